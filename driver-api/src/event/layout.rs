@@ -1,0 +1,342 @@
+//! The layout of an event in memory, as `bpf/event.h` has it for C.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Version of the layout; an event of another version is malformed.
+pub const VERSION: u8 = 1;
+/// The largest event in bytes, header and attachments.
+pub const MAX: usize = 32768;
+
+/// The fixed part of an event.
+#[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Header {
+    /// Bytes of header and attachments, a multiple of 8.
+    pub len: u32,
+    /// [`VERSION`].
+    pub version: u8,
+    /// A [`Kind`].
+    pub kind: u8,
+    /// An [`Abi`].
+    pub abi: u8,
+    /// How many attachments follow.
+    pub attachments: u8,
+    /// The CPU the event happened on.
+    pub cpu: u16,
+    /// [`Flags`].
+    pub flags: u16,
+    /// Syscall number in its ABI.
+    pub nr: u32,
+    /// `CLOCK_MONOTONIC`, nanoseconds.
+    pub time_ns: u64,
+    /// Thread-group id: the process.
+    pub tgid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Real user id.
+    pub uid: u32,
+    /// Real group id.
+    pub gid: u32,
+    /// cgroup v2 id; 0: not known.
+    pub cgroup: u64,
+    /// Return value, a negative errno on failure.
+    pub ret: i64,
+    /// The six arguments as the registers held them.
+    pub args: [u64; 6],
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// A call returned or, with [`Flags::NORETURN`], was entered.
+    Syscall = 1,
+    /// A process has a new program; `nr` says by which call.
+    Exec = 2,
+    /// A thread or process was born. `args`: its tid, its tgid, the clone flags (0: not known).
+    Fork = 3,
+    /// A thread ended. `ret` is its wait status (wait(2)).
+    Exit = 4,
+    /// A signal was delivered. `args`: signal, sender's tgid (0: the kernel or unknown).
+    Signal = 5,
+    /// Events are missing here. `args`: how many, the [`Loss`].
+    Lost = 6,
+}
+
+impl Kind {
+    /// The kind with this number.
+    pub fn from_u8(value: u8) -> Option<Self> {
+        Some(match value {
+            1 => Self::Syscall,
+            2 => Self::Exec,
+            3 => Self::Fork,
+            4 => Self::Exit,
+            5 => Self::Signal,
+            6 => Self::Lost,
+            _ => return None,
+        })
+    }
+}
+
+/// The application binary interface a call was made through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Abi {
+    /// 64-bit x86.
+    X86_64 = 0,
+    /// 32-bit x86: `int 0x80` and compatibility mode.
+    I386 = 1,
+    /// x32: 64-bit registers, 32-bit pointers.
+    X32 = 2,
+    /// 64-bit ARM.
+    Aarch64 = 3,
+    /// 32-bit ARM.
+    Arm = 4,
+}
+
+impl Abi {
+    /// The ABI of 64-bit programs on the machine this is compiled for.
+    pub const NATIVE: Self = if cfg!(target_arch = "aarch64") {
+        Self::Aarch64
+    } else {
+        Self::X86_64
+    };
+
+    /// The ABI with this number.
+    pub fn from_u8(value: u8) -> Option<Self> {
+        Some(match value {
+            0 => Self::X86_64,
+            1 => Self::I386,
+            2 => Self::X32,
+            3 => Self::Aarch64,
+            4 => Self::Arm,
+            _ => return None,
+        })
+    }
+
+    /// The name as uname(2) or the kernel's documentation spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::I386 => "i386",
+            Self::X32 => "x32",
+            Self::Aarch64 => "aarch64",
+            Self::Arm => "arm",
+        }
+    }
+}
+
+/// Bits of [`Header::flags`].
+#[derive(Debug)]
+pub struct Flags;
+
+impl Flags {
+    /// Captured at entry of a call that does not return: `ret` says nothing.
+    pub const NORETURN: u16 = 1;
+    /// Nobody selected the call; it is here for the process state only.
+    pub const UNSELECTED: u16 = 2;
+    /// An attachment found no room in [`MAX`].
+    pub const INCOMPLETE: u16 = 4;
+}
+
+/// Why events are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Loss {
+    /// The consumer was too slow.
+    BufferFull = 0,
+    /// Every scratch slot of a CPU was in use by programs that had been preempted.
+    Nested = 1,
+    /// A kernel map had no room (processes followed, exec calls in flight).
+    TableFull = 2,
+    /// The kernel refused a read or an output for another reason.
+    Fault = 3,
+}
+
+impl Loss {
+    /// Every cause, in the order of its number.
+    pub const ALL: [Self; 4] = [Self::BufferFull, Self::Nested, Self::TableFull, Self::Fault];
+
+    /// The cause with this number; an unknown one counts as [`Loss::Fault`].
+    pub fn from_u64(value: u64) -> Self {
+        *usize::try_from(value)
+            .ok()
+            .and_then(|at| Self::ALL.get(at))
+            .unwrap_or(&Self::Fault)
+    }
+
+    /// The cause as reports name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BufferFull => "buffer-full",
+            Self::Nested => "nested",
+            Self::TableFull => "table-full",
+            Self::Fault => "fault",
+        }
+    }
+}
+
+/// What the kernel did: facts that a program cannot forge or change after the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Fact {
+    /// Resolved path of a descriptor.
+    Path = 16,
+    /// Both ends of a socket, a [`Tuple`].
+    Tuple = 17,
+    /// Resolved path of the executable.
+    Exe = 18,
+    /// Resolved working directory.
+    Cwd = 19,
+    /// Arguments as the new program has them.
+    Argv = 20,
+    /// Environment as the new program has it.
+    Env = 21,
+    /// Who runs the program, an [`Ids`].
+    Ids = 22,
+    /// The task's name.
+    Comm = 23,
+    /// Local name of a Unix socket.
+    Local = 24,
+    /// Peer's name of a Unix socket.
+    Peer = 25,
+}
+
+impl Fact {
+    /// The name `trace --json` uses.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Tuple => "tuple",
+            Self::Exe => "exe",
+            Self::Cwd => "cwd",
+            Self::Argv => "argv",
+            Self::Env => "env",
+            Self::Ids => "ids",
+            Self::Comm => "comm",
+            Self::Local => "local",
+            Self::Peer => "peer",
+        }
+    }
+
+    /// The fact with this attachment number.
+    pub fn from_u8(value: u8) -> Option<Self> {
+        Some(match value {
+            16 => Self::Path,
+            17 => Self::Tuple,
+            18 => Self::Exe,
+            19 => Self::Cwd,
+            20 => Self::Argv,
+            21 => Self::Env,
+            22 => Self::Ids,
+            23 => Self::Comm,
+            24 => Self::Local,
+            25 => Self::Peer,
+            _ => return None,
+        })
+    }
+}
+
+/// How much of the memory an attachment holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Status {
+    /// All of it.
+    Whole = 0,
+    /// The beginning: the rest is beyond a limit.
+    Truncated = 1,
+    /// What could be read before an address that is not mapped.
+    Fault = 2,
+}
+
+/// How the bytes of an attachment are to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Encoding {
+    /// As they are; a string without its NUL.
+    Raw = 0,
+    /// Path components, leaf first, each ended by NUL.
+    Parts = 1,
+    /// Strings, each ended by NUL.
+    Strings = 2,
+}
+
+/// Which part of a `msghdr` an attachment holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Part {
+    /// The whole argument.
+    None = 0,
+    /// `msg_name`.
+    Name = 1,
+    /// The gathered bytes of `msg_iov`.
+    Data = 2,
+    /// `msg_control`.
+    Control = 3,
+}
+
+/// The head of an attachment; its bytes follow, padded to a multiple of 8.
+#[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct AttachmentHeader {
+    /// 0 to 5: that argument; from 16 on a [`Fact`].
+    pub what: u8,
+    /// A [`Part`].
+    pub part: u8,
+    /// A [`Status`].
+    pub status: u8,
+    /// An [`Encoding`].
+    pub encoding: u8,
+    /// Bytes that follow.
+    pub captured: u32,
+    /// Bytes there were to capture; 0 where only the captured ones are known.
+    pub full: u64,
+}
+
+/// Both ends of an internet socket, or the family of another one.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Tuple {
+    /// `AF_*`.
+    pub family: u16,
+    /// `IPPROTO_*`.
+    pub protocol: u16,
+    /// Host order.
+    pub local_port: u16,
+    /// Host order.
+    pub remote_port: u16,
+    /// Address; the first 4 bytes for `AF_INET`.
+    pub local: [u8; 16],
+    /// Address; the first 4 bytes for `AF_INET`.
+    pub remote: [u8; 16],
+}
+
+/// Who runs a program.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Ids {
+    /// Parent's thread-group id.
+    pub ppid: u32,
+    /// Process group.
+    pub pgid: u32,
+    /// Session.
+    pub sid: u32,
+    /// Login user id; `u32::MAX`: none.
+    pub loginuid: u32,
+    /// Real user id.
+    pub uid: u32,
+    /// Effective user id.
+    pub euid: u32,
+    /// Real group id.
+    pub gid: u32,
+    /// Effective group id.
+    pub egid: u32,
+    /// Device number of the controlling terminal as /proc/PID/stat has it; 0: none.
+    pub tty: u32,
+    /// 1: the executable is a memfd.
+    pub memfd: u32,
+}

@@ -1,0 +1,26 @@
+//! What a capture driver is and what it delivers.
+//!
+//! This crate makes no system call of its own. It holds
+//!
+//! - [`driver`]: the [`Driver`](driver::Driver) and [`Capture`](driver::Capture) traits, with the numbered
+//!   contract that the conformance suite tests on every driver;
+//! - [`request`], [`support`], [`host`], [`stats`]: the words they speak;
+//! - [`event`]: the event's layout, one for all drivers, in Rust and (`bpf/event.h`) in C;
+//! - [`table`]: the syscall table, `syscalls.tbl`, and the symbols of its flags, `symbols.tbl`;
+//! - [`plan`]: what to fetch for each call, made from the table, in Rust and (`bpf/plan.h`) in C;
+//! - [`scripted`]: a driver that delivers what a test tells it to.
+
+pub mod driver;
+pub mod event;
+pub mod host;
+pub mod plan;
+pub mod request;
+pub mod scripted;
+pub mod stats;
+pub mod support;
+pub mod table;
+
+pub use inventory;
+
+/// Where the C headers that drivers share with this crate are, for build scripts.
+pub const HEADERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bpf");

@@ -1,0 +1,120 @@
+//! What a driver is asked to capture.
+
+use std::ffi::OsString;
+
+use crate::table::{SYSCALLS, Syscall};
+
+/// Everything a driver has to know to begin.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Whose calls.
+    pub target: Target,
+    /// Which calls. Process start, exec and exit are always captured.
+    pub selection: SyscallSet,
+    /// How much of each.
+    pub limits: Limits,
+    /// How many captures to open; each owns whole processes.
+    pub shards: usize,
+    /// Bytes of buffer a CPU, a power of two.
+    pub buffer: usize,
+}
+
+/// Whose calls are captured.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// Every process of the host but lanner's own.
+    Host,
+    /// A command that the driver starts, and all its descendants.
+    Command(Command),
+    /// Running processes, and all descendants that they have from now on.
+    Pids(Vec<u32>),
+}
+
+/// A command to start.
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// The executable, already looked up in `PATH`.
+    pub program: OsString,
+    /// `argv`, with `argv[0]`.
+    pub args: Vec<OsString>,
+}
+
+/// How much is captured of what an argument points to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a buffer or of gathered iovecs. Default 80, at most 8192.
+    pub bytes: u32,
+    /// Bytes of a path or string. Default 4096, which is the most.
+    pub path: u32,
+    /// Bytes of an argument or of an environment vector. Default 4096, which is the most.
+    pub strings: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            bytes: 80,
+            path: 4096,
+            strings: 4096,
+        }
+    }
+}
+
+const WORDS: usize = 8;
+
+/// A set of system calls of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SyscallSet {
+    words: [u64; WORDS],
+}
+
+const _: () = assert!(
+    SYSCALLS.len() <= WORDS * 64,
+    "SyscallSet has too few words for the table"
+);
+
+impl SyscallSet {
+    /// No call.
+    pub const fn empty() -> Self {
+        Self { words: [0; WORDS] }
+    }
+
+    /// Every call of the table.
+    pub fn all() -> Self {
+        SYSCALLS.iter().collect()
+    }
+
+    /// Adds a call.
+    pub fn insert(&mut self, call: &Syscall) {
+        self.words[call.index() / 64] |= 1 << (call.index() % 64);
+    }
+
+    /// Whether a call is in the set.
+    pub fn contains(&self, call: &Syscall) -> bool {
+        self.words[call.index() / 64] & (1 << (call.index() % 64)) != 0
+    }
+
+    /// The calls, in the order of the table.
+    pub fn iter(&self) -> impl Iterator<Item = &'static Syscall> + '_ {
+        SYSCALLS.iter().filter(|call| self.contains(call))
+    }
+
+    /// Calls that are in either set.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        let mut words = self.words;
+        words
+            .iter_mut()
+            .zip(other.words)
+            .for_each(|(word, more)| *word |= more);
+        Self { words }
+    }
+}
+
+impl<'a> FromIterator<&'a Syscall> for SyscallSet {
+    fn from_iter<I: IntoIterator<Item = &'a Syscall>>(calls: I) -> Self {
+        let mut set = Self::empty();
+        calls.into_iter().for_each(|call| set.insert(call));
+        set
+    }
+}

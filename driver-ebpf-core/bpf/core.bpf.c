@@ -1,0 +1,571 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The programs of the core driver. One run at the end of each selected call reads the arguments back
+ * from the saved registers and writes the event straight into the ring buffer; entry is looked at only
+ * for calls that do not return and for exec, whose arguments are gone afterwards.
+ */
+#include "bpf.h"
+#include "event.h"
+#include "plan.h"
+
+#define READ_USER(dst, size, src) bpf_probe_read_user(dst, size, src)
+#define READ_USER_STR(dst, size, src) bpf_probe_read_user_str(dst, size, src)
+
+#include "ops.h"
+#include "kernel.h"
+#include "facts.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* Settings, fixed before the programs are loaded; load.rs has the same struct. */
+struct settings {
+	__u32 self_tgid; /* lanner itself: never captured */
+	__u32 execve_nr; /* for an exec whose entry was not seen */
+	__u32 tree; /* capture only threads in `followed` */
+};
+
+const volatile struct settings settings SEC(".rodata.settings");
+
+enum follow {
+	FOLLOW_ARMED = 1, /* from its next exec on */
+	FOLLOW_ACTIVE = 2,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20);
+} events SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2 * LANNER_PLAN_NRS);
+	__type(key, __u32);
+	__type(value, struct lanner_plan);
+} plans SEC(".maps");
+
+/* Thread id to enum follow. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, __u8);
+} followed SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LANNER_LOSS_CAUSES);
+	__type(key, __u32);
+	__type(value, __u64);
+} losses SEC(".maps");
+
+#define EXEC_LAST 10240
+#define EXEC_CHUNK 8448
+#define EXEC_ROOM (EXEC_LAST + HEAD + EXEC_CHUNK)
+
+/* What an exec was called with, from its entry until it has succeeded or failed: an event begun. */
+struct exec_call {
+	struct lanner_event event;
+	__u8 rest[EXEC_ROOM - sizeof(struct lanner_event)];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__type(key, __u32);
+	__type(value, struct exec_call);
+} execs SEC(".maps");
+
+/* Never written: what a new entry of `execs` is copied from. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct exec_call);
+} blank SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 2);
+	__uint(key_size, 4);
+	__uint(value_size, 4);
+} tails SEC(".maps");
+
+enum { TAIL_LARGE = 0 };
+
+static __always_inline void lose(__u32 cause)
+{
+	__u64 *count = bpf_map_lookup_elem(&losses, &cause);
+
+	if (count)
+		*count += 1;
+}
+
+/* Whether the current thread is one whose calls are wanted. */
+static __always_inline int wanted(__u64 id)
+{
+	__u32 tid = id;
+	__u8 *state;
+
+	if (id >> 32 == settings.self_tgid)
+		return 0;
+	if (!settings.tree)
+		return 1;
+	state = bpf_map_lookup_elem(&followed, &tid);
+	return state && *state == FOLLOW_ACTIVE;
+}
+
+static __always_inline __u8 abi_of(struct task_struct *task, __u64 nr)
+{
+#ifdef __TARGET_ARCH_x86
+	__u32 status = 0;
+
+	READ(&status, &task->thread_info.status);
+	if (status & 2) /* TS_COMPAT, arch/x86/include/asm/thread_info.h */
+		return LANNER_ABI_I386;
+	return nr & 0x40000000 ? LANNER_ABI_X32 : LANNER_ABI_X86_64;
+#endif
+}
+
+static __always_inline void read_args(const struct pt_regs *regs, __u8 abi, __u64 *args)
+{
+#ifdef __TARGET_ARCH_x86
+	if (abi == LANNER_ABI_I386) {
+		args[0] = (__u32)regs->bx, args[1] = (__u32)regs->cx, args[2] = (__u32)regs->dx;
+		args[3] = (__u32)regs->si, args[4] = (__u32)regs->di, args[5] = (__u32)regs->bp;
+	} else {
+		args[0] = regs->di, args[1] = regs->si, args[2] = regs->dx;
+		args[3] = regs->r10, args[4] = regs->r8, args[5] = regs->r9;
+	}
+#endif
+}
+
+static __always_inline struct lanner_plan *plan_of(__u8 abi, __u64 nr)
+{
+	__u32 key = nr & ~0x40000000u;
+
+	if (key >= LANNER_PLAN_NRS)
+		return NULL;
+	if (abi == LANNER_ABI_I386)
+		key += LANNER_PLAN_NRS;
+	return bpf_map_lookup_elem(&plans, &key);
+}
+
+static __always_inline void fill_header(struct lanner_event *event, __u8 kind, __u8 abi, __u16 flags, __u64 nr,
+					__s64 ret, __u64 id)
+{
+	__u64 owner = bpf_get_current_uid_gid();
+
+	event->len = sizeof(*event);
+	event->version = LANNER_EVENT_VERSION;
+	event->kind = kind;
+	event->abi = abi;
+	event->attachments = 0;
+	event->cpu = bpf_get_smp_processor_id();
+	event->flags = flags;
+	event->nr = nr;
+	event->time_ns = bpf_ktime_get_ns();
+	event->tgid = id >> 32;
+	event->tid = id;
+	event->uid = owner;
+	event->gid = owner >> 32;
+	event->cgroup = bpf_get_current_cgroup_id();
+	event->ret = ret;
+}
+
+static __always_inline int due(const struct out *o, __u8 when)
+{
+	__s64 ret = o->event->ret;
+
+	if (when == LANNER_WHEN_ALWAYS)
+		return 1;
+	return ret >= 0 || (when == LANNER_WHEN_CONNECTED && ret == -EINPROGRESS);
+}
+
+/* Length of what an operation is about; `most` is what the return value says of it. 0: not to be had. */
+static __always_inline int length_of(const struct out *o, const struct lanner_op *op, __s64 *len, __s64 *most)
+{
+	*len = op->limit;
+	*most = -1;
+	switch (op->len_from) {
+	case LANNER_LEN_ARG_AND_RET:
+		*most = o->event->ret;
+	case LANNER_LEN_ARG: /* fall through */
+		*len = arg_at(o, op->len_arg);
+		break;
+	case LANNER_LEN_RET:
+		*len = *most = o->event->ret;
+		break;
+	case LANNER_LEN_U32_AT: {
+		__u64 at = arg_at(o, op->len_arg);
+		__u32 value = 0;
+
+		if (!at || READ_USER(&value, sizeof(value), (void *)at) != 0)
+			return 0;
+		*len = value;
+	}
+	}
+	return 1;
+}
+
+static __always_inline void run_simple(const struct out *o, const struct lanner_op *op)
+{
+	__u64 ptr = arg_at(o, op->arg);
+	__s64 len, most;
+
+	if (op->code == LANNER_OP_STR) {
+		op_str(o, op->what, op->limit, ptr);
+		return;
+	}
+	if (!length_of(o, op, &len, &most))
+		return;
+	if (op->len_from != LANNER_LEN_CONST && op->unit > 1)
+		len = (len & 0x7fffffff) * op->unit;
+	op_bytes(o, op->what, 0, op->limit, ptr, len);
+}
+
+static __always_inline void run_vector(const struct out *o, const struct lanner_op *op)
+{
+	__u64 ptr = arg_at(o, op->arg);
+	__s64 len, most;
+
+	length_of(o, op, &len, &most);
+	if (op->code == LANNER_OP_MSG)
+		op_msg(o, op->what, op->limit, ptr, most);
+	else
+		op_iov(o, op->what, 0, op->limit, ptr, len, most);
+}
+
+/*
+ * Follows a plan: strings and buffers in their order, then the one iovec array or message a call may
+ * have, then the one fact. Argument vectors (exec alone has them) only where `vectors` is set.
+ */
+static __always_inline void run_plan(const struct out *o, const struct lanner_plan *plan,
+				     struct task_struct *task, int vectors)
+{
+	__u32 vector = plan->vector, fact = plan->fact;
+
+	for (int i = 0; i < LANNER_PLAN_OPS; i++) {
+		const struct lanner_op *op = &plan->op[i];
+		__u8 code = op->code;
+
+		if (i >= plan->ops)
+			break;
+		if (!due(o, op->when))
+			continue;
+		if (code == LANNER_OP_STR || code == LANNER_OP_BYTES)
+			run_simple(o, op);
+		else if (vectors && code == LANNER_OP_STRV)
+			op_strv(o, op->what, op->limit, arg_at(o, op->arg));
+	}
+	if (vector < LANNER_PLAN_OPS && due(o, plan->op[vector].when))
+		run_vector(o, &plan->op[vector]);
+	if (fact < LANNER_PLAN_OPS && due(o, plan->op[fact].when)) {
+		const struct lanner_op *op = &plan->op[fact];
+		__s64 fd = op->arg == LANNER_ARG_RET ? o->event->ret : (int)arg_at(o, op->arg);
+
+		if (op->code == LANNER_OP_FD_PATH)
+			op_fd_path(o, op->what, op->limit, task, fd);
+		else
+			op_fd_tuple(o, op->what, task, fd);
+	}
+}
+
+#define MEDIUM_LAST 384
+#define MEDIUM_CHUNK 544
+#define MEDIUM_ROOM (MEDIUM_LAST + HEAD + MEDIUM_CHUNK + NAME_ROOM)
+#define LARGE_LAST 23552
+#define LARGE_CHUNK 8448
+#define LARGE_ROOM (LARGE_LAST + HEAD + LARGE_CHUNK + NAME_ROOM)
+
+_Static_assert(LARGE_ROOM <= LANNER_EVENT_MAX, "an event larger than LANNER_EVENT_MAX");
+
+/* The event of one call, in a reservation of one size. Returns 1 when that was too small. */
+static __always_inline int emit_call(const struct pt_regs *regs, __s64 ret, __u64 nr, __u8 abi, __u16 flags,
+				     const struct lanner_plan *plan, struct task_struct *task, __u64 id, __u64 room,
+				     __u32 last, __u32 chunk, int vectors)
+{
+	struct lanner_event *event = bpf_ringbuf_reserve(&events, room, 0);
+	struct out o = {.event = event, .last = last, .chunk = chunk};
+	__u64 args[6];
+
+	if (!event) {
+		lose(LANNER_LOSS_BUFFER_FULL);
+		return 0;
+	}
+	fill_header(event, LANNER_KIND_SYSCALL, abi, flags, nr, ret, id);
+	read_args(regs, abi, args);
+	__builtin_memcpy(event->args, args, sizeof(args));
+	if (room > sizeof(*event)) {
+		run_plan(&o, plan, task, vectors);
+		if (!vectors && o.event->flags & LANNER_FLAG_INCOMPLETE) {
+			bpf_ringbuf_discard(event, 1 /* BPF_RB_NO_WAKEUP */);
+			return 1;
+		}
+	}
+	bpf_ringbuf_submit(event, 0);
+	return 0;
+}
+
+/* Internal codes for "restart this call" (include/linux/errno.h): the program never sees them. */
+static __always_inline int restarts(__s64 ret)
+{
+	return ret <= -512 && ret >= -516 && ret != -515;
+}
+
+SEC("tp_btf/sys_exit") int sys_exit(__u64 *ctx)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+	const struct pt_regs *regs = (void *)ctx[0];
+	struct lanner_plan *plan;
+	struct task_struct *task;
+	__s64 ret = ctx[1];
+	__u64 nr;
+	__u8 abi;
+
+	if (!wanted(id))
+		return 0;
+	nr = regs->orig_ax;
+	task = (void *)bpf_get_current_task();
+	abi = abi_of(task, nr);
+	plan = plan_of(abi, nr);
+	if (!plan || !(plan->flags & (LANNER_PLAN_SELECTED | LANNER_PLAN_EXEC)))
+		return 0;
+	if (restarts(ret) || (ret == 0 && plan->flags & LANNER_PLAN_CHILD))
+		return 0;
+	if (plan->flags & LANNER_PLAN_EXEC) {
+		__u32 tid = id;
+
+		bpf_map_delete_elem(&execs, &tid);
+		if (ret == 0 || !(plan->flags & LANNER_PLAN_SELECTED))
+			return 0; /* a success has been an exec event */
+		bpf_tail_call(ctx, &tails, TAIL_LARGE);
+		lose(LANNER_LOSS_FAULT);
+		return 0;
+	}
+	if (!plan->ops) {
+		emit_call(regs, ret, nr, abi, 0, plan, task, id, sizeof(struct lanner_event), 0, 0, 0);
+		return 0;
+	}
+	if (emit_call(regs, ret, nr, abi, 0, plan, task, id, MEDIUM_ROOM, MEDIUM_LAST, MEDIUM_CHUNK, 0)) {
+		bpf_tail_call(ctx, &tails, TAIL_LARGE);
+		lose(LANNER_LOSS_FAULT);
+	}
+	return 0;
+}
+
+/* The same call again, with all the room there is. */
+SEC("tp_btf/sys_exit") int sys_exit_large(__u64 *ctx)
+{
+	const struct pt_regs *regs = (void *)ctx[0];
+	struct task_struct *task = (void *)bpf_get_current_task();
+	__u64 nr = regs->orig_ax;
+	__u8 abi = abi_of(task, nr);
+	struct lanner_plan *plan = plan_of(abi, nr);
+
+	if (plan)
+		emit_call(regs, ctx[1], nr, abi, 0, plan, task, bpf_get_current_pid_tgid(), LARGE_ROOM, LARGE_LAST,
+			  LARGE_CHUNK, 1);
+	return 0;
+}
+
+static __always_inline void enter_exec(const struct pt_regs *regs, __u64 nr, __u8 abi, __u32 tid,
+				       const struct lanner_plan *plan)
+{
+	struct out o = {.last = EXEC_LAST, .chunk = EXEC_CHUNK};
+	struct exec_call *call, *from;
+	__u64 args[6];
+	__u32 zero = 0;
+
+	from = bpf_map_lookup_elem(&blank, &zero);
+	if (!from || bpf_map_update_elem(&execs, &tid, from, BPF_ANY) != 0) {
+		lose(LANNER_LOSS_TABLE_FULL);
+		return;
+	}
+	call = bpf_map_lookup_elem(&execs, &tid);
+	if (!call)
+		return;
+	o.event = &call->event;
+	call->event.len = sizeof(call->event);
+	call->event.nr = nr;
+	call->event.abi = abi;
+	if (!(plan->flags & LANNER_PLAN_SELECTED))
+		call->event.flags = LANNER_FLAG_UNSELECTED;
+	read_args(regs, abi, args);
+	__builtin_memcpy(call->event.args, args, sizeof(args));
+	run_plan(&o, plan, NULL, 1);
+}
+
+/* Entry, for the few calls that need it. */
+SEC("tp_btf/sys_enter") int sys_enter(__u64 *ctx)
+{
+	const struct pt_regs *regs = (void *)ctx[0];
+	__u64 nr = ctx[1];
+	struct lanner_plan *plan;
+	struct task_struct *task;
+	__u64 id;
+	__u32 tid;
+	__u8 abi;
+
+	task = (void *)bpf_get_current_task();
+	abi = abi_of(task, nr);
+	plan = plan_of(abi, nr);
+	if (!plan || !(plan->flags & (LANNER_PLAN_NORETURN | LANNER_PLAN_EXEC)))
+		return 0;
+	id = bpf_get_current_pid_tgid();
+	tid = id;
+	if (settings.tree && plan->flags & LANNER_PLAN_EXEC) {
+		__u8 *state = bpf_map_lookup_elem(&followed, &tid);
+
+		if (state && *state == FOLLOW_ARMED)
+			*state = FOLLOW_ACTIVE;
+	}
+	if (!wanted(id))
+		return 0;
+	if (plan->flags & LANNER_PLAN_EXEC)
+		enter_exec(regs, nr, abi, tid, plan);
+	else if (plan->flags & LANNER_PLAN_SELECTED)
+		emit_call(regs, 0, nr, abi, LANNER_FLAG_NORETURN, plan, task, id, sizeof(struct lanner_event), 0, 0, 0);
+	return 0;
+}
+
+/* Begins an exec event with what the call's entry left, if it was seen. */
+static __always_inline void begin_exec(struct lanner_event *event, __u32 old_tid, __u64 id)
+{
+	struct exec_call *call = bpf_map_lookup_elem(&execs, &old_tid);
+	__u16 flags = LANNER_FLAG_INCOMPLETE;
+	__u32 len = sizeof(*event), nr = settings.execve_nr;
+	__u8 abi = LANNER_ABI_X86_64, attachments = 0;
+
+	__builtin_memset(event->args, 0, sizeof(event->args));
+	if (call) {
+		__u32 have = call->event.len;
+
+		if (have <= EXEC_ROOM && have > 0 && bpf_probe_read_kernel(event, have, call) == 0) {
+			len = have;
+			nr = event->nr;
+			abi = event->abi;
+			flags = event->flags;
+			attachments = event->attachments;
+		}
+		bpf_map_delete_elem(&execs, &old_tid);
+	}
+	fill_header(event, LANNER_KIND_EXEC, abi, flags, nr, 0, id);
+	event->len = len;
+	event->attachments = attachments;
+}
+
+/* A process has a new program: what it was called with, and what the kernel made of it. */
+SEC("tp_btf/sched_process_exec") int process_exec(__u64 *ctx)
+{
+	struct out o = {.last = LARGE_LAST, .chunk = LARGE_CHUNK};
+	struct task_struct *task = (void *)ctx[0];
+	__u32 old_tid = ctx[1];
+	struct lanner_event *event;
+	struct mm_struct *mm;
+	struct file *exe;
+	struct fs_struct *fs;
+	__u8 memfd = 0, *at;
+	__u64 id = bpf_get_current_pid_tgid();
+	__u32 tid = id;
+
+	if (settings.tree && old_tid != tid) {
+		/* a thread has taken the leader's id (de_thread() in fs/exec.c) */
+		__u8 *state = bpf_map_lookup_elem(&followed, &old_tid);
+
+		if (state) {
+			__u8 active = FOLLOW_ACTIVE;
+
+			bpf_map_update_elem(&followed, &tid, &active, BPF_ANY);
+			bpf_map_delete_elem(&followed, &old_tid);
+		}
+	}
+	if (!wanted(id))
+		return 0;
+	event = bpf_ringbuf_reserve(&events, LARGE_ROOM, 0);
+	if (!event) {
+		lose(LANNER_LOSS_BUFFER_FULL);
+		bpf_map_delete_elem(&execs, &old_tid);
+		return 0;
+	}
+	o.event = event;
+	begin_exec(event, old_tid, id);
+	mm = FOLLOW(task, mm);
+	exe = mm ? FOLLOW(mm, exe_file) : NULL;
+	if (exe)
+		op_path(&o, LANNER_FACT_EXE, 4096, FOLLOW(exe, f_path.mnt), FOLLOW(exe, f_path.dentry), &memfd);
+	fs = FOLLOW(task, fs);
+	if (fs)
+		op_path(&o, LANNER_FACT_CWD, 4096, FOLLOW(fs, pwd.mnt), FOLLOW(fs, pwd.dentry), NULL);
+	op_ids(&o, task, memfd);
+	at = begin_attachment(&o);
+	if (at) {
+		long n = bpf_probe_read_kernel_str(at + HEAD, 16, &task->comm);
+
+		finish_attachment(&o, at, LANNER_FACT_COMM, 0, LANNER_WHOLE, LANNER_RAW, n > 0 ? (n - 1) & 15 : 0, 0);
+	}
+	if (mm) {
+		__u64 start = FOLLOW(mm, arg_start);
+
+		op_strings(&o, LANNER_FACT_ARGV, start, FOLLOW(mm, arg_end) - start);
+		start = FOLLOW(mm, env_start);
+		op_strings(&o, LANNER_FACT_ENV, start, FOLLOW(mm, env_end) - start);
+	}
+	bpf_ringbuf_submit(event, 0);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_fork") int process_fork(__u64 *ctx)
+{
+	struct task_struct *child = (void *)ctx[1];
+	struct lanner_event *event;
+	__u64 id = bpf_get_current_pid_tgid();
+	__u32 tid = id, child_tid = child->pid;
+
+	if (id >> 32 == settings.self_tgid)
+		return 0;
+	if (settings.tree) {
+		__u8 *state = bpf_map_lookup_elem(&followed, &tid), copy;
+
+		if (!state)
+			return 0;
+		copy = *state;
+		if (bpf_map_update_elem(&followed, &child_tid, &copy, BPF_ANY) != 0)
+			lose(LANNER_LOSS_TABLE_FULL);
+		if (copy != FOLLOW_ACTIVE)
+			return 0;
+	}
+	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	if (!event) {
+		lose(LANNER_LOSS_BUFFER_FULL);
+		return 0;
+	}
+	fill_header(event, LANNER_KIND_FORK, LANNER_ABI_X86_64, 0, 0, 0, id);
+	__builtin_memset(event->args, 0, sizeof(event->args));
+	event->args[0] = child_tid;
+	event->args[1] = child->tgid;
+	bpf_ringbuf_submit(event, 0);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit") int process_exit(__u64 *ctx)
+{
+	struct task_struct *task = (void *)ctx[0];
+	struct lanner_event *event;
+	__u64 id = bpf_get_current_pid_tgid();
+	__u32 tid = id;
+
+	if (wanted(id)) {
+		bpf_map_delete_elem(&execs, &tid);
+		event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+		if (event) {
+			fill_header(event, LANNER_KIND_EXIT, LANNER_ABI_X86_64, 0, 0, task->exit_code, id);
+			__builtin_memset(event->args, 0, sizeof(event->args));
+			bpf_ringbuf_submit(event, 0);
+		} else {
+			lose(LANNER_LOSS_BUFFER_FULL);
+		}
+	}
+	if (settings.tree)
+		bpf_map_delete_elem(&followed, &tid);
+	return 0;
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the kernel did, out of its own structs: resolved paths, both ends of a socket, who runs a
+ * program.
+ */
+#ifndef LANNER_FACTS_H
+#define LANNER_FACTS_H
+
+#define READ(dst, src) bpf_probe_read_kernel(dst, sizeof(*(dst)), src)
+/* Follows one pointer field of a kernel struct. */
+#define FOLLOW(ptr, field)                                                     \
+	({                                                                     \
+		typeof((ptr)->field) value_ = 0;                               \
+		bpf_probe_read_kernel((void *)&value_, sizeof(value_), &(ptr)->field);                                 \
+		value_;                                                        \
+	})
+#define FIELD_EXISTS(field) __builtin_preserve_field_info(field, 2)
+
+#define COMPONENTS 96
+#define NAME_ROOM 272 /* a component, " (deleted)" and NUL */
+
+/* d_parent and d_name lie side by side in struct dentry of every kernel: one read. */
+struct dentry_names {
+	struct dentry *parent;
+	__u32 hash, len;
+	const char *name;
+};
+
+static __always_inline void op_path(const struct out *o, __u8 what, __u32 limit, struct vfsmount *mnt,
+				    struct dentry *dentry, __u8 *memfd)
+{
+	__u64 most = o->chunk - NAME_ROOM;
+	struct dentry *root;
+	__u8 *at;
+
+	if (!mnt || !dentry)
+		return;
+	at = begin_attachment(o);
+	if (!at)
+		return;
+	if (most > limit)
+		most = limit;
+	begin_loop(at);
+	STATUS(at) = LANNER_TRUNCATED;
+	root = FOLLOW(mnt, mnt_root);
+	for (int i = 0; i < COMPONENTS; i++) {
+		struct dentry_names d;
+		__u64 len, done = DONE(at);
+
+		if (dentry == root) {
+			struct mount *mount = (void *)mnt - __builtin_preserve_field_info(((struct mount *)0)->mnt, 0);
+			struct mount *parent = FOLLOW(mount, mnt_parent);
+
+			if (parent == mount) {
+				STATUS(at) = LANNER_WHOLE;
+				break;
+			}
+			dentry = FOLLOW(mount, mnt_mountpoint);
+			mnt = &parent->mnt;
+			root = FOLLOW(mnt, mnt_root);
+			continue;
+		}
+		if (READ(&d, (struct dentry_names *)&dentry->d_parent) != 0) {
+			STATUS(at) = LANNER_FAULT;
+			break;
+		}
+		len = d.len;
+		if (len > 255)
+			len = 255;
+		OPAQUE(done);
+		if (done > most) {
+			if (most < limit)
+				incomplete(o);
+			break;
+		}
+		if (!len)
+			return; /* a pipe, a socket: no path */
+		if (bpf_probe_read_kernel(at + HEAD + done, len, d.name) != 0) {
+			STATUS(at) = LANNER_FAULT;
+			break;
+		}
+		if (i == 0) {
+			char *name = (char *)at + HEAD;
+			__u8 orphan = d.parent == dentry;
+			__u8 unhashed = !FOLLOW(dentry, d_hash.pprev);
+
+			if (orphan && name[0] == '[')
+				return; /* an anonymous inode: no path */
+			if (memfd)
+				*memfd = orphan && len > 6 && name[0] == 'm' && name[1] == 'e' && name[2] == 'm' &&
+					 name[3] == 'f' && name[4] == 'd' && name[5] == ':';
+			done += len;
+			if (orphan || unhashed) {
+				const char deleted[] = " (deleted)";
+
+				__builtin_memcpy(at + HEAD + done, deleted, 10);
+				done += 10;
+			}
+		} else {
+			done += len;
+		}
+		*(at + HEAD + done) = 0;
+		DONE(at) = done + 1;
+		if (d.parent == dentry) {
+			STATUS(at) = LANNER_WHOLE;
+			break;
+		}
+		dentry = d.parent;
+	}
+	finish_attachment(o, at, what, 0, STATUS(at), LANNER_PARTS, DONE(at), 0);
+}
+
+static __always_inline struct file *file_of(struct task_struct *task, __s64 fd)
+{
+	struct files_struct *files = FOLLOW(task, files);
+	struct fdtable *fdt;
+	struct file **array;
+	struct file *file = NULL;
+
+	if (!files || fd < 0)
+		return NULL;
+	fdt = FOLLOW(files, fdt);
+	if (!fdt || fd >= FOLLOW(fdt, max_fds))
+		return NULL;
+	array = FOLLOW(fdt, fd);
+	READ(&file, array + fd);
+	return file;
+}
+
+static __always_inline void op_fd_path(const struct out *o, __u8 what, __u32 limit, struct task_struct *task, __s64 fd)
+{
+	struct file *file = file_of(task, fd);
+
+	if (file)
+		op_path(o, what, limit, FOLLOW(file, f_path.mnt), FOLLOW(file, f_path.dentry), NULL);
+}
+
+static __always_inline void op_unix_name(const struct out *o, __u8 what, struct unix_sock *sk)
+{
+	struct unix_address *address = sk ? FOLLOW(sk, addr) : NULL;
+	__u32 len;
+	__u8 *at;
+
+	if (!address)
+		return;
+	len = FOLLOW(address, len);
+	if (len <= 2 || len > 110)
+		return;
+	at = begin_attachment(o);
+	if (!at)
+		return;
+	len -= 2;
+	if (bpf_probe_read_kernel(at + HEAD, len & 127, (char *)&address->name + 2) != 0)
+		return;
+	/* a name in the file system ends at its NUL, an abstract one is as long as it is */
+	if (at[HEAD] && at[HEAD + ((len - 1) & 127)] == 0)
+		len--;
+	finish_attachment(o, at, what, 0, LANNER_WHOLE, LANNER_RAW, len & 127, 0);
+}
+
+/* S_IFSOCK files have the socket as private data, which has the file in turn. */
+static __always_inline void op_fd_tuple(const struct out *o, __u8 what, struct task_struct *task, __s64 fd)
+{
+	struct file *file = file_of(task, fd);
+	struct lanner_tuple *tuple;
+	struct socket *socket;
+	struct sock *sk;
+	__u8 *at;
+
+	if (!file)
+		return;
+	socket = FOLLOW(file, private_data);
+	if (!socket || FOLLOW(socket, file) != file)
+		return;
+	sk = FOLLOW(socket, sk);
+	if (!sk)
+		return;
+	at = begin_attachment(o);
+	if (!at)
+		return;
+	tuple = (void *)(at + HEAD);
+	__builtin_memset(tuple, 0, sizeof(*tuple));
+	tuple->family = FOLLOW(sk, __sk_common.skc_family);
+	tuple->protocol = FOLLOW(sk, sk_protocol);
+	if (tuple->family == AF_INET || tuple->family == AF_INET6) {
+		tuple->local_port = FOLLOW(sk, __sk_common.skc_num);
+		tuple->remote_port = __builtin_bswap16(FOLLOW(sk, __sk_common.skc_dport));
+	}
+	if (tuple->family == AF_INET) {
+		*(__u32 *)tuple->local = FOLLOW(sk, __sk_common.skc_rcv_saddr);
+		*(__u32 *)tuple->remote = FOLLOW(sk, __sk_common.skc_daddr);
+	} else if (tuple->family == AF_INET6) {
+		bpf_probe_read_kernel(tuple->local, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+		bpf_probe_read_kernel(tuple->remote, 16, &sk->__sk_common.skc_v6_daddr);
+	}
+	finish_attachment(o, at, what, 0, LANNER_WHOLE, LANNER_RAW, sizeof(*tuple), 0);
+	if (FOLLOW(sk, __sk_common.skc_family) == AF_UNIX) {
+		struct unix_sock *unix_sk = (void *)sk;
+
+		op_unix_name(o, LANNER_FACT_LOCAL, unix_sk);
+		op_unix_name(o, LANNER_FACT_PEER, (struct unix_sock *)FOLLOW(unix_sk, peer));
+	}
+}
+
+static __always_inline __u32 tty_of(struct signal_struct *signal)
+{
+	struct tty_struct *tty = signal ? FOLLOW(signal, tty) : NULL;
+	struct tty_driver *driver = tty ? FOLLOW(tty, driver) : NULL;
+	__u32 major, minor;
+
+	if (!driver)
+		return 0;
+	major = FOLLOW(driver, major);
+	minor = FOLLOW(driver, minor_start) + FOLLOW(tty, index);
+	/* new_encode_dev() in include/linux/kdev_t.h */
+	return (minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12);
+}
+
+static __always_inline __u32 group_of(struct signal_struct *signal, int type)
+{
+	struct pid *pid = NULL;
+
+	if (signal)
+		READ(&pid, &signal->pids[type]);
+	return pid ? FOLLOW(pid, numbers[0].nr) : 0;
+}
+
+static __always_inline void op_ids(const struct out *o, struct task_struct *task, __u8 memfd)
+{
+	struct signal_struct *signal = FOLLOW(task, signal);
+	struct cred *cred = FOLLOW(task, cred);
+	struct task_struct *parent = FOLLOW(task, real_parent);
+	struct lanner_ids *ids;
+	__u8 *at = begin_attachment(o);
+
+	if (!at)
+		return;
+	ids = (void *)(at + HEAD);
+	ids->ppid = parent ? FOLLOW(parent, tgid) : 0;
+	ids->pgid = group_of(signal, 2);
+	ids->sid = group_of(signal, 3);
+	ids->loginuid = -1;
+	if (FIELD_EXISTS(task->loginuid))
+		READ(&ids->loginuid, &task->loginuid.val);
+	ids->uid = FOLLOW(cred, uid.val);
+	ids->euid = FOLLOW(cred, euid.val);
+	ids->gid = FOLLOW(cred, gid.val);
+	ids->egid = FOLLOW(cred, egid.val);
+	ids->tty = tty_of(signal);
+	ids->memfd = memfd;
+	finish_attachment(o, at, LANNER_FACT_IDS, 0, LANNER_WHOLE, LANNER_RAW, sizeof(*ids), 0);
+}
+
+#endif

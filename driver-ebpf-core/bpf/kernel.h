@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Just the fields of kernel structs that the programs read. libbpf finds where they really are
+ * (CO-RE), so order and size mean nothing here.
+ */
+#ifndef LANNER_KERNEL_H
+#define LANNER_KERNEL_H
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+#ifdef __TARGET_ARCH_x86
+struct pt_regs {
+	unsigned long bx, cx, dx, si, di, bp, r8, r9, r10, ax, orig_ax;
+};
+struct thread_info {
+	__u32 status;
+};
+#endif
+
+typedef struct {
+	__u32 val;
+} kuid_t;
+typedef struct {
+	__u32 val;
+} kgid_t;
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct cred {
+	kuid_t uid, euid;
+	kgid_t gid, egid;
+};
+struct upid {
+	int nr;
+};
+struct pid {
+	struct upid numbers[1];
+};
+struct tty_driver {
+	int major, minor_start;
+};
+struct tty_struct {
+	struct tty_driver *driver;
+	int index;
+};
+struct signal_struct {
+	struct pid *pids[4];
+	struct tty_struct *tty;
+};
+struct qstr {
+	__u32 len;
+	const unsigned char *name;
+};
+struct hlist_bl_node {
+	struct hlist_bl_node **pprev;
+};
+struct dentry {
+	struct hlist_bl_node d_hash;
+	struct dentry *d_parent;
+	struct qstr d_name;
+};
+struct vfsmount {
+	struct dentry *mnt_root;
+};
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
+};
+struct path {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+};
+struct file {
+	struct path f_path;
+	void *private_data;
+	void *f_op;
+};
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+struct files_struct {
+	struct fdtable *fdt;
+};
+struct fs_struct {
+	struct path pwd;
+};
+struct mm_struct {
+	unsigned long arg_start, arg_end, env_start, env_end;
+	struct file *exe_file;
+};
+struct task_struct {
+	struct thread_info thread_info;
+	int pid, tgid;
+	int exit_code;
+	struct task_struct *real_parent;
+	struct mm_struct *mm;
+	struct files_struct *files;
+	struct fs_struct *fs;
+	struct signal_struct *signal;
+	struct cred *cred;
+	kuid_t loginuid;
+	char comm[16];
+};
+struct linux_binprm {
+	const char *filename;
+};
+
+struct in6_addr {
+};
+struct sock_common {
+	__u32 skc_daddr, skc_rcv_saddr;
+	__u16 skc_dport, skc_num;
+	__u16 skc_family;
+	struct in6_addr skc_v6_daddr, skc_v6_rcv_saddr;
+};
+struct sock {
+	struct sock_common __sk_common;
+	__u16 sk_protocol;
+};
+struct socket {
+	struct file *file;
+	struct sock *sk;
+};
+struct sockaddr_un {
+	__u16 sun_family;
+};
+struct unix_address {
+	int len;
+	struct sockaddr_un name[1];
+};
+struct unix_sock {
+	struct unix_address *addr;
+	struct sock *peer;
+};
+
+#pragma clang attribute pop
+
+#endif

@@ -1,0 +1,77 @@
+//! The core driver: CO-RE programs on the kernel's BTF-typed tracepoints and a BPF ring buffer.
+//!
+//! `bpf/core.bpf.c` writes events, [`ring`] reads them, [`capture`] hands them on, [`load`] brings the
+//! programs into the kernel and attaches them.
+
+mod capture;
+mod load;
+mod ring;
+
+use driver_api::driver::{Driver, OpenError, Opened};
+use driver_api::host::Host;
+use driver_api::request::Request;
+use driver_api::support::{Gap, Serves, Support};
+
+/// The driver's name.
+const NAME: &str = "ebpf-core";
+
+/// The core driver.
+#[derive(Debug)]
+pub struct Core;
+
+driver_api::register!(Core);
+
+impl Driver for Core {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn description(&self) -> &'static str {
+        "CO-RE eBPF with a BPF ring buffer: kernels with BTF, 5.8 and later"
+    }
+
+    fn preference(&self) -> u32 {
+        10
+    }
+
+    fn serves(&self) -> Serves {
+        Serves { host: true, command: true, pids: true }
+    }
+
+    fn probe(&self, host: &Host) -> Support {
+        let mut missing = Vec::new();
+        if !host.may_trace_with_bpf() {
+            missing.push(Gap::new(
+                "loading BPF programs",
+                "neither CAP_SYS_ADMIN nor CAP_BPF with CAP_PERFMON is effective",
+                "run as root, or give lanner CAP_BPF and CAP_PERFMON",
+            ));
+        }
+        if !host.btf {
+            missing.push(Gap::new(
+                "kernel types",
+                "/sys/kernel/btf/vmlinux cannot be read",
+                "use a kernel with CONFIG_DEBUG_INFO_BTF, or the driver ebpf-legacy",
+            ));
+        }
+        if host.lockdown.as_deref() == Some("confidentiality") {
+            missing.push(Gap::new(
+                "reading kernel memory",
+                "the kernel is locked down for confidentiality",
+                "boot with lockdown=integrity or none",
+            ));
+        }
+        if !missing.is_empty() {
+            return Support::Unusable(missing);
+        }
+        Support::Usable(driver_ebpf::gaps::common(host))
+    }
+
+    fn open(&self, host: &Host, request: &Request) -> Result<Opened, OpenError> {
+        if let Support::Unusable(gaps) = self.probe(host) {
+            return Err(OpenError::Unusable { driver: NAME, gaps });
+        }
+        let capture = load::open(request)?;
+        Ok(Opened { captures: vec![Box::new(capture)], gaps: Vec::new() })
+    }
+}

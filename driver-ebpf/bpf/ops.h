@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The interpreter's operations: each appends one or more attachments to an event that is being
+ * written. Both eBPF drivers include this; before that they define
+ *
+ *   READ_USER(dst, size, src)      0 or a negative error
+ *   READ_USER_STR(dst, size, src)  length with its NUL, or exactly -EFAULT
+ *
+ * The event is written into a buffer of which the verifier knows the size. An operation begins only
+ * where `off` leaves a whole chunk, and then writes less than a chunk: two constant bounds, which every
+ * verifier since 4.14 can add up. Where it does not fit, it says so, and the caller takes a larger
+ * buffer or marks the event incomplete.
+ */
+#ifndef LANNER_OPS_H
+#define LANNER_OPS_H
+
+#define HEAD sizeof(struct lanner_attachment)
+
+/*
+ * Makes the compiler forget what it knows of a variable, so that the comparison that follows is made
+ * on the very register that is then used: that is all the verifier sees of a bound. Sizes are 64 bits
+ * wide for the same reason: narrowing one costs old verifiers its bounds.
+ */
+#define OPAQUE(var) asm volatile("" : "+r"(var))
+
+/*
+ * Where an event is being written. How far it has got stands in the event itself (len, attachments,
+ * flags): the verifier knows nothing of what memory holds, so all the ways through an operation look
+ * the same to it afterwards, and it goes on with one of them instead of each.
+ */
+struct out {
+	volatile struct lanner_event *event;
+	__u32 last; /* a chunk fits at this offset or before */
+	__u32 chunk; /* bytes one operation may write behind an attachment's head */
+};
+
+/* Whether pointers in the program's memory are 4 bytes wide. */
+#define COMPAT(o) ((o)->event->abi == LANNER_ABI_I386)
+
+static __always_inline __u64 arg_at(const struct out *o, __u8 at)
+{
+	return at < 6 ? o->event->args[at] : 0;
+}
+
+#define PAD8(x) (((x) + 7) & ~7u)
+
+static __always_inline void incomplete(const struct out *o)
+{
+	o->event->flags |= LANNER_FLAG_INCOMPLETE;
+}
+
+/* Where the next attachment begins; NULL where there is no room for one. */
+static __always_inline __u8 *begin_attachment(const struct out *o)
+{
+	__u32 off = o->event->len;
+
+	if (off > o->last) {
+		incomplete(o);
+		return NULL;
+	}
+	return (__u8 *)o->event + off;
+}
+
+static __always_inline void finish_attachment(const struct out *o, __u8 *at, __u8 what, __u8 part, __u8 status,
+					      __u8 encoding, __u32 captured, __u64 full)
+{
+	struct lanner_attachment *head = (void *)at;
+
+	head->what = what;
+	head->part = part;
+	head->status = status;
+	head->encoding = encoding;
+	head->captured = captured;
+	head->full = full;
+	o->event->len += HEAD + PAD8(captured);
+	o->event->attachments += 1;
+}
+
+/* How far a loop has got, kept where the verifier does not look: in the attachment's head. */
+#define DONE(at) (((volatile struct lanner_attachment *)(at))->captured)
+#define STATUS(at) (((volatile struct lanner_attachment *)(at))->status)
+#define TOTAL(at) (((volatile struct lanner_attachment *)(at))->full)
+
+static __always_inline void begin_loop(__u8 *at)
+{
+	DONE(at) = 0;
+	STATUS(at) = LANNER_WHOLE;
+	TOTAL(at) = 0;
+}
+
+/* A NUL-terminated string of at most `limit` bytes. */
+static __always_inline void op_str(const struct out *o, __u8 what, __u32 limit, __u64 ptr)
+{
+	__u8 status = LANNER_WHOLE;
+	__u64 room = limit + 2;
+	__u32 len = 0;
+	__u8 *at;
+	long n;
+
+	if (!ptr)
+		return;
+	at = begin_attachment(o);
+	if (!at)
+		return;
+	OPAQUE(room);
+	if (room > o->chunk)
+		room = o->chunk;
+	n = READ_USER_STR(at + HEAD, room, (void *)ptr);
+	if (n == -EFAULT) {
+		status = LANNER_FAULT;
+	} else if (n > 0) {
+		len = n - 1;
+		if (len > limit) {
+			len = limit;
+			status = LANNER_TRUNCATED;
+		} else if (n >= (long)room) {
+			/* the chunk was too short, not the limit */
+			incomplete(o);
+			status = LANNER_TRUNCATED;
+		}
+	}
+	finish_attachment(o, at, what, 0, status, LANNER_RAW, len, 0);
+}
+
+/* So many bytes; at most `limit` are taken. */
+static __always_inline void op_bytes(const struct out *o, __u8 what, __u8 part, __u32 limit, __u64 ptr, __s64 len)
+{
+	__u8 status = LANNER_TRUNCATED;
+	__u64 take = limit;
+	__u8 *at;
+
+	if (!ptr)
+		return;
+	at = begin_attachment(o);
+	if (!at)
+		return;
+	if (len < 0)
+		len = 0;
+	if ((__u64)len <= take) {
+		take = len;
+		status = LANNER_WHOLE;
+	}
+	OPAQUE(take);
+	if (take > o->chunk) {
+		incomplete(o);
+		take = o->chunk;
+	}
+	if (take && READ_USER(at + HEAD, take, (void *)ptr) != 0) {
+		status = LANNER_FAULT;
+		take = 0;
+	}
+	finish_attachment(o, at, what, part, status, LANNER_RAW, take, len);
+}
+
+/* Strings that lie one after another: an argument or environment area. */
+static __always_inline void op_strings(const struct out *o, __u8 what, __u64 start, __s64 len)
+{
+	__u8 *at = begin_attachment(o);
+
+	if (!at || !start)
+		return;
+	op_bytes(o, what, 0, 4096, start, len);
+	((struct lanner_attachment *)at)->encoding = LANNER_STRINGS;
+}
+
+/* Reads a pointer-sized number out of memory that the program laid out. */
+static __always_inline long read_word(const struct out *o, __u64 at, __u64 *word)
+{
+	*word = 0;
+	return READ_USER(word, COMPAT(o) ? 4 : 8, (void *)at);
+}
+
+static __always_inline long read_iovec(const struct out *o, __u64 at, __u64 *base, __u64 *len)
+{
+	__u64 pair[2] = {};
+
+	if (COMPAT(o)) {
+		__u32 narrow[2] = {};
+		long error = READ_USER(narrow, sizeof(narrow), (void *)at);
+
+		*base = narrow[0];
+		*len = narrow[1];
+		return error;
+	}
+	long error = READ_USER(pair, sizeof(pair), (void *)at);
+
+	*base = pair[0];
+	*len = pair[1];
+	return error;
+}
+
+/* Iovecs that are looked at: the bytes of later ones count as not captured. */
+#ifndef IOVECS
+#define IOVECS 16
+#endif
+
+/* The gathered bytes of `count` iovecs, no more than `most` of them (negative: all). */
+static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __u32 limit, __u64 ptr, __u64 count,
+				   __s64 most)
+{
+	__u32 half = o->chunk / 2;
+	__u8 *at;
+
+	if (!ptr)
+		return;
+	at = begin_attachment(o);
+	if (!at)
+		return;
+	if (limit > half) {
+		incomplete(o);
+		limit = half;
+	}
+	begin_loop(at);
+#ifdef UNROLL_LOOPS
+#pragma unroll
+#endif
+	for (int i = 0; i < IOVECS; i++) {
+		__u64 base, len, total = TOTAL(at);
+		__u64 done = DONE(at), take;
+
+		if (i >= count)
+			break;
+		if (i == IOVECS - 1 && count > IOVECS)
+			STATUS(at) = LANNER_TRUNCATED;
+		if (read_iovec(o, ptr + i * (COMPAT(o) ? 8 : 16), &base, &len) != 0) {
+			STATUS(at) = LANNER_FAULT;
+			break;
+		}
+		if (most >= 0 && total + len > most)
+			len = most - total;
+		TOTAL(at) = total + len;
+		if (!len)
+			continue;
+		if (done >= limit || done > half) {
+			STATUS(at) = LANNER_TRUNCATED;
+			continue;
+		}
+		take = limit - done;
+		if (len <= take)
+			take = len;
+		else
+			STATUS(at) = LANNER_TRUNCATED;
+		OPAQUE(take);
+		OPAQUE(done);
+		if (take > half || done > half)
+			break;
+		if (READ_USER(at + HEAD + done, take, (void *)base) != 0) {
+			STATUS(at) = LANNER_FAULT;
+			break;
+		}
+		DONE(at) = done + take;
+	}
+	finish_attachment(o, at, what, part, STATUS(at), LANNER_RAW, DONE(at), TOTAL(at));
+}
+
+/* A struct msghdr (recvmsg(2)): its name, its data, its control messages. */
+static __always_inline void op_msg(const struct out *o, __u8 what, __u32 limit, __u64 ptr, __s64 most)
+{
+	__u64 name, iov, iovs, control, control_len;
+	__u32 name_len;
+
+	if (!ptr)
+		return;
+	if (COMPAT(o)) {
+		__u32 m[6] = {};
+
+		if (READ_USER(m, sizeof(m), (void *)ptr) != 0)
+			goto fault;
+		name = m[0], name_len = m[1], iov = m[2], iovs = m[3], control = m[4], control_len = m[5];
+	} else {
+		__u64 m[6] = {};
+
+		if (READ_USER(m, sizeof(m), (void *)ptr) != 0)
+			goto fault;
+		name = m[0], name_len = m[1], iov = m[2], iovs = m[3], control = m[4], control_len = m[5];
+	}
+	op_bytes(o, what, LANNER_PART_NAME, 128, name_len ? name : 0, name_len);
+	op_iov(o, what, LANNER_PART_DATA, limit, iov, iovs, most);
+	op_bytes(o, what, LANNER_PART_CONTROL, 256, control_len ? control : 0, control_len);
+	return;
+fault:;
+	__u8 *at = begin_attachment(o);
+
+	if (at)
+		finish_attachment(o, at, what, LANNER_PART_DATA, LANNER_FAULT, LANNER_RAW, 0, 0);
+}
+
+/* Entries of an argument vector that one run looks at. */
+#ifndef STRINGS
+#define STRINGS 128
+#endif
+
+/*
+ * Takes up to STRINGS strings of an array of pointers that is ended by NULL, from the `first` on, and
+ * writes them one after another, each with its NUL, behind those that are there. 1: there are more.
+ */
+static __always_inline int strv_run(const struct out *o, __u8 *at, __u32 first, __u32 limit, __u64 ptr)
+{
+	__u32 half = o->chunk / 2;
+	__u32 width = COMPAT(o) ? 4 : 8;
+
+	if (limit > half)
+		limit = half;
+#ifdef UNROLL_LOOPS
+#pragma unroll
+#endif
+	for (__u32 i = 0; i < STRINGS; i++) {
+		__u64 have = DONE(at), room;
+		__u64 string;
+		long n;
+
+		if (read_word(o, ptr + (__u64)(first + i) * width, &string) != 0) {
+			STATUS(at) = LANNER_FAULT;
+			return 0;
+		}
+		if (!string)
+			return 0;
+		if (have >= limit || have > half) {
+			STATUS(at) = LANNER_TRUNCATED;
+			return 0;
+		}
+		room = limit - have;
+		OPAQUE(room);
+		OPAQUE(have);
+		if (room > half || have > half)
+			return 0;
+		n = READ_USER_STR(at + HEAD + have, room, (void *)string);
+		if (n == -EFAULT) {
+			STATUS(at) = LANNER_FAULT;
+			return 0;
+		}
+		if (n <= 0)
+			return 0;
+		DONE(at) = have + n;
+		if (n >= (long)room) {
+			/* cut off, or an exact fit, behind which nothing fits either */
+			STATUS(at) = LANNER_TRUNCATED;
+			return 0;
+		}
+	}
+	return 1;
+}
+
+static __always_inline void op_strv(const struct out *o, __u8 what, __u32 limit, __u64 ptr)
+{
+	__u8 *at;
+
+	if (!ptr)
+		return;
+	at = begin_attachment(o);
+	if (!at)
+		return;
+	begin_loop(at);
+	if (strv_run(o, at, 0, limit, ptr))
+		STATUS(at) = LANNER_TRUNCATED;
+	finish_attachment(o, at, what, 0, STATUS(at), LANNER_STRINGS, DONE(at), 0);
+}
+
+#endif

@@ -1,0 +1,14 @@
+//! The drivers in this build: list them, probe them, choose one.
+//!
+//! A crate that is only a dependency registers nothing with `inventory`: it has to be named here. Adding
+//! a driver is one new crate and one line below.
+
+mod choose;
+pub mod host;
+
+use driver_ebpf_core as _;
+use driver_ebpf_legacy as _;
+use driver_ptrace as _;
+
+pub use choose::{AUTO, Chosen, Refused, by_name, open};
+pub use driver_api::driver::registered;
