@@ -237,10 +237,16 @@ static __always_inline void run_vector(const struct out *o, const struct lanner_
 
 /*
  * Follows a plan: strings and buffers in their order, then the one iovec array or message a call may
- * have, then the one fact. Argument vectors (exec alone has them) only where `vectors` is set.
+ * have, then the one fact. `parts` is a constant and leaves out what a program never meets.
  */
+enum parts {
+	VECTORS = 1, /* argument vectors: exec alone has them */
+	GATHERED = 2,
+	FACTS = 4,
+};
+
 static __always_inline void run_plan(const struct out *o, const struct lanner_plan *plan,
-				     struct task_struct *task, int vectors)
+				     struct task_struct *task, int parts)
 {
 	__u32 vector = plan->vector, fact = plan->fact;
 
@@ -254,12 +260,12 @@ static __always_inline void run_plan(const struct out *o, const struct lanner_pl
 			continue;
 		if (code == LANNER_OP_STR || code == LANNER_OP_BYTES)
 			run_simple(o, op);
-		else if (vectors && code == LANNER_OP_STRV)
+		else if (parts & VECTORS && code == LANNER_OP_STRV)
 			op_strv(o, op->what, op->limit, arg_at(o, op->arg));
 	}
-	if (vector < LANNER_PLAN_OPS && due(o, plan->op[vector].when))
+	if (parts & GATHERED && vector < LANNER_PLAN_OPS && due(o, plan->op[vector].when))
 		run_vector(o, &plan->op[vector]);
-	if (fact < LANNER_PLAN_OPS && due(o, plan->op[fact].when)) {
+	if (parts & FACTS && fact < LANNER_PLAN_OPS && due(o, plan->op[fact].when)) {
 		const struct lanner_op *op = &plan->op[fact];
 		__s64 fd = op->arg == LANNER_ARG_RET ? o->event->ret : (int)arg_at(o, op->arg);
 
@@ -282,7 +288,7 @@ _Static_assert(LARGE_ROOM <= LANNER_EVENT_MAX, "an event larger than LANNER_EVEN
 /* The event of one call, in a reservation of one size. Returns 1 when that was too small. */
 static __always_inline int emit_call(const struct pt_regs *regs, __s64 ret, __u64 nr, __u8 abi, __u16 flags,
 				     const struct lanner_plan *plan, struct task_struct *task, __u64 id, __u64 room,
-				     __u32 last, __u32 chunk, int vectors)
+				     __u32 last, __u32 chunk, int parts)
 {
 	struct lanner_event *event = bpf_ringbuf_reserve(&events, room, 0);
 	struct out o = {.event = event, .last = last, .chunk = chunk};
@@ -296,8 +302,8 @@ static __always_inline int emit_call(const struct pt_regs *regs, __s64 ret, __u6
 	read_args(regs, abi, args);
 	__builtin_memcpy(event->args, args, sizeof(args));
 	if (room > sizeof(*event)) {
-		run_plan(&o, plan, task, vectors);
-		if (!vectors && o.event->flags & LANNER_FLAG_INCOMPLETE) {
+		run_plan(&o, plan, task, parts);
+		if (!(parts & VECTORS) && o.event->flags & LANNER_FLAG_INCOMPLETE) {
 			bpf_ringbuf_discard(event, 1 /* BPF_RB_NO_WAKEUP */);
 			return 1;
 		}
@@ -346,7 +352,8 @@ SEC("tp_btf/sys_exit") int sys_exit(__u64 *ctx)
 		emit_call(regs, ret, nr, abi, 0, plan, task, id, sizeof(struct lanner_event), 0, 0, 0);
 		return 0;
 	}
-	if (emit_call(regs, ret, nr, abi, 0, plan, task, id, MEDIUM_ROOM, MEDIUM_LAST, MEDIUM_CHUNK, 0)) {
+	if (emit_call(regs, ret, nr, abi, 0, plan, task, id, MEDIUM_ROOM, MEDIUM_LAST, MEDIUM_CHUNK,
+		      GATHERED | FACTS)) {
 		bpf_tail_call(ctx, &tails, TAIL_LARGE);
 		lose(LANNER_LOSS_FAULT);
 	}
@@ -364,7 +371,7 @@ SEC("tp_btf/sys_exit") int sys_exit_large(__u64 *ctx)
 
 	if (plan)
 		emit_call(regs, ctx[1], nr, abi, 0, plan, task, bpf_get_current_pid_tgid(), LARGE_ROOM, LARGE_LAST,
-			  LARGE_CHUNK, 1);
+			  LARGE_CHUNK, VECTORS | GATHERED | FACTS);
 	return 0;
 }
 
@@ -392,7 +399,7 @@ static __always_inline void enter_exec(const struct pt_regs *regs, __u64 nr, __u
 		call->event.flags = LANNER_FLAG_UNSELECTED;
 	read_args(regs, abi, args);
 	__builtin_memcpy(call->event.args, args, sizeof(args));
-	run_plan(&o, plan, NULL, 1);
+	run_plan(&o, plan, NULL, VECTORS);
 }
 
 /* Entry, for the few calls that need it. */
@@ -438,9 +445,10 @@ static __always_inline void begin_exec(struct lanner_event *event, __u32 old_tid
 
 	__builtin_memset(event->args, 0, sizeof(event->args));
 	if (call) {
-		__u32 have = call->event.len;
+		__u64 have = call->event.len;
 
-		if (have <= EXEC_ROOM && have > 0 && bpf_probe_read_kernel(event, have, call) == 0) {
+		OPAQUE(have);
+		if (have <= EXEC_ROOM && bpf_probe_read_kernel(event, have, call) == 0) {
 			len = have;
 			nr = event->nr;
 			abi = event->abi;

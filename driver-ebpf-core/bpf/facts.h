@@ -29,7 +29,6 @@ struct dentry_names {
 static __always_inline void op_path(const struct out *o, __u8 what, __u32 limit, struct vfsmount *mnt,
 				    struct dentry *dentry, __u8 *memfd)
 {
-	__u64 most = o->chunk - NAME_ROOM;
 	struct dentry *root;
 	__u8 *at;
 
@@ -38,8 +37,6 @@ static __always_inline void op_path(const struct out *o, __u8 what, __u32 limit,
 	at = begin_attachment(o);
 	if (!at)
 		return;
-	if (most > limit)
-		most = limit;
 	begin_loop(at);
 	STATUS(at) = LANNER_TRUNCATED;
 	root = FOLLOW(mnt, mnt_root);
@@ -67,10 +64,11 @@ static __always_inline void op_path(const struct out *o, __u8 what, __u32 limit,
 		len = d.len;
 		if (len > 255)
 			len = 255;
+		if (done > limit)
+			break;
 		OPAQUE(done);
-		if (done > most) {
-			if (most < limit)
-				incomplete(o);
+		if (done > o->chunk - NAME_ROOM) {
+			incomplete(o);
 			break;
 		}
 		if (!len)

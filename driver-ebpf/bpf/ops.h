@@ -211,39 +211,48 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
 		limit = half;
 	}
 	begin_loop(at);
+	/* What the loop compares with stands behind the data: see struct out for why. */
+	volatile struct {
+		__u64 ptr, count, limit;
+		__s64 most;
+	} *to = (void *)(at + HEAD + half);
+
+	to->ptr = ptr;
+	to->count = count;
+	to->limit = limit;
+	to->most = most;
 #ifdef UNROLL_LOOPS
 #pragma unroll
 #endif
 	for (int i = 0; i < IOVECS; i++) {
-		__u64 base, len, total = TOTAL(at);
-		__u64 done = DONE(at), take;
+		__u64 base, len, total = TOTAL(at), done = DONE(at), room, take;
+		__s64 cap = to->most;
 
-		if (i >= count)
+		if (i >= to->count)
 			break;
-		if (i == IOVECS - 1 && count > IOVECS)
+		if (i == IOVECS - 1 && to->count > IOVECS)
 			STATUS(at) = LANNER_TRUNCATED;
-		if (read_iovec(o, ptr + i * (COMPAT(o) ? 8 : 16), &base, &len) != 0) {
+		if (read_iovec(o, to->ptr + i * (COMPAT(o) ? 8 : 16), &base, &len) != 0) {
 			STATUS(at) = LANNER_FAULT;
 			break;
 		}
-		if (most >= 0 && total + len > most)
-			len = most - total;
+		if (cap >= 0 && total + len > cap)
+			len = cap - total;
 		TOTAL(at) = total + len;
 		if (!len)
 			continue;
-		if (done >= limit || done > half) {
+		room = to->limit - done;
+		take = len;
+		if (len > room) {
 			STATUS(at) = LANNER_TRUNCATED;
-			continue;
+			take = room;
 		}
-		take = limit - done;
-		if (len <= take)
-			take = len;
-		else
-			STATUS(at) = LANNER_TRUNCATED;
+		if (!take)
+			continue;
 		OPAQUE(take);
 		OPAQUE(done);
 		if (take > half || done > half)
-			break;
+			continue;
 		if (READ_USER(at + HEAD + done, take, (void *)base) != 0) {
 			STATUS(at) = LANNER_FAULT;
 			break;
@@ -297,29 +306,31 @@ fault:;
 static __always_inline int strv_run(const struct out *o, __u8 *at, __u32 first, __u32 limit, __u64 ptr)
 {
 	__u32 half = o->chunk / 2;
-	__u32 width = COMPAT(o) ? 4 : 8;
+	/* as in op_iov */
+	volatile struct {
+		__u64 ptr, limit;
+	} *from = (void *)(at + HEAD + half);
 
-	if (limit > half)
-		limit = half;
+	from->ptr = ptr + (__u64)first * (COMPAT(o) ? 4 : 8);
+	from->limit = limit > half ? half : limit;
 #ifdef UNROLL_LOOPS
 #pragma unroll
 #endif
 	for (__u32 i = 0; i < STRINGS; i++) {
-		__u64 have = DONE(at), room;
+		__u64 have = DONE(at), room = from->limit - have;
 		__u64 string;
 		long n;
 
-		if (read_word(o, ptr + (__u64)(first + i) * width, &string) != 0) {
+		if (read_word(o, from->ptr + i * (COMPAT(o) ? 4 : 8), &string) != 0) {
 			STATUS(at) = LANNER_FAULT;
 			return 0;
 		}
 		if (!string)
 			return 0;
-		if (have >= limit || have > half) {
+		if (!room) {
 			STATUS(at) = LANNER_TRUNCATED;
 			return 0;
 		}
-		room = limit - have;
 		OPAQUE(room);
 		OPAQUE(have);
 		if (room > half || have > half)
