@@ -9,7 +9,7 @@ use driver_api::driver::OpenError;
 use driver_api::event::Abi;
 use driver_api::request::{Limits, Request, SyscallSet, Target};
 use driver_api::{plan, table};
-use driver_ebpf::start;
+use driver_ebpf::{quiet, start};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel};
 use zerocopy::{Immutable, IntoBytes};
 
@@ -70,7 +70,7 @@ pub(crate) fn open(request: &Request) -> Result<CoreCapture, OpenError> {
     let size = (request.buffer * cpus).next_power_of_two().min(1 << 30);
     let mut open = ObjectBuilder::default().open_memory(OBJECT).map_err(failed("read its own BPF object"))?;
     prepare_maps(&mut open, &request.target, size)?;
-    let object = open.load().map_err(failed("load its programs"))?;
+    let object = quiet::undisturbed(|| open.load()).map_err(failed("load its programs"))?;
     let maps = Maps::of(&object)?;
     maps.select(&request.selection, &request.limits)?;
     fill_tails(&object)?;

@@ -5,6 +5,7 @@
 pub mod compile;
 pub mod gaps;
 pub mod life;
+pub mod quiet;
 pub mod start;
 
 /// Where the interpreter's C headers are, for build scripts.

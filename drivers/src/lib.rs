@@ -6,8 +6,11 @@
 mod choose;
 pub mod host;
 
+#[cfg(feature = "core")]
 use driver_ebpf_core as _;
+#[cfg(feature = "legacy")]
 use driver_ebpf_legacy as _;
+#[cfg(feature = "ptrace")]
 use driver_ptrace as _;
 
 pub use choose::{AUTO, Chosen, Refused, by_name, open};

@@ -1,0 +1,44 @@
+# Every target does its own set-up. `make run` and `make test` are all a newcomer needs.
+
+CARGO ?= $(shell command -v cargo || echo $(HOME)/.cargo/bin/cargo)
+PREFIX ?= /usr
+DESTDIR ?=
+ARGS ?=
+PLUGINS = rules-falco output-console
+BIN = target/release/lanner
+
+.PHONY: run build test lint install setup clean docs
+
+run: build
+	$(BIN) $(if $(ARGS),$(ARGS),run)
+
+build: setup
+	$(CARGO) build --release --quiet -p engine --no-default-features --features $$(tools/features)
+	$(CARGO) build --release --quiet $(addprefix -p ,$(PLUGINS))
+
+setup:
+	@tools/setup build
+
+test:
+	@tools/setup test
+	tools/test
+
+lint:
+	@tools/setup test
+	$(CARGO) fmt --all --check
+	clang-format --dry-run --Werror driver-api/bpf/*.h driver-ebpf/bpf/*.h driver-ebpf-*/bpf/*.[ch]
+	$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
+
+# The reference pages that are made from the tables.
+docs: build
+	$(BIN) fields --markdown > docs/fields.md
+	$(BIN) syscalls --markdown > docs/syscalls.md
+
+install: build
+	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/lanner
+	install -d -m 755 $(DESTDIR)$(PREFIX)/lib/lanner/plugins $(DESTDIR)/etc/lanner
+	$(foreach plugin,$(PLUGINS),install -m 644 target/release/lib$(subst -,_,$(plugin)).so $(DESTDIR)$(PREFIX)/lib/lanner/plugins/ &&) true
+	install -m 644 rules/lanner_rules.yaml $(DESTDIR)/etc/lanner/lanner_rules.yaml
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,155 @@
+//! The programs that the cases watch: each scene makes calls whose every argument is known.
+
+use std::ffi::CString;
+use std::fs;
+use std::io::Write;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+/// Bytes that `write-long` writes.
+pub(crate) const LONG: usize = 200;
+/// Calls that `storm` makes.
+pub(crate) const STORM: u64 = 400_000;
+
+fn open_raw(path: &str, flags: i32) -> i64 {
+    let path = CString::new(path).expect("no NUL");
+    // SAFETY: openat(2) reads the path, which outlives the call.
+    unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0) }
+}
+
+/// Plays a scene; the exit status is the scene's.
+pub(crate) fn play(scene: &str, args: &[String]) -> ExitCode {
+    let arg = |at: usize| args.get(at).map(String::as_str).unwrap_or_default();
+    match scene {
+        "exit" => return ExitCode::from(arg(0).parse::<u8>().unwrap_or(0)),
+        "mark" => fs::write(arg(0), b"played").expect("the mark can be written"),
+        "opens" => (0..100).for_each(|at| {
+            open_raw(&format!("/nonexistent/{at}"), libc::O_RDONLY);
+        }),
+        "threads" => threads(),
+        "forks" => forks(),
+        "memory" => memory(arg(0)),
+        "write-long" => write_long(),
+        "exec" => exec_self(),
+        "exec-thread" => {
+            thread::spawn(exec_self).join().expect("the thread execs");
+        }
+        "storm" => storm(),
+        "ticks" => ticks(arg(0)),
+        "surroundings" => surroundings(arg(0)),
+        "resolved" => resolved(arg(0)),
+        other => panic!("there is no scene {other}"),
+    }
+    ExitCode::SUCCESS
+}
+
+fn threads() {
+    let threads: Vec<_> = (0..4)
+        .map(|thread| {
+            thread::spawn(move || {
+                (0..50).for_each(|at| {
+                    open_raw(&format!("/nonexistent/{thread}/{at}"), libc::O_RDONLY);
+                });
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|t| t.join().expect("the thread ends"));
+}
+
+fn forks() {
+    for at in 0..20 {
+        // SAFETY: the child makes two system calls and leaves.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            open_raw(&format!("/nonexistent/child/{at}"), libc::O_RDONLY);
+            // SAFETY: _exit(2) ends the child.
+            unsafe { libc::_exit(at) };
+        }
+        // SAFETY: waits for our own child; no status is asked for.
+        unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+    }
+}
+
+fn memory(path: &str) {
+    fs::write(path, b"twelve bytes").expect("the file can be written");
+    let fd = open_raw(path, libc::O_RDONLY);
+    let mut buffer = [0_u8; 64];
+    // SAFETY: read(2) fills the buffer; the other calls are meant to fail, with a descriptor that is not
+    // open and with pointers the kernel must refuse.
+    unsafe {
+        libc::syscall(libc::SYS_read, fd, buffer.as_mut_ptr(), buffer.len());
+        libc::syscall(libc::SYS_read, 9999, buffer.as_mut_ptr(), buffer.len());
+        libc::syscall(libc::SYS_openat, libc::AT_FDCWD, 0_usize, 0, 0);
+        libc::syscall(libc::SYS_openat, libc::AT_FDCWD, 1_usize, 0, 0);
+    }
+}
+
+fn write_long() {
+    let bytes = [b'x'; LONG];
+    // SAFETY: write(2) reads the buffer.
+    unsafe { libc::syscall(libc::SYS_write, 9999, bytes.as_ptr(), bytes.len()) };
+    open_raw(&format!("/{}", "p".repeat(5000)), libc::O_RDONLY);
+}
+
+fn exec_self() {
+    let args = ["actor", "--actor", "exit", "7"].map(|a| CString::new(a).expect("no NUL"));
+    let env = ["LANNER_SCENE=exec"].map(|a| CString::new(a).expect("no NUL"));
+    let pointers = |list: &[CString]| list.iter().map(|a| a.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>();
+    let (args_ptr, env_ptr) = (pointers(&args), pointers(&env));
+    // SAFETY: the arrays end with NULL and outlive the calls; the first fails, the second replaces us.
+    unsafe {
+        libc::syscall(libc::SYS_execve, c"/nonexistent/program".as_ptr(), args_ptr.as_ptr(), env_ptr.as_ptr());
+        libc::syscall(libc::SYS_execve, c"/proc/self/exe".as_ptr(), args_ptr.as_ptr(), env_ptr.as_ptr());
+    }
+}
+
+fn storm() {
+    for _ in 0..STORM {
+        // SAFETY: getpid(2) has no effect.
+        unsafe { libc::syscall(libc::SYS_getpid) };
+    }
+}
+
+/// Makes a getpid and an openat every few milliseconds, until a file is there, at most for 20 seconds.
+fn ticks(end: &str) {
+    for _ in 0..4000 {
+        // SAFETY: getpid(2) has no effect.
+        unsafe { libc::syscall(libc::SYS_getpid) };
+        open_raw("/nonexistent/tick", libc::O_RDONLY);
+        if fs::metadata(end).is_ok() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Writes down what a program can see of its surroundings.
+fn surroundings(to: &str) {
+    let mut fds: Vec<String> = fs::read_dir("/proc/self/fd")
+        .expect("/proc is mounted")
+        .flatten()
+        .filter_map(|entry| Some((entry.file_name(), fs::read_link(entry.path()).ok()?)))
+        .filter(|(_, link)| !link.to_string_lossy().contains("/fd"))
+        .map(|(name, _)| name.to_string_lossy().into_owned())
+        .collect();
+    fds.sort();
+    let status = fs::read_to_string("/proc/self/status").expect("/proc is mounted");
+    let signals: Vec<&str> =
+        status.lines().filter(|l| l.starts_with("SigBlk") || l.starts_with("SigIgn")).collect();
+    let mut file = fs::File::create(to).expect("the file can be made");
+    write!(file, "fds {fds:?}\n{}\nenv {:?}", signals.join("\n"), std::env::var("LANNER_TEST")).expect("it can be written");
+}
+
+/// Opens a file through a symbolic link and `..`, a removed file, a directory and a memfd.
+fn resolved(folder: &str) {
+    let at = |name: &str| format!("{folder}/{name}");
+    fs::create_dir_all(at("deep/er")).expect("directories can be made");
+    fs::write(at("deep/file"), b"x").expect("the file can be written");
+    std::os::unix::fs::symlink("deep/file", at("link")).expect("the link can be made");
+    open_raw(&at("link"), libc::O_RDONLY);
+    open_raw(&at("deep/er/../file"), libc::O_RDONLY);
+    open_raw(&at("deep"), libc::O_RDONLY | libc::O_DIRECTORY);
+    open_raw(&at("deep/new"), libc::O_RDWR | libc::O_CREAT);
+    open_raw("/proc/self/status", libc::O_RDONLY);
+}

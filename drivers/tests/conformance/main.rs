@@ -1,0 +1,71 @@
+//! The conformance suite: every clause of the contract in `driver_api::driver`, on every driver.
+//!
+//! A case starts a real program, this binary itself in the role of an [`actor`], and looks at what the
+//! driver delivers. Arguments: a driver's name, or words of which a case's name must contain one. A
+//! driver that cannot run here is reported with its reason; with `LANNER_NO_SKIP` set that is a failure
+//! where root could have run it.
+
+mod actor;
+mod begin;
+mod deliver;
+mod running;
+mod stage;
+
+use std::env;
+use std::process::ExitCode;
+
+use driver_api::driver::Driver;
+use driver_api::support::Support;
+use stage::{Outcome, Stage};
+
+/// A case: the clauses it tests, its name, and what it does.
+type Case = (&'static [u8], &'static str, fn(&Stage) -> Outcome);
+
+fn cases() -> Vec<Case> {
+    [begin::CASES, deliver::CASES, running::CASES].concat()
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).filter(|arg| !arg.starts_with("--") || arg == "--actor").collect();
+    if let [flag, scene, rest @ ..] = args.as_slice()
+        && flag == "--actor"
+    {
+        return actor::play(scene, rest);
+    }
+    let host = drivers::host::detect();
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for driver in drivers::registered() {
+        if let Support::Unusable(gaps) = driver.probe(&host) {
+            let why = gaps.iter().map(|gap| gap.why.as_str()).collect::<Vec<_>>().join(", ");
+            println!("{}: skipped, it cannot run here: {why}", driver.name());
+            if env::var_os("LANNER_NO_SKIP").is_some() && host.euid == 0 {
+                failed += 1;
+            } else {
+                skipped += 1;
+            }
+            continue;
+        }
+        for (clauses, name, run) in cases().into_iter().filter(|case| chosen(&args, driver, case.1)) {
+            let stage = Stage { driver, host: &host };
+            match run(&stage) {
+                Ok(note) => {
+                    passed += 1;
+                    println!("{}: clause {clauses:?} {name}: ok{}", driver.name(), note.map(|n| format!(" ({n})")).unwrap_or_default());
+                }
+                Err(fault) => {
+                    failed += 1;
+                    println!("{}: clause {clauses:?} {name}: FAILED: {fault}", driver.name());
+                }
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed, {skipped} skipped");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn chosen(args: &[String], driver: &dyn Driver, name: &str) -> bool {
+    let (names, words): (Vec<_>, Vec<_>) =
+        args.iter().partition(|arg| drivers::registered().iter().any(|d| d.name() == arg.as_str()));
+    (names.is_empty() || names.iter().any(|n| *n == driver.name()))
+        && (words.is_empty() || words.iter().any(|word| name.contains(word.as_str())))
+}

@@ -1,0 +1,137 @@
+//! What cases share: opening a driver on an actor, and collecting what it delivers.
+
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
+
+use driver_api::driver::{Capture, Driver, Flow, OpenError, Opened, Polled};
+use driver_api::event::{Event, Header, Kind};
+use driver_api::host::Host;
+use driver_api::request::{Command, Limits, Request, SyscallSet, Target};
+use driver_api::table;
+
+/// A case's result: a note for the report, or what went wrong.
+pub(crate) type Outcome = Result<Option<String>, String>;
+
+/// How long an actor may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The driver under test.
+pub(crate) struct Stage<'a> {
+    pub(crate) driver: &'static dyn Driver,
+    pub(crate) host: &'a Host,
+}
+
+/// An event that was kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept(Vec<u8>);
+
+impl Kept {
+    pub(crate) fn event(&self) -> Event<'_> {
+        Event::parse(&self.0).expect("it was an event when it was kept")
+    }
+
+    pub(crate) fn header(&self) -> Header {
+        *self.event().header()
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.event().kind()
+    }
+
+    /// The call's name; empty for what is no call.
+    pub(crate) fn name(&self) -> &'static str {
+        let event = self.event();
+        match event.kind() {
+            Kind::Syscall | Kind::Exec => table::by_number(event.abi(), event.header().nr).map_or("?", |call| call.name),
+            _ => "",
+        }
+    }
+
+    /// The argument's memory as text.
+    pub(crate) fn text(&self, at: usize) -> Option<String> {
+        self.event().argument(at).map(|a| String::from_utf8_lossy(&a.text()).into_owned())
+    }
+}
+
+/// The set of these calls.
+pub(crate) fn calls(names: &[&str]) -> SyscallSet {
+    names.iter().map(|name| table::by_name(name).expect("a call of the table")).collect()
+}
+
+/// This binary in the role of an actor.
+pub(crate) fn actor(scene: &str, args: &[&str]) -> Command {
+    let program = std::env::current_exe().expect("the path of this test").into_os_string();
+    let args = [OsString::from("actor"), "--actor".into(), scene.into()]
+        .into_iter()
+        .chain(args.iter().map(OsString::from))
+        .collect();
+    Command { program, args }
+}
+
+/// A request with the default limits.
+pub(crate) fn request(target: Target, names: &[&str]) -> Request {
+    Request { target, selection: calls(names), limits: Limits::default(), shards: 1, buffer: 4 << 20 }
+}
+
+impl Stage<'_> {
+    pub(crate) fn open(&self, request: &Request) -> Result<Opened, OpenError> {
+        self.driver.open(self.host, request)
+    }
+
+    /// Opens, or fails the case.
+    pub(crate) fn must_open(&self, request: &Request) -> Result<Box<dyn Capture>, String> {
+        let mut opened = self.open(request).map_err(|error| format!("open: {error}"))?;
+        opened.captures.pop().ok_or_else(|| "open gave no capture".to_owned())
+    }
+
+    /// Everything that an actor's capture delivers, and how it ended.
+    pub(crate) fn watch(&self, scene: &str, args: &[&str], names: &[&str]) -> Result<(Vec<Kept>, Option<i32>), String> {
+        let mut capture = self.must_open(&request(Target::Command(actor(scene, args)), names))?;
+        to_the_end(capture.as_mut())
+    }
+}
+
+/// Polls once and keeps what comes.
+pub(crate) fn poll(capture: &mut dyn Capture, into: &mut Vec<Kept>, wait: Duration) -> Result<Polled, String> {
+    capture
+        .poll(wait, &mut |event| {
+            into.push(Kept(event.to_vec()));
+            Flow::Continue
+        })
+        .map_err(|error| error.to_string())
+}
+
+/// Polls until the capture ends.
+pub(crate) fn to_the_end(capture: &mut dyn Capture) -> Result<(Vec<Kept>, Option<i32>), String> {
+    let mut events = Vec::new();
+    let status = until(capture, &mut events, |_| false)?;
+    Ok((events, status.flatten()))
+}
+
+/// Polls until the capture ends (its status) or `enough` says so (none).
+pub(crate) fn until(
+    capture: &mut dyn Capture,
+    events: &mut Vec<Kept>,
+    mut enough: impl FnMut(&[Kept]) -> bool,
+) -> Result<Option<Option<i32>>, String> {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        if let Polled::Ended(status) = poll(capture, events, Duration::from_millis(50))? {
+            return Ok(Some(status));
+        }
+        if enough(events) {
+            return Ok(None);
+        }
+    }
+    Err(format!("no end after {PATIENCE:?}, with {} events", events.len()))
+}
+
+/// Fails the case unless it holds.
+pub(crate) fn check(holds: bool, fault: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(fault()) }
+}
+
+/// Fails the case unless both are the same.
+pub(crate) fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> Result<(), String> {
+    check(found == expected, || format!("{what}: found {found:?}, expected {expected:?}"))
+}

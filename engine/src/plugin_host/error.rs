@@ -1,0 +1,155 @@
+//! What can go wrong with plugins: what was tried, on which file, and the next step.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A plugin that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PluginError {
+    /// The file could not be read.
+    #[error("cannot read {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Somebody who is not trusted may have written it.
+    #[error("{path} is refused: {reason}; {remedy}")]
+    NotTrusted {
+        /// The plugin's file.
+        path: PathBuf,
+        /// Who may have written what.
+        reason: String,
+        /// A command that sets it right.
+        remedy: String,
+    },
+    /// The file is no shared library.
+    #[error("{path} is not a shared library: {reason}")]
+    NotALibrary {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        reason: String,
+    },
+    /// The library is for another machine.
+    #[error("{path} is built for {found}, and this is {expected}; build the plugin for {expected}")]
+    WrongArchitecture {
+        /// The file.
+        path: PathBuf,
+        /// What it was built for.
+        found: String,
+        /// What lanner was built for.
+        expected: String,
+    },
+    /// The dynamic linker refused it.
+    #[error("{path} cannot be loaded: {reason}")]
+    NotLoaded {
+        /// The file.
+        path: PathBuf,
+        /// What the linker says.
+        reason: String,
+    },
+    /// It does not export `lanner_plugin`.
+    #[error("{path} is not a lanner plugin: it does not export the function `lanner_plugin`")]
+    MissingSymbol {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It was built for another major version of the ABI.
+    #[error(
+        "{path} was built for plugin ABI {found}, and this lanner has {expected}; get the plugin \
+         for this version of lanner"
+    )]
+    WrongMajor {
+        /// The file.
+        path: PathBuf,
+        /// The plugin's major version.
+        found: u32,
+        /// The host's major version.
+        expected: u32,
+    },
+    /// A struct is smaller than the first version of the ABI had it.
+    #[error("{path} is faulty: its {what} has {size} bytes, and at least {needed} are needed")]
+    TooSmall {
+        /// The file.
+        path: PathBuf,
+        /// Which struct.
+        what: &'static str,
+        /// What its size field says.
+        size: usize,
+        /// What the first version has.
+        needed: usize,
+    },
+    /// A capability lacks a function.
+    #[error("{path} is faulty: its capability `{capability}` lacks the function `{function}`")]
+    HalfImplemented {
+        /// The file.
+        path: PathBuf,
+        /// Which capability.
+        capability: &'static str,
+        /// Which function.
+        function: &'static str,
+    },
+    /// It can do nothing.
+    #[error("{path} is faulty: it has no capability, neither `rules` nor `output`")]
+    NoCapability {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What it says about itself makes no sense.
+    #[error("{path} is faulty: {reason}")]
+    Faulty {
+        /// The file.
+        path: PathBuf,
+        /// What makes no sense.
+        reason: String,
+    },
+    /// Another plugin has the same name.
+    #[error("{path} is left out: {first} is called `{name}`, too, and comes first")]
+    SameName {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        name: String,
+        /// The file that has it already.
+        first: PathBuf,
+    },
+    /// No directory has a plugin of this name.
+    #[error("there is no plugin `{name}` in {directories}{refused}")]
+    NotFound {
+        /// The name.
+        name: String,
+        /// Where was looked.
+        directories: String,
+        /// Plugins that were refused, each with its reason; may be empty.
+        refused: String,
+    },
+    /// It cannot do what it is asked for.
+    #[error("plugin `{plugin}` has no capability `{capability}`")]
+    LacksCapability {
+        /// The plugin.
+        plugin: String,
+        /// Which capability.
+        capability: &'static str,
+    },
+    /// It failed.
+    #[error("plugin `{plugin}` failed to {call}: {reason}")]
+    Failed {
+        /// The plugin.
+        plugin: String,
+        /// What it was asked to do.
+        call: &'static str,
+        /// What it says.
+        reason: String,
+    },
+    /// It panicked, and is switched off.
+    #[error("plugin `{plugin}` panicked and is switched off: {reason}")]
+    Panicked {
+        /// The plugin.
+        plugin: String,
+        /// What it says.
+        reason: String,
+    },
+}

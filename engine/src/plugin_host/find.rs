@@ -1,0 +1,96 @@
+//! Finds plugins in directories.
+
+use std::ffi::OsStr;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::error::PluginError;
+use super::load::{Plugin, load};
+
+/// A file that looks like a plugin.
+#[derive(Debug)]
+pub struct Found {
+    /// The file.
+    pub path: PathBuf,
+    /// The plugin, or why it is refused.
+    pub plugin: Result<Plugin, PluginError>,
+}
+
+/// Loads every `lib*.so` of the directories, sorted by name within each. Of two plugins with the
+/// same name, the first is taken and the second refused. A directory that is not there has none.
+#[must_use]
+pub fn list(directories: &[PathBuf]) -> Vec<Found> {
+    let mut found: Vec<Found> = Vec::new();
+    for path in directories
+        .iter()
+        .flat_map(|directory| libraries(directory))
+    {
+        let plugin = load(&path).and_then(|plugin| {
+            let same = found
+                .iter()
+                .filter_map(|found| found.plugin.as_ref().ok())
+                .find(|other| other.name() == plugin.name());
+            match same {
+                Some(first) => Err(PluginError::SameName {
+                    path: path.clone(),
+                    name: plugin.name().to_owned(),
+                    first: first.path().to_owned(),
+                }),
+                None => Ok(plugin),
+            }
+        });
+        found.push(Found { path, plugin });
+    }
+    found
+}
+
+/// Loads the plugin of this name.
+///
+/// # Errors
+///
+/// [`PluginError::NotFound`], which also tells which plugins were refused, and why.
+pub fn find(directories: &[PathBuf], name: &str) -> Result<Plugin, PluginError> {
+    let mut refused = String::new();
+    for found in list(directories) {
+        match found.plugin {
+            Ok(plugin) if plugin.name() == name => return Ok(plugin),
+            Ok(_) => {}
+            // Writing to a string cannot fail.
+            Err(error) => drop(write!(refused, "\n  {error}")),
+        }
+    }
+    let shown: Vec<_> = directories
+        .iter()
+        .map(|directory| directory.display().to_string())
+        .collect();
+    Err(PluginError::NotFound {
+        name: name.to_owned(),
+        directories: if shown.is_empty() {
+            "no directory at all".to_owned()
+        } else {
+            shown.join(", ")
+        },
+        refused,
+    })
+}
+
+fn libraries(directory: &Path) -> Vec<PathBuf> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) => {
+            tracing::debug!(directory = %directory.display(), %error, "no plugin directory");
+            return Vec::new();
+        }
+    };
+    let is_library = |path: &PathBuf| {
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        name.starts_with("lib") && name.ends_with(".so")
+    };
+    let mut paths: Vec<_> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(is_library)
+        .collect();
+    paths.sort();
+    paths
+}

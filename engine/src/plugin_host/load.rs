@@ -1,0 +1,298 @@
+//! Loads one plugin. Nothing of it is used before version and sizes are known to be right.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lanner_plugin::abi::{
+    ABI_MAJOR, LannerHost, LannerOutputPlugin, LannerPlugin, LannerPluginFn, LannerRulePlugin,
+    LannerStr, SYMBOL,
+};
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+
+use super::error::PluginError;
+use super::{border, elf, trust};
+
+/// The longest name, version or description.
+const MAX_WORD: usize = 4096;
+
+/// A loaded plugin. Cheap to clone; never unloaded.
+#[derive(Clone)]
+pub struct Plugin(Arc<Loaded>);
+
+struct Loaded {
+    path: PathBuf,
+    name: String,
+    version: String,
+    description: String,
+    abi: (u32, u32),
+    rules: Option<&'static LannerRulePlugin>,
+    output: Option<&'static LannerOutputPlugin>,
+    host: &'static LannerHost,
+    faults: AtomicU64,
+}
+
+// SAFETY: the plugin's tables never change, and the header lets any thread use them.
+unsafe impl Send for Loaded {}
+// SAFETY: as above.
+unsafe impl Sync for Loaded {}
+
+/// Loads a plugin, if nobody untrusted can have written it.
+///
+/// # Errors
+///
+/// Each way in which a file is no usable plugin has its own [`PluginError`], which names the file.
+pub fn load(path: &Path) -> Result<Plugin, PluginError> {
+    let real = trust::check(path)?;
+    elf::check(&real)?;
+    // SAFETY: this runs the library's initialisers; whoever wrote it is trusted, as checked above.
+    let library = unsafe { Library::open(Some(&real), RTLD_NOW | RTLD_LOCAL) };
+    let library = library.map_err(|error| PluginError::NotLoaded {
+        path: path.to_owned(),
+        reason: cause(&error),
+    })?;
+    // SAFETY: a trusted library that exports this symbol exports this function.
+    let description = unsafe {
+        match library.get::<LannerPluginFn>(SYMBOL.as_bytes()) {
+            Ok(function) => function(),
+            Err(_) => {
+                return Err(PluginError::MissingSymbol {
+                    path: path.to_owned(),
+                });
+            }
+        }
+    };
+    // Its code may run for as long as the process does.
+    std::mem::forget(library);
+    // SAFETY: a plugin's description stays valid until the process ends.
+    unsafe { read(path, description) }
+}
+
+fn cause(error: &libloading::Error) -> String {
+    use std::error::Error;
+    error
+        .source()
+        .map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+/// # Safety
+///
+/// `raw` is null, or at least its first three fields can be read; what it says of sizes and
+/// pointers is true until the process ends.
+unsafe fn read(path: &Path, raw: *const LannerPlugin) -> Result<Plugin, PluginError> {
+    let faulty = |reason: &str| PluginError::Faulty {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+    };
+    if raw.is_null() || !raw.is_aligned() {
+        return Err(faulty("`lanner_plugin` returned no valid pointer"));
+    }
+    // SAFETY: the first three fields are there in every version.
+    let (major, minor, size) = unsafe {
+        (
+            ptr::read(&raw const (*raw).abi_major),
+            ptr::read(&raw const (*raw).abi_minor),
+            ptr::read(&raw const (*raw).size),
+        )
+    };
+    if major != ABI_MAJOR {
+        return Err(PluginError::WrongMajor {
+            path: path.to_owned(),
+            found: major,
+            expected: ABI_MAJOR,
+        });
+    }
+    check_size(path, "struct LannerPlugin", size, size_of::<LannerPlugin>())?;
+    // SAFETY: all fields are there.
+    let raw = unsafe { &*raw };
+    let word = |raw: LannerStr, what: &str| {
+        if raw.len > MAX_WORD || (raw.ptr.is_null() && raw.len > 0) {
+            return Err(faulty(&format!(
+                "its {what} has no valid pointer or length"
+            )));
+        }
+        // SAFETY: the text lives until the process ends; its length is sane.
+        Ok(unsafe { raw.to_text() })
+    };
+    let name = word(raw.name, "name")?;
+    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(is_name) {
+        let name = name.escape_debug();
+        return Err(faulty(&format!(
+            "its name `{name}` is not made of at most 64 lower-case letters, digits and `-`"
+        )));
+    }
+    // SAFETY: the capabilities live until the process ends.
+    let (rules, output) = unsafe { (rules(path, raw.rules)?, output(path, raw.output)?) };
+    if rules.is_none() && output.is_none() {
+        return Err(PluginError::NoCapability {
+            path: path.to_owned(),
+        });
+    }
+    Ok(Plugin(Arc::new(Loaded {
+        path: path.to_owned(),
+        version: word(raw.version, "version")?,
+        description: word(raw.description, "description")?,
+        abi: (major, minor),
+        rules,
+        output,
+        host: border::host_table(&name),
+        name,
+        faults: AtomicU64::new(0),
+    })))
+}
+
+fn check_size(
+    path: &Path,
+    what: &'static str,
+    size: usize,
+    needed: usize,
+) -> Result<(), PluginError> {
+    if size < needed {
+        return Err(PluginError::TooSmall {
+            path: path.to_owned(),
+            what,
+            size,
+            needed,
+        });
+    }
+    Ok(())
+}
+
+/// Checks one capability: its size, then each of its functions.
+macro_rules! capability {
+    ($function:ident, $struct:ident, $capability:literal, $what:literal; $($field:ident)*) => {
+        /// # Safety
+        ///
+        /// `raw` is null, or what its size says can be read until the process ends.
+        unsafe fn $function(
+            path: &Path,
+            raw: *const $struct,
+        ) -> Result<Option<&'static $struct>, PluginError> {
+            if raw.is_null() {
+                return Ok(None);
+            }
+            if !raw.is_aligned() {
+                return Err(PluginError::Faulty {
+                    path: path.to_owned(),
+                    reason: concat!("its ", $what, " has no valid pointer").to_owned(),
+                });
+            }
+            // SAFETY: the size is always there.
+            let size = unsafe { ptr::read(&raw const (*raw).size) };
+            check_size(path, $what, size, size_of::<$struct>())?;
+            // SAFETY: all fields are there.
+            let table = unsafe { &*raw };
+            $(
+                if table.$field.is_none() {
+                    return Err(PluginError::HalfImplemented {
+                        path: path.to_owned(),
+                        capability: $capability,
+                        function: stringify!($field),
+                    });
+                }
+            )*
+            Ok(Some(table))
+        }
+    };
+}
+
+capability!(rules, LannerRulePlugin, "rules", "struct LannerRulePlugin";
+    open rules event_types on_event close);
+capability!(output, LannerOutputPlugin, "output", "struct LannerOutputPlugin";
+    open emit flush reopen close);
+
+impl Plugin {
+    /// Its name, which the configuration uses.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Its version.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.0.version
+    }
+
+    /// What it does, in one sentence.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.0.description
+    }
+
+    /// Major and minor version of the ABI that it was built for.
+    #[must_use]
+    pub fn abi(&self) -> (u32, u32) {
+        self.0.abi
+    }
+
+    /// Where it was loaded from.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// What it can do: `rules`, `output`.
+    #[must_use]
+    pub fn capabilities(&self) -> Vec<&'static str> {
+        let all = [
+            (self.0.rules.is_some(), "rules"),
+            (self.0.output.is_some(), "output"),
+        ];
+        all.into_iter()
+            .filter_map(|(has, name)| has.then_some(name))
+            .collect()
+    }
+
+    /// How often it panicked, failed or answered nonsense, over all its states.
+    #[must_use]
+    pub fn faults(&self) -> u64 {
+        self.0.faults.load(Ordering::Relaxed)
+    }
+
+    /// Counts a fault, and reports it: the first ones, then ever fewer.
+    pub(super) fn fault(&self, call: &str, reason: &str) {
+        let count = self.0.faults.fetch_add(1, Ordering::Relaxed) + 1;
+        if count.is_power_of_two() {
+            let plugin = self.name();
+            tracing::error!(
+                plugin,
+                call,
+                faults = count,
+                "plugin `{plugin}` is faulty: {reason}"
+            );
+        }
+    }
+
+    pub(super) fn host(&self) -> &'static LannerHost {
+        self.0.host
+    }
+
+    pub(super) fn rule_table(&self) -> Result<&'static LannerRulePlugin, PluginError> {
+        self.0.rules.ok_or_else(|| self.lacks("rules"))
+    }
+
+    pub(super) fn output_table(&self) -> Result<&'static LannerOutputPlugin, PluginError> {
+        self.0.output.ok_or_else(|| self.lacks("output"))
+    }
+
+    fn lacks(&self, capability: &'static str) -> PluginError {
+        PluginError::LacksCapability {
+            plugin: self.name().to_owned(),
+            capability,
+        }
+    }
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugin")
+            .field("name", &self.0.name)
+            .field("version", &self.0.version)
+            .field("path", &self.0.path)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,40 @@
+//! The host's side of the plugin border: finds plugins, loads them, and calls them safely. Rule
+//! plugins stand between inspection and alerts, output plugins at the very end.
+//!
+//! | file | does |
+//! |---|---|
+//! | `trust` | who may have written this file? |
+//! | `elf` | is it a library for this machine? |
+//! | `load` | opens it, and checks version, sizes and functions before anything else is touched |
+//! | `find` | plugins in directories, and why some are refused |
+//! | `rules` | [`RuleHost`]: an opened rule plugin |
+//! | `outputs`, `alert` | [`OutputHost`]: an opened output plugin, and what it delivers |
+//! | `border` | what plugins can call |
+//! | `error` | what can go wrong, and what to do about it |
+//!
+//! A plugin that panics is reported with its name, counted and switched off; the others run on.
+//! Plugins are never unloaded, as their threads and thread-local data would dangle.
+
+mod alert;
+mod border;
+mod elf;
+mod error;
+mod find;
+mod load;
+mod outputs;
+mod rules;
+mod trust;
+
+pub use alert::Alert;
+pub use error::PluginError;
+pub use find::{Found, find, list};
+pub use load::{Plugin, load};
+pub use outputs::OutputHost;
+pub use rules::{FieldResolver, FieldSource, Rule, RuleFile, RuleHost};
+
+pub use lanner_plugin::{
+    Delivery, EventTypes, FieldKind, List, OwnedValue, Priority, RawValue, ResolvedField, Value,
+};
+
+#[cfg(test)]
+mod tests;

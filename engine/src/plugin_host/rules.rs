@@ -1,0 +1,440 @@
+//! [`RuleHost`]: an opened rule plugin. On the way of every event.
+
+use std::ffi::c_void;
+use std::fs;
+use std::path::Path;
+
+use lanner_plugin::abi::{
+    LannerEvent, LannerField, LannerMatches, LannerResolver, LannerRule, LannerRuleFile,
+    LannerRulePlugin, LannerRuleRequest, LannerRuleSink, LannerStatus, LannerStr, LannerText,
+    LannerValue, STATUS_ERROR, STATUS_OK, STATUS_PANIC,
+};
+use lanner_plugin::{EventTypes, Priority, RawValue, ResolvedField, Value};
+
+use super::border::{all_texts, contained, last_text, reason, text};
+use super::error::PluginError;
+use super::load::Plugin;
+
+/// Finds fields and event types by name, while rules are loaded.
+pub trait FieldResolver {
+    /// Finds the field `name` or `name[arg]`. `evt.arg.flags` comes as `evt.arg` and `flags`.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none, with the nearest names perhaps; shown to the user.
+    fn resolve(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, String>;
+
+    /// The number of an event type, such as `openat`, as [`FieldSource::event_type`] has it. Small
+    /// and dense, as plugins make indices of it.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none, with the nearest names perhaps; shown to the user.
+    fn event_type(&self, name: &str) -> Result<u32, String>;
+}
+
+/// An event, as rules see it.
+pub trait FieldSource {
+    /// What sort of event it is; see [`FieldResolver::event_type`].
+    fn event_type(&self) -> u32;
+
+    /// The value of a field that was resolved; [`Value::None`] where the event does not have it,
+    /// and for unknown ids. The value must live as long as `self` is borrowed.
+    fn get(&self, id: u32) -> Value<'_>;
+}
+
+impl<T: FieldSource + ?Sized> FieldSource for &T {
+    fn event_type(&self) -> u32 {
+        (**self).event_type()
+    }
+
+    fn get(&self, id: u32) -> Value<'_> {
+        (**self).get(id)
+    }
+}
+
+/// A rule file.
+#[derive(Debug, Clone)]
+pub struct RuleFile {
+    /// Its name, for messages.
+    pub name: String,
+    /// What it holds.
+    pub text: Vec<u8>,
+}
+
+impl RuleFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::Unreadable`]
+    pub fn read(path: &Path) -> Result<Self, PluginError> {
+        let text = fs::read(path).map_err(|source| PluginError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            name: path.display().to_string(),
+            text,
+        })
+    }
+}
+
+/// A rule, as its plugin describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Name.
+    pub name: String,
+    /// What it finds and why that matters.
+    pub description: String,
+    /// How bad a match is.
+    pub priority: Priority,
+    /// Where its events come from, such as `syscall`.
+    pub source: String,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// Template of the alert's text.
+    pub output: String,
+    /// Whether it can match.
+    pub enabled: bool,
+}
+
+/// Loaded rules. One for each shard; one thread uses it at a time.
+#[derive(Debug)]
+pub struct RuleHost {
+    plugin: Plugin,
+    table: &'static LannerRulePlugin,
+    state: *mut c_void,
+    rules: Vec<Rule>,
+    event_types: EventTypes,
+    /// Why it is switched off.
+    off: Option<String>,
+}
+
+// SAFETY: the header allows a state to move from thread to thread between calls.
+unsafe impl Send for RuleHost {}
+
+impl RuleHost {
+    /// Loads rule files, in this order. `settings` is a JSON text, or nothing.
+    ///
+    /// # Errors
+    ///
+    /// The plugin is no rule plugin, or refuses the files; the reason is for the user to read.
+    pub fn open(
+        plugin: &Plugin,
+        resolver: &dyn FieldResolver,
+        files: &[RuleFile],
+        settings: &str,
+    ) -> Result<Self, PluginError> {
+        let table = plugin.rule_table()?;
+        let resolver = LannerResolver {
+            size: size_of::<LannerResolver>(),
+            ctx: std::ptr::from_ref(&resolver).cast(),
+            field: Some(resolve_field),
+            event_type: Some(resolve_event_type),
+        };
+        let files: Vec<LannerRuleFile> = files
+            .iter()
+            .map(|file| LannerRuleFile {
+                name: LannerStr::new(file.name.as_bytes()),
+                text: LannerStr::new(&file.text),
+            })
+            .collect();
+        let request = LannerRuleRequest {
+            size: size_of::<LannerRuleRequest>(),
+            resolver: &raw const resolver,
+            files: files.as_ptr(),
+            file_count: files.len(),
+            settings: LannerStr::new(settings.as_bytes()),
+        };
+        let mut state = std::ptr::null_mut();
+        run(plugin, "load rules", |error| {
+            // SAFETY: the table was checked; all pointers live through the call.
+            table.open.map(|open| unsafe {
+                open(plugin.host(), &raw const request, &raw mut state, error)
+            })
+        })?;
+        let mut host = Self {
+            plugin: plugin.clone(),
+            table,
+            state,
+            rules: Vec::new(),
+            event_types: EventTypes::All,
+            off: None,
+        };
+        host.describe()?;
+        Ok(host)
+    }
+
+    fn describe(&mut self) -> Result<(), PluginError> {
+        let (table, state) = (self.table, self.state);
+        let mut rules: Vec<Option<Rule>> = Vec::new();
+        let sink = LannerRuleSink {
+            ctx: std::ptr::from_mut(&mut rules).cast(),
+            put: Some(put_rule),
+        };
+        run(&self.plugin, "list its rules", |error| {
+            // SAFETY: the state is open and ours alone; the sink lives through the call.
+            table
+                .rules
+                .map(|list| unsafe { list(state, &raw const sink, error) })
+        })?;
+        self.rules =
+            rules
+                .into_iter()
+                .collect::<Option<_>>()
+                .ok_or_else(|| PluginError::Failed {
+                    plugin: self.plugin.name().to_owned(),
+                    call: "list its rules",
+                    reason: "a rule has no valid pointer or size".to_owned(),
+                })?;
+        let mut names = Vec::new();
+        let sink = all_texts(&mut names);
+        run(&self.plugin, "name its event types", |error| {
+            // SAFETY: as above.
+            table
+                .event_types
+                .map(|types| unsafe { types(state, &raw const sink, error) })
+        })?;
+        if !names.iter().any(|name| name == "all") {
+            self.event_types = EventTypes::Only(names);
+        }
+        Ok(())
+    }
+
+    /// The plugin.
+    #[must_use]
+    pub fn plugin(&self) -> &Plugin {
+        &self.plugin
+    }
+
+    /// All rules, also disabled ones; [`RuleHost::on_event`] gives indices into this.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The event types that the rules want.
+    #[must_use]
+    pub fn event_types(&self) -> &EventTypes {
+        &self.event_types
+    }
+
+    /// Why the plugin is switched off, if it is.
+    #[must_use]
+    pub fn off(&self) -> Option<&str> {
+        self.off.as_deref()
+    }
+
+    /// Puts the rules that an event matches into `matches`, which is cleared first. A plugin that
+    /// is switched off matches nothing.
+    #[inline]
+    pub fn on_event<S: FieldSource>(&mut self, event: &S, matches: &mut Vec<u32>) {
+        matches.clear();
+        if self.off.is_some() {
+            return;
+        }
+        let raw = LannerEvent {
+            size: size_of::<LannerEvent>(),
+            ctx: std::ptr::from_ref(event).cast(),
+            get: Some(get_field::<S>),
+            event_type: event.event_type(),
+            reserved: 0,
+        };
+        let sink = LannerMatches {
+            ctx: std::ptr::from_mut(matches).cast(),
+            put: Some(put_match),
+        };
+        let mut text = String::new();
+        let error = last_text(&mut text);
+        let status = match self.table.on_event {
+            // SAFETY: the state is open and ours alone; all pointers live through the call.
+            Some(on_event) => unsafe {
+                on_event(
+                    self.state,
+                    &raw const raw,
+                    &raw const sink,
+                    &raw const error,
+                )
+            },
+            None => STATUS_ERROR,
+        };
+        if status != STATUS_OK {
+            self.failed(status, text, matches);
+        } else if !matches.is_empty() {
+            self.check_indices(matches);
+        }
+    }
+
+    fn check_indices(&self, matches: &mut Vec<u32>) {
+        let rules = self.rules.len();
+        let before = matches.len();
+        matches.retain(|rule| (*rule as usize) < rules);
+        if matches.len() != before {
+            self.plugin
+                .fault("on_event", "it names a rule that it does not have");
+        }
+    }
+
+    #[cold]
+    fn failed(&mut self, status: LannerStatus, text: String, matches: &mut Vec<u32>) {
+        matches.clear();
+        let text = reason(text, status);
+        if status == STATUS_PANIC {
+            self.plugin.fault(
+                "on_event",
+                &format!("it panicked and is switched off: {text}"),
+            );
+            self.off = Some(text);
+        } else {
+            self.plugin.fault("on_event", &text);
+        }
+    }
+}
+
+impl Drop for RuleHost {
+    fn drop(&mut self) {
+        if let Some(close) = self.table.close {
+            // SAFETY: the state came from `open`, and this is the last use.
+            unsafe { close(self.state) };
+        }
+    }
+}
+
+/// Calls a function that is not on the way of events, and makes an error of what it answers.
+fn run(
+    plugin: &Plugin,
+    call: &'static str,
+    function: impl FnOnce(*const LannerText) -> Option<LannerStatus>,
+) -> Result<(), PluginError> {
+    let mut text = String::new();
+    let error = last_text(&mut text);
+    let status = function(&raw const error).unwrap_or(STATUS_ERROR);
+    if status == STATUS_OK {
+        return Ok(());
+    }
+    let reason = reason(text, status);
+    let name = plugin.name().to_owned();
+    if status == STATUS_PANIC {
+        plugin.fault(call, &reason);
+        return Err(PluginError::Panicked {
+            plugin: name,
+            reason,
+        });
+    }
+    Err(PluginError::Failed {
+        plugin: name,
+        call,
+        reason,
+    })
+}
+
+unsafe extern "C" fn get_field<S: FieldSource>(
+    ctx: *const c_void,
+    field: u32,
+    value: *mut LannerValue,
+) {
+    // SAFETY: the plugin passes a place for the value.
+    unsafe { *value = LannerValue::NONE };
+    // SAFETY: `ctx` is the event of the `on_event` that is going on, and its values live as long.
+    contained(|| unsafe {
+        *value = RawValue::from((*ctx.cast::<S>()).get(field)).abi();
+    });
+}
+
+unsafe extern "C" fn put_match(ctx: *mut c_void, rule: u32) {
+    // SAFETY: `ctx` is the `matches` of the `on_event` that is going on.
+    contained(|| unsafe { (*ctx.cast::<Vec<u32>>()).push(rule) });
+}
+
+unsafe extern "C" fn put_rule(ctx: *mut c_void, rule: *const LannerRule) {
+    contained(|| {
+        // SAFETY: `ctx` is the vector that `describe` passed; the plugin passes a valid rule.
+        unsafe {
+            let rules = &mut *ctx.cast::<Vec<Option<Rule>>>();
+            let Some(raw) = rule
+                .as_ref()
+                .filter(|raw| raw.size >= size_of::<LannerRule>())
+            else {
+                rules.push(None);
+                return;
+            };
+            let tags = if raw.tags.is_null() {
+                &[]
+            } else {
+                std::slice::from_raw_parts(raw.tags, raw.tag_count)
+            };
+            rules.push(Some(Rule {
+                name: text(raw.name),
+                description: text(raw.description),
+                priority: Priority::from_number(raw.priority).unwrap_or(Priority::Debug),
+                source: text(raw.source),
+                tags: tags.iter().map(|tag| text(*tag)).collect(),
+                output: text(raw.output),
+                enabled: raw.enabled != 0,
+            }));
+        }
+    });
+}
+
+/// Hands the outcome of a look-up to the plugin.
+///
+/// # Safety
+///
+/// `into` and `error` are null or valid.
+unsafe fn answer<T>(
+    found: Result<T, String>,
+    into: *mut T,
+    error: *const LannerText,
+) -> LannerStatus {
+    // SAFETY: by the function's contract.
+    unsafe {
+        match found {
+            Ok(value) if !into.is_null() => {
+                *into = value;
+                STATUS_OK
+            }
+            Ok(_) => STATUS_ERROR,
+            Err(reason) => {
+                if let Some(error) = error.as_ref() {
+                    error.say(&reason);
+                }
+                STATUS_ERROR
+            }
+        }
+    }
+}
+
+unsafe extern "C" fn resolve_field(
+    ctx: *const c_void,
+    name: LannerStr,
+    arg: LannerStr,
+    field: *mut LannerField,
+    error: *const LannerText,
+) -> LannerStatus {
+    let mut status = STATUS_ERROR;
+    // SAFETY: `ctx` is the resolver of the `open` that is going on, the rest is the plugin's and
+    // lives through the call.
+    contained(|| unsafe {
+        let resolver = *ctx.cast::<&dyn FieldResolver>();
+        let arg = (!arg.ptr.is_null()).then(|| text(arg));
+        let found = resolver.resolve(&text(name), arg.as_deref());
+        status = answer(found.map(ResolvedField::to_abi), field, error);
+    });
+    status
+}
+
+unsafe extern "C" fn resolve_event_type(
+    ctx: *const c_void,
+    name: LannerStr,
+    event_type: *mut u32,
+    error: *const LannerText,
+) -> LannerStatus {
+    let mut status = STATUS_ERROR;
+    // SAFETY: as above.
+    contained(|| unsafe {
+        let resolver = *ctx.cast::<&dyn FieldResolver>();
+        status = answer(resolver.event_type(&text(name)), event_type, error);
+    });
+    status
+}

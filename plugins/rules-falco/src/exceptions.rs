@@ -1,0 +1,220 @@
+//! Exceptions of rules: tables of field values for which a rule does not hold, made into
+//! `condition and not (row or row or ...)`.
+
+use std::rc::Rc;
+
+use crate::ast::{Check, Expr, FieldRef, Op, Word};
+use crate::keys::{Keys, text, texts};
+use crate::parse::lone_field;
+use crate::source::{Place, Problem};
+use crate::yaml::{Node, Scalar};
+
+/// An exception of a rule.
+#[derive(Debug)]
+pub(crate) struct Exception {
+    name: Scalar,
+    columns: Option<Columns>,
+    values: Vec<Rc<Node>>,
+}
+
+#[derive(Debug)]
+enum Columns {
+    /// One field; the values are a plain list.
+    One(FieldRef, Op, Place),
+    /// Several; each value is a row.
+    Several(Vec<(FieldRef, Op, Place)>),
+}
+
+impl Exception {
+    pub(crate) fn read_all(node: &Node) -> Result<Vec<Self>, Problem> {
+        match node {
+            Node::Sequence(_, items) => items.iter().map(|item| Self::read(item)).collect(),
+            Node::Scalar(scalar) if scalar.is_null() => Ok(Vec::new()),
+            other => {
+                let message = format!("`exceptions` must be a list, not {}", other.kind());
+                Err(Problem::new(other.place(), message))
+            }
+        }
+    }
+
+    fn read(item: &Node) -> Result<Self, Problem> {
+        let mut keys = Keys::new(item)?;
+        let Some(name) = keys.text("name")? else {
+            return Err(Problem::new(item.place(), "an exception needs a `name`"));
+        };
+        let fields = keys.take("fields");
+        let comps = keys.take("comps");
+        let values = match keys.take("values").as_deref() {
+            Some(Node::Sequence(_, rows)) => rows.clone(),
+            Some(Node::Scalar(scalar)) if scalar.is_null() => Vec::new(),
+            Some(other) => {
+                let message = format!("`values` must be a list, not {}", other.kind());
+                return Err(Problem::new(other.place(), message));
+            }
+            None => Vec::new(),
+        };
+        if let Some(unknown) = keys.unknown().into_iter().next() {
+            return Err(unknown);
+        }
+        let columns = match fields {
+            Some(fields) => Some(Columns::read(&fields, comps.as_deref())?),
+            None => None,
+        };
+        Ok(Self {
+            name,
+            columns,
+            values,
+        })
+    }
+
+    /// Adds values to exceptions of the same name, and exceptions that are new.
+    pub(crate) fn append_all(to: &mut Vec<Self>, more: Vec<Self>) -> Result<(), Problem> {
+        for exception in more {
+            match to
+                .iter_mut()
+                .find(|old| old.name.text == exception.name.text)
+            {
+                Some(old) if exception.columns.is_none() => old.values.extend(exception.values),
+                Some(_) => {
+                    let message = "this exception is there already, with its `fields`";
+                    return Err(Problem::new(&exception.name.place, message)
+                        .help("give only `name` and `values` to add values to it"));
+                }
+                None => to.push(exception),
+            }
+        }
+        Ok(())
+    }
+
+    /// The condition under which the rule does not hold; none if there are no values.
+    pub(crate) fn condition(&self) -> Result<Option<Expr>, Problem> {
+        let Some(columns) = &self.columns else {
+            return Err(Problem::new(
+                &self.name.place,
+                "this exception needs `fields`",
+            ));
+        };
+        let rows: Vec<Expr> = match columns {
+            Columns::One(field, op, place) if op.takes_list() => {
+                let mut words = Vec::new();
+                for value in &self.values {
+                    words.extend(cell(value)?);
+                }
+                if words.is_empty() {
+                    Vec::new()
+                } else {
+                    vec![check(field, *op, place, words)]
+                }
+            }
+            Columns::One(field, op, place) => {
+                let mut checks = Vec::new();
+                for value in &self.values {
+                    for word in cell(value)? {
+                        checks.push(check(field, *op, place, vec![word]));
+                    }
+                }
+                checks
+            }
+            Columns::Several(columns) => {
+                let rows = self.values.iter().map(|row| Self::row(columns, row));
+                rows.collect::<Result<_, _>>()?
+            }
+        };
+        Ok((!rows.is_empty()).then_some(Expr::Or(rows)))
+    }
+
+    fn row(columns: &[(FieldRef, Op, Place)], row: &Node) -> Result<Expr, Problem> {
+        let Node::Sequence(_, cells) = row else {
+            let message = format!("a row of values is a list, not {}", row.kind());
+            return Err(Problem::new(row.place(), message));
+        };
+        if cells.len() != columns.len() {
+            let (have, need) = (cells.len(), columns.len());
+            let message = format!("this row has {have} values, but there are {need} fields");
+            return Err(Problem::new(row.place(), message));
+        }
+        let mut checks = Vec::new();
+        for ((field, op, place), value) in columns.iter().zip(cells) {
+            if !op.takes_list() && matches!(**value, Node::Sequence(..)) {
+                let message = format!("`{}` compares with one value, not with a list", op.name());
+                return Err(Problem::new(value.place(), message));
+            }
+            checks.push(check(field, *op, place, cell(value)?));
+        }
+        Ok(Expr::And(checks))
+    }
+}
+
+impl Columns {
+    fn read(fields: &Node, comps: Option<&Node>) -> Result<Self, Problem> {
+        if let Node::Scalar(field) = fields {
+            let comp = comps.map(|node| text("comps", node)).transpose()?;
+            let op = comp.as_ref().map_or(Ok(Op::In), operator)?;
+            let place = comp.map_or_else(|| field.place.clone(), |comp| comp.place);
+            return Ok(Self::One(lone_field(field)?, op, place));
+        }
+        let fields = texts("fields", fields)?;
+        let comps = comps.map(|node| texts("comps", node)).transpose()?;
+        if let (Some(comps), Some(first)) = (&comps, fields.first())
+            && comps.len() != fields.len()
+        {
+            let message = "`comps` and `fields` must be equally long";
+            return Err(Problem::new(&first.place, message));
+        }
+        let columns = fields.iter().enumerate().map(|(at, field)| {
+            let comp = comps.as_ref().and_then(|comps| comps.get(at));
+            let op = comp.map_or(Ok(Op::Eq), operator)?;
+            let place = comp.map_or(&field.place, |comp| &comp.place);
+            Ok((lone_field(field)?, op, place.clone()))
+        });
+        Ok(Self::Several(columns.collect::<Result<_, _>>()?))
+    }
+}
+
+fn operator(comp: &Scalar) -> Result<Op, Problem> {
+    Op::by_name(&comp.text)
+        .filter(|op| *op != Op::Exists)
+        .ok_or_else(|| {
+            let message = format!("`{}` is not an operator for exceptions", comp.text);
+            let names = Op::NAMES.iter().map(|(name, _)| *name);
+            Problem::new(&comp.place, message).nearest(&comp.text, names)
+        })
+}
+
+/// The values of a cell: a text, or a list of texts.
+fn cell(node: &Node) -> Result<Vec<Word>, Problem> {
+    match node {
+        Node::Scalar(scalar) => {
+            // Falco writes lists also as one text: "(a, b)".
+            let inner = scalar
+                .text
+                .strip_prefix('(')
+                .and_then(|t| t.strip_suffix(')'));
+            let Some(inner) = inner else {
+                return Ok(vec![Word::of_item(scalar.clone())]);
+            };
+            let parts = inner
+                .split(',')
+                .map(|part| Word::of_item(scalar.with_text(part.trim())));
+            Ok(parts.collect())
+        }
+        Node::Sequence(..) => Ok(texts("values", node)?
+            .into_iter()
+            .map(Word::of_item)
+            .collect()),
+        Node::Mapping(place, _) => Err(Problem::new(
+            place,
+            "a value is a text or a list, not a map",
+        )),
+    }
+}
+
+fn check(field: &FieldRef, op: Op, place: &Place, values: Vec<Word>) -> Expr {
+    Expr::Check(Check {
+        field: field.clone(),
+        op,
+        quantifier: None,
+        op_place: place.clone(),
+        values,
+    })
+}

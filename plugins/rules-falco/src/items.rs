@@ -1,0 +1,268 @@
+//! The items of rule files: lists, macros and rules, with later files overriding earlier ones.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use lanner_plugin::Priority;
+
+use crate::ast::Word;
+use crate::exceptions::Exception;
+use crate::keys::{Change, Keys};
+use crate::parse::Text;
+use crate::source::{Place, Problem};
+use crate::yaml::{Node, Scalar};
+
+/// Everything that the files define.
+#[derive(Debug, Default)]
+pub(crate) struct Items {
+    pub(crate) lists: HashMap<String, Vec<Word>>,
+    pub(crate) macros: HashMap<String, Macro>,
+    /// In the order of their first definition.
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) warnings: Vec<Problem>,
+}
+
+/// A named part of conditions.
+#[derive(Debug)]
+pub(crate) struct Macro {
+    pub(crate) condition: Text,
+    pub(crate) place: Place,
+}
+
+/// A rule.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) name: Scalar,
+    pub(crate) condition: Text,
+    /// The template; more than one part where something was appended.
+    pub(crate) output: Vec<Scalar>,
+    pub(crate) description: String,
+    pub(crate) priority: Priority,
+    pub(crate) source: String,
+    pub(crate) tags: Vec<String>,
+    pub(crate) enabled: bool,
+    pub(crate) exceptions: Vec<Exception>,
+    pub(crate) warn_event_types: bool,
+    pub(crate) skip_if_unknown: bool,
+}
+
+impl Items {
+    /// Takes the items of one YAML document.
+    pub(crate) fn add_document(&mut self, document: &Node) {
+        let items = match document {
+            Node::Sequence(_, items) => items,
+            Node::Scalar(scalar) if scalar.is_null() => return,
+            other => {
+                let message = format!("a rule file is a list of items, not {}", other.kind());
+                self.problems.push(
+                    Problem::new(other.place(), message)
+                        .help("items begin with `- rule:`, `- macro:` or `- list:`"),
+                );
+                return;
+            }
+        };
+        for item in items {
+            if let Err(problem) = self.add(item) {
+                self.problems.push(problem);
+            }
+        }
+    }
+
+    fn add(&mut self, item: &Rc<Node>) -> Result<(), Problem> {
+        let mut keys = Keys::new(item)?;
+        if let Some(name) = keys.text("list")? {
+            self.add_list(&name, &mut keys)?;
+        } else if let Some(name) = keys.text("macro")? {
+            self.add_macro(&name, &mut keys)?;
+        } else if let Some(name) = keys.text("rule")? {
+            self.add_rule(name, &mut keys)?;
+        } else if keys.take("required_engine_version").is_none()
+            && keys.take("required_plugin_versions").is_none()
+        {
+            self.warnings.push(
+                Problem::new(item.place(), "this item is not known, and is left out")
+                    .help("items begin with `- rule:`, `- macro:` or `- list:`"),
+            );
+            return Ok(());
+        }
+        self.warnings.extend(keys.unknown());
+        Ok(())
+    }
+
+    fn add_list(&mut self, name: &Scalar, keys: &mut Keys) -> Result<(), Problem> {
+        let items = keys.texts("items")?;
+        let change = keys.change(&["items"], &["items"])?;
+        let Some(items) = items else {
+            return Err(Problem::new(&name.place, "a list needs `items`"));
+        };
+        let words = items.into_iter().map(Word::of_item);
+        match (change.of("items"), self.lists.get_mut(&name.text)) {
+            (Change::Append, Some(list)) => list.extend(words),
+            (Change::Define, _) => {
+                self.lists.insert(name.text.clone(), words.collect());
+            }
+            (Change::Replace, Some(list)) => *list = words.collect(),
+            (_, None) => return Err(nothing_before("list", name, self.lists.keys())),
+        }
+        Ok(())
+    }
+
+    fn add_macro(&mut self, name: &Scalar, keys: &mut Keys) -> Result<(), Problem> {
+        let condition = keys.text("condition")?;
+        let change = keys.change(&["condition"], &["condition"])?;
+        let Some(condition) = condition else {
+            return Err(Problem::new(&name.place, "a macro needs a `condition`"));
+        };
+        match (change.of("condition"), self.macros.get_mut(&name.text)) {
+            (Change::Append, Some(known)) => known.condition.append(condition),
+            (Change::Define, _) => {
+                let known = Macro {
+                    condition: Text::new(condition),
+                    place: name.place.clone(),
+                };
+                self.macros.insert(name.text.clone(), known);
+            }
+            (Change::Replace, Some(known)) => known.condition = Text::new(condition),
+            (_, None) => return Err(nothing_before("macro", name, self.macros.keys())),
+        }
+        Ok(())
+    }
+
+    fn add_rule(&mut self, name: Scalar, keys: &mut Keys) -> Result<(), Problem> {
+        let condition = keys.text("condition")?;
+        let output = keys.text("output")?;
+        let description = keys.text("desc")?;
+        let priority = match keys.text("priority")? {
+            Some(text) => Some(text.text.parse().map_err(|error| {
+                Problem::new(&text.place, format!("`{}` is {error}", text.text))
+            })?),
+            None => None,
+        };
+        let source = keys.text("source")?;
+        let tags = keys.texts("tags")?;
+        let tags = tags.map(|tags| tags.into_iter().map(|tag| tag.text).collect::<Vec<_>>());
+        let enabled = keys.boolean("enabled")?;
+        let exceptions = match keys.take("exceptions") {
+            Some(node) => Some(Exception::read_all(&node)?),
+            None => None,
+        };
+        let warn_event_types = keys.boolean("warn_evttypes")?;
+        let skip_if_unknown = keys.boolean("skip-if-unknown-filter")?;
+        for key in ["capture", "capture_duration"] {
+            if let Some(node) = keys.take(key) {
+                let message = format!("`{key}` is not supported yet, and is left out");
+                self.warnings.push(Problem::new(node.place(), message));
+            }
+        }
+        let change = keys.change(
+            &["condition", "output", "desc", "tags", "exceptions"],
+            &[
+                "condition",
+                "output",
+                "desc",
+                "priority",
+                "tags",
+                "exceptions",
+                "enabled",
+                "warn_evttypes",
+                "skip-if-unknown-filter",
+                "capture",
+                "capture_duration",
+            ],
+        )?;
+
+        let known = self
+            .rules
+            .iter()
+            .position(|rule| rule.name.text == name.text);
+        let only_enabled = enabled.is_some() && condition.is_none() && output.is_none();
+        if change.is_definition() && !(only_enabled && known.is_some()) {
+            let place = name.place.clone();
+            let need = |what: &str| Problem::new(&place, format!("a rule needs `{what}`"));
+            let rule = Rule {
+                condition: Text::new(condition.ok_or_else(|| need("condition"))?),
+                output: vec![output.ok_or_else(|| need("output"))?],
+                description: description.ok_or_else(|| need("desc"))?.text,
+                priority: priority.ok_or_else(|| need("priority"))?,
+                source: source.map_or_else(|| "syscall".to_owned(), |source| source.text),
+                tags: tags.unwrap_or_default(),
+                enabled: enabled.unwrap_or(true),
+                exceptions: exceptions.unwrap_or_default(),
+                warn_event_types: warn_event_types.unwrap_or(true),
+                skip_if_unknown: skip_if_unknown.unwrap_or(false),
+                name,
+            };
+            match known {
+                Some(index) => self.rules[index] = rule,
+                None => self.rules.push(rule),
+            }
+            return Ok(());
+        }
+
+        let Some(rule) = known.and_then(|index| self.rules.get_mut(index)) else {
+            let names = self.rules.iter().map(|rule| &rule.name.text);
+            return Err(nothing_before("rule", &name, names));
+        };
+        let append = |key: &str| change.of(key) == Change::Append;
+        match condition {
+            Some(text) if append("condition") => rule.condition.append(text),
+            Some(text) => rule.condition = Text::new(text),
+            None => {}
+        }
+        match output {
+            Some(text) if append("output") => rule.output.push(text),
+            Some(text) => rule.output = vec![text],
+            None => {}
+        }
+        match description {
+            Some(text) if append("desc") => {
+                rule.description.push(' ');
+                rule.description.push_str(&text.text);
+            }
+            Some(text) => rule.description = text.text,
+            None => {}
+        }
+        match tags {
+            Some(tags) if append("tags") => rule.tags.extend(tags),
+            Some(tags) => rule.tags = tags,
+            None => {}
+        }
+        match exceptions {
+            Some(exceptions) if append("exceptions") => {
+                Exception::append_all(&mut rule.exceptions, exceptions)?;
+            }
+            Some(exceptions) => rule.exceptions = exceptions,
+            None => {}
+        }
+        rule.priority = priority.unwrap_or(rule.priority);
+        rule.enabled = enabled.unwrap_or(rule.enabled);
+        rule.warn_event_types = warn_event_types.unwrap_or(rule.warn_event_types);
+        rule.skip_if_unknown = skip_if_unknown.unwrap_or(rule.skip_if_unknown);
+        Ok(())
+    }
+}
+
+fn nothing_before<'a>(
+    kind: &str,
+    name: &Scalar,
+    known: impl Iterator<Item = &'a String>,
+) -> Problem {
+    let name_text = &name.text;
+    let message = format!("there is no {kind} `{name_text}` before, to append to or override");
+    Problem::new(&name.place, message).nearest(name_text, known.map(String::as_str))
+}
+
+impl Word {
+    /// An element of a YAML list. Falco's lists often have quotes within YAML's quotes, where an
+    /// element has blanks or signs; they are not part of it.
+    pub(crate) fn of_item(item: Scalar) -> Self {
+        let unquoted = crate::parse::unquote(&item.text).filter(|(_, end)| *end == item.text.len());
+        let quoted = unquoted.is_some();
+        Self {
+            text: unquoted.map_or(item.text, |(text, _)| text),
+            quoted,
+            place: item.place,
+        }
+    }
+}

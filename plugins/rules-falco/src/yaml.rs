@@ -1,0 +1,267 @@
+//! YAML as a tree that remembers where everything stands, so that messages can point at it.
+//!
+//! Scalars stay texts: a list of `[22, 1.10, no]` holds what was written.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use granit_parser::{Event, Parser, ScalarStyle};
+
+use crate::source::{Place, Problem, Source};
+
+/// A node, with the place where it begins. Aliases share it.
+#[derive(Debug)]
+pub(crate) enum Node {
+    Scalar(Scalar),
+    Sequence(Place, Vec<Rc<Node>>),
+    Mapping(Place, Vec<(Scalar, Rc<Node>)>),
+}
+
+/// A text and where it came from.
+#[derive(Debug, Clone)]
+pub(crate) struct Scalar {
+    pub(crate) text: String,
+    pub(crate) place: Place,
+    plain: bool,
+    block: bool,
+}
+
+impl Node {
+    pub(crate) fn place(&self) -> &Place {
+        match self {
+            Self::Scalar(scalar) => &scalar.place,
+            Self::Sequence(place, _) | Self::Mapping(place, _) => place,
+        }
+    }
+
+    /// What it is, for messages.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Scalar(_) => "a text",
+            Self::Sequence(..) => "a list",
+            Self::Mapping(..) => "a map",
+        }
+    }
+}
+
+impl Scalar {
+    /// Whether nothing was written, or YAML's null.
+    pub(crate) fn is_null(&self) -> bool {
+        self.plain && matches!(self.text.as_str(), "" | "~" | "null")
+    }
+
+    /// Another text from the same place.
+    pub(crate) fn with_text(&self, text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// Where a byte of the text stands in the file: block scalars lose their indentation on the
+    /// way, and quoted ones their escapes, so that both have to be walked through.
+    pub(crate) fn place_of(&self, offset: usize) -> Place {
+        let source = &self.place.source;
+        let offset = self.walk(offset).unwrap_or(self.place.offset);
+        Place {
+            source: Arc::clone(source),
+            offset,
+        }
+    }
+
+    fn walk(&self, offset: usize) -> Option<usize> {
+        let file = self.place.source.text.as_bytes();
+        let mut at = self.place.offset;
+        if self.block && matches!(file.get(at), Some(b'>' | b'|')) {
+            at += file[at..].iter().position(|byte| *byte == b'\n')?;
+        } else if !self.block && !self.plain {
+            at += 1;
+        }
+        let wanted = self.text.as_bytes().get(..offset)?;
+        for byte in wanted.iter().filter(|byte| !byte.is_ascii_whitespace()) {
+            at += file
+                .get(at..)?
+                .iter()
+                .position(|b| !b.is_ascii_whitespace())?;
+            // An escaped quote or backslash; a doubled quote.
+            if file[at] != *byte || (file.get(at + 1) == Some(byte) && *byte == b'\'') {
+                at += 1;
+            }
+            if file.get(at) != Some(byte) {
+                return None;
+            }
+            at += 1;
+        }
+        let rest = self.text.as_bytes().get(offset);
+        if rest.is_some_and(|byte| !byte.is_ascii_whitespace()) {
+            at += file
+                .get(at..)?
+                .iter()
+                .position(|b| !b.is_ascii_whitespace())?;
+        }
+        Some(at)
+    }
+}
+
+/// Something begun and not yet ended.
+enum Open {
+    Sequence(Vec<Rc<Node>>),
+    Mapping(Vec<(Scalar, Rc<Node>)>, Option<Scalar>),
+}
+
+/// Reads all documents of a file.
+pub(crate) fn parse(source: &Arc<Source>) -> Result<Vec<Rc<Node>>, Problem> {
+    let place = |offset: Option<usize>| Place {
+        source: Arc::clone(source),
+        offset: offset.unwrap_or(0),
+    };
+    let mut documents = Vec::new();
+    let mut stack: Vec<(Open, Place, usize)> = Vec::new();
+    let mut anchors: HashMap<usize, Rc<Node>> = HashMap::new();
+    for next in Parser::new_from_str(&source.text) {
+        let (event, span) = next.map_err(|error| {
+            let marker = error.marker();
+            let offset = marker
+                .byte_offset()
+                .or_else(|| byte_offset(&source.text, marker.index()));
+            Problem::new(
+                &place(offset),
+                format!("this is not YAML: {}", error.info()),
+            )
+        })?;
+        let here = place(
+            span.start
+                .byte_offset()
+                .or_else(|| byte_offset(&source.text, span.start.index())),
+        );
+        let (node, anchor) = match event {
+            Event::Scalar(text, style, anchor, _) => {
+                let scalar = Scalar {
+                    text: text.into_owned(),
+                    place: here,
+                    plain: style == ScalarStyle::Plain,
+                    block: matches!(style, ScalarStyle::Literal | ScalarStyle::Folded),
+                };
+                (Rc::new(Node::Scalar(scalar)), anchor)
+            }
+            Event::SequenceStart(_, anchor, _) => {
+                stack.push((Open::Sequence(Vec::new()), here, anchor));
+                continue;
+            }
+            Event::MappingStart(_, anchor, _) => {
+                stack.push((Open::Mapping(Vec::new(), None), here, anchor));
+                continue;
+            }
+            Event::SequenceEnd | Event::MappingEnd => match stack.pop() {
+                Some((Open::Sequence(items), place, anchor)) => {
+                    (Rc::new(Node::Sequence(place, items)), anchor)
+                }
+                Some((Open::Mapping(entries, _), place, anchor)) => {
+                    (Rc::new(Node::Mapping(place, entries)), anchor)
+                }
+                None => continue,
+            },
+            Event::Alias(id) => match anchors.get(&id) {
+                Some(node) => (Rc::clone(node), 0),
+                None => return Err(Problem::new(&here, "this alias has no anchor before it")),
+            },
+            _ => continue,
+        };
+        if anchor != 0 {
+            anchors.insert(anchor, Rc::clone(&node));
+        }
+        match stack.last_mut() {
+            None => documents.push(node),
+            Some((Open::Sequence(items), ..)) => items.push(node),
+            Some((Open::Mapping(entries, key), ..)) => match key.take() {
+                Some(key) => entries.push((key, node)),
+                None => match &*node {
+                    Node::Scalar(scalar) => *key = Some(scalar.clone()),
+                    other => {
+                        let what = format!("a key must be a text, not {}", other.kind());
+                        return Err(Problem::new(other.place(), what));
+                    }
+                },
+            },
+        }
+    }
+    Ok(documents)
+}
+
+fn byte_offset(text: &str, characters: usize) -> Option<usize> {
+    text.char_indices()
+        .nth(characters)
+        .map(|(offset, _)| offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Vec<Rc<Node>> {
+        let source = Arc::new(Source {
+            name: "t".to_owned(),
+            text: text.to_owned(),
+        });
+        parse(&source).unwrap()
+    }
+
+    fn value<'a>(node: &'a Node, key: &str) -> &'a Scalar {
+        let Node::Mapping(_, entries) = node else {
+            panic!("not a map: {node:?}");
+        };
+        let found = entries.iter().find(|(name, _)| name.text == key).unwrap();
+        match &*found.1 {
+            Node::Scalar(scalar) => scalar,
+            other => panic!("not a text: {other:?}"),
+        }
+    }
+
+    /// The byte of the value at which `word` begins must lead to `word` in the file.
+    fn leads_back(yaml: &str, word: &str) {
+        let documents = read(yaml);
+        let scalar = value(&documents[0], "k");
+        let place = scalar.place_of(scalar.text.find(word).unwrap());
+        let expected = yaml.rfind(word).unwrap();
+        assert_eq!(place.offset, expected, "{yaml:?} {scalar:?}");
+    }
+
+    #[test]
+    fn every_style_of_scalar_leads_back_to_the_file() {
+        leads_back("k: one two three", "three");
+        leads_back("k: one\n  two three", "three");
+        leads_back("k: >\n  one two\n\n  and three", "three");
+        leads_back("a: 1\nk: |\n    one\n      two\n", "two");
+        leads_back("k: 'it''s three'", "three");
+        leads_back("k: \"a \\\"b\\\" three\"", "three");
+        leads_back("k: >-\n  été three\n", "three");
+    }
+
+    #[test]
+    fn scalars_stay_as_they_were_written() {
+        let documents = read("k: 1.10");
+        assert_eq!(value(&documents[0], "k").text, "1.10");
+    }
+
+    #[test]
+    fn several_documents_and_aliases() {
+        let documents = read("- &a [x]\n- *a\n---\n- y\n");
+        assert_eq!(documents.len(), 2);
+        let Node::Sequence(_, items) = &*documents[0] else {
+            panic!("not a list");
+        };
+        assert!(Rc::ptr_eq(&items[0], &items[1]));
+    }
+
+    #[test]
+    fn broken_yaml_says_where() {
+        let source = Arc::new(Source {
+            name: "t".to_owned(),
+            text: "a: b\nc: [1, 2\n".to_owned(),
+        });
+        let problem = parse(&source).unwrap_err().to_string();
+        assert!(problem.starts_with("t:"), "{problem}");
+        assert!(problem.contains("not YAML"), "{problem}");
+    }
+}
