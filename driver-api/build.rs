@@ -56,9 +56,11 @@ fn symbol_statics<'a>(out: &mut String, sets: &'a [SymbolSet]) -> BTreeMap<&'a s
     for set in sets {
         let _ = writeln!(
             out,
-            "static {}: SymbolSet = SymbolSet {{ name: {:?}, fields: &{:?}, values: &{:?} }};",
+            "static {}: SymbolSet = SymbolSet {{ name: {:?}, unknown: {:?}, leading: {}, fields: &{:?}, values: &{:?} }};",
             static_name(&set.name),
             set.name,
+            set.unknown,
+            set.leading,
             set.fields
                 .iter()
                 .map(|(mask, values)| (*mask, Slice(values)))

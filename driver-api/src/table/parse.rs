@@ -44,8 +44,12 @@ pub(crate) enum Len {
 #[derive(Debug)]
 pub(crate) struct SymbolSet {
     pub(crate) name: String,
+    /// What stands for a value without a name.
+    pub(crate) unknown: String,
     /// Bits that together are a number, with the names of its values.
     pub(crate) fields: Vec<(u64, Vec<(u64, String)>)>,
+    /// How many of the fields are printed before the bits.
+    pub(crate) leading: usize,
     pub(crate) values: Vec<(u64, String)>,
 }
 
@@ -220,15 +224,21 @@ pub(crate) fn symbols(text: &str) -> Result<Vec<SymbolSet>, String> {
         let words: Vec<&str> = text.split_whitespace().collect();
         if !text.starts_with(char::is_whitespace) {
             match words.as_slice() {
-                ["set", name] => {
+                ["set", name, unknown @ ..] if unknown.len() < 2 => {
                     sets.push(SymbolSet {
                         name: (*name).to_owned(),
+                        unknown: unknown.concat(),
                         fields: Vec::new(),
+                        leading: 0,
                         values: Vec::new(),
                     });
                     continue;
                 }
-                _ => return Err(fault(format!("expected `set NAME`, found {text:?}"))),
+                _ => {
+                    return Err(fault(format!(
+                        "expected `set NAME [UNKNOWN]`, found {text:?}"
+                    )));
+                }
             }
         }
         let set = sets
@@ -247,6 +257,9 @@ pub(crate) fn symbols(text: &str) -> Result<Vec<SymbolSet>, String> {
                     .collect::<Result<_, String>>()
                     .map_err(fault)?;
                 set.fields.push((number(mask).map_err(fault)?, values));
+                if set.values.is_empty() {
+                    set.leading = set.fields.len();
+                }
             }
             [name, value] => set
                 .values

@@ -1,0 +1,169 @@
+//! The values of `symbols.tbl` are those of the system's headers: a C compiler compares each name
+//! that they define. Needs cc and the headers of libc and the kernel.
+#![expect(
+    clippy::expect_used,
+    reason = "a test stops where the compiler cannot be run"
+)]
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use driver_api::table::SYMBOL_SETS;
+
+/// Headers that do not agree with each other stand in units of their own.
+const UNITS: &[&[&str]] = &[
+    &[
+        "fcntl.h",
+        "sys/socket.h",
+        "netinet/in.h",
+        "netinet/tcp.h",
+        "sys/mman.h",
+        "sys/mount.h",
+        "signal.h",
+        "errno.h",
+        "sched.h",
+        "sys/ptrace.h",
+        "sys/prctl.h",
+        "sys/ioctl.h",
+    ],
+    &[
+        "asm/fcntl.h",
+        "asm/termbits.h",
+        "asm/socket.h",
+        "linux/fs.h",
+        "linux/sockios.h",
+        "linux/random.h",
+        "linux/loop.h",
+        "linux/if_tun.h",
+        "linux/perf_event.h",
+        "linux/nsfs.h",
+        "linux/userfaultfd.h",
+        "linux/vt.h",
+        "linux/kd.h",
+        "linux/rtc.h",
+        "linux/seccomp.h",
+        "linux/dm-ioctl.h",
+        "linux/fscrypt.h",
+        "linux/fsverity.h",
+        "linux/hdreg.h",
+        "linux/vm_sockets.h",
+        "linux/watchdog.h",
+        "linux/prctl.h",
+        "linux/capability.h",
+        "linux/memfd.h",
+        "linux/module.h",
+        "linux/openat2.h",
+        "linux/sched.h",
+        "linux/netlink.h",
+        "linux/if_packet.h",
+        "linux/if_ether.h",
+        "linux/if_arp.h",
+        "linux/udp.h",
+    ],
+    &["linux/in.h", "linux/in6.h", "linux/tcp.h"],
+    &["asm/ptrace.h", "linux/ptrace.h"],
+];
+
+/// Every name with its value, the names of fields included.
+fn symbols() -> BTreeSet<(&'static str, u64)> {
+    let single = SYMBOL_SETS.iter().flat_map(|set| set.values);
+    let fields = SYMBOL_SETS.iter().flat_map(|set| set.fields);
+    single
+        .chain(fields.flat_map(|(_, values)| *values))
+        .map(|(value, name)| (*name, *value))
+        // `21<<MAP_HUGE_SHIFT` is no C name; glibc's O_LARGEFILE and locks depend on its own ABI.
+        .filter(|(name, _)| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
+        .filter(|(name, _)| !matches!(*name, "O_LARGEFILE" | "SIGRTMIN"))
+        .filter(|(name, _)| !matches!(*name, "F_GETLK64" | "F_SETLK64" | "F_SETLKW64"))
+        .collect()
+}
+
+/// What the compiler says about a unit.
+fn compile(source: &str) -> String {
+    let mut cc = Command::new("cc")
+        .args(["-x", "c", "-fsyntax-only", "-w", "-fmax-errors=0", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("cc runs");
+    let mut input = cc.stdin.take().expect("a pipe");
+    input.write_all(source.as_bytes()).expect("cc reads");
+    drop(input);
+    let output = cc.wait_with_output().expect("cc ends");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The errors that count. A request of ioctl(2) has the size of a structure in it, which these
+/// headers need not define; such a name is left alone, like an enumerator that is too new.
+fn wrong(errors: &str) -> Vec<String> {
+    errors
+        .lines()
+        .filter(|line| line.contains("static assertion failed") || line.contains("fatal error"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn a_wrong_value_is_found() {
+    let errors = compile("#include <errno.h>\n_Static_assert(ENOENT == 3, \"ENOENT\");\n");
+    assert_eq!(wrong(&errors).len(), 1, "{errors}");
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn values_are_those_of_the_headers() {
+    let symbols = symbols();
+    assert!(symbols.len() > 1000, "symbols.tbl has lost its symbols");
+    for unit in UNITS {
+        let mut source = String::from("#define _GNU_SOURCE\n");
+        for header in *unit {
+            let _ = writeln!(source, "#include <{header}>");
+        }
+        for (name, value) in &symbols {
+            // Bit 31 of an int is the sign of the number that a wider type would have.
+            let width = if *value > u64::from(u32::MAX) {
+                "unsigned long"
+            } else {
+                "unsigned"
+            };
+            let _ = writeln!(
+                source,
+                "#ifdef {name}\n_Static_assert(({width})({name}) == {value}u, \"{name}\");\n#endif"
+            );
+        }
+        let wrong = wrong(&compile(&source));
+        assert!(wrong.is_empty(), "{unit:?}:\n{}", wrong.join("\n"));
+    }
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn bpf_commands_are_those_of_the_headers() {
+    // They are enumerators, which #ifdef does not see; a newer command is not an error.
+    let set = SYMBOL_SETS
+        .iter()
+        .find(|set| set.name == "bpf")
+        .expect("the set");
+    let mut source = String::from("#include <linux/bpf.h>\n");
+    for (value, name) in set.values {
+        let _ = writeln!(source, "_Static_assert({name} == {value}, \"{name}\");");
+    }
+    let wrong = wrong(&compile(&source));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(set.values.len() > 30);
+}
+
+#[test]
+fn no_set_names_a_value_twice() {
+    for set in SYMBOL_SETS {
+        let values: BTreeSet<u64> = set.values.iter().map(|(value, _)| *value).collect();
+        assert_eq!(values.len(), set.values.len(), "{}", set.name);
+        assert!(
+            !set.values.is_empty() || !set.fields.is_empty(),
+            "{} is empty",
+            set.name
+        );
+    }
+}

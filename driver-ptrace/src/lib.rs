@@ -1,0 +1,163 @@
+//! The unprivileged driver: ptrace behind a seccomp filter.
+//!
+//! A command is started with a filter that stops at the selected calls alone; an attached process stops
+//! at every call. [`tracee`] is a stopped thread, [`wait`] waits for one, [`capture`] turns stops into
+//! events, [`interpret`] follows the capture plan, [`memory`] and [`facts`] read what it names.
+
+mod capture;
+mod facts;
+mod filter;
+mod interpret;
+mod memory;
+mod tracee;
+mod wait;
+
+use driver_api::driver::{Driver, OpenError, Opened};
+use driver_api::host::{Host, capability};
+use driver_api::request::{Request, SyscallSet, Target};
+use driver_api::support::{Gap, Serves, Support};
+use driver_api::table::{Returns, by_name};
+use driver_start::Held;
+
+use capture::PtraceCapture;
+use tracee::{OPTIONS, seize};
+use wait::Waiter;
+
+/// The driver's name.
+const NAME: &str = "ptrace";
+
+/// The ptrace driver.
+#[derive(Debug)]
+pub struct Ptrace;
+
+driver_api::register!(Ptrace);
+
+impl Driver for Ptrace {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn description(&self) -> &'static str {
+        "ptrace behind a seccomp filter: no privilege, a command or processes of your own"
+    }
+
+    fn preference(&self) -> u32 {
+        30
+    }
+
+    fn serves(&self) -> Serves {
+        Serves { host: false, command: true, pids: true }
+    }
+
+    fn probe(&self, host: &Host) -> Support {
+        let mut missing = Vec::new();
+        if !host.seccomp {
+            missing.push(Gap::new("seccomp filters", "the kernel was built without them", "use a kernel with CONFIG_SECCOMP_FILTER"));
+        }
+        if host.ptrace_scope == Some(3) {
+            missing.push(Gap::new(
+                "ptrace",
+                "kernel.yama.ptrace_scope is 3, which forbids it to everybody until the next boot",
+                "boot with another value",
+            ));
+        }
+        if !missing.is_empty() {
+            return Support::Unusable(missing);
+        }
+        let mut gaps = vec![
+            Gap::new(
+                "the whole host",
+                "ptrace follows processes that were started by lanner or attached to",
+                "use an eBPF driver for the whole host",
+            ),
+            Gap::new(
+                "speed on a process that is attached to",
+                "a seccomp filter cannot be put into a running process, so that it stops at every call",
+                "start it through lanner (-- COMMAND)",
+            ),
+            Gap::new("cgroup ids", "the kernel tells them to programs in the kernel alone", ""),
+            Gap::new("the CPU of an event", "it is the CPU on which lanner saw the stop", ""),
+            Gap::new(
+                "a command that outlives its capture",
+                "under its filter, calls without a tracer would fail, so that the command ends with lanner",
+                "attach to it instead (-p PID)",
+            ),
+        ];
+        if !host.has(capability::SYS_ADMIN) {
+            gaps.push(Gap::new(
+                "the privilege of setuid programs below a command",
+                "without CAP_SYS_ADMIN a seccomp filter demands no_new_privs",
+                "attach to the process instead (-p PID), or give lanner CAP_SYS_ADMIN",
+            ));
+        }
+        if matches!(host.ptrace_scope, Some(1 | 2)) && !host.has(capability::SYS_PTRACE) {
+            gaps.push(Gap::new(
+                "attaching to running processes",
+                "kernel.yama.ptrace_scope allows it to ancestors or to CAP_SYS_PTRACE alone",
+                "sysctl kernel.yama.ptrace_scope=0, or CAP_SYS_PTRACE",
+            ));
+        }
+        Support::Usable(gaps)
+    }
+
+    fn open(&self, host: &Host, request: &Request) -> Result<Opened, OpenError> {
+        if let Support::Unusable(gaps) = self.probe(host) {
+            return Err(OpenError::Unusable { driver: NAME, gaps });
+        }
+        let waiter = Waiter::new().map_err(|error| failed("make a timer", &error))?;
+        let capture = match &request.target {
+            Target::Host => {
+                return Err(OpenError::Unsupported {
+                    driver: NAME,
+                    what: "the whole host".to_owned(),
+                    why: "ptrace follows a command (-- COMMAND) or running processes (-p PID)".to_owned(),
+                });
+            }
+            Target::Command(command) => {
+                let privileged = host.has(capability::SYS_ADMIN);
+                let selection = needed(&request.selection);
+                let filter = filter::program(|call| selection.contains(call));
+                let held = Held::new(command, || install(&filter, privileged)).map_err(|error| OpenError::Target(error.to_string()))?;
+                seize(held.pid() as libc::pid_t, OPTIONS | libc::c_long::from(libc::PTRACE_O_EXITKILL))
+                    .map_err(|error| failed("trace its own child", &error))?;
+                PtraceCapture::new(waiter, Some(held), request.selection, request.limits)
+            }
+            Target::Pids(pids) => {
+                driver_start::threads(pids).map_err(OpenError::Target)?;
+                let mut capture = PtraceCapture::new(waiter, None, request.selection, request.limits);
+                capture.seize_all(pids).map_err(OpenError::Target)?;
+                capture
+            }
+        };
+        Ok(Opened { captures: vec![Box::new(capture)], gaps: Vec::new() })
+    }
+}
+
+fn failed(step: &str, error: &std::io::Error) -> OpenError {
+    OpenError::Failed { driver: NAME, step: step.to_owned(), cause: error.to_string() }
+}
+
+/// What the filter has to stop at beyond the selection: exec always, and what changes a thread's user.
+fn needed(selection: &SyscallSet) -> SyscallSet {
+    let state = driver_api::table::SYSCALLS.iter().filter(|call| call.category == "user" && call.returns == Returns::Errno);
+    let exec = ["execve", "execveat"].into_iter().filter_map(by_name);
+    selection.union(&exec.chain(state).collect())
+}
+
+/// Puts the filter into the calling process, between fork and exec: no allocation here.
+fn install(filter: &[libc::sock_filter], privileged: bool) -> Result<(), i32> {
+    let program = libc::sock_fprog {
+        len: u16::try_from(filter.len()).map_err(|_| libc::E2BIG)?,
+        filter: filter.as_ptr().cast_mut(),
+    };
+    // SAFETY: prctl and seccomp take numbers and a program that outlives the call.
+    unsafe {
+        if !privileged && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
+            return Err(*libc::__errno_location());
+        }
+        if libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) != 0 {
+            return Err(*libc::__errno_location());
+        }
+    }
+    Ok(())
+}

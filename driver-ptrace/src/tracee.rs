@@ -1,0 +1,149 @@
+//! A stopped thread: only one that is stopped can be read or resumed, and resuming consumes it. A thread
+//! that vanished meanwhile (SIGKILL can take it from any stop) is a value, not an error.
+
+use std::mem::MaybeUninit;
+
+use libc::{c_long, c_uint, c_void, pid_t};
+
+/// The thread is gone; its end will be waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gone;
+
+/// What ptrace options every tracee has (ptrace(2)).
+pub(crate) const OPTIONS: c_long = (libc::PTRACE_O_TRACESYSGOOD
+    | libc::PTRACE_O_TRACEFORK
+    | libc::PTRACE_O_TRACEVFORK
+    | libc::PTRACE_O_TRACECLONE
+    | libc::PTRACE_O_TRACEEXEC
+    | libc::PTRACE_O_TRACESECCOMP) as c_long;
+
+/// Not in libc: ptrace(2), linux/ptrace.h.
+const PTRACE_GET_SYSCALL_INFO: c_uint = 0x420e;
+const SYSCALL_INFO_EXIT: u8 = 2;
+
+/// `struct ptrace_syscall_info` of linux/ptrace.h, with the largest member of its union.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+struct SyscallInfo {
+    op: u8,
+    pad: [u8; 3],
+    arch: u32,
+    ip: u64,
+    sp: u64,
+    data: [u64; 8],
+}
+
+/// Where in a call a thread stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum At {
+    /// About to make it.
+    Entry { arch: u32, nr: u64, args: [u64; 6] },
+    /// It has returned.
+    Exit { ret: i64 },
+}
+
+/// A thread in a ptrace-stop.
+#[derive(Debug)]
+pub(crate) struct Stopped {
+    tid: pid_t,
+}
+
+/// Attaches to a thread without stopping it.
+pub(crate) fn seize(tid: pid_t, options: c_long) -> std::io::Result<()> {
+    request(libc::PTRACE_SEIZE, tid, 0, options as usize)
+}
+
+/// Asks a running tracee to stop.
+pub(crate) fn interrupt(tid: pid_t) -> Result<(), Gone> {
+    request(libc::PTRACE_INTERRUPT, tid, 0, 0).map_err(|_| Gone)
+}
+
+fn request(what: c_uint, tid: pid_t, addr: usize, data: usize) -> std::io::Result<()> {
+    // SAFETY: the requests made here pass numbers, no pointers; the kernel checks that tid is a tracee.
+    let result = unsafe { libc::ptrace(what, tid, addr as *mut c_void, data as *mut c_void) };
+    if result == -1 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+}
+
+impl Stopped {
+    /// To be made from what waitpid(2) says, and nowhere else.
+    pub(crate) fn new(tid: pid_t) -> Self {
+        Self { tid }
+    }
+
+    pub(crate) fn tid(&self) -> pid_t {
+        self.tid
+    }
+
+    /// The number that came with the event: a new thread's id, a former one's.
+    pub(crate) fn message(&self) -> Result<u32, Gone> {
+        let mut message: libc::c_ulong = 0;
+        // SAFETY: the kernel writes one unsigned long.
+        let result = unsafe { libc::ptrace(libc::PTRACE_GETEVENTMSG, self.tid, 0_usize, &raw mut message) };
+        if result == -1 { Err(Gone) } else { Ok(u32::try_from(message).unwrap_or(0)) }
+    }
+
+    /// Where in a call the thread stands; `entry` is what the caller knows, for kernels that cannot say.
+    pub(crate) fn call(&self, entry: bool) -> Result<At, Gone> {
+        let mut info = MaybeUninit::<SyscallInfo>::zeroed();
+        // SAFETY: the kernel writes at most as many bytes as it is told there are.
+        let result =
+            unsafe { libc::ptrace(PTRACE_GET_SYSCALL_INFO, self.tid, size_of::<SyscallInfo>(), info.as_mut_ptr()) };
+        if result <= 0 {
+            return match std::io::Error::last_os_error().raw_os_error() {
+                Some(libc::ESRCH) => Err(Gone),
+                _ => self.registers(entry),
+            };
+        }
+        // SAFETY: zeroed, all bit patterns are valid, and partly written by the kernel.
+        let info = unsafe { info.assume_init() };
+        if info.op == SYSCALL_INFO_EXIT {
+            return Ok(At::Exit { ret: info.data[0].cast_signed() });
+        }
+        let d = info.data;
+        Ok(At::Entry { arch: info.arch, nr: d[0], args: [d[1], d[2], d[3], d[4], d[5], d[6]] })
+    }
+
+    /// Before Linux 5.3: the registers themselves.
+    #[cfg(target_arch = "x86_64")]
+    fn registers(&self, entry: bool) -> Result<At, Gone> {
+        let mut regs = MaybeUninit::<libc::user_regs_struct>::zeroed();
+        // SAFETY: the kernel writes one user_regs_struct.
+        if unsafe { libc::ptrace(libc::PTRACE_GETREGS, self.tid, 0_usize, regs.as_mut_ptr()) } == -1 {
+            return Err(Gone);
+        }
+        // SAFETY: written by the kernel.
+        let r = unsafe { regs.assume_init() };
+        if !entry {
+            return Ok(At::Exit { ret: r.rax.cast_signed() });
+        }
+        // 0x23 is the code segment of 32-bit programs (arch/x86/include/asm/segment.h)
+        let (arch, args) = if r.cs == 0x23 {
+            (0x4000_0003, [r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp].map(|arg| arg & 0xffff_ffff))
+        } else {
+            (0xc000_003e, [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9])
+        };
+        Ok(At::Entry { arch, nr: r.orig_rax, args })
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn registers(&self, _: bool) -> Result<At, Gone> {
+        Err(Gone)
+    }
+
+    /// Goes on; `to_exit` stops again at the next end of a call (or entry, behind such an end).
+    pub(crate) fn resume(self, to_exit: bool, signal: i32) {
+        let what = if to_exit { libc::PTRACE_SYSCALL } else { libc::PTRACE_CONT };
+        // a thread that is gone needs no resuming
+        let _ = request(what, self.tid, 0, signal.unsigned_abs() as usize);
+    }
+
+    /// Stays in its group-stop, but lets SIGCONT through.
+    pub(crate) fn listen(self) {
+        let _ = request(libc::PTRACE_LISTEN, self.tid, 0, 0);
+    }
+
+    /// Lets it go for good, with the signal that was about to be delivered.
+    pub(crate) fn detach(self, signal: i32) {
+        let _ = request(libc::PTRACE_DETACH, self.tid, 0, signal.unsigned_abs() as usize);
+    }
+}

@@ -1,0 +1,107 @@
+//! Waits for the next stop of a tracee, or for some time.
+//!
+//! waitpid(2) knows no timeout. A timer of this thread interrupts it: it fires again and again until it
+//! is disarmed, so that one that fires just before the call is no loss.
+
+use std::io;
+use std::mem::zeroed;
+use std::ptr::null_mut;
+use std::time::Duration;
+
+use libc::{c_int, pid_t, timer_t};
+
+/// Between two firings of an armed timer.
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// Waits on behalf of the thread that made it.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    timer: timer_t,
+    thread: pid_t,
+}
+
+// SAFETY: the timer is an id of the process; only the thread that made it waits with it.
+unsafe impl Send for Waiter {}
+
+extern "C" fn interrupted(_: c_int) {}
+
+fn gettid() -> pid_t {
+    // SAFETY: gettid(2) has no effect and always succeeds.
+    unsafe { libc::gettid() }
+}
+
+impl Waiter {
+    pub(crate) fn new() -> io::Result<Self> {
+        let thread = gettid();
+        let signal = libc::SIGRTMAX() - 1;
+        let mut timer: timer_t = null_mut();
+        // SAFETY: all structs are plain data, zeroed and then filled; the handler does nothing.
+        unsafe {
+            let mut action: libc::sigaction = zeroed();
+            action.sa_sigaction = interrupted as *const () as usize;
+            let mut event: libc::sigevent = zeroed();
+            event.sigev_notify = libc::SIGEV_THREAD_ID;
+            event.sigev_signo = signal;
+            event.sigev_notify_thread_id = thread;
+            if libc::sigaction(signal, &raw const action, null_mut()) != 0
+                || libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) != 0
+            {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(Self { timer, thread })
+    }
+
+    /// Whether the calling thread is the one that made this.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.thread == gettid()
+    }
+
+    fn arm(&self, first: Duration, again: Duration) {
+        let spec = |time: Duration| libc::timespec {
+            tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: i64::from(time.subsec_nanos()),
+        };
+        let setting = libc::itimerspec { it_value: spec(first), it_interval: spec(again) };
+        // SAFETY: the timer is ours, and the setting outlives the call.
+        unsafe { libc::timer_settime(self.timer, 0, &raw const setting, null_mut()) };
+    }
+
+    /// The next stop or end of a tracee of this thread: its id and wait status. `Ok(None)`: none yet.
+    /// An error: there are no tracees.
+    pub(crate) fn next(&self, timeout: Duration) -> Result<Option<(pid_t, c_int)>, NoTracees> {
+        match wait(libc::WNOHANG)? {
+            Some(stop) => return Ok(Some(stop)),
+            None if timeout.is_zero() => return Ok(None),
+            None => {}
+        }
+        self.arm(timeout, AGAIN);
+        let stop = wait(0);
+        self.arm(Duration::ZERO, Duration::ZERO);
+        stop
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        // SAFETY: made in new, deleted once.
+        unsafe { libc::timer_delete(self.timer) };
+    }
+}
+
+/// Nobody is left to wait for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NoTracees;
+
+/// One waitpid(2); an interruption is no stop. Children of other threads are left alone.
+fn wait(flags: c_int) -> Result<Option<(pid_t, c_int)>, NoTracees> {
+    let mut status = 0;
+    // SAFETY: the kernel writes one int.
+    let tid = unsafe { libc::waitpid(-1, &raw mut status, flags | libc::__WALL | libc::__WNOTHREAD) };
+    match tid {
+        0 => Ok(None),
+        -1 if io::Error::last_os_error().raw_os_error() == Some(libc::ECHILD) => Err(NoTracees),
+        -1 => Ok(None),
+        tid => Ok(Some((tid, status))),
+    }
+}

@@ -1,0 +1,208 @@
+//! Starting a command so that it can be captured from its first call on, and finding the threads of
+//! running processes. What all drivers do before anything is captured.
+
+use std::collections::BTreeSet;
+use std::ffi::{CString, OsStr};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use driver_api::request::Command;
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::wait::WaitPidFlag;
+use nix::unistd::{ForkResult, Pid, execv, fork, pipe2};
+
+/// A command between fork and exec. Dropped before it is released, it ends without having run.
+#[derive(Debug)]
+pub struct Held {
+    pid: Pid,
+    program: String,
+    gate: Option<File>,
+    outcome: Option<File>,
+    status: Option<i32>,
+}
+
+/// Why a command cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An argument that no program could be given.
+    #[error("{0:?} contains a NUL byte, which no program can be given as an argument")]
+    Nul(String),
+    /// A system call failed.
+    #[error("cannot {step}: {error}")]
+    System {
+        /// What was tried.
+        step: &'static str,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// The kernel refused to execute the program.
+    #[error("cannot execute {program}: {error}")]
+    Exec {
+        /// The program.
+        program: String,
+        /// What the kernel said.
+        error: io::Error,
+    },
+}
+
+fn system(step: &'static str) -> impl FnOnce(nix::Error) -> StartError {
+    move |error| StartError::System { step, error: error.into() }
+}
+
+fn c_string(text: &OsStr) -> Result<CString, StartError> {
+    CString::new(text.to_owned().into_vec()).map_err(|_| StartError::Nul(text.to_string_lossy().into_owned()))
+}
+
+impl Held {
+    /// Forks a child that waits for [`Held::release`], then calls `prepare` and executes the program.
+    /// `prepare` runs between fork and exec: it may call nothing but async-signal-safe functions, and
+    /// must not allocate. An errno from it is told as if exec had failed with it.
+    pub fn new(command: &Command, prepare: impl FnOnce() -> Result<(), i32>) -> Result<Self, StartError> {
+        let program = c_string(&command.program)?;
+        let args = command.args.iter().map(|arg| c_string(arg)).collect::<Result<Vec<_>, _>>()?;
+        let cloexec = nix::fcntl::OFlag::O_CLOEXEC;
+        let (gate_out, gate_in) = pipe2(cloexec).map_err(system("make a pipe"))?;
+        let (outcome_out, outcome_in) = pipe2(cloexec).map_err(system("make a pipe"))?;
+        // SAFETY: the child calls nothing but async-signal-safe functions: read, write, sigprocmask,
+        // signal, execv, _exit. All memory it uses was allocated before.
+        match unsafe { fork() }.map_err(system("fork"))? {
+            ForkResult::Parent { child } => Ok(Self {
+                pid: child,
+                program: command.program.to_string_lossy().into_owned(),
+                gate: Some(File::from(gate_in)),
+                outcome: Some(File::from(outcome_out)),
+                status: None,
+            }),
+            ForkResult::Child => {
+                drop(gate_in);
+                child(&gate_out, &outcome_in, &program, &args, prepare)
+            }
+        }
+    }
+
+    /// The child's process id.
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw().unsigned_abs()
+    }
+
+    /// Whether the child still waits.
+    pub fn held(&self) -> bool {
+        self.gate.is_some()
+    }
+
+    /// Lets the child execute its program, and returns when it has, or could not.
+    pub fn release(&mut self) -> Result<(), StartError> {
+        self.open_gate()?;
+        self.outcome()
+    }
+
+    /// Lets the child execute its program.
+    pub fn open_gate(&mut self) -> Result<(), StartError> {
+        let Some(mut gate) = self.gate.take() else { return Ok(()) };
+        gate.write_all(b"!").map_err(|error| StartError::System { step: "release the command", error })
+    }
+
+    /// Whether the program was executed. Waits until that is known.
+    pub fn outcome(&mut self) -> Result<(), StartError> {
+        let mut errno = [0; 4];
+        let Some(mut outcome) = self.outcome.take() else { return Ok(()) };
+        match outcome.read_exact(&mut errno) {
+            // the pipe was closed by a successful exec
+            Err(_) => Ok(()),
+            Ok(()) => Err(StartError::Exec {
+                program: self.program.clone(),
+                error: io::Error::from_raw_os_error(i32::from_ne_bytes(errno)),
+            }),
+        }
+    }
+
+    /// The wait status, once the command has ended. Never waits.
+    pub fn status(&mut self) -> Option<i32> {
+        if self.status.is_none() && !self.held() {
+            let mut status = 0;
+            // SAFETY: `status` outlives the call; waitpid(2) writes nothing else.
+            let got = unsafe { libc::waitpid(self.pid.as_raw(), &raw mut status, WaitPidFlag::WNOHANG.bits()) };
+            if got == self.pid.as_raw() {
+                self.status = Some(status);
+            }
+        }
+        self.status
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.gate.take().is_some() {
+            // the child reads the end of the pipe and leaves
+            let _ = nix::sys::wait::waitpid(self.pid, None);
+        }
+    }
+}
+
+fn child(
+    gate: &OwnedFd,
+    outcome: &OwnedFd,
+    program: &CString,
+    args: &[CString],
+    prepare: impl FnOnce() -> Result<(), i32>,
+) -> ! {
+    let mut byte = [0];
+    if !matches!(nix::unistd::read(gate, &mut byte), Ok(1)) {
+        // SAFETY: _exit(2) ends the process without running anything of the parent's.
+        unsafe { libc::_exit(127) }
+    }
+    // The Rust runtime ignores SIGPIPE, and threads may block signals: the command begins as from a shell.
+    // SAFETY: the handler is SIG_DFL, no function of ours.
+    let _ = unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+    let errno = match prepare() {
+        Err(errno) => errno,
+        Ok(()) => match execv(program, args) {
+            Err(errno) => errno as i32,
+            Ok(never) => match never {},
+        },
+    };
+    let bytes = errno.to_ne_bytes();
+    // SAFETY: the bytes outlive the call; _exit(2) as above.
+    unsafe {
+        libc::write(outcome.as_raw_fd(), bytes.as_ptr().cast(), bytes.len());
+        libc::_exit(127)
+    }
+}
+
+/// The threads of these processes, as /proc has them now.
+pub fn threads(pids: &[u32]) -> Result<BTreeSet<u32>, String> {
+    let mut threads = BTreeSet::new();
+    for pid in pids {
+        let entries = fs::read_dir(format!("/proc/{pid}/task")).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => format!("there is no process {pid}"),
+            _ => format!("cannot list the threads of process {pid}: {error}"),
+        })?;
+        threads.extend(entries.flatten().filter_map(|e| str_of(&e.file_name()).and_then(|n| n.parse::<u32>().ok())));
+    }
+    Ok(threads)
+}
+
+fn str_of(name: &OsStr) -> Option<String> {
+    std::str::from_utf8(name.as_bytes()).ok().map(str::to_owned)
+}
+
+/// Calls `follow` with every thread of these processes, until a look at /proc shows none that is new.
+/// To be called when births are already followed, so that none is missed.
+pub fn follow_threads(pids: &[u32], mut follow: impl FnMut(u32) -> Result<(), String>) -> Result<(), String> {
+    let mut known = BTreeSet::new();
+    loop {
+        let now = threads(pids)?;
+        let new: Vec<u32> = now.difference(&known).copied().collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        for tid in new {
+            follow(tid)?;
+            known.insert(tid);
+        }
+    }
+}
+
