@@ -1,0 +1,195 @@
+//! Alerts: what a rule's match becomes. Made once for all outputs: Falco's text line, Falco's JSON
+//! object, and the typed fields. Between the rules and the outputs; off the way of ordinary events.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use crate::fields::{View, time, without_invalid};
+use crate::plugin_host::{Alert, OwnedValue, Priority, Rule, Value};
+use crate::template::Template;
+
+/// How alerts are to look. The defaults are Falco's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlertFormat {
+    /// Name of this host.
+    pub hostname: String,
+    /// Date and time in UTC at the beginning of the text, rather than the local time of day
+    /// (`time_format_iso_8601`).
+    pub iso_time: bool,
+    /// JSON has `output` (`json_include_output_property`).
+    pub json_output: bool,
+    /// JSON has `output_fields` (`json_include_output_fields_property`).
+    pub json_output_fields: bool,
+    /// JSON has `tags` (`json_include_tags_property`).
+    pub json_tags: bool,
+    /// JSON has `message`, the text without time and priority (`json_include_message_property`).
+    pub json_message: bool,
+}
+
+impl AlertFormat {
+    /// Falco's defaults.
+    #[must_use]
+    pub fn new(hostname: impl Into<String>) -> Self {
+        Self {
+            hostname: hostname.into(),
+            iso_time: false,
+            json_output: true,
+            json_output_fields: true,
+            json_tags: true,
+            json_message: false,
+        }
+    }
+
+    /// Makes the alert of a rule that an event matches.
+    #[must_use]
+    pub fn alert(&self, rule: &AlertRule, view: &View<'_>) -> Alert {
+        let time_ns = view.time_ns();
+        let mut message = String::new();
+        rule.template.render(view, &mut message);
+        let time_field = if self.iso_time {
+            "evt.time.iso8601"
+        } else {
+            "evt.time"
+        };
+        let mut text = String::new();
+        if self.iso_time {
+            time::iso8601(&mut text, time_ns, "+0000");
+        } else {
+            time::clock(&mut text, time_ns);
+        }
+        let stamp = if self.iso_time {
+            OwnedValue::String(text.clone().into_bytes())
+        } else {
+            OwnedValue::U64(time_ns)
+        };
+        text.push_str(": ");
+        text.push_str(rule.priority.name());
+        text.push(' ');
+        text.push_str(&message);
+
+        let mut fields = vec![(time_field.to_owned(), stamp)];
+        for field in rule.template.fields() {
+            if fields.iter().all(|(name, _)| **name != *field.name) {
+                let value = match &*field.name {
+                    "evt.time" => OwnedValue::U64(time_ns),
+                    _ => view.value(field.id).to_owned(),
+                };
+                fields.push((field.name.to_string(), value));
+            }
+        }
+        let json = self.json(rule, time_ns, &message, &text, &fields);
+        Alert {
+            time_ns,
+            rule: rule.name.clone(),
+            priority: rule.priority,
+            source: rule.source.clone(),
+            hostname: self.hostname.clone(),
+            tags: rule.tags.clone(),
+            text,
+            json,
+            fields,
+        }
+    }
+
+    fn json(
+        &self,
+        rule: &AlertRule,
+        time_ns: u64,
+        message: &str,
+        text: &str,
+        fields: &[(String, OwnedValue)],
+    ) -> String {
+        let mut iso_time = String::new();
+        time::iso8601(&mut iso_time, time_ns, "Z");
+        let object = Object {
+            hostname: &self.hostname,
+            message: self.json_message.then_some(message),
+            output: self.json_output.then_some(text),
+            output_fields: self.json_output_fields.then(|| {
+                fields
+                    .iter()
+                    .map(|(name, value)| (&**name, json(value)))
+                    .collect()
+            }),
+            priority: rule.priority.name(),
+            rule: &rule.name,
+            source: &rule.source,
+            tags: self.json_tags.then_some(&rule.tags),
+            time: &iso_time,
+        };
+        // Maps with text keys, texts and finite numbers always have a form in JSON.
+        serde_json::to_string(&object).unwrap_or_default()
+    }
+}
+
+/// What of a rule goes into its alerts.
+#[derive(Debug, Clone)]
+pub struct AlertRule {
+    /// Name.
+    pub name: String,
+    /// How bad a match is.
+    pub priority: Priority,
+    /// Where its events come from.
+    pub source: String,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// Text.
+    pub template: Template,
+}
+
+impl AlertRule {
+    /// A rule as its plugin described it, with its template compiled.
+    #[must_use]
+    pub fn new(rule: &Rule, template: Template) -> Self {
+        Self {
+            name: rule.name.clone(),
+            priority: rule.priority,
+            source: rule.source.clone(),
+            tags: rule.tags.clone(),
+            template,
+        }
+    }
+}
+
+/// Falco's object; its keys are in alphabetical order.
+#[derive(Debug, Serialize)]
+struct Object<'a> {
+    hostname: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_fields: Option<BTreeMap<&'a str, Json>>,
+    priority: &'a str,
+    rule: &'a str,
+    source: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<&'a Vec<String>>,
+    time: &'a str,
+}
+
+/// A field's value in JSON. Bytes that are not UTF-8 come as `\xHH`.
+fn json(value: &OwnedValue) -> Json {
+    if let OwnedValue::List(values) = value {
+        return Json::Array(values.iter().map(json).collect());
+    }
+    match value.scalar() {
+        Value::None | Value::List(_) => Json::Null,
+        Value::Bool(v) => v.into(),
+        Value::I64(v) => v.into(),
+        Value::U64(v) => v.into(),
+        Value::F64(v) => v.into(),
+        Value::Ip(v) => v.to_string().into(),
+        Value::String(v) | Value::Bytes(v) => {
+            let mut text = String::new();
+            without_invalid(&mut text, v);
+            text.into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

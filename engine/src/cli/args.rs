@@ -1,0 +1,153 @@
+//! What the command line looks like; the texts here are what `--help` teaches.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Watches what processes do, runs rules over it, and delivers alerts.
+///
+/// Events come from one of three drivers: ebpf-core (new kernels), ebpf-legacy (kernels from 4.14 on),
+/// and ptrace (no privilege needed, for a command or for processes of your own). Without --driver the
+/// first that works here and can do what you ask is taken, and lanner says which and why.
+#[derive(Debug, Parser)]
+#[command(name = "lanner", version, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+    /// Say more on standard error; twice: say everything. LANNER_LOG=debug does the same.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+const EXAMPLES: &str = "Examples:
+  lanner run                                 the whole host, default rules (needs privilege)
+  lanner run -r my_rules.yaml --json         your rules, alerts as JSON lines
+  lanner run -- cat /etc/shadow              one command and all it starts; no privilege needed
+  lanner run -p 1234                         a running process and all it starts
+  lanner trace -e openat,connect -- curl localhost
+  lanner drivers                             what each driver can do on this host";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run rules over events and deliver alerts.
+    Run(RunArgs),
+    /// Print events, one line each.
+    Trace(TraceArgs),
+    /// Show what each driver can do on this host, what it cannot, and what would change that.
+    Drivers(JsonArgs),
+    /// List the system calls, with their numbers and parameters.
+    Syscalls(ListArgs),
+    /// List the fields that rules and outputs can use.
+    Fields(ListArgs),
+    /// List the plugins, and those that were refused, with the reason.
+    Plugins(PluginArgs),
+}
+
+/// Whose events, from which driver, for how long.
+#[derive(Debug, Args)]
+pub(crate) struct SourceArgs {
+    /// ebpf-core, ebpf-legacy, ptrace, or auto: the first that works here. A driver that is named is
+    /// never replaced by another.
+    #[arg(short, long, default_value = ::drivers::AUTO, value_name = "DRIVER")]
+    pub(crate) driver: String,
+    /// Watch this running process, all its threads and all it starts from now on. May be repeated.
+    #[arg(short, long = "pid", value_name = "PID")]
+    pub(crate) pids: Vec<u32>,
+    /// Stop after this time, such as 10s or 5m.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) duration: Option<Duration>,
+    /// Bytes of buffer for each CPU, a power of two; K and M are understood.
+    #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = bytes)]
+    pub(crate) buffer: usize,
+    /// Bytes captured of a buffer that is read, written, sent or received.
+    #[arg(long, value_name = "BYTES", default_value_t = 80, value_parser = clap::value_parser!(u32).range(0..=4096))]
+    pub(crate) snaplen: u32,
+    /// A command to start and to watch, with all it starts. Its exit status becomes lanner's.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// `lanner run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// A rule file; may be repeated. Without any: the default rules.
+    #[arg(short, long = "rules", value_name = "FILE")]
+    pub(crate) rules: Vec<PathBuf>,
+    /// A configuration file (YAML). What the command line says goes before what it says.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Alerts as JSON lines, as Falco writes them.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where plugins are; may be repeated.
+    #[arg(long = "plugin-dir", value_name = "DIR")]
+    pub(crate) plugin_dirs: Vec<PathBuf>,
+    /// Whose events.
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+/// `lanner trace`.
+#[derive(Debug, Args)]
+pub(crate) struct TraceArgs {
+    /// Names of system calls, separated by commas; procstart and procexit are the births and ends of
+    /// processes. Without: everything.
+    #[arg(short, long = "events", value_name = "NAME", value_delimiter = ',')]
+    pub(crate) events: Vec<String>,
+    /// Events as JSON lines.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Whose events.
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+/// `--json` alone.
+#[derive(Debug, Args)]
+pub(crate) struct JsonArgs {
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `lanner syscalls`, `lanner fields`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// As a page of documentation.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) markdown: bool,
+}
+
+/// `lanner plugins`.
+#[derive(Debug, Args)]
+pub(crate) struct PluginArgs {
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where plugins are; may be repeated.
+    #[arg(long = "plugin-dir", value_name = "DIR")]
+    pub(crate) plugin_dirs: Vec<PathBuf>,
+}
+
+fn bytes(text: &str) -> Result<usize, String> {
+    let (digits, unit) = match text.strip_suffix(['K', 'k']) {
+        Some(digits) => (digits, 1 << 10),
+        None => match text.strip_suffix(['M', 'm']) {
+            Some(digits) => (digits, 1 << 20),
+            None => (text, 1),
+        },
+    };
+    digits
+        .parse::<usize>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit))
+        .filter(|number| number.is_power_of_two() && *number >= 1 << 16)
+        .ok_or_else(|| "a power of two of at least 64K is needed, such as 1M or 8M".to_owned())
+}

@@ -1,0 +1,152 @@
+//! `lanner syscalls`, `lanner fields`, `lanner plugins`: what there is, for people and for programs.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use driver_api::event::Abi;
+use driver_api::table::{Kind, Param, SYSCALLS, Syscall};
+use serde_json::{Value, json};
+
+use super::args::{ListArgs, PluginArgs};
+use super::{Failure, print};
+use crate::fields::{ArgRule, FIELDS, FieldDef};
+use crate::plugin_host;
+
+pub(crate) fn syscalls(args: &ListArgs) -> Result<ExitCode, Failure> {
+    if args.json {
+        let rows: Vec<Value> = SYSCALLS.iter().map(syscall_json).collect();
+        return print(format!("{:#}\n", Value::from(rows)).as_bytes());
+    }
+    let mut text = String::new();
+    if args.markdown {
+        text.push_str("# System calls\n\nMade by `make docs` from `driver-api/syscalls.tbl`. Names in parentheses are aliases.\n\n");
+        text.push_str("| call | x86_64 | i386 | aarch64 | category | parameters |\n|---|---|---|---|---|---|\n");
+    }
+    for call in SYSCALLS {
+        let number = |abi| call.number(abi).map_or_else(|| "-".to_owned(), |number| number.to_string());
+        let numbers = [Abi::X86_64, Abi::I386, Abi::Aarch64].map(number);
+        let params: Vec<String> = call.params.iter().map(param_text).collect();
+        let params = params.join(", ");
+        let _ = if args.markdown {
+            writeln!(text, "| {} | {} | {} | {params} |", call.name, numbers.join(" | "), call.category)
+        } else {
+            writeln!(text, "{:<18} {:>4} {:>4} {:>4}  {:<9} {params}", call.name, numbers[0], numbers[1], numbers[2], call.category)
+        };
+    }
+    print(text.as_bytes())
+}
+
+fn param_text(param: &Param) -> String {
+    let alias = param.alias.map(|alias| format!(" ({alias})")).unwrap_or_default();
+    format!("{}{alias}: {}", param.name, kind_name(&param.kind))
+}
+
+fn kind_name(kind: &Kind) -> String {
+    match kind {
+        Kind::Flags(set) => format!("flags {}", set.name),
+        Kind::Enum(set) => format!("one of {}", set.name),
+        Kind::Path(_) => "path".to_owned(),
+        Kind::Bytes(_) => "bytes".to_owned(),
+        Kind::SockAddr(_) => "socket address".to_owned(),
+        Kind::Iovec(_) => "bytes of iovecs".to_owned(),
+        Kind::Struct(name, _) => format!("struct {name}"),
+        Kind::Array(element, _) => format!("pointer to {}", kind_name(element)),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+fn syscall_json(call: &Syscall) -> Value {
+    let params: Vec<Value> = call
+        .params
+        .iter()
+        .map(|param| json!({"name": param.name, "alias": param.alias, "kind": kind_name(&param.kind), "output": param.output}))
+        .collect();
+    let facts: Vec<&str> = call.facts.iter().map(|fact| fact.fact.name()).collect();
+    json!({
+        "name": call.name,
+        "numbers": {"x86_64": call.number(Abi::X86_64), "i386": call.number(Abi::I386), "aarch64": call.number(Abi::Aarch64)},
+        "category": call.category,
+        "params": params,
+        "returns": format!("{:?}", call.returns).to_lowercase(),
+        "facts": facts,
+    })
+}
+
+pub(crate) fn fields(args: &ListArgs) -> Result<ExitCode, Failure> {
+    if args.json {
+        let rows: Vec<Value> = FIELDS.iter().map(field_json).collect();
+        return print(format!("{:#}\n", Value::from(rows)).as_bytes());
+    }
+    let mut text = String::new();
+    if args.markdown {
+        text.push_str("# Fields\n\nMade by `make docs` from the list in `engine/src/fields`.\n\n| field | type | meaning |\n|---|---|---|\n");
+    }
+    for field in FIELDS {
+        let name = format!("{}{}", field.name, argument(field));
+        let _ = if args.markdown {
+            writeln!(text, "| `{name}` | {} | {} |", field.type_name(), field.description)
+        } else {
+            writeln!(text, "{name:<28} {:<9} {}", field.type_name(), field.description)
+        };
+    }
+    print(text.as_bytes())
+}
+
+fn argument(field: &FieldDef) -> &'static str {
+    if field.arg == ArgRule::None { "" } else { "[...]" }
+}
+
+fn field_json(field: &FieldDef) -> Value {
+    json!({
+        "name": field.name,
+        "type": field.type_name(),
+        "class": field.class(),
+        "takes_argument": field.arg != ArgRule::None,
+        "deprecated": field.deprecated,
+        "description": field.description,
+    })
+}
+
+pub(crate) fn plugins(args: &PluginArgs) -> Result<ExitCode, Failure> {
+    let directories = super::run::plugin_directories(args.plugin_dirs.clone());
+    let found = plugin_host::list(&directories);
+    if args.json {
+        let rows: Vec<Value> = found
+            .iter()
+            .map(|found| match &found.plugin {
+                Ok(plugin) => json!({
+                    "name": plugin.name(),
+                    "version": plugin.version(),
+                    "abi": format!("{}.{}", plugin.abi().0, plugin.abi().1),
+                    "capabilities": plugin.capabilities(),
+                    "description": plugin.description(),
+                    "path": found.path,
+                    "error": null,
+                }),
+                Err(error) => json!({"path": found.path, "error": error.to_string()}),
+            })
+            .collect();
+        return print(format!("{:#}\n", Value::from(rows)).as_bytes());
+    }
+    let mut text = String::new();
+    for found in &found {
+        let _ = match &found.plugin {
+            Ok(plugin) => writeln!(
+                text,
+                "{} {} (ABI {}.{}, {}): {}\n  {}",
+                plugin.name(),
+                plugin.version(),
+                plugin.abi().0,
+                plugin.abi().1,
+                plugin.capabilities().join(", "),
+                plugin.description(),
+                found.path.display()
+            ),
+            Err(error) => writeln!(text, "refused: {error}"),
+        };
+    }
+    if found.is_empty() {
+        let _ = writeln!(text, "no plugins in {}", directories.iter().map(|d| d.display().to_string()).collect::<Vec<_>>().join(", "));
+    }
+    print(text.as_bytes())
+}

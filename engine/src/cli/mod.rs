@@ -1,0 +1,84 @@
+//! The command line: what `lanner` can be told, and what each command does.
+
+mod args;
+mod drivers;
+mod lists;
+mod run;
+mod session;
+mod trace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use args::Cli;
+use args::Verb;
+
+/// The request or the set-up is at fault, and nothing was started.
+const USAGE: u8 = 2;
+
+/// A message for the user, and the exit code that goes with it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    message: String,
+    code: u8,
+}
+
+impl Failure {
+    /// Something the user asked for cannot be done: nothing was started.
+    pub(crate) fn usage(message: impl ToString) -> Self {
+        Self { message: message.to_string(), code: USAGE }
+    }
+
+    /// Something went wrong on the way.
+    pub(crate) fn broken(message: impl ToString) -> Self {
+        Self { message: message.to_string(), code: 1 }
+    }
+}
+
+/// Runs the command line. Exit codes: 0, 1 (failed on the way), 2 (asked for something that cannot be
+/// done), or the status of the command that was watched, 128 and the signal for one that was killed.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr(cli.verbose);
+    let result = match cli.verb {
+        Verb::Run(args) => run::run(args),
+        Verb::Trace(args) => trace::trace(args),
+        Verb::Drivers(args) => drivers::list(args.json),
+        Verb::Syscalls(args) => lists::syscalls(&args),
+        Verb::Fields(args) => lists::fields(&args),
+        Verb::Plugins(args) => lists::plugins(&args),
+    };
+    result.unwrap_or_else(|failure| {
+        say(&failure.message);
+        ExitCode::from(failure.code)
+    })
+}
+
+/// One message on standard error. Standard output is for events and alerts alone.
+#[expect(clippy::print_stderr, reason = "messages to the user go there")]
+pub(crate) fn say(message: &str) {
+    eprintln!("lanner: {message}");
+}
+
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("LANNER_LOG").unwrap_or_else(|_| level.into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}
+
+/// Writes to standard output. A reader that has gone ends the program as it would end any other.
+pub(crate) fn print(text: &[u8]) -> Result<ExitCode, Failure> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::broken(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}

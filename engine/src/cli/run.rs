@@ -1,0 +1,169 @@
+//! `lanner run`: rules over events, and alerts to the outputs.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use driver_api::driver::Flow;
+use driver_api::event::{Event, Flags};
+use driver_api::request::SyscallSet;
+use driver_api::table;
+
+use super::args::RunArgs;
+use super::session::{self, Consumer};
+use super::{Failure, say};
+use crate::alert::{AlertFormat, AlertRule};
+use crate::config::{Config, Matching};
+use crate::delivery::Outputs;
+use crate::fields::{FieldRegistry, Fields, Scratch, View};
+use crate::inspect::{self, Inspector};
+use crate::plugin_host::{self, EventTypes, OutputHost, RuleFile, RuleHost};
+use crate::template::Template;
+
+/// The rules of a build tree or of a binary that was copied somewhere by itself.
+const BUILT_IN: &str = include_str!("../../../rules/lanner_rules.yaml");
+/// Where `make install` puts them.
+const INSTALLED: &str = "/etc/lanner/lanner_rules.yaml";
+
+pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
+    let config = match &args.config {
+        Some(path) => Config::read(path).map_err(Failure::usage)?,
+        None => Config::default(),
+    };
+    let mut source = args.source;
+    if let (::drivers::AUTO, Some(driver)) = (source.driver.as_str(), &config.driver) {
+        source.driver.clone_from(driver);
+    }
+    let directories = plugin_directories(if args.plugin_dirs.is_empty() { config.plugin_dirs } else { args.plugin_dirs });
+    let files = rule_files(if args.rules.is_empty() { &config.rules_files } else { &args.rules })?;
+    let hostname = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let registry = FieldRegistry::new(&hostname);
+    let plugin = plugin_host::find(&directories, "rules-falco").map_err(Failure::usage)?;
+    let settings = match config.rule_matching {
+        Some(Matching::All) => r#"{"rule_matching":"all"}"#,
+        _ => "",
+    };
+    let rules = RuleHost::open(&plugin, &registry, &files, settings).map_err(Failure::usage)?;
+    let templates = templates(&rules, &registry)?;
+    let output = plugin_host::find(&directories, "output-console").map_err(Failure::usage)?;
+    let settings = if args.json || config.json_output { r#"{"json":true}"# } else { "" };
+    let output = OutputHost::open(&output, settings).map_err(Failure::usage)?;
+    let selection = selection(&rules);
+    session::watch(&source, selection, || {
+        let mut inspector = Inspector::new(&inspect::Options::default());
+        inspector.scan_proc();
+        let outputs = Outputs::start(vec![output]).map_err(Failure::broken)?;
+        Ok(Matcher {
+            rules,
+            templates,
+            fields: registry.fields(),
+            format: AlertFormat::new(hostname),
+            inspector,
+            scratch: Scratch::default(),
+            matches: Vec::new(),
+            outputs: Some(outputs),
+        })
+    })
+}
+
+/// Where plugins are, unless the user says: beside the executable, or below the prefix it was installed to.
+pub(super) fn plugin_directories(named: Vec<PathBuf>) -> Vec<PathBuf> {
+    if !named.is_empty() {
+        return named;
+    }
+    let executable = std::env::current_exe().unwrap_or_default();
+    let beside = executable.parent().map(Path::to_owned).unwrap_or_default();
+    let installed = beside.join("../lib/lanner/plugins");
+    if beside.join("librules_falco.so").exists() { vec![beside] } else { vec![installed] }
+}
+
+fn rule_files(named: &[PathBuf]) -> Result<Vec<RuleFile>, Failure> {
+    if !named.is_empty() {
+        return named.iter().map(|path| RuleFile::read(path).map_err(Failure::usage)).collect();
+    }
+    if Path::new(INSTALLED).exists() {
+        return RuleFile::read(Path::new(INSTALLED)).map(|file| vec![file]).map_err(Failure::usage);
+    }
+    Ok(vec![RuleFile { name: "the default rules".to_owned(), text: BUILT_IN.as_bytes().to_vec() }])
+}
+
+fn templates(rules: &RuleHost, registry: &FieldRegistry) -> Result<Vec<AlertRule>, Failure> {
+    rules
+        .rules()
+        .iter()
+        .map(|rule| {
+            let template = Template::compile(&rule.output, registry)
+                .map_err(|error| Failure::usage(format!("rule {:?}, output: {error}", rule.name)))?;
+            Ok(AlertRule::new(rule, template))
+        })
+        .collect()
+}
+
+/// What the rules need, and what the state needs: nothing else is captured.
+fn selection(rules: &RuleHost) -> SyscallSet {
+    let wanted = match rules.event_types() {
+        EventTypes::All => SyscallSet::all(),
+        EventTypes::Only(names) => names.iter().filter_map(|name| table::by_name(name)).collect(),
+    };
+    wanted.union(&inspect::needed())
+}
+
+/// Inspects events, matches them, and hands alerts on.
+struct Matcher {
+    rules: RuleHost,
+    templates: Vec<AlertRule>,
+    fields: Fields,
+    format: AlertFormat,
+    inspector: Inspector,
+    scratch: Scratch,
+    matches: Vec<u32>,
+    outputs: Option<Outputs>,
+}
+
+impl Consumer for Matcher {
+    fn event(&mut self, event: &Event<'_>) -> Flow {
+        let seen = self.inspector.update(event);
+        if event.has(Flags::UNSELECTED) {
+            return Flow::Continue;
+        }
+        {
+            let view = View::new(&self.fields, &self.inspector, event, &seen, &self.scratch);
+            self.rules.on_event(&view, &mut self.matches);
+            for at in &self.matches {
+                let rule = usize::try_from(*at).ok().and_then(|at| self.templates.get(at));
+                if let (Some(rule), Some(outputs)) = (rule, &mut self.outputs) {
+                    outputs.push(self.format.alert(rule, &view));
+                }
+            }
+        }
+        self.scratch.reset();
+        Flow::Continue
+    }
+
+    fn idle(&mut self) -> Flow {
+        match self.rules.off() {
+            Some(reason) => {
+                say(&format!("no rules are left: {reason}"));
+                Flow::Stop
+            }
+            None => Flow::Continue,
+        }
+    }
+}
+
+impl Drop for Matcher {
+    fn drop(&mut self) {
+        for account in self.outputs.take().map(Outputs::finish).unwrap_or_default() {
+            if account.lost() > 0 {
+                say(&format!(
+                    "output {}: {} alerts delivered, {} not (queue full {}, given up {}, still waiting {})",
+                    account.output,
+                    account.delivered,
+                    account.lost(),
+                    account.overflowed,
+                    account.refused,
+                    account.abandoned
+                ));
+            }
+        }
+    }
+}

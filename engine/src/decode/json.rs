@@ -1,0 +1,498 @@
+//! An event as one JSON object, as `lanner trace --json` prints it.
+//!
+//! Keys have a fixed order. Flags, enumerations and signals are names as strace prints them, joined
+//! by `|`, with unnamed bits in base 16; descriptors, ids, sizes, modes and offsets are numbers;
+//! addresses are `"0x..."`, a null pointer is `null`. A parameter that could not be read is `null`
+//! and listed in `incomplete`; one that was cut at a limit is listed in `truncated`. Facts that fell
+//! short stand there as `facts.NAME`.
+//!
+//! Linux strings are bytes, JSON's are not. A string that is UTF-8 and does not contain `\x` stands
+//! as it is. In any other, each byte that is not UTF-8 becomes `\xHH` and each backslash is doubled.
+//! So a reader that finds `\x` in the (JSON-unescaped) text undoes both, and one that does not has
+//! the bytes already: nothing is lost, nothing is ambiguous.
+
+use std::fmt::Write as _;
+
+use driver_api::event::{Attachment, Event, Fact, Flags, Kind as EventKind, Loss};
+use driver_api::table::{Returns, Syscall};
+
+use super::sockaddr::SockAddr;
+use super::structs::{CloneArgs, Struct};
+use super::symbols::{self, Remark, hex, write_enum, write_flags};
+use super::value::{self, Message, Short, Value, shortfall};
+use super::{call, errno, facts, variant};
+
+/// What the caller knows about an event and the event does not.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Context<'a> {
+    /// Nanoseconds to add to the event's monotonic time to have the time since the epoch.
+    pub epoch_ns: i64,
+    /// Parent's thread-group id.
+    pub ppid: Option<u32>,
+    /// The task's name.
+    pub comm: &'a [u8],
+}
+
+/// Writes the members of one object or array, with commas between them.
+pub(super) struct Members<'o> {
+    out: &'o mut String,
+    first: bool,
+    close: char,
+}
+
+impl<'o> Members<'o> {
+    pub(super) fn object(out: &'o mut String) -> Self {
+        out.push('{');
+        Self {
+            out,
+            first: true,
+            close: '}',
+        }
+    }
+
+    pub(super) fn array(out: &'o mut String) -> Self {
+        out.push('[');
+        Self {
+            out,
+            first: true,
+            close: ']',
+        }
+    }
+
+    /// Begins a member of an object and gives the buffer for its value.
+    pub(super) fn key(&mut self, key: &str) -> &mut String {
+        let out = self.item();
+        let _ = write!(out, "\"{key}\":");
+        out
+    }
+
+    /// Begins an element of an array.
+    pub(super) fn item(&mut self) -> &mut String {
+        if !self.first {
+            self.out.push(',');
+        }
+        self.first = false;
+        self.out
+    }
+
+    pub(super) fn number(&mut self, key: &str, number: impl std::fmt::Display) {
+        let _ = write!(self.key(key), "{number}");
+    }
+
+    pub(super) fn word(&mut self, key: &str, word: &str) {
+        let _ = write!(self.key(key), "\"{word}\"");
+    }
+
+    pub(super) fn end(self) {
+        self.out.push(self.close);
+    }
+}
+
+/// Appends an event as one object, without a newline.
+pub fn event(out: &mut String, event: &Event<'_>, context: &Context<'_>) {
+    let header = event.header();
+    let mut members = Members::object(out);
+    let time = i128::from(header.time_ns) + i128::from(context.epoch_ns);
+    members.number("time", time);
+    if event.kind() == EventKind::Lost {
+        members.word("type", "lost");
+        members.number("count", header.args[0]);
+        members.word("cause", Loss::from_u64(header.args[1]).name());
+        return members.end();
+    }
+    members.number("pid", header.tgid);
+    members.number("tid", header.tid);
+    match context.ppid {
+        Some(ppid) => members.number("ppid", ppid),
+        None => members.key("ppid").push_str("null"),
+    }
+    string(members.key("comm"), context.comm);
+    members.number("cpu", header.cpu);
+    members.word("abi", event.abi().name());
+    match event.kind() {
+        EventKind::Syscall | EventKind::Exec => syscall(&mut members, event),
+        EventKind::Fork => {
+            members.word("type", "procstart");
+            fork(members.key("params"), event);
+        }
+        EventKind::Exit => {
+            members.word("type", "procexit");
+            exit(members.key("params"), header.ret);
+        }
+        EventKind::Signal => {
+            members.word("type", "signaldeliver");
+            let mut inside = Members::object(members.key("params"));
+            inside.number("spid", header.args[1]);
+            signal(inside.key("sig"), header.args[0]);
+            inside.end();
+        }
+        EventKind::Lost => {}
+    }
+    shortfalls(&mut members, event, "incomplete", Short::Incomplete);
+    shortfalls(&mut members, event, "truncated", Short::Truncated);
+    facts::object(members.key("facts"), event);
+    members.end();
+}
+
+fn syscall(members: &mut Members<'_>, event: &Event<'_>) {
+    let header = event.header();
+    let call = call(event);
+    match call {
+        Some(call) => {
+            members.word("type", call.name);
+            params(members.key("params"), event, call);
+        }
+        None => {
+            let _ = write!(members.key("type"), "\"syscall_{:#x}\"", header.nr);
+            let mut inside = Members::object(members.key("params"));
+            for (at, value) in header.args.into_iter().enumerate() {
+                inside.number(&format!("arg{at}"), value);
+            }
+            inside.end();
+        }
+    }
+    let silent = event.has(Flags::NORETURN) || call.is_some_and(|c| c.returns == Returns::None);
+    if silent {
+        members.key("ret").push_str("null");
+        members.key("error").push_str("null");
+    } else {
+        members.number("ret", header.ret);
+        error(members.key("error"), header.ret);
+    }
+}
+
+fn error(out: &mut String, ret: i64) {
+    let _ = match errno::of(ret).map(|errno| (errno, errno::name(errno))) {
+        None => write!(out, "null"),
+        Some((_, Some(name))) => write!(out, "\"{name}\""),
+        Some((errno, None)) => write!(out, "\"{errno}\""),
+    };
+}
+
+/// Lists the parameters, and as `facts.NAME` the facts, that fell short in this way, if any.
+fn shortfalls(members: &mut Members<'_>, event: &Event<'_>, key: &str, which: Short) {
+    let is_call = matches!(event.kind(), EventKind::Syscall | EventKind::Exec);
+    let call = call(event).filter(|_| is_call);
+    let params = call.into_iter().flat_map(|call| {
+        (0..call.params.len())
+            .filter(move |at| {
+                value::param(event, call, *at)
+                    .is_some_and(|value| shortfall(event, call, *at, &value) == Some(which))
+            })
+            .map(|at| ("", call.params[at].name))
+    });
+    let facts = event
+        .attachments()
+        .filter(|attached| Short::of(attached.status) == Some(which))
+        .filter_map(|attached| Some(("facts.", Fact::from_u8(attached.what)?.name())));
+    let mut names = params.chain(facts).peekable();
+    if names.peek().is_none() {
+        return;
+    }
+    let mut inside = Members::array(members.key(key));
+    for (of, name) in names {
+        let _ = write!(inside.item(), "\"{of}{name}\"");
+    }
+    inside.end();
+}
+
+fn fork(out: &mut String, event: &Event<'_>) {
+    let [tid, pid, flags, ..] = event.header().args;
+    let mut inside = Members::object(out);
+    inside.number("tid", tid);
+    inside.number("pid", pid);
+    match symbols::set("clone") {
+        Some(set) => quoted(inside.key("flags"), |out| {
+            write_flags(out, set, flags, Remark::Without);
+        }),
+        None => inside.number("flags", flags),
+    }
+    inside.end();
+}
+
+fn exit(out: &mut String, status: i64) {
+    let mut inside = Members::object(out);
+    inside.number("status", status);
+    let number = (status & 0x7f).unsigned_abs();
+    if number == 0 {
+        inside.number("exit_code", (status >> 8) & 0xff);
+        inside.key("signal").push_str("null");
+    } else {
+        inside.key("exit_code").push_str("null");
+        signal(inside.key("signal"), number);
+    }
+    inside.end();
+}
+
+/// Appends a call's parameters as one object.
+pub fn params(out: &mut String, event: &Event<'_>, call: &Syscall) {
+    let mut members = Members::object(out);
+    for (at, param) in call.params.iter().enumerate() {
+        if let Some(value) = value::param(event, call, at) {
+            let out = members.key(param.name);
+            if !option(out, event, call, &value) {
+                write(out, &value);
+            }
+        }
+    }
+    members.end();
+}
+
+/// A socket option that is one number.
+fn option(out: &mut String, event: &Event<'_>, call: &Syscall, value: &Value<'_>) -> bool {
+    let Value::Bytes(bytes) = value else {
+        return false;
+    };
+    if !matches!(call.name, "setsockopt" | "getsockopt") || bytes.full != 4 {
+        return false;
+    }
+    // SO_BINDTODEVICE, TCP_CONGESTION and TCP_ULP are names.
+    let names = [(1, 25), (6, 13), (6, 31)];
+    let which = (variant::raw(event, call, 1), variant::raw(event, call, 2));
+    let Some(number) = bytes
+        .bytes
+        .first_chunk()
+        .filter(|_| !names.contains(&which))
+    else {
+        return false;
+    };
+    let _ = write!(out, "{}", i32::from_ne_bytes(*number));
+    true
+}
+
+/// Appends a value.
+pub fn write(out: &mut String, value: &Value<'_>) {
+    let _ = match value {
+        Value::Null | Value::Unread(_) | Value::Ptr(0) => write!(out, "null"),
+        Value::Ptr(address) => write!(out, "\"{address:#x}\""),
+        Value::Unused => write!(out, "0"),
+        Value::Int(number) => write!(out, "{number}"),
+        Value::Uint(number) | Value::Hex(number) => write!(out, "{number}"),
+        Value::DirFd(number) => write!(out, "{number}"),
+        Value::Id(u32::MAX) => write!(out, "-1"),
+        Value::Id(number) | Value::Mode(number) => write!(out, "{number}"),
+        Value::Signal(number) => return signal(out, u64::from(number.cast_unsigned())),
+        Value::Flags(bits, set) => {
+            return quoted(out, |out| write_flags(out, set, *bits, Remark::Without));
+        }
+        Value::Enum(number, set) => {
+            return quoted(out, |out| write_enum(out, set, *number, Remark::Without));
+        }
+        Value::Str(bytes) => return string(out, &bytes.text()),
+        Value::Bytes(bytes) => return string(out, bytes.bytes),
+        Value::Strings(all) => return strings(out, all),
+        Value::SockAddr(addr) => return sockaddr(out, addr),
+        Value::Message(parts) => return message(out, parts),
+        Value::Struct(structure) => return write_struct(out, structure),
+        Value::Numbers(numbers) if numbers.single => match numbers.iter().next() {
+            Some(number) => write!(out, "{number}"),
+            None => write!(out, "null"),
+        },
+        Value::Numbers(numbers) => {
+            let mut inside = Members::array(out);
+            for number in numbers.iter() {
+                let _ = write!(inside.item(), "{number}");
+            }
+            return inside.end();
+        }
+    };
+}
+
+fn quoted(out: &mut String, write: impl FnOnce(&mut String)) {
+    out.push('"');
+    write(out);
+    out.push('"');
+}
+
+fn signal(out: &mut String, number: u64) {
+    let _ = match symbols::signal(number) {
+        Some(name) => write!(out, "\"{name}\""),
+        None => write!(out, "\"{}\"", number.cast_signed()),
+    };
+}
+
+/// Appends bytes as a JSON string, in the scheme of the head of this file.
+pub fn string(out: &mut String, bytes: &[u8]) {
+    out.push('"');
+    let escaped = std::str::from_utf8(bytes).is_err() || bytes.windows(2).any(|w| w == b"\\x");
+    for chunk in bytes.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            match letter {
+                '\\' if escaped => out.push_str("\\\\\\\\"),
+                '"' | '\\' => {
+                    out.push('\\');
+                    out.push(letter);
+                }
+                '\n' => out.push_str("\\n"),
+                '\r' => out.push_str("\\r"),
+                '\t' => out.push_str("\\t"),
+                // C1 controls and line separators confuse terminals and line-wise readers.
+                '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{2028}' | '\u{2029}' => {
+                    let _ = write!(out, "\\u{:04x}", u32::from(letter));
+                }
+                _ => out.push(letter),
+            }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(out, "\\\\x{byte:02x}");
+        }
+    }
+    out.push('"');
+}
+
+/// Appends strings as an array.
+pub(super) fn strings(out: &mut String, all: &Attachment<'_>) {
+    let mut inside = Members::array(out);
+    for one in all.strings() {
+        string(inside.item(), one);
+    }
+    inside.end();
+}
+
+fn named(out: &mut String, set: &str, number: u64) {
+    quoted(out, |out| match symbols::set(set) {
+        Some(set) => write_enum(out, set, number, Remark::Without),
+        None => hex(out, number),
+    });
+}
+
+/// Appends the name of an `AF_*`.
+pub(super) fn family(out: &mut String, number: u16) {
+    named(out, "sock_domain", u64::from(number));
+}
+
+fn sockaddr(out: &mut String, addr: &SockAddr<'_>) {
+    let mut inside = Members::object(out);
+    family(inside.key("family"), addr.family());
+    match addr {
+        SockAddr::Inet { ip, port } => {
+            inside.word("ip", &ip.to_string());
+            inside.number("port", port);
+        }
+        SockAddr::Inet6 {
+            ip,
+            port,
+            flow,
+            scope,
+        } => {
+            inside.word("ip", &ip.to_string());
+            inside.number("port", port);
+            if *flow != 0 {
+                inside.number("flowinfo", flow);
+            }
+            if let Some(scope) = scope.filter(|scope| *scope != 0) {
+                inside.number("scope_id", scope);
+            }
+        }
+        SockAddr::Unix(path) => string(inside.key("path"), path),
+        SockAddr::Abstract(name) => string(inside.key("abstract"), name),
+        SockAddr::Unnamed => {}
+        SockAddr::Netlink { pid, groups } => {
+            inside.number("pid", pid);
+            inside.number("groups", groups);
+        }
+        SockAddr::Packet {
+            protocol,
+            index,
+            hatype,
+            kind,
+            addr,
+            ..
+        } => {
+            named(inside.key("protocol"), "eth_proto", u64::from(*protocol));
+            inside.number("ifindex", index);
+            named(inside.key("hatype"), "arphrd", u64::from(*hatype));
+            named(inside.key("pkttype"), "packet_type", u64::from(*kind));
+            let bytes: Vec<String> = addr.iter().map(|byte| format!("{byte:02x}")).collect();
+            inside.word("addr", &bytes.join(":"));
+        }
+        SockAddr::Other { data, .. } => string(inside.key("data"), data),
+    }
+    inside.end();
+}
+
+fn message(out: &mut String, parts: &Message<'_>) {
+    let mut inside = Members::object(out);
+    match &parts.name {
+        Some(name) => sockaddr(inside.key("name"), name),
+        None => inside.key("name").push_str("null"),
+    }
+    for (key, part) in [("data", &parts.data), ("control", &parts.control)] {
+        match part {
+            Some(part) => string(inside.key(key), part.bytes),
+            None => inside.key(key).push_str("null"),
+        }
+    }
+    inside.end();
+}
+
+fn flags(out: &mut String, set: &str, bits: u64) {
+    quoted(out, |out| match symbols::set(set) {
+        Some(set) => write_flags(out, set, bits, Remark::Without),
+        None => hex(out, bits),
+    });
+}
+
+fn write_struct(out: &mut String, structure: &Struct<'_>) {
+    let mut inside = match structure {
+        Struct::Raw(bytes) => return string(out, bytes),
+        _ => Members::object(out),
+    };
+    match structure {
+        Struct::OpenHow {
+            flags: bits,
+            mode,
+            resolve,
+        } => {
+            flags(inside.key("flags"), "open", *bits);
+            inside.number("mode", mode);
+            flags(inside.key("resolve"), "resolve", *resolve);
+        }
+        Struct::CloneArgs(args) => clone_args(&mut inside, args),
+        Struct::CapHeader { version, pid } => {
+            named(inside.key("version"), "cap_version", u64::from(*version));
+            inside.number("pid", pid);
+        }
+        Struct::CapData {
+            effective,
+            permitted,
+            inheritable,
+        } => {
+            for (key, bits) in [
+                ("effective", effective),
+                ("permitted", permitted),
+                ("inheritable", inheritable),
+            ] {
+                capabilities(inside.key(key), *bits);
+            }
+        }
+        Struct::Raw(_) => {}
+    }
+    inside.end();
+}
+
+fn capabilities(out: &mut String, bits: u64) {
+    let mut inside = Members::array(out);
+    for at in (0..64).filter(|at| bits & 1 << at != 0) {
+        named(inside.item(), "cap", at);
+    }
+    inside.end();
+}
+
+fn clone_args(inside: &mut Members<'_>, args: &CloneArgs) {
+    flags(inside.key("flags"), "clone3", args.flags);
+    for (key, address) in [
+        ("pidfd", args.pidfd),
+        ("child_tid", args.child_tid),
+        ("parent_tid", args.parent_tid),
+    ] {
+        write(inside.key(key), &Value::Ptr(address));
+    }
+    signal(inside.key("exit_signal"), args.exit_signal);
+    write(inside.key("stack"), &Value::Ptr(args.stack));
+    inside.number("stack_size", args.stack_size);
+    write(inside.key("tls"), &Value::Ptr(args.tls));
+    write(inside.key("set_tid"), &Value::Ptr(args.set_tid));
+    inside.number("set_tid_size", args.set_tid_size);
+    inside.number("cgroup", args.cgroup);
+}

@@ -1,0 +1,276 @@
+//! Arguments of fields, in brackets; and the parameters of a call, which `evt.arg` finds by theirs.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use driver_api::event::{Event, Fact};
+use driver_api::table::{Kind, Returns, SYSCALLS, Syscall};
+
+use crate::decode::{self, falco};
+use crate::inspect::{self, Descriptor};
+use crate::plugin_host::Value;
+
+use super::event::text_of;
+use super::nearest::did_you_mean;
+use super::row::{ArgRule, FieldDef};
+use super::view::View;
+
+/// An argument, understood.
+#[derive(Debug, Clone)]
+pub(super) enum Arg {
+    None,
+    Index(u32),
+    Name(Box<str>),
+    /// Where the parameter is, for each call of the table.
+    Param(Arc<[Place]>),
+}
+
+/// Where a parameter of a call is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Nowhere,
+    Result,
+    Param(u8),
+    Fact(Fact),
+}
+
+const FACTS: [Fact; 10] = [
+    Fact::Path,
+    Fact::Tuple,
+    Fact::Exe,
+    Fact::Cwd,
+    Fact::Argv,
+    Fact::Env,
+    Fact::Ids,
+    Fact::Comm,
+    Fact::Local,
+    Fact::Peer,
+];
+
+impl Arg {
+    pub(super) fn parse(def: &FieldDef, arg: Option<&str>) -> Result<Self, String> {
+        let name = def.name;
+        match (def.arg, arg) {
+            (ArgRule::None, None) => Ok(Self::None),
+            (ArgRule::None, Some(_)) => {
+                Err(format!("the field `{name}` takes no argument in brackets"))
+            }
+            (ArgRule::Index | ArgRule::Name, None) => Ok(Self::None),
+            (ArgRule::Index, Some(arg)) => arg
+                .parse()
+                .map(Self::Index)
+                .map_err(|_| format!("`{name}[{arg}]`: the argument is a number, such as 1")),
+            (ArgRule::Name, Some(arg)) => Ok(Self::Name(arg.into())),
+            (ArgRule::Param, None) => Err(format!(
+                "the field `{name}` needs the name of a parameter, such as `{name}.flags`"
+            )),
+            (ArgRule::Param, Some(arg)) => param(name, arg),
+        }
+    }
+
+    pub(super) fn index(&self) -> Option<u32> {
+        match self {
+            Self::Index(index) => Some(*index),
+            _ => None,
+        }
+    }
+}
+
+fn param(field: &str, arg: &str) -> Result<Arg, String> {
+    if let Ok(number) = arg.parse::<u8>() {
+        let numbered = |call: &Syscall| match number.checked_sub(1) {
+            None => Place::Result,
+            Some(at) if usize::from(at) < call.params.len() => Place::Param(at),
+            Some(_) => Place::Nowhere,
+        };
+        return Ok(Arg::Param(SYSCALLS.iter().map(numbered).collect()));
+    }
+    let places: Arc<[Place]> = SYSCALLS.iter().map(|call| place(call, arg)).collect();
+    if places.iter().any(|place| *place != Place::Nowhere) {
+        return Ok(Arg::Param(places));
+    }
+    let params = SYSCALLS.iter().flat_map(|call| call.params);
+    let names = params
+        .flat_map(|param| [Some(param.name), param.alias])
+        .flatten();
+    let known = names
+        .chain(FACTS.iter().map(|fact| fact.name()))
+        .chain(["res"]);
+    let help = did_you_mean(arg, known);
+    Err(format!(
+        "no call has a parameter `{arg}`, as `{field}.{arg}` asks for{help}"
+    ))
+}
+
+fn place(call: &Syscall, name: &str) -> Place {
+    if name == "res" {
+        return Place::Result;
+    }
+    if let Some((at, _)) = call.param(name) {
+        return u8::try_from(at).map_or(Place::Nowhere, Place::Param);
+    }
+    if name == "fd" && call.returns == Returns::Fd {
+        return Place::Result;
+    }
+    FACTS
+        .into_iter()
+        .find(|fact| fact.name() == name)
+        .map_or(Place::Nowhere, Place::Fact)
+}
+
+fn find(view: &View<'_>, arg: &Arg) -> Option<(&'static Syscall, Place)> {
+    let call = view.seen.call?;
+    match arg {
+        Arg::Param(places) => Some((call, *places.get(call.index())?)),
+        _ => None,
+    }
+}
+
+/// `evt.arg`: a parameter as text.
+pub(super) fn arg<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
+    let Some((call, place)) = find(view, arg) else {
+        return Value::None;
+    };
+    match place {
+        Place::Nowhere => Value::None,
+        Place::Fact(fact) => self::fact(view, fact),
+        Place::Result => {
+            if call.returns == Returns::Fd
+                && let Some(descriptor) = view.descriptor()
+            {
+                return described(view, descriptor);
+            }
+            falco_text(view, call, "res")
+        }
+        Place::Param(at) => {
+            let Some(param) = call.params.get(usize::from(at)) else {
+                return Value::None;
+            };
+            match param.kind {
+                Kind::Str | Kind::Path(_) => string(view, at),
+                Kind::Fd | Kind::DirFd => {
+                    let fd = inspect::fd_in(view.event.header().args[usize::from(at)]);
+                    let descriptor = if view.seen.fd == Some(fd) {
+                        view.descriptor()
+                    } else {
+                        view.seen
+                            .process
+                            .and_then(|key| view.inspector.descriptor_of(key, fd))
+                    };
+                    match descriptor {
+                        Some(descriptor) => described(view, descriptor),
+                        None => falco_text(view, call, param.name),
+                    }
+                }
+                _ => falco_text(view, call, param.name),
+            }
+        }
+    }
+}
+
+/// `<f>/etc/hosts`
+fn described<'a>(view: &View<'a>, descriptor: &Descriptor) -> Value<'a> {
+    Value::String(view.scratch.bytes(|out| {
+        out.push(b'<');
+        out.extend_from_slice(descriptor.kind.letter().as_bytes());
+        out.push(b'>');
+        out.extend_from_slice(&descriptor.name);
+    }))
+}
+
+fn falco_text<'a>(view: &View<'a>, call: &Syscall, name: &str) -> Value<'a> {
+    let mut there = false;
+    let text = view
+        .scratch
+        .text(|out| there = falco::arg(out, view.event, call, name));
+    if there {
+        Value::String(text)
+    } else {
+        Value::None
+    }
+}
+
+fn string<'a>(view: &View<'a>, at: u8) -> Value<'a> {
+    view.event
+        .argument(usize::from(at))
+        .map_or(Value::None, |said| Value::String(text_of(view, &said)))
+}
+
+fn fact<'a>(view: &View<'a>, fact: Fact) -> Value<'a> {
+    let event: &Event<'a> = view.event;
+    match fact {
+        Fact::Tuple => match event.tuple() {
+            Some(tuple) => Value::String(view.scratch.text(|out| {
+                let (local, remote) = inspect::ends(&tuple).unzip();
+                if let (Some(local), Some(remote)) = (local, remote) {
+                    let _ = write!(
+                        out,
+                        "{}:{}->{}:{}",
+                        local.ip(),
+                        local.port(),
+                        remote.ip(),
+                        remote.port()
+                    );
+                }
+            })),
+            None => Value::None,
+        },
+        Fact::Ids => match event.ids() {
+            Some(ids) => Value::String(view.scratch.text(|out| {
+                let _ = write!(
+                    out,
+                    "uid={} euid={} gid={} egid={}",
+                    ids.uid, ids.euid, ids.gid, ids.egid
+                );
+            })),
+            None => Value::None,
+        },
+        Fact::Argv | Fact::Env => match event.fact(fact) {
+            Some(strings) => Value::String(view.scratch.bytes(|out| {
+                super::process::join(out, strings.strings());
+            })),
+            None => Value::None,
+        },
+        _ => event
+            .fact(fact)
+            .map_or(Value::None, |fact| Value::String(text_of(view, &fact))),
+    }
+}
+
+/// `evt.rawarg`: a parameter as it is.
+pub(super) fn raw<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
+    let Some((call, place)) = find(view, arg) else {
+        return Value::None;
+    };
+    let at = match place {
+        Place::Nowhere => return Value::None,
+        Place::Fact(fact) => return self::fact(view, fact),
+        Place::Result => return super::event::raw_result(view),
+        Place::Param(at) => at,
+    };
+    match decode::param(view.event, call, usize::from(at)) {
+        Some(decode::Value::Int(number)) => Value::I64(number),
+        Some(decode::Value::DirFd(fd)) => Value::I64(fd.into()),
+        Some(decode::Value::Signal(signal)) => Value::I64(signal.into()),
+        Some(decode::Value::Id(id)) => Value::U64(id.into()),
+        Some(decode::Value::Mode(mode)) => Value::U64(mode.into()),
+        Some(
+            decode::Value::Uint(number)
+            | decode::Value::Hex(number)
+            | decode::Value::Ptr(number)
+            | decode::Value::Flags(number, _)
+            | decode::Value::Enum(number, _),
+        ) => Value::U64(number),
+        Some(decode::Value::Str(said) | decode::Value::Strings(said)) => {
+            Value::String(text_of(view, &said))
+        }
+        Some(decode::Value::Bytes(said)) => Value::Bytes(text_of(view, &said)),
+        Some(decode::Value::Null | decode::Value::Unread(_) | decode::Value::Unused) | None => {
+            Value::None
+        }
+        Some(_) => {
+            let param = call.params.get(usize::from(at));
+            param.map_or(Value::None, |param| falco_text(view, call, param.name))
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Fields: what rules and templates can ask about an event. Between the state and the rules.
+//!
+//! [`FIELDS`] is the one list: name, type, argument, meaning, and the function that finds the value.
+//! `lanner fields`, docs/fields.md, rules and templates all come from it. While rules are loaded a
+//! [`FieldRegistry`] gives each field that is used, with its argument, a small number; afterwards the
+//! registry becomes [`Fields`], and a [`View`] of an event answers by that number. A value is looked for
+//! when somebody asks, and borrows from the event, the state, or a [`Scratch`].
+//!
+//! | file | holds |
+//! |---|---|
+//! | `row` | what a row of the list can say |
+//! | `list` | the list |
+//! | `event`, `process`, `descriptor`, `path` | the functions: `evt.*`, `proc.*` and ids, `fd.*`, `fs.path.*` |
+//! | `argument` | arguments in brackets; `evt.arg` |
+//! | `registry` | names to numbers |
+//! | `view` | [`View`] |
+//! | `scratch`, `time`, `nearest`, `escape` | room for values, times as text, suggestions, safe text |
+
+mod argument;
+mod descriptor;
+mod escape;
+mod event;
+mod list;
+pub(crate) mod nearest;
+mod path;
+mod process;
+mod registry;
+mod row;
+mod scratch;
+pub(crate) mod time;
+mod view;
+
+pub(crate) use escape::{escape, without_invalid};
+pub use list::FIELDS;
+pub use registry::{FieldId, FieldRegistry, Fields, event_type_name, event_type_of};
+pub use row::{ArgRule, FieldDef, Many};
+pub use scratch::Scratch;
+pub use view::View;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,59 @@
+//! Events carry `CLOCK_MONOTONIC`; alerts say when it was on the wall clock.
+
+/// Turns event times into time since the epoch.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    /// Epoch minus monotonic, in nanoseconds.
+    offset: i64,
+    fixed: bool,
+}
+
+impl Clock {
+    /// The clock of this host, as it is now.
+    #[must_use]
+    pub fn host() -> Self {
+        Self {
+            offset: read(libc::CLOCK_REALTIME).saturating_sub(read(libc::CLOCK_MONOTONIC)),
+            fixed: false,
+        }
+    }
+
+    /// A clock that never changes: event time plus `offset`, for events that were recorded elsewhere.
+    #[must_use]
+    pub fn fixed(offset: i64) -> Self {
+        Self {
+            offset,
+            fixed: true,
+        }
+    }
+
+    /// Follows steps of the wall clock.
+    pub fn synchronise(&mut self) {
+        if !self.fixed {
+            *self = Self::host();
+        }
+    }
+
+    /// Nanoseconds since the epoch.
+    #[must_use]
+    pub fn epoch_ns(self, monotonic_ns: u64) -> u64 {
+        monotonic_ns.saturating_add_signed(self.offset)
+    }
+}
+
+/// `CLOCK_MONOTONIC` in nanoseconds.
+pub(super) fn monotonic_ns() -> u64 {
+    u64::try_from(read(libc::CLOCK_MONOTONIC)).unwrap_or(0)
+}
+
+fn read(clock: libc::clockid_t) -> i64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid timespec for the kernel to write.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
+    time.tv_sec
+        .saturating_mul(1_000_000_000)
+        .saturating_add(time.tv_nsec)
+}

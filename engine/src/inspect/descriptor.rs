@@ -1,0 +1,398 @@
+//! Descriptors: what is open, under which number. Followed through open, dup, fork and exec; answers
+//! `fd.*`.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::hash::IdMap;
+
+/// What a descriptor refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DescriptorKind {
+    /// A file or device.
+    File,
+    /// A directory.
+    Directory,
+    /// An IPv4 socket.
+    Ipv4,
+    /// An IPv6 socket.
+    Ipv6,
+    /// A Unix socket.
+    Unix,
+    /// A netlink socket.
+    Netlink,
+    /// A pipe.
+    Pipe,
+    /// eventfd(2)
+    Event,
+    /// signalfd(2)
+    Signal,
+    /// epoll_create(2)
+    Epoll,
+    /// inotify_init(2)
+    Inotify,
+    /// timerfd_create(2)
+    Timer,
+    /// memfd_create(2)
+    Memfd,
+    /// A BPF program, map or link.
+    Bpf,
+    /// userfaultfd(2)
+    Userfault,
+    /// io_uring_setup(2)
+    IoUring,
+    /// pidfd_open(2)
+    Pidfd,
+    /// Anything else.
+    Other,
+}
+
+impl DescriptorKind {
+    /// Falco's `fd.type`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.words().0
+    }
+
+    /// Falco's `fd.typechar`.
+    #[must_use]
+    pub fn letter(self) -> &'static str {
+        self.words().1
+    }
+
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::File => ("file", "f"),
+            Self::Directory => ("directory", "d"),
+            Self::Ipv4 => ("ipv4", "4"),
+            Self::Ipv6 => ("ipv6", "6"),
+            Self::Unix => ("unix", "u"),
+            Self::Netlink => ("netlink", "n"),
+            Self::Pipe => ("pipe", "p"),
+            Self::Event => ("event", "e"),
+            Self::Signal => ("signalfd", "s"),
+            Self::Epoll => ("eventpoll", "l"),
+            Self::Inotify => ("inotify", "i"),
+            Self::Timer => ("timerfd", "t"),
+            Self::Memfd => ("memfd", "m"),
+            Self::Bpf => ("bpf", "b"),
+            Self::Userfault => ("userfaultfd", "u"),
+            Self::IoUring => ("io_uring", "r"),
+            Self::Pidfd => ("pidfd", "P"),
+            Self::Other => ("other", "o"),
+        }
+    }
+
+    /// The kind of an anonymous inode, by the name that /proc gives it.
+    pub(super) fn of_anonymous(name: &[u8]) -> Self {
+        match name {
+            b"[eventfd]" => Self::Event,
+            b"[signalfd]" => Self::Signal,
+            b"[eventpoll]" => Self::Epoll,
+            b"inotify" => Self::Inotify,
+            b"[timerfd]" => Self::Timer,
+            b"bpf-prog" | b"bpf-map" | b"bpf_link" => Self::Bpf,
+            b"[userfaultfd]" => Self::Userfault,
+            b"[io_uring]" => Self::IoUring,
+            b"[pidfd]" => Self::Pidfd,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether it is an internet socket.
+    #[must_use]
+    pub fn is_inet(self) -> bool {
+        matches!(self, Self::Ipv4 | Self::Ipv6)
+    }
+}
+
+/// Which end of a connection a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Role {
+    /// Not connected.
+    #[default]
+    None,
+    /// It connected.
+    Client,
+    /// It accepted, or listens.
+    Server,
+}
+
+/// What is known of an internet socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Socket {
+    /// `IPPROTO_*`; 0: not known.
+    pub protocol: u16,
+    /// This end.
+    pub local: Option<SocketAddr>,
+    /// The other end.
+    pub remote: Option<SocketAddr>,
+    /// Which end this is.
+    pub role: Role,
+}
+
+impl Socket {
+    /// The end that connected.
+    #[must_use]
+    pub fn client(&self) -> Option<SocketAddr> {
+        match self.role {
+            Role::None => None,
+            Role::Client => self.local,
+            Role::Server => self.remote,
+        }
+    }
+
+    /// The end that accepted.
+    #[must_use]
+    pub fn server(&self) -> Option<SocketAddr> {
+        match self.role {
+            Role::None => None,
+            Role::Client => self.remote,
+            Role::Server => self.local,
+        }
+    }
+
+    /// Falco's `fd.name`: `client:port->server:port`, or the one end there is.
+    fn name(&self) -> String {
+        let mut name = String::new();
+        let (from, to) = match self.role {
+            Role::Server => (self.remote, self.local),
+            Role::None | Role::Client => (self.local, self.remote),
+        };
+        let unspecified = |a: &SocketAddr| a.port() == 0 && a.ip().is_unspecified();
+        let mut put = |address: SocketAddr| {
+            let _ = write!(name, "{}:{}", address.ip(), address.port());
+        };
+        match (from, to) {
+            (Some(from), Some(to)) => {
+                put(from);
+                name.push_str("->");
+                let _ = write!(name, "{}:{}", to.ip(), to.port());
+            }
+            (Some(one), None) | (None, Some(one)) if !unspecified(&one) => put(one),
+            _ => {}
+        }
+        name
+    }
+}
+
+/// What a descriptor refers to, and under which name. Shared by duplicates and children.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Descriptor {
+    /// What it is.
+    pub kind: DescriptorKind,
+    /// Path, or the ends of a socket. Empty where there is no name.
+    pub name: Box<[u8]>,
+    /// The path as the program said it, where that differs.
+    pub raw: Option<Box<[u8]>>,
+    /// Of internet sockets.
+    pub socket: Option<Socket>,
+}
+
+impl Descriptor {
+    /// Something without a name.
+    pub(super) fn bare(kind: DescriptorKind) -> Self {
+        Self {
+            kind,
+            name: Box::default(),
+            raw: None,
+            socket: None,
+        }
+    }
+
+    /// Something with a name.
+    pub(super) fn named(kind: DescriptorKind, name: &[u8]) -> Self {
+        Self {
+            name: name.into(),
+            ..Self::bare(kind)
+        }
+    }
+
+    /// An internet socket. An IPv4 address in the guise of IPv6 is taken for what it is.
+    pub(super) fn socket(kind: DescriptorKind, mut socket: Socket) -> Self {
+        let plain = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
+        socket.local = socket.local.map(plain);
+        socket.remote = socket.remote.map(plain);
+        let kind = match socket.remote.or(socket.local).map(|end| end.ip()) {
+            Some(IpAddr::V4(_)) => DescriptorKind::Ipv4,
+            Some(IpAddr::V6(_)) => DescriptorKind::Ipv6,
+            None => kind,
+        };
+        Self {
+            kind,
+            name: socket.name().into_bytes().into(),
+            raw: None,
+            socket: Some(socket),
+        }
+    }
+
+    /// The path as the program said it.
+    #[must_use]
+    pub fn raw_name(&self) -> &[u8] {
+        self.raw.as_deref().unwrap_or(&self.name)
+    }
+}
+
+/// A descriptor's number refers to this.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) descriptor: Arc<Descriptor>,
+    /// It does not survive exec.
+    pub(super) close_on_exec: bool,
+}
+
+/// Place of a descriptor table; tables may be shared (`CLONE_FILES`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FilesId(u32);
+
+impl FilesId {
+    /// No table: that of a process that has ended.
+    pub(super) const NONE: Self = Self(u32::MAX);
+}
+
+#[derive(Debug, Default)]
+struct Files {
+    users: u32,
+    entries: IdMap<i32, Entry>,
+}
+
+/// All descriptor tables.
+#[derive(Debug)]
+pub(super) struct FileTables {
+    slots: Vec<Files>,
+    free: Vec<u32>,
+    /// Descriptors a table may have; more are not followed.
+    limit: usize,
+}
+
+impl FileTables {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            limit,
+        }
+    }
+
+    /// An empty table with one user.
+    pub(super) fn create(&mut self) -> FilesId {
+        self.put(Files {
+            users: 1,
+            ..Files::default()
+        })
+    }
+
+    fn put(&mut self, files: Files) -> FilesId {
+        if let Some(at) = self.free.pop() {
+            self.slots[at as usize] = files;
+            return FilesId(at);
+        }
+        self.slots.push(files);
+        FilesId(u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    fn at(&mut self, id: FilesId) -> Option<&mut Files> {
+        self.slots.get_mut(id.0 as usize)
+    }
+
+    /// Another process uses the same table from now on.
+    pub(super) fn share(&mut self, id: FilesId) -> FilesId {
+        match self.at(id) {
+            Some(files) => {
+                files.users += 1;
+                id
+            }
+            None => self.create(),
+        }
+    }
+
+    /// A table of its own with the same descriptors.
+    pub(super) fn copy(&mut self, id: FilesId) -> FilesId {
+        let entries = self
+            .at(id)
+            .map(|files| files.entries.clone())
+            .unwrap_or_default();
+        self.put(Files { users: 1, entries })
+    }
+
+    /// One user less.
+    pub(super) fn release(&mut self, id: FilesId) {
+        let Some(files) = self.at(id) else { return };
+        files.users = files.users.saturating_sub(1);
+        if files.users == 0 {
+            files.entries = IdMap::default();
+            self.free.push(id.0);
+        }
+    }
+
+    /// What exec does: a table of its own, without what is marked close-on-exec.
+    pub(super) fn exec(&mut self, id: FilesId) -> FilesId {
+        let shared = self.at(id).is_some_and(|files| files.users > 1);
+        let own = if shared { self.copy(id) } else { id };
+        if shared {
+            self.release(id);
+        }
+        if let Some(files) = self.at(own) {
+            files.entries.retain(|_, entry| !entry.close_on_exec);
+        }
+        own
+    }
+
+    pub(super) fn get(&self, id: FilesId, fd: i32) -> Option<&Entry> {
+        self.slots.get(id.0 as usize)?.entries.get(&fd)
+    }
+
+    pub(super) fn insert(
+        &mut self,
+        id: FilesId,
+        fd: i32,
+        descriptor: Arc<Descriptor>,
+        close_on_exec: bool,
+    ) {
+        let limit = self.limit;
+        if let Some(files) = self.at(id)
+            && fd >= 0
+            && (files.entries.len() < limit || files.entries.contains_key(&fd))
+        {
+            files.entries.insert(
+                fd,
+                Entry {
+                    descriptor,
+                    close_on_exec,
+                },
+            );
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: FilesId, fd: i32) -> Option<Entry> {
+        self.at(id)?.entries.remove(&fd)
+    }
+
+    pub(super) fn set_close_on_exec(&mut self, id: FilesId, fd: i32, on: bool) {
+        if let Some(entry) = self.at(id).and_then(|files| files.entries.get_mut(&fd)) {
+            entry.close_on_exec = on;
+        }
+    }
+
+    /// close_range(2); with `mark`, its `CLOSE_RANGE_CLOEXEC`.
+    pub(super) fn close_range(&mut self, id: FilesId, first: u32, last: u32, mark: bool) {
+        let Some(files) = self.at(id) else { return };
+        files.entries.retain(|fd, entry| {
+            let inside = (first..=last).contains(&fd.cast_unsigned());
+            entry.close_on_exec |= inside && mark;
+            !inside || mark
+        });
+    }
+
+    pub(super) fn iter(&self, id: FilesId) -> impl Iterator<Item = (i32, &Descriptor)> {
+        let files = self.slots.get(id.0 as usize);
+        files
+            .into_iter()
+            .flat_map(|f| f.entries.iter().map(|(fd, e)| (*fd, &*e.descriptor)))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+}

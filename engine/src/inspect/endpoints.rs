@@ -1,0 +1,146 @@
+//! Sockets, part of following calls: connect, accept, bind, listen. The ends that the kernel tells are
+//! believed; where a driver has none, the address that the program said has to do.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use driver_api::event::Fact;
+
+use super::descriptor::{Descriptor, DescriptorKind, Role, Socket};
+use super::effects::Effect;
+use super::follow::{CLOEXEC, Call};
+use super::sockets::{self, Address};
+use super::{Inspector, Seen};
+
+impl Inspector {
+    pub(super) fn connect(&mut self, call: &Call<'_, '_>, effect: Effect, seen: &mut Seen) {
+        let fd = call.fd(0);
+        let at = if effect == Effect::Send { 4 } else { 1 };
+        let said = call.event.argument(at);
+        let address = said.as_ref().and_then(|said| sockets::address(said.bytes));
+        let fact = call.event.tuple().and_then(|tuple| sockets::ends(&tuple));
+        if fact.is_none() && address.is_none() {
+            return;
+        }
+        let before = self.descriptor_of(call.key, fd);
+        let descriptor = if fact.is_none()
+            && let Some(Address::Unix(name)) = address
+        {
+            let peer = call
+                .event
+                .fact(Fact::Peer)
+                .map_or(Cow::Borrowed(name), |fact| fact.text());
+            Descriptor::named(DescriptorKind::Unix, &sockets::unix_name(&peer))
+        } else {
+            let mut socket = before.and_then(|before| before.socket).unwrap_or_default();
+            if let Some(tuple) = call.event.tuple()
+                && socket.protocol == 0
+            {
+                socket.protocol = tuple.protocol;
+            }
+            match (fact, address) {
+                (Some((local, remote)), _) => {
+                    socket.local = Some(local);
+                    socket.remote = Some(remote);
+                }
+                (None, Some(Address::Inet(remote))) => socket.remote = Some(remote),
+                (None, _) => return,
+            }
+            socket.role = Role::Client;
+            Descriptor::socket(DescriptorKind::Ipv4, socket)
+        };
+        self.replace(call, fd, descriptor, seen);
+    }
+
+    /// A descriptor is known to be something else, or more, than before.
+    pub(super) fn replace(
+        &mut self,
+        call: &Call<'_, '_>,
+        fd: i32,
+        descriptor: Descriptor,
+        seen: &mut Seen,
+    ) {
+        let files = self.files_of(call.key);
+        let before = files.and_then(|files| self.files.get(files, fd));
+        if before.is_some_and(|entry| *entry.descriptor == descriptor) {
+            return;
+        }
+        let cloexec = before.is_some_and(|entry| entry.close_on_exec);
+        let descriptor = Arc::new(descriptor);
+        seen.kept = Some(descriptor.clone());
+        self.store(call, fd, descriptor, cloexec);
+    }
+
+    pub(super) fn accept(&mut self, call: &Call<'_, '_>, flags: Option<u8>, seen: &mut Seen) {
+        let tuple = call.event.tuple();
+        let ends = tuple.as_ref().and_then(sockets::ends);
+        let listener = self.descriptor_of(call.key, call.fd(0));
+        let said = call.event.argument(1);
+        let address = said.as_ref().and_then(|said| sockets::address(said.bytes));
+        let mut socket = listener
+            .and_then(|listener| listener.socket)
+            .unwrap_or_default();
+        socket.role = Role::Server;
+        let descriptor = match (ends, address, listener) {
+            (Some((local, remote)), ..) => {
+                socket.local = Some(local);
+                socket.remote = Some(remote);
+                if let Some(tuple) = tuple {
+                    socket.protocol = tuple.protocol;
+                }
+                Descriptor::socket(DescriptorKind::Ipv4, socket)
+            }
+            (None, Some(Address::Inet(remote)), _) => {
+                socket.remote = Some(remote);
+                Descriptor::socket(DescriptorKind::Ipv4, socket)
+            }
+            (None, _, Some(listener)) => Descriptor {
+                socket: None,
+                ..listener.clone()
+            },
+            (None, Some(Address::Unix(_)), None) => Descriptor::bare(DescriptorKind::Unix),
+            (None, None, None) => Descriptor::bare(sockets::kind_of_family(
+                tuple.map_or(0, |tuple| tuple.family),
+            )),
+        };
+        self.opened(call, descriptor, call.has(flags, CLOEXEC), seen);
+    }
+
+    pub(super) fn bind(&mut self, call: &Call<'_, '_>, seen: &mut Seen) {
+        let Some(said) = call.event.argument(1) else {
+            return;
+        };
+        match sockets::address(said.bytes) {
+            Some(Address::Inet(local)) => {
+                self.change_socket(call, seen, |socket| socket.local = Some(local));
+            }
+            Some(Address::Unix(name)) => {
+                let name = sockets::unix_name(name);
+                let descriptor = Descriptor::named(DescriptorKind::Unix, &name);
+                self.replace(call, call.fd(0), descriptor, seen);
+            }
+            None => {}
+        }
+    }
+
+    /// Changes what is known of an internet socket.
+    pub(super) fn change_socket(
+        &mut self,
+        call: &Call<'_, '_>,
+        seen: &mut Seen,
+        change: impl FnOnce(&mut Socket),
+    ) {
+        let fd = call.fd(0);
+        let (kind, mut socket) = match self.descriptor_of(call.key, fd) {
+            Some(Descriptor {
+                kind,
+                socket: Some(socket),
+                ..
+            }) => (*kind, *socket),
+            Some(_) => return,
+            None => (DescriptorKind::Other, Socket::default()),
+        };
+        change(&mut socket);
+        self.replace(call, fd, Descriptor::socket(kind, socket), seen);
+    }
+}

@@ -1,0 +1,269 @@
+//! State that /proc knows: all processes at the start, and single ones whose birth was missed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use driver_api::event::Header;
+
+use super::descriptor::{Descriptor, DescriptorKind, FilesId};
+use super::proc_fs::{ProcFs, Snapshot};
+use super::process::{Process, ProcessKey, Thread};
+use super::sockets::{self, NetTable};
+use super::{Inspector, clock};
+
+const O_CLOEXEC: u64 = 0o2_000_000;
+const O_DIRECTORY: u64 = if cfg!(target_arch = "aarch64") {
+    0o40_000
+} else {
+    0o200_000
+};
+/// Pids that are remembered as absent.
+const MAX_ABSENT: usize = 4096;
+
+/// Socket tables by network namespace, read once in a scan.
+type NetTables = HashMap<Vec<u8>, NetTable>;
+
+impl Inspector {
+    /// Takes in all processes of /proc. To be called when the capture is open and before its first
+    /// event is taken: what an event says that is older than the reading is then already known.
+    pub fn scan_proc(&mut self) {
+        let Some(proc_fs) = self.proc_fs.clone() else {
+            return;
+        };
+        let mut nets = NetTables::new();
+        let mut found = Vec::new();
+        for pid in proc_fs.pids() {
+            if let Some(key) = self.read_process(&proc_fs, pid, &mut nets) {
+                found.push(key);
+            }
+        }
+        for key in found {
+            let ppid = self.processes.get(key).map_or(0, |process| process.ppid);
+            if let Some(parent) = self.processes.key(ppid) {
+                self.processes.set_parent(key, parent);
+            }
+        }
+        self.sweep_at = self.sweep_at.max(self.processes.living() * 2);
+    }
+
+    /// The process of an event; one that is not known is looked for in /proc, once.
+    pub(super) fn locate(&mut self, header: &Header) -> ProcessKey {
+        if let Some((pid, key)) = self.last
+            && pid == header.tgid
+        {
+            return key;
+        }
+        let key = self.locate_slowly(header);
+        self.last = Some((header.tgid, key));
+        key
+    }
+
+    fn locate_slowly(&mut self, header: &Header) -> ProcessKey {
+        let former = self.processes.key(header.tgid);
+        let living = former
+            .and_then(|key| self.processes.get(key))
+            .filter(|p| !p.ended);
+        if let (Some(key), Some(process)) = (former, living)
+            && (process.known || process.probed)
+        {
+            return key;
+        }
+        if let Some(key) = self.probe(header.tgid) {
+            return key;
+        }
+        if let Some(key) = former
+            && let Some(process) = self.processes.get_mut(key)
+        {
+            // Its exit came before, or /proc does not know it any more: what is known still holds.
+            process.probed = true;
+            return key;
+        }
+        // It has ended before its event came, or /proc is closed to us: what the event says is all.
+        self.stub(header)
+    }
+
+    /// A process of which nothing is known but one event.
+    pub(super) fn stub(&mut self, header: &Header) -> ProcessKey {
+        let files = self.files.create();
+        let mut process = Process::unknown(header.tgid, files);
+        process.probed = true;
+        process.uid = header.uid;
+        process.euid = header.uid;
+        process.gid = header.gid;
+        process.egid = header.gid;
+        process.threads.push(Thread {
+            tid: header.tid,
+            name: None,
+        });
+        self.last = None;
+        self.processes.insert(process)
+    }
+
+    /// A process by its pid alone.
+    pub(super) fn locate_pid(&mut self, pid: u32) -> Option<ProcessKey> {
+        self.processes.key(pid).or_else(|| self.probe(pid))
+    }
+
+    /// Asks /proc for a process, and for ancestors that are not known either.
+    #[cold]
+    fn probe(&mut self, pid: u32) -> Option<ProcessKey> {
+        /// More ancestors than this are not asked for at once.
+        const CLIMB: usize = 32;
+        if self.absent.contains(&pid) {
+            return None;
+        }
+        let proc_fs = self.proc_fs.clone()?;
+        let mut nets = NetTables::new();
+        let Some(first) = self.read_process(&proc_fs, pid, &mut nets) else {
+            if self.absent.len() >= MAX_ABSENT {
+                self.absent.clear();
+            }
+            self.absent.insert(pid);
+            return None;
+        };
+        self.probed += 1;
+        let mut child = first;
+        for _ in 0..CLIMB {
+            let ppid = self.processes.get(child).map_or(0, |process| process.ppid);
+            if ppid == 0 {
+                break;
+            }
+            if let Some(parent) = self.processes.key(ppid) {
+                self.processes.set_parent(child, parent);
+                break;
+            }
+            let Some(parent) = self.read_process(&proc_fs, ppid, &mut nets) else {
+                break;
+            };
+            self.processes.set_parent(child, parent);
+            child = parent;
+        }
+        Some(first)
+    }
+
+    fn read_process(
+        &mut self,
+        proc_fs: &ProcFs,
+        pid: u32,
+        nets: &mut NetTables,
+    ) -> Option<ProcessKey> {
+        let now = clock::monotonic_ns();
+        let snapshot = proc_fs.snapshot(pid)?;
+        let former = self.processes.key(pid);
+        let parent = former
+            .and_then(|key| self.processes.get(key))
+            .and_then(|p| p.parent);
+        if let Some(key) = former {
+            self.end_now(key);
+        }
+        let files = self.files.create();
+        self.read_descriptors(proc_fs, pid, files, nets);
+        let mut process = from_snapshot(pid, snapshot, files);
+        process.scanned_ns = now;
+        // A process that was known to be born but nothing else keeps its lineage.
+        process.parent = parent.filter(|parent| {
+            self.processes
+                .get(*parent)
+                .is_some_and(|parent| parent.pid == process.ppid)
+        });
+        Some(self.processes.insert(process))
+    }
+
+    fn read_descriptors(
+        &mut self,
+        proc_fs: &ProcFs,
+        pid: u32,
+        files: FilesId,
+        nets: &mut NetTables,
+    ) {
+        let mut namespace = None;
+        for (fd, link, flags) in proc_fs.descriptors(pid, self.max_descriptors) {
+            let descriptor = match socket_inode(&link) {
+                None => from_link(&link, flags),
+                Some(inode) => {
+                    let namespace = namespace.get_or_insert_with(|| {
+                        let name = proc_fs.link(pid, "ns/net").unwrap_or_default();
+                        nets.entry(name.clone())
+                            .or_insert_with(|| sockets::net_table(proc_fs, pid));
+                        name
+                    });
+                    let known = nets.get(namespace).and_then(|net| net.get(&inode)).cloned();
+                    known.unwrap_or_else(|| Descriptor::bare(DescriptorKind::Other))
+                }
+            };
+            self.files
+                .insert(files, fd, Arc::new(descriptor), flags & O_CLOEXEC != 0);
+        }
+    }
+
+    /// Ends processes that /proc no longer has: their exit was missed.
+    #[cold]
+    pub(super) fn sweep(&mut self) {
+        if let Some(proc_fs) = self.proc_fs.clone() {
+            for key in self.processes.living_keys() {
+                let gone = self
+                    .processes
+                    .get(key)
+                    .is_some_and(|p| !proc_fs.exists(p.pid));
+                if gone {
+                    self.end_now(key);
+                }
+            }
+        }
+        self.sweep_at = (self.processes.living() * 2).max(4096);
+    }
+}
+
+fn from_snapshot(pid: u32, from: Snapshot, files: FilesId) -> Process {
+    Process {
+        ppid: from.ppid,
+        vpid: from.vpid,
+        known: true,
+        probed: true,
+        name: from.name.into(),
+        exe: from.exe.into(),
+        args: from.args.into(),
+        env: from.env.into(),
+        cwd: from.cwd.into(),
+        uid: from.uids[0],
+        euid: from.uids[1],
+        gid: from.gids[0],
+        egid: from.gids[1],
+        loginuid: from.loginuid,
+        pgid: from.pgid,
+        sid: from.sid,
+        tty: from.tty,
+        memfd: from.memfd,
+        start_ns: from.start_ns,
+        threads: from
+            .threads
+            .iter()
+            .map(|&tid| Thread { tid, name: None })
+            .collect(),
+        ..Process::unknown(pid, files)
+    }
+}
+
+fn socket_inode(link: &[u8]) -> Option<u64> {
+    let inode = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
+    std::str::from_utf8(inode).ok()?.parse().ok()
+}
+
+fn from_link(link: &[u8], flags: u64) -> Descriptor {
+    if link.starts_with(b"pipe:") {
+        return Descriptor::bare(DescriptorKind::Pipe);
+    }
+    if let Some(name) = link.strip_prefix(b"anon_inode:") {
+        return Descriptor::bare(DescriptorKind::of_anonymous(name));
+    }
+    let name = link.strip_suffix(b" (deleted)").unwrap_or(link);
+    if name.starts_with(b"/memfd:") {
+        return Descriptor::named(DescriptorKind::Memfd, name);
+    }
+    let kind = match link.first() {
+        Some(b'/') if flags & O_DIRECTORY != 0 => DescriptorKind::Directory,
+        Some(b'/') => DescriptorKind::File,
+        _ => DescriptorKind::Other,
+    };
+    Descriptor::named(kind, name)
+}

@@ -1,0 +1,205 @@
+//! Fork, exec and exit.
+
+use std::sync::Arc;
+
+use driver_api::event::{Event, Fact};
+use driver_api::table;
+
+use super::descriptor::FilesId;
+use super::process::{Process, ProcessKey, Thread};
+use super::{Inspector, Seen};
+
+const CLONE_FILES: u64 = 0x400;
+const CLONE_PARENT: u64 = 0x8000;
+const CLONE_NEWPID: u64 = 0x2000_0000;
+
+impl Inspector {
+    /// A thread or process was born.
+    pub(super) fn fork(&mut self, event: &Event<'_>, seen: &Seen) {
+        let header = event.header();
+        let [tid, tgid, flags, ..] = header.args;
+        let (Some(parent_key), Ok(tid), Ok(tgid)) =
+            (seen.process, u32::try_from(tid), u32::try_from(tgid))
+        else {
+            return;
+        };
+        self.absent.remove(&tgid);
+        let Some(parent) = self.processes.get_mut(parent_key) else {
+            return;
+        };
+        if tgid == header.tgid {
+            // clone(2): a thread begins with its maker's name.
+            let name = parent.thread_name(header.tid);
+            let name = (*name != *parent.name).then(|| Arc::from(name));
+            if !parent.threads.iter().any(|thread| thread.tid == tid) {
+                parent.threads.push(Thread { tid, name });
+            }
+            return;
+        }
+        let mut made_by = parent_key;
+        if flags & CLONE_PARENT != 0
+            && let Some(grandparent) = parent.parent
+        {
+            made_by = grandparent;
+        }
+        if let Some(key) = self.processes.key(tgid)
+            && let Some(child) = self.processes.get(key)
+            && !child.ended
+        {
+            if child.scanned_ns > header.time_ns {
+                // /proc was read later than this and knows better; but not who the parent was.
+                self.processes.set_parent(key, made_by);
+                return;
+            }
+            self.end_now(key);
+        }
+        self.birth(event, parent_key, made_by, tid, tgid, flags);
+    }
+
+    fn birth(
+        &mut self,
+        event: &Event<'_>,
+        maker: ProcessKey,
+        made_by: ProcessKey,
+        tid: u32,
+        tgid: u32,
+        flags: u64,
+    ) {
+        let Some(parent) = self.processes.get(maker) else {
+            return;
+        };
+        let files = parent.files;
+        let mut child = parent.child(tgid, files);
+        let thread_name = parent.thread_name(event.header().tid);
+        if *thread_name != *child.name {
+            child.name = Arc::from(thread_name);
+        }
+        let same_namespace = parent.vpid == Some(parent.pid) && flags & CLONE_NEWPID == 0;
+        child.parent = Some(made_by);
+        if let Some(parent) = self.processes.get(made_by) {
+            child.ppid = parent.pid;
+        }
+        child.start_ns = event.header().time_ns;
+        child.threads.push(Thread { tid, name: None });
+        child.vpid = match &self.proc_fs {
+            _ if same_namespace => Some(tgid),
+            Some(proc_fs) => proc_fs.vpid(tgid),
+            None => None,
+        };
+        child.files = if flags & CLONE_FILES != 0 {
+            self.files.share(files)
+        } else {
+            self.files.copy(files)
+        };
+        self.processes.insert(child);
+        if self.processes.living() >= self.sweep_at {
+            self.sweep();
+        }
+    }
+
+    /// A process has a new program.
+    pub(super) fn exec(&mut self, event: &Event<'_>, seen: &mut Seen) {
+        let header = event.header();
+        seen.call = table::by_number(event.abi(), header.nr);
+        let mut key = self.locate(header);
+        if self.processes.get(key).is_none_or(|process| process.ended) {
+            // The pid is used again, and the birth of who has it now was missed.
+            key = self.stub(header);
+        }
+        seen.process = Some(key);
+        let Some(process) = self.processes.get_mut(key) else {
+            return;
+        };
+        process.known = true;
+        process.probed = true;
+        process.threads.clear();
+        process.threads.push(Thread {
+            tid: header.tid,
+            name: None,
+        });
+        self.scratch.clear();
+        if let Some(exe) = event.fact(Fact::Exe) {
+            exe.append_text(&mut self.scratch);
+            replace(&mut process.exe, &self.scratch);
+        }
+        if let Some(cwd) = event.fact(Fact::Cwd) {
+            self.scratch.clear();
+            cwd.append_text(&mut self.scratch);
+            replace(&mut process.cwd, &self.scratch);
+        }
+        if let Some(args) = event.fact(Fact::Argv) {
+            replace(&mut process.args, args.bytes);
+        }
+        if let Some(env) = event.fact(Fact::Env) {
+            replace(&mut process.env, env.bytes);
+        }
+        if let Some(comm) = event.fact(Fact::Comm) {
+            replace(&mut process.name, comm.bytes);
+        } else {
+            // As the kernel makes it (begin_new_exec): the file's name, 15 bytes of it.
+            let name = process
+                .exe
+                .rsplit(|&b| b == b'/')
+                .next()
+                .unwrap_or_default();
+            process.name = Arc::from(&name[..name.len().min(15)]);
+        }
+        process.uid = header.uid;
+        process.gid = header.gid;
+        if let Some(ids) = event.ids() {
+            process.ppid = ids.ppid;
+            process.pgid = ids.pgid;
+            process.sid = ids.sid;
+            process.loginuid = ids.loginuid;
+            process.uid = ids.uid;
+            process.euid = ids.euid;
+            process.gid = ids.gid;
+            process.egid = ids.egid;
+            process.tty = ids.tty;
+            process.memfd = ids.memfd != 0;
+        }
+        let (files, ppid, orphan) = (process.files, process.ppid, process.parent.is_none());
+        if process.scanned_ns <= header.time_ns {
+            process.files = self.files.exec(files);
+        }
+        if orphan && ppid != 0 && ppid != header.tgid {
+            let parent = self.locate_pid(ppid);
+            if let Some(parent) = parent {
+                self.processes.set_parent(key, parent);
+            }
+        }
+    }
+
+    /// A thread ended; with the last one, the process.
+    pub(super) fn exit(&mut self, event: &Event<'_>, seen: &Seen) {
+        let Some(key) = seen.process else { return };
+        let tid = event.header().tid;
+        if let Some(process) = self.processes.get_mut(key) {
+            process.threads.retain(|thread| thread.tid != tid);
+            if process.threads.is_empty() && !process.ended {
+                self.files
+                    .release(std::mem::replace(&mut process.files, FilesId::NONE));
+                self.ended = Some(key);
+            }
+        }
+    }
+
+    /// Ends a process at once: its exit was missed.
+    pub(super) fn end_now(&mut self, key: ProcessKey) {
+        let living = |process: &&mut Process| !process.ended;
+        if let Some(process) = self.processes.get_mut(key).filter(living) {
+            process.env = Arc::default();
+            self.files
+                .release(std::mem::replace(&mut process.files, FilesId::NONE));
+            self.processes.end(key);
+        }
+        self.last = None;
+    }
+}
+
+/// Puts bytes in place of others, keeping these if they are the same.
+fn replace(old: &mut Arc<[u8]>, new: &[u8]) {
+    if **old != *new {
+        *old = Arc::from(new);
+    }
+}

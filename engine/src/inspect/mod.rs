@@ -1,0 +1,295 @@
+//! State that follows from events: processes and their lineage, descriptors, users. Between the driver,
+//! which says what happened, and the fields, which rules and templates read.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `process` | processes and lineage |
+//! | `descriptor`, `sockets` | descriptors, and the ends of sockets |
+//! | `effects` | what each call does to the state, and so which calls the state needs |
+//! | `follow`, `endpoints` | does it; the ends of sockets |
+//! | `life` | fork, exec, exit |
+//! | `fill` | state that /proc knows, at the start and for what was missed |
+//! | `proc_fs` | reading /proc |
+//! | `users`, `clock`, `path`, `hash` | user names, wall clock, paths by their letters, a fast hasher |
+//!
+//! [`Inspector::update`] is called once for each event, in order, before rules look at it. It answers
+//! with what is particular to this event ([`Seen`]). Effects that would hide from a rule what the event
+//! is about (the name behind a descriptor that is closed, the environment of a process that ends) are
+//! held back or kept until the next event.
+
+mod clock;
+mod descriptor;
+mod effects;
+mod endpoints;
+mod fill;
+mod follow;
+mod hash;
+mod life;
+pub(crate) mod path;
+mod proc_fs;
+mod process;
+mod sockets;
+mod users;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use driver_api::event::{Event, Kind};
+use driver_api::table::{self, Syscall};
+
+pub use clock::Clock;
+pub use descriptor::{Descriptor, DescriptorKind, Role, Socket};
+pub use effects::needed;
+pub(crate) use effects::open_flags;
+pub(crate) use follow::{AT_FDCWD, fd_in, flags_of_open};
+pub use process::{Process, ProcessKey};
+pub(crate) use sockets::ends;
+pub use users::{User, Users};
+
+use descriptor::FileTables;
+use proc_fs::ProcFs;
+use process::{Keep, ProcessTable};
+
+/// What state is made of, and how much of it there may be.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The procfs to read; none: state comes from events alone.
+    pub proc_root: Option<PathBuf>,
+    /// Where `passwd` and `group` are.
+    pub etc: PathBuf,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Descriptors that are followed for each process.
+    pub max_descriptors: usize,
+    /// Processes that have ended and are kept for their descendants' lineage.
+    pub max_ancestors: usize,
+    /// Processes that have ended without descendants and are kept for a while.
+    pub max_recent: usize,
+}
+
+impl Default for Options {
+    /// This host, 65536 descriptors, 16384 ancestors, 1024 others.
+    fn default() -> Self {
+        Self {
+            proc_root: Some(PathBuf::from("/proc")),
+            etc: PathBuf::from("/etc"),
+            clock: Clock::host(),
+            max_descriptors: 65536,
+            max_ancestors: 16384,
+            max_recent: 1024,
+        }
+    }
+}
+
+/// What is particular to one event, beside the event itself.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// Number of the event, counted from 1.
+    pub number: u64,
+    /// When it happened, in nanoseconds since the epoch.
+    pub time_ns: u64,
+    /// The call; none for events that are not calls, and for calls that the table does not have.
+    pub call: Option<&'static Syscall>,
+    /// Whose event it is.
+    pub process: Option<ProcessKey>,
+    /// The thread.
+    pub tid: u32,
+    /// The descriptor that the event is about.
+    pub fd: Option<i32>,
+    /// What the descriptor refers to, where the table does not say so.
+    kept: Option<Arc<Descriptor>>,
+}
+
+/// Counts, for metrics and tests of memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct InspectorStats {
+    /// Processes that live.
+    pub living: usize,
+    /// Processes that are known, with those that have ended.
+    pub processes: usize,
+    /// Descriptor tables.
+    pub file_tables: usize,
+    /// Processes that had to be looked up in /proc because their birth was missed.
+    pub probed: u64,
+}
+
+/// Between two looks at `passwd`, `group` and the wall clock, in nanoseconds of event time.
+const REFRESH_NS: u64 = 1_000_000_000;
+
+/// The state of one shard.
+#[derive(Debug)]
+pub struct Inspector {
+    processes: ProcessTable,
+    files: FileTables,
+    proc_fs: Option<ProcFs>,
+    users: Users,
+    clock: Clock,
+    max_descriptors: usize,
+    /// Pids that /proc does not have, so that it is not asked again.
+    absent: HashSet<u32>,
+    /// Ended with the last event: what only that event could show can go.
+    ended: Option<ProcessKey>,
+    /// The process of the event before.
+    last: Option<(u32, ProcessKey)>,
+    /// Next event time to refresh at.
+    refresh_ns: u64,
+    /// So many living processes are taken for a sign that exits were missed.
+    sweep_at: usize,
+    number: u64,
+    probed: u64,
+    scratch: Vec<u8>,
+}
+
+impl Inspector {
+    /// A state that knows nothing yet.
+    #[must_use]
+    pub fn new(options: &Options) -> Self {
+        Self {
+            processes: ProcessTable::new(Keep {
+                ancestors: options.max_ancestors,
+                recent: options.max_recent,
+            }),
+            files: FileTables::new(options.max_descriptors),
+            proc_fs: options.proc_root.as_deref().map(ProcFs::new),
+            users: Users::new(&options.etc),
+            clock: options.clock,
+            max_descriptors: options.max_descriptors,
+            absent: HashSet::new(),
+            ended: None,
+            last: None,
+            refresh_ns: 0,
+            sweep_at: 4096,
+            number: 0,
+            probed: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Takes an event into the state. What it answers holds until the next call.
+    pub fn update(&mut self, event: &Event<'_>) -> Seen {
+        self.finish_last();
+        let header = event.header();
+        if header.time_ns >= self.refresh_ns {
+            self.refresh(header.time_ns);
+        }
+        self.number += 1;
+        let mut seen = Seen {
+            number: self.number,
+            time_ns: self.clock.epoch_ns(header.time_ns),
+            tid: header.tid,
+            ..Seen::default()
+        };
+        match event.kind() {
+            Kind::Lost => return seen,
+            Kind::Exec => self.exec(event, &mut seen),
+            Kind::Fork => {
+                seen.process = Some(self.locate(header));
+                self.fork(event, &seen);
+            }
+            Kind::Exit => {
+                seen.process = Some(self.locate(header));
+                self.exit(event, &seen);
+            }
+            Kind::Signal => seen.process = Some(self.locate(header)),
+            Kind::Syscall => {
+                let key = self.locate(header);
+                seen.process = Some(key);
+                seen.call = table::by_number(event.abi(), header.nr);
+                self.credentials(event, key);
+                if let Some(call) = seen.call {
+                    self.follow(event, call, key, &mut seen);
+                }
+            }
+        }
+        seen
+    }
+
+    /// A process.
+    #[must_use]
+    pub fn process(&self, key: ProcessKey) -> Option<&Process> {
+        self.processes.get(key)
+    }
+
+    /// The process that has, or had last, a pid.
+    #[must_use]
+    pub fn process_by_pid(&self, pid: u32) -> Option<&Process> {
+        self.processes.get(self.processes.key(pid)?)
+    }
+
+    /// A process and its ancestors, itself first, those that have ended included.
+    pub fn lineage(&self, key: ProcessKey) -> impl Iterator<Item = &Process> {
+        self.processes.lineage(key)
+    }
+
+    /// What the event's descriptor refers to.
+    #[must_use]
+    pub fn descriptor<'a>(&'a self, seen: &'a Seen) -> Option<&'a Descriptor> {
+        if let Some(kept) = &seen.kept {
+            return Some(kept);
+        }
+        self.descriptor_of(seen.process?, seen.fd?)
+    }
+
+    /// What a descriptor of a process refers to.
+    #[must_use]
+    pub fn descriptor_of(&self, process: ProcessKey, fd: i32) -> Option<&Descriptor> {
+        let files = self.processes.get(process)?.files;
+        self.files.get(files, fd).map(|entry| &*entry.descriptor)
+    }
+
+    /// The descriptors of a process, in no order.
+    pub fn descriptors(&self, process: ProcessKey) -> impl Iterator<Item = (i32, &Descriptor)> {
+        let files = self
+            .processes
+            .get(process)
+            .filter(|p| !p.ended)
+            .map(|p| p.files);
+        files.into_iter().flat_map(|files| self.files.iter(files))
+    }
+
+    /// The users of this host.
+    #[must_use]
+    pub fn users(&self) -> &Users {
+        &self.users
+    }
+
+    /// Turns event times into time since the epoch.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Counts.
+    #[must_use]
+    pub fn stats(&self) -> InspectorStats {
+        InspectorStats {
+            living: self.processes.living(),
+            processes: self.processes.len(),
+            file_tables: self.files.len(),
+            probed: self.probed,
+        }
+    }
+
+    /// Does what was held back so that rules could still see what the last event was about.
+    fn finish_last(&mut self) {
+        let Some(key) = self.ended.take() else { return };
+        if let Some(process) = self.processes.get_mut(key) {
+            process.env = Arc::default();
+        }
+        self.processes.end(key);
+        self.last = None;
+    }
+
+    #[cold]
+    fn refresh(&mut self, now: u64) {
+        self.refresh_ns = now.saturating_add(REFRESH_NS);
+        self.users.reload();
+        self.clock.synchronise();
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod script;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,273 @@
+//! What /proc says about a process. Everything in it may vanish while it is read, and much of it is
+//! written by the process itself: nothing is trusted, everything is bounded, nothing is an error.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// Bytes of arguments or of environment, as drivers have it by default.
+const STRINGS: u64 = 4096;
+/// Bytes of any other file of a process.
+const SMALL: u64 = 64 << 10;
+/// The kernel's `USER_HZ`, in which /proc counts time.
+const TICKS: u64 = 100;
+
+/// A process as /proc shows it.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Snapshot {
+    pub(super) name: Vec<u8>,
+    pub(super) ppid: u32,
+    pub(super) pgid: u32,
+    pub(super) sid: u32,
+    pub(super) tty: u32,
+    pub(super) start_ns: u64,
+    pub(super) vpid: Option<u32>,
+    /// Real, effective.
+    pub(super) uids: [u32; 2],
+    pub(super) gids: [u32; 2],
+    pub(super) loginuid: u32,
+    pub(super) args: Vec<u8>,
+    pub(super) env: Vec<u8>,
+    pub(super) exe: Vec<u8>,
+    pub(super) memfd: bool,
+    pub(super) cwd: Vec<u8>,
+    pub(super) threads: Vec<u32>,
+}
+
+/// A mounted procfs, mostly `/proc`.
+#[derive(Debug, Clone)]
+pub(super) struct ProcFs {
+    root: PathBuf,
+}
+
+impl ProcFs {
+    pub(super) fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+        }
+    }
+
+    pub(super) fn path(&self, pid: u32, file: &str) -> PathBuf {
+        self.root.join(pid.to_string()).join(file)
+    }
+
+    /// The processes there are.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        numbers(&self.root)
+    }
+
+    pub(super) fn exists(&self, pid: u32) -> bool {
+        self.root.join(pid.to_string()).exists()
+    }
+
+    /// The name of one thread.
+    pub(super) fn thread_name(&self, pid: u32, tid: u32) -> Option<Vec<u8>> {
+        let mut name = read(&self.path(pid, &format!("task/{tid}/comm")), SMALL)?;
+        if name.last() == Some(&b'\n') {
+            name.pop();
+        }
+        Some(name)
+    }
+
+    /// The id of a process in its own pid namespace.
+    pub(super) fn vpid(&self, pid: u32) -> Option<u32> {
+        status(&read(&self.path(pid, "status"), SMALL)?).vpid
+    }
+
+    /// Reads a process; none if there is none, or if `pid` is a thread that is not its group's leader.
+    pub(super) fn snapshot(&self, pid: u32) -> Option<Snapshot> {
+        let mut snapshot = stat(&read(&self.path(pid, "stat"), SMALL)?)?;
+        let status = status(&read(&self.path(pid, "status"), SMALL)?);
+        if status.tgid.is_some_and(|tgid| tgid != pid) {
+            return None;
+        }
+        snapshot.vpid = status.vpid;
+        snapshot.uids = status.uids;
+        snapshot.gids = status.gids;
+        let text = |file| read(&self.path(pid, file), STRINGS).unwrap_or_default();
+        snapshot.args = ended(text("cmdline"));
+        snapshot.env = ended(text("environ"));
+        snapshot.loginuid = std::str::from_utf8(&text("loginuid"))
+            .ok()
+            .and_then(|id| id.trim().parse().ok())
+            .unwrap_or(u32::MAX);
+        let link = |file| self.link(pid, file).unwrap_or_default();
+        snapshot.exe = link("exe");
+        snapshot.memfd = snapshot.exe.starts_with(b"/memfd:");
+        if let Some(path) = snapshot.exe.strip_suffix(b" (deleted)")
+            && !snapshot.memfd
+        {
+            snapshot.exe = path.to_vec();
+        }
+        snapshot.cwd = link("cwd");
+        snapshot.threads = numbers(&self.path(pid, "task"));
+        Some(snapshot)
+    }
+
+    /// Where a link of a process leads.
+    pub(super) fn link(&self, pid: u32, file: &str) -> Option<Vec<u8>> {
+        Some(
+            fs::read_link(self.path(pid, file))
+                .ok()?
+                .into_os_string()
+                .into_vec(),
+        )
+    }
+
+    /// The descriptors of a process: number, where it leads, and the flags of fcntl(2) `F_GETFL` with
+    /// `O_CLOEXEC`. At most `limit`.
+    pub(super) fn descriptors(&self, pid: u32, limit: usize) -> Vec<(i32, Vec<u8>, u64)> {
+        let fds = numbers(&self.path(pid, "fd")).into_iter().take(limit);
+        let one = |fd: u32| {
+            let link = self.link(pid, &format!("fd/{fd}"))?;
+            let info = read(&self.path(pid, &format!("fdinfo/{fd}")), SMALL).unwrap_or_default();
+            Some((i32::try_from(fd).ok()?, link, fdinfo_flags(&info)))
+        };
+        fds.filter_map(one).collect()
+    }
+}
+
+/// Reads at most so many bytes.
+pub(super) fn read(path: &Path, limit: u64) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let done = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
+    // A process that ends while it is read gives ESRCH; what came before is still true.
+    (done.is_ok() || !bytes.is_empty()).then_some(bytes)
+}
+
+fn numbers(directory: &Path) -> Vec<u32> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let number = |entry: fs::DirEntry| {
+        std::str::from_utf8(entry.file_name().as_bytes())
+            .ok()?
+            .parse()
+            .ok()
+    };
+    entries.filter_map(number).collect()
+}
+
+/// Strings that all end with NUL, whatever the process has made of its memory.
+fn ended(mut strings: Vec<u8>) -> Vec<u8> {
+    if strings.last().is_some_and(|&last| last != 0) {
+        strings.push(0);
+    }
+    strings
+}
+
+/// Parses `/proc/PID/stat`. The name is in parentheses, and may itself hold parentheses, blanks and
+/// line breaks (proc(5)).
+pub(super) fn stat(text: &[u8]) -> Option<Snapshot> {
+    let open = text.iter().position(|&b| b == b'(')?;
+    let close = text
+        .iter()
+        .rposition(|&b| b == b')')
+        .filter(|close| *close > open)?;
+    let rest = std::str::from_utf8(&text[close + 1..]).ok()?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    // fields[0] is the third of proc(5), `state`.
+    let number = |at: usize| fields.get(at - 3).and_then(|f| f.parse::<i64>().ok());
+    let id = |at| number(at).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+    number(4)?;
+    Some(Snapshot {
+        name: text[open + 1..close].to_vec(),
+        ppid: id(4),
+        pgid: id(5),
+        sid: id(6),
+        tty: number(7).map_or(0, |tty| u32::try_from(tty & 0xffff_ffff).unwrap_or(0)),
+        start_ns: number(22)
+            .and_then(|ticks| u64::try_from(ticks).ok())
+            .map_or(0, |ticks| ticks.saturating_mul(1_000_000_000 / TICKS)),
+        loginuid: u32::MAX,
+        ..Snapshot::default()
+    })
+}
+
+#[derive(Debug, Default)]
+struct StatusFile {
+    tgid: Option<u32>,
+    vpid: Option<u32>,
+    uids: [u32; 2],
+    gids: [u32; 2],
+}
+
+/// Parses `/proc/PID/status`, in which the kernel escapes the name.
+fn status(text: &[u8]) -> StatusFile {
+    let mut status = StatusFile::default();
+    for line in text.split(|&b| b == b'\n') {
+        let Some((key, value)) = std::str::from_utf8(line)
+            .ok()
+            .and_then(|l| l.split_once(':'))
+        else {
+            continue;
+        };
+        let mut numbers = value
+            .split_ascii_whitespace()
+            .map_while(|n| n.parse::<u32>().ok());
+        let mut pair = || [numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)];
+        match key {
+            "Tgid" => status.tgid = numbers.next(),
+            "NSpid" => status.vpid = numbers.last(),
+            "Uid" => status.uids = pair(),
+            "Gid" => status.gids = pair(),
+            _ => {}
+        }
+    }
+    status
+}
+
+fn fdinfo_flags(text: &[u8]) -> u64 {
+    let flags = text
+        .split(|&b| b == b'\n')
+        .find_map(|line| line.strip_prefix(b"flags:"));
+    flags
+        .and_then(|octal| std::str::from_utf8(octal).ok())
+        .and_then(|octal| u64::from_str_radix(octal.trim(), 8).ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_parentheses_blanks_and_line_breaks() {
+        let mut text = b"42 (a) S 1 (\n) R 7 8 9 34816 -1 0".to_vec();
+        for _ in 0..12 {
+            text.extend_from_slice(b" 0");
+        }
+        text.extend_from_slice(b" 250 0 0");
+        let stat = stat(&text).unwrap();
+        assert_eq!(stat.name, b"a) S 1 (\n");
+        assert_eq!((stat.ppid, stat.pgid, stat.sid, stat.tty), (7, 8, 9, 34816));
+        assert_eq!(stat.start_ns, 2_500_000_000);
+    }
+
+    #[test]
+    fn nonsense_is_no_process() {
+        let texts: [&[u8]; 7] = [
+            b"",
+            b"1",
+            b"1 (",
+            b"1 )(",
+            b"1 (x)",
+            b"1 (x) S",
+            b"1 (x) S \xff\xff 1",
+        ];
+        for text in texts {
+            assert_eq!(stat(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn status_lines_are_read_and_hostile_ones_skipped() {
+        let text = b"Name:\tx\\nUid:\t9\nTgid:\t5\n\xff\xfe:\t1\nUid:\t1000\t0\t0\t0\nNSpid:\t5\t1\nGid:\t-\n";
+        let status = status(text);
+        assert_eq!((status.tgid, status.vpid), (Some(5), Some(1)));
+        assert_eq!((status.uids, status.gids), ([1000, 0], [0, 0]));
+        assert_eq!(
+            fdinfo_flags(b"pos:\t0\nflags:\t02100002\nmnt_id:\t9\n"),
+            0o2_100_002
+        );
+    }
+}

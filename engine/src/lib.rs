@@ -1,0 +1,15 @@
+//! Inspect, match and alert; the lanner binary.
+//!
+//! [`inspect`] follows processes and descriptors, [`fields`] answers what rules ask, [`plugin_host`] calls
+//! rule and output plugins, [`template`] and [`alert`] make the alert, [`delivery`] takes it to the outputs,
+//! [`decode`] turns parameters into text, and [`cli`] is the command line on top.
+
+pub mod alert;
+pub mod cli;
+pub mod config;
+pub mod decode;
+pub mod delivery;
+pub mod fields;
+pub mod inspect;
+pub mod plugin_host;
+pub mod template;

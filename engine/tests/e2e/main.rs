@@ -1,0 +1,14 @@
+//! The way of an event from end to end: the real binary, real drivers, real programs.
+//!
+//! Everything here runs the `lanner` that was just built. Drivers that cannot run for this user are
+//! reported as skipped; with `LANNER_NO_SKIP` set and root that is a failure.
+
+mod alerts;
+mod cli;
+mod host;
+mod lanner;
+mod normal;
+mod oracle;
+mod parity;
+mod scenes;
+mod unprivileged;

@@ -1,0 +1,26 @@
+//! The same command gives the same events from every driver: calls, parameters, results and facts, for
+//! each thread in order.
+
+use crate::lanner::{trace, usable};
+use crate::normal::{assert_same, story};
+use crate::scenes::{self, EVENTS};
+
+#[test]
+fn every_driver_tells_the_same_story() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let drivers = usable();
+    for scene in scenes::all(folder.path()) {
+        let mut first = None;
+        for driver in &drivers {
+            let command = scene.command();
+            let command: Vec<&str> = command.iter().map(String::as_str).collect();
+            let told = story(&trace(driver, &format!("procstart,{EVENTS}"), &command));
+            match &first {
+                None => first = Some((driver, told)),
+                Some((other, before)) => assert_same(scene.name, (other, driver), (before, &told)),
+            }
+        }
+        let (_, told) = first.expect("a driver");
+        eprintln!("{}: {} threads, {} calls, {} drivers", scene.name, told.len(), told.values().map(Vec::len).sum::<usize>(), drivers.len());
+    }
+}
