@@ -113,7 +113,11 @@ pub struct Plan {
 impl Plan {
     /// The plan for a call within these limits, without [`flag::SELECTED`].
     pub fn of(call: &Syscall, limits: &Limits) -> Self {
-        let mut plan = Self { vector: OPS as u8, fact: OPS as u8, ..Self::default() };
+        let mut plan = Self {
+            vector: OPS as u8,
+            fact: OPS as u8,
+            ..Self::default()
+        };
         match call.returns {
             Returns::None => plan.flags |= flag::NORETURN,
             Returns::Child => plan.flags |= flag::CHILD,

@@ -64,7 +64,10 @@ impl CoreCapture {
             life: Life::new(NAME, request, command),
             losses: Losses::default(),
             looked: Instant::now(),
-            stats: Stats { capacity: size as u64, ..Stats::default() },
+            stats: Stats {
+                capacity: size as u64,
+                ..Stats::default()
+            },
         }
     }
 
@@ -85,13 +88,20 @@ impl CoreCapture {
 }
 
 impl Capture for CoreCapture {
-    fn poll(&mut self, timeout: Duration, sink: &mut dyn FnMut(Event<'_>) -> Flow) -> Result<Polled, CaptureError> {
+    fn poll(
+        &mut self,
+        timeout: Duration,
+        sink: &mut dyn FnMut(Event<'_>) -> Flow,
+    ) -> Result<Polled, CaptureError> {
         self.life.begin()?;
         let mut count = self.drain(sink);
         if count == 0 {
             let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
             // A signal, or nothing in time, is no error: the caller polls again.
-            let _ = poll(&mut [PollFd::new(self.maps.events.as_fd(), PollFlags::POLLIN)], timeout);
+            let _ = poll(
+                &mut [PollFd::new(self.maps.events.as_fd(), PollFlags::POLLIN)],
+                timeout,
+            );
             count = self.drain(sink);
         }
         if count > 0 && self.looked.elapsed() < LOOK {
@@ -109,14 +119,20 @@ impl Capture for CoreCapture {
     }
 
     fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
-        self.maps.select(selection, &self.limits).map_err(|error| CaptureError {
-            driver: NAME,
-            step: "change the selection".to_owned(),
-            cause: error.to_string(),
-        })
+        self.maps
+            .select(selection, &self.limits)
+            .map_err(|error| CaptureError {
+                driver: NAME,
+                step: "change the selection".to_owned(),
+                cause: error.to_string(),
+            })
     }
 
     fn stats(&self) -> Stats {
-        Stats { lost: self.losses.counted(), pending: self.ring.pending(), ..self.stats }
+        Stats {
+            lost: self.losses.counted(),
+            pending: self.ring.pending(),
+            ..self.stats
+        }
     }
 }

@@ -35,7 +35,11 @@ impl Driver for Core {
     }
 
     fn serves(&self) -> Serves {
-        Serves { host: true, command: true, pids: true }
+        Serves {
+            host: true,
+            command: true,
+            pids: true,
+        }
     }
 
     fn probe(&self, host: &Host) -> Support {
@@ -72,6 +76,9 @@ impl Driver for Core {
             return Err(OpenError::Unusable { driver: NAME, gaps });
         }
         let capture = load::open(request)?;
-        Ok(Opened { captures: vec![Box::new(capture)], gaps: Vec::new() })
+        Ok(Opened {
+            captures: vec![Box::new(capture)],
+            gaps: Vec::new(),
+        })
     }
 }

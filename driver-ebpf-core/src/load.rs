@@ -10,7 +10,9 @@ use driver_api::event::Abi;
 use driver_api::request::{Limits, Request, SyscallSet, Target};
 use driver_api::{plan, table};
 use driver_ebpf::{quiet, start};
-use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel};
+use libbpf_rs::{
+    Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel,
+};
 use zerocopy::{Immutable, IntoBytes};
 
 use crate::NAME;
@@ -47,11 +49,20 @@ fn listen(level: PrintLevel, message: String) {
 fn failed(step: impl Into<String>) -> impl FnOnce(libbpf_rs::Error) -> OpenError {
     let step = step.into();
     move |error| {
-        let said = std::mem::take(&mut *LIBBPF_SAID.lock().unwrap_or_else(PoisonError::into_inner)).concat();
+        let said = std::mem::take(&mut *LIBBPF_SAID.lock().unwrap_or_else(PoisonError::into_inner))
+            .concat();
         let lines: Vec<&str> = said.lines().filter(|line| !line.is_empty()).collect();
         let last = lines[lines.len().saturating_sub(12)..].join("\n  ");
-        let cause = if last.is_empty() { format!("{error:#}") } else { format!("{error:#}\n  {last}") };
-        OpenError::Failed { driver: NAME, step, cause }
+        let cause = if last.is_empty() {
+            format!("{error:#}")
+        } else {
+            format!("{error:#}\n  {last}")
+        };
+        OpenError::Failed {
+            driver: NAME,
+            step,
+            cause,
+        }
     }
 }
 
@@ -68,38 +79,47 @@ pub(crate) fn open(request: &Request) -> Result<CoreCapture, OpenError> {
     libbpf_rs::set_print(Some((PrintLevel::Warn, listen)));
     let cpus = libbpf_rs::num_possible_cpus().map_err(failed("count the CPUs"))?;
     let size = (request.buffer * cpus).next_power_of_two().min(1 << 30);
-    let mut open = ObjectBuilder::default().open_memory(OBJECT).map_err(failed("read its own BPF object"))?;
+    let mut open = ObjectBuilder::default()
+        .open_memory(OBJECT)
+        .map_err(failed("read its own BPF object"))?;
     prepare_maps(&mut open, &request.target, size)?;
     let object = quiet::undisturbed(|| open.load()).map_err(failed("load its programs"))?;
     let maps = Maps::of(&object)?;
     maps.select(&request.selection, &request.limits)?;
     fill_tails(&object)?;
-    let ring = Ring::new(maps.events.as_fd(), size).map_err(|error: io::Error| OpenError::Failed {
-        driver: NAME,
-        step: "map the ring buffer".to_owned(),
-        cause: error.to_string(),
-    })?;
+    let ring =
+        Ring::new(maps.events.as_fd(), size).map_err(|error: io::Error| OpenError::Failed {
+            driver: NAME,
+            step: "map the ring buffer".to_owned(),
+            cause: error.to_string(),
+        })?;
     let links = attach(&object)?;
     start::follow_target(&request.target, command.as_ref(), |tid, state| {
         maps.followed
             .update(&tid.to_ne_bytes(), &[state as u8], MapFlags::ANY)
             .map_err(|error| format!("cannot follow thread {tid}: {error:#}"))
     })?;
-    Ok(CoreCapture::new(object, maps, links, ring, size, command, request))
+    Ok(CoreCapture::new(
+        object, maps, links, ring, size, command, request,
+    ))
 }
 
 fn prepare_maps(open: &mut OpenObject, target: &Target, size: usize) -> Result<(), OpenError> {
     let settings = Settings {
         self_tgid: process::id(),
-        execve_nr: table::by_name("execve").and_then(|call| call.number(Abi::NATIVE)).unwrap_or_default(),
+        execve_nr: table::by_name("execve")
+            .and_then(|call| call.number(Abi::NATIVE))
+            .unwrap_or_default(),
         tree: u32::from(!matches!(target, Target::Host)),
     };
     for mut map in open.maps_mut() {
         let name = map.name().to_string_lossy().into_owned();
         if name == "events" {
-            map.set_max_entries(u32::try_from(size).unwrap_or(1 << 30)).map_err(failed("size the ring buffer"))?;
+            map.set_max_entries(u32::try_from(size).unwrap_or(1 << 30))
+                .map_err(failed("size the ring buffer"))?;
         } else if name.ends_with(".settings") {
-            map.set_initial_value(settings.as_bytes()).map_err(failed("set its settings"))?;
+            map.set_initial_value(settings.as_bytes())
+                .map_err(failed("set its settings"))?;
         }
     }
     Ok(())
@@ -110,7 +130,9 @@ fn fill_tails(object: &Object) -> Result<(), OpenError> {
     for program in object.progs() {
         if let Some((at, name)) = TAILS.iter().find(|(_, name)| program.name() == *name) {
             let fd = program.as_fd().as_raw_fd().to_ne_bytes();
-            tails.update(&at.to_ne_bytes(), &fd, MapFlags::ANY).map_err(failed(format!("chain the program {name}")))?;
+            tails
+                .update(&at.to_ne_bytes(), &fd, MapFlags::ANY)
+                .map_err(failed(format!("chain the program {name}")))?;
         }
     }
     Ok(())
@@ -121,18 +143,25 @@ fn attach(object: &Object) -> Result<Vec<Link>, OpenError> {
     for program in object.progs_mut() {
         let name = program.name().to_string_lossy().into_owned();
         if !TAILS.iter().any(|(_, tail)| *tail == name) {
-            links.push(program.attach().map_err(failed(format!("attach the program {name}")))?);
+            links.push(
+                program
+                    .attach()
+                    .map_err(failed(format!("attach the program {name}")))?,
+            );
         }
     }
     Ok(links)
 }
 
 fn handle(object: &Object, name: &str) -> Result<MapHandle, OpenError> {
-    let map = object.maps().find(|map| map.name() == name).ok_or_else(|| OpenError::Failed {
-        driver: NAME,
-        step: format!("find the map {name} in its own object"),
-        cause: "it is not there: this build is broken".to_owned(),
-    })?;
+    let map = object
+        .maps()
+        .find(|map| map.name() == name)
+        .ok_or_else(|| OpenError::Failed {
+            driver: NAME,
+            step: format!("find the map {name} in its own object"),
+            cause: "it is not there: this build is broken".to_owned(),
+        })?;
     MapHandle::try_from(&map).map_err(failed(format!("open the map {name}")))
 }
 
@@ -157,11 +186,17 @@ impl Maps {
 
     /// Writes the plans of a selection.
     pub(crate) fn select(&self, selection: &SyscallSet, limits: &Limits) -> Result<(), OpenError> {
-        let compat = if Abi::NATIVE == Abi::X86_64 { Abi::I386 } else { Abi::Arm };
+        let compat = if Abi::NATIVE == Abi::X86_64 {
+            Abi::I386
+        } else {
+            Abi::Arm
+        };
         for (first, abi) in [(0, Abi::NATIVE), (plan::NUMBERS, compat)] {
             for (at, plan) in plan::array(abi, selection, limits).iter().enumerate() {
                 let key = u32::try_from(first + at).unwrap_or(u32::MAX).to_ne_bytes();
-                self.plans.update(&key, plan.as_bytes(), MapFlags::ANY).map_err(failed("write the capture plan"))?;
+                self.plans
+                    .update(&key, plan.as_bytes(), MapFlags::ANY)
+                    .map_err(failed("write the capture plan"))?;
             }
         }
         Ok(())
@@ -176,8 +211,15 @@ impl Maps {
     pub(crate) fn lost(&self) -> [u64; 4] {
         let mut lost = [0; 4];
         for (cause, sum) in (0u32..).zip(&mut lost) {
-            if let Ok(Some(values)) = self.losses.lookup_percpu(&cause.to_ne_bytes(), MapFlags::ANY) {
-                *sum = values.iter().filter_map(|v| v.get(..8)?.try_into().ok()).map(u64::from_ne_bytes).sum();
+            if let Ok(Some(values)) = self
+                .losses
+                .lookup_percpu(&cause.to_ne_bytes(), MapFlags::ANY)
+            {
+                *sum = values
+                    .iter()
+                    .filter_map(|v| v.get(..8)?.try_into().ok())
+                    .map(u64::from_ne_bytes)
+                    .sum();
             }
         }
         lost

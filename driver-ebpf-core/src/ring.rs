@@ -31,7 +31,9 @@ unsafe impl Send for Ring {}
 impl Ring {
     /// Maps the ring buffer `map` of `size` bytes.
     pub(crate) fn new(map: BorrowedFd<'_>, size: usize) -> io::Result<Self> {
-        let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)?.and_then(|n| usize::try_from(n).ok()).unwrap_or(4096);
+        let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)?
+            .and_then(|n| usize::try_from(n).ok())
+            .unwrap_or(4096);
         let map_pages = |len: usize, prot, offset: usize| {
             let len = NonZeroUsize::new(len).ok_or(nix::Error::EINVAL)?;
             let offset = i64::try_from(offset).map_err(|_| nix::Error::EINVAL)?;
@@ -41,7 +43,12 @@ impl Ring {
         let consumer = map_pages(page, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, 0)?;
         // The data are mapped twice in a row, so that a record never wraps.
         match map_pages(page + 2 * size, ProtFlags::PROT_READ, page) {
-            Ok(producer) => Ok(Self { consumer, producer, page, size }),
+            Ok(producer) => Ok(Self {
+                consumer,
+                producer,
+                page,
+                size,
+            }),
             Err(error) => {
                 // SAFETY: mapped above with this length, and not used since.
                 let _ = unsafe { munmap(consumer, page) };
@@ -83,7 +90,8 @@ impl Ring {
             if len & DISCARD == 0 {
                 // SAFETY: the record is finished, lies within the double mapping, and the kernel does not
                 // touch it before the consumer's position has passed it, which is after the sink returned.
-                let data = unsafe { std::slice::from_raw_parts(record.add(8).as_ptr(), bytes as usize) };
+                let data =
+                    unsafe { std::slice::from_raw_parts(record.add(8).as_ptr(), bytes as usize) };
                 count += 1;
                 flow = sink(data);
             }

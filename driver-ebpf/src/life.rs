@@ -19,15 +19,26 @@ pub struct Life {
 impl Life {
     /// For this request, whose command is already forked.
     pub fn new(driver: &'static str, request: &Request, command: Option<Held>) -> Self {
-        Self { driver, follows: !matches!(request.target, Target::Host), command, ended: None }
+        Self {
+            driver,
+            follows: !matches!(request.target, Target::Host),
+            command,
+            ended: None,
+        }
     }
 
     /// Lets the command run, the first time it is called.
     pub fn begin(&mut self) -> Result<(), CaptureError> {
-        let Some(command) = self.command.as_mut().filter(|command| command.held()) else { return Ok(()) };
+        let Some(command) = self.command.as_mut().filter(|command| command.held()) else {
+            return Ok(());
+        };
         command.release().map_err(|error: StartError| {
             self.ended = Some(Polled::Ended(Some(127 << 8)));
-            CaptureError { driver: self.driver, step: "start the command".to_owned(), cause: error.to_string() }
+            CaptureError {
+                driver: self.driver,
+                step: "start the command".to_owned(),
+                cause: error.to_string(),
+            }
         })
     }
 
@@ -62,7 +73,11 @@ pub struct Losses {
 
 impl Default for Losses {
     fn default() -> Self {
-        Self { counted: [0; 4], reported: [0; 4], builder: EventBuilder::new() }
+        Self {
+            counted: [0; 4],
+            reported: [0; 4],
+            builder: EventBuilder::new(),
+        }
     }
 }
 
@@ -73,7 +88,11 @@ impl Losses {
     }
 
     /// Takes the counters as they are now, and delivers an event for each that has grown.
-    pub fn report(&mut self, counted: [u64; Loss::ALL.len()], sink: &mut dyn FnMut(Event<'_>) -> Flow) -> usize {
+    pub fn report(
+        &mut self,
+        counted: [u64; Loss::ALL.len()],
+        sink: &mut dyn FnMut(Event<'_>) -> Flow,
+    ) -> usize {
         self.counted = counted;
         let mut delivered = 0;
         for (at, cause) in Loss::ALL.into_iter().enumerate() {
@@ -85,7 +104,12 @@ impl Losses {
             let mut args = [0; 6];
             args[0] = new;
             args[1] = cause as u64;
-            self.builder.begin(&Header { kind: Kind::Lost as u8, time_ns: monotonic_ns(), args, ..Header::default() });
+            self.builder.begin(&Header {
+                kind: Kind::Lost as u8,
+                time_ns: monotonic_ns(),
+                args,
+                ..Header::default()
+            });
             if let Ok(event) = self.builder.finish() {
                 delivered += 1;
                 if sink(event) == Flow::Stop {
@@ -99,7 +123,10 @@ impl Losses {
 
 /// `CLOCK_MONOTONIC` in nanoseconds, the clock of events.
 pub fn monotonic_ns() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: clock_gettime(2) writes one timespec, which outlives the call.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)

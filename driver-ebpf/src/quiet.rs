@@ -5,7 +5,12 @@ use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 /// Runs `load` with every signal of this thread blocked; they are delivered afterwards.
 pub fn undisturbed<T>(load: impl FnOnce() -> T) -> T {
     let mut before = SigSet::empty();
-    let blocked = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before)).is_ok();
+    let blocked = pthread_sigmask(
+        SigmaskHow::SIG_SETMASK,
+        Some(&SigSet::all()),
+        Some(&mut before),
+    )
+    .is_ok();
     let result = load();
     if blocked {
         let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None);

@@ -35,8 +35,8 @@ pub fn prepare(target: &Target) -> Result<Option<Held>, OpenError> {
     match target {
         Target::Host => Ok(None),
         Target::Pids(pids) => threads(pids).map(|_| None).map_err(OpenError::Target),
-        Target::Command(command) => {
-            Held::new(command, || Ok(())).map(Some).map_err(|error| OpenError::Target(error.to_string()))
-        }
+        Target::Command(command) => Held::new(command, || Ok(()))
+            .map(Some)
+            .map_err(|error| OpenError::Target(error.to_string())),
     }
 }

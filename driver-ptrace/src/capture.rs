@@ -82,8 +82,17 @@ type Sink<'a> = &'a mut dyn FnMut(Event<'_>) -> Flow;
 
 impl PtraceCapture {
     /// For a command that is seized already, or for none.
-    pub(crate) fn new(waiter: Waiter, command: Option<Held>, selection: SyscallSet, limits: Limits) -> Self {
-        let mode = if command.is_some() { Mode::Filter } else { Mode::Every };
+    pub(crate) fn new(
+        waiter: Waiter,
+        command: Option<Held>,
+        selection: SyscallSet,
+        limits: Limits,
+    ) -> Self {
+        let mode = if command.is_some() {
+            Mode::Filter
+        } else {
+            Mode::Every
+        };
         let mut capture = Self {
             waiter,
             threads: HashMap::new(),
@@ -110,7 +119,16 @@ impl PtraceCapture {
     /// Follows a thread that is seized already.
     pub(crate) fn adopt(&mut self, tid: pid_t, tgid: u32) {
         let (uid, gid) = facts::owner(tid.unsigned_abs());
-        self.threads.insert(tid, Thread { tgid, uid, gid, call: None, inside: false });
+        self.threads.insert(
+            tid,
+            Thread {
+                tgid,
+                uid,
+                gid,
+                call: None,
+                inside: false,
+            },
+        );
     }
 
     fn header(&self, kind: Kind, tid: pid_t) -> Header {
@@ -167,8 +185,12 @@ impl PtraceCapture {
                 stopped.listen();
                 Ok(Flow::Continue)
             }
-            (libc::PTRACE_EVENT_SECCOMP, _) if self.mode == Mode::Filter => self.entry(stopped, sink),
-            (libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE, _) => self.born(stopped, event, sink),
+            (libc::PTRACE_EVENT_SECCOMP, _) if self.mode == Mode::Filter => {
+                self.entry(stopped, sink)
+            }
+            (libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE, _) => {
+                self.born(stopped, event, sink)
+            }
             (libc::PTRACE_EVENT_EXEC, _) => self.executed(stopped, sink),
             (0, s) if s == libc::SIGTRAP | 0x80 => self.at_call(stopped, sink),
             (0, signal) => {
@@ -186,19 +208,29 @@ impl PtraceCapture {
 
     /// Goes on, to the exit stop where one is waited for.
     fn resume(&self, stopped: Stopped, signal: i32) {
-        let inside = self.threads.get(&stopped.tid()).is_some_and(|thread| thread.call.is_some());
+        let inside = self
+            .threads
+            .get(&stopped.tid())
+            .is_some_and(|thread| thread.call.is_some());
         stopped.resume(inside || self.mode == Mode::Every, signal);
     }
 
     fn ended(&mut self, tid: pid_t, status: c_int, sink: Sink) -> Flow {
         self.unborn.remove(&tid);
-        if self.command.as_ref().is_some_and(|command| command.pid() == tid.unsigned_abs()) {
+        if self
+            .command
+            .as_ref()
+            .is_some_and(|command| command.pid() == tid.unsigned_abs())
+        {
             self.status = Some(status);
         }
         if !self.threads.contains_key(&tid) {
             return Flow::Continue;
         }
-        let header = Header { ret: i64::from(status), ..self.header(Kind::Exit, tid) };
+        let header = Header {
+            ret: i64::from(status),
+            ..self.header(Kind::Exit, tid)
+        };
         self.threads.remove(&tid);
         self.builder.begin(&header);
         self.deliver(sink)
@@ -207,17 +239,30 @@ impl PtraceCapture {
     fn born(&mut self, stopped: Stopped, event: c_int, sink: Sink) -> Result<Flow, Gone> {
         let tid = stopped.tid();
         let child = stopped.message()?;
-        let Some(parent) = self.threads.get(&tid) else { return Err(Gone) };
+        let Some(parent) = self.threads.get(&tid) else {
+            return Err(Gone);
+        };
         let flags = parent.call.as_ref().and_then(clone_flags).unwrap_or(0);
-        let thread = event == libc::PTRACE_EVENT_CLONE && tgid_of(child).is_some_and(|tgid| tgid != child);
+        let thread =
+            event == libc::PTRACE_EVENT_CLONE && tgid_of(child).is_some_and(|tgid| tgid != child);
         let tgid = if thread { parent.tgid } else { child };
         let (uid, gid) = (parent.uid, parent.gid);
         let mut header = self.header(Kind::Fork, tid);
-        (header.args[0], header.args[1], header.args[2]) = (u64::from(child), u64::from(tgid), flags);
+        (header.args[0], header.args[1], header.args[2]) =
+            (u64::from(child), u64::from(tgid), flags);
         self.builder.begin(&header);
         let flow = self.deliver(sink);
         let child = child as pid_t;
-        self.threads.insert(child, Thread { tgid, uid, gid, call: None, inside: false });
+        self.threads.insert(
+            child,
+            Thread {
+                tgid,
+                uid,
+                gid,
+                call: None,
+                inside: false,
+            },
+        );
         self.resume(stopped, 0);
         match self.unborn.remove(&child) {
             Some(status) if flow == Flow::Continue => Ok(self.handle(child, status, sink)),
@@ -232,7 +277,9 @@ impl PtraceCapture {
 
     /// A stop of PTRACE_SYSCALL: an entry, or an exit.
     fn at_call(&mut self, stopped: Stopped, sink: Sink) -> Result<Flow, Gone> {
-        let Some(thread) = self.threads.get_mut(&stopped.tid()) else { return Err(Gone) };
+        let Some(thread) = self.threads.get_mut(&stopped.tid()) else {
+            return Err(Gone);
+        };
         let entry = !thread.inside && thread.call.is_none();
         match stopped.call(entry)? {
             At::Entry { .. } if self.mode == Mode::Every => {
@@ -246,7 +293,8 @@ impl PtraceCapture {
             At::Exit { ret } => {
                 thread.inside = false;
                 let call = thread.call.take();
-                let flow = call.map_or(Flow::Continue, |call| self.exit(&stopped, &call, ret, sink));
+                let flow =
+                    call.map_or(Flow::Continue, |call| self.exit(&stopped, &call, ret, sink));
                 self.resume(stopped, 0);
                 Ok(flow)
             }
@@ -261,7 +309,11 @@ impl PtraceCapture {
         let tid = stopped.tid();
         let found = filter::abi_of(arch).and_then(|abi| {
             let nr = u32::try_from(nr).ok()?;
-            let abi = if abi == Abi::X86_64 && nr & table::X32_BIT != 0 { Abi::X32 } else { abi };
+            let abi = if abi == Abi::X86_64 && nr & table::X32_BIT != 0 {
+                Abi::X32
+            } else {
+                abi
+            };
             table::by_number(abi, nr).map(|call| (abi, nr, call))
         });
         let Some((abi, nr, call)) = found else {
@@ -273,13 +325,31 @@ impl PtraceCapture {
         let mut flow = Flow::Continue;
         if plan.flags & flag::EXEC != 0 {
             let exec = Some(self.exec_begun(tid, abi, nr, args, &plan, selected));
-            self.remember(tid, Call { call, abi, nr, args, exec });
+            self.remember(
+                tid,
+                Call {
+                    call,
+                    abi,
+                    nr,
+                    args,
+                    exec,
+                },
+            );
         } else if selected && call.returns == Returns::None {
             let header = self.call_header(tid, abi, nr, args, 0, Flags::NORETURN);
             self.builder.begin(&header);
             flow = self.deliver(sink);
         } else if selected || plan.flags & flag::CHILD != 0 || call.category == "user" {
-            self.remember(tid, Call { call, abi, nr, args, exec: None });
+            self.remember(
+                tid,
+                Call {
+                    call,
+                    abi,
+                    nr,
+                    args,
+                    exec: None,
+                },
+            );
         }
         self.resume(stopped, 0);
         Ok(flow)
@@ -291,18 +361,44 @@ impl PtraceCapture {
         }
     }
 
-    fn call_header(&self, tid: pid_t, abi: Abi, nr: u32, args: [u64; 6], ret: i64, flags: u16) -> Header {
-        Header { abi: abi as u8, nr, args, ret, flags, ..self.header(Kind::Syscall, tid) }
+    fn call_header(
+        &self,
+        tid: pid_t,
+        abi: Abi,
+        nr: u32,
+        args: [u64; 6],
+        ret: i64,
+        flags: u16,
+    ) -> Header {
+        Header {
+            abi: abi as u8,
+            nr,
+            args,
+            ret,
+            flags,
+            ..self.header(Kind::Syscall, tid)
+        }
     }
 
     /// The event of an exec as far as its entry can tell.
-    fn exec_begun(&mut self, tid: pid_t, abi: Abi, nr: u32, args: [u64; 6], plan: &Plan, selected: bool) -> Vec<u8> {
+    fn exec_begun(
+        &mut self,
+        tid: pid_t,
+        abi: Abi,
+        nr: u32,
+        args: [u64; 6],
+        plan: &Plan,
+        selected: bool,
+    ) -> Vec<u8> {
         let flags = if selected { 0 } else { Flags::UNSELECTED };
         let header = self.call_header(tid, abi, nr, args, 0, flags);
         self.builder.begin(&header);
         let memory = Memory::new(tid, abi == Abi::I386);
         interpret::follow(&mut self.builder, plan, &header, &memory, &mut self.scratch);
-        self.builder.finish().map(|event| event.to_vec()).unwrap_or_default()
+        self.builder
+            .finish()
+            .map(|event| event.to_vec())
+            .unwrap_or_default()
     }
 
     /// A call has returned.
@@ -326,7 +422,13 @@ impl PtraceCapture {
         self.builder.begin(&header);
         let plan = self.plan(call.call);
         let memory = Memory::new(tid, call.abi == Abi::I386);
-        interpret::follow(&mut self.builder, &plan, &header, &memory, &mut self.scratch);
+        interpret::follow(
+            &mut self.builder,
+            &plan,
+            &header,
+            &memory,
+            &mut self.scratch,
+        );
         self.deliver(sink)
     }
 
@@ -336,19 +438,32 @@ impl PtraceCapture {
         let tid = stopped.tid();
         let former = stopped.message()? as pid_t;
         let mut flow = Flow::Continue;
-        let moved = if former == tid { None } else { self.threads.remove(&former) };
+        let moved = if former == tid {
+            None
+        } else {
+            self.threads.remove(&former)
+        };
         if moved.is_some() {
-            let header = Header { ret: i64::from(libc::SIGKILL), ..self.header(Kind::Exit, tid) };
+            let header = Header {
+                ret: i64::from(libc::SIGKILL),
+                ..self.header(Kind::Exit, tid)
+            };
             self.builder.begin(&header);
             flow = self.deliver(sink);
         }
         self.launched = true;
-        let Some(thread) = self.threads.get_mut(&tid) else { return Err(Gone) };
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return Err(Gone);
+        };
         if let Some(moved) = moved {
             *thread = moved;
         }
         (thread.uid, thread.gid) = facts::owner(tid.unsigned_abs());
-        let begun = thread.call.as_mut().and_then(|call| call.exec.take()).unwrap_or_default();
+        let begun = thread
+            .call
+            .as_mut()
+            .and_then(|call| call.exec.take())
+            .unwrap_or_default();
         if self.mode == Mode::Filter {
             thread.call = None;
         } else if let Some(call) = &mut thread.call {
@@ -359,17 +474,26 @@ impl PtraceCapture {
         match Event::parse(&begun) {
             Ok(event) => {
                 let entry = event.header();
-                (header.nr, header.abi, header.args, header.flags) = (entry.nr, entry.abi, entry.args, entry.flags);
+                (header.nr, header.abi, header.args, header.flags) =
+                    (entry.nr, entry.abi, entry.args, entry.flags);
                 self.builder.begin(&header);
-                event.attachments().for_each(|attachment| self.builder.attach_copy(&attachment));
+                event
+                    .attachments()
+                    .for_each(|attachment| self.builder.attach_copy(&attachment));
             }
             Err(_) => {
-                header.nr = table::by_name("execve").and_then(|call| call.number(Abi::NATIVE)).unwrap_or(0);
+                header.nr = table::by_name("execve")
+                    .and_then(|call| call.number(Abi::NATIVE))
+                    .unwrap_or(0);
                 header.flags = Flags::INCOMPLETE;
                 self.builder.begin(&header);
             }
         }
-        facts::exec(&mut self.builder, tid.unsigned_abs(), self.limits.strings as usize);
+        facts::exec(
+            &mut self.builder,
+            tid.unsigned_abs(),
+            self.limits.strings as usize,
+        );
         let delivered = self.deliver(sink);
         self.resume(stopped, 0);
         Ok(if flow == Flow::Stop { flow } else { delivered })
@@ -378,7 +502,9 @@ impl PtraceCapture {
     /// Opens the gate, the first time.
     fn begin(&mut self) -> Result<(), CaptureError> {
         match self.command.as_mut().filter(|command| command.held()) {
-            Some(command) => command.open_gate().map_err(|error| failure("start the command", &error)),
+            Some(command) => command
+                .open_gate()
+                .map_err(|error| failure("start the command", &error)),
             None => Ok(()),
         }
     }
@@ -398,7 +524,11 @@ impl PtraceCapture {
 }
 
 fn failure(step: &str, error: &dyn std::fmt::Display) -> CaptureError {
-    CaptureError { driver: NAME, step: step.to_owned(), cause: error.to_string() }
+    CaptureError {
+        driver: NAME,
+        step: step.to_owned(),
+        cause: error.to_string(),
+    }
 }
 
 fn clone_flags(call: &Call) -> Option<u64> {
@@ -409,11 +539,19 @@ fn clone_flags(call: &Call) -> Option<u64> {
 /// The thread group of a thread, from /proc.
 fn tgid_of(tid: u32) -> Option<u32> {
     let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("Tgid:"))?
+        .trim()
+        .parse()
+        .ok()
 }
 
 fn monotonic_ns() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: clock_gettime(2) writes one timespec.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
@@ -426,23 +564,38 @@ fn cpu() -> u16 {
 }
 
 impl Capture for PtraceCapture {
-    fn poll(&mut self, timeout: Duration, sink: &mut dyn FnMut(Event<'_>) -> Flow) -> Result<Polled, CaptureError> {
+    fn poll(
+        &mut self,
+        timeout: Duration,
+        sink: &mut dyn FnMut(Event<'_>) -> Flow,
+    ) -> Result<Polled, CaptureError> {
         if self.ended {
             return Ok(Polled::Ended(self.status));
         }
         if !self.waiter.is_ours() {
-            return Err(failure("wait for its tracees", &"only the thread that opened the driver can poll it"));
+            return Err(failure(
+                "wait for its tracees",
+                &"only the thread that opened the driver can poll it",
+            ));
         }
         self.begin()?;
         let before = self.stats.captured;
         let begin = Instant::now();
         loop {
-            let wait = if self.stats.captured > before { Duration::ZERO } else { timeout.saturating_sub(begin.elapsed()) };
+            let wait = if self.stats.captured > before {
+                Duration::ZERO
+            } else {
+                timeout.saturating_sub(begin.elapsed())
+            };
             match self.waiter.next(wait) {
                 Err(_) => {
                     // the last events first: the end is told by the next poll
                     let count = self.stats.captured - before;
-                    return if count > 0 { Ok(Polled::Events(usize::try_from(count).unwrap_or(usize::MAX))) } else { self.end() };
+                    return if count > 0 {
+                        Ok(Polled::Events(usize::try_from(count).unwrap_or(usize::MAX)))
+                    } else {
+                        self.end()
+                    };
                 }
                 Ok(Some((tid, status))) => {
                     if self.handle(tid, status, sink) == Flow::Stop {
@@ -457,7 +610,9 @@ impl Capture for PtraceCapture {
                 Ok(None) => {}
             }
         }
-        Ok(Polled::Events(usize::try_from(self.stats.captured - before).unwrap_or(usize::MAX)))
+        Ok(Polled::Events(
+            usize::try_from(self.stats.captured - before).unwrap_or(usize::MAX),
+        ))
     }
 
     fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
@@ -505,13 +660,24 @@ impl Drop for PtraceCapture {
 impl PtraceCapture {
     /// Detaches from every thread, unharmed.
     fn leave(&mut self) {
-        let mut waiting: Vec<pid_t> = self.threads.keys().copied().filter(|tid| interrupt(*tid).is_ok()).collect();
+        let mut waiting: Vec<pid_t> = self
+            .threads
+            .keys()
+            .copied()
+            .filter(|tid| interrupt(*tid).is_ok())
+            .collect();
         while !waiting.is_empty() {
-            let Ok(Some((tid, status))) = self.waiter.next(Duration::from_secs(1)) else { break };
+            let Ok(Some((tid, status))) = self.waiter.next(Duration::from_secs(1)) else {
+                break;
+            };
             waiting.retain(|waited| *waited != tid);
             if libc::WIFSTOPPED(status) {
                 let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
-                let deliver = if event == 0 && signal != libc::SIGTRAP | 0x80 { signal } else { 0 };
+                let deliver = if event == 0 && signal != libc::SIGTRAP | 0x80 {
+                    signal
+                } else {
+                    0
+                };
                 Stopped::new(tid).detach(deliver);
             }
         }

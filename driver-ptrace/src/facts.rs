@@ -11,7 +11,11 @@ use driver_api::event::{Encoding, EventBuilder, Fact, Ids, Part, Status, Tuple};
 use zerocopy::IntoBytes;
 
 fn attach_text(event: &mut EventBuilder, what: u8, limit: usize, text: &[u8]) {
-    let (status, text) = if text.len() > limit { (Status::Truncated, &text[..limit]) } else { (Status::Whole, text) };
+    let (status, text) = if text.len() > limit {
+        (Status::Truncated, &text[..limit])
+    } else {
+        (Status::Whole, text)
+    };
     event.attach(what, Part::None, status, Encoding::Raw, 0, text);
 }
 
@@ -34,15 +38,37 @@ pub(crate) fn exec(event: &mut EventBuilder, tid: u32, limit: usize) {
     let file = |name: &str| format!("/proc/{tid}/{name}");
     attach_link(event, Fact::Exe as u8, limit, file("exe"));
     attach_link(event, Fact::Cwd as u8, limit, file("cwd"));
-    event.attach(Fact::Ids as u8, Part::None, Status::Whole, Encoding::Raw, 0, ids(tid).as_bytes());
+    event.attach(
+        Fact::Ids as u8,
+        Part::None,
+        Status::Whole,
+        Encoding::Raw,
+        0,
+        ids(tid).as_bytes(),
+    );
     if let Ok(comm) = fs::read(file("comm")) {
-        attach_text(event, Fact::Comm as u8, limit, comm.strip_suffix(b"\n").unwrap_or(&comm));
+        attach_text(
+            event,
+            Fact::Comm as u8,
+            limit,
+            comm.strip_suffix(b"\n").unwrap_or(&comm),
+        );
     }
     for (fact, name) in [(Fact::Argv, "cmdline"), (Fact::Env, "environ")] {
         if let Ok(strings) = fs::read(file(name)) {
-            let (status, shown) =
-                if strings.len() > limit { (Status::Truncated, &strings[..limit]) } else { (Status::Whole, &strings[..]) };
-            event.attach(fact as u8, Part::None, status, Encoding::Strings, strings.len() as u64, shown);
+            let (status, shown) = if strings.len() > limit {
+                (Status::Truncated, &strings[..limit])
+            } else {
+                (Status::Whole, &strings[..])
+            };
+            event.attach(
+                fact as u8,
+                Part::None,
+                status,
+                Encoding::Strings,
+                strings.len() as u64,
+                shown,
+            );
         }
     }
 }
@@ -54,19 +80,28 @@ pub(crate) fn owner(tid: u32) -> (u32, u32) {
 }
 
 fn status_ids(tid: u32) -> Ids {
-    let mut ids = Ids { uid: u32::MAX, gid: u32::MAX, ..Ids::default() };
+    let mut ids = Ids {
+        uid: u32::MAX,
+        gid: u32::MAX,
+        ..Ids::default()
+    };
     let status = fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
     for line in status.lines() {
         let mut words = line.split_whitespace();
         let (key, mut numbers) = (words.next(), words.map_while(|word| word.parse().ok()));
         match key {
             Some("PPid:") => ids.ppid = numbers.next().unwrap_or(0),
-            Some("Uid:") => (ids.uid, ids.euid) = (numbers.next().unwrap_or(u32::MAX), numbers.next().unwrap_or(u32::MAX)),
-            Some("Gid:") => (ids.gid, ids.egid) = (numbers.next().unwrap_or(u32::MAX), numbers.next().unwrap_or(u32::MAX)),
+            Some("Uid:") => (ids.uid, ids.euid) = real_and_effective(numbers),
+            Some("Gid:") => (ids.gid, ids.egid) = real_and_effective(numbers),
             _ => {}
         }
     }
     ids
+}
+
+fn real_and_effective(mut numbers: impl Iterator<Item = u32>) -> (u32, u32) {
+    let mut next = || numbers.next().unwrap_or(u32::MAX);
+    (next(), next())
 }
 
 fn ids(tid: u32) -> Ids {
@@ -74,28 +109,56 @@ fn ids(tid: u32) -> Ids {
     // proc(5): the fields behind the name, which stands in parentheses and may hold anything
     let stat = fs::read_to_string(format!("/proc/{tid}/stat")).unwrap_or_default();
     let behind = stat.rsplit_once(") ").map_or("", |(_, behind)| behind);
-    let number = |at: usize| behind.split(' ').nth(at).and_then(|word| word.parse::<i64>().ok()).unwrap_or(0);
+    let number = |at: usize| {
+        behind
+            .split(' ')
+            .nth(at)
+            .and_then(|word| word.parse::<i64>().ok())
+            .unwrap_or(0)
+    };
     (ids.pgid, ids.sid, ids.tty) = (number(2) as u32, number(3) as u32, number(4) as u32);
     ids.loginuid = fs::read_to_string(format!("/proc/{tid}/loginuid"))
         .ok()
         .and_then(|text| text.trim().parse().ok())
         .unwrap_or(u32::MAX);
     let exe = fs::read_link(format!("/proc/{tid}/exe"));
-    ids.memfd = u32::from(exe.is_ok_and(|path| path.as_os_str().as_bytes().starts_with(b"/memfd:")));
+    ids.memfd =
+        u32::from(exe.is_ok_and(|path| path.as_os_str().as_bytes().starts_with(b"/memfd:")));
     ids
 }
 
 /// Both ends of a socket.
 pub(crate) fn tuple(event: &mut EventBuilder, what: u8, tgid: u32, tid: u32, fd: i64) {
     let Ok(fd) = i32::try_from(fd) else { return };
-    let Some((tuple, local, peer)) = duplicate(tgid, fd).and_then(|socket| ends(&socket)).or_else(|| from_proc(tid, fd)) else {
+    let Some((tuple, local, peer)) = duplicate(tgid, fd)
+        .and_then(|socket| ends(&socket))
+        .or_else(|| from_proc(tid, fd))
+    else {
         return;
     };
-    let tuple = if incomplete(&tuple) { from_proc(tid, fd).map_or(tuple, |(found, ..)| found) } else { tuple };
-    event.attach(what, Part::None, Status::Whole, Encoding::Raw, 0, tuple.as_bytes());
+    let tuple = if incomplete(&tuple) {
+        from_proc(tid, fd).map_or(tuple, |(found, ..)| found)
+    } else {
+        tuple
+    };
+    event.attach(
+        what,
+        Part::None,
+        Status::Whole,
+        Encoding::Raw,
+        0,
+        tuple.as_bytes(),
+    );
     for (fact, name) in [(Fact::Local, local), (Fact::Peer, peer)] {
         if !name.is_empty() {
-            event.attach(fact as u8, Part::None, Status::Whole, Encoding::Raw, 0, &name);
+            event.attach(
+                fact as u8,
+                Part::None,
+                Status::Whole,
+                Encoding::Raw,
+                0,
+                &name,
+            );
         }
     }
 }
@@ -112,7 +175,10 @@ fn duplicate(tgid: u32, fd: i32) -> Option<OwnedFd> {
         let pidfd = libc::syscall(libc::SYS_pidfd_open, tgid, 0);
         let pidfd = OwnedFd::from_raw_fd(i32::try_from(pidfd).ok().filter(|fd| *fd >= 0)?);
         let got = libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0);
-        i32::try_from(got).ok().filter(|fd| *fd >= 0).map(|fd| OwnedFd::from_raw_fd(fd))
+        i32::try_from(got)
+            .ok()
+            .filter(|fd| *fd >= 0)
+            .map(|fd| OwnedFd::from_raw_fd(fd))
     }
 }
 
@@ -122,7 +188,10 @@ type Ends = (Tuple, Vec<u8>, Vec<u8>);
 fn ends(socket: &OwnedFd) -> Option<Ends> {
     let local = name(socket, libc::getsockname)?;
     let remote = name(socket, libc::getpeername).unwrap_or_default();
-    let mut tuple = Tuple { family: u16::from_ne_bytes([*local.first()?, *local.get(1)?]), ..Tuple::default() };
+    let mut tuple = Tuple {
+        family: u16::from_ne_bytes([*local.first()?, *local.get(1)?]),
+        ..Tuple::default()
+    };
     tuple.protocol = protocol(socket);
     let (mut from, mut to) = (Vec::new(), Vec::new());
     match i32::from(tuple.family) {
@@ -152,7 +221,13 @@ fn protocol(socket: &OwnedFd) -> u16 {
     let mut len = 4;
     // SAFETY: SO_PROTOCOL is an int.
     unsafe {
-        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PROTOCOL, (&raw mut protocol).cast(), &raw mut len);
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PROTOCOL,
+            (&raw mut protocol).cast(),
+            &raw mut len,
+        );
     }
     u16::try_from(protocol).unwrap_or(0)
 }
@@ -167,7 +242,9 @@ fn unix_name(address: &[u8]) -> Vec<u8> {
 
 fn inet(address: &[u8]) -> (u16, [u8; 16]) {
     let mut bytes = [0; 16];
-    let port = address.get(2..4).map_or(0, |port| u16::from_be_bytes([port[0], port[1]]));
+    let port = address
+        .get(2..4)
+        .map_or(0, |port| u16::from_be_bytes([port[0], port[1]]));
     if address.len() >= 28 {
         bytes.copy_from_slice(&address[8..24]);
     } else if address.len() >= 8 {
@@ -179,7 +256,11 @@ fn inet(address: &[u8]) -> (u16, [u8; 16]) {
 /// By the socket's inode, from the tables of the tracee's network namespace.
 fn from_proc(tid: u32, fd: i32) -> Option<Ends> {
     let link = fs::read_link(format!("/proc/{tid}/fd/{fd}")).ok()?;
-    let inode = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned();
+    let inode = link
+        .to_str()?
+        .strip_prefix("socket:[")?
+        .strip_suffix(']')?
+        .to_owned();
     let tables = [
         ("tcp", libc::AF_INET, libc::IPPROTO_TCP),
         ("tcp6", libc::AF_INET6, libc::IPPROTO_TCP),
@@ -187,7 +268,9 @@ fn from_proc(tid: u32, fd: i32) -> Option<Ends> {
         ("udp6", libc::AF_INET6, libc::IPPROTO_UDP),
     ];
     for (table, family, protocol) in tables {
-        let Ok(file) = fs::File::open(format!("/proc/{tid}/net/{table}")) else { continue };
+        let Ok(file) = fs::File::open(format!("/proc/{tid}/net/{table}")) else {
+            continue;
+        };
         for line in BufReader::new(file).lines().skip(1).map_while(Result::ok) {
             let words: Vec<&str> = line.split_whitespace().collect();
             if words.get(9) == Some(&inode.as_str()) {
@@ -206,10 +289,23 @@ fn from_proc(tid: u32, fd: i32) -> Option<Ends> {
         }
     }
     let unix = fs::read_to_string(format!("/proc/{tid}/net/unix")).ok()?;
-    let line = unix.lines().find(|line| line.split_whitespace().nth(6) == Some(&inode))?;
+    let line = unix
+        .lines()
+        .find(|line| line.split_whitespace().nth(6) == Some(&inode))?;
     let name = line.split_whitespace().nth(7).unwrap_or_default();
-    let name = if let Some(hidden) = name.strip_prefix('@') { format!("\0{hidden}") } else { name.to_owned() };
-    Some((Tuple { family: u16::try_from(libc::AF_UNIX).unwrap_or(0), ..Tuple::default() }, name.into_bytes(), Vec::new()))
+    let name = if let Some(hidden) = name.strip_prefix('@') {
+        format!("\0{hidden}")
+    } else {
+        name.to_owned()
+    };
+    Some((
+        Tuple {
+            family: u16::try_from(libc::AF_UNIX).unwrap_or(0),
+            ..Tuple::default()
+        },
+        name.into_bytes(),
+        Vec::new(),
+    ))
 }
 
 /// "0100007F:1F90": words in host order, the port as a number.

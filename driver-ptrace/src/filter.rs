@@ -29,7 +29,12 @@ pub(crate) fn abi_of(arch: u32) -> Option<Abi> {
 }
 
 fn op(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {
-    sock_filter { code: u16::try_from(code).unwrap_or(0), jt, jf, k }
+    sock_filter {
+        code: u16::try_from(code).unwrap_or(0),
+        jt,
+        jf,
+        k,
+    }
 }
 
 fn load(offset: u32) -> sock_filter {
@@ -41,21 +46,35 @@ fn give(value: u32) -> sock_filter {
 }
 
 /// The filter that stops at the calls for which `wanted` holds.
-pub(crate) fn program(wanted: impl Fn(&'static driver_api::table::Syscall) -> bool) -> Vec<sock_filter> {
+pub(crate) fn program(
+    wanted: impl Fn(&'static driver_api::table::Syscall) -> bool,
+) -> Vec<sock_filter> {
     let arches: &[(u32, Abi)] = if Abi::NATIVE == Abi::X86_64 {
-        &[(AUDIT_ARCH_X86_64, Abi::X86_64), (AUDIT_ARCH_I386, Abi::I386)]
+        &[
+            (AUDIT_ARCH_X86_64, Abi::X86_64),
+            (AUDIT_ARCH_I386, Abi::I386),
+        ]
     } else {
         &[(AUDIT_ARCH_AARCH64, Abi::Aarch64)]
     };
     let mut filter = vec![load(ARCH)];
     for (arch, abi) in arches {
-        let mut numbers: Vec<u32> = SYSCALLS.iter().filter(|call| wanted(call)).filter_map(|call| call.number(*abi)).collect();
+        let mut numbers: Vec<u32> = SYSCALLS
+            .iter()
+            .filter(|call| wanted(call))
+            .filter_map(|call| call.number(*abi))
+            .collect();
         numbers.sort_unstable();
         let mut block = vec![load(NR)];
         tree(&mut block, &segments(&numbers));
         // the comparison jumps over one long jump into the block
         filter.push(op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, *arch));
-        filter.push(op(libc::BPF_JMP | libc::BPF_JA, 0, 0, u32::try_from(block.len()).unwrap_or(0)));
+        filter.push(op(
+            libc::BPF_JMP | libc::BPF_JA,
+            0,
+            0,
+            u32::try_from(block.len()).unwrap_or(0),
+        ));
         filter.extend(block);
     }
     filter.push(give(ALLOW));
@@ -90,7 +109,12 @@ fn tree(out: &mut Vec<sock_filter>, segments: &[(u32, u32)]) {
         Ok(over) => out.push(op(jump, over, 0, high[0].0)),
         Err(_) => {
             out.push(op(jump, 0, 1, high[0].0));
-            out.push(op(libc::BPF_JMP | libc::BPF_JA, 0, 0, u32::try_from(left.len()).unwrap_or(0)));
+            out.push(op(
+                libc::BPF_JMP | libc::BPF_JA,
+                0,
+                0,
+                u32::try_from(left.len()).unwrap_or(0),
+            ));
         }
     }
     out.extend(left);
@@ -108,11 +132,17 @@ mod tests {
             let i = filter[at];
             at += 1;
             match u32::from(i.code) {
-                c if c == libc::BPF_LD | libc::BPF_W | libc::BPF_ABS => a = if i.k == NR { nr } else { arch },
+                c if c == libc::BPF_LD | libc::BPF_W | libc::BPF_ABS => {
+                    a = if i.k == NR { nr } else { arch }
+                }
                 c if c == libc::BPF_RET | libc::BPF_K => return i.k,
                 c if c == libc::BPF_JMP | libc::BPF_JA => at += i.k as usize,
-                c if c == libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K => at += usize::from(if a == i.k { i.jt } else { i.jf }),
-                c if c == libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K => at += usize::from(if a >= i.k { i.jt } else { i.jf }),
+                c if c == libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K => {
+                    at += usize::from(if a == i.k { i.jt } else { i.jf })
+                }
+                c if c == libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K => {
+                    at += usize::from(if a >= i.k { i.jt } else { i.jf })
+                }
                 other => panic!("instruction {other:#x}"),
             }
         }
@@ -122,16 +152,28 @@ mod tests {
     #[test]
     fn exactly_the_wanted_calls_stop() {
         for step in [1, 2, 3, 7, 1000] {
-            let wanted = |call: &'static driver_api::table::Syscall| call.index() % step == 0;
+            let wanted =
+                |call: &'static driver_api::table::Syscall| call.index().is_multiple_of(step);
             let filter = program(wanted);
-            for (arch, abi) in [(AUDIT_ARCH_X86_64, Abi::X86_64), (AUDIT_ARCH_I386, Abi::I386)] {
+            for (arch, abi) in [
+                (AUDIT_ARCH_X86_64, Abi::X86_64),
+                (AUDIT_ARCH_I386, Abi::I386),
+            ] {
                 for nr in 0..1100 {
                     let stops = driver_api::table::by_number(abi, nr).is_some_and(wanted);
-                    assert_eq!(answer(&filter, arch, nr), if stops { TRACE } else { ALLOW }, "{abi:?} {nr} step {step}");
+                    assert_eq!(
+                        answer(&filter, arch, nr),
+                        if stops { TRACE } else { ALLOW },
+                        "{abi:?} {nr} step {step}"
+                    );
                 }
             }
             assert_eq!(answer(&filter, 0x1234, 59), ALLOW, "a foreign ABI passes");
-            assert_eq!(answer(&filter, AUDIT_ARCH_X86_64, 0x4000_0000 | 59), ALLOW, "an x32 call passes");
+            assert_eq!(
+                answer(&filter, AUDIT_ARCH_X86_64, 0x4000_0000 | 59),
+                ALLOW,
+                "an x32 call passes"
+            );
         }
     }
 }

@@ -13,7 +13,13 @@ const IOVECS: u64 = 16;
 const STRINGS: u64 = 4096;
 
 /// Appends all that the plan names.
-pub(crate) fn follow(event: &mut EventBuilder, plan: &Plan, header: &Header, memory: &Memory, scratch: &mut Vec<u8>) {
+pub(crate) fn follow(
+    event: &mut EventBuilder,
+    plan: &Plan,
+    header: &Header,
+    memory: &Memory,
+    scratch: &mut Vec<u8>,
+) {
     for op in &plan.op[..usize::from(plan.ops)] {
         if due(op.when, header.ret) {
             run(event, op, header, memory, scratch);
@@ -22,7 +28,9 @@ pub(crate) fn follow(event: &mut EventBuilder, plan: &Plan, header: &Header, mem
 }
 
 fn due(condition: u8, ret: i64) -> bool {
-    condition == when::ALWAYS || ret >= 0 || (condition == when::CONNECTED && ret == -i64::from(libc::EINPROGRESS))
+    condition == when::ALWAYS
+        || ret >= 0
+        || (condition == when::CONNECTED && ret == -i64::from(libc::EINPROGRESS))
 }
 
 fn run(event: &mut EventBuilder, op: &Op, header: &Header, memory: &Memory, scratch: &mut Vec<u8>) {
@@ -30,7 +38,11 @@ fn run(event: &mut EventBuilder, op: &Op, header: &Header, memory: &Memory, scra
     let limit = op.limit as usize;
     if matches!(op.code, code::FD_PATH | code::FD_TUPLE) {
         // a descriptor is a 32-bit number, whatever the register holds beside it
-        let fd = if op.arg == ARG_RET { header.ret } else { i64::from(arg(op.arg) as i32) };
+        let fd = if op.arg == ARG_RET {
+            header.ret
+        } else {
+            i64::from(arg(op.arg) as i32)
+        };
         match op.code {
             code::FD_PATH => facts::path(event, op.what, limit, header.tid, fd),
             _ => facts::tuple(event, op.what, header.tgid, header.tid, fd),
@@ -53,14 +65,32 @@ fn run(event: &mut EventBuilder, op: &Op, header: &Header, memory: &Memory, scra
             event.attach(op.what, Part::None, status, Encoding::Raw, 0, scratch);
         }
         code::BYTES => {
-            let Some((len, _)) = length(op, header, memory) else { return };
-            let len = if op.len_from == len_from::CONST { len } else { len.saturating_mul(u64::from(op.unit.max(1))) };
+            let Some((len, _)) = length(op, header, memory) else {
+                return;
+            };
+            let len = if op.len_from == len_from::CONST {
+                len
+            } else {
+                len.saturating_mul(u64::from(op.unit.max(1)))
+            };
             bytes(event, op.what, Part::None, limit, at, len, memory, scratch);
         }
         code::STRV => strings(event, op.what, limit, at, memory, scratch),
         code::IOV => {
-            let Some((count, most)) = length(op, header, memory) else { return };
-            gather(event, op.what, Part::None, limit, at, count, most, memory, scratch);
+            let Some((count, most)) = length(op, header, memory) else {
+                return;
+            };
+            gather(
+                event,
+                op.what,
+                Part::None,
+                limit,
+                at,
+                count,
+                most,
+                memory,
+                scratch,
+            );
         }
         code::MSG => message(event, op, at, header, memory, scratch),
         _ => {}
@@ -87,14 +117,30 @@ fn length(op: &Op, header: &Header, memory: &Memory) -> Option<(u64, Option<u64>
         len_from::RET => (ret, Some(ret)),
         len_from::U32_AT => {
             let at = arg(op.len_arg);
-            (u64::from(u32::from_ne_bytes(memory.exactly(if at == 0 { return None } else { at })?)), None)
+            (
+                u64::from(u32::from_ne_bytes(memory.exactly(if at == 0 {
+                    return None;
+                } else {
+                    at
+                })?)),
+                None,
+            )
         }
         _ => (u64::from(op.limit), None),
     })
 }
 
 #[expect(clippy::too_many_arguments, reason = "an operation is its arguments")]
-fn bytes(event: &mut EventBuilder, what: u8, part: Part, limit: usize, at: u64, len: u64, memory: &Memory, scratch: &mut Vec<u8>) {
+fn bytes(
+    event: &mut EventBuilder,
+    what: u8,
+    part: Part,
+    limit: usize,
+    at: u64,
+    len: u64,
+    memory: &Memory,
+    scratch: &mut Vec<u8>,
+) {
     if at == 0 {
         return;
     }
@@ -107,10 +153,24 @@ fn bytes(event: &mut EventBuilder, what: u8, part: Part, limit: usize, at: u64, 
     if fault {
         scratch.clear();
     }
-    event.attach(what, part, status(fault, len > take as u64), Encoding::Raw, len, scratch);
+    event.attach(
+        what,
+        part,
+        status(fault, len > take as u64),
+        Encoding::Raw,
+        len,
+        scratch,
+    );
 }
 
-fn strings(event: &mut EventBuilder, what: u8, limit: usize, at: u64, memory: &Memory, scratch: &mut Vec<u8>) {
+fn strings(
+    event: &mut EventBuilder,
+    what: u8,
+    limit: usize,
+    at: u64,
+    memory: &Memory,
+    scratch: &mut Vec<u8>,
+) {
     let (mut fault, mut more) = (false, false);
     for index in 0..STRINGS {
         let Some(string) = memory.word(at.wrapping_add(index * memory.width())) else {
@@ -139,7 +199,14 @@ fn strings(event: &mut EventBuilder, what: u8, limit: usize, at: u64, memory: &M
         }
         more = index + 1 == STRINGS;
     }
-    event.attach(what, Part::None, status(fault, more), Encoding::Strings, 0, scratch);
+    event.attach(
+        what,
+        Part::None,
+        status(fault, more),
+        Encoding::Strings,
+        0,
+        scratch,
+    );
 }
 
 #[expect(clippy::too_many_arguments, reason = "an operation is its arguments")]
@@ -161,7 +228,10 @@ fn gather(
     let (mut fault, mut more, mut total) = (false, count > IOVECS, 0_u64);
     for index in 0..count.min(IOVECS) {
         let entry = at.wrapping_add(index * 2 * memory.width());
-        let (Some(base), Some(len)) = (memory.word(entry), memory.word(entry.wrapping_add(memory.width()))) else {
+        let (Some(base), Some(len)) = (
+            memory.word(entry),
+            memory.word(entry.wrapping_add(memory.width())),
+        ) else {
             fault = true;
             break;
         };
@@ -178,13 +248,28 @@ fn gather(
             break;
         }
     }
-    event.attach(what, part, status(fault, more), Encoding::Raw, total, scratch);
+    event.attach(
+        what,
+        part,
+        status(fault, more),
+        Encoding::Raw,
+        total,
+        scratch,
+    );
 }
 
 /// recvmsg(2): the members of `struct msghdr`, wide and narrow.
-fn message(event: &mut EventBuilder, op: &Op, at: u64, header: &Header, memory: &Memory, scratch: &mut Vec<u8>) {
-    let words: Option<Vec<u64>> =
-        (0..6).map(|index| memory.word(at.wrapping_add(index * memory.width()))).collect();
+fn message(
+    event: &mut EventBuilder,
+    op: &Op,
+    at: u64,
+    header: &Header,
+    memory: &Memory,
+    scratch: &mut Vec<u8>,
+) {
+    let words: Option<Vec<u64>> = (0..6)
+        .map(|index| memory.word(at.wrapping_add(index * memory.width())))
+        .collect();
     let Some(words) = words else {
         event.attach(op.what, Part::Data, Status::Fault, Encoding::Raw, 0, &[]);
         return;
@@ -192,10 +277,38 @@ fn message(event: &mut EventBuilder, op: &Op, at: u64, header: &Header, memory: 
     let most = (op.len_from == len_from::RET).then(|| u64::try_from(header.ret).unwrap_or(0));
     let name_len = words[1] & 0xffff_ffff;
     if name_len > 0 {
-        bytes(event, op.what, Part::Name, 128, words[0], name_len, memory, scratch);
+        bytes(
+            event,
+            op.what,
+            Part::Name,
+            128,
+            words[0],
+            name_len,
+            memory,
+            scratch,
+        );
     }
-    gather(event, op.what, Part::Data, op.limit as usize, words[2], words[3], most, memory, scratch);
+    gather(
+        event,
+        op.what,
+        Part::Data,
+        op.limit as usize,
+        words[2],
+        words[3],
+        most,
+        memory,
+        scratch,
+    );
     if words[5] > 0 {
-        bytes(event, op.what, Part::Control, 256, words[4], words[5], memory, scratch);
+        bytes(
+            event,
+            op.what,
+            Part::Control,
+            256,
+            words[4],
+            words[5],
+            memory,
+            scratch,
+        );
     }
 }

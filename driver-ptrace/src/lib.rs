@@ -46,13 +46,21 @@ impl Driver for Ptrace {
     }
 
     fn serves(&self) -> Serves {
-        Serves { host: false, command: true, pids: true }
+        Serves {
+            host: false,
+            command: true,
+            pids: true,
+        }
     }
 
     fn probe(&self, host: &Host) -> Support {
         let mut missing = Vec::new();
         if !host.seccomp {
-            missing.push(Gap::new("seccomp filters", "the kernel was built without them", "use a kernel with CONFIG_SECCOMP_FILTER"));
+            missing.push(Gap::new(
+                "seccomp filters",
+                "the kernel was built without them",
+                "use a kernel with CONFIG_SECCOMP_FILTER",
+            ));
         }
         if host.ptrace_scope == Some(3) {
             missing.push(Gap::new(
@@ -75,8 +83,16 @@ impl Driver for Ptrace {
                 "a seccomp filter cannot be put into a running process, so that it stops at every call",
                 "start it through lanner (-- COMMAND)",
             ),
-            Gap::new("cgroup ids", "the kernel tells them to programs in the kernel alone", ""),
-            Gap::new("the CPU of an event", "it is the CPU on which lanner saw the stop", ""),
+            Gap::new(
+                "cgroup ids",
+                "the kernel tells them to programs in the kernel alone",
+                "",
+            ),
+            Gap::new(
+                "the CPU of an event",
+                "it is the CPU on which lanner saw the stop",
+                "",
+            ),
             Gap::new(
                 "a command that outlives its capture",
                 "under its filter, calls without a tracer would fail, so that the command ends with lanner",
@@ -110,36 +126,51 @@ impl Driver for Ptrace {
                 return Err(OpenError::Unsupported {
                     driver: NAME,
                     what: "the whole host".to_owned(),
-                    why: "ptrace follows a command (-- COMMAND) or running processes (-p PID)".to_owned(),
+                    why: "ptrace follows a command (-- COMMAND) or running processes (-p PID)"
+                        .to_owned(),
                 });
             }
             Target::Command(command) => {
                 let privileged = host.has(capability::SYS_ADMIN);
                 let selection = needed(&request.selection);
                 let filter = filter::program(|call| selection.contains(call));
-                let held = Held::new(command, || install(&filter, privileged)).map_err(|error| OpenError::Target(error.to_string()))?;
-                seize(held.pid() as libc::pid_t, OPTIONS | libc::c_long::from(libc::PTRACE_O_EXITKILL))
-                    .map_err(|error| failed("trace its own child", &error))?;
+                let held = Held::new(command, || install(&filter, privileged))
+                    .map_err(|error| OpenError::Target(error.to_string()))?;
+                seize(
+                    held.pid() as libc::pid_t,
+                    OPTIONS | libc::c_long::from(libc::PTRACE_O_EXITKILL),
+                )
+                .map_err(|error| failed("trace its own child", &error))?;
                 PtraceCapture::new(waiter, Some(held), request.selection, request.limits)
             }
             Target::Pids(pids) => {
                 driver_start::threads(pids).map_err(OpenError::Target)?;
-                let mut capture = PtraceCapture::new(waiter, None, request.selection, request.limits);
+                let mut capture =
+                    PtraceCapture::new(waiter, None, request.selection, request.limits);
                 capture.seize_all(pids).map_err(OpenError::Target)?;
                 capture
             }
         };
-        Ok(Opened { captures: vec![Box::new(capture)], gaps: Vec::new() })
+        Ok(Opened {
+            captures: vec![Box::new(capture)],
+            gaps: Vec::new(),
+        })
     }
 }
 
 fn failed(step: &str, error: &std::io::Error) -> OpenError {
-    OpenError::Failed { driver: NAME, step: step.to_owned(), cause: error.to_string() }
+    OpenError::Failed {
+        driver: NAME,
+        step: step.to_owned(),
+        cause: error.to_string(),
+    }
 }
 
 /// What the filter has to stop at beyond the selection: exec always, and what changes a thread's user.
 fn needed(selection: &SyscallSet) -> SyscallSet {
-    let state = driver_api::table::SYSCALLS.iter().filter(|call| call.category == "user" && call.returns == Returns::Errno);
+    let state = driver_api::table::SYSCALLS
+        .iter()
+        .filter(|call| call.category == "user" && call.returns == Returns::Errno);
     let exec = ["execve", "execveat"].into_iter().filter_map(by_name);
     selection.union(&exec.chain(state).collect())
 }
@@ -155,7 +186,13 @@ fn install(filter: &[libc::sock_filter], privileged: bool) -> Result<(), i32> {
         if !privileged && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
             return Err(*libc::__errno_location());
         }
-        if libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) != 0 {
+        if libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            0,
+            &raw const program,
+        ) != 0
+        {
             return Err(*libc::__errno_location());
         }
     }

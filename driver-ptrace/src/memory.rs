@@ -25,18 +25,28 @@ impl Memory {
         if into.is_empty() {
             return 0;
         }
-        let Ok(address) = usize::try_from(at) else { return 0 };
-        let local = iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
-        let remote = iovec { iov_base: address as *mut c_void, iov_len: into.len() };
+        let Ok(address) = usize::try_from(at) else {
+            return 0;
+        };
+        let local = iovec {
+            iov_base: into.as_mut_ptr().cast(),
+            iov_len: into.len(),
+        };
+        let remote = iovec {
+            iov_base: address as *mut c_void,
+            iov_len: into.len(),
+        };
         // SAFETY: the local vector is `into`; the remote one is checked by the kernel.
-        let got = unsafe { libc::process_vm_readv(self.tid, &raw const local, 1, &raw const remote, 1, 0) };
+        let got = unsafe {
+            libc::process_vm_readv(self.tid, &raw const local, 1, &raw const remote, 1, 0)
+        };
         if let Ok(got) = usize::try_from(got) {
             return got;
         }
         match std::io::Error::last_os_error().raw_os_error() {
-            Some(libc::EPERM | libc::ENOSYS) => {
-                File::open(format!("/proc/{}/mem", self.tid)).and_then(|file| file.read_at(into, at)).unwrap_or(0)
-            }
+            Some(libc::EPERM | libc::ENOSYS) => File::open(format!("/proc/{}/mem", self.tid))
+                .and_then(|file| file.read_at(into, at))
+                .unwrap_or(0),
             _ => self.read_pages(at, into),
         }
     }
@@ -49,7 +59,11 @@ impl Memory {
         }
         let (head, tail) = into.split_at_mut(first);
         let got = self.read(at, head);
-        if got < first { got } else { got + self.read(at + PAGE - at % PAGE, tail) }
+        if got < first {
+            got
+        } else {
+            got + self.read(at + PAGE - at % PAGE, tail)
+        }
     }
 
     /// All of it or nothing.
@@ -60,7 +74,11 @@ impl Memory {
 
     /// A number as wide as a pointer.
     pub(crate) fn word(&self, at: u64) -> Option<u64> {
-        if self.narrow { self.exactly(at).map(|b| u64::from(u32::from_ne_bytes(b))) } else { self.exactly(at).map(u64::from_ne_bytes) }
+        if self.narrow {
+            self.exactly(at).map(|b| u64::from(u32::from_ne_bytes(b)))
+        } else {
+            self.exactly(at).map(u64::from_ne_bytes)
+        }
     }
 
     /// Bytes of a pointer.

@@ -61,7 +61,11 @@ pub(crate) fn interrupt(tid: pid_t) -> Result<(), Gone> {
 fn request(what: c_uint, tid: pid_t, addr: usize, data: usize) -> std::io::Result<()> {
     // SAFETY: the requests made here pass numbers, no pointers; the kernel checks that tid is a tracee.
     let result = unsafe { libc::ptrace(what, tid, addr as *mut c_void, data as *mut c_void) };
-    if result == -1 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+    if result == -1 {
+        Err(std::io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 impl Stopped {
@@ -78,16 +82,33 @@ impl Stopped {
     pub(crate) fn message(&self) -> Result<u32, Gone> {
         let mut message: libc::c_ulong = 0;
         // SAFETY: the kernel writes one unsigned long.
-        let result = unsafe { libc::ptrace(libc::PTRACE_GETEVENTMSG, self.tid, 0_usize, &raw mut message) };
-        if result == -1 { Err(Gone) } else { Ok(u32::try_from(message).unwrap_or(0)) }
+        let result = unsafe {
+            libc::ptrace(
+                libc::PTRACE_GETEVENTMSG,
+                self.tid,
+                0_usize,
+                &raw mut message,
+            )
+        };
+        if result == -1 {
+            Err(Gone)
+        } else {
+            Ok(u32::try_from(message).unwrap_or(0))
+        }
     }
 
     /// Where in a call the thread stands; `entry` is what the caller knows, for kernels that cannot say.
     pub(crate) fn call(&self, entry: bool) -> Result<At, Gone> {
         let mut info = MaybeUninit::<SyscallInfo>::zeroed();
         // SAFETY: the kernel writes at most as many bytes as it is told there are.
-        let result =
-            unsafe { libc::ptrace(PTRACE_GET_SYSCALL_INFO, self.tid, size_of::<SyscallInfo>(), info.as_mut_ptr()) };
+        let result = unsafe {
+            libc::ptrace(
+                PTRACE_GET_SYSCALL_INFO,
+                self.tid,
+                size_of::<SyscallInfo>(),
+                info.as_mut_ptr(),
+            )
+        };
         if result <= 0 {
             return match std::io::Error::last_os_error().raw_os_error() {
                 Some(libc::ESRCH) => Err(Gone),
@@ -97,10 +118,16 @@ impl Stopped {
         // SAFETY: zeroed, all bit patterns are valid, and partly written by the kernel.
         let info = unsafe { info.assume_init() };
         if info.op == SYSCALL_INFO_EXIT {
-            return Ok(At::Exit { ret: info.data[0].cast_signed() });
+            return Ok(At::Exit {
+                ret: info.data[0].cast_signed(),
+            });
         }
         let d = info.data;
-        Ok(At::Entry { arch: info.arch, nr: d[0], args: [d[1], d[2], d[3], d[4], d[5], d[6]] })
+        Ok(At::Entry {
+            arch: info.arch,
+            nr: d[0],
+            args: [d[1], d[2], d[3], d[4], d[5], d[6]],
+        })
     }
 
     /// Before Linux 5.3: the registers themselves.
@@ -108,21 +135,31 @@ impl Stopped {
     fn registers(&self, entry: bool) -> Result<At, Gone> {
         let mut regs = MaybeUninit::<libc::user_regs_struct>::zeroed();
         // SAFETY: the kernel writes one user_regs_struct.
-        if unsafe { libc::ptrace(libc::PTRACE_GETREGS, self.tid, 0_usize, regs.as_mut_ptr()) } == -1 {
+        if unsafe { libc::ptrace(libc::PTRACE_GETREGS, self.tid, 0_usize, regs.as_mut_ptr()) } == -1
+        {
             return Err(Gone);
         }
         // SAFETY: written by the kernel.
         let r = unsafe { regs.assume_init() };
         if !entry {
-            return Ok(At::Exit { ret: r.rax.cast_signed() });
+            return Ok(At::Exit {
+                ret: r.rax.cast_signed(),
+            });
         }
         // 0x23 is the code segment of 32-bit programs (arch/x86/include/asm/segment.h)
         let (arch, args) = if r.cs == 0x23 {
-            (0x4000_0003, [r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp].map(|arg| arg & 0xffff_ffff))
+            (
+                0x4000_0003,
+                [r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp].map(|arg| arg & 0xffff_ffff),
+            )
         } else {
             (0xc000_003e, [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9])
         };
-        Ok(At::Entry { arch, nr: r.orig_rax, args })
+        Ok(At::Entry {
+            arch,
+            nr: r.orig_rax,
+            args,
+        })
     }
 
     #[cfg(not(target_arch = "x86_64"))]
@@ -132,7 +169,11 @@ impl Stopped {
 
     /// Goes on; `to_exit` stops again at the next end of a call (or entry, behind such an end).
     pub(crate) fn resume(self, to_exit: bool, signal: i32) {
-        let what = if to_exit { libc::PTRACE_SYSCALL } else { libc::PTRACE_CONT };
+        let what = if to_exit {
+            libc::PTRACE_SYSCALL
+        } else {
+            libc::PTRACE_CONT
+        };
         // a thread that is gone needs no resuming
         let _ = request(what, self.tid, 0, signal.unsigned_abs() as usize);
     }
@@ -144,6 +185,11 @@ impl Stopped {
 
     /// Lets it go for good, with the signal that was about to be delivered.
     pub(crate) fn detach(self, signal: i32) {
-        let _ = request(libc::PTRACE_DETACH, self.tid, 0, signal.unsigned_abs() as usize);
+        let _ = request(
+            libc::PTRACE_DETACH,
+            self.tid,
+            0,
+            signal.unsigned_abs() as usize,
+        );
     }
 }

@@ -62,7 +62,10 @@ impl Waiter {
             tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
             tv_nsec: i64::from(time.subsec_nanos()),
         };
-        let setting = libc::itimerspec { it_value: spec(first), it_interval: spec(again) };
+        let setting = libc::itimerspec {
+            it_value: spec(first),
+            it_interval: spec(again),
+        };
         // SAFETY: the timer is ours, and the setting outlives the call.
         unsafe { libc::timer_settime(self.timer, 0, &raw const setting, null_mut()) };
     }
@@ -97,7 +100,13 @@ pub(crate) struct NoTracees;
 fn wait(flags: c_int) -> Result<Option<(pid_t, c_int)>, NoTracees> {
     let mut status = 0;
     // SAFETY: the kernel writes one int.
-    let tid = unsafe { libc::waitpid(-1, &raw mut status, flags | libc::__WALL | libc::__WNOTHREAD) };
+    let tid = unsafe {
+        libc::waitpid(
+            -1,
+            &raw mut status,
+            flags | libc::__WALL | libc::__WNOTHREAD,
+        )
+    };
     match tid {
         0 => Ok(None),
         -1 if io::Error::last_os_error().raw_os_error() == Some(libc::ECHILD) => Err(NoTracees),

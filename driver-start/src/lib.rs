@@ -48,20 +48,31 @@ pub enum StartError {
 }
 
 fn system(step: &'static str) -> impl FnOnce(nix::Error) -> StartError {
-    move |error| StartError::System { step, error: error.into() }
+    move |error| StartError::System {
+        step,
+        error: error.into(),
+    }
 }
 
 fn c_string(text: &OsStr) -> Result<CString, StartError> {
-    CString::new(text.to_owned().into_vec()).map_err(|_| StartError::Nul(text.to_string_lossy().into_owned()))
+    CString::new(text.to_owned().into_vec())
+        .map_err(|_| StartError::Nul(text.to_string_lossy().into_owned()))
 }
 
 impl Held {
     /// Forks a child that waits for [`Held::release`], then calls `prepare` and executes the program.
     /// `prepare` runs between fork and exec: it may call nothing but async-signal-safe functions, and
     /// must not allocate. An errno from it is told as if exec had failed with it.
-    pub fn new(command: &Command, prepare: impl FnOnce() -> Result<(), i32>) -> Result<Self, StartError> {
+    pub fn new(
+        command: &Command,
+        prepare: impl FnOnce() -> Result<(), i32>,
+    ) -> Result<Self, StartError> {
         let program = c_string(&command.program)?;
-        let args = command.args.iter().map(|arg| c_string(arg)).collect::<Result<Vec<_>, _>>()?;
+        let args = command
+            .args
+            .iter()
+            .map(|arg| c_string(arg))
+            .collect::<Result<Vec<_>, _>>()?;
         let cloexec = nix::fcntl::OFlag::O_CLOEXEC;
         let (gate_out, gate_in) = pipe2(cloexec).map_err(system("make a pipe"))?;
         let (outcome_out, outcome_in) = pipe2(cloexec).map_err(system("make a pipe"))?;
@@ -100,14 +111,21 @@ impl Held {
 
     /// Lets the child execute its program.
     pub fn open_gate(&mut self) -> Result<(), StartError> {
-        let Some(mut gate) = self.gate.take() else { return Ok(()) };
-        gate.write_all(b"!").map_err(|error| StartError::System { step: "release the command", error })
+        let Some(mut gate) = self.gate.take() else {
+            return Ok(());
+        };
+        gate.write_all(b"!").map_err(|error| StartError::System {
+            step: "release the command",
+            error,
+        })
     }
 
     /// Whether the program was executed. Waits until that is known.
     pub fn outcome(&mut self) -> Result<(), StartError> {
         let mut errno = [0; 4];
-        let Some(mut outcome) = self.outcome.take() else { return Ok(()) };
+        let Some(mut outcome) = self.outcome.take() else {
+            return Ok(());
+        };
         match outcome.read_exact(&mut errno) {
             // the pipe was closed by a successful exec
             Err(_) => Ok(()),
@@ -123,7 +141,13 @@ impl Held {
         if self.status.is_none() && !self.held() {
             let mut status = 0;
             // SAFETY: `status` outlives the call; waitpid(2) writes nothing else.
-            let got = unsafe { libc::waitpid(self.pid.as_raw(), &raw mut status, WaitPidFlag::WNOHANG.bits()) };
+            let got = unsafe {
+                libc::waitpid(
+                    self.pid.as_raw(),
+                    &raw mut status,
+                    WaitPidFlag::WNOHANG.bits(),
+                )
+            };
             if got == self.pid.as_raw() {
                 self.status = Some(status);
             }
@@ -176,11 +200,16 @@ fn child(
 pub fn threads(pids: &[u32]) -> Result<BTreeSet<u32>, String> {
     let mut threads = BTreeSet::new();
     for pid in pids {
-        let entries = fs::read_dir(format!("/proc/{pid}/task")).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => format!("there is no process {pid}"),
-            _ => format!("cannot list the threads of process {pid}: {error}"),
-        })?;
-        threads.extend(entries.flatten().filter_map(|e| str_of(&e.file_name()).and_then(|n| n.parse::<u32>().ok())));
+        let entries =
+            fs::read_dir(format!("/proc/{pid}/task")).map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => format!("there is no process {pid}"),
+                _ => format!("cannot list the threads of process {pid}: {error}"),
+            })?;
+        threads.extend(
+            entries
+                .flatten()
+                .filter_map(|e| str_of(&e.file_name()).and_then(|n| n.parse::<u32>().ok())),
+        );
     }
     Ok(threads)
 }
@@ -191,7 +220,10 @@ fn str_of(name: &OsStr) -> Option<String> {
 
 /// Calls `follow` with every thread of these processes, until a look at /proc shows none that is new.
 /// To be called when births are already followed, so that none is missed.
-pub fn follow_threads(pids: &[u32], mut follow: impl FnMut(u32) -> Result<(), String>) -> Result<(), String> {
+pub fn follow_threads(
+    pids: &[u32],
+    mut follow: impl FnMut(u32) -> Result<(), String>,
+) -> Result<(), String> {
     let mut known = BTreeSet::new();
     loop {
         let now = threads(pids)?;
@@ -205,4 +237,3 @@ pub fn follow_threads(pids: &[u32], mut follow: impl FnMut(u32) -> Result<(), St
         }
     }
 }
-

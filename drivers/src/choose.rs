@@ -25,7 +25,11 @@ impl Chosen {
         if self.passed_over.is_empty() {
             return format!("driver {name}");
         }
-        let reasons: Vec<String> = self.passed_over.iter().map(|(name, why)| format!("{name}: {}", first_line(why))).collect();
+        let reasons: Vec<String> = self
+            .passed_over
+            .iter()
+            .map(|(name, why)| format!("{name}: {}", first_line(why)))
+            .collect();
         format!("driver {name}, because {}", reasons.join("; "))
     }
 }
@@ -54,12 +58,18 @@ impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unknown { asked, known } => {
-                write!(f, "there is no driver {asked:?}; there are {AUTO}, {}", known.join(", "))
+                write!(
+                    f,
+                    "there is no driver {asked:?}; there are {AUTO}, {}",
+                    known.join(", ")
+                )
             }
             Self::Open(error) => write!(f, "{error}"),
             Self::None(reasons) => {
                 write!(f, "no driver can serve this request here:")?;
-                reasons.iter().try_for_each(|(name, why)| write!(f, "\n  {name}: {why}"))
+                reasons
+                    .iter()
+                    .try_for_each(|(name, why)| write!(f, "\n  {name}: {why}"))
             }
         }
     }
@@ -70,10 +80,13 @@ impl std::error::Error for Refused {}
 /// The driver of this name.
 pub fn by_name(name: &str) -> Result<&'static dyn Driver, Refused> {
     let all = registered();
-    all.iter().copied().find(|driver| driver.name() == name).ok_or_else(|| Refused::Unknown {
-        asked: name.to_owned(),
-        known: all.iter().map(|driver| driver.name()).collect(),
-    })
+    all.iter()
+        .copied()
+        .find(|driver| driver.name() == name)
+        .ok_or_else(|| Refused::Unknown {
+            asked: name.to_owned(),
+            known: all.iter().map(|driver| driver.name()).collect(),
+        })
 }
 
 /// Opens the named driver or, for [`AUTO`], the first in the order of preference that can serve.
@@ -81,11 +94,19 @@ pub fn open(name: &str, host: &Host, request: &Request) -> Result<Chosen, Refuse
     if name != AUTO {
         let driver = by_name(name)?;
         if let Some(why) = cannot_serve(driver, &request.target) {
-            let error = OpenError::Unsupported { driver: driver.name(), what: target_name(&request.target).to_owned(), why };
+            let error = OpenError::Unsupported {
+                driver: driver.name(),
+                what: target_name(&request.target).to_owned(),
+                why,
+            };
             return Err(Refused::Open(error));
         }
         let opened = driver.open(host, request).map_err(Refused::Open)?;
-        return Ok(Chosen { driver, opened, passed_over: Vec::new() });
+        return Ok(Chosen {
+            driver,
+            opened,
+            passed_over: Vec::new(),
+        });
     }
     let mut passed_over = Vec::new();
     for driver in registered() {
@@ -94,7 +115,13 @@ pub fn open(name: &str, host: &Host, request: &Request) -> Result<Chosen, Refuse
             continue;
         }
         match driver.open(host, request) {
-            Ok(opened) => return Ok(Chosen { driver, opened, passed_over }),
+            Ok(opened) => {
+                return Ok(Chosen {
+                    driver,
+                    opened,
+                    passed_over,
+                });
+            }
             // no other driver would do better
             Err(error @ OpenError::Target(_)) => return Err(Refused::Open(error)),
             Err(error) => passed_over.push((driver.name(), reason(&error))),
@@ -115,8 +142,12 @@ fn reason(error: &OpenError) -> String {
 }
 
 fn cannot_serve(driver: &dyn Driver, target: &Target) -> Option<String> {
-    (!driver.serves().target(target))
-        .then(|| format!("it cannot capture {}; give it a command (-- COMMAND) or a process (-p PID)", target_name(target)))
+    (!driver.serves().target(target)).then(|| {
+        format!(
+            "it cannot capture {}; give it a command (-- COMMAND) or a process (-p PID)",
+            target_name(target)
+        )
+    })
 }
 
 fn target_name(target: &Target) -> &'static str {

@@ -9,10 +9,19 @@ use driver_api::host::Host;
 pub fn detect() -> Host {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let status = |key: &str| {
-        status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim).unwrap_or_default()
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))
+            .map(str::trim)
+            .unwrap_or_default()
     };
     let (release, machine) = nix::sys::utsname::uname()
-        .map(|name| (name.release().to_string_lossy().into_owned(), name.machine().to_string_lossy().into_owned()))
+        .map(|name| {
+            (
+                name.release().to_string_lossy().into_owned(),
+                name.machine().to_string_lossy().into_owned(),
+            )
+        })
         .unwrap_or_default();
     Host {
         release,

@@ -38,7 +38,8 @@ impl Config {
     ///
     /// It cannot be read, or says something that is not understood: a message naming file and place.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let text =
+            fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
@@ -59,8 +60,12 @@ mod tests {
 
     #[test]
     fn a_file_is_read() {
-        let config = read("rules_files: [a.yaml, b.yaml]\njson_output: true\nrule_matching: all\n").unwrap();
-        assert_eq!(config.rules_files, [PathBuf::from("a.yaml"), PathBuf::from("b.yaml")]);
+        let config =
+            read("rules_files: [a.yaml, b.yaml]\njson_output: true\nrule_matching: all\n").unwrap();
+        assert_eq!(
+            config.rules_files,
+            [PathBuf::from("a.yaml"), PathBuf::from("b.yaml")]
+        );
         assert!(config.json_output);
         assert_eq!(config.rule_matching, Some(Matching::All));
     }
@@ -73,6 +78,9 @@ mod tests {
     #[test]
     fn an_unknown_key_is_an_error_that_names_file_and_key() {
         let error = read("json_outptu: true\n").unwrap_err();
-        assert!(error.contains("lanner.yaml") && error.contains("json_outptu"), "{error}");
+        assert!(
+            error.contains("lanner.yaml") && error.contains("json_outptu"),
+            "{error}"
+        );
     }
 }

@@ -77,7 +77,10 @@ impl Outputs {
     ///
     /// The kernel refused a thread.
     pub fn start(outputs: Vec<OutputHost>) -> std::io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_time()
+            .build()?;
         let workers = outputs
             .into_iter()
             .map(|output| {
@@ -86,10 +89,19 @@ impl Outputs {
                 let counters = Arc::new(Counters::default());
                 let counting = Arc::clone(&counters);
                 let task = runtime.spawn_blocking(move || work(output, alerts, &counting));
-                Worker { name, queue, counters, task }
+                Worker {
+                    name,
+                    queue,
+                    counters,
+                    task,
+                }
             })
             .collect();
-        Ok(Self { runtime, workers, offered: 0 })
+        Ok(Self {
+            runtime,
+            workers,
+            offered: 0,
+        })
     }
 
     /// Queues an alert for every output. Never waits: a full queue is counted.
@@ -118,14 +130,19 @@ impl Outputs {
             .into_iter()
             .map(|worker| {
                 drop(worker.queue);
-                let waited = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, worker.task).await });
+                let waited = self
+                    .runtime
+                    .block_on(async { tokio::time::timeout(PATIENCE, worker.task).await });
                 if waited.is_err() {
                     tracing::warn!("output {} did not finish within {PATIENCE:?}", worker.name);
                 }
                 let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
                 let counters = &worker.counters;
-                let (delivered, overflowed, refused) =
-                    (count(&counters.delivered), count(&counters.overflowed), count(&counters.refused));
+                let (delivered, overflowed, refused) = (
+                    count(&counters.delivered),
+                    count(&counters.overflowed),
+                    count(&counters.refused),
+                );
                 Account {
                     output: worker.name,
                     delivered,
@@ -144,7 +161,9 @@ fn work(mut output: OutputHost, mut alerts: mpsc::Receiver<Arc<Alert>>, counters
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         batch.clear();
-        let Some(first) = alerts.blocking_recv() else { break };
+        let Some(first) = alerts.blocking_recv() else {
+            break;
+        };
         batch.push(first);
         while batch.len() < BATCH {
             let Ok(next) = alerts.try_recv() else { break };
@@ -161,7 +180,11 @@ fn deliver(output: &mut OutputHost, batch: &[Arc<Alert>], counters: &Counters) {
     let mut rest = batch;
     let mut pause = PAUSE;
     while !rest.is_empty() {
-        let count = |delivered: usize| counters.delivered.fetch_add(delivered as u64, Ordering::Relaxed);
+        let count = |delivered: usize| {
+            counters
+                .delivered
+                .fetch_add(delivered as u64, Ordering::Relaxed)
+        };
         match output.emit(rest) {
             Delivery::Delivered => {
                 count(rest.len());
@@ -171,16 +194,26 @@ fn deliver(output: &mut OutputHost, batch: &[Arc<Alert>], counters: &Counters) {
                 let delivered = delivered.min(rest.len());
                 count(delivered);
                 rest = &rest[delivered..];
-                tracing::debug!("output {} asks to be tried again: {reason}", output.plugin().name());
+                tracing::debug!(
+                    "output {} asks to be tried again: {reason}",
+                    output.plugin().name()
+                );
                 std::thread::sleep(pause);
-                pause = if delivered > 0 { PAUSE } else { (pause * 2).min(PAUSE_MAX) };
+                pause = if delivered > 0 {
+                    PAUSE
+                } else {
+                    (pause * 2).min(PAUSE_MAX)
+                };
             }
             Delivery::GiveUp { delivered, reason } => {
                 let delivered = delivered.min(rest.len());
                 count(delivered);
                 let lost = rest.len() - delivered;
                 counters.refused.fetch_add(lost as u64, Ordering::Relaxed);
-                tracing::warn!("output {} gave up on {lost} alerts: {reason}", output.plugin().name());
+                tracing::warn!(
+                    "output {} gave up on {lost} alerts: {reason}",
+                    output.plugin().name()
+                );
                 return;
             }
         }

@@ -9,8 +9,6 @@ use std::time::Duration;
 
 /// Bytes that `write-long` writes.
 pub(crate) const LONG: usize = 200;
-/// Calls that `storm` makes.
-pub(crate) const STORM: u64 = 400_000;
 
 fn open_raw(path: &str, flags: i32) -> i64 {
     let path = CString::new(path).expect("no NUL");
@@ -35,7 +33,7 @@ pub(crate) fn play(scene: &str, args: &[String]) -> ExitCode {
         "exec-thread" => {
             thread::spawn(exec_self).join().expect("the thread execs");
         }
-        "storm" => storm(),
+        "storm" => storm(arg(0).parse().unwrap_or(0)),
         "ticks" => ticks(arg(0)),
         "surroundings" => surroundings(arg(0)),
         "resolved" => resolved(arg(0)),
@@ -54,7 +52,9 @@ fn threads() {
             })
         })
         .collect();
-    threads.into_iter().for_each(|t| t.join().expect("the thread ends"));
+    threads
+        .into_iter()
+        .for_each(|t| t.join().expect("the thread ends"));
 }
 
 fn forks() {
@@ -95,17 +95,32 @@ fn write_long() {
 fn exec_self() {
     let args = ["actor", "--actor", "exit", "7"].map(|a| CString::new(a).expect("no NUL"));
     let env = ["LANNER_SCENE=exec"].map(|a| CString::new(a).expect("no NUL"));
-    let pointers = |list: &[CString]| list.iter().map(|a| a.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>();
+    let pointers = |list: &[CString]| {
+        list.iter()
+            .map(|a| a.as_ptr())
+            .chain([std::ptr::null()])
+            .collect::<Vec<_>>()
+    };
     let (args_ptr, env_ptr) = (pointers(&args), pointers(&env));
     // SAFETY: the arrays end with NULL and outlive the calls; the first fails, the second replaces us.
     unsafe {
-        libc::syscall(libc::SYS_execve, c"/nonexistent/program".as_ptr(), args_ptr.as_ptr(), env_ptr.as_ptr());
-        libc::syscall(libc::SYS_execve, c"/proc/self/exe".as_ptr(), args_ptr.as_ptr(), env_ptr.as_ptr());
+        libc::syscall(
+            libc::SYS_execve,
+            c"/nonexistent/program".as_ptr(),
+            args_ptr.as_ptr(),
+            env_ptr.as_ptr(),
+        );
+        libc::syscall(
+            libc::SYS_execve,
+            c"/proc/self/exe".as_ptr(),
+            args_ptr.as_ptr(),
+            env_ptr.as_ptr(),
+        );
     }
 }
 
-fn storm() {
-    for _ in 0..STORM {
+fn storm(calls: u64) {
+    for _ in 0..calls {
         // SAFETY: getpid(2) has no effect.
         unsafe { libc::syscall(libc::SYS_getpid) };
     }
@@ -137,10 +152,18 @@ fn surroundings(to: &str) {
         .collect();
     fds.sort();
     let status = fs::read_to_string("/proc/self/status").expect("/proc is mounted");
-    let signals: Vec<&str> =
-        status.lines().filter(|l| l.starts_with("SigBlk") || l.starts_with("SigIgn")).collect();
+    let signals: Vec<&str> = status
+        .lines()
+        .filter(|l| l.starts_with("SigBlk") || l.starts_with("SigIgn"))
+        .collect();
     let mut file = fs::File::create(to).expect("the file can be made");
-    write!(file, "fds {fds:?}\n{}\nenv {:?}", signals.join("\n"), std::env::var("LANNER_TEST")).expect("it can be written");
+    write!(
+        file,
+        "fds {fds:?}\n{}\nenv {:?}",
+        signals.join("\n"),
+        std::env::var("LANNER_TEST")
+    )
+    .expect("it can be written");
 }
 
 /// Opens a file through a symbolic link and `..`, a removed file, a directory and a memfd.

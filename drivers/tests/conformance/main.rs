@@ -5,6 +5,12 @@
 //! driver that cannot run here is reported with its reason; with `LANNER_NO_SKIP` set that is a failure
 //! where root could have run it.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot set its stage has failed"
+)]
+
 mod actor;
 mod begin;
 mod deliver;
@@ -26,7 +32,10 @@ fn cases() -> Vec<Case> {
 }
 
 fn main() -> ExitCode {
-    let args: Vec<String> = env::args().skip(1).filter(|arg| !arg.starts_with("--") || arg == "--actor").collect();
+    let args: Vec<String> = env::args()
+        .skip(1)
+        .filter(|arg| !arg.starts_with("--") || arg == "--actor")
+        .collect();
     if let [flag, scene, rest @ ..] = args.as_slice()
         && flag == "--actor"
     {
@@ -36,7 +45,11 @@ fn main() -> ExitCode {
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for driver in drivers::registered() {
         if let Support::Unusable(gaps) = driver.probe(&host) {
-            let why = gaps.iter().map(|gap| gap.why.as_str()).collect::<Vec<_>>().join(", ");
+            let why = gaps
+                .iter()
+                .map(|gap| gap.why.as_str())
+                .collect::<Vec<_>>()
+                .join(", ");
             println!("{}: skipped, it cannot run here: {why}", driver.name());
             if env::var_os("LANNER_NO_SKIP").is_some() && host.euid == 0 {
                 failed += 1;
@@ -45,27 +58,47 @@ fn main() -> ExitCode {
             }
             continue;
         }
-        for (clauses, name, run) in cases().into_iter().filter(|case| chosen(&args, driver, case.1)) {
-            let stage = Stage { driver, host: &host };
+        for (clauses, name, run) in cases()
+            .into_iter()
+            .filter(|case| chosen(&args, driver, case.1))
+        {
+            let stage = Stage {
+                driver,
+                host: &host,
+            };
             match run(&stage) {
                 Ok(note) => {
                     passed += 1;
-                    println!("{}: clause {clauses:?} {name}: ok{}", driver.name(), note.map(|n| format!(" ({n})")).unwrap_or_default());
+                    println!(
+                        "{}: clause {clauses:?} {name}: ok{}",
+                        driver.name(),
+                        note.map(|n| format!(" ({n})")).unwrap_or_default()
+                    );
                 }
                 Err(fault) => {
                     failed += 1;
-                    println!("{}: clause {clauses:?} {name}: FAILED: {fault}", driver.name());
+                    println!(
+                        "{}: clause {clauses:?} {name}: FAILED: {fault}",
+                        driver.name()
+                    );
                 }
             }
         }
     }
     println!("{passed} passed, {failed} failed, {skipped} skipped");
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn chosen(args: &[String], driver: &dyn Driver, name: &str) -> bool {
-    let (names, words): (Vec<_>, Vec<_>) =
-        args.iter().partition(|arg| drivers::registered().iter().any(|d| d.name() == arg.as_str()));
+    let (names, words): (Vec<_>, Vec<_>) = args.iter().partition(|arg| {
+        drivers::registered()
+            .iter()
+            .any(|d| d.name() == arg.as_str())
+    });
     (names.is_empty() || names.iter().any(|n| *n == driver.name()))
         && (words.is_empty() || words.iter().any(|word| name.contains(word.as_str())))
 }

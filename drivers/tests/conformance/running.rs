@@ -16,11 +16,27 @@ pub(crate) const CASES: &[Case] = &[
     (&[15], "poll keeps to its timeout", poll_timeout),
     (&[16], "a sink can stop and go on", stop_and_go_on),
     (&[17], "a selection can be replaced", reselect),
-    (&[18], "the end is told with the status, again and again", end_is_told),
-    (&[5, 11, 19], "a running process is followed, and left unharmed", attach_and_leave),
-    (&[18], "with processes, the end comes when they are gone", attached_end),
+    (
+        &[18],
+        "the end is told with the status, again and again",
+        end_is_told,
+    ),
+    (
+        &[5, 11, 19],
+        "a running process is followed, and left unharmed",
+        attach_and_leave,
+    ),
+    (
+        &[18],
+        "with processes, the end comes when they are gone",
+        attached_end,
+    ),
     (&[19], "a command that was not run ends", unrun_command_ends),
-    (&[20], "a command sees what it would see alone", surroundings),
+    (
+        &[20],
+        "a command sees what it would see alone",
+        surroundings,
+    ),
 ];
 
 fn start(scene: &str, args: &[&str]) -> Result<Child, String> {
@@ -36,16 +52,28 @@ fn start(scene: &str, args: &[&str]) -> Result<Child, String> {
 }
 
 fn poll_timeout(stage: &Stage) -> Outcome {
-    let mut sleeper = StdCommand::new("sleep").arg("30").spawn().map_err(|e| e.to_string())?;
+    let mut sleeper = StdCommand::new("sleep")
+        .arg("30")
+        .spawn()
+        .map_err(|e| e.to_string())?;
+    // its own start makes calls, too
+    thread::sleep(Duration::from_millis(300));
     let result = (|| {
-        let mut capture = stage.must_open(&request(Target::Pids(vec![sleeper.id()]), &["openat"]))?;
+        let mut capture =
+            stage.must_open(&request(Target::Pids(vec![sleeper.id()]), &["openat"]))?;
         let mut events = Vec::new();
         let begin = Instant::now();
         for _ in 0..5 {
-            same("poll", &poll(capture.as_mut(), &mut events, Duration::from_millis(50))?, &Polled::Events(0))?;
+            same(
+                "poll",
+                &poll(capture.as_mut(), &mut events, Duration::from_millis(50))?,
+                &Polled::Events(0),
+            )?;
         }
         let took = begin.elapsed();
-        check(took < Duration::from_secs(3), || format!("five polls of 50 ms took {took:?}"))
+        check(took < Duration::from_secs(3), || {
+            format!("five polls of 50 ms took {took:?}")
+        })
     })();
     let _ = sleeper.kill();
     let _ = sleeper.wait();
@@ -53,7 +81,8 @@ fn poll_timeout(stage: &Stage) -> Outcome {
 }
 
 fn stop_and_go_on(stage: &Stage) -> Outcome {
-    let mut capture = stage.must_open(&request(Target::Command(actor("opens", &[])), &["openat"]))?;
+    let mut capture =
+        stage.must_open(&request(Target::Command(actor("opens", &[])), &["openat"]))?;
     let mut paths = Vec::new();
     let begin = Instant::now();
     loop {
@@ -61,19 +90,32 @@ fn stop_and_go_on(stage: &Stage) -> Outcome {
         let polled = capture
             .poll(Duration::from_millis(50), &mut |event| {
                 taken += 1;
-                if let Some(path) = event.argument(1).filter(|a| a.bytes.starts_with(b"/nonexistent/")) {
+                if let Some(path) = event
+                    .argument(1)
+                    .filter(|a| a.bytes.starts_with(b"/nonexistent/"))
+                {
                     paths.push(String::from_utf8_lossy(path.bytes).into_owned());
                 }
                 Flow::Stop
             })
             .map_err(|error| error.to_string())?;
-        check(taken <= 1, || format!("{taken} events after the sink had said stop"))?;
+        check(taken <= 1, || {
+            format!("{taken} events after the sink had said stop")
+        })?;
         if matches!(polled, Polled::Ended(_)) {
             break;
         }
-        check(begin.elapsed() < Duration::from_secs(30), || "no end".to_owned())?;
+        check(begin.elapsed() < Duration::from_secs(30), || {
+            "no end".to_owned()
+        })?;
     }
-    same("calls", &paths, &(0..100).map(|at| format!("/nonexistent/{at}")).collect::<Vec<_>>())?;
+    same(
+        "calls",
+        &paths,
+        &(0..100)
+            .map(|at| format!("/nonexistent/{at}"))
+            .collect::<Vec<_>>(),
+    )?;
     Ok(None)
 }
 
@@ -83,15 +125,25 @@ fn reselect(stage: &Stage) -> Outcome {
     let command = actor("ticks", &[end.to_str().unwrap_or_default()]);
     let mut capture = stage.must_open(&request(Target::Command(command), &["getpid"]))?;
     let mut events = Vec::new();
-    until(capture.as_mut(), &mut events, |events| events.iter().filter(|e| e.name() == "getpid").count() >= 5)?;
-    check(!events.iter().any(|e| e.name() == "openat"), || "openat before it was selected".to_owned())?;
-    capture.select(&calls(&["openat"])).map_err(|error| error.to_string())?;
+    until(capture.as_mut(), &mut events, |events| {
+        events.iter().filter(|e| e.name() == "getpid").count() >= 5
+    })?;
+    check(!events.iter().any(|e| e.name() == "openat"), || {
+        "openat before it was selected".to_owned()
+    })?;
+    capture
+        .select(&calls(&["openat"]))
+        .map_err(|error| error.to_string())?;
     // what was on its way when the selection changed
     poll(capture.as_mut(), &mut Vec::new(), Duration::from_millis(20))?;
     poll(capture.as_mut(), &mut Vec::new(), Duration::from_millis(20))?;
     let mut events = Vec::new();
-    until(capture.as_mut(), &mut events, |events| events.iter().filter(|e| e.name() == "openat").count() >= 5)?;
-    check(!events.iter().any(|e| e.name() == "getpid"), || "getpid after it was deselected".to_owned())?;
+    until(capture.as_mut(), &mut events, |events| {
+        events.iter().filter(|e| e.name() == "openat").count() >= 5
+    })?;
+    check(!events.iter().any(|e| e.name() == "getpid"), || {
+        "getpid after it was deselected".to_owned()
+    })?;
     fs::write(&end, b"").map_err(|e| e.to_string())?;
     let (_, status) = to_the_end(capture.as_mut())?;
     same("status", &status, &Some(0))?;
@@ -99,7 +151,10 @@ fn reselect(stage: &Stage) -> Outcome {
 }
 
 fn end_is_told(stage: &Stage) -> Outcome {
-    let mut capture = stage.must_open(&request(Target::Command(actor("exit", &["7"])), &["openat"]))?;
+    let mut capture = stage.must_open(&request(
+        Target::Command(actor("exit", &["7"])),
+        &["openat"],
+    ))?;
     let (_, status) = to_the_end(capture.as_mut())?;
     same("status", &status, &Some(7 << 8))?;
     for _ in 0..3 {
@@ -118,16 +173,27 @@ fn attach_and_leave(stage: &Stage) -> Outcome {
         let mut capture = stage.must_open(&request(Target::Pids(vec![child.id()]), &["openat"]))?;
         let mut events = Vec::new();
         until(capture.as_mut(), &mut events, |events| {
-            events.iter().filter(|e| e.text(1).as_deref() == Some("/nonexistent/tick")).count() >= 5
+            events
+                .iter()
+                .filter(|e| e.text(1).as_deref() == Some("/nonexistent/tick"))
+                .count()
+                >= 5
         })?;
-        check(events.iter().all(|e| e.header().tgid == child.id()), || "an event of another process".to_owned())?;
+        check(events.iter().all(|e| e.header().tgid == child.id()), || {
+            "an event of another process".to_owned()
+        })?;
         drop(capture);
-        check(child.try_wait().map_err(|e| e.to_string())?.is_none(), || "it ended with the capture".to_owned())
+        check(
+            child.try_wait().map_err(|e| e.to_string())?.is_none(),
+            || "it ended with the capture".to_owned(),
+        )
     })();
     fs::write(&end, b"").map_err(|e| e.to_string())?;
     let _ = child.wait();
     result?;
-    check(folder.path().join("end.done").exists(), || "the process was harmed".to_owned())?;
+    check(folder.path().join("end.done").exists(), || {
+        "the process was harmed".to_owned()
+    })?;
     Ok(None)
 }
 
@@ -147,19 +213,26 @@ fn attached_end(stage: &Stage) -> Outcome {
     // a tracer that is the parent, too, has waited for it already
     let _ = child.wait();
     result?;
-    check(folder.path().join("end.done").exists(), || "the process was harmed".to_owned())?;
+    check(folder.path().join("end.done").exists(), || {
+        "the process was harmed".to_owned()
+    })?;
     Ok(None)
 }
 
 fn unrun_command_ends(stage: &Stage) -> Outcome {
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
     let mark = folder.path().join("mark");
-    let capture =
-        stage.must_open(&request(Target::Command(actor("mark", &[mark.to_str().unwrap_or_default()])), &["openat"]))?;
+    let capture = stage.must_open(&request(
+        Target::Command(actor("mark", &[mark.to_str().unwrap_or_default()])),
+        &["openat"],
+    ))?;
     drop(capture);
     thread::sleep(Duration::from_millis(100));
-    check(!mark.exists(), || "the command was run by dropping the capture".to_owned())?;
-    let children = fs::read_to_string(format!("/proc/self/task/{0}/children", std::process::id())).unwrap_or_default();
+    check(!mark.exists(), || {
+        "the command was run by dropping the capture".to_owned()
+    })?;
+    let children = fs::read_to_string(format!("/proc/self/task/{0}/children", std::process::id()))
+        .unwrap_or_default();
     same("children that are left", &children.trim(), &"")?;
     Ok(None)
 }
@@ -171,7 +244,11 @@ fn surroundings(stage: &Stage) -> Outcome {
     unsafe { std::env::set_var("LANNER_TEST", "kept") };
     let mut child = start("surroundings", &[alone.to_str().unwrap_or_default()])?;
     child.wait().map_err(|e| e.to_string())?;
-    let (_, status) = stage.watch("surroundings", &[watched.to_str().unwrap_or_default()], &["openat"])?;
+    let (_, status) = stage.watch(
+        "surroundings",
+        &[watched.to_str().unwrap_or_default()],
+        &["openat"],
+    )?;
     same("status", &status, &Some(0))?;
     let read = |path| fs::read_to_string(path).map_err(|e| e.to_string());
     same("what it sees", &read(watched)?, &read(alone)?)?;

@@ -42,25 +42,34 @@ impl Kept {
     pub(crate) fn name(&self) -> &'static str {
         let event = self.event();
         match event.kind() {
-            Kind::Syscall | Kind::Exec => table::by_number(event.abi(), event.header().nr).map_or("?", |call| call.name),
+            Kind::Syscall | Kind::Exec => {
+                table::by_number(event.abi(), event.header().nr).map_or("?", |call| call.name)
+            }
             _ => "",
         }
     }
 
     /// The argument's memory as text.
     pub(crate) fn text(&self, at: usize) -> Option<String> {
-        self.event().argument(at).map(|a| String::from_utf8_lossy(&a.text()).into_owned())
+        self.event()
+            .argument(at)
+            .map(|a| String::from_utf8_lossy(&a.text()).into_owned())
     }
 }
 
 /// The set of these calls.
 pub(crate) fn calls(names: &[&str]) -> SyscallSet {
-    names.iter().map(|name| table::by_name(name).expect("a call of the table")).collect()
+    names
+        .iter()
+        .map(|name| table::by_name(name).expect("a call of the table"))
+        .collect()
 }
 
 /// This binary in the role of an actor.
 pub(crate) fn actor(scene: &str, args: &[&str]) -> Command {
-    let program = std::env::current_exe().expect("the path of this test").into_os_string();
+    let program = std::env::current_exe()
+        .expect("the path of this test")
+        .into_os_string();
     let args = [OsString::from("actor"), "--actor".into(), scene.into()]
         .into_iter()
         .chain(args.iter().map(OsString::from))
@@ -70,7 +79,13 @@ pub(crate) fn actor(scene: &str, args: &[&str]) -> Command {
 
 /// A request with the default limits.
 pub(crate) fn request(target: Target, names: &[&str]) -> Request {
-    Request { target, selection: calls(names), limits: Limits::default(), shards: 1, buffer: 4 << 20 }
+    Request {
+        target,
+        selection: calls(names),
+        limits: Limits::default(),
+        shards: 1,
+        buffer: 4 << 20,
+    }
 }
 
 impl Stage<'_> {
@@ -80,19 +95,33 @@ impl Stage<'_> {
 
     /// Opens, or fails the case.
     pub(crate) fn must_open(&self, request: &Request) -> Result<Box<dyn Capture>, String> {
-        let mut opened = self.open(request).map_err(|error| format!("open: {error}"))?;
-        opened.captures.pop().ok_or_else(|| "open gave no capture".to_owned())
+        let mut opened = self
+            .open(request)
+            .map_err(|error| format!("open: {error}"))?;
+        opened
+            .captures
+            .pop()
+            .ok_or_else(|| "open gave no capture".to_owned())
     }
 
     /// Everything that an actor's capture delivers, and how it ended.
-    pub(crate) fn watch(&self, scene: &str, args: &[&str], names: &[&str]) -> Result<(Vec<Kept>, Option<i32>), String> {
+    pub(crate) fn watch(
+        &self,
+        scene: &str,
+        args: &[&str],
+        names: &[&str],
+    ) -> Result<(Vec<Kept>, Option<i32>), String> {
         let mut capture = self.must_open(&request(Target::Command(actor(scene, args)), names))?;
         to_the_end(capture.as_mut())
     }
 }
 
 /// Polls once and keeps what comes.
-pub(crate) fn poll(capture: &mut dyn Capture, into: &mut Vec<Kept>, wait: Duration) -> Result<Polled, String> {
+pub(crate) fn poll(
+    capture: &mut dyn Capture,
+    into: &mut Vec<Kept>,
+    wait: Duration,
+) -> Result<Polled, String> {
     capture
         .poll(wait, &mut |event| {
             into.push(Kept(event.to_vec()));
@@ -123,7 +152,10 @@ pub(crate) fn until(
             return Ok(None);
         }
     }
-    Err(format!("no end after {PATIENCE:?}, with {} events", events.len()))
+    Err(format!(
+        "no end after {PATIENCE:?}, with {} events",
+        events.len()
+    ))
 }
 
 /// Fails the case unless it holds.
@@ -132,6 +164,12 @@ pub(crate) fn check(holds: bool, fault: impl FnOnce() -> String) -> Result<(), S
 }
 
 /// Fails the case unless both are the same.
-pub(crate) fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> Result<(), String> {
-    check(found == expected, || format!("{what}: found {found:?}, expected {expected:?}"))
+pub(crate) fn same<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    found: &T,
+    expected: &T,
+) -> Result<(), String> {
+    check(found == expected, || {
+        format!("{what}: found {found:?}, expected {expected:?}")
+    })
 }

@@ -147,10 +147,16 @@ impl AlertRule {
             name: rule.name.clone(),
             priority: rule.priority,
             source: rule.source.clone(),
-            tags: rule.tags.clone(),
+            tags: sorted(&rule.tags),
             template,
         }
     }
+}
+
+/// Falco keeps tags as a set: in order, and each once.
+fn sorted(tags: &[String]) -> Vec<String> {
+    let set: std::collections::BTreeSet<_> = tags.iter().cloned().collect();
+    set.into_iter().collect()
 }
 
 /// Falco's object; its keys are in alphabetical order.

@@ -33,13 +33,26 @@ pub(crate) fn list(as_json: bool) -> Result<ExitCode, Failure> {
     for driver in all {
         let support = driver.probe(&host);
         let serves = driver.serves();
-        let targets: Vec<&str> =
-            [(serves.host, "the whole host"), (serves.command, "a command"), (serves.pids, "running processes")]
-                .into_iter()
-                .filter_map(|(served, name)| served.then_some(name))
-                .collect();
-        let verdict = if support.usable() { "usable" } else { "not usable" };
-        let _ = write!(text, "\n{}: {verdict}\n  {}\n  captures {}\n", driver.name(), driver.description(), targets.join(", "));
+        let targets: Vec<&str> = [
+            (serves.host, "the whole host"),
+            (serves.command, "a command"),
+            (serves.pids, "running processes"),
+        ]
+        .into_iter()
+        .filter_map(|(served, name)| served.then_some(name))
+        .collect();
+        let verdict = if support.usable() {
+            "usable"
+        } else {
+            "not usable"
+        };
+        let _ = write!(
+            text,
+            "\n{}: {verdict}\n  {}\n  captures {}\n",
+            driver.name(),
+            driver.description(),
+            targets.join(", ")
+        );
         let heading = match support {
             Support::Usable(_) => "gap",
             Support::Unusable(_) => "missing",

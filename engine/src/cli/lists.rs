@@ -23,21 +23,37 @@ pub(crate) fn syscalls(args: &ListArgs) -> Result<ExitCode, Failure> {
         text.push_str("| call | x86_64 | i386 | aarch64 | category | parameters |\n|---|---|---|---|---|---|\n");
     }
     for call in SYSCALLS {
-        let number = |abi| call.number(abi).map_or_else(|| "-".to_owned(), |number| number.to_string());
+        let number = |abi| {
+            call.number(abi)
+                .map_or_else(|| "-".to_owned(), |number| number.to_string())
+        };
         let numbers = [Abi::X86_64, Abi::I386, Abi::Aarch64].map(number);
         let params: Vec<String> = call.params.iter().map(param_text).collect();
         let params = params.join(", ");
         let _ = if args.markdown {
-            writeln!(text, "| {} | {} | {} | {params} |", call.name, numbers.join(" | "), call.category)
+            writeln!(
+                text,
+                "| {} | {} | {} | {params} |",
+                call.name,
+                numbers.join(" | "),
+                call.category
+            )
         } else {
-            writeln!(text, "{:<18} {:>4} {:>4} {:>4}  {:<9} {params}", call.name, numbers[0], numbers[1], numbers[2], call.category)
+            writeln!(
+                text,
+                "{:<18} {:>4} {:>4} {:>4}  {:<9} {params}",
+                call.name, numbers[0], numbers[1], numbers[2], call.category
+            )
         };
     }
     print(text.as_bytes())
 }
 
 fn param_text(param: &Param) -> String {
-    let alias = param.alias.map(|alias| format!(" ({alias})")).unwrap_or_default();
+    let alias = param
+        .alias
+        .map(|alias| format!(" ({alias})"))
+        .unwrap_or_default();
     format!("{}{alias}: {}", param.name, kind_name(&param.kind))
 }
 
@@ -84,16 +100,30 @@ pub(crate) fn fields(args: &ListArgs) -> Result<ExitCode, Failure> {
     for field in FIELDS {
         let name = format!("{}{}", field.name, argument(field));
         let _ = if args.markdown {
-            writeln!(text, "| `{name}` | {} | {} |", field.type_name(), field.description)
+            writeln!(
+                text,
+                "| `{name}` | {} | {} |",
+                field.type_name(),
+                field.description
+            )
         } else {
-            writeln!(text, "{name:<28} {:<9} {}", field.type_name(), field.description)
+            writeln!(
+                text,
+                "{name:<28} {:<9} {}",
+                field.type_name(),
+                field.description
+            )
         };
     }
     print(text.as_bytes())
 }
 
 fn argument(field: &FieldDef) -> &'static str {
-    if field.arg == ArgRule::None { "" } else { "[...]" }
+    if field.arg == ArgRule::None {
+        ""
+    } else {
+        "[...]"
+    }
 }
 
 fn field_json(field: &FieldDef) -> Value {
@@ -146,7 +176,15 @@ pub(crate) fn plugins(args: &PluginArgs) -> Result<ExitCode, Failure> {
         };
     }
     if found.is_empty() {
-        let _ = writeln!(text, "no plugins in {}", directories.iter().map(|d| d.display().to_string()).collect::<Vec<_>>().join(", "));
+        let _ = writeln!(
+            text,
+            "no plugins in {}",
+            directories
+                .iter()
+                .map(|d| d.display().to_string())
+                .collect::<Vec<_>>()
+                .join(", ")
+        );
     }
     print(text.as_bytes())
 }

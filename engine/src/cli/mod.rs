@@ -26,13 +26,21 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// Something the user asked for cannot be done: nothing was started.
+    #[expect(clippy::needless_pass_by_value, reason = "it is what map_err calls")]
     pub(crate) fn usage(message: impl ToString) -> Self {
-        Self { message: message.to_string(), code: USAGE }
+        Self {
+            message: message.to_string(),
+            code: USAGE,
+        }
     }
 
     /// Something went wrong on the way.
+    #[expect(clippy::needless_pass_by_value, reason = "it is what map_err calls")]
     pub(crate) fn broken(message: impl ToString) -> Self {
-        Self { message: message.to_string(), code: 1 }
+        Self {
+            message: message.to_string(),
+            code: 1,
+        }
     }
 }
 
@@ -43,7 +51,7 @@ pub fn main() -> ExitCode {
     log_to_stderr(cli.verbose);
     let result = match cli.verb {
         Verb::Run(args) => run::run(args),
-        Verb::Trace(args) => trace::trace(args),
+        Verb::Trace(args) => trace::trace(&args),
         Verb::Drivers(args) => drivers::list(args.json),
         Verb::Syscalls(args) => lists::syscalls(&args),
         Verb::Fields(args) => lists::fields(&args),
@@ -67,8 +75,13 @@ fn log_to_stderr(verbose: u8) {
         1 => "info",
         _ => "debug",
     };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("LANNER_LOG").unwrap_or_else(|_| level.into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_env("LANNER_LOG").unwrap_or_else(|_| level.into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
 }
 
 /// Writes to standard output. A reader that has gone ends the program as it would end any other.
@@ -76,9 +89,9 @@ pub(crate) fn print(text: &[u8]) -> Result<ExitCode, Failure> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::broken(format!("cannot write to standard output: {error}")))
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::broken(
+            format!("cannot write to standard output: {error}"),
+        )),
         _ => Ok(ExitCode::SUCCESS),
     }
 }

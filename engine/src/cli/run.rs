@@ -33,9 +33,19 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     if let (::drivers::AUTO, Some(driver)) = (source.driver.as_str(), &config.driver) {
         source.driver.clone_from(driver);
     }
-    let directories = plugin_directories(if args.plugin_dirs.is_empty() { config.plugin_dirs } else { args.plugin_dirs });
-    let files = rule_files(if args.rules.is_empty() { &config.rules_files } else { &args.rules })?;
-    let hostname = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let directories = plugin_directories(if args.plugin_dirs.is_empty() {
+        config.plugin_dirs
+    } else {
+        args.plugin_dirs
+    });
+    let files = rule_files(if args.rules.is_empty() {
+        &config.rules_files
+    } else {
+        &args.rules
+    })?;
+    let hostname = nix::unistd::gethostname()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let registry = FieldRegistry::new(&hostname);
     let plugin = plugin_host::find(&directories, "rules-falco").map_err(Failure::usage)?;
     let settings = match config.rule_matching {
@@ -45,7 +55,11 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let rules = RuleHost::open(&plugin, &registry, &files, settings).map_err(Failure::usage)?;
     let templates = templates(&rules, &registry)?;
     let output = plugin_host::find(&directories, "output-console").map_err(Failure::usage)?;
-    let settings = if args.json || config.json_output { r#"{"json":true}"# } else { "" };
+    let settings = if args.json || config.json_output {
+        r#"{"json":true}"#
+    } else {
+        ""
+    };
     let output = OutputHost::open(&output, settings).map_err(Failure::usage)?;
     let selection = selection(&rules);
     session::watch(&source, selection, || {
@@ -73,17 +87,29 @@ pub(super) fn plugin_directories(named: Vec<PathBuf>) -> Vec<PathBuf> {
     let executable = std::env::current_exe().unwrap_or_default();
     let beside = executable.parent().map(Path::to_owned).unwrap_or_default();
     let installed = beside.join("../lib/lanner/plugins");
-    if beside.join("librules_falco.so").exists() { vec![beside] } else { vec![installed] }
+    if beside.join("librules_falco.so").exists() {
+        vec![beside]
+    } else {
+        vec![installed]
+    }
 }
 
 fn rule_files(named: &[PathBuf]) -> Result<Vec<RuleFile>, Failure> {
     if !named.is_empty() {
-        return named.iter().map(|path| RuleFile::read(path).map_err(Failure::usage)).collect();
+        return named
+            .iter()
+            .map(|path| RuleFile::read(path).map_err(Failure::usage))
+            .collect();
     }
     if Path::new(INSTALLED).exists() {
-        return RuleFile::read(Path::new(INSTALLED)).map(|file| vec![file]).map_err(Failure::usage);
+        return RuleFile::read(Path::new(INSTALLED))
+            .map(|file| vec![file])
+            .map_err(Failure::usage);
     }
-    Ok(vec![RuleFile { name: "the default rules".to_owned(), text: BUILT_IN.as_bytes().to_vec() }])
+    Ok(vec![RuleFile {
+        name: "the default rules".to_owned(),
+        text: BUILT_IN.as_bytes().to_vec(),
+    }])
 }
 
 fn templates(rules: &RuleHost, registry: &FieldRegistry) -> Result<Vec<AlertRule>, Failure> {
@@ -91,8 +117,9 @@ fn templates(rules: &RuleHost, registry: &FieldRegistry) -> Result<Vec<AlertRule
         .rules()
         .iter()
         .map(|rule| {
-            let template = Template::compile(&rule.output, registry)
-                .map_err(|error| Failure::usage(format!("rule {:?}, output: {error}", rule.name)))?;
+            let template = Template::compile(&rule.output, registry).map_err(|error| {
+                Failure::usage(format!("rule {:?}, output: {error}", rule.name))
+            })?;
             Ok(AlertRule::new(rule, template))
         })
         .collect()
@@ -102,7 +129,10 @@ fn templates(rules: &RuleHost, registry: &FieldRegistry) -> Result<Vec<AlertRule
 fn selection(rules: &RuleHost) -> SyscallSet {
     let wanted = match rules.event_types() {
         EventTypes::All => SyscallSet::all(),
-        EventTypes::Only(names) => names.iter().filter_map(|name| table::by_name(name)).collect(),
+        EventTypes::Only(names) => names
+            .iter()
+            .filter_map(|name| table::by_name(name))
+            .collect(),
     };
     wanted.union(&inspect::needed())
 }
@@ -129,7 +159,9 @@ impl Consumer for Matcher {
             let view = View::new(&self.fields, &self.inspector, event, &seen, &self.scratch);
             self.rules.on_event(&view, &mut self.matches);
             for at in &self.matches {
-                let rule = usize::try_from(*at).ok().and_then(|at| self.templates.get(at));
+                let rule = usize::try_from(*at)
+                    .ok()
+                    .and_then(|at| self.templates.get(at));
                 if let (Some(rule), Some(outputs)) = (rule, &mut self.outputs) {
                     outputs.push(self.format.alert(rule, &view));
                 }

@@ -39,7 +39,11 @@ extern "C" fn on_signal(signal: i32) {
 /// signal as well, and the command decides.
 fn watch_signals(command: bool) -> Result<(), Failure> {
     use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-    let action = SigAction::new(SigHandler::Handler(on_signal), SaFlags::empty(), SigSet::empty());
+    let action = SigAction::new(
+        SigHandler::Handler(on_signal),
+        SaFlags::empty(),
+        SigSet::empty(),
+    );
     let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
     for (signal, action) in [
         (Signal::SIGTERM, &action),
@@ -57,7 +61,9 @@ fn target(args: &SourceArgs) -> Result<Target, Failure> {
     match (args.command.split_first(), args.pids.as_slice()) {
         (None, []) => Ok(Target::Host),
         (None, pids) => Ok(Target::Pids(pids.to_vec())),
-        (Some(_), [_, ..]) => Err(Failure::usage("either a command or processes (-p) can be watched, not both")),
+        (Some(_), [_, ..]) => Err(Failure::usage(
+            "either a command or processes (-p) can be watched, not both",
+        )),
         (Some((program, _)), []) => Ok(Target::Command(Command {
             program: look_up(program)?.into_os_string(),
             args: args.command.clone(),
@@ -69,9 +75,14 @@ fn target(args: &SourceArgs) -> Result<Target, Failure> {
 fn look_up(program: &OsStr) -> Result<PathBuf, Failure> {
     if program.as_bytes().contains(&b'/') {
         let path = PathBuf::from(program);
-        return if path.exists() { Ok(path) } else { Err(not_found(program)) };
+        return if path.exists() {
+            Ok(path)
+        } else {
+            Err(not_found(program))
+        };
     }
-    let folders = env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/local/bin:/usr/bin:/bin"));
+    let folders =
+        env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/local/bin:/usr/bin:/bin"));
     env::split_paths(&folders)
         .map(|folder| folder.join(program))
         .find(|path| executable(path))
@@ -80,7 +91,8 @@ fn look_up(program: &OsStr) -> Result<PathBuf, Failure> {
 
 fn executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    path.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 fn not_found(program: &OsStr) -> Failure {
@@ -97,7 +109,10 @@ pub(crate) fn watch<C: Consumer>(
     let request = Request {
         target: target(args)?,
         selection,
-        limits: Limits { bytes: args.snaplen, ..Limits::default() },
+        limits: Limits {
+            bytes: args.snaplen,
+            ..Limits::default()
+        },
         shards: 1,
         buffer: args.buffer,
     };
@@ -114,7 +129,9 @@ pub(crate) fn watch<C: Consumer>(
     };
     let deadline = args.duration.map(|duration| Instant::now() + duration);
     let ended = loop {
-        let wait = deadline.map_or(TICK, |end| TICK.min(end.saturating_duration_since(Instant::now())));
+        let wait = deadline.map_or(TICK, |end| {
+            TICK.min(end.saturating_duration_since(Instant::now()))
+        });
         let mut flow = Flow::Continue;
         let polled = capture
             .poll(wait, &mut |event| {
@@ -154,13 +171,22 @@ fn report(stats: &Stats) {
         ));
     }
     if stats.malformed > 0 {
-        say(&format!("{} malformed events were left out", stats.malformed));
+        say(&format!(
+            "{} malformed events were left out",
+            stats.malformed
+        ));
     }
 }
 
 /// The command's status as a shell gives it.
 fn exit_code(status: Option<i32>) -> ExitCode {
-    let Some(status) = status else { return ExitCode::SUCCESS };
-    let code = if libc::WIFSIGNALED(status) { 128 + libc::WTERMSIG(status) } else { libc::WEXITSTATUS(status) };
+    let Some(status) = status else {
+        return ExitCode::SUCCESS;
+    };
+    let code = if libc::WIFSIGNALED(status) {
+        128 + libc::WTERMSIG(status)
+    } else {
+        libc::WEXITSTATUS(status)
+    };
     ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
 }

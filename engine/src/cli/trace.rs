@@ -12,8 +12,8 @@ use super::args::TraceArgs;
 use super::session::{self, Consumer};
 use super::{Failure, print};
 use crate::decode;
-use crate::inspect::{self, Inspector};
 use crate::fields::nearest::nearest;
+use crate::inspect::{self, Inspector};
 
 /// Names of events that are no system calls.
 const START: &str = "procstart";
@@ -21,14 +21,23 @@ const EXIT: &str = "procexit";
 /// Bytes of output that are held back at the most.
 const HELD_BACK: usize = 1 << 16;
 
-pub(crate) fn trace(args: TraceArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn trace(args: &TraceArgs) -> Result<ExitCode, Failure> {
     let wanted = Wanted::new(&args.events)?;
     // the names of threads follow from prctl
-    let selection = table::by_name("prctl").into_iter().collect::<SyscallSet>().union(&wanted.calls);
+    let selection = table::by_name("prctl")
+        .into_iter()
+        .collect::<SyscallSet>()
+        .union(&wanted.calls);
     session::watch(&args.source, selection, || {
         let mut inspector = Inspector::new(&inspect::Options::default());
         inspector.scan_proc();
-        Ok(Printer { wanted, json: args.json, inspector, out: String::with_capacity(2 * HELD_BACK), gone: false })
+        Ok(Printer {
+            wanted,
+            json: args.json,
+            inspector,
+            out: String::with_capacity(2 * HELD_BACK),
+            gone: false,
+        })
     })
 }
 
@@ -42,9 +51,17 @@ struct Wanted {
 impl Wanted {
     fn new(names: &[String]) -> Result<Self, Failure> {
         if names.is_empty() {
-            return Ok(Self { calls: SyscallSet::all(), starts: true, exits: true });
+            return Ok(Self {
+                calls: SyscallSet::all(),
+                starts: true,
+                exits: true,
+            });
         }
-        let mut wanted = Self { calls: SyscallSet::empty(), starts: false, exits: false };
+        let mut wanted = Self {
+            calls: SyscallSet::empty(),
+            starts: false,
+            exits: false,
+        };
         for name in names {
             match name.trim() {
                 START => wanted.starts = true,
@@ -53,8 +70,12 @@ impl Wanted {
                     Some(call) => wanted.calls.insert(call),
                     None => {
                         let known = SYSCALLS.iter().map(|call| call.name).chain([START, EXIT]);
-                        let hint = nearest(name, known).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-                        return Err(Failure::usage(format!("there is no event {name:?}{hint} `lanner syscalls` lists them")));
+                        let hint = nearest(name, known)
+                            .map(|near| format!("; did you mean {near}?"))
+                            .unwrap_or_default();
+                        return Err(Failure::usage(format!(
+                            "there is no event {name:?}{hint} `lanner syscalls` lists them"
+                        )));
                     }
                 },
             }
@@ -90,16 +111,34 @@ impl Consumer for Printer {
             let ppid = process.map(|process| process.ppid);
             if self.json {
                 let epoch_ns = seen.time_ns.cast_signed() - event.header().time_ns.cast_signed();
-                decode::json::event(&mut self.out, event, &decode::json::Context { epoch_ns, ppid, comm: name });
+                decode::json::event(
+                    &mut self.out,
+                    event,
+                    &decode::json::Context {
+                        epoch_ns,
+                        ppid,
+                        comm: name,
+                    },
+                );
             } else {
                 use std::fmt::Write;
                 let header = event.header();
-                let _ = write!(self.out, "{}/{} {}\t", header.tgid, header.tid, name.escape_ascii());
+                let _ = write!(
+                    self.out,
+                    "{}/{} {}\t",
+                    header.tgid,
+                    header.tid,
+                    name.escape_ascii()
+                );
                 decode::text::line(&mut self.out, event);
             }
             self.out.push('\n');
         }
-        if self.out.len() >= HELD_BACK { self.idle() } else { Flow::Continue }
+        if self.out.len() >= HELD_BACK {
+            self.idle()
+        } else {
+            Flow::Continue
+        }
     }
 
     fn idle(&mut self) -> Flow {
@@ -107,6 +146,10 @@ impl Consumer for Printer {
             self.gone |= print(self.out.as_bytes()).is_err() || io::stdout().flush().is_err();
             self.out.clear();
         }
-        if self.gone { Flow::Stop } else { Flow::Continue }
+        if self.gone {
+            Flow::Stop
+        } else {
+            Flow::Continue
+        }
     }
 }

@@ -47,7 +47,7 @@ pub const FIELDS: &[FieldDef] = &[
     F::new(
         "evt.type",
         Text,
-        "Name of the call, as `openat`; or `procfork`, `procexit`, `signaldeliver`, `drop`.",
+        "Name of the call, as `openat`; or `procstart`, `procexit`, `signaldeliver`, `drop`.",
         |v, _| evt::type_name(v),
     ),
     F::new("syscall.type", Text, "Name of the call; nothing for other events.", |v, _| {

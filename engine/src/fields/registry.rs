@@ -138,7 +138,7 @@ fn split_param<'a>(name: &'a str, arg: Option<&'a str>) -> (&'a str, Option<&'a 
 
 /// Events that are no calls, under Falco's names where Falco has them.
 const OTHER_TYPES: &[(Kind, &str)] = &[
-    (Kind::Fork, "procfork"),
+    (Kind::Fork, "procstart"),
     (Kind::Exit, "procexit"),
     (Kind::Signal, "signaldeliver"),
     (Kind::Lost, "drop"),

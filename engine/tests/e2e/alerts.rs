@@ -20,14 +20,21 @@ const RULES: &str = r#"
 "#;
 
 fn rules() -> tempfile::NamedTempFile {
-    let file = tempfile::Builder::new().suffix(".yaml").tempfile().expect("a file");
+    let file = tempfile::Builder::new()
+        .suffix(".yaml")
+        .tempfile()
+        .expect("a file");
     fs::write(file.path(), RULES).expect("it can be written");
     file
 }
 
 /// What `cat` prints of the file is none of our business.
 fn alert_lines(stdout: &[u8], word: &str) -> Vec<String> {
-    String::from_utf8_lossy(stdout).lines().filter(|line| line.contains(word)).map(str::to_owned).collect()
+    String::from_utf8_lossy(stdout)
+        .lines()
+        .filter(|line| line.contains(word))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -35,15 +42,39 @@ fn text_alerts() {
     let rules = rules();
     for driver in usable() {
         let path = rules.path().to_str().expect("a text");
-        let output = run(["run", "--driver", driver, "-r", path, "--", "cat", "/etc/shadow"]);
+        let output = run([
+            "run",
+            "--driver",
+            driver,
+            "-r",
+            path,
+            "--",
+            "cat",
+            "/etc/shadow",
+        ]);
         let lines = alert_lines(&output.stdout, "Warning Secret read");
-        assert_eq!(lines.len(), 1, "{driver}: {}{}", String::from_utf8_lossy(&output.stdout), stderr(&output));
+        assert_eq!(
+            lines.len(),
+            1,
+            "{driver}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            stderr(&output)
+        );
         let line = &lines[0];
         let (clock, rest) = line.split_once(": ").expect("HH:MM:SS.nnnnnnnnn: ...");
         assert_eq!(clock.len(), 18, "{line}");
-        assert!(rest.starts_with("Warning Secret read (file=/etc/shadow proc=cat parent="), "{line}");
-        assert!(rest.contains(" cmd=cat /etc/shadow uid=") && rest.contains(" time="), "{line}");
-        assert_eq!(output.status.code(), Some(if crate::lanner::root() { 0 } else { 1 }));
+        assert!(
+            rest.starts_with("Warning Secret read (file=/etc/shadow proc=cat parent="),
+            "{line}"
+        );
+        assert!(
+            rest.contains(" cmd=cat /etc/shadow uid=") && rest.contains(" time="),
+            "{line}"
+        );
+        assert_eq!(
+            output.status.code(),
+            Some(if crate::lanner::root() { 0 } else { 1 })
+        );
     }
 }
 
@@ -52,25 +83,64 @@ fn json_alerts() {
     let rules = rules();
     for driver in usable() {
         let path = rules.path().to_str().expect("a text");
-        let output = run(["run", "--driver", driver, "--json", "-r", path, "--", "cat", "/etc/shadow"]);
+        let output = run([
+            "run",
+            "--driver",
+            driver,
+            "--json",
+            "-r",
+            path,
+            "--",
+            "cat",
+            "/etc/shadow",
+        ]);
         let lines = alert_lines(&output.stdout, "\"rule\":\"Secret read\"");
-        assert_eq!(lines.len(), 1, "{driver}: {}{}", String::from_utf8_lossy(&output.stdout), stderr(&output));
+        assert_eq!(
+            lines.len(),
+            1,
+            "{driver}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            stderr(&output)
+        );
         let alert: Value = serde_json::from_str(&lines[0]).expect("a JSON object");
         let keys: Vec<&String> = alert.as_object().expect("an object").keys().collect();
-        assert_eq!(keys, ["hostname", "output", "output_fields", "priority", "rule", "source", "tags", "time"]);
+        assert_eq!(
+            keys,
+            [
+                "hostname",
+                "output",
+                "output_fields",
+                "priority",
+                "rule",
+                "source",
+                "tags",
+                "time"
+            ]
+        );
         assert_eq!(alert["priority"], "Warning");
         assert_eq!(alert["source"], "syscall");
-        assert_eq!(alert["tags"], serde_json::json!(["filesystem", "T1003.008"]).as_array().map(|t| {
-            let mut tags = t.clone();
-            tags.sort_by_key(ToString::to_string);
-            Value::Array(tags)
-        }).expect("tags"));
+        assert_eq!(
+            alert["tags"],
+            serde_json::json!(["filesystem", "T1003.008"])
+                .as_array()
+                .map(|t| {
+                    let mut tags = t.clone();
+                    tags.sort_by_key(ToString::to_string);
+                    Value::Array(tags)
+                })
+                .expect("tags")
+        );
         let fields = &alert["output_fields"];
         assert_eq!(fields["fd.name"], "/etc/shadow");
         assert_eq!(fields["proc.name"], "cat");
         assert_eq!(fields["proc.cmdline"], "cat /etc/shadow");
         assert!(fields["user.uid"].is_u64(), "{fields}");
-        assert!(fields["evt.time"].as_u64().is_some_and(|t| t > 1_700_000_000_000_000_000), "{fields}");
+        assert!(
+            fields["evt.time"]
+                .as_u64()
+                .is_some_and(|t| t > 1_700_000_000_000_000_000),
+            "{fields}"
+        );
         let time = alert["time"].as_str().expect("a text");
         assert!(time.len() == 30 && time.ends_with('Z'), "{time}");
     }
@@ -88,7 +158,20 @@ fn the_default_rules_notice_a_read_of_shadow() {
 #[test]
 fn ordinary_work_raises_no_default_alert() {
     for driver in usable() {
-        let output = run(["run", "--driver", driver, "--", "sh", "-c", "ls / | sort >/dev/null; cat /etc/hosts >/dev/null; id -u >/dev/null"]);
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{driver}: {}", stderr(&output));
+        let output = run([
+            "run",
+            "--driver",
+            driver,
+            "--",
+            "sh",
+            "-c",
+            "ls / | sort >/dev/null; cat /etc/hosts >/dev/null; id -u >/dev/null",
+        ]);
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            "",
+            "{driver}: {}",
+            stderr(&output)
+        );
     }
 }

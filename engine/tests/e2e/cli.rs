@@ -10,57 +10,110 @@ fn refused(args: &[&str], words: &[&str]) {
     let output = run(args);
     let message = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
-    assert!(output.stdout.is_empty(), "{args:?} printed to standard output");
+    assert!(
+        output.stdout.is_empty(),
+        "{args:?} printed to standard output"
+    );
     for word in words {
-        assert!(message.contains(word), "{args:?}: {word:?} is not in {message:?}");
+        assert!(
+            message.contains(word),
+            "{args:?}: {word:?} is not in {message:?}"
+        );
     }
 }
 
 #[test]
 fn a_driver_that_does_not_exist_is_refused() {
-    refused(&["run", "--driver", "nosuch", "--", "true"], &["nosuch", "ebpf-core", "ebpf-legacy", "ptrace"]);
+    refused(
+        &["run", "--driver", "nosuch", "--", "true"],
+        &["nosuch", "ebpf-core", "ebpf-legacy", "ptrace"],
+    );
 }
 
 #[test]
 fn a_driver_that_cannot_serve_is_refused() {
-    refused(&["run", "--driver", "ptrace"], &["ptrace", "whole host", "-- COMMAND"]);
+    refused(
+        &["run", "--driver", "ptrace"],
+        &["ptrace", "whole host", "-- COMMAND"],
+    );
 }
 
 #[test]
 fn a_bad_rule_file_is_refused_with_its_place() {
-    let file = tempfile::Builder::new().suffix(".yaml").tempfile().expect("a file");
+    let file = tempfile::Builder::new()
+        .suffix(".yaml")
+        .tempfile()
+        .expect("a file");
     fs::write(file.path(), "- rule: r\n  desc: d\n  condition: evt.type = openat and fd.nam = /x\n  output: o\n  priority: INFO\n").expect("written");
     let path = file.path().to_str().expect("a text");
     let marker = tempfile::tempdir().expect("a folder");
     let mark = marker.path().join("mark");
-    refused(&["run", "--driver", "ptrace", "-r", path, "--", "touch", mark.to_str().expect("a text")], &[path, ":3:", "fd.nam"]);
+    refused(
+        &[
+            "run",
+            "--driver",
+            "ptrace",
+            "-r",
+            path,
+            "--",
+            "touch",
+            mark.to_str().expect("a text"),
+        ],
+        &[path, ":3:", "fd.nam"],
+    );
     assert!(!mark.exists(), "the command was run all the same");
 }
 
 #[test]
 fn a_rule_file_that_is_not_there_is_refused() {
-    refused(&["run", "--driver", "ptrace", "-r", "/nonexistent/rules.yaml", "--", "true"], &["/nonexistent/rules.yaml"]);
+    refused(
+        &[
+            "run",
+            "--driver",
+            "ptrace",
+            "-r",
+            "/nonexistent/rules.yaml",
+            "--",
+            "true",
+        ],
+        &["/nonexistent/rules.yaml"],
+    );
 }
 
 #[test]
 fn a_program_that_is_not_there_is_refused() {
-    refused(&["run", "--driver", "ptrace", "--", "nosuchprogram"], &["nosuchprogram"]);
+    refused(
+        &["run", "--driver", "ptrace", "--", "nosuchprogram"],
+        &["nosuchprogram"],
+    );
 }
 
 #[test]
 fn a_process_that_is_not_there_is_refused() {
-    refused(&["trace", "--driver", "ptrace", "-p", "4194000"], &["4194000"]);
+    refused(
+        &["trace", "--driver", "ptrace", "-p", "4194000"],
+        &["4194000"],
+    );
 }
 
 #[test]
 fn an_unknown_event_is_refused_with_the_nearest() {
-    refused(&["trace", "-e", "openatt", "--", "true"], &["openatt", "openat"]);
+    refused(
+        &["trace", "-e", "openatt", "--", "true"],
+        &["openatt", "openat"],
+    );
 }
 
 #[test]
 fn the_status_of_the_command_becomes_ours() {
     for driver in usable() {
-        let status = |script: &str| run(["trace", "--driver", driver, "-e", "getpid", "--", "sh", "-c", script]).status.code();
+        let status = |script: &str| {
+            run([
+                "trace", "--driver", driver, "-e", "getpid", "--", "sh", "-c", script,
+            ])
+            .status
+            .code()
+        };
         assert_eq!(status("exit 7"), Some(7), "{driver}");
         assert_eq!(status("kill -9 $$"), Some(137), "{driver}");
     }
@@ -70,13 +123,28 @@ fn the_status_of_the_command_becomes_ours() {
 fn auto_says_which_driver_it_took_and_why() {
     let output = run(["trace", "-e", "getpid", "--", "true"]);
     let message = stderr(&output);
-    let expected = if root() { "driver ebpf-core" } else { "driver ptrace, because ebpf-core" };
+    let expected = if root() {
+        "driver ebpf-core"
+    } else {
+        "driver ptrace, because ebpf-core"
+    };
     assert!(message.contains(expected), "{message}");
 }
 
 #[test]
 fn time_ends_a_session() {
-    let output = run(["trace", "--driver", "ptrace", "-e", "getpid", "--duration", "300ms", "--", "sleep", "60"]);
+    let output = run([
+        "trace",
+        "--driver",
+        "ptrace",
+        "-e",
+        "getpid",
+        "--duration",
+        "300ms",
+        "--",
+        "sleep",
+        "60",
+    ]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }
 
@@ -88,16 +156,36 @@ fn the_lists_are_json() {
         serde_json::from_slice(&output.stdout).expect("JSON")
     };
     let calls = json(["syscalls", "--json"]);
-    let openat = calls.as_array().expect("a list").iter().find(|c| c["name"] == "openat").expect("openat").clone();
+    let openat = calls
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|c| c["name"] == "openat")
+        .expect("openat")
+        .clone();
     assert_eq!(openat["numbers"]["x86_64"], 257);
     assert_eq!(openat["params"][1]["name"], "path");
     let fields = json(["fields", "--json"]);
     for name in ["evt.type", "fd.name", "proc.cmdline", "user.uid"] {
-        assert!(fields.as_array().expect("a list").iter().any(|f| f["name"] == name), "{name}");
+        assert!(
+            fields
+                .as_array()
+                .expect("a list")
+                .iter()
+                .any(|f| f["name"] == name),
+            "{name}"
+        );
     }
     let plugins = json(["plugins", "--json"]);
     for name in ["rules-falco", "output-console"] {
-        assert!(plugins.as_array().expect("a list").iter().any(|p| p["name"] == name && p["error"].is_null()), "{plugins}");
+        assert!(
+            plugins
+                .as_array()
+                .expect("a list")
+                .iter()
+                .any(|p| p["name"] == name && p["error"].is_null()),
+            "{plugins}"
+        );
     }
     let drivers = json(["drivers", "--json"]);
     assert_eq!(drivers["drivers"].as_array().map(Vec::len), Some(3));
@@ -106,7 +194,17 @@ fn the_lists_are_json() {
 #[test]
 fn events_are_written_as_documented() {
     for driver in usable() {
-        let output = run(["trace", "--driver", driver, "--json", "-e", "openat", "--", "cat", "/etc/hosts"]);
+        let output = run([
+            "trace",
+            "--driver",
+            driver,
+            "--json",
+            "-e",
+            "openat",
+            "--",
+            "cat",
+            "/etc/hosts",
+        ]);
         let line = String::from_utf8_lossy(&output.stdout)
             .lines()
             .find(|line| line.contains("\"path\":\"/etc/hosts\""))
@@ -116,11 +214,25 @@ fn events_are_written_as_documented() {
         let params = serde_json::json!({"dirfd": -100, "path": "/etc/hosts", "flags": "O_RDONLY", "mode": 0});
         assert_eq!(event["params"], params, "{driver}");
         assert_eq!(event["facts"]["path"], "/etc/hosts", "{driver}");
-        assert_eq!((&event["type"], &event["abi"], &event["comm"], &event["error"]), (
-            &Value::from("openat"), &Value::from(driver_api::event::Abi::NATIVE.name()), &Value::from("cat"), &Value::Null,
-        ));
+        assert_eq!(
+            (
+                &event["type"],
+                &event["abi"],
+                &event["comm"],
+                &event["error"]
+            ),
+            (
+                &Value::from("openat"),
+                &Value::from(driver_api::event::Abi::NATIVE.name()),
+                &Value::from("cat"),
+                &Value::Null,
+            )
+        );
         assert_eq!(event["pid"], event["tid"]);
         assert!(event["ret"].as_i64().is_some_and(|fd| fd >= 3), "{event}");
-        assert!(event["ppid"].as_u64() == Some(u64::from(std::process::id())) || event["ppid"].is_u64(), "{event}");
+        assert!(
+            event["ppid"].as_u64() == Some(u64::from(std::process::id())) || event["ppid"].is_u64(),
+            "{event}"
+        );
     }
 }

@@ -26,13 +26,20 @@ int main(int argc, char **argv)
 fn furnish(folder: &std::path::Path) {
     let mut makefile = String::from("all:");
     for at in 0..20 {
-        fs::write(folder.join(format!("p{at}.c")), format!("#include <stdio.h>\nint main(void) {{ return printf(\"{at}\") < 0; }}\n"))
-            .expect("written");
+        fs::write(
+            folder.join(format!("p{at}.c")),
+            format!("#include <stdio.h>\nint main(void) {{ return printf(\"{at}\") < 0; }}\n"),
+        )
+        .expect("written");
         makefile.push_str(&format!(" p{at}"));
     }
     fs::write(folder.join("Makefile"), makefile + "\n").expect("written");
     fs::write(folder.join("loop.c"), PROGRAM).expect("written");
-    let status = Command::new("cc").args(["-O1", "-o", "loop", "loop.c"]).current_dir(folder).status().expect("cc");
+    let status = Command::new("cc")
+        .args(["-O1", "-o", "loop", "loop.c"])
+        .current_dir(folder)
+        .status()
+        .expect("cc");
     assert!(status.success());
 }
 
@@ -46,7 +53,18 @@ fn a_busy_host_is_captured_without_silent_loss() {
         let folder = tempfile::tempdir().expect("a folder");
         furnish(folder.path());
         let mut lanner = Command::new(BIN)
-            .args(["trace", "--driver", driver, "--json", "-e", "openat,close,execve", "--duration", "120s", "--buffer", "32M"])
+            .args([
+                "trace",
+                "--driver",
+                driver,
+                "--json",
+                "-e",
+                "openat,close,execve",
+                "--duration",
+                "120s",
+                "--buffer",
+                "32M",
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -60,20 +78,45 @@ fn a_busy_host_is_captured_without_silent_loss() {
             let stdout = lanner.stdout.take().expect("piped");
             move || count(BufReader::new(stdout))
         });
-        let mut make = Command::new("make").arg("-j2").current_dir(folder.path()).stdout(Stdio::null()).spawn().expect("make");
-        let looped = Command::new(folder.path().join("loop")).arg(LOOPS.to_string()).status().expect("the loop");
+        let mut make = Command::new("make")
+            .arg("-j2")
+            .current_dir(folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("make");
+        let looped = Command::new(folder.path().join("loop"))
+            .arg(LOOPS.to_string())
+            .status()
+            .expect("the loop");
         assert!(looped.success() && make.wait().expect("make").success());
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(lanner.id() as i32), nix::sys::signal::Signal::SIGTERM).expect("kill");
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(lanner.id() as i32),
+            nix::sys::signal::Signal::SIGTERM,
+        )
+        .expect("kill");
         lanner.wait().expect("it ends");
         let counts = reader.join().expect("the reader ends");
         let mut rest = String::new();
         std::io::Read::read_to_string(&mut messages, &mut rest).expect("text");
         eprintln!("{driver}: {counts:?} {rest}");
         // own calls of the loop: every one is there, or among the lost
-        assert!(counts.opens + counts.lost >= LOOPS as u64, "{driver}: {counts:?} {rest}");
-        assert!(counts.closes + counts.lost >= LOOPS as u64, "{driver}: {counts:?} {rest}");
-        assert!(counts.compilers + counts.lost >= 20, "{driver}: {counts:?} {rest}");
-        assert_eq!(counts.lost > 0, rest.contains(" lost ("), "{driver}: losses are reported: {rest}");
+        assert!(
+            counts.opens + counts.lost >= LOOPS as u64,
+            "{driver}: {counts:?} {rest}"
+        );
+        assert!(
+            counts.closes + counts.lost >= LOOPS as u64,
+            "{driver}: {counts:?} {rest}"
+        );
+        assert!(
+            counts.compilers + counts.lost >= 20,
+            "{driver}: {counts:?} {rest}"
+        );
+        assert_eq!(
+            counts.lost > 0,
+            rest.contains(" lost ("),
+            "{driver}: losses are reported: {rest}"
+        );
     }
 }
 

@@ -23,11 +23,19 @@ pub(crate) fn usable() -> Vec<&'static str> {
     DRIVERS
         .into_iter()
         .filter(|name| {
-            let row = answer["drivers"].as_array().and_then(|rows| rows.iter().find(|r| r["name"] == **name));
+            let row = answer["drivers"]
+                .as_array()
+                .and_then(|rows| rows.iter().find(|r| r["name"] == **name));
             let usable = row.is_some_and(|row| row["usable"] == true);
             if !usable {
-                eprintln!("skipped: driver {name} cannot run here: {}", row.map(|r| r["gaps"].to_string()).unwrap_or_default());
-                assert!(!(root() && std::env::var_os("LANNER_NO_SKIP").is_some()), "driver {name} was skipped");
+                eprintln!(
+                    "skipped: driver {name} cannot run here: {}",
+                    row.map(|r| r["gaps"].to_string()).unwrap_or_default()
+                );
+                assert!(
+                    !(root() && std::env::var_os("LANNER_NO_SKIP").is_some()),
+                    "driver {name} was skipped"
+                );
             }
             usable
         })
@@ -36,7 +44,11 @@ pub(crate) fn usable() -> Vec<&'static str> {
 
 /// Runs lanner to its end.
 pub(crate) fn run<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Output {
-    Command::new(BIN).args(args).stdin(Stdio::null()).output().expect("lanner can be started")
+    Command::new(BIN)
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .expect("lanner can be started")
 }
 
 /// Standard error as text.
@@ -56,7 +68,15 @@ pub(crate) fn trace(driver: &str, events: &str, command: &[&str]) -> Vec<Value> 
         .filter_map(|line| serde_json::from_slice(line).ok())
         .filter(|event: &Value| event.get("pid").is_some() || event["type"] == "lost")
         .collect();
-    assert!(!lines.is_empty(), "driver {driver} printed no event: {}", stderr(&output));
-    assert!(!lines.iter().any(|e| e["type"] == "lost"), "driver {driver} lost events: {}", stderr(&output));
+    assert!(
+        !lines.is_empty(),
+        "driver {driver} printed no event: {}",
+        stderr(&output)
+    );
+    assert!(
+        !lines.iter().any(|e| e["type"] == "lost"),
+        "driver {driver} lost events: {}",
+        stderr(&output)
+    );
     lines
 }

@@ -21,7 +21,9 @@ impl Births {
     }
 
     pub(crate) fn born(&mut self, parent: u64, child: u64) {
-        let Some(parent) = self.names.get(&parent).cloned() else { return };
+        let Some(parent) = self.names.get(&parent).cloned() else {
+            return;
+        };
         let at = self.children.entry(parent.clone()).or_default();
         self.names.insert(child, format!("{parent}.{at}"));
         *at += 1;
@@ -35,21 +37,39 @@ impl Births {
 /// The story of `lanner trace --json` with procstart events.
 pub(crate) fn story(events: &[Value]) -> Story {
     let mut births = Births::default();
-    births.root(events.iter().find_map(|e| e["tid"].as_u64()).unwrap_or_default());
+    births.root(
+        events
+            .iter()
+            .find_map(|e| e["tid"].as_u64())
+            .unwrap_or_default(),
+    );
     for event in events.iter().filter(|e| e["type"] == "procstart") {
-        births.born(event["tid"].as_u64().unwrap_or(0), event["params"]["tid"].as_u64().unwrap_or(0));
+        births.born(
+            event["tid"].as_u64().unwrap_or(0),
+            event["params"]["tid"].as_u64().unwrap_or(0),
+        );
     }
     let mut story = Story::new();
-    for event in events.iter().filter(|e| e["type"] != "procstart" && e["type"] != "procexit") {
+    for event in events
+        .iter()
+        .filter(|e| e["type"] != "procstart" && e["type"] != "procexit")
+    {
         let tid = event["tid"].as_u64().unwrap_or(0);
-        let name = births.name(tid).cloned().unwrap_or_else(|| format!("unknown {tid}"));
+        let name = births
+            .name(tid)
+            .cloned()
+            .unwrap_or_else(|| format!("unknown {tid}"));
         let kind = event["type"].as_str().unwrap_or_default();
         let mut line = format!("{kind} {}", plain(&event["params"], &births, ""));
         let ret = match kind {
             "clone" | "clone3" | "fork" | "vfork" => id(&event["ret"], &births),
             _ => event["ret"].to_string(),
         };
-        line.push_str(&format!(" = {ret} {} {}", event["error"], plain(&event["facts"], &births, "")));
+        line.push_str(&format!(
+            " = {ret} {} {}",
+            event["error"],
+            plain(&event["facts"], &births, "")
+        ));
         for extra in ["truncated", "incomplete"] {
             if let Some(value) = event.get(extra) {
                 line.push_str(&format!(" {extra} {value}"));
@@ -70,7 +90,10 @@ fn id(value: &Value, births: &Births) -> String {
 fn plain(value: &Value, births: &Births, key: &str) -> String {
     match value {
         Value::Object(map) => {
-            let parts: Vec<String> = map.iter().map(|(key, value)| format!("{key}:{}", plain(value, births, key))).collect();
+            let parts: Vec<String> = map
+                .iter()
+                .map(|(key, value)| format!("{key}:{}", plain(value, births, key)))
+                .collect();
             format!("{{{}}}", parts.join(" "))
         }
         Value::Array(items) => {
@@ -78,13 +101,24 @@ fn plain(value: &Value, births: &Births, key: &str) -> String {
             format!("[{}]", parts.join(" "))
         }
         // lanner itself, or the one who started it, is another process in every run
-        Value::Number(_) if matches!(key, "ppid" | "pgid" | "sid") && births.name(value.as_u64().unwrap_or(0)).is_none() => {
+        Value::Number(_)
+            if matches!(key, "ppid" | "pgid" | "sid")
+                && births.name(value.as_u64().unwrap_or(0)).is_none() =>
+        {
             "other".to_owned()
         }
-        Value::Number(_) if matches!(key, "pid" | "tid" | "tgid" | "ppid" | "pgid" | "sid") => id(value, births),
-        Value::Number(number) if key == "port" && number.as_u64().is_some_and(|port| port >= 32768) => "PORT".to_owned(),
+        Value::Number(_) if matches!(key, "pid" | "tid" | "tgid" | "ppid" | "pgid" | "sid") => {
+            id(value, births)
+        }
+        Value::Number(number)
+            if key == "port" && number.as_u64().is_some_and(|port| port >= 32768) =>
+        {
+            "PORT".to_owned()
+        }
         // addresses differ from run to run, whatever the kind
-        Value::Number(number) if number.as_u64().is_some_and(|n| n > 1 << 40) => "ADDRESS".to_owned(),
+        Value::Number(number) if number.as_u64().is_some_and(|n| n > 1 << 40) => {
+            "ADDRESS".to_owned()
+        }
         Value::String(text) => mask(text, births),
         other => other.to_string(),
     }
@@ -97,7 +131,7 @@ pub(crate) fn mask(text: &str, births: &Births) -> String {
     while let Some(first) = rest.chars().next() {
         if let Some(hex) = rest.strip_prefix("0x") {
             let digits = hex.bytes().take_while(u8::is_ascii_hexdigit).count();
-            if digits > 8 {
+            if digits > 5 {
                 out.push_str("ADDRESS");
                 rest = &hex[digits..];
                 continue;
@@ -107,12 +141,21 @@ pub(crate) fn mask(text: &str, births: &Births) -> String {
             let digits = after.bytes().take_while(u8::is_ascii_digit).count();
             if digits > 0 {
                 let pid = after[..digits].parse().unwrap_or(0);
-                out.push_str(&format!("/proc/{}", births.name(pid).map_or("PID", String::as_str)));
+                out.push_str(&format!(
+                    "/proc/{}",
+                    births.name(pid).map_or("PID", String::as_str)
+                ));
                 rest = &after[digits..];
                 continue;
             }
         }
-        for (prefix, length) in [("tmp_obj_", 6), ("/cc", 6), ("127.0.0.1:", 5), ("htons(", 5)] {
+        for (prefix, length) in [
+            ("tmp_obj_", 6),
+            (".git/t", 6),
+            ("/cc", 6),
+            ("127.0.0.1:", 5),
+            ("htons(", 5),
+        ] {
             if let Some(after) = rest.strip_prefix(prefix)
                 && after.len() >= length
                 && after.is_char_boundary(length)
@@ -124,7 +167,9 @@ pub(crate) fn mask(text: &str, births: &Births) -> String {
                 break;
             }
         }
-        let Some(next) = rest.chars().next() else { break };
+        let Some(next) = rest.chars().next() else {
+            break;
+        };
         if next == first {
             out.push(next);
             rest = &rest[next.len_utf8()..];
@@ -136,17 +181,32 @@ pub(crate) fn mask(text: &str, births: &Births) -> String {
 /// Fails with the first differences, if there are any.
 pub(crate) fn assert_same(what: &str, names: (&str, &str), stories: (&Story, &Story)) {
     let mut faults = Vec::new();
-    let threads: std::collections::BTreeSet<&String> = stories.0.keys().chain(stories.1.keys()).collect();
+    let threads: std::collections::BTreeSet<&String> =
+        stories.0.keys().chain(stories.1.keys()).collect();
     for thread in threads {
         let empty = Vec::new();
-        let (left, right) = (stories.0.get(thread).unwrap_or(&empty), stories.1.get(thread).unwrap_or(&empty));
+        let (left, right) = (
+            stories.0.get(thread).unwrap_or(&empty),
+            stories.1.get(thread).unwrap_or(&empty),
+        );
         for at in 0..left.len().max(right.len()) {
-            let (l, r) = (left.get(at).map_or("(nothing)", String::as_str), right.get(at).map_or("(nothing)", String::as_str));
+            let (l, r) = (
+                left.get(at).map_or("(nothing)", String::as_str),
+                right.get(at).map_or("(nothing)", String::as_str),
+            );
             if l != r {
-                faults.push(format!("thread {thread}, call {at}\n  {}: {l}\n  {}: {r}", names.0, names.1));
+                faults.push(format!(
+                    "thread {thread}, call {at}\n  {}: {l}\n  {}: {r}",
+                    names.0, names.1
+                ));
                 break;
             }
         }
     }
-    assert!(faults.is_empty(), "{what}: {} threads differ\n{}", faults.len(), faults[..faults.len().min(5)].join("\n"));
+    assert!(
+        faults.is_empty(),
+        "{what}: {} threads differ\n{}",
+        faults.len(),
+        faults[..faults.len().min(5)].join("\n")
+    );
 }

@@ -21,6 +21,12 @@ fn every_driver_tells_the_same_story() {
             }
         }
         let (_, told) = first.expect("a driver");
-        eprintln!("{}: {} threads, {} calls, {} drivers", scene.name, told.len(), told.values().map(Vec::len).sum::<usize>(), drivers.len());
+        eprintln!(
+            "{}: {} threads, {} calls, {} drivers",
+            scene.name,
+            told.len(),
+            told.values().map(Vec::len).sum::<usize>(),
+            drivers.len()
+        );
     }
 }

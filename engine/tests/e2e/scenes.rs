@@ -30,8 +30,13 @@ impl Scene {
     }
 
     fn furnish(&self) {
-        let put = |name: &str, text: &str| fs::write(self.folder.join(name), text).expect("a file can be written");
-        put("hello.c", "#include <stdio.h>\nint main(void) { puts(\"hello\"); return 0; }\n");
+        let put = |name: &str, text: &str| {
+            fs::write(self.folder.join(name), text).expect("a file can be written")
+        };
+        put(
+            "hello.c",
+            "#include <stdio.h>\nint main(void) { puts(\"hello\"); return 0; }\n",
+        );
         put("threads.c", THREADS);
         put("sockets.py", SOCKETS);
         if self.name == "threads" {
@@ -50,13 +55,17 @@ const THREADS: &str = r#"
 #include <pthread.h>
 #include <stdio.h>
 #include <unistd.h>
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static void *work(void *number)
 {
 	char path[64];
 	for (int i = 0; i < 50; i++) {
 		snprintf(path, sizeof path, "t%ld-%d", (long)number, i);
+		/* one at a time, so that descriptors have the same number in every run */
+		pthread_mutex_lock(&lock);
 		int fd = open(path, O_CREAT | O_RDWR, 0600);
 		close(fd);
+		pthread_mutex_unlock(&lock);
 		unlink(path);
 	}
 	return 0;
@@ -92,7 +101,11 @@ subprocess.run(["true"]); subprocess.run(["sh", "-c", "exit 3"])
 
 /// The scenes, below a folder of the test's own.
 pub(crate) fn all(below: &Path) -> Vec<Scene> {
-    let scene = |name, script: &str| Scene { name, folder: below.join(name), script: script.to_owned() };
+    let scene = |name, script: &str| Scene {
+        name,
+        folder: below.join(name),
+        script: script.to_owned(),
+    };
     vec![
         scene("first", "cat /etc/hosts; ls /nonexistent; touch x; rm x"),
         scene("python", "python3 -E -s sockets.py"),
@@ -104,9 +117,15 @@ pub(crate) fn all(below: &Path) -> Vec<Scene> {
              git log --oneline | cat",
         ),
         scene("gcc", "gcc -pipe -O1 -o hello hello.c && ./hello"),
-        scene("tar", "mkdir in out && cp hello.c threads.c in && tar cf - in | tar xf - -C out && ls out/in"),
-        scene("pipeline", "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; \
-             do seq 50 | tr 1 2 | sort | uniq -c | sort -n | tail -n 1 >>result; done; cat result | sort -u"),
+        scene(
+            "tar",
+            "mkdir in out && cp hello.c threads.c in && tar cf - in | tar xf - -C out && ls out/in",
+        ),
+        scene(
+            "pipeline",
+            "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; \
+             do seq 50 | tr 1 2 | sort | uniq -c | sort -n | tail -n 1 >>result; done; cat result | sort -u",
+        ),
         scene("threads", "./threads"),
     ]
 }
