@@ -9,8 +9,15 @@ BIN = target/release/lanner
 
 .PHONY: run build test lint install setup clean docs
 
+# ARGS are those of `lanner run`, or a whole command line that begins with one of lanner's verbs.
+VERB = $(if $(filter run trace drivers syscalls fields plugins help,$(firstword $(ARGS))),,run)
+
 run: build
-	$(BIN) $(if $(ARGS),$(ARGS),run)
+	@if [ "$$(id -u)" != 0 ] && [ -z '$(ARGS)' ]; then \
+		echo "without root the whole host cannot be watched: here is a shell that is"; \
+		exec $(BIN) run -- "$${SHELL:-/bin/sh}"; \
+	fi; \
+	exec $(BIN) $(VERB) $(ARGS)
 
 build: setup
 	$(CARGO) build --release --quiet -p engine --no-default-features --features $$(tools/features)

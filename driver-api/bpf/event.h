@@ -15,11 +15,11 @@
 
 enum lanner_kind {
 	LANNER_KIND_SYSCALL = 1, /* a call returned, or (flag NORETURN) was entered */
-	LANNER_KIND_EXEC = 2, /* a process has a new program; nr says by which call */
-	LANNER_KIND_FORK = 3, /* args: child's tid, child's tgid, clone flags */
-	LANNER_KIND_EXIT = 4, /* a thread ended; ret: wait status */
-	LANNER_KIND_SIGNAL = 5, /* args: signal, sender's tgid */
-	LANNER_KIND_LOST = 6, /* args: how many, cause */
+	LANNER_KIND_EXEC = 2,	 /* a process has a new program; nr says by which call */
+	LANNER_KIND_FORK = 3,	 /* args: child's tid, child's tgid, clone flags */
+	LANNER_KIND_EXIT = 4,	 /* a thread ended; ret: wait status */
+	LANNER_KIND_SIGNAL = 5,	 /* args: signal, sender's tgid */
+	LANNER_KIND_LOST = 6,	 /* args: how many, cause */
 };
 
 enum lanner_abi {
@@ -31,16 +31,16 @@ enum lanner_abi {
 };
 
 enum lanner_flag {
-	LANNER_FLAG_NORETURN = 1, /* captured at entry: ret says nothing */
+	LANNER_FLAG_NORETURN = 1,   /* captured at entry: ret says nothing */
 	LANNER_FLAG_UNSELECTED = 2, /* nobody selected the call: for process state only */
 	LANNER_FLAG_INCOMPLETE = 4, /* an attachment found no room */
 };
 
 enum lanner_loss {
 	LANNER_LOSS_BUFFER_FULL = 0, /* the consumer was too slow */
-	LANNER_LOSS_NESTED = 1, /* every scratch slot of a CPU was in use */
-	LANNER_LOSS_TABLE_FULL = 2, /* a kernel map had no room (process tree, exec in flight) */
-	LANNER_LOSS_FAULT = 3, /* the kernel refused a read or an output for another reason */
+	LANNER_LOSS_NESTED = 1,	     /* every scratch slot of a CPU was in use */
+	LANNER_LOSS_TABLE_FULL = 2,  /* a kernel map had no room (process tree, exec in flight) */
+	LANNER_LOSS_FAULT = 3,	     /* the kernel refused a read or an output for another reason */
 	LANNER_LOSS_CAUSES = 4,
 };
 
@@ -52,12 +52,12 @@ struct lanner_event {
 	__u8 attachments; /* how many follow */
 	__u16 cpu;
 	__u16 flags;
-	__u32 nr; /* system call number in its ABI */
+	__u32 nr;      /* system call number in its ABI */
 	__u64 time_ns; /* CLOCK_MONOTONIC */
 	__u32 tgid;
 	__u32 tid;
-	__u32 uid; /* real */
-	__u32 gid; /* real */
+	__u32 uid;    /* real */
+	__u32 gid;    /* real */
 	__u64 cgroup; /* cgroup v2 id, 0: not known */
 	__s64 ret;
 	__u64 args[6];
@@ -65,16 +65,16 @@ struct lanner_event {
 
 /* What an attachment holds: 0 to 5 are arguments, from 16 on facts. */
 enum lanner_what {
-	LANNER_FACT_PATH = 16, /* resolved path of the descriptor */
+	LANNER_FACT_PATH = 16,	/* resolved path of the descriptor */
 	LANNER_FACT_TUPLE = 17, /* struct lanner_tuple */
-	LANNER_FACT_EXE = 18, /* resolved path of the executable */
-	LANNER_FACT_CWD = 19, /* resolved working directory */
-	LANNER_FACT_ARGV = 20, /* arguments as the new program has them */
-	LANNER_FACT_ENV = 21, /* environment as the new program has it */
-	LANNER_FACT_IDS = 22, /* struct lanner_ids */
-	LANNER_FACT_COMM = 23, /* the task's name */
+	LANNER_FACT_EXE = 18,	/* resolved path of the executable */
+	LANNER_FACT_CWD = 19,	/* resolved working directory */
+	LANNER_FACT_ARGV = 20,	/* arguments as the new program has them */
+	LANNER_FACT_ENV = 21,	/* environment as the new program has it */
+	LANNER_FACT_IDS = 22,	/* struct lanner_ids */
+	LANNER_FACT_COMM = 23,	/* the task's name */
 	LANNER_FACT_LOCAL = 24, /* local name of a Unix socket */
-	LANNER_FACT_PEER = 25, /* peer's name of a Unix socket */
+	LANNER_FACT_PEER = 25,	/* peer's name of a Unix socket */
 };
 
 enum lanner_status {
@@ -84,8 +84,8 @@ enum lanner_status {
 };
 
 enum lanner_encoding {
-	LANNER_RAW = 0, /* bytes; a string without its NUL */
-	LANNER_PARTS = 1, /* path components, leaf first, each ended by NUL */
+	LANNER_RAW = 0,	    /* bytes; a string without its NUL */
+	LANNER_PARTS = 1,   /* path components, leaf first, each ended by NUL */
 	LANNER_STRINGS = 2, /* strings, each ended by NUL */
 };
 
@@ -103,12 +103,12 @@ struct lanner_attachment {
 	__u8 status;
 	__u8 encoding;
 	__u32 captured; /* bytes that follow; the next attachment begins at a multiple of 8 */
-	__u64 full; /* bytes there were to capture; 0 where only the captured ones are known */
+	__u64 full;	/* bytes there were to capture; 0 where only the captured ones are known */
 };
 
 struct lanner_tuple {
-	__u16 family; /* AF_* */
-	__u16 protocol; /* IPPROTO_* */
+	__u16 family;	  /* AF_* */
+	__u16 protocol;	  /* IPPROTO_* */
 	__u16 local_port; /* host order */
 	__u16 remote_port;
 	__u8 local[16]; /* the first 4 bytes for AF_INET */
@@ -122,7 +122,7 @@ struct lanner_ids {
 	__u32 loginuid; /* -1: none */
 	__u32 uid, euid;
 	__u32 gid, egid;
-	__u32 tty; /* device number as in /proc/PID/stat, 0: none */
+	__u32 tty;   /* device number as in /proc/PID/stat, 0: none */
 	__u32 memfd; /* 1: the executable is a memfd */
 };
 

@@ -21,7 +21,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 struct settings {
 	__u32 self_tgid; /* lanner itself: never captured */
 	__u32 execve_nr; /* for an exec whose entry was not seen */
-	__u32 tree; /* capture only threads in `followed` */
+	__u32 tree;	 /* capture only threads in `followed` */
 };
 
 const volatile struct settings settings SEC(".rodata.settings");
@@ -245,8 +245,8 @@ enum parts {
 	FACTS = 4,
 };
 
-static __always_inline void run_plan(const struct out *o, const struct lanner_plan *plan,
-				     struct task_struct *task, int parts)
+static __always_inline void run_plan(const struct out *o, const struct lanner_plan *plan, struct task_struct *task,
+				     int parts)
 {
 	__u32 vector = plan->vector, fact = plan->fact;
 
@@ -313,10 +313,7 @@ static __always_inline int emit_call(const struct pt_regs *regs, __s64 ret, __u6
 }
 
 /* Internal codes for "restart this call" (include/linux/errno.h): the program never sees them. */
-static __always_inline int restarts(__s64 ret)
-{
-	return ret <= -512 && ret >= -516 && ret != -515;
-}
+static __always_inline int restarts(__s64 ret) { return ret <= -512 && ret >= -516 && ret != -515; }
 
 SEC("tp_btf/sys_exit") int sys_exit(__u64 *ctx)
 {

@@ -8,11 +8,11 @@
 
 #define READ(dst, src) bpf_probe_read_kernel(dst, sizeof(*(dst)), src)
 /* Follows one pointer field of a kernel struct. */
-#define FOLLOW(ptr, field)                                                     \
-	({                                                                     \
-		typeof((ptr)->field) value_ = 0;                               \
+#define FOLLOW(ptr, field)                                                                                             \
+	({                                                                                                             \
+		typeof((ptr)->field) value_ = 0;                                                                       \
 		bpf_probe_read_kernel((void *)&value_, sizeof(value_), &(ptr)->field);                                 \
-		value_;                                                        \
+		value_;                                                                                                \
 	})
 #define FIELD_EXISTS(field) __builtin_preserve_field_info(field, 2)
 

@@ -45,13 +45,12 @@ static long (*bpf_tail_call)(void *ctx, void *map, __u32 index) = (void *)12;
 static __u64 (*bpf_get_current_pid_tgid)(void) = (void *)14;
 static __u64 (*bpf_get_current_uid_gid)(void) = (void *)15;
 static long (*bpf_get_current_comm)(void *buf, __u64 size) = (void *)16;
-static long (*bpf_perf_event_output)(void *ctx, void *map, __u64 flags, const void *data,
-				     __u64 size) = (void *)25;
+static long (*bpf_perf_event_output)(void *ctx, void *map, __u64 flags, const void *data, __u64 size) = (void *)25;
 static __u64 (*bpf_get_current_task)(void) = (void *)35;
 static long (*bpf_probe_read_str)(void *dst, __u64 size, const void *src) = (void *)45;
 
 /* Newer helpers: the core driver alone. */
-static __u64 (*bpf_get_current_cgroup_id)(void) = (void *)80; /* 4.18 */
+static __u64 (*bpf_get_current_cgroup_id)(void) = (void *)80;				  /* 4.18 */
 static long (*bpf_probe_read_user)(void *dst, __u64 size, const void *src) = (void *)112; /* 5.5 */
 static long (*bpf_probe_read_kernel)(void *dst, __u64 size, const void *src) = (void *)113;
 static long (*bpf_probe_read_user_str)(void *dst, __u64 size, const void *src) = (void *)114;

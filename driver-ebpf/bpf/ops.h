@@ -30,24 +30,18 @@
  */
 struct out {
 	volatile struct lanner_event *event;
-	__u32 last; /* a chunk fits at this offset or before */
+	__u32 last;  /* a chunk fits at this offset or before */
 	__u32 chunk; /* bytes one operation may write behind an attachment's head */
 };
 
 /* Whether pointers in the program's memory are 4 bytes wide. */
 #define COMPAT(o) ((o)->event->abi == LANNER_ABI_I386)
 
-static __always_inline __u64 arg_at(const struct out *o, __u8 at)
-{
-	return at < 6 ? o->event->args[at] : 0;
-}
+static __always_inline __u64 arg_at(const struct out *o, __u8 at) { return at < 6 ? o->event->args[at] : 0; }
 
 #define PAD8(x) (((x) + 7) & ~7u)
 
-static __always_inline void incomplete(const struct out *o)
-{
-	o->event->flags |= LANNER_FLAG_INCOMPLETE;
-}
+static __always_inline void incomplete(const struct out *o) { o->event->flags |= LANNER_FLAG_INCOMPLETE; }
 
 /* Where the next attachment begins; NULL where there is no room for one. */
 static __always_inline __u8 *begin_attachment(const struct out *o)

@@ -75,7 +75,7 @@ fn strace(command: &[String], folder: &Path) -> Story {
             (tid, calls)
         })
         .collect();
-    told(lines)
+    told(&lines)
 }
 
 fn lanner(driver: &str, command: &[String]) -> Story {
@@ -101,11 +101,11 @@ fn lanner(driver: &str, command: &[String]) -> Story {
         "driver {driver} printed nothing: {}",
         stderr(&output)
     );
-    told(lines)
+    told(&lines)
 }
 
 /// Names threads by their births, which the results of clone and its kin tell, and masks what is random.
-fn told(lines: Lines) -> Story {
+fn told(lines: &Lines) -> Story {
     let mut births = Births::default();
     births.root(*lines.keys().next().expect("a thread"));
     let mut waiting: Vec<u64> = lines.keys().copied().collect();

@@ -31,7 +31,7 @@ impl Scene {
 
     fn furnish(&self) {
         let put = |name: &str, text: &str| {
-            fs::write(self.folder.join(name), text).expect("a file can be written")
+            fs::write(self.folder.join(name), text).expect("a file can be written");
         };
         put(
             "hello.c",

@@ -1,0 +1,251 @@
+//! Events are untrusted bytes: what is not an event is refused, and what is one is read as it was built.
+
+use driver_api::event::{
+    Encoding, Event, EventBuilder, Fact, Flags, Header, Kind, Malformed, Part, Status, layout,
+};
+use driver_api::plan::{Plan, code, flag};
+use driver_api::request::{Limits, SyscallSet};
+use driver_api::table::{self, SYSCALLS};
+
+fn built() -> Vec<u8> {
+    let mut builder = EventBuilder::new();
+    builder.begin(&Header {
+        kind: Kind::Syscall as u8,
+        nr: 257,
+        ret: 3,
+        ..Header::default()
+    });
+    builder.attach(
+        1,
+        Part::None,
+        Status::Whole,
+        Encoding::Raw,
+        0,
+        b"/etc/hosts",
+    );
+    builder.attach(
+        Fact::Path as u8,
+        Part::None,
+        Status::Whole,
+        Encoding::Parts,
+        0,
+        b"hosts\0etc\0",
+    );
+    builder.finish().unwrap().to_vec()
+}
+
+#[test]
+fn an_event_is_read_as_it_was_built() {
+    let bytes = built();
+    let event = Event::parse(&bytes).unwrap();
+    assert_eq!(event.kind(), Kind::Syscall);
+    assert_eq!(event.argument(1).unwrap().bytes, b"/etc/hosts");
+    assert_eq!(
+        event.fact(Fact::Path).unwrap().text().as_ref(),
+        b"/etc/hosts"
+    );
+    assert_eq!(event.attachments().count(), 2);
+    assert_eq!(event.to_vec(), bytes);
+}
+
+#[test]
+fn padding_behind_an_event_is_no_part_of_it() {
+    let mut bytes = built();
+    bytes.extend_from_slice(&[0xff; 12]);
+    assert_eq!(Event::parse(&bytes).unwrap().attachments().count(), 2);
+}
+
+#[test]
+fn what_is_cut_off_is_refused() {
+    let bytes = built();
+    for len in 0..bytes.len() {
+        assert!(
+            Event::parse(&bytes[..len]).is_err(),
+            "{len} bytes of {}",
+            bytes.len()
+        );
+    }
+}
+
+#[test]
+fn every_byte_can_be_anything() {
+    let bytes = built();
+    for at in 0..bytes.len() {
+        for value in [0, 1, 0x7f, 0x80, 0xff] {
+            let mut wild = bytes.clone();
+            wild[at] = value;
+            if let Ok(event) = Event::parse(&wild) {
+                event.attachments().for_each(|attachment| {
+                    let _ = attachment.text();
+                    let _ = attachment.strings().count();
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn another_version_is_refused() {
+    let mut bytes = built();
+    bytes[4] = layout::VERSION + 1;
+    assert_eq!(
+        Event::parse(&bytes).unwrap_err(),
+        Malformed::Version(layout::VERSION + 1)
+    );
+}
+
+#[test]
+fn what_does_not_fit_is_left_out_and_said() {
+    let mut builder = EventBuilder::new();
+    builder.begin(&Header {
+        kind: Kind::Syscall as u8,
+        ..Header::default()
+    });
+    builder.attach(
+        1,
+        Part::None,
+        Status::Whole,
+        Encoding::Raw,
+        0,
+        &vec![0; layout::MAX],
+    );
+    let event = builder.finish().unwrap();
+    assert!(event.has(Flags::INCOMPLETE));
+    assert_eq!(event.attachments().count(), 0);
+}
+
+#[test]
+fn a_root_directory_is_a_slash() {
+    let mut builder = EventBuilder::new();
+    builder.begin(&Header {
+        kind: Kind::Syscall as u8,
+        ..Header::default()
+    });
+    builder.attach(
+        Fact::Path as u8,
+        Part::None,
+        Status::Whole,
+        Encoding::Parts,
+        0,
+        b"",
+    );
+    assert_eq!(
+        builder
+            .finish()
+            .unwrap()
+            .fact(Fact::Path)
+            .unwrap()
+            .text()
+            .as_ref(),
+        b"/"
+    );
+}
+
+#[test]
+fn every_call_is_found_by_name_and_number() {
+    for call in SYSCALLS {
+        assert!(std::ptr::eq(table::by_name(call.name).unwrap(), call));
+        for abi in [
+            driver_api::event::Abi::X86_64,
+            driver_api::event::Abi::I386,
+            driver_api::event::Abi::Aarch64,
+        ] {
+            if let Some(number) = call.number(abi) {
+                assert!(
+                    std::ptr::eq(table::by_number(abi, number).unwrap(), call),
+                    "{}",
+                    call.name
+                );
+            }
+        }
+    }
+    assert!(table::by_number(driver_api::event::Abi::X86_64, u32::MAX).is_none());
+}
+
+/// The kernel's own numbers, where its headers are installed.
+#[test]
+fn numbers_are_those_of_the_kernels_headers() {
+    let headers = [
+        (
+            "/usr/include/x86_64-linux-gnu/asm/unistd_64.h",
+            driver_api::event::Abi::X86_64,
+        ),
+        (
+            "/usr/include/x86_64-linux-gnu/asm/unistd_32.h",
+            driver_api::event::Abi::I386,
+        ),
+    ];
+    for (header, abi) in headers {
+        let Ok(text) = std::fs::read_to_string(header) else {
+            println!("skipped: {header} is not installed");
+            continue;
+        };
+        let mut found = 0;
+        for line in text.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if let ["#define", name, number] = words.as_slice()
+                && let (Some(name), Ok(number)) =
+                    (name.strip_prefix("__NR_"), number.parse::<u32>())
+                && let Some(ours) = table::by_name(name).and_then(|call| call.number(abi))
+            {
+                assert_eq!(ours, number, "{name} on {}", abi.name());
+                found += 1;
+            }
+        }
+        assert!(found > 60, "{found} calls in {header}");
+    }
+}
+
+#[test]
+fn plans_follow_from_the_table() {
+    let plan = |name: &str| Plan::of(table::by_name(name).unwrap(), &Limits::default());
+    let openat = plan("openat");
+    assert_eq!(
+        (openat.ops, openat.op[0].code, openat.op[0].arg),
+        (2, code::STR, 1)
+    );
+    assert_eq!(openat.op[1].code, code::FD_PATH);
+    assert_eq!(plan("getpid").ops, 0);
+    assert_eq!(plan("exit_group").flags, flag::NORETURN);
+    assert_eq!(plan("clone").flags, flag::CHILD);
+    assert_eq!(plan("execve").flags, flag::EXEC);
+    assert_eq!(plan("recvmsg").vector, 0);
+}
+
+#[test]
+fn every_plan_has_room_for_what_its_call_needs() {
+    for call in SYSCALLS {
+        let plan = Plan::of(call, &Limits::default());
+        assert!(usize::from(plan.ops) <= plan.op.len(), "{}", call.name);
+        let facts = plan.op[..usize::from(plan.ops)]
+            .iter()
+            .filter(|op| op.code >= code::FD_PATH)
+            .count();
+        assert_eq!(
+            facts,
+            call.facts.len(),
+            "{} has a fact too many for its plan",
+            call.name
+        );
+        assert!(
+            facts <= 1,
+            "{}: the programs in the kernel follow one fact",
+            call.name
+        );
+    }
+}
+
+#[test]
+fn sets_hold_what_was_put_in() {
+    let set: SyscallSet = SYSCALLS.iter().step_by(3).collect();
+    let held: Vec<&str> = set.iter().map(|call| call.name).collect();
+    assert_eq!(
+        held,
+        SYSCALLS
+            .iter()
+            .step_by(3)
+            .map(|call| call.name)
+            .collect::<Vec<_>>()
+    );
+    assert_eq!(SyscallSet::all().union(&set), SyscallSet::all());
+}
