@@ -19,6 +19,9 @@ use super::{Failure, say};
 /// How long a poll may wait before signals and the clock are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How long, at the end, events that were captured already are still taken.
+const LAST_LOOK: Duration = Duration::from_secs(2);
+
 /// What consumes the events of a session.
 pub(crate) trait Consumer {
     /// An event. `Flow::Stop` ends the session.
@@ -128,10 +131,7 @@ pub(crate) fn watch<C: Consumer>(
         return Err(Failure::broken("the driver gave no capture"));
     };
     let deadline = args.duration.map(|duration| Instant::now() + duration);
-    let ended = loop {
-        let wait = deadline.map_or(TICK, |end| {
-            TICK.min(end.saturating_duration_since(Instant::now()))
-        });
+    let mut poll = |wait: Duration| {
         let mut flow = Flow::Continue;
         let polled = capture
             .poll(wait, &mut |event| {
@@ -139,14 +139,25 @@ pub(crate) fn watch<C: Consumer>(
                 flow
             })
             .map_err(Failure::broken)?;
-        if consumer.idle() == Flow::Stop || flow == Flow::Stop {
-            break None;
-        }
-        if let Polled::Ended(status) = polled {
-            break status;
+        let stop = consumer.idle() == Flow::Stop || flow == Flow::Stop;
+        Ok((polled, stop))
+    };
+    let ended = loop {
+        let wait = deadline.map_or(TICK, |end| {
+            TICK.min(end.saturating_duration_since(Instant::now()))
+        });
+        match poll(wait)? {
+            (_, true) => break None,
+            (Polled::Ended(status), _) => break status,
+            (Polled::Events(_), _) => {}
         }
         let signal = SIGNALLED.load(Ordering::Relaxed);
         if signal != 0 || deadline.is_some_and(|end| Instant::now() >= end) {
+            // what was captured up to now is not thrown away
+            let last = Instant::now() + LAST_LOOK;
+            while matches!(poll(Duration::ZERO)?, (Polled::Events(1..), false))
+                && Instant::now() < last
+            {}
             break None;
         }
     };
