@@ -24,6 +24,14 @@
 #define OPAQUE(var) asm volatile("" : "+r"(var))
 
 /*
+ * Whether a size is from 1 to `most`. Verifiers before 4.15 refuse a size that could be 0, and learn
+ * nothing from "not 0", only from "more than 0" with a sign; and of two comparisons side by side the
+ * compiler would make one, of a difference.
+ */
+#define WITHIN(var, most) \
+	(({ OPAQUE(var); 1; }) && (__s64)(var) > 0 && ({ OPAQUE(var); 1; }) && (var) <= (most))
+
+/*
  * Where an event is being written. How far it has got stands in the event itself (len, attachments,
  * flags): the verifier knows nothing of what memory holds, so all the ways through an operation look
  * the same to it afterwards, and it goes on with one of them instead of each.
@@ -86,7 +94,7 @@ static __always_inline void begin_loop(__u8 *at)
 static __always_inline void op_str(const struct out *o, __u8 what, __u32 limit, __u64 ptr)
 {
 	__u8 status = LANNER_WHOLE;
-	__u64 room = limit + 2;
+	__u64 room = (__u64)limit + 2; /* never 0, as the verifier sees in 64 bits */
 	__u32 len = 0;
 	__u8 *at;
 	long n;
@@ -139,7 +147,8 @@ static __always_inline void op_bytes(const struct out *o, __u8 what, __u8 part, 
 		incomplete(o);
 		take = o->chunk;
 	}
-	if (take && READ_USER(at + HEAD, take, (void *)ptr) != 0) {
+	OPAQUE(take);
+	if ((__s64)take > 0 && READ_USER(at + HEAD, take, (void *)ptr) != 0) {
 		status = LANNER_FAULT;
 		take = 0;
 	}

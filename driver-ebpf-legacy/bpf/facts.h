@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the kernel did, out of its own structs: resolved paths, both ends of a socket, who runs a
+ * program. The same facts as the core driver's, in pieces that fit into 4096 instructions.
+ */
+#ifndef LANNER_FACTS_H
+#define LANNER_FACTS_H
+
+#define COMPONENTS 96 /* of a path, crossed mounts included */
+#define WALK 19 /* of them in one run: with the first, five runs are COMPONENTS */
+
+#define FAMILY_AT 16 /* struct sock_common: first members, the same on every kernel */
+#define DADDR_AT 0
+#define RCV_SADDR_AT 4
+#define DPORT_AT 12
+#define NUM_AT 14
+
+static __always_inline __u64 word(__u64 base, __u64 at)
+{
+	__u64 value = 0;
+
+	bpf_probe_read(&value, sizeof(value), (void *)(base + at));
+	return value;
+}
+
+static __always_inline __u32 half_word(__u64 base, __u64 at)
+{
+	__u32 value = 0;
+
+	bpf_probe_read(&value, sizeof(value), (void *)(base + at));
+	return value;
+}
+
+static __always_inline __u16 quarter_word(__u64 base, __u64 at)
+{
+	__u16 value = 0;
+
+	bpf_probe_read(&value, sizeof(value), (void *)(base + at));
+	return value;
+}
+
+/* d_parent and d_name lie side by side in struct dentry of every kernel: one read. */
+struct dentry_names {
+	__u64 pprev, parent;
+	__u32 hash, len;
+	__u64 name;
+};
+
+enum walk { WALK_ON, WALK_END, WALK_NO_PATH };
+
+/* The path goes on where this mount is mounted. */
+static __always_inline int cross_mount(const struct offsets *at_off, struct slot *slot)
+{
+	__u64 mount = slot->mnt - at_off->mount_mnt;
+	__u64 parent = word(slot->mnt, -16);
+
+	if (parent == mount)
+		return WALK_END;
+	slot->dentry = word(slot->mnt, -8);
+	slot->mnt = parent + at_off->mount_mnt;
+	slot->root = word(slot->mnt, 0);
+	return WALK_ON;
+}
+
+/* One component: `leaf` is a constant. */
+static __always_inline int walk(const struct out *o, const struct offsets *off, struct slot *slot, __u8 *at,
+				int leaf)
+{
+	__u64 most = CHUNK - NAME_ROOM, len, done = DONE(at);
+	__u64 dentry = slot->dentry, limit = slot->limit;
+	struct dentry_names d;
+
+	if (dentry == slot->root) {
+		if (cross_mount(off, slot) == WALK_ON)
+			return WALK_ON;
+		STATUS(at) = LANNER_WHOLE;
+		return WALK_END;
+	}
+	if (bpf_probe_read(&d, sizeof(d), (void *)(dentry + off->dentry_parent - 8)) != 0) {
+		STATUS(at) = LANNER_FAULT;
+		return WALK_END;
+	}
+	len = d.len;
+	if (len > 255)
+		len = 255;
+	if (done > limit)
+		return WALK_END;
+	OPAQUE(done);
+	if (done > most)
+		return WALK_END;
+	if (!WITHIN(len, 255))
+		return WALK_NO_PATH; /* a pipe, a socket */
+	if (bpf_probe_read(at + HEAD + done, len, (void *)d.name) != 0) {
+		STATUS(at) = LANNER_FAULT;
+		return WALK_END;
+	}
+	if (leaf) {
+		char *name = (char *)at + HEAD;
+		__u8 orphan = d.parent == dentry;
+
+		if (orphan && name[0] == '[')
+			return WALK_NO_PATH; /* an anonymous inode */
+		slot->memfd = orphan && len > 6 && name[0] == 'm' && name[1] == 'e' && name[2] == 'm' &&
+			      name[3] == 'f' && name[4] == 'd' && name[5] == ':';
+		done += len;
+		if (orphan || !d.pprev) {
+			char *end = (char *)at + HEAD + done;
+
+			end[0] = ' ', end[1] = '(', end[2] = 'd', end[3] = 'e', end[4] = 'l';
+			end[5] = 'e', end[6] = 't', end[7] = 'e', end[8] = 'd', end[9] = ')';
+			done += 10;
+		}
+	} else {
+		done += len;
+	}
+	*(at + HEAD + done) = 0;
+	DONE(at) = done + 1;
+	if (d.parent == dentry) {
+		STATUS(at) = LANNER_WHOLE;
+		return WALK_END;
+	}
+	slot->dentry = d.parent;
+	return WALK_ON;
+}
+
+/* Begins the path of a struct path; what is left is `walk_on`'s. Returns an enum walk. */
+static __always_inline int begin_path(const struct out *o, const struct offsets *off, struct slot *slot, __u8 what,
+				      __u32 limit, __u64 path)
+{
+	__u8 *at;
+	int end;
+
+	if (!path)
+		return WALK_NO_PATH;
+	slot->mnt = word(path, 0);
+	slot->dentry = word(path, 8);
+	if (!slot->mnt || !slot->dentry)
+		return WALK_NO_PATH;
+	slot->root = word(slot->mnt, 0);
+	slot->what = what;
+	slot->limit = limit;
+	slot->run = 0;
+	at = begin_attachment(o);
+	if (!at)
+		return WALK_NO_PATH;
+	begin_loop(at);
+	STATUS(at) = LANNER_TRUNCATED;
+	end = walk(o, off, slot, at, 1);
+	if (end == WALK_END)
+		finish_attachment(o, at, what, 0, STATUS(at), LANNER_PARTS, DONE(at), 0);
+	return end;
+}
+
+/* The struct file behind a descriptor of this task. */
+static __always_inline __u64 file_of(const struct offsets *off, __u64 task, __s64 fd)
+{
+	__u64 files = word(task, off->task_files), fdt;
+
+	if (!files || fd < 0)
+		return 0;
+	fdt = word(files, off->files_fdt);
+	if (!fdt || (__u64)fd >= half_word(fdt, 0))
+		return 0;
+	return word(word(fdt, 8), fd * 8);
+}
+
+static __always_inline void op_unix_name(const struct out *o, const struct offsets *off, __u8 what, __u64 sk)
+{
+	__u64 address = sk ? word(sk, off->unix_addr) : 0, len;
+	__u8 *at;
+
+	if (!address)
+		return;
+	len = half_word(address, 4);
+	len -= 2; /* the family */
+	at = begin_attachment(o);
+	if (!at || !WITHIN(len, 108))
+		return;
+	if (bpf_probe_read(at + HEAD, len, (void *)(address + off->address_name + 2)) != 0)
+		return;
+	/* a name in the file system ends at its NUL, an abstract one is as long as it is */
+	if (at[HEAD] && at[HEAD + len - 1] == 0)
+		len--;
+	finish_attachment(o, at, what, 0, LANNER_WHOLE, LANNER_RAW, len, 0);
+}
+
+/* S_IFSOCK files have the socket as private data, which has the file in turn. */
+static __always_inline void op_fd_tuple(const struct out *o, const struct offsets *off, __u8 what, __u64 task,
+					__s64 fd)
+{
+	__u64 file = file_of(off, task, fd), socket, sk;
+	struct lanner_tuple tuple = {};
+	__u8 *at;
+
+	if (!file)
+		return;
+	socket = word(file, off->file_private);
+	if (!socket || word(socket, off->socket_file) != file)
+		return;
+	sk = word(socket, off->socket_file + 8);
+	if (!sk)
+		return;
+	at = begin_attachment(o);
+	if (!at)
+		return;
+	tuple.family = quarter_word(sk, FAMILY_AT);
+	tuple.protocol = quarter_word(sk, off->sock_protocol);
+	if (off->sock_protocol_size == 1)
+		tuple.protocol &= 255;
+	if (tuple.family == AF_INET || tuple.family == AF_INET6) {
+		tuple.local_port = quarter_word(sk, NUM_AT);
+		tuple.remote_port = __builtin_bswap16(quarter_word(sk, DPORT_AT));
+	}
+	if (tuple.family == AF_INET) {
+		*(__u32 *)tuple.local = half_word(sk, RCV_SADDR_AT);
+		*(__u32 *)tuple.remote = half_word(sk, DADDR_AT);
+	} else if (tuple.family == AF_INET6 && off->have & HAVE_V6) {
+		bpf_probe_read(tuple.remote, 16, (void *)(sk + off->sock_v6));
+		bpf_probe_read(tuple.local, 16, (void *)(sk + off->sock_v6 + 16));
+	}
+	__builtin_memcpy(at + HEAD, &tuple, sizeof(tuple));
+	finish_attachment(o, at, what, 0, LANNER_WHOLE, LANNER_RAW, sizeof(tuple), 0);
+	if (tuple.family == AF_UNIX && off->have & HAVE_UNIX) {
+		op_unix_name(o, off, LANNER_FACT_LOCAL, sk);
+		op_unix_name(o, off, LANNER_FACT_PEER, word(sk, off->unix_peer));
+	}
+}
+
+static __always_inline __u32 tty_of(const struct offsets *off, __u64 signal)
+{
+	__u64 tty = signal ? word(signal, off->signal_tty) : 0;
+	__u64 driver = tty ? word(tty, off->tty_driver) : 0;
+	__u32 major, minor;
+
+	if (!driver)
+		return 0;
+	major = half_word(driver, off->driver_major);
+	minor = half_word(driver, off->driver_major + 4) + half_word(tty, off->tty_index);
+	/* new_encode_dev() in include/linux/kdev_t.h */
+	return (minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12);
+}
+
+static __always_inline void op_ids(const struct out *o, const struct offsets *off, __u64 task, __u8 memfd)
+{
+	__u64 owner = bpf_get_current_uid_gid();
+	struct lanner_ids ids = {};
+	__u8 *at = begin_attachment(o);
+
+	if (!at)
+		return;
+	ids.loginuid = -1;
+	ids.uid = ids.euid = owner;
+	ids.gid = ids.egid = owner >> 32;
+	if (off->have & HAVE_PARENT) {
+		__u64 parent = word(task, off->task_real_parent);
+
+		ids.ppid = parent ? half_word(parent, off->task_pid + 4) : 0;
+	}
+	if (off->have & HAVE_CRED) {
+		__u64 cred = word(task, off->task_cred) + off->cred_uid;
+
+		ids.uid = half_word(cred, 0);
+		ids.gid = half_word(cred, 4);
+		ids.euid = half_word(cred, 16);
+		ids.egid = half_word(cred, 20);
+	}
+	if (off->have & HAVE_GROUPS) {
+		__u64 at_groups = off->groups_in_task ? task : word(task, off->task_signal);
+		__u64 pid = word(at_groups, off->groups);
+
+		ids.pgid = pid ? half_word(pid, off->pid_nr) : 0;
+		pid = word(at_groups, off->groups + off->groups_stride);
+		ids.sid = pid ? half_word(pid, off->pid_nr) : 0;
+	}
+	if (off->have & HAVE_TTY)
+		ids.tty = tty_of(off, word(task, off->task_signal));
+	if (off->have & HAVE_LOGINUID)
+		ids.loginuid = half_word(task, off->task_loginuid);
+	ids.memfd = memfd;
+	__builtin_memcpy(at + HEAD, &ids, sizeof(ids));
+	finish_attachment(o, at, LANNER_FACT_IDS, 0, LANNER_WHOLE, LANNER_RAW, sizeof(ids), 0);
+}
+
+#endif

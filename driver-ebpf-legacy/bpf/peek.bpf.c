@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Looks at kernel memory for src/offsets: a call getpgid(magic + k) stores who made it at place k of
+ * `lookers`; with k = 0, the memory that `wish` names is copied to `seen`. Loaded for a moment, at start.
+ */
+#include "bpf.h"
+
+struct bpf_map_def {
+	__u32 type, key_size, value_size, max_entries, map_flags;
+};
+
+#define PLACES 8
+#define SEEN 4096
+
+/* src/offsets/peek.rs has the same three structs. */
+struct wish {
+	__u64 address;
+	__u32 len, magic;
+};
+
+struct looker {
+	__u64 task, id;
+	__u8 head[128]; /* of the task: its thread_info */
+};
+
+struct seen {
+	__s64 error;
+	__u8 bytes[SEEN];
+};
+
+struct bpf_map_def wish SEC("maps") = {
+	.type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = sizeof(struct wish), .max_entries = 1};
+struct bpf_map_def lookers SEC("maps") = {
+	.type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = sizeof(struct looker), .max_entries = PLACES};
+struct bpf_map_def seen SEC("maps") = {
+	.type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = sizeof(struct seen), .max_entries = 1};
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* As in ops.h, which needs more than is here. */
+#define OPAQUE(var) asm volatile("" : "+r"(var))
+#define WITHIN(var, most) \
+	(({ OPAQUE(var); 1; }) && (__s64)(var) > 0 && ({ OPAQUE(var); 1; }) && (var) <= (most))
+
+#define NR_GETPGID 121
+#define NR_GETPGID_I386 132
+#define DI_AT 112
+#define BX_AT 40
+
+SEC("raw_tracepoint/sys_enter") int peek(__u64 *ctx)
+{
+	__u64 nr = ctx[1], arg = 0, len;
+	__u32 zero = 0, place;
+	struct wish *wish_ = bpf_map_lookup_elem(&wish, &zero);
+	struct looker *looker;
+	struct seen *seen_;
+
+	if (!wish_ || (nr != NR_GETPGID && nr != NR_GETPGID_I386))
+		return 0;
+	bpf_probe_read(&arg, sizeof(arg), (void *)(ctx[0] + (nr == NR_GETPGID ? DI_AT : BX_AT)));
+	place = (__u32)arg - wish_->magic;
+	looker = bpf_map_lookup_elem(&lookers, &place);
+	if (!looker)
+		return 0;
+	looker->id = bpf_get_current_pid_tgid();
+	looker->task = bpf_get_current_task();
+	bpf_probe_read(looker->head, sizeof(looker->head), (void *)looker->task);
+	seen_ = bpf_map_lookup_elem(&seen, &zero);
+	if (place || !seen_)
+		return 0;
+	len = wish_->len;
+	if (WITHIN(len, SEEN))
+		seen_->error = bpf_probe_read(seen_->bytes, len, (void *)wish_->address);
+	return 0;
+}

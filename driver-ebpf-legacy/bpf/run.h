@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The calls as the registers show them, and the one operation of a plan that a program runs.
+ */
+#ifndef LANNER_RUN_H
+#define LANNER_RUN_H
+
+#ifdef __TARGET_ARCH_x86
+/* The part of struct pt_regs that is used, from `bp` on (arch/x86/include/asm/ptrace.h): never changed. */
+#define REGS_AT 32
+struct regs {
+	__u64 bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs;
+};
+#define USER32_CS 0x23
+#endif
+
+static __always_inline int read_regs(struct regs *regs, __u64 at)
+{
+	return bpf_probe_read(regs, sizeof(*regs), (void *)(at + REGS_AT)) == 0;
+}
+
+/*
+ * A 64-bit program's `int 0x80` shows only in thread_info.status (TS_COMPAT); where that was not found,
+ * the code segment has to do.
+ */
+static __always_inline __u8 abi_of(const struct offsets *off, const struct regs *regs)
+{
+#ifdef __TARGET_ARCH_x86
+	if (off->have & HAVE_COMPAT) {
+		if (half_word(bpf_get_current_task(), off->task_status) & 2)
+			return LANNER_ABI_I386;
+	} else if (regs->cs == USER32_CS) {
+		return LANNER_ABI_I386;
+	}
+	return regs->orig_ax & 0x40000000 ? LANNER_ABI_X32 : LANNER_ABI_X86_64;
+#endif
+}
+
+static __always_inline void read_args(const struct regs *regs, __u8 abi, struct lanner_event *event)
+{
+#ifdef __TARGET_ARCH_x86
+	if (abi == LANNER_ABI_I386) {
+		event->args[0] = (__u32)regs->bx, event->args[1] = (__u32)regs->cx, event->args[2] = (__u32)regs->dx;
+		event->args[3] = (__u32)regs->si, event->args[4] = (__u32)regs->di, event->args[5] = (__u32)regs->bp;
+	} else {
+		event->args[0] = regs->di, event->args[1] = regs->si, event->args[2] = regs->dx;
+		event->args[3] = regs->r10, event->args[4] = regs->r8, event->args[5] = regs->r9;
+	}
+#endif
+}
+
+/* Where the plan of a call stands in `plans`; beyond its end: nowhere. */
+static __always_inline __u32 plan_key(__u8 abi, __u64 nr)
+{
+	__u32 key = nr & ~0x40000000u;
+
+	if (key >= LANNER_PLAN_NRS)
+		return 2 * LANNER_PLAN_NRS;
+	return abi == LANNER_ABI_I386 ? key + LANNER_PLAN_NRS : key;
+}
+
+static __always_inline void fill_header(struct lanner_event *event, __u8 kind, __u8 abi, __u16 flags, __u64 nr,
+					__s64 ret, __u64 id)
+{
+	__u64 owner = bpf_get_current_uid_gid();
+
+	event->len = sizeof(*event);
+	event->version = LANNER_EVENT_VERSION;
+	event->kind = kind;
+	event->abi = abi;
+	event->attachments = 0;
+	event->cpu = bpf_get_smp_processor_id();
+	event->flags = flags;
+	event->nr = nr;
+	event->time_ns = bpf_ktime_get_ns();
+	event->tgid = id >> 32;
+	event->tid = id;
+	event->uid = owner;
+	event->gid = owner >> 32;
+	event->cgroup = 0; /* the helper came with 4.18 */
+	event->ret = ret;
+}
+
+/* Internal codes for "restart this call" (include/linux/errno.h): the program never sees them. */
+static __always_inline int restarts(__s64 ret)
+{
+	return ret <= -512 && ret >= -516 && ret != -515;
+}
+
+static __always_inline int due(__s64 ret, __u8 when)
+{
+	if (when == LANNER_WHEN_ALWAYS)
+		return 1;
+	return ret >= 0 || (when == LANNER_WHEN_CONNECTED && ret == -EINPROGRESS);
+}
+
+/* Length of what an operation is about; `most` is what the return value says of it. 0: not to be had. */
+static __always_inline int length_of(const struct out *o, const struct lanner_op *op, __s64 *len, __s64 *most)
+{
+	*len = op->limit;
+	*most = -1;
+	switch (op->len_from) {
+	case LANNER_LEN_ARG_AND_RET:
+		*most = o->event->ret;
+	case LANNER_LEN_ARG: /* fall through */
+		*len = arg_at(o, op->len_arg);
+		break;
+	case LANNER_LEN_RET:
+		*len = *most = o->event->ret;
+		break;
+	case LANNER_LEN_U32_AT: {
+		__u64 at = arg_at(o, op->len_arg);
+		__u32 value = 0;
+
+		if (!at || READ_USER(&value, sizeof(value), at) != 0)
+			return 0;
+		*len = value;
+	}
+	}
+	return 1;
+}
+
+static __always_inline void run_simple(const struct out *o, const struct lanner_op *op)
+{
+	__u64 ptr = arg_at(o, op->arg);
+	__s64 len, most;
+
+	if (op->code == LANNER_OP_STR) {
+		op_str(o, op->what, op->limit, ptr);
+		return;
+	}
+	if (!length_of(o, op, &len, &most))
+		return;
+	if (op->len_from != LANNER_LEN_CONST && op->unit > 1)
+		len = (len & 0x7fffffff) * op->unit;
+	op_bytes(o, op->what, 0, op->limit, ptr, len);
+}
+
+#endif

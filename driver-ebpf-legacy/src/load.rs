@@ -1,0 +1,367 @@
+//! Brings the programs into the kernel and attaches them.
+
+use std::io;
+
+use aya::maps::perf::PerfEventArrayBuffer;
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, PerfEventArray, ProgramArray};
+use aya::programs::{Program, ProgramError, RawTracePoint};
+use aya::{Ebpf, EbpfLoader, Pod};
+use driver_api::driver::{OpenError, Opened};
+use driver_api::event::{Abi, Loss};
+use driver_api::plan::Plan;
+use driver_api::request::{Limits, Request, SyscallSet, Target};
+use driver_api::support::Gap;
+use driver_api::{plan, table};
+use driver_ebpf::start;
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+
+use crate::NAME;
+use crate::capture::LegacyCapture;
+use crate::offsets::{self, Offsets};
+use crate::perf::{Perf, page_size};
+
+static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/legacy.o"));
+
+/// Reached by tail call alone: place in `tails` (operations by their code), name.
+const TAILS: [(u32, &str); 13] = [
+    (1, "op_simple"),
+    (2, "op_simple"),
+    (3, "op_vector"),
+    (4, "op_gather"),
+    (5, "op_message"),
+    (6, "op_fd_path"),
+    (7, "op_tuple"),
+    (8, "op_walk"),
+    (9, "exec_keep"),
+    (10, "exec_exe"),
+    (11, "exec_cwd"),
+    (12, "exec_ids"),
+    (13, "exec_strings"),
+];
+
+/// Program, and the tracepoint it is attached to. Births before calls: a followed process's child must
+/// be known before it makes one.
+const ATTACHED: [(&str, &str); 5] = [
+    ("process_fork", "sched_process_fork"),
+    ("process_exit", "sched_process_exit"),
+    ("process_exec", "sched_process_exec"),
+    ("sys_enter", "sys_enter"),
+    ("sys_exit", "sys_exit"),
+];
+
+/// Slots for events that are being written, a CPU; SLOTS in `maps.h`.
+const SLOTS: u32 = 4;
+
+/// `struct settings` of `maps.h`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+struct Settings {
+    self_tgid: u32,
+    execve_nr: u32,
+    tree: u32,
+}
+
+// SAFETY: three numbers without padding; every pattern of bits is one.
+unsafe impl Pod for Settings {}
+
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+struct PlanValue(Plan);
+
+// SAFETY: as for Plan, which is FromBytes and IntoBytes: no padding, every pattern of bits is a plan.
+unsafe impl Pod for PlanValue {}
+
+/// An error with the next step for the user.
+pub(crate) fn failed(step: impl Into<String>) -> impl FnOnce(String) -> OpenError {
+    let step = step.into();
+    move |cause| OpenError::Failed {
+        driver: NAME,
+        step,
+        cause,
+    }
+}
+
+/// The chain of causes in one line, and what to do where that is known.
+pub(crate) fn said(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    let mut refused = false;
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            refused |= error.raw_os_error() == Some(libc::EPERM);
+        }
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    if refused {
+        text.push_str(
+            " (before Linux 5.11 the locked-memory limit does this, too: raise it, `ulimit -l unlimited`, or give CAP_SYS_RESOURCE)",
+        );
+    }
+    text
+}
+
+/// What the verifier said last, in a few lines.
+fn refused(error: &ProgramError) -> String {
+    if let ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = error
+    {
+        let log = verifier_log.to_string();
+        let lines: Vec<&str> = log.lines().filter(|line| !line.is_empty()).collect();
+        let last = lines[lines.len().saturating_sub(12)..].join("\n  ");
+        return format!("{io_error}\n  {last}");
+    }
+    said(error)
+}
+
+/// Loads, looks for offsets, attaches, and arranges for the target to be followed.
+pub(crate) fn open(request: &Request) -> Result<Opened, OpenError> {
+    let page = page_size();
+    if !request.buffer.is_power_of_two()
+        || request.buffer < 1 << 16
+        || !request.buffer.is_multiple_of(page)
+    {
+        return Err(OpenError::Unsupported {
+            driver: NAME,
+            what: format!("a buffer of {} bytes", request.buffer),
+            why: "a perf buffer has a power of two of at least 65536 bytes".to_owned(),
+        });
+    }
+    let command = start::prepare(&request.target)?;
+    // Before 5.11 BPF memory counts against it; where it cannot be raised it may suffice.
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+    let cpus = aya::util::nr_cpus()
+        .map_err(|(path, error)| failed("count the CPUs")(format!("{path}: {error}")))?;
+    let mut loader = EbpfLoader::new();
+    loader
+        .btf(None)
+        .map_max_entries("slots", SLOTS * u32::try_from(cpus).unwrap_or(1));
+    let found = offsets::find(&mut loader)?;
+    let mut ebpf = loader
+        .load(OBJECT)
+        .map_err(|e| failed("create its maps")(said(&e)))?;
+    let mut gaps = found.gaps;
+    let tails = load_programs(&mut ebpf, &mut gaps)?;
+    let mut loaded = Loaded::of(ebpf, tails)?;
+    loaded.set(
+        Settings {
+            self_tgid: found.tgid,
+            execve_nr: table::by_name("execve")
+                .and_then(|call| call.number(Abi::NATIVE))
+                .unwrap_or_default(),
+            tree: u32::from(!matches!(request.target, Target::Host)),
+        },
+        found.offsets,
+    )?;
+    loaded
+        .select(&request.selection, &request.limits)
+        .map_err(failed("write the capture plan"))?;
+    let perf = loaded.open_buffers(request.buffer)?;
+    loaded.attach()?;
+    start::follow_target(&request.target, command.as_ref(), |tid, state| {
+        loaded
+            .followed
+            .insert(tid, state as u8, 0)
+            .map_err(|error| format!("cannot follow thread {tid}: {}", said(&error)))
+    })?;
+    let capture = LegacyCapture::new(loaded, perf, command, request);
+    Ok(Opened {
+        captures: vec![Box::new(capture)],
+        gaps,
+    })
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTracePoint, OpenError> {
+    let program = ebpf.program_mut(name).and_then(|program| match program {
+        Program::RawTracePoint(program) => Some(program),
+        _ => None,
+    });
+    program.ok_or_else(|| {
+        failed(format!("find the program {name} in its own object"))(
+            "it is not there: this build is broken".to_owned(),
+        )
+    })
+}
+
+/// Each operation is optional on its own: one that the verifier refuses is a gap.
+fn load_programs(ebpf: &mut Ebpf, gaps: &mut Vec<Gap>) -> Result<ProgramArray<MapData>, OpenError> {
+    for (name, _) in ATTACHED {
+        program(ebpf, name)?
+            .load()
+            .map_err(|e| failed(format!("load the program {name}"))(refused(&e)))?;
+    }
+    let mut tails: ProgramArray<MapData> = take(ebpf, "tails")?;
+    let mut loaded = "";
+    for (at, name) in TAILS {
+        let program = program(ebpf, name)?;
+        if loaded != name
+            && let Err(error) = program.load()
+        {
+            let why = refused(&error);
+            tracing::warn!("the kernel refused the program {name}: {why}");
+            gaps.push(Gap::new(
+                format!("the program {name}"),
+                format!(
+                    "the kernel refused it: {}",
+                    why.lines().next().unwrap_or_default()
+                ),
+                "",
+            ));
+            continue;
+        }
+        loaded = name;
+        let chain = |error: &dyn std::error::Error| {
+            failed(format!("chain the program {name}"))(said(error))
+        };
+        let fd = program.fd().map_err(|e| chain(&e))?;
+        tails.set(at, fd, 0).map_err(|e| chain(&e))?;
+    }
+    Ok(tails)
+}
+
+fn take<T: TryFrom<Map, Error = aya::maps::MapError>>(
+    ebpf: &mut Ebpf,
+    name: &str,
+) -> Result<T, OpenError> {
+    let broken = || {
+        let step = failed(format!("find the map {name} in its own object"));
+        step("it is not there: this build is broken".to_owned())
+    };
+    let map = ebpf.take_map(name).ok_or_else(broken)?;
+    T::try_from(map).map_err(|e| failed(format!("open the map {name}"))(said(&e)))
+}
+
+/// The programs in the kernel, and the maps that user space talks through.
+pub(crate) struct Loaded {
+    ebpf: Ebpf,
+    events: PerfEventArray<MapData>,
+    plans: Array<MapData, PlanValue>,
+    followed: HashMap<MapData, u32, u8>,
+    losses: PerCpuArray<MapData, u64>,
+    // the kernel empties an array of programs when its last user closes it
+    _tails: ProgramArray<MapData>,
+}
+
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaded")
+            .field("programs", &self.ebpf.programs().count())
+            .finish()
+    }
+}
+
+impl Loaded {
+    fn of(mut ebpf: Ebpf, tails: ProgramArray<MapData>) -> Result<Self, OpenError> {
+        Ok(Self {
+            events: take(&mut ebpf, "events")?,
+            plans: take(&mut ebpf, "plans")?,
+            followed: take(&mut ebpf, "followed")?,
+            losses: take(&mut ebpf, "losses")?,
+            ebpf,
+            _tails: tails,
+        })
+    }
+
+    /// What the programs have to know, before they are attached.
+    fn set(&mut self, settings: Settings, offsets: Offsets) -> Result<(), OpenError> {
+        let mut map: Array<MapData, Settings> = take(&mut self.ebpf, "settings")?;
+        map.set(0, settings, 0)
+            .map_err(|e| failed("write its settings")(said(&e)))?;
+        let mut map: Array<MapData, Offsets> = take(&mut self.ebpf, "offsets")?;
+        map.set(0, offsets, 0)
+            .map_err(|e| failed("write the offsets")(said(&e)))
+    }
+
+    fn open_buffers(&mut self, size: usize) -> Result<Perf, OpenError> {
+        let online = aya::util::online_cpus()
+            .map_err(|(path, error)| failed("list the CPUs")(format!("{path}: {error}")))?;
+        let mut buffers: Vec<PerfEventArrayBuffer<MapData>> = Vec::new();
+        for cpu in online {
+            let buffer = self.events.open(cpu, Some(size / page_size()));
+            buffers.push(
+                buffer.map_err(|e| failed(format!("open a perf buffer on CPU {cpu}"))(said(&e)))?,
+            );
+        }
+        Perf::new(buffers, size).map_err(|e| failed("map the perf buffers")(said(&e)))
+    }
+
+    fn attach(&mut self) -> Result<(), OpenError> {
+        for (name, tracepoint) in ATTACHED {
+            program(&mut self.ebpf, name)?
+                .attach(tracepoint)
+                .map_err(|e| {
+                    failed(format!(
+                        "attach the program {name} to the tracepoint {tracepoint}"
+                    ))(said(&e))
+                })?;
+        }
+        Ok(())
+    }
+
+    /// Writes the plans of a selection.
+    pub(crate) fn select(&mut self, selection: &SyscallSet, limits: &Limits) -> Result<(), String> {
+        let compat = if Abi::NATIVE == Abi::X86_64 {
+            Abi::I386
+        } else {
+            Abi::Arm
+        };
+        for (first, abi) in [(0, Abi::NATIVE), (plan::NUMBERS, compat)] {
+            for (at, plan) in plan::array(abi, selection, limits).into_iter().enumerate() {
+                let key = u32::try_from(first + at).unwrap_or(u32::MAX);
+                self.plans
+                    .set(key, PlanValue(plan), 0)
+                    .map_err(|error| said(&error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether any thread is followed still.
+    pub(crate) fn anyone_followed(&self) -> bool {
+        self.followed.keys().next().is_some()
+    }
+
+    /// Events lost so far, by cause.
+    pub(crate) fn lost(&self) -> [u64; Loss::ALL.len()] {
+        let mut lost = [0; Loss::ALL.len()];
+        for (cause, sum) in (0u32..).zip(&mut lost) {
+            if let Ok(values) = self.losses.get(&cause, 0) {
+                *sum = values.iter().sum();
+            }
+        }
+        lost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 4.14 gives up after 131072 instructions looked at; here it is to be no more than half of that.
+    #[test]
+    fn no_program_costs_the_verifier_much() {
+        // SAFETY: geteuid(2) touches no memory.
+        if unsafe { libc::geteuid() } != 0 {
+            println!("skipped: loading BPF programs needs root");
+            return;
+        }
+        let mut ebpf = EbpfLoader::new().btf(None).load(OBJECT).expect("maps");
+        let mut failures = Vec::new();
+        for (name, program) in ebpf.programs_mut() {
+            let program: &mut RawTracePoint = program.try_into().expect("a raw tracepoint program");
+            if let Err(error) = program.load() {
+                failures.push(format!("{name}: {}", refused(&error)));
+                continue;
+            }
+            let effort = program.info().expect("info").verified_instruction_count();
+            println!("{name}: {effort:?}");
+            assert!(effort.is_none_or(|n| n < 65536), "{name}: {effort:?}");
+        }
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
+    }
+}

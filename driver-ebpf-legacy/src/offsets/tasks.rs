@@ -1,0 +1,470 @@
+//! `struct task_struct`: ids, relatives, credentials, ends. Children of ours show what we make them be.
+
+use std::fs::File;
+use std::io::{Read, pipe};
+use std::os::fd::AsRawFd;
+use std::sync::mpsc;
+use std::thread;
+
+use super::layout::{Offsets, have};
+use super::peek::{Looker, Peek, half_at, is_pointer, places, pointers, show, word_at};
+
+/// Bytes of a task_struct that are searched: what is looked for stands before the registers at its end.
+const TASK: usize = 8192;
+
+/// Places of `lookers`; 0 is ours.
+const THREAD: u8 = 1;
+const MIDDLE: u8 = 2;
+const LEAF: u8 = 3;
+const ENDING: u8 = 4;
+const NATIVE: u8 = 5;
+const COMPAT: u8 = 6;
+
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(0)
+}
+
+/// The bytes of a task, as far as they are searched.
+pub(super) fn bytes_of(peek: &mut Peek, task: u64) -> Vec<u8> {
+    peek.read_far(task, TASK)
+}
+
+/// `pid` and `tgid` stand side by side; in a thread that is not its process's first they differ.
+pub(super) fn pid(peek: &mut Peek) -> Option<u32> {
+    let (shown, wait) = mpsc::channel();
+    let (end, ended) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            show(THREAD);
+            let _ = shown.send(());
+            let _ = ended.recv();
+        });
+        let _ = wait.recv();
+        let thread = peek.looker(THREAD);
+        let bytes = thread
+            .map(|thread| bytes_of(peek, thread.task))
+            .unwrap_or_default();
+        drop(end);
+        let thread = thread?;
+        places(&bytes, thread.tid())
+            .find(|&at| half_at(&bytes, at + 4) == Some(thread.tgid()))
+            .map(offset)
+    })
+}
+
+/// Runs `child` in a fork, which then ends with its answer.
+///
+/// # Safety
+///
+/// `child` may call async-signal-safe functions only: other threads may have held locks.
+unsafe fn fork(child: impl FnOnce() -> i32) -> libc::pid_t {
+    // SAFETY: the child runs `child` and leaves by _exit(2), which runs nothing of ours.
+    unsafe {
+        let pid = libc::fork();
+        if pid == 0 {
+            libc::_exit(child());
+        }
+        pid
+    }
+}
+
+fn wait(pid: libc::pid_t) -> i32 {
+    let mut status = 0;
+    // SAFETY: waitpid(2) writes the status, which outlives the call.
+    while unsafe { libc::waitpid(pid, &raw mut status, 0) } < 0
+        && std::io::Error::last_os_error().raw_os_error() == Some(libc::EINTR)
+    {}
+    status
+}
+
+/// `exit_code`, by two children that have ended and not been waited for.
+pub(super) fn exit_code(peek: &mut Peek, off: &mut Offsets) -> Option<()> {
+    let mut ended = |code: u32| {
+        // SAFETY: getpgid(2) and _exit(2) are system calls and nothing else.
+        let pid = unsafe {
+            fork(|| {
+                show(ENDING);
+                i32::try_from(code).unwrap_or(0)
+            })
+        };
+        let id = libc::id_t::try_from(pid).ok()?;
+        // SAFETY: siginfo_t is plain data; waitid(2) writes one, and WNOWAIT leaves the child to be waited for.
+        let left = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            libc::waitid(
+                libc::P_PID,
+                id,
+                &raw mut info,
+                libc::WEXITED | libc::WNOWAIT,
+            )
+        };
+        let bytes = peek.looker(ENDING).map(|child| bytes_of(peek, child.task));
+        wait(pid);
+        if left == 0 { bytes } else { None }
+    };
+    let (first, second) = (ended(0x2a)?, ended(0x55)?);
+    let at = places(&first, 0x2a00).find(|&at| half_at(&second, at) == Some(0x5500))?;
+    off.task_exit_code = offset(at);
+    off.have |= have::EXIT;
+    Some(())
+}
+
+/// `thread_info.status`, by a child that makes a call through the 32-bit gate. Where there is no such gate
+/// the child dies, and nobody can make such calls: then the code segment tells all there is to tell.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn compat(peek: &mut Peek, off: &mut Offsets) -> Option<()> {
+    let both = || {
+        // SAFETY: system calls and nothing else. Not dumpable: a child that dies leaves no core.
+        let pid = unsafe {
+            fork(|| {
+                libc::prctl(libc::PR_SET_DUMPABLE, 0);
+                show(NATIVE);
+                super::peek::show_compat(COMPAT);
+                0
+            })
+        };
+        let status = wait(pid);
+        (libc::WIFEXITED(status)).then_some(())?;
+        Some((peek.looker(NATIVE)?, peek.looker(COMPAT)?))
+    };
+    let looks = [both()?, both()?];
+    let shows = |at: usize, (native, compat): &(Looker, Looker)| match (
+        half_at(&native.head, at),
+        half_at(&compat.head, at),
+    ) {
+        (Some(native), Some(compat)) => native & 2 == 0 && compat == native | 2,
+        _ => false,
+    };
+    let at = (0..looks[0].0.head.len())
+        .step_by(4)
+        .find(|&at| looks.iter().all(|look| shows(at, look)))?;
+    off.task_status = offset(at);
+    off.have |= have::COMPAT;
+    Some(())
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn compat(_: &mut Peek, _: &mut Offsets) -> Option<()> {
+    None
+}
+
+/// Ids that nobody has by chance: real, effective, saved.
+const GIDS: [u32; 3] = [64_001, 64_002, 64_003];
+const UIDS: [u32; 3] = [64_004, 64_005, 64_006];
+
+/// A session of three processes, each with its own place in it; the last one waits to be looked at.
+pub(super) struct Family {
+    middle: Looker,
+    leaf: Looker,
+    first: u32,
+    bytes: Vec<u8>,
+    has_ids: bool,
+    terminal: Option<Terminal>,
+    pid: libc::pid_t,
+    hold: Option<std::io::PipeWriter>,
+}
+
+impl Family {
+    pub(super) fn new(peek: &mut Peek) -> Option<Self> {
+        let terminal = Terminal::open();
+        let path = terminal.as_ref().map(|terminal| terminal.path.as_ptr());
+        let (mut ready_out, ready_in) = pipe().ok()?;
+        let (hold_out, hold_in) = pipe().ok()?;
+        let (ready, held, hold) = (
+            ready_in.as_raw_fd(),
+            hold_out.as_raw_fd(),
+            hold_in.as_raw_fd(),
+        );
+        // SAFETY: system calls and nothing else, on descriptors and a path that were made before.
+        let pid = unsafe {
+            fork(|| {
+                libc::close(hold);
+                libc::setsid();
+                if let Some(path) = path {
+                    libc::open(path, libc::O_RDWR); // a session's first terminal is its controlling one
+                }
+                wait(fork(|| {
+                    libc::setpgid(0, 0);
+                    show(MIDDLE);
+                    wait(fork(|| leaf(ready, held)))
+                }))
+            })
+        };
+        drop((ready_in, hold_out));
+        let mut answer = [0];
+        let answered = pid > 0 && ready_out.read_exact(&mut answer).is_ok();
+        let mut family = Self {
+            middle: peek.looker(MIDDLE)?,
+            leaf: peek.looker(LEAF)?,
+            first: 0,
+            bytes: Vec::new(),
+            has_ids: answer[0] == 1,
+            terminal,
+            pid,
+            hold: Some(hold_in),
+        };
+        if !answered {
+            return None;
+        }
+        family.bytes = bytes_of(peek, family.leaf.task);
+        Some(family)
+    }
+}
+
+/// The last of the family: ids of its own, a sign, and a wait for the end of the pipe.
+///
+/// # Safety
+///
+/// For the child of a fork; the descriptors are open pipes.
+unsafe fn leaf(ready: i32, held: i32) -> i32 {
+    // SAFETY: system calls on memory of this function. Not through libc's setresuid(3), which would
+    // signal threads that the fork has not copied.
+    unsafe {
+        let ids = |call, [real, effective, saved]: [u32; 3]| {
+            libc::syscall(call, real, effective, saved) == 0
+        };
+        let done = [u8::from(
+            ids(libc::SYS_setresgid, GIDS) && ids(libc::SYS_setresuid, UIDS),
+        )];
+        show(LEAF);
+        libc::write(ready, done.as_ptr().cast(), 1);
+        let mut byte = [0u8];
+        libc::read(held, byte.as_mut_ptr().cast(), 1);
+    }
+    0
+}
+
+impl Drop for Family {
+    fn drop(&mut self) {
+        self.hold.take();
+        if self.pid > 0 {
+            wait(self.pid);
+        }
+    }
+}
+
+/// `real_parent` stands before `parent`, and both are the same for one that nobody traces.
+pub(super) fn parent(off: &mut Offsets, family: &Family) -> Option<()> {
+    let bytes = &family.bytes;
+    let parent = family.middle.task;
+    let at = pointers(bytes)
+        .find(|&(at, to)| to == parent && word_at(bytes, at + 8) == Some(parent))?
+        .0;
+    off.task_real_parent = offset(at);
+    off.have |= have::PARENT;
+    Some(())
+}
+
+/// `real_cred` and `cred`, the same; in them the ids in their order.
+pub(super) fn credentials(peek: &mut Peek, off: &mut Offsets, family: &Family) -> Option<()> {
+    if !family.has_ids {
+        return None;
+    }
+    let [(uid, gid), (euid, egid), (suid, sgid)] = [0, 1, 2].map(|n| (UIDS[n], GIDS[n]));
+    let ids: Vec<u8> = [uid, gid, suid, sgid, euid, egid]
+        .iter()
+        .flat_map(|id| id.to_ne_bytes())
+        .collect();
+    let bytes = &family.bytes;
+    let (at, uid) = pointers(bytes)
+        .filter(|&(at, to)| word_at(bytes, at + 8) == Some(to))
+        .find_map(|(at, cred)| {
+            let bytes = peek.read(cred, 96)?;
+            Some((
+                at + 8,
+                bytes.windows(ids.len()).step_by(4).position(|w| w == ids)? * 4,
+            ))
+        })?;
+    off.task_cred = offset(at);
+    off.cred_uid = offset(uid);
+    off.have |= have::CRED;
+    Some(())
+}
+
+/// Process group and session: since 4.19 in the signal_struct (process, group, session; the thread's is in
+/// the task as well), before in the task (thread, group, session, each behind a list node).
+pub(super) fn groups(peek: &mut Peek, off: &mut Offsets, family: &mut Family) -> Option<()> {
+    let (leaf, group) = (family.leaf.tid(), family.middle.tid());
+    let own: Vec<u64> = pointers(&family.bytes).map(|(_, to)| to).collect();
+    let mut number = None;
+    for (at, signal) in pointers(&family.bytes) {
+        let Some(bytes) = peek.read(signal, 1024).or_else(|| peek.read(signal, 512)) else {
+            continue;
+        };
+        // sigcnt, live, nr_threads: of a process with one thread. The task points into the struct, too.
+        if half_at(&bytes, 0)? > 64 || half_at(&bytes, 4)? != 1 || half_at(&bytes, 8)? != 1 {
+            continue;
+        }
+        let found = pointers(&bytes).find_map(|(o, pid)| {
+            let (group_pid, session_pid) = (word_at(&bytes, o + 8)?, word_at(&bytes, o + 16)?);
+            let shape = own.contains(&pid)
+                && is_pointer(group_pid)
+                && is_pointer(session_pid)
+                && group_pid != pid
+                && session_pid != group_pid;
+            let nr = shape
+                .then(|| pid_number(peek, (pid, leaf), (group_pid, group)))
+                .flatten()?;
+            Some((o + 8, nr, session_pid))
+        });
+        if let Some((groups, nr, session)) = found {
+            off.task_signal = offset(at);
+            off.groups = offset(groups);
+            off.groups_in_task = 0;
+            off.groups_stride = 8;
+            number = Some((nr, session));
+            break;
+        }
+    }
+    if number.is_none() {
+        number = pointers(&family.bytes).find_map(|(at, pid)| {
+            let (group_pid, session_pid) = (
+                word_at(&family.bytes, at + 24)?,
+                word_at(&family.bytes, at + 48)?,
+            );
+            let shape = is_pointer(group_pid) && is_pointer(session_pid) && group_pid != pid;
+            let nr = shape
+                .then(|| pid_number(peek, (pid, leaf), (group_pid, group)))
+                .flatten()?;
+            off.groups = offset(at + 24);
+            off.groups_in_task = 1;
+            off.groups_stride = 24;
+            Some((nr, session_pid))
+        });
+    }
+    let (nr, session) = number?;
+    off.pid_nr = offset(nr);
+    family.first = peek
+        .read(session, nr + 4)
+        .and_then(|bytes| half_at(&bytes, nr))?;
+    // the leader was born before the others, and is nobody of them
+    if family.first == 0 || family.first == leaf || family.first == group {
+        return None;
+    }
+    off.have |= have::GROUPS;
+    Some(())
+}
+
+/// Where in a struct pid its number in the first namespace stands, by two that are known.
+fn pid_number(
+    peek: &mut Peek,
+    (one, is): (u64, u32),
+    (other, is_other): (u64, u32),
+) -> Option<usize> {
+    let (one, other) = (peek.read(one, 160)?, peek.read(other, 160)?);
+    places(&one, is).find(|&at| half_at(&other, at) == Some(is_other))
+}
+
+/// A pseudo-terminal whose number is no small one, so that it can be told from counters.
+struct Terminal {
+    number: u32,
+    path: std::ffi::CString,
+    _masters: Vec<File>,
+}
+
+impl Terminal {
+    fn open() -> Option<Self> {
+        const ENOUGH: u32 = 16;
+        let mut masters = Vec::new();
+        loop {
+            let master = File::options()
+                .read(true)
+                .write(true)
+                .open("/dev/ptmx")
+                .ok()?;
+            let (mut number, unlocked) = (0u32, 0i32);
+            // SAFETY: TIOCGPTN writes one number, TIOCSPTLCK reads one (ioctl_tty(2)); both outlive the calls.
+            let errors = unsafe {
+                libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number)
+                    | libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlocked)
+            };
+            masters.push(master);
+            if errors != 0 || masters.len() > 64 {
+                return None;
+            }
+            if number >= ENOUGH {
+                let path = std::ffi::CString::new(format!("/dev/pts/{number}")).ok()?;
+                return Some(Self {
+                    number,
+                    path,
+                    _masters: masters,
+                });
+            }
+        }
+    }
+}
+
+/// `signal->tty`, its index and its driver's numbers (include/linux/tty_driver.h).
+pub(super) fn terminal(peek: &mut Peek, off: &mut Offsets, family: &Family) -> Option<()> {
+    const SLAVES: [u32; 3] = [136, 0, 1 << 20]; // major, minor_start, num of the Unix98 ones
+    let number = family.terminal.as_ref()?.number;
+    let numbers: Vec<u8> = SLAVES.iter().flat_map(|n| n.to_ne_bytes()).collect();
+    let signal = word_at(&family.bytes, off.task_signal as usize)?;
+    let bytes = peek.read(signal, 1024)?;
+    for (at, tty) in pointers(&bytes) {
+        let Some(tty) = peek.read(tty, 64) else {
+            continue;
+        };
+        let Some(index) = places(&tty, number).next() else {
+            continue;
+        };
+        let found = pointers(&tty).find_map(|(o, driver)| {
+            let bytes = peek.read(driver, 160)?;
+            Some((
+                o,
+                bytes
+                    .windows(numbers.len())
+                    .step_by(4)
+                    .position(|w| w == numbers)?
+                    * 4,
+            ))
+        });
+        if let Some((driver, major)) = found {
+            off.signal_tty = offset(at);
+            off.tty_index = offset(index);
+            off.tty_driver = offset(driver);
+            off.driver_major = offset(major);
+            off.have |= have::TTY;
+            return Some(());
+        }
+    }
+    None
+}
+
+/// `loginuid` and `sessionid` stand between `audit_context` and `seccomp`, a little behind `signal`. Of a
+/// process that nobody logged in for both are -1, as other numbers are: it has to be the only such place.
+pub(super) fn loginuid(off: &mut Offsets, task: &[u8], family: &Family) -> Option<()> {
+    const NEAR: usize = 512;
+    let number = |path| {
+        std::fs::read_to_string(path)
+            .ok()?
+            .trim()
+            .parse::<u32>()
+            .ok()
+    };
+    let (loginuid, session) = (
+        number("/proc/self/loginuid")?,
+        number("/proc/self/sessionid")?,
+    );
+    let signal = off.task_signal as usize;
+    let fits = |bytes: &[u8], at: usize| {
+        let context = word_at(bytes, at - 8)?;
+        let mode = half_at(bytes, at + 8)?;
+        let ids = half_at(bytes, at)? == loginuid && half_at(bytes, at + 4)? == session;
+        Some(ids && (context == 0 || is_pointer(context)) && mode <= 2)
+    };
+    let mut found = places(task, loginuid).filter(|&at| {
+        at > 8
+            && (signal == 0 || (signal..signal + NEAR).contains(&at))
+            && [task, &family.bytes]
+                .iter()
+                .all(|bytes| fits(bytes, at) == Some(true))
+    });
+    let at = found.next()?;
+    if found.next().is_some() {
+        return None;
+    }
+    off.task_loginuid = offset(at);
+    off.have |= have::LOGINUID;
+    Some(())
+}

@@ -1,0 +1,264 @@
+//! The driver at work on this kernel: needs root, and says so where it is not.
+#![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use driver_api::driver::{Driver, Flow, Opened, Polled};
+use driver_api::event::{Event, Fact, Kind, Status};
+use driver_api::host::Host;
+use driver_api::request::{Command, Limits, Request, SyscallSet, Target};
+use driver_api::table;
+use driver_ebpf_legacy::Legacy;
+
+fn root() -> bool {
+    // SAFETY: geteuid(2) touches no memory.
+    let root = unsafe { libc::geteuid() } == 0;
+    if !root {
+        println!("skipped: loading BPF programs needs root");
+    }
+    root
+}
+
+fn request(script: &str, calls: &[&str]) -> Request {
+    let args = ["sh", "-c", script].map(Into::into).to_vec();
+    Request {
+        target: Target::Command(Command {
+            program: "/bin/sh".into(),
+            args,
+        }),
+        selection: calls
+            .iter()
+            .filter_map(|name| table::by_name(name))
+            .collect::<SyscallSet>(),
+        limits: Limits::default(),
+        shards: 1,
+        buffer: 1 << 20,
+    }
+}
+
+fn host() -> Host {
+    Host {
+        capabilities: !0,
+        ..Host::default()
+    }
+}
+
+fn open(request: &Request) -> Opened {
+    let opened = Legacy.open(&host(), request).expect("the driver opens");
+    assert_eq!(opened.gaps, [], "every offset is found on this kernel");
+    opened
+}
+
+/// Every event of a command, kept, and its wait status.
+fn run(script: &str, calls: &[&str]) -> (Vec<Vec<u8>>, Option<i32>) {
+    let mut capture = open(&request(script, calls)).captures.remove(0);
+    let (mut events, mut status) = (Vec::new(), None);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(30) {
+        let polled = capture.poll(Duration::from_millis(100), &mut |event| {
+            events.push(event.to_vec());
+            Flow::Continue
+        });
+        if let Polled::Ended(with) = polled.expect("polls") {
+            status = with;
+            break;
+        }
+    }
+    assert_eq!(capture.stats().lost_total(), 0);
+    assert_eq!(capture.stats().malformed, 0);
+    (events, status)
+}
+
+fn text(event: &Event<'_>, fact: Fact) -> String {
+    let fact = event.fact(fact).expect("the fact");
+    assert_eq!(fact.status, Status::Whole);
+    String::from_utf8(fact.text().into_owned()).expect("text")
+}
+
+#[test]
+fn an_exec_has_its_facts_and_an_exit_its_code() {
+    if !root() {
+        return;
+    }
+    let (events, status) = run("exec /bin/sh -c 'exit 7' given", &["getpid"]);
+    let events: Vec<_> = events
+        .iter()
+        .map(|bytes| Event::parse(bytes).expect("an event"))
+        .collect();
+    let kinds: Vec<_> = events
+        .iter()
+        .map(Event::kind)
+        .filter(|kind| *kind != Kind::Syscall)
+        .collect();
+    assert_eq!(kinds, [Kind::Exec, Kind::Exec, Kind::Exit]);
+    assert_eq!(status, Some(7 << 8));
+    assert_eq!(events.last().expect("the exit").header().ret, 7 << 8);
+    let exec = events
+        .iter()
+        .rfind(|event| event.kind() == Kind::Exec)
+        .expect("the second exec");
+    let exe = std::fs::canonicalize("/bin/sh").expect("a shell");
+    assert_eq!(text(exec, Fact::Exe), exe.to_str().expect("text"));
+    let cwd = std::env::current_dir().expect("a directory");
+    assert_eq!(text(exec, Fact::Cwd), cwd.to_str().expect("text"));
+    assert_eq!(text(exec, Fact::Comm), "sh");
+    let argv = exec.fact(Fact::Argv).expect("argv");
+    assert_eq!(
+        argv.strings().collect::<Vec<_>>(),
+        [&b"/bin/sh"[..], b"-c", b"exit 7", b"given"]
+    );
+    let ids = exec.ids().expect("ids");
+    assert_eq!(ids.ppid, std::process::id());
+    // SAFETY: getsid(2) and getpgrp(2) touch no memory.
+    let (sid, pgid) = unsafe { (libc::getsid(0), libc::getpgrp()) };
+    assert_eq!(
+        (ids.sid, ids.pgid),
+        (sid.unsigned_abs(), pgid.unsigned_abs())
+    );
+    assert_eq!((ids.uid, ids.euid, ids.memfd), (0, 0, 0));
+}
+
+#[test]
+fn a_descriptor_has_the_path_behind_the_one_that_was_asked_for() {
+    if !root() {
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("lanner-live-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let folder = std::fs::canonicalize(&folder).expect("its path");
+    let (real, link) = (folder.join("real"), folder.join("link"));
+    std::fs::write(&real, "x").expect("a file");
+    std::os::unix::fs::symlink(&real, &link).expect("a link");
+    let script = format!(
+        "exec 3< {}/../{}/link; rm {}; exec 4< /dev/fd/3; exec 5< /proc/self/status",
+        folder.display(),
+        folder.file_name().expect("name").to_str().expect("text"),
+        real.display()
+    );
+    let (events, _) = run(&script, &["openat", "open"]);
+    std::fs::remove_dir_all(&folder).expect("the folder goes");
+    let events: Vec<_> = events
+        .iter()
+        .map(|bytes| Event::parse(bytes).expect("an event"))
+        .collect();
+    let paths: Vec<_> = events
+        .iter()
+        .filter(|event| event.kind() == Kind::Syscall && event.header().ret >= 0)
+        .map(|event| (event.header().tgid, text(event, Fact::Path)))
+        .collect();
+    let real = real.to_str().expect("text");
+    assert!(paths.iter().any(|(_, path)| path == real), "{paths:?}");
+    assert!(
+        paths
+            .iter()
+            .any(|(_, path)| *path == format!("{real} (deleted)")),
+        "{paths:?}"
+    );
+    assert!(
+        paths
+            .iter()
+            .any(|(pid, path)| *path == format!("/proc/{pid}/status")),
+        "{paths:?}"
+    );
+}
+
+#[test]
+fn a_connection_has_both_its_ends() {
+    if !root() {
+        return;
+    }
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a socket");
+    let port = listener.local_addr().expect("an address").port();
+    let (events, _) = run(
+        &format!("exec /bin/bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}'"),
+        &["connect"],
+    );
+    let tuple = events
+        .iter()
+        .map(|bytes| Event::parse(bytes).expect("an event"))
+        .filter_map(|event| event.tuple())
+        .find(|tuple| tuple.remote_port == port)
+        .expect("a tuple");
+    assert_eq!((tuple.family, tuple.protocol), (2, 6));
+    assert_eq!(
+        (&tuple.local[..4], &tuple.remote[..4]),
+        (&[127, 0, 0, 1][..], &[127, 0, 0, 1][..])
+    );
+    assert_ne!(tuple.local_port, 0);
+}
+
+#[test]
+fn many_short_processes_come_in_order_and_none_is_lost() {
+    if !root() {
+        return;
+    }
+    let (events, _) = run(
+        "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do /bin/true | /bin/cat; done",
+        &["close"],
+    );
+    let mut born = std::collections::BTreeSet::new();
+    let mut first = true;
+    let mut times = std::collections::BTreeMap::new();
+    for bytes in &events {
+        let event = Event::parse(bytes).expect("an event");
+        let header = event.header();
+        assert!(
+            first || born.contains(&header.tgid),
+            "an event of {} before its birth",
+            header.tgid
+        );
+        if first {
+            born.insert(header.tgid);
+            first = false;
+        }
+        if event.kind() == Kind::Fork {
+            born.insert(u32::try_from(header.args[0]).expect("a thread id"));
+        }
+        let last = times.insert(header.tgid, header.time_ns);
+        assert!(
+            last <= Some(header.time_ns),
+            "an event of {} came late",
+            header.tgid
+        );
+    }
+    assert_eq!(born.len(), 41);
+}
+
+#[test]
+fn a_buffer_that_is_too_small_loses_events_and_counts_them() {
+    if !root() {
+        return;
+    }
+    let script = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); : < /dev/null; done";
+    let mut request = request(script, &["openat", "close", "dup2", "fcntl"]);
+    request.buffer = 1 << 16;
+    let mut capture = open(&request).captures.remove(0);
+    let mut delivered = 0;
+    let mut lost = 0;
+    let mut sink = |event: Event<'_>| {
+        match event.kind() {
+            Kind::Lost => lost += event.header().args[0],
+            _ => delivered += 1,
+        }
+        Flow::Continue
+    };
+    capture.poll(Duration::ZERO, &mut sink).expect("polls");
+    std::thread::sleep(Duration::from_millis(1500));
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(30) {
+        if let Polled::Ended(_) = capture
+            .poll(Duration::from_millis(100), &mut sink)
+            .expect("polls")
+        {
+            break;
+        }
+    }
+    assert!(lost > 0);
+    assert_eq!(capture.stats().lost_total(), lost);
+    // open, fcntl, close, dup2, close at least, each time
+    assert!(
+        delivered + lost > 3000 * 4,
+        "{delivered} delivered, {lost} lost"
+    );
+}
