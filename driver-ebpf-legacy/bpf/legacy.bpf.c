@@ -21,8 +21,9 @@ static __attribute__((always_inline)) inline void *user_address(__u64 at)
 	return (void *)(at & (0 - mine));
 }
 
-#define READ_USER(dst, size, src) bpf_probe_read(dst, size, user_address((__u64)(src)))
-#define READ_USER_STR(dst, size, src) bpf_probe_read_str(dst, size, user_address((__u64)(src)))
+#define USER(address) user_address(address)
+#define READ_USER(dst, size, src) bpf_probe_read(dst, size, src)
+#define READ_USER_STR(dst, size, src) bpf_probe_read_str(dst, size, src)
 #define UNROLL_LOOPS
 #define STRINGS 32
 #define STRING_RUNS 4 /* 128 strings, as many as the core driver takes */

@@ -112,7 +112,7 @@ static __always_inline int length_of(const struct out *o, const struct lanner_op
 		__u64 at = arg_at(o, op->len_arg);
 		__u32 value = 0;
 
-		if (!at || READ_USER(&value, sizeof(value), at) != 0)
+		if (!at || READ_USER(&value, sizeof(value), USER(at)) != 0)
 			return 0;
 		*len = value;
 	}

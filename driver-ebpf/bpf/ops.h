@@ -5,6 +5,7 @@
  *
  *   READ_USER(dst, size, src)      0 or a negative error
  *   READ_USER_STR(dst, size, src)  length with its NUL, or exactly -EFAULT
+ *   USER(address)                  the pointer for `src`; may be left out
  *
  * The event is written into a buffer of which the verifier knows the size. An operation begins only
  * where `off` leaves a whole chunk, and then writes less than a chunk: two constant bounds, which every
@@ -15,6 +16,10 @@
 #define LANNER_OPS_H
 
 #define HEAD sizeof(struct lanner_attachment)
+
+#ifndef USER
+#define USER(address) ((void *)(address))
+#endif
 
 /*
  * Makes the compiler forget what it knows of a variable, so that the comparison that follows is made
@@ -96,6 +101,7 @@ static __always_inline void op_str(const struct out *o, __u8 what, __u32 limit, 
 	__u8 status = LANNER_WHOLE;
 	__u64 room = (__u64)limit + 2; /* never 0, as the verifier sees in 64 bits */
 	__u32 len = 0;
+	void *from;
 	__u8 *at;
 	long n;
 
@@ -104,10 +110,12 @@ static __always_inline void op_str(const struct out *o, __u8 what, __u32 limit, 
 	at = begin_attachment(o);
 	if (!at)
 		return;
+	from = USER(ptr);
+	OPAQUE(from);
 	OPAQUE(room);
 	if (room > o->chunk)
 		room = o->chunk;
-	n = READ_USER_STR(at + HEAD, room, (void *)ptr);
+	n = READ_USER_STR(at + HEAD, room, from);
 	if (n == -EFAULT) {
 		status = LANNER_FAULT;
 	} else if (n > 0) {
@@ -129,6 +137,7 @@ static __always_inline void op_bytes(const struct out *o, __u8 what, __u8 part, 
 {
 	__u8 status = LANNER_TRUNCATED;
 	__u64 take = limit;
+	void *from;
 	__u8 *at;
 
 	if (!ptr)
@@ -142,13 +151,15 @@ static __always_inline void op_bytes(const struct out *o, __u8 what, __u8 part, 
 		take = len;
 		status = LANNER_WHOLE;
 	}
+	from = USER(ptr);
+	OPAQUE(from);
 	OPAQUE(take);
 	if (take > o->chunk) {
 		incomplete(o);
 		take = o->chunk;
 	}
 	OPAQUE(take);
-	if ((__s64)take > 0 && READ_USER(at + HEAD, take, (void *)ptr) != 0) {
+	if ((__s64)take > 0 && READ_USER(at + HEAD, take, from) != 0) {
 		status = LANNER_FAULT;
 		take = 0;
 	}
@@ -170,7 +181,7 @@ static __always_inline void op_strings(const struct out *o, __u8 what, __u64 sta
 static __always_inline long read_word(const struct out *o, __u64 at, __u64 *word)
 {
 	*word = 0;
-	return READ_USER(word, COMPAT(o) ? 4 : 8, (void *)at);
+	return READ_USER(word, COMPAT(o) ? 4 : 8, USER(at));
 }
 
 static __always_inline long read_iovec(const struct out *o, __u64 at, __u64 *base, __u64 *len)
@@ -179,13 +190,13 @@ static __always_inline long read_iovec(const struct out *o, __u64 at, __u64 *bas
 
 	if (COMPAT(o)) {
 		__u32 narrow[2] = {};
-		long error = READ_USER(narrow, sizeof(narrow), (void *)at);
+		long error = READ_USER(narrow, sizeof(narrow), USER(at));
 
 		*base = narrow[0];
 		*len = narrow[1];
 		return error;
 	}
-	long error = READ_USER(pair, sizeof(pair), (void *)at);
+	long error = READ_USER(pair, sizeof(pair), USER(at));
 
 	*base = pair[0];
 	*len = pair[1];
@@ -229,6 +240,7 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
 #endif
 	for (int i = 0; i < IOVECS; i++) {
 		__u64 base, len, total = TOTAL(at), done = DONE(at), room, take;
+		void *from;
 		__s64 cap = to->most;
 
 		if (i >= to->count)
@@ -252,11 +264,15 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
 		}
 		if (!take)
 			continue;
-		OPAQUE(take);
+		from = USER(base);
+		OPAQUE(from);
 		OPAQUE(done);
-		if (take > half || done > half)
+		if (done > half)
 			continue;
-		if (READ_USER(at + HEAD + done, take, (void *)base) != 0) {
+		OPAQUE(done); /* no sum is made before the comparison */
+		if (!WITHIN(take, half))
+			continue;
+		if (READ_USER(at + HEAD + done, take, from) != 0) {
 			STATUS(at) = LANNER_FAULT;
 			break;
 		}
@@ -276,13 +292,13 @@ static __always_inline void op_msg(const struct out *o, __u8 what, __u32 limit, 
 	if (COMPAT(o)) {
 		__u32 m[6] = {};
 
-		if (READ_USER(m, sizeof(m), (void *)ptr) != 0)
+		if (READ_USER(m, sizeof(m), USER(ptr)) != 0)
 			goto fault;
 		name = m[0], name_len = m[1], iov = m[2], iovs = m[3], control = m[4], control_len = m[5];
 	} else {
 		__u64 m[6] = {};
 
-		if (READ_USER(m, sizeof(m), (void *)ptr) != 0)
+		if (READ_USER(m, sizeof(m), USER(ptr)) != 0)
 			goto fault;
 		name = m[0], name_len = m[1], iov = m[2], iovs = m[3], control = m[4], control_len = m[5];
 	}
@@ -322,6 +338,7 @@ static __always_inline int strv_run(const struct out *o, __u8 *at, __u32 first, 
 	for (__u32 i = 0; i < STRINGS; i++) {
 		__u64 have = DONE(at), room = from->limit - have;
 		__u64 string;
+		void *text;
 		long n;
 
 		if (read_word(o, from->ptr + i * (COMPAT(o) ? 4 : 8), &string) != 0) {
@@ -334,11 +351,15 @@ static __always_inline int strv_run(const struct out *o, __u8 *at, __u32 first, 
 			STATUS(at) = LANNER_TRUNCATED;
 			return 0;
 		}
-		OPAQUE(room);
+		text = USER(string);
+		OPAQUE(text);
 		OPAQUE(have);
-		if (room > half || have > half)
+		if (have > half)
 			return 0;
-		n = READ_USER_STR(at + HEAD + have, room, (void *)string);
+		OPAQUE(have);
+		if (!WITHIN(room, half))
+			return 0;
+		n = READ_USER_STR(at + HEAD + have, room, text);
 		if (n == -EFAULT) {
 			STATUS(at) = LANNER_FAULT;
 			return 0;

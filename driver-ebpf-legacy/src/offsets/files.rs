@@ -28,8 +28,8 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn open() -> Option<Self> {
-        let name = format!("lanner-offsets-{}", std::process::id());
+    pub(super) fn open(peek: &Peek) -> Option<Self> {
+        let name = format!("lanner-offsets-{:x}", peek.magic);
         let unique = memfd_create(
             CString::new(name.clone()).ok()?.as_c_str(),
             MFdFlags::MFD_CLOEXEC,

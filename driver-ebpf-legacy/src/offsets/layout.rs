@@ -109,7 +109,7 @@ mod tests {
             else {
                 continue;
             };
-            let value = value.trim_end_matches(',');
+            let value = value.split(',').next().unwrap_or_default();
             assert!(
                 source.contains(&format!("const {name}: u32 = {value};")),
                 "{name} = {value}"

@@ -105,7 +105,7 @@ fn search(peek: &mut Peek, off: &mut Offsets, me: u64) -> Option<()> {
         }
         tasks::loginuid(off, &task, &family);
     }
-    let known = files::Known::open()?;
+    let known = files::Known::open(peek)?;
     if files::descriptors(peek, off, &task, &known).is_some() {
         files::paths(peek, off, me, &known);
         if sockets::internet(peek, off, me).is_some() {

@@ -1,10 +1,13 @@
 //! Reads kernel memory through the program of `peek.bpf.c`, which runs when we call getpgid(2) with a
 //! number that is no process's.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use aya::maps::{Array, Map, MapData, MapError};
 use aya::programs::{Program, RawTracePoint};
 use aya::{Ebpf, EbpfLoader, Pod};
 use driver_api::driver::OpenError;
+use driver_ebpf::life::monotonic_ns;
 
 use crate::load::{failed, said};
 
@@ -12,8 +15,17 @@ static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/peek.o"));
 
 /// Bytes that one look sees.
 const SEEN: usize = 4096;
-/// Higher than any process id (PID_MAX_LIMIT), and not what somebody asks for by chance.
-const MAGIC: u32 = 0x5a1c_e000;
+/// Places of `lookers`, in `peek.bpf.c`.
+const PLACES: u32 = 8;
+
+/// A number for getpgid(2) that is no process's (they end at PID_MAX_LIMIT, 2^22) and that nobody else asks
+/// for: two searches at once see each other's calls. Places are added to it.
+fn unique() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let mix = monotonic_ns() ^ (u64::from(std::process::id()) << 20);
+    let mix = u32::try_from(mix & 0xf_ffff).unwrap_or(0);
+    0x4000_0000 | (mix << 10) | ((NEXT.fetch_add(1, Ordering::Relaxed) & 127) * PLACES)
+}
 
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
@@ -60,6 +72,8 @@ impl Looker {
 
 /// The program, while it is attached.
 pub(crate) struct Peek {
+    /// What its calls are told by, and what is made for it is named after.
+    pub(crate) magic: u32,
     _ebpf: Ebpf,
     wish: Array<MapData, Wish>,
     lookers: Array<MapData, Looker>,
@@ -67,16 +81,16 @@ pub(crate) struct Peek {
 }
 
 /// Calls getpgid(2) so that the program sees who does; nothing but one system call, for forked children.
-pub(crate) fn show(place: u8) {
+pub(crate) fn show(magic: u32, place: u8) {
     // SAFETY: getpgid(2) touches no memory; there is no such process, which is no matter.
-    unsafe { libc::getpgid(libc::pid_t::try_from(MAGIC + u32::from(place)).unwrap_or(-1)) };
+    unsafe { libc::getpgid(libc::pid_t::try_from(magic + u32::from(place)).unwrap_or(-1)) };
 }
 
 /// The same through the 32-bit call gate. Where the kernel has none, the caller dies: for children alone.
 #[cfg(target_arch = "x86_64")]
-pub(crate) fn show_compat(place: u8) {
+pub(crate) fn show_compat(magic: u32, place: u8) {
     const GETPGID: u64 = 132;
-    let argument = u64::from(MAGIC + u32::from(place));
+    let argument = u64::from(magic + u32::from(place));
     // SAFETY: the call gate changes rax only (and r8 to r11 on old kernels); rbx is put back.
     unsafe {
         core::arch::asm!(
@@ -108,6 +122,7 @@ impl Peek {
             ))
         })?;
         let peek = Self {
+            magic: unique(),
             wish: take(&mut ebpf, "wish")?,
             lookers: take(&mut ebpf, "lookers")?,
             seen: take(&mut ebpf, "seen")?,
@@ -125,12 +140,12 @@ impl Peek {
                 Wish {
                     address,
                     len: u32::try_from(len).ok()?,
-                    magic: MAGIC,
+                    magic: self.magic,
                 },
                 0,
             )
             .ok()?;
-        show(0);
+        show(self.magic, 0);
         let seen = self.seen.get(&0, 0).ok()?;
         (seen.error == 0).then(|| seen.bytes[..len].to_vec())
     }

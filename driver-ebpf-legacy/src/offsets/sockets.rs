@@ -154,7 +154,7 @@ pub(super) fn internet6(peek: &mut Peek, off: &mut Offsets, task: u64) -> Option
 
 /// `unix_sock->addr` and `->peer`, by a connection to an abstract name, which leaves nothing in the file system.
 pub(super) fn unix(peek: &mut Peek, off: &mut Offsets, task: u64) -> Option<()> {
-    let name = format!("lanner-offsets-{}", std::process::id());
+    let name = format!("lanner-offsets-{:x}", peek.magic);
     let address = UnixAddr::from_abstract_name(&name).ok()?;
     let listener = UnixListener::bind_addr(&address).ok()?;
     let client = UnixStream::connect_addr(&address).ok()?;

@@ -31,11 +31,12 @@ pub(super) fn bytes_of(peek: &mut Peek, task: u64) -> Vec<u8> {
 
 /// `pid` and `tgid` stand side by side; in a thread that is not its process's first they differ.
 pub(super) fn pid(peek: &mut Peek) -> Option<u32> {
+    let magic = peek.magic;
     let (shown, wait) = mpsc::channel();
     let (end, ended) = mpsc::channel::<()>();
     thread::scope(|scope| {
         scope.spawn(move || {
-            show(THREAD);
+            show(magic, THREAD);
             let _ = shown.send(());
             let _ = ended.recv();
         });
@@ -79,11 +80,12 @@ fn wait(pid: libc::pid_t) -> i32 {
 
 /// `exit_code`, by two children that have ended and not been waited for.
 pub(super) fn exit_code(peek: &mut Peek, off: &mut Offsets) -> Option<()> {
+    let magic = peek.magic;
     let mut ended = |code: u32| {
         // SAFETY: getpgid(2) and _exit(2) are system calls and nothing else.
         let pid = unsafe {
             fork(|| {
-                show(ENDING);
+                show(magic, ENDING);
                 i32::try_from(code).unwrap_or(0)
             })
         };
@@ -113,13 +115,14 @@ pub(super) fn exit_code(peek: &mut Peek, off: &mut Offsets) -> Option<()> {
 /// the child dies, and nobody can make such calls: then the code segment tells all there is to tell.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn compat(peek: &mut Peek, off: &mut Offsets) -> Option<()> {
+    let magic = peek.magic;
     let both = || {
         // SAFETY: system calls and nothing else. Not dumpable: a child that dies leaves no core.
         let pid = unsafe {
             fork(|| {
                 libc::prctl(libc::PR_SET_DUMPABLE, 0);
-                show(NATIVE);
-                super::peek::show_compat(COMPAT);
+                show(magic, NATIVE);
+                super::peek::show_compat(magic, COMPAT);
                 0
             })
         };
@@ -166,6 +169,7 @@ pub(super) struct Family {
 
 impl Family {
     pub(super) fn new(peek: &mut Peek) -> Option<Self> {
+        let magic = peek.magic;
         let terminal = Terminal::open();
         let path = terminal.as_ref().map(|terminal| terminal.path.as_ptr());
         let (mut ready_out, ready_in) = pipe().ok()?;
@@ -185,8 +189,8 @@ impl Family {
                 }
                 wait(fork(|| {
                     libc::setpgid(0, 0);
-                    show(MIDDLE);
-                    wait(fork(|| leaf(ready, held)))
+                    show(magic, MIDDLE);
+                    wait(fork(|| leaf(magic, ready, held)))
                 }))
             })
         };
@@ -216,7 +220,7 @@ impl Family {
 /// # Safety
 ///
 /// For the child of a fork; the descriptors are open pipes.
-unsafe fn leaf(ready: i32, held: i32) -> i32 {
+unsafe fn leaf(magic: u32, ready: i32, held: i32) -> i32 {
     // SAFETY: system calls on memory of this function. Not through libc's setresuid(3), which would
     // signal threads that the fork has not copied.
     unsafe {
@@ -226,7 +230,7 @@ unsafe fn leaf(ready: i32, held: i32) -> i32 {
         let done = [u8::from(
             ids(libc::SYS_setresgid, GIDS) && ids(libc::SYS_setresuid, UIDS),
         )];
-        show(LEAF);
+        show(magic, LEAF);
         libc::write(ready, done.as_ptr().cast(), 1);
         let mut byte = [0u8];
         libc::read(held, byte.as_mut_ptr().cast(), 1);
@@ -434,7 +438,7 @@ pub(super) fn terminal(peek: &mut Peek, off: &mut Offsets, family: &Family) -> O
 /// `loginuid` and `sessionid` stand between `audit_context` and `seccomp`, a little behind `signal`. Of a
 /// process that nobody logged in for both are -1, as other numbers are: it has to be the only such place.
 pub(super) fn loginuid(off: &mut Offsets, task: &[u8], family: &Family) -> Option<()> {
-    const NEAR: usize = 512;
+    const NEAR: usize = 256;
     let number = |path| {
         std::fs::read_to_string(path)
             .ok()?

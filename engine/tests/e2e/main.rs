@@ -18,4 +18,5 @@ mod normal;
 mod oracle;
 mod parity;
 mod scenes;
+mod transparent;
 mod unprivileged;
