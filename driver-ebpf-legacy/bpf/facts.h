@@ -7,7 +7,7 @@
 #define LANNER_FACTS_H
 
 #define COMPONENTS 96 /* of a path, crossed mounts included */
-#define WALK 19 /* of them in one run: with the first, five runs are COMPONENTS */
+#define WALK 19	      /* of them in one run: with the first, five runs are COMPONENTS */
 
 #define FAMILY_AT 16 /* struct sock_common: first members, the same on every kernel */
 #define DADDR_AT 0
@@ -63,8 +63,7 @@ static __always_inline int cross_mount(const struct offsets *at_off, struct slot
 }
 
 /* One component: `leaf` is a constant. */
-static __always_inline int walk(const struct out *o, const struct offsets *off, struct slot *slot, __u8 *at,
-				int leaf)
+static __always_inline int walk(const struct out *o, const struct offsets *off, struct slot *slot, __u8 *at, int leaf)
 {
 	__u64 most = CHUNK - NAME_ROOM, len, done = DONE(at);
 	__u64 dentry = slot->dentry, limit = slot->limit;
@@ -185,8 +184,7 @@ static __always_inline void op_unix_name(const struct out *o, const struct offse
 }
 
 /* S_IFSOCK files have the socket as private data, which has the file in turn. */
-static __always_inline void op_fd_tuple(const struct out *o, const struct offsets *off, __u8 what, __u64 task,
-					__s64 fd)
+static __always_inline void op_fd_tuple(const struct out *o, const struct offsets *off, __u8 what, __u64 task, __s64 fd)
 {
 	__u64 file = file_of(off, task, fd), socket, sk;
 	struct lanner_tuple tuple = {};

@@ -47,7 +47,10 @@ enum tail {
 	TAIL_END = 14,
 };
 
-#define OUT(slot) {.event = &(slot)->event, .last = LAST, .chunk = CHUNK}
+#define OUT(slot)                                                                                                      \
+	{                                                                                                              \
+		.event = &(slot)->event, .last = LAST, .chunk = CHUNK                                                  \
+	}
 
 static __always_inline const struct offsets *the_offsets(void)
 {
@@ -85,9 +88,9 @@ static __always_inline void output(void *ctx, struct lanner_event *event, __u64 
 	long error = bpf_perf_event_output(ctx, &events, BPF_F_CURRENT_CPU, event, len);
 
 	if (error)
-		lose(error == -ENOSPC ? LANNER_LOSS_BUFFER_FULL :
-		     error == -EBUSY  ? LANNER_LOSS_NESTED :
-					LANNER_LOSS_FAULT);
+		lose(error == -ENOSPC  ? LANNER_LOSS_BUFFER_FULL
+		     : error == -EBUSY ? LANNER_LOSS_NESTED
+				       : LANNER_LOSS_FAULT);
 }
 
 /* Puts the finished event into the buffer. */
@@ -233,7 +236,8 @@ SEC("raw_tracepoint/op_fd_path") int op_fd_path(void *ctx)
 
 	if (off->have & HAVE_PATH && off->have & HAVE_FD) {
 		file = file_of(off, bpf_get_current_task(), fd_of(&o, &slot->op));
-		if (file && begin_path(&o, off, slot, slot->op.what, slot->op.limit, file + off->file_path) == WALK_ON) {
+		if (file &&
+		    begin_path(&o, off, slot, slot->op.what, slot->op.limit, file + off->file_path) == WALK_ON) {
 			bpf_tail_call(ctx, &tails, TAIL_WALK);
 			incomplete(&o);
 		}
@@ -408,8 +412,8 @@ SEC("raw_tracepoint/exec_keep") int exec_keep(void *ctx)
 }
 
 /* Begins the event of a call and follows its plan. `then`: the program that ends it; 0: output. */
-static __always_inline void begin_call(void *ctx, const struct regs *regs, __s64 ret, __u8 abi, __u16 flags,
-				       __u32 key, __u64 id, __u32 then)
+static __always_inline void begin_call(void *ctx, const struct regs *regs, __s64 ret, __u8 abi, __u16 flags, __u32 key,
+				       __u64 id, __u32 then)
 {
 	struct slot *slot = claim_slot(id);
 
@@ -423,8 +427,7 @@ static __always_inline void begin_call(void *ctx, const struct regs *regs, __s64
 }
 
 /* The event of a call that nothing is fetched for. */
-static __always_inline void output_call(void *ctx, const struct regs *regs, __s64 ret, __u8 abi, __u16 flags,
-					__u64 id)
+static __always_inline void output_call(void *ctx, const struct regs *regs, __s64 ret, __u8 abi, __u16 flags, __u64 id)
 {
 	struct lanner_event event;
 
@@ -524,8 +527,7 @@ SEC("raw_tracepoint/sys_enter") int sys_enter(__u64 *ctx)
 }
 
 /* Begins an exec event with what the call's entry left, if it was seen. */
-static __always_inline void begin_exec(struct lanner_event *event, const struct settings *set, __u32 old_tid,
-				       __u64 id)
+static __always_inline void begin_exec(struct lanner_event *event, const struct settings *set, __u32 old_tid, __u64 id)
 {
 	struct exec_call *call = find_exec(old_tid);
 	__u16 flags = LANNER_FLAG_INCOMPLETE;

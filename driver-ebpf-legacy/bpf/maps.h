@@ -10,12 +10,12 @@ struct bpf_map_def {
 	__u32 type, key_size, value_size, max_entries, map_flags;
 };
 
-#define MAP(name, kind, key, value, entries)                                   \
-	struct bpf_map_def name SEC("maps") = {                                \
-		.type = BPF_MAP_TYPE_##kind,                                   \
-		.key_size = key,                                               \
-		.value_size = value,                                           \
-		.max_entries = entries,                                        \
+#define MAP(name, kind, key, value, entries)                                                                           \
+	struct bpf_map_def name SEC("maps") = {                                                                        \
+	    .type = BPF_MAP_TYPE_##kind,                                                                               \
+	    .key_size = key,                                                                                           \
+	    .value_size = value,                                                                                       \
+	    .max_entries = entries,                                                                                    \
 	}
 
 #define LAST 23552
@@ -29,7 +29,7 @@ _Static_assert(ROOM <= LANNER_EVENT_MAX, "an event larger than LANNER_EVENT_MAX"
 struct settings {
 	__u32 self_tgid; /* lanner itself: never captured */
 	__u32 execve_nr; /* for an exec whose entry was not seen */
-	__u32 tree; /* capture only threads in `followed` */
+	__u32 tree;	 /* capture only threads in `followed` */
 };
 
 enum follow {
@@ -42,14 +42,14 @@ enum follow {
  * preempted (since 5.11) and then another one runs on the same CPU: there are SLOTS of them for each.
  */
 struct slot {
-	__u64 claims; /* 1: somebody's */
-	__u64 owner; /* bpf_get_current_pid_tgid() of whoever has claimed it */
-	__u32 plan; /* its place in `plans` */
-	__u32 at; /* the operation that comes next */
-	__u32 stage; /* the next fact of an exec event; 0: a plan is followed */
-	__u32 then; /* the program that ends it; 0: output */
+	__u64 claims;	     /* 1: somebody's */
+	__u64 owner;	     /* bpf_get_current_pid_tgid() of whoever has claimed it */
+	__u32 plan;	     /* its place in `plans` */
+	__u32 at;	     /* the operation that comes next */
+	__u32 stage;	     /* the next fact of an exec event; 0: a plan is followed */
+	__u32 then;	     /* the program that ends it; 0: output */
 	struct lanner_op op; /* the operation that runs */
-	__u32 run; /* strings taken, components walked */
+	__u32 run;	     /* strings taken, components walked */
 	/* a path that is being walked */
 	__u64 dentry, mnt, root;
 	__u32 limit;
@@ -149,10 +149,7 @@ static __always_inline void release_slot(struct slot *slot)
 	__sync_fetch_and_add(&slot->claims, -1ULL);
 }
 
-static __always_inline __u32 exec_key(__u32 tid, int attempt)
-{
-	return (tid * 7 + attempt * 89) % EXEC_CALLS;
-}
+static __always_inline __u32 exec_key(__u32 tid, int attempt) { return (tid * 7 + attempt * 89) % EXEC_CALLS; }
 
 static __always_inline struct exec_call *claim_exec(__u32 tid)
 {

@@ -8,7 +8,7 @@
 
 enum have {
 	HAVE_PATH = 1, /* file, dentry, mount */
-	HAVE_FD = 2, /* task to file */
+	HAVE_FD = 2,   /* task to file */
 	HAVE_EXE = 4,
 	HAVE_CWD = 8,
 	HAVE_STRINGS = 16,
@@ -27,7 +27,7 @@ enum have {
 struct offsets {
 	__u32 have;
 	__u32 task_status; /* thread_info.status: bit 1 says that the call is a 32-bit one */
-	__u32 task_pid; /* tgid follows */
+	__u32 task_pid;	   /* tgid follows */
 	__u32 task_files;
 	__u32 task_fs;
 	__u32 task_mm;
@@ -40,8 +40,8 @@ struct offsets {
 	__u32 file_path; /* mnt, dentry */
 	__u32 file_private;
 	__u32 dentry_parent; /* d_hash.pprev before it; hash, length and name behind it */
-	__u32 mount_mnt; /* the vfsmount in struct mount; mnt_parent and mnt_mountpoint stand before it */
-	__u32 mm_args; /* arg_start, arg_end, env_start, env_end */
+	__u32 mount_mnt;     /* the vfsmount in struct mount; mnt_parent and mnt_mountpoint stand before it */
+	__u32 mm_args;	     /* arg_start, arg_end, env_start, env_end */
 	__u32 mm_exe;
 	__u32 fs_pwd;
 	__u32 socket_file; /* sk follows */
@@ -50,11 +50,11 @@ struct offsets {
 	__u32 sock_v6; /* skc_v6_daddr, skc_v6_rcv_saddr */
 	__u32 unix_addr;
 	__u32 unix_peer;
-	__u32 address_name; /* the sockaddr_un in struct unix_address; the length is at 4 */
-	__u32 cred_uid; /* uid, gid, suid, sgid, euid, egid */
-	__u32 groups; /* the struct pid pointer of the process group, in the task or its signal_struct */
+	__u32 address_name;   /* the sockaddr_un in struct unix_address; the length is at 4 */
+	__u32 cred_uid;	      /* uid, gid, suid, sgid, euid, egid */
+	__u32 groups;	      /* the struct pid pointer of the process group, in the task or its signal_struct */
 	__u32 groups_in_task; /* 1: in the task, before 4.19 */
-	__u32 groups_stride; /* from there to the session's */
+	__u32 groups_stride;  /* from there to the session's */
 	__u32 pid_nr;
 	__u32 signal_tty;
 	__u32 tty_driver;

@@ -29,18 +29,26 @@ struct seen {
 };
 
 struct bpf_map_def wish SEC("maps") = {
-	.type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = sizeof(struct wish), .max_entries = 1};
+    .type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = sizeof(struct wish), .max_entries = 1};
 struct bpf_map_def lookers SEC("maps") = {
-	.type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = sizeof(struct looker), .max_entries = PLACES};
+    .type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = sizeof(struct looker), .max_entries = PLACES};
 struct bpf_map_def seen SEC("maps") = {
-	.type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = sizeof(struct seen), .max_entries = 1};
+    .type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = sizeof(struct seen), .max_entries = 1};
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* As in ops.h, which needs more than is here. */
 #define OPAQUE(var) asm volatile("" : "+r"(var))
-#define WITHIN(var, most) \
-	(({ OPAQUE(var); 1; }) && (__s64)(var) > 0 && ({ OPAQUE(var); 1; }) && (var) <= (most))
+#define WITHIN(var, most)                                                                                              \
+	(({                                                                                                            \
+		 OPAQUE(var);                                                                                          \
+		 1;                                                                                                    \
+	 }) &&                                                                                                         \
+	 (__s64)(var) > 0 && ({                                                                                        \
+		 OPAQUE(var);                                                                                          \
+		 1;                                                                                                    \
+	 }) &&                                                                                                         \
+	 (var) <= (most))
 
 #define NR_GETPGID 121
 #define NR_GETPGID_I386 132

@@ -82,10 +82,7 @@ static __always_inline void fill_header(struct lanner_event *event, __u8 kind, _
 }
 
 /* Internal codes for "restart this call" (include/linux/errno.h): the program never sees them. */
-static __always_inline int restarts(__s64 ret)
-{
-	return ret <= -512 && ret >= -516 && ret != -515;
-}
+static __always_inline int restarts(__s64 ret) { return ret <= -512 && ret >= -516 && ret != -515; }
 
 static __always_inline int due(__s64 ret, __u8 when)
 {

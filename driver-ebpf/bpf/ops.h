@@ -33,8 +33,16 @@
  * nothing from "not 0", only from "more than 0" with a sign; and of two comparisons side by side the
  * compiler would make one, of a difference.
  */
-#define WITHIN(var, most) \
-	(({ OPAQUE(var); 1; }) && (__s64)(var) > 0 && ({ OPAQUE(var); 1; }) && (var) <= (most))
+#define WITHIN(var, most)                                                                                              \
+	(({                                                                                                            \
+		 OPAQUE(var);                                                                                          \
+		 1;                                                                                                    \
+	 }) &&                                                                                                         \
+	 (__s64)(var) > 0 && ({                                                                                        \
+		 OPAQUE(var);                                                                                          \
+		 1;                                                                                                    \
+	 }) &&                                                                                                         \
+	 (var) <= (most))
 
 /*
  * Where an event is being written. How far it has got stands in the event itself (len, attachments,

@@ -138,10 +138,10 @@ mod tests {
                 c if c == libc::BPF_RET | libc::BPF_K => return i.k,
                 c if c == libc::BPF_JMP | libc::BPF_JA => at += i.k as usize,
                 c if c == libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K => {
-                    at += usize::from(if a == i.k { i.jt } else { i.jf })
+                    at += usize::from(if a == i.k { i.jt } else { i.jf });
                 }
                 c if c == libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K => {
-                    at += usize::from(if a >= i.k { i.jt } else { i.jf })
+                    at += usize::from(if a >= i.k { i.jt } else { i.jf });
                 }
                 other => panic!("instruction {other:#x}"),
             }
