@@ -1,6 +1,9 @@
 //! Events are untrusted bytes: what is not an event is refused, and what is one is read as it was built.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set its stage has failed")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot set its stage has failed"
+)]
 
 use driver_api::event::{
     Encoding, Event, EventBuilder, Fact, Flags, Header, Kind, Malformed, Part, Status, layout,

@@ -159,7 +159,8 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if self.gate.take().is_some() {
-            // the child reads the end of the pipe and leaves
+            // Closing the gate is not enough: a child that another thread forks meanwhile holds it, too.
+            let _ = nix::sys::signal::kill(self.pid, Signal::SIGKILL);
             let _ = nix::sys::wait::waitpid(self.pid, None);
         }
     }

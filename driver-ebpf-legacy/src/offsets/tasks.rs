@@ -1,16 +1,21 @@
 //! `struct task_struct`: ids, relatives, credentials, ends. Children of ours show what we make them be.
 
 use std::fs::File;
-use std::io::{Read, pipe};
-use std::os::fd::AsRawFd;
+use std::io::{PipeWriter, Read, Write, pipe};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::mpsc;
 use std::thread;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::layout::{Offsets, have};
 use super::peek::{Looker, Peek, half_at, is_pointer, places, pointers, show, word_at};
 
 /// Bytes of a task_struct that are searched: what is looked for stands before the registers at its end.
 const TASK: usize = 8192;
+
+/// How long the last process may take to be there.
+const READY: u16 = 2000; // milliseconds
 
 /// Places of `lookers`; 0 is ours.
 const THREAD: u8 = 1;
@@ -163,8 +168,13 @@ pub(super) struct Family {
     bytes: Vec<u8>,
     has_ids: bool,
     terminal: Option<Terminal>,
+    _processes: Processes,
+}
+
+/// The first of a session, which waits for the others, and the pipe that ends the last.
+struct Processes {
     pid: libc::pid_t,
-    hold: Option<std::io::PipeWriter>,
+    end: PipeWriter,
 }
 
 impl Family {
@@ -173,54 +183,61 @@ impl Family {
         let terminal = Terminal::open();
         let path = terminal.as_ref().map(|terminal| terminal.path.as_ptr());
         let (mut ready_out, ready_in) = pipe().ok()?;
-        let (hold_out, hold_in) = pipe().ok()?;
-        let (ready, held, hold) = (
-            ready_in.as_raw_fd(),
-            hold_out.as_raw_fd(),
-            hold_in.as_raw_fd(),
-        );
+        let (end_out, end) = pipe().ok()?;
+        let (ready, ended) = (ready_in.as_raw_fd(), end_out.as_raw_fd());
         // SAFETY: system calls and nothing else, on descriptors and a path that were made before.
         let pid = unsafe {
             fork(|| {
-                libc::close(hold);
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
                 libc::setsid();
                 if let Some(path) = path {
                     libc::open(path, libc::O_RDWR); // a session's first terminal is its controlling one
                 }
                 wait(fork(|| {
+                    libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
                     libc::setpgid(0, 0);
                     show(magic, MIDDLE);
-                    wait(fork(|| leaf(magic, ready, held)))
+                    wait(fork(|| leaf(magic, ready, ended)))
                 }))
             })
         };
-        drop((ready_in, hold_out));
-        let mut answer = [0];
-        let answered = pid > 0 && ready_out.read_exact(&mut answer).is_ok();
-        let mut family = Self {
-            middle: peek.looker(MIDDLE)?,
-            leaf: peek.looker(LEAF)?,
-            first: 0,
-            bytes: Vec::new(),
-            has_ids: answer[0] == 1,
-            terminal,
-            pid,
-            hold: Some(hold_in),
-        };
-        if !answered {
+        if pid < 0 {
             return None;
         }
-        family.bytes = bytes_of(peek, family.leaf.task);
-        Some(family)
+        let processes = Processes { pid, end };
+        let mut fds = [PollFd::new(ready_out.as_fd(), PollFlags::POLLIN)];
+        if !poll(&mut fds, PollTimeout::from(READY)).is_ok_and(|ready| ready > 0) {
+            return None;
+        }
+        let mut answer = [0];
+        ready_out.read_exact(&mut answer).ok()?;
+        let leaf = peek.looker(LEAF)?;
+        Some(Self {
+            middle: peek.looker(MIDDLE)?,
+            leaf,
+            first: 0,
+            bytes: bytes_of(peek, leaf.task),
+            has_ids: answer[0] == 1,
+            terminal,
+            _processes: processes,
+        })
     }
 }
 
-/// The last of the family: ids of its own, a sign, and a wait for the end of the pipe.
+impl Drop for Processes {
+    fn drop(&mut self) {
+        // Not by closing the pipe: a process that another thread has forked meanwhile may hold it, too.
+        let _ = self.end.write_all(&[0]);
+        wait(self.pid);
+    }
+}
+
+/// The last of the family: ids of its own, a sign, and a wait for the sign to end.
 ///
 /// # Safety
 ///
 /// For the child of a fork; the descriptors are open pipes.
-unsafe fn leaf(magic: u32, ready: i32, held: i32) -> i32 {
+unsafe fn leaf(magic: u32, ready: i32, ended: i32) -> i32 {
     // SAFETY: system calls on memory of this function. Not through libc's setresuid(3), which would
     // signal threads that the fork has not copied.
     unsafe {
@@ -231,20 +248,13 @@ unsafe fn leaf(magic: u32, ready: i32, held: i32) -> i32 {
             ids(libc::SYS_setresgid, GIDS) && ids(libc::SYS_setresuid, UIDS),
         )];
         show(magic, LEAF);
+        // dies with the middle one, which dies with the first, which dies with lanner
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         libc::write(ready, done.as_ptr().cast(), 1);
         let mut byte = [0u8];
-        libc::read(held, byte.as_mut_ptr().cast(), 1);
+        libc::read(ended, byte.as_mut_ptr().cast(), 1);
     }
     0
-}
-
-impl Drop for Family {
-    fn drop(&mut self) {
-        self.hold.take();
-        if self.pid > 0 {
-            wait(self.pid);
-        }
-    }
 }
 
 /// `real_parent` stands before `parent`, and both are the same for one that nobody traces.
