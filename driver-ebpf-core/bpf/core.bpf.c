@@ -172,57 +172,6 @@ static __always_inline void fill_header(struct lanner_event *event, __u8 kind, _
 	event->ret = ret;
 }
 
-static __always_inline int due(const struct out *o, __u8 when)
-{
-	__s64 ret = o->event->ret;
-
-	if (when == LANNER_WHEN_ALWAYS)
-		return 1;
-	return ret >= 0 || (when == LANNER_WHEN_CONNECTED && ret == -EINPROGRESS);
-}
-
-/* Length of what an operation is about; `most` is what the return value says of it. 0: not to be had. */
-static __always_inline int length_of(const struct out *o, const struct lanner_op *op, __s64 *len, __s64 *most)
-{
-	*len = op->limit;
-	*most = -1;
-	switch (op->len_from) {
-	case LANNER_LEN_ARG_AND_RET:
-		*most = o->event->ret;
-	case LANNER_LEN_ARG: /* fall through */
-		*len = arg_at(o, op->len_arg);
-		break;
-	case LANNER_LEN_RET:
-		*len = *most = o->event->ret;
-		break;
-	case LANNER_LEN_U32_AT: {
-		__u64 at = arg_at(o, op->len_arg);
-		__u32 value = 0;
-
-		if (!at || READ_USER(&value, sizeof(value), (void *)at) != 0)
-			return 0;
-		*len = value;
-	}
-	}
-	return 1;
-}
-
-static __always_inline void run_simple(const struct out *o, const struct lanner_op *op)
-{
-	__u64 ptr = arg_at(o, op->arg);
-	__s64 len, most;
-
-	if (op->code == LANNER_OP_STR) {
-		op_str(o, op->what, op->limit, ptr);
-		return;
-	}
-	if (!length_of(o, op, &len, &most))
-		return;
-	if (op->len_from != LANNER_LEN_CONST && op->unit > 1)
-		len = (len & 0x7fffffff) * op->unit;
-	op_bytes(o, op->what, 0, op->limit, ptr, len);
-}
-
 static __always_inline void run_vector(const struct out *o, const struct lanner_op *op)
 {
 	__u64 ptr = arg_at(o, op->arg);
@@ -256,16 +205,16 @@ static __always_inline void run_plan(const struct out *o, const struct lanner_pl
 
 		if (i >= plan->ops)
 			break;
-		if (!due(o, op->when))
+		if (!due(o->event->ret, op->when))
 			continue;
 		if (code == LANNER_OP_STR || code == LANNER_OP_BYTES)
 			run_simple(o, op);
 		else if (parts & VECTORS && code == LANNER_OP_STRV)
 			op_strv(o, op->what, op->limit, arg_at(o, op->arg));
 	}
-	if (parts & GATHERED && vector < LANNER_PLAN_OPS && due(o, plan->op[vector].when))
+	if (parts & GATHERED && vector < LANNER_PLAN_OPS && due(o->event->ret, plan->op[vector].when))
 		run_vector(o, &plan->op[vector]);
-	if (parts & FACTS && fact < LANNER_PLAN_OPS && due(o, plan->op[fact].when)) {
+	if (parts & FACTS && fact < LANNER_PLAN_OPS && due(o->event->ret, plan->op[fact].when)) {
 		const struct lanner_op *op = &plan->op[fact];
 		__s64 fd = op->arg == LANNER_ARG_RET ? o->event->ret : (int)arg_at(o, op->arg);
 
@@ -311,9 +260,6 @@ static __always_inline int emit_call(const struct pt_regs *regs, __s64 ret, __u6
 	bpf_ringbuf_submit(event, 0);
 	return 0;
 }
-
-/* Internal codes for "restart this call" (include/linux/errno.h): the program never sees them. */
-static __always_inline int restarts(__s64 ret) { return ret <= -512 && ret >= -516 && ret != -515; }
 
 SEC("tp_btf/sys_exit") int sys_exit(__u64 *ctx)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The calls as the registers show them, and the one operation of a plan that a program runs.
+ * The calls as the registers show them.
  */
 #ifndef LANNER_RUN_H
 #define LANNER_RUN_H
@@ -79,58 +79,6 @@ static __always_inline void fill_header(struct lanner_event *event, __u8 kind, _
 	event->gid = owner >> 32;
 	event->cgroup = 0; /* the helper came with 4.18 */
 	event->ret = ret;
-}
-
-/* Internal codes for "restart this call" (include/linux/errno.h): the program never sees them. */
-static __always_inline int restarts(__s64 ret) { return ret <= -512 && ret >= -516 && ret != -515; }
-
-static __always_inline int due(__s64 ret, __u8 when)
-{
-	if (when == LANNER_WHEN_ALWAYS)
-		return 1;
-	return ret >= 0 || (when == LANNER_WHEN_CONNECTED && ret == -EINPROGRESS);
-}
-
-/* Length of what an operation is about; `most` is what the return value says of it. 0: not to be had. */
-static __always_inline int length_of(const struct out *o, const struct lanner_op *op, __s64 *len, __s64 *most)
-{
-	*len = op->limit;
-	*most = -1;
-	switch (op->len_from) {
-	case LANNER_LEN_ARG_AND_RET:
-		*most = o->event->ret;
-	case LANNER_LEN_ARG: /* fall through */
-		*len = arg_at(o, op->len_arg);
-		break;
-	case LANNER_LEN_RET:
-		*len = *most = o->event->ret;
-		break;
-	case LANNER_LEN_U32_AT: {
-		__u64 at = arg_at(o, op->len_arg);
-		__u32 value = 0;
-
-		if (!at || READ_USER(&value, sizeof(value), USER(at)) != 0)
-			return 0;
-		*len = value;
-	}
-	}
-	return 1;
-}
-
-static __always_inline void run_simple(const struct out *o, const struct lanner_op *op)
-{
-	__u64 ptr = arg_at(o, op->arg);
-	__s64 len, most;
-
-	if (op->code == LANNER_OP_STR) {
-		op_str(o, op->what, op->limit, ptr);
-		return;
-	}
-	if (!length_of(o, op, &len, &most))
-		return;
-	if (op->len_from != LANNER_LEN_CONST && op->unit > 1)
-		len = (len & 0x7fffffff) * op->unit;
-	op_bytes(o, op->what, 0, op->limit, ptr, len);
 }
 
 #endif

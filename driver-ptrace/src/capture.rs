@@ -1,55 +1,65 @@
-//! The running capture: waits for stops, and turns them into events.
+//! The running capture: waits for stops, hands the events made of them to the sink, changes the
+//! selection while all runs. [`stops`](crate::stops) makes the events.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::c_int;
 use std::time::{Duration, Instant};
 
 use driver_api::driver::{Capture, CaptureError, Flow, Polled};
-use driver_api::event::{Abi, Event, EventBuilder, Flags, Header, Kind, layout};
-use driver_api::plan::{Plan, flag};
+use driver_api::event::{Abi, Event, EventBuilder, Header, layout};
+use driver_api::plan::Plan;
 use driver_api::request::{Limits, SyscallSet};
 use driver_api::stats::Stats;
-use driver_api::table::{self, Returns, Syscall};
+use driver_api::table::{SYSCALLS, Syscall};
 use driver_start::Held;
 use libc::pid_t;
 
 use crate::NAME;
 use crate::facts;
-use crate::filter;
-use crate::interpret;
-use crate::memory::Memory;
-use crate::tracee::{At, Gone, OPTIONS, Stopped, interrupt, seize};
 use crate::wait::Waiter;
 
-/// `si_code`-like events in the third byte of a wait status (ptrace(2)).
-const EVENT_STOP: c_int = 128;
+/// How long a child's first stop may wait for its parent's word of the birth. A parent that is killed
+/// meanwhile never gives it.
+pub(crate) const OVERDUE: Duration = Duration::from_millis(200);
+/// How long to look for a tracee nobody told of, when all known ones are gone but children remain.
+const LAST_LOOK: Duration = Duration::from_millis(100);
+/// An end that nobody asked for: of a child that was never a tracee.
+const FORGOTTEN: Duration = Duration::from_secs(5);
 
 /// A traced thread.
 #[derive(Debug)]
-struct Thread {
-    tgid: u32,
-    uid: u32,
-    gid: u32,
+pub(crate) struct Thread {
+    pub(crate) tgid: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
     /// The call it is in, from its entry stop to its exit stop.
-    call: Option<Call>,
+    pub(crate) call: Option<Call>,
     /// Where the thread stands between PTRACE_SYSCALL's stops, for kernels that cannot say.
-    inside: bool,
+    pub(crate) inside: bool,
 }
 
 /// A call between entry and exit.
 #[derive(Debug)]
-struct Call {
-    call: &'static Syscall,
-    abi: Abi,
-    nr: u32,
-    args: [u64; 6],
+pub(crate) struct Call {
+    pub(crate) call: &'static Syscall,
+    pub(crate) abi: Abi,
+    pub(crate) nr: u32,
+    pub(crate) args: [u64; 6],
     /// Of an exec: the event begun at its entry, as its memory is gone afterwards.
-    exec: Option<Vec<u8>>,
+    pub(crate) exec: Option<Vec<u8>>,
+}
+
+/// A thread whose birth was not told yet: its first stop, its end.
+#[derive(Debug)]
+pub(crate) struct Early {
+    pub(crate) stop: Option<c_int>,
+    pub(crate) end: Option<c_int>,
+    since: Instant,
 }
 
 /// How calls are stopped at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
+pub(crate) enum Mode {
     /// A filter stops at the selected ones.
     Filter,
     /// Every call stops, twice: an attached process has no filter, or the selection has grown.
@@ -59,26 +69,34 @@ enum Mode {
 /// One capture of the ptrace driver.
 #[derive(Debug)]
 pub(crate) struct PtraceCapture {
-    waiter: Waiter,
-    threads: HashMap<pid_t, Thread>,
-    /// First stops that came before their births were told.
-    unborn: HashMap<pid_t, c_int>,
-    command: Option<Held>,
+    pub(crate) waiter: Waiter,
+    pub(crate) threads: HashMap<pid_t, Thread>,
+    pub(crate) early: HashMap<pid_t, Early>,
+    /// The thread that was killed last, as its exit event had it, and when.
+    pub(crate) killed: Option<(Header, Instant)>,
+    pub(crate) command: Option<Held>,
     /// The command has executed its program.
-    launched: bool,
-    status: Option<c_int>,
+    pub(crate) launched: bool,
+    pub(crate) status: Option<c_int>,
     ended: bool,
-    mode: Mode,
+    /// Since when no thread is known.
+    deserted: Option<Instant>,
+    pub(crate) mode: Mode,
     filtered: SyscallSet,
-    selection: SyscallSet,
-    limits: Limits,
-    builder: EventBuilder,
-    scratch: Vec<u8>,
-    stats: Stats,
+    pub(crate) selection: SyscallSet,
+    pub(crate) limits: Limits,
+    /// By the call's place in the table.
+    plans: Vec<Plan>,
+    pub(crate) builder: EventBuilder,
+    pub(crate) scratch: Vec<u8>,
+    /// The sink wants nothing more from this poll: events wait for the next.
+    pub(crate) halted: bool,
+    waiting: VecDeque<Vec<u8>>,
+    pub(crate) stats: Stats,
 }
 
-/// What handing an event to the sink came to.
-type Sink<'a> = &'a mut dyn FnMut(Event<'_>) -> Flow;
+/// Takes the events.
+pub(crate) type Sink<'a> = &'a mut dyn FnMut(Event<'_>) -> Flow;
 
 impl PtraceCapture {
     /// For a command that is seized already, or for none.
@@ -96,17 +114,25 @@ impl PtraceCapture {
         let mut capture = Self {
             waiter,
             threads: HashMap::new(),
-            unborn: HashMap::new(),
+            early: HashMap::new(),
+            killed: None,
             launched: command.is_none(),
             command,
             status: None,
             ended: false,
+            deserted: None,
             mode,
             filtered: selection,
             selection,
             limits,
+            plans: SYSCALLS
+                .iter()
+                .map(|call| Plan::of(call, &limits))
+                .collect(),
             builder: EventBuilder::new(),
             scratch: Vec::with_capacity(layout::MAX),
+            halted: false,
+            waiting: VecDeque::new(),
             stats: Stats::default(),
         };
         if let Some(command) = &capture.command {
@@ -119,384 +145,62 @@ impl PtraceCapture {
     /// Follows a thread that is seized already.
     pub(crate) fn adopt(&mut self, tid: pid_t, tgid: u32) {
         let (uid, gid) = facts::owner(tid.unsigned_abs());
-        self.threads.insert(
-            tid,
-            Thread {
-                tgid,
-                uid,
-                gid,
-                call: None,
-                inside: false,
-            },
-        );
+        let thread = Thread {
+            tgid,
+            uid,
+            gid,
+            call: None,
+            inside: false,
+        };
+        self.threads.insert(tid, thread);
     }
 
-    fn header(&self, kind: Kind, tid: pid_t) -> Header {
-        let thread = self.threads.get(&tid);
-        Header {
-            kind: kind as u8,
-            abi: Abi::NATIVE as u8,
-            cpu: cpu(),
-            time_ns: monotonic_ns(),
-            tgid: thread.map_or(tid.unsigned_abs(), |thread| thread.tgid),
-            tid: tid.unsigned_abs(),
-            uid: thread.map_or(u32::MAX, |thread| thread.uid),
-            gid: thread.map_or(u32::MAX, |thread| thread.gid),
-            ..Header::default()
-        }
+    /// Keeps what came of a thread before its birth was told.
+    pub(crate) fn too_early(&mut self, tid: pid_t) -> &mut Early {
+        self.early.entry(tid).or_insert_with(|| Early {
+            stop: None,
+            end: None,
+            since: Instant::now(),
+        })
     }
 
-    /// Hands over the event in the builder. What comes before the command's program belongs to lanner.
-    fn deliver(&mut self, sink: Sink) -> Flow {
+    pub(crate) fn plan(&self, call: &Syscall) -> Plan {
+        self.plans.get(call.index()).copied().unwrap_or_default()
+    }
+
+    /// Hands over the event in the builder, or keeps it for the next poll. What comes before the
+    /// command's program is lanner's own.
+    pub(crate) fn deliver(&mut self, sink: Sink) {
         if !self.launched {
-            return Flow::Continue;
+            return;
         }
         match self.builder.finish() {
+            Ok(event) if self.halted => {
+                self.stats.pending += u64::from(event.header().len);
+                self.waiting.push_back(event.to_vec());
+            }
             Ok(event) => {
                 self.stats.captured += 1;
-                sink(event)
+                self.halted = sink(event) == Flow::Stop;
             }
             Err(error) => {
                 self.stats.malformed += 1;
                 tracing::warn!("built {error}");
-                Flow::Continue
             }
         }
     }
 
-    fn plan(&self, call: &Syscall) -> Plan {
-        Plan::of(call, &self.limits)
-    }
-
-    /// One stop or end, from what waitpid said.
-    fn handle(&mut self, tid: pid_t, status: c_int, sink: Sink) -> Flow {
-        if !libc::WIFSTOPPED(status) {
-            return self.ended(tid, status, sink);
-        }
-        let stopped = Stopped::new(tid);
-        if !self.threads.contains_key(&tid) {
-            // a child's first stop can come before its parent's event
-            self.unborn.insert(tid, status);
-            return Flow::Continue;
-        }
-        let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
-        let result = match (event, signal) {
-            (EVENT_STOP, libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU) => {
-                stopped.listen();
-                Ok(Flow::Continue)
-            }
-            (libc::PTRACE_EVENT_SECCOMP, _) if self.mode == Mode::Filter => {
-                self.entry(stopped, sink)
-            }
-            (libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE, _) => {
-                self.born(stopped, event, sink)
-            }
-            (libc::PTRACE_EVENT_EXEC, _) => self.executed(stopped, sink),
-            (0, s) if s == libc::SIGTRAP | 0x80 => self.at_call(stopped, sink),
-            (0, signal) => {
-                self.resume(stopped, signal);
-                Ok(Flow::Continue)
-            }
-            _ => {
-                self.resume(stopped, 0);
-                Ok(Flow::Continue)
-            }
-        };
-        // a thread that is gone will be waited for
-        result.unwrap_or(Flow::Continue)
-    }
-
-    /// Goes on, to the exit stop where one is waited for.
-    fn resume(&self, stopped: Stopped, signal: i32) {
-        let inside = self
-            .threads
-            .get(&stopped.tid())
-            .is_some_and(|thread| thread.call.is_some());
-        stopped.resume(inside || self.mode == Mode::Every, signal);
-    }
-
-    fn ended(&mut self, tid: pid_t, status: c_int, sink: Sink) -> Flow {
-        self.unborn.remove(&tid);
-        if self
-            .command
-            .as_ref()
-            .is_some_and(|command| command.pid() == tid.unsigned_abs())
+    /// What was kept when a sink had enough.
+    fn deliver_waiting(&mut self, sink: Sink) {
+        while !self.halted
+            && let Some(bytes) = self.waiting.pop_front()
         {
-            self.status = Some(status);
-        }
-        if !self.threads.contains_key(&tid) {
-            return Flow::Continue;
-        }
-        let header = Header {
-            ret: i64::from(status),
-            ..self.header(Kind::Exit, tid)
-        };
-        self.threads.remove(&tid);
-        self.builder.begin(&header);
-        self.deliver(sink)
-    }
-
-    fn born(&mut self, stopped: Stopped, event: c_int, sink: Sink) -> Result<Flow, Gone> {
-        let tid = stopped.tid();
-        let child = stopped.message()?;
-        let Some(parent) = self.threads.get(&tid) else {
-            return Err(Gone);
-        };
-        let flags = parent.call.as_ref().and_then(clone_flags).unwrap_or(0);
-        let thread =
-            event == libc::PTRACE_EVENT_CLONE && tgid_of(child).is_some_and(|tgid| tgid != child);
-        let tgid = if thread { parent.tgid } else { child };
-        let (uid, gid) = (parent.uid, parent.gid);
-        let mut header = self.header(Kind::Fork, tid);
-        (header.args[0], header.args[1], header.args[2]) =
-            (u64::from(child), u64::from(tgid), flags);
-        self.builder.begin(&header);
-        let flow = self.deliver(sink);
-        let child = child as pid_t;
-        self.threads.insert(
-            child,
-            Thread {
-                tgid,
-                uid,
-                gid,
-                call: None,
-                inside: false,
-            },
-        );
-        self.resume(stopped, 0);
-        match self.unborn.remove(&child) {
-            Some(status) if flow == Flow::Continue => Ok(self.handle(child, status, sink)),
-            Some(status) => {
-                // nothing but a first stop, which delivers no event
-                self.handle(child, status, &mut |_| Flow::Stop);
-                Ok(flow)
-            }
-            None => Ok(flow),
-        }
-    }
-
-    /// A stop of PTRACE_SYSCALL: an entry, or an exit.
-    fn at_call(&mut self, stopped: Stopped, sink: Sink) -> Result<Flow, Gone> {
-        let Some(thread) = self.threads.get_mut(&stopped.tid()) else {
-            return Err(Gone);
-        };
-        let entry = !thread.inside && thread.call.is_none();
-        match stopped.call(entry)? {
-            At::Entry { .. } if self.mode == Mode::Every => {
-                thread.inside = true;
-                self.entry(stopped, sink)
-            }
-            At::Entry { .. } => {
-                self.resume(stopped, 0);
-                Ok(Flow::Continue)
-            }
-            At::Exit { ret } => {
-                thread.inside = false;
-                let call = thread.call.take();
-                let flow =
-                    call.map_or(Flow::Continue, |call| self.exit(&stopped, &call, ret, sink));
-                self.resume(stopped, 0);
-                Ok(flow)
+            self.stats.pending = self.stats.pending.saturating_sub(bytes.len() as u64);
+            if let Ok(event) = Event::parse(&bytes) {
+                self.stats.captured += 1;
+                self.halted = sink(event) == Flow::Stop;
             }
         }
-    }
-
-    fn entry(&mut self, stopped: Stopped, sink: Sink) -> Result<Flow, Gone> {
-        let At::Entry { arch, nr, args } = stopped.call(true)? else {
-            self.resume(stopped, 0);
-            return Ok(Flow::Continue);
-        };
-        let tid = stopped.tid();
-        let found = filter::abi_of(arch).and_then(|abi| {
-            let nr = u32::try_from(nr).ok()?;
-            let abi = if abi == Abi::X86_64 && nr & table::X32_BIT != 0 {
-                Abi::X32
-            } else {
-                abi
-            };
-            table::by_number(abi, nr).map(|call| (abi, nr, call))
-        });
-        let Some((abi, nr, call)) = found else {
-            self.resume(stopped, 0);
-            return Ok(Flow::Continue);
-        };
-        let plan = self.plan(call);
-        let selected = self.selection.contains(call);
-        let mut flow = Flow::Continue;
-        if plan.flags & flag::EXEC != 0 {
-            let exec = Some(self.exec_begun(tid, abi, nr, args, &plan, selected));
-            self.remember(
-                tid,
-                Call {
-                    call,
-                    abi,
-                    nr,
-                    args,
-                    exec,
-                },
-            );
-        } else if selected && call.returns == Returns::None {
-            let header = self.call_header(tid, abi, nr, args, 0, Flags::NORETURN);
-            self.builder.begin(&header);
-            flow = self.deliver(sink);
-        } else if selected || plan.flags & flag::CHILD != 0 || call.category == "user" {
-            self.remember(
-                tid,
-                Call {
-                    call,
-                    abi,
-                    nr,
-                    args,
-                    exec: None,
-                },
-            );
-        }
-        self.resume(stopped, 0);
-        Ok(flow)
-    }
-
-    fn remember(&mut self, tid: pid_t, call: Call) {
-        if let Some(thread) = self.threads.get_mut(&tid) {
-            thread.call = Some(call);
-        }
-    }
-
-    fn call_header(
-        &self,
-        tid: pid_t,
-        abi: Abi,
-        nr: u32,
-        args: [u64; 6],
-        ret: i64,
-        flags: u16,
-    ) -> Header {
-        Header {
-            abi: abi as u8,
-            nr,
-            args,
-            ret,
-            flags,
-            ..self.header(Kind::Syscall, tid)
-        }
-    }
-
-    /// The event of an exec as far as its entry can tell.
-    fn exec_begun(
-        &mut self,
-        tid: pid_t,
-        abi: Abi,
-        nr: u32,
-        args: [u64; 6],
-        plan: &Plan,
-        selected: bool,
-    ) -> Vec<u8> {
-        let flags = if selected { 0 } else { Flags::UNSELECTED };
-        let header = self.call_header(tid, abi, nr, args, 0, flags);
-        self.builder.begin(&header);
-        let memory = Memory::new(tid, abi == Abi::I386);
-        interpret::follow(&mut self.builder, plan, &header, &memory, &mut self.scratch);
-        self.builder
-            .finish()
-            .map(|event| event.to_vec())
-            .unwrap_or_default()
-    }
-
-    /// A call has returned.
-    fn exit(&mut self, stopped: &Stopped, call: &Call, ret: i64, sink: Sink) -> Flow {
-        // ERESTARTSYS and its kin (include/linux/errno.h): the call is made again, or ends with EINTR
-        if matches!(ret, -516 | -514..=-512) {
-            return Flow::Continue;
-        }
-        let tid = stopped.tid();
-        if call.call.category == "user"
-            && ret == 0
-            && let Some(thread) = self.threads.get_mut(&tid)
-        {
-            (thread.uid, thread.gid) = facts::owner(tid.unsigned_abs());
-        }
-        // a success of exec has been an event; the clone family is remembered for its flags, too
-        if !self.selection.contains(call.call) || (call.exec.is_some() && ret == 0) {
-            return Flow::Continue;
-        }
-        let header = self.call_header(tid, call.abi, call.nr, call.args, ret, 0);
-        self.builder.begin(&header);
-        let plan = self.plan(call.call);
-        let memory = Memory::new(tid, call.abi == Abi::I386);
-        interpret::follow(
-            &mut self.builder,
-            &plan,
-            &header,
-            &memory,
-            &mut self.scratch,
-        );
-        self.deliver(sink)
-    }
-
-    /// A process has a new program. Its thread may have had another id before (ptrace(2), "execve(2)
-    /// under ptrace"): then all others are gone, the leader, whose id it has now, without a word.
-    fn executed(&mut self, stopped: Stopped, sink: Sink) -> Result<Flow, Gone> {
-        let tid = stopped.tid();
-        let former = stopped.message()? as pid_t;
-        let mut flow = Flow::Continue;
-        let moved = if former == tid {
-            None
-        } else {
-            self.threads.remove(&former)
-        };
-        if moved.is_some() {
-            let header = Header {
-                ret: i64::from(libc::SIGKILL),
-                ..self.header(Kind::Exit, tid)
-            };
-            self.builder.begin(&header);
-            flow = self.deliver(sink);
-        }
-        self.launched = true;
-        let Some(thread) = self.threads.get_mut(&tid) else {
-            return Err(Gone);
-        };
-        if let Some(moved) = moved {
-            *thread = moved;
-        }
-        (thread.uid, thread.gid) = facts::owner(tid.unsigned_abs());
-        let begun = thread
-            .call
-            .as_mut()
-            .and_then(|call| call.exec.take())
-            .unwrap_or_default();
-        if self.mode == Mode::Filter {
-            thread.call = None;
-        } else if let Some(call) = &mut thread.call {
-            // its exit stop is still to come, and is no event
-            call.exec = Some(Vec::new());
-        }
-        let mut header = self.header(Kind::Exec, tid);
-        match Event::parse(&begun) {
-            Ok(event) => {
-                let entry = event.header();
-                (header.nr, header.abi, header.args, header.flags) =
-                    (entry.nr, entry.abi, entry.args, entry.flags);
-                self.builder.begin(&header);
-                event
-                    .attachments()
-                    .for_each(|attachment| self.builder.attach_copy(&attachment));
-            }
-            Err(_) => {
-                header.nr = table::by_name("execve")
-                    .and_then(|call| call.number(Abi::NATIVE))
-                    .unwrap_or(0);
-                header.flags = Flags::INCOMPLETE;
-                self.builder.begin(&header);
-            }
-        }
-        facts::exec(
-            &mut self.builder,
-            tid.unsigned_abs(),
-            self.limits.strings as usize,
-        );
-        let delivered = self.deliver(sink);
-        self.resume(stopped, 0);
-        Ok(if flow == Flow::Stop { flow } else { delivered })
     }
 
     /// Opens the gate, the first time.
@@ -513,6 +217,8 @@ impl PtraceCapture {
     fn end(&mut self) -> Result<Polled, CaptureError> {
         if !self.ended {
             self.ended = true;
+            self.threads.clear();
+            self.early.clear();
             if !self.launched
                 && let Some(Err(error)) = self.command.as_mut().map(Held::outcome)
             {
@@ -521,46 +227,59 @@ impl PtraceCapture {
         }
         Ok(Polled::Ended(self.status))
     }
+
+    /// Whether there is nobody left, as far as anybody told.
+    fn is_deserted(&mut self) -> bool {
+        let deserted =
+            self.threads.is_empty() && self.early.values().all(|early| early.stop.is_none());
+        if !deserted {
+            self.deserted = None;
+        } else if self.deserted.is_none() {
+            self.deserted = Some(Instant::now());
+        }
+        deserted
+    }
+
+    /// Threads whose parents died before they could tell of them.
+    fn adopt_overdue(&mut self, sink: Sink) {
+        if self.early.is_empty() {
+            return;
+        }
+        self.early
+            .retain(|_, early| early.stop.is_some() || early.since.elapsed() < FORGOTTEN);
+        let nobody = self.threads.is_empty();
+        let overdue: Vec<pid_t> = self
+            .early
+            .iter()
+            .filter(|(_, early)| {
+                early.stop.is_some() && (nobody || early.since.elapsed() > OVERDUE)
+            })
+            .map(|(tid, _)| *tid)
+            .collect();
+        for tid in overdue {
+            self.foundling(tid, None, sink);
+        }
+    }
+
+    /// How long to wait for the next stop.
+    fn patience(&mut self, left: Duration) -> Duration {
+        let mut patience = left;
+        if self.is_deserted() {
+            patience = patience.min(LAST_LOOK);
+        }
+        if self.early.values().any(|early| early.stop.is_some()) {
+            patience = patience.min(OVERDUE);
+        }
+        patience
+    }
 }
 
-fn failure(step: &str, error: &dyn std::fmt::Display) -> CaptureError {
+pub(crate) fn failure(step: &str, error: &dyn std::fmt::Display) -> CaptureError {
     CaptureError {
         driver: NAME,
         step: step.to_owned(),
         cause: error.to_string(),
     }
-}
-
-fn clone_flags(call: &Call) -> Option<u64> {
-    // the flags are the first argument of clone; those of clone3 are in memory, and told by its event
-    (call.call.name == "clone").then_some(call.args[0])
-}
-
-/// The thread group of a thread, from /proc.
-fn tgid_of(tid: u32) -> Option<u32> {
-    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("Tgid:"))?
-        .trim()
-        .parse()
-        .ok()
-}
-
-fn monotonic_ns() -> u64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: clock_gettime(2) writes one timespec.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
-}
-
-/// The tracer's CPU: where the tracee stopped, as a rule. A gap that the probe names.
-fn cpu() -> u16 {
-    // SAFETY: sched_getcpu(3) has no effect.
-    u16::try_from(unsafe { libc::sched_getcpu() }).unwrap_or(u16::MAX)
 }
 
 impl Capture for PtraceCapture {
@@ -569,44 +288,48 @@ impl Capture for PtraceCapture {
         timeout: Duration,
         sink: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> Result<Polled, CaptureError> {
-        if self.ended {
+        let before = self.stats.captured;
+        self.halted = false;
+        self.deliver_waiting(sink);
+        if self.ended && self.stats.captured == before {
             return Ok(Polled::Ended(self.status));
         }
-        if !self.waiter.is_ours() {
+        if !self.ended && !self.waiter.is_ours() {
             return Err(failure(
                 "wait for its tracees",
                 &"only the thread that opened the driver can poll it",
             ));
         }
         self.begin()?;
-        let before = self.stats.captured;
         let begin = Instant::now();
-        loop {
-            let wait = if self.stats.captured > before {
+        while !self.halted && !self.ended {
+            self.adopt_overdue(sink);
+            let left = if self.stats.captured > before {
                 Duration::ZERO
             } else {
                 timeout.saturating_sub(begin.elapsed())
             };
-            match self.waiter.next(wait) {
-                Err(_) => {
-                    // the last events first: the end is told by the next poll
-                    let count = self.stats.captured - before;
-                    return if count > 0 {
-                        Ok(Polled::Events(usize::try_from(count).unwrap_or(usize::MAX)))
-                    } else {
-                        self.end()
-                    };
-                }
+            let patience = self.patience(left);
+            match self.waiter.next(patience) {
                 Ok(Some((tid, status))) => {
-                    if self.handle(tid, status, sink) == Flow::Stop {
-                        break;
-                    }
+                    self.handle(tid, status, sink);
                     // a busy tracee must not keep the caller from its other duties
                     if begin.elapsed() > timeout {
                         break;
                     }
                 }
-                Ok(None) if self.stats.captured > before || begin.elapsed() >= timeout => break,
+                // the last events first: the end is told by the next poll
+                _ if self.stats.captured > before => break,
+                Err(_) => return self.end(),
+                // children of this thread that are not tracees are nothing to wait for
+                Ok(None)
+                    if self
+                        .deserted
+                        .is_some_and(|since| since.elapsed() >= LAST_LOOK) =>
+                {
+                    return self.end();
+                }
+                Ok(None) if begin.elapsed() >= timeout => break,
                 Ok(None) => {}
             }
         }
@@ -619,11 +342,14 @@ impl Capture for PtraceCapture {
         self.selection = *selection;
         // a filter that is installed stays; what it lets pass can only be had by stopping at every call
         if self.filtered.union(selection) != self.filtered && self.mode == Mode::Filter {
-            self.mode = Mode::Every;
-            let running: Vec<pid_t> = self.threads.keys().copied().collect();
-            for tid in running {
-                let _ = interrupt(tid);
+            if !self.waiter.is_ours() {
+                return Err(failure(
+                    "widen the selection",
+                    &"only the thread that opened the driver can",
+                ));
             }
+            self.mode = Mode::Every;
+            self.settle();
         }
         Ok(())
     }
@@ -636,75 +362,9 @@ impl Capture for PtraceCapture {
 impl Drop for PtraceCapture {
     fn drop(&mut self) {
         if self.command.is_some() {
-            // PTRACE_O_EXITKILL holds for our death only. Under the filter a call without a tracer would
-            // fail with ENOSYS: the command ends with its capture.
-            for tid in self.threads.keys() {
-                // SAFETY: kill(2) takes numbers.
-                unsafe { libc::kill(*tid, libc::SIGKILL) };
-            }
-            if self.command.as_ref().is_some_and(Held::held) {
-                // dropping it lets it leave; a tracee has to be waited for
-                return;
-            }
-            while let Ok(Some((tid, status))) = self.waiter.next(Duration::from_secs(1)) {
-                if libc::WIFSTOPPED(status) {
-                    Stopped::new(tid).resume(false, 0);
-                }
-            }
-            return;
+            self.kill_all();
+        } else {
+            self.leave();
         }
-        self.leave();
-    }
-}
-
-impl PtraceCapture {
-    /// Detaches from every thread, unharmed.
-    fn leave(&mut self) {
-        let mut waiting: Vec<pid_t> = self
-            .threads
-            .keys()
-            .copied()
-            .filter(|tid| interrupt(*tid).is_ok())
-            .collect();
-        while !waiting.is_empty() {
-            let Ok(Some((tid, status))) = self.waiter.next(Duration::from_secs(1)) else {
-                break;
-            };
-            waiting.retain(|waited| *waited != tid);
-            if libc::WIFSTOPPED(status) {
-                let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
-                let deliver = if event == 0 && signal != libc::SIGTRAP | 0x80 {
-                    signal
-                } else {
-                    0
-                };
-                Stopped::new(tid).detach(deliver);
-            }
-        }
-    }
-
-    /// Seizes all threads of these processes, until none is new.
-    pub(crate) fn seize_all(&mut self, pids: &[u32]) -> Result<(), String> {
-        for pid in pids {
-            driver_start::follow_threads(&[*pid], |tid| {
-                let thread = tid as pid_t;
-                if self.threads.contains_key(&thread) {
-                    return Ok(());
-                }
-                match seize(thread, OPTIONS) {
-                    Ok(()) => {
-                        self.adopt(thread, *pid);
-                        let _ = interrupt(thread);
-                        Ok(())
-                    }
-                    Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
-                    Err(error) => Err(format!(
-                        "cannot attach to process {pid}: {error} (it must be yours, traced by nobody, and \
-                         kernel.yama.ptrace_scope must allow it)"
-                    )),
-                }
-            })?;
-        }
-        Ok(())
     }
 }

@@ -73,6 +73,49 @@ pub(crate) fn exec(event: &mut EventBuilder, tid: u32, limit: usize) {
     }
 }
 
+/// The number behind a key of /proc/TID/status.
+fn status_number(tid: u32, key: &str) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+    line.trim().parse().ok()
+}
+
+/// The process of a thread.
+pub(crate) fn tgid(tid: u32) -> Option<u32> {
+    status_number(tid, "Tgid:")
+}
+
+/// The process that made a thread, as long as it lives: its own, where it is not the first.
+pub(crate) fn parent(tid: u32) -> Option<u32> {
+    match tgid(tid)? {
+        group if group == tid => status_number(tid, "PPid:"),
+        group => Some(group),
+    }
+}
+
+/// Why a thread cannot be attached to.
+#[derive(Debug)]
+pub(crate) struct TracingState {
+    /// It has ended.
+    pub(crate) gone: bool,
+    /// Its tracer's thread; 0: none.
+    pub(crate) tracer: i32,
+}
+
+pub(crate) fn tracing_state(tid: u32) -> TracingState {
+    let status = fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
+    let word = |key: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
+        line.and_then(|line| line.split_whitespace().next())
+    };
+    TracingState {
+        gone: word("State:").is_none_or(|state| matches!(state, "Z" | "X")),
+        tracer: word("TracerPid:")
+            .and_then(|tracer| tracer.parse().ok())
+            .unwrap_or(0),
+    }
+}
+
 /// Real user and group id of a thread, from /proc.
 pub(crate) fn owner(tid: u32) -> (u32, u32) {
     let ids = status_ids(tid);

@@ -1,14 +1,17 @@
 //! The unprivileged driver: ptrace behind a seccomp filter.
 //!
 //! A command is started with a filter that stops at the selected calls alone; an attached process stops
-//! at every call. [`tracee`] is a stopped thread, [`wait`] waits for one, [`capture`] turns stops into
-//! events, [`interpret`] follows the capture plan, [`memory`] and [`facts`] read what it names.
+//! at every call. [`tracee`] is a stopped thread, [`wait`] waits for one, [`capture`] is the loop between
+//! the two, [`stops`] makes events of stops, [`attach`] takes up running processes and leaves them.
+//! [`interpret`] follows the capture plan, [`memory`] and [`facts`] read what it names.
 
+mod attach;
 mod capture;
 mod facts;
 mod filter;
 mod interpret;
 mod memory;
+mod stops;
 mod tracee;
 mod wait;
 
@@ -20,7 +23,7 @@ use driver_api::table::{Returns, by_name};
 use driver_start::Held;
 
 use capture::PtraceCapture;
-use tracee::{OPTIONS, seize};
+use tracee::{STARTED, seize};
 use wait::Waiter;
 
 /// The driver's name.
@@ -69,6 +72,13 @@ impl Driver for Ptrace {
                 "boot with another value",
             ));
         }
+        if host.ptrace_scope == Some(2) && !host.has(capability::SYS_PTRACE) {
+            missing.push(Gap::new(
+                "ptrace",
+                "kernel.yama.ptrace_scope is 2, which keeps it for CAP_SYS_PTRACE",
+                "sysctl kernel.yama.ptrace_scope=1, or CAP_SYS_PTRACE",
+            ));
+        }
         if !missing.is_empty() {
             return Support::Unusable(missing);
         }
@@ -106,7 +116,7 @@ impl Driver for Ptrace {
                 "attach to the process instead (-p PID), or give lanner CAP_SYS_ADMIN",
             ));
         }
-        if matches!(host.ptrace_scope, Some(1 | 2)) && !host.has(capability::SYS_PTRACE) {
+        if host.ptrace_scope == Some(1) && !host.has(capability::SYS_PTRACE) {
             gaps.push(Gap::new(
                 "attaching to running processes",
                 "kernel.yama.ptrace_scope allows it to ancestors or to CAP_SYS_PTRACE alone",
@@ -136,11 +146,8 @@ impl Driver for Ptrace {
                 let filter = filter::program(|call| selection.contains(call));
                 let held = Held::new(command, || install(&filter, privileged))
                     .map_err(|error| OpenError::Target(error.to_string()))?;
-                seize(
-                    held.pid() as libc::pid_t,
-                    OPTIONS | libc::c_long::from(libc::PTRACE_O_EXITKILL),
-                )
-                .map_err(|error| failed("trace its own child", &error))?;
+                seize(held.pid() as libc::pid_t, STARTED)
+                    .map_err(|error| failed("trace its own child", &error))?;
                 PtraceCapture::new(waiter, Some(held), request.selection, request.limits)
             }
             Target::Pids(pids) => {
@@ -197,4 +204,95 @@ fn install(filter: &[libc::sock_filter], privileged: bool) -> Result<(), i32> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host() -> Host {
+        Host {
+            seccomp: true,
+            ..Host::default()
+        }
+    }
+
+    fn names(support: &Support) -> Vec<&str> {
+        support.gaps().iter().map(|gap| gap.what.as_str()).collect()
+    }
+
+    #[test]
+    fn without_filters_or_with_ptrace_forbidden_it_is_unusable_and_says_why() {
+        let no_filter = Ptrace.probe(&Host::default());
+        assert!(!no_filter.usable());
+        assert_eq!(names(&no_filter), ["seccomp filters"]);
+        let everything = u64::MAX;
+        for (scope, capabilities, usable) in [
+            (None, 0, true),
+            (Some(0), 0, true),
+            (Some(1), 0, true),
+            (Some(2), 0, false),
+            (Some(2), 1 << capability::SYS_PTRACE, true),
+            (Some(3), everything, false),
+        ] {
+            let support = Ptrace.probe(&Host {
+                ptrace_scope: scope,
+                capabilities,
+                ..host()
+            });
+            assert_eq!(support.usable(), usable, "scope {scope:?}");
+            assert!(
+                usable
+                    || support
+                        .gaps()
+                        .iter()
+                        .all(|gap| gap.why.contains("ptrace_scope")),
+                "{support:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn privilege_closes_the_gaps_that_it_can() {
+        let scope = Some(1);
+        let nobody = Ptrace.probe(&Host {
+            ptrace_scope: scope,
+            ..host()
+        });
+        let root = Ptrace.probe(&Host {
+            ptrace_scope: scope,
+            capabilities: u64::MAX,
+            ..host()
+        });
+        let closed: Vec<&str> = names(&nobody)
+            .into_iter()
+            .filter(|gap| !names(&root).contains(gap))
+            .collect();
+        assert_eq!(
+            closed,
+            [
+                "the privilege of setuid programs below a command",
+                "attaching to running processes"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_host_without_filters_is_refused_and_a_whole_host_is_not_supported() {
+        let request = |target| Request {
+            target,
+            selection: SyscallSet::empty(),
+            limits: driver_api::request::Limits::default(),
+            shards: 1,
+            buffer: 0,
+        };
+        assert!(matches!(
+            Ptrace.open(&Host::default(), &request(Target::Pids(Vec::new()))),
+            Err(OpenError::Unusable { .. })
+        ));
+        assert!(matches!(
+            Ptrace.open(&host(), &request(Target::Host)),
+            Err(OpenError::Unsupported { .. })
+        ));
+    }
 }

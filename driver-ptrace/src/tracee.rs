@@ -9,13 +9,18 @@ use libc::{c_long, c_uint, c_void, pid_t};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Gone;
 
-/// What ptrace options every tracee has (ptrace(2)).
-pub(crate) const OPTIONS: c_long = (libc::PTRACE_O_TRACESYSGOOD
+/// What ptrace options an attached process has (ptrace(2)). Not TRACESECCOMP: a filter of its own with
+/// SECCOMP_RET_TRACE goes on to answer ENOSYS.
+pub(crate) const ATTACHED: c_long = (libc::PTRACE_O_TRACESYSGOOD
     | libc::PTRACE_O_TRACEFORK
     | libc::PTRACE_O_TRACEVFORK
     | libc::PTRACE_O_TRACECLONE
-    | libc::PTRACE_O_TRACEEXEC
-    | libc::PTRACE_O_TRACESECCOMP) as c_long;
+    | libc::PTRACE_O_TRACEEXEC) as c_long;
+
+/// What a command has beyond them: its filter's stops, and its end with ours, since under the filter it
+/// could not go on.
+pub(crate) const STARTED: c_long =
+    ATTACHED | (libc::PTRACE_O_TRACESECCOMP | libc::PTRACE_O_EXITKILL) as c_long;
 
 /// Not in libc: ptrace(2), linux/ptrace.h.
 const PTRACE_GET_SYSCALL_INFO: c_uint = 0x420e;
@@ -162,9 +167,40 @@ impl Stopped {
         })
     }
 
-    #[cfg(not(target_arch = "x86_64"))]
-    fn registers(&self, _: bool) -> Result<At, Gone> {
-        Err(Gone)
+    /// Before Linux 5.3: the registers themselves.
+    #[cfg(target_arch = "aarch64")]
+    fn registers(&self, entry: bool) -> Result<At, Gone> {
+        let mut regs = MaybeUninit::<libc::user_regs_struct>::zeroed();
+        let mut into = libc::iovec {
+            iov_base: regs.as_mut_ptr().cast(),
+            iov_len: size_of::<libc::user_regs_struct>(),
+        };
+        // SAFETY: the kernel writes at most as many bytes as the vector says there are.
+        let result = unsafe {
+            libc::ptrace(
+                libc::PTRACE_GETREGSET,
+                self.tid,
+                libc::NT_PRSTATUS as usize,
+                &raw mut into,
+            )
+        };
+        if result == -1 {
+            return Err(Gone);
+        }
+        // SAFETY: zeroed, all bit patterns are valid, and written by the kernel.
+        let r = unsafe { regs.assume_init() }.regs;
+        if !entry {
+            return Ok(At::Exit {
+                ret: r[0].cast_signed(),
+            });
+        }
+        // a 32-bit program has a shorter set
+        let narrow = into.iov_len < size_of::<libc::user_regs_struct>();
+        Ok(At::Entry {
+            arch: if narrow { 0x4000_0028 } else { 0xc000_00b7 },
+            nr: r[8],
+            args: [r[0], r[1], r[2], r[3], r[4], r[5]],
+        })
     }
 
     /// Goes on; `to_exit` stops again at the next end of a call (or entry, behind such an end).

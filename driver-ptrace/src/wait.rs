@@ -43,6 +43,11 @@ impl Waiter {
             event.sigev_notify = libc::SIGEV_THREAD_ID;
             event.sigev_signo = signal;
             event.sigev_notify_thread_id = thread;
+            // a mask inherited from whoever started us must not keep it away
+            let mut unblocked: libc::sigset_t = zeroed();
+            libc::sigemptyset(&raw mut unblocked);
+            libc::sigaddset(&raw mut unblocked, signal);
+            libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const unblocked, null_mut());
             if libc::sigaction(signal, &raw const action, null_mut()) != 0
                 || libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) != 0
             {
@@ -50,6 +55,11 @@ impl Waiter {
             }
         }
         Ok(Self { timer, thread })
+    }
+
+    /// The thread that waits, whose tracees they are.
+    pub(crate) fn thread(&self) -> pid_t {
+        self.thread
     }
 
     /// Whether the calling thread is the one that made this.

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use driver_api::request::Command;
-use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signal::{SigHandler, Signal};
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::{ForkResult, Pid, execv, fork, pipe2};
 
@@ -76,8 +76,8 @@ impl Held {
         let cloexec = nix::fcntl::OFlag::O_CLOEXEC;
         let (gate_out, gate_in) = pipe2(cloexec).map_err(system("make a pipe"))?;
         let (outcome_out, outcome_in) = pipe2(cloexec).map_err(system("make a pipe"))?;
-        // SAFETY: the child calls nothing but async-signal-safe functions: read, write, sigprocmask,
-        // signal, execv, _exit. All memory it uses was allocated before.
+        // SAFETY: the child calls nothing but async-signal-safe functions: read, write, signal,
+        // execv, _exit. All memory it uses was allocated before.
         match unsafe { fork() }.map_err(system("fork"))? {
             ForkResult::Parent { child } => Ok(Self {
                 pid: child,
@@ -178,10 +178,9 @@ fn child(
         // SAFETY: _exit(2) ends the process without running anything of the parent's.
         unsafe { libc::_exit(127) }
     }
-    // The Rust runtime ignores SIGPIPE, and threads may block signals: the command begins as from a shell.
+    // The Rust runtime ignores SIGPIPE: the command begins as from whoever started lanner.
     // SAFETY: the handler is SIG_DFL, no function of ours.
     let _ = unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigDfl) };
-    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
     let errno = match prepare() {
         Err(errno) => errno,
         Ok(()) => match execv(program, args) {

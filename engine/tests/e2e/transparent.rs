@@ -54,6 +54,7 @@ import os, signal, time
 child = os.fork()
 if child == 0:
     os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(0.3)
     os._exit(4)
 _, status = os.waitpid(child, os.WUNTRACED)
 print("stopped", os.WIFSTOPPED(status), os.WSTOPSIG(status) if os.WIFSTOPPED(status) else None)

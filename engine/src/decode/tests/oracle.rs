@@ -65,7 +65,7 @@ fn files() -> Vec<(&'static str, Vec<Arg>)> {
         ("write", vec![neg(-1), S(b"hello\0world"), N(11)]),
         ("pwrite64", vec![neg(-1), S(b"ab"), N(2), N(77)]),
         ("dup3", vec![neg(-1), neg(-1), N(0x80000)]),
-        ("open", vec![S(b"/nonexistent"), N(0x8042), N(0o600)]),
+        ("open", vec![S(b"/nonexistent/new"), N(0x8042), N(0o600)]),
         ("creat", vec![S(b"/nonexistent/x"), N(0o644)]),
         (
             "openat2",

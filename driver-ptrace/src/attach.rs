@@ -1,0 +1,192 @@
+//! How tracees come to a capture while they run, and how all of them leave it.
+
+use std::collections::HashSet;
+use std::ffi::c_int;
+use std::time::{Duration, Instant};
+
+use driver_api::driver::Flow;
+use driver_start::Held;
+use libc::pid_t;
+
+use crate::capture::PtraceCapture;
+use crate::facts;
+use crate::tracee::{ATTACHED, Stopped, interrupt, seize};
+
+/// How long running threads get to come to a stop. One that does not is asleep in the kernel, and stops
+/// before it makes its next call.
+const TO_STOP: Duration = Duration::from_millis(100);
+/// How long threads get to be detached or to die.
+const TO_LEAVE: Duration = Duration::from_secs(2);
+
+impl PtraceCapture {
+    /// Seizes all threads of these processes, until none is new, and has each stop at every call.
+    pub(crate) fn seize_all(&mut self, pids: &[u32]) -> Result<(), String> {
+        for pid in pids {
+            driver_start::follow_threads(&[*pid], |tid| self.seize_one(*pid, tid))?;
+        }
+        self.settle();
+        Ok(())
+    }
+
+    fn seize_one(&mut self, pid: u32, tid: u32) -> Result<(), String> {
+        let thread = tid as pid_t;
+        if self.threads.contains_key(&thread) {
+            return Ok(());
+        }
+        let error = match seize(thread, ATTACHED) {
+            Ok(()) => {
+                self.adopt(thread, pid);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        if error.raw_os_error() == Some(libc::ESRCH) {
+            return Ok(());
+        }
+        let state = facts::tracing_state(tid);
+        if state.gone || state.tracer == self.waiter.thread() {
+            // over; or born of a thread that was seized just before, whose word of it is on its way
+            return Ok(());
+        }
+        Err(if state.tracer == 0 {
+            format!(
+                "cannot attach to process {pid}: {error} (it must be yours, and \
+                 kernel.yama.ptrace_scope must allow it)"
+            )
+        } else {
+            format!(
+                "cannot attach to process {pid}: it is traced by thread {} already",
+                state.tracer
+            )
+        })
+    }
+
+    /// Has every running thread stop once and go on in the mode that now holds. Events that are due
+    /// meanwhile wait for the next poll.
+    pub(crate) fn settle(&mut self) {
+        let mut awaited: HashSet<pid_t> = self
+            .threads
+            .iter()
+            // a thread in a captured call stops at its exit anyway
+            .filter(|(_, thread)| thread.call.is_none())
+            .map(|(tid, _)| *tid)
+            .filter(|tid| interrupt(*tid).is_ok())
+            .collect();
+        let begin = Instant::now();
+        self.halted = true;
+        while !awaited.is_empty() && begin.elapsed() < TO_STOP {
+            match self.waiter.next(TO_STOP.saturating_sub(begin.elapsed())) {
+                Ok(Some((tid, status))) => {
+                    awaited.remove(&tid);
+                    self.handle(tid, status, &mut |_| Flow::Stop);
+                }
+                Ok(None) => {}
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// Detaches from every thread, unharmed.
+    pub(crate) fn leave(&mut self) {
+        if !self.waiter.is_ours() && !self.threads.is_empty() {
+            tracing::warn!(
+                "dropped by a foreign thread: tracees are free when the tracer's thread ends"
+            );
+            return;
+        }
+        let mut left: HashSet<pid_t> = HashSet::new();
+        let mut waiting: HashSet<pid_t> = HashSet::new();
+        for (tid, early) in self.early.drain() {
+            if early.stop.is_some() {
+                Stopped::new(tid).detach(0);
+                left.insert(tid);
+            }
+        }
+        waiting.extend(self.threads.drain().map(|(tid, _)| tid));
+        waiting.retain(|tid| interrupt(*tid).is_ok());
+        self.until_empty(waiting, |waiting, stopped, status| {
+            if let Some(child) = newborn(&stopped, status)
+                && !left.contains(&child)
+                && interrupt(child).is_ok()
+            {
+                waiting.insert(child);
+            }
+            let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
+            // a signal that was about to be delivered is; a group-stop goes on by itself
+            let pass_on = event == 0 && signal != libc::SIGTRAP | 0x80;
+            waiting.remove(&stopped.tid());
+            left.insert(stopped.tid());
+            stopped.detach(if pass_on { signal } else { 0 });
+        });
+    }
+
+    /// Ends a command and all its descendants. Under their filter a call without a tracer fails with
+    /// ENOSYS, so that they cannot go on (seccomp(2), SECCOMP_RET_TRACE).
+    pub(crate) fn kill_all(&mut self) {
+        if self.command.as_ref().is_some_and(Held::held) {
+            // it has not run: dropping it kills it and waits for it, which nobody may do twice
+            return;
+        }
+        let mut waiting: HashSet<pid_t> = self.threads.drain().map(|(tid, _)| tid).collect();
+        waiting.extend(
+            self.early
+                .drain()
+                .filter(|(_, early)| early.stop.is_some())
+                .map(|(tid, _)| tid),
+        );
+        waiting.iter().for_each(|tid| kill(*tid));
+        if !self.waiter.is_ours() {
+            return;
+        }
+        self.until_empty(waiting, |waiting, stopped, status| {
+            if let Some(child) = newborn(&stopped, status) {
+                waiting.insert(child);
+                kill(child);
+            }
+            waiting.insert(stopped.tid());
+            kill(stopped.tid());
+            stopped.resume(false, 0);
+        });
+    }
+
+    /// Waits until no thread is waited for. A thread that ends is no longer; `at_stop` says who else.
+    fn until_empty(
+        &self,
+        mut waiting: HashSet<pid_t>,
+        mut at_stop: impl FnMut(&mut HashSet<pid_t>, Stopped, c_int),
+    ) {
+        let begin = Instant::now();
+        while !waiting.is_empty() && begin.elapsed() < TO_LEAVE {
+            match self.waiter.next(TO_LEAVE.saturating_sub(begin.elapsed())) {
+                Ok(Some((tid, status))) if libc::WIFSTOPPED(status) => {
+                    at_stop(&mut waiting, Stopped::new(tid), status);
+                }
+                Ok(Some((tid, _))) => {
+                    waiting.remove(&tid);
+                }
+                Ok(None) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// The child, where this is the stop that tells of a birth.
+fn newborn(stopped: &Stopped, status: c_int) -> Option<pid_t> {
+    let births = [
+        libc::PTRACE_EVENT_FORK,
+        libc::PTRACE_EVENT_VFORK,
+        libc::PTRACE_EVENT_CLONE,
+    ];
+    births
+        .contains(&(status >> 16))
+        .then(|| stopped.message().ok())?
+        .and_then(|tid| pid_t::try_from(tid).ok())
+        .filter(|tid| *tid > 0)
+}
+
+fn kill(tid: pid_t) {
+    // SAFETY: kill(2) takes numbers. The thread is a tracee that nobody has waited for yet, so that its
+    // id is still its own.
+    unsafe { libc::kill(tid, libc::SIGKILL) };
+}

@@ -1,0 +1,450 @@
+//! Makes events of stops: entries and exits of calls, births, new programs, ends.
+
+use std::ffi::c_int;
+use std::time::Instant;
+
+use driver_api::event::{Abi, Event, Flags, Header, Kind};
+use driver_api::plan::{Plan, flag};
+use driver_api::table::{self, Returns};
+use libc::pid_t;
+
+use crate::capture::{Call, Mode, OVERDUE, PtraceCapture, Sink, Thread};
+use crate::facts;
+use crate::filter;
+use crate::interpret;
+use crate::memory::Memory;
+use crate::tracee::{At, Gone, Stopped};
+
+/// Not a PTRACE_EVENT_* that is asked for: a group-stop, an interruption, a thread's first stop (ptrace(2)).
+const EVENT_STOP: c_int = 128;
+/// The signal in the low byte of a clone's flags (clone(2)); the kernel keeps it elsewhere.
+const CSIGNAL: u64 = 0xff;
+
+impl PtraceCapture {
+    fn header(&self, kind: Kind, tid: pid_t) -> Header {
+        let thread = self.threads.get(&tid);
+        Header {
+            kind: kind as u8,
+            abi: Abi::NATIVE as u8,
+            cpu: cpu(),
+            time_ns: monotonic_ns(),
+            tgid: thread.map_or(tid.unsigned_abs(), |thread| thread.tgid),
+            tid: tid.unsigned_abs(),
+            uid: thread.map_or(u32::MAX, |thread| thread.uid),
+            gid: thread.map_or(u32::MAX, |thread| thread.gid),
+            ..Header::default()
+        }
+    }
+
+    /// One stop or end, from what waitpid said.
+    pub(crate) fn handle(&mut self, tid: pid_t, status: c_int, sink: Sink) {
+        if !libc::WIFSTOPPED(status) {
+            self.over(tid, status, sink);
+            return;
+        }
+        let stopped = Stopped::new(tid);
+        if !self.threads.contains_key(&tid) {
+            // a child's first stop can come before its parent's event
+            self.too_early(tid).stop = Some(status);
+            let killed = self.killed.filter(|(_, when)| when.elapsed() < OVERDUE);
+            if killed.is_some() && self.is_orphan(tid) {
+                // or after the end of a parent that was killed before it could tell
+                self.foundling(tid, None, sink);
+            }
+            return;
+        }
+        let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
+        let result = match (event, signal) {
+            (EVENT_STOP, libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU) => {
+                stopped.listen();
+                Ok(())
+            }
+            (libc::PTRACE_EVENT_SECCOMP, _) if self.mode == Mode::Filter => {
+                self.entry(stopped, sink)
+            }
+            (libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE, _) => {
+                self.born(stopped, event, sink)
+            }
+            (libc::PTRACE_EVENT_EXEC, _) => self.executed(stopped, sink),
+            (0, s) if s == libc::SIGTRAP | 0x80 => self.at_call(stopped, sink),
+            (0, signal) => {
+                self.resume(stopped, signal);
+                Ok(())
+            }
+            _ => {
+                self.resume(stopped, 0);
+                Ok(())
+            }
+        };
+        // a thread that is gone will be waited for
+        result.unwrap_or(());
+    }
+
+    /// Goes on, to the exit stop where one is waited for.
+    fn resume(&self, stopped: Stopped, signal: i32) {
+        let inside = self
+            .threads
+            .get(&stopped.tid())
+            .is_some_and(|thread| thread.call.is_some());
+        stopped.resume(inside || self.mode == Mode::Every, signal);
+    }
+
+    /// A thread has ended. waitpid tells of each but the leader whose id another thread took with exec,
+    /// and costs no stop, as PTRACE_EVENT_EXIT would.
+    fn over(&mut self, tid: pid_t, status: c_int, sink: Sink) {
+        if !self.threads.contains_key(&tid) {
+            self.too_early(tid).end = Some(status);
+            return;
+        }
+        self.adopt_orphans(tid, sink);
+        if self
+            .command
+            .as_ref()
+            .is_some_and(|command| command.pid() == tid.unsigned_abs())
+        {
+            self.status = Some(status);
+        }
+        let header = Header {
+            ret: i64::from(status),
+            ..self.header(Kind::Exit, tid)
+        };
+        self.threads.remove(&tid);
+        if libc::WIFSIGNALED(status) {
+            self.killed = Some((header, Instant::now()));
+        }
+        self.builder.begin(&header);
+        self.deliver(sink);
+    }
+
+    /// A thread that was killed while it forked never tells of its child: told now, before its end is.
+    fn adopt_orphans(&mut self, dying: pid_t, sink: Sink) {
+        if self.early.is_empty() {
+            return;
+        }
+        let orphans: Vec<pid_t> = self
+            .early
+            .iter()
+            .filter(|(_, early)| early.stop.is_some())
+            .map(|(tid, _)| *tid)
+            .filter(|tid| self.is_orphan(*tid))
+            .collect();
+        for orphan in orphans {
+            self.foundling(orphan, Some(dying), sink);
+        }
+    }
+
+    /// Whether nobody is left who would tell of this thread's birth.
+    fn is_orphan(&self, tid: pid_t) -> bool {
+        facts::parent(tid.unsigned_abs())
+            .is_none_or(|parent| !self.threads.contains_key(&(parent as pid_t)))
+    }
+
+    /// Follows a thread whose parent has not told of it, and will not: it was killed. Where its exit has
+    /// been told already, the birth comes behind it.
+    pub(crate) fn foundling(&mut self, child: pid_t, parent: Option<pid_t>, sink: Sink) {
+        let id = child.unsigned_abs();
+        let tgid = facts::tgid(id).unwrap_or(id);
+        let (uid, gid) = facts::owner(id);
+        let header = match (parent, self.killed) {
+            (None, Some((killed, _))) => Header {
+                tgid: killed.tgid,
+                tid: killed.tid,
+                uid: killed.uid,
+                gid: killed.gid,
+                ..self.header(Kind::Fork, child)
+            },
+            (parent, _) => self.header(Kind::Fork, parent.unwrap_or(child)),
+        };
+        self.birth(&header, child, tgid, 0, (uid, gid), sink);
+        self.catch_up(child, sink);
+    }
+
+    /// Tells of a birth, and follows the child.
+    fn birth(
+        &mut self,
+        parent: &Header,
+        child: pid_t,
+        tgid: u32,
+        flags: u64,
+        (uid, gid): (u32, u32),
+        sink: Sink,
+    ) {
+        let mut header = *parent;
+        header.args[..3].copy_from_slice(&[
+            u64::from(child.unsigned_abs()),
+            u64::from(tgid),
+            flags,
+        ]);
+        self.builder.begin(&header);
+        self.deliver(sink);
+        let thread = Thread {
+            tgid,
+            uid,
+            gid,
+            call: None,
+            inside: false,
+        };
+        self.threads.insert(child, thread);
+    }
+
+    /// What came of a thread before its birth was told.
+    fn catch_up(&mut self, child: pid_t, sink: Sink) {
+        let Some(early) = self.early.remove(&child) else {
+            return;
+        };
+        for status in [early.stop, early.end].into_iter().flatten() {
+            self.handle(child, status, sink);
+        }
+    }
+
+    fn born(&mut self, stopped: Stopped, event: c_int, sink: Sink) -> Result<(), Gone> {
+        let tid = stopped.tid();
+        let child = stopped.message()?;
+        let Some(parent) = self.threads.get(&tid) else {
+            return Err(Gone);
+        };
+        let (tgid, ids) = (parent.tgid, (parent.uid, parent.gid));
+        let flags = parent
+            .call
+            .as_ref()
+            .and_then(|call| clone_flags(tid, call))
+            .unwrap_or(0);
+        // a thread makes PTRACE_EVENT_CLONE, but so does a process that sends no SIGCHLD
+        let thread = event == libc::PTRACE_EVENT_CLONE
+            && if flags == 0 {
+                facts::tgid(child).is_none_or(|group| group != child)
+            } else {
+                flags & libc::CLONE_THREAD as u64 != 0
+            };
+        let header = self.header(Kind::Fork, tid);
+        let child_id = child as pid_t;
+        if !self.threads.contains_key(&child_id) {
+            let tgid = if thread { tgid } else { child };
+            self.birth(&header, child_id, tgid, flags & !CSIGNAL, ids, sink);
+        }
+        self.resume(stopped, 0);
+        self.catch_up(child_id, sink);
+        Ok(())
+    }
+
+    /// A stop of PTRACE_SYSCALL: an entry, or an exit.
+    fn at_call(&mut self, stopped: Stopped, sink: Sink) -> Result<(), Gone> {
+        let Some(thread) = self.threads.get_mut(&stopped.tid()) else {
+            return Err(Gone);
+        };
+        let entry = !thread.inside && thread.call.is_none();
+        match stopped.call(entry)? {
+            At::Entry { .. } if self.mode == Mode::Every => {
+                thread.inside = true;
+                self.entry(stopped, sink)
+            }
+            At::Entry { .. } => {
+                self.resume(stopped, 0);
+                Ok(())
+            }
+            At::Exit { ret } => {
+                thread.inside = false;
+                if let Some(call) = thread.call.take() {
+                    self.exit(&stopped, &call, ret, sink);
+                }
+                self.resume(stopped, 0);
+                Ok(())
+            }
+        }
+    }
+
+    fn entry(&mut self, stopped: Stopped, sink: Sink) -> Result<(), Gone> {
+        let At::Entry { arch, nr, args } = stopped.call(true)? else {
+            self.resume(stopped, 0);
+            return Ok(());
+        };
+        let tid = stopped.tid();
+        let found = filter::abi_of(arch).and_then(|abi| {
+            let nr = u32::try_from(nr).ok()?;
+            let abi = if abi == Abi::X86_64 && nr & table::X32_BIT != 0 {
+                Abi::X32
+            } else {
+                abi
+            };
+            table::by_number(abi, nr).map(|call| (abi, nr, call))
+        });
+        let Some((abi, nr, call)) = found else {
+            self.resume(stopped, 0);
+            return Ok(());
+        };
+        let plan = self.plan(call);
+        let selected = self.selection.contains(call);
+        let mut begun = Call {
+            call,
+            abi,
+            nr,
+            args,
+            exec: None,
+        };
+        let mut awaits_exit = false;
+        if plan.flags & flag::EXEC != 0 {
+            begun.exec = Some(self.exec_begun(tid, &begun, &plan, selected));
+            awaits_exit = true;
+        } else if selected && call.returns == Returns::None {
+            let header = self.call_header(tid, &begun, 0, Flags::NORETURN);
+            self.builder.begin(&header);
+            self.deliver(sink);
+        } else {
+            awaits_exit = selected || plan.flags & flag::CHILD != 0 || call.category == "user";
+        }
+        if awaits_exit && let Some(thread) = self.threads.get_mut(&tid) {
+            thread.call = Some(begun);
+        }
+        self.resume(stopped, 0);
+        Ok(())
+    }
+
+    fn call_header(&self, tid: pid_t, call: &Call, ret: i64, flags: u16) -> Header {
+        Header {
+            abi: call.abi as u8,
+            nr: call.nr,
+            args: call.args,
+            ret,
+            flags,
+            ..self.header(Kind::Syscall, tid)
+        }
+    }
+
+    /// The event of an exec as far as its entry can tell.
+    fn exec_begun(&mut self, tid: pid_t, call: &Call, plan: &Plan, selected: bool) -> Vec<u8> {
+        let flags = if selected { 0 } else { Flags::UNSELECTED };
+        let header = self.call_header(tid, call, 0, flags);
+        self.builder.begin(&header);
+        let memory = Memory::new(tid, is_narrow(call.abi));
+        interpret::follow(&mut self.builder, plan, &header, &memory, &mut self.scratch);
+        self.builder
+            .finish()
+            .map(|event| event.to_vec())
+            .unwrap_or_default()
+    }
+
+    /// A call has returned.
+    fn exit(&mut self, stopped: &Stopped, call: &Call, ret: i64, sink: Sink) {
+        // ERESTARTSYS and its kin (include/linux/errno.h): the call is made again, or ends with EINTR
+        if matches!(ret, -516 | -514..=-512) {
+            return;
+        }
+        let tid = stopped.tid();
+        if call.call.category == "user"
+            && ret == 0
+            && let Some(thread) = self.threads.get_mut(&tid)
+        {
+            (thread.uid, thread.gid) = facts::owner(tid.unsigned_abs());
+        }
+        // a success of exec has been an event; the clone family is remembered for its flags, too
+        if !self.selection.contains(call.call) || (call.exec.is_some() && ret == 0) {
+            return;
+        }
+        let header = self.call_header(tid, call, ret, 0);
+        self.builder.begin(&header);
+        let plan = self.plan(call.call);
+        let memory = Memory::new(tid, is_narrow(call.abi));
+        interpret::follow(
+            &mut self.builder,
+            &plan,
+            &header,
+            &memory,
+            &mut self.scratch,
+        );
+        self.deliver(sink);
+    }
+
+    /// A process has a new program. Its thread may have had another id before (ptrace(2), "execve(2)
+    /// under ptrace"): then all others are gone, the leader, whose id it has now, without a word.
+    fn executed(&mut self, stopped: Stopped, sink: Sink) -> Result<(), Gone> {
+        let tid = stopped.tid();
+        let former = stopped.message()? as pid_t;
+        let moved = if former == tid {
+            None
+        } else {
+            self.threads.remove(&former)
+        };
+        if let Some(moved) = moved {
+            // the kernel ends the others with code 0 (fs/exec.c, de_thread)
+            let header = self.header(Kind::Exit, tid);
+            self.builder.begin(&header);
+            self.deliver(sink);
+            self.threads.insert(tid, moved);
+        }
+        self.launched = true;
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return Err(Gone);
+        };
+        (thread.uid, thread.gid) = facts::owner(tid.unsigned_abs());
+        let begun = thread
+            .call
+            .as_mut()
+            .and_then(|call| call.exec.take())
+            .unwrap_or_default();
+        if self.mode == Mode::Filter {
+            thread.call = None;
+        } else if let Some(call) = &mut thread.call {
+            // its exit stop is still to come, and is no event
+            call.exec = Some(Vec::new());
+        }
+        let mut header = self.header(Kind::Exec, tid);
+        if let Ok(event) = Event::parse(&begun) {
+            let entry = event.header();
+            (header.nr, header.abi, header.args, header.flags) =
+                (entry.nr, entry.abi, entry.args, entry.flags);
+            self.builder.begin(&header);
+            event
+                .attachments()
+                .for_each(|attachment| self.builder.attach_copy(&attachment));
+        } else {
+            // its entry was before we were there, or through an ABI without a table
+            let execve = table::by_name("execve");
+            header.nr = execve
+                .and_then(|call| call.number(Abi::NATIVE))
+                .unwrap_or(0);
+            header.flags = Flags::INCOMPLETE;
+            if execve.is_none_or(|call| !self.selection.contains(call)) {
+                header.flags |= Flags::UNSELECTED;
+            }
+            self.builder.begin(&header);
+        }
+        let limit = self.limits.strings as usize;
+        facts::exec(&mut self.builder, tid.unsigned_abs(), limit);
+        self.deliver(sink);
+        self.resume(stopped, 0);
+        Ok(())
+    }
+}
+
+/// Whether pointers in structures are 4 bytes wide.
+fn is_narrow(abi: Abi) -> bool {
+    matches!(abi, Abi::I386 | Abi::X32 | Abi::Arm)
+}
+
+/// The flags of the clone that a thread is in, where that call is captured.
+fn clone_flags(tid: pid_t, call: &Call) -> Option<u64> {
+    match call.call.name {
+        "clone" => Some(call.args[0]),
+        // the first member of struct clone_args
+        "clone3" => Memory::new(tid, false)
+            .exactly(call.args[0])
+            .map(u64::from_ne_bytes),
+        _ => None,
+    }
+}
+
+fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: clock_gettime(2) writes one timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
+/// The tracer's CPU: where the tracee stopped, as a rule. A gap that the probe names.
+fn cpu() -> u16 {
+    // SAFETY: sched_getcpu(3) has no effect.
+    u16::try_from(unsafe { libc::sched_getcpu() }).unwrap_or(u16::MAX)
+}
