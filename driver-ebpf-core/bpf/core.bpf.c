@@ -11,6 +11,8 @@
 #define READ_USER(dst, size, src) bpf_probe_read_user(dst, size, src)
 #define READ_USER_STR(dst, size, src) bpf_probe_read_user_str(dst, size, src)
 
+#define CGROUP_ID() bpf_get_current_cgroup_id()
+
 #include "ops.h"
 #include "kernel.h"
 #include "facts.h"
@@ -148,28 +150,6 @@ static __always_inline struct lanner_plan *plan_of(__u8 abi, __u64 nr)
 	if (abi == LANNER_ABI_I386)
 		key += LANNER_PLAN_NRS;
 	return bpf_map_lookup_elem(&plans, &key);
-}
-
-static __always_inline void fill_header(struct lanner_event *event, __u8 kind, __u8 abi, __u16 flags, __u64 nr,
-					__s64 ret, __u64 id)
-{
-	__u64 owner = bpf_get_current_uid_gid();
-
-	event->len = sizeof(*event);
-	event->version = LANNER_EVENT_VERSION;
-	event->kind = kind;
-	event->abi = abi;
-	event->attachments = 0;
-	event->cpu = bpf_get_smp_processor_id();
-	event->flags = flags;
-	event->nr = nr;
-	event->time_ns = bpf_ktime_get_ns();
-	event->tgid = id >> 32;
-	event->tid = id;
-	event->uid = owner;
-	event->gid = owner >> 32;
-	event->cgroup = bpf_get_current_cgroup_id();
-	event->ret = ret;
 }
 
 static __always_inline void run_vector(const struct out *o, const struct lanner_op *op)

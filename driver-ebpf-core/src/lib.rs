@@ -11,6 +11,7 @@ use driver_api::driver::{Driver, OpenError, Opened};
 use driver_api::host::Host;
 use driver_api::request::Request;
 use driver_api::support::{Gap, Serves, Support};
+use driver_ebpf::gaps;
 
 /// The driver's name.
 const NAME: &str = "ebpf-core";
@@ -43,14 +44,7 @@ impl Driver for Core {
     }
 
     fn probe(&self, host: &Host) -> Support {
-        let mut missing = Vec::new();
-        if !host.may_trace_with_bpf() {
-            missing.push(Gap::new(
-                "loading BPF programs",
-                "neither CAP_SYS_ADMIN nor CAP_BPF with CAP_PERFMON is effective",
-                "run as root, or give lanner CAP_BPF and CAP_PERFMON",
-            ));
-        }
+        let mut missing = gaps::missing(host);
         if !host.btf {
             missing.push(Gap::new(
                 "kernel types",
@@ -58,17 +52,10 @@ impl Driver for Core {
                 "use a kernel with CONFIG_DEBUG_INFO_BTF, or the driver ebpf-legacy",
             ));
         }
-        if host.lockdown.as_deref() == Some("confidentiality") {
-            missing.push(Gap::new(
-                "reading kernel memory",
-                "the kernel is locked down for confidentiality",
-                "boot with lockdown=integrity or none",
-            ));
-        }
         if !missing.is_empty() {
             return Support::Unusable(missing);
         }
-        Support::Usable(driver_ebpf::gaps::common(host))
+        Support::Usable(gaps::always())
     }
 
     fn open(&self, host: &Host, request: &Request) -> Result<Opened, OpenError> {

@@ -88,10 +88,10 @@ impl Ring {
             }
             let bytes = len & !DISCARD;
             if len & DISCARD == 0 {
+                let bytes = bytes as usize;
                 // SAFETY: the record is finished, lies within the double mapping, and the kernel does not
                 // touch it before the consumer's position has passed it, which is after the sink returned.
-                let data =
-                    unsafe { std::slice::from_raw_parts(record.add(8).as_ptr(), bytes as usize) };
+                let data = unsafe { std::slice::from_raw_parts(record.add(8).as_ptr(), bytes) };
                 count += 1;
                 flow = sink(data);
             }

@@ -28,6 +28,7 @@ static __attribute__((always_inline)) inline void *user_address(__u64 at)
 #define STRINGS 32
 #define STRING_RUNS 4 /* 128 strings, as many as the core driver takes */
 
+/* no CGROUP_ID: its helper came with 4.18 */
 #include "ops.h"
 #include "offsets.h"
 #include "maps.h"

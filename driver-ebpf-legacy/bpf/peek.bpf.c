@@ -4,6 +4,7 @@
  * `lookers`; with k = 0, the memory that `wish` names is copied to `seen`. Loaded for a moment, at start.
  */
 #include "bpf.h"
+#include "bounds.h"
 
 struct bpf_map_def {
 	__u32 type, key_size, value_size, max_entries, map_flags;
@@ -36,19 +37,6 @@ struct bpf_map_def seen SEC("maps") = {
     .type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = sizeof(struct seen), .max_entries = 1};
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-/* As in ops.h, which needs more than is here. */
-#define OPAQUE(var) asm volatile("" : "+r"(var))
-#define WITHIN(var, most)                                                                                              \
-	(({                                                                                                            \
-		 OPAQUE(var);                                                                                          \
-		 1;                                                                                                    \
-	 }) &&                                                                                                         \
-	 (__s64)(var) > 0 && ({                                                                                        \
-		 OPAQUE(var);                                                                                          \
-		 1;                                                                                                    \
-	 }) &&                                                                                                         \
-	 (var) <= (most))
 
 #define NR_GETPGID 121
 #define NR_GETPGID_I386 132

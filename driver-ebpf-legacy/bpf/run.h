@@ -59,26 +59,4 @@ static __always_inline __u32 plan_key(__u8 abi, __u64 nr)
 	return abi == LANNER_ABI_I386 ? key + LANNER_PLAN_NRS : key;
 }
 
-static __always_inline void fill_header(struct lanner_event *event, __u8 kind, __u8 abi, __u16 flags, __u64 nr,
-					__s64 ret, __u64 id)
-{
-	__u64 owner = bpf_get_current_uid_gid();
-
-	event->len = sizeof(*event);
-	event->version = LANNER_EVENT_VERSION;
-	event->kind = kind;
-	event->abi = abi;
-	event->attachments = 0;
-	event->cpu = bpf_get_smp_processor_id();
-	event->flags = flags;
-	event->nr = nr;
-	event->time_ns = bpf_ktime_get_ns();
-	event->tgid = id >> 32;
-	event->tid = id;
-	event->uid = owner;
-	event->gid = owner >> 32;
-	event->cgroup = 0; /* the helper came with 4.18 */
-	event->ret = ret;
-}
-
 #endif

@@ -13,6 +13,7 @@ use driver_api::driver::{Driver, OpenError, Opened};
 use driver_api::host::{Host, capability};
 use driver_api::request::Request;
 use driver_api::support::{Gap, Serves, Support};
+use driver_ebpf::gaps;
 
 /// The driver's name.
 const NAME: &str = "ebpf-legacy";
@@ -45,14 +46,7 @@ impl Driver for Legacy {
     }
 
     fn probe(&self, host: &Host) -> Support {
-        let mut missing = Vec::new();
-        if !host.may_trace_with_bpf() {
-            missing.push(Gap::new(
-                "loading BPF programs",
-                "neither CAP_SYS_ADMIN nor CAP_BPF with CAP_PERFMON is effective",
-                "run as root, or give lanner CAP_BPF and CAP_PERFMON (before Linux 5.8: CAP_SYS_ADMIN)",
-            ));
-        }
+        let mut missing = gaps::missing(host);
         if host.perf_event_paranoid.is_some_and(|level| level > 2)
             && !host.has(capability::SYS_ADMIN)
         {
@@ -60,13 +54,6 @@ impl Driver for Legacy {
                 "opening perf buffers",
                 "kernel.perf_event_paranoid is 3 or more, which CAP_PERFMON alone does not pass",
                 "sysctl kernel.perf_event_paranoid=2, or give lanner CAP_SYS_ADMIN",
-            ));
-        }
-        if host.lockdown.as_deref() == Some("confidentiality") {
-            missing.push(Gap::new(
-                "reading kernel memory",
-                "the kernel is locked down for confidentiality",
-                "boot with lockdown=integrity or none",
             ));
         }
         if !cfg!(target_arch = "x86_64") {
@@ -79,7 +66,7 @@ impl Driver for Legacy {
         if !missing.is_empty() {
             return Support::Unusable(missing);
         }
-        let mut gaps = driver_ebpf::gaps::common(host);
+        let mut gaps = gaps::always();
         gaps.push(Gap::new(
             "cgroup ids of events",
             "the helper that gives them came with Linux 4.18, and this driver uses none newer than 4.14",

@@ -6,6 +6,7 @@
  *   READ_USER(dst, size, src)      0 or a negative error
  *   READ_USER_STR(dst, size, src)  length with its NUL, or exactly -EFAULT
  *   USER(address)                  the pointer for `src`; may be left out
+ *   CGROUP_ID()                    of the current task; left out: not known
  *
  * The event is written into a buffer of which the verifier knows the size. An operation begins only
  * where `off` leaves a whole chunk, and then writes less than a chunk: two constant bounds, which every
@@ -17,32 +18,11 @@
 
 #define HEAD sizeof(struct lanner_attachment)
 
+#include "bounds.h"
+
 #ifndef USER
 #define USER(address) ((void *)(address))
 #endif
-
-/*
- * Makes the compiler forget what it knows of a variable, so that the comparison that follows is made
- * on the very register that is then used: that is all the verifier sees of a bound. Sizes are 64 bits
- * wide for the same reason: narrowing one costs old verifiers its bounds.
- */
-#define OPAQUE(var) asm volatile("" : "+r"(var))
-
-/*
- * Whether a size is from 1 to `most`. Verifiers before 4.15 refuse a size that could be 0, and learn
- * nothing from "not 0", only from "more than 0" with a sign; and of two comparisons side by side the
- * compiler would make one, of a difference.
- */
-#define WITHIN(var, most)                                                                                              \
-	(({                                                                                                            \
-		 OPAQUE(var);                                                                                          \
-		 1;                                                                                                    \
-	 }) &&                                                                                                         \
-	 (__s64)(var) > 0 && ({                                                                                        \
-		 OPAQUE(var);                                                                                          \
-		 1;                                                                                                    \
-	 }) &&                                                                                                         \
-	 (var) <= (most))
 
 /*
  * Where an event is being written. How far it has got stands in the event itself (len, attachments,
@@ -397,6 +377,32 @@ static __always_inline void op_strv(const struct out *o, __u8 what, __u32 limit,
 	if (strv_run(o, at, 0, limit, ptr))
 		STATUS(at) = LANNER_TRUNCATED;
 	finish_attachment(o, at, what, 0, STATUS(at), LANNER_STRINGS, DONE(at), 0);
+}
+
+#ifndef CGROUP_ID
+#define CGROUP_ID() 0
+#endif
+
+static __always_inline void fill_header(struct lanner_event *event, __u8 kind, __u8 abi, __u16 flags, __u64 nr,
+					__s64 ret, __u64 id)
+{
+	__u64 owner = bpf_get_current_uid_gid();
+
+	event->len = sizeof(*event);
+	event->version = LANNER_EVENT_VERSION;
+	event->kind = kind;
+	event->abi = abi;
+	event->attachments = 0;
+	event->cpu = bpf_get_smp_processor_id();
+	event->flags = flags;
+	event->nr = nr;
+	event->time_ns = bpf_ktime_get_ns();
+	event->tgid = id >> 32;
+	event->tid = id;
+	event->uid = owner;
+	event->gid = owner >> 32;
+	event->cgroup = CGROUP_ID();
+	event->ret = ret;
 }
 
 /* Internal codes for "restart this call" (include/linux/errno.h): the program never sees them. */

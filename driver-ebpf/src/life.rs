@@ -5,6 +5,8 @@ use driver_api::driver::{CaptureError, Flow, Polled};
 use driver_api::event::{Event, EventBuilder, Header, Kind, Loss};
 use driver_api::request::{Request, Target};
 
+pub use driver_start::monotonic_ns;
+
 use crate::start::{Held, StartError};
 
 /// When a capture begins and ends.
@@ -119,15 +121,4 @@ impl Losses {
         }
         delivered
     }
-}
-
-/// `CLOCK_MONOTONIC` in nanoseconds, the clock of events.
-pub fn monotonic_ns() -> u64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: clock_gettime(2) writes one timespec, which outlives the call.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }

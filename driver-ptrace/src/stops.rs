@@ -6,6 +6,7 @@ use std::time::Instant;
 use driver_api::event::{Abi, Event, Flags, Header, Kind};
 use driver_api::plan::{Plan, flag};
 use driver_api::table::{self, Returns};
+use driver_start::monotonic_ns;
 use libc::pid_t;
 
 use crate::capture::{Call, Mode, OVERDUE, PtraceCapture, Sink, Thread};
@@ -431,16 +432,6 @@ fn clone_flags(tid: pid_t, call: &Call) -> Option<u64> {
             .map(u64::from_ne_bytes),
         _ => None,
     }
-}
-
-fn monotonic_ns() -> u64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: clock_gettime(2) writes one timespec.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
 /// The tracer's CPU: where the tracee stopped, as a rule. A gap that the probe names.

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// Watches what processes do, runs rules over it, and delivers alerts.
 ///
-/// Events come from one of three drivers: ebpf-core (new kernels), ebpf-legacy (kernels from 4.14 on),
+/// Events come from one of three drivers: ebpf-core (new kernels), ebpf-legacy (kernels from 4.17 on),
 /// and ptrace (no privilege needed, for a command or for processes of your own). Without --driver the
 /// first that works here and can do what you ask is taken, and lanner says which and why.
 #[derive(Debug, Parser)]

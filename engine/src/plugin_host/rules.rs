@@ -174,10 +174,10 @@ impl RuleHost {
             put: Some(put_rule),
         };
         run(&self.plugin, "list its rules", |error| {
-            // SAFETY: the state is open and ours alone; the sink lives through the call.
-            table
-                .rules
-                .map(|list| unsafe { list(state, &raw const sink, error) })
+            table.rules.map(|list| {
+                // SAFETY: the state is open and ours alone; the sink lives through the call.
+                unsafe { list(state, &raw const sink, error) }
+            })
         })?;
         self.rules =
             rules
@@ -191,10 +191,10 @@ impl RuleHost {
         let mut names = Vec::new();
         let sink = all_texts(&mut names);
         run(&self.plugin, "name its event types", |error| {
-            // SAFETY: as above.
-            table
-                .event_types
-                .map(|types| unsafe { types(state, &raw const sink, error) })
+            table.event_types.map(|types| {
+                // SAFETY: as above.
+                unsafe { types(state, &raw const sink, error) }
+            })
         })?;
         if !names.iter().any(|name| name == "all") {
             self.event_types = EventTypes::Only(names);
