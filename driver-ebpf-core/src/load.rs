@@ -9,6 +9,7 @@ use driver_api::driver::OpenError;
 use driver_api::event::Abi;
 use driver_api::request::{Limits, Request, SyscallSet, Target};
 use driver_api::{plan, table};
+use driver_ebpf::capture::EbpfCapture;
 use driver_ebpf::{quiet, start};
 use libbpf_rs::{
     Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel,
@@ -16,7 +17,7 @@ use libbpf_rs::{
 use zerocopy::{Immutable, IntoBytes};
 
 use crate::NAME;
-use crate::capture::CoreCapture;
+use crate::capture::RingSource;
 use crate::ring::Ring;
 
 static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core.o"));
@@ -67,7 +68,7 @@ fn failed(step: impl Into<String>) -> impl FnOnce(libbpf_rs::Error) -> OpenError
 }
 
 /// Loads, attaches, and arranges for the target to be followed.
-pub(crate) fn open(request: &Request) -> Result<CoreCapture, OpenError> {
+pub(crate) fn open(request: &Request) -> Result<EbpfCapture<RingSource>, OpenError> {
     if !request.buffer.is_power_of_two() || request.buffer < 1 << 16 {
         return Err(OpenError::Unsupported {
             driver: NAME,
@@ -99,9 +100,14 @@ pub(crate) fn open(request: &Request) -> Result<CoreCapture, OpenError> {
             .update(&tid.to_ne_bytes(), &[state as u8], MapFlags::ANY)
             .map_err(|error| format!("cannot follow thread {tid}: {error:#}"))
     })?;
-    Ok(CoreCapture::new(
-        object, maps, links, ring, size, command, request,
-    ))
+    let source = RingSource {
+        links,
+        ring,
+        maps,
+        object,
+        size,
+    };
+    Ok(EbpfCapture::new(NAME, source, command, request))
 }
 
 fn prepare_maps(open: &mut OpenObject, target: &Target, size: usize) -> Result<(), OpenError> {

@@ -12,11 +12,12 @@ use driver_api::plan::Plan;
 use driver_api::request::{Limits, Request, SyscallSet, Target};
 use driver_api::support::Gap;
 use driver_api::{plan, table};
+use driver_ebpf::capture::EbpfCapture;
 use driver_ebpf::start;
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
 use crate::NAME;
-use crate::capture::LegacyCapture;
+use crate::capture::PerfSource;
 use crate::offsets::{self, Offsets};
 use crate::perf::{Perf, page_size};
 
@@ -169,7 +170,8 @@ pub(crate) fn open(request: &Request) -> Result<Opened, OpenError> {
             .insert(tid, state as u8, 0)
             .map_err(|error| format!("cannot follow thread {tid}: {}", said(&error)))
     })?;
-    let capture = LegacyCapture::new(loaded, perf, command, request);
+    let source = PerfSource { loaded, perf };
+    let capture = EbpfCapture::new(NAME, source, command, request);
     Ok(Opened {
         captures: vec![Box::new(capture)],
         gaps,

@@ -1,6 +1,7 @@
 //! What the two eBPF drivers share: the interpreter's C headers and their compilation, and starting a
 //! command or finding threads so that the kernel filters for them from the first moment on.
 
+pub mod capture;
 #[cfg(feature = "compile")]
 pub mod compile;
 pub mod gaps;
