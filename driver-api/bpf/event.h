@@ -75,6 +75,7 @@ enum lanner_what {
 	LANNER_FACT_COMM = 23,	/* the task's name */
 	LANNER_FACT_LOCAL = 24, /* local name of a Unix socket */
 	LANNER_FACT_PEER = 25,	/* peer's name of a Unix socket */
+	LANNER_REPLACED = 255,	/* a better attachment follows: to be passed over */
 };
 
 enum lanner_status {

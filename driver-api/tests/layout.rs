@@ -118,6 +118,7 @@ fn expected() -> Vec<(String, usize)> {
         ("LANNER_FACT_COMM", Fact::Comm as usize),
         ("LANNER_FACT_LOCAL", Fact::Local as usize),
         ("LANNER_FACT_PEER", Fact::Peer as usize),
+        ("LANNER_REPLACED", layout::REPLACED.into()),
         ("LANNER_WHOLE", Status::Whole as usize),
         ("LANNER_TRUNCATED", Status::Truncated as usize),
         ("LANNER_FAULT", Status::Fault as usize),

@@ -440,6 +440,7 @@ SEC("tp_btf/sched_process_exec") int process_exec(__u64 *ctx)
 		op_strings(&o, LANNER_FACT_ARGV, start, FOLLOW(mm, arg_end) - start);
 		start = FOLLOW(mm, env_start);
 		op_strings(&o, LANNER_FACT_ENV, start, FOLLOW(mm, env_end) - start);
+		mend_exec_path(&o, FOLLOW(mm, env_end));
 	}
 	bpf_ringbuf_submit(event, 0);
 	return 0;

@@ -383,6 +383,7 @@ SEC("raw_tracepoint/exec_strings") int exec_strings(void *ctx)
 	if (mm && bpf_probe_read(bounds, sizeof(bounds), (void *)(mm + off->mm_args)) == 0) {
 		op_strings(&o, LANNER_FACT_ARGV, bounds[0], bounds[1] - bounds[0]);
 		op_strings(&o, LANNER_FACT_ENV, bounds[2], bounds[3] - bounds[2]);
+		mend_exec_path(&o, bounds[3]);
 	}
 	next(ctx, slot);
 	return 0;

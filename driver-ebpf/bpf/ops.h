@@ -457,4 +457,24 @@ static __always_inline void run_simple(const struct out *o, const struct lanner_
 	op_bytes(o, op->what, 0, op->limit, ptr, len);
 }
 
+#define AT_FDCWD_BITS 0xffffff9cu
+
+/*
+ * The path of an exec that was not resident at its entry. The kernel keeps its own copy of it at the top
+ * of the new stack, directly behind the environment (bprm->exec in fs/exec.c, the AT_EXECFN of getauxval(3)).
+ * For execveat it is the path as given only where that is not relative to a descriptor.
+ */
+static __always_inline void mend_exec_path(const struct out *o, __u64 env_end)
+{
+	struct lanner_attachment *first = (void *)((__u8 *)o->event + sizeof(struct lanner_event));
+	__u8 what = first->what;
+
+	if (!env_end || what > 1 || first->status != LANNER_FAULT)
+		return;
+	if (what == 1 && (__u32)o->event->args[0] != AT_FDCWD_BITS)
+		return;
+	first->what = LANNER_REPLACED;
+	op_str(o, what, 4096, env_end);
+}
+
 #endif

@@ -7,6 +7,9 @@ pub const VERSION: u8 = 1;
 /// The largest event in bytes, header and attachments.
 pub const MAX: usize = 32768;
 
+/// In [`AttachmentHeader::what`]: a better attachment follows; to be passed over.
+pub const REPLACED: u8 = 255;
+
 /// The fixed part of an event.
 #[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

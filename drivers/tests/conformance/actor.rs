@@ -30,6 +30,7 @@ pub(crate) fn play(scene: &str, args: &[String]) -> ExitCode {
         "memory" => memory(arg(0)),
         "write-long" => write_long(),
         "exec" => exec_self(),
+        "exec-cold" => exec_cold(arg(0)),
         "exec-thread" => {
             thread::spawn(exec_self).join().expect("the thread execs");
         }
@@ -115,6 +116,36 @@ fn exec_self() {
             c"/proc/self/exe".as_ptr(),
             args_ptr.as_ptr(),
             env_ptr.as_ptr(),
+        );
+    }
+}
+
+/// Executes a path that lies in a page which was never touched.
+fn exec_cold(file: &str) {
+    use std::os::fd::AsRawFd;
+    fs::write(file, b"/proc/self/exe\0").expect("the file can be written");
+    let file = fs::File::open(file).expect("the file is there");
+    let args = ["actor", "--actor", "exit", "7"].map(|a| CString::new(a).expect("no NUL"));
+    let pointers: Vec<_> = args
+        .iter()
+        .map(|a| a.as_ptr())
+        .chain([std::ptr::null()])
+        .collect();
+    // SAFETY: a new mapping of one page, and arrays that end with NULL and outlive the call.
+    unsafe {
+        let page = libc::mmap(
+            std::ptr::null_mut(),
+            4096,
+            libc::PROT_READ,
+            libc::MAP_PRIVATE,
+            file.as_raw_fd(),
+            0,
+        );
+        libc::syscall(
+            libc::SYS_execve,
+            page,
+            pointers.as_ptr(),
+            [std::ptr::null::<i8>()].as_ptr(),
         );
     }
 }

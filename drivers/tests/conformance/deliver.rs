@@ -44,6 +44,11 @@ pub(crate) const CASES: &[Case] = &[
         "an exec by a thread bears the leader's id",
         exec_of_thread,
     ),
+    (
+        &[8, 10],
+        "the path of an exec is told, resident or not",
+        exec_from_cold_memory,
+    ),
     (&[11], "every thread's exit is delivered", exits),
     (&[12], "nothing else is delivered", nothing_else),
     (&[13], "what is too long is marked", truncated),
@@ -312,6 +317,23 @@ fn exec(stage: &Stage) -> Outcome {
             .count(),
         &0,
     )?;
+    Ok(None)
+}
+
+fn exec_from_cold_memory(stage: &Stage) -> Outcome {
+    let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let file = folder.path().join("path");
+    let (events, status) = stage.watch(
+        "exec-cold",
+        &[file.to_str().unwrap_or_default()],
+        &["execve"],
+    )?;
+    same("status", &status, &Some(7 << 8))?;
+    let last = events
+        .iter()
+        .rfind(|e| e.kind() == Kind::Exec)
+        .ok_or("no exec")?;
+    same("path", &last.text(0), &Some("/proc/self/exe".to_owned()))?;
     Ok(None)
 }
 
