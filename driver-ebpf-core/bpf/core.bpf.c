@@ -13,6 +13,14 @@
 
 #define CGROUP_ID() bpf_get_current_cgroup_id()
 
+/* Operations of variants by what chooses them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2048);
+	__type(key, struct lanner_variant_key);
+	__type(value, struct lanner_op);
+} variants SEC(".maps");
+
 #include "ops.h"
 #include "kernel.h"
 #include "facts.h"
@@ -152,18 +160,6 @@ static __always_inline struct lanner_plan *plan_of(__u8 abi, __u64 nr)
 	return bpf_map_lookup_elem(&plans, &key);
 }
 
-static __always_inline void run_vector(const struct out *o, const struct lanner_op *op)
-{
-	__u64 ptr = arg_at(o, op->arg);
-	__s64 len, most;
-
-	length_of(o, op, &len, &most);
-	if (op->code == LANNER_OP_MSG)
-		op_msg(o, op->what, op->limit, ptr, most);
-	else
-		op_iov(o, op->what, 0, op->limit, ptr, len, most);
-}
-
 /*
  * Follows a plan: strings and buffers in their order, then the one iovec array or message a call may
  * have, then the one fact. `parts` is a constant and leaves out what a program never meets.
@@ -172,7 +168,28 @@ enum parts {
 	VECTORS = 1, /* argument vectors: exec alone has them */
 	GATHERED = 2,
 	FACTS = 4,
+	MESSAGES = 8, /* arrays of messages */
 };
+
+/* Messages of an array that are looked at. */
+#define MMSGS 16
+
+static __always_inline void run_vector(const struct out *o, const struct lanner_op *op, int parts)
+{
+	__u64 ptr = arg_at(o, op->arg);
+	__s64 len, most;
+
+	if (!length_of(o, op, &len, &most))
+		return;
+	if (op->code == LANNER_OP_IOV) {
+		op_iov(o, op->what, 0, ptr, gathering(op, len, most));
+	} else if (op->code == LANNER_OP_MSG) {
+		op_msg(o, op->what, 0, ptr, gathering(op, 0, most));
+	} else if (parts & MESSAGES) {
+		for (__u32 i = 0; i < MMSGS && mmsg_due(o, op, i); i++)
+			op_mmsg_one(o, op, i);
+	}
+}
 
 static __always_inline void run_plan(const struct out *o, const struct lanner_plan *plan, struct task_struct *task,
 				     int parts)
@@ -180,20 +197,22 @@ static __always_inline void run_plan(const struct out *o, const struct lanner_pl
 	__u32 vector = plan->vector, fact = plan->fact;
 
 	for (int i = 0; i < LANNER_PLAN_OPS; i++) {
-		const struct lanner_op *op = &plan->op[i];
-		__u8 code = op->code;
+		struct lanner_op op;
 
 		if (i >= plan->ops)
 			break;
-		if (!due(o->event->ret, op->when))
+		op = plan->op[i];
+		if (op.code == LANNER_OP_VARIANT)
+			choose(o, &plan->op[i], &op);
+		if (!due(o->event->ret, op.when))
 			continue;
-		if (code == LANNER_OP_STR || code == LANNER_OP_BYTES)
-			run_simple(o, op);
-		else if (parts & VECTORS && code == LANNER_OP_STRV)
-			op_strv(o, op->what, op->limit, arg_at(o, op->arg));
+		if (parts & VECTORS && op.code == LANNER_OP_STRV)
+			op_strv(o, op.what, op.limit, arg_at(o, op.arg));
+		else
+			run_simple(o, &op);
 	}
 	if (parts & GATHERED && vector < LANNER_PLAN_OPS && due(o->event->ret, plan->op[vector].when))
-		run_vector(o, &plan->op[vector]);
+		run_vector(o, &plan->op[vector], parts);
 	if (parts & FACTS && fact < LANNER_PLAN_OPS && due(o->event->ret, plan->op[fact].when)) {
 		const struct lanner_op *op = &plan->op[fact];
 		__s64 fd = op->arg == LANNER_ARG_RET ? o->event->ret : (int)arg_at(o, op->arg);
@@ -275,8 +294,8 @@ SEC("tp_btf/sys_exit") int sys_exit(__u64 *ctx)
 		emit_call(regs, ret, nr, abi, 0, plan, task, id, sizeof(struct lanner_event), 0, 0, 0);
 		return 0;
 	}
-	if (emit_call(regs, ret, nr, abi, 0, plan, task, id, MEDIUM_ROOM, MEDIUM_LAST, MEDIUM_CHUNK,
-		      GATHERED | FACTS)) {
+	if (plan->flags & LANNER_PLAN_LARGE || emit_call(regs, ret, nr, abi, 0, plan, task, id, MEDIUM_ROOM,
+							 MEDIUM_LAST, MEDIUM_CHUNK, GATHERED | FACTS)) {
 		bpf_tail_call(ctx, &tails, TAIL_LARGE);
 		lose(LANNER_LOSS_FAULT);
 	}
@@ -294,7 +313,7 @@ SEC("tp_btf/sys_exit") int sys_exit_large(__u64 *ctx)
 
 	if (plan)
 		emit_call(regs, ctx[1], nr, abi, 0, plan, task, bpf_get_current_pid_tgid(), LARGE_ROOM, LARGE_LAST,
-			  LARGE_CHUNK, VECTORS | GATHERED | FACTS);
+			  LARGE_CHUNK, VECTORS | GATHERED | FACTS | MESSAGES);
 	return 0;
 }
 
