@@ -43,9 +43,10 @@ pub fn args(out: &mut String, event: &Event<'_>, call: &Syscall) {
         member(name, &mut |out| result(out, event, call, Form::Long));
     }
     for (at, param) in call.params.iter().enumerate() {
-        member(param.name, &mut |out| {
-            value::param(event, call, at).is_some_and(|value| write(out, &value, Form::Long))
-        });
+        let Some(value) = value::param(event, call, at) else {
+            break;
+        };
+        member(param.name, &mut |out| write(out, &value, Form::Long));
     }
 }
 

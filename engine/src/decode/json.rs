@@ -229,9 +229,11 @@ fn exit(out: &mut String, status: i64) {
 pub fn params(out: &mut String, event: &Event<'_>, call: &Syscall) {
     let mut members = Members::object(out);
     for (at, param) in call.params.iter().enumerate() {
-        if let Some(value) = value::param(event, call, at) {
-            write(members.key(param.name), &value);
-        }
+        // what follows one without a meaning has none either
+        let Some(value) = value::param(event, call, at) else {
+            break;
+        };
+        write(members.key(param.name), &value);
     }
     members.end();
 }

@@ -194,9 +194,8 @@ pub(super) fn signals(out: &mut String, bits: u64) {
 }
 
 pub(super) fn bits(out: &mut String, bits: &Bits<'_>) {
-    list(out, bits.iter(), |out, place| {
-        let _ = write!(out, "{place}");
-    });
+    let places: Vec<String> = bits.iter().map(|place| place.to_string()).collect();
+    let _ = write!(out, "[{}]", places.join(" "));
     if bits.cut {
         out.push_str("...");
     }

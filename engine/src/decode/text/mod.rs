@@ -280,7 +280,11 @@ pub fn write(out: &mut String, value: &Value<'_>) {
         Value::Ioprio(number) => memory::ioprio(out, *number),
         Value::Dev(number) => {
             let (major, minor) = symbols::device(*number);
-            let _ = write!(out, "makedev({major:#x}, {minor:#x})");
+            out.push_str("makedev(");
+            hex(out, major);
+            out.push_str(", ");
+            hex(out, minor);
+            out.push(')');
         }
         Value::IpcKey(0) => out.push_str("IPC_PRIVATE"),
         Value::IpcKey(key) => hex(out, u64::from(*key)),
