@@ -215,8 +215,7 @@ struct gather {
 /* How an operation gathers. */
 static __always_inline struct gather gathering(const struct lanner_op *op, __u64 count, __s64 most)
 {
-	struct gather g = {
-		.limit = op->limit, .entries = op->entries, .unit = op->unit, .count = count, .most = most};
+	struct gather g = {.limit = op->limit, .entries = op->entries, .unit = op->unit, .count = count, .most = most};
 
 	return g;
 }
@@ -502,10 +501,10 @@ static __always_inline int length_of(const struct out *o, const struct lanner_op
 static __always_inline void choose(const struct out *o, const struct lanner_op *variant, struct lanner_op *op)
 {
 	struct lanner_variant_key key = {
-		.variant = variant->unit,
-		.narrow = narrow(o),
-		.first = arg_at(o, variant->len_arg) & variant->limit,
-		.second = variant->add == LANNER_ARG_RET ? 0 : arg_at(o, variant->add),
+	    .variant = variant->unit,
+	    .narrow = narrow(o),
+	    .first = arg_at(o, variant->len_arg) & variant->limit,
+	    .second = variant->add == LANNER_ARG_RET ? 0 : arg_at(o, variant->add),
 	};
 	const struct lanner_op *found = bpf_map_lookup_elem(&variants, &key);
 
