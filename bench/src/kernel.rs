@@ -91,9 +91,9 @@ fn session(
     // a tracer that has just begun, and a CPU that has just slept, are slower at first
     workshop.run(Load::Getpid, WARM_UP, Place::Cpu(cpu), &[])?;
     for load in loads {
-        let iterations = load.iterations(options.quick);
         let before = running.counters()?;
-        let ns = workshop.run(*load, iterations, Place::Cpu(cpu), &[])?;
+        let wanted = load.iterations(options.quick);
+        let ran = workshop.run(*load, wanted, Place::Cpu(cpu), &[])?;
         let after = running.counters()?;
         let counters = after
             .zip(before)
@@ -107,15 +107,20 @@ fn session(
                 everything: true,
                 ..
             }
-        ) && counters.is_some_and(|c| c.events + c.lost < iterations)
+        ) && counters.is_some_and(|c| c.events + c.lost < ran.iterations)
         {
             return Err(format!(
-                "it saw {counters:?} of {iterations} iterations of {}",
+                "it saw {counters:?} of {} iterations of {}",
+                ran.iterations,
                 load.name()
             ));
         }
-        calls += iterations;
-        samples.add(*load, &tracer.name(), round, Sample { ns, counters });
+        calls += ran.iterations;
+        let sample = Sample {
+            ns: ran.each(),
+            counters,
+        };
+        samples.add(*load, &tracer.name(), round, sample);
     }
     match running.stop()? {
         Some(counted) if counted < calls => {

@@ -28,6 +28,7 @@ use clap::Parser;
 
 use args::{Cli, Options, Verb};
 use goals::Goals;
+use machine::Quiet;
 use report::Report;
 use workshop::Workshop;
 
@@ -56,6 +57,7 @@ pub(crate) fn say(message: &str) {
 
 fn measure(options: &Options) -> Result<()> {
     let workshop = Workshop::new()?;
+    let quiet = Quiet::new();
     let mut report = Report::new();
     let mut goals = Goals::default();
     if options.has("kernel") {
@@ -71,7 +73,8 @@ fn measure(options: &Options) -> Result<()> {
         unprivileged::measure_rules(options, &workshop, &mut report, &mut goals)?;
     }
     report.goals(&goals);
-    let machine = machine::describe();
+    let mut machine = machine::describe();
+    machine.extend(quiet.describe());
     print!("{}", report.text(&machine));
     if let Some(path) = &options.markdown {
         fs::write(path, report.markdown(&machine, options.quick))

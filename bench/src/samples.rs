@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 use crate::tracer::Counters;
 use crate::workshop::Load;
 
+/// Fewer events than this are a handful.
+const FEW: u64 = 10_000;
+
 /// One measurement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
@@ -82,10 +85,10 @@ impl Samples {
         Some(sum)
     }
 
-    /// CPU time of the consumer for one event, in nanoseconds.
+    /// CPU time of the consumer for one event, in nanoseconds; of a handful of events it says nothing.
     pub(crate) fn cpu_per_event(&self, load: Load, contestant: &str) -> Option<f64> {
         let sum = self.counters(load, contestant)?;
-        (sum.events > 0).then(|| sum.cpu_ns as f64 / sum.events as f64)
+        (sum.events >= FEW).then(|| sum.cpu_ns as f64 / sum.events as f64)
     }
 }
 

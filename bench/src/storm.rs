@@ -115,9 +115,9 @@ fn storm(workshop: &Workshop, driver: &str, seconds: u64, rate: u64) -> Result<O
     let counters = consumer.counters()?.since(&before);
     let (mut made, mut rate) = (0.0, 0.0);
     for cpu in cpus {
-        let (calls, ns) = workshop.read_storm(*cpu)?;
-        made += calls;
-        rate += calls * 1e9 / ns;
+        let ran = workshop.read_storm(*cpu)?;
+        made += ran.iterations as f64;
+        rate += 1e9 / ran.each();
     }
     Ok(Outcome {
         made,

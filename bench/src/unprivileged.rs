@@ -81,13 +81,13 @@ fn notify_options(options: &Options, lanner: &Path) -> Option<String> {
     }
 }
 
-/// Iterations, the calls that are traced, how many of them an iteration makes.
-fn traced(load: Load, quick: bool) -> (u64, &'static str) {
+/// The calls that are traced, and how many iterations there are of a load whose calls are stopped at.
+fn traced(load: Load, quick: bool) -> (&'static str, u64) {
     match load {
-        Load::Open => (if quick { 1500 } else { 4000 }, "openat"),
+        Load::Open => ("openat", if quick { 4000 } else { 8000 }),
         _ => (
-            if quick { 80 } else { 200 },
             "execve,clone,clone3,fork,vfork",
+            if quick { 150 } else { 300 },
         ),
     }
 }
@@ -174,7 +174,7 @@ pub(crate) fn measure_stops(
         if !options.wants_load(load.key()) {
             continue;
         }
-        let (iterations, calls) = traced(load, options.quick);
+        let (calls, stopped) = traced(load, options.quick);
         let all = contestants(
             lanner.as_deref(),
             notify.as_deref(),
@@ -183,22 +183,25 @@ pub(crate) fn measure_stops(
             calls,
             workshop.load_cpu(),
         );
-        let jobs: Vec<(&Contestant, Load, u64)> = all
-            .iter()
-            .map(|contestant| (contestant, load, iterations))
-            .collect();
-        let samples = rounds(options, workshop, &jobs, report)?;
+        // what is not traced is so much faster that it needs more iterations to be measured at all
+        let iterations = |contestant: &Contestant| match contestant.name {
+            ALONE | ALONE_PINNED => load.iterations(options.quick),
+            _ => stopped,
+        };
+        let samples = rounds(options, workshop, &all, load, iterations, report)?;
         lay_out_stops(&samples, &all, load, calls, report);
         compare_stops(&samples, load, goals);
     }
     Ok(())
 }
 
-/// Every job once a round, in another order each.
+/// Every contestant once a round, in another order each.
 fn rounds(
     options: &Options,
     workshop: &Workshop,
-    jobs: &[(&Contestant, Load, u64)],
+    all: &[Contestant],
+    load: Load,
+    iterations: impl Fn(&Contestant) -> u64,
     report: &mut Report,
 ) -> Result<Samples> {
     let mut samples = Samples::default();
@@ -206,17 +209,24 @@ fn rounds(
     for round in 0..options.rounds() {
         say(&format!(
             "ptrace, {}, round {} of {}",
-            jobs.first().map_or("", |(_, load, _)| load.name()),
+            load.name(),
             round + 1,
             options.rounds()
         ));
-        for (contestant, load, iterations) in shuffled(jobs.to_vec(), round) {
+        for contestant in shuffled(all.iter().collect(), round) {
             if failed.contains(&contestant.name) {
                 continue;
             }
-            // pinned: taskset has done it already, and the load inherits it
-            match workshop.run(load, iterations, Place::Anywhere, &contestant.wrapper) {
-                Ok(ns) => samples.add(load, contestant.name, round, Sample { ns, counters: None }),
+            let n = iterations(contestant);
+            // where taskset is the wrapper, the load inherits its CPU
+            match workshop.run(load, n, Place::Anywhere, &contestant.wrapper) {
+                Ok(ran) => {
+                    let sample = Sample {
+                        ns: ran.each(),
+                        counters: None,
+                    };
+                    samples.add(load, contestant.name, round, sample);
+                }
                 Err(why) if contestant.name == ALONE => return Err(why),
                 Err(why) => {
                     report.left_out(contestant.name, &why);
@@ -329,11 +339,7 @@ pub(crate) fn measure_rules(
             continue;
         }
         let iterations = load.iterations(options.quick);
-        let jobs: Vec<(&Contestant, Load, u64)> = all
-            .iter()
-            .map(|contestant| (contestant, load, iterations))
-            .collect();
-        let samples = rounds(options, workshop, &jobs, report)?;
+        let samples = rounds(options, workshop, &all, load, |_| iterations, report)?;
         let alone = samples.time(load, ALONE);
         let slower = samples
             .added(load, RULES, ALONE)

@@ -63,7 +63,8 @@ impl Load {
         }
     }
 
-    /// Iterations of one measurement that is to take some 0.2 s without a tracer.
+    /// Iterations of one measurement; without a tracer quick ones take some 0.2 s. No load is run for much
+    /// longer than a second, whatever the tracer: `load.c` then makes fewer.
     pub(crate) fn iterations(self, quick: bool) -> u64 {
         let (quickly, thoroughly) = match self {
             Self::Getpid => (500_000, 1_500_000),
@@ -74,6 +75,22 @@ impl Load {
             Self::Python => (10, 20),
         };
         if quick { quickly } else { thoroughly }
+    }
+}
+
+/// What a load has done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ran {
+    /// Fewer than were asked for where that would have taken too long.
+    pub(crate) iterations: u64,
+    /// Nanoseconds for all of them.
+    pub(crate) ns: u64,
+}
+
+impl Ran {
+    /// Nanoseconds for one iteration.
+    pub(crate) fn each(self) -> f64 {
+        self.ns as f64 / self.iterations as f64
     }
 }
 
@@ -144,14 +161,14 @@ impl Workshop {
         }
     }
 
-    /// Runs a load to its end, behind a wrapper such as strace. Returns nanoseconds per iteration.
+    /// Runs a load to its end, behind a wrapper such as strace.
     pub(crate) fn run(
         &self,
         load: Load,
         iterations: u64,
         place: Place,
         wrapper: &[OsString],
-    ) -> Result<f64> {
+    ) -> Result<Ran> {
         let nothing = Vec::new();
         let (kind, command) = match load {
             Load::Build => ("run", self.project.as_ref().unwrap_or(&nothing)),
@@ -180,8 +197,7 @@ impl Workshop {
                 last_line(&output.stderr)
             ));
         }
-        let (count, ns) = read_result(&result)?;
-        Ok(ns / count)
+        read_result(&result)
     }
 
     /// Starts one storm of getpid; [`read_storm`](Self::read_storm) tells of it afterwards.
@@ -193,8 +209,8 @@ impl Workshop {
         command
     }
 
-    /// Calls made and nanoseconds taken by the storm on this CPU.
-    pub(crate) fn read_storm(&self, cpu: usize) -> Result<(f64, f64)> {
+    /// What the storm on this CPU came to.
+    pub(crate) fn read_storm(&self, cpu: usize) -> Result<Ran> {
         read_result(&self.storm_result(cpu))
     }
 
@@ -222,13 +238,12 @@ fn last_line(text: &[u8]) -> String {
     text.lines().last().unwrap_or_default().to_owned()
 }
 
-/// Iterations and nanoseconds.
-fn read_result(path: &Path) -> Result<(f64, f64)> {
+fn read_result(path: &Path) -> Result<Ran> {
     let text = fs::read_to_string(path)
         .map_err(|error| format!("the load has left no result ({error})"))?;
     let mut numbers = text.split_whitespace().map_while(|word| word.parse().ok());
     match (numbers.next(), numbers.next()) {
-        (Some(count), Some(ns)) if count > 0.0 => Ok((count, ns)),
+        (Some(iterations), Some(ns)) if iterations > 0 => Ok(Ran { iterations, ns }),
         _ => Err(format!("the load has left {text:?} as its result")),
     }
 }
