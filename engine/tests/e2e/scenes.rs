@@ -12,7 +12,7 @@ pub(crate) const EVENTS: &str = "open,openat,openat2,creat,execve,execveat,conne
     setuid,setgid,setns,unshare,memfd_create,ptrace,exit_group";
 
 /// What is compared beside [`EVENTS`] of commands that do the same in every run: all of it tells of memory
-/// that calls point to. `getdents64` and `poll` are written differently, and `select` changes its sets before
+/// that calls point to. `getdents64`, `poll`, `mmap2` and `_llseek` are written differently, and `select` changes its sets before
 /// it returns.
 const MORE: &str = "access,faccessat,faccessat2,stat,lstat,fstat,newfstatat,statx,statfs,fstatfs,mmap,mprotect,munmap,\
     brk,madvise,rt_sigaction,rt_sigprocmask,sigaltstack,prlimit64,getrlimit,arch_prctl,set_robust_list,rseq,futex,\
@@ -22,7 +22,9 @@ const MORE: &str = "access,faccessat,faccessat2,stat,lstat,fstat,newfstatat,stat
     epoll_ctl,inotify_init1,timerfd_create,timerfd_settime,sched_getaffinity,prctl,capget,clock_getres,shmget,semget,\
     msgget,setitimer,getitimer,personality,getpriority,setpriority,ioprio_get,sched_getscheduler,sched_getparam,\
     memfd_create,process_vm_readv,setxattr,getxattr,listxattr,removexattr,setrlimit,getsid,getpgid,mincore,mlock,\
-    munlock,msync,close";
+    munlock,msync,close,fcntl64,stat64,lstat64,fstat64,fstatat64,statfs64,fstatfs64,ugetrlimit,getuid32,\
+    geteuid32,getgid32,getegid32,setuid32,setresuid32,clock_nanosleep_time64,utimensat_time64,pwritev,preadv,truncate64,\
+    ftruncate64,rt_sigtimedwait_time64,timerfd_settime64,clock_gettime64";
 
 /// A command to watch, in a folder that is made anew for each run under the same name.
 #[derive(Debug)]
@@ -86,14 +88,19 @@ impl Scene {
         put("sockets.py", SOCKETS);
         put("served.py", SERVED);
         put("calls.py", CALLS);
-        if self.name == "threads" {
-            let status = Command::new("cc")
-                .args(["-O1", "-pthread", "-o", "threads", "threads.c"])
-                .current_dir(&self.folder)
-                .status()
-                .expect("cc can be run");
-            assert!(status.success(), "cc compiles the scene");
-        }
+        put("narrow.c", NARROW);
+        let compiled: &[&str] = match self.name {
+            "threads" => &["-pthread", "-o", "threads", "threads.c"],
+            "narrow" => &["-m32", "-o", "narrow", "narrow.c"],
+            _ => return,
+        };
+        let status = Command::new("cc")
+            .arg("-O1")
+            .args(compiled)
+            .current_dir(&self.folder)
+            .status()
+            .expect("cc can be run");
+        assert!(status.success(), "cc compiles the scene");
     }
 }
 
@@ -146,6 +153,64 @@ except OSError: pass
 subprocess.run(["true"]); subprocess.run(["sh", "-c", "exit 3"])
 "#;
 
+/// A 32-bit program: other numbers, other names, pointers and structures of 4 bytes a word, and 64-bit
+/// arguments in two registers.
+const NARROW: &str = r#"
+#define _GNU_SOURCE
+#define _FILE_OFFSET_BITS 64
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+int main(void)
+{
+	int fd = open("hello.c", O_RDWR | O_CLOEXEC), ends[2], passed[2] = {0, 1};
+	char room[100], control[CMSG_SPACE(sizeof passed)];
+	struct iovec parts[3] = {{"ab", 2}, {0, 0}, {"cde", 3}}, into[2] = {{room, 1}, {room + 10, 20}};
+	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 3, .msg_control = control, .msg_controllen = sizeof control};
+	struct stat stat;
+	struct statfs fs;
+	struct rlimit limit;
+	struct flock lock = {.l_type = F_WRLCK, .l_start = 5000000000LL, .l_len = 7};
+	struct epoll_event event = {.events = EPOLLIN, .data.u64 = 0x1234567890ULL};
+	struct itimerspec timer = {.it_value.tv_sec = 1000};
+	struct sigaction action = {.sa_handler = SIG_IGN, .sa_flags = SA_RESTART};
+	/* the C library would go through socketcall(2), which strace takes apart */
+	syscall(SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, ends);
+	struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+	head->cmsg_level = SOL_SOCKET, head->cmsg_type = SCM_RIGHTS, head->cmsg_len = CMSG_LEN(sizeof passed);
+	memcpy(CMSG_DATA(head), passed, sizeof passed);
+	syscall(SYS_sendmsg, ends[0], &message, 0);
+	message.msg_iov = into, message.msg_iovlen = 2;
+	syscall(SYS_recvmsg, ends[1], &message, 0);
+	writev(fd, parts, 3), readv(fd, into, 2), pread(fd, room, 5, 3), pwrite(fd, "xy", 2, 4294967296LL + 4);
+	pwritev(fd, parts, 3, 4294967296LL + 9), preadv(fd, into, 2, 1);
+	fstat(fd, &stat), statfs(".", &fs), getrlimit(RLIMIT_NOFILE, &limit), lseek(fd, 4294967296LL, SEEK_SET);
+	fcntl(fd, F_SETLK, &lock), fcntl(fd, F_GETFL), ftruncate(fd, 4294967296LL + 1), truncate("hello.c", 10);
+	int epoll = epoll_create1(0);
+	epoll_ctl(epoll, EPOLL_CTL_ADD, ends[0], &event);
+	int alarm = timerfd_create(CLOCK_MONOTONIC, 0);
+	timerfd_settime(alarm, 0, &timer, 0);
+	sigaction(SIGUSR1, &action, 0), getuid(), setresuid(-1, -1, -1);
+	mmap(0, 8192, PROT_READ, MAP_PRIVATE, fd, 4096);
+	struct timespec times[2] = {{1, 2}, {3, 4}};
+	futimens(fd, times);
+	close(fd);
+	return 0;
+}
+"#;
+
 /// A server that serves one program that it starts itself, and ends with it.
 const SERVED: &str = r#"
 import http.server, os, subprocess, sys, threading
@@ -190,7 +255,7 @@ for path in ["n" * 300, "/proc/self/nothing"]:
 "#;
 
 /// The scenes, below a folder of the test's own.
-pub(crate) fn all(below: &Path) -> Vec<Scene> {
+fn all(below: &Path) -> Vec<Scene> {
     let scene = |name, steady, needs, script: &str| Scene {
         name,
         steady,
@@ -237,6 +302,7 @@ pub(crate) fn all(below: &Path) -> Vec<Scene> {
              do seq 50 | tr 1 2 | sort | uniq -c | sort -n | tail -n 1 >>result; done; cat result | sort -u",
         ),
         scene("threads", None, "", "./threads"),
+        scene("narrow", Some(&[]), "", "exec ./narrow"),
         scene(
             "curl",
             None,
@@ -270,4 +336,12 @@ pub(crate) fn all(below: &Path) -> Vec<Scene> {
              fs.renameSync(\"x\", \"y\"); fs.mkdirSync(\"d\"); fs.rmdirSync(\"d\")'",
         ),
     ]
+}
+
+/// The scenes, or the one that `LANNER_SCENE` names.
+pub(crate) fn chosen(below: &Path) -> Vec<Scene> {
+    let one = std::env::var("LANNER_SCENE").ok();
+    let mut scenes = all(below);
+    scenes.retain(|scene| one.as_deref().is_none_or(|name| name == scene.name));
+    scenes
 }
