@@ -90,6 +90,7 @@ fn id(value: &Value, births: &Births) -> String {
 
 fn plain(value: &Value, births: &Births, key: &str) -> String {
     match value {
+        _ if crate::neutral::is_random(key) => "RANDOM".to_owned(),
         Value::Object(map) => {
             let parts: Vec<String> = map
                 .iter()
@@ -115,9 +116,6 @@ fn plain(value: &Value, births: &Births, key: &str) -> String {
             if key == "port" && number.as_u64().is_some_and(|port| port >= 32768) =>
         {
             "PORT".to_owned()
-        }
-        Value::Number(_) | Value::String(_) if crate::neutral::is_random(key) => {
-            "RANDOM".to_owned()
         }
         // addresses differ from run to run, whatever the kind
         Value::Number(number) if number.as_u64().is_some_and(|n| n > 1 << 40) => {
