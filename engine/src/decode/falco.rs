@@ -185,6 +185,7 @@ fn write(out: &mut String, value: &Value<'_>, form: Form) -> bool {
         | Value::Ip(_)
         | Value::Signals(_)
         | Value::Bits(_)
+        | Value::Dirents(_)
         | Value::Capabilities(_) => text::write(out, value),
     }
     true

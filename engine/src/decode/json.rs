@@ -284,6 +284,17 @@ pub fn write(out: &mut String, value: &Value<'_>) {
             messages.iter().for_each(|one| message(inside.item(), &one));
             return inside.end();
         }
+        Value::Dirents(entries) => {
+            let mut inside = Members::array(out);
+            for entry in entries.iter() {
+                let mut one = Members::object(inside.item());
+                one.number("ino", entry.ino);
+                named(one.key("type"), "dirent_type", u64::from(entry.kind));
+                string(one.key("name"), entry.name);
+                one.end();
+            }
+            return inside.end();
+        }
         Value::Struct(structure) => return write_struct(out, structure),
         Value::Array(array) => return write_array(out, array),
         Value::Bits(bits) => {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::super::control;
+use super::super::dirents::Dirents;
 use super::super::sockaddr::SockAddr;
 use super::super::structs::{Array, Struct};
 use super::super::symbols::{self, Remark, hex, write_enum};
@@ -160,6 +161,24 @@ fn controls(out: &mut String, bytes: &[u8], narrow: bool) {
         }
         out.push('}');
     });
+}
+
+pub(super) fn dirents(out: &mut String, entries: &Dirents<'_>) {
+    list(out, entries.iter(), |out, entry| {
+        let _ = write!(
+            out,
+            "{{d_ino={}, d_off={}, d_reclen={}, d_type=",
+            entry.ino, entry.off, entry.len
+        );
+        named(out, "dirent_type", u64::from(entry.kind));
+        out.push_str(", d_name=");
+        quote(out, entry.name);
+        out.push('}');
+    });
+    if entries.cut {
+        out.pop();
+        out.push_str(", ...]");
+    }
 }
 
 pub(super) fn capabilities(out: &mut String, bits: u64) {

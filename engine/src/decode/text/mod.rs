@@ -267,6 +267,7 @@ pub fn write(out: &mut String, value: &Value<'_>) {
         Value::SockAddr(addr) => memory::sockaddr(out, addr),
         Value::Message(parts) => memory::message(out, parts),
         Value::Messages(all) => memory::messages(out, all),
+        Value::Dirents(entries) => memory::dirents(out, entries),
         Value::Struct(structure) => memory::write_struct(out, structure),
         Value::Array(array) => memory::array(out, array),
         Value::Option(bytes) => option(out, bytes),
