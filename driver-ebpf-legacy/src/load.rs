@@ -1,9 +1,9 @@
 //! Brings the programs into the kernel and attaches them.
 
 use std::io;
+use std::os::fd::AsFd;
 
-use aya::maps::perf::PerfEventArrayBuffer;
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, PerfEventArray, ProgramArray};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, ProgramArray};
 use aya::programs::{Program, ProgramError, RawTracePoint};
 use aya::{Ebpf, EbpfLoader, Pod};
 use driver_api::driver::{OpenError, Opened};
@@ -238,10 +238,20 @@ fn take<T: TryFrom<Map, Error = aya::maps::MapError>>(
     T::try_from(map).map_err(|e| failed(format!("open the map {name}"))(said(&e)))
 }
 
+/// The array of perf events, which is filled by `perf`.
+fn take_outputs(ebpf: &mut Ebpf) -> Result<MapData, OpenError> {
+    match ebpf.take_map("events") {
+        Some(Map::PerfEventArray(map)) => Ok(map),
+        _ => Err(failed("find the map events in its own object")(
+            "it is not there: this build is broken".to_owned(),
+        )),
+    }
+}
+
 /// The programs in the kernel, and the maps that user space talks through.
 pub(crate) struct Loaded {
     ebpf: Ebpf,
-    events: PerfEventArray<MapData>,
+    events: MapData,
     plans: Array<MapData, PlanValue>,
     followed: HashMap<MapData, u32, u8>,
     losses: PerCpuArray<MapData, u64>,
@@ -260,7 +270,7 @@ impl std::fmt::Debug for Loaded {
 impl Loaded {
     fn of(mut ebpf: Ebpf, tails: ProgramArray<MapData>) -> Result<Self, OpenError> {
         Ok(Self {
-            events: take(&mut ebpf, "events")?,
+            events: take_outputs(&mut ebpf)?,
             plans: take(&mut ebpf, "plans")?,
             followed: take(&mut ebpf, "followed")?,
             losses: take(&mut ebpf, "losses")?,
@@ -279,17 +289,13 @@ impl Loaded {
             .map_err(|e| failed("write the offsets")(said(&e)))
     }
 
-    fn open_buffers(&mut self, size: usize) -> Result<Perf, OpenError> {
+    /// A perf buffer for each CPU, where the programs find it.
+    fn open_buffers(&self, size: usize) -> Result<Perf, OpenError> {
         let online = aya::util::online_cpus()
             .map_err(|(path, error)| failed("list the CPUs")(format!("{path}: {error}")))?;
-        let mut buffers: Vec<PerfEventArrayBuffer<MapData>> = Vec::new();
-        for cpu in online {
-            let buffer = self.events.open(cpu, Some(size / page_size()));
-            buffers.push(
-                buffer.map_err(|e| failed(format!("open a perf buffer on CPU {cpu}"))(said(&e)))?,
-            );
-        }
-        Perf::new(buffers, size).map_err(|e| failed("map the perf buffers")(said(&e)))
+        Perf::new(self.events.fd().as_fd(), online, size).map_err(|(cpu, error)| {
+            failed(format!("open a perf buffer on CPU {cpu}"))(error.to_string())
+        })
     }
 
     fn attach(&mut self) -> Result<(), OpenError> {
