@@ -80,18 +80,22 @@ MAP(plans, ARRAY, 4, sizeof(struct lanner_plan), 2 * LANNER_PLAN_NRS);
 MAP(followed, HASH, 4, 1, 65536);
 /* By cause, and last: outputs that found the perf buffer full, which the buffer counts as well. */
 MAP(losses, PERCPU_ARRAY, 4, 8, LANNER_LOSS_CAUSES);
+/* Flags of all plans with a number, in either ABI: what most calls need to be looked at. */
+MAP(interest, ARRAY, 4, 1, LANNER_PLAN_NRS);
 /* SLOTS a CPU: load.rs says how many. */
 MAP(slots, ARRAY, 4, sizeof(struct slot), SLOTS);
 MAP(exec_calls, ARRAY, 4, sizeof(struct exec_call), EXEC_CALLS);
 MAP(tails, PROG_ARRAY, 4, 4, 16);
 
-static __always_inline void lose(__u32 cause)
+static __always_inline void lose_many(__u32 cause, __u64 many)
 {
 	__u64 *count = bpf_map_lookup_elem(&losses, &cause);
 
 	if (count)
-		*count += 1;
+		*count += many;
 }
+
+static __always_inline void lose(__u32 cause) { lose_many(cause, 1); }
 
 /* XADD gives no old value before 5.12: add, then look. Two that meet both step back. */
 static __always_inline int claim(__u64 *claims)
@@ -102,6 +106,8 @@ static __always_inline int claim(__u64 *claims)
 	__sync_fetch_and_add(claims, -1ULL);
 	return 0;
 }
+
+static __always_inline void unclaim(__u64 *claims) { __sync_fetch_and_add(claims, -1ULL); }
 
 static __always_inline struct slot *claim_slot(__u64 id)
 {
@@ -146,7 +152,7 @@ static __always_inline struct slot *my_slot(void)
 static __always_inline void release_slot(struct slot *slot)
 {
 	*(volatile __u64 *)&slot->owner = 0;
-	__sync_fetch_and_add(&slot->claims, -1ULL);
+	unclaim(&slot->claims);
 }
 
 static __always_inline __u32 exec_key(__u32 tid, int attempt) { return (tid * 7 + attempt * 89) % EXEC_CALLS; }
@@ -181,7 +187,7 @@ static __always_inline void release_exec(struct exec_call *call)
 {
 	if (call) {
 		*(volatile __u64 *)&call->owner = 0;
-		__sync_fetch_and_add(&call->claims, -1ULL);
+		unclaim(&call->claims);
 	}
 }
 

@@ -19,7 +19,7 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use crate::NAME;
 use crate::capture::PerfSource;
 use crate::offsets::{self, Offsets};
-use crate::perf::{Perf, page_size};
+use crate::perf::{Batches, Perf, page_size};
 
 static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/legacy.o"));
 
@@ -138,10 +138,12 @@ pub(crate) fn open(request: &Request) -> Result<Opened, OpenError> {
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
     let cpus = aya::util::nr_cpus()
         .map_err(|(path, error)| failed("count the CPUs")(format!("{path}: {error}")))?;
+    let cpus = u32::try_from(cpus).unwrap_or(1);
     let mut loader = EbpfLoader::new();
     loader
         .btf(None)
-        .map_max_entries("slots", SLOTS * u32::try_from(cpus).unwrap_or(1));
+        .map_max_entries("slots", SLOTS * cpus)
+        .map_max_entries("batches", cpus);
     let found = offsets::find(&mut loader)?;
     let mut ebpf = loader
         .load(OBJECT)
@@ -162,7 +164,7 @@ pub(crate) fn open(request: &Request) -> Result<Opened, OpenError> {
     loaded
         .select(&request.selection, &request.limits)
         .map_err(failed("write the capture plan"))?;
-    let perf = loaded.open_buffers(request.buffer)?;
+    let perf = loaded.open_buffers(request.buffer, cpus)?;
     loaded.attach()?;
     start::follow_target(&request.target, command.as_ref(), |tid, state| {
         loaded
@@ -226,15 +228,16 @@ fn load_programs(ebpf: &mut Ebpf, gaps: &mut Vec<Gap>) -> Result<ProgramArray<Ma
     Ok(tails)
 }
 
+fn no_map(name: &str) -> OpenError {
+    let step = failed(format!("find the map {name} in its own object"));
+    step("it is not there: this build is broken".to_owned())
+}
+
 fn take<T: TryFrom<Map, Error = aya::maps::MapError>>(
     ebpf: &mut Ebpf,
     name: &str,
 ) -> Result<T, OpenError> {
-    let broken = || {
-        let step = failed(format!("find the map {name} in its own object"));
-        step("it is not there: this build is broken".to_owned())
-    };
-    let map = ebpf.take_map(name).ok_or_else(broken)?;
+    let map = ebpf.take_map(name).ok_or_else(|| no_map(name))?;
     T::try_from(map).map_err(|e| failed(format!("open the map {name}"))(said(&e)))
 }
 
@@ -242,9 +245,7 @@ fn take<T: TryFrom<Map, Error = aya::maps::MapError>>(
 fn take_outputs(ebpf: &mut Ebpf) -> Result<MapData, OpenError> {
     match ebpf.take_map("events") {
         Some(Map::PerfEventArray(map)) => Ok(map),
-        _ => Err(failed("find the map events in its own object")(
-            "it is not there: this build is broken".to_owned(),
-        )),
+        _ => Err(no_map("events")),
     }
 }
 
@@ -253,6 +254,7 @@ pub(crate) struct Loaded {
     ebpf: Ebpf,
     events: MapData,
     plans: Array<MapData, PlanValue>,
+    interest: Array<MapData, u8>,
     followed: HashMap<MapData, u32, u8>,
     losses: PerCpuArray<MapData, u64>,
     // the kernel empties an array of programs when its last user closes it
@@ -272,6 +274,7 @@ impl Loaded {
         Ok(Self {
             events: take_outputs(&mut ebpf)?,
             plans: take(&mut ebpf, "plans")?,
+            interest: take(&mut ebpf, "interest")?,
             followed: take(&mut ebpf, "followed")?,
             losses: take(&mut ebpf, "losses")?,
             ebpf,
@@ -289,11 +292,17 @@ impl Loaded {
             .map_err(|e| failed("write the offsets")(said(&e)))
     }
 
-    /// A perf buffer for each CPU, where the programs find it.
-    fn open_buffers(&self, size: usize) -> Result<Perf, OpenError> {
+    /// A perf buffer for each CPU, where the programs find it, and the batches that go there.
+    fn open_buffers(&mut self, size: usize, cpus: u32) -> Result<Perf, OpenError> {
         let online = aya::util::online_cpus()
             .map_err(|(path, error)| failed("list the CPUs")(format!("{path}: {error}")))?;
-        Perf::new(self.events.fd().as_fd(), online, size).map_err(|(cpu, error)| {
+        let batches = match (self.ebpf.take_map("batches"), self.ebpf.take_map("marks")) {
+            (Some(Map::Array(batches)), Some(Map::PerCpuArray(marks))) => {
+                Batches::new(batches, marks, cpus)
+            }
+            _ => return Err(no_map("batches")),
+        };
+        Perf::new(self.events.fd().as_fd(), online, size, batches).map_err(|(cpu, error)| {
             failed(format!("open a perf buffer on CPU {cpu}"))(error.to_string())
         })
     }
@@ -318,13 +327,20 @@ impl Loaded {
         } else {
             Abi::Arm
         };
+        let mut interest = [0; plan::NUMBERS];
         for (first, abi) in [(0, Abi::NATIVE), (plan::NUMBERS, compat)] {
             for (at, plan) in plan::array(abi, selection, limits).into_iter().enumerate() {
                 let key = u32::try_from(first + at).unwrap_or(u32::MAX);
+                interest[at] |= plan.flags;
                 self.plans
                     .set(key, PlanValue(plan), 0)
                     .map_err(|error| said(&error))?;
             }
+        }
+        for (key, flags) in (0..).zip(interest) {
+            self.interest
+                .set(key, flags, 0)
+                .map_err(|error| said(&error))?;
         }
         Ok(())
     }

@@ -6,8 +6,9 @@
 //! kernel wakes us when a buffer is a quarter full, and otherwise we look every [`GATHER`]: that is how long
 //! an event waits at the most.
 
+mod batch;
 mod buffer;
-mod open;
+mod sys;
 
 use std::cell::Cell;
 use std::cmp::Reverse;
@@ -20,6 +21,8 @@ use driver_api::driver::Flow;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
+pub(crate) use batch::Batches;
+use batch::Mark;
 use buffer::Buffer;
 
 /// How long events gather before they are taken together, unless a buffer fills earlier.
@@ -29,6 +32,8 @@ const GATHER: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(crate) struct Perf {
     buffers: Vec<Buffer>,
+    batches: Batches,
+    marks: Vec<Mark>,
     /// The next event of each buffer that has one: its time, its buffer.
     heads: BinaryHeap<Reverse<(u64, usize)>>,
     joined: Vec<u8>,
@@ -44,6 +49,7 @@ impl Perf {
         map: BorrowedFd<'_>,
         cpus: impl IntoIterator<Item = u32>,
         size: usize,
+        batches: Batches,
     ) -> Result<Self, (u32, io::Error)> {
         let watermark = u32::try_from(size / 4).unwrap_or(u32::MAX);
         let buffers = cpus
@@ -53,6 +59,8 @@ impl Perf {
         Ok(Self {
             heads: BinaryHeap::with_capacity(buffers.len()),
             buffers,
+            batches,
+            marks: Vec::new(),
             joined: Vec::new(),
             full: u64::from(watermark),
             due: Cell::new(Instant::now()),
@@ -61,13 +69,16 @@ impl Perf {
 
     /// Bytes that wait.
     pub(crate) fn pending(&self) -> u64 {
-        self.waiting().sum()
+        let in_rings: u64 = self.buffers.iter().map(Buffer::waiting).sum();
+        in_rings + self.gathered()
     }
 
-    fn waiting(&self) -> impl Iterator<Item = u64> + '_ {
-        self.buffers
-            .iter()
-            .map(|buffer| buffer.head().saturating_sub(buffer.at))
+    /// Bytes that wait in batches that gather.
+    fn gathered(&self) -> u64 {
+        let mut marks = Vec::new();
+        self.batches.marks(&mut marks);
+        let gathered = |buffer: &Buffer| buffer.gathered(mark_of(&marks, buffer)) as u64;
+        self.buffers.iter().map(gathered).sum()
     }
 
     /// Bytes there are.
@@ -77,7 +88,7 @@ impl Perf {
 
     /// Events that the kernel says found no room. It says so with the next that finds some.
     pub(crate) fn lost(&self) -> u64 {
-        self.buffers.iter().map(|buffer| buffer.lost).sum()
+        self.buffers.iter().map(Buffer::lost).sum()
     }
 
     /// Waits until events have gathered, or so long. The next drain takes whatever is there.
@@ -91,9 +102,9 @@ impl Perf {
         loop {
             let now = Instant::now();
             let left = timeout.saturating_sub(now - begun);
-            let most = self.waiting().max().unwrap_or(0);
+            let most = self.buffers.iter().map(Buffer::waiting).max().unwrap_or(0);
             let slice = match self.due.get().saturating_duration_since(now) {
-                Duration::ZERO if most > 0 => break,
+                Duration::ZERO if most > 0 || self.gathered() > 0 => break,
                 Duration::ZERO => GATHER,
                 early => early,
             };
@@ -120,13 +131,18 @@ impl Perf {
         if Instant::now() < self.due.get() {
             return 0;
         }
+        self.batches.marks(&mut self.marks);
         for buffer in &mut self.buffers {
-            buffer.first = buffer.head();
+            buffer.look_first(mark_of(&self.marks, buffer));
         }
+        self.batches.marks(&mut self.marks);
+        for buffer in &mut self.buffers {
+            buffer.fetch(&self.batches, mark_of(&self.marks, buffer));
+        }
+        self.batches.marks(&mut self.marks);
         self.heads.clear();
         for (at, buffer) in self.buffers.iter_mut().enumerate() {
-            buffer.second = buffer.head();
-            if let Some(time) = buffer.look() {
+            if let Some(time) = buffer.look_again(mark_of(&self.marks, buffer)) {
                 self.heads.push(Reverse((time, at)));
             }
         }
@@ -139,10 +155,10 @@ impl Perf {
             let other = self.heads.peek().map_or(u64::MAX, |head| head.0.0);
             let buffer = &mut self.buffers[at];
             let ended = loop {
-                if buffer.at >= buffer.first {
+                if !buffer.seen_first() {
                     break true;
                 }
-                flow = sink(buffer.sample(&mut self.joined));
+                flow = sink(buffer.event(&mut self.joined));
                 count += 1;
                 buffer.pass();
                 match buffer.look() {
@@ -164,6 +180,10 @@ impl Perf {
         }
         count
     }
+}
+
+fn mark_of(marks: &[Mark], buffer: &Buffer) -> Mark {
+    marks.get(buffer.cpu as usize).copied().unwrap_or_default()
 }
 
 /// Bytes of a page.
