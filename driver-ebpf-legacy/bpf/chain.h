@@ -18,11 +18,6 @@ enum tail {
 	TAIL_END = 14,
 };
 
-#define OUT(slot)                                                                                                      \
-	{                                                                                                              \
-		.event = &(slot)->event, .last = LAST, .chunk = CHUNK                                                  \
-	}
-
 static __always_inline const struct offsets *the_offsets(void)
 {
 	__u32 zero = 0;
@@ -51,13 +46,6 @@ static __always_inline int wanted(const struct settings *set, __u64 id)
 	return state && *state == FOLLOW_ACTIVE;
 }
 
-/* Puts the finished event into the buffer. */
-static __always_inline void deliver(void *ctx, struct slot *slot)
-{
-	emit(ctx, &slot->event, slot->event.len);
-	release_slot(slot);
-}
-
 /* Goes on with the next operation, the next fact, or the end. Returns only where nothing is left. */
 static __always_inline void next(void *ctx, struct slot *slot)
 {
@@ -68,7 +56,7 @@ static __always_inline void next(void *ctx, struct slot *slot)
 		slot->stage = stage + 1;
 		if (stage < TAIL_END) {
 			bpf_tail_call(ctx, &tails, stage);
-			slot->event.flags |= LANNER_FLAG_INCOMPLETE;
+			event_of(slot)->flags |= LANNER_FLAG_INCOMPLETE;
 		}
 		deliver(ctx, slot);
 		return;
@@ -80,7 +68,7 @@ static __always_inline void next(void *ctx, struct slot *slot)
 	for (__u32 i = 0; i < LANNER_PLAN_OPS; i++) {
 		if (i < slot->at || i >= plan->ops || code)
 			continue;
-		if (due(slot->event.ret, plan->op[i].when)) {
+		if (due(event_of(slot)->ret, plan->op[i].when)) {
 			slot->op = plan->op[i];
 			slot->at = i + 1;
 			slot->run = 0;
@@ -89,7 +77,7 @@ static __always_inline void next(void *ctx, struct slot *slot)
 	}
 	if (code) {
 		bpf_tail_call(ctx, &tails, code);
-		slot->event.flags |= LANNER_FLAG_INCOMPLETE;
+		event_of(slot)->flags |= LANNER_FLAG_INCOMPLETE;
 	}
 end:
 	if (last)

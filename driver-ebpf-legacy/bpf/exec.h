@@ -100,8 +100,8 @@ SEC("raw_tracepoint/exec_keep") int exec_keep(void *ctx)
 		return 0;
 	call = claim_exec(tid);
 	if (call) {
-		len = slot->event.len;
-		if (WITHIN(len, EXEC_ROOM) && bpf_probe_read(&call->event, len, &slot->event) == 0)
+		len = event_of(slot)->len;
+		if (WITHIN(len, EXEC_ROOM) && bpf_probe_read(&call->event, len, event_of(slot)) == 0)
 			call->owner = tid;
 		else
 			release_exec(call);
@@ -161,13 +161,13 @@ SEC("raw_tracepoint/sched_process_exec") int process_exec(__u64 *ctx)
 	}
 	if (!wanted(set, id))
 		return 0;
-	slot = claim_slot(id);
+	slot = claim_slot(ctx, id);
 	if (!slot) {
 		release_exec(find_exec(old_tid));
 		return 0;
 	}
 	slot->stage = TAIL_EXE;
-	begin_exec(&slot->event, set, old_tid, id);
+	begin_exec(event_of(slot), set, old_tid, id);
 	next(ctx, slot);
 	return 0;
 }

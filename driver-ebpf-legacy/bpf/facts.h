@@ -31,17 +31,27 @@ struct dentry_names {
 
 enum walk { WALK_ON, WALK_END, WALK_NO_PATH };
 
+/* mnt_parent and mnt_mountpoint stand before the vfsmount in struct mount, mnt_root begins it: one read. */
+static __always_inline void enter_mount(struct slot *slot, __u64 mnt)
+{
+	struct {
+		__u64 parent, mountpoint, root;
+	} mount = {};
+
+	bpf_probe_read(&mount, sizeof(mount), (void *)(mnt - 16));
+	slot->mnt = mnt;
+	slot->parent = mount.parent;
+	slot->mountpoint = mount.mountpoint;
+	slot->root = mount.root;
+}
+
 /* The path goes on where this mount is mounted. */
 static __always_inline int cross_mount(const struct offsets *at_off, struct slot *slot)
 {
-	__u64 mount = slot->mnt - at_off->mount_mnt;
-	struct pair parent = two_words(slot->mnt, -16);
-
-	if (parent.first == mount)
+	if (slot->parent == slot->mnt - at_off->mount_mnt)
 		return WALK_END;
-	slot->dentry = parent.second;
-	slot->mnt = parent.first + at_off->mount_mnt;
-	slot->root = word(slot->mnt, 0);
+	slot->dentry = slot->mountpoint;
+	enter_mount(slot, slot->parent + at_off->mount_mnt);
 	return WALK_ON;
 }
 
@@ -119,11 +129,10 @@ static __always_inline void path_fact(void *ctx, const struct out *o, const stru
 	int end;
 	__u8 *at;
 
-	slot->mnt = begin.first;
-	slot->dentry = begin.second;
-	if (!slot->mnt || !slot->dentry)
+	if (!begin.first || !begin.second)
 		return;
-	slot->root = word(slot->mnt, 0);
+	slot->dentry = begin.second;
+	enter_mount(slot, begin.first);
 	slot->what = what;
 	slot->limit = limit;
 	slot->run = 0;
@@ -148,18 +157,20 @@ static __always_inline void path_fact(void *ctx, const struct out *o, const stru
 /* The struct file behind a descriptor of this task. */
 static __always_inline __u64 file_of(const struct offsets *off, __u64 task, __s64 fd)
 {
-	__u64 files = word(task, off->task_files), fdt;
-	struct pair table; /* max_fds in the lower half, fd */
+	__u64 files = word(task, off->task_files), at = files + off->files_fdt;
+	/* the table's address, and the first table, which is in struct files_struct itself behind it */
+	struct {
+		__u64 fdt, max_fds, fd;
+	} table;
 
-	if (!files || fd < 0)
+	if (!files || fd < 0 || bpf_probe_read(&table, sizeof(table), (void *)at) != 0)
 		return 0;
-	fdt = word(files, off->files_fdt);
-	if (!fdt)
+	if (table.fdt != at + 8 && bpf_probe_read(&table.max_fds, 16, (void *)table.fdt) != 0)
 		return 0;
-	table = two_words(fdt, 0);
-	if ((__u64)fd >= (__u32)table.first)
+	/* 32 bits wide */
+	if ((__u64)fd >= (__u32)table.max_fds)
 		return 0;
-	return word(table.second, fd * 8);
+	return word(table.fd, fd * 8);
 }
 
 static __always_inline void op_unix_name(const struct out *o, const struct offsets *off, __u8 what, __u64 sk)

@@ -34,7 +34,7 @@ static __attribute__((always_inline)) inline void *user_address(__u64 at)
 #include "maps.h"
 #include "read.h"
 #include "run.h"
-#include "batch.h"
+#include "slot.h"
 #include "chain.h"
 #include "facts.h"
 #include "operations.h"
@@ -47,22 +47,29 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /*
  * Begins the event of a call and follows its plan. What is simple is done here, up to the first operation
- * that is not. `then`: the program that ends it; 0: output.
+ * that is not, and so is a resolved path. `then`: the program that ends it; 0: output.
  */
-static __always_inline void begin_call(void *ctx, const struct regs *regs, __s64 ret, __u8 abi, __u16 flags, __u32 key,
-				       const struct lanner_plan *plan, __u64 id, __u32 then)
+static __always_inline void begin_call(void *ctx, const struct offsets *off, const struct regs *regs, __s64 ret,
+				       __u8 abi, __u16 flags, __u32 key, const struct lanner_plan *plan, __u64 id,
+				       __u32 then)
 {
-	struct slot *slot = claim_slot(id);
-	__u32 more = 0;
+	struct slot *slot = claim_slot(ctx, id);
+	struct lanner_event *event;
+	__u32 more = 0, path = 0;
 
 	if (!slot)
 		return;
 	struct out o = OUT(slot);
 
+	event = event_of(slot);
 	slot->plan = key;
 	slot->then = then;
-	fill_header(&slot->event, LANNER_KIND_SYSCALL, abi, flags, regs->orig_ax, ret, id);
-	read_args(regs, abi, &slot->event);
+	fill_header(event, LANNER_KIND_SYSCALL, abi, flags, regs->orig_ax, ret, id);
+	read_args(regs, abi, event);
+	if (!plan || !plan->ops) {
+		deliver(ctx, slot);
+		return;
+	}
 #pragma unroll
 	for (__u32 i = 0; i < SIMPLE_HERE; i++) {
 		const struct lanner_op *op = &plan->op[i];
@@ -72,24 +79,23 @@ static __always_inline void begin_call(void *ctx, const struct regs *regs, __s64
 		if (op->code == LANNER_OP_STR || op->code == LANNER_OP_BYTES) {
 			run_simple(&o, op);
 			slot->at = i + 1;
-		} else {
-			more = 1;
+			continue;
+		}
+		more = 1;
+		if (!then && op->code == LANNER_OP_FD_PATH && i + 1 == plan->ops) {
+			slot->op = *op;
+			slot->at = i + 1;
+			path = 1;
 		}
 	}
-	if (more || then || plan->ops > SIMPLE_HERE)
-		next(ctx, slot);
-	else
+	if (path) {
+		fd_path(ctx, &o, off, slot);
 		deliver(ctx, slot);
-}
-
-/* The event of a call that nothing is fetched for. */
-static __always_inline void output_call(void *ctx, const struct regs *regs, __s64 ret, __u8 abi, __u16 flags, __u64 id)
-{
-	struct lanner_event event;
-
-	fill_header(&event, LANNER_KIND_SYSCALL, abi, flags, regs->orig_ax, ret, id);
-	read_args(regs, abi, &event);
-	emit(ctx, &event, sizeof(event));
+	} else if (more || then || plan->ops > SIMPLE_HERE) {
+		next(ctx, slot);
+	} else {
+		deliver(ctx, slot);
+	}
 }
 
 /* Whether a number means anything of interest in either ABI: flags of its plans. */
@@ -134,10 +140,7 @@ SEC("raw_tracepoint/sys_exit") int sys_exit(__u64 *ctx)
 		if (ret == 0 || !(flags & LANNER_PLAN_SELECTED))
 			return 0; /* a success has been an exec event */
 	}
-	if (plan->ops)
-		begin_call(ctx, &regs, ret, abi, 0, key, plan, id, 0);
-	else
-		output_call(ctx, &regs, ret, abi, 0, id);
+	begin_call(ctx, off, &regs, ret, abi, 0, key, plan, id, 0);
 	return 0;
 }
 
@@ -179,23 +182,28 @@ SEC("raw_tracepoint/sys_enter") int sys_enter(__u64 *ctx)
 	if (flags & LANNER_PLAN_EXEC) {
 		/* one that its thread never returned from or whose number was changed by a tracer */
 		release_exec(find_exec(tid));
-		begin_call(ctx, &regs, 0, abi, flags & LANNER_PLAN_SELECTED ? 0 : LANNER_FLAG_UNSELECTED, key, plan, id,
-			   TAIL_KEEP);
+		begin_call(ctx, off, &regs, 0, abi, flags & LANNER_PLAN_SELECTED ? 0 : LANNER_FLAG_UNSELECTED, key,
+			   plan, id, TAIL_KEEP);
 	} else if (flags & LANNER_PLAN_SELECTED) {
-		output_call(ctx, &regs, 0, abi, LANNER_FLAG_NORETURN, id);
+		begin_call(ctx, off, &regs, 0, abi, LANNER_FLAG_NORETURN, key, NULL, id, 0);
 	}
 	return 0;
 }
 
-/* A birth or an end, straight from the stack. */
+/* A birth or an end. */
 static __always_inline void output_life(void *ctx, __u8 kind, __s64 ret, __u64 child, __u64 id)
 {
-	struct lanner_event event = {};
+	struct slot *slot = claim_slot(ctx, id);
+	struct lanner_event *event;
 
-	fill_header(&event, kind, LANNER_ABI_X86_64, 0, 0, ret, id);
-	event.args[0] = (__u32)child;
-	event.args[1] = child >> 32;
-	emit(ctx, &event, sizeof(event));
+	if (!slot)
+		return;
+	event = event_of(slot);
+	fill_header(event, kind, LANNER_ABI_X86_64, 0, 0, ret, id);
+	__builtin_memset(event->args, 0, sizeof(event->args));
+	event->args[0] = (__u32)child;
+	event->args[1] = child >> 32;
+	deliver(ctx, slot);
 }
 
 SEC("raw_tracepoint/sched_process_fork") int process_fork(__u64 *ctx)

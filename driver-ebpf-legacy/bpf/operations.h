@@ -84,21 +84,28 @@ static __always_inline __s64 fd_of(const struct out *o, const struct lanner_op *
 	return op->arg == LANNER_ARG_RET ? o->event->ret : (__s64)(int)arg_at(o, op->arg);
 }
 
+/* The resolved path of the operation's descriptor. */
+static __always_inline void fd_path(void *ctx, const struct out *o, const struct offsets *off, struct slot *slot)
+{
+	__u64 file;
+
+	if (off->have & HAVE_PATH && off->have & HAVE_FD) {
+		file = file_of(off, bpf_get_current_task(), fd_of(o, &slot->op));
+		if (file)
+			path_fact(ctx, o, off, slot, slot->op.what, slot->op.limit, file + off->file_path);
+	}
+}
+
 SEC("raw_tracepoint/op_fd_path") int op_fd_path(void *ctx)
 {
 	const struct offsets *off = the_offsets();
 	struct slot *slot = my_slot();
-	__u64 file;
 
 	if (!slot || !off)
 		return 0;
 	struct out o = OUT(slot);
 
-	if (off->have & HAVE_PATH && off->have & HAVE_FD) {
-		file = file_of(off, bpf_get_current_task(), fd_of(&o, &slot->op));
-		if (file)
-			path_fact(ctx, &o, off, slot, slot->op.what, slot->op.limit, file + off->file_path);
-	}
+	fd_path(ctx, &o, off, slot);
 	next(ctx, slot);
 	return 0;
 }

@@ -19,7 +19,7 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use crate::NAME;
 use crate::capture::PerfSource;
 use crate::offsets::{self, Offsets};
-use crate::perf::{Batches, Perf, page_size};
+use crate::perf::{Batches, Perf, SLOTS, page_size};
 
 static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/legacy.o"));
 
@@ -49,9 +49,6 @@ const ATTACHED: [(&str, &str); 5] = [
     ("sys_enter", "sys_enter"),
     ("sys_exit", "sys_exit"),
 ];
-
-/// Slots for events that are being written, a CPU; SLOTS in `maps.h`.
-const SLOTS: u32 = 4;
 
 /// `struct settings` of `maps.h`.
 #[derive(Debug, Clone, Copy)]
@@ -140,10 +137,7 @@ pub(crate) fn open(request: &Request) -> Result<Opened, OpenError> {
         .map_err(|(path, error)| failed("count the CPUs")(format!("{path}: {error}")))?;
     let cpus = u32::try_from(cpus).unwrap_or(1);
     let mut loader = EbpfLoader::new();
-    loader
-        .btf(None)
-        .map_max_entries("slots", SLOTS * cpus)
-        .map_max_entries("batches", cpus);
+    loader.btf(None).map_max_entries("slots", SLOTS * cpus);
     let found = offsets::find(&mut loader)?;
     let mut ebpf = loader
         .load(OBJECT)
@@ -296,11 +290,12 @@ impl Loaded {
     fn open_buffers(&mut self, size: usize, cpus: u32) -> Result<Perf, OpenError> {
         let online = aya::util::online_cpus()
             .map_err(|(path, error)| failed("list the CPUs")(format!("{path}: {error}")))?;
-        let batches = match (self.ebpf.take_map("batches"), self.ebpf.take_map("marks")) {
-            (Some(Map::Array(batches)), Some(Map::PerCpuArray(marks))) => {
-                Batches::new(batches, marks, cpus)
+        let batches = match (self.ebpf.take_map("slots"), self.ebpf.take_map("marks")) {
+            (Some(Map::Array(slots)), Some(Map::PerCpuArray(marks))) => {
+                Batches::new(slots, marks, cpus)
+                    .map_err(|e| failed("look at its maps")(said(&e)))?
             }
-            _ => return Err(no_map("batches")),
+            _ => return Err(no_map("slots")),
         };
         Perf::new(self.events.fd().as_fd(), online, size, batches).map_err(|(cpu, error)| {
             failed(format!("open a perf buffer on CPU {cpu}"))(error.to_string())

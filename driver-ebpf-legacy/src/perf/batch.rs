@@ -1,20 +1,20 @@
-//! Batches that still gather: read where the programs write them (`batch.h`), so that no event waits for
+//! Batches that still gather: read where the programs write them (`slot.h`), so that no event waits for
 //! its batch to fill.
 
 use std::fmt;
-use std::io;
 use std::os::fd::AsFd;
 
-use aya::maps::MapData;
+use aya::maps::{MapData, MapError};
 use zerocopy::FromBytes;
 
 use super::sys;
 
 /// `struct batch_head`: nothing, number, events before.
 pub(super) const HEAD: usize = 16;
-/// `struct batch`: claims, head, data.
-pub(super) const DATA: usize = 8 + HEAD;
-const SIZE: usize = DATA + 4096 + 1024;
+/// The data of `struct slot`, which end it.
+const DATA: usize = 36376;
+/// Slots a CPU (`SLOTS`): the first is the batch.
+pub(crate) const SLOTS: u32 = 4;
 
 /// How far a batch has gathered: the word that the programs keep for each CPU.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes)]
@@ -37,6 +37,7 @@ pub(crate) struct Batches {
     data: MapData,
     marks: MapData,
     cpus: usize,
+    size: usize,
 }
 
 impl fmt::Debug for Batches {
@@ -49,12 +50,13 @@ impl fmt::Debug for Batches {
 
 impl Batches {
     /// Of so many possible CPUs.
-    pub(crate) fn new(data: MapData, marks: MapData, cpus: u32) -> Self {
-        Self {
+    pub(crate) fn new(data: MapData, marks: MapData, cpus: u32) -> Result<Self, MapError> {
+        Ok(Self {
+            size: data.info()?.value_size() as usize,
             data,
             marks,
             cpus: cpus as usize,
-        }
+        })
     }
 
     /// Reads the marks of all CPUs.
@@ -67,10 +69,11 @@ impl Batches {
         }
     }
 
-    /// Reads what lies there for a CPU; the programs may be writing over it meanwhile.
-    pub(super) fn read(&self, cpu: u32, to: &mut Vec<u8>) -> io::Result<()> {
-        to.resize(SIZE, 0);
-        // SAFETY: an array of batches of this size.
-        unsafe { sys::read(self.data.fd().as_fd(), cpu, to) }
+    /// Reads the batch of a CPU, head and data; the programs may be writing over it meanwhile.
+    pub(super) fn read<'a>(&self, cpu: u32, to: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+        to.resize(self.size, 0);
+        // SAFETY: an array of slots, and the kernel has said how large they are.
+        unsafe { sys::read(self.data.fd().as_fd(), cpu * SLOTS, to) }.ok()?;
+        to.get(self.size.checked_sub(HEAD + DATA)?..)
     }
 }

@@ -148,10 +148,18 @@ impl Buffer {
     }
 
     /// Fetches what gathers. `mark` was read after the first look.
-    pub(super) fn fetch(&mut self, batches: &Batches, mark: Mark) {
+    pub(super) fn fetch(&mut self, batches: &Batches, mark: Mark, scratch: &mut Vec<u8>) {
         self.second.1 = mark;
-        self.gathers =
-            self.gathered(mark) > 0 && batches.read(self.cpu, &mut self.gathering).is_ok();
+        self.gathers = false;
+        if self.gathered(mark) > 0
+            && let Some(bytes) = batches.read(self.cpu, scratch)
+        {
+            // no more than there is
+            let bytes = bytes.get(..batch::HEAD + mark.fill()).unwrap_or(&[]);
+            self.gathering.clear();
+            self.gathering.extend_from_slice(bytes);
+            self.gathers = true;
+        }
     }
 
     /// Ends the second look. `mark` was read after the fetch: a batch of another number has been put into
@@ -269,10 +277,10 @@ impl Buffer {
             return None;
         }
         let number = |bytes: Option<&[u8]>| bytes?.try_into().ok().map(u64::from_ne_bytes);
-        let before = number(self.gathering.get(batch::DATA - 8..batch::DATA))?;
+        let before = number(self.gathering.get(8..batch::HEAD))?;
         self.enter(mark.number(), before);
-        let end = batch::DATA + mark.fill();
-        let event = self.gathering.get(batch::DATA + self.read..end)?;
+        let end = batch::HEAD + mark.fill();
+        let event = self.gathering.get(batch::HEAD + self.read..end)?;
         let len = u32::from_ne_bytes(event.get(..4)?.try_into().ok()?) as usize;
         let time = number(event.get(TIME_AT..TIME_AT + 8))?;
         if len < size_of::<Header>() || len > event.len() {
@@ -303,7 +311,7 @@ impl Buffer {
             Place::None => return &[],
             Place::Ring(at) => at,
             Place::Batch(at) => {
-                let at = batch::DATA + at;
+                let at = batch::HEAD + at;
                 return self.gathering.get(at..at + self.len).unwrap_or(&[]);
             }
         };

@@ -21,8 +21,8 @@ use driver_api::driver::Flow;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
-pub(crate) use batch::Batches;
 use batch::Mark;
+pub(crate) use batch::{Batches, SLOTS};
 use buffer::Buffer;
 
 /// How long events gather before they are taken together, unless a buffer fills earlier.
@@ -137,7 +137,11 @@ impl Perf {
         }
         self.batches.marks(&mut self.marks);
         for buffer in &mut self.buffers {
-            buffer.fetch(&self.batches, mark_of(&self.marks, buffer));
+            buffer.fetch(
+                &self.batches,
+                mark_of(&self.marks, buffer),
+                &mut self.joined,
+            );
         }
         self.batches.marks(&mut self.marks);
         self.heads.clear();
