@@ -9,13 +9,13 @@
 
 /* Places in `tails`: the operations by their code, then what else is a program; load.rs names them. */
 enum tail {
-	TAIL_WALK = 8, /* components of a path after the first */
-	TAIL_KEEP = 9, /* keeps the begun event of an exec */
-	TAIL_EXE = 10, /* the facts of an exec, in their order */
-	TAIL_CWD = 11,
-	TAIL_IDS = 12,
-	TAIL_STRINGS = 13,
-	TAIL_END = 14,
+	TAIL_WALK = 10, /* components of a path after the first */
+	TAIL_KEEP = 11, /* keeps the begun event of an exec */
+	TAIL_EXE = 12,	/* the facts of an exec, in their order */
+	TAIL_CWD = 13,
+	TAIL_IDS = 14,
+	TAIL_STRINGS = 15,
+	TAIL_END = 16,
 };
 
 static __always_inline const struct offsets *the_offsets(void)

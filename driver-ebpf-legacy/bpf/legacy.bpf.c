@@ -29,9 +29,9 @@ static __attribute__((always_inline)) inline void *user_address(__u64 at)
 #define STRING_RUNS 4 /* 128 strings, as many as the core driver takes */
 
 /* no CGROUP_ID: its helper came with 4.18 */
-#include "ops.h"
 #include "offsets.h"
 #include "maps.h"
+#include "ops.h"
 #include "read.h"
 #include "run.h"
 #include "slot.h"

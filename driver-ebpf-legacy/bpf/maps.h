@@ -46,6 +46,8 @@ MAP(settings, ARRAY, 4, sizeof(struct settings), 1);
 MAP(offsets, ARRAY, 4, sizeof(struct offsets), 1);
 MAP(events, PERF_EVENT_ARRAY, 4, 4, 0);
 MAP(plans, ARRAY, 4, sizeof(struct lanner_plan), 2 * LANNER_PLAN_NRS);
+/* Operations of variants by what chooses them. */
+MAP(variants, HASH, sizeof(struct lanner_variant_key), sizeof(struct lanner_op), 2048);
 /* Thread id to enum follow. */
 MAP(followed, HASH, 4, 1, 65536);
 /* By cause, and last: outputs that found the perf buffer full, which the buffer counts as well. */
@@ -53,7 +55,7 @@ MAP(losses, PERCPU_ARRAY, 4, 8, LANNER_LOSS_CAUSES);
 /* Flags of all plans with a number, in either ABI: what most calls need to be looked at. */
 MAP(interest, ARRAY, 4, 1, LANNER_PLAN_NRS);
 MAP(exec_calls, ARRAY, 4, sizeof(struct exec_call), EXEC_CALLS);
-MAP(tails, PROG_ARRAY, 4, 4, 16);
+MAP(tails, PROG_ARRAY, 4, 4, 24);
 
 static __always_inline void lose_many(__u32 cause, __u64 many)
 {

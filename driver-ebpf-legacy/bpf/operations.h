@@ -58,12 +58,15 @@ static __always_inline void gather(void *ctx, int message)
 		return;
 	struct out o = OUT(slot);
 
-	length_of(&o, &slot->op, &len, &most);
-	ptr = arg_at(&o, slot->op.arg);
-	if (message)
-		op_msg(&o, slot->op.what, slot->op.limit, ptr, most);
-	else
-		op_iov(&o, slot->op.what, 0, slot->op.limit, ptr, len, most);
+	if (length_of(&o, &slot->op, &len, &most)) {
+		struct gather g = gathering(&slot->op, message ? 0 : len, most);
+
+		ptr = arg_at(&o, slot->op.arg);
+		if (message)
+			op_msg(&o, slot->op.what, 0, ptr, g);
+		else
+			op_iov(&o, slot->op.what, 0, ptr, g);
+	}
 	next(ctx, slot);
 }
 
@@ -76,6 +79,45 @@ SEC("raw_tracepoint/op_gather") int op_gather(void *ctx)
 SEC("raw_tracepoint/op_message") int op_message(void *ctx)
 {
 	gather(ctx, 1);
+	return 0;
+}
+
+/* One message of an array; tail-calls itself for the next. */
+SEC("raw_tracepoint/op_messages") int op_messages(void *ctx)
+{
+	struct slot *slot = my_slot();
+	__u32 run;
+
+	if (!slot)
+		return 0;
+	struct out o = OUT(slot);
+
+	run = slot->run;
+	if (mmsg_due(&o, &slot->op, run)) {
+		slot->run = run + 1;
+		op_mmsg_one(&o, &slot->op, run);
+		bpf_tail_call(ctx, &tails, LANNER_OP_MMSG);
+		incomplete(&o);
+	}
+	next(ctx, slot);
+	return 0;
+}
+
+/* Whatever the value of an argument chooses. */
+SEC("raw_tracepoint/op_variant") int op_variant(void *ctx)
+{
+	struct slot *slot = my_slot();
+	struct lanner_op variant;
+
+	if (!slot)
+		return 0;
+	struct out o = OUT(slot);
+
+	variant = slot->op;
+	choose(&o, &variant, &slot->op);
+	if (due(o.event->ret, slot->op.when))
+		run_simple(&o, &slot->op);
+	next(ctx, slot);
 	return 0;
 }
 

@@ -8,12 +8,12 @@ use aya::programs::{Program, ProgramError, RawTracePoint};
 use aya::{Ebpf, EbpfLoader, Pod};
 use driver_api::driver::{OpenError, Opened};
 use driver_api::event::{Abi, Loss};
-use driver_api::plan::Plan;
+use driver_api::plan::{Op, Plan, VariantKey};
 use driver_api::request::{Limits, Request, SyscallSet, Target};
 use driver_api::support::Gap;
 use driver_api::{plan, table};
 use driver_ebpf::capture::EbpfCapture;
-use driver_ebpf::start;
+use driver_ebpf::{quiet, start};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
 use crate::NAME;
@@ -24,7 +24,7 @@ use crate::perf::{Batches, Perf, SLOTS, page_size};
 static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/legacy.o"));
 
 /// Reached by tail call alone: place in `tails` (operations by their code), name.
-const TAILS: [(u32, &str); 13] = [
+const TAILS: [(u32, &str); 15] = [
     (1, "op_simple"),
     (2, "op_simple"),
     (3, "op_vector"),
@@ -32,12 +32,14 @@ const TAILS: [(u32, &str); 13] = [
     (5, "op_message"),
     (6, "op_fd_path"),
     (7, "op_tuple"),
-    (8, "op_walk"),
-    (9, "exec_keep"),
-    (10, "exec_exe"),
-    (11, "exec_cwd"),
-    (12, "exec_ids"),
-    (13, "exec_strings"),
+    (8, "op_messages"),
+    (9, "op_variant"),
+    (10, "op_walk"),
+    (11, "exec_keep"),
+    (12, "exec_exe"),
+    (13, "exec_cwd"),
+    (14, "exec_ids"),
+    (15, "exec_strings"),
 ];
 
 /// Program, and the tracepoint it is attached to. Births before calls: a followed process's child must
@@ -68,6 +70,20 @@ struct PlanValue(Plan);
 
 // SAFETY: as for Plan, which is FromBytes and IntoBytes: no padding, every pattern of bits is a plan.
 unsafe impl Pod for PlanValue {}
+
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+struct KeyValue(VariantKey);
+
+// SAFETY: as for PlanValue.
+unsafe impl Pod for KeyValue {}
+
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+struct OpValue(Op);
+
+// SAFETY: as for PlanValue.
+unsafe impl Pod for OpValue {}
 
 /// An error with the next step for the user.
 pub(crate) fn failed(step: impl Into<String>) -> impl FnOnce(String) -> OpenError {
@@ -138,12 +154,12 @@ pub(crate) fn open(request: &Request) -> Result<Opened, OpenError> {
     let cpus = u32::try_from(cpus).unwrap_or(1);
     let mut loader = EbpfLoader::new();
     loader.btf(None).map_max_entries("slots", SLOTS * cpus);
-    let found = offsets::find(&mut loader)?;
+    let found = quiet::undisturbed(|| offsets::find(&mut loader))?;
     let mut ebpf = loader
         .load(OBJECT)
         .map_err(|e| failed("create its maps")(said(&e)))?;
     let mut gaps = found.gaps;
-    let tails = load_programs(&mut ebpf, &mut gaps)?;
+    let tails = quiet::undisturbed(|| load_programs(&mut ebpf, &mut gaps))?;
     let mut loaded = Loaded::of(ebpf, tails)?;
     loaded.set(
         Settings {
@@ -249,6 +265,7 @@ pub(crate) struct Loaded {
     events: MapData,
     plans: Array<MapData, PlanValue>,
     interest: Array<MapData, u8>,
+    variants: HashMap<MapData, KeyValue, OpValue>,
     followed: HashMap<MapData, u32, u8>,
     losses: PerCpuArray<MapData, u64>,
     // the kernel empties an array of programs when its last user closes it
@@ -269,6 +286,7 @@ impl Loaded {
             events: take_outputs(&mut ebpf)?,
             plans: take(&mut ebpf, "plans")?,
             interest: take(&mut ebpf, "interest")?,
+            variants: take(&mut ebpf, "variants")?,
             followed: take(&mut ebpf, "followed")?,
             losses: take(&mut ebpf, "losses")?,
             ebpf,
@@ -317,13 +335,8 @@ impl Loaded {
 
     /// Writes the plans of a selection.
     pub(crate) fn select(&mut self, selection: &SyscallSet, limits: &Limits) -> Result<(), String> {
-        let compat = if Abi::NATIVE == Abi::X86_64 {
-            Abi::I386
-        } else {
-            Abi::Arm
-        };
         let mut interest = [0; plan::NUMBERS];
-        for (first, abi) in [(0, Abi::NATIVE), (plan::NUMBERS, compat)] {
+        for (first, abi) in [(0, Abi::NATIVE), (plan::NUMBERS, Abi::COMPAT)] {
             for (at, plan) in plan::array(abi, selection, limits).into_iter().enumerate() {
                 let key = u32::try_from(first + at).unwrap_or(u32::MAX);
                 interest[at] |= plan.flags;
@@ -336,6 +349,13 @@ impl Loaded {
             self.interest
                 .set(key, flags, 0)
                 .map_err(|error| said(&error))?;
+        }
+        for abi in [Abi::NATIVE, Abi::COMPAT] {
+            for (key, op) in plan::variants(abi, limits) {
+                self.variants
+                    .insert(KeyValue(key), OpValue(op), 0)
+                    .map_err(|error| said(&error))?;
+            }
         }
         Ok(())
     }

@@ -23,6 +23,20 @@ fn named(values: &[(u64, &'static str)], value: u64) -> Option<&'static str> {
     values.iter().find(|(v, _)| *v == value).map(|(_, n)| *n)
 }
 
+/// The set that names the types of control messages of a level.
+pub(super) fn control_types(level: u32) -> &'static str {
+    if level == 1 { "scm" } else { "" }
+}
+
+/// The major and minor number of a device as user space has it (`new_encode_dev` and `huge_encode_dev`
+/// in include/linux/kdev_t.h).
+pub fn device(number: u64) -> (u64, u64) {
+    (
+        number >> 8 & 0xfff | number >> 32 & 0xffff_f000,
+        number & 0xff | number >> 12 & 0xff_ff00 | number >> 12 & 0xff00_0000,
+    )
+}
+
 /// Whether a value without a name is followed by what it could have been: `0x63 /* AF_??? */`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remark {
