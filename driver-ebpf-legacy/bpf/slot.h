@@ -113,6 +113,7 @@ static __always_inline void output_batch(void *ctx, struct slot *slot, __u64 mar
 /* Makes room in the batch, which is ours; returns where. */
 static __always_inline __u32 room_in(void *ctx, struct slot *slot, volatile __u64 *mark)
 {
+	volatile struct batch_head *head = &slot->head;
 	__u64 was = *mark;
 
 	if (FILL(was) <= FULL)
@@ -120,8 +121,8 @@ static __always_inline __u32 room_in(void *ctx, struct slot *slot, volatile __u6
 	output_batch(ctx, slot, was, EVENTS(was));
 	/* the mark first: whoever comes in between finds nothing to put out */
 	*mark = (NUMBER(was) + 1) << 32;
-	slot->head.before += EVENTS(was);
-	slot->head.number = NUMBER(was) + 1;
+	head->before += EVENTS(was);
+	head->number = NUMBER(was) + 1;
 	return 0;
 }
 

@@ -273,7 +273,9 @@ impl Buffer {
     /// The next event of the batch that gathers.
     fn look_at_gathering(&mut self) -> Option<u64> {
         let mark = self.second.1;
-        if !self.gathers || self.gathered(mark) == 0 {
+        // since it was fetched it may have come through the ring, and later ones, too
+        let ahead = mark.number().wrapping_sub(self.number);
+        if !self.gathers || ahead > u32::MAX / 2 || self.gathered(mark) == 0 {
             return None;
         }
         let number = |bytes: Option<&[u8]>| bytes?.try_into().ok().map(u64::from_ne_bytes);
