@@ -61,6 +61,7 @@ static __always_inline int walk(const struct out *o, const struct offsets *off, 
 	__u64 most = CHUNK - NAME_ROOM, len, done = DONE(at);
 	__u64 dentry = slot->dentry, limit = slot->limit, from;
 	struct dentry_names d;
+	char *name, *end;
 
 	if (dentry == slot->root) {
 		if (cross_mount(off, slot) == WALK_ON)
@@ -78,40 +79,48 @@ static __always_inline int walk(const struct out *o, const struct offsets *off, 
 		len = 255;
 	if (done > limit)
 		return WALK_END;
+	/*
+	 * Pointers are made where their bounds are fresh: old verifiers forget those of a number on the stack,
+	 * but not those of a pointer.
+	 */
 	OPAQUE(done);
 	if (done > most)
 		return WALK_END;
+	OPAQUE(done);
+	name = (char *)at + HEAD + done;
+	OPAQUE(name);
 	if (!WITHIN(len, 255))
 		return WALK_NO_PATH; /* a pipe, a socket */
+	end = name + len;
+	OPAQUE(end);
+	done += len;
 	if (d.name == from + offsetof(struct dentry_names, short_name) && len < SHORT_NAME) {
 		/* all of it, which spares a loop; what is too much is written over */
-		__u64 *to = (__u64 *)(at + HEAD + done);
+		__u64 *to = (__u64 *)name;
 
 		to[0] = d.short_name[0], to[1] = d.short_name[1], to[2] = d.short_name[2], to[3] = d.short_name[3];
-	} else if (bpf_probe_read(at + HEAD + done, len, (void *)d.name) != 0) {
-		STATUS(at) = LANNER_FAULT;
-		return WALK_END;
+	} else {
+		OPAQUE(len);
+		if (!WITHIN(len, 255) || bpf_probe_read(name, len, (void *)d.name) != 0) {
+			STATUS(at) = LANNER_FAULT;
+			return WALK_END;
+		}
 	}
 	if (leaf) {
-		char *name = (char *)at + HEAD;
 		__u8 orphan = d.parent == dentry;
 
 		if (orphan && name[0] == '[')
 			return WALK_NO_PATH; /* an anonymous inode */
 		slot->memfd |= slot->what == LANNER_FACT_EXE && orphan && len > 6 && name[0] == 'm' && name[1] == 'e' &&
 			       name[2] == 'm' && name[3] == 'f' && name[4] == 'd' && name[5] == ':';
-		done += len;
 		if (orphan || !d.pprev) {
-			char *end = (char *)at + HEAD + done;
-
 			end[0] = ' ', end[1] = '(', end[2] = 'd', end[3] = 'e', end[4] = 'l';
 			end[5] = 'e', end[6] = 't', end[7] = 'e', end[8] = 'd', end[9] = ')';
+			end += 10;
 			done += 10;
 		}
-	} else {
-		done += len;
 	}
-	*(at + HEAD + done) = 0;
+	*end = 0;
 	DONE(at) = done + 1;
 	if (d.parent == dentry) {
 		STATUS(at) = LANNER_WHOLE;
