@@ -6,8 +6,9 @@
 #ifndef LANNER_FACTS_H
 #define LANNER_FACTS_H
 
-#define COMPONENTS 96 /* of a path, crossed mounts included */
-#define WALK 19	      /* of them in one run: with the first, five runs are COMPONENTS */
+#define COMPONENTS 99 /* of a path, crossed mounts included */
+#define NEAR 4	      /* of them in the program that begins the path: of most, all */
+#define WALK 19	      /* of them in one further run: five runs */
 
 #define FAMILY_AT 16 /* struct sock_common: first members, the same on every kernel */
 #define DADDR_AT 0
@@ -15,50 +16,42 @@
 #define DPORT_AT 12
 #define NUM_AT 14
 
-static __always_inline __u64 word(__u64 base, __u64 at)
-{
-	__u64 value = 0;
-
-	bpf_probe_read(&value, sizeof(value), (void *)(base + at));
-	return value;
-}
-
-static __always_inline __u32 half_word(__u64 base, __u64 at)
-{
-	__u32 value = 0;
-
-	bpf_probe_read(&value, sizeof(value), (void *)(base + at));
-	return value;
-}
-
-static __always_inline __u16 quarter_word(__u64 base, __u64 at)
-{
-	__u16 value = 0;
-
-	bpf_probe_read(&value, sizeof(value), (void *)(base + at));
-	return value;
-}
-
-/* d_parent and d_name lie side by side in struct dentry of every kernel: one read. */
+/*
+ * d_parent and d_name lie side by side in struct dentry of every kernel, d_inode and a short name behind
+ * them: one read. `name` says whether the name is there: a longer one is elsewhere.
+ */
+#define SHORT_NAME 32
 struct dentry_names {
 	__u64 pprev, parent;
 	__u32 hash, len;
 	__u64 name;
+	__u64 inode;
+	__u64 short_name[SHORT_NAME / 8];
 };
 
 enum walk { WALK_ON, WALK_END, WALK_NO_PATH };
 
+/* mnt_parent and mnt_mountpoint stand before the vfsmount in struct mount, mnt_root begins it: one read. */
+static __always_inline void enter_mount(struct slot *slot, __u64 mnt)
+{
+	struct {
+		__u64 parent, mountpoint, root;
+	} mount = {};
+
+	bpf_probe_read(&mount, sizeof(mount), (void *)(mnt - 16));
+	slot->mnt = mnt;
+	slot->parent = mount.parent;
+	slot->mountpoint = mount.mountpoint;
+	slot->root = mount.root;
+}
+
 /* The path goes on where this mount is mounted. */
 static __always_inline int cross_mount(const struct offsets *at_off, struct slot *slot)
 {
-	__u64 mount = slot->mnt - at_off->mount_mnt;
-	__u64 parent = word(slot->mnt, -16);
-
-	if (parent == mount)
+	if (slot->parent == slot->mnt - at_off->mount_mnt)
 		return WALK_END;
-	slot->dentry = word(slot->mnt, -8);
-	slot->mnt = parent + at_off->mount_mnt;
-	slot->root = word(slot->mnt, 0);
+	slot->dentry = slot->mountpoint;
+	enter_mount(slot, slot->parent + at_off->mount_mnt);
 	return WALK_ON;
 }
 
@@ -66,8 +59,9 @@ static __always_inline int cross_mount(const struct offsets *at_off, struct slot
 static __always_inline int walk(const struct out *o, const struct offsets *off, struct slot *slot, __u8 *at, int leaf)
 {
 	__u64 most = CHUNK - NAME_ROOM, len, done = DONE(at);
-	__u64 dentry = slot->dentry, limit = slot->limit;
+	__u64 dentry = slot->dentry, limit = slot->limit, from;
 	struct dentry_names d;
+	char *name, *end;
 
 	if (dentry == slot->root) {
 		if (cross_mount(off, slot) == WALK_ON)
@@ -75,7 +69,8 @@ static __always_inline int walk(const struct out *o, const struct offsets *off, 
 		STATUS(at) = LANNER_WHOLE;
 		return WALK_END;
 	}
-	if (bpf_probe_read(&d, sizeof(d), (void *)(dentry + off->dentry_parent - 8)) != 0) {
+	from = dentry + off->dentry_parent - 8;
+	if (bpf_probe_read(&d, sizeof(d), (void *)from) != 0) {
 		STATUS(at) = LANNER_FAULT;
 		return WALK_END;
 	}
@@ -84,35 +79,48 @@ static __always_inline int walk(const struct out *o, const struct offsets *off, 
 		len = 255;
 	if (done > limit)
 		return WALK_END;
+	/*
+	 * Pointers are made where their bounds are fresh: old verifiers forget those of a number on the stack,
+	 * but not those of a pointer.
+	 */
 	OPAQUE(done);
 	if (done > most)
 		return WALK_END;
+	OPAQUE(done);
+	name = (char *)at + HEAD + done;
+	OPAQUE(name);
 	if (!WITHIN(len, 255))
 		return WALK_NO_PATH; /* a pipe, a socket */
-	if (bpf_probe_read(at + HEAD + done, len, (void *)d.name) != 0) {
-		STATUS(at) = LANNER_FAULT;
-		return WALK_END;
+	end = name + len;
+	OPAQUE(end);
+	done += len;
+	if (d.name == from + offsetof(struct dentry_names, short_name) && len < SHORT_NAME) {
+		/* all of it, which spares a loop; what is too much is written over */
+		__u64 *to = (__u64 *)name;
+
+		to[0] = d.short_name[0], to[1] = d.short_name[1], to[2] = d.short_name[2], to[3] = d.short_name[3];
+	} else {
+		OPAQUE(len);
+		if (!WITHIN(len, 255) || bpf_probe_read(name, len, (void *)d.name) != 0) {
+			STATUS(at) = LANNER_FAULT;
+			return WALK_END;
+		}
 	}
 	if (leaf) {
-		char *name = (char *)at + HEAD;
 		__u8 orphan = d.parent == dentry;
 
 		if (orphan && name[0] == '[')
 			return WALK_NO_PATH; /* an anonymous inode */
-		slot->memfd = orphan && len > 6 && name[0] == 'm' && name[1] == 'e' && name[2] == 'm' &&
-			      name[3] == 'f' && name[4] == 'd' && name[5] == ':';
-		done += len;
+		slot->memfd |= slot->what == LANNER_FACT_EXE && orphan && len > 6 && name[0] == 'm' && name[1] == 'e' &&
+			       name[2] == 'm' && name[3] == 'f' && name[4] == 'd' && name[5] == ':';
 		if (orphan || !d.pprev) {
-			char *end = (char *)at + HEAD + done;
-
 			end[0] = ' ', end[1] = '(', end[2] = 'd', end[3] = 'e', end[4] = 'l';
 			end[5] = 'e', end[6] = 't', end[7] = 'e', end[8] = 'd', end[9] = ')';
+			end += 10;
 			done += 10;
 		}
-	} else {
-		done += len;
 	}
-	*(at + HEAD + done) = 0;
+	*end = 0;
 	DONE(at) = done + 1;
 	if (d.parent == dentry) {
 		STATUS(at) = LANNER_WHOLE;
@@ -122,45 +130,56 @@ static __always_inline int walk(const struct out *o, const struct offsets *off, 
 	return WALK_ON;
 }
 
-/* Begins the path of a struct path; what is left is `walk_on`'s. Returns an enum walk. */
-static __always_inline int begin_path(const struct out *o, const struct offsets *off, struct slot *slot, __u8 what,
-				      __u32 limit, __u64 path)
+/* The path of a struct path. What is not near is left to the program TAIL_WALK. */
+static __always_inline void path_fact(void *ctx, const struct out *o, const struct offsets *off, struct slot *slot,
+				      __u8 what, __u32 limit, __u64 path)
 {
-	__u8 *at;
+	struct pair begin = two_words(path, 0);
 	int end;
+	__u8 *at;
 
-	if (!path)
-		return WALK_NO_PATH;
-	slot->mnt = word(path, 0);
-	slot->dentry = word(path, 8);
-	if (!slot->mnt || !slot->dentry)
-		return WALK_NO_PATH;
-	slot->root = word(slot->mnt, 0);
+	if (!begin.first || !begin.second)
+		return;
+	slot->dentry = begin.second;
+	enter_mount(slot, begin.first);
 	slot->what = what;
 	slot->limit = limit;
 	slot->run = 0;
 	at = begin_attachment(o);
 	if (!at)
-		return WALK_NO_PATH;
+		return;
 	begin_loop(at);
 	STATUS(at) = LANNER_TRUNCATED;
 	end = walk(o, off, slot, at, 1);
+#pragma unroll
+	for (int i = 1; i < NEAR; i++)
+		if (end == WALK_ON)
+			end = walk(o, off, slot, at, 0);
+	if (end == WALK_ON) {
+		bpf_tail_call(ctx, &tails, TAIL_WALK);
+		incomplete(o);
+	}
 	if (end == WALK_END)
 		finish_attachment(o, at, what, 0, STATUS(at), LANNER_PARTS, DONE(at), 0);
-	return end;
 }
 
 /* The struct file behind a descriptor of this task. */
 static __always_inline __u64 file_of(const struct offsets *off, __u64 task, __s64 fd)
 {
-	__u64 files = word(task, off->task_files), fdt;
+	__u64 files = word(task, off->task_files), at = files + off->files_fdt;
+	/* the table's address, and the first table, which is in struct files_struct itself behind it */
+	struct {
+		__u64 fdt, max_fds, fd;
+	} table;
 
-	if (!files || fd < 0)
+	if (!files || fd < 0 || bpf_probe_read(&table, sizeof(table), (void *)at) != 0)
 		return 0;
-	fdt = word(files, off->files_fdt);
-	if (!fdt || (__u64)fd >= half_word(fdt, 0))
+	if (table.fdt != at + 8 && bpf_probe_read(&table.max_fds, 16, (void *)table.fdt) != 0)
 		return 0;
-	return word(word(fdt, 8), fd * 8);
+	/* 32 bits wide */
+	if ((__u64)fd >= (__u32)table.max_fds)
+		return 0;
+	return word(table.fd, fd * 8);
 }
 
 static __always_inline void op_unix_name(const struct out *o, const struct offsets *off, __u8 what, __u64 sk)

@@ -24,9 +24,7 @@ impl Source for PerfSource {
     }
 
     fn wait(&self, timeout: Duration) {
-        if self.perf.pending() == 0 {
-            self.perf.wait(timeout);
-        }
+        self.perf.wait(timeout);
     }
 
     fn pending(&self) -> u64 {

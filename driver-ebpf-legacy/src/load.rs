@@ -1,9 +1,9 @@
 //! Brings the programs into the kernel and attaches them.
 
 use std::io;
+use std::os::fd::AsFd;
 
-use aya::maps::perf::PerfEventArrayBuffer;
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, PerfEventArray, ProgramArray};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, ProgramArray};
 use aya::programs::{Program, ProgramError, RawTracePoint};
 use aya::{Ebpf, EbpfLoader, Pod};
 use driver_api::driver::{OpenError, Opened};
@@ -13,13 +13,13 @@ use driver_api::request::{Limits, Request, SyscallSet, Target};
 use driver_api::support::Gap;
 use driver_api::{plan, table};
 use driver_ebpf::capture::EbpfCapture;
-use driver_ebpf::start;
+use driver_ebpf::{quiet, start};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
 use crate::NAME;
 use crate::capture::PerfSource;
 use crate::offsets::{self, Offsets};
-use crate::perf::{Perf, page_size};
+use crate::perf::{Batches, Perf, SLOTS, page_size};
 
 static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/legacy.o"));
 
@@ -51,9 +51,6 @@ const ATTACHED: [(&str, &str); 5] = [
     ("sys_enter", "sys_enter"),
     ("sys_exit", "sys_exit"),
 ];
-
-/// Slots for events that are being written, a CPU; SLOTS in `maps.h`.
-const SLOTS: u32 = 4;
 
 /// `struct settings` of `maps.h`.
 #[derive(Debug, Clone, Copy)]
@@ -154,16 +151,15 @@ pub(crate) fn open(request: &Request) -> Result<Opened, OpenError> {
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
     let cpus = aya::util::nr_cpus()
         .map_err(|(path, error)| failed("count the CPUs")(format!("{path}: {error}")))?;
+    let cpus = u32::try_from(cpus).unwrap_or(1);
     let mut loader = EbpfLoader::new();
-    loader
-        .btf(None)
-        .map_max_entries("slots", SLOTS * u32::try_from(cpus).unwrap_or(1));
-    let found = offsets::find(&mut loader)?;
+    loader.btf(None).map_max_entries("slots", SLOTS * cpus);
+    let found = quiet::undisturbed(|| offsets::find(&mut loader))?;
     let mut ebpf = loader
         .load(OBJECT)
         .map_err(|e| failed("create its maps")(said(&e)))?;
     let mut gaps = found.gaps;
-    let tails = load_programs(&mut ebpf, &mut gaps)?;
+    let tails = quiet::undisturbed(|| load_programs(&mut ebpf, &mut gaps))?;
     let mut loaded = Loaded::of(ebpf, tails)?;
     loaded.set(
         Settings {
@@ -178,7 +174,7 @@ pub(crate) fn open(request: &Request) -> Result<Opened, OpenError> {
     loaded
         .select(&request.selection, &request.limits)
         .map_err(failed("write the capture plan"))?;
-    let perf = loaded.open_buffers(request.buffer)?;
+    let perf = loaded.open_buffers(request.buffer, cpus)?;
     loaded.attach()?;
     start::follow_target(&request.target, command.as_ref(), |tid, state| {
         loaded
@@ -242,23 +238,33 @@ fn load_programs(ebpf: &mut Ebpf, gaps: &mut Vec<Gap>) -> Result<ProgramArray<Ma
     Ok(tails)
 }
 
+fn no_map(name: &str) -> OpenError {
+    let step = failed(format!("find the map {name} in its own object"));
+    step("it is not there: this build is broken".to_owned())
+}
+
 fn take<T: TryFrom<Map, Error = aya::maps::MapError>>(
     ebpf: &mut Ebpf,
     name: &str,
 ) -> Result<T, OpenError> {
-    let broken = || {
-        let step = failed(format!("find the map {name} in its own object"));
-        step("it is not there: this build is broken".to_owned())
-    };
-    let map = ebpf.take_map(name).ok_or_else(broken)?;
+    let map = ebpf.take_map(name).ok_or_else(|| no_map(name))?;
     T::try_from(map).map_err(|e| failed(format!("open the map {name}"))(said(&e)))
+}
+
+/// The array of perf events, which is filled by `perf`.
+fn take_outputs(ebpf: &mut Ebpf) -> Result<MapData, OpenError> {
+    match ebpf.take_map("events") {
+        Some(Map::PerfEventArray(map)) => Ok(map),
+        _ => Err(no_map("events")),
+    }
 }
 
 /// The programs in the kernel, and the maps that user space talks through.
 pub(crate) struct Loaded {
     ebpf: Ebpf,
-    events: PerfEventArray<MapData>,
+    events: MapData,
     plans: Array<MapData, PlanValue>,
+    interest: Array<MapData, u8>,
     variants: HashMap<MapData, KeyValue, OpValue>,
     followed: HashMap<MapData, u32, u8>,
     losses: PerCpuArray<MapData, u64>,
@@ -277,8 +283,9 @@ impl std::fmt::Debug for Loaded {
 impl Loaded {
     fn of(mut ebpf: Ebpf, tails: ProgramArray<MapData>) -> Result<Self, OpenError> {
         Ok(Self {
-            events: take(&mut ebpf, "events")?,
+            events: take_outputs(&mut ebpf)?,
             plans: take(&mut ebpf, "plans")?,
+            interest: take(&mut ebpf, "interest")?,
             variants: take(&mut ebpf, "variants")?,
             followed: take(&mut ebpf, "followed")?,
             losses: take(&mut ebpf, "losses")?,
@@ -297,17 +304,20 @@ impl Loaded {
             .map_err(|e| failed("write the offsets")(said(&e)))
     }
 
-    fn open_buffers(&mut self, size: usize) -> Result<Perf, OpenError> {
+    /// A perf buffer for each CPU, where the programs find it, and the batches that go there.
+    fn open_buffers(&mut self, size: usize, cpus: u32) -> Result<Perf, OpenError> {
         let online = aya::util::online_cpus()
             .map_err(|(path, error)| failed("list the CPUs")(format!("{path}: {error}")))?;
-        let mut buffers: Vec<PerfEventArrayBuffer<MapData>> = Vec::new();
-        for cpu in online {
-            let buffer = self.events.open(cpu, Some(size / page_size()));
-            buffers.push(
-                buffer.map_err(|e| failed(format!("open a perf buffer on CPU {cpu}"))(said(&e)))?,
-            );
-        }
-        Perf::new(buffers, size).map_err(|e| failed("map the perf buffers")(said(&e)))
+        let batches = match (self.ebpf.take_map("slots"), self.ebpf.take_map("marks")) {
+            (Some(Map::Array(slots)), Some(Map::PerCpuArray(marks))) => {
+                Batches::new(slots, marks, cpus)
+                    .map_err(|e| failed("look at its maps")(said(&e)))?
+            }
+            _ => return Err(no_map("slots")),
+        };
+        Perf::new(self.events.fd().as_fd(), online, size, batches).map_err(|(cpu, error)| {
+            failed(format!("open a perf buffer on CPU {cpu}"))(error.to_string())
+        })
     }
 
     fn attach(&mut self) -> Result<(), OpenError> {
@@ -325,13 +335,20 @@ impl Loaded {
 
     /// Writes the plans of a selection.
     pub(crate) fn select(&mut self, selection: &SyscallSet, limits: &Limits) -> Result<(), String> {
+        let mut interest = [0; plan::NUMBERS];
         for (first, abi) in [(0, Abi::NATIVE), (plan::NUMBERS, Abi::COMPAT)] {
             for (at, plan) in plan::array(abi, selection, limits).into_iter().enumerate() {
                 let key = u32::try_from(first + at).unwrap_or(u32::MAX);
+                interest[at] |= plan.flags;
                 self.plans
                     .set(key, PlanValue(plan), 0)
                     .map_err(|error| said(&error))?;
             }
+        }
+        for (key, flags) in (0..).zip(interest) {
+            self.interest
+                .set(key, flags, 0)
+                .map_err(|error| said(&error))?;
         }
         for abi in [Abi::NATIVE, Abi::COMPAT] {
             for (key, op) in plan::variants(abi, limits) {

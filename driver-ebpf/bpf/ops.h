@@ -265,7 +265,7 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
 #endif
 	for (int i = 0; i < IOVECS; i++) {
 		__u64 base, len, total = TOTAL(at), done = DONE(at), room, take;
-		void *from;
+		void *from, *into;
 		__s64 cap = to->most;
 
 		if (i >= to->count)
@@ -298,10 +298,12 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
 		OPAQUE(done);
 		if (done > half)
 			continue;
-		OPAQUE(done); /* no sum is made before the comparison */
+		OPAQUE(done); /* no sum is made before the comparison, and one at once: old verifiers forget bounds */
+		into = at + HEAD + done;
+		OPAQUE(into);
 		if (!WITHIN(take, half))
 			continue;
-		if (READ_USER(at + HEAD + done, take, from) != 0) {
+		if (READ_USER(into, take, from) != 0) {
 			STATUS(at) = LANNER_FAULT;
 			break;
 		}
@@ -318,12 +320,13 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
  */
 static __always_inline void op_msg(const struct out *o, __u8 what, __u8 index, __u64 ptr, struct gather g)
 {
-	__u64 name, iov, iovs, control, control_len, m[6] = {};
+	__u64 name, iov, iovs, control, control_len, size, m[6] = {};
 	__u32 name_len;
 
 	if (!ptr)
 		return;
-	if (READ_USER(m, 6 * word_size(o), USER(ptr)) != 0)
+	size = 6 * word_size(o);
+	if (!WITHIN(size, sizeof(m)) || READ_USER(m, size, USER(ptr)) != 0)
 		goto fault;
 	if (narrow(o)) {
 		name = (__u32)m[0], name_len = m[0] >> 32, iov = (__u32)m[1], iovs = m[1] >> 32;

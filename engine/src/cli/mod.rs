@@ -85,10 +85,22 @@ fn log_to_stderr(verbose: u8) {
 }
 
 /// Writes to standard output. A reader that has gone ends the program as it would end any other.
+///
+/// The watched command may write into the same pipe, so whole lines are written, as many at once as a
+/// pipe takes without letting others in between (`PIPE_BUF`, pipe(7)); a longer line may be torn.
 pub(crate) fn print(text: &[u8]) -> Result<ExitCode, Failure> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
-    match out.write_all(text).and_then(|()| out.flush()) {
+    let mut rest = text;
+    let mut written = Ok(());
+    while !rest.is_empty() && written.is_ok() {
+        let fits = rest.len().min(libc::PIPE_BUF);
+        let lines = rest[..fits].iter().rposition(|byte| *byte == b'\n');
+        let (now, later) = rest.split_at(lines.map_or(fits, |at| at + 1));
+        written = out.write_all(now);
+        rest = later;
+    }
+    match written.and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::broken(
             format!("cannot write to standard output: {error}"),
         )),

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The programs of an exec: its entry is kept until it has succeeded, then come its facts, one after another. */
+#ifndef LANNER_EXEC_H
+#define LANNER_EXEC_H
+
+SEC("raw_tracepoint/exec_exe") int exec_exe(void *ctx)
+{
+	const struct offsets *off = the_offsets();
+	struct slot *slot = my_slot();
+	__u64 mm, exe;
+
+	if (!slot || !off)
+		return 0;
+	struct out o = OUT(slot);
+
+	if (off->have & HAVE_EXE) {
+		mm = word(bpf_get_current_task(), off->task_mm);
+		exe = mm ? word(mm, off->mm_exe) : 0;
+		if (exe)
+			path_fact(ctx, &o, off, slot, LANNER_FACT_EXE, 4096, exe + off->file_path);
+	}
+	next(ctx, slot);
+	return 0;
+}
+
+SEC("raw_tracepoint/exec_cwd") int exec_cwd(void *ctx)
+{
+	const struct offsets *off = the_offsets();
+	struct slot *slot = my_slot();
+	__u64 fs;
+
+	if (!slot || !off)
+		return 0;
+	struct out o = OUT(slot);
+
+	if (off->have & HAVE_CWD) {
+		fs = word(bpf_get_current_task(), off->task_fs);
+		if (fs)
+			path_fact(ctx, &o, off, slot, LANNER_FACT_CWD, 4096, fs + off->fs_pwd);
+	}
+	next(ctx, slot);
+	return 0;
+}
+
+SEC("raw_tracepoint/exec_ids") int exec_ids(void *ctx)
+{
+	const struct offsets *off = the_offsets();
+	struct slot *slot = my_slot();
+	char comm[16] = {};
+	__u64 len = 0;
+	__u8 *at;
+
+	if (!slot || !off)
+		return 0;
+	struct out o = OUT(slot);
+
+	op_ids(&o, off, bpf_get_current_task(), slot->memfd);
+	at = begin_attachment(&o);
+	if (at) {
+		bpf_get_current_comm(comm, sizeof(comm));
+		__builtin_memcpy(at + HEAD, comm, sizeof(comm));
+#pragma unroll
+		for (int i = 0; i < 15; i++)
+			len += len == i && comm[i];
+		finish_attachment(&o, at, LANNER_FACT_COMM, 0, LANNER_WHOLE, LANNER_RAW, len, 0);
+	}
+	next(ctx, slot);
+	return 0;
+}
+
+SEC("raw_tracepoint/exec_strings") int exec_strings(void *ctx)
+{
+	const struct offsets *off = the_offsets();
+	struct slot *slot = my_slot();
+	__u64 bounds[4] = {}, mm;
+
+	if (!slot || !off)
+		return 0;
+	struct out o = OUT(slot);
+
+	mm = off->have & HAVE_STRINGS ? word(bpf_get_current_task(), off->task_mm) : 0;
+	if (mm && bpf_probe_read(bounds, sizeof(bounds), (void *)(mm + off->mm_args)) == 0) {
+		op_strings(&o, LANNER_FACT_ARGV, bounds[0], bounds[1] - bounds[0]);
+		op_strings(&o, LANNER_FACT_ENV, bounds[2], bounds[3] - bounds[2]);
+		mend_exec_path(&o, bounds[3]);
+	}
+	next(ctx, slot);
+	return 0;
+}
+
+/* The entry of an exec: its begun event waits for how it ends. */
+SEC("raw_tracepoint/exec_keep") int exec_keep(void *ctx)
+{
+	struct slot *slot = my_slot();
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct exec_call *call;
+	__u64 len;
+
+	if (!slot)
+		return 0;
+	call = claim_exec(tid);
+	if (call) {
+		len = event_of(slot)->len;
+		if (WITHIN(len, EXEC_ROOM) && bpf_probe_read(&call->event, len, event_of(slot)) == 0)
+			call->owner = tid;
+		else
+			release_exec(call);
+	} else {
+		lose(LANNER_LOSS_TABLE_FULL);
+	}
+	release_slot(slot);
+	return 0;
+}
+
+/* Begins an exec event with what the call's entry left, if it was seen. */
+static __always_inline void begin_exec(struct lanner_event *event, const struct settings *set, __u32 old_tid, __u64 id)
+{
+	struct exec_call *call = find_exec(old_tid);
+	__u16 flags = LANNER_FLAG_INCOMPLETE;
+	__u32 len = sizeof(*event), nr = set->execve_nr;
+	__u8 abi = LANNER_ABI_X86_64, attachments = 0;
+
+	__builtin_memset(event->args, 0, sizeof(event->args));
+	if (call) {
+		__u64 have = call->event.len;
+
+		if (WITHIN(have, EXEC_ROOM) && bpf_probe_read(event, have, &call->event) == 0) {
+			len = have;
+			nr = event->nr;
+			abi = event->abi;
+			flags = event->flags;
+			attachments = event->attachments;
+		}
+		release_exec(call);
+	}
+	fill_header(event, LANNER_KIND_EXEC, abi, flags, nr, 0, id);
+	event->len = len;
+	event->attachments = attachments;
+}
+
+/* A process has a new program: what it was called with, and what the kernel made of it. */
+SEC("raw_tracepoint/sched_process_exec") int process_exec(__u64 *ctx)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+	const struct settings *set = the_settings();
+	__u32 old_tid = ctx[1], tid = id;
+	struct slot *slot;
+
+	if (!set)
+		return 0;
+	if (set->tree && old_tid != tid) {
+		/* a thread has taken the leader's id (de_thread() in fs/exec.c) */
+		__u8 *state = bpf_map_lookup_elem(&followed, &old_tid);
+
+		if (state) {
+			__u8 active = FOLLOW_ACTIVE;
+
+			bpf_map_update_elem(&followed, &tid, &active, BPF_ANY);
+			bpf_map_delete_elem(&followed, &old_tid);
+		}
+	}
+	if (!wanted(set, id))
+		return 0;
+	slot = claim_slot(ctx, id);
+	if (!slot) {
+		release_exec(find_exec(old_tid));
+		return 0;
+	}
+	slot->stage = TAIL_EXE;
+	begin_exec(event_of(slot), set, old_tid, id);
+	next(ctx, slot);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The programs of the plan's operations. */
+#ifndef LANNER_OPERATIONS_H
+#define LANNER_OPERATIONS_H
+
+SEC("raw_tracepoint/op_simple") int op_simple(void *ctx)
+{
+	struct slot *slot = my_slot();
+
+	if (!slot)
+		return 0;
+	struct out o = OUT(slot);
+
+	run_simple(&o, &slot->op);
+	next(ctx, slot);
+	return 0;
+}
+
+SEC("raw_tracepoint/op_vector") int op_vector(void *ctx)
+{
+	struct slot *slot = my_slot();
+	__u32 run;
+	__u64 ptr;
+	__u8 *at;
+
+	if (!slot)
+		return 0;
+	struct out o = OUT(slot);
+
+	run = slot->run;
+	ptr = arg_at(&o, slot->op.arg);
+	at = ptr ? begin_attachment(&o) : NULL;
+	if (at) {
+		int more;
+
+		if (!run)
+			begin_loop(at);
+		more = strv_run(&o, at, run * STRINGS, slot->op.limit, ptr);
+		slot->run = run + 1;
+		if (more && run + 1 < STRING_RUNS)
+			bpf_tail_call(ctx, &tails, LANNER_OP_STRV);
+		if (more)
+			STATUS(at) = LANNER_TRUNCATED;
+		finish_attachment(&o, at, slot->op.what, 0, STATUS(at), LANNER_STRINGS, DONE(at), 0);
+	}
+	next(ctx, slot);
+	return 0;
+}
+
+/* `message` is a constant: a struct msghdr, or an array of struct iovec. */
+static __always_inline void gather(void *ctx, int message)
+{
+	struct slot *slot = my_slot();
+	__s64 len, most;
+	__u64 ptr;
+
+	if (!slot)
+		return;
+	struct out o = OUT(slot);
+
+	if (length_of(&o, &slot->op, &len, &most)) {
+		struct gather g = gathering(&slot->op, message ? 0 : len, most);
+
+		ptr = arg_at(&o, slot->op.arg);
+		if (message)
+			op_msg(&o, slot->op.what, 0, ptr, g);
+		else
+			op_iov(&o, slot->op.what, 0, ptr, g);
+	}
+	next(ctx, slot);
+}
+
+SEC("raw_tracepoint/op_gather") int op_gather(void *ctx)
+{
+	gather(ctx, 0);
+	return 0;
+}
+
+SEC("raw_tracepoint/op_message") int op_message(void *ctx)
+{
+	gather(ctx, 1);
+	return 0;
+}
+
+/* One message of an array; tail-calls itself for the next. */
+SEC("raw_tracepoint/op_messages") int op_messages(void *ctx)
+{
+	struct slot *slot = my_slot();
+	__u32 run;
+
+	if (!slot)
+		return 0;
+	struct out o = OUT(slot);
+
+	run = slot->run;
+	if (mmsg_due(&o, &slot->op, run)) {
+		slot->run = run + 1;
+		op_mmsg_one(&o, &slot->op, run);
+		bpf_tail_call(ctx, &tails, LANNER_OP_MMSG);
+		incomplete(&o);
+	}
+	next(ctx, slot);
+	return 0;
+}
+
+/* Whatever the value of an argument chooses. */
+SEC("raw_tracepoint/op_variant") int op_variant(void *ctx)
+{
+	struct slot *slot = my_slot();
+	struct lanner_op variant;
+
+	if (!slot)
+		return 0;
+	struct out o = OUT(slot);
+
+	variant = slot->op;
+	choose(&o, &variant, &slot->op);
+	if (due(o.event->ret, slot->op.when))
+		run_simple(&o, &slot->op);
+	next(ctx, slot);
+	return 0;
+}
+
+static __always_inline __s64 fd_of(const struct out *o, const struct lanner_op *op)
+{
+	return op->arg == LANNER_ARG_RET ? o->event->ret : (__s64)(int)arg_at(o, op->arg);
+}
+
+/* The resolved path of the operation's descriptor. */
+static __always_inline void fd_path(void *ctx, const struct out *o, const struct offsets *off, struct slot *slot)
+{
+	__u64 file;
+
+	if (off->have & HAVE_PATH && off->have & HAVE_FD) {
+		file = file_of(off, bpf_get_current_task(), fd_of(o, &slot->op));
+		if (file)
+			path_fact(ctx, o, off, slot, slot->op.what, slot->op.limit, file + off->file_path);
+	}
+}
+
+SEC("raw_tracepoint/op_fd_path") int op_fd_path(void *ctx)
+{
+	const struct offsets *off = the_offsets();
+	struct slot *slot = my_slot();
+
+	if (!slot || !off)
+		return 0;
+	struct out o = OUT(slot);
+
+	fd_path(ctx, &o, off, slot);
+	next(ctx, slot);
+	return 0;
+}
+
+/* Components that are not near. */
+SEC("raw_tracepoint/op_walk") int op_walk(void *ctx)
+{
+	const struct offsets *off = the_offsets();
+	struct slot *slot = my_slot();
+	int end = WALK_ON;
+	__u8 *at;
+
+	if (!slot || !off)
+		return 0;
+	struct out o = OUT(slot);
+
+	at = begin_attachment(&o);
+	if (at) {
+#pragma unroll
+		for (int i = 0; i < WALK; i++) {
+			end = walk(&o, off, slot, at, 0);
+			if (end != WALK_ON)
+				break;
+		}
+		slot->run++;
+		if (end == WALK_ON && slot->run < (COMPONENTS - NEAR) / WALK) {
+			bpf_tail_call(ctx, &tails, TAIL_WALK);
+			incomplete(&o);
+		}
+		if (end != WALK_NO_PATH)
+			finish_attachment(&o, at, slot->what, 0, STATUS(at), LANNER_PARTS, DONE(at), 0);
+	}
+	next(ctx, slot);
+	return 0;
+}
+
+SEC("raw_tracepoint/op_tuple") int op_tuple(void *ctx)
+{
+	const struct offsets *off = the_offsets();
+	struct slot *slot = my_slot();
+
+	if (!slot || !off)
+		return 0;
+	struct out o = OUT(slot);
+
+	if (off->have & HAVE_FD && off->have & HAVE_SOCKET)
+		op_fd_tuple(&o, off, slot->op.what, bpf_get_current_task(), fd_of(&o, &slot->op));
+	next(ctx, slot);
+	return 0;
+}
+
+#endif
