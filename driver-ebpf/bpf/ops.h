@@ -319,12 +319,15 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
  */
 static __always_inline void op_msg(const struct out *o, __u8 what, __u8 index, __u64 ptr, struct gather g)
 {
-	__u64 name, iov, iovs, control, control_len, m[6] = {};
+	__u64 name, iov, iovs, control, control_len, m[8] = {};
+	__u64 size = 6 * word_size(o); /* 24 or 48; verifiers before 6.2 or so need to be told */
 	__u32 name_len;
 
 	if (!ptr)
 		return;
-	if (READ_USER(m, 6 * word_size(o), USER(ptr)) != 0)
+	OPAQUE(size);
+	size = (size & 63) | 16;
+	if (READ_USER(m, size, USER(ptr)) != 0)
 		goto fault;
 	if (narrow(o)) {
 		name = (__u32)m[0], name_len = m[0] >> 32, iov = (__u32)m[1], iovs = m[1] >> 32;
