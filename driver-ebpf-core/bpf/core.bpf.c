@@ -334,7 +334,7 @@ static __always_inline void end_entered(const __u64 *args, __u64 nr, __u8 abi, s
 }
 
 /* The registers of the call that the current task is in. */
-static __always_inline int registers_entered(const struct pt_regs *regs, struct task_struct *task, __u8 flags)
+static __always_inline int registers_entered(struct pt_regs *regs, struct task_struct *task, __u8 flags)
 {
 	__u64 nr = FOLLOW(regs, orig_ax), args[6];
 	__u8 abi = abi_of(task, nr);

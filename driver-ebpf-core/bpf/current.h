@@ -18,7 +18,7 @@ extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __attribute__((secti
 	})
 
 #ifdef SINGLE_RUN
-/* Follows one field of a kernel struct. */
+/* Follows one field of a kernel struct. The pointer is not one to const: the value would be taken for 0. */
 #define FOLLOW(ptr, field) READ_FIELD(ptr, field)
 /* The same for a pointer of which the verifier knows the type. */
 #define KNOWN(ptr, field) READ_FIELD(ptr, field)
@@ -39,10 +39,10 @@ static struct task_struct *(*bpf_get_current_task_btf)(void) = (void *)158; /* 5
 static __always_inline void begin_event(struct lanner_event *event, const struct place *place, __u64 time,
 					struct task_struct *task, __u8 kind, __u8 abi, __u16 flags, __u32 nr, __s64 ret)
 {
-	const struct cred *cred = KNOWN(task, cred);
-	const struct css_set *cgroups = KNOWN(task, cgroups);
-	const struct cgroup *cgroup = KNOWN(cgroups, dfl_cgrp);
-	const struct kernfs_node *node = KNOWN(cgroup, kn);
+	struct cred *cred = KNOWN(task, cred);
+	struct css_set *cgroups = KNOWN(task, cgroups);
+	struct cgroup *cgroup = KNOWN(cgroups, dfl_cgrp);
+	struct kernfs_node *node = KNOWN(cgroup, kn);
 
 	event->len = sizeof(*event);
 	*(__u32 *)&event->version = LANNER_EVENT_VERSION | (__u32)kind << 8 | (__u32)abi << 16;
