@@ -2,8 +2,18 @@
 
 use std::process;
 
+use driver_ebpf::compile;
+
 fn main() {
-    if let Err(error) = driver_ebpf::compile::object("core", &["-g", "-mcpu=v3"]) {
+    let flags = ["-g", "-mcpu=v3"];
+    let built = compile::object("core", &flags).and_then(|()| {
+        compile::variant(
+            "core",
+            "core-old",
+            &[&flags[..], &["-DSINGLE_RUN"]].concat(),
+        )
+    });
+    if let Err(error) = built {
         println!("cargo::error={error}");
         process::exit(1);
     }

@@ -11,8 +11,6 @@
 #define READ_USER(dst, size, src) bpf_probe_read_user(dst, size, src)
 #define READ_USER_STR(dst, size, src) bpf_probe_read_user_str(dst, size, src)
 
-#define CGROUP_ID() bpf_get_current_cgroup_id()
-
 /* Operations of variants by what chooses them. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -23,7 +21,6 @@ struct {
 
 #include "ops.h"
 #include "kernel.h"
-#include "facts.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -32,6 +29,10 @@ struct settings {
 	__u32 self_tgid; /* lanner itself: never captured */
 	__u32 execve_nr; /* for an exec whose entry was not seen */
 	__u32 tree;	 /* capture only threads in `followed` */
+	/* the bytes of a CPU's ring: so many chunks of so many bytes, both powers of two */
+	__u32 chunks;
+	__u32 chunk_shift;
+	__u32 late; /* entries are looked at as late as the scheduler's tracepoints */
 };
 
 const volatile struct settings settings SEC(".rodata.settings");
@@ -41,10 +42,8 @@ enum follow {
 	FOLLOW_ACTIVE = 2,
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 8 << 20);
-} events SEC(".maps");
+/* By number, whether the end of a call is of interest: 1: of a 64-bit one, 2: of a 32-bit one. */
+volatile __u8 gate[LANNER_PLAN_NRS] SEC(".data.gate");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -104,7 +103,7 @@ struct {
 	__uint(value_size, 4);
 } tails SEC(".maps");
 
-enum { TAIL_LARGE = 0, TAIL_MESSAGES = 1 };
+enum { TAIL_EXEC = 0, TAIL_MESSAGES = 1 };
 
 static __always_inline void lose(__u32 cause)
 {
@@ -114,13 +113,16 @@ static __always_inline void lose(__u32 cause)
 		*count += 1;
 }
 
+#include "ring.h"
+#include "current.h"
+#include "facts.h"
+
 /* Whether the current thread is one whose calls are wanted. */
-static __always_inline int wanted(__u64 id)
+static __always_inline int wanted(__u32 tgid, __u32 tid)
 {
-	__u32 tid = id;
 	__u8 *state;
 
-	if (id >> 32 == settings.self_tgid)
+	if (tgid == settings.self_tgid)
 		return 0;
 	if (!settings.tree)
 		return 1;
@@ -131,10 +133,7 @@ static __always_inline int wanted(__u64 id)
 static __always_inline __u8 abi_of(struct task_struct *task, __u64 nr)
 {
 #ifdef __TARGET_ARCH_x86
-	__u32 status = 0;
-
-	READ(&status, &task->thread_info.status);
-	if (status & 2) /* TS_COMPAT, arch/x86/include/asm/thread_info.h */
+	if (KNOWN(task, thread_info.status) & 2) /* TS_COMPAT, arch/x86/include/asm/thread_info.h */
 		return LANNER_ABI_I386;
 	return nr & 0x40000000 ? LANNER_ABI_X32 : LANNER_ABI_X86_64;
 #endif
@@ -223,109 +222,38 @@ static __always_inline void run_plan(const struct out *o, const struct lanner_pl
 	}
 }
 
-#define MEDIUM_LAST 384
-#define MEDIUM_CHUNK 544
-#define MEDIUM_ROOM (MEDIUM_LAST + HEAD + MEDIUM_CHUNK + NAME_ROOM)
 #define LARGE_LAST 23552
 #define LARGE_CHUNK 8448
 #define LARGE_ROOM (LARGE_LAST + HEAD + LARGE_CHUNK + NAME_ROOM)
 
 _Static_assert(LARGE_ROOM <= LANNER_EVENT_MAX, "an event larger than LANNER_EVENT_MAX");
 
-/* The event of one call, in a reservation of one size. Returns 1 when that was too small. */
-static __always_inline int emit_call(const struct pt_regs *regs, __s64 ret, __u64 nr, __u8 abi, __u16 flags,
-				     const struct lanner_plan *plan, struct task_struct *task, __u64 id, __u64 room,
-				     __u32 last, __u32 chunk, int parts)
+/* The event of one call. `parts` 0: without following the plan. */
+static __always_inline void emit_call(const __u64 *args, __s64 ret, __u64 nr, __u8 abi, __u16 flags,
+				      const struct lanner_plan *plan, struct task_struct *task, int parts)
 {
-	struct lanner_event *event = bpf_ringbuf_reserve(&events, room, 0);
-	struct out o = {.event = event, .last = last, .chunk = chunk};
-	__u64 args[6];
+	struct out o = {.last = LARGE_LAST, .chunk = LARGE_CHUNK};
+	__u64 time = bpf_ktime_get_ns();
+	struct place place;
+	struct lanner_event *event = reserve(&place, parts ? LARGE_ROOM : sizeof(*event));
 
-	if (!event) {
-		lose(LANNER_LOSS_BUFFER_FULL);
-		return 0;
-	}
-	fill_header(event, LANNER_KIND_SYSCALL, abi, flags, nr, ret, id);
-	read_args(regs, abi, args);
-	__builtin_memcpy(event->args, args, sizeof(args));
-	if (room > sizeof(*event)) {
+	if (!event)
+		return;
+	begin_event(event, &place, time, task, LANNER_KIND_SYSCALL, abi, flags, nr, ret);
+	__builtin_memcpy(event->args, args, sizeof(event->args));
+	if (parts) {
+		o.event = event;
 		run_plan(&o, plan, task, parts);
-		if (!(parts & VECTORS) && o.event->flags & LANNER_FLAG_INCOMPLETE) {
-			bpf_ringbuf_discard(event, 1 /* BPF_RB_NO_WAKEUP */);
-			return 1;
-		}
+		commit(&place, o.event->len);
+	} else {
+		commit(&place, sizeof(*event));
 	}
-	bpf_ringbuf_submit(event, 0);
-	return 0;
-}
-
-SEC("tp_btf/sys_exit") int sys_exit(__u64 *ctx)
-{
-	__u64 id = bpf_get_current_pid_tgid();
-	const struct pt_regs *regs = (void *)ctx[0];
-	struct lanner_plan *plan;
-	struct task_struct *task;
-	__s64 ret = ctx[1];
-	__u64 nr;
-	__u8 abi;
-
-	if (!wanted(id))
-		return 0;
-	nr = regs->orig_ax;
-	task = (void *)bpf_get_current_task();
-	abi = abi_of(task, nr);
-	plan = plan_of(abi, nr);
-	if (!plan || !(plan->flags & (LANNER_PLAN_SELECTED | LANNER_PLAN_EXEC)))
-		return 0;
-	if (restarts(ret) || (ret == 0 && plan->flags & LANNER_PLAN_CHILD))
-		return 0;
-	if (plan->flags & LANNER_PLAN_EXEC) {
-		__u32 tid = id;
-
-		bpf_map_delete_elem(&execs, &tid);
-		if (ret == 0 || !(plan->flags & LANNER_PLAN_SELECTED))
-			return 0; /* a success has been an exec event */
-		bpf_tail_call(ctx, &tails, TAIL_LARGE);
-		lose(LANNER_LOSS_FAULT);
-		return 0;
-	}
-	if (!plan->ops) {
-		emit_call(regs, ret, nr, abi, 0, plan, task, id, sizeof(struct lanner_event), 0, 0, 0);
-		return 0;
-	}
-	if (plan->flags & LANNER_PLAN_LARGE) {
-		bpf_tail_call(ctx, &tails, TAIL_MESSAGES);
-		lose(LANNER_LOSS_FAULT);
-		return 0;
-	}
-	if (emit_call(regs, ret, nr, abi, 0, plan, task, id, MEDIUM_ROOM, MEDIUM_LAST, MEDIUM_CHUNK,
-		      GATHERED | FACTS | VARIANTS)) {
-		bpf_tail_call(ctx, &tails, TAIL_LARGE);
-		lose(LANNER_LOSS_FAULT);
-	}
-	return 0;
-}
-
-/* The same call again, with all the room there is. */
-SEC("tp_btf/sys_exit") int sys_exit_large(__u64 *ctx)
-{
-	const struct pt_regs *regs = (void *)ctx[0];
-	struct task_struct *task = (void *)bpf_get_current_task();
-	__u64 nr = regs->orig_ax;
-	__u8 abi = abi_of(task, nr);
-	struct lanner_plan *plan = plan_of(abi, nr);
-
-	if (plan)
-		emit_call(regs, ctx[1], nr, abi, 0, plan, task, bpf_get_current_pid_tgid(), LARGE_ROOM, LARGE_LAST,
-			  LARGE_CHUNK, VECTORS | GATHERED | FACTS | VARIANTS);
-	return 0;
 }
 
 /* Begins an event that is kept over more than one run. */
-static __always_inline struct exec_call *begin_kept(__u32 tid, const struct pt_regs *regs, __u64 nr, __u8 abi)
+static __always_inline struct exec_call *begin_kept(__u32 tid, const __u64 *args, __u64 nr, __u8 abi)
 {
 	struct exec_call *call, *from;
-	__u64 args[6];
 	__u32 zero = 0;
 
 	from = bpf_map_lookup_elem(&blank, &zero);
@@ -339,16 +267,14 @@ static __always_inline struct exec_call *begin_kept(__u32 tid, const struct pt_r
 	call->event.len = sizeof(call->event);
 	call->event.nr = nr;
 	call->event.abi = abi;
-	read_args(regs, abi, args);
-	__builtin_memcpy(call->event.args, args, sizeof(args));
+	__builtin_memcpy(call->event.args, args, sizeof(call->event.args));
 	return call;
 }
 
-static __always_inline void enter_exec(const struct pt_regs *regs, __u64 nr, __u8 abi, __u32 tid,
-				       const struct lanner_plan *plan)
+static __always_inline void enter_exec(const __u64 *args, __u64 nr, __u8 abi, __u32 tid, const struct lanner_plan *plan)
 {
 	struct out o = {.last = EXEC_LAST, .chunk = EXEC_CHUNK};
-	struct exec_call *call = begin_kept(tid, regs, nr, abi);
+	struct exec_call *call = begin_kept(tid, args, nr, abi);
 
 	if (!call)
 		return;
@@ -359,23 +285,168 @@ static __always_inline void enter_exec(const struct pt_regs *regs, __u64 nr, __u
 }
 
 /* Hands over an event that was kept. */
-static __always_inline void deliver_kept(struct exec_call *call, __u32 tid)
+static __always_inline void deliver_kept(struct exec_call *call, struct task_struct *task, __s64 ret)
 {
-	struct lanner_event *event = bpf_ringbuf_reserve(&events, LARGE_ROOM, 0);
-	__u64 have = call->event.len;
+	__u64 time = bpf_ktime_get_ns(), have = call->event.len;
+	struct place place;
+	struct lanner_event *event = reserve(&place, EXEC_ROOM);
+	__u16 flags;
+	__u8 attachments;
 
-	if (!event) {
-		lose(LANNER_LOSS_BUFFER_FULL);
+	if (!event)
+		return;
+	OPAQUE(have);
+	if (have > EXEC_ROOM || bpf_probe_read_kernel(event, have, &call->event) != 0) {
+		lose(LANNER_LOSS_FAULT);
+		event->len = have = sizeof(*event);
+		event->version = 0; /* a gap */
 	} else {
-		OPAQUE(have);
-		if (have > EXEC_ROOM || bpf_probe_read_kernel(event, have, &call->event) != 0) {
-			lose(LANNER_LOSS_FAULT);
-			bpf_ringbuf_discard(event, 0);
-		} else {
-			bpf_ringbuf_submit(event, 0);
-		}
+		flags = event->flags;
+		attachments = event->attachments;
+		begin_event(event, &place, time, task, LANNER_KIND_SYSCALL, event->abi, flags, event->nr, ret);
+		event->len = have;
+		event->attachments = attachments;
 	}
-	bpf_map_delete_elem(&execs, &tid);
+	commit(&place, have);
+}
+
+static __always_inline void exec_entered(const __u64 *args, __u64 nr, __u8 abi, struct task_struct *task,
+					 const struct lanner_plan *plan)
+{
+	__u32 tid = KNOWN(task, pid);
+
+	if (settings.tree) {
+		__u8 *state = bpf_map_lookup_elem(&followed, &tid);
+
+		if (state && *state == FOLLOW_ARMED)
+			*state = FOLLOW_ACTIVE;
+	}
+	if (wanted(KNOWN(task, tgid), tid))
+		enter_exec(args, nr, abi, tid, plan);
+}
+
+/* A call that does not return. */
+static __always_inline void end_entered(const __u64 *args, __u64 nr, __u8 abi, struct task_struct *task,
+					const struct lanner_plan *plan)
+{
+	if (plan->flags & LANNER_PLAN_SELECTED && wanted(KNOWN(task, tgid), KNOWN(task, pid)))
+		emit_call(args, 0, nr, abi, LANNER_FLAG_NORETURN, plan, task, 0);
+}
+
+/* The registers of the call that the current task is in. */
+static __always_inline int registers_entered(struct pt_regs *regs, struct task_struct *task, __u8 flags)
+{
+	__u64 nr = FOLLOW(regs, orig_ax), args[6];
+	__u8 abi = abi_of(task, nr);
+	struct lanner_plan *plan = plan_of(abi, nr);
+
+	if (!plan || !(plan->flags & flags))
+		return 0;
+	if (abi == LANNER_ABI_I386) {
+		args[0] = (__u32)FOLLOW(regs, bx), args[1] = (__u32)FOLLOW(regs, cx);
+		args[2] = (__u32)FOLLOW(regs, dx), args[3] = (__u32)FOLLOW(regs, si);
+		args[4] = (__u32)FOLLOW(regs, di), args[5] = (__u32)FOLLOW(regs, bp);
+	} else {
+		args[0] = FOLLOW(regs, di), args[1] = FOLLOW(regs, si), args[2] = FOLLOW(regs, dx);
+		args[3] = FOLLOW(regs, r10), args[4] = FOLLOW(regs, r8), args[5] = FOLLOW(regs, r9);
+	}
+	if (flags == LANNER_PLAN_EXEC)
+		exec_entered(args, nr, abi, task, plan);
+	else if (!settings.late || KNOWN(task, exit_code) == (args[0] & 0xff) << 8)
+		end_entered(args, nr, abi, task, plan);
+	return 0;
+}
+
+/*
+ * Attached to the functions of these calls alone, so that all others cost nothing. A program has one
+ * function, which src/entry.rs chooses. They come first, because not every kernel takes them: the sooner
+ * that shows, the better.
+ */
+#define ON_FUNCTION(name, flags)                                                                                       \
+	SEC("fentry") int name(__u64 *ctx) { return registers_entered((void *)ctx[0], current_task(), flags); }
+
+ON_FUNCTION(exec_entered_0, LANNER_PLAN_EXEC)
+ON_FUNCTION(exec_entered_1, LANNER_PLAN_EXEC)
+ON_FUNCTION(exec_entered_2, LANNER_PLAN_EXEC)
+ON_FUNCTION(exec_entered_3, LANNER_PLAN_EXEC)
+ON_FUNCTION(exec_entered_4, LANNER_PLAN_EXEC)
+ON_FUNCTION(exec_entered_5, LANNER_PLAN_EXEC)
+ON_FUNCTION(end_entered_0, LANNER_PLAN_NORETURN)
+ON_FUNCTION(end_entered_1, LANNER_PLAN_NORETURN)
+ON_FUNCTION(end_entered_2, LANNER_PLAN_NORETURN)
+ON_FUNCTION(end_entered_3, LANNER_PLAN_NORETURN)
+ON_FUNCTION(end_entered_4, LANNER_PLAN_NORETURN)
+ON_FUNCTION(end_entered_5, LANNER_PLAN_NORETURN)
+
+/*
+ * Where functions cannot be attached to: an exec that will succeed, before the old program's memory is let
+ * go (begin_new_exec() in fs/exec.c, since 6.10). process_exit() looks at calls that do not return.
+ */
+SEC("tp_btf/sched_prepare_exec") int exec_prepared(__u64 *ctx)
+{
+	struct task_struct *task = current_task();
+
+	return registers_entered((void *)bpf_task_pt_regs(task), task, LANNER_PLAN_EXEC);
+}
+
+SEC("tp_btf/sys_exit") int sys_exit(__u64 *ctx)
+{
+	const struct pt_regs *regs = (void *)ctx[0];
+	__u64 nr = regs->orig_ax, args[6];
+	__u32 low = nr & ~0x40000000u;
+	struct lanner_plan *plan;
+	struct task_struct *task;
+	__s64 ret = ctx[1];
+	__u8 abi;
+
+	if (low >= LANNER_PLAN_NRS || !gate[low])
+		return 0;
+	task = current_task();
+	abi = abi_of(task, nr);
+	if (!(gate[low] & (abi == LANNER_ABI_I386 ? 2 : 1)))
+		return 0;
+	plan = plan_of(abi, nr);
+	if (!plan || !wanted(KNOWN(task, tgid), KNOWN(task, pid)))
+		return 0;
+	if (restarts(ret) || (ret == 0 && plan->flags & LANNER_PLAN_CHILD))
+		return 0;
+	if (plan->flags & LANNER_PLAN_EXEC) {
+		__u32 tid = KNOWN(task, pid);
+
+		bpf_map_delete_elem(&execs, &tid);
+		if (ret == 0 || !(plan->flags & LANNER_PLAN_SELECTED))
+			return 0; /* a success has been an exec event */
+		bpf_tail_call(ctx, &tails, TAIL_EXEC);
+		lose(LANNER_LOSS_FAULT);
+		return 0;
+	}
+	if (plan->flags & LANNER_PLAN_LARGE) {
+		bpf_tail_call(ctx, &tails, TAIL_MESSAGES);
+		lose(LANNER_LOSS_FAULT);
+		return 0;
+	}
+	read_args(regs, abi, args);
+	if (plan->ops)
+		emit_call(args, ret, nr, abi, 0, plan, task, GATHERED | FACTS | VARIANTS);
+	else
+		emit_call(args, ret, nr, abi, 0, plan, task, 0);
+	return 0;
+}
+
+/* An exec that failed. */
+SEC("tp_btf/sys_exit") int sys_exit_exec(__u64 *ctx)
+{
+	const struct pt_regs *regs = (void *)ctx[0];
+	struct task_struct *task = current_task();
+	__u64 nr = regs->orig_ax, args[6];
+	__u8 abi = abi_of(task, nr);
+	struct lanner_plan *plan = plan_of(abi, nr);
+
+	if (!plan)
+		return 0;
+	read_args(regs, abi, args);
+	emit_call(args, ctx[1], nr, abi, 0, plan, task, VECTORS);
+	return 0;
 }
 
 /* A call with an array of messages: each run takes one, and the last one hands over. */
@@ -383,21 +454,22 @@ SEC("tp_btf/sys_exit") int sys_exit_messages(__u64 *ctx)
 {
 	struct out o = {.last = EXEC_LAST, .chunk = EXEC_CHUNK};
 	const struct pt_regs *regs = (void *)ctx[0];
-	struct task_struct *task = (void *)bpf_get_current_task();
-	__u64 id = bpf_get_current_pid_tgid(), nr = regs->orig_ax, vector, next;
+	struct task_struct *task = current_task();
+	__u64 nr = regs->orig_ax, vector, next, args[6];
 	__u8 abi = abi_of(task, nr);
 	struct lanner_plan *plan = plan_of(abi, nr);
-	__u32 tid = id;
+	__u32 tid = KNOWN(task, pid);
 	struct exec_call *call = bpf_map_lookup_elem(&execs, &tid);
 
 	if (!plan)
 		return 0;
 	if (!call) {
-		call = begin_kept(tid, regs, nr, abi);
+		read_args(regs, abi, args);
+		call = begin_kept(tid, args, nr, abi);
 		if (!call)
 			return 0;
 		o.event = &call->event;
-		fill_header(&call->event, LANNER_KIND_SYSCALL, abi, 0, nr, ctx[1], id);
+		o.event->ret = ctx[1];
 		run_plan(&o, plan, NULL, 0);
 	}
 	o.event = &call->event;
@@ -411,45 +483,33 @@ SEC("tp_btf/sys_exit") int sys_exit_messages(__u64 *ctx)
 		bpf_tail_call(ctx, &tails, TAIL_MESSAGES);
 		call->event.flags |= LANNER_FLAG_INCOMPLETE;
 	}
-	deliver_kept(call, tid);
+	deliver_kept(call, task, ctx[1]);
+	bpf_map_delete_elem(&execs, &tid);
 	return 0;
 }
 
-/* Entry, for the few calls that need it. */
+/* The same where functions cannot be attached to: every call of the host pays for it. */
 SEC("tp_btf/sys_enter") int sys_enter(__u64 *ctx)
 {
 	const struct pt_regs *regs = (void *)ctx[0];
-	__u64 nr = ctx[1];
-	struct lanner_plan *plan;
-	struct task_struct *task;
-	__u64 id;
-	__u32 tid;
-	__u8 abi;
+	struct task_struct *task = current_task();
+	__u64 nr = ctx[1], args[6];
+	__u8 abi = abi_of(task, nr);
+	struct lanner_plan *plan = plan_of(abi, nr);
 
-	task = (void *)bpf_get_current_task();
-	abi = abi_of(task, nr);
-	plan = plan_of(abi, nr);
 	if (!plan || !(plan->flags & (LANNER_PLAN_NORETURN | LANNER_PLAN_EXEC)))
 		return 0;
-	id = bpf_get_current_pid_tgid();
-	tid = id;
-	if (settings.tree && plan->flags & LANNER_PLAN_EXEC) {
-		__u8 *state = bpf_map_lookup_elem(&followed, &tid);
-
-		if (state && *state == FOLLOW_ARMED)
-			*state = FOLLOW_ACTIVE;
-	}
-	if (!wanted(id))
-		return 0;
+	read_args(regs, abi, args);
 	if (plan->flags & LANNER_PLAN_EXEC)
-		enter_exec(regs, nr, abi, tid, plan);
-	else if (plan->flags & LANNER_PLAN_SELECTED)
-		emit_call(regs, 0, nr, abi, LANNER_FLAG_NORETURN, plan, task, id, sizeof(struct lanner_event), 0, 0, 0);
+		exec_entered(args, nr, abi, task, plan);
+	else
+		end_entered(args, nr, abi, task, plan);
 	return 0;
 }
 
 /* Begins an exec event with what the call's entry left, if it was seen. */
-static __always_inline void begin_exec(struct lanner_event *event, __u32 old_tid, __u64 id)
+static __always_inline void begin_exec(struct lanner_event *event, const struct place *place, __u64 time,
+				       struct task_struct *task, __u32 old_tid)
 {
 	struct exec_call *call = bpf_map_lookup_elem(&execs, &old_tid);
 	__u16 flags = LANNER_FLAG_INCOMPLETE;
@@ -470,7 +530,7 @@ static __always_inline void begin_exec(struct lanner_event *event, __u32 old_tid
 		}
 		bpf_map_delete_elem(&execs, &old_tid);
 	}
-	fill_header(event, LANNER_KIND_EXEC, abi, flags, nr, 0, id);
+	begin_event(event, place, time, task, LANNER_KIND_EXEC, abi, flags, nr, 0);
 	event->len = len;
 	event->attachments = attachments;
 }
@@ -486,8 +546,9 @@ SEC("tp_btf/sched_process_exec") int process_exec(__u64 *ctx)
 	struct file *exe;
 	struct fs_struct *fs;
 	__u8 memfd = 0, *at;
-	__u64 id = bpf_get_current_pid_tgid();
-	__u32 tid = id;
+	__u32 tid = task->pid;
+	struct place place;
+	__u64 time;
 
 	if (settings.tree && old_tid != tid) {
 		/* a thread has taken the leader's id (de_thread() in fs/exec.c) */
@@ -500,16 +561,16 @@ SEC("tp_btf/sched_process_exec") int process_exec(__u64 *ctx)
 			bpf_map_delete_elem(&followed, &old_tid);
 		}
 	}
-	if (!wanted(id))
+	if (!wanted(task->tgid, tid))
 		return 0;
-	event = bpf_ringbuf_reserve(&events, LARGE_ROOM, 0);
+	time = bpf_ktime_get_ns();
+	event = reserve(&place, LARGE_ROOM);
 	if (!event) {
-		lose(LANNER_LOSS_BUFFER_FULL);
 		bpf_map_delete_elem(&execs, &old_tid);
 		return 0;
 	}
 	o.event = event;
-	begin_exec(event, old_tid, id);
+	begin_exec(event, &place, time, task, old_tid);
 	mm = FOLLOW(task, mm);
 	exe = mm ? FOLLOW(mm, exe_file) : NULL;
 	if (exe)
@@ -532,18 +593,32 @@ SEC("tp_btf/sched_process_exec") int process_exec(__u64 *ctx)
 		op_strings(&o, LANNER_FACT_ENV, start, FOLLOW(mm, env_end) - start);
 		mend_exec_path(&o, FOLLOW(mm, env_end));
 	}
-	bpf_ringbuf_submit(event, 0);
+	commit(&place, o.event->len);
 	return 0;
+}
+
+/* An event without attachments of the current task. */
+static __always_inline void emit_plain(struct task_struct *task, __u8 kind, __s64 ret, __u64 arg0, __u64 arg1)
+{
+	__u64 time = bpf_ktime_get_ns();
+	struct place place;
+	struct lanner_event *event = reserve(&place, sizeof(*event));
+
+	if (!event)
+		return;
+	begin_event(event, &place, time, task, kind, LANNER_ABI_X86_64, 0, 0, ret);
+	__builtin_memset(event->args, 0, sizeof(event->args));
+	event->args[0] = arg0;
+	event->args[1] = arg1;
+	commit(&place, sizeof(*event));
 }
 
 SEC("tp_btf/sched_process_fork") int process_fork(__u64 *ctx)
 {
-	struct task_struct *child = (void *)ctx[1];
-	struct lanner_event *event;
-	__u64 id = bpf_get_current_pid_tgid();
-	__u32 tid = id, child_tid = child->pid;
+	struct task_struct *parent = (void *)ctx[0], *child = (void *)ctx[1];
+	__u32 tid = parent->pid, child_tid = child->pid;
 
-	if (id >> 32 == settings.self_tgid)
+	if (parent->tgid == settings.self_tgid)
 		return 0;
 	if (settings.tree) {
 		__u8 *state = bpf_map_lookup_elem(&followed, &tid), copy;
@@ -556,36 +631,21 @@ SEC("tp_btf/sched_process_fork") int process_fork(__u64 *ctx)
 		if (copy != FOLLOW_ACTIVE)
 			return 0;
 	}
-	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
-	if (!event) {
-		lose(LANNER_LOSS_BUFFER_FULL);
-		return 0;
-	}
-	fill_header(event, LANNER_KIND_FORK, LANNER_ABI_X86_64, 0, 0, 0, id);
-	__builtin_memset(event->args, 0, sizeof(event->args));
-	event->args[0] = child_tid;
-	event->args[1] = child->tgid;
-	bpf_ringbuf_submit(event, 0);
+	emit_plain(parent, LANNER_KIND_FORK, 0, child_tid, child->tgid);
 	return 0;
 }
 
 SEC("tp_btf/sched_process_exit") int process_exit(__u64 *ctx)
 {
 	struct task_struct *task = (void *)ctx[0];
-	struct lanner_event *event;
-	__u64 id = bpf_get_current_pid_tgid();
-	__u32 tid = id;
+	__u32 tid = task->pid;
 
-	if (wanted(id)) {
+	/* a task that was killed in such a call has another exit code than the call gives */
+	if (settings.late)
+		registers_entered((void *)bpf_task_pt_regs(task), task, LANNER_PLAN_NORETURN);
+	if (wanted(task->tgid, tid)) {
 		bpf_map_delete_elem(&execs, &tid);
-		event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
-		if (event) {
-			fill_header(event, LANNER_KIND_EXIT, LANNER_ABI_X86_64, 0, 0, task->exit_code, id);
-			__builtin_memset(event->args, 0, sizeof(event->args));
-			bpf_ringbuf_submit(event, 0);
-		} else {
-			lose(LANNER_LOSS_BUFFER_FULL);
-		}
+		emit_plain(task, LANNER_KIND_EXIT, task->exit_code, 0, 0);
 	}
 	if (settings.tree)
 		bpf_map_delete_elem(&followed, &tid);

@@ -6,25 +6,8 @@
 #ifndef LANNER_FACTS_H
 #define LANNER_FACTS_H
 
-#define READ(dst, src) bpf_probe_read_kernel(dst, sizeof(*(dst)), src)
-/* Follows one pointer field of a kernel struct. */
-#define FOLLOW(ptr, field)                                                                                             \
-	({                                                                                                             \
-		typeof((ptr)->field) value_ = 0;                                                                       \
-		bpf_probe_read_kernel((void *)&value_, sizeof(value_), &(ptr)->field);                                 \
-		value_;                                                                                                \
-	})
-#define FIELD_EXISTS(field) __builtin_preserve_field_info(field, 2)
-
 #define COMPONENTS 96
 #define NAME_ROOM 272 /* a component, " (deleted)" and NUL */
-
-/* d_parent and d_name lie side by side in struct dentry of every kernel: one read. */
-struct dentry_names {
-	struct dentry *parent;
-	__u32 hash, len;
-	const char *name;
-};
 
 static __always_inline void op_path(const struct out *o, __u8 what, __u32 limit, struct vfsmount *mnt,
 				    struct dentry *dentry, __u8 *memfd)
@@ -41,7 +24,7 @@ static __always_inline void op_path(const struct out *o, __u8 what, __u32 limit,
 	STATUS(at) = LANNER_TRUNCATED;
 	root = FOLLOW(mnt, mnt_root);
 	for (int i = 0; i < COMPONENTS; i++) {
-		struct dentry_names d;
+		struct dentry *above;
 		__u64 len, done = DONE(at);
 
 		if (dentry == root) {
@@ -57,11 +40,8 @@ static __always_inline void op_path(const struct out *o, __u8 what, __u32 limit,
 			root = FOLLOW(mnt, mnt_root);
 			continue;
 		}
-		if (READ(&d, (struct dentry_names *)&dentry->d_parent) != 0) {
-			STATUS(at) = LANNER_FAULT;
-			break;
-		}
-		len = d.len;
+		above = FOLLOW(dentry, d_parent);
+		len = FOLLOW(dentry, d_name.len);
 		if (len > 255)
 			len = 255;
 		if (done > limit)
@@ -73,13 +53,13 @@ static __always_inline void op_path(const struct out *o, __u8 what, __u32 limit,
 		}
 		if (!len)
 			return; /* a pipe, a socket: no path */
-		if (bpf_probe_read_kernel(at + HEAD + done, len, d.name) != 0) {
+		if (bpf_probe_read_kernel(at + HEAD + done, len, FOLLOW(dentry, d_name.name)) != 0) {
 			STATUS(at) = LANNER_FAULT;
 			break;
 		}
 		if (i == 0) {
 			char *name = (char *)at + HEAD;
-			__u8 orphan = d.parent == dentry;
+			__u8 orphan = above == dentry;
 			__u8 unhashed = !FOLLOW(dentry, d_hash.pprev);
 
 			if (orphan && name[0] == '[')
@@ -99,11 +79,11 @@ static __always_inline void op_path(const struct out *o, __u8 what, __u32 limit,
 		}
 		*(at + HEAD + done) = 0;
 		DONE(at) = done + 1;
-		if (d.parent == dentry) {
+		if (above == dentry) {
 			STATUS(at) = LANNER_WHOLE;
 			break;
 		}
-		dentry = d.parent;
+		dentry = above;
 	}
 	finish_attachment(o, at, what, 0, STATUS(at), LANNER_PARTS, DONE(at), 0);
 }

@@ -91,6 +91,15 @@ struct mm_struct {
 	unsigned long arg_start, arg_end, env_start, env_end;
 	struct file *exe_file;
 };
+struct kernfs_node {
+	__u64 id;
+};
+struct cgroup {
+	struct kernfs_node *kn;
+};
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
 struct task_struct {
 	struct thread_info thread_info;
 	int pid, tgid;
@@ -101,6 +110,7 @@ struct task_struct {
 	struct fs_struct *fs;
 	struct signal_struct *signal;
 	struct cred *cred;
+	struct css_set *cgroups;
 	kuid_t loginuid;
 	char comm[16];
 };

@@ -1,4 +1,4 @@
-//! What the core driver reads from: its attached programs and their ring buffer.
+//! What the core driver reads from: its attached programs and their rings.
 
 use std::fmt;
 use std::os::fd::AsFd;
@@ -9,19 +9,18 @@ use driver_api::event::Loss;
 use driver_api::request::{Limits, SyscallSet};
 use driver_ebpf::capture::Source;
 use libbpf_rs::{Link, Object};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::load::Maps;
-use crate::ring::Ring;
+use crate::ring::Rings;
 
-/// Programs, maps and the ring buffer.
+/// Programs, maps and the rings.
 pub(crate) struct RingSource {
     // dropped first: nothing is captured once the programs are detached
     pub(crate) links: Vec<Link>,
-    pub(crate) ring: Ring,
+    pub(crate) rings: Rings,
     pub(crate) maps: Maps,
     pub(crate) object: Object,
-    pub(crate) size: usize,
+    pub(crate) capacity: usize,
 }
 
 impl fmt::Debug for RingSource {
@@ -29,31 +28,30 @@ impl fmt::Debug for RingSource {
         f.debug_struct("RingSource")
             .field("programs", &self.links.len())
             .field("object", &self.object.name())
-            .field("size", &self.size)
+            .field("capacity", &self.capacity)
             .finish_non_exhaustive()
     }
 }
 
 impl Source for RingSource {
+    fn gather(&mut self, timeout: Duration) {
+        self.rings.gather(timeout, self.maps.bell.as_fd());
+    }
+
     fn drain(&mut self, sink: &mut dyn FnMut(&[u8]) -> Flow) -> usize {
-        self.ring.drain(sink)
+        self.rings.drain(sink)
     }
 
     fn wait(&self, timeout: Duration) {
-        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-        // A signal, or nothing in time, is no error: the caller polls again.
-        let _ = poll(
-            &mut [PollFd::new(self.maps.events.as_fd(), PollFlags::POLLIN)],
-            timeout,
-        );
+        self.rings.wait(timeout, self.maps.bell.as_fd());
     }
 
     fn pending(&self) -> u64 {
-        self.ring.pending()
+        self.rings.pending()
     }
 
     fn capacity(&self) -> u64 {
-        self.size as u64
+        self.capacity as u64
     }
 
     fn lost(&self) -> [u64; Loss::ALL.len()] {

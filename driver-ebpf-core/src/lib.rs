@@ -1,10 +1,12 @@
-//! The core driver: CO-RE programs on the kernel's BTF-typed tracepoints and a BPF ring buffer.
+//! The core driver: CO-RE programs on the kernel's BTF-typed tracepoints, and a mapped ring for each CPU.
 //!
 //! `bpf/core.bpf.c` writes events, [`ring`] reads them, [`capture`] hands them on, [`load`] brings the
 //! programs into the kernel and attaches them.
 
 mod capture;
+mod entry;
 mod load;
+mod mapping;
 mod ring;
 
 use driver_api::driver::{Driver, OpenError, Opened};

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use driver_api::driver::OpenError;
 use driver_api::event::Abi;
+use driver_api::plan::flag;
 use driver_api::request::{Limits, Request, SyscallSet, Target};
 use driver_api::{plan, table};
 use driver_ebpf::capture::EbpfCapture;
@@ -18,12 +19,24 @@ use zerocopy::{Immutable, IntoBytes};
 
 use crate::NAME;
 use crate::capture::RingSource;
-use crate::ring::Ring;
+use crate::entry::{self, Entry};
+use crate::ring::{Layout, Rings};
 
+/// The programs for Linux 5.12 and later.
 static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core.o"));
+/// For those before. Programs at functions could be preempted in 5.11, which these could not stand.
+static OLD_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core-old.o"));
+
+/// What to try, in this order.
+static WAYS: [(&[u8], Entry); 4] = [
+    (OBJECT, Entry::Functions),
+    (OBJECT, Entry::Scheduler),
+    (OBJECT, Entry::Tracepoint),
+    (OLD_OBJECT, Entry::Tracepoint),
+];
 
 /// Reached by tail call alone: place in `tails`, name.
-const TAILS: [(u32, &str); 2] = [(0, "sys_exit_large"), (1, "sys_exit_messages")];
+const TAILS: [(u32, &str); 2] = [(0, "sys_exit_exec"), (1, "sys_exit_messages")];
 
 /// `struct settings` of `core.bpf.c`.
 #[derive(Debug, IntoBytes, Immutable)]
@@ -32,6 +45,9 @@ struct Settings {
     self_tgid: u32,
     execve_nr: u32,
     tree: u32,
+    chunks: u32,
+    chunk_shift: u32,
+    late: u32,
 }
 
 /// What libbpf said last: the verifier's reasons are nowhere else.
@@ -73,28 +89,25 @@ pub(crate) fn open(request: &Request) -> Result<EbpfCapture<RingSource>, OpenErr
         return Err(OpenError::Unsupported {
             driver: NAME,
             what: format!("a buffer of {} bytes", request.buffer),
-            why: "a BPF ring buffer has a power of two of at least 65536 bytes".to_owned(),
+            why: "a ring has a power of two of at least 65536 bytes".to_owned(),
         });
     }
     let command = start::prepare(&request.target)?;
     libbpf_rs::set_print(Some((PrintLevel::Warn, listen)));
     let cpus = libbpf_rs::num_possible_cpus().map_err(failed("count the CPUs"))?;
-    let size = (request.buffer * cpus).next_power_of_two().min(1 << 30);
-    let mut open = ObjectBuilder::default()
-        .open_memory(OBJECT)
-        .map_err(failed("read its own BPF object"))?;
-    prepare_maps(&mut open, &request.target, size)?;
-    let object = quiet::undisturbed(|| open.load()).map_err(failed("load its programs"))?;
-    let maps = Maps::of(&object)?;
-    maps.select(&request.selection, &request.limits)?;
-    fill_tails(&object)?;
-    let ring =
-        Ring::new(maps.events.as_fd(), size).map_err(|error: io::Error| OpenError::Failed {
-            driver: NAME,
-            step: "map the ring buffer".to_owned(),
-            cause: error.to_string(),
-        })?;
-    let links = attach(&object)?;
+    let layout = Layout::new(cpus, request.buffer);
+    let (object, maps, links) = start_programs(request, layout)?;
+    let rings = Rings::new(
+        layout,
+        maps.rings.as_fd(),
+        maps.chunks.as_fd(),
+        maps.bell.as_fd(),
+    )
+    .map_err(|error: io::Error| OpenError::Failed {
+        driver: NAME,
+        step: "map the rings".to_owned(),
+        cause: error.to_string(),
+    })?;
     start::follow_target(&request.target, command.as_ref(), |tid, state| {
         maps.followed
             .update(&tid.to_ne_bytes(), &[state as u8], MapFlags::ANY)
@@ -102,27 +115,90 @@ pub(crate) fn open(request: &Request) -> Result<EbpfCapture<RingSource>, OpenErr
     })?;
     let source = RingSource {
         links,
-        ring,
+        rings,
         maps,
         object,
-        size,
+        capacity: layout.size() * layout.cpus,
     };
     Ok(EbpfCapture::new(NAME, source, command, request))
 }
 
-fn prepare_maps(open: &mut OpenObject, target: &Target, size: usize) -> Result<(), OpenError> {
+/// Loads and attaches the first of the objects, and the first of the ways to see calls that do not return,
+/// that this kernel takes; if it takes none, the error is that of the first.
+fn start_programs(
+    request: &Request,
+    layout: Layout,
+) -> Result<(Object, Maps, Vec<Link>), OpenError> {
+    let mut refused = None;
+    for (bytes, entry) in WAYS {
+        // a command is followed from its first exec on, also if that fails
+        if entry == Entry::Scheduler && matches!(request.target, Target::Command(_)) {
+            continue;
+        }
+        match start_object(bytes, entry, request, layout) {
+            Ok(started) => return Ok(started),
+            Err(error) => {
+                tracing::debug!("{entry:?}: {error}");
+                refused.get_or_insert(error);
+            }
+        }
+    }
+    Err(refused.unwrap_or_else(|| OpenError::Failed {
+        driver: NAME,
+        step: "load its programs".to_owned(),
+        cause: "there are none: this build is broken".to_owned(),
+    }))
+}
+
+fn start_object(
+    bytes: &[u8],
+    entry: Entry,
+    request: &Request,
+    layout: Layout,
+) -> Result<(Object, Maps, Vec<Link>), OpenError> {
+    let mut open = ObjectBuilder::default()
+        .open_memory(bytes)
+        .map_err(failed("read its own BPF object"))?;
+    prepare_maps(&mut open, &request.target, layout, entry)?;
+    entry::prepare(&mut open, entry).map_err(|cause| OpenError::Failed {
+        driver: NAME,
+        step: "attach to the functions of calls".to_owned(),
+        cause,
+    })?;
+    let object = quiet::undisturbed(|| open.load()).map_err(failed("load its programs"))?;
+    let maps = Maps::of(&object)?;
+    maps.select(&request.selection, &request.limits)?;
+    fill_tails(&object)?;
+    let links = attach(&object)?;
+    Ok((object, maps, links))
+}
+
+fn prepare_maps(
+    open: &mut OpenObject,
+    target: &Target,
+    layout: Layout,
+    entry: Entry,
+) -> Result<(), OpenError> {
+    let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let settings = Settings {
         self_tgid: process::id(),
         execve_nr: table::by_name("execve")
             .and_then(|call| call.number(Abi::NATIVE))
             .unwrap_or_default(),
         tree: u32::from(!matches!(target, Target::Host)),
+        chunks: narrow(layout.chunks),
+        chunk_shift: layout.chunk.trailing_zeros(),
+        late: u32::from(entry == Entry::Scheduler),
     };
     for mut map in open.maps_mut() {
         let name = map.name().to_string_lossy().into_owned();
-        if name == "events" {
-            map.set_max_entries(u32::try_from(size).unwrap_or(1 << 30))
-                .map_err(failed("size the ring buffer"))?;
+        if name == "rings" {
+            map.set_max_entries(narrow(layout.cpus))
+                .map_err(failed("have a ring for each CPU"))?;
+        } else if name == "chunks" {
+            map.set_value_size(narrow(layout.value()))
+                .and_then(|()| map.set_max_entries(narrow(layout.values())))
+                .map_err(failed("size the rings"))?;
         } else if name.ends_with(".settings") {
             map.set_initial_value(settings.as_bytes())
                 .map_err(failed("set its settings"))?;
@@ -146,7 +222,7 @@ fn fill_tails(object: &Object) -> Result<(), OpenError> {
 
 fn attach(object: &Object) -> Result<Vec<Link>, OpenError> {
     let mut links = Vec::new();
-    for program in object.progs_mut() {
+    for program in object.progs_mut().filter(|program| program.autoload()) {
         let name = program.name().to_string_lossy().into_owned();
         if !TAILS.iter().any(|(_, tail)| *tail == name) {
             links.push(
@@ -162,7 +238,7 @@ fn attach(object: &Object) -> Result<Vec<Link>, OpenError> {
 fn handle(object: &Object, name: &str) -> Result<MapHandle, OpenError> {
     let map = object
         .maps()
-        .find(|map| map.name() == name)
+        .find(|map| map.name().to_string_lossy().ends_with(name))
         .ok_or_else(|| OpenError::Failed {
             driver: NAME,
             step: format!("find the map {name} in its own object"),
@@ -174,7 +250,10 @@ fn handle(object: &Object, name: &str) -> Result<MapHandle, OpenError> {
 /// The maps that user space talks through.
 #[derive(Debug)]
 pub(crate) struct Maps {
-    pub(crate) events: MapHandle,
+    pub(crate) bell: MapHandle,
+    rings: MapHandle,
+    chunks: MapHandle,
+    gate: MapHandle,
     plans: MapHandle,
     variants: MapHandle,
     followed: MapHandle,
@@ -184,7 +263,10 @@ pub(crate) struct Maps {
 impl Maps {
     fn of(object: &Object) -> Result<Self, OpenError> {
         Ok(Self {
-            events: handle(object, "events")?,
+            bell: handle(object, "bell")?,
+            rings: handle(object, "rings")?,
+            chunks: handle(object, "chunks")?,
+            gate: handle(object, ".data.gate")?,
             plans: handle(object, "plans")?,
             variants: handle(object, "variants")?,
             followed: handle(object, "followed")?,
@@ -194,28 +276,33 @@ impl Maps {
 
     /// Writes the plans of a selection.
     pub(crate) fn select(&self, selection: &SyscallSet, limits: &Limits) -> Result<(), OpenError> {
-        for (first, abi) in [(0, Abi::NATIVE), (plan::NUMBERS, Abi::COMPAT)] {
-            for (at, plan) in plan::array(abi, selection, limits).iter().enumerate() {
-                let key = u32::try_from(first + at).unwrap_or(u32::MAX).to_ne_bytes();
-                self.plans
-                    .update(&key, plan.as_bytes(), MapFlags::ANY)
-                    .map_err(failed("write the capture plan"))?;
+        let mut gate = [0u8; plan::NUMBERS];
+        let mut plans = Vec::new();
+        for (bit, abi) in [(1, Abi::NATIVE), (2, Abi::COMPAT)] {
+            for (open, plan) in gate.iter_mut().zip(plan::array(abi, selection, limits)) {
+                if plan.flags & (flag::SELECTED | flag::EXEC) != 0 {
+                    *open |= bit;
+                }
+                plans.extend_from_slice(plan.as_bytes());
             }
         }
-        self.choices(limits)
-    }
-
-    /// Writes the operations of variants.
-    fn choices(&self, limits: &Limits) -> Result<(), OpenError> {
+        let numbers: Vec<u32> = (0u32..).take(2 * plan::NUMBERS).collect();
+        fill(&self.plans, numbers.as_bytes(), &plans, numbers.len())
+            .map_err(failed("write the capture plan"))?;
+        let (mut keys, mut ops, mut count) = (Vec::new(), Vec::new(), 0);
         for (key, op) in plan::variants(Abi::NATIVE, limits)
             .into_iter()
             .chain(plan::variants(Abi::COMPAT, limits))
         {
-            self.variants
-                .update(key.as_bytes(), op.as_bytes(), MapFlags::ANY)
-                .map_err(failed("write the operations of variants"))?;
+            keys.extend_from_slice(key.as_bytes());
+            ops.extend_from_slice(op.as_bytes());
+            count += 1;
         }
-        Ok(())
+        fill(&self.variants, &keys, &ops, count)
+            .map_err(failed("write the operations of variants"))?;
+        self.gate
+            .update(&0u32.to_ne_bytes(), &gate, MapFlags::ANY)
+            .map_err(failed("open the gate for the selected calls"))
     }
 
     /// Whether any thread is followed still.
@@ -240,4 +327,12 @@ impl Maps {
         }
         lost
     }
+}
+
+/// Writes so many entries at once.
+fn fill(map: &MapHandle, keys: &[u8], values: &[u8], count: usize) -> libbpf_rs::Result<()> {
+    let Some(count) = u32::try_from(count).ok().filter(|count| *count > 0) else {
+        return Ok(());
+    };
+    map.update_batch(keys, values, count, MapFlags::ANY, MapFlags::ANY)
 }

@@ -34,6 +34,8 @@ enum {
 };
 
 #define BPF_ANY 0
+#define BPF_F_MMAPABLE 1024
+#define BPF_RB_FORCE_WAKEUP 2
 #define BPF_F_CURRENT_CPU 0xffffffffULL
 
 /* Helpers of Linux 4.14 and before: all that the legacy driver may use. */
@@ -61,6 +63,8 @@ static void *(*bpf_ringbuf_reserve)(void *ring, __u64 size, __u64 flags) = (void
 static void (*bpf_ringbuf_submit)(void *data, __u64 flags) = (void *)132;
 static void (*bpf_ringbuf_discard)(void *data, __u64 flags) = (void *)133;
 static __u64 (*bpf_ringbuf_query)(void *ring, __u64 flags) = (void *)134;
+
+static long (*bpf_task_pt_regs)(void *task) = (void *)175; /* 5.15 */
 
 #define EINTR 4
 #define EFAULT 14

@@ -18,6 +18,12 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Programs that are attached, and the buffers they write to. Dropping it detaches them.
 pub trait Source: Send + fmt::Debug {
+    /// May let events gather before they are drained, no longer than the timeout. Whoever wakes its reader
+    /// in time by itself has nothing to do.
+    fn gather(&mut self, timeout: Duration) {
+        let _ = timeout;
+    }
+
     /// Hands the bytes of waiting events to the sink, in order, until it says stop; says how many.
     fn drain(&mut self, sink: &mut dyn FnMut(&[u8]) -> Flow) -> usize;
 
@@ -97,9 +103,11 @@ impl<S: Source> Capture for EbpfCapture<S> {
             stopped.set(stopped.get() | (flow == Flow::Stop));
             flow
         };
+        let begin = Instant::now();
+        self.source.gather(timeout);
         let mut count = self.drain(&mut sink);
         if count == 0 {
-            self.source.wait(timeout);
+            self.source.wait(timeout.saturating_sub(begin.elapsed()));
             count = self.drain(&mut sink);
         }
         // a sink that has said stop gets no loss either, before the next poll

@@ -7,6 +7,11 @@ use std::{env, fs};
 /// Compiles `bpf/SOURCE.bpf.c` of the crate that is being built to `OUT_DIR/SOURCE.o`.
 /// Every failure says what to do about it.
 pub fn object(source: &str, flags: &[&str]) -> Result<(), String> {
+    variant(source, source, flags)
+}
+
+/// Compiles the same source under another name, for one of several objects from it: `OUT_DIR/NAME.o`.
+pub fn variant(source: &str, name: &str, flags: &[&str]) -> Result<(), String> {
     let var = |name: &str| {
         env::var(name).map_err(|_| format!("{name} is not set: this runs in build scripts only"))
     };
@@ -14,7 +19,7 @@ pub fn object(source: &str, flags: &[&str]) -> Result<(), String> {
     let input = Path::new(&crate_dir)
         .join("bpf")
         .join(format!("{source}.bpf.c"));
-    let output = Path::new(&out_dir).join(format!("{source}.o"));
+    let output = Path::new(&out_dir).join(format!("{name}.o"));
     let headers = [
         driver_api::HEADERS,
         super::HEADERS,

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Reading the kernel's structs, and the current task: with plain loads where the verifier knows the type
+ * of a pointer, or can be told (bpf_rdonly_cast, 6.2); elsewhere with a helper call for each field.
+ */
+#ifndef LANNER_CURRENT_H
+#define LANNER_CURRENT_H
+
+#define READ(dst, src) bpf_probe_read_kernel(dst, sizeof(*(dst)), src)
+
+extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __attribute__((section(".ksyms"), weak));
+
+#define READ_FIELD(ptr, field)                                                                                         \
+	({                                                                                                             \
+		typeof((ptr)->field) value_ = 0;                                                                       \
+		bpf_probe_read_kernel((void *)&value_, sizeof(value_), &(ptr)->field);                                 \
+		value_;                                                                                                \
+	})
+
+#ifdef SINGLE_RUN
+/* Follows one field of a kernel struct. The pointer is not one to const: the value would be taken for 0. */
+#define FOLLOW(ptr, field) READ_FIELD(ptr, field)
+/* The same for a pointer of which the verifier knows the type. */
+#define KNOWN(ptr, field) READ_FIELD(ptr, field)
+#define current_task() ((struct task_struct *)bpf_get_current_task())
+#else
+#define TYPE_ID_TARGET 1
+#define FOLLOW(ptr, field)                                                                                             \
+	(bpf_rdonly_cast ? ((typeof(ptr))bpf_rdonly_cast((ptr), __builtin_btf_type_id(*(ptr), TYPE_ID_TARGET)))->field \
+			 : READ_FIELD(ptr, field))
+#define KNOWN(ptr, field) ((ptr)->field)
+#define current_task() bpf_get_current_task_btf()
+static struct task_struct *(*bpf_get_current_task_btf)(void) = (void *)158; /* 5.11 */
+#endif
+
+#define FIELD_EXISTS(field) __builtin_preserve_field_info(field, 2)
+
+/* Fills the fixed part of an event of the current task, but for the arguments. */
+static __always_inline void begin_event(struct lanner_event *event, const struct place *place, __u64 time,
+					struct task_struct *task, __u8 kind, __u8 abi, __u16 flags, __u32 nr, __s64 ret)
+{
+	struct cred *cred = KNOWN(task, cred);
+	struct css_set *cgroups = KNOWN(task, cgroups);
+	struct cgroup *cgroup = KNOWN(cgroups, dfl_cgrp);
+	struct kernfs_node *node = KNOWN(cgroup, kn);
+
+	event->len = sizeof(*event);
+	*(__u32 *)&event->version = LANNER_EVENT_VERSION | (__u32)kind << 8 | (__u32)abi << 16;
+	event->cpu = place->cpu;
+	event->flags = flags;
+	event->nr = nr;
+	event->time_ns = time;
+	event->tgid = KNOWN(task, tgid);
+	event->tid = KNOWN(task, pid);
+	event->uid = KNOWN(cred, uid.val);
+	event->gid = KNOWN(cred, gid.val);
+	event->cgroup = KNOWN(node, id);
+	event->ret = ret;
+}
+
+#endif
