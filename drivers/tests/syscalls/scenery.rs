@@ -1,0 +1,255 @@
+//! What the script's calls work on: files, sockets and other descriptors, all of them under one folder or
+//! known to nobody else.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Descriptors that keep nothing between cases are made once; the others anew for each.
+#[derive(Debug)]
+pub(crate) struct Scenery {
+    folder: PathBuf,
+    kept: HashMap<String, i32>,
+    fresh: Vec<i32>,
+    maps: Vec<(usize, usize)>,
+    names: usize,
+}
+
+fn must(fd: i32) -> i32 {
+    assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+    fd
+}
+
+impl Scenery {
+    pub(crate) fn new(folder: &Path) -> Self {
+        let text: Vec<u8> = (b'a'..=b'z').cycle().take(1 << 16).collect();
+        fs::write(folder.join("file"), text).expect("the folder can be written to");
+        std::os::unix::fs::symlink("file", folder.join("link")).expect("so can links");
+        fs::create_dir(folder.join("dir")).expect("so can folders");
+        Self {
+            folder: folder.to_owned(),
+            kept: HashMap::new(),
+            fresh: Vec::new(),
+            maps: Vec::new(),
+            names: 0,
+        }
+    }
+
+    /// Puts away what was made for one case.
+    pub(crate) fn strike(&mut self) {
+        // SAFETY: descriptors and mappings that were made for the case and are used by nobody else. Some
+        // are gone already: that was the case.
+        unsafe {
+            self.fresh.drain(..).for_each(|fd| {
+                libc::close(fd);
+            });
+            self.maps.drain(..).for_each(|(at, len)| {
+                libc::munmap(at as *mut libc::c_void, len);
+            });
+        }
+    }
+
+    /// A path under the folder; `+`: one that nobody has used.
+    pub(crate) fn path(&mut self, name: &str) -> Vec<u8> {
+        let name = if name == "+" {
+            self.names += 1;
+            format!("new-{}", self.names)
+        } else {
+            name.to_owned()
+        };
+        self.folder.join(name).as_os_str().as_bytes().to_vec()
+    }
+
+    fn c_path(&mut self, name: &str) -> CString {
+        CString::new(self.path(name)).expect("no NUL")
+    }
+
+    /// A mapping of its own below 4 GiB.
+    pub(crate) fn map(&mut self, len: usize) -> u64 {
+        let prot = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT;
+        // SAFETY: a new mapping.
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, flags, -1, 0) } as usize;
+        self.maps.push((at, len));
+        at as u64
+    }
+
+    /// The descriptor of this name.
+    pub(crate) fn fd(&mut self, name: &str) -> i32 {
+        if let Some(fd) = self.kept.get(name) {
+            return *fd;
+        }
+        let (fd, keep) = self.make(name);
+        if keep {
+            self.kept.insert(name.to_owned(), fd);
+        } else {
+            self.fresh.push(fd);
+        }
+        fd
+    }
+
+    /// Makes it, and says whether it serves all cases.
+    fn make(&mut self, name: &str) -> (i32, bool) {
+        let file = self.c_path("file");
+        let folder = self.c_path("dir");
+        let exe = self.c_path("unix");
+        // SAFETY: calls with numbers, and with strings and arrays that outlive them.
+        unsafe {
+            match name {
+                "file" => (must(libc::open(file.as_ptr(), libc::O_RDWR)), true),
+                "dup" => (must(libc::open(file.as_ptr(), libc::O_RDWR)), false),
+                "dir" => (must(libc::open(folder.as_ptr(), libc::O_DIRECTORY)), true),
+                "newdir" => (must(libc::open(folder.as_ptr(), libc::O_DIRECTORY)), false),
+                "null" => (must(libc::open(c"/dev/null".as_ptr(), libc::O_RDWR)), true),
+                "zero" => (must(libc::open(c"/dev/zero".as_ptr(), libc::O_RDWR)), true),
+                "tty" => (
+                    must(libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY)),
+                    false,
+                ),
+                "read" => (self.pipe(true), false),
+                "write" => (self.pipe(false), false),
+                "sock" => (self.pair(libc::SOCK_STREAM), false),
+                "dgram" => (self.pair(libc::SOCK_DGRAM), false),
+                "tcp" => (
+                    must(libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0)),
+                    false,
+                ),
+                "udp" => (
+                    must(libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)),
+                    false,
+                ),
+                "unix" => (
+                    must(libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0)),
+                    false,
+                ),
+                "listener" => (self.listener(true), false),
+                "server" => (self.server(exe.as_bytes()), true),
+                "epoll" => (self.epoll(), false),
+                "idle" => (must(libc::epoll_create1(0)), true),
+                "event" => (must(libc::eventfd(5, libc::EFD_NONBLOCK)), false),
+                "timer" => (must(libc::timerfd_create(libc::CLOCK_MONOTONIC, 0)), false),
+                "inotify" => (must(libc::inotify_init1(libc::IN_NONBLOCK)), false),
+                "memfd" => (must(libc::memfd_create(c"suite".as_ptr(), 2)), false),
+                "pidfd" => {
+                    let fd = libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0);
+                    (fd as i32, false)
+                }
+                other => panic!("scenes.tbl names a descriptor that there is not: {other}"),
+            }
+        }
+    }
+
+    /// One end of a pipe that holds 100 bytes; the other stays open.
+    unsafe fn pipe(&mut self, read: bool) -> i32 {
+        let mut ends = [0; 2];
+        // SAFETY: an array of two, and 100 bytes that there are.
+        unsafe {
+            must(libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK));
+            libc::write(ends[1], [b'p'; 100].as_ptr().cast(), 100);
+        }
+        let [first, second] = ends;
+        self.fresh.push(if read { second } else { first });
+        if read { first } else { second }
+    }
+
+    /// One end of a socket pair, at which 100 bytes wait; the other stays open.
+    unsafe fn pair(&mut self, kind: i32) -> i32 {
+        let mut ends = [0; 2];
+        // SAFETY: an array of two, and 100 bytes that there are.
+        unsafe {
+            let kind = kind | libc::SOCK_NONBLOCK;
+            must(libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()));
+            libc::write(ends[1], [b's'; 100].as_ptr().cast(), 100);
+        }
+        self.fresh.push(ends[1]);
+        ends[0]
+    }
+
+    /// A listening TCP socket, with a connection that waits.
+    unsafe fn listener(&mut self, connected: bool) -> i32 {
+        // SAFETY: an address that outlives the calls.
+        unsafe {
+            let fd = must(libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0));
+            let mut address: libc::sockaddr_in = std::mem::zeroed();
+            address.sin_family = libc::AF_INET as u16;
+            address.sin_addr.s_addr = u32::from_ne_bytes([127, 0, 0, 1]);
+            let mut len = 16;
+            let to = (&raw mut address).cast();
+            must(libc::bind(fd, to, len));
+            must(libc::listen(fd, 8));
+            must(libc::getsockname(fd, to, &raw mut len));
+            if connected {
+                let client = must(libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0));
+                must(libc::connect(client, to, len));
+                self.fresh.push(client);
+            }
+            fd
+        }
+    }
+
+    /// A Unix socket that listens under the folder.
+    unsafe fn server(&mut self, path: &[u8]) -> i32 {
+        let address = unix_address(path);
+        // SAFETY: an address that outlives the calls.
+        unsafe {
+            let fd = must(libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0));
+            must(libc::bind(
+                fd,
+                address.as_ptr().cast(),
+                address.len() as u32,
+            ));
+            must(libc::listen(fd, 100));
+            fd
+        }
+    }
+
+    /// An epoll with one descriptor that is ready.
+    unsafe fn epoll(&mut self) -> i32 {
+        let event = self.fd("event");
+        // SAFETY: an event that outlives the call.
+        unsafe {
+            let fd = must(libc::epoll_create1(0));
+            let mut what = libc::epoll_event {
+                events: libc::EPOLLIN as u32,
+                u64: 0x0123_4567_89ab_cdef,
+            };
+            must(libc::epoll_ctl(
+                fd,
+                libc::EPOLL_CTL_ADD,
+                event,
+                &raw mut what,
+            ));
+            fd
+        }
+    }
+
+    /// The address of a server: `tcp`, or `unix` under the folder.
+    pub(crate) fn address(&mut self, of: &str) -> Vec<u8> {
+        if of == "unix" {
+            self.fd("server");
+            return unix_address(&self.path("unix"));
+        }
+        let fd = if of == "any" {
+            return [
+                &(libc::AF_INET as u16).to_ne_bytes()[..],
+                &[0, 0, 127, 0, 0, 1],
+                &[0; 8],
+            ]
+            .concat();
+        } else {
+            self.fd("listener")
+        };
+        let mut bytes = vec![0; 16];
+        let mut len = 16;
+        // SAFETY: the kernel writes at most 16 bytes, which there are.
+        unsafe { libc::getsockname(fd, bytes.as_mut_ptr().cast(), &raw mut len) };
+        bytes
+    }
+}
+
+fn unix_address(path: &[u8]) -> Vec<u8> {
+    let family = (libc::AF_UNIX as u16).to_ne_bytes();
+    [&family[..], path, b"\0"].concat()
+}
