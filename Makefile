@@ -7,7 +7,7 @@ ARGS ?=
 PLUGINS = rules-falco output-console
 BIN = target/release/lanner
 
-.PHONY: run build test lint install setup clean docs
+.PHONY: run build test lint bench bench-quick install setup clean docs
 
 # ARGS are those of `lanner run`, or a whole command line that begins with one of lanner's verbs.
 VERB = $(if $(filter run trace drivers syscalls fields plugins help,$(firstword $(ARGS))),,run)
@@ -33,8 +33,19 @@ test:
 lint:
 	@tools/setup test
 	$(CARGO) fmt --all --check
-	clang-format --dry-run --Werror driver-api/bpf/*.h driver-ebpf/bpf/*.h driver-ebpf-*/bpf/*.[ch]
+	clang-format --dry-run --Werror driver-api/bpf/*.h driver-ebpf/bpf/*.h driver-ebpf-*/bpf/*.[ch] \
+		bench/bpf/*.c bench/*.c
 	$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
+
+# What the drivers cost, beside their peers; writes docs/performance.md. bench-quick takes under five minutes.
+# ARGS are those of lanner-bench (--help lists them).
+bench: build
+	@tools/setup bench
+	$(CARGO) build --release --quiet -p bench --no-default-features --features $$(tools/features quiet)
+	target/release/lanner-bench --markdown docs/performance.md $(ARGS)
+
+bench-quick:
+	@$(MAKE) --no-print-directory bench ARGS="--quick $(ARGS)"
 
 # The reference pages that are made from the tables.
 docs: build

@@ -120,11 +120,12 @@ fn symbol_statics(out: &mut String, sets: &[SymbolSet]) {
     for set in sets {
         let _ = writeln!(
             out,
-            "pub(super) static SYMBOLS_{}: SymbolSet = SymbolSet {{ name: {:?}, unknown: {:?}, leading: {}, fields: &{:?}, values: &{:?} }};",
+            "pub(super) static SYMBOLS_{}: SymbolSet = SymbolSet {{ name: {:?}, unknown: {:?}, leading: {}, mode: {}, fields: &{:?}, values: &{:?} }};",
             set.name.to_uppercase(),
             set.name,
             set.unknown,
             set.leading,
+            set.mode,
             set.fields
                 .iter()
                 .map(|(mask, values)| (*mask, Slice(values)))

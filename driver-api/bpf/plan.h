@@ -33,8 +33,8 @@ enum lanner_op_code {
 
 enum lanner_op_when {
 	LANNER_WHEN_ALWAYS = 0,
-	LANNER_WHEN_SUCCESS = 1,   /* the call returned no error */
-	LANNER_WHEN_CONNECTED = 2, /* no error, or EINPROGRESS */
+	LANNER_WHEN_SUCCESS = 1,     /* the call returned no error */
+	LANNER_WHEN_CONNECTED = 2,   /* no error, or EINPROGRESS */
 	LANNER_WHEN_INTERRUPTED = 3, /* the error EINTR */
 };
 

@@ -268,6 +268,9 @@ impl Place<'_> {
             Kind::Bytes(len) | Kind::MsgBuf(len) | Kind::Option(len) => {
                 self.with_len(bytes(op), len, 1, self.limits.bytes)
             }
+            Kind::Dirents(len) | Kind::Dirents64(len) => {
+                self.with_len(bytes(op), len, 1, self.limits.arrays)
+            }
             Kind::Sigset(len) | Kind::CpuSet(len) => self.with_len(bytes(op), len, 1, BITS_MAX),
             Kind::FdSet(len) | Kind::NodeMask(len) => {
                 self.with_len(bytes(op), len, UNIT_BITS, BITS_MAX)

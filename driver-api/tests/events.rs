@@ -215,3 +215,18 @@ fn sets_hold_what_was_put_in() {
     );
     assert_eq!(SyscallSet::all().union(&set), SyscallSet::all());
 }
+
+#[test]
+fn limits_are_named_and_bounded() {
+    let mut limits = Limits::default();
+    limits.set("path", 10).unwrap();
+    limits.set("entries", 3).unwrap();
+    assert_eq!((limits.path, limits.entries), (10, 3));
+    assert!(
+        limits
+            .set("path", 5000)
+            .unwrap_err()
+            .contains("at most 4096")
+    );
+    assert!(limits.set("paths", 1).unwrap_err().contains("bytes, path"));
+}

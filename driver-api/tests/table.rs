@@ -1,5 +1,4 @@
 //! The table against the kernel: its headers have every number, tracefs every parameter.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::fs;
 use std::path::Path;
@@ -92,7 +91,7 @@ fn every_number_of_the_kernels_headers_is_known() {
             match table::by_number(abi, number) {
                 Some(call) if call.name == name => found += 1,
                 Some(call) => {
-                    faults.push(format!("{number} is {name}, the table says {}", call.name))
+                    faults.push(format!("{number} is {name}, the table says {}", call.name));
                 }
                 None => faults.push(format!("{number} {name} is not in the table")),
             }

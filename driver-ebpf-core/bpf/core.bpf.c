@@ -72,8 +72,12 @@ struct {
 #define EXEC_CHUNK 8448
 #define EXEC_ROOM (EXEC_LAST + HEAD + EXEC_CHUNK)
 
-/* What an exec was called with, from its entry until it has succeeded or failed: an event begun. */
+/*
+ * An event begun: what an exec was called with, from its entry until it has succeeded or failed, or an array
+ * of messages, of which each run takes one.
+ */
 struct exec_call {
+	__u64 next; /* the message that comes next */
 	struct lanner_event event;
 	__u8 rest[EXEC_ROOM - sizeof(struct lanner_event)];
 };
@@ -100,7 +104,7 @@ struct {
 	__uint(value_size, 4);
 } tails SEC(".maps");
 
-enum { TAIL_LARGE = 0 };
+enum { TAIL_LARGE = 0, TAIL_MESSAGES = 1 };
 
 static __always_inline void lose(__u32 cause)
 {
@@ -168,33 +172,26 @@ enum parts {
 	VECTORS = 1, /* argument vectors: exec alone has them */
 	GATHERED = 2,
 	FACTS = 4,
-	MESSAGES = 8, /* arrays of messages */
+	VARIANTS = 8,
 };
 
-/* Messages of an array that are looked at. */
-#define MMSGS 16
-
-static __always_inline void run_vector(const struct out *o, const struct lanner_op *op, int parts)
+static __always_inline void run_vector(const struct out *o, const struct lanner_op *op)
 {
 	__u64 ptr = arg_at(o, op->arg);
 	__s64 len, most;
 
 	if (!length_of(o, op, &len, &most))
 		return;
-	if (op->code == LANNER_OP_IOV) {
+	if (op->code == LANNER_OP_IOV)
 		op_iov(o, op->what, 0, ptr, gathering(op, len, most));
-	} else if (op->code == LANNER_OP_MSG) {
+	else if (op->code == LANNER_OP_MSG)
 		op_msg(o, op->what, 0, ptr, gathering(op, 0, most));
-	} else if (parts & MESSAGES) {
-		for (__u32 i = 0; i < MMSGS && mmsg_due(o, op, i); i++)
-			op_mmsg_one(o, op, i);
-	}
 }
 
 static __always_inline void run_plan(const struct out *o, const struct lanner_plan *plan, struct task_struct *task,
 				     int parts)
 {
-	__u32 vector = plan->vector, fact = plan->fact;
+	__u64 vector = plan->vector, fact = plan->fact;
 
 	for (int i = 0; i < LANNER_PLAN_OPS; i++) {
 		struct lanner_op op;
@@ -202,7 +199,7 @@ static __always_inline void run_plan(const struct out *o, const struct lanner_pl
 		if (i >= plan->ops)
 			break;
 		op = plan->op[i];
-		if (op.code == LANNER_OP_VARIANT)
+		if (parts & VARIANTS && op.code == LANNER_OP_VARIANT)
 			choose(o, &plan->op[i], &op);
 		if (!due(o->event->ret, op.when))
 			continue;
@@ -211,8 +208,10 @@ static __always_inline void run_plan(const struct out *o, const struct lanner_pl
 		else
 			run_simple(o, &op);
 	}
+	OPAQUE(vector);
 	if (parts & GATHERED && vector < LANNER_PLAN_OPS && due(o->event->ret, plan->op[vector].when))
-		run_vector(o, &plan->op[vector], parts);
+		run_vector(o, &plan->op[vector]);
+	OPAQUE(fact);
 	if (parts & FACTS && fact < LANNER_PLAN_OPS && due(o->event->ret, plan->op[fact].when)) {
 		const struct lanner_op *op = &plan->op[fact];
 		__s64 fd = op->arg == LANNER_ARG_RET ? o->event->ret : (int)arg_at(o, op->arg);
@@ -294,8 +293,13 @@ SEC("tp_btf/sys_exit") int sys_exit(__u64 *ctx)
 		emit_call(regs, ret, nr, abi, 0, plan, task, id, sizeof(struct lanner_event), 0, 0, 0);
 		return 0;
 	}
-	if (plan->flags & LANNER_PLAN_LARGE || emit_call(regs, ret, nr, abi, 0, plan, task, id, MEDIUM_ROOM,
-							 MEDIUM_LAST, MEDIUM_CHUNK, GATHERED | FACTS)) {
+	if (plan->flags & LANNER_PLAN_LARGE) {
+		bpf_tail_call(ctx, &tails, TAIL_MESSAGES);
+		lose(LANNER_LOSS_FAULT);
+		return 0;
+	}
+	if (emit_call(regs, ret, nr, abi, 0, plan, task, id, MEDIUM_ROOM, MEDIUM_LAST, MEDIUM_CHUNK,
+		      GATHERED | FACTS | VARIANTS)) {
 		bpf_tail_call(ctx, &tails, TAIL_LARGE);
 		lose(LANNER_LOSS_FAULT);
 	}
@@ -313,14 +317,13 @@ SEC("tp_btf/sys_exit") int sys_exit_large(__u64 *ctx)
 
 	if (plan)
 		emit_call(regs, ctx[1], nr, abi, 0, plan, task, bpf_get_current_pid_tgid(), LARGE_ROOM, LARGE_LAST,
-			  LARGE_CHUNK, VECTORS | GATHERED | FACTS | MESSAGES);
+			  LARGE_CHUNK, VECTORS | GATHERED | FACTS | VARIANTS);
 	return 0;
 }
 
-static __always_inline void enter_exec(const struct pt_regs *regs, __u64 nr, __u8 abi, __u32 tid,
-				       const struct lanner_plan *plan)
+/* Begins an event that is kept over more than one run. */
+static __always_inline struct exec_call *begin_kept(__u32 tid, const struct pt_regs *regs, __u64 nr, __u8 abi)
 {
-	struct out o = {.last = EXEC_LAST, .chunk = EXEC_CHUNK};
 	struct exec_call *call, *from;
 	__u64 args[6];
 	__u32 zero = 0;
@@ -328,20 +331,88 @@ static __always_inline void enter_exec(const struct pt_regs *regs, __u64 nr, __u
 	from = bpf_map_lookup_elem(&blank, &zero);
 	if (!from || bpf_map_update_elem(&execs, &tid, from, BPF_ANY) != 0) {
 		lose(LANNER_LOSS_TABLE_FULL);
-		return;
+		return NULL;
 	}
 	call = bpf_map_lookup_elem(&execs, &tid);
 	if (!call)
-		return;
-	o.event = &call->event;
+		return NULL;
 	call->event.len = sizeof(call->event);
 	call->event.nr = nr;
 	call->event.abi = abi;
-	if (!(plan->flags & LANNER_PLAN_SELECTED))
-		call->event.flags = LANNER_FLAG_UNSELECTED;
 	read_args(regs, abi, args);
 	__builtin_memcpy(call->event.args, args, sizeof(args));
+	return call;
+}
+
+static __always_inline void enter_exec(const struct pt_regs *regs, __u64 nr, __u8 abi, __u32 tid,
+				       const struct lanner_plan *plan)
+{
+	struct out o = {.last = EXEC_LAST, .chunk = EXEC_CHUNK};
+	struct exec_call *call = begin_kept(tid, regs, nr, abi);
+
+	if (!call)
+		return;
+	o.event = &call->event;
+	if (!(plan->flags & LANNER_PLAN_SELECTED))
+		call->event.flags = LANNER_FLAG_UNSELECTED;
 	run_plan(&o, plan, NULL, VECTORS);
+}
+
+/* Hands over an event that was kept. */
+static __always_inline void deliver_kept(struct exec_call *call, __u32 tid)
+{
+	struct lanner_event *event = bpf_ringbuf_reserve(&events, LARGE_ROOM, 0);
+	__u64 have = call->event.len;
+
+	if (!event) {
+		lose(LANNER_LOSS_BUFFER_FULL);
+	} else {
+		OPAQUE(have);
+		if (have > EXEC_ROOM || bpf_probe_read_kernel(event, have, &call->event) != 0) {
+			lose(LANNER_LOSS_FAULT);
+			bpf_ringbuf_discard(event, 0);
+		} else {
+			bpf_ringbuf_submit(event, 0);
+		}
+	}
+	bpf_map_delete_elem(&execs, &tid);
+}
+
+/* A call with an array of messages: each run takes one, and the last one hands over. */
+SEC("tp_btf/sys_exit") int sys_exit_messages(__u64 *ctx)
+{
+	struct out o = {.last = EXEC_LAST, .chunk = EXEC_CHUNK};
+	const struct pt_regs *regs = (void *)ctx[0];
+	struct task_struct *task = (void *)bpf_get_current_task();
+	__u64 id = bpf_get_current_pid_tgid(), nr = regs->orig_ax, vector, next;
+	__u8 abi = abi_of(task, nr);
+	struct lanner_plan *plan = plan_of(abi, nr);
+	__u32 tid = id;
+	struct exec_call *call = bpf_map_lookup_elem(&execs, &tid);
+
+	if (!plan)
+		return 0;
+	if (!call) {
+		call = begin_kept(tid, regs, nr, abi);
+		if (!call)
+			return 0;
+		o.event = &call->event;
+		fill_header(&call->event, LANNER_KIND_SYSCALL, abi, 0, nr, ctx[1], id);
+		run_plan(&o, plan, NULL, 0);
+	}
+	o.event = &call->event;
+	vector = plan->vector;
+	OPAQUE(vector);
+	next = call->next;
+	if (vector < LANNER_PLAN_OPS && due(o.event->ret, plan->op[vector].when) &&
+	    mmsg_due(&o, &plan->op[vector], next)) {
+		call->next = next + 1;
+		op_mmsg_one(&o, &plan->op[vector], next);
+		bpf_tail_call(ctx, &tails, TAIL_MESSAGES);
+		call->event.flags |= LANNER_FLAG_INCOMPLETE;
+	}
+	deliver_kept(call, tid);
+	return 0;
 }
 
 /* Entry, for the few calls that need it. */
@@ -390,7 +461,7 @@ static __always_inline void begin_exec(struct lanner_event *event, __u32 old_tid
 		__u64 have = call->event.len;
 
 		OPAQUE(have);
-		if (have <= EXEC_ROOM && bpf_probe_read_kernel(event, have, call) == 0) {
+		if (have <= EXEC_ROOM && bpf_probe_read_kernel(event, have, &call->event) == 0) {
 			len = have;
 			nr = event->nr;
 			abi = event->abi;

@@ -23,7 +23,7 @@ use crate::ring::Ring;
 static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core.o"));
 
 /// Reached by tail call alone: place in `tails`, name.
-const TAILS: [(u32, &str); 1] = [(0, "sys_exit_large")];
+const TAILS: [(u32, &str); 2] = [(0, "sys_exit_large"), (1, "sys_exit_messages")];
 
 /// `struct settings` of `core.bpf.c`.
 #[derive(Debug, IntoBytes, Immutable)]

@@ -41,7 +41,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 enum tail {
 	TAIL_WALK = 10, /* components of a path after the first */
 	TAIL_KEEP = 11, /* keeps the begun event of an exec */
-	TAIL_EXE = 12, /* the facts of an exec, in their order */
+	TAIL_EXE = 12,	/* the facts of an exec, in their order */
 	TAIL_CWD = 13,
 	TAIL_IDS = 14,
 	TAIL_STRINGS = 15,

@@ -35,10 +35,20 @@ struct out {
 	__u32 chunk; /* bytes one operation may write behind an attachment's head */
 };
 
-/* Whether pointers in the program's memory are 4 bytes wide. */
-#define COMPAT(o)                                                                                                      \
-	((o)->event->abi == LANNER_ABI_I386 ||                                                                         \
-	 ((o)->event->abi == LANNER_ABI_X32 && ((o)->event->nr & ~0x40000000u) >= 512))
+/*
+ * 1 where pointers in the program's memory are 4 bytes wide: in i386 and arm calls, and in those that x32
+ * alone has (512 and above). Without branches: in a loop each would double what the verifier has to follow.
+ */
+static __always_inline __u64 narrow(const struct out *o)
+{
+	__u64 always = 1 << LANNER_ABI_I386 | 1 << LANNER_ABI_ARM, x32 = 1 << LANNER_ABI_X32;
+	__u64 abi = o->event->abi & 7, nr = o->event->nr;
+
+	return ((always >> abi) | ((x32 >> abi) & (nr >> 9))) & 1;
+}
+
+/* Bytes of a pointer there. */
+static __always_inline __u64 word_size(const struct out *o) { return 8 - 4 * narrow(o); }
 
 static __always_inline __u64 arg_at(const struct out *o, __u64 at)
 {
@@ -175,25 +185,16 @@ static __always_inline void op_strings(const struct out *o, __u8 what, __u64 sta
 static __always_inline long read_word(const struct out *o, __u64 at, __u64 *word)
 {
 	*word = 0;
-	return READ_USER(word, COMPAT(o) ? 4 : 8, USER(at));
+	return READ_USER(word, word_size(o), USER(at));
 }
 
 static __always_inline long read_iovec(const struct out *o, __u64 at, __u64 *base, __u64 *len)
 {
-	__u64 pair[2] = {};
+	__u64 pair[2] = {}, small = narrow(o);
+	long error = READ_USER(pair, 16 - 8 * small, USER(at));
 
-	if (COMPAT(o)) {
-		__u32 narrow[2] = {};
-		long error = READ_USER(narrow, sizeof(narrow), USER(at));
-
-		*base = narrow[0];
-		*len = narrow[1];
-		return error;
-	}
-	long error = READ_USER(pair, sizeof(pair), USER(at));
-
-	*base = pair[0];
-	*len = pair[1];
+	*base = pair[0] & (~0ULL >> (32 * small));
+	*len = (pair[0] >> 32) * small + pair[1] * (1 - small);
 	return error;
 }
 
@@ -214,8 +215,7 @@ struct gather {
 /* How an operation gathers. */
 static __always_inline struct gather gathering(const struct lanner_op *op, __u64 count, __s64 most)
 {
-	struct gather g = {
-		.limit = op->limit, .entries = op->entries, .unit = op->unit, .count = count, .most = most};
+	struct gather g = {.limit = op->limit, .entries = op->entries, .unit = op->unit, .count = count, .most = most};
 
 	return g;
 }
@@ -225,9 +225,9 @@ static __always_inline long read_entry(const struct out *o, __u16 unit, __u64 pt
 {
 	if (unit) {
 		*len = unit;
-		return read_word(o, ptr + at * (COMPAT(o) ? 4 : 8), base);
+		return read_word(o, ptr + at * word_size(o), base);
 	}
-	return read_iovec(o, ptr + at * (COMPAT(o) ? 8 : 16), base, len);
+	return read_iovec(o, ptr + at * 2 * word_size(o), base, len);
 }
 
 /* The gathered bytes of a vector. */
@@ -318,22 +318,17 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
  */
 static __always_inline void op_msg(const struct out *o, __u8 what, __u8 index, __u64 ptr, struct gather g)
 {
-	__u64 name, iov, iovs, control, control_len;
+	__u64 name, iov, iovs, control, control_len, m[6] = {};
 	__u32 name_len;
 
 	if (!ptr)
 		return;
-	if (COMPAT(o)) {
-		__u32 m[6] = {};
-
-		if (READ_USER(m, sizeof(m), USER(ptr)) != 0)
-			goto fault;
-		name = m[0], name_len = m[1], iov = m[2], iovs = m[3], control = m[4], control_len = m[5];
+	if (READ_USER(m, 6 * word_size(o), USER(ptr)) != 0)
+		goto fault;
+	if (narrow(o)) {
+		name = (__u32)m[0], name_len = m[0] >> 32, iov = (__u32)m[1], iovs = m[1] >> 32;
+		control = (__u32)m[2], control_len = m[2] >> 32;
 	} else {
-		__u64 m[6] = {};
-
-		if (READ_USER(m, sizeof(m), USER(ptr)) != 0)
-			goto fault;
 		name = m[0], name_len = m[1], iov = m[2], iovs = m[3], control = m[4], control_len = m[5];
 	}
 	op_bytes(o, what, PART_OF(index, LANNER_PART_NAME), 128, name_len ? name : 0, name_len);
@@ -365,7 +360,7 @@ static __always_inline int strv_run(const struct out *o, __u8 *at, __u32 first, 
 		__u64 ptr, limit;
 	} *from = (void *)(at + HEAD + half);
 
-	from->ptr = ptr + (__u64)first * (COMPAT(o) ? 4 : 8);
+	from->ptr = ptr + first * word_size(o);
 	from->limit = limit > half ? half : limit;
 #ifdef UNROLL_LOOPS
 #pragma unroll
@@ -376,7 +371,7 @@ static __always_inline int strv_run(const struct out *o, __u8 *at, __u32 first, 
 		void *text;
 		long n;
 
-		if (read_word(o, from->ptr + i * (COMPAT(o) ? 4 : 8), &string) != 0) {
+		if (read_word(o, from->ptr + i * word_size(o), &string) != 0) {
 			STATUS(at) = LANNER_FAULT;
 			return 0;
 		}
@@ -506,10 +501,10 @@ static __always_inline int length_of(const struct out *o, const struct lanner_op
 static __always_inline void choose(const struct out *o, const struct lanner_op *variant, struct lanner_op *op)
 {
 	struct lanner_variant_key key = {
-		.variant = variant->unit,
-		.narrow = COMPAT(o) ? 1 : 0,
-		.first = arg_at(o, variant->len_arg) & variant->limit,
-		.second = variant->add == LANNER_ARG_RET ? 0 : arg_at(o, variant->add),
+	    .variant = variant->unit,
+	    .narrow = narrow(o),
+	    .first = arg_at(o, variant->len_arg) & variant->limit,
+	    .second = variant->add == LANNER_ARG_RET ? 0 : arg_at(o, variant->add),
 	};
 	const struct lanner_op *found = bpf_map_lookup_elem(&variants, &key);
 
@@ -540,7 +535,7 @@ static __always_inline void run_simple(const struct out *o, const struct lanner_
 	if (op->code != LANNER_OP_BYTES || !length_of(o, op, &len, &most))
 		return;
 	if (op->unit == LANNER_UNIT_BITS)
-		len = COMPAT(o) ? ((len & 0xffffff) + 31) / 32 * 4 : ((len & 0xffffff) + 63) / 64 * 8;
+		len = ((len & 0xffffff) + 8 * word_size(o) - 1) / (8 * word_size(o)) * word_size(o);
 	else if (op->len_from != LANNER_LEN_CONST && op->unit > 1)
 		len = (len & 0x7fffffff) * op->unit;
 	op_bytes(o, op->what, 0, op->limit, ptr, len);
@@ -549,11 +544,11 @@ static __always_inline void run_simple(const struct out *o, const struct lanner_
 /* One message of an array of struct mmsghdr: a struct msghdr and the length of its data. */
 static __always_inline void op_mmsg_one(const struct out *o, const struct lanner_op *op, __u32 index)
 {
-	__u64 ptr = arg_at(o, op->arg) + index * (COMPAT(o) ? 32 : 64);
+	__u64 ptr = arg_at(o, op->arg) + index * 8 * word_size(o);
 	struct gather g = gathering(op, 0, -1);
 	__u32 len = 0;
 
-	if (o->event->ret >= 0 && READ_USER(&len, sizeof(len), USER(ptr + (COMPAT(o) ? 28 : 56))) == 0)
+	if (o->event->ret >= 0 && READ_USER(&len, sizeof(len), USER(ptr + 7 * word_size(o))) == 0)
 		g.most = len;
 	op_msg(o, op->what, index, ptr, g);
 }

@@ -114,6 +114,10 @@ pub enum Kind {
     MsgBuf(Len),
     /// A socket option: a number if it is 4 bytes long, else bytes.
     Option(Len),
+    /// Entries of a directory in their old form.
+    Dirents(Len),
+    /// Entries of a directory.
+    Dirents64(Len),
     /// A structure; of the second length where it is not the structure's own.
     Struct(&'static Structure, Option<Len>),
     /// A pointer to so many.

@@ -249,10 +249,12 @@ pub enum Returns {
 pub struct SymbolSet {
     /// As `symbols.tbl` has it.
     pub name: &'static str,
-    /// What stands for a value without a name, as `AF_???`; empty: nothing.
+    /// What stands for a value without a name, as `AF_???`; empty: nothing; `%d`: the value in base 10.
     pub unknown: &'static str,
     /// How many of the fields are printed before the bits; the rest comes after them.
     pub leading: usize,
+    /// Bits that are permissions.
+    pub mode: u64,
     /// Bits that together are a number: mask, values.
     pub fields: &'static [(u64, &'static [(u64, &'static str)])],
     /// Values, or single bits.

@@ -74,6 +74,7 @@ fn kind_name(kind: &Kind) -> String {
         Kind::NodeMask(_) => "nodes".to_owned(),
         Kind::MsgBuf(_) => "message".to_owned(),
         Kind::Option(_) => "socket option".to_owned(),
+        Kind::Dirents(_) | Kind::Dirents64(_) => "directory entries".to_owned(),
         Kind::Struct(of, _) => format!("struct {}", of.name),
         Kind::Array(element, len) if len.constant() == Some(1) => {
             format!("pointer to {}", kind_name(element))

@@ -43,9 +43,10 @@ pub fn args(out: &mut String, event: &Event<'_>, call: &Syscall) {
         member(name, &mut |out| result(out, event, call, Form::Long));
     }
     for (at, param) in call.params.iter().enumerate() {
-        member(param.name, &mut |out| {
-            value::param(event, call, at).is_some_and(|value| write(out, &value, Form::Long))
-        });
+        let Some(value) = value::param(event, call, at) else {
+            break;
+        };
+        member(param.name, &mut |out| write(out, &value, Form::Long));
     }
 }
 
@@ -184,6 +185,7 @@ fn write(out: &mut String, value: &Value<'_>, form: Form) -> bool {
         | Value::Ip(_)
         | Value::Signals(_)
         | Value::Bits(_)
+        | Value::Dirents(_)
         | Value::Capabilities(_) => text::write(out, value),
     }
     true

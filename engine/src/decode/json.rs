@@ -229,9 +229,11 @@ fn exit(out: &mut String, status: i64) {
 pub fn params(out: &mut String, event: &Event<'_>, call: &Syscall) {
     let mut members = Members::object(out);
     for (at, param) in call.params.iter().enumerate() {
-        if let Some(value) = value::param(event, call, at) {
-            write(members.key(param.name), &value);
-        }
+        // what follows one without a meaning has none either
+        let Some(value) = value::param(event, call, at) else {
+            break;
+        };
+        write(members.key(param.name), &value);
     }
     members.end();
 }
@@ -280,6 +282,17 @@ pub fn write(out: &mut String, value: &Value<'_>) {
         Value::Messages(messages) => {
             let mut inside = Members::array(out);
             messages.iter().for_each(|one| message(inside.item(), &one));
+            return inside.end();
+        }
+        Value::Dirents(entries) => {
+            let mut inside = Members::array(out);
+            for entry in entries.iter() {
+                let mut one = Members::object(inside.item());
+                one.number("ino", entry.ino);
+                named(one.key("type"), "dirent_type", u64::from(entry.kind));
+                string(one.key("name"), entry.name);
+                one.end();
+            }
             return inside.end();
         }
         Value::Struct(structure) => return write_struct(out, structure),

@@ -8,6 +8,7 @@
 //! Events are untrusted: nothing here panics, whatever the bytes.
 
 pub mod control;
+pub mod dirents;
 pub mod errno;
 pub mod falco;
 pub mod json;

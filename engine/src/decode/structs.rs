@@ -77,7 +77,7 @@ impl<'a> Struct<'a> {
                 }),
                 // what a version of the structure that is shorter does not have is not missing
                 (_, None) => {
-                    cut |= counts && self.bytes.len() < self.of.layouts[self.layout].size as usize
+                    cut |= counts && self.bytes.len() < self.of.layouts[self.layout].size as usize;
                 }
             }
         }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use driver_api::event::{Attachment, Encoding, Event, Fact, Kind as EventKind, Part, Status};
 use driver_api::table::{Kind, Len, LenFrom, Param, SymbolSet, Syscall, Written};
 
+use super::dirents::{Dirents, Form};
 use super::sockaddr::SockAddr;
 use super::structs::{Array, Struct};
 use super::{number, variant};
@@ -76,6 +77,8 @@ pub enum Value<'a> {
     Signals(u64),
     /// Descriptors, CPUs or nodes.
     Bits(Bits<'a>),
+    /// Entries of a directory.
+    Dirents(Dirents<'a>),
     /// A structure.
     Struct(Struct<'a>),
     /// Several of a kind, or one behind a pointer.
@@ -210,6 +213,11 @@ fn memory<'a>(
         Kind::Sigset(_) | Kind::SigArg => Value::Signals(bits(bytes)),
         Kind::FdSet(_) | Kind::CpuSet(_) | Kind::NodeMask(_) => Value::Bits(Bits { bytes, cut }),
         Kind::Option(_) => Value::Option(attached),
+        Kind::Dirents64(_) => Value::Dirents(Dirents::new(bytes, Form::Wide, cut)),
+        Kind::Dirents(_) => {
+            let long = if variant::is_narrow(event) { 4 } else { 8 };
+            Value::Dirents(Dirents::new(bytes, Form::Old(long), cut))
+        }
         _ => Value::Bytes(attached),
     })
 }

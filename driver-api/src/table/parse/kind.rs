@@ -55,8 +55,18 @@ const NUMBERS: &[&str] = &[
 const WORDS: &[&str] = &["str", "strv", "msghdr", "sigarg", "rest", "none", "ioc"];
 /// Kinds that need a length.
 const SIZED: &[&str] = &[
-    "bytes", "sockaddr", "iovec", "mmsghdr", "sigset", "fdset", "cpuset", "nodemask", "msgbuf",
+    "bytes",
+    "sockaddr",
+    "iovec",
+    "mmsghdr",
+    "sigset",
+    "fdset",
+    "cpuset",
+    "nodemask",
+    "msgbuf",
     "opt",
+    "dirents",
+    "dirents64",
 ];
 /// Widths that a number can be given.
 const WIDTHS: &[&str] = &[

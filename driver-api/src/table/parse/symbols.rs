@@ -12,6 +12,8 @@ pub(crate) struct SymbolSet {
     pub(crate) fields: Vec<(u64, Vec<(u64, String)>)>,
     /// How many of the fields are printed before the bits.
     pub(crate) leading: usize,
+    /// Bits that are permissions.
+    pub(crate) mode: u64,
     pub(crate) values: Vec<(u64, String)>,
 }
 
@@ -28,6 +30,7 @@ pub(crate) fn symbols(text: &str) -> Result<Vec<SymbolSet>, String> {
                         unknown: unknown.concat(),
                         fields: Vec::new(),
                         leading: 0,
+                        mode: 0,
                         values: Vec::new(),
                     });
                     continue;
@@ -59,6 +62,7 @@ pub(crate) fn symbols(text: &str) -> Result<Vec<SymbolSet>, String> {
                     set.leading = set.fields.len();
                 }
             }
+            ["mode", mask] => set.mode = number(mask).map_err(fault)?,
             [name, value] => set
                 .values
                 .push((number(value).map_err(fault)?, (*name).to_owned())),

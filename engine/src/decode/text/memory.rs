@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::super::control;
+use super::super::dirents::Dirents;
 use super::super::sockaddr::SockAddr;
 use super::super::structs::{Array, Struct};
 use super::super::symbols::{self, Remark, hex, write_enum};
@@ -162,6 +163,24 @@ fn controls(out: &mut String, bytes: &[u8], narrow: bool) {
     });
 }
 
+pub(super) fn dirents(out: &mut String, entries: &Dirents<'_>) {
+    list(out, entries.iter(), |out, entry| {
+        let _ = write!(
+            out,
+            "{{d_ino={}, d_off={}, d_reclen={}, d_type=",
+            entry.ino, entry.off, entry.len
+        );
+        named(out, "dirent_type", u64::from(entry.kind));
+        out.push_str(", d_name=");
+        quote(out, entry.name);
+        out.push('}');
+    });
+    if entries.cut {
+        out.pop();
+        out.push_str(", ...]");
+    }
+}
+
 pub(super) fn capabilities(out: &mut String, bits: u64) {
     let names = symbols::set("cap");
     if bits == 0 {
@@ -194,9 +213,8 @@ pub(super) fn signals(out: &mut String, bits: u64) {
 }
 
 pub(super) fn bits(out: &mut String, bits: &Bits<'_>) {
-    list(out, bits.iter(), |out, place| {
-        let _ = write!(out, "{place}");
-    });
+    let places: Vec<String> = bits.iter().map(|place| place.to_string()).collect();
+    let _ = write!(out, "[{}]", places.join(" "));
     if bits.cut {
         out.push_str("...");
     }

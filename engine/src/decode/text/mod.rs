@@ -267,6 +267,7 @@ pub fn write(out: &mut String, value: &Value<'_>) {
         Value::SockAddr(addr) => memory::sockaddr(out, addr),
         Value::Message(parts) => memory::message(out, parts),
         Value::Messages(all) => memory::messages(out, all),
+        Value::Dirents(entries) => memory::dirents(out, entries),
         Value::Struct(structure) => memory::write_struct(out, structure),
         Value::Array(array) => memory::array(out, array),
         Value::Option(bytes) => option(out, bytes),
@@ -280,7 +281,11 @@ pub fn write(out: &mut String, value: &Value<'_>) {
         Value::Ioprio(number) => memory::ioprio(out, *number),
         Value::Dev(number) => {
             let (major, minor) = symbols::device(*number);
-            let _ = write!(out, "makedev({major:#x}, {minor:#x})");
+            out.push_str("makedev(");
+            hex(out, major);
+            out.push_str(", ");
+            hex(out, minor);
+            out.push(')');
         }
         Value::IpcKey(0) => out.push_str("IPC_PRIVATE"),
         Value::IpcKey(key) => hex(out, u64::from(*key)),

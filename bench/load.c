@@ -1,0 +1,140 @@
+/*
+ * The loads of lanner's benchmark.
+ *
+ *     load CPU RESULT KIND N [COMMAND...]
+ *
+ * CPU: the only CPU to run on, or -1 for any. RESULT: the file that gets "ITERATIONS NANOSECONDS". Only the
+ * loop is timed: neither the start of this program nor the start of whoever watches it. It makes N
+ * iterations, or fewer when that takes more than ENOUGH seconds.
+ *
+ *     getpid    N calls
+ *     open      N times open and close
+ *     rw        N times one byte read and one byte written
+ *     forkexec  N times fork, exec of /bin/true, wait
+ *     run       N times COMMAND
+ *     storm     getpid for N seconds, at most COMMAND[0] a second (0: as many as there can be)
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SECOND 1000000000LL
+#define ENOUGH 1
+/* Between two looks at the clock there is one of so many parts of the iterations. */
+#define PARTS 100
+/* A storm that is ahead of its rate sleeps until the next tick. */
+#define TICK (SECOND / 1000)
+
+static long long now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * SECOND + t.tv_nsec;
+}
+
+static void sleep_until(long long when)
+{
+	struct timespec t = {.tv_sec = when / SECOND, .tv_nsec = when % SECOND};
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
+}
+
+/* Runs a program to its end; 0 when it succeeded. */
+static int run(char **argv, char **envp)
+{
+	int status;
+	pid_t pid = fork();
+	if (pid == 0) {
+		execve(argv[0], argv, envp);
+		_exit(127);
+	}
+	return pid < 0 || waitpid(pid, &status, 0) != pid || status;
+}
+
+/* Returns how many calls were made. */
+static long storm(long long seconds, long rate)
+{
+	long long begin = now(), end = begin + seconds * SECOND, at;
+	long calls = 0;
+	while ((at = now()) < end) {
+		long long tick = (at - begin) / TICK + 1;
+		if (rate && calls >= tick * (rate / 1000)) {
+			sleep_until(begin + tick * TICK);
+			continue;
+		}
+		for (int i = 0; i < 100; i++)
+			syscall(SYS_getpid);
+		calls += 100;
+	}
+	return calls;
+}
+
+static int work(const char *kind, long n, char **command, int in, int out)
+{
+	char *nothing[] = {"/bin/true", NULL}, *empty[] = {NULL}, c;
+	if (!strcmp(kind, "getpid")) {
+		for (long i = 0; i < n; i++)
+			syscall(SYS_getpid);
+	} else if (!strcmp(kind, "open")) {
+		for (long i = 0; i < n; i++) {
+			int fd = open("/etc/passwd", O_RDONLY);
+			if (fd < 0)
+				return 3;
+			close(fd);
+		}
+	} else if (!strcmp(kind, "rw")) {
+		for (long i = 0; i < n; i++)
+			if (read(in, &c, 1) != 1 || write(out, &c, 1) != 1)
+				return 3;
+	} else if (!strcmp(kind, "forkexec")) {
+		for (long i = 0; i < n; i++)
+			if (run(nothing, empty))
+				return 3;
+	} else if (!strcmp(kind, "run")) {
+		for (long i = 0; i < n; i++)
+			if (run(command, environ))
+				return 3;
+	} else {
+		return 2;
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 5)
+		return 2;
+	int cpu = atoi(argv[1]);
+	const char *kind = argv[3];
+	long n = atol(argv[4]), part = (n + PARTS - 1) / PARTS, done = 0;
+	int in = open("/dev/zero", O_RDONLY | O_CLOEXEC), out = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	if (cpu >= 0) {
+		cpu_set_t set;
+		CPU_ZERO(&set);
+		CPU_SET(cpu, &set);
+		if (sched_setaffinity(0, sizeof set, &set))
+			return 4;
+	}
+	FILE *result = fopen(argv[2], "we");
+	if (!result || in < 0 || out < 0)
+		return 5;
+	long long begin = now();
+	if (!strcmp(kind, "storm")) {
+		done = storm(n, argc > 5 ? atol(argv[5]) : 0);
+	} else {
+		while (done < n && now() < begin + ENOUGH * SECOND) {
+			int failed = work(kind, part, argv + 5, in, out);
+			if (failed)
+				return failed;
+			done += part;
+		}
+	}
+	fprintf(result, "%ld %lld\n", done, now() - begin);
+	return fclose(result) ? 5 : 0;
+}

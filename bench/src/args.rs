@@ -1,0 +1,106 @@
+//! The command line of the benchmark.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Measures what lanner's drivers cost, beside bpftrace, strace and an empty BPF program.
+///
+/// Results go to standard output, progress and what was left out to standard error. `make bench` and
+/// `make bench-quick` build what is needed and run this.
+#[derive(Debug, Parser)]
+#[command(name = "lanner-bench", args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Option<Verb>,
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+/// What is not the benchmark itself.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Opens a driver, throws its events away and counts them (the benchmark starts this itself).
+    Consume(ConsumeArgs),
+}
+
+/// Which driver, and what of it.
+#[derive(Debug, Args)]
+pub(crate) struct ConsumeArgs {
+    /// The driver: ebpf-core or ebpf-legacy.
+    #[arg(long)]
+    pub(crate) driver: String,
+    /// Names of system calls, or `all`.
+    #[arg(long, value_delimiter = ',', default_value = "all")]
+    pub(crate) select: Vec<String>,
+    /// Bytes of buffer for each CPU.
+    #[arg(long, default_value_t = 8 << 20)]
+    pub(crate) buffer: usize,
+    /// A CPU to stay away from: the load's.
+    #[arg(long)]
+    pub(crate) avoid: Option<usize>,
+}
+
+/// What to measure, and how thoroughly.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Fewer iterations and five rounds: under five minutes.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Rounds; the default is 11, with --quick 5.
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// The parts: kernel, storm, ptrace, rules.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "kernel,storm,ptrace,rules"
+    )]
+    parts: Vec<String>,
+    /// Only these loads: getpid, open, rw, forkexec, build, python.
+    #[arg(long, value_delimiter = ',')]
+    loads: Vec<String>,
+    /// Only these contestants, besides `alone`; names as in the tables, a part of the name is enough.
+    #[arg(long, value_delimiter = ',')]
+    contestants: Vec<String>,
+    /// The lanner that is measured with ptrace; the default is the one beside this program.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) lanner: Option<PathBuf>,
+    /// Another build of lanner-bench, whose drivers take part as `other core` and `other legacy`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) other: Option<PathBuf>,
+    /// Options with which `lanner trace` uses the ptrace driver's notify mode, separated by blanks.
+    #[arg(long, value_name = "OPTIONS")]
+    pub(crate) notify: Option<String>,
+    /// Write the results as a page of documentation, too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
+}
+
+impl Options {
+    /// How often everything is measured.
+    pub(crate) fn rounds(&self) -> usize {
+        self.rounds
+            .unwrap_or(if self.quick { 5 } else { 11 })
+            .max(1)
+    }
+
+    /// Whether a part is to be measured.
+    pub(crate) fn has(&self, part: &str) -> bool {
+        self.parts.iter().any(|wanted| wanted == part)
+    }
+
+    /// Whether a load is to be measured.
+    pub(crate) fn wants_load(&self, name: &str) -> bool {
+        self.loads.is_empty() || self.loads.iter().any(|wanted| wanted == name)
+    }
+
+    /// Whether a contestant takes part.
+    pub(crate) fn wants(&self, contestant: &str) -> bool {
+        self.contestants.is_empty()
+            || self
+                .contestants
+                .iter()
+                .any(|wanted| contestant.contains(wanted.as_str()))
+    }
+}

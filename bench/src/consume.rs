@@ -1,0 +1,135 @@
+//! The consumer: a process that opens one driver, throws its events away and counts them.
+//!
+//! It speaks with the benchmark through its standard input and output: it says `ready` when the driver is
+//! open, answers each line with its counters once everything that was captured is consumed, and goes when
+//! its input ends.
+
+use std::io::{self, BufRead, Write};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use std::{process, thread};
+
+use driver_api::driver::{Capture, Flow, Polled};
+use driver_api::request::{Limits, Request, SyscallSet, Target};
+use driver_api::table;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
+
+use crate::Result;
+use crate::args::ConsumeArgs;
+
+/// How long a poll may wait before the benchmark's questions are looked at.
+const TICK: Duration = Duration::from_millis(20);
+/// How long, when asked, it goes on consuming what was captured before.
+const CATCH_UP: Duration = Duration::from_secs(5);
+
+/// Lines of the benchmark that wait for an answer.
+static ASKED: AtomicUsize = AtomicUsize::new(0);
+static OVER: AtomicBool = AtomicBool::new(false);
+
+/// Opens the driver and consumes until standard input ends.
+pub(crate) fn run(arguments: &ConsumeArgs) -> Result<()> {
+    if let Some(cpu) = arguments.avoid {
+        stay_away_from(cpu)?;
+    }
+    let request = Request {
+        target: Target::Host,
+        selection: selection(&arguments.select)?,
+        limits: Limits::default(),
+        shards: 1,
+        buffer: arguments.buffer,
+    };
+    let mut chosen = drivers::open(&arguments.driver, &drivers::host::detect(), &request)
+        .map_err(|error| error.to_string())?;
+    let capture = chosen
+        .opened
+        .captures
+        .first_mut()
+        .ok_or("the driver gave no capture")?;
+    thread::spawn(listen);
+    let mut answered = 0;
+    poll(capture.as_mut(), Duration::ZERO)?;
+    answer("ready")?;
+    while !OVER.load(Ordering::Relaxed) {
+        poll(capture.as_mut(), TICK)?;
+        if ASKED.load(Ordering::Relaxed) > answered {
+            let late = Instant::now() + CATCH_UP;
+            while poll(capture.as_mut(), Duration::ZERO)? > 0 && Instant::now() < late {}
+            let stats = capture.stats();
+            answer(&format!(
+                "{} {} {} {}",
+                stats.captured,
+                stats.lost_total(),
+                stats.malformed,
+                cpu_ns()?
+            ))?;
+            answered += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Every event is handed to a sink that does nothing with it.
+fn poll(capture: &mut dyn Capture, wait: Duration) -> Result<usize> {
+    match capture.poll(wait, &mut |event| {
+        std::hint::black_box(event.header().nr);
+        Flow::Continue
+    }) {
+        Ok(Polled::Events(count)) => Ok(count),
+        Ok(Polled::Ended(_)) => Err("the capture of the whole host has ended".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn listen() {
+    for line in io::stdin().lock().lines() {
+        if line.is_err() {
+            break;
+        }
+        ASKED.fetch_add(1, Ordering::Relaxed);
+    }
+    OVER.store(true, Ordering::Relaxed);
+    // a benchmark that was killed must not leave a driver behind
+    thread::sleep(Duration::from_secs(10));
+    process::exit(1);
+}
+
+fn answer(line: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .map_err(|error| format!("cannot answer the benchmark: {error}"))
+}
+
+/// CPU time of this thread, which is the one that polls, in nanoseconds.
+fn cpu_ns() -> Result<u64> {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .map_err(|error| format!("cannot read the thread's CPU clock: {error}"))?;
+    Ok(u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn selection(names: &[String]) -> Result<SyscallSet> {
+    if names == ["all"] {
+        return Ok(SyscallSet::all());
+    }
+    names
+        .iter()
+        .map(|name| table::by_name(name).ok_or_else(|| format!("there is no system call {name}")))
+        .collect()
+}
+
+/// Where there is only one CPU, it is shared.
+fn stay_away_from(cpu: usize) -> Result<()> {
+    let this = Pid::from_raw(0);
+    let mut cpus = sched_getaffinity(this).map_err(|error| error.to_string())?;
+    let others = (0..CpuSet::count())
+        .filter(|other| *other != cpu && cpus.is_set(*other).unwrap_or(false))
+        .count();
+    if others > 0 {
+        cpus.unset(cpu)
+            .and_then(|()| sched_setaffinity(this, &cpus))
+            .map_err(|error| format!("cannot stay away from CPU {cpu}: {error}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,334 @@
+//! The loads: the program of `load.c`, a small C project to build, a python to start.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::{Result, say};
+
+/// Source files of the C project.
+const FILES: usize = 12;
+/// Functions in each of them.
+const FUNCTIONS: usize = 12;
+
+/// What a contestant is measured with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Load {
+    Getpid,
+    Open,
+    ReadWrite,
+    ForkExec,
+    Build,
+    Python,
+}
+
+impl Load {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Getpid,
+        Self::Open,
+        Self::ReadWrite,
+        Self::ForkExec,
+        Self::Build,
+        Self::Python,
+    ];
+
+    /// For the command line.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Getpid => "getpid",
+            Self::Open => "open",
+            Self::ReadWrite => "rw",
+            Self::ForkExec => "forkexec",
+            Self::Build => "build",
+            Self::Python => "python",
+        }
+    }
+
+    /// In the tables.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Getpid => "getpid",
+            Self::Open => "open+close",
+            Self::ReadWrite => "1-byte read+write",
+            Self::ForkExec => "fork+exec",
+            Self::Build => "build of a small C project",
+            Self::Python => "python start-up",
+        }
+    }
+
+    /// Iterations of one measurement; without a tracer quick ones take some 0.2 s. No load is run for much
+    /// longer than a second, whatever the tracer: `load.c` then makes fewer.
+    pub(crate) fn iterations(self, quick: bool) -> u64 {
+        let (quickly, thoroughly) = match self {
+            Self::Getpid => (500_000, 1_500_000),
+            Self::Open => (100_000, 300_000),
+            Self::ReadWrite => (200_000, 600_000),
+            Self::ForkExec => (300, 800),
+            Self::Build => (1, 1),
+            Self::Python => (10, 20),
+        };
+        if quick { quickly } else { thoroughly }
+    }
+}
+
+/// What a load has done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ran {
+    /// Fewer than were asked for where that would have taken too long.
+    pub(crate) iterations: u64,
+    /// Nanoseconds for all of them.
+    pub(crate) ns: u64,
+}
+
+impl Ran {
+    /// Nanoseconds for one iteration.
+    pub(crate) fn each(self) -> f64 {
+        self.ns as f64 / self.iterations as f64
+    }
+}
+
+/// Where a load may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// On this CPU alone.
+    Cpu(usize),
+    /// Where the scheduler likes, or where its parent may.
+    Anywhere,
+}
+
+/// The loads, ready to be run.
+pub(crate) struct Workshop {
+    folder: TempDir,
+    load: PathBuf,
+    project: Option<Vec<OsString>>,
+    python: Option<Vec<OsString>>,
+    cpus: Vec<usize>,
+}
+
+impl Workshop {
+    /// Compiles the load program and writes the C project.
+    pub(crate) fn new() -> Result<Self> {
+        let folder =
+            tempfile::tempdir().map_err(|error| format!("cannot make a folder: {error}"))?;
+        let source = folder.path().join("load.c");
+        let load = folder.path().join("load");
+        write(&source, include_str!("../load.c"))?;
+        let status = Command::new("cc")
+            .args(["-O2", "-o"])
+            .arg(&load)
+            .arg(&source)
+            .status()
+            .map_err(|error| format!("cc cannot be run ({error}): install a C compiler"))?;
+        if !status.success() {
+            return Err("cc could not compile load.c".to_owned());
+        }
+        let cpus = sched_getaffinity(Pid::from_raw(0)).map_err(|error| error.to_string())?;
+        let cpus = (0..CpuSet::count())
+            .filter(|cpu| cpus.is_set(*cpu).unwrap_or(false))
+            .collect();
+        Ok(Self {
+            project: project(folder.path())?,
+            python: python(),
+            folder,
+            load,
+            cpus,
+        })
+    }
+
+    /// The CPUs that there are for us.
+    pub(crate) fn cpus(&self) -> &[usize] {
+        &self.cpus
+    }
+
+    /// The CPU for loads: the last, as the first has more interrupts to serve.
+    pub(crate) fn load_cpu(&self) -> usize {
+        self.cpus.last().copied().unwrap_or(0)
+    }
+
+    /// Whether what a load needs is there.
+    pub(crate) fn has(&self, load: Load) -> bool {
+        match load {
+            Load::Build => self.project.is_some(),
+            Load::Python => self.python.is_some(),
+            _ => true,
+        }
+    }
+
+    /// Runs a load to its end, behind a wrapper such as strace.
+    pub(crate) fn run(
+        &self,
+        load: Load,
+        iterations: u64,
+        place: Place,
+        wrapper: &[OsString],
+    ) -> Result<Ran> {
+        let nothing = Vec::new();
+        let (kind, command) = match load {
+            Load::Build => ("run", self.project.as_ref().unwrap_or(&nothing)),
+            Load::Python => ("run", self.python.as_ref().unwrap_or(&nothing)),
+            other => (other.key(), &nothing),
+        };
+        let result = self.folder.path().join("result");
+        let _ = fs::remove_file(&result);
+        let mut argv: Vec<OsString> = wrapper.to_vec();
+        argv.extend(self.arguments(kind, iterations, place, &result));
+        argv.extend(command.iter().cloned());
+        let (program, arguments) = argv.split_first().ok_or("nothing to run")?;
+        let output = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .output()
+            .map_err(|error| format!("cannot run {}: {error}", program.display()))?;
+        if !output.status.success() {
+            return Err(format!(
+                "{} of {} ended with {}: {}",
+                program.display(),
+                load.name(),
+                output.status,
+                last_line(&output.stderr)
+            ));
+        }
+        read_result(&result)
+    }
+
+    /// Starts one storm of getpid; [`read_storm`](Self::read_storm) tells of it afterwards.
+    pub(crate) fn storm(&self, cpu: usize, seconds: u64, rate: u64) -> Command {
+        let result = self.storm_result(cpu);
+        let mut command = Command::new(&self.load);
+        let arguments = self.arguments("storm", seconds, Place::Cpu(cpu), &result);
+        command.args(arguments.iter().skip(1)).arg(rate.to_string());
+        command
+    }
+
+    /// What the storm on this CPU came to.
+    pub(crate) fn read_storm(&self, cpu: usize) -> Result<Ran> {
+        read_result(&self.storm_result(cpu))
+    }
+
+    fn storm_result(&self, cpu: usize) -> PathBuf {
+        self.folder.path().join(format!("storm-{cpu}"))
+    }
+
+    fn arguments(&self, kind: &str, n: u64, place: Place, result: &Path) -> [OsString; 5] {
+        let cpu = match place {
+            Place::Cpu(cpu) => cpu.to_string(),
+            Place::Anywhere => "-1".to_owned(),
+        };
+        [
+            self.load.clone().into(),
+            cpu.into(),
+            result.into(),
+            kind.into(),
+            n.to_string().into(),
+        ]
+    }
+}
+
+fn last_line(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    text.lines().last().unwrap_or_default().to_owned()
+}
+
+fn read_result(path: &Path) -> Result<Ran> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| format!("the load has left no result ({error})"))?;
+    let mut numbers = text.split_whitespace().map_while(|word| word.parse().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(iterations), Some(ns)) if iterations > 0 => Ok(Ran { iterations, ns }),
+        _ => Err(format!("the load has left {text:?} as its result")),
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+/// Finds a program as a shell would.
+pub(crate) fn look_up(program: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders)
+        .map(|folder| folder.join(program))
+        .find(|path| {
+            path.metadata()
+                .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+        })
+}
+
+/// Writes a C project, always the same, and returns the command that builds it from nothing.
+fn project(folder: &Path) -> Result<Option<Vec<OsString>>> {
+    let Some(make) = look_up("make") else {
+        say("left out: the build of a C project (there is no make)");
+        return Ok(None);
+    };
+    let folder = folder.join("project");
+    fs::create_dir(&folder).map_err(|error| format!("cannot make a folder: {error}"))?;
+    let mut header = String::from("#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n");
+    let mut main = String::from("#include \"all.h\"\nint main(void)\n{\n\tlong sum = 0;\n");
+    let mut objects = String::from("main.o");
+    for file in 0..FILES {
+        let mut source = String::from("#include \"all.h\"\n");
+        for function in 0..FUNCTIONS {
+            let _ = writeln!(header, "long f{file}_{function}(long n);");
+            let _ = write!(
+                source,
+                "long f{file}_{function}(long n)\n{{\n\tchar text[64];\n\tlong sum = 0;\n\tfor (long i = 0; i < n; i++) {{\n\t\tsnprintf(text, sizeof text, \"%ld\", i * {});\n\t\tsum += strlen(text) + atol(text) % {};\n\t}}\n\treturn sum;\n}}\n",
+                file + 1,
+                function + 2
+            );
+            let _ = writeln!(main, "\tsum += f{file}_{function}({});", file + function);
+        }
+        write(&folder.join(format!("part{file}.c")), &source)?;
+        let _ = write!(objects, " part{file}.o");
+    }
+    main.push_str("\tprintf(\"%ld\\n\", sum);\n\treturn 0;\n}\n");
+    write(&folder.join("all.h"), &header)?;
+    write(&folder.join("main.c"), &main)?;
+    write(
+        &folder.join("Makefile"),
+        &format!(
+            "CFLAGS = -O1\nprogram: {objects}\n\t$(CC) -o $@ {objects}\n{objects}: all.h Makefile\n"
+        ),
+    )?;
+    Ok(Some(words(&[
+        make.as_os_str(),
+        OsStr::new("-s"),
+        OsStr::new("-B"),
+        OsStr::new("-C"),
+        folder.as_os_str(),
+    ])))
+}
+
+/// The interpreter itself: what is called python3 may be a script that looks for it.
+fn python() -> Option<Vec<OsString>> {
+    let found = look_up("python3").and_then(|python| {
+        let output = Command::new(python)
+            .args(["-c", "import sys; print(sys.executable)"])
+            .output()
+            .ok()?;
+        let path = String::from_utf8(output.stdout).ok()?;
+        Path::new(path.trim()).exists().then(|| {
+            words(&[
+                OsStr::new(path.trim()),
+                OsStr::new("-c"),
+                OsStr::new("pass"),
+            ])
+        })
+    });
+    if found.is_none() {
+        say("left out: the python start-up (there is no python3)");
+    }
+    found
+}
+
+fn words(list: &[&OsStr]) -> Vec<OsString> {
+    list.iter().map(|word| (*word).to_owned()).collect()
+}
