@@ -110,7 +110,7 @@ impl Actor {
                 });
             }
             Play::Plain | Play::Births => {
-                let ret = made(place, case, &args);
+                let ret = seen(case.abi, made(place, case, &args));
                 truth.ret = Some(ret);
                 truth.want = reference::wants(&Made {
                     arena: &self.arena,
@@ -129,6 +129,16 @@ impl Actor {
             }
         }
         truth
+    }
+}
+
+/// What a program sees: 32-bit ones see the lower half of what the kernel returns.
+fn seen(abi: Abi, ret: i64) -> i64 {
+    let narrow = ret as i32;
+    if abi == Abi::I386 && (-4095..0).contains(&narrow) {
+        narrow.into()
+    } else {
+        ret
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! This binary in the role of an [`actor`] makes the calls of the [`script`] and writes down what it
 //! knows of each; the event that a driver delivers must say the same. Arguments: names of drivers and of
-//! calls; `--report` writes docs/conformance.md. A driver that cannot run here is reported with its reason;
+//! calls; `--report` writes docs/conformance.md, `--list` prints every call that was made. A driver that cannot run here is reported with its reason;
 //! with `LANNER_NO_SKIP` set that is a failure where root could have run it.
 
 #![expect(

@@ -162,6 +162,7 @@ impl Made<'_> {
             Kind::Bytes(len) | Kind::MsgBuf(len) | Kind::Option(len) => {
                 bytes(self.len(len), limits.bytes.into());
             }
+            Kind::Dirents(len) | Kind::Dirents64(len) => bytes(self.len(len), limits.arrays.into()),
             Kind::Sigset(len) | Kind::CpuSet(len) => bytes(self.len(len), BITS),
             Kind::FdSet(len) | Kind::NodeMask(len) => {
                 let width = self.width();
@@ -213,7 +214,11 @@ impl Made<'_> {
                     self.message(wants, what, index as u8, one, most.map(u64::from));
                 }
             }
-            _ => {}
+            other => assert!(
+                !crate::script::is_memory(&other),
+                "{}: this reading of the table does not know {other:?}",
+                self.call.name
+            ),
         }
     }
 

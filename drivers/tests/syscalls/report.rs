@@ -78,20 +78,21 @@ fn gaps(page: &mut String, all: &[(&'static str, Verdicts)]) {
     let mut any = false;
     for (at, gap) in GAPS.iter().enumerate() {
         for (driver, verdicts) in all {
-            let abis: BTreeSet<&str> = verdicts
-                .iter()
-                .filter(|(_, verdict)| verdict.gaps.contains(&at))
-                .map(|((abi, _), _)| abi.name())
+            let mut calls: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+            for ((abi, name), _) in verdicts.iter().filter(|(_, v)| v.gaps.contains(&at)) {
+                calls.entry(name).or_default().push(abi.name());
+            }
+            let calls: Vec<String> = calls
+                .into_iter()
+                .map(|(name, abis)| format!("`{name}` ({})", abis.join(", ")))
                 .collect();
-            if !abis.is_empty() {
+            if !calls.is_empty() {
                 any = true;
-                let abis: Vec<&str> = abis.into_iter().collect();
                 let _ = writeln!(
                     page,
-                    "- {driver}, {}: `{}` {}: {}",
-                    abis.join(" and "),
-                    gap.call,
+                    "- {driver}: {} of {}: {}",
                     gap.what,
+                    calls.join(", "),
                     gap.reason
                 );
             }

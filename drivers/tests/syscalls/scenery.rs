@@ -15,6 +15,7 @@ pub(crate) struct Scenery {
     fresh: Vec<i32>,
     maps: Vec<(usize, usize)>,
     names: usize,
+    aio: u64,
 }
 
 fn must(fd: i32) -> i32 {
@@ -34,6 +35,7 @@ impl Scenery {
             fresh: Vec::new(),
             maps: Vec::new(),
             names: 0,
+            aio: 0,
         }
     }
 
@@ -111,11 +113,21 @@ impl Scenery {
                 "read" => (self.pipe(true), false),
                 "write" => (self.pipe(false), false),
                 "sock" => (self.pair(libc::SOCK_STREAM), false),
+                "rights" => (self.rights(), false),
                 "dgram" => (self.pair(libc::SOCK_DGRAM), false),
                 "tcp" => (
                     must(libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0)),
                     false,
                 ),
+                "hasty" => {
+                    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK;
+                    (must(libc::socket(libc::AF_INET, kind, 0)), false)
+                }
+                "tcp6" => (
+                    must(libc::socket(libc::AF_INET6, libc::SOCK_STREAM, 0)),
+                    false,
+                ),
+                "busy" => (self.busy(), false),
                 "udp" => (
                     must(libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)),
                     false,
@@ -165,6 +177,63 @@ impl Scenery {
         }
         self.fresh.push(ends[1]);
         ends[0]
+    }
+
+    /// A socket at which a message with a descriptor waits.
+    unsafe fn rights(&mut self) -> i32 {
+        let mut data = *b"a descriptor";
+        let mut iov = libc::iovec {
+            iov_base: data.as_mut_ptr().cast(),
+            iov_len: data.len(),
+        };
+        let mut control = [
+            20_u32,
+            0,
+            libc::SOL_SOCKET as u32,
+            libc::SCM_RIGHTS as u32,
+            0,
+            0,
+        ];
+        // SAFETY: a message of arrays that outlive the call; sendmsg(2) reads them only.
+        unsafe {
+            let fd = self.pair(libc::SOCK_DGRAM);
+            control[4] = fd as u32;
+            let mut message: libc::msghdr = std::mem::zeroed();
+            message.msg_iov = &raw mut iov;
+            message.msg_iovlen = 1;
+            message.msg_control = control.as_mut_ptr().cast();
+            message.msg_controllen = 24;
+            // what waits already goes first
+            let mut old = [0_u8; 100];
+            libc::read(fd, old.as_mut_ptr().cast(), 100);
+            let other = *self.fresh.last().expect("the other end has just been made");
+            assert_eq!(libc::sendmsg(other, &raw const message, 0), 12);
+            fd
+        }
+    }
+
+    /// A listening Unix socket, with a connection that waits.
+    unsafe fn busy(&mut self) -> i32 {
+        let name = self.path("+");
+        let address = unix_address(&name);
+        // SAFETY: an address that outlives the call.
+        unsafe {
+            let server = self.server(&name);
+            let client = must(libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0));
+            let len = address.len() as u32;
+            must(libc::connect(client, address.as_ptr().cast(), len));
+            self.fresh.push(client);
+            server
+        }
+    }
+
+    /// A context for asynchronous input and output.
+    pub(crate) fn aio(&mut self) -> u64 {
+        if self.aio == 0 {
+            // SAFETY: io_setup(2) writes the number it is given.
+            unsafe { libc::syscall(libc::SYS_io_setup, 8, &raw mut self.aio) };
+        }
+        self.aio
     }
 
     /// A listening TCP socket, with a connection that waits.
@@ -230,6 +299,17 @@ impl Scenery {
         if of == "unix" {
             self.fd("server");
             return unix_address(&self.path("unix"));
+        }
+        if of == "hidden" {
+            self.names += 1;
+            let name = format!("\0lanner-suite-{}-{}", std::process::id(), self.names);
+            return [&(libc::AF_UNIX as u16).to_ne_bytes()[..], name.as_bytes()].concat();
+        }
+        if of == "six" {
+            let mut address = vec![0; 28];
+            address[..2].copy_from_slice(&(libc::AF_INET6 as u16).to_ne_bytes());
+            address[23] = 1;
+            return address;
         }
         let fd = if of == "any" {
             return [

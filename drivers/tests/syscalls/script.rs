@@ -101,7 +101,7 @@ const NEVER_NULL: [&str; 5] = [
 fn play(call: &Syscall) -> Play {
     match call.name {
         "exit" | "exit_group" => Play::Ends,
-        "fork" | "vfork" | "clone" => Play::Births,
+        "fork" | "vfork" | "clone" | "clone3" => Play::Births,
         _ => Play::Plain,
     }
 }
@@ -166,7 +166,10 @@ fn of_call(cases: &mut Vec<Case>, lines: &[Line], call: &'static Syscall, abi: A
             ..base.clone()
         });
     }
-    if matches!(base.play, Play::Plain) && !cases[first].interrupted && takes_memory(call) {
+    if matches!(base.play, Play::Plain | Play::Births)
+        && !cases[first].interrupted
+        && takes_memory(call)
+    {
         let like = cases[first].clone();
         cases.push(Case {
             label: "unreadable pointers".to_owned(),

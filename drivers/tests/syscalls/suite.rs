@@ -19,6 +19,7 @@ struct Wish {
     drivers: Vec<String>,
     calls: Vec<String>,
     report: bool,
+    list: bool,
 }
 
 fn wish(args: &[String]) -> Wish {
@@ -33,6 +34,7 @@ fn wish(args: &[String]) -> Wish {
         drivers: Vec::into_iter(drivers).cloned().collect(),
         calls: Vec::into_iter(calls).cloned().collect(),
         report: args.iter().any(|arg| arg == "--report"),
+        list: args.iter().any(|arg| arg == "--list"),
     }
 }
 
@@ -66,6 +68,9 @@ pub(crate) fn main() -> ExitCode {
         }
         match watch::run(driver, &host, &wish.calls) {
             Ok(run) => {
+                if wish.list {
+                    list(&run);
+                }
                 let (verdicts, faults) = judge(driver, &run, wish.calls.is_empty());
                 failed += faults;
                 all.push((driver.name(), verdicts));
@@ -88,13 +93,29 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+/// Prints every call as it was made.
+fn list(run: &Run) {
+    for truth in &run.truths {
+        let name = truth.call().map_or("?", |call| call.name);
+        let ret = truth.ret.map_or("?".to_owned(), |ret| ret.to_string());
+        println!(
+            "{} {name} [{}] = {ret}, {} attachments",
+            truth.abi.name(),
+            truth.label,
+            truth.want.len()
+        );
+    }
+}
+
 /// Compares a whole run, says what is different, and counts the failures.
 fn judge(driver: &dyn Driver, run: &Run, whole: bool) -> (Verdicts, usize) {
     let name = driver.name();
+    let script = script::script();
     let mut verdicts = Verdicts::new();
     let (mut failures, mut used) = (0, BTreeSet::new());
     for truth in &run.truths {
-        let Some(call) = truth.call() else { continue };
+        let case = &script[truth.place.0];
+        let call = case.call;
         let verdict = verdicts.entry((truth.abi, call.name)).or_default();
         verdict.cases += 1;
         verdict.unknown += usize::from(truth.ret == Some(-i64::from(libc::ENOSYS)));
@@ -104,7 +125,7 @@ fn judge(driver: &dyn Driver, run: &Run, whole: bool) -> (Verdicts, usize) {
             let abi = truth.abi.name();
             let gap = GAPS
                 .iter()
-                .position(|gap| gap.covers(name, abi, call.name, &fault.what));
+                .position(|gap| gap.covers(name, case, &fault.what));
             if let Some(gap) = gap {
                 verdict.gaps.insert(gap);
                 used.insert(gap);
@@ -120,12 +141,8 @@ fn judge(driver: &dyn Driver, run: &Run, whole: bool) -> (Verdicts, usize) {
         failures += usize::from(bad);
     }
     for (at, gap) in GAPS.iter().enumerate() {
-        let ours = gap.driver.is_empty() || gap.driver == name;
-        if whole && ours && !used.contains(&at) {
-            println!(
-                "{name}: the gap of {} {} {} is gone",
-                gap.abi, gap.call, gap.what
-            );
+        if whole && gap.drivers.contains(&name) && !used.contains(&at) {
+            println!("{name}: this gap is gone: {:?} {}", gap.calls, gap.reason);
             failures += 1;
         }
     }
@@ -134,7 +151,7 @@ fn judge(driver: &dyn Driver, run: &Run, whole: bool) -> (Verdicts, usize) {
         verdicts.len(),
         run.truths.len()
     );
-    if run.truths.is_empty() || (whole && run.truths.len() != script::script().len()) {
+    if run.truths.is_empty() || (whole && run.truths.len() != script.len()) {
         println!("{name}: FAILED: the actor has not played the whole script");
         failures += 1;
     }

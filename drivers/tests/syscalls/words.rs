@@ -154,6 +154,15 @@ fn value(actor: &mut Actor, case: &Case, word: &str) -> u64 {
             }
             actor.arena.hold(&bytes)
         }
+        "aio" => actor.scenery.aio(),
+        "iocb" => {
+            let fd = actor.scenery.fd(rest) as u64;
+            let buffer = actor.arena.pattern();
+            // aio_data, key and flags, IOCB_CMD_PREAD with the descriptor, buffer, length, offset
+            let words = [7, 0, fd << 32, buffer, 64, 0, 0, 0];
+            actor.arena.hold(&words.map(u64::to_ne_bytes).concat())
+        }
+        "msg" => sent(actor, case, rest),
         "iov" => {
             let lens: Vec<u64> = rest.split(',').filter_map(literal).collect();
             iovec(actor, case, &lens)
@@ -185,6 +194,32 @@ fn iovec(actor: &mut Actor, case: &Case, lens: &[u64]) -> u64 {
         .flat_map(|len| [actor.arena.pattern(), *len])
         .collect();
     actor.arena.words(case.abi, case.nr, &words)
+}
+
+/// A `struct msghdr` with control messages: `rights`, a descriptor to pass; `room`, space for some.
+fn sent(actor: &mut Actor, case: &Case, what: &str) -> u64 {
+    let iov = iovec(actor, case, &[5, 90]);
+    let (name, name_len, control, len) = if what == "room" {
+        (actor.arena.pattern(), 128, actor.arena.pattern(), 64)
+    } else {
+        let fd = actor.scenery.fd("file");
+        let head = if narrow(case) { 12 } else { 16 };
+        let mut bytes = wide(case.abi, case.nr, head + 4);
+        for number in [libc::SOL_SOCKET, libc::SCM_RIGHTS, fd] {
+            bytes.extend(number.to_ne_bytes());
+        }
+        (
+            0,
+            0,
+            actor.arena.hold(&bytes),
+            (head + 4).next_multiple_of(if narrow(case) { 4 } else { 8 }),
+        )
+    };
+    actor.arena.words(
+        case.abi,
+        case.nr,
+        &[name, name_len, iov, 2, control, len, 0],
+    )
 }
 
 /// The words of a `struct msghdr` with a name, two buffers and no control messages.
