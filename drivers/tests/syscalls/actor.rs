@@ -23,13 +23,25 @@ const TICK: i64 = 5000;
 pub(crate) struct Actor {
     pub(crate) arena: Arena,
     pub(crate) scenery: Scenery,
+    /// What the driver was told to capture at the most.
+    pub(crate) limits: Limits,
 }
 
+/// Limits so low that most of what the script captures is cut off.
+pub(crate) const LOW: Limits = Limits {
+    bytes: 16,
+    path: 20,
+    strings: 24,
+    arrays: 24,
+    entries: 1,
+};
+
 /// Plays the cases that `names` names, or all, and writes the truth into the folder.
-pub(crate) fn play(folder: &Path, names: &[String]) -> ExitCode {
+pub(crate) fn play(folder: &Path, low: bool, names: &[String]) -> ExitCode {
     let mut actor = Actor {
         arena: Arena::new(),
         scenery: Scenery::new(folder),
+        limits: if low { LOW } else { Limits::default() },
     };
     prepare();
     let mut truths = Vec::new();
@@ -119,7 +131,7 @@ impl Actor {
                     nr,
                     args,
                     ret,
-                    limits: Limits::default(),
+                    limits: self.limits,
                 });
                 let fd = i32::try_from(ret).unwrap_or(-1);
                 if case.call.returns == Returns::Fd && fd > 2 {

@@ -5,7 +5,6 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use driver_api::event::{Fact, Part, Status};
-use driver_api::request::Limits;
 
 use crate::actor::Actor;
 use crate::reference::{self, Made};
@@ -32,7 +31,7 @@ pub(crate) fn wants(actor: &Actor, case: &Case, args: [u64; 6]) -> Vec<Want> {
         nr: case.nr,
         args,
         ret: 0,
-        limits: Limits::default(),
+        limits: actor.limits,
     });
     let link = |name: &str| {
         fs::read_link(name)

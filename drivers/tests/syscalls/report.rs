@@ -68,6 +68,9 @@ pub(crate) fn page(all: &[(&'static str, Verdicts)]) -> String {
             );
         }
     }
+    page.push_str(
+        "\nThe script is played twice: with the default limits, and with limits so low that most of it is cut off.\n",
+    );
     gaps(&mut page, all);
     others(&mut page, all);
     page

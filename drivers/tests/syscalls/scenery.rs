@@ -7,6 +7,11 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use driver_api::event::Abi;
+use driver_api::table;
+
+use crate::raw;
+
 /// Descriptors that keep nothing between cases are made once; the others anew for each.
 #[derive(Debug)]
 pub(crate) struct Scenery {
@@ -15,7 +20,7 @@ pub(crate) struct Scenery {
     fresh: Vec<i32>,
     maps: Vec<(usize, usize)>,
     names: usize,
-    aio: u64,
+    aio: HashMap<Abi, u64>,
 }
 
 fn must(fd: i32) -> i32 {
@@ -35,7 +40,7 @@ impl Scenery {
             fresh: Vec::new(),
             maps: Vec::new(),
             names: 0,
-            aio: 0,
+            aio: HashMap::new(),
         }
     }
 
@@ -227,13 +232,17 @@ impl Scenery {
         }
     }
 
-    /// A context for asynchronous input and output.
-    pub(crate) fn aio(&mut self) -> u64 {
-        if self.aio == 0 {
-            // SAFETY: io_setup(2) writes the number it is given.
-            unsafe { libc::syscall(libc::SYS_io_setup, 8, &raw mut self.aio) };
-        }
-        self.aio
+    /// The context for asynchronous input and output that an ABI's calls share; `number` is 0, and below 4 GiB.
+    pub(crate) fn aio(&mut self, abi: Abi, number: u64) -> u64 {
+        *self.aio.entry(abi).or_insert_with(|| {
+            let call = table::by_name("io_setup").expect("a call of the table");
+            let nr = call.number(abi).expect("every ABI has it");
+            // SAFETY: io_setup(2) writes the number it is given, eight bytes at the most.
+            unsafe {
+                raw::call(abi, nr, &[8, number, 0, 0, 0, 0]);
+                *(number as *const u64)
+            }
+        })
     }
 
     /// A listening TCP socket, with a connection that waits.

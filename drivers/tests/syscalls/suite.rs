@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use driver_api::driver::Driver;
+use driver_api::request::Limits;
 use driver_api::support::Support;
 
 use crate::compare::compare;
@@ -42,8 +43,8 @@ pub(crate) fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
     match args.as_slice() {
         [flag, nothing] if flag == "--actor" && nothing == "--nothing" => return ExitCode::SUCCESS,
-        [flag, folder, names @ ..] if flag == "--actor" => {
-            return actor::play(Path::new(folder), names);
+        [flag, folder, limits, names @ ..] if flag == "--actor" => {
+            return actor::play(Path::new(folder), limits == "low", names);
         }
         _ => {}
     }
@@ -66,20 +67,22 @@ pub(crate) fn main() -> ExitCode {
             }
             continue;
         }
-        match watch::run(driver, &host, &wish.calls) {
-            Ok(run) => {
-                if wish.list {
-                    list(&run);
+        let mut verdicts = Verdicts::new();
+        for limits in [Limits::default(), actor::LOW] {
+            match watch::run(driver, &host, limits, &wish.calls) {
+                Ok(run) => {
+                    if wish.list {
+                        list(&run);
+                    }
+                    failed += judge(driver, &run, wish.calls.is_empty(), &mut verdicts);
                 }
-                let (verdicts, faults) = judge(driver, &run, wish.calls.is_empty());
-                failed += faults;
-                all.push((driver.name(), verdicts));
-            }
-            Err(fault) => {
-                println!("{}: FAILED: {fault}", driver.name());
-                failed += 1;
+                Err(fault) => {
+                    println!("{}: FAILED: {fault}", driver.name());
+                    failed += 1;
+                }
             }
         }
+        all.push((driver.name(), verdicts));
     }
     if wish.report {
         let page = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/conformance.md");
@@ -108,10 +111,9 @@ fn list(run: &Run) {
 }
 
 /// Compares a whole run, says what is different, and counts the failures.
-fn judge(driver: &dyn Driver, run: &Run, whole: bool) -> (Verdicts, usize) {
+fn judge(driver: &dyn Driver, run: &Run, whole: bool, verdicts: &mut Verdicts) -> usize {
     let name = driver.name();
     let script = script::script();
-    let mut verdicts = Verdicts::new();
     let (mut failures, mut used) = (0, BTreeSet::new());
     for truth in &run.truths {
         let case = &script[truth.place.0];
@@ -155,5 +157,5 @@ fn judge(driver: &dyn Driver, run: &Run, whole: bool) -> (Verdicts, usize) {
         println!("{name}: FAILED: the actor has not played the whole script");
         failures += 1;
     }
-    (verdicts, failures)
+    failures
 }

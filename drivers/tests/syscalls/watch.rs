@@ -11,6 +11,7 @@ use driver_api::host::Host;
 use driver_api::request::{Command, Limits, Request, SyscallSet, Target};
 use driver_api::table;
 
+use crate::actor::LOW;
 use crate::raw::MARK;
 use crate::truth::{self, Truth};
 
@@ -63,12 +64,19 @@ impl Keeper {
 pub(crate) fn run(
     driver: &'static dyn Driver,
     host: &Host,
+    limits: Limits,
     names: &[String],
 ) -> Result<Run, String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let mut keeper = Keeper::default();
-    let status = events(driver, host, command(folder.path(), names), &mut keeper)
-        .map_err(|fault| format!("{fault}, after {}", at(&keeper)))?;
+    let status = events(
+        driver,
+        host,
+        limits,
+        command(folder.path(), limits, names),
+        &mut keeper,
+    )
+    .map_err(|fault| format!("{fault}, after {}", at(&keeper)))?;
     if keeper.lost > 0 {
         return Err(format!("{} events were lost", keeper.lost));
     }
@@ -95,11 +103,12 @@ fn at(keeper: &Keeper) -> String {
     }
 }
 
-fn command(folder: &Path, names: &[String]) -> Command {
+fn command(folder: &Path, limits: Limits, names: &[String]) -> Command {
     let program = std::env::current_exe()
         .expect("the path of this test")
         .into_os_string();
     let mut args: Vec<OsString> = vec!["actor".into(), "--actor".into(), folder.into()];
+    args.push(if limits == LOW { "low" } else { "default" }.into());
     args.extend(names.iter().map(OsString::from));
     Command { program, args }
 }
@@ -107,13 +116,14 @@ fn command(folder: &Path, names: &[String]) -> Command {
 fn events(
     driver: &'static dyn Driver,
     host: &Host,
+    limits: Limits,
     command: Command,
     keeper: &mut Keeper,
 ) -> Result<Option<i32>, String> {
     let request = Request {
         target: Target::Command(command),
         selection: SyscallSet::all(),
-        limits: Limits::default(),
+        limits,
         shards: 1,
         buffer: 16 << 20,
     };

@@ -154,7 +154,10 @@ fn value(actor: &mut Actor, case: &Case, word: &str) -> u64 {
             }
             actor.arena.hold(&bytes)
         }
-        "aio" => actor.scenery.aio(),
+        "aio" => {
+            let number = actor.arena.hold(&[]);
+            actor.scenery.aio(case.abi, number)
+        }
         "iocb" => {
             let fd = actor.scenery.fd(rest) as u64;
             let buffer = actor.arena.pattern();
