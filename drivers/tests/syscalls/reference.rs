@@ -89,7 +89,7 @@ impl Made<'_> {
                     let request = self.arg(selectors[0]);
                     let (reads, writes) = (request & 0x8000_0000 != 0, request & 0x4000_0000 != 0);
                     let len = (request >> 16 & 0x3fff) as u32;
-                    if !reads && !writes || !writes && self.ret < 0 {
+                    if !writes && (!reads || self.ret < 0) {
                         return (Kind::None, Written::Always);
                     }
                     return (
