@@ -19,6 +19,8 @@ pub(crate) struct Scenery {
     kept: HashMap<String, i32>,
     fresh: Vec<i32>,
     maps: Vec<(usize, usize)>,
+    /// What is no descriptor: by its sort and its id.
+    objects: Vec<(String, i32)>,
     names: usize,
     aio: HashMap<Abi, u64>,
 }
@@ -39,6 +41,7 @@ impl Scenery {
             kept: HashMap::new(),
             fresh: Vec::new(),
             maps: Vec::new(),
+            objects: Vec::new(),
             names: 0,
             aio: HashMap::new(),
         }
@@ -55,6 +58,25 @@ impl Scenery {
             self.maps.drain(..).for_each(|(at, len)| {
                 libc::munmap(at as *mut libc::c_void, len);
             });
+            self.objects
+                .drain(..)
+                .for_each(|(sort, id)| match sort.as_str() {
+                    "queue" => {
+                        libc::msgctl(id, libc::IPC_RMID, std::ptr::null_mut());
+                    }
+                    "sems" => {
+                        libc::semctl(id, 0, libc::IPC_RMID);
+                    }
+                    "shm" => {
+                        libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut());
+                    }
+                    "timer" => {
+                        libc::syscall(libc::SYS_timer_delete, id);
+                    }
+                    _ => {
+                        libc::waitpid(id, std::ptr::null_mut(), 0);
+                    }
+                });
         }
     }
 
@@ -81,6 +103,36 @@ impl Scenery {
         let at = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, flags, -1, 0) } as usize;
         self.maps.push((at, len));
         at as u64
+    }
+
+    /// What is known by a number: of System V, a timer, a child that ends with the status 3.
+    pub(crate) fn object(&mut self, sort: &str) -> u64 {
+        // SAFETY: new objects, which nobody else knows; the message is as long as it is said to be.
+        let id = unsafe {
+            match sort {
+                "queue" => {
+                    let id = libc::msgget(libc::IPC_PRIVATE, 0o600);
+                    let mut message = [1_u64; 12];
+                    libc::msgsnd(id, message.as_mut_ptr().cast(), 88, 0);
+                    id
+                }
+                "sems" => libc::semget(libc::IPC_PRIVATE, 2, 0o600),
+                "shm" => libc::shmget(libc::IPC_PRIVATE, 4096, 0o600),
+                "timer" => {
+                    let mut id = 0_i32;
+                    let to = &raw mut id;
+                    let nobody = std::ptr::null::<u8>();
+                    libc::syscall(libc::SYS_timer_create, libc::CLOCK_MONOTONIC, nobody, to);
+                    id
+                }
+                _ => match libc::fork() {
+                    0 => libc::_exit(3),
+                    child => child,
+                },
+            }
+        };
+        self.objects.push((sort.to_owned(), must(id)));
+        i64::from(id).cast_unsigned()
     }
 
     /// The descriptor of this name.
@@ -148,6 +200,7 @@ impl Scenery {
                 "event" => (must(libc::eventfd(5, libc::EFD_NONBLOCK)), false),
                 "timer" => (must(libc::timerfd_create(libc::CLOCK_MONOTONIC, 0)), false),
                 "inotify" => (must(libc::inotify_init1(libc::IN_NONBLOCK)), false),
+                "mq" => (self.queue(), false),
                 "memfd" => (must(libc::memfd_create(c"suite".as_ptr(), 2)), false),
                 "pidfd" => {
                     let fd = libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0);
@@ -263,6 +316,21 @@ impl Scenery {
                 must(libc::connect(client, to, len));
                 self.fresh.push(client);
             }
+            fd
+        }
+    }
+
+    /// A queue of POSIX without a name, in which a message of 10 bytes waits.
+    unsafe fn queue(&mut self) -> i32 {
+        let name = format!("/lanner-suite-{}", std::process::id());
+        let name = CString::new(name).expect("no NUL");
+        // SAFETY: strings and arrays that outlive the calls.
+        unsafe {
+            let flags = libc::O_RDWR | libc::O_CREAT | libc::O_NONBLOCK;
+            let attributes = std::ptr::null_mut::<libc::mq_attr>();
+            let fd = must(libc::mq_open(name.as_ptr(), flags, 0o600, attributes));
+            libc::mq_unlink(name.as_ptr());
+            libc::mq_send(fd, [b'q'; 10].as_ptr().cast(), 10, 3);
             fd
         }
     }

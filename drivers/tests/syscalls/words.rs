@@ -166,6 +166,15 @@ fn value(actor: &mut Actor, case: &Case, word: &str) -> u64 {
             actor.arena.hold(&words.map(u64::to_ne_bytes).concat())
         }
         "msg" => sent(actor, case, rest),
+        "msgs" => {
+            let mut words = Vec::new();
+            for _ in 0..count() {
+                let iov = iovec(actor, case, &[5, 40]);
+                words.extend([0, 0, iov, 2, 0, 0, 0, 0]);
+            }
+            actor.arena.words(case.abi, case.nr, &words)
+        }
+        "queue" | "sems" | "shm" | "timer" | "child" => actor.scenery.object(verb),
         "iov" => {
             let lens: Vec<u64> = rest.split(',').filter_map(literal).collect();
             iovec(actor, case, &lens)
