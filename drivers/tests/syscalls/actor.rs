@@ -104,6 +104,7 @@ impl Actor {
             ret: None,
             exec: false,
             want: Vec::new(),
+            untold: Vec::new(),
         };
         match case.play {
             Play::Ends => in_child(|| {
@@ -122,9 +123,10 @@ impl Actor {
                 });
             }
             Play::Plain | Play::Births => {
+                self.arena.remember();
                 let ret = seen(case.abi, made(place, case, &args));
                 truth.ret = Some(ret);
-                truth.want = reference::wants(&Made {
+                let made = Made {
                     arena: &self.arena,
                     call: case.call,
                     abi: case.abi,
@@ -132,7 +134,9 @@ impl Actor {
                     args,
                     ret,
                     limits: self.limits,
-                });
+                };
+                truth.want = reference::wants(&made);
+                truth.untold = reference::untold(&made, &truth.want);
                 let fd = i32::try_from(ret).unwrap_or(-1);
                 if case.call.returns == Returns::Fd && fd > 2 {
                     // SAFETY: the call has made it, and nobody else knows it.

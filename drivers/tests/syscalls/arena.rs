@@ -13,6 +13,8 @@ const GUARD: usize = 8192;
 pub(crate) struct Arena {
     base: u64,
     used: usize,
+    /// What the slots in use held before the call.
+    before: Vec<u8>,
 }
 
 impl Arena {
@@ -27,7 +29,11 @@ impl Arena {
             libc::mprotect(base.byte_add(all), GUARD, libc::PROT_NONE);
             base as u64
         };
-        Self { base, used: 0 }
+        Self {
+            base,
+            used: 0,
+            before: Vec::new(),
+        }
     }
 
     /// Gives all slots back.
@@ -78,6 +84,29 @@ impl Arena {
     pub(crate) fn words(&mut self, abi: Abi, nr: u32, words: &[u64]) -> u64 {
         let bytes: Vec<u8> = words.iter().flat_map(|word| wide(abi, nr, *word)).collect();
         self.hold(&bytes)
+    }
+
+    /// Remembers what the slots hold now.
+    pub(crate) fn remember(&mut self) {
+        self.before = self.read(self.base, self.used * SLOT).unwrap_or_default();
+    }
+
+    /// How many bytes from an address to the end of its slot are not what they were, counted to the last.
+    pub(crate) fn changed(&self, at: u64) -> u64 {
+        let Some(start) = at.checked_sub(self.base).map(|start| start as usize) else {
+            return 0;
+        };
+        if start >= self.before.len() {
+            return 0;
+        }
+        let end = (start / SLOT + 1) * SLOT;
+        let now = self.read(at, end - start).unwrap_or_default();
+        let pairs = self.before[start..end].iter().zip(&now);
+        let last = pairs
+            .enumerate()
+            .filter(|(_, (old, new))| old != new)
+            .last();
+        last.map_or(0, |(place, _)| place as u64 + 1)
     }
 
     /// Whether all of it can be read.

@@ -41,6 +41,11 @@ pub(crate) fn compare(truth: &Truth, kept: &[Vec<u8>]) -> Vec<Fault> {
         )];
     };
     let mut faults = header(truth, &event);
+    for (what, written, told) in &truth.untold {
+        let expected = format!("the {written} bytes that the kernel wrote");
+        let found = format!("{told} bytes by the table");
+        faults.push(fault(register(truth, *what), expected, found));
+    }
     attachments(&mut faults, truth, &event);
     faults
 }

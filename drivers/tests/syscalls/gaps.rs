@@ -51,6 +51,14 @@ pub(crate) const GAPS: &[Gap] = &[
         reason: "the kernel returns 32 bits without their sign (SYSCALL_DEFINE of modify_ldt in arch/x86/kernel/ldt.c): \
                  an error is delivered as a large number",
     },
+    Gap {
+        drivers: &["ebpf-core", "ebpf-legacy", "ptrace"],
+        abis: &[],
+        calls: &["mincore"],
+        interrupted: false,
+        what: "vec",
+        reason: "one byte a page: the table has no word for a length in pages, and the memory is not captured",
+    },
 ];
 
 impl Gap {

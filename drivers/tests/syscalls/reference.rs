@@ -57,6 +57,32 @@ pub(crate) fn wants(made: &Made<'_>) -> Vec<Want> {
     wants
 }
 
+/// Where the kernel wrote more than the table tells of: the register, the bytes written, those told. It is
+/// the table's own test: the kernel knows how long what it writes is. What a failed call leaves behind is
+/// captured by nobody.
+pub(crate) fn untold(made: &Made<'_>, wants: &[Want]) -> Vec<(u8, u64, u64)> {
+    let mut untold = Vec::new();
+    if made.ret < 0 {
+        return untold;
+    }
+    for (at, param) in made.call.params.iter().enumerate() {
+        let what = made.call.register(made.abi, at) as u8;
+        let of = || wants.iter().filter(|want| want.what == what);
+        let (kind, _) = made.meaning(param.kind, param.written);
+        if matches!(kind, Kind::Msghdr | Kind::Mmsghdr(_)) {
+            // the parts are elsewhere, and the structures themselves are written to
+            continue;
+        }
+        let nul = u64::from(matches!(kind, Kind::Str));
+        let told = of().map(|want| want.full + nul).max().unwrap_or(0);
+        let written = made.arena.changed(made.args[usize::from(what)]);
+        if written > told {
+            untold.push((what, written, told));
+        }
+    }
+    untold
+}
+
 /// Bytes of a vector, and how complete they are.
 struct Gathered {
     bytes: Vec<u8>,

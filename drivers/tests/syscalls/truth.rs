@@ -55,6 +55,8 @@ pub(crate) struct Truth {
     /// It is an exec that succeeds.
     pub(crate) exec: bool,
     pub(crate) want: Vec<Want>,
+    /// Where the kernel wrote more than the table tells: the register, the bytes written, those told.
+    pub(crate) untold: Vec<(u8, u64, u64)>,
 }
 
 impl Truth {
@@ -92,6 +94,12 @@ pub(crate) fn encode(all: &[Truth]) -> Vec<u8> {
             put(&mut out, want.status.into());
             put(&mut out, want.full);
             put_bytes(&mut out, &want.bytes);
+        }
+        put(&mut out, truth.untold.len() as u64);
+        for (what, written, told) in &truth.untold {
+            put(&mut out, (*what).into());
+            put(&mut out, *written);
+            put(&mut out, *told);
         }
     }
     out
@@ -147,6 +155,10 @@ impl Reader<'_> {
                 bytes: self.bytes()?,
             });
         }
+        let mut untold = Vec::new();
+        for _ in 0..self.number()? {
+            untold.push((self.byte()?, self.number()?, self.number()?));
+        }
         Ok(Truth {
             place,
             label,
@@ -156,6 +168,7 @@ impl Reader<'_> {
             ret: returns.then_some(ret),
             exec,
             want,
+            untold,
         })
     }
 }
