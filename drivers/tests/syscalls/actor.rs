@@ -73,6 +73,14 @@ fn prepare() {
     }
 }
 
+/// tkill(2) on x86_64.
+const TKILL: u32 = 200;
+
+/// Its arguments: a signal with a handler, to the actor itself.
+fn signal_self() -> [u64; 6] {
+    [std::process::id().into(), libc::SIGUSR1 as u64, 0, 0, 0, 0]
+}
+
 /// Sets the timer that interrupts; 0: no longer.
 fn tick(every: i64) {
     let time = libc::timeval {
@@ -121,6 +129,12 @@ impl Actor {
                     // SAFETY: the child becomes another program or fails.
                     unsafe { raw::call(case.abi, case.nr, &args) };
                 });
+            }
+            Play::Signals => {
+                raw::mark(place, 0);
+                // SAFETY: the handler does nothing. What it returns to is the end of this call.
+                let sent = unsafe { raw::call(Abi::X86_64, TKILL, &signal_self()) };
+                truth.ret = Some(sent);
             }
             Play::Plain | Play::Births => {
                 self.arena.remember();

@@ -86,6 +86,10 @@ fn header(truth: &Truth, event: &Event<'_>) -> Vec<Fault> {
             header.ret.to_string(),
         ));
     }
+    if truth.call().is_some_and(|call| call.name == "rt_sigreturn") {
+        // the registers hold anything
+        return faults;
+    }
     for (at, (expected, found)) in truth.args.iter().zip(header.args).enumerate() {
         if *expected != found {
             faults.push(fault(

@@ -52,6 +52,14 @@ pub(crate) const GAPS: &[Gap] = &[
                  an error is delivered as a large number",
     },
     Gap {
+        drivers: EBPF,
+        abis: &[Abi::X86_64],
+        calls: &["rt_sigreturn"],
+        interrupted: false,
+        what: "event",
+        reason: "when it returns, the registers of the interrupted code are back, which was in no call: its number is gone",
+    },
+    Gap {
         drivers: &["ebpf-core", "ebpf-legacy", "ptrace"],
         abis: &[],
         calls: &["mincore"],

@@ -47,6 +47,8 @@ pub(crate) enum Play {
     Births,
     /// A child, since it becomes another program.
     Execs,
+    /// A signal's handler, which returns by it.
+    Signals,
 }
 
 /// A line of `scenes.tbl`.
@@ -101,19 +103,18 @@ const NEVER_NULL: [&str; 5] = [
 fn play(call: &Syscall) -> Play {
     match call.name {
         "exit" | "exit_group" => Play::Ends,
+        "rt_sigreturn" => Play::Signals,
         "fork" | "vfork" | "clone" | "clone3" => Play::Births,
         _ => Play::Plain,
     }
 }
 
-/// Why a call of the table has no case.
-pub(crate) fn untested(name: &str) -> Option<&'static str> {
-    match name {
-        "rt_sigreturn" | "sigreturn" => Some(
-            "it has no parameters and takes its result from the signal's frame: made by every handler that returns",
-        ),
-        _ => None,
-    }
+/// Why a call of an ABI has no case.
+pub(crate) fn untested(name: &str, abi: Abi) -> Option<&'static str> {
+    let of_handlers = ["rt_sigreturn", "sigreturn"].contains(&name);
+    (of_handlers && abi == Abi::I386).then_some(
+        "the handlers of 32-bit programs alone return by it, and the actor is a 64-bit one",
+    )
 }
 
 /// All cases.
@@ -121,7 +122,10 @@ pub(crate) fn script() -> Vec<Case> {
     let lines = lines();
     let mut cases = Vec::new();
     for abi in ABIS {
-        for call in SYSCALLS.iter().filter(|call| untested(call.name).is_none()) {
+        for call in SYSCALLS
+            .iter()
+            .filter(|call| untested(call.name, abi).is_none())
+        {
             if let Some(nr) = call.number(abi) {
                 of_call(&mut cases, &lines, call, abi, nr);
             }

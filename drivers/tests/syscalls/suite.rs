@@ -120,6 +120,7 @@ fn judge(driver: &dyn Driver, run: &Run, whole: bool, verdicts: &mut Verdicts) -
         let call = case.call;
         let verdict = verdicts.entry((truth.abi, call.name)).or_default();
         verdict.cases += 1;
+        verdict.succeeded += usize::from(truth.ret.is_none_or(|ret| ret >= 0));
         verdict.unknown += usize::from(truth.ret == Some(-i64::from(libc::ENOSYS)));
         let kept = run.events.get(&truth.place).map_or(&[][..], Vec::as_slice);
         let mut bad = false;
