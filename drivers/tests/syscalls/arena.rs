@@ -101,12 +101,9 @@ impl Arena {
         }
         let end = (start / SLOT + 1) * SLOT;
         let now = self.read(at, end - start).unwrap_or_default();
-        let pairs = self.before[start..end].iter().zip(&now);
-        let last = pairs
-            .enumerate()
-            .filter(|(_, (old, new))| old != new)
-            .last();
-        last.map_or(0, |(place, _)| place as u64 + 1)
+        let old = &self.before[start..end];
+        let last = old.iter().zip(&now).rposition(|(old, new)| old != new);
+        last.map_or(0, |place| place as u64 + 1)
     }
 
     /// Whether all of it can be read.
