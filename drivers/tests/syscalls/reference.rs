@@ -69,11 +69,13 @@ pub(crate) fn untold(made: &Made<'_>, wants: &[Want]) -> Vec<(u8, u64, u64)> {
         let what = made.call.register(made.abi, at) as u8;
         let of = || wants.iter().filter(|want| want.what == what);
         let (kind, _) = made.meaning(param.kind, param.written);
-        if matches!(kind, Kind::Msghdr | Kind::Mmsghdr(_)) {
-            // the parts are elsewhere, and the structures themselves are written to
+        let is_text = matches!(kind, Kind::Str);
+        let cut = of().any(|want| want.status == Status::Truncated as u8);
+        if matches!(kind, Kind::Msghdr | Kind::Mmsghdr(_)) || (is_text && cut) {
+            // the parts of a message are elsewhere; how long a string is, nobody has looked
             continue;
         }
-        let nul = u64::from(matches!(kind, Kind::Str));
+        let nul = u64::from(is_text);
         let told = of().map(|want| want.full + nul).max().unwrap_or(0);
         let written = made.arena.changed(made.args[usize::from(what)]);
         if written > told {
