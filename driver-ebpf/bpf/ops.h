@@ -321,9 +321,11 @@ static __always_inline void op_msg(const struct out *o, __u8 what, __u8 index, _
 	__u64 name, iov, iovs, control, control_len, m[6] = {};
 	__u32 name_len;
 
+	__u64 size = 6 * word_size(o);
+
 	if (!ptr)
 		return;
-	if (READ_USER(m, 6 * word_size(o), USER(ptr)) != 0)
+	if (!WITHIN(size, sizeof(m)) || READ_USER(m, size, USER(ptr)) != 0)
 		goto fault;
 	if (narrow(o)) {
 		name = (__u32)m[0], name_len = m[0] >> 32, iov = (__u32)m[1], iovs = m[1] >> 32;
@@ -393,6 +395,11 @@ static __always_inline int strv_run(const struct out *o, __u8 *at, __u32 first, 
 		if (n == -EFAULT) {
 			STATUS(at) = LANNER_FAULT;
 			return 0;
+		}
+		if (n == 0) {
+			/* an empty string, as Linux 5.10 counts it: without its NUL */
+			*(at + HEAD + have) = 0;
+			n = 1;
 		}
 		if (n <= 0)
 			return 0;
