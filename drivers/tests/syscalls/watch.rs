@@ -127,12 +127,18 @@ fn events(
         shards: 1,
         buffer: 16 << 20,
     };
-    let opened = driver.open(host, &request);
-    let mut capture = opened
-        .map_err(|error| format!("open: {error}"))?
-        .captures
-        .pop()
-        .ok_or("open gave no capture")?;
+    let mut opened = driver
+        .open(host, &request)
+        .map_err(|error| format!("open: {error}"))?;
+    for gap in &opened.gaps {
+        println!(
+            "{}: opened without {}: {}",
+            driver.name(),
+            gap.what,
+            gap.why
+        );
+    }
+    let mut capture = opened.captures.pop().ok_or("open gave no capture")?;
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
         let polled = capture.poll(Duration::from_millis(50), &mut |event| {
