@@ -7,7 +7,7 @@ ARGS ?=
 PLUGINS = rules-falco output-console
 BIN = target/release/lanner
 
-.PHONY: run build test lint bench bench-quick install setup clean docs
+.PHONY: run build test lint bench bench-quick install setup clean docs conformance-report
 
 # ARGS are those of `lanner run`, or a whole command line that begins with one of lanner's verbs.
 VERB = $(if $(filter run trace drivers syscalls fields plugins help,$(firstword $(ARGS))),,run)
@@ -51,6 +51,10 @@ bench-quick:
 docs: build
 	$(BIN) fields --markdown > docs/fields.md
 	$(BIN) syscalls --markdown > docs/syscalls.md
+
+# What each driver delivers of each call: as root, all of them.
+conformance-report:
+	$(CARGO) test --quiet -p drivers --no-default-features --features $$(tools/features) --test syscalls -- --report
 
 install: build
 	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/lanner

@@ -4,7 +4,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::event::{Abi, Fact};
-use crate::request::{Limits, SyscallSet};
+use crate::request::{FACT_MAX, Limits, SyscallSet};
 use crate::table::{
     self, FactOf, Kind, Len, LenFrom, Meaning, NARROW, Param, Returns, Syscall, VARIANTS, Variant,
     Written,
@@ -227,7 +227,7 @@ impl Place<'_> {
     fn op_of_fact(&self, fact: &FactOf) -> Op {
         let arg = fact.of.map_or(ARG_RET, |at| self.register(at));
         let (code, when, limit) = match fact.fact {
-            Fact::Path => (code::FD_PATH, when::SUCCESS, self.limits.path),
+            Fact::Path => (code::FD_PATH, when::SUCCESS, FACT_MAX),
             _ => (code::FD_TUPLE, when::CONNECTED, 0),
         };
         Op {

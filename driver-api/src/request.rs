@@ -39,7 +39,8 @@ pub struct Command {
     pub args: Vec<OsString>,
 }
 
-/// How much is captured of what an argument points to. What is cut off is marked as truncated.
+/// How much is captured of what an argument points to. What is cut off is marked as truncated. Facts have
+/// a limit of their own, [`FACT_MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a buffer or of gathered iovecs. Default 80, at most 4096.
@@ -53,6 +54,10 @@ pub struct Limits {
     /// Entries of an iovec array or of an array of messages. Default 16, which is the most.
     pub entries: u16,
 }
+
+/// Bytes of a fact, at the most: rules can rely on what the kernel did, whatever is captured of what the
+/// program said.
+pub const FACT_MAX: u32 = 4096;
 
 /// Names of the limits, and the most each can be.
 const MOST: [(&str, u32); 5] = [

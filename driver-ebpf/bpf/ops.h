@@ -397,6 +397,11 @@ static __always_inline int strv_run(const struct out *o, __u8 *at, __u32 first, 
 			STATUS(at) = LANNER_FAULT;
 			return 0;
 		}
+		if (n == 0) {
+			/* an empty string, as Linux 5.10 counts it: without its NUL */
+			*(at + HEAD + have) = 0;
+			n = 1;
+		}
 		if (n <= 0)
 			return 0;
 		DONE(at) = have + n;

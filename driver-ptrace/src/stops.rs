@@ -417,8 +417,11 @@ impl PtraceCapture {
             }
             self.builder.begin(&header);
         }
-        let limit = self.limits.strings as usize;
-        facts::exec(&mut self.builder, tid.unsigned_abs(), limit);
+        facts::exec(
+            &mut self.builder,
+            tid.unsigned_abs(),
+            driver_api::request::FACT_MAX as usize,
+        );
         self.deliver(sink);
         self.resume(stopped, 0);
         Ok(())

@@ -1,0 +1,81 @@
+//! The differences that are known and have a reason. One that does not occur any more is a failure.
+
+use driver_api::event::Abi;
+
+use crate::script::Case;
+
+/// A known difference.
+#[derive(Debug)]
+pub(crate) struct Gap {
+    /// The drivers.
+    pub(crate) drivers: &'static [&'static str],
+    /// The ABIs; none: every one.
+    pub(crate) abis: &'static [Abi],
+    /// The calls; none: every one.
+    pub(crate) calls: &'static [&'static str],
+    /// Only calls that a signal interrupts.
+    pub(crate) interrupted: bool,
+    /// The parameter, the fact or the part of the header.
+    pub(crate) what: &'static str,
+    /// Why.
+    pub(crate) reason: &'static str,
+}
+
+const EBPF: &[&str] = &["ebpf-core", "ebpf-legacy"];
+
+/// All of them.
+pub(crate) const GAPS: &[Gap] = &[
+    Gap {
+        drivers: &["ebpf-core", "ebpf-legacy", "ptrace"],
+        abis: &[],
+        calls: &[],
+        interrupted: true,
+        what: "event",
+        reason: "the kernel first says that the call is to be restarted, and turns that into EINTR only when it \
+                 delivers the signal, which the driver does not look at: the call is not delivered",
+    },
+    Gap {
+        drivers: &["ptrace"],
+        abis: &[Abi::X86_64],
+        calls: &["uretprobe", "uprobe"],
+        interrupted: false,
+        what: "event",
+        reason: "the kernel exempts these calls of its own probes from seccomp filters, and thus from stops",
+    },
+    Gap {
+        drivers: EBPF,
+        abis: &[Abi::I386],
+        calls: &["modify_ldt"],
+        interrupted: false,
+        what: "return value",
+        reason: "the kernel returns 32 bits without their sign (SYSCALL_DEFINE of modify_ldt in arch/x86/kernel/ldt.c): \
+                 an error is delivered as a large number",
+    },
+    Gap {
+        drivers: EBPF,
+        abis: &[Abi::X86_64],
+        calls: &["rt_sigreturn"],
+        interrupted: false,
+        what: "event",
+        reason: "when it returns, the registers of the interrupted code are back, which was in no call: its number is gone",
+    },
+    Gap {
+        drivers: &["ebpf-core", "ebpf-legacy", "ptrace"],
+        abis: &[],
+        calls: &["mincore"],
+        interrupted: false,
+        what: "vec",
+        reason: "one byte a page: the table has no word for a length in pages, and the memory is not captured",
+    },
+];
+
+impl Gap {
+    /// Whether it is about this difference of a case.
+    pub(crate) fn covers(&self, driver: &str, case: &Case, what: &str) -> bool {
+        self.drivers.contains(&driver)
+            && (self.abis.is_empty() || self.abis.contains(&case.abi))
+            && (self.calls.is_empty() || self.calls.contains(&case.call.name))
+            && (!self.interrupted || case.interrupted)
+            && self.what == what
+    }
+}

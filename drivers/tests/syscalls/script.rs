@@ -1,0 +1,255 @@
+//! The script: every call of the table in both ABIs, and what each is called with. The actor plays it, and
+//! the test names its cases; both make it from the tables, so it is the same for both.
+
+use driver_api::event::Abi;
+use driver_api::table::{Kind, SYSCALLS, Syscall, VARIANTS};
+
+/// The scenes of `scenes.tbl`.
+const SCENES: &str = include_str!("scenes.tbl");
+
+/// The ABIs of a 64-bit x86 machine.
+pub(crate) const ABIS: [Abi; 2] = [Abi::X86_64, Abi::I386];
+
+/// A case: one call.
+#[derive(Debug, Clone)]
+pub(crate) struct Case {
+    pub(crate) call: &'static Syscall,
+    pub(crate) abi: Abi,
+    pub(crate) nr: u32,
+    /// What sets it apart from the other cases of the call.
+    pub(crate) label: String,
+    /// One word a parameter, from the left; parameters without a word are made from their kinds.
+    pub(crate) words: Vec<String>,
+    /// What stands in for every pointer to memory.
+    pub(crate) pointers: Pointers,
+    /// A signal arrives every few milliseconds.
+    pub(crate) interrupted: bool,
+    /// What plays it.
+    pub(crate) play: Play,
+}
+
+/// What every pointer to memory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pointers {
+    Good,
+    Bad,
+    Null,
+}
+
+/// Who makes the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Play {
+    /// The actor itself.
+    Plain,
+    /// A child, since the call does not return.
+    Ends,
+    /// It returns twice.
+    Births,
+    /// A child, since it becomes another program.
+    Execs,
+    /// A signal's handler, which returns by it.
+    Signals,
+}
+
+/// A line of `scenes.tbl`.
+struct Line {
+    name: &'static str,
+    abi: Option<&'static str>,
+    /// In addition to the call as it is generated.
+    more: bool,
+    interrupted: bool,
+    words: Vec<String>,
+}
+
+fn lines() -> Vec<Line> {
+    let rows = SCENES.lines().map(str::trim);
+    rows.filter(|row| !row.is_empty() && !row.starts_with('#'))
+        .map(|row| {
+            let mut words = row.split_whitespace();
+            let mut name = words.next().expect("an empty row is left out");
+            let more = name.starts_with('+');
+            name = name.trim_start_matches('+');
+            let interrupted = name.starts_with('!');
+            name = name.trim_start_matches('!');
+            let (name, abi) = match name.split_once('@') {
+                Some((name, abi)) => (name, Some(abi)),
+                None => (name, None),
+            };
+            assert!(
+                driver_api::table::by_name(name).is_some(),
+                "scenes.tbl names a call that the table has not: {name}"
+            );
+            Line {
+                name,
+                abi,
+                more,
+                interrupted,
+                words: words.map(str::to_owned).collect(),
+            }
+        })
+        .collect()
+}
+
+/// Calls that wait for ever, or change the machine, where all their pointers are NULL.
+const NEVER_NULL: [&str; 5] = [
+    "acct",
+    "select",
+    "_newselect",
+    "pselect6",
+    "pselect6_time64",
+];
+
+/// Calls that are played by other means than the plain one.
+fn play(call: &Syscall) -> Play {
+    match call.name {
+        "exit" | "exit_group" => Play::Ends,
+        "rt_sigreturn" => Play::Signals,
+        "fork" | "vfork" | "clone" | "clone3" => Play::Births,
+        _ => Play::Plain,
+    }
+}
+
+/// Why a call of an ABI has no case.
+pub(crate) fn untested(name: &str, abi: Abi) -> Option<&'static str> {
+    let of_handlers = ["rt_sigreturn", "sigreturn"].contains(&name);
+    (of_handlers && abi == Abi::I386).then_some(
+        "the handlers of 32-bit programs alone return by it, and the actor is a 64-bit one",
+    )
+}
+
+/// All cases.
+pub(crate) fn script() -> Vec<Case> {
+    let lines = lines();
+    let mut cases = Vec::new();
+    for abi in ABIS {
+        for call in SYSCALLS
+            .iter()
+            .filter(|call| untested(call.name, abi).is_none())
+        {
+            if let Some(nr) = call.number(abi) {
+                of_call(&mut cases, &lines, call, abi, nr);
+            }
+        }
+    }
+    for name in ["getpid", "openat", "write", "readv", "rt_sigaction"] {
+        let call = driver_api::table::by_name(name).expect("a call of the table");
+        let nr = call.number(Abi::X32).expect("x32 has it");
+        cases.push(plain(call, Abi::X32, nr));
+    }
+    cases
+}
+
+fn plain(call: &'static Syscall, abi: Abi, nr: u32) -> Case {
+    Case {
+        call,
+        abi,
+        nr,
+        label: String::new(),
+        words: Vec::new(),
+        pointers: Pointers::Good,
+        interrupted: false,
+        play: play(call),
+    }
+}
+
+fn of_call(cases: &mut Vec<Case>, lines: &[Line], call: &'static Syscall, abi: Abi, nr: u32) {
+    let base = plain(call, abi, nr);
+    let own: Vec<&Line> = lines
+        .iter()
+        .filter(|line| line.name == call.name && line.abi.is_none_or(|name| name == abi.name()))
+        .collect();
+    let first = cases.len();
+    if own.iter().all(|line| line.more) {
+        cases.push(base.clone());
+    }
+    for line in own {
+        cases.push(Case {
+            label: line.words.join(" "),
+            words: line.words.clone(),
+            interrupted: line.interrupted,
+            ..base.clone()
+        });
+    }
+    if matches!(base.play, Play::Plain | Play::Births)
+        && !cases[first].interrupted
+        && takes_memory(call)
+    {
+        let like = cases[first].clone();
+        cases.push(Case {
+            label: "unreadable pointers".to_owned(),
+            pointers: Pointers::Bad,
+            ..like.clone()
+        });
+        if !NEVER_NULL.contains(&call.name) {
+            cases.push(Case {
+                label: "NULL pointers".to_owned(),
+                pointers: Pointers::Null,
+                ..like
+            });
+        }
+    }
+    if matches!(call.name, "execve" | "execveat") {
+        cases.push(Case {
+            label: "a program".to_owned(),
+            words: exec_words(call),
+            play: Play::Execs,
+            ..base.clone()
+        });
+    }
+    of_variants(cases, &base);
+}
+
+fn exec_words(call: &Syscall) -> Vec<String> {
+    let words = ["exe", "argv", "envp"].map(str::to_owned);
+    if call.name == "execveat" {
+        [
+            vec!["-100".to_owned()],
+            words.to_vec(),
+            vec!["0".to_owned()],
+        ]
+        .concat()
+    } else {
+        words.to_vec()
+    }
+}
+
+/// One case for each row of a variant that points to memory.
+fn of_variants(cases: &mut Vec<Case>, base: &Case) {
+    let params = base.call.params;
+    for (at, param) in params.iter().enumerate() {
+        let Kind::By(variant, selectors) = param.kind else {
+            continue;
+        };
+        let rows = variant
+            .rows
+            .iter()
+            .filter(|row| is_memory(&row.meaning.kind));
+        for row in rows {
+            let mut words = vec!["_".to_owned(); at + 1];
+            words[usize::from(selectors[0])] = format!("{:#x}", row.key.0);
+            if let Some(second) = selectors.get(1) {
+                words[usize::from(*second)] = format!("{:#x}", row.key.1);
+            }
+            cases.push(Case {
+                label: format!("{} by {:#x} {:#x}", param.name, row.key.0, row.key.1),
+                words,
+                ..base.clone()
+            });
+        }
+    }
+}
+
+/// Whether a parameter of this kind points to memory that is captured.
+pub(crate) fn is_memory(kind: &Kind) -> bool {
+    kind.width().is_none() && !matches!(kind, Kind::None | Kind::By(..))
+}
+
+fn takes_memory(call: &Syscall) -> bool {
+    call.params.iter().any(|param| match param.kind {
+        Kind::By(variant, _) => VARIANTS[usize::from(variant.id)]
+            .rows
+            .iter()
+            .any(|row| is_memory(&row.meaning.kind)),
+        kind => is_memory(&kind),
+    })
+}

@@ -1,0 +1,153 @@
+//! Runs the actor under a driver and keeps the events of the script's calls.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use driver_api::driver::{Driver, Flow, Polled};
+use driver_api::event::{Event, Kind};
+use driver_api::host::Host;
+use driver_api::request::{Command, Limits, Request, SyscallSet, Target};
+use driver_api::table;
+
+use crate::actor::LOW;
+use crate::raw::MARK;
+use crate::truth::{self, Truth};
+
+/// How long the whole script may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Events that are kept behind a mark: a signal's return can stand before the call.
+const BEHIND: usize = 8;
+
+/// What a driver delivered, and what it should have.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) truths: Vec<Truth>,
+    pub(crate) events: HashMap<(usize, usize), Vec<Vec<u8>>>,
+}
+
+/// Sorts events by the mark that goes before them on their thread.
+#[derive(Debug, Default)]
+struct Keeper {
+    at: HashMap<u32, (usize, usize)>,
+    last: (usize, usize),
+    events: HashMap<(usize, usize), Vec<Vec<u8>>>,
+    lost: u64,
+}
+
+impl Keeper {
+    fn keep(&mut self, event: &Event<'_>) {
+        let header = event.header();
+        match event.kind() {
+            Kind::Lost => self.lost += header.args[0],
+            Kind::Syscall | Kind::Exec => {
+                let marks = table::by_number(event.abi(), header.nr)
+                    .is_some_and(|call| call.name == "getpriority");
+                if marks && header.args[0] == MARK {
+                    let place = (header.args[1] as usize, header.args[2] as usize);
+                    self.last = place;
+                    self.at.insert(header.tid, place);
+                } else if let Some(place) = self.at.get(&header.tid) {
+                    let kept = self.events.entry(*place).or_default();
+                    if kept.len() < BEHIND {
+                        kept.push(event.to_vec());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Plays the script under a driver.
+pub(crate) fn run(
+    driver: &'static dyn Driver,
+    host: &Host,
+    limits: Limits,
+    names: &[String],
+) -> Result<Run, String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let mut keeper = Keeper::default();
+    let status = events(
+        driver,
+        host,
+        limits,
+        command(folder.path(), limits, names),
+        &mut keeper,
+    )
+    .map_err(|fault| format!("{fault}, after {}", at(&keeper)))?;
+    if keeper.lost > 0 {
+        return Err(format!("{} events were lost", keeper.lost));
+    }
+    if status != Some(0) {
+        return Err(format!(
+            "the actor ended with {status:?}, after {}",
+            at(&keeper)
+        ));
+    }
+    let truths = std::fs::read(folder.path().join("truth"))
+        .and_then(|bytes| truth::decode(&bytes))
+        .map_err(|error| format!("the actor's truth: {error}"))?;
+    Ok(Run {
+        truths,
+        events: keeper.events,
+    })
+}
+
+/// The last call that was announced.
+fn at(keeper: &Keeper) -> String {
+    match crate::script::script().get(keeper.last.0) {
+        Some(case) => format!("{} {} [{}]", case.abi.name(), case.call.name, case.label),
+        None => "a call that is not in the script".to_owned(),
+    }
+}
+
+fn command(folder: &Path, limits: Limits, names: &[String]) -> Command {
+    let program = std::env::current_exe()
+        .expect("the path of this test")
+        .into_os_string();
+    let mut args: Vec<OsString> = vec!["actor".into(), "--actor".into(), folder.into()];
+    args.push(if limits == LOW { "low" } else { "default" }.into());
+    args.extend(names.iter().map(OsString::from));
+    Command { program, args }
+}
+
+fn events(
+    driver: &'static dyn Driver,
+    host: &Host,
+    limits: Limits,
+    command: Command,
+    keeper: &mut Keeper,
+) -> Result<Option<i32>, String> {
+    let request = Request {
+        target: Target::Command(command),
+        selection: SyscallSet::all(),
+        limits,
+        shards: 1,
+        buffer: 16 << 20,
+    };
+    let mut opened = driver
+        .open(host, &request)
+        .map_err(|error| format!("open: {error}"))?;
+    for gap in &opened.gaps {
+        println!(
+            "{}: opened without {}: {}",
+            driver.name(),
+            gap.what,
+            gap.why
+        );
+    }
+    let mut capture = opened.captures.pop().ok_or("open gave no capture")?;
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        let polled = capture.poll(Duration::from_millis(50), &mut |event| {
+            keeper.keep(&event);
+            Flow::Continue
+        });
+        if let Polled::Ended(status) = polled.map_err(|error| error.to_string())? {
+            return Ok(status);
+        }
+    }
+    Err(format!("the actor has not ended after {PATIENCE:?}"))
+}
