@@ -15,7 +15,7 @@ use driver_start::Held;
 use libc::pid_t;
 
 use crate::NAME;
-use crate::facts;
+use crate::facts::{self, Owner};
 use crate::wait::Waiter;
 
 /// How long a child's first stop may wait for its parent's word of the birth. A parent that is killed
@@ -23,6 +23,9 @@ use crate::wait::Waiter;
 pub(crate) const OVERDUE: Duration = Duration::from_millis(200);
 /// How long to look for a tracee nobody told of, when all known ones are gone but children remain.
 const LAST_LOOK: Duration = Duration::from_millis(100);
+/// How long a poll that has events waits for more: the consumer's own work between two polls is spread
+/// over many stops, and an event is no older than this when the consumer gets to it.
+const LINGER: Duration = Duration::from_millis(5);
 /// An end that nobody asked for: of a child that was never a tracee.
 const FORGOTTEN: Duration = Duration::from_secs(5);
 
@@ -30,8 +33,7 @@ const FORGOTTEN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Thread {
     pub(crate) tgid: u32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
+    pub(crate) owner: Owner,
     /// The call it is in, from its entry stop to its exit stop.
     pub(crate) call: Option<Call>,
     /// Where the thread stands between PTRACE_SYSCALL's stops, for kernels that cannot say.
@@ -144,11 +146,9 @@ impl PtraceCapture {
 
     /// Follows a thread that is seized already.
     pub(crate) fn adopt(&mut self, tid: pid_t, tgid: u32) {
-        let (uid, gid) = facts::owner(tid.unsigned_abs());
         let thread = Thread {
             tgid,
-            uid,
-            gid,
+            owner: facts::owner(tid.unsigned_abs()),
             call: None,
             inside: false,
         };
@@ -301,41 +301,52 @@ impl Capture for PtraceCapture {
             ));
         }
         self.begin()?;
-        let begin = Instant::now();
+        let mut until = Instant::now() + timeout;
+        let mut lingers = false;
+        let mut end = None;
         while !self.halted && !self.ended {
             self.adopt_overdue(sink);
-            let left = if self.stats.captured > before {
-                Duration::ZERO
-            } else {
-                timeout.saturating_sub(begin.elapsed())
-            };
-            let patience = self.patience(left);
+            let now = Instant::now();
+            if !lingers && self.stats.captured > before {
+                lingers = true;
+                until = until.min(now + LINGER);
+            }
+            let patience = self.patience(until.saturating_duration_since(now));
             match self.waiter.next(patience) {
                 Ok(Some((tid, status))) => {
                     self.handle(tid, status, sink);
                     // a busy tracee must not keep the caller from its other duties
-                    if begin.elapsed() > timeout {
+                    if now >= until {
                         break;
                     }
                 }
                 // the last events first: the end is told by the next poll
-                _ if self.stats.captured > before => break,
-                Err(_) => return self.end(),
+                Err(_) if self.stats.captured > before => break,
+                Err(_) => {
+                    end = Some(self.end());
+                    break;
+                }
                 // children of this thread that are not tracees are nothing to wait for
                 Ok(None)
                     if self
                         .deserted
                         .is_some_and(|since| since.elapsed() >= LAST_LOOK) =>
                 {
-                    return self.end();
+                    if self.stats.captured == before {
+                        end = Some(self.end());
+                    }
+                    break;
                 }
-                Ok(None) if begin.elapsed() >= timeout => break,
+                Ok(None) if Instant::now() >= until => break,
                 Ok(None) => {}
             }
         }
-        Ok(Polled::Events(
-            usize::try_from(self.stats.captured - before).unwrap_or(usize::MAX),
-        ))
+        self.waiter.rest();
+        end.unwrap_or_else(|| {
+            Ok(Polled::Events(
+                usize::try_from(self.stats.captured - before).unwrap_or(usize::MAX),
+            ))
+        })
     }
 
     fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {

@@ -3,7 +3,8 @@
 //! A command is started with a filter that stops at the selected calls alone; an attached process stops
 //! at every call. [`tracee`] is a stopped thread, [`wait`] waits for one, [`capture`] is the loop between
 //! the two, [`stops`] makes events of stops, [`attach`] takes up running processes and leaves them.
-//! [`interpret`] follows the capture plan, [`memory`] and [`facts`] read what it names.
+//! [`interpret`] follows the capture plan, [`memory`] and [`facts`] read what it names, the latter from
+//! [`proc_dir`].
 
 mod attach;
 mod capture;
@@ -11,6 +12,7 @@ mod facts;
 mod filter;
 mod interpret;
 mod memory;
+mod proc_dir;
 mod stops;
 mod tracee;
 mod wait;

@@ -10,7 +10,7 @@ use driver_start::monotonic_ns;
 use libc::pid_t;
 
 use crate::capture::{Call, Mode, OVERDUE, PtraceCapture, Sink, Thread};
-use crate::facts;
+use crate::facts::{self, Owner};
 use crate::filter;
 use crate::interpret;
 use crate::memory::Memory;
@@ -31,8 +31,8 @@ impl PtraceCapture {
             time_ns: monotonic_ns(),
             tgid: thread.map_or(tid.unsigned_abs(), |thread| thread.tgid),
             tid: tid.unsigned_abs(),
-            uid: thread.map_or(u32::MAX, |thread| thread.uid),
-            gid: thread.map_or(u32::MAX, |thread| thread.gid),
+            uid: thread.map_or(u32::MAX, |thread| thread.owner.uid),
+            gid: thread.map_or(u32::MAX, |thread| thread.owner.gid),
             ..Header::default()
         }
     }
@@ -145,7 +145,7 @@ impl PtraceCapture {
     pub(crate) fn foundling(&mut self, child: pid_t, parent: Option<pid_t>, sink: Sink) {
         let id = child.unsigned_abs();
         let tgid = facts::tgid(id).unwrap_or(id);
-        let (uid, gid) = facts::owner(id);
+        let owner = facts::owner(id);
         let header = match (parent, self.killed) {
             (None, Some((killed, _))) => Header {
                 tgid: killed.tgid,
@@ -156,7 +156,7 @@ impl PtraceCapture {
             },
             (parent, _) => self.header(Kind::Fork, parent.unwrap_or(child)),
         };
-        self.birth(&header, child, tgid, 0, (uid, gid), sink);
+        self.birth(&header, child, tgid, 0, owner, sink);
         self.catch_up(child, sink);
     }
 
@@ -167,7 +167,7 @@ impl PtraceCapture {
         child: pid_t,
         tgid: u32,
         flags: u64,
-        (uid, gid): (u32, u32),
+        owner: Owner,
         sink: Sink,
     ) {
         let mut header = *parent;
@@ -180,8 +180,7 @@ impl PtraceCapture {
         self.deliver(sink);
         let thread = Thread {
             tgid,
-            uid,
-            gid,
+            owner,
             call: None,
             inside: false,
         };
@@ -204,7 +203,7 @@ impl PtraceCapture {
         let Some(parent) = self.threads.get(&tid) else {
             return Err(Gone);
         };
-        let (tgid, ids) = (parent.tgid, (parent.uid, parent.gid));
+        let (tgid, owner) = (parent.tgid, parent.owner);
         let flags = parent
             .call
             .as_ref()
@@ -221,7 +220,7 @@ impl PtraceCapture {
         let child_id = child as pid_t;
         if !self.threads.contains_key(&child_id) {
             let tgid = if thread { tgid } else { child };
-            self.birth(&header, child_id, tgid, flags & !CSIGNAL, ids, sink);
+            self.birth(&header, child_id, tgid, flags & !CSIGNAL, owner, sink);
         }
         self.resume(stopped, 0);
         self.catch_up(child_id, sink);
@@ -335,7 +334,7 @@ impl PtraceCapture {
             && ret == 0
             && let Some(thread) = self.threads.get_mut(&tid)
         {
-            (thread.uid, thread.gid) = facts::owner(tid.unsigned_abs());
+            thread.owner = facts::owner(tid.unsigned_abs());
         }
         // a success of exec has been an event; the clone family is remembered for its flags, too
         if !self.selection.contains(call.call) || (call.exec.is_some() && ret == 0) {
@@ -376,7 +375,8 @@ impl PtraceCapture {
         let Some(thread) = self.threads.get_mut(&tid) else {
             return Err(Gone);
         };
-        (thread.uid, thread.gid) = facts::owner(tid.unsigned_abs());
+        thread.owner = facts::owner_after_exec(tid.unsigned_abs(), thread.owner);
+        let owner = thread.owner;
         let begun = thread
             .call
             .as_mut()
@@ -410,7 +410,7 @@ impl PtraceCapture {
             self.builder.begin(&header);
         }
         let limit = self.limits.strings as usize;
-        facts::exec(&mut self.builder, tid.unsigned_abs(), limit);
+        facts::exec(&mut self.builder, tid.unsigned_abs(), owner, limit);
         self.deliver(sink);
         self.resume(stopped, 0);
         Ok(())

@@ -1,12 +1,13 @@
 //! Waits for the next stop of a tracee, or for some time.
 //!
 //! waitpid(2) knows no timeout. A timer of this thread interrupts it: it fires again and again until it
-//! is disarmed, so that one that fires just before the call is no loss.
+//! is disarmed, so that one that fires just before the call is no loss. It is set once for many waits.
 
+use std::cell::Cell;
 use std::io;
 use std::mem::zeroed;
 use std::ptr::null_mut;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libc::{c_int, pid_t, timer_t};
 
@@ -18,6 +19,8 @@ const AGAIN: Duration = Duration::from_millis(5);
 pub(crate) struct Waiter {
     timer: timer_t,
     thread: pid_t,
+    /// When the timer fires first; none: it is not set.
+    fires: Cell<Option<Instant>>,
 }
 
 // SAFETY: the timer is an id of the process; only the thread that made it waits with it.
@@ -54,7 +57,11 @@ impl Waiter {
                 return Err(io::Error::last_os_error());
             }
         }
-        Ok(Self { timer, thread })
+        Ok(Self {
+            timer,
+            thread,
+            fires: Cell::new(None),
+        })
     }
 
     /// The thread that waits, whose tracees they are.
@@ -80,18 +87,27 @@ impl Waiter {
         unsafe { libc::timer_settime(self.timer, 0, &raw const setting, null_mut()) };
     }
 
-    /// The next stop or end of a tracee of this thread: its id and wait status. `Ok(None)`: none yet.
-    /// An error: there are no tracees.
+    /// The next stop or end of a tracee of this thread: its id and wait status. `Ok(None)`: none yet,
+    /// perhaps sooner than asked for. An error: there are no tracees. Leaves the timer set for the next
+    /// wait: [`Waiter::rest`] ends that.
     pub(crate) fn next(&self, timeout: Duration) -> Result<Option<(pid_t, c_int)>, NoTracees> {
-        match wait(libc::WNOHANG)? {
-            Some(stop) => return Ok(Some(stop)),
-            None if timeout.is_zero() => return Ok(None),
-            None => {}
+        if timeout.is_zero() {
+            return wait(libc::WNOHANG);
         }
-        self.arm(timeout, AGAIN);
-        let stop = wait(0);
-        self.arm(Duration::ZERO, Duration::ZERO);
-        stop
+        let now = Instant::now();
+        let limit = now + timeout;
+        if self.fires.get().is_none_or(|at| at > limit || at < now) {
+            self.arm(timeout, AGAIN);
+            self.fires.set(Some(limit));
+        }
+        wait(0)
+    }
+
+    /// No wait follows for now.
+    pub(crate) fn rest(&self) {
+        if self.fires.take().is_some() {
+            self.arm(Duration::ZERO, Duration::ZERO);
+        }
     }
 }
 
