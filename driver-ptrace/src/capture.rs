@@ -15,6 +15,7 @@ use driver_start::Held;
 use libc::pid_t;
 
 use crate::NAME;
+use crate::cpu::{Follower, Stay};
 use crate::facts::{self, Owner};
 use crate::wait::Waiter;
 
@@ -34,6 +35,10 @@ const FORGOTTEN: Duration = Duration::from_secs(5);
 pub(crate) struct Thread {
     pub(crate) tgid: u32,
     pub(crate) owner: Owner,
+    /// The thread that made it; 0: one that was not followed.
+    pub(crate) parent: pid_t,
+    /// How often it has stopped.
+    pub(crate) stops: u32,
     /// The call it is in, from its entry stop to its exit stop.
     pub(crate) call: Option<Call>,
     /// Where the thread stands between PTRACE_SYSCALL's stops, for kernels that cannot say.
@@ -47,6 +52,8 @@ pub(crate) struct Call {
     pub(crate) abi: Abi,
     pub(crate) nr: u32,
     pub(crate) args: [u64; 6],
+    /// Where the thread may run meanwhile.
+    pub(crate) stay: Stay,
     /// Of an exec: the event begun at its entry, as its memory is gone afterwards.
     pub(crate) exec: Option<Vec<u8>>,
 }
@@ -72,6 +79,7 @@ pub(crate) enum Mode {
 #[derive(Debug)]
 pub(crate) struct PtraceCapture {
     pub(crate) waiter: Waiter,
+    pub(crate) follower: Follower,
     pub(crate) threads: HashMap<pid_t, Thread>,
     pub(crate) early: HashMap<pid_t, Early>,
     /// The thread that was killed last, as its exit event had it, and when.
@@ -115,6 +123,7 @@ impl PtraceCapture {
         };
         let mut capture = Self {
             waiter,
+            follower: Follower::new(command.is_some()),
             threads: HashMap::new(),
             early: HashMap::new(),
             killed: None,
@@ -149,6 +158,8 @@ impl PtraceCapture {
         let thread = Thread {
             tgid,
             owner: facts::owner(tid.unsigned_abs()),
+            parent: 0,
+            stops: 0,
             call: None,
             inside: false,
         };
@@ -217,6 +228,7 @@ impl PtraceCapture {
     fn end(&mut self) -> Result<Polled, CaptureError> {
         if !self.ended {
             self.ended = true;
+            self.follower.leave();
             self.threads.clear();
             self.early.clear();
             if !self.launched
@@ -314,6 +326,7 @@ impl Capture for PtraceCapture {
             let patience = self.patience(until.saturating_duration_since(now));
             match self.waiter.next(patience) {
                 Ok(Some((tid, status))) => {
+                    self.follower.seen(tid, now);
                     self.handle(tid, status, sink);
                     // a busy tracee must not keep the caller from its other duties
                     if now >= until {
@@ -337,8 +350,12 @@ impl Capture for PtraceCapture {
                     }
                     break;
                 }
-                Ok(None) if Instant::now() >= until => break,
-                Ok(None) => {}
+                Ok(None) => {
+                    self.follower.idle();
+                    if Instant::now() >= until {
+                        break;
+                    }
+                }
             }
         }
         self.waiter.rest();
@@ -372,6 +389,9 @@ impl Capture for PtraceCapture {
 
 impl Drop for PtraceCapture {
     fn drop(&mut self) {
+        if self.waiter.is_ours() {
+            self.follower.leave();
+        }
         if self.command.is_some() {
             self.kill_all();
         } else {

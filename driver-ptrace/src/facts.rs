@@ -75,10 +75,7 @@ impl<'a> Stat<'a> {
 }
 
 /// All facts of a new program; `owner` is who runs it.
-pub(crate) fn exec(event: &mut EventBuilder, tid: u32, owner: Owner, limit: usize) {
-    let Some(dir) = ProcDir::open(tid) else {
-        return;
-    };
+pub(crate) fn exec(event: &mut EventBuilder, tid: u32, dir: &ProcDir, owner: Owner, limit: usize) {
     let exe = dir.link(c"exe");
     attach_link(event, Fact::Exe as u8, limit, exe.as_ref());
     attach_link(event, Fact::Cwd as u8, limit, dir.link(c"cwd").as_ref());
@@ -97,7 +94,7 @@ pub(crate) fn exec(event: &mut EventBuilder, tid: u32, owner: Owner, limit: usiz
         pgid: pgid as u32,
         sid: sid as u32,
         tty: tty as u32,
-        loginuid: loginuid(&dir),
+        loginuid: loginuid(dir),
         memfd: u32::from(exe.is_some_and(|exe| exe.text().starts_with(b"/memfd:"))),
     };
     attach_raw(event, Fact::Ids as u8, ids.as_bytes());
@@ -247,14 +244,13 @@ pub(crate) fn owner(tid: u32) -> Owner {
 /// The ids behind an exec. They are those before it, unless the program's file has the set-user-id or
 /// set-group-id bit: such a process has a folder that belongs to root (proc(5)), whatever has become of
 /// the file meanwhile. All of its status would be dear.
-pub(crate) fn owner_after_exec(tid: u32, before: Owner) -> Owner {
-    let unchanged = ProcDir::open(tid).is_some_and(|dir| {
-        dir.status(c"exe")
-            .is_some_and(|file| file.st_mode & (libc::S_ISUID | libc::S_ISGID) == 0)
-            && dir
-                .status(c"")
-                .is_some_and(|own| (own.st_uid, own.st_gid) == (before.euid, before.egid))
-    });
+pub(crate) fn owner_after_exec(tid: u32, dir: &ProcDir, before: Owner) -> Owner {
+    let unchanged = dir
+        .status(c"exe")
+        .is_some_and(|file| file.st_mode & (libc::S_ISUID | libc::S_ISGID) == 0)
+        && dir
+            .status(c"")
+            .is_some_and(|own| (own.st_uid, own.st_gid) == (before.euid, before.egid));
     if unchanged { before } else { owner(tid) }
 }
 

@@ -2,12 +2,13 @@
 //!
 //! A command is started with a filter that stops at the selected calls alone; an attached process stops
 //! at every call. [`tracee`] is a stopped thread, [`wait`] waits for one, [`capture`] is the loop between
-//! the two, [`stops`] makes events of stops, [`attach`] takes up running processes and leaves them.
+//! the two, [`stops`] makes events of stops, [`cpu`] keeps tracer and tracee together, [`attach`] takes up running processes and leaves them.
 //! [`interpret`] follows the capture plan, [`memory`] and [`facts`] read what it names, the latter from
 //! [`proc_dir`].
 
 mod attach;
 mod capture;
+mod cpu;
 mod facts;
 mod filter;
 mod interpret;
@@ -175,13 +176,15 @@ fn failed(step: &str, error: &std::io::Error) -> OpenError {
     }
 }
 
-/// What the filter has to stop at beyond the selection: exec always, and what changes a thread's user.
+/// What the filter has to stop at beyond the selection: exec always, what changes a thread's user, and what
+/// must not see how tracees are kept near.
 fn needed(selection: &SyscallSet) -> SyscallSet {
     let state = driver_api::table::SYSCALLS
         .iter()
         .filter(|call| call.category == "user" && call.returns == Returns::Errno);
-    let exec = ["execve", "execveat"].into_iter().filter_map(by_name);
-    selection.union(&exec.chain(state).collect())
+    let always = ["execve", "execveat"].into_iter().chain(cpu::AFFINITY);
+    let always = always.filter_map(by_name);
+    selection.union(&always.chain(state).collect())
 }
 
 /// Puts the filter into the calling process, between fork and exec: no allocation here.

@@ -64,7 +64,7 @@ impl Memory {
         }
         let mut done = 0;
         while done < into.len() {
-            let got = self.from_window(at.wrapping_add(done as u64), &mut into[done..]);
+            let got = self.window_read(at.wrapping_add(done as u64), &mut into[done..]);
             if got == 0 {
                 break;
             }
@@ -74,7 +74,7 @@ impl Memory {
     }
 
     /// What a window has of these bytes, at least one unless the first cannot be read.
-    fn from_window(&self, at: u64, into: &mut [u8]) -> usize {
+    fn window_read(&self, at: u64, into: &mut [u8]) -> usize {
         let mut windows = self.windows.borrow_mut();
         let has = |window: &Window| at.wrapping_sub(window.begin) < window.len as u64;
         let which = match windows.window.iter().position(has) {
@@ -230,7 +230,11 @@ mod tests {
             for back in [1, 8, 99, 100, 511, 1024, 1999, 4096] {
                 let mut into = vec![0; len];
                 let got = ours(false).read(begin + PAGE - back, &mut into);
-                assert_eq!(got, len.min(back as usize), "{len} bytes {back} before the end");
+                assert_eq!(
+                    got,
+                    len.min(back as usize),
+                    "{len} bytes {back} before the end"
+                );
                 assert!(into[..got].iter().all(|b| *b == b'x'));
             }
         }

@@ -1,6 +1,7 @@
 //! /proc/TID held open while its thread stands still: what is read of it is of one thread, and is found
 //! without a walk from the root each time. Nothing is allocated.
 
+use std::cell::RefCell;
 use std::ffi::CStr;
 use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -67,10 +68,41 @@ impl Link {
     }
 }
 
+/// The folder of descriptors that was asked last: a busy thread's is held open.
+#[derive(Debug, Default)]
+struct Descriptors {
+    tid: u32,
+    folder: Option<OwnedFd>,
+}
+
+thread_local! {
+    static DESCRIPTORS: RefCell<Descriptors> = RefCell::default();
+}
+
 /// What a descriptor of a thread leads to.
 pub(crate) fn descriptor(tid: u32, fd: i64) -> Option<Link> {
-    let name = Short::new(format_args!("/proc/{tid}/fd/{fd}"))?;
-    Link::read(libc::AT_FDCWD, name.c_str()?)
+    DESCRIPTORS.with_borrow_mut(|last| {
+        if last.tid != tid {
+            *last = Descriptors { tid, folder: None };
+        } else if last.folder.is_none() {
+            let name = Short::new(format_args!("/proc/{tid}/fd"))?;
+            last.folder = open(
+                libc::AT_FDCWD,
+                name.c_str()?,
+                libc::O_PATH | libc::O_DIRECTORY,
+            );
+        }
+        if let Some(folder) = &last.folder {
+            let name = Short::new(format_args!("{fd}"))?;
+            if let Some(link) = Link::read(folder.as_raw_fd(), name.c_str()?) {
+                return Some(link);
+            }
+            // of a thread that is gone, whose id another one may have by now
+            last.folder = None;
+        }
+        let name = Short::new(format_args!("/proc/{tid}/fd/{fd}"))?;
+        Link::read(libc::AT_FDCWD, name.c_str()?)
+    })
 }
 
 fn open(folder: i32, name: &CStr, flags: i32) -> Option<OwnedFd> {

@@ -10,14 +10,20 @@ use driver_start::monotonic_ns;
 use libc::pid_t;
 
 use crate::capture::{Call, Mode, OVERDUE, PtraceCapture, Sink, Thread};
+use crate::cpu::{self, Stay};
 use crate::facts::{self, Owner};
 use crate::filter;
 use crate::interpret;
 use crate::memory::Memory;
+use crate::proc_dir::ProcDir;
 use crate::tracee::{At, Gone, Stopped};
 
 /// Not a PTRACE_EVENT_* that is asked for: a group-stop, an interruption, a thread's first stop (ptrace(2)).
 const EVENT_STOP: c_int = 128;
+/// How far a line of ancestors is looked at.
+const GENERATIONS: usize = 16;
+/// A child that has stopped no more often has hardly begun.
+const YOUNG: u32 = 4;
 /// The signal in the low byte of a clone's flags (clone(2)); the kernel keeps it elsewhere.
 const CSIGNAL: u64 = 0xff;
 
@@ -27,7 +33,7 @@ impl PtraceCapture {
         Header {
             kind: kind as u8,
             abi: Abi::NATIVE as u8,
-            cpu: cpu(),
+            cpu: current_cpu(),
             time_ns: monotonic_ns(),
             tgid: thread.map_or(tid.unsigned_abs(), |thread| thread.tgid),
             tid: tid.unsigned_abs(),
@@ -44,7 +50,9 @@ impl PtraceCapture {
             return;
         }
         let stopped = Stopped::new(tid);
-        if !self.threads.contains_key(&tid) {
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.stops = thread.stops.saturating_add(1);
+        } else {
             // a child's first stop can come before its parent's event
             self.too_early(tid).stop = Some(status);
             let killed = self.killed.filter(|(_, when)| when.elapsed() < OVERDUE);
@@ -82,12 +90,39 @@ impl PtraceCapture {
     }
 
     /// Goes on, to the exit stop where one is waited for.
-    fn resume(&self, stopped: Stopped, signal: i32) {
-        let inside = self
+    fn resume(&mut self, stopped: Stopped, signal: i32) {
+        let tid = stopped.tid();
+        let call = self
             .threads
-            .get(&stopped.tid())
-            .is_some_and(|thread| thread.call.is_some());
-        stopped.resume(inside || self.mode == Mode::Every, signal);
+            .get(&tid)
+            .and_then(|thread| thread.call.as_ref());
+        let to_exit = call.is_some() || self.mode == Mode::Every;
+        let stay = call.map(|call| call.stay).unwrap_or_default();
+        let resident = self.follower.resident();
+        let near = resident.is_some_and(|resident| self.is_near(tid, resident));
+        self.follower.resume(stopped, to_exit, signal, stay, near);
+    }
+
+    /// Whether a thread may be woken where another one was: it is the same; the other one is gone, or an
+    /// ancestor, which mostly waits for it; or its child, which has hardly begun.
+    fn is_near(&self, tid: pid_t, resident: pid_t) -> bool {
+        if tid == resident {
+            return true;
+        }
+        let Some(other) = self.threads.get(&resident) else {
+            return true;
+        };
+        let mut parent = tid;
+        for _ in 0..GENERATIONS {
+            parent = match self.threads.get(&parent) {
+                Some(thread) => thread.parent,
+                None => break,
+            };
+            if parent == resident {
+                return true;
+            }
+        }
+        other.parent == tid && other.stops <= YOUNG
     }
 
     /// A thread has ended. waitpid tells of each but the leader whose id another thread took with exec,
@@ -110,6 +145,7 @@ impl PtraceCapture {
             ..self.header(Kind::Exit, tid)
         };
         self.threads.remove(&tid);
+        self.follower.forget(tid);
         if libc::WIFSIGNALED(status) {
             self.killed = Some((header, Instant::now()));
         }
@@ -181,10 +217,13 @@ impl PtraceCapture {
         let thread = Thread {
             tgid,
             owner,
+            parent: header.tid as pid_t,
+            stops: 0,
             call: None,
             inside: false,
         };
         self.threads.insert(child, thread);
+        self.follower.born(child, header.tid as pid_t);
     }
 
     /// What came of a thread before its birth was told.
@@ -245,6 +284,7 @@ impl PtraceCapture {
             At::Exit { ret } => {
                 thread.inside = false;
                 if let Some(call) = thread.call.take() {
+                    self.follower.end_asking(stopped.tid());
                     self.exit(&stopped, &call, ret, sink);
                 }
                 self.resume(stopped, 0);
@@ -279,9 +319,14 @@ impl PtraceCapture {
             abi,
             nr,
             args,
+            stay: Stay::of(call),
             exec: None,
         };
         let mut awaits_exit = false;
+        if cpu::is_affinity(call) {
+            self.follower.begin_asking(tid);
+            awaits_exit = true;
+        }
         if plan.flags & flag::EXEC != 0 {
             begun.exec = Some(self.exec_begun(tid, &begun, &plan, selected));
             awaits_exit = true;
@@ -290,7 +335,7 @@ impl PtraceCapture {
             self.builder.begin(&header);
             self.deliver(sink);
         } else {
-            awaits_exit = selected || plan.flags & flag::CHILD != 0 || call.category == "user";
+            awaits_exit |= selected || plan.flags & flag::CHILD != 0 || call.category == "user";
         }
         if awaits_exit && let Some(thread) = self.threads.get_mut(&tid) {
             thread.call = Some(begun);
@@ -375,7 +420,10 @@ impl PtraceCapture {
         let Some(thread) = self.threads.get_mut(&tid) else {
             return Err(Gone);
         };
-        thread.owner = facts::owner_after_exec(tid.unsigned_abs(), thread.owner);
+        let dir = ProcDir::open(tid.unsigned_abs());
+        if let Some(dir) = &dir {
+            thread.owner = facts::owner_after_exec(tid.unsigned_abs(), dir, thread.owner);
+        }
         let owner = thread.owner;
         let begun = thread
             .call
@@ -410,7 +458,9 @@ impl PtraceCapture {
             self.builder.begin(&header);
         }
         let limit = self.limits.strings as usize;
-        facts::exec(&mut self.builder, tid.unsigned_abs(), owner, limit);
+        if let Some(dir) = &dir {
+            facts::exec(&mut self.builder, tid.unsigned_abs(), dir, owner, limit);
+        }
         self.deliver(sink);
         self.resume(stopped, 0);
         Ok(())
@@ -435,7 +485,7 @@ fn clone_flags(tid: pid_t, call: &Call) -> Option<u64> {
 }
 
 /// The tracer's CPU: where the tracee stopped, as a rule. A gap that the probe names.
-fn cpu() -> u16 {
+fn current_cpu() -> u16 {
     // SAFETY: sched_getcpu(3) has no effect.
     u16::try_from(unsafe { libc::sched_getcpu() }).unwrap_or(u16::MAX)
 }

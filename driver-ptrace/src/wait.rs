@@ -57,6 +57,7 @@ impl Waiter {
                 return Err(io::Error::last_os_error());
             }
         }
+        unsignalled();
         Ok(Self {
             timer,
             thread,
@@ -107,6 +108,21 @@ impl Waiter {
     pub(crate) fn rest(&self) {
         if self.fires.take().is_some() {
             self.arm(Duration::ZERO, Duration::ZERO);
+        }
+    }
+}
+
+/// Has the kernel make no SIGCHLD of each stop, where nobody wants one: a thread that waits is woken
+/// without it. A program that is executed gets the flags of a fresh start (execve(2)).
+fn unsignalled() {
+    // SAFETY: the action is read and written back with one flag more; the handler stays the default.
+    unsafe {
+        let mut action: libc::sigaction = zeroed();
+        if libc::sigaction(libc::SIGCHLD, null_mut(), &raw mut action) == 0
+            && action.sa_sigaction == libc::SIG_DFL
+        {
+            action.sa_flags |= libc::SA_NOCLDSTOP;
+            libc::sigaction(libc::SIGCHLD, &raw const action, null_mut());
         }
     }
 }
