@@ -48,6 +48,10 @@ pub struct Limits {
     pub path: u32,
     /// Bytes of an argument or of an environment vector. Default 4096, which is the most.
     pub strings: u32,
+    /// Bytes of an array of structures or numbers. Default 512, which is the most.
+    pub arrays: u32,
+    /// Entries of an iovec array or of an array of messages. Default 16, which is the most.
+    pub entries: u16,
 }
 
 impl Default for Limits {
@@ -56,6 +60,8 @@ impl Default for Limits {
             bytes: 80,
             path: 4096,
             strings: 4096,
+            arrays: 512,
+            entries: 16,
         }
     }
 }

@@ -169,7 +169,7 @@ fn follow(call: &Syscall) -> Follow {
     } else {
         Effect::None
     };
-    let is_fd = |at: &usize| matches!(call.params[*at].kind, Kind::Fd) && !call.params[*at].output;
+    let is_fd = |at: &usize| matches!(call.params[*at].kind, Kind::Fd);
     let argument = call
         .params
         .iter()
