@@ -181,7 +181,9 @@ fn failed(step: &str, error: &std::io::Error) -> OpenError {
 fn needed(selection: &SyscallSet) -> SyscallSet {
     let state = driver_api::table::SYSCALLS
         .iter()
-        .filter(|call| call.category == "user" && call.returns == Returns::Errno);
+        .filter(|call| call.category == "user" && call.returns == Returns::Errno)
+        // those that only ask
+        .filter(|call| !call.params.iter().any(|param| param.output));
     let always = ["execve", "execveat"].into_iter().chain(cpu::AFFINITY);
     let always = always.filter_map(by_name);
     selection.union(&always.chain(state).collect())

@@ -475,8 +475,6 @@ impl PtraceCapture {
     }
 }
 
-/// Whether pointers in structures are 4 bytes wide.
-
 /// The flags of the clone that a thread is in, where that call is captured.
 fn clone_flags(tid: pid_t, call: &Call) -> Option<u64> {
     match call.call.name {
