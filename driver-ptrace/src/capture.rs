@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::c_int;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant};
 
 use driver_api::driver::{Capture, CaptureError, Flow, Polled};
@@ -45,6 +46,36 @@ pub(crate) struct Thread {
     pub(crate) inside: bool,
 }
 
+/// Threads by their ids, which are looked up many times a stop.
+pub(crate) type Threads = HashMap<pid_t, Thread, BuildHasherDefault<IdHasher>>;
+
+/// Spreads ids, which the kernel gives out one after another: nobody can choose them so as to collide.
+#[derive(Debug, Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // Fibonacci hashing: the table takes its bits from both ends
+        self.0 = (self.0 ^ number)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(20);
+    }
+
+    fn write_i32(&mut self, id: i32) {
+        self.write_u64(u64::from(id.cast_unsigned()));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// A call between entry and exit.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -80,7 +111,7 @@ pub(crate) enum Mode {
 pub(crate) struct PtraceCapture {
     pub(crate) waiter: Waiter,
     pub(crate) follower: Follower,
-    pub(crate) threads: HashMap<pid_t, Thread>,
+    pub(crate) threads: Threads,
     pub(crate) early: HashMap<pid_t, Early>,
     /// The thread that was killed last, as its exit event had it, and when.
     pub(crate) killed: Option<(Header, Instant)>,
@@ -124,7 +155,7 @@ impl PtraceCapture {
         let mut capture = Self {
             waiter,
             follower: Follower::new(command.is_some()),
-            threads: HashMap::new(),
+            threads: Threads::default(),
             early: HashMap::new(),
             killed: None,
             launched: command.is_none(),

@@ -22,7 +22,7 @@ use driver_api::driver::{Driver, OpenError, Opened};
 use driver_api::host::{Host, capability};
 use driver_api::request::{Request, SyscallSet, Target};
 use driver_api::support::{Gap, Serves, Support};
-use driver_api::table::{Returns, by_name};
+use driver_api::table::{Returns, Written, by_name};
 use driver_start::Held;
 
 use capture::PtraceCapture;
@@ -107,6 +107,11 @@ impl Driver for Ptrace {
                 "",
             ),
             Gap::new(
+                "the CPU affinity in /proc/PID/status",
+                "a busy command's threads are woken on lanner's CPU, for which theirs is narrow for a moment",
+                "",
+            ),
+            Gap::new(
                 "a command that outlives its capture",
                 "under its filter, calls without a tracer would fail, so that the command ends with lanner",
                 "attach to it instead (-p PID)",
@@ -183,7 +188,12 @@ fn needed(selection: &SyscallSet) -> SyscallSet {
         .iter()
         .filter(|call| call.category == "user" && call.returns == Returns::Errno)
         // those that only ask
-        .filter(|call| !call.params.iter().any(|param| param.output));
+        .filter(|call| {
+            !call
+                .params
+                .iter()
+                .any(|param| matches!(param.written, Written::Success))
+        });
     let always = ["execve", "execveat"].into_iter().chain(cpu::AFFINITY);
     let always = always.filter_map(by_name);
     selection.union(&always.chain(state).collect())

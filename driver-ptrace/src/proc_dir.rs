@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::ffi::CStr;
 use std::io::Write;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// The longest path there is (linux/limits.h).
@@ -33,9 +34,10 @@ impl Short {
     }
 }
 
-/// The target of a link, in the room given.
+/// The target of a link.
 pub(crate) struct Link {
-    bytes: [u8; PATH_MAX],
+    /// Written up to `len`.
+    bytes: [MaybeUninit<u8>; PATH_MAX],
     len: usize,
 }
 
@@ -46,12 +48,14 @@ impl Link {
     }
 
     pub(crate) fn text(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+        let text = self.bytes.get(..self.len).unwrap_or_default();
+        // SAFETY: the kernel has written these.
+        unsafe { std::slice::from_raw_parts(text.as_ptr().cast(), text.len()) }
     }
 
     fn read(folder: i32, name: &CStr) -> Option<Self> {
         let mut link = Self {
-            bytes: [0; PATH_MAX],
+            bytes: [const { MaybeUninit::uninit() }; PATH_MAX],
             len: 0,
         };
         // SAFETY: the kernel writes at most as many bytes as there are.
@@ -136,7 +140,7 @@ impl ProcDir {
 
     /// Mode, user and group of what a link leads to; of the folder itself, if the name is empty.
     pub(crate) fn status(&self, name: &CStr) -> Option<libc::stat> {
-        let mut status = std::mem::MaybeUninit::<libc::stat>::zeroed();
+        let mut status = MaybeUninit::<libc::stat>::zeroed();
         // SAFETY: the kernel writes one struct stat, of which all bit patterns are valid.
         unsafe {
             let error = libc::fstatat(
