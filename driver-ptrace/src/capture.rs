@@ -115,6 +115,8 @@ pub(crate) struct PtraceCapture {
     pub(crate) early: HashMap<pid_t, Early>,
     /// The thread that was killed last, as its exit event had it, and when.
     pub(crate) killed: Option<(Header, Instant)>,
+    /// A stop on another CPU is about to come: a parent's, whose child has ended.
+    pub(crate) expected: bool,
     pub(crate) command: Option<Held>,
     /// The command has executed its program.
     pub(crate) launched: bool,
@@ -158,6 +160,7 @@ impl PtraceCapture {
             threads: Threads::default(),
             early: HashMap::new(),
             killed: None,
+            expected: false,
             launched: command.is_none(),
             command,
             status: None,
@@ -359,7 +362,13 @@ impl Capture for PtraceCapture {
                 until = until.min(now + LINGER);
             }
             let patience = self.patience(until.saturating_duration_since(now));
-            match self.waiter.next(patience) {
+            let soon = self.expected && !patience.is_zero();
+            self.expected = false;
+            let stop = match soon.then(|| self.waiter.soon()) {
+                Some(Ok(Some(stop))) => Ok(Some(stop)),
+                _ => self.waiter.next(patience),
+            };
+            match stop {
                 Ok(Some((tid, status))) => {
                     self.follower.seen(tid, now);
                     self.handle(tid, status, sink);

@@ -144,7 +144,9 @@ impl PtraceCapture {
             ret: i64::from(status),
             ..self.header(Kind::Exit, tid)
         };
-        self.threads.remove(&tid);
+        let ended = self.threads.remove(&tid);
+        self.expected = self.follower.resident().is_some()
+            && ended.is_some_and(|thread| self.threads.contains_key(&thread.parent));
         self.follower.forget(tid);
         if libc::WIFSIGNALED(status) {
             self.killed = Some((header, Instant::now()));

@@ -14,6 +14,9 @@ use libc::{c_int, pid_t, timer_t};
 /// Between two firings of an armed timer.
 const AGAIN: Duration = Duration::from_millis(5);
 
+/// How long a stop that is about to come is looked for.
+const SOON: Duration = Duration::from_micros(50);
+
 /// Waits on behalf of the thread that made it.
 #[derive(Debug)]
 pub(crate) struct Waiter {
@@ -102,6 +105,19 @@ impl Waiter {
             self.fires.set(Some(limit));
         }
         wait(0)
+    }
+
+    /// A stop that is about to come: looked for without sleeping, as waking up would take longer than it
+    /// does. Whoever else has work on this CPU goes first.
+    pub(crate) fn soon(&self) -> Result<Option<(pid_t, c_int)>, NoTracees> {
+        let begin = Instant::now();
+        loop {
+            let stop = wait(libc::WNOHANG)?;
+            if stop.is_some() || begin.elapsed() > SOON {
+                return Ok(stop);
+            }
+            std::thread::yield_now();
+        }
     }
 
     /// No wait follows for now.
