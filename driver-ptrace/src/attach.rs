@@ -84,6 +84,7 @@ impl PtraceCapture {
                 Err(_) => break,
             }
         }
+        self.waiter.rest();
     }
 
     /// Detaches from every thread, unharmed.
@@ -165,9 +166,10 @@ impl PtraceCapture {
                     waiting.remove(&tid);
                 }
                 Ok(None) => {}
-                Err(_) => return,
+                Err(_) => break,
             }
         }
+        self.waiter.rest();
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::c_int;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant};
 
 use driver_api::driver::{Capture, CaptureError, Flow, Polled};
@@ -15,7 +16,8 @@ use driver_start::Held;
 use libc::pid_t;
 
 use crate::NAME;
-use crate::facts;
+use crate::cpu::{Follower, Stay};
+use crate::facts::{self, Owner};
 use crate::wait::Waiter;
 
 /// How long a child's first stop may wait for its parent's word of the birth. A parent that is killed
@@ -23,6 +25,9 @@ use crate::wait::Waiter;
 pub(crate) const OVERDUE: Duration = Duration::from_millis(200);
 /// How long to look for a tracee nobody told of, when all known ones are gone but children remain.
 const LAST_LOOK: Duration = Duration::from_millis(100);
+/// How long a poll that has events waits for more: the consumer's own work between two polls is spread
+/// over many stops, and an event is no older than this when the consumer gets to it.
+const LINGER: Duration = Duration::from_millis(5);
 /// An end that nobody asked for: of a child that was never a tracee.
 const FORGOTTEN: Duration = Duration::from_secs(5);
 
@@ -30,12 +35,45 @@ const FORGOTTEN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Thread {
     pub(crate) tgid: u32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
+    pub(crate) owner: Owner,
+    /// The thread that made it; 0: one that was not followed.
+    pub(crate) parent: pid_t,
+    /// How often it has stopped.
+    pub(crate) stops: u32,
     /// The call it is in, from its entry stop to its exit stop.
     pub(crate) call: Option<Call>,
     /// Where the thread stands between PTRACE_SYSCALL's stops, for kernels that cannot say.
     pub(crate) inside: bool,
+}
+
+/// Threads by their ids, which are looked up many times a stop.
+pub(crate) type Threads = HashMap<pid_t, Thread, BuildHasherDefault<IdHasher>>;
+
+/// Spreads ids, which the kernel gives out one after another: nobody can choose them so as to collide.
+#[derive(Debug, Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // Fibonacci hashing: the table takes its bits from both ends
+        self.0 = (self.0 ^ number)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(20);
+    }
+
+    fn write_i32(&mut self, id: i32) {
+        self.write_u64(u64::from(id.cast_unsigned()));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// A call between entry and exit.
@@ -45,6 +83,8 @@ pub(crate) struct Call {
     pub(crate) abi: Abi,
     pub(crate) nr: u32,
     pub(crate) args: [u64; 6],
+    /// Where the thread may run meanwhile.
+    pub(crate) stay: Stay,
     /// Of an exec: the event begun at its entry, as its memory is gone afterwards.
     pub(crate) exec: Option<Vec<u8>>,
 }
@@ -70,10 +110,13 @@ pub(crate) enum Mode {
 #[derive(Debug)]
 pub(crate) struct PtraceCapture {
     pub(crate) waiter: Waiter,
-    pub(crate) threads: HashMap<pid_t, Thread>,
+    pub(crate) follower: Follower,
+    pub(crate) threads: Threads,
     pub(crate) early: HashMap<pid_t, Early>,
     /// The thread that was killed last, as its exit event had it, and when.
     pub(crate) killed: Option<(Header, Instant)>,
+    /// A stop on another CPU is about to come: a parent's, whose child has ended.
+    pub(crate) expected: bool,
     pub(crate) command: Option<Held>,
     /// The command has executed its program.
     pub(crate) launched: bool,
@@ -113,9 +156,11 @@ impl PtraceCapture {
         };
         let mut capture = Self {
             waiter,
-            threads: HashMap::new(),
+            follower: Follower::new(command.is_some()),
+            threads: Threads::default(),
             early: HashMap::new(),
             killed: None,
+            expected: false,
             launched: command.is_none(),
             command,
             status: None,
@@ -144,11 +189,11 @@ impl PtraceCapture {
 
     /// Follows a thread that is seized already.
     pub(crate) fn adopt(&mut self, tid: pid_t, tgid: u32) {
-        let (uid, gid) = facts::owner(tid.unsigned_abs());
         let thread = Thread {
             tgid,
-            uid,
-            gid,
+            owner: facts::owner(tid.unsigned_abs()),
+            parent: 0,
+            stops: 0,
             call: None,
             inside: false,
         };
@@ -221,6 +266,7 @@ impl PtraceCapture {
     fn end(&mut self) -> Result<Polled, CaptureError> {
         if !self.ended {
             self.ended = true;
+            self.follower.leave();
             self.threads.clear();
             self.early.clear();
             if !self.launched
@@ -305,41 +351,63 @@ impl Capture for PtraceCapture {
             ));
         }
         self.begin()?;
-        let begin = Instant::now();
+        let mut until = Instant::now() + timeout;
+        let mut lingers = false;
+        let mut end = None;
         while !self.halted && !self.ended {
             self.adopt_overdue(sink);
-            let left = if self.stats.captured > before {
-                Duration::ZERO
-            } else {
-                timeout.saturating_sub(begin.elapsed())
+            let now = Instant::now();
+            if !lingers && self.stats.captured > before {
+                lingers = true;
+                until = until.min(now + LINGER);
+            }
+            let patience = self.patience(until.saturating_duration_since(now));
+            let soon = self.expected && !patience.is_zero();
+            self.expected = false;
+            let stop = match soon.then(|| self.waiter.soon()) {
+                Some(Ok(Some(stop))) => Ok(Some(stop)),
+                _ => self.waiter.next(patience),
             };
-            let patience = self.patience(left);
-            match self.waiter.next(patience) {
+            match stop {
                 Ok(Some((tid, status))) => {
+                    self.follower.seen(tid, now);
                     self.handle(tid, status, sink);
                     // a busy tracee must not keep the caller from its other duties
-                    if begin.elapsed() > timeout {
+                    if now >= until {
                         break;
                     }
                 }
                 // the last events first: the end is told by the next poll
-                _ if self.stats.captured > before => break,
-                Err(_) => return self.end(),
+                Err(_) if self.stats.captured > before => break,
+                Err(_) => {
+                    end = Some(self.end());
+                    break;
+                }
                 // children of this thread that are not tracees are nothing to wait for
                 Ok(None)
                     if self
                         .deserted
                         .is_some_and(|since| since.elapsed() >= LAST_LOOK) =>
                 {
-                    return self.end();
+                    if self.stats.captured == before {
+                        end = Some(self.end());
+                    }
+                    break;
                 }
-                Ok(None) if begin.elapsed() >= timeout => break,
-                Ok(None) => {}
+                Ok(None) => {
+                    self.follower.idle();
+                    if Instant::now() >= until {
+                        break;
+                    }
+                }
             }
         }
-        Ok(Polled::Events(
-            usize::try_from(self.stats.captured - before).unwrap_or(usize::MAX),
-        ))
+        self.waiter.rest();
+        end.unwrap_or_else(|| {
+            Ok(Polled::Events(
+                usize::try_from(self.stats.captured - before).unwrap_or(usize::MAX),
+            ))
+        })
     }
 
     fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
@@ -365,6 +433,9 @@ impl Capture for PtraceCapture {
 
 impl Drop for PtraceCapture {
     fn drop(&mut self) {
+        if self.waiter.is_ours() {
+            self.follower.leave();
+        }
         if self.command.is_some() {
             self.kill_all();
         } else {

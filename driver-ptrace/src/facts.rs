@@ -4,11 +4,16 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use driver_api::event::{Encoding, EventBuilder, Fact, Ids, Part, Status, Tuple};
 use zerocopy::IntoBytes;
+
+use crate::memory::Memory;
+use crate::proc_dir::{self, Link, ProcDir};
+
+fn attach_raw(event: &mut EventBuilder, what: u8, bytes: &[u8]) {
+    event.attach(what, Part::None, Status::Whole, Encoding::Raw, 0, bytes);
+}
 
 fn attach_text(event: &mut EventBuilder, what: u8, limit: usize, text: &[u8]) {
     let (status, text) = if text.len() > limit {
@@ -19,58 +24,156 @@ fn attach_text(event: &mut EventBuilder, what: u8, limit: usize, text: &[u8]) {
     event.attach(what, Part::None, status, Encoding::Raw, 0, text);
 }
 
-fn attach_link(event: &mut EventBuilder, what: u8, limit: usize, link: impl AsRef<Path>) {
-    // pipes, sockets and anonymous inodes have links that are no paths
-    if let Ok(path) = fs::read_link(link)
-        && path.as_os_str().as_bytes().starts_with(b"/")
-    {
-        attach_text(event, what, limit, path.as_os_str().as_bytes());
+fn attach_link(event: &mut EventBuilder, what: u8, limit: usize, link: Option<&Link>) {
+    if let Some(path) = link.and_then(Link::path) {
+        attach_text(event, what, limit, path);
     }
 }
 
 /// The resolved path behind a descriptor.
 pub(crate) fn path(event: &mut EventBuilder, what: u8, limit: usize, tid: u32, fd: i64) {
-    attach_link(event, what, limit, format!("/proc/{tid}/fd/{fd}"));
+    attach_link(event, what, limit, proc_dir::descriptor(tid, fd).as_ref());
 }
 
-/// All facts of a new program.
-pub(crate) fn exec(event: &mut EventBuilder, tid: u32, limit: usize) {
-    let file = |name: &str| format!("/proc/{tid}/{name}");
-    attach_link(event, Fact::Exe as u8, limit, file("exe"));
-    attach_link(event, Fact::Cwd as u8, limit, file("cwd"));
+/// Who a thread is, by real and effective ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    euid: u32,
+    egid: u32,
+}
+
+/// What /proc/TID/stat says (proc(5)).
+struct Stat<'a> {
+    comm: &'a [u8],
+    /// The fields behind the name, from the third on.
+    behind: &'a str,
+}
+
+impl<'a> Stat<'a> {
+    /// The name stands in parentheses and may hold anything.
+    fn parse(text: &'a [u8]) -> Option<Self> {
+        let begin = text.iter().position(|b| *b == b'(')? + 1;
+        let end = text.iter().rposition(|b| *b == b')')?;
+        Some(Self {
+            comm: text.get(begin..end)?,
+            behind: std::str::from_utf8(text.get(end + 2..)?).ok()?,
+        })
+    }
+
+    /// Some fields by their numbers in proc(5), which count from 1 and ascend here.
+    fn fields<const N: usize>(&self, numbers: [usize; N]) -> [i64; N] {
+        let mut words = self.behind.split_ascii_whitespace();
+        let mut at = 3;
+        numbers.map(|number| {
+            let word = words.nth(number - at);
+            at = number + 1;
+            word.and_then(|word| word.parse().ok()).unwrap_or(0)
+        })
+    }
+}
+
+/// All facts of a new program; `owner` is who runs it.
+pub(crate) fn exec(event: &mut EventBuilder, tid: u32, dir: &ProcDir, owner: Owner, limit: usize) {
+    let exe = dir.link(c"exe");
+    attach_link(event, Fact::Exe as u8, limit, exe.as_ref());
+    attach_link(event, Fact::Cwd as u8, limit, dir.link(c"cwd").as_ref());
+    let mut room = [0; 1024];
+    let Some(stat) = dir.read(c"stat", &mut room).and_then(Stat::parse) else {
+        return;
+    };
+    let [ppid, pgid, sid, tty, argv, argv_end, env, env_end] =
+        stat.fields([4, 5, 6, 7, 48, 49, 50, 51]);
+    let ids = Ids {
+        uid: owner.uid,
+        gid: owner.gid,
+        euid: owner.euid,
+        egid: owner.egid,
+        ppid: ppid as u32,
+        pgid: pgid as u32,
+        sid: sid as u32,
+        tty: tty as u32,
+        loginuid: loginuid(dir),
+        memfd: u32::from(exe.is_some_and(|exe| exe.text().starts_with(b"/memfd:"))),
+    };
+    attach_raw(event, Fact::Ids as u8, ids.as_bytes());
+    if stat.comm.contains(&b'\\') {
+        // kernels before 4.18 escape it here
+        let mut room = [0; 64];
+        let comm = dir.read(c"comm", &mut room).unwrap_or_default();
+        let comm = comm.strip_suffix(b"\n").unwrap_or(comm);
+        attach_text(event, Fact::Comm as u8, limit, comm);
+    } else {
+        attach_text(event, Fact::Comm as u8, limit, stat.comm);
+    }
+    let memory = Memory::new(tid as i32, false);
+    for (fact, file, from, to) in [
+        (Fact::Argv, "cmdline", argv, argv_end),
+        (Fact::Env, "environ", env, env_end),
+    ] {
+        attach_strings(event, fact, limit, &memory, from..to)
+            .unwrap_or_else(|| attach_file(event, fact, limit, tid, file));
+    }
+}
+
+/// A new program's vector, where the kernel put it. None: it did not say where, or it cannot be read.
+fn attach_strings(
+    event: &mut EventBuilder,
+    fact: Fact,
+    limit: usize,
+    memory: &Memory,
+    place: std::ops::Range<i64>,
+) -> Option<()> {
+    let full = usize::try_from(place.end - place.start).ok()?;
+    let at = u64::try_from(place.start).ok().filter(|at| *at != 0)?;
+    let mut room = [0; 4096];
+    let shown = room.get_mut(..full.min(limit))?;
+    if memory.read(at, shown) < shown.len() {
+        return None;
+    }
+    let status = if full > limit {
+        Status::Truncated
+    } else {
+        Status::Whole
+    };
     event.attach(
-        Fact::Ids as u8,
+        fact as u8,
         Part::None,
-        Status::Whole,
-        Encoding::Raw,
-        0,
-        ids(tid).as_bytes(),
+        status,
+        Encoding::Strings,
+        full as u64,
+        shown,
     );
-    if let Ok(comm) = fs::read(file("comm")) {
-        attach_text(
-            event,
-            Fact::Comm as u8,
-            limit,
-            comm.strip_suffix(b"\n").unwrap_or(&comm),
-        );
-    }
-    for (fact, name) in [(Fact::Argv, "cmdline"), (Fact::Env, "environ")] {
-        if let Ok(strings) = fs::read(file(name)) {
-            let (status, shown) = if strings.len() > limit {
-                (Status::Truncated, &strings[..limit])
-            } else {
-                (Status::Whole, &strings[..])
-            };
-            event.attach(
-                fact as u8,
-                Part::None,
-                status,
-                Encoding::Strings,
-                strings.len() as u64,
-                shown,
-            );
-        }
-    }
+    Some(())
+}
+
+/// A vector as /proc gives it.
+fn attach_file(event: &mut EventBuilder, fact: Fact, limit: usize, tid: u32, name: &str) {
+    let Ok(strings) = fs::read(format!("/proc/{tid}/{name}")) else {
+        return;
+    };
+    let (status, shown) = if strings.len() > limit {
+        (Status::Truncated, &strings[..limit])
+    } else {
+        (Status::Whole, &strings[..])
+    };
+    event.attach(
+        fact as u8,
+        Part::None,
+        status,
+        Encoding::Strings,
+        strings.len() as u64,
+        shown,
+    );
+}
+
+/// Unset, or a kernel without auditing: all ones.
+fn loginuid(dir: &ProcDir) -> u32 {
+    let mut room = [0; 32];
+    dir.read(c"loginuid", &mut room)
+        .and_then(|text| std::str::from_utf8(text).ok()?.trim().parse().ok())
+        .unwrap_or(u32::MAX)
 }
 
 /// The number behind a key of /proc/TID/status.
@@ -116,58 +219,39 @@ pub(crate) fn tracing_state(tid: u32) -> TracingState {
     }
 }
 
-/// Real user and group id of a thread, from /proc.
-pub(crate) fn owner(tid: u32) -> (u32, u32) {
-    let ids = status_ids(tid);
-    (ids.uid, ids.gid)
-}
-
-fn status_ids(tid: u32) -> Ids {
-    let mut ids = Ids {
+/// The ids of a thread, from /proc.
+pub(crate) fn owner(tid: u32) -> Owner {
+    let mut owner = Owner {
         uid: u32::MAX,
         gid: u32::MAX,
-        ..Ids::default()
+        euid: u32::MAX,
+        egid: u32::MAX,
     };
     let status = fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
     for line in status.lines() {
         let mut words = line.split_whitespace();
         let (key, mut numbers) = (words.next(), words.map_while(|word| word.parse().ok()));
+        let mut next = || numbers.next().unwrap_or(u32::MAX);
         match key {
-            Some("PPid:") => ids.ppid = numbers.next().unwrap_or(0),
-            Some("Uid:") => (ids.uid, ids.euid) = real_and_effective(numbers),
-            Some("Gid:") => (ids.gid, ids.egid) = real_and_effective(numbers),
+            Some("Uid:") => (owner.uid, owner.euid) = (next(), next()),
+            Some("Gid:") => (owner.gid, owner.egid) = (next(), next()),
             _ => {}
         }
     }
-    ids
+    owner
 }
 
-fn real_and_effective(mut numbers: impl Iterator<Item = u32>) -> (u32, u32) {
-    let mut next = || numbers.next().unwrap_or(u32::MAX);
-    (next(), next())
-}
-
-fn ids(tid: u32) -> Ids {
-    let mut ids = status_ids(tid);
-    // proc(5): the fields behind the name, which stands in parentheses and may hold anything
-    let stat = fs::read_to_string(format!("/proc/{tid}/stat")).unwrap_or_default();
-    let behind = stat.rsplit_once(") ").map_or("", |(_, behind)| behind);
-    let number = |at: usize| {
-        behind
-            .split(' ')
-            .nth(at)
-            .and_then(|word| word.parse::<i64>().ok())
-            .unwrap_or(0)
-    };
-    (ids.pgid, ids.sid, ids.tty) = (number(2) as u32, number(3) as u32, number(4) as u32);
-    ids.loginuid = fs::read_to_string(format!("/proc/{tid}/loginuid"))
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .unwrap_or(u32::MAX);
-    let exe = fs::read_link(format!("/proc/{tid}/exe"));
-    ids.memfd =
-        u32::from(exe.is_ok_and(|path| path.as_os_str().as_bytes().starts_with(b"/memfd:")));
-    ids
+/// The ids behind an exec. They are those before it, unless the program's file has the set-user-id or
+/// set-group-id bit: such a process has a folder that belongs to root (proc(5)), whatever has become of
+/// the file meanwhile. All of its status would be dear.
+pub(crate) fn owner_after_exec(tid: u32, dir: &ProcDir, before: Owner) -> Owner {
+    let unchanged = dir
+        .status(c"exe")
+        .is_some_and(|file| file.st_mode & (libc::S_ISUID | libc::S_ISGID) == 0)
+        && dir
+            .status(c"")
+            .is_some_and(|own| (own.st_uid, own.st_gid) == (before.euid, before.egid));
+    if unchanged { before } else { owner(tid) }
 }
 
 /// Both ends of a socket.
@@ -184,24 +268,10 @@ pub(crate) fn tuple(event: &mut EventBuilder, what: u8, tgid: u32, tid: u32, fd:
     } else {
         tuple
     };
-    event.attach(
-        what,
-        Part::None,
-        Status::Whole,
-        Encoding::Raw,
-        0,
-        tuple.as_bytes(),
-    );
+    attach_raw(event, what, tuple.as_bytes());
     for (fact, name) in [(Fact::Local, local), (Fact::Peer, peer)] {
         if !name.is_empty() {
-            event.attach(
-                fact as u8,
-                Part::None,
-                Status::Whole,
-                Encoding::Raw,
-                0,
-                &name,
-            );
+            attach_raw(event, fact as u8, &name);
         }
     }
 }

@@ -2,15 +2,18 @@
 //!
 //! A command is started with a filter that stops at the selected calls alone; an attached process stops
 //! at every call. [`tracee`] is a stopped thread, [`wait`] waits for one, [`capture`] is the loop between
-//! the two, [`stops`] makes events of stops, [`attach`] takes up running processes and leaves them.
-//! [`interpret`] follows the capture plan, [`memory`] and [`facts`] read what it names.
+//! the two, [`stops`] makes events of stops, [`cpu`] keeps tracer and tracee together, [`attach`] takes up running processes and leaves them.
+//! [`interpret`] follows the capture plan, [`memory`] and [`facts`] read what it names, the latter from
+//! [`proc_dir`].
 
 mod attach;
 mod capture;
+mod cpu;
 mod facts;
 mod filter;
 mod interpret;
 mod memory;
+mod proc_dir;
 mod stops;
 mod tracee;
 mod wait;
@@ -19,7 +22,7 @@ use driver_api::driver::{Driver, OpenError, Opened};
 use driver_api::host::{Host, capability};
 use driver_api::request::{Request, SyscallSet, Target};
 use driver_api::support::{Gap, Serves, Support};
-use driver_api::table::{Returns, by_name};
+use driver_api::table::{Returns, Written, by_name};
 use driver_start::Held;
 
 use capture::PtraceCapture;
@@ -104,6 +107,11 @@ impl Driver for Ptrace {
                 "",
             ),
             Gap::new(
+                "the CPU affinity in /proc/PID/status",
+                "a busy command's threads are woken on lanner's CPU, for which theirs is narrow for a moment",
+                "",
+            ),
+            Gap::new(
                 "a command that outlives its capture",
                 "under its filter, calls without a tracer would fail, so that the command ends with lanner",
                 "attach to it instead (-p PID)",
@@ -173,13 +181,22 @@ fn failed(step: &str, error: &std::io::Error) -> OpenError {
     }
 }
 
-/// What the filter has to stop at beyond the selection: exec always, and what changes a thread's user.
+/// What the filter has to stop at beyond the selection: exec always, what changes a thread's user, and what
+/// must not see how tracees are kept near.
 fn needed(selection: &SyscallSet) -> SyscallSet {
     let state = driver_api::table::SYSCALLS
         .iter()
-        .filter(|call| call.category == "user" && call.returns == Returns::Errno);
-    let exec = ["execve", "execveat"].into_iter().filter_map(by_name);
-    selection.union(&exec.chain(state).collect())
+        .filter(|call| call.category == "user" && call.returns == Returns::Errno)
+        // those that only ask
+        .filter(|call| {
+            !call
+                .params
+                .iter()
+                .any(|param| matches!(param.written, Written::Success))
+        });
+    let always = ["execve", "execveat"].into_iter().chain(cpu::AFFINITY);
+    let always = always.filter_map(by_name);
+    selection.union(&always.chain(state).collect())
 }
 
 /// Puts the filter into the calling process, between fork and exec: no allocation here.

@@ -1,30 +1,103 @@
 //! Reads the memory of a stopped thread: process_vm_readv(2), and /proc/PID/mem where that is forbidden.
+//!
+//! Small reads go through windows that are fetched ahead: a path, the words of a vector and the strings
+//! that they point to mostly lie side by side, and a call into the kernel costs more than a kilobyte.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use libc::{c_void, iovec, pid_t};
 
 const PAGE: u64 = 4096;
+/// Bytes that are fetched at once for a small read. Never beyond the page, which may be the last.
+const WINDOW: usize = 1024;
+/// A longer read goes to its destination at once.
+const SMALL: usize = 512;
 
-/// The memory of a process, through one of its threads.
-#[derive(Debug, Clone, Copy)]
+/// The memory of a process, through one of its threads. For one stop: what was read ahead is not read
+/// again.
+#[derive(Debug)]
 pub(crate) struct Memory {
     tid: pid_t,
     /// Pointers are 4 bytes wide.
     pub(crate) narrow: bool,
+    windows: RefCell<Windows>,
+}
+
+/// One for a vector, one for what it points to.
+#[derive(Debug)]
+struct Windows {
+    window: [Window; 2],
+    /// Which one was used last.
+    last: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    begin: u64,
+    len: usize,
+    bytes: [u8; WINDOW],
 }
 
 impl Memory {
     pub(crate) fn new(tid: pid_t, narrow: bool) -> Self {
-        Self { tid, narrow }
+        let empty = Window {
+            begin: 0,
+            len: 0,
+            bytes: [0; WINDOW],
+        };
+        Self {
+            tid,
+            narrow,
+            windows: RefCell::new(Windows {
+                window: [empty; 2],
+                last: 0,
+            }),
+        }
     }
 
     /// Reads as many bytes as there are up to the first that cannot be read; says how many.
     pub(crate) fn read(&self, at: u64, into: &mut [u8]) -> usize {
-        if into.is_empty() {
-            return 0;
+        if into.len() > SMALL {
+            return self.read_directly(at, into);
         }
+        let mut done = 0;
+        while done < into.len() {
+            let got = self.window_read(at.wrapping_add(done as u64), &mut into[done..]);
+            if got == 0 {
+                break;
+            }
+            done += got;
+        }
+        done
+    }
+
+    /// What a window has of these bytes, at least one unless the first cannot be read.
+    fn window_read(&self, at: u64, into: &mut [u8]) -> usize {
+        let mut windows = self.windows.borrow_mut();
+        let has = |window: &Window| at.wrapping_sub(window.begin) < window.len as u64;
+        let which = match windows.window.iter().position(has) {
+            Some(which) => which,
+            None => {
+                let which = 1 - windows.last;
+                let window = &mut windows.window[which];
+                let len = WINDOW.min(to_page_end(at));
+                window.begin = at;
+                window.len = self.read_directly(at, &mut window.bytes[..len]);
+                which
+            }
+        };
+        windows.last = which;
+        let window = &windows.window[which];
+        let skip = usize::try_from(at.wrapping_sub(window.begin)).unwrap_or(WINDOW);
+        let there = window.bytes[..window.len].get(skip..).unwrap_or_default();
+        let got = there.len().min(into.len());
+        into[..got].copy_from_slice(&there[..got]);
+        got
+    }
+
+    fn read_directly(&self, at: u64, into: &mut [u8]) -> usize {
         let Ok(address) = usize::try_from(at) else {
             return 0;
         };
@@ -53,16 +126,16 @@ impl Memory {
 
     /// The kernel refuses a vector that begins well and ends badly only in whole elements: by pages.
     fn read_pages(&self, at: u64, into: &mut [u8]) -> usize {
-        let first = usize::try_from(PAGE - at % PAGE).unwrap_or(0);
+        let first = to_page_end(at);
         if into.len() <= first {
             return 0;
         }
         let (head, tail) = into.split_at_mut(first);
-        let got = self.read(at, head);
+        let got = self.read_directly(at, head);
         if got < first {
             got
         } else {
-            got + self.read(at + PAGE - at % PAGE, tail)
+            got + self.read_directly(at.wrapping_add(first as u64), tail)
         }
     }
 
@@ -98,8 +171,7 @@ impl Memory {
                 out.truncate(start + limit);
                 return (true, true);
             }
-            let to_page_end = usize::try_from(PAGE - at % PAGE).unwrap_or(1);
-            let want = piece.len().min(to_page_end).min(limit + 1 - have);
+            let want = piece.len().min(to_page_end(at)).min(limit + 1 - have);
             if want == 0 {
                 return (true, false);
             }
@@ -113,6 +185,83 @@ impl Memory {
                 return (false, false);
             }
             at = at.wrapping_add(got as u64);
+        }
+    }
+}
+
+/// Bytes from an address to the end of its page, at least one.
+fn to_page_end(at: u64) -> usize {
+    usize::try_from(PAGE - at % PAGE).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two pages of ours, of which only the first can be read.
+    fn pages() -> *mut u8 {
+        let len = 2 * PAGE as usize;
+        // SAFETY: a fresh mapping; the first page is filled, the second is taken away.
+        unsafe {
+            let at = libc::mmap(
+                std::ptr::null_mut(),
+                len,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            );
+            assert_ne!(at, libc::MAP_FAILED);
+            libc::memset(at, i32::from(b'x'), PAGE as usize);
+            assert_eq!(libc::munmap(at.add(PAGE as usize), PAGE as usize), 0);
+            at.cast()
+        }
+    }
+
+    fn ours(narrow: bool) -> Memory {
+        // SAFETY: gettid(2) always succeeds.
+        Memory::new(unsafe { libc::gettid() }, narrow)
+    }
+
+    #[test]
+    fn a_read_ends_where_the_memory_does_whatever_its_length() {
+        let begin = pages() as u64;
+        for len in [1, 8, 100, SMALL, SMALL + 1, WINDOW, 2000] {
+            for back in [1, 8, 99, 100, 511, 1024, 1999, 4096] {
+                let mut into = vec![0; len];
+                let got = ours(false).read(begin + PAGE - back, &mut into);
+                assert_eq!(
+                    got,
+                    len.min(back as usize),
+                    "{len} bytes {back} before the end"
+                );
+                assert!(into[..got].iter().all(|b| *b == b'x'));
+            }
+        }
+        assert_eq!(ours(false).read(begin + PAGE, &mut [0; 8]), 0);
+    }
+
+    #[test]
+    fn words_and_strings_come_from_their_own_places_in_turn() {
+        let strings: Vec<String> = (0..300).map(|n| format!("string {n}")).collect();
+        let owned: Vec<Vec<u8>> = strings
+            .iter()
+            .map(|text| [text.as_bytes(), b"\0"].concat())
+            .collect();
+        let pointers: Vec<u64> = owned.iter().map(|text| text.as_ptr() as u64).collect();
+        let memory = ours(false);
+        for (index, text) in strings.iter().enumerate() {
+            let word = memory.word(pointers.as_ptr() as u64 + 8 * index as u64);
+            let mut out = Vec::new();
+            let answer = memory.string(word.unwrap(), 4096, &mut out);
+            assert_eq!(answer, (true, false));
+            assert_eq!(out, text.as_bytes());
+        }
+        let numbers = [1_u32, 2, 3];
+        let narrow = ours(true);
+        for (index, number) in numbers.iter().enumerate() {
+            let at = numbers.as_ptr() as u64 + 4 * index as u64;
+            assert_eq!(narrow.word(at), Some(u64::from(*number)));
         }
     }
 }

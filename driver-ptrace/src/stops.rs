@@ -10,14 +10,20 @@ use driver_start::monotonic_ns;
 use libc::pid_t;
 
 use crate::capture::{Call, Mode, OVERDUE, PtraceCapture, Sink, Thread};
-use crate::facts;
+use crate::cpu::{self, Stay};
+use crate::facts::{self, Owner};
 use crate::filter;
 use crate::interpret;
 use crate::memory::Memory;
+use crate::proc_dir::ProcDir;
 use crate::tracee::{At, Gone, Stopped};
 
 /// Not a PTRACE_EVENT_* that is asked for: a group-stop, an interruption, a thread's first stop (ptrace(2)).
 const EVENT_STOP: c_int = 128;
+/// How far a line of ancestors is looked at.
+const GENERATIONS: usize = 16;
+/// A child that has stopped no more often has hardly begun.
+const YOUNG: u32 = 4;
 /// The signal in the low byte of a clone's flags (clone(2)); the kernel keeps it elsewhere.
 const CSIGNAL: u64 = 0xff;
 
@@ -27,12 +33,12 @@ impl PtraceCapture {
         Header {
             kind: kind as u8,
             abi: Abi::NATIVE as u8,
-            cpu: cpu(),
+            cpu: current_cpu(),
             time_ns: monotonic_ns(),
             tgid: thread.map_or(tid.unsigned_abs(), |thread| thread.tgid),
             tid: tid.unsigned_abs(),
-            uid: thread.map_or(u32::MAX, |thread| thread.uid),
-            gid: thread.map_or(u32::MAX, |thread| thread.gid),
+            uid: thread.map_or(u32::MAX, |thread| thread.owner.uid),
+            gid: thread.map_or(u32::MAX, |thread| thread.owner.gid),
             ..Header::default()
         }
     }
@@ -44,7 +50,9 @@ impl PtraceCapture {
             return;
         }
         let stopped = Stopped::new(tid);
-        if !self.threads.contains_key(&tid) {
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.stops = thread.stops.saturating_add(1);
+        } else {
             // a child's first stop can come before its parent's event
             self.too_early(tid).stop = Some(status);
             let killed = self.killed.filter(|(_, when)| when.elapsed() < OVERDUE);
@@ -82,12 +90,39 @@ impl PtraceCapture {
     }
 
     /// Goes on, to the exit stop where one is waited for.
-    fn resume(&self, stopped: Stopped, signal: i32) {
-        let inside = self
+    fn resume(&mut self, stopped: Stopped, signal: i32) {
+        let tid = stopped.tid();
+        let call = self
             .threads
-            .get(&stopped.tid())
-            .is_some_and(|thread| thread.call.is_some());
-        stopped.resume(inside || self.mode == Mode::Every, signal);
+            .get(&tid)
+            .and_then(|thread| thread.call.as_ref());
+        let to_exit = call.is_some() || self.mode == Mode::Every;
+        let stay = call.map(|call| call.stay).unwrap_or_default();
+        let resident = self.follower.resident();
+        let near = resident.is_some_and(|resident| self.is_near(tid, resident));
+        self.follower.resume(stopped, to_exit, signal, stay, near);
+    }
+
+    /// Whether a thread may be woken where another one was: it is the same; the other one is gone, or an
+    /// ancestor, which mostly waits for it; or its child, which has hardly begun.
+    fn is_near(&self, tid: pid_t, resident: pid_t) -> bool {
+        if tid == resident {
+            return true;
+        }
+        let Some(other) = self.threads.get(&resident) else {
+            return true;
+        };
+        let mut parent = tid;
+        for _ in 0..GENERATIONS {
+            parent = match self.threads.get(&parent) {
+                Some(thread) => thread.parent,
+                None => break,
+            };
+            if parent == resident {
+                return true;
+            }
+        }
+        other.parent == tid && other.stops <= YOUNG
     }
 
     /// A thread has ended. waitpid tells of each but the leader whose id another thread took with exec,
@@ -109,7 +144,10 @@ impl PtraceCapture {
             ret: i64::from(status),
             ..self.header(Kind::Exit, tid)
         };
-        self.threads.remove(&tid);
+        let ended = self.threads.remove(&tid);
+        self.expected = self.follower.resident().is_some()
+            && ended.is_some_and(|thread| self.threads.contains_key(&thread.parent));
+        self.follower.forget(tid);
         if libc::WIFSIGNALED(status) {
             self.killed = Some((header, Instant::now()));
         }
@@ -145,7 +183,7 @@ impl PtraceCapture {
     pub(crate) fn foundling(&mut self, child: pid_t, parent: Option<pid_t>, sink: Sink) {
         let id = child.unsigned_abs();
         let tgid = facts::tgid(id).unwrap_or(id);
-        let (uid, gid) = facts::owner(id);
+        let owner = facts::owner(id);
         let header = match (parent, self.killed) {
             (None, Some((killed, _))) => Header {
                 tgid: killed.tgid,
@@ -156,7 +194,7 @@ impl PtraceCapture {
             },
             (parent, _) => self.header(Kind::Fork, parent.unwrap_or(child)),
         };
-        self.birth(&header, child, tgid, 0, (uid, gid), sink);
+        self.birth(&header, child, tgid, 0, owner, sink);
         self.catch_up(child, sink);
     }
 
@@ -167,7 +205,7 @@ impl PtraceCapture {
         child: pid_t,
         tgid: u32,
         flags: u64,
-        (uid, gid): (u32, u32),
+        owner: Owner,
         sink: Sink,
     ) {
         let mut header = *parent;
@@ -180,12 +218,14 @@ impl PtraceCapture {
         self.deliver(sink);
         let thread = Thread {
             tgid,
-            uid,
-            gid,
+            owner,
+            parent: header.tid as pid_t,
+            stops: 0,
             call: None,
             inside: false,
         };
         self.threads.insert(child, thread);
+        self.follower.born(child, header.tid as pid_t);
     }
 
     /// What came of a thread before its birth was told.
@@ -204,7 +244,7 @@ impl PtraceCapture {
         let Some(parent) = self.threads.get(&tid) else {
             return Err(Gone);
         };
-        let (tgid, ids) = (parent.tgid, (parent.uid, parent.gid));
+        let (tgid, owner) = (parent.tgid, parent.owner);
         let flags = parent
             .call
             .as_ref()
@@ -221,7 +261,7 @@ impl PtraceCapture {
         let child_id = child as pid_t;
         if !self.threads.contains_key(&child_id) {
             let tgid = if thread { tgid } else { child };
-            self.birth(&header, child_id, tgid, flags & !CSIGNAL, ids, sink);
+            self.birth(&header, child_id, tgid, flags & !CSIGNAL, owner, sink);
         }
         self.resume(stopped, 0);
         self.catch_up(child_id, sink);
@@ -246,6 +286,7 @@ impl PtraceCapture {
             At::Exit { ret } => {
                 thread.inside = false;
                 if let Some(call) = thread.call.take() {
+                    self.follower.end_asking(stopped.tid());
                     self.exit(&stopped, &call, ret, sink);
                 }
                 self.resume(stopped, 0);
@@ -280,9 +321,14 @@ impl PtraceCapture {
             abi,
             nr,
             args,
+            stay: Stay::of(call),
             exec: None,
         };
         let mut awaits_exit = false;
+        if cpu::is_affinity(call) {
+            self.follower.begin_asking(tid);
+            awaits_exit = true;
+        }
         if plan.flags & flag::EXEC != 0 {
             begun.exec = Some(self.exec_begun(tid, &begun, &plan, selected));
             awaits_exit = true;
@@ -291,7 +337,7 @@ impl PtraceCapture {
             self.builder.begin(&header);
             self.deliver(sink);
         } else {
-            awaits_exit = selected || plan.flags & flag::CHILD != 0 || call.category == "user";
+            awaits_exit |= selected || plan.flags & flag::CHILD != 0 || call.category == "user";
         }
         if awaits_exit && let Some(thread) = self.threads.get_mut(&tid) {
             thread.call = Some(begun);
@@ -342,7 +388,7 @@ impl PtraceCapture {
             && ret == 0
             && let Some(thread) = self.threads.get_mut(&tid)
         {
-            (thread.uid, thread.gid) = facts::owner(tid.unsigned_abs());
+            thread.owner = facts::owner(tid.unsigned_abs());
         }
         // a success of exec has been an event; the clone family is remembered for its flags, too
         if !self.selection.contains(call.call) || (call.exec.is_some() && ret == 0) {
@@ -384,7 +430,11 @@ impl PtraceCapture {
         let Some(thread) = self.threads.get_mut(&tid) else {
             return Err(Gone);
         };
-        (thread.uid, thread.gid) = facts::owner(tid.unsigned_abs());
+        let dir = ProcDir::open(tid.unsigned_abs());
+        if let Some(dir) = &dir {
+            thread.owner = facts::owner_after_exec(tid.unsigned_abs(), dir, thread.owner);
+        }
+        let owner = thread.owner;
         let begun = thread
             .call
             .as_mut()
@@ -417,11 +467,10 @@ impl PtraceCapture {
             }
             self.builder.begin(&header);
         }
-        facts::exec(
-            &mut self.builder,
-            tid.unsigned_abs(),
-            driver_api::request::FACT_MAX as usize,
-        );
+        let limit = driver_api::request::FACT_MAX as usize;
+        if let Some(dir) = &dir {
+            facts::exec(&mut self.builder, tid.unsigned_abs(), dir, owner, limit);
+        }
         self.deliver(sink);
         self.resume(stopped, 0);
         Ok(())
@@ -441,7 +490,7 @@ fn clone_flags(tid: pid_t, call: &Call) -> Option<u64> {
 }
 
 /// The tracer's CPU: where the tracee stopped, as a rule. A gap that the probe names.
-fn cpu() -> u16 {
+fn current_cpu() -> u16 {
     // SAFETY: sched_getcpu(3) has no effect.
     u16::try_from(unsafe { libc::sched_getcpu() }).unwrap_or(u16::MAX)
 }

@@ -1,23 +1,29 @@
 //! Waits for the next stop of a tracee, or for some time.
 //!
 //! waitpid(2) knows no timeout. A timer of this thread interrupts it: it fires again and again until it
-//! is disarmed, so that one that fires just before the call is no loss.
+//! is disarmed, so that one that fires just before the call is no loss. It is set once for many waits.
 
+use std::cell::Cell;
 use std::io;
 use std::mem::zeroed;
 use std::ptr::null_mut;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libc::{c_int, pid_t, timer_t};
 
 /// Between two firings of an armed timer.
 const AGAIN: Duration = Duration::from_millis(5);
 
+/// How long a stop that is about to come is looked for.
+const SOON: Duration = Duration::from_micros(50);
+
 /// Waits on behalf of the thread that made it.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     timer: timer_t,
     thread: pid_t,
+    /// When the timer fires first; none: it is not set.
+    fires: Cell<Option<Instant>>,
 }
 
 // SAFETY: the timer is an id of the process; only the thread that made it waits with it.
@@ -54,7 +60,12 @@ impl Waiter {
                 return Err(io::Error::last_os_error());
             }
         }
-        Ok(Self { timer, thread })
+        unsignalled();
+        Ok(Self {
+            timer,
+            thread,
+            fires: Cell::new(None),
+        })
     }
 
     /// The thread that waits, whose tracees they are.
@@ -80,18 +91,55 @@ impl Waiter {
         unsafe { libc::timer_settime(self.timer, 0, &raw const setting, null_mut()) };
     }
 
-    /// The next stop or end of a tracee of this thread: its id and wait status. `Ok(None)`: none yet.
-    /// An error: there are no tracees.
+    /// The next stop or end of a tracee of this thread: its id and wait status. `Ok(None)`: none yet,
+    /// perhaps sooner than asked for. An error: there are no tracees. Leaves the timer set for the next
+    /// wait: [`Waiter::rest`] ends that.
     pub(crate) fn next(&self, timeout: Duration) -> Result<Option<(pid_t, c_int)>, NoTracees> {
-        match wait(libc::WNOHANG)? {
-            Some(stop) => return Ok(Some(stop)),
-            None if timeout.is_zero() => return Ok(None),
-            None => {}
+        if timeout.is_zero() {
+            return wait(libc::WNOHANG);
         }
-        self.arm(timeout, AGAIN);
-        let stop = wait(0);
-        self.arm(Duration::ZERO, Duration::ZERO);
-        stop
+        let now = Instant::now();
+        let limit = now + timeout;
+        if self.fires.get().is_none_or(|at| at > limit || at < now) {
+            self.arm(timeout, AGAIN);
+            self.fires.set(Some(limit));
+        }
+        wait(0)
+    }
+
+    /// A stop that is about to come: looked for without sleeping, as waking up would take longer than it
+    /// does. Whoever else has work on this CPU goes first.
+    pub(crate) fn soon(&self) -> Result<Option<(pid_t, c_int)>, NoTracees> {
+        let begin = Instant::now();
+        loop {
+            let stop = wait(libc::WNOHANG)?;
+            if stop.is_some() || begin.elapsed() > SOON {
+                return Ok(stop);
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// No wait follows for now.
+    pub(crate) fn rest(&self) {
+        if self.fires.take().is_some() {
+            self.arm(Duration::ZERO, Duration::ZERO);
+        }
+    }
+}
+
+/// Has the kernel make no SIGCHLD of each stop, where nobody wants one: a thread that waits is woken
+/// without it. A program that is executed gets the flags of a fresh start (execve(2)).
+fn unsignalled() {
+    // SAFETY: the action is read and written back with one flag more; the handler stays the default.
+    unsafe {
+        let mut action: libc::sigaction = zeroed();
+        if libc::sigaction(libc::SIGCHLD, null_mut(), &raw mut action) == 0
+            && action.sa_sigaction == libc::SIG_DFL
+        {
+            action.sa_flags |= libc::SA_NOCLDSTOP;
+            libc::sigaction(libc::SIGCHLD, &raw const action, null_mut());
+        }
     }
 }
 

@@ -211,6 +211,43 @@ static void wide_exec(int count)
 	execv("/bin/true", args);
 }
 
+// Whether the CPUs of a busy process, of its children and of what they execute stay what they were: with
+// all of them, and with a choice of its own.
+static int affinity(int rounds) {
+	cpu_set_t first, now, last;
+	sched_getaffinity(0, sizeof first, &first);
+	for (int chosen = 0; chosen < 2; chosen++) {
+		if (chosen) {
+			for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+				if (CPU_ISSET(cpu, &first) && CPU_COUNT(&first) > 1) {
+					CPU_CLR(cpu, &first);
+					break;
+				}
+			if (sched_setaffinity(0, sizeof first, &first))
+				return 3;
+		}
+		for (int i = 0; i < rounds; i++) {
+			close(open("/dev/null", O_RDONLY));
+			if (i % 4 == 0 && (sched_getaffinity(0, sizeof now, &now) < 0 || !CPU_EQUAL(&now, &first)))
+				return 4;
+			if (i % 50)
+				continue;
+			pid_t child = fork();
+			if (!child) {
+				sched_getaffinity(0, sizeof now, &now);
+				_exit(CPU_EQUAL(&now, &first) ? 0 : 5);
+			}
+			int status;
+			if (waitpid(child, &status, 0) != child || status)
+				return 6;
+		}
+		sched_getaffinity(0, sizeof last, &last);
+		if (!CPU_EQUAL(&last, &first))
+			return 7;
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *scene = argc > 1 ? argv[1] : "";
@@ -244,6 +281,8 @@ int main(int argc, char **argv)
 		int status;
 		waitpid(child, &status, 0);
 		return WEXITSTATUS(status);
+	} else if (!strcmp(scene, "affinity")) {
+		return affinity(atoi(arg));
 	} else if (!strcmp(scene, "opens"))
 		for (int i = 0; i < atoi(arg); i++)
 			close(open("/dev/null", O_RDONLY));

@@ -159,7 +159,7 @@ pub(crate) fn until(
             let kept = Kept(event.to_vec());
             done = done || enough(&kept);
             events.push(kept);
-            Flow::Continue
+            if done { Flow::Stop } else { Flow::Continue }
         })?;
         if let Polled::Ended(status) = polled {
             return Ok((events, Some(status)));

@@ -51,6 +51,17 @@ fn vfork_gives_the_childs_status() {
     assert_eq!(call.header().ret.unsigned_abs(), fork.args[0]);
 }
 
+/// Tracer and tracee share a CPU, which the tracee must not see.
+#[test]
+fn a_busy_command_may_run_where_it_could_alone() {
+    for names in [&["openat"][..], &["openat", "close", "clone"]] {
+        let (events, status) = watch(actor(&["affinity", "2000"]), names);
+        assert_eq!(exit_code(status), 0, "{names:?}");
+        assert!(named(&events, "openat").len() >= 4000);
+        assert_eq!(named(&events, "sched_getaffinity").len(), 0);
+    }
+}
+
 #[test]
 fn a_command_has_the_descriptors_and_signals_it_would_have() {
     let list =

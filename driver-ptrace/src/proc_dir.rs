@@ -1,0 +1,155 @@
+//! /proc/TID held open while its thread stands still: what is read of it is of one thread, and is found
+//! without a walk from the root each time. Nothing is allocated.
+
+use std::cell::RefCell;
+use std::ffi::CStr;
+use std::io::Write;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// The longest path there is (linux/limits.h).
+const PATH_MAX: usize = 4096;
+
+/// The folder of a thread.
+#[derive(Debug)]
+pub(crate) struct ProcDir(OwnedFd);
+
+/// A path for one call, made on the stack.
+struct Short {
+    bytes: [u8; 64],
+}
+
+impl Short {
+    /// None: it does not fit, which no number's can.
+    fn new(what: std::fmt::Arguments<'_>) -> Option<Self> {
+        let mut bytes = [0; 64];
+        // the last byte stays a NUL
+        let mut room = &mut bytes[..63];
+        room.write_fmt(what).ok()?;
+        Some(Self { bytes })
+    }
+
+    fn c_str(&self) -> Option<&CStr> {
+        CStr::from_bytes_until_nul(&self.bytes).ok()
+    }
+}
+
+/// The target of a link.
+pub(crate) struct Link {
+    /// Written up to `len`.
+    bytes: [MaybeUninit<u8>; PATH_MAX],
+    len: usize,
+}
+
+impl Link {
+    /// The target, if it is a path: pipes, sockets and anonymous inodes have links that are none.
+    pub(crate) fn path(&self) -> Option<&[u8]> {
+        Some(self.text()).filter(|text| text.starts_with(b"/"))
+    }
+
+    pub(crate) fn text(&self) -> &[u8] {
+        let text = self.bytes.get(..self.len).unwrap_or_default();
+        // SAFETY: the kernel has written these.
+        unsafe { std::slice::from_raw_parts(text.as_ptr().cast(), text.len()) }
+    }
+
+    fn read(folder: i32, name: &CStr) -> Option<Self> {
+        let mut link = Self {
+            bytes: [const { MaybeUninit::uninit() }; PATH_MAX],
+            len: 0,
+        };
+        // SAFETY: the kernel writes at most as many bytes as there are.
+        let len = unsafe {
+            libc::readlinkat(
+                folder,
+                name.as_ptr(),
+                link.bytes.as_mut_ptr().cast(),
+                PATH_MAX,
+            )
+        };
+        link.len = usize::try_from(len).ok()?;
+        Some(link)
+    }
+}
+
+/// The folder of descriptors that was asked last: a busy thread's is held open.
+#[derive(Debug, Default)]
+struct Descriptors {
+    tid: u32,
+    folder: Option<OwnedFd>,
+}
+
+thread_local! {
+    static DESCRIPTORS: RefCell<Descriptors> = RefCell::default();
+}
+
+/// What a descriptor of a thread leads to.
+pub(crate) fn descriptor(tid: u32, fd: i64) -> Option<Link> {
+    DESCRIPTORS.with_borrow_mut(|last| {
+        if last.tid != tid {
+            *last = Descriptors { tid, folder: None };
+        } else if last.folder.is_none() {
+            let name = Short::new(format_args!("/proc/{tid}/fd"))?;
+            last.folder = open(
+                libc::AT_FDCWD,
+                name.c_str()?,
+                libc::O_PATH | libc::O_DIRECTORY,
+            );
+        }
+        if let Some(folder) = &last.folder {
+            let name = Short::new(format_args!("{fd}"))?;
+            if let Some(link) = Link::read(folder.as_raw_fd(), name.c_str()?) {
+                return Some(link);
+            }
+            // of a thread that is gone, whose id another one may have by now
+            last.folder = None;
+        }
+        let name = Short::new(format_args!("/proc/{tid}/fd/{fd}"))?;
+        Link::read(libc::AT_FDCWD, name.c_str()?)
+    })
+}
+
+fn open(folder: i32, name: &CStr, flags: i32) -> Option<OwnedFd> {
+    // SAFETY: the path is a C string; a descriptor that comes back is ours.
+    unsafe {
+        let fd = libc::openat(folder, name.as_ptr(), flags | libc::O_CLOEXEC);
+        (fd >= 0).then(|| OwnedFd::from_raw_fd(fd))
+    }
+}
+
+impl ProcDir {
+    /// None: the thread is gone.
+    pub(crate) fn open(tid: u32) -> Option<Self> {
+        let name = Short::new(format_args!("/proc/{tid}"))?;
+        let flags = libc::O_PATH | libc::O_DIRECTORY;
+        open(libc::AT_FDCWD, name.c_str()?, flags).map(Self)
+    }
+
+    /// As much of a file as there is room for, by one read.
+    pub(crate) fn read<'a>(&self, name: &CStr, into: &'a mut [u8]) -> Option<&'a [u8]> {
+        let file = open(self.0.as_raw_fd(), name, libc::O_RDONLY)?;
+        // SAFETY: the kernel writes at most as many bytes as there are.
+        let got = unsafe { libc::read(file.as_raw_fd(), into.as_mut_ptr().cast(), into.len()) };
+        into.get(..usize::try_from(got).ok()?)
+    }
+
+    /// The target of a link.
+    pub(crate) fn link(&self, name: &CStr) -> Option<Link> {
+        Link::read(self.0.as_raw_fd(), name)
+    }
+
+    /// Mode, user and group of what a link leads to; of the folder itself, if the name is empty.
+    pub(crate) fn status(&self, name: &CStr) -> Option<libc::stat> {
+        let mut status = MaybeUninit::<libc::stat>::zeroed();
+        // SAFETY: the kernel writes one struct stat, of which all bit patterns are valid.
+        unsafe {
+            let error = libc::fstatat(
+                self.0.as_raw_fd(),
+                name.as_ptr(),
+                status.as_mut_ptr(),
+                libc::AT_EMPTY_PATH,
+            );
+            (error == 0).then(|| status.assume_init())
+        }
+    }
+}
