@@ -15,6 +15,7 @@ enum lanner_plan_flag {
 	LANNER_PLAN_NORETURN = 2, /* capture at entry */
 	LANNER_PLAN_CHILD = 4,	  /* returns twice: the return of 0 is the child's */
 	LANNER_PLAN_EXEC = 8,	  /* a success is an exec event */
+	LANNER_PLAN_LARGE = 16,	  /* needs much room, or an operation that a call has once at the most */
 };
 
 enum lanner_op_code {
@@ -22,16 +23,19 @@ enum lanner_op_code {
 	LANNER_OP_STR = 1, /* a NUL-terminated string */
 	LANNER_OP_BYTES = 2,
 	LANNER_OP_STRV = 3,	/* an array of pointers to strings, ended by NULL */
-	LANNER_OP_IOV = 4,	/* gathered bytes of an array of struct iovec */
+	LANNER_OP_IOV = 4,	/* gathered bytes of an array of struct iovec, or of pointers to `unit` bytes each */
 	LANNER_OP_MSG = 5,	/* a struct msghdr: name, data, control */
 	LANNER_OP_FD_PATH = 6,	/* fact: resolved path of a descriptor */
 	LANNER_OP_FD_TUPLE = 7, /* fact: both ends of a socket */
+	LANNER_OP_MMSG = 8,	/* an array of struct mmsghdr */
+	LANNER_OP_VARIANT = 9,	/* another operation, which the value of an argument chooses */
 };
 
 enum lanner_op_when {
 	LANNER_WHEN_ALWAYS = 0,
-	LANNER_WHEN_SUCCESS = 1,   /* the call returned no error */
-	LANNER_WHEN_CONNECTED = 2, /* no error, or EINPROGRESS */
+	LANNER_WHEN_SUCCESS = 1,     /* the call returned no error */
+	LANNER_WHEN_CONNECTED = 2,   /* no error, or EINPROGRESS */
+	LANNER_WHEN_INTERRUPTED = 3, /* the error EINTR */
 };
 
 enum lanner_len_from {
@@ -40,9 +44,14 @@ enum lanner_len_from {
 	LANNER_LEN_RET = 2,	    /* the return value */
 	LANNER_LEN_U32_AT = 3,	    /* the 32-bit number argument len_arg points to */
 	LANNER_LEN_ARG_AND_RET = 4, /* a count in len_arg, and no more bytes than the return value */
+	LANNER_LEN_ONE = 5,	    /* 1 */
+	LANNER_LEN_IOC = 6,	    /* as the ioctl request in argument len_arg says */
 };
 
 #define LANNER_ARG_RET 7
+
+/* The length counts bits, and is rounded up to whole longs. */
+#define LANNER_UNIT_BITS 0xffff
 
 struct lanner_op {
 	__u8 code;
@@ -50,9 +59,19 @@ struct lanner_op {
 	__u8 arg;  /* the argument it is about; LANNER_ARG_RET: the return value */
 	__u8 when;
 	__u8 len_from;
-	__u8 len_arg;
-	__u16 unit;  /* bytes an element, for counted arrays */
-	__u32 limit; /* bytes to capture at the most */
+	__u8 len_arg;  /* the argument that has the length, or a variant's first selector */
+	__u16 unit;    /* bytes an element, for counted arrays; LANNER_UNIT_BITS; the id of a variant */
+	__u32 limit;   /* bytes to capture at the most; of a variant, the selector's bits that count */
+	__u16 add;     /* bytes to add to the length; a variant's second selector or LANNER_ARG_RET */
+	__u16 entries; /* entries to look at, at the most */
+};
+
+/* What chooses the operation of a variant. All ones in both selectors: for values without a key. */
+struct lanner_variant_key {
+	__u16 variant;
+	__u16 narrow; /* 1: pointers have 32 bits */
+	__u32 first;
+	__u32 second;
 };
 
 struct lanner_plan {

@@ -39,16 +39,29 @@ pub struct Command {
     pub args: Vec<OsString>,
 }
 
-/// How much is captured of what an argument points to.
+/// How much is captured of what an argument points to. What is cut off is marked as truncated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of a buffer or of gathered iovecs. Default 80, at most 8192.
+    /// Bytes of a buffer or of gathered iovecs. Default 80, at most 4096.
     pub bytes: u32,
     /// Bytes of a path or string. Default 4096, which is the most.
     pub path: u32,
     /// Bytes of an argument or of an environment vector. Default 4096, which is the most.
     pub strings: u32,
+    /// Bytes of an array of structures or numbers. Default 512, which is the most.
+    pub arrays: u32,
+    /// Entries of an iovec array or of an array of messages. Default 16, which is the most.
+    pub entries: u16,
 }
+
+/// Names of the limits, and the most each can be.
+const MOST: [(&str, u32); 5] = [
+    ("bytes", 4096),
+    ("path", 4096),
+    ("strings", 4096),
+    ("arrays", 512),
+    ("entries", 16),
+];
 
 impl Default for Limits {
     fn default() -> Self {
@@ -56,7 +69,37 @@ impl Default for Limits {
             bytes: 80,
             path: 4096,
             strings: 4096,
+            arrays: 512,
+            entries: 16,
         }
+    }
+}
+
+impl Limits {
+    /// Sets the limit of this name.
+    ///
+    /// # Errors
+    ///
+    /// There is none of this name, or it cannot be so much: a message that says what can be.
+    pub fn set(&mut self, name: &str, value: u32) -> Result<(), String> {
+        let Some((_, most)) = MOST.iter().find(|(known, _)| *known == name) else {
+            let known: Vec<&str> = MOST.iter().map(|(known, _)| *known).collect();
+            return Err(format!(
+                "there is no limit {name:?}: there are {}",
+                known.join(", ")
+            ));
+        };
+        if value > *most {
+            return Err(format!("the limit {name} is at most {most}, not {value}"));
+        }
+        match name {
+            "bytes" => self.bytes = value,
+            "path" => self.path = value,
+            "strings" => self.strings = value,
+            "arrays" => self.arrays = value,
+            _ => self.entries = value as u16,
+        }
+        Ok(())
     }
 }
 

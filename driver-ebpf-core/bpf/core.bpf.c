@@ -13,6 +13,14 @@
 
 #define CGROUP_ID() bpf_get_current_cgroup_id()
 
+/* Operations of variants by what chooses them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2048);
+	__type(key, struct lanner_variant_key);
+	__type(value, struct lanner_op);
+} variants SEC(".maps");
+
 #include "ops.h"
 #include "kernel.h"
 #include "facts.h"
@@ -64,8 +72,12 @@ struct {
 #define EXEC_CHUNK 8448
 #define EXEC_ROOM (EXEC_LAST + HEAD + EXEC_CHUNK)
 
-/* What an exec was called with, from its entry until it has succeeded or failed: an event begun. */
+/*
+ * An event begun: what an exec was called with, from its entry until it has succeeded or failed, or an array
+ * of messages, of which each run takes one.
+ */
 struct exec_call {
+	__u64 next; /* the message that comes next */
 	struct lanner_event event;
 	__u8 rest[EXEC_ROOM - sizeof(struct lanner_event)];
 };
@@ -92,7 +104,7 @@ struct {
 	__uint(value_size, 4);
 } tails SEC(".maps");
 
-enum { TAIL_LARGE = 0 };
+enum { TAIL_LARGE = 0, TAIL_MESSAGES = 1 };
 
 static __always_inline void lose(__u32 cause)
 {
@@ -152,18 +164,6 @@ static __always_inline struct lanner_plan *plan_of(__u8 abi, __u64 nr)
 	return bpf_map_lookup_elem(&plans, &key);
 }
 
-static __always_inline void run_vector(const struct out *o, const struct lanner_op *op)
-{
-	__u64 ptr = arg_at(o, op->arg);
-	__s64 len, most;
-
-	length_of(o, op, &len, &most);
-	if (op->code == LANNER_OP_MSG)
-		op_msg(o, op->what, op->limit, ptr, most);
-	else
-		op_iov(o, op->what, 0, op->limit, ptr, len, most);
-}
-
 /*
  * Follows a plan: strings and buffers in their order, then the one iovec array or message a call may
  * have, then the one fact. `parts` is a constant and leaves out what a program never meets.
@@ -172,28 +172,46 @@ enum parts {
 	VECTORS = 1, /* argument vectors: exec alone has them */
 	GATHERED = 2,
 	FACTS = 4,
+	VARIANTS = 8,
 };
+
+static __always_inline void run_vector(const struct out *o, const struct lanner_op *op)
+{
+	__u64 ptr = arg_at(o, op->arg);
+	__s64 len, most;
+
+	if (!length_of(o, op, &len, &most))
+		return;
+	if (op->code == LANNER_OP_IOV)
+		op_iov(o, op->what, 0, ptr, gathering(op, len, most));
+	else if (op->code == LANNER_OP_MSG)
+		op_msg(o, op->what, 0, ptr, gathering(op, 0, most));
+}
 
 static __always_inline void run_plan(const struct out *o, const struct lanner_plan *plan, struct task_struct *task,
 				     int parts)
 {
-	__u32 vector = plan->vector, fact = plan->fact;
+	__u64 vector = plan->vector, fact = plan->fact;
 
 	for (int i = 0; i < LANNER_PLAN_OPS; i++) {
-		const struct lanner_op *op = &plan->op[i];
-		__u8 code = op->code;
+		struct lanner_op op;
 
 		if (i >= plan->ops)
 			break;
-		if (!due(o->event->ret, op->when))
+		op = plan->op[i];
+		if (parts & VARIANTS && op.code == LANNER_OP_VARIANT)
+			choose(o, &plan->op[i], &op);
+		if (!due(o->event->ret, op.when))
 			continue;
-		if (code == LANNER_OP_STR || code == LANNER_OP_BYTES)
-			run_simple(o, op);
-		else if (parts & VECTORS && code == LANNER_OP_STRV)
-			op_strv(o, op->what, op->limit, arg_at(o, op->arg));
+		if (parts & VECTORS && op.code == LANNER_OP_STRV)
+			op_strv(o, op.what, op.limit, arg_at(o, op.arg));
+		else
+			run_simple(o, &op);
 	}
+	OPAQUE(vector);
 	if (parts & GATHERED && vector < LANNER_PLAN_OPS && due(o->event->ret, plan->op[vector].when))
 		run_vector(o, &plan->op[vector]);
+	OPAQUE(fact);
 	if (parts & FACTS && fact < LANNER_PLAN_OPS && due(o->event->ret, plan->op[fact].when)) {
 		const struct lanner_op *op = &plan->op[fact];
 		__s64 fd = op->arg == LANNER_ARG_RET ? o->event->ret : (int)arg_at(o, op->arg);
@@ -275,8 +293,13 @@ SEC("tp_btf/sys_exit") int sys_exit(__u64 *ctx)
 		emit_call(regs, ret, nr, abi, 0, plan, task, id, sizeof(struct lanner_event), 0, 0, 0);
 		return 0;
 	}
+	if (plan->flags & LANNER_PLAN_LARGE) {
+		bpf_tail_call(ctx, &tails, TAIL_MESSAGES);
+		lose(LANNER_LOSS_FAULT);
+		return 0;
+	}
 	if (emit_call(regs, ret, nr, abi, 0, plan, task, id, MEDIUM_ROOM, MEDIUM_LAST, MEDIUM_CHUNK,
-		      GATHERED | FACTS)) {
+		      GATHERED | FACTS | VARIANTS)) {
 		bpf_tail_call(ctx, &tails, TAIL_LARGE);
 		lose(LANNER_LOSS_FAULT);
 	}
@@ -294,14 +317,13 @@ SEC("tp_btf/sys_exit") int sys_exit_large(__u64 *ctx)
 
 	if (plan)
 		emit_call(regs, ctx[1], nr, abi, 0, plan, task, bpf_get_current_pid_tgid(), LARGE_ROOM, LARGE_LAST,
-			  LARGE_CHUNK, VECTORS | GATHERED | FACTS);
+			  LARGE_CHUNK, VECTORS | GATHERED | FACTS | VARIANTS);
 	return 0;
 }
 
-static __always_inline void enter_exec(const struct pt_regs *regs, __u64 nr, __u8 abi, __u32 tid,
-				       const struct lanner_plan *plan)
+/* Begins an event that is kept over more than one run. */
+static __always_inline struct exec_call *begin_kept(__u32 tid, const struct pt_regs *regs, __u64 nr, __u8 abi)
 {
-	struct out o = {.last = EXEC_LAST, .chunk = EXEC_CHUNK};
 	struct exec_call *call, *from;
 	__u64 args[6];
 	__u32 zero = 0;
@@ -309,20 +331,88 @@ static __always_inline void enter_exec(const struct pt_regs *regs, __u64 nr, __u
 	from = bpf_map_lookup_elem(&blank, &zero);
 	if (!from || bpf_map_update_elem(&execs, &tid, from, BPF_ANY) != 0) {
 		lose(LANNER_LOSS_TABLE_FULL);
-		return;
+		return NULL;
 	}
 	call = bpf_map_lookup_elem(&execs, &tid);
 	if (!call)
-		return;
-	o.event = &call->event;
+		return NULL;
 	call->event.len = sizeof(call->event);
 	call->event.nr = nr;
 	call->event.abi = abi;
-	if (!(plan->flags & LANNER_PLAN_SELECTED))
-		call->event.flags = LANNER_FLAG_UNSELECTED;
 	read_args(regs, abi, args);
 	__builtin_memcpy(call->event.args, args, sizeof(args));
+	return call;
+}
+
+static __always_inline void enter_exec(const struct pt_regs *regs, __u64 nr, __u8 abi, __u32 tid,
+				       const struct lanner_plan *plan)
+{
+	struct out o = {.last = EXEC_LAST, .chunk = EXEC_CHUNK};
+	struct exec_call *call = begin_kept(tid, regs, nr, abi);
+
+	if (!call)
+		return;
+	o.event = &call->event;
+	if (!(plan->flags & LANNER_PLAN_SELECTED))
+		call->event.flags = LANNER_FLAG_UNSELECTED;
 	run_plan(&o, plan, NULL, VECTORS);
+}
+
+/* Hands over an event that was kept. */
+static __always_inline void deliver_kept(struct exec_call *call, __u32 tid)
+{
+	struct lanner_event *event = bpf_ringbuf_reserve(&events, LARGE_ROOM, 0);
+	__u64 have = call->event.len;
+
+	if (!event) {
+		lose(LANNER_LOSS_BUFFER_FULL);
+	} else {
+		OPAQUE(have);
+		if (have > EXEC_ROOM || bpf_probe_read_kernel(event, have, &call->event) != 0) {
+			lose(LANNER_LOSS_FAULT);
+			bpf_ringbuf_discard(event, 0);
+		} else {
+			bpf_ringbuf_submit(event, 0);
+		}
+	}
+	bpf_map_delete_elem(&execs, &tid);
+}
+
+/* A call with an array of messages: each run takes one, and the last one hands over. */
+SEC("tp_btf/sys_exit") int sys_exit_messages(__u64 *ctx)
+{
+	struct out o = {.last = EXEC_LAST, .chunk = EXEC_CHUNK};
+	const struct pt_regs *regs = (void *)ctx[0];
+	struct task_struct *task = (void *)bpf_get_current_task();
+	__u64 id = bpf_get_current_pid_tgid(), nr = regs->orig_ax, vector, next;
+	__u8 abi = abi_of(task, nr);
+	struct lanner_plan *plan = plan_of(abi, nr);
+	__u32 tid = id;
+	struct exec_call *call = bpf_map_lookup_elem(&execs, &tid);
+
+	if (!plan)
+		return 0;
+	if (!call) {
+		call = begin_kept(tid, regs, nr, abi);
+		if (!call)
+			return 0;
+		o.event = &call->event;
+		fill_header(&call->event, LANNER_KIND_SYSCALL, abi, 0, nr, ctx[1], id);
+		run_plan(&o, plan, NULL, 0);
+	}
+	o.event = &call->event;
+	vector = plan->vector;
+	OPAQUE(vector);
+	next = call->next;
+	if (vector < LANNER_PLAN_OPS && due(o.event->ret, plan->op[vector].when) &&
+	    mmsg_due(&o, &plan->op[vector], next)) {
+		call->next = next + 1;
+		op_mmsg_one(&o, &plan->op[vector], next);
+		bpf_tail_call(ctx, &tails, TAIL_MESSAGES);
+		call->event.flags |= LANNER_FLAG_INCOMPLETE;
+	}
+	deliver_kept(call, tid);
+	return 0;
 }
 
 /* Entry, for the few calls that need it. */
@@ -371,7 +461,7 @@ static __always_inline void begin_exec(struct lanner_event *event, __u32 old_tid
 		__u64 have = call->event.len;
 
 		OPAQUE(have);
-		if (have <= EXEC_ROOM && bpf_probe_read_kernel(event, have, call) == 0) {
+		if (have <= EXEC_ROOM && bpf_probe_read_kernel(event, have, &call->event) == 0) {
 			len = have;
 			nr = event->nr;
 			abi = event->abi;

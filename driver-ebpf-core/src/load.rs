@@ -23,7 +23,7 @@ use crate::ring::Ring;
 static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core.o"));
 
 /// Reached by tail call alone: place in `tails`, name.
-const TAILS: [(u32, &str); 1] = [(0, "sys_exit_large")];
+const TAILS: [(u32, &str); 2] = [(0, "sys_exit_large"), (1, "sys_exit_messages")];
 
 /// `struct settings` of `core.bpf.c`.
 #[derive(Debug, IntoBytes, Immutable)]
@@ -176,6 +176,7 @@ fn handle(object: &Object, name: &str) -> Result<MapHandle, OpenError> {
 pub(crate) struct Maps {
     pub(crate) events: MapHandle,
     plans: MapHandle,
+    variants: MapHandle,
     followed: MapHandle,
     losses: MapHandle,
 }
@@ -185,6 +186,7 @@ impl Maps {
         Ok(Self {
             events: handle(object, "events")?,
             plans: handle(object, "plans")?,
+            variants: handle(object, "variants")?,
             followed: handle(object, "followed")?,
             losses: handle(object, "losses")?,
         })
@@ -192,18 +194,26 @@ impl Maps {
 
     /// Writes the plans of a selection.
     pub(crate) fn select(&self, selection: &SyscallSet, limits: &Limits) -> Result<(), OpenError> {
-        let compat = if Abi::NATIVE == Abi::X86_64 {
-            Abi::I386
-        } else {
-            Abi::Arm
-        };
-        for (first, abi) in [(0, Abi::NATIVE), (plan::NUMBERS, compat)] {
+        for (first, abi) in [(0, Abi::NATIVE), (plan::NUMBERS, Abi::COMPAT)] {
             for (at, plan) in plan::array(abi, selection, limits).iter().enumerate() {
                 let key = u32::try_from(first + at).unwrap_or(u32::MAX).to_ne_bytes();
                 self.plans
                     .update(&key, plan.as_bytes(), MapFlags::ANY)
                     .map_err(failed("write the capture plan"))?;
             }
+        }
+        self.choices(limits)
+    }
+
+    /// Writes the operations of variants.
+    fn choices(&self, limits: &Limits) -> Result<(), OpenError> {
+        for (key, op) in plan::variants(Abi::NATIVE, limits)
+            .into_iter()
+            .chain(plan::variants(Abi::COMPAT, limits))
+        {
+            self.variants
+                .update(key.as_bytes(), op.as_bytes(), MapFlags::ANY)
+                .map_err(failed("write the operations of variants"))?;
         }
         Ok(())
     }

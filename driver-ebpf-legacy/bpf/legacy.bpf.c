@@ -29,9 +29,9 @@ static __attribute__((always_inline)) inline void *user_address(__u64 at)
 #define STRING_RUNS 4 /* 128 strings, as many as the core driver takes */
 
 /* no CGROUP_ID: its helper came with 4.18 */
-#include "ops.h"
 #include "offsets.h"
 #include "maps.h"
+#include "ops.h"
 #include "facts.h"
 #include "run.h"
 
@@ -39,13 +39,13 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* Places in `tails`: the operations by their code, then what else is a program; load.rs names them. */
 enum tail {
-	TAIL_WALK = 8, /* components of a path after the first */
-	TAIL_KEEP = 9, /* keeps the begun event of an exec */
-	TAIL_EXE = 10, /* the facts of an exec, in their order */
-	TAIL_CWD = 11,
-	TAIL_IDS = 12,
-	TAIL_STRINGS = 13,
-	TAIL_END = 14,
+	TAIL_WALK = 10, /* components of a path after the first */
+	TAIL_KEEP = 11, /* keeps the begun event of an exec */
+	TAIL_EXE = 12,	/* the facts of an exec, in their order */
+	TAIL_CWD = 13,
+	TAIL_IDS = 14,
+	TAIL_STRINGS = 15,
+	TAIL_END = 16,
 };
 
 #define OUT(slot)                                                                                                      \
@@ -199,8 +199,11 @@ SEC("raw_tracepoint/op_gather") int op_gather(void *ctx)
 		return 0;
 	struct out o = OUT(slot);
 
-	length_of(&o, &slot->op, &len, &most);
-	op_iov(&o, slot->op.what, 0, slot->op.limit, arg_at(&o, slot->op.arg), len, most);
+	if (length_of(&o, &slot->op, &len, &most)) {
+		struct gather g = gathering(&slot->op, len, most);
+
+		op_iov(&o, slot->op.what, 0, arg_at(&o, slot->op.arg), g);
+	}
 	next(ctx, slot);
 	return 0;
 }
@@ -214,8 +217,47 @@ SEC("raw_tracepoint/op_message") int op_message(void *ctx)
 		return 0;
 	struct out o = OUT(slot);
 
-	length_of(&o, &slot->op, &len, &most);
-	op_msg(&o, slot->op.what, slot->op.limit, arg_at(&o, slot->op.arg), most);
+	if (length_of(&o, &slot->op, &len, &most))
+		op_msg(&o, slot->op.what, 0, arg_at(&o, slot->op.arg), gathering(&slot->op, 0, most));
+	next(ctx, slot);
+	return 0;
+}
+
+/* One message of an array; tail-calls itself for the next. */
+SEC("raw_tracepoint/op_messages") int op_messages(void *ctx)
+{
+	struct slot *slot = my_slot();
+	__u32 run;
+
+	if (!slot)
+		return 0;
+	struct out o = OUT(slot);
+
+	run = slot->run;
+	if (mmsg_due(&o, &slot->op, run)) {
+		slot->run = run + 1;
+		op_mmsg_one(&o, &slot->op, run);
+		bpf_tail_call(ctx, &tails, LANNER_OP_MMSG);
+		slot->event.flags |= LANNER_FLAG_INCOMPLETE;
+	}
+	next(ctx, slot);
+	return 0;
+}
+
+/* Whatever the value of an argument chooses. */
+SEC("raw_tracepoint/op_variant") int op_variant(void *ctx)
+{
+	struct slot *slot = my_slot();
+	struct lanner_op variant;
+
+	if (!slot)
+		return 0;
+	struct out o = OUT(slot);
+
+	variant = slot->op;
+	choose(&o, &variant, &slot->op);
+	if (due(slot->event.ret, slot->op.when))
+		run_simple(&o, &slot->op);
 	next(ctx, slot);
 	return 0;
 }

@@ -76,6 +76,8 @@ MAP(settings, ARRAY, 4, sizeof(struct settings), 1);
 MAP(offsets, ARRAY, 4, sizeof(struct offsets), 1);
 MAP(events, PERF_EVENT_ARRAY, 4, 4, 0);
 MAP(plans, ARRAY, 4, sizeof(struct lanner_plan), 2 * LANNER_PLAN_NRS);
+/* Operations of variants by what chooses them. */
+MAP(variants, HASH, sizeof(struct lanner_variant_key), sizeof(struct lanner_op), 2048);
 /* Thread id to enum follow. */
 MAP(followed, HASH, 4, 1, 65536);
 /* By cause, and last: outputs that found the perf buffer full, which the buffer counts as well. */
@@ -83,7 +85,7 @@ MAP(losses, PERCPU_ARRAY, 4, 8, LANNER_LOSS_CAUSES);
 /* SLOTS a CPU: load.rs says how many. */
 MAP(slots, ARRAY, 4, sizeof(struct slot), SLOTS);
 MAP(exec_calls, ARRAY, 4, sizeof(struct exec_call), EXEC_CALLS);
-MAP(tails, PROG_ARRAY, 4, 4, 16);
+MAP(tails, PROG_ARRAY, 4, 4, 24);
 
 static __always_inline void lose(__u32 cause)
 {

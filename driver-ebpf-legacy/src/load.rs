@@ -8,7 +8,7 @@ use aya::programs::{Program, ProgramError, RawTracePoint};
 use aya::{Ebpf, EbpfLoader, Pod};
 use driver_api::driver::{OpenError, Opened};
 use driver_api::event::{Abi, Loss};
-use driver_api::plan::Plan;
+use driver_api::plan::{Op, Plan, VariantKey};
 use driver_api::request::{Limits, Request, SyscallSet, Target};
 use driver_api::support::Gap;
 use driver_api::{plan, table};
@@ -24,7 +24,7 @@ use crate::perf::{Perf, page_size};
 static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/legacy.o"));
 
 /// Reached by tail call alone: place in `tails` (operations by their code), name.
-const TAILS: [(u32, &str); 13] = [
+const TAILS: [(u32, &str); 15] = [
     (1, "op_simple"),
     (2, "op_simple"),
     (3, "op_vector"),
@@ -32,12 +32,14 @@ const TAILS: [(u32, &str); 13] = [
     (5, "op_message"),
     (6, "op_fd_path"),
     (7, "op_tuple"),
-    (8, "op_walk"),
-    (9, "exec_keep"),
-    (10, "exec_exe"),
-    (11, "exec_cwd"),
-    (12, "exec_ids"),
-    (13, "exec_strings"),
+    (8, "op_messages"),
+    (9, "op_variant"),
+    (10, "op_walk"),
+    (11, "exec_keep"),
+    (12, "exec_exe"),
+    (13, "exec_cwd"),
+    (14, "exec_ids"),
+    (15, "exec_strings"),
 ];
 
 /// Program, and the tracepoint it is attached to. Births before calls: a followed process's child must
@@ -71,6 +73,20 @@ struct PlanValue(Plan);
 
 // SAFETY: as for Plan, which is FromBytes and IntoBytes: no padding, every pattern of bits is a plan.
 unsafe impl Pod for PlanValue {}
+
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+struct KeyValue(VariantKey);
+
+// SAFETY: as for PlanValue.
+unsafe impl Pod for KeyValue {}
+
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+struct OpValue(Op);
+
+// SAFETY: as for PlanValue.
+unsafe impl Pod for OpValue {}
 
 /// An error with the next step for the user.
 pub(crate) fn failed(step: impl Into<String>) -> impl FnOnce(String) -> OpenError {
@@ -243,6 +259,7 @@ pub(crate) struct Loaded {
     ebpf: Ebpf,
     events: PerfEventArray<MapData>,
     plans: Array<MapData, PlanValue>,
+    variants: HashMap<MapData, KeyValue, OpValue>,
     followed: HashMap<MapData, u32, u8>,
     losses: PerCpuArray<MapData, u64>,
     // the kernel empties an array of programs when its last user closes it
@@ -262,6 +279,7 @@ impl Loaded {
         Ok(Self {
             events: take(&mut ebpf, "events")?,
             plans: take(&mut ebpf, "plans")?,
+            variants: take(&mut ebpf, "variants")?,
             followed: take(&mut ebpf, "followed")?,
             losses: take(&mut ebpf, "losses")?,
             ebpf,
@@ -307,16 +325,18 @@ impl Loaded {
 
     /// Writes the plans of a selection.
     pub(crate) fn select(&mut self, selection: &SyscallSet, limits: &Limits) -> Result<(), String> {
-        let compat = if Abi::NATIVE == Abi::X86_64 {
-            Abi::I386
-        } else {
-            Abi::Arm
-        };
-        for (first, abi) in [(0, Abi::NATIVE), (plan::NUMBERS, compat)] {
+        for (first, abi) in [(0, Abi::NATIVE), (plan::NUMBERS, Abi::COMPAT)] {
             for (at, plan) in plan::array(abi, selection, limits).into_iter().enumerate() {
                 let key = u32::try_from(first + at).unwrap_or(u32::MAX);
                 self.plans
                     .set(key, PlanValue(plan), 0)
+                    .map_err(|error| said(&error))?;
+            }
+        }
+        for abi in [Abi::NATIVE, Abi::COMPAT] {
+            for (key, op) in plan::variants(abi, limits) {
+                self.variants
+                    .insert(KeyValue(key), OpValue(op), 0)
                     .map_err(|error| said(&error))?;
             }
         }

@@ -19,6 +19,8 @@ typedef signed long long __s64;
 #define __type(name, val) typeof(val) *name
 #define NULL ((void *)0)
 #define offsetof(type, field) __builtin_offsetof(type, field)
+/* Bytes before what an attachment holds. */
+#define HEAD sizeof(struct lanner_attachment)
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
@@ -60,6 +62,7 @@ static void (*bpf_ringbuf_submit)(void *data, __u64 flags) = (void *)132;
 static void (*bpf_ringbuf_discard)(void *data, __u64 flags) = (void *)133;
 static __u64 (*bpf_ringbuf_query)(void *ring, __u64 flags) = (void *)134;
 
+#define EINTR 4
 #define EFAULT 14
 #define EINPROGRESS 115
 #define AF_UNIX 1

@@ -8,6 +8,8 @@
  *   USER(address)                  the pointer for `src`; may be left out
  *   CGROUP_ID()                    of the current task; left out: not known
  *
+ * and a hash map `variants` from struct lanner_variant_key to struct lanner_op.
+ *
  * The event is written into a buffer of which the verifier knows the size. An operation begins only
  * where `off` leaves a whole chunk, and then writes less than a chunk: two constant bounds, which every
  * verifier since 4.14 can add up. Where it does not fit, it says so, and the caller takes a larger
@@ -15,8 +17,6 @@
  */
 #ifndef LANNER_OPS_H
 #define LANNER_OPS_H
-
-#define HEAD sizeof(struct lanner_attachment)
 
 #include "bounds.h"
 
@@ -35,10 +35,26 @@ struct out {
 	__u32 chunk; /* bytes one operation may write behind an attachment's head */
 };
 
-/* Whether pointers in the program's memory are 4 bytes wide. */
-#define COMPAT(o) ((o)->event->abi == LANNER_ABI_I386)
+/*
+ * 1 where pointers in the program's memory are 4 bytes wide: in i386 and arm calls, and in those that x32
+ * alone has (512 and above). Without branches: in a loop each would double what the verifier has to follow.
+ */
+static __always_inline __u64 narrow(const struct out *o)
+{
+	__u64 always = 1 << LANNER_ABI_I386 | 1 << LANNER_ABI_ARM, x32 = 1 << LANNER_ABI_X32;
+	__u64 abi = o->event->abi & 7, nr = o->event->nr;
 
-static __always_inline __u64 arg_at(const struct out *o, __u8 at) { return at < 6 ? o->event->args[at] : 0; }
+	return ((always >> abi) | ((x32 >> abi) & (nr >> 9))) & 1;
+}
+
+/* Bytes of a pointer there. */
+static __always_inline __u64 word_size(const struct out *o) { return 8 - 4 * narrow(o); }
+
+static __always_inline __u64 arg_at(const struct out *o, __u64 at)
+{
+	OPAQUE(at);
+	return at < 6 ? o->event->args[at] : 0;
+}
 
 #define PAD8(x) (((x) + 7) & ~7u)
 
@@ -169,25 +185,16 @@ static __always_inline void op_strings(const struct out *o, __u8 what, __u64 sta
 static __always_inline long read_word(const struct out *o, __u64 at, __u64 *word)
 {
 	*word = 0;
-	return READ_USER(word, COMPAT(o) ? 4 : 8, USER(at));
+	return READ_USER(word, word_size(o), USER(at));
 }
 
 static __always_inline long read_iovec(const struct out *o, __u64 at, __u64 *base, __u64 *len)
 {
-	__u64 pair[2] = {};
+	__u64 pair[2] = {}, small = narrow(o);
+	long error = READ_USER(pair, 16 - 8 * small, USER(at));
 
-	if (COMPAT(o)) {
-		__u32 narrow[2] = {};
-		long error = READ_USER(narrow, sizeof(narrow), USER(at));
-
-		*base = narrow[0];
-		*len = narrow[1];
-		return error;
-	}
-	long error = READ_USER(pair, sizeof(pair), USER(at));
-
-	*base = pair[0];
-	*len = pair[1];
+	*base = pair[0] & (~0ULL >> (32 * small));
+	*len = (pair[0] >> 32) * small + pair[1] * (1 - small);
 	return error;
 }
 
@@ -196,10 +203,37 @@ static __always_inline long read_iovec(const struct out *o, __u64 at, __u64 *bas
 #define IOVECS 16
 #endif
 
-/* The gathered bytes of `count` iovecs, no more than `most` of them (negative: all). */
-static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __u32 limit, __u64 ptr, __u64 count,
-				   __s64 most)
+/* How a vector is gathered. */
+struct gather {
+	__u32 limit;   /* bytes at the most */
+	__u16 entries; /* entries to look at, at the most */
+	__u16 unit;    /* not 0: entries are pointers to so many bytes each */
+	__u64 count;   /* entries there are */
+	__s64 most;    /* bytes that count, negative: all */
+};
+
+/* How an operation gathers. */
+static __always_inline struct gather gathering(const struct lanner_op *op, __u64 count, __s64 most)
 {
+	struct gather g = {.limit = op->limit, .entries = op->entries, .unit = op->unit, .count = count, .most = most};
+
+	return g;
+}
+
+/* Where an entry of a vector points, and how far. */
+static __always_inline long read_entry(const struct out *o, __u16 unit, __u64 ptr, __u32 at, __u64 *base, __u64 *len)
+{
+	if (unit) {
+		*len = unit;
+		return read_word(o, ptr + at * word_size(o), base);
+	}
+	return read_iovec(o, ptr + at * 2 * word_size(o), base, len);
+}
+
+/* The gathered bytes of a vector. */
+static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __u64 ptr, struct gather g)
+{
+	__u32 limit = g.limit;
 	__u32 half = o->chunk / 2;
 	__u8 *at;
 
@@ -217,12 +251,15 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
 	volatile struct {
 		__u64 ptr, count, limit;
 		__s64 most;
+		__u16 entries, unit;
 	} *to = (void *)(at + HEAD + half);
 
 	to->ptr = ptr;
-	to->count = count;
+	to->count = g.count;
 	to->limit = limit;
-	to->most = most;
+	to->most = g.most;
+	to->entries = g.entries;
+	to->unit = g.unit;
 #ifdef UNROLL_LOOPS
 #pragma unroll
 #endif
@@ -233,9 +270,13 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
 
 		if (i >= to->count)
 			break;
+		if (i >= to->entries) {
+			STATUS(at) = LANNER_TRUNCATED;
+			break;
+		}
 		if (i == IOVECS - 1 && to->count > IOVECS)
 			STATUS(at) = LANNER_TRUNCATED;
-		if (read_iovec(o, to->ptr + i * (COMPAT(o) ? 8 : 16), &base, &len) != 0) {
+		if (read_entry(o, to->unit, to->ptr, i, &base, &len) != 0) {
 			STATUS(at) = LANNER_FAULT;
 			break;
 		}
@@ -269,36 +310,37 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
 	finish_attachment(o, at, what, part, STATUS(at), LANNER_RAW, DONE(at), TOTAL(at));
 }
 
-/* A struct msghdr (recvmsg(2)): its name, its data, its control messages. */
-static __always_inline void op_msg(const struct out *o, __u8 what, __u32 limit, __u64 ptr, __s64 most)
+/* Where parts of the message `index` of an array begin to be counted. */
+#define PART_OF(index, part) ((index) << 2 | (part))
+
+/*
+ * A struct msghdr (recvmsg(2)): its name, its data, its control messages. `index` is its place in an array.
+ */
+static __always_inline void op_msg(const struct out *o, __u8 what, __u8 index, __u64 ptr, struct gather g)
 {
-	__u64 name, iov, iovs, control, control_len;
+	__u64 name, iov, iovs, control, control_len, m[6] = {};
 	__u32 name_len;
 
 	if (!ptr)
 		return;
-	if (COMPAT(o)) {
-		__u32 m[6] = {};
-
-		if (READ_USER(m, sizeof(m), USER(ptr)) != 0)
-			goto fault;
-		name = m[0], name_len = m[1], iov = m[2], iovs = m[3], control = m[4], control_len = m[5];
+	if (READ_USER(m, 6 * word_size(o), USER(ptr)) != 0)
+		goto fault;
+	if (narrow(o)) {
+		name = (__u32)m[0], name_len = m[0] >> 32, iov = (__u32)m[1], iovs = m[1] >> 32;
+		control = (__u32)m[2], control_len = m[2] >> 32;
 	} else {
-		__u64 m[6] = {};
-
-		if (READ_USER(m, sizeof(m), USER(ptr)) != 0)
-			goto fault;
 		name = m[0], name_len = m[1], iov = m[2], iovs = m[3], control = m[4], control_len = m[5];
 	}
-	op_bytes(o, what, LANNER_PART_NAME, 128, name_len ? name : 0, name_len);
-	op_iov(o, what, LANNER_PART_DATA, limit, iov, iovs, most);
-	op_bytes(o, what, LANNER_PART_CONTROL, 256, control_len ? control : 0, control_len);
+	op_bytes(o, what, PART_OF(index, LANNER_PART_NAME), 128, name_len ? name : 0, name_len);
+	g.count = iovs;
+	op_iov(o, what, PART_OF(index, LANNER_PART_DATA), iov, g);
+	op_bytes(o, what, PART_OF(index, LANNER_PART_CONTROL), 256, control_len ? control : 0, control_len);
 	return;
 fault:;
 	__u8 *at = begin_attachment(o);
 
 	if (at)
-		finish_attachment(o, at, what, LANNER_PART_DATA, LANNER_FAULT, LANNER_RAW, 0, 0);
+		finish_attachment(o, at, what, PART_OF(index, LANNER_PART_DATA), LANNER_FAULT, LANNER_RAW, 0, 0);
 }
 
 /* Entries of an argument vector that one run looks at. */
@@ -318,7 +360,7 @@ static __always_inline int strv_run(const struct out *o, __u8 *at, __u32 first, 
 		__u64 ptr, limit;
 	} *from = (void *)(at + HEAD + half);
 
-	from->ptr = ptr + (__u64)first * (COMPAT(o) ? 4 : 8);
+	from->ptr = ptr + first * word_size(o);
 	from->limit = limit > half ? half : limit;
 #ifdef UNROLL_LOOPS
 #pragma unroll
@@ -329,7 +371,7 @@ static __always_inline int strv_run(const struct out *o, __u8 *at, __u32 first, 
 		void *text;
 		long n;
 
-		if (read_word(o, from->ptr + i * (COMPAT(o) ? 4 : 8), &string) != 0) {
+		if (read_word(o, from->ptr + i * word_size(o), &string) != 0) {
 			STATUS(at) = LANNER_FAULT;
 			return 0;
 		}
@@ -412,33 +454,73 @@ static __always_inline int due(__s64 ret, __u8 when)
 {
 	if (when == LANNER_WHEN_ALWAYS)
 		return 1;
+	if (when == LANNER_WHEN_INTERRUPTED)
+		return ret == -EINTR;
 	return ret >= 0 || (when == LANNER_WHEN_CONNECTED && ret == -EINPROGRESS);
 }
 
-/* Length of what an operation is about; `most` is what the return value says of it. 0: not to be had. */
+/*
+ * Length of what an operation is about; `most` is what the return value says of it. 0: not to be had.
+ */
 static __always_inline int length_of(const struct out *o, const struct lanner_op *op, __s64 *len, __s64 *most)
 {
-	*len = op->limit;
+	__u64 value = op->len_from == LANNER_LEN_RET ? o->event->ret : arg_at(o, op->len_arg);
+	__u32 word = 0;
+
 	*most = -1;
 	switch (op->len_from) {
 	case LANNER_LEN_ARG_AND_RET:
 		*most = o->event->ret;
 	case LANNER_LEN_ARG: /* fall through */
-		*len = arg_at(o, op->len_arg);
 		break;
 	case LANNER_LEN_RET:
-		*len = *most = o->event->ret;
+		*most = value;
 		break;
-	case LANNER_LEN_U32_AT: {
-		__u64 at = arg_at(o, op->len_arg);
-		__u32 value = 0;
-
-		if (!at || READ_USER(&value, sizeof(value), USER(at)) != 0)
+	case LANNER_LEN_U32_AT:
+		if (!value || READ_USER(&word, sizeof(word), USER(value)) != 0)
 			return 0;
-		*len = value;
+		value = word;
+		break;
+	case LANNER_LEN_ONE:
+		value = 1;
+		break;
+	case LANNER_LEN_IOC:
+		/* _IOC_SIZE and _IOC_DIR of include/uapi/asm-generic/ioctl.h; "read" is the kernel writing */
+		if (!(value & 0xc0000000) || (!(value & 0x40000000) && o->event->ret < 0))
+			return 0;
+		value = value >> 16 & 0x3fff;
+		break;
+	default:
+		value = op->limit;
 	}
-	}
+	*len = value + (op->len_from == LANNER_LEN_CONST ? 0 : op->add);
 	return 1;
+}
+
+/* Follows a variant to the operation that the selectors' values choose. */
+static __always_inline void choose(const struct out *o, const struct lanner_op *variant, struct lanner_op *op)
+{
+	struct lanner_variant_key key = {
+	    .variant = variant->unit,
+	    .narrow = narrow(o),
+	    .first = arg_at(o, variant->len_arg) & variant->limit,
+	    .second = variant->add == LANNER_ARG_RET ? 0 : arg_at(o, variant->add),
+	};
+	const struct lanner_op *found = bpf_map_lookup_elem(&variants, &key);
+
+	if (!found) {
+		key.first = key.second = 0xffffffff;
+		found = bpf_map_lookup_elem(&variants, &key);
+	}
+	if (!found) {
+		op->code = LANNER_OP_NONE;
+		return;
+	}
+	*op = *found;
+	op->what = variant->what;
+	op->arg = variant->arg;
+	if (op->len_from == LANNER_LEN_IOC)
+		op->len_arg = variant->len_arg;
 }
 
 static __always_inline void run_simple(const struct out *o, const struct lanner_op *op)
@@ -450,11 +532,33 @@ static __always_inline void run_simple(const struct out *o, const struct lanner_
 		op_str(o, op->what, op->limit, ptr);
 		return;
 	}
-	if (!length_of(o, op, &len, &most))
+	if (op->code != LANNER_OP_BYTES || !length_of(o, op, &len, &most))
 		return;
-	if (op->len_from != LANNER_LEN_CONST && op->unit > 1)
+	if (op->unit == LANNER_UNIT_BITS)
+		len = ((len & 0xffffff) + 8 * word_size(o) - 1) / (8 * word_size(o)) * word_size(o);
+	else if (op->len_from != LANNER_LEN_CONST && op->unit > 1)
 		len = (len & 0x7fffffff) * op->unit;
 	op_bytes(o, op->what, 0, op->limit, ptr, len);
+}
+
+/* One message of an array of struct mmsghdr: a struct msghdr and the length of its data. */
+static __always_inline void op_mmsg_one(const struct out *o, const struct lanner_op *op, __u32 index)
+{
+	__u64 ptr = arg_at(o, op->arg) + index * 8 * word_size(o);
+	struct gather g = gathering(op, 0, -1);
+	__u32 len = 0;
+
+	if (o->event->ret >= 0 && READ_USER(&len, sizeof(len), USER(ptr + 7 * word_size(o))) == 0)
+		g.most = len;
+	op_msg(o, op->what, index, ptr, g);
+}
+
+/* Whether message `index` of an array is to be looked at: those that were sent or received. */
+static __always_inline int mmsg_due(const struct out *o, const struct lanner_op *op, __u32 index)
+{
+	__s64 count = o->event->ret >= 0 ? o->event->ret : (__s64)(__u32)arg_at(o, op->len_arg);
+
+	return arg_at(o, op->arg) && index < op->entries && index < count;
 }
 
 #define AT_FDCWD_BITS 0xffffff9cu

@@ -127,7 +127,7 @@ impl PtraceCapture {
             limits,
             plans: SYSCALLS
                 .iter()
-                .map(|call| Plan::of(call, &limits))
+                .map(|call| Plan::of(call, Abi::NATIVE, 0, &limits))
                 .collect(),
             builder: EventBuilder::new(),
             scratch: Vec::with_capacity(layout::MAX),
@@ -164,8 +164,12 @@ impl PtraceCapture {
         })
     }
 
-    pub(crate) fn plan(&self, call: &Syscall) -> Plan {
-        self.plans.get(call.index()).copied().unwrap_or_default()
+    pub(crate) fn plan(&self, call: &Syscall, abi: Abi, nr: u32) -> Plan {
+        if abi == Abi::NATIVE {
+            self.plans.get(call.index()).copied().unwrap_or_default()
+        } else {
+            Plan::of(call, abi, nr, &self.limits)
+        }
     }
 
     /// Hands over the event in the builder, or keeps it for the next poll. What comes before the

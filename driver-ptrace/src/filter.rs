@@ -4,7 +4,7 @@
 //! hand, since a linear chain costs more the more calls are selected (seccomp(2), linux/filter.h).
 
 use driver_api::event::Abi;
-use driver_api::table::SYSCALLS;
+use driver_api::table::{SYSCALLS, X32_BIT};
 use libc::sock_filter;
 
 /// `SECCOMP_RET_TRACE`: stop for the tracer. `SECCOMP_RET_ALLOW`: go on.
@@ -62,7 +62,12 @@ pub(crate) fn program(
         let mut numbers: Vec<u32> = SYSCALLS
             .iter()
             .filter(|call| wanted(call))
-            .filter_map(|call| call.number(*abi))
+            .flat_map(|call| {
+                // x32 has no architecture of its own, only its bit
+                let x32 = call.number(Abi::X32).map(|nr| nr | X32_BIT);
+                [call.number(*abi), x32.filter(|_| *abi == Abi::X86_64)]
+            })
+            .flatten()
             .collect();
         numbers.sort_unstable();
         let mut block = vec![load(NR)];
@@ -169,11 +174,13 @@ mod tests {
                 }
             }
             assert_eq!(answer(&filter, 0x1234, 59), ALLOW, "a foreign ABI passes");
-            assert_eq!(
-                answer(&filter, AUDIT_ARCH_X86_64, 0x4000_0000 | 59),
-                ALLOW,
-                "an x32 call passes"
-            );
+            for nr in (0..1100).map(|nr| nr | X32_BIT) {
+                let stops = driver_api::table::by_number(Abi::X32, nr)
+                    .filter(|call| call.number(Abi::X32) == Some(nr & !X32_BIT))
+                    .is_some_and(wanted);
+                let answer = answer(&filter, AUDIT_ARCH_X86_64, nr);
+                assert_eq!(answer == TRACE, stops, "x32 {nr:#x} step {step}");
+            }
         }
     }
 }

@@ -1,14 +1,13 @@
 //! Follows the capture plan of a call: what each operation names is read out of the stopped thread and
 //! appended to the event. The same operations as `driver-ebpf/bpf/ops.h`.
 
-use driver_api::event::{Encoding, EventBuilder, Header, Part, Status};
-use driver_api::plan::{ARG_RET, Op, Plan, code, len_from, when};
+use driver_api::event::{Abi, Encoding, EventBuilder, Header, Part, PartAt, Status};
+use driver_api::plan::{self, ARG_RET, Op, Plan, UNIT_BITS, code, len_from, when};
+use driver_api::request::Limits;
 
 use crate::facts;
 use crate::memory::Memory;
 
-/// Entries of an iovec array that are looked at.
-const IOVECS: u64 = 16;
 /// Strings of a vector that are looked at.
 const STRINGS: u64 = 4096;
 
@@ -19,8 +18,18 @@ pub(crate) fn follow(
     header: &Header,
     memory: &Memory,
     scratch: &mut Vec<u8>,
+    limits: &Limits,
 ) {
     for op in &plan.op[..usize::from(plan.ops)] {
+        let chosen;
+        let op = if op.code == code::VARIANT {
+            let abi = Abi::from_u8(header.abi).unwrap_or(Abi::NATIVE);
+            let arg = |at: u8| header.args.get(usize::from(at)).copied().unwrap_or(0);
+            chosen = plan::chosen(op, abi, header.nr, arg, limits);
+            &chosen
+        } else {
+            op
+        };
         if due(op.when, header.ret) {
             run(event, op, header, memory, scratch);
         }
@@ -28,6 +37,9 @@ pub(crate) fn follow(
 }
 
 fn due(condition: u8, ret: i64) -> bool {
+    if condition == when::INTERRUPTED {
+        return ret == -i64::from(libc::EINTR);
+    }
     condition == when::ALWAYS
         || ret >= 0
         || (condition == when::CONNECTED && ret == -i64::from(libc::EINPROGRESS))
@@ -68,12 +80,21 @@ fn run(event: &mut EventBuilder, op: &Op, header: &Header, memory: &Memory, scra
             let Some((len, _)) = length(op, header, memory) else {
                 return;
             };
-            let len = if op.len_from == len_from::CONST {
-                len
-            } else {
-                len.saturating_mul(u64::from(op.unit.max(1)))
+            let len = match (op.len_from, op.unit) {
+                (_, UNIT_BITS) => (len & 0xff_ffff).div_ceil(8 * memory.width()) * memory.width(),
+                (len_from::CONST, _) => len,
+                (_, unit) => len.saturating_mul(u64::from(unit.max(1))),
             };
-            bytes(event, op.what, Part::None, limit, at, len, memory, scratch);
+            bytes(
+                event,
+                op.what,
+                Part::None.of(0),
+                limit,
+                at,
+                len,
+                memory,
+                scratch,
+            );
         }
         code::STRV => strings(event, op.what, limit, at, memory, scratch),
         code::IOV => {
@@ -82,9 +103,8 @@ fn run(event: &mut EventBuilder, op: &Op, header: &Header, memory: &Memory, scra
             };
             gather(
                 event,
-                op.what,
-                Part::None,
-                limit,
+                op,
+                Part::None.of(0),
                 at,
                 count,
                 most,
@@ -92,7 +112,27 @@ fn run(event: &mut EventBuilder, op: &Op, header: &Header, memory: &Memory, scra
                 scratch,
             );
         }
-        code::MSG => message(event, op, at, header, memory, scratch),
+        code::MMSG => {
+            let count = match u64::try_from(header.ret) {
+                Ok(done) => done,
+                Err(_) => arg(op.len_arg) & 0xffff_ffff,
+            };
+            let size = if memory.narrow { 32 } else { 64 };
+            for index in 0..count.min(u64::from(op.entries)) {
+                let at = at.wrapping_add(index * size);
+                let sent =
+                    memory.exactly(at.wrapping_add(size - if memory.narrow { 4 } else { 8 }));
+                let most = sent
+                    .filter(|_| header.ret >= 0)
+                    .map(|len| u64::from(u32::from_ne_bytes(len)));
+                message(event, op, index as u8, at, most, memory, scratch);
+            }
+        }
+        code::MSG => {
+            let most =
+                (op.len_from == len_from::RET).then(|| u64::try_from(header.ret).unwrap_or(0));
+            message(event, op, 0, at, most, memory, scratch);
+        }
         _ => {}
     }
 }
@@ -111,30 +151,28 @@ fn status(fault: bool, more: bool) -> Status {
 fn length(op: &Op, header: &Header, memory: &Memory) -> Option<(u64, Option<u64>)> {
     let arg = |at: u8| header.args.get(usize::from(at)).copied().unwrap_or(0);
     let ret = u64::try_from(header.ret).unwrap_or(0);
-    Some(match op.len_from {
-        len_from::ARG => (arg(op.len_arg), None),
-        len_from::ARG_AND_RET => (arg(op.len_arg), Some(ret)),
+    let value = arg(op.len_arg);
+    let (len, most) = match op.len_from {
+        len_from::ARG => (value, None),
+        len_from::ARG_AND_RET => (value, Some(ret)),
         len_from::RET => (ret, Some(ret)),
-        len_from::U32_AT => {
-            let at = arg(op.len_arg);
-            (
-                u64::from(u32::from_ne_bytes(memory.exactly(if at == 0 {
-                    return None;
-                } else {
-                    at
-                })?)),
-                None,
-            )
-        }
-        _ => (u64::from(op.limit), None),
-    })
+        len_from::U32_AT if value == 0 => return None,
+        len_from::U32_AT => (u64::from(u32::from_ne_bytes(memory.exactly(value)?)), None),
+        len_from::ONE => (1, None),
+        // _IOC_SIZE and _IOC_DIR (include/uapi/asm-generic/ioctl.h); "read" is the kernel writing
+        len_from::IOC if value & 0xc000_0000 == 0 => return None,
+        len_from::IOC if value & 0x4000_0000 == 0 && header.ret < 0 => return None,
+        len_from::IOC => (value >> 16 & 0x3fff, None),
+        _ => return Some((u64::from(op.limit), None)),
+    };
+    Some((len.saturating_add(op.add.into()), most))
 }
 
 #[expect(clippy::too_many_arguments, reason = "an operation is its arguments")]
 fn bytes(
     event: &mut EventBuilder,
     what: u8,
-    part: Part,
+    part: PartAt,
     limit: usize,
     at: u64,
     len: u64,
@@ -212,9 +250,8 @@ fn strings(
 #[expect(clippy::too_many_arguments, reason = "an operation is its arguments")]
 fn gather(
     event: &mut EventBuilder,
-    what: u8,
-    part: Part,
-    limit: usize,
+    op: &Op,
+    part: PartAt,
     at: u64,
     count: u64,
     most: Option<u64>,
@@ -225,13 +262,10 @@ fn gather(
         return;
     }
     scratch.clear();
-    let (mut fault, mut more, mut total) = (false, count > IOVECS, 0_u64);
-    for index in 0..count.min(IOVECS) {
-        let entry = at.wrapping_add(index * 2 * memory.width());
-        let (Some(base), Some(len)) = (
-            memory.word(entry),
-            memory.word(entry.wrapping_add(memory.width())),
-        ) else {
+    let (limit, entries) = (op.limit as usize, u64::from(op.entries));
+    let (mut fault, mut more, mut total) = (false, count > entries, 0_u64);
+    for index in 0..count.min(entries) {
+        let Some((base, len)) = entry(op, at, index, memory) else {
             fault = true;
             break;
         };
@@ -249,7 +283,7 @@ fn gather(
         }
     }
     event.attach(
-        what,
+        op.what,
         part,
         status(fault, more),
         Encoding::Raw,
@@ -258,41 +292,47 @@ fn gather(
     );
 }
 
-/// recvmsg(2): the members of `struct msghdr`, wide and narrow.
+/// Where an entry of a vector points, and how far.
+fn entry(op: &Op, at: u64, index: u64, memory: &Memory) -> Option<(u64, u64)> {
+    let width = memory.width();
+    if op.code == code::IOV && op.unit != 0 {
+        let base = memory.word(at.wrapping_add(index * width))?;
+        return Some((base, op.unit.into()));
+    }
+    let entry = at.wrapping_add(index * 2 * width);
+    Some((memory.word(entry)?, memory.word(entry.wrapping_add(width))?))
+}
+
+/// recvmsg(2): the members of `struct msghdr`, wide and narrow; `index` is its place in an array.
 fn message(
     event: &mut EventBuilder,
     op: &Op,
+    index: u8,
     at: u64,
-    header: &Header,
+    most: Option<u64>,
     memory: &Memory,
     scratch: &mut Vec<u8>,
 ) {
-    let words: Option<Vec<u64>> = (0..6)
-        .map(|index| memory.word(at.wrapping_add(index * memory.width())))
-        .collect();
-    let Some(words) = words else {
-        event.attach(op.what, Part::Data, Status::Fault, Encoding::Raw, 0, &[]);
-        return;
-    };
-    let most = (op.len_from == len_from::RET).then(|| u64::try_from(header.ret).unwrap_or(0));
+    let mut words = [0_u64; 6];
+    for (place, word) in (0..).zip(&mut words) {
+        let Some(value) = memory.word(at.wrapping_add(place * memory.width())) else {
+            let part = Part::Data.of(index);
+            event.attach(op.what, part, Status::Fault, Encoding::Raw, 0, &[]);
+            return;
+        };
+        *word = value;
+    }
     let name_len = words[1] & 0xffff_ffff;
     if name_len > 0 {
+        let part = Part::Name.of(index);
         bytes(
-            event,
-            op.what,
-            Part::Name,
-            128,
-            words[0],
-            name_len,
-            memory,
-            scratch,
+            event, op.what, part, 128, words[0], name_len, memory, scratch,
         );
     }
     gather(
         event,
-        op.what,
-        Part::Data,
-        op.limit as usize,
+        op,
+        Part::Data.of(index),
         words[2],
         words[3],
         most,
@@ -300,15 +340,9 @@ fn message(
         scratch,
     );
     if words[5] > 0 {
+        let part = Part::Control.of(index);
         bytes(
-            event,
-            op.what,
-            Part::Control,
-            256,
-            words[4],
-            words[5],
-            memory,
-            scratch,
+            event, op.what, part, 256, words[4], words[5], memory, scratch,
         );
     }
 }

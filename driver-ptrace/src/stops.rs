@@ -273,7 +273,7 @@ impl PtraceCapture {
             self.resume(stopped, 0);
             return Ok(());
         };
-        let plan = self.plan(call);
+        let plan = self.plan(call, abi, nr);
         let selected = self.selection.contains(call);
         let mut begun = Call {
             call,
@@ -316,8 +316,15 @@ impl PtraceCapture {
         let flags = if selected { 0 } else { Flags::UNSELECTED };
         let header = self.call_header(tid, call, 0, flags);
         self.builder.begin(&header);
-        let memory = Memory::new(tid, is_narrow(call.abi));
-        interpret::follow(&mut self.builder, plan, &header, &memory, &mut self.scratch);
+        let memory = Memory::new(tid, table::is_narrow(call.abi, call.nr));
+        interpret::follow(
+            &mut self.builder,
+            plan,
+            &header,
+            &memory,
+            &mut self.scratch,
+            &self.limits,
+        );
         self.builder
             .finish()
             .map(|event| event.to_vec())
@@ -343,14 +350,15 @@ impl PtraceCapture {
         }
         let header = self.call_header(tid, call, ret, 0);
         self.builder.begin(&header);
-        let plan = self.plan(call.call);
-        let memory = Memory::new(tid, is_narrow(call.abi));
+        let plan = self.plan(call.call, call.abi, call.nr);
+        let memory = Memory::new(tid, table::is_narrow(call.abi, call.nr));
         interpret::follow(
             &mut self.builder,
             &plan,
             &header,
             &memory,
             &mut self.scratch,
+            &self.limits,
         );
         self.deliver(sink);
     }
@@ -415,11 +423,6 @@ impl PtraceCapture {
         self.resume(stopped, 0);
         Ok(())
     }
-}
-
-/// Whether pointers in structures are 4 bytes wide.
-fn is_narrow(abi: Abi) -> bool {
-    matches!(abi, Abi::I386 | Abi::X32 | Abi::Arm)
 }
 
 /// The flags of the clone that a thread is in, where that call is captured.

@@ -1,8 +1,10 @@
 //! The configuration file of `lanner run`: YAML, read strictly.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use driver_api::request::Limits;
 use serde::Deserialize;
 
 /// What a configuration file may say. What the command line says goes before it.
@@ -17,6 +19,8 @@ pub struct Config {
     pub plugin_dirs: Vec<PathBuf>,
     /// The driver, where the command line names none.
     pub driver: Option<String>,
+    /// How much is captured of what arguments point to: bytes, path, strings, arrays, entries.
+    pub limits: BTreeMap<String, u32>,
     /// `first`: the first rule that matches an event wins; `all`: every one.
     pub rule_matching: Option<Matching>,
 }
@@ -43,7 +47,14 @@ impl Config {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        serde_saphyr::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
+        let config: Self = serde_saphyr::from_str(&text)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        for (name, value) in &config.limits {
+            Limits::default()
+                .set(name, *value)
+                .map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        Ok(config)
     }
 }
 

@@ -3,7 +3,7 @@
 use zerocopy::IntoBytes;
 
 use super::layout::{AttachmentHeader, MAX, VERSION};
-use super::{Encoding, Event, Flags, Header, Malformed, Part, Status};
+use super::{Encoding, Event, Flags, Header, Malformed, PartAt, Status};
 
 /// Builds one event after another without allocating.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ impl EventBuilder {
     pub fn attach(
         &mut self,
         what: u8,
-        part: Part,
+        part: impl Into<PartAt>,
         status: Status,
         encoding: Encoding,
         full: u64,
@@ -57,7 +57,7 @@ impl EventBuilder {
         };
         let head = AttachmentHeader {
             what,
-            part: part as u8,
+            part: part.into().0,
             status: status as u8,
             encoding: encoding as u8,
             captured,
@@ -73,7 +73,7 @@ impl EventBuilder {
     pub fn attach_copy(&mut self, from: &super::Attachment<'_>) {
         self.attach(
             from.what,
-            from.part,
+            from.part.of(from.index),
             from.status,
             from.encoding,
             from.full,

@@ -105,6 +105,13 @@ impl Abi {
         Self::X86_64
     };
 
+    /// The ABI of 32-bit programs on that machine.
+    pub const COMPAT: Self = if cfg!(target_arch = "aarch64") {
+        Self::Arm
+    } else {
+        Self::I386
+    };
+
     /// The ABI with this number.
     pub fn from_u8(value: u8) -> Option<Self> {
         Some(match value {
@@ -276,6 +283,23 @@ pub enum Part {
     Data = 2,
     /// `msg_control`.
     Control = 3,
+}
+
+/// A part of one message of an array: the index in the upper six bits, the part in the lower two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartAt(pub u8);
+
+impl Part {
+    /// This part of the message at `index` of an array.
+    pub const fn of(self, index: u8) -> PartAt {
+        PartAt(index << 2 | self as u8)
+    }
+}
+
+impl From<Part> for PartAt {
+    fn from(part: Part) -> Self {
+        part.of(0)
+    }
 }
 
 /// The head of an attachment; its bytes follow, padded to a multiple of 8.

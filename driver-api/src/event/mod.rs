@@ -8,5 +8,7 @@ pub mod layout;
 mod view;
 
 pub use builder::EventBuilder;
-pub use layout::{Abi, Encoding, Fact, Flags, Header, Ids, Kind, Loss, Part, Status, Tuple};
+pub use layout::{
+    Abi, Encoding, Fact, Flags, Header, Ids, Kind, Loss, Part, PartAt, Status, Tuple,
+};
 pub use view::{Attachment, Attachments, Event, Malformed};

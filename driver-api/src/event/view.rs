@@ -118,6 +118,12 @@ impl<'a> Event<'a> {
             .find(|a| usize::from(a.what) == at && a.part == part)
     }
 
+    /// The parts of the messages that argument `at` points to, in their order.
+    pub fn parts(&self, at: usize) -> impl Iterator<Item = Attachment<'a>> {
+        self.attachments()
+            .filter(move |a| usize::from(a.what) == at && a.part != Part::None)
+    }
+
     /// A fact.
     pub fn fact(&self, fact: Fact) -> Option<Attachment<'a>> {
         self.attachments().find(|a| a.what == fact as u8)
@@ -153,6 +159,8 @@ pub struct Attachment<'a> {
     pub what: u8,
     /// Which part of a `msghdr`.
     pub part: Part,
+    /// Of which message of an array.
+    pub index: u8,
     /// How much of the memory is here.
     pub status: Status,
     /// How the bytes are to be read.
@@ -222,7 +230,8 @@ impl<'a> Iterator for Attachments<'a> {
         self.rest = rest.get(captured.next_multiple_of(8)..).unwrap_or_default();
         Some(Attachment {
             what: head.what,
-            part: match head.part {
+            index: head.part >> 2,
+            part: match head.part & 3 {
                 1 => Part::Name,
                 2 => Part::Data,
                 3 => Part::Control,

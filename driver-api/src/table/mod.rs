@@ -1,22 +1,30 @@
 //! The syscall table and the symbols of its flags, made from `syscalls.tbl` and `symbols.tbl` at build time.
 
+mod kind;
+
 use crate::event::{Abi, Fact};
+
+pub use kind::{Kind, Len, LenFrom, Width};
 
 mod generated {
     #![expect(clippy::unreadable_literal, reason = "made by the build script")]
-    use super::{Fact, FactOf, Kind, Len, Param, Returns, SymbolSet, Syscall};
+    use super::{
+        Fact, FactOf, Field, Kind, Layout, Len, LenFrom, Meaning, Param, Returns, Structure,
+        SymbolSet, Syscall, Variant, VariantRow, Width, Written,
+    };
     include!(concat!(env!("OUT_DIR"), "/table.rs"));
 
     pub(super) fn by_number(abi: usize) -> &'static [u16; 1024] {
         match abi {
             0 => &BY_NUMBER_X86_64,
             1 => &BY_NUMBER_I386,
-            _ => &BY_NUMBER_AARCH64,
+            2 => &BY_NUMBER_AARCH64,
+            _ => &BY_NUMBER_X32,
         }
     }
 }
 
-pub use generated::{SYMBOL_SETS, SYSCALLS};
+pub use generated::{STRUCTURES, SYMBOL_SETS, SYSCALLS, VARIANTS};
 
 /// The bit that marks an x32 call (`__X32_SYSCALL_BIT` in arch/x86/include/uapi/asm/unistd.h).
 pub const X32_BIT: u32 = 0x4000_0000;
@@ -26,8 +34,8 @@ pub const X32_BIT: u32 = 0x4000_0000;
 pub struct Syscall {
     /// The kernel's name.
     pub name: &'static str,
-    /// Numbers on x86_64, i386 and aarch64; -1: there is none.
-    pub numbers: [i32; 3],
+    /// Numbers on x86_64, i386 and aarch64, and the one that x32 alone has; -1: there is none.
+    pub numbers: [i32; 4],
     /// What it is about: file, net, process, ...
     pub category: &'static str,
     /// What the return value means.
@@ -44,9 +52,28 @@ impl Syscall {
         (std::ptr::from_ref(self) as usize - SYSCALLS.as_ptr() as usize) / size_of::<Self>()
     }
 
-    /// Its number in an ABI.
+    /// Its number in an ABI, an x32 number without its bit.
     pub fn number(&self, abi: Abi) -> Option<u32> {
-        u32::try_from(self.numbers[abi_column(abi)?]).ok()
+        let own = || u32::try_from(self.numbers[X32_COLUMN]).ok();
+        let other = || u32::try_from(self.numbers[abi_column(abi)?]).ok();
+        if abi == Abi::X32 {
+            own().or_else(other)
+        } else {
+            other()
+        }
+    }
+
+    /// The register of a parameter: others before it can take two, and some ABIs exchange some.
+    pub fn register(&self, abi: Abi, at: usize) -> usize {
+        let backwards = matches!(abi, Abi::I386 | Abi::Aarch64 | Abi::Arm);
+        if let Some(register) = self.params.get(at).and_then(|p| p.backwards)
+            && backwards
+        {
+            return register.into();
+        }
+        let narrow = matches!(abi, Abi::I386 | Abi::Arm);
+        let before = self.params.iter().take(at);
+        at + before.filter(|p| p.is_pair(narrow)).count()
     }
 
     /// The parameter with this name or alias, and its place.
@@ -54,7 +81,7 @@ impl Syscall {
         self.params
             .iter()
             .enumerate()
-            .find(|(_, p)| p.name == name || p.alias == Some(name))
+            .find(|(_, p)| p.name == name || p.aliases.contains(&name))
     }
 }
 
@@ -72,88 +99,116 @@ pub struct FactOf {
 pub struct Param {
     /// Falco's name where Falco has one, else the kernel's.
     pub name: &'static str,
-    /// The other name.
-    pub alias: Option<&'static str>,
+    /// Other names.
+    pub aliases: &'static [&'static str],
     /// What it is.
     pub kind: Kind,
-    /// The kernel writes it: captured only when the call succeeds.
-    pub output: bool,
-    /// It means something only when that argument has one of these bits.
+    /// Who fills what it points to, and when.
+    pub written: Written,
+    /// It means something only when that parameter has one of these bits.
+    pub only_if: Option<(u8, u64)>,
+    /// Its register where the kernel is configured with `CLONE_BACKWARDS`.
+    pub backwards: Option<u8>,
+}
+
+impl Param {
+    /// Whether it takes two registers.
+    pub fn is_pair(&self, narrow: bool) -> bool {
+        match self.kind {
+            Kind::OffPair => true,
+            Kind::Loff | Kind::As(Width::Loff, _) => narrow,
+            _ => false,
+        }
+    }
+}
+
+/// When the memory a parameter points to is worth a look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// The program filled it.
+    Always,
+    /// The kernel fills it if the call succeeds.
+    Success,
+    /// The kernel fills it if a signal interrupts the call.
+    Interrupted,
+}
+
+/// Place of the layout for 32-bit pointers in [`Structure::layouts`].
+pub const NARROW: usize = 1;
+
+/// A structure.
+#[derive(Debug)]
+pub struct Structure {
+    /// As `structs.tbl` has it.
+    pub name: &'static str,
+    /// Its layout with 64-bit pointers, with 32-bit pointers, and on aarch64.
+    pub layouts: [Layout; 3],
+}
+
+/// Where a structure's fields are.
+#[derive(Debug)]
+pub struct Layout {
+    /// Bytes of all of it.
+    pub size: u32,
+    /// The fields.
+    pub fields: &'static [Field],
+}
+
+/// A field of a structure.
+#[derive(Debug)]
+pub struct Field {
+    /// Its name; `_`: its own fields belong to the structure; one that begins with `__` is not shown.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// Bytes before it.
+    pub offset: u32,
+    /// It is shown only when that field has one of these bits.
     pub only_if: Option<(u8, u64)>,
 }
 
-/// What a parameter is. See the head of `syscalls.tbl`.
+/// What something is, and who fills it.
 #[derive(Debug, Clone, Copy)]
-pub enum Kind {
-    /// A descriptor.
-    Fd,
-    /// A directory's descriptor or `AT_FDCWD`.
-    DirFd,
-    /// A signed 32-bit number.
-    I32,
-    /// An unsigned 32-bit number.
-    U32,
-    /// A signed 64-bit number.
-    I64,
-    /// An unsigned 64-bit number.
-    U64,
-    /// A number of bytes or elements, as wide as a pointer.
-    Size,
-    /// A number of bytes, 32 bits wide.
-    Size32,
-    /// An offset in a file.
-    Off,
-    /// Permission bits of a new file.
-    Mode,
-    /// Permission bits to set on a file.
-    Chmod,
-    /// A user id; all ones: unchanged.
-    Uid,
-    /// A group id; all ones: unchanged.
-    Gid,
-    /// A process, group or thread id.
-    Pid,
-    /// A signal number.
-    Signal,
-    /// An address that is not followed.
-    Ptr,
-    /// A number best read in base 16.
-    Hex,
-    /// Bits with names.
-    Flags(&'static SymbolSet),
-    /// A number with names for its values.
-    Enum(&'static SymbolSet),
-    /// A string that is not a path.
-    Str,
-    /// A path, relative to the working directory or to the descriptor in that argument.
-    Path(Option<u8>),
-    /// An array of strings, ended by NULL.
-    Strv,
-    /// A socket address.
-    SockAddr(Len),
-    /// A buffer.
-    Bytes(Len),
-    /// An array of `struct iovec`, its bytes gathered.
-    Iovec(Len),
-    /// A `struct msghdr`.
-    Msghdr,
-    /// A named structure.
-    Struct(&'static str, Len),
-    /// A pointer to so many scalars.
-    Array(&'static Kind, Len),
+pub struct Meaning {
+    /// What it is.
+    pub kind: Kind,
+    /// Who fills what it points to.
+    pub written: Written,
 }
 
-/// Where a length is found.
-#[derive(Debug, Clone, Copy)]
-pub enum Len {
-    /// Here.
-    Const(u32),
-    /// In that argument.
-    Arg(u8),
-    /// In the 32-bit number that argument points to.
-    At(u8),
-    /// In the return value.
-    Ret,
+/// Something whose meaning other parameters or fields decide.
+#[derive(Debug)]
+pub struct Variant {
+    /// Its place in [`VARIANTS`].
+    pub id: u16,
+    /// As `variants.tbl` has it.
+    pub name: &'static str,
+    /// The bits of the first selector that count.
+    pub mask: u32,
+    /// By the selectors' values, in their order.
+    pub rows: &'static [VariantRow],
+    /// For all other values.
+    pub other: Meaning,
+}
+
+/// What it is for one value of the selectors.
+#[derive(Debug)]
+pub struct VariantRow {
+    /// Values of the first and the second selector (0 where there is none).
+    pub key: (u32, u32),
+    /// What it is then.
+    pub meaning: Meaning,
+}
+
+impl Variant {
+    /// What it is for these values.
+    pub fn meaning(&self, first: u32, second: u32) -> Meaning {
+        let key = (first & self.mask, second);
+        match self.rows.binary_search_by_key(&key, |row| row.key) {
+            Ok(at) => self.rows[at].meaning,
+            Err(_) => self.other,
+        }
+    }
 }
 
 /// What a return value means, beside an error.
@@ -173,6 +228,16 @@ pub enum Returns {
     Ptr,
     /// Depends on the command of fcntl(2).
     Fcntl,
+    /// An offset in a file.
+    Off,
+    /// Permission bits.
+    Mode,
+    /// A user id.
+    Uid,
+    /// A group id.
+    Gid,
+    /// A number best read in base 16.
+    Hex,
     /// A number.
     I64,
     /// The call does not return.
@@ -184,15 +249,20 @@ pub enum Returns {
 pub struct SymbolSet {
     /// As `symbols.tbl` has it.
     pub name: &'static str,
-    /// What stands for a value without a name, as `AF_???`; empty: nothing.
+    /// What stands for a value without a name, as `AF_???`; empty: nothing; `%d`: the value in base 10.
     pub unknown: &'static str,
     /// How many of the fields are printed before the bits; the rest comes after them.
     pub leading: usize,
+    /// Bits that are permissions.
+    pub mode: u64,
     /// Bits that together are a number: mask, values.
     pub fields: &'static [(u64, &'static [(u64, &'static str)])],
     /// Values, or single bits.
     pub values: &'static [(u64, &'static str)],
 }
+
+/// Place in [`Syscall::numbers`] of the number that x32 alone has.
+const X32_COLUMN: usize = 3;
 
 fn abi_column(abi: Abi) -> Option<usize> {
     match abi {
@@ -203,10 +273,38 @@ fn abi_column(abi: Abi) -> Option<usize> {
     }
 }
 
+/// Whether a call's memory is laid out with 32-bit pointers: the number, of x32, may carry its bit.
+pub fn is_narrow(abi: Abi, nr: u32) -> bool {
+    match abi {
+        Abi::I386 | Abi::Arm => true,
+        Abi::X32 => (nr & !X32_BIT) >= X32_FIRST,
+        Abi::X86_64 | Abi::Aarch64 => false,
+    }
+}
+
+/// The first of the numbers that x32 alone has.
+pub const X32_FIRST: u32 = 512;
+
+/// The place in [`Structure::layouts`] for a call.
+pub fn layout(abi: Abi, nr: u32) -> usize {
+    if is_narrow(abi, nr) {
+        NARROW
+    } else if abi == Abi::Aarch64 {
+        2
+    } else {
+        0
+    }
+}
+
 /// The call with this number. An x32 number may carry its bit.
 pub fn by_number(abi: Abi, nr: u32) -> Option<&'static Syscall> {
     let nr = if abi == Abi::X32 { nr & !X32_BIT } else { nr };
-    let index = *generated::by_number(abi_column(abi)?).get(usize::try_from(nr).ok()?)?;
+    let column = if abi == Abi::X32 && nr >= X32_FIRST {
+        X32_COLUMN
+    } else {
+        abi_column(abi)?
+    };
+    let index = *generated::by_number(column).get(usize::try_from(nr).ok()?)?;
     SYSCALLS.get(usize::from(index))
 }
 

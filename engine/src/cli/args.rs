@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use driver_api::request::Limits;
 
 /// Watches what processes do, runs rules over it, and delivers alerts.
 ///
@@ -47,6 +48,18 @@ pub(crate) enum Verb {
     Plugins(PluginArgs),
 }
 
+/// `NAME=N`, which a limit can be.
+fn limit(text: &str) -> Result<(String, u32), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("{text:?} is not NAME=N, such as path=256"))?;
+    let value = value
+        .parse()
+        .map_err(|_| format!("{value:?} is no number"))?;
+    Limits::default().set(name, value)?;
+    Ok((name.to_owned(), value))
+}
+
 /// Whose events, from which driver, for how long.
 #[derive(Debug, Args)]
 pub(crate) struct SourceArgs {
@@ -66,6 +79,10 @@ pub(crate) struct SourceArgs {
     /// Bytes captured of a buffer that is read, written, sent or received.
     #[arg(long, value_name = "BYTES", default_value_t = 80, value_parser = clap::value_parser!(u32).range(0..=4096))]
     pub(crate) snaplen: u32,
+    /// How much else is captured: path, strings (an argument vector, an environment), arrays (bytes of
+    /// structures and numbers), entries (of iovecs, messages). May be repeated.
+    #[arg(long = "limit", value_name = "NAME=N", value_parser = limit)]
+    pub(crate) limits: Vec<(String, u32)>,
     /// A command to start and to watch, with all it starts. Its exit status becomes lanner's.
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,

@@ -30,6 +30,10 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         None => Config::default(),
     };
     let mut source = args.source;
+    // the command line's limits come later, and so win
+    let mut limits: Vec<(String, u32)> = config.limits.clone().into_iter().collect();
+    limits.append(&mut source.limits);
+    source.limits = limits;
     if let (::drivers::AUTO, Some(driver)) = (source.driver.as_str(), &config.driver) {
         source.driver.clone_from(driver);
     }

@@ -109,13 +109,17 @@ pub(crate) fn watch<C: Consumer>(
     selection: SyscallSet,
     consumer: impl FnOnce() -> Result<C, Failure>,
 ) -> Result<ExitCode, Failure> {
+    let mut limits = Limits {
+        bytes: args.snaplen,
+        ..Limits::default()
+    };
+    for (name, value) in &args.limits {
+        limits.set(name, *value).map_err(Failure::usage)?;
+    }
     let request = Request {
         target: target(args)?,
         selection,
-        limits: Limits {
-            bytes: args.snaplen,
-            ..Limits::default()
-        },
+        limits,
         shards: 1,
         buffer: args.buffer,
     };

@@ -43,9 +43,10 @@ pub fn args(out: &mut String, event: &Event<'_>, call: &Syscall) {
         member(name, &mut |out| result(out, event, call, Form::Long));
     }
     for (at, param) in call.params.iter().enumerate() {
-        member(param.name, &mut |out| {
-            value::param(event, call, at).is_some_and(|value| write(out, &value, Form::Long))
-        });
+        let Some(value) = value::param(event, call, at) else {
+            break;
+        };
+        member(param.name, &mut |out| write(out, &value, Form::Long));
     }
 }
 
@@ -148,13 +149,43 @@ fn write(out: &mut String, value: &Value<'_>, form: Form) -> bool {
             Some(data) => printable(out, data.bytes),
             None => return false,
         },
-        Value::Numbers(numbers) => {
-            for (at, number) in numbers.iter().enumerate() {
-                let comma = if at > 0 { "," } else { "" };
-                let _ = write!(out, "{comma}{number}");
+        Value::Messages(messages) => match messages.data() {
+            Some(data) => printable(out, data.bytes),
+            None => return false,
+        },
+        Value::Array(array) => {
+            for (at, value) in array.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                write(out, &value, form);
             }
         }
-        Value::Int(_) | Value::Uint(_) | Value::Id(_) | Value::Struct(_) => text::write(out, value),
+        Value::Option(bytes) => match bytes.bytes.first_chunk() {
+            Some(number) if bytes.full == 4 => {
+                let _ = write!(out, "{}", i32::from_ne_bytes(*number));
+            }
+            _ => printable(out, bytes.bytes),
+        },
+        Value::Text(bytes) | Value::Raw(bytes) => printable(out, bytes),
+        Value::FileType(bits) => meaning(out, &format_args!("0{bits:o}"), &|out| mode(out, *bits)),
+        Value::Dev(number) => {
+            let _ = write!(out, "{number}");
+        }
+        Value::Limit(number, _) => {
+            let _ = write!(out, "{}", number.cast_signed());
+        }
+        Value::Int(_)
+        | Value::Uint(_)
+        | Value::Id(_)
+        | Value::Struct(_)
+        | Value::IpcKey(_)
+        | Value::Ioprio(_)
+        | Value::Wstatus(_)
+        | Value::Ip(_)
+        | Value::Signals(_)
+        | Value::Bits(_)
+        | Value::Capabilities(_) => text::write(out, value),
     }
     true
 }

@@ -16,11 +16,12 @@ use std::fmt::Write as _;
 use driver_api::event::{Attachment, Event, Fact, Flags, Kind as EventKind, Loss};
 use driver_api::table::{Returns, Syscall};
 
+use super::control;
 use super::sockaddr::SockAddr;
-use super::structs::{CloneArgs, Struct};
+use super::structs::{Array, Struct};
 use super::symbols::{self, Remark, hex, write_enum, write_flags};
 use super::value::{self, Message, Short, Value, shortfall};
-use super::{call, errno, facts, variant};
+use super::{call, errno, facts};
 
 /// What the caller knows about an event and the event does not.
 #[derive(Debug, Clone, Copy, Default)]
@@ -228,36 +229,13 @@ fn exit(out: &mut String, status: i64) {
 pub fn params(out: &mut String, event: &Event<'_>, call: &Syscall) {
     let mut members = Members::object(out);
     for (at, param) in call.params.iter().enumerate() {
-        if let Some(value) = value::param(event, call, at) {
-            let out = members.key(param.name);
-            if !option(out, event, call, &value) {
-                write(out, &value);
-            }
-        }
+        // what follows one without a meaning has none either
+        let Some(value) = value::param(event, call, at) else {
+            break;
+        };
+        write(members.key(param.name), &value);
     }
     members.end();
-}
-
-/// A socket option that is one number.
-fn option(out: &mut String, event: &Event<'_>, call: &Syscall, value: &Value<'_>) -> bool {
-    let Value::Bytes(bytes) = value else {
-        return false;
-    };
-    if !matches!(call.name, "setsockopt" | "getsockopt") || bytes.full != 4 {
-        return false;
-    }
-    // SO_BINDTODEVICE, TCP_CONGESTION and TCP_ULP are names.
-    let names = [(1, 25), (6, 13), (6, 31)];
-    let which = (variant::raw(event, call, 1), variant::raw(event, call, 2));
-    let Some(number) = bytes
-        .bytes
-        .first_chunk()
-        .filter(|_| !names.contains(&which))
-    else {
-        return false;
-    };
-    let _ = write!(out, "{}", i32::from_ne_bytes(*number));
-    true
 }
 
 /// Appends a value.
@@ -270,8 +248,21 @@ pub fn write(out: &mut String, value: &Value<'_>) {
         Value::Uint(number) | Value::Hex(number) => write!(out, "{number}"),
         Value::DirFd(number) => write!(out, "{number}"),
         Value::Id(u32::MAX) => write!(out, "-1"),
-        Value::Id(number) | Value::Mode(number) => write!(out, "{number}"),
+        Value::Id(number) | Value::Mode(number) | Value::FileType(number) => {
+            write!(out, "{number}")
+        }
+        Value::IpcKey(number) | Value::Ioprio(number) | Value::Wstatus(number) => {
+            write!(out, "{number}")
+        }
+        Value::Limit(number, _) => write!(out, "{number}"),
+        Value::Dev(number) => {
+            let (major, minor) = symbols::device(*number);
+            write!(out, "\"{major}:{minor}\"")
+        }
+        Value::Ip(ip) => write!(out, "\"{ip}\""),
         Value::Signal(number) => return signal(out, u64::from(number.cast_unsigned())),
+        Value::Signals(bits) => return signals(out, *bits),
+        Value::Capabilities(bits) => return capabilities(out, *bits),
         Value::Flags(bits, set) => {
             return quoted(out, |out| write_flags(out, set, *bits, Remark::Without));
         }
@@ -280,22 +271,50 @@ pub fn write(out: &mut String, value: &Value<'_>) {
         }
         Value::Str(bytes) => return string(out, &bytes.text()),
         Value::Bytes(bytes) => return string(out, bytes.bytes),
+        Value::Option(bytes) => match bytes.bytes.first_chunk() {
+            Some(number) if bytes.full == 4 => write!(out, "{}", i32::from_ne_bytes(*number)),
+            _ => return string(out, bytes.bytes),
+        },
+        Value::Text(bytes) | Value::Raw(bytes) => return string(out, bytes),
         Value::Strings(all) => return strings(out, all),
         Value::SockAddr(addr) => return sockaddr(out, addr),
         Value::Message(parts) => return message(out, parts),
-        Value::Struct(structure) => return write_struct(out, structure),
-        Value::Numbers(numbers) if numbers.single => match numbers.iter().next() {
-            Some(number) => write!(out, "{number}"),
-            None => write!(out, "null"),
-        },
-        Value::Numbers(numbers) => {
+        Value::Messages(messages) => {
             let mut inside = Members::array(out);
-            for number in numbers.iter() {
-                let _ = write!(inside.item(), "{number}");
+            messages.iter().for_each(|one| message(inside.item(), &one));
+            return inside.end();
+        }
+        Value::Struct(structure) => return write_struct(out, structure),
+        Value::Array(array) => return write_array(out, array),
+        Value::Bits(bits) => {
+            let mut inside = Members::array(out);
+            for place in bits.iter() {
+                let _ = write!(inside.item(), "{place}");
             }
             return inside.end();
         }
     };
+}
+
+fn write_array(out: &mut String, array: &Array<'_>) {
+    if array.single {
+        match array.iter().next() {
+            Some(value) => write(out, &value),
+            None => out.push_str("null"),
+        }
+        return;
+    }
+    let mut inside = Members::array(out);
+    array.iter().for_each(|value| write(inside.item(), &value));
+    inside.end();
+}
+
+fn signals(out: &mut String, bits: u64) {
+    let mut inside = Members::array(out);
+    for at in (0..64).filter(|at| bits & 1 << at != 0) {
+        signal(inside.item(), at + 1);
+    }
+    inside.end();
 }
 
 fn quoted(out: &mut String, write: impl FnOnce(&mut String)) {
@@ -417,57 +436,48 @@ fn message(out: &mut String, parts: &Message<'_>) {
         Some(name) => sockaddr(inside.key("name"), name),
         None => inside.key("name").push_str("null"),
     }
-    for (key, part) in [("data", &parts.data), ("control", &parts.control)] {
-        match part {
-            Some(part) => string(inside.key(key), part.bytes),
-            None => inside.key(key).push_str("null"),
-        }
+    match &parts.data {
+        Some(data) => string(inside.key("data"), data.bytes),
+        None => inside.key("data").push_str("null"),
+    }
+    match &parts.control {
+        Some(control) => controls(inside.key("control"), control.bytes, parts.narrow),
+        None => inside.key("control").push_str("null"),
     }
     inside.end();
 }
 
-fn flags(out: &mut String, set: &str, bits: u64) {
-    quoted(out, |out| match symbols::set(set) {
-        Some(set) => write_flags(out, set, bits, Remark::Without),
-        None => hex(out, bits),
-    });
+fn controls(out: &mut String, bytes: &[u8], narrow: bool) {
+    let mut all = Members::array(out);
+    for one in control::messages(bytes, narrow) {
+        let mut inside = Members::object(all.item());
+        named(inside.key("level"), "sockopt_level", u64::from(one.level));
+        named(
+            inside.key("type"),
+            symbols::control_types(one.level),
+            u64::from(one.kind),
+        );
+        if let Some(descriptors) = one.descriptors() {
+            let mut fds = Members::array(inside.key("fds"));
+            for fd in descriptors {
+                let _ = write!(fds.item(), "{fd}");
+            }
+            fds.end();
+        } else if let Some([pid, uid, gid]) = one.credentials() {
+            inside.number("pid", pid);
+            inside.number("uid", uid);
+            inside.number("gid", gid);
+        } else {
+            string(inside.key("data"), one.data);
+        }
+        inside.end();
+    }
+    all.end();
 }
 
 fn write_struct(out: &mut String, structure: &Struct<'_>) {
-    let mut inside = match structure {
-        Struct::Raw(bytes) => return string(out, bytes),
-        _ => Members::object(out),
-    };
-    match structure {
-        Struct::OpenHow {
-            flags: bits,
-            mode,
-            resolve,
-        } => {
-            flags(inside.key("flags"), "open", *bits);
-            inside.number("mode", mode);
-            flags(inside.key("resolve"), "resolve", *resolve);
-        }
-        Struct::CloneArgs(args) => clone_args(&mut inside, args),
-        Struct::CapHeader { version, pid } => {
-            named(inside.key("version"), "cap_version", u64::from(*version));
-            inside.number("pid", pid);
-        }
-        Struct::CapData {
-            effective,
-            permitted,
-            inheritable,
-        } => {
-            for (key, bits) in [
-                ("effective", effective),
-                ("permitted", permitted),
-                ("inheritable", inheritable),
-            ] {
-                capabilities(inside.key(key), *bits);
-            }
-        }
-        Struct::Raw(_) => {}
-    }
+    let mut inside = Members::object(out);
+    structure.fields(&mut |field| write(inside.key(field.name), &field.value));
     inside.end();
 }
 
@@ -477,22 +487,4 @@ fn capabilities(out: &mut String, bits: u64) {
         named(inside.item(), "cap", at);
     }
     inside.end();
-}
-
-fn clone_args(inside: &mut Members<'_>, args: &CloneArgs) {
-    flags(inside.key("flags"), "clone3", args.flags);
-    for (key, address) in [
-        ("pidfd", args.pidfd),
-        ("child_tid", args.child_tid),
-        ("parent_tid", args.parent_tid),
-    ] {
-        write(inside.key(key), &Value::Ptr(address));
-    }
-    signal(inside.key("exit_signal"), args.exit_signal);
-    write(inside.key("stack"), &Value::Ptr(args.stack));
-    inside.number("stack_size", args.stack_size);
-    write(inside.key("tls"), &Value::Ptr(args.tls));
-    write(inside.key("set_tid"), &Value::Ptr(args.set_tid));
-    inside.number("set_tid_size", args.set_tid_size);
-    inside.number("cgroup", args.cgroup);
 }

@@ -7,9 +7,11 @@
 //!
 //! Events are untrusted: nothing here panics, whatever the bytes.
 
+pub mod control;
 pub mod errno;
 pub mod falco;
 pub mod json;
+mod number;
 pub mod sockaddr;
 pub mod structs;
 pub mod symbols;
@@ -21,7 +23,7 @@ mod facts;
 #[cfg(test)]
 mod tests;
 
-pub use value::{Message, Numbers, Value, param};
+pub use value::{Bits, Message, Messages, Value, param};
 
 use driver_api::event::Event;
 use driver_api::table::{self, Syscall};

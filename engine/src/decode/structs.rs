@@ -1,132 +1,180 @@
-//! Structures that calls take by address, as include/uapi/linux has them.
+//! Structures and arrays, as `structs.tbl` lays them out.
 
-use super::sockaddr::bytes_at;
+use driver_api::table::{Field, Kind, NARROW, Structure};
 
-fn word(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes_at(bytes, at).map(u64::from_ne_bytes)
+use super::sockaddr::SockAddr;
+use super::value::Value;
+use super::{number, value};
+
+/// A structure in the bytes of an event.
+#[derive(Debug, Clone, Copy)]
+pub struct Struct<'a> {
+    of: &'static Structure,
+    layout: usize,
+    bytes: &'a [u8],
 }
 
-fn half(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes_at(bytes, at).map(u32::from_ne_bytes)
+/// An array in the bytes of an event.
+#[derive(Debug, Clone, Copy)]
+pub struct Array<'a> {
+    kind: &'static Kind,
+    layout: usize,
+    bytes: &'a [u8],
+    /// The table says that it is one, not an array.
+    pub single: bool,
+    /// There is more than was captured.
+    pub cut: bool,
 }
 
-/// A structure of the table's `struct(NAME)`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Struct<'a> {
-    /// `struct open_how` (openat2.h).
-    OpenHow {
-        /// `O_*`.
-        flags: u64,
-        /// Mode of a new file.
-        mode: u64,
-        /// `RESOLVE_*`.
-        resolve: u64,
-    },
-    /// `struct clone_args` (sched.h).
-    CloneArgs(CloneArgs),
-    /// `struct __user_cap_header_struct` (capability.h).
-    CapHeader {
-        /// `_LINUX_CAPABILITY_VERSION_*`.
-        version: u32,
-        /// Thread, 0: the caller.
-        pid: i32,
-    },
-    /// `struct __user_cap_data_struct[2]` (capability.h), both halves joined.
-    CapData {
-        /// Bits of `1 << CAP_*`.
-        effective: u64,
-        /// Bits of `1 << CAP_*`.
-        permitted: u64,
-        /// Bits of `1 << CAP_*`.
-        inheritable: u64,
-    },
-    /// Too short, or of a name unknown here.
-    Raw(&'a [u8]),
-}
-
-/// `struct clone_args` up to where it was captured; what is beyond counts as 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct CloneArgs {
-    /// `CLONE_*`.
-    pub flags: u64,
-    /// Where the pidfd goes.
-    pub pidfd: u64,
-    /// Where the child's id goes in the child.
-    pub child_tid: u64,
-    /// Where the child's id goes in the parent.
-    pub parent_tid: u64,
-    /// Signal at the child's end.
-    pub exit_signal: u64,
-    /// Lowest byte of the stack.
-    pub stack: u64,
-    /// Its size.
-    pub stack_size: u64,
-    /// Thread-local storage.
-    pub tls: u64,
-    /// Array of thread ids.
-    pub set_tid: u64,
-    /// How many.
-    pub set_tid_size: u64,
-    /// Descriptor of a cgroup.
-    pub cgroup: u64,
+/// A field that was captured.
+#[derive(Debug, Clone, Copy)]
+pub struct FieldValue<'a> {
+    /// Its name.
+    pub name: &'static str,
+    /// What it holds.
+    pub value: Value<'a>,
+    /// Other fields say that it means something.
+    pub counts: bool,
 }
 
 impl<'a> Struct<'a> {
-    /// Reads the structure of this name.
-    pub fn parse(name: &str, bytes: &'a [u8]) -> Self {
-        let known = match name {
-            "open_how" => open_how(bytes),
-            "clone_args" => clone_args(bytes),
-            "cap_header" => cap_header(bytes),
-            "cap_data" => cap_data(bytes),
-            _ => None,
-        };
-        known.unwrap_or(Self::Raw(bytes))
+    pub(super) fn new(of: &'static Structure, layout: usize, bytes: &'a [u8]) -> Self {
+        Self { of, layout, bytes }
+    }
+
+    /// The name of the structure.
+    pub fn name(&self) -> &'static str {
+        self.of.name
+    }
+
+    /// What was captured of it.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    fn fields_of(&self) -> &'static [Field] {
+        self.of.layouts[self.layout].fields
+    }
+
+    /// Calls `sink` with every field that was captured whole, in order; those of `_` are its own.
+    /// True: some were not captured.
+    pub fn fields(&self, sink: &mut dyn FnMut(FieldValue<'a>)) -> bool {
+        let mut cut = false;
+        for field in self.fields_of() {
+            if field.name.starts_with("__") {
+                continue;
+            }
+            let counts = field
+                .only_if
+                .is_none_or(|(of, mask)| self.number(of).is_some_and(|n| n & mask != 0));
+            match (field.name, self.value(field)) {
+                ("_", Some(Value::Struct(inner))) => cut |= inner.fields(sink),
+                ("_", _) => {}
+                (name, Some(value)) => sink(FieldValue {
+                    name,
+                    value,
+                    counts,
+                }),
+                // what a version of the structure that is shorter does not have is not missing
+                (_, None) => {
+                    cut |= counts && self.bytes.len() < self.of.layouts[self.layout].size as usize;
+                }
+            }
+        }
+        cut
+    }
+
+    /// The field of this name.
+    pub fn field(&self, name: &str) -> Option<Value<'a>> {
+        let field = self.fields_of().iter().find(|field| field.name == name)?;
+        self.value(field)
+    }
+
+    /// A field as a number.
+    fn number(&self, at: u8) -> Option<u64> {
+        let field = self.fields_of().get(usize::from(at))?;
+        number::of_memory(
+            self.bytes,
+            field.offset as usize,
+            field.kind.width()?,
+            self.layout == NARROW,
+        )
+    }
+
+    fn value(&self, field: &Field) -> Option<Value<'a>> {
+        let mut kind = field.kind;
+        if let Kind::By(variant, selectors) = kind {
+            let value = |at: usize| -> Option<u32> {
+                match selectors.get(at) {
+                    Some(of) => Some((self.number(*of)? & 0xffff_ffff) as u32),
+                    None => Some(0),
+                }
+            };
+            kind = variant.meaning(value(0)?, value(1)?).kind;
+        }
+        in_place(&kind, self.layout, self.bytes.get(field.offset as usize..)?)
     }
 }
 
-fn open_how<'a>(bytes: &[u8]) -> Option<Struct<'a>> {
-    Some(Struct::OpenHow {
-        flags: word(bytes, 0)?,
-        mode: word(bytes, 8)?,
-        resolve: word(bytes, 16)?,
-    })
+impl<'a> Array<'a> {
+    pub(super) fn new(
+        kind: &'static Kind,
+        layout: usize,
+        bytes: &'a [u8],
+        single: bool,
+        cut: bool,
+    ) -> Self {
+        Self {
+            kind,
+            layout,
+            bytes,
+            single,
+            cut,
+        }
+    }
+
+    /// The elements that were captured whole.
+    pub fn iter(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
+        let (kind, layout) = (self.kind, self.layout);
+        let size = kind.size(layout).unwrap_or(1).max(1);
+        self.bytes
+            .chunks_exact(size)
+            .filter_map(move |chunk| in_place(kind, layout, chunk))
+    }
 }
 
-fn clone_args<'a>(bytes: &[u8]) -> Option<Struct<'a>> {
-    bytes.get(..64)?; // CLONE_ARGS_SIZE_VER0
-    let at = |place: usize| word(bytes, place * 8).unwrap_or_default();
-    Some(Struct::CloneArgs(CloneArgs {
-        flags: at(0),
-        pidfd: at(1),
-        child_tid: at(2),
-        parent_tid: at(3),
-        exit_signal: at(4),
-        stack: at(5),
-        stack_size: at(6),
-        tls: at(7),
-        set_tid: at(8),
-        set_tid_size: at(9),
-        cgroup: at(10),
-    }))
-}
-
-fn cap_header<'a>(bytes: &[u8]) -> Option<Struct<'a>> {
-    Some(Struct::CapHeader {
-        version: half(bytes, 0)?,
-        pid: half(bytes, 4)?.cast_signed(),
-    })
-}
-
-fn cap_data<'a>(bytes: &[u8]) -> Option<Struct<'a>> {
-    // Version 1 has one element only.
-    let set = |at: usize| {
-        half(bytes, at)
-            .map(|low| u64::from(low) | u64::from(half(bytes, at + 12).unwrap_or_default()) << 32)
-    };
-    Some(Struct::CapData {
-        effective: set(0)?,
-        permitted: set(4)?,
-        inheritable: set(8)?,
+/// What stands at the beginning of these bytes.
+fn in_place<'a>(kind: &Kind, layout: usize, bytes: &'a [u8]) -> Option<Value<'a>> {
+    let narrow = layout == NARROW;
+    match kind {
+        Kind::CapSet => {
+            let half = |at| number::of_memory(bytes, at, driver_api::table::Width::U32, narrow);
+            // version 1 has one half only
+            return Some(Value::Capabilities(half(0)? | half(12).unwrap_or(0) << 32));
+        }
+        Kind::Ip6 => {
+            let ip: [u8; 16] = *bytes.first_chunk()?;
+            return Some(Value::Ip(std::net::Ipv6Addr::from(ip).into()));
+        }
+        Kind::Rest => return Some(Value::Raw(bytes)),
+        _ => {}
+    }
+    if let Some(width) = kind.width() {
+        return number::meaning(kind, number::of_memory(bytes, 0, width, narrow)?);
+    }
+    let size = kind.size(layout)?;
+    // a structure can be captured in part
+    let own = bytes.get(..size);
+    Some(match kind {
+        Kind::Struct(of, _) => Value::Struct(Struct::new(of, layout, own.unwrap_or(bytes))),
+        Kind::Chars(_) => {
+            let all = own?;
+            Value::Text(all.split(|b| *b == 0).next().unwrap_or(all))
+        }
+        Kind::Raw(_) => Value::Raw(own?),
+        Kind::Sigset(_) => Value::Signals(value::bits(own?)),
+        Kind::SockAddr(_) => Value::SockAddr(SockAddr::parse(own?)?),
+        Kind::Array(of, _) => Value::Array(Array::new(of, layout, own?, false, false)),
+        _ => return None,
     })
 }

@@ -23,6 +23,25 @@ fn named(values: &[(u64, &'static str)], value: u64) -> Option<&'static str> {
     values.iter().find(|(v, _)| *v == value).map(|(_, n)| *n)
 }
 
+/// The set that names the types of control messages of a level.
+pub(super) fn control_types(level: u32) -> &'static str {
+    if level == 1 { "scm" } else { "" }
+}
+
+/// The major and minor number of a device as user space has it (`new_encode_dev` and `huge_encode_dev`
+/// in include/linux/kdev_t.h).
+pub fn device(number: u64) -> (u64, u64) {
+    (
+        number >> 8 & 0xfff | number >> 32 & 0xffff_f000,
+        number & 0xff | number >> 12 & 0xff_ff00 | number >> 12 & 0xff00_0000,
+    )
+}
+
+/// Numbers in base 10 are of type int.
+fn low(value: u64) -> u32 {
+    u32::try_from(value & 0xffff_ffff).unwrap_or_default()
+}
+
 /// Whether a value without a name is followed by what it could have been: `0x63 /* AF_??? */`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remark {
@@ -42,6 +61,10 @@ pub fn hex(out: &mut String, value: u64) {
 }
 
 fn nameless(out: &mut String, set: &SymbolSet, value: u64, remark: Remark) {
+    if set.unknown == "%d" {
+        let _ = write!(out, "{}", low(value).cast_signed());
+        return;
+    }
     hex(out, value);
     if remark == Remark::With && !set.unknown.is_empty() {
         let _ = write!(out, " /* {} */", set.unknown);
@@ -66,6 +89,7 @@ pub fn write_flags(out: &mut String, set: &SymbolSet, value: u64, remark: Remark
         }
     };
     if value == 0
+        && set.mode == 0
         && let Some(none) = name(set, 0)
     {
         out.push_str(none);
@@ -74,10 +98,15 @@ pub fn write_flags(out: &mut String, set: &SymbolSet, value: u64, remark: Remark
     let mut rest = value;
     let (leading, trailing) = set.fields.split_at(set.leading.min(set.fields.len()));
     for (mask, values) in leading {
-        match named(values, value & mask) {
+        let part = value & mask;
+        let name = named(values, part);
+        if name.is_none() && part == 0 {
+            continue;
+        }
+        bar(out);
+        match name {
             Some(name) => out.push_str(name),
-            None if value & mask != 0 => nameless(out, set, value & mask, remark),
-            None => continue,
+            None => nameless(out, set, part, remark),
         }
         rest &= !mask;
     }
@@ -91,6 +120,7 @@ pub fn write_flags(out: &mut String, set: &SymbolSet, value: u64, remark: Remark
             rest &= !bits;
         }
     }
+    rest &= !set.mode;
     if rest != 0 {
         if out.len() == start {
             nameless(out, set, rest, remark);
@@ -109,6 +139,10 @@ pub fn write_flags(out: &mut String, set: &SymbolSet, value: u64, remark: Remark
                 }
             }
         }
+    }
+    if set.mode != 0 {
+        bar(out);
+        let _ = write!(out, "{:03o}", value & set.mode);
     }
     if out.len() == start {
         out.push('0');

@@ -1,13 +1,15 @@
 //! One parameter of an event, typed.
 
+use std::net::IpAddr;
+
 use driver_api::event::{Attachment, Encoding, Event, Fact, Kind as EventKind, Part, Status};
-use driver_api::table::{Kind, Len, Param, SymbolSet, Syscall};
+use driver_api::table::{Kind, Len, LenFrom, Param, SymbolSet, Syscall, Written};
 
-use super::sockaddr::{SockAddr, bytes_at};
-use super::structs::Struct;
-use super::variant;
+use super::sockaddr::SockAddr;
+use super::structs::{Array, Struct};
+use super::{number, variant};
 
-/// What a parameter is. Memory is borrowed from the event.
+/// What a parameter, or a field of a structure, is. Memory is borrowed from the event.
 #[derive(Debug, Clone, Copy)]
 pub enum Value<'a> {
     /// A null pointer where memory was expected.
@@ -30,8 +32,24 @@ pub enum Value<'a> {
     Ptr(u64),
     /// Permission bits.
     Mode(u32),
+    /// Permission bits and a file's type.
+    FileType(u32),
     /// A signal.
     Signal(i32),
+    /// A device number.
+    Dev(u64),
+    /// A key of System V IPC.
+    IpcKey(u32),
+    /// A resource limit, and the name of the one that is none.
+    Limit(u64, &'static str),
+    /// A priority of input and output.
+    Ioprio(u32),
+    /// A wait status.
+    Wstatus(u32),
+    /// Bits of `1 << CAP_*`.
+    Capabilities(u64),
+    /// An address of the internet.
+    Ip(IpAddr),
     /// Bits with names.
     Flags(u64, &'static SymbolSet),
     /// A value with a name.
@@ -42,14 +60,26 @@ pub enum Value<'a> {
     Strings(Attachment<'a>),
     /// A buffer.
     Bytes(Attachment<'a>),
+    /// A socket option.
+    Option(Attachment<'a>),
+    /// A string in a structure.
+    Text(&'a [u8]),
+    /// Bytes in a structure.
+    Raw(&'a [u8]),
     /// A socket address.
     SockAddr(SockAddr<'a>),
     /// A `struct msghdr`.
     Message(Message<'a>),
+    /// An array of `struct mmsghdr`.
+    Messages(Messages<'a>),
+    /// Signals, number 1 in the lowest bit.
+    Signals(u64),
+    /// Descriptors, CPUs or nodes.
+    Bits(Bits<'a>),
     /// A structure.
     Struct(Struct<'a>),
-    /// Scalars behind a pointer.
-    Numbers(Numbers<'a>),
+    /// Several of a kind, or one behind a pointer.
+    Array(Array<'a>),
 }
 
 /// The captured parts of a `struct msghdr`.
@@ -61,46 +91,62 @@ pub struct Message<'a> {
     pub data: Option<Attachment<'a>>,
     /// `msg_control`.
     pub control: Option<Attachment<'a>>,
+    /// Its control messages have 32-bit lengths.
+    pub narrow: bool,
 }
 
-/// Scalars behind a pointer.
+/// The messages of an array of `struct mmsghdr`.
 #[derive(Debug, Clone, Copy)]
-pub struct Numbers<'a> {
-    bytes: &'a [u8],
-    kind: &'static Kind,
-    /// The table says that it is one number, not an array.
-    pub single: bool,
+pub struct Messages<'a> {
+    event: Event<'a>,
+    register: usize,
+    /// Messages that were sent or received, or that were to be.
+    pub count: u64,
 }
 
-impl Numbers<'_> {
-    /// The numbers.
-    pub fn iter(&self) -> impl Iterator<Item = i64> + '_ {
-        let wide = matches!(
-            self.kind,
-            Kind::I64 | Kind::U64 | Kind::Size | Kind::Off | Kind::Ptr | Kind::Hex
-        );
-        let unsigned = matches!(self.kind, Kind::U32 | Kind::Size32);
-        self.bytes
-            .chunks_exact(if wide { 8 } else { 4 })
-            .filter_map(move |chunk| {
-                if wide {
-                    bytes_at(chunk, 0).map(i64::from_ne_bytes)
-                } else if unsigned {
-                    bytes_at(chunk, 0).map(|b| i64::from(u32::from_ne_bytes(b)))
-                } else {
-                    bytes_at(chunk, 0).map(|b| i64::from(i32::from_ne_bytes(b)))
-                }
+impl<'a> Messages<'a> {
+    /// The messages that were captured, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = Message<'a>> + use<'a> {
+        let (event, register) = (self.event, self.register);
+        (0_u8..64).map_while(move |index| {
+            message(&event, register, index).and_then(|value| match value {
+                Value::Message(message) => Some(message),
+                _ => None,
             })
+        })
+    }
+
+    /// The gathered bytes of the first one.
+    pub fn data(&self) -> Option<Attachment<'a>> {
+        self.iter().next()?.data
     }
 }
 
-/// The low half of a register; the kernel's parameters of type int are no wider.
-fn low(raw: u64) -> u32 {
-    u32::try_from(raw & 0xffff_ffff).unwrap_or_default()
+/// Bits, the lowest first.
+#[derive(Debug, Clone, Copy)]
+pub struct Bits<'a> {
+    bytes: &'a [u8],
+    /// There are more than were captured.
+    pub cut: bool,
 }
 
-fn int(raw: u64) -> i32 {
-    low(raw).cast_signed()
+impl<'a> Bits<'a> {
+    /// Places of the bits that are set.
+    pub fn iter(&self) -> impl Iterator<Item = usize> + use<'a> {
+        self.bytes.iter().enumerate().flat_map(|(at, byte)| {
+            (0..8)
+                .filter(move |bit| byte & 1 << bit != 0)
+                .map(move |bit| at * 8 + bit)
+        })
+    }
+}
+
+/// The first 64 bits.
+pub(super) fn bits(bytes: &[u8]) -> u64 {
+    let mut all = [0; 8];
+    let len = bytes.len().min(8);
+    all[..len].copy_from_slice(&bytes[..len]);
+    u64::from_ne_bytes(all)
 }
 
 /// Decodes parameter `at` of a call. None: the call has no such parameter.
@@ -112,24 +158,17 @@ pub fn param<'a>(event: &Event<'a>, call: &Syscall, at: usize) -> Option<Value<'
         return Some(Value::Unused);
     }
     let raw = variant::raw(event, call, at);
-    let wide = variant::wide_flags(call);
-    Some(match variant::kind(event, call, at, param) {
-        Kind::Fd | Kind::I32 | Kind::Pid => Value::Int(i64::from(int(raw))),
-        Kind::DirFd => Value::DirFd(int(raw)),
-        Kind::U32 | Kind::Size32 => Value::Uint(u64::from(low(raw))),
-        Kind::I64 | Kind::Off => Value::Int(raw.cast_signed()),
-        Kind::U64 | Kind::Size => Value::Uint(raw),
-        Kind::Mode | Kind::Chmod => Value::Mode(low(raw)),
-        Kind::Uid | Kind::Gid => Value::Id(low(raw)),
-        Kind::Signal => Value::Signal(int(raw)),
-        Kind::Ptr => Value::Ptr(raw),
-        Kind::Hex => Value::Hex(raw),
-        Kind::Flags(set) if wide => Value::Flags(raw, set),
-        Kind::Flags(set) => Value::Flags(u64::from(low(raw)), set),
-        Kind::Enum(set) if set.name == "eth_proto" => Value::Enum(u64::from(net_short(raw)), set),
-        Kind::Enum(set) => Value::Enum(u64::from(low(raw)), set),
-        _ if raw == 0 => Value::Null,
-        kind => memory(event, call, at, param, kind).unwrap_or(Value::Unread(raw)),
+    let kind = variant::meaning(event, call, param).kind;
+    if matches!(kind, Kind::None) {
+        return None;
+    }
+    if let Some(width) = kind.width() {
+        let number = number::of_register(raw, width, variant::is_narrow(event));
+        return number::meaning(&kind, number);
+    }
+    Some(match raw {
+        0 => Value::Null,
+        _ => memory(event, call, at, param, kind).unwrap_or(Value::Unread(raw)),
     })
 }
 
@@ -140,38 +179,47 @@ fn memory<'a>(
     param: &Param,
     kind: Kind,
 ) -> Option<Value<'a>> {
-    let register = variant::register(event, call, at);
-    if matches!(kind, Kind::Msghdr) {
-        return message(event, register);
+    let register = call.register(event.abi(), at);
+    match kind {
+        Kind::Msghdr => return message(event, register, 0),
+        Kind::Mmsghdr(len) => return messages(event, call, register, len),
+        _ => {}
     }
-    let attached = event.argument(register);
-    let attached = match (kind, attached) {
+    let attached = match (kind, event.argument(register)) {
         // A successful exec is told by its facts.
         (Kind::Strv, None) if event.kind() == EventKind::Exec => event.fact(match param.name {
             "envp" => Fact::Env,
             _ => Fact::Argv,
         }),
-        _ => attached,
+        (_, attached) => attached,
     }?;
     if attached.status == Status::Fault && attached.bytes.is_empty() {
         return None;
     }
+    let (layout, bytes, cut) = (variant::layout(event), attached.bytes, cut(&attached));
     Some(match kind {
         Kind::Str | Kind::Path(_) => Value::Str(attached),
         Kind::Strv => Value::Strings(attached),
-        Kind::SockAddr(_) => Value::SockAddr(SockAddr::parse(attached.bytes)?),
-        Kind::Struct(name, _) => Value::Struct(Struct::parse(name, attached.bytes)),
-        Kind::Array(kind, len) => Value::Numbers(Numbers {
-            bytes: attached.bytes,
-            kind,
-            single: matches!(len, Len::Const(1)),
-        }),
+        Kind::SockAddr(_) => Value::SockAddr(SockAddr::parse(bytes)?),
+        Kind::Struct(of, _) => Value::Struct(Struct::new(of, layout, bytes)),
+        Kind::Array(of, len) => {
+            let single = matches!(len.from, LenFrom::Const(1));
+            Value::Array(Array::new(of, layout, bytes, single, cut))
+        }
+        Kind::Pointers(of, _) => Value::Array(Array::new(of, layout, bytes, false, cut)),
+        Kind::Sigset(_) | Kind::SigArg => Value::Signals(bits(bytes)),
+        Kind::FdSet(_) | Kind::CpuSet(_) | Kind::NodeMask(_) => Value::Bits(Bits { bytes, cut }),
+        Kind::Option(_) => Value::Option(attached),
         _ => Value::Bytes(attached),
     })
 }
 
-fn message<'a>(event: &Event<'a>, register: usize) -> Option<Value<'a>> {
-    let part = |part| event.part(register, part);
+fn message<'a>(event: &Event<'a>, register: usize, index: u8) -> Option<Value<'a>> {
+    let part = |part| {
+        event
+            .parts(register)
+            .find(|a| a.index == index && a.part == part)
+    };
     let (name, data, control) = (part(Part::Name), part(Part::Data), part(Part::Control));
     if name.is_none() && data.is_none() && control.is_none() {
         return None;
@@ -180,6 +228,20 @@ fn message<'a>(event: &Event<'a>, register: usize) -> Option<Value<'a>> {
         name: name.and_then(|name| SockAddr::parse(name.bytes)),
         data,
         control,
+        narrow: variant::is_narrow(event),
+    }))
+}
+
+fn messages<'a>(event: &Event<'a>, call: &Syscall, register: usize, len: Len) -> Option<Value<'a>> {
+    event.parts(register).next()?;
+    let asked = match len.from {
+        LenFrom::Arg(of) => variant::raw(event, call, usize::from(of)) & 0xffff_ffff,
+        _ => 0,
+    };
+    Some(Value::Messages(Messages {
+        event: *event,
+        register,
+        count: u64::try_from(event.header().ret).unwrap_or(asked),
     }))
 }
 
@@ -215,8 +277,10 @@ pub(super) fn shortfall(
     at: usize,
     value: &Value<'_>,
 ) -> Option<Short> {
-    let output = call.params.get(at).is_some_and(|param| param.output);
-    let register = variant::register(event, call, at);
+    let written = call.params.get(at).map_or(Written::Always, |param| {
+        variant::meaning(event, call, param).written
+    });
+    let register = call.register(event.abi(), at);
     let here = || {
         event
             .attachments()
@@ -226,8 +290,10 @@ pub(super) fn shortfall(
         // Fetched, and too short to be what it should: an address of no bytes.
         Value::Unread(_) if here() => None,
         // What a failed call did not write is not missing.
-        Value::Unread(_) if !output => Some(Short::Incomplete),
-        Value::Unread(_) if event.header().ret >= 0 => Some(Short::Incomplete),
+        Value::Unread(_) if written == Written::Always => Some(Short::Incomplete),
+        Value::Unread(_) if written == Written::Success && event.header().ret >= 0 => {
+            Some(Short::Incomplete)
+        }
         _ => None,
     };
     let followed = !matches!(
@@ -253,9 +319,4 @@ pub(super) fn shortfall(
 pub(super) fn cut(attached: &Attachment<'_>) -> bool {
     attached.status != Status::Whole
         || (attached.encoding == Encoding::Raw && attached.full > attached.bytes.len() as u64)
-}
-
-/// A 16-bit number in network order, in the low bytes of a register.
-fn net_short(raw: u64) -> u16 {
-    u16::from_be(u16::try_from(raw & 0xffff).unwrap_or_default())
 }

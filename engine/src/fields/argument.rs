@@ -90,9 +90,8 @@ fn param(field: &str, arg: &str) -> Result<Arg, String> {
         return Ok(Arg::Param(places));
     }
     let params = SYSCALLS.iter().flat_map(|call| call.params);
-    let names = params
-        .flat_map(|param| [Some(param.name), param.alias])
-        .flatten();
+    let names =
+        params.flat_map(|param| std::iter::once(param.name).chain(param.aliases.iter().copied()));
     let known = names
         .chain(FACTS.iter().map(|fact| fact.name()))
         .chain(["res"]);

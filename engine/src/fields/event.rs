@@ -165,7 +165,7 @@ pub(super) fn buffer<'a>(view: &View<'a>) -> Value<'a> {
     };
     let part = |at: usize, kind: &ParamKind| match kind {
         ParamKind::Bytes(_) | ParamKind::Iovec(_) => view.event.argument(at),
-        ParamKind::Msghdr => view.event.part(at, Part::Data),
+        ParamKind::Msghdr | ParamKind::Mmsghdr(_) => view.event.part(at, Part::Data),
         _ => None,
     };
     let found = call

@@ -316,6 +316,16 @@ impl FileTables {
         self.put(Files { users: 1, entries })
     }
 
+    /// A table of its own for one that shared it; a process that has ended gets none.
+    pub(super) fn unshare(&mut self, id: FilesId) -> FilesId {
+        if self.at(id).is_none_or(|files| files.users < 2) {
+            return id;
+        }
+        let own = self.copy(id);
+        self.release(id);
+        own
+    }
+
     /// One user less.
     pub(super) fn release(&mut self, id: FilesId) {
         let Some(files) = self.at(id) else { return };

@@ -145,6 +145,13 @@ const EFFECTS: &[(&str, Effect)] = &[
     ("setgid", Effect::SetIds(SetIds::Gid)),
     ("setregid", Effect::SetIds(SetIds::Regid)),
     ("setresgid", Effect::SetIds(SetIds::Regid)),
+    // on i386, whose calls without the number have ids of 16 bits
+    ("setuid32", Effect::SetIds(SetIds::Uid)),
+    ("setreuid32", Effect::SetIds(SetIds::Reuid)),
+    ("setresuid32", Effect::SetIds(SetIds::Reuid)),
+    ("setgid32", Effect::SetIds(SetIds::Gid)),
+    ("setregid32", Effect::SetIds(SetIds::Regid)),
+    ("setresgid32", Effect::SetIds(SetIds::Regid)),
     ("prctl", Effect::Prctl),
     ("setsid", Effect::SetSid),
     ("setpgid", Effect::SetPgid),
@@ -169,7 +176,7 @@ fn follow(call: &Syscall) -> Follow {
     } else {
         Effect::None
     };
-    let is_fd = |at: &usize| matches!(call.params[*at].kind, Kind::Fd) && !call.params[*at].output;
+    let is_fd = |at: &usize| matches!(call.params[*at].kind, Kind::Fd);
     let argument = call
         .params
         .iter()

@@ -290,8 +290,7 @@ impl Inspector {
             return;
         };
         if call.args[2] & CLOSE_RANGE_UNSHARE != 0 {
-            let own = self.files.copy(process.files);
-            self.files.release(process.files);
+            let own = self.files.unshare(process.files);
             process.files = own;
         }
         let mark = call.args[2] & CLOSE_RANGE_CLOEXEC != 0;

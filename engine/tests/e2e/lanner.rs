@@ -42,6 +42,15 @@ pub(crate) fn usable() -> Vec<&'static str> {
         .collect()
 }
 
+/// Says that a part was left out; where nothing may be, that is a failure.
+pub(crate) fn skipped(what: &str) {
+    eprintln!("skipped: {what}");
+    assert!(
+        std::env::var_os("LANNER_NO_SKIP").is_none(),
+        "{what} was skipped"
+    );
+}
+
 /// Runs lanner to its end.
 pub(crate) fn run<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Output {
     Command::new(BIN)

@@ -14,6 +14,7 @@ mod alerts;
 mod cli;
 mod host;
 mod lanner;
+mod neutral;
 mod normal;
 mod oracle;
 mod parity;

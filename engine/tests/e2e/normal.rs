@@ -63,7 +63,8 @@ pub(crate) fn story(events: &[Value]) -> Story {
         let mut line = format!("{kind} {}", plain(&event["params"], &births, ""));
         let ret = match kind {
             "clone" | "clone3" | "fork" | "vfork" => id(&event["ret"], &births),
-            _ => event["ret"].to_string(),
+            "brk" | "mmap" | "mremap" => "ADDRESS".to_owned(),
+            _ => plain(&event["ret"], &births, ""),
         };
         line.push_str(&format!(
             " = {ret} {} {}",
@@ -115,6 +116,9 @@ fn plain(value: &Value, births: &Births, key: &str) -> String {
         {
             "PORT".to_owned()
         }
+        Value::Number(_) | Value::String(_) if crate::neutral::is_random(key) => {
+            "RANDOM".to_owned()
+        }
         // addresses differ from run to run, whatever the kind
         Value::Number(number) if number.as_u64().is_some_and(|n| n > 1 << 40) => {
             "ADDRESS".to_owned()
@@ -137,14 +141,15 @@ pub(crate) fn mask(text: &str, births: &Births) -> String {
                 continue;
             }
         }
-        if let Some(after) = rest.strip_prefix("/proc/") {
+        if let Some((prefix, after)) = ["/proc/", "pid="]
+            .into_iter()
+            .find_map(|prefix| Some((prefix, rest.strip_prefix(prefix)?)))
+        {
             let digits = after.bytes().take_while(u8::is_ascii_digit).count();
             if digits > 0 {
                 let pid = after[..digits].parse().unwrap_or(0);
-                out.push_str(&format!(
-                    "/proc/{}",
-                    births.name(pid).map_or("PID", String::as_str)
-                ));
+                out.push_str(prefix);
+                out.push_str(births.name(pid).map_or("PID", String::as_str));
                 rest = &after[digits..];
                 continue;
             }

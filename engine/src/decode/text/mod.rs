@@ -82,7 +82,7 @@ pub fn parameters(out: &mut String, event: &Event<'_>, call: &Syscall) {
     if call.name == "clone" {
         clone(out, event, call);
     } else {
-        for at in 0..variant::count(event, call) {
+        for at in 0..call.params.len() {
             let Some(value) = value::param(event, call, at) else {
                 break;
             };
@@ -127,14 +127,6 @@ fn parameter(out: &mut String, event: &Event<'_>, call: &Syscall, at: usize, val
             pointer(out, variant::raw(event, call, at));
             environment(out, all);
         }
-        ("setsockopt" | "getsockopt", Value::Bytes(bytes)) => {
-            option(
-                out,
-                variant::raw(event, call, 1),
-                variant::raw(event, call, 2),
-                bytes,
-            );
-        }
         (_, Value::Enum(_, set)) if set.name == "eth_proto" => {
             out.push_str("htons(");
             write(out, value);
@@ -155,21 +147,10 @@ fn environment(out: &mut String, all: &Attachment<'_>) {
     let _ = write!(out, " /* {least}{count} var{s} */");
 }
 
-fn option(out: &mut String, level: u64, option: u64, bytes: &Attachment<'_>) {
-    let ints: Vec<i32> = bytes
-        .bytes
-        .chunks_exact(4)
-        .filter_map(|chunk| chunk.first_chunk().copied().map(i32::from_ne_bytes))
-        .collect();
-    match (level, option, ints.as_slice(), bytes.bytes.len()) {
-        (1, 13, [on, linger], 8) => {
-            let _ = write!(out, "{{l_onoff={on}, l_linger={linger}}}");
-        }
-        (1, 17, [pid, uid, gid], 12) => {
-            let _ = write!(out, "{{pid={pid}, uid={uid}, gid={gid}}}");
-        }
-        (_, _, [number], 4) => {
-            let _ = write!(out, "[{number}]");
+fn option(out: &mut String, bytes: &Attachment<'_>) {
+    match bytes.bytes.first_chunk() {
+        Some(number) if bytes.bytes.len() == 4 => {
+            let _ = write!(out, "[{}]", i32::from_ne_bytes(*number));
         }
         _ => attachment(out, bytes),
     }
@@ -186,9 +167,13 @@ fn result(out: &mut String, event: &Event<'_>, call: &Syscall) {
         return;
     }
     match call.returns {
-        Returns::Ptr => {
+        Returns::Ptr | Returns::Hex => {
             out.push_str(" = ");
             hex(out, ret.cast_unsigned());
+        }
+        Returns::Mode => {
+            out.push_str(" = ");
+            mode(out, ret.cast_unsigned());
         }
         Returns::Fcntl if ret != 0 => fcntl(out, variant::raw(event, call, 1), ret),
         _ => outcome(out, ret),
@@ -281,14 +266,30 @@ pub fn write(out: &mut String, value: &Value<'_>) {
         Value::Strings(all) => strings(out, all),
         Value::SockAddr(addr) => memory::sockaddr(out, addr),
         Value::Message(parts) => memory::message(out, parts),
+        Value::Messages(all) => memory::messages(out, all),
         Value::Struct(structure) => memory::write_struct(out, structure),
-        Value::Numbers(numbers) => {
-            out.push('[');
-            for (at, number) in numbers.iter().enumerate() {
-                let comma = if at > 0 { ", " } else { "" };
-                let _ = write!(out, "{comma}{number}");
-            }
-            out.push(']');
+        Value::Array(array) => memory::array(out, array),
+        Value::Option(bytes) => option(out, bytes),
+        Value::Text(bytes) | Value::Raw(bytes) => quote(out, bytes),
+        Value::Signals(bits) => memory::signals(out, *bits),
+        Value::Bits(bits) => memory::bits(out, bits),
+        Value::Capabilities(bits) => memory::capabilities(out, *bits),
+        Value::FileType(bits) => memory::filetype(out, *bits),
+        Value::Wstatus(status) => memory::wait_status(out, *status),
+        Value::Limit(number, none) => memory::limit(out, *number, none),
+        Value::Ioprio(number) => memory::ioprio(out, *number),
+        Value::Dev(number) => {
+            let (major, minor) = symbols::device(*number);
+            out.push_str("makedev(");
+            hex(out, major);
+            out.push_str(", ");
+            hex(out, minor);
+            out.push(')');
+        }
+        Value::IpcKey(0) => out.push_str("IPC_PRIVATE"),
+        Value::IpcKey(key) => hex(out, u64::from(*key)),
+        Value::Ip(ip) => {
+            let _ = write!(out, "inet_addr(\"{ip}\")");
         }
     }
 }
