@@ -44,6 +44,9 @@ pub(crate) fn describe() -> Vec<(&'static str, String)> {
     facts
 }
 
+/// With a larger part of the CPUs gone, in percent, figures near their goals say little.
+const NOISY: f64 = 5.0;
+
 /// Watches how much CPU others have used during the run.
 #[derive(Debug)]
 pub(crate) struct Quiet {
@@ -81,13 +84,17 @@ impl Quiet {
             return None;
         }
         let others = (after.busy - before.busy - ours * per_second).max(0.0);
-        let stolen = after.stolen - before.stolen;
+        let others = 100.0 * others / all;
+        let stolen = 100.0 * (after.stolen - before.stolen) / all;
+        let advice = if others + stolen > NOISY {
+            ": too much, measure again when the machine is quiet"
+        } else {
+            ""
+        };
         Some((
             "disturbance",
             format!(
-                "others used {:.1} % of the CPUs during the run, the hypervisor took {:.1} %",
-                100.0 * others / all,
-                100.0 * stolen / all
+                "others used {others:.1} % of the CPUs during the run, the hypervisor took {stolen:.1} %{advice}"
             ),
         ))
     }

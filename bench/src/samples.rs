@@ -65,11 +65,13 @@ impl Samples {
         (!differences.is_empty()).then_some(differences)
     }
 
-    /// What one contestant adds, as a multiple of what another adds (each to its own base).
+    /// What one contestant adds, as a multiple of what another adds (each to its own base). Nothing when
+    /// what the other adds cannot be told from nothing.
     pub(crate) fn ratio(&self, load: Load, one: (&str, &str), other: (&str, &str)) -> Option<f64> {
+        let (at_least, _) = self.quartiles(load, other.0, other.1)?;
         let other = self.added(load, other.0, other.1)?;
         let one = self.added(load, one.0, one.1)?;
-        (other > 0.0).then_some(one / other)
+        (at_least > 0.0).then_some(one / other)
     }
 
     /// What the consumer counted, all rounds together.
