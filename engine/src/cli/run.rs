@@ -68,7 +68,11 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let selection = selection(&rules);
     session::watch(&source, selection, || {
         let mut inspector = Inspector::new(&inspect::Options::default());
-        inspector.scan_proc();
+        if source.command.is_empty() {
+            inspector.scan_proc();
+        } else {
+            inspector.scan_children();
+        }
         let outputs = Outputs::start(vec![output]).map_err(Failure::broken)?;
         Ok(Matcher {
             rules,

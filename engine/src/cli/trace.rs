@@ -30,7 +30,11 @@ pub(crate) fn trace(args: &TraceArgs) -> Result<ExitCode, Failure> {
         .union(&wanted.calls);
     session::watch(&args.source, selection, || {
         let mut inspector = Inspector::new(&inspect::Options::default());
-        inspector.scan_proc();
+        if args.source.command.is_empty() {
+            inspector.scan_proc();
+        } else {
+            inspector.scan_children();
+        }
         Ok(Printer {
             wanted,
             json: args.json,

@@ -33,7 +33,7 @@ impl Inspector {
         let mut nets = NetTables::new();
         let mut found = Vec::new();
         for pid in proc_fs.pids() {
-            if let Some(key) = self.read_process(&proc_fs, pid, &mut nets) {
+            if let Some(key) = self.read_process(&proc_fs, pid, Some(&mut nets)) {
                 found.push(key);
             }
         }
@@ -44,6 +44,26 @@ impl Inspector {
             }
         }
         self.sweep_at = self.sweep_at.max(self.processes.living() * 2);
+    }
+
+    /// Takes in lanner's own children, of which the command that it is about to start is one, and their
+    /// ancestors: all that a capture of a command has to know, at a fraction of what all of /proc costs. To be
+    /// called as [`scan_proc`](Self::scan_proc) is.
+    pub fn scan_children(&mut self) {
+        let Some(proc_fs) = self.proc_fs.clone() else {
+            return;
+        };
+        let Some(children) = proc_fs.children(std::process::id()) else {
+            // a kernel without CONFIG_PROC_CHILDREN
+            return self.scan_proc();
+        };
+        let mut nets = NetTables::new();
+        for child in children {
+            if let Some(key) = self.read_process(&proc_fs, child, Some(&mut nets)) {
+                // no event comes from an ancestor: its descriptors are not asked for
+                self.climb(&proc_fs, key, None);
+            }
+        }
     }
 
     /// The process of an event; one that is not known is looked for in /proc, once.
@@ -107,14 +127,12 @@ impl Inspector {
     /// Asks /proc for a process, and for ancestors that are not known either.
     #[cold]
     fn probe(&mut self, pid: u32) -> Option<ProcessKey> {
-        /// More ancestors than this are not asked for at once.
-        const CLIMB: usize = 32;
         if self.absent.contains(&pid) {
             return None;
         }
         let proc_fs = self.proc_fs.clone()?;
         let mut nets = NetTables::new();
-        let Some(first) = self.read_process(&proc_fs, pid, &mut nets) else {
+        let Some(first) = self.read_process(&proc_fs, pid, Some(&mut nets)) else {
             if self.absent.len() >= MAX_ABSENT {
                 self.absent.clear();
             }
@@ -122,7 +140,15 @@ impl Inspector {
             return None;
         };
         self.probed += 1;
-        let mut child = first;
+        self.climb(&proc_fs, first, Some(&mut nets));
+        Some(first)
+    }
+
+    /// Takes in the ancestors of a process that are not known.
+    fn climb(&mut self, proc_fs: &ProcFs, from: ProcessKey, mut nets: Option<&mut NetTables>) {
+        /// More ancestors than this are not asked for at once.
+        const CLIMB: usize = 32;
+        let mut child = from;
         for _ in 0..CLIMB {
             let ppid = self.processes.get(child).map_or(0, |process| process.ppid);
             if ppid == 0 {
@@ -132,20 +158,20 @@ impl Inspector {
                 self.processes.set_parent(child, parent);
                 break;
             }
-            let Some(parent) = self.read_process(&proc_fs, ppid, &mut nets) else {
+            let Some(parent) = self.read_process(proc_fs, ppid, nets.as_deref_mut()) else {
                 break;
             };
             self.processes.set_parent(child, parent);
             child = parent;
         }
-        Some(first)
     }
 
+    /// Takes in a process; its descriptors where there are tables to look sockets up in.
     fn read_process(
         &mut self,
         proc_fs: &ProcFs,
         pid: u32,
-        nets: &mut NetTables,
+        nets: Option<&mut NetTables>,
     ) -> Option<ProcessKey> {
         let now = clock::monotonic_ns();
         let snapshot = proc_fs.snapshot(pid)?;
@@ -157,7 +183,9 @@ impl Inspector {
             self.end_now(key);
         }
         let files = self.files.create();
-        self.read_descriptors(proc_fs, pid, files, nets);
+        if let Some(nets) = nets {
+            self.read_descriptors(proc_fs, pid, files, nets);
+        }
         let mut process = from_snapshot(pid, snapshot, files);
         process.scanned_ns = now;
         // A process that was known to be born but nothing else keeps its lineage.

@@ -57,6 +57,17 @@ impl ProcFs {
         numbers(&self.root)
     }
 
+    /// The children of all threads of a process; none: the kernel does not list them.
+    pub(super) fn children(&self, pid: u32) -> Option<Vec<u32>> {
+        let mut all = Vec::new();
+        for tid in numbers(&self.path(pid, "task")) {
+            let list = read(&self.path(pid, &format!("task/{tid}/children")), SMALL)?;
+            let list = String::from_utf8_lossy(&list).into_owned();
+            all.extend(list.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        }
+        Some(all)
+    }
+
     pub(super) fn exists(&self, pid: u32) -> bool {
         self.root.join(pid.to_string()).exists()
     }
