@@ -37,6 +37,17 @@ pub struct Gap {
 }
 
 impl Gap {
+    /// What no driver delivers yet: calls that a signal handler ends.
+    pub fn interrupted_calls() -> Self {
+        Self::new(
+            "calls that a signal handler ends with EINTR",
+            "a call that a signal interrupts first returns a request to be made again (ERESTARTSYS and its \
+             kin), which the kernel turns into EINTR when it runs the handler; only calls that return EINTR \
+             themselves are delivered",
+            "",
+        )
+    }
+
     /// A gap from its three sentences.
     pub fn new(what: impl Into<String>, why: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {

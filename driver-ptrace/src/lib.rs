@@ -96,6 +96,7 @@ impl Driver for Ptrace {
                 "a seccomp filter cannot be put into a running process, so that it stops at every call",
                 "start it through lanner (-- COMMAND)",
             ),
+            Gap::interrupted_calls(),
             Gap::new(
                 "cgroup ids",
                 "the kernel tells them to programs in the kernel alone",

@@ -63,7 +63,10 @@ impl ProcFs {
         for tid in numbers(&self.path(pid, "task")) {
             let list = read(&self.path(pid, &format!("task/{tid}/children")), SMALL)?;
             let list = String::from_utf8_lossy(&list).into_owned();
-            all.extend(list.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+            all.extend(
+                list.split_whitespace()
+                    .filter_map(|pid| pid.parse::<u32>().ok()),
+            );
         }
         Some(all)
     }
