@@ -38,7 +38,7 @@ enum lanner_flag {
 
 enum lanner_loss {
 	LANNER_LOSS_BUFFER_FULL = 0, /* the consumer was too slow */
-	LANNER_LOSS_NESTED = 1,	     /* every scratch slot of a CPU was in use */
+	LANNER_LOSS_NESTED = 1,	     /* a program was interrupted by another run of itself */
 	LANNER_LOSS_TABLE_FULL = 2,  /* a kernel map had no room (process tree, exec in flight) */
 	LANNER_LOSS_FAULT = 3,	     /* the kernel refused a read or an output for another reason */
 	LANNER_LOSS_CAUSES = 4,

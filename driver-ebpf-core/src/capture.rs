@@ -8,6 +8,7 @@ use driver_api::driver::Flow;
 use driver_api::event::Loss;
 use driver_api::request::{Limits, SyscallSet};
 use driver_ebpf::capture::Source;
+use driver_ebpf::missed::Missed;
 use libbpf_rs::{Link, Object};
 
 use crate::load::Maps;
@@ -17,6 +18,7 @@ use crate::ring::Rings;
 pub(crate) struct RingSource {
     // dropped first: nothing is captured once the programs are detached
     pub(crate) links: Vec<Link>,
+    pub(crate) missed: Missed,
     pub(crate) rings: Rings,
     pub(crate) maps: Maps,
     pub(crate) object: Object,
@@ -55,7 +57,9 @@ impl Source for RingSource {
     }
 
     fn lost(&self) -> [u64; Loss::ALL.len()] {
-        self.maps.lost()
+        let mut lost = self.maps.lost();
+        lost[Loss::Nested as usize] += self.missed.runs();
+        lost
     }
 
     fn anyone_followed(&self) -> bool {

@@ -11,6 +11,7 @@ use driver_api::plan::flag;
 use driver_api::request::{Limits, Request, SyscallSet, Target};
 use driver_api::{plan, table};
 use driver_ebpf::capture::EbpfCapture;
+use driver_ebpf::missed::Missed;
 use driver_ebpf::{quiet, start};
 use libbpf_rs::{
     Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel,
@@ -113,8 +114,13 @@ pub(crate) fn open(request: &Request) -> Result<EbpfCapture<RingSource>, OpenErr
             .update(&tid.to_ne_bytes(), &[state as u8], MapFlags::ANY)
             .map_err(|error| format!("cannot follow thread {tid}: {error:#}"))
     })?;
+    let mut missed = Missed::default();
+    for program in object.progs().filter(|program| program.autoload()) {
+        missed.watch(program.as_fd());
+    }
     let source = RingSource {
         links,
+        missed,
         rings,
         maps,
         object,

@@ -13,6 +13,7 @@ use driver_api::request::{Limits, Request, SyscallSet, Target};
 use driver_api::support::Gap;
 use driver_api::{plan, table};
 use driver_ebpf::capture::EbpfCapture;
+use driver_ebpf::missed::Missed;
 use driver_ebpf::{quiet, start};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
@@ -268,6 +269,7 @@ pub(crate) struct Loaded {
     variants: HashMap<MapData, KeyValue, OpValue>,
     followed: HashMap<MapData, u32, u8>,
     losses: PerCpuArray<MapData, u64>,
+    missed: Missed,
     // the kernel empties an array of programs when its last user closes it
     _tails: ProgramArray<MapData>,
 }
@@ -289,6 +291,7 @@ impl Loaded {
             variants: take(&mut ebpf, "variants")?,
             followed: take(&mut ebpf, "followed")?,
             losses: take(&mut ebpf, "losses")?,
+            missed: Missed::default(),
             ebpf,
             _tails: tails,
         })
@@ -322,13 +325,15 @@ impl Loaded {
 
     fn attach(&mut self) -> Result<(), OpenError> {
         for (name, tracepoint) in ATTACHED {
-            program(&mut self.ebpf, name)?
-                .attach(tracepoint)
-                .map_err(|e| {
-                    failed(format!(
-                        "attach the program {name} to the tracepoint {tracepoint}"
-                    ))(said(&e))
-                })?;
+            let program = program(&mut self.ebpf, name)?;
+            program.attach(tracepoint).map_err(|e| {
+                failed(format!(
+                    "attach the program {name} to the tracepoint {tracepoint}"
+                ))(said(&e))
+            })?;
+            if let Ok(fd) = program.fd() {
+                self.missed.watch(fd.as_fd());
+            }
         }
         Ok(())
     }
@@ -373,6 +378,7 @@ impl Loaded {
                 *sum = values.iter().sum();
             }
         }
+        lost[Loss::Nested as usize] += self.missed.runs();
         lost
     }
 }

@@ -155,7 +155,8 @@ impl Flags {
 pub enum Loss {
     /// The consumer was too slow.
     BufferFull = 0,
-    /// Every scratch slot of a CPU was in use by programs that had been preempted.
+    /// A program was interrupted by another run of itself: the kernel skipped that run, or every scratch slot
+    /// of the CPU was in use.
     Nested = 1,
     /// A kernel map had no room (processes followed, exec calls in flight).
     TableFull = 2,
