@@ -18,6 +18,41 @@ enum tail {
 	TAIL_END = 16,
 };
 
+/*
+ * A program has one type, and an array of programs takes one type alone, so each is made once for each type that a
+ * kernel may want: raw tracepoints (since 4.17); perf-event tracepoints, where there are none; and, for
+ * what runs from the entry of a call on, functions (kprobes). load.rs loads those that it needs. `chain` is the array
+ * of its kind.
+ */
+#define RAW(name) SEC("raw_tracepoint/" #name) int raw_##name
+#define TRACEPOINT(name) SEC("tracepoint/" #name) int tp_##name
+#define FUNCTION(name) SEC("kprobe/" #name) int fn_##name
+
+/* A program that is reached by tail call alone: RAW and TRACEPOINT. */
+#define TAIL(name)                                                                                                     \
+	static __always_inline void name(void *ctx, void *chain);                                                      \
+	RAW(name)(void *ctx)                                                                                           \
+	{                                                                                                              \
+		name(ctx, &tails);                                                                                     \
+		return 0;                                                                                              \
+	}                                                                                                              \
+	TRACEPOINT(name)(void *ctx)                                                                                    \
+	{                                                                                                              \
+		name(ctx, &tails);                                                                                     \
+		return 0;                                                                                              \
+	}                                                                                                              \
+	static __always_inline void name(void *ctx, void *chain)
+
+/* One that may be reached from a function as well. */
+#define ENTRY_TAIL(name)                                                                                               \
+	static __always_inline void name(void *ctx, void *chain);                                                      \
+	FUNCTION(name)(void *ctx)                                                                                      \
+	{                                                                                                              \
+		name(ctx, &entry_tails);                                                                               \
+		return 0;                                                                                              \
+	}                                                                                                              \
+	TAIL(name)
+
 static __always_inline const struct offsets *the_offsets(void)
 {
 	__u32 zero = 0;
@@ -47,7 +82,7 @@ static __always_inline int wanted(const struct settings *set, __u64 id)
 }
 
 /* Goes on with the next operation, the next fact, or the end. Returns only where nothing is left. */
-static __always_inline void next(void *ctx, struct slot *slot)
+static __always_inline void next(void *ctx, void *chain, struct slot *slot)
 {
 	__u32 stage = slot->stage, last = slot->then, key = slot->plan, code = 0;
 	struct lanner_plan *plan;
@@ -55,7 +90,7 @@ static __always_inline void next(void *ctx, struct slot *slot)
 	if (stage) {
 		slot->stage = stage + 1;
 		if (stage < TAIL_END) {
-			bpf_tail_call(ctx, &tails, stage);
+			bpf_tail_call(ctx, chain, stage);
 			event_of(slot)->flags |= LANNER_FLAG_INCOMPLETE;
 		}
 		deliver(ctx, slot);
@@ -76,12 +111,12 @@ static __always_inline void next(void *ctx, struct slot *slot)
 		}
 	}
 	if (code) {
-		bpf_tail_call(ctx, &tails, code);
+		bpf_tail_call(ctx, chain, code);
 		event_of(slot)->flags |= LANNER_FLAG_INCOMPLETE;
 	}
 end:
 	if (last)
-		bpf_tail_call(ctx, &tails, last);
+		bpf_tail_call(ctx, chain, last);
 	if (last) /* what was to be kept cannot be */
 		release_slot(slot);
 	else

@@ -3,46 +3,44 @@
 #ifndef LANNER_EXEC_H
 #define LANNER_EXEC_H
 
-SEC("raw_tracepoint/exec_exe") int exec_exe(void *ctx)
+TAIL(exec_exe)
 {
 	const struct offsets *off = the_offsets();
 	struct slot *slot = my_slot();
 	__u64 mm, exe;
 
 	if (!slot || !off)
-		return 0;
+		return;
 	struct out o = OUT(slot);
 
 	if (off->have & HAVE_EXE) {
 		mm = word(bpf_get_current_task(), off->task_mm);
 		exe = mm ? word(mm, off->mm_exe) : 0;
 		if (exe)
-			path_fact(ctx, &o, off, slot, LANNER_FACT_EXE, 4096, exe + off->file_path);
+			path_fact(ctx, chain, &o, off, slot, LANNER_FACT_EXE, 4096, exe + off->file_path);
 	}
-	next(ctx, slot);
-	return 0;
+	next(ctx, chain, slot);
 }
 
-SEC("raw_tracepoint/exec_cwd") int exec_cwd(void *ctx)
+TAIL(exec_cwd)
 {
 	const struct offsets *off = the_offsets();
 	struct slot *slot = my_slot();
 	__u64 fs;
 
 	if (!slot || !off)
-		return 0;
+		return;
 	struct out o = OUT(slot);
 
 	if (off->have & HAVE_CWD) {
 		fs = word(bpf_get_current_task(), off->task_fs);
 		if (fs)
-			path_fact(ctx, &o, off, slot, LANNER_FACT_CWD, 4096, fs + off->fs_pwd);
+			path_fact(ctx, chain, &o, off, slot, LANNER_FACT_CWD, 4096, fs + off->fs_pwd);
 	}
-	next(ctx, slot);
-	return 0;
+	next(ctx, chain, slot);
 }
 
-SEC("raw_tracepoint/exec_ids") int exec_ids(void *ctx)
+TAIL(exec_ids)
 {
 	const struct offsets *off = the_offsets();
 	struct slot *slot = my_slot();
@@ -51,7 +49,7 @@ SEC("raw_tracepoint/exec_ids") int exec_ids(void *ctx)
 	__u8 *at;
 
 	if (!slot || !off)
-		return 0;
+		return;
 	struct out o = OUT(slot);
 
 	op_ids(&o, off, bpf_get_current_task(), slot->memfd);
@@ -64,18 +62,17 @@ SEC("raw_tracepoint/exec_ids") int exec_ids(void *ctx)
 			len += len == i && comm[i];
 		finish_attachment(&o, at, LANNER_FACT_COMM, 0, LANNER_WHOLE, LANNER_RAW, len, 0);
 	}
-	next(ctx, slot);
-	return 0;
+	next(ctx, chain, slot);
 }
 
-SEC("raw_tracepoint/exec_strings") int exec_strings(void *ctx)
+TAIL(exec_strings)
 {
 	const struct offsets *off = the_offsets();
 	struct slot *slot = my_slot();
 	__u64 bounds[4] = {}, mm;
 
 	if (!slot || !off)
-		return 0;
+		return;
 	struct out o = OUT(slot);
 
 	mm = off->have & HAVE_STRINGS ? word(bpf_get_current_task(), off->task_mm) : 0;
@@ -84,12 +81,11 @@ SEC("raw_tracepoint/exec_strings") int exec_strings(void *ctx)
 		op_strings(&o, LANNER_FACT_ENV, bounds[2], bounds[3] - bounds[2]);
 		mend_exec_path(&o, bounds[3]);
 	}
-	next(ctx, slot);
-	return 0;
+	next(ctx, chain, slot);
 }
 
 /* The entry of an exec: its begun event waits for how it ends. */
-SEC("raw_tracepoint/exec_keep") int exec_keep(void *ctx)
+ENTRY_TAIL(exec_keep)
 {
 	struct slot *slot = my_slot();
 	__u32 tid = bpf_get_current_pid_tgid();
@@ -97,7 +93,7 @@ SEC("raw_tracepoint/exec_keep") int exec_keep(void *ctx)
 	__u64 len;
 
 	if (!slot)
-		return 0;
+		return;
 	call = claim_exec(tid);
 	if (call) {
 		len = event_of(slot)->len;
@@ -109,7 +105,6 @@ SEC("raw_tracepoint/exec_keep") int exec_keep(void *ctx)
 		lose(LANNER_LOSS_TABLE_FULL);
 	}
 	release_slot(slot);
-	return 0;
 }
 
 /* Begins an exec event with what the call's entry left, if it was seen. */
@@ -139,15 +134,15 @@ static __always_inline void begin_exec(struct lanner_event *event, const struct 
 }
 
 /* A process has a new program: what it was called with, and what the kernel made of it. */
-SEC("raw_tracepoint/sched_process_exec") int process_exec(__u64 *ctx)
+static __always_inline void process_exec(void *ctx, void *chain, __u32 old_tid)
 {
 	__u64 id = bpf_get_current_pid_tgid();
 	const struct settings *set = the_settings();
-	__u32 old_tid = ctx[1], tid = id;
+	__u32 tid = id;
 	struct slot *slot;
 
 	if (!set)
-		return 0;
+		return;
 	if (set->tree && old_tid != tid) {
 		/* a thread has taken the leader's id (de_thread() in fs/exec.c) */
 		__u8 *state = bpf_map_lookup_elem(&followed, &old_tid);
@@ -160,15 +155,29 @@ SEC("raw_tracepoint/sched_process_exec") int process_exec(__u64 *ctx)
 		}
 	}
 	if (!wanted(set, id))
-		return 0;
+		return;
 	slot = claim_slot(ctx, id);
 	if (!slot) {
 		release_exec(find_exec(old_tid));
-		return 0;
+		return;
 	}
 	slot->stage = TAIL_EXE;
 	begin_exec(event_of(slot), set, old_tid, id);
-	next(ctx, slot);
+	next(ctx, chain, slot);
+}
+
+RAW(process_exec)(__u64 *ctx)
+{
+	process_exec(ctx, &tails, ctx[1]);
+	return 0;
+}
+
+TRACEPOINT(process_exec)(void *ctx)
+{
+	const struct offsets *off = the_offsets();
+
+	if (off)
+		process_exec(ctx, &tails, recorded(ctx, off->exec_old_pid));
 	return 0;
 }
 

@@ -131,8 +131,8 @@ static __always_inline int walk(const struct out *o, const struct offsets *off, 
 }
 
 /* The path of a struct path. What is not near is left to the program TAIL_WALK. */
-static __always_inline void path_fact(void *ctx, const struct out *o, const struct offsets *off, struct slot *slot,
-				      __u8 what, __u32 limit, __u64 path)
+static __always_inline void path_fact(void *ctx, void *chain, const struct out *o, const struct offsets *off,
+				      struct slot *slot, __u8 what, __u32 limit, __u64 path)
 {
 	struct pair begin = two_words(path, 0);
 	int end;
@@ -156,7 +156,7 @@ static __always_inline void path_fact(void *ctx, const struct out *o, const stru
 		if (end == WALK_ON)
 			end = walk(o, off, slot, at, 0);
 	if (end == WALK_ON) {
-		bpf_tail_call(ctx, &tails, TAIL_WALK);
+		bpf_tail_call(ctx, chain, TAIL_WALK);
 		incomplete(o);
 	}
 	if (end == WALK_END)

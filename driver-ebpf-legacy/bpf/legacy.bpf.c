@@ -45,13 +45,16 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 /* Simple operations that the first program carries out itself: of nearly all calls, all. */
 #define SIMPLE_HERE 3
 
+/* Calls whose entry matters. */
+#define ENTRIES (LANNER_PLAN_NORETURN | LANNER_PLAN_EXEC)
+
 /*
  * Begins the event of a call and follows its plan. What is simple is done here, up to the first operation
  * that is not, and so is a resolved path. `then`: the program that ends it; 0: output.
  */
-static __always_inline void begin_call(void *ctx, const struct offsets *off, const struct regs *regs, __s64 ret,
-				       __u8 abi, __u16 flags, __u32 key, const struct lanner_plan *plan, __u64 id,
-				       __u32 then)
+static __always_inline void begin_call(void *ctx, void *chain, const struct offsets *off, const struct regs *regs,
+				       __s64 ret, __u8 abi, __u16 flags, __u32 key, const struct lanner_plan *plan,
+				       __u64 id, __u32 then)
 {
 	struct slot *slot = claim_slot(ctx, id);
 	struct lanner_event *event;
@@ -64,7 +67,7 @@ static __always_inline void begin_call(void *ctx, const struct offsets *off, con
 	event = event_of(slot);
 	slot->plan = key;
 	slot->then = then;
-	fill_header(event, LANNER_KIND_SYSCALL, abi, flags, regs->orig_ax, ret, id);
+	fill_header(event, LANNER_KIND_SYSCALL, abi, flags, NUMBER_OF(regs), ret, id);
 	read_args(regs, abi, event);
 	if (!plan || !plan->ops) {
 		deliver(ctx, slot);
@@ -89,10 +92,10 @@ static __always_inline void begin_call(void *ctx, const struct offsets *off, con
 		}
 	}
 	if (path) {
-		fd_path(ctx, &o, off, slot);
+		fd_path(ctx, chain, &o, off, slot);
 		deliver(ctx, slot);
 	} else if (more || then || plan->ops > SIMPLE_HERE) {
-		next(ctx, slot);
+		next(ctx, chain, slot);
 	} else {
 		deliver(ctx, slot);
 	}
@@ -107,68 +110,80 @@ static __always_inline __u8 interest_in(__u64 nr)
 	return flags ? *flags : 0;
 }
 
-SEC("raw_tracepoint/sys_exit") int sys_exit(__u64 *ctx)
+/* The end of a call. */
+static __always_inline void returned(void *ctx, const struct offsets *off, const struct regs *regs, __s64 ret)
 {
 	const struct settings *set;
-	const struct offsets *off;
 	struct lanner_plan *plan;
-	__s64 ret = ctx[1];
-	struct regs regs;
 	__u8 abi, flags;
 	__u32 key;
 	__u64 id;
 
-	if (!read_regs(&regs, ctx[0]) || !(interest_in(regs.orig_ax) & (LANNER_PLAN_SELECTED | LANNER_PLAN_EXEC)))
-		return 0;
+	if (!(interest_in(NUMBER_OF(regs)) & (LANNER_PLAN_SELECTED | LANNER_PLAN_EXEC)))
+		return;
 	id = bpf_get_current_pid_tgid();
 	set = the_settings();
-	off = the_offsets();
-	if (!set || !off || !wanted(set, id))
-		return 0;
-	abi = abi_of(off, &regs);
-	key = plan_key(abi, regs.orig_ax);
+	if (!set || !wanted(set, id))
+		return;
+	abi = abi_of(off, regs);
+	key = plan_key(abi, NUMBER_OF(regs));
 	plan = bpf_map_lookup_elem(&plans, &key);
 	if (!plan)
-		return 0;
+		return;
 	flags = plan->flags;
 	if (!(flags & (LANNER_PLAN_SELECTED | LANNER_PLAN_EXEC)))
-		return 0;
+		return;
 	if (restarts(ret) || (ret == 0 && flags & LANNER_PLAN_CHILD))
-		return 0;
+		return;
 	if (flags & LANNER_PLAN_EXEC) {
 		release_exec(find_exec(id));
 		if (ret == 0 || !(flags & LANNER_PLAN_SELECTED))
-			return 0; /* a success has been an exec event */
+			return; /* a success has been an exec event */
 	}
-	begin_call(ctx, off, &regs, ret, abi, 0, key, plan, id, 0);
+	begin_call(ctx, &tails, off, regs, ret, abi, 0, key, plan, id, 0);
+}
+
+RAW(sys_exit)(__u64 *ctx)
+{
+	const struct offsets *off = the_offsets();
+	struct regs regs;
+
+	if (off && read_regs(&regs, ctx[0]))
+		returned(ctx, off, &regs, ctx[1]);
 	return 0;
 }
 
-/* Entry, for the few calls that need it. */
-SEC("raw_tracepoint/sys_enter") int sys_enter(__u64 *ctx)
+TRACEPOINT(sys_exit)(void *ctx)
 {
-	__u64 nr = ctx[1], id;
-	const struct settings *set;
-	const struct offsets *off;
-	struct lanner_plan *plan;
+	const struct offsets *off = the_offsets();
 	struct regs regs;
+
+	if (off && read_regs(&regs, regs_of_task(off)))
+		returned(ctx, off, &regs, RETURN_OF(&regs));
+	return 0;
+}
+
+/* The entry of one of the few calls for which that matters: those with one of these flags in their plan. */
+static __always_inline void entered(void *ctx, void *chain, const struct offsets *off, const struct regs *regs,
+				    __u8 which)
+{
+	__u64 nr = NUMBER_OF(regs), id;
+	const struct settings *set;
+	struct lanner_plan *plan;
 	__u8 flags, abi;
 	__u32 key, tid;
 
-	if (!(interest_in(nr) & (LANNER_PLAN_NORETURN | LANNER_PLAN_EXEC)))
-		return 0;
 	set = the_settings();
-	off = the_offsets();
-	if (!set || !off || !read_regs(&regs, ctx[0]))
-		return 0;
-	abi = abi_of(off, &regs);
+	if (!set)
+		return;
+	abi = abi_of(off, regs);
 	key = plan_key(abi, nr);
 	plan = bpf_map_lookup_elem(&plans, &key);
 	if (!plan)
-		return 0;
+		return;
 	flags = plan->flags;
-	if (!(flags & (LANNER_PLAN_NORETURN | LANNER_PLAN_EXEC)))
-		return 0;
+	if (!(flags & which))
+		return;
 	id = bpf_get_current_pid_tgid();
 	tid = id;
 	if (set->tree && flags & LANNER_PLAN_EXEC) {
@@ -178,15 +193,63 @@ SEC("raw_tracepoint/sys_enter") int sys_enter(__u64 *ctx)
 			*state = FOLLOW_ACTIVE;
 	}
 	if (!wanted(set, id))
-		return 0;
-	if (flags & LANNER_PLAN_EXEC) {
+		return;
+	if (which & LANNER_PLAN_EXEC && flags & LANNER_PLAN_EXEC) {
 		/* one that its thread never returned from or whose number was changed by a tracer */
 		release_exec(find_exec(tid));
-		begin_call(ctx, off, &regs, 0, abi, flags & LANNER_PLAN_SELECTED ? 0 : LANNER_FLAG_UNSELECTED, key,
-			   plan, id, TAIL_KEEP);
+		begin_call(ctx, chain, off, regs, 0, abi, flags & LANNER_PLAN_SELECTED ? 0 : LANNER_FLAG_UNSELECTED,
+			   key, plan, id, TAIL_KEEP);
 	} else if (flags & LANNER_PLAN_SELECTED) {
-		begin_call(ctx, off, &regs, 0, abi, LANNER_FLAG_NORETURN, key, NULL, id, 0);
+		begin_call(ctx, chain, off, regs, 0, abi, LANNER_FLAG_NORETURN, key, NULL, id, 0);
 	}
+}
+
+/* Attached to the functions of these calls alone (src/attach/entry.rs), so that all others cost nothing. */
+FUNCTION(entered)(void *ctx)
+{
+	const struct offsets *off = the_offsets();
+	struct regs regs;
+
+	if (off && read_regs(&regs, regs_of_task(off)))
+		entered(ctx, &entry_tails, off, &regs, ENTRIES);
+	return 0;
+}
+
+/*
+ * Where functions cannot be attached to, and the kernel has this tracepoint (since 6.10): an exec that will succeed,
+ * before the old program's memory is let go. process_exit() looks at calls that do not return.
+ */
+RAW(exec_prepared)(void *ctx)
+{
+	const struct offsets *off = the_offsets();
+	struct regs regs;
+
+	if (off && read_regs(&regs, regs_of_task(off)))
+		entered(ctx, &tails, off, &regs, LANNER_PLAN_EXEC);
+	return 0;
+}
+
+/* Where that cannot be either: what every call passes. */
+RAW(sys_enter)(__u64 *ctx)
+{
+	const struct offsets *off;
+	struct regs regs;
+
+	if (!(interest_in(ctx[1]) & ENTRIES))
+		return 0;
+	off = the_offsets();
+	if (off && read_regs(&regs, ctx[0]))
+		entered(ctx, &tails, off, &regs, ENTRIES);
+	return 0;
+}
+
+TRACEPOINT(sys_enter)(void *ctx)
+{
+	const struct offsets *off = the_offsets();
+	struct regs regs;
+
+	if (off && read_regs(&regs, regs_of_task(off)) && interest_in(NUMBER_OF(&regs)) & ENTRIES)
+		entered(ctx, &tails, off, &regs, ENTRIES);
 	return 0;
 }
 
@@ -206,33 +269,73 @@ static __always_inline void output_life(void *ctx, __u8 kind, __s64 ret, __u64 c
 	deliver(ctx, slot);
 }
 
-SEC("raw_tracepoint/sched_process_fork") int process_fork(__u64 *ctx)
+/* `child`: thread id and, in the upper half, process id of a new thread. */
+static __always_inline void process_fork(void *ctx, __u64 child)
 {
-	__u64 id = bpf_get_current_pid_tgid(), child;
+	__u64 id = bpf_get_current_pid_tgid();
 	const struct settings *set = the_settings();
-	const struct offsets *off = the_offsets();
-	__u32 tid = id, child_tid;
+	__u32 tid = id, child_tid = child;
 
-	if (!set || !off || id >> 32 == set->self_tgid)
-		return 0;
-	child = word(ctx[1], off->task_pid); /* pid, tgid */
-	child_tid = child;
+	if (!set || id >> 32 == set->self_tgid)
+		return;
 	if (set->tree) {
 		__u8 *state = bpf_map_lookup_elem(&followed, &tid), copy;
 
 		if (!state)
-			return 0;
+			return;
 		copy = *state;
 		if (bpf_map_update_elem(&followed, &child_tid, &copy, BPF_ANY) != 0)
 			lose(LANNER_LOSS_TABLE_FULL);
 		if (copy != FOLLOW_ACTIVE)
-			return 0;
+			return;
 	}
 	output_life(ctx, LANNER_KIND_FORK, 0, child, id);
+}
+
+RAW(process_fork)(__u64 *ctx)
+{
+	const struct offsets *off = the_offsets();
+
+	if (off)
+		process_fork(ctx, word(ctx[1], off->task_pid)); /* pid, tgid */
 	return 0;
 }
 
-SEC("raw_tracepoint/sched_process_exit") int process_exit(__u64 *ctx)
+#define CLONE_THREAD 0x10000
+
+/*
+ * task:task_newtask: the tracepoint sched_process_fork, which is passed a little later, records no process id, and this
+ * one lets it be found.
+ */
+TRACEPOINT(process_fork)(void *ctx)
+{
+	const struct offsets *off = the_offsets();
+	__u64 tid, tgid;
+
+	if (!off)
+		return 0;
+	tid = tgid = recorded(ctx, off->newtask_pid);
+	if (recorded(ctx, off->newtask_flags) & CLONE_THREAD)
+		tgid = bpf_get_current_pid_tgid() >> 32;
+	process_fork(ctx, tid | tgid << 32);
+	return 0;
+}
+
+/* A task ends: of the call that has ended it, if one has, the registers are there still, and its status tells. */
+static __always_inline void ended(void *ctx, void *chain, const struct offsets *off, __s64 code)
+{
+	struct lanner_event status;
+	struct regs regs;
+
+	if (!read_regs(&regs, regs_of_task(off)))
+		return;
+	read_args(&regs, abi_of(off, &regs), &status);
+	if (code == (status.args[0] & 0xff) << 8)
+		entered(ctx, chain, off, &regs, LANNER_PLAN_NORETURN);
+}
+
+/* Attached, but made like those that are not: its arguments are of no use. */
+TAIL(process_exit)
 {
 	__u64 id = bpf_get_current_pid_tgid();
 	const struct settings *set = the_settings();
@@ -241,14 +344,15 @@ SEC("raw_tracepoint/sched_process_exit") int process_exit(__u64 *ctx)
 	__s64 code = 0;
 
 	if (!set || !off)
-		return 0;
+		return;
 	if (wanted(set, id)) {
 		release_exec(find_exec(tid));
 		if (off->have & HAVE_EXIT)
 			code = (int)half_word(bpf_get_current_task(), off->task_exit_code);
+		if (set->late)
+			ended(ctx, chain, off, code);
 		output_life(ctx, LANNER_KIND_EXIT, code, 0, id);
 	}
 	if (set->tree)
 		bpf_map_delete_elem(&followed, &tid);
-	return 0;
 }

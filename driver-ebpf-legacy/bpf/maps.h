@@ -23,6 +23,7 @@ struct settings {
 	__u32 self_tgid; /* lanner itself: never captured */
 	__u32 execve_nr; /* for an exec whose entry was not seen */
 	__u32 tree;	 /* capture only threads in `followed` */
+	__u32 late;	 /* entries are looked at as late as the scheduler's tracepoints */
 };
 
 enum follow {
@@ -56,6 +57,8 @@ MAP(losses, PERCPU_ARRAY, 4, 8, LANNER_LOSS_CAUSES);
 MAP(interest, ARRAY, 4, 1, LANNER_PLAN_NRS);
 MAP(exec_calls, ARRAY, 4, sizeof(struct exec_call), EXEC_CALLS);
 MAP(tails, PROG_ARRAY, 4, 4, 24);
+/* The same for programs at functions: an array holds programs of one type. */
+MAP(entry_tails, PROG_ARRAY, 4, 4, 24);
 
 static __always_inline void lose_many(__u32 cause, __u64 many)
 {

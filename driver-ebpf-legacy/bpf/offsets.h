@@ -22,6 +22,7 @@ enum have {
 	HAVE_TTY = 4096,
 	HAVE_LOGINUID = 8192,
 	HAVE_COMPAT = 16384,
+	HAVE_REGS = 32768,
 };
 
 struct offsets {
@@ -60,6 +61,11 @@ struct offsets {
 	__u32 tty_driver;
 	__u32 tty_index;
 	__u32 driver_major; /* minor_start follows */
+	__u32 task_stack;
+	__u32 stack_regs;    /* from the stack's lowest address to the registers of the call */
+	__u32 newtask_pid;   /* in the record of the tracepoint task_newtask */
+	__u32 newtask_flags; /* ... its clone_flags */
+	__u32 exec_old_pid;  /* in the record of sched_process_exec */
 };
 
 #endif

@@ -3,20 +3,19 @@
 #ifndef LANNER_OPERATIONS_H
 #define LANNER_OPERATIONS_H
 
-SEC("raw_tracepoint/op_simple") int op_simple(void *ctx)
+ENTRY_TAIL(op_simple)
 {
 	struct slot *slot = my_slot();
 
 	if (!slot)
-		return 0;
+		return;
 	struct out o = OUT(slot);
 
 	run_simple(&o, &slot->op);
-	next(ctx, slot);
-	return 0;
+	next(ctx, chain, slot);
 }
 
-SEC("raw_tracepoint/op_vector") int op_vector(void *ctx)
+ENTRY_TAIL(op_vector)
 {
 	struct slot *slot = my_slot();
 	__u32 run;
@@ -24,7 +23,7 @@ SEC("raw_tracepoint/op_vector") int op_vector(void *ctx)
 	__u8 *at;
 
 	if (!slot)
-		return 0;
+		return;
 	struct out o = OUT(slot);
 
 	run = slot->run;
@@ -38,17 +37,16 @@ SEC("raw_tracepoint/op_vector") int op_vector(void *ctx)
 		more = strv_run(&o, at, run * STRINGS, slot->op.limit, ptr);
 		slot->run = run + 1;
 		if (more && run + 1 < STRING_RUNS)
-			bpf_tail_call(ctx, &tails, LANNER_OP_STRV);
+			bpf_tail_call(ctx, chain, LANNER_OP_STRV);
 		if (more)
 			STATUS(at) = LANNER_TRUNCATED;
 		finish_attachment(&o, at, slot->op.what, 0, STATUS(at), LANNER_STRINGS, DONE(at), 0);
 	}
-	next(ctx, slot);
-	return 0;
+	next(ctx, chain, slot);
 }
 
 /* `message` is a constant: a struct msghdr, or an array of struct iovec. */
-static __always_inline void gather(void *ctx, int message)
+static __always_inline void gather(void *ctx, void *chain, int message)
 {
 	struct slot *slot = my_slot();
 	__s64 len, most;
@@ -67,58 +65,48 @@ static __always_inline void gather(void *ctx, int message)
 		else
 			op_iov(&o, slot->op.what, 0, ptr, g);
 	}
-	next(ctx, slot);
+	next(ctx, chain, slot);
 }
 
-SEC("raw_tracepoint/op_gather") int op_gather(void *ctx)
-{
-	gather(ctx, 0);
-	return 0;
-}
+TAIL(op_gather) { gather(ctx, chain, 0); }
 
-SEC("raw_tracepoint/op_message") int op_message(void *ctx)
-{
-	gather(ctx, 1);
-	return 0;
-}
+TAIL(op_message) { gather(ctx, chain, 1); }
 
 /* One message of an array; tail-calls itself for the next. */
-SEC("raw_tracepoint/op_messages") int op_messages(void *ctx)
+TAIL(op_messages)
 {
 	struct slot *slot = my_slot();
 	__u32 run;
 
 	if (!slot)
-		return 0;
+		return;
 	struct out o = OUT(slot);
 
 	run = slot->run;
 	if (mmsg_due(&o, &slot->op, run)) {
 		slot->run = run + 1;
 		op_mmsg_one(&o, &slot->op, run);
-		bpf_tail_call(ctx, &tails, LANNER_OP_MMSG);
+		bpf_tail_call(ctx, chain, LANNER_OP_MMSG);
 		incomplete(&o);
 	}
-	next(ctx, slot);
-	return 0;
+	next(ctx, chain, slot);
 }
 
 /* Whatever the value of an argument chooses. */
-SEC("raw_tracepoint/op_variant") int op_variant(void *ctx)
+TAIL(op_variant)
 {
 	struct slot *slot = my_slot();
 	struct lanner_op variant;
 
 	if (!slot)
-		return 0;
+		return;
 	struct out o = OUT(slot);
 
 	variant = slot->op;
 	choose(&o, &variant, &slot->op);
 	if (due(o.event->ret, slot->op.when))
 		run_simple(&o, &slot->op);
-	next(ctx, slot);
-	return 0;
+	next(ctx, chain, slot);
 }
 
 static __always_inline __s64 fd_of(const struct out *o, const struct lanner_op *op)
@@ -127,33 +115,33 @@ static __always_inline __s64 fd_of(const struct out *o, const struct lanner_op *
 }
 
 /* The resolved path of the operation's descriptor. */
-static __always_inline void fd_path(void *ctx, const struct out *o, const struct offsets *off, struct slot *slot)
+static __always_inline void fd_path(void *ctx, void *chain, const struct out *o, const struct offsets *off,
+				    struct slot *slot)
 {
 	__u64 file;
 
 	if (off->have & HAVE_PATH && off->have & HAVE_FD) {
 		file = file_of(off, bpf_get_current_task(), fd_of(o, &slot->op));
 		if (file)
-			path_fact(ctx, o, off, slot, slot->op.what, slot->op.limit, file + off->file_path);
+			path_fact(ctx, chain, o, off, slot, slot->op.what, slot->op.limit, file + off->file_path);
 	}
 }
 
-SEC("raw_tracepoint/op_fd_path") int op_fd_path(void *ctx)
+TAIL(op_fd_path)
 {
 	const struct offsets *off = the_offsets();
 	struct slot *slot = my_slot();
 
 	if (!slot || !off)
-		return 0;
+		return;
 	struct out o = OUT(slot);
 
-	fd_path(ctx, &o, off, slot);
-	next(ctx, slot);
-	return 0;
+	fd_path(ctx, chain, &o, off, slot);
+	next(ctx, chain, slot);
 }
 
 /* Components that are not near. */
-SEC("raw_tracepoint/op_walk") int op_walk(void *ctx)
+TAIL(op_walk)
 {
 	const struct offsets *off = the_offsets();
 	struct slot *slot = my_slot();
@@ -161,7 +149,7 @@ SEC("raw_tracepoint/op_walk") int op_walk(void *ctx)
 	__u8 *at;
 
 	if (!slot || !off)
-		return 0;
+		return;
 	struct out o = OUT(slot);
 
 	at = begin_attachment(&o);
@@ -174,29 +162,27 @@ SEC("raw_tracepoint/op_walk") int op_walk(void *ctx)
 		}
 		slot->run++;
 		if (end == WALK_ON && slot->run < (COMPONENTS - NEAR) / WALK) {
-			bpf_tail_call(ctx, &tails, TAIL_WALK);
+			bpf_tail_call(ctx, chain, TAIL_WALK);
 			incomplete(&o);
 		}
 		if (end != WALK_NO_PATH)
 			finish_attachment(&o, at, slot->what, 0, STATUS(at), LANNER_PARTS, DONE(at), 0);
 	}
-	next(ctx, slot);
-	return 0;
+	next(ctx, chain, slot);
 }
 
-SEC("raw_tracepoint/op_tuple") int op_tuple(void *ctx)
+TAIL(op_tuple)
 {
 	const struct offsets *off = the_offsets();
 	struct slot *slot = my_slot();
 
 	if (!slot || !off)
-		return 0;
+		return;
 	struct out o = OUT(slot);
 
 	if (off->have & HAVE_FD && off->have & HAVE_SOCKET)
 		op_fd_tuple(&o, off, slot->op.what, bpf_get_current_task(), fd_of(&o, &slot->op));
-	next(ctx, slot);
-	return 0;
+	next(ctx, chain, slot);
 }
 
 #endif

@@ -17,6 +17,10 @@ struct bpf_map_def {
 struct wish {
 	__u64 address;
 	__u32 len, magic;
+	__u32 relative; /* 1: the address counts from the beginning of the task that looks */
+	__u32 id_at;	/* number and first argument in the record of raw_syscalls:sys_enter */
+	__u32 argument_at;
+	__u32 pad;
 };
 
 struct looker {
@@ -43,29 +47,61 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define DI_AT 112
 #define BX_AT 40
 
-SEC("raw_tracepoint/sys_enter") int peek(__u64 *ctx)
+/* Looks, if the call's argument asks for it. */
+static __always_inline void look(const struct wish *wish_, __u64 argument)
 {
-	__u64 nr = ctx[1], arg = 0, len;
-	__u32 zero = 0, place;
-	struct wish *wish_ = bpf_map_lookup_elem(&wish, &zero);
-	struct looker *looker;
+	__u32 zero = 0, place = (__u32)argument - wish_->magic;
+	struct looker *looker = bpf_map_lookup_elem(&lookers, &place);
+	__u64 len, from = wish_->address;
 	struct seen *seen_;
 
-	if (!wish_ || (nr != NR_GETPGID && nr != NR_GETPGID_I386))
-		return 0;
-	bpf_probe_read(&arg, sizeof(arg), (void *)(ctx[0] + (nr == NR_GETPGID ? DI_AT : BX_AT)));
-	place = (__u32)arg - wish_->magic;
-	looker = bpf_map_lookup_elem(&lookers, &place);
 	if (!looker)
-		return 0;
+		return;
 	looker->id = bpf_get_current_pid_tgid();
 	looker->task = bpf_get_current_task();
 	bpf_probe_read(looker->head, sizeof(looker->head), (void *)looker->task);
 	seen_ = bpf_map_lookup_elem(&seen, &zero);
 	if (place || !seen_)
-		return 0;
+		return;
+	if (wish_->relative)
+		from += looker->task;
 	len = wish_->len;
 	if (WITHIN(len, SEEN))
-		seen_->error = bpf_probe_read(seen_->bytes, len, (void *)wish_->address);
+		seen_->error = bpf_probe_read(seen_->bytes, len, (void *)from);
+}
+
+SEC("raw_tracepoint/sys_enter") int raw_peek(__u64 *ctx)
+{
+	__u64 nr = ctx[1], argument = 0;
+	__u32 zero = 0;
+	const struct wish *wish_ = bpf_map_lookup_elem(&wish, &zero);
+
+	if (!wish_ || (nr != NR_GETPGID && nr != NR_GETPGID_I386))
+		return 0;
+	bpf_probe_read(&argument, sizeof(argument), (void *)(ctx[0] + (nr == NR_GETPGID ? DI_AT : BX_AT)));
+	look(wish_, argument);
+	return 0;
+}
+
+/* A number of a tracepoint's record. */
+static __always_inline __u64 recorded(void *ctx, __u32 at)
+{
+	__u64 value = 0;
+
+	bpf_probe_read(&value, sizeof(value), (char *)ctx + at);
+	return value;
+}
+
+SEC("tracepoint/sys_enter") int tp_peek(void *ctx)
+{
+	__u32 zero = 0;
+	const struct wish *wish_ = bpf_map_lookup_elem(&wish, &zero);
+	__u64 nr;
+
+	if (!wish_)
+		return 0;
+	nr = recorded(ctx, wish_->id_at);
+	if (nr == NR_GETPGID || nr == NR_GETPGID_I386)
+		look(wish_, recorded(ctx, wish_->argument_at));
 	return 0;
 }

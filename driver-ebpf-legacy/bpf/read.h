@@ -27,6 +27,15 @@ static __always_inline __u16 quarter_word(__u64 base, __u64 at)
 	return value;
 }
 
+/* 32 bits of a tracepoint's record: where they stand, its `format` in tracefs says. */
+static __always_inline __u32 recorded(void *ctx, __u32 at)
+{
+	__u32 value = 0;
+
+	bpf_probe_read(&value, sizeof(value), (char *)ctx + at);
+	return value;
+}
+
 /* A struct path, and how mnt_parent and mnt_mountpoint stand in struct mount. */
 struct pair {
 	__u64 first, second;

@@ -19,6 +19,17 @@ static __always_inline int read_regs(struct regs *regs, __u64 at)
 	return bpf_probe_read(regs, sizeof(*regs), (void *)(at + REGS_AT)) == 0;
 }
 
+/* Where the registers of the call are that the current task is in: at the top of its stack. */
+static __always_inline __u64 regs_of_task(const struct offsets *off)
+{
+	return word(bpf_get_current_task(), off->task_stack) + off->stack_regs;
+}
+
+#ifdef __TARGET_ARCH_x86
+#define NUMBER_OF(regs) ((regs)->orig_ax)
+#define RETURN_OF(regs) ((__s64)(regs)->ax)
+#endif
+
 /*
  * A 64-bit program's `int 0x80` shows only in thread_info.status (TS_COMPAT); where that was not found,
  * the code segment has to do.

@@ -4,10 +4,12 @@
 //! programs into the kernel and attaches them. Where the fields of kernel structs are on this kernel,
 //! [`offsets`] finds out by looking.
 
+mod attach;
 mod capture;
 mod load;
 mod offsets;
 mod perf;
+mod sys;
 
 use driver_api::driver::{Driver, OpenError, Opened};
 use driver_api::host::{Host, capability};

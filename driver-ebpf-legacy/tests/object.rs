@@ -17,6 +17,8 @@ const OBJECTS: [(&str, &[u8]); 2] = [
     ),
 ];
 
+/// What the sections of programs are named after: raw tracepoints (used from 4.17 on), tracepoints, kprobes.
+const TYPES: [&str; 3] = ["raw_tracepoint/", "tracepoint/", "kprobe/"];
 /// BPF_MAXINSNS before 5.2.
 const INSTRUCTIONS: usize = 4096;
 /// Helpers of 4.14 that the programs use (include/uapi/linux/bpf.h): lookup, update, delete, probe_read,
@@ -83,7 +85,7 @@ fn programs(bytes: &'static [u8]) -> Vec<(String, Vec<Insn>)> {
         .filter(|section| {
             section
                 .name()
-                .is_ok_and(|name| name.starts_with("raw_tracepoint/"))
+                .is_ok_and(|name| TYPES.iter().any(|kind| name.starts_with(kind)))
         })
         .map(|section| {
             let functions: Vec<_> = file

@@ -19,6 +19,7 @@ pub(crate) mod have {
     pub(crate) const TTY: u32 = 4096;
     pub(crate) const LOGINUID: u32 = 8192;
     pub(crate) const COMPAT: u32 = 16384;
+    pub(crate) const REGS: u32 = 32768;
 }
 
 /// Bytes from the beginning of a struct to a field; `offsets.h` says which.
@@ -60,6 +61,11 @@ pub(crate) struct Offsets {
     pub(crate) tty_driver: u32,
     pub(crate) tty_index: u32,
     pub(crate) driver_major: u32,
+    pub(crate) task_stack: u32,
+    pub(crate) stack_regs: u32,
+    pub(crate) newtask_pid: u32,
+    pub(crate) newtask_flags: u32,
+    pub(crate) exec_old_pid: u32,
 }
 
 // SAFETY: numbers of one size without padding; every pattern of bits is one.
@@ -116,6 +122,6 @@ mod tests {
             );
             compared += 1;
         }
-        assert_eq!(compared, 15);
+        assert_eq!(compared, 16);
     }
 }

@@ -12,13 +12,15 @@ mod peek;
 mod sockets;
 mod tasks;
 
+use std::io;
+
 use aya::EbpfLoader;
 use driver_api::driver::OpenError;
 use driver_api::support::Gap;
 
+use crate::attach::Way;
 use crate::load::failed;
-pub(crate) use layout::Offsets;
-use layout::have;
+pub(crate) use layout::{Offsets, have};
 use peek::Peek;
 
 /// What was found.
@@ -28,6 +30,8 @@ pub(crate) struct Found {
     /// Our own process id as the kernel's programs see it: that of the initial PID namespace.
     pub(crate) tgid: u32,
     pub(crate) gaps: Vec<Gap>,
+    /// How programs get to run here.
+    pub(crate) way: Way,
 }
 
 /// Facts, the offsets they need, and how their gaps are named.
@@ -77,6 +81,29 @@ pub(crate) fn find(loader: &mut EbpfLoader<'_>) -> Result<Found, OpenError> {
     };
     // What is not found leaves its bit unset, and what needs it is not looked for.
     search(&mut peek, &mut offsets, me.task);
+    let way = peek.detach();
+    if let Way::Tracepoints(tracefs) = &way {
+        if !offsets.has(have::REGS) {
+            return Err(failed("find the registers of a call in the kernel")(
+                "they are not where a search can find them, and this kernel has no raw tracepoints (Linux 4.17), \
+                 which show them"
+                    .to_owned(),
+            ));
+        }
+        let fields = || -> io::Result<_> {
+            Ok((
+                tracefs.field("task/task_newtask", "pid")?,
+                tracefs.field("task/task_newtask", "clone_flags")?,
+                tracefs.field("sched/sched_process_exec", "old_pid")?,
+            ))
+        };
+        (
+            offsets.newtask_pid,
+            offsets.newtask_flags,
+            offsets.exec_old_pid,
+        ) = fields()
+            .map_err(|e| failed("read the formats of tracepoints in tracefs")(e.to_string()))?;
+    }
     let gaps = FACTS
         .iter()
         .filter(|(bits, _)| !offsets.has(*bits))
@@ -90,19 +117,20 @@ pub(crate) fn find(loader: &mut EbpfLoader<'_>) -> Result<Found, OpenError> {
         offsets,
         tgid: me.tgid(),
         gaps,
+        way,
     })
 }
 
 fn search(peek: &mut Peek, off: &mut Offsets, me: u64) -> Option<()> {
     let task = tasks::bytes_of(peek, me);
+    tasks::registers(peek, off, me, &task);
     tasks::exit_code(peek, off);
     tasks::compat(peek, off);
     if let Some(mut family) = tasks::Family::new(peek) {
         tasks::parent(off, &family);
         tasks::credentials(peek, off, &family);
-        if tasks::groups(peek, off, &mut family).is_some() && off.groups_in_task == 0 {
-            tasks::terminal(peek, off, &family);
-        }
+        tasks::groups(peek, off, &mut family);
+        tasks::terminal(peek, off, &family);
         tasks::loginuid(off, &task, &family);
     }
     let known = files::Known::open(peek)?;

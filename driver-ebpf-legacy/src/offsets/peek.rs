@@ -1,14 +1,18 @@
 //! Reads kernel memory through the program of `peek.bpf.c`, which runs when we call getpgid(2) with a
 //! number that is no process's.
 
+use std::io;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use aya::maps::{Array, Map, MapData, MapError};
-use aya::programs::{Program, RawTracePoint};
+use aya::programs::Program;
 use aya::{Ebpf, EbpfLoader, Pod};
 use driver_api::driver::OpenError;
 use driver_ebpf::life::monotonic_ns;
 
+use crate::attach::tracefs::Tracefs;
+use crate::attach::{Events, Way, lacks};
 use crate::load::{failed, said};
 
 static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/peek.o"));
@@ -33,6 +37,10 @@ struct Wish {
     address: u64,
     len: u32,
     magic: u32,
+    relative: u32,
+    id_at: u32,
+    argument_at: u32,
+    pad: u32,
 }
 
 /// Who made a call.
@@ -74,6 +82,11 @@ impl Looker {
 pub(crate) struct Peek {
     /// What its calls are told by, and what is made for it is named after.
     pub(crate) magic: u32,
+    way: Way,
+    /// Where a call's number and its first argument stand in the record of a tracepoint.
+    record: (u32, u32),
+    // dropped before its program
+    _events: Events,
     _ebpf: Ebpf,
     wish: Array<MapData, Wish>,
     lookers: Array<MapData, Looker>,
@@ -105,24 +118,28 @@ pub(crate) fn show_compat(magic: u32, place: u8) {
 }
 
 impl Peek {
+    /// Loads and attaches it, at a raw tracepoint or, where this kernel has none, at one of perf events.
     pub(crate) fn load(loader: &mut EbpfLoader<'_>) -> Result<Self, OpenError> {
         let step = || failed("load the program that looks for offsets");
         let mut ebpf = loader.load(OBJECT).map_err(|e| step()(said(&e)))?;
-        let program: Option<&mut RawTracePoint> = match ebpf.program_mut("peek") {
-            Some(Program::RawTracePoint(program)) => Some(program),
-            _ => None,
+        let mut events = Events::default();
+        let (way, record) = match attach_raw(&mut ebpf) {
+            Ok(()) => (Way::Raw, (0, 0)),
+            Err(raw) => {
+                let (tracefs, record) = attach_tracepoint(&mut ebpf, &mut events).map_err(|why| {
+                    failed("attach to the beginning of calls")(format!(
+                        "as a raw tracepoint (since Linux 4.17): {raw}; as one of perf events: {why}"
+                    ))
+                })?;
+                tracing::debug!("perf-event tracepoints are used, as raw ones cannot be: {raw}");
+                (Way::Tracepoints(tracefs), record)
+            }
         };
-        let program =
-            program.ok_or_else(|| step()("it is not there: this build is broken".to_owned()))?;
-        program.load().map_err(|e| step()(said(&e)))?;
-        program.attach("sys_enter").map_err(|e| {
-            failed("attach to the raw tracepoint sys_enter")(format!(
-                "{}; kernels before 4.17 have none",
-                said(&e)
-            ))
-        })?;
         let peek = Self {
             magic: unique(),
+            way,
+            record,
+            _events: events,
             wish: take(&mut ebpf, "wish")?,
             lookers: take(&mut ebpf, "lookers")?,
             seen: take(&mut ebpf, "seen")?,
@@ -131,23 +148,47 @@ impl Peek {
         Ok(peek)
     }
 
+    /// Takes the program away, and says how programs get to run here.
+    pub(crate) fn detach(self) -> Way {
+        self.way
+    }
+
+    fn wish(&mut self, address: u64, relative: bool, len: usize) -> Option<()> {
+        let wish = Wish {
+            address,
+            len: u32::try_from(len).ok()?,
+            magic: self.magic,
+            relative: u32::from(relative),
+            id_at: self.record.0,
+            argument_at: self.record.1,
+            pad: 0,
+        };
+        self.wish.set(0, wish, 0).ok()
+    }
+
+    fn seen(&self, len: usize) -> Option<Vec<u8>> {
+        let seen = self.seen.get(&0, 0).ok()?;
+        (seen.error == 0).then(|| seen.bytes.get(..len).map(<[u8]>::to_vec))?
+    }
+
+    /// What lies so far behind the beginning of the task that `show` is called by, with the number 0, in `run`.
+    pub(crate) fn read_of_looker(
+        &mut self,
+        from: usize,
+        len: usize,
+        run: impl FnOnce() -> Option<()>,
+    ) -> Option<Vec<u8>> {
+        self.wish(from as u64, true, len.min(SEEN))?;
+        run()?;
+        self.seen(len.min(SEEN))
+    }
+
     /// What lies at an address of the kernel; none where nothing does.
     pub(crate) fn read(&mut self, address: u64, len: usize) -> Option<Vec<u8>> {
         let len = len.min(SEEN);
-        self.wish
-            .set(
-                0,
-                Wish {
-                    address,
-                    len: u32::try_from(len).ok()?,
-                    magic: self.magic,
-                },
-                0,
-            )
-            .ok()?;
+        self.wish(address, false, len)?;
         show(self.magic, 0);
-        let seen = self.seen.get(&0, 0).ok()?;
-        (seen.error == 0).then(|| seen.bytes[..len].to_vec())
+        self.seen(len)
     }
 
     /// Who has called `show` with this number.
@@ -181,6 +222,42 @@ impl Peek {
         }
         bytes
     }
+}
+
+fn attach_raw(ebpf: &mut Ebpf) -> Result<(), String> {
+    if lacks("raw_tracepoints") {
+        return Err("LANNER_LEGACY_WITHOUT has raw_tracepoints".to_owned());
+    }
+    let Some(Program::RawTracePoint(program)) = ebpf.program_mut("raw_peek") else {
+        return Err("it is not there: this build is broken".to_owned());
+    };
+    program.load().map_err(|error| said(&error))?;
+    program.attach("sys_enter").map_err(|error| said(&error))?;
+    Ok(())
+}
+
+fn attach_tracepoint(
+    ebpf: &mut Ebpf,
+    events: &mut Events,
+) -> Result<(Tracefs, (u32, u32)), String> {
+    const ENTER: &str = "raw_syscalls/sys_enter";
+    let tracefs = Tracefs::open()?;
+    let plain = |error: io::Error| format!("{ENTER}: {error}");
+    let record = (
+        tracefs.field(ENTER, "id").map_err(plain)?,
+        tracefs.field(ENTER, "args").map_err(plain)?,
+    );
+    let Some(Program::TracePoint(program)) = ebpf.program_mut("tp_peek") else {
+        return Err("it is not there: this build is broken".to_owned());
+    };
+    program.load().map_err(|error| said(&error))?;
+    let fd = program.fd().map_err(|error| said(&error))?;
+    let cpus = aya::util::online_cpus().map_err(|(path, error)| format!("{path}: {error}"))?;
+    let cpu = cpus.first().copied().unwrap_or(0);
+    events
+        .tracepoint(&tracefs, cpu, ENTER, fd.as_fd())
+        .map_err(plain)?;
+    Ok((tracefs, record))
 }
 
 fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<T, OpenError> {

@@ -9,10 +9,18 @@ use std::thread;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::layout::{Offsets, have};
+#[cfg(target_arch = "x86_64")]
+use super::peek::show_compat;
 use super::peek::{Looker, Peek, half_at, is_pointer, places, pointers, show, word_at};
 
 /// Bytes of a task_struct that are searched: what is looked for stands before the registers at its end.
 const TASK: usize = 8192;
+/// No task_struct has more bytes before the floating-point state at its end.
+#[cfg(target_arch = "x86_64")]
+const TASK_END: usize = 12288;
+/// Set in `status` during a call of a 32-bit program (arch/x86/include/asm/thread_info.h).
+#[cfg(target_arch = "x86_64")]
+const TS_COMPAT: u32 = 2;
 
 /// How long the last process may take to be there.
 const READY: u16 = 2000; // milliseconds
@@ -22,8 +30,6 @@ const THREAD: u8 = 1;
 const MIDDLE: u8 = 2;
 const LEAF: u8 = 3;
 const ENDING: u8 = 4;
-const NATIVE: u8 = 5;
-const COMPAT: u8 = 6;
 
 fn offset(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(0)
@@ -56,6 +62,55 @@ pub(super) fn pid(peek: &mut Peek) -> Option<u32> {
             .find(|&at| half_at(&bytes, at + 4) == Some(thread.tgid()))
             .map(offset)
     })
+}
+
+/// `stack`, and where the registers of a call are in it: near its top, those of the very call that looks.
+pub(super) fn registers(peek: &mut Peek, off: &mut Offsets, me: u64, task: &[u8]) -> Option<()> {
+    const PAGE: usize = 4096;
+    const SIZES: [usize; 4] = [8192, 16384, 32768, 65536];
+    let magic = u64::from(peek.magic);
+    for (at, stack) in pointers(task).filter(|&(_, to)| to.is_multiple_of(PAGE as u64)) {
+        for size in SIZES {
+            let top = size - PAGE;
+            let Some(bytes) = peek.read(stack + top as u64, PAGE) else {
+                break;
+            };
+            let found = (0..PAGE)
+                .step_by(8)
+                .find(|&regs| is_look(&bytes[regs..], magic));
+            // the same again: what is left of earlier calls does not stay
+            if let Some(regs) = found
+                && peek
+                    .read(stack + (top + regs) as u64, REGS)
+                    .is_some_and(|bytes| is_look(&bytes, magic))
+                && peek.word(me + at as u64) == Some(stack)
+            {
+                off.task_stack = offset(at);
+                off.stack_regs = offset(top + regs);
+                off.have |= have::REGS;
+                return Some(());
+            }
+        }
+    }
+    None
+}
+
+/// Bytes of a struct pt_regs that are looked at.
+const REGS: usize = 168;
+
+/// Whether these are the registers of a call getpgid(magic): di, orig_ax, and the code segment of a program.
+#[cfg(target_arch = "x86_64")]
+fn is_look(bytes: &[u8], magic: u64) -> bool {
+    const USER_CS: u64 = 0x33;
+    word_at(bytes, 112) == Some(magic)
+        && word_at(bytes, 120) == u64::try_from(libc::SYS_getpgid).ok()
+        && word_at(bytes, 136).is_some_and(|cs| cs & 0xffff == USER_CS)
+}
+
+/// Not known for this machine.
+#[cfg(not(target_arch = "x86_64"))]
+fn is_look(_: &[u8], _: u64) -> bool {
+    false
 }
 
 /// Runs `child` in a fork, which then ends with its answer.
@@ -116,39 +171,58 @@ pub(super) fn exit_code(peek: &mut Peek, off: &mut Offsets) -> Option<()> {
     Some(())
 }
 
-/// `thread_info.status`, by a child that makes a call through the 32-bit gate. Where there is no such gate
-/// the child dies, and nobody can make such calls: then the code segment tells all there is to tell.
+/// `thread_info.status` (in Linux 4.9 to 4.15 `thread.status`, at the end of the task), by a child that makes a call
+/// through the 32-bit gate. Where there is no such gate the child dies, and nobody can make such calls: then the code
+/// segment tells all there is to tell.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn compat(peek: &mut Peek, off: &mut Offsets) -> Option<()> {
+    const STEP: usize = 2048;
+    const NATIVE: &[Gate] = &[show];
+    const COMPAT: &[Gate] = &[show_compat];
+    const NATIVE_AGAIN: &[Gate] = &[show_compat, show];
+    for from in (0..TASK_END).step_by(STEP) {
+        let mut looks = Vec::new();
+        for (gates, status) in [NATIVE, COMPAT, NATIVE_AGAIN, COMPAT]
+            .into_iter()
+            .zip([0, TS_COMPAT, 0, TS_COMPAT])
+        {
+            looks.push((through(peek, from, STEP, gates)?, status));
+        }
+        let found = (0..STEP).step_by(4).find(|&at| {
+            looks
+                .iter()
+                .all(|(bytes, status)| half_at(bytes, at) == Some(*status))
+        });
+        if let Some(at) = found {
+            off.task_status = offset(from + at);
+            off.have |= have::COMPAT;
+            return Some(());
+        }
+    }
+    None
+}
+
+/// Makes a call that shows who makes it.
+#[cfg(target_arch = "x86_64")]
+type Gate = fn(u32, u8);
+
+/// This part of the task of a child that makes such calls, at the last of them.
+#[cfg(target_arch = "x86_64")]
+fn through(peek: &mut Peek, from: usize, len: usize, gates: &[Gate]) -> Option<Vec<u8>> {
     let magic = peek.magic;
-    let both = || {
+    peek.read_of_looker(from, len, || {
         // SAFETY: system calls and nothing else. Not dumpable: a child that dies leaves no core.
         let pid = unsafe {
             fork(|| {
                 libc::prctl(libc::PR_SET_DUMPABLE, 0);
-                show(magic, NATIVE);
-                super::peek::show_compat(magic, COMPAT);
+                for gate in gates {
+                    gate(magic, 0);
+                }
                 0
             })
         };
-        let status = wait(pid);
-        (libc::WIFEXITED(status)).then_some(())?;
-        Some((peek.looker(NATIVE)?, peek.looker(COMPAT)?))
-    };
-    let looks = [both()?, both()?];
-    let shows = |at: usize, (native, compat): &(Looker, Looker)| match (
-        half_at(&native.head, at),
-        half_at(&compat.head, at),
-    ) {
-        (Some(native), Some(compat)) => native & 2 == 0 && compat == native | 2,
-        _ => false,
-    };
-    let at = (0..looks[0].0.head.len())
-        .step_by(4)
-        .find(|&at| looks.iter().all(|look| shows(at, look)))?;
-    off.task_status = offset(at);
-    off.have |= have::COMPAT;
-    Some(())
+        libc::WIFEXITED(wait(pid)).then_some(())
+    })
 }
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -302,13 +376,10 @@ pub(super) fn groups(peek: &mut Peek, off: &mut Offsets, family: &mut Family) ->
     let own: Vec<u64> = pointers(&family.bytes).map(|(_, to)| to).collect();
     let mut number = None;
     for (at, signal) in pointers(&family.bytes) {
-        let Some(bytes) = peek.read(signal, 1024).or_else(|| peek.read(signal, 512)) else {
+        // the task points into the struct, too
+        let Some(bytes) = read_signal(peek, signal) else {
             continue;
         };
-        // sigcnt, live, nr_threads: of a process with one thread. The task points into the struct, too.
-        if half_at(&bytes, 0)? > 64 || half_at(&bytes, 4)? != 1 || half_at(&bytes, 8)? != 1 {
-            continue;
-        }
         let found = pointers(&bytes).find_map(|(o, pid)| {
             let (group_pid, session_pid) = (word_at(&bytes, o + 8)?, word_at(&bytes, o + 16)?);
             let shape = own.contains(&pid)
@@ -413,36 +484,56 @@ pub(super) fn terminal(peek: &mut Peek, off: &mut Offsets, family: &Family) -> O
     const SLAVES: [u32; 3] = [136, 0, 1 << 20]; // major, minor_start, num of the Unix98 ones
     let number = family.terminal.as_ref()?.number;
     let numbers: Vec<u8> = SLAVES.iter().flat_map(|n| n.to_ne_bytes()).collect();
-    let signal = word_at(&family.bytes, off.task_signal as usize)?;
-    let bytes = peek.read(signal, 1024)?;
-    for (at, tty) in pointers(&bytes) {
-        let Some(tty) = peek.read(tty, 64) else {
+    for (at, signal) in pointers(&family.bytes) {
+        // where the groups were found in it, it is known
+        if off.task_signal != 0 && off.task_signal != offset(at) {
             continue;
-        };
-        let Some(index) = places(&tty, number).next() else {
-            continue;
-        };
-        let found = pointers(&tty).find_map(|(o, driver)| {
-            let bytes = peek.read(driver, 160)?;
-            Some((
-                o,
-                bytes
-                    .windows(numbers.len())
-                    .step_by(4)
-                    .position(|w| w == numbers)?
-                    * 4,
-            ))
-        });
-        if let Some((driver, major)) = found {
-            off.signal_tty = offset(at);
-            off.tty_index = offset(index);
-            off.tty_driver = offset(driver);
-            off.driver_major = offset(major);
-            off.have |= have::TTY;
-            return Some(());
         }
+        let Some(bytes) = read_signal(peek, signal) else {
+            continue;
+        };
+        let Some((tty, index, driver, major)) = terminal_in(peek, &bytes, number, &numbers) else {
+            continue;
+        };
+        off.task_signal = offset(at);
+        off.signal_tty = offset(tty);
+        off.tty_index = offset(index);
+        off.tty_driver = offset(driver);
+        off.driver_major = offset(major);
+        off.have |= have::TTY;
+        return Some(());
     }
     None
+}
+
+/// Of a signal_struct: where the terminal of this number is, its index in it, its driver, and the numbers in that.
+fn terminal_in(
+    peek: &mut Peek,
+    bytes: &[u8],
+    number: u32,
+    numbers: &[u8],
+) -> Option<(usize, usize, usize, usize)> {
+    pointers(bytes).find_map(|(at, tty)| {
+        let tty = peek.read(tty, 64)?;
+        let index = places(&tty, number).next()?;
+        let (driver, major) = pointers(&tty).find_map(|(o, driver)| {
+            let bytes = peek.read(driver, 160)?;
+            let major = bytes
+                .windows(numbers.len())
+                .step_by(4)
+                .position(|w| w == numbers)?
+                * 4;
+            Some((o, major))
+        })?;
+        Some((at, index, driver, major))
+    })
+}
+
+/// A signal_struct of a process with one thread, told by its first members: sigcnt, live, nr_threads. A task's.
+fn read_signal(peek: &mut Peek, signal: u64) -> Option<Vec<u8>> {
+    let bytes = peek.read(signal, 1024).or_else(|| peek.read(signal, 512))?;
+    let one = half_at(&bytes, 0)? <= 64 && half_at(&bytes, 4)? == 1 && half_at(&bytes, 8)? == 1;
+    one.then_some(bytes)
 }
 
 /// `loginuid` and `sessionid` stand between `audit_context` and `seccomp`, a little behind `signal`. Of a

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use aya::maps::{MapData, MapError};
 use zerocopy::FromBytes;
 
-use super::sys;
+use crate::sys;
 
 /// `struct batch_head`: nothing, number, events before.
 pub(super) const HEAD: usize = 16;

@@ -12,7 +12,8 @@ use driver_api::event::Header;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::batch::{self, Batches, Mark};
-use super::{page_size, sys};
+use super::page_size;
+use crate::sys;
 
 /// `data_head` in `struct perf_event_mmap_page` (include/uapi/linux/perf_event.h); `data_tail` follows.
 const DATA_HEAD: usize = 1024;
@@ -79,7 +80,7 @@ impl Buffer {
         size: usize,
         watermark: u32,
     ) -> io::Result<Self> {
-        let event = sys::open(cpu, watermark)?;
+        let event = sys::open_output(cpu, watermark)?;
         let page = page_size();
         let len = NonZeroUsize::new(page + size).ok_or(nix::Error::EINVAL)?;
         let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;

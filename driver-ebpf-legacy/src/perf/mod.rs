@@ -8,7 +8,6 @@
 
 mod batch;
 mod buffer;
-mod sys;
 
 use std::cell::Cell;
 use std::cmp::Reverse;

@@ -1,15 +1,17 @@
-//! What aya does not do as it is needed here: opening a perf buffer (perf_event_open(2)) and giving it to
-//! the programs, and reading maps without allocating (bpf(2)).
+//! What aya does not do as it is needed here: perf events (perf_event_open(2)) that stand in for buffers,
+//! tracepoints and functions, and reading maps without allocating (bpf(2)).
 //!
 //! aya opens perf buffers so that they wake at every event, and an interrupt a call costs its program
-//! several times what the call itself does.
+//! several times what the call itself does. Its tracepoints want a tracefs that is mounted, and its probes on
+//! functions stay behind when it is killed.
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use zerocopy::FromBytes;
 
-/// `struct perf_event_attr` as the first kernels had it (`PERF_ATTR_SIZE_VER0`): all that is needed.
+/// `struct perf_event_attr` as kernels since 2.6.33 have it (`PERF_ATTR_SIZE_VER1`): all that is needed.
 #[derive(Debug, Default)]
 #[repr(C)]
 struct Attr {
@@ -23,6 +25,7 @@ struct Attr {
     wakeup_watermark: u32,
     bp_type: u32,
     config1: u64,
+    config2: u64,
 }
 
 /// The part of `union bpf_attr` that is about an element of a map.
@@ -37,6 +40,10 @@ struct Element {
 }
 
 const PERF_TYPE_SOFTWARE: u32 = 1;
+const PERF_TYPE_TRACEPOINT: u32 = 2;
+/// `_IO('$', 0)` and `_IOW('$', 8, __u32)` (include/uapi/linux/perf_event.h).
+const PERF_EVENT_IOC_ENABLE: libc::Ioctl = 0x2400;
+const PERF_EVENT_IOC_SET_BPF: libc::Ioctl = 0x4004_2408;
 const PERF_COUNT_SW_BPF_OUTPUT: u64 = 10;
 const PERF_SAMPLE_RAW: u64 = 1 << 10;
 /// In `flags`: `wakeup_watermark` counts bytes.
@@ -46,20 +53,76 @@ const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 
 /// Opens the output of one CPU, which wakes its reader when so many bytes have been written.
-pub(super) fn open(cpu: u32, watermark: u32) -> io::Result<OwnedFd> {
+pub(crate) fn open_output(cpu: u32, watermark: u32) -> io::Result<OwnedFd> {
+    open(
+        cpu,
+        Attr {
+            kind: PERF_TYPE_SOFTWARE,
+            config: PERF_COUNT_SW_BPF_OUTPUT,
+            sample_type: PERF_SAMPLE_RAW,
+            flags: WATERMARK,
+            wakeup_watermark: watermark,
+            ..Attr::default()
+        },
+    )
+}
+
+/// Opens a tracepoint by its number in tracefs. A program that is attached to it runs on every CPU; `cpu` is one that
+/// is online.
+pub(crate) fn open_tracepoint(cpu: u32, id: u64) -> io::Result<OwnedFd> {
+    open(
+        cpu,
+        Attr {
+            kind: PERF_TYPE_TRACEPOINT,
+            config: id,
+            sample_type: PERF_SAMPLE_RAW,
+            wakeup_watermark: 1,
+            ..Attr::default()
+        },
+    )
+}
+
+/// Opens the entry of a function of the kernel, for the perf PMU of kprobes, which has this number.
+pub(crate) fn open_function(cpu: u32, pmu: u32, name: &CStr) -> io::Result<OwnedFd> {
+    open(
+        cpu,
+        Attr {
+            kind: pmu,
+            // kprobe_func
+            config1: name.as_ptr() as u64,
+            wakeup_watermark: 1,
+            ..Attr::default()
+        },
+    )
+}
+
+/// Has a program run at a tracepoint or function.
+pub(crate) fn attach(event: &OwnedFd, program: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: neither request touches memory of ours.
+    let error = unsafe {
+        libc::ioctl(
+            event.as_raw_fd(),
+            PERF_EVENT_IOC_SET_BPF,
+            program.as_raw_fd(),
+        ) < 0
+            || libc::ioctl(event.as_raw_fd(), PERF_EVENT_IOC_ENABLE, 0) < 0
+    };
+    if error {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+fn open(cpu: u32, attr: Attr) -> io::Result<OwnedFd> {
     let attr = Attr {
-        kind: PERF_TYPE_SOFTWARE,
         size: u32::try_from(size_of::<Attr>()).unwrap_or(0),
-        config: PERF_COUNT_SW_BPF_OUTPUT,
         sample_period: 1,
-        sample_type: PERF_SAMPLE_RAW,
-        flags: WATERMARK,
-        wakeup_watermark: watermark,
-        ..Attr::default()
+        ..attr
     };
     let everybody: libc::pid_t = -1;
     let no_group: libc::c_int = -1;
-    // SAFETY: the kernel reads `size` bytes of the attributes, which live until it returns.
+    // SAFETY: the kernel reads `size` bytes of the attributes, and a name that they point to; both live until it
+    // returns.
     let fd = unsafe {
         libc::syscall(
             libc::SYS_perf_event_open,
@@ -79,7 +142,7 @@ pub(super) fn open(cpu: u32, watermark: u32) -> io::Result<OwnedFd> {
 }
 
 /// Makes it the place of the programs' output on a CPU.
-pub(super) fn connect(map: BorrowedFd<'_>, cpu: u32, event: &OwnedFd) -> io::Result<()> {
+pub(crate) fn connect(map: BorrowedFd<'_>, cpu: u32, event: &OwnedFd) -> io::Result<()> {
     let mut fd = event.as_raw_fd();
     // SAFETY: the value is 4 bytes, which the kernel reads.
     unsafe { element(BPF_MAP_UPDATE_ELEM, map, cpu, (&raw mut fd).cast()) }
@@ -90,7 +153,7 @@ pub(super) fn connect(map: BorrowedFd<'_>, cpu: u32, event: &OwnedFd) -> io::Res
 /// # Safety
 ///
 /// `value` must have the size of an element; of an array per CPU, of as many as there are possible CPUs.
-pub(super) unsafe fn read<T: FromBytes>(
+pub(crate) unsafe fn read<T: FromBytes>(
     map: BorrowedFd<'_>,
     key: u32,
     value: &mut [T],
