@@ -97,7 +97,8 @@ ENTRY_TAIL(exec_keep)
 	call = claim_exec(tid);
 	if (call) {
 		len = event_of(slot)->len;
-		if (WITHIN(len, EXEC_ROOM) && bpf_probe_read(&call->event, len, event_of(slot)) == 0)
+		if (WITHIN(len, EXEC_ROOM) &&
+		    bpf_probe_read(&call->event, SIZED(len, EXEC_ROOM - 1), event_of(slot)) == 0)
 			call->owner = tid;
 		else
 			release_exec(call);
@@ -119,7 +120,7 @@ static __always_inline void begin_exec(struct lanner_event *event, const struct 
 	if (call) {
 		__u64 have = call->event.len;
 
-		if (WITHIN(have, EXEC_ROOM) && bpf_probe_read(event, have, &call->event) == 0) {
+		if (WITHIN(have, EXEC_ROOM) && bpf_probe_read(event, SIZED(have, EXEC_ROOM - 1), &call->event) == 0) {
 			len = have;
 			nr = event->nr;
 			abi = event->abi;

@@ -77,22 +77,14 @@ static __always_inline int walk(const struct out *o, const struct offsets *off, 
 	len = d.len;
 	if (len > 255)
 		len = 255;
-	if (done > limit)
+	if (done > limit || done > most)
 		return WALK_END;
-	/*
-	 * Pointers are made where their bounds are fresh: old verifiers forget those of a number on the stack,
-	 * but not those of a pointer.
-	 */
-	OPAQUE(done);
-	if (done > most)
-		return WALK_END;
-	OPAQUE(done);
-	name = (char *)at + HEAD + done;
-	OPAQUE(name);
-	if (!WITHIN(len, 255))
+	name = (char *)at + HEAD;
+	ADVANCE(name, done, CHUNK_MASK);
+	if (!len)
 		return WALK_NO_PATH; /* a pipe, a socket */
-	end = name + len;
-	OPAQUE(end);
+	end = name;
+	ADVANCE(end, len, 255);
 	done += len;
 	if (d.name == from + offsetof(struct dentry_names, short_name) && len < SHORT_NAME) {
 		/* all of it, which spares a loop; what is too much is written over */
@@ -100,8 +92,7 @@ static __always_inline int walk(const struct out *o, const struct offsets *off, 
 
 		to[0] = d.short_name[0], to[1] = d.short_name[1], to[2] = d.short_name[2], to[3] = d.short_name[3];
 	} else {
-		OPAQUE(len);
-		if (!WITHIN(len, 255) || bpf_probe_read(name, len, (void *)d.name) != 0) {
+		if (bpf_probe_read(name, SIZED(len, 255), (void *)d.name) != 0) {
 			STATUS(at) = LANNER_FAULT;
 			return WALK_END;
 		}
@@ -185,7 +176,7 @@ static __always_inline __u64 file_of(const struct offsets *off, __u64 task, __s6
 static __always_inline void op_unix_name(const struct out *o, const struct offsets *off, __u8 what, __u64 sk)
 {
 	__u64 address = sk ? word(sk, off->unix_addr) : 0, len;
-	__u8 *at;
+	__u8 *at, *last;
 
 	if (!address)
 		return;
@@ -194,10 +185,12 @@ static __always_inline void op_unix_name(const struct out *o, const struct offse
 	at = begin_attachment(o);
 	if (!at || !WITHIN(len, 108))
 		return;
-	if (bpf_probe_read(at + HEAD, len, (void *)(address + off->address_name + 2)) != 0)
+	if (bpf_probe_read(at + HEAD, SIZED(len, 127), (void *)(address + off->address_name + 2)) != 0)
 		return;
+	last = at + HEAD - 1;
+	ADVANCE(last, len, 127);
 	/* a name in the file system ends at its NUL, an abstract one is as long as it is */
-	if (at[HEAD] && at[HEAD + len - 1] == 0)
+	if (at[HEAD] && *last == 0)
 		len--;
 	finish_attachment(o, at, what, 0, LANNER_WHOLE, LANNER_RAW, len, 0);
 }

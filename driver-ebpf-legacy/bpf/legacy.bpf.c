@@ -24,6 +24,10 @@ static __attribute__((always_inline)) inline void *user_address(__u64 at)
 #define USER(address) user_address(address)
 #define READ_USER(dst, size, src) bpf_probe_read(dst, size, src)
 #define READ_USER_STR(dst, size, src) bpf_probe_read_str(dst, size, src)
+#define FIXED_BOUNDS
+#define EVENT_MASK 32767
+#define CHUNK_MASK 8191
+#define HALF_MASK 4095
 #define UNROLL_LOOPS
 #define STRINGS 32
 #define STRING_RUNS 4 /* 128 strings, as many as the core driver takes */

@@ -3,6 +3,7 @@
  * Looks at kernel memory for src/offsets: a call getpgid(magic + k) stores who made it at place k of
  * `lookers`; with k = 0, the memory that `wish` names is copied to `seen`. Loaded for a moment, at start.
  */
+#define FIXED_BOUNDS
 #include "bpf.h"
 #include "bounds.h"
 
@@ -67,7 +68,7 @@ static __always_inline void look(const struct wish *wish_, __u64 argument)
 		from += looker->task;
 	len = wish_->len;
 	if (WITHIN(len, SEEN))
-		seen_->error = bpf_probe_read(seen_->bytes, len, (void *)from);
+		seen_->error = bpf_probe_read(seen_->bytes, SIZED(len, SEEN - 1), (void *)from);
 }
 
 SEC("raw_tracepoint/sys_enter") int raw_peek(__u64 *ctx)

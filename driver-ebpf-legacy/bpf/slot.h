@@ -12,9 +12,13 @@
 #define LANNER_SLOT_H
 
 #define LAST 23552
-#define CHUNK 8448
+#define CHUNK 8192
 #define NAME_ROOM 272 /* a component, " (deleted)" and NUL */
 #define ROOM (LAST + HEAD + CHUNK + NAME_ROOM)
+#define SPACE (EVENT_MASK + 1 + HEAD + CHUNK + NAME_ROOM + 16) /* what the masks allow */
+
+_Static_assert(LAST <= EVENT_MASK && CHUNK - 1 == CHUNK_MASK && CHUNK / 2 - 1 == HALF_MASK, "masks that bound");
+_Static_assert(ROOM <= EVENT_MASK + 1, "an event within its mask");
 
 _Static_assert(ROOM <= LANNER_EVENT_MAX, "an event larger than LANNER_EVENT_MAX");
 
@@ -49,10 +53,10 @@ struct slot {
 	__u8 what, memfd;
 	/* src/perf/batch.rs knows these two from the end */
 	struct batch_head head;
-	__u8 data[BEGIN_MASK + ROOM];
+	__u8 data[BEGIN_MASK + 1 + SPACE];
 };
 
-_Static_assert(sizeof(struct slot) - offsetof(struct slot, data) == 36376, "see src/perf/batch.rs");
+_Static_assert(sizeof(struct slot) - offsetof(struct slot, data) == 45360, "see src/perf/batch.rs");
 _Static_assert(offsetof(struct slot, data) - offsetof(struct slot, head) == 16, "see src/perf/batch.rs");
 
 /* SLOTS a CPU: load.rs says how many. */
@@ -79,16 +83,26 @@ static __always_inline volatile __u64 *my_mark(void)
 
 static __always_inline struct lanner_event *event_of(struct slot *slot)
 {
-	__u64 begin = slot->begin;
+	__u8 *event = slot->data;
 
-	OPAQUE(begin);
-	return (void *)(slot->data + (begin & BEGIN_MASK));
+	ADVANCE(event, slot->begin, BEGIN_MASK);
+	return (void *)event;
 }
 
 #define OUT(slot)                                                                                                      \
 	{                                                                                                              \
 		.event = event_of(slot), .last = LAST, .chunk = CHUNK                                                  \
 	}
+
+/* As SIZED, for a bound that is no power of two. */
+#define SIZED_TO(size, most)                                                                                           \
+	({                                                                                                             \
+		__u64 size_ = (size);                                                                                  \
+		asm volatile("if %0 s> 0 goto +1\n\t%0 = 1\n\tif %0 > %1 goto +1\n\tgoto +1\n\t%0 = %1"                \
+			     : "+r"(size_)                                                                             \
+			     : "i"(most));                                                                             \
+		size_;                                                                                                 \
+	})
 
 static __always_inline void output(void *ctx, void *data, __u64 len, __u64 count)
 {
@@ -106,8 +120,8 @@ static __always_inline void output_batch(void *ctx, struct slot *slot, __u64 mar
 {
 	__u64 len = FILL(mark) + sizeof(slot->head);
 
-	if (FILL(mark) && WITHIN(len, sizeof(slot->head) + BEGIN_MASK + ROOM))
-		output(ctx, &slot->head, len, count);
+	if (FILL(mark) && len <= sizeof(slot->head) + BEGIN_MASK + ROOM)
+		output(ctx, &slot->head, SIZED_TO(len, sizeof(slot->head) + BEGIN_MASK + ROOM), count);
 }
 
 /* Makes room in the batch, which is ours; returns where. */
@@ -193,7 +207,7 @@ static __always_inline void deliver(void *ctx, struct slot *slot)
 		/* what we have put there has to come before this one */
 		if (first)
 			output_batch(ctx, first, *mark, 0);
-		output(ctx, event, len, 1);
+		output(ctx, event, SIZED(len, EVENT_MASK), 1);
 	}
 	release_slot(slot);
 }

@@ -203,7 +203,7 @@ pub(crate) fn open(request: &Request) -> Result<Opened, OpenError> {
         .map_err(failed("write the capture plan"))?;
     let perf = loaded.open_buffers(request.buffer, cpus)?;
     let late = (!matches!(request.target, Target::Command(_))).then_some(settings);
-    loaded.attach(&way, &offsets, late)?;
+    quiet::undisturbed(|| loaded.attach(&way, &offsets, late))?;
     start::follow_target(&request.target, command.as_ref(), |tid, state| {
         loaded
             .followed

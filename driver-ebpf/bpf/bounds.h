@@ -26,4 +26,30 @@
 	 }) &&                                                                                                         \
 	 (var) <= (most))
 
+/*
+ * Bounds that no verifier can miss. Before 5.16 one forgets what it knows of a number that the compiler keeps on the
+ * stack for a while, and where it keeps one it decides anew with every change of a program. So the bound and its use
+ * are one piece here: the mask changes no value that the checks before have let pass.
+ *
+ * ADVANCE: a pointer moves by 0 to `mask`. SIZED: a size is 1 to `mask` + 1, immediately before the call that takes it.
+ * The memory has to be large enough for the masks. Where it is not (core, which has newer verifiers), FIXED_BOUNDS is
+ * not defined, and the checks alone bound.
+ */
+#ifdef FIXED_BOUNDS
+#define ADVANCE(pointer, by, mask)                                                                                     \
+	({                                                                                                             \
+		__u64 by_ = (by);                                                                                      \
+		asm volatile("%1 &= %2\n\t%0 += %1" : "+r"(pointer), "+r"(by_) : "i"(mask));                           \
+	})
+#define SIZED(size, mask)                                                                                              \
+	({                                                                                                             \
+		__u64 size_ = (size);                                                                                  \
+		asm volatile("%0 += -1\n\t%0 &= %1\n\t%0 += 1" : "+r"(size_) : "i"(mask));                             \
+		size_;                                                                                                 \
+	})
+#else
+#define ADVANCE(pointer, by, mask) ((pointer) += (by))
+#define SIZED(size, mask) (size)
+#endif
+
 #endif

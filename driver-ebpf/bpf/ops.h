@@ -8,6 +8,9 @@
  *   USER(address)                  the pointer for `src`; may be left out
  *   CGROUP_ID()                    of the current task; left out: not known
  *
+ * and, for old verifiers, FIXED_BOUNDS (bounds.h) with EVENT_MASK, CHUNK_MASK and HALF_MASK: within them an attachment
+ * begins in an event, and a chunk and half of one have their sizes;
+ *
  * and a hash map `variants` from struct lanner_variant_key to struct lanner_op.
  *
  * The event is written into a buffer of which the verifier knows the size. An operation begins only
@@ -63,13 +66,15 @@ static __always_inline void incomplete(const struct out *o) { o->event->flags |=
 /* Where the next attachment begins; NULL where there is no room for one. */
 static __always_inline __u8 *begin_attachment(const struct out *o)
 {
+	__u8 *at = (__u8 *)o->event;
 	__u32 off = o->event->len;
 
 	if (off > o->last) {
 		incomplete(o);
 		return NULL;
 	}
-	return (__u8 *)o->event + off;
+	ADVANCE(at, off, EVENT_MASK);
+	return at;
 }
 
 static __always_inline void finish_attachment(const struct out *o, __u8 *at, __u8 what, __u8 part, __u8 status,
@@ -119,7 +124,7 @@ static __always_inline void op_str(const struct out *o, __u8 what, __u32 limit, 
 	OPAQUE(room);
 	if (room > o->chunk)
 		room = o->chunk;
-	n = READ_USER_STR(at + HEAD, room, from);
+	n = READ_USER_STR(at + HEAD, SIZED(room, CHUNK_MASK), from);
 	if (n == -EFAULT) {
 		status = LANNER_FAULT;
 	} else if (n > 0) {
@@ -163,7 +168,7 @@ static __always_inline void op_bytes(const struct out *o, __u8 what, __u8 part, 
 		take = o->chunk;
 	}
 	OPAQUE(take);
-	if ((__s64)take > 0 && READ_USER(at + HEAD, take, from) != 0) {
+	if ((__s64)take > 0 && READ_USER(at + HEAD, SIZED(take, CHUNK_MASK), from) != 0) {
 		status = LANNER_FAULT;
 		take = 0;
 	}
@@ -185,13 +190,13 @@ static __always_inline void op_strings(const struct out *o, __u8 what, __u64 sta
 static __always_inline long read_word(const struct out *o, __u64 at, __u64 *word)
 {
 	*word = 0;
-	return READ_USER(word, word_size(o), USER(at));
+	return READ_USER(word, SIZED(word_size(o), 7), USER(at));
 }
 
 static __always_inline long read_iovec(const struct out *o, __u64 at, __u64 *base, __u64 *len)
 {
 	__u64 pair[2] = {}, small = narrow(o);
-	long error = READ_USER(pair, 16 - 8 * small, USER(at));
+	long error = READ_USER(pair, SIZED(16 - 8 * small, 15), USER(at));
 
 	*base = pair[0] & (~0ULL >> (32 * small));
 	*len = (pair[0] >> 32) * small + pair[1] * (1 - small);
@@ -265,7 +270,8 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
 #endif
 	for (int i = 0; i < IOVECS; i++) {
 		__u64 base, len, total = TOTAL(at), done = DONE(at), room, take;
-		void *from, *into;
+		void *from;
+		__u8 *into;
 		__s64 cap = to->most;
 
 		if (i >= to->count)
@@ -299,11 +305,12 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
 		if (done > half)
 			continue;
 		OPAQUE(done); /* no sum is made before the comparison, and one at once: old verifiers forget bounds */
-		into = at + HEAD + done;
+		into = at + HEAD;
+		ADVANCE(into, done, HALF_MASK);
 		OPAQUE(into);
 		if (!WITHIN(take, half))
 			continue;
-		if (READ_USER(into, take, from) != 0) {
+		if (READ_USER(into, SIZED(take, HALF_MASK), from) != 0) {
 			STATUS(at) = LANNER_FAULT;
 			break;
 		}
@@ -320,13 +327,13 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
  */
 static __always_inline void op_msg(const struct out *o, __u8 what, __u8 index, __u64 ptr, struct gather g)
 {
-	__u64 name, iov, iovs, control, control_len, size, m[6] = {};
+	__u64 name, iov, iovs, control, control_len, size, m[8] = {}; /* 6, and what SIZED could add */
 	__u32 name_len;
 
 	if (!ptr)
 		return;
 	size = 6 * word_size(o);
-	if (!WITHIN(size, sizeof(m)) || READ_USER(m, size, USER(ptr)) != 0)
+	if (!WITHIN(size, sizeof(m)) || READ_USER(m, SIZED(size, sizeof(m) - 1), USER(ptr)) != 0)
 		goto fault;
 	if (narrow(o)) {
 		name = (__u32)m[0], name_len = m[0] >> 32, iov = (__u32)m[1], iovs = m[1] >> 32;
@@ -371,6 +378,7 @@ static __always_inline int strv_run(const struct out *o, __u8 *at, __u32 first, 
 	for (__u32 i = 0; i < STRINGS; i++) {
 		__u64 have = DONE(at), room = from->limit - have;
 		__u64 string;
+		__u8 *into = at + HEAD;
 		void *text;
 		long n;
 
@@ -392,14 +400,15 @@ static __always_inline int strv_run(const struct out *o, __u8 *at, __u32 first, 
 		OPAQUE(have);
 		if (!WITHIN(room, half))
 			return 0;
-		n = READ_USER_STR(at + HEAD + have, room, text);
+		ADVANCE(into, have, HALF_MASK);
+		n = READ_USER_STR(into, SIZED(room, HALF_MASK), text);
 		if (n == -EFAULT) {
 			STATUS(at) = LANNER_FAULT;
 			return 0;
 		}
 		if (n == 0) {
 			/* an empty string, as Linux 5.10 counts it: without its NUL */
-			*(at + HEAD + have) = 0;
+			*into = 0;
 			n = 1;
 		}
 		if (n <= 0)

@@ -12,7 +12,7 @@ use crate::sys;
 /// `struct batch_head`: nothing, number, events before.
 pub(super) const HEAD: usize = 16;
 /// The data of `struct slot`, which end it.
-const DATA: usize = 36376;
+const DATA: usize = 45360;
 /// Slots a CPU (`SLOTS`): the first is the batch.
 pub(crate) const SLOTS: u32 = 4;
 
