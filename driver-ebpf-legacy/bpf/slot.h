@@ -5,8 +5,14 @@
  * batch goes into the perf buffer when it is full. The reader does not wait for that: it reads the batch
  * where it lies, as far as the CPU's mark says, and passes over what it has when the batch comes (src/perf).
  *
- * A program can be preempted (since 5.11), and then another one runs on the same CPU: that one takes a
- * further slot, and puts what has gathered and its own event straight into the perf buffer.
+ * Up to Linux 6.18 nothing comes between: tracepoints and probes run their programs with preemption off, and nothing
+ * that an interrupt does passes one of ours. Should a kernel preempt a program nevertheless, another one that then runs
+ * on the same CPU takes a further slot, and puts what has gathered and its own event straight into the perf buffer.
+ * That is safe at every point where the first can have been: its own event lies behind what the mark counts; between a
+ * batch that has been put out and the mark that says so the same batch goes out twice, and the reader knows its number
+ * and how far it has read; behind the mark there is nothing to put out. A program stays on its CPU until it ends. Only
+ * the order of time suffers: the event of the one that waited was begun earlier and comes later. Events of one thread
+ * cannot change places, and a new thread does not run before its birth is told.
  */
 #ifndef LANNER_SLOT_H
 #define LANNER_SLOT_H
@@ -65,6 +71,25 @@ MAP(slots, ARRAY, 4, sizeof(struct slot), SLOTS);
  * (16 bits), their bytes (16 bits). */
 MAP(marks, PERCPU_ARRAY, 4, 8, 1);
 
+/*
+ * What is stored before it is seen before what is stored after it, by the reader on another CPU. x86 keeps stores in
+ * their order. Elsewhere no instruction that old programs may have does, but the lock of a hash map: to give it up and
+ * to take it again is a barrier. The reader's side is in src/perf/batch.rs.
+ */
+#ifdef __TARGET_ARCH_x86
+static __always_inline void store_order(void) { asm volatile("" ::: "memory"); }
+#else
+MAP(fence, HASH, 4, 4, 1);
+
+static __always_inline void store_order(void)
+{
+	__u32 zero = 0;
+
+	bpf_map_delete_elem(&fence, &zero);
+	bpf_map_delete_elem(&fence, &zero);
+}
+#endif
+
 #define FILL(mark) ((mark)&0xffff)
 #define EVENTS(mark) ((mark) >> 16 & 0xffff)
 #define NUMBER(mark) ((mark) >> 32)
@@ -115,13 +140,16 @@ static __always_inline void output(void *ctx, void *data, __u64 len, __u64 count
 			  count);
 }
 
-/* Puts what has gathered into the perf buffer. */
-static __always_inline void output_batch(void *ctx, struct slot *slot, __u64 mark, __u64 count)
+/*
+ * Puts what has gathered into the perf buffer. If there is no room, the reader knows what it has read of the batch
+ * already, and counts the rest.
+ */
+static __always_inline void output_batch(void *ctx, struct slot *slot, __u64 mark)
 {
 	__u64 len = FILL(mark) + sizeof(slot->head);
 
 	if (FILL(mark) && len <= sizeof(slot->head) + BEGIN_MASK + ROOM)
-		output(ctx, &slot->head, SIZED_TO(len, sizeof(slot->head) + BEGIN_MASK + ROOM), count);
+		output(ctx, &slot->head, SIZED_TO(len, sizeof(slot->head) + BEGIN_MASK + ROOM), 0);
 }
 
 /* Makes room in the batch, which is ours; returns where. */
@@ -132,9 +160,13 @@ static __always_inline __u32 room_in(void *ctx, struct slot *slot, volatile __u6
 
 	if (FILL(was) <= FULL)
 		return FILL(was);
-	output_batch(ctx, slot, was, EVENTS(was));
-	/* the mark first: whoever comes in between finds nothing to put out */
+	output_batch(ctx, slot, was);
+	/*
+	 * The mark first: whoever comes in between finds nothing to put out, and a reader that has copied what is being
+	 * written over finds another number.
+	 */
 	*mark = (NUMBER(was) + 1) << 32;
+	store_order();
 	head->before += EVENTS(was);
 	head->number = NUMBER(was) + 1;
 	return 0;
@@ -200,13 +232,14 @@ static __always_inline void deliver(void *ctx, struct slot *slot)
 	if (!mark || !WITHIN(len, ROOM)) {
 		lose(LANNER_LOSS_FAULT);
 	} else if (!slot->alone) {
+		store_order();
 		*mark += (1 << 16) + len;
 	} else {
 		struct slot *first = slot_at(bpf_get_smp_processor_id() * SLOTS);
 
 		/* what we have put there has to come before this one */
 		if (first)
-			output_batch(ctx, first, *mark, 0);
+			output_batch(ctx, first, *mark);
 		output(ctx, event, SIZED(len, EVENT_MASK), 1);
 	}
 	release_slot(slot);

@@ -35,8 +35,9 @@ impl Source for PerfSource {
         self.perf.capacity()
     }
 
-    /// What found no room is counted by the programs where the helper tells them (since 5.2 or so), and by
-    /// the buffer's own records, which come with the next event that fits: never both.
+    /// Events of batches that found no room are counted by the reader, when it comes to the next batch. An event
+    /// alone is counted by the programs where the helper tells them (since 5.2 or so), and by the buffer's own
+    /// records, which come with the next one that fits: never both.
     fn lost(&self) -> [u64; Loss::ALL.len()] {
         let mut lost = self.loaded.lost();
         let full = &mut lost[Loss::BufferFull as usize];

@@ -160,25 +160,49 @@ fn no_helper_is_newer_than_the_oldest_kernel() {
     });
 }
 
+/// Places that come behind one.
+fn ways(code: &[Insn], at: usize) -> Vec<usize> {
+    let insn = code[at];
+    if insn.is_exit() {
+        return Vec::new();
+    }
+    let through = at + if insn.is_wide() { 2 } else { 1 };
+    let target = at.wrapping_add_signed(insn.off as isize + 1);
+    match insn.is_jump() {
+        false => vec![through],
+        true if insn.op() == 0 => vec![target],
+        true => vec![through, target],
+    }
+}
+
+/// Old verifiers refuse a program with an instruction that cannot be reached (check_cfg()).
+#[test]
+fn every_instruction_is_reached() {
+    for (_, bytes) in OBJECTS {
+        for (name, code) in programs(bytes) {
+            let mut reached = vec![false; code.len()];
+            let mut work = vec![0];
+            while let Some(at) = work.pop() {
+                if !std::mem::replace(&mut reached[at], true) {
+                    work.extend(ways(&code, at));
+                }
+            }
+            let mut at = 0;
+            while at < code.len() {
+                assert!(reached[at], "{name}: nothing leads to {at}");
+                at += if code[at].is_wide() { 2 } else { 1 };
+            }
+        }
+    }
+}
+
 /// A loop, as check_cfg() in kernel/bpf/verifier.c finds it: a way that comes back to where it has been.
 /// A jump to an earlier place alone is none; the compiler lays out a common end where it likes.
 fn has_loop(code: &[Insn]) -> bool {
     const NEW: u8 = 0;
     const OPEN: u8 = 1;
     const DONE: u8 = 2;
-    let next = |at: usize| -> Vec<usize> {
-        let insn = code[at];
-        if insn.is_exit() {
-            return Vec::new();
-        }
-        let through = at + if insn.is_wide() { 2 } else { 1 };
-        let target = at.wrapping_add_signed(insn.off as isize + 1);
-        match insn.is_jump() {
-            false => vec![through],
-            true if insn.op() == 0 => vec![target],
-            true => vec![through, target],
-        }
-    };
+    let next = |at: usize| ways(code, at);
     let mut state = vec![NEW; code.len()];
     let mut stack = vec![(0, next(0))];
     state[0] = OPEN;

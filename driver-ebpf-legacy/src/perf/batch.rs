@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::os::fd::AsFd;
+use std::sync::atomic::{Ordering, fence};
 
 use aya::maps::{MapData, MapError};
 use zerocopy::FromBytes;
@@ -63,10 +64,14 @@ impl Batches {
     pub(super) fn marks(&self, to: &mut Vec<Mark>) {
         to.clear();
         to.resize(self.cpus, Mark::default());
+        // what was read before the marks was read before them, and what is read behind them, behind: `store_order`
+        // is the programs' side of it
+        fence(Ordering::Acquire);
         // SAFETY: an array per CPU of words, and as many as there are possible CPUs.
         if let Err(error) = unsafe { sys::read(self.marks.fd().as_fd(), 0, to) } {
             tracing::warn!("the marks of batches cannot be read: {error}");
         }
+        fence(Ordering::Acquire);
     }
 
     /// Reads the batch of a CPU, head and data; the programs may be writing over it meanwhile.
