@@ -8,6 +8,7 @@
 #include "bpf.h"
 #include "event.h"
 #include "plan.h"
+#include "arch.h"
 
 /*
  * bpf_probe_read() reads the kernel as well: an address that is none of the program's becomes one
@@ -15,8 +16,12 @@
  */
 static __attribute__((always_inline)) inline void *user_address(__u64 at)
 {
-	__u64 mine = ((at >> 56) - 1) >> 63;
+	__u64 mine;
 
+#ifdef USER_TAGS
+	at = at << (64 - USER_BITS - 1) >> (64 - USER_BITS - 1); /* without its tag */
+#endif
+	mine = ((at >> USER_BITS) - 1) >> 63;
 	asm volatile("" : "+r"(mine));
 	return (void *)(at & (0 - mine));
 }
@@ -64,7 +69,7 @@ static __always_inline void begin_call(void *ctx, const struct offsets *off, con
 	event = event_of(slot);
 	slot->plan = key;
 	slot->then = then;
-	fill_header(event, LANNER_KIND_SYSCALL, abi, flags, regs->orig_ax, ret, id);
+	fill_header(event, LANNER_KIND_SYSCALL, abi, flags, NR_OF(regs), ret, id);
 	read_args(regs, abi, event);
 	if (!plan || !plan->ops) {
 		deliver(ctx, slot);
@@ -101,7 +106,7 @@ static __always_inline void begin_call(void *ctx, const struct offsets *off, con
 /* Whether a number means anything of interest in either ABI: flags of its plans. */
 static __always_inline __u8 interest_in(__u64 nr)
 {
-	__u32 key = nr & ~0x40000000u;
+	__u32 key = PLAIN_NR(nr);
 	__u8 *flags = bpf_map_lookup_elem(&interest, &key);
 
 	return flags ? *flags : 0;
@@ -118,7 +123,7 @@ SEC("raw_tracepoint/sys_exit") int sys_exit(__u64 *ctx)
 	__u32 key;
 	__u64 id;
 
-	if (!read_regs(&regs, ctx[0]) || !(interest_in(regs.orig_ax) & (LANNER_PLAN_SELECTED | LANNER_PLAN_EXEC)))
+	if (!read_regs(&regs, ctx[0]) || !(interest_in(NR_OF(&regs)) & (LANNER_PLAN_SELECTED | LANNER_PLAN_EXEC)))
 		return 0;
 	id = bpf_get_current_pid_tgid();
 	set = the_settings();
@@ -126,7 +131,7 @@ SEC("raw_tracepoint/sys_exit") int sys_exit(__u64 *ctx)
 	if (!set || !off || !wanted(set, id))
 		return 0;
 	abi = abi_of(off, &regs);
-	key = plan_key(abi, regs.orig_ax);
+	key = plan_key(abi, NR_OF(&regs));
 	plan = bpf_map_lookup_elem(&plans, &key);
 	if (!plan)
 		return 0;
@@ -199,7 +204,7 @@ static __always_inline void output_life(void *ctx, __u8 kind, __s64 ret, __u64 c
 	if (!slot)
 		return;
 	event = event_of(slot);
-	fill_header(event, kind, LANNER_ABI_X86_64, 0, 0, ret, id);
+	fill_header(event, kind, ABI_NATIVE, 0, 0, ret, id);
 	__builtin_memset(event->args, 0, sizeof(event->args));
 	event->args[0] = (__u32)child;
 	event->args[1] = child >> 32;

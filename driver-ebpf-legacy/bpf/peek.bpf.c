@@ -38,10 +38,18 @@ struct bpf_map_def seen SEC("maps") = {
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
+/* The number of getpgid(2), and where its argument is in struct pt_regs: of native calls, and of 32-bit ones. */
+#if defined(__TARGET_ARCH_x86)
 #define NR_GETPGID 121
-#define NR_GETPGID_I386 132
-#define DI_AT 112
-#define BX_AT 40
+#define NR_GETPGID_COMPAT 132
+#define ARG_AT 112
+#define ARG_COMPAT_AT 40
+#elif defined(__TARGET_ARCH_arm64)
+#define NR_GETPGID 155
+#define NR_GETPGID_COMPAT NR_GETPGID
+#define ARG_AT 0
+#define ARG_COMPAT_AT ARG_AT
+#endif
 
 SEC("raw_tracepoint/sys_enter") int peek(__u64 *ctx)
 {
@@ -51,9 +59,9 @@ SEC("raw_tracepoint/sys_enter") int peek(__u64 *ctx)
 	struct looker *looker;
 	struct seen *seen_;
 
-	if (!wish_ || (nr != NR_GETPGID && nr != NR_GETPGID_I386))
+	if (!wish_ || (nr != NR_GETPGID && nr != NR_GETPGID_COMPAT))
 		return 0;
-	bpf_probe_read(&arg, sizeof(arg), (void *)(ctx[0] + (nr == NR_GETPGID ? DI_AT : BX_AT)));
+	bpf_probe_read(&arg, sizeof(arg), (void *)(ctx[0] + (nr == NR_GETPGID ? ARG_AT : ARG_COMPAT_AT)));
 	place = (__u32)arg - wish_->magic;
 	looker = bpf_map_lookup_elem(&lookers, &place);
 	if (!looker)
