@@ -310,7 +310,10 @@ fn camel(name: &str) -> String {
 }
 
 fn number_tables(out: &mut String, rows: &[Row]) {
-    for (abi, name) in ["X86_64", "I386", "AARCH64", "X32", "ARM"].into_iter().enumerate() {
+    for (abi, name) in ["X86_64", "I386", "AARCH64", "X32", "ARM"]
+        .into_iter()
+        .enumerate()
+    {
         let mut table = [u16::MAX; 1024];
         for (index, row) in rows.iter().enumerate() {
             let Ok(nr) = usize::try_from(row.numbers[abi]) else {

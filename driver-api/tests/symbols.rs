@@ -166,7 +166,10 @@ fn wrong(errors: &str) -> Vec<String> {
 
 #[test]
 fn a_wrong_value_is_found() {
-    let errors = compile("cc", "#include <errno.h>\n_Static_assert(ENOENT == 3, \"ENOENT\");\n");
+    let errors = compile(
+        "cc",
+        "#include <errno.h>\n_Static_assert(ENOENT == 3, \"ENOENT\");\n",
+    );
     assert_eq!(wrong(&errors).len(), 1, "{errors}");
 }
 

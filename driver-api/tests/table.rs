@@ -8,13 +8,7 @@ use driver_api::plan::{self, code};
 use driver_api::request::Limits;
 use driver_api::table::{self, Kind, LenFrom, STRUCTURES, SYSCALLS, Syscall};
 
-const ABIS: [Abi; 5] = [
-    Abi::X86_64,
-    Abi::I386,
-    Abi::X32,
-    Abi::Aarch64,
-    Abi::Arm,
-];
+const ABIS: [Abi; 5] = [Abi::X86_64, Abi::I386, Abi::X32, Abi::Aarch64, Abi::Arm];
 
 #[test]
 fn every_call_is_found_by_name_and_number() {
@@ -282,6 +276,37 @@ fn structures_have_the_sizes_of_the_headers() {
         ("stat64", [104, 96]),
         ("user_desc", [16, 16]),
         ("mq_attr", [64, 32]),
+    ] {
+        assert_eq!(size(name), sizes, "struct {name}");
+    }
+}
+
+#[test]
+fn arm_and_aarch64_have_layouts_of_their_own() {
+    let size = |name: &str| {
+        let found = STRUCTURES.iter().find(|s| s.name == name).expect(name);
+        [found.layouts[2].size, found.layouts[3].size]
+    };
+    // sizeof on aarch64 and arm
+    for (name, sizes) in [
+        ("timespec", [16, 8]),
+        ("stat", [128, 64]),
+        ("stat64", [104, 104]),
+        ("statx", [256, 256]),
+        ("statfs", [120, 64]),
+        ("sigaction", [32, 20]),
+        ("epoll_event", [16, 16]),
+        ("semid_ds", [88, 64]),
+        ("shmid_ds", [112, 84]),
+        ("msqid_ds", [120, 88]),
+        ("flock", [32, 16]),
+        ("flock64", [32, 32]),
+        ("iovec", [16, 8]),
+        ("sysinfo", [112, 64]),
+        ("rusage", [144, 72]),
+        ("mq_attr", [64, 32]),
+        ("timex", [208, 128]),
+        ("perf_event_attr", [136, 136]),
     ] {
         assert_eq!(size(name), sizes, "struct {name}");
     }

@@ -16,6 +16,8 @@
 #define ABI_OF(GET, regs, task, nr)                                                                                    \
 	(KNOWN(task, thread_info.status) & 2 ? LANNER_ABI_I386 : (nr)&0x40000000 ? LANNER_ABI_X32 : LANNER_ABI_X86_64)
 
+#define IS_NEW_PROGRAM(regs, abi, nr, ret) 0
+
 #define READ_ARGS(GET, regs, abi, args)                                                                                \
 	do {                                                                                                           \
 		if ((abi) == LANNER_ABI_I386) {                                                                        \
@@ -34,6 +36,10 @@
 
 /* A program is of one ABI until its next exec. */
 #define ABI_OF(GET, regs, task, nr) (PSTATE_COMPAT(GET(regs, pstate)) ? LANNER_ABI_ARM : LANNER_ABI_AARCH64)
+
+#define IS_NEW_PROGRAM(regs, abi, nr, ret)                                                                             \
+	NEW_PROGRAM((regs)->orig_x0, (regs)->regs[1], (abi) == LANNER_ABI_ARM ? (regs)->regs[7] : (regs)->regs[8], nr, \
+		    ret)
 
 #define READ_ARGS(GET, regs, abi, args)                                                                                \
 	do {                                                                                                           \

@@ -138,7 +138,7 @@ SEC("raw_tracepoint/sys_exit") int sys_exit(__u64 *ctx)
 	flags = plan->flags;
 	if (!(flags & (LANNER_PLAN_SELECTED | LANNER_PLAN_EXEC)))
 		return 0;
-	if (restarts(ret) || (ret == 0 && flags & LANNER_PLAN_CHILD))
+	if (restarts(ret) || (ret == 0 && flags & LANNER_PLAN_CHILD) || is_new_program(&regs, abi, ret))
 		return 0;
 	if (flags & LANNER_PLAN_EXEC) {
 		release_exec(find_exec(id));

@@ -23,7 +23,7 @@ static __always_inline int read_regs(struct regs *regs, __u64 at)
 #define REGS_AT 8
 #define STATE_AT 264
 struct regs {
-	__u64 x1, x2, x3, x4, x5;
+	__u64 x1, x2, x3, x4, x5, x6, x7, x8;
 	__u64 pstate, orig_x0;
 	__s32 nr, unused;
 };
@@ -31,7 +31,7 @@ struct regs {
 
 static __always_inline int read_regs(struct regs *regs, __u64 at)
 {
-	return bpf_probe_read(&regs->x1, 40, (void *)(at + REGS_AT)) == 0 &&
+	return bpf_probe_read(&regs->x1, 64, (void *)(at + REGS_AT)) == 0 &&
 	       bpf_probe_read(&regs->pstate, 24, (void *)(at + STATE_AT)) == 0;
 }
 #endif
@@ -52,6 +52,15 @@ static __always_inline __u8 abi_of(const struct offsets *off, const struct regs 
 	return regs->orig_ax & 0x40000000 ? LANNER_ABI_X32 : LANNER_ABI_X86_64;
 #elif defined(__TARGET_ARCH_arm64)
 	return PSTATE_COMPAT(regs->pstate) ? LANNER_ABI_ARM : LANNER_ABI_AARCH64;
+#endif
+}
+
+static __always_inline int is_new_program(const struct regs *regs, __u8 abi, __s64 ret)
+{
+#ifdef __TARGET_ARCH_arm64
+	return NEW_PROGRAM(regs->orig_x0, regs->x1, abi == LANNER_ABI_ARM ? regs->x7 : regs->x8, regs->nr, ret);
+#else
+	return 0;
 #endif
 }
 

@@ -26,6 +26,13 @@
 /* Of a saved pstate: from a 32-bit program (compat_user_mode() in arch/arm64/include/asm/ptrace.h). */
 #define PSTATE_COMPAT(pstate) (((pstate)&0x1f) == 0x10)
 
+/*
+ * Whether a call that returns is an exec that has succeeded: the number is that of the old program's ABI, and all
+ * registers are the new program's, zero (start_thread_common() in arch/arm64/include/asm/processor.h). `number`:
+ * the register that a call's number comes in, which every other call leaves as it is.
+ */
+#define NEW_PROGRAM(arg0, arg1, number, nr, ret) (!(ret) && !(arg0) && !(arg1) && !(number) && (nr))
+
 #else
 #error "an architecture that the programs do not know"
 #endif

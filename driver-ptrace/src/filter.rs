@@ -177,7 +177,11 @@ mod tests {
                 }
             }
             assert_eq!(answer(&filter, 0x1234, 59), ALLOW, "a foreign ABI passes");
-            let x32 = if Abi::NATIVE == Abi::X86_64 { 0..1100 } else { 0..0 };
+            let x32 = if Abi::NATIVE == Abi::X86_64 {
+                0..1100
+            } else {
+                0..0
+            };
             for nr in x32.map(|nr| nr | X32_BIT) {
                 let stops = driver_api::table::by_number(Abi::X32, nr)
                     .filter(|call| call.number(Abi::X32) == Some(nr & !X32_BIT))

@@ -9,8 +9,8 @@ pub use kind::{Kind, Len, LenFrom, Width};
 mod generated {
     #![expect(clippy::unreadable_literal, reason = "made by the build script")]
     use super::{
-        ARM_COLUMN, Fact, FactOf, Field, Kind, Layout, Len, LenFrom, Meaning, Param, Returns, Structure,
-        SymbolSet, Syscall, Variant, VariantRow, Width, Written,
+        ARM_COLUMN, Fact, FactOf, Field, Kind, Layout, Len, LenFrom, Meaning, Param, Returns,
+        Structure, SymbolSet, Syscall, Variant, VariantRow, Width, Written,
     };
     include!(concat!(env!("OUT_DIR"), "/table.rs"));
 

@@ -22,7 +22,9 @@ const THREAD: u8 = 1;
 const MIDDLE: u8 = 2;
 const LEAF: u8 = 3;
 const ENDING: u8 = 4;
+#[cfg(target_arch = "x86_64")]
 const NATIVE: u8 = 5;
+#[cfg(target_arch = "x86_64")]
 const COMPAT: u8 = 6;
 
 fn offset(at: usize) -> u32 {
@@ -153,7 +155,10 @@ pub(super) fn compat(peek: &mut Peek, off: &mut Offsets) -> Option<()> {
 
 /// Elsewhere the saved registers tell all there is to tell.
 #[cfg(not(target_arch = "x86_64"))]
-#[expect(clippy::unnecessary_wraps, reason = "as where there is something to find")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "as where there is something to find"
+)]
 pub(super) fn compat(_: &mut Peek, off: &mut Offsets) -> Option<()> {
     off.have |= have::COMPAT;
     Some(())

@@ -100,7 +100,11 @@ pub(crate) fn structs(text: &str) -> Result<Vec<Structure>, String> {
         let mut layouts = [const { None }; 4];
         for (abi, layout) in layouts.iter_mut().enumerate() {
             // what is not arm's own is as on other 32-bit machines, if those have it otherwise
-            let abis: &[usize] = if abi == ARM { &[ARM, NARROW, 0] } else { &[abi, 0] };
+            let abis: &[usize] = if abi == ARM {
+                &[ARM, NARROW, 0]
+            } else {
+                &[abi, 0]
+            };
             let own = abis
                 .iter()
                 .find_map(|abi| written.get(&(name.clone(), *abi)))
@@ -202,7 +206,14 @@ fn extent(
         Kind::Symbols(..) => (4, 4),
         Kind::Inline(_, bytes) => (*bytes, 1),
         Kind::Sized(_, len) => match len.from {
-            LenFrom::Const(bytes) => (bytes, if bytes % 8 == 0 { plain(8).1 } else { 1 }),
+            LenFrom::Const(bytes) => (
+                bytes,
+                if bytes % 8 == 0 {
+                    if narrow { 4 } else { 8 }
+                } else {
+                    1
+                },
+            ),
             _ => return Err("a length in a structure is a constant".to_owned()),
         },
         Kind::Struct(name, None) => done
