@@ -7,7 +7,7 @@ ARGS ?=
 PLUGINS = rules-falco output-console
 BIN = target/release/lanner
 
-.PHONY: run build test lint bench bench-quick install setup clean docs conformance-report
+.PHONY: run build test lint bench bench-quick install setup clean docs conformance-report cross-arm64 test-kernels-arm64
 
 # ARGS are those of `lanner run`, or a whole command line that begins with one of lanner's verbs.
 VERB = $(if $(filter run trace drivers syscalls fields plugins help,$(firstword $(ARGS))),,run)
@@ -55,6 +55,15 @@ docs: build
 # What each driver delivers of each call: as root, all of them.
 conformance-report:
 	$(CARGO) test --quiet -p drivers --no-default-features --features $$(tools/features) --test syscalls -- --report
+
+# The workspace for aarch64, from any machine; and the conformance suite on arm64 kernels in qemu (ARGS: kernels).
+cross-arm64:
+	@tools/setup build
+	tools/arm64/cargo build --quiet --workspace --all-targets
+
+test-kernels-arm64:
+	@tools/setup build
+	tools/test-kernels-arm64 $(ARGS)
 
 install: build
 	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/lanner

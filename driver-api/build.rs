@@ -117,10 +117,10 @@ fn length(len: &Len) -> String {
 }
 
 fn symbol_statics(out: &mut String, sets: &[SymbolSet]) {
-    for set in sets {
+    let mut symbol_static = |suffix: &str, set: &SymbolSet, values: &[(u64, String)], arm: &str| {
         let _ = writeln!(
             out,
-            "pub(super) static SYMBOLS_{}: SymbolSet = SymbolSet {{ name: {:?}, unknown: {:?}, leading: {}, mode: {}, fields: &{:?}, values: &{:?} }};",
+            "pub(super) static SYMBOLS_{}{suffix}: SymbolSet = SymbolSet {{ name: {:?}, unknown: {:?}, leading: {}, mode: {}, fields: &{:?}, values: &{values:?}, arm: {arm} }};",
             set.name.to_uppercase(),
             set.name,
             set.unknown,
@@ -130,8 +130,16 @@ fn symbol_statics(out: &mut String, sets: &[SymbolSet]) {
                 .iter()
                 .map(|(mask, values)| (*mask, Slice(values)))
                 .collect::<Vec<_>>(),
-            set.values
         );
+    };
+    for set in sets {
+        if set.arm.is_empty() {
+            symbol_static("", set, &set.values, "None");
+        } else {
+            symbol_static("_ARM", set, &set.arm, "None");
+            let arm = format!("Some(&SYMBOLS_{}_ARM)", set.name.to_uppercase());
+            symbol_static("", set, &set.values, &arm);
+        }
     }
     let names: Vec<String> = sets
         .iter()
@@ -302,7 +310,10 @@ fn camel(name: &str) -> String {
 }
 
 fn number_tables(out: &mut String, rows: &[Row]) {
-    for (abi, name) in ["X86_64", "I386", "AARCH64", "X32"].into_iter().enumerate() {
+    for (abi, name) in ["X86_64", "I386", "AARCH64", "X32", "ARM"]
+        .into_iter()
+        .enumerate()
+    {
         let mut table = [u16::MAX; 1024];
         for (index, row) in rows.iter().enumerate() {
             let Ok(nr) = usize::try_from(row.numbers[abi]) else {

@@ -6,8 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::event::{Abi, Fact};
 use crate::request::{FACT_MAX, Limits, SyscallSet};
 use crate::table::{
-    self, FactOf, Kind, Len, LenFrom, Meaning, NARROW, Param, Returns, Syscall, VARIANTS, Variant,
-    Written,
+    self, FactOf, Kind, Len, LenFrom, Meaning, Param, Returns, Syscall, VARIANTS, Variant, Written,
 };
 
 /// Operations a plan has room for.
@@ -335,7 +334,13 @@ impl Place<'_> {
     }
 
     fn with_len(&self, op: Op, len: Len, unit: u16, limit: u32) -> Op {
-        let add = len.add.unwrap_or(if self.layout == NARROW { 4 } else { 8 });
+        let add = len
+            .add
+            .unwrap_or(if table::has_narrow_pointers(self.layout) {
+                4
+            } else {
+                8
+            });
         let op = Op {
             unit,
             limit,
@@ -457,7 +462,7 @@ impl VariantKey {
 /// The operations that [`code::VARIANT`] chooses among, for one width of pointers, without `what` and `arg`.
 pub fn variants(abi: Abi, limits: &Limits) -> Vec<(VariantKey, Op)> {
     let layout = table::layout(abi, 0);
-    let narrow = u16::from(layout == NARROW);
+    let narrow = u16::from(table::has_narrow_pointers(layout));
     let place = Place {
         call: None,
         abi,

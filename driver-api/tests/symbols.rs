@@ -1,5 +1,5 @@
 //! The values of `symbols.tbl` are those of the system's headers: a C compiler compares each name
-//! that they define. Needs cc and the headers of libc and the kernel.
+//! that they define. Needs cc and the headers of libc and the kernel; for aarch64 a cross compiler.
 #![expect(
     clippy::expect_used,
     reason = "a test stops where the compiler cannot be run"
@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use driver_api::table::SYMBOL_SETS;
+use driver_api::table::{AARCH64, SYMBOL_SETS};
 
 /// Headers that do not agree with each other stand in units of their own.
 const UNITS: &[&[&str]] = &[
@@ -120,9 +120,9 @@ const UNITS: &[&[&str]] = &[
     &["asm/ptrace.h", "linux/ptrace.h"],
 ];
 
-/// Every name with its value, the names of fields included.
-fn symbols() -> BTreeSet<(&'static str, u64)> {
-    let single = SYMBOL_SETS.iter().flat_map(|set| set.values);
+/// Every name with its value in a layout, the names of fields included.
+fn symbols(layout: usize) -> BTreeSet<(&'static str, u64)> {
+    let single = SYMBOL_SETS.iter().flat_map(|set| set.of(layout).values);
     let fields = SYMBOL_SETS.iter().flat_map(|set| set.fields);
     single
         .chain(fields.flat_map(|(_, values)| *values))
@@ -134,9 +134,9 @@ fn symbols() -> BTreeSet<(&'static str, u64)> {
         .collect()
 }
 
-/// What the compiler says about a unit.
-fn compile(source: &str) -> String {
-    let mut cc = Command::new("cc")
+/// What a compiler says about a unit.
+fn compile(cc: &str, source: &str) -> String {
+    let mut cc = Command::new(cc)
         .args(["-x", "c", "-fsyntax-only", "-w", "-fmax-errors=0", "-"])
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
@@ -154,25 +154,58 @@ fn compile(source: &str) -> String {
 fn wrong(errors: &str) -> Vec<String> {
     errors
         .lines()
-        .filter(|line| line.contains("static assertion failed") || line.contains("fatal error"))
+        // gcc's words and clang's
+        .filter(|line| {
+            line.contains("static assertion failed")
+                || line.contains("static_assert failed")
+                || line.contains("fatal error")
+        })
         .map(str::to_owned)
         .collect()
 }
 
 #[test]
 fn a_wrong_value_is_found() {
-    let errors = compile("#include <errno.h>\n_Static_assert(ENOENT == 3, \"ENOENT\");\n");
+    let errors = compile(
+        "cc",
+        "#include <errno.h>\n_Static_assert(ENOENT == 3, \"ENOENT\");\n",
+    );
     assert_eq!(wrong(&errors).len(), 1, "{errors}");
 }
+
+/// Headers that one architecture alone has.
+const OF_X86: &[&str] = &["asm/prctl.h"];
 
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn values_are_those_of_the_headers() {
-    let symbols = symbols();
+    compare("cc", 0, &[]);
+}
+
+/// The compiler that `tools/arm64/setup` makes, or Debian's.
+fn cross_compiler() -> Option<String> {
+    let ours = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/arm64/cc");
+    [ours, "aarch64-linux-gnu-gcc"]
+        .into_iter()
+        .find(|cc| Command::new(cc).arg("--version").output().is_ok())
+        .map(str::to_owned)
+}
+
+#[test]
+fn values_of_aarch64_are_those_of_its_headers() {
+    let Some(cc) = cross_compiler() else {
+        println!("skipped: no compiler for aarch64 (tools/arm64/setup fetches one)");
+        return;
+    };
+    compare(&cc, AARCH64, OF_X86);
+}
+
+fn compare(cc: &str, layout: usize, without: &[&str]) {
+    let symbols = symbols(layout);
     assert!(symbols.len() > 1000, "symbols.tbl has lost its symbols");
     for unit in UNITS {
         let mut source = String::from("#define _GNU_SOURCE\n");
-        for header in *unit {
+        for header in unit.iter().filter(|header| !without.contains(header)) {
             let _ = writeln!(source, "#include <{header}>");
         }
         for (name, value) in &symbols {
@@ -189,7 +222,7 @@ fn values_are_those_of_the_headers() {
                 "_Static_assert(({width})({name}) == {value}u, \"{name}\");"
             );
         }
-        let wrong = wrong(&compile(&source));
+        let wrong = wrong(&compile(cc, &source));
         assert!(wrong.is_empty(), "{unit:?}:\n{}", wrong.join("\n"));
     }
 }

@@ -8,7 +8,7 @@ use driver_api::plan::{self, code};
 use driver_api::request::Limits;
 use driver_api::table::{self, Kind, LenFrom, STRUCTURES, SYSCALLS, Syscall};
 
-const ABIS: [Abi; 4] = [Abi::X86_64, Abi::I386, Abi::X32, Abi::Aarch64];
+const ABIS: [Abi; 5] = [Abi::X86_64, Abi::I386, Abi::X32, Abi::Aarch64, Abi::Arm];
 
 #[test]
 fn every_call_is_found_by_name_and_number() {
@@ -51,7 +51,18 @@ const OTHER_NAMES: &[(&str, Abi, &str)] = &[
     ("select", Abi::I386, "old_select"),
     ("fcntl", Abi::Aarch64, "fcntl"),
     ("fstatat", Abi::Aarch64, "newfstatat"),
+    ("arm_sync_file_range", Abi::Arm, "sync_file_range2"),
 ];
+
+/// Headers of all architectures that `tools/arm64/setup` fetches.
+macro_rules! uapi {
+    () => {
+        concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../target/arm64/headers/usr/lib/linux/uapi/"
+        )
+    };
+}
 
 #[test]
 fn every_number_of_the_kernels_headers_is_known() {
@@ -72,6 +83,9 @@ fn every_number_of_the_kernels_headers_is_known() {
             340,
         ),
         ("/usr/include/asm-generic/unistd.h", Abi::Aarch64, 280),
+        // what tools/arm64/setup fetches; the newest, so what came after this table is left alone
+        (concat!(uapi!(), "arm64/asm/unistd_64.h"), Abi::Aarch64, 300),
+        (concat!(uapi!(), "arm/asm/unistd-eabi.h"), Abi::Arm, 400),
     ];
     for (header, abi, least) in headers {
         let Ok(text) = fs::read_to_string(header) else {
@@ -81,6 +95,9 @@ fn every_number_of_the_kernels_headers_is_known() {
         let mut found = 0;
         let mut faults = Vec::new();
         for (name, number) in text.lines().filter_map(definition) {
+            if number > LAST && header.starts_with(uapi!()) {
+                continue;
+            }
             if abi == Abi::Aarch64 && NOT_OURS.iter().any(|numbers| numbers.contains(&number)) {
                 continue;
             }
@@ -105,6 +122,9 @@ fn every_number_of_the_kernels_headers_is_known() {
 /// machines with 64-bit times, and sync_file_range2, which is another machine's sync_file_range.
 const NOT_OURS: [std::ops::RangeInclusive<u32>; 3] = [244..=259, 403..=423, 84..=84];
 
+/// The last number of the table.
+const LAST: u32 = 471;
+
 /// A line that defines a number.
 fn definition(line: &str) -> Option<(&str, u32)> {
     let mut words = line.split_whitespace();
@@ -115,7 +135,8 @@ fn definition(line: &str) -> Option<(&str, u32)> {
         .strip_prefix("__NR_")
         .or_else(|| name.strip_prefix("__NR3264_"))?;
     let number = words.next()?;
-    let number = match number.strip_prefix("(__X32_SYSCALL_BIT") {
+    let base = ["(__X32_SYSCALL_BIT", "(__NR_SYSCALL_BASE"];
+    let number = match base.iter().find_map(|base| number.strip_prefix(base)) {
         Some(_) => words.nth(1)?.trim_end_matches(')'),
         None => number,
     };
@@ -258,6 +279,52 @@ fn structures_have_the_sizes_of_the_headers() {
     ] {
         assert_eq!(size(name), sizes, "struct {name}");
     }
+}
+
+#[test]
+fn arm_and_aarch64_have_layouts_of_their_own() {
+    let size = |name: &str| {
+        let found = STRUCTURES.iter().find(|s| s.name == name).expect(name);
+        [found.layouts[2].size, found.layouts[3].size]
+    };
+    // sizeof on aarch64 and arm
+    for (name, sizes) in [
+        ("timespec", [16, 8]),
+        ("stat", [128, 64]),
+        ("stat64", [104, 104]),
+        ("statx", [256, 256]),
+        ("statfs", [120, 64]),
+        ("sigaction", [32, 20]),
+        ("epoll_event", [16, 16]),
+        ("semid_ds", [88, 64]),
+        ("shmid_ds", [112, 84]),
+        ("msqid_ds", [120, 88]),
+        ("flock", [32, 16]),
+        ("flock64", [32, 32]),
+        ("iovec", [16, 8]),
+        ("sysinfo", [112, 64]),
+        ("rusage", [144, 72]),
+        ("mq_attr", [64, 32]),
+        ("timex", [208, 128]),
+        ("perf_event_attr", [136, 136]),
+    ] {
+        assert_eq!(size(name), sizes, "struct {name}");
+    }
+}
+
+#[test]
+fn on_arm_64_bits_begin_in_an_even_register() {
+    let register = |name: &str, param: &str| {
+        let call = table::by_name(name).unwrap();
+        let (at, _) = call.param(param).unwrap();
+        [Abi::I386, Abi::Arm, Abi::Aarch64].map(|abi| call.register(abi, at))
+    };
+    assert_eq!(register("pread64", "pos"), [3, 4, 3]);
+    assert_eq!(register("truncate64", "length"), [1, 2, 1]);
+    assert_eq!(register("readahead", "count"), [3, 4, 2]);
+    assert_eq!(register("fallocate", "len"), [4, 4, 3]);
+    assert_eq!(register("preadv", "pos"), [3, 3, 3]);
+    assert_eq!(register("arm_fadvise64_64", "len"), [4, 4, 3]);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 #include "bpf.h"
 #include "event.h"
 #include "plan.h"
+#include "arch.h"
 
 #define READ_USER(dst, size, src) bpf_probe_read_user(dst, size, src)
 #define READ_USER_STR(dst, size, src) bpf_probe_read_user_str(dst, size, src)
@@ -116,6 +117,7 @@ static __always_inline void lose(__u32 cause)
 #include "ring.h"
 #include "current.h"
 #include "facts.h"
+#include "regs.h"
 
 /* Whether the current thread is one whose calls are wanted. */
 static __always_inline int wanted(__u32 tgid, __u32 tid)
@@ -130,35 +132,13 @@ static __always_inline int wanted(__u32 tgid, __u32 tid)
 	return state && *state == FOLLOW_ACTIVE;
 }
 
-static __always_inline __u8 abi_of(struct task_struct *task, __u64 nr)
-{
-#ifdef __TARGET_ARCH_x86
-	if (KNOWN(task, thread_info.status) & 2) /* TS_COMPAT, arch/x86/include/asm/thread_info.h */
-		return LANNER_ABI_I386;
-	return nr & 0x40000000 ? LANNER_ABI_X32 : LANNER_ABI_X86_64;
-#endif
-}
-
-static __always_inline void read_args(const struct pt_regs *regs, __u8 abi, __u64 *args)
-{
-#ifdef __TARGET_ARCH_x86
-	if (abi == LANNER_ABI_I386) {
-		args[0] = (__u32)regs->bx, args[1] = (__u32)regs->cx, args[2] = (__u32)regs->dx;
-		args[3] = (__u32)regs->si, args[4] = (__u32)regs->di, args[5] = (__u32)regs->bp;
-	} else {
-		args[0] = regs->di, args[1] = regs->si, args[2] = regs->dx;
-		args[3] = regs->r10, args[4] = regs->r8, args[5] = regs->r9;
-	}
-#endif
-}
-
 static __always_inline struct lanner_plan *plan_of(__u8 abi, __u64 nr)
 {
-	__u32 key = nr & ~0x40000000u;
+	__u32 key = PLAIN_NR(nr);
 
 	if (key >= LANNER_PLAN_NRS)
 		return NULL;
-	if (abi == LANNER_ABI_I386)
+	if (abi == ABI_COMPAT)
 		key += LANNER_PLAN_NRS;
 	return bpf_map_lookup_elem(&plans, &key);
 }
@@ -336,20 +316,13 @@ static __always_inline void end_entered(const __u64 *args, __u64 nr, __u8 abi, s
 /* The registers of the call that the current task is in. */
 static __always_inline int registers_entered(struct pt_regs *regs, struct task_struct *task, __u8 flags)
 {
-	__u64 nr = FOLLOW(regs, orig_ax), args[6];
-	__u8 abi = abi_of(task, nr);
+	__u64 nr = NR_OF(FOLLOW, regs), args[6];
+	__u8 abi = ABI_OF(FOLLOW, regs, task, nr);
 	struct lanner_plan *plan = plan_of(abi, nr);
 
 	if (!plan || !(plan->flags & flags))
 		return 0;
-	if (abi == LANNER_ABI_I386) {
-		args[0] = (__u32)FOLLOW(regs, bx), args[1] = (__u32)FOLLOW(regs, cx);
-		args[2] = (__u32)FOLLOW(regs, dx), args[3] = (__u32)FOLLOW(regs, si);
-		args[4] = (__u32)FOLLOW(regs, di), args[5] = (__u32)FOLLOW(regs, bp);
-	} else {
-		args[0] = FOLLOW(regs, di), args[1] = FOLLOW(regs, si), args[2] = FOLLOW(regs, dx);
-		args[3] = FOLLOW(regs, r10), args[4] = FOLLOW(regs, r8), args[5] = FOLLOW(regs, r9);
-	}
+	READ_ARGS(FOLLOW, regs, abi, args);
 	if (flags == LANNER_PLAN_EXEC)
 		exec_entered(args, nr, abi, task, plan);
 	else if (!settings.late || KNOWN(task, exit_code) == (args[0] & 0xff) << 8)
@@ -392,8 +365,8 @@ SEC("tp_btf/sched_prepare_exec") int exec_prepared(__u64 *ctx)
 SEC("tp_btf/sys_exit") int sys_exit(__u64 *ctx)
 {
 	const struct pt_regs *regs = (void *)ctx[0];
-	__u64 nr = regs->orig_ax, args[6];
-	__u32 low = nr & ~0x40000000u;
+	__u64 nr = NR_OF(PLAIN, regs), args[6];
+	__u32 low = PLAIN_NR(nr);
 	struct lanner_plan *plan;
 	struct task_struct *task;
 	__s64 ret = ctx[1];
@@ -402,8 +375,8 @@ SEC("tp_btf/sys_exit") int sys_exit(__u64 *ctx)
 	if (low >= LANNER_PLAN_NRS || !gate[low])
 		return 0;
 	task = current_task();
-	abi = abi_of(task, nr);
-	if (!(gate[low] & (abi == LANNER_ABI_I386 ? 2 : 1)))
+	abi = ABI_OF(PLAIN, regs, task, nr);
+	if (!(gate[low] & (abi == ABI_COMPAT ? 2 : 1)) || IS_NEW_PROGRAM(regs, abi, nr, ret))
 		return 0;
 	plan = plan_of(abi, nr);
 	if (!plan || !wanted(KNOWN(task, tgid), KNOWN(task, pid)))
@@ -425,7 +398,7 @@ SEC("tp_btf/sys_exit") int sys_exit(__u64 *ctx)
 		lose(LANNER_LOSS_FAULT);
 		return 0;
 	}
-	read_args(regs, abi, args);
+	READ_ARGS(PLAIN, regs, abi, args);
 	if (plan->ops)
 		emit_call(args, ret, nr, abi, 0, plan, task, GATHERED | FACTS | VARIANTS);
 	else
@@ -438,13 +411,13 @@ SEC("tp_btf/sys_exit") int sys_exit_exec(__u64 *ctx)
 {
 	const struct pt_regs *regs = (void *)ctx[0];
 	struct task_struct *task = current_task();
-	__u64 nr = regs->orig_ax, args[6];
-	__u8 abi = abi_of(task, nr);
+	__u64 nr = NR_OF(PLAIN, regs), args[6];
+	__u8 abi = ABI_OF(PLAIN, regs, task, nr);
 	struct lanner_plan *plan = plan_of(abi, nr);
 
 	if (!plan)
 		return 0;
-	read_args(regs, abi, args);
+	READ_ARGS(PLAIN, regs, abi, args);
 	emit_call(args, ctx[1], nr, abi, 0, plan, task, VECTORS);
 	return 0;
 }
@@ -455,8 +428,8 @@ SEC("tp_btf/sys_exit") int sys_exit_messages(__u64 *ctx)
 	struct out o = {.last = EXEC_LAST, .chunk = EXEC_CHUNK};
 	const struct pt_regs *regs = (void *)ctx[0];
 	struct task_struct *task = current_task();
-	__u64 nr = regs->orig_ax, vector, next, args[6];
-	__u8 abi = abi_of(task, nr);
+	__u64 nr = NR_OF(PLAIN, regs), vector, next, args[6];
+	__u8 abi = ABI_OF(PLAIN, regs, task, nr);
 	struct lanner_plan *plan = plan_of(abi, nr);
 	__u32 tid = KNOWN(task, pid);
 	struct exec_call *call = bpf_map_lookup_elem(&execs, &tid);
@@ -464,7 +437,7 @@ SEC("tp_btf/sys_exit") int sys_exit_messages(__u64 *ctx)
 	if (!plan)
 		return 0;
 	if (!call) {
-		read_args(regs, abi, args);
+		READ_ARGS(PLAIN, regs, abi, args);
 		call = begin_kept(tid, args, nr, abi);
 		if (!call)
 			return 0;
@@ -494,12 +467,12 @@ SEC("tp_btf/sys_enter") int sys_enter(__u64 *ctx)
 	const struct pt_regs *regs = (void *)ctx[0];
 	struct task_struct *task = current_task();
 	__u64 nr = ctx[1], args[6];
-	__u8 abi = abi_of(task, nr);
+	__u8 abi = ABI_OF(PLAIN, regs, task, nr);
 	struct lanner_plan *plan = plan_of(abi, nr);
 
 	if (!plan || !(plan->flags & (LANNER_PLAN_NORETURN | LANNER_PLAN_EXEC)))
 		return 0;
-	read_args(regs, abi, args);
+	READ_ARGS(PLAIN, regs, abi, args);
 	if (plan->flags & LANNER_PLAN_EXEC)
 		exec_entered(args, nr, abi, task, plan);
 	else
@@ -514,7 +487,7 @@ static __always_inline void begin_exec(struct lanner_event *event, const struct 
 	struct exec_call *call = bpf_map_lookup_elem(&execs, &old_tid);
 	__u16 flags = LANNER_FLAG_INCOMPLETE;
 	__u32 len = sizeof(*event), nr = settings.execve_nr;
-	__u8 abi = LANNER_ABI_X86_64, attachments = 0;
+	__u8 abi = ABI_NATIVE, attachments = 0;
 
 	__builtin_memset(event->args, 0, sizeof(event->args));
 	if (call) {
@@ -606,7 +579,7 @@ static __always_inline void emit_plain(struct task_struct *task, __u8 kind, __s6
 
 	if (!event)
 		return;
-	begin_event(event, &place, time, task, kind, LANNER_ABI_X86_64, 0, 0, ret);
+	begin_event(event, &place, time, task, kind, ABI_NATIVE, 0, 0, ret);
 	__builtin_memset(event->args, 0, sizeof(event->args));
 	event->args[0] = arg0;
 	event->args[1] = arg1;

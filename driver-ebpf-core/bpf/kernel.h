@@ -15,6 +15,12 @@ struct pt_regs {
 struct thread_info {
 	__u32 status;
 };
+#elif defined(__TARGET_ARCH_arm64)
+struct pt_regs {
+	__u64 regs[31], pstate;
+	__u64 orig_x0; /* the first argument, which the return value has overwritten in regs[0] */
+	int syscallno;
+};
 #endif
 
 typedef struct {
@@ -101,7 +107,9 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 struct task_struct {
+#ifdef __TARGET_ARCH_x86
 	struct thread_info thread_info;
+#endif
 	int pid, tgid;
 	int exit_code;
 	struct task_struct *real_parent;

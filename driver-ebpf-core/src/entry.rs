@@ -28,13 +28,18 @@ const KINDS: [(&str, u8); 2] = [
 const SCHEDULER: &str = "exec_prepared";
 const TRACEPOINT: &str = "sys_enter";
 
-/// What comes before a call's name in its function's: for 64-bit programs, for x32 and for 32-bit ones. The
-/// first that there is counts (`arch/x86/include/asm/syscall_wrapper.h`).
-const PREFIXES: [&[&str]; 3] = [
-    &["__x64_sys_"],
-    &["__x64_compat_sys_", "__x32_compat_sys_"],
-    &["__ia32_compat_sys_", "__ia32_sys_"],
-];
+/// What comes before a call's name in its function's: for 64-bit programs, and then for those of other ABIs
+/// where they have functions of their own. The first of each line that there is counts
+/// (`arch/x86/include/asm/syscall_wrapper.h`, `arch/arm64/include/asm/syscall_wrapper.h`).
+const PREFIXES: &[&[&str]] = if cfg!(target_arch = "aarch64") {
+    &[&["__arm64_sys_"], &["__arm64_compat_sys_"]]
+} else {
+    &[
+        &["__x64_sys_"],
+        &["__x64_compat_sys_", "__x32_compat_sys_"],
+        &["__ia32_compat_sys_", "__ia32_sys_"],
+    ]
+};
 
 /// Gives each function its program, and keeps those that are not needed from being loaded. An error says
 /// which function has none.
@@ -60,7 +65,7 @@ pub(crate) fn prepare(open: &mut OpenObject, entry: Entry) -> Result<(), String>
             .iter_mut()
             .filter(|(name, _)| name.starts_with(start));
         for call in names(kind) {
-            for prefixes in PREFIXES {
+            for &prefixes in PREFIXES {
                 let Some((_, program)) = free.next() else {
                     return Err(format!("there is no program left for {call}"));
                 };

@@ -114,7 +114,7 @@ static __always_inline void begin_exec(struct lanner_event *event, const struct 
 	struct exec_call *call = find_exec(old_tid);
 	__u16 flags = LANNER_FLAG_INCOMPLETE;
 	__u32 len = sizeof(*event), nr = set->execve_nr;
-	__u8 abi = LANNER_ABI_X86_64, attachments = 0;
+	__u8 abi = ABI_NATIVE, attachments = 0;
 
 	__builtin_memset(event->args, 0, sizeof(event->args));
 	if (call) {

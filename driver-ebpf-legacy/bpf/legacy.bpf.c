@@ -8,6 +8,7 @@
 #include "bpf.h"
 #include "event.h"
 #include "plan.h"
+#include "arch.h"
 
 /*
  * bpf_probe_read() reads the kernel as well: an address that is none of the program's becomes one
@@ -15,8 +16,12 @@
  */
 static __attribute__((always_inline)) inline void *user_address(__u64 at)
 {
-	__u64 mine = ((at >> 56) - 1) >> 63;
+	__u64 mine;
 
+#ifdef USER_TAGS
+	at = at << (64 - USER_BITS - 1) >> (64 - USER_BITS - 1); /* without its tag */
+#endif
+	mine = ((at >> USER_BITS) - 1) >> 63;
 	asm volatile("" : "+r"(mine));
 	return (void *)(at & (0 - mine));
 }
@@ -71,7 +76,7 @@ static __always_inline void begin_call(void *ctx, void *chain, const struct offs
 	event = event_of(slot);
 	slot->plan = key;
 	slot->then = then;
-	fill_header(event, LANNER_KIND_SYSCALL, abi, flags, NUMBER_OF(regs), ret, id);
+	fill_header(event, LANNER_KIND_SYSCALL, abi, flags, NR_OF(regs), ret, id);
 	read_args(regs, abi, event);
 	if (!plan || !plan->ops) {
 		deliver(ctx, slot);
@@ -108,7 +113,7 @@ static __always_inline void begin_call(void *ctx, void *chain, const struct offs
 /* Whether a number means anything of interest in either ABI: flags of its plans. */
 static __always_inline __u8 interest_in(__u64 nr)
 {
-	__u32 key = nr & ~0x40000000u;
+	__u32 key = PLAIN_NR(nr);
 	__u8 *flags = bpf_map_lookup_elem(&interest, &key);
 
 	return flags ? *flags : 0;
@@ -123,21 +128,21 @@ static __always_inline void returned(void *ctx, const struct offsets *off, const
 	__u32 key;
 	__u64 id;
 
-	if (!(interest_in(NUMBER_OF(regs)) & (LANNER_PLAN_SELECTED | LANNER_PLAN_EXEC)))
+	if (!(interest_in(NR_OF(regs)) & (LANNER_PLAN_SELECTED | LANNER_PLAN_EXEC)))
 		return;
 	id = bpf_get_current_pid_tgid();
 	set = the_settings();
 	if (!set || !wanted(set, id))
 		return;
 	abi = abi_of(off, regs);
-	key = plan_key(abi, NUMBER_OF(regs));
+	key = plan_key(abi, NR_OF(regs));
 	plan = bpf_map_lookup_elem(&plans, &key);
 	if (!plan)
 		return;
 	flags = plan->flags;
 	if (!(flags & (LANNER_PLAN_SELECTED | LANNER_PLAN_EXEC)))
 		return;
-	if (restarts(ret) || (ret == 0 && flags & LANNER_PLAN_CHILD))
+	if (restarts(ret) || (ret == 0 && flags & LANNER_PLAN_CHILD) || is_new_program(regs, abi, ret))
 		return;
 	if (flags & LANNER_PLAN_EXEC) {
 		release_exec(find_exec(id));
@@ -171,7 +176,7 @@ TRACEPOINT(sys_exit)(void *ctx)
 static __always_inline void entered(void *ctx, void *chain, const struct offsets *off, const struct regs *regs,
 				    __u8 which)
 {
-	__u64 nr = NUMBER_OF(regs), id;
+	__u64 nr = NR_OF(regs), id;
 	const struct settings *set;
 	struct lanner_plan *plan;
 	__u8 flags, abi;
@@ -252,7 +257,7 @@ TRACEPOINT(sys_enter)(void *ctx)
 	const struct offsets *off = the_offsets();
 	struct regs regs;
 
-	if (off && read_regs(&regs, regs_of_task(off)) && interest_in(NUMBER_OF(&regs)) & ENTRIES)
+	if (off && read_regs(&regs, regs_of_task(off)) && interest_in(NR_OF(&regs)) & ENTRIES)
 		entered(ctx, &tails, off, &regs, ENTRIES);
 	return 0;
 }
@@ -266,7 +271,7 @@ static __always_inline void output_life(void *ctx, __u8 kind, __s64 ret, __u64 c
 	if (!slot)
 		return;
 	event = event_of(slot);
-	fill_header(event, kind, LANNER_ABI_X86_64, 0, 0, ret, id);
+	fill_header(event, kind, ABI_NATIVE, 0, 0, ret, id);
 	__builtin_memset(event->args, 0, sizeof(event->args));
 	event->args[0] = (__u32)child;
 	event->args[1] = child >> 32;

@@ -43,10 +43,18 @@ struct bpf_map_def seen SEC("maps") = {
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
+/* The number of getpgid(2), and where its argument is in struct pt_regs: of native calls, and of 32-bit ones. */
+#if defined(__TARGET_ARCH_x86)
 #define NR_GETPGID 121
-#define NR_GETPGID_I386 132
-#define DI_AT 112
-#define BX_AT 40
+#define NR_GETPGID_COMPAT 132
+#define ARG_AT 112
+#define ARG_COMPAT_AT 40
+#elif defined(__TARGET_ARCH_arm64)
+#define NR_GETPGID 155
+#define NR_GETPGID_COMPAT NR_GETPGID
+#define ARG_AT 0
+#define ARG_COMPAT_AT ARG_AT
+#endif
 
 /* Looks, if the call's argument asks for it. */
 static __always_inline void look(const struct wish *wish_, __u64 argument)
@@ -77,9 +85,9 @@ SEC("raw_tracepoint/sys_enter") int raw_peek(__u64 *ctx)
 	__u32 zero = 0;
 	const struct wish *wish_ = bpf_map_lookup_elem(&wish, &zero);
 
-	if (!wish_ || (nr != NR_GETPGID && nr != NR_GETPGID_I386))
+	if (!wish_ || (nr != NR_GETPGID && nr != NR_GETPGID_COMPAT))
 		return 0;
-	bpf_probe_read(&argument, sizeof(argument), (void *)(ctx[0] + (nr == NR_GETPGID ? DI_AT : BX_AT)));
+	bpf_probe_read(&argument, sizeof(argument), (void *)(ctx[0] + (nr == NR_GETPGID ? ARG_AT : ARG_COMPAT_AT)));
 	look(wish_, argument);
 	return 0;
 }
@@ -102,7 +110,7 @@ SEC("tracepoint/sys_enter") int tp_peek(void *ctx)
 	if (!wish_)
 		return 0;
 	nr = recorded(ctx, wish_->id_at);
-	if (nr == NR_GETPGID || nr == NR_GETPGID_I386)
+	if (nr == NR_GETPGID || nr == NR_GETPGID_COMPAT)
 		look(wish_, recorded(ctx, wish_->argument_at));
 	return 0;
 }

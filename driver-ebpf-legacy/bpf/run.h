@@ -12,12 +12,31 @@ struct regs {
 	__u64 bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs;
 };
 #define USER32_CS 0x23
-#endif
+#define NR_OF(regs) ((regs)->orig_ax)
+#define RETURN_OF(regs) ((__s64)(regs)->ax)
 
 static __always_inline int read_regs(struct regs *regs, __u64 at)
 {
 	return bpf_probe_read(regs, sizeof(*regs), (void *)(at + REGS_AT)) == 0;
 }
+#elif defined(__TARGET_ARCH_arm64)
+/* Two parts of struct pt_regs (arch/arm64/include/asm/ptrace.h): the same since 4.14. */
+#define REGS_AT 0
+#define STATE_AT 264
+struct regs {
+	__u64 x0, x1, x2, x3, x4, x5, x6, x7, x8;
+	__u64 pstate, orig_x0;
+	__s32 nr, unused;
+};
+#define NR_OF(regs) ((__u32)(regs)->nr)
+#define RETURN_OF(regs) ((__s64)(regs)->x0)
+
+static __always_inline int read_regs(struct regs *regs, __u64 at)
+{
+	return bpf_probe_read(&regs->x0, 72, (void *)(at + REGS_AT)) == 0 &&
+	       bpf_probe_read(&regs->pstate, 24, (void *)(at + STATE_AT)) == 0;
+}
+#endif
 
 /* Where the registers of the call are that the current task is in: at the top of its stack. */
 static __always_inline __u64 regs_of_task(const struct offsets *off)
@@ -25,14 +44,9 @@ static __always_inline __u64 regs_of_task(const struct offsets *off)
 	return word(bpf_get_current_task(), off->task_stack) + off->stack_regs;
 }
 
-#ifdef __TARGET_ARCH_x86
-#define NUMBER_OF(regs) ((regs)->orig_ax)
-#define RETURN_OF(regs) ((__s64)(regs)->ax)
-#endif
-
 /*
  * A 64-bit program's `int 0x80` shows only in thread_info.status (TS_COMPAT); where that was not found,
- * the code segment has to do.
+ * the code segment has to do. On arm64 a program is of one ABI until its next exec.
  */
 static __always_inline __u8 abi_of(const struct offsets *off, const struct regs *regs)
 {
@@ -44,6 +58,17 @@ static __always_inline __u8 abi_of(const struct offsets *off, const struct regs 
 		return LANNER_ABI_I386;
 	}
 	return regs->orig_ax & 0x40000000 ? LANNER_ABI_X32 : LANNER_ABI_X86_64;
+#elif defined(__TARGET_ARCH_arm64)
+	return PSTATE_COMPAT(regs->pstate) ? LANNER_ABI_ARM : LANNER_ABI_AARCH64;
+#endif
+}
+
+static __always_inline int is_new_program(const struct regs *regs, __u8 abi, __s64 ret)
+{
+#ifdef __TARGET_ARCH_arm64
+	return NEW_PROGRAM(regs->orig_x0, regs->x1, abi == LANNER_ABI_ARM ? regs->x7 : regs->x8, regs->nr, ret);
+#else
+	return 0;
 #endif
 }
 
@@ -57,17 +82,22 @@ static __always_inline void read_args(const struct regs *regs, __u8 abi, struct 
 		event->args[0] = regs->di, event->args[1] = regs->si, event->args[2] = regs->dx;
 		event->args[3] = regs->r10, event->args[4] = regs->r8, event->args[5] = regs->r9;
 	}
+#elif defined(__TARGET_ARCH_arm64)
+	__u64 mask = abi == LANNER_ABI_ARM ? 0xffffffffull : ~0ull;
+
+	event->args[0] = regs->orig_x0 & mask, event->args[1] = regs->x1 & mask, event->args[2] = regs->x2 & mask;
+	event->args[3] = regs->x3 & mask, event->args[4] = regs->x4 & mask, event->args[5] = regs->x5 & mask;
 #endif
 }
 
 /* Where the plan of a call stands in `plans`; beyond its end: nowhere. */
 static __always_inline __u32 plan_key(__u8 abi, __u64 nr)
 {
-	__u32 key = nr & ~0x40000000u;
+	__u32 key = PLAIN_NR(nr);
 
 	if (key >= LANNER_PLAN_NRS)
 		return 2 * LANNER_PLAN_NRS;
-	return abi == LANNER_ABI_I386 ? key + LANNER_PLAN_NRS : key;
+	return abi == ABI_COMPAT ? key + LANNER_PLAN_NRS : key;
 }
 
 #endif

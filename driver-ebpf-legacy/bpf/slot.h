@@ -34,6 +34,17 @@ _Static_assert(ROOM <= LANNER_EVENT_MAX, "an event larger than LANNER_EVENT_MAX"
 
 _Static_assert(FULL <= BEGIN_MASK, "an event may begin beyond the mask");
 
+/*
+ * A batch is read while it gathers: its mark must not be seen before its events. Programs of that age have no
+ * barrier, so there are batches only where a machine keeps its stores in order; elsewhere each event goes into
+ * the perf buffer, which sees to that.
+ */
+#ifdef __TARGET_ARCH_x86
+#define BATCHES 1
+#else
+#define BATCHES 0
+#endif
+
 /* Begins a batch in the perf buffer; an event alone begins with its length, which is never 0. */
 struct batch_head {
 	__u32 zero;
@@ -185,8 +196,8 @@ static __always_inline struct slot *claim_slot(void *ctx, __u64 id)
 
 		if (slot && claim(&slot->claims)) {
 			slot->owner = id;
-			slot->begin = k ? 0 : room_in(ctx, slot, mark);
-			slot->alone = k > 0;
+			slot->begin = k || !BATCHES ? 0 : room_in(ctx, slot, mark);
+			slot->alone = k > 0 || !BATCHES;
 			slot->at = 0;
 			slot->stage = 0;
 			slot->then = 0;

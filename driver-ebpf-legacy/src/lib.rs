@@ -58,13 +58,6 @@ impl Driver for Legacy {
                 "sysctl kernel.perf_event_paranoid=2, or give lanner CAP_SYS_ADMIN",
             ));
         }
-        if !cfg!(target_arch = "x86_64") {
-            missing.push(Gap::new(
-                "this machine's registers",
-                "the programs know those of x86-64 only",
-                "use the driver ebpf-core or ptrace",
-            ));
-        }
         if !missing.is_empty() {
             return Support::Unusable(missing);
         }

@@ -35,6 +35,7 @@ enum {
 
 #define BPF_ANY 0
 #define BPF_F_MMAPABLE 1024
+#define BPF_RB_NO_WAKEUP 1
 #define BPF_RB_FORCE_WAKEUP 2
 #define BPF_F_CURRENT_CPU 0xffffffffULL
 

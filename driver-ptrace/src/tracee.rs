@@ -189,15 +189,28 @@ impl Stopped {
         }
         // SAFETY: zeroed, all bit patterns are valid, and written by the kernel.
         let r = unsafe { regs.assume_init() }.regs;
+        // a 32-bit program has a shorter set: r0 to r15, cpsr and the first argument as it was, 32 bits each
+        if into.iov_len < size_of::<libc::user_regs_struct>() {
+            let narrow = |at: usize| r[at / 2] >> (32 * (at % 2)) & 0xffff_ffff;
+            return Ok(if entry {
+                At::Entry {
+                    arch: 0x4000_0028,
+                    nr: narrow(7),
+                    args: [0, 1, 2, 3, 4, 5].map(narrow),
+                }
+            } else {
+                At::Exit {
+                    ret: i64::from((narrow(0) as u32).cast_signed()),
+                }
+            });
+        }
         if !entry {
             return Ok(At::Exit {
                 ret: r[0].cast_signed(),
             });
         }
-        // a 32-bit program has a shorter set
-        let narrow = into.iov_len < size_of::<libc::user_regs_struct>();
         Ok(At::Entry {
-            arch: if narrow { 0x4000_0028 } else { 0xc000_00b7 },
+            arch: 0xc000_00b7,
             nr: r[8],
             args: [r[0], r[1], r[2], r[3], r[4], r[5]],
         })

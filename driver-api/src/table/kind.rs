@@ -232,7 +232,7 @@ impl Kind {
             Self::Chars(n) | Self::Raw(n) => *n as usize,
             Self::Array(of, len) => len.constant()? * of.size(layout)?,
             Self::Sigset(len) | Self::SockAddr(len) => len.constant()?,
-            other => other.width()?.bytes(layout == super::NARROW),
+            other => other.width()?.bytes(super::has_narrow_pointers(layout)),
         })
     }
 }

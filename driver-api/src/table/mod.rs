@@ -9,8 +9,8 @@ pub use kind::{Kind, Len, LenFrom, Width};
 mod generated {
     #![expect(clippy::unreadable_literal, reason = "made by the build script")]
     use super::{
-        Fact, FactOf, Field, Kind, Layout, Len, LenFrom, Meaning, Param, Returns, Structure,
-        SymbolSet, Syscall, Variant, VariantRow, Width, Written,
+        ARM_COLUMN, Fact, FactOf, Field, Kind, Layout, Len, LenFrom, Meaning, Param, Returns,
+        Structure, SymbolSet, Syscall, Variant, VariantRow, Width, Written,
     };
     include!(concat!(env!("OUT_DIR"), "/table.rs"));
 
@@ -19,6 +19,7 @@ mod generated {
             0 => &BY_NUMBER_X86_64,
             1 => &BY_NUMBER_I386,
             2 => &BY_NUMBER_AARCH64,
+            ARM_COLUMN => &BY_NUMBER_ARM,
             _ => &BY_NUMBER_X32,
         }
     }
@@ -34,8 +35,8 @@ pub const X32_BIT: u32 = 0x4000_0000;
 pub struct Syscall {
     /// The kernel's name.
     pub name: &'static str,
-    /// Numbers on x86_64, i386 and aarch64, and the one that x32 alone has; -1: there is none.
-    pub numbers: [i32; 4],
+    /// Numbers on x86_64, i386 and aarch64, the one that x32 alone has, and on arm; -1: there is none.
+    pub numbers: [i32; 5],
     /// What it is about: file, net, process, ...
     pub category: &'static str,
     /// What the return value means.
@@ -72,8 +73,20 @@ impl Syscall {
             return register.into();
         }
         let narrow = matches!(abi, Abi::I386 | Abi::Arm);
-        let before = self.params.iter().take(at);
-        at + before.filter(|p| p.is_pair(narrow)).count()
+        // the procedure call standard of arm: 64 bits begin in an even register
+        let aligned =
+            |p: &Param| abi == Abi::Arm && p.is_pair(true) && !matches!(p.kind, Kind::OffPair);
+        let mut register = 0;
+        for (place, param) in self.params.iter().enumerate() {
+            if aligned(param) {
+                register += register % 2;
+            }
+            if place == at {
+                break;
+            }
+            register += 1 + usize::from(param.is_pair(narrow));
+        }
+        register
     }
 
     /// The parameter with this name or alias, and its place.
@@ -135,14 +148,23 @@ pub enum Written {
 
 /// Place of the layout for 32-bit pointers in [`Structure::layouts`].
 pub const NARROW: usize = 1;
+/// Place of the one on aarch64.
+pub const AARCH64: usize = 2;
+/// Place of the one on arm, whose pointers have 32 bits as well.
+pub const ARM: usize = 3;
+
+/// Whether pointers have 32 bits in the layout at this place in [`Structure::layouts`].
+pub const fn has_narrow_pointers(layout: usize) -> bool {
+    matches!(layout, NARROW | ARM)
+}
 
 /// A structure.
 #[derive(Debug)]
 pub struct Structure {
     /// As `structs.tbl` has it.
     pub name: &'static str,
-    /// Its layout with 64-bit pointers, with 32-bit pointers, and on aarch64.
-    pub layouts: [Layout; 3],
+    /// Its layout with 64-bit pointers, with 32-bit pointers, on aarch64, and on arm.
+    pub layouts: [Layout; 4],
 }
 
 /// Where a structure's fields are.
@@ -259,17 +281,30 @@ pub struct SymbolSet {
     pub fields: &'static [(u64, &'static [(u64, &'static str)])],
     /// Values, or single bits.
     pub values: &'static [(u64, &'static str)],
+    /// The set on arm and aarch64, where that is another one.
+    pub arm: Option<&'static Self>,
 }
 
-/// Place in [`Syscall::numbers`] of the number that x32 alone has.
+impl SymbolSet {
+    /// The set in calls whose memory has the layout at this place in [`Structure::layouts`].
+    pub fn of(&'static self, layout: usize) -> &'static Self {
+        match self.arm {
+            Some(arm) if matches!(layout, AARCH64 | ARM) => arm,
+            _ => self,
+        }
+    }
+}
+
+/// Places in [`Syscall::numbers`] of the number that x32 alone has, and of arm's.
 const X32_COLUMN: usize = 3;
+const ARM_COLUMN: usize = 4;
 
 fn abi_column(abi: Abi) -> Option<usize> {
     match abi {
         Abi::X86_64 | Abi::X32 => Some(0),
         Abi::I386 => Some(1),
         Abi::Aarch64 => Some(2),
-        Abi::Arm => None,
+        Abi::Arm => Some(ARM_COLUMN),
     }
 }
 
@@ -287,10 +322,12 @@ pub const X32_FIRST: u32 = 512;
 
 /// The place in [`Structure::layouts`] for a call.
 pub fn layout(abi: Abi, nr: u32) -> usize {
-    if is_narrow(abi, nr) {
+    if abi == Abi::Arm {
+        ARM
+    } else if is_narrow(abi, nr) {
         NARROW
     } else if abi == Abi::Aarch64 {
-        2
+        AARCH64
     } else {
         0
     }

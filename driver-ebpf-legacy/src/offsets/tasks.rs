@@ -225,9 +225,15 @@ fn through(peek: &mut Peek, from: usize, len: usize, gates: &[Gate]) -> Option<V
     })
 }
 
+/// Elsewhere the saved registers tell all there is to tell.
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) fn compat(_: &mut Peek, _: &mut Offsets) -> Option<()> {
-    None
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "as where there is something to find"
+)]
+pub(super) fn compat(_: &mut Peek, off: &mut Offsets) -> Option<()> {
+    off.have |= have::COMPAT;
+    Some(())
 }
 
 /// Ids that nobody has by chance: real, effective, saved.

@@ -12,6 +12,8 @@
 )]
 
 mod actor;
+#[cfg(target_arch = "aarch64")]
+mod arm;
 mod begin;
 mod deliver;
 mod running;
@@ -28,7 +30,11 @@ use stage::{Outcome, Stage};
 type Case = (&'static [u8], &'static str, fn(&Stage) -> Outcome);
 
 fn cases() -> Vec<Case> {
-    [begin::CASES, deliver::CASES, running::CASES].concat()
+    #[cfg(not(target_arch = "aarch64"))]
+    let machine: &[Case] = &[];
+    #[cfg(target_arch = "aarch64")]
+    let machine = arm::CASES;
+    [begin::CASES, deliver::CASES, running::CASES, machine].concat()
 }
 
 fn main() -> ExitCode {

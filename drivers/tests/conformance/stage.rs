@@ -12,7 +12,7 @@ use driver_api::table;
 /// A case's result: a note for the report, or what went wrong.
 pub(crate) type Outcome = Result<Option<String>, String>;
 
-/// How long an actor may take.
+/// How long nothing may come. Not how long an actor may take: an emulated machine needs its time.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The driver under test.
@@ -143,17 +143,20 @@ pub(crate) fn until(
     events: &mut Vec<Kept>,
     mut enough: impl FnMut(&[Kept]) -> bool,
 ) -> Result<Option<Option<i32>>, String> {
-    let start = Instant::now();
-    while start.elapsed() < PATIENCE {
+    let (mut last, mut count) = (Instant::now(), events.len());
+    while last.elapsed() < PATIENCE {
         if let Polled::Ended(status) = poll(capture, events, Duration::from_millis(50))? {
             return Ok(Some(status));
         }
         if enough(events) {
             return Ok(None);
         }
+        if events.len() > count {
+            (last, count) = (Instant::now(), events.len());
+        }
     }
     Err(format!(
-        "no end after {PATIENCE:?}, with {} events",
+        "no end {PATIENCE:?} after the last of {} events",
         events.len()
     ))
 }

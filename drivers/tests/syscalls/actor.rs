@@ -73,10 +73,7 @@ fn prepare() {
     }
 }
 
-/// tkill(2) on x86_64.
-const TKILL: u32 = 200;
-
-/// Its arguments: a signal with a handler, to the actor itself.
+/// The arguments of tkill(2): a signal with a handler, to the actor itself.
 fn signal_self() -> [u64; 6] {
     [std::process::id().into(), libc::SIGUSR1 as u64, 0, 0, 0, 0]
 }
@@ -133,7 +130,8 @@ impl Actor {
             Play::Signals => {
                 raw::mark(place, 0);
                 // SAFETY: the handler does nothing. What it returns to is the end of this call.
-                let sent = unsafe { raw::call(Abi::X86_64, TKILL, &signal_self()) };
+                let sent =
+                    unsafe { raw::call(Abi::NATIVE, libc::SYS_tkill as u32, &signal_self()) };
                 truth.ret = Some(sent);
             }
             Play::Plain | Play::Births => {

@@ -7,6 +7,11 @@ use driver_api::table;
 pub(crate) const SLOT: usize = 8192;
 const SLOTS: usize = 96;
 const GUARD: usize = 8192;
+/// For mmap(2): below 4 GiB. Elsewhere no 32-bit calls are made.
+#[cfg(target_arch = "x86_64")]
+pub(crate) const MAP_LOW: i32 = libc::MAP_32BIT;
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) const MAP_LOW: i32 = 0;
 
 /// Slots of memory, given out in order and again for the next call.
 #[derive(Debug)]
@@ -22,7 +27,7 @@ impl Arena {
         let all = SLOTS * SLOT;
         // SAFETY: a new mapping, which lives as long as the process; its end is made unreadable.
         let base = unsafe {
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT;
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | MAP_LOW;
             let prot = libc::PROT_READ | libc::PROT_WRITE;
             let base = libc::mmap(std::ptr::null_mut(), all + GUARD, prot, flags, -1, 0);
             assert_ne!(base, libc::MAP_FAILED, "there is memory below 4 GiB");

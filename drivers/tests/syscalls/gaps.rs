@@ -53,7 +53,7 @@ pub(crate) const GAPS: &[Gap] = &[
     },
     Gap {
         drivers: EBPF,
-        abis: &[Abi::X86_64],
+        abis: &[Abi::X86_64, Abi::Aarch64],
         calls: &["rt_sigreturn"],
         interrupted: false,
         what: "event",

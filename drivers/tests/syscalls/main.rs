@@ -11,43 +11,22 @@
     reason = "a test that cannot set its stage has failed"
 )]
 
-#[cfg(target_arch = "x86_64")]
 mod actor;
-#[cfg(target_arch = "x86_64")]
 mod arena;
-#[cfg(target_arch = "x86_64")]
 mod compare;
-#[cfg(target_arch = "x86_64")]
 mod exec;
-#[cfg(target_arch = "x86_64")]
 mod facts;
-#[cfg(target_arch = "x86_64")]
 mod gaps;
-#[cfg(target_arch = "x86_64")]
 mod raw;
-#[cfg(target_arch = "x86_64")]
 mod reference;
-#[cfg(target_arch = "x86_64")]
 mod report;
-#[cfg(target_arch = "x86_64")]
 mod scenery;
-#[cfg(target_arch = "x86_64")]
 mod script;
-#[cfg(target_arch = "x86_64")]
 mod suite;
-#[cfg(target_arch = "x86_64")]
 mod truth;
-#[cfg(target_arch = "x86_64")]
 mod watch;
-#[cfg(target_arch = "x86_64")]
 mod words;
 
-#[cfg(target_arch = "x86_64")]
 fn main() -> std::process::ExitCode {
     suite::main()
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn main() {
-    println!("skipped: the script makes calls of x86_64 and i386");
 }

@@ -3,6 +3,7 @@
 use std::arch::asm;
 
 use driver_api::event::Abi;
+#[cfg(target_arch = "x86_64")]
 use driver_api::table::X32_BIT;
 
 /// Makes a call and gives what the kernel left in the return register.
@@ -10,6 +11,7 @@ use driver_api::table::X32_BIT;
 /// # Safety
 ///
 /// The caller answers for what the call does to this process.
+#[cfg(target_arch = "x86_64")]
 pub(crate) unsafe fn call(abi: Abi, nr: u32, args: &[u64; 6]) -> i64 {
     match abi {
         Abi::I386 => {
@@ -54,6 +56,7 @@ pub(crate) unsafe fn call(abi: Abi, nr: u32, args: &[u64; 6]) -> i64 {
 /// # Safety
 ///
 /// As for [`call`].
+#[cfg(target_arch = "x86_64")]
 pub(crate) unsafe fn birth(abi: Abi, nr: u32, args: &[u64; 6]) -> i64 {
     let ret: i64;
     if abi == Abi::I386 {
@@ -93,6 +96,47 @@ pub(crate) unsafe fn birth(abi: Abi, nr: u32, args: &[u64; 6]) -> i64 {
     ret
 }
 
+/// As above.
+///
+/// # Safety
+///
+/// The caller answers for what the call does to this process.
+#[cfg(target_arch = "aarch64")]
+pub(crate) unsafe fn call(_: Abi, nr: u32, args: &[u64; 6]) -> i64 {
+    let ret: i64;
+    // SAFETY: the kernel changes no register but the first; memory is the caller's affair.
+    unsafe {
+        asm!(
+            "svc 0",
+            in("x8") u64::from(nr), inlateout("x0") args[0] => ret,
+            in("x1") args[1], in("x2") args[2], in("x3") args[3], in("x4") args[4], in("x5") args[5],
+        );
+    }
+    ret
+}
+
+/// As above.
+///
+/// # Safety
+///
+/// As for [`call`].
+#[cfg(target_arch = "aarch64")]
+pub(crate) unsafe fn birth(_: Abi, nr: u32, args: &[u64; 6]) -> i64 {
+    let ret: i64;
+    // SAFETY: as in `call`; the child touches nothing before it ends, by exit_group(0).
+    unsafe {
+        asm!(
+            "svc 0",
+            "cbnz x0, 2f",
+            "mov x8, #94", "svc 0",
+            "2:",
+            inlateout("x8") u64::from(nr) => _, inlateout("x0") args[0] => ret,
+            in("x1") args[1], in("x2") args[2], in("x3") args[3], in("x4") args[4], in("x5") args[5],
+        );
+    }
+    ret
+}
+
 /// First argument of the call that goes before each call of the script.
 pub(crate) const MARK: u64 = 0x6c61_6e6e;
 
@@ -100,6 +144,7 @@ pub(crate) const MARK: u64 = 0x6c61_6e6e;
 pub(crate) fn mark(case: usize, step: usize) {
     // SAFETY: getpriority(2) of a kind that does not exist has no effect.
     unsafe {
-        call(Abi::X86_64, 140, &[MARK, case as u64, step as u64, 0, 0, 0]);
+        let marked = [MARK, case as u64, step as u64, 0, 0, 0];
+        call(Abi::NATIVE, libc::SYS_getpriority as u32, &marked);
     }
 }

@@ -46,7 +46,7 @@ pub(crate) fn page(all: &[(&'static str, Verdicts)]) -> String {
          |---|---|---|---|---|---|---|---|---|\n",
     );
     for (driver, verdicts) in all {
-        for abi in ABIS.into_iter().chain([Abi::X32]) {
+        for abi in ABIS.iter().copied().chain([Abi::X32]) {
             let of: Vec<&Verdict> = verdicts
                 .iter()
                 .filter(|((a, _), _)| *a == abi)
@@ -111,7 +111,7 @@ fn gaps(page: &mut String, all: &[(&'static str, Verdicts)]) {
 
 fn others(page: &mut String, all: &[(&'static str, Verdicts)]) {
     page.push_str("\n## Not tested\n\n");
-    for abi in ABIS {
+    for &abi in ABIS {
         for call in SYSCALLS.iter().filter(|call| call.number(abi).is_some()) {
             if let Some(why) = untested(call.name, abi) {
                 let _ = writeln!(page, "- {}: `{}`: {why}", abi.name(), call.name);
@@ -122,7 +122,7 @@ fn others(page: &mut String, all: &[(&'static str, Verdicts)]) {
         "\n## Calls that the kernel of the test does not have\n\n\
          They were made all the same, answered ENOSYS, and their events compared like all others.\n\n",
     );
-    for abi in ABIS {
+    for &abi in ABIS {
         let names: BTreeSet<&str> = all
             .iter()
             .flat_map(|(_, verdicts)| verdicts)

@@ -98,7 +98,7 @@ impl Scenery {
     /// A mapping of its own below 4 GiB.
     pub(crate) fn map(&mut self, len: usize) -> u64 {
         let prot = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | crate::arena::MAP_LOW;
         // SAFETY: a new mapping.
         let at = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, flags, -1, 0) } as usize;
         self.maps.push((at, len));

@@ -7,8 +7,12 @@ use driver_api::table::{Kind, SYSCALLS, Syscall, VARIANTS};
 /// The scenes of `scenes.tbl`.
 const SCENES: &str = include_str!("scenes.tbl");
 
-/// The ABIs of a 64-bit x86 machine.
-pub(crate) const ABIS: [Abi; 2] = [Abi::X86_64, Abi::I386];
+/// The ABIs in which a 64-bit program of this machine can make calls.
+pub(crate) const ABIS: &[Abi] = if cfg!(target_arch = "aarch64") {
+    &[Abi::Aarch64]
+} else {
+    &[Abi::X86_64, Abi::I386]
+};
 
 /// A case: one call.
 #[derive(Debug, Clone)]
@@ -121,7 +125,7 @@ pub(crate) fn untested(name: &str, abi: Abi) -> Option<&'static str> {
 pub(crate) fn script() -> Vec<Case> {
     let lines = lines();
     let mut cases = Vec::new();
-    for abi in ABIS {
+    for &abi in ABIS {
         for call in SYSCALLS
             .iter()
             .filter(|call| untested(call.name, abi).is_none())
@@ -131,7 +135,8 @@ pub(crate) fn script() -> Vec<Case> {
             }
         }
     }
-    for name in ["getpid", "openat", "write", "readv", "rt_sigaction"] {
+    let of_x32 = ["getpid", "openat", "write", "readv", "rt_sigaction"];
+    for name in of_x32.iter().filter(|_| Abi::NATIVE == Abi::X86_64) {
         let call = driver_api::table::by_name(name).expect("a call of the table");
         let nr = call.number(Abi::X32).expect("x32 has it");
         cases.push(plain(call, Abi::X32, nr));

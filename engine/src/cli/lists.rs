@@ -20,14 +20,14 @@ pub(crate) fn syscalls(args: &ListArgs) -> Result<ExitCode, Failure> {
     let mut text = String::new();
     if args.markdown {
         text.push_str("# System calls\n\nMade by `make docs` from `driver-api/syscalls.tbl`. Names in parentheses are aliases.\n\n");
-        text.push_str("| call | x86_64 | i386 | aarch64 | category | parameters |\n|---|---|---|---|---|---|\n");
+        text.push_str("| call | x86_64 | i386 | aarch64 | arm | category | parameters |\n|---|---|---|---|---|---|---|\n");
     }
     for call in SYSCALLS {
         let number = |abi| {
             call.number(abi)
                 .map_or_else(|| "-".to_owned(), |number| number.to_string())
         };
-        let numbers = [Abi::X86_64, Abi::I386, Abi::Aarch64].map(number);
+        let numbers = [Abi::X86_64, Abi::I386, Abi::Aarch64, Abi::Arm].map(number);
         let params: Vec<String> = call.params.iter().map(param_text).collect();
         let params = params.join(", ");
         let _ = if args.markdown {
@@ -41,8 +41,8 @@ pub(crate) fn syscalls(args: &ListArgs) -> Result<ExitCode, Failure> {
         } else {
             writeln!(
                 text,
-                "{:<18} {:>4} {:>4} {:>4}  {:<9} {params}",
-                call.name, numbers[0], numbers[1], numbers[2], call.category
+                "{:<18} {:>4} {:>4} {:>4} {:>4}  {:<9} {params}",
+                call.name, numbers[0], numbers[1], numbers[2], numbers[3], call.category
             )
         };
     }
@@ -95,7 +95,7 @@ fn syscall_json(call: &Syscall) -> Value {
     let facts: Vec<&str> = call.facts.iter().map(|fact| fact.fact.name()).collect();
     json!({
         "name": call.name,
-        "numbers": {"x86_64": call.number(Abi::X86_64), "i386": call.number(Abi::I386), "x32": call.number(Abi::X32), "aarch64": call.number(Abi::Aarch64)},
+        "numbers": {"x86_64": call.number(Abi::X86_64), "i386": call.number(Abi::I386), "x32": call.number(Abi::X32), "aarch64": call.number(Abi::Aarch64), "arm": call.number(Abi::Arm)},
         "category": call.category,
         "params": params,
         "returns": format!("{:?}", call.returns).to_lowercase(),

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use driver_api::event::{Event, Flags};
-use driver_api::table::{Returns, Syscall};
+use driver_api::table::{Returns, SymbolSet, Syscall};
 
 use super::sockaddr::SockAddr;
 use super::symbols::{Remark, write_enum, write_flags};
@@ -107,7 +107,7 @@ fn write(out: &mut String, value: &Value<'_>, form: Form) -> bool {
         Value::Flags(0, _) if !is_open(value) => out.push('0'),
         Value::Flags(bits, set) => {
             let number = if is_open(value) {
-                open_bits(*bits)
+                open_bits(*bits, set)
             } else {
                 *bits
             };
@@ -215,28 +215,32 @@ fn is_open(value: &Value<'_>) -> bool {
 }
 
 /// The kernel's open flags in Falco's own numbers (`PPM_O_*` in driver/ppm_events_public.h).
-fn open_bits(bits: u64) -> u64 {
-    const BITS: &[(u64, u64)] = &[
-        (0x40, 1 << 2),       // O_CREAT
-        (0x400, 1 << 3),      // O_APPEND
-        (0x1000, 1 << 4),     // O_DSYNC
-        (0x80, 1 << 5),       // O_EXCL
-        (0x800, 1 << 6),      // O_NONBLOCK
-        (0x10_1000, 1 << 7),  // O_SYNC
-        (0x200, 1 << 8),      // O_TRUNC
-        (0x4000, 1 << 9),     // O_DIRECT
-        (0x1_0000, 1 << 10),  // O_DIRECTORY
-        (0x8000, 1 << 11),    // O_LARGEFILE
-        (0x8_0000, 1 << 12),  // O_CLOEXEC
-        (0x41_0000, 1 << 14), // O_TMPFILE
+fn open_bits(bits: u64, set: &SymbolSet) -> u64 {
+    const BITS: &[(&str, u64)] = &[
+        ("O_CREAT", 1 << 2),
+        ("O_APPEND", 1 << 3),
+        ("O_DSYNC", 1 << 4),
+        ("O_EXCL", 1 << 5),
+        ("O_NONBLOCK", 1 << 6),
+        ("O_SYNC", 1 << 7),
+        ("O_TRUNC", 1 << 8),
+        ("O_DIRECT", 1 << 9),
+        ("O_DIRECTORY", 1 << 10),
+        ("O_LARGEFILE", 1 << 11),
+        ("O_CLOEXEC", 1 << 12),
+        ("O_TMPFILE", 1 << 14),
     ];
     let access = match bits & 3 {
         0 => 1,
         1 => 2,
         _ => 3,
     };
+    let holds = |name: &str| {
+        let found = set.values.iter().find(|(_, of)| *of == name);
+        found.is_some_and(|(kernel, _)| bits & kernel == *kernel)
+    };
     BITS.iter()
-        .filter(|(kernel, _)| bits & kernel == *kernel)
+        .filter(|(name, _)| holds(name))
         .fold(access, |sum, (_, falco)| sum | falco)
 }
 

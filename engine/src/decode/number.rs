@@ -44,11 +44,11 @@ fn low(number: u64) -> u32 {
 }
 
 /// What a number of this kind means; none: the kind is no number.
-pub(super) fn meaning<'a>(kind: &Kind, number: u64) -> Option<Value<'a>> {
+pub(super) fn meaning<'a>(kind: &Kind, number: u64, layout: usize) -> Option<Value<'a>> {
     Some(match kind {
         Kind::As(Width::U16, Kind::Uid | Kind::Gid) if number == 0xffff => Value::Id(u32::MAX),
         Kind::As(Width::U64, Kind::Limit) => Value::Limit(number, "RLIM64_INFINITY"),
-        Kind::As(_, of) => return meaning(of, number),
+        Kind::As(_, of) => return meaning(of, number, layout),
         Kind::Fd
         | Kind::I8
         | Kind::I16
@@ -81,8 +81,8 @@ pub(super) fn meaning<'a>(kind: &Kind, number: u64) -> Option<Value<'a>> {
         Kind::Ioprio => Value::Ioprio(low(number)),
         Kind::Wstatus => Value::Wstatus(low(number)),
         Kind::Ip4 => Value::Ip(std::net::Ipv4Addr::from(low(number)).into()),
-        Kind::Flags(set) => Value::Flags(number, set),
-        Kind::Enum(set) => Value::Enum(number, set),
+        Kind::Flags(set) => Value::Flags(number, set.of(layout)),
+        Kind::Enum(set) => Value::Enum(number, set.of(layout)),
         _ => return None,
     })
 }

@@ -1,6 +1,6 @@
 //! Structures and arrays, as `structs.tbl` lays them out.
 
-use driver_api::table::{Field, Kind, NARROW, Structure};
+use driver_api::table::{Field, Kind, Structure, has_narrow_pointers};
 
 use super::sockaddr::SockAddr;
 use super::value::Value;
@@ -97,7 +97,7 @@ impl<'a> Struct<'a> {
             self.bytes,
             field.offset as usize,
             field.kind.width()?,
-            self.layout == NARROW,
+            has_narrow_pointers(self.layout),
         )
     }
 
@@ -145,7 +145,7 @@ impl<'a> Array<'a> {
 
 /// What stands at the beginning of these bytes.
 fn in_place<'a>(kind: &Kind, layout: usize, bytes: &'a [u8]) -> Option<Value<'a>> {
-    let narrow = layout == NARROW;
+    let narrow = has_narrow_pointers(layout);
     match kind {
         Kind::CapSet => {
             let half = |at| number::of_memory(bytes, at, driver_api::table::Width::U32, narrow);
@@ -160,7 +160,7 @@ fn in_place<'a>(kind: &Kind, layout: usize, bytes: &'a [u8]) -> Option<Value<'a>
         _ => {}
     }
     if let Some(width) = kind.width() {
-        return number::meaning(kind, number::of_memory(bytes, 0, width, narrow)?);
+        return number::meaning(kind, number::of_memory(bytes, 0, width, narrow)?, layout);
     }
     let size = kind.size(layout)?;
     // a structure can be captured in part

@@ -167,7 +167,7 @@ pub fn param<'a>(event: &Event<'a>, call: &Syscall, at: usize) -> Option<Value<'
     }
     if let Some(width) = kind.width() {
         let number = number::of_register(raw, width, variant::is_narrow(event));
-        return number::meaning(&kind, number);
+        return number::meaning(&kind, number, variant::layout(event));
     }
     Some(match raw {
         0 => Value::Null,

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use super::kind::{Kind, LenFrom};
 use super::{lines, number};
 
-/// A structure and its layouts on 64-bit ABIs, on those with 32-bit pointers, and on aarch64.
+/// A structure and its layouts on 64-bit ABIs, on those with 32-bit pointers, on aarch64, and on arm.
 #[derive(Debug)]
 pub(crate) struct Structure {
     pub(crate) name: String,
-    pub(crate) layouts: [Layout; 3],
+    pub(crate) layouts: [Layout; 4],
 }
 
 /// Where the fields are.
@@ -40,7 +40,9 @@ struct Written {
     words: Vec<String>,
 }
 
-const ABIS: [&str; 3] = ["", "narrow", "aarch64"];
+const ABIS: [&str; 4] = ["", "narrow", "aarch64", "arm"];
+const NARROW: usize = 1;
+const ARM: usize = 3;
 
 pub(crate) fn structs(text: &str) -> Result<Vec<Structure>, String> {
     let mut order: Vec<String> = Vec::new();
@@ -73,6 +75,7 @@ pub(crate) fn structs(text: &str) -> Result<Vec<Structure>, String> {
                 "packed" => new.packed = true,
                 "narrow" => abi = 1,
                 "aarch64" => abi = 2,
+                "arm" => abi = ARM,
                 size => {
                     let (wide, narrow) = size.split_once('/').unwrap_or((size, size));
                     let both = (number(wide), number(narrow));
@@ -92,13 +95,19 @@ pub(crate) fn structs(text: &str) -> Result<Vec<Structure>, String> {
         }
         current = Some(key);
     }
-    let mut done: BTreeMap<String, [Layout; 3]> = BTreeMap::new();
+    let mut done: BTreeMap<String, [Layout; 4]> = BTreeMap::new();
     for name in &order {
-        let mut layouts = [const { None }; 3];
+        let mut layouts = [const { None }; 4];
         for (abi, layout) in layouts.iter_mut().enumerate() {
-            let own = written
-                .get(&(name.clone(), abi))
-                .or_else(|| written.get(&(name.clone(), 0)))
+            // what is not arm's own is as on other 32-bit machines, if those have it otherwise
+            let abis: &[usize] = if abi == ARM {
+                &[ARM, NARROW, 0]
+            } else {
+                &[abi, 0]
+            };
+            let own = abis
+                .iter()
+                .find_map(|abi| written.get(&(name.clone(), *abi)))
                 .ok_or_else(|| format!("1: {name} is never begun"))?;
             *layout = Some(
                 lay_out(own, abi, &done)
@@ -119,7 +128,7 @@ pub(crate) fn structs(text: &str) -> Result<Vec<Structure>, String> {
 fn lay_out(
     from: &Written,
     abi: usize,
-    done: &BTreeMap<String, [Layout; 3]>,
+    done: &BTreeMap<String, [Layout; 4]>,
 ) -> Result<Layout, String> {
     let names: Vec<&str> = from
         .words
@@ -168,7 +177,7 @@ fn lay_out(
         });
     }
     let size = match from.sizes {
-        Some(sizes) => sizes[usize::from(abi == 1)],
+        Some(sizes) => sizes[usize::from(matches!(abi, NARROW | ARM))],
         None => size.next_multiple_of(align),
     };
     Ok(Layout {
@@ -182,11 +191,11 @@ fn lay_out(
 fn extent(
     kind: &Kind,
     abi: usize,
-    done: &BTreeMap<String, [Layout; 3]>,
+    done: &BTreeMap<String, [Layout; 4]>,
 ) -> Result<(u32, u32), String> {
-    let narrow = abi == 1;
+    let narrow = matches!(abi, NARROW | ARM);
     // i386 aligns numbers of 64 bits to 4 bytes (the System V ABI's supplement)
-    let plain = |bytes: u32| (bytes, if narrow { bytes.min(4) } else { bytes });
+    let plain = |bytes: u32| (bytes, if abi == NARROW { bytes.min(4) } else { bytes });
     Ok(match kind {
         Kind::Plain(word) | Kind::As(word, _) => match width(word, narrow) {
             Some(0) => (0, 1),
@@ -197,7 +206,14 @@ fn extent(
         Kind::Symbols(..) => (4, 4),
         Kind::Inline(_, bytes) => (*bytes, 1),
         Kind::Sized(_, len) => match len.from {
-            LenFrom::Const(bytes) => (bytes, if bytes % 8 == 0 { plain(8).1 } else { 1 }),
+            LenFrom::Const(bytes) => (
+                bytes,
+                if bytes % 8 == 0 {
+                    if narrow { 4 } else { 8 }
+                } else {
+                    1
+                },
+            ),
             _ => return Err("a length in a structure is a constant".to_owned()),
         },
         Kind::Struct(name, None) => done

@@ -15,6 +15,8 @@ pub(crate) struct SymbolSet {
     /// Bits that are permissions.
     pub(crate) mode: u64,
     pub(crate) values: Vec<(u64, String)>,
+    /// The same on arm and aarch64; empty: no other ones.
+    pub(crate) arm: Vec<(u64, String)>,
 }
 
 pub(crate) fn symbols(text: &str) -> Result<Vec<SymbolSet>, String> {
@@ -32,6 +34,7 @@ pub(crate) fn symbols(text: &str) -> Result<Vec<SymbolSet>, String> {
                         leading: 0,
                         mode: 0,
                         values: Vec::new(),
+                        arm: Vec::new(),
                     });
                     continue;
                 }
@@ -63,6 +66,16 @@ pub(crate) fn symbols(text: &str) -> Result<Vec<SymbolSet>, String> {
                 }
             }
             ["mode", mask] => set.mode = number(mask).map_err(fault)?,
+            ["arm", name, value] => {
+                if set.arm.is_empty() {
+                    set.arm.clone_from(&set.values);
+                }
+                let found = set.arm.iter_mut().find(|(_, of)| of == name);
+                let Some(found) = found else {
+                    return Err(fault(format!("{name} does not stand before this")));
+                };
+                found.0 = number(value).map_err(fault)?;
+            }
             [name, value] => set
                 .values
                 .push((number(value).map_err(fault)?, (*name).to_owned())),

@@ -8,8 +8,8 @@ use super::{lines, number};
 pub(crate) struct Row {
     pub(crate) line: usize,
     pub(crate) name: String,
-    /// On x86_64, i386 and aarch64, and the one that x32 alone has.
-    pub(crate) numbers: [i32; 4],
+    /// On x86_64, i386 and aarch64, the one that x32 alone has, and on arm.
+    pub(crate) numbers: [i32; 5],
     pub(crate) category: String,
     pub(crate) returns: String,
     /// Fact and the parameter it is about (none: the returned descriptor).
@@ -62,6 +62,7 @@ fn row(line: usize, text: &str) -> Result<Row, String> {
         call_number(next("number")?)?,
         call_number(next("number")?)?,
         call_number(x32)?,
+        call_number(next("number")?)?,
     ];
     let category = next("category")?.to_owned();
     let returns = next("return value")?.to_owned();
