@@ -48,6 +48,13 @@ pub enum Refused {
         /// What there is.
         known: Vec<&'static str>,
     },
+    /// No driver of the request has this mode.
+    NoMode {
+        /// What was asked for.
+        asked: String,
+        /// What there is: drivers and their modes.
+        known: Vec<String>,
+    },
     /// The named driver, or the command or process of the request, is at fault.
     Open(OpenError),
     /// None of the drivers would do: each with its reason.
@@ -64,6 +71,13 @@ impl std::fmt::Display for Refused {
                     known.join(", ")
                 )
             }
+            Self::NoMode { asked, known } => {
+                write!(
+                    f,
+                    "there is no mode {asked:?}; there are {}",
+                    known.join(", ")
+                )
+            }
             Self::Open(error) => write!(f, "{error}"),
             Self::None(reasons) => {
                 write!(f, "no driver can serve this request here:")?;
@@ -77,11 +91,13 @@ impl std::fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// The driver of this name.
+/// The driver of this name; a mode of a driver has one, too.
 pub fn by_name(name: &str) -> Result<&'static dyn Driver, Refused> {
     let all = registered();
+    let modes = all.iter().flat_map(|driver| driver.modes());
     all.iter()
         .copied()
+        .chain(modes.map(|mode| mode.driver))
         .find(|driver| driver.name() == name)
         .ok_or_else(|| Refused::Unknown {
             asked: name.to_owned(),
@@ -89,10 +105,42 @@ pub fn by_name(name: &str) -> Result<&'static dyn Driver, Refused> {
         })
 }
 
+/// The driver held to a mode, where it has modes and one is asked for.
+fn held(driver: &'static dyn Driver, mode: &str) -> Option<&'static dyn Driver> {
+    if mode == AUTO || driver.modes().is_empty() {
+        return Some(driver);
+    }
+    let mut modes = driver.modes().iter();
+    modes.find(|has| has.name == mode).map(|has| has.driver)
+}
+
 /// Opens the named driver or, for [`AUTO`], the first in the order of preference that can serve.
 pub fn open(name: &str, host: &Host, request: &Request) -> Result<Chosen, Refused> {
+    open_in_mode(name, AUTO, host, request)
+}
+
+/// As [`open`]; a driver that has several modes is held to this one, unless it is [`AUTO`].
+pub fn open_in_mode(
+    name: &str,
+    mode: &str,
+    host: &Host,
+    request: &Request,
+) -> Result<Chosen, Refused> {
+    let all = registered();
+    let modes = || all.iter().flat_map(|d| d.modes().iter().map(|m| m.name));
+    if mode != AUTO && !modes().any(|known| known == mode) {
+        return Err(Refused::NoMode {
+            asked: mode.to_owned(),
+            known: [AUTO]
+                .into_iter()
+                .chain(modes())
+                .map(str::to_owned)
+                .collect(),
+        });
+    }
+    let held = |driver| held(driver, mode).unwrap_or(driver);
     if name != AUTO {
-        let driver = by_name(name)?;
+        let driver = held(by_name(name)?);
         if let Some(why) = cannot_serve(driver, &request.target) {
             let error = OpenError::Unsupported {
                 driver: driver.name(),
@@ -109,7 +157,7 @@ pub fn open(name: &str, host: &Host, request: &Request) -> Result<Chosen, Refuse
         });
     }
     let mut passed_over = Vec::new();
-    for driver in registered() {
+    for driver in all.iter().copied().map(held) {
         if let Some(why) = cannot_serve(driver, &request.target) {
             passed_over.push((driver.name(), why));
             continue;
