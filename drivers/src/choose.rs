@@ -3,6 +3,7 @@
 use driver_api::driver::{Driver, OpenError, Opened, registered};
 use driver_api::host::Host;
 use driver_api::request::{Request, Target};
+use driver_api::support::Serves;
 
 /// The name that leaves the choice to us.
 pub const AUTO: &str = "auto";
@@ -91,13 +92,22 @@ impl std::fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
+/// Every driver, and after each those of its modes that have a name of their own.
+pub fn with_modes() -> Vec<&'static dyn Driver> {
+    let mut all: Vec<&'static dyn Driver> = Vec::new();
+    for driver in registered() {
+        all.push(driver);
+        let modes = driver.modes().iter().map(|mode| mode.driver);
+        all.extend(modes.filter(|mode| mode.name() != driver.name()));
+    }
+    all
+}
+
 /// The driver of this name; a mode of a driver has one, too.
 pub fn by_name(name: &str) -> Result<&'static dyn Driver, Refused> {
-    let all = registered();
-    let modes = all.iter().flat_map(|driver| driver.modes());
+    let all = with_modes();
     all.iter()
         .copied()
-        .chain(modes.map(|mode| mode.driver))
         .find(|driver| driver.name() == name)
         .ok_or_else(|| Refused::Unknown {
             asked: name.to_owned(),
@@ -192,10 +202,18 @@ fn reason(error: &OpenError) -> String {
 fn cannot_serve(driver: &dyn Driver, target: &Target) -> Option<String> {
     (!driver.serves().target(target)).then(|| {
         format!(
-            "it cannot capture {}; give it a command (-- COMMAND) or a process (-p PID)",
-            target_name(target)
+            "it cannot capture {}; give it {}",
+            target_name(target),
+            advice(driver.serves())
         )
     })
+}
+
+fn advice(serves: Serves) -> &'static str {
+    match (serves.command, serves.pids) {
+        (true, false) => "a command (-- COMMAND)",
+        _ => "a command (-- COMMAND) or a process (-p PID)",
+    }
 }
 
 fn target_name(target: &Target) -> &'static str {

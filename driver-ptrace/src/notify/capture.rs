@@ -17,7 +17,7 @@ use super::launch::Way;
 use super::listener::Listener;
 use super::processes::Processes;
 use super::watchdog::Watchdog;
-use crate::facts;
+use crate::facts::{self, Owner};
 
 pub(super) use crate::capture::Sink;
 
@@ -157,9 +157,29 @@ impl NotifyCapture {
         answered
     }
 
-    /// Who has to die with us: whoever waits for our answer.
+    /// Follows a thread, and its process, which then dies with us.
+    pub(super) fn add(&mut self, tid: pid_t, tgid: pid_t, owner: Owner) {
+        if let Some(watchdog) = self.watchdog().filter(|_| !self.processes.has(tgid)) {
+            watchdog.join(tgid);
+        }
+        self.processes.add(tid, tgid, owner);
+    }
+
+    /// A process has ended.
+    pub(super) fn remove(&mut self, tgid: pid_t) {
+        if let Some(watchdog) = self.watchdog() {
+            watchdog.leave(tgid);
+        }
+        self.processes.remove(tgid);
+    }
+
+    fn watchdog(&self) -> Option<&Watchdog> {
+        self.running.as_ref()?.watchdog.as_ref()
+    }
+
+    /// Who has to die with us, too: whoever waits for our answer.
     pub(super) fn note(&self, tid: pid_t) {
-        if let Some(watchdog) = self.running.as_ref().and_then(|r| r.watchdog.as_ref()) {
+        if let Some(watchdog) = self.watchdog() {
             watchdog.note(tid);
         }
     }
@@ -193,8 +213,6 @@ impl NotifyCapture {
             }
         };
         let tells_end = listener.stay_near();
-        self.processes
-            .add(pid, pid, facts::owner(pid.unsigned_abs()));
         let watchdog = Watchdog::new(&listener, pid);
         self.running = Some(Running {
             listener,
@@ -203,6 +221,7 @@ impl NotifyCapture {
                 .ok(),
             tells_end,
         });
+        self.add(pid, pid, facts::owner(pid.unsigned_abs()));
         Ok(())
     }
 

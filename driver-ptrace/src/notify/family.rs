@@ -70,7 +70,7 @@ impl NotifyCapture {
             u64::from(tgid.unsigned_abs()),
             maker.flags & !CSIGNAL,
         ]);
-        self.processes.add(tid, tgid, owner);
+        self.add(tid, tgid, owner);
         self.builder.begin(&header);
         self.deliver(sink);
         true
@@ -158,7 +158,7 @@ impl NotifyCapture {
         if let Some(thread) = self.processes.threads.get_mut(&tgid) {
             thread.owner = owner;
         } else {
-            self.processes.add(tgid, tgid, owner);
+            self.add(tgid, tgid, owner);
         }
         self.launched = true;
         let Ok(event) = Event::parse(&begun.event) else {
@@ -238,6 +238,6 @@ impl NotifyCapture {
             self.builder.begin(&header);
             self.deliver(sink);
         }
-        self.processes.remove(tgid);
+        self.remove(tgid);
     }
 }

@@ -200,8 +200,8 @@ pub(crate) fn gaps(host: &Host) -> Vec<Gap> {
         ),
         Gap::new(
             "a command that outlives its capture",
-            "without an answer its calls would fail with ENOSYS: a watchdog ends the command at once and its \
-             descendants at their next call; if the watchdog is killed, too, they fail",
+            "without an answer its calls would fail with ENOSYS: where lanner is killed, a watchdog kills the \
+             command and its descendants; if that is killed, too, their calls fail",
             "",
         ),
         Gap::new(

@@ -1,6 +1,6 @@
 //! Stands by in case lanner is killed: a call that then waited for its answer would fail with ENOSYS
-//! (seccomp_unotify(2)), which no program expects. The watchdog has the listener, too, and ends whoever
-//! makes such a call, and the command itself at once.
+//! (seccomp_unotify(2)), which no program expects. The watchdog has the listener, too: it ends all that were
+//! followed, and then whoever else makes such a call.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -16,12 +16,25 @@ use super::processes::pidfd;
 /// Descriptors to close one by one, where close_range(2) is missing.
 const FEW: RawFd = 1024;
 
-/// Who waits for our answer, in memory that the watchdog shares: the kernel would tell it of nobody whom it
-/// has told us of.
-#[derive(Debug)]
-struct Waiting(NonNull<AtomicI32>);
+/// Places for members of the family, by their ids.
+const MEMBERS: usize = 16383;
+/// Places that are looked at for one member.
+const PROBES: usize = 16;
 
-// SAFETY: an atomic number in a mapping that lives as long as this.
+/// Memory that the watchdog shares.
+#[derive(Debug)]
+#[repr(C)]
+struct Shared {
+    /// Who waits for our answer; the kernel would tell the watchdog of nobody whom it has told us of.
+    waits: AtomicI32,
+    /// The processes that are followed; 0: a free place.
+    members: [AtomicI32; MEMBERS],
+}
+
+#[derive(Debug)]
+struct Waiting(NonNull<Shared>);
+
+// SAFETY: atomic numbers in a mapping that lives as long as this.
 unsafe impl Send for Waiting {}
 
 impl Waiting {
@@ -30,7 +43,7 @@ impl Waiting {
         let page = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
-                size_of::<AtomicI32>(),
+                size_of::<Shared>(),
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_SHARED | libc::MAP_ANONYMOUS,
                 -1,
@@ -45,16 +58,22 @@ impl Waiting {
             .ok_or_else(|| io::ErrorKind::OutOfMemory.into())
     }
 
-    fn number(&self) -> &AtomicI32 {
-        // SAFETY: mapped, aligned, and an atomic whatever the other process does with it.
+    fn shared(&self) -> &Shared {
+        // SAFETY: mapped, aligned, and atomics whatever the other process does with them.
         unsafe { self.0.as_ref() }
+    }
+
+    /// The places where a member can be.
+    fn places(&self, pid: pid_t) -> impl Iterator<Item = &AtomicI32> {
+        let first = pid.unsigned_abs() as usize;
+        (first..first + PROBES).filter_map(|at| self.shared().members.get(at % MEMBERS))
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
         // SAFETY: mapped by new, unmapped once.
-        unsafe { libc::munmap(self.0.as_ptr().cast(), size_of::<AtomicI32>()) };
+        unsafe { libc::munmap(self.0.as_ptr().cast(), size_of::<Shared>()) };
     }
 }
 
@@ -94,7 +113,29 @@ impl Watchdog {
 
     /// Who waits for our answer; 0: nobody.
     pub(crate) fn note(&self, tid: pid_t) {
-        self.waiting.number().store(tid, Ordering::Relaxed);
+        self.waiting.shared().waits.store(tid, Ordering::Relaxed);
+    }
+
+    /// A process is followed. Where there is no place for it, it dies at its next call.
+    pub(crate) fn join(&self, pid: pid_t) {
+        if let Some(place) = self
+            .waiting
+            .places(pid)
+            .find(|place| place.load(Ordering::Relaxed) == 0)
+        {
+            place.store(pid, Ordering::Relaxed);
+        }
+    }
+
+    /// A process has ended.
+    pub(crate) fn leave(&self, pid: pid_t) {
+        if let Some(place) = self
+            .waiting
+            .places(pid)
+            .find(|place| place.load(Ordering::Relaxed) == pid)
+        {
+            place.store(0, Ordering::Relaxed);
+        }
     }
 }
 
@@ -140,9 +181,12 @@ fn stand_by(
                 0,
             );
         }
-        let tid = waiting.number().load(Ordering::Relaxed);
-        if tid > 0 {
-            libc::kill(tid, libc::SIGKILL);
+        let shared = waiting.shared();
+        for member in [&shared.waits].into_iter().chain(&shared.members) {
+            let pid = member.load(Ordering::Relaxed);
+            if pid > 0 {
+                libc::kill(pid, libc::SIGKILL);
+            }
         }
         loop {
             let ready = listener.wait(None, Duration::from_mins(1));
