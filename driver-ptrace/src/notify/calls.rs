@@ -98,6 +98,10 @@ impl NotifyCapture {
         if born {
             self.look_for_child(tid, sink);
         }
+        if leaves && self.processes.has_strays() {
+            // a child that it has waited for ended before it
+            self.tell_ends(true, sink);
+        }
         if leaves && entry.call.name == "exit_group" {
             self.look_for_threads(tgid, tid, sink);
         }

@@ -249,9 +249,9 @@ impl NotifyCapture {
         Ok(Polled::Ended(self.status))
     }
 
-    /// Tells the ends of processes.
-    fn tell_ends(&mut self, sink: Sink) {
-        for tgid in self.processes.ended() {
+    /// Tells the ends of processes; `now`: also of those that have to be looked for.
+    pub(super) fn tell_ends(&mut self, now: bool, sink: Sink) {
+        for tgid in self.processes.ended(now) {
             self.process_over(tgid, sink);
         }
     }
@@ -288,7 +288,7 @@ impl NotifyCapture {
         let call = ready.call.then(|| running.listener.receive()).flatten();
         // an end that a parent has seen goes before what the parent does next
         if ready.other || self.processes.has_strays() {
-            self.tell_ends(sink);
+            self.tell_ends(false, sink);
         }
         if let Some(call) = call {
             self.notified(&call, sink);
@@ -324,7 +324,7 @@ impl NotifyCapture {
             if self.status.is_none() {
                 self.status = self.command.status();
             }
-            let ends = self.processes.ended();
+            let ends = self.processes.ended(true);
             for tgid in ends {
                 self.processes.remove(tgid);
             }

@@ -209,8 +209,8 @@ impl Processes {
         Some(process)
     }
 
-    /// Those that have ended.
-    pub(crate) fn ended(&mut self) -> Vec<pid_t> {
+    /// Those that have ended. Those without a pidfd are looked at now and then, or `now`.
+    pub(crate) fn ended(&mut self, now: bool) -> Vec<pid_t> {
         // SAFETY: plain data; the kernel writes at most as many as there are.
         let mut ended = unsafe {
             let mut events: [libc::epoll_event; 64] = std::mem::zeroed();
@@ -221,7 +221,7 @@ impl Processes {
                 .filter_map(|event| pid_t::try_from(event.u64).ok())
                 .collect::<Vec<_>>()
         };
-        if self.has_strays() && self.looked.elapsed() > LOOK {
+        if self.has_strays() && (now || self.looked.elapsed() > LOOK) {
             self.looked = Instant::now();
             ended.extend(self.strays.iter().filter(|pid| is_over(**pid)));
         }
