@@ -280,7 +280,7 @@ impl Processes {
     pub(crate) fn status(&self, tgid: pid_t) -> Option<i32> {
         let process = self.processes.get(&tgid);
         let pidfd = process.and_then(|process| process.pidfd.as_ref());
-        let told = || pidfd.and_then(|pidfd| exit_info(pidfd));
+        let told = || pidfd.and_then(exit_info);
         adopted(tgid)
             .or_else(told)
             .or_else(|| of_zombie(tgid))
