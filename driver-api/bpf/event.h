@@ -34,6 +34,7 @@ enum lanner_flag {
 	LANNER_FLAG_NORETURN = 1,   /* captured at entry: ret says nothing */
 	LANNER_FLAG_UNSELECTED = 2, /* nobody selected the call: for process state only */
 	LANNER_FLAG_INCOMPLETE = 4, /* an attachment found no room */
+	LANNER_FLAG_ENTRY = 8,	    /* captured at entry of a call that does return: ret says nothing */
 };
 
 enum lanner_loss {

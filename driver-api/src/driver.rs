@@ -22,7 +22,9 @@
 //! 7. A selected call is delivered once, when it returns, with number, ABI, the six arguments, the return
 //!    value and what its [`Plan`](crate::plan::Plan) names. A call that does not return (`exit`,
 //!    `exit_group`) is delivered at its entry, marked [`Flags::NORETURN`](crate::event::Flags). A call that
-//!    a dying thread never returned from is not delivered.
+//!    a dying thread never returned from is not delivered. A driver that sees entries alone, which its
+//!    gaps name, delivers each call there, marked [`Flags::ENTRY`](crate::event::Flags): without a return
+//!    value, without what the kernel writes, without facts.
 //! 8. Memory is captured as it is when the call returns; of a successful exec, as it was at its entry.
 //!    Output parameters are captured only when the call succeeded. Null pointers have no attachment.
 //! 9. The clone family is delivered to the parent only; the child's birth is a fork event.
@@ -74,11 +76,26 @@ pub trait Driver: Sync + fmt::Debug {
     /// What it can be pointed at.
     fn serves(&self) -> Serves;
 
+    /// The ways in which it can capture, where there are several: each is this driver held to one of them,
+    /// which it takes or refuses. The driver itself takes the first that works.
+    fn modes(&self) -> &'static [Mode] {
+        &[]
+    }
+
     /// What it could do on this host (clause 1).
     fn probe(&self, host: &Host) -> Support;
 
     /// Begins to capture (clauses 2 to 5).
     fn open(&self, host: &Host, request: &Request) -> Result<Opened, OpenError>;
+}
+
+/// One of several ways in which a driver can capture.
+#[derive(Debug, Clone, Copy)]
+pub struct Mode {
+    /// What the user calls it.
+    pub name: &'static str,
+    /// The driver that is held to it.
+    pub driver: &'static dyn Driver,
 }
 
 /// What [`Driver::open`] gives.

@@ -31,6 +31,22 @@ pub struct Host {
     pub traced: bool,
     /// `NoNewPrivs` of our own process.
     pub no_new_privs: bool,
+    /// Tracing a child by ptrace(2).
+    pub ptrace: Trial,
+    /// Answering a child's call by seccomp user notification.
+    pub notify: Trial,
+}
+
+/// What came of trying something for real, as a container's profile shows nowhere else.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Trial {
+    /// Nobody has tried.
+    #[default]
+    Untried,
+    /// It works.
+    Works,
+    /// The kernel refused, with this errno.
+    Refused(i32),
 }
 
 /// Numbers of the capabilities that drivers ask for (include/uapi/linux/capability.h).

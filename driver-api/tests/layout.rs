@@ -103,6 +103,7 @@ fn expected() -> Vec<(String, usize)> {
         ("LANNER_FLAG_NORETURN", Flags::NORETURN.into()),
         ("LANNER_FLAG_UNSELECTED", Flags::UNSELECTED.into()),
         ("LANNER_FLAG_INCOMPLETE", Flags::INCOMPLETE.into()),
+        ("LANNER_FLAG_ENTRY", Flags::ENTRY.into()),
         ("LANNER_LOSS_BUFFER_FULL", Loss::BufferFull as usize),
         ("LANNER_LOSS_NESTED", Loss::Nested as usize),
         ("LANNER_LOSS_TABLE_FULL", Loss::TableFull as usize),

@@ -3,6 +3,7 @@
 //! A command is started with a filter that stops at the selected calls alone; an attached process stops
 //! at every call. [`tracee`] is a stopped thread, [`wait`] waits for one, [`capture`] is the loop between
 //! the two, [`stops`] makes events of stops, [`cpu`] keeps tracer and tracee together, [`attach`] takes up running processes and leaves them.
+//! [`notify`] is the way without ptrace, where that is forbidden.
 //! [`interpret`] follows the capture plan, [`memory`] and [`facts`] read what it names, the latter from
 //! [`proc_dir`].
 
@@ -13,30 +14,31 @@ mod facts;
 mod filter;
 mod interpret;
 mod memory;
+mod modes;
+mod notify;
 mod proc_dir;
 mod stops;
 mod tracee;
 mod wait;
 
 use driver_api::driver::{Driver, OpenError, Opened};
-use driver_api::host::{Host, capability};
+use driver_api::host::{Host, Trial, capability};
 use driver_api::request::{Request, SyscallSet, Target};
 use driver_api::support::{Gap, Serves, Support};
 use driver_api::table::{Returns, Written, by_name};
 use driver_start::Held;
 
 use capture::PtraceCapture;
+pub use modes::{AnyMode, Notify, try_out};
 use tracee::{STARTED, seize};
 use wait::Waiter;
 
 /// The driver's name.
 const NAME: &str = "ptrace";
 
-/// The ptrace driver.
+/// The ptrace driver in trace mode.
 #[derive(Debug)]
 pub struct Ptrace;
-
-driver_api::register!(Ptrace);
 
 impl Driver for Ptrace {
     fn name(&self) -> &'static str {
@@ -80,6 +82,14 @@ impl Driver for Ptrace {
                 "ptrace",
                 "kernel.yama.ptrace_scope is 2, which keeps it for CAP_SYS_PTRACE",
                 "sysctl kernel.yama.ptrace_scope=1, or CAP_SYS_PTRACE",
+            ));
+        }
+        if let (Trial::Refused(errno), true) = (host.ptrace, missing.is_empty()) {
+            let error = std::io::Error::from_raw_os_error(errno);
+            missing.push(Gap::new(
+                "ptrace",
+                format!("a seccomp profile or a security module forbids ptrace here ({error})"),
+                "allow the calls ptrace and process_vm_readv in the container's profile",
             ));
         }
         if !missing.is_empty() {
@@ -139,7 +149,7 @@ impl Driver for Ptrace {
         if let Support::Unusable(gaps) = self.probe(host) {
             return Err(OpenError::Unusable { driver: NAME, gaps });
         }
-        let waiter = Waiter::new().map_err(|error| failed("make a timer", &error))?;
+        let waiter = Waiter::new().map_err(|error| failed(NAME, "make a timer", &error))?;
         let capture = match &request.target {
             Target::Host => {
                 return Err(OpenError::Unsupported {
@@ -156,7 +166,7 @@ impl Driver for Ptrace {
                 let held = Held::new(command, || install(&filter, privileged))
                     .map_err(|error| OpenError::Target(error.to_string()))?;
                 seize(held.pid() as libc::pid_t, STARTED)
-                    .map_err(|error| failed("trace its own child", &error))?;
+                    .map_err(|error| failed(NAME, "trace its own child", &error))?;
                 PtraceCapture::new(waiter, Some(held), request.selection, request.limits)
             }
             Target::Pids(pids) => {
@@ -174,9 +184,9 @@ impl Driver for Ptrace {
     }
 }
 
-fn failed(step: &str, error: &std::io::Error) -> OpenError {
+fn failed(driver: &'static str, step: &str, error: &std::io::Error) -> OpenError {
     OpenError::Failed {
-        driver: NAME,
+        driver,
         step: step.to_owned(),
         cause: error.to_string(),
     }

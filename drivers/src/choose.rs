@@ -3,6 +3,7 @@
 use driver_api::driver::{Driver, OpenError, Opened, registered};
 use driver_api::host::Host;
 use driver_api::request::{Request, Target};
+use driver_api::support::Serves;
 
 /// The name that leaves the choice to us.
 pub const AUTO: &str = "auto";
@@ -48,6 +49,13 @@ pub enum Refused {
         /// What there is.
         known: Vec<&'static str>,
     },
+    /// No driver of the request has this mode.
+    NoMode {
+        /// What was asked for.
+        asked: String,
+        /// What there is: drivers and their modes.
+        known: Vec<String>,
+    },
     /// The named driver, or the command or process of the request, is at fault.
     Open(OpenError),
     /// None of the drivers would do: each with its reason.
@@ -64,6 +72,13 @@ impl std::fmt::Display for Refused {
                     known.join(", ")
                 )
             }
+            Self::NoMode { asked, known } => {
+                write!(
+                    f,
+                    "there is no mode {asked:?}; there are {}",
+                    known.join(", ")
+                )
+            }
             Self::Open(error) => write!(f, "{error}"),
             Self::None(reasons) => {
                 write!(f, "no driver can serve this request here:")?;
@@ -77,9 +92,20 @@ impl std::fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// The driver of this name.
+/// Every driver, and after each those of its modes that have a name of their own.
+pub fn with_modes() -> Vec<&'static dyn Driver> {
+    let mut all: Vec<&'static dyn Driver> = Vec::new();
+    for driver in registered() {
+        all.push(driver);
+        let modes = driver.modes().iter().map(|mode| mode.driver);
+        all.extend(modes.filter(|mode| mode.name() != driver.name()));
+    }
+    all
+}
+
+/// The driver of this name; a mode of a driver has one, too.
 pub fn by_name(name: &str) -> Result<&'static dyn Driver, Refused> {
-    let all = registered();
+    let all = with_modes();
     all.iter()
         .copied()
         .find(|driver| driver.name() == name)
@@ -89,10 +115,42 @@ pub fn by_name(name: &str) -> Result<&'static dyn Driver, Refused> {
         })
 }
 
+/// The driver held to a mode, where it has modes and one is asked for.
+fn held(driver: &'static dyn Driver, mode: &str) -> Option<&'static dyn Driver> {
+    if mode == AUTO || driver.modes().is_empty() {
+        return Some(driver);
+    }
+    let mut modes = driver.modes().iter();
+    modes.find(|has| has.name == mode).map(|has| has.driver)
+}
+
 /// Opens the named driver or, for [`AUTO`], the first in the order of preference that can serve.
 pub fn open(name: &str, host: &Host, request: &Request) -> Result<Chosen, Refused> {
+    open_in_mode(name, AUTO, host, request)
+}
+
+/// As [`open`]; a driver that has several modes is held to this one, unless it is [`AUTO`].
+pub fn open_in_mode(
+    name: &str,
+    mode: &str,
+    host: &Host,
+    request: &Request,
+) -> Result<Chosen, Refused> {
+    let all = registered();
+    let modes = || all.iter().flat_map(|d| d.modes().iter().map(|m| m.name));
+    if mode != AUTO && !modes().any(|known| known == mode) {
+        return Err(Refused::NoMode {
+            asked: mode.to_owned(),
+            known: [AUTO]
+                .into_iter()
+                .chain(modes())
+                .map(str::to_owned)
+                .collect(),
+        });
+    }
+    let held = |driver| held(driver, mode).unwrap_or(driver);
     if name != AUTO {
-        let driver = by_name(name)?;
+        let driver = held(by_name(name)?);
         if let Some(why) = cannot_serve(driver, &request.target) {
             let error = OpenError::Unsupported {
                 driver: driver.name(),
@@ -109,7 +167,7 @@ pub fn open(name: &str, host: &Host, request: &Request) -> Result<Chosen, Refuse
         });
     }
     let mut passed_over = Vec::new();
-    for driver in registered() {
+    for driver in all.iter().copied().map(held) {
         if let Some(why) = cannot_serve(driver, &request.target) {
             passed_over.push((driver.name(), why));
             continue;
@@ -144,10 +202,18 @@ fn reason(error: &OpenError) -> String {
 fn cannot_serve(driver: &dyn Driver, target: &Target) -> Option<String> {
     (!driver.serves().target(target)).then(|| {
         format!(
-            "it cannot capture {}; give it a command (-- COMMAND) or a process (-p PID)",
-            target_name(target)
+            "it cannot capture {}; give it {}",
+            target_name(target),
+            advice(driver.serves())
         )
     })
+}
+
+fn advice(serves: Serves) -> &'static str {
+    match (serves.command, serves.pids) {
+        (true, false) => "a command (-- COMMAND)",
+        _ => "a command (-- COMMAND) or a process (-p PID)",
+    }
 }
 
 fn target_name(target: &Target) -> &'static str {

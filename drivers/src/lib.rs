@@ -13,5 +13,5 @@ use driver_ebpf_legacy as _;
 #[cfg(feature = "ptrace")]
 use driver_ptrace as _;
 
-pub use choose::{AUTO, Chosen, Refused, by_name, open};
+pub use choose::{AUTO, Chosen, Refused, by_name, open, open_in_mode, with_modes};
 pub use driver_api::driver::registered;

@@ -52,7 +52,7 @@ pub struct Header {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// A call returned or, with [`Flags::NORETURN`], was entered.
+    /// A call returned or, with [`Flags::NORETURN`] or [`Flags::ENTRY`], was entered.
     Syscall = 1,
     /// A process has a new program; `nr` says by which call.
     Exec = 2,
@@ -147,6 +147,12 @@ impl Flags {
     pub const UNSELECTED: u16 = 2;
     /// An attachment found no room in [`MAX`].
     pub const INCOMPLETE: u16 = 4;
+    /// Captured at entry of a call that does return, or of a thread whose end nobody could ask about: `ret`
+    /// says nothing, what the kernel writes into memory is not there, and no fact is.
+    pub const ENTRY: u16 = 8;
+
+    /// Any of these: `ret` says nothing. For [`Event::has`](super::Event::has).
+    pub const NO_RESULT: u16 = Self::NORETURN | Self::ENTRY;
 }
 
 /// Why events are missing.

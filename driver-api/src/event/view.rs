@@ -93,7 +93,7 @@ impl<'a> Event<'a> {
         self.abi
     }
 
-    /// Whether a flag of [`Flags`](super::Flags) is set.
+    /// Whether a flag of [`Flags`](super::Flags), or any of several, is set.
     pub fn has(&self, flag: u16) -> bool {
         self.header.flags & flag != 0
     }

@@ -47,9 +47,9 @@ fn main() -> ExitCode {
     {
         return actor::play(scene, rest);
     }
-    let host = drivers::host::detect();
+    let host = drivers::host::try_out(&drivers::host::detect());
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
-    for driver in drivers::registered() {
+    for driver in drivers::with_modes() {
         if let Support::Unusable(gaps) = driver.probe(&host) {
             let why = gaps
                 .iter()
@@ -101,7 +101,7 @@ fn main() -> ExitCode {
 
 fn chosen(args: &[String], driver: &dyn Driver, name: &str) -> bool {
     let (names, words): (Vec<_>, Vec<_>) = args.iter().partition(|arg| {
-        drivers::registered()
+        drivers::with_modes()
             .iter()
             .any(|d| d.name() == arg.as_str())
     });

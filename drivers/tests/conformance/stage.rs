@@ -89,6 +89,27 @@ pub(crate) fn request(target: Target, names: &[&str]) -> Request {
 }
 
 impl Stage<'_> {
+    /// Whether the driver sees entries alone, which its gaps name: no results, no facts of descriptors,
+    /// nothing that the kernel writes.
+    pub(crate) fn entry_only(&self) -> bool {
+        let support = self.driver.probe(self.host);
+        support.gaps().iter().any(|gap| gap.what == "return values")
+    }
+
+    /// For a driver that cannot be pointed at running processes: it says so, which is the case's result.
+    pub(crate) fn no_pids(&self) -> Option<Outcome> {
+        if self.driver.serves().pids {
+            return None;
+        }
+        let request = request(Target::Pids(vec![std::process::id()]), &["openat"]);
+        Some(match self.open(&request) {
+            Err(OpenError::Unsupported { why, .. }) if !why.is_empty() => {
+                Ok(Some("gap: running processes".to_owned()))
+            }
+            other => Err(format!("expected Unsupported with a reason, got {other:?}")),
+        })
+    }
+
     pub(crate) fn open(&self, request: &Request) -> Result<Opened, OpenError> {
         self.driver.open(self.host, request)
     }

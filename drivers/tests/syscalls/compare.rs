@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use driver_api::event::{Attachment, Event, Fact, Flags, Kind};
+use driver_api::table::{Kind as ParamKind, Written};
 
 use crate::truth::{Truth, Want};
 
@@ -25,7 +26,8 @@ fn fault(what: impl Into<String>, expected: impl Into<String>, found: impl Into<
 }
 
 /// All differences between what happened and what the driver delivered behind the call's mark.
-pub(crate) fn compare(truth: &Truth, kept: &[Vec<u8>]) -> Vec<Fault> {
+/// `entry_only`: the driver sees entries alone.
+pub(crate) fn compare(truth: &Truth, kept: &[Vec<u8>], entry_only: bool) -> Vec<Fault> {
     let events = kept.iter().filter_map(|bytes| Event::parse(bytes).ok());
     let mut same = events.filter(|event| event.header().nr == truth.nr && event.abi() == truth.abi);
     let Some(event) = same.next() else {
@@ -40,17 +42,17 @@ pub(crate) fn compare(truth: &Truth, kept: &[Vec<u8>]) -> Vec<Fault> {
             format!("none among [{}]", others.join(", ")),
         )];
     };
-    let mut faults = header(truth, &event);
+    let mut faults = header(truth, &event, entry_only);
     for (what, written, told) in &truth.untold {
         let expected = format!("the {written} bytes that the kernel wrote");
         let found = format!("{told} bytes by the table");
         faults.push(fault(register(truth, *what), expected, found));
     }
-    attachments(&mut faults, truth, &event);
+    attachments(&mut faults, truth, &event, entry_only);
     faults
 }
 
-fn header(truth: &Truth, event: &Event<'_>) -> Vec<Fault> {
+fn header(truth: &Truth, event: &Event<'_>, entry_only: bool) -> Vec<Fault> {
     let mut faults = Vec::new();
     let header = event.header();
     let kind = if truth.exec {
@@ -67,6 +69,8 @@ fn header(truth: &Truth, event: &Event<'_>) -> Vec<Fault> {
     }
     let flags = if truth.ret.is_none() {
         Flags::NORETURN
+    } else if entry_only && !truth.exec {
+        Flags::ENTRY
     } else {
         0
     };
@@ -78,6 +82,10 @@ fn header(truth: &Truth, event: &Event<'_>) -> Vec<Fault> {
         ));
     }
     if let Some(ret) = truth.ret
+        && flags == Flags::ENTRY
+    {
+        faults.push(fault("return value", ret.to_string(), "none"));
+    } else if let Some(ret) = truth.ret
         && ret != header.ret
     {
         faults.push(fault(
@@ -145,7 +153,24 @@ fn seen(attachment: &Attachment<'_>) -> Want {
     }
 }
 
-fn attachments(faults: &mut Vec<Fault>, truth: &Truth, event: &Event<'_>) {
+/// Whether the kernel writes what stands there, or makes it known, when the call is made: what a driver that
+/// sees entries alone cannot have.
+fn is_done_by_kernel(truth: &Truth, what: u8) -> bool {
+    if Fact::from_u8(what).is_some() {
+        return !truth.exec;
+    }
+    let Some(call) = truth.call() else {
+        return false;
+    };
+    let place = (0..call.params.len()).find(|p| call.register(truth.abi, *p) == usize::from(what));
+    let param = place.map(|place| &call.params[place]);
+    // what a variant is, another parameter decides
+    param.is_some_and(|param| {
+        param.written != Written::Always || matches!(param.kind, ParamKind::By(..) | ParamKind::Ioc)
+    })
+}
+
+fn attachments(faults: &mut Vec<Fault>, truth: &Truth, event: &Event<'_>, entry_only: bool) {
     let mut pairs: BTreeMap<(u8, u8), (Vec<Want>, Vec<Want>)> = BTreeMap::new();
     for want in &truth.want {
         let pair = pairs.entry((want.what, want.part)).or_default();
@@ -164,11 +189,16 @@ fn attachments(faults: &mut Vec<Fault>, truth: &Truth, event: &Event<'_>) {
     }
     for ((what, part), (expected, found)) in pairs {
         if expected != found {
-            faults.push(fault(
-                name(truth, what, part),
-                show(&expected),
-                show(&found),
-            ));
+            let whole = |wants: &[Want]| wants.iter().all(|want| want.status == 0);
+            let is_fact = Fact::from_u8(what).is_some();
+            let named = if entry_only && found.is_empty() && is_done_by_kernel(truth, what) {
+                "what the kernel does".to_owned()
+            } else if entry_only && !found.is_empty() && !is_fact && whole(&found) {
+                "what the kernel changes".to_owned()
+            } else {
+                name(truth, what, part)
+            };
+            faults.push(fault(named, show(&expected), show(&found)));
         }
     }
 }

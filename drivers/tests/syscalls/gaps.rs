@@ -23,6 +23,9 @@ pub(crate) struct Gap {
 
 const EBPF: &[&str] = &["ebpf-core", "ebpf-legacy"];
 
+/// The driver that sees calls at their entry alone.
+pub(crate) const ENTRY_ONLY: &str = "ptrace-notify";
+
 /// All of them.
 pub(crate) const GAPS: &[Gap] = &[
     Gap {
@@ -35,7 +38,7 @@ pub(crate) const GAPS: &[Gap] = &[
                  delivers the signal, which the driver does not look at: the call is not delivered",
     },
     Gap {
-        drivers: &["ptrace"],
+        drivers: &["ptrace", ENTRY_ONLY],
         abis: &[Abi::X86_64],
         calls: &["uretprobe", "uprobe"],
         interrupted: false,
@@ -60,7 +63,56 @@ pub(crate) const GAPS: &[Gap] = &[
         reason: "when it returns, the registers of the interrupted code are back, which was in no call: its number is gone",
     },
     Gap {
-        drivers: &["ebpf-core", "ebpf-legacy", "ptrace"],
+        drivers: &[ENTRY_ONLY],
+        abis: &[],
+        calls: &[],
+        interrupted: false,
+        what: "return value",
+        reason: "calls are seen at their entry alone",
+    },
+    Gap {
+        drivers: &[ENTRY_ONLY],
+        abis: &[],
+        calls: &[
+            "_newselect",
+            "accept",
+            "accept4",
+            "adjtimex",
+            "capget",
+            "capset",
+            "clock_adjtime",
+            "clock_adjtime64",
+            "fcntl64",
+            "getpeername",
+            "getsockname",
+            "io_setup",
+            "io_uring_setup",
+            "lsm_list_modules",
+            "name_to_handle_at",
+            "poll",
+            "ppoll",
+            "ppoll_time64",
+            "recvfrom",
+            "select",
+            "sendfile",
+            "sendfile64",
+        ],
+        interrupted: false,
+        what: "what the kernel changes",
+        reason: "calls are seen at their entry alone: memory that the kernel reads and then writes is told as the program \
+                 had filled it",
+    },
+    Gap {
+        drivers: &[ENTRY_ONLY],
+        abis: &[],
+        calls: &[],
+        interrupted: false,
+        what: "what the kernel does",
+        reason: "calls are seen at their entry alone: what the kernel writes into memory, and facts of descriptors, are \
+                 not there yet",
+    },
+    Gap {
+        drivers: &["ebpf-core", "ebpf-legacy", "ptrace", ENTRY_ONLY],
         abis: &[],
         calls: &["mincore"],
         interrupted: false,

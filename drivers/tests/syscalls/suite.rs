@@ -10,7 +10,7 @@ use driver_api::request::Limits;
 use driver_api::support::Support;
 
 use crate::compare::compare;
-use crate::gaps::GAPS;
+use crate::gaps::{ENTRY_ONLY, GAPS};
 use crate::report::{self, Verdicts};
 use crate::watch::{self, Run};
 use crate::{actor, script};
@@ -25,7 +25,7 @@ struct Wish {
 
 fn wish(args: &[String]) -> Wish {
     let is_driver = |arg: &&String| {
-        drivers::registered()
+        drivers::with_modes()
             .iter()
             .any(|d| d.name() == arg.as_str())
     };
@@ -49,9 +49,9 @@ pub(crate) fn main() -> ExitCode {
         _ => {}
     }
     let wish = wish(&args);
-    let host = drivers::host::detect();
+    let host = drivers::host::try_out(&drivers::host::detect());
     let (mut failed, mut all) = (0, Vec::new());
-    let chosen = drivers::registered().into_iter().filter(|driver| {
+    let chosen = drivers::with_modes().into_iter().filter(|driver| {
         wish.drivers.is_empty() || wish.drivers.iter().any(|name| name == driver.name())
     });
     for driver in chosen {
@@ -114,6 +114,7 @@ fn list(run: &Run) {
 fn judge(driver: &dyn Driver, run: &Run, whole: bool, verdicts: &mut Verdicts) -> usize {
     let name = driver.name();
     let script = script::script();
+    let entry_only = driver.name() == ENTRY_ONLY;
     let (mut failures, mut used) = (0, BTreeSet::new());
     for truth in &run.truths {
         let case = &script[truth.place.0];
@@ -124,7 +125,7 @@ fn judge(driver: &dyn Driver, run: &Run, whole: bool, verdicts: &mut Verdicts) -
         verdict.unknown += usize::from(truth.ret == Some(-i64::from(libc::ENOSYS)));
         let kept = run.events.get(&truth.place).map_or(&[][..], Vec::as_slice);
         let mut bad = false;
-        for fault in compare(truth, kept) {
+        for fault in compare(truth, kept, entry_only) {
             let abi = truth.abi.name();
             let gap = GAPS
                 .iter()

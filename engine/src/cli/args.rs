@@ -67,6 +67,10 @@ pub(crate) struct SourceArgs {
     /// never replaced by another.
     #[arg(short, long, default_value = ::drivers::AUTO, value_name = "DRIVER")]
     pub(crate) driver: String,
+    /// How the ptrace driver captures: trace, notify (seccomp notification, for places where ptrace is
+    /// forbidden: calls at their entry, without results), or auto: trace where it works, else notify.
+    #[arg(long, default_value = ::drivers::AUTO, value_name = "MODE")]
+    pub(crate) ptrace_mode: String,
     /// Watch this running process, all its threads and all it starts from now on. May be repeated.
     #[arg(short, long = "pid", value_name = "PID")]
     pub(crate) pids: Vec<u32>,

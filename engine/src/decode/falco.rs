@@ -52,7 +52,7 @@ pub fn args(out: &mut String, event: &Event<'_>, call: &Syscall) {
 
 /// Appends `evt.res`: `SUCCESS` or the errno's name. False: the call does not return.
 pub fn res(out: &mut String, event: &Event<'_>) -> bool {
-    if event.has(Flags::NORETURN) {
+    if event.has(Flags::NO_RESULT) {
         return false;
     }
     let ret = event.header().ret;
@@ -78,7 +78,7 @@ fn is_result(call: &Syscall, name: &str) -> bool {
 }
 
 fn result(out: &mut String, event: &Event<'_>, call: &Syscall, form: Form) -> bool {
-    if call.returns == Returns::None || event.has(Flags::NORETURN) {
+    if call.returns == Returns::None || event.has(Flags::NO_RESULT) {
         return false;
     }
     let ret = event.header().ret;

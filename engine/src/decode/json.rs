@@ -118,7 +118,8 @@ pub fn event(out: &mut String, event: &Event<'_>, context: &Context<'_>) {
         }
         EventKind::Exit => {
             members.word("type", "procexit");
-            exit(members.key("params"), header.ret);
+            let status = (!event.has(Flags::NO_RESULT)).then_some(header.ret);
+            exit(members.key("params"), status);
         }
         EventKind::Signal => {
             members.word("type", "signaldeliver");
@@ -152,7 +153,7 @@ fn syscall(members: &mut Members<'_>, event: &Event<'_>) {
             inside.end();
         }
     }
-    let silent = event.has(Flags::NORETURN) || call.is_some_and(|c| c.returns == Returns::None);
+    let silent = event.has(Flags::NO_RESULT) || call.is_some_and(|c| c.returns == Returns::None);
     if silent {
         members.key("ret").push_str("null");
         members.key("error").push_str("null");
@@ -211,8 +212,15 @@ fn fork(out: &mut String, event: &Event<'_>) {
     inside.end();
 }
 
-fn exit(out: &mut String, status: i64) {
+/// How a thread ended; none: nobody knows.
+fn exit(out: &mut String, status: Option<i64>) {
     let mut inside = Members::object(out);
+    let Some(status) = status else {
+        for key in ["status", "exit_code", "signal"] {
+            inside.key(key).push_str("null");
+        }
+        return inside.end();
+    };
     inside.number("status", status);
     let number = (status & 0x7f).unsigned_abs();
     if number == 0 {

@@ -249,7 +249,10 @@ fn messages<'a>(event: &Event<'a>, call: &Syscall, register: usize, len: Len) ->
     Some(Value::Messages(Messages {
         event: *event,
         register,
-        count: u64::try_from(event.header().ret).unwrap_or(asked),
+        count: match u64::try_from(event.header().ret) {
+            Ok(count) if !event.has(driver_api::event::Flags::NO_RESULT) => count,
+            _ => asked,
+        },
     }))
 }
 
@@ -299,6 +302,8 @@ pub(super) fn shortfall(
         Value::Unread(_) if here() => None,
         // What a failed call did not write is not missing.
         Value::Unread(_) if written == Written::Always => Some(Short::Incomplete),
+        // Nor is what a call that was seen at its entry has not written yet.
+        Value::Unread(_) if event.has(driver_api::event::Flags::NO_RESULT) => None,
         Value::Unread(_) if written == Written::Success && event.header().ret >= 0 => {
             Some(Short::Incomplete)
         }

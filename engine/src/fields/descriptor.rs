@@ -6,7 +6,7 @@ use crate::inspect::{Descriptor, DescriptorKind, Role, Socket};
 use crate::plugin_host::Value;
 
 use super::argument::Arg;
-use super::event::{has_failed, text_of};
+use super::event::{at_entry, has_failed, text_of};
 use super::path;
 use super::process::{number, text};
 use super::view::View;
@@ -15,9 +15,9 @@ pub(super) fn fd<'a>(view: &View<'a>) -> Value<'a> {
     number(view.seen.fd)
 }
 
-/// The path that a call would have opened, had it not failed.
+/// The path that a call would have opened, had it not failed, or is about to.
 fn failed_name<'a>(view: &View<'a>) -> Option<&'a [u8]> {
-    if !has_failed(view.event)
+    if !(has_failed(view.event) || at_entry(view.event))
         || view
             .seen
             .call

@@ -48,11 +48,16 @@ pub(super) fn iso8601<'a>(view: &View<'a>) -> Value<'a> {
 fn has_result(view: &View<'_>) -> bool {
     let event = view.event;
     matches!(event.kind(), Kind::Syscall | Kind::Exec)
-        && !event.has(Flags::NORETURN)
+        && !event.has(Flags::NO_RESULT)
         && view
             .seen
             .call
             .is_none_or(|call| call.returns != Returns::None)
+}
+
+/// The call is about to be made, and nobody will say how it ended.
+pub(super) fn at_entry(event: &Event<'_>) -> bool {
+    event.has(Flags::ENTRY)
 }
 
 pub(super) fn has_failed(event: &Event<'_>) -> bool {
@@ -138,6 +143,9 @@ fn may_create(flags: u64) -> bool {
 }
 
 pub(super) fn is_open_create<'a>(view: &View<'a>) -> Value<'a> {
+    if at_entry(view.event) {
+        return Value::None;
+    }
     Value::Bool(open_flags(view).is_some_and(may_create) && !has_failed(view.event))
 }
 

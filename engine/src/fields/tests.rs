@@ -1,6 +1,6 @@
 use std::net::{IpAddr, Ipv4Addr};
 
-use driver_api::event::{Event, Fact, Ids, Kind};
+use driver_api::event::{Event, Fact, Flags, Ids, Kind};
 
 use super::*;
 use crate::inspect::Inspector;
@@ -173,6 +173,32 @@ fn an_open_tells_what_was_opened() {
             ("fd.sip", NONE),
             ("fs.path.name", s("/etc/shadow")),
             ("fs.path.nameraw", s("../etc/./shadow")),
+        ],
+    );
+}
+
+#[test]
+fn a_call_that_was_seen_at_its_entry_has_no_result() {
+    let mut open = Ev::call(22, "openat", &[-100, 1, 0o102, 0o600], 0).said(1, b"x");
+    open.header.flags = Flags::ENTRY;
+    expect(
+        &with(shells(), open),
+        &[
+            ("evt.type", s("openat")),
+            ("evt.res", NONE),
+            ("evt.rawres", NONE),
+            ("evt.failed", NONE),
+            ("evt.rawarg.res", NONE),
+            ("evt.arg.res", NONE),
+            ("evt.arg.fd", NONE),
+            ("evt.arg.path", s("x")),
+            ("fd.num", NONE),
+            ("fd.name", s("/srv/x")),
+            ("fd.nameraw", s("x")),
+            ("fd.typechar", s("f")),
+            ("fd.type", NONE),
+            ("evt.is_open_read", YES),
+            ("evt.is_open_create", NONE),
         ],
     );
 }

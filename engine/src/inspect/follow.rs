@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use driver_api::event::{Abi, Event, Fact};
+use driver_api::event::{Abi, Event, Fact, Flags, Header};
 use driver_api::table::Syscall;
 
 use super::descriptor::{Descriptor, DescriptorKind, Role, Socket};
@@ -90,7 +90,8 @@ impl Inspector {
     ) {
         let header = event.header();
         let follow = effects::of(call);
-        let failed = (-4095..0).contains(&header.ret);
+        let at_entry = event.has(Flags::ENTRY);
+        let failed = at_entry || (-4095..0).contains(&header.ret);
         let fd = match follow.fd {
             FdOf::None => None,
             FdOf::Arg(at) => Some(fd_in(header.args[usize::from(at)])),
@@ -103,6 +104,10 @@ impl Inspector {
         };
         seen.fd = fd.filter(|fd| *fd >= 0);
         if follow.effect == Effect::None {
+            return;
+        }
+        if at_entry {
+            self.forget(follow.effect, header, key, seen);
             return;
         }
         if failed && !(follow.effect == Effect::Connect && header.ret == EINPROGRESS) {
@@ -120,6 +125,36 @@ impl Inspector {
             known: scanned > header.time_ns,
         };
         self.apply(follow.effect, &call, seen);
+    }
+
+    /// A call that is about to be made, of which nobody will say how it ended. What may be wrong behind it
+    /// is forgotten: better no name than that of what was there before.
+    fn forget(&mut self, effect: Effect, header: &Header, key: ProcessKey, seen: &mut Seen) {
+        let pid = header.tgid;
+        if let Some(process) = self.processes.get_mut(key)
+            && process.cwd.is_empty()
+            && let Some(cwd) = self.proc_fs.as_ref().and_then(|proc| proc.link(pid, "cwd"))
+        {
+            process.cwd = cwd.into();
+        }
+        let closed = match effect {
+            Effect::Chdir | Effect::Fchdir => {
+                // /proc has it when the next call comes
+                if let Some(process) = self.processes.get_mut(key) {
+                    process.cwd = Arc::default();
+                }
+                return;
+            }
+            Effect::Close => header.args[0],
+            Effect::DupTo(_) if header.args[0] != header.args[1] => header.args[1],
+            _ => return,
+        };
+        if let Some(files) = self.files_of(key)
+            && let Some(entry) = self.files.remove(files, fd_in(closed))
+            && effect == Effect::Close
+        {
+            seen.kept = Some(entry.descriptor);
+        }
     }
 
     fn apply(&mut self, effect: Effect, call: &Call<'_, '_>, seen: &mut Seen) {

@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use driver_api::event::{Event, Fact, Ids};
+use driver_api::event::{Event, Fact, Flags, Ids};
 
 use super::script::{Ev, Noise, feed, isolated};
 use super::*;
@@ -67,6 +67,47 @@ fn a_child_inherits_and_exec_replaces() {
         (&b"/bin/bash"[..], &b"-bash\0"[..])
     );
     assert_eq!((child.uid, child.euid), (1000, 0));
+}
+
+#[test]
+fn what_a_call_without_a_result_may_have_changed_is_forgotten() {
+    let entry = |name: &str, args: &[i64]| {
+        let mut call = Ev::call(10, name, args, 0);
+        call.header.flags = Flags::ENTRY;
+        call
+    };
+    let mut inspector = isolated();
+    feed(
+        &mut inspector,
+        &[
+            Ev::exec(10, "/bin/a", &["a"], ids(1, 0, 0)).fact(Fact::Cwd, b"/srv"),
+            open(10, "/one", 0, 3),
+            open(10, "/two", 0, 4),
+            open(10, "/three", 0, 5),
+        ],
+    );
+    // what it would return is not known: no descriptor is 0
+    let seen = feed(
+        &mut inspector,
+        &[entry("openat", &[-100, 1, 0, 0]).said(1, b"/four")],
+    );
+    assert_eq!(seen.fd, None);
+    let key = seen.process.unwrap();
+    assert!(inspector.descriptor_of(key, 0).is_none());
+    let name = |inspector: &Inspector, fd| {
+        let descriptor = inspector.descriptor_of(key, fd);
+        descriptor.map(|descriptor| descriptor.name.to_vec())
+    };
+    assert_eq!(name(&inspector, 3), Some(b"/one".to_vec()));
+    // a rule still sees what is closed
+    let seen = feed(&mut inspector, &[entry("close", &[3])]);
+    assert_eq!(&*inspector.descriptor(&seen).unwrap().name, b"/one");
+    assert_eq!(name(&inspector, 3), None);
+    feed(&mut inspector, &[entry("dup2", &[5, 4])]);
+    assert_eq!(name(&inspector, 4), None);
+    assert_eq!(name(&inspector, 5), Some(b"/three".to_vec()));
+    feed(&mut inspector, &[entry("chdir", &[1]).said(0, b"/nowhere")]);
+    assert_eq!(&*inspector.process_by_pid(10).unwrap().cwd, b"");
 }
 
 #[test]

@@ -370,6 +370,36 @@ fn results_are_those_of_strace() {
 }
 
 #[test]
+fn a_call_that_was_seen_at_its_entry_has_no_result() {
+    let made = |name: &str, args: &[Arg]| {
+        let (mut builder, call) = event(name, args, 0);
+        builder.header_mut().flags = Flags::ENTRY;
+        (builder, call)
+    };
+    let (mut builder, call) = made("openat", &hosts());
+    let json = json_of(&mut builder);
+    assert!(json.contains(r#""ret":null,"error":null"#), "{json}");
+    let seen = builder.finish().expect("an event");
+    let mut out = String::new();
+    text::line(&mut out, &seen);
+    assert!(out.ends_with("O_RDONLY|O_CLOEXEC) = ?"), "{out}");
+    out.clear();
+    assert!(!falco::res(&mut out, &seen));
+    assert!(!falco::arg(&mut out, &seen, call, "fd"));
+    // what the kernel has not written is not missing
+    let (mut builder, _) = made("read", &[N(3), N(0x1000), N(64)]);
+    let json = json_of(&mut builder);
+    assert!(!json.contains("incomplete"), "{json}");
+    // nor is how a thread ended, where nobody could ask
+    builder.header_mut().kind = Kind::Exit as u8;
+    let json = json_of(&mut builder);
+    assert!(
+        json.contains(r#"{"status":null,"exit_code":null,"signal":null}"#),
+        "{json}"
+    );
+}
+
+#[test]
 fn falco_reads_its_own_words() {
     let (mut builder, call) = event("openat", &[neg(-100), S(b"/x"), N(0x80241), N(0o640)], -2);
     let event = builder.finish().expect("an event");

@@ -30,6 +30,7 @@ pub fn line(out: &mut String, event: &Event<'_>) {
             let what = if tid == pid { "process" } else { "thread" };
             let _ = write!(out, "+++ started {what} {tid} +++");
         }
+        EventKind::Exit if event.has(Flags::NO_RESULT) => out.push_str("+++ ended +++"),
         EventKind::Exit => exit(out, header.ret),
         EventKind::Signal => {
             out.push_str("--- ");
@@ -68,7 +69,7 @@ fn unknown(out: &mut String, event: &Event<'_>) {
         hex(out, value);
     }
     out.push(')');
-    if event.has(Flags::NORETURN) {
+    if event.has(Flags::NO_RESULT) {
         out.push_str(" = ?");
     } else {
         outcome(out, header.ret);
@@ -158,7 +159,7 @@ fn option(out: &mut String, bytes: &Attachment<'_>) {
 
 fn result(out: &mut String, event: &Event<'_>, call: &Syscall) {
     let ret = event.header().ret;
-    if call.returns == Returns::None || event.has(Flags::NORETURN) {
+    if call.returns == Returns::None || event.has(Flags::NO_RESULT) {
         out.push_str(" = ?");
         return;
     }

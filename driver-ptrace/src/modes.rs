@@ -1,0 +1,279 @@
+//! The driver that is registered: trace mode where ptrace works, else notify mode, by itself. Each mode is a
+//! driver, too, for those who want that one or none.
+
+use driver_api::driver::{Driver, Mode, OpenError, Opened};
+use driver_api::host::{Host, Trial, capability};
+use driver_api::request::{Request, Target};
+use driver_api::support::{Gap, Serves, Support};
+
+use crate::notify::{self, trial};
+use crate::{NAME, Ptrace};
+
+/// The ptrace driver in the first of its modes that works.
+#[derive(Debug)]
+pub struct AnyMode;
+
+/// The ptrace driver in notify mode.
+#[derive(Debug)]
+pub struct Notify;
+
+driver_api::register!(AnyMode);
+
+const MODES: [Mode; 2] = [
+    Mode {
+        name: "trace",
+        driver: &Ptrace,
+    },
+    Mode {
+        name: "notify",
+        driver: &Notify,
+    },
+];
+
+/// The driver's name in notify mode.
+const NOTIFY: &str = "ptrace-notify";
+
+/// A host on which what `driver` needs has been tried.
+fn tried(host: &Host, notify: bool) -> Host {
+    let mut host = host.clone();
+    if notify && host.notify == Trial::Untried {
+        host.notify = trial::notify(host.has(capability::SYS_ADMIN));
+    } else if !notify && host.ptrace == Trial::Untried {
+        host.ptrace = trial::ptrace();
+    }
+    host
+}
+
+/// Tries out what no file says, on top of what is known.
+pub fn try_out(host: &Host) -> Host {
+    tried(&tried(host, false), true)
+}
+
+impl Driver for Notify {
+    fn name(&self) -> &'static str {
+        NOTIFY
+    }
+
+    fn description(&self) -> &'static str {
+        "seccomp user notification: no privilege and no ptrace, the calls of a command at their entry"
+    }
+
+    fn preference(&self) -> u32 {
+        40
+    }
+
+    fn serves(&self) -> Serves {
+        Serves {
+            host: false,
+            command: true,
+            pids: false,
+        }
+    }
+
+    fn probe(&self, host: &Host) -> Support {
+        let missing = notify::missing(host);
+        if missing.is_empty() {
+            Support::Usable(notify::gaps(host))
+        } else {
+            Support::Unusable(missing)
+        }
+    }
+
+    fn open(&self, host: &Host, request: &Request) -> Result<Opened, OpenError> {
+        open_notify(NOTIFY, host, request)
+    }
+}
+
+fn open_notify(driver: &'static str, host: &Host, request: &Request) -> Result<Opened, OpenError> {
+    let mut gaps = notify::missing(host);
+    let mut host = host.clone();
+    if gaps.is_empty() {
+        // what it cannot be pointed at is said before anything is tried
+        if matches!(request.target, Target::Command(_)) {
+            host = tried(&host, true);
+            gaps = notify::missing(&host);
+        }
+    }
+    if gaps.is_empty() {
+        notify::open(driver, &host, request)
+    } else {
+        Err(OpenError::Unusable { driver, gaps })
+    }
+}
+
+/// Why trace mode was passed over, in one line with what that means.
+fn passed_over(gaps: &[Gap]) -> Gap {
+    let why: Vec<&str> = gaps.iter().map(|gap| gap.why.as_str()).collect();
+    let remedy: Vec<&str> = gaps.iter().map(|gap| gap.remedy.as_str()).collect();
+    Gap::new(
+        "trace mode",
+        format!(
+            "{}; notify mode is used instead, which sees calls at their entry: no return values, no facts of \
+             new descriptors",
+            why.join(", ")
+        ),
+        remedy.join("; "),
+    )
+}
+
+impl Driver for AnyMode {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn description(&self) -> &'static str {
+        "ptrace behind a seccomp filter, or seccomp notification where ptrace is forbidden: no privilege, a \
+         command or processes of your own"
+    }
+
+    fn preference(&self) -> u32 {
+        Ptrace.preference()
+    }
+
+    fn serves(&self) -> Serves {
+        Ptrace.serves()
+    }
+
+    fn modes(&self) -> &'static [Mode] {
+        &MODES
+    }
+
+    fn probe(&self, host: &Host) -> Support {
+        let trace = match Ptrace.probe(host) {
+            Support::Unusable(missing) => missing,
+            usable => return usable,
+        };
+        // nobody has tried: what forbids trace mode is all that is known
+        if host.notify == Trial::Untried {
+            return Support::Unusable(trace);
+        }
+        match Notify.probe(host) {
+            Support::Usable(mut gaps) => {
+                gaps.insert(0, passed_over(&trace));
+                Support::Usable(gaps)
+            }
+            Support::Unusable(notify) => Support::Unusable(both(trace, notify)),
+        }
+    }
+
+    fn open(&self, host: &Host, request: &Request) -> Result<Opened, OpenError> {
+        let trace = match Ptrace.probe(host) {
+            Support::Usable(_) if matches!(request.target, Target::Host) => {
+                return Ptrace.open(host, request);
+            }
+            Support::Usable(_) => match Ptrace.probe(&tried(host, false)) {
+                Support::Usable(_) => return Ptrace.open(host, request),
+                Support::Unusable(missing) => missing,
+            },
+            Support::Unusable(missing) => missing,
+        };
+        match open_notify(NAME, host, request) {
+            Ok(mut opened) => {
+                opened.gaps.insert(0, passed_over(&trace));
+                Ok(opened)
+            }
+            Err(OpenError::Unusable { driver, gaps }) => Err(OpenError::Unusable {
+                driver,
+                gaps: both(trace, gaps),
+            }),
+            Err(OpenError::Unsupported { driver, what, why }) => {
+                let closed: Vec<String> = trace.into_iter().map(|gap| gap.why).collect();
+                Err(OpenError::Unsupported {
+                    driver,
+                    what,
+                    why: format!("{}; {why}", closed.join(", ")),
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What keeps either mode from working, each thing once.
+fn both(mut trace: Vec<Gap>, notify: Vec<Gap>) -> Vec<Gap> {
+    for gap in notify {
+        if !trace.contains(&gap) {
+            trace.push(gap);
+        }
+    }
+    trace
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(ptrace: Trial, notify: Trial) -> Host {
+        Host {
+            seccomp: true,
+            ptrace,
+            notify,
+            ..Host::default()
+        }
+    }
+
+    const NO: Trial = Trial::Refused(libc::EPERM);
+
+    #[test]
+    fn trace_mode_is_taken_where_ptrace_works_and_notify_mode_where_not() {
+        for (ptrace, notify, usable, mode) in [
+            (Trial::Works, NO, true, ""),
+            (Trial::Untried, Trial::Untried, true, ""),
+            (NO, Trial::Works, true, "trace mode"),
+            (NO, NO, false, "ptrace"),
+            (NO, Trial::Untried, false, "ptrace"),
+        ] {
+            let support = AnyMode.probe(&host(ptrace, notify));
+            assert_eq!(support.usable(), usable, "{ptrace:?} {notify:?}");
+            if !mode.is_empty() {
+                assert_eq!(support.gaps()[0].what, mode, "{support:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn where_both_are_forbidden_each_says_what_would_help() {
+        let support = AnyMode.probe(&host(NO, NO));
+        let whats: Vec<&str> = support.gaps().iter().map(|gap| gap.what.as_str()).collect();
+        assert_eq!(whats, ["ptrace", "seccomp user notification"]);
+        assert!(support.gaps().iter().all(|gap| !gap.remedy.is_empty()));
+    }
+
+    #[test]
+    fn yama_at_its_highest_leaves_notify_mode_without_memory() {
+        let closed = Host {
+            ptrace_scope: Some(3),
+            ..host(Trial::Untried, Trial::Works)
+        };
+        let support = AnyMode.probe(&closed);
+        assert!(support.usable());
+        let what = |gap: &Gap| gap.what == "the memory that parameters point to";
+        assert!(support.gaps().iter().any(what), "{support:?}");
+        assert!(
+            !Notify
+                .probe(&host(NO, Trial::Works))
+                .gaps()
+                .iter()
+                .any(what)
+        );
+    }
+
+    #[test]
+    fn a_running_process_is_not_supported_without_ptrace() {
+        let request = Request {
+            target: Target::Pids(vec![std::process::id()]),
+            selection: driver_api::request::SyscallSet::empty(),
+            limits: driver_api::request::Limits::default(),
+            shards: 1,
+            buffer: 0,
+        };
+        let refused = AnyMode.open(&host(NO, Trial::Works), &request);
+        let Err(OpenError::Unsupported { why, .. }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!(
+            why.contains("ptrace") && why.contains("-- COMMAND"),
+            "{why}"
+        );
+    }
+}

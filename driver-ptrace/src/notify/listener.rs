@@ -1,0 +1,132 @@
+//! The listener of a filter with user notification (seccomp_unotify(2)), and what comes out of it.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use libc::{c_int, c_ulong, pid_t, seccomp_notif, seccomp_notif_resp};
+
+/// linux/seccomp.h, which the C library does not have. `ID_VALID` in the direction that kernels before 5.17
+/// knew alone; later ones know both.
+const RECV: c_ulong = 0xc050_2100;
+const SEND: c_ulong = 0xc018_2101;
+const ID_VALID: c_ulong = 0x8008_2102;
+const SET_FLAGS: c_ulong = 0x4008_2104;
+/// Linux 6.6: whoever is woken, tracer or tracee, wakes up on the CPU of who wakes it.
+const SYNC_WAKE_UP: c_ulong = 1;
+/// Linux 5.5: the call is made as if nobody had looked.
+const CONTINUE: u32 = 1;
+
+const _: () = assert!(size_of::<seccomp_notif>() == 80 && size_of::<seccomp_notif_resp>() == 24);
+
+/// A thread that waits at the entry of a call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Notification {
+    /// Names this wait, and no other that ever was.
+    pub(crate) id: u64,
+    /// The thread, as our PID namespace has it; 0: it is in none that we see.
+    pub(crate) tid: pid_t,
+    /// AUDIT_ARCH_* (linux/audit.h).
+    pub(crate) arch: u32,
+    pub(crate) nr: u32,
+    pub(crate) args: [u64; 6],
+}
+
+/// What a listener is ready for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ready {
+    /// A thread waits.
+    pub(crate) call: bool,
+    /// No thread is left under the filter. Said from Linux 5.9 on.
+    pub(crate) deserted: bool,
+    /// The other descriptor that was waited for.
+    pub(crate) other: bool,
+}
+
+/// The listener.
+#[derive(Debug)]
+pub(crate) struct Listener(OwnedFd);
+
+impl Listener {
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+
+    /// Has tracer and tracee wake each other on one CPU. False: the kernel cannot.
+    pub(crate) fn stay_near(&self) -> bool {
+        // SAFETY: this request takes a number.
+        unsafe { libc::ioctl(self.0.as_raw_fd(), SET_FLAGS, SYNC_WAKE_UP) == 0 }
+    }
+
+    /// Waits for a call, or for another descriptor to be readable.
+    pub(crate) fn wait(&self, other: Option<BorrowedFd<'_>>, timeout: Duration) -> Ready {
+        let poll = |fd: c_int| libc::pollfd {
+            fd,
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // a negative descriptor is passed over
+        let mut fds = [
+            poll(self.0.as_raw_fd()),
+            poll(other.map_or(-1, |other| other.as_raw_fd())),
+        ];
+        let timeout = libc::timespec {
+            tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: i64::from(timeout.subsec_nanos()),
+        };
+        // SAFETY: the kernel writes the two elements that there are.
+        let ready =
+            unsafe { libc::ppoll(fds.as_mut_ptr(), 2, &raw const timeout, std::ptr::null()) };
+        // an interruption is no readiness
+        let is = |at: usize, bits: i16| ready > 0 && fds[at].revents & bits != 0;
+        Ready {
+            call: is(0, libc::POLLIN),
+            deserted: is(0, libc::POLLHUP) && !is(0, libc::POLLIN),
+            other: is(1, libc::POLLIN),
+        }
+    }
+
+    /// The next thread that waits; waits for one if there is none. None: it is gone already.
+    pub(crate) fn receive(&self) -> Option<Notification> {
+        // SAFETY: plain data; the kernel wants it zeroed.
+        let mut notif: seccomp_notif = unsafe { std::mem::zeroed() };
+        // SAFETY: the kernel writes one notification, of the size that it was told with the request.
+        let error = unsafe { libc::ioctl(self.0.as_raw_fd(), RECV, &raw mut notif) };
+        (error == 0).then(|| Notification {
+            id: notif.id,
+            tid: notif.pid.cast_signed(),
+            arch: notif.data.arch,
+            nr: notif.data.nr.cast_unsigned(),
+            args: notif.data.args,
+        })
+    }
+
+    /// Whether the thread still waits: its id, and all that was read by it, are then its own.
+    pub(crate) fn is_valid(&self, id: u64) -> bool {
+        // SAFETY: the kernel reads one number.
+        unsafe { libc::ioctl(self.0.as_raw_fd(), ID_VALID, &raw const id) == 0 }
+    }
+
+    /// Lets the thread make its call. ENOENT: it does not wait any more, as it was killed, or a signal has
+    /// interrupted it.
+    pub(crate) fn answer(&self, id: u64) -> io::Result<()> {
+        let response = seccomp_notif_resp {
+            id,
+            val: 0,
+            error: 0,
+            flags: CONTINUE,
+        };
+        // SAFETY: the kernel reads one response.
+        if unsafe { libc::ioctl(self.0.as_raw_fd(), SEND, &raw const response) } == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

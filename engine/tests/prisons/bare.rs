@@ -1,0 +1,109 @@
+//! Prisons without a container: bubblewrap, a user namespace, nobody without anything.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::cell::{BIN, has, root, skipped};
+use crate::look::{Mode, check, run};
+
+/// A file that everybody may read and that is always there.
+const HOSTS: &str = "/etc/hosts";
+
+/// A copy of the binary that everybody may run.
+fn copy() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let to = folder.path().join("lanner");
+    fs::copy(Path::new(BIN), &to).expect("the binary was built");
+    (folder, to)
+}
+
+/// As uid 65534 without anything, where we are root.
+fn nobody() -> Vec<&'static str> {
+    if root() {
+        vec![
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            "--bounding-set=-all",
+            "--no-new-privs",
+        ]
+    } else {
+        vec!["setpriv", "--no-new-privs"]
+    }
+}
+
+/// The mode is chosen, or notify is asked for.
+const MODES: [(Mode, &[&str]); 2] = [
+    (Mode::Trace, &["--driver", "ptrace"]),
+    (
+        Mode::Notify,
+        &["--driver", "ptrace", "--ptrace-mode", "notify"],
+    ),
+];
+
+/// Runs the check behind these words, in both modes.
+fn check_behind(what: &str, words: &[&str]) {
+    let (_folder, lanner) = copy();
+    let lanner = lanner.to_str().expect("a text");
+    let Some((program, arguments)) = words.split_first() else {
+        panic!("{what}: no words")
+    };
+    let attempt = run(Command::new(program).args(arguments).arg("/bin/true"));
+    if !attempt.status.success() {
+        let why = String::from_utf8_lossy(&attempt.stderr).into_owned();
+        skipped(&format!("{what} cannot be had here: {why}"));
+        return;
+    }
+    for (mode, options) in MODES {
+        let mut prison = Command::new(program);
+        prison.args(arguments).current_dir("/");
+        check(what, mode, &mut prison, lanner, options, HOSTS);
+    }
+}
+
+#[test]
+fn nobody_without_anything_can_trace() {
+    check_behind("nobody", &nobody());
+}
+
+#[test]
+fn a_user_namespace_is_enough() {
+    if !has("unshare") {
+        skipped("a user namespace: there is no unshare");
+        return;
+    }
+    check_behind("a user namespace", &["unshare", "-Ur"]);
+    check_behind(
+        "a user namespace with its own processes",
+        &["unshare", "-Urpf", "--mount-proc"],
+    );
+}
+
+#[test]
+fn bubblewrap_lets_both_modes_work() {
+    if !has("bwrap") {
+        skipped("bubblewrap: it is not installed");
+        return;
+    }
+    let words = [
+        "bwrap",
+        "--bind",
+        "/",
+        "/",
+        "--dev",
+        "/dev",
+        "--proc",
+        "/proc",
+        "--unshare-pid",
+        "--unshare-net",
+        "--unshare-ipc",
+        "--die-with-parent",
+        "--cap-drop",
+        "ALL",
+    ];
+    check_behind("bubblewrap", &words);
+}
