@@ -71,6 +71,13 @@ impl PtraceCapture {
             (libc::PTRACE_EVENT_SECCOMP, _) if self.mode == Mode::Filter => {
                 self.entry(stopped, sink)
             }
+            (libc::PTRACE_EVENT_SECCOMP, _) => {
+                if let Ok(At::Entry { data, .. }) = stopped.call(true) {
+                    refuse_foreign(&stopped, data);
+                }
+                self.resume(stopped, 0);
+                Ok(())
+            }
             (libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE, _) => {
                 self.born(stopped, event, sink)
             }
@@ -296,10 +303,17 @@ impl PtraceCapture {
     }
 
     fn entry(&mut self, stopped: Stopped, sink: Sink) -> Result<(), Gone> {
-        let At::Entry { arch, nr, args } = stopped.call(true)? else {
+        let At::Entry {
+            arch,
+            nr,
+            args,
+            data,
+        } = stopped.call(true)?
+        else {
             self.resume(stopped, 0);
             return Ok(());
         };
+        refuse_foreign(&stopped, data);
         let tid = stopped.tid();
         let found = filter::abi_of(arch).and_then(|abi| {
             let nr = u32::try_from(nr).ok()?;
@@ -474,6 +488,14 @@ impl PtraceCapture {
         self.deliver(sink);
         self.resume(stopped, 0);
         Ok(())
+    }
+}
+
+/// A filter that the program has made itself stops it for a tracer that it does not know of: alone, the call
+/// would fail with ENOSYS (seccomp(2)).
+fn refuse_foreign(stopped: &Stopped, data: Option<u16>) {
+    if data.is_some_and(|data| data != filter::OURS) {
+        stopped.refuse();
     }
 }
 

@@ -25,6 +25,7 @@ pub(crate) const STARTED: c_long =
 /// Not in libc: ptrace(2), linux/ptrace.h.
 const PTRACE_GET_SYSCALL_INFO: c_uint = 0x420e;
 const SYSCALL_INFO_EXIT: u8 = 2;
+const SYSCALL_INFO_SECCOMP: u8 = 3;
 
 /// `struct ptrace_syscall_info` of linux/ptrace.h, with the largest member of its union.
 #[repr(C)]
@@ -41,8 +42,13 @@ struct SyscallInfo {
 /// Where in a call a thread stands.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum At {
-    /// About to make it.
-    Entry { arch: u32, nr: u64, args: [u64; 6] },
+    /// About to make it. `data` is what the filter says that stopped it, where a filter did.
+    Entry {
+        arch: u32,
+        nr: u64,
+        args: [u64; 6],
+        data: Option<u16>,
+    },
     /// It has returned.
     Exit { ret: i64 },
 }
@@ -132,6 +138,7 @@ impl Stopped {
             arch: info.arch,
             nr: d[0],
             args: [d[1], d[2], d[3], d[4], d[5], d[6]],
+            data: (info.op == SYSCALL_INFO_SECCOMP).then_some(d[7] as u16),
         })
     }
 
@@ -164,6 +171,7 @@ impl Stopped {
             arch,
             nr: r.orig_rax,
             args,
+            data: None,
         })
     }
 
@@ -200,7 +208,45 @@ impl Stopped {
             arch: if narrow { 0x4000_0028 } else { 0xc000_00b7 },
             nr: r[8],
             args: [r[0], r[1], r[2], r[3], r[4], r[5]],
+            data: None,
         })
+    }
+
+    /// Has the call that is about to be made fail with ENOSYS: number -1 is none (seccomp(2), `SECCOMP_RET_TRACE`).
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn refuse(&self) {
+        // struct user_regs_struct of sys/user.h; the kernel has set the return value to ENOSYS already
+        let number = std::mem::offset_of!(libc::user_regs_struct, orig_rax);
+        // a thread that is gone makes no call
+        let _ = request(libc::PTRACE_POKEUSER, self.tid, number, usize::MAX);
+    }
+
+    /// Has the call that is about to be made fail with ENOSYS: number -1 is none (seccomp(2), `SECCOMP_RET_TRACE`).
+    #[cfg(target_arch = "aarch64")]
+    pub(crate) fn refuse(&self) {
+        // linux/elf.h
+        const NT_ARM_SYSTEM_CALL: usize = 0x404;
+        let mut none: i32 = -1;
+        let mut regs = MaybeUninit::<libc::user_regs_struct>::zeroed();
+        let vector = |base: *mut c_void, len| libc::iovec {
+            iov_base: base,
+            iov_len: len,
+        };
+        let mut number = vector((&raw mut none).cast(), size_of::<i32>());
+        let mut all = vector(
+            regs.as_mut_ptr().cast(),
+            size_of::<libc::user_regs_struct>(),
+        );
+        let status = libc::NT_PRSTATUS as usize;
+        // SAFETY: the kernel reads and writes as many bytes as the vectors say there are; zeroed registers
+        // are valid, and x0 is their first. A thread that is gone makes no call.
+        unsafe {
+            if libc::ptrace(libc::PTRACE_GETREGSET, self.tid, status, &raw mut all) == 0 {
+                (*regs.as_mut_ptr()).regs[0] = i64::from(-libc::ENOSYS).cast_unsigned();
+                libc::ptrace(libc::PTRACE_SETREGSET, self.tid, status, &raw mut all);
+            }
+            libc::ptrace(libc::PTRACE_SETREGSET, self.tid, NT_ARM_SYSTEM_CALL, &raw mut number);
+        }
     }
 
     /// Goes on; `to_exit` stops again at the next end of a call (or entry, behind such an end).

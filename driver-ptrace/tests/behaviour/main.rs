@@ -10,6 +10,7 @@
 )]
 
 mod commands;
+mod nature;
 mod pids;
 mod stage;
 mod transparency;
