@@ -10,6 +10,8 @@ use libc::pid_t;
 
 use crate::capture::PtraceCapture;
 use crate::facts;
+use crate::restart;
+use crate::stops::EVENT_STOP;
 use crate::tracee::{ATTACHED, Stopped, interrupt, seize};
 
 /// How long running threads get to come to a stop. One that does not is asleep in the kernel, and stops
@@ -23,6 +25,14 @@ impl PtraceCapture {
     pub(crate) fn seize_all(&mut self, pids: &[u32]) -> Result<(), String> {
         for pid in pids {
             driver_start::follow_threads(&[*pid], |tid| self.seize_one(*pid, tid))?;
+            if !self.threads.values().any(|thread| thread.tgid == *pid)
+                && facts::tracing_state(*pid).gone
+            {
+                return Err(format!(
+                    "process {pid} has ended: its parent has not waited for it yet, which is all that is \
+                     left of it"
+                ));
+            }
         }
         self.settle();
         Ok(())
@@ -113,8 +123,20 @@ impl PtraceCapture {
                 waiting.insert(child);
             }
             let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
+            if (event, signal) == (0, libc::SIGTRAP | 0x80) {
+                // in a call, which the interruption would end: it is made again in the stop to come, which
+                // this one may have come instead of
+                let _ = interrupt(stopped.tid());
+                stopped.resume(false, 0);
+                return;
+            }
+            match (event, signal) {
+                (EVENT_STOP, libc::SIGTRAP) => restart::after_interruption(&stopped),
+                (0, signal) => restart::before_signal(&stopped, signal),
+                _ => {}
+            }
             // a signal that was about to be delivered is; a group-stop goes on by itself
-            let pass_on = event == 0 && signal != libc::SIGTRAP | 0x80;
+            let pass_on = event == 0;
             waiting.remove(&stopped.tid());
             left.insert(stopped.tid());
             stopped.detach(if pass_on { signal } else { 0 });

@@ -3,6 +3,7 @@
 //! A command is started with a filter that stops at the selected calls alone; an attached process stops
 //! at every call. [`tracee`] is a stopped thread, [`wait`] waits for one, [`capture`] is the loop between
 //! the two, [`stops`] makes events of stops, [`cpu`] keeps tracer and tracee together, [`attach`] takes up running processes and leaves them.
+//! [`restart`] keeps being traced from ending calls that wait.
 //! [`interpret`] follows the capture plan, [`memory`] and [`facts`] read what it names, the latter from
 //! [`proc_dir`].
 
@@ -14,6 +15,7 @@ mod filter;
 mod interpret;
 mod memory;
 mod proc_dir;
+mod restart;
 mod stops;
 mod tracee;
 mod wait;

@@ -16,10 +16,11 @@ use crate::filter;
 use crate::interpret;
 use crate::memory::Memory;
 use crate::proc_dir::ProcDir;
+use crate::restart;
 use crate::tracee::{At, Gone, Stopped};
 
 /// Not a PTRACE_EVENT_* that is asked for: a group-stop, an interruption, a thread's first stop (ptrace(2)).
-const EVENT_STOP: c_int = 128;
+pub(crate) const EVENT_STOP: c_int = 128;
 /// How far a line of ancestors is looked at.
 const GENERATIONS: usize = 16;
 /// A child that has stopped no more often has hardly begun.
@@ -84,7 +85,13 @@ impl PtraceCapture {
             (libc::PTRACE_EVENT_EXEC, _) => self.executed(stopped, sink),
             (0, s) if s == libc::SIGTRAP | 0x80 => self.at_call(stopped, sink),
             (0, signal) => {
+                restart::before_signal(&stopped, signal);
                 self.resume(stopped, signal);
+                Ok(())
+            }
+            (EVENT_STOP, _) => {
+                restart::after_interruption(&stopped);
+                self.resume(stopped, 0);
                 Ok(())
             }
             _ => {

@@ -3,7 +3,11 @@
 
 use std::mem::MaybeUninit;
 
+#[cfg(target_arch = "x86_64")]
+use driver_api::event::Abi;
 use libc::{c_long, c_uint, c_void, pid_t};
+
+use crate::restart::Interrupted;
 
 /// The thread is gone; its end will be waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +28,9 @@ pub(crate) const STARTED: c_long =
 
 /// Not in libc: ptrace(2), linux/ptrace.h.
 const PTRACE_GET_SYSCALL_INFO: c_uint = 0x420e;
+/// The code segment of 32-bit programs (arch/x86/include/asm/segment.h).
+#[cfg(target_arch = "x86_64")]
+const NARROW_CODE: u64 = 0x23;
 const SYSCALL_INFO_EXIT: u8 = 2;
 const SYSCALL_INFO_SECCOMP: u8 = 3;
 
@@ -142,6 +149,57 @@ impl Stopped {
         })
     }
 
+    /// The call that has just ended with EINTR, if one has: the thread is on its way out of the kernel.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn interrupted(&self) -> Option<Interrupted> {
+        let mut regs = MaybeUninit::<libc::user_regs_struct>::zeroed();
+        // SAFETY: the kernel writes one user_regs_struct.
+        if unsafe { libc::ptrace(libc::PTRACE_GETREGS, self.tid, 0_usize, regs.as_mut_ptr()) } == -1
+        {
+            return None;
+        }
+        // SAFETY: written by the kernel.
+        let r = unsafe { regs.assume_init() };
+        // -1 where the thread has come into the kernel in another way than by a call
+        if r.rax.cast_signed() != i64::from(-libc::EINTR) || r.orig_rax.cast_signed() < 0 {
+            return None;
+        }
+        let (abi, args) = if r.cs == NARROW_CODE {
+            (Abi::I386, [r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp])
+        } else {
+            (Abi::X86_64, [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9])
+        };
+        Some(Interrupted {
+            abi,
+            nr: r.orig_rax,
+            args,
+        })
+    }
+
+    /// What the call that has ended returns.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn set_result(&self, result: i64) {
+        let place = std::mem::offset_of!(libc::user_regs_struct, rax);
+        // a thread that is gone has no use for it
+        let _ = request(
+            libc::PTRACE_POKEUSER,
+            self.tid,
+            place,
+            result.cast_unsigned() as usize,
+        );
+    }
+
+    /// Here the kernel has decided whether a call is made again before it stops, and a tracer cannot change it
+    /// (arch/arm64/kernel/signal.c, do_signal): such a call ends with EINTR.
+    #[cfg(target_arch = "aarch64")]
+    pub(crate) fn interrupted(&self) -> Option<Interrupted> {
+        None
+    }
+
+    /// See [`Stopped::interrupted`].
+    #[cfg(target_arch = "aarch64")]
+    pub(crate) fn set_result(&self, _: i64) {}
+
     /// Before Linux 5.3: the registers themselves.
     #[cfg(target_arch = "x86_64")]
     fn registers(&self, entry: bool) -> Result<At, Gone> {
@@ -158,8 +216,7 @@ impl Stopped {
                 ret: r.rax.cast_signed(),
             });
         }
-        // 0x23 is the code segment of 32-bit programs (arch/x86/include/asm/segment.h)
-        let (arch, args) = if r.cs == 0x23 {
+        let (arch, args) = if r.cs == NARROW_CODE {
             (
                 0x4000_0003,
                 [r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp].map(|arg| arg & 0xffff_ffff),

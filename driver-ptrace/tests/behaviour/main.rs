@@ -10,6 +10,7 @@
 )]
 
 mod commands;
+mod leaving;
 mod nature;
 mod pids;
 mod stage;

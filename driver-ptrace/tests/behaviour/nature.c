@@ -20,6 +20,8 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/sem.h>
+#include <sys/socket.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/signalfd.h>
@@ -717,6 +719,173 @@ static void every_state(void)
 	}
 }
 
+/* Calls that wait, each in a thread of its own, until main has read a byte. */
+static int byte_pipe[2], timed[2], semaphores;
+static int events[2], done_pipe[2];
+
+static void *in_read(void *unused)
+{
+	char byte;
+	CHECK(read(byte_pipe[0], &byte, 1) == 1);
+	return unused;
+}
+
+static void *in_poll(void *unused)
+{
+	struct pollfd one = { .fd = done_pipe[0], .events = POLLIN };
+	CHECK(poll(&one, 1, 3600000) == 1);
+	return unused;
+}
+
+static void *in_epoll(void *unused)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	int epoll = epoll_create1(0);
+	CHECK(!epoll_ctl(epoll, EPOLL_CTL_ADD, done_pipe[0], &event));
+	CHECK(epoll_wait(epoll, &event, 1, -1) == 1);
+	return unused;
+}
+
+static void *in_timed_epoll(void *unused)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	int epoll = epoll_create1(0);
+	CHECK(!epoll_ctl(epoll, EPOLL_CTL_ADD, done_pipe[0], &event));
+	CHECK(epoll_pwait(epoll, &event, 1, 3600000, NULL) == 1);
+	return unused;
+}
+
+static void *in_futex(void *unused)
+{
+	CHECK(syscall(SYS_futex, shared, FUTEX_WAIT, 1, NULL, NULL, 0) == 0 || errno == EAGAIN);
+	return unused;
+}
+
+static void *in_semop(void *unused)
+{
+	struct sembuf down = { 0, -1, 0 };
+	CHECK(semop(semaphores, &down, 1) == 0);
+	return unused;
+}
+
+static void *in_recv(void *unused)
+{
+	struct timeval hour = { 3600, 0 };
+	char byte;
+	setsockopt(timed[0], SOL_SOCKET, SO_RCVTIMEO, &hour, sizeof hour);
+	CHECK(recv(timed[0], &byte, 1, 0) == 1);
+	return unused;
+}
+
+static void *in_sigwait(void *unused)
+{
+	sigset_t usr2;
+	siginfo_t info;
+	struct timespec hour = { 3600, 0 };
+	sigemptyset(&usr2);
+	sigaddset(&usr2, SIGUSR2);
+	CHECK(sigtimedwait(&usr2, &info, &hour) == SIGUSR2);
+	return unused;
+}
+
+static void *in_sleep(void *unused)
+{
+	long begin = now_ms();
+	struct timespec some = { 0, 400000000 };
+	CHECK(nanosleep(&some, NULL) == 0 && now_ms() - begin >= 400);
+	return unused;
+}
+
+static void *in_wait(void *child)
+{
+	CHECK(waitpid((pid_t)(intptr_t)child, NULL, 0) == (pid_t)(intptr_t)child);
+	return NULL;
+}
+
+/* Those that a stop by SIGSTOP ends with EINTR (signal(7)) are `weak`. */
+static void blocked_calls(int no_weak)
+{
+	pthread_t threads[11];
+	sigset_t usr2;
+	char byte;
+	int n = 0;
+	sigemptyset(&usr2);
+	sigaddset(&usr2, SIGUSR2);
+	sigprocmask(SIG_BLOCK, &usr2, NULL);
+	CHECK(!pipe(byte_pipe) && !pipe(done_pipe) && !pipe(events));
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, timed));
+	CHECK((semaphores = semget(IPC_PRIVATE, 1, 0600)) >= 0);
+	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	*shared = 1;
+	pid_t child = fork();
+	if (!child) {
+		/* until its parent closes the other end, or ends */
+		close(events[1]);
+		_exit(read(events[0], &byte, 1));
+	}
+	pthread_create(&threads[n++], NULL, in_read, NULL);
+	pthread_create(&threads[n++], NULL, in_poll, NULL);
+	pthread_create(&threads[n++], NULL, in_futex, NULL);
+	if (!no_weak) {
+		pthread_create(&threads[n++], NULL, in_epoll, NULL);
+		pthread_create(&threads[n++], NULL, in_timed_epoll, NULL);
+		pthread_create(&threads[n++], NULL, in_semop, NULL);
+		pthread_create(&threads[n++], NULL, in_recv, NULL);
+		pthread_create(&threads[n++], NULL, in_sigwait, NULL);
+	}
+	pthread_create(&threads[n++], NULL, in_sleep, NULL);
+	pthread_create(&threads[n++], NULL, in_wait, (void *)(intptr_t)child);
+	CHECK(write(1, "ready\n", 6) == 6);
+	/* the test says when it is enough */
+	CHECK(read(0, &byte, 1) == 1);
+	CHECK(write(byte_pipe[1], "x", 1) == 1 && write(done_pipe[1], "x", 1) == 1);
+	*shared = 0;
+	syscall(SYS_futex, shared, FUTEX_WAKE, 1, NULL, NULL, 0);
+	struct sembuf up = { 0, 1, 0 };
+	CHECK(!semop(semaphores, &up, 1));
+	CHECK(send(timed[1], "x", 1, 0) == 1);
+	kill(getpid(), SIGUSR2);
+	close(events[1]);
+	for (int i = 0; i < n; i++)
+		pthread_join(threads[i], NULL);
+	semctl(semaphores, 0, IPC_RMID);
+}
+
+/* Signals that a process ignores, by its own wish or by default, do not disturb its calls. */
+static void ignored_signals(void)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	int epoll = epoll_create1(0), status;
+	pid_t parent = getpid();
+	signal(SIGUSR1, SIG_IGN);
+	CHECK(!pipe(ends) && !epoll_ctl(epoll, EPOLL_CTL_ADD, ends[0], &event));
+	pid_t child = fork();
+	if (!child) {
+		for (int i = 0; i < 10; i++) {
+			kill(parent, SIGUSR1);
+			nap(5);
+			kill(parent, SIGWINCH);
+			kill(parent, SIGCHLD);
+			nap(5);
+		}
+		CHECK(write(ends[1], "x", 1) == 1);
+		_exit(0);
+	}
+	CHECK(epoll_wait(epoll, &event, 1, -1) == 1);
+	CHECK(status_of(child) == 0);
+	long begin = now_ms();
+	child = fork();
+	if (!child) {
+		for (int i = 0; i < 5; i++) {
+			kill(parent, SIGUSR1);
+			nap(10);
+		}
+		_exit(0);
+	}
+	CHECK(poll(NULL, 0, 200) == 0 && now_ms() - begin >= 200);
+	CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
 int main(int argc, char **argv)
 {
 	const char *scene = argc > 1 ? argv[1] : "";
@@ -746,6 +915,10 @@ int main(int argc, char **argv)
 		own_listener();
 	else if (!strcmp(scene, "own-tracer"))
 		own_tracer();
+	else if (!strcmp(scene, "blocked-calls"))
+		blocked_calls(count);
+	else if (!strcmp(scene, "ignored-signals"))
+		ignored_signals();
 	else if (!strcmp(scene, "every-state"))
 		every_state();
 	else

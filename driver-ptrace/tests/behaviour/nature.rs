@@ -27,7 +27,19 @@ fn holds_everywhere(scene: &[&str]) {
         );
         lives_are_whole(&events);
     }
+    widened(scene);
     attached(scene, 0);
+}
+
+/// Has a command that began below a narrow filter stop at every call.
+fn widened(scene: &[&str]) {
+    let mut capture = open(command(nature_path(), scene), &["execve"]).expect("the driver opens");
+    let (_, end) =
+        until(capture.as_mut(), |event| event.kind() == Kind::Exec).expect("the capture goes on");
+    assert_eq!(end, None);
+    capture.select(&calls(&everything())).expect("all calls");
+    let (_, end) = until(capture.as_mut(), |_| false).expect("the capture goes on");
+    assert_eq!(end, Some(Some(0)), "{scene:?} with a wider selection");
 }
 
 /// Attaches to a shell and has it execute the scene.
@@ -62,6 +74,11 @@ fn real_time_signals_come_in_order_with_their_values() {
 #[test]
 fn calls_that_a_handler_interrupts_end_or_go_on_as_alone() {
     holds_everywhere(&["interrupted-calls"]);
+}
+
+#[test]
+fn signals_that_are_ignored_disturb_no_call() {
+    holds_everywhere(&["ignored-signals"]);
 }
 
 #[test]
