@@ -12,6 +12,7 @@
 
 mod alerts;
 mod cli;
+mod entry;
 mod host;
 mod lanner;
 mod neutral;
