@@ -115,16 +115,32 @@ impl Driver for Ptrace {
                 "",
             ),
             Gap::new(
+                "debuggers below a command",
+                "a process has one tracer, which is lanner: gdb and strace are told EPERM",
+                "use an eBPF driver",
+            ),
+            Gap::new(
+                "calls that a seccomp filter of the program's own refuses or answers",
+                "the kernel asks no tracer then",
+                "use an eBPF driver",
+            ),
+            Gap::new(
+                "ignored signals while epoll_wait, sigtimedwait or the like wait with a limit",
+                "the kernel wakes a traced program for them, and the call ends with EINTR",
+                "use an eBPF driver",
+            ),
+            Gap::new(
                 "a command that outlives its capture",
                 "under its filter, calls without a tracer would fail, so that the command ends with lanner",
                 "attach to it instead (-p PID)",
             ),
         ];
-        if !host.has(capability::SYS_ADMIN) {
+        if !(host.has(capability::SYS_ADMIN) && host.has(capability::SYS_PTRACE)) {
             gaps.push(Gap::new(
-                "the privilege of setuid programs below a command",
-                "without CAP_SYS_ADMIN a seccomp filter demands no_new_privs",
-                "attach to the process instead (-p PID), or give lanner CAP_SYS_ADMIN",
+                "the privilege of setuid programs",
+                "without CAP_SYS_ADMIN a seccomp filter demands no_new_privs, and without CAP_SYS_PTRACE the \
+                 kernel gives a traced program no privilege",
+                "give lanner CAP_SYS_ADMIN and CAP_SYS_PTRACE, or use an eBPF driver",
             ));
         }
         if host.ptrace_scope == Some(1) && !host.has(capability::SYS_PTRACE) {
@@ -291,7 +307,7 @@ mod tests {
         assert_eq!(
             closed,
             [
-                "the privilege of setuid programs below a command",
+                "the privilege of setuid programs",
                 "attaching to running processes"
             ]
         );

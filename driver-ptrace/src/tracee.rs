@@ -302,7 +302,12 @@ impl Stopped {
                 (*regs.as_mut_ptr()).regs[0] = i64::from(-libc::ENOSYS).cast_unsigned();
                 libc::ptrace(libc::PTRACE_SETREGSET, self.tid, status, &raw mut all);
             }
-            libc::ptrace(libc::PTRACE_SETREGSET, self.tid, NT_ARM_SYSTEM_CALL, &raw mut number);
+            libc::ptrace(
+                libc::PTRACE_SETREGSET,
+                self.tid,
+                NT_ARM_SYSTEM_CALL,
+                &raw mut number,
+            );
         }
     }
 

@@ -140,7 +140,7 @@ fn a_process_that_has_ended_is_named_as_such() {
 #[test]
 fn a_process_may_end_while_it_is_attached_to() {
     for round in 0..60_u64 {
-        let child = Command::new(nature_path())
+        let mut child = Command::new(nature_path())
             .args(["crowd", "8"])
             .spawn()
             .expect("runs");
@@ -152,8 +152,8 @@ fn a_process_may_end_while_it_is_attached_to() {
             }
             Err(error) => assert!(matches!(error, OpenError::Target(_)), "{error}"),
         }
-        // SAFETY: waitpid(2) of a child of ours, where the capture has not waited for it already.
-        unsafe { libc::waitpid(child.id().cast_signed(), std::ptr::null_mut(), 0) };
+        // where the capture has not waited for it already
+        let _ = child.wait();
     }
 }
 

@@ -19,12 +19,7 @@ fn holds_everywhere(scene: &[&str]) {
     assert_eq!(alone.code(), Some(0), "{scene:?} alone");
     for names in [&["execve"][..], &everything()] {
         let (events, status) = watch(command(nature_path(), scene), names);
-        assert_eq!(
-            exit_code(status),
-            0,
-            "{scene:?} with {} calls",
-            names.len()
-        );
+        assert_eq!(exit_code(status), 0, "{scene:?} with {} calls", names.len());
         lives_are_whole(&events);
     }
     widened(scene);
@@ -59,6 +54,7 @@ fn attached(scene: &[&str], code: i32) {
     assert_eq!(end, Some(None));
     assert_eq!(of_kind(&events, Kind::Exec)[0].header().tgid, shell.id());
     // the capture has waited for it, being its tracer
+    let _ = shell.wait();
     let last = of_kind(&events, Kind::Exit)
         .into_iter()
         .rfind(|event| event.header().tid == shell.id())

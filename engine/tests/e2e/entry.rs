@@ -178,7 +178,10 @@ fn what_is_sent_to_lanner_the_command_gets() {
 fn a_command_that_a_signal_ends_gives_its_number() {
     for driver in usable() {
         for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1] {
-            let mut running = Running::new(&mut lanner(driver, &["sh", "-c", "echo ready; exec sleep 600"]));
+            let mut running = Running::new(&mut lanner(
+                driver,
+                &["sh", "-c", "echo ready; exec sleep 600"],
+            ));
             assert_eq!(running.line(), "ready");
             kill(running.child.id(), signal);
             assert_eq!(running.end().code(), Some(128 + signal), "{driver}");
@@ -190,19 +193,21 @@ fn a_command_that_a_signal_ends_gives_its_number() {
 #[test]
 fn a_signal_may_come_while_lanner_starts() {
     for driver in usable() {
-        for round in 0..12 {
+        for round in 0..6 {
             let running = Running::new(&mut lanner(driver, &["sleep", "600"]));
             let pid = running.child.id();
             // from where lanner's own program has begun
             let begin = Instant::now();
-            while !fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == Path::new(BIN)) {
+            while !fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == Path::new(BIN))
+            {
                 assert!(begin.elapsed() < PATIENCE);
             }
-            std::thread::sleep(Duration::from_millis(round * 9));
+            std::thread::sleep(Duration::from_millis(round * 17));
             kill(pid, libc::SIGTERM);
             let status = running.end();
             assert!(
-                status.code() == Some(128 + libc::SIGTERM) || status.signal() == Some(libc::SIGTERM),
+                status.code() == Some(128 + libc::SIGTERM)
+                    || status.signal() == Some(libc::SIGTERM),
                 "{driver} round {round}: {status}"
             );
         }
@@ -234,8 +239,10 @@ fn a_command_whose_lanner_is_killed_ends_with_ptrace_and_runs_on_with_the_others
     let errors = errors.to_str().expect("a text");
     for driver in usable() {
         for round in 0..6 {
-            let mut running =
-                Running::new(&mut lanner(driver, &["python3", "-E", "-c", OPENER, errors]));
+            let mut running = Running::new(&mut lanner(
+                driver,
+                &["python3", "-E", "-c", OPENER, errors],
+            ));
             let pid: u32 = running.line().parse().expect("a process id");
             std::thread::sleep(Duration::from_millis(20 + 13 * round));
             kill(running.child.id(), libc::SIGKILL);
@@ -285,9 +292,17 @@ fn a_process_that_was_attached_to_goes_on_whatever_ends_lanner() {
             let calls = || {
                 let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
                 let behind = stat.rsplit_once(") ").expect("a name").1.to_owned();
-                let field = |at: usize| behind.split(' ').nth(at).and_then(|t| t.parse::<u64>().ok());
+                let field = |at: usize| {
+                    behind
+                        .split(' ')
+                        .nth(at)
+                        .and_then(|t| t.parse::<u64>().ok())
+                };
                 // its own and its children's times (proc(5))
-                [11, 12, 13, 14].map(|at| field(at).unwrap_or(0)).iter().sum::<u64>()
+                [11, 12, 13, 14]
+                    .map(|at| field(at).unwrap_or(0))
+                    .iter()
+                    .sum::<u64>()
             };
             let (before, begin) = (calls(), Instant::now());
             while calls() == before {
@@ -343,7 +358,7 @@ fn the_first_process_of_a_namespace_waits_for_orphans_and_ends_with_its_command(
     if !may_unshare() {
         return;
     }
-    for driver in usable() {
+    for driver in ["ptrace", "auto"] {
         let mut running = Running::new(&mut first(driver, &["python3", "-E", "-c", ORPHANS]));
         assert_eq!(running.line(), "pid True parent 1 zombies []", "{driver}");
         // an orphan is left, which sleeps: it ends with the namespace
@@ -358,7 +373,7 @@ fn the_first_process_of_a_namespace_passes_signals_on() {
     if !may_unshare() {
         return;
     }
-    for driver in usable() {
+    for driver in ["ptrace", "auto"] {
         let running = Running::new(&mut first(driver, &["python3", "-E", "-c", LISTENER]));
         let to = child_of(running.child.id());
         let signals = [
@@ -374,8 +389,10 @@ fn the_first_process_of_a_namespace_passes_signals_on() {
         ];
         signals_arrive(running, to, &signals);
 
-        let mut running =
-            Running::new(&mut first(driver, &["sh", "-c", "echo ready; exec sleep 600"]));
+        let mut running = Running::new(&mut first(
+            driver,
+            &["sh", "-c", "echo ready; exec sleep 600"],
+        ));
         assert_eq!(running.line(), "ready");
         let to = child_of(running.child.id());
         let command = child_of(to);
@@ -385,5 +402,89 @@ fn the_first_process_of_a_namespace_passes_signals_on() {
         until_state(command, &['S', 'R']);
         kill(to, libc::SIGTERM);
         assert_eq!(running.end().code(), Some(128 + libc::SIGTERM), "{driver}");
+    }
+}
+
+#[test]
+fn drivers_that_cannot_tell_processes_apart_in_a_namespace_say_so() {
+    if !may_unshare() {
+        return;
+    }
+    for driver in usable().into_iter().filter(|driver| *driver != "ptrace") {
+        let output = first(driver, &["true"])
+            .output()
+            .expect("it can be started");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(
+            message.contains("PID namespace") && message.contains("ptrace"),
+            "{message}"
+        );
+    }
+}
+
+/// A debugger below a command works where lanner is no tracer, and is refused where it is.
+#[test]
+fn a_debugger_below_a_command_works_or_is_refused() {
+    let debuggers: [(&str, &[&str]); 2] = [
+        (
+            "strace",
+            &[
+                "strace",
+                "-f",
+                "-o",
+                "/dev/null",
+                "sh",
+                "-c",
+                "true; exit 4",
+            ],
+        ),
+        (
+            "gdb",
+            &[
+                "gdb",
+                "-nx",
+                "-batch",
+                "-ex",
+                "run",
+                "-ex",
+                "print $_exitcode",
+                "--args",
+                "sh",
+                "-c",
+                "exit 4",
+            ],
+        ),
+    ];
+    for driver in usable() {
+        for (name, command) in debuggers {
+            let output = Command::new("timeout")
+                .args(["-s", "KILL", "90", BIN, "run", "-d", driver, "--"])
+                .args(command)
+                .env_remove("DEBUGINFOD_URLS")
+                .stdin(Stdio::null())
+                .output()
+                .expect("it can be started");
+            let said = format!(
+                "{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
+            let worked = output.status.code() == Some(4) || said.contains("$1 = 4");
+            assert_eq!(
+                worked,
+                driver != "ptrace",
+                "{name} under {driver}: {}: {said}",
+                output.status
+            );
+            if driver == "ptrace" {
+                assert!(said.contains("not permitted"), "{name}: {said}");
+                assert!(
+                    output.status.code().is_some_and(|code| code < 128),
+                    "{name}: {}",
+                    output.status
+                );
+            }
+        }
     }
 }

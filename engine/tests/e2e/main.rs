@@ -20,5 +20,6 @@ mod normal;
 mod oracle;
 mod parity;
 mod scenes;
+mod terminal;
 mod transparent;
 mod unprivileged;
