@@ -116,11 +116,25 @@ pub trait Capture: Send + fmt::Debug {
         sink: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> Result<Polled, CaptureError>;
 
+    /// The command that was started, once it has been released. None: it has not been yet, or there is none.
+    fn command(&mut self) -> Option<CommandState> {
+        None
+    }
+
     /// Replaces the selection (clause 17).
     fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError>;
 
     /// Counters of this capture.
     fn stats(&self) -> Stats;
+}
+
+/// A command that was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommandState {
+    /// Its process id; another process may have it once there is a status.
+    pub pid: u32,
+    /// Its wait status (wait(2)), once it has ended. Processes that it has left behind may go on.
+    pub status: Option<i32>,
 }
 
 /// The sink's answer to an event.

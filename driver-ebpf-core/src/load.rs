@@ -93,7 +93,7 @@ pub(crate) fn open(request: &Request) -> Result<EbpfCapture<RingSource>, OpenErr
             why: "a ring has a power of two of at least 65536 bytes".to_owned(),
         });
     }
-    let command = start::prepare(&request.target)?;
+    let command = start::prepare(NAME, &request.target)?;
     libbpf_rs::set_print(Some((PrintLevel::Warn, listen)));
     let cpus = libbpf_rs::num_possible_cpus().map_err(failed("count the CPUs"))?;
     let layout = Layout::new(cpus, request.buffer);

@@ -170,7 +170,7 @@ pub(crate) fn open(request: &Request) -> Result<Opened, OpenError> {
             why: "a perf buffer has a power of two of at least 65536 bytes".to_owned(),
         });
     }
-    let command = start::prepare(&request.target)?;
+    let command = start::prepare(NAME, &request.target)?;
     // Before 5.11 BPF memory counts against it; where it cannot be raised it may suffice.
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
     let cpus = aya::util::nr_cpus()

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use driver_api::driver::{Capture, CaptureError, Flow, Polled};
+use driver_api::driver::{Capture, CaptureError, CommandState, Flow, Polled};
 use driver_api::event::{Event, Loss};
 use driver_api::request::{Limits, Request, SyscallSet};
 use driver_api::stats::Stats;
@@ -123,6 +123,10 @@ impl<S: Source> Capture for EbpfCapture<S> {
             return Ok(ended);
         }
         Ok(Polled::Events(count))
+    }
+
+    fn command(&mut self) -> Option<CommandState> {
+        self.life.command()
     }
 
     fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {

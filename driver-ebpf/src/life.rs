@@ -1,7 +1,7 @@
 //! The life of a capture: its command is released by the first poll, its losses become events, and it
 //! ends with the last process that was followed.
 
-use driver_api::driver::{CaptureError, Flow, Polled};
+use driver_api::driver::{CaptureError, CommandState, Flow, Polled};
 use driver_api::event::{Event, EventBuilder, Header, Kind, Loss};
 use driver_api::request::{Request, Target};
 
@@ -41,6 +41,15 @@ impl Life {
                 step: "start the command".to_owned(),
                 cause: error.to_string(),
             }
+        })
+    }
+
+    /// The command, once it runs.
+    pub fn command(&mut self) -> Option<CommandState> {
+        let command = self.command.as_mut().filter(|command| !command.held())?;
+        Some(CommandState {
+            pid: command.pid(),
+            status: command.status(),
         })
     }
 

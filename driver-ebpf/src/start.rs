@@ -30,8 +30,27 @@ pub fn follow_target(
     Ok(())
 }
 
+/// The inode of the initial PID namespace (`PROC_PID_INIT_INO` of include/linux/proc_ns.h).
+const INITIAL_PIDS: &str = "pid:[4026531836]";
+
+/// Programs in the kernel know processes by their ids in the initial PID namespace, which nobody inside
+/// another one can name.
+fn in_initial_namespace() -> bool {
+    std::fs::read_link("/proc/self/ns/pid")
+        .is_ok_and(|namespace| namespace.as_os_str() == INITIAL_PIDS)
+}
+
 /// Checks a target and forks its command, before anything is loaded.
-pub fn prepare(target: &Target) -> Result<Option<Held>, OpenError> {
+pub fn prepare(driver: &'static str, target: &Target) -> Result<Option<Held>, OpenError> {
+    if !matches!(target, Target::Host) && !in_initial_namespace() {
+        return Err(OpenError::Unsupported {
+            driver,
+            what: "a command or a process inside a PID namespace".to_owned(),
+            why: "programs in the kernel know processes by their ids in the initial one; run lanner there, \
+                  or use the driver ptrace"
+                .to_owned(),
+        });
+    }
     match target {
         Target::Host => Ok(None),
         Target::Pids(pids) => threads(pids).map(|_| None).map_err(OpenError::Target),

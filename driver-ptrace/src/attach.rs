@@ -10,6 +10,8 @@ use libc::pid_t;
 
 use crate::capture::PtraceCapture;
 use crate::facts;
+use crate::restart;
+use crate::stops::EVENT_STOP;
 use crate::tracee::{ATTACHED, Stopped, interrupt, seize};
 
 /// How long running threads get to come to a stop. One that does not is asleep in the kernel, and stops
@@ -23,6 +25,14 @@ impl PtraceCapture {
     pub(crate) fn seize_all(&mut self, pids: &[u32]) -> Result<(), String> {
         for pid in pids {
             driver_start::follow_threads(&[*pid], |tid| self.seize_one(*pid, tid))?;
+            if !self.threads.values().any(|thread| thread.tgid == *pid)
+                && facts::tracing_state(*pid).gone
+            {
+                return Err(format!(
+                    "process {pid} has ended: its parent has not waited for it yet, which is all that is \
+                     left of it"
+                ));
+            }
         }
         self.settle();
         Ok(())
@@ -50,8 +60,8 @@ impl PtraceCapture {
         }
         Err(if state.tracer == 0 {
             format!(
-                "cannot attach to process {pid}: {error} (it must be yours, and \
-                 kernel.yama.ptrace_scope must allow it)"
+                "cannot attach to process {pid}: {error} ({})",
+                why_not(facts::owner(pid).uid, own_uid(), ptrace_scope())
             )
         } else {
             format!(
@@ -113,8 +123,20 @@ impl PtraceCapture {
                 waiting.insert(child);
             }
             let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
+            if (event, signal) == (0, libc::SIGTRAP | 0x80) {
+                // in a call, which the interruption would end: it is made again in the stop to come, which
+                // this one may have come instead of
+                let _ = interrupt(stopped.tid());
+                stopped.resume(false, 0);
+                return;
+            }
+            match (event, signal) {
+                (EVENT_STOP, libc::SIGTRAP) => restart::after_interruption(&stopped),
+                (0, signal) => restart::before_signal(&stopped, signal),
+                _ => {}
+            }
             // a signal that was about to be delivered is; a group-stop goes on by itself
-            let pass_on = event == 0 && signal != libc::SIGTRAP | 0x80;
+            let pass_on = event == 0;
             waiting.remove(&stopped.tid());
             left.insert(stopped.tid());
             stopped.detach(if pass_on { signal } else { 0 });
@@ -173,6 +195,37 @@ impl PtraceCapture {
     }
 }
 
+fn own_uid() -> u32 {
+    // SAFETY: getuid(2) always succeeds.
+    unsafe { libc::getuid() }
+}
+
+/// `kernel.yama.ptrace_scope`; none: no Yama.
+fn ptrace_scope() -> Option<u8> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").ok()?;
+    text.trim().parse().ok()
+}
+
+/// Why the kernel refuses to have a process traced, as far as can be told, and what would change that.
+fn why_not(owner: u32, own: u32, scope: Option<u8>) -> String {
+    match scope {
+        _ if owner != own && own != 0 => format!(
+            "it belongs to user {owner}, and lanner runs as {own}: run lanner as that user, or give it \
+             CAP_SYS_PTRACE"
+        ),
+        Some(1) => "kernel.yama.ptrace_scope is 1, which allows it for descendants alone: start it through \
+                    lanner (-- COMMAND), or sysctl kernel.yama.ptrace_scope=0, or give lanner CAP_SYS_PTRACE"
+            .to_owned(),
+        Some(2) => "kernel.yama.ptrace_scope is 2, which keeps it for CAP_SYS_PTRACE: give lanner that, or \
+                    sysctl kernel.yama.ptrace_scope=0"
+            .to_owned(),
+        Some(3) => "kernel.yama.ptrace_scope is 3, which forbids it until the next boot".to_owned(),
+        _ => "it has more privilege than lanner, is in another user namespace, is part of the kernel, or has \
+              asked not to be traced: give lanner CAP_SYS_PTRACE"
+            .to_owned(),
+    }
+}
+
 /// The child, where this is the stop that tells of a birth.
 fn newborn(stopped: &Stopped, status: c_int) -> Option<pid_t> {
     let births = [
@@ -191,4 +244,25 @@ fn kill(tid: pid_t) {
     // SAFETY: kill(2) takes numbers. The thread is a tracee that nobody has waited for yet, so that its
     // id is still its own.
     unsafe { libc::kill(tid, libc::SIGKILL) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::why_not;
+
+    #[test]
+    fn a_refusal_names_what_would_change_it() {
+        assert!(why_not(0, 1000, Some(1)).contains("user 0"));
+        for scope in [1, 2, 3] {
+            let why = why_not(1000, 1000, Some(scope));
+            assert!(why.contains(&format!("ptrace_scope is {scope}")), "{why}");
+        }
+        for scope in [None, Some(0)] {
+            let why = why_not(1000, 1000, scope);
+            assert!(
+                !why.contains("yama") && why.contains("CAP_SYS_PTRACE"),
+                "{why}"
+            );
+        }
+    }
 }

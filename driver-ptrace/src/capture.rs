@@ -6,7 +6,7 @@ use std::ffi::c_int;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant};
 
-use driver_api::driver::{Capture, CaptureError, Flow, Polled};
+use driver_api::driver::{Capture, CaptureError, CommandState, Flow, Polled};
 use driver_api::event::{Abi, Event, EventBuilder, Header, layout};
 use driver_api::plan::Plan;
 use driver_api::request::{Limits, SyscallSet};
@@ -407,6 +407,14 @@ impl Capture for PtraceCapture {
             Ok(Polled::Events(
                 usize::try_from(self.stats.captured - before).unwrap_or(usize::MAX),
             ))
+        })
+    }
+
+    fn command(&mut self) -> Option<CommandState> {
+        let command = self.command.as_ref().filter(|command| !command.held())?;
+        Some(CommandState {
+            pid: command.pid(),
+            status: self.status,
         })
     }
 

@@ -4,6 +4,7 @@
 //! at every call. [`tracee`] is a stopped thread, [`wait`] waits for one, [`capture`] is the loop between
 //! the two, [`stops`] makes events of stops, [`cpu`] keeps tracer and tracee together, [`attach`] takes up running processes and leaves them.
 //! [`notify`] is the way without ptrace, where that is forbidden.
+//! [`restart`] keeps being traced from ending calls that wait.
 //! [`interpret`] follows the capture plan, [`memory`] and [`facts`] read what it names, the latter from
 //! [`proc_dir`].
 
@@ -17,6 +18,7 @@ mod memory;
 mod modes;
 mod notify;
 mod proc_dir;
+mod restart;
 mod stops;
 mod tracee;
 mod wait;
@@ -123,16 +125,32 @@ impl Driver for Ptrace {
                 "",
             ),
             Gap::new(
+                "debuggers below a command",
+                "a process has one tracer, which is lanner: gdb and strace are told EPERM",
+                "use an eBPF driver",
+            ),
+            Gap::new(
+                "calls that a seccomp filter of the program's own refuses or answers",
+                "the kernel asks no tracer then",
+                "use an eBPF driver",
+            ),
+            Gap::new(
+                "ignored signals while epoll_wait, sigtimedwait or the like wait with a limit",
+                "the kernel wakes a traced program for them, and the call ends with EINTR",
+                "use an eBPF driver",
+            ),
+            Gap::new(
                 "a command that outlives its capture",
                 "under its filter, calls without a tracer would fail, so that the command ends with lanner",
                 "attach to it instead (-p PID)",
             ),
         ];
-        if !host.has(capability::SYS_ADMIN) {
+        if !(host.has(capability::SYS_ADMIN) && host.has(capability::SYS_PTRACE)) {
             gaps.push(Gap::new(
-                "the privilege of setuid programs below a command",
-                "without CAP_SYS_ADMIN a seccomp filter demands no_new_privs",
-                "attach to the process instead (-p PID), or give lanner CAP_SYS_ADMIN",
+                "the privilege of setuid programs",
+                "without CAP_SYS_ADMIN a seccomp filter demands no_new_privs, and without CAP_SYS_PTRACE the \
+                 kernel gives a traced program no privilege",
+                "give lanner CAP_SYS_ADMIN and CAP_SYS_PTRACE, or use an eBPF driver",
             ));
         }
         if host.ptrace_scope == Some(1) && !host.has(capability::SYS_PTRACE) {
@@ -299,7 +317,7 @@ mod tests {
         assert_eq!(
             closed,
             [
-                "the privilege of setuid programs below a command",
+                "the privilege of setuid programs",
                 "attaching to running processes"
             ]
         );

@@ -16,10 +16,11 @@ use crate::filter;
 use crate::interpret;
 use crate::memory::Memory;
 use crate::proc_dir::ProcDir;
+use crate::restart;
 use crate::tracee::{At, Gone, Stopped};
 
 /// Not a PTRACE_EVENT_* that is asked for: a group-stop, an interruption, a thread's first stop (ptrace(2)).
-const EVENT_STOP: c_int = 128;
+pub(crate) const EVENT_STOP: c_int = 128;
 /// How far a line of ancestors is looked at.
 const GENERATIONS: usize = 16;
 /// A child that has stopped no more often has hardly begun.
@@ -71,13 +72,26 @@ impl PtraceCapture {
             (libc::PTRACE_EVENT_SECCOMP, _) if self.mode == Mode::Filter => {
                 self.entry(stopped, sink)
             }
+            (libc::PTRACE_EVENT_SECCOMP, _) => {
+                if let Ok(At::Entry { data, .. }) = stopped.call(true) {
+                    refuse_foreign(&stopped, data);
+                }
+                self.resume(stopped, 0);
+                Ok(())
+            }
             (libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE, _) => {
                 self.born(stopped, event, sink)
             }
             (libc::PTRACE_EVENT_EXEC, _) => self.executed(stopped, sink),
             (0, s) if s == libc::SIGTRAP | 0x80 => self.at_call(stopped, sink),
             (0, signal) => {
+                restart::before_signal(&stopped, signal);
                 self.resume(stopped, signal);
+                Ok(())
+            }
+            (EVENT_STOP, _) => {
+                restart::after_interruption(&stopped);
+                self.resume(stopped, 0);
                 Ok(())
             }
             _ => {
@@ -296,10 +310,17 @@ impl PtraceCapture {
     }
 
     fn entry(&mut self, stopped: Stopped, sink: Sink) -> Result<(), Gone> {
-        let At::Entry { arch, nr, args } = stopped.call(true)? else {
+        let At::Entry {
+            arch,
+            nr,
+            args,
+            data,
+        } = stopped.call(true)?
+        else {
             self.resume(stopped, 0);
             return Ok(());
         };
+        refuse_foreign(&stopped, data);
         let tid = stopped.tid();
         let found = filter::abi_of(arch).and_then(|abi| {
             let nr = u32::try_from(nr).ok()?;
@@ -474,6 +495,14 @@ impl PtraceCapture {
         self.deliver(sink);
         self.resume(stopped, 0);
         Ok(())
+    }
+}
+
+/// A filter that the program has made itself stops it for a tracer that it does not know of: alone, the call
+/// would fail with ENOSYS (seccomp(2)).
+fn refuse_foreign(stopped: &Stopped, data: Option<u16>) {
+    if data.is_some_and(|data| data != filter::OURS) {
+        stopped.refuse();
     }
 }
 

@@ -3,7 +3,11 @@
 
 use std::mem::MaybeUninit;
 
+#[cfg(target_arch = "x86_64")]
+use driver_api::event::Abi;
 use libc::{c_long, c_uint, c_void, pid_t};
+
+use crate::restart::Interrupted;
 
 /// The thread is gone; its end will be waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +28,11 @@ pub(crate) const STARTED: c_long =
 
 /// Not in libc: ptrace(2), linux/ptrace.h.
 const PTRACE_GET_SYSCALL_INFO: c_uint = 0x420e;
+/// The code segment of 32-bit programs (arch/x86/include/asm/segment.h).
+#[cfg(target_arch = "x86_64")]
+const NARROW_CODE: u64 = 0x23;
 const SYSCALL_INFO_EXIT: u8 = 2;
+const SYSCALL_INFO_SECCOMP: u8 = 3;
 
 /// `struct ptrace_syscall_info` of linux/ptrace.h, with the largest member of its union.
 #[repr(C)]
@@ -41,8 +49,13 @@ struct SyscallInfo {
 /// Where in a call a thread stands.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum At {
-    /// About to make it.
-    Entry { arch: u32, nr: u64, args: [u64; 6] },
+    /// About to make it. `data` is what the filter says that stopped it, where a filter did.
+    Entry {
+        arch: u32,
+        nr: u64,
+        args: [u64; 6],
+        data: Option<u16>,
+    },
     /// It has returned.
     Exit { ret: i64 },
 }
@@ -132,8 +145,60 @@ impl Stopped {
             arch: info.arch,
             nr: d[0],
             args: [d[1], d[2], d[3], d[4], d[5], d[6]],
+            data: (info.op == SYSCALL_INFO_SECCOMP).then_some(d[7] as u16),
         })
     }
+
+    /// The call that has just ended with EINTR, if one has: the thread is on its way out of the kernel.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn interrupted(&self) -> Option<Interrupted> {
+        let mut regs = MaybeUninit::<libc::user_regs_struct>::zeroed();
+        // SAFETY: the kernel writes one user_regs_struct.
+        if unsafe { libc::ptrace(libc::PTRACE_GETREGS, self.tid, 0_usize, regs.as_mut_ptr()) } == -1
+        {
+            return None;
+        }
+        // SAFETY: written by the kernel.
+        let r = unsafe { regs.assume_init() };
+        // -1 where the thread has come into the kernel in another way than by a call
+        if r.rax.cast_signed() != i64::from(-libc::EINTR) || r.orig_rax.cast_signed() < 0 {
+            return None;
+        }
+        let (abi, args) = if r.cs == NARROW_CODE {
+            (Abi::I386, [r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp])
+        } else {
+            (Abi::X86_64, [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9])
+        };
+        Some(Interrupted {
+            abi,
+            nr: r.orig_rax,
+            args,
+        })
+    }
+
+    /// What the call that has ended returns.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn set_result(&self, result: i64) {
+        let place = std::mem::offset_of!(libc::user_regs_struct, rax);
+        // a thread that is gone has no use for it
+        let _ = request(
+            libc::PTRACE_POKEUSER,
+            self.tid,
+            place,
+            result.cast_unsigned() as usize,
+        );
+    }
+
+    /// Here the kernel has decided whether a call is made again before it stops, and a tracer cannot change it
+    /// (arch/arm64/kernel/signal.c, do_signal): such a call ends with EINTR.
+    #[cfg(target_arch = "aarch64")]
+    pub(crate) fn interrupted(&self) -> Option<Interrupted> {
+        None
+    }
+
+    /// See [`Stopped::interrupted`].
+    #[cfg(target_arch = "aarch64")]
+    pub(crate) fn set_result(&self, _: i64) {}
 
     /// Before Linux 5.3: the registers themselves.
     #[cfg(target_arch = "x86_64")]
@@ -151,8 +216,7 @@ impl Stopped {
                 ret: r.rax.cast_signed(),
             });
         }
-        // 0x23 is the code segment of 32-bit programs (arch/x86/include/asm/segment.h)
-        let (arch, args) = if r.cs == 0x23 {
+        let (arch, args) = if r.cs == NARROW_CODE {
             (
                 0x4000_0003,
                 [r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp].map(|arg| arg & 0xffff_ffff),
@@ -164,6 +228,7 @@ impl Stopped {
             arch,
             nr: r.orig_rax,
             args,
+            data: None,
         })
     }
 
@@ -213,7 +278,50 @@ impl Stopped {
             arch: 0xc000_00b7,
             nr: r[8],
             args: [r[0], r[1], r[2], r[3], r[4], r[5]],
+            data: None,
         })
+    }
+
+    /// Has the call that is about to be made fail with ENOSYS: number -1 is none (seccomp(2), `SECCOMP_RET_TRACE`).
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn refuse(&self) {
+        // struct user_regs_struct of sys/user.h; the kernel has set the return value to ENOSYS already
+        let number = std::mem::offset_of!(libc::user_regs_struct, orig_rax);
+        // a thread that is gone makes no call
+        let _ = request(libc::PTRACE_POKEUSER, self.tid, number, usize::MAX);
+    }
+
+    /// Has the call that is about to be made fail with ENOSYS: number -1 is none (seccomp(2), `SECCOMP_RET_TRACE`).
+    #[cfg(target_arch = "aarch64")]
+    pub(crate) fn refuse(&self) {
+        // linux/elf.h
+        const NT_ARM_SYSTEM_CALL: usize = 0x404;
+        let mut none: i32 = -1;
+        let mut regs = MaybeUninit::<libc::user_regs_struct>::zeroed();
+        let vector = |base: *mut c_void, len| libc::iovec {
+            iov_base: base,
+            iov_len: len,
+        };
+        let mut number = vector((&raw mut none).cast(), size_of::<i32>());
+        let mut all = vector(
+            regs.as_mut_ptr().cast(),
+            size_of::<libc::user_regs_struct>(),
+        );
+        let status = libc::NT_PRSTATUS as usize;
+        // SAFETY: the kernel reads and writes as many bytes as the vectors say there are; zeroed registers
+        // are valid, and x0 is their first. A thread that is gone makes no call.
+        unsafe {
+            if libc::ptrace(libc::PTRACE_GETREGSET, self.tid, status, &raw mut all) == 0 {
+                (*regs.as_mut_ptr()).regs[0] = i64::from(-libc::ENOSYS).cast_unsigned();
+                libc::ptrace(libc::PTRACE_SETREGSET, self.tid, status, &raw mut all);
+            }
+            libc::ptrace(
+                libc::PTRACE_SETREGSET,
+                self.tid,
+                NT_ARM_SYSTEM_CALL,
+                &raw mut number,
+            );
+        }
     }
 
     /// Goes on; `to_exit` stops again at the next end of a call (or entry, behind such an end).

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use driver_api::request::Command;
-use nix::sys::signal::{SigHandler, Signal};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal};
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::{ForkResult, Pid, execv, fork, pipe2};
 
@@ -76,9 +76,17 @@ impl Held {
         let cloexec = nix::fcntl::OFlag::O_CLOEXEC;
         let (gate_out, gate_in) = pipe2(cloexec).map_err(system("make a pipe"))?;
         let (outcome_out, outcome_in) = pipe2(cloexec).map_err(system("make a pipe"))?;
-        // SAFETY: the child calls nothing but async-signal-safe functions: read, write, signal,
-        // execv, _exit. All memory it uses was allocated before.
-        match unsafe { fork() }.map_err(system("fork"))? {
+        // no handler of ours may take a signal that is the child's
+        let mask = SigSet::all()
+            .thread_swap_mask(SigmaskHow::SIG_SETMASK)
+            .map_err(system("block signals"))?;
+        // SAFETY: the child calls nothing but async-signal-safe functions: read, write, sigaction,
+        // sigprocmask, execv, _exit. All memory it uses was allocated before.
+        let forked = unsafe { fork() };
+        if !matches!(forked, Ok(ForkResult::Child)) {
+            let _ = mask.thread_set_mask();
+        }
+        match forked.map_err(system("fork"))? {
             ForkResult::Parent { child } => Ok(Self {
                 pid: child,
                 program: command.program.to_string_lossy().into_owned(),
@@ -87,6 +95,8 @@ impl Held {
                 status: None,
             }),
             ForkResult::Child => {
+                forget_handlers();
+                let _ = mask.thread_set_mask();
                 drop(gate_in);
                 child(&gate_out, &outcome_in, &program, &args, prepare)
             }
@@ -114,10 +124,14 @@ impl Held {
         let Some(mut gate) = self.gate.take() else {
             return Ok(());
         };
-        gate.write_all(b"!").map_err(|error| StartError::System {
-            step: "release the command",
-            error,
-        })
+        match gate.write_all(b"!") {
+            // a signal has ended it already: its status will say so
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(StartError::System {
+                step: "release the command",
+                error,
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the program was executed. Waits until that is known.
@@ -136,8 +150,12 @@ impl Held {
         }
     }
 
-    /// The wait status, once the command has ended. Never waits.
+    /// The wait status, once the command has ended. Never waits. The first process of a PID namespace gets
+    /// all orphans for children: it waits for those that have ended as well.
     pub fn status(&mut self) -> Option<i32> {
+        if std::process::id() == 1 {
+            self.reap();
+        }
         if self.status.is_none() && !self.held() {
             let mut status = 0;
             // SAFETY: `status` outlives the call; waitpid(2) writes nothing else.
@@ -156,12 +174,45 @@ impl Held {
     }
 }
 
+impl Held {
+    /// Waits for all children of this thread that have ended: of the process's first, all orphans.
+    fn reap(&mut self) {
+        loop {
+            let mut status = 0;
+            let flags = libc::WNOHANG | libc::__WALL | libc::__WNOTHREAD;
+            // SAFETY: `status` outlives the call; waitpid(2) writes nothing else.
+            match unsafe { libc::waitpid(-1, &raw mut status, flags) } {
+                got if got <= 0 => return,
+                got if got == self.pid.as_raw() => self.status = Some(status),
+                _ => {}
+            }
+        }
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         if self.gate.take().is_some() {
             // Closing the gate is not enough: a child that another thread forks meanwhile holds it, too.
             let _ = nix::sys::signal::kill(self.pid, Signal::SIGKILL);
             let _ = nix::sys::wait::waitpid(self.pid, None);
+        }
+    }
+}
+
+/// Handlers are the parent's code; exec would forget them, too, but a signal may come before.
+fn forget_handlers() {
+    // SAFETY: sigaction(2) reads and writes plain structs; actions are only set back to the default.
+    unsafe {
+        for signal in 1..=libc::SIGRTMAX() {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            if libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0
+                && action.sa_sigaction != libc::SIG_DFL
+                && action.sa_sigaction != libc::SIG_IGN
+            {
+                action.sa_sigaction = libc::SIG_DFL;
+                libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+            }
         }
     }
 }

@@ -10,6 +10,8 @@
 )]
 
 mod commands;
+mod leaving;
+mod nature;
 mod pids;
 mod stage;
 mod transparency;

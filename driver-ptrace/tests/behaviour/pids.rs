@@ -50,6 +50,27 @@ impl Running {
         }
     }
 
+    /// Every thread of it has this thread for its tracer.
+    fn is_ours(&self) {
+        // SAFETY: gettid(2) has no effect.
+        let me = unsafe { libc::gettid() }.to_string();
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it lives");
+        for task in tasks.flatten().map(|entry| entry.path()) {
+            let status = std::fs::read_to_string(task.join("status")).unwrap_or_default();
+            let field = |name: &str| {
+                let line = status.lines().find_map(|line| line.strip_prefix(name));
+                line.map(|text| text.trim().to_owned()).unwrap_or_default()
+            };
+            // one that has ended meanwhile needs none
+            let over = matches!(field("State:").chars().next(), None | Some('Z' | 'X'));
+            assert!(
+                over || field("TracerPid:") == me,
+                "{} is not traced: {status}",
+                task.display()
+            );
+        }
+    }
+
     /// No thread of it, and no child, has a tracer.
     fn is_free(&self) {
         let me = std::process::id();
@@ -98,6 +119,7 @@ fn attach_and_leave_often(scene: &str, rounds: u32) {
     for round in 0..rounds {
         let mut capture = open(Target::Pids(vec![running.child.id()]), &["pwrite64"])
             .unwrap_or_else(|error| panic!("round {round}: {error}"));
+        running.is_ours();
         let (mut forks, mut writes) = (0, 0);
         let (events, end) = until(capture.as_mut(), |event| {
             forks += u32::from(event.kind() == Kind::Fork);

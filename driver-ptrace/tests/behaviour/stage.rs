@@ -85,6 +85,11 @@ pub(crate) fn actor_path() -> &'static Path {
     ACTOR.get_or_init(|| compiled("actor.c", &["-pthread"]))
 }
 
+pub(crate) fn nature_path() -> &'static Path {
+    static NATURE: OnceLock<PathBuf> = OnceLock::new();
+    NATURE.get_or_init(|| compiled("nature.c", &["-pthread"]))
+}
+
 pub(crate) fn narrow_path() -> &'static Path {
     static NARROW: OnceLock<PathBuf> = OnceLock::new();
     NARROW.get_or_init(|| compiled("narrow.c", &["-m32", "-nostdlib", "-static"]))
@@ -183,6 +188,11 @@ pub(crate) fn exit_code(status: i32) -> i32 {
         libc::WTERMSIG(status)
     );
     libc::WEXITSTATUS(status)
+}
+
+/// Every call of the table stops, twice: the hardest case.
+pub(crate) fn everything() -> Vec<&'static str> {
+    table::SYSCALLS.iter().map(|call| call.name).collect()
 }
 
 pub(crate) fn of_kind(events: &[Kept], kind: Kind) -> Vec<&Kept> {

@@ -6,14 +6,6 @@ use driver_api::event::Kind;
 
 use crate::stage::*;
 
-/// Every call of the table stops, twice: the hardest case.
-fn everything() -> Vec<&'static str> {
-    driver_api::table::SYSCALLS
-        .iter()
-        .map(|call| call.name)
-        .collect()
-}
-
 #[test]
 fn group_stops_are_seen_by_the_parent_as_without_a_tracer() {
     for names in [&["execve"][..], &everything()] {

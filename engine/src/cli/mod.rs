@@ -5,6 +5,7 @@ mod drivers;
 mod lists;
 mod run;
 mod session;
+mod signals;
 mod trace;
 
 use std::process::ExitCode;

@@ -5,16 +5,15 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
-use driver_api::driver::{Flow, Polled};
+use driver_api::driver::{CommandState, Flow, Polled};
 use driver_api::event::Event;
 use driver_api::request::{Command, Limits, Request, SyscallSet, Target};
 use driver_api::stats::Stats;
 
 use super::args::SourceArgs;
-use super::{Failure, say};
+use super::{Failure, say, signals};
 
 /// How long a poll may wait before signals and the clock are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -29,35 +28,6 @@ pub(crate) trait Consumer {
 
     /// Called when nothing waits: time to write what was held back. `Flow::Stop` ends the session.
     fn idle(&mut self) -> Flow;
-}
-
-/// The signal that asked us to end; 0: none yet.
-static SIGNALLED: AtomicI32 = AtomicI32::new(0);
-
-extern "C" fn on_signal(signal: i32) {
-    SIGNALLED.store(signal, Ordering::Relaxed);
-}
-
-/// SIGTERM ends the session, SIGINT too, unless there is a command: then the terminal has sent it the
-/// signal as well, and the command decides.
-fn watch_signals(command: bool) -> Result<(), Failure> {
-    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-    let action = SigAction::new(
-        SigHandler::Handler(on_signal),
-        SaFlags::empty(),
-        SigSet::empty(),
-    );
-    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
-    for (signal, action) in [
-        (Signal::SIGTERM, &action),
-        (Signal::SIGHUP, &action),
-        (Signal::SIGINT, if command { &ignore } else { &action }),
-    ] {
-        // SAFETY: the handler stores a number and does nothing else.
-        unsafe { sigaction(signal, action) }
-            .map_err(|error| Failure::broken(format!("cannot watch for {signal}: {error}")))?;
-    }
-    Ok(())
 }
 
 fn target(args: &SourceArgs) -> Result<Target, Failure> {
@@ -124,9 +94,9 @@ pub(crate) fn watch<C: Consumer>(
         buffer: args.buffer,
     };
     let host = drivers::host::detect();
+    signals::watch(matches!(request.target, Target::Command(_)))?;
     let mut chosen = drivers::open_in_mode(&args.driver, &args.ptrace_mode, &host, &request)
         .map_err(Failure::usage)?;
-    watch_signals(matches!(request.target, Target::Command(_)))?;
     let mut consumer = consumer()?;
     say(&chosen.reason());
     for gap in &chosen.opened.gaps {
@@ -145,25 +115,35 @@ pub(crate) fn watch<C: Consumer>(
             })
             .map_err(Failure::broken)?;
         let stop = consumer.idle() == Flow::Stop || flow == Flow::Stop;
-        Ok((polled, stop))
+        let command = capture.command();
+        match command {
+            Some(CommandState {
+                status: Some(_), ..
+            }) => signals::ended(),
+            Some(CommandState { pid, .. }) => signals::begun(pid),
+            None => {}
+        }
+        Ok((polled, stop, command.and_then(|command| command.status)))
     };
+    // in a container everything ends with its first process, which is to end with the command
+    let first = signals::is_first();
     let ended = loop {
         let wait = deadline.map_or(TICK, |end| {
             TICK.min(end.saturating_duration_since(Instant::now()))
         });
-        match poll(wait)? {
-            (_, true) => break None,
-            (Polled::Ended(status), _) => break status,
-            (Polled::Events(_), _) => {}
-        }
-        let signal = SIGNALLED.load(Ordering::Relaxed);
-        if signal != 0 || deadline.is_some_and(|end| Instant::now() >= end) {
+        let status = match poll(wait)? {
+            (_, true, _) => break None,
+            (Polled::Ended(status), _, _) => break status,
+            (Polled::Events(_), _, status) => status,
+        };
+        let over = signals::asked_to_end().is_some() || (first && status.is_some());
+        if over || deadline.is_some_and(|end| Instant::now() >= end) {
             // what was captured up to now is not thrown away
             let last = Instant::now() + LAST_LOOK;
-            while matches!(poll(Duration::ZERO)?, (Polled::Events(1..), false))
+            while matches!(poll(Duration::ZERO)?, (Polled::Events(1..), false, _))
                 && Instant::now() < last
             {}
-            break None;
+            break status;
         }
     };
     report(&capture.stats());

@@ -12,6 +12,7 @@
 
 mod alerts;
 mod cli;
+mod entry;
 mod host;
 mod lanner;
 mod neutral;
@@ -19,5 +20,6 @@ mod normal;
 mod oracle;
 mod parity;
 mod scenes;
+mod terminal;
 mod transparent;
 mod unprivileged;

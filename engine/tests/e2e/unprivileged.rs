@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::lanner::{BIN, root};
+use crate::lanner::{BIN, root, skipped};
 
 /// A copy of binary and plugins that everybody may read, with folders that nobody else may write.
 fn stage() -> (tempfile::TempDir, PathBuf) {
@@ -29,6 +29,10 @@ fn as_nobody(bin: &Path, args: &[&str]) -> std::process::Output {
         "--bounding-set=-all",
         "--no-new-privs",
     ];
+    through(&prison, bin, args)
+}
+
+fn through(prison: &[&str], bin: &Path, args: &[&str]) -> std::process::Output {
     let mut command = if root() {
         let mut command = Command::new("setpriv");
         command.args(prison).arg(bin);
@@ -112,4 +116,58 @@ fn nobody_is_told_what_is_missing() {
         message.contains("ptrace") && message.contains("-- COMMAND"),
         "{message}"
     );
+}
+
+#[test]
+fn nobody_cannot_attach_to_the_process_of_another_and_is_told_why() {
+    if !root() {
+        skipped("a process of another user, which only root can start");
+        return;
+    }
+    let (_folder, bin) = stage();
+    let mut other = Command::new("sleep").arg("600").spawn().expect("runs");
+    let output = as_nobody(
+        &bin,
+        &["run", "-d", "ptrace", "-p", &other.id().to_string()],
+    );
+    other.kill().expect("it is still there");
+    other.wait().expect("it is ours to wait for");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(
+        message.contains("belongs to user 0") && message.contains("CAP_SYS_PTRACE"),
+        "{message}"
+    );
+}
+
+/// The documented gap: a setuid program has its privilege under a privileged lanner alone.
+#[test]
+fn setuid_programs_have_their_privilege_where_lanner_may_give_it() {
+    if !root() {
+        skipped("a setuid program of another user, which only root can make");
+        return;
+    }
+    let (folder, bin) = stage();
+    let program = folder.path().join("id");
+    fs::copy("/usr/bin/id", &program).expect("copied");
+    std::os::unix::fs::chown(&program, Some(4242), Some(4242)).expect("given away");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).expect("setuid");
+    let program = program.to_str().expect("a text");
+    let user = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    let id_of =
+        |output: &std::process::Output| String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let alone = through(&user, Path::new(program), &["-u"]);
+    assert_eq!(
+        id_of(&alone),
+        "4242",
+        "alone: is {program} on a nosuid mount?"
+    );
+    let below_user = through(&user, &bin, &["run", "-d", "ptrace", "--", program, "-u"]);
+    assert_eq!(id_of(&below_user), "65534");
+    let below_root = Command::new(&bin)
+        .args(["run", "-d", "ptrace", "--", program, "-u"])
+        .stdin(Stdio::null())
+        .output()
+        .expect("it can be started");
+    assert_eq!(id_of(&below_root), "4242");
 }
