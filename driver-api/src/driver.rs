@@ -52,6 +52,12 @@
 //!     attached to run on unharmed. A command that has not been run ends.
 //! 20. A command gets the signals, the terminal, the descriptors and the environment it would have without
 //!     lanner.
+//! 21. A driver that says it [`holds`](Driver::holds) processes lets the thread of an event go on only when the
+//!     sink that got the event has returned, unless the event was kept for a later poll by clause 16. It
+//!     leaves out the calls of [`Spare::if_held`](crate::request::Spare::if_held), selected or not; other
+//!     drivers deliver them.
+//! 22. With [`Spare::facts`](crate::request::Spare::facts) an event may come without facts, except for the fact
+//!     comm of an exec. Otherwise it is as it would be.
 
 use std::fmt;
 use std::time::Duration;
@@ -84,6 +90,12 @@ pub trait Driver: Sync + fmt::Debug {
 
     /// What it could do on this host (clause 1).
     fn probe(&self, host: &Host) -> Support;
+
+    /// Whether the thread of an event stands still while the sink has the event (clause 21), so that /proc can be
+    /// asked about it.
+    fn holds(&self) -> bool {
+        false
+    }
 
     /// Begins to capture (clauses 2 to 5).
     fn open(&self, host: &Host, request: &Request) -> Result<Opened, OpenError>;

@@ -53,6 +53,26 @@ pub struct Limits {
     pub arrays: u32,
     /// Entries of an iovec array or of an array of messages. Default 16, which is the most.
     pub entries: u16,
+    /// What nobody looks at. Default: nothing.
+    pub spare: Spare,
+}
+
+/// What nobody looks at (clauses 21 and 22 of the contract).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spare {
+    /// Selected calls that are left out by a driver that [holds](crate::driver::Driver::holds) processes: the
+    /// consumer looks for itself at what they change.
+    pub if_held: SyscallSet,
+    /// Facts, but [`Comm`](crate::event::Fact::Comm), may be missing.
+    pub facts: bool,
+}
+
+impl Spare {
+    /// Everything is looked at.
+    pub const NOTHING: Self = Self {
+        if_held: SyscallSet::empty(),
+        facts: false,
+    };
 }
 
 /// Bytes of a fact, at the most: rules can rely on what the kernel did, whatever is captured of what the
@@ -76,6 +96,7 @@ impl Default for Limits {
             strings: 4096,
             arrays: 512,
             entries: 16,
+            spare: Spare::NOTHING,
         }
     }
 }
@@ -155,6 +176,17 @@ impl SyscallSet {
             .iter_mut()
             .zip(other.words)
             .for_each(|(word, more)| *word |= more);
+        Self { words }
+    }
+
+    /// Calls that are in this set and not in the other.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let mut words = self.words;
+        words
+            .iter_mut()
+            .zip(other.words)
+            .for_each(|(word, less)| *word &= !less);
         Self { words }
     }
 }

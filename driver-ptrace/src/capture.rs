@@ -42,6 +42,8 @@ pub(crate) struct Thread {
     pub(crate) stops: u32,
     /// The call it is in, from its entry stop to its exit stop.
     pub(crate) call: Option<Call>,
+    /// Whether its ids of other threads are ours: it is in our PID namespace. None: not asked for yet.
+    pub(crate) numbered: Option<bool>,
     /// Where the thread stands between PTRACE_SYSCALL's stops, for kernels that cannot say.
     pub(crate) inside: bool,
 }
@@ -196,6 +198,7 @@ impl PtraceCapture {
             stops: 0,
             call: None,
             inside: false,
+            numbered: None,
         };
         self.threads.insert(tid, thread);
     }
@@ -320,6 +323,9 @@ impl PtraceCapture {
         if self.early.values().any(|early| early.stop.is_some()) {
             patience = patience.min(OVERDUE);
         }
+        if let Some(kept) = self.follower.patience() {
+            patience = patience.min(kept);
+        }
         patience
     }
 }
@@ -419,9 +425,9 @@ impl Capture for PtraceCapture {
     }
 
     fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
-        self.selection = *selection;
+        self.selection = selection.without(&self.limits.spare.if_held);
         // a filter that is installed stays; what it lets pass can only be had by stopping at every call
-        if self.filtered.union(selection) != self.filtered && self.mode == Mode::Filter {
+        if self.filtered.union(&self.selection) != self.filtered && self.mode == Mode::Filter {
             if !self.waiter.is_ours() {
                 return Err(failure(
                     "widen the selection",

@@ -3,9 +3,11 @@
 //!
 //! The tracer stays on the CPU of the tracee that it last worked for (its home). The kernel, though, wakes
 //! a tracee on any idle CPU, never on its tracer's, which is busy at that moment; so the tracee's affinity
-//! is narrowed to the home while it is woken, and is as it was before the tracee runs any code of its own.
-//! Calls that could show the mask meanwhile are left alone: while a thread asks for or sets an affinity,
-//! nobody's is narrowed, and calls that read data are not touched. A child that is born with a narrow mask
+//! is narrowed to the home while it is woken, and is as it was before the tracee runs any code of its own; or,
+//! as each change of it is dear, as soon as it has not stopped for a moment.
+//! Calls that could show the mask meanwhile are left alone: while a thread asks for or sets an affinity, and
+//! for a while after somebody has opened a `status` of /proc (only where opens are stopped at are threads
+//! kept between their calls), nobody's is narrowed, and calls that read data are not touched. A child that is born with a narrow mask
 //! stops before its first instruction, and gets its parent's there.
 //!
 //! Only tracees that would not lose by it are kept near: one that ran beside another on the home CPU is
@@ -14,7 +16,8 @@
 use std::mem::zeroed;
 use std::time::{Duration, Instant};
 
-use driver_api::table::{Kind, Returns, Syscall};
+use driver_api::event::Fact;
+use driver_api::table::{Kind, Returns, SYSCALLS, Syscall};
 use libc::{cpu_set_t, pid_t};
 
 use crate::proc_dir::ProcDir;
@@ -26,6 +29,12 @@ const BUSY: Duration = Duration::from_millis(1);
 const RUN: u32 = 8;
 /// So long without a stop, and the tracer goes where it likes.
 const IDLE: Duration = Duration::from_millis(20);
+/// So long after its last stop a thread may be kept there.
+const KEEP: Duration = Duration::from_millis(2);
+/// So long nobody is kept there, once somebody may be about to read what shows it.
+const AWAY: Duration = Duration::from_millis(100);
+/// The longest path that there is (linux/limits.h).
+pub(crate) const PATH_MAX: usize = 4096;
 /// So many wake-ups on the home CPU between two looks at whether the tracee is still there.
 const LOOK: u32 = 256;
 
@@ -58,6 +67,25 @@ impl Stay {
 
 /// The calls that ask for and set an affinity.
 pub(crate) const AFFINITY: [&str; 2] = ["sched_getaffinity", "sched_setaffinity"];
+
+/// The calls that open a file by its path.
+pub(crate) fn opens() -> impl Iterator<Item = &'static Syscall> {
+    SYSCALLS.iter().filter(|call| opens_path(call).is_some())
+}
+
+/// The parameter that has the path of the file that a call opens.
+pub(crate) fn opens_path(call: &Syscall) -> Option<usize> {
+    call.facts
+        .iter()
+        .find(|fact| fact.fact == Fact::Path && fact.of.is_none())?;
+    let path = |kind: &Kind| matches!(kind, Kind::Path(_));
+    call.params.iter().position(|param| path(&param.kind))
+}
+
+/// Whether a path may be one of /proc that shows an affinity.
+pub(crate) fn shows_affinity(path: &[u8]) -> bool {
+    path.ends_with(b"/status") || path == b"status"
+}
 
 /// Whether a call is one of [`AFFINITY`].
 pub(crate) fn is_affinity(call: &Syscall) -> bool {
@@ -124,6 +152,16 @@ impl Mask {
     }
 }
 
+/// A thread that is kept at home.
+#[derive(Debug)]
+struct Kept {
+    tid: pid_t,
+    /// Its mask was this.
+    wide: Mask,
+    /// Its last stop.
+    when: Instant,
+}
+
 /// Where the tracer is, and whom it keeps there.
 #[derive(Debug)]
 pub(crate) struct Follower {
@@ -140,8 +178,12 @@ pub(crate) struct Follower {
     unrestricted: Option<Mask>,
     /// Who was woken there last.
     resident: pid_t,
-    /// Threads in a call whose masks are narrow, and what they were.
-    kept: Vec<(pid_t, Mask)>,
+    /// Threads whose masks are narrow.
+    kept: Vec<Kept>,
+    /// Threads are kept between their calls, too.
+    keeps: bool,
+    /// Not before then.
+    away: Option<Instant>,
     /// Threads in a call about affinities.
     asking: Vec<pid_t>,
     /// Whose stop was the last, how many stops it had in a row, how many were quick, when it was.
@@ -164,6 +206,8 @@ impl Follower {
             unrestricted: None,
             resident: 0,
             kept: Vec::new(),
+            keeps: false,
+            away: None,
             asking: Vec::new(),
             latest: 0,
             alone: 0,
@@ -180,6 +224,9 @@ impl Follower {
         }
         let quick = now.saturating_duration_since(self.when) < BUSY;
         self.when = now;
+        while let Some(kept) = self.kept.iter().find(|kept| kept.when + KEEP < now) {
+            self.free(kept.tid);
+        }
         self.quick = if quick {
             self.quick.saturating_add(1)
         } else {
@@ -218,8 +265,41 @@ impl Follower {
         self.resident = tid;
     }
 
+    /// From now on threads are kept between their calls. To be asked for where
+    /// [`look_away`](Self::look_away) is called when somebody opens what shows their masks.
+    pub(crate) fn keep(&mut self) {
+        self.keeps = true;
+    }
+
+    /// Somebody is about to read /proc/PID/status: everybody's mask is the own one for a while.
+    pub(crate) fn look_away(&mut self) {
+        self.free_all();
+        self.away = Some(self.when + AWAY);
+    }
+
+    /// Whether threads are kept between their calls just now.
+    fn keeping(&self) -> bool {
+        self.keeps && self.away.is_none_or(|until| until < self.when)
+    }
+
+    /// How long to wait for the next stop until [`idle`](Self::idle) has something to do.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        (!self.kept.is_empty()).then_some(KEEP)
+    }
+
+    /// A thread has taken another one's id (execve(2)).
+    pub(crate) fn renamed(&mut self, former: pid_t, tid: pid_t) {
+        self.forget(tid);
+        if let Some(kept) = self.kept.iter_mut().find(|kept| kept.tid == former) {
+            kept.tid = tid;
+        }
+    }
+
     /// Nothing has stopped for a while.
     pub(crate) fn idle(&mut self) {
+        if self.keeps && self.when.elapsed() >= KEEP {
+            self.free_all();
+        }
         if self.home.is_some() && self.when.elapsed() > IDLE {
             self.leave();
         }
@@ -256,7 +336,7 @@ impl Follower {
     /// A thread has ended.
     pub(crate) fn forget(&mut self, tid: pid_t) {
         self.end_asking(tid);
-        self.kept.retain(|(kept, _)| *kept != tid);
+        self.kept.retain(|kept| kept.tid != tid);
     }
 
     /// A child stands before its first instruction: it has the mask that its parent has, or would have.
@@ -264,9 +344,9 @@ impl Follower {
         if self.home.is_none() || Mask::get(child) != Some(self.narrow) {
             return;
         }
-        let kept = self.kept.iter().find(|(kept, _)| *kept == parent);
+        let kept = self.kept.iter().find(|kept| kept.tid == parent);
         let wide = match kept {
-            Some((_, wide)) => Some(*wide),
+            Some(kept) => Some(kept.wide),
             None => Mask::get(parent).or(Some(self.every)),
         };
         if let Some(wide) = wide.filter(|wide| *wide != self.narrow) {
@@ -289,12 +369,22 @@ impl Follower {
             stopped.resume(to_exit, signal);
             return;
         }
-        let wide = self.take(tid).or_else(|| self.narrow_down(tid));
         self.resident = tid;
         self.woken += 1;
+        let keeping = self.keeping();
+        if keeping && let Some(kept) = self.kept.iter_mut().find(|kept| kept.tid == tid) {
+            kept.when = self.when;
+            stopped.resume(to_exit, signal);
+            return;
+        }
+        let wide = self.take(tid).or_else(|| self.narrow_down(tid));
         stopped.resume(to_exit, signal);
         match wide {
-            Some(wide) if stay == Stay::Kept => self.kept.push((tid, wide)),
+            Some(wide) if keeping || stay == Stay::Kept => self.kept.push(Kept {
+                tid,
+                wide,
+                when: self.when,
+            }),
             Some(wide) => self.widen(tid, &wide),
             None => {}
         }
@@ -323,8 +413,8 @@ impl Follower {
 
     /// What a kept thread had, unless somebody else has given it another mask meanwhile.
     fn take(&mut self, tid: pid_t) -> Option<Mask> {
-        let at = self.kept.iter().position(|(kept, _)| *kept == tid)?;
-        let (_, wide) = self.kept.swap_remove(at);
+        let at = self.kept.iter().position(|kept| kept.tid == tid)?;
+        let wide = self.kept.swap_remove(at).wide;
         (Mask::get(tid) == Some(self.narrow)).then_some(wide)
     }
 
@@ -335,8 +425,8 @@ impl Follower {
     }
 
     fn free_all(&mut self) {
-        while let Some((tid, _)) = self.kept.last() {
-            self.free(*tid);
+        while let Some(kept) = self.kept.last() {
+            self.free(kept.tid);
         }
     }
 }

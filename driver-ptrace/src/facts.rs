@@ -100,10 +100,7 @@ pub(crate) fn exec(event: &mut EventBuilder, tid: u32, dir: &ProcDir, owner: Own
     attach_raw(event, Fact::Ids as u8, ids.as_bytes());
     if stat.comm.contains(&b'\\') {
         // kernels before 4.18 escape it here
-        let mut room = [0; 64];
-        let comm = dir.read(c"comm", &mut room).unwrap_or_default();
-        let comm = comm.strip_suffix(b"\n").unwrap_or(comm);
-        attach_text(event, Fact::Comm as u8, limit, comm);
+        comm(event, dir, limit);
     } else {
         attach_text(event, Fact::Comm as u8, limit, stat.comm);
     }
@@ -115,6 +112,14 @@ pub(crate) fn exec(event: &mut EventBuilder, tid: u32, dir: &ProcDir, owner: Own
         attach_strings(event, fact, limit, &memory, from..to)
             .unwrap_or_else(|| attach_file(event, fact, limit, tid, file));
     }
+}
+
+/// The task's name.
+pub(crate) fn comm(event: &mut EventBuilder, dir: &ProcDir, limit: usize) {
+    let mut room = [0; 64];
+    let comm = dir.read(c"comm", &mut room).unwrap_or_default();
+    let comm = comm.strip_suffix(b"\n").unwrap_or(comm);
+    attach_text(event, Fact::Comm as u8, limit, comm);
 }
 
 /// A new program's vector, where the kernel put it. None: it did not say where, or it cannot be read.
@@ -194,6 +199,16 @@ pub(crate) fn parent(tid: u32) -> Option<u32> {
         group if group == tid => status_number(tid, "PPid:"),
         group => Some(group),
     }
+}
+
+/// Whether a thread has the same ids for others as we have. A thread stays in its namespace for life.
+pub(crate) fn is_in_our_pid_namespace(tid: u32) -> bool {
+    let namespace = |tid| {
+        let status = ProcDir::open(tid)?.status(c"ns/pid")?;
+        Some((status.st_dev, status.st_ino))
+    };
+    let own = namespace(std::process::id());
+    own.is_some() && own == namespace(tid)
 }
 
 /// Why a thread cannot be attached to.

@@ -30,7 +30,8 @@ pub(crate) fn follow(
         } else {
             op
         };
-        if due(op.when, header.ret) {
+        let spared = limits.spare.facts && matches!(op.code, code::FD_PATH | code::FD_TUPLE);
+        if !spared && due(op.when, header.ret) {
             run(event, op, header, memory, scratch);
         }
     }

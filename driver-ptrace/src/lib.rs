@@ -63,6 +63,10 @@ impl Driver for Ptrace {
         }
     }
 
+    fn holds(&self) -> bool {
+        true
+    }
+
     fn probe(&self, host: &Host) -> Support {
         let mut missing = Vec::new();
         if !host.seccomp {
@@ -168,6 +172,7 @@ impl Driver for Ptrace {
             return Err(OpenError::Unusable { driver: NAME, gaps });
         }
         let waiter = Waiter::new().map_err(|error| failed(NAME, "make a timer", &error))?;
+        let wanted = request.selection.without(&request.limits.spare.if_held);
         let capture = match &request.target {
             Target::Host => {
                 return Err(OpenError::Unsupported {
@@ -179,18 +184,23 @@ impl Driver for Ptrace {
             }
             Target::Command(command) => {
                 let privileged = host.has(capability::SYS_ADMIN);
-                let selection = needed(&request.selection);
+                let selection = needed(&wanted);
                 let filter = filter::program(|call| selection.contains(call));
                 let held = Held::new(command, || install(&filter, privileged))
                     .map_err(|error| OpenError::Target(error.to_string()))?;
                 seize(held.pid() as libc::pid_t, STARTED)
                     .map_err(|error| failed(NAME, "trace its own child", &error))?;
-                PtraceCapture::new(waiter, Some(held), request.selection, request.limits)
+                let mut capture =
+                    PtraceCapture::new(waiter, Some(held), wanted, request.limits);
+                if cpu::opens().all(|call| selection.contains(call)) {
+                    capture.follower.keep();
+                }
+                capture
             }
             Target::Pids(pids) => {
                 driver_start::threads(pids).map_err(OpenError::Target)?;
                 let mut capture =
-                    PtraceCapture::new(waiter, None, request.selection, request.limits);
+                    PtraceCapture::new(waiter, None, wanted, request.limits);
                 capture.seize_all(pids).map_err(OpenError::Target)?;
                 capture
             }
@@ -224,8 +234,13 @@ fn needed(selection: &SyscallSet) -> SyscallSet {
                 .any(|param| matches!(param.written, Written::Success))
         });
     let always = ["execve", "execveat"].into_iter().chain(cpu::AFFINITY);
-    let always = always.filter_map(by_name);
-    selection.union(&always.chain(state).collect())
+    let always = always.filter_map(by_name).chain(state);
+    if cpu::opens().any(|call| selection.contains(call)) {
+        // whoever stops for some opens may as well stop for the others, which are few
+        selection.union(&always.chain(cpu::opens()).collect())
+    } else {
+        selection.union(&always.collect())
+    }
 }
 
 /// Puts the filter into the calling process, between fork and exec: no allocation here.

@@ -237,6 +237,7 @@ impl PtraceCapture {
             stops: 0,
             call: None,
             inside: false,
+            numbered: None,
         };
         self.threads.insert(child, thread);
         self.follower.born(child, header.tid as pid_t);
@@ -277,9 +278,31 @@ impl PtraceCapture {
             let tgid = if thread { tgid } else { child };
             self.birth(&header, child_id, tgid, flags & !CSIGNAL, owner, sink);
         }
+        // of vfork(2) the caller returns later
+        if self.mode == Mode::Filter && event != libc::PTRACE_EVENT_VFORK {
+            self.cloned(tid, child, sink);
+        }
         self.resume(stopped, 0);
         self.catch_up(child_id, sink);
         Ok(())
+    }
+
+    /// A clone has done all it does, and its result is the child's id, as long as that is the same for the
+    /// caller as for us: it need not stop again.
+    fn cloned(&mut self, tid: pid_t, child: u32, sink: Sink) {
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return;
+        };
+        let is_clone = |call: &Call| call.call.returns == Returns::Child;
+        if !thread.call.as_ref().is_some_and(is_clone) {
+            return;
+        }
+        let numbered = thread
+            .numbered
+            .get_or_insert_with(|| facts::is_in_our_pid_namespace(tid.unsigned_abs()));
+        if *numbered && let Some(call) = thread.call.take() {
+            self.exit_of(tid, &call, i64::from(child), sink);
+        }
     }
 
     /// A stop of PTRACE_SYSCALL: an entry, or an exit.
@@ -301,7 +324,7 @@ impl PtraceCapture {
                 thread.inside = false;
                 if let Some(call) = thread.call.take() {
                     self.follower.end_asking(stopped.tid());
-                    self.exit(&stopped, &call, ret, sink);
+                    self.exit_of(stopped.tid(), &call, ret, sink);
                 }
                 self.resume(stopped, 0);
                 Ok(())
@@ -358,6 +381,9 @@ impl PtraceCapture {
             self.builder.begin(&header);
             self.deliver(sink);
         } else {
+            if !selected {
+                self.look_at_path(tid, &begun);
+            }
             awaits_exit |= selected || plan.flags & flag::CHILD != 0 || call.category == "user";
         }
         if awaits_exit && let Some(thread) = self.threads.get_mut(&tid) {
@@ -365,6 +391,18 @@ impl PtraceCapture {
         }
         self.resume(stopped, 0);
         Ok(())
+    }
+
+    /// Whoever opens what shows an affinity is to see its own.
+    fn look_at_path(&mut self, tid: pid_t, call: &Call) {
+        if let Some(at) = cpu::opens_path(call.call) {
+            let memory = Memory::new(tid, table::is_narrow(call.abi, call.nr));
+            self.scratch.clear();
+            memory.string(call.args[at], cpu::PATH_MAX, &mut self.scratch);
+            if cpu::shows_affinity(&self.scratch) {
+                self.follower.look_away();
+            }
+        }
     }
 
     fn call_header(&self, tid: pid_t, call: &Call, ret: i64, flags: u16) -> Header {
@@ -398,13 +436,12 @@ impl PtraceCapture {
             .unwrap_or_default()
     }
 
-    /// A call has returned.
-    fn exit(&mut self, stopped: &Stopped, call: &Call, ret: i64, sink: Sink) {
+    /// A call has returned, or is sure to.
+    fn exit_of(&mut self, tid: pid_t, call: &Call, ret: i64, sink: Sink) {
         // ERESTARTSYS and its kin (include/linux/errno.h): the call is made again, or ends with EINTR
         if matches!(ret, -516 | -514..=-512) {
             return;
         }
-        let tid = stopped.tid();
         if call.call.category == "user"
             && ret == 0
             && let Some(thread) = self.threads.get_mut(&tid)
@@ -427,6 +464,14 @@ impl PtraceCapture {
             &mut self.scratch,
             &self.limits,
         );
+        if let Some(at) = cpu::opens_path(call.call).filter(|_| ret >= 0) {
+            // from what was read ahead
+            self.scratch.clear();
+            memory.string(call.args[at], cpu::PATH_MAX, &mut self.scratch);
+            if cpu::shows_affinity(&self.scratch) {
+                self.follower.look_away();
+            }
+        }
         self.deliver(sink);
     }
 
@@ -446,6 +491,7 @@ impl PtraceCapture {
             self.builder.begin(&header);
             self.deliver(sink);
             self.threads.insert(tid, moved);
+            self.follower.renamed(former, tid);
         }
         self.launched = true;
         let Some(thread) = self.threads.get_mut(&tid) else {
@@ -489,7 +535,11 @@ impl PtraceCapture {
             self.builder.begin(&header);
         }
         let limit = driver_api::request::FACT_MAX as usize;
-        if let Some(dir) = &dir {
+        if self.limits.spare.facts {
+            if let Some(dir) = &dir {
+                facts::comm(&mut self.builder, dir, limit);
+            }
+        } else if let Some(dir) = &dir {
             facts::exec(&mut self.builder, tid.unsigned_abs(), dir, owner, limit);
         }
         self.deliver(sink);

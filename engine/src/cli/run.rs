@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use driver_api::driver::Flow;
 use driver_api::event::{Event, Flags};
-use driver_api::request::SyscallSet;
+use driver_api::request::{Spare, SyscallSet};
 use driver_api::table;
 
 use super::args::RunArgs;
@@ -65,9 +65,12 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         ""
     };
     let output = OutputHost::open(&output, settings).map_err(Failure::usage)?;
-    let selection = selection(&rules);
-    session::watch(&source, selection, || {
-        let mut inspector = Inspector::new(&inspect::Options::default());
+    let (selection, spare) = selection(&rules);
+    session::watch(&source, selection, spare, |holds| {
+        let mut inspector = Inspector::new(&inspect::Options {
+            held: holds && spare != Spare::NOTHING,
+            ..inspect::Options::default()
+        });
         if source.command.is_empty() {
             inspector.scan_proc();
         } else {
@@ -133,8 +136,9 @@ fn templates(rules: &RuleHost, registry: &FieldRegistry) -> Result<Vec<AlertRule
         .collect()
 }
 
-/// What the rules need, and what the state needs: nothing else is captured.
-fn selection(rules: &RuleHost) -> SyscallSet {
+/// What the rules need, and what the state needs: nothing else is captured. And what of the latter alone can be
+/// spared: all of it or nothing, as descriptors are either followed or looked up.
+fn selection(rules: &RuleHost) -> (SyscallSet, Spare) {
     let wanted = match rules.event_types() {
         EventTypes::All => SyscallSet::all(),
         EventTypes::Only(names) => names
@@ -142,7 +146,16 @@ fn selection(rules: &RuleHost) -> SyscallSet {
             .filter_map(|name| table::by_name(name))
             .collect(),
     };
-    wanted.union(&inspect::needed())
+    let spared = inspect::spared();
+    let spare = if spared.without(&wanted) == spared {
+        Spare {
+            if_held: spared,
+            ..Spare::NOTHING
+        }
+    } else {
+        Spare::NOTHING
+    };
+    (wanted.union(&inspect::needed()), spare)
 }
 
 /// Inspects events, matches them, and hands alerts on.

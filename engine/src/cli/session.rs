@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use driver_api::driver::{CommandState, Flow, Polled};
 use driver_api::event::Event;
-use driver_api::request::{Command, Limits, Request, SyscallSet, Target};
+use driver_api::request::{Command, Limits, Request, Spare, SyscallSet, Target};
 use driver_api::stats::Stats;
 
 use super::args::SourceArgs;
@@ -73,14 +73,17 @@ fn not_found(program: &OsStr) -> Failure {
 }
 
 /// Opens a driver and feeds what it captures to a consumer, until the target, the time or the user ends it.
-/// `consumer` is made when the driver is open: nothing is half-started when that fails.
+/// `consumer` is made when the driver is open: nothing is half-started when that fails. It is told whether the
+/// driver holds processes, and so leaves out what may be spared then.
 pub(crate) fn watch<C: Consumer>(
     args: &SourceArgs,
     selection: SyscallSet,
-    consumer: impl FnOnce() -> Result<C, Failure>,
+    spare: Spare,
+    consumer: impl FnOnce(bool) -> Result<C, Failure>,
 ) -> Result<ExitCode, Failure> {
     let mut limits = Limits {
         bytes: args.snaplen,
+        spare,
         ..Limits::default()
     };
     for (name, value) in &args.limits {
@@ -97,7 +100,7 @@ pub(crate) fn watch<C: Consumer>(
     signals::watch(matches!(request.target, Target::Command(_)))?;
     let mut chosen = drivers::open_in_mode(&args.driver, &args.ptrace_mode, &host, &request)
         .map_err(Failure::usage)?;
-    let mut consumer = consumer()?;
+    let mut consumer = consumer(chosen.driver.holds())?;
     say(&chosen.reason());
     for gap in &chosen.opened.gaps {
         say(&format!("gap: {}: {}", gap.what, gap.why));

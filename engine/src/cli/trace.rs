@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use driver_api::driver::Flow;
 use driver_api::event::{Event, Flags, Kind};
-use driver_api::request::SyscallSet;
+use driver_api::request::{Spare, SyscallSet};
 use driver_api::table::{self, SYSCALLS};
 
 use super::args::TraceArgs;
@@ -28,7 +28,12 @@ pub(crate) fn trace(args: &TraceArgs) -> Result<ExitCode, Failure> {
         .into_iter()
         .collect::<SyscallSet>()
         .union(&wanted.calls);
-    session::watch(&args.source, selection, || {
+    let spare = Spare {
+        // a line of text has none
+        facts: !args.json,
+        ..Spare::NOTHING
+    };
+    session::watch(&args.source, selection, spare, |_| {
         let mut inspector = Inspector::new(&inspect::Options::default());
         if args.source.command.is_empty() {
             inspector.scan_proc();

@@ -80,6 +80,8 @@ pub(super) enum FdOf {
 pub(super) struct Follow {
     pub(super) effect: Effect,
     pub(super) fd: FdOf,
+    /// Bits of the arguments that are descriptors.
+    pub(super) descriptors: u8,
 }
 
 const CLOEXEC: u64 = 0x8_0000;
@@ -190,11 +192,20 @@ fn follow(call: &Syscall) -> Follow {
         (_, Some(at)) => FdOf::Arg(at),
         (_, None) => FdOf::None,
     };
+    let effect = effect(call, EFFECTS)
+        .or_else(|| effect(call, IF_SEEN))
+        .unwrap_or(unnamed);
+    // the second of dup2(2) is told by the first
+    let looked_at = match effect {
+        Effect::DupTo(_) => 1,
+        _ => call.params.len(),
+    };
     Follow {
-        effect: effect(call, EFFECTS)
-            .or_else(|| effect(call, IF_SEEN))
-            .unwrap_or(unnamed),
+        effect,
         fd,
+        descriptors: (0..looked_at)
+            .filter(is_fd)
+            .fold(0, |bits, at| bits | 1 << at),
     }
 }
 
@@ -218,6 +229,19 @@ pub fn needed() -> SyscallSet {
         .iter()
         .filter(|call| effect(call, EFFECTS).is_some())
         .collect()
+}
+
+/// Those of them that are not needed where a process stands still while its event is inspected: what they
+/// change is looked up when it matters ([`Options::held`](super::Options::held)).
+#[must_use]
+pub fn spared() -> SyscallSet {
+    let closes = |call: &&Syscall| {
+        matches!(
+            effect(call, EFFECTS),
+            Some(Effect::Close | Effect::CloseRange)
+        )
+    };
+    SYSCALLS.iter().filter(closes).collect()
 }
 
 #[cfg(test)]

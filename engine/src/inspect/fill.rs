@@ -11,7 +11,7 @@ use super::process::{Process, ProcessKey, Thread};
 use super::sockets::{self, NetTable};
 use super::{Inspector, clock};
 
-const O_CLOEXEC: u64 = 0o2_000_000;
+pub(super) const O_CLOEXEC: u64 = 0o2_000_000;
 const O_DIRECTORY: u64 = if cfg!(target_arch = "aarch64") {
     0o40_000
 } else {
@@ -272,12 +272,12 @@ fn from_snapshot(pid: u32, from: Snapshot, files: FilesId) -> Process {
     }
 }
 
-fn socket_inode(link: &[u8]) -> Option<u64> {
+pub(super) fn socket_inode(link: &[u8]) -> Option<u64> {
     let inode = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
     std::str::from_utf8(inode).ok()?.parse().ok()
 }
 
-fn from_link(link: &[u8], flags: u64) -> Descriptor {
+pub(super) fn from_link(link: &[u8], flags: u64) -> Descriptor {
     if link.starts_with(b"pipe:") {
         return Descriptor::bare(DescriptorKind::Pipe);
     }

@@ -103,6 +103,9 @@ impl Inspector {
             FdOf::Returned => i32::try_from(header.ret).ok(),
         };
         seen.fd = fd.filter(|fd| *fd >= 0);
+        if self.held && follow.descriptors != 0 {
+            self.compare(header, key, follow.descriptors);
+        }
         if follow.effect == Effect::None {
             return;
         }

@@ -8,6 +8,7 @@
 //! | `effects` | what each call does to the state, and so which calls the state needs |
 //! | `follow`, `endpoints` | does it; the ends of sockets |
 //! | `life` | fork, exec, exit |
+//! | `held` | descriptors of a process that stands still, compared with /proc |
 //! | `fill` | state that /proc knows, at the start and for what was missed |
 //! | `proc_fs` | reading /proc |
 //! | `users`, `clock`, `path`, `hash` | user names, wall clock, paths by their letters, a fast hasher |
@@ -24,6 +25,7 @@ mod endpoints;
 mod fill;
 mod follow;
 mod hash;
+mod held;
 mod life;
 pub(crate) mod path;
 mod proc_fs;
@@ -40,7 +42,7 @@ use driver_api::table::{self, Syscall};
 
 pub use clock::Clock;
 pub use descriptor::{Descriptor, DescriptorKind, Role, Socket};
-pub use effects::needed;
+pub use effects::{needed, spared};
 pub(crate) use effects::open_flags;
 pub(crate) use follow::{AT_FDCWD, fd_in, flags_of_open};
 pub use process::{Process, ProcessKey};
@@ -66,6 +68,9 @@ pub struct Options {
     pub max_ancestors: usize,
     /// Processes that have ended without descendants and are kept for a while.
     pub max_recent: usize,
+    /// Closing is not captured, and the thread of an event stands still while it is inspected: descriptors
+    /// that an event names are compared with /proc.
+    pub held: bool,
 }
 
 impl Default for Options {
@@ -78,6 +83,7 @@ impl Default for Options {
             max_descriptors: 65536,
             max_ancestors: 16384,
             max_recent: 1024,
+            held: false,
         }
     }
 }
@@ -126,6 +132,8 @@ pub struct Inspector {
     users: Users,
     clock: Clock,
     max_descriptors: usize,
+    /// [`Options::held`].
+    held: bool,
     /// Pids that /proc does not have, so that it is not asked again.
     absent: HashSet<u32>,
     /// Ended with the last event: what only that event could show can go.
@@ -155,6 +163,7 @@ impl Inspector {
             users: Users::new(&options.etc),
             clock: options.clock,
             max_descriptors: options.max_descriptors,
+            held: options.held,
             absent: HashSet::new(),
             ended: None,
             last: None,

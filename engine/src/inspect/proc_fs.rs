@@ -135,10 +135,16 @@ impl ProcFs {
         let fds = numbers(&self.path(pid, "fd")).into_iter().take(limit);
         let one = |fd: u32| {
             let link = self.link(pid, &format!("fd/{fd}"))?;
-            let info = read(&self.path(pid, &format!("fdinfo/{fd}")), SMALL).unwrap_or_default();
-            Some((i32::try_from(fd).ok()?, link, fdinfo_flags(&info)))
+            let fd = i32::try_from(fd).ok()?;
+            Some((fd, link, self.descriptor_flags(pid, fd)))
         };
         fds.filter_map(one).collect()
+    }
+
+    /// The flags of a descriptor, as [`descriptors`](Self::descriptors) has them.
+    pub(super) fn descriptor_flags(&self, pid: u32, fd: i32) -> u64 {
+        let info = read(&self.path(pid, &format!("fdinfo/{fd}")), SMALL).unwrap_or_default();
+        fdinfo_flags(&info)
     }
 }
 
