@@ -4,6 +4,8 @@ use driver_api::driver::{Driver, OpenError, Opened, registered};
 use driver_api::host::Host;
 use driver_api::request::{Request, Target};
 
+use crate::order::Order;
+
 /// The name that leaves the choice to us.
 pub const AUTO: &str = "auto";
 
@@ -48,6 +50,8 @@ pub enum Refused {
         /// What there is.
         known: Vec<&'static str>,
     },
+    /// A driver stands twice in an order.
+    Twice(&'static str),
     /// The named driver, or the command or process of the request, is at fault.
     Open(OpenError),
     /// None of the drivers would do: each with its reason.
@@ -64,6 +68,7 @@ impl std::fmt::Display for Refused {
                     known.join(", ")
                 )
             }
+            Self::Twice(name) => write!(f, "the driver {name} stands twice in the order"),
             Self::Open(error) => write!(f, "{error}"),
             Self::None(reasons) => {
                 write!(f, "no driver can serve this request here:")?;
@@ -91,6 +96,16 @@ pub fn by_name(name: &str) -> Result<&'static dyn Driver, Refused> {
 
 /// Opens the named driver or, for [`AUTO`], the first in the order of preference that can serve.
 pub fn open(name: &str, host: &Host, request: &Request) -> Result<Chosen, Refused> {
+    open_in_order(name, &Order::default(), host, request)
+}
+
+/// As [`open`], with an order of one's own for [`AUTO`]. A driver that is named is never replaced by another.
+pub fn open_in_order(
+    name: &str,
+    order: &Order,
+    host: &Host,
+    request: &Request,
+) -> Result<Chosen, Refused> {
     if name != AUTO {
         let driver = by_name(name)?;
         if let Some(why) = cannot_serve(driver, &request.target) {
@@ -109,13 +124,15 @@ pub fn open(name: &str, host: &Host, request: &Request) -> Result<Chosen, Refuse
         });
     }
     let mut passed_over = Vec::new();
-    for driver in registered() {
+    for driver in order.drivers().iter().copied() {
         if let Some(why) = cannot_serve(driver, &request.target) {
+            pass(driver, &why);
             passed_over.push((driver.name(), why));
             continue;
         }
         match driver.open(host, request) {
             Ok(opened) => {
+                tracing::info!(driver = driver.name(), "driver taken");
                 return Ok(Chosen {
                     driver,
                     opened,
@@ -124,10 +141,18 @@ pub fn open(name: &str, host: &Host, request: &Request) -> Result<Chosen, Refuse
             }
             // no other driver would do better
             Err(error @ OpenError::Target(_)) => return Err(Refused::Open(error)),
-            Err(error) => passed_over.push((driver.name(), reason(&error))),
+            Err(error) => {
+                let why = reason(&error);
+                pass(driver, &why);
+                passed_over.push((driver.name(), why));
+            }
         }
     }
     Err(Refused::None(passed_over))
+}
+
+fn pass(driver: &dyn Driver, why: &str) {
+    tracing::info!(driver = driver.name(), why, "driver passed over");
 }
 
 /// An error without the driver's name, which stands before it anyhow.
@@ -141,7 +166,8 @@ fn reason(error: &OpenError) -> String {
     }
 }
 
-fn cannot_serve(driver: &dyn Driver, target: &Target) -> Option<String> {
+/// Why a driver cannot capture such a target, if it cannot.
+pub(crate) fn cannot_serve(driver: &dyn Driver, target: &Target) -> Option<String> {
     (!driver.serves().target(target)).then(|| {
         format!(
             "it cannot capture {}; give it a command (-- COMMAND) or a process (-p PID)",

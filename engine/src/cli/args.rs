@@ -39,7 +39,7 @@ pub(crate) enum Verb {
     /// Print events, one line each.
     Trace(TraceArgs),
     /// Show what each driver can do on this host, what it cannot, and what would change that.
-    Drivers(JsonArgs),
+    Drivers(DriversArgs),
     /// List the system calls, with their numbers and parameters.
     Syscalls(ListArgs),
     /// List the fields that rules and outputs can use.
@@ -67,6 +67,10 @@ pub(crate) struct SourceArgs {
     /// never replaced by another.
     #[arg(short, long, default_value = ::drivers::AUTO, value_name = "DRIVER")]
     pub(crate) driver: String,
+    /// The drivers that auto tries, in this order, separated by commas; those that are not named are not
+    /// tried.
+    #[arg(long, value_name = "DRIVER", value_delimiter = ',')]
+    pub(crate) driver_order: Vec<String>,
     /// Watch this running process, all its threads and all it starts from now on. May be repeated.
     #[arg(short, long = "pid", value_name = "PID")]
     pub(crate) pids: Vec<u32>,
@@ -123,12 +127,15 @@ pub(crate) struct TraceArgs {
     pub(crate) source: SourceArgs,
 }
 
-/// `--json` alone.
+/// `lanner drivers`.
 #[derive(Debug, Args)]
-pub(crate) struct JsonArgs {
+pub(crate) struct DriversArgs {
     /// As JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    /// The order in which auto would try them, as for `lanner run`.
+    #[arg(long, value_name = "DRIVER", value_delimiter = ',')]
+    pub(crate) driver_order: Vec<String>,
 }
 
 /// `lanner syscalls`, `lanner fields`.

@@ -124,7 +124,9 @@ pub(crate) fn watch<C: Consumer>(
         buffer: args.buffer,
     };
     let host = drivers::host::detect();
-    let mut chosen = drivers::open(&args.driver, &host, &request).map_err(Failure::usage)?;
+    let order = drivers::Order::named(&args.driver_order).map_err(Failure::usage)?;
+    let mut chosen =
+        drivers::open_in_order(&args.driver, &order, &host, &request).map_err(Failure::usage)?;
     watch_signals(matches!(request.target, Target::Command(_)))?;
     let mut consumer = consumer()?;
     say(&chosen.reason());
