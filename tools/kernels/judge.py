@@ -101,7 +101,7 @@ def judge_suites(measured, name, cell):
             match = re.match(r"(\d+) passed, \d+ failed|\S+: \d+ calls in (\d+) cases", line)
             if match:
                 cell.cases += int(match.group(1) or match.group(2))
-        if status == 0 and any("skipped, it cannot run here" in line for line in lines):
+        if status == 0 and any(line.startswith(f"{name}: skipped") for line in lines):
             cell.fault(f"{suite}: skipped, although it is said to be usable")
         if status != 0:
             faults = [line for line in lines if "FAILED" in line or "expected" in line] or lines[-3:]
@@ -132,7 +132,7 @@ def judge_refusal(measured, name, cell):
     if not why:
         cell.fault("it is said to be unusable, without a reason")
     _, lines = measured.step(f"conformance {name}")
-    if not any(line.endswith("it cannot run here: " + ", ".join(why)) for line in lines):
+    if f"{name}: skipped, it cannot run here: " + ", ".join(why) not in lines:
         cell.fault("the suite gives other reasons: " + " | ".join(lines[:2])[:300])
     status, lines = measured.step(f"named {name}")
     text = "\n".join(lines)
