@@ -7,7 +7,8 @@ ARGS ?=
 PLUGINS = rules-falco output-console
 BIN = target/release/lanner
 
-.PHONY: run build test lint bench bench-quick install setup clean docs conformance-report cross-arm64 test-kernels-arm64
+.PHONY: run build test lint bench bench-quick install setup clean docs conformance-report test-kernels \
+	cross-arm64 test-kernels-arm64
 
 # ARGS are those of `lanner run`, or a whole command line that begins with one of lanner's verbs.
 VERB = $(if $(filter run trace drivers syscalls fields plugins help,$(firstword $(ARGS))),,run)
@@ -55,6 +56,14 @@ docs: build
 # What each driver delivers of each call: as root, all of them.
 conformance-report:
 	$(CARGO) test --quiet -p drivers --no-default-features --features $$(tools/features) --test syscalls -- --report
+
+# The drivers on other kernels, in virtual machines: the matrix of docs/drivers.md, which the default kernels write.
+# ARGS are those of tools/test-kernels (--row WORD).
+KERNELS ?= 5.10 6.1 6.12 7.2
+
+test-kernels:
+	@tools/setup kernels
+	tools/test-kernels $(if $(filter file,$(origin KERNELS)),--write docs/drivers.md) $(ARGS) $(KERNELS)
 
 # The workspace for aarch64, from any machine; and the conformance suite on arm64 kernels in qemu (ARGS: kernels).
 cross-arm64:

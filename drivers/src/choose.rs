@@ -5,6 +5,8 @@ use driver_api::host::Host;
 use driver_api::request::{Request, Target};
 use driver_api::support::Serves;
 
+use crate::order::Order;
+
 /// The name that leaves the choice to us.
 pub const AUTO: &str = "auto";
 
@@ -56,6 +58,8 @@ pub enum Refused {
         /// What there is: drivers and their modes.
         known: Vec<String>,
     },
+    /// A driver stands twice in an order.
+    Twice(&'static str),
     /// The named driver, or the command or process of the request, is at fault.
     Open(OpenError),
     /// None of the drivers would do: each with its reason.
@@ -79,6 +83,7 @@ impl std::fmt::Display for Refused {
                     known.join(", ")
                 )
             }
+            Self::Twice(name) => write!(f, "the driver {name} stands twice in the order"),
             Self::Open(error) => write!(f, "{error}"),
             Self::None(reasons) => {
                 write!(f, "no driver can serve this request here:")?;
@@ -126,13 +131,15 @@ fn held(driver: &'static dyn Driver, mode: &str) -> Option<&'static dyn Driver> 
 
 /// Opens the named driver or, for [`AUTO`], the first in the order of preference that can serve.
 pub fn open(name: &str, host: &Host, request: &Request) -> Result<Chosen, Refused> {
-    open_in_mode(name, AUTO, host, request)
+    open_as(name, AUTO, &Order::default(), host, request)
 }
 
-/// As [`open`]; a driver that has several modes is held to this one, unless it is [`AUTO`].
-pub fn open_in_mode(
+/// As [`open`], with an order of one's own for [`AUTO`]; a driver that has several modes is held to this one,
+/// unless it is [`AUTO`], too. A driver that is named is never replaced by another.
+pub fn open_as(
     name: &str,
     mode: &str,
+    order: &Order,
     host: &Host,
     request: &Request,
 ) -> Result<Chosen, Refused> {
@@ -167,13 +174,15 @@ pub fn open_in_mode(
         });
     }
     let mut passed_over = Vec::new();
-    for driver in all.iter().copied().map(held) {
+    for driver in order.drivers().iter().copied().map(held) {
         if let Some(why) = cannot_serve(driver, &request.target) {
+            pass(driver, &why);
             passed_over.push((driver.name(), why));
             continue;
         }
         match driver.open(host, request) {
             Ok(opened) => {
+                tracing::info!(driver = driver.name(), "driver taken");
                 return Ok(Chosen {
                     driver,
                     opened,
@@ -182,10 +191,18 @@ pub fn open_in_mode(
             }
             // no other driver would do better
             Err(error @ OpenError::Target(_)) => return Err(Refused::Open(error)),
-            Err(error) => passed_over.push((driver.name(), reason(&error))),
+            Err(error) => {
+                let why = reason(&error);
+                pass(driver, &why);
+                passed_over.push((driver.name(), why));
+            }
         }
     }
     Err(Refused::None(passed_over))
+}
+
+fn pass(driver: &dyn Driver, why: &str) {
+    tracing::info!(driver = driver.name(), why, "driver passed over");
 }
 
 /// An error without the driver's name, which stands before it anyhow.
@@ -199,7 +216,8 @@ fn reason(error: &OpenError) -> String {
     }
 }
 
-fn cannot_serve(driver: &dyn Driver, target: &Target) -> Option<String> {
+/// Why a driver cannot capture such a target, if it cannot.
+pub(crate) fn cannot_serve(driver: &dyn Driver, target: &Target) -> Option<String> {
     (!driver.serves().target(target)).then(|| {
         format!(
             "it cannot capture {}; give it {}",

@@ -5,6 +5,7 @@
 
 mod choose;
 pub mod host;
+mod order;
 
 #[cfg(feature = "core")]
 use driver_ebpf_core as _;
@@ -13,5 +14,6 @@ use driver_ebpf_legacy as _;
 #[cfg(feature = "ptrace")]
 use driver_ptrace as _;
 
-pub use choose::{AUTO, Chosen, Refused, by_name, open, open_in_mode, with_modes};
+pub use choose::{AUTO, Chosen, Refused, by_name, open, open_as, with_modes};
 pub use driver_api::driver::registered;
+pub use order::{Choice, Order};

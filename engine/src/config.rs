@@ -19,6 +19,8 @@ pub struct Config {
     pub plugin_dirs: Vec<PathBuf>,
     /// The driver, where the command line names none.
     pub driver: Option<String>,
+    /// The drivers that `auto` tries, in this order, where the command line names none.
+    pub driver_order: Vec<String>,
     /// How much is captured of what arguments point to: bytes, path, strings, arrays, entries.
     pub limits: BTreeMap<String, u32>,
     /// `first`: the first rule that matches an event wins; `all`: every one.

@@ -39,7 +39,7 @@ pub(crate) enum Verb {
     /// Print events, one line each.
     Trace(TraceArgs),
     /// Show what each driver can do on this host, what it cannot, and what would change that.
-    Drivers(JsonArgs),
+    Drivers(DriversArgs),
     /// List the system calls, with their numbers and parameters.
     Syscalls(ListArgs),
     /// List the fields that rules and outputs can use.
@@ -71,6 +71,10 @@ pub(crate) struct SourceArgs {
     /// forbidden: calls at their entry, without results), or auto: trace where it works, else notify.
     #[arg(long, default_value = ::drivers::AUTO, value_name = "MODE")]
     pub(crate) ptrace_mode: String,
+    /// The drivers that auto tries, in this order, separated by commas; those that are not named are not
+    /// tried.
+    #[arg(long, value_name = "DRIVER", value_delimiter = ',')]
+    pub(crate) driver_order: Vec<String>,
     /// Watch this running process, all its threads and all it starts from now on. May be repeated.
     #[arg(short, long = "pid", value_name = "PID")]
     pub(crate) pids: Vec<u32>,
@@ -127,12 +131,15 @@ pub(crate) struct TraceArgs {
     pub(crate) source: SourceArgs,
 }
 
-/// `--json` alone.
+/// `lanner drivers`.
 #[derive(Debug, Args)]
-pub(crate) struct JsonArgs {
+pub(crate) struct DriversArgs {
     /// As JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    /// The order in which auto would try them, as for `lanner run`.
+    #[arg(long, value_name = "DRIVER", value_delimiter = ',')]
+    pub(crate) driver_order: Vec<String>,
 }
 
 /// `lanner syscalls`, `lanner fields`.

@@ -1,19 +1,24 @@
 //! `lanner drivers`: what each driver can do on this host, its gaps, and what would close them.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use driver_api::driver::Mode;
 use driver_api::host::Host;
+use driver_api::request::{Command, Target};
 use driver_api::support::{Gap, Support};
+use drivers::Order;
 use serde_json::json;
 
+use super::args::DriversArgs;
 use super::{Failure, print};
 
-pub(crate) fn list(as_json: bool) -> Result<ExitCode, Failure> {
+pub(crate) fn list(args: &DriversArgs) -> Result<ExitCode, Failure> {
     let host = drivers::host::try_out(&drivers::host::detect());
     let all = drivers::registered();
-    if as_json {
+    let order = Order::named(&args.driver_order).map_err(Failure::usage)?;
+    if args.json {
         let rows: Vec<_> = all
             .iter()
             .map(|driver| {
@@ -29,7 +34,12 @@ pub(crate) fn list(as_json: bool) -> Result<ExitCode, Failure> {
                 })
             })
             .collect();
-        let document = json!({"kernel": host.release, "machine": host.machine, "drivers": rows});
+        let document = json!({
+            "kernel": host.release,
+            "machine": host.machine,
+            "drivers": rows,
+            "choice": choices(&order, &host),
+        });
         return print(format!("{document:#}\n").as_bytes());
     }
     let mut text = format!("kernel {} on {}\n", host.release, host.machine);
@@ -65,6 +75,15 @@ pub(crate) fn list(as_json: bool) -> Result<ExitCode, Failure> {
         };
         append_gaps(&mut text, heading, support.gaps());
     }
+    text.push('\n');
+    for (name, target) in targets() {
+        let choice = order.choice(&host, &target);
+        let taken = choice.driver.map_or("nothing", |driver| driver.name());
+        let _ = writeln!(text, "--driver auto takes for {name}: {taken}");
+        for (driver, why) in choice.passed_over {
+            let _ = writeln!(text, "  not {driver}: {why}");
+        }
+    }
     print(text.as_bytes())
 }
 
@@ -92,6 +111,38 @@ fn mode_json(mode: &Mode, host: &Host) -> serde_json::Value {
         "usable": support.usable(),
         "gaps": support.gaps().iter().map(gap_json).collect::<Vec<_>>(),
     })
+}
+
+/// What a driver can be asked for, in words.
+fn targets() -> [(&'static str, Target); 3] {
+    let command = Command {
+        program: OsString::new(),
+        args: Vec::new(),
+    };
+    [
+        ("the whole host", Target::Host),
+        ("a command", Target::Command(command)),
+        ("running processes", Target::Pids(Vec::new())),
+    ]
+}
+
+/// What `--driver auto` would take for each, and why not what it prefers.
+fn choices(order: &Order, host: &Host) -> serde_json::Value {
+    let names = ["host", "command", "pids"];
+    let choices = names.iter().zip(targets()).map(|(name, (_, target))| {
+        let choice = order.choice(host, &target);
+        let passed_over: Vec<_> = choice
+            .passed_over
+            .iter()
+            .map(|(driver, why)| json!({"driver": driver, "why": why}))
+            .collect();
+        let taken = choice.driver.map(|driver| driver.name());
+        (
+            (*name).to_owned(),
+            json!({"driver": taken, "passed_over": passed_over}),
+        )
+    });
+    serde_json::Value::Object(choices.collect())
 }
 
 fn gap_json(gap: &Gap) -> serde_json::Value {

@@ -53,7 +53,7 @@ pub fn main() -> ExitCode {
     let result = match cli.verb {
         Verb::Run(args) => run::run(args),
         Verb::Trace(args) => trace::trace(&args),
-        Verb::Drivers(args) => drivers::list(args.json),
+        Verb::Drivers(args) => drivers::list(&args),
         Verb::Syscalls(args) => lists::syscalls(&args),
         Verb::Fields(args) => lists::fields(&args),
         Verb::Plugins(args) => lists::plugins(&args),

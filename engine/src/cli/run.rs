@@ -37,6 +37,9 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     if let (::drivers::AUTO, Some(driver)) = (source.driver.as_str(), &config.driver) {
         source.driver.clone_from(driver);
     }
+    if source.driver_order.is_empty() {
+        source.driver_order.clone_from(&config.driver_order);
+    }
     let directories = plugin_directories(if args.plugin_dirs.is_empty() {
         config.plugin_dirs
     } else {

@@ -97,8 +97,9 @@ pub(crate) fn watch<C: Consumer>(
         buffer: args.buffer,
     };
     let host = drivers::host::detect();
+    let order = drivers::Order::named(&args.driver_order).map_err(Failure::usage)?;
     signals::watch(matches!(request.target, Target::Command(_)))?;
-    let mut chosen = drivers::open_in_mode(&args.driver, &args.ptrace_mode, &host, &request)
+    let mut chosen = drivers::open_as(&args.driver, &args.ptrace_mode, &order, &host, &request)
         .map_err(Failure::usage)?;
     let mut consumer = consumer(chosen.driver.holds())?;
     say(&chosen.reason());

@@ -189,6 +189,49 @@ fn the_lists_are_json() {
     }
     let drivers = json(["drivers", "--json"]);
     assert_eq!(drivers["drivers"].as_array().map(Vec::len), Some(3));
+    let best = usable()[0];
+    assert_eq!(drivers["choice"]["command"]["driver"], best, "{drivers}");
+    if !root() {
+        let passed_over = &drivers["choice"]["host"]["passed_over"];
+        assert_eq!(passed_over[2]["driver"], "ptrace", "{drivers}");
+    }
+}
+
+#[test]
+fn the_order_of_drivers_can_be_changed() {
+    let command = ["-e", "openat", "--", "cat", "/etc/hosts"];
+    let took = |output: &std::process::Output, line: &str| {
+        assert!(output.status.success(), "{}", stderr(output));
+        assert!(
+            stderr(output).lines().any(|l| l == line),
+            "{}",
+            stderr(output)
+        );
+    };
+    let options = ["trace", "--driver-order", "ptrace,ebpf-core"];
+    took(
+        &run([&options[..], &command].concat()),
+        "lanner: driver ptrace",
+    );
+    let drivers = run(["drivers", "--json", "--driver-order", "ptrace,ebpf-core"]);
+    let drivers: Value = serde_json::from_slice(&drivers.stdout).expect("JSON");
+    assert_eq!(drivers["choice"]["command"]["driver"], "ptrace");
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("lanner.yaml");
+    fs::write(&config, "driver_order: [ptrace]\n").expect("written");
+    let config = config.to_str().expect("a text");
+    took(
+        &run(["run", "-c", config, "--", "true"]),
+        "lanner: driver ptrace",
+    );
+    refused(
+        &["trace", "--driver-order", "ptrace,nosuch", "--", "true"],
+        &["nosuch", "ebpf-core", "ptrace"],
+    );
+    refused(
+        &["trace", "--driver-order", "ptrace,ptrace", "--", "true"],
+        &["ptrace", "twice"],
+    );
 }
 
 #[test]

@@ -1,0 +1,76 @@
+"""The rows of the matrix: with which privilege, under which setting of the host, and what has to work there."""
+
+from dataclasses import dataclass
+
+CORE, LEGACY, PTRACE = DRIVERS = ("ebpf-core", "ebpf-legacy", "ptrace")
+
+# The capabilities that docs/drivers.md says are enough from Linux 5.8 on, and before it.
+ENOUGH = "+bpf,+perfmon"
+ENOUGH_BEFORE = "+sys_admin"
+# Cases of the conformance suite, by words of their names, for rows in which a setting is what matters.
+FEW = "facts followed"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row. `before` and `after` are lines of shell, run as root; the row is left out where `before` fails."""
+
+    name: str
+    privilege: str
+    works: tuple  # drivers that must work; the others work, or give a reason
+    cases: str = FEW
+    before: str = "true"
+    after: str = "true"
+    drivers: tuple = DRIVERS
+
+
+def sysctl(name, value, default):
+    return {"before": f"set_sysctl {name} {value}", "after": f"set_sysctl {name} {default}"}
+
+
+def yama(scope):
+    return sysctl("kernel/yama/ptrace_scope", scope, 0)
+
+
+NO_TRACEFS = {
+    "before": "umount /sys/kernel/tracing; umount /sys/kernel/debug/tracing; umount /sys/kernel/debug; "
+    "! [ -d /sys/kernel/tracing/events ]",
+    "after": "mount -t debugfs debugfs /sys/kernel/debug; mount -t tracefs tracefs /sys/kernel/tracing",
+}
+PARANOID = "kernel/perf_event_paranoid"
+EBPF = (CORE, LEGACY)
+
+ROWS = (
+    Row("root", "root", DRIVERS, "syscalls"),
+    Row("a user", "user", (PTRACE,), ""),
+    Row("a user with CAP_BPF and CAP_PERFMON", ENOUGH, (CORE, PTRACE), "", "knows_bpf_capability"),
+    Row("... and perf_event_paranoid 2", ENOUGH, DRIVERS, "",
+        f"knows_bpf_capability && set_sysctl {PARANOID} 2", f"set_sysctl {PARANOID} 3", (LEGACY,)),
+    Row("... and RLIMIT_MEMLOCK 64 KiB", ENOUGH, (PTRACE,), FEW,
+        f"knows_bpf_capability && ulimit -l 64 && set_sysctl {PARANOID} 2",
+        f"ulimit -l unlimited; set_sysctl {PARANOID} 3"),
+    Row("... and no tracefs", ENOUGH, (CORE, PTRACE), FEW,
+        "knows_bpf_capability && { " + NO_TRACEFS["before"] + "; }", NO_TRACEFS["after"]),
+    Row("a user with CAP_SYS_ADMIN", ENOUGH_BEFORE, DRIVERS),
+    Row("root, perf_event_paranoid 4", "root", DRIVERS, **sysctl(PARANOID, 4, 3)),
+    Row("root, no tracefs", "root", DRIVERS, **NO_TRACEFS),
+    Row("root, Yama 1", "root", (PTRACE,), drivers=(PTRACE,), **yama(1)),
+    Row("a user, Yama 1", "user", (PTRACE,), drivers=(PTRACE,), **yama(1)),
+    Row("root, Yama 2", "root", (PTRACE,), drivers=(PTRACE,), **yama(2)),
+    Row("a user, Yama 2", "user", (), drivers=(PTRACE,), **yama(2)),
+    # the last ones: this scope stays until the next boot
+    Row("root, Yama 3", "root", (), drivers=(PTRACE,), **yama(3)),
+    Row("a user, Yama 3", "user", (), drivers=(PTRACE,), **yama(3)),
+)
+
+
+def script(rows):
+    """The lines that run the rows, behind guest.sh."""
+    lines = []
+    for row in rows:
+        drivers = " ".join(row.drivers)
+        lines.append(
+            f"if {row.before}; then row '{row.name}' {row.privilege} '{drivers}' {row.cases}; "
+            f"else echo '@absent {row.name}'; fi\n{row.after}"
+        )
+    return "\n".join(lines) + "\necho @done\n"

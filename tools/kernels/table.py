@@ -1,0 +1,61 @@
+"""Prints the matrix, and writes it into docs/drivers.md."""
+
+import os
+
+from judge import FAILED, GAP
+from rows import DRIVERS
+
+BEGIN, END = "<!-- matrix: made by `make test-kernels`; do not edit -->", "<!-- end of the matrix -->"
+
+
+class Gaps:
+    """Numbers for the gaps, in the order in which they are met. Those that a driver has everywhere have none."""
+
+    def __init__(self, results):
+        self.numbers = {}
+        cells = [(name, cell) for rows in results.values() for row in rows for name, cell in row[1].items()]
+        usable = {name: [set(cell.gaps) for at, cell in cells if at == name and cell.usable] for name in DRIVERS}
+        self.always = {name: set.intersection(*sets) if sets else set() for name, sets in usable.items()}
+
+    def of(self, name, cell):
+        mine = [gap for gap in cell.gaps if gap not in self.always.get(name, ())]
+        return [self.numbers.setdefault((name, gap), len(self.numbers) + 1) for gap in mine]
+
+
+def word(gaps, name, cell):
+    if cell is None:
+        return ""
+    numbers = "".join(f" [{number}]" for number in gaps.of(name, cell))
+    if name == "auto":
+        return FAILED if cell.verdict == FAILED else cell.chosen
+    if cell.verdict == FAILED:
+        return FAILED
+    if cell.verdict == GAP:
+        return f"gap{numbers}"
+    return f"passed{f' {cell.cases}' if cell.cases else ''}{',' if numbers else ''}{numbers}"
+
+
+def lines(results, kernels):
+    """The table and its notes, in Markdown. `results`: for each kernel its rows, as pairs of name and cells."""
+    gaps = Gaps(results)
+    table = ["| kernel | privilege | " + " | ".join(DRIVERS) + " | auto takes |", "|" + "---|" * (len(DRIVERS) + 3)]
+    for key, rows in results.items():
+        for name, cells in rows:
+            words = [word(gaps, driver, cells.get(driver)) for driver in (*DRIVERS, "auto")]
+            table.append(f"| {key} | {name} | " + " | ".join(words) + " |")
+    notes = [f"- [{number}] {name}: {what}: {why}" + (f"; {remedy}" if remedy else "")
+             for (name, (what, why, remedy)), number in gaps.numbers.items()]
+    builds = ", ".join(f"{key} ({kernels[key]})" for key in results)
+    return [f"Kernels: {builds}.", "", *table, "", *notes]
+
+
+def write(page, text):
+    """Puts the lines between the page's two marks."""
+    with open(page, encoding="utf-8") as file:
+        before, _, rest = file.read().partition(BEGIN)
+    after = rest.partition(END)[2]
+    if not after:
+        raise RuntimeError(f"{page} has not the lines {BEGIN} and {END}")
+    with open(page + ".new", "w", encoding="utf-8") as file:
+        file.write(before + BEGIN + "\n\n" + "\n".join(text) + "\n\n" + END + after)
+    os.rename(page + ".new", page)
