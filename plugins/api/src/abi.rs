@@ -534,6 +534,24 @@ pub struct LannerOutputPlugin {
     pub close: Option<unsafe extern "C" fn(state: *mut c_void)>,
 }
 
+impl LannerOutputPlugin {
+    /// Bytes that this struct had in version 1.0.
+    pub const FIRST_SIZE: usize = size_of::<Self>();
+
+    /// A table without functions, to be filled from one that may be shorter.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self {
+            size: size_of::<Self>(),
+            open: None,
+            emit: None,
+            flush: None,
+            reopen: None,
+            close: None,
+        }
+    }
+}
+
 /// What the exported function returns. Valid until the process ends, and never changes.
 #[repr(C)]
 #[derive(Debug)]
