@@ -10,7 +10,7 @@ BIN = target/release/lanner
 .PHONY: run build test lint bench bench-quick install setup clean docs conformance-report
 
 # ARGS are those of `lanner run`, or a whole command line that begins with one of lanner's verbs.
-VERB = $(if $(filter run trace drivers syscalls fields plugins help,$(firstword $(ARGS))),,run)
+VERB = $(if $(filter run trace drivers syscalls fields rules plugins help,$(firstword $(ARGS))),,run)
 
 run: build
 	@if [ "$$(id -u)" != 0 ] && [ -z '$(ARGS)' ]; then \

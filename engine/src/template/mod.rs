@@ -19,7 +19,7 @@ const MISSING: &str = "<NA>";
 const EMPTY_FIELD: &str = "container.info";
 
 /// A template, ready to be filled in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Template {
     parts: Vec<Part>,
     /// Fields within transformers.
