@@ -50,6 +50,16 @@ pub(crate) struct FieldRef {
     pub(crate) place: Place,
 }
 
+impl Check {
+    /// Whether it says which event types fit.
+    pub(crate) fn is_event_type(&self) -> bool {
+        let plain = self.left.plain().filter(|field| field.arg.is_none());
+        plain.is_some_and(|field| matches!(field.name.as_str(), "evt.type" | "syscall.type"))
+            && matches!(self.op, Op::Eq | Op::Ne | Op::In | Op::Intersects)
+            && self.quantifier.is_none()
+    }
+}
+
 impl Operand {
     pub(crate) fn field(field: FieldRef) -> Self {
         Self {

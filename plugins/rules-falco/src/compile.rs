@@ -150,11 +150,7 @@ impl<'a, N: Names> Compiler<'a, N> {
             let mut problem = Problem::new(&field.place, format!("there is no field `{field}`"))
                 .code(code::FILTER);
             problem.missing = Some(field.to_string());
-            if reason.is_empty() {
-                problem.help("`lanner fields` lists the fields")
-            } else {
-                problem.help(reason)
-            }
+            unknown(problem, &reason, "`lanner fields` lists the fields")
         })
     }
 
@@ -331,20 +327,18 @@ impl<'a, N: Names> Compiler<'a, N> {
             &expanded
         };
         self.note_missing(check, values);
-        if let Some(field) = check.left.plain() {
-            match (field.name.as_str(), field.arg.as_deref(), check.op) {
-                ("evt.type" | "syscall.type", None, Op::Eq | Op::Ne | Op::In | Op::Intersects)
-                    if check.quantifier.is_none() =>
-                {
-                    return self.event_type(values, check.op == Op::Ne);
-                }
-                // Falco delivers only the end of a call since its engine 0.58, and so do we.
-                ("evt.dir", None, Op::Eq | Op::Ne | Op::In) => {
-                    let found = values.iter().any(|value| value.text == "<");
-                    return Ok(self.constant(found != (check.op == Op::Ne)));
-                }
-                _ => {}
-            }
+        if check.is_event_type() {
+            return self.event_type(values, check.op == Op::Ne);
+        }
+        // Falco delivers only the end of a call since its engine 0.58, and so do we.
+        if matches!(check.op, Op::Eq | Op::Ne | Op::In)
+            && check
+                .left
+                .plain()
+                .is_some_and(|field| field.name == "evt.dir")
+        {
+            let found = values.iter().any(|value| value.text == "<");
+            return Ok(self.constant(found != (check.op == Op::Ne)));
         }
         let left = self.operand(&check.left)?;
         let field = left.field;
@@ -452,19 +446,20 @@ impl<'a, N: Names> Compiler<'a, N> {
         }
     }
 
+    /// Whether the host has this event type.
+    pub(crate) fn type_number(&self, word: &Word) -> Result<u32, Problem> {
+        self.names.event_type(&word.text).map_err(|reason| {
+            let message = format!("there is no event type `{}`", word.text);
+            let mut problem = Problem::new(&word.place, message).code(code::FILTER);
+            problem.missing = Some(word.text.clone());
+            unknown(problem, &reason, "`lanner syscalls` lists them")
+        })
+    }
+
     fn event_type(&mut self, values: &[Word], negated: bool) -> Result<Compiled, Problem> {
         let mut types = Vec::new();
         for value in values {
-            let number = self.names.event_type(&value.text).map_err(|reason| {
-                let message = format!("there is no event type `{}`", value.text);
-                let mut problem = Problem::new(&value.place, message).code(code::FILTER);
-                problem.missing = Some(value.text.clone());
-                if reason.is_empty() {
-                    problem.help("`lanner syscalls` lists them")
-                } else {
-                    problem.help(reason)
-                }
-            })?;
+            let number = self.type_number(value)?;
             self.type_names.insert(number, value.text.clone());
             types.push(number);
         }
@@ -526,5 +521,14 @@ impl<'a, N: Names> Compiler<'a, N> {
         }
         path.pop();
         Ok(())
+    }
+}
+
+/// Says what the host said of a name that it does not know, unless that is what was said already.
+fn unknown(problem: Problem, reason: &str, without: &str) -> Problem {
+    let more = reason.strip_prefix(&problem.message).unwrap_or(reason);
+    match more.trim_start_matches("; ") {
+        "" => problem.help(without),
+        more => problem.help(more),
     }
 }

@@ -1,9 +1,9 @@
 //! What a rule comes down to: its condition with macros and lists filled in, for people to read.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
 
-use crate::ast::{Check, Expr, Operand, Right, Word, write_value};
+use crate::ast::{Check, Expr, FieldRef, Operand, Right, Word, write_value};
 use crate::items::{Items, Rule};
 use crate::parse::condition;
 
@@ -17,11 +17,15 @@ const MAX_DEPTH: usize = 400;
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
     pub(crate) condition: String,
-    pub(crate) fields: BTreeSet<String>,
+    /// Each field by its name, where it stands first.
+    pub(crate) fields: BTreeMap<String, FieldRef>,
+    /// What `evt.type` is compared with.
+    pub(crate) types: Vec<Word>,
     /// Macros and lists.
     pub(crate) names: BTreeSet<String>,
 }
 
+/// Takes a rule apart.
 pub(crate) fn parts(items: &Items, rule: &Rule) -> Parts {
     let mut writer = Writer {
         items,
@@ -78,6 +82,9 @@ impl<'a> Writer<'a> {
                     Right::Values(words) => {
                         let mut all = Vec::new();
                         self.expand(words, &mut all, 0);
+                        if check.is_event_type() {
+                            self.parts.types.append(&mut all);
+                        }
                     }
                 }
             }
@@ -86,12 +93,16 @@ impl<'a> Writer<'a> {
 
     fn fields(&mut self, operand: &Operand) {
         operand.term.fields(&mut |field| {
-            self.parts.fields.insert(field.to_string());
+            let name = field.to_string();
+            self.parts
+                .fields
+                .entry(name)
+                .or_insert_with(|| field.clone());
         });
     }
 
     /// Puts elements in place of lists, and remembers the lists.
-    fn expand(&mut self, words: &[Word], out: &mut Vec<String>, depth: usize) {
+    fn expand(&mut self, words: &[Word], out: &mut Vec<Word>, depth: usize) {
         for word in words {
             if out.len() > MAX_LENGTH {
                 return;
@@ -103,7 +114,7 @@ impl<'a> Writer<'a> {
                         self.expand(&list.words, out, depth + 1);
                     }
                 }
-                _ => out.push(word.text.clone()),
+                _ => out.push(word.clone()),
             }
         }
     }
@@ -172,7 +183,7 @@ impl<'a> Writer<'a> {
                     if at > 0 {
                         self.parts.condition.push_str(", ");
                     }
-                    let _ = write_value(&mut self.parts.condition, value);
+                    let _ = write_value(&mut self.parts.condition, &value.text);
                 }
                 self.parts.condition.push(')');
             }

@@ -138,7 +138,7 @@ impl RulePlugin for FalcoRules {
         Some(Explanation {
             condition: parts.condition,
             event_types: self.rule_types.get(rule)?.clone(),
-            fields: parts.fields.into_iter().collect(),
+            fields: parts.fields.into_keys().collect(),
             parts: parts.names.into_iter().collect(),
         })
     }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use lanner_plugin::{Diagnostic, RuleInfo, Severity};
 
+use crate::ast::FieldRef;
 use crate::compile::{Compiler, Names};
 use crate::items::{Items, Rule};
 use crate::source::{Problem, Source, code};
-use crate::{FalcoRules, Settings, UnknownFields, template, yaml};
+use crate::{FalcoRules, Settings, UnknownFields, explain, template, yaml};
 
 /// How many errors are told at once when rules are loaded.
 const MAX_ERRORS: usize = 20;
@@ -44,7 +45,7 @@ pub(crate) fn load(files: &[File<'_>], names: &impl Names, settings: Settings) -
     let mut compiler = Compiler::new(names, &items);
     let mut rules = Vec::new();
     for rule in &items.rules {
-        let enabled = add(&mut compiler, rule, settings, &mut problems);
+        let enabled = add(&mut compiler, &items, rule, settings, &mut problems);
         rules.push(RuleInfo {
             name: rule.name.text.clone(),
             description: rule.description.trim().to_owned(),
@@ -109,6 +110,7 @@ fn read(file: &File<'_>, items: &mut Items) -> Result<(), Problem> {
 /// Compiles a rule, or leaves it out. Returns whether it can match.
 fn add<N: Names>(
     compiler: &mut Compiler<'_, N>,
+    items: &Items,
     rule: &Rule,
     settings: Settings,
     problems: &mut Vec<Problem>,
@@ -148,15 +150,46 @@ fn add<N: Names>(
         Err(problem) => {
             let skip = rule.skip_if_unknown || settings.unknown_fields == UnknownFields::SkipRule;
             compiler.no_rule();
-            let mut problem = of_rule(problem);
-            if problem.missing.is_some() && skip {
-                problem.message = format!("rule `{}` is left out: {}", name.text, problem.message);
-                problem.severity = Severity::Warning;
-            }
-            problems.push(problem);
+            let found = if problem.missing.is_some() {
+                missing(compiler, items, rule)
+            } else {
+                vec![problem]
+            };
+            problems.extend(found.into_iter().map(|problem| {
+                let mut problem = of_rule(problem);
+                if problem.missing.is_some() && skip {
+                    let said = &problem.message;
+                    problem.message = format!("rule `{}` is left out: {said}", name.text);
+                    problem.severity = Severity::Warning;
+                }
+                problem
+            }));
             false
         }
     }
+}
+
+/// Everything that the host lacks for a rule.
+fn missing<N: Names>(compiler: &Compiler<'_, N>, items: &Items, rule: &Rule) -> Vec<Problem> {
+    let parts = explain::parts(items, rule);
+    let mut missing: Vec<Problem> = Vec::new();
+    for part in &rule.output {
+        for operand in template::fields(part).unwrap_or_default() {
+            let mut look = |field: &FieldRef| missing.extend(compiler.field(field).err());
+            operand.term.fields(&mut look);
+        }
+    }
+    // `evt.type` and `evt.dir` are understood here.
+    let here = |name: &String| matches!(name.as_str(), "evt.type" | "syscall.type" | "evt.dir");
+    let fields = parts.fields.iter().filter(|(name, _)| !here(name));
+    missing.extend(fields.filter_map(|(_, field)| compiler.field(field).err()));
+    missing.extend(
+        parts
+            .types
+            .iter()
+            .filter_map(|word| compiler.type_number(word).err()),
+    );
+    missing
 }
 
 /// Returns whether the rule says which event types it wants.
