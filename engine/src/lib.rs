@@ -12,4 +12,5 @@ pub mod delivery;
 pub mod fields;
 pub mod inspect;
 pub mod plugin_host;
+mod rule_tests;
 pub mod template;

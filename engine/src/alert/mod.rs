@@ -74,7 +74,7 @@ impl AlertFormat {
             if fields.iter().all(|(name, _)| **name != *field.name) {
                 let value = match &*field.name {
                     "evt.time" => OwnedValue::U64(time_ns),
-                    _ => view.value(field.id).to_owned(),
+                    _ => field.owned(view),
                 };
                 fields.push((field.name.to_string(), value));
             }

@@ -29,6 +29,7 @@ const EXAMPLES: &str = "Examples:
   lanner run -- cat /etc/shadow              one command and all it starts; no privilege needed
   lanner run -p 1234                         a running process and all it starts
   lanner trace -e openat,connect -- curl localhost
+  lanner rules check my_rules.yaml           what is wrong with them
   lanner drivers                             what each driver can do on this host";
 
 /// The commands.
@@ -44,6 +45,9 @@ pub(crate) enum Verb {
     Syscalls(ListArgs),
     /// List the fields that rules and outputs can use.
     Fields(ListArgs),
+    /// Check, list, explain and test rules.
+    #[command(subcommand)]
+    Rules(RuleVerb),
     /// List the plugins, and those that were refused, with the reason.
     Plugins(PluginArgs),
 }
@@ -151,6 +155,101 @@ pub(crate) struct ListArgs {
     /// As a page of documentation.
     #[arg(long, conflicts_with = "json")]
     pub(crate) markdown: bool,
+}
+
+/// `lanner rules`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RuleVerb {
+    /// Say what is wrong with rule files, and what would be right. Exit status 1: there are errors.
+    Check(RuleCheckArgs),
+    /// List the rules.
+    List(RuleListArgs),
+    /// Show a rule's condition with everything filled in, its event types and its fields.
+    Explain(RuleExplainArgs),
+    /// Run rules against events that test files describe. Exit status 1: a test failed.
+    Test(RuleTestArgs),
+}
+
+/// Which plugin reads the rules, and how.
+#[derive(Debug, Args)]
+pub(crate) struct UseArgs {
+    /// The rule plugin.
+    #[arg(long, value_name = "NAME", default_value = "rules-falco")]
+    pub(crate) plugin: String,
+    /// Where plugins are; may be repeated.
+    #[arg(long = "plugin-dir", value_name = "DIR")]
+    pub(crate) plugin_dirs: Vec<PathBuf>,
+    /// Leave out rules that use a field or an event type which this lanner does not have, with a
+    /// warning, instead of refusing the files.
+    #[arg(long)]
+    pub(crate) skip_unknown: bool,
+}
+
+/// `lanner rules check`.
+#[derive(Debug, Args)]
+pub(crate) struct RuleCheckArgs {
+    /// Rule files, in the order in which they are loaded. Without any: the default rules.
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Warnings count as errors do.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Also what is merely worth knowing, such as macros that nobody uses.
+    #[arg(long)]
+    pub(crate) notes: bool,
+    /// The plugin.
+    #[command(flatten)]
+    pub(crate) using: UseArgs,
+}
+
+/// `lanner rules list`.
+#[derive(Debug, Args)]
+pub(crate) struct RuleListArgs {
+    /// Rule files. Without any: the default rules.
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The plugin.
+    #[command(flatten)]
+    pub(crate) using: UseArgs,
+}
+
+/// `lanner rules explain`.
+#[derive(Debug, Args)]
+pub(crate) struct RuleExplainArgs {
+    /// Name of the rule.
+    pub(crate) rule: String,
+    /// A rule file; may be repeated. Without any: the default rules.
+    #[arg(short, long = "rules", value_name = "FILE")]
+    pub(crate) rules: Vec<PathBuf>,
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The plugin.
+    #[command(flatten)]
+    pub(crate) using: UseArgs,
+}
+
+/// `lanner rules test`.
+#[derive(Debug, Args)]
+pub(crate) struct RuleTestArgs {
+    /// Test files (YAML); docs/rules.md has the format.
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// A rule file instead of those that the test files name; may be repeated.
+    #[arg(short, long = "rules", value_name = "FILE")]
+    pub(crate) rules: Vec<PathBuf>,
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The plugin.
+    #[command(flatten)]
+    pub(crate) using: UseArgs,
 }
 
 /// `lanner plugins`.

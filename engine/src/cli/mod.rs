@@ -3,6 +3,7 @@
 mod args;
 mod drivers;
 mod lists;
+mod rules;
 mod run;
 mod session;
 mod signals;
@@ -56,6 +57,7 @@ pub fn main() -> ExitCode {
         Verb::Drivers(args) => drivers::list(&args),
         Verb::Syscalls(args) => lists::syscalls(&args),
         Verb::Fields(args) => lists::fields(&args),
+        Verb::Rules(verb) => rules::rules(verb),
         Verb::Plugins(args) => lists::plugins(&args),
     };
     result.unwrap_or_else(|failure| {

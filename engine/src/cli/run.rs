@@ -16,7 +16,7 @@ use crate::config::{Config, Matching};
 use crate::delivery::Outputs;
 use crate::fields::{FieldRegistry, Fields, Scratch, View};
 use crate::inspect::{self, Inspector};
-use crate::plugin_host::{self, EventTypes, OutputHost, RuleFile, RuleHost};
+use crate::plugin_host::{self, EventTypes, OutputHost, Rule, RuleFile, RuleHost};
 use crate::template::Template;
 
 /// The rules of a build tree or of a binary that was copied somewhere by itself.
@@ -60,7 +60,12 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         _ => "",
     };
     let rules = RuleHost::open(&plugin, &registry, &files, settings).map_err(Failure::usage)?;
-    let templates = templates(&rules, &registry)?;
+    let templates: Vec<AlertRule> = rules
+        .rules()
+        .iter()
+        .zip(output_templates(&rules, &registry)?)
+        .map(|(rule, template)| AlertRule::new(rule, template))
+        .collect();
     let output = plugin_host::find(&directories, "output-console").map_err(Failure::usage)?;
     let settings = if args.json || config.json_output {
         r#"{"json":true}"#
@@ -108,7 +113,7 @@ pub(super) fn plugin_directories(named: Vec<PathBuf>) -> Vec<PathBuf> {
     }
 }
 
-fn rule_files(named: &[PathBuf]) -> Result<Vec<RuleFile>, Failure> {
+pub(super) fn rule_files(named: &[PathBuf]) -> Result<Vec<RuleFile>, Failure> {
     if !named.is_empty() {
         return named
             .iter()
@@ -126,17 +131,20 @@ fn rule_files(named: &[PathBuf]) -> Result<Vec<RuleFile>, Failure> {
     }])
 }
 
-fn templates(rules: &RuleHost, registry: &FieldRegistry) -> Result<Vec<AlertRule>, Failure> {
-    rules
-        .rules()
-        .iter()
-        .map(|rule| {
-            let template = Template::compile(&rule.output, registry).map_err(|error| {
-                Failure::usage(format!("rule {:?}, output: {error}", rule.name))
-            })?;
-            Ok(AlertRule::new(rule, template))
-        })
-        .collect()
+/// The outputs of all rules. One that is left out may use what this lanner lacks: its output is empty.
+pub(super) fn output_templates(
+    rules: &RuleHost,
+    registry: &FieldRegistry,
+) -> Result<Vec<Template>, Failure> {
+    let compile = |rule: &Rule| match Template::compile(&rule.output, registry) {
+        Ok(template) => Ok(template),
+        Err(_) if !rule.enabled => Ok(Template::default()),
+        Err(error) => Err(Failure::usage(format!(
+            "rule {:?}, output: {error}",
+            rule.name
+        ))),
+    };
+    rules.rules().iter().map(compile).collect()
 }
 
 /// What the rules need, and what the state needs: nothing else is captured. And what of the latter alone can be

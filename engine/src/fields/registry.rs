@@ -33,6 +33,14 @@ pub struct FieldRegistry {
     hostname: Arc<str>,
 }
 
+impl FieldId {
+    /// The number, for [`crate::plugin_host::FieldSource::get`].
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
 /// The fields that are used. Shared by all shards.
 #[derive(Debug, Clone, Default)]
 pub struct Fields {
@@ -57,6 +65,20 @@ impl FieldRegistry {
     /// Why there is none, for the user.
     pub fn field(&self, name: &str, arg: Option<&str>) -> Result<FieldId, String> {
         self.resolve(name, arg).map(|field| FieldId(field.id))
+    }
+
+    /// The name of a field, with its argument, as rules have it.
+    #[must_use]
+    pub fn name(&self, id: FieldId) -> Box<str> {
+        let used = self.used.borrow();
+        let Some(used) = usize::try_from(id.0).ok().and_then(|at| used.get(at)) else {
+            return Box::default();
+        };
+        match (&used.written, used.def.arg) {
+            (Some(arg), ArgRule::Param) => format!("{}.{arg}", used.def.name).into(),
+            (Some(arg), _) => format!("{}[{arg}]", used.def.name).into(),
+            (None, _) => used.def.name.into(),
+        }
     }
 
     /// The fields that were asked for up to now.

@@ -161,7 +161,8 @@ fn check_size(
     Ok(())
 }
 
-/// Checks one capability: its size, then each of its functions.
+/// Checks one capability: its size, then each of its functions. A table of an earlier minor version
+/// is shorter than ours; what it lacks are functions that are absent.
 macro_rules! capability {
     ($function:ident, $struct:ident, $capability:literal, $what:literal; $($field:ident)*) => {
         /// # Safety
@@ -182,9 +183,25 @@ macro_rules! capability {
             }
             // SAFETY: the size is always there.
             let size = unsafe { ptr::read(&raw const (*raw).size) };
-            check_size(path, $what, size, size_of::<$struct>())?;
-            // SAFETY: all fields are there.
-            let table = unsafe { &*raw };
+            check_size(path, $what, size, $struct::FIRST_SIZE)?;
+            let table: &'static $struct = if size < size_of::<$struct>() {
+                let mut whole = $struct::empty();
+                // Half a function is none.
+                let size = size - size % size_of::<usize>();
+                // SAFETY: as many bytes as are copied are there on both sides, and a prefix of the
+                // fields of a table is what a shorter table has.
+                unsafe {
+                    ptr::copy_nonoverlapping(
+                        raw.cast::<u8>(),
+                        (&raw mut whole).cast::<u8>(),
+                        size,
+                    );
+                }
+                Box::leak(Box::new(whole))
+            } else {
+                // SAFETY: all fields are there.
+                unsafe { &*raw }
+            };
             $(
                 if table.$field.is_none() {
                     return Err(PluginError::HalfImplemented {

@@ -33,7 +33,8 @@ pub use outputs::OutputHost;
 pub use rules::{FieldResolver, FieldSource, Rule, RuleFile, RuleHost};
 
 pub use lanner_plugin::{
-    Delivery, EventTypes, FieldKind, List, OwnedValue, Priority, RawValue, ResolvedField, Value,
+    Delivery, Diagnostic, EventTypes, Explanation, FieldKind, List, OwnedValue, Priority, RawValue,
+    ResolvedField, Severity, Value,
 };
 
 #[cfg(test)]

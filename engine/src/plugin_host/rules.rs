@@ -5,11 +5,14 @@ use std::fs;
 use std::path::Path;
 
 use lanner_plugin::abi::{
-    LannerEvent, LannerField, LannerMatches, LannerResolver, LannerRule, LannerRuleFile,
-    LannerRulePlugin, LannerRuleRequest, LannerRuleSink, LannerStatus, LannerStr, LannerText,
-    LannerValue, STATUS_ERROR, STATUS_OK, STATUS_PANIC,
+    LannerDiagnostic, LannerDiagnosticSink, LannerEvent, LannerExplanation, LannerExplanationSink,
+    LannerField, LannerMatches, LannerResolver, LannerRule, LannerRuleFile, LannerRulePlugin,
+    LannerRuleRequest, LannerRuleSink, LannerStatus, LannerStr, LannerText, LannerValue,
+    STATUS_ERROR, STATUS_OK, STATUS_PANIC,
 };
-use lanner_plugin::{EventTypes, Priority, RawValue, ResolvedField, Value};
+use lanner_plugin::{
+    Diagnostic, EventTypes, Explanation, Priority, RawValue, ResolvedField, Severity, Value,
+};
 
 use super::border::{all_texts, contained, last_text, reason, text};
 use super::error::PluginError;
@@ -127,31 +130,13 @@ impl RuleHost {
         settings: &str,
     ) -> Result<Self, PluginError> {
         let table = plugin.rule_table()?;
-        let resolver = LannerResolver {
-            size: size_of::<LannerResolver>(),
-            ctx: std::ptr::from_ref(&resolver).cast(),
-            field: Some(resolve_field),
-            event_type: Some(resolve_event_type),
-        };
-        let files: Vec<LannerRuleFile> = files
-            .iter()
-            .map(|file| LannerRuleFile {
-                name: LannerStr::new(file.name.as_bytes()),
-                text: LannerStr::new(&file.text),
-            })
-            .collect();
-        let request = LannerRuleRequest {
-            size: size_of::<LannerRuleRequest>(),
-            resolver: &raw const resolver,
-            files: files.as_ptr(),
-            file_count: files.len(),
-            settings: LannerStr::new(settings.as_bytes()),
-        };
         let mut state = std::ptr::null_mut();
-        run(plugin, "load rules", |error| {
-            // SAFETY: the table was checked; all pointers live through the call.
-            table.open.map(|open| unsafe {
-                open(plugin.host(), &raw const request, &raw mut state, error)
+        with_request(resolver, files, settings, |request| {
+            run(plugin, "load rules", |error| {
+                // SAFETY: the table was checked; all pointers live through the call.
+                table
+                    .open
+                    .map(|open| unsafe { open(plugin.host(), request, &raw mut state, error) })
             })
         })?;
         let mut host = Self {
@@ -164,6 +149,70 @@ impl RuleHost {
         };
         host.describe()?;
         Ok(host)
+    }
+
+    /// Says everything that there is to say about rule files. A plugin that has no function for it
+    /// is asked to open them; then the reason for a refusal is all that is said.
+    ///
+    /// # Errors
+    ///
+    /// It could not be found out.
+    pub fn check(
+        plugin: &Plugin,
+        resolver: &dyn FieldResolver,
+        files: &[RuleFile],
+        settings: &str,
+    ) -> Result<Vec<Diagnostic>, PluginError> {
+        let table = plugin.rule_table()?;
+        let Some(check) = table.check else {
+            return match Self::open(plugin, resolver, files, settings) {
+                Ok(_) => Ok(Vec::new()),
+                Err(PluginError::Failed { reason, .. }) => Ok(vec![Diagnostic {
+                    message: reason,
+                    ..Diagnostic::default()
+                }]),
+                Err(error) => Err(error),
+            };
+        };
+        let mut diagnostics: Vec<Diagnostic> = Vec::new();
+        let sink = LannerDiagnosticSink {
+            ctx: std::ptr::from_mut(&mut diagnostics).cast(),
+            put: Some(put_diagnostic),
+        };
+        with_request(resolver, files, settings, |request| {
+            run(plugin, "check rules", |error| {
+                // SAFETY: the table was checked; all pointers live through the call.
+                Some(unsafe { check(plugin.host(), request, &raw const sink, error) })
+            })
+        })?;
+        Ok(diagnostics)
+    }
+
+    /// Says what a rule comes down to.
+    ///
+    /// # Errors
+    ///
+    /// The plugin cannot explain its rules.
+    pub fn explain(&mut self, rule: u32) -> Result<Explanation, PluginError> {
+        let failed = |reason: &str| PluginError::Failed {
+            plugin: self.plugin.name().to_owned(),
+            call: "explain a rule",
+            reason: reason.to_owned(),
+        };
+        let Some(explain) = self.table.explain else {
+            return Err(failed("it has no function for that"));
+        };
+        let state = self.state;
+        let mut found: Option<Explanation> = None;
+        let sink = LannerExplanationSink {
+            ctx: std::ptr::from_mut(&mut found).cast(),
+            put: Some(put_explanation),
+        };
+        run(&self.plugin, "explain a rule", |error| {
+            // SAFETY: the state is open and ours alone; the sink lives through the call.
+            Some(unsafe { explain(state, rule, &raw const sink, error) })
+        })?;
+        found.ok_or_else(|| failed("it said nothing"))
     }
 
     fn describe(&mut self) -> Result<(), PluginError> {
@@ -301,6 +350,36 @@ impl Drop for RuleHost {
     }
 }
 
+/// Makes a request and hands it to `body`, during which it is valid.
+fn with_request<R>(
+    resolver: &dyn FieldResolver,
+    files: &[RuleFile],
+    settings: &str,
+    body: impl FnOnce(*const LannerRuleRequest) -> R,
+) -> R {
+    let resolver = LannerResolver {
+        size: size_of::<LannerResolver>(),
+        ctx: std::ptr::from_ref(&resolver).cast(),
+        field: Some(resolve_field),
+        event_type: Some(resolve_event_type),
+    };
+    let files: Vec<LannerRuleFile> = files
+        .iter()
+        .map(|file| LannerRuleFile {
+            name: LannerStr::new(file.name.as_bytes()),
+            text: LannerStr::new(&file.text),
+        })
+        .collect();
+    let request = LannerRuleRequest {
+        size: size_of::<LannerRuleRequest>(),
+        resolver: &raw const resolver,
+        files: files.as_ptr(),
+        file_count: files.len(),
+        settings: LannerStr::new(settings.as_bytes()),
+    };
+    body(&raw const request)
+}
+
 /// Calls a function that is not on the way of events, and makes an error of what it answers.
 fn run(
     plugin: &Plugin,
@@ -373,6 +452,67 @@ unsafe extern "C" fn put_rule(ctx: *mut c_void, rule: *const LannerRule) {
                 output: text(raw.output),
                 enabled: raw.enabled != 0,
             }));
+        }
+    });
+}
+
+/// Copies texts from a plugin.
+///
+/// # Safety
+///
+/// `first` is null, or leads to `count` valid texts.
+unsafe fn texts(first: *const LannerStr, count: usize) -> Vec<String> {
+    if first.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: by the function's contract.
+    unsafe {
+        std::slice::from_raw_parts(first, count)
+            .iter()
+            .map(|raw| text(*raw))
+            .collect()
+    }
+}
+
+unsafe extern "C" fn put_diagnostic(ctx: *mut c_void, diagnostic: *const LannerDiagnostic) {
+    // SAFETY: `ctx` is the vector that `check` passed; the plugin passes a valid diagnostic.
+    contained(|| unsafe {
+        let all = &mut *ctx.cast::<Vec<Diagnostic>>();
+        let whole = |raw: &&LannerDiagnostic| raw.size >= size_of::<LannerDiagnostic>();
+        if let Some(raw) = diagnostic.as_ref().filter(whole) {
+            all.push(Diagnostic {
+                severity: Severity::from_number(raw.severity),
+                code: text(raw.code),
+                file: text(raw.file),
+                line: raw.line,
+                column: raw.column,
+                message: text(raw.message),
+                help: text(raw.help),
+                snippet: text(raw.snippet),
+                caret: raw.caret,
+                item: text(raw.item),
+                missing: text(raw.missing),
+            });
+        }
+    });
+}
+
+unsafe extern "C" fn put_explanation(ctx: *mut c_void, explanation: *const LannerExplanation) {
+    // SAFETY: `ctx` is the place that `explain` passed; the plugin passes a valid explanation.
+    contained(|| unsafe {
+        let place = &mut *ctx.cast::<Option<Explanation>>();
+        let whole = |raw: &&LannerExplanation| raw.size >= size_of::<LannerExplanation>();
+        if let Some(raw) = explanation.as_ref().filter(whole) {
+            *place = Some(Explanation {
+                condition: text(raw.condition),
+                event_types: if raw.all_event_types == 0 {
+                    EventTypes::Only(texts(raw.event_types, raw.event_type_count))
+                } else {
+                    EventTypes::All
+                },
+                fields: texts(raw.fields, raw.field_count),
+                parts: texts(raw.parts, raw.part_count),
+            });
         }
     });
 }

@@ -22,7 +22,7 @@
  *     called for anything else.
  *  5. Threads. A state is used by one thread at a time, and may move from thread to thread
  *     between calls. Different states are used at the same time.
- *  6. Pointers to sinks (LannerText, LannerRuleSink, LannerMatches) are valid until the call that
+ *  6. Pointers to sinks (LannerText, LannerRuleSink, LannerMatches, ...) are valid until the call that
  *     passed them returns, on the thread of that call. They are never NULL.
  *  7. The library is never unloaded.
  */
@@ -37,7 +37,7 @@ extern "C" {
 #endif
 
 #define LANNER_ABI_MAJOR 1u
-#define LANNER_ABI_MINOR 0u
+#define LANNER_ABI_MINOR 1u
 
 /* How a call went. */
 typedef int32_t LannerStatus;
@@ -170,7 +170,7 @@ typedef struct LannerRule {
     LannerStr name; /* unique */
     LannerStr description;
     LannerStr source; /* where its events come from: `syscall` */
-    LannerStr output; /* template of the alert: `%field`, `%field[arg]` */
+    LannerStr output; /* template of the alert: `%field`, `%field[arg]`, `%tolower(field)` */
     const LannerStr *tags;
     size_t tag_count;
     uint32_t priority;
@@ -200,7 +200,54 @@ typedef struct LannerMatches {
     void (*put)(void *ctx, uint32_t rule);
 } LannerMatches;
 
-/* The capability to decide which events break a rule. All functions must be there. */
+/* LannerDiagnostic.severity */
+#define LANNER_SEVERITY_ERROR 1u   /* the rules cannot be used as they are */
+#define LANNER_SEVERITY_WARNING 2u /* probably a mistake */
+#define LANNER_SEVERITY_NOTE 3u    /* worth knowing */
+
+/* Something to say about rule files. Since 1.1. */
+typedef struct LannerDiagnostic {
+    size_t size;
+    LannerStr code;    /* short and stable, for programs; may be empty */
+    LannerStr file;    /* as LannerRuleFile.name; empty if it is about no file */
+    LannerStr message; /* what is wrong */
+    LannerStr help;    /* what would be right; may be empty */
+    LannerStr snippet; /* what of the line is worth showing; may be empty */
+    LannerStr item;    /* the rule, macro or list that it is about; may be empty */
+    LannerStr missing; /* the field or event type that the host lacks, if that is the reason */
+    uint32_t severity;
+    uint32_t line;   /* from 1; 0 if there is no place */
+    uint32_t column; /* in characters, from 1 */
+    uint32_t caret;  /* the character of snippet that column means, from 0 */
+} LannerDiagnostic;
+
+/* Takes diagnostics. put copies the diagnostic. Since 1.1. */
+typedef struct LannerDiagnosticSink {
+    void *ctx;
+    void (*put)(void *ctx, const LannerDiagnostic *diagnostic);
+} LannerDiagnosticSink;
+
+/* What a rule comes down to. Since 1.1. */
+typedef struct LannerExplanation {
+    size_t size;
+    LannerStr condition;          /* with everything filled in that it names */
+    const LannerStr *event_types; /* that it can match, unless all_event_types is set */
+    size_t event_type_count;
+    const LannerStr *fields; /* that it looks at */
+    size_t field_count;
+    const LannerStr *parts; /* named parts that it is made from: macros, lists */
+    size_t part_count;
+    uint32_t all_event_types; /* 1: it can match events of every type */
+    uint32_t reserved;
+} LannerExplanation;
+
+/* Takes an explanation. put copies it. Since 1.1. */
+typedef struct LannerExplanationSink {
+    void *ctx;
+    void (*put)(void *ctx, const LannerExplanation *explanation);
+} LannerExplanationSink;
+
+/* The capability to decide which events break a rule. All functions up to close must be there. */
 typedef struct LannerRulePlugin {
     size_t size;
     /* Loads rules and stores a state in *state, which lanner passes to the other functions. One
@@ -221,6 +268,14 @@ typedef struct LannerRulePlugin {
                              const LannerText *error);
     /* Frees the state. Called once, also after LANNER_PANIC. */
     void (*close)(void *state);
+    /* Since 1.1, may be NULL. Reads rule files as open does and says everything that there is to
+     * say about them: one put for each thing. LANNER_OK also if that is bad; LANNER_ERROR only if
+     * it could not be found out. Without it, lanner calls open, and shows what that says. */
+    LannerStatus (*check)(const LannerHost *host, const LannerRuleRequest *request,
+                          const LannerDiagnosticSink *sink, const LannerText *error);
+    /* Since 1.1, may be NULL. Says what a rule comes down to: one put. */
+    LannerStatus (*explain)(void *state, uint32_t rule, const LannerExplanationSink *sink,
+                            const LannerText *error);
 } LannerRulePlugin;
 
 /* ------------------------------------------------------------------------------- outputs -- */

@@ -16,7 +16,7 @@ use std::ffi::c_void;
 /// The ABI version that must be the same in host and plugin.
 pub const ABI_MAJOR: u32 = 1;
 /// The ABI version that tells what was appended; host and plugin may differ in it.
-pub const ABI_MINOR: u32 = 0;
+pub const ABI_MINOR: u32 = 1;
 /// The name of the one exported function, of type [`LannerPluginFn`].
 pub const SYMBOL: &str = "lanner_plugin";
 
@@ -43,6 +43,13 @@ pub const LEVEL_INFO: u32 = 3;
 pub const LEVEL_DEBUG: u32 = 4;
 /// See [`LEVEL_ERROR`].
 pub const LEVEL_TRACE: u32 = 5;
+
+/// Severity of a [`LannerDiagnostic`]: the rules cannot be used as they are.
+pub const SEVERITY_ERROR: u32 = 1;
+/// Probably a mistake.
+pub const SEVERITY_WARNING: u32 = 2;
+/// Worth knowing.
+pub const SEVERITY_NOTE: u32 = 3;
 
 /// Tags of [`LannerValue`], and kinds of [`LannerField`]. A reader treats an unknown tag as none.
 pub const TAG_NONE: u32 = 0;
@@ -281,7 +288,83 @@ pub struct LannerMatches {
     pub put: Option<unsafe extern "C" fn(ctx: *mut c_void, rule: u32)>,
 }
 
-/// The capability to decide which events break a rule. All functions are required.
+/// Something to say about rule files. Came with minor version 1.
+#[repr(C)]
+#[derive(Debug)]
+pub struct LannerDiagnostic {
+    /// Bytes in this struct.
+    pub size: usize,
+    /// A short and stable name of what it is, for programs.
+    pub code: LannerStr,
+    /// As `LannerRuleFile::name`; empty where it is about no file.
+    pub file: LannerStr,
+    /// What is wrong.
+    pub message: LannerStr,
+    /// What would be right; may be empty.
+    pub help: LannerStr,
+    /// What of the line is worth showing; may be empty.
+    pub snippet: LannerStr,
+    /// The rule, macro or list that it is about; may be empty.
+    pub item: LannerStr,
+    /// The field or event type that the host lacks, where that is the reason.
+    pub missing: LannerStr,
+    /// One of the `SEVERITY_` constants.
+    pub severity: u32,
+    /// From 1; 0 where there is no place.
+    pub line: u32,
+    /// In characters, from 1.
+    pub column: u32,
+    /// The character of `snippet` that `column` means, from 0.
+    pub caret: u32,
+}
+
+/// Takes diagnostics, one call for each.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct LannerDiagnosticSink {
+    /// Passed to `put`.
+    pub ctx: *mut c_void,
+    /// Copies the diagnostic.
+    pub put: Option<unsafe extern "C" fn(ctx: *mut c_void, diagnostic: *const LannerDiagnostic)>,
+}
+
+/// What a rule comes down to. Came with minor version 1.
+#[repr(C)]
+#[derive(Debug)]
+pub struct LannerExplanation {
+    /// Bytes in this struct.
+    pub size: usize,
+    /// The condition with everything filled in that it names.
+    pub condition: LannerStr,
+    /// The event types that it can match; meaningless if `all_event_types` is set.
+    pub event_types: *const LannerStr,
+    /// Number of event types.
+    pub event_type_count: usize,
+    /// The fields that it looks at.
+    pub fields: *const LannerStr,
+    /// Number of fields.
+    pub field_count: usize,
+    /// The named parts (macros, lists) that it is made from.
+    pub parts: *const LannerStr,
+    /// Number of parts.
+    pub part_count: usize,
+    /// 1: it can match events of every type.
+    pub all_event_types: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// Takes an explanation.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct LannerExplanationSink {
+    /// Passed to `put`.
+    pub ctx: *mut c_void,
+    /// Copies the explanation.
+    pub put: Option<unsafe extern "C" fn(ctx: *mut c_void, explanation: *const LannerExplanation)>,
+}
+
+/// The capability to decide which events break a rule. All functions up to `close` are required.
 #[repr(C)]
 #[derive(Debug)]
 pub struct LannerRulePlugin {
@@ -323,6 +406,44 @@ pub struct LannerRulePlugin {
     >,
     /// Frees the state.
     pub close: Option<unsafe extern "C" fn(state: *mut c_void)>,
+    /// Since minor version 1, may be absent: says everything that there is to say about rule files.
+    pub check: Option<
+        unsafe extern "C" fn(
+            host: *const LannerHost,
+            request: *const LannerRuleRequest,
+            sink: *const LannerDiagnosticSink,
+            error: *const LannerText,
+        ) -> LannerStatus,
+    >,
+    /// Since minor version 1, may be absent: says what a rule comes down to.
+    pub explain: Option<
+        unsafe extern "C" fn(
+            state: *mut c_void,
+            rule: u32,
+            sink: *const LannerExplanationSink,
+            error: *const LannerText,
+        ) -> LannerStatus,
+    >,
+}
+
+impl LannerRulePlugin {
+    /// Bytes that this struct had in version 1.0.
+    pub const FIRST_SIZE: usize = std::mem::offset_of!(Self, check);
+
+    /// A table without functions, to be filled from one that may be shorter.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self {
+            size: size_of::<Self>(),
+            open: None,
+            rules: None,
+            event_types: None,
+            on_event: None,
+            close: None,
+            check: None,
+            explain: None,
+        }
+    }
 }
 
 /// A field of an alert.
@@ -411,6 +532,24 @@ pub struct LannerOutputPlugin {
         Option<unsafe extern "C" fn(state: *mut c_void, error: *const LannerText) -> LannerStatus>,
     /// Frees the state.
     pub close: Option<unsafe extern "C" fn(state: *mut c_void)>,
+}
+
+impl LannerOutputPlugin {
+    /// Bytes that this struct had in version 1.0.
+    pub const FIRST_SIZE: usize = size_of::<Self>();
+
+    /// A table without functions, to be filled from one that may be shorter.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self {
+            size: size_of::<Self>(),
+            open: None,
+            emit: None,
+            flush: None,
+            reopen: None,
+            close: None,
+        }
+    }
 }
 
 /// What the exported function returns. Valid until the process ends, and never changes.

@@ -41,6 +41,7 @@
 //! | [`Value`] and friends | what a field holds |
 //! | [`RulePlugin`] | events in, matches out |
 //! | [`OutputPlugin`] | alerts in, deliveries out |
+//! | [`Transformer`], [`Term`] | functions of field values, for conditions and templates alike |
 
 pub mod abi;
 mod border;
@@ -52,6 +53,7 @@ mod output_border;
 mod priority;
 mod rule;
 mod rule_border;
+mod transform;
 mod value;
 
 pub use border::Error;
@@ -60,9 +62,10 @@ pub use host::{Host, Level};
 pub use output::{AlertView, Alerts, Delivery, OutputPlugin};
 pub use priority::{Priority, UnknownPriority};
 pub use rule::{
-    Event, EventTypes, FieldKind, Matches, ResolvedField, RuleFileView, RuleInfo, RulePlugin,
-    RuleRequest,
+    Diagnostic, Event, EventTypes, Explanation, FieldKind, Matches, ResolvedField, RuleFileView,
+    RuleInfo, RulePlugin, RuleRequest, Severity,
 };
+pub use transform::{Buffers, Term, Transformer};
 pub use value::{List, OwnedValue, RawValue, Value};
 
 #[doc(hidden)]

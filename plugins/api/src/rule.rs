@@ -7,8 +7,9 @@ use serde::de::DeserializeOwned;
 
 use crate::abi::{
     FIELD_ANY, FIELD_EITHER, FIELD_LIST, LannerEvent, LannerField, LannerMatches, LannerRuleFile,
-    LannerRuleRequest, LannerStr, LannerText, LannerValue, STATUS_OK, TAG_ANY, TAG_BOOL, TAG_BYTES,
-    TAG_F64, TAG_I64, TAG_IPV4, TAG_IPV6, TAG_STRING, TAG_U64,
+    LannerRuleRequest, LannerStr, LannerText, LannerValue, SEVERITY_ERROR, SEVERITY_NOTE,
+    SEVERITY_WARNING, STATUS_OK, TAG_ANY, TAG_BOOL, TAG_BYTES, TAG_F64, TAG_I64, TAG_IPV4,
+    TAG_IPV6, TAG_STRING, TAG_U64,
 };
 use crate::border::Error;
 use crate::host::Host;
@@ -42,6 +43,33 @@ pub trait RulePlugin: Sized + Send + 'static {
     /// What the drivers have to capture for these rules.
     fn event_types(&self) -> EventTypes;
 
+    /// Says everything that there is to say about rule files. What is here tries to open them, and
+    /// tells the reason if that fails; override it if you can tell more.
+    ///
+    /// # Errors
+    ///
+    /// Only if it could not be found out; faults of the files are diagnostics.
+    fn check(
+        host: Host,
+        request: &RuleRequest<'_>,
+        settings: Self::Settings,
+        tell: &mut dyn FnMut(Diagnostic),
+    ) -> Result<(), Error> {
+        if let Err(error) = Self::open(host, request, settings) {
+            tell(Diagnostic {
+                message: error.to_string(),
+                ..Diagnostic::default()
+            });
+        }
+        Ok(())
+    }
+
+    /// Says what rule number `rule` comes down to; none if this plugin cannot.
+    fn explain(&self, rule: usize) -> Option<Explanation> {
+        let _ = rule;
+        None
+    }
+
     /// Looks at one event. Values from it live until this returns.
     fn on_event(&mut self, event: &Event<'_>, matches: &mut Matches<'_>);
 }
@@ -59,10 +87,109 @@ pub struct RuleInfo {
     pub source: String,
     /// Tags, such as a MITRE ATT&CK technique.
     pub tags: Vec<String>,
-    /// Template of the alert's text, with `%field` and `%field[arg]`.
+    /// Template of the alert's text, with `%field`, `%field[arg]` and `%tolower(field)`.
     pub output: String,
     /// Whether it can match at all.
     pub enabled: bool,
+}
+
+/// Something to say about rule files.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// A short and stable name of what it is, for programs; may be empty.
+    pub code: String,
+    /// Name of the file; empty where it is about none.
+    pub file: String,
+    /// From 1; 0 where there is no place.
+    pub line: u32,
+    /// In characters, from 1.
+    pub column: u32,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right; may be empty.
+    pub help: String,
+    /// What of the line is worth showing; may be empty.
+    pub snippet: String,
+    /// The character of `snippet` that `column` means, from 0.
+    pub caret: u32,
+    /// The rule, macro or list that it is about; may be empty.
+    pub item: String,
+    /// The field or event type that the host lacks, where that is the reason.
+    pub missing: String,
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[repr(u32)]
+pub enum Severity {
+    /// The rules cannot be used as they are.
+    #[default]
+    Error = SEVERITY_ERROR,
+    /// Probably a mistake.
+    Warning = SEVERITY_WARNING,
+    /// Worth knowing.
+    Note = SEVERITY_NOTE,
+}
+
+/// What a rule comes down to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// The condition with everything filled in that it names.
+    pub condition: String,
+    /// The event types that it can match.
+    pub event_types: EventTypes,
+    /// The fields that it looks at.
+    pub fields: Vec<String>,
+    /// The named parts that it is made from.
+    pub parts: Vec<String>,
+}
+
+impl Severity {
+    /// The severity with this number; unknown ones are notes.
+    #[must_use]
+    pub fn from_number(number: u32) -> Self {
+        match number {
+            SEVERITY_ERROR => Self::Error,
+            SEVERITY_WARNING => Self::Warning,
+            _ => Self::Note,
+        }
+    }
+
+    /// `error`, `warning` or `note`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        }
+    }
+}
+
+/// `file:line:column: message`, then the line with a caret, then what would be right.
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(f, "{}:{}:{}: ", self.file, self.line, self.column)?;
+        } else if !self.file.is_empty() {
+            write!(f, "{}: ", self.file)?;
+        }
+        f.write_str(&self.message)?;
+        let number = self.line.to_string();
+        let blank = " ".repeat(number.len());
+        if !self.snippet.is_empty() {
+            let caret = " ".repeat(usize::try_from(self.caret).unwrap_or(0).min(1000));
+            write!(f, "\n {number} | {}", self.snippet)?;
+            write!(f, "\n {blank} | {caret}^")?;
+        }
+        if self.help.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "\n {blank} = {}", self.help)
+        }
+    }
 }
 
 /// The event types that rules want.

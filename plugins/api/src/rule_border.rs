@@ -4,12 +4,13 @@ use std::ffi::c_void;
 use std::marker::PhantomData;
 
 use crate::abi::{
-    LannerEvent, LannerHost, LannerMatches, LannerRule, LannerRulePlugin, LannerRuleRequest,
-    LannerRuleSink, LannerStatus, LannerStr, LannerText, STATUS_OK,
+    LannerDiagnostic, LannerDiagnosticSink, LannerEvent, LannerExplanation, LannerExplanationSink,
+    LannerHost, LannerMatches, LannerRule, LannerRulePlugin, LannerRuleRequest, LannerRuleSink,
+    LannerStatus, LannerStr, LannerText, STATUS_OK,
 };
 use crate::border::{State, close, guard, settings, tell, with_state};
 use crate::host::Host;
-use crate::rule::{Event, EventTypes, Matches, RulePlugin, RuleRequest};
+use crate::rule::{Diagnostic, Event, EventTypes, Matches, RulePlugin, RuleRequest};
 
 /// The function table for `P`. Made by [`export_plugin!`](crate::export_plugin).
 #[derive(Debug)]
@@ -24,6 +25,8 @@ impl<P: RulePlugin> RuleTable<P> {
         event_types: Some(event_types::<P>),
         on_event: Some(on_event::<P>),
         close: Some(close::<P>),
+        check: Some(check::<P>),
+        explain: Some(explain::<P>),
     };
 }
 
@@ -116,6 +119,90 @@ unsafe extern "C" fn on_event<P: RulePlugin>(
                 return Err("the host passed no event or no match sink".into());
             };
             plugin.on_event(&Event::from_abi(event), &mut Matches::from_abi(matches));
+            Ok(STATUS_OK)
+        })
+    }
+}
+
+fn texts(of: &[String]) -> Vec<LannerStr> {
+    of.iter()
+        .map(|text| LannerStr::new(text.as_bytes()))
+        .collect()
+}
+
+unsafe extern "C" fn check<P: RulePlugin>(
+    host: *const LannerHost,
+    request: *const LannerRuleRequest,
+    sink: *const LannerDiagnosticSink,
+    error: *const LannerText,
+) -> LannerStatus {
+    // SAFETY: the pointers are as the header describes them.
+    unsafe {
+        guard(error, || {
+            let (Some(host), Some(request)) = (Host::from_abi(host), request.as_ref()) else {
+                return Err("the host called check without a host or a request".into());
+            };
+            let Some((sink, put)) = sink.as_ref().and_then(|sink| Some((sink, sink.put?))) else {
+                return Err("the host passed no diagnostic sink".into());
+            };
+            let request = RuleRequest::from_abi(request);
+            let mut tell = |diagnostic: Diagnostic| {
+                let text = |text: &String| LannerStr::new(text.as_bytes());
+                let raw = LannerDiagnostic {
+                    size: size_of::<LannerDiagnostic>(),
+                    code: text(&diagnostic.code),
+                    file: text(&diagnostic.file),
+                    message: text(&diagnostic.message),
+                    help: text(&diagnostic.help),
+                    snippet: text(&diagnostic.snippet),
+                    item: text(&diagnostic.item),
+                    missing: text(&diagnostic.missing),
+                    severity: diagnostic.severity as u32,
+                    line: diagnostic.line,
+                    column: diagnostic.column,
+                    caret: diagnostic.caret,
+                };
+                put(sink.ctx, &raw const raw);
+            };
+            P::check(host, &request, settings(request.settings())?, &mut tell)?;
+            Ok(STATUS_OK)
+        })
+    }
+}
+
+unsafe extern "C" fn explain<P: RulePlugin>(
+    state: *mut c_void,
+    rule: u32,
+    sink: *const LannerExplanationSink,
+    error: *const LannerText,
+) -> LannerStatus {
+    // SAFETY: the pointers are as the header describes them.
+    unsafe {
+        with_state(state, error, |plugin: &mut P| {
+            let Some((sink, put)) = sink.as_ref().and_then(|sink| Some((sink, sink.put?))) else {
+                return Err("the host passed no explanation sink".into());
+            };
+            let Some(explanation) = plugin.explain(usize::try_from(rule)?) else {
+                return Err("this plugin cannot explain its rules".into());
+            };
+            let (types, all) = match &explanation.event_types {
+                EventTypes::All => (Vec::new(), true),
+                EventTypes::Only(names) => (texts(names), false),
+            };
+            let (fields, parts) = (texts(&explanation.fields), texts(&explanation.parts));
+            let raw = LannerExplanation {
+                size: size_of::<LannerExplanation>(),
+                condition: LannerStr::new(explanation.condition.as_bytes()),
+                event_types: types.as_ptr(),
+                event_type_count: types.len(),
+                fields: fields.as_ptr(),
+                field_count: fields.len(),
+                parts: parts.as_ptr(),
+                part_count: parts.len(),
+                all_event_types: u32::from(all),
+                reserved: 0,
+            };
+            put(sink.ctx, &raw const raw);
             Ok(STATUS_OK)
         })
     }

@@ -81,7 +81,16 @@ fn c_and_rust_agree_on_every_struct_and_constant() {
         LannerRuleSink { ctx, put }
         LannerEvent { size, ctx, get, event_type, reserved }
         LannerMatches { ctx, put }
-        LannerRulePlugin { size, open, rules, event_types, on_event, close }
+        LannerDiagnostic {
+            size, code, file, message, help, snippet, item, missing, severity, line, column, caret
+        }
+        LannerDiagnosticSink { ctx, put }
+        LannerExplanation {
+            size, condition, event_types, event_type_count, fields, field_count, parts, part_count,
+            all_event_types, reserved
+        }
+        LannerExplanationSink { ctx, put }
+        LannerRulePlugin { size, open, rules, event_types, on_event, close, check, explain }
         LannerAlertField { name, value }
         LannerAlert {
             size, time_ns, rule, source, hostname, text, json, tags, tag_count, fields,
@@ -106,6 +115,9 @@ fn c_and_rust_agree_on_every_struct_and_constant() {
         LEVEL_INFO = LANNER_LEVEL_INFO
         LEVEL_DEBUG = LANNER_LEVEL_DEBUG
         LEVEL_TRACE = LANNER_LEVEL_TRACE
+        SEVERITY_ERROR = LANNER_SEVERITY_ERROR
+        SEVERITY_WARNING = LANNER_SEVERITY_WARNING
+        SEVERITY_NOTE = LANNER_SEVERITY_NOTE
         TAG_NONE = LANNER_NONE
         TAG_BOOL = LANNER_BOOL
         TAG_I64 = LANNER_I64
@@ -149,7 +161,7 @@ fn every_struct_of_the_header_is_compared() {
             rest.strip_suffix(" {")
         })
         .collect();
-    assert_eq!(names.len(), 20, "{names:?}");
+    assert_eq!(names.len(), 24, "{names:?}");
     for name in names {
         assert!(
             this.contains(&format!("        {name} {{")),

@@ -1,17 +1,19 @@
 //! From conditions as written to a [`Program`]: looks up names, fills in macros and lists, checks
 //! types.
 
-use std::cell::Cell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use lanner_plugin::{EventTypes, ResolvedField, RuleRequest};
+use lanner_plugin::{FieldKind, ResolvedField, RuleRequest, Term};
 
-use crate::ast::{Check, Expr, FieldRef, Op, Word};
-use crate::checks::{self, candidates};
+use crate::ast::{Check, Expr, FieldRef, Op, Operand, Right, Word};
+use crate::checks::{self, Comparison, candidates};
+use crate::graph::{Graph, How, Id, Test};
 use crate::items::Items;
+use crate::link;
+use crate::matcher::Matcher;
 use crate::parse::{Text, condition};
-use crate::program::{Node, Program};
-use crate::source::{Place, Problem};
+use crate::program::Candidates;
+use crate::source::{Place, Problem, code};
 use crate::types::TypeSet;
 
 /// Looks up names. The host, but for tests.
@@ -34,16 +36,9 @@ impl Names for RuleRequest<'_> {
 const MAX_DEPTH: usize = 400;
 
 /// A compiled condition and the event types that it, and its opposite, can match.
-struct Compiled {
-    node: Node,
-    types: TypeSet,
-    opposite: TypeSet,
-}
-
-/// A compiled macro.
 #[derive(Clone)]
-struct Shared {
-    index: usize,
+struct Compiled {
+    node: Id,
     types: TypeSet,
     opposite: TypeSet,
 }
@@ -51,18 +46,36 @@ struct Shared {
 enum MacroState {
     /// Being compiled: whoever meets it now has come in a circle.
     Open,
-    Done(Result<Shared, Problem>),
+    Done(Result<Compiled, Problem>),
+}
+
+/// A value that conditions look at.
+#[derive(Debug)]
+pub(crate) struct Value {
+    pub(crate) term: Term<u32>,
+    pub(crate) field: ResolvedField,
 }
 
 /// Compiles rules one by one into a program.
 pub(crate) struct Compiler<'a, N> {
     names: &'a N,
     items: &'a Items,
-    program: Program,
+    graph: Graph,
+    /// The condition of each rule; none for one that never matches.
+    conditions: Vec<Option<Id>>,
+    values: Vec<Value>,
+    value_places: HashMap<Term<u32>, usize>,
+    matchers: Vec<Matcher>,
+    matcher_places: HashMap<String, usize>,
     macros: HashMap<String, MacroState>,
+    used_lists: BTreeSet<String>,
     rule_types: Vec<TypeSet>,
-    type_names: HashMap<u32, String>,
+    type_names: BTreeMap<u32, String>,
+    /// Notes on conditions.
+    pub(crate) notes: Vec<Problem>,
     depth: usize,
+    /// The place among all items of what is being compiled.
+    order: usize,
 }
 
 impl<'a, N: Names> Compiler<'a, N> {
@@ -70,11 +83,19 @@ impl<'a, N: Names> Compiler<'a, N> {
         Self {
             names,
             items,
-            program: Program::default(),
+            graph: Graph::default(),
+            conditions: Vec::new(),
+            values: Vec::new(),
+            value_places: HashMap::new(),
+            matchers: Vec::new(),
+            matcher_places: HashMap::new(),
             macros: HashMap::new(),
+            used_lists: BTreeSet::new(),
             rule_types: Vec::new(),
-            type_names: HashMap::new(),
+            type_names: BTreeMap::new(),
+            notes: Vec::new(),
             depth: 0,
+            order: 0,
         }
     }
 
@@ -91,18 +112,19 @@ impl<'a, N: Names> Compiler<'a, N> {
         }
         let compiled = self.expr(&expr)?;
         let specific = compiled.types.finite().is_some();
-        self.program.conditions.push(compiled.node);
-        self.rule_types.push(if enabled {
-            compiled.types
-        } else {
-            TypeSet::none()
-        });
+        self.conditions.push(enabled.then_some(compiled.node));
+        self.rule_types.push(compiled.types);
         Ok(specific)
+    }
+
+    /// Says where among the items of all files the condition stands that is compiled next.
+    pub(crate) fn begin_rule(&mut self, order: usize) {
+        self.order = order;
     }
 
     /// Adds a rule that never matches, to keep the count.
     pub(crate) fn no_rule(&mut self) {
-        self.program.conditions.push(Node::Const(false));
+        self.conditions.push(None);
         self.rule_types.push(TypeSet::none());
     }
 
@@ -116,68 +138,85 @@ impl<'a, N: Names> Compiler<'a, N> {
         self.macros.contains_key(name)
     }
 
+    /// Whether a list was needed so far.
+    pub(crate) fn used_list(&self, name: &str) -> bool {
+        self.used_lists.contains(name)
+    }
+
     /// Whether the host has this field.
     pub(crate) fn field(&self, field: &FieldRef) -> Result<ResolvedField, Problem> {
         let found = self.names.field(&field.name, field.arg.as_deref());
         found.map_err(|reason| {
-            let arg = field.arg.as_ref();
-            let arg = arg.map_or(String::new(), |arg| format!("[{arg}]"));
-            let mut problem = Problem::new(
-                &field.place,
-                format!("there is no field `{}{arg}`", field.name),
-            );
-            problem.unknown_to_host = true;
-            if reason.is_empty() {
-                problem.help("`lanner fields` lists the fields")
-            } else {
-                problem.help(reason)
-            }
+            let mut problem = Problem::new(&field.place, format!("there is no field `{field}`"))
+                .code(code::FILTER);
+            problem.missing = Some(field.to_string());
+            unknown(problem, &reason, "`lanner fields` lists the fields")
         })
     }
 
-    /// Sorts the rules by event type.
-    pub(crate) fn finish(mut self) -> (Program, EventTypes) {
-        let rules_for = |wanted: &dyn Fn(&TypeSet) -> bool| -> Box<[u32]> {
-            let rules = self.rule_types.iter().enumerate();
-            rules
-                .filter(|(_, types)| wanted(types))
-                .filter_map(|(index, _)| u32::try_from(index).ok())
-                .collect()
+    /// Looks up the fields of an operand and checks its transformers.
+    pub(crate) fn operand(&self, operand: &Operand) -> Result<Value, Problem> {
+        let mut missing = None;
+        let mut find = |field: &FieldRef| match self.field(field) {
+            Ok(found) => Ok(found.id),
+            Err(problem) => {
+                missing = Some(problem);
+                Err(())
+            }
         };
-        let mentioned: BTreeSet<u32> = self
-            .rule_types
-            .iter()
-            .flat_map(|types| types.mentioned().iter().copied())
-            .collect();
-        let others = rules_for(&|types| types.finite().is_none());
-        // The host's numbers are small and dense, but it is not for us to rely on it.
-        let end = mentioned.last().map_or(0, |last| (*last).min(65_535) + 1);
-        self.program.buckets = (0..end)
-            .map(|event_type| {
-                if mentioned.contains(&event_type) {
-                    rules_for(&|types| types.contains(event_type))
-                } else {
-                    others.clone()
+        let term = operand.term.try_map(&mut find);
+        match (term, missing) {
+            (_, Some(problem)) => Err(problem),
+            (Ok(term), None) => Ok(Value {
+                term,
+                field: self.term_type(&operand.term, &operand.place)?,
+            }),
+            (Err(()), None) => Err(Problem::new(&operand.place, "this field is not known")),
+        }
+    }
+
+    fn term_type(&self, term: &Term<FieldRef>, place: &Place) -> Result<ResolvedField, Problem> {
+        match term {
+            Term::Field(field) => self.field(field),
+            Term::Text(_) => Ok(ResolvedField::new(0, FieldKind::String)),
+            Term::Call(transformer, args, option) => {
+                let mut types = Vec::with_capacity(args.len());
+                for arg in args {
+                    types.push(self.term_type(arg, place)?);
                 }
-            })
-            .collect();
-        let wanted = if others.is_empty() {
-            let names = mentioned.iter().filter_map(|event_type| {
-                let any = self
-                    .rule_types
-                    .iter()
-                    .any(|types| types.contains(*event_type));
-                any.then(|| self.type_names.get(event_type).cloned())?
-            });
-            EventTypes::Only(names.collect())
-        } else {
-            EventTypes::All
-        };
-        self.program.others = others;
-        self.program.remembered = (0..self.program.macros.len())
-            .map(|_| Cell::new((0, false)))
-            .collect();
-        (self.program, wanted)
+                transformer
+                    .result(&types, option.is_some())
+                    .map_err(|reason| Problem::new(place, reason).code(code::CONDITION))
+            }
+        }
+    }
+
+    /// The place of a value among the sources.
+    fn value(&mut self, value: Value) -> usize {
+        if let Some(at) = self.value_places.get(&value.term) {
+            return *at;
+        }
+        let at = self.values.len();
+        self.graph.source_costs.push(match &value.term {
+            Term::Call(..) => 20.0,
+            _ if value.field.any || value.field.list => 15.0,
+            _ => 0.0,
+        });
+        self.value_places.insert(value.term.clone(), at);
+        self.values.push(value);
+        at
+    }
+
+    /// The rules, sorted by event type.
+    pub(crate) fn finish(self) -> link::Linked {
+        link::link(link::Parts {
+            graph: self.graph,
+            conditions: self.conditions,
+            values: self.values,
+            matchers: self.matchers,
+            rule_types: self.rule_types,
+            type_names: self.type_names,
+        })
     }
 
     fn expr(&mut self, expr: &Expr) -> Result<Compiled, Problem> {
@@ -191,40 +230,41 @@ impl<'a, N: Names> Compiler<'a, N> {
         match expr {
             Expr::Or(terms) => {
                 let terms = self.terms(terms)?;
-                Ok(join(
-                    terms,
-                    Node::Or,
-                    TypeSet::none(),
-                    TypeSet::unite,
-                    TypeSet::intersect,
-                ))
+                let ids: Vec<Id> = terms.iter().map(|term| term.node).collect();
+                let start = (TypeSet::none(), TypeSet::all());
+                let (types, opposite) = terms.iter().fold(start, |(types, opposite), term| {
+                    let types = types.unite(&term.types);
+                    (types, opposite.intersect(&term.opposite))
+                });
+                Ok(Compiled {
+                    node: self.graph.or(&ids),
+                    types,
+                    opposite,
+                })
             }
             Expr::And(terms) => {
                 let terms = self.terms(terms)?;
-                Ok(join(
-                    terms,
-                    Node::And,
-                    TypeSet::all(),
-                    TypeSet::intersect,
-                    TypeSet::unite,
-                ))
+                let ids: Vec<Id> = terms.iter().map(|term| term.node).collect();
+                let start = (TypeSet::all(), TypeSet::none());
+                let (types, opposite) = terms.iter().fold(start, |(types, opposite), term| {
+                    let types = types.intersect(&term.types);
+                    (types, opposite.unite(&term.opposite))
+                });
+                Ok(Compiled {
+                    node: self.graph.and(&ids),
+                    types,
+                    opposite,
+                })
             }
             Expr::Not(inner) => {
                 let inner = self.expr(inner)?;
                 Ok(Compiled {
-                    node: Node::Not(Box::new(inner.node)),
+                    node: self.graph.not(inner.node),
                     types: inner.opposite,
                     opposite: inner.types,
                 })
             }
-            Expr::Macro(word) => {
-                let shared = self.shared(&word.text, &word.place)?;
-                Ok(Compiled {
-                    node: Node::Macro(shared.index),
-                    types: shared.types,
-                    opposite: shared.opposite,
-                })
-            }
+            Expr::Macro(word) => self.shared(&word.text, &word.place),
             Expr::Check(check) => self.check(check),
         }
     }
@@ -233,20 +273,21 @@ impl<'a, N: Names> Compiler<'a, N> {
         terms.iter().map(|term| self.expr(term)).collect()
     }
 
-    fn shared(&mut self, name: &str, place: &Place) -> Result<Shared, Problem> {
+    fn shared(&mut self, name: &str, place: &Place) -> Result<Compiled, Problem> {
         match self.macros.get(name) {
             Some(MacroState::Done(result)) => return result.clone(),
             Some(MacroState::Open) => {
-                return Err(Problem::new(
-                    place,
-                    format!("the macro `{name}` contains itself"),
-                ));
+                return Err(
+                    Problem::new(place, format!("the macro `{name}` contains itself"))
+                        .code(code::CONDITION),
+                );
             }
             None => {}
         }
         let items = self.items;
         let Some(known) = items.macros.get(name) else {
-            let problem = Problem::new(place, format!("there is no macro `{name}`"));
+            let problem =
+                Problem::new(place, format!("there is no macro `{name}`")).code(code::CONDITION);
             return Err(if items.lists.contains_key(name) {
                 problem.help("it is a list; use it as `field in (list)`")
             } else {
@@ -254,92 +295,194 @@ impl<'a, N: Names> Compiler<'a, N> {
             });
         };
         if self.depth > MAX_DEPTH {
-            return Err(Problem::new(place, "macros are nested too deeply here"));
+            let message = "macros are nested too deeply here";
+            return Err(Problem::new(place, message).code(code::CONDITION));
+        }
+        if known.order > self.order {
+            let message = format!("the macro `{name}` is defined only later on");
+            let problem = Problem::note(code::ORDER, place, message);
+            self.notes
+                .push(problem.help("Falco would not find it; put it before what uses it"));
         }
         self.macros.insert(name.to_owned(), MacroState::Open);
+        let around = std::mem::replace(&mut self.order, known.order);
         let result = condition(&known.condition).and_then(|expr| self.expr(&expr));
-        let result = result.map(|compiled| {
-            self.program.macros.push(compiled.node);
-            Shared {
-                index: self.program.macros.len() - 1,
-                types: compiled.types,
-                opposite: compiled.opposite,
-            }
-        });
+        self.order = around;
         let done = MacroState::Done(result.clone());
         self.macros.insert(name.to_owned(), done);
         result
     }
 
     fn check(&mut self, check: &Check) -> Result<Compiled, Problem> {
-        let values = if check.op.takes_list() || check.quantifier.is_some() {
-            self.expand(&check.values)?
-        } else {
-            check.values.clone()
+        let values = match &check.right {
+            Right::Operand(right) => return self.check_with(check, right),
+            Right::Values(values) => values,
         };
-        let field = &check.field;
-        match (field.name.as_str(), field.arg.as_deref(), check.op) {
-            ("evt.type" | "syscall.type", None, Op::Eq | Op::Ne | Op::In | Op::Intersects)
-                if check.quantifier.is_none() =>
-            {
-                self.event_type(&values, check.op == Op::Ne)
-            }
-            // Falco delivers only the end of a call since its engine 0.58, and so do we.
-            ("evt.dir", None, Op::Eq | Op::Ne | Op::In) => {
-                let found = values.iter().any(|value| value.text == "<");
-                Ok(constant(found != (check.op == Op::Ne)))
-            }
-            _ => {
-                let resolved = self.field(field)?;
-                let matcher = checks::matcher(check, &values, &resolved)?;
-                Ok(Compiled {
-                    node: Node::Test {
-                        slot: self.program.fields.slot(resolved.id),
-                        candidates: candidates(check.op, &resolved),
-                        matcher,
-                    },
-                    types: TypeSet::all(),
-                    opposite: TypeSet::all(),
-                })
-            }
+        let expanded;
+        let values = if check.op.takes_list() || check.quantifier.is_some() {
+            expanded = self.expand(values)?;
+            &expanded
+        } else {
+            expanded = self.single(check, values)?;
+            &expanded
+        };
+        self.note_missing(check, values);
+        if check.is_event_type() {
+            return self.event_type(values, check.op == Op::Ne);
         }
+        // Falco delivers only the end of a call since its engine 0.58, and so do we.
+        if matches!(check.op, Op::Eq | Op::Ne | Op::In)
+            && check
+                .left
+                .plain()
+                .is_some_and(|field| field.name == "evt.dir")
+        {
+            let found = values.iter().any(|value| value.text == "<");
+            return Ok(self.constant(found != (check.op == Op::Ne)));
+        }
+        let left = self.operand(&check.left)?;
+        let field = left.field;
+        let how = match checks::comparison(check, values, &field)? {
+            Comparison::How(how) => how,
+            Comparison::Matcher(matcher) => {
+                let texts: Vec<_> = values.iter().map(|word| word.text.as_str()).collect();
+                let key = format!(
+                    "{:?} {:?} {:?} {texts:?}",
+                    check.op, check.quantifier, field.kind
+                );
+                How::Other(self.matcher(key, matcher))
+            }
+        };
+        let source = self.value(left);
+        Ok(self.test(source, candidates(check.op, &field), how))
+    }
+
+    /// `field op val(field)`
+    fn check_with(&mut self, check: &Check, right: &Operand) -> Result<Compiled, Problem> {
+        let left = self.operand(&check.left)?;
+        let value = self.operand(right)?;
+        checks::suit_each_other(check, &left.field, &value.field, &right.place)?;
+        let field = left.field;
+        let (source, with) = (self.value(left), self.value(value));
+        // Lists as a whole are compared by the operator itself.
+        let candidates = match candidates(check.op, &field) {
+            _ if field.list => Candidates::Whole,
+            candidates => candidates,
+        };
+        Ok(self.test(source, candidates, How::With(check.op, with)))
+    }
+
+    fn matcher(&mut self, key: String, matcher: Matcher) -> usize {
+        if let Some(at) = self.matcher_places.get(&key) {
+            return *at;
+        }
+        let at = self.matchers.len();
+        self.graph.matcher_costs.push(checks::guess(&matcher));
+        self.matchers.push(matcher);
+        self.matcher_places.insert(key, at);
+        at
+    }
+
+    fn test(&mut self, source: usize, candidates: Candidates, how: How) -> Compiled {
+        Compiled {
+            node: self.graph.test(Test {
+                source,
+                candidates,
+                how,
+            }),
+            types: TypeSet::all(),
+            opposite: TypeSet::all(),
+        }
+    }
+
+    /// A list with one element may stand where one value is wanted.
+    fn single(&mut self, check: &Check, values: &[Word]) -> Result<Vec<Word>, Problem> {
+        let Some(word) = values.first().filter(|word| !word.quoted) else {
+            return Ok(values.to_vec());
+        };
+        if !self.items.lists.contains_key(&word.text) {
+            return Ok(values.to_vec());
+        }
+        let elements = self.expand(values)?;
+        if elements.len() == 1 {
+            return Ok(elements);
+        }
+        let message = format!(
+            "`{}` is a list of {} elements, and `{}` compares with one value",
+            word.text,
+            elements.len(),
+            check.op.name()
+        );
+        let help = format!(
+            "write `{} in ({})`, or put quotes around it if a text is meant",
+            check.left, word.text
+        );
+        Err(Problem::new(&word.place, message)
+            .code(code::CONDITION)
+            .help(help))
+    }
+
+    /// `<NA>` stands for a missing value in outputs only.
+    fn note_missing(&mut self, check: &Check, values: &[Word]) {
+        if let Some(word) = values.iter().find(|word| word.text == "<NA>") {
+            let message = "`<NA>` is shown for a missing field, but is no value to compare with";
+            let help = format!("`{} exists` says whether there is a value", check.left);
+            self.notes
+                .push(Problem::note(code::NA_CHECK, &word.place, message).help(help));
+        }
+    }
+
+    fn constant(&mut self, value: bool) -> Compiled {
+        let (types, opposite) = (TypeSet::all(), TypeSet::none());
+        let (types, opposite) = if value {
+            (types, opposite)
+        } else {
+            (opposite, types)
+        };
+        Compiled {
+            node: self.graph.constant(value),
+            types,
+            opposite,
+        }
+    }
+
+    /// Whether the host has this event type.
+    pub(crate) fn type_number(&self, word: &Word) -> Result<u32, Problem> {
+        self.names.event_type(&word.text).map_err(|reason| {
+            let message = format!("there is no event type `{}`", word.text);
+            let mut problem = Problem::new(&word.place, message).code(code::FILTER);
+            problem.missing = Some(word.text.clone());
+            unknown(problem, &reason, "`lanner syscalls` lists them")
+        })
     }
 
     fn event_type(&mut self, values: &[Word], negated: bool) -> Result<Compiled, Problem> {
         let mut types = Vec::new();
         for value in values {
-            let number = self.names.event_type(&value.text).map_err(|reason| {
-                let message = format!("there is no event type `{}`", value.text);
-                let mut problem = Problem::new(&value.place, message);
-                problem.unknown_to_host = true;
-                if reason.is_empty() {
-                    problem.help("`lanner syscalls` lists them")
-                } else {
-                    problem.help(reason)
-                }
-            })?;
+            let number = self.type_number(value)?;
             self.type_names.insert(number, value.text.clone());
             types.push(number);
         }
         let set = TypeSet::only(types.iter().copied());
         let opposite = set.clone().invert();
-        let (types_of, opposite) = if negated {
-            (opposite, set)
+        let node = self.graph.event_type(types);
+        Ok(if negated {
+            Compiled {
+                node: self.graph.not(node),
+                types: opposite,
+                opposite: set,
+            }
         } else {
-            (set, opposite)
-        };
-        Ok(Compiled {
-            node: Node::EventType {
-                types: types.into_boxed_slice(),
-                negated,
-            },
-            types: types_of,
-            opposite,
+            Compiled {
+                node,
+                types: set,
+                opposite,
+            }
         })
     }
 
     /// Puts the elements of lists in place of their names.
-    fn expand(&self, values: &[Word]) -> Result<Vec<Word>, Problem> {
+    fn expand(&mut self, values: &[Word]) -> Result<Vec<Word>, Problem> {
         let mut out = Vec::new();
         let mut seen = BTreeSet::new();
         for value in values {
@@ -349,29 +492,31 @@ impl<'a, N: Names> Compiler<'a, N> {
     }
 
     fn expand_word(
-        &self,
+        &mut self,
         word: &Word,
         out: &mut Vec<Word>,
         seen: &mut BTreeSet<String>,
         path: &mut Vec<String>,
     ) -> Result<(), Problem> {
+        let items = self.items;
         let list = (!word.quoted)
-            .then(|| self.items.lists.get(&word.text))
+            .then(|| items.lists.get(&word.text))
             .flatten();
         let Some(list) = list else {
             out.push(word.clone());
             return Ok(());
         };
+        self.used_lists.insert(word.text.clone());
         if path.len() > MAX_DEPTH || path.contains(&word.text) {
             let message = format!("the list `{}` contains itself", word.text);
-            return Err(Problem::new(&word.place, message));
+            return Err(Problem::new(&word.place, message).code(code::CONDITION));
         }
         // A list that was put in once need not be put in again.
         if !seen.insert(word.text.clone()) {
             return Ok(());
         }
         path.push(word.text.clone());
-        for element in list {
+        for element in &list.words {
             self.expand_word(element, out, seen, path)?;
         }
         path.pop();
@@ -379,38 +524,11 @@ impl<'a, N: Names> Compiler<'a, N> {
     }
 }
 
-fn constant(value: bool) -> Compiled {
-    let (types, opposite) = (TypeSet::all(), TypeSet::none());
-    let (types, opposite) = if value {
-        (types, opposite)
-    } else {
-        (opposite, types)
-    };
-    Compiled {
-        node: Node::Const(value),
-        types,
-        opposite,
-    }
-}
-
-fn join(
-    terms: Vec<Compiled>,
-    node: impl FnOnce(Box<[Node]>) -> Node,
-    start: TypeSet,
-    combine: impl Fn(&TypeSet, &TypeSet) -> TypeSet,
-    combine_opposites: impl Fn(&TypeSet, &TypeSet) -> TypeSet,
-) -> Compiled {
-    let mut opposite = start.clone().invert();
-    let mut types = start;
-    let mut nodes = Vec::new();
-    for term in terms {
-        types = combine(&types, &term.types);
-        opposite = combine_opposites(&opposite, &term.opposite);
-        nodes.push(term.node);
-    }
-    Compiled {
-        node: node(nodes.into_boxed_slice()),
-        types,
-        opposite,
+/// Says what the host said of a name that it does not know, unless that is what was said already.
+fn unknown(problem: Problem, reason: &str, without: &str) -> Problem {
+    let more = reason.strip_prefix(&problem.message).unwrap_or(reason);
+    match more.trim_start_matches("; ") {
+        "" => problem.help(without),
+        more => problem.help(more),
     }
 }

@@ -1,12 +1,13 @@
 //! Exceptions of rules: tables of field values for which a rule does not hold, made into
 //! `condition and not (row or row or ...)`.
 
-use std::rc::Rc;
+use std::collections::HashSet;
+use std::sync::Arc;
 
-use crate::ast::{Check, Expr, FieldRef, Op, Word};
+use crate::ast::{Check, Expr, Op, Operand, Right, Word};
 use crate::keys::{Keys, text, texts};
-use crate::parse::lone_field;
-use crate::source::{Place, Problem};
+use crate::parse::lone_operand;
+use crate::source::{Place, Problem, code};
 use crate::yaml::{Node, Scalar};
 
 /// An exception of a rule.
@@ -14,15 +15,15 @@ use crate::yaml::{Node, Scalar};
 pub(crate) struct Exception {
     name: Scalar,
     columns: Option<Columns>,
-    values: Vec<Rc<Node>>,
+    values: Vec<Arc<Node>>,
 }
 
 #[derive(Debug)]
 enum Columns {
     /// One field; the values are a plain list.
-    One(FieldRef, Op, Place),
+    One(Operand, Op, Place),
     /// Several; each value is a row.
-    Several(Vec<(FieldRef, Op, Place)>),
+    Several(Vec<(Operand, Op, Place)>),
 }
 
 impl Exception {
@@ -65,6 +66,31 @@ impl Exception {
             columns,
             values,
         })
+    }
+
+    /// Warns of names that two exceptions have.
+    pub(crate) fn duplicates(all: &[Self]) -> Vec<Problem> {
+        let mut seen = HashSet::new();
+        let twice = all
+            .iter()
+            .filter(|one| !seen.insert(one.name.text.as_str()));
+        twice
+            .map(|one| {
+                let message = format!("two exceptions are called `{}`", one.name.text);
+                Problem::warning(code::EXCEPTION_NAME, &one.name.place, message)
+            })
+            .collect()
+    }
+
+    /// Warns of exceptions that are appended and add nothing.
+    pub(crate) fn without_values(all: &[Self]) -> Vec<Problem> {
+        let empty = all.iter().filter(|one| one.values.is_empty());
+        empty
+            .map(|one| {
+                let message = format!("the exception `{}` appends no values", one.name.text);
+                Problem::warning(code::NO_VALUES, &one.name.place, message)
+            })
+            .collect()
     }
 
     /// Adds values to exceptions of the same name, and exceptions that are new.
@@ -123,7 +149,7 @@ impl Exception {
         Ok((!rows.is_empty()).then_some(Expr::Or(rows)))
     }
 
-    fn row(columns: &[(FieldRef, Op, Place)], row: &Node) -> Result<Expr, Problem> {
+    fn row(columns: &[(Operand, Op, Place)], row: &Node) -> Result<Expr, Problem> {
         let Node::Sequence(_, cells) = row else {
             let message = format!("a row of values is a list, not {}", row.kind());
             return Err(Problem::new(row.place(), message));
@@ -151,7 +177,7 @@ impl Columns {
             let comp = comps.map(|node| text("comps", node)).transpose()?;
             let op = comp.as_ref().map_or(Ok(Op::In), operator)?;
             let place = comp.map_or_else(|| field.place.clone(), |comp| comp.place);
-            return Ok(Self::One(lone_field(field)?, op, place));
+            return Ok(Self::One(lone_operand(field)?, op, place));
         }
         let fields = texts("fields", fields)?;
         let comps = comps.map(|node| texts("comps", node)).transpose()?;
@@ -165,7 +191,7 @@ impl Columns {
             let comp = comps.as_ref().and_then(|comps| comps.get(at));
             let op = comp.map_or(Ok(Op::Eq), operator)?;
             let place = comp.map_or(&field.place, |comp| &comp.place);
-            Ok((lone_field(field)?, op, place.clone()))
+            Ok((lone_operand(field)?, op, place.clone()))
         });
         Ok(Self::Several(columns.collect::<Result<_, _>>()?))
     }
@@ -209,12 +235,12 @@ fn cell(node: &Node) -> Result<Vec<Word>, Problem> {
     }
 }
 
-fn check(field: &FieldRef, op: Op, place: &Place, values: Vec<Word>) -> Expr {
+fn check(field: &Operand, op: Op, place: &Place, values: Vec<Word>) -> Expr {
     Expr::Check(Check {
-        field: field.clone(),
+        left: field.clone(),
         op,
         quantifier: None,
         op_place: place.clone(),
-        values,
+        right: Right::Values(values),
     })
 }

@@ -1,7 +1,7 @@
 //! The items of rule files: lists, macros and rules, with later files overriding earlier ones.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use lanner_plugin::Priority;
 
@@ -9,18 +9,28 @@ use crate::ast::Word;
 use crate::exceptions::Exception;
 use crate::keys::{Change, Keys};
 use crate::parse::Text;
-use crate::source::{Place, Problem};
+use crate::source::{Place, Problem, code};
+use crate::versions;
 use crate::yaml::{Node, Scalar};
 
 /// Everything that the files define.
 #[derive(Debug, Default)]
 pub(crate) struct Items {
-    pub(crate) lists: HashMap<String, Vec<Word>>,
+    pub(crate) lists: HashMap<String, List>,
     pub(crate) macros: HashMap<String, Macro>,
     /// In the order of their first definition.
     pub(crate) rules: Vec<Rule>,
+    rule_places: HashMap<String, usize>,
     pub(crate) problems: Vec<Problem>,
-    pub(crate) warnings: Vec<Problem>,
+    /// How many items came before.
+    count: usize,
+}
+
+/// Named values.
+#[derive(Debug)]
+pub(crate) struct List {
+    pub(crate) words: Vec<Word>,
+    pub(crate) place: Place,
 }
 
 /// A named part of conditions.
@@ -28,6 +38,8 @@ pub(crate) struct Items {
 pub(crate) struct Macro {
     pub(crate) condition: Text,
     pub(crate) place: Place,
+    /// Its place among all items.
+    pub(crate) order: usize,
 }
 
 /// A rule.
@@ -45,6 +57,8 @@ pub(crate) struct Rule {
     pub(crate) exceptions: Vec<Exception>,
     pub(crate) warn_event_types: bool,
     pub(crate) skip_if_unknown: bool,
+    /// Its place among all items.
+    pub(crate) order: usize,
 }
 
 impl Items {
@@ -57,6 +71,7 @@ impl Items {
                 let message = format!("a rule file is a list of items, not {}", other.kind());
                 self.problems.push(
                     Problem::new(other.place(), message)
+                        .code(code::ITEM)
                         .help("items begin with `- rule:`, `- macro:` or `- list:`"),
                 );
                 return;
@@ -69,40 +84,79 @@ impl Items {
         }
     }
 
-    fn add(&mut self, item: &Rc<Node>) -> Result<(), Problem> {
+    fn add(&mut self, item: &Arc<Node>) -> Result<(), Problem> {
+        self.count += 1;
         let mut keys = Keys::new(item)?;
+        let named = |problem: Problem, name: &Scalar| Problem {
+            item: problem.item.or_else(|| Some(name.text.clone())),
+            ..problem
+        };
         if let Some(name) = keys.text("list")? {
-            self.add_list(&name, &mut keys)?;
+            self.add_list(&name, &mut keys)
+                .map_err(|problem| named(problem, &name))?;
         } else if let Some(name) = keys.text("macro")? {
-            self.add_macro(&name, &mut keys)?;
+            self.add_macro(&name, &mut keys)
+                .map_err(|problem| named(problem, &name))?;
         } else if let Some(name) = keys.text("rule")? {
-            self.add_rule(name, &mut keys)?;
-        } else if keys.take("required_engine_version").is_none()
-            && keys.take("required_plugin_versions").is_none()
-        {
-            self.warnings.push(
-                Problem::new(item.place(), "this item is not known, and is left out")
-                    .help("items begin with `- rule:`, `- macro:` or `- list:`"),
-            );
+            self.add_rule(name.clone(), &mut keys)
+                .map_err(|problem| named(problem, &name))?;
+        } else if let Some(version) = keys.text("required_engine_version")? {
+            versions::engine(&version)?;
+        } else if let Some(plugins) = keys.take("required_plugin_versions") {
+            self.problems.extend(versions::plugins(&plugins)?);
+        } else {
+            let message = "this item is not known, and is left out";
+            let problem = Problem::warning(code::UNKNOWN_ITEM, item.place(), message);
+            self.problems
+                .push(problem.help("items begin with `- rule:`, `- macro:` or `- list:`"));
             return Ok(());
         }
-        self.warnings.extend(keys.unknown());
+        self.problems.extend(keys.unknown());
         Ok(())
+    }
+
+    /// Falco is about to give up `append`.
+    fn warn_append(&mut self, keys: &Keys) {
+        if let Some(place) = keys.place_of("append") {
+            let message = "`append` is deprecated";
+            let problem = Problem::warning(code::DEPRECATED, place, message);
+            self.problems
+                .push(problem.help("write `override:` with `append` for each key"));
+        }
+    }
+
+    fn check_name(&mut self, code: &'static str, kind: &str, name: &Scalar) {
+        let text = &name.text;
+        let valid = text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if !valid {
+            let message = format!("`{text}` is no name that conditions can use for a {kind}");
+            let problem = Problem::warning(code, &name.place, message);
+            self.problems.push(
+                problem.help("a name is made of letters, digits and `_`, and begins with a letter"),
+            );
+        }
     }
 
     fn add_list(&mut self, name: &Scalar, keys: &mut Keys) -> Result<(), Problem> {
         let items = keys.texts("items")?;
         let change = keys.change(&["items"], &["items"])?;
         let Some(items) = items else {
-            return Err(Problem::new(&name.place, "a list needs `items`"));
+            return Err(Problem::new(&name.place, "a list needs `items`").code(code::ITEM));
         };
+        self.warn_append(keys);
         let words = items.into_iter().map(Word::of_item);
         match (change.of("items"), self.lists.get_mut(&name.text)) {
-            (Change::Append, Some(list)) => list.extend(words),
+            (Change::Append, Some(list)) => list.words.extend(words),
             (Change::Define, _) => {
-                self.lists.insert(name.text.clone(), words.collect());
+                self.check_name(code::LIST_NAME, "list", name);
+                let list = List {
+                    words: words.collect(),
+                    place: name.place.clone(),
+                };
+                self.lists.insert(name.text.clone(), list);
             }
-            (Change::Replace, Some(list)) => *list = words.collect(),
+            (Change::Replace, Some(list)) => list.words = words.collect(),
             (_, None) => return Err(nothing_before("list", name, self.lists.keys())),
         }
         Ok(())
@@ -112,14 +166,20 @@ impl Items {
         let condition = keys.text("condition")?;
         let change = keys.change(&["condition"], &["condition"])?;
         let Some(condition) = condition else {
-            return Err(Problem::new(&name.place, "a macro needs a `condition`"));
+            let message = "a macro needs a `condition`";
+            return Err(Problem::new(&name.place, message).code(code::ITEM));
         };
+        self.warn_append(keys);
         match (change.of("condition"), self.macros.get_mut(&name.text)) {
-            (Change::Append, Some(known)) => known.condition.append(condition),
+            (Change::Append, Some(known)) => {
+                known.condition.append(condition);
+            }
             (Change::Define, _) => {
+                self.check_name(code::MACRO_NAME, "macro", name);
                 let known = Macro {
                     condition: Text::new(condition),
                     place: name.place.clone(),
+                    order: self.count,
                 };
                 self.macros.insert(name.text.clone(), known);
             }
@@ -151,8 +211,9 @@ impl Items {
         let skip_if_unknown = keys.boolean("skip-if-unknown-filter")?;
         for key in ["capture", "capture_duration"] {
             if let Some(node) = keys.take(key) {
-                let message = format!("`{key}` is not supported yet, and is left out");
-                self.warnings.push(Problem::new(node.place(), message));
+                let message = format!("`{key}` is left out: lanner writes no capture files");
+                self.problems
+                    .push(Problem::warning(code::LEFT_OUT, node.place(), message));
             }
         }
         let change = keys.change(
@@ -172,14 +233,14 @@ impl Items {
             ],
         )?;
 
-        let known = self
-            .rules
-            .iter()
-            .position(|rule| rule.name.text == name.text);
+        self.warn_append(keys);
+        let known = self.rule_places.get(&name.text).copied();
         let only_enabled = enabled.is_some() && condition.is_none() && output.is_none();
         if change.is_definition() && !(only_enabled && known.is_some()) {
             let place = name.place.clone();
-            let need = |what: &str| Problem::new(&place, format!("a rule needs `{what}`"));
+            let need = |what: &str| {
+                Problem::new(&place, format!("a rule needs `{what}`")).code(code::ITEM)
+            };
             let rule = Rule {
                 condition: Text::new(condition.ok_or_else(|| need("condition"))?),
                 output: vec![output.ok_or_else(|| need("output"))?],
@@ -191,13 +252,28 @@ impl Items {
                 exceptions: exceptions.unwrap_or_default(),
                 warn_event_types: warn_event_types.unwrap_or(true),
                 skip_if_unknown: skip_if_unknown.unwrap_or(false),
+                order: self.count,
                 name,
             };
+            self.problems
+                .extend(Exception::duplicates(&rule.exceptions));
             match known {
                 Some(index) => self.rules[index] = rule,
-                None => self.rules.push(rule),
+                None => {
+                    let at = self.rules.len();
+                    self.rule_places.insert(rule.name.text.clone(), at);
+                    self.rules.push(rule);
+                }
             }
             return Ok(());
+        }
+        if change.is_definition()
+            && let Some(place) = keys.place_of("enabled")
+        {
+            let message = "`enabled` without `override` is deprecated";
+            let problem = Problem::warning(code::DEPRECATED, place, message);
+            self.problems
+                .push(problem.help("add `override: {enabled: replace}`"));
         }
 
         let Some(rule) = known.and_then(|index| self.rules.get_mut(index)) else {
@@ -230,11 +306,14 @@ impl Items {
         }
         match exceptions {
             Some(exceptions) if append("exceptions") => {
+                self.problems.extend(Exception::without_values(&exceptions));
                 Exception::append_all(&mut rule.exceptions, exceptions)?;
             }
             Some(exceptions) => rule.exceptions = exceptions,
             None => {}
         }
+        // What was appended may need what was defined in between.
+        rule.order = self.count;
         rule.priority = priority.unwrap_or(rule.priority);
         rule.enabled = enabled.unwrap_or(rule.enabled);
         rule.warn_event_types = warn_event_types.unwrap_or(rule.warn_event_types);

@@ -1,15 +1,15 @@
 //! The keys of one item: each is taken once, and what nobody took is unknown.
 
-use std::collections::HashMap;
-use std::rc::Rc;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use crate::source::{Place, Problem};
+use crate::source::{Place, Problem, code};
 use crate::yaml::{Node, Scalar};
 
 /// The keys of an item.
 #[derive(Debug)]
 pub(crate) struct Keys {
-    entries: Vec<(Scalar, Rc<Node>)>,
+    entries: Vec<(Scalar, Arc<Node>)>,
     /// The keys that were asked for.
     known: Vec<&'static str>,
     /// The keys that were there.
@@ -55,13 +55,11 @@ impl Keys {
             let message = format!("an item is a map of keys, not {}", item.kind());
             return Err(Problem::new(item.place(), message));
         };
-        for (at, (key, _)) in entries.iter().enumerate() {
-            if entries[..at]
-                .iter()
-                .any(|(earlier, _)| earlier.text == key.text)
-            {
+        let mut seen = HashSet::new();
+        for (key, _) in entries {
+            if !seen.insert(key.text.as_str()) {
                 let message = format!("`{}` stands here for the second time", key.text);
-                return Err(Problem::new(&key.place, message));
+                return Err(Problem::new(&key.place, message).code(code::ITEM));
             }
         }
         Ok(Self {
@@ -72,7 +70,7 @@ impl Keys {
     }
 
     /// The value of a key.
-    pub(crate) fn take(&mut self, name: &'static str) -> Option<Rc<Node>> {
+    pub(crate) fn take(&mut self, name: &'static str) -> Option<Arc<Node>> {
         self.known.push(name);
         let at = self.entries.iter().position(|(key, _)| key.text == name)?;
         let (key, node) = self.entries.swap_remove(at);
@@ -157,6 +155,12 @@ impl Keys {
         Ok(Changes::Override(changes))
     }
 
+    /// Where a key stood that was there.
+    pub(crate) fn place_of(&self, name: &str) -> Option<&Place> {
+        let found = self.taken.iter().find(|(taken, _)| *taken == name);
+        found.map(|(_, place)| place)
+    }
+
     /// The keys that nobody asked for.
     pub(crate) fn unknown(self) -> Vec<Problem> {
         let known = self.known;
@@ -164,7 +168,8 @@ impl Keys {
         entries
             .map(|(key, _)| {
                 let message = format!("the key `{}` is not known, and is left out", key.text);
-                Problem::new(&key.place, message).nearest(&key.text, known.iter().copied())
+                Problem::warning(code::KEY, &key.place, message)
+                    .nearest(&key.text, known.iter().copied())
             })
             .collect()
     }

@@ -4,38 +4,48 @@
 //! | module | does |
 //! |---|---|
 //! | `source`, `yaml` | rule files as a tree that knows where everything stands |
-//! | `keys`, `items`, `exceptions` | lists, macros and rules; append and override |
+//! | `keys`, `items`, `exceptions`, `versions` | lists, macros and rules; append and override |
 //! | `ast`, `parse` | conditions, as written |
 //! | `template` | the fields of output templates |
 //! | `compile`, `checks`, `types` | names looked up, types checked, event types worked out |
-//! | `matcher`, `glob` | one comparison |
+//! | `graph`, `link` | conditions simplified, ordered, shared, and sorted by event type |
+//! | `matcher`, `texts`, `addresses`, `glob` | one comparison |
 //! | `program` | compiled rules, and an event's way through them |
+//! | `explain` | what a rule comes down to |
 //!
 //! docs/rules.md has the language.
 
+mod addresses;
 mod ast;
 mod checks;
 mod compile;
 mod exceptions;
+mod explain;
 mod glob;
+mod graph;
 mod items;
 mod keys;
+mod link;
 mod matcher;
 mod parse;
 mod program;
 mod rules;
 mod source;
 mod template;
+mod texts;
 mod types;
+mod versions;
 mod yaml;
 
 use lanner_plugin::{
-    Error, Event, EventTypes, Host, Level, Matches, RuleInfo, RulePlugin, RuleRequest,
+    Diagnostic, Error, Event, EventTypes, Explanation, Host, Level, Matches, RuleInfo, RulePlugin,
+    RuleRequest, Severity,
 };
 use serde::Deserialize;
 
+use crate::items::Items;
 use crate::program::Program;
-use crate::source::Source;
+use crate::rules::{File, Loaded};
 
 /// What a user can set for this plugin.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -74,32 +84,63 @@ pub enum UnknownFields {
 pub struct FalcoRules {
     rules: Vec<RuleInfo>,
     event_types: EventTypes,
+    /// What each rule wants.
+    rule_types: Vec<EventTypes>,
     program: Program,
     matching: RuleMatching,
+    /// What the files define, to explain it.
+    items: Items,
+}
+
+fn load(request: &RuleRequest<'_>, settings: Settings) -> Loaded {
+    let files: Vec<File<'_>> = request
+        .files()
+        .map(|file| File {
+            name: file.name(),
+            text: file.text(),
+        })
+        .collect();
+    rules::load(&files, request, settings)
 }
 
 impl RulePlugin for FalcoRules {
     type Settings = Settings;
 
     fn open(host: Host, request: &RuleRequest<'_>, settings: Settings) -> Result<Self, Error> {
-        let mut sources = Vec::new();
-        for file in request.files() {
-            let name = file.name();
-            let text = std::str::from_utf8(file.text())
-                .map_err(|error| format!("{name}: this is not UTF-8: {error}"))?;
-            sources.push(Source {
-                text: text.to_owned(),
-                name,
-            });
-        }
-        let loaded = rules::load(sources, request, settings);
-        for warning in &loaded.warnings {
-            host.log(Level::Warn, warning);
-        }
-        for note in &loaded.notes {
-            host.log(Level::Debug, note);
+        let loaded = load(request, settings);
+        for diagnostic in &loaded.diagnostics {
+            let level = match diagnostic.severity {
+                // The result has them.
+                Severity::Error => continue,
+                Severity::Warning => Level::Warn,
+                Severity::Note => Level::Debug,
+            };
+            host.log(level, &diagnostic.to_string());
         }
         loaded.result.map_err(Error::from)
+    }
+
+    fn check(
+        _host: Host,
+        request: &RuleRequest<'_>,
+        settings: Settings,
+        tell: &mut dyn FnMut(Diagnostic),
+    ) -> Result<(), Error> {
+        load(request, settings)
+            .diagnostics
+            .into_iter()
+            .for_each(tell);
+        Ok(())
+    }
+
+    fn explain(&self, rule: usize) -> Option<Explanation> {
+        let parts = explain::parts(&self.items, self.items.rules.get(rule)?);
+        Some(Explanation {
+            condition: parts.condition,
+            event_types: self.rule_types.get(rule)?.clone(),
+            fields: parts.fields.into_keys().collect(),
+            parts: parts.names.into_iter().collect(),
+        })
     }
 
     fn rules(&self) -> &[RuleInfo] {

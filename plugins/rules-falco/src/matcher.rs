@@ -1,13 +1,17 @@
 //! One comparison, ready to run: the operator and its values in the form that compares fastest.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::net::IpAddr;
 
-use lanner_plugin::Value;
+use aho_corasick::AhoCorasick;
+use lanner_plugin::{List, Value};
 use memchr::memmem::Finder;
+use regex::Regex;
 
+use crate::addresses::IpSet;
 use crate::ast::{Op, Quantifier};
 use crate::glob;
+use crate::texts::{Affixes, TextSet};
 
 /// Compares one value. A value of another type than expected, or none, does not fit: not even `!=`.
 #[derive(Debug)]
@@ -18,36 +22,29 @@ pub(crate) enum Matcher {
     NotText(TextMatcher),
     TextOrder(Op, Box<[u8]>),
     Number(Op, Number),
-    NumberIn(Box<[Number]>),
+    NumberIn(NumberSet),
     Bool(Box<[bool]>),
     NotBool(bool),
-    Ip(Box<[IpRange]>),
-    NotIp(IpRange),
+    Ip(IpSet),
+    NotIp(IpSet),
     /// The value's type is known only now: whichever fits.
     Dynamic(Vec<Matcher>),
     Quantified(Quantifier, Vec<Matcher>),
 }
 
-/// Comparisons of texts and buffers.
+/// Comparisons of texts and buffers. Where there are several texts, one has to fit.
 #[derive(Debug)]
 pub(crate) enum TextMatcher {
-    Equal(Box<[u8]>),
     In(TextSet),
-    Prefix(Box<[u8]>),
-    Suffix(Box<[u8]>),
+    Affix(Affixes),
     Contains(Box<Finder<'static>>),
-    /// The pattern is in lower case.
-    ContainsFolded(Box<[u8]>),
+    ContainsAny(Box<AhoCorasick>),
+    /// For more texts than an automaton can number; true: whatever the case of letters.
+    ContainsEach(Box<[Box<[u8]>]>, bool),
     Glob(Box<[u8]>, bool),
     PathPrefix(Box<[Box<[u8]>]>),
-}
-
-/// Texts to look up, sorted by length and then by bytes.
-#[derive(Debug)]
-pub(crate) struct TextSet {
-    texts: Box<[Box<[u8]>]>,
-    /// Bit n: there is a text of length n (63: or longer). Most look-ups end here.
-    lengths: u64,
+    /// Anchored at both ends.
+    Regex(Box<Regex>),
 }
 
 /// A number in a condition.
@@ -57,11 +54,12 @@ pub(crate) enum Number {
     Fraction(f64),
 }
 
-/// An address, or all that begin with the same bits.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct IpRange {
-    address: IpAddr,
-    bits: u8,
+/// Numbers to look up.
+#[derive(Debug)]
+pub(crate) struct NumberSet {
+    /// In order.
+    whole: Box<[i128]>,
+    fractions: Box<[f64]>,
 }
 
 impl Matcher {
@@ -80,16 +78,11 @@ impl Matcher {
             Self::Number(op, number) => {
                 Number::of(value).is_some_and(|value| holds(*op, value.compare(*number)))
             }
-            Self::NumberIn(numbers) => Number::of(value).is_some_and(|value| {
-                let equal = |number: &Number| value.compare(*number) == Some(Ordering::Equal);
-                numbers.iter().any(equal)
-            }),
+            Self::NumberIn(set) => Number::of(value).is_some_and(|value| set.contains(value)),
             Self::Bool(values) => matches!(value, Value::Bool(value) if values.contains(&value)),
             Self::NotBool(not) => matches!(value, Value::Bool(value) if value != *not),
-            Self::Ip(ranges) => {
-                matches!(value, Value::Ip(ip) if ranges.iter().any(|range| range.contains(ip)))
-            }
-            Self::NotIp(range) => matches!(value, Value::Ip(ip) if !range.contains(ip)),
+            Self::Ip(set) => matches!(value, Value::Ip(ip) if set.contains(ip)),
+            Self::NotIp(set) => matches!(value, Value::Ip(ip) if !set.contains(ip)),
             Self::Dynamic(matchers) => matchers.iter().any(|matcher| matcher.matches(value)),
             Self::Quantified(quantifier, matchers) => {
                 let mut fitting = matchers.iter().map(|matcher| matcher.matches(value));
@@ -100,6 +93,55 @@ impl Matcher {
                 }
             }
         }
+    }
+}
+
+/// Compares two values of an event, as in `proc.name = val(proc.pname)`. Where one is missing,
+/// nothing fits.
+pub(crate) fn compare(op: Op, left: Value<'_>, right: Value<'_>) -> bool {
+    let any_of = |right: List<'_>| right.iter().any(|right| compare(Op::Eq, left, right));
+    match (op, left, right) {
+        (_, Value::None, _) | (_, _, Value::None) => false,
+        (Op::In, Value::List(left), right) => {
+            !left.is_empty() && left.iter().all(|left| compare(Op::In, left, right))
+        }
+        (Op::Intersects, Value::List(left), right) => {
+            left.iter().any(|left| compare(Op::In, left, right))
+        }
+        (Op::In | Op::Intersects, _, Value::List(right)) => any_of(right),
+        (Op::In | Op::Intersects, ..) => compare(Op::Eq, left, right),
+        (Op::Pmatch, _, Value::List(right)) => {
+            right.iter().any(|right| compare(Op::Pmatch, left, right))
+        }
+        (Op::Eq | Op::Ne, Value::Bool(a), Value::Bool(b)) => (a == b) == (op == Op::Eq),
+        (Op::Eq | Op::Ne, Value::Ip(a), Value::Ip(b)) => {
+            (a.to_canonical() == b.to_canonical()) == (op == Op::Eq)
+        }
+        _ => match (left.as_bytes(), right.as_bytes()) {
+            (Some(left), Some(right)) => compare_texts(op, left, right),
+            _ => match (Number::of(left), Number::of(right)) {
+                (Some(left), Some(right)) => holds(op, left.compare(right)),
+                _ => false,
+            },
+        },
+    }
+}
+
+fn compare_texts(op: Op, left: &[u8], right: &[u8]) -> bool {
+    match op {
+        Op::Contains | Op::Bcontains => memchr::memmem::find(left, right).is_some(),
+        Op::Icontains => {
+            right.is_empty()
+                || left
+                    .windows(right.len())
+                    .any(|window| window.eq_ignore_ascii_case(right))
+        }
+        Op::StartsWith | Op::BstartsWith => left.starts_with(right),
+        Op::EndsWith => left.ends_with(right),
+        Op::Glob => glob::matches(right, left, false),
+        Op::Iglob => glob::matches(right, left, true),
+        Op::Pmatch => glob::path_prefix(right, left),
+        op => holds(op, Some(left.cmp(right))),
     }
 }
 
@@ -121,51 +163,57 @@ fn holds(op: Op, ordering: Option<Ordering>) -> bool {
 impl TextMatcher {
     fn matches(&self, text: &[u8]) -> bool {
         match self {
-            Self::Equal(expected) => text == &**expected,
             Self::In(set) => set.contains(text),
-            Self::Prefix(prefix) => text.starts_with(prefix),
-            Self::Suffix(suffix) => text.ends_with(suffix),
+            Self::Affix(affixes) => affixes.fit(text),
             Self::Contains(finder) => finder.find(text).is_some(),
-            Self::ContainsFolded(wanted) => {
-                wanted.is_empty()
-                    || text
-                        .windows(wanted.len())
-                        .any(|window| window.eq_ignore_ascii_case(wanted))
+            Self::ContainsAny(automaton) => automaton.is_match(text),
+            Self::ContainsEach(texts, fold) => {
+                let op = if *fold { Op::Icontains } else { Op::Contains };
+                texts.iter().any(|wanted| compare_texts(op, text, wanted))
             }
             Self::Glob(pattern, fold) => glob::matches(pattern, text, *fold),
             Self::PathPrefix(patterns) => patterns
                 .iter()
                 .any(|pattern| glob::path_prefix(pattern, text)),
+            Self::Regex(regex) => {
+                // What is not UTF-8 is replaced, as a regular expression speaks of characters.
+                let text: Cow<'_, str> = String::from_utf8_lossy(text);
+                regex.is_match(&text)
+            }
         }
     }
 }
 
-impl TextSet {
-    pub(crate) fn new(texts: impl IntoIterator<Item = Vec<u8>>) -> Self {
-        let mut texts: Vec<Box<[u8]>> = texts.into_iter().map(Vec::into_boxed_slice).collect();
-        texts.sort_unstable_by(|a, b| order(a, b));
-        texts.dedup();
+impl NumberSet {
+    pub(crate) fn new(numbers: &[Number]) -> Self {
+        let mut whole: Vec<i128> = Vec::new();
+        let mut fractions = Vec::new();
+        for number in numbers {
+            match number {
+                Number::Whole(number) => whole.push(*number),
+                Number::Fraction(number) => fractions.push(*number),
+            }
+        }
+        whole.sort_unstable();
+        whole.dedup();
         Self {
-            lengths: texts.iter().fold(0, |bits, text| bits | length_bit(text)),
-            texts: texts.into_boxed_slice(),
+            whole: whole.into(),
+            fractions: fractions.into(),
         }
     }
 
-    fn contains(&self, text: &[u8]) -> bool {
-        self.lengths & length_bit(text) != 0
-            && self
-                .texts
-                .binary_search_by(|candidate| order(candidate, text))
-                .is_ok()
+    fn contains(&self, value: Number) -> bool {
+        let equal = |other| value.compare(other) == Some(Ordering::Equal);
+        let in_whole = match value {
+            Number::Whole(number) => self.whole.binary_search(&number).is_ok(),
+            Number::Fraction(_) => self.whole.iter().any(|whole| equal(Number::Whole(*whole))),
+        };
+        in_whole
+            || self
+                .fractions
+                .iter()
+                .any(|fraction| equal(Number::Fraction(*fraction)))
     }
-}
-
-fn order(a: &[u8], b: &[u8]) -> Ordering {
-    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
-}
-
-fn length_bit(text: &[u8]) -> u64 {
-    1 << text.len().min(63)
 }
 
 impl Number {
@@ -212,41 +260,10 @@ impl Number {
     }
 }
 
-impl IpRange {
-    /// `address` or `address/bits`.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().ok()?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = match bits {
-            Some(bits) => bits.parse().ok().filter(|bits| *bits <= most)?,
-            None => most,
-        };
-        Some(Self { address, bits })
-    }
-
-    fn contains(&self, ip: IpAddr) -> bool {
-        // An IPv4 address seen through an IPv6 socket is the same address.
-        match (self.address, ip.to_canonical()) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => {
-                let differ = u128::from(u32::from(a) ^ u32::from(b)) << 96;
-                differ.leading_zeros() >= u32::from(self.bits)
-            }
-            (IpAddr::V6(a), _) => {
-                let IpAddr::V6(b) = ip else { return false };
-                let differ = u128::from(a) ^ u128::from(b);
-                differ.leading_zeros() >= u32::from(self.bits)
-            }
-            _ => false,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     #[test]
@@ -273,11 +290,27 @@ mod tests {
     }
 
     #[test]
+    fn sets_of_numbers_hold_whole_ones_and_fractions() {
+        let set = NumberSet::new(&["3", "-2", "1.5", "5e9"].map(|n| Number::parse(n).unwrap()));
+        let matcher = Matcher::NumberIn(set);
+        for inside in [
+            Value::U64(3),
+            Value::I64(-2),
+            Value::F64(1.5),
+            Value::U64(5_000_000_000),
+        ] {
+            assert!(matcher.matches(inside), "{inside:?}");
+        }
+        assert!(matcher.matches(Value::F64(3.0)));
+        assert!(!matcher.matches(Value::U64(2)));
+    }
+
+    #[test]
     fn a_value_of_another_type_never_fits() {
         let matchers = [
             Matcher::Number(Op::Ne, Number::Whole(1)),
             Matcher::NotBool(true),
-            Matcher::NotText(TextMatcher::Equal((*b"x").into())),
+            Matcher::NotText(TextMatcher::In(TextSet::new([(*b"x").into()]))),
         ];
         for matcher in matchers {
             assert!(!matcher.matches(Value::None));
@@ -286,33 +319,25 @@ mod tests {
     }
 
     #[test]
-    fn ranges_of_addresses() {
-        let contains = |range: &str, ip: &str| {
-            let range = IpRange::parse(range).unwrap();
-            range.contains(ip.parse().unwrap())
-        };
-        assert!(contains("10.0.0.0/8", "10.255.0.1"));
-        assert!(!contains("10.0.0.0/8", "11.0.0.1"));
-        assert!(contains("0.0.0.0/0", "192.0.2.1"));
-        assert!(contains("192.0.2.1", "192.0.2.1"));
-        assert!(!contains("192.0.2.1", "192.0.2.2"));
-        assert!(contains("fe80::/10", "fe80::1"));
-        assert!(!contains("::/0", "192.0.2.1"));
-        assert!(contains("127.0.0.0/8", "::ffff:127.0.0.1"));
-        assert!(IpRange::parse("10.0.0.0/33").is_none());
-        assert!(IpRange::parse("10.0.0").is_none());
-    }
-
-    #[test]
-    fn a_set_finds_what_is_in_it_and_nothing_else() {
-        let long = "x".repeat(80);
-        let texts = ["bash", "sh", "", "zsh", &long];
-        let set = TextSet::new(texts.iter().map(|text| text.as_bytes().to_vec()));
-        for text in texts {
-            assert!(set.contains(text.as_bytes()), "{text}");
-        }
-        for text in ["ash", "s", "bashx", "y", &"x".repeat(81)] {
-            assert!(!set.contains(text.as_bytes()), "{text}");
+    fn two_values_of_an_event_are_compared() {
+        let s = |text: &'static str| Value::String(text.as_bytes());
+        for (op, left, right, expected) in [
+            (Op::Eq, s("a"), s("a"), true),
+            (Op::Ne, s("a"), s("a"), false),
+            (Op::Ne, s("a"), Value::None, false),
+            (Op::Lt, Value::I64(-1), Value::U64(0), true),
+            (Op::Eq, s("1"), Value::U64(1), false),
+            (Op::StartsWith, s("abc"), s("ab"), true),
+            (Op::Icontains, s("xABx"), s("ab"), true),
+            (Op::Pmatch, s("/etc/x"), s("/etc"), true),
+            (Op::Glob, s("abc"), s("a*"), true),
+            (Op::In, s("a"), s("a"), true),
+        ] {
+            assert_eq!(
+                compare(op, left, right),
+                expected,
+                "{op:?} {left:?} {right:?}"
+            );
         }
     }
 }

@@ -4,33 +4,36 @@
 //! Or    := And ('or' And)*
 //! And   := Not ('and' Not)*
 //! Not   := 'not'* Check
-//! Check := '(' Or ')' | field 'exists' | field op value | field op '(' value, ... ')' | macro
+//! Check := '(' Or ')' | Operand Cond | macro
+//! Cond  := 'exists' | op value | op modifier? '(' value, ... ')' | op transformer
+//! Operand := field | transformer
+//! transformer := name '(' argument, ... ')' ('[' option ']')?
 //! ```
 
-use crate::ast::{Check, Expr, FieldRef, Op, Quantifier, Word};
-use crate::source::{Place, Problem};
+use std::sync::Arc;
+
+use lanner_plugin::{Term, Transformer};
+
+use crate::ast::{Check, Expr, FieldRef, Op, Operand, Quantifier, Right, Word};
+use crate::source::{Place, Problem, code};
 use crate::yaml::Scalar;
 
 /// How deep parentheses and `not` may nest; Falco's limit.
 const MAX_DEPTH: usize = 100;
 
-const TRANSFORMERS: &[&str] = &[
-    "tolower", "toupper", "b64", "basename", "len", "join", "concat", "getopt", "val",
-];
-
 /// A condition's text: one scalar, and what was appended to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Text {
     text: String,
-    first: Scalar,
-    more: Vec<(usize, Scalar)>,
+    first: Arc<Scalar>,
+    more: Vec<(usize, Arc<Scalar>)>,
 }
 
 impl Text {
     pub(crate) fn new(scalar: Scalar) -> Self {
         Self {
             text: scalar.text.clone(),
-            first: scalar,
+            first: Arc::new(scalar),
             more: Vec::new(),
         }
     }
@@ -39,8 +42,8 @@ impl Text {
     pub(crate) fn append(&mut self, scalar: Scalar) {
         self.text.push(' ');
         self.text.push_str(&scalar.text);
-        self.more
-            .push((self.text.len() - scalar.text.len(), scalar));
+        let start = self.text.len() - scalar.text.len();
+        self.more.push((start, Arc::new(scalar)));
     }
 
     fn place(&self, offset: usize) -> Place {
@@ -53,12 +56,7 @@ impl Text {
 
 /// Reads a condition.
 pub(crate) fn condition(text: &Text) -> Result<Expr, Problem> {
-    let mut parser = Parser {
-        text,
-        bytes: text.text.as_bytes(),
-        at: 0,
-        depth: 0,
-    };
+    let mut parser = Parser::new(text);
     let expr = parser.or()?;
     parser.blank();
     match parser.bytes.get(parser.at) {
@@ -68,24 +66,32 @@ pub(crate) fn condition(text: &Text) -> Result<Expr, Problem> {
     }
 }
 
-/// Reads a field that stands alone, as in an exception.
-pub(crate) fn lone_field(scalar: &Scalar) -> Result<FieldRef, Problem> {
+/// Reads a field or a transformer that stands alone, as in an exception.
+pub(crate) fn lone_operand(scalar: &Scalar) -> Result<Operand, Problem> {
     let text = Text::new(scalar.clone());
-    let mut parser = Parser {
-        text: &text,
-        bytes: text.text.as_bytes(),
-        at: 0,
-        depth: 0,
-    };
+    let mut parser = Parser::new(&text);
     let word = parser.identifier();
-    let field = parser.field(word, 0)?;
-    match field {
-        Some(field) if parser.at == parser.bytes.len() => Ok(field),
+    match parser.operand(word, 0)? {
+        Some(operand) if parser.at == parser.bytes.len() => Ok(operand),
         _ => Err(Problem::new(
             &scalar.place,
             "a field was expected, such as `proc.name`",
         )),
     }
+}
+
+/// Reads the field or transformer at a byte of a text; tells also where it ends. None if none of
+/// either stands there.
+pub(crate) fn operand_at(
+    scalar: &Scalar,
+    start: usize,
+) -> Result<Option<(Operand, usize)>, Problem> {
+    let text = Text::new(scalar.clone());
+    let mut parser = Parser::new(&text);
+    parser.at = start;
+    let word = parser.identifier();
+    let operand = parser.operand(word, start)?;
+    Ok(operand.map(|operand| (operand, parser.at)))
 }
 
 /// Splits `evt.arg.flags` into `evt.arg` and `flags`, which is the same as `evt.arg[flags]`.
@@ -109,12 +115,21 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
+    fn new(text: &'a Text) -> Self {
+        Self {
+            text,
+            bytes: text.text.as_bytes(),
+            at: 0,
+            depth: 0,
+        }
+    }
+
     fn problem(&self, message: impl Into<String>) -> Problem {
         self.problem_at(self.at, message)
     }
 
     fn problem_at(&self, at: usize, message: impl Into<String>) -> Problem {
-        Problem::new(&self.text.place(at), message)
+        Problem::new(&self.text.place(at), message).code(code::CONDITION)
     }
 
     fn blank(&mut self) {
@@ -186,11 +201,8 @@ impl<'a> Parser<'a> {
         self.blank();
         let start = self.at;
         if self.bytes.get(start) == Some(&b'(') {
-            if self.depth == MAX_DEPTH {
-                return Err(self.problem(format!("more than {MAX_DEPTH} nested parentheses")));
-            }
+            self.enter()?;
             self.at += 1;
-            self.depth += 1;
             let expr = self.or()?;
             self.depth -= 1;
             self.blank();
@@ -208,18 +220,90 @@ impl<'a> Parser<'a> {
                 self.problem_at(start, "a field, a macro, `not` or `(` was expected here");
             return Err(problem.help("a check is written like `proc.name = cat`"));
         }
-        let Some(field) = self.field(word, start)? else {
-            if self.bytes.get(self.at) == Some(&b'(') && TRANSFORMERS.contains(&word) {
-                let message = format!("`{word}(...)` is not supported yet");
-                return Err(self.problem_at(start, message));
+        if let Some(operand) = self.operand(word, start)? {
+            return self.comparison(operand).map(Expr::Check);
+        }
+        if self.bytes.get(self.at) == Some(&b'(') {
+            let names = Transformer::NAMES.iter().map(|(name, _)| *name);
+            let all: Vec<_> = names.clone().collect();
+            let message = format!("there is no transformer `{word}`");
+            return Err(self
+                .problem_at(start, message)
+                .help(format!("the transformers are {}", all.join(" ")))
+                .nearest(word, names));
+        }
+        Ok(Expr::Macro(Word {
+            text: word.to_owned(),
+            quoted: false,
+            place: self.text.place(start),
+        }))
+    }
+
+    /// A field or a transformer whose first word is `first`; none if it is neither.
+    fn operand(&mut self, first: &str, start: usize) -> Result<Option<Operand>, Problem> {
+        if self.bytes.get(self.at) == Some(&b'(')
+            && let Some(transformer) = Transformer::by_name(first)
+        {
+            return self.call(transformer, start).map(Some);
+        }
+        Ok(self.field(first, start)?.map(Operand::field))
+    }
+
+    /// The arguments of a transformer, and its option.
+    fn call(&mut self, transformer: Transformer, start: usize) -> Result<Operand, Problem> {
+        self.enter()?;
+        let open = self.at;
+        self.at += 1;
+        let mut args = Vec::new();
+        loop {
+            self.blank();
+            args.push(self.argument(transformer)?);
+            self.blank();
+            match self.bytes.get(self.at) {
+                Some(b',') => self.at += 1,
+                Some(b')') => break,
+                None => {
+                    let message = format!("this `{}(` has no `)`", transformer.name());
+                    return Err(self.problem_at(open, message));
+                }
+                Some(_) => return Err(self.problem("`,` or `)` was expected here")),
             }
-            return Ok(Expr::Macro(Word {
-                text: word.to_owned(),
-                quoted: false,
-                place: self.text.place(start),
-            }));
+        }
+        self.at += 1;
+        self.depth -= 1;
+        let option = if self.bytes.get(self.at) == Some(&b'[') {
+            self.at += 1;
+            Some(self.field_argument()?.into_boxed_str())
+        } else {
+            None
         };
-        self.comparison(field).map(Expr::Check)
+        Ok(Operand {
+            term: Term::Call(transformer, args.into(), option),
+            place: self.text.place(start),
+        })
+    }
+
+    fn argument(&mut self, transformer: Transformer) -> Result<Term<FieldRef>, Problem> {
+        let start = self.at;
+        if let Some(b'"' | b'\'') = self.bytes.get(start) {
+            return Ok(Term::Text(self.quoted()?.into_bytes().into()));
+        }
+        let word = self.identifier();
+        if let Some(operand) = self.operand(word, start)? {
+            return Ok(operand.term);
+        }
+        let message = format!("`{}` needs a field here", transformer.name());
+        let problem = self.problem_at(start, message);
+        Err(problem.help("a field is written like `proc.name`; put quotes around a text"))
+    }
+
+    /// Counts one more level of nesting.
+    fn enter(&mut self) -> Result<(), Problem> {
+        if self.depth == MAX_DEPTH {
+            return Err(self.problem(format!("more than {MAX_DEPTH} nested parentheses")));
+        }
+        self.depth += 1;
+        Ok(())
     }
 
     /// The rest of a field whose first part is `first`; none if it is no field.
@@ -266,7 +350,7 @@ impl<'a> Parser<'a> {
         Ok(arg)
     }
 
-    fn comparison(&mut self, field: FieldRef) -> Result<Check, Problem> {
+    fn comparison(&mut self, left: Operand) -> Result<Check, Problem> {
         self.blank();
         let start = self.at;
         let op_place = self.text.place(start);
@@ -290,22 +374,41 @@ impl<'a> Parser<'a> {
             }
         }
         self.blank();
-        let values = if op == Op::Exists {
-            Vec::new()
+        let right = if op == Op::Exists {
+            Right::Values(Vec::new())
+        } else if let Some(operand) = self.transformer()? {
+            if let Some(quantifier) = quantifier {
+                let message = format!("`{}` needs a list", quantifier.name());
+                return Err(Problem::new(&operand.place, message).code(code::CONDITION));
+            }
+            Right::Operand(operand)
         } else if (op.takes_list() || quantifier.is_some())
             && self.bytes.get(self.at) == Some(&b'(')
         {
-            self.list()?
+            Right::Values(self.list()?)
         } else {
-            vec![self.value(op)?]
+            Right::Values(vec![self.value(op)?])
         };
         Ok(Check {
-            field,
+            left,
             op,
             quantifier,
             op_place,
-            values,
+            right,
         })
+    }
+
+    /// A transformer, if one stands here.
+    fn transformer(&mut self) -> Result<Option<Operand>, Problem> {
+        let start = self.at;
+        let word = self.peek_identifier();
+        let found = Transformer::by_name(word)
+            .filter(|_| self.bytes.get(start + word.len()) == Some(&b'('));
+        let Some(transformer) = found else {
+            return Ok(None);
+        };
+        self.at += word.len();
+        self.call(transformer, start).map(Some)
     }
 
     fn operator(&mut self) -> Result<Op, Problem> {
@@ -374,10 +477,6 @@ impl<'a> Parser<'a> {
             return Err(self
                 .problem_at(start, message)
                 .help("put quotes around a value with blanks, quotes, `(`, `)`, `=` or `,`"));
-        }
-        if self.bytes.get(self.at) == Some(&b'(') && TRANSFORMERS.contains(&text.as_str()) {
-            let message = format!("`{text}(...)` is not supported yet");
-            return Err(self.problem_at(start, message));
         }
         Ok(Word {
             text,

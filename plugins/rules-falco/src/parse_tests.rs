@@ -30,20 +30,19 @@ fn show(expr: &Expr) -> String {
         Expr::Not(inner) => format!("!{}", show(inner)),
         Expr::Macro(word) => format!("@{}", word.text),
         Expr::Check(check) => {
-            let arg = check.field.arg.as_ref();
-            let arg = arg.map_or(String::new(), |arg| format!("[{arg}]"));
-            let values: Vec<_> = check.values.iter().map(|word| word.text.as_str()).collect();
             let quantifier = check
                 .quantifier
                 .map_or(String::new(), |q| format!(" {q:?}"));
-            let values = values.join(";");
-            format!(
-                "{}{arg} {}{quantifier} {values}",
-                check.field.name,
-                check.op.name()
-            )
-            .trim_end()
-            .to_owned()
+            let right = match &check.right {
+                Right::Values(words) => {
+                    let values: Vec<_> = words.iter().map(|word| word.text.as_str()).collect();
+                    values.join(";")
+                }
+                Right::Operand(operand) => operand.to_string(),
+            };
+            format!("{} {}{quantifier} {right}", check.left, check.op.name())
+                .trim_end()
+                .to_owned()
         }
     }
 }
@@ -104,6 +103,28 @@ fn values_are_bare_or_quoted() {
 }
 
 #[test]
+fn transformers_stand_on_either_side() {
+    for text in [
+        "tolower(a.b) = x",
+        "toupper(basename(a.b)) = val(c.d[1])",
+        "a.b in join(c.d, \", \")",
+        "concat(a.b, \":\", c.d) in x;y",
+        "getopt(a.b, \"nt:\")[t] = 5",
+        "len(a.b) > 100",
+        "a.b startswith tolower(c.d)",
+    ] {
+        let written = text.replace("x;y", "(x, y)");
+        assert_eq!(tree(&written), text);
+    }
+    assert_eq!(tree("tolower( a.b )=x"), "tolower(a.b) = x");
+    // Without parentheses they are words as any other.
+    assert_eq!(tree("a.b = val"), "a.b = val");
+    assert_eq!(tree("len and a.b = x"), "(@len & a.b = x)");
+    let deep = format!("{}a.b{} = x", "tolower(".repeat(101), ")".repeat(101));
+    assert!(error(&deep).contains("nested"));
+}
+
+#[test]
 fn a_word_that_begins_like_a_keyword_is_none() {
     assert_eq!(tree("android or order.x=1"), "(@android | order.x = 1)");
     assert_eq!(tree("a.b = x and notable"), "(a.b = x & @notable)");
@@ -122,8 +143,10 @@ fn errors_point_at_the_fault_and_say_what_would_be_right() {
         ("a.b = 'x", 8, "no end"),
         ("a.b =", 7, "`=` needs a value"),
         ("and a.b = x", 2, "was expected here"),
-        ("toupper(a.b) = X", 2, "not supported yet"),
-        ("a.b = val(c.d)", 8, "not supported yet"),
+        ("toupprr(a.b) = X", 2, "did you mean `toupper`"),
+        ("toupper(a.b = X", 14, "`,` or `)` was expected"),
+        ("toupper(x) = X", 10, "`toupper` needs a field"),
+        ("a.b = anyof tolower(c.d)", 14, "`anyof` needs a list"),
         ("proc.aname[ = x", 13, "no end"),
     ] {
         let error = error(text);

@@ -3,6 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use lanner_plugin::{Diagnostic, Severity};
+
+use crate::yaml::Scalar;
+
 /// A rule file.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -14,14 +18,22 @@ pub(crate) struct Source {
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) source: Arc<Source>,
+    /// Where the byte stands, or the scalar that it stands in.
     pub(crate) offset: usize,
+    /// The scalar, and which byte of its text; where that stands in the file is worked out when
+    /// somebody wants to know, as that takes a walk through the scalar.
+    pub(crate) within: Option<(Arc<Scalar>, usize)>,
 }
 
 impl Place {
     /// Line and column, both from 1; the column counts characters.
     fn line_and_column(&self) -> (usize, usize, &str) {
         let text = &self.source.text;
-        let mut offset = self.offset.min(text.len());
+        let offset = match &self.within {
+            Some((scalar, at)) => scalar.offset_of(*at),
+            None => self.offset,
+        };
+        let mut offset = offset.min(text.len());
         while !text.is_char_boundary(offset) {
             offset -= 1;
         }
@@ -45,21 +57,50 @@ impl fmt::Display for Place {
 /// What is wrong with a rule file, where, and what would be right.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
+    pub(crate) severity: Severity,
+    /// Falco's name for it, where Falco has one.
+    pub(crate) code: &'static str,
     pub(crate) place: Option<Place>,
     pub(crate) message: String,
     pub(crate) help: Option<String>,
-    /// The host does not know a field or an event type; a rule may ask to be left out then.
-    pub(crate) unknown_to_host: bool,
+    /// The rule, macro or list that it is about.
+    pub(crate) item: Option<String>,
+    /// The field or event type that the host does not know; a rule may ask to be left out then.
+    pub(crate) missing: Option<String>,
 }
 
 impl Problem {
+    /// An error, unless something else is said.
     pub(crate) fn new(place: &Place, message: impl Into<String>) -> Self {
         Self {
+            severity: Severity::Error,
+            code: code::VALIDATE,
             place: Some(place.clone()),
             message: message.into(),
             help: None,
-            unknown_to_host: false,
+            item: None,
+            missing: None,
         }
+    }
+
+    pub(crate) fn warning(code: &'static str, place: &Place, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            code,
+            ..Self::new(place, message)
+        }
+    }
+
+    pub(crate) fn note(code: &'static str, place: &Place, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Note,
+            ..Self::warning(code, place, message)
+        }
+    }
+
+    pub(crate) fn code(mut self, code: &'static str) -> Self {
+        self.code = code;
+        self
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
@@ -74,30 +115,66 @@ impl Problem {
             None => self,
         }
     }
+
+    /// As it goes to the host.
+    pub(crate) fn diagnostic(&self) -> Diagnostic {
+        let mut diagnostic = Diagnostic {
+            severity: self.severity,
+            code: self.code.to_owned(),
+            message: self.message.clone(),
+            help: self.help.clone().unwrap_or_default(),
+            item: self.item.clone().unwrap_or_default(),
+            missing: self.missing.clone().unwrap_or_default(),
+            ..Diagnostic::default()
+        };
+        if let Some(place) = &self.place {
+            let (line, column, text) = place.line_and_column();
+            // Long lines: show what is around the place.
+            let skip = column.saturating_sub(60);
+            let shown = text.chars().skip(skip).take(100);
+            diagnostic.file.clone_from(&place.source.name);
+            diagnostic.line = u32::try_from(line).unwrap_or(u32::MAX);
+            diagnostic.column = u32::try_from(column).unwrap_or(u32::MAX);
+            diagnostic.caret = u32::try_from(column - 1 - skip).unwrap_or(0);
+            diagnostic.snippet = shown
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect();
+        }
+        diagnostic
+    }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            None => write!(f, "{}", self.message)?,
-            Some(place) => {
-                let (number, column, line) = place.line_and_column();
-                let number = number.to_string();
-                let blank = " ".repeat(number.len());
-                write!(f, "{place}: {}", self.message)?;
-                // Long lines: show what is around the place.
-                let skip = column.saturating_sub(60);
-                let shown: String = line.chars().skip(skip).take(100).collect();
-                let caret = " ".repeat(column - 1 - skip);
-                write!(f, "\n {number} | {}", shown.replace('\t', " "))?;
-                write!(f, "\n {blank} | {caret}^")?;
-            }
-        }
-        match &self.help {
-            Some(help) => write!(f, "\n   = {help}"),
-            None => Ok(()),
-        }
+        self.diagnostic().fmt(f)
     }
+}
+
+/// Falco's names for what can be wrong, so that programs that read its answers can read ours.
+pub(crate) mod code {
+    pub(crate) const YAML: &str = "LOAD_ERR_YAML_PARSE";
+    pub(crate) const READ: &str = "LOAD_ERR_FILE_READ";
+    pub(crate) const ITEM: &str = "LOAD_ERR_YAML_VALIDATE";
+    pub(crate) const CONDITION: &str = "LOAD_ERR_COMPILE_CONDITION";
+    pub(crate) const OUTPUT: &str = "LOAD_ERR_COMPILE_OUTPUT";
+    pub(crate) const VALIDATE: &str = "LOAD_ERR_VALIDATE";
+    pub(crate) const SOURCE: &str = "LOAD_UNKNOWN_SOURCE";
+    pub(crate) const NA_CHECK: &str = "LOAD_UNSAFE_NA_CHECK";
+    pub(crate) const NO_TYPES: &str = "LOAD_NO_EVTTYPE";
+    pub(crate) const FILTER: &str = "LOAD_UNKNOWN_FILTER";
+    pub(crate) const UNUSED_MACRO: &str = "LOAD_UNUSED_MACRO";
+    pub(crate) const UNUSED_LIST: &str = "LOAD_UNUSED_LIST";
+    pub(crate) const UNKNOWN_ITEM: &str = "LOAD_UNKNOWN_ITEM";
+    pub(crate) const DEPRECATED: &str = "LOAD_DEPRECATED_ITEM";
+    pub(crate) const NO_VALUES: &str = "LOAD_APPEND_NO_VALUES";
+    pub(crate) const EXCEPTION_NAME: &str = "LOAD_EXCEPTION_NAME_NOT_UNIQUE";
+    pub(crate) const MACRO_NAME: &str = "LOAD_INVALID_MACRO_NAME";
+    pub(crate) const LIST_NAME: &str = "LOAD_INVALID_LIST_NAME";
+    pub(crate) const KEY: &str = "LOAD_UNKNOWN_KEY";
+    /// Ours: something that is known and left out.
+    pub(crate) const LEFT_OUT: &str = "LOAD_LEFT_OUT";
+    /// Ours: Falco would see it otherwise.
+    pub(crate) const ORDER: &str = "LOAD_ORDER";
 }
 
 /// The name of `known` that differs least from `name`, if it differs little.
@@ -136,7 +213,11 @@ mod tests {
             name: "r.yaml".to_owned(),
             text: "- macro: x\n  condition: evt.type = \n".to_owned(),
         });
-        let place = Place { source, offset: 24 };
+        let place = Place {
+            source,
+            offset: 24,
+            within: None,
+        };
         let problem = Problem::new(&place, "oops").help("write it");
         assert_eq!(
             problem.to_string(),

@@ -1,8 +1,12 @@
 //! The output template of a rule: are its fields known?
 
-use crate::ast::FieldRef;
-use crate::parse::split_argument;
-use crate::source::Problem;
+use std::sync::Arc;
+
+use lanner_plugin::Transformer;
+
+use crate::ast::{FieldRef, Operand};
+use crate::parse::{operand_at, split_argument};
+use crate::source::{Problem, code};
 use crate::yaml::Scalar;
 
 /// A field that Falco keeps in templates, but that stands for nothing any more.
@@ -14,22 +18,38 @@ pub(crate) fn clean(parts: &[Scalar]) -> String {
     parts.join(" ").replace(EMPTY_FIELD, "").trim().to_owned()
 }
 
-/// The fields of a template, in the order in which they stand.
-pub(crate) fn fields(part: &Scalar) -> Result<Vec<FieldRef>, Problem> {
+/// The fields and transformers of a template, in the order in which they stand.
+pub(crate) fn fields(part: &Scalar) -> Result<Vec<Operand>, Problem> {
+    let scalar = Arc::new(part.clone());
     let text = &part.text;
     let mut fields = Vec::new();
+    let mut next = 0;
     for (at, _) in text.match_indices('%') {
-        let rest = &text[at + 1..];
-        if text[at..].starts_with(EMPTY_FIELD) {
+        if at < next || text[at..].starts_with(EMPTY_FIELD) {
             continue;
         }
+        let rest = &text[at + 1..];
         let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
         let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
         // A full stop after a field ends the sentence.
         let name = rest[..end].trim_end_matches('.');
         if rest[end..].starts_with('(') && !name.contains('.') && !name.is_empty() {
-            let message = format!("`%{name}(...)` is not supported yet");
-            return Err(Problem::new(&part.place_of(at), message));
+            let found =
+                operand_at(&scalar, at + 1).map_err(|problem| problem.code(code::OUTPUT))?;
+            match found {
+                Some((operand, end)) => {
+                    next = end;
+                    fields.push(operand);
+                }
+                None => {
+                    let message = format!("there is no transformer `{name}`");
+                    let names = Transformer::NAMES.iter().map(|(name, _)| *name);
+                    return Err(Problem::new(&scalar.place_of(at), message)
+                        .code(code::OUTPUT)
+                        .nearest(name, names));
+                }
+            }
+            continue;
         }
         if !name.contains('.') {
             continue;
@@ -40,15 +60,15 @@ pub(crate) fn fields(part: &Scalar) -> Result<Vec<FieldRef>, Problem> {
         {
             let Some(close) = inner.find(']') else {
                 let message = "this field's argument has no `]`";
-                return Err(Problem::new(&part.place_of(at), message));
+                return Err(Problem::new(&scalar.place_of(at), message).code(code::OUTPUT));
             };
             arg = Some(&inner[..close]);
         }
-        fields.push(FieldRef {
+        fields.push(Operand::field(FieldRef {
             name: base.to_owned(),
             arg: arg.map(str::to_owned),
-            place: part.place_of(at),
-        });
+            place: scalar.place_of(at),
+        }));
     }
     Ok(fields)
 }

@@ -3,19 +3,18 @@
 //! Scalars stay texts: a list of `[22, 1.10, no]` holds what was written.
 
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use granit_parser::{Event, Parser, ScalarStyle};
 
-use crate::source::{Place, Problem, Source};
+use crate::source::{Place, Problem, Source, code};
 
 /// A node, with the place where it begins. Aliases share it.
 #[derive(Debug)]
 pub(crate) enum Node {
     Scalar(Scalar),
-    Sequence(Place, Vec<Rc<Node>>),
-    Mapping(Place, Vec<(Scalar, Rc<Node>)>),
+    Sequence(Place, Vec<Arc<Node>>),
+    Mapping(Place, Vec<(Scalar, Arc<Node>)>),
 }
 
 /// A text and where it came from.
@@ -59,15 +58,18 @@ impl Scalar {
         }
     }
 
-    /// Where a byte of the text stands in the file: block scalars lose their indentation on the
-    /// way, and quoted ones their escapes, so that both have to be walked through.
-    pub(crate) fn place_of(&self, offset: usize) -> Place {
-        let source = &self.place.source;
-        let offset = self.walk(offset).unwrap_or(self.place.offset);
+    /// Where a byte of the text stands in the file.
+    pub(crate) fn place_of(self: &Arc<Self>, offset: usize) -> Place {
         Place {
-            source: Arc::clone(source),
-            offset,
+            within: Some((Arc::clone(self), offset)),
+            ..self.place.clone()
         }
+    }
+
+    /// Block scalars lose their indentation on the way from the file, and quoted ones their
+    /// escapes, so that both have to be walked through.
+    pub(crate) fn offset_of(&self, offset: usize) -> usize {
+        self.walk(offset).unwrap_or(self.place.offset)
     }
 
     fn walk(&self, offset: usize) -> Option<usize> {
@@ -106,19 +108,20 @@ impl Scalar {
 
 /// Something begun and not yet ended.
 enum Open {
-    Sequence(Vec<Rc<Node>>),
-    Mapping(Vec<(Scalar, Rc<Node>)>, Option<Scalar>),
+    Sequence(Vec<Arc<Node>>),
+    Mapping(Vec<(Scalar, Arc<Node>)>, Option<Scalar>),
 }
 
 /// Reads all documents of a file.
-pub(crate) fn parse(source: &Arc<Source>) -> Result<Vec<Rc<Node>>, Problem> {
+pub(crate) fn parse(source: &Arc<Source>) -> Result<Vec<Arc<Node>>, Problem> {
     let place = |offset: Option<usize>| Place {
         source: Arc::clone(source),
         offset: offset.unwrap_or(0),
+        within: None,
     };
     let mut documents = Vec::new();
     let mut stack: Vec<(Open, Place, usize)> = Vec::new();
-    let mut anchors: HashMap<usize, Rc<Node>> = HashMap::new();
+    let mut anchors: HashMap<usize, Arc<Node>> = HashMap::new();
     for next in Parser::new_from_str(&source.text) {
         let (event, span) = next.map_err(|error| {
             let marker = error.marker();
@@ -129,6 +132,7 @@ pub(crate) fn parse(source: &Arc<Source>) -> Result<Vec<Rc<Node>>, Problem> {
                 &place(offset),
                 format!("this is not YAML: {}", error.info()),
             )
+            .code(code::YAML)
         })?;
         let here = place(
             span.start
@@ -143,7 +147,7 @@ pub(crate) fn parse(source: &Arc<Source>) -> Result<Vec<Rc<Node>>, Problem> {
                     plain: style == ScalarStyle::Plain,
                     block: matches!(style, ScalarStyle::Literal | ScalarStyle::Folded),
                 };
-                (Rc::new(Node::Scalar(scalar)), anchor)
+                (Arc::new(Node::Scalar(scalar)), anchor)
             }
             Event::SequenceStart(_, anchor, _) => {
                 stack.push((Open::Sequence(Vec::new()), here, anchor));
@@ -155,21 +159,21 @@ pub(crate) fn parse(source: &Arc<Source>) -> Result<Vec<Rc<Node>>, Problem> {
             }
             Event::SequenceEnd | Event::MappingEnd => match stack.pop() {
                 Some((Open::Sequence(items), place, anchor)) => {
-                    (Rc::new(Node::Sequence(place, items)), anchor)
+                    (Arc::new(Node::Sequence(place, items)), anchor)
                 }
                 Some((Open::Mapping(entries, _), place, anchor)) => {
-                    (Rc::new(Node::Mapping(place, entries)), anchor)
+                    (Arc::new(Node::Mapping(place, entries)), anchor)
                 }
                 None => continue,
             },
             Event::Alias(id) => match anchors.get(&id) {
-                Some(node) => (Rc::clone(node), 0),
+                Some(node) => (Arc::clone(node), 0),
                 None => return Err(Problem::new(&here, "this alias has no anchor before it")),
             },
             _ => continue,
         };
         if anchor != 0 {
-            anchors.insert(anchor, Rc::clone(&node));
+            anchors.insert(anchor, Arc::clone(&node));
         }
         match stack.last_mut() {
             None => documents.push(node),
@@ -199,7 +203,7 @@ fn byte_offset(text: &str, characters: usize) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Vec<Rc<Node>> {
+    fn read(text: &str) -> Vec<Arc<Node>> {
         let source = Arc::new(Source {
             name: "t".to_owned(),
             text: text.to_owned(),
@@ -222,9 +226,9 @@ mod tests {
     fn leads_back(yaml: &str, word: &str) {
         let documents = read(yaml);
         let scalar = value(&documents[0], "k");
-        let place = scalar.place_of(scalar.text.find(word).unwrap());
+        let offset = scalar.offset_of(scalar.text.find(word).unwrap());
         let expected = yaml.rfind(word).unwrap();
-        assert_eq!(place.offset, expected, "{yaml:?} {scalar:?}");
+        assert_eq!(offset, expected, "{yaml:?} {scalar:?}");
     }
 
     #[test]
@@ -251,7 +255,7 @@ mod tests {
         let Node::Sequence(_, items) = &*documents[0] else {
             panic!("not a list");
         };
-        assert!(Rc::ptr_eq(&items[0], &items[1]));
+        assert!(Arc::ptr_eq(&items[0], &items[1]));
     }
 
     #[test]

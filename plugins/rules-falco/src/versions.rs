@@ -1,0 +1,128 @@
+//! What a rule file says it needs: a version of Falco's engine, and plugins of Falco.
+
+use lanner_plugin::Severity;
+
+use crate::keys::{Keys, text};
+use crate::source::{Problem, code};
+use crate::yaml::{Node, Scalar};
+
+/// The version of Falco's engine whose language this is.
+const ENGINE: (u64, u64, u64) = (0, 63, 0);
+
+/// Plugins of Falco whose fields the host has by itself.
+const BUILT_IN: &[&str] = &["container", "k8smeta"];
+
+/// Whether the version that a file needs is one that this engine can do.
+pub(crate) fn engine(needed: &Scalar) -> Result<(), Problem> {
+    let version = parse(&needed.text).ok_or_else(|| not_a_version(needed))?;
+    if version <= ENGINE {
+        return Ok(());
+    }
+    let (major, minor, patch) = ENGINE;
+    let message = format!(
+        "this file needs version {} of the rules language, and this is {major}.{minor}.{patch}",
+        needed.text
+    );
+    Err(Problem::new(&needed.place, message).help("a newer lanner may have it"))
+}
+
+/// Looks at the list of plugins; warns of those that are not there.
+pub(crate) fn plugins(list: &Node) -> Result<Vec<Problem>, Problem> {
+    let mut warnings = Vec::new();
+    for item in elements("required_plugin_versions", list)? {
+        let mut keys = Keys::new(item)?;
+        let first = plugin(item, &mut keys)?;
+        let mut all = vec![first.clone()];
+        if let Some(others) = keys.take("alternatives") {
+            for item in elements("alternatives", &others)? {
+                let mut keys = Keys::new(item)?;
+                all.push(plugin(item, &mut keys)?);
+                warnings.extend(keys.unknown());
+            }
+        }
+        warnings.extend(keys.unknown());
+        if !all
+            .iter()
+            .any(|name| BUILT_IN.contains(&name.text.as_str()))
+        {
+            let message = format!("there is no plugin `{}` of Falco here", first.text);
+            let problem = Problem::warning(code::LEFT_OUT, &first.place, message);
+            warnings.push(problem.help("its fields are missing, and the rules that need them"));
+        }
+    }
+    Ok(warnings)
+}
+
+fn elements<'a>(name: &str, node: &'a Node) -> Result<impl Iterator<Item = &'a Node>, Problem> {
+    match node {
+        Node::Sequence(_, items) => Ok(items.iter().map(|item| &**item)),
+        other => {
+            let message = format!("`{name}` must be a list, not {}", other.kind());
+            Err(Problem::new(other.place(), message).code(code::ITEM))
+        }
+    }
+}
+
+/// The name of a plugin, whose version is checked for its form.
+fn plugin(item: &Node, keys: &mut Keys) -> Result<Scalar, Problem> {
+    let need = |what: &str| {
+        let message = format!("a plugin needs a `{what}`");
+        Problem::new(item.place(), message).code(code::ITEM)
+    };
+    let name = keys.take("name").ok_or_else(|| need("name"))?;
+    let version = keys.take("version").ok_or_else(|| need("version"))?;
+    let version = text("version", &version)?;
+    if parse(&version.text).is_none() {
+        return Err(not_a_version(&version));
+    }
+    text("name", &name)
+}
+
+fn not_a_version(found: &Scalar) -> Problem {
+    let message = format!("`{}` is not a version", found.text);
+    Problem {
+        severity: Severity::Error,
+        ..Problem::new(&found.place, message)
+            .code(code::ITEM)
+            .help("a version is written like `0.57.0`")
+    }
+}
+
+/// `0.57.0`, or `57` as it was before. What follows a `-` or a `+` does not count.
+fn parse(text: &str) -> Option<(u64, u64, u64)> {
+    let text = text.split(['-', '+']).next()?;
+    let mut numbers = text.split('.').map(|number| {
+        let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| number.parse().ok()).flatten()
+    });
+    let first = numbers.next()??;
+    let Some(second) = numbers.next() else {
+        return Some((0, first, 0));
+    };
+    let third = numbers.next().unwrap_or(Some(0))?;
+    numbers.next().is_none().then_some((first, second?, third))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn versions_are_read_in_both_forms() {
+        assert_eq!(parse("0.57.0"), Some((0, 57, 0)));
+        assert_eq!(parse("13"), Some((0, 13, 0)));
+        assert_eq!(parse("1.2"), Some((1, 2, 0)));
+        assert_eq!(parse("0.40.0-rc1"), Some((0, 40, 0)));
+        for bad in [
+            "",
+            "x",
+            "1.",
+            "1.x",
+            "1.2.3.4",
+            "-1",
+            "99999999999999999999",
+        ] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+}
