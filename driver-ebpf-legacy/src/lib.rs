@@ -1,7 +1,7 @@
-//! The legacy driver: raw tracepoints and perf buffers without BTF, through aya.
+//! The legacy driver: tracepoints and perf buffers without BTF, through aya.
 //!
 //! `bpf/legacy.bpf.c` writes events, [`perf`] reads them, [`capture`] hands them on, [`load`] brings the
-//! programs into the kernel and attaches them. Where the fields of kernel structs are on this kernel,
+//! programs ([`programs`]) into the kernel, [`attach`] has them run by what this kernel offers. Where the fields of kernel structs are on this kernel,
 //! [`offsets`] finds out by looking.
 
 mod attach;
@@ -9,6 +9,7 @@ mod capture;
 mod load;
 mod offsets;
 mod perf;
+mod programs;
 mod sys;
 
 use driver_api::driver::{Driver, OpenError, Opened};

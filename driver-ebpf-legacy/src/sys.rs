@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use zerocopy::FromBytes;
 
 /// `struct perf_event_attr` as kernels since 2.6.33 have it (`PERF_ATTR_SIZE_VER1`): all that is needed.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 struct Attr {
     kind: u32,

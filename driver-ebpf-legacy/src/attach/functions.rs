@@ -95,7 +95,7 @@ fn remove_left_behind(tracefs: &Tracefs) {
     }) {
         match tracefs.append(EVENTS, &format!("-:{name}")) {
             Ok(()) => {
-                tracing::info!("removed the probe {name}, which a lanner that was killed had left")
+                tracing::info!("removed the probe {name}, which a lanner that was killed had left");
             }
             Err(error) => tracing::debug!("the probe {name} cannot be removed: {error}"),
         }

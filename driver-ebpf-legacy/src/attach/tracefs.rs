@@ -98,7 +98,7 @@ impl Tracefs {
     }
 }
 
-/// A field's offset, of the lines of a `format`: `field:pid_t pid;	offset:8;	size:4;	signed:1;`.
+/// A field's offset, of the lines of a `format` (`field:pid_t pid; offset:8; size:4; signed:1;`, with tabs).
 fn offset(format: &str, field: &str) -> Option<u32> {
     format.lines().find_map(|line| {
         let (declaration, rest) = line.trim().strip_prefix("field:")?.split_once(';')?;

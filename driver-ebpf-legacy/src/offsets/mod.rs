@@ -6,6 +6,7 @@
 //! kernel's structs for them. What is found is verified by use: a path walked with the offsets must be
 //! the one that /proc names. What is not found is a gap, and the facts that need it are absent.
 
+mod calls;
 mod files;
 mod layout;
 mod peek;
@@ -123,9 +124,9 @@ pub(crate) fn find(loader: &mut EbpfLoader<'_>) -> Result<Found, OpenError> {
 
 fn search(peek: &mut Peek, off: &mut Offsets, me: u64) -> Option<()> {
     let task = tasks::bytes_of(peek, me);
-    tasks::registers(peek, off, me, &task);
+    calls::registers(peek, off, me, &task);
     tasks::exit_code(peek, off);
-    tasks::compat(peek, off);
+    calls::compat(peek, off);
     if let Some(mut family) = tasks::Family::new(peek) {
         tasks::parent(off, &family);
         tasks::credentials(peek, off, &family);

@@ -4,6 +4,7 @@
 
 mod bounds;
 mod helpers;
+mod memory;
 mod state;
 mod walk;
 
@@ -82,7 +83,7 @@ fn every_program_passes_the_verifier_of_the_oldest_kernel() {
                     code.len()
                 ),
                 Err((at, why, effort)) => {
-                    refused.push(format!("{name}: at {at}: {why} ({effort:?})"))
+                    refused.push(format!("{name}: at {at}: {why} ({effort:?})"));
                 }
             }
         }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::fields::Scratch;
+use crate::fields::{Scratch, View};
 use crate::inspect::script::{Ev, Noise, deliver, isolated};
 
 fn render(text: &str, event: Ev) -> String {
