@@ -123,6 +123,9 @@ impl Actor {
                 truth.ret = Some(0);
                 truth.want = exec::wants(self, case, args);
                 in_child(|| {
+                    // A child's pages are not accessible before it touches them, where the CPU does not mark
+                    // accesses by itself (arm64 without FEAT_HAFDBS).
+                    self.arena.remember();
                     raw::mark(place, 0);
                     // SAFETY: the child becomes another program or fails.
                     unsafe { raw::call(case.abi, case.nr, &args) };
