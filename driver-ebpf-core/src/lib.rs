@@ -46,6 +46,10 @@ impl Driver for Core {
         }
     }
 
+    fn uses_btf(&self) -> bool {
+        true
+    }
+
     fn probe(&self, host: &Host) -> Support {
         let mut missing = gaps::missing(host);
         if !host.btf && host.btf_file.is_none() {

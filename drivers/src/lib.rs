@@ -5,6 +5,7 @@
 
 mod choose;
 pub mod host;
+pub mod privilege;
 
 #[cfg(feature = "core")]
 use driver_ebpf_core as _;

@@ -19,6 +19,8 @@ pub struct Config {
     pub plugin_dirs: Vec<PathBuf>,
     /// The driver, where the command line names none.
     pub driver: Option<String>,
+    /// A file with the kernel's types, where the command line names none (`--btf`).
+    pub btf: Option<PathBuf>,
     /// How much is captured of what arguments point to: bytes, path, strings, arrays, entries.
     pub limits: BTreeMap<String, u32>,
     /// `first`: the first rule that matches an event wins; `all`: every one.

@@ -37,6 +37,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     if let (::drivers::AUTO, Some(driver)) = (source.driver.as_str(), &config.driver) {
         source.driver.clone_from(driver);
     }
+    source.btf = source.btf.or(config.btf);
     let directories = plugin_directories(if args.plugin_dirs.is_empty() {
         config.plugin_dirs
     } else {

@@ -123,8 +123,12 @@ pub(crate) fn watch<C: Consumer>(
         shards: 1,
         buffer: args.buffer,
     };
-    let host = drivers::host::detect();
+    let mut host = drivers::host::detect();
+    host.btf_file.clone_from(&args.btf);
     let mut chosen = drivers::open(&args.driver, &host, &request).map_err(Failure::usage)?;
+    if let Err(error) = drivers::privilege::drop_unneeded(chosen.driver.name(), &host) {
+        tracing::warn!("capabilities that are not needed any more cannot be given up: {error}");
+    }
     watch_signals(matches!(request.target, Target::Command(_)))?;
     let mut consumer = consumer()?;
     say(&chosen.reason());
