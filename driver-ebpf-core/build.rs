@@ -11,6 +11,12 @@ fn main() {
             "core",
             "core-old",
             &[&flags[..], &["-DSINGLE_RUN"]].concat(),
+        )?;
+        // for a test: one of the programs is such that the kernel refuses it
+        compile::variant(
+            "core",
+            "core-refused",
+            &[&flags[..], &["-DREFUSE_FORK"]].concat(),
         )
     });
     if let Err(error) = built {

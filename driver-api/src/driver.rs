@@ -88,6 +88,11 @@ pub trait Driver: Sync + fmt::Debug {
         &[]
     }
 
+    /// Whether it reads the kernel's types ([`Host::btf_file`]).
+    fn uses_btf(&self) -> bool {
+        false
+    }
+
     /// What it could do on this host (clause 1).
     fn probe(&self, host: &Host) -> Support;
 

@@ -15,6 +15,8 @@ pub struct Host {
     pub capabilities: u64,
     /// A kernel BTF file can be read.
     pub btf: bool,
+    /// A file with the kernel's types that the user has named, for kernels without their own.
+    pub btf_file: Option<PathBuf>,
     /// Mount point of tracefs, where it can be read.
     pub tracefs: Option<PathBuf>,
     /// `kernel.perf_event_paranoid`.

@@ -370,6 +370,7 @@ SEC("tp_btf/sys_exit") int sys_exit(__u64 *ctx)
 	struct lanner_plan *plan;
 	struct task_struct *task;
 	__s64 ret = ctx[1];
+	__u16 flags = 0;
 	__u8 abi;
 
 	if (low >= LANNER_PLAN_NRS || !gate[low])
@@ -390,19 +391,16 @@ SEC("tp_btf/sys_exit") int sys_exit(__u64 *ctx)
 		if (ret == 0 || !(plan->flags & LANNER_PLAN_SELECTED))
 			return 0; /* a success has been an exec event */
 		bpf_tail_call(ctx, &tails, TAIL_EXEC);
-		lose(LANNER_LOSS_FAULT);
-		return 0;
-	}
-	if (plan->flags & LANNER_PLAN_LARGE) {
+		flags = LANNER_FLAG_INCOMPLETE; /* the kernel has refused that program */
+	} else if (plan->flags & LANNER_PLAN_LARGE) {
 		bpf_tail_call(ctx, &tails, TAIL_MESSAGES);
-		lose(LANNER_LOSS_FAULT);
-		return 0;
+		flags = LANNER_FLAG_INCOMPLETE;
 	}
 	READ_ARGS(PLAIN, regs, abi, args);
-	if (plan->ops)
+	if (plan->ops && !flags)
 		emit_call(args, ret, nr, abi, 0, plan, task, GATHERED | FACTS | VARIANTS);
 	else
-		emit_call(args, ret, nr, abi, 0, plan, task, 0);
+		emit_call(args, ret, nr, abi, flags, plan, task, 0);
 	return 0;
 }
 
@@ -523,11 +521,14 @@ SEC("tp_btf/sched_process_exec") int process_exec(__u64 *ctx)
 	struct place place;
 	__u64 time;
 
-	if (settings.tree && old_tid != tid) {
-		/* a thread has taken the leader's id (de_thread() in fs/exec.c) */
+	if (settings.tree) {
 		__u8 *state = bpf_map_lookup_elem(&followed, &old_tid);
 
-		if (state) {
+		/* where entries are not seen, nobody has been made active yet */
+		if (state && old_tid == tid) {
+			*state = FOLLOW_ACTIVE;
+		} else if (state) {
+			/* a thread has taken the leader's id (de_thread() in fs/exec.c) */
 			__u8 active = FOLLOW_ACTIVE;
 
 			bpf_map_update_elem(&followed, &tid, &active, BPF_ANY);
@@ -591,6 +592,10 @@ SEC("tp_btf/sched_process_fork") int process_fork(__u64 *ctx)
 	struct task_struct *parent = (void *)ctx[0], *child = (void *)ctx[1];
 	__u32 tid = parent->pid, child_tid = child->pid;
 
+#ifdef REFUSE_FORK
+	/* no verifier takes this: tests see what becomes of the others */
+	return *(int *)bpf_map_lookup_elem(&plans, &tid);
+#endif
 	if (parent->tgid == settings.self_tgid)
 		return 0;
 	if (settings.tree) {

@@ -122,6 +122,11 @@ struct task_struct {
 	kuid_t loginuid;
 	char comm[16];
 };
+/* Two words side by side: what bytes of the kernel's are read as. */
+struct timespec64 {
+	__s64 tv_sec;
+	long tv_nsec;
+};
 struct linux_binprm {
 	const char *filename;
 };

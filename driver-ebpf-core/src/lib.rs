@@ -7,6 +7,7 @@ mod capture;
 mod entry;
 mod load;
 mod mapping;
+mod optional;
 mod ring;
 
 use driver_api::driver::{Driver, OpenError, Opened};
@@ -45,13 +46,18 @@ impl Driver for Core {
         }
     }
 
+    fn uses_btf(&self) -> bool {
+        true
+    }
+
     fn probe(&self, host: &Host) -> Support {
         let mut missing = gaps::missing(host);
-        if !host.btf {
+        if !host.btf && host.btf_file.is_none() {
             missing.push(Gap::new(
                 "kernel types",
                 "/sys/kernel/btf/vmlinux cannot be read",
-                "use a kernel with CONFIG_DEBUG_INFO_BTF, or the driver ebpf-legacy",
+                "use a kernel with CONFIG_DEBUG_INFO_BTF, name a file that has its types (--btf FILE), or use \
+                 the driver ebpf-legacy",
             ));
         }
         if !missing.is_empty() {
@@ -64,10 +70,10 @@ impl Driver for Core {
         if let Support::Unusable(gaps) = self.probe(host) {
             return Err(OpenError::Unusable { driver: NAME, gaps });
         }
-        let capture = load::open(request)?;
+        let (capture, gaps) = load::open(request, host.btf_file.as_deref())?;
         Ok(Opened {
             captures: vec![Box::new(capture)],
-            gaps: Vec::new(),
+            gaps,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
 use std::process;
 use std::sync::{Mutex, PoisonError};
 
@@ -9,18 +10,20 @@ use driver_api::driver::OpenError;
 use driver_api::event::Abi;
 use driver_api::plan::flag;
 use driver_api::request::{Limits, Request, SyscallSet, Target};
+use driver_api::support::Gap;
 use driver_api::{plan, table};
 use driver_ebpf::capture::EbpfCapture;
 use driver_ebpf::missed::Missed;
-use driver_ebpf::{quiet, start};
+use driver_ebpf::{memory, quiet, start};
 use libbpf_rs::{
-    Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel,
+    ErrorKind, Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel,
 };
 use zerocopy::{Immutable, IntoBytes};
 
 use crate::NAME;
 use crate::capture::RingSource;
 use crate::entry::{self, Entry};
+use crate::optional::{self, Refused};
 use crate::ring::{Layout, Rings};
 
 /// The programs for Linux 5.12 and later.
@@ -63,29 +66,46 @@ fn listen(level: PrintLevel, message: String) {
     said.push(message);
 }
 
+/// What libbpf said since this was asked last.
+fn said() -> String {
+    std::mem::take(&mut *LIBBPF_SAID.lock().unwrap_or_else(PoisonError::into_inner)).concat()
+}
+
 /// An error of libbpf, with the last lines of what the verifier said.
 fn failed(step: impl Into<String>) -> impl FnOnce(libbpf_rs::Error) -> OpenError {
     let step = step.into();
-    move |error| {
-        let said = std::mem::take(&mut *LIBBPF_SAID.lock().unwrap_or_else(PoisonError::into_inner))
-            .concat();
-        let lines: Vec<&str> = said.lines().filter(|line| !line.is_empty()).collect();
-        let last = lines[lines.len().saturating_sub(12)..].join("\n  ");
-        let cause = if last.is_empty() {
-            format!("{error:#}")
-        } else {
-            format!("{error:#}\n  {last}")
-        };
-        OpenError::Failed {
-            driver: NAME,
-            step,
-            cause,
-        }
+    move |error| OpenError::Failed {
+        driver: NAME,
+        step,
+        cause: explained(&error, &said()),
     }
 }
 
+/// An error with the last lines of what libbpf said, and with what helps where it may be the limit of memory.
+fn explained(error: &libbpf_rs::Error, said: &str) -> String {
+    let lines: Vec<&str> = said.lines().filter(|line| !line.is_empty()).collect();
+    let last = lines[lines.len().saturating_sub(12)..].join("\n  ");
+    let mut cause = format!("{error:#}");
+    // the verifier's "permission denied" comes with a log
+    if error.kind() == ErrorKind::PermissionDenied
+        && !said.contains("PROG LOAD LOG")
+        && let Some(hint) = memory::hint()
+    {
+        cause.push_str("; ");
+        cause.push_str(&hint);
+    }
+    if !last.is_empty() {
+        cause.push_str("\n  ");
+        cause.push_str(&last);
+    }
+    cause
+}
+
 /// Loads, attaches, and arranges for the target to be followed.
-pub(crate) fn open(request: &Request) -> Result<EbpfCapture<RingSource>, OpenError> {
+pub(crate) fn open(
+    request: &Request,
+    btf: Option<&Path>,
+) -> Result<(EbpfCapture<RingSource>, Vec<Gap>), OpenError> {
     if !request.buffer.is_power_of_two() || request.buffer < 1 << 16 {
         return Err(OpenError::Unsupported {
             driver: NAME,
@@ -94,10 +114,16 @@ pub(crate) fn open(request: &Request) -> Result<EbpfCapture<RingSource>, OpenErr
         });
     }
     let command = start::prepare(NAME, &request.target)?;
+    memory::raise();
     libbpf_rs::set_print(Some((PrintLevel::Warn, listen)));
     let cpus = libbpf_rs::num_possible_cpus().map_err(failed("count the CPUs"))?;
     let layout = Layout::new(cpus, request.buffer);
-    let (object, maps, links) = start_programs(request, layout)?;
+    let Started {
+        object,
+        maps,
+        links,
+        refused,
+    } = start_programs(&WAYS, request, layout, btf)?;
     let rings = Rings::new(
         layout,
         maps.rings.as_fd(),
@@ -126,30 +152,74 @@ pub(crate) fn open(request: &Request) -> Result<EbpfCapture<RingSource>, OpenErr
         object,
         capacity: layout.size() * layout.cpus,
     };
-    Ok(EbpfCapture::new(NAME, source, command, request))
+    let capture = EbpfCapture::new(NAME, source, command, request);
+    Ok((capture, refused.gaps()))
+}
+
+/// Programs that run.
+struct Started {
+    object: Object,
+    maps: Maps,
+    links: Vec<Link>,
+    refused: Refused,
+}
+
+/// Why programs do not run.
+struct Stopped {
+    /// The program that was refused, where it was one.
+    program: Option<String>,
+    error: OpenError,
+}
+
+impl From<OpenError> for Stopped {
+    fn from(error: OpenError) -> Self {
+        Self {
+            program: None,
+            error,
+        }
+    }
 }
 
 /// Loads and attaches the first of the objects, and the first of the ways to see calls that do not return,
-/// that this kernel takes; if it takes none, the error is that of the first.
+/// that this kernel takes, without the programs that it refuses and a capture can do without. If it takes
+/// none, the error is that of the first.
 fn start_programs(
+    ways: &[(&[u8], Entry)],
     request: &Request,
     layout: Layout,
-) -> Result<(Object, Maps, Vec<Link>), OpenError> {
-    let mut refused = None;
-    for (bytes, entry) in WAYS {
+    btf: Option<&Path>,
+) -> Result<Started, OpenError> {
+    let mut first = None;
+    for (bytes, entry) in ways {
         // a command is followed from its first exec on, also if that fails
-        if entry == Entry::Scheduler && matches!(request.target, Target::Command(_)) {
+        if *entry == Entry::Scheduler && matches!(request.target, Target::Command(_)) {
             continue;
         }
-        match start_object(bytes, entry, request, layout) {
-            Ok(started) => return Ok(started),
-            Err(error) => {
-                tracing::debug!("{entry:?}: {error}");
-                refused.get_or_insert(error);
+        let mut refused = Refused::default();
+        loop {
+            match start_object(bytes, *entry, request, layout, btf, &refused) {
+                Ok((object, maps, links)) => {
+                    return Ok(Started {
+                        object,
+                        maps,
+                        links,
+                        refused,
+                    });
+                }
+                Err(Stopped { program, error }) => {
+                    tracing::debug!("{entry:?}: {error}");
+                    let without = program.is_some_and(|program| {
+                        refused.note(&program, &request.target, &error.to_string())
+                    });
+                    if !without {
+                        first.get_or_insert(error);
+                        break;
+                    }
+                }
             }
         }
     }
-    Err(refused.unwrap_or_else(|| OpenError::Failed {
+    Err(first.unwrap_or_else(|| OpenError::Failed {
         driver: NAME,
         step: "load its programs".to_owned(),
         cause: "there are none: this build is broken".to_owned(),
@@ -161,8 +231,16 @@ fn start_object(
     entry: Entry,
     request: &Request,
     layout: Layout,
-) -> Result<(Object, Maps, Vec<Link>), OpenError> {
-    let mut open = ObjectBuilder::default()
+    btf: Option<&Path>,
+    refused: &Refused,
+) -> Result<(Object, Maps, Vec<Link>), Stopped> {
+    let mut builder = ObjectBuilder::default();
+    if let Some(btf) = btf {
+        builder
+            .btf_custom_path(btf)
+            .map_err(failed("take the kernel's types from the file"))?;
+    }
+    let mut open = builder
         .open_memory(bytes)
         .map_err(failed("read its own BPF object"))?;
     prepare_maps(&mut open, &request.target, layout, entry)?;
@@ -171,7 +249,23 @@ fn start_object(
         step: "attach to the functions of calls".to_owned(),
         cause,
     })?;
-    let object = quiet::undisturbed(|| open.load()).map_err(failed("load its programs"))?;
+    for mut program in open.progs_mut() {
+        if refused.has(&program.name().to_string_lossy()) {
+            program.set_autoload(false);
+        }
+    }
+    said();
+    let object = quiet::undisturbed(|| open.load()).map_err(|error| {
+        let said = said();
+        Stopped {
+            program: optional::named(&said).map(str::to_owned),
+            error: OpenError::Failed {
+                driver: NAME,
+                step: "load its programs".to_owned(),
+                cause: explained(&error, &said),
+            },
+        }
+    })?;
     let maps = Maps::of(&object)?;
     maps.select(&request.selection, &request.limits)?;
     fill_tails(&object)?;
@@ -215,7 +309,7 @@ fn prepare_maps(
 
 fn fill_tails(object: &Object) -> Result<(), OpenError> {
     let tails = handle(object, "tails")?;
-    for program in object.progs() {
+    for program in object.progs().filter(|program| program.autoload()) {
         if let Some((at, name)) = TAILS.iter().find(|(_, name)| program.name() == *name) {
             let fd = program.as_fd().as_raw_fd().to_ne_bytes();
             tails
@@ -226,17 +320,18 @@ fn fill_tails(object: &Object) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn attach(object: &Object) -> Result<Vec<Link>, OpenError> {
+fn attach(object: &Object) -> Result<Vec<Link>, Stopped> {
     let mut links = Vec::new();
     for program in object.progs_mut().filter(|program| program.autoload()) {
         let name = program.name().to_string_lossy().into_owned();
-        if !TAILS.iter().any(|(_, tail)| *tail == name) {
-            links.push(
-                program
-                    .attach()
-                    .map_err(failed(format!("attach the program {name}")))?,
-            );
+        if TAILS.iter().any(|(_, tail)| *tail == name) {
+            continue;
         }
+        let link = program.attach().map_err(|error| Stopped {
+            error: failed(format!("attach the program {name}"))(error),
+            program: Some(name),
+        })?;
+        links.push(link);
     }
     Ok(links)
 }
@@ -341,4 +436,51 @@ fn fill(map: &MapHandle, keys: &[u8], values: &[u8], count: usize) -> libbpf_rs:
         return Ok(());
     };
     map.update_batch(keys, values, count, MapFlags::ANY, MapFlags::ANY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The programs, but for one that no verifier takes (`REFUSE_FORK` in `core.bpf.c`).
+    static WITHOUT_FORK: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core-refused.o"));
+
+    fn start(target: Target) -> Result<Started, OpenError> {
+        libbpf_rs::set_print(Some((PrintLevel::Warn, listen)));
+        let request = Request {
+            target,
+            selection: SyscallSet::all(),
+            limits: Limits::default(),
+            shards: 1,
+            buffer: 1 << 16,
+        };
+        let cpus = libbpf_rs::num_possible_cpus().expect("there are CPUs");
+        let ways: [(&[u8], Entry); 1] = [(WITHOUT_FORK, Entry::Tracepoint)];
+        start_programs(&ways, &request, Layout::new(cpus, request.buffer), None)
+    }
+
+    /// Needs root, and a kernel that takes the programs for 5.12 and later.
+    #[test]
+    fn a_refused_program_is_a_named_gap_and_the_others_run() {
+        let started = start(Target::Host).expect("the others run");
+        let [gap] = &started.refused.gaps()[..] else {
+            panic!("one gap, not {:?}", started.refused);
+        };
+        assert!(gap.what.contains("births"), "{gap:?}");
+        assert!(gap.why.contains("process_fork"), "{gap:?}");
+        assert!(
+            format!("{:?}", started.refused).contains("invalid mem access"),
+            "the verifier's words are kept: {:?}",
+            started.refused
+        );
+        assert!(started.links.len() >= 4, "{} links", started.links.len());
+    }
+
+    #[test]
+    fn processes_are_not_followed_by_halves() {
+        let Err(error) = start(Target::Pids(vec![1])) else {
+            panic!("without births, children would be missed");
+        };
+        assert!(error.to_string().contains("process_fork"), "{error}");
+    }
 }

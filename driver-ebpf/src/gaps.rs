@@ -1,16 +1,28 @@
 //! What both eBPF drivers demand, and what neither can give.
 
-use driver_api::host::Host;
+use driver_api::host::{Host, capability};
 use driver_api::support::Gap;
 
 /// What this host lacks without which neither driver can run.
 pub fn missing(host: &Host) -> Vec<Gap> {
     let mut missing = Vec::new();
     if !host.may_trace_with_bpf() {
+        let lacks: Vec<&str> = [
+            (capability::BPF, "CAP_BPF"),
+            (capability::PERFMON, "CAP_PERFMON"),
+        ]
+        .into_iter()
+        .filter_map(|(number, name)| (!host.has(number)).then_some(name))
+        .collect();
         missing.push(Gap::new(
             "loading BPF programs",
-            "neither CAP_SYS_ADMIN nor CAP_BPF with CAP_PERFMON is effective",
-            "run as root, or give lanner CAP_BPF and CAP_PERFMON (before Linux 5.8: CAP_SYS_ADMIN)",
+            format!(
+                "{} {} not effective, nor is CAP_SYS_ADMIN",
+                lacks.join(" and "),
+                if lacks.len() > 1 { "are" } else { "is" }
+            ),
+            "run as root, or give lanner both: setcap cap_bpf,cap_perfmon+ep, or AmbientCapabilities=CAP_BPF \
+             CAP_PERFMON in its systemd unit (before Linux 5.8: CAP_SYS_ADMIN)",
         ));
     }
     if host.lockdown.as_deref() == Some("confidentiality") {
@@ -45,4 +57,22 @@ pub fn always() -> Vec<Gap> {
             "",
         ),
     ]
+}
+
+#[test]
+fn the_capability_that_is_missing_is_named() {
+    let with = |capabilities: &[u32]| Host {
+        capabilities: capabilities.iter().fold(0, |set, cap| set | 1 << cap),
+        ..Host::default()
+    };
+    let why = |host: &Host| missing(host).first().map(|gap| gap.why.clone());
+    let one = why(&with(&[capability::BPF])).unwrap_or_default();
+    assert!(one.starts_with("CAP_PERFMON is not"), "{one}");
+    let both = why(&with(&[])).unwrap_or_default();
+    assert!(
+        both.starts_with("CAP_BPF and CAP_PERFMON are not"),
+        "{both}"
+    );
+    assert_eq!(why(&with(&[capability::SYS_ADMIN])), None);
+    assert_eq!(why(&with(&[capability::BPF, capability::PERFMON])), None);
 }

@@ -6,6 +6,7 @@ pub mod capture;
 pub mod compile;
 pub mod gaps;
 pub mod life;
+pub mod memory;
 pub mod missed;
 pub mod quiet;
 pub mod start;

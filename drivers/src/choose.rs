@@ -166,6 +166,13 @@ pub fn open_as(
             };
             return Err(Refused::Open(error));
         }
+        if let Some(file) = host.btf_file.as_ref().filter(|_| !driver.uses_btf()) {
+            return Err(Refused::Open(OpenError::Unsupported {
+                driver: driver.name(),
+                what: format!("the kernel's types in {}", file.display()),
+                why: "it does not read them; ebpf-core does".to_owned(),
+            }));
+        }
         let opened = driver.open(host, request).map_err(Refused::Open)?;
         return Ok(Chosen {
             driver,

@@ -29,6 +29,7 @@ pub fn detect() -> Host {
         euid: nix::unistd::geteuid().as_raw(),
         capabilities: u64::from_str_radix(status("CapEff"), 16).unwrap_or(0),
         btf: fs::File::open("/sys/kernel/btf/vmlinux").is_ok(),
+        btf_file: None,
         tracefs: tracefs(),
         perf_event_paranoid: number("/proc/sys/kernel/perf_event_paranoid"),
         unprivileged_bpf_disabled: number("/proc/sys/kernel/unprivileged_bpf_disabled"),

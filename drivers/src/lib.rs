@@ -6,6 +6,7 @@
 mod choose;
 pub mod host;
 mod order;
+pub mod privilege;
 
 #[cfg(feature = "core")]
 use driver_ebpf_core as _;

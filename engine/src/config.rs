@@ -21,6 +21,8 @@ pub struct Config {
     pub driver: Option<String>,
     /// The drivers that `auto` tries, in this order, where the command line names none.
     pub driver_order: Vec<String>,
+    /// A file with the kernel's types, where the command line names none (`--btf`).
+    pub btf: Option<PathBuf>,
     /// How much is captured of what arguments point to: bytes, path, strings, arrays, entries.
     pub limits: BTreeMap<String, u32>,
     /// `first`: the first rule that matches an event wins; `all`: every one.

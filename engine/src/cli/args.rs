@@ -95,6 +95,10 @@ pub(crate) struct SourceArgs {
     /// structures and numbers), entries (of iovecs, messages). May be repeated.
     #[arg(long = "limit", value_name = "NAME=N", value_parser = limit)]
     pub(crate) limits: Vec<(String, u32)>,
+    /// A file with the kernel's types (BTF), for kernels that have none of their own in /sys/kernel/btf. For
+    /// ebpf-core; with `auto`, drivers that need no types can still be chosen.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) btf: Option<PathBuf>,
     /// A command to start and to watch, with all it starts. Its exit status becomes lanner's.
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,

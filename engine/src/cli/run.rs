@@ -40,6 +40,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     if source.driver_order.is_empty() {
         source.driver_order.clone_from(&config.driver_order);
     }
+    source.btf = source.btf.or(config.btf);
     let directories = plugin_directories(if args.plugin_dirs.is_empty() {
         config.plugin_dirs
     } else {

@@ -96,11 +96,15 @@ pub(crate) fn watch<C: Consumer>(
         shards: 1,
         buffer: args.buffer,
     };
-    let host = drivers::host::detect();
+    let mut host = drivers::host::detect();
+    host.btf_file.clone_from(&args.btf);
     let order = drivers::Order::named(&args.driver_order).map_err(Failure::usage)?;
     signals::watch(matches!(request.target, Target::Command(_)))?;
     let mut chosen = drivers::open_as(&args.driver, &args.ptrace_mode, &order, &host, &request)
         .map_err(Failure::usage)?;
+    if let Err(error) = drivers::privilege::drop_unneeded(chosen.driver.name(), &host) {
+        tracing::warn!("capabilities that are not needed any more cannot be given up: {error}");
+    }
     let mut consumer = consumer(chosen.driver.holds())?;
     say(&chosen.reason());
     for gap in &chosen.opened.gaps {

@@ -1,0 +1,139 @@
+//! Giving up capabilities once a driver is open: what an attacker who gets hold of lanner cannot use.
+
+use std::io;
+
+use driver_api::host::{Host, capability};
+
+/// Capabilities that no driver, and nothing behind it, needs while it captures (capabilities(7)).
+const NEVER_NEEDED: [u32; 19] = [
+    9,  // LINUX_IMMUTABLE
+    11, // NET_BROADCAST
+    12, // NET_ADMIN
+    13, // NET_RAW
+    14, // IPC_LOCK
+    16, // SYS_MODULE
+    17, // SYS_RAWIO
+    18, // SYS_CHROOT
+    20, // SYS_PACCT
+    22, // SYS_BOOT
+    capability::SYS_RESOURCE,
+    25, // SYS_TIME
+    26, // SYS_TTY_CONFIG
+    27, // MKNOD
+    31, // SETFCAP
+    32, // MAC_OVERRIDE
+    33, // MAC_ADMIN
+    35, // WAKE_ALARM
+    36, // BLOCK_SUSPEND
+];
+
+/// What is to be given up while this driver captures.
+///
+/// The eBPF drivers go on reading and writing maps, for which kernels before 5.19 ask for CAP_BPF each time, and
+/// those before 5.8, which have no CAP_BPF, for CAP_SYS_ADMIN. Programs are attached, so that CAP_PERFMON has
+/// done its work. The ptrace driver attaches to processes as they are born, and keeps what that may need.
+fn unneeded(driver: &str, host: &Host) -> u64 {
+    let mut drop = NEVER_NEEDED.iter().fold(0, |set, cap| set | 1 << cap);
+    if driver.starts_with("ebpf-") && host.has(capability::BPF) {
+        drop |= 1 << capability::PERFMON | 1 << capability::SYS_ADMIN;
+    }
+    drop & host.capabilities
+}
+
+/// Gives up what is not needed while this driver captures, for this thread and all that it starts. Processes
+/// that were started before keep what they have.
+///
+/// # Errors
+///
+/// The kernel's: it is safe to go on without having given up anything.
+pub fn drop_unneeded(driver: &str, host: &Host) -> io::Result<()> {
+    let drop = unneeded(driver, host);
+    if drop == 0 {
+        return Ok(());
+    }
+    let mut sets = sets()?;
+    for (at, set) in sets.iter_mut().enumerate() {
+        let keep = !((drop >> (32 * at)) as u32);
+        set.effective &= keep;
+        set.permitted &= keep;
+        set.inheritable &= keep;
+    }
+    // SAFETY: both point to what capset(2) wants, of the version that is named.
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const THIS_THREAD, sets.as_ptr()) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// `struct __user_cap_header_struct` of include/uapi/linux/capability.h.
+#[repr(C)]
+struct Head {
+    version: u32,
+    pid: i32,
+}
+
+/// _LINUX_CAPABILITY_VERSION_3, with two sets of 32 bits.
+const THIS_THREAD: Head = Head {
+    version: 0x2008_0522,
+    pid: 0,
+};
+
+/// `struct __user_cap_data_struct`.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct Sets {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+fn sets() -> io::Result<[Sets; 2]> {
+    let mut sets = [Sets::default(); 2];
+    // SAFETY: as in drop_unneeded; the kernel writes both sets.
+    let result =
+        unsafe { libc::syscall(libc::SYS_capget, &raw const THIS_THREAD, sets.as_mut_ptr()) };
+    if result == 0 {
+        Ok(sets)
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(capabilities: &[u32]) -> Host {
+        Host {
+            capabilities: capabilities.iter().fold(0, |set, cap| set | 1 << cap),
+            ..Host::default()
+        }
+    }
+
+    #[test]
+    fn what_opens_maps_and_other_processes_is_kept() {
+        use capability::{BPF, PERFMON, SYS_ADMIN, SYS_PTRACE};
+        let all = with(&[BPF, PERFMON, SYS_ADMIN, SYS_PTRACE, 16]);
+        let drop = 1 << PERFMON | 1 << SYS_ADMIN | 1 << 16;
+        assert_eq!(unneeded("ebpf-core", &all), drop);
+        assert_eq!(unneeded("ptrace", &all), 1 << 16);
+        // before CAP_BPF, CAP_SYS_ADMIN stands for it
+        assert_eq!(unneeded("ebpf-legacy", &with(&[SYS_ADMIN])), 0);
+    }
+
+    #[test]
+    fn what_is_given_up_is_gone_from_every_set() {
+        let host = crate::host::detect();
+        let ours = std::thread::spawn(move || {
+            drop_unneeded("ebpf-core", &host)?;
+            sets().map(|sets| (unneeded("ebpf-core", &host), sets))
+        });
+        let (drop, sets) = ours.join().unwrap().unwrap();
+        for (at, set) in sets.iter().enumerate() {
+            let gone = (drop >> (32 * at)) as u32;
+            assert_eq!((set.effective | set.permitted | set.inheritable) & gone, 0);
+        }
+    }
+}
