@@ -9,6 +9,9 @@ use driver_api::table::SYSCALLS;
 use crate::gaps::GAPS;
 use crate::script::{ABIS, untested};
 
+/// More calls than this are counted, not named.
+const MANY: usize = 40;
+
 /// What became of one call of one ABI under one driver.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
@@ -94,12 +97,15 @@ fn gaps(page: &mut String, all: &[(&'static str, Verdicts)]) {
                 .collect();
             if !calls.is_empty() {
                 any = true;
+                let names = if calls.len() > MANY {
+                    format!("{} calls", calls.len())
+                } else {
+                    calls.join(", ")
+                };
                 let _ = writeln!(
                     page,
                     "- {driver}: {} of {}: {}",
-                    gap.what,
-                    calls.join(", "),
-                    gap.reason
+                    gap.what, names, gap.reason
                 );
             }
         }

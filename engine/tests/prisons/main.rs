@@ -14,4 +14,5 @@
 mod bare;
 mod cell;
 mod containers;
+mod killed;
 mod look;
