@@ -37,7 +37,7 @@ pub struct Gap {
 }
 
 impl Gap {
-    /// What no driver delivers yet: calls that a signal handler ends.
+    /// What only a driver that looks into handlers' frames delivers: calls that a signal handler ends.
     pub fn interrupted_calls() -> Self {
         Self::new(
             "calls that a signal handler ends with EINTR",

@@ -13,6 +13,7 @@ use crate::facts;
 use crate::restart;
 use crate::stops::EVENT_STOP;
 use crate::tracee::{ATTACHED, Stopped, interrupt, seize};
+use crate::undecided::Undecided;
 
 /// How long running threads get to come to a stop. One that does not is asleep in the kernel, and stops
 /// before it makes its next call.
@@ -113,6 +114,12 @@ impl PtraceCapture {
                 left.insert(tid);
             }
         }
+        let stepping: HashSet<pid_t> = self
+            .threads
+            .iter()
+            .filter(|(_, thread)| thread.undecided.as_ref().is_some_and(Undecided::stepping))
+            .map(|(tid, _)| *tid)
+            .collect();
         waiting.extend(self.threads.drain().map(|(tid, _)| tid));
         waiting.retain(|tid| interrupt(*tid).is_ok());
         self.until_empty(waiting, |waiting, stopped, status| {
@@ -133,10 +140,11 @@ impl PtraceCapture {
             match (event, signal) {
                 (EVENT_STOP, libc::SIGTRAP) => restart::after_interruption(&stopped),
                 (0, signal) => restart::before_signal(&stopped, signal),
-                _ => {}
-            }
+                _ => false,
+            };
             // a signal that was about to be delivered is; a group-stop goes on by itself
-            let pass_on = event == 0;
+            let ours = signal == libc::SIGTRAP && stepping.contains(&stopped.tid());
+            let pass_on = event == 0 && !ours;
             waiting.remove(&stopped.tid());
             left.insert(stopped.tid());
             stopped.detach(if pass_on { signal } else { 0 });

@@ -18,6 +18,7 @@ use libc::pid_t;
 use crate::NAME;
 use crate::cpu::{Follower, Stay};
 use crate::facts::{self, Owner};
+use crate::undecided::Undecided;
 use crate::wait::Waiter;
 
 /// How long a child's first stop may wait for its parent's word of the birth. A parent that is killed
@@ -46,6 +47,8 @@ pub(crate) struct Thread {
     pub(crate) numbered: Option<bool>,
     /// Where the thread stands between PTRACE_SYSCALL's stops, for kernels that cannot say.
     pub(crate) inside: bool,
+    /// A call that a signal has interrupted.
+    pub(crate) undecided: Option<Undecided>,
 }
 
 /// Threads by their ids, which are looked up many times a stop.
@@ -199,6 +202,7 @@ impl PtraceCapture {
             call: None,
             inside: false,
             numbered: None,
+            undecided: None,
         };
         self.threads.insert(tid, thread);
     }
@@ -239,6 +243,17 @@ impl PtraceCapture {
                 self.stats.malformed += 1;
                 tracing::warn!("built {error}");
             }
+        }
+    }
+
+    /// Hands over an event that was made before.
+    pub(crate) fn deliver_kept(&mut self, bytes: &[u8], sink: Sink) {
+        if let Ok(event) = Event::parse(bytes) {
+            self.builder.begin(event.header());
+            event
+                .attachments()
+                .for_each(|attachment| self.builder.attach_copy(&attachment));
+            self.deliver(sink);
         }
     }
 

@@ -211,6 +211,16 @@ pub(crate) fn is_in_our_pid_namespace(tid: u32) -> bool {
     own.is_some() && own == namespace(tid)
 }
 
+/// Whether a thread has a handler for a signal.
+pub(crate) fn catches(tid: u32, signal: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
+    let caught = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigCgt:"))
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    caught.is_some_and(|caught| caught >> (signal - 1) & 1 == 1)
+}
+
 /// Why a thread cannot be attached to.
 #[derive(Debug)]
 pub(crate) struct TracingState {

@@ -4,7 +4,7 @@
 //! at every call. [`tracee`] is a stopped thread, [`wait`] waits for one, [`capture`] is the loop between
 //! the two, [`stops`] makes events of stops, [`cpu`] keeps tracer and tracee together, [`attach`] takes up running processes and leaves them.
 //! [`notify`] is the way without ptrace, where that is forbidden.
-//! [`restart`] keeps being traced from ending calls that wait.
+//! [`restart`] keeps being traced from ending calls that wait, [`undecided`] finds out how interrupted ones end.
 //! [`interpret`] follows the capture plan, [`memory`] and [`facts`] read what it names, the latter from
 //! [`proc_dir`].
 
@@ -21,6 +21,7 @@ mod proc_dir;
 mod restart;
 mod stops;
 mod tracee;
+mod undecided;
 mod wait;
 
 use driver_api::driver::{Driver, OpenError, Opened};
@@ -112,7 +113,11 @@ impl Driver for Ptrace {
                 "a seccomp filter cannot be put into a running process, so that it stops at every call",
                 "start it through lanner (-- COMMAND)",
             ),
-            Gap::interrupted_calls(),
+            Gap::new(
+                "children made with CLONE_UNTRACED",
+                "no tracer is told of them; below a command their captured calls fail with ENOSYS",
+                "use an eBPF driver",
+            ),
             Gap::new(
                 "cgroup ids",
                 "the kernel tells them to programs in the kernel alone",
@@ -149,6 +154,15 @@ impl Driver for Ptrace {
                 "attach to it instead (-p PID)",
             ),
         ];
+        gaps.push(if tracee::Stopped::FRAMES {
+            Gap::new(
+                "calls of 32-bit programs that a signal handler ends with EINTR",
+                "those that a handler with SA_RESTART would have made again are not told apart there",
+                "",
+            )
+        } else {
+            Gap::interrupted_calls()
+        });
         if !(host.has(capability::SYS_ADMIN) && host.has(capability::SYS_PTRACE)) {
             gaps.push(Gap::new(
                 "the privilege of setuid programs",
@@ -231,7 +245,10 @@ fn needed(selection: &SyscallSet) -> SyscallSet {
                 .iter()
                 .any(|param| matches!(param.written, Written::Success))
         });
-    let always = ["execve", "execveat"].into_iter().chain(cpu::AFFINITY);
+    // a call that goes on behind a stop may do so as restart_syscall(2)
+    let always = ["execve", "execveat", "restart_syscall"]
+        .into_iter()
+        .chain(cpu::AFFINITY);
     let always = always.filter_map(by_name).chain(state);
     if cpu::opens().any(|call| selection.contains(call)) {
         // whoever stops for some opens may as well stop for the others, which are few

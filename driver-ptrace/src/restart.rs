@@ -60,26 +60,31 @@ pub(crate) struct Interrupted {
     pub(crate) args: [u64; 6],
 }
 
-/// In a stop that lanner has asked for: whatever it has interrupted is made again.
-pub(crate) fn after_interruption(stopped: &Stopped) {
-    make_again(stopped, |_, _| true);
+/// Whether a call that ends with EINTR may be made again.
+pub(crate) fn may_be_made_again(name: &str) -> bool {
+    INTERRUPTED.iter().any(|(known, _)| *known == name)
+}
+
+/// In a stop that lanner has asked for: whatever it has interrupted is made again, and that is said.
+pub(crate) fn after_interruption(stopped: &Stopped) -> bool {
+    make_again(stopped, |_, _| true)
 }
 
 /// In a stop before a signal is delivered. A call with a limit is left alone, as its time would begin anew with
-/// every signal.
-pub(crate) fn before_signal(stopped: &Stopped, signal: i32) {
+/// every signal. Says whether it is made again.
+pub(crate) fn before_signal(stopped: &Stopped, signal: i32) -> bool {
     let stops = [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
-    if !stops.contains(&signal) {
-        make_again(stopped, is_endless);
-    }
+    !stops.contains(&signal) && make_again(stopped, is_endless)
 }
 
-fn make_again(stopped: &Stopped, may: impl Fn(Limit, &[u64; 6]) -> bool) {
-    if let Some(call) = stopped.interrupted()
-        && limit_of(&call).is_some_and(|limit| may(limit, &call.args))
-    {
+fn make_again(stopped: &Stopped, may: impl Fn(Limit, &[u64; 6]) -> bool) -> bool {
+    let again = stopped
+        .interrupted()
+        .is_some_and(|call| limit_of(&call).is_some_and(|limit| may(limit, &call.args)));
+    if again {
         stopped.set_result(-ERESTARTNOHAND);
     }
+    again
 }
 
 fn limit_of(call: &Interrupted) -> Option<Limit> {

@@ -18,6 +18,7 @@ use crate::memory::Memory;
 use crate::proc_dir::ProcDir;
 use crate::restart;
 use crate::tracee::{At, Gone, Stopped};
+use crate::undecided::{self, Undecided};
 
 /// Not a PTRACE_EVENT_* that is asked for: a group-stop, an interruption, a thread's first stop (ptrace(2)).
 pub(crate) const EVENT_STOP: c_int = 128;
@@ -50,9 +51,15 @@ impl PtraceCapture {
             self.over(tid, status, sink);
             return;
         }
-        let stopped = Stopped::new(tid);
+        let mut stopped = Stopped::new(tid);
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.stops = thread.stops.saturating_add(1);
+            if thread.undecided.is_some() {
+                match self.decide(stopped, status >> 16, libc::WSTOPSIG(status), sink) {
+                    Some(open) => stopped = open,
+                    None => return,
+                }
+            }
         } else {
             // a child's first stop can come before its parent's event
             self.too_early(tid).stop = Some(status);
@@ -104,13 +111,12 @@ impl PtraceCapture {
     }
 
     /// Goes on, to the exit stop where one is waited for.
-    fn resume(&mut self, stopped: Stopped, signal: i32) {
+    pub(crate) fn resume(&mut self, stopped: Stopped, signal: i32) {
         let tid = stopped.tid();
-        let call = self
-            .threads
-            .get(&tid)
-            .and_then(|thread| thread.call.as_ref());
-        let to_exit = call.is_some() || self.mode == Mode::Every;
+        let thread = self.threads.get(&tid);
+        let undecided = thread.is_some_and(|thread| thread.undecided.is_some());
+        let call = thread.and_then(|thread| thread.call.as_ref());
+        let to_exit = call.is_some() || undecided || self.mode == Mode::Every;
         let stay = call.map(|call| call.stay).unwrap_or_default();
         let resident = self.follower.resident();
         let near = resident.is_some_and(|resident| self.is_near(tid, resident));
@@ -198,6 +204,11 @@ impl PtraceCapture {
         let id = child.unsigned_abs();
         let tgid = facts::tgid(id).unwrap_or(id);
         let owner = facts::owner(id);
+        // a thread that another one's exec has ended told nobody either: its process lives
+        let parent = parent.or_else(|| {
+            let process = facts::parent(id)? as pid_t;
+            self.threads.contains_key(&process).then_some(process)
+        });
         let header = match (parent, self.killed) {
             (None, Some((killed, _))) => Header {
                 tgid: killed.tgid,
@@ -238,6 +249,7 @@ impl PtraceCapture {
             call: None,
             inside: false,
             numbered: None,
+            undecided: None,
         };
         self.threads.insert(child, thread);
         self.follower.born(child, header.tid as pid_t);
@@ -301,7 +313,7 @@ impl PtraceCapture {
             .numbered
             .get_or_insert_with(|| facts::is_in_our_pid_namespace(tid.unsigned_abs()));
         if *numbered && let Some(call) = thread.call.take() {
-            self.exit_of(tid, &call, i64::from(child), sink);
+            self.exit_of(tid, call, i64::from(child), sink);
         }
     }
 
@@ -324,7 +336,7 @@ impl PtraceCapture {
                 thread.inside = false;
                 if let Some(call) = thread.call.take() {
                     self.follower.end_asking(stopped.tid());
-                    self.exit_of(stopped.tid(), &call, ret, sink);
+                    self.exit_of(stopped.tid(), call, ret, sink);
                 }
                 self.resume(stopped, 0);
                 Ok(())
@@ -386,6 +398,10 @@ impl PtraceCapture {
             }
             awaits_exit |= selected || plan.flags & flag::CHILD != 0 || call.category == "user";
         }
+        if let Some(resumed) = self.goes_on(tid, call.name, sink) {
+            begun = resumed;
+            awaits_exit = true;
+        }
         if awaits_exit && let Some(thread) = self.threads.get_mut(&tid) {
             thread.call = Some(begun);
         }
@@ -437,11 +453,10 @@ impl PtraceCapture {
     }
 
     /// A call has returned, or is sure to.
-    fn exit_of(&mut self, tid: pid_t, call: &Call, ret: i64, sink: Sink) {
-        // ERESTARTSYS and its kin (include/linux/errno.h): the call is made again, or ends with EINTR
-        if matches!(ret, -516 | -514..=-512) {
-            return;
-        }
+    fn exit_of(&mut self, tid: pid_t, call: Call, ret: i64, sink: Sink) {
+        let open = undecided::is_open(&call, ret);
+        let returned = ret;
+        let ret = if open { undecided::EINTR } else { ret };
         if call.call.category == "user"
             && ret == 0
             && let Some(thread) = self.threads.get_mut(&tid)
@@ -452,7 +467,7 @@ impl PtraceCapture {
         if !self.selection.contains(call.call) || (call.exec.is_some() && ret == 0) {
             return;
         }
-        let header = self.call_header(tid, call, ret, 0);
+        let header = self.call_header(tid, &call, ret, 0);
         self.builder.begin(&header);
         let plan = self.plan(call.call, call.abi, call.nr);
         let memory = Memory::new(tid, table::is_narrow(call.abi, call.nr));
@@ -472,7 +487,13 @@ impl PtraceCapture {
                 self.follower.look_away();
             }
         }
-        self.deliver(sink);
+        if !open {
+            self.deliver(sink);
+        } else if let Ok(event) = self.builder.finish().map(|event| event.to_vec())
+            && let Some(thread) = self.threads.get_mut(&tid)
+        {
+            thread.undecided = Undecided::new(call, event, returned);
+        }
     }
 
     /// A process has a new program. Its thread may have had another id before (ptrace(2), "execve(2)

@@ -7,6 +7,8 @@ use std::mem::MaybeUninit;
 use driver_api::event::Abi;
 use libc::{c_long, c_uint, c_void, pid_t};
 
+#[cfg(target_arch = "x86_64")]
+use crate::memory::Memory;
 use crate::restart::Interrupted;
 
 /// The thread is gone; its end will be waited for.
@@ -174,6 +176,67 @@ impl Stopped {
             nr: r.orig_rax,
             args,
         })
+    }
+
+    /// Whether what a handler's frame holds is known here.
+    pub(crate) const FRAMES: bool = cfg!(target_arch = "x86_64");
+
+    /// Whether the thread runs 64-bit code.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn is_native(&self) -> bool {
+        self.peek_user(std::mem::offset_of!(libc::user_regs_struct, cs)) != Some(NARROW_CODE)
+    }
+
+    /// Whether the thread runs 64-bit code.
+    #[cfg(target_arch = "aarch64")]
+    pub(crate) fn is_native(&self) -> bool {
+        false
+    }
+
+    /// At a handler's first instruction: what the call that it interrupted returns when the handler does. The
+    /// frame begins with the return address, a `ucontext_t` is next (struct rt_sigframe of
+    /// arch/x86/include/asm/sigframe.h).
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn result_behind_handler(&self) -> Option<i64> {
+        let frame = self.peek_user(std::mem::offset_of!(libc::user_regs_struct, rsp))?;
+        let registers = std::mem::offset_of!(libc::ucontext_t, uc_mcontext.gregs);
+        let result = 8 + registers + libc::REG_RAX as usize * 8;
+        Memory::new(self.tid, false)
+            .exactly(frame.checked_add(result as u64)?)
+            .map(i64::from_ne_bytes)
+    }
+
+    /// See [`Stopped::FRAMES`].
+    #[cfg(target_arch = "aarch64")]
+    pub(crate) fn result_behind_handler(&self) -> Option<i64> {
+        None
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn peek_user(&self, place: usize) -> Option<u64> {
+        let mut word: c_long = 0;
+        // SAFETY: the system call itself, unlike ptrace(3), writes the word to where data points.
+        let error = unsafe {
+            libc::syscall(
+                libc::SYS_ptrace,
+                libc::PTRACE_PEEKUSER,
+                self.tid,
+                place,
+                &raw mut word,
+            )
+        };
+        (error == 0).then_some(word.cast_unsigned())
+    }
+
+    /// Goes on with a signal, to the first instruction of its handler.
+    pub(crate) fn step(self, signal: i32) {
+        // a thread that is gone needs no resuming
+        let _ = request(
+            libc::PTRACE_SINGLESTEP,
+            self.tid,
+            0,
+            signal.unsigned_abs() as usize,
+        );
     }
 
     /// What the call that has ended returns.

@@ -72,6 +72,62 @@ fn calls_that_a_handler_interrupts_end_or_go_on_as_alone() {
     holds_everywhere(&["interrupted-calls"]);
 }
 
+/// Each call that the scene has seen end with EINTR is told of, once; those that went on are told as they ended.
+#[test]
+fn calls_that_end_with_eintr_are_told() {
+    for names in [
+        &[
+            "clock_nanosleep",
+            "poll",
+            "ppoll",
+            "epoll_wait",
+            "futex",
+            "pause",
+            "read",
+        ][..],
+        &everything(),
+    ] {
+        let (events, status) = watch(command(nature_path(), &["interrupted-calls"]), names);
+        assert_eq!(exit_code(status), 0);
+        let leader = events[0].header().tid;
+        let ended = |name: &str| {
+            named(&events, name)
+                .iter()
+                .filter(|event| event.header().tid == leader && event.header().ret == -4)
+                .count()
+        };
+        for (name, times) in [
+            ("clock_nanosleep", 4),
+            ("poll", 2),
+            ("ppoll", 2),
+            ("epoll_wait", 2),
+            ("futex", 3),
+            ("pause", 2),
+            ("read", 1),
+        ] {
+            assert_eq!(ended(name), times, "{name} among {} calls", names.len());
+        }
+    }
+    // a call that went on behind a stop ends as itself, though the kernel calls it restart_syscall
+    let names = &["clock_nanosleep", "poll", "futex", "read"];
+    let (events, status) = watch(command(nature_path(), &["restarted-calls"]), names);
+    assert_eq!(exit_code(status), 0);
+    let leader = events[0].header().tid;
+    let of_leader = |name: &str, ret: i64| {
+        named(&events, name)
+            .iter()
+            .filter(|event| event.header().tid == leader && event.header().ret == ret)
+            .count()
+    };
+    assert_eq!(of_leader("clock_nanosleep", 0), 2);
+    assert_eq!((of_leader("poll", 0), of_leader("poll", 1)), (1, 1));
+    assert_eq!(of_leader("futex", -i64::from(libc::ETIMEDOUT)), 1);
+    assert_eq!(of_leader("read", 1), 2);
+    for name in names {
+        assert_eq!(of_leader(name, -4), 0, "{name}");
+    }
+}
+
 #[test]
 fn signals_that_are_ignored_disturb_no_call() {
     holds_everywhere(&["ignored-signals"]);

@@ -15,14 +15,14 @@ use crate::lanner::{BIN, root, skipped, usable};
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A program whose lines are read; it is killed when it takes too long.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: BufReader<ChildStdout>,
     in_time: Sender<()>,
 }
 
 impl Running {
-    fn new(command: &mut Command) -> Self {
+    pub(crate) fn new(command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -44,13 +44,13 @@ impl Running {
         }
     }
 
-    fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.lines.read_line(&mut line).expect("a line");
         line.trim_end().to_owned()
     }
 
-    fn end(mut self) -> ExitStatus {
+    pub(crate) fn end(mut self) -> ExitStatus {
         // a pipe that is full would keep it from ending
         let _ = std::io::copy(&mut self.lines, &mut std::io::sink());
         let status = self.child.wait().expect("it is ours to wait for");
@@ -122,7 +122,7 @@ fn until_state(pid: u32, wanted: &[char]) {
 }
 
 /// Says what it gets, until SIGTERM, which ends it with 7.
-const LISTENER: &str = r#"
+pub(crate) const LISTENER: &str = r#"
 import signal, sys
 every = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH,
     signal.SIGTERM, signal.SIGRTMIN, signal.SIGRTMIN + 5, signal.SIGTSTP, signal.SIGCONT]
@@ -317,7 +317,7 @@ fn a_process_that_was_attached_to_goes_on_whatever_ends_lanner() {
 }
 
 /// Leaves orphans behind, some of which end at once, and waits until none is a zombie.
-const ORPHANS: &str = r#"
+pub(crate) const ORPHANS: &str = r#"
 import os, sys, time
 for turn in range(20):
     child = os.fork()

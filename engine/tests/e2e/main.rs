@@ -13,6 +13,7 @@
 mod alerts;
 mod cli;
 mod entry;
+mod entry_container;
 mod host;
 mod lanner;
 mod neutral;
