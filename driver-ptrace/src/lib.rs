@@ -162,8 +162,7 @@ impl Driver for Ptrace {
                     .map_err(|error| OpenError::Target(error.to_string()))?;
                 seize(held.pid() as libc::pid_t, STARTED)
                     .map_err(|error| failed("trace its own child", &error))?;
-                let mut capture =
-                    PtraceCapture::new(waiter, Some(held), wanted, request.limits);
+                let mut capture = PtraceCapture::new(waiter, Some(held), wanted, request.limits);
                 if cpu::opens().all(|call| selection.contains(call)) {
                     capture.follower.keep();
                 }
@@ -171,8 +170,7 @@ impl Driver for Ptrace {
             }
             Target::Pids(pids) => {
                 driver_start::threads(pids).map_err(OpenError::Target)?;
-                let mut capture =
-                    PtraceCapture::new(waiter, None, wanted, request.limits);
+                let mut capture = PtraceCapture::new(waiter, None, wanted, request.limits);
                 capture.seize_all(pids).map_err(OpenError::Target)?;
                 capture
             }

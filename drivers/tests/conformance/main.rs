@@ -14,6 +14,7 @@
 mod actor;
 mod begin;
 mod deliver;
+mod held;
 mod running;
 mod stage;
 
@@ -28,7 +29,7 @@ use stage::{Outcome, Stage};
 type Case = (&'static [u8], &'static str, fn(&Stage) -> Outcome);
 
 fn cases() -> Vec<Case> {
-    [begin::CASES, deliver::CASES, running::CASES].concat()
+    [begin::CASES, deliver::CASES, running::CASES, held::CASES].concat()
 }
 
 fn main() -> ExitCode {

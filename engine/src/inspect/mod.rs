@@ -42,8 +42,8 @@ use driver_api::table::{self, Syscall};
 
 pub use clock::Clock;
 pub use descriptor::{Descriptor, DescriptorKind, Role, Socket};
-pub use effects::{needed, spared};
 pub(crate) use effects::open_flags;
+pub use effects::{needed, spared};
 pub(crate) use follow::{AT_FDCWD, fd_in, flags_of_open};
 pub use process::{Process, ProcessKey};
 pub(crate) use sockets::ends;
