@@ -224,7 +224,11 @@ impl Follower {
         }
         let quick = now.saturating_duration_since(self.when) < BUSY;
         self.when = now;
-        while let Some(kept) = self.kept.iter().find(|kept| kept.when + KEEP < now) {
+        while let Some(kept) = self
+            .kept
+            .iter()
+            .find(|kept| self.keeps && kept.when + KEEP < now)
+        {
             self.free(kept.tid);
         }
         self.quick = if quick {
@@ -284,7 +288,7 @@ impl Follower {
 
     /// How long to wait for the next stop until [`idle`](Self::idle) has something to do.
     pub(crate) fn patience(&self) -> Option<Duration> {
-        (!self.kept.is_empty()).then_some(KEEP)
+        (self.keeps && !self.kept.is_empty()).then_some(KEEP)
     }
 
     /// A thread has taken another one's id (execve(2)).

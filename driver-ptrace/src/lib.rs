@@ -130,7 +130,8 @@ impl Driver for Ptrace {
             ),
             Gap::new(
                 "the CPU affinity in /proc/PID/status",
-                "a busy command's threads are woken on lanner's CPU, for which theirs is narrow for a moment",
+                "a busy command's threads are kept on lanner's CPU, for which theirs is narrow; who looks from \
+                 outside may see that, and the command itself where it opened the file before",
                 "",
             ),
             Gap::new(

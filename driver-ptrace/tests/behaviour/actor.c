@@ -248,6 +248,34 @@ static int affinity(int rounds) {
 	return 0;
 }
 
+// What /proc says of the CPUs that this process may use.
+static void shown_affinity(char *into, size_t size)
+{
+	FILE *status = fopen("/proc/self/status", "r");
+	while (status && fgets(into, size, status) && strncmp(into, "Cpus_allowed:", 13))
+		;
+	if (status)
+		fclose(status);
+}
+
+// Whether a busy process always reads the same there.
+static int status(int rounds)
+{
+	char first[4096] = "", now[4096];
+	shown_affinity(first, sizeof first);
+	for (int round = 0; round < rounds; round++) {
+		struct timespec moment = {.tv_nsec = 120000000};
+		// what is kept away after a look has to come back in between
+		nanosleep(&moment, NULL);
+		for (int i = 0; i < 500; i++)
+			close(open("/dev/null", O_RDONLY));
+		shown_affinity(now, sizeof now);
+		if (strcmp(first, now))
+			return 4;
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *scene = argc > 1 ? argv[1] : "";
@@ -283,6 +311,8 @@ int main(int argc, char **argv)
 		return WEXITSTATUS(status);
 	} else if (!strcmp(scene, "affinity")) {
 		return affinity(atoi(arg));
+	} else if (!strcmp(scene, "status")) {
+		return status(atoi(arg));
 	} else if (!strcmp(scene, "opens"))
 		for (int i = 0; i < atoi(arg); i++)
 			close(open("/dev/null", O_RDONLY));

@@ -55,6 +55,14 @@ fn a_busy_command_may_run_where_it_could_alone() {
 }
 
 #[test]
+fn a_busy_command_reads_in_proc_that_it_may_run_where_it_could_alone() {
+    for names in [&["openat"][..], &["openat2", "close"]] {
+        let (_, status) = watch(actor(&["status", "8"]), names);
+        assert_eq!(exit_code(status), 0, "{names:?}");
+    }
+}
+
+#[test]
 fn a_command_has_the_descriptors_and_signals_it_would_have() {
     let list =
         "ls /proc/self/fd | tr '\\n' ' '; echo; grep -E '^(Sig|Shd)(Q|B|I|C)' /proc/self/status";

@@ -16,6 +16,7 @@ mod actor;
 mod arm;
 mod begin;
 mod deliver;
+mod held;
 mod running;
 mod stage;
 
@@ -34,7 +35,7 @@ fn cases() -> Vec<Case> {
     let machine: &[Case] = &[];
     #[cfg(target_arch = "aarch64")]
     let machine = arm::CASES;
-    [begin::CASES, deliver::CASES, running::CASES, machine].concat()
+    [begin::CASES, deliver::CASES, running::CASES, held::CASES, machine].concat()
 }
 
 fn main() -> ExitCode {

@@ -70,3 +70,81 @@ fn is_behind(known: &Descriptor, link: &[u8]) -> bool {
 fn undeleted(path: &[u8]) -> &[u8] {
     path.strip_suffix(b" (deleted)").unwrap_or(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use driver_api::event::Fact;
+
+    use super::super::script::{Ev, feed};
+    use super::super::{Inspector, Options};
+    use super::*;
+
+    /// An inspector whose /proc says that descriptor 3 of process 42 leads there.
+    fn inspector(leads_to: &str, held: bool) -> (tempfile::TempDir, Inspector) {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("42/fd");
+        fs::create_dir_all(&folder).unwrap();
+        symlink(leads_to, folder.join("3")).unwrap();
+        let inspector = Inspector::new(&Options {
+            proc_root: Some(root.path().to_owned()),
+            held,
+            ..Options::default()
+        });
+        (root, inspector)
+    }
+
+    /// The name that `fchmod` of 3 has after `/some/file` was opened as 3.
+    fn name(leads_to: &str, held: bool) -> Option<String> {
+        let (_root, mut inspector) = inspector(leads_to, held);
+        let opened = Ev::call(42, "openat", &[-100, 1, 0, 0], 3)
+            .said(1, b"/some/file")
+            .fact(Fact::Path, b"/some/file");
+        let seen = feed(
+            &mut inspector,
+            &[opened, Ev::call(42, "fchmod", &[3, 0o644], 0)],
+        );
+        let descriptor = inspector.descriptor(&seen)?;
+        Some(String::from_utf8_lossy(&descriptor.name).into_owned())
+    }
+
+    #[test]
+    fn a_number_that_means_another_file_by_now_has_that_name() {
+        assert_eq!(name("/another/file", true).unwrap(), "/another/file");
+        assert_eq!(name("/another/file", false).unwrap(), "/some/file");
+    }
+
+    #[test]
+    fn a_file_that_was_deleted_keeps_its_name() {
+        assert_eq!(name("/some/file (deleted)", true).unwrap(), "/some/file");
+    }
+
+    #[test]
+    fn a_closed_descriptor_has_no_name() {
+        let (_root, mut inspector) = inspector("/some/file", true);
+        let opened = Ev::call(42, "openat", &[-100, 1, 0, 0], 4)
+            .said(1, b"/other")
+            .fact(Fact::Path, b"/other");
+        let seen = feed(
+            &mut inspector,
+            &[opened, Ev::call(42, "fchmod", &[4, 0o644], -9)],
+        );
+        assert!(inspector.descriptor(&seen).is_none());
+    }
+
+    #[test]
+    fn what_a_link_says_is_compared_by_kind() {
+        let bare = Descriptor::bare;
+        assert!(is_behind(&bare(DescriptorKind::Pipe), b"pipe:[12]"));
+        assert!(!is_behind(&bare(DescriptorKind::Pipe), b"socket:[12]"));
+        assert!(is_behind(&bare(DescriptorKind::Unix), b"socket:[12]"));
+        assert!(!is_behind(&bare(DescriptorKind::Ipv4), b"/etc/shadow"));
+        assert!(!is_behind(&bare(DescriptorKind::Other), b"/etc/shadow"));
+        assert!(is_behind(
+            &bare(DescriptorKind::Event),
+            b"anon_inode:[eventfd]"
+        ));
+    }
+}

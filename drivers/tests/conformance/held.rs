@@ -1,0 +1,128 @@
+//! Clauses 21 and 22: what a consumer does not look at, and what it may look at itself.
+
+use std::fs;
+use std::time::Duration;
+
+use driver_api::driver::{Flow, Polled};
+use driver_api::event::{Fact, Kind};
+use driver_api::request::{Limits, Spare, Target};
+
+use crate::Case;
+use crate::stage::{Kept, Outcome, Stage, actor, calls, check, request, same, to_the_end};
+
+pub(crate) const CASES: &[Case] = &[
+    (
+        &[21],
+        "a process that is held stands still while the sink has its event",
+        stands_still,
+    ),
+    (
+        &[21],
+        "what a consumer looks up itself is left out where processes are held",
+        left_out,
+    ),
+    (
+        &[22],
+        "events without facts are otherwise the same",
+        without_facts,
+    ),
+];
+
+/// The state of a thread in /proc: its stat's third word.
+fn state(tid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{tid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+fn stands_still(stage: &Stage) -> Outcome {
+    if !stage.driver.holds() {
+        return Ok(Some("it does not hold processes".to_owned()));
+    }
+    let names = ["openat", "close"];
+    let mut capture = stage.must_open(&request(Target::Command(actor("threads", &[])), &names))?;
+    let (mut seen, mut running) = (0, Vec::new());
+    loop {
+        let polled = capture.poll(Duration::from_millis(50), &mut |event| {
+            if event.kind() == Kind::Syscall {
+                seen += 1;
+                let state = state(event.header().tid);
+                if state != Some('t') {
+                    running.push(state);
+                }
+            }
+            Flow::Continue
+        });
+        if let Polled::Ended(_) = polled.map_err(|error| error.to_string())? {
+            break;
+        }
+    }
+    check(seen >= 200, || format!("only {seen} calls were seen"))?;
+    same("threads that did not stand still", &running, &Vec::new())?;
+    Ok(None)
+}
+
+fn left_out(stage: &Stage) -> Outcome {
+    let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let mark = folder.path().join("mark");
+    let mark = mark.to_str().unwrap_or_default();
+    let mut wanted = request(
+        Target::Command(actor("mark", &[mark])),
+        &["openat", "close"],
+    );
+    wanted.limits.spare.if_held = calls(&["close"]);
+    let mut capture = stage.must_open(&wanted)?;
+    // a later selection leaves it out as well
+    let again = capture.select(&calls(&["openat", "close"]));
+    again.map_err(|error| error.to_string())?;
+    let (events, _) = to_the_end(capture.as_mut())?;
+    let count = |name: &str| events.iter().filter(|e| e.name() == name).count();
+    check(count("openat") > 0, || "no openat was delivered".to_owned())?;
+    same(
+        "close is left out",
+        &(count("close") == 0),
+        &stage.driver.holds(),
+    )?;
+    Ok(None)
+}
+
+fn without_facts(stage: &Stage) -> Outcome {
+    let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let folder = folder.path().to_str().unwrap_or_default();
+    let spared = |scene: &str, args: &[&str], names: &[&str]| {
+        let mut wanted = request(Target::Command(actor(scene, args)), names);
+        wanted.limits = Limits {
+            spare: Spare {
+                facts: true,
+                ..Spare::NOTHING
+            },
+            ..Limits::default()
+        };
+        to_the_end(stage.must_open(&wanted)?.as_mut())
+    };
+    let said = |events: &[Kept]| -> Vec<(Option<String>, i64)> {
+        let opens = events.iter().filter(|e| e.name() == "openat");
+        opens.map(|e| (e.text(1), e.header().ret)).collect()
+    };
+    let (with, _) = stage.watch("resolved", &[folder], &["openat"])?;
+    fs::read_dir(folder)
+        .map_err(|e| e.to_string())?
+        .flatten()
+        .for_each(|entry| {
+            let path = entry.path();
+            let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
+        });
+    let (without, _) = spared("resolved", &[folder], &["openat"])?;
+    check(said(&with).len() > 4, || "hardly any openat".to_owned())?;
+    same("the calls", &said(&without), &said(&with))?;
+    let (events, status) = spared("exec", &[], &["execve"])?;
+    same("status", &status, &Some(7 << 8))?;
+    let execs: Vec<&Kept> = events.iter().filter(|e| e.kind() == Kind::Exec).collect();
+    same("execs", &execs.len(), &2)?;
+    for exec in execs {
+        let event = exec.event();
+        check(event.fact(Fact::Comm).is_some(), || "no comm".to_owned())?;
+        let arguments = event.argument(1).or(event.fact(Fact::Argv));
+        check(arguments.is_some(), || "no arguments".to_owned())?;
+    }
+    Ok(None)
+}
