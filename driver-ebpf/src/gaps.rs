@@ -20,6 +20,16 @@ pub fn missing(host: &Host) -> Vec<Gap> {
             "boot with lockdown=integrity or none",
         ));
     }
+    if let Some(limit) = host.locked_memory.filter(|_| host.locks_bpf_memory) {
+        missing.push(Gap::new(
+            "memory for BPF maps",
+            format!(
+                "this kernel counts it against RLIMIT_MEMLOCK, which is {} KiB here",
+                limit / 1024
+            ),
+            "ulimit -l unlimited, LimitMEMLOCK=infinity in a systemd unit, or CAP_SYS_RESOURCE",
+        ));
+    }
     missing
 }
 
@@ -45,4 +55,25 @@ pub fn always() -> Vec<Gap> {
             "",
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_on_locked_memory_matters_only_where_bpf_memory_counts() {
+        let host = |locked_memory, locks_bpf_memory| Host {
+            capabilities: u64::MAX,
+            locked_memory,
+            locks_bpf_memory,
+            ..Host::default()
+        };
+        assert_eq!(missing(&host(Some(65536), false)), []);
+        assert_eq!(missing(&host(None, true)), []);
+        let gaps = missing(&host(Some(65536), true));
+        assert_eq!(gaps.len(), 1);
+        assert!(gaps[0].why.contains("64 KiB"), "{gaps:?}");
+        assert!(gaps[0].remedy.contains("CAP_SYS_RESOURCE"), "{gaps:?}");
+    }
 }
