@@ -23,6 +23,10 @@ pub struct Host {
     pub perf_event_paranoid: Option<i64>,
     /// `kernel.unprivileged_bpf_disabled`.
     pub unprivileged_bpf_disabled: Option<i64>,
+    /// Bytes that RLIMIT_MEMLOCK lets us lock, where we cannot raise it; none: as many as we like.
+    pub locked_memory: Option<u64>,
+    /// The kernel counts BPF memory against that limit, as it did before Linux 5.11.
+    pub locks_bpf_memory: bool,
     /// `kernel.yama.ptrace_scope`; none: no Yama.
     pub ptrace_scope: Option<i64>,
     /// The kernel knows seccomp filters.
@@ -53,6 +57,8 @@ pub enum Trial {
 
 /// Numbers of the capabilities that drivers ask for (include/uapi/linux/capability.h).
 pub mod capability {
+    /// CAP_IPC_LOCK
+    pub const IPC_LOCK: u32 = 14;
     /// CAP_SYS_PTRACE
     pub const SYS_PTRACE: u32 = 19;
     /// CAP_SYS_ADMIN

@@ -59,6 +59,20 @@ impl Driver for Legacy {
                 "sysctl kernel.perf_event_paranoid=2, or give lanner CAP_SYS_ADMIN",
             ));
         }
+        // the kernel allows perf_event_mlock_kb, 516 KiB by default, beside the limit (perf_mmap)
+        if let Some(limit) = host.locked_memory
+            && !host.has(capability::IPC_LOCK)
+            && host.perf_event_paranoid.is_none_or(|level| level > -1)
+        {
+            missing.push(Gap::new(
+                "memory for perf buffers",
+                format!(
+                    "it counts against RLIMIT_MEMLOCK, which is {} KiB here",
+                    limit / 1024
+                ),
+                "ulimit -l unlimited, LimitMEMLOCK=infinity in a systemd unit, CAP_IPC_LOCK or CAP_SYS_RESOURCE",
+            ));
+        }
         if !missing.is_empty() {
             return Support::Unusable(missing);
         }
@@ -76,5 +90,34 @@ impl Driver for Legacy {
             return Err(OpenError::Unusable { driver: NAME, gaps });
         }
         load::open(request)
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keeps_perf_buffers_away_is_told_with_what_would_help() {
+        let capabilities: u64 = 1 << capability::BPF | 1 << capability::PERFMON;
+        let host = |paranoid, locked_memory, more| Host {
+            capabilities: capabilities | more,
+            perf_event_paranoid: Some(paranoid),
+            locked_memory,
+            ..Host::default()
+        };
+        let few = Some(8 << 20);
+        for (host, usable) in [
+            (host(2, None, 0), true),
+            (host(2, few, 0), false),
+            (host(-1, few, 0), true),
+            (host(2, few, 1 << capability::IPC_LOCK), true),
+            (host(3, None, 0), false),
+            (host(3, None, 1 << capability::SYS_ADMIN), true),
+        ] {
+            let support = Legacy.probe(&host);
+            assert_eq!(support.usable(), usable, "{host:?}");
+            assert!(usable || support.gaps().iter().all(|gap| !gap.remedy.is_empty()));
+        }
     }
 }

@@ -32,6 +32,16 @@ pub fn missing(host: &Host) -> Vec<Gap> {
             "boot with lockdown=integrity or none",
         ));
     }
+    if let Some(limit) = host.locked_memory.filter(|_| host.locks_bpf_memory) {
+        missing.push(Gap::new(
+            "memory for BPF maps",
+            format!(
+                "this kernel counts it against RLIMIT_MEMLOCK, which is {} KiB here",
+                limit / 1024
+            ),
+            "ulimit -l unlimited, LimitMEMLOCK=infinity in a systemd unit, or CAP_SYS_RESOURCE",
+        ));
+    }
     missing
 }
 
@@ -59,20 +69,41 @@ pub fn always() -> Vec<Gap> {
     ]
 }
 
-#[test]
-fn the_capability_that_is_missing_is_named() {
-    let with = |capabilities: &[u32]| Host {
-        capabilities: capabilities.iter().fold(0, |set, cap| set | 1 << cap),
-        ..Host::default()
-    };
-    let why = |host: &Host| missing(host).first().map(|gap| gap.why.clone());
-    let one = why(&with(&[capability::BPF])).unwrap_or_default();
-    assert!(one.starts_with("CAP_PERFMON is not"), "{one}");
-    let both = why(&with(&[])).unwrap_or_default();
-    assert!(
-        both.starts_with("CAP_BPF and CAP_PERFMON are not"),
-        "{both}"
-    );
-    assert_eq!(why(&with(&[capability::SYS_ADMIN])), None);
-    assert_eq!(why(&with(&[capability::BPF, capability::PERFMON])), None);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_capability_that_is_missing_is_named() {
+        let with = |capabilities: &[u32]| Host {
+            capabilities: capabilities.iter().fold(0, |set, cap| set | 1 << cap),
+            ..Host::default()
+        };
+        let why = |host: &Host| missing(host).first().map(|gap| gap.why.clone());
+        let one = why(&with(&[capability::BPF])).unwrap_or_default();
+        assert!(one.starts_with("CAP_PERFMON is not"), "{one}");
+        let both = why(&with(&[])).unwrap_or_default();
+        assert!(
+            both.starts_with("CAP_BPF and CAP_PERFMON are not"),
+            "{both}"
+        );
+        assert_eq!(why(&with(&[capability::SYS_ADMIN])), None);
+        assert_eq!(why(&with(&[capability::BPF, capability::PERFMON])), None);
+    }
+
+    #[test]
+    fn a_limit_on_locked_memory_matters_only_where_bpf_memory_counts() {
+        let host = |locked_memory, locks_bpf_memory| Host {
+            capabilities: u64::MAX,
+            locked_memory,
+            locks_bpf_memory,
+            ..Host::default()
+        };
+        assert_eq!(missing(&host(Some(65536), false)), []);
+        assert_eq!(missing(&host(None, true)), []);
+        let gaps = missing(&host(Some(65536), true));
+        assert_eq!(gaps.len(), 1);
+        assert!(gaps[0].why.contains("64 KiB"), "{gaps:?}");
+        assert!(gaps[0].remedy.contains("CAP_SYS_RESOURCE"), "{gaps:?}");
+    }
 }

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use driver_api::host::Host;
+use driver_api::host::{Host, capability};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
 /// The host as it is now.
 pub fn detect() -> Host {
@@ -23,11 +24,15 @@ pub fn detect() -> Host {
             )
         })
         .unwrap_or_default();
+    let capabilities = u64::from_str_radix(status("CapEff"), 16).unwrap_or(0);
+    let locked_memory = locked_memory(capabilities);
     Host {
         release,
         machine,
         euid: nix::unistd::geteuid().as_raw(),
-        capabilities: u64::from_str_radix(status("CapEff"), 16).unwrap_or(0),
+        capabilities,
+        locked_memory,
+        locks_bpf_memory: locked_memory.is_some_and(locks_bpf_memory),
         btf: fs::File::open("/sys/kernel/btf/vmlinux").is_ok(),
         btf_file: None,
         tracefs: tracefs(),
@@ -49,6 +54,56 @@ pub fn try_out(host: &Host) -> Host {
     return driver_ptrace::try_out(host);
     #[cfg(not(feature = "ptrace"))]
     host.clone()
+}
+
+/// The hard limit, up to which we may raise the soft one; none where we may raise it, too, or there is none.
+fn locked_memory(capabilities: u64) -> Option<u64> {
+    if capabilities & (1 << capability::SYS_RESOURCE) != 0 {
+        return None;
+    }
+    let (_, hard) = getrlimit(Resource::RLIMIT_MEMLOCK).ok()?;
+    (hard != RLIM_INFINITY).then_some(hard)
+}
+
+/// Whether a map that is larger than the limit is refused for that. Without the privilege to make maps at
+/// all nothing can be told, and nothing is said.
+fn locks_bpf_memory(limit: u64) -> bool {
+    /// The first fields of `union bpf_attr` (include/uapi/linux/bpf.h) for `BPF_MAP_CREATE`.
+    #[repr(C)]
+    struct MapCreate {
+        map_type: u32,
+        key_size: u32,
+        value_size: u32,
+        max_entries: u32,
+    }
+    const BPF_MAP_CREATE: i32 = 0;
+    const BPF_MAP_TYPE_ARRAY: u32 = 2;
+    let create = |entries: u64| {
+        let attributes = MapCreate {
+            map_type: BPF_MAP_TYPE_ARRAY,
+            key_size: 4,
+            value_size: 1024,
+            max_entries: u32::try_from(entries).unwrap_or(u32::MAX),
+        };
+        // SAFETY: the kernel reads as many bytes of the attributes as it is told, and they outlive the call.
+        let fd = unsafe {
+            libc::syscall(
+                libc::SYS_bpf,
+                BPF_MAP_CREATE,
+                &raw const attributes,
+                size_of::<MapCreate>(),
+            )
+        };
+        let made = fd >= 0;
+        if made {
+            // SAFETY: the descriptor is ours and nobody else knows it.
+            unsafe { libc::close(i32::try_from(fd).unwrap_or(-1)) };
+        }
+        made
+    };
+    // a map of the limit's size and a half; of a limit that is this large, nobody complains
+    const LARGE: u64 = 64 << 20;
+    limit < LARGE && create(1) && !create((limit + limit / 2) / 1024 + 64)
 }
 
 fn number(path: &str) -> Option<i64> {

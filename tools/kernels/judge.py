@@ -103,6 +103,8 @@ def judge_suites(measured, name, cell):
                 cell.cases += int(match.group(1) or match.group(2))
         if status == 0 and any(line.startswith(f"{name}: skipped") for line in lines):
             cell.fault(f"{suite}: skipped, although it is said to be usable")
+        elif status == 0 and not cell.cases:
+            cell.fault(f"{suite}: no case was run")
         if status != 0:
             faults = [line for line in lines if "FAILED" in line or "expected" in line] or lines[-3:]
             cell.fault(f"{suite}, status {status}: " + " | ".join(line[:300] for line in faults[:5]))

@@ -35,7 +35,14 @@ fn cases() -> Vec<Case> {
     let machine: &[Case] = &[];
     #[cfg(target_arch = "aarch64")]
     let machine = arm::CASES;
-    [begin::CASES, deliver::CASES, running::CASES, held::CASES, machine].concat()
+    [
+        begin::CASES,
+        deliver::CASES,
+        running::CASES,
+        held::CASES,
+        machine,
+    ]
+    .concat()
 }
 
 fn main() -> ExitCode {

@@ -1,0 +1,97 @@
+"""What the judge calls passed, a gap, and failed. Run by `python3 -m unittest discover -s tools/kernels`."""
+
+import json
+import unittest
+
+import judge
+import rows
+import table
+
+GAP = {"what": "loading BPF programs", "why": "no capability", "remedy": "run as root"}
+ROW = rows.Row("a row", "root", ("ptrace",), drivers=("ebpf-core", "ptrace"))
+
+
+def driver(name, usable, gaps):
+    return {"name": name, "usable": usable, "serves": {"command": True}, "gaps": gaps}
+
+
+def transcript(**changes):
+    """A row as a guest prints it, in which all is well; `changes` are steps, by name."""
+    said = {"drivers": [driver("ebpf-core", False, [GAP]), driver("ptrace", True, [])],
+            "choice": {"command": {"driver": "ptrace"}}}
+    steps = {
+        "drivers": json.dumps(said) + "\n@end 0",
+        "conformance ebpf-core": "ebpf-core: skipped, it cannot run here: no capability\n0 passed, 0 failed, 1 skipped\n@end 0",
+        "named ebpf-core": "lanner: ebpf-core cannot run here: no capability\n@end 2",
+        "conformance ptrace": "ptrace: clause [1] a case: ok\n27 passed, 0 failed, 0 skipped\n@end 0",
+        "named ptrace": 'lanner: driver ptrace\n1/1 cat\topenat("/etc/hosts") = 3\n@end 0',
+        "attach ptrace": 'lanner: driver ptrace\n1/1 cat\topenat("/etc/hosts") = 3\n@end 0',
+        "auto": "lanner: driver ptrace, because ebpf-core: no capability\n@end 0",
+    }
+    steps.update({name.replace("_", " ").replace("ebpf core", "ebpf-core"): text for name, text in changes.items()})
+    return "@row a row\n" + "".join(f"@step {name}\n{text}\n" for name, text in steps.items()) + "@done\n"
+
+
+def judged(**changes):
+    measured, done = judge.parse(transcript(**changes))
+    assert done
+    return judge.judge(ROW, measured["a row"])
+
+
+class Judge(unittest.TestCase):
+    def failed(self, name, **changes):
+        cells = judged(**changes)
+        self.assertEqual(cells[name].verdict, judge.FAILED)
+        return cells[name].faults[0]
+
+    def test_what_works_has_passed_and_what_is_named_is_a_gap(self):
+        cells = judged()
+        self.assertEqual([cell.faults for cell in cells.values()], [[], [], []])
+        self.assertEqual(cells["ebpf-core"].verdict, judge.GAP)
+        self.assertEqual((cells["ptrace"].verdict, cells["ptrace"].cases), (judge.PASSED, 27))
+        self.assertEqual(cells["auto"].chosen, "ptrace")
+
+    def test_a_case_that_fails_is_a_failure(self):
+        text = "ptrace: clause [1] a case: FAILED: no\n26 passed, 1 failed, 0 skipped\n@end 1"
+        self.assertIn("a case: FAILED", self.failed("ptrace", conformance_ptrace=text))
+
+    def test_a_suite_that_ran_nothing_is_a_failure(self):
+        self.assertIn("no case", self.failed("ptrace", conformance_ptrace="0 passed, 0 failed, 0 skipped\n@end 0"))
+
+    def test_a_gap_that_was_not_named_before_is_a_failure(self):
+        text = 'lanner: driver ptrace\nlanner: gap: paths: not found\nopenat("/etc/hosts") = 3\n@end 0'
+        self.assertIn("does not name", self.failed("ptrace", named_ptrace=text))
+
+    def test_a_refusal_for_another_reason_or_by_another_driver_is_a_failure(self):
+        text = "lanner: ebpf-core failed\n@end 2"
+        self.assertIn("should refuse", self.failed("ebpf-core", named_ebpf_core=text))
+        text = 'lanner: driver ptrace, because no capability\nopenat("/etc/hosts") = 3\n@end 0'
+        self.assertIn("should refuse", self.failed("ebpf-core", named_ebpf_core=text))
+
+    def test_a_driver_that_has_to_work_may_not_be_a_gap(self):
+        row = rows.Row("a row", "root", ("ebpf-core",), drivers=("ebpf-core",))
+        measured, _ = judge.parse(transcript())
+        self.assertIn("should work", judge.judge(row, measured["a row"])["ebpf-core"].faults[0])
+
+    def test_auto_has_to_take_the_best_and_to_say_why(self):
+        self.assertIn("should have been taken", self.failed("auto", auto="lanner: driver ebpf-core\n@end 0"))
+        self.assertIn("not said why", self.failed("auto", auto="lanner: driver ptrace\n@end 0"))
+
+    def test_attaching_fails_only_where_a_gap_says_so(self):
+        self.assertIn("attaching", self.failed("ptrace", attach_ptrace="lanner: not permitted\n@end 2"))
+
+    def test_a_machine_that_died_is_noticed(self):
+        self.assertFalse(judge.parse(transcript().replace("@done", ""))[1])
+
+    def test_the_table_numbers_gaps_and_leaves_out_those_that_are_always_there(self):
+        cells = judged()
+        always = ("the whole host", "it follows processes", "")
+        cells["ptrace"].gaps = [always]
+        text = "\n".join(table.lines({"5.10": [("a row", cells)]}, {"5.10": "a build"}))
+        self.assertIn("| 5.10 | a row | gap [1] |  | passed 27 | ptrace |", text)
+        self.assertIn("- [1] ebpf-core: loading BPF programs: no capability; run as root", text)
+        self.assertNotIn("the whole host", text)
+
+
+if __name__ == "__main__":
+    unittest.main()
