@@ -170,7 +170,7 @@ fn add<N: Names>(
 }
 
 /// Everything that the host lacks for a rule.
-fn missing<N: Names>(compiler: &Compiler<'_, N>, items: &Items, rule: &Rule) -> Vec<Problem> {
+fn missing<N: Names>(compiler: &mut Compiler<'_, N>, items: &Items, rule: &Rule) -> Vec<Problem> {
     let parts = explain::parts(items, rule);
     let mut missing: Vec<Problem> = Vec::new();
     for part in &rule.output {
@@ -189,6 +189,7 @@ fn missing<N: Names>(compiler: &Compiler<'_, N>, items: &Items, rule: &Rule) -> 
             .iter()
             .filter_map(|word| compiler.type_number(word).err()),
     );
+    compiler.note_used(parts.names);
     missing
 }
 
@@ -280,5 +281,17 @@ fn report(diagnostics: &[Diagnostic]) -> Option<String> {
 mod tests;
 
 #[cfg(test)]
+#[path = "language_tests.rs"]
+mod language_tests;
+
+#[cfg(test)]
 #[path = "files_tests.rs"]
 mod files_tests;
+
+#[cfg(test)]
+#[path = "hostile_tests.rs"]
+mod hostile_tests;
+
+#[cfg(test)]
+#[path = "agreement_tests.rs"]
+mod agreement_tests;
