@@ -18,6 +18,7 @@ mod neutral;
 mod normal;
 mod oracle;
 mod parity;
+mod rules;
 mod scenes;
 mod transparent;
 mod unprivileged;

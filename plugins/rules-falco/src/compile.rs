@@ -155,7 +155,7 @@ impl<'a, N: Names> Compiler<'a, N> {
         found.map_err(|reason| {
             let mut problem = Problem::new(&field.place, format!("there is no field `{field}`"))
                 .code(code::FILTER);
-            problem.missing = Some(field.to_string());
+            problem.missing = Some(field.to_string().into());
             unknown(problem, &reason, "`lanner fields` lists the fields")
         })
     }
@@ -457,7 +457,7 @@ impl<'a, N: Names> Compiler<'a, N> {
         self.names.event_type(&word.text).map_err(|reason| {
             let message = format!("there is no event type `{}`", word.text);
             let mut problem = Problem::new(&word.place, message).code(code::FILTER);
-            problem.missing = Some(word.text.clone());
+            problem.missing = Some(word.text.as_str().into());
             unknown(problem, &reason, "`lanner syscalls` lists them")
         })
     }
@@ -532,7 +532,7 @@ impl<'a, N: Names> Compiler<'a, N> {
 
 /// Says what the host said of a name that it does not know, unless that is what was said already.
 fn unknown(problem: Problem, reason: &str, without: &str) -> Problem {
-    let more = reason.strip_prefix(&problem.message).unwrap_or(reason);
+    let more = reason.strip_prefix(&*problem.message).unwrap_or(reason);
     match more.trim_start_matches("; ") {
         "" => problem.help(without),
         more => problem.help(more),

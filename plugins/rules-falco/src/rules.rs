@@ -82,7 +82,7 @@ fn read(file: &File<'_>, items: &mut Items) -> Result<(), Problem> {
         severity: Severity::Error,
         code: code::READ,
         place: None,
-        message: format!("{}: {message}", file.name),
+        message: format!("{}: {message}", file.name).into(),
         help: None,
         item: None,
         missing: None,
@@ -117,7 +117,7 @@ fn add<N: Names>(
 ) -> bool {
     let name = &rule.name;
     let of_rule = |problem: Problem| Problem {
-        item: problem.item.or_else(|| Some(name.text.clone())),
+        item: problem.item.or_else(|| Some(name.text.as_str().into())),
         ..problem
     };
     if rule.source != "syscall" {
@@ -159,7 +159,7 @@ fn add<N: Names>(
                 let mut problem = of_rule(problem);
                 if problem.missing.is_some() && skip {
                     let said = &problem.message;
-                    problem.message = format!("rule `{}` is left out: {said}", name.text);
+                    problem.message = format!("rule `{}` is left out: {said}", name.text).into();
                     problem.severity = Severity::Warning;
                 }
                 problem
@@ -227,7 +227,7 @@ fn check_unused<N: Names>(
             && problem.missing.is_none()
         {
             problems.push(Problem {
-                item: Some(name.clone()),
+                item: Some(name.as_str().into()),
                 ..problem
             });
         }
