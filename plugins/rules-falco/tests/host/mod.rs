@@ -1,5 +1,7 @@
 //! A host of tables, for tests and measurements over the plugin's own border.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on ends")]
+
 use std::cell::RefCell;
 use std::ffi::c_void;
 
