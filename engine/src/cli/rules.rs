@@ -2,7 +2,7 @@
 //! authors want. What it knows comes from the rule plugin.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -280,7 +280,7 @@ fn test(args: &RuleTestArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(u8::from(failed > 0)))
 }
 
-fn suite(args: &RuleTestArgs, path: &PathBuf) -> Result<Vec<Outcome>, Failure> {
+fn suite(args: &RuleTestArgs, path: &Path) -> Result<Vec<Outcome>, Failure> {
     let suite = Suite::read(path).map_err(Failure::usage)?;
     let named = if args.rules.is_empty() {
         &suite.rules

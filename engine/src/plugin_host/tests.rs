@@ -238,7 +238,7 @@ fn a_rule_plugin_in_c_is_opened_asked_and_survives_its_faults() {
     let plugin = load(&directory.c("sample", TABLES)).unwrap();
     assert_eq!(
         (plugin.name(), plugin.version(), plugin.abi()),
-        ("sample", "1.2.3", (1, 0))
+        ("sample", "1.2.3", (1, 1))
     );
     assert_eq!(plugin.capabilities(), ["rules", "output"]);
 
@@ -380,6 +380,30 @@ fn a_plugin_of_a_newer_minor_version_is_taken() {
 }
 
 #[test]
+fn a_plugin_of_an_older_minor_version_does_without_what_came_later() {
+    let directory = Directory::new();
+    let size = "#define RULES_SIZE offsetof(LannerRulePlugin, check)";
+    let plugin =
+        load(&directory.c("older", &format!("#define MINOR 0\n{size}\n{TABLES}"))).unwrap();
+    assert_eq!(plugin.abi(), (1, 0));
+    assert_eq!(RuleHost::check(&plugin, &Table, &[], "").unwrap(), []);
+    let file = RuleFile {
+        name: "r.yaml".to_owned(),
+        text: Vec::new(),
+    };
+    let said = RuleHost::check(&plugin, &Table, &[file], "").unwrap();
+    assert_eq!(said.len(), 1);
+    assert_eq!(said[0].message, "r.yaml:1:1: no good");
+    assert_eq!(said[0].severity, Severity::Error);
+    let mut host = RuleHost::open(&plugin, &Table, &[], "").unwrap();
+    let error = host.explain(0).unwrap_err().to_string();
+    assert!(
+        error.contains("failed to explain a rule: it has no function for that"),
+        "{error}"
+    );
+}
+
+#[test]
 fn what_others_may_write_is_refused_before_it_is_opened() {
     let directory = Directory::new();
     let path = directory.c("sample", TABLES);
@@ -451,6 +475,16 @@ fn the_first_party_plugins_are_built_on_the_same_border() {
         error.contains("r.yaml:3:34: there is no field `proc.nmae`"),
         "{error}"
     );
+    let said = RuleHost::check(&rules, &Table, &[file(&bad)], "").unwrap();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert_eq!((said[0].line, said[0].column), (3, 34));
+    assert_eq!(said[0].missing, "proc.nmae");
+    let explanation = host.explain(0).unwrap();
+    assert_eq!(
+        explanation.condition,
+        "evt.type = openat and proc.name = cat"
+    );
+    assert!(host.explain(1).is_err());
     let error = RuleHost::open(&rules, &Table, &[], "{\"x\":1}")
         .unwrap_err()
         .to_string();

@@ -41,6 +41,15 @@ fn fields_are_filled_in() {
         ("a %container.info b", "a  b"),
         ("\u{e9}%evt.type\u{e9}", "\u{e9}openat\u{e9}"),
         ("%fd.types", "(file)"),
+        ("%toupper(evt.type)!", "OPENAT!"),
+        ("%len( evt.type )", "6"),
+        ("%concat(evt.type, \"(\", evt.rawres, ')')", "openat(3)"),
+        (
+            "%join(fd.types, \"+\") %toupper(basename(evt.type))",
+            "file OPENAT",
+        ),
+        ("%tolower(proc.pname)", "<NA>"),
+        ("100%(evt.type)", "100%(evt.type)"),
     ];
     for (template, expected) in cases {
         assert_eq!(render(template, open()), expected, "{template}");
@@ -54,7 +63,12 @@ fn errors_say_where_and_what_was_perhaps_meant() {
         ("x %proc.nmae", 2, "did you mean `proc.name`"),
         ("*%proc.aname[x]", 0, "a number"),
         ("%proc.aname[1", 0, "no `]`"),
-        ("%toupper(proc.name)", 0, "not supported"),
+        ("%touper(proc.name)", 0, "did you mean `toupper`"),
+        ("x %toupper(proc.nmae)", 2, "did you mean `proc.name`"),
+        ("%toupper(proc.pid)", 0, "needs a text"),
+        ("%toupper(proc.name", 0, "no `)`"),
+        ("%toupper(\"x", 0, "has no end"),
+        ("%toupper()", 0, "needs a field"),
         ("%evt.arg.nonsense_param", 0, "no call has a parameter"),
     ];
     for (template, at, reason) in cases {
@@ -80,11 +94,33 @@ fn no_template_panics() {
         "\u{e9}",
         " ",
         "fd.name",
+        "tolower(",
+        "concat(",
+        ")",
+        ",",
+        "\"",
+        "getopt(",
     ];
     for _ in 0..20_000 {
         let text: String = (0..noise.below(8))
-            .map(|_| words[usize::try_from(noise.below(12)).unwrap()])
+            .map(|_| words[usize::try_from(noise.below(18)).unwrap()])
             .collect();
         let _ = Template::compile(&text, &FieldRegistry::default());
     }
+}
+
+#[test]
+fn fields_within_transformers_are_told_as_well() {
+    let registry = FieldRegistry::new("host");
+    let text = "%tolower(proc.name) %concat(proc.name, evt.arg.flags) %fd.name";
+    let template = Template::compile(text, &registry).unwrap();
+    let names: Vec<&str> = template.fields().map(|field| &*field.name).collect();
+    let expected = [
+        "tolower(proc.name)",
+        "concat(proc.name, evt.arg.flags)",
+        "fd.name",
+        "proc.name",
+        "evt.arg.flags",
+    ];
+    assert_eq!(names, expected);
 }

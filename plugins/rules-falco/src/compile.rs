@@ -68,7 +68,8 @@ pub(crate) struct Compiler<'a, N> {
     matchers: Vec<Matcher>,
     matcher_places: HashMap<String, usize>,
     macros: HashMap<String, MacroState>,
-    used_lists: BTreeSet<String>,
+    /// Macros and lists that a rule uses.
+    used_names: BTreeSet<String>,
     rule_types: Vec<TypeSet>,
     type_names: BTreeMap<u32, String>,
     /// Notes on conditions.
@@ -90,7 +91,7 @@ impl<'a, N: Names> Compiler<'a, N> {
             matchers: Vec::new(),
             matcher_places: HashMap::new(),
             macros: HashMap::new(),
-            used_lists: BTreeSet::new(),
+            used_names: BTreeSet::new(),
             rule_types: Vec::new(),
             type_names: BTreeMap::new(),
             notes: Vec::new(),
@@ -133,14 +134,19 @@ impl<'a, N: Names> Compiler<'a, N> {
         self.shared(name, place).map(|_| ())
     }
 
+    /// Notes the macros and lists of a rule that is not compiled.
+    pub(crate) fn note_used(&mut self, names: BTreeSet<String>) {
+        self.used_names.extend(names);
+    }
+
     /// Whether a macro was needed so far.
     pub(crate) fn used_macro(&self, name: &str) -> bool {
-        self.macros.contains_key(name)
+        self.macros.contains_key(name) || self.used_names.contains(name)
     }
 
     /// Whether a list was needed so far.
     pub(crate) fn used_list(&self, name: &str) -> bool {
-        self.used_lists.contains(name)
+        self.used_names.contains(name)
     }
 
     /// Whether the host has this field.
@@ -149,7 +155,7 @@ impl<'a, N: Names> Compiler<'a, N> {
         found.map_err(|reason| {
             let mut problem = Problem::new(&field.place, format!("there is no field `{field}`"))
                 .code(code::FILTER);
-            problem.missing = Some(field.to_string());
+            problem.missing = Some(field.to_string().into());
             unknown(problem, &reason, "`lanner fields` lists the fields")
         })
     }
@@ -451,7 +457,7 @@ impl<'a, N: Names> Compiler<'a, N> {
         self.names.event_type(&word.text).map_err(|reason| {
             let message = format!("there is no event type `{}`", word.text);
             let mut problem = Problem::new(&word.place, message).code(code::FILTER);
-            problem.missing = Some(word.text.clone());
+            problem.missing = Some(word.text.as_str().into());
             unknown(problem, &reason, "`lanner syscalls` lists them")
         })
     }
@@ -506,7 +512,7 @@ impl<'a, N: Names> Compiler<'a, N> {
             out.push(word.clone());
             return Ok(());
         };
-        self.used_lists.insert(word.text.clone());
+        self.used_names.insert(word.text.clone());
         if path.len() > MAX_DEPTH || path.contains(&word.text) {
             let message = format!("the list `{}` contains itself", word.text);
             return Err(Problem::new(&word.place, message).code(code::CONDITION));
@@ -526,7 +532,7 @@ impl<'a, N: Names> Compiler<'a, N> {
 
 /// Says what the host said of a name that it does not know, unless that is what was said already.
 fn unknown(problem: Problem, reason: &str, without: &str) -> Problem {
-    let more = reason.strip_prefix(&problem.message).unwrap_or(reason);
+    let more = reason.strip_prefix(&*problem.message).unwrap_or(reason);
     match more.trim_start_matches("; ") {
         "" => problem.help(without),
         more => problem.help(more),

@@ -55,6 +55,9 @@ pub(crate) enum Sort {
     ContainsFolded,
 }
 
+/// A test, and the texts of all those that can be joined with it.
+type Joined = (Test, Vec<Box<[u8]>>);
+
 /// What a node costs, in nanoseconds or so, and how often it holds; both guessed.
 #[derive(Debug, Clone, Copy)]
 struct Guess {
@@ -132,7 +135,7 @@ impl Graph {
         let mut rest = Vec::with_capacity(terms.len());
         let mut types: Vec<u32> = Vec::new();
         // Tests that can be joined, by what they have in common.
-        let mut joined: BTreeMap<(usize, u8, Sort), (Test, Vec<Box<[u8]>>)> = BTreeMap::new();
+        let mut joined: BTreeMap<(usize, u8, Sort), Joined> = BTreeMap::new();
         for id in terms {
             match self.node(id) {
                 Node::Const(true) => return id,

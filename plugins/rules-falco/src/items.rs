@@ -88,7 +88,7 @@ impl Items {
         self.count += 1;
         let mut keys = Keys::new(item)?;
         let named = |problem: Problem, name: &Scalar| Problem {
-            item: problem.item.or_else(|| Some(name.text.clone())),
+            item: problem.item.or_else(|| Some(name.text.as_str().into())),
             ..problem
         };
         if let Some(name) = keys.text("list")? {

@@ -47,12 +47,8 @@ pub(crate) fn link(parts: Parts) -> Linked {
         type_names,
     } = parts;
     let live = |at: usize| conditions.get(at).copied().flatten();
-    let mentioned: BTreeSet<u32> = rule_types
-        .iter()
-        .enumerate()
-        .filter(|(at, _)| live(*at).is_some())
-        .flat_map(|(_, types)| types.mentioned().iter().copied())
-        .collect();
+    // Also types that a condition names and that do not limit it: the condition differs for them.
+    let mentioned: BTreeSet<u32> = type_names.keys().copied().collect();
 
     // A number that no rule mentions stands for all the others.
     let unknown = u32::MAX;

@@ -124,11 +124,11 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn problem(&self, message: impl Into<String>) -> Problem {
+    fn problem(&self, message: impl Into<Box<str>>) -> Problem {
         self.problem_at(self.at, message)
     }
 
-    fn problem_at(&self, at: usize, message: impl Into<String>) -> Problem {
+    fn problem_at(&self, at: usize, message: impl Into<Box<str>>) -> Problem {
         Problem::new(&self.text.place(at), message).code(code::CONDITION)
     }
 

@@ -82,7 +82,7 @@ fn read(file: &File<'_>, items: &mut Items) -> Result<(), Problem> {
         severity: Severity::Error,
         code: code::READ,
         place: None,
-        message: format!("{}: {message}", file.name),
+        message: format!("{}: {message}", file.name).into(),
         help: None,
         item: None,
         missing: None,
@@ -117,7 +117,7 @@ fn add<N: Names>(
 ) -> bool {
     let name = &rule.name;
     let of_rule = |problem: Problem| Problem {
-        item: problem.item.or_else(|| Some(name.text.clone())),
+        item: problem.item.or_else(|| Some(name.text.as_str().into())),
         ..problem
     };
     if rule.source != "syscall" {
@@ -159,7 +159,7 @@ fn add<N: Names>(
                 let mut problem = of_rule(problem);
                 if problem.missing.is_some() && skip {
                     let said = &problem.message;
-                    problem.message = format!("rule `{}` is left out: {said}", name.text);
+                    problem.message = format!("rule `{}` is left out: {said}", name.text).into();
                     problem.severity = Severity::Warning;
                 }
                 problem
@@ -170,7 +170,7 @@ fn add<N: Names>(
 }
 
 /// Everything that the host lacks for a rule.
-fn missing<N: Names>(compiler: &Compiler<'_, N>, items: &Items, rule: &Rule) -> Vec<Problem> {
+fn missing<N: Names>(compiler: &mut Compiler<'_, N>, items: &Items, rule: &Rule) -> Vec<Problem> {
     let parts = explain::parts(items, rule);
     let mut missing: Vec<Problem> = Vec::new();
     for part in &rule.output {
@@ -189,6 +189,7 @@ fn missing<N: Names>(compiler: &Compiler<'_, N>, items: &Items, rule: &Rule) -> 
             .iter()
             .filter_map(|word| compiler.type_number(word).err()),
     );
+    compiler.note_used(parts.names);
     missing
 }
 
@@ -226,7 +227,7 @@ fn check_unused<N: Names>(
             && problem.missing.is_none()
         {
             problems.push(Problem {
-                item: Some(name.clone()),
+                item: Some(name.as_str().into()),
                 ..problem
             });
         }
@@ -280,5 +281,17 @@ fn report(diagnostics: &[Diagnostic]) -> Option<String> {
 mod tests;
 
 #[cfg(test)]
+#[path = "language_tests.rs"]
+mod language_tests;
+
+#[cfg(test)]
 #[path = "files_tests.rs"]
 mod files_tests;
+
+#[cfg(test)]
+#[path = "hostile_tests.rs"]
+mod hostile_tests;
+
+#[cfg(test)]
+#[path = "agreement_tests.rs"]
+mod agreement_tests;

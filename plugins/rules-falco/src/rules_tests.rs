@@ -8,9 +8,9 @@ use lanner_plugin::{Event, EventTypes, FieldKind, List, Priority, RawValue, Reso
 
 use super::*;
 
-const TYPES: &[&str] = &["open", "openat", "execve", "connect", "close", "ptrace"];
+pub(super) const TYPES: &[&str] = &["open", "openat", "execve", "connect", "close", "ptrace"];
 
-const FIELDS: &[(&str, FieldKind)] = &[
+pub(super) const FIELDS: &[(&str, FieldKind)] = &[
     ("evt.type", FieldKind::String),
     ("evt.arg[flags]", FieldKind::String),
     ("evt.rawres", FieldKind::I64),
@@ -26,9 +26,11 @@ const FIELDS: &[(&str, FieldKind)] = &[
     ("fd.sip", FieldKind::Ip),
     ("fd.ip", FieldKind::Ip),
     ("fd.types", FieldKind::String),
+    ("proc.pname", FieldKind::String),
+    ("proc.ppid", FieldKind::U64),
 ];
 
-struct Table;
+pub(super) struct Table;
 
 impl Names for Table {
     fn field(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, String> {
@@ -51,11 +53,11 @@ impl Names for Table {
     }
 }
 
-fn load_text(text: &str, settings: Settings) -> Loaded {
+pub(super) fn load_text(text: &str, settings: Settings) -> Loaded {
     load_bytes(text.as_bytes(), settings)
 }
 
-fn load_bytes(text: &[u8], settings: Settings) -> Loaded {
+pub(super) fn load_bytes(text: &[u8], settings: Settings) -> Loaded {
     let file = File {
         name: "r.yaml".to_owned(),
         text,
@@ -64,20 +66,20 @@ fn load_bytes(text: &[u8], settings: Settings) -> Loaded {
 }
 
 /// What is said, but for errors, of this severity.
-fn said(loaded: &Loaded, severity: Severity) -> Vec<String> {
+pub(super) fn said(loaded: &Loaded, severity: Severity) -> Vec<String> {
     let some = loaded.diagnostics.iter().filter(|d| d.severity == severity);
     some.map(Diagnostic::to_string).collect()
 }
 
-fn warnings(loaded: &Loaded) -> Vec<String> {
+pub(super) fn warnings(loaded: &Loaded) -> Vec<String> {
     said(loaded, Severity::Warning)
 }
 
-fn rules(text: &str) -> FalcoRules {
+pub(super) fn rules(text: &str) -> FalcoRules {
     load_text(text, Settings::default()).result.unwrap()
 }
 
-fn error(text: &str) -> String {
+pub(super) fn error(text: &str) -> String {
     load_text(text, Settings::default()).result.unwrap_err()
 }
 
@@ -99,7 +101,7 @@ unsafe extern "C" fn get(ctx: *const c_void, field: u32, value: *mut LannerValue
 }
 
 /// The rules that match an event, and how many fields were fetched.
-fn run(
+pub(super) fn run(
     rules: &mut FalcoRules,
     event_type: &str,
     values: &[(&str, Value<'_>)],
@@ -127,19 +129,19 @@ fn run(
 }
 
 /// Whether a condition holds for an `openat`.
-fn holds(condition: &str, values: &[(&str, Value<'_>)]) -> bool {
+pub(super) fn holds(condition: &str, values: &[(&str, Value<'_>)]) -> bool {
     let mut rules = rules(&rule("r", &format!("evt.type = openat and ({condition})")));
     run(&mut rules, "openat", values).0 == [0]
 }
 
-fn rule(name: &str, condition: &str) -> String {
+pub(super) fn rule(name: &str, condition: &str) -> String {
     format!(
         "- rule: {name}\n  condition: >\n    {condition}\n  desc: d\n  output: o %proc.name\n  \
          priority: WARNING\n"
     )
 }
 
-fn s(text: &str) -> Value<'_> {
+pub(super) fn s(text: &str) -> Value<'_> {
     Value::String(text.as_bytes())
 }
 

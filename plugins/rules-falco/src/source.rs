@@ -61,17 +61,17 @@ pub(crate) struct Problem {
     /// Falco's name for it, where Falco has one.
     pub(crate) code: &'static str,
     pub(crate) place: Option<Place>,
-    pub(crate) message: String,
-    pub(crate) help: Option<String>,
+    pub(crate) message: Box<str>,
+    pub(crate) help: Option<Box<str>>,
     /// The rule, macro or list that it is about.
-    pub(crate) item: Option<String>,
+    pub(crate) item: Option<Box<str>>,
     /// The field or event type that the host does not know; a rule may ask to be left out then.
-    pub(crate) missing: Option<String>,
+    pub(crate) missing: Option<Box<str>>,
 }
 
 impl Problem {
     /// An error, unless something else is said.
-    pub(crate) fn new(place: &Place, message: impl Into<String>) -> Self {
+    pub(crate) fn new(place: &Place, message: impl Into<Box<str>>) -> Self {
         Self {
             severity: Severity::Error,
             code: code::VALIDATE,
@@ -83,7 +83,7 @@ impl Problem {
         }
     }
 
-    pub(crate) fn warning(code: &'static str, place: &Place, message: impl Into<String>) -> Self {
+    pub(crate) fn warning(code: &'static str, place: &Place, message: impl Into<Box<str>>) -> Self {
         Self {
             severity: Severity::Warning,
             code,
@@ -91,7 +91,7 @@ impl Problem {
         }
     }
 
-    pub(crate) fn note(code: &'static str, place: &Place, message: impl Into<String>) -> Self {
+    pub(crate) fn note(code: &'static str, place: &Place, message: impl Into<Box<str>>) -> Self {
         Self {
             severity: Severity::Note,
             ..Self::warning(code, place, message)
@@ -103,7 +103,7 @@ impl Problem {
         self
     }
 
-    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, help: impl Into<Box<str>>) -> Self {
         self.help = Some(help.into());
         self
     }
@@ -121,10 +121,10 @@ impl Problem {
         let mut diagnostic = Diagnostic {
             severity: self.severity,
             code: self.code.to_owned(),
-            message: self.message.clone(),
-            help: self.help.clone().unwrap_or_default(),
-            item: self.item.clone().unwrap_or_default(),
-            missing: self.missing.clone().unwrap_or_default(),
+            message: self.message.to_string(),
+            help: self.help.clone().unwrap_or_default().into(),
+            item: self.item.clone().unwrap_or_default().into(),
+            missing: self.missing.clone().unwrap_or_default().into(),
             ..Diagnostic::default()
         };
         if let Some(place) = &self.place {

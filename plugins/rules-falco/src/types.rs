@@ -63,11 +63,6 @@ impl TypeSet {
     pub(crate) fn finite(&self) -> Option<&BTreeSet<u32>> {
         (!self.inverted).then_some(&self.types)
     }
-
-    /// The types that it is made from, in whichever sense.
-    pub(crate) fn mentioned(&self) -> &BTreeSet<u32> {
-        &self.types
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,9 @@ use granit_parser::{Event, Parser, ScalarStyle};
 
 use crate::source::{Place, Problem, Source, code};
 
+/// How deep lists and maps may nest; rule files need five.
+const MAX_DEPTH: usize = 50;
+
 /// A node, with the place where it begins. Aliases share it.
 #[derive(Debug)]
 pub(crate) enum Node {
@@ -148,6 +151,10 @@ pub(crate) fn parse(source: &Arc<Source>) -> Result<Vec<Arc<Node>>, Problem> {
                     block: matches!(style, ScalarStyle::Literal | ScalarStyle::Folded),
                 };
                 (Arc::new(Node::Scalar(scalar)), anchor)
+            }
+            Event::SequenceStart(..) | Event::MappingStart(..) if stack.len() == MAX_DEPTH => {
+                let message = format!("lists and maps are nested more than {MAX_DEPTH} deep here");
+                return Err(Problem::new(&here, message).code(code::YAML));
             }
             Event::SequenceStart(_, anchor, _) => {
                 stack.push((Open::Sequence(Vec::new()), here, anchor));
