@@ -58,8 +58,9 @@ pub fn drop_unneeded(driver: &str, host: &Host) -> io::Result<()> {
         set.permitted &= keep;
         set.inheritable &= keep;
     }
+    let mut head = THIS_THREAD;
     // SAFETY: both point to what capset(2) wants, of the version that is named.
-    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const THIS_THREAD, sets.as_ptr()) };
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw mut head, sets.as_ptr()) };
     if result == 0 {
         Ok(())
     } else {
@@ -91,9 +92,9 @@ struct Sets {
 
 fn sets() -> io::Result<[Sets; 2]> {
     let mut sets = [Sets::default(); 2];
+    let mut head = THIS_THREAD;
     // SAFETY: as in drop_unneeded; the kernel writes both sets.
-    let result =
-        unsafe { libc::syscall(libc::SYS_capget, &raw const THIS_THREAD, sets.as_mut_ptr()) };
+    let result = unsafe { libc::syscall(libc::SYS_capget, &raw mut head, sets.as_mut_ptr()) };
     if result == 0 {
         Ok(sets)
     } else {
