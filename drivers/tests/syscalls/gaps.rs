@@ -26,7 +26,7 @@ const EBPF: &[&str] = &["ebpf-core", "ebpf-legacy"];
 /// All of them.
 pub(crate) const GAPS: &[Gap] = &[
     Gap {
-        drivers: &["ebpf-core", "ebpf-legacy", "ptrace"],
+        drivers: EBPF,
         abis: &[],
         calls: &[],
         interrupted: true,
