@@ -1,6 +1,7 @@
 //! Processes in states that attaching and leaving must not change, and processes that cannot be attached to.
 
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ use crate::stage::*;
 fn blocked(kind: &str) -> Child {
     let mut child = Command::new(nature_path())
         .args(["blocked-calls", kind])
+        // an orphaned process group, as the tests' may be, ignores SIGTSTP (setpgid(2))
+        .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

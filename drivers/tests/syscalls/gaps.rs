@@ -29,7 +29,7 @@ pub(crate) const ENTRY_ONLY: &str = "ptrace-notify";
 /// All of them.
 pub(crate) const GAPS: &[Gap] = &[
     Gap {
-        drivers: &["ebpf-core", "ebpf-legacy", "ptrace"],
+        drivers: EBPF,
         abis: &[],
         calls: &[],
         interrupted: true,

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Sender, channel};
@@ -74,6 +74,8 @@ fn lanner(driver: &str, command: &[&str]) -> Command {
 fn first(driver: &str, command: &[&str]) -> Command {
     let mut unshare = Command::new("unshare");
     unshare
+        // an orphaned process group, as the tests' may be, ignores SIGTSTP (setpgid(2))
+        .process_group(0)
         .args([
             "--pid",
             "--fork",
