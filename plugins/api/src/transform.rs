@@ -468,7 +468,7 @@ mod tests {
         };
         let mut out = OwnedValue::None;
         term.value(&Buffers::default(), &get, &mut |value| {
-            out = value.to_owned()
+            out = value.to_owned();
         });
         out
     }

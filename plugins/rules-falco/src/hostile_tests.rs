@@ -221,6 +221,15 @@ fn a_thousand_faults_are_not_all_told() {
 }
 
 #[test]
+fn a_thousand_warnings_do_not_hide_an_error() {
+    let keys: String = (0..3000).map(|n| format!("  key{n}: x\n")).collect();
+    let text = rule("a", "evt.type = open") + &keys + &rule("b", "nosuch");
+    let loaded = load_text(&text, Settings::default());
+    assert_eq!(loaded.diagnostics.len(), MAX_DIAGNOSTICS);
+    assert!(loaded.result.unwrap_err().contains("no macro `nosuch`"));
+}
+
+#[test]
 fn pieces_of_rule_files_in_any_order_do_no_harm() {
     let pieces: &[&str] = &[
         "- rule: a\n",

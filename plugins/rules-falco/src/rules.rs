@@ -241,7 +241,9 @@ fn check_unused<N: Names>(
 }
 
 /// Each thing once, in the order of the files; what is about no place comes first.
-fn in_order(problems: Vec<Problem>, files: &[File<'_>]) -> Vec<Diagnostic> {
+fn in_order(mut problems: Vec<Problem>, files: &[File<'_>]) -> Vec<Diagnostic> {
+    // If some have to go, then not the errors.
+    problems.sort_by_key(|problem| problem.severity);
     let mut said = HashSet::new();
     let mut diagnostics: Vec<Diagnostic> = Vec::new();
     for problem in problems {
