@@ -52,7 +52,7 @@
 //!     attached to run on unharmed. A command that has not been run ends.
 //! 20. A command gets the signals, the terminal, the descriptors and the environment it would have without
 //!     lanner.
-//! 21. A driver that says it [`holds`](Driver::holds) processes lets the thread of an event go on only when the
+//! 21. A capture that says it [`holds`](Capture::holds) processes lets the thread of an event go on only when the
 //!     sink that got the event has returned, unless the event was kept for a later poll by clause 16. It
 //!     leaves out the calls of [`Spare::if_held`](crate::request::Spare::if_held), selected or not; other
 //!     drivers deliver them.
@@ -96,12 +96,6 @@ pub trait Driver: Sync + fmt::Debug {
     /// What it could do on this host (clause 1).
     fn probe(&self, host: &Host) -> Support;
 
-    /// Whether the thread of an event stands still while the sink has the event (clause 21), so that /proc can be
-    /// asked about it.
-    fn holds(&self) -> bool {
-        false
-    }
-
     /// Begins to capture (clauses 2 to 5).
     fn open(&self, host: &Host, request: &Request) -> Result<Opened, OpenError>;
 }
@@ -136,6 +130,12 @@ pub trait Capture: Send + fmt::Debug {
     /// The command that was started, once it has been released. None: it has not been yet, or there is none.
     fn command(&mut self) -> Option<CommandState> {
         None
+    }
+
+    /// Whether the thread of an event stands still while the sink has the event (clause 21), so that /proc can be
+    /// asked about it.
+    fn holds(&self) -> bool {
+        false
     }
 
     /// Replaces the selection (clause 17).

@@ -60,7 +60,7 @@ pub struct Limits {
 /// What nobody looks at (clauses 21 and 22 of the contract).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Spare {
-    /// Selected calls that are left out by a driver that [holds](crate::driver::Driver::holds) processes: the
+    /// Selected calls that are left out by a capture that [holds](crate::driver::Capture::holds) processes: the
     /// consumer looks for itself at what they change.
     pub if_held: SyscallSet,
     /// Facts, but [`Comm`](crate::event::Fact::Comm), may be missing.

@@ -439,6 +439,10 @@ impl Capture for PtraceCapture {
         })
     }
 
+    fn holds(&self) -> bool {
+        true
+    }
+
     fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
         self.selection = selection.without(&self.limits.spare.if_held);
         // a filter that is installed stays; what it lets pass can only be had by stopping at every call

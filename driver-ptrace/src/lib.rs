@@ -64,10 +64,6 @@ impl Driver for Ptrace {
         }
     }
 
-    fn holds(&self) -> bool {
-        true
-    }
-
     fn probe(&self, host: &Host) -> Support {
         let mut missing = Vec::new();
         if !host.seccomp {

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use driver_api::driver::{Capture, CaptureError, Flow, Polled};
+use driver_api::driver::{Capture, CaptureError, CommandState, Flow, Polled};
 use driver_api::event::{Abi, Event, EventBuilder, layout};
 use driver_api::plan::Plan;
 use driver_api::request::{Limits, SyscallSet};
@@ -384,6 +384,13 @@ impl Capture for NotifyCapture {
         Ok(Polled::Events(
             usize::try_from(self.stats.captured - before).unwrap_or(usize::MAX),
         ))
+    }
+
+    fn command(&mut self) -> Option<CommandState> {
+        self.launched.then(|| CommandState {
+            pid: self.command.pid(),
+            status: self.command.status(),
+        })
     }
 
     fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {

@@ -105,7 +105,8 @@ pub(crate) fn watch<C: Consumer>(
     if let Err(error) = drivers::privilege::drop_unneeded(chosen.driver.name(), &host) {
         tracing::warn!("capabilities that are not needed any more cannot be given up: {error}");
     }
-    let mut consumer = consumer(chosen.driver.holds())?;
+    let holds = (chosen.opened.captures.iter()).all(|capture| capture.holds());
+    let mut consumer = consumer(holds)?;
     say(&chosen.reason());
     for gap in &chosen.opened.gaps {
         say(&format!("gap: {}: {}", gap.what, gap.why));
