@@ -62,7 +62,7 @@ impl Source for RingSource {
         lost
     }
 
-    fn anyone_followed(&self) -> bool {
+    fn anyone_followed(&mut self) -> bool {
         self.maps.anyone_followed()
     }
 

@@ -14,7 +14,7 @@ use driver_api::support::Gap;
 use driver_api::{plan, table};
 use driver_ebpf::capture::EbpfCapture;
 use driver_ebpf::missed::Missed;
-use driver_ebpf::{memory, quiet, start};
+use driver_ebpf::{life, memory, quiet, start};
 use libbpf_rs::{
     ErrorKind, Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel,
 };
@@ -406,9 +406,17 @@ impl Maps {
             .map_err(failed("open the gate for the selected calls"))
     }
 
-    /// Whether any thread is followed still.
+    /// Whether any thread is followed still; forgets those that are gone.
     pub(crate) fn anyone_followed(&self) -> bool {
-        self.followed.keys().next().is_some()
+        let tids: Vec<Vec<u8>> = self.followed.keys().collect();
+        let (gone, alive): (Vec<_>, Vec<_>) = tids.iter().partition(|key| {
+            let tid = key.as_slice().try_into().map(u32::from_ne_bytes);
+            tid.is_ok_and(life::gone)
+        });
+        for key in gone {
+            let _ = self.followed.delete(key);
+        }
+        !alive.is_empty()
     }
 
     /// Events lost so far, by cause.

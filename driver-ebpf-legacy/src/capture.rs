@@ -45,7 +45,7 @@ impl Source for PerfSource {
         lost
     }
 
-    fn anyone_followed(&self) -> bool {
+    fn anyone_followed(&mut self) -> bool {
         self.loaded.anyone_followed()
     }
 

@@ -13,7 +13,7 @@ use driver_api::request::{Limits, Request, SyscallSet, Target};
 use driver_api::{plan, table};
 use driver_ebpf::capture::EbpfCapture;
 use driver_ebpf::missed::Missed;
-use driver_ebpf::{quiet, start};
+use driver_ebpf::{life, quiet, start};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
 use crate::NAME;
@@ -396,9 +396,14 @@ impl Loaded {
         Ok(())
     }
 
-    /// Whether any thread is followed still.
-    pub(crate) fn anyone_followed(&self) -> bool {
-        self.followed.keys().next().is_some()
+    /// Whether any thread is followed still; forgets those that are gone.
+    pub(crate) fn anyone_followed(&mut self) -> bool {
+        let tids: Vec<u32> = self.followed.keys().flatten().collect();
+        let (gone, alive): (Vec<u32>, Vec<u32>) = tids.iter().partition(|tid| life::gone(**tid));
+        for tid in gone {
+            let _ = self.followed.remove(&tid);
+        }
+        !alive.is_empty()
     }
 
     /// Events lost so far, by cause.

@@ -39,8 +39,9 @@ pub trait Source: Send + fmt::Debug {
     /// Events lost so far, by cause.
     fn lost(&self) -> [u64; Loss::ALL.len()];
 
-    /// Whether any thread is followed still.
-    fn anyone_followed(&self) -> bool;
+    /// Whether any thread is followed still. One that is [gone](crate::life::gone) is not: the program that
+    /// should have told its end may have been skipped.
+    fn anyone_followed(&mut self) -> bool;
 
     /// Writes the plans of a selection; an error says why it could not.
     fn select(&mut self, selection: &SyscallSet, limits: &Limits) -> Result<(), String>;

@@ -74,6 +74,34 @@ impl Life {
     }
 }
 
+/// Whether a thread has ended. The programs at its end have run by then, or never will: the kernel skips the run
+/// of a program that is interrupted by one of its own kind ([`missed`](crate::missed)), a thread's last one as any
+/// other.
+pub fn gone(tid: u32) -> bool {
+    match std::fs::read_to_string(format!("/proc/{tid}/stat")) {
+        // the state stands behind the name, which may have any characters (proc_pid_stat(5))
+        Ok(stat) => stat
+            .rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])),
+        Err(error) => matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)),
+    }
+}
+
+#[test]
+fn threads_that_have_ended_are_gone() {
+    assert!(!gone(std::process::id()));
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    let pid = child.id();
+    // a zombie until it is waited for
+    let begin = std::time::Instant::now();
+    while !gone(pid) {
+        assert!(begin.elapsed().as_secs() < 60, "{pid} is not gone");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    child.wait().unwrap();
+    assert!(gone(pid));
+}
+
 /// Turns counters of lost events into events.
 #[derive(Debug)]
 pub struct Losses {

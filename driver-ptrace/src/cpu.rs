@@ -368,7 +368,9 @@ impl Follower {
         near: bool,
     ) {
         let tid = stopped.tid();
-        if self.home.is_none() || stay == Stay::Free || !near {
+        // for whoever looks, a mask is not narrow even while its thread is woken
+        let away = self.keeps && !self.keeping();
+        if self.home.is_none() || stay == Stay::Free || !near || away {
             self.free(tid);
             stopped.resume(to_exit, signal);
             return;

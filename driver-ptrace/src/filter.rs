@@ -10,7 +10,7 @@ use libc::sock_filter;
 /// What tells the stops of this filter from those of a filter that the program has made itself.
 pub(crate) const OURS: u16 = 0x1a7e;
 /// `SECCOMP_RET_TRACE`: stop for the tracer. `SECCOMP_RET_ALLOW`: go on.
-const TRACE: u32 = libc::SECCOMP_RET_TRACE | OURS as u32;
+pub(crate) const TRACE: u32 = libc::SECCOMP_RET_TRACE | OURS as u32;
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 /// linux/audit.h
 const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;

@@ -32,7 +32,13 @@ const NEVER_NEEDED: [u32; 19] = [
 /// The eBPF drivers go on reading and writing maps, for which kernels before 5.19 ask for CAP_BPF each time, and
 /// those before 5.8, which have no CAP_BPF, for CAP_SYS_ADMIN. Programs are attached, so that CAP_PERFMON has
 /// done its work. The ptrace driver attaches to processes as they are born, and keeps what that may need.
+///
+/// Without CAP_SYS_PTRACE nothing is given up: a process can look only at those that have no capability that it
+/// lacks (ptrace(2), "Ptrace access mode checking"), and a command keeps all it was started with.
 fn unneeded(driver: &str, host: &Host) -> u64 {
+    if !host.has(capability::SYS_PTRACE) {
+        return 0;
+    }
     let mut drop = NEVER_NEEDED.iter().fold(0, |set, cap| set | 1 << cap);
     if driver.starts_with("ebpf-") && host.has(capability::BPF) {
         drop |= 1 << capability::PERFMON | 1 << capability::SYS_ADMIN;
@@ -121,7 +127,8 @@ mod tests {
         assert_eq!(unneeded("ebpf-core", &all), drop);
         assert_eq!(unneeded("ptrace", &all), 1 << 16);
         // before CAP_BPF, CAP_SYS_ADMIN stands for it
-        assert_eq!(unneeded("ebpf-legacy", &with(&[SYS_ADMIN])), 0);
+        assert_eq!(unneeded("ebpf-legacy", &with(&[SYS_ADMIN, SYS_PTRACE])), 0);
+        assert_eq!(unneeded("ebpf-core", &with(&[BPF, PERFMON, 16])), 0);
     }
 
     #[test]

@@ -389,7 +389,8 @@ impl Capture for NotifyCapture {
     fn command(&mut self) -> Option<CommandState> {
         self.launched.then(|| CommandState {
             pid: self.command.pid(),
-            status: self.command.status(),
+            // known when its end has been told
+            status: self.status,
         })
     }
 

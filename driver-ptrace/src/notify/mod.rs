@@ -94,7 +94,7 @@ fn program(wanted: &SyscallSet) -> Vec<sock_filter> {
         filter::program(|call| wanted.contains(call))
             .into_iter()
             .map(|mut instruction| {
-                if instruction.code == answer && instruction.k == libc::SECCOMP_RET_TRACE {
+                if instruction.code == answer && instruction.k == filter::TRACE {
                     instruction.k = libc::SECCOMP_RET_USER_NOTIF;
                 }
                 instruction

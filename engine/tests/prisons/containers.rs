@@ -195,9 +195,9 @@ fn where_both_are_forbidden_the_message_says_so() {
     );
 }
 
-/// As the entry point lanner is the first process: it gets orphans, and goes when all are gone.
+/// As the entry point lanner is the first process: it gets orphans, and goes with its command.
 #[test]
-fn an_entry_point_waits_for_orphans_and_passes_the_status_on() {
+fn an_entry_point_tells_of_orphans_and_passes_the_status_on() {
     let Some(cell) = cell() else { return };
     for mode in ["trace", "notify"] {
         let words = [
@@ -209,7 +209,7 @@ fn an_entry_point_waits_for_orphans_and_passes_the_status_on() {
             "--ptrace-mode",
             mode,
         ];
-        let script = "(sleep 0.2; exit 3) & exit 5";
+        let script = "(sh -c '(sleep 0.2; exit 3) &'); sleep 1; exit 5";
         let mut prison = podman(&cell, &[]);
         prison
             .args(words)
