@@ -181,8 +181,28 @@ pub(crate) fn mask(text: &str, births: &Births) -> String {
     out
 }
 
-/// Fails with the first differences, if there are any.
-pub(crate) fn assert_same(what: &str, names: (&str, &str), stories: (&Story, &Story)) {
+/// Fails with the first differences, if there are any. A program need not do the same each time (where its memory
+/// came to lie decides what node looks up): the second story is true if it is one of those that `again` tells.
+pub(crate) fn assert_same(
+    what: &str,
+    names: (&str, &str),
+    stories: (&Story, &Story),
+    mut again: impl FnMut() -> Story,
+) {
+    const TELLINGS: usize = 5;
+    let first = differences(names, stories);
+    if first.is_empty() || (1..TELLINGS).any(|_| again() == *stories.1) {
+        return;
+    }
+    panic!(
+        "{what}: {} threads differ\n{}",
+        first.len(),
+        first[..first.len().min(5)].join("\n")
+    );
+}
+
+/// The first difference of each thread.
+fn differences(names: (&str, &str), stories: (&Story, &Story)) -> Vec<String> {
     let mut faults = Vec::new();
     let threads: std::collections::BTreeSet<&String> =
         stories.0.keys().chain(stories.1.keys()).collect();
@@ -206,10 +226,5 @@ pub(crate) fn assert_same(what: &str, names: (&str, &str), stories: (&Story, &St
             }
         }
     }
-    assert!(
-        faults.is_empty(),
-        "{what}: {} threads differ\n{}",
-        faults.len(),
-        faults[..faults.len().min(5)].join("\n")
-    );
+    faults
 }

@@ -332,7 +332,7 @@ fn all(below: &Path) -> Vec<Scene> {
             "node",
             None,
             "node",
-            "exec node -e 'const fs = require(\"fs\"); fs.writeFileSync(\"x\", fs.readFileSync(\"hello.c\")); \
+            "exec setarch -R node -e 'const fs = require(\"fs\"); fs.writeFileSync(\"x\", fs.readFileSync(\"hello.c\")); \
              fs.renameSync(\"x\", \"y\"); fs.mkdirSync(\"d\"); fs.rmdirSync(\"d\")'",
         ),
     ]

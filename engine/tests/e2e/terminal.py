@@ -116,8 +116,11 @@ def shell(prefix):
     job = at.foreground()
     at.send("\x1a")
     at.expect("Stopped")
-    at.send("kill %1; fg; echo do''ne $?\n")
-    at.expect("done 143\r\n")
+    at.send("kill %1\n")
+    at.until("the job is gone", lambda: states(job) == [])
+    # told before the next prompt
+    at.send("\n")
+    at.expect("Terminated")
     at.send("exit 9\n")
     return 0 if at.status() == 9 else at.fail("not the shell's status")
 
