@@ -116,7 +116,8 @@ def shell(prefix):
     job = at.foreground()
     at.send("\x1a")
     at.expect("Stopped")
-    at.send("kill %1\n")
+    # whether bash has seen that all of it stands, and so sends SIGCONT by itself, is a matter of luck
+    at.send("kill %1; kill -CONT %1 2>&-\n")
     at.until("the job is gone", lambda: states(job) == [])
     # told before the next prompt
     at.send("\n")
