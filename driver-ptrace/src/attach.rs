@@ -84,7 +84,7 @@ impl PtraceCapture {
             .filter(|tid| interrupt(*tid).is_ok())
             .collect();
         let begin = Instant::now();
-        self.halted = true;
+        self.out.halted = true;
         while !awaited.is_empty() && begin.elapsed() < TO_STOP {
             match self.waiter.next(TO_STOP.saturating_sub(begin.elapsed())) {
                 Ok(Some((tid, status))) => {

@@ -1,23 +1,23 @@
 //! The running capture: waits for stops, hands the events made of them to the sink, changes the
 //! selection while all runs. [`stops`](crate::stops) makes the events.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::ffi::c_int;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant};
 
 use driver_api::driver::{Capture, CaptureError, CommandState, Flow, Polled};
-use driver_api::event::{Abi, Event, EventBuilder, Header, layout};
-use driver_api::plan::Plan;
+use driver_api::event::{Abi, Event, Header, layout};
 use driver_api::request::{Limits, SyscallSet};
 use driver_api::stats::Stats;
-use driver_api::table::{SYSCALLS, Syscall};
+use driver_api::table::Syscall;
 use driver_start::Held;
 use libc::pid_t;
 
 use crate::NAME;
 use crate::cpu::{Follower, Stay};
 use crate::facts::{self, Owner};
+use crate::outbox::{Outbox, Plans, Sink};
 use crate::undecided::Undecided;
 use crate::wait::Waiter;
 
@@ -132,19 +132,10 @@ pub(crate) struct PtraceCapture {
     pub(crate) mode: Mode,
     filtered: SyscallSet,
     pub(crate) selection: SyscallSet,
-    pub(crate) limits: Limits,
-    /// By the call's place in the table.
-    plans: Vec<Plan>,
-    pub(crate) builder: EventBuilder,
+    pub(crate) plans: Plans,
+    pub(crate) out: Outbox,
     pub(crate) scratch: Vec<u8>,
-    /// The sink wants nothing more from this poll: events wait for the next.
-    pub(crate) halted: bool,
-    waiting: VecDeque<Vec<u8>>,
-    pub(crate) stats: Stats,
 }
-
-/// Takes the events.
-pub(crate) type Sink<'a> = &'a mut dyn FnMut(Event<'_>) -> Flow;
 
 impl PtraceCapture {
     /// For a command that is seized already, or for none.
@@ -174,16 +165,9 @@ impl PtraceCapture {
             mode,
             filtered: selection,
             selection,
-            limits,
-            plans: SYSCALLS
-                .iter()
-                .map(|call| Plan::of(call, Abi::NATIVE, 0, &limits))
-                .collect(),
-            builder: EventBuilder::new(),
+            plans: Plans::new(limits),
+            out: Outbox::default(),
             scratch: Vec::with_capacity(layout::MAX),
-            halted: false,
-            waiting: VecDeque::new(),
-            stats: Stats::default(),
         };
         if let Some(command) = &capture.command {
             let pid = command.pid();
@@ -216,57 +200,23 @@ impl PtraceCapture {
         })
     }
 
-    pub(crate) fn plan(&self, call: &Syscall, abi: Abi, nr: u32) -> Plan {
-        if abi == Abi::NATIVE {
-            self.plans.get(call.index()).copied().unwrap_or_default()
-        } else {
-            Plan::of(call, abi, nr, &self.limits)
-        }
-    }
-
     /// Hands over the event in the builder, or keeps it for the next poll. What comes before the
     /// command's program is lanner's own.
     pub(crate) fn deliver(&mut self, sink: Sink) {
         if !self.launched {
             return;
         }
-        match self.builder.finish() {
-            Ok(event) if self.halted => {
-                self.stats.pending += u64::from(event.header().len);
-                self.waiting.push_back(event.to_vec());
-            }
-            Ok(event) => {
-                self.stats.captured += 1;
-                self.halted = sink(event) == Flow::Stop;
-            }
-            Err(error) => {
-                self.stats.malformed += 1;
-                tracing::warn!("built {error}");
-            }
-        }
+        self.out.deliver(sink);
     }
 
     /// Hands over an event that was made before.
     pub(crate) fn deliver_kept(&mut self, bytes: &[u8], sink: Sink) {
         if let Ok(event) = Event::parse(bytes) {
-            self.builder.begin(event.header());
+            self.out.builder.begin(event.header());
             event
                 .attachments()
-                .for_each(|attachment| self.builder.attach_copy(&attachment));
+                .for_each(|attachment| self.out.builder.attach_copy(&attachment));
             self.deliver(sink);
-        }
-    }
-
-    /// What was kept when a sink had enough.
-    fn deliver_waiting(&mut self, sink: Sink) {
-        while !self.halted
-            && let Some(bytes) = self.waiting.pop_front()
-        {
-            self.stats.pending = self.stats.pending.saturating_sub(bytes.len() as u64);
-            if let Ok(event) = Event::parse(&bytes) {
-                self.stats.captured += 1;
-                self.halted = sink(event) == Flow::Stop;
-            }
         }
     }
 
@@ -359,10 +309,8 @@ impl Capture for PtraceCapture {
         timeout: Duration,
         sink: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> Result<Polled, CaptureError> {
-        let before = self.stats.captured;
-        self.halted = false;
-        self.deliver_waiting(sink);
-        if self.ended && self.stats.captured == before {
+        let before = self.out.begin(sink);
+        if self.ended && self.out.stats.captured == before {
             return Ok(Polled::Ended(self.status));
         }
         if !self.ended && !self.waiter.is_ours() {
@@ -375,10 +323,10 @@ impl Capture for PtraceCapture {
         let mut until = Instant::now() + timeout;
         let mut lingers = false;
         let mut end = None;
-        while !self.halted && !self.ended {
+        while !self.out.halted && !self.ended {
             self.adopt_overdue(sink);
             let now = Instant::now();
-            if !lingers && self.stats.captured > before {
+            if !lingers && self.out.stats.captured > before {
                 lingers = true;
                 until = until.min(now + LINGER);
             }
@@ -399,7 +347,7 @@ impl Capture for PtraceCapture {
                     }
                 }
                 // the last events first: the end is told by the next poll
-                Err(_) if self.stats.captured > before => break,
+                Err(_) if self.out.stats.captured > before => break,
                 Err(_) => {
                     end = Some(self.end());
                     break;
@@ -410,7 +358,7 @@ impl Capture for PtraceCapture {
                         .deserted
                         .is_some_and(|since| since.elapsed() >= LAST_LOOK) =>
                 {
-                    if self.stats.captured == before {
+                    if self.out.stats.captured == before {
                         end = Some(self.end());
                     }
                     break;
@@ -424,11 +372,7 @@ impl Capture for PtraceCapture {
             }
         }
         self.waiter.rest();
-        end.unwrap_or_else(|| {
-            Ok(Polled::Events(
-                usize::try_from(self.stats.captured - before).unwrap_or(usize::MAX),
-            ))
-        })
+        end.unwrap_or_else(|| Ok(Polled::Events(self.out.since(before))))
     }
 
     fn command(&mut self) -> Option<CommandState> {
@@ -444,7 +388,7 @@ impl Capture for PtraceCapture {
     }
 
     fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
-        self.selection = selection.without(&self.limits.spare.if_held);
+        self.selection = selection.without(&self.plans.limits.spare.if_held);
         // a filter that is installed stays; what it lets pass can only be had by stopping at every call
         if self.filtered.union(&self.selection) != self.filtered && self.mode == Mode::Filter {
             if !self.waiter.is_ours() {
@@ -460,7 +404,7 @@ impl Capture for PtraceCapture {
     }
 
     fn stats(&self) -> Stats {
-        self.stats
+        self.out.stats
     }
 }
 

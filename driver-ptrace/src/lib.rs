@@ -17,6 +17,7 @@ mod interpret;
 mod memory;
 mod modes;
 mod notify;
+mod outbox;
 mod proc_dir;
 mod restart;
 mod stops;

@@ -9,12 +9,13 @@ use driver_api::table::{self, Returns};
 use driver_start::monotonic_ns;
 use libc::pid_t;
 
-use crate::capture::{Call, Mode, OVERDUE, PtraceCapture, Sink, Thread};
+use crate::capture::{Call, Mode, OVERDUE, PtraceCapture, Thread};
 use crate::cpu::{self, Stay};
 use crate::facts::{self, Owner};
 use crate::filter;
 use crate::interpret;
 use crate::memory::Memory;
+use crate::outbox::Sink;
 use crate::proc_dir::ProcDir;
 use crate::restart;
 use crate::tracee::{At, Gone, Stopped};
@@ -171,7 +172,7 @@ impl PtraceCapture {
         if libc::WIFSIGNALED(status) {
             self.killed = Some((header, Instant::now()));
         }
-        self.builder.begin(&header);
+        self.out.builder.begin(&header);
         self.deliver(sink);
     }
 
@@ -239,7 +240,7 @@ impl PtraceCapture {
             u64::from(tgid),
             flags,
         ]);
-        self.builder.begin(&header);
+        self.out.builder.begin(&header);
         self.deliver(sink);
         let thread = Thread {
             tgid,
@@ -370,7 +371,7 @@ impl PtraceCapture {
             self.resume(stopped, 0);
             return Ok(());
         };
-        let plan = self.plan(call, abi, nr);
+        let plan = self.plans.of(call, abi, nr);
         let selected = self.selection.contains(call);
         let mut begun = Call {
             call,
@@ -390,7 +391,7 @@ impl PtraceCapture {
             awaits_exit = true;
         } else if selected && call.returns == Returns::None {
             let header = self.call_header(tid, &begun, 0, Flags::NORETURN);
-            self.builder.begin(&header);
+            self.out.builder.begin(&header);
             self.deliver(sink);
         } else {
             if !selected {
@@ -436,17 +437,18 @@ impl PtraceCapture {
     fn exec_begun(&mut self, tid: pid_t, call: &Call, plan: &Plan, selected: bool) -> Vec<u8> {
         let flags = if selected { 0 } else { Flags::UNSELECTED };
         let header = self.call_header(tid, call, 0, flags);
-        self.builder.begin(&header);
+        self.out.builder.begin(&header);
         let memory = Memory::new(tid, table::is_narrow(call.abi, call.nr));
         interpret::follow(
-            &mut self.builder,
+            &mut self.out.builder,
             plan,
             &header,
             &memory,
             &mut self.scratch,
-            &self.limits,
+            &self.plans.limits,
         );
-        self.builder
+        self.out
+            .builder
             .finish()
             .map(|event| event.to_vec())
             .unwrap_or_default()
@@ -468,16 +470,16 @@ impl PtraceCapture {
             return;
         }
         let header = self.call_header(tid, &call, ret, 0);
-        self.builder.begin(&header);
-        let plan = self.plan(call.call, call.abi, call.nr);
+        self.out.builder.begin(&header);
+        let plan = self.plans.of(call.call, call.abi, call.nr);
         let memory = Memory::new(tid, table::is_narrow(call.abi, call.nr));
         interpret::follow(
-            &mut self.builder,
+            &mut self.out.builder,
             &plan,
             &header,
             &memory,
             &mut self.scratch,
-            &self.limits,
+            &self.plans.limits,
         );
         if let Some(at) = cpu::opens_path(call.call).filter(|_| ret >= 0) {
             // from what was read ahead
@@ -489,7 +491,7 @@ impl PtraceCapture {
         }
         if !open {
             self.deliver(sink);
-        } else if let Ok(event) = self.builder.finish().map(|event| event.to_vec())
+        } else if let Ok(event) = self.out.builder.finish().map(|event| event.to_vec())
             && let Some(thread) = self.threads.get_mut(&tid)
         {
             thread.undecided = Undecided::new(call, event, returned);
@@ -509,7 +511,7 @@ impl PtraceCapture {
         if let Some(moved) = moved {
             // the kernel ends the others with code 0 (fs/exec.c, de_thread)
             let header = self.header(Kind::Exit, tid);
-            self.builder.begin(&header);
+            self.out.builder.begin(&header);
             self.deliver(sink);
             self.threads.insert(tid, moved);
             self.follower.renamed(former, tid);
@@ -539,10 +541,10 @@ impl PtraceCapture {
             let entry = event.header();
             (header.nr, header.abi, header.args, header.flags) =
                 (entry.nr, entry.abi, entry.args, entry.flags);
-            self.builder.begin(&header);
+            self.out.builder.begin(&header);
             event
                 .attachments()
-                .for_each(|attachment| self.builder.attach_copy(&attachment));
+                .for_each(|attachment| self.out.builder.attach_copy(&attachment));
         } else {
             // its entry was before we were there, or through an ABI without a table
             let execve = table::by_name("execve");
@@ -553,15 +555,15 @@ impl PtraceCapture {
             if execve.is_none_or(|call| !self.selection.contains(call)) {
                 header.flags |= Flags::UNSELECTED;
             }
-            self.builder.begin(&header);
+            self.out.builder.begin(&header);
         }
         let limit = driver_api::request::FACT_MAX as usize;
-        if self.limits.spare.facts {
+        if self.plans.limits.spare.facts {
             if let Some(dir) = &dir {
-                facts::comm(&mut self.builder, dir, limit);
+                facts::comm(&mut self.out.builder, dir, limit);
             }
         } else if let Some(dir) = &dir {
-            facts::exec(&mut self.builder, tid.unsigned_abs(), dir, owner, limit);
+            facts::exec(&mut self.out.builder, tid.unsigned_abs(), dir, owner, limit);
         }
         self.deliver(sink);
         self.resume(stopped, 0);

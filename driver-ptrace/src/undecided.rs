@@ -10,8 +10,9 @@ use std::ffi::c_int;
 
 use libc::pid_t;
 
-use crate::capture::{Call, PtraceCapture, Sink};
+use crate::capture::{Call, PtraceCapture};
 use crate::facts;
+use crate::outbox::Sink;
 use crate::restart;
 use crate::stops::EVENT_STOP;
 use crate::tracee::Stopped;

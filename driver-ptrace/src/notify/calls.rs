@@ -48,7 +48,7 @@ impl NotifyCapture {
             abi,
             nr,
             args: notification.args,
-            plan: self.plan(call, abi, nr),
+            plan: self.plans.of(call, abi, nr),
             selected: self.selection.contains(call),
         })
     }
@@ -145,19 +145,19 @@ impl NotifyCapture {
             flags,
             ..self.header(Kind::Syscall, tid)
         };
-        self.builder.begin(&header);
+        self.out.builder.begin(&header);
         let memory = Memory::new(tid, table::is_narrow(entry.abi, entry.nr));
         let seen = Header {
             ret: NOT_YET,
             ..header
         };
         interpret::follow(
-            &mut self.builder,
+            &mut self.out.builder,
             &entry.plan,
             &seen,
             &memory,
             &mut self.scratch,
-            &self.limits,
+            &self.plans.limits,
         );
     }
 
@@ -165,6 +165,7 @@ impl NotifyCapture {
         let flags = if entry.selected { 0 } else { Flags::UNSELECTED };
         self.build(tid, entry, flags);
         let event = self
+            .out
             .builder
             .finish()
             .map(|event| event.to_vec())

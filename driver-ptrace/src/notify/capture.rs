@@ -1,15 +1,12 @@
 //! The running capture of notify mode: waits for notifications and for the ends of processes, hands the
 //! events made of them to the sink. [`calls`](super::calls) and [`family`](super::family) make the events.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use driver_api::driver::{Capture, CaptureError, CommandState, Flow, Polled};
-use driver_api::event::{Abi, Event, EventBuilder, layout};
-use driver_api::plan::Plan;
+use driver_api::event::{Event, layout};
 use driver_api::request::{Limits, SyscallSet};
 use driver_api::stats::Stats;
-use driver_api::table::{SYSCALLS, Syscall};
 use driver_start::Held;
 use libc::pid_t;
 
@@ -19,7 +16,8 @@ use super::processes::Processes;
 use super::watchdog::Watchdog;
 use crate::facts::{self, Owner};
 
-pub(super) use crate::capture::Sink;
+pub(super) use crate::outbox::Sink;
+use crate::outbox::{Outbox, Plans};
 
 /// How long a poll that has events waits for more.
 const LINGER: Duration = Duration::from_millis(5);
@@ -56,13 +54,9 @@ pub(crate) struct NotifyCapture {
     /// What the filter asks about.
     filtered: SyscallSet,
     pub(super) selection: SyscallSet,
-    pub(super) limits: Limits,
-    plans: Vec<Plan>,
-    pub(super) builder: EventBuilder,
+    pub(super) plans: Plans,
+    pub(super) out: Outbox,
     pub(super) scratch: Vec<u8>,
-    halted: bool,
-    waiting: VecDeque<Vec<u8>>,
-    stats: Stats,
 }
 
 impl NotifyCapture {
@@ -85,25 +79,10 @@ impl NotifyCapture {
             deserted: None,
             filtered: super::needed(&selection),
             selection,
-            limits,
-            plans: SYSCALLS
-                .iter()
-                .map(|call| Plan::of(call, Abi::NATIVE, 0, &limits))
-                .collect(),
-            builder: EventBuilder::new(),
+            plans: Plans::new(limits),
+            out: Outbox::default(),
             scratch: Vec::with_capacity(layout::MAX),
-            halted: false,
-            waiting: VecDeque::new(),
-            stats: Stats::default(),
         })
-    }
-
-    pub(super) fn plan(&self, call: &Syscall, abi: Abi, nr: u32) -> Plan {
-        if abi == Abi::NATIVE {
-            self.plans.get(call.index()).copied().unwrap_or_default()
-        } else {
-            Plan::of(call, abi, nr, &self.limits)
-        }
     }
 
     /// Hands over the event in the builder, or keeps it for the next poll.
@@ -111,32 +90,7 @@ impl NotifyCapture {
         if !self.launched {
             return;
         }
-        match self.builder.finish() {
-            Ok(event) if self.halted => {
-                self.stats.pending += u64::from(event.header().len);
-                self.waiting.push_back(event.to_vec());
-            }
-            Ok(event) => {
-                self.stats.captured += 1;
-                self.halted = sink(event) == Flow::Stop;
-            }
-            Err(error) => {
-                self.stats.malformed += 1;
-                tracing::warn!("built {error}");
-            }
-        }
-    }
-
-    fn deliver_waiting(&mut self, sink: Sink) {
-        while !self.halted
-            && let Some(bytes) = self.waiting.pop_front()
-        {
-            self.stats.pending = self.stats.pending.saturating_sub(bytes.len() as u64);
-            if let Ok(event) = Event::parse(&bytes) {
-                self.stats.captured += 1;
-                self.halted = sink(event) == Flow::Stop;
-            }
-        }
+        self.out.deliver(sink);
     }
 
     /// Whether the thread of a notification still waits.
@@ -355,24 +309,22 @@ impl Capture for NotifyCapture {
         timeout: Duration,
         sink: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> Result<Polled, CaptureError> {
-        let before = self.stats.captured;
-        self.halted = false;
-        self.deliver_waiting(sink);
-        if self.ended && self.stats.captured == before {
+        let before = self.out.begin(sink);
+        if self.ended && self.out.stats.captured == before {
             return Ok(Polled::Ended(self.status));
         }
         self.begin()?;
         let mut until = Instant::now() + timeout;
         let mut lingers = false;
-        while !self.halted && !self.ended {
+        while !self.out.halted && !self.ended {
             let now = Instant::now();
-            if !lingers && self.stats.captured > before {
+            if !lingers && self.out.stats.captured > before {
                 lingers = true;
                 until = until.min(now + LINGER);
             }
             let Some(_) = self.step(until.saturating_duration_since(now), sink) else {
                 // the last events first: the end is told by the next poll
-                if self.stats.captured > before || !self.waiting.is_empty() {
+                if self.out.stats.captured > before || self.out.is_waiting() {
                     break;
                 }
                 return self.end();
@@ -381,9 +333,7 @@ impl Capture for NotifyCapture {
                 break;
             }
         }
-        Ok(Polled::Events(
-            usize::try_from(self.stats.captured - before).unwrap_or(usize::MAX),
-        ))
+        Ok(Polled::Events(self.out.since(before)))
     }
 
     fn command(&mut self) -> Option<CommandState> {
@@ -407,7 +357,7 @@ impl Capture for NotifyCapture {
     }
 
     fn stats(&self) -> Stats {
-        self.stats
+        self.out.stats
     }
 }
 

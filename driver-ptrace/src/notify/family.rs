@@ -71,7 +71,7 @@ impl NotifyCapture {
             maker.flags & !CSIGNAL,
         ]);
         self.add(tid, tgid, owner);
-        self.builder.begin(&header);
+        self.out.builder.begin(&header);
         self.deliver(sink);
         true
     }
@@ -172,12 +172,12 @@ impl NotifyCapture {
             flags: entry.flags,
             ..self.header(Kind::Exec, tgid)
         };
-        self.builder.begin(&header);
+        self.out.builder.begin(&header);
         event
             .attachments()
-            .for_each(|attachment| self.builder.attach_copy(&attachment));
+            .for_each(|attachment| self.out.builder.attach_copy(&attachment));
         if let Some(dir) = ProcDir::open(id) {
-            facts::exec(&mut self.builder, id, &dir, owner, FACT_MAX as usize);
+            facts::exec(&mut self.out.builder, id, &dir, owner, FACT_MAX as usize);
         }
         self.deliver(sink);
     }
@@ -192,10 +192,10 @@ impl NotifyCapture {
             return;
         }
         header.flags |= Flags::ENTRY;
-        self.builder.begin(&header);
+        self.out.builder.begin(&header);
         event
             .attachments()
-            .for_each(|attachment| self.builder.attach_copy(&attachment));
+            .for_each(|attachment| self.out.builder.attach_copy(&attachment));
         self.deliver(sink);
     }
 
@@ -206,7 +206,7 @@ impl NotifyCapture {
             ..self.header(Kind::Exit, tid)
         };
         self.processes.remove_thread(tid);
-        self.builder.begin(&header);
+        self.out.builder.begin(&header);
         self.deliver(sink);
     }
 
@@ -235,7 +235,7 @@ impl NotifyCapture {
                 flags: if status.is_none() { Flags::ENTRY } else { 0 },
                 ..self.header(Kind::Exit, tid)
             };
-            self.builder.begin(&header);
+            self.out.builder.begin(&header);
             self.deliver(sink);
         }
         self.remove(tgid);
