@@ -7,10 +7,14 @@
 //! | `descriptor`, `sockets` | descriptors, and the ends of sockets |
 //! | `effects` | what each call does to the state, and so which calls the state needs |
 //! | `follow`, `endpoints` | does it; the ends of sockets |
+//! | `pass` | descriptors that are passed, taken, or used before anybody told of them |
 //! | `life` | fork, exec, exit |
 //! | `held` | descriptors of a process that stands still, compared with /proc |
 //! | `fill` | state that /proc knows, at the start and for what was missed |
 //! | `proc_fs` | reading /proc |
+//! | `containers` | which container a process is in, and what its runtime says about it |
+//! | `cgroups` | when a process's cgroups are looked at |
+//! | `program` | executables' files and capabilities |
 //! | `users`, `clock`, `path`, `hash` | user names, wall clock, paths by their letters, a fast hasher |
 //!
 //! [`Inspector::update`] is called once for each event, in order, before rules look at it. It answers
@@ -18,7 +22,9 @@
 //! is about (the name behind a descriptor that is closed, the environment of a process that ends) are
 //! held back or kept until the next event.
 
+mod cgroups;
 mod clock;
+pub(crate) mod containers;
 mod descriptor;
 mod effects;
 mod endpoints;
@@ -27,29 +33,35 @@ mod follow;
 mod hash;
 mod held;
 mod life;
+mod pass;
 pub(crate) mod path;
 mod proc_fs;
 mod process;
+mod program;
 mod sockets;
 mod users;
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use driver_api::event::{Event, Kind};
 use driver_api::table::{self, Syscall};
 
 pub use clock::Clock;
-pub use descriptor::{Descriptor, DescriptorKind, Role, Socket};
+pub use containers::{Cgroups, Container, Metadata, Runtimes};
+pub use descriptor::{Connection, Descriptor, DescriptorKind, Role, Socket};
 pub(crate) use effects::open_flags;
 pub use effects::{needed, spared};
 pub(crate) use follow::{AT_FDCWD, fd_in, flags_of_open};
 pub use process::{Process, ProcessKey};
+pub use program::{Capabilities, ProgramFile};
 pub(crate) use sockets::ends;
 pub use users::{User, Users};
 
+use containers::Containers;
 use descriptor::FileTables;
+use hash::IdMap;
 use proc_fs::ProcFs;
 use process::{Keep, ProcessTable};
 
@@ -62,6 +74,8 @@ pub struct Options {
     pub etc: PathBuf,
     /// The wall clock.
     pub clock: Clock,
+    /// Whom to ask about containers; none: nobody.
+    pub runtimes: Option<Runtimes>,
     /// Descriptors that are followed for each process.
     pub max_descriptors: usize,
     /// Processes that have ended and are kept for their descendants' lineage.
@@ -80,6 +94,7 @@ impl Default for Options {
             proc_root: Some(PathBuf::from("/proc")),
             etc: PathBuf::from("/etc"),
             clock: Clock::host(),
+            runtimes: Some(Runtimes::below(Path::new("/"))),
             max_descriptors: 65536,
             max_ancestors: 16384,
             max_recent: 1024,
@@ -103,6 +118,8 @@ pub struct Seen {
     pub tid: u32,
     /// The descriptor that the event is about.
     pub fd: Option<i32>,
+    /// The event gave the descriptor another name.
+    pub name_changed: bool,
     /// What the descriptor refers to, where the table does not say so.
     kept: Option<Arc<Descriptor>>,
 }
@@ -116,6 +133,8 @@ pub struct InspectorStats {
     pub processes: usize,
     /// Descriptor tables.
     pub file_tables: usize,
+    /// Containers that are known.
+    pub containers: usize,
     /// Processes that had to be looked up in /proc because their birth was missed.
     pub probed: u64,
 }
@@ -130,6 +149,9 @@ pub struct Inspector {
     files: FileTables,
     proc_fs: Option<ProcFs>,
     users: Users,
+    containers: Containers,
+    /// Cgroups by the v2 id that events carry.
+    cgroups_by_id: IdMap<u64, Arc<Cgroups>>,
     clock: Clock,
     max_descriptors: usize,
     /// [`Options::held`].
@@ -146,6 +168,7 @@ pub struct Inspector {
     sweep_at: usize,
     number: u64,
     probed: u64,
+    looks: pass::Budget,
     scratch: Vec<u8>,
 }
 
@@ -161,6 +184,8 @@ impl Inspector {
             files: FileTables::new(options.max_descriptors),
             proc_fs: options.proc_root.as_deref().map(ProcFs::new),
             users: Users::new(&options.etc),
+            containers: Containers::new(options.runtimes.clone()),
+            cgroups_by_id: IdMap::default(),
             clock: options.clock,
             max_descriptors: options.max_descriptors,
             held: options.held,
@@ -171,6 +196,7 @@ impl Inspector {
             sweep_at: 4096,
             number: 0,
             probed: 0,
+            looks: pass::Budget::default(),
             scratch: Vec::new(),
         }
     }
@@ -205,6 +231,7 @@ impl Inspector {
                 let key = self.locate(header);
                 seen.process = Some(key);
                 seen.call = table::by_number(event.abi(), header.nr);
+                self.moved(header, key);
                 self.credentials(event, key);
                 if let Some(call) = seen.call {
                     self.follow(event, call, key, &mut seen);
@@ -276,6 +303,7 @@ impl Inspector {
             living: self.processes.living(),
             processes: self.processes.len(),
             file_tables: self.files.len(),
+            containers: self.containers.len().1,
             probed: self.probed,
         }
     }
