@@ -15,7 +15,7 @@
 //! | `containers` | which container a process is in, and what its runtime says about it |
 //! | `cgroups` | when a process's cgroups are looked at |
 //! | `program` | executables' files and capabilities |
-//! | `users`, `clock`, `path`, `hash` | user names, wall clock, paths by their letters, a fast hasher |
+//! | `users`, `clock`, `path`, `hash` | user names, also of containers, wall clock, paths by their letters, a fast hasher |
 //!
 //! [`Inspector::update`] is called once for each event, in order, before rules look at it. It answers
 //! with what is particular to this event ([`Seen`]). Effects that would hide from a rule what the event
@@ -24,7 +24,7 @@
 
 mod cgroups;
 mod clock;
-pub(crate) mod containers;
+pub mod containers;
 mod descriptor;
 mod effects;
 mod endpoints;
@@ -118,6 +118,10 @@ pub struct Seen {
     pub tid: u32,
     /// The descriptor that the event is about.
     pub fd: Option<i32>,
+    /// Nanoseconds since the first event.
+    pub since_start_ns: u64,
+    /// Nanoseconds since the event before.
+    pub since_last_ns: u64,
     /// The event gave the descriptor another name.
     pub name_changed: bool,
     /// What the descriptor refers to, where the table does not say so.
@@ -167,6 +171,9 @@ pub struct Inspector {
     /// So many living processes are taken for a sign that exits were missed.
     sweep_at: usize,
     number: u64,
+    /// Time of the first event, and of the one before.
+    first_ns: u64,
+    before_ns: u64,
     probed: u64,
     looks: pass::Budget,
     scratch: Vec<u8>,
@@ -195,6 +202,8 @@ impl Inspector {
             refresh_ns: 0,
             sweep_at: 4096,
             number: 0,
+            first_ns: 0,
+            before_ns: 0,
             probed: 0,
             looks: pass::Budget::default(),
             scratch: Vec::new(),
@@ -209,12 +218,18 @@ impl Inspector {
             self.refresh(header.time_ns);
         }
         self.number += 1;
+        if self.number == 1 {
+            (self.first_ns, self.before_ns) = (header.time_ns, header.time_ns);
+        }
         let mut seen = Seen {
             number: self.number,
             time_ns: self.clock.epoch_ns(header.time_ns),
             tid: header.tid,
+            since_start_ns: header.time_ns.saturating_sub(self.first_ns),
+            since_last_ns: header.time_ns.saturating_sub(self.before_ns),
             ..Seen::default()
         };
+        self.before_ns = header.time_ns;
         match event.kind() {
             Kind::Lost => return seen,
             Kind::Exec => self.exec(event, &mut seen),
@@ -258,6 +273,12 @@ impl Inspector {
         self.processes.lineage(key)
     }
 
+    /// The id of the parent that the kernel gives a process, which may have been adopted.
+    #[must_use]
+    pub fn parent_pid(&self, process: &Process) -> u32 {
+        self.processes.parent_pid(process)
+    }
+
     /// What the event's descriptor refers to.
     #[must_use]
     pub fn descriptor<'a>(&'a self, seen: &'a Seen) -> Option<&'a Descriptor> {
@@ -294,6 +315,20 @@ impl Inspector {
     #[must_use]
     pub fn clock(&self) -> Clock {
         self.clock
+    }
+
+    /// A file of a process in /proc, as it is now.
+    pub(crate) fn ask(&self, process: &Process, file: &str) -> Option<Vec<u8>> {
+        self.proc_fs
+            .as_ref()
+            .filter(|_| !process.ended)?
+            .read(process.pid, file)
+    }
+
+    /// The file behind a descriptor of a process, as it is now.
+    pub(crate) fn ask_file(&self, process: &Process, fd: i32) -> Option<std::fs::Metadata> {
+        let proc_fs = self.proc_fs.as_ref().filter(|_| !process.ended)?;
+        std::fs::metadata(proc_fs.path(process.pid, &format!("fd/{fd}"))).ok()
     }
 
     /// Counts.

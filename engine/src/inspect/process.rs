@@ -360,6 +360,26 @@ impl ProcessTable {
         }
     }
 
+    /// The parent that the kernel gives a process: who made it, or, when that has ended, the nearest of its
+    /// ancestors that takes orphans (prctl(2), `PR_SET_CHILD_SUBREAPER`), or the first process of the namespace.
+    pub(super) fn parent_pid(&self, process: &Process) -> u32 {
+        let Some(maker) = process.parent.and_then(|key| self.get(key)) else {
+            return process.ppid;
+        };
+        if !maker.ended || maker.pid != process.ppid {
+            return process.ppid;
+        }
+        let adopts = |ancestor: &&Process| {
+            !ancestor.ended && (ancestor.subreaper || ancestor.vpid == Some(1) || ancestor.pid == 1)
+        };
+        let above = maker.parent.into_iter().flat_map(|key| self.lineage(key));
+        above
+            .filter(adopts)
+            .map(|found| found.pid)
+            .next()
+            .unwrap_or(1)
+    }
+
     /// A process and its ancestors, itself first.
     pub(super) fn lineage(&self, key: ProcessKey) -> impl Iterator<Item = &Process> {
         /// Deeper is a cycle, which hostile events might make.

@@ -153,7 +153,6 @@ fn metadata(response: &ContainerStatusResponse) -> Metadata {
                 writable: !mount.readonly,
             })
             .collect(),
-        probes: files::probes_of(&status.annotations),
         pod: Pod::of_labels(&status.labels),
         labels: status.labels,
         started_ns: u64::try_from(status.started_at).unwrap_or(0),
@@ -266,8 +265,6 @@ pub(super) struct ContainerStatus {
     pub(super) image_ref: String,
     #[prost(btree_map = "string, string", tag = "12")]
     pub(super) labels: BTreeMap<String, String>,
-    #[prost(btree_map = "string, string", tag = "13")]
-    pub(super) annotations: BTreeMap<String, String>,
     #[prost(message, repeated, tag = "14")]
     pub(super) mounts: Vec<MountStatus>,
     #[prost(string, tag = "17")]

@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::UnixStream;
 
-use super::model::{Image, Metadata, Mount, Pod, Probes};
+use super::model::{Image, Metadata, Mount, Pod};
 use super::{Answer, time};
 
 /// An answer of more bytes is not one about a container.
@@ -88,13 +88,6 @@ struct State {
 struct Config {
     image: String,
     labels: Option<BTreeMap<String, String>>,
-    healthcheck: Option<Healthcheck>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Healthcheck {
-    test: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -155,7 +148,6 @@ impl Inspected {
         } else {
             network.ip
         };
-        let health = self.config.healthcheck.and_then(|check| check.test);
         Metadata {
             name: self.name.trim_start_matches('/').to_owned(),
             image: Image::named(&self.config.image).with_id(&self.image),
@@ -177,10 +169,6 @@ impl Inspected {
             host_network: Some(self.host_config.network_mode == "host"),
             host_ipc: Some(self.host_config.ipc_mode == "host"),
             started_ns: time::epoch_ns(&self.state.started_at).unwrap_or(0),
-            probes: Probes {
-                health: health.map(command).unwrap_or_default(),
-                ..super::files::probes_of(&labels)
-            },
             pod: Pod::of_labels(&labels).map(|pod| Pod {
                 sandbox: labels
                     .get("io.kubernetes.sandbox.id")
@@ -194,16 +182,6 @@ impl Inspected {
     }
 }
 
-/// `["CMD", ...]`, `["CMD-SHELL", ...]` or `["NONE"]`.
-fn command(test: Vec<String>) -> String {
-    let mut words = test.into_iter();
-    match words.next().as_deref() {
-        Some("CMD") => words.collect::<Vec<_>>().join(" "),
-        Some("CMD-SHELL") => format!("/bin/sh -c {}", words.collect::<Vec<_>>().join(" ")),
-        _ => String::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,8 +191,7 @@ mod tests {
         let text = br#"{"Id": "3ad7", "Name": "/web", "Image": "sha256:6f7e",
             "State": {"StartedAt": "2026-01-01T00:00:01.5Z"},
             "Config": {"Image": "localhost:5000/web:1", "Labels": {"a": "b",
-                "io.kubernetes.pod.name": "p", "io.kubernetes.pod.namespace": "n"},
-                "Healthcheck": {"Test": ["CMD-SHELL", "true"]}},
+                "io.kubernetes.pod.name": "p", "io.kubernetes.pod.namespace": "n"}},
             "HostConfig": {"Privileged": true, "PidMode": "host", "NetworkMode": "bridge"},
             "Mounts": [{"Type": "bind", "Source": "/a", "Destination": "/b", "Mode": "ro", "RW": false,
                 "Propagation": "rprivate"}],
@@ -240,7 +217,6 @@ mod tests {
             (Some(true), Some(true), Some(false))
         );
         assert_eq!(metadata.started_ns, 1_767_225_601_500_000_000);
-        assert_eq!(metadata.probes.health, "/bin/sh -c true");
         assert_eq!(metadata.mounts[0].destination, "/b");
         let pod = metadata.pod.unwrap();
         assert_eq!((&*pod.name, &*pod.namespace), ("p", "n"));

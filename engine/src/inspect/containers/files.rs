@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::model::{Image, Metadata, Mount, Pod, Probes};
+use super::model::{Image, Metadata, Mount, Pod};
 use super::{Answer, Runtimes, time};
 
 /// A file of more bytes is not a container's.
@@ -168,7 +168,6 @@ fn specified(specification: &Json) -> Metadata {
         image: Image::named(&image),
         privileged: said.or_else(|| privileged_by_specification(specification)),
         mounts: mounts.into_iter().flatten().filter_map(mount).collect(),
-        probes: probes_of(&annotations),
         host_pid: shares("pid"),
         host_network: shares("network"),
         host_ipc: shares("ipc"),
@@ -228,30 +227,6 @@ pub(super) fn privileged_by_specification(specification: &Json) -> Option<bool> 
     };
     let devices = rules.is_some_and(|rules| rules.iter().any(allows_all));
     Some(devices && !hides("maskedPaths") && !hides("readonlyPaths"))
-}
-
-/// The commands of probes. `kubectl apply` leaves what it was given in an annotation, JSON within JSON.
-pub(super) fn probes_of(annotations: &BTreeMap<String, String>) -> Probes {
-    let applied = [
-        "annotation.kubectl.kubernetes.io/last-applied-configuration",
-        "kubectl.kubernetes.io/last-applied-configuration",
-    ]
-    .iter()
-    .find_map(|key| annotations.get(*key))
-    .and_then(|text| serde_json::from_str::<Json>(text).ok());
-    let command = |probe: &str| {
-        let words = applied
-            .as_ref()?
-            .pointer(&format!("/spec/containers/0/{probe}/exec/command"))?
-            .as_array()?;
-        let words: Vec<&str> = words.iter().filter_map(Json::as_str).collect();
-        Some(words.join(" "))
-    };
-    Probes {
-        health: String::new(),
-        liveness: command("livenessProbe").unwrap_or_default(),
-        readiness: command("readinessProbe").unwrap_or_default(),
-    }
 }
 
 #[cfg(test)]

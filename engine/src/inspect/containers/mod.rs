@@ -30,7 +30,7 @@ use super::users::Users;
 use fetch::Fetcher;
 
 pub(crate) use model::short;
-pub use model::{Container, Image, Metadata, Mount, Pod, Probes, Runtime};
+pub use model::{Container, Image, Metadata, Mount, Pod, Runtime};
 
 /// What a source says about a container.
 #[derive(Debug)]

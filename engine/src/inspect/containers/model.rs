@@ -152,21 +152,8 @@ pub struct Metadata {
     pub host_ipc: Option<bool>,
     /// When it was started, in nanoseconds since the epoch; 0: not known.
     pub started_ns: u64,
-    /// The commands by which it is checked.
-    pub probes: Probes,
     /// The pod it is in.
     pub pod: Option<Pod>,
-}
-
-/// Commands that check a container, joined by spaces; empty: none.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Probes {
-    /// Docker's health check.
-    pub health: String,
-    /// Kubernetes' liveness probe.
-    pub liveness: String,
-    /// Kubernetes' readiness probe.
-    pub readiness: String,
 }
 
 /// A container's image.

@@ -19,7 +19,8 @@ pub(super) fn epoch_ns(text: &str) -> Option<u64> {
             let seconds = (number(*h1, *h2)? * 60 + number(*m1, *m2)?) * 60;
             if *sign == b'+' { seconds } else { -seconds }
         }
-        _ => 0,
+        [b'Z' | b'z'] => 0,
+        _ => return None,
     };
     let ns = i128::try_from(ns).ok()? - i128::from(offset_s) * 1_000_000_000;
     u64::try_from(ns).ok()
