@@ -16,11 +16,14 @@
 enum lanner_kind {
 	LANNER_KIND_SYSCALL = 1, /* a call returned, or (flag NORETURN) was entered */
 	LANNER_KIND_EXEC = 2,	 /* a process has a new program; nr says by which call */
-	LANNER_KIND_FORK = 3,	 /* args: child's tid, child's tgid, clone flags */
+	LANNER_KIND_FORK = 3,	 /* args: child's tid, tgid, clone flags, own id, what it shares */
 	LANNER_KIND_EXIT = 4,	 /* a thread ended; ret: wait status */
 	LANNER_KIND_SIGNAL = 5,	 /* args: signal, sender's tgid */
 	LANNER_KIND_LOST = 6,	 /* args: how many, cause */
 };
+
+/* In a FORK's fifth argument: it has the bits of CLONE_* that can be seen of the child. */
+#define LANNER_FORK_SEEN (1ULL << 63)
 
 enum lanner_abi {
 	LANNER_ABI_X86_64 = 0,

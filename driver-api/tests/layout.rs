@@ -117,6 +117,7 @@ fn expected() -> Vec<(String, usize)> {
         ("LANNER_KIND_EXIT", Kind::Exit as usize),
         ("LANNER_KIND_SIGNAL", Kind::Signal as usize),
         ("LANNER_KIND_LOST", Kind::Lost as usize),
+        ("LANNER_FORK_SEEN", layout::FORK_SEEN as usize),
         ("LANNER_FLAG_NORETURN", Flags::NORETURN.into()),
         ("LANNER_FLAG_UNSELECTED", Flags::UNSELECTED.into()),
         ("LANNER_FLAG_INCOMPLETE", Flags::INCOMPLETE.into()),

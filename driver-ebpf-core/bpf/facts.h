@@ -280,28 +280,29 @@ static __always_inline __u64 ns_of(struct timespec64 *at)
 		ns_;                                                                                                   \
 	})
 
+/* 1 or 0 without a branch, each of which the verifier would follow through all that comes after it. */
+#define IS_SET(number) (((__u64)(number) | -(__u64)(number)) >> 63)
+#define IS_SAME(one, other) (1 - IS_SET((__u64)(one) ^ (__u64)(other)))
+
 /* Behind the inode of an overlay file system stands the directory entry of the upper layer (struct ovl_inode). */
 static __always_inline __u32 layer_of(struct inode *inode)
 {
 	struct super_block *sb = READ_FIELD(inode, i_sb);
-	void *upper = NULL;
+	__u64 upper = 0;
 
-	if (!sb || READ_FIELD(sb, s_magic) != OVERLAYFS_SUPER_MAGIC)
-		return LANNER_LAYER_NONE;
 	bpf_probe_read_kernel(&upper, sizeof(upper), (char *)inode + __builtin_preserve_type_info(*inode, 1));
-	return upper ? LANNER_LAYER_UPPER : LANNER_LAYER_LOWER;
+	return IS_SAME(READ_FIELD(sb, s_magic), OVERLAYFS_SUPER_MAGIC) * (LANNER_LAYER_LOWER + IS_SET(upper));
 }
 
-static __always_inline void op_program(const struct out *o, struct task_struct *task, struct dentry *file)
+/* Nothing is looked at before it is read: what is read through NULL is 0. */
+static __always_inline void op_program(const struct out *o, struct task_struct *task, struct file *exe)
 {
-	struct inode *inode = file ? READ_FIELD(file, d_inode) : NULL;
+	struct dentry *dentry = READ_FIELD(exe, f_path.dentry);
+	struct inode *inode = READ_FIELD(dentry, d_inode);
 	struct cred *cred = READ_FIELD(task, cred);
 	struct lanner_program *program;
-	__u8 *at;
+	__u8 *at = begin_attachment(o);
 
-	if (!inode)
-		return;
-	at = begin_attachment(o);
 	if (!at)
 		return;
 	program = (void *)(at + HEAD);

@@ -44,6 +44,7 @@ struct upid {
 	int nr;
 };
 struct pid {
+	unsigned int level;
 	struct upid numbers[1];
 };
 struct tty_driver {
@@ -127,6 +128,7 @@ struct task_struct {
 	int pid, tgid;
 	int exit_code;
 	struct task_struct *real_parent;
+	struct pid *thread_pid; /* since 4.19 */
 	struct mm_struct *mm;
 	struct files_struct *files;
 	struct fs_struct *fs;

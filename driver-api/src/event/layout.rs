@@ -7,6 +7,9 @@ pub const VERSION: u8 = 1;
 /// The largest event in bytes, header and attachments.
 pub const MAX: usize = 32768;
 
+/// In a fork's fifth argument: the driver has looked at what parent and child share.
+pub const FORK_SEEN: u64 = 1 << 63;
+
 /// In [`AttachmentHeader::what`]: a better attachment follows; to be passed over.
 pub const REPLACED: u8 = 255;
 
@@ -56,7 +59,9 @@ pub enum Kind {
     Syscall = 1,
     /// A process has a new program; `nr` says by which call.
     Exec = 2,
-    /// A thread or process was born. `args`: its tid, its tgid, the clone flags (0: not known).
+    /// A thread or process was born. `args`: its tid, its tgid, the clone flags (0: not known), its tid in its own
+    /// pid namespace (0: not known), [`FORK_SEEN`] with those of `CLONE_FILES`, `CLONE_PARENT` and `CLONE_NEWPID` that
+    /// it was seen to have (0: it was not looked at).
     Fork = 3,
     /// A thread ended. `ret` is its wait status (wait(2)).
     Exit = 4,

@@ -39,7 +39,7 @@ pub(crate) mod time;
 mod view;
 
 pub(crate) use escape::{escape, without_invalid};
-pub use list::FIELDS;
+pub use list::{FIELDS, LEFT_OUT};
 pub use names::{HostNames, names_in};
 pub use registry::{FieldId, FieldRegistry, Fields, event_type_name, event_type_of};
 pub use row::{ArgRule, FieldDef, Many};

@@ -10,7 +10,7 @@ use crate::inspect::{Container, Seen};
 use crate::plugin_host::{FieldResolver, ResolvedField, Value};
 
 use super::argument::Arg;
-use super::list::FIELDS;
+use super::list::{FIELDS, LEFT_OUT};
 use super::names::HostNames;
 use super::nearest::did_you_mean;
 use super::row::{ArgRule, FieldDef, Many};
@@ -100,6 +100,9 @@ impl FieldResolver for FieldRegistry {
         let (name, arg) = split_param(name, arg);
         let Some(def) = FIELDS.iter().find(|def| def.name == name) else {
             let known = FIELDS.iter().map(|def| def.name);
+            if let Some((_, why)) = LEFT_OUT.iter().find(|(left, _)| *left == name) {
+                return Err(format!("there is no field `{name}` here: {why}"));
+            }
             return Err(format!(
                 "there is no field `{name}`{}",
                 did_you_mean(name, known)

@@ -99,7 +99,31 @@ impl Users {
     }
 }
 
+/// Whether a root directory is there, and not ours: what prepares a container is in its cgroup before it has its
+/// root.
+fn is_another_root(root: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |path: &Path| {
+        let found = fs::metadata(path).ok()?;
+        Some((found.dev(), found.ino()))
+    };
+    id(root).is_some_and(|found| Some(found) != id(Path::new("/")))
+}
+
 impl Inspector {
+    /// Reads the users of a process's container while the process is there, if nobody has yet: a container may be gone
+    /// when somebody asks.
+    pub(super) fn keep_users(&self, key: super::process::ProcessKey, now_ns: u64) {
+        let Some(process) = self.processes.get(key) else {
+            return;
+        };
+        let missing =
+            |container: &super::Container| container.users.lock().is_ok_and(|kept| kept.is_none());
+        if process.cgroups.container.as_deref().is_some_and(missing) {
+            self.users_of(process, now_ns, |_| {});
+        }
+    }
+
     /// Hands the users of a process's container to `then`, if its files can be read. They are read when somebody asks
     /// for the first time, and looked at for changes once a second at the most.
     pub(crate) fn users_of(&self, process: &Process, now_ns: u64, then: impl FnOnce(&Users)) {
@@ -110,12 +134,11 @@ impl Inspector {
             Ok(kept) => kept,
             Err(poisoned) => poisoned.into_inner(),
         };
-        let fresh = |until: u64| now_ns < until;
-        if !kept.as_ref().is_some_and(|(until, _)| fresh(*until)) {
+        if kept.as_ref().is_none_or(|(until, _)| now_ns >= *until) {
             let found = [process.pid, container.pid()]
                 .into_iter()
                 .map(|pid| proc_fs.path(pid, "root"))
-                .find(|root| root.exists());
+                .find(|root| is_another_root(root));
             let until = now_ns.saturating_add(REFRESH_NS);
             match (&mut *kept, found) {
                 (Some((old, users)), Some(root)) => {
@@ -124,9 +147,15 @@ impl Inspector {
                     users.reload();
                 }
                 (None, Some(root)) => *kept = Some((until, Users::of_container(&root))),
-                // the container is gone: what its files said is the best there is
+                // the container is gone, and what its files said is the best there is; or it has not begun, and what
+                // prepares it is the host's
                 (Some((old, _)), None) => *old = until,
-                (None, None) => {}
+                (None, None) => {
+                    if proc_fs.exists(process.pid) {
+                        then(&self.users);
+                    }
+                    return;
+                }
             }
         }
         if let Some((_, users)) = &*kept {
