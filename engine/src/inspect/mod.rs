@@ -11,6 +11,7 @@
 //! | `held` | descriptors of a process that stands still, compared with /proc |
 //! | `fill` | state that /proc knows, at the start and for what was missed |
 //! | `proc_fs` | reading /proc |
+//! | `retell` | the state as events, for recordings |
 //! | `users`, `clock`, `path`, `hash` | user names, wall clock, paths by their letters, a fast hasher |
 //!
 //! [`Inspector::update`] is called once for each event, in order, before rules look at it. It answers
@@ -30,6 +31,7 @@ mod life;
 pub(crate) mod path;
 mod proc_fs;
 mod process;
+mod retell;
 mod sockets;
 mod users;
 
