@@ -553,6 +553,7 @@ SEC("tp_btf/sched_process_exec") int process_exec(__u64 *ctx)
 	if (fs)
 		op_path(&o, LANNER_FACT_CWD, 4096, FOLLOW(fs, pwd.mnt), FOLLOW(fs, pwd.dentry), NULL);
 	op_ids(&o, task, memfd);
+	op_program(&o, task, exe ? FOLLOW(exe, f_path.dentry) : NULL);
 	at = begin_attachment(&o);
 	if (at) {
 		long n = bpf_probe_read_kernel_str(at + HEAD, 16, &task->comm);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::layout::{AttachmentHeader, VERSION};
-use super::{Abi, Encoding, Fact, Header, Ids, Kind, Part, Status, Tuple};
+use super::{Abi, Encoding, Fact, Header, Ids, Kind, Part, Program, Status, Tuple};
 
 /// Bytes that are not an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -141,6 +141,13 @@ impl<'a> Event<'a> {
         self.fact(Fact::Ids)
             .and_then(|a| Ids::read_from_prefix(a.bytes).ok())
             .map(|(ids, _)| ids)
+    }
+
+    /// The new program's file and capabilities, where the event has them.
+    pub fn program(&self) -> Option<Program> {
+        self.fact(Fact::Program)
+            .and_then(|a| Program::read_from_prefix(a.bytes).ok())
+            .map(|(program, _)| program)
     }
 
     /// The event's bytes, for keeping it: what [`Event::parse`] reads.

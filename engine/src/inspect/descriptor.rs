@@ -119,6 +119,18 @@ pub enum Role {
     Server,
 }
 
+/// Whether a socket is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Connection {
+    /// It is not.
+    #[default]
+    None,
+    /// connect(2) has not ended yet (`EINPROGRESS`).
+    Pending,
+    /// It is.
+    Made,
+}
+
 /// What is known of an internet socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Socket {
@@ -130,6 +142,8 @@ pub struct Socket {
     pub remote: Option<SocketAddr>,
     /// Which end this is.
     pub role: Role,
+    /// Whether it is connected.
+    pub connection: Connection,
 }
 
 impl Socket {

@@ -7,11 +7,15 @@ use driver_api::table;
 
 use super::descriptor::FilesId;
 use super::process::{Process, ProcessKey, Thread};
+use super::program::{Capabilities, ProgramFile};
 use super::{Inspector, Seen};
 
 const CLONE_FILES: u64 = 0x400;
 const CLONE_PARENT: u64 = 0x8000;
 const CLONE_NEWPID: u64 = 0x2000_0000;
+const CLONE_NEWUSER: u64 = 0x1000_0000;
+/// clone3(2) alone.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 impl Inspector {
     /// A thread or process was born.
@@ -74,7 +78,11 @@ impl Inspector {
         if *thread_name != *child.name {
             child.name = Arc::from(thread_name);
         }
-        let same_namespace = parent.vpid == Some(parent.pid) && flags & CLONE_NEWPID == 0;
+        let elsewhere = flags & CLONE_NEWPID != 0 || parent.children_elsewhere;
+        let same_namespace = parent.vpid == Some(parent.pid) && !elsewhere;
+        if flags & CLONE_NEWUSER != 0 {
+            child.capabilities = None;
+        }
         child.parent = Some(made_by);
         if let Some(parent) = self.processes.get(made_by) {
             child.ppid = parent.pid;
@@ -83,6 +91,7 @@ impl Inspector {
         child.threads.push(Thread { tid, name: None });
         child.vpid = match &self.proc_fs {
             _ if same_namespace => Some(tgid),
+            _ if flags & CLONE_NEWPID != 0 => Some(1),
             Some(proc_fs) => proc_fs.vpid(tgid),
             None => None,
         };
@@ -91,7 +100,10 @@ impl Inspector {
         } else {
             self.files.copy(files)
         };
-        self.processes.insert(child);
+        let key = self.processes.insert(child);
+        if flags & CLONE_INTO_CGROUP != 0 {
+            self.look_at_cgroups(key);
+        }
         if self.processes.living() >= self.sweep_at {
             self.sweep();
         }
@@ -158,10 +170,30 @@ impl Inspector {
             process.tty = ids.tty;
             process.memfd = ids.memfd != 0;
         }
+        if let Some(program) = event.program() {
+            process.file = Some(Arc::new(ProgramFile::of_kernel(&program)));
+            process.capabilities = Some(Capabilities::from(&program));
+        } else {
+            let proc_fs = self.proc_fs.as_ref();
+            process.file = proc_fs
+                .and_then(|proc_fs| ProgramFile::at(&proc_fs.path(header.tgid, "exe")))
+                .map(Arc::new);
+            // a process that stands still can be asked when somebody wants to know
+            process.capabilities = proc_fs
+                .filter(|_| !self.held)
+                .and_then(|proc_fs| proc_fs.capabilities(header.tgid));
+        }
+        if process.vpid.is_none() {
+            process.vpid = self
+                .proc_fs
+                .as_ref()
+                .and_then(|proc_fs| proc_fs.vpid(header.tgid));
+        }
         let (files, ppid, orphan) = (process.files, process.ppid, process.parent.is_none());
         if process.scanned_ns <= header.time_ns {
             process.files = self.files.exec(files);
         }
+        self.look_at_cgroups_after_exec(header, key);
         if orphan && ppid != 0 && ppid != header.tgid {
             let parent = self.locate_pid(ppid);
             if let Some(parent) = parent {
