@@ -138,6 +138,7 @@ impl Stream {
     pub(crate) fn pass(&self, through: Through<'_>) -> Pass {
         let mut inspector = Inspector::new(&inspect::Options {
             proc_root: None,
+            runtimes: None,
             clock: self.clock,
             ..inspect::Options::default()
         });

@@ -38,6 +38,7 @@ impl Source {
         match self.recorded {
             Some(clock) => inspect::Options {
                 proc_root: None,
+                runtimes: None,
                 clock,
                 ..inspect::Options::default()
             },

@@ -336,6 +336,7 @@ mod tests {
     fn empty() -> Inspector {
         Inspector::new(&Options {
             proc_root: None,
+            runtimes: None,
             ..Options::default()
         })
     }
