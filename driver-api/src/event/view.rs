@@ -153,9 +153,14 @@ impl<'a> Event<'a> {
     /// The event's bytes, for keeping it: what [`Event::parse`] reads.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(size_of::<Header>() + self.body.len());
-        bytes.extend_from_slice(self.header.as_bytes());
-        bytes.extend_from_slice(self.body);
+        self.append_to(&mut bytes);
         bytes
+    }
+
+    /// Appends the event's bytes to a buffer that the caller keeps.
+    pub fn append_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.header.as_bytes());
+        out.extend_from_slice(self.body);
     }
 }
 

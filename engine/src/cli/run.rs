@@ -77,16 +77,12 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let output = OutputHost::open(&output, settings).map_err(Failure::usage)?;
     let names = host_names(&mut rules);
     let (selection, spare) = selection(&rules);
-    session::watch(&source, selection, spare, |holds| {
+    session::watch(&source, selection, spare, |opened| {
         let mut inspector = Inspector::new(&inspect::Options {
-            held: holds && spare != Spare::NOTHING,
-            ..inspect::Options::default()
+            held: opened.holds && spare != Spare::NOTHING,
+            ..opened.options()
         });
-        if source.command.is_empty() {
-            inspector.scan_proc();
-        } else {
-            inspector.scan_children();
-        }
+        opened.scan(&mut inspector, &source);
         let outputs = Outputs::start(vec![output]).map_err(Failure::broken)?;
         Ok(Matcher {
             rules,

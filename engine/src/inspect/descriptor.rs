@@ -416,6 +416,16 @@ impl FileTables {
             .flat_map(|f| f.entries.iter().map(|(fd, e)| (*fd, &*e.descriptor)))
     }
 
+    /// Number, descriptor, and whether it is closed on exec.
+    pub(super) fn entries(&self, id: FilesId) -> impl Iterator<Item = (i32, &Descriptor, bool)> {
+        let entries = self.slots.get(id.0 as usize).map(|files| &files.entries);
+        entries.into_iter().flat_map(|entries| {
+            entries
+                .iter()
+                .map(|(fd, entry)| (*fd, &*entry.descriptor, entry.close_on_exec))
+        })
+    }
+
     pub(super) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }

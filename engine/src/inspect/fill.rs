@@ -12,7 +12,7 @@ use super::sockets::{self, NetTable};
 use super::{Inspector, clock};
 
 pub(super) const O_CLOEXEC: u64 = 0o2_000_000;
-const O_DIRECTORY: u64 = if cfg!(target_arch = "aarch64") {
+pub(super) const O_DIRECTORY: u64 = if cfg!(target_arch = "aarch64") {
     0o40_000
 } else {
     0o200_000

@@ -12,6 +12,7 @@
 //! | `held` | descriptors of a process that stands still, compared with /proc |
 //! | `fill` | state that /proc knows, at the start and for what was missed |
 //! | `proc_fs` | reading /proc |
+//! | `retell` | the state as events, for recordings |
 //! | `containers` | which container a process is in, and what its runtime says about it |
 //! | `cgroups` | when a process's cgroups are looked at |
 //! | `program` | executables' files and capabilities |
@@ -38,6 +39,7 @@ pub(crate) mod path;
 mod proc_fs;
 mod process;
 mod program;
+mod retell;
 mod sockets;
 mod users;
 
