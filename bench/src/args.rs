@@ -50,11 +50,11 @@ pub(crate) struct Options {
     /// Rounds; the default is 11, with --quick 5.
     #[arg(long)]
     rounds: Option<usize>,
-    /// The parts: kernel, storm, ptrace, rules.
+    /// The parts: kernel, storm, ptrace, rules, replay.
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "kernel,storm,ptrace,rules"
+        default_value = "kernel,storm,ptrace,rules,replay"
     )]
     parts: Vec<String>,
     /// Only these loads: getpid, open, rw, forkexec, build, python.
@@ -72,6 +72,9 @@ pub(crate) struct Options {
     /// Options with which `lanner trace` uses the ptrace driver's notify mode, separated by blanks.
     #[arg(long, value_name = "OPTIONS")]
     pub(crate) notify: Option<String>,
+    /// The recording that is replayed; made there if it is not there yet. Without: one that is thrown away.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) recording: Option<PathBuf>,
     /// Write the results as a page of documentation, too.
     #[arg(long, value_name = "FILE")]
     pub(crate) markdown: Option<PathBuf>,

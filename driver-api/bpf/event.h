@@ -16,11 +16,14 @@
 enum lanner_kind {
 	LANNER_KIND_SYSCALL = 1, /* a call returned, or (flag NORETURN) was entered */
 	LANNER_KIND_EXEC = 2,	 /* a process has a new program; nr says by which call */
-	LANNER_KIND_FORK = 3,	 /* args: child's tid, child's tgid, clone flags */
+	LANNER_KIND_FORK = 3,	 /* args: child's tid, tgid, clone flags, own id, what it shares */
 	LANNER_KIND_EXIT = 4,	 /* a thread ended; ret: wait status */
 	LANNER_KIND_SIGNAL = 5,	 /* args: signal, sender's tgid */
 	LANNER_KIND_LOST = 6,	 /* args: how many, cause */
 };
+
+/* In a FORK's fifth argument: it has the bits of CLONE_* that can be seen of the child. */
+#define LANNER_FORK_SEEN (1ULL << 63)
 
 enum lanner_abi {
 	LANNER_ABI_X86_64 = 0,
@@ -66,17 +69,18 @@ struct lanner_event {
 
 /* What an attachment holds: 0 to 5 are arguments, from 16 on facts. */
 enum lanner_what {
-	LANNER_FACT_PATH = 16,	/* resolved path of the descriptor */
-	LANNER_FACT_TUPLE = 17, /* struct lanner_tuple */
-	LANNER_FACT_EXE = 18,	/* resolved path of the executable */
-	LANNER_FACT_CWD = 19,	/* resolved working directory */
-	LANNER_FACT_ARGV = 20,	/* arguments as the new program has them */
-	LANNER_FACT_ENV = 21,	/* environment as the new program has it */
-	LANNER_FACT_IDS = 22,	/* struct lanner_ids */
-	LANNER_FACT_COMM = 23,	/* the task's name */
-	LANNER_FACT_LOCAL = 24, /* local name of a Unix socket */
-	LANNER_FACT_PEER = 25,	/* peer's name of a Unix socket */
-	LANNER_REPLACED = 255,	/* a better attachment follows: to be passed over */
+	LANNER_FACT_PATH = 16,	  /* resolved path of the descriptor */
+	LANNER_FACT_TUPLE = 17,	  /* struct lanner_tuple */
+	LANNER_FACT_EXE = 18,	  /* resolved path of the executable */
+	LANNER_FACT_CWD = 19,	  /* resolved working directory */
+	LANNER_FACT_ARGV = 20,	  /* arguments as the new program has them */
+	LANNER_FACT_ENV = 21,	  /* environment as the new program has it */
+	LANNER_FACT_IDS = 22,	  /* struct lanner_ids */
+	LANNER_FACT_COMM = 23,	  /* the task's name */
+	LANNER_FACT_LOCAL = 24,	  /* local name of a Unix socket */
+	LANNER_FACT_PEER = 25,	  /* peer's name of a Unix socket */
+	LANNER_FACT_PROGRAM = 26, /* struct lanner_program */
+	LANNER_REPLACED = 255,	  /* a better attachment follows: to be passed over */
 };
 
 enum lanner_status {
@@ -126,6 +130,22 @@ struct lanner_ids {
 	__u32 gid, egid;
 	__u32 tty;   /* device number as in /proc/PID/stat, 0: none */
 	__u32 memfd; /* 1: the executable is a memfd */
+};
+
+/* where a file of an overlay file system is */
+enum lanner_layer {
+	LANNER_LAYER_NONE = 0,	/* not of such a file system */
+	LANNER_LAYER_LOWER = 1, /* as the image has it */
+	LANNER_LAYER_UPPER = 2, /* written since */
+};
+
+/* a new program: its file, and what it is capable of */
+struct lanner_program {
+	__u64 inode;
+	__u64 ctime_ns, mtime_ns; /* since the epoch */
+	__u64 cap_inheritable, cap_permitted, cap_effective;
+	__u32 mode, uid, gid; /* of the file */
+	__u32 layer;	      /* enum lanner_layer */
 };
 
 #endif

@@ -6,7 +6,9 @@ use std::mem::offset_of;
 use std::process::Command;
 
 use driver_api::event::layout::{self, AttachmentHeader};
-use driver_api::event::{Encoding, Fact, Flags, Header, Ids, Kind, Loss, Part, Status, Tuple};
+use driver_api::event::{
+    Encoding, Fact, Flags, Header, Ids, Kind, Layer, Loss, Part, Program, Status, Tuple,
+};
 use driver_api::plan::{self, Op, Plan, code, flag, len_from, when};
 
 macro_rules! rows {
@@ -79,6 +81,21 @@ fn expected() -> Vec<(String, usize)> {
     );
     rows!(
         rows,
+        "lanner_program",
+        Program,
+        inode,
+        ctime_ns,
+        mtime_ns,
+        cap_inheritable,
+        cap_permitted,
+        cap_effective,
+        mode,
+        uid,
+        gid,
+        layer
+    );
+    rows!(
+        rows,
         "lanner_op",
         Op,
         code,
@@ -100,6 +117,7 @@ fn expected() -> Vec<(String, usize)> {
         ("LANNER_KIND_EXIT", Kind::Exit as usize),
         ("LANNER_KIND_SIGNAL", Kind::Signal as usize),
         ("LANNER_KIND_LOST", Kind::Lost as usize),
+        ("LANNER_FORK_SEEN", layout::FORK_SEEN as usize),
         ("LANNER_FLAG_NORETURN", Flags::NORETURN.into()),
         ("LANNER_FLAG_UNSELECTED", Flags::UNSELECTED.into()),
         ("LANNER_FLAG_INCOMPLETE", Flags::INCOMPLETE.into()),
@@ -119,6 +137,10 @@ fn expected() -> Vec<(String, usize)> {
         ("LANNER_FACT_COMM", Fact::Comm as usize),
         ("LANNER_FACT_LOCAL", Fact::Local as usize),
         ("LANNER_FACT_PEER", Fact::Peer as usize),
+        ("LANNER_FACT_PROGRAM", Fact::Program as usize),
+        ("LANNER_LAYER_NONE", Layer::None as usize),
+        ("LANNER_LAYER_LOWER", Layer::Lower as usize),
+        ("LANNER_LAYER_UPPER", Layer::Upper as usize),
         ("LANNER_REPLACED", layout::REPLACED.into()),
         ("LANNER_WHOLE", Status::Whole as usize),
         ("LANNER_TRUNCATED", Status::Truncated as usize),

@@ -567,6 +567,7 @@ SEC("tp_btf/sched_process_exec") int process_exec(__u64 *ctx)
 		op_strings(&o, LANNER_FACT_ENV, start, FOLLOW(mm, env_end) - start);
 		mend_exec_path(&o, FOLLOW(mm, env_end));
 	}
+	op_program(&o, task, exe);
 	commit(&place, o.event->len);
 	return 0;
 }
@@ -584,6 +585,36 @@ static __always_inline void emit_plain(struct task_struct *task, __u8 kind, __s6
 	__builtin_memset(event->args, 0, sizeof(event->args));
 	event->args[0] = arg0;
 	event->args[1] = arg1;
+	commit(&place, sizeof(*event));
+}
+
+#define CLONE_FILES 0x400
+#define CLONE_PARENT 0x8000
+#define CLONE_NEWPID 0x20000000
+
+static __always_inline void emit_fork(struct task_struct *parent, struct task_struct *child)
+{
+	struct pid *pid = READ_FIELD(child, thread_pid), *above = READ_FIELD(parent, thread_pid);
+	__u64 seen = LANNER_FORK_SEEN, time = bpf_ktime_get_ns();
+	__u32 level = READ_FIELD(pid, level), own = 0;
+	struct lanner_event *event;
+	struct place place;
+
+	bpf_probe_read_kernel(&own, sizeof(own),
+			      (char *)&pid->numbers + level * __builtin_preserve_type_info(*pid->numbers, 1));
+	seen |= CLONE_NEWPID * (1 - IS_SAME(level, READ_FIELD(above, level)));
+	seen |= CLONE_FILES * IS_SAME(READ_FIELD(child, files), READ_FIELD(parent, files));
+	seen |= CLONE_PARENT * IS_SAME(READ_FIELD(child, real_parent), READ_FIELD(parent, real_parent));
+	event = reserve(&place, sizeof(*event));
+	if (!event)
+		return;
+	begin_event(event, &place, time, parent, LANNER_KIND_FORK, ABI_NATIVE, 0, 0, 0);
+	event->args[0] = READ_FIELD(child, pid);
+	event->args[1] = READ_FIELD(child, tgid);
+	event->args[2] = 0;
+	event->args[3] = own;
+	event->args[4] = seen;
+	event->args[5] = 0;
 	commit(&place, sizeof(*event));
 }
 
@@ -609,7 +640,7 @@ SEC("tp_btf/sched_process_fork") int process_fork(__u64 *ctx)
 		if (copy != FOLLOW_ACTIVE)
 			return 0;
 	}
-	emit_plain(parent, LANNER_KIND_FORK, 0, child_tid, child->tgid);
+	emit_fork(parent, child);
 	return 0;
 }
 

@@ -254,4 +254,70 @@ static __always_inline void op_ids(const struct out *o, struct task_struct *task
 	finish_attachment(o, at, LANNER_FACT_IDS, 0, LANNER_WHOLE, LANNER_RAW, sizeof(*ids), 0);
 }
 
+#define OVERLAYFS_SUPER_MAGIC 0x794c7630
+#define NS_PER_S 1000000000ULL
+
+static __always_inline __u64 ns_of(struct timespec64 *at)
+{
+	__u64 time[2] = {};
+
+	bpf_probe_read_kernel(time, sizeof(time), at);
+	return time[0] * NS_PER_S + time[1];
+}
+
+#define NS_OF_INODE(inode, which)                                                                                      \
+	({                                                                                                             \
+		struct inode___times *times_ = (void *)inode;                                                          \
+		struct inode___hidden *hidden_ = (void *)inode;                                                        \
+		struct inode___split *split_ = (void *)inode;                                                          \
+		__u64 ns_ = 0;                                                                                         \
+		if (FIELD_EXISTS(split_->i_##which##_sec))                                                             \
+			ns_ = READ_FIELD(split_, i_##which##_sec) * NS_PER_S + READ_FIELD(split_, i_##which##_nsec);   \
+		else if (FIELD_EXISTS(hidden_->__i_##which))                                                           \
+			ns_ = ns_of(&hidden_->__i_##which);                                                            \
+		else if (FIELD_EXISTS(times_->i_##which))                                                              \
+			ns_ = ns_of(&times_->i_##which);                                                               \
+		ns_;                                                                                                   \
+	})
+
+/* 1 or 0 without a branch, each of which the verifier would follow through all that comes after it. */
+#define IS_SET(number) (((__u64)(number) | -(__u64)(number)) >> 63)
+#define IS_SAME(one, other) (1 - IS_SET((__u64)(one) ^ (__u64)(other)))
+
+/* Behind the inode of an overlay file system stands the directory entry of the upper layer (struct ovl_inode). */
+static __always_inline __u32 layer_of(struct inode *inode)
+{
+	struct super_block *sb = READ_FIELD(inode, i_sb);
+	__u64 upper = 0;
+
+	bpf_probe_read_kernel(&upper, sizeof(upper), (char *)inode + __builtin_preserve_type_info(*inode, 1));
+	return IS_SAME(READ_FIELD(sb, s_magic), OVERLAYFS_SUPER_MAGIC) * (LANNER_LAYER_LOWER + IS_SET(upper));
+}
+
+/* Nothing is looked at before it is read: what is read through NULL is 0. */
+static __always_inline void op_program(const struct out *o, struct task_struct *task, struct file *exe)
+{
+	struct dentry *dentry = READ_FIELD(exe, f_path.dentry);
+	struct inode *inode = READ_FIELD(dentry, d_inode);
+	struct cred *cred = READ_FIELD(task, cred);
+	struct lanner_program *program;
+	__u8 *at = begin_attachment(o);
+
+	if (!at)
+		return;
+	program = (void *)(at + HEAD);
+	program->inode = READ_FIELD(inode, i_ino);
+	program->ctime_ns = NS_OF_INODE(inode, ctime);
+	program->mtime_ns = NS_OF_INODE(inode, mtime);
+	program->cap_inheritable = program->cap_permitted = program->cap_effective = 0;
+	bpf_probe_read_kernel(&program->cap_inheritable, 8, &cred->cap_inheritable);
+	bpf_probe_read_kernel(&program->cap_permitted, 8, &cred->cap_permitted);
+	bpf_probe_read_kernel(&program->cap_effective, 8, &cred->cap_effective);
+	program->mode = READ_FIELD(inode, i_mode);
+	program->uid = READ_FIELD(inode, i_uid.val);
+	program->gid = READ_FIELD(inode, i_gid.val);
+	program->layer = layer_of(inode);
+	finish_attachment(o, at, LANNER_FACT_PROGRAM, 0, LANNER_WHOLE, LANNER_RAW, sizeof(*program), 0);
+}
+
 #endif

@@ -32,15 +32,19 @@ typedef struct {
 typedef struct {
 	int counter;
 } atomic_t;
+typedef struct {
+} kernel_cap_t; /* eight bytes, in this way or that */
 
 struct cred {
 	kuid_t uid, euid;
 	kgid_t gid, egid;
+	kernel_cap_t cap_inheritable, cap_permitted, cap_effective;
 };
 struct upid {
 	int nr;
 };
 struct pid {
+	unsigned int level;
 	struct upid numbers[1];
 };
 struct tty_driver {
@@ -58,6 +62,16 @@ struct qstr {
 	__u32 len;
 	const unsigned char *name;
 };
+struct super_block {
+	unsigned long s_magic;
+};
+struct inode {
+	__u16 i_mode;
+	kuid_t i_uid;
+	kgid_t i_gid;
+	unsigned long i_ino;
+	struct super_block *i_sb;
+};
 struct hlist_bl_node {
 	struct hlist_bl_node **pprev;
 };
@@ -65,6 +79,7 @@ struct dentry {
 	struct hlist_bl_node d_hash;
 	struct dentry *d_parent;
 	struct qstr d_name;
+	struct inode *d_inode;
 };
 struct vfsmount {
 	struct dentry *mnt_root;
@@ -113,6 +128,7 @@ struct task_struct {
 	int pid, tgid;
 	int exit_code;
 	struct task_struct *real_parent;
+	struct pid *thread_pid; /* since 4.19 */
 	struct mm_struct *mm;
 	struct files_struct *files;
 	struct fs_struct *fs;
@@ -126,6 +142,17 @@ struct task_struct {
 struct timespec64 {
 	__s64 tv_sec;
 	long tv_nsec;
+};
+/* An inode's times: until 6.6 (the change's; the other until 6.7), until 6.11, and since. */
+struct inode___times {
+	struct timespec64 i_mtime, i_ctime;
+};
+struct inode___hidden {
+	struct timespec64 __i_mtime, __i_ctime;
+};
+struct inode___split {
+	__s64 i_mtime_sec, i_ctime_sec;
+	__u32 i_mtime_nsec, i_ctime_nsec;
 };
 struct linux_binprm {
 	const char *filename;

@@ -2,7 +2,7 @@
 //!
 //! [`inspect`] follows processes and descriptors, [`fields`] answers what rules ask, [`plugin_host`] calls
 //! rule and output plugins, [`template`] and [`alert`] make the alert, [`delivery`] takes it to the outputs,
-//! [`decode`] turns parameters into text, and [`cli`] is the command line on top.
+//! [`decode`] turns parameters into text, [`recording`] keeps events in files, and [`cli`] is the command line on top.
 
 pub mod alert;
 pub mod cli;
@@ -12,5 +12,6 @@ pub mod delivery;
 pub mod fields;
 pub mod inspect;
 pub mod plugin_host;
+pub mod recording;
 mod rule_tests;
 pub mod template;

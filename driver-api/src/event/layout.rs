@@ -7,6 +7,9 @@ pub const VERSION: u8 = 1;
 /// The largest event in bytes, header and attachments.
 pub const MAX: usize = 32768;
 
+/// In a fork's fifth argument: the driver has looked at what parent and child share.
+pub const FORK_SEEN: u64 = 1 << 63;
+
 /// In [`AttachmentHeader::what`]: a better attachment follows; to be passed over.
 pub const REPLACED: u8 = 255;
 
@@ -56,7 +59,9 @@ pub enum Kind {
     Syscall = 1,
     /// A process has a new program; `nr` says by which call.
     Exec = 2,
-    /// A thread or process was born. `args`: its tid, its tgid, the clone flags (0: not known).
+    /// A thread or process was born. `args`: its tid, its tgid, the clone flags (0: not known), its tid in its own
+    /// pid namespace (0: not known), [`FORK_SEEN`] with those of `CLONE_FILES`, `CLONE_PARENT` and `CLONE_NEWPID` that
+    /// it was seen to have (0: it was not looked at).
     Fork = 3,
     /// A thread ended. `ret` is its wait status (wait(2)).
     Exit = 4,
@@ -217,6 +222,8 @@ pub enum Fact {
     Local = 24,
     /// Peer's name of a Unix socket.
     Peer = 25,
+    /// The program's file and what it is capable of, a [`Program`].
+    Program = 26,
 }
 
 impl Fact {
@@ -233,6 +240,7 @@ impl Fact {
             Self::Comm => "comm",
             Self::Local => "local",
             Self::Peer => "peer",
+            Self::Program => "program",
         }
     }
 
@@ -249,6 +257,7 @@ impl Fact {
             23 => Self::Comm,
             24 => Self::Local,
             25 => Self::Peer,
+            26 => Self::Program,
             _ => return None,
         })
     }
@@ -373,4 +382,56 @@ pub struct Ids {
     pub tty: u32,
     /// 1: the executable is a memfd.
     pub memfd: u32,
+}
+
+/// A new program: its file, and what it is capable of.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Program {
+    /// The file's inode.
+    pub inode: u64,
+    /// When the file or its inode was changed, in nanoseconds since the epoch.
+    pub ctime_ns: u64,
+    /// When the file's contents were changed, in nanoseconds since the epoch.
+    pub mtime_ns: u64,
+    /// Bits of `1 << CAP_*`.
+    pub cap_inheritable: u64,
+    /// Bits of `1 << CAP_*`.
+    pub cap_permitted: u64,
+    /// Bits of `1 << CAP_*`.
+    pub cap_effective: u64,
+    /// The file's permissions and type.
+    pub mode: u32,
+    /// Who owns the file.
+    pub uid: u32,
+    /// The file's group.
+    pub gid: u32,
+    /// A [`Layer`].
+    pub layer: u32,
+}
+
+/// Where a file of an overlay file system is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u32)]
+pub enum Layer {
+    /// Not of such a file system.
+    #[default]
+    None = 0,
+    /// As the image has it.
+    Lower = 1,
+    /// Written since.
+    Upper = 2,
+}
+
+impl Layer {
+    /// The layer with this number.
+    pub fn from_u32(value: u32) -> Self {
+        match value {
+            1 => Self::Lower,
+            2 => Self::Upper,
+            _ => Self::None,
+        }
+    }
 }

@@ -9,6 +9,7 @@ mod view;
 
 pub use builder::EventBuilder;
 pub use layout::{
-    Abi, Encoding, Fact, Flags, Header, Ids, Kind, Loss, Part, PartAt, Status, Tuple,
+    Abi, Encoding, Fact, Flags, Header, Ids, Kind, Layer, Loss, Part, PartAt, Program, Status,
+    Tuple,
 };
 pub use view::{Attachment, Attachments, Event, Malformed};

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::layout::{AttachmentHeader, VERSION};
-use super::{Abi, Encoding, Fact, Header, Ids, Kind, Part, Status, Tuple};
+use super::{Abi, Encoding, Fact, Header, Ids, Kind, Part, Program, Status, Tuple};
 
 /// Bytes that are not an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -143,12 +143,24 @@ impl<'a> Event<'a> {
             .map(|(ids, _)| ids)
     }
 
+    /// The new program's file and capabilities, where the event has them.
+    pub fn program(&self) -> Option<Program> {
+        self.fact(Fact::Program)
+            .and_then(|a| Program::read_from_prefix(a.bytes).ok())
+            .map(|(program, _)| program)
+    }
+
     /// The event's bytes, for keeping it: what [`Event::parse`] reads.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(size_of::<Header>() + self.body.len());
-        bytes.extend_from_slice(self.header.as_bytes());
-        bytes.extend_from_slice(self.body);
+        self.append_to(&mut bytes);
         bytes
+    }
+
+    /// Appends the event's bytes to a buffer that the caller keeps.
+    pub fn append_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.header.as_bytes());
+        out.extend_from_slice(self.body);
     }
 }
 

@@ -1,14 +1,18 @@
 //! Alerts: what a rule's match becomes. Made once for all outputs: Falco's text line, Falco's JSON
 //! object, and the typed fields. Between the rules and the outputs; off the way of ordinary events.
 
+mod late;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::fields::{View, time, without_invalid};
-use crate::plugin_host::{Alert, OwnedValue, Priority, Rule, Value};
+use crate::plugin_host::{Alert, FieldSource, OwnedValue, Priority, Rule, Value};
 use crate::template::Template;
+
+pub use late::LateAlerts;
 
 /// How alerts are to look. The defaults are Falco's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +49,11 @@ impl AlertFormat {
     /// Makes the alert of a rule that an event matches.
     #[must_use]
     pub fn alert(&self, rule: &AlertRule, view: &View<'_>) -> Alert {
-        let time_ns = view.time_ns();
+        self.alert_of(rule, view.time_ns(), view)
+    }
+
+    /// The same from fields that were kept.
+    fn alert_of(&self, rule: &AlertRule, time_ns: u64, view: &impl FieldSource) -> Alert {
         let mut message = String::new();
         rule.template.render(view, &mut message);
         let time_field = if self.iso_time {

@@ -29,6 +29,7 @@ const EXAMPLES: &str = "Examples:
   lanner run -- cat /etc/shadow              one command and all it starts; no privilege needed
   lanner run -p 1234                         a running process and all it starts
   lanner trace -e openat,connect -- curl localhost
+  lanner record -o FILE -- make              events in a file; lanner run --replay FILE
   lanner rules check my_rules.yaml           what is wrong with them
   lanner drivers                             what each driver can do on this host";
 
@@ -39,6 +40,8 @@ pub(crate) enum Verb {
     Run(RunArgs),
     /// Print events, one line each.
     Trace(TraceArgs),
+    /// Keep events in a file, to be replayed with `lanner run --replay` or `lanner trace --replay`.
+    Record(RecordArgs),
     /// Show what each driver can do on this host, what it cannot, and what would change that.
     Drivers(DriversArgs),
     /// List the system calls, with their numbers and parameters.
@@ -99,6 +102,9 @@ pub(crate) struct SourceArgs {
     /// ebpf-core; with `auto`, drivers that need no types can still be chosen.
     #[arg(long, value_name = "FILE")]
     pub(crate) btf: Option<PathBuf>,
+    /// Take the events from a file that `lanner record` has made, instead of a driver.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["pids", "command", "duration"])]
+    pub(crate) replay: Option<PathBuf>,
     /// A command to start and to watch, with all it starts. Its exit status becomes lanner's.
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
@@ -134,6 +140,20 @@ pub(crate) struct TraceArgs {
     /// Events as JSON lines.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Whose events.
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+/// `lanner record`.
+#[derive(Debug, Args)]
+pub(crate) struct RecordArgs {
+    /// The file to write; one that is there is replaced.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Names of system calls, separated by commas: these, and what the state needs. Without: everything.
+    #[arg(short, long = "events", value_name = "NAME", value_delimiter = ',')]
+    pub(crate) events: Vec<String>,
     /// Whose events.
     #[command(flatten)]
     pub(crate) source: SourceArgs,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::args::{ListArgs, PluginArgs};
 use super::{Failure, print};
-use crate::fields::{ArgRule, FIELDS, FieldDef};
+use crate::fields::{ArgRule, FIELDS, FieldDef, LEFT_OUT};
 use crate::plugin_host;
 
 pub(crate) fn syscalls(args: &ListArgs) -> Result<ExitCode, Failure> {
@@ -129,6 +129,12 @@ pub(crate) fn fields(args: &ListArgs) -> Result<ExitCode, Failure> {
                 field.description
             )
         };
+    }
+    if args.markdown {
+        text.push_str("\n## Fields of Falco's that are not there\n\n");
+        for (name, why) in LEFT_OUT {
+            let _ = writeln!(text, "- `{name}`: {why}");
+        }
     }
     print(text.as_bytes())
 }

@@ -3,6 +3,7 @@
 mod args;
 mod drivers;
 mod lists;
+mod record;
 mod rules;
 mod run;
 mod session;
@@ -54,6 +55,7 @@ pub fn main() -> ExitCode {
     let result = match cli.verb {
         Verb::Run(args) => run::run(args),
         Verb::Trace(args) => trace::trace(&args),
+        Verb::Record(args) => record::record(&args),
         Verb::Drivers(args) => drivers::list(&args),
         Verb::Syscalls(args) => lists::syscalls(&args),
         Verb::Fields(args) => lists::fields(&args),

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use driver_api::driver::Flow;
 use driver_api::event::{Event, Flags};
@@ -11,10 +12,10 @@ use driver_api::table;
 use super::args::RunArgs;
 use super::session::{self, Consumer};
 use super::{Failure, say};
-use crate::alert::{AlertFormat, AlertRule};
+use crate::alert::{AlertFormat, AlertRule, LateAlerts};
 use crate::config::{Config, Matching};
 use crate::delivery::Outputs;
-use crate::fields::{FieldRegistry, Fields, Scratch, View};
+use crate::fields::{FieldRegistry, Fields, HostNames, Scratch, View, names_in};
 use crate::inspect::{self, Inspector};
 use crate::plugin_host::{self, EventTypes, OutputHost, Rule, RuleFile, RuleHost};
 use crate::template::Template;
@@ -60,7 +61,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         Some(Matching::All) => r#"{"rule_matching":"all"}"#,
         _ => "",
     };
-    let rules = RuleHost::open(&plugin, &registry, &files, settings).map_err(Failure::usage)?;
+    let mut rules = RuleHost::open(&plugin, &registry, &files, settings).map_err(Failure::usage)?;
     let templates: Vec<AlertRule> = rules
         .rules()
         .iter()
@@ -74,22 +75,20 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         ""
     };
     let output = OutputHost::open(&output, settings).map_err(Failure::usage)?;
+    let names = host_names(&mut rules);
     let (selection, spare) = selection(&rules);
-    session::watch(&source, selection, spare, |holds| {
+    session::watch(&source, selection, spare, |opened| {
         let mut inspector = Inspector::new(&inspect::Options {
-            held: holds && spare != Spare::NOTHING,
-            ..inspect::Options::default()
+            held: opened.holds && spare != Spare::NOTHING,
+            ..opened.options()
         });
-        if source.command.is_empty() {
-            inspector.scan_proc();
-        } else {
-            inspector.scan_children();
-        }
+        opened.scan(&mut inspector, &source);
         let outputs = Outputs::start(vec![output]).map_err(Failure::broken)?;
         Ok(Matcher {
             rules,
             templates,
-            fields: registry.fields(),
+            fields: registry.fields().with_names(HostNames::watch(names)),
+            late: LateAlerts::default(),
             format: AlertFormat::new(hostname),
             inspector,
             scratch: Scratch::default(),
@@ -148,6 +147,18 @@ pub(super) fn output_templates(
     rules.rules().iter().map(compile).collect()
 }
 
+/// The names of hosts that rules compare addresses with.
+fn host_names(rules: &mut RuleHost) -> Vec<String> {
+    let count = u32::try_from(rules.rules().len()).unwrap_or(u32::MAX);
+    let mut names: Vec<String> = (0..count)
+        .filter_map(|at| rules.explain(at).ok())
+        .flat_map(|rule| names_in(&rule.condition))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 /// What the rules need, and what the state needs: nothing else is captured. And what of the latter alone can be
 /// spared: all of it or nothing, as descriptors are either followed or looked up.
 fn selection(rules: &RuleHost) -> (SyscallSet, Spare) {
@@ -179,7 +190,19 @@ struct Matcher {
     inspector: Inspector,
     scratch: Scratch,
     matches: Vec<u32>,
+    late: LateAlerts,
     outputs: Option<Outputs>,
+}
+
+impl Matcher {
+    /// Hands on alerts that waited for what a container's runtime says.
+    fn push_late(&mut self) {
+        if let Some(outputs) = &mut self.outputs {
+            let sink = &mut |alert| outputs.push(alert);
+            self.late
+                .ready(&self.templates, &self.fields, &self.format, sink);
+        }
+    }
 }
 
 impl Consumer for Matcher {
@@ -195,7 +218,9 @@ impl Consumer for Matcher {
                 let rule = usize::try_from(*at)
                     .ok()
                     .and_then(|at| self.templates.get(at));
-                if let (Some(rule), Some(outputs)) = (rule, &mut self.outputs) {
+                if let (Some(rule), Some(outputs)) = (rule, &mut self.outputs)
+                    && !self.late.keep(*at as usize, rule, &self.fields, &view)
+                {
                     outputs.push(self.format.alert(rule, &view));
                 }
             }
@@ -205,6 +230,7 @@ impl Consumer for Matcher {
     }
 
     fn idle(&mut self) -> Flow {
+        self.push_late();
         match self.rules.off() {
             Some(reason) => {
                 say(&format!("no rules are left: {reason}"));
@@ -217,6 +243,10 @@ impl Consumer for Matcher {
 
 impl Drop for Matcher {
     fn drop(&mut self) {
+        while let Some(patience) = self.late.patience() {
+            self.push_late();
+            std::thread::sleep(patience.min(Duration::from_millis(10)));
+        }
         for account in self.outputs.take().map(Outputs::finish).unwrap_or_default() {
             if account.lost() > 0 {
                 say(&format!(

@@ -7,19 +7,54 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use driver_api::driver::{CommandState, Flow, Polled};
+use driver_api::driver::{Capture, CommandState, Flow, Polled};
 use driver_api::event::Event;
 use driver_api::request::{Command, Limits, Request, Spare, SyscallSet, Target};
 use driver_api::stats::Stats;
 
 use super::args::SourceArgs;
 use super::{Failure, say, signals};
+use crate::inspect::{self, Clock, Inspector};
+use crate::recording::Replay;
 
 /// How long a poll may wait before signals and the clock are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
 /// How long, at the end, events that were captured already are still taken.
 const LAST_LOOK: Duration = Duration::from_secs(2);
+
+/// Where the events of a session come from, as far as state has to know.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source {
+    /// The driver holds processes, and so leaves out what may be spared then.
+    pub(crate) holds: bool,
+    /// The clock of a recording that is replayed; none: events are of this host, and of now.
+    recorded: Option<Clock>,
+}
+
+impl Source {
+    /// What state is to be made of.
+    pub(crate) fn options(self) -> inspect::Options {
+        match self.recorded {
+            Some(clock) => inspect::Options {
+                proc_root: None,
+                runtimes: None,
+                clock,
+                ..inspect::Options::default()
+            },
+            None => inspect::Options::default(),
+        }
+    }
+
+    /// Takes in the processes that there are already.
+    pub(crate) fn scan(self, inspector: &mut Inspector, args: &SourceArgs) {
+        if args.command.is_empty() {
+            inspector.scan_proc();
+        } else {
+            inspector.scan_children();
+        }
+    }
+}
 
 /// What consumes the events of a session.
 pub(crate) trait Consumer {
@@ -73,14 +108,16 @@ fn not_found(program: &OsStr) -> Failure {
 }
 
 /// Opens a driver and feeds what it captures to a consumer, until the target, the time or the user ends it.
-/// `consumer` is made when the driver is open: nothing is half-started when that fails. It is told whether the
-/// driver holds processes, and so leaves out what may be spared then.
+/// `consumer` is made when the driver is open: nothing is half-started when that fails.
 pub(crate) fn watch<C: Consumer>(
     args: &SourceArgs,
     selection: SyscallSet,
     spare: Spare,
-    consumer: impl FnOnce(bool) -> Result<C, Failure>,
+    consumer: impl FnOnce(Source) -> Result<C, Failure>,
 ) -> Result<ExitCode, Failure> {
+    if let Some(path) = &args.replay {
+        return replay(path, selection, consumer);
+    }
     let mut limits = Limits {
         bytes: args.snaplen,
         spare,
@@ -106,7 +143,10 @@ pub(crate) fn watch<C: Consumer>(
         tracing::warn!("capabilities that are not needed any more cannot be given up: {error}");
     }
     let holds = (chosen.opened.captures.iter()).all(|capture| capture.holds());
-    let mut consumer = consumer(holds)?;
+    let mut consumer = consumer(Source {
+        holds,
+        recorded: None,
+    })?;
     say(&chosen.reason());
     for gap in &chosen.opened.gaps {
         say(&format!("gap: {}: {}", gap.what, gap.why));
@@ -157,6 +197,35 @@ pub(crate) fn watch<C: Consumer>(
     };
     report(&capture.stats());
     Ok(exit_code(ended))
+}
+
+/// Feeds a recording to a consumer.
+fn replay<C: Consumer>(
+    path: &Path,
+    selection: SyscallSet,
+    consumer: impl FnOnce(Source) -> Result<C, Failure>,
+) -> Result<ExitCode, Failure> {
+    let mut capture = Replay::open(path, selection).map_err(Failure::usage)?;
+    signals::watch(false)?;
+    let mut consumer = consumer(Source {
+        holds: false,
+        recorded: Some(capture.clock()),
+    })?;
+    while signals::asked_to_end().is_none() {
+        let mut flow = Flow::Continue;
+        let polled = capture
+            .poll(Duration::ZERO, &mut |event| {
+                flow = consumer.event(&event);
+                flow
+            })
+            .map_err(Failure::broken)?;
+        let ended = matches!(polled, Polled::Ended(_));
+        if consumer.idle() == Flow::Stop || flow == Flow::Stop || ended {
+            break;
+        }
+    }
+    report(&capture.stats());
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What was lost is never lost in silence.

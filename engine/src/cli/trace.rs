@@ -13,7 +13,7 @@ use super::session::{self, Consumer};
 use super::{Failure, print};
 use crate::decode;
 use crate::fields::nearest::nearest;
-use crate::inspect::{self, Inspector};
+use crate::inspect::Inspector;
 
 /// Names of events that are no system calls.
 const START: &str = "procstart";
@@ -33,13 +33,9 @@ pub(crate) fn trace(args: &TraceArgs) -> Result<ExitCode, Failure> {
         facts: !args.json,
         ..Spare::NOTHING
     };
-    session::watch(&args.source, selection, spare, |_| {
-        let mut inspector = Inspector::new(&inspect::Options::default());
-        if args.source.command.is_empty() {
-            inspector.scan_proc();
-        } else {
-            inspector.scan_children();
-        }
+    session::watch(&args.source, selection, spare, |source| {
+        let mut inspector = Inspector::new(&source.options());
+        source.scan(&mut inspector, &args.source);
         Ok(Printer {
             wanted,
             json: args.json,
@@ -51,14 +47,14 @@ pub(crate) fn trace(args: &TraceArgs) -> Result<ExitCode, Failure> {
 }
 
 /// What the user asked for.
-struct Wanted {
-    calls: SyscallSet,
+pub(super) struct Wanted {
+    pub(super) calls: SyscallSet,
     starts: bool,
     exits: bool,
 }
 
 impl Wanted {
-    fn new(names: &[String]) -> Result<Self, Failure> {
+    pub(super) fn new(names: &[String]) -> Result<Self, Failure> {
         if names.is_empty() {
             return Ok(Self {
                 calls: SyscallSet::all(),
@@ -93,11 +89,13 @@ impl Wanted {
     }
 
     fn wants(&self, event: &Event<'_>) -> bool {
+        if event.has(Flags::UNSELECTED) {
+            return false;
+        }
         match event.kind() {
             Kind::Fork => self.starts,
             Kind::Exit => self.exits,
-            Kind::Exec => !event.has(Flags::UNSELECTED),
-            Kind::Lost | Kind::Signal => true,
+            Kind::Exec | Kind::Lost | Kind::Signal => true,
             Kind::Syscall => decode::call(event).is_none_or(|call| self.calls.contains(call)),
         }
     }

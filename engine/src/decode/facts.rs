@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use driver_api::event::{Attachment, Encoding, Event, Fact, Ids, Tuple};
+use driver_api::event::{Attachment, Encoding, Event, Fact, Ids, Layer, Program, Tuple};
 
 use super::json::{self, Members};
 use super::sockaddr::{INET, INET6};
@@ -24,6 +24,11 @@ pub(super) fn object(out: &mut String, event: &Event<'_>) {
             Fact::Ids => {
                 if let Some(found) = event.ids() {
                     ids(members.key(fact.name()), &found);
+                }
+            }
+            Fact::Program => {
+                if let Some(found) = event.program() {
+                    program(members.key(fact.name()), &found);
                 }
             }
             // Part of the tuple, if there is one.
@@ -92,5 +97,28 @@ fn ids(out: &mut String, ids: &Ids) {
     members.number("egid", ids.egid);
     members.number("tty", ids.tty);
     members.number("memfd", ids.memfd);
+    members.end();
+}
+
+fn program(out: &mut String, program: &Program) {
+    let mut members = Members::object(out);
+    members.number("inode", program.inode);
+    members.number("ctime_ns", program.ctime_ns);
+    members.number("mtime_ns", program.mtime_ns);
+    members.word("mode", &format!("0{:o}", program.mode));
+    members.number("uid", program.uid);
+    members.number("gid", program.gid);
+    match Layer::from_u32(program.layer) {
+        Layer::None => {}
+        Layer::Lower => members.word("layer", "lower"),
+        Layer::Upper => members.word("layer", "upper"),
+    }
+    for (name, set) in [
+        ("cap_inheritable", program.cap_inheritable),
+        ("cap_permitted", program.cap_permitted),
+        ("cap_effective", program.cap_effective),
+    ] {
+        members.word(name, &format!("{set:#x}"));
+    }
     members.end();
 }

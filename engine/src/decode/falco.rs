@@ -66,6 +66,25 @@ pub fn res(out: &mut String, event: &Event<'_>) -> bool {
     true
 }
 
+/// Appends a member of a structure, or an element of an array. False: nothing was appended.
+pub fn member(out: &mut String, value: &Value<'_>) -> bool {
+    match value {
+        Value::Capabilities(bits) => {
+            let names = (0..64)
+                .filter(|bit| bits >> bit & 1 == 1)
+                .filter_map(super::capability);
+            for (at, name) in names.enumerate() {
+                if at > 0 {
+                    out.push('|');
+                }
+                out.push_str(name);
+            }
+            true
+        }
+        value => write(out, value, Form::Short),
+    }
+}
+
 /// `evt.args` says number and meaning, `evt.arg` the meaning where there is one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {

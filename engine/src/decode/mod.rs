@@ -29,6 +29,11 @@ pub use value::{Bits, Message, Messages, Value, param};
 use driver_api::event::Event;
 use driver_api::table::{self, Syscall};
 
+/// The name of a capability, as `CAP_CHOWN`.
+pub fn capability(number: u64) -> Option<&'static str> {
+    symbols::set("cap").and_then(|set| symbols::name(set, number))
+}
+
 /// The call an event is about, if the table has it.
 pub fn call(event: &Event<'_>) -> Option<&'static Syscall> {
     table::by_number(event.abi(), event.header().nr)

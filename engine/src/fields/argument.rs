@@ -11,6 +11,8 @@ use crate::inspect::{self, Descriptor};
 use crate::plugin_host::Value;
 
 use super::event::text_of;
+use super::list::FIELDS;
+use super::member::{self, Member};
 use super::nearest::did_you_mean;
 use super::row::{ArgRule, FieldDef};
 use super::view::View;
@@ -32,6 +34,10 @@ pub(super) enum Place {
     Result,
     Param(u8),
     Fact(Fact),
+    /// A member of a structure.
+    Member(Member),
+    /// What the state knows, where Falco shows it as a parameter: the place in [`STATE`].
+    State(u8),
 }
 
 const FACTS: [Fact; 10] = [
@@ -55,12 +61,18 @@ impl Arg {
             (ArgRule::None, Some(_)) => {
                 Err(format!("the field `{name}` takes no argument in brackets"))
             }
-            (ArgRule::Index | ArgRule::Name, None) => Ok(Self::None),
+            (ArgRule::Index | ArgRule::Name | ArgRule::IndexOrName, None) => Ok(Self::None),
             (ArgRule::Index, Some(arg)) => arg
                 .parse()
                 .map(Self::Index)
                 .map_err(|_| format!("`{name}[{arg}]`: the argument is a number, such as 1")),
-            (ArgRule::Name, Some(arg)) => Ok(Self::Name(arg.into())),
+            (ArgRule::Name | ArgRule::Key, Some(arg)) => Ok(Self::Name(arg.into())),
+            (ArgRule::Pattern | ArgRule::IndexOrName, Some(arg)) => Ok(arg
+                .parse()
+                .map_or_else(|_| Self::Name(arg.into()), Self::Index)),
+            (ArgRule::Pattern | ArgRule::Key, None) => {
+                Err(format!("the field `{name}` needs an argument in brackets"))
+            }
             (ArgRule::Param, None) => Err(format!(
                 "the field `{name}` needs the name of a parameter, such as `{name}.flags`"
             )),
@@ -111,10 +123,123 @@ fn place(call: &Syscall, name: &str) -> Place {
     if name == "fd" && call.returns == Returns::Fd {
         return Place::Result;
     }
-    FACTS
-        .into_iter()
-        .find(|fact| fact.name() == name)
-        .map_or(Place::Nowhere, Place::Fact)
+    let fact = FACTS.into_iter().find(|fact| fact.name() == name);
+    if let Some(fact) = fact {
+        return Place::Fact(fact);
+    }
+    if let Some(member) = member::find(call, name) {
+        return Place::Member(member);
+    }
+    if matches!(
+        (call.returns, name),
+        (Returns::Uid, "uid" | "euid") | (Returns::Gid, "gid" | "egid")
+    ) {
+        return Place::Result;
+    }
+    let state = STATE
+        .iter()
+        .position(|(known, of, _)| *known == name && of(call));
+    state
+        .and_then(|at| u8::try_from(at).ok())
+        .map_or(Place::Nowhere, Place::State)
+}
+
+/// Calls that make a process or give it a program.
+fn makes_process(call: &Syscall) -> bool {
+    call.returns == Returns::Child || is_exec(call)
+}
+
+fn is_exec(call: &Syscall) -> bool {
+    call.params
+        .iter()
+        .any(|param| matches!(param.kind, Kind::Strv))
+}
+
+fn opens_path(call: &Syscall) -> bool {
+    call.returns == Returns::Fd
+}
+
+fn manages_memory(call: &Syscall) -> bool {
+    call.category == "memory" || makes_process(call)
+}
+
+fn moves_data(call: &Syscall) -> bool {
+    matches!(call.category, "io_read" | "io_write")
+}
+
+/// What Falco shows as a parameter though it is none: the name, of which calls, and the field that it is.
+type StateRow = (&'static str, fn(&Syscall) -> bool, &'static str);
+
+const STATE: &[StateRow] = &[
+    ("args", makes_process, "proc.args"),
+    ("tid", makes_process, "thread.tid"),
+    ("pid", makes_process, "proc.pid"),
+    ("ptid", makes_process, "proc.ppid"),
+    ("fdlimit", makes_process, "proc.fdlimit"),
+    ("pgft_maj", makes_process, "thread.pfmajor"),
+    ("pgft_min", makes_process, "thread.pfminor"),
+    ("vm_size", manages_memory, "proc.vmsize"),
+    ("vm_rss", manages_memory, "proc.vmrss"),
+    ("vm_swap", manages_memory, "proc.vmswap"),
+    ("cgroups", makes_process, "thread.cgroups"),
+    ("uid", makes_process, "user.uid"),
+    ("gid", makes_process, "group.gid"),
+    ("vtid", makes_process, "thread.vtid"),
+    ("vpid", makes_process, "proc.vpid"),
+    (
+        "pidns_init_start_ts",
+        makes_process,
+        "proc.pidns_init_start_ts",
+    ),
+    ("tty", is_exec, "proc.tty"),
+    ("pgid", is_exec, "proc.pgid"),
+    ("vpgid", is_exec, "proc.vpgid"),
+    ("loginuid", is_exec, "user.loginuid"),
+    ("flags", is_exec, "proc.exe_flags"),
+    ("cap_inheritable", is_exec, "thread.cap_inheritable"),
+    ("cap_permitted", is_exec, "thread.cap_permitted"),
+    ("cap_effective", is_exec, "thread.cap_effective"),
+    ("exe_ino", is_exec, "proc.exe_ino"),
+    ("exe_ino_ctime", is_exec, "proc.exe_ino.ctime"),
+    ("exe_ino_mtime", is_exec, "proc.exe_ino.mtime"),
+    ("trusted_exepath", is_exec, "proc.exepath"),
+    ("dev", opens_path, "fd.dev"),
+    ("ino", opens_path, "fd.ino"),
+    ("size", moves_data, "evt.buflen"),
+];
+
+fn state<'a>(view: &View<'a>, at: u8) -> Value<'a> {
+    let row = STATE.get(usize::from(at));
+    let field = row.and_then(|(.., name)| FIELDS.iter().find(|field| field.name == *name));
+    field.map_or(Value::None, |field| (field.get)(view, &Arg::None))
+}
+
+fn member_text<'a>(view: &View<'a>, call: &Syscall, member: Member) -> Value<'a> {
+    let Some(value) = member.value(view.event, call) else {
+        return Value::None;
+    };
+    if let Some(fd) = descriptor_number(&value)
+        && let Some(descriptor) = view
+            .seen
+            .process
+            .and_then(|key| view.inspector.descriptor_of(key, fd))
+    {
+        return described(view, descriptor);
+    }
+    let mut there = false;
+    let text = view.scratch.text(|out| there = falco::member(out, &value));
+    if there {
+        Value::String(text)
+    } else {
+        Value::None
+    }
+}
+
+fn descriptor_number(value: &decode::Value<'_>) -> Option<i32> {
+    match value {
+        decode::Value::DirFd(fd) => Some(*fd),
+        _ => None,
+    }
 }
 
 fn find(view: &View<'_>, arg: &Arg) -> Option<(&'static Syscall, Place)> {
@@ -133,6 +258,8 @@ pub(super) fn arg<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
     match place {
         Place::Nowhere => Value::None,
         Place::Fact(fact) => self::fact(view, fact),
+        Place::Member(member) => member_text(view, call, member),
+        Place::State(at) => state(view, at),
         Place::Result => {
             if call.returns == Returns::Fd
                 && let Some(descriptor) = view.descriptor()
@@ -245,6 +372,11 @@ pub(super) fn raw<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
         Place::Nowhere => return Value::None,
         Place::Fact(fact) => return self::fact(view, fact),
         Place::Result => return super::event::raw_result(view),
+        Place::State(at) => return state(view, at),
+        Place::Member(member) => {
+            let value = member.value(view.event, call);
+            return number_of(value).unwrap_or_else(|| member_text(view, call, member));
+        }
         Place::Param(at) => at,
     };
     match decode::param(view.event, call, usize::from(at)) {
@@ -272,4 +404,24 @@ pub(super) fn raw<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
             param.map_or(Value::None, |param| falco_text(view, call, param.name))
         }
     }
+}
+
+/// A number as it is.
+fn number_of<'a>(value: Option<decode::Value<'a>>) -> Option<Value<'a>> {
+    Some(match value? {
+        decode::Value::Int(number) => Value::I64(number),
+        decode::Value::DirFd(fd) => Value::I64(fd.into()),
+        decode::Value::Signal(signal) => Value::I64(signal.into()),
+        decode::Value::Id(id) => Value::U64(id.into()),
+        decode::Value::Mode(mode) | decode::Value::FileType(mode) => Value::U64(mode.into()),
+        decode::Value::Uint(number)
+        | decode::Value::Hex(number)
+        | decode::Value::Ptr(number)
+        | decode::Value::Dev(number)
+        | decode::Value::Capabilities(number)
+        | decode::Value::Limit(number, _)
+        | decode::Value::Flags(number, _)
+        | decode::Value::Enum(number, _) => Value::U64(number),
+        _ => return None,
+    })
 }

@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::inspect::{Descriptor, DescriptorKind, Role, Socket};
+use crate::decode;
+use crate::inspect::{Connection, Descriptor, DescriptorKind, Role, Socket};
 use crate::plugin_host::Value;
 
 use super::argument::Arg;
@@ -189,4 +190,125 @@ pub(super) fn is_server<'a>(view: &View<'a>) -> Value<'a> {
     socket(view).map_or(Value::None, |socket| {
         Value::Bool(socket.role == Role::Server)
     })
+}
+
+/// Whether a socket is connected. One that was about to be is, once something was sent or received.
+pub(super) fn is_connected<'a>(view: &View<'a>) -> Value<'a> {
+    let Some(socket) = socket(view) else {
+        return Value::None;
+    };
+    let used = || {
+        let io = view
+            .seen
+            .call
+            .is_some_and(|call| matches!(call.category, "io_read" | "io_write"));
+        io && !has_failed(view.event) && !at_entry(view.event)
+    };
+    Value::Bool(match socket.connection {
+        Connection::None => false,
+        Connection::Pending => used(),
+        Connection::Made => true,
+    })
+}
+
+/// Number of thread and descriptor, one after the other.
+pub(super) fn unique<'a>(view: &View<'a>) -> Value<'a> {
+    use std::fmt::Write as _;
+    match view.seen.fd {
+        Some(fd) => Value::String(view.scratch.text(|out| {
+            let _ = write!(out, "{}{fd}", view.seen.tid);
+        })),
+        None => Value::None,
+    }
+}
+
+/// The container's id, a colon, and a name.
+pub(super) fn in_container<'a>(view: &View<'a>, name: Value<'a>) -> Value<'a> {
+    let Value::String(name) = name else {
+        return Value::None;
+    };
+    let id = view
+        .container()
+        .map_or("host", |container| container.short_id());
+    Value::String(view.scratch.bytes(|out| {
+        out.extend_from_slice(id.as_bytes());
+        out.push(b':');
+        out.extend_from_slice(name);
+    }))
+}
+
+/// The service that has a port, from /etc/services; the number where it has no name.
+pub(super) fn service<'a>(view: &View<'a>, end: End) -> Value<'a> {
+    use std::fmt::Write as _;
+    let Some(socket) = socket(view) else {
+        return Value::None;
+    };
+    let Some(port) = end(socket).map(|end| end.port()) else {
+        return Value::None;
+    };
+    match super::services::name(port, socket.protocol) {
+        Some(name) => Value::String(name.as_bytes()),
+        None => Value::String(view.scratch.text(|out| {
+            let _ = write!(out, "{port}");
+        })),
+    }
+}
+
+/// The name of which one end's address is known to be.
+pub(super) fn host_name<'a>(view: &View<'a>, end: End) -> Value<'a> {
+    let ip = socket(view).and_then(end).map(|end| end.ip());
+    let name = ip.and_then(|ip| view.fields.names.name_of(ip, view.scratch));
+    text(name)
+}
+
+/// What poll(2) waits for: of each descriptor something, with commas between.
+pub(super) fn polled<'a>(
+    view: &View<'a>,
+    about: fn(&mut String, i32, Option<&Descriptor>),
+) -> Value<'a> {
+    let Some((call, key)) = view.seen.call.zip(view.seen.process) else {
+        return Value::None;
+    };
+    let polls = |param: &driver_api::table::Param| {
+        use driver_api::table::Kind;
+        matches!(param.kind, Kind::Array(Kind::Struct(of, _), _) if of.name == "pollfd")
+    };
+    let Some(at) = call.params.iter().position(polls) else {
+        return Value::None;
+    };
+    let Some(decode::Value::Array(array)) = decode::param(view.event, call, at) else {
+        return Value::None;
+    };
+    Value::String(view.scratch.text(|out| {
+        for element in array.iter() {
+            let decode::Value::Struct(of) = element else {
+                continue;
+            };
+            let Some(decode::Value::Int(fd)) = of.field("fd") else {
+                continue;
+            };
+            let Ok(fd) = i32::try_from(fd) else { continue };
+            let mark = out.len();
+            if !out.is_empty() {
+                out.push(',');
+            }
+            let before = out.len();
+            about(out, fd, view.inspector.descriptor_of(key, fd));
+            if out.len() == before {
+                out.truncate(mark);
+            }
+        }
+    }))
+}
+
+pub(super) fn polled_end(out: &mut String, descriptor: Option<&Descriptor>, end: End, port: bool) {
+    use std::fmt::Write as _;
+    let socket = descriptor.and_then(|descriptor| descriptor.socket.as_ref());
+    if let Some(end) = socket.and_then(end) {
+        let _ = if port {
+            write!(out, "{}", end.port())
+        } else {
+            write!(out, "{}", end.ip())
+        };
+    }
 }

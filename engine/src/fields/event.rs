@@ -166,20 +166,139 @@ fn open_mode(view: &View<'_>) -> Option<u64> {
 
 /// What was read, written, sent or received.
 pub(super) fn buffer<'a>(view: &View<'a>) -> Value<'a> {
+    buffer_of(view).map_or(Value::None, |said| Value::Bytes(said.bytes))
+}
+
+fn buffer_of<'a>(view: &View<'a>) -> Option<Attachment<'a>> {
     use driver_api::event::Part;
     use driver_api::table::Kind as ParamKind;
-    let Some(call) = view.seen.call else {
-        return Value::None;
-    };
+    let call = view.seen.call?;
     let part = |at: usize, kind: &ParamKind| match kind {
         ParamKind::Bytes(_) | ParamKind::Iovec(_) => view.event.argument(at),
         ParamKind::Msghdr | ParamKind::Mmsghdr(_) => view.event.part(at, Part::Data),
         _ => None,
     };
-    let found = call
-        .params
+    call.params
         .iter()
         .enumerate()
-        .find_map(|(at, param)| part(at, &param.kind));
-    found.map_or(Value::None, |said| Value::Bytes(said.bytes))
+        .find_map(|(at, param)| part(at, &param.kind))
+}
+
+/// Bytes of what was read, written, sent or received, also where not all of them were captured.
+pub(super) fn buffer_length<'a>(view: &View<'a>) -> Value<'a> {
+    let Some(said) = buffer_of(view) else {
+        return Value::None;
+    };
+    let returned = view.event.header().ret;
+    let moved = view
+        .seen
+        .call
+        .is_some_and(|call| call.returns == Returns::Size)
+        && !at_entry(view.event)
+        && !has_failed(view.event);
+    let length = if moved {
+        returned.cast_unsigned()
+    } else {
+        said.full.max(said.bytes.len() as u64)
+    };
+    Value::U64(length)
+}
+
+/// Whether a call reads or writes.
+fn moves(view: &View<'_>) -> Option<bool> {
+    match view.seen.call?.category {
+        "io_read" => Some(false),
+        "io_write" => Some(true),
+        _ => None,
+    }
+}
+
+pub(super) fn is_io<'a>(view: &View<'a>) -> Value<'a> {
+    Value::Bool(moves(view).is_some())
+}
+
+pub(super) fn is_io_of<'a>(view: &View<'a>, writes: bool) -> Value<'a> {
+    Value::Bool(moves(view) == Some(writes))
+}
+
+pub(super) fn io_direction<'a>(view: &View<'a>) -> Value<'a> {
+    match moves(view) {
+        Some(true) => Value::String(b"w"),
+        Some(false) => Value::String(b"r"),
+        None => Value::None,
+    }
+}
+
+pub(super) fn is_wait<'a>(view: &View<'a>) -> Value<'a> {
+    let waits =
+        |call: &driver_api::table::Syscall| call.category == "wait" || call.category == "sleep";
+    Value::Bool(view.seen.call.is_some_and(waits))
+}
+
+/// Whether something was written to the system's log.
+pub(super) fn is_syslog<'a>(view: &View<'a>) -> Value<'a> {
+    let writes = moves(view) == Some(true);
+    let log = || {
+        let name = view.descriptor().map(|descriptor| &*descriptor.name);
+        name.is_some_and(|name| {
+            [
+                &b"/dev/log"[..],
+                b"/run/systemd/journal/dev-log",
+                b"/dev/syslog",
+            ]
+            .contains(&name)
+        })
+    };
+    Value::Bool(writes && log())
+}
+
+/// What a failed call was about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    Any,
+    File,
+    Net,
+    Memory,
+    Other,
+}
+
+/// 1 for a failed call of that sort.
+pub(super) fn count_failure<'a>(view: &View<'a>, sort: Failure) -> Value<'a> {
+    if !has_result(view) || !has_failed(view.event) {
+        return Value::None;
+    }
+    let category = match category(view) {
+        Value::String(category) => category,
+        _ => b"",
+    };
+    let own = match category {
+        b"file" => Failure::File,
+        b"net" => Failure::Net,
+        b"memory" => Failure::Memory,
+        _ => Failure::Other,
+    };
+    if sort == Failure::Any || sort == own {
+        Value::U64(1)
+    } else {
+        Value::None
+    }
+}
+
+/// 1 if the event has this type.
+pub(super) fn is_of_type<'a>(view: &View<'a>, arg: &super::argument::Arg) -> Value<'a> {
+    match arg {
+        super::argument::Arg::Name(name) => {
+            Value::U64(u64::from(event_type_name(view.event, view.seen) == &**name))
+        }
+        _ => Value::None,
+    }
+}
+
+/// 1 for the end of a thread, and for calls that have returned.
+pub(super) fn is_return<'a>(view: &View<'a>) -> Value<'a> {
+    if has_result(view) || view.event.kind() == Kind::Exit {
+        Value::U64(1)
+    } else {
+        Value::None
+    }
 }

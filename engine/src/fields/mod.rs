@@ -11,27 +11,36 @@
 //! | `row` | what a row of the list can say |
 //! | `list` | the list |
 //! | `event`, `process`, `descriptor`, `path` | the functions: `evt.*`, `proc.*` and ids, `fd.*`, `fs.path.*` |
-//! | `argument` | arguments in brackets; `evt.arg` |
+//! | `container` | `container.*` and `k8s.*`, some of which come later than the event |
+//! | `ask` | what /proc is asked for at that moment |
+//! | `argument`, `member` | arguments in brackets; `evt.arg`, also of members of structures |
+//! | `names`, `services` | names of hosts and ports |
 //! | `registry` | names to numbers |
 //! | `view` | [`View`] |
 //! | `scratch`, `time`, `nearest`, `escape` | room for values, times as text, suggestions, safe text |
 
 mod argument;
+mod ask;
+mod container;
 mod descriptor;
 mod escape;
 mod event;
 mod list;
+mod member;
+mod names;
 pub(crate) mod nearest;
 mod path;
 mod process;
 mod registry;
 mod row;
 mod scratch;
+mod services;
 pub(crate) mod time;
 mod view;
 
 pub(crate) use escape::{escape, without_invalid};
-pub use list::FIELDS;
+pub use list::{FIELDS, LEFT_OUT};
+pub use names::{HostNames, names_in};
 pub use registry::{FieldId, FieldRegistry, Fields, event_type_name, event_type_of};
 pub use row::{ArgRule, FieldDef, Many};
 pub use scratch::Scratch;

@@ -112,3 +112,18 @@ pub(super) fn path<'a>(view: &View<'a>, wanted: Which, raw: bool) -> Value<'a> {
     }
     Value::None
 }
+
+/// The path of a call, absolute, whether or not it succeeded.
+pub(super) fn absolute<'a>(view: &View<'a>, wanted: Which) -> Value<'a> {
+    let param = match wanted {
+        Which::Name => view.seen.call.and_then(|call| {
+            let at = call
+                .params
+                .iter()
+                .position(|p| matches!(p.kind, Kind::Path(_)))?;
+            param(view, call.params[at].name)
+        }),
+        other => which(view, other),
+    };
+    text(param.and_then(|param| resolved(view, param)))
+}

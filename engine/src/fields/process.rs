@@ -1,6 +1,6 @@
 //! Functions of `proc.*`, `thread.*`, `user.*` and `group.*`.
 
-use crate::inspect::{Process, User};
+use crate::inspect::{Descriptor, Process, ProgramFile, User};
 use crate::plugin_host::Value;
 
 use super::argument::Arg;
@@ -22,7 +22,7 @@ pub(super) fn text(text: Option<&[u8]>) -> Value<'_> {
 }
 
 /// A text that is not known where it is empty.
-fn some_text(text: Option<&[u8]>) -> Value<'_> {
+pub(super) fn some_text(text: Option<&[u8]>) -> Value<'_> {
     self::text(text.filter(|text| !text.is_empty()))
 }
 
@@ -120,6 +120,27 @@ pub(super) fn args<'a>(view: &View<'a>, process: &'a Process, arg: &Arg) -> Valu
         Some(Err(_)) => Value::None,
         None => Value::String(view.scratch.bytes(|out| join(out, process.args().skip(1)))),
     }
+}
+
+/// All arguments but the first.
+pub(super) fn all_args<'a>(view: &View<'a>, process: &'a Process) -> Value<'a> {
+    args(view, process, &Arg::None)
+}
+
+/// `proc.aenv`: the environment of an ancestor, or a variable of the nearest ancestor that has it.
+pub(super) fn ancestor_env<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
+    let Arg::Name(_) = arg else {
+        return of_ancestors(view, arg, |view, process| env(view, process, &Arg::None));
+    };
+    let Some(key) = view.seen.process else {
+        return Value::None;
+    };
+    view.inspector
+        .lineage(key)
+        .skip(1)
+        .map(|process| env(view, process, arg))
+        .find(|value| value.is_some())
+        .unwrap_or(Value::None)
 }
 
 /// Name and arguments.
@@ -242,19 +263,135 @@ pub(super) fn login_id<'a>(view: &View<'a>) -> Value<'a> {
     }
 }
 
-pub(super) fn user<'a>(view: &View<'a>, about: fn(&'a User) -> &'a [u8]) -> Value<'a> {
-    text(
-        uid(view)
-            .and_then(|uid| view.inspector.users().user(uid))
-            .map(about),
-    )
+/// What a user of the host, or of the container that the process is in, is called and so on.
+pub(super) fn user<'a>(view: &View<'a>, about: fn(&User) -> &[u8]) -> Value<'a> {
+    uid(view).map_or(Value::None, |uid| user_of(view, uid, about))
+}
+
+fn user_of<'a>(view: &View<'a>, uid: u32, about: fn(&User) -> &[u8]) -> Value<'a> {
+    if let Some(process) = view.process()
+        && process.cgroups.container.is_some()
+    {
+        let mut value = Value::None;
+        view.inspector
+            .users_of(process, view.seen.time_ns, |users| {
+                if let Some(user) = users.user(uid) {
+                    value =
+                        Value::String(view.scratch.bytes(|out| out.extend_from_slice(about(user))));
+                }
+            });
+        return value;
+    }
+    text(view.inspector.users().user(uid).map(about))
 }
 
 pub(super) fn login_name<'a>(view: &View<'a>) -> Value<'a> {
+    // who logged in did so on the host
     let user = login_uid(view).and_then(|uid| view.inspector.users().user(uid));
     text(user.map(|user| &*user.name))
 }
 
 pub(super) fn group_name<'a>(view: &View<'a>) -> Value<'a> {
-    text(gid(view).and_then(|gid| view.inspector.users().group(gid)))
+    let Some(gid) = gid(view) else {
+        return Value::None;
+    };
+    if let Some(process) = view.process()
+        && process.cgroups.container.is_some()
+    {
+        let mut value = Value::None;
+        view.inspector
+            .users_of(process, view.seen.time_ns, |users| {
+                if let Some(name) = users.group(gid) {
+                    value = Value::String(view.scratch.bytes(|out| out.extend_from_slice(name)));
+                }
+            });
+        return value;
+    }
+    text(view.inspector.users().group(gid))
+}
+
+/// When the first process of the pid namespace began, in nanoseconds since the epoch: an ancestor, or the process
+/// itself, that is number 1 there.
+pub(super) fn namespace_start(view: &View<'_>) -> Option<u64> {
+    let first = view
+        .inspector
+        .lineage(view.seen.process?)
+        .find(|process| process.vpid == Some(1))?;
+    let start = Some(first.start_ns).filter(|start| *start != 0)?;
+    Some(view.inspector.clock().epoch_ns(start))
+}
+
+/// Something about the executable's file.
+pub(super) fn file<'a>(view: &View<'a>) -> Option<&'a ProgramFile> {
+    view.known()?.file.as_deref()
+}
+
+/// Nanoseconds from one time to a later one.
+pub(super) fn between<'a>(from: Option<u64>, to: Option<u64>) -> Value<'a> {
+    match from.zip(to) {
+        Some((from, to)) => Value::U64(to.saturating_sub(from)),
+        None => Value::None,
+    }
+}
+
+/// When the process began, in nanoseconds since the epoch.
+pub(super) fn start_ns(view: &View<'_>) -> Option<u64> {
+    let start = Some(view.known()?.start_ns).filter(|start| *start != 0)?;
+    Some(view.inspector.clock().epoch_ns(start))
+}
+
+pub(super) fn is_exe_writable<'a>(view: &View<'a>) -> Value<'a> {
+    match view.known().zip(file(view)) {
+        Some((process, file)) => Value::Bool(file.is_writable_by(process.euid, process.egid)),
+        None => Value::None,
+    }
+}
+
+/// What exec's `flags` are in Falco: facts about the executable.
+pub(super) fn exe_flags<'a>(view: &View<'a>) -> Value<'a> {
+    use driver_api::event::Layer;
+    let Some(process) = view.known() else {
+        return Value::None;
+    };
+    let layer = view.inspector.program_layer(process);
+    let writable = matches!(is_exe_writable(view), Value::Bool(true));
+    let flags = [
+        ("EXE_WRITABLE", writable),
+        ("EXE_UPPER_LAYER", layer == Some(Layer::Upper)),
+        ("EXE_FROM_MEMFD", process.memfd),
+        ("EXE_LOWER_LAYER", layer == Some(Layer::Lower)),
+    ];
+    Value::String(view.scratch.bytes(|out| {
+        for (name, _) in flags.iter().filter(|(_, set)| *set) {
+            if !out.is_empty() {
+                out.push(b'|');
+            }
+            out.extend_from_slice(name.as_bytes());
+        }
+        if out.is_empty() {
+            out.push(b'0');
+        }
+    }))
+}
+
+/// Something about what is open under a number.
+pub(super) fn stream<'a>(
+    view: &View<'a>,
+    fd: i32,
+    about: fn(&'a Descriptor) -> &'a [u8],
+) -> Value<'a> {
+    let descriptor = view
+        .seen
+        .process
+        .and_then(|key| view.inspector.descriptor_of(key, fd));
+    text(descriptor.map(about))
+}
+
+/// Of the leader of the process group as its pid namespace has it, which is the same process.
+pub(super) fn is_virtual_group_leader<'a>(view: &View<'a>) -> Value<'a> {
+    let own = view.known().and_then(|process| process.vpid);
+    match own.zip(super::ask::virtual_group(view)) {
+        Some((own, group)) => Value::Bool(own == group),
+        None => Value::None,
+    }
 }

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use driver_api::event::{Event, Kind};
 use driver_api::table::{self, SYSCALLS};
 
-use crate::inspect::Seen;
+use crate::inspect::{Container, Seen};
 use crate::plugin_host::{FieldResolver, ResolvedField, Value};
 
 use super::argument::Arg;
-use super::list::FIELDS;
+use super::list::{FIELDS, LEFT_OUT};
+use super::names::HostNames;
 use super::nearest::did_you_mean;
 use super::row::{ArgRule, FieldDef, Many};
+use super::scratch::Scratch;
 use super::view::View;
 
 /// A field with its argument.
@@ -46,6 +48,7 @@ impl FieldId {
 pub struct Fields {
     used: Arc<[Used]>,
     pub(super) hostname: Arc<str>,
+    pub(super) names: HostNames,
 }
 
 impl FieldRegistry {
@@ -87,6 +90,7 @@ impl FieldRegistry {
         Fields {
             used: self.used.borrow().as_slice().into(),
             hostname: self.hostname.clone(),
+            names: HostNames::default(),
         }
     }
 }
@@ -96,6 +100,9 @@ impl FieldResolver for FieldRegistry {
         let (name, arg) = split_param(name, arg);
         let Some(def) = FIELDS.iter().find(|def| def.name == name) else {
             let known = FIELDS.iter().map(|def| def.name);
+            if let Some((_, why)) = LEFT_OUT.iter().find(|(left, _)| *left == name) {
+                return Err(format!("there is no field `{name}` here: {why}"));
+            }
             return Err(format!(
                 "there is no field `{name}`{}",
                 did_you_mean(name, known)
@@ -137,6 +144,36 @@ impl FieldResolver for FieldRegistry {
 }
 
 impl Fields {
+    /// With the names that addresses have.
+    #[must_use]
+    pub fn with_names(self, names: HostNames) -> Self {
+        Self { names, ..self }
+    }
+
+    /// Whether a container's runtime tells the field, so that it may come later than the event.
+    #[must_use]
+    pub fn is_late(&self, field: FieldId) -> bool {
+        self.row(field.0)
+            .is_some_and(|used| used.def.late.is_some())
+    }
+
+    /// A field that [`is_late`](Self::is_late), of a container as it is known now.
+    #[must_use]
+    pub fn late<'a>(
+        &self,
+        field: FieldId,
+        container: &'a Container,
+        scratch: &'a Scratch,
+    ) -> Value<'a> {
+        let used = self.row(field.0);
+        used.and_then(|used| Some((used.def.late?)(container, &used.arg, scratch)))
+            .unwrap_or(Value::None)
+    }
+
+    fn row(&self, id: u32) -> Option<&Used> {
+        usize::try_from(id).ok().and_then(|at| self.used.get(at))
+    }
+
     pub(super) fn get<'a>(&self, view: &View<'a>, id: u32) -> Value<'a> {
         let used = usize::try_from(id).ok().and_then(|at| self.used.get(at));
         used.map_or(Value::None, |used| (used.def.get)(view, &used.arg))

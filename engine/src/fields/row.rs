@@ -3,6 +3,7 @@
 use crate::plugin_host::{FieldKind, Value};
 
 use super::argument::Arg;
+use super::container::GetLate;
 use super::view::View;
 
 /// Finds a field's value.
@@ -19,6 +20,12 @@ pub enum ArgRule {
     Name,
     /// A parameter of a call, by its name or number. Also written after a dot.
     Param,
+    /// A number or a pattern of paths; there must be one.
+    Pattern,
+    /// A name; there must be one.
+    Key,
+    /// A number, a name, or none.
+    IndexOrName,
 }
 
 /// How many values a field has.
@@ -50,6 +57,8 @@ pub struct FieldDef {
     /// What it means, in one or two sentences.
     pub description: &'static str,
     pub(super) get: Get,
+    /// The same of a container, where its runtime's answer may come later than the event.
+    pub(super) late: Option<GetLate>,
 }
 
 impl FieldDef {
@@ -68,7 +77,21 @@ impl FieldDef {
             deprecated: false,
             description,
             get,
+            late: None,
         }
+    }
+
+    /// A field of a container that its runtime tells.
+    pub(super) const fn late(
+        name: &'static str,
+        kind: FieldKind,
+        description: &'static str,
+        get: Get,
+        late: GetLate,
+    ) -> Self {
+        let mut row = Self::new(name, kind, description, get);
+        row.late = Some(late);
+        row
     }
 
     pub(super) const fn arg(self, arg: ArgRule) -> Self {

@@ -14,6 +14,7 @@ pub struct Scratch {
     bump: Bump,
     bytes: Cell<Vec<u8>>,
     text: Cell<String>,
+    count: Cell<u64>,
 }
 
 impl std::fmt::Debug for Scratch {
@@ -28,6 +29,13 @@ impl Scratch {
     /// Empties it for the next event.
     pub fn reset(&mut self) {
         self.bump.reset();
+    }
+
+    /// 1, 2, 3, ...
+    pub(super) fn count(&self) -> u64 {
+        let next = self.count.get() + 1;
+        self.count.set(next);
+        next
     }
 
     /// Bytes that `write` appends to an empty buffer.
@@ -51,7 +59,7 @@ impl Scratch {
     }
 
     /// A list of values; no value if there are none.
-    pub(super) fn list<'a>(&'a self, values: impl Iterator<Item = Value<'a>>) -> Value<'a> {
+    pub(crate) fn list<'a>(&'a self, values: impl Iterator<Item = Value<'a>>) -> Value<'a> {
         let mut elements = BumpVec::new_in(&self.bump);
         elements.extend(values.map(RawValue::from));
         match elements.into_bump_slice() {

@@ -2,7 +2,7 @@
 
 use driver_api::event::Event;
 
-use crate::inspect::{Descriptor, Inspector, Process, Seen};
+use crate::inspect::{Container, Descriptor, Inspector, Process, Seen};
 use crate::plugin_host::{FieldSource, Value};
 
 use super::registry::{FieldId, Fields, event_type_of};
@@ -72,6 +72,12 @@ impl<'a> View<'a> {
         self.inspector
             .process(self.process()?.parent?)
             .filter(|parent| parent.known)
+    }
+
+    /// The container of the event's process; none: the host.
+    #[must_use]
+    pub fn container(&self) -> Option<&'a std::sync::Arc<Container>> {
+        self.process()?.cgroups.container.as_ref()
     }
 
     pub(super) fn descriptor(&self) -> Option<&'a Descriptor> {

@@ -27,6 +27,12 @@ impl Clock {
         }
     }
 
+    /// Wall clock less `CLOCK_MONOTONIC`, in nanoseconds.
+    #[must_use]
+    pub fn offset_ns(self) -> i64 {
+        self.offset
+    }
+
     /// Follows steps of the wall clock.
     pub fn synchronise(&mut self) {
         if !self.fixed {

@@ -119,6 +119,18 @@ pub enum Role {
     Server,
 }
 
+/// Whether a socket is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Connection {
+    /// It is not.
+    #[default]
+    None,
+    /// connect(2) has not ended yet (`EINPROGRESS`).
+    Pending,
+    /// It is.
+    Made,
+}
+
 /// What is known of an internet socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Socket {
@@ -130,6 +142,8 @@ pub struct Socket {
     pub remote: Option<SocketAddr>,
     /// Which end this is.
     pub role: Role,
+    /// Whether it is connected.
+    pub connection: Connection,
 }
 
 impl Socket {
@@ -400,6 +414,16 @@ impl FileTables {
         files
             .into_iter()
             .flat_map(|f| f.entries.iter().map(|(fd, e)| (*fd, &*e.descriptor)))
+    }
+
+    /// Number, descriptor, and whether it is closed on exec.
+    pub(super) fn entries(&self, id: FilesId) -> impl Iterator<Item = (i32, &Descriptor, bool)> {
+        let entries = self.slots.get(id.0 as usize).map(|files| &files.entries);
+        entries.into_iter().flat_map(|entries| {
+            entries
+                .iter()
+                .map(|(fd, entry)| (*fd, &*entry.descriptor, entry.close_on_exec))
+        })
     }
 
     pub(super) fn len(&self) -> usize {

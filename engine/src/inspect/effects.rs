@@ -36,13 +36,28 @@ pub(super) enum Effect {
     Accept(Option<u8>),
     Bind,
     Listen,
-    Send,
+    /// A message to somebody: the address, or `msghdr`, in that argument.
+    Send(u8),
+    /// A message from somebody, in the same way.
+    ReceiveFrom(u8),
     Chdir,
     Fchdir,
     SetIds(SetIds),
     Prctl,
     SetSid,
     SetPgid,
+    /// Other namespaces; which, as bits of `CLONE_NEW*`, in that argument.
+    Namespaces(u8),
+    /// Another root directory.
+    Root,
+    Capset,
+    /// A process's descriptor; the process in that argument.
+    Pidfd,
+    /// Another process's descriptor.
+    PidfdGetfd,
+    /// Descriptors in control messages.
+    Receive,
+    Ioctl,
 }
 
 /// Where the flags of open(2) are.
@@ -135,10 +150,8 @@ const EFFECTS: &[(&str, Effect)] = &[
         "io_uring_setup",
         Effect::Anonymous(DescriptorKind::IoUring, Some((0, 0))),
     ),
-    (
-        "pidfd_open",
-        Effect::Anonymous(DescriptorKind::Pidfd, Some((0, 0))),
-    ),
+    ("pidfd_open", Effect::Pidfd),
+    ("pidfd_getfd", Effect::PidfdGetfd),
     ("chdir", Effect::Chdir),
     ("fchdir", Effect::Fchdir),
     ("setuid", Effect::SetIds(SetIds::Uid)),
@@ -157,10 +170,23 @@ const EFFECTS: &[(&str, Effect)] = &[
     ("prctl", Effect::Prctl),
     ("setsid", Effect::SetSid),
     ("setpgid", Effect::SetPgid),
+    ("unshare", Effect::Namespaces(0)),
+    ("setns", Effect::Namespaces(1)),
+    ("chroot", Effect::Root),
+    ("pivot_root", Effect::Root),
+    ("capset", Effect::Capset),
 ];
 
 /// Calls of which the state makes use when they are captured, but which it does not ask for.
-const IF_SEEN: &[(&str, Effect)] = &[("sendto", Effect::Send)];
+const IF_SEEN: &[(&str, Effect)] = &[
+    ("sendto", Effect::Send(4)),
+    ("sendmsg", Effect::Send(1)),
+    ("sendmmsg", Effect::Send(1)),
+    ("recvfrom", Effect::ReceiveFrom(4)),
+    ("recvmsg", Effect::Receive),
+    ("recvmmsg", Effect::Receive),
+    ("ioctl", Effect::Ioctl),
+];
 
 static FOLLOW: LazyLock<Vec<Follow>> = LazyLock::new(|| SYSCALLS.iter().map(follow).collect());
 
@@ -257,7 +283,9 @@ mod tests {
         ] {
             assert!(needed.contains(by_name(name).unwrap()), "{name}");
         }
-        for name in ["read", "write", "sendto", "mmap", "ioctl", "unlinkat"] {
+        for name in [
+            "read", "write", "sendto", "recvmsg", "mmap", "ioctl", "unlinkat",
+        ] {
             assert!(!needed.contains(by_name(name).unwrap()), "{name}");
         }
     }

@@ -4,20 +4,77 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use driver_api::event::Fact;
+use driver_api::event::{Fact, Part};
 
-use super::descriptor::{Descriptor, DescriptorKind, Role, Socket};
-use super::effects::Effect;
+use super::descriptor::{Connection, Descriptor, DescriptorKind, Role, Socket};
 use super::follow::{CLOEXEC, Call};
 use super::sockets::{self, Address};
 use super::{Inspector, Seen};
 
+/// `IPPROTO_TCP`
+const TCP: u16 = 6;
+
+/// Whom a message is for, or from: the argument that says it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Peer {
+    To(u8),
+    From(u8),
+}
+
 impl Inspector {
-    pub(super) fn connect(&mut self, call: &Call<'_, '_>, effect: Effect, seen: &mut Seen) {
-        let fd = call.fd(0);
-        let at = if effect == Effect::Send { 4 } else { 1 };
-        let said = call.event.argument(at);
+    pub(super) fn connect(&mut self, call: &Call<'_, '_>, seen: &mut Seen) {
+        let said = call.event.argument(1);
         let address = said.as_ref().and_then(|said| sockets::address(said.bytes));
+        let connection = if call.ret < 0 {
+            Connection::Pending
+        } else {
+            Connection::Made
+        };
+        self.reach(call, address, connection, seen);
+    }
+
+    /// A message went to an address, or came from one. A socket that is connected has no use for it.
+    pub(super) fn datagram(&mut self, call: &Call<'_, '_>, peer: Peer, seen: &mut Seen) {
+        let (Peer::To(at) | Peer::From(at)) = peer;
+        let at = usize::from(at);
+        let said = match at {
+            1 => call.event.part(at, Part::Name),
+            _ => call.event.argument(at),
+        };
+        let address = said.as_ref().and_then(|said| sockets::address(said.bytes));
+        let socket = self
+            .descriptor_of(call.key, call.fd(0))
+            .and_then(|known| known.socket);
+        if socket
+            .is_some_and(|socket| socket.connection != Connection::None || socket.protocol == TCP)
+        {
+            return;
+        }
+        match (address, peer) {
+            (None, _) => {}
+            (Some(address), Peer::To(_)) => {
+                self.reach(call, Some(address), Connection::None, seen);
+            }
+            (Some(Address::Inet(remote)), Peer::From(_)) => {
+                self.change_socket(call, seen, |socket| {
+                    socket.remote = Some(remote);
+                    if socket.role == Role::None {
+                        socket.role = Role::Server;
+                    }
+                });
+            }
+            (Some(Address::Unix(_)), Peer::From(_)) => {}
+        }
+    }
+
+    fn reach(
+        &mut self,
+        call: &Call<'_, '_>,
+        address: Option<Address<'_>>,
+        connection: Connection,
+        seen: &mut Seen,
+    ) {
+        let fd = call.fd(0);
         let fact = call.event.tuple().and_then(|tuple| sockets::ends(&tuple));
         if fact.is_none() && address.is_none() {
             return;
@@ -46,7 +103,10 @@ impl Inspector {
                 (None, Some(Address::Inet(remote))) => socket.remote = Some(remote),
                 (None, _) => return,
             }
-            socket.role = Role::Client;
+            if !(connection == Connection::None && socket.role == Role::Server) {
+                socket.role = Role::Client;
+            }
+            socket.connection = connection;
             Descriptor::socket(DescriptorKind::Ipv4, socket)
         };
         self.replace(call, fd, descriptor, seen);
@@ -66,6 +126,7 @@ impl Inspector {
             return;
         }
         let cloexec = before.is_some_and(|entry| entry.close_on_exec);
+        seen.name_changed = before.is_none_or(|entry| entry.descriptor.name != descriptor.name);
         let descriptor = Arc::new(descriptor);
         seen.kept = Some(descriptor.clone());
         self.store(call, fd, descriptor, cloexec);
@@ -81,6 +142,7 @@ impl Inspector {
             .and_then(|listener| listener.socket)
             .unwrap_or_default();
         socket.role = Role::Server;
+        socket.connection = Connection::Made;
         let descriptor = match (ends, address, listener) {
             (Some((local, remote)), ..) => {
                 socket.local = Some(local);

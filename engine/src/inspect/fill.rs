@@ -12,7 +12,7 @@ use super::sockets::{self, NetTable};
 use super::{Inspector, clock};
 
 pub(super) const O_CLOEXEC: u64 = 0o2_000_000;
-const O_DIRECTORY: u64 = if cfg!(target_arch = "aarch64") {
+pub(super) const O_DIRECTORY: u64 = if cfg!(target_arch = "aarch64") {
     0o40_000
 } else {
     0o200_000
@@ -186,7 +186,9 @@ impl Inspector {
         if let Some(nets) = nets {
             self.read_descriptors(proc_fs, pid, files, nets);
         }
+        let cgroups = self.containers.group(&snapshot.cgroups, pid);
         let mut process = from_snapshot(pid, snapshot, files);
+        process.cgroups = cgroups;
         process.scanned_ns = now;
         // A process that was known to be born but nothing else keeps its lineage.
         process.parent = parent.filter(|parent| {
@@ -262,6 +264,8 @@ fn from_snapshot(pid: u32, from: Snapshot, files: FilesId) -> Process {
         sid: from.sid,
         tty: from.tty,
         memfd: from.memfd,
+        file: from.file.map(Arc::new),
+        capabilities: from.capabilities,
         start_ns: from.start_ns,
         threads: from
             .threads

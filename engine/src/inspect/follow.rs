@@ -7,6 +7,7 @@ use driver_api::table::Syscall;
 
 use super::descriptor::{Descriptor, DescriptorKind, Role, Socket};
 use super::effects::{self, Effect, FdOf, OpenFlags, SetIds};
+use super::endpoints::Peer;
 use super::process::ProcessKey;
 use super::sockets;
 use super::{Inspector, Seen, path};
@@ -19,6 +20,7 @@ const F_SETFD: u64 = 2;
 const F_DUPFD_CLOEXEC: u64 = 1030;
 const FD_CLOEXEC: u64 = 1;
 const PR_SET_NAME: u64 = 15;
+const PR_SET_CHILD_SUBREAPER: u64 = 36;
 const CLOSE_RANGE_UNSHARE: u64 = 2;
 const CLOSE_RANGE_CLOEXEC: u64 = 4;
 const EINPROGRESS: i64 = -115;
@@ -65,9 +67,9 @@ pub(super) struct Call<'a, 'e> {
     pub(super) event: &'a Event<'e>,
     pub(super) key: ProcessKey,
     pub(super) args: [u64; 6],
-    ret: i64,
+    pub(super) ret: i64,
     /// /proc was read after this call, and has what it did.
-    known: bool,
+    pub(super) known: bool,
 }
 
 impl Call<'_, '_> {
@@ -84,12 +86,12 @@ impl Inspector {
     pub(super) fn follow(
         &mut self,
         event: &Event<'_>,
-        call: &'static Syscall,
+        call_of: &'static Syscall,
         key: ProcessKey,
         seen: &mut Seen,
     ) {
         let header = event.header();
-        let follow = effects::of(call);
+        let follow = effects::of(call_of);
         let at_entry = event.has(Flags::ENTRY);
         let failed = at_entry || (-4095..0).contains(&header.ret);
         let fd = match follow.fd {
@@ -105,6 +107,14 @@ impl Inspector {
         seen.fd = fd.filter(|fd| *fd >= 0);
         if self.held && follow.descriptors != 0 {
             self.compare(header, key, follow.descriptors);
+        }
+        if let Some(fd) = seen.fd
+            && !failed
+            && follow.descriptors != 0
+            && !matches!(follow.fd, FdOf::Returned)
+            && !self.held
+        {
+            self.look_for(header, key, fd);
         }
         if follow.effect == Effect::None {
             return;
@@ -127,7 +137,7 @@ impl Inspector {
             ret: header.ret,
             known: scanned > header.time_ns,
         };
-        self.apply(follow.effect, &call, seen);
+        self.apply(follow.effect, call_of, &call, seen);
     }
 
     /// A call that is about to be made, of which nobody will say how it ended. What may be wrong behind it
@@ -160,7 +170,13 @@ impl Inspector {
         }
     }
 
-    fn apply(&mut self, effect: Effect, call: &Call<'_, '_>, seen: &mut Seen) {
+    fn apply(
+        &mut self,
+        effect: Effect,
+        of: &'static Syscall,
+        call: &Call<'_, '_>,
+        seen: &mut Seen,
+    ) {
         match effect {
             Effect::None => {}
             Effect::Open { path, dirfd, flags } => self.open(call, path, dirfd, flags, seen),
@@ -214,10 +230,24 @@ impl Inspector {
                 }
                 self.opened(call, socket, call.has(Some(1), CLOEXEC), seen);
             }
-            Effect::Connect | Effect::Send => self.connect(call, effect, seen),
+            Effect::Connect => self.connect(call, seen),
+            Effect::Send(at) => self.datagram(call, Peer::To(at), seen),
+            Effect::ReceiveFrom(at) => self.datagram(call, Peer::From(at), seen),
+            Effect::Receive => {
+                self.datagram(call, Peer::From(1), seen);
+                self.receive(call);
+            }
             Effect::Accept(flags) => self.accept(call, flags, seen),
             Effect::Bind => self.bind(call, seen),
             Effect::Listen => self.change_socket(call, seen, |socket| socket.role = Role::Server),
+            Effect::Namespaces(at) => {
+                self.namespaces(call, call.args[usize::from(at)], at != 0);
+            }
+            Effect::Root => self.look_at_cgroups(call.key),
+            Effect::Capset => self.capset(call, of),
+            Effect::Pidfd => self.pidfd(call, seen),
+            Effect::PidfdGetfd => self.pidfd_getfd(call, seen),
+            Effect::Ioctl => self.ioctl(call),
             Effect::Chdir | Effect::Fchdir => self.change_directory(call, effect),
             Effect::SetIds(which) => self.set_ids(call, which),
             Effect::Prctl => self.set_name(call),
@@ -417,6 +447,7 @@ impl Inspector {
         if process.uid != header.uid {
             process.uid = header.uid;
             process.euid = header.uid;
+            process.capabilities = None;
         }
         if process.gid != header.gid {
             process.gid = header.gid;
@@ -428,6 +459,8 @@ impl Inspector {
         let Some(process) = self.processes.get_mut(call.key).filter(|_| !call.known) else {
             return;
         };
+        // capabilities(7): they depend on what the ids were, and on settings that are not followed
+        process.capabilities = None;
         let id = |at: usize| Some(u32_in(call.args[at])).filter(|id| *id != UNCHANGED);
         match which {
             SetIds::Uid => process.euid = id(0).unwrap_or(process.euid),
@@ -440,6 +473,11 @@ impl Inspector {
     /// prctl(2) `PR_SET_NAME`. The call has only the name's address; if the driver did not follow
     /// it, /proc has what the kernel made of it.
     fn set_name(&mut self, call: &Call<'_, '_>) {
+        if call.args[0] == PR_SET_CHILD_SUBREAPER
+            && let Some(process) = self.processes.get_mut(call.key)
+        {
+            process.subreaper = call.args[1] != 0;
+        }
         if call.args[0] != PR_SET_NAME {
             return;
         }

@@ -23,7 +23,8 @@ impl Inspector {
         }
     }
 
-    fn compare_one(&mut self, tid: u32, key: ProcessKey, fd: i32) {
+    /// Compares one descriptor with /proc; one that nobody told of is taken from there.
+    pub(super) fn compare_one(&mut self, tid: u32, key: ProcessKey, fd: i32) {
         let Some(files) = self.files_of(key) else {
             return;
         };

@@ -2,22 +2,51 @@
 
 use std::sync::Arc;
 
+use driver_api::event::layout::FORK_SEEN;
 use driver_api::event::{Event, Fact};
 use driver_api::table;
 
 use super::descriptor::FilesId;
 use super::process::{Process, ProcessKey, Thread};
+use super::program::{Capabilities, ProgramFile};
 use super::{Inspector, Seen};
 
 const CLONE_FILES: u64 = 0x400;
 const CLONE_PARENT: u64 = 0x8000;
 const CLONE_NEWPID: u64 = 0x2000_0000;
+const CLONE_NEWUSER: u64 = 0x1000_0000;
+/// clone3(2) alone.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// How a process was born.
+struct Birth {
+    /// Who called.
+    maker: ProcessKey,
+    /// Whose child it is.
+    made_by: ProcessKey,
+    tid: u32,
+    tgid: u32,
+    /// Its id in its own pid namespace.
+    own: Option<u32>,
+    /// Bits of `CLONE_*`.
+    flags: u64,
+    /// The driver has said what they share.
+    looked_at: bool,
+}
+
+/// Whether two processes share their descriptors (kcmp(2), `KCMP_FILES`); false where nobody says so.
+fn same_files(one: u32, other: u32) -> bool {
+    const KCMP_FILES: libc::c_int = 2;
+    // SAFETY: the call takes numbers alone.
+    unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_FILES, 0, 0) == 0 }
+}
 
 impl Inspector {
     /// A thread or process was born.
     pub(super) fn fork(&mut self, event: &Event<'_>, seen: &Seen) {
         let header = event.header();
-        let [tid, tgid, flags, ..] = header.args;
+        let [tid, tgid, said, own, seen_flags, _] = header.args;
+        let flags = said | seen_flags & !FORK_SEEN;
         let (Some(parent_key), Ok(tid), Ok(tgid)) =
             (seen.process, u32::try_from(tid), u32::try_from(tgid))
         else {
@@ -53,18 +82,28 @@ impl Inspector {
             }
             self.end_now(key);
         }
-        self.birth(event, parent_key, made_by, tid, tgid, flags);
+        let birth = Birth {
+            maker: parent_key,
+            made_by,
+            tid,
+            tgid,
+            own: u32::try_from(own).ok().filter(|own| *own != 0),
+            flags,
+            looked_at: said != 0 || seen_flags & FORK_SEEN != 0,
+        };
+        self.birth(event, &birth);
     }
 
-    fn birth(
-        &mut self,
-        event: &Event<'_>,
-        maker: ProcessKey,
-        made_by: ProcessKey,
-        tid: u32,
-        tgid: u32,
-        flags: u64,
-    ) {
+    fn birth(&mut self, event: &Event<'_>, birth: &Birth) {
+        let Birth {
+            maker,
+            made_by,
+            tid,
+            tgid,
+            own,
+            flags,
+            looked_at,
+        } = *birth;
         let Some(parent) = self.processes.get(maker) else {
             return;
         };
@@ -74,7 +113,11 @@ impl Inspector {
         if *thread_name != *child.name {
             child.name = Arc::from(thread_name);
         }
-        let same_namespace = parent.vpid == Some(parent.pid) && flags & CLONE_NEWPID == 0;
+        let elsewhere = flags & CLONE_NEWPID != 0 || parent.children_elsewhere;
+        let same_namespace = parent.vpid == Some(parent.pid) && !elsewhere;
+        if flags & CLONE_NEWUSER != 0 {
+            child.capabilities = None;
+        }
         child.parent = Some(made_by);
         if let Some(parent) = self.processes.get(made_by) {
             child.ppid = parent.pid;
@@ -82,16 +125,23 @@ impl Inspector {
         child.start_ns = event.header().time_ns;
         child.threads.push(Thread { tid, name: None });
         child.vpid = match &self.proc_fs {
+            _ if own.is_some() => own,
             _ if same_namespace => Some(tgid),
+            _ if flags & CLONE_NEWPID != 0 => Some(1),
             Some(proc_fs) => proc_fs.vpid(tgid),
             None => None,
         };
-        child.files = if flags & CLONE_FILES != 0 {
+        let shares = flags & CLONE_FILES != 0
+            || !looked_at && self.proc_fs.is_some() && same_files(event.header().tgid, tgid);
+        child.files = if shares {
             self.files.share(files)
         } else {
             self.files.copy(files)
         };
-        self.processes.insert(child);
+        let key = self.processes.insert(child);
+        if flags & CLONE_INTO_CGROUP != 0 {
+            self.look_at_cgroups(key);
+        }
         if self.processes.living() >= self.sweep_at {
             self.sweep();
         }
@@ -158,10 +208,31 @@ impl Inspector {
             process.tty = ids.tty;
             process.memfd = ids.memfd != 0;
         }
+        if let Some(program) = event.program() {
+            process.file = Some(Arc::new(ProgramFile::of_kernel(&program)));
+            process.capabilities = Some(Capabilities::from(&program));
+        } else {
+            let proc_fs = self.proc_fs.as_ref();
+            process.file = proc_fs
+                .and_then(|proc_fs| ProgramFile::at(&proc_fs.path(header.tgid, "exe")))
+                .map(Arc::new);
+            // a process that stands still can be asked when somebody wants to know
+            process.capabilities = proc_fs
+                .filter(|_| !self.held)
+                .and_then(|proc_fs| proc_fs.capabilities(header.tgid));
+        }
+        if process.vpid.is_none() {
+            process.vpid = self
+                .proc_fs
+                .as_ref()
+                .and_then(|proc_fs| proc_fs.vpid(header.tgid));
+        }
         let (files, ppid, orphan) = (process.files, process.ppid, process.parent.is_none());
         if process.scanned_ns <= header.time_ns {
             process.files = self.files.exec(files);
         }
+        self.look_at_cgroups_after_exec(header, key);
+        self.keep_users(key, header.time_ns);
         if orphan && ppid != 0 && ppid != header.tgid {
             let parent = self.locate_pid(ppid);
             if let Some(parent) = parent {

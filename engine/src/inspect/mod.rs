@@ -7,18 +7,25 @@
 //! | `descriptor`, `sockets` | descriptors, and the ends of sockets |
 //! | `effects` | what each call does to the state, and so which calls the state needs |
 //! | `follow`, `endpoints` | does it; the ends of sockets |
+//! | `pass` | descriptors that are passed, taken, or used before anybody told of them |
 //! | `life` | fork, exec, exit |
 //! | `held` | descriptors of a process that stands still, compared with /proc |
 //! | `fill` | state that /proc knows, at the start and for what was missed |
 //! | `proc_fs` | reading /proc |
-//! | `users`, `clock`, `path`, `hash` | user names, wall clock, paths by their letters, a fast hasher |
+//! | `retell` | the state as events, for recordings |
+//! | `containers` | which container a process is in, and what its runtime says about it |
+//! | `cgroups` | when a process's cgroups are looked at |
+//! | `program` | executables' files and capabilities |
+//! | `users`, `clock`, `path`, `hash` | user names, also of containers, wall clock, paths by their letters, a fast hasher |
 //!
 //! [`Inspector::update`] is called once for each event, in order, before rules look at it. It answers
 //! with what is particular to this event ([`Seen`]). Effects that would hide from a rule what the event
 //! is about (the name behind a descriptor that is closed, the environment of a process that ends) are
 //! held back or kept until the next event.
 
+mod cgroups;
 mod clock;
+pub mod containers;
 mod descriptor;
 mod effects;
 mod endpoints;
@@ -27,29 +34,36 @@ mod follow;
 mod hash;
 mod held;
 mod life;
+mod pass;
 pub(crate) mod path;
 mod proc_fs;
 mod process;
+mod program;
+mod retell;
 mod sockets;
 mod users;
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use driver_api::event::{Event, Kind};
 use driver_api::table::{self, Syscall};
 
 pub use clock::Clock;
-pub use descriptor::{Descriptor, DescriptorKind, Role, Socket};
+pub use containers::{Cgroups, Container, Metadata, Runtimes};
+pub use descriptor::{Connection, Descriptor, DescriptorKind, Role, Socket};
 pub(crate) use effects::open_flags;
 pub use effects::{needed, spared};
 pub(crate) use follow::{AT_FDCWD, fd_in, flags_of_open};
 pub use process::{Process, ProcessKey};
+pub use program::{Capabilities, ProgramFile};
 pub(crate) use sockets::ends;
 pub use users::{User, Users};
 
+use containers::Containers;
 use descriptor::FileTables;
+use hash::IdMap;
 use proc_fs::ProcFs;
 use process::{Keep, ProcessTable};
 
@@ -62,6 +76,8 @@ pub struct Options {
     pub etc: PathBuf,
     /// The wall clock.
     pub clock: Clock,
+    /// Whom to ask about containers; none: nobody.
+    pub runtimes: Option<Runtimes>,
     /// Descriptors that are followed for each process.
     pub max_descriptors: usize,
     /// Processes that have ended and are kept for their descendants' lineage.
@@ -80,6 +96,7 @@ impl Default for Options {
             proc_root: Some(PathBuf::from("/proc")),
             etc: PathBuf::from("/etc"),
             clock: Clock::host(),
+            runtimes: Some(Runtimes::below(Path::new("/"))),
             max_descriptors: 65536,
             max_ancestors: 16384,
             max_recent: 1024,
@@ -103,6 +120,12 @@ pub struct Seen {
     pub tid: u32,
     /// The descriptor that the event is about.
     pub fd: Option<i32>,
+    /// Nanoseconds since the first event.
+    pub since_start_ns: u64,
+    /// Nanoseconds since the event before.
+    pub since_last_ns: u64,
+    /// The event gave the descriptor another name.
+    pub name_changed: bool,
     /// What the descriptor refers to, where the table does not say so.
     kept: Option<Arc<Descriptor>>,
 }
@@ -116,6 +139,8 @@ pub struct InspectorStats {
     pub processes: usize,
     /// Descriptor tables.
     pub file_tables: usize,
+    /// Containers that are known.
+    pub containers: usize,
     /// Processes that had to be looked up in /proc because their birth was missed.
     pub probed: u64,
 }
@@ -130,6 +155,9 @@ pub struct Inspector {
     files: FileTables,
     proc_fs: Option<ProcFs>,
     users: Users,
+    containers: Containers,
+    /// Cgroups by the v2 id that events carry.
+    cgroups_by_id: IdMap<u64, Arc<Cgroups>>,
     clock: Clock,
     max_descriptors: usize,
     /// [`Options::held`].
@@ -145,7 +173,11 @@ pub struct Inspector {
     /// So many living processes are taken for a sign that exits were missed.
     sweep_at: usize,
     number: u64,
+    /// Time of the first event, and of the one before.
+    first_ns: u64,
+    before_ns: u64,
     probed: u64,
+    looks: pass::Budget,
     scratch: Vec<u8>,
 }
 
@@ -161,6 +193,8 @@ impl Inspector {
             files: FileTables::new(options.max_descriptors),
             proc_fs: options.proc_root.as_deref().map(ProcFs::new),
             users: Users::new(&options.etc),
+            containers: Containers::new(options.runtimes.clone()),
+            cgroups_by_id: IdMap::default(),
             clock: options.clock,
             max_descriptors: options.max_descriptors,
             held: options.held,
@@ -170,7 +204,10 @@ impl Inspector {
             refresh_ns: 0,
             sweep_at: 4096,
             number: 0,
+            first_ns: 0,
+            before_ns: 0,
             probed: 0,
+            looks: pass::Budget::default(),
             scratch: Vec::new(),
         }
     }
@@ -183,12 +220,18 @@ impl Inspector {
             self.refresh(header.time_ns);
         }
         self.number += 1;
+        if self.number == 1 {
+            (self.first_ns, self.before_ns) = (header.time_ns, header.time_ns);
+        }
         let mut seen = Seen {
             number: self.number,
             time_ns: self.clock.epoch_ns(header.time_ns),
             tid: header.tid,
+            since_start_ns: header.time_ns.saturating_sub(self.first_ns),
+            since_last_ns: header.time_ns.saturating_sub(self.before_ns),
             ..Seen::default()
         };
+        self.before_ns = header.time_ns;
         match event.kind() {
             Kind::Lost => return seen,
             Kind::Exec => self.exec(event, &mut seen),
@@ -205,6 +248,7 @@ impl Inspector {
                 let key = self.locate(header);
                 seen.process = Some(key);
                 seen.call = table::by_number(event.abi(), header.nr);
+                self.moved(header, key);
                 self.credentials(event, key);
                 if let Some(call) = seen.call {
                     self.follow(event, call, key, &mut seen);
@@ -229,6 +273,12 @@ impl Inspector {
     /// A process and its ancestors, itself first, those that have ended included.
     pub fn lineage(&self, key: ProcessKey) -> impl Iterator<Item = &Process> {
         self.processes.lineage(key)
+    }
+
+    /// The id of the parent that the kernel gives a process, which may have been adopted.
+    #[must_use]
+    pub fn parent_pid(&self, process: &Process) -> u32 {
+        self.processes.parent_pid(process)
     }
 
     /// What the event's descriptor refers to.
@@ -269,6 +319,20 @@ impl Inspector {
         self.clock
     }
 
+    /// A file of a process in /proc, as it is now.
+    pub(crate) fn ask(&self, process: &Process, file: &str) -> Option<Vec<u8>> {
+        self.proc_fs
+            .as_ref()
+            .filter(|_| !process.ended)?
+            .read(process.pid, file)
+    }
+
+    /// The file behind a descriptor of a process, as it is now.
+    pub(crate) fn ask_file(&self, process: &Process, fd: i32) -> Option<std::fs::Metadata> {
+        let proc_fs = self.proc_fs.as_ref().filter(|_| !process.ended)?;
+        std::fs::metadata(proc_fs.path(process.pid, &format!("fd/{fd}"))).ok()
+    }
+
     /// Counts.
     #[must_use]
     pub fn stats(&self) -> InspectorStats {
@@ -276,6 +340,7 @@ impl Inspector {
             living: self.processes.living(),
             processes: self.processes.len(),
             file_tables: self.files.len(),
+            containers: self.containers.len().1,
             probed: self.probed,
         }
     }

@@ -6,6 +6,8 @@ use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use super::program::{Capabilities, ProgramFile};
+
 /// Bytes of arguments or of environment, as drivers have it by default.
 const STRINGS: u64 = 4096;
 /// Bytes of any other file of a process.
@@ -33,6 +35,9 @@ pub(super) struct Snapshot {
     pub(super) memfd: bool,
     pub(super) cwd: Vec<u8>,
     pub(super) threads: Vec<u32>,
+    pub(super) cgroups: Vec<u8>,
+    pub(super) file: Option<ProgramFile>,
+    pub(super) capabilities: Option<Capabilities>,
 }
 
 /// A mounted procfs, mostly `/proc`.
@@ -99,6 +104,7 @@ impl ProcFs {
         snapshot.vpid = status.vpid;
         snapshot.uids = status.uids;
         snapshot.gids = status.gids;
+        snapshot.capabilities = status.capabilities;
         let text = |file| read(&self.path(pid, file), STRINGS).unwrap_or_default();
         snapshot.args = ended(text("cmdline"));
         snapshot.env = ended(text("environ"));
@@ -115,8 +121,20 @@ impl ProcFs {
             snapshot.exe = path.to_vec();
         }
         snapshot.cwd = link("cwd");
+        snapshot.cgroups = read(&self.path(pid, "cgroup"), SMALL).unwrap_or_default();
+        snapshot.file = ProgramFile::at(&self.path(pid, "exe"));
         snapshot.threads = numbers(&self.path(pid, "task"));
         Some(snapshot)
+    }
+
+    /// A file of a process.
+    pub(super) fn read(&self, pid: u32, file: &str) -> Option<Vec<u8>> {
+        read(&self.path(pid, file), SMALL)
+    }
+
+    /// What a process is capable of.
+    pub(super) fn capabilities(&self, pid: u32) -> Option<Capabilities> {
+        status(&self.read(pid, "status")?).capabilities
     }
 
     /// Where a link of a process leads.
@@ -209,6 +227,7 @@ struct StatusFile {
     vpid: Option<u32>,
     uids: [u32; 2],
     gids: [u32; 2],
+    capabilities: Option<Capabilities>,
 }
 
 /// Parses `/proc/PID/status`, in which the kernel escapes the name.
@@ -225,7 +244,11 @@ fn status(text: &[u8]) -> StatusFile {
             .split_ascii_whitespace()
             .map_while(|n| n.parse::<u32>().ok());
         let mut pair = || [numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)];
+        let hex = || u64::from_str_radix(value.trim(), 16).unwrap_or(0);
         match key {
+            "CapInh" => status.capabilities.get_or_insert_default().inheritable = hex(),
+            "CapPrm" => status.capabilities.get_or_insert_default().permitted = hex(),
+            "CapEff" => status.capabilities.get_or_insert_default().effective = hex(),
             "Tgid" => status.tgid = numbers.next(),
             "NSpid" => status.vpid = numbers.last(),
             "Uid" => status.uids = pair(),
@@ -281,10 +304,14 @@ mod tests {
 
     #[test]
     fn status_lines_are_read_and_hostile_ones_skipped() {
-        let text = b"Name:\tx\\nUid:\t9\nTgid:\t5\n\xff\xfe:\t1\nUid:\t1000\t0\t0\t0\nNSpid:\t5\t1\nGid:\t-\n";
+        let text = b"Name:\tx\\nUid:\t9\nTgid:\t5\n\xff\xfe:\t1\nUid:\t1000\t0\t0\t0\nNSpid:\t5\t1\nGid:\t-\nCapEff:\t00000000800005fb\n";
         let status = status(text);
         assert_eq!((status.tgid, status.vpid), (Some(5), Some(1)));
         assert_eq!((status.uids, status.gids), ([1000, 0], [0, 0]));
+        assert_eq!(
+            status.capabilities.map(|sets| sets.effective),
+            Some(0x8000_05fb)
+        );
         assert_eq!(
             fdinfo_flags(b"pos:\t0\nflags:\t02100002\nmnt_id:\t9\n"),
             0o2_100_002

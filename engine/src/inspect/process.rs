@@ -4,8 +4,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::containers::{self, Cgroups};
 use super::descriptor::FilesId;
 use super::hash::IdMap;
+use super::program::{Capabilities, ProgramFile};
 
 /// A process, living or ended. Never refers to another process that was given the same pid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,6 +65,12 @@ pub struct Process {
     pub tty: u32,
     /// The executable is a memfd.
     pub memfd: bool,
+    /// The executable's file; none: not known.
+    pub file: Option<Arc<ProgramFile>>,
+    /// What the process is capable of; none: not known, and /proc may tell.
+    pub capabilities: Option<Capabilities>,
+    /// Its cgroups, and the container that they make.
+    pub cgroups: Arc<Cgroups>,
     /// When it began, `CLOCK_MONOTONIC`; 0: not known.
     pub start_ns: u64,
     /// It has ended.
@@ -73,6 +81,12 @@ pub struct Process {
     pub(super) probed: bool,
     pub(super) threads: Vec<Thread>,
     pub(super) files: FilesId,
+    /// The cgroup v2 id that came with its events; 0: none did.
+    pub(super) cgroup_id: u64,
+    /// It gets the orphans among its descendants (prctl(2), `PR_SET_CHILD_SUBREAPER`).
+    pub(super) subreaper: bool,
+    /// Its children are in another pid namespace (unshare(2), setns(2)).
+    pub(super) children_elsewhere: bool,
     /// Known processes that have this one as parent.
     pub(super) children: u32,
 }
@@ -101,6 +115,12 @@ impl Process {
             sid: 0,
             tty: 0,
             memfd: false,
+            file: None,
+            capabilities: None,
+            cgroups: containers::unknown(),
+            cgroup_id: 0,
+            subreaper: false,
+            children_elsewhere: false,
             start_ns: 0,
             ended: false,
             scanned_ns: 0,
@@ -123,6 +143,8 @@ impl Process {
             threads: Vec::new(),
             files,
             children: 0,
+            subreaper: false,
+            children_elsewhere: false,
             ..self.clone()
         }
     }
@@ -336,6 +358,26 @@ impl ProcessTable {
                 self.recent.push_back(parent_key);
             }
         }
+    }
+
+    /// The parent that the kernel gives a process: who made it, or, when that has ended, the nearest of its
+    /// ancestors that takes orphans (prctl(2), `PR_SET_CHILD_SUBREAPER`), or the first process of the namespace.
+    pub(super) fn parent_pid(&self, process: &Process) -> u32 {
+        let Some(maker) = process.parent.and_then(|key| self.get(key)) else {
+            return process.ppid;
+        };
+        if !maker.ended || maker.pid != process.ppid {
+            return process.ppid;
+        }
+        let adopts = |ancestor: &&Process| {
+            !ancestor.ended && (ancestor.subreaper || ancestor.vpid == Some(1) || ancestor.pid == 1)
+        };
+        let above = maker.parent.into_iter().flat_map(|key| self.lineage(key));
+        above
+            .filter(adopts)
+            .map(|found| found.pid)
+            .next()
+            .unwrap_or(1)
     }
 
     /// A process and its ancestors, itself first.

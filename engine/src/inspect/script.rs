@@ -142,6 +142,7 @@ pub(crate) fn isolated() -> Inspector {
     Inspector::new(&Options {
         proc_root: None,
         etc: Path::new("/nonexistent").to_owned(),
+        runtimes: None,
         clock: Clock::fixed(1_767_225_600_000_000_000),
         ..Options::default()
     })

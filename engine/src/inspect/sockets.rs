@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use driver_api::event::Tuple;
 
-use super::descriptor::{Descriptor, DescriptorKind, Role, Socket};
+use super::descriptor::{Connection, Descriptor, DescriptorKind, Role, Socket};
 use super::hash::IdMap;
 use super::proc_fs::{self, ProcFs};
 
@@ -122,12 +122,14 @@ pub(super) fn net_table(proc_fs: &ProcFs, pid: u32) -> NetTable {
                 local: Some(local),
                 remote: (remote.port() != 0).then_some(remote),
                 role: Role::None,
+                connection: Connection::None,
             };
             if state == LISTEN && protocol == 6 {
                 socket.role = Role::Server;
                 listening.push(local.port());
             } else if socket.remote.is_some() {
                 socket.role = Role::Client;
+                socket.connection = Connection::Made;
                 accepted.push(inode);
             }
             table.insert(inode, Descriptor::socket(DescriptorKind::Ipv4, socket));

@@ -123,6 +123,15 @@ impl Template {
         }
     }
 
+    /// Calls `sink` with every field that the text is made of, also those within transformers.
+    pub fn ids(&self, sink: &mut dyn FnMut(FieldId)) {
+        for part in &self.parts {
+            if let Part::Field(field) = part {
+                field.term.fields(&mut |id| sink(*id));
+            }
+        }
+    }
+
     /// The fields, in the order in which they stand; one that stands twice comes twice. Those that
     /// only transformers use come at the end, as Falco shows them, too.
     pub fn fields(&self) -> impl Iterator<Item = &TemplateField> {

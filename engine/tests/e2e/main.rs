@@ -12,6 +12,7 @@
 
 mod alerts;
 mod cli;
+mod containers;
 mod entry;
 mod entry_container;
 mod host;

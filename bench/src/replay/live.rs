@@ -1,0 +1,94 @@
+//! `lanner run` with rules on this host, as it is: how soon it sees, and how much memory it has.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::Result;
+
+/// Longer than this nobody waits for an alert.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What was measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Live {
+    /// From its start to the alert of the first event that it saw, in nanoseconds.
+    pub(crate) first_event_ns: f64,
+    /// Private memory, without the rings that it shares with the kernel, in bytes.
+    pub(crate) own: u64,
+    /// All its resident memory, in bytes.
+    pub(crate) resident: u64,
+}
+
+/// Runs lanner with these rules and one more, which an event every millisecond matches.
+pub(crate) fn run(lanner: &Path, driver: &str, rules: &Path) -> Result<Live> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let marker = folder.path().join("marker");
+    let rule = folder.path().join("marker.yaml");
+    let text = format!(
+        "- rule: marker\n  desc: an event of the benchmark's\n  \
+         condition: evt.type in (open, openat) and fd.name = {}\n  output: seen\n  priority: INFO\n",
+        marker.display()
+    );
+    fs::write(&rule, text).map_err(|error| error.to_string())?;
+    let begin = Instant::now();
+    let mut child = Command::new(lanner)
+        .args(["run", "--driver", driver, "-r"])
+        .arg(&rule)
+        .arg("-r")
+        .arg(rules)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("cannot start lanner: {error}"))?;
+    let seen = wait(&mut child, &marker, begin);
+    let memory = memory(child.id());
+    let _ = child.kill();
+    let mut said = String::new();
+    if let Some(mut stderr) = child.stderr.take() {
+        let _ = stderr.read_to_string(&mut said);
+    }
+    let _ = child.wait();
+    let seen = seen.ok_or_else(|| format!("lanner saw nothing: {}", said.trim()))?;
+    let (own, resident) = memory.ok_or("lanner has no memory")?;
+    Ok(Live {
+        first_event_ns: seen.as_nanos() as f64,
+        own,
+        resident,
+    })
+}
+
+/// Makes events until one has raised an alert.
+fn wait(child: &mut Child, marker: &Path, begin: Instant) -> Option<Duration> {
+    let stdout: ChildStdout = child.stdout.take()?;
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(std::result::Result::ok) {
+            if line.contains("seen") {
+                let _ = sender.send(begin.elapsed());
+                return;
+            }
+        }
+    });
+    while begin.elapsed() < PATIENCE && matches!(child.try_wait(), Ok(None)) {
+        let _ = File::create(marker);
+        if let Ok(seen) = receiver.recv_timeout(Duration::from_millis(1)) {
+            return Some(seen);
+        }
+    }
+    None
+}
+
+/// `RssAnon` and `VmRSS` of proc_pid_status(5), in bytes.
+fn memory(pid: u32) -> Option<(u64, u64)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let value = |name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some(kib * 1024)
+    };
+    Some((value("RssAnon:")?, value("VmRSS:")?))
+}

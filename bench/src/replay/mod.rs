@@ -1,0 +1,292 @@
+//! How fast state and rules are: real events, recorded, go through them again on one CPU.
+//!
+//! [`record`] makes the recording, [`stream`] plays it, [`allocations`] counts, [`live`] looks at `lanner run`
+//! itself.
+
+mod allocations;
+mod live;
+mod record;
+mod stream;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use driver_api::request::SyscallSet;
+use engine::plugin_host;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
+use crate::args::Options;
+use crate::goals::Goals;
+use crate::report::{Report, Table, number, time};
+use crate::workshop::Workshop;
+use crate::{Result, say};
+
+use stream::{Pass, Rules, Stream, Through};
+
+/// Events that a recording has at least.
+const EVENTS: u64 = 2_000_000;
+const DEFAULT: &str = include_str!("../../../rules/lanner_rules.yaml");
+
+/// Rules to run events through.
+struct Set {
+    name: &'static str,
+    text: Vec<u8>,
+}
+
+/// The rules of Falco's that the tests use, too; one that uses what this lanner lacks is left out.
+fn reference() -> std::result::Result<Vec<u8>, String> {
+    let shared = std::env::var_os("LANNER_SHARED").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"),
+        PathBuf::from,
+    );
+    let path = shared.join("reference/falco/falco_rules.yaml");
+    let text = fs::read_to_string(&path)
+        .map_err(|_| format!("{} is not there; set LANNER_SHARED", path.display()))?;
+    let mut out = String::with_capacity(text.len() * 2);
+    for line in text.lines() {
+        out.push_str(line);
+        out.push('\n');
+        if line.starts_with("- rule:") {
+            out.push_str("  skip-if-unknown-filter: true\n");
+        }
+    }
+    Ok(out.into_bytes())
+}
+
+pub(crate) fn measure(
+    options: &Options,
+    workshop: &Workshop,
+    report: &mut Report,
+    goals: &mut Goals,
+) -> Result<()> {
+    let lanner = match crate::unprivileged::lanner(options) {
+        Ok(lanner) => lanner,
+        Err(why) => {
+            report.left_out("replay", &why);
+            return Ok(());
+        }
+    };
+    let mut sets = vec![Set {
+        name: "default rules",
+        text: DEFAULT.as_bytes().to_vec(),
+    }];
+    match reference() {
+        Ok(text) => sets.insert(
+            0,
+            Set {
+                name: "falco_rules.yaml",
+                text,
+            },
+        ),
+        Err(why) => report.left_out("falco_rules.yaml", &why),
+    }
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let file = match &options.recording {
+        Some(file) => file.clone(),
+        None => folder.path().join("events"),
+    };
+    if !file.exists()
+        && let Err(why) = record::record(&lanner, &file, EVENTS, workshop)
+    {
+        report.left_out("replay: the recording", &why);
+        return Ok(());
+    }
+    throughput(options, workshop.load_cpu(), &lanner, &file, &sets, report, goals)?;
+    if nix::unistd::geteuid().is_root() {
+        starts(options, &lanner, &sets, report, goals)
+    } else {
+        report.left_out("the start of lanner run", "it needs root");
+        Ok(())
+    }
+}
+
+/// One way through.
+struct Row {
+    name: String,
+    passes: Vec<Pass>,
+    events: u64,
+}
+
+fn throughput(
+    options: &Options,
+    cpu: usize,
+    lanner: &Path,
+    file: &Path,
+    sets: &[Set],
+    report: &mut Report,
+    goals: &mut Goals,
+) -> Result<()> {
+    let folder = lanner.parent().unwrap_or(Path::new(".")).to_owned();
+    let plugin =
+        plugin_host::find(&[folder], "rules-falco").map_err(|error| error.to_string())?;
+    let whole = Stream::read(file, SyscallSet::all())?;
+    let mut rules = Vec::new();
+    for set in sets {
+        let opened = Rules::open(&plugin, &set.text)?;
+        let selected = Stream::read(file, opened.selection())?;
+        rules.push((set.name, opened, selected));
+    }
+    let before = sched_getaffinity(Pid::from_raw(0)).ok();
+    pin(cpu);
+    let mut rows: Vec<Row> = Vec::new();
+    let mut add = |at: &mut usize, name: String, events: u64, pass: Pass| {
+        if rows.len() <= *at {
+            rows.push(Row {
+                name,
+                passes: Vec::new(),
+                events,
+            });
+        }
+        rows[*at].passes.push(pass);
+        *at += 1;
+    };
+    for round in 0..options.rounds() {
+        say(&format!(
+            "replay of {} events, round {} of {}",
+            whole.events,
+            round + 1,
+            options.rounds()
+        ));
+        let mut at = 0;
+        let pass = whole.pass(Through::Nothing);
+        add(&mut at, "events alone".to_owned(), whole.events, pass);
+        let pass = whole.pass(Through::State);
+        add(&mut at, "state".to_owned(), whole.events, pass);
+        for (name, rules, selected) in &mut rules {
+            let count = rules.enabled();
+            let pass = whole.pass(Through::Rules(rules));
+            let what = format!("state, {name} ({count} rules)");
+            add(&mut at, what, whole.events, pass);
+            let pass = selected.pass(Through::Rules(rules));
+            let what = format!("the same, only what {name} needs");
+            add(&mut at, what, selected.events, pass);
+        }
+    }
+    if let Some(before) = before {
+        let _ = sched_setaffinity(Pid::from_raw(0), &before);
+    }
+    lay_out(&rows, report, goals);
+    Ok(())
+}
+
+fn lay_out(rows: &[Row], report: &mut Report, goals: &mut Goals) {
+    let mut table = Table::new(
+        "a recording of a build, a web server and a shell, on one CPU",
+        &[
+            "",
+            "events",
+            "an event",
+            "a second",
+            "allocations/event",
+            "matches",
+        ],
+    );
+    for row in rows {
+        let mut each: Vec<f64> = row
+            .passes
+            .iter()
+            .map(|pass| pass.ns / row.events as f64)
+            .collect();
+        each.sort_by(f64::total_cmp);
+        let median = each.get(each.len() / 2).copied().unwrap_or(f64::NAN);
+        let millions = 1e3 / median;
+        let last = row.passes.last().copied().unwrap_or_default();
+        table.row(vec![
+            row.name.clone(),
+            number(Some(row.events)),
+            time(Some(median)),
+            format!("{millions:.2} million"),
+            format!("{:.3}", last.allocations),
+            last.matches.to_string(),
+        ]);
+        if row.name == "state" {
+            goals.at_least(
+                "replay, state alone, millions of events a second",
+                8.0,
+                Some(millions),
+                "",
+            );
+        } else if row.name.starts_with("state, falco_rules.yaml") {
+            goals.at_least(
+                "replay, state and falco_rules.yaml, millions of events a second",
+                4.0,
+                Some(millions),
+                "",
+            );
+            goals.at_most(
+                "replay, state and falco_rules.yaml, allocations for an event",
+                0.0,
+                Some(last.allocations),
+                "",
+            );
+        }
+    }
+    report.table(table);
+}
+
+/// From the start of `lanner run` to its first event, and its memory then.
+fn starts(
+    options: &Options,
+    lanner: &Path,
+    sets: &[Set],
+    report: &mut Report,
+    goals: &mut Goals,
+) -> Result<()> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let mut table = Table::new(
+        "lanner run on the whole host",
+        &["", "start to first event", "own memory", "resident"],
+    );
+    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / 1_048_576.0);
+    for set in sets {
+        let path = folder.path().join("rules.yaml");
+        fs::write(&path, &set.text).map_err(|error| error.to_string())?;
+        for driver in ["ebpf-core", "ebpf-legacy"] {
+            let mut runs = Vec::new();
+            for _ in 0..options.rounds() {
+                match live::run(lanner, driver, &path) {
+                    Ok(run) => runs.push(run),
+                    Err(why) => {
+                        report.left_out(&format!("lanner run with {driver}"), &why);
+                        break;
+                    }
+                }
+            }
+            runs.sort_by(|a, b| a.first_event_ns.total_cmp(&b.first_event_ns));
+            let Some(run) = runs.get(runs.len() / 2) else {
+                continue;
+            };
+            table.row(vec![
+                format!("{driver}, {}", set.name),
+                time(Some(run.first_event_ns)),
+                mib(run.own),
+                mib(run.resident),
+            ]);
+            if set.name == "falco_rules.yaml" && driver == "ebpf-core" {
+                goals.at_most(
+                    "core, start with falco_rules.yaml to the first event",
+                    0.2,
+                    Some(run.first_event_ns / 1e9),
+                    " s",
+                );
+                goals.at_most(
+                    "core, own memory with falco_rules.yaml",
+                    40.0,
+                    Some(run.own as f64 / 1_048_576.0),
+                    " MiB",
+                );
+            }
+        }
+    }
+    report.table(table);
+    Ok(())
+}
+
+/// Stays on one CPU.
+fn pin(cpu: usize) {
+    let mut set = CpuSet::new();
+    if set.set(cpu).is_ok() {
+        let _ = sched_setaffinity(Pid::from_raw(0), &set);
+    }
+}

@@ -1,0 +1,190 @@
+//! A recording in memory, and one way of it through state and rules.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use driver_api::driver::{Capture, Flow, Polled};
+use driver_api::event::{Event, Flags};
+use driver_api::request::SyscallSet;
+use driver_api::table;
+use engine::fields::{FieldRegistry, Fields, Scratch, View};
+use engine::inspect::{self, Clock, Inspector};
+use engine::plugin_host::{EventTypes, Plugin, RuleFile, RuleHost};
+use engine::recording::Replay;
+
+use super::allocations;
+use crate::Result;
+
+/// Events, one after the other.
+pub(crate) struct Stream {
+    bytes: Vec<u8>,
+    /// Where the events begin that were captured; those before tell the state at the start.
+    start: usize,
+    clock: Clock,
+    /// Those that were captured.
+    pub(crate) events: u64,
+}
+
+impl Stream {
+    /// Reads a recording: what a driver with this selection would have delivered.
+    pub(crate) fn read(path: &Path, selection: SyscallSet) -> Result<Self> {
+        let mut replay = Replay::open(path, selection).map_err(|error| error.to_string())?;
+        let mut stream = Self {
+            bytes: Vec::new(),
+            start: 0,
+            clock: replay.clock(),
+            events: 0,
+        };
+        let mut begun = false;
+        loop {
+            let polled = replay.poll(Duration::ZERO, &mut |event| {
+                begun |= !event.has(Flags::UNSELECTED);
+                event.append_to(&mut stream.bytes);
+                if begun {
+                    stream.events += 1;
+                } else {
+                    stream.start = stream.bytes.len();
+                }
+                Flow::Continue
+            });
+            if polled.map_err(|error| error.to_string())? == Polled::Ended(None) {
+                return Ok(stream);
+            }
+        }
+    }
+
+    /// Calls `each` for the events between two places, as a driver's sink would be.
+    fn play(&self, from: usize, to: usize, each: &mut dyn FnMut(&Event<'_>)) {
+        let mut rest = &self.bytes[from..to];
+        while let Ok(event) = Event::parse(rest) {
+            let length = event.header().len as usize;
+            each(&event);
+            rest = &rest[length..];
+        }
+    }
+
+    /// The first event at or after the middle.
+    fn middle(&self) -> usize {
+        let mut at = self.start;
+        let half = self.start + (self.bytes.len() - self.start) / 2;
+        while at < half {
+            match Event::parse(&self.bytes[at..]) {
+                Ok(event) => at += event.header().len as usize,
+                Err(_) => break,
+            }
+        }
+        at
+    }
+}
+
+/// Rules, loaded.
+pub(crate) struct Rules {
+    host: RuleHost,
+    fields: Fields,
+}
+
+impl Rules {
+    pub(crate) fn open(plugin: &Plugin, text: &[u8]) -> Result<Self> {
+        let registry = FieldRegistry::new("bench");
+        let file = RuleFile {
+            name: "rules".to_owned(),
+            text: text.to_vec(),
+        };
+        let host = RuleHost::open(plugin, &registry, &[file], "")
+            .map_err(|error| format!("the rules cannot be loaded: {error}"))?;
+        Ok(Self {
+            fields: registry.fields(),
+            host,
+        })
+    }
+
+    /// How many can match.
+    pub(crate) fn enabled(&self) -> usize {
+        self.host.rules().iter().filter(|rule| rule.enabled).count()
+    }
+
+    /// What is captured for them.
+    pub(crate) fn selection(&self) -> SyscallSet {
+        match self.host.event_types() {
+            EventTypes::All => SyscallSet::all(),
+            EventTypes::Only(names) => names
+                .iter()
+                .filter_map(|name| table::by_name(name))
+                .collect::<SyscallSet>()
+                .union(&inspect::needed()),
+        }
+    }
+}
+
+/// What one pass came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Pass {
+    pub(crate) ns: f64,
+    /// Allocations for an event, in the second half.
+    pub(crate) allocations: f64,
+    pub(crate) matches: u64,
+}
+
+/// What is done with events.
+pub(crate) enum Through<'a> {
+    /// They are looked at as far as a driver does.
+    Nothing,
+    State,
+    Rules(&'a mut Rules),
+}
+
+impl Stream {
+    /// Sends all events on their way; the state at the start is not part of the time.
+    pub(crate) fn pass(&self, through: Through<'_>) -> Pass {
+        let mut inspector = Inspector::new(&inspect::Options {
+            proc_root: None,
+            runtimes: None,
+            clock: self.clock,
+            ..inspect::Options::default()
+        });
+        self.play(0, self.start, &mut |event| {
+            inspector.update(event);
+        });
+        let mut scratch = Scratch::default();
+        let mut found = Vec::new();
+        let mut matches = 0;
+        let mut sum = 0;
+        let mut each: Box<dyn FnMut(&Event<'_>)> = match through {
+            Through::Nothing => Box::new(|event| sum ^= event.header().ret),
+            Through::State => Box::new(|event| {
+                std::hint::black_box(inspector.update(event));
+            }),
+            Through::Rules(rules) => Box::new(|event| {
+                let seen = inspector.update(event);
+                if event.has(Flags::UNSELECTED) {
+                    return;
+                }
+                let view = View::new(&rules.fields, &inspector, event, &seen, &scratch);
+                rules.host.on_event(&view, &mut found);
+                matches += found.len() as u64;
+                scratch.reset();
+            }),
+        };
+        let middle = self.middle();
+        let later = self.count(middle);
+        let begin = Instant::now();
+        self.play(self.start, middle, &mut each);
+        let before = allocations::count();
+        self.play(middle, self.bytes.len(), &mut each);
+        let ns = begin.elapsed().as_nanos() as f64;
+        let allocated = allocations::count() - before;
+        drop(each);
+        std::hint::black_box(sum);
+        Pass {
+            ns,
+            allocations: allocated as f64 / later as f64,
+            matches,
+        }
+    }
+
+    fn count(&self, from: usize) -> u64 {
+        let mut count = 0;
+        self.play(from, self.bytes.len(), &mut |_| count += 1);
+        count
+    }
+}

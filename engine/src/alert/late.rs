@@ -1,0 +1,130 @@
+//! Alerts about containers whose runtime has not answered yet. What the event says is kept at once; what the runtime
+//! says is waited for, for a while, off the way of events; then the alert is made.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{AlertFormat, AlertRule};
+use crate::fields::{FieldId, Fields, Scratch, View};
+use crate::inspect::Container;
+use crate::plugin_host::{Alert, FieldSource, OwnedValue, Value};
+
+/// How long an alert waits for a runtime's answer at the most.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Alerts that wait at the same time. Beyond these, alerts are made without the answer.
+const WAITING: usize = 1024;
+
+/// Alerts that wait for what a runtime says.
+#[derive(Debug, Default)]
+pub struct LateAlerts {
+    waiting: VecDeque<Waiting>,
+    scratch: Scratch,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    rule: usize,
+    time_ns: u64,
+    until: Instant,
+    container: Arc<Container>,
+    kept: Kept,
+}
+
+/// Fields of an event that is over.
+#[derive(Debug, Default)]
+struct Kept {
+    event_type: u32,
+    values: Vec<(FieldId, OwnedValue)>,
+    /// Lists are put together here.
+    lists: Scratch,
+}
+
+impl FieldSource for Kept {
+    fn event_type(&self) -> u32 {
+        self.event_type
+    }
+
+    fn get(&self, id: u32) -> Value<'_> {
+        let found = self.values.iter().find(|(known, _)| known.number() == id);
+        match found {
+            Some((_, OwnedValue::List(values))) => {
+                self.lists.list(values.iter().map(OwnedValue::scalar))
+            }
+            Some((_, value)) => value.scalar(),
+            None => Value::None,
+        }
+    }
+}
+
+impl LateAlerts {
+    /// Keeps what an alert needs if its text tells something of a container whose runtime has not answered. False: the
+    /// alert can be made at once.
+    pub fn keep(&mut self, at: usize, rule: &AlertRule, fields: &Fields, view: &View<'_>) -> bool {
+        let Some(container) = view
+            .container()
+            .filter(|container| !container.is_answered())
+        else {
+            return false;
+        };
+        let mut late = false;
+        rule.template.ids(&mut |id| late |= fields.is_late(id));
+        if !late || self.waiting.len() >= WAITING {
+            return false;
+        }
+        let mut kept = Kept {
+            event_type: view.event_type(),
+            ..Kept::default()
+        };
+        rule.template.ids(&mut |id| {
+            kept.values.push((id, view.value(id).to_owned()));
+        });
+        self.waiting.push_back(Waiting {
+            rule: at,
+            time_ns: view.time_ns(),
+            until: Instant::now() + PATIENCE,
+            container: container.clone(),
+            kept,
+        });
+        true
+    }
+
+    /// Makes the alerts that have what they waited for, or have waited too long: in the order of their events, as far as
+    /// they are of one container.
+    pub fn ready(
+        &mut self,
+        rules: &[AlertRule],
+        fields: &Fields,
+        format: &AlertFormat,
+        sink: &mut dyn FnMut(Alert),
+    ) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let mut rest = VecDeque::with_capacity(self.waiting.len());
+        for mut alert in std::mem::take(&mut self.waiting) {
+            if !alert.container.is_answered() && now < alert.until {
+                rest.push_back(alert);
+                continue;
+            }
+            for (id, value) in &mut alert.kept.values {
+                if fields.is_late(*id) {
+                    *value = fields.late(*id, &alert.container, &self.scratch).to_owned();
+                }
+            }
+            self.scratch.reset();
+            if let Some(rule) = rules.get(alert.rule) {
+                sink(format.alert_of(rule, alert.time_ns, &alert.kept));
+            }
+        }
+        self.waiting = rest;
+    }
+
+    /// How long until no alert waits any more; none: none does.
+    #[must_use]
+    pub fn patience(&self) -> Option<Duration> {
+        let last = self.waiting.iter().map(|alert| alert.until).max()?;
+        Some(last.saturating_duration_since(Instant::now()))
+    }
+}

@@ -1,0 +1,125 @@
+//! When a process's cgroups are looked at: at the start, when it has a new program or other namespaces, and when its
+//! events say that they are others (cgroup v2). Else they are its parent's.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use driver_api::event::Header;
+
+use super::Inspector;
+use super::containers::Cgroups;
+use super::process::ProcessKey;
+
+/// Cgroup ids that are remembered.
+const MAX_IDS: usize = 4096;
+
+impl Inspector {
+    /// Looks at the cgroups of an event's process again where the event says that they are others.
+    #[inline]
+    pub(super) fn moved(&mut self, header: &Header, key: ProcessKey) {
+        if header.cgroup == 0 {
+            return;
+        }
+        let known = self.processes.get(key).map(|process| process.cgroup_id);
+        if known.is_some_and(|known| known != header.cgroup) {
+            self.note_cgroup(header, key, known == Some(0));
+        }
+    }
+
+    #[cold]
+    fn note_cgroup(&mut self, header: &Header, key: ProcessKey, first: bool) {
+        let Some(process) = self.processes.get_mut(key) else {
+            return;
+        };
+        process.cgroup_id = header.cgroup;
+        let read = !process.cgroups.text.is_empty();
+        if !(first && read) {
+            self.look_at_cgroups(key);
+        }
+        self.remember_cgroup(header.cgroup, key);
+    }
+
+    /// Ids of cgroups are inode numbers: which one is meant can be checked, though the process may have moved on.
+    fn remember_cgroup(&mut self, id: u64, key: ProcessKey) {
+        let Some(process) = self.processes.get_mut(key) else {
+            return;
+        };
+        if let Some(known) = self.cgroups_by_id.get(&id) {
+            if process.cgroups.text.is_empty() {
+                process.cgroups = known.clone();
+            }
+            return;
+        }
+        if self.proc_fs.is_some() && is_id_of(id, &process.cgroups) {
+            if self.cgroups_by_id.len() >= MAX_IDS {
+                self.cgroups_by_id
+                    .retain(|_, cgroups| Arc::strong_count(cgroups) > 2);
+                if self.cgroups_by_id.len() >= MAX_IDS {
+                    self.cgroups_by_id.clear();
+                }
+            }
+            self.cgroups_by_id.insert(id, process.cgroups.clone());
+        }
+    }
+
+    /// A process has a new program: its cgroups may have been set between fork and exec. Where there is only cgroup
+    /// v2, and its id came with the event, that is known already.
+    pub(super) fn look_at_cgroups_after_exec(&mut self, header: &Header, key: ProcessKey) {
+        let Some(process) = self.processes.get(key) else {
+            return;
+        };
+        let one_line = process.cgroups.text.starts_with(b"0::");
+        if one_line && header.cgroup != 0 && header.cgroup == process.cgroup_id {
+            if let Some(container) = &process.cgroups.container {
+                container.seen(header.tgid);
+            }
+            return;
+        }
+        self.look_at_cgroups(key);
+        if header.cgroup != 0 {
+            if let Some(process) = self.processes.get_mut(key) {
+                process.cgroup_id = header.cgroup;
+            }
+            self.remember_cgroup(header.cgroup, key);
+        }
+    }
+
+    /// Reads the cgroups of a process. One that has ended keeps those that it had.
+    pub(super) fn look_at_cgroups(&mut self, key: ProcessKey) {
+        let Some(process) = self.processes.get_mut(key) else {
+            return;
+        };
+        let pid = process.pid;
+        let Some(text) = self
+            .proc_fs
+            .as_ref()
+            .and_then(|proc_fs| proc_fs.read(pid, "cgroup"))
+        else {
+            return;
+        };
+        if !text.is_empty() && *text != *process.cgroups.text {
+            process.cgroups = self.containers.group(&text, pid);
+        }
+        if let Some(container) = &process.cgroups.container {
+            container.seen(pid);
+        }
+    }
+}
+
+/// Whether an id is that of a process's cgroup v2.
+fn is_id_of(id: u64, cgroups: &Cgroups) -> bool {
+    let mut lines = cgroups.text.split(|&b| b == b'\n');
+    let Some(path) = lines.find_map(|line| line.strip_prefix(b"0::/")) else {
+        return false;
+    };
+    let path = Path::new(std::ffi::OsStr::from_bytes(path));
+    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+        .iter()
+        .any(|root| {
+            let found = fs::metadata(Path::new(root).join(path));
+            found.is_ok_and(|found| found.ino() == id)
+        })
+}

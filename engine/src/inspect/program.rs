@@ -1,0 +1,176 @@
+//! What is known of a running program's file, and of what the program is capable of. From the driver where it
+//! tells, else from /proc.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use driver_api::event::{Layer, Program};
+
+use super::Inspector;
+use super::process::Process;
+
+/// The file of an executable.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProgramFile {
+    /// Its inode.
+    pub inode: u64,
+    /// When its inode was changed, in nanoseconds since the epoch.
+    pub ctime_ns: u64,
+    /// When its contents were changed, in nanoseconds since the epoch.
+    pub mtime_ns: u64,
+    /// Type and permissions.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Where it is in an overlay file system; none: the kernel was not asked.
+    pub layer: Option<Layer>,
+}
+
+impl ProgramFile {
+    /// Whether the permissions let somebody write to it. Root may always; access lists are not looked at.
+    #[must_use]
+    pub fn is_writable_by(&self, uid: u32, gid: u32) -> bool {
+        let bit = if uid == self.uid {
+            0o200
+        } else if gid == self.gid {
+            0o020
+        } else {
+            0o002
+        };
+        uid == 0 || self.mode & bit != 0
+    }
+
+    pub(super) fn of_kernel(program: &Program) -> Self {
+        Self {
+            inode: program.inode,
+            ctime_ns: program.ctime_ns,
+            mtime_ns: program.mtime_ns,
+            mode: program.mode,
+            uid: program.uid,
+            gid: program.gid,
+            layer: Some(Layer::from_u32(program.layer)),
+        }
+    }
+
+    /// The file behind a path, such as `/proc/PID/exe`.
+    pub(super) fn at(path: &Path) -> Option<Self> {
+        let file = fs::metadata(path).ok()?;
+        let ns = |s: i64, ns: i64| {
+            u64::try_from(s.saturating_mul(1_000_000_000).saturating_add(ns)).unwrap_or(0)
+        };
+        Some(Self {
+            inode: file.ino(),
+            ctime_ns: ns(file.ctime(), file.ctime_nsec()),
+            mtime_ns: ns(file.mtime(), file.mtime_nsec()),
+            mode: file.mode(),
+            uid: file.uid(),
+            gid: file.gid(),
+            layer: None,
+        })
+    }
+}
+
+/// Sets of capabilities, bits of `1 << CAP_*` (capabilities(7)).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Kept over exec.
+    pub inheritable: u64,
+    /// May be made effective.
+    pub permitted: u64,
+    /// What the kernel checks.
+    pub effective: u64,
+}
+
+impl From<&Program> for Capabilities {
+    fn from(program: &Program) -> Self {
+        Self {
+            inheritable: program.cap_inheritable,
+            permitted: program.cap_permitted,
+            effective: program.cap_effective,
+        }
+    }
+}
+
+impl Inspector {
+    /// What a process is capable of; asks /proc where that is not known.
+    #[must_use]
+    pub fn capabilities(&self, process: &Process) -> Option<Capabilities> {
+        process.capabilities.or_else(|| {
+            let proc_fs = self.proc_fs.as_ref().filter(|_| !process.ended)?;
+            proc_fs.capabilities(process.pid)
+        })
+    }
+
+    /// Where the executable of a process is in an overlay file system.
+    #[must_use]
+    pub fn program_layer(&self, process: &Process) -> Option<Layer> {
+        if let Some(layer) = process.file.as_ref().and_then(|file| file.layer) {
+            return Some(layer);
+        }
+        self.layer(process, &process.exe)
+    }
+
+    /// Where the file of a path in a process's container is in its overlay file system: not told by the kernel, but
+    /// looked for.
+    #[must_use]
+    pub fn layer(&self, process: &Process, path: &[u8]) -> Option<Layer> {
+        use std::os::unix::ffi::OsStrExt;
+        let container = process.cgroups.container.as_ref()?;
+        let upper = container.upper(|| {
+            let proc_fs = self.proc_fs.as_ref()?;
+            let pid = [process.pid, container.pid()]
+                .into_iter()
+                .find(|pid| proc_fs.exists(*pid))?;
+            upper_of(&proc_fs.read(pid, "mountinfo")?)
+        })?;
+        let inner = path.strip_prefix(b"/").filter(|path| !path.is_empty())?;
+        let written = upper.join(std::ffi::OsStr::from_bytes(inner));
+        Some(if fs::symlink_metadata(written).is_ok() {
+            Layer::Upper
+        } else {
+            Layer::Lower
+        })
+    }
+}
+
+/// The upper directory of the overlay that is mounted on `/`, out of `/proc/PID/mountinfo` (proc(5)).
+fn upper_of(mountinfo: &[u8]) -> Option<PathBuf> {
+    let text = std::str::from_utf8(mountinfo).ok()?;
+    let is_root = |line: &&str| line.split(' ').nth(4) == Some("/") && line.contains(" - overlay ");
+    let line = text.lines().rfind(is_root)?;
+    let options = line.rsplit(' ').next()?;
+    let upper = options
+        .split(',')
+        .find_map(|option| option.strip_prefix("upperdir="))?;
+    Some(PathBuf::from(upper))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_upper_directory_is_that_of_the_overlay_at_the_root() {
+        let text = b"1 0 0:5 / / rw - overlay overlay rw,lowerdir=/l,upperdir=/var/x/diff,workdir=/var/x/work\n\
+            2 1 0:6 / /proc rw - proc proc rw\n3 1 0:7 / /o rw - overlay overlay rw,upperdir=/no\n";
+        assert_eq!(upper_of(text), Some(PathBuf::from("/var/x/diff")));
+        assert_eq!(upper_of(b"1 0 8:1 / / rw - ext4 /dev/sda rw\n\xff"), None);
+    }
+
+    #[test]
+    fn who_may_write_follows_owner_group_and_others() {
+        let file = ProgramFile {
+            mode: 0o100_575,
+            uid: 10,
+            gid: 20,
+            ..ProgramFile::default()
+        };
+        assert!(file.is_writable_by(0, 0));
+        assert!(!file.is_writable_by(10, 20));
+        assert!(file.is_writable_by(11, 20));
+        assert!(!file.is_writable_by(11, 21));
+    }
+}
