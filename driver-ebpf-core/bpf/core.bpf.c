@@ -144,8 +144,8 @@ static __always_inline struct lanner_plan *plan_of(__u8 abi, __u64 nr)
 }
 
 /*
- * Follows a plan: strings and buffers in their order, then the one iovec array or message a call may
- * have, then the one fact. `parts` is a constant and leaves out what a program never meets.
+ * Follows a plan: strings and buffers in their order, then the argument vectors, or the one iovec array or
+ * message a call may have, then the one fact. `parts` is a constant and leaves out what a program never meets.
  */
 enum parts {
 	VECTORS = 1, /* argument vectors: exec alone has them */
@@ -153,6 +153,8 @@ enum parts {
 	FACTS = 4,
 	VARIANTS = 8,
 };
+
+#define VECTORS_MOST 2 /* argv and envp */
 
 static __always_inline void run_vector(const struct out *o, const struct lanner_op *op)
 {
@@ -165,6 +167,22 @@ static __always_inline void run_vector(const struct out *o, const struct lanner_
 		op_iov(o, op->what, 0, ptr, gathering(op, len, most));
 	else if (op->code == LANNER_OP_MSG)
 		op_msg(o, op->what, 0, ptr, gathering(op, 0, most));
+}
+
+/*
+ * The argument vectors, from the place of the first on. They come last and by a place that the verifier does not
+ * know: it follows each of their loops once, not once for each operation of a plan.
+ */
+static __always_inline void run_strings(const struct out *o, const struct lanner_plan *plan, __u64 first)
+{
+	for (int i = 0; i < VECTORS_MOST; i++) {
+		__u64 at = first + i;
+
+		OPAQUE(at);
+		if (at < LANNER_PLAN_OPS && plan->op[at].code == LANNER_OP_STRV &&
+		    due(o->event->ret, plan->op[at].when))
+			op_strv(o, plan->op[at].what, plan->op[at].limit, arg_at(o, plan->op[at].arg));
+	}
 }
 
 static __always_inline void run_plan(const struct out *o, const struct lanner_plan *plan, struct task_struct *task,
@@ -182,12 +200,11 @@ static __always_inline void run_plan(const struct out *o, const struct lanner_pl
 			choose(o, &plan->op[i], &op);
 		if (!due(o->event->ret, op.when))
 			continue;
-		if (parts & VECTORS && op.code == LANNER_OP_STRV)
-			op_strv(o, op.what, op.limit, arg_at(o, op.arg));
-		else
-			run_simple(o, &op);
+		run_simple(o, &op);
 	}
 	OPAQUE(vector);
+	if (parts & VECTORS)
+		run_strings(o, plan, vector);
 	if (parts & GATHERED && vector < LANNER_PLAN_OPS && due(o->event->ret, plan->op[vector].when))
 		run_vector(o, &plan->op[vector]);
 	OPAQUE(fact);
