@@ -20,6 +20,12 @@ struct {
 	__type(value, struct lanner_op);
 } variants SEC(".maps");
 
+/* What an operation may write behind an attachment's head in the programs that take argument vectors. */
+#define VECTOR_CHUNK 8448
+#ifndef SINGLE_RUN
+#define STRINGS_LOOP
+#endif
+
 #include "ops.h"
 #include "kernel.h"
 
@@ -69,7 +75,7 @@ struct {
 } losses SEC(".maps");
 
 #define EXEC_LAST 10240
-#define EXEC_CHUNK 8448
+#define EXEC_CHUNK VECTOR_CHUNK
 #define EXEC_ROOM (EXEC_LAST + HEAD + EXEC_CHUNK)
 
 /*
@@ -220,7 +226,7 @@ static __always_inline void run_plan(const struct out *o, const struct lanner_pl
 }
 
 #define LARGE_LAST 23552
-#define LARGE_CHUNK 8448
+#define LARGE_CHUNK VECTOR_CHUNK
 #define LARGE_ROOM (LARGE_LAST + HEAD + LARGE_CHUNK + NAME_ROOM)
 
 _Static_assert(LARGE_ROOM <= LANNER_EVENT_MAX, "an event larger than LANNER_EVENT_MAX");
@@ -565,10 +571,10 @@ SEC("tp_btf/sched_process_exec") int process_exec(__u64 *ctx)
 	mm = FOLLOW(task, mm);
 	exe = mm ? FOLLOW(mm, exe_file) : NULL;
 	if (exe)
-		op_path(&o, LANNER_FACT_EXE, 4096, FOLLOW(exe, f_path.mnt), FOLLOW(exe, f_path.dentry), &memfd);
+		op_path(&o, LANNER_FACT_EXE, 4096, FOLLOW(exe, f_path.mnt), FOLLOW(exe, f_path.dentry), &memfd, 1);
 	fs = FOLLOW(task, fs);
 	if (fs)
-		op_path(&o, LANNER_FACT_CWD, 4096, FOLLOW(fs, pwd.mnt), FOLLOW(fs, pwd.dentry), NULL);
+		op_path(&o, LANNER_FACT_CWD, 4096, FOLLOW(fs, pwd.mnt), FOLLOW(fs, pwd.dentry), NULL, 1);
 	op_ids(&o, task, memfd);
 	at = begin_attachment(&o);
 	if (at) {
