@@ -91,8 +91,8 @@ static __always_inline int walk_one(const struct out *o, struct walk *w, __u32 l
 			w->nameless = 1;
 			return 1;
 		}
-		w->memfd = orphan && len > 6 && name[0] == 'm' && name[1] == 'e' && name[2] == 'm' &&
-			   name[3] == 'f' && name[4] == 'd' && name[5] == ':';
+		w->memfd = orphan && len > 6 && name[0] == 'm' && name[1] == 'e' && name[2] == 'm' && name[3] == 'f' &&
+			   name[4] == 'd' && name[5] == ':';
 		done += len;
 		if (orphan || unhashed) {
 			const char deleted[] = " (deleted)";

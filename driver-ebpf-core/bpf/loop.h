@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Loops by a helper (bpf_loop, Linux 5.17): the verifier looks at a step once, not at each in its turn, which is most of
- * what loading costs. Where the kernel has none, the same steps stand in a loop. On the way of every call they do
- * so anyway: a step is cheaper there.
+ * Loops by a helper (bpf_loop, Linux 5.17): the verifier looks at a step once, not at each in its turn, which is most
+ * of what loading costs. Where the kernel has none, the same steps stand in a loop. On the way of every call they do so
+ * anyway: a step is cheaper there.
  */
 #ifndef LANNER_LOOP_H
 #define LANNER_LOOP_H
