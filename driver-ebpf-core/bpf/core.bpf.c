@@ -9,6 +9,13 @@
 #include "plan.h"
 #include "arch.h"
 
+/* Attached by the kernel's types, or, where it has none (NO_TYPES), by name. */
+#ifdef NO_TYPES
+#define TRACEPOINT(name) SEC("raw_tp/" #name)
+#else
+#define TRACEPOINT(name) SEC("tp_btf/" #name)
+#endif
+
 #define READ_USER(dst, size, src) bpf_probe_read_user(dst, size, src)
 #define READ_USER_STR(dst, size, src) bpf_probe_read_user_str(dst, size, src)
 
@@ -353,6 +360,7 @@ static __always_inline int registers_entered(struct pt_regs *regs, struct task_s
 	return 0;
 }
 
+#ifndef NO_TYPES
 /*
  * Attached to the functions of these calls alone, so that all others cost nothing. A program has one
  * function, which src/entry.rs chooses. They come first, because not every kernel takes them: the sooner
@@ -378,14 +386,15 @@ ON_FUNCTION(end_entered_5, LANNER_PLAN_NORETURN)
  * Where functions cannot be attached to: an exec that will succeed, before the old program's memory is let
  * go (begin_new_exec() in fs/exec.c, since 6.10). process_exit() looks at calls that do not return.
  */
-SEC("tp_btf/sched_prepare_exec") int exec_prepared(__u64 *ctx)
+TRACEPOINT(sched_prepare_exec) int exec_prepared(__u64 *ctx)
 {
 	struct task_struct *task = current_task();
 
 	return registers_entered((void *)bpf_task_pt_regs(task), task, LANNER_PLAN_EXEC);
 }
+#endif
 
-SEC("tp_btf/sys_exit") int sys_exit(__u64 *ctx)
+TRACEPOINT(sys_exit) int sys_exit(__u64 *ctx)
 {
 	const struct pt_regs *regs = (void *)ctx[0];
 	__u64 nr = NR_OF(PLAIN, regs), args[6];
@@ -428,7 +437,7 @@ SEC("tp_btf/sys_exit") int sys_exit(__u64 *ctx)
 }
 
 /* An exec that failed. */
-SEC("tp_btf/sys_exit") int sys_exit_exec(__u64 *ctx)
+TRACEPOINT(sys_exit) int sys_exit_exec(__u64 *ctx)
 {
 	const struct pt_regs *regs = (void *)ctx[0];
 	struct task_struct *task = current_task();
@@ -444,7 +453,7 @@ SEC("tp_btf/sys_exit") int sys_exit_exec(__u64 *ctx)
 }
 
 /* A call with an array of messages: each run takes one, and the last one hands over. */
-SEC("tp_btf/sys_exit") int sys_exit_messages(__u64 *ctx)
+TRACEPOINT(sys_exit) int sys_exit_messages(__u64 *ctx)
 {
 	struct out o = {.last = EXEC_LAST, .chunk = EXEC_CHUNK};
 	const struct pt_regs *regs = (void *)ctx[0];
@@ -483,7 +492,7 @@ SEC("tp_btf/sys_exit") int sys_exit_messages(__u64 *ctx)
 }
 
 /* The same where functions cannot be attached to: every call of the host pays for it. */
-SEC("tp_btf/sys_enter") int sys_enter(__u64 *ctx)
+TRACEPOINT(sys_enter) int sys_enter(__u64 *ctx)
 {
 	const struct pt_regs *regs = (void *)ctx[0];
 	struct task_struct *task = current_task();
@@ -530,7 +539,7 @@ static __always_inline void begin_exec(struct lanner_event *event, const struct 
 }
 
 /* A process has a new program: what it was called with, and what the kernel made of it. */
-SEC("tp_btf/sched_process_exec") int process_exec(__u64 *ctx)
+TRACEPOINT(sched_process_exec) int process_exec(__u64 *ctx)
 {
 	struct out o = {.last = LARGE_LAST, .chunk = LARGE_CHUNK};
 	struct task_struct *task = (void *)ctx[0];
@@ -540,7 +549,7 @@ SEC("tp_btf/sched_process_exec") int process_exec(__u64 *ctx)
 	struct file *exe;
 	struct fs_struct *fs;
 	__u8 memfd = 0, *at;
-	__u32 tid = task->pid;
+	__u32 tid = KNOWN(task, pid);
 	struct place place;
 	__u64 time;
 
@@ -558,7 +567,7 @@ SEC("tp_btf/sched_process_exec") int process_exec(__u64 *ctx)
 			bpf_map_delete_elem(&followed, &old_tid);
 		}
 	}
-	if (!wanted(task->tgid, tid))
+	if (!wanted(KNOWN(task, tgid), tid))
 		return 0;
 	time = bpf_ktime_get_ns();
 	event = reserve(&place, LARGE_ROOM);
@@ -610,16 +619,16 @@ static __always_inline void emit_plain(struct task_struct *task, __u8 kind, __s6
 	commit(&place, sizeof(*event));
 }
 
-SEC("tp_btf/sched_process_fork") int process_fork(__u64 *ctx)
+TRACEPOINT(sched_process_fork) int process_fork(__u64 *ctx)
 {
 	struct task_struct *parent = (void *)ctx[0], *child = (void *)ctx[1];
-	__u32 tid = parent->pid, child_tid = child->pid;
+	__u32 tid = KNOWN(parent, pid), child_tid = KNOWN(child, pid);
 
 #ifdef REFUSE_FORK
 	/* no verifier takes this: tests see what becomes of the others */
 	return *(int *)bpf_map_lookup_elem(&plans, &tid);
 #endif
-	if (parent->tgid == settings.self_tgid)
+	if (KNOWN(parent, tgid) == settings.self_tgid)
 		return 0;
 	if (settings.tree) {
 		__u8 *state = bpf_map_lookup_elem(&followed, &tid), copy;
@@ -632,21 +641,23 @@ SEC("tp_btf/sched_process_fork") int process_fork(__u64 *ctx)
 		if (copy != FOLLOW_ACTIVE)
 			return 0;
 	}
-	emit_plain(parent, LANNER_KIND_FORK, 0, child_tid, child->tgid);
+	emit_plain(parent, LANNER_KIND_FORK, 0, child_tid, KNOWN(child, tgid));
 	return 0;
 }
 
-SEC("tp_btf/sched_process_exit") int process_exit(__u64 *ctx)
+TRACEPOINT(sched_process_exit) int process_exit(__u64 *ctx)
 {
 	struct task_struct *task = (void *)ctx[0];
-	__u32 tid = task->pid;
+	__u32 tid = KNOWN(task, pid);
 
 	/* a task that was killed in such a call has another exit code than the call gives */
+#ifndef NO_TYPES
 	if (settings.late)
 		registers_entered((void *)bpf_task_pt_regs(task), task, LANNER_PLAN_NORETURN);
-	if (wanted(task->tgid, tid)) {
+#endif
+	if (wanted(KNOWN(task, tgid), tid)) {
 		bpf_map_delete_elem(&execs, &tid);
-		emit_plain(task, LANNER_KIND_EXIT, task->exit_code, 0, 0);
+		emit_plain(task, LANNER_KIND_EXIT, KNOWN(task, exit_code), 0, 0);
 	}
 	if (settings.tree)
 		bpf_map_delete_elem(&followed, &tid);

@@ -17,7 +17,7 @@
  */
 static __always_inline long read_name(__u8 *to, const unsigned char *name, __u64 len)
 {
-#ifndef SINGLE_RUN
+#if !defined(SINGLE_RUN) && !defined(NO_TYPES)
 	if (bpf_rdonly_cast && len <= SHORT_NAME) {
 #pragma unroll
 		for (int i = 0; i < SHORT_NAME; i += 16) {
