@@ -1,6 +1,7 @@
 //! Brings the programs into the kernel and attaches them.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::process;
@@ -117,6 +118,21 @@ fn ways(own_types: bool, btf: Option<&Path>) -> &'static [(&'static [u8], Entry)
     }
 }
 
+/// Whether a file can have a kernel's types: BTF by itself, or an ELF file (Documentation/bpf/btf.rst).
+fn check_types(file: &Path) -> Result<(), OpenError> {
+    let mut magic = [0; 4];
+    let why = match File::open(file).and_then(|mut file| file.read_exact(&mut magic)) {
+        Ok(()) if magic == *b"\x7fELF" || magic[..2] == 0xeb9f_u16.to_ne_bytes() => return Ok(()),
+        Ok(()) => "it holds no BTF".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(OpenError::Unsupported {
+        driver: NAME,
+        what: format!("{} as the kernel's types", file.display()),
+        why,
+    })
+}
+
 /// Loads, attaches, and arranges for the target to be followed. `own_types`: whether the kernel's can be read.
 pub(crate) fn open(
     request: &Request,
@@ -130,6 +146,7 @@ pub(crate) fn open(
             why: "a ring has a power of two of at least 65536 bytes".to_owned(),
         });
     }
+    btf.map_or(Ok(()), check_types)?;
     let command = start::prepare(NAME, &request.target)?;
     memory::raise();
     libbpf_rs::set_print(Some((PrintLevel::Warn, listen)));

@@ -10,7 +10,7 @@ ENOUGH_BEFORE = "+sys_admin,+sys_resource"
 # Cases of the conformance suite, by words of their names, for rows in which a setting is what matters.
 FEW = "facts followed"
 # The same where no memory of other processes can be read: what these look at are numbers.
-BLIND = "fork clone exit told alone"
+BLIND = "fork clone exit status alone"
 
 
 @dataclass(frozen=True)
