@@ -52,7 +52,7 @@ knows_bpf_capability() {
 	[ "$(cat /proc/sys/kernel/cap_last_cap)" -ge 39 ]
 }
 
-# set_sysctl NAME VALUE: false where there is none of that name.
+# set_sysctl NAME VALUE: false where there is none of that name, or it cannot have this value any more.
 set_sysctl() {
-	[ -e "/proc/sys/$1" ] && echo "$2" >"/proc/sys/$1"
+	{ [ "$(cat "/proc/sys/$1")" = "$2" ] || echo "$2" >"/proc/sys/$1"; } 2>/dev/null
 }

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 PASSED, GAP, FAILED = "passed", "gap", "FAILED"
 VICTIM = "/etc/hosts"
+# The gap that says why a driver runs in another mode than its best, and which.
+MODE_GAP, OTHER_MODE = "trace mode", "notify"
 # Gaps under which something is rightly missing.
 BLIND = "the memory that parameters point to"
 NOT_ATTACHING = ("attaching to running processes", "running processes (-p)")
@@ -21,6 +23,11 @@ class Cell:
     faults: list = field(default_factory=list)
     gaps: list = field(default_factory=list)  # (what, why, remedy)
     chosen: str = "none"
+
+    @property
+    def mode(self):
+        """The mode in which the driver runs, where that is not its best."""
+        return OTHER_MODE if any(what == MODE_GAP for what, _, _ in self.gaps) else ""
 
     def fault(self, text):
         self.verdict = FAILED
