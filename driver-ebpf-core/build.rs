@@ -12,6 +12,17 @@ fn main() {
             "core-old",
             &[&flags[..], &["-DSINGLE_RUN"]].concat(),
         )?;
+        // for kernels without types of their own
+        compile::variant(
+            "core",
+            "core-untyped",
+            &[&flags[..], &["-DNO_TYPES"]].concat(),
+        )?;
+        compile::variant(
+            "core",
+            "core-untyped-old",
+            &[&flags[..], &["-DNO_TYPES", "-DSINGLE_RUN"]].concat(),
+        )?;
         // for a test: one of the programs is such that the kernel refuses it
         compile::variant(
             "core",

@@ -77,8 +77,9 @@ struct lanner_variant_key {
 struct lanner_plan {
 	__u8 flags;
 	__u8 ops;
-	__u8 vector; /* place of the one operation that gathers (IOV, MSG); LANNER_PLAN_OPS: none */
-	__u8 fact;   /* place of the one fact; LANNER_PLAN_OPS: none */
+	/* place of the one operation that gathers (IOV, MSG), or of the first STRV; LANNER_PLAN_OPS: none */
+	__u8 vector;
+	__u8 fact; /* place of the one fact; LANNER_PLAN_OPS: none */
 	struct lanner_op op[LANNER_PLAN_OPS];
 };
 

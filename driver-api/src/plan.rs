@@ -124,7 +124,8 @@ pub struct Plan {
     pub flags: u8,
     /// How many of `op` count.
     pub ops: u8,
-    /// Place of the one operation that gathers ([`code::IOV`], [`code::MSG`], [`code::MMSG`]); [`OPS`]: none.
+    /// Place of the one operation that gathers ([`code::IOV`], [`code::MSG`], [`code::MMSG`]), or of the first
+    /// argument vector ([`code::STRV`]), which the second follows; [`OPS`]: none.
     pub vector: u8,
     /// Place of the one fact; [`OPS`]: none.
     pub fact: u8,
@@ -169,6 +170,7 @@ impl Plan {
         }
         match op.code {
             code::IOV | code::MSG => self.vector = self.ops,
+            code::STRV if usize::from(self.vector) == OPS => self.vector = self.ops,
             code::MMSG => {
                 self.vector = self.ops;
                 self.flags |= flag::LARGE;

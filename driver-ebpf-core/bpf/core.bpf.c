@@ -9,6 +9,13 @@
 #include "plan.h"
 #include "arch.h"
 
+/* Attached by the kernel's types, or, where it has none (NO_TYPES), by name. */
+#ifdef NO_TYPES
+#define TRACEPOINT(name) SEC("raw_tp/" #name)
+#else
+#define TRACEPOINT(name) SEC("tp_btf/" #name)
+#endif
+
 #define READ_USER(dst, size, src) bpf_probe_read_user(dst, size, src)
 #define READ_USER_STR(dst, size, src) bpf_probe_read_user_str(dst, size, src)
 
@@ -19,6 +26,12 @@ struct {
 	__type(key, struct lanner_variant_key);
 	__type(value, struct lanner_op);
 } variants SEC(".maps");
+
+/* What an operation may write behind an attachment's head in the programs that take argument vectors. */
+#define VECTOR_CHUNK 8448
+#ifndef SINGLE_RUN
+#define STRINGS_LOOP
+#endif
 
 #include "ops.h"
 #include "kernel.h"
@@ -69,7 +82,7 @@ struct {
 } losses SEC(".maps");
 
 #define EXEC_LAST 10240
-#define EXEC_CHUNK 8448
+#define EXEC_CHUNK VECTOR_CHUNK
 #define EXEC_ROOM (EXEC_LAST + HEAD + EXEC_CHUNK)
 
 /*
@@ -144,8 +157,8 @@ static __always_inline struct lanner_plan *plan_of(__u8 abi, __u64 nr)
 }
 
 /*
- * Follows a plan: strings and buffers in their order, then the one iovec array or message a call may
- * have, then the one fact. `parts` is a constant and leaves out what a program never meets.
+ * Follows a plan: strings and buffers in their order, then the argument vectors, or the one iovec array or
+ * message a call may have, then the one fact. `parts` is a constant and leaves out what a program never meets.
  */
 enum parts {
 	VECTORS = 1, /* argument vectors: exec alone has them */
@@ -153,6 +166,8 @@ enum parts {
 	FACTS = 4,
 	VARIANTS = 8,
 };
+
+#define VECTORS_MOST 2 /* argv and envp */
 
 static __always_inline void run_vector(const struct out *o, const struct lanner_op *op)
 {
@@ -165,6 +180,22 @@ static __always_inline void run_vector(const struct out *o, const struct lanner_
 		op_iov(o, op->what, 0, ptr, gathering(op, len, most));
 	else if (op->code == LANNER_OP_MSG)
 		op_msg(o, op->what, 0, ptr, gathering(op, 0, most));
+}
+
+/*
+ * The argument vectors, from the place of the first on. They come last and by a place that the verifier does not
+ * know: it follows each of their loops once, not once for each operation of a plan.
+ */
+static __always_inline void run_strings(const struct out *o, const struct lanner_plan *plan, __u64 first)
+{
+	for (int i = 0; i < VECTORS_MOST; i++) {
+		__u64 at = first + i;
+
+		OPAQUE(at);
+		if (at < LANNER_PLAN_OPS && plan->op[at].code == LANNER_OP_STRV &&
+		    due(o->event->ret, plan->op[at].when))
+			op_strv(o, plan->op[at].what, plan->op[at].limit, arg_at(o, plan->op[at].arg));
+	}
 }
 
 static __always_inline void run_plan(const struct out *o, const struct lanner_plan *plan, struct task_struct *task,
@@ -182,12 +213,11 @@ static __always_inline void run_plan(const struct out *o, const struct lanner_pl
 			choose(o, &plan->op[i], &op);
 		if (!due(o->event->ret, op.when))
 			continue;
-		if (parts & VECTORS && op.code == LANNER_OP_STRV)
-			op_strv(o, op.what, op.limit, arg_at(o, op.arg));
-		else
-			run_simple(o, &op);
+		run_simple(o, &op);
 	}
 	OPAQUE(vector);
+	if (parts & VECTORS)
+		run_strings(o, plan, vector);
 	if (parts & GATHERED && vector < LANNER_PLAN_OPS && due(o->event->ret, plan->op[vector].when))
 		run_vector(o, &plan->op[vector]);
 	OPAQUE(fact);
@@ -203,7 +233,7 @@ static __always_inline void run_plan(const struct out *o, const struct lanner_pl
 }
 
 #define LARGE_LAST 23552
-#define LARGE_CHUNK 8448
+#define LARGE_CHUNK VECTOR_CHUNK
 #define LARGE_ROOM (LARGE_LAST + HEAD + LARGE_CHUNK + NAME_ROOM)
 
 _Static_assert(LARGE_ROOM <= LANNER_EVENT_MAX, "an event larger than LANNER_EVENT_MAX");
@@ -330,6 +360,7 @@ static __always_inline int registers_entered(struct pt_regs *regs, struct task_s
 	return 0;
 }
 
+#ifndef NO_TYPES
 /*
  * Attached to the functions of these calls alone, so that all others cost nothing. A program has one
  * function, which src/entry.rs chooses. They come first, because not every kernel takes them: the sooner
@@ -355,14 +386,15 @@ ON_FUNCTION(end_entered_5, LANNER_PLAN_NORETURN)
  * Where functions cannot be attached to: an exec that will succeed, before the old program's memory is let
  * go (begin_new_exec() in fs/exec.c, since 6.10). process_exit() looks at calls that do not return.
  */
-SEC("tp_btf/sched_prepare_exec") int exec_prepared(__u64 *ctx)
+TRACEPOINT(sched_prepare_exec) int exec_prepared(__u64 *ctx)
 {
 	struct task_struct *task = current_task();
 
 	return registers_entered((void *)bpf_task_pt_regs(task), task, LANNER_PLAN_EXEC);
 }
+#endif
 
-SEC("tp_btf/sys_exit") int sys_exit(__u64 *ctx)
+TRACEPOINT(sys_exit) int sys_exit(__u64 *ctx)
 {
 	const struct pt_regs *regs = (void *)ctx[0];
 	__u64 nr = NR_OF(PLAIN, regs), args[6];
@@ -405,7 +437,7 @@ SEC("tp_btf/sys_exit") int sys_exit(__u64 *ctx)
 }
 
 /* An exec that failed. */
-SEC("tp_btf/sys_exit") int sys_exit_exec(__u64 *ctx)
+TRACEPOINT(sys_exit) int sys_exit_exec(__u64 *ctx)
 {
 	const struct pt_regs *regs = (void *)ctx[0];
 	struct task_struct *task = current_task();
@@ -421,7 +453,7 @@ SEC("tp_btf/sys_exit") int sys_exit_exec(__u64 *ctx)
 }
 
 /* A call with an array of messages: each run takes one, and the last one hands over. */
-SEC("tp_btf/sys_exit") int sys_exit_messages(__u64 *ctx)
+TRACEPOINT(sys_exit) int sys_exit_messages(__u64 *ctx)
 {
 	struct out o = {.last = EXEC_LAST, .chunk = EXEC_CHUNK};
 	const struct pt_regs *regs = (void *)ctx[0];
@@ -460,7 +492,7 @@ SEC("tp_btf/sys_exit") int sys_exit_messages(__u64 *ctx)
 }
 
 /* The same where functions cannot be attached to: every call of the host pays for it. */
-SEC("tp_btf/sys_enter") int sys_enter(__u64 *ctx)
+TRACEPOINT(sys_enter) int sys_enter(__u64 *ctx)
 {
 	const struct pt_regs *regs = (void *)ctx[0];
 	struct task_struct *task = current_task();
@@ -507,7 +539,7 @@ static __always_inline void begin_exec(struct lanner_event *event, const struct 
 }
 
 /* A process has a new program: what it was called with, and what the kernel made of it. */
-SEC("tp_btf/sched_process_exec") int process_exec(__u64 *ctx)
+TRACEPOINT(sched_process_exec) int process_exec(__u64 *ctx)
 {
 	struct out o = {.last = LARGE_LAST, .chunk = LARGE_CHUNK};
 	struct task_struct *task = (void *)ctx[0];
@@ -517,7 +549,7 @@ SEC("tp_btf/sched_process_exec") int process_exec(__u64 *ctx)
 	struct file *exe;
 	struct fs_struct *fs;
 	__u8 memfd = 0, *at;
-	__u32 tid = task->pid;
+	__u32 tid = KNOWN(task, pid);
 	struct place place;
 	__u64 time;
 
@@ -535,7 +567,7 @@ SEC("tp_btf/sched_process_exec") int process_exec(__u64 *ctx)
 			bpf_map_delete_elem(&followed, &old_tid);
 		}
 	}
-	if (!wanted(task->tgid, tid))
+	if (!wanted(KNOWN(task, tgid), tid))
 		return 0;
 	time = bpf_ktime_get_ns();
 	event = reserve(&place, LARGE_ROOM);
@@ -548,10 +580,10 @@ SEC("tp_btf/sched_process_exec") int process_exec(__u64 *ctx)
 	mm = FOLLOW(task, mm);
 	exe = mm ? FOLLOW(mm, exe_file) : NULL;
 	if (exe)
-		op_path(&o, LANNER_FACT_EXE, 4096, FOLLOW(exe, f_path.mnt), FOLLOW(exe, f_path.dentry), &memfd);
+		op_path(&o, LANNER_FACT_EXE, 4096, FOLLOW(exe, f_path.mnt), FOLLOW(exe, f_path.dentry), &memfd, 1);
 	fs = FOLLOW(task, fs);
 	if (fs)
-		op_path(&o, LANNER_FACT_CWD, 4096, FOLLOW(fs, pwd.mnt), FOLLOW(fs, pwd.dentry), NULL);
+		op_path(&o, LANNER_FACT_CWD, 4096, FOLLOW(fs, pwd.mnt), FOLLOW(fs, pwd.dentry), NULL, 1);
 	op_ids(&o, task, memfd);
 	at = begin_attachment(&o);
 	if (at) {
@@ -618,16 +650,16 @@ static __always_inline void emit_fork(struct task_struct *parent, struct task_st
 	commit(&place, sizeof(*event));
 }
 
-SEC("tp_btf/sched_process_fork") int process_fork(__u64 *ctx)
+TRACEPOINT(sched_process_fork) int process_fork(__u64 *ctx)
 {
 	struct task_struct *parent = (void *)ctx[0], *child = (void *)ctx[1];
-	__u32 tid = parent->pid, child_tid = child->pid;
+	__u32 tid = KNOWN(parent, pid), child_tid = KNOWN(child, pid);
 
 #ifdef REFUSE_FORK
 	/* no verifier takes this: tests see what becomes of the others */
 	return *(int *)bpf_map_lookup_elem(&plans, &tid);
 #endif
-	if (parent->tgid == settings.self_tgid)
+	if (KNOWN(parent, tgid) == settings.self_tgid)
 		return 0;
 	if (settings.tree) {
 		__u8 *state = bpf_map_lookup_elem(&followed, &tid), copy;
@@ -644,17 +676,19 @@ SEC("tp_btf/sched_process_fork") int process_fork(__u64 *ctx)
 	return 0;
 }
 
-SEC("tp_btf/sched_process_exit") int process_exit(__u64 *ctx)
+TRACEPOINT(sched_process_exit) int process_exit(__u64 *ctx)
 {
 	struct task_struct *task = (void *)ctx[0];
-	__u32 tid = task->pid;
+	__u32 tid = KNOWN(task, pid);
 
 	/* a task that was killed in such a call has another exit code than the call gives */
+#ifndef NO_TYPES
 	if (settings.late)
 		registers_entered((void *)bpf_task_pt_regs(task), task, LANNER_PLAN_NORETURN);
-	if (wanted(task->tgid, tid)) {
+#endif
+	if (wanted(KNOWN(task, tgid), tid)) {
 		bpf_map_delete_elem(&execs, &tid);
-		emit_plain(task, LANNER_KIND_EXIT, task->exit_code, 0, 0);
+		emit_plain(task, LANNER_KIND_EXIT, KNOWN(task, exit_code), 0, 0);
 	}
 	if (settings.tree)
 		bpf_map_delete_elem(&followed, &tid);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Reading the kernel's structs, and the current task: with plain loads where the verifier knows the type
- * of a pointer, or can be told (bpf_rdonly_cast, 6.2); elsewhere with a helper call for each field.
+ * of a pointer, or can be told (bpf_rdonly_cast, 6.2); elsewhere with a helper call for each field. A kernel
+ * without types (NO_TYPES) knows none; where its fields are comes from a file that user space has.
  */
 #ifndef LANNER_CURRENT_H
 #define LANNER_CURRENT_H
@@ -17,7 +18,7 @@ extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __attribute__((secti
 		value_;                                                                                                \
 	})
 
-#ifdef SINGLE_RUN
+#if defined(SINGLE_RUN) || defined(NO_TYPES)
 /* Follows one field of a kernel struct. The pointer is not one to const: the value would be taken for 0. */
 #define FOLLOW(ptr, field) READ_FIELD(ptr, field)
 /* The same for a pointer of which the verifier knows the type. */

@@ -17,7 +17,7 @@
  */
 static __always_inline long read_name(__u8 *to, const unsigned char *name, __u64 len)
 {
-#ifndef SINGLE_RUN
+#if !defined(SINGLE_RUN) && !defined(NO_TYPES)
 	if (bpf_rdonly_cast && len <= SHORT_NAME) {
 #pragma unroll
 		for (int i = 0; i < SHORT_NAME; i += 16) {
@@ -34,10 +34,104 @@ static __always_inline long read_name(__u8 *to, const unsigned char *name, __u64
 	return bpf_probe_read_kernel(to, len, name);
 }
 
-static __always_inline void op_path(const struct out *o, __u8 what, __u32 limit, struct vfsmount *mnt,
-				    struct dentry *dentry, __u8 *memfd)
+/* A path that is being walked, from its leaf up. */
+struct walk {
+	struct vfsmount *mnt;
+	struct dentry *dentry, *root;
+	__u8 *at;
+	__u64 memfd;
+	__u64 nameless; /* what has no path: a pipe, a socket, an anonymous inode */
+};
+
+/* Takes component `i`. 1: that was the last. */
+static __always_inline int walk_one(const struct out *o, struct walk *w, __u32 limit, __u64 i)
 {
-	struct dentry *root;
+	struct dentry *dentry = w->dentry, *above;
+	__u64 len, done = DONE(w->at);
+	__u8 *at = w->at;
+
+	if (dentry == w->root) {
+		struct mount *mount = (void *)w->mnt - __builtin_preserve_field_info(((struct mount *)0)->mnt, 0);
+		struct mount *parent = FOLLOW(mount, mnt_parent);
+
+		if (parent == mount) {
+			STATUS(at) = LANNER_WHOLE;
+			return 1;
+		}
+		w->dentry = FOLLOW(mount, mnt_mountpoint);
+		w->mnt = &parent->mnt;
+		w->root = FOLLOW(w->mnt, mnt_root);
+		return 0;
+	}
+	above = FOLLOW(dentry, d_parent);
+	len = FOLLOW(dentry, d_name.len);
+	if (len > 255)
+		len = 255;
+	if (done > limit)
+		return 1;
+	OPAQUE(done);
+	if (done > o->chunk - NAME_ROOM) {
+		incomplete(o);
+		return 1;
+	}
+	if (!len) {
+		w->nameless = 1;
+		return 1;
+	}
+	if (read_name(at + HEAD + done, FOLLOW(dentry, d_name.name), len) != 0) {
+		STATUS(at) = LANNER_FAULT;
+		return 1;
+	}
+	if (i == 0) {
+		char *name = (char *)at + HEAD;
+		__u8 orphan = above == dentry;
+		__u8 unhashed = !FOLLOW(dentry, d_hash.pprev);
+
+		if (orphan && name[0] == '[') {
+			w->nameless = 1;
+			return 1;
+		}
+		w->memfd = orphan && len > 6 && name[0] == 'm' && name[1] == 'e' && name[2] == 'm' && name[3] == 'f' &&
+			   name[4] == 'd' && name[5] == ':';
+		done += len;
+		if (orphan || unhashed) {
+			const char deleted[] = " (deleted)";
+
+			__builtin_memcpy(at + HEAD + done, deleted, 10);
+			done += 10;
+		}
+	} else {
+		done += len;
+	}
+	*(at + HEAD + done) = 0;
+	DONE(at) = done + 1;
+	if (above == dentry) {
+		STATUS(at) = LANNER_WHOLE;
+		return 1;
+	}
+	w->dentry = above;
+	return 0;
+}
+
+#ifndef SINGLE_RUN
+struct path_run {
+	struct lanner_event *event;
+	struct walk walk;
+};
+
+static long path_step(__u64 i, struct path_run *run)
+{
+	struct out o = {.event = run->event, .chunk = VECTOR_CHUNK};
+
+	return walk_one(&o, &run->walk, 4096, i);
+}
+#endif
+
+/* `rare`: a constant, where a loop by the helper may be dearer. */
+static __always_inline void op_path(const struct out *o, __u8 what, __u32 limit, struct vfsmount *mnt,
+				    struct dentry *dentry, __u8 *memfd, int rare)
+{
+	struct walk w = {.mnt = mnt, .dentry = dentry};
 	__u8 *at;
 
 	if (!mnt || !dentry)
@@ -45,71 +139,27 @@ static __always_inline void op_path(const struct out *o, __u8 what, __u32 limit,
 	at = begin_attachment(o);
 	if (!at)
 		return;
+	w.at = at;
 	begin_loop(at);
 	STATUS(at) = LANNER_TRUNCATED;
-	root = FOLLOW(mnt, mnt_root);
-	for (int i = 0; i < COMPONENTS; i++) {
-		struct dentry *above;
-		__u64 len, done = DONE(at);
+	w.root = FOLLOW(mnt, mnt_root);
+#ifndef SINGLE_RUN
+	if (rare && HAVE_LOOP) {
+		struct path_run run = {.event = (void *)o->event, .walk = w};
 
-		if (dentry == root) {
-			struct mount *mount = (void *)mnt - __builtin_preserve_field_info(((struct mount *)0)->mnt, 0);
-			struct mount *parent = FOLLOW(mount, mnt_parent);
-
-			if (parent == mount) {
-				STATUS(at) = LANNER_WHOLE;
+		bpf_loop(COMPONENTS, path_step, &run, 0);
+		w.memfd = run.walk.memfd;
+		w.nameless = run.walk.nameless;
+	} else
+#endif
+		for (int i = 0; i < COMPONENTS; i++) {
+			if (walk_one(o, &w, limit, i))
 				break;
-			}
-			dentry = FOLLOW(mount, mnt_mountpoint);
-			mnt = &parent->mnt;
-			root = FOLLOW(mnt, mnt_root);
-			continue;
 		}
-		above = FOLLOW(dentry, d_parent);
-		len = FOLLOW(dentry, d_name.len);
-		if (len > 255)
-			len = 255;
-		if (done > limit)
-			break;
-		OPAQUE(done);
-		if (done > o->chunk - NAME_ROOM) {
-			incomplete(o);
-			break;
-		}
-		if (!len)
-			return; /* a pipe, a socket: no path */
-		if (read_name(at + HEAD + done, FOLLOW(dentry, d_name.name), len) != 0) {
-			STATUS(at) = LANNER_FAULT;
-			break;
-		}
-		if (i == 0) {
-			char *name = (char *)at + HEAD;
-			__u8 orphan = above == dentry;
-			__u8 unhashed = !FOLLOW(dentry, d_hash.pprev);
-
-			if (orphan && name[0] == '[')
-				return; /* an anonymous inode: no path */
-			if (memfd)
-				*memfd = orphan && len > 6 && name[0] == 'm' && name[1] == 'e' && name[2] == 'm' &&
-					 name[3] == 'f' && name[4] == 'd' && name[5] == ':';
-			done += len;
-			if (orphan || unhashed) {
-				const char deleted[] = " (deleted)";
-
-				__builtin_memcpy(at + HEAD + done, deleted, 10);
-				done += 10;
-			}
-		} else {
-			done += len;
-		}
-		*(at + HEAD + done) = 0;
-		DONE(at) = done + 1;
-		if (above == dentry) {
-			STATUS(at) = LANNER_WHOLE;
-			break;
-		}
-		dentry = above;
-	}
+	if (w.nameless)
+		return;
+	if (memfd)
+		*memfd = w.memfd;
 	finish_attachment(o, at, what, 0, STATUS(at), LANNER_PARTS, DONE(at), 0);
 }
 
@@ -135,7 +185,7 @@ static __always_inline void op_fd_path(const struct out *o, __u8 what, __u32 lim
 	struct file *file = file_of(task, fd);
 
 	if (file)
-		op_path(o, what, limit, FOLLOW(file, f_path.mnt), FOLLOW(file, f_path.dentry), NULL);
+		op_path(o, what, limit, FOLLOW(file, f_path.mnt), FOLLOW(file, f_path.dentry), NULL, 0);
 }
 
 static __always_inline void op_unix_name(const struct out *o, __u8 what, struct unix_sock *sk)

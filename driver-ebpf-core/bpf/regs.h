@@ -6,7 +6,11 @@
 #ifndef LANNER_REGS_H
 #define LANNER_REGS_H
 
+#ifdef NO_TYPES
+#define PLAIN(ptr, field) READ_FIELD((struct pt_regs *)(ptr), field)
+#else
 #define PLAIN(ptr, field) ((ptr)->field)
+#endif
 
 #if defined(__TARGET_ARCH_x86)
 
@@ -38,8 +42,8 @@
 #define ABI_OF(GET, regs, task, nr) (PSTATE_COMPAT(GET(regs, pstate)) ? LANNER_ABI_ARM : LANNER_ABI_AARCH64)
 
 #define IS_NEW_PROGRAM(regs, abi, nr, ret)                                                                             \
-	NEW_PROGRAM((regs)->orig_x0, (regs)->regs[1], (abi) == LANNER_ABI_ARM ? (regs)->regs[7] : (regs)->regs[8], nr, \
-		    ret)
+	NEW_PROGRAM(PLAIN(regs, orig_x0), PLAIN(regs, regs[1]),                                                        \
+		    (abi) == LANNER_ABI_ARM ? PLAIN(regs, regs[7]) : PLAIN(regs, regs[8]), nr, ret)
 
 #define READ_ARGS(GET, regs, abi, args)                                                                                \
 	do {                                                                                                           \

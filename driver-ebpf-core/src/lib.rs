@@ -70,7 +70,7 @@ impl Driver for Core {
         if let Support::Unusable(gaps) = self.probe(host) {
             return Err(OpenError::Unusable { driver: NAME, gaps });
         }
-        let (capture, gaps) = load::open(request, host.btf_file.as_deref())?;
+        let (capture, gaps) = load::open(request, host.btf, host.btf_file.as_deref())?;
         Ok(Opened {
             captures: vec![Box::new(capture)],
             gaps,

@@ -1,6 +1,7 @@
 //! Brings the programs into the kernel and attaches them.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::process;
@@ -31,13 +32,21 @@ static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core.o"));
 /// For those before. Programs at functions could be preempted in 5.11, which these could not stand.
 static OLD_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core-old.o"));
 
+/// The same, each, for kernels that have no types: attached by name, and by helper calls alone.
+static UNTYPED_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core-untyped.o"));
+static OLD_UNTYPED_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core-untyped-old.o"));
+
 /// What to try, in this order.
-static WAYS: [(&[u8], Entry); 4] = [
+static WAYS: [(&[u8], Entry); 6] = [
     (OBJECT, Entry::Functions),
     (OBJECT, Entry::Scheduler),
     (OBJECT, Entry::Tracepoint),
     (OLD_OBJECT, Entry::Tracepoint),
+    (UNTYPED_OBJECT, Entry::Tracepoint),
+    (OLD_UNTYPED_OBJECT, Entry::Tracepoint),
 ];
+/// How many of them need the kernel's own types.
+const TYPED: usize = 4;
 
 /// Reached by tail call alone: place in `tails`, name.
 const TAILS: [(u32, &str); 2] = [(0, "sys_exit_exec"), (1, "sys_exit_messages")];
@@ -101,9 +110,33 @@ fn explained(error: &libbpf_rs::Error, said: &str) -> String {
     cause
 }
 
-/// Loads, attaches, and arranges for the target to be followed.
+/// The ways that may work: with a file in place of the kernel's own types, those that need none in the kernel.
+fn ways(own_types: bool, btf: Option<&Path>) -> &'static [(&'static [u8], Entry)] {
+    match (own_types, btf) {
+        (false, Some(_)) => &WAYS[TYPED..],
+        _ => &WAYS[..TYPED],
+    }
+}
+
+/// Whether a file can have a kernel's types: BTF by itself, or an ELF file (Documentation/bpf/btf.rst).
+fn check_types(file: &Path) -> Result<(), OpenError> {
+    let mut magic = [0; 4];
+    let why = match File::open(file).and_then(|mut file| file.read_exact(&mut magic)) {
+        Ok(()) if magic == *b"\x7fELF" || magic[..2] == 0xeb9f_u16.to_ne_bytes() => return Ok(()),
+        Ok(()) => "it holds no BTF".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(OpenError::Unsupported {
+        driver: NAME,
+        what: format!("{} as the kernel's types", file.display()),
+        why,
+    })
+}
+
+/// Loads, attaches, and arranges for the target to be followed. `own_types`: whether the kernel's can be read.
 pub(crate) fn open(
     request: &Request,
+    own_types: bool,
     btf: Option<&Path>,
 ) -> Result<(EbpfCapture<RingSource>, Vec<Gap>), OpenError> {
     if !request.buffer.is_power_of_two() || request.buffer < 1 << 16 {
@@ -113,6 +146,7 @@ pub(crate) fn open(
             why: "a ring has a power of two of at least 65536 bytes".to_owned(),
         });
     }
+    btf.map_or(Ok(()), check_types)?;
     let command = start::prepare(NAME, &request.target)?;
     memory::raise();
     libbpf_rs::set_print(Some((PrintLevel::Warn, listen)));
@@ -123,7 +157,7 @@ pub(crate) fn open(
         maps,
         links,
         refused,
-    } = start_programs(&WAYS, request, layout, btf)?;
+    } = start_programs(ways(own_types, btf), request, layout, btf)?;
     let rings = Rings::new(
         layout,
         maps.rings.as_fd(),

@@ -358,67 +358,92 @@ fault:;
 #define STRINGS 128
 #endif
 
+/* Where a run over an argument vector stands, behind what it writes, as in op_iov. */
+struct strings {
+	__u64 ptr, limit;
+};
+
+static __always_inline volatile struct strings *strings_at(const struct out *o, __u8 *at)
+{
+	return (void *)(at + HEAD + o->chunk / 2);
+}
+
+/* Takes the string of a run's entry `i`. 1: nothing comes after it. */
+static __always_inline int strv_one(const struct out *o, __u8 *at, __u32 i)
+{
+	volatile struct strings *from = strings_at(o, at);
+	__u64 have = DONE(at), room = from->limit - have;
+	__u32 half = o->chunk / 2;
+	__u8 *into = at + HEAD;
+	__u64 string;
+	void *text;
+	long n;
+
+	if (read_word(o, from->ptr + i * word_size(o), &string) != 0) {
+		STATUS(at) = LANNER_FAULT;
+		return 1;
+	}
+	if (!string)
+		return 1;
+	if (!room) {
+		STATUS(at) = LANNER_TRUNCATED;
+		return 1;
+	}
+	text = USER(string);
+	OPAQUE(text);
+	OPAQUE(have);
+	if (have > half)
+		return 1;
+	OPAQUE(have);
+	if (!WITHIN(room, half))
+		return 1;
+	ADVANCE(into, have, HALF_MASK);
+	n = READ_USER_STR(into, SIZED(room, HALF_MASK), text);
+	if (n == -EFAULT) {
+		STATUS(at) = LANNER_FAULT;
+		return 1;
+	}
+	if (n == 0) {
+		/* an empty string, as Linux 5.10 counts it: without its NUL */
+		*into = 0;
+		n = 1;
+	}
+	if (n <= 0)
+		return 1;
+	DONE(at) = have + n;
+	if (n >= (long)room) {
+		/* cut off, or an exact fit, behind which nothing fits either */
+		STATUS(at) = LANNER_TRUNCATED;
+		return 1;
+	}
+	return 0;
+}
+
+#ifdef STRINGS_LOOP
+#include "loop.h"
+#endif
+
 /*
  * Takes up to STRINGS strings of an array of pointers that is ended by NULL, from the `first` on, and
  * writes them one after another, each with its NUL, behind those that are there. 1: there are more.
  */
 static __always_inline int strv_run(const struct out *o, __u8 *at, __u32 first, __u32 limit, __u64 ptr)
 {
+	volatile struct strings *from = strings_at(o, at);
 	__u32 half = o->chunk / 2;
-	/* as in op_iov */
-	volatile struct {
-		__u64 ptr, limit;
-	} *from = (void *)(at + HEAD + half);
 
 	from->ptr = ptr + first * word_size(o);
 	from->limit = limit > half ? half : limit;
+#ifdef STRINGS_LOOP
+	if (HAVE_LOOP)
+		return strings_loop(o, at);
+#endif
 #ifdef UNROLL_LOOPS
 #pragma unroll
 #endif
 	for (__u32 i = 0; i < STRINGS; i++) {
-		__u64 have = DONE(at), room = from->limit - have;
-		__u64 string;
-		__u8 *into = at + HEAD;
-		void *text;
-		long n;
-
-		if (read_word(o, from->ptr + i * word_size(o), &string) != 0) {
-			STATUS(at) = LANNER_FAULT;
+		if (strv_one(o, at, i))
 			return 0;
-		}
-		if (!string)
-			return 0;
-		if (!room) {
-			STATUS(at) = LANNER_TRUNCATED;
-			return 0;
-		}
-		text = USER(string);
-		OPAQUE(text);
-		OPAQUE(have);
-		if (have > half)
-			return 0;
-		OPAQUE(have);
-		if (!WITHIN(room, half))
-			return 0;
-		ADVANCE(into, have, HALF_MASK);
-		n = READ_USER_STR(into, SIZED(room, HALF_MASK), text);
-		if (n == -EFAULT) {
-			STATUS(at) = LANNER_FAULT;
-			return 0;
-		}
-		if (n == 0) {
-			/* an empty string, as Linux 5.10 counts it: without its NUL */
-			*into = 0;
-			n = 1;
-		}
-		if (n <= 0)
-			return 0;
-		DONE(at) = have + n;
-		if (n >= (long)room) {
-			/* cut off, or an exact fit, behind which nothing fits either */
-			STATUS(at) = LANNER_TRUNCATED;
-			return 0;
-		}
 	}
 	return 1;
 }

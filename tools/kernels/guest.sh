@@ -2,6 +2,8 @@
 # what is printed: lines that begin with "@" are this script's, all others belong to the step above them.
 export PATH=/t:/usr/sbin:/usr/bin
 cd /tmp || exit 1
+# options that a row gives every lanner
+more=""
 
 # step NAME SECONDS COMMAND
 step() {
@@ -22,7 +24,7 @@ row() {
 	privilege=$2 drivers=$3
 	shift 3
 	echo "@step drivers"
-	as "$privilege" lanner drivers --json
+	as "$privilege" lanner drivers --json $more
 	echo "@end $?"
 	for driver in $drivers; do
 		case "$*" in
@@ -33,16 +35,16 @@ row() {
 			;;
 		*) step "conformance $driver" 900 as "$privilege" conformance "$driver" "$@" ;;
 		esac
-		step "named $driver" 120 as "$privilege" lanner trace --driver "$driver" -e openat -- cat /etc/hosts
+		step "named $driver" 120 as "$privilege" lanner trace $more --driver "$driver" -e openat -- cat /etc/hosts
 		# a process that opens files and is no child of lanner's
 		as "$privilege" sh -c 'while :; do read line </etc/hosts; usleep 20000; done' &
 		victim=$!
 		usleep 300000
-		step "attach $driver" 120 as "$privilege" lanner trace --driver "$driver" -e openat --duration 2s -p "$victim"
+		step "attach $driver" 120 as "$privilege" lanner trace $more --driver "$driver" -e openat --duration 2s -p "$victim"
 		kill $!
 		wait $! 2>/dev/null
 	done
-	step auto 120 as "$privilege" lanner trace --driver auto -e openat -- cat /etc/hosts
+	step auto 120 as "$privilege" lanner trace $more --driver auto -e openat -- cat /etc/hosts
 }
 
 # Whether the kernel knows CAP_BPF, number 39, and its neighbours.
@@ -50,7 +52,7 @@ knows_bpf_capability() {
 	[ "$(cat /proc/sys/kernel/cap_last_cap)" -ge 39 ]
 }
 
-# set_sysctl NAME VALUE: false where there is none of that name.
+# set_sysctl NAME VALUE: false where there is none of that name, or it cannot have this value any more.
 set_sysctl() {
-	[ -e "/proc/sys/$1" ] && echo "$2" >"/proc/sys/$1"
+	{ [ "$(cat "/proc/sys/$1")" = "$2" ] || echo "$2" >"/proc/sys/$1"; } 2>/dev/null
 }

@@ -9,6 +9,8 @@ ENOUGH = "+bpf,+perfmon,+sys_resource"
 ENOUGH_BEFORE = "+sys_admin,+sys_resource"
 # Cases of the conformance suite, by words of their names, for rows in which a setting is what matters.
 FEW = "facts followed"
+# The same where no memory of other processes can be read: what these look at are numbers.
+BLIND = "fork clone exit status alone"
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,12 @@ NO_TRACEFS = {
     "! [ -d /sys/kernel/tracing/events ]",
     "after": "mount -t debugfs debugfs /sys/kernel/debug; mount -t tracefs tracefs /sys/kernel/tracing",
 }
+# What a kernel without types of its own looks like, and a file that has them.
+TYPES_IN_FILE = {
+    "before": "[ -e /sys/kernel/btf/vmlinux ] && cp /sys/kernel/btf/vmlinux /tmp/types && mount -t tmpfs none /sys/kernel/btf && "
+    "export LANNER_TEST_BTF=/tmp/types more='--btf /tmp/types'",
+    "after": "unset LANNER_TEST_BTF; more=''; umount /sys/kernel/btf 2>/dev/null; true",
+}
 PARANOID = "kernel/perf_event_paranoid"
 EBPF = (CORE, LEGACY)
 
@@ -54,13 +62,15 @@ ROWS = (
     Row("a user with CAP_SYS_ADMIN, CAP_SYS_RESOURCE", ENOUGH_BEFORE, DRIVERS),
     Row("root, perf_event_paranoid 4", "root", DRIVERS, **sysctl(PARANOID, 4, 3)),
     Row("root, no tracefs", "root", DRIVERS, **NO_TRACEFS),
+    Row("root, no kernel types, --btf FILE", "root", (CORE,), drivers=(CORE,), **TYPES_IN_FILE),
     Row("root, Yama 1", "root", (PTRACE,), drivers=(PTRACE,), **yama(1)),
     Row("a user, Yama 1", "user", (PTRACE,), drivers=(PTRACE,), **yama(1)),
     Row("root, Yama 2", "root", (PTRACE,), drivers=(PTRACE,), **yama(2)),
-    Row("a user, Yama 2", "user", (), drivers=(PTRACE,), **yama(2)),
+    # here ptrace goes over to notify mode by itself
+    Row("a user, Yama 2", "user", (PTRACE,), BLIND, drivers=(PTRACE,), **yama(2)),
     # the last ones: this scope stays until the next boot
-    Row("root, Yama 3", "root", (), drivers=(PTRACE,), **yama(3)),
-    Row("a user, Yama 3", "user", (), drivers=(PTRACE,), **yama(3)),
+    Row("root, Yama 3", "root", (PTRACE,), BLIND, drivers=(PTRACE,), **yama(3)),
+    Row("a user, Yama 3", "user", (PTRACE,), BLIND, drivers=(PTRACE,), **yama(3)),
 )
 
 

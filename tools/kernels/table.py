@@ -2,23 +2,27 @@
 
 import os
 
-from judge import FAILED, GAP
+from judge import FAILED, GAP, MODE_GAP
 from rows import DRIVERS
 
 BEGIN, END = "<!-- matrix: made by `make test-kernels`; do not edit -->", "<!-- end of the matrix -->"
 
 
 class Gaps:
-    """Numbers for the gaps, in the order in which they are met. Those that a driver has everywhere have none."""
+    """Numbers for the gaps, in the order in which they are met. Those that a driver has everywhere, in the
+    mode in which it runs, have none."""
 
     def __init__(self, results):
         self.numbers = {}
         cells = [(name, cell) for rows in results.values() for row in rows for name, cell in row[1].items()]
-        usable = {name: [set(cell.gaps) for at, cell in cells if at == name and cell.usable] for name in DRIVERS}
-        self.always = {name: set.intersection(*sets) if sets else set() for name, sets in usable.items()}
+        usable = {}
+        for name, cell in cells:
+            if cell.usable:
+                usable.setdefault((name, cell.mode), []).append({gap for gap in cell.gaps if gap[0] != MODE_GAP})
+        self.always = {which: set.intersection(*sets) for which, sets in usable.items()}
 
     def of(self, name, cell):
-        mine = [gap for gap in cell.gaps if gap not in self.always.get(name, ())]
+        mine = [gap for gap in cell.gaps if gap not in self.always.get((name, cell.mode), ())]
         return [self.numbers.setdefault((name, gap), len(self.numbers) + 1) for gap in mine]
 
 
@@ -32,7 +36,8 @@ def word(gaps, name, cell):
         return FAILED
     if cell.verdict == GAP:
         return f"gap{numbers}"
-    return f"passed{f' {cell.cases}' if cell.cases else ''}{',' if numbers else ''}{numbers}"
+    mode = f" ({cell.mode})" if cell.mode else ""
+    return f"passed{f' {cell.cases}' if cell.cases else ''}{mode}{',' if numbers else ''}{numbers}"
 
 
 def lines(results, kernels):

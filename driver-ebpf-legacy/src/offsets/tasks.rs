@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{getresgid, getresuid};
 
 use super::layout::{Offsets, have};
 use super::peek::{Looker, Peek, half_at, is_pointer, places, pointers, show, word_at};
@@ -227,13 +228,27 @@ pub(super) fn parent(off: &mut Offsets, family: &Family) -> Option<()> {
     Some(())
 }
 
+/// The ids of the family's last one as they stand in `struct cred` (include/linux/cred.h): user and group each of
+/// the real, the saved and the effective id, and of the one for files.
+fn ids(family: &Family) -> Option<Vec<u32>> {
+    if family.has_ids {
+        let [(uid, gid), (euid, egid), (suid, sgid)] = [0, 1, 2].map(|n| (UIDS[n], GIDS[n]));
+        return Some(vec![uid, gid, suid, sgid, euid, egid]);
+    }
+    // One that may not choose its ids has ours, where all four are the same. Eight words in a row are a sign, too,
+    // unless they are zero.
+    let (users, groups) = (getresuid().ok()?, getresgid().ok()?);
+    let same = users.real == users.effective
+        && users.real == users.saved
+        && groups.real == groups.effective
+        && groups.real == groups.saved;
+    let (uid, gid) = (users.real.as_raw(), groups.real.as_raw());
+    (same && uid != 0 && gid != 0).then(|| [uid, gid].repeat(4))
+}
+
 /// `real_cred` and `cred`, the same; in them the ids in their order.
 pub(super) fn credentials(peek: &mut Peek, off: &mut Offsets, family: &Family) -> Option<()> {
-    if !family.has_ids {
-        return None;
-    }
-    let [(uid, gid), (euid, egid), (suid, sgid)] = [0, 1, 2].map(|n| (UIDS[n], GIDS[n]));
-    let ids: Vec<u8> = [uid, gid, suid, sgid, euid, egid]
+    let ids: Vec<u8> = ids(family)?
         .iter()
         .flat_map(|id| id.to_ne_bytes())
         .collect();

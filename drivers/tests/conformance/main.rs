@@ -3,7 +3,7 @@
 //! A case starts a real program, this binary itself in the role of an [`actor`], and looks at what the
 //! driver delivers. Arguments: a driver's name, or words of which a case's name must contain one. A
 //! driver that cannot run here is reported with its reason; with `LANNER_NO_SKIP` set that is a failure
-//! where root could have run it.
+//! where root could have run it. `LANNER_TEST_BTF` names a file with the kernel's types, as `--btf` does.
 
 #![expect(
     clippy::expect_used,
@@ -55,7 +55,8 @@ fn main() -> ExitCode {
     {
         return actor::play(scene, rest);
     }
-    let host = drivers::host::try_out(&drivers::host::detect());
+    let mut host = drivers::host::try_out(&drivers::host::detect());
+    host.btf_file = env::var_os("LANNER_TEST_BTF").map(Into::into);
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for driver in drivers::with_modes() {
         if let Support::Unusable(gaps) = driver.probe(&host) {

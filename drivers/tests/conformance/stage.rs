@@ -7,13 +7,14 @@ use driver_api::driver::{Capture, Driver, Flow, OpenError, Opened, Polled};
 use driver_api::event::{Event, Header, Kind};
 use driver_api::host::Host;
 use driver_api::request::{Command, Limits, Request, SyscallSet, Target};
+use driver_api::support::Gap;
 use driver_api::table;
 
 /// A case's result: a note for the report, or what went wrong.
 pub(crate) type Outcome = Result<Option<String>, String>;
 
 /// How long nothing may come. Not how long an actor may take: an emulated machine needs its time.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The driver under test.
 pub(crate) struct Stage<'a> {
@@ -96,9 +97,12 @@ impl Stage<'_> {
         support.gaps().iter().any(|gap| gap.what == "return values")
     }
 
-    /// For a driver that cannot be pointed at running processes: it says so, which is the case's result.
+    /// For a driver that cannot be pointed at running processes, or not here: it says so, which is the case's
+    /// result.
     pub(crate) fn no_pids(&self) -> Option<Outcome> {
-        if self.driver.serves().pids {
+        let support = self.driver.probe(self.host);
+        let named = |gap: &Gap| gap.what == "running processes (-p)";
+        if self.driver.serves().pids && !support.gaps().iter().any(named) {
             return None;
         }
         let request = request(Target::Pids(vec![std::process::id()]), &["openat"]);

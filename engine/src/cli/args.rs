@@ -168,6 +168,9 @@ pub(crate) struct DriversArgs {
     /// The order in which auto would try them, as for `lanner run`.
     #[arg(long, value_name = "DRIVER", value_delimiter = ',')]
     pub(crate) driver_order: Vec<String>,
+    /// A file with the kernel's types, as for `lanner run`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) btf: Option<PathBuf>,
 }
 
 /// `lanner syscalls`, `lanner fields`.

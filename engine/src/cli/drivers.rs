@@ -15,7 +15,8 @@ use super::args::DriversArgs;
 use super::{Failure, print};
 
 pub(crate) fn list(args: &DriversArgs) -> Result<ExitCode, Failure> {
-    let host = drivers::host::try_out(&drivers::host::detect());
+    let mut host = drivers::host::try_out(&drivers::host::detect());
+    host.btf_file.clone_from(&args.btf);
     let all = drivers::registered();
     let order = Order::named(&args.driver_order).map_err(Failure::usage)?;
     if args.json {

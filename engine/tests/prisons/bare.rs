@@ -12,7 +12,7 @@ use crate::look::{Mode, check, run};
 const HOSTS: &str = "/etc/hosts";
 
 /// A copy of the binary that everybody may run.
-fn copy() -> (tempfile::TempDir, PathBuf) {
+pub(crate) fn copy() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
     let to = folder.path().join("lanner");

@@ -16,3 +16,4 @@ mod cell;
 mod containers;
 mod killed;
 mod look;
+mod privilege;
