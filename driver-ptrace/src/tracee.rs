@@ -325,6 +325,7 @@ impl Stopped {
                     arch: 0x4000_0028,
                     nr: narrow(7),
                     args: [0, 1, 2, 3, 4, 5].map(narrow),
+                    data: None,
                 }
             } else {
                 At::Exit {

@@ -47,7 +47,11 @@ pub(super) fn registers(peek: &mut Peek, off: &mut Offsets, me: u64, task: &[u8]
 }
 
 /// Bytes of a struct pt_regs that are looked at.
-const REGS: usize = 168;
+const REGS: usize = if cfg!(target_arch = "x86_64") {
+    168
+} else {
+    288
+};
 
 /// Whether these are the registers of a call getpgid(magic): di, orig_ax, and the code segment of a program.
 #[cfg(target_arch = "x86_64")]
@@ -58,10 +62,14 @@ fn is_look(bytes: &[u8], magic: u64) -> bool {
         && word_at(bytes, 136).is_some_and(|cs| cs & 0xffff == USER_CS)
 }
 
-/// Not known for this machine.
-#[cfg(not(target_arch = "x86_64"))]
-fn is_look(_: &[u8], _: u64) -> bool {
-    false
+/// Whether these are the registers of a call getpgid(magic): the first argument as it was, the number, and a state
+/// (pstate) of a 64-bit program (arch/arm64/include/asm/ptrace.h).
+#[cfg(target_arch = "aarch64")]
+fn is_look(bytes: &[u8], magic: u64) -> bool {
+    const MODE: u64 = 0x1f;
+    word_at(bytes, 272) == Some(magic)
+        && word_at(bytes, 280).map(|nr| nr & 0xffff_ffff) == u64::try_from(libc::SYS_getpgid).ok()
+        && word_at(bytes, 264).is_some_and(|state| state & MODE == 0)
 }
 
 /// `thread_info.status` (in Linux 4.9 to 4.15 `thread.status`, at the end of the task), by a child that makes a call

@@ -172,6 +172,7 @@ impl Peek {
     }
 
     /// What lies so far behind the beginning of the task that `show` is called by, with the number 0, in `run`.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn read_of_looker(
         &mut self,
         from: usize,

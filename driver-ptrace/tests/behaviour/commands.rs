@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use driver_api::driver::{Flow, OpenError, Polled};
-use driver_api::event::{Abi, Encoding, Fact, Kind, Status};
+#[cfg(target_arch = "x86_64")]
+use driver_api::event::Abi;
+use driver_api::event::{Encoding, Fact, Kind, Status};
 
 use crate::stage::*;
 

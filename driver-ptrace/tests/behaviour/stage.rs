@@ -90,6 +90,7 @@ pub(crate) fn nature_path() -> &'static Path {
     NATURE.get_or_init(|| compiled("nature.c", &["-pthread"]))
 }
 
+#[cfg(target_arch = "x86_64")]
 pub(crate) fn narrow_path() -> &'static Path {
     static NARROW: OnceLock<PathBuf> = OnceLock::new();
     NARROW.get_or_init(|| compiled("narrow.c", &["-m32", "-nostdlib", "-static"]))

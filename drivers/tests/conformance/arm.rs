@@ -112,7 +112,9 @@ fn thirty_two_bits(stage: &Stage) -> Outcome {
     )?;
     let returned: Vec<i64> = calls.iter().map(|event| event.header().ret).collect();
     let expected = [libc::ENOENT, libc::EBADF, libc::EBADF, 0].map(|errno| -i64::from(errno));
-    same("return values", &returned, &expected.to_vec())?;
+    if !stage.entry_only() {
+        same("return values", &returned, &expected.to_vec())?;
+    }
     same(
         "path",
         &calls[0].text(1),
