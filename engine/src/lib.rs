@@ -11,6 +11,7 @@ pub mod decode;
 pub mod delivery;
 pub mod fields;
 pub mod inspect;
+mod plugin_check;
 pub mod plugin_host;
 mod rule_tests;
 pub mod template;
