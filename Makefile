@@ -4,10 +4,10 @@ CARGO ?= $(shell command -v cargo || echo $(HOME)/.cargo/bin/cargo)
 PREFIX ?= /usr
 DESTDIR ?=
 ARGS ?=
-PLUGINS = rules-falco output-console
+PLUGINS = rules-falco output-console output-file output-program output-syslog output-http
 BIN = target/release/lanner
 
-.PHONY: run build test lint bench bench-quick install setup clean docs conformance-report test-kernels \
+.PHONY: run build test lint bench bench-quick install setup clean docs header conformance-report test-kernels \
 	cross-arm64 test-kernels-arm64
 
 # ARGS are those of `lanner run`, or a whole command line that begins with one of lanner's verbs.
@@ -53,6 +53,10 @@ docs: build
 	$(BIN) fields --markdown > docs/fields.md
 	$(BIN) syscalls --markdown > docs/syscalls.md
 
+# The C header of the plugin border, from plugins/api/src/abi.rs.
+header:
+	LANNER_WRITE_HEADER=1 $(CARGO) test --quiet -p lanner-plugin --test header the_header_is_current
+
 # What each driver delivers of each call: as root, all of them.
 conformance-report:
 	$(CARGO) test --quiet -p drivers --no-default-features --features $$(tools/features) --test syscalls -- --report
@@ -78,6 +82,7 @@ install: build
 	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/lanner
 	install -d -m 755 $(DESTDIR)$(PREFIX)/lib/lanner/plugins $(DESTDIR)/etc/lanner
 	$(foreach plugin,$(PLUGINS),install -m 644 target/release/lib$(subst -,_,$(plugin)).so $(DESTDIR)$(PREFIX)/lib/lanner/plugins/ &&) true
+	install -D -m 644 plugins/api/include/lanner_plugin.h $(DESTDIR)$(PREFIX)/include/lanner_plugin.h
 	install -m 644 rules/lanner_rules.yaml $(DESTDIR)/etc/lanner/lanner_rules.yaml
 
 clean:

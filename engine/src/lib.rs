@@ -11,6 +11,7 @@ pub mod decode;
 pub mod delivery;
 pub mod fields;
 pub mod inspect;
+mod plugin_check;
 pub mod plugin_host;
 pub mod recording;
 mod rule_tests;

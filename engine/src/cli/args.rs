@@ -51,7 +51,7 @@ pub(crate) enum Verb {
     /// Check, list, explain and test rules.
     #[command(subcommand)]
     Rules(RuleVerb),
-    /// List the plugins, and those that were refused, with the reason.
+    /// List the plugins, try one out, or begin a new one.
     Plugins(PluginArgs),
 }
 
@@ -279,15 +279,98 @@ pub(crate) struct RuleTestArgs {
     pub(crate) using: UseArgs,
 }
 
-/// `lanner plugins`.
+/// `lanner plugins`; without a verb it lists.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct PluginArgs {
-    /// As JSON.
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Option<PluginVerb>,
+    /// Of the list.
+    #[command(flatten)]
+    pub(crate) list: PluginListArgs,
+}
+
+/// What `lanner plugins` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginVerb {
+    /// List the plugins with their settings, and those that were refused, with the reason.
+    List(PluginListArgs),
+    /// Run a plugin through everything that lanner may do to it. Exit status 1: it failed.
+    Check(PluginCheckArgs),
+    /// Write a crate with the beginning of a plugin, its test, and all that it needs.
+    New(PluginNewArgs),
+}
+
+/// `lanner plugins list`.
+#[derive(Debug, Args)]
+pub(crate) struct PluginListArgs {
+    /// As JSON, with the schemas of the settings and SHA-256 sums.
     #[arg(long)]
     pub(crate) json: bool,
     /// Where plugins are; may be repeated.
     #[arg(long = "plugin-dir", value_name = "DIR")]
     pub(crate) plugin_dirs: Vec<PathBuf>,
+}
+
+/// `lanner plugins check`.
+#[derive(Debug, Args)]
+pub(crate) struct PluginCheckArgs {
+    /// The plugin's file.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Settings to open it with, as JSON.
+    #[arg(long, value_name = "JSON", default_value = "")]
+    pub(crate) settings: String,
+    /// A rule file to open it with; may be repeated.
+    #[arg(short, long = "rules", value_name = "FILE")]
+    pub(crate) rules: Vec<PathBuf>,
+    /// How long a call may take; one that takes longer has failed, and ends the run.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub(crate) deadline: Duration,
+    /// Also measure what a call costs, in nanoseconds.
+    #[arg(long)]
+    pub(crate) cost: bool,
+}
+
+/// `lanner plugins new`.
+#[derive(Debug, Args)]
+pub(crate) struct PluginNewArgs {
+    /// Its name: lower-case letters, digits, `-`. A folder of this name is made.
+    #[arg(value_name = "NAME", value_parser = plugin_name)]
+    pub(crate) name: String,
+    /// What it is to do.
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub(crate) kind: PluginKind,
+    /// The folder to make it in.
+    #[arg(long = "in", value_name = "DIR", default_value = ".")]
+    pub(crate) folder: PathBuf,
+}
+
+/// What a new plugin does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum PluginKind {
+    /// It delivers alerts.
+    Output,
+    /// It decides which events break a rule.
+    Rules,
+}
+
+/// A name that fits plugins and crates alike.
+fn plugin_name(text: &str) -> Result<String, String> {
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if text.is_empty()
+        || text.len() > 64
+        || !text.bytes().all(good)
+        || !text.starts_with(|first: char| first.is_ascii_lowercase())
+        || text.ends_with('-')
+    {
+        return Err(
+            "a name begins with a letter and has at most 64 lower-case letters, digits and `-`"
+                .to_owned(),
+        );
+    }
+    Ok(text.to_owned())
 }
 
 fn bytes(text: &str) -> Result<usize, String> {

@@ -1,4 +1,4 @@
-//! `lanner syscalls`, `lanner fields`, `lanner plugins`: what there is, for people and for programs.
+//! `lanner syscalls`, `lanner fields`: what there is, for people and for programs.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -7,10 +7,9 @@ use driver_api::event::Abi;
 use driver_api::table::{Kind, Param, SYSCALLS, Syscall, Written};
 use serde_json::{Value, json};
 
-use super::args::{ListArgs, PluginArgs};
+use super::args::ListArgs;
 use super::{Failure, print};
 use crate::fields::{ArgRule, FIELDS, FieldDef, LEFT_OUT};
-use crate::plugin_host;
 
 pub(crate) fn syscalls(args: &ListArgs) -> Result<ExitCode, Failure> {
     if args.json {
@@ -156,56 +155,4 @@ fn field_json(field: &FieldDef) -> Value {
         "deprecated": field.deprecated,
         "description": field.description,
     })
-}
-
-pub(crate) fn plugins(args: &PluginArgs) -> Result<ExitCode, Failure> {
-    let directories = super::run::plugin_directories(args.plugin_dirs.clone());
-    let found = plugin_host::list(&directories);
-    if args.json {
-        let rows: Vec<Value> = found
-            .iter()
-            .map(|found| match &found.plugin {
-                Ok(plugin) => json!({
-                    "name": plugin.name(),
-                    "version": plugin.version(),
-                    "abi": format!("{}.{}", plugin.abi().0, plugin.abi().1),
-                    "capabilities": plugin.capabilities(),
-                    "description": plugin.description(),
-                    "path": found.path,
-                    "error": null,
-                }),
-                Err(error) => json!({"path": found.path, "error": error.to_string()}),
-            })
-            .collect();
-        return print(format!("{:#}\n", Value::from(rows)).as_bytes());
-    }
-    let mut text = String::new();
-    for found in &found {
-        let _ = match &found.plugin {
-            Ok(plugin) => writeln!(
-                text,
-                "{} {} (ABI {}.{}, {}): {}\n  {}",
-                plugin.name(),
-                plugin.version(),
-                plugin.abi().0,
-                plugin.abi().1,
-                plugin.capabilities().join(", "),
-                plugin.description(),
-                found.path.display()
-            ),
-            Err(error) => writeln!(text, "refused: {error}"),
-        };
-    }
-    if found.is_empty() {
-        let _ = writeln!(
-            text,
-            "no plugins in {}",
-            directories
-                .iter()
-                .map(|d| d.display().to_string())
-                .collect::<Vec<_>>()
-                .join(", ")
-        );
-    }
-    print(text.as_bytes())
 }

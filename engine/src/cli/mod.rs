@@ -4,6 +4,7 @@ mod args;
 mod drivers;
 mod lists;
 mod record;
+mod plugins;
 mod rules;
 mod run;
 mod session;
@@ -60,7 +61,7 @@ pub fn main() -> ExitCode {
         Verb::Syscalls(args) => lists::syscalls(&args),
         Verb::Fields(args) => lists::fields(&args),
         Verb::Rules(verb) => rules::rules(verb),
-        Verb::Plugins(args) => lists::plugins(&args),
+        Verb::Plugins(args) => plugins::plugins(args),
     };
     result.unwrap_or_else(|failure| {
         say(&failure.message);

@@ -1,6 +1,9 @@
 //! An alert, and the form in which it crosses the border.
 
-use lanner_plugin::abi::{LannerAlert, LannerAlertField, LannerStr};
+use lanner_plugin::abi::{
+    LannerAlert, LannerAlertField, LannerBatch, LannerList, LannerStr, LannerValue,
+    LannerValueData, TAG_LIST,
+};
 use lanner_plugin::{OwnedValue, Priority, RawValue};
 
 /// An alert. Text and JSON are made once, before the first output sees it.
@@ -32,69 +35,91 @@ impl AsRef<Alert> for Alert {
     }
 }
 
-/// What an alert's struct points to.
-pub(super) struct Parts<'a> {
-    alert: &'a Alert,
+/// The structs of a batch, and all that they point to. Its vectors keep their room from batch to batch, so that a
+/// call costs no allocation.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
     tags: Vec<LannerStr>,
     fields: Vec<LannerAlertField>,
-    /// Elements of list values, which `fields` points to.
-    _lists: Vec<Vec<RawValue<'a>>>,
+    /// Elements of lists, and for each list the place of its field and of its first element.
+    elements: Vec<LannerValue>,
+    lists: Vec<(usize, usize, usize)>,
+    alerts: Vec<LannerAlert>,
+    pointers: Vec<*const LannerAlert>,
 }
 
-impl<'a> Parts<'a> {
-    pub(super) fn new(alert: &'a Alert) -> Self {
-        let mut fields = Vec::with_capacity(alert.fields.len());
-        let mut lists = Vec::new();
-        for (name, value) in &alert.fields {
-            let raw = match value {
-                OwnedValue::List(elements) => {
-                    let elements: Vec<RawValue<'a>> = elements
-                        .iter()
-                        .map(|element| element.scalar().into())
-                        .collect();
-                    let list = lanner_plugin::List::new(&elements);
-                    let raw = RawValue::from(lanner_plugin::Value::List(list)).abi();
-                    // Moving the vector does not move its elements.
-                    lists.push(elements);
-                    raw
-                }
-                scalar => RawValue::from(scalar.scalar()).abi(),
-            };
-            fields.push(LannerAlertField {
-                name: LannerStr::new(name.as_bytes()),
-                value: raw,
+impl Batch {
+    /// The structs of these alerts. They must not be used once the alerts or this are changed or gone.
+    pub(super) fn fill<A: AsRef<Alert>>(&mut self, alerts: &[A]) -> LannerBatch {
+        self.tags.clear();
+        self.fields.clear();
+        self.elements.clear();
+        self.lists.clear();
+        self.alerts.clear();
+        self.pointers.clear();
+        let text = |text: &str| LannerStr::new(text.as_bytes());
+        for alert in alerts {
+            let alert = alert.as_ref();
+            self.tags.extend(alert.tags.iter().map(|tag| text(tag)));
+            for (name, value) in &alert.fields {
+                self.field(text(name), value);
+            }
+            self.alerts.push(LannerAlert {
+                size: size_of::<LannerAlert>(),
+                time_ns: alert.time_ns,
+                rule: text(&alert.rule),
+                source: text(&alert.source),
+                hostname: text(&alert.hostname),
+                text: text(&alert.text),
+                json: text(&alert.json),
+                tags: std::ptr::null(),
+                tag_count: alert.tags.len(),
+                fields: std::ptr::null(),
+                field_count: alert.fields.len(),
+                priority: alert.priority as u32,
+                reserved: 0,
             });
         }
-        Self {
-            alert,
-            tags: alert
-                .tags
-                .iter()
-                .map(|tag| LannerStr::new(tag.as_bytes()))
-                .collect(),
-            fields,
-            _lists: lists,
+        // No vector grows any more: now their contents have addresses.
+        for (field, first, len) in &self.lists {
+            let list = LannerList {
+                ptr: self.elements[*first..].as_ptr(),
+                len: *len,
+            };
+            self.fields[*field].value = LannerValue {
+                tag: TAG_LIST,
+                reserved: 0,
+                data: LannerValueData { list },
+            };
+        }
+        let (mut tag, mut field) = (0, 0);
+        for alert in &mut self.alerts {
+            alert.tags = self.tags[tag..].as_ptr();
+            alert.fields = self.fields[field..].as_ptr();
+            tag += alert.tag_count;
+            field += alert.field_count;
+        }
+        self.pointers
+            .extend(self.alerts.iter().map(std::ptr::from_ref));
+        LannerBatch {
+            size: size_of::<LannerBatch>(),
+            alerts: self.pointers.as_ptr(),
+            count: self.pointers.len(),
         }
     }
 
-    /// The struct. It must not outlive the parts.
-    pub(super) fn abi(&self) -> LannerAlert {
-        let text = |text: &str| LannerStr::new(text.as_bytes());
-        let alert = self.alert;
-        LannerAlert {
-            size: size_of::<LannerAlert>(),
-            time_ns: alert.time_ns,
-            rule: text(&alert.rule),
-            source: text(&alert.source),
-            hostname: text(&alert.hostname),
-            text: text(&alert.text),
-            json: text(&alert.json),
-            tags: self.tags.as_ptr(),
-            tag_count: self.tags.len(),
-            fields: self.fields.as_ptr(),
-            field_count: self.fields.len(),
-            priority: alert.priority as u32,
-            reserved: 0,
+    fn field(&mut self, name: LannerStr, value: &OwnedValue) {
+        if let OwnedValue::List(elements) = value {
+            self.lists
+                .push((self.fields.len(), self.elements.len(), elements.len()));
+            let elements = elements
+                .iter()
+                .map(|one| RawValue::from(one.scalar()).abi());
+            self.elements.extend(elements);
         }
+        self.fields.push(LannerAlertField {
+            name,
+            value: RawValue::from(value.scalar()).abi(),
+        });
     }
 }

@@ -1,4 +1,7 @@
 //! What plugins can call, and how texts come back from them.
+//!
+//! Pointers and lengths that a plugin passes may be anything. What they lead to is copied by the kernel, which
+//! answers with an error where our own read would be the end of lanner.
 
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,8 +9,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use lanner_plugin::Level;
 use lanner_plugin::abi::{ABI_MAJOR, ABI_MINOR, LannerHost, LannerStr, LannerText};
 
+use super::metrics;
+
 /// A text that a plugin hands back may be this long; the rest is cut off.
 const MAX_TEXT: usize = 1 << 20;
+/// Nobody means a text or an array that is longer; nothing of it is read.
+const NONSENSE: usize = 1 << 26;
+/// So many elements of an array are read.
+const MAX_ITEMS: usize = 1 << 14;
 
 /// Makes the table for a plugin. It is never freed, as plugins may use it until the process ends.
 pub(super) fn host_table(plugin: &str) -> &'static LannerHost {
@@ -18,13 +27,27 @@ pub(super) fn host_table(plugin: &str) -> &'static LannerHost {
         abi_minor: ABI_MINOR,
         ctx: std::ptr::from_ref(name).cast(),
         log: Some(log),
+        metric: Some(metrics::register),
+        metric_add: Some(metrics::count),
+        metric_set: Some(metrics::set),
     }))
+}
+
+/// Whose table it is.
+///
+/// # Safety
+///
+/// `ctx` is that of a table that [`host_table`] made.
+pub(super) unsafe fn plugin_name(ctx: *const c_void) -> &'static str {
+    // SAFETY: by the function's contract; the name is leaked.
+    unsafe { (*ctx.cast::<String>()).as_str() }
 }
 
 unsafe extern "C" fn log(ctx: *const c_void, level: u32, message: LannerStr) {
     contained(|| {
-        // SAFETY: `ctx` is the name that `host_table` leaked; the message lives through the call.
-        let (plugin, message) = unsafe { (&*ctx.cast::<String>(), text(message)) };
+        // SAFETY: `ctx` is the host's own.
+        let plugin = unsafe { plugin_name(ctx) };
+        let message = text(message);
         match Level::from_number(level) {
             Level::Error => tracing::error!(target: "lanner::plugin", plugin, "{message}"),
             Level::Warn => tracing::warn!(target: "lanner::plugin", plugin, "{message}"),
@@ -42,27 +65,94 @@ pub(super) fn contained(body: impl FnOnce()) {
     }
 }
 
-/// A text from a plugin, cut to a sane length.
+/// A text from a plugin, cut to a sane length; as much of it as can be read.
+pub(super) fn text(raw: LannerStr) -> String {
+    if raw.len > NONSENSE {
+        return String::new();
+    }
+    String::from_utf8_lossy(&bytes(raw.ptr.addr(), raw.len.min(MAX_TEXT))).into_owned()
+}
+
+/// An array from a plugin, cut to a sane length; as much of it as can be read.
 ///
 /// # Safety
 ///
-/// As for [`LannerStr::as_bytes`].
-pub(super) unsafe fn text(raw: LannerStr) -> String {
-    // SAFETY: by the function's contract; less of it is valid as well.
-    unsafe {
-        LannerStr {
-            ptr: raw.ptr,
-            len: raw.len.min(MAX_TEXT),
-        }
-        .to_text()
+/// Any bytes are a valid `T`.
+pub(super) unsafe fn slice<T: Copy>(first: *const T, count: usize) -> Vec<T> {
+    let size = size_of::<T>();
+    if count > NONSENSE {
+        return Vec::new();
     }
+    let bytes = bytes(first.addr(), count.min(MAX_ITEMS) * size);
+    bytes
+        .chunks_exact(size)
+        // SAFETY: a chunk has the size of a `T`, and any bytes are a valid one.
+        .map(|chunk| unsafe { std::ptr::read_unaligned(chunk.as_ptr().cast()) })
+        .collect()
+}
+
+/// Copies memory that may not be there.
+fn bytes(address: usize, len: usize) -> Vec<u8> {
+    if address == 0 || len == 0 {
+        return Vec::new();
+    }
+    let mut copy: Vec<u8> = Vec::with_capacity(len);
+    let local = libc::iovec {
+        iov_base: copy.as_mut_ptr().cast(),
+        iov_len: len,
+    };
+    // In pages, as of a piece that is there in part nothing would be copied (process_vm_readv(2)).
+    const PAGE: usize = 4096;
+    let mut remote = Vec::new();
+    let mut at = address;
+    while at - address < len {
+        let piece = (PAGE - at % PAGE).min(len - (at - address));
+        remote.push(libc::iovec {
+            iov_base: std::ptr::without_provenance_mut(at),
+            iov_len: piece,
+        });
+        let Some(next) = at.checked_add(piece) else {
+            break;
+        };
+        at = next;
+    }
+    // The kernel takes so many pieces: 4 MiB, more than any length here.
+    remote.truncate(1024);
+    // SAFETY: the call reads our own memory through the kernel, which checks it, and writes into the vector at most
+    // the room that it has.
+    let copied = unsafe {
+        libc::process_vm_readv(
+            libc::getpid(),
+            &raw const local,
+            1,
+            remote.as_ptr(),
+            remote.len() as libc::c_ulong,
+            0,
+        )
+    };
+    match usize::try_from(copied) {
+        // SAFETY: so many bytes were written.
+        Ok(copied) => unsafe { copy.set_len(copied.min(len)) },
+        // Where the call is forbidden, the plugin has to be believed.
+        Err(_) if std::io::Error::last_os_error().raw_os_error() != Some(libc::EFAULT) => {
+            let raw = LannerStr {
+                ptr: std::ptr::with_exposed_provenance(address),
+                len,
+            };
+            // SAFETY: the header obliges the plugin to pass what can be read.
+            copy.extend_from_slice(unsafe { raw.as_bytes() });
+        }
+        Err(_) => {}
+    }
+    copy
 }
 
 /// A sink that keeps the last text. `into` must outlive it.
 pub(super) fn last_text(into: &mut String) -> LannerText {
     unsafe extern "C" fn put(ctx: *mut c_void, raw: LannerStr) {
+        let text = text(raw);
         // SAFETY: `ctx` is `into`, borrowed by nobody else during the call.
-        contained(|| unsafe { *ctx.cast::<String>() = text(raw) });
+        contained(|| unsafe { *ctx.cast::<String>() = text });
     }
     LannerText {
         ctx: std::ptr::from_mut(into).cast(),
@@ -73,8 +163,9 @@ pub(super) fn last_text(into: &mut String) -> LannerText {
 /// A sink that keeps all texts. `into` must outlive it.
 pub(super) fn all_texts(into: &mut Vec<String>) -> LannerText {
     unsafe extern "C" fn put(ctx: *mut c_void, raw: LannerStr) {
+        let text = text(raw);
         // SAFETY: `ctx` is `into`, borrowed by nobody else during the call.
-        contained(|| unsafe { (*ctx.cast::<Vec<String>>()).push(text(raw)) });
+        contained(|| unsafe { (*ctx.cast::<Vec<String>>()).push(text) });
     }
     LannerText {
         ctx: std::ptr::from_mut(into).cast(),
@@ -88,5 +179,55 @@ pub(super) fn reason(text: String, status: i32) -> String {
         format!("it gave no reason (status {status})")
     } else {
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn str(address: usize, len: usize) -> LannerStr {
+        LannerStr {
+            ptr: std::ptr::without_provenance(address),
+            len,
+        }
+    }
+
+    #[test]
+    fn pointers_and_lengths_that_lead_nowhere_are_survived() {
+        assert_eq!(text(LannerStr::new(b"good")), "good");
+        assert_eq!(text(str(0, 7)), "");
+        for address in [1, 8, 4095, usize::MAX, usize::MAX - 4096, 1 << 60] {
+            assert_eq!(text(str(address, 7)), "", "{address:#x}");
+            assert_eq!(text(str(address, usize::MAX)), "", "{address:#x}");
+            assert_eq!(text(str(address, 1 << 22)), "", "{address:#x}");
+            // SAFETY: any bytes are a number.
+            let numbers: Vec<u64> =
+                unsafe { slice(std::ptr::without_provenance(address), 1 << 20) };
+            assert!(numbers.is_empty(), "{address:#x}");
+        }
+    }
+
+    #[test]
+    fn a_text_whose_end_cannot_be_read_is_cut_there() {
+        // SAFETY: two new pages, of which the second is made unreadable; both are left behind.
+        let first = unsafe {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            let prot = libc::PROT_READ | libc::PROT_WRITE;
+            let pages = libc::mmap(std::ptr::null_mut(), 8192, prot, flags, -1, 0);
+            assert_ne!(pages, libc::MAP_FAILED);
+            let pages = pages.cast::<u8>();
+            std::ptr::write_bytes(pages, b'x', 4096);
+            assert_eq!(
+                libc::mprotect(pages.add(4096).cast(), 4096, libc::PROT_NONE),
+                0
+            );
+            pages
+        };
+        let raw = LannerStr {
+            ptr: first.wrapping_add(4000),
+            len: 1 << 20,
+        };
+        assert_eq!(text(raw), "x".repeat(96));
     }
 }

@@ -134,6 +134,34 @@ pub enum PluginError {
         /// Which capability.
         capability: &'static str,
     },
+    /// The configuration pins plugins, and this one is not among them.
+    #[error(
+        "{path} is refused: the configuration pins plugins by their SHA-256 sums, and has none for it"
+    )]
+    NotPinned {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is not the file that the configuration pins.
+    #[error(
+        "{path} is refused: its SHA-256 sum is {found}, and the configuration wants {expected}"
+    )]
+    WrongSum {
+        /// The file.
+        path: PathBuf,
+        /// The file's sum.
+        found: String,
+        /// The sum that it must have.
+        expected: String,
+    },
+    /// Its settings do not fit its schema.
+    #[error("plugin `{plugin}`: settings: {reason}")]
+    Settings {
+        /// The plugin.
+        plugin: String,
+        /// What is wrong, with the keys.
+        reason: String,
+    },
     /// It failed.
     #[error("plugin `{plugin}` failed to {call}: {reason}")]
     Failed {

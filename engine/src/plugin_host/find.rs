@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::PluginError;
-use super::load::{Plugin, load};
+use super::load::{Plugin, load_pinned};
+use super::pin::Pins;
 
 /// A file that looks like a plugin.
 #[derive(Debug)]
@@ -21,12 +22,17 @@ pub struct Found {
 /// same name, the first is taken and the second refused. A directory that is not there has none.
 #[must_use]
 pub fn list(directories: &[PathBuf]) -> Vec<Found> {
+    list_pinned(directories, &Pins::default())
+}
+
+/// As [`list`], but refuses what is not pinned.
+fn list_pinned(directories: &[PathBuf], pins: &Pins) -> Vec<Found> {
     let mut found: Vec<Found> = Vec::new();
     for path in directories
         .iter()
         .flat_map(|directory| libraries(directory))
     {
-        let plugin = load(&path).and_then(|plugin| {
+        let plugin = load_pinned(&path, pins).and_then(|plugin| {
             let same = found
                 .iter()
                 .filter_map(|found| found.plugin.as_ref().ok())
@@ -51,8 +57,32 @@ pub fn list(directories: &[PathBuf]) -> Vec<Found> {
 ///
 /// [`PluginError::NotFound`], which also tells which plugins were refused, and why.
 pub fn find(directories: &[PathBuf], name: &str) -> Result<Plugin, PluginError> {
+    find_pinned(directories, name, &Pins::default())
+}
+
+/// As [`find`], but takes only files with the right SHA-256 sums, if there are any sums.
+///
+/// The plugin `output-x` is looked for in `liboutput_x.so` first; only if that is something else, everything in the
+/// directories is loaded and asked for its name.
+///
+/// # Errors
+///
+/// As for [`find`].
+pub fn find_pinned(
+    directories: &[PathBuf],
+    name: &str,
+    pins: &Pins,
+) -> Result<Plugin, PluginError> {
+    let usual = format!("lib{}.so", name.replace('-', "_"));
+    let mut usual = directories.iter().map(|directory| directory.join(&usual));
+    if let Some(path) = usual.find(|path| path.exists())
+        && let Ok(plugin) = load_pinned(&path, pins)
+        && plugin.name() == name
+    {
+        return Ok(plugin);
+    }
     let mut refused = String::new();
-    for found in list(directories) {
+    for found in list_pinned(directories, pins) {
         match found.plugin {
             Ok(plugin) if plugin.name() == name => return Ok(plugin),
             Ok(_) => {}

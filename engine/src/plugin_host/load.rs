@@ -3,20 +3,26 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::ptr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use lanner_plugin::abi::{
     ABI_MAJOR, LannerHost, LannerOutputPlugin, LannerPlugin, LannerPluginFn, LannerRulePlugin,
-    LannerStr, SYMBOL,
+    LannerStatus, LannerStr, LannerText, STATUS_OK, SYMBOL,
 };
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use serde_json::Value as Json;
 
+use super::border::{self, last_text, reason};
 use super::error::PluginError;
-use super::{border, elf, trust};
+use super::pin::Pins;
+use super::{elf, metrics, trust};
 
 /// The longest name, version or description.
 const MAX_WORD: usize = 4096;
+
+/// `schema` of a capability's table.
+type SchemaFn = unsafe extern "C" fn(*const LannerText, *const LannerText) -> LannerStatus;
 
 /// A loaded plugin. Cheap to clone; never unloaded.
 #[derive(Clone)]
@@ -32,6 +38,8 @@ struct Loaded {
     output: Option<&'static LannerOutputPlugin>,
     host: &'static LannerHost,
     faults: AtomicU64,
+    rule_schema: OnceLock<Option<Json>>,
+    output_schema: OnceLock<Option<Json>>,
 }
 
 // SAFETY: the plugin's tables never change, and the header lets any thread use them.
@@ -45,7 +53,17 @@ unsafe impl Sync for Loaded {}
 ///
 /// Each way in which a file is no usable plugin has its own [`PluginError`], which names the file.
 pub fn load(path: &Path) -> Result<Plugin, PluginError> {
+    load_pinned(path, &Pins::default())
+}
+
+/// As [`load`], if the file has the SHA-256 sum that it must have.
+///
+/// # Errors
+///
+/// As for [`load`].
+pub fn load_pinned(path: &Path, pins: &Pins) -> Result<Plugin, PluginError> {
     let real = trust::check(path)?;
+    pins.check(path)?;
     elf::check(&real)?;
     // SAFETY: this runs the library's initialisers; whoever wrote it is trusted, as checked above.
     let library = unsafe { Library::open(Some(&real), RTLD_NOW | RTLD_LOCAL) };
@@ -113,8 +131,7 @@ unsafe fn read(path: &Path, raw: *const LannerPlugin) -> Result<Plugin, PluginEr
                 "its {what} has no valid pointer or length"
             )));
         }
-        // SAFETY: the text lives until the process ends; its length is sane.
-        Ok(unsafe { raw.to_text() })
+        Ok(border::text(raw))
     };
     let name = word(raw.name, "name")?;
     let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -141,6 +158,8 @@ unsafe fn read(path: &Path, raw: *const LannerPlugin) -> Result<Plugin, PluginEr
         host: border::host_table(&name),
         name,
         faults: AtomicU64::new(0),
+        rule_schema: OnceLock::new(),
+        output_schema: OnceLock::new(),
     })))
 }
 
@@ -273,6 +292,7 @@ impl Plugin {
     /// Counts a fault, and reports it: the first ones, then ever fewer.
     pub(super) fn fault(&self, call: &str, reason: &str) {
         let count = self.0.faults.fetch_add(1, Ordering::Relaxed) + 1;
+        metrics::fault(self.name());
         if count.is_power_of_two() {
             let plugin = self.name();
             tracing::error!(
@@ -282,6 +302,54 @@ impl Plugin {
                 "plugin `{plugin}` is faulty: {reason}"
             );
         }
+    }
+
+    /// The JSON schema of its settings as an output, where it has one.
+    ///
+    /// # Errors
+    ///
+    /// It is no output, or what it hands over is no JSON.
+    pub fn output_schema(&self) -> Result<Option<&Json>, PluginError> {
+        let table = self.output_table()?;
+        self.schema(&self.0.output_schema, table.schema)
+    }
+
+    /// The JSON schema of its settings as a rule plugin, where it has one.
+    ///
+    /// # Errors
+    ///
+    /// It has no rules, or what it hands over is no JSON.
+    pub fn rule_schema(&self) -> Result<Option<&Json>, PluginError> {
+        let table = self.rule_table()?;
+        self.schema(&self.0.rule_schema, table.schema)
+    }
+
+    fn schema<'a>(
+        &self,
+        known: &'a OnceLock<Option<Json>>,
+        function: Option<SchemaFn>,
+    ) -> Result<Option<&'a Json>, PluginError> {
+        if let Some(known) = known.get() {
+            return Ok(known.as_ref());
+        }
+        let Some(function) = function else {
+            return Ok(None);
+        };
+        let (mut schema, mut text) = (String::new(), String::new());
+        let (sink, error) = (last_text(&mut schema), last_text(&mut text));
+        // SAFETY: both sinks live through the call.
+        let status = unsafe { function(&raw const sink, &raw const error) };
+        let failed = |reason: String| PluginError::Failed {
+            plugin: self.name().to_owned(),
+            call: "say what its settings are",
+            reason,
+        };
+        if status != STATUS_OK {
+            return Err(failed(reason(text, status)));
+        }
+        let schema = serde_json::from_str(&schema)
+            .map_err(|error| failed(format!("its schema is no JSON: {error}")))?;
+        Ok(known.get_or_init(|| Some(schema)).as_ref())
     }
 
     pub(super) fn host(&self) -> &'static LannerHost {

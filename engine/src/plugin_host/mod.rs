@@ -7,6 +7,9 @@
 //! | `elf` | is it a library for this machine? |
 //! | `load` | opens it, and checks version, sizes and functions before anything else is touched |
 //! | `find` | plugins in directories, and why some are refused |
+//! | `pin` | is it the file that was looked at? |
+//! | `settings` | do the settings fit the plugin's schema? |
+//! | `metrics` | numbers that plugins publish |
 //! | `rules` | [`RuleHost`]: an opened rule plugin |
 //! | `outputs`, `alert` | [`OutputHost`]: an opened output plugin, and what it delivers |
 //! | `border` | what plugins can call |
@@ -21,15 +24,19 @@ mod elf;
 mod error;
 mod find;
 mod load;
+pub mod metrics;
 mod outputs;
+mod pin;
 mod rules;
+mod settings;
 mod trust;
 
 pub use alert::Alert;
 pub use error::PluginError;
-pub use find::{Found, find, list};
-pub use load::{Plugin, load};
+pub use find::{Found, find, find_pinned, list};
+pub use load::{Plugin, load, load_pinned};
 pub use outputs::OutputHost;
+pub use pin::{Pins, sum};
 pub use rules::{FieldResolver, FieldSource, Rule, RuleFile, RuleHost};
 
 pub use lanner_plugin::{
@@ -38,4 +45,4 @@ pub use lanner_plugin::{
 };
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

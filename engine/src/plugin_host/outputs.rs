@@ -4,14 +4,15 @@ use std::ffi::c_void;
 
 use lanner_plugin::Delivery;
 use lanner_plugin::abi::{
-    LannerAlert, LannerBatch, LannerOutputPlugin, LannerStatus, LannerStr, LannerText,
-    STATUS_ERROR, STATUS_GIVE_UP, STATUS_OK, STATUS_PANIC, STATUS_TRY_AGAIN,
+    LannerOutputPlugin, LannerStatus, LannerStr, LannerText, STATUS_ERROR, STATUS_GIVE_UP,
+    STATUS_OK, STATUS_PANIC, STATUS_TRY_AGAIN,
 };
 
-use super::alert::{Alert, Parts};
+use super::alert::{Alert, Batch};
 use super::border::{last_text, reason};
 use super::error::PluginError;
 use super::load::Plugin;
+use super::settings as check;
 
 /// A configured output. One thread uses it at a time; every call may block.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct OutputHost {
     state: *mut c_void,
     /// Why it is switched off.
     off: Option<String>,
+    /// The structs of the batch that was delivered last, whose room is used again.
+    batch: Batch,
 }
 
 // SAFETY: the header allows a state to move from thread to thread between calls.
@@ -33,6 +36,15 @@ impl OutputHost {
     ///
     /// The plugin is no output plugin, or refuses the settings.
     pub fn open(plugin: &Plugin, settings: &str) -> Result<Self, PluginError> {
+        plugin.output_table()?;
+        if let Some(schema) = plugin.output_schema()? {
+            check::check(plugin.name(), schema, settings)?;
+        }
+        Self::open_unchecked(plugin, settings)
+    }
+
+    /// As [`OutputHost::open`], with settings that nobody has looked at.
+    pub(crate) fn open_unchecked(plugin: &Plugin, settings: &str) -> Result<Self, PluginError> {
         let table = plugin.output_table()?;
         let mut state = std::ptr::null_mut();
         let mut text = String::new();
@@ -53,6 +65,7 @@ impl OutputHost {
             table,
             state,
             off: None,
+            batch: Batch::default(),
         })
     }
 
@@ -70,17 +83,7 @@ impl OutputHost {
 
     /// Delivers alerts, oldest first. An output that is switched off gives up.
     pub fn emit<A: AsRef<Alert>>(&mut self, alerts: &[A]) -> Delivery {
-        let parts: Vec<Parts<'_>> = alerts
-            .iter()
-            .map(|alert| Parts::new(alert.as_ref()))
-            .collect();
-        let structs: Vec<LannerAlert> = parts.iter().map(Parts::abi).collect();
-        let pointers: Vec<*const LannerAlert> = structs.iter().map(std::ptr::from_ref).collect();
-        let batch = LannerBatch {
-            size: size_of::<LannerBatch>(),
-            alerts: pointers.as_ptr(),
-            count: pointers.len(),
-        };
+        let batch = self.batch.fill(alerts);
         let mut delivered = 0;
         let emit = self.table.emit;
         let (status, text) = self.call("emit", |state, error| {

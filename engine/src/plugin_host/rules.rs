@@ -14,9 +14,10 @@ use lanner_plugin::{
     Diagnostic, EventTypes, Explanation, Priority, RawValue, ResolvedField, Severity, Value,
 };
 
-use super::border::{all_texts, contained, last_text, reason, text};
+use super::border::{all_texts, contained, last_text, reason, slice, text};
 use super::error::PluginError;
 use super::load::Plugin;
+use super::settings as check;
 
 /// Finds fields and event types by name, while rules are loaded.
 pub trait FieldResolver {
@@ -130,6 +131,9 @@ impl RuleHost {
         settings: &str,
     ) -> Result<Self, PluginError> {
         let table = plugin.rule_table()?;
+        if let Some(schema) = plugin.rule_schema()? {
+            check::check(plugin.name(), schema, settings)?;
+        }
         let mut state = std::ptr::null_mut();
         with_request(resolver, files, settings, |request| {
             run(plugin, "load rules", |error| {
@@ -431,24 +435,17 @@ unsafe extern "C" fn put_rule(ctx: *mut c_void, rule: *const LannerRule) {
         // SAFETY: `ctx` is the vector that `describe` passed; the plugin passes a valid rule.
         unsafe {
             let rules = &mut *ctx.cast::<Vec<Option<Rule>>>();
-            let Some(raw) = rule
-                .as_ref()
-                .filter(|raw| raw.size >= size_of::<LannerRule>())
-            else {
+            let raw = slice(rule, 1).pop();
+            let Some(raw) = raw.filter(|raw| raw.size >= size_of::<LannerRule>()) else {
                 rules.push(None);
                 return;
-            };
-            let tags = if raw.tags.is_null() {
-                &[]
-            } else {
-                std::slice::from_raw_parts(raw.tags, raw.tag_count)
             };
             rules.push(Some(Rule {
                 name: text(raw.name),
                 description: text(raw.description),
                 priority: Priority::from_number(raw.priority).unwrap_or(Priority::Debug),
                 source: text(raw.source),
-                tags: tags.iter().map(|tag| text(*tag)).collect(),
+                tags: texts(raw.tags, raw.tag_count),
                 output: text(raw.output),
                 enabled: raw.enabled != 0,
             }));
@@ -457,29 +454,18 @@ unsafe extern "C" fn put_rule(ctx: *mut c_void, rule: *const LannerRule) {
 }
 
 /// Copies texts from a plugin.
-///
-/// # Safety
-///
-/// `first` is null, or leads to `count` valid texts.
-unsafe fn texts(first: *const LannerStr, count: usize) -> Vec<String> {
-    if first.is_null() {
-        return Vec::new();
-    }
-    // SAFETY: by the function's contract.
-    unsafe {
-        std::slice::from_raw_parts(first, count)
-            .iter()
-            .map(|raw| text(*raw))
-            .collect()
-    }
+fn texts(first: *const LannerStr, count: usize) -> Vec<String> {
+    // SAFETY: texts are plain pointers and lengths, of which any bytes are valid ones.
+    let raw = unsafe { slice(first, count) };
+    raw.into_iter().map(text).collect()
 }
 
 unsafe extern "C" fn put_diagnostic(ctx: *mut c_void, diagnostic: *const LannerDiagnostic) {
     // SAFETY: `ctx` is the vector that `check` passed; the plugin passes a valid diagnostic.
     contained(|| unsafe {
         let all = &mut *ctx.cast::<Vec<Diagnostic>>();
-        let whole = |raw: &&LannerDiagnostic| raw.size >= size_of::<LannerDiagnostic>();
-        if let Some(raw) = diagnostic.as_ref().filter(whole) {
+        let whole = |raw: &LannerDiagnostic| raw.size >= size_of::<LannerDiagnostic>();
+        if let Some(raw) = slice(diagnostic, 1).pop().filter(whole) {
             all.push(Diagnostic {
                 severity: Severity::from_number(raw.severity),
                 code: text(raw.code),
@@ -501,8 +487,8 @@ unsafe extern "C" fn put_explanation(ctx: *mut c_void, explanation: *const Lanne
     // SAFETY: `ctx` is the place that `explain` passed; the plugin passes a valid explanation.
     contained(|| unsafe {
         let place = &mut *ctx.cast::<Option<Explanation>>();
-        let whole = |raw: &&LannerExplanation| raw.size >= size_of::<LannerExplanation>();
-        if let Some(raw) = explanation.as_ref().filter(whole) {
+        let whole = |raw: &LannerExplanation| raw.size >= size_of::<LannerExplanation>();
+        if let Some(raw) = slice(explanation, 1).pop().filter(whole) {
             *place = Some(Explanation {
                 condition: text(raw.condition),
                 event_types: if raw.all_event_types == 0 {

@@ -18,10 +18,10 @@ fn workspace() -> PathBuf {
         .to_owned()
 }
 
-struct Directory(tempfile::TempDir);
+pub(crate) struct Directory(tempfile::TempDir);
 
 impl Directory {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
@@ -30,7 +30,7 @@ impl Directory {
     }
 
     /// Compiles a plugin in C.
-    fn c(&self, name: &str, source: &str) -> PathBuf {
+    pub(crate) fn c(&self, name: &str, source: &str) -> PathBuf {
         let file = self.path(&format!("{name}.c"));
         fs::write(&file, format!("#include \"lanner_plugin.h\"\n{source}")).unwrap();
         let library = self.path(&format!("lib{name}.so"));
@@ -80,7 +80,7 @@ fn first_party() -> &'static Path {
 }
 
 /// Function tables in C, each overridable by a macro.
-const TABLES: &str = r#"
+pub(crate) const TABLES: &str = r#"
 #include <string.h>
 #ifndef NAME
 #define NAME "sample"
@@ -93,6 +93,9 @@ const TABLES: &str = r#"
 #endif
 #ifndef EMIT
 #define EMIT emit
+#endif
+#ifndef LIST
+#define LIST list_rules
 #endif
 #ifndef RULES
 #define RULES &rules
@@ -171,7 +174,7 @@ static LannerStatus emit(void *state, const LannerBatch *batch, size_t *delivere
     }
 }
 static LannerStatus nothing(void *state, const LannerText *error) { return LANNER_OK; }
-static const LannerRulePlugin rules = { RULES_SIZE, open_rules, list_rules, types, on_event,
+static const LannerRulePlugin rules = { RULES_SIZE, open_rules, LIST, types, on_event,
                                         close_state };
 static const LannerOutputPlugin output = { sizeof output, open_output, EMIT, nothing, nothing,
                                            close_state };
@@ -238,7 +241,7 @@ fn a_rule_plugin_in_c_is_opened_asked_and_survives_its_faults() {
     let plugin = load(&directory.c("sample", TABLES)).unwrap();
     assert_eq!(
         (plugin.name(), plugin.version(), plugin.abi()),
-        ("sample", "1.2.3", (1, 1))
+        ("sample", "1.2.3", (1, 2))
     );
     assert_eq!(plugin.capabilities(), ["rules", "output"]);
 
@@ -488,7 +491,7 @@ fn the_first_party_plugins_are_built_on_the_same_border() {
     let error = RuleHost::open(&rules, &Table, &[], "{\"x\":1}")
         .unwrap_err()
         .to_string();
-    assert!(error.contains("unknown field `x`"), "{error}");
+    assert!(error.contains("unknown key `x`"), "{error}");
     assert!(matches!(
         OutputHost::open(&rules, ""),
         Err(PluginError::LacksCapability { .. })

@@ -1,57 +1,62 @@
-//! The structs that cross the border between host and plugin, laid out as `lanner_plugin.h` has them.
+//! The structs that cross the border between host and plugin. `lanner_plugin.h` is made from this file,
+//! comments and all (`make header`), so that they are written for readers of C.
 //!
-//! The header documents each function; here is only what Rust needs to know besides. Rules for
-//! changing this file:
+//! Rules for changing it:
 //!
 //! 1. Fields are only ever appended, and only to structs that begin with a size. Whoever reads such
 //!    a struct looks at the size first, and treats what is not there as absent.
 //! 2. Structs without a size ([`LannerStr`], [`LannerValue`], [`LannerText`], [`LannerAlertField`],
-//!    [`LannerField`]) never change.
+//!    [`LannerField`], [`LannerLabel`], the sinks) never change.
 //! 3. Appending raises [`ABI_MINOR`]. Anything else raises [`ABI_MAJOR`], and a host refuses a
 //!    plugin with another major version.
 //! 4. The first three fields of [`LannerPlugin`] stay as they are for ever, across major versions.
 
 use std::ffi::c_void;
 
-/// The ABI version that must be the same in host and plugin.
+/// The version of the border that must be the same in host and plugin.
 pub const ABI_MAJOR: u32 = 1;
-/// The ABI version that tells what was appended; host and plugin may differ in it.
-pub const ABI_MINOR: u32 = 1;
-/// The name of the one exported function, of type [`LannerPluginFn`].
+/// The version that tells what was appended; host and plugin may differ in it.
+pub const ABI_MINOR: u32 = 2;
+/// The name of the one exported function.
 pub const SYMBOL: &str = "lanner_plugin";
 
-/// What a function says about how it went: one of the `STATUS_` constants.
+/// How a call went: one of the constants that follow.
 pub type LannerStatus = i32;
-/// It went well; for `emit`: everything was delivered.
+/// Well; for `emit`: everything was delivered.
 pub const STATUS_OK: LannerStatus = 0;
-/// It failed, and the text sink got the reason.
+/// Failed, and the error sink got the reason.
 pub const STATUS_ERROR: LannerStatus = 1;
-/// The plugin panicked (or caught its language's equivalent); its state must not be used again.
+/// The plugin panicked (or caught its language's equivalent): the state is broken, and is only closed.
 pub const STATUS_PANIC: LannerStatus = 2;
 /// `emit` only: not now; offer the undelivered alerts again later.
 pub const STATUS_TRY_AGAIN: LannerStatus = 3;
 /// `emit` only: the undelivered alerts of this batch will never be delivered.
 pub const STATUS_GIVE_UP: LannerStatus = 4;
 
-/// Log levels.
+/// Log level: something does not work.
 pub const LEVEL_ERROR: u32 = 1;
-/// See [`LEVEL_ERROR`].
+/// Log level: something is odd, and somebody should look.
 pub const LEVEL_WARN: u32 = 2;
-/// See [`LEVEL_ERROR`].
+/// Log level: something happened that is worth a line.
 pub const LEVEL_INFO: u32 = 3;
-/// See [`LEVEL_ERROR`].
+/// Log level: for whoever looks for a fault.
 pub const LEVEL_DEBUG: u32 = 4;
-/// See [`LEVEL_ERROR`].
+/// Log level: everything.
 pub const LEVEL_TRACE: u32 = 5;
 
-/// Severity of a [`LannerDiagnostic`]: the rules cannot be used as they are.
+/// `LannerMetric.kind`: only grows, by `metric_add`.
+pub const METRIC_COUNTER: u32 = 1;
+/// `LannerMetric.kind`: goes up and down, by `metric_set`.
+pub const METRIC_GAUGE: u32 = 2;
+
+/// `LannerDiagnostic.severity`: the rules cannot be used as they are.
 pub const SEVERITY_ERROR: u32 = 1;
-/// Probably a mistake.
+/// `LannerDiagnostic.severity`: probably a mistake.
 pub const SEVERITY_WARNING: u32 = 2;
-/// Worth knowing.
+/// `LannerDiagnostic.severity`: worth knowing.
 pub const SEVERITY_NOTE: u32 = 3;
 
-/// Tags of [`LannerValue`], and kinds of [`LannerField`]. A reader treats an unknown tag as none.
+/// `LannerValue.tag`, `LannerField.kind`: there is no value. Take a tag that you do not know for this.
 pub const TAG_NONE: u32 = 0;
 /// `data.boolean`: 0 or 1.
 pub const TAG_BOOL: u32 = 1;
@@ -74,14 +79,15 @@ pub const TAG_LIST: u32 = 9;
 /// Kind only: the value's tag differs from event to event.
 pub const TAG_ANY: u32 = 15;
 
-/// The field is a list: `in` asks for all elements, `intersects` for one.
+/// `LannerField.flags`: a list: `in` asks for all elements, `intersects` for one.
 pub const FIELD_LIST: u32 = 1;
-/// The value is a list of candidates (all ancestors): a comparison holds if it does for any.
+/// `LannerField.flags`: candidates (all ancestors): a comparison holds if it does for any.
 pub const FIELD_ANY: u32 = 2;
-/// With [`FIELD_ANY`], the two ends of a connection: `!=` holds only if it does for both.
+/// `LannerField.flags`: with `LANNER_FIELD_ANY`, the two ends of a connection: `!=` holds only if it
+/// does for both.
 pub const FIELD_EITHER: u32 = 4;
 
-/// Bytes that belong to somebody else. `ptr` may be null only if `len` is 0.
+/// Bytes that belong to somebody else. `ptr` may be NULL only if `len` is 0.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct LannerStr {
@@ -91,11 +97,11 @@ pub struct LannerStr {
     pub len: usize,
 }
 
-/// A typed value; see the `TAG_` constants for which member of `data` holds it.
+/// A typed value; the tag says which member of `data` holds it.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct LannerValue {
-    /// One of the `TAG_` constants.
+    /// `LANNER_BOOL` and so on.
     pub tag: u32,
     /// 0.
     pub reserved: u32,
@@ -103,7 +109,7 @@ pub struct LannerValue {
     pub data: LannerValueData,
 }
 
-/// The members of a [`LannerValue`].
+/// What a value holds.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub union LannerValueData {
@@ -127,61 +133,106 @@ pub union LannerValueData {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct LannerList {
-    /// First element; may be null only if `len` is 0.
+    /// First element; may be NULL only if `len` is 0.
     pub ptr: *const LannerValue,
     /// Number of elements.
     pub len: usize,
 }
 
-/// Takes a text that somebody wants to hand back, such as an error message.
+/// Takes a text that somebody hands back, such as an error message. Never NULL where the host passes it.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct LannerText {
-    /// Passed to `put`.
+    /// Pass it to `put`.
     pub ctx: *mut c_void,
-    /// Copies the text; a second call replaces it. Only during the call that got the sink.
+    /// Copies the text. As an error sink: a further call replaces what an earlier one said. Only during the
+    /// call that got the sink, on its thread. Does not block.
     pub put: Option<unsafe extern "C" fn(ctx: *mut c_void, text: LannerStr)>,
 }
 
-/// What the host gives to a plugin. Valid until the process ends.
+/// The name and the value of one label of a metric. Never changes.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct LannerLabel {
+    /// Letters, digits and `_`; does not begin with a digit.
+    pub name: LannerStr,
+    /// UTF-8.
+    pub value: LannerStr,
+}
+
+/// A metric that a plugin wants to have. Since 1.2. Needed during the call of `metric` only.
+#[repr(C)]
+#[derive(Debug)]
+pub struct LannerMetric {
+    /// Bytes in this struct.
+    pub size: usize,
+    /// Letters, digits and `_`; does not begin with a digit. `bytes_sent_total` of the plugin `output-x` is
+    /// published as `lanner_output_x_bytes_sent_total`.
+    pub name: LannerStr,
+    /// One sentence on what it counts, with its unit.
+    pub help: LannerStr,
+    /// Labels; may be NULL if there are none.
+    pub labels: *const LannerLabel,
+    /// Number of labels.
+    pub label_count: usize,
+    /// `LANNER_METRIC_COUNTER` or `LANNER_METRIC_GAUGE`.
+    pub kind: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// What the host lends to a plugin. Valid until the process ends.
 #[repr(C)]
 #[derive(Debug)]
 pub struct LannerHost {
     /// Bytes in this struct.
     pub size: usize,
-    /// The host's [`ABI_MAJOR`].
+    /// The host's `LANNER_ABI_MAJOR`.
     pub abi_major: u32,
-    /// The host's [`ABI_MINOR`].
+    /// The host's `LANNER_ABI_MINOR`.
     pub abi_minor: u32,
-    /// Passed to the functions below.
+    /// Pass it to the functions below.
     pub ctx: *const c_void,
-    /// Writes a line to lanner's log, under the plugin's name. Any thread.
+    /// Writes a line to lanner's log; lanner puts the plugin's name before it. Any thread, any time. May block
+    /// for as long as a write to standard error takes.
     pub log: Option<unsafe extern "C" fn(ctx: *const c_void, level: u32, message: LannerStr)>,
+    /// Since 1.2. Registers a metric, which lanner publishes with its own, and returns a handle that is valid
+    /// until the process ends; NULL if the name or the kind makes no sense (the log says why). The same name
+    /// and labels once more give the same handle. Any thread, any time; does not block for long.
+    pub metric: Option<
+        unsafe extern "C" fn(ctx: *const c_void, metric: *const LannerMetric) -> *const c_void,
+    >,
+    /// Since 1.2. Adds to a counter; of a gauge or NULL nothing becomes. Any thread, any time, never blocks.
+    pub metric_add: Option<unsafe extern "C" fn(metric: *const c_void, by: u64)>,
+    /// Since 1.2. Sets a gauge; of a counter or NULL nothing becomes. Any thread, any time, never blocks.
+    pub metric_set: Option<unsafe extern "C" fn(metric: *const c_void, to: f64)>,
 }
 
 /// A field that was found.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct LannerField {
-    /// Pass this to `LannerEvent::get`.
+    /// Pass it to `LannerEvent.get`.
     pub id: u32,
-    /// One of the `TAG_` constants: what the value is, or each element of a list.
+    /// `LANNER_BOOL` .. `LANNER_ANY`: what the value is; of a list, what the elements are. `LANNER_IPV6` stands
+    /// for addresses of both versions.
     pub kind: u32,
-    /// `FIELD_` constants, or-ed.
+    /// `LANNER_FIELD_LIST` and so on, or-ed.
     pub flags: u32,
     /// 0.
     pub reserved: u32,
 }
 
-/// Looks up names. Valid during `open` only.
+/// Looks up names. Valid while `open` or `check` runs, on its thread. Neither function blocks.
 #[repr(C)]
 #[derive(Debug)]
 pub struct LannerResolver {
     /// Bytes in this struct.
     pub size: usize,
-    /// Passed to the functions below.
+    /// Pass it to the functions below.
     pub ctx: *const c_void,
-    /// Finds the field `name`, or `name[arg]`; `arg.ptr` is null where there is none.
+    /// Finds a field: name `proc.aname`, arg `2`. `arg.ptr` is NULL if there is no argument. On `LANNER_OK`,
+    /// `*field` is set; on `LANNER_ERROR`, `error` has the reason (it may be NULL).
     pub field: Option<
         unsafe extern "C" fn(
             ctx: *const c_void,
@@ -191,7 +242,8 @@ pub struct LannerResolver {
             error: *const LannerText,
         ) -> LannerStatus,
     >,
-    /// Finds the number of an event type, as `LannerEvent::event_type` will have it.
+    /// Finds the number of an event type such as `openat`, as `LannerEvent.event_type` has it. Numbers are
+    /// small and dense, fit to be indices.
     pub event_type: Option<
         unsafe extern "C" fn(
             ctx: *const c_void,
@@ -212,7 +264,7 @@ pub struct LannerRuleFile {
     pub text: LannerStr,
 }
 
-/// What a rule plugin is opened with. Valid during `open` only.
+/// What a rule plugin is opened with. Valid while `open` or `check` runs.
 #[repr(C)]
 #[derive(Debug)]
 pub struct LannerRuleRequest {
@@ -224,23 +276,23 @@ pub struct LannerRuleRequest {
     pub files: *const LannerRuleFile,
     /// Number of files.
     pub file_count: usize,
-    /// The plugin's settings as a JSON text; empty where there are none.
+    /// A JSON text; empty if there are no settings.
     pub settings: LannerStr,
 }
 
 /// A rule, as a plugin describes it.
 #[repr(C)]
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct LannerRule {
     /// Bytes in this struct.
     pub size: usize,
-    /// Name.
+    /// Unique.
     pub name: LannerStr,
     /// What it finds and why that matters.
     pub description: LannerStr,
     /// Where its events come from, such as `syscall`.
     pub source: LannerStr,
-    /// Template of the alert's text, with `%field` and `%field[arg]`.
+    /// Template of the alert's text: `%field`, `%field[arg]`, `%tolower(field)`.
     pub output: LannerStr,
     /// Tags.
     pub tags: *const LannerStr,
@@ -248,7 +300,7 @@ pub struct LannerRule {
     pub tag_count: usize,
     /// 0 (Emergency) to 7 (Debug), as in syslog.
     pub priority: u32,
-    /// 1, or 0 for a rule that never matches.
+    /// 0: never matches.
     pub enabled: u32,
 }
 
@@ -256,47 +308,48 @@ pub struct LannerRule {
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct LannerRuleSink {
-    /// Passed to `put`.
+    /// Pass it to `put`.
     pub ctx: *mut c_void,
     /// Copies the rule.
     pub put: Option<unsafe extern "C" fn(ctx: *mut c_void, rule: *const LannerRule)>,
 }
 
-/// An event. Valid until `on_event` returns, and so is every value that came from it.
+/// An event. It, and every value that `get` stored, is valid until `on_event` returns.
 #[repr(C)]
 #[derive(Debug)]
 pub struct LannerEvent {
     /// Bytes in this struct.
     pub size: usize,
-    /// Passed to `get`.
+    /// Pass it to `get`.
     pub ctx: *const c_void,
-    /// Stores the value of a field; none where the event does not have it, or the id is unknown.
+    /// Stores the value of a field: `LANNER_NONE` if the event does not have it or the id was never given out.
+    /// Does not block. Keep what you need twice.
     pub get: Option<unsafe extern "C" fn(ctx: *const c_void, field: u32, value: *mut LannerValue)>,
-    /// What sort of event it is, as `LannerResolver::event_type` numbers them.
+    /// What sort of event it is, as `LannerResolver.event_type` numbers them.
     pub event_type: u32,
     /// 0.
     pub reserved: u32,
 }
 
-/// Takes the indices of the rules that match.
+/// Takes the indices of rules that match. The host makes one alert for each, in this order.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct LannerMatches {
-    /// Passed to `put`.
+    /// Pass it to `put`.
     pub ctx: *mut c_void,
-    /// Notes that a rule matches.
+    /// Notes that a rule matches. Does not block.
     pub put: Option<unsafe extern "C" fn(ctx: *mut c_void, rule: u32)>,
 }
 
-/// Something to say about rule files. Came with minor version 1.
+/// Something to say about rule files. Since 1.1.
 #[repr(C)]
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct LannerDiagnostic {
     /// Bytes in this struct.
     pub size: usize,
     /// A short and stable name of what it is, for programs.
     pub code: LannerStr,
-    /// As `LannerRuleFile::name`; empty where it is about no file.
+    /// As `LannerRuleFile.name`; empty if it is about no file.
     pub file: LannerStr,
     /// What is wrong.
     pub message: LannerStr,
@@ -308,7 +361,7 @@ pub struct LannerDiagnostic {
     pub item: LannerStr,
     /// The field or event type that the host lacks, where that is the reason.
     pub missing: LannerStr,
-    /// One of the `SEVERITY_` constants.
+    /// `LANNER_SEVERITY_ERROR` and so on.
     pub severity: u32,
     /// From 1; 0 where there is no place.
     pub line: u32,
@@ -318,19 +371,19 @@ pub struct LannerDiagnostic {
     pub caret: u32,
 }
 
-/// Takes diagnostics, one call for each.
+/// Takes diagnostics, one call for each. Since 1.1.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct LannerDiagnosticSink {
-    /// Passed to `put`.
+    /// Pass it to `put`.
     pub ctx: *mut c_void,
     /// Copies the diagnostic.
     pub put: Option<unsafe extern "C" fn(ctx: *mut c_void, diagnostic: *const LannerDiagnostic)>,
 }
 
-/// What a rule comes down to. Came with minor version 1.
+/// What a rule comes down to. Since 1.1.
 #[repr(C)]
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct LannerExplanation {
     /// Bytes in this struct.
     pub size: usize,
@@ -354,23 +407,26 @@ pub struct LannerExplanation {
     pub reserved: u32,
 }
 
-/// Takes an explanation.
+/// Takes an explanation. Since 1.1.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct LannerExplanationSink {
-    /// Passed to `put`.
+    /// Pass it to `put`.
     pub ctx: *mut c_void,
     /// Copies the explanation.
     pub put: Option<unsafe extern "C" fn(ctx: *mut c_void, explanation: *const LannerExplanation)>,
 }
 
-/// The capability to decide which events break a rule. All functions up to `close` are required.
+/// The capability to decide which events break a rule. All functions up to `close` must be there.
 #[repr(C)]
 #[derive(Debug)]
 pub struct LannerRulePlugin {
     /// Bytes in this struct.
     pub size: usize,
-    /// Loads rules and stores a state.
+    /// Loads rules and stores a state in `*state`, which lanner passes to the other functions. One state for each
+    /// shard, all opened with the same request, from several threads perhaps; also for trying out rules that
+    /// are then thrown away. May block and take its time. On failure: nothing is stored, `LANNER_ERROR`, and
+    /// `error` gets a text for the user: file:line:column, what is wrong, what would be right.
     pub open: Option<
         unsafe extern "C" fn(
             host: *const LannerHost,
@@ -379,7 +435,8 @@ pub struct LannerRulePlugin {
             error: *const LannerText,
         ) -> LannerStatus,
     >,
-    /// Describes all rules.
+    /// Describes all rules, also disabled ones: one `put` for each, in the order of their indices, which start
+    /// at 0. The same answer each time.
     pub rules: Option<
         unsafe extern "C" fn(
             state: *mut c_void,
@@ -387,7 +444,8 @@ pub struct LannerRulePlugin {
             error: *const LannerText,
         ) -> LannerStatus,
     >,
-    /// Names the event types that rules want, one `put` for each, or `all`.
+    /// Names the event types that the rules want: one `put` for each, or a single `put` of `all`. Drivers capture
+    /// no others, and `on_event` may get no others. The same answer each time.
     pub event_types: Option<
         unsafe extern "C" fn(
             state: *mut c_void,
@@ -395,7 +453,8 @@ pub struct LannerRulePlugin {
             error: *const LannerText,
         ) -> LannerStatus,
     >,
-    /// Looks at one event.
+    /// Looks at one event. On the way of every event: must not block, should not allocate. After `LANNER_ERROR`
+    /// the host counts and reports, and goes on calling.
     pub on_event: Option<
         unsafe extern "C" fn(
             state: *mut c_void,
@@ -404,9 +463,11 @@ pub struct LannerRulePlugin {
             error: *const LannerText,
         ) -> LannerStatus,
     >,
-    /// Frees the state.
+    /// Frees the state. Called once, also after `LANNER_PANIC`.
     pub close: Option<unsafe extern "C" fn(state: *mut c_void)>,
-    /// Since minor version 1, may be absent: says everything that there is to say about rule files.
+    /// Since 1.1, may be NULL. Reads rule files as `open` does and says everything that there is to say about
+    /// them: one `put` for each thing. `LANNER_OK` also if that is bad; `LANNER_ERROR` only if it could not be
+    /// found out. Without it, lanner calls `open`, and shows what that says.
     pub check: Option<
         unsafe extern "C" fn(
             host: *const LannerHost,
@@ -415,7 +476,7 @@ pub struct LannerRulePlugin {
             error: *const LannerText,
         ) -> LannerStatus,
     >,
-    /// Since minor version 1, may be absent: says what a rule comes down to.
+    /// Since 1.1, may be NULL. Says what a rule comes down to: one `put`.
     pub explain: Option<
         unsafe extern "C" fn(
             state: *mut c_void,
@@ -424,10 +485,24 @@ pub struct LannerRulePlugin {
             error: *const LannerText,
         ) -> LannerStatus,
     >,
+    /// Since 1.2, may be NULL. Hands over the JSON schema (draft 2020-12) of the settings: one `put`. Lanner checks
+    /// settings against it before it calls `open`. The same answer each time; must not block.
+    pub schema: Option<
+        unsafe extern "C" fn(sink: *const LannerText, error: *const LannerText) -> LannerStatus,
+    >,
+}
+
+impl LannerHost {
+    /// Bytes that this struct had in version 1.0.
+    ///
+    /// cbindgen:ignore
+    pub const FIRST_SIZE: usize = std::mem::offset_of!(Self, metric);
 }
 
 impl LannerRulePlugin {
     /// Bytes that this struct had in version 1.0.
+    ///
+    /// cbindgen:ignore
     pub const FIRST_SIZE: usize = std::mem::offset_of!(Self, check);
 
     /// A table without functions, to be filled from one that may be shorter.
@@ -442,6 +517,7 @@ impl LannerRulePlugin {
             close: None,
             check: None,
             explain: None,
+            schema: None,
         }
     }
 }
@@ -452,11 +528,11 @@ impl LannerRulePlugin {
 pub struct LannerAlertField {
     /// As in the rule's template, such as `proc.aname[2]`.
     pub name: LannerStr,
-    /// None where the event did not have it.
+    /// `LANNER_NONE` if the event did not have it.
     pub value: LannerValue,
 }
 
-/// An alert. Valid until `emit` returns.
+/// An alert. Valid until `emit` returns. The host has made text and json once, for all outputs.
 #[repr(C)]
 #[derive(Debug)]
 pub struct LannerAlert {
@@ -472,7 +548,7 @@ pub struct LannerAlert {
     pub hostname: LannerStr,
     /// `HH:MM:SS.nnnnnnnnn: Priority text`, UTF-8, no line break.
     pub text: LannerStr,
-    /// The alert as Falco's JSON object, one line, no line break.
+    /// Falco's JSON object, one line, no line break.
     pub json: LannerStr,
     /// Tags of the rule.
     pub tags: *const LannerStr,
@@ -494,19 +570,21 @@ pub struct LannerAlert {
 pub struct LannerBatch {
     /// Bytes in this struct.
     pub size: usize,
-    /// Pointers to alerts, as an alert may grow.
+    /// An array of pointers, as an alert may grow.
     pub alerts: *const *const LannerAlert,
     /// Number of alerts.
     pub count: usize,
 }
 
-/// The capability to deliver alerts. All functions are required.
+/// The capability to deliver alerts. All functions up to `close` must be there.
 #[repr(C)]
 #[derive(Debug)]
 pub struct LannerOutputPlugin {
     /// Bytes in this struct.
     pub size: usize,
-    /// Takes settings (a JSON text, or empty) and stores a state.
+    /// Takes settings (a JSON text, empty if there are none) and stores a state in `*state`. One state for each
+    /// configured output. May block for a short time; a receiver that is away at the moment is no failure. On
+    /// failure: nothing is stored, `LANNER_ERROR`, reason to `error`.
     pub open: Option<
         unsafe extern "C" fn(
             host: *const LannerHost,
@@ -515,7 +593,16 @@ pub struct LannerOutputPlugin {
             error: *const LannerText,
         ) -> LannerStatus,
     >,
-    /// Delivers alerts and stores how many, counted from the front of the batch.
+    /// Delivers alerts in their order, and stores in `*delivered` how many, counted from the front of the batch
+    /// (`*delivered` is 0 before). May block, for some seconds at most: the output's own thread waits, nobody
+    /// else. What it answers:
+    ///
+    /// - `LANNER_OK`: all were delivered; `*delivered` is ignored
+    /// - `LANNER_TRY_AGAIN`: the host waits, and offers the undelivered ones again, perhaps with more behind them
+    /// - `LANNER_GIVE_UP`: the host counts the undelivered ones as lost
+    /// - `LANNER_ERROR`: as `LANNER_TRY_AGAIN`, and reported as a fault of the plugin
+    ///
+    /// For the last three, `error` gets the reason.
     pub emit: Option<
         unsafe extern "C" fn(
             state: *mut c_void,
@@ -524,19 +611,27 @@ pub struct LannerOutputPlugin {
             error: *const LannerText,
         ) -> LannerStatus,
     >,
-    /// Pushes out what the plugin still holds.
+    /// Pushes out what the plugin holds back. When the queue runs empty, and before `close`. May block as `emit`
+    /// may.
     pub flush:
         Option<unsafe extern "C" fn(state: *mut c_void, error: *const LannerText) -> LannerStatus>,
-    /// Opens files and connections anew (after log rotation).
+    /// Opens files and connections anew, after log rotation. May block as `emit` may.
     pub reopen:
         Option<unsafe extern "C" fn(state: *mut c_void, error: *const LannerText) -> LannerStatus>,
-    /// Frees the state.
+    /// Frees the state. Called once, also after `LANNER_PANIC`.
     pub close: Option<unsafe extern "C" fn(state: *mut c_void)>,
+    /// Since 1.2, may be NULL. Hands over the JSON schema (draft 2020-12) of the settings: one `put`. Lanner checks
+    /// settings against it before it calls `open`. The same answer each time; must not block.
+    pub schema: Option<
+        unsafe extern "C" fn(sink: *const LannerText, error: *const LannerText) -> LannerStatus,
+    >,
 }
 
 impl LannerOutputPlugin {
     /// Bytes that this struct had in version 1.0.
-    pub const FIRST_SIZE: usize = size_of::<Self>();
+    ///
+    /// cbindgen:ignore
+    pub const FIRST_SIZE: usize = std::mem::offset_of!(Self, schema);
 
     /// A table without functions, to be filled from one that may be shorter.
     #[must_use]
@@ -548,36 +643,37 @@ impl LannerOutputPlugin {
             flush: None,
             reopen: None,
             close: None,
+            schema: None,
         }
     }
 }
 
-/// What the exported function returns. Valid until the process ends, and never changes.
+/// What the exported function returns. Constant, and valid until the process ends.
 #[repr(C)]
 #[derive(Debug)]
 pub struct LannerPlugin {
-    /// The plugin's [`ABI_MAJOR`].
+    /// `LANNER_ABI_MAJOR`. These first three stay for ever.
     pub abi_major: u32,
-    /// The plugin's [`ABI_MINOR`].
+    /// `LANNER_ABI_MINOR`.
     pub abi_minor: u32,
     /// Bytes in this struct.
     pub size: usize,
-    /// Name: lower-case letters, digits, `-`.
+    /// Lower-case letters, digits, `-`; not empty.
     pub name: LannerStr,
     /// Version of the plugin, in whatever form.
     pub version: LannerStr,
     /// One sentence.
     pub description: LannerStr,
-    /// The capability to decide on events, or null.
+    /// The capability to decide on events, or NULL.
     pub rules: *const LannerRulePlugin,
-    /// The capability to deliver alerts, or null.
+    /// The capability to deliver alerts, or NULL; not both NULL.
     pub output: *const LannerOutputPlugin,
 }
 
 // SAFETY: the struct and all it points to never change, so that any thread may read them.
 unsafe impl Sync for LannerPlugin {}
 
-/// The exported function.
+/// The type of the exported function. Any thread, perhaps several times; must not block.
 pub type LannerPluginFn = unsafe extern "C" fn() -> *const LannerPlugin;
 
 impl LannerStr {
@@ -642,6 +738,8 @@ impl LannerText {
 
 impl LannerValue {
     /// No value.
+    ///
+    /// cbindgen:ignore
     pub const NONE: Self = Self {
         tag: TAG_NONE,
         reserved: 0,

@@ -4,9 +4,10 @@ use std::any::Any;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use crate::abi::{LannerStatus, LannerText, STATUS_ERROR, STATUS_PANIC};
+use crate::abi::{LannerStatus, LannerText, STATUS_ERROR, STATUS_OK, STATUS_PANIC};
 
 /// What a plugin fails with. Any error converts into it with `?`, and so does a text with `.into()`.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -125,6 +126,24 @@ fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
+}
+
+/// Hands over the JSON schema of `T`.
+///
+/// # Safety
+///
+/// The pointers are null or sinks of the call that is going on.
+pub(crate) unsafe extern "C" fn schema<T: JsonSchema>(
+    sink: *const LannerText,
+    error: *const LannerText,
+) -> LannerStatus {
+    // SAFETY: by the function's contract.
+    unsafe {
+        guard(error, || {
+            tell(sink, &serde_json::to_string(&schemars::schema_for!(T))?);
+            Ok(STATUS_OK)
+        })
+    }
 }
 
 /// Settings as the plugin's own type. No settings are `null`, or else `{}`.

@@ -41,6 +41,7 @@
 //! | [`Value`] and friends | what a field holds |
 //! | [`RulePlugin`] | events in, matches out |
 //! | [`OutputPlugin`] | alerts in, deliveries out |
+//! | `testing` | a host and alerts that are made up, for tests (feature `testing`) |
 //! | [`Transformer`], [`Term`] | functions of field values, for conditions and templates alike |
 
 pub mod abi;
@@ -53,12 +54,14 @@ mod output_border;
 mod priority;
 mod rule;
 mod rule_border;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod transform;
 mod value;
 
 pub use border::Error;
 pub use cache::{CachedEvent, FieldCache};
-pub use host::{Host, Level};
+pub use host::{Counter, Gauge, Host, Level};
 pub use output::{AlertView, Alerts, Delivery, OutputPlugin};
 pub use priority::{Priority, UnknownPriority};
 pub use rule::{

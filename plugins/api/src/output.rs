@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use crate::abi::{LannerAlert, LannerAlertField, LannerBatch, LannerStr};
@@ -19,8 +20,9 @@ use crate::value::{RawValue, Value};
 /// 4. A panic ends the state: it is reported, and the host calls nothing more but drops it.
 pub trait OutputPlugin: Sized + Send + 'static {
     /// What the user may set in the configuration. Use `#[serde(deny_unknown_fields)]`. Where
-    /// nothing is set, it is read from `null`, or else from `{}`.
-    type Settings: DeserializeOwned;
+    /// nothing is set, it is read from `null`, or else from `{}`. Lanner checks settings against the schema
+    /// first; its `description`s are the documentation comments.
+    type Settings: DeserializeOwned + JsonSchema;
 
     /// Prepares for delivery. A receiver that is away at the moment is no reason to fail.
     ///

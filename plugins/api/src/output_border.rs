@@ -7,7 +7,7 @@ use crate::abi::{
     LannerBatch, LannerHost, LannerOutputPlugin, LannerStatus, LannerStr, LannerText,
     STATUS_GIVE_UP, STATUS_OK, STATUS_TRY_AGAIN,
 };
-use crate::border::{State, close, guard, settings as read_settings, tell, with_state};
+use crate::border::{State, close, guard, schema, settings as read_settings, tell, with_state};
 use crate::host::Host;
 use crate::output::{Alerts, Delivery, OutputPlugin};
 
@@ -24,6 +24,7 @@ impl<P: OutputPlugin> OutputTable<P> {
         flush: Some(flush::<P>),
         reopen: Some(reopen::<P>),
         close: Some(close::<P>),
+        schema: Some(schema::<P::Settings>),
     };
 }
 

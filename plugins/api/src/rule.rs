@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use crate::abi::{
@@ -25,8 +26,9 @@ use crate::value::{RawValue, Value};
 /// 4. A panic ends the state: it is reported, and the host calls nothing more but drops it.
 pub trait RulePlugin: Sized + Send + 'static {
     /// What the user may set in the configuration. Use `#[serde(deny_unknown_fields)]`. Where
-    /// nothing is set, it is read from `null`, or else from `{}`.
-    type Settings: DeserializeOwned;
+    /// nothing is set, it is read from `null`, or else from `{}`. Lanner checks settings against the schema
+    /// first.
+    type Settings: DeserializeOwned + JsonSchema;
 
     /// Loads the rule files.
     ///

@@ -8,7 +8,7 @@ use crate::abi::{
     LannerHost, LannerMatches, LannerRule, LannerRulePlugin, LannerRuleRequest, LannerRuleSink,
     LannerStatus, LannerStr, LannerText, STATUS_OK,
 };
-use crate::border::{State, close, guard, settings, tell, with_state};
+use crate::border::{State, close, guard, schema, settings, tell, with_state};
 use crate::host::Host;
 use crate::rule::{Diagnostic, Event, EventTypes, Matches, RulePlugin, RuleRequest};
 
@@ -27,6 +27,7 @@ impl<P: RulePlugin> RuleTable<P> {
         close: Some(close::<P>),
         check: Some(check::<P>),
         explain: Some(explain::<P>),
+        schema: Some(schema::<P::Settings>),
     };
 }
 

@@ -1,5 +1,7 @@
-//! The C header and the Rust structs describe the same memory: both are asked for every size and
-//! offset. And the header compiles without a warning as C11 and as C++17.
+//! The C header is made from the Rust structs (`src/abi.rs`) and is current; both describe the same memory, and are
+//! asked for every size and offset; and it compiles without a warning as C11 and as C++17.
+//!
+//! `make header` writes it anew: it runs this with `LANNER_WRITE_HEADER` set.
 
 use std::mem::offset_of;
 use std::path::{Path, PathBuf};
@@ -62,6 +64,137 @@ macro_rules! constants {
     };
 }
 
+/// What every reader of the header must know.
+const PREAMBLE: &str = r"/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * lanner_plugin.h - the border between lanner and its plugins. Made from plugins/api/src/abi.rs by `make header`.
+ *
+ * A plugin is a shared library that exports one function, lanner_plugin(). This header is all
+ * that is needed to write one in C, C++, or any language that can speak C.
+ *
+ * Rules that hold everywhere:
+ *
+ *  1. Versions. The host refuses a plugin whose abi_major differs from its own. abi_minor may
+ *     differ: structs that begin with `size` may be longer or shorter than this header has them.
+ *     Set `size` to sizeof the struct when you fill one in; before you read a field that came
+ *     with a later minor version than 0 (`Since 1.1`), see that `size` reaches beyond it. Structs
+ *     without `size` never change.
+ *  2. Ownership. Whoever makes a text, an array or a struct keeps it and frees it. The other side
+ *     may read it until the call that passed it returns, and copies what it wants to keep.
+ *     Nothing that one side allocated is freed by the other.
+ *  3. Texts are pointer and length, not NUL-terminated, and may hold NUL. Names and messages are
+ *     UTF-8. Field values are whatever the kernel had.
+ *  4. Nothing unwinds, longjmps or throws across the border, in either direction. A plugin that
+ *     catches such a thing at its border returns LANNER_PANIC; its state is then closed, and not
+ *     called for anything else.
+ *  5. Threads. A state is used by one thread at a time, and may move from thread to thread
+ *     between calls. Different states are used at the same time.
+ *  6. Pointers to sinks (LannerText, LannerRuleSink, LannerMatches, ...) are valid until the call that
+ *     passed them returns, on the thread of that call. They are never NULL.
+ *  7. Blocking. Each function says whether it may block; those that say nothing may not.
+ *  8. The library is never unloaded.
+ *
+ * Priorities are syslog's: 0 Emergency, 1 Alert, 2 Critical, 3 Error, 4 Warning, 5 Notice,
+ * 6 Informational, 7 Debug.
+ */
+";
+
+/// The exported function, which cbindgen cannot see: it is the plugin's.
+const TRAILER: &str = r##"#if defined(__GNUC__)
+#define LANNER_EXPORT __attribute__((visibility("default")))
+#else
+#define LANNER_EXPORT
+#endif
+
+/* The one function that a plugin exports. Any thread, perhaps several times; must not block. */
+#ifdef __cplusplus
+extern "C"
+#endif
+LANNER_EXPORT const LannerPlugin *lanner_plugin(void);
+"##;
+
+/// Comments that begin on their first line and end on their last one.
+fn compact(header: &str) -> String {
+    let mut out = String::new();
+    let mut open: Option<(&str, Vec<&str>)> = None;
+    for line in header.lines() {
+        let (indent, text) = line.split_at(line.len() - line.trim_start().len());
+        match (&mut open, text) {
+            (None, "/*") => open = Some((indent, Vec::new())),
+            (None, _) => out.extend([line, "\n"]),
+            (Some((indent, lines)), "*/") => {
+                let text = lines
+                    .join(&format!("\n{indent} * "))
+                    .replace(" * \n", " *\n");
+                out.push_str(&format!("{indent}/* {text} */\n"));
+                open = None;
+            }
+            (Some((_, lines)), text) => lines.push(text),
+        }
+    }
+    out
+}
+
+/// The header as it ought to be.
+fn generate() -> String {
+    let source = file_in_crate("src/abi.rs");
+    let text = std::fs::read_to_string(&source).unwrap();
+    let mut config = cbindgen::Config {
+        language: cbindgen::Language::C,
+        header: Some(PREAMBLE.trim_end().to_owned()),
+        trailer: Some(TRAILER.trim_end().to_owned()),
+        include_guard: Some("LANNER_PLUGIN_H".to_owned()),
+        no_includes: true,
+        sys_includes: vec!["stddef.h".to_owned(), "stdint.h".to_owned()],
+        cpp_compat: true,
+        usize_is_size_t: true,
+        line_length: 100,
+        tab_width: 4,
+        documentation_style: cbindgen::DocumentationStyle::C,
+        style: cbindgen::Style::Both,
+        ..cbindgen::Config::default()
+    };
+    for line in text.lines() {
+        let words: Vec<&str> = line.split([' ', '<', ':', '(']).collect();
+        match words[..] {
+            ["pub", "struct" | "union" | "type", name, ..] => {
+                config.export.include.push(name.to_owned());
+            }
+            // TAG_BOOL is LANNER_BOOL, STATUS_OK LANNER_OK, and all others LANNER_ and their name
+            ["pub", "const", name, ..] => {
+                let short = ["TAG_", "STATUS_"]
+                    .iter()
+                    .find_map(|prefix| name.strip_prefix(prefix));
+                let renamed = format!("LANNER_{}", short.unwrap_or(name));
+                config.export.rename.insert(name.to_owned(), renamed);
+            }
+            _ => {}
+        }
+    }
+    let mut header = Vec::new();
+    cbindgen::Builder::new()
+        .with_src(source)
+        .with_config(config)
+        .generate()
+        .unwrap()
+        .write(&mut header);
+    // C has no backquotes but in comments, where they are rustdoc's
+    let header = String::from_utf8(header).unwrap().replace('`', "");
+    let (preamble, rest) = header.split_at(PREAMBLE.len());
+    format!("{preamble}{}", compact(rest))
+}
+
+#[test]
+fn the_header_is_current() {
+    let path = Path::new(INCLUDE).join("lanner_plugin.h");
+    let wanted = generate();
+    if std::env::var_os("LANNER_WRITE_HEADER").is_some() {
+        std::fs::write(&path, &wanted).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap();
+    assert!(found == wanted, "run `make header` and commit the result");
+}
+
 #[test]
 fn c_and_rust_agree_on_every_struct_and_constant() {
     layout! { rust, c;
@@ -70,7 +203,9 @@ fn c_and_rust_agree_on_every_struct_and_constant() {
         LannerValueData { boolean, i64, u64, f64, bytes, ip, list }
         LannerValue { tag, reserved, data }
         LannerText { ctx, put }
-        LannerHost { size, abi_major, abi_minor, ctx, log }
+        LannerLabel { name, value }
+        LannerMetric { size, name, help, labels, label_count, kind, reserved }
+        LannerHost { size, abi_major, abi_minor, ctx, log, metric, metric_add, metric_set }
         LannerField { id, kind, flags, reserved }
         LannerResolver { size, ctx, field, event_type }
         LannerRuleFile { name, text }
@@ -90,14 +225,14 @@ fn c_and_rust_agree_on_every_struct_and_constant() {
             all_event_types, reserved
         }
         LannerExplanationSink { ctx, put }
-        LannerRulePlugin { size, open, rules, event_types, on_event, close, check, explain }
+        LannerRulePlugin { size, open, rules, event_types, on_event, close, check, explain, schema }
         LannerAlertField { name, value }
         LannerAlert {
             size, time_ns, rule, source, hostname, text, json, tags, tag_count, fields,
             field_count, priority, reserved
         }
         LannerBatch { size, alerts, count }
-        LannerOutputPlugin { size, open, emit, flush, reopen, close }
+        LannerOutputPlugin { size, open, emit, flush, reopen, close, schema }
         LannerPlugin {
             abi_major, abi_minor, size, name, version, description, rules, output
         }
@@ -115,6 +250,8 @@ fn c_and_rust_agree_on_every_struct_and_constant() {
         LEVEL_INFO = LANNER_LEVEL_INFO
         LEVEL_DEBUG = LANNER_LEVEL_DEBUG
         LEVEL_TRACE = LANNER_LEVEL_TRACE
+        METRIC_COUNTER = LANNER_METRIC_COUNTER
+        METRIC_GAUGE = LANNER_METRIC_GAUGE
         SEVERITY_ERROR = LANNER_SEVERITY_ERROR
         SEVERITY_WARNING = LANNER_SEVERITY_WARNING
         SEVERITY_NOTE = LANNER_SEVERITY_NOTE
@@ -161,7 +298,7 @@ fn every_struct_of_the_header_is_compared() {
             rest.strip_suffix(" {")
         })
         .collect();
-    assert_eq!(names.len(), 24, "{names:?}");
+    assert_eq!(names.len(), 26, "{names:?}");
     for name in names {
         assert!(
             this.contains(&format!("        {name} {{")),

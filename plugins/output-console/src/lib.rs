@@ -9,10 +9,11 @@ use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 
 use lanner_plugin::{Alerts, Delivery, Error, Host, OutputPlugin};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// What a user can set for this plugin.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// JSON lines instead of text lines.

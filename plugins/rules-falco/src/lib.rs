@@ -41,6 +41,7 @@ use lanner_plugin::{
     Diagnostic, Error, Event, EventTypes, Explanation, Host, Level, Matches, RuleInfo, RulePlugin,
     RuleRequest, Severity,
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::items::Items;
@@ -48,7 +49,7 @@ use crate::program::Program;
 use crate::rules::{File, Loaded};
 
 /// What a user can set for this plugin.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// How many rules may match one event.
@@ -58,7 +59,7 @@ pub struct Settings {
 }
 
 /// How many rules may match one event.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RuleMatching {
     /// Only the first, in the order in which they were loaded.
@@ -69,7 +70,7 @@ pub enum RuleMatching {
 }
 
 /// What to do with a rule that uses a field or an event type that the host does not have.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum UnknownFields {
     /// Refuse the rule files, unless the rule has `skip-if-unknown-filter: true`.

@@ -1,0 +1,121 @@
+//! SHA-256 sums that plugin files must have. Who may write a plugin's file (`trust`) is one question, whether it is
+//! the file that was looked at another one.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::error::PluginError;
+
+/// The sums, by file name (`liboutput_http.so`). Where there are any, a file that is not named is refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pins(BTreeMap<String, String>);
+
+impl Pins {
+    /// Takes sums as `sha256sum` prints them: 64 hexadecimal digits, by file name.
+    ///
+    /// # Errors
+    ///
+    /// One is no sum; the text names it.
+    pub fn new(sums: impl IntoIterator<Item = (String, String)>) -> Result<Self, String> {
+        let check = |(file, sum): (String, String)| {
+            let sum = sum.trim().to_ascii_lowercase();
+            if sum.len() != 64 || !sum.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                return Err(format!(
+                    "{file}: {sum:?} is no SHA-256 sum, which has 64 hexadecimal digits"
+                ));
+            }
+            Ok((file, sum))
+        };
+        let sums = sums.into_iter().map(check);
+        Ok(Self(sums.collect::<Result<_, _>>()?))
+    }
+
+    /// Checks a file before anything of it is run.
+    pub(super) fn check(&self, path: &Path) -> Result<(), PluginError> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let Some(expected) = self.0.get(&*name) else {
+            return Err(PluginError::NotPinned {
+                path: path.to_owned(),
+            });
+        };
+        let found = sum(path)?;
+        if found != *expected {
+            return Err(PluginError::WrongSum {
+                path: path.to_owned(),
+                found,
+                expected: expected.clone(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The SHA-256 sum of a file, in hexadecimal digits.
+///
+/// # Errors
+///
+/// [`PluginError::Unreadable`]
+pub fn sum(path: &Path) -> Result<String, PluginError> {
+    let mut sum = Sha256::new();
+    File::open(path)
+        .and_then(|mut file| io::copy(&mut file, &mut Hasher(&mut sum)))
+        .map_err(|source| PluginError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+    let digits = sum
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Ok(digits)
+}
+
+/// Takes what is written into a sum.
+struct Hasher<'a>(&'a mut Sha256);
+
+impl io::Write for Hasher<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_must_be_the_one_that_was_pinned() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("libx.so");
+        std::fs::write(&path, "abc").unwrap();
+        // FIPS 180-2, appendix B.1
+        let sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(super::sum(&path).unwrap(), sum);
+        let pin = |file: &str, sum: &str| Pins::new([(file.to_owned(), sum.to_owned())]);
+        Pins::default().check(&path).unwrap();
+        pin("libx.so", sum).unwrap().check(&path).unwrap();
+        pin("libx.so", &sum.to_uppercase())
+            .unwrap()
+            .check(&path)
+            .unwrap();
+        let other = pin("liby.so", sum).unwrap().check(&path);
+        assert!(matches!(other, Err(PluginError::NotPinned { .. })));
+        std::fs::write(&path, "abd").unwrap();
+        let changed = pin("libx.so", sum).unwrap().check(&path).unwrap_err();
+        assert!(changed.to_string().contains(sum), "{changed}");
+        assert!(pin("libx.so", "abc").unwrap_err().contains("libx.so"));
+    }
+}
