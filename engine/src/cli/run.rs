@@ -13,7 +13,7 @@ use super::session::{self, Consumer};
 use super::{Failure, say};
 use crate::alert::{AlertFormat, AlertRule};
 use crate::config::{Config, Matching};
-use crate::delivery::Outputs;
+use crate::delivery::{Account, LaneSettings, Outputs, Planned};
 use crate::fields::{FieldRegistry, Fields, Scratch, View};
 use crate::inspect::{self, Inspector};
 use crate::plugin_host::{self, EventTypes, OutputHost, Rule, RuleFile, RuleHost};
@@ -85,7 +85,12 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         } else {
             inspector.scan_children();
         }
-        let outputs = Outputs::start(vec![output]).map_err(Failure::broken)?;
+        let outputs = Outputs::start(vec![Planned {
+            settings: LaneSettings::new("output-console"),
+            host: output,
+            identity: String::new(),
+        }])
+        .map_err(Failure::broken)?;
         Ok(Matcher {
             rules,
             templates,
@@ -217,18 +222,28 @@ impl Consumer for Matcher {
 
 impl Drop for Matcher {
     fn drop(&mut self) {
-        for account in self.outputs.take().map(Outputs::finish).unwrap_or_default() {
-            if account.lost() > 0 {
-                say(&format!(
-                    "output {}: {} alerts delivered, {} not (queue full {}, given up {}, still waiting {})",
-                    account.output,
-                    account.delivered,
-                    account.lost(),
-                    account.overflowed,
-                    account.refused,
-                    account.abandoned
-                ));
-            }
+        let accounts = self.outputs.take().map(|outputs| outputs.finish());
+        for account in accounts.unwrap_or_default() {
+            report(&account);
         }
     }
+}
+
+/// What an output lost is never lost in silence.
+fn report(account: &Account) {
+    let counts = &account.counts;
+    if counts.lost() == 0 {
+        return;
+    }
+    let causes: Vec<String> = (counts.losses().iter())
+        .filter(|(_, count)| *count > 0)
+        .map(|(cause, count)| format!("{cause} {count}"))
+        .collect();
+    say(&format!(
+        "output {}: {} alerts delivered, {} lost ({})",
+        account.output,
+        counts.delivered,
+        counts.lost(),
+        causes.join(", ")
+    ));
 }
