@@ -2,7 +2,7 @@
 //!
 //! [`inspect`] follows processes and descriptors, [`fields`] answers what rules ask, [`plugin_host`] calls
 //! rule and output plugins, [`template`] and [`alert`] make the alert, [`delivery`] takes it to the outputs,
-//! [`decode`] turns parameters into text, and [`cli`] is the command line on top.
+//! [`telemetry`] tells how all that goes, [`decode`] turns parameters into text, and [`cli`] is the command line on top.
 
 pub mod alert;
 pub mod cli;
@@ -13,4 +13,5 @@ pub mod fields;
 pub mod inspect;
 pub mod plugin_host;
 mod rule_tests;
+pub mod telemetry;
 pub mod template;

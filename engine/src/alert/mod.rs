@@ -1,6 +1,8 @@
 //! Alerts: what a rule's match becomes. Made once for all outputs: Falco's text line, Falco's JSON
 //! object, and the typed fields. Between the rules and the outputs; off the way of ordinary events.
 
+mod internal;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use driver_api::driver::{CommandState, Flow, Polled};
+use driver_api::driver::{Capture, CommandState, Flow, Polled};
 use driver_api::event::Event;
 use driver_api::request::{Command, Limits, Request, Spare, SyscallSet, Target};
 use driver_api::stats::Stats;
 
 use super::args::SourceArgs;
 use super::{Failure, say, signals};
+use crate::telemetry::DriverFacts;
 
 /// How long a poll may wait before signals and the clock are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -23,11 +24,25 @@ const LAST_LOOK: Duration = Duration::from_secs(2);
 
 /// What consumes the events of a session.
 pub(crate) trait Consumer {
+    /// Whether SIGHUP and SIGUSR1 mean something to it; otherwise they end the session, as they do any program.
+    const RELOADS: bool = false;
+
     /// An event. `Flow::Stop` ends the session.
     fn event(&mut self, event: &Event<'_>) -> Flow;
 
     /// Called when nothing waits: time to write what was held back. `Flow::Stop` ends the session.
     fn idle(&mut self) -> Flow;
+
+    /// Called between two polls: the selection can be changed here.
+    fn between(&mut self, _capture: &mut dyn Capture) {}
+}
+
+/// A driver that has been opened.
+pub(crate) struct Opened {
+    /// It holds processes, and so leaves out what may be spared then.
+    pub(crate) holds: bool,
+    /// Which it is, and why.
+    pub(crate) facts: DriverFacts,
 }
 
 fn target(args: &SourceArgs) -> Result<Target, Failure> {
@@ -73,13 +88,12 @@ fn not_found(program: &OsStr) -> Failure {
 }
 
 /// Opens a driver and feeds what it captures to a consumer, until the target, the time or the user ends it.
-/// `consumer` is made when the driver is open: nothing is half-started when that fails. It is told whether the
-/// driver holds processes, and so leaves out what may be spared then.
+/// `consumer` is made when the driver is open: nothing is half-started when that fails.
 pub(crate) fn watch<C: Consumer>(
     args: &SourceArgs,
     selection: SyscallSet,
     spare: Spare,
-    consumer: impl FnOnce(bool) -> Result<C, Failure>,
+    consumer: impl FnOnce(Opened) -> Result<C, Failure>,
 ) -> Result<ExitCode, Failure> {
     let mut limits = Limits {
         bytes: args.snaplen,
@@ -99,14 +113,22 @@ pub(crate) fn watch<C: Consumer>(
     let mut host = drivers::host::detect();
     host.btf_file.clone_from(&args.btf);
     let order = drivers::Order::named(&args.driver_order).map_err(Failure::usage)?;
-    signals::watch(matches!(request.target, Target::Command(_)))?;
+    signals::watch(matches!(request.target, Target::Command(_)), C::RELOADS)?;
     let mut chosen = drivers::open_as(&args.driver, &args.ptrace_mode, &order, &host, &request)
         .map_err(Failure::usage)?;
     if let Err(error) = drivers::privilege::drop_unneeded(chosen.driver.name(), &host) {
         tracing::warn!("capabilities that are not needed any more cannot be given up: {error}");
     }
     let holds = (chosen.opened.captures.iter()).all(|capture| capture.holds());
-    let mut consumer = consumer(holds)?;
+    let gap = |gap: &driver_api::support::Gap| format!("{}: {}", gap.what, gap.why);
+    let mut consumer = consumer(Opened {
+        holds,
+        facts: DriverFacts {
+            name: chosen.driver.name().to_owned(),
+            reason: chosen.reason(),
+            gaps: chosen.opened.gaps.iter().map(gap).collect(),
+        },
+    })?;
     say(&chosen.reason());
     for gap in &chosen.opened.gaps {
         say(&format!("gap: {}: {}", gap.what, gap.why));
@@ -124,6 +146,7 @@ pub(crate) fn watch<C: Consumer>(
             })
             .map_err(Failure::broken)?;
         let stop = consumer.idle() == Flow::Stop || flow == Flow::Stop;
+        consumer.between(capture.as_mut());
         let command = capture.command();
         match command {
             Some(CommandState {

@@ -1,8 +1,8 @@
 //! The thread that calls a plugin. A call may hang for ever, and a thread cannot be killed: so nothing else
 //! happens on it, and whoever waits for it may stop waiting.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
 use crate::plugin_host::{Alert, OutputHost};
@@ -75,7 +75,12 @@ fn run(mut host: OutputHost, jobs: &Receiver<Job>, mailbox: &Mailbox) {
 /// The kernel keeps 15 bytes of a thread's name.
 pub(super) fn thread_name(does: &str, output: &str) -> String {
     let output = output.strip_prefix("output-").unwrap_or(output);
-    let name: String = format!("{does}-{output}").chars().filter(|c| *c != '\0').collect();
-    let end = (0..=name.len().min(15)).rev().find(|at| name.is_char_boundary(*at));
+    let name: String = format!("{does}-{output}")
+        .chars()
+        .filter(|c| *c != '\0')
+        .collect();
+    let end = (0..=name.len().min(15))
+        .rev()
+        .find(|at| name.is_char_boundary(*at));
     name[..end.unwrap_or(0)].to_owned()
 }

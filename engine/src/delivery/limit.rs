@@ -160,7 +160,11 @@ mod tests {
     fn without_limits_everything_passes() {
         let mut limits = RuleLimits::new([RuleLimit::default()]);
         assert!((0..1000).all(|at| limits.judge(0, &alert(at, "/a")) == Verdict::Pass));
-        assert_eq!(limits.judge(7, &alert(0, "/a")), Verdict::Pass, "an unknown rule");
+        assert_eq!(
+            limits.judge(7, &alert(0, "/a")),
+            Verdict::Pass,
+            "an unknown rule"
+        );
     }
 
     #[test]
@@ -172,9 +176,15 @@ mod tests {
         assert_eq!(limits.judge(0, &alert(0, "/a")), Verdict::Pass);
         assert_eq!(limits.judge(0, &alert(SECOND, "/a")), Verdict::Duplicate);
         assert_eq!(limits.judge(0, &alert(SECOND, "/b")), Verdict::Pass);
-        assert_eq!(limits.judge(0, &alert(9 * SECOND, "/a")), Verdict::Duplicate);
+        assert_eq!(
+            limits.judge(0, &alert(9 * SECOND, "/a")),
+            Verdict::Duplicate
+        );
         assert_eq!(limits.judge(0, &alert(10 * SECOND, "/a")), Verdict::Pass);
-        assert_eq!(limits.judge(0, &alert(11 * SECOND, "/a")), Verdict::Duplicate);
+        assert_eq!(
+            limits.judge(0, &alert(11 * SECOND, "/a")),
+            Verdict::Duplicate
+        );
     }
 
     #[test]

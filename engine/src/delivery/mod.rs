@@ -54,8 +54,8 @@ const GRACE: Duration = Duration::from_secs(3);
 /// An output that is to be started.
 #[derive(Debug)]
 pub struct Planned {
-    /// The opened plugin.
-    pub host: OutputHost,
+    /// The opened plugin; none: the output runs already, and goes on.
+    pub host: Option<OutputHost>,
     /// How alerts go to it.
     pub settings: LaneSettings,
     /// Everything that was configured for it: one with the same text is the same output.
@@ -98,6 +98,12 @@ pub enum StartError {
         /// What is wrong.
         source: SpoolError,
     },
+    /// It was to go on, and does not run.
+    #[error("output {output}: it does not run")]
+    Gone {
+        /// Its name.
+        output: String,
+    },
     /// The kernel refused a thread.
     #[error("output {output}: no thread: {source}")]
     Thread {
@@ -127,14 +133,24 @@ impl Outputs {
     /// Queues an alert for every output. Never waits for one: what a full queue has no room for is counted.
     pub fn push(&self, alert: Alert) {
         let alert = Arc::new(alert);
-        for lane in self.lanes.read().unwrap_or_else(PoisonError::into_inner).iter() {
+        for lane in self
+            .lanes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
             lane.push(&alert);
         }
     }
 
     /// Has every plugin open its files and connections anew.
     pub fn reopen(&self) {
-        for lane in self.lanes.read().unwrap_or_else(PoisonError::into_inner).iter() {
+        for lane in self
+            .lanes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
             lane.mailbox.reopen();
         }
     }
@@ -172,6 +188,13 @@ impl Outputs {
         }
         drop(lanes);
         (finish(old), errors)
+    }
+
+    /// What was configured for those that run.
+    #[must_use]
+    pub fn identities(&self) -> Vec<String> {
+        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        lanes.iter().map(|lane| lane.identity.clone()).collect()
     }
 
     /// What became of the alerts up to now.
@@ -247,10 +270,13 @@ impl Lane {
             }
             (None, None) => None,
         };
+        let host = output.host.ok_or_else(|| StartError::Gone {
+            output: name.clone(),
+        })?;
         let mailbox = Arc::new(Mailbox::new(settings.queue, first));
         let worker = Worker::new(
             settings.clone(),
-            output.host,
+            host,
             spool,
             Arc::clone(&mailbox),
             Arc::clone(&counters),
@@ -309,7 +335,10 @@ impl Lane {
             std::thread::sleep(Duration::from_millis(1));
         }
         if !self.worker.is_finished() {
-            tracing::error!("output {}: its disk hangs: it is left behind", self.settings.name);
+            tracing::error!(
+                "output {}: its disk hangs: it is left behind",
+                self.settings.name
+            );
             return Remains {
                 spool: None,
                 alerts: VecDeque::new(),

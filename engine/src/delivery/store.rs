@@ -161,9 +161,7 @@ impl Disk {
             Some(until) => now >= until,
             None if !self.spool.is_clean() => true,
             None => {
-                now >= self.look
-                    && self.spool.settings().age.is_some()
-                    && !self.spool.is_empty()
+                now >= self.look && self.spool.settings().age.is_some() && !self.spool.is_empty()
             }
         }
     }

@@ -54,7 +54,7 @@ impl Worker {
     ) -> std::io::Result<Self> {
         let off = host.off().is_some();
         let caller = Caller::start(&settings.name, host, Arc::clone(&mailbox))?;
-        Ok(Self {
+        let worker = Self {
             next_pause: settings.retry_first,
             settings,
             mailbox,
@@ -66,7 +66,9 @@ impl Worker {
             reopen: false,
             stop: None,
             off,
-        })
+        };
+        worker.show();
+        Ok(worker)
     }
 
     /// Works until it is told to stop.
@@ -155,7 +157,10 @@ impl Worker {
                     self.next_pause = self.settings.retry_first;
                 }
                 if self.next_pause == self.settings.retry_first {
-                    tracing::warn!("output {} asks to be tried again: {reason}", self.settings.name);
+                    tracing::warn!(
+                        "output {} asks to be tried again: {reason}",
+                        self.settings.name
+                    );
                 }
                 self.pause = Some(Instant::now() + self.next_pause);
                 self.next_pause = (self.next_pause * 2).min(self.settings.retry_max);

@@ -23,7 +23,7 @@ mod find;
 mod load;
 mod outputs;
 mod rules;
-mod trust;
+pub(crate) mod trust;
 
 pub use alert::Alert;
 pub use error::PluginError;

@@ -29,13 +29,19 @@ fn alerts_wait_on_disk_for_an_output_that_is_away_and_for_the_next_lanner() {
         let outputs = Outputs::start(vec![gate.planned(spooled("g", &spool))]).expect("it starts");
         push(&outputs, life * 1000..(life + 1) * 1000);
         let accounts = outputs.finish();
-        assert_eq!(accounts[0].counts.spooled, (life + 1) * 1000, "{accounts:?}");
+        assert_eq!(
+            accounts[0].counts.spooled,
+            (life + 1) * 1000,
+            "{accounts:?}"
+        );
         assert_eq!(accounts[0].counts.lost(), 0);
     }
     gate.unset("away");
     let outputs = Outputs::start(vec![gate.planned(spooled("g", &spool))]).expect("it starts");
     push(&outputs, 3000..4000);
-    eventually("all are delivered", || counts(&outputs, "g").delivered == 4000);
+    eventually("all are delivered", || {
+        counts(&outputs, "g").delivered == 4000
+    });
     let accounts = outputs.finish();
     assert_eq!(accounts[0].counts.spooled, 0, "{accounts:?}");
     assert!(gate.numbers().into_iter().eq(0..4000));
@@ -60,7 +66,9 @@ fn more_than_memory_holds_comes_out_in_order() {
         });
     }
     gate.unset("away");
-    eventually("all are delivered", || counts(&outputs, "g").delivered == 10_000);
+    eventually("all are delivered", || {
+        counts(&outputs, "g").delivered == 10_000
+    });
     assert!(gate.numbers().into_iter().eq(0..10_000));
     assert_eq!(outputs.finish()[0].counts.lost(), 0);
 }
@@ -85,7 +93,10 @@ fn a_spool_that_is_full_drops_the_oldest_and_its_file_is_bounded() {
         });
     }
     let before = counts(&outputs, "g");
-    assert!(before.evicted > 0 && before.spool_bytes <= size, "{before:?}");
+    assert!(
+        before.evicted > 0 && before.spool_bytes <= size,
+        "{before:?}"
+    );
     assert_eq!(before.spooled + before.evicted, total, "{before:?}");
     let length = path.metadata().expect("the spool").len();
     assert!(length <= size * 5 / 2 + (1 << 20), "{length} bytes");
@@ -113,10 +124,13 @@ fn what_is_too_old_is_dropped_and_counted() {
         spool.age = Some(Duration::from_millis(1));
     }
     let outputs = Outputs::start(vec![gate.planned(lane)]).expect("it starts");
-    eventually("the old ones are gone, but for those that are being tried", || {
-        let counts = counts(&outputs, "g");
-        counts.expired >= 500 - 256 && counts.expired + counts.spooled == 500
-    });
+    eventually(
+        "the old ones are gone, but for those that are being tried",
+        || {
+            let counts = counts(&outputs, "g");
+            counts.expired >= 500 - 256 && counts.expired + counts.spooled == 500
+        },
+    );
 }
 
 #[test]
@@ -128,7 +142,10 @@ fn a_damaged_spool_is_set_aside_and_counted() {
     let outputs = Outputs::start(vec![gate.planned(spooled("g", &path))]).expect("it starts");
     push(&outputs, 0..10);
     let accounts = outputs.finish();
-    assert_eq!((accounts[0].counts.delivered, accounts[0].counts.unreadable), (10, 1));
+    assert_eq!(
+        (accounts[0].counts.delivered, accounts[0].counts.unreadable),
+        (10, 1)
+    );
     let aside = std::fs::read_dir(folder.path())
         .expect("the folder")
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -147,7 +164,10 @@ fn two_outputs_cannot_share_a_spool() {
     ])
     .expect_err("the second is refused");
     assert!(error.to_string().contains("output b"), "{error}");
-    assert!(error.to_string().contains("another output, has it open"), "{error}");
+    assert!(
+        error.to_string().contains("another output, has it open"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -166,11 +186,15 @@ fn an_output_that_changes_keeps_its_spool() {
     let (_, errors) = outputs.replace(vec![gate.planned(other)]);
     assert!(errors.is_empty(), "{errors:?}");
     push(&outputs, 3000..4000);
-    eventually("the rest is on disk", || counts(&outputs, "g").spooled == 4000);
+    eventually("the rest is on disk", || {
+        counts(&outputs, "g").spooled == 4000
+    });
     let (_, errors) = outputs.replace(vec![gate.planned(settings("g"))]);
     assert!(errors.is_empty(), "{errors:?}");
     gate.unset("away");
     push(&outputs, 4000..4100);
-    eventually("all are delivered", || counts(&outputs, "g").delivered == 4100);
+    eventually("all are delivered", || {
+        counts(&outputs, "g").delivered == 4100
+    });
     assert!(gate.numbers().into_iter().eq(0..4100));
 }

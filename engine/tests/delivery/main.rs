@@ -10,4 +10,8 @@ mod disk;
 mod full;
 mod killed;
 mod memory;
+mod reload;
+mod session;
+mod soak;
 mod stage;
+mod web;

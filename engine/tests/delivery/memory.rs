@@ -152,7 +152,9 @@ fn reopening_reaches_the_plugin_even_while_it_is_away() {
     eventually("it is away", || counts(&outputs, "g").retries == 1);
     gate.unset("away");
     outputs.reopen();
-    eventually("it is tried at once", || counts(&outputs, "g").delivered == 1);
+    eventually("it is tried at once", || {
+        counts(&outputs, "g").delivered == 1
+    });
     assert!(gate.0.join("reopened").exists());
 }
 
@@ -175,7 +177,8 @@ fn an_output_that_changes_passes_its_queue_on() {
         queue: 16384,
         ..settings("changes")
     };
-    let (gone, errors) = outputs.replace(vec![gate.planned(changed), same.planned(settings("stays"))]);
+    let (gone, errors) =
+        outputs.replace(vec![gate.planned(changed), same.planned(settings("stays"))]);
     assert!(gone.is_empty() && errors.is_empty(), "{gone:?} {errors:?}");
     push(&outputs, 1000..2000);
     gate.unset("away");

@@ -17,8 +17,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use redb::{
-    Database, ReadableDatabase, ReadableTable, StorageError,
-    TableDefinition, WriteTransaction,
+    Database, ReadableDatabase, ReadableTable, StorageError, TableDefinition, WriteTransaction,
 };
 
 use crate::plugin_host::Alert;
@@ -133,7 +132,10 @@ impl Spool {
             return Err(error);
         }
         spool.store = None;
-        let aside = spool.settings.path.with_extension(format!("damaged-{}", now_ns()));
+        let aside = spool
+            .settings
+            .path
+            .with_extension(format!("damaged-{}", now_ns()));
         tracing::error!("{error}; it is set aside as {}", aside.display());
         fs::rename(&spool.settings.path, &aside).map_err(|_| error)?;
         spool.reopen()?;
@@ -145,7 +147,10 @@ impl Spool {
             SpoolError::Use { source, .. } => match &**source {
                 redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) => true,
                 redb::Error::Io(error) => {
-                    matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
+                    matches!(
+                        error.kind(),
+                        ErrorKind::InvalidData | ErrorKind::UnexpectedEof
+                    )
                 }
                 redb::Error::TableTypeMismatch { .. } => true,
                 _ => false,
@@ -165,16 +170,19 @@ impl Spool {
     pub(super) fn reopen(&mut self) -> Result<(), SpoolError> {
         self.store = None;
         let path = &self.settings.path;
-        let file = SpoolFile::open(path, self.settings.fsync).map_err(|error| SpoolError::Open {
-            path: path.clone(),
-            reason: error.to_string(),
-        })?;
+        let file =
+            SpoolFile::open(path, self.settings.fsync).map_err(|error| SpoolError::Open {
+                path: path.clone(),
+                reason: error.to_string(),
+            })?;
         let store = Database::builder()
             .set_cache_size(CACHE)
             .create_with_backend(file)
             .map_err(|error| self.failed(error))?;
         let write = store.begin_write().map_err(|error| self.failed(error))?;
-        write.open_table(ALERTS).map_err(|error| self.failed(error))?;
+        write
+            .open_table(ALERTS)
+            .map_err(|error| self.failed(error))?;
         write.commit().map_err(|error| self.failed(error))?;
         self.store = Some(store);
         let (mut count, mut bytes, mut next) = (0, 0, self.next);
@@ -199,7 +207,9 @@ impl Spool {
             return Err(self.failed(StorageError::PreviousIo));
         };
         let read = store.begin_read().map_err(|error| self.failed(error))?;
-        let alerts = read.open_table(ALERTS).map_err(|error| self.failed(error))?;
+        let alerts = read
+            .open_table(ALERTS)
+            .map_err(|error| self.failed(error))?;
         look(&alerts).map_err(|error| self.failed(error))
     }
 
@@ -455,14 +465,15 @@ impl Change<'_> {
         }
         let first_free = self.keep.last().map_or(0, |last| last + 1);
         loop {
-            let Some((number, size, stored)) = alerts
-                .range(first_free..)?
-                .next()
-                .transpose()?
-                .map(|(number, value)| {
-                    let value = value.value();
-                    (number.value(), value.len() as u64, record::stored_ns(value))
-                })
+            let Some((number, size, stored)) =
+                alerts
+                    .range(first_free..)?
+                    .next()
+                    .transpose()?
+                    .map(|(number, value)| {
+                        let value = value.value();
+                        (number.value(), value.len() as u64, record::stored_ns(value))
+                    })
             else {
                 break;
             };
@@ -491,6 +502,7 @@ impl Change<'_> {
 
 fn now_ns() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    since.map_or(0, |since| {
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    })
 }
-
