@@ -2,7 +2,8 @@
 //!
 //! [`inspect`] follows processes and descriptors, [`fields`] answers what rules ask, [`plugin_host`] calls
 //! rule and output plugins, [`template`] and [`alert`] make the alert, [`delivery`] takes it to the outputs,
-//! [`decode`] turns parameters into text, [`recording`] keeps events in files, and [`cli`] is the command line on top.
+//! [`telemetry`] tells how all that goes, [`decode`] turns parameters into text, [`recording`] keeps events in files,
+//! and [`cli`] is the command line on top.
 
 pub mod alert;
 pub mod cli;
@@ -15,4 +16,5 @@ mod plugin_check;
 pub mod plugin_host;
 pub mod recording;
 mod rule_tests;
+pub mod telemetry;
 pub mod template;

@@ -96,7 +96,7 @@ impl LateAlerts {
         rules: &[AlertRule],
         fields: &Fields,
         format: &AlertFormat,
-        sink: &mut dyn FnMut(Alert),
+        sink: &mut dyn FnMut(usize, Alert),
     ) {
         if self.waiting.is_empty() {
             return;
@@ -115,10 +115,19 @@ impl LateAlerts {
             }
             self.scratch.reset();
             if let Some(rule) = rules.get(alert.rule) {
-                sink(format.alert_of(rule, alert.time_ns, &alert.kept));
+                sink(
+                    alert.rule,
+                    format.alert_of(rule, alert.time_ns, &alert.kept),
+                );
             }
         }
         self.waiting = rest;
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     /// How long until no alert waits any more; none: none does.

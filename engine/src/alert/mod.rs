@@ -1,6 +1,7 @@
 //! Alerts: what a rule's match becomes. Made once for all outputs: Falco's text line, Falco's JSON
 //! object, and the typed fields. Between the rules and the outputs; off the way of ordinary events.
 
+mod internal;
 mod late;
 
 use std::collections::BTreeMap;

@@ -38,6 +38,9 @@ const EXAMPLES: &str = "Examples:
 pub(crate) enum Verb {
     /// Run rules over events and deliver alerts.
     Run(RunArgs),
+    /// Check the configuration, or print its schema.
+    #[command(subcommand)]
+    Config(ConfigVerb),
     /// Print events, one line each.
     Trace(TraceArgs),
     /// Keep events in a file, to be replayed with `lanner run --replay` or `lanner trace --replay`.
@@ -68,7 +71,7 @@ fn limit(text: &str) -> Result<(String, u32), String> {
 }
 
 /// Whose events, from which driver, for how long.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct SourceArgs {
     /// ebpf-core, ebpf-legacy, ptrace, or auto: the first that works here. A driver that is named is
     /// never replaced by another.
@@ -119,6 +122,10 @@ pub(crate) struct RunArgs {
     /// A configuration file (YAML). What the command line says goes before what it says.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Sets a key of the configuration, such as `json_output=true`, `outputs[0].deadline=5s` or
+    /// `rules_files[]=more.yaml` (appends). May be repeated.
+    #[arg(short = 'o', long = "option", value_name = "KEY=VALUE")]
+    pub(crate) options: Vec<String>,
     /// Alerts as JSON lines, as Falco writes them.
     #[arg(long)]
     pub(crate) json: bool,
@@ -128,6 +135,52 @@ pub(crate) struct RunArgs {
     /// Whose events.
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+}
+
+/// `lanner config`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigVerb {
+    /// Say what is wrong with a configuration and the rules that it names. Exit status 1: there are errors.
+    Check(ConfigArgs),
+    /// Print the JSON schema of the configuration file.
+    Schema,
+}
+
+/// `lanner config check`.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// The file.
+    #[arg(value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Sets a key, as for `lanner run`.
+    #[arg(short = 'o', long = "option", value_name = "KEY=VALUE")]
+    pub(crate) options: Vec<String>,
+}
+
+impl RunArgs {
+    /// Those that say nothing but which configuration.
+    pub(crate) fn of_configuration(config: Option<PathBuf>, options: Vec<String>) -> Self {
+        Self {
+            rules: Vec::new(),
+            config,
+            options,
+            json: false,
+            plugin_dirs: Vec::new(),
+            source: SourceArgs {
+                driver: ::drivers::AUTO.to_owned(),
+                ptrace_mode: ::drivers::AUTO.to_owned(),
+                driver_order: Vec::new(),
+                pids: Vec::new(),
+                duration: None,
+                buffer: 0,
+                snaplen: 0,
+                limits: Vec::new(),
+                btf: None,
+                replay: None,
+                command: Vec::new(),
+            },
+        }
+    }
 }
 
 /// `lanner trace`.

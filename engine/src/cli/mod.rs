@@ -3,8 +3,9 @@
 mod args;
 mod drivers;
 mod lists;
-mod record;
+mod logging;
 mod plugins;
+mod record;
 mod rules;
 mod run;
 mod session;
@@ -52,9 +53,10 @@ impl Failure {
 /// done), or the status of the command that was watched, 128 and the signal for one that was killed.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr(cli.verbose);
+    logging::start(cli.verbose);
     let result = match cli.verb {
         Verb::Run(args) => run::run(args),
+        Verb::Config(verb) => run::config(verb),
         Verb::Trace(args) => trace::trace(&args),
         Verb::Record(args) => record::record(&args),
         Verb::Drivers(args) => drivers::list(&args),
@@ -73,21 +75,6 @@ pub fn main() -> ExitCode {
 #[expect(clippy::print_stderr, reason = "messages to the user go there")]
 pub(crate) fn say(message: &str) {
     eprintln!("lanner: {message}");
-}
-
-fn log_to_stderr(verbose: u8) {
-    let level = match verbose {
-        0 => "warn",
-        1 => "info",
-        _ => "debug",
-    };
-    let filter =
-        tracing_subscriber::EnvFilter::try_from_env("LANNER_LOG").unwrap_or_else(|_| level.into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .init();
 }
 
 /// Writes to standard output. A reader that has gone ends the program as it would end any other.

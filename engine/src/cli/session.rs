@@ -16,6 +16,7 @@ use super::args::SourceArgs;
 use super::{Failure, say, signals};
 use crate::inspect::{self, Clock, Inspector};
 use crate::recording::Replay;
+use crate::telemetry::DriverFacts;
 
 /// How long a poll may wait before signals and the clock are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -24,17 +25,19 @@ const TICK: Duration = Duration::from_millis(100);
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
 /// Where the events of a session come from, as far as state has to know.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Source {
     /// The driver holds processes, and so leaves out what may be spared then.
     pub(crate) holds: bool,
+    /// Which driver it is, and why.
+    pub(crate) facts: DriverFacts,
     /// The clock of a recording that is replayed; none: events are of this host, and of now.
     recorded: Option<Clock>,
 }
 
 impl Source {
     /// What state is to be made of.
-    pub(crate) fn options(self) -> inspect::Options {
+    pub(crate) fn options(&self) -> inspect::Options {
         match self.recorded {
             Some(clock) => inspect::Options {
                 proc_root: None,
@@ -47,7 +50,7 @@ impl Source {
     }
 
     /// Takes in the processes that there are already.
-    pub(crate) fn scan(self, inspector: &mut Inspector, args: &SourceArgs) {
+    pub(crate) fn scan(&self, inspector: &mut Inspector, args: &SourceArgs) {
         if args.command.is_empty() {
             inspector.scan_proc();
         } else {
@@ -58,11 +61,17 @@ impl Source {
 
 /// What consumes the events of a session.
 pub(crate) trait Consumer {
+    /// Whether SIGHUP and SIGUSR1 mean something to it; otherwise they end the session, as they do any program.
+    const RELOADS: bool = false;
+
     /// An event. `Flow::Stop` ends the session.
     fn event(&mut self, event: &Event<'_>) -> Flow;
 
     /// Called when nothing waits: time to write what was held back. `Flow::Stop` ends the session.
     fn idle(&mut self) -> Flow;
+
+    /// Called between two polls: the selection can be changed here.
+    fn between(&mut self, _capture: &mut dyn Capture) {}
 }
 
 fn target(args: &SourceArgs) -> Result<Target, Failure> {
@@ -136,16 +145,22 @@ pub(crate) fn watch<C: Consumer>(
     let mut host = drivers::host::detect();
     host.btf_file.clone_from(&args.btf);
     let order = drivers::Order::named(&args.driver_order).map_err(Failure::usage)?;
-    signals::watch(matches!(request.target, Target::Command(_)))?;
+    signals::watch(matches!(request.target, Target::Command(_)), C::RELOADS)?;
     let mut chosen = drivers::open_as(&args.driver, &args.ptrace_mode, &order, &host, &request)
         .map_err(Failure::usage)?;
     if let Err(error) = drivers::privilege::drop_unneeded(chosen.driver.name(), &host) {
         tracing::warn!("capabilities that are not needed any more cannot be given up: {error}");
     }
     let holds = (chosen.opened.captures.iter()).all(|capture| capture.holds());
+    let gap = |gap: &driver_api::support::Gap| format!("{}: {}", gap.what, gap.why);
     let mut consumer = consumer(Source {
         holds,
         recorded: None,
+        facts: DriverFacts {
+            name: chosen.driver.name().to_owned(),
+            reason: chosen.reason(),
+            gaps: chosen.opened.gaps.iter().map(gap).collect(),
+        },
     })?;
     say(&chosen.reason());
     for gap in &chosen.opened.gaps {
@@ -164,6 +179,7 @@ pub(crate) fn watch<C: Consumer>(
             })
             .map_err(Failure::broken)?;
         let stop = consumer.idle() == Flow::Stop || flow == Flow::Stop;
+        consumer.between(capture.as_mut());
         let command = capture.command();
         match command {
             Some(CommandState {
@@ -206,9 +222,14 @@ fn replay<C: Consumer>(
     consumer: impl FnOnce(Source) -> Result<C, Failure>,
 ) -> Result<ExitCode, Failure> {
     let mut capture = Replay::open(path, selection).map_err(Failure::usage)?;
-    signals::watch(false)?;
+    signals::watch(false, C::RELOADS)?;
     let mut consumer = consumer(Source {
         holds: false,
+        facts: DriverFacts {
+            name: "replay".to_owned(),
+            reason: format!("replay of {}", path.display()),
+            gaps: Vec::new(),
+        },
         recorded: Some(capture.clock()),
     })?;
     while signals::asked_to_end().is_none() {
@@ -220,6 +241,7 @@ fn replay<C: Consumer>(
             })
             .map_err(Failure::broken)?;
         let ended = matches!(polled, Polled::Ended(_));
+        consumer.between(&mut capture);
         if consumer.idle() == Flow::Stop || flow == Flow::Stop || ended {
             break;
         }

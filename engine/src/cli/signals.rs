@@ -7,7 +7,7 @@
 
 use std::mem::zeroed;
 use std::ptr::{null, null_mut};
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 use super::Failure;
 
@@ -28,6 +28,10 @@ const BY_FIRST: [i32; 2] = [libc::SIGTSTP, libc::SIGCONT];
 /// What ends a session without a command, or whose command has ended.
 const ENDING: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
 
+/// SIGHUP asked us to load rules and configuration anew, SIGUSR1 to open outputs anew.
+static RELOAD: AtomicBool = AtomicBool::new(false);
+static REOPEN: AtomicBool = AtomicBool::new(false);
+
 /// The signal that asked us to end; 0: none yet.
 static ASKED: AtomicI32 = AtomicI32::new(0);
 /// The command's process id, and a descriptor for it where the kernel has such (5.3); 0 and -1: not begun.
@@ -41,6 +45,16 @@ pub(crate) fn asked_to_end() -> Option<i32> {
     Some(ASKED.load(Ordering::Relaxed)).filter(|signal| *signal != 0)
 }
 
+/// Whether we were asked to reload since the last time this was called.
+pub(crate) fn asked_to_reload() -> bool {
+    RELOAD.swap(false, Ordering::Relaxed)
+}
+
+/// Whether we were asked to reopen outputs since the last time this was called.
+pub(crate) fn asked_to_reopen() -> bool {
+    REOPEN.swap(false, Ordering::Relaxed)
+}
+
 /// Whether lanner is the first process of its PID namespace.
 pub(crate) fn is_first() -> bool {
     std::process::id() == 1
@@ -50,12 +64,16 @@ type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
 
 /// Watches for signals: to end by them, or to pass them on to a command. To be called before the command is
 /// made; what comes before it runs is kept for it.
-pub(crate) fn watch(command: bool) -> Result<(), Failure> {
+pub(crate) fn watch(command: bool, reloads: bool) -> Result<(), Failure> {
     if !command {
-        for signal in [libc::SIGTERM, libc::SIGHUP, libc::SIGINT] {
+        for signal in [libc::SIGTERM, libc::SIGINT] {
             handle(signal, end, 0)?;
         }
-        return Ok(());
+        if !reloads {
+            return handle(libc::SIGHUP, end, 0);
+        }
+        handle(libc::SIGHUP, hang_up, libc::SA_RESTART)?;
+        return handle(libc::SIGUSR1, reopen, libc::SA_RESTART);
     }
     // two behind SIGRTMIN are the C library's; one before SIGRTMAX is the ptrace driver's timer
     let real_time =
@@ -137,6 +155,20 @@ fn send(signal: i32, info: *const libc::siginfo_t) -> bool {
 
 extern "C" fn end(signal: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
     ASKED.store(signal, Ordering::Relaxed);
+}
+
+/// A terminal that hangs up ends the session, as it would any program's; whoever sends the signal wants a reload.
+extern "C" fn hang_up(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    // SAFETY: the kernel's siginfo outlives the handler.
+    if unsafe { (*info).si_code } == libc::SI_KERNEL {
+        ASKED.store(signal, Ordering::Relaxed);
+    } else {
+        RELOAD.store(true, Ordering::Relaxed);
+    }
+}
+
+extern "C" fn reopen(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    REOPEN.store(true, Ordering::Relaxed);
 }
 
 extern "C" fn pass_on(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {

@@ -29,7 +29,7 @@ mod outputs;
 mod pin;
 mod rules;
 mod settings;
-mod trust;
+pub(crate) mod trust;
 
 pub use alert::Alert;
 pub use error::PluginError;

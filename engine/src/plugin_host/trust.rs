@@ -1,4 +1,4 @@
-//! Who may have written a plugin? Root runs it, and so only root, or the user who runs lanner, may
+//! Who may have written a plugin, or another file that lanner acts upon? Root runs it, and so only root, or the user who runs lanner, may
 //! have had a hand in the file and in every directory above it.
 
 use std::fs::{self, Metadata};
@@ -28,8 +28,23 @@ impl From<&Metadata> for Owner {
     }
 }
 
-/// Returns the real path of a file that nobody else may have written, or why it is refused.
+/// Returns the real path of a plugin that nobody else may have written, or why it is refused.
 pub(super) fn check(path: &Path) -> Result<PathBuf, PluginError> {
+    check_from(path, 0)
+}
+
+/// The same of a file that is named, so that what else is in its folder does not matter.
+pub(crate) fn check_file(path: &Path) -> Result<PathBuf, PluginError> {
+    check_from(path, 1)
+}
+
+/// The same of a folder, all files of which are used.
+pub(crate) fn check_folder(path: &Path) -> Result<PathBuf, PluginError> {
+    check_from(path, 1)
+}
+
+/// `level`: that of the path itself.
+fn check_from(path: &Path, first: usize) -> Result<PathBuf, PluginError> {
     let unreadable = |source| PluginError::Unreadable {
         path: path.to_owned(),
         source,
@@ -38,6 +53,7 @@ pub(super) fn check(path: &Path) -> Result<PathBuf, PluginError> {
     // SAFETY: geteuid(2) cannot fail and touches nothing.
     let user = unsafe { libc::geteuid() };
     for (level, part) in real.ancestors().enumerate() {
+        let level = level + first;
         let metadata = fs::metadata(part).map_err(unreadable)?;
         if let Some((reason, remedy)) = refusal(part, Owner::from(&metadata), level, user) {
             return Err(PluginError::NotTrusted {

@@ -1,0 +1,54 @@
+//! Where lanner's log goes: to journald, if it is what standard error leads to, and else to standard error.
+
+use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
+
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
+
+/// Set by the command line or the environment; the configuration does not change it then.
+static CHOSEN: OnceLock<Option<reload::Handle<EnvFilter, Registry>>> = OnceLock::new();
+
+/// Begins to log.
+pub(super) fn start(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        _ => "debug",
+    };
+    let from_env = EnvFilter::try_from_env("LANNER_LOG");
+    let fixed = verbose > 0 || from_env.is_ok();
+    let (filter, handle) = reload::Layer::new(from_env.unwrap_or_else(|_| level.into()));
+    let _ = CHOSEN.set((!fixed).then_some(handle));
+    let journal = is_journal()
+        .then(tracing_journald::layer)
+        .and_then(Result::ok);
+    let layer = match journal {
+        Some(journal) => journal.boxed(),
+        None => tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_target(false)
+            .boxed(),
+    };
+    let _ = tracing_subscriber::registry()
+        .with(filter)
+        .with(layer)
+        .try_init();
+}
+
+/// What the configuration says, unless the command line or the environment said more.
+pub(super) fn set_level(level: &str) {
+    if let Some(Some(handle)) = CHOSEN.get() {
+        let _ = handle.reload(EnvFilter::from(level));
+    }
+}
+
+/// Whether standard error is the journal: systemd says which socket that is (systemd.exec(5), `JOURNAL_STREAM`).
+fn is_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
+        return false;
+    };
+    std::fs::metadata("/proc/self/fd/2")
+        .is_ok_and(|meta| stream == format!("{}:{}", meta.dev(), meta.ino()))
+}

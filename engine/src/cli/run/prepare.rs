@@ -1,0 +1,212 @@
+//! From the command line and the configuration to what runs. Done at the start and for each reload, on a thread
+//! that is not the event path; nothing that runs is touched.
+
+use std::path::PathBuf;
+
+use driver_api::request::{Spare, SyscallSet};
+use driver_api::table;
+
+use super::{output_plugin, output_templates, plugin_directories, trusted_rule_files};
+use crate::alert::{AlertFormat, AlertRule};
+use crate::cli::args::{RunArgs, SourceArgs};
+use crate::config::{Config, Loaded, Matching};
+use crate::delivery::{Planned, RuleLimits};
+use crate::fields::{FieldRegistry, Fields, HostNames, names_in};
+use crate::inspect;
+use crate::plugin_host::{self, EventTypes, OutputHost, Priority, RuleHost};
+use crate::telemetry::Board;
+
+/// What the command line said, for good.
+#[derive(Debug)]
+pub(super) struct Blueprint {
+    args: RunArgs,
+    pub(super) hostname: String,
+}
+
+/// Rules that can run, and all that belongs to them.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) rules: RuleHost,
+    pub(super) templates: Vec<AlertRule>,
+    pub(super) fields: Fields,
+    pub(super) format: AlertFormat,
+    pub(super) limits: RuleLimits,
+    pub(super) board: std::sync::Arc<Board>,
+    pub(super) least: Priority,
+    pub(super) selection: SyscallSet,
+    pub(super) spare: Spare,
+    /// Files and folders that it was made from.
+    pub(super) files: Vec<PathBuf>,
+}
+
+impl Blueprint {
+    pub(super) fn new(args: RunArgs) -> Self {
+        let hostname = nix::unistd::gethostname()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        Self { args, hostname }
+    }
+
+    /// Whether there is a file that could change.
+    pub(super) fn configuration(&self) -> Result<Loaded, String> {
+        Config::load(self.args.config.as_deref(), &self.args.options)
+    }
+
+    /// Whose events, from which driver: what the command line says goes before the configuration.
+    pub(super) fn source(&self, config: &Config) -> SourceArgs {
+        let mut source = self.args.source.clone();
+        // the command line's limits come later, and so win
+        let mut limits: Vec<(String, u32)> = config.limits.clone().into_iter().collect();
+        limits.append(&mut source.limits);
+        source.limits = limits;
+        if let (::drivers::AUTO, Some(driver)) = (source.driver.as_str(), &config.driver) {
+            source.driver.clone_from(driver);
+        }
+        if source.driver_order.is_empty() {
+            source.driver_order.clone_from(&config.driver_order);
+        }
+        source.btf = source.btf.or_else(|| config.btf.clone());
+        source
+    }
+
+    fn directories(&self, config: &Config) -> Vec<PathBuf> {
+        plugin_directories(if self.args.plugin_dirs.is_empty() {
+            config.plugin_dirs.clone()
+        } else {
+            self.args.plugin_dirs.clone()
+        })
+    }
+
+    pub(super) fn format(&self, config: &Config) -> AlertFormat {
+        AlertFormat {
+            iso_time: config.time_format_iso_8601,
+            json_output: config.json_include_output_property,
+            json_output_fields: config.json_include_output_fields_property,
+            json_tags: config.json_include_tags_property,
+            json_message: config.json_include_message_property,
+            ..AlertFormat::new(self.hostname.clone())
+        }
+    }
+
+    /// Loads the rules. `before`: those that are counted now.
+    pub(super) fn prepare(
+        &self,
+        loaded: &Loaded,
+        before: Option<&Board>,
+    ) -> Result<Prepared, String> {
+        let config = &loaded.config;
+        let named = if self.args.rules.is_empty() {
+            &config.rules_files
+        } else {
+            &self.args.rules
+        };
+        let (files, mut watched) = trusted_rule_files(named)?;
+        watched.extend_from_slice(&loaded.files);
+        let registry = FieldRegistry::new(&self.hostname);
+        let plugin = plugin_host::find(&self.directories(config), "rules-falco")
+            .map_err(|error| error.to_string())?;
+        let settings = match config.rule_matching {
+            Some(Matching::All) => r#"{"rule_matching":"all"}"#,
+            _ => "",
+        };
+        let mut rules = RuleHost::open(&plugin, &registry, &files, settings)
+            .map_err(|error| error.to_string())?;
+        let templates = output_templates(&rules, &registry).map_err(|failure| failure.message)?;
+        let templates = (rules.rules().iter().zip(templates))
+            .map(|(rule, template)| AlertRule::new(rule, template))
+            .collect();
+        let names = host_names(&mut rules);
+        let (selection, spare) = selection(&rules);
+        let limits = &config.alert_limits;
+        let known = |name: &String| rules.rules().iter().any(|rule| rule.name == *name);
+        if let Some(unknown) = limits.rules.keys().find(|name| !known(name)) {
+            let names = rules.rules().iter().map(|rule| rule.name.as_str());
+            let hint = crate::fields::nearest::did_you_mean(unknown, names);
+            return Err(format!("alert_limits: there is no rule {unknown:?}{hint}"));
+        }
+        Ok(Prepared {
+            limits: RuleLimits::new(rules.rules().iter().map(|rule| limits.of(&rule.name))),
+            board: Board::new(rules.rules(), before.unwrap_or(&Board::default())).into(),
+            templates,
+            fields: registry.fields().with_names(HostNames::watch(names)),
+            format: self.format(config),
+            least: config.priority.priority(),
+            selection,
+            spare,
+            files: watched,
+            rules,
+        })
+    }
+
+    /// Opens the outputs; of those that run already (by their identity) only the wish to go on.
+    pub(super) fn outputs(
+        &self,
+        config: &Config,
+        running: &[String],
+    ) -> Result<Vec<Planned>, String> {
+        let mut config = config.clone();
+        config.json_output |= self.args.json;
+        let directories = self.directories(&config);
+        let open = |output: &crate::config::OutputConfig| {
+            let lane = output.lane(&config);
+            let settings = output.settings_json();
+            let plugin = output_plugin(&directories, &output.plugin)?;
+            let identity = format!("{} {settings} {lane:?}", plugin.path().display());
+            let host = if running.contains(&identity) {
+                None
+            } else {
+                let host = OutputHost::open(&plugin, &settings);
+                Some(host.map_err(|error| format!("output {}: {error}", output.name()))?)
+            };
+            Ok(Planned {
+                host,
+                settings: lane,
+                identity,
+            })
+        };
+        config.all_outputs().iter().map(open).collect()
+    }
+
+    /// Whether there is a plugin for each output, without opening any.
+    pub(super) fn find_outputs(&self, config: &Config) -> Result<(), String> {
+        let directories = self.directories(config);
+        for output in config.all_outputs() {
+            output_plugin(&directories, &output.plugin)?;
+        }
+        Ok(())
+    }
+}
+
+/// The names of hosts that rules compare addresses with.
+fn host_names(rules: &mut RuleHost) -> Vec<String> {
+    let count = u32::try_from(rules.rules().len()).unwrap_or(u32::MAX);
+    let mut names: Vec<String> = (0..count)
+        .filter_map(|at| rules.explain(at).ok())
+        .flat_map(|rule| names_in(&rule.condition))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// What the rules need, and what the state needs: nothing else is captured. And what of the latter alone can be
+/// spared: all of it or nothing, as descriptors are either followed or looked up.
+fn selection(rules: &RuleHost) -> (SyscallSet, Spare) {
+    let wanted = match rules.event_types() {
+        EventTypes::All => SyscallSet::all(),
+        EventTypes::Only(names) => names
+            .iter()
+            .filter_map(|name| table::by_name(name))
+            .collect(),
+    };
+    let spared = inspect::spared();
+    let spare = if spared.without(&wanted) == spared {
+        Spare {
+            if_held: spared,
+            ..Spare::NOTHING
+        }
+    } else {
+        Spare::NOTHING
+    };
+    (wanted.union(&inspect::needed()), spare)
+}

@@ -1,0 +1,366 @@
+//! Reloading: notices that files changed or that a signal came, prepares everything anew, and hands it to the
+//! event path, which takes it between two polls. What cannot be used is an alert, and what runs runs on.
+
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use driver_api::request::Spare;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+
+use super::prepare::{Blueprint, Prepared};
+use super::{report, watches_files};
+use crate::alert::AlertFormat;
+use crate::cli::signals;
+use crate::config::Loaded;
+use crate::delivery::Outputs;
+use crate::plugin_host::{OwnedValue, Priority};
+use crate::telemetry::losses::RELOAD_FAILED;
+use crate::telemetry::{Telemetry, now_ns, service};
+
+/// How long a look for signals and changes may wait.
+const TICK: u16 = 100;
+/// Files are left alone until nothing has changed for so long: editors and tools write in several steps.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// Where prepared rules wait for the event path.
+#[derive(Debug)]
+pub(super) struct Handover {
+    waiting: AtomicBool,
+    next: Mutex<Option<Box<Prepared>>>,
+    answer: Mutex<Sender<Result<(), String>>>,
+    graves: Mutex<Sender<Box<Prepared>>>,
+}
+
+impl Handover {
+    /// What waits. Costs next to nothing if there is nothing.
+    #[inline]
+    pub(super) fn take(&self) -> Option<Box<Prepared>> {
+        if !self.waiting.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.waiting.store(false, Ordering::Relaxed);
+        self.next
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    pub(super) fn answer(&self, result: Result<(), String>) {
+        // nobody waits for it when the session ends
+        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(answer.send(result));
+    }
+
+    /// Has another thread drop what is not needed any more.
+    pub(super) fn bury(&self, old: Box<Prepared>) {
+        let graves = self.graves.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(graves.send(old));
+    }
+
+    fn give(&self, next: Box<Prepared>) {
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
+        self.waiting.store(true, Ordering::Release);
+    }
+}
+
+/// The thread; ends when it is dropped.
+#[derive(Debug)]
+pub(super) struct ReloadThread {
+    end: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for ReloadThread {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    blueprint: Blueprint,
+    loaded: Loaded,
+    first: Option<Box<Prepared>>,
+    format: AlertFormat,
+    /// Some calls are not captured, as the driver holds processes, and never will be in this session.
+    spares: bool,
+    telemetry: Arc<Telemetry>,
+    outputs: Arc<Outputs>,
+}
+
+impl Reloader {
+    pub(super) fn new(
+        blueprint: Blueprint,
+        loaded: &Loaded,
+        first: Prepared,
+        spares: bool,
+        telemetry: &Arc<Telemetry>,
+        outputs: &Arc<Outputs>,
+    ) -> Self {
+        Self {
+            format: blueprint.format(&loaded.config),
+            blueprint,
+            loaded: loaded.clone(),
+            first: Some(Box::new(first)),
+            spares,
+            telemetry: Arc::clone(telemetry),
+            outputs: Arc::clone(outputs),
+        }
+    }
+
+    pub(super) fn format(&self) -> AlertFormat {
+        self.format.clone()
+    }
+
+    /// Starts the thread, and returns what the event path begins with.
+    pub(super) fn start(mut self) -> std::io::Result<(Box<Prepared>, Arc<Handover>, ReloadThread)> {
+        let Some(first) = self.first.take() else {
+            return Err(std::io::Error::other("it is started once"));
+        };
+        let (answer, answers) = channel();
+        let (graves, dead) = channel();
+        let handover = Arc::new(Handover {
+            waiting: AtomicBool::new(false),
+            next: Mutex::new(None),
+            answer: Mutex::new(answer),
+            graves: Mutex::new(graves),
+        });
+        let mut watched = Watched::default();
+        if watches_files(&self.loaded.config) {
+            watched.set(&first.files);
+        }
+        let end = Arc::new(AtomicBool::new(false));
+        let (hand, ends) = (Arc::clone(&handover), Arc::clone(&end));
+        let thread = std::thread::Builder::new()
+            .name("reload".to_owned())
+            .spawn(move || self.watch(&mut watched, &hand, &answers, &dead, &ends))?;
+        let thread = ReloadThread {
+            end,
+            thread: Some(thread),
+        };
+        Ok((first, handover, thread))
+    }
+
+    fn watch(
+        &mut self,
+        watched: &mut Watched,
+        handover: &Handover,
+        answers: &Receiver<Result<(), String>>,
+        dead: &Receiver<Box<Prepared>>,
+        end: &AtomicBool,
+    ) {
+        let mut due: Option<Instant> = None;
+        while !end.load(Ordering::Relaxed) {
+            if watched.wait() {
+                due = Some(Instant::now() + QUIET);
+            }
+            drop(dead.try_iter().collect::<Vec<_>>());
+            if signals::asked_to_reopen() {
+                tracing::info!("outputs are opened anew");
+                self.outputs.reopen();
+            }
+            let asked = signals::asked_to_reload();
+            let changed = due.is_some_and(|due| Instant::now() >= due);
+            if changed {
+                due = None;
+            }
+            if asked || (changed && watched.differs()) {
+                self.reload(watched, handover, answers, end);
+            }
+        }
+    }
+
+    fn reload(
+        &mut self,
+        watched: &mut Watched,
+        handover: &Handover,
+        answers: &Receiver<Result<(), String>>,
+        end: &AtomicBool,
+    ) {
+        service::reloading();
+        let result = self.try_reload(watched, handover, answers, end);
+        self.telemetry.reloaded(result.is_ok());
+        match result {
+            Ok(()) => {
+                tracing::warn!("rules and configuration are reloaded");
+                service::ready("watching");
+            }
+            Err(reason) => {
+                tracing::error!("the reload failed, and what ran before runs on: {reason}");
+                service::ready("watching; the last reload failed");
+                self.outputs.push(self.format.internal(
+                    now_ns(),
+                    RELOAD_FAILED,
+                    Priority::Critical,
+                    &format!("{RELOAD_FAILED}: {reason}"),
+                    vec![("reason".to_owned(), OwnedValue::String(reason.into_bytes()))],
+                ));
+            }
+        }
+    }
+
+    fn try_reload(
+        &mut self,
+        watched: &mut Watched,
+        handover: &Handover,
+        answers: &Receiver<Result<(), String>>,
+        end: &AtomicBool,
+    ) -> Result<(), String> {
+        watched.remember();
+        let loaded = self.blueprint.configuration()?;
+        let prepared = self
+            .blueprint
+            .prepare(&loaded, Some(&self.telemetry.board()))?;
+        if self.spares && prepared.spare == Spare::NOTHING {
+            return Err(
+                "the new rules need calls that are left out since the start; restart lanner"
+                    .to_owned(),
+            );
+        }
+        // what the outputs are is part of the trial: they are opened before anything changes
+        let planned = (self.blueprint).outputs(&loaded.config, &self.outputs.identities())?;
+        let files = prepared.files.clone();
+        handover.give(Box::new(prepared));
+        loop {
+            match answers.recv_timeout(Duration::from_millis(100)) {
+                Ok(answer) => break answer?,
+                Err(_) if end.load(Ordering::Relaxed) => return Err("the session ends".to_owned()),
+                Err(_) => {}
+            }
+        }
+        let (gone, errors) = self.outputs.replace(planned);
+        gone.iter().for_each(report);
+        let level = loaded.config.log_level;
+        if let Some(level) = level.filter(|_| level != self.loaded.config.log_level) {
+            crate::cli::logging::set_level(level.name());
+        }
+        watched.set(if watches_files(&loaded.config) {
+            &files
+        } else {
+            &[]
+        });
+        self.format = self.blueprint.format(&loaded.config);
+        self.loaded = loaded;
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(errors.join("; "))
+        }
+    }
+}
+
+/// Files that are watched through their folders, so that one that is replaced by another of its name is
+/// noticed, as is a link in its path.
+#[derive(Debug, Default)]
+struct Watched {
+    inotify: Option<Inotify>,
+    files: Vec<PathBuf>,
+    content: u64,
+}
+
+impl Watched {
+    fn set(&mut self, files: &[PathBuf]) {
+        self.files = files.to_vec();
+        self.content = self.hash();
+        self.inotify = None;
+        if files.is_empty() {
+            return;
+        }
+        let inotify = match Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC) {
+            Ok(inotify) => inotify,
+            Err(error) => {
+                tracing::warn!("changes of files will not be noticed (SIGHUP reloads): {error}");
+                return;
+            }
+        };
+        let flags = AddWatchFlags::IN_CLOSE_WRITE
+            | AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_MOVED_FROM
+            | AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_DELETE
+            | AddWatchFlags::IN_ATTRIB;
+        for folder in self.folders() {
+            if let Err(error) = inotify.add_watch(&folder, flags) {
+                tracing::warn!(
+                    "changes in {} will not be noticed: {error}",
+                    folder.display()
+                );
+            }
+        }
+        self.inotify = Some(inotify);
+    }
+
+    /// The folders of the files, of what they link to, and the folders that were named.
+    fn folders(&self) -> BTreeSet<PathBuf> {
+        let mut folders = BTreeSet::new();
+        for file in &self.files {
+            if file.is_dir() {
+                folders.insert(file.clone());
+            }
+            for path in [Some(file.clone()), file.canonicalize().ok()]
+                .into_iter()
+                .flatten()
+            {
+                let parent = match path.parent() {
+                    Some(parent) if parent != Path::new("") => parent,
+                    _ => Path::new("."),
+                };
+                folders.insert(parent.to_owned());
+            }
+        }
+        folders
+    }
+
+    /// Waits for a change, or a while; says whether there was one.
+    fn wait(&self) -> bool {
+        let Some(inotify) = &self.inotify else {
+            std::thread::sleep(Duration::from_millis(u64::from(TICK)));
+            return false;
+        };
+        let mut fds = [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)];
+        let ready = poll(&mut fds, PollTimeout::from(TICK)).is_ok_and(|ready| ready > 0);
+        if ready {
+            // which it was does not matter: contents are compared
+            while inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
+        }
+        ready
+    }
+
+    fn remember(&mut self) {
+        self.content = self.hash();
+    }
+
+    /// Whether the files hold something else than when they were last read.
+    fn differs(&self) -> bool {
+        self.hash() != self.content
+    }
+
+    fn hash(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for file in &self.files {
+            file.hash(&mut hasher);
+            if file.is_dir() {
+                let names = std::fs::read_dir(file).into_iter().flatten().flatten();
+                let mut names: Vec<_> = names.map(|entry| entry.path()).collect();
+                names.sort();
+                names.hash(&mut hasher);
+            } else {
+                std::fs::read(file).ok().hash(&mut hasher);
+            }
+        }
+        hasher.finish()
+    }
+}

@@ -1,0 +1,99 @@
+//! What a configuration takes from elsewhere: `${NAME}` from the environment, `${file:/path}` from a file. A
+//! `$` that is doubled stands for itself.
+
+use std::fs;
+
+/// A text with everything filled in.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Expanded {
+    pub(super) text: String,
+    /// Something was filled in, which no message may show.
+    pub(super) secret: bool,
+}
+
+/// Fills in.
+pub(super) fn expand(text: &str) -> Result<Expanded, String> {
+    let mut expanded = Expanded {
+        text: String::with_capacity(text.len()),
+        secret: false,
+    };
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        expanded.text.push_str(&rest[..at]);
+        let behind = &rest[at + 1..];
+        if let Some(behind) = behind.strip_prefix('$') {
+            expanded.text.push('$');
+            rest = behind;
+        } else if let Some(behind) = behind.strip_prefix('{') {
+            let (name, behind) = behind
+                .split_once('}')
+                .ok_or("a `${` has no `}` behind it; `$$` stands for a `$`")?;
+            expanded.text.push_str(&look_up(name)?);
+            expanded.secret = true;
+            rest = behind;
+        } else {
+            expanded.text.push('$');
+            rest = behind;
+        }
+    }
+    expanded.text.push_str(rest);
+    Ok(expanded)
+}
+
+fn look_up(name: &str) -> Result<String, String> {
+    if let Some(path) = name.strip_prefix("file:") {
+        return fs::read_to_string(path)
+            .map(|text| text.trim_end_matches(['\n', '\r']).to_owned())
+            .map_err(|error| format!("${{{name}}}: {error}"));
+    }
+    let (name, default) = match name.split_once(":-") {
+        Some((name, default)) => (name, Some(default)),
+        None => (name, None),
+    };
+    match (std::env::var(name), default) {
+        (Ok(value), _) => Ok(value),
+        (Err(_), Some(default)) => Ok(default.to_owned()),
+        (Err(std::env::VarError::NotPresent), None) => Err(format!(
+            "${{{name}}}: the environment has no such variable; ${{{name}:-}} would be empty then"
+        )),
+        (Err(error), None) => Err(format!("${{{name}}}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> String {
+        expand(text).unwrap().text
+    }
+
+    #[test]
+    fn the_environment_and_files_are_filled_in() {
+        let path = std::env::var("PATH").unwrap();
+        assert_eq!(text("a ${PATH} b"), format!("a {path} b"));
+        assert_eq!(text("${LANNER_NO_SUCH:-none}"), "none");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "secret\n").unwrap();
+        let expanded = expand(&format!("x${{file:{}}}", file.path().display())).unwrap();
+        assert_eq!(expanded.text, "xsecret");
+        assert!(expanded.secret);
+    }
+
+    #[test]
+    fn a_dollar_can_stand_for_itself() {
+        assert_eq!(text("$$ $${PATH} 5$ $x"), "$ ${PATH} 5$ $x");
+        assert!(!expand("$$x").unwrap().secret);
+    }
+
+    #[test]
+    fn what_is_not_there_is_an_error() {
+        assert!(
+            expand("${LANNER_NO_SUCH}")
+                .unwrap_err()
+                .contains("LANNER_NO_SUCH")
+        );
+        assert!(expand("${PATH").unwrap_err().contains("no `}`"));
+        assert!(expand("${file:/no/such}").unwrap_err().contains("/no/such"));
+    }
+}

@@ -1,0 +1,173 @@
+//! Several sources, one configuration: what included files add, and what `-o key=value` sets.
+
+use std::sync::Arc;
+
+use super::expand;
+use super::tree::{self, Kind, Node, Place};
+
+/// How a file that is included goes together with what was there before it. Falco's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Strategy {
+    /// Lists get longer, everything else is replaced.
+    #[default]
+    Append,
+    /// What it says replaces what was there.
+    Override,
+    /// Only keys that were not there.
+    AddOnly,
+}
+
+impl Strategy {
+    pub(super) fn named(name: &str) -> Option<Self> {
+        match name {
+            "append" => Some(Self::Append),
+            "override" => Some(Self::Override),
+            "add-only" => Some(Self::AddOnly),
+            _ => None,
+        }
+    }
+}
+
+/// Adds a file's top-level keys.
+pub(super) fn merge(into: &mut Node, from: Node, strategy: Strategy) {
+    let Kind::Map(new) = from.kind else {
+        return;
+    };
+    let Kind::Map(entries) = &mut into.kind else {
+        return;
+    };
+    for (key, node) in new {
+        let Some(at) = entries.iter().position(|(name, _)| *name == key) else {
+            entries.push((key, node));
+            continue;
+        };
+        match (strategy, &mut entries[at].1.kind, node.kind) {
+            (Strategy::AddOnly, ..) => {}
+            (Strategy::Append, Kind::List(old), Kind::List(more)) => old.extend(more),
+            (_, _, kind) => entries[at].1 = Node { kind, ..node },
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Key(String),
+    At(usize),
+    Append,
+}
+
+/// Applies `a.b[0].c=value`; `a[]=value` appends.
+pub(super) fn set(root: &mut Node, option: &str) -> Result<(), String> {
+    let wrong = |why: &str| format!("-o {option}: {why}");
+    let (key, value) = option
+        .split_once('=')
+        .ok_or_else(|| format!("-o {option}: this is not KEY=VALUE"))?;
+    // what it says may be secret: messages show the key alone
+    let place = Place {
+        source: Arc::from(format!("-o {key}")),
+        line: 0,
+    };
+    let steps = steps(key).map_err(wrong)?;
+    let value = match tree::parse(&place.source, value) {
+        Ok(Some(mut node)) => {
+            replace_place(&mut node, &place);
+            node
+        }
+        Ok(None) => Node {
+            kind: Kind::Text(String::new()),
+            place: place.clone(),
+            secret: false,
+        },
+        // such as `a: b`, or a text that begins with `*`
+        Err(_) => Node {
+            kind: Kind::Text(expand::expand(value)?.text),
+            place: place.clone(),
+            secret: false,
+        },
+    };
+    let mut node = root;
+    for step in steps {
+        node = descend(node, step, &place)?;
+    }
+    *node = value;
+    Ok(())
+}
+
+fn replace_place(node: &mut Node, place: &Place) {
+    node.place = place.clone();
+    match &mut node.kind {
+        Kind::List(items) => items.iter_mut().for_each(|item| replace_place(item, place)),
+        Kind::Map(entries) => entries
+            .iter_mut()
+            .for_each(|(_, node)| replace_place(node, place)),
+        _ => {}
+    }
+}
+
+fn steps(key: &str) -> Result<Vec<Step>, &'static str> {
+    let mut steps = Vec::new();
+    for part in key.split('.') {
+        let (name, mut rest) = part.split_at(part.find('[').unwrap_or(part.len()));
+        if name.is_empty() {
+            return Err("a name is missing in the key");
+        }
+        steps.push(Step::Key(name.to_owned()));
+        while !rest.is_empty() {
+            let (index, behind) = rest
+                .strip_prefix('[')
+                .and_then(|rest| rest.split_once(']'))
+                .ok_or("a `[` has no `]` behind it")?;
+            steps.push(match index {
+                "" => Step::Append,
+                index => Step::At(index.parse().map_err(|_| "between [ and ] is no number")?),
+            });
+            rest = behind;
+        }
+    }
+    Ok(steps)
+}
+
+fn descend<'a>(node: &'a mut Node, step: Step, place: &Place) -> Result<&'a mut Node, String> {
+    let empty = Node {
+        kind: Kind::Null,
+        place: place.clone(),
+        secret: false,
+    };
+    match step {
+        Step::Key(key) => {
+            if !matches!(node.kind, Kind::Map(_)) {
+                node.kind = Kind::Map(Vec::new());
+            }
+            let Kind::Map(entries) = &mut node.kind else {
+                return Err(format!("{place}: no map"));
+            };
+            let at = match entries.iter().position(|(name, _)| *name == key) {
+                Some(at) => at,
+                None => {
+                    entries.push((key, empty));
+                    entries.len() - 1
+                }
+            };
+            Ok(&mut entries[at].1)
+        }
+        Step::At(_) | Step::Append => {
+            if !matches!(node.kind, Kind::List(_)) {
+                node.kind = Kind::List(Vec::new());
+            }
+            let Kind::List(items) = &mut node.kind else {
+                return Err(format!("{place}: no list"));
+            };
+            let at = match step {
+                Step::At(at) => at,
+                _ => items.len(),
+            };
+            if at == items.len() {
+                items.push(empty);
+            }
+            let len = items.len();
+            items
+                .get_mut(at)
+                .ok_or_else(|| format!("{place}: the list has {len} entries only"))
+        }
+    }
+}

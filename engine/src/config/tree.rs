@@ -1,0 +1,224 @@
+//! Configuration as a tree that remembers where everything stands, so that messages can point at it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use granit_parser::{Event, Parser, ScalarStyle};
+use serde_json::{Map, Number, Value};
+
+use super::expand;
+
+/// How deep lists and maps may nest.
+const MAX_DEPTH: usize = 50;
+
+/// Where something was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) source: Arc<str>,
+    /// From 1; 0: the source has no lines.
+    pub(super) line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}", self.source),
+            line => write!(f, "{}:{line}", self.source),
+        }
+    }
+}
+
+/// A value and where it stands.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) kind: Kind,
+    pub(super) place: Place,
+    /// It came from the environment or a file: no message shows it.
+    pub(super) secret: bool,
+}
+
+/// What a node is.
+#[derive(Debug, Clone)]
+pub(super) enum Kind {
+    Null,
+    Bool(bool),
+    Number(Number),
+    Text(String),
+    List(Vec<Node>),
+    Map(Vec<(String, Node)>),
+}
+
+impl Node {
+    pub(super) fn map(place: Place) -> Self {
+        Self {
+            kind: Kind::Map(Vec::new()),
+            place,
+            secret: false,
+        }
+    }
+
+    /// What is below a key.
+    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+        match &self.kind {
+            Kind::Map(entries) => entries
+                .iter()
+                .find(|(name, _)| name == key)
+                .map(|(_, node)| node),
+            _ => None,
+        }
+    }
+
+    /// Takes what is below a key out.
+    pub(super) fn take(&mut self, key: &str) -> Option<Self> {
+        let Kind::Map(entries) = &mut self.kind else {
+            return None;
+        };
+        let at = entries.iter().position(|(name, _)| name == key)?;
+        Some(entries.remove(at).1)
+    }
+
+    /// As JSON, for serde.
+    pub(super) fn json(&self) -> Value {
+        match &self.kind {
+            Kind::Null => Value::Null,
+            Kind::Bool(v) => Value::Bool(*v),
+            Kind::Number(v) => Value::Number(v.clone()),
+            Kind::Text(v) => Value::String(v.clone()),
+            Kind::List(items) => Value::Array(items.iter().map(Self::json).collect()),
+            Kind::Map(entries) => Value::Object(
+                entries
+                    .iter()
+                    .map(|(key, node)| (key.clone(), node.json()))
+                    .collect::<Map<_, _>>(),
+            ),
+        }
+    }
+}
+
+/// A scalar that is not quoted, as YAML's core schema reads it.
+pub(super) fn plain(text: &str) -> Kind {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Kind::Null,
+        "true" | "True" | "TRUE" => return Kind::Bool(true),
+        "false" | "False" | "FALSE" => return Kind::Bool(false),
+        _ => {}
+    }
+    if let Ok(number) = text.parse::<i64>() {
+        return Kind::Number(number.into());
+    }
+    if let Ok(number) = text.parse::<u64>() {
+        return Kind::Number(number.into());
+    }
+    let digit = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'));
+    match text
+        .parse()
+        .ok()
+        .filter(|_| digit)
+        .and_then(Number::from_f64)
+    {
+        Some(number) => Kind::Number(number),
+        None => Kind::Text(text.to_owned()),
+    }
+}
+
+enum Open {
+    List(Vec<Node>),
+    Map(Vec<(String, Node)>, Option<String>),
+}
+
+/// Reads a text: one document, or none. What it takes from the environment and from files is filled in.
+pub(super) fn parse(source: &Arc<str>, text: &str) -> Result<Option<Node>, String> {
+    let place = |line| Place {
+        source: Arc::clone(source),
+        line,
+    };
+    let mut document = None;
+    let mut stack: Vec<(Open, Place, usize)> = Vec::new();
+    let mut anchors: Vec<(usize, Node)> = Vec::new();
+    for next in Parser::new_from_str(text) {
+        let (event, span) = next.map_err(|error| {
+            let here = place(error.marker().line());
+            format!("{here}: this is not YAML: {}", error.info())
+        })?;
+        let here = place(span.start.line());
+        let (node, anchor) = match event {
+            Event::Scalar(text, style, anchor, _) => {
+                let expanded = expand::expand(&text).map_err(|error| format!("{here}: {error}"))?;
+                let kind = match style {
+                    ScalarStyle::Plain => plain(&expanded.text),
+                    _ => Kind::Text(expanded.text),
+                };
+                let node = Node {
+                    kind,
+                    place: here,
+                    secret: expanded.secret,
+                };
+                (node, anchor)
+            }
+            Event::SequenceStart(..) | Event::MappingStart(..) if stack.len() == MAX_DEPTH => {
+                return Err(format!(
+                    "{here}: lists and maps are nested more than {MAX_DEPTH} deep here"
+                ));
+            }
+            Event::SequenceStart(_, anchor, _) => {
+                stack.push((Open::List(Vec::new()), here, anchor));
+                continue;
+            }
+            Event::MappingStart(_, anchor, _) => {
+                stack.push((Open::Map(Vec::new(), None), here, anchor));
+                continue;
+            }
+            Event::SequenceEnd | Event::MappingEnd => match stack.pop() {
+                Some((open, place, anchor)) => {
+                    let kind = match open {
+                        Open::List(items) => Kind::List(items),
+                        Open::Map(entries, _) => Kind::Map(entries),
+                    };
+                    let node = Node {
+                        kind,
+                        place,
+                        secret: false,
+                    };
+                    (node, anchor)
+                }
+                None => continue,
+            },
+            Event::Alias(id) => match anchors.iter().find(|(anchor, _)| *anchor == id) {
+                Some((_, node)) => (node.clone(), 0),
+                None => return Err(format!("{here}: this alias has no anchor before it")),
+            },
+            _ => continue,
+        };
+        if anchor != 0 {
+            anchors.push((anchor, node.clone()));
+        }
+        match stack.last_mut() {
+            None if document.is_some() => {
+                return Err(format!("{}: a second document begins here", node.place));
+            }
+            None => document = Some(node),
+            Some((Open::List(items), ..)) => items.push(node),
+            Some((Open::Map(entries, key), ..)) => match key.take() {
+                Some(key) => entries.push((key, node)),
+                None => *key = Some(key_of(&node, entries)?),
+            },
+        }
+    }
+    Ok(document.filter(|node| !matches!(node.kind, Kind::Null)))
+}
+
+fn key_of(node: &Node, before: &[(String, Node)]) -> Result<String, String> {
+    let key = match &node.kind {
+        Kind::Text(text) => text.clone(),
+        Kind::Number(number) => number.to_string(),
+        Kind::Bool(value) => value.to_string(),
+        _ => return Err(format!("{}: a key must be a text", node.place)),
+    };
+    match before.iter().find(|(name, _)| *name == key) {
+        Some((_, first)) => Err(format!(
+            "{}: `{key}` was set before, at {}",
+            node.place, first.place
+        )),
+        None => Ok(key),
+    }
+}

@@ -1,0 +1,349 @@
+//! From an alert to the outputs: each has its own bounded queue, its own threads and its own counters, so that
+//! a slow one slows nobody down. The last part of an event's way that is lanner's own.
+//!
+//! ```text
+//! event path -> mailbox -> worker -> spool (disk), or memory
+//!                            |  ^
+//!                      a job v  | its outcome
+//!                          caller -> plugin
+//! ```
+//!
+//! | file | does |
+//! |---|---|
+//! | `settings`, `bucket` | what can be set for an output; a token bucket |
+//! | `mailbox` | what the threads of an output tell each other |
+//! | `worker`, `store` | keeps alerts, decides when the plugin is called, and accounts for how that went |
+//! | `caller` | calls the plugin, and may hang |
+//! | `spool` | alerts on disk |
+//! | `limit` | rate limits and de-duplication, by rule |
+//! | `counters` | what became of the alerts, by cause |
+
+mod bucket;
+mod caller;
+mod counters;
+mod limit;
+mod mailbox;
+mod settings;
+mod spool;
+mod store;
+mod worker;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::plugin_host::{Alert, OutputHost};
+
+pub(crate) use bucket::Bucket;
+pub use counters::{Counters, Counts};
+pub use limit::{RuleLimit, RuleLimits, Verdict};
+pub use settings::{LaneSettings, Rate, SpoolSettings};
+pub use spool::{Spool, SpoolError};
+
+use mailbox::Mailbox;
+use worker::{Remains, Worker};
+
+/// Alerts in one batch at the most.
+const BATCH: usize = 256;
+/// How long the end of the session waits for outputs that are still busy.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+/// How much longer it waits for the disk.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// An output that is to be started.
+#[derive(Debug)]
+pub struct Planned {
+    /// The opened plugin; none: the output runs already, and goes on.
+    pub host: Option<OutputHost>,
+    /// How alerts go to it.
+    pub settings: LaneSettings,
+    /// Everything that was configured for it: one with the same text is the same output.
+    pub identity: String,
+}
+
+/// The outputs of a session. Any thread may push alerts.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    lanes: RwLock<Vec<Lane>>,
+}
+
+#[derive(Debug)]
+struct Lane {
+    settings: LaneSettings,
+    identity: String,
+    mailbox: Arc<Mailbox>,
+    counters: Arc<Counters>,
+    bucket: Option<Mutex<Bucket>>,
+    worker: JoinHandle<Remains>,
+}
+
+/// What became of the alerts of one output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The output.
+    pub output: String,
+    /// Counted by cause.
+    pub counts: Counts,
+}
+
+/// An output could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its spool is at fault.
+    #[error("output {output}: {source}")]
+    Spool {
+        /// Its name.
+        output: String,
+        /// What is wrong.
+        source: SpoolError,
+    },
+    /// It was to go on, and does not run.
+    #[error("output {output}: it does not run")]
+    Gone {
+        /// Its name.
+        output: String,
+    },
+    /// The kernel refused a thread.
+    #[error("output {output}: no thread: {source}")]
+    Thread {
+        /// Its name.
+        output: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Outputs {
+    /// Starts the threads of each output.
+    ///
+    /// # Errors
+    ///
+    /// A spool cannot be used, or the kernel refused a thread.
+    pub fn start(planned: Vec<Planned>) -> Result<Self, StartError> {
+        let lanes = planned
+            .into_iter()
+            .map(|output| Lane::start(output, Remains::default(), Arc::default()))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            lanes: RwLock::new(lanes),
+        })
+    }
+
+    /// Queues an alert for every output. Never waits for one: what a full queue has no room for is counted.
+    pub fn push(&self, alert: Alert) {
+        let alert = Arc::new(alert);
+        for lane in self
+            .lanes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
+            lane.push(&alert);
+        }
+    }
+
+    /// Has every plugin open its files and connections anew.
+    pub fn reopen(&self) {
+        for lane in self
+            .lanes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
+            lane.mailbox.reopen();
+        }
+    }
+
+    /// Replaces the outputs. Those that stay the same run on; one that changed passes its queue and its spool on
+    /// to the one of the same name; one that goes has a while to finish. Returns what became of those that went.
+    ///
+    /// # Errors
+    ///
+    /// Those that could not be started; the others run.
+    pub fn replace(&self, planned: Vec<Planned>) -> (Vec<Account>, Vec<StartError>) {
+        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        let mut old: Vec<Lane> = lanes.drain(..).collect();
+        let mut errors = Vec::new();
+        for output in planned {
+            if let Some(at) = old.iter().position(|lane| lane.identity == output.identity) {
+                lanes.push(old.remove(at));
+                continue;
+            }
+            let name = &output.settings.name;
+            let same = old.iter().position(|lane| lane.settings.name == *name);
+            let (remains, counters) = match same {
+                // nothing is delivered in the meantime, and so nothing is waited for
+                Some(at) => {
+                    let lane = old.remove(at);
+                    let counters = Arc::clone(&lane.counters);
+                    (lane.stop(Duration::ZERO), counters)
+                }
+                None => (Remains::default(), Arc::default()),
+            };
+            match Lane::start(output, remains, counters) {
+                Ok(lane) => lanes.push(lane),
+                Err(error) => errors.push(error),
+            }
+        }
+        drop(lanes);
+        (finish(old), errors)
+    }
+
+    /// What was configured for those that run.
+    #[must_use]
+    pub fn identities(&self) -> Vec<String> {
+        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        lanes.iter().map(|lane| lane.identity.clone()).collect()
+    }
+
+    /// What became of the alerts up to now.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<Account> {
+        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        lanes.iter().map(Lane::account).collect()
+    }
+
+    /// Lets the outputs finish, for a while, and accounts for every alert.
+    #[must_use]
+    pub fn finish(&self) -> Vec<Account> {
+        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        let lanes = std::mem::take(&mut *lanes);
+        finish(lanes)
+    }
+}
+
+impl Drop for Outputs {
+    fn drop(&mut self) {
+        drop(self.finish());
+    }
+}
+
+/// All at once, so that the slowest one is waited for and not the sum of all.
+fn finish(lanes: Vec<Lane>) -> Vec<Account> {
+    let until = Instant::now() + PATIENCE;
+    for lane in &lanes {
+        lane.mailbox.stop(until);
+    }
+    lanes
+        .into_iter()
+        .map(|lane| {
+            let (name, counters) = (lane.settings.name.clone(), Arc::clone(&lane.counters));
+            let remains = lane.stop(PATIENCE);
+            Counters::add(&counters.abandoned, remains.alerts.len());
+            Account {
+                output: name,
+                counts: counters.read(),
+            }
+        })
+        .collect()
+}
+
+impl Lane {
+    fn start(
+        output: Planned,
+        remains: Remains,
+        counters: Arc<Counters>,
+    ) -> Result<Self, StartError> {
+        let settings = output.settings;
+        let name = settings.name.clone();
+        let wrong = |source| StartError::Spool {
+            output: name.clone(),
+            source,
+        };
+        let mut first = remains.alerts;
+        let spool = match (remains.spool, &settings.spool) {
+            (Some(spool), Some(wanted)) if spool.settings().path == wanted.path => {
+                Some(spool.with(wanted.clone()).map_err(wrong)?)
+            }
+            (old, Some(wanted)) => {
+                drop(old);
+                let (spool, aside) = Spool::open(wanted.clone()).map_err(wrong)?;
+                if aside.is_some() {
+                    Counters::add(&counters.unreadable, 1);
+                }
+                Some(spool)
+            }
+            (Some(mut spool), None) => {
+                first = spool.empty_into(first);
+                None
+            }
+            (None, None) => None,
+        };
+        let host = output.host.ok_or_else(|| StartError::Gone {
+            output: name.clone(),
+        })?;
+        let mailbox = Arc::new(Mailbox::new(settings.queue, first));
+        let worker = Worker::new(
+            settings.clone(),
+            host,
+            spool,
+            Arc::clone(&mailbox),
+            Arc::clone(&counters),
+        );
+        let thread = |source| StartError::Thread {
+            output: name.clone(),
+            source,
+        };
+        let worker = worker.map_err(thread)?;
+        let worker = std::thread::Builder::new()
+            .name(caller::thread_name("out", &name))
+            .spawn(move || worker.run())
+            .map_err(thread)?;
+        Ok(Self {
+            bucket: settings.rate.map(|rate| Mutex::new(Bucket::new(rate))),
+            settings,
+            identity: output.identity,
+            mailbox,
+            counters,
+            worker,
+        })
+    }
+
+    fn push(&self, alert: &Arc<Alert>) {
+        // the smaller, the worse
+        if alert.priority > self.settings.least {
+            return;
+        }
+        Counters::add(&self.counters.offered, 1);
+        if let Some(bucket) = &self.bucket {
+            let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
+            if !bucket.take(alert.time_ns) {
+                Counters::add(&self.counters.limited, 1);
+                return;
+            }
+        }
+        if !self.mailbox.push(Arc::clone(alert)) {
+            Counters::add(&self.counters.overflowed, 1);
+        }
+    }
+
+    fn account(&self) -> Account {
+        let mut counts = self.counters.read();
+        counts.waiting = counts.waiting.max(self.mailbox.len() as u64);
+        Account {
+            output: self.settings.name.clone(),
+            counts,
+        }
+    }
+
+    /// Ends the threads, and waits for them for so long. One whose disk hangs is left behind.
+    fn stop(self, patience: Duration) -> Remains {
+        let until = Instant::now() + patience;
+        self.mailbox.stop(until);
+        while !self.worker.is_finished() && Instant::now() < until + GRACE {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if !self.worker.is_finished() {
+            tracing::error!(
+                "output {}: its disk hangs: it is left behind",
+                self.settings.name
+            );
+            return Remains {
+                spool: None,
+                alerts: VecDeque::new(),
+            };
+        }
+        self.worker.join().unwrap_or_default()
+    }
+}

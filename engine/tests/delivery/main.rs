@@ -1,0 +1,17 @@
+//! From alerts to outputs, with real plugins, real disks and real deaths.
+
+#![expect(
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that cannot set its stage has failed, and says what it skips"
+)]
+
+mod disk;
+mod full;
+mod killed;
+mod memory;
+mod reload;
+mod session;
+mod soak;
+mod stage;
+mod web;

@@ -1,0 +1,146 @@
+//! /metrics, /healthz and /versions of a running lanner.
+
+use std::fs;
+
+use crate::session::{Folder, Lanner, MAKER, get};
+use crate::stage::{Gate, eventually};
+
+#[test]
+fn a_running_lanner_tells_how_it_is() {
+    let folder = Folder::new();
+    let gate = Gate::new(&folder.path("gate"));
+    gate.set("away");
+    let rules = folder.rule("A \"quoted\"", "");
+    let (watched, stop, socket) = (
+        folder.path("watched"),
+        folder.path("stop"),
+        folder.path("web"),
+    );
+    let config = folder.put(
+        "lanner.yaml",
+        &format!(
+            "rules_files: [{}]\nwebserver: {{enabled: true, unix_socket: {}}}\n\
+             alert_limits: {{rules: {{'A \"quoted\"': {{rate: 0.001, max_burst: 5}}}}}}\n\
+             outputs:\n- plugin: output-gate\n  name: away\n  settings: {{folder: {}}}\n  spool: {{path: {}}}\n",
+            rules.display(),
+            socket.display(),
+            gate.0.display(),
+            folder.path("spool.redb").display(),
+        ),
+    );
+    let lanner = Lanner::start(&[
+        "--driver",
+        "ptrace",
+        "-c",
+        config.to_str().expect("a text"),
+        "--",
+        "python3",
+        "-c",
+        MAKER,
+        watched.to_str().expect("a text"),
+        stop.to_str().expect("a text"),
+        "0.001",
+    ]);
+    let metrics = || {
+        get(&socket, "/metrics")
+            .map(|(_, body)| body)
+            .unwrap_or_default()
+    };
+    eventually(&format!("alerts are on disk {:?}", lanner.err), || {
+        metrics().contains("lanner_spool_alerts{output=\"away\"} 5\n")
+    });
+    eventually("more are left out", || {
+        metrics().contains(
+            "lanner_alerts_suppressed_total{rule_name=\"A \\\"quoted\\\"\",cause=\"rate\"}",
+        )
+    });
+    let page = metrics();
+    for part in [
+        "falcosecurity_scap_engine_name_info{engine_name=\"ptrace\",evt_source=\"syscall\"} 1\n",
+        "lanner_driver_info{driver=\"ptrace\",reason=\"driver ptrace",
+        "falcosecurity_falco_rules_matches_total{priority=\"5\",rule_name=\"A \\\"quoted\\\"\",source=\"syscall\",tags=\"\"} ",
+        "lanner_output_delivered_total{output=\"output-console\"} 5\n",
+        "lanner_output_lost_total{output=\"away\",cause=\"queue-full\"} 0\n",
+        "falcosecurity_falco_outputs_queue_num_drops_total 0\n",
+        "falcosecurity_scap_n_drops_total 0\n",
+        "falcosecurity_falco_memory_rss_bytes ",
+        "lanner_processes_living ",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let events = page
+        .lines()
+        .find_map(|line| line.strip_prefix("falcosecurity_scap_n_evts_total "))
+        .and_then(|number| number.parse::<u64>().ok());
+    assert!(events > Some(5), "{events:?}");
+    assert_eq!(
+        get(&socket, "/healthz"),
+        Some((
+            "HTTP/1.1 200 OK".to_owned(),
+            "{\"status\":\"ok\"}".to_owned()
+        ))
+    );
+    let versions = get(&socket, "/versions").expect("it answers").1;
+    assert!(versions.contains("\"lanner_version\""), "{versions}");
+    assert!(
+        get(&socket, "/nothing")
+            .expect("it answers")
+            .0
+            .contains("404")
+    );
+    let mode = {
+        use std::os::unix::fs::PermissionsExt;
+        fs::metadata(&socket)
+            .expect("the socket")
+            .permissions()
+            .mode()
+    };
+    assert_eq!(mode & 0o077, 0, "the socket is for its owner");
+    fs::write(&stop, "").expect("a file");
+    let (_, err) = lanner.end();
+    assert!(
+        err.iter()
+            .any(|line| line.contains("5 alerts wait on disk")),
+        "{err:?}"
+    );
+}
+
+#[test]
+fn a_lost_alert_is_an_alert() {
+    let folder = Folder::new();
+    let gate = Gate::new(&folder.path("gate"));
+    gate.set("gives-up");
+    let rules = folder.rule("A", "");
+    let (watched, stop) = (folder.path("watched"), folder.path("stop"));
+    let config = folder.put(
+        "lanner.yaml",
+        &format!(
+            "rules_files: [{}]\noutputs:\n- plugin: output-gate\n  name: loser\n  settings: {{folder: {}}}\n",
+            rules.display(),
+            gate.0.display(),
+        ),
+    );
+    let lanner = Lanner::start(&[
+        "--driver",
+        "ptrace",
+        "-c",
+        config.to_str().expect("a text"),
+        "--",
+        "python3",
+        "-c",
+        MAKER,
+        watched.to_str().expect("a text"),
+        stop.to_str().expect("a text"),
+        "0.001",
+    ]);
+    eventually(&format!("the others are told {:?}", lanner.err), || {
+        lanner.alerts("Critical lanner internal: alert loss. Output loser lost ") > 0
+    });
+    fs::write(&stop, "").expect("a file");
+    let (out, _) = lanner.end();
+    assert!(
+        out.iter()
+            .any(|line| line.contains("lost.given-up=") && line.contains("output=loser")),
+        "{out:?}"
+    );
+}
