@@ -12,6 +12,7 @@
 //! | `list` | the list |
 //! | `event`, `process`, `descriptor`, `path` | the functions: `evt.*`, `proc.*` and ids, `fd.*`, `fs.path.*` |
 //! | `container` | `container.*` and `k8s.*`, some of which come later than the event |
+//! | `kernel` | what the kernel did, beside what the program said |
 //! | `ask` | what /proc is asked for at that moment |
 //! | `argument`, `member` | arguments in brackets; `evt.arg`, also of members of structures |
 //! | `names`, `services` | names of hosts and ports |
@@ -25,6 +26,7 @@ mod container;
 mod descriptor;
 mod escape;
 mod event;
+mod kernel;
 mod list;
 mod member;
 mod names;

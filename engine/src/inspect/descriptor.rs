@@ -278,14 +278,19 @@ pub(super) struct FileTables {
     free: Vec<u32>,
     /// Descriptors a table may have; more are not followed.
     limit: usize,
+    /// Descriptors of all tables, and how many of them there may be.
+    total: usize,
+    total_limit: usize,
 }
 
 impl FileTables {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize, total_limit: usize) -> Self {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
             limit,
+            total: 0,
+            total_limit,
         }
     }
 
@@ -321,8 +326,14 @@ impl FileTables {
         }
     }
 
-    /// A table of its own with the same descriptors.
+    /// A table of its own with the same descriptors. Where there are too many already, it begins without: what it has is
+    /// looked up when it matters.
     pub(super) fn copy(&mut self, id: FilesId) -> FilesId {
+        let count = self.at(id).map_or(0, |files| files.entries.len());
+        if self.total + count > self.total_limit {
+            return self.create();
+        }
+        self.total += count;
         let entries = self
             .at(id)
             .map(|files| files.entries.clone())
@@ -345,8 +356,10 @@ impl FileTables {
         let Some(files) = self.at(id) else { return };
         files.users = files.users.saturating_sub(1);
         if files.users == 0 {
+            let closed = files.entries.len();
             files.entries = IdMap::default();
             self.free.push(id.0);
+            self.total -= closed;
         }
     }
 
@@ -358,7 +371,10 @@ impl FileTables {
             self.release(id);
         }
         if let Some(files) = self.at(own) {
+            let before = files.entries.len();
             files.entries.retain(|_, entry| !entry.close_on_exec);
+            let closed = before - files.entries.len();
+            self.total -= closed;
         }
         own
     }
@@ -374,23 +390,27 @@ impl FileTables {
         descriptor: Arc<Descriptor>,
         close_on_exec: bool,
     ) {
-        let limit = self.limit;
+        let full = self.total >= self.total_limit;
+        let limit = if full { 0 } else { self.limit };
         if let Some(files) = self.at(id)
             && fd >= 0
             && (files.entries.len() < limit || files.entries.contains_key(&fd))
         {
-            files.entries.insert(
+            let former = files.entries.insert(
                 fd,
                 Entry {
                     descriptor,
                     close_on_exec,
                 },
             );
+            self.total += usize::from(former.is_none());
         }
     }
 
     pub(super) fn remove(&mut self, id: FilesId, fd: i32) -> Option<Entry> {
-        self.at(id)?.entries.remove(&fd)
+        let removed = self.at(id)?.entries.remove(&fd)?;
+        self.total -= 1;
+        Some(removed)
     }
 
     pub(super) fn set_close_on_exec(&mut self, id: FilesId, fd: i32, on: bool) {
@@ -402,11 +422,19 @@ impl FileTables {
     /// close_range(2); with `mark`, its `CLOSE_RANGE_CLOEXEC`.
     pub(super) fn close_range(&mut self, id: FilesId, first: u32, last: u32, mark: bool) {
         let Some(files) = self.at(id) else { return };
+        let before = files.entries.len();
         files.entries.retain(|fd, entry| {
             let inside = (first..=last).contains(&fd.cast_unsigned());
             entry.close_on_exec |= inside && mark;
             !inside || mark
         });
+        let closed = before - files.entries.len();
+        self.total -= closed;
+    }
+
+    /// Descriptors of all tables.
+    pub(super) fn total(&self) -> usize {
+        self.total
     }
 
     pub(super) fn iter(&self, id: FilesId) -> impl Iterator<Item = (i32, &Descriptor)> {

@@ -21,7 +21,7 @@ pub(super) const O_DIRECTORY: u64 = if cfg!(target_arch = "aarch64") {
 const MAX_ABSENT: usize = 4096;
 
 /// Socket tables by network namespace, read once in a scan.
-type NetTables = HashMap<Vec<u8>, NetTable>;
+pub(super) type NetTables = HashMap<Vec<u8>, NetTable>;
 
 impl Inspector {
     /// Takes in all processes of /proc. To be called when the capture is open and before its first
@@ -74,6 +74,7 @@ impl Inspector {
             return key;
         }
         let key = self.locate_slowly(header);
+        self.heal(header, key);
         self.last = Some((header.tgid, key));
         key
     }
@@ -199,7 +200,7 @@ impl Inspector {
         Some(self.processes.insert(process))
     }
 
-    fn read_descriptors(
+    pub(super) fn read_descriptors(
         &mut self,
         proc_fs: &ProcFs,
         pid: u32,

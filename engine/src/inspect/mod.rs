@@ -9,6 +9,7 @@
 //! | `follow`, `endpoints` | does it; the ends of sockets |
 //! | `pass` | descriptors that are passed, taken, or used before anybody told of them |
 //! | `life` | fork, exec, exit |
+//! | `heal` | what is done when events were lost |
 //! | `held` | descriptors of a process that stands still, compared with /proc |
 //! | `fill` | state that /proc knows, at the start and for what was missed |
 //! | `proc_fs` | reading /proc |
@@ -32,6 +33,7 @@ mod endpoints;
 mod fill;
 mod follow;
 mod hash;
+mod heal;
 mod held;
 mod life;
 mod pass;
@@ -80,6 +82,8 @@ pub struct Options {
     pub runtimes: Option<Runtimes>,
     /// Descriptors that are followed for each process.
     pub max_descriptors: usize,
+    /// Descriptors that are followed in all.
+    pub max_all_descriptors: usize,
     /// Processes that have ended and are kept for their descendants' lineage.
     pub max_ancestors: usize,
     /// Processes that have ended without descendants and are kept for a while.
@@ -90,14 +94,15 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// This host, 65536 descriptors, 16384 ancestors, 1024 others.
+    /// This host, 131072 descriptors of a process and a million in all, 16384 ancestors, 1024 others.
     fn default() -> Self {
         Self {
             proc_root: Some(PathBuf::from("/proc")),
             etc: PathBuf::from("/etc"),
             clock: Clock::host(),
             runtimes: Some(Runtimes::below(Path::new("/"))),
-            max_descriptors: 65536,
+            max_descriptors: 131_072,
+            max_all_descriptors: 1_000_000,
             max_ancestors: 16384,
             max_recent: 1024,
             held: false,
@@ -139,6 +144,8 @@ pub struct InspectorStats {
     pub processes: usize,
     /// Descriptor tables.
     pub file_tables: usize,
+    /// Descriptors that are open.
+    pub descriptors: usize,
     /// Containers that are known.
     pub containers: usize,
     /// Processes that had to be looked up in /proc because their birth was missed.
@@ -164,6 +171,8 @@ pub struct Inspector {
     held: bool,
     /// Pids that /proc does not have, so that it is not asked again.
     absent: HashSet<u32>,
+    /// What may be wrong since events were lost.
+    doubts: heal::Doubts,
     /// Ended with the last event: what only that event could show can go.
     ended: Option<ProcessKey>,
     /// The process of the event before.
@@ -190,7 +199,7 @@ impl Inspector {
                 ancestors: options.max_ancestors,
                 recent: options.max_recent,
             }),
-            files: FileTables::new(options.max_descriptors),
+            files: FileTables::new(options.max_descriptors, options.max_all_descriptors),
             proc_fs: options.proc_root.as_deref().map(ProcFs::new),
             users: Users::new(&options.etc),
             containers: Containers::new(options.runtimes.clone()),
@@ -199,6 +208,7 @@ impl Inspector {
             max_descriptors: options.max_descriptors,
             held: options.held,
             absent: HashSet::new(),
+            doubts: heal::Doubts::default(),
             ended: None,
             last: None,
             refresh_ns: 0,
@@ -233,7 +243,10 @@ impl Inspector {
         };
         self.before_ns = header.time_ns;
         match event.kind() {
-            Kind::Lost => return seen,
+            Kind::Lost => {
+                self.doubt();
+                return seen;
+            }
             Kind::Exec => self.exec(event, &mut seen),
             Kind::Fork => {
                 seen.process = Some(self.locate(header));
@@ -340,6 +353,7 @@ impl Inspector {
             living: self.processes.living(),
             processes: self.processes.len(),
             file_tables: self.files.len(),
+            descriptors: self.files.total(),
             containers: self.containers.len().1,
             probed: self.probed,
         }
@@ -360,10 +374,13 @@ impl Inspector {
         self.refresh_ns = now.saturating_add(REFRESH_NS);
         self.users.reload();
         self.clock.synchronise();
+        self.sweep_after_loss();
     }
 }
 
 #[cfg(test)]
 pub(crate) mod script;
+#[cfg(test)]
+mod state_tests;
 #[cfg(test)]
 mod tests;

@@ -401,7 +401,7 @@ mod tests {
     };
 
     fn files() -> FilesId {
-        FileTables::new(1).create()
+        FileTables::new(1, 1).create()
     }
 
     fn process(pid: u32, parent: Option<ProcessKey>) -> Process {

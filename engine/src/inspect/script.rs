@@ -18,6 +18,7 @@ use super::{Clock, Inspector, Options, Seen};
 pub(crate) struct Ev {
     pub(crate) header: Header,
     attached: Vec<(u8, Encoding, Vec<u8>)>,
+    control: Option<(u8, Vec<u8>)>,
 }
 
 impl Ev {
@@ -33,6 +34,7 @@ impl Ev {
         Self {
             header,
             attached: Vec::new(),
+            control: None,
         }
     }
 
@@ -87,6 +89,12 @@ impl Ev {
         self
     }
 
+    /// The control messages of a `msghdr`.
+    pub(crate) fn control(mut self, at: u8, bytes: &[u8]) -> Self {
+        self.control = Some((at, bytes.to_vec()));
+        self
+    }
+
     pub(crate) fn fact(self, fact: Fact, bytes: &[u8]) -> Self {
         self.said(fact as u8, bytes)
     }
@@ -133,19 +141,35 @@ impl Ev {
             let full = bytes.len() as u64;
             builder.attach(*what, Part::None, Status::Whole, *encoding, full, bytes);
         }
+        if let Some((at, bytes)) = &self.control {
+            let full = bytes.len() as u64;
+            builder.attach(
+                *at,
+                Part::Control,
+                Status::Whole,
+                Encoding::Raw,
+                full,
+                bytes,
+            );
+        }
         builder.finish().unwrap().to_vec()
     }
 }
 
 /// State that takes nothing from this host.
 pub(crate) fn isolated() -> Inspector {
-    Inspector::new(&Options {
+    Inspector::new(&isolated_options())
+}
+
+/// Options for that.
+pub(crate) fn isolated_options() -> Options {
+    Options {
         proc_root: None,
         etc: Path::new("/nonexistent").to_owned(),
         runtimes: None,
         clock: Clock::fixed(1_767_225_600_000_000_000),
         ..Options::default()
-    })
+    }
 }
 
 /// Delivers events as a driver does.

@@ -4,16 +4,18 @@ mod container;
 mod descriptor;
 mod event;
 mod ids;
+mod kernel;
 mod process;
 
 use super::row::FieldDef;
 
-const PARTS: [&[FieldDef]; 5] = [
+const PARTS: [&[FieldDef]; 6] = [
     event::EVENT,
     process::PROCESS,
     descriptor::DESCRIPTOR,
     ids::IDS,
     container::CONTAINER,
+    kernel::KERNEL,
 ];
 
 const COUNT: usize = {
