@@ -8,6 +8,7 @@ use driver_api::driver::Flow;
 use driver_api::event::Loss;
 use driver_api::request::{Limits, SyscallSet};
 use driver_ebpf::capture::Source;
+use driver_ebpf::follow::Followed;
 use driver_ebpf::missed::Missed;
 use libbpf_rs::{Link, Object};
 
@@ -62,8 +63,8 @@ impl Source for RingSource {
         lost
     }
 
-    fn anyone_followed(&mut self) -> bool {
-        self.maps.anyone_followed()
+    fn followed(&mut self) -> &mut dyn Followed {
+        &mut self.maps
     }
 
     fn select(&mut self, selection: &SyscallSet, limits: &Limits) -> Result<(), String> {

@@ -14,8 +14,9 @@ use driver_api::request::{Limits, Request, SyscallSet, Target};
 use driver_api::support::Gap;
 use driver_api::{plan, table};
 use driver_ebpf::capture::EbpfCapture;
+use driver_ebpf::follow::Followed;
 use driver_ebpf::missed::Missed;
-use driver_ebpf::{life, memory, quiet, start};
+use driver_ebpf::{memory, quiet, start};
 use libbpf_rs::{
     ErrorKind, Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel,
 };
@@ -440,19 +441,6 @@ impl Maps {
             .map_err(failed("open the gate for the selected calls"))
     }
 
-    /// Whether any thread is followed still; forgets those that are gone.
-    pub(crate) fn anyone_followed(&self) -> bool {
-        let tids: Vec<Vec<u8>> = self.followed.keys().collect();
-        let (gone, alive): (Vec<_>, Vec<_>) = tids.iter().partition(|key| {
-            let tid = key.as_slice().try_into().map(u32::from_ne_bytes);
-            tid.is_ok_and(life::gone)
-        });
-        for key in gone {
-            let _ = self.followed.delete(key);
-        }
-        !alive.is_empty()
-    }
-
     /// Events lost so far, by cause.
     pub(crate) fn lost(&self) -> [u64; 4] {
         let mut lost = [0; 4];
@@ -469,6 +457,27 @@ impl Maps {
             }
         }
         lost
+    }
+}
+
+impl Followed for Maps {
+    fn tids(&self) -> Vec<u32> {
+        self.followed
+            .keys()
+            .filter_map(|key| key.try_into().ok().map(u32::from_ne_bytes))
+            .collect()
+    }
+
+    fn add(&mut self, tid: u32) {
+        let _ = self.followed.update(
+            &tid.to_ne_bytes(),
+            &[start::Follow::Active as u8],
+            MapFlags::NO_EXIST,
+        );
+    }
+
+    fn remove(&mut self, tid: u32) {
+        let _ = self.followed.delete(&tid.to_ne_bytes());
     }
 }
 

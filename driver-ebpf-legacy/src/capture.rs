@@ -6,6 +6,7 @@ use driver_api::driver::Flow;
 use driver_api::event::Loss;
 use driver_api::request::{Limits, SyscallSet};
 use driver_ebpf::capture::Source;
+use driver_ebpf::follow::Followed;
 
 use crate::load::Loaded;
 use crate::perf::Perf;
@@ -45,8 +46,8 @@ impl Source for PerfSource {
         lost
     }
 
-    fn anyone_followed(&mut self) -> bool {
-        self.loaded.anyone_followed()
+    fn followed(&mut self) -> &mut dyn Followed {
+        &mut self.loaded
     }
 
     fn select(&mut self, selection: &SyscallSet, limits: &Limits) -> Result<(), String> {

@@ -12,8 +12,9 @@ use driver_api::plan::{Op, Plan, VariantKey};
 use driver_api::request::{Limits, Request, SyscallSet, Target};
 use driver_api::{plan, table};
 use driver_ebpf::capture::EbpfCapture;
+use driver_ebpf::follow::Followed;
 use driver_ebpf::missed::Missed;
-use driver_ebpf::{life, quiet, start};
+use driver_ebpf::{quiet, start};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
 use crate::NAME;
@@ -396,16 +397,6 @@ impl Loaded {
         Ok(())
     }
 
-    /// Whether any thread is followed still; forgets those that are gone.
-    pub(crate) fn anyone_followed(&mut self) -> bool {
-        let tids: Vec<u32> = self.followed.keys().flatten().collect();
-        let (gone, alive): (Vec<u32>, Vec<u32>) = tids.iter().partition(|tid| life::gone(**tid));
-        for tid in gone {
-            let _ = self.followed.remove(&tid);
-        }
-        !alive.is_empty()
-    }
-
     /// Events lost so far, by cause.
     pub(crate) fn lost(&self) -> [u64; Loss::ALL.len()] {
         let mut lost = [0; Loss::ALL.len()];
@@ -416,5 +407,23 @@ impl Loaded {
         }
         lost[Loss::Nested as usize] += self.missed.runs();
         lost
+    }
+}
+
+impl Followed for Loaded {
+    fn tids(&self) -> Vec<u32> {
+        self.followed.keys().flatten().collect()
+    }
+
+    fn add(&mut self, tid: u32) {
+        /// `BPF_NOEXIST` of include/uapi/linux/bpf.h.
+        const NO_EXIST: u64 = 1;
+        let _ = self
+            .followed
+            .insert(tid, start::Follow::Active as u8, NO_EXIST);
+    }
+
+    fn remove(&mut self, tid: u32) {
+        let _ = self.followed.remove(&tid);
     }
 }

@@ -10,6 +10,7 @@ use driver_api::event::{Event, Loss};
 use driver_api::request::{Limits, Request, SyscallSet};
 use driver_api::stats::Stats;
 
+use crate::follow::{self, Followed};
 use crate::life::{Life, Losses};
 use crate::start::Held;
 
@@ -39,9 +40,8 @@ pub trait Source: Send + fmt::Debug {
     /// Events lost so far, by cause.
     fn lost(&self) -> [u64; Loss::ALL.len()];
 
-    /// Whether any thread is followed still. One that is [gone](crate::life::gone) is not: the program that
-    /// should have told its end may have been skipped.
-    fn anyone_followed(&mut self) -> bool;
+    /// The threads that are followed.
+    fn followed(&mut self) -> &mut dyn Followed;
 
     /// Writes the plans of a selection; an error says why it could not.
     fn select(&mut self, selection: &SyscallSet, limits: &Limits) -> Result<(), String>;
@@ -116,9 +116,14 @@ impl<S: Source> Capture for EbpfCapture<S> {
             return Ok(Polled::Events(count));
         }
         self.looked = Instant::now();
+        let before = self.losses.counted();
         count += self.losses.report(self.source.lost(), &mut sink);
+        let skipped = |lost: [u64; Loss::ALL.len()]| lost[Loss::Nested as usize];
+        if self.life.follows() && skipped(self.losses.counted()) > skipped(before) {
+            follow::take_up(self.source.followed());
+        }
         if count == 0
-            && let Some(ended) = self.life.over(|| self.source.anyone_followed())
+            && let Some(ended) = self.life.over(|| follow::anyone(self.source.followed()))
             && self.source.pending() == 0
         {
             return Ok(ended);

@@ -4,6 +4,7 @@
 pub mod capture;
 #[cfg(feature = "compile")]
 pub mod compile;
+pub mod follow;
 pub mod gaps;
 pub mod life;
 pub mod memory;

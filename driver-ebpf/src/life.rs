@@ -29,6 +29,11 @@ impl Life {
         }
     }
 
+    /// Whether threads are followed, not the whole host.
+    pub fn follows(&self) -> bool {
+        self.follows
+    }
+
     /// Lets the command run, the first time it is called.
     pub fn begin(&mut self) -> Result<(), CaptureError> {
         let Some(command) = self.command.as_mut().filter(|command| command.held()) else {

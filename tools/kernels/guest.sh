@@ -1,9 +1,12 @@
-# Runs in a virtual machine: what each row of the matrix measures. matrix.py puts the rows behind this, and reads
+# Runs in a virtual machine: what each row of the matrix measures. test-kernels puts the rows behind this, and reads
 # what is printed: lines that begin with "@" are this script's, all others belong to the step above them.
 export PATH=/t:/usr/sbin:/usr/bin
 cd /tmp || exit 1
 # options that a row gives every lanner
 more=""
+
+# what rows cannot demand here
+[ -e /sys/kernel/btf/vmlinux ] || echo "@lacks btf"
 
 # step NAME SECONDS COMMAND
 step() {

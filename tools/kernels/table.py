@@ -54,6 +54,25 @@ def lines(results, kernels):
     return [f"Kernels: {builds}.", "", *table, "", *notes]
 
 
+def document(results, kernels):
+    """The same for programs."""
+    def row(key, name, cells):
+        drivers = {
+            driver: {
+                "verdict": cell.verdict,
+                "cases": cell.cases,
+                "mode": cell.mode,
+                "gaps": [dict(zip(("what", "why", "remedy"), gap)) for gap in cell.gaps],
+                "faults": cell.faults,
+            }
+            for driver, cell in cells.items() if driver != "auto"
+        }
+        auto = {"driver": cells["auto"].chosen, "faults": cells["auto"].faults}
+        return {"kernel": key, "privilege": name, "drivers": drivers, "auto": auto}
+
+    return {"kernels": kernels, "rows": [row(key, *pair) for key, rows in results.items() for pair in rows]}
+
+
 def write(page, text):
     """Puts the lines between the page's two marks."""
     with open(page, encoding="utf-8") as file:

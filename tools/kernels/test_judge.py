@@ -73,6 +73,33 @@ class Judge(unittest.TestCase):
         measured, _ = judge.parse(transcript())
         self.assertIn("should work", judge.judge(row, measured["a row"])["ebpf-core"].faults[0])
 
+    def test_a_kernel_without_types_excuses_the_driver_that_names_them_and_no_other(self):
+        row = rows.Row("a row", "root", ("ebpf-core",), drivers=("ebpf-core",))
+        types = {"what": "kernel types", "why": "no capability", "remedy": ""}
+        for gap, right in ((types, True), (GAP, False)):
+            said = {"drivers": [driver("ebpf-core", False, [gap]), driver("ptrace", True, [])],
+                    "choice": {"command": {"driver": "ptrace"}}}
+            measured, _ = judge.parse("@lacks btf\n" + transcript(drivers=json.dumps(said) + "\n@end 0"))
+            self.assertEqual(judge.judge(row, measured["a row"])["ebpf-core"].faults == [], right)
+
+    def test_where_no_memory_can_be_read_numbers_are_enough(self):
+        mode = {"what": "trace mode", "why": "Yama", "remedy": ""}
+        blind = {"what": "the memory that parameters point to", "why": "Yama", "remedy": ""}
+        for gaps, right in (([mode, blind], True), ([mode], False)):
+            said = {"drivers": [driver("ebpf-core", False, [GAP]), driver("ptrace", True, gaps)],
+                    "choice": {"command": {"driver": "ptrace"}}}
+            cells = judged(drivers=json.dumps(said) + "\n@end 0",
+                           named_ptrace="lanner: driver ptrace\n1/1 cat\topenat(AT_FDCWD, 0x1) = ?\n@end 0")
+            self.assertEqual(cells["ptrace"].faults == [], right)
+            self.assertEqual(cells["ptrace"].mode, "notify")
+
+    def test_the_document_has_each_cell_with_its_gaps(self):
+        document = table.document({"5.10": [("a row", judged())]}, {"5.10": "a build"})
+        row = json.loads(json.dumps(document))["rows"][0]
+        self.assertEqual(row["drivers"]["ebpf-core"]["gaps"], [GAP])
+        self.assertEqual(row["drivers"]["ptrace"]["verdict"], judge.PASSED)
+        self.assertEqual(row["auto"], {"driver": "ptrace", "faults": []})
+
     def test_auto_has_to_take_the_best_and_to_say_why(self):
         self.assertIn("should have been taken", self.failed("auto", auto="lanner: driver ebpf-core\n@end 0"))
         self.assertIn("not said why", self.failed("auto", auto="lanner: driver ptrace\n@end 0"))

@@ -1,10 +1,11 @@
 //! What cases share: opening a driver on an actor, and collecting what it delivers.
 
 use std::ffi::OsString;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use driver_api::driver::{Capture, Driver, Flow, OpenError, Opened, Polled};
-use driver_api::event::{Event, Header, Kind};
+use driver_api::event::{Event, Header, Kind, Loss};
 use driver_api::host::Host;
 use driver_api::request::{Command, Limits, Request, SyscallSet, Target};
 use driver_api::support::Gap;
@@ -141,6 +142,14 @@ impl Stage<'_> {
     }
 }
 
+/// Runs of programs that the kernel skipped, as far as captures told (docs/drivers.md).
+static SKIPPED: AtomicU64 = AtomicU64::new(0);
+
+/// How many since this was asked last.
+pub(crate) fn skipped() -> u64 {
+    SKIPPED.swap(0, Ordering::Relaxed)
+}
+
 /// Polls once and keeps what comes.
 pub(crate) fn poll(
     capture: &mut dyn Capture,
@@ -149,6 +158,10 @@ pub(crate) fn poll(
 ) -> Result<Polled, String> {
     capture
         .poll(wait, &mut |event| {
+            let header = event.header();
+            if event.kind() == Kind::Lost && header.args[1] == Loss::Nested as u64 {
+                SKIPPED.fetch_add(header.args[0], Ordering::Relaxed);
+            }
             into.push(Kept(event.to_vec()));
             Flow::Continue
         })

@@ -13,7 +13,7 @@ use crate::script::{ABIS, untested};
 const MANY: usize = 40;
 
 /// What became of one call of one ABI under one driver.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Verdict {
     pub(crate) cases: usize,
     pub(crate) failed: usize,
