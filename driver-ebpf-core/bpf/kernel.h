@@ -33,6 +33,13 @@ typedef struct {
 	int counter;
 } atomic_t;
 
+struct sigaction {
+	void *sa_handler;
+	unsigned long sa_flags;
+};
+struct k_sigaction {
+	struct sigaction sa;
+};
 struct cred {
 	kuid_t uid, euid;
 	kgid_t gid, egid;
