@@ -12,6 +12,8 @@
 #define READ_USER(dst, size, src) bpf_probe_read_user(dst, size, src)
 #define READ_USER_STR(dst, size, src) bpf_probe_read_user_str(dst, size, src)
 
+#include "loop.h"
+
 /* Operations of variants by what chooses them. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -167,25 +169,38 @@ static __always_inline void run_vector(const struct out *o, const struct lanner_
 		op_msg(o, op->what, 0, ptr, gathering(op, 0, most));
 }
 
+static __always_inline void run_op(const struct out *o, const struct lanner_op *from, int parts)
+{
+	struct lanner_op op = *from;
+
+	if (parts & VARIANTS && op.code == LANNER_OP_VARIANT)
+		choose(o, from, &op);
+	if (!due(o->event->ret, op.when))
+		return;
+	if (parts & VECTORS && op.code == LANNER_OP_STRV)
+		op_strv(o, op.what, op.limit, arg_at(o, op.arg));
+	else
+		run_simple(o, &op);
+}
+
 static __always_inline void run_plan(const struct out *o, const struct lanner_plan *plan, struct task_struct *task,
 				     int parts)
 {
 	__u64 vector = plan->vector, fact = plan->fact;
 
-	for (int i = 0; i < LANNER_PLAN_OPS; i++) {
-		struct lanner_op op;
-
-		if (i >= plan->ops)
-			break;
-		op = plan->op[i];
-		if (parts & VARIANTS && op.code == LANNER_OP_VARIANT)
-			choose(o, &plan->op[i], &op);
-		if (!due(o->event->ret, op.when))
-			continue;
-		if (parts & VECTORS && op.code == LANNER_OP_STRV)
-			op_strv(o, op.what, op.limit, arg_at(o, op.arg));
-		else
-			run_simple(o, &op);
+	if (parts & VECTORS && COUNTED) {
+		COUNT(LANNER_PLAN_OPS, i, {
+			OPAQUE(i);
+			if (i >= LANNER_PLAN_OPS || i >= plan->ops)
+				break;
+			run_op(o, &plan->op[i], parts);
+		});
+	} else {
+		for (int i = 0; i < LANNER_PLAN_OPS; i++) {
+			if (i >= plan->ops)
+				break;
+			run_op(o, &plan->op[i], parts);
+		}
 	}
 	OPAQUE(vector);
 	if (parts & GATHERED && vector < LANNER_PLAN_OPS && due(o->event->ret, plan->op[vector].when))

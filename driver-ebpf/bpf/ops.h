@@ -358,6 +358,62 @@ fault:;
 #define STRINGS 128
 #endif
 
+/* What the loop over strings compares with, as in op_iov. */
+struct strv {
+	__u64 ptr, limit;
+};
+
+/* Takes the string that this pointer of the array points to. 1: the next may follow. */
+static __always_inline int strv_one(const struct out *o, __u8 *at, __u64 i)
+{
+	__u32 half = o->chunk / 2;
+	volatile struct strv *from = (void *)(at + HEAD + half);
+	__u64 have = DONE(at), room = from->limit - have;
+	__u64 string;
+	__u8 *into = at + HEAD;
+	void *text;
+	long n;
+
+	if (read_word(o, from->ptr + i * word_size(o), &string) != 0) {
+		STATUS(at) = LANNER_FAULT;
+		return 0;
+	}
+	if (!string)
+		return 0;
+	if (!room) {
+		STATUS(at) = LANNER_TRUNCATED;
+		return 0;
+	}
+	text = USER(string);
+	OPAQUE(text);
+	OPAQUE(have);
+	if (have > half)
+		return 0;
+	OPAQUE(have);
+	if (!WITHIN(room, half))
+		return 0;
+	ADVANCE(into, have, HALF_MASK);
+	n = READ_USER_STR(into, SIZED(room, HALF_MASK), text);
+	if (n == -EFAULT) {
+		STATUS(at) = LANNER_FAULT;
+		return 0;
+	}
+	if (n == 0) {
+		/* an empty string, as Linux 5.10 counts it: without its NUL */
+		*into = 0;
+		n = 1;
+	}
+	if (n <= 0)
+		return 0;
+	DONE(at) = have + n;
+	if (n >= (long)room) {
+		/* cut off, or an exact fit, behind which nothing fits either */
+		STATUS(at) = LANNER_TRUNCATED;
+		return 0;
+	}
+	return 1;
+}
+
 /*
  * Takes up to STRINGS strings of an array of pointers that is ended by NULL, from the `first` on, and
  * writes them one after another, each with its NUL, behind those that are there. 1: there are more.
@@ -365,60 +421,29 @@ fault:;
 static __always_inline int strv_run(const struct out *o, __u8 *at, __u32 first, __u32 limit, __u64 ptr)
 {
 	__u32 half = o->chunk / 2;
-	/* as in op_iov */
-	volatile struct {
-		__u64 ptr, limit;
-	} *from = (void *)(at + HEAD + half);
+	volatile struct strv *from = (void *)(at + HEAD + half);
 
 	from->ptr = ptr + first * word_size(o);
 	from->limit = limit > half ? half : limit;
+#ifdef COUNTED
+	if (COUNTED) {
+		int more = 1;
+
+		COUNT(STRINGS, i, {
+			if (!strv_one(o, at, i)) {
+				more = 0;
+				break;
+			}
+		});
+		return more;
+	}
+#endif
 #ifdef UNROLL_LOOPS
 #pragma unroll
 #endif
 	for (__u32 i = 0; i < STRINGS; i++) {
-		__u64 have = DONE(at), room = from->limit - have;
-		__u64 string;
-		__u8 *into = at + HEAD;
-		void *text;
-		long n;
-
-		if (read_word(o, from->ptr + i * word_size(o), &string) != 0) {
-			STATUS(at) = LANNER_FAULT;
+		if (!strv_one(o, at, i))
 			return 0;
-		}
-		if (!string)
-			return 0;
-		if (!room) {
-			STATUS(at) = LANNER_TRUNCATED;
-			return 0;
-		}
-		text = USER(string);
-		OPAQUE(text);
-		OPAQUE(have);
-		if (have > half)
-			return 0;
-		OPAQUE(have);
-		if (!WITHIN(room, half))
-			return 0;
-		ADVANCE(into, have, HALF_MASK);
-		n = READ_USER_STR(into, SIZED(room, HALF_MASK), text);
-		if (n == -EFAULT) {
-			STATUS(at) = LANNER_FAULT;
-			return 0;
-		}
-		if (n == 0) {
-			/* an empty string, as Linux 5.10 counts it: without its NUL */
-			*into = 0;
-			n = 1;
-		}
-		if (n <= 0)
-			return 0;
-		DONE(at) = have + n;
-		if (n >= (long)room) {
-			/* cut off, or an exact fit, behind which nothing fits either */
-			STATUS(at) = LANNER_TRUNCATED;
-			return 0;
-		}
 	}
 	return 1;
 }
