@@ -19,6 +19,7 @@
 #define READ_USER(dst, size, src) bpf_probe_read_user(dst, size, src)
 #define READ_USER_STR(dst, size, src) bpf_probe_read_user_str(dst, size, src)
 
+
 /* Operations of variants by what chooses them. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -401,8 +402,8 @@ TRACEPOINT(sys_exit) int sys_exit(__u64 *ctx)
 	__u32 low = PLAIN_NR(nr);
 	struct lanner_plan *plan;
 	struct task_struct *task;
+	__u16 flags = 0, open = 0;
 	__s64 ret = ctx[1];
-	__u16 flags = 0;
 	__u8 abi;
 
 	if (low >= LANNER_PLAN_NRS || !gate[low])
@@ -414,8 +415,14 @@ TRACEPOINT(sys_exit) int sys_exit(__u64 *ctx)
 	plan = plan_of(abi, nr);
 	if (!plan || !wanted(KNOWN(task, tgid), KNOWN(task, pid)))
 		return 0;
-	if (restarts(ret) || (ret == 0 && plan->flags & LANNER_PLAN_CHILD))
+	if (ret == 0 && plan->flags & LANNER_PLAN_CHILD)
 		return 0;
+	if (unlikely(restarts(ret))) {
+		if (ret == -ERESTARTNOINTR)
+			return 0;
+		open = open_flags(ret);
+		ret = -EINTR;
+	}
 	if (plan->flags & LANNER_PLAN_EXEC) {
 		__u32 tid = KNOWN(task, pid);
 
@@ -430,9 +437,9 @@ TRACEPOINT(sys_exit) int sys_exit(__u64 *ctx)
 	}
 	READ_ARGS(PLAIN, regs, abi, args);
 	if (plan->ops && !flags)
-		emit_call(args, ret, nr, abi, 0, plan, task, GATHERED | FACTS | VARIANTS);
+		emit_call(args, ret, nr, abi, open, plan, task, GATHERED | FACTS | VARIANTS);
 	else
-		emit_call(args, ret, nr, abi, flags, plan, task, 0);
+		emit_call(args, ret, nr, abi, flags | open, plan, task, 0);
 	return 0;
 }
 
@@ -473,6 +480,10 @@ TRACEPOINT(sys_exit) int sys_exit_messages(__u64 *ctx)
 			return 0;
 		o.event = &call->event;
 		o.event->ret = ctx[1];
+		if (restarts(o.event->ret)) {
+			o.event->flags = open_flags(o.event->ret);
+			o.event->ret = -EINTR;
+		}
 		run_plan(&o, plan, NULL, 0);
 	}
 	o.event = &call->event;
@@ -486,7 +497,7 @@ TRACEPOINT(sys_exit) int sys_exit_messages(__u64 *ctx)
 		bpf_tail_call(ctx, &tails, TAIL_MESSAGES);
 		call->event.flags |= LANNER_FLAG_INCOMPLETE;
 	}
-	deliver_kept(call, task, ctx[1]);
+	deliver_kept(call, task, o.event->ret);
 	bpf_map_delete_elem(&execs, &tid);
 	return 0;
 }
@@ -605,7 +616,8 @@ TRACEPOINT(sched_process_exec) int process_exec(__u64 *ctx)
 }
 
 /* An event without attachments of the current task. */
-static __always_inline void emit_plain(struct task_struct *task, __u8 kind, __s64 ret, __u64 arg0, __u64 arg1)
+static __always_inline void emit_plain(struct task_struct *task, __u8 kind, __u16 flags, __s64 ret, __u64 arg0,
+				       __u64 arg1)
 {
 	__u64 time = bpf_ktime_get_ns();
 	struct place place;
@@ -613,7 +625,7 @@ static __always_inline void emit_plain(struct task_struct *task, __u8 kind, __s6
 
 	if (!event)
 		return;
-	begin_event(event, &place, time, task, kind, ABI_NATIVE, 0, 0, ret);
+	begin_event(event, &place, time, task, kind, ABI_NATIVE, flags, 0, ret);
 	__builtin_memset(event->args, 0, sizeof(event->args));
 	event->args[0] = arg0;
 	event->args[1] = arg1;
@@ -688,9 +700,20 @@ TRACEPOINT(sched_process_exit) int process_exit(__u64 *ctx)
 #endif
 	if (wanted(KNOWN(task, tgid), tid)) {
 		bpf_map_delete_elem(&execs, &tid);
-		emit_plain(task, LANNER_KIND_EXIT, KNOWN(task, exit_code), 0, 0);
+		emit_plain(task, LANNER_KIND_EXIT, 0, KNOWN(task, exit_code), 0, 0);
 	}
 	if (settings.tree)
 		bpf_map_delete_elem(&followed, &tid);
+	return 0;
+}
+
+/* A signal is delivered: a handler that is about to run decides how the call ends that its thread is in. */
+TRACEPOINT(signal_deliver) int signal_delivered(__u64 *ctx)
+{
+	struct k_sigaction *action = (void *)ctx[2];
+	struct task_struct *task = current_task();
+
+	if (HAS_HANDLER((__u64)KNOWN(action, sa.sa_handler)) && wanted(KNOWN(task, tgid), KNOWN(task, pid)))
+		emit_plain(task, LANNER_KIND_SIGNAL, handler_flags(KNOWN(action, sa.sa_flags)), 0, ctx[0], 0);
 	return 0;
 }

@@ -35,6 +35,13 @@ typedef struct {
 typedef struct {
 } kernel_cap_t; /* eight bytes, in this way or that */
 
+struct sigaction {
+	void *sa_handler;
+	unsigned long sa_flags;
+};
+struct k_sigaction {
+	struct sigaction sa;
+};
 struct cred {
 	kuid_t uid, euid;
 	kgid_t gid, egid;

@@ -16,7 +16,7 @@ use driver_api::{plan, table};
 use driver_ebpf::capture::EbpfCapture;
 use driver_ebpf::follow::Followed;
 use driver_ebpf::missed::Missed;
-use driver_ebpf::{memory, quiet, start};
+use driver_ebpf::{memory, quiet, start, undecided};
 use libbpf_rs::{
     ErrorKind, Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel,
 };
@@ -302,7 +302,7 @@ fn start_object(
         }
     })?;
     let maps = Maps::of(&object)?;
-    maps.select(&request.selection, &request.limits)?;
+    maps.select(&undecided::watched(&request.selection), &request.limits)?;
     fill_tails(&object)?;
     let links = attach(&object)?;
     Ok((object, maps, links))

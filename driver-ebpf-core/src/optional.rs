@@ -16,7 +16,7 @@ struct Optional {
 
 /// All but `sys_exit`, without which there is next to nothing, and those that see entries, of which
 /// [`crate::entry`] knows several ways.
-const OPTIONAL: [Optional; 6] = [
+const OPTIONAL: [Optional; 7] = [
     Optional {
         program: "sys_exit_exec",
         follows: false,
@@ -26,6 +26,11 @@ const OPTIONAL: [Optional; 6] = [
         program: "sys_exit_messages",
         follows: false,
         lacks: "what the messages of sendmmsg and recvmmsg hold",
+    },
+    Optional {
+        program: "signal_delivered",
+        follows: false,
+        lacks: "calls that a signal handler ends with EINTR",
     },
     Optional {
         program: "sys_enter",

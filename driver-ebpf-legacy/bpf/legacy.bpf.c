@@ -125,6 +125,7 @@ static __always_inline void returned(void *ctx, const struct offsets *off, const
 	const struct settings *set;
 	struct lanner_plan *plan;
 	__u8 abi, flags;
+	__u16 open = 0;
 	__u32 key;
 	__u64 id;
 
@@ -142,14 +143,18 @@ static __always_inline void returned(void *ctx, const struct offsets *off, const
 	flags = plan->flags;
 	if (!(flags & (LANNER_PLAN_SELECTED | LANNER_PLAN_EXEC)))
 		return;
-	if (restarts(ret) || (ret == 0 && flags & LANNER_PLAN_CHILD) || is_new_program(regs, abi, ret))
+	if (ret == -ERESTARTNOINTR || (ret == 0 && flags & LANNER_PLAN_CHILD) || is_new_program(regs, abi, ret))
 		return;
+	if (restarts(ret)) {
+		open = open_flags(ret);
+		ret = -EINTR;
+	}
 	if (flags & LANNER_PLAN_EXEC) {
 		release_exec(find_exec(id));
 		if (ret == 0 || !(flags & LANNER_PLAN_SELECTED))
 			return; /* a success has been an exec event */
 	}
-	begin_call(ctx, &tails, off, regs, ret, abi, 0, key, plan, id, 0);
+	begin_call(ctx, &tails, off, regs, ret, abi, open, key, plan, id, 0);
 }
 
 RAW(sys_exit)(__u64 *ctx)
@@ -262,8 +267,8 @@ TRACEPOINT(sys_enter)(void *ctx)
 	return 0;
 }
 
-/* A birth or an end. */
-static __always_inline void output_life(void *ctx, __u8 kind, __s64 ret, __u64 child, __u64 id)
+/* A birth, an end, or a signal. */
+static __always_inline void output_life(void *ctx, __u8 kind, __u16 flags, __s64 ret, __u64 child, __u64 id)
 {
 	struct slot *slot = claim_slot(ctx, id);
 	struct lanner_event *event;
@@ -271,7 +276,7 @@ static __always_inline void output_life(void *ctx, __u8 kind, __s64 ret, __u64 c
 	if (!slot)
 		return;
 	event = event_of(slot);
-	fill_header(event, kind, ABI_NATIVE, 0, 0, ret, id);
+	fill_header(event, kind, ABI_NATIVE, flags, 0, ret, id);
 	__builtin_memset(event->args, 0, sizeof(event->args));
 	event->args[0] = (__u32)child;
 	event->args[1] = child >> 32;
@@ -298,7 +303,7 @@ static __always_inline void process_fork(void *ctx, __u64 child)
 		if (copy != FOLLOW_ACTIVE)
 			return;
 	}
-	output_life(ctx, LANNER_KIND_FORK, 0, child, id);
+	output_life(ctx, LANNER_KIND_FORK, 0, 0, child, id);
 }
 
 RAW(process_fork)(__u64 *ctx)
@@ -360,8 +365,35 @@ TAIL(process_exit)
 			code = (int)half_word(bpf_get_current_task(), off->task_exit_code);
 		if (set->late)
 			ended(ctx, chain, off, code);
-		output_life(ctx, LANNER_KIND_EXIT, code, 0, id);
+		output_life(ctx, LANNER_KIND_EXIT, 0, code, 0, id);
 	}
 	if (set->tree)
 		bpf_map_delete_elem(&followed, &tid);
+}
+
+/* A handler that is about to run decides how the call ends that its thread is in. */
+static __always_inline void signal_delivered(void *ctx, __u64 signal, __u64 handler, __u64 sa_flags)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+	const struct settings *set = the_settings();
+
+	if (HAS_HANDLER(handler) && set && wanted(set, id))
+		output_life(ctx, LANNER_KIND_SIGNAL, handler_flags(sa_flags), 0, signal, id);
+}
+
+RAW(signal_delivered)(__u64 *ctx)
+{
+	struct pair action = two_words(ctx[2], 0);
+
+	signal_delivered(ctx, ctx[0], action.first, action.second);
+	return 0;
+}
+
+TRACEPOINT(signal_delivered)(void *ctx)
+{
+	const struct offsets *off = the_offsets();
+
+	if (off)
+		signal_delivered(ctx, 0, word((__u64)ctx, off->signal_handler), word((__u64)ctx, off->signal_flags));
+	return 0;
 }

@@ -62,10 +62,12 @@ struct offsets {
 	__u32 tty_index;
 	__u32 driver_major; /* minor_start follows */
 	__u32 task_stack;
-	__u32 stack_regs;    /* from the stack's lowest address to the registers of the call */
-	__u32 newtask_pid;   /* in the record of the tracepoint task_newtask */
-	__u32 newtask_flags; /* ... its clone_flags */
-	__u32 exec_old_pid;  /* in the record of sched_process_exec */
+	__u32 stack_regs;     /* from the stack's lowest address to the registers of the call */
+	__u32 newtask_pid;    /* in the record of the tracepoint task_newtask */
+	__u32 newtask_flags;  /* ... its clone_flags */
+	__u32 exec_old_pid;   /* in the record of sched_process_exec */
+	__u32 signal_handler; /* in the record of signal_deliver */
+	__u32 signal_flags;
 };
 
 #endif

@@ -10,11 +10,12 @@ use driver_api::driver::{OpenError, Opened};
 use driver_api::event::{Abi, Loss};
 use driver_api::plan::{Op, Plan, VariantKey};
 use driver_api::request::{Limits, Request, SyscallSet, Target};
+use driver_api::support::Gap;
 use driver_api::{plan, table};
 use driver_ebpf::capture::EbpfCapture;
 use driver_ebpf::follow::Followed;
 use driver_ebpf::missed::Missed;
-use driver_ebpf::{quiet, start};
+use driver_ebpf::{quiet, start, undecided};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
 use crate::NAME;
@@ -23,8 +24,8 @@ use crate::capture::PerfSource;
 use crate::offsets::{self, Found, Offsets, have};
 use crate::perf::{Batches, Perf, SLOTS, page_size};
 use crate::programs::{
-    ATTACHED, ENTER, ENTRY_TAILS, FUNCTION, PREPARED, fill, load_one, load_programs, program,
-    refused,
+    ATTACHED, ENTER, ENTRY_TAILS, FUNCTION, PREPARED, SIGNALS, fill, load_one, load_programs,
+    program, refused,
 };
 
 pub(crate) static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/legacy.o"));
@@ -138,11 +139,11 @@ pub(crate) fn open(request: &Request) -> Result<Opened, OpenError> {
     };
     loaded.set(settings, offsets)?;
     loaded
-        .select(&request.selection, &request.limits)
+        .select(&undecided::watched(&request.selection), &request.limits)
         .map_err(failed("write the capture plan"))?;
     let perf = loaded.open_buffers(request.buffer, cpus)?;
     let late = (!matches!(request.target, Target::Command(_))).then_some(settings);
-    quiet::undisturbed(|| loaded.attach(&way, &offsets, late))?;
+    quiet::undisturbed(|| loaded.attach(&way, &offsets, late, &mut gaps))?;
     start::follow_target(&request.target, command.as_ref(), |tid, state| {
         loaded
             .followed
@@ -266,8 +267,13 @@ impl Loaded {
         way: &Way,
         offsets: &Offsets,
         late: Option<Settings>,
+        gaps: &mut Vec<Gap>,
     ) -> Result<(), OpenError> {
         let cpu = online()?.first().copied().unwrap_or(0);
+        if let Err(why) = self.look_at_signals(way, cpu) {
+            tracing::warn!("calls that a signal handler ends will be missing: {why}");
+            gaps.push(Gap::interrupted_calls());
+        }
         for one in ATTACHED {
             self.attach_one(way, cpu, one)?;
         }
@@ -316,6 +322,15 @@ impl Loaded {
             ..settings
         };
         self.settings.set(0, late, 0).map_err(|error| said(&error))
+    }
+
+    /// Has handlers decide how interrupted calls end.
+    fn look_at_signals(&mut self, way: &Way, cpu: u32) -> Result<(), String> {
+        let name = format!("{}{}", way.prefix(), SIGNALS.0);
+        let program = program(&mut self.ebpf, &name).map_err(|error| error.to_string())?;
+        load_one(program).map_err(|error| refused(&error))?;
+        self.attach_one(way, cpu, SIGNALS)
+            .map_err(|error| error.to_string())
     }
 
     fn attach_one(

@@ -53,6 +53,13 @@ pub(crate) const ATTACHED: [(&str, &str, &str); 4] = [
     ("sys_exit", "sys_exit", "raw_syscalls/sys_exit"),
 ];
 
+/// Attached as well, and can be done without: what decides how interrupted calls end.
+pub(crate) const SIGNALS: (&str, &str, &str) = (
+    "signal_delivered",
+    "signal_deliver",
+    "signal/signal_deliver",
+);
+
 /// Attached where functions cannot be.
 pub(crate) const ENTER: (&str, &str, &str) = ("sys_enter", "sys_enter", "raw_syscalls/sys_enter");
 pub(crate) const FUNCTION: &str = "fn_entered";

@@ -489,8 +489,32 @@ static __always_inline void fill_header(struct lanner_event *event, __u8 kind, _
 	event->ret = ret;
 }
 
-/* Internal codes for "restart this call" (include/linux/errno.h): the program never sees them. */
+/*
+ * Codes for "make this call again" (include/linux/errno.h), which the program never sees. All but ERESTARTNOINTR become
+ * EINTR if a handler runs now, ERESTARTSYS only if that one was installed without SA_RESTART. So the event says EINTR
+ * and is marked as open; an event of kind SIGNAL follows when a handler is about to run (src/undecided.rs).
+ */
 static __always_inline int restarts(__s64 ret) { return ret <= -512 && ret >= -516 && ret != -515; }
+
+#define ERESTARTSYS 512
+#define ERESTARTNOINTR 513
+
+/* Flags of an event; they do not leave the driver. src/undecided.rs has the same. */
+#define FLAG_OPEN 0x8000	  /* a call that may end thus; or a handler that decides that */
+#define FLAG_OPEN_RESTARTS 0x4000 /* the call: ERESTARTSYS; the handler: SA_RESTART */
+
+static __always_inline __u16 open_flags(__s64 ret)
+{
+	return ret == -ERESTARTSYS ? FLAG_OPEN | FLAG_OPEN_RESTARTS : FLAG_OPEN;
+}
+
+/* The first two words of struct sigaction: what runs, or how the signal is ignored; and its flags. */
+#define HAS_HANDLER(handler) ((handler) > 1) /* SIG_DFL, SIG_IGN */
+
+static __always_inline __u16 handler_flags(__u64 sa_flags)
+{
+	return sa_flags & 0x10000000 ? FLAG_OPEN | FLAG_OPEN_RESTARTS : FLAG_OPEN;
+}
 
 static __always_inline int due(__s64 ret, __u8 when)
 {

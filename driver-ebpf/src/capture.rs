@@ -13,6 +13,7 @@ use driver_api::stats::Stats;
 use crate::follow::{self, Followed};
 use crate::life::{Life, Losses};
 use crate::start::Held;
+use crate::undecided::{self, Undecided, Verdict};
 
 /// How often the loss counters are read, and the target's life is looked at, while events keep coming.
 const LOOK: Duration = Duration::from_millis(100);
@@ -55,6 +56,7 @@ pub struct EbpfCapture<S> {
     limits: Limits,
     life: Life,
     losses: Losses,
+    undecided: Undecided,
     looked: Instant,
     captured: u64,
     malformed: u64,
@@ -69,6 +71,7 @@ impl<S: Source> EbpfCapture<S> {
             limits: request.limits,
             life: Life::new(driver, request, command),
             losses: Losses::default(),
+            undecided: Undecided::new(&request.selection),
             looked: Instant::now(),
             captured: 0,
             malformed: 0,
@@ -76,18 +79,29 @@ impl<S: Source> EbpfCapture<S> {
     }
 
     fn drain(&mut self, sink: &mut dyn FnMut(Event<'_>) -> Flow) -> usize {
-        let mut malformed = 0;
-        let count = self.source.drain(&mut |bytes| match Event::parse(bytes) {
-            Ok(event) => sink(event),
+        let (mut delivered, mut malformed) = (0, 0);
+        let undecided = &mut self.undecided;
+        self.source.drain(&mut |bytes| match Event::parse(bytes) {
+            Ok(event) => match undecided.judge(&event, bytes) {
+                Verdict::Deliver => {
+                    delivered += 1;
+                    sink(event)
+                }
+                Verdict::Decided(call) => Event::parse(&call).map_or(Flow::Continue, |event| {
+                    delivered += 1;
+                    sink(event)
+                }),
+                Verdict::Keep => Flow::Continue,
+            },
             Err(error) => {
                 tracing::warn!("the kernel delivered {error}");
                 malformed += 1;
                 Flow::Continue
             }
         });
-        self.malformed += malformed as u64;
-        self.captured += (count - malformed) as u64;
-        count - malformed
+        self.malformed += malformed;
+        self.captured += delivered as u64;
+        delivered
     }
 }
 
@@ -117,7 +131,11 @@ impl<S: Source> Capture for EbpfCapture<S> {
         }
         self.looked = Instant::now();
         let before = self.losses.counted();
-        count += self.losses.report(self.source.lost(), &mut sink);
+        let lost = self.losses.report(self.source.lost(), &mut sink);
+        if lost > 0 {
+            self.undecided.forget();
+        }
+        count += lost;
         let skipped = |lost: [u64; Loss::ALL.len()]| lost[Loss::Nested as usize];
         if self.life.follows() && skipped(self.losses.counted()) > skipped(before) {
             follow::take_up(self.source.followed());
@@ -137,12 +155,14 @@ impl<S: Source> Capture for EbpfCapture<S> {
 
     fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
         self.source
-            .select(selection, &self.limits)
+            .select(&undecided::watched(selection), &self.limits)
             .map_err(|cause| CaptureError {
                 driver: self.driver,
                 step: "change the selection".to_owned(),
                 cause,
-            })
+            })?;
+        self.undecided.select(selection);
+        Ok(())
     }
 
     fn stats(&self) -> Stats {

@@ -48,7 +48,6 @@ pub fn missing(host: &Host) -> Vec<Gap> {
 /// Gaps of both drivers on every kernel.
 pub fn always() -> Vec<Gap> {
     vec![
-        Gap::interrupted_calls(),
         Gap::new(
             "process ids inside a PID namespace",
             "programs in the kernel see the ids of the initial PID namespace",

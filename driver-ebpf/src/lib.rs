@@ -11,6 +11,7 @@ pub mod memory;
 pub mod missed;
 pub mod quiet;
 pub mod start;
+pub mod undecided;
 
 /// Where the interpreter's C headers are, for build scripts.
 pub const HEADERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bpf");

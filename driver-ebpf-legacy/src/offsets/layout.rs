@@ -66,6 +66,8 @@ pub(crate) struct Offsets {
     pub(crate) newtask_pid: u32,
     pub(crate) newtask_flags: u32,
     pub(crate) exec_old_pid: u32,
+    pub(crate) signal_handler: u32,
+    pub(crate) signal_flags: u32,
 }
 
 // SAFETY: numbers of one size without padding; every pattern of bits is one.

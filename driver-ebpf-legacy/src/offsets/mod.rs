@@ -96,12 +96,16 @@ pub(crate) fn find(loader: &mut EbpfLoader<'_>) -> Result<Found, OpenError> {
                 tracefs.field("task/task_newtask", "pid")?,
                 tracefs.field("task/task_newtask", "clone_flags")?,
                 tracefs.field("sched/sched_process_exec", "old_pid")?,
+                tracefs.field("signal/signal_deliver", "sa_handler")?,
+                tracefs.field("signal/signal_deliver", "sa_flags")?,
             ))
         };
         (
             offsets.newtask_pid,
             offsets.newtask_flags,
             offsets.exec_old_pid,
+            offsets.signal_handler,
+            offsets.signal_flags,
         ) = fields()
             .map_err(|e| failed("read the formats of tracepoints in tracefs")(e.to_string()))?;
     }

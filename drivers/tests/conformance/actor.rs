@@ -38,6 +38,7 @@ pub(crate) fn play(scene: &str, args: &[String]) -> ExitCode {
         "ticks" => ticks(arg(0)),
         "surroundings" => surroundings(arg(0)),
         "resolved" => resolved(arg(0)),
+        "interrupted" => interrupted(),
         other => panic!("there is no scene {other}"),
     }
     ExitCode::SUCCESS
@@ -208,4 +209,52 @@ fn resolved(folder: &str) {
     open_raw(&at("deep"), libc::O_RDONLY | libc::O_DIRECTORY);
     open_raw(&at("deep/new"), libc::O_RDWR | libc::O_CREAT);
     open_raw("/proc/self/status", libc::O_RDONLY);
+}
+
+/// Reads an empty pipe and sleeps, each of which a timer's handler ends, and reads it once more while a handler with
+/// SA_RESTART lets the call go on until something comes.
+fn interrupted() {
+    static FILL: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(-1);
+    extern "C" fn tick(_: i32) {
+        let fd = FILL.load(std::sync::atomic::Ordering::Relaxed);
+        // SAFETY: write(2) may be called in a handler, and a descriptor that is none does no harm.
+        unsafe { libc::write(fd, c"x".as_ptr().cast(), 1) };
+    }
+    fn often(flags: i32) {
+        // SAFETY: the handler does what one may, and both structs are valid when zeroed.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = tick as *const () as usize;
+            action.sa_flags = flags;
+            libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut());
+            let mut timer: libc::itimerval = std::mem::zeroed();
+            timer.it_value.tv_usec = 20_000;
+            timer.it_interval.tv_usec = 20_000;
+            libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut());
+        }
+    }
+    let mut ends = [-1; 2];
+    let mut buffer = [0_u8; 8];
+    // SAFETY: the calls fill what they are given.
+    unsafe {
+        libc::pipe(ends.as_mut_ptr());
+        often(0);
+        let pipe = ends[0];
+        libc::syscall(libc::SYS_read, pipe, buffer.as_mut_ptr(), buffer.len());
+        let long = libc::timespec {
+            tv_sec: 600,
+            tv_nsec: 0,
+        };
+        let mut left = long;
+        libc::syscall(
+            libc::SYS_clock_nanosleep,
+            libc::CLOCK_MONOTONIC,
+            0,
+            &raw const long,
+            &raw mut left,
+        );
+        FILL.store(ends[1], std::sync::atomic::Ordering::Relaxed);
+        often(libc::SA_RESTART);
+        libc::syscall(libc::SYS_read, pipe, buffer.as_mut_ptr(), buffer.len());
+    }
 }

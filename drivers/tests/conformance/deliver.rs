@@ -24,6 +24,11 @@ pub(crate) const CASES: &[Case] = &[
     ),
     (
         &[7],
+        "a call that a signal handler ends is delivered, one that is made again is not",
+        interrupted,
+    ),
+    (
+        &[7],
         "a call is delivered once, whole, when it returns",
         once_and_whole,
     ),
@@ -110,6 +115,40 @@ fn fork_before_child(stage: &Stage) -> Outcome {
     check(children >= 40, || {
         format!("{children} events of the children")
     })?;
+    Ok(None)
+}
+
+fn interrupted(stage: &Stage) -> Outcome {
+    let (events, status) = stage.watch("interrupted", &[], &["read", "clock_nanosleep"])?;
+    same("status", &status, &Some(0))?;
+    // what comes before belongs to the program's start
+    let pipe = named(&events, "read").last();
+    let pipe = pipe.ok_or("no read")?.header().args[0];
+    let all: Vec<&Kept> = events
+        .iter()
+        .filter(|event| match event.name() {
+            "read" => event.header().args[0] == pipe && event.header().args[2] == 8,
+            name => name == "clock_nanosleep",
+        })
+        .collect();
+    if stage.entry_only() {
+        return check(all.len() >= 3, || format!("{} calls", all.len())).map(|()| None);
+    }
+    let found: Vec<(&str, i64)> = all
+        .iter()
+        .map(|event| (event.name(), event.header().ret))
+        .collect();
+    let eintr = -i64::from(libc::EINTR);
+    let expected = [("read", eintr), ("clock_nanosleep", eintr), ("read", 1)];
+    same("calls", &found, &expected.to_vec())?;
+    check(all.iter().all(|event| event.header().flags == 0), || {
+        "an event has flags".to_owned()
+    })?;
+    let left = all[1]
+        .event()
+        .argument(3)
+        .ok_or("what is left of the time")?;
+    same("bytes of what is left", &left.bytes.len(), &16)?;
     Ok(None)
 }
 

@@ -13,8 +13,6 @@ pub(crate) struct Gap {
     pub(crate) abis: &'static [Abi],
     /// The calls; none: every one.
     pub(crate) calls: &'static [&'static str],
-    /// Only calls that a signal interrupts.
-    pub(crate) interrupted: bool,
     /// The parameter, the fact or the part of the header.
     pub(crate) what: &'static str,
     /// Why.
@@ -29,19 +27,9 @@ pub(crate) const ENTRY_ONLY: &str = "ptrace-notify";
 /// All of them.
 pub(crate) const GAPS: &[Gap] = &[
     Gap {
-        drivers: EBPF,
-        abis: &[],
-        calls: &[],
-        interrupted: true,
-        what: "event",
-        reason: "the kernel first says that the call is to be restarted, and turns that into EINTR only when it \
-                 delivers the signal, which the driver does not look at: the call is not delivered",
-    },
-    Gap {
         drivers: &["ptrace", ENTRY_ONLY],
         abis: &[Abi::X86_64],
         calls: &["uretprobe", "uprobe"],
-        interrupted: false,
         what: "event",
         reason: "the kernel exempts these calls of its own probes from seccomp filters, and thus from stops",
     },
@@ -49,7 +37,6 @@ pub(crate) const GAPS: &[Gap] = &[
         drivers: EBPF,
         abis: &[Abi::I386],
         calls: &["modify_ldt"],
-        interrupted: false,
         what: "return value",
         reason: "the kernel returns 32 bits without their sign (SYSCALL_DEFINE of modify_ldt in arch/x86/kernel/ldt.c): \
                  an error is delivered as a large number",
@@ -58,7 +45,6 @@ pub(crate) const GAPS: &[Gap] = &[
         drivers: EBPF,
         abis: &[Abi::X86_64, Abi::Aarch64],
         calls: &["rt_sigreturn"],
-        interrupted: false,
         what: "event",
         reason: "when it returns, the registers of the interrupted code are back, which was in no call: its number is gone",
     },
@@ -66,7 +52,6 @@ pub(crate) const GAPS: &[Gap] = &[
         drivers: &[ENTRY_ONLY],
         abis: &[],
         calls: &[],
-        interrupted: false,
         what: "return value",
         reason: "calls are seen at their entry alone",
     },
@@ -97,7 +82,6 @@ pub(crate) const GAPS: &[Gap] = &[
             "sendfile",
             "sendfile64",
         ],
-        interrupted: false,
         what: "what the kernel changes",
         reason: "calls are seen at their entry alone: memory that the kernel reads and then writes is told as the program \
                  had filled it",
@@ -106,7 +90,6 @@ pub(crate) const GAPS: &[Gap] = &[
         drivers: &[ENTRY_ONLY],
         abis: &[],
         calls: &[],
-        interrupted: false,
         what: "what the kernel does",
         reason: "calls are seen at their entry alone: what the kernel writes into memory, and facts of descriptors, are \
                  not there yet",
@@ -115,7 +98,6 @@ pub(crate) const GAPS: &[Gap] = &[
         drivers: &["ebpf-core", "ebpf-legacy", "ptrace", ENTRY_ONLY],
         abis: &[],
         calls: &["mincore"],
-        interrupted: false,
         what: "vec",
         reason: "one byte a page: the table has no word for a length in pages, and the memory is not captured",
     },
@@ -127,7 +109,6 @@ impl Gap {
         self.drivers.contains(&driver)
             && (self.abis.is_empty() || self.abis.contains(&case.abi))
             && (self.calls.is_empty() || self.calls.contains(&case.call.name))
-            && (!self.interrupted || case.interrupted)
             && self.what == what
     }
 }
