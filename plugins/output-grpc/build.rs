@@ -3,7 +3,11 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let files = protox::compile(
-        ["falco/outputs.proto", "falco/version.proto", "lanner/alerts.proto"],
+        [
+            "falco/outputs.proto",
+            "falco/version.proto",
+            "lanner/alerts.proto",
+        ],
         ["proto"],
     )?;
     tonic_prost_build::configure()
