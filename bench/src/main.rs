@@ -13,6 +13,7 @@ mod floor;
 mod goals;
 mod kernel;
 mod machine;
+mod plugin_calls;
 mod report;
 mod samples;
 mod storm;
@@ -71,6 +72,9 @@ fn measure(options: &Options) -> Result<()> {
     }
     if options.has("rules") {
         unprivileged::measure_rules(options, &workshop, &mut report, &mut goals)?;
+    }
+    if options.has("plugins") {
+        plugin_calls::measure(options, &mut report, &mut goals)?;
     }
     report.goals(&goals);
     let mut machine = machine::describe();

@@ -38,7 +38,7 @@ struct Contestant {
 }
 
 /// The lanner to be measured.
-fn lanner(options: &Options) -> Result<PathBuf> {
+pub(crate) fn lanner(options: &Options) -> Result<PathBuf> {
     let path = match &options.lanner {
         Some(path) => path.clone(),
         None => env::current_exe()

@@ -21,7 +21,12 @@ mod server;
 
 /// What build.rs makes from `proto/`.
 mod proto {
-    #![expect(non_camel_case_types, unreachable_pub, reason = "generated code")]
+    #![expect(
+        non_camel_case_types,
+        unreachable_pub,
+        unused_qualifications,
+        reason = "generated code"
+    )]
 
     pub(crate) mod falco {
         pub(crate) mod outputs {

@@ -243,8 +243,8 @@ fn our_own_service_filters_and_goes_on_from_a_cursor() {
     let got = said_own(python, &target, &request);
     assert_eq!(got[0]["loss"], json!({"cause": 2, "count": 0}));
     assert_eq!(rules(&got[1..]), ["new"]);
-    let error = said(python, &[&target, "own", "0", r#"{"after":"nonsense"}"#]);
-    assert_eq!(error.last().unwrap()["error"], "INVALID_ARGUMENT");
+    let error = said_own(python, &target, r#"{"after":"nonsense"}"#);
+    assert_eq!(error[0]["error"], "INVALID_ARGUMENT");
 }
 
 fn said_own(python: &str, target: &str, request: &str) -> Vec<Value> {
