@@ -4,7 +4,7 @@ CARGO ?= $(shell command -v cargo || echo $(HOME)/.cargo/bin/cargo)
 PREFIX ?= /usr
 DESTDIR ?=
 ARGS ?=
-PLUGINS = rules-falco output-console output-file output-program output-syslog output-http
+PLUGINS = rules-falco output-console output-file output-program output-syslog output-http output-grpc output-nats
 BIN = target/release/lanner
 
 .PHONY: run build test lint bench bench-quick install setup clean docs header conformance-report test-kernels \

@@ -13,6 +13,7 @@ mod floor;
 mod goals;
 mod kernel;
 mod machine;
+mod plugin_calls;
 mod replay;
 mod report;
 mod samples;
@@ -75,6 +76,9 @@ fn measure(options: &Options) -> Result<()> {
     }
     if options.has("replay") {
         replay::measure(options, &workshop, &mut report, &mut goals)?;
+    }
+    if options.has("plugins") {
+        plugin_calls::measure(options, &mut report, &mut goals)?;
     }
     report.goals(&goals);
     let mut machine = machine::describe();

@@ -12,7 +12,7 @@ fn run(name: &str, function: &str) -> (bool, Vec<(String, Verdict)>) {
         file: directory.c(name, &format!("{function}\n{TABLES}")),
         settings: String::new(),
         rules: Vec::new(),
-        deadline: Duration::from_secs(5),
+        deadline: Duration::from_secs(10),
         cost: false,
     };
     let mut steps = Vec::new();
@@ -56,7 +56,7 @@ fn a_plugin_that_hangs_is_named_and_ends_the_run() {
         &format!("#include <unistd.h>\n{EMIT} {{ for (;;) pause(); return 0; }}"),
     );
     assert_eq!(step, "output: emit nothing");
-    assert!(reason.contains("did not return within 5s"), "{reason}");
+    assert!(reason.contains("did not return within 10s"), "{reason}");
 }
 
 #[test]

@@ -47,15 +47,6 @@ fn skipped(why: &str) {
     println!("skipped: {why}");
 }
 
-/// A port that nothing listens at now.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
-
 /// Certificates: an authority, and one that it has signed for `localhost`, as PEM files.
 fn certificates(folder: &Path) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -140,10 +131,13 @@ impl Drop for Rsyslogd {
 }
 
 fn over_network(scheme: &str, input: &str, more: &str) {
-    let port = free_port();
-    let Some(daemon) = Rsyslogd::start(&input.replace("PORT", &port.to_string())) else {
+    let Some(daemon) = Rsyslogd::start(input) else {
         return;
     };
+    let port: u16 = wait_for("rsyslogd's port", || {
+        let port = fs::read_to_string(daemon.folder.path().join("port")).ok()?;
+        port.trim().parse().ok()
+    });
     let folder = daemon.folder.path().display();
     let more = more.replace("FOLDER", &folder.to_string());
     let address = format!("{scheme}://localhost:{port}");
@@ -173,7 +167,7 @@ fn over_network(scheme: &str, input: &str, more: &str) {
 fn rsyslogd_takes_what_comes_over_tcp() {
     over_network(
         "tcp",
-        r#"module(load="imtcp") input(type="imtcp" port="PORT")"#,
+        r#"module(load="imtcp") input(type="imtcp" port="0" listenPortFileName="FOLDER/port")"#,
         "",
     );
 }
@@ -183,7 +177,7 @@ fn rsyslogd_takes_what_comes_over_tls_with_a_client_certificate() {
     over_network(
         "tls",
         r#"module(load="imtcp" StreamDriver.Name="gtls" StreamDriver.Mode="1" StreamDriver.AuthMode="x509/certvalid")
-           input(type="imtcp" port="PORT")"#,
+           input(type="imtcp" port="0" listenPortFileName="FOLDER/port")"#,
         r#","ca_cert":"FOLDER/ca.pem","client_cert":"FOLDER/cert.pem","client_key":"FOLDER/key.pem""#,
     );
 }
@@ -336,7 +330,8 @@ fn long_messages_are_cut_between_characters_and_counted() {
 fn nobody_there_is_tried_again_and_nonsense_refused() {
     for address in [
         "unix:///nonexistent/log".to_owned(),
-        format!("tcp://127.0.0.1:{}", free_port()),
+        // tcpmux, which nobody has
+        "tcp://127.0.0.1:1".to_owned(),
     ] {
         let mut output = open(&format!("{{\"address\":{address:?}}}"));
         let answer = emit(&mut output, &["one"]);

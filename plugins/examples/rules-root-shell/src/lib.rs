@@ -55,9 +55,7 @@ impl RulePlugin for Rules {
     }
 
     fn on_event(&mut self, event: &Event<'_>, found: &mut Matches<'_>) {
-        if event.event_type() == self.execve
-            && matches(event.get(self.name), event.get(self.uid))
-        {
+        if event.event_type() == self.execve && matches(event.get(self.name), event.get(self.uid)) {
             found.add(0);
         }
     }

@@ -1,0 +1,99 @@
+//! Falco's services: `falco.outputs` and `falco.version`.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tonic::transport::server::UdsConnectInfo;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::convert::overtaken;
+use crate::follow::{Next, Stream, Way, follow};
+use crate::log::{Client, Log};
+use crate::proto::falco::{outputs, version};
+
+/// `falco.outputs.service`.
+#[derive(Debug)]
+pub(crate) struct Outputs(pub(crate) Arc<Log>);
+
+/// `falco.version.service`.
+#[derive(Debug)]
+pub(crate) struct Version;
+
+/// More clients than are allowed.
+pub(crate) fn full() -> Status {
+    Status::resource_exhausted("there are too many clients (max_clients)")
+}
+
+fn message(_client: &Client, next: Next<'_>) -> Option<outputs::Response> {
+    Some(match next {
+        Next::Alert { item, .. } => item.falco.clone(),
+        Next::Lost { count, .. } => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            let now = now.unwrap_or_default().as_nanos();
+            overtaken(count, u64::try_from(now).unwrap_or(u64::MAX))
+        }
+    })
+}
+
+#[tonic::async_trait]
+impl outputs::service_server::Service for Outputs {
+    type subStream = Stream<outputs::Response>;
+
+    /// From now on, until the client goes.
+    async fn sub(
+        &self,
+        request: Request<Streaming<outputs::Request>>,
+    ) -> Result<Response<Self::subStream>, Status> {
+        let client = self.0.enter().ok_or_else(full)?;
+        let mut requests = request.into_inner();
+        // They are all the same, and empty; taken, so that the client is never held up.
+        tokio::spawn(async move { while let Ok(Some(_)) = requests.message().await {} });
+        let way = Way {
+            next: self.0.end(),
+            follow: true,
+        };
+        Ok(Response::new(follow(client, way, Vec::new(), message)))
+    }
+
+    type getStream = Stream<outputs::Response>;
+
+    /// What this client has not got yet, then the end. Clients are told apart by their certificate, or by their
+    /// user where they come through the Unix socket: each gets everything.
+    async fn get(
+        &self,
+        request: Request<outputs::Request>,
+    ) -> Result<Response<Self::getStream>, Status> {
+        let client = self.0.enter().ok_or_else(full)?;
+        let certificate = request
+            .peer_certs()
+            .and_then(|certificates| certificates.first().map(|one| one.to_vec()));
+        let user = request
+            .extensions()
+            .get::<UdsConnectInfo>()
+            .and_then(|info| info.peer_cred)
+            .map(|peer| peer.uid().to_be_bytes().to_vec());
+        let way = Way {
+            next: self.0.take_turn(certificate.or(user).unwrap_or_default()),
+            follow: false,
+        };
+        Ok(Response::new(follow(client, way, Vec::new(), message)))
+    }
+}
+
+#[tonic::async_trait]
+impl version::service_server::Service for Version {
+    async fn version(
+        &self,
+        _request: Request<version::Request>,
+    ) -> Result<Response<version::Response>, Status> {
+        let number = |text: &str| text.parse().unwrap_or_default();
+        Ok(Response::new(version::Response {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            major: number(env!("CARGO_PKG_VERSION_MAJOR")),
+            minor: number(env!("CARGO_PKG_VERSION_MINOR")),
+            patch: number(env!("CARGO_PKG_VERSION_PATCH")),
+            prerelease: env!("CARGO_PKG_VERSION_PRE").to_owned(),
+            build: String::new(),
+        }))
+    }
+}

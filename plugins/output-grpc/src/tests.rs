@@ -1,0 +1,433 @@
+//! Against a client of another make: grpcio, with a codec written from the wire format (`client.py`). Needs a python3
+//! that has grpcio (Debian: python3-grpcio).
+
+use std::fs;
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use lanner_plugin::testing::{self, Alert};
+use lanner_plugin::{OwnedValue, Priority};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use serde_json::{Value, json};
+
+use super::*;
+
+/// A python3 with grpcio; without one the test is left out, where that is allowed.
+fn python() -> Option<&'static str> {
+    let found = ["/usr/bin/python3", "python3"].into_iter().find(|python| {
+        let tried = Command::new(python)
+            .args(["-c", "import grpc"])
+            .stderr(Stdio::null())
+            .status();
+        tried.is_ok_and(|status| status.success())
+    });
+    if found.is_none() {
+        assert!(
+            std::env::var_os("LANNER_NO_SKIP").is_none(),
+            "skipped: there is no python3 with grpcio"
+        );
+        println!("skipped: there is no python3 with grpcio");
+    }
+    found
+}
+
+struct Client {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Client {
+    fn start(python: &str, args: &[&str]) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/client.py");
+        let mut process = Command::new(python)
+            .args(["-B", script])
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        Self { process, lines }
+    }
+
+    fn line(&mut self) -> String {
+        self.lines.next().expect("the client says more").unwrap()
+    }
+
+    fn ready(&mut self) {
+        assert_eq!(self.line(), "ready");
+    }
+
+    /// Everything that it says until its end.
+    fn rest(&mut self) -> Vec<Value> {
+        let lines = self.lines.by_ref();
+        lines
+            .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+            .collect()
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What a client says in all.
+fn said(python: &str, args: &[&str]) -> Vec<Value> {
+    Client::start(python, args).rest()
+}
+
+fn open(settings: Value) -> Output {
+    Output::open(testing::host(), serde_json::from_value(settings).unwrap()).unwrap()
+}
+
+/// An output at a Unix socket, and the client's name for it.
+fn at_socket(folder: &Path, more: &Value) -> (Output, String) {
+    let path = folder.join("run/falco.sock");
+    let mut settings = json!({"bind_address": format!("unix://{}", path.display())});
+    settings
+        .as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    (open(settings), format!("unix:{}", path.display()))
+}
+
+fn emit(output: &mut Output, rules: &[&str]) {
+    let alerts: Vec<Alert> = rules
+        .iter()
+        .map(|rule| Alert::new(rule, "happened"))
+        .collect();
+    assert_eq!(testing::emit(output, &alerts), Delivery::Delivered);
+}
+
+fn rules(messages: &[Value]) -> Vec<&str> {
+    let rule = |message: &Value| {
+        message.get("alert").unwrap_or(message)["rule"]
+            .as_str()
+            .map(str::len)
+    };
+    assert!(
+        messages.iter().all(|message| rule(message).is_some()),
+        "{messages:?}"
+    );
+    messages
+        .iter()
+        .map(|message| {
+            message.get("alert").unwrap_or(message)["rule"]
+                .as_str()
+                .unwrap()
+        })
+        .collect()
+}
+
+#[test]
+fn falcos_clients_get_every_field_where_they_look_for_it() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (mut output, target) = at_socket(folder.path(), &json!({}));
+    let version = said(python, &[&target, "version"]);
+    assert_eq!(version[0]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(version[0]["parts"], json!([0, 1, 0]));
+
+    let mut client = Client::start(python, &[&target, "sub", "2"]);
+    client.ready();
+    let mut alert = Alert::new("A rule", "something happened");
+    alert
+        .fields
+        .push(("evt.num".to_owned(), OwnedValue::U64(7)));
+    alert.fields.push(("fd.name".to_owned(), OwnedValue::None));
+    let worst = Alert {
+        priority: Priority::Emergency,
+        ..alert.clone()
+    };
+    testing::emit(&mut output, &[alert, worst]);
+    let got = client.rest();
+    assert_eq!(
+        got[0],
+        json!({
+            "time": 1_767_225_600_123_456_789_u64,
+            "priority": 4,
+            "rule": "A rule",
+            "output": "00:00:00.123456789: Warning something happened",
+            "output_fields": {"proc.name": "cat", "evt.num": "7", "fd.name": "<NA>"},
+            "hostname": "tester",
+            "tags": ["t1"],
+            "source": "syscall",
+        })
+    );
+    assert_eq!(got[1]["priority"], 0);
+}
+
+#[test]
+fn get_has_what_this_client_has_not_got_yet_and_ends() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (mut output, target) = at_socket(folder.path(), &json!({"keep": 3}));
+    emit(&mut output, &["one", "two"]);
+    assert_eq!(rules(&said(python, &[&target, "get"])), ["one", "two"]);
+    assert_eq!(said(python, &[&target, "get"]), [] as [Value; 0]);
+    // five more, of which three are kept: what was missed is told in their place
+    emit(&mut output, &["3", "4", "5", "6", "7"]);
+    let got = said(python, &[&target, "get"]);
+    assert_eq!(
+        rules(&got),
+        ["lanner internal: alerts dropped", "5", "6", "7"]
+    );
+    assert_eq!(got[0]["output_fields"], json!({"n_drops": "2"}));
+}
+
+#[test]
+fn our_own_service_filters_and_goes_on_from_a_cursor() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (mut output, target) = at_socket(folder.path(), &json!({"keep": 4}));
+    let own = |count: &str, request: Value| {
+        let mut client = Client::start(python, &[&target, "own", count, &request.to_string()]);
+        client.ready();
+        client
+    };
+    let mut following = own("3", json!({}));
+    let mut picky = own("1", json!({"rules": ["two", "three"], "priority": 3}));
+    let mut tagged = own("1", json!({"tags": ["other"], "sources": ["syscall"]}));
+    let mut alerts = ["one", "two", "three"].map(|rule| Alert::new(rule, "happened"));
+    alerts[2].priority = Priority::Error;
+    alerts[1].tags = vec!["this".to_owned(), "other".to_owned()];
+    alerts[0].fields = vec![
+        ("text".to_owned(), OwnedValue::String(b"cat".to_vec())),
+        ("raw".to_owned(), OwnedValue::String(b"\xff".to_vec())),
+        ("number".to_owned(), OwnedValue::U64(7)),
+        ("address".to_owned(), OwnedValue::Ip([127, 0, 0, 1].into())),
+        ("none".to_owned(), OwnedValue::None),
+    ];
+    testing::emit(&mut output, &alerts);
+    let got = following.rest();
+    assert_eq!(rules(&got), ["one", "two", "three"]);
+    assert_eq!(rules(&picky.rest()), ["three"]);
+    assert_eq!(rules(&tagged.rest()), ["two"]);
+    assert_eq!(
+        got[0]["alert"]["fields"],
+        json!({
+            "text": {"5": "b'cat'"},
+            "raw": {"6": "b'\\xff'"},
+            "number": {"3": "7"},
+            "address": {"7": "b'\\x7f\\x00\\x00\\x01'"},
+            "none": {},
+        })
+    );
+    assert_eq!(got[0]["alert"]["json"], alerts[0].json);
+
+    // after the first; then six more come, and the buffer has four
+    let after = |cursor: &Value| json!({"after": cursor, "no_follow": true});
+    let cursor = &got[0]["cursor"];
+    assert_eq!(rules(&own("0", after(cursor)).rest()), ["two", "three"]);
+    emit(&mut output, &["4", "5", "6", "7", "8", "9"]);
+    let late = own("0", after(cursor)).rest();
+    assert_eq!(late[0]["loss"], json!({"cause": 1, "count": 4}));
+    assert_eq!(rules(&late[1..]), ["6", "7", "8", "9"]);
+    // the notice has a cursor as well
+    let again = own("0", after(&late[0]["cursor"])).rest();
+    assert_eq!(rules(&again), ["6", "7", "8", "9"]);
+    assert_eq!(
+        rules(&own("0", after(&json!("oldest"))).rest()),
+        ["6", "7", "8", "9"]
+    );
+
+    // another process knows no more than that something may be missing
+    drop(output);
+    let (mut output, target) = at_socket(folder.path(), &json!({}));
+    emit(&mut output, &["new"]);
+    let request = after(cursor).to_string();
+    let got = said_own(python, &target, &request);
+    assert_eq!(got[0]["loss"], json!({"cause": 2, "count": 0}));
+    assert_eq!(rules(&got[1..]), ["new"]);
+    let error = said_own(python, &target, r#"{"after":"nonsense"}"#);
+    assert_eq!(error[0]["error"], "INVALID_ARGUMENT");
+}
+
+fn said_own(python: &str, target: &str, request: &str) -> Vec<Value> {
+    let mut client = Client::start(python, &[target, "own", "0", request]);
+    client.ready();
+    client.rest()
+}
+
+#[test]
+fn ninety_clients_get_everything_while_ten_are_stuck_and_told_what_they_missed() {
+    const ALERTS: usize = 600;
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (mut output, target) = at_socket(folder.path(), &json!({"keep": 200, "max_clients": 100}));
+    let mut clients = Client::start(python, &[&target, "many", "90", "10"]);
+    clients.ready();
+    // one more than is allowed
+    let refused = said(python, &[&target, "get"]);
+    assert_eq!(refused[0]["error"], "RESOURCE_EXHAUSTED");
+    let long = "x".repeat(4000);
+    for batch in 0..ALERTS / 50 {
+        let alerts: Vec<Alert> = (0..50)
+            .map(|at| {
+                let last = batch * 50 + at + 1 == ALERTS;
+                Alert::new(if last { "last" } else { "r" }, &long)
+            })
+            .collect();
+        testing::emit(&mut output, &alerts);
+        // the fast ones are never behind by more than a batch
+        assert_eq!(clients.line(), format!("all {}", (batch + 1) * 50));
+        assert!(output.log.end() - output.log.oldest() <= 200);
+    }
+    writeln!(clients.process.stdin.as_mut().unwrap(), "wake").unwrap();
+    let summary: Value = serde_json::from_str(&clients.line()).unwrap();
+    assert_eq!(summary["fast"], json!(vec![ALERTS; 90]));
+    for stuck in summary["stuck"].as_array().unwrap() {
+        let number = |key: &str| stuck[key].as_u64().unwrap();
+        assert!(number("lost") > 0 && number("notices") >= 1, "{stuck}");
+        assert_eq!(number("alerts") + number("lost"), ALERTS as u64, "{stuck}");
+    }
+}
+
+/// An authority, and what it has signed.
+struct Authority {
+    folder: tempfile::TempDir,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "authority");
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        fs::write(folder.path().join("ca.pem"), pem).unwrap();
+        let issuer = Issuer::new(params, key);
+        let authority = Self { folder, issuer };
+        for (name, expired) in [
+            ("server", false),
+            ("one", false),
+            ("two", false),
+            ("old", true),
+        ] {
+            authority.sign(name, expired);
+        }
+        authority
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn sign(&self, name: &str, expired: bool) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        if expired {
+            params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+            params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        }
+        let pem = params.signed_by(&key, &self.issuer).unwrap().pem();
+        fs::write(self.path(&format!("{name}.pem")), pem).unwrap();
+        fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+
+    fn output(&self) -> Output {
+        open(json!({
+            "bind_address": "127.0.0.1:0",
+            "private_key": self.path("server.key"),
+            "cert_chain": self.path("server.pem"),
+            "root_certs": self.path("ca.pem"),
+        }))
+    }
+}
+
+#[test]
+fn over_tcp_clients_show_a_certificate_that_the_authority_has_signed() {
+    let Some(python) = python() else { return };
+    let (own, other) = (Authority::new(), Authority::new());
+    let mut output = own.output();
+    let target = format!("127.0.0.1:{}", output.server.port());
+    let ask = |certificate: Option<(&Authority, &str)>, mode: &str| {
+        let ca = own.path("ca.pem").display().to_string();
+        let mut args = vec![target.clone(), "--ca".to_owned(), ca];
+        if let Some((of, name)) = certificate {
+            for (option, file) in [("--cert", "pem"), ("--key", "key")] {
+                let path = of.path(&format!("{name}.{file}"));
+                args.extend([option.to_owned(), path.display().to_string()]);
+            }
+        }
+        args.push(mode.to_owned());
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        said(python, &args)
+    };
+    emit(&mut output, &["a", "b"]);
+    // each client has its own way through the alerts
+    assert_eq!(rules(&ask(Some((&own, "one")), "get")), ["a", "b"]);
+    assert_eq!(rules(&ask(Some((&own, "two")), "get")), ["a", "b"]);
+    emit(&mut output, &["c"]);
+    assert_eq!(rules(&ask(Some((&own, "one")), "get")), ["c"]);
+    for stranger in [None, Some((&own, "old")), Some((&other, "one"))] {
+        let answer = ask(stranger, "version");
+        assert_eq!(answer[0]["error"], "UNAVAILABLE", "{answer:?}");
+    }
+    // new certificates are taken without a new start
+    for name in ["ca.pem", "server.pem", "server.key"] {
+        fs::copy(other.path(name), own.path(name)).unwrap();
+    }
+    output.reopen().unwrap();
+    assert_eq!(
+        ask(Some((&own, "one")), "version")[0]["error"],
+        "UNAVAILABLE"
+    );
+    assert_eq!(ask(Some((&other, "two")), "version").len(), 1);
+    assert_eq!(rules(&ask(Some((&other, "two")), "get")), ["a", "b", "c"]);
+}
+
+#[test]
+fn the_end_comes_after_the_last_alert() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (mut output, target) = at_socket(folder.path(), &json!({}));
+    let mut client = Client::start(python, &[&target, "own", "0", "{}"]);
+    client.ready();
+    emit(&mut output, &["one", "two"]);
+    drop(output);
+    assert_eq!(rules(&client.rest()), ["one", "two"]);
+    assert!(!folder.path().join("run/falco.sock").exists());
+}
+
+#[test]
+fn mistakes_are_known_at_once_and_a_socket_in_use_is_left_alone() {
+    for (settings, expected) in [
+        (
+            json!({"bind_address": "127.0.0.1:0"}),
+            "`private_key`, `cert_chain` and `root_certs`",
+        ),
+        (json!({"bind_address": "unix://here"}), "unix:///PATH"),
+        (
+            json!({"bind_address": "unix:///tmp/x", "socket_mode": "rw"}),
+            "`socket_mode`",
+        ),
+        (json!({"keep": 0}), "`keep`"),
+    ] {
+        let settings = serde_json::from_value(settings).unwrap();
+        let error = Output::open(testing::host(), settings)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (output, _) = at_socket(folder.path(), &json!({}));
+    let path = folder.path().join("run/falco.sock");
+    let settings = json!({"bind_address": format!("unix://{}", path.display())});
+    let second = Output::open(testing::host(), serde_json::from_value(settings).unwrap());
+    assert!(second.unwrap_err().to_string().contains("in use"));
+    assert!(path.exists());
+    drop(output);
+    // one that was left behind is replaced
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    at_socket(folder.path(), &json!({}));
+}
