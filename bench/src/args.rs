@@ -50,11 +50,11 @@ pub(crate) struct Options {
     /// Rounds; the default is 11, with --quick 5.
     #[arg(long)]
     rounds: Option<usize>,
-    /// The parts: kernel, storm, ptrace, rules.
+    /// The parts: kernel, storm, ptrace, rules, alerts.
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "kernel,storm,ptrace,rules"
+        default_value = "kernel,storm,ptrace,rules,alerts"
     )]
     parts: Vec<String>,
     /// Only these loads: getpid, open, rw, forkexec, build, python.

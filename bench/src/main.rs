@@ -2,10 +2,11 @@
 //!
 //! Everything that is compared is measured in one run, round after round, each round in another order.
 //! [`workshop`] has the loads, [`tracer`] the contestants that watch the host, [`consume`] is the process
-//! in which a driver of lanner's is consumed. [`kernel`], [`storm`] and [`unprivileged`] are the three
+//! in which a driver of lanner's is consumed. [`kernel`], [`storm`], [`unprivileged`] and [`alerts`] are the
 //! parts; [`samples`] makes figures of what they measured, [`goals`] compares those with what is wanted,
 //! [`report`] lays them out.
 
+mod alerts;
 mod args;
 mod consume;
 #[cfg(feature = "core")]
@@ -71,6 +72,9 @@ fn measure(options: &Options) -> Result<()> {
     }
     if options.has("rules") {
         unprivileged::measure_rules(options, &workshop, &mut report, &mut goals)?;
+    }
+    if options.has("alerts") {
+        alerts::measure(options, &mut report, &mut goals)?;
     }
     report.goals(&goals);
     let mut machine = machine::describe();

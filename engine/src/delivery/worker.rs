@@ -257,6 +257,15 @@ impl Worker {
 
     fn end(mut self) -> Remains {
         self.caller.end();
+        if !self.mailbox.wait_closed(Instant::now() + CLOSING) {
+            tracing::error!(
+                "output {} does not return from a call: it is left behind",
+                self.settings.name
+            );
+        }
+        // the last call may have ended a moment ago
+        let news = self.mailbox.wait(0, true, Some(Instant::now()));
+        self.hear(news);
         self.store.put(
             self.mailbox.drain().into(),
             &self.settings.name,
@@ -264,12 +273,6 @@ impl Worker {
         );
         self.store.tidy(&self.settings.name, &self.counters, true);
         self.show();
-        if !self.mailbox.wait_closed(Instant::now() + CLOSING) {
-            tracing::error!(
-                "output {} does not return from a call: it is left behind",
-                self.settings.name
-            );
-        }
         let (spool, alerts) = self.store.end();
         Remains {
             spool,

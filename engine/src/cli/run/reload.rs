@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -75,12 +76,15 @@ impl Handover {
 #[derive(Debug)]
 pub(super) struct ReloadThread {
     end: Arc<AtomicBool>,
+    /// Closed to wake the thread.
+    wake: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Drop for ReloadThread {
     fn drop(&mut self) {
         self.end.store(true, Ordering::Relaxed);
+        self.wake = None;
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }
@@ -137,7 +141,13 @@ impl Reloader {
             answer: Mutex::new(answer),
             graves: Mutex::new(graves),
         });
-        let mut watched = Watched::default();
+        let (wake, woken) = UnixStream::pair()?;
+        let mut watched = Watched {
+            woken,
+            inotify: None,
+            files: Vec::new(),
+            content: 0,
+        };
         if watches_files(&self.loaded.config) {
             watched.set(&first.files);
         }
@@ -148,6 +158,7 @@ impl Reloader {
             .spawn(move || self.watch(&mut watched, &hand, &answers, &dead, &ends))?;
         let thread = ReloadThread {
             end,
+            wake: Some(wake),
             thread: Some(thread),
         };
         Ok((first, handover, thread))
@@ -264,8 +275,10 @@ impl Reloader {
 
 /// Files that are watched through their folders, so that one that is replaced by another of its name is
 /// noticed, as is a link in its path.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Watched {
+    /// Ready when the thread is to end.
+    woken: UnixStream,
     inotify: Option<Inotify>,
     files: Vec<PathBuf>,
     content: u64,
@@ -326,17 +339,22 @@ impl Watched {
 
     /// Waits for a change, or a while; says whether there was one.
     fn wait(&self) -> bool {
+        let mut fds = vec![PollFd::new(self.woken.as_fd(), PollFlags::POLLIN)];
+        if let Some(inotify) = &self.inotify {
+            fds.push(PollFd::new(inotify.as_fd(), PollFlags::POLLIN));
+        }
+        if !poll(&mut fds, PollTimeout::from(TICK)).is_ok_and(|ready| ready > 0) {
+            return false;
+        }
         let Some(inotify) = &self.inotify else {
-            std::thread::sleep(Duration::from_millis(u64::from(TICK)));
             return false;
         };
-        let mut fds = [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)];
-        let ready = poll(&mut fds, PollTimeout::from(TICK)).is_ok_and(|ready| ready > 0);
-        if ready {
-            // which it was does not matter: contents are compared
-            while inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
+        // which file it was does not matter: contents are compared
+        let mut any = false;
+        while inotify.read_events().is_ok_and(|events| !events.is_empty()) {
+            any = true;
         }
-        ready
+        any
     }
 
     fn remember(&mut self) {
