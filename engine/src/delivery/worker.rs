@@ -74,8 +74,7 @@ impl Worker {
     /// Works until it is told to stop.
     pub(super) fn run(mut self) -> Remains {
         loop {
-            let news = self.wait();
-            self.hear(news);
+            // first, as alerts may be there already
             let now = Instant::now();
             self.look_at_clock(now);
             if self.caller.busy.is_none() {
@@ -87,6 +86,8 @@ impl Worker {
             if self.is_over(now) {
                 return self.end();
             }
+            let news = self.wait();
+            self.hear(news);
         }
     }
 

@@ -73,7 +73,7 @@ fn the_service_manager_is_told() {
             nix::unistd::Pid::from_raw(lanner.id().cast_signed()),
             signal,
         )
-        .expect("a signal")
+        .expect("a signal");
     };
     manager.hear("READY=1");
     for _ in 0..3 {

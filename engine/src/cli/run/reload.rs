@@ -1,7 +1,7 @@
 //! Reloading: notices that files changed or that a signal came, prepares everything anew, and hands it to the
 //! event path, which takes it between two polls. What cannot be used is an alert, and what runs runs on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -146,7 +146,7 @@ impl Reloader {
             woken,
             inotify: None,
             files: Vec::new(),
-            content: 0,
+            content: BTreeMap::new(),
         };
         if watches_files(&self.loaded.config) {
             watched.set(&first.files);
@@ -189,6 +189,8 @@ impl Reloader {
             }
             if asked || (changed && watched.differs()) {
                 self.reload(watched, handover, answers, end);
+                // what changed in the meantime
+                due = Some(Instant::now() + QUIET);
             }
         }
     }
@@ -281,13 +283,20 @@ struct Watched {
     woken: UnixStream,
     inotify: Option<Inotify>,
     files: Vec<PathBuf>,
-    content: u64,
+    /// What they held when they were last read, as hashes.
+    content: BTreeMap<PathBuf, u64>,
 }
 
 impl Watched {
+    /// Watches these files. Those that were watched already may have changed since [`Watched::remember`], which
+    /// is then noticed.
     fn set(&mut self, files: &[PathBuf]) {
         self.files = files.to_vec();
-        self.content = self.hash();
+        let mut content = self.hashes();
+        for (file, hash) in &mut content {
+            *hash = self.content.get(file).copied().unwrap_or(*hash);
+        }
+        self.content = content;
         self.inotify = None;
         if files.is_empty() {
             return;
@@ -358,27 +367,32 @@ impl Watched {
     }
 
     fn remember(&mut self) {
-        self.content = self.hash();
+        self.content = self.hashes();
     }
 
     /// Whether the files hold something else than when they were last read.
     fn differs(&self) -> bool {
-        self.hash() != self.content
+        self.hashes() != self.content
     }
 
-    fn hash(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        for file in &self.files {
-            file.hash(&mut hasher);
-            if file.is_dir() {
-                let names = std::fs::read_dir(file).into_iter().flatten().flatten();
-                let mut names: Vec<_> = names.map(|entry| entry.path()).collect();
-                names.sort();
-                names.hash(&mut hasher);
-            } else {
-                std::fs::read(file).ok().hash(&mut hasher);
-            }
-        }
-        hasher.finish()
+    fn hashes(&self) -> BTreeMap<PathBuf, u64> {
+        self.files
+            .iter()
+            .map(|file| (file.clone(), hash(file)))
+            .collect()
     }
+}
+
+/// Of what a file holds, or of the names in a folder.
+fn hash(file: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    if file.is_dir() {
+        let names = std::fs::read_dir(file).into_iter().flatten().flatten();
+        let mut names: Vec<_> = names.map(|entry| entry.path()).collect();
+        names.sort();
+        names.hash(&mut hasher);
+    } else {
+        std::fs::read(file).ok().hash(&mut hasher);
+    }
+    hasher.finish()
 }
