@@ -11,7 +11,7 @@ BIN = target/release/lanner
 	cross-arm64 test-kernels-arm64
 
 # ARGS are those of `lanner run`, or a whole command line that begins with one of lanner's verbs.
-VERB = $(if $(filter run trace drivers syscalls fields rules plugins help,$(firstword $(ARGS))),,run)
+VERB = $(if $(filter run config trace drivers syscalls fields rules plugins help,$(firstword $(ARGS))),,run)
 
 run: build
 	@if [ "$$(id -u)" != 0 ] && [ -z '$(ARGS)' ]; then \
@@ -84,6 +84,9 @@ install: build
 	$(foreach plugin,$(PLUGINS),install -m 644 target/release/lib$(subst -,_,$(plugin)).so $(DESTDIR)$(PREFIX)/lib/lanner/plugins/ &&) true
 	install -D -m 644 plugins/api/include/lanner_plugin.h $(DESTDIR)$(PREFIX)/include/lanner_plugin.h
 	install -m 644 rules/lanner_rules.yaml $(DESTDIR)/etc/lanner/lanner_rules.yaml
+	[ -e $(DESTDIR)/etc/lanner/lanner.yaml ] || install -m 644 packaging/lanner.yaml $(DESTDIR)/etc/lanner/lanner.yaml
+	install -d -m 755 $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's#/usr/bin/#$(PREFIX)/bin/#' packaging/lanner.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/lanner.service
 
 clean:
 	$(CARGO) clean

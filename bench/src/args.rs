@@ -50,11 +50,11 @@ pub(crate) struct Options {
     /// Rounds; the default is 11, with --quick 5.
     #[arg(long)]
     rounds: Option<usize>,
-    /// The parts: kernel, storm, ptrace, rules, replay, plugins.
+    /// The parts: kernel, storm, ptrace, rules, replay, plugins, alerts.
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "kernel,storm,ptrace,rules,replay,plugins"
+        default_value = "kernel,storm,ptrace,rules,replay,plugins,alerts"
     )]
     parts: Vec<String>,
     /// Only these loads: getpid, open, rw, forkexec, build, python.

@@ -2,10 +2,11 @@
 //!
 //! Everything that is compared is measured in one run, round after round, each round in another order.
 //! [`workshop`] has the loads, [`tracer`] the contestants that watch the host, [`consume`] is the process
-//! in which a driver of lanner's is consumed. [`kernel`], [`storm`], [`unprivileged`] and [`replay`] are the
-//! parts; [`samples`] makes figures of what they measured, [`goals`] compares those with what is wanted,
+//! in which a driver of lanner's is consumed. [`kernel`], [`storm`], [`unprivileged`], [`replay`], [`plugin_calls`]
+//! and [`alerts`] are the parts; [`samples`] makes figures of what they measured, [`goals`] compares those with what is wanted,
 //! [`report`] lays them out.
 
+mod alerts;
 mod args;
 mod consume;
 #[cfg(feature = "core")]
@@ -79,6 +80,9 @@ fn measure(options: &Options) -> Result<()> {
     }
     if options.has("plugins") {
         plugin_calls::measure(options, &mut report, &mut goals)?;
+    }
+    if options.has("alerts") {
+        alerts::measure(options, &mut report, &mut goals)?;
     }
     report.goals(&goals);
     let mut machine = machine::describe();

@@ -45,12 +45,9 @@ pub(super) struct News {
 }
 
 impl Mailbox {
-    pub(super) fn new(capacity: usize, first: VecDeque<Arc<Alert>>) -> Self {
+    pub(super) fn new(capacity: usize) -> Self {
         Self {
-            post: Mutex::new(Post {
-                queue: first,
-                ..Post::default()
-            }),
+            post: Mutex::default(),
             news: Condvar::new(),
             capacity,
         }
@@ -76,6 +73,13 @@ impl Mailbox {
             self.news.notify_all();
         }
         true
+    }
+
+    /// Puts what a predecessor leaves before what waits already.
+    pub(super) fn put_first(&self, mut first: VecDeque<Arc<Alert>>) {
+        let mut post = self.post();
+        first.append(&mut post.queue);
+        post.queue = first;
     }
 
     pub(super) fn tell(&self, outcome: Outcome) {

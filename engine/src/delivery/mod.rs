@@ -28,7 +28,6 @@ mod spool;
 mod store;
 mod worker;
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -75,7 +74,8 @@ struct Lane {
     mailbox: Arc<Mailbox>,
     counters: Arc<Counters>,
     bucket: Option<Mutex<Bucket>>,
-    worker: JoinHandle<Remains>,
+    /// None for a moment, while an output takes over from another.
+    worker: Option<JoinHandle<Remains>>,
 }
 
 /// What became of the alerts of one output.
@@ -121,13 +121,12 @@ impl Outputs {
     ///
     /// A spool cannot be used, or the kernel refused a thread.
     pub fn start(planned: Vec<Planned>) -> Result<Self, StartError> {
-        let lanes = planned
-            .into_iter()
-            .map(|output| Lane::start(output, Remains::default(), Arc::default()))
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            lanes: RwLock::new(lanes),
-        })
+        let outputs = Self::default();
+        let (_, errors) = outputs.replace(planned);
+        match errors.into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(outputs),
+        }
     }
 
     /// Queues an alert for every output. Never waits for one: what a full queue has no room for is counted.
@@ -164,29 +163,43 @@ impl Outputs {
     pub fn replace(&self, planned: Vec<Planned>) -> (Vec<Account>, Vec<StartError>) {
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
         let mut old: Vec<Lane> = lanes.drain(..).collect();
-        let mut errors = Vec::new();
+        let mut begin = Vec::new();
         for output in planned {
             if let Some(at) = old.iter().position(|lane| lane.identity == output.identity) {
                 lanes.push(old.remove(at));
                 continue;
             }
             let name = &output.settings.name;
-            let same = old.iter().position(|lane| lane.settings.name == *name);
-            let (remains, counters) = match same {
-                // nothing is delivered in the meantime, and so nothing is waited for
-                Some(at) => {
-                    let lane = old.remove(at);
-                    let counters = Arc::clone(&lane.counters);
-                    (lane.stop(Duration::ZERO), counters)
+            let before = old
+                .iter()
+                .position(|lane| lane.settings.name == *name)
+                .map(|at| old.remove(at));
+            let counters = before
+                .as_ref()
+                .map(|lane| Arc::clone(&lane.counters))
+                .unwrap_or_default();
+            let lane = Lane::new(&output, counters);
+            begin.push((Beginning::new(&lane, output.host), before));
+            lanes.push(lane);
+        }
+        // from here on alerts wait for the new ones, and the event path for nobody
+        drop(lanes);
+        let mut errors = Vec::new();
+        for (beginning, before) in begin {
+            let remains = before.map(|lane| lane.stop(Duration::ZERO));
+            let name = beginning.settings.name.clone();
+            let started = beginning.start(remains.unwrap_or_default());
+            let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+            let at = lanes.iter().position(|lane| lane.settings.name == name);
+            match (started, at) {
+                (Ok(worker), Some(at)) => lanes[at].worker = Some(worker),
+                (Err(error), Some(at)) => {
+                    lanes.remove(at);
+                    errors.push(error);
                 }
-                None => (Remains::default(), Arc::default()),
-            };
-            match Lane::start(output, remains, counters) {
-                Ok(lane) => lanes.push(lane),
-                Err(error) => errors.push(error),
+                (_, None) => {}
             }
         }
-        drop(lanes);
         (finish(old), errors)
     }
 
@@ -239,65 +252,77 @@ fn finish(lanes: Vec<Lane>) -> Vec<Account> {
         .collect()
 }
 
-impl Lane {
-    fn start(
-        output: Planned,
-        remains: Remains,
-        counters: Arc<Counters>,
-    ) -> Result<Self, StartError> {
-        let settings = output.settings;
-        let name = settings.name.clone();
+/// What it takes to start an output, besides what its predecessor leaves.
+struct Beginning {
+    settings: LaneSettings,
+    host: Option<OutputHost>,
+    mailbox: Arc<Mailbox>,
+    counters: Arc<Counters>,
+}
+
+impl Beginning {
+    fn new(lane: &Lane, host: Option<OutputHost>) -> Self {
+        Self {
+            settings: lane.settings.clone(),
+            host,
+            mailbox: Arc::clone(&lane.mailbox),
+            counters: Arc::clone(&lane.counters),
+        }
+    }
+
+    fn start(self, remains: Remains) -> Result<JoinHandle<Remains>, StartError> {
+        let name = self.settings.name.clone();
         let wrong = |source| StartError::Spool {
             output: name.clone(),
             source,
         };
-        let mut first = remains.alerts;
-        let spool = match (remains.spool, &settings.spool) {
-            (Some(spool), Some(wanted)) if spool.settings().path == wanted.path => {
-                Some(spool.with(wanted.clone()).map_err(wrong)?)
-            }
-            (old, Some(wanted)) => {
-                drop(old);
-                let (spool, aside) = Spool::open(wanted.clone()).map_err(wrong)?;
-                if aside.is_some() {
-                    Counters::add(&counters.unreadable, 1);
-                }
-                Some(spool)
-            }
-            (Some(mut spool), None) => {
-                first = spool.empty_into(first);
-                None
-            }
-            (None, None) => None,
-        };
-        let host = output.host.ok_or_else(|| StartError::Gone {
-            output: name.clone(),
-        })?;
-        let mailbox = Arc::new(Mailbox::new(settings.queue, first));
-        let worker = Worker::new(
-            settings.clone(),
-            host,
-            spool,
-            Arc::clone(&mailbox),
-            Arc::clone(&counters),
-        );
         let thread = |source| StartError::Thread {
             output: name.clone(),
             source,
         };
+        let host = self.host.ok_or_else(|| StartError::Gone {
+            output: name.clone(),
+        })?;
+        let mut first = remains.alerts;
+        let spool = match (remains.spool, &self.settings.spool) {
+            (Some(spool), Some(wanted)) if spool.settings().path == wanted.path => {
+                Some(spool.with(wanted.clone()).map_err(wrong)?)
+            }
+            (old, wanted) => {
+                if let Some(mut old) = old {
+                    first = old.empty_into(first);
+                }
+                match wanted {
+                    Some(wanted) => {
+                        let (spool, aside) = Spool::open(wanted.clone()).map_err(wrong)?;
+                        Counters::add(&self.counters.unreadable, usize::from(aside.is_some()));
+                        Some(spool)
+                    }
+                    None => None,
+                }
+            }
+        };
+        self.mailbox.put_first(first);
+        let worker = Worker::new(self.settings, host, spool, self.mailbox, self.counters);
         let worker = worker.map_err(thread)?;
-        let worker = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name(caller::thread_name("out", &name))
             .spawn(move || worker.run())
-            .map_err(thread)?;
-        Ok(Self {
+            .map_err(thread)
+    }
+}
+
+impl Lane {
+    fn new(output: &Planned, counters: Arc<Counters>) -> Self {
+        let settings = output.settings.clone();
+        Self {
             bucket: settings.rate.map(|rate| Mutex::new(Bucket::new(rate))),
+            mailbox: Arc::new(Mailbox::new(settings.queue)),
             settings,
-            identity: output.identity,
-            mailbox,
+            identity: output.identity.clone(),
             counters,
-            worker,
-        })
+            worker: None,
+        }
     }
 
     fn push(&self, alert: &Arc<Alert>) {
@@ -331,19 +356,19 @@ impl Lane {
     fn stop(self, patience: Duration) -> Remains {
         let until = Instant::now() + patience;
         self.mailbox.stop(until);
-        while !self.worker.is_finished() && Instant::now() < until + GRACE {
+        let Some(worker) = self.worker else {
+            return Remains::default();
+        };
+        while !worker.is_finished() && Instant::now() < until + GRACE {
             std::thread::sleep(Duration::from_millis(1));
         }
-        if !self.worker.is_finished() {
+        if !worker.is_finished() {
             tracing::error!(
                 "output {}: its disk hangs: it is left behind",
                 self.settings.name
             );
-            return Remains {
-                spool: None,
-                alerts: VecDeque::new(),
-            };
+            return Remains::default();
         }
-        self.worker.join().unwrap_or_default()
+        worker.join().unwrap_or_default()
     }
 }

@@ -183,12 +183,13 @@ impl Disk {
             Err(error) if error.is_full() => {
                 let (for_room, result) = self.spool.commit_on_full_disk(&self.unwritten);
                 Counters::add(&counters.disk_full, for_room);
-                result
+                result.map(|dropped| (dropped, 0))
             }
             other => other,
         };
         match result {
-            Ok(dropped) => {
+            Ok((dropped, for_room)) => {
+                Counters::add(&counters.disk_full, for_room);
                 self.broken_until = None;
                 Counters::add(&counters.stored, self.unwritten.len());
                 self.unwritten.clear();

@@ -74,8 +74,7 @@ impl Worker {
     /// Works until it is told to stop.
     pub(super) fn run(mut self) -> Remains {
         loop {
-            let news = self.wait();
-            self.hear(news);
+            // first, as alerts may be there already
             let now = Instant::now();
             self.look_at_clock(now);
             if self.caller.busy.is_none() {
@@ -87,6 +86,8 @@ impl Worker {
             if self.is_over(now) {
                 return self.end();
             }
+            let news = self.wait();
+            self.hear(news);
         }
     }
 
@@ -257,6 +258,15 @@ impl Worker {
 
     fn end(mut self) -> Remains {
         self.caller.end();
+        if !self.mailbox.wait_closed(Instant::now() + CLOSING) {
+            tracing::error!(
+                "output {} does not return from a call: it is left behind",
+                self.settings.name
+            );
+        }
+        // the last call may have ended a moment ago
+        let news = self.mailbox.wait(0, true, Some(Instant::now()));
+        self.hear(news);
         self.store.put(
             self.mailbox.drain().into(),
             &self.settings.name,
@@ -264,12 +274,6 @@ impl Worker {
         );
         self.store.tidy(&self.settings.name, &self.counters, true);
         self.show();
-        if !self.mailbox.wait_closed(Instant::now() + CLOSING) {
-            tracing::error!(
-                "output {} does not return from a call: it is left behind",
-                self.settings.name
-            );
-        }
         let (spool, alerts) = self.store.end();
         Remains {
             spool,

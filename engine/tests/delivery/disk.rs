@@ -38,6 +38,9 @@ fn alerts_wait_on_disk_for_an_output_that_is_away_and_for_the_next_lanner() {
     }
     gate.unset("away");
     let outputs = Outputs::start(vec![gate.planned(spooled("g", &spool))]).expect("it starts");
+    eventually("what waited is delivered, though nothing new comes", || {
+        counts(&outputs, "g").delivered == 3000
+    });
     push(&outputs, 3000..4000);
     eventually("all are delivered", || {
         counts(&outputs, "g").delivered == 4000

@@ -11,6 +11,7 @@ mod full;
 mod killed;
 mod memory;
 mod reload;
+mod service;
 mod session;
 mod soak;
 mod stage;

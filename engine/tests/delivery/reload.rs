@@ -120,10 +120,9 @@ fn a_bad_change_is_an_alert_and_the_old_rules_run_on() {
     }
     folder.rule("B", "");
     eventually("a good one follows", || lanner.alerts("Notice B") > 0);
-    let failures = lanner.alerts("hot restart failure");
     folder.put("lanner.yaml", "no_such_key: 1\n");
     eventually("so is a bad configuration", || {
-        lanner.alerts("there is no key `no_such_key`") > failures.min(0)
+        lanner.alerts("there is no key `no_such_key`") > 0
     });
     fs::write(&stop, "").expect("a file");
     let (_, err) = lanner.end();

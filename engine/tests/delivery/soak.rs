@@ -7,16 +7,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::session::{Folder, Lanner, MAKER};
-use crate::stage::{Gate, eventually};
+use crate::stage::{Gate, eventually, skipped};
 
 #[test]
 fn what_was_raised_before_a_kill_is_delivered_after_it() {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: the eBPF driver takes root");
-        assert!(
-            std::env::var_os("LANNER_NO_SKIP").is_none(),
-            "it was skipped"
-        );
+        skipped("the eBPF driver takes root");
         return;
     }
     let seconds: u64 = std::env::var("LANNER_SOAK_SECONDS")

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use driver_api::driver::{Capture, Flow};
 use driver_api::event::{Event, Flags};
@@ -20,6 +20,9 @@ use crate::inspect::Inspector;
 use crate::plugin_host::Alert;
 use crate::telemetry::{Board, Telemetry, service};
 
+/// How often counters are published: to read the driver's costs system calls.
+const PUBLISH: Duration = Duration::from_millis(200);
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Matcher {
@@ -36,6 +39,7 @@ pub(super) struct Matcher {
     handover: Arc<Handover>,
     reloader: Option<ReloadThread>,
     monitor: Option<Monitor>,
+    published: Instant,
 }
 
 impl Matcher {
@@ -62,6 +66,7 @@ impl Matcher {
             handover,
             reloader: Some(reloader),
             monitor: Some(monitor),
+            published: Instant::now(),
         }
     }
 }
@@ -157,8 +162,11 @@ impl Consumer for Matcher {
     /// Between two polls the rules can change: what was captured before is judged by the new ones, and what
     /// these want besides is captured from now on.
     fn between(&mut self, capture: &mut dyn Capture) {
-        self.telemetry
-            .publish(&capture.stats(), &self.inspector.stats());
+        if self.published.elapsed() >= PUBLISH {
+            self.published = Instant::now();
+            self.telemetry
+                .publish(&capture.stats(), &self.inspector.stats());
+        }
         let Some(next) = self.handover.take() else {
             return;
         };

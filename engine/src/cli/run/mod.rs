@@ -48,7 +48,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         .outputs(&loaded.config, &[])
         .map_err(Failure::usage)?;
     let telemetry = Arc::new(Telemetry::default());
-    let (selection, spare) = (prepared.selection.clone(), prepared.spare);
+    let (selection, spare) = (prepared.selection, prepared.spare);
     session::watch(&source, selection, spare, |opened| {
         let mut inspector = Inspector::new(&inspect::Options {
             held: opened.holds && spare != driver_api::request::Spare::NOTHING,

@@ -1,9 +1,10 @@
 //! Reloading: notices that files changed or that a signal came, prepares everything anew, and hands it to the
 //! event path, which takes it between two polls. What cannot be used is an alert, and what runs runs on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -75,12 +76,15 @@ impl Handover {
 #[derive(Debug)]
 pub(super) struct ReloadThread {
     end: Arc<AtomicBool>,
+    /// Closed to wake the thread.
+    wake: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Drop for ReloadThread {
     fn drop(&mut self) {
         self.end.store(true, Ordering::Relaxed);
+        self.wake = None;
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }
@@ -137,7 +141,13 @@ impl Reloader {
             answer: Mutex::new(answer),
             graves: Mutex::new(graves),
         });
-        let mut watched = Watched::default();
+        let (wake, woken) = UnixStream::pair()?;
+        let mut watched = Watched {
+            woken,
+            inotify: None,
+            files: Vec::new(),
+            content: BTreeMap::new(),
+        };
         if watches_files(&self.loaded.config) {
             watched.set(&first.files);
         }
@@ -148,6 +158,7 @@ impl Reloader {
             .spawn(move || self.watch(&mut watched, &hand, &answers, &dead, &ends))?;
         let thread = ReloadThread {
             end,
+            wake: Some(wake),
             thread: Some(thread),
         };
         Ok((first, handover, thread))
@@ -178,6 +189,8 @@ impl Reloader {
             }
             if asked || (changed && watched.differs()) {
                 self.reload(watched, handover, answers, end);
+                // what changed in the meantime
+                due = Some(Instant::now() + QUIET);
             }
         }
     }
@@ -264,17 +277,26 @@ impl Reloader {
 
 /// Files that are watched through their folders, so that one that is replaced by another of its name is
 /// noticed, as is a link in its path.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Watched {
+    /// Ready when the thread is to end.
+    woken: UnixStream,
     inotify: Option<Inotify>,
     files: Vec<PathBuf>,
-    content: u64,
+    /// What they held when they were last read, as hashes.
+    content: BTreeMap<PathBuf, u64>,
 }
 
 impl Watched {
+    /// Watches these files. Those that were watched already may have changed since [`Watched::remember`], which
+    /// is then noticed.
     fn set(&mut self, files: &[PathBuf]) {
         self.files = files.to_vec();
-        self.content = self.hash();
+        let mut content = self.hashes();
+        for (file, hash) in &mut content {
+            *hash = self.content.get(file).copied().unwrap_or(*hash);
+        }
+        self.content = content;
         self.inotify = None;
         if files.is_empty() {
             return;
@@ -326,41 +348,51 @@ impl Watched {
 
     /// Waits for a change, or a while; says whether there was one.
     fn wait(&self) -> bool {
+        let mut fds = vec![PollFd::new(self.woken.as_fd(), PollFlags::POLLIN)];
+        if let Some(inotify) = &self.inotify {
+            fds.push(PollFd::new(inotify.as_fd(), PollFlags::POLLIN));
+        }
+        if !poll(&mut fds, PollTimeout::from(TICK)).is_ok_and(|ready| ready > 0) {
+            return false;
+        }
         let Some(inotify) = &self.inotify else {
-            std::thread::sleep(Duration::from_millis(u64::from(TICK)));
             return false;
         };
-        let mut fds = [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)];
-        let ready = poll(&mut fds, PollTimeout::from(TICK)).is_ok_and(|ready| ready > 0);
-        if ready {
-            // which it was does not matter: contents are compared
-            while inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
+        // which file it was does not matter: contents are compared
+        let mut any = false;
+        while inotify.read_events().is_ok_and(|events| !events.is_empty()) {
+            any = true;
         }
-        ready
+        any
     }
 
     fn remember(&mut self) {
-        self.content = self.hash();
+        self.content = self.hashes();
     }
 
     /// Whether the files hold something else than when they were last read.
     fn differs(&self) -> bool {
-        self.hash() != self.content
+        self.hashes() != self.content
     }
 
-    fn hash(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        for file in &self.files {
-            file.hash(&mut hasher);
-            if file.is_dir() {
-                let names = std::fs::read_dir(file).into_iter().flatten().flatten();
-                let mut names: Vec<_> = names.map(|entry| entry.path()).collect();
-                names.sort();
-                names.hash(&mut hasher);
-            } else {
-                std::fs::read(file).ok().hash(&mut hasher);
-            }
-        }
-        hasher.finish()
+    fn hashes(&self) -> BTreeMap<PathBuf, u64> {
+        self.files
+            .iter()
+            .map(|file| (file.clone(), hash(file)))
+            .collect()
     }
+}
+
+/// Of what a file holds, or of the names in a folder.
+fn hash(file: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    if file.is_dir() {
+        let names = std::fs::read_dir(file).into_iter().flatten().flatten();
+        let mut names: Vec<_> = names.map(|entry| entry.path()).collect();
+        names.sort();
+        names.hash(&mut hasher);
+    } else {
+        std::fs::read(file).ok().hash(&mut hasher);
+    }
+    hasher.finish()
 }

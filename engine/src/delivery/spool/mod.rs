@@ -14,7 +14,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use redb::{
     Database, ReadableDatabase, ReadableTable, StorageError, TableDefinition, WriteTransaction,
@@ -30,6 +30,9 @@ const ALERTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("alerts");
 const CACHE: usize = 4 << 20;
 /// Alerts that are kept in memory besides, so that what is delivered at once is not read again.
 const RECENT: usize = 2048;
+
+/// How long after a full disk it is tried again whether there is room.
+const CRAMPED: Duration = Duration::from_secs(60);
 
 /// What went wrong with a spool.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +99,8 @@ pub struct Spool {
     taken: Vec<u64>,
     /// Numbers of those that are delivered, but still on disk.
     done: Vec<u64>,
+    /// The disk was full: bytes that there may be, and until when.
+    cramped: Option<(u64, Instant)>,
 }
 
 impl Spool {
@@ -124,6 +129,7 @@ impl Spool {
             recent: VecDeque::new(),
             taken: Vec::new(),
             done: Vec::new(),
+            cramped: None,
         };
         let Err(error) = spool.reopen() else {
             return Ok((spool, None));
@@ -283,12 +289,19 @@ impl Spool {
     /// # Errors
     ///
     /// Nothing was stored.
-    pub(super) fn commit(&mut self, new: &[Arc<Alert>]) -> Result<Dropped, SpoolError> {
-        self.commit_with(new, 0).map(|(dropped, _)| dropped)
+    pub(super) fn commit(&mut self, new: &[Arc<Alert>]) -> Result<(Dropped, usize), SpoolError> {
+        if self
+            .cramped
+            .is_some_and(|(_, until)| Instant::now() >= until)
+        {
+            self.cramped = None;
+        }
+        self.commit_with(new)
     }
 
-    /// As [`Spool::commit`], after the disk was full: first drops as many of the oldest as make room for the
-    /// new ones, and says how many these were. Room that one commit frees, the next but one can use.
+    /// As [`Spool::commit`], after the disk was full: from now on, a quarter of what fitted stays free, so that
+    /// to forget alerts is always possible: pages are never changed in place. After a while it is tried again
+    /// whether there is more room. Says how many of the oldest went for that, even if it failed.
     pub(super) fn commit_on_full_disk(
         &mut self,
         new: &[Arc<Alert>],
@@ -296,14 +309,19 @@ impl Spool {
         let wanted: u64 = (new.iter())
             .map(|alert| record::encode(alert, 0).len() as u64)
             .sum();
-        // pages are not used up to the last byte
-        let room = wanted * 3 / 2 + 16384;
+        let until = Instant::now() + CRAMPED;
+        let limit = self.bytes / 4 * 3;
         let mut for_room = 0;
         let mut attempt = || {
             self.reopen()?;
-            for_room = self.commit_with(&[], room)?.1;
-            self.commit_with(&[], 0)?;
-            self.commit_with(new, 0).map(|(dropped, _)| dropped)
+            self.cramped = Some((limit.saturating_sub(wanted), until));
+            for_room = self.commit_with(&[])?.1;
+            // what one commit frees, the next but one can use
+            self.commit_with(&[])?;
+            self.cramped = Some((limit, until));
+            let (dropped, more) = self.commit_with(new)?;
+            for_room += more;
+            Ok(dropped)
         };
         let result = attempt();
         (for_room, result)
@@ -319,11 +337,7 @@ impl Spool {
         self.done.is_empty()
     }
 
-    fn commit_with(
-        &mut self,
-        new: &[Arc<Alert>],
-        room: u64,
-    ) -> Result<(Dropped, usize), SpoolError> {
+    fn commit_with(&mut self, new: &[Arc<Alert>]) -> Result<(Dropped, usize), SpoolError> {
         let now = now_ns();
         let Some(store) = &self.store else {
             return Err(self.failed(StorageError::PreviousIo));
@@ -335,6 +349,7 @@ impl Spool {
             bytes: self.bytes,
             next: self.next,
             limit: self.settings.size,
+            room: self.cramped.map_or(u64::MAX, |(limit, _)| limit),
             oldest_ns: self
                 .settings
                 .age
@@ -344,9 +359,7 @@ impl Spool {
             for_room: 0,
             last_dropped: None,
         };
-        change
-            .apply(&write, &self.done, new, now, room)
-            .map_err(failed)?;
+        change.apply(&write, &self.done, new, now).map_err(failed)?;
         write.commit().map_err(|error| failed(error.into()))?;
         let (dropped, for_room, last) = (change.dropped, change.for_room, change.last_dropped);
         (self.count, self.bytes) = (change.count, change.bytes);
@@ -432,7 +445,9 @@ struct Change<'a> {
     count: usize,
     bytes: u64,
     next: u64,
+    /// Bytes that there may be, and that the disk has room for.
     limit: u64,
+    room: u64,
     oldest_ns: Option<u64>,
     keep: &'a [u64],
     dropped: Dropped,
@@ -447,7 +462,6 @@ impl Change<'_> {
         done: &[u64],
         new: &[Arc<Alert>],
         now: u64,
-        mut room: u64,
     ) -> Result<(), redb::Error> {
         let mut alerts = write.open_table(ALERTS)?;
         for number in done {
@@ -484,8 +498,7 @@ impl Change<'_> {
                 self.dropped.expired += 1;
             } else if self.bytes > self.limit {
                 self.dropped.evicted += 1;
-            } else if room > 0 {
-                room = room.saturating_sub(size);
+            } else if self.bytes > self.room {
                 self.for_room += 1;
             } else {
                 break;
