@@ -46,7 +46,7 @@ mod sockets;
 mod users;
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use driver_api::event::{Event, Kind};
@@ -100,7 +100,7 @@ impl Default for Options {
             proc_root: Some(PathBuf::from("/proc")),
             etc: PathBuf::from("/etc"),
             clock: Clock::host(),
-            runtimes: Some(Runtimes::below(Path::new("/"))),
+            runtimes: Some(Runtimes::host()),
             max_descriptors: 131_072,
             max_all_descriptors: 1_000_000,
             max_ancestors: 16384,
