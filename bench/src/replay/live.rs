@@ -66,7 +66,10 @@ fn wait(child: &mut Child, marker: &Path, begin: Instant) -> Option<Duration> {
     let stdout: ChildStdout = child.stdout.take()?;
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        for line in BufReader::new(stdout).lines().map_while(std::result::Result::ok) {
+        for line in BufReader::new(stdout)
+            .lines()
+            .map_while(std::result::Result::ok)
+        {
             if line.contains("seen") {
                 let _ = sender.send(begin.elapsed());
                 return;

@@ -92,7 +92,15 @@ pub(crate) fn measure(
         report.left_out("replay: the recording", &why);
         return Ok(());
     }
-    throughput(options, workshop.load_cpu(), &lanner, &file, &sets, report, goals)?;
+    throughput(
+        options,
+        workshop.load_cpu(),
+        &lanner,
+        &file,
+        &sets,
+        report,
+        goals,
+    )?;
     if nix::unistd::geteuid().is_root() {
         starts(options, &lanner, &sets, report, goals)
     } else {
@@ -118,8 +126,7 @@ fn throughput(
     goals: &mut Goals,
 ) -> Result<()> {
     let folder = lanner.parent().unwrap_or(Path::new(".")).to_owned();
-    let plugin =
-        plugin_host::find(&[folder], "rules-falco").map_err(|error| error.to_string())?;
+    let plugin = plugin_host::find(&[folder], "rules-falco").map_err(|error| error.to_string())?;
     let whole = Stream::read(file, SyscallSet::all())?;
     let mut rules = Vec::new();
     for set in sets {

@@ -63,7 +63,9 @@ pub(super) struct Extra {
 
 impl RuleMatch {
     fn fits(&self, rule: &Rule) -> bool {
-        self.source.as_ref().is_none_or(|source| *source == rule.source)
+        self.source
+            .as_ref()
+            .is_none_or(|source| *source == rule.source)
             && self.rule.as_ref().is_none_or(|name| *name == rule.name)
             && self.tags.iter().all(|tag| rule.tags.contains(tag))
     }
@@ -120,7 +122,11 @@ impl AlertRule {
         let mut output = rule.output.clone();
         let mut extra = Vec::new();
         for append in append.iter().filter(|append| append.matches.fits(rule)) {
-            let suggested = if append.suggested_output { SUGGESTED } else { "" };
+            let suggested = if append.suggested_output {
+                SUGGESTED
+            } else {
+                ""
+            };
             for text in [&*append.extra_output, suggested] {
                 if !text.is_empty() {
                     output.push(' ');

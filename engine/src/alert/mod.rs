@@ -93,7 +93,10 @@ impl AlertFormat {
                 fields.push((field.name.to_string(), value));
             }
         }
-        let extra = rule.extra.iter().map(|extra| (extra.name(), extra.value(view)));
+        let extra = rule
+            .extra
+            .iter()
+            .map(|extra| (extra.name(), extra.value(view)));
         let fixed = self
             .static_fields
             .iter()

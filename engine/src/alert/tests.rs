@@ -110,8 +110,7 @@ fn appended(settings: &str) -> Result<Alert, String> {
         output: "%proc.pid".to_owned(),
         enabled: true,
     };
-    let rule =
-        AlertRule::compile(&rule, &append, &registry).map_err(|error| error.to_string())?;
+    let rule = AlertRule::compile(&rule, &append, &registry).map_err(|error| error.to_string())?;
     let mut format = AlertFormat::new("box");
     format.static_fields = BTreeMap::from([("site".to_owned(), "north".to_owned())]);
     Ok(made_of(&format, &rule, &registry))
@@ -123,7 +122,11 @@ fn a_configuration_appends_to_text_and_fields() {
         "- {extra_output: 'on %evt.type', extra_fields: [evt.failed, {who: 'x%thread.tid'}]}",
     )
     .unwrap();
-    assert!(alert.text.ends_with(" Notice 7 on openat"), "{}", alert.text);
+    assert!(
+        alert.text.ends_with(" Notice 7 on openat"),
+        "{}",
+        alert.text
+    );
     let json: Json = serde_json::from_str(&alert.json).unwrap();
     let fields = &json["output_fields"];
     assert_eq!(fields["evt.type"], "openat");
@@ -152,7 +155,10 @@ fn only_what_is_meant_is_appended_to() {
 #[test]
 fn what_cannot_be_appended_is_said() {
     for (settings, why) in [
-        ("- {extra_output: '%proc.nmae'}", "did you mean `proc.name`?"),
+        (
+            "- {extra_output: '%proc.nmae'}",
+            "did you mean `proc.name`?",
+        ),
         ("- {extra_fields: [proc.nmae]}", "did you mean `proc.name`?"),
         ("- {extra_fields: [words]}", "is no field"),
     ] {

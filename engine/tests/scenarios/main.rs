@@ -94,11 +94,7 @@ fn play(driver: &str) {
             }
         }
     }
-    assert!(
-        missed.is_empty(),
-        "{driver} missed:\n{}",
-        missed.join("\n")
-    );
+    assert!(missed.is_empty(), "{driver} missed:\n{}", missed.join("\n"));
 }
 
 #[test]
