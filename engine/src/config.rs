@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use driver_api::request::Limits;
 use serde::Deserialize;
 
+use crate::alert::AppendOutput;
+
 /// What a configuration file may say. What the command line says goes before it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -27,6 +29,10 @@ pub struct Config {
     pub limits: BTreeMap<String, u32>,
     /// `first`: the first rule that matches an event wins; `all`: every one.
     pub rule_matching: Option<Matching>,
+    /// What is appended to the alerts of which rules.
+    pub append_output: Vec<AppendOutput>,
+    /// Fields that every alert has.
+    pub static_fields: BTreeMap<String, String>,
 }
 
 /// How many rules an event can match.

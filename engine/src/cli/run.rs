@@ -12,7 +12,7 @@ use driver_api::table;
 use super::args::RunArgs;
 use super::session::{self, Consumer};
 use super::{Failure, say};
-use crate::alert::{AlertFormat, AlertRule, LateAlerts};
+use crate::alert::{AlertFormat, AlertRule, AppendOutput, LateAlerts};
 use crate::config::{Config, Matching};
 use crate::delivery::Outputs;
 use crate::fields::{FieldRegistry, Fields, HostNames, Scratch, View, names_in};
@@ -62,12 +62,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         _ => "",
     };
     let mut rules = RuleHost::open(&plugin, &registry, &files, settings).map_err(Failure::usage)?;
-    let templates: Vec<AlertRule> = rules
-        .rules()
-        .iter()
-        .zip(output_templates(&rules, &registry)?)
-        .map(|(rule, template)| AlertRule::new(rule, template))
-        .collect();
+    let templates = alert_rules(&rules, &config.append_output, &registry)?;
     let output = plugin_host::find(&directories, "output-console").map_err(Failure::usage)?;
     let settings = if args.json || config.json_output {
         r#"{"json":true}"#
@@ -89,7 +84,10 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
             templates,
             fields: registry.fields().with_names(HostNames::watch(names)),
             late: LateAlerts::default(),
-            format: AlertFormat::new(hostname),
+            format: AlertFormat {
+                static_fields: config.static_fields,
+                ..AlertFormat::new(hostname)
+            },
             inspector,
             scratch: Scratch::default(),
             matches: Vec::new(),
@@ -129,6 +127,23 @@ pub(super) fn rule_files(named: &[PathBuf]) -> Result<Vec<RuleFile>, Failure> {
         name: "the default rules".to_owned(),
         text: BUILT_IN.as_bytes().to_vec(),
     }])
+}
+
+/// What all rules put into alerts. A rule that is left out may use what this lanner lacks: its output is empty.
+fn alert_rules(
+    rules: &RuleHost,
+    append: &[AppendOutput],
+    registry: &FieldRegistry,
+) -> Result<Vec<AlertRule>, Failure> {
+    let compile = |rule: &Rule| match AlertRule::compile(rule, append, registry) {
+        Ok(compiled) => Ok(compiled),
+        Err(_) if !rule.enabled => Ok(AlertRule::new(rule, Template::default())),
+        Err(error) => Err(Failure::usage(format!(
+            "rule {:?}, output: {error}",
+            rule.name
+        ))),
+    };
+    rules.rules().iter().map(compile).collect()
 }
 
 /// The outputs of all rules. One that is left out may use what this lanner lacks: its output is empty.
