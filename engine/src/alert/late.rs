@@ -68,7 +68,7 @@ impl LateAlerts {
             return false;
         };
         let mut late = false;
-        rule.template.ids(&mut |id| late |= fields.is_late(id));
+        rule.ids(&mut |id| late |= fields.is_late(id));
         if !late || self.waiting.len() >= WAITING {
             return false;
         }
@@ -76,7 +76,7 @@ impl LateAlerts {
             event_type: view.event_type(),
             ..Kept::default()
         };
-        rule.template.ids(&mut |id| {
+        rule.ids(&mut |id| {
             kept.values.push((id, view.value(id).to_owned()));
         });
         self.waiting.push_back(Waiting {

@@ -1,6 +1,7 @@
 //! Alerts: what a rule's match becomes. Made once for all outputs: Falco's text line, Falco's JSON
 //! object, and the typed fields. Between the rules and the outputs; off the way of ordinary events.
 
+mod append;
 mod internal;
 mod late;
 
@@ -9,10 +10,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::fields::{View, time, without_invalid};
+use crate::fields::{FieldId, View, time, without_invalid};
 use crate::plugin_host::{Alert, FieldSource, OwnedValue, Priority, Rule, Value};
 use crate::template::Template;
 
+use append::Extra;
+pub use append::{AppendOutput, ExtraField, RuleMatch};
 pub use late::LateAlerts;
 
 /// How alerts are to look. The defaults are Falco's.
@@ -31,6 +34,8 @@ pub struct AlertFormat {
     pub json_tags: bool,
     /// JSON has `message`, the text without time and priority (`json_include_message_property`).
     pub json_message: bool,
+    /// Fields that every alert has (`static_fields`).
+    pub static_fields: BTreeMap<String, String>,
 }
 
 impl AlertFormat {
@@ -44,6 +49,7 @@ impl AlertFormat {
             json_output_fields: true,
             json_tags: true,
             json_message: false,
+            static_fields: BTreeMap::new(),
         }
     }
 
@@ -86,6 +92,19 @@ impl AlertFormat {
                     _ => field.owned(view),
                 };
                 fields.push((field.name.to_string(), value));
+            }
+        }
+        let extra = rule
+            .extra
+            .iter()
+            .map(|extra| (extra.name(), extra.value(view)));
+        let fixed = self
+            .static_fields
+            .iter()
+            .map(|(name, value)| (&**name, OwnedValue::String(value.clone().into_bytes())));
+        for (name, value) in extra.chain(fixed) {
+            if fields.iter().all(|(known, _)| known != name) {
+                fields.push((name.to_owned(), value));
             }
         }
         let json = self.json(rule, time_ns, &message, &text, &fields);
@@ -146,6 +165,8 @@ pub struct AlertRule {
     pub tags: Vec<String>,
     /// Text.
     pub template: Template,
+    /// Fields beside those of the text.
+    extra: Vec<Extra>,
 }
 
 impl AlertRule {
@@ -158,6 +179,15 @@ impl AlertRule {
             source: rule.source.clone(),
             tags: sorted(&rule.tags),
             template,
+            extra: Vec::new(),
+        }
+    }
+
+    /// Calls `sink` with every field that an alert is made of.
+    pub fn ids(&self, sink: &mut dyn FnMut(FieldId)) {
+        self.template.ids(sink);
+        for extra in &self.extra {
+            extra.ids(sink);
         }
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::outputs::{BuiltInOutput, OutputConfig};
 use super::units::Time;
+use crate::alert::AppendOutput;
 
 /// What a configuration file may say. What the command line says goes before it.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -50,6 +51,10 @@ pub struct Config {
     pub json_include_tags_property: bool,
     /// Date and time in UTC at the beginning of the text.
     pub time_format_iso_8601: bool,
+    /// What is appended to the alerts of which rules.
+    pub append_output: Vec<AppendOutput>,
+    /// Fields that every alert has.
+    pub static_fields: BTreeMap<String, String>,
 
     /// Plugins do not push out what they hold back after each batch, but when nothing waits any more.
     pub buffered_outputs: bool,
@@ -225,6 +230,8 @@ impl Default for Config {
             json_include_message_property: false,
             json_include_tags_property: true,
             time_format_iso_8601: false,
+            append_output: Vec::new(),
+            static_fields: BTreeMap::new(),
             buffered_outputs: false,
             outputs_queue: OutputsQueue::default(),
             stdout_output: BuiltInOutput::enabled(),

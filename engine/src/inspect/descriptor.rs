@@ -197,9 +197,9 @@ pub struct Descriptor {
     /// What it is.
     pub kind: DescriptorKind,
     /// Path, or the ends of a socket. Empty where there is no name.
-    pub name: Box<[u8]>,
-    /// The path as the program said it, where that differs.
-    pub raw: Option<Box<[u8]>>,
+    pub name: Vec<u8>,
+    /// The path as the program said it, where that differs; else empty.
+    pub raw: Vec<u8>,
     /// Of internet sockets.
     pub socket: Option<Socket>,
 }
@@ -209,8 +209,8 @@ impl Descriptor {
     pub(super) fn bare(kind: DescriptorKind) -> Self {
         Self {
             kind,
-            name: Box::default(),
-            raw: None,
+            name: Vec::new(),
+            raw: Vec::new(),
             socket: None,
         }
     }
@@ -235,8 +235,8 @@ impl Descriptor {
         };
         Self {
             kind,
-            name: socket.name().into_bytes().into(),
-            raw: None,
+            name: socket.name().into_bytes(),
+            raw: Vec::new(),
             socket: Some(socket),
         }
     }
@@ -244,7 +244,11 @@ impl Descriptor {
     /// The path as the program said it.
     #[must_use]
     pub fn raw_name(&self) -> &[u8] {
-        self.raw.as_deref().unwrap_or(&self.name)
+        if self.raw.is_empty() {
+            &self.name
+        } else {
+            &self.raw
+        }
     }
 }
 
@@ -271,6 +275,9 @@ struct Files {
     entries: IdMap<i32, Entry>,
 }
 
+/// Descriptors for which a table that is free keeps room.
+const ROOM: usize = 64;
+
 /// All descriptor tables.
 #[derive(Debug)]
 pub(super) struct FileTables {
@@ -296,18 +303,14 @@ impl FileTables {
 
     /// An empty table with one user.
     pub(super) fn create(&mut self) -> FilesId {
-        self.put(Files {
-            users: 1,
-            ..Files::default()
-        })
-    }
-
-    fn put(&mut self, files: Files) -> FilesId {
         if let Some(at) = self.free.pop() {
-            self.slots[at as usize] = files;
+            self.slots[at as usize].users = 1;
             return FilesId(at);
         }
-        self.slots.push(files);
+        self.slots.push(Files {
+            users: 1,
+            ..Files::default()
+        });
         FilesId(u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX))
     }
 
@@ -330,15 +333,16 @@ impl FileTables {
     /// looked up when it matters.
     pub(super) fn copy(&mut self, id: FilesId) -> FilesId {
         let count = self.at(id).map_or(0, |files| files.entries.len());
+        let copy = self.create();
         if self.total + count > self.total_limit {
-            return self.create();
+            return copy;
         }
-        self.total += count;
-        let entries = self
-            .at(id)
-            .map(|files| files.entries.clone())
-            .unwrap_or_default();
-        self.put(Files { users: 1, entries })
+        let of = |id: FilesId| id.0 as usize;
+        if let Ok([from, to]) = self.slots.get_disjoint_mut([of(id), of(copy)]) {
+            to.entries.clone_from(&from.entries);
+            self.total += count;
+        }
+        copy
     }
 
     /// A table of its own for one that shared it; a process that has ended gets none.
@@ -357,7 +361,11 @@ impl FileTables {
         files.users = files.users.saturating_sub(1);
         if files.users == 0 {
             let closed = files.entries.len();
-            files.entries = IdMap::default();
+            // a table that was large gives its room back
+            if files.entries.capacity() > ROOM {
+                files.entries = IdMap::default();
+            }
+            files.entries.clear();
             self.free.push(id.0);
             self.total -= closed;
         }

@@ -196,6 +196,9 @@ impl Inspector {
                         .files
                         .remove(files, call.fd(0))
                         .map(|entry| entry.descriptor);
+                    if let Some(closed) = &seen.kept {
+                        self.pool.close(closed);
+                    }
                 }
             }
             Effect::CloseRange => self.close_range(call),
@@ -284,10 +287,20 @@ impl Inspector {
         cloexec: bool,
         seen: &mut Seen,
     ) {
+        let descriptor = self.pool.place(what);
+        self.have(call, descriptor, cloexec, seen);
+    }
+
+    fn have(
+        &mut self,
+        call: &Call<'_, '_>,
+        descriptor: Arc<Descriptor>,
+        cloexec: bool,
+        seen: &mut Seen,
+    ) {
         let Ok(fd) = i32::try_from(call.ret) else {
             return;
         };
-        let descriptor = Arc::new(what);
         seen.kept = Some(descriptor.clone());
         self.store(call, fd, descriptor, cloexec);
     }
@@ -318,12 +331,9 @@ impl Inspector {
         } else {
             DescriptorKind::Directory
         };
-        let mut descriptor = Descriptor::named(kind, &name);
-        descriptor.raw = said
-            .filter(|said| **said != *name)
-            .map(|said| said.as_ref().into());
+        let descriptor = self.pool.file(kind, &name, said.as_deref());
         self.scratch = name;
-        self.opened(call, descriptor, flags & CLOEXEC != 0, seen);
+        self.have(call, descriptor, flags & CLOEXEC != 0, seen);
     }
 
     /// The directory that a relative path of a call begins at; empty: not known.

@@ -10,6 +10,7 @@
 //! | `pass` | descriptors that are passed, taken, or used before anybody told of them |
 //! | `life` | fork, exec, exit |
 //! | `heal` | what is done when events were lost |
+//! | `pool` | room of closed descriptors, for the next |
 //! | `held` | descriptors of a process that stands still, compared with /proc |
 //! | `fill` | state that /proc knows, at the start and for what was missed |
 //! | `proc_fs` | reading /proc |
@@ -38,6 +39,7 @@ mod held;
 mod life;
 mod pass;
 pub(crate) mod path;
+mod pool;
 mod proc_fs;
 mod process;
 mod program;
@@ -46,7 +48,7 @@ mod sockets;
 mod users;
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use driver_api::event::{Event, Kind};
@@ -100,7 +102,7 @@ impl Default for Options {
             proc_root: Some(PathBuf::from("/proc")),
             etc: PathBuf::from("/etc"),
             clock: Clock::host(),
-            runtimes: Some(Runtimes::below(Path::new("/"))),
+            runtimes: Some(Runtimes::host()),
             max_descriptors: 131_072,
             max_all_descriptors: 1_000_000,
             max_ancestors: 16384,
@@ -187,6 +189,7 @@ pub struct Inspector {
     before_ns: u64,
     probed: u64,
     looks: pass::Budget,
+    pool: pool::Pool,
     scratch: Vec<u8>,
 }
 
@@ -218,6 +221,7 @@ impl Inspector {
             before_ns: 0,
             probed: 0,
             looks: pass::Budget::default(),
+            pool: pool::Pool::default(),
             scratch: Vec::new(),
         }
     }
@@ -361,6 +365,7 @@ impl Inspector {
 
     /// Does what was held back so that rules could still see what the last event was about.
     fn finish_last(&mut self) {
+        self.pool.next();
         let Some(key) = self.ended.take() else { return };
         if let Some(process) = self.processes.get_mut(key) {
             process.env = Arc::default();

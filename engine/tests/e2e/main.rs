@@ -21,6 +21,7 @@ mod neutral;
 mod normal;
 mod oracle;
 mod parity;
+mod recorded;
 mod rules;
 mod scenes;
 mod terminal;

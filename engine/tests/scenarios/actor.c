@@ -164,5 +164,7 @@ int main(int argc, char **argv)
 		return socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL)) < 0 ? failed("socket") : 0;
 	if (!strcmp(what, "redirect"))
 		return redirect();
+	if (!strcmp(what, "linger"))
+		sleep(1);
 	return 0;
 }

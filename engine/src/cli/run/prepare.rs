@@ -6,15 +6,16 @@ use std::path::PathBuf;
 use driver_api::request::{Spare, SyscallSet};
 use driver_api::table;
 
-use super::{output_plugin, output_templates, plugin_directories, trusted_rule_files};
-use crate::alert::{AlertFormat, AlertRule};
+use super::{output_plugin, plugin_directories, trusted_rule_files};
+use crate::alert::{AlertFormat, AlertRule, AppendOutput};
 use crate::cli::args::{RunArgs, SourceArgs};
 use crate::config::{Config, Loaded, Matching};
 use crate::delivery::{Planned, RuleLimits};
 use crate::fields::{FieldRegistry, Fields, HostNames, names_in};
 use crate::inspect;
-use crate::plugin_host::{self, EventTypes, OutputHost, Priority, RuleHost};
+use crate::plugin_host::{self, EventTypes, OutputHost, Priority, Rule, RuleHost};
 use crate::telemetry::Board;
+use crate::template::Template;
 
 /// What the command line said, for good.
 #[derive(Debug)]
@@ -84,6 +85,7 @@ impl Blueprint {
             json_output_fields: config.json_include_output_fields_property,
             json_tags: config.json_include_tags_property,
             json_message: config.json_include_message_property,
+            static_fields: config.static_fields.clone(),
             ..AlertFormat::new(self.hostname.clone())
         }
     }
@@ -111,10 +113,7 @@ impl Blueprint {
         };
         let mut rules = RuleHost::open(&plugin, &registry, &files, settings)
             .map_err(|error| error.to_string())?;
-        let templates = output_templates(&rules, &registry).map_err(|failure| failure.message)?;
-        let templates = (rules.rules().iter().zip(templates))
-            .map(|(rule, template)| AlertRule::new(rule, template))
-            .collect();
+        let templates = alert_rules(&rules, &config.append_output, &registry)?;
         let names = host_names(&mut rules);
         let (selection, spare) = selection(&rules);
         let limits = &config.alert_limits;
@@ -175,6 +174,20 @@ impl Blueprint {
         }
         Ok(())
     }
+}
+
+/// What all rules put into alerts. A rule that is left out may use what this lanner lacks: its output is empty.
+fn alert_rules(
+    rules: &RuleHost,
+    append: &[AppendOutput],
+    registry: &FieldRegistry,
+) -> Result<Vec<AlertRule>, String> {
+    let compile = |rule: &Rule| match AlertRule::compile(rule, append, registry) {
+        Ok(compiled) => Ok(compiled),
+        Err(_) if !rule.enabled => Ok(AlertRule::new(rule, Template::default())),
+        Err(error) => Err(format!("rule {:?}, output: {error}", rule.name)),
+    };
+    rules.rules().iter().map(compile).collect()
 }
 
 /// The names of hosts that rules compare addresses with.

@@ -266,13 +266,13 @@ pub(super) const DESCRIPTOR: &[FieldDef] = &[
         "Addresses of their clients.",
         |v, _| {
             fd::polled(v, |out, _, open| {
-                fd::polled_end(out, open, Socket::client, false)
+                fd::polled_end(out, open, Socket::client, false);
             })
         },
     ),
     F::new("fdlist.cports", Text, "Ports of their clients.", |v, _| {
         fd::polled(v, |out, _, open| {
-            fd::polled_end(out, open, Socket::client, true)
+            fd::polled_end(out, open, Socket::client, true);
         })
     }),
     F::new(
@@ -281,13 +281,13 @@ pub(super) const DESCRIPTOR: &[FieldDef] = &[
         "Addresses of their servers.",
         |v, _| {
             fd::polled(v, |out, _, open| {
-                fd::polled_end(out, open, Socket::server, false)
+                fd::polled_end(out, open, Socket::server, false);
             })
         },
     ),
     F::new("fdlist.sports", Text, "Ports of their servers.", |v, _| {
         fd::polled(v, |out, _, open| {
-            fd::polled_end(out, open, Socket::server, true)
+            fd::polled_end(out, open, Socket::server, true);
         })
     }),
     F::new(

@@ -60,6 +60,14 @@ pub struct Runtimes {
 }
 
 impl Runtimes {
+    /// Those of this host; where lanner itself is in a container, the variable `LANNER_HOST_ROOT` says where the host's
+    /// root is mounted.
+    #[must_use]
+    pub fn host() -> Self {
+        let root = std::env::var_os("LANNER_HOST_ROOT").unwrap_or_else(|| "/".into());
+        Self::below(Path::new(&root))
+    }
+
     /// Where they usually are, below a root: `/`, or where a host's is mounted.
     #[must_use]
     pub fn below(root: &Path) -> Self {

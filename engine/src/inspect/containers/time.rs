@@ -5,7 +5,7 @@
 pub(super) fn epoch_ns(text: &str) -> Option<u64> {
     let at = text.find(['T', ' '])? + 1;
     let (zone_at, zone) = match text[at..].find(['Z', 'z', '+', '-']) {
-        Some(zone) => (at + zone, text[at + zone..].as_bytes()),
+        Some(zone) => (at + zone, &text.as_bytes()[at + zone..]),
         None => (text.len(), &b"Z"[..]),
     };
     let time = humantime::parse_rfc3339_weak(&text[..zone_at]).ok()?;
