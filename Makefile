@@ -35,7 +35,7 @@ lint:
 	@tools/setup test
 	$(CARGO) fmt --all --check
 	clang-format --dry-run --Werror driver-api/bpf/*.h driver-ebpf/bpf/*.h driver-ebpf-*/bpf/*.[ch] \
-		bench/bpf/*.c bench/*.c
+		bench/bpf/*.c bench/*.c engine/tests/scenarios/*.c
 	$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
 
 # What the drivers cost, beside their peers; writes docs/performance.md. bench-quick takes under five minutes.

@@ -57,7 +57,7 @@ static int look(const char *path, int seconds)
 
 static int from_memory(void)
 {
-	char *argv[] = { "secret", "nothing", NULL };
+	char *argv[] = {"secret", "nothing", NULL};
 	struct stat stat;
 	int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	int fd = memfd_create("secret", MFD_CLOEXEC);
@@ -99,7 +99,7 @@ static int attach(void)
 /* A connected pair of TCP sockets at an address of our own; 0 on success. */
 static int connected(const char *ip, int port, int sockets[2], int flags)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port) };
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
 	socklen_t length = sizeof(address);
 	int listener = socket(AF_INET, SOCK_STREAM, 0);
 
@@ -117,7 +117,7 @@ static int connected(const char *ip, int port, int sockets[2], int flags)
 /* Connects to a port of another host, which is an address of a network of our own. */
 static int call_home(int port)
 {
-	struct ifreq request = { .ifr_name = "lo" };
+	struct ifreq request = {.ifr_name = "lo"};
 	struct sockaddr_in *address = (struct sockaddr_in *)&request.ifr_addr;
 	int sockets[2];
 
