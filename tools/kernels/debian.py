@@ -34,7 +34,8 @@ def fetch(key, flavour="cloud-amd64"):
         for name, version, depends in found:
             if take(apt, key, name, version, depends):
                 return
-    raise RuntimeError(f"no package linux-image-{key}.*-{flavour} could be fetched")
+        said = f"\n{apt.said[-2000:].strip()}" if apt.said else ""
+    raise RuntimeError(f"Linux {key}: no package linux-image-{key}.*-{flavour} could be fetched from {sources()[0]}{said}")
 
 
 def take(apt, key, name, version, depends):
@@ -43,7 +44,9 @@ def take(apt, key, name, version, depends):
     parts = re.findall(r"(linux-(?:binary|modules)-\S+) \(= ([^)]+)\)", depends)
     with tempfile.TemporaryDirectory(dir=apt.place) as place:
         wanted = [f"{package}={at}" for package, at in [(name, version), *parts]]
-        if subprocess.run(["apt-get", "-q", "download", *wanted], cwd=place, env=apt.env, capture_output=True).returncode:
+        got = subprocess.run(["apt-get", "-q", "download", *wanted], cwd=place, env=apt.env, capture_output=True, text=True)
+        if got.returncode:
+            apt.said += got.stderr
             return False
         for package in os.listdir(place):
             if package.endswith(".deb"):
@@ -87,12 +90,14 @@ class Apt:
             )
             for target in ("DEP-11", "DEP-11-icons-small", "DEP-11-icons", "DEP-11-icons-hidpi", "Contents-deb"):
                 file.write(f'Acquire::IndexTargets::deb::{target}::DefaultEnabled "false";\n')
+        self.said = ""  # its warnings: apt-get update fails at nothing else when the archive is not to be had
         self.env = dict(os.environ, APT_CONFIG=f"{place}/apt.conf", LC_ALL="C")
 
     def run(self, *command):
         result = subprocess.run(command, env=self.env, capture_output=True, text=True)
         if result.returncode:
             raise RuntimeError(f"{' '.join(command)}: {result.stderr[-2000:].strip()}")
+        self.said += result.stderr
         return result.stdout
 
 

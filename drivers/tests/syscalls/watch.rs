@@ -16,7 +16,7 @@ use crate::raw::MARK;
 use crate::truth::{self, Truth};
 
 /// How long the whole script may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 /// Events that are kept behind a mark: a signal's return can stand before the call.
 const BEHIND: usize = 8;
 
