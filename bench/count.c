@@ -27,12 +27,12 @@ static LannerStatus count_nothing(void *state, const LannerText *error)
 	return LANNER_OK;
 }
 
-static void count_close(void *state)
-{
-	(void)state;
-}
+static void count_close(void *state) { (void)state; }
 
-#define STR(s) {(const uint8_t *)(s), sizeof(s) - 1}
+#define STR(s)                                                                                                         \
+	{                                                                                                              \
+		(const uint8_t *)(s), sizeof(s) - 1                                                                    \
+	}
 
 static const LannerOutputPlugin output = {
     sizeof output, count_open, count_emit, count_nothing, count_nothing, count_close,
@@ -42,7 +42,4 @@ static const LannerPlugin plugin = {
     LANNER_ABI_MAJOR, LANNER_ABI_MINOR, sizeof plugin, STR("output-count"), STR("1"), STR("Counts."), NULL, &output,
 };
 
-const LannerPlugin *lanner_plugin(void)
-{
-	return &plugin;
-}
+const LannerPlugin *lanner_plugin(void) { return &plugin; }

@@ -1,6 +1,8 @@
 //! Alerts of lanner's own: about what it lost, and what went wrong with it. Falco's shape: the source is
 //! `internal`, the text ends with the fields.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value as Json};
 
 use super::{Alert, AlertFormat, OwnedValue, Priority, json};
@@ -26,9 +28,13 @@ impl AlertFormat {
         } else {
             time::clock(&mut text, time_ns);
         }
-        let object: Map<String, Json> = fields
+        let sorted: BTreeMap<&String, Json> = fields
             .iter()
-            .map(|(name, value)| (name.clone(), json(value)))
+            .map(|(name, value)| (name, json(value)))
+            .collect();
+        let object: Map<String, Json> = sorted
+            .into_iter()
+            .map(|(name, value)| (name.clone(), value))
             .collect();
         let shown: Vec<String> = object
             .iter()

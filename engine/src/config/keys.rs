@@ -16,7 +16,6 @@ use crate::alert::AppendOutput;
 pub struct Config {
     /// More configuration files and folders of them, read in this order after this one: a path, or `path` with a
     /// `strategy` (`append`: lists get longer, everything else is replaced; `override`; `add-only`).
-    #[serde(skip_deserializing)]
     pub config_files: Vec<serde_json::Value>,
     /// Reload when a file of the configuration or of the rules changes.
     pub watch_config_files: bool,

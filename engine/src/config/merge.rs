@@ -78,7 +78,7 @@ pub(super) fn set(root: &mut Node, option: &str) -> Result<(), String> {
             place: place.clone(),
             secret: false,
         },
-        // such as `a: b`, or a text that begins with `*`
+        // such as a text that begins with `*`
         Err(_) => Node {
             kind: Kind::Text(expand::expand(value)?.text),
             place: place.clone(),

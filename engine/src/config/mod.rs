@@ -70,6 +70,12 @@ impl Config {
         for option in options {
             merge::set(&mut root, option)?;
         }
+        if let Some(late) = root.get("config_files") {
+            let place = &late.place;
+            return Err(format!(
+                "{place}: files are included by the configuration file alone"
+            ));
+        }
         let unknown = strict::unknown_keys(&root, &schema());
         if !unknown.is_empty() {
             return Err(unknown.join("\n"));

@@ -37,10 +37,7 @@ static LannerStatus gate_open(const LannerHost *host, LannerStr settings, void *
 	return LANNER_ERROR;
 }
 
-static int there(struct gate *gate, const char *name)
-{
-	return faccessat(gate->folder, name, F_OK, 0) == 0;
-}
+static int there(struct gate *gate, const char *name) { return faccessat(gate->folder, name, F_OK, 0) == 0; }
 
 static int append(struct gate *gate, const char *name, const char *text, size_t len)
 {
@@ -97,7 +94,10 @@ static void gate_close(void *state)
 	free(gate);
 }
 
-#define STR(s) {(const uint8_t *)(s), sizeof(s) - 1}
+#define STR(s)                                                                                                         \
+	{                                                                                                              \
+		(const uint8_t *)(s), sizeof(s) - 1                                                                    \
+	}
 
 static const LannerOutputPlugin output = {
     sizeof output, gate_open, gate_emit, gate_flush, gate_reopen, gate_close,
@@ -107,7 +107,4 @@ static const LannerPlugin plugin = {
     LANNER_ABI_MAJOR, LANNER_ABI_MINOR, sizeof plugin, STR("output-gate"), STR("1"), STR("A gate."), NULL, &output,
 };
 
-const LannerPlugin *lanner_plugin(void)
-{
-	return &plugin;
-}
+const LannerPlugin *lanner_plugin(void) { return &plugin; }
