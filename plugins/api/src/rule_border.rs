@@ -277,6 +277,9 @@ mod tests {
             abi_minor: 0,
             ctx: std::ptr::null(),
             log: None,
+            metric: None,
+            metric_add: None,
+            metric_set: None,
         }));
         let request = LannerRuleRequest {
             size: size_of::<LannerRuleRequest>(),

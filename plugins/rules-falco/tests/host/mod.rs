@@ -127,9 +127,12 @@ impl Rules {
         let host: &'static LannerHost = Box::leak(Box::new(LannerHost {
             size: size_of::<LannerHost>(),
             abi_major: 1,
-            abi_minor: 1,
+            abi_minor: 2,
             ctx: std::ptr::null(),
             log: None,
+            metric: None,
+            metric_add: None,
+            metric_set: None,
         }));
         let resolver = LannerResolver {
             size: size_of::<LannerResolver>(),
