@@ -19,7 +19,7 @@ const AT_A_TIME: usize = 16;
 pub(crate) type Stream<T> = ReceiverStream<Result<T, Status>>;
 
 /// What there is to tell a client.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Next<'a> {
     /// So many alerts are gone; the next one has this number.
     Lost { count: u64, next: u64 },

@@ -25,6 +25,9 @@ mod proto {
         non_camel_case_types,
         unreachable_pub,
         unused_qualifications,
+        clippy::allow_attributes,
+        clippy::allow_attributes_without_reason,
+        clippy::large_enum_variant,
         reason = "generated code"
     )]
 

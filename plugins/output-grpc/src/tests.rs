@@ -41,6 +41,7 @@ impl Client {
     fn start(python: &str, args: &[&str]) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/client.py");
         let mut process = Command::new(python)
+            .env("GRPC_VERBOSITY", "NONE")
             .args(["-B", script])
             .args(args)
             .stdin(Stdio::piped())

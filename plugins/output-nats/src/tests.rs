@@ -81,7 +81,7 @@ impl Server {
         self.process = Self::process(&self.port.to_string(), self.folder.path(), &[]).unwrap();
     }
 
-    fn open(&self, more: Value) -> (Output, &'static testing::Heard) {
+    fn open(&self, more: &Value) -> (Output, &'static testing::Heard) {
         let mut settings = json!({
             "servers": [format!("nats://127.0.0.1:{}", self.port)],
             "timeout": 2,
@@ -167,7 +167,7 @@ fn alerts_are_in_the_stream_once_and_in_order() {
     let Some(server) = Server::start(&[]) else {
         return;
     };
-    let (mut output, heard) = server.open(json!({}));
+    let (mut output, heard) = server.open(&json!({}));
     deliver(&mut output, &alerts(0..300));
     // as after an acknowledgement that was lost
     deliver(&mut output, &alerts(290..310));
@@ -183,7 +183,7 @@ fn a_server_that_dies_and_comes_back_has_everything() {
     let Some(mut server) = Server::start(&[]) else {
         return;
     };
-    let (mut output, _) = server.open(json!({"subject": "{rule}.{source}"}));
+    let (mut output, _) = server.open(&json!({"subject": "{rule}.{source}"}));
     deliver(&mut output, &alerts(0..50));
     server.kill();
     let answer = testing::emit(&mut output, &alerts(50..100));
@@ -206,15 +206,15 @@ fn a_wrong_password_and_a_missing_stream_are_told() {
     let Some(server) = Server::start(&["--user", "me", "--pass", "secret"]) else {
         return;
     };
-    let (mut right, _) = server.open(json!({"user": "me", "password": "secret"}));
+    let (mut right, _) = server.open(&json!({"user": "me", "password": "secret"}));
     deliver(&mut right, &alerts(0..1));
-    let (mut wrong, _) = server.open(json!({"user": "me", "password": "wrong"}));
+    let (mut wrong, _) = server.open(&json!({"user": "me", "password": "wrong"}));
     let answer = testing::emit(&mut wrong, &alerts(0..1));
     assert!(
         matches!(&answer, Delivery::TryAgain { delivered: 0, reason } if reason.contains("authorization")),
         "{answer:?}"
     );
-    let (mut lost, _) = server.open(json!({
+    let (mut lost, _) = server.open(&json!({
         "user": "me", "password": "secret", "create_stream": false, "subject": "elsewhere",
     }));
     let answer = testing::emit(&mut lost, &alerts(0..1));
