@@ -34,10 +34,90 @@ static __always_inline long read_name(__u8 *to, const unsigned char *name, __u64
 	return bpf_probe_read_kernel(to, len, name);
 }
 
+/* Where a walk from a file to its root stands. */
+struct walk {
+	struct vfsmount *mnt;
+	struct dentry *dentry, *root;
+	__u32 limit;
+	__u8 *memfd;
+};
+
+/* What comes behind a component. */
+enum { WALK_ON, WALK_ENDS, WALK_NO_PATH };
+
+static __always_inline int walk_one(const struct out *o, __u8 *at, struct walk *w, int first)
+{
+	struct dentry *above;
+	__u64 len, done = DONE(at);
+
+	if (w->dentry == w->root) {
+		struct mount *mount = (void *)w->mnt - __builtin_preserve_field_info(((struct mount *)0)->mnt, 0);
+		struct mount *parent = FOLLOW(mount, mnt_parent);
+
+		if (parent == mount) {
+			STATUS(at) = LANNER_WHOLE;
+			return WALK_ENDS;
+		}
+		w->dentry = FOLLOW(mount, mnt_mountpoint);
+		w->mnt = &parent->mnt;
+		w->root = FOLLOW(w->mnt, mnt_root);
+		return WALK_ON;
+	}
+	above = FOLLOW(w->dentry, d_parent);
+	len = FOLLOW(w->dentry, d_name.len);
+	if (len > 255)
+		len = 255;
+	if (done > w->limit)
+		return WALK_ENDS;
+	OPAQUE(done);
+	if (done > o->chunk - NAME_ROOM) {
+		incomplete(o);
+		return WALK_ENDS;
+	}
+	if (!len)
+		return WALK_NO_PATH; /* a pipe, a socket */
+	if (read_name(at + HEAD + done, FOLLOW(w->dentry, d_name.name), len) != 0) {
+		STATUS(at) = LANNER_FAULT;
+		return WALK_ENDS;
+	}
+	if (first) {
+		char *name = (char *)at + HEAD;
+		__u8 orphan = above == w->dentry;
+		__u8 unhashed = !FOLLOW(w->dentry, d_hash.pprev);
+
+		if (orphan && name[0] == '[')
+			return WALK_NO_PATH; /* an anonymous inode */
+		if (w->memfd)
+			*w->memfd = orphan && len > 6 && name[0] == 'm' && name[1] == 'e' && name[2] == 'm' &&
+				    name[3] == 'f' && name[4] == 'd' && name[5] == ':';
+		done += len;
+		if (orphan || unhashed) {
+			const char deleted[] = " (deleted)";
+
+			__builtin_memcpy(at + HEAD + done, deleted, 10);
+			done += 10;
+		}
+	} else {
+		done += len;
+	}
+	*(at + HEAD + done) = 0;
+	DONE(at) = done + 1;
+	if (above == w->dentry) {
+		STATUS(at) = LANNER_WHOLE;
+		return WALK_ENDS;
+	}
+	w->dentry = above;
+	return WALK_ON;
+}
+
+/* Components that are walked at once: counting costs a call. */
+#define STRIDE 4
+
 static __always_inline void op_path(const struct out *o, __u8 what, __u32 limit, struct vfsmount *mnt,
 				    struct dentry *dentry, __u8 *memfd)
 {
-	struct dentry *root;
+	struct walk w = {.mnt = mnt, .dentry = dentry, .limit = limit, .memfd = memfd};
+	int next;
 	__u8 *at;
 
 	if (!mnt || !dentry)
@@ -47,70 +127,21 @@ static __always_inline void op_path(const struct out *o, __u8 what, __u32 limit,
 		return;
 	begin_loop(at);
 	STATUS(at) = LANNER_TRUNCATED;
-	root = FOLLOW(mnt, mnt_root);
-	for (int i = 0; i < COMPONENTS; i++) {
-		struct dentry *above;
-		__u64 len, done = DONE(at);
-
-		if (dentry == root) {
-			struct mount *mount = (void *)mnt - __builtin_preserve_field_info(((struct mount *)0)->mnt, 0);
-			struct mount *parent = FOLLOW(mount, mnt_parent);
-
-			if (parent == mount) {
-				STATUS(at) = LANNER_WHOLE;
+	w.root = FOLLOW(w.mnt, mnt_root);
+	next = walk_one(o, at, &w, 1);
+	if (next == WALK_ON && COUNTED) {
+		COUNT(COMPONENTS / STRIDE, i, {
+			for (int k = 0; k < STRIDE && next == WALK_ON; k++)
+				next = walk_one(o, at, &w, 0);
+			if (next != WALK_ON)
 				break;
-			}
-			dentry = FOLLOW(mount, mnt_mountpoint);
-			mnt = &parent->mnt;
-			root = FOLLOW(mnt, mnt_root);
-			continue;
-		}
-		above = FOLLOW(dentry, d_parent);
-		len = FOLLOW(dentry, d_name.len);
-		if (len > 255)
-			len = 255;
-		if (done > limit)
-			break;
-		OPAQUE(done);
-		if (done > o->chunk - NAME_ROOM) {
-			incomplete(o);
-			break;
-		}
-		if (!len)
-			return; /* a pipe, a socket: no path */
-		if (read_name(at + HEAD + done, FOLLOW(dentry, d_name.name), len) != 0) {
-			STATUS(at) = LANNER_FAULT;
-			break;
-		}
-		if (i == 0) {
-			char *name = (char *)at + HEAD;
-			__u8 orphan = above == dentry;
-			__u8 unhashed = !FOLLOW(dentry, d_hash.pprev);
-
-			if (orphan && name[0] == '[')
-				return; /* an anonymous inode: no path */
-			if (memfd)
-				*memfd = orphan && len > 6 && name[0] == 'm' && name[1] == 'e' && name[2] == 'm' &&
-					 name[3] == 'f' && name[4] == 'd' && name[5] == ':';
-			done += len;
-			if (orphan || unhashed) {
-				const char deleted[] = " (deleted)";
-
-				__builtin_memcpy(at + HEAD + done, deleted, 10);
-				done += 10;
-			}
-		} else {
-			done += len;
-		}
-		*(at + HEAD + done) = 0;
-		DONE(at) = done + 1;
-		if (above == dentry) {
-			STATUS(at) = LANNER_WHOLE;
-			break;
-		}
-		dentry = above;
+		});
+	} else {
+		for (int i = 1; i < COMPONENTS && next == WALK_ON; i++)
+			next = walk_one(o, at, &w, 0);
 	}
-	finish_attachment(o, at, what, 0, STATUS(at), LANNER_PARTS, DONE(at), 0);
+	if (next != WALK_NO_PATH)
+		finish_attachment(o, at, what, 0, STATUS(at), LANNER_PARTS, DONE(at), 0);
 }
 
 static __always_inline struct file *file_of(struct task_struct *task, __s64 fd)

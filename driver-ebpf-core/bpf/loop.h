@@ -28,7 +28,7 @@ extern void bpf_iter_num_destroy(struct bpf_iter_num *it) KFUNC;
                                                                                                                        \
 		bpf_iter_num_new(&it_, 0, most);                                                                       \
 		while ((i_ = bpf_iter_num_next(&it_))) {                                                               \
-			__u64 i = *i_;                                                                                 \
+			__u64 i __attribute__((unused)) = *i_;                                                         \
 			body                                                                                           \
 		}                                                                                                      \
 		bpf_iter_num_destroy(&it_);                                                                            \

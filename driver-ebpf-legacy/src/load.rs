@@ -23,8 +23,8 @@ use crate::capture::PerfSource;
 use crate::offsets::{self, Found, Offsets, have};
 use crate::perf::{Batches, Perf, SLOTS, page_size};
 use crate::programs::{
-    ATTACHED, ENTER, ENTRY_TAILS, FUNCTION, PREPARED, SIGNALS, fill, load_one, load_programs, program,
-    refused,
+    ATTACHED, ENTER, ENTRY_TAILS, FUNCTION, PREPARED, SIGNALS, fill, load_one, load_programs,
+    program, refused,
 };
 
 pub(crate) static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/legacy.o"));

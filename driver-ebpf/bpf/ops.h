@@ -235,11 +235,73 @@ static __always_inline long read_entry(const struct out *o, __u16 unit, __u64 pt
 	return read_iovec(o, ptr + at * 2 * word_size(o), base, len);
 }
 
+/* What the loop over a vector compares with; it stands behind the data: see struct out for why. */
+struct iov {
+	__u64 ptr, count, limit;
+	__s64 most;
+	__u16 entries, unit;
+};
+
+/* Takes one entry. 1: the next may follow. */
+static __always_inline int iov_one(const struct out *o, __u8 *at, __u64 i)
+{
+	__u32 half = o->chunk / 2;
+	volatile struct iov *to = (void *)(at + HEAD + half);
+	__u64 base, len, total = TOTAL(at), done = DONE(at), room, take;
+	__s64 cap = to->most;
+	void *from;
+	__u8 *into;
+
+	if (i >= to->count)
+		return 0;
+	if (i >= to->entries) {
+		STATUS(at) = LANNER_TRUNCATED;
+		return 0;
+	}
+	if (i == IOVECS - 1 && to->count > IOVECS)
+		STATUS(at) = LANNER_TRUNCATED;
+	if (read_entry(o, to->unit, to->ptr, i, &base, &len) != 0) {
+		STATUS(at) = LANNER_FAULT;
+		return 0;
+	}
+	if (cap >= 0 && total + len > cap)
+		len = cap - total;
+	TOTAL(at) = total + len;
+	if (!len)
+		return 1;
+	room = to->limit - done;
+	take = len;
+	if (len > room) {
+		STATUS(at) = LANNER_TRUNCATED;
+		take = room;
+	}
+	if (!take)
+		return 1;
+	from = USER(base);
+	OPAQUE(from);
+	OPAQUE(done);
+	if (done > half)
+		return 1;
+	OPAQUE(done); /* no sum is made before the comparison, and one at once: old verifiers forget bounds */
+	into = at + HEAD;
+	ADVANCE(into, done, HALF_MASK);
+	OPAQUE(into);
+	if (!WITHIN(take, half))
+		return 1;
+	if (READ_USER(into, SIZED(take, HALF_MASK), from) != 0) {
+		STATUS(at) = LANNER_FAULT;
+		return 0;
+	}
+	DONE(at) = done + take;
+	return 1;
+}
+
 /* The gathered bytes of a vector. */
 static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __u64 ptr, struct gather g)
 {
 	__u32 limit = g.limit;
 	__u32 half = o->chunk / 2;
+	volatile struct iov *to;
 	__u8 *at;
 
 	if (!ptr)
@@ -252,70 +314,32 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
 		limit = half;
 	}
 	begin_loop(at);
-	/* What the loop compares with stands behind the data: see struct out for why. */
-	volatile struct {
-		__u64 ptr, count, limit;
-		__s64 most;
-		__u16 entries, unit;
-	} *to = (void *)(at + HEAD + half);
-
+	to = (void *)(at + HEAD + half);
 	to->ptr = ptr;
 	to->count = g.count;
 	to->limit = limit;
 	to->most = g.most;
 	to->entries = g.entries;
 	to->unit = g.unit;
+#ifdef COUNTED
+	if (COUNTED) {
+		COUNT(IOVECS, i, {
+			if (!iov_one(o, at, i))
+				break;
+		});
+		goto done;
+	}
+#endif
 #ifdef UNROLL_LOOPS
 #pragma unroll
 #endif
 	for (int i = 0; i < IOVECS; i++) {
-		__u64 base, len, total = TOTAL(at), done = DONE(at), room, take;
-		void *from;
-		__u8 *into;
-		__s64 cap = to->most;
-
-		if (i >= to->count)
+		if (!iov_one(o, at, i))
 			break;
-		if (i >= to->entries) {
-			STATUS(at) = LANNER_TRUNCATED;
-			break;
-		}
-		if (i == IOVECS - 1 && to->count > IOVECS)
-			STATUS(at) = LANNER_TRUNCATED;
-		if (read_entry(o, to->unit, to->ptr, i, &base, &len) != 0) {
-			STATUS(at) = LANNER_FAULT;
-			break;
-		}
-		if (cap >= 0 && total + len > cap)
-			len = cap - total;
-		TOTAL(at) = total + len;
-		if (!len)
-			continue;
-		room = to->limit - done;
-		take = len;
-		if (len > room) {
-			STATUS(at) = LANNER_TRUNCATED;
-			take = room;
-		}
-		if (!take)
-			continue;
-		from = USER(base);
-		OPAQUE(from);
-		OPAQUE(done);
-		if (done > half)
-			continue;
-		OPAQUE(done); /* no sum is made before the comparison, and one at once: old verifiers forget bounds */
-		into = at + HEAD;
-		ADVANCE(into, done, HALF_MASK);
-		OPAQUE(into);
-		if (!WITHIN(take, half))
-			continue;
-		if (READ_USER(into, SIZED(take, HALF_MASK), from) != 0) {
-			STATUS(at) = LANNER_FAULT;
-			break;
-		}
-		DONE(at) = done + take;
 	}
+#ifdef COUNTED
+done:
+#endif
 	finish_attachment(o, at, what, part, STATUS(at), LANNER_RAW, DONE(at), TOTAL(at));
 }
 

@@ -144,7 +144,10 @@ fn interrupted(stage: &Stage) -> Outcome {
     check(all.iter().all(|event| event.header().flags == 0), || {
         "an event has flags".to_owned()
     })?;
-    let left = all[1].event().argument(3).ok_or("what is left of the time")?;
+    let left = all[1]
+        .event()
+        .argument(3)
+        .ok_or("what is left of the time")?;
     same("bytes of what is left", &left.bytes.len(), &16)?;
     Ok(None)
 }
