@@ -152,15 +152,6 @@ impl Driver for Ptrace {
                 "attach to it instead (-p PID)",
             ),
         ];
-        gaps.push(if tracee::Stopped::FRAMES {
-            Gap::new(
-                "calls of 32-bit programs that a signal handler ends with EINTR",
-                "those that a handler with SA_RESTART would have made again are not told apart there",
-                "",
-            )
-        } else {
-            Gap::interrupted_calls()
-        });
         if !(host.has(capability::SYS_ADMIN) && host.has(capability::SYS_PTRACE)) {
             gaps.push(Gap::new(
                 "the privilege of setuid programs",

@@ -7,9 +7,14 @@ use std::mem::MaybeUninit;
 use driver_api::event::Abi;
 use libc::{c_long, c_uint, c_void, pid_t};
 
-#[cfg(target_arch = "x86_64")]
 use crate::memory::Memory;
 use crate::restart::Interrupted;
+
+/// A register of a 32-bit program: its set is r0 to r15, cpsr and the first argument as it was, 32 bits each.
+#[cfg(target_arch = "aarch64")]
+fn narrow(set: &libc::user_regs_struct, at: usize) -> u64 {
+    set.regs[at / 2] >> (32 * (at % 2)) & 0xffff_ffff
+}
 
 /// The thread is gone; its end will be waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,38 +183,62 @@ impl Stopped {
         })
     }
 
-    /// Whether what a handler's frame holds is known here.
-    pub(crate) const FRAMES: bool = cfg!(target_arch = "x86_64");
-
-    /// Whether the thread runs 64-bit code.
-    #[cfg(target_arch = "x86_64")]
-    pub(crate) fn is_native(&self) -> bool {
-        self.peek_user(std::mem::offset_of!(libc::user_regs_struct, cs)) != Some(NARROW_CODE)
-    }
-
-    /// Whether the thread runs 64-bit code.
-    #[cfg(target_arch = "aarch64")]
-    pub(crate) fn is_native(&self) -> bool {
-        false
-    }
-
-    /// At a handler's first instruction: what the call that it interrupted returns when the handler does. The
-    /// frame begins with the return address, a `ucontext_t` is next (struct rt_sigframe of
-    /// arch/x86/include/asm/sigframe.h).
+    /// At a handler's first instruction: what the call that it interrupted returns when the handler does. In a 64-bit
+    /// program the frame begins with the return address, a `ucontext_t` is next; in a 32-bit one with the signal's
+    /// number, and, of a handler that takes three arguments, with pointers to what follows (struct `rt_sigframe`,
+    /// `sigframe_ia32` and `rt_sigframe_ia32` of arch/x86/include/asm/sigframe.h).
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn result_behind_handler(&self) -> Option<i64> {
         let frame = self.peek_user(std::mem::offset_of!(libc::user_regs_struct, rsp))?;
-        let registers = std::mem::offset_of!(libc::ucontext_t, uc_mcontext.gregs);
-        let result = 8 + registers + libc::REG_RAX as usize * 8;
-        Memory::new(self.tid, false)
-            .exactly(frame.checked_add(result as u64)?)
-            .map(i64::from_ne_bytes)
+        let memory = Memory::new(self.tid, false);
+        let native =
+            self.peek_user(std::mem::offset_of!(libc::user_regs_struct, cs)) != Some(NARROW_CODE);
+        if native {
+            let registers = std::mem::offset_of!(libc::ucontext_t, uc_mcontext.gregs);
+            let result = 8 + registers + libc::REG_RAX as usize * 8;
+            return memory
+                .exactly(frame.checked_add(result as u64)?)
+                .map(i64::from_ne_bytes);
+        }
+        // eax is the twelfth word of struct sigcontext_32, which stands behind return address and number, or
+        // behind these, two pointers, a siginfo of 128 bytes, and 20 bytes of a ucontext
+        const EAX: u64 = 11 * 4;
+        let word = |at: u64| {
+            memory
+                .exactly(frame.checked_add(at)?)
+                .map(i32::from_ne_bytes)
+        };
+        let info = u64::from(word(8)?.cast_unsigned());
+        let place = if info == frame + 16 {
+            16 + 128 + 20 + EAX
+        } else {
+            8 + EAX
+        };
+        word(place).map(i64::from)
     }
 
-    /// See [`Stopped::FRAMES`].
+    /// At a handler's first instruction: what the call that it interrupted returns when the handler does. A 64-bit
+    /// program's frame has a siginfo and a `ucontext_t` (struct `rt_sigframe`, arch/arm64/kernel/signal.c); a 32-bit one
+    /// has its ucontext alone, or, of a handler that takes three arguments, behind a siginfo, to which the second
+    /// argument points (struct `compat_sigframe`, arch/arm64/kernel/signal32.c).
     #[cfg(target_arch = "aarch64")]
     pub(crate) fn result_behind_handler(&self) -> Option<i64> {
-        None
+        const INFO: u64 = 128;
+        let (regs, len) = self.register_set()?;
+        let memory = Memory::new(self.tid, false);
+        if len >= size_of::<libc::user_regs_struct>() {
+            let x0 = std::mem::offset_of!(libc::ucontext_t, uc_mcontext.regs) as u64;
+            return memory
+                .exactly(regs.sp.checked_add(INFO + x0)?)
+                .map(i64::from_ne_bytes);
+        }
+        // flags, link, stack, and the three words before r0 in struct compat_sigcontext
+        const R0: u64 = 4 + 4 + 12 + 12;
+        let frame = narrow(&regs, 13);
+        let info = if narrow(&regs, 1) == frame { INFO } else { 0 };
+        memory
+            .exactly(frame.checked_add(info + R0)?)
+            .map(|word| i64::from(i32::from_ne_bytes(word)))
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -295,9 +324,9 @@ impl Stopped {
         })
     }
 
-    /// Before Linux 5.3: the registers themselves.
+    /// The registers, and how many bytes of them there are: a 32-bit program has a shorter set.
     #[cfg(target_arch = "aarch64")]
-    fn registers(&self, entry: bool) -> Result<At, Gone> {
+    fn register_set(&self) -> Option<(libc::user_regs_struct, usize)> {
         let mut regs = MaybeUninit::<libc::user_regs_struct>::zeroed();
         let mut into = libc::iovec {
             iov_base: regs.as_mut_ptr().cast(),
@@ -312,27 +341,29 @@ impl Stopped {
                 &raw mut into,
             )
         };
-        if result == -1 {
-            return Err(Gone);
-        }
         // SAFETY: zeroed, all bit patterns are valid, and written by the kernel.
-        let r = unsafe { regs.assume_init() }.regs;
-        // a 32-bit program has a shorter set: r0 to r15, cpsr and the first argument as it was, 32 bits each
-        if into.iov_len < size_of::<libc::user_regs_struct>() {
-            let narrow = |at: usize| r[at / 2] >> (32 * (at % 2)) & 0xffff_ffff;
+        (result != -1).then(|| (unsafe { regs.assume_init() }, into.iov_len))
+    }
+
+    /// Before Linux 5.3: the registers themselves.
+    #[cfg(target_arch = "aarch64")]
+    fn registers(&self, entry: bool) -> Result<At, Gone> {
+        let (regs, len) = self.register_set().ok_or(Gone)?;
+        if len < size_of::<libc::user_regs_struct>() {
             return Ok(if entry {
                 At::Entry {
                     arch: 0x4000_0028,
-                    nr: narrow(7),
-                    args: [0, 1, 2, 3, 4, 5].map(narrow),
+                    nr: narrow(&regs, 7),
+                    args: [0, 1, 2, 3, 4, 5].map(|at| narrow(&regs, at)),
                     data: None,
                 }
             } else {
                 At::Exit {
-                    ret: i64::from((narrow(0) as u32).cast_signed()),
+                    ret: i64::from((narrow(&regs, 0) as u32).cast_signed()),
                 }
             });
         }
+        let r = regs.regs;
         if !entry {
             return Ok(At::Exit {
                 ret: r[0].cast_signed(),

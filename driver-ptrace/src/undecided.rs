@@ -107,13 +107,11 @@ impl PtraceCapture {
                 if !facts::catches(tid.unsigned_abs(), signal) {
                     // the next signal may have a handler; an end ends this as well
                     self.keep_undecided(tid, open);
-                } else if Stopped::FRAMES && stopped.is_native() {
+                } else {
                     open.stepping = true;
                     self.keep_undecided(tid, open);
                     stopped.step(signal);
                     return None;
-                } else if open.ret != ERESTARTSYS {
-                    self.deliver_kept(&open.event, sink);
                 }
             }
             (EVENT_STOP, libc::SIGTRAP) if open.ret == EINTR => {

@@ -183,6 +183,20 @@ fn both_ends_of_a_connection_are_told() {
 
 #[test]
 #[cfg(target_arch = "x86_64")]
+fn a_32_bit_programs_call_that_a_handler_ends_is_told_from_one_that_is_made_again() {
+    let (events, status) = watch(command(interrupted_path(), &[]), &["read"]);
+    assert_eq!(exit_code(status), 0);
+    let reads: Vec<i64> = events
+        .iter()
+        .filter(|event| event.event().abi() == Abi::I386 && event.name() == "read")
+        .map(|event| event.event().header().ret)
+        .collect();
+    let eintr = -i64::from(libc::EINTR);
+    assert_eq!(reads, [eintr, eintr, 1]);
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
 fn a_32_bit_program_is_captured_with_its_own_abi() {
     let (events, status) = watch(
         command(narrow_path(), &[]),

@@ -96,6 +96,12 @@ pub(crate) fn narrow_path() -> &'static Path {
     NARROW.get_or_init(|| compiled("narrow.c", &["-m32", "-nostdlib", "-static"]))
 }
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn interrupted_path() -> &'static Path {
+    static INTERRUPTED: OnceLock<PathBuf> = OnceLock::new();
+    INTERRUPTED.get_or_init(|| compiled("interrupted.c", &["-m32", "-nostdlib", "-static"]))
+}
+
 pub(crate) fn command(program: &Path, args: &[&str]) -> Target {
     let mut all = vec![program.as_os_str().to_owned()];
     all.extend(args.iter().map(Into::into));

@@ -158,10 +158,10 @@ fn storm(calls: u64) {
     }
 }
 
-/// Makes a getpid and an openat every few milliseconds, until a file is there, at most for 20 seconds.
+/// Makes a getpid and an openat every few milliseconds, until a file is there, at most for a minute.
 /// Says that it came to its end by another file.
 fn ticks(end: &str) {
-    for _ in 0..4000 {
+    for _ in 0..12_000 {
         // SAFETY: getpid(2) has no effect.
         unsafe { libc::syscall(libc::SYS_getpid) };
         open_raw("/nonexistent/tick", libc::O_RDONLY);
