@@ -92,8 +92,11 @@ fn plain(value: &Value, births: &Births, key: &str) -> String {
     match value {
         _ if crate::neutral::is_random(key) => "RANDOM".to_owned(),
         Value::Object(map) => {
+            // the program's file and capabilities are told by ebpf-core alone; elsewhere /proc is asked
+            let told_by_all = |(key, _): &(&String, &Value)| *key != "program";
             let parts: Vec<String> = map
                 .iter()
+                .filter(told_by_all)
                 .map(|(key, value)| format!("{key}:{}", plain(value, births, key)))
                 .collect();
             format!("{{{}}}", parts.join(" "))
