@@ -48,6 +48,19 @@ impl Gap {
         )
     }
 
+    /// The name of [`Gap::program`].
+    pub const PROGRAM: &str = "a program's file and capabilities, as they were at its exec";
+
+    /// What only a driver with the kernel's own structures at hand tells of an exec.
+    pub fn program() -> Self {
+        Self::new(
+            Self::PROGRAM,
+            "they are looked up in /proc when a rule asks: of a process that is over by then they are unknown, and \
+             whether its file is in the upper layer of an overlay is looked for among the mounts",
+            "use ebpf-core",
+        )
+    }
+
     /// A gap from its three sentences.
     pub fn new(what: impl Into<String>, why: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {

@@ -82,6 +82,7 @@ impl Driver for Legacy {
             "the helper that gives them came with Linux 4.18, and this driver uses none newer than 4.14",
             "",
         ));
+        gaps.push(Gap::program());
         Support::Usable(gaps)
     }
 

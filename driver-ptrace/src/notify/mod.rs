@@ -160,6 +160,7 @@ pub(crate) fn gaps(host: &Host) -> Vec<Gap> {
              was captured (seccomp_unotify(2))",
             trace,
         ),
+        Gap::program(),
         Gap::new(
             "the moment of births",
             "a child is told of when it or its parent makes the next call that the filter asks about; one that \

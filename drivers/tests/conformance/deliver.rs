@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use driver_api::event::{Abi, Event, Fact, Flags, Kind, Loss, Status};
 use driver_api::request::Target;
+use driver_api::support::Gap;
 
 use crate::Case;
 use crate::actor::LONG;
@@ -380,6 +381,7 @@ fn exec(stage: &Stage) -> Outcome {
         &(ids.uid, ids.euid, ids.sid as i32, ids.pgid as i32),
         &(uid, euid, sid, pgid),
     )?;
+    let without = program(stage, &event, &exe)?;
     check(!event.has(Flags::UNSELECTED), || {
         "a selected exec is marked UNSELECTED".to_owned()
     })?;
@@ -396,6 +398,44 @@ fn exec(stage: &Stage) -> Outcome {
             .filter(|e| e.kind() == Kind::Syscall)
             .count(),
         &0,
+    )?;
+    Ok(without)
+}
+
+/// The file and the capabilities of the actor, which are this process's.
+fn program(stage: &Stage, event: &Event<'_>, exe: &std::path::Path) -> Outcome {
+    use std::os::unix::fs::MetadataExt;
+    let Some(program) = event.program() else {
+        let support = stage.driver.probe(stage.host);
+        let named = support.gaps().iter().any(|gap| gap.what == Gap::PROGRAM);
+        check(named, || "no fact program, and no gap says so".to_owned())?;
+        return Ok(Some("gap: the program's file".to_owned()));
+    };
+    let file = exe.metadata().map_err(|e| e.to_string())?;
+    let ns = |s: i64, ns: i64| (s * 1_000_000_000 + ns).cast_unsigned();
+    same(
+        "the program's file",
+        &(program.mode, program.uid, program.gid, program.mtime_ns),
+        &(
+            file.mode(),
+            file.uid(),
+            file.gid(),
+            ns(file.mtime(), file.mtime_nsec()),
+        ),
+    )?;
+    let status = std::fs::read_to_string("/proc/self/status").map_err(|e| e.to_string())?;
+    let own = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok())
+    };
+    same(
+        "what the program may do",
+        &(
+            Some(program.cap_inheritable),
+            Some(program.cap_permitted),
+            Some(program.cap_effective),
+        ),
+        &(own("CapInh:"), own("CapPrm:"), own("CapEff:")),
     )?;
     Ok(None)
 }

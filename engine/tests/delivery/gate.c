@@ -100,7 +100,12 @@ static void gate_close(void *state)
 	}
 
 static const LannerOutputPlugin output = {
-    sizeof output, gate_open, gate_emit, gate_flush, gate_reopen, gate_close,
+    .size = sizeof output,
+    .open = gate_open,
+    .emit = gate_emit,
+    .flush = gate_flush,
+    .reopen = gate_reopen,
+    .close = gate_close,
 };
 
 static const LannerPlugin plugin = {
