@@ -32,7 +32,7 @@ APPEND = (
 # Five-level page tables would only make it slower.
 ACCELERATORS = {
     "kvm": ["-accel", "kvm", "-cpu", "host"],
-    "tcg": ["-accel", "tcg,thread=single,tb-size=256", *os.environ.get("KERNEL_VM_MORE", "").split(), "-cpu", "max,-cx16,-la57"],
+    "tcg": ["-accel", "tcg,thread=single,tb-size=256", "-cpu", "max,-cx16,-la57"],
 }
 # A guest under KVM is up in a second. A KVM without hardware support needs a minute for what fails then.
 TRIAL_SECONDS = 15
