@@ -19,7 +19,6 @@
 #define READ_USER(dst, size, src) bpf_probe_read_user(dst, size, src)
 #define READ_USER_STR(dst, size, src) bpf_probe_read_user_str(dst, size, src)
 
-
 /* Operations of variants by what chooses them. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
