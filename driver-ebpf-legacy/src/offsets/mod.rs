@@ -80,8 +80,14 @@ pub(crate) fn find(loader: &mut EbpfLoader<'_>) -> Result<Found, OpenError> {
         task_pid,
         ..Offsets::default()
     };
-    // What is not found leaves its bit unset, and what needs it is not looked for.
-    search(&mut peek, &mut offsets, me.task);
+    // What is not found leaves its bit unset, and what needs it is not looked for. Once more, as what is looked at may
+    // have moved meanwhile: the table of descriptors does when another thread of ours opens many.
+    for _ in 0..2 {
+        search(&mut peek, &mut offsets, me.task);
+        if FACTS.iter().all(|(bits, _)| offsets.has(*bits)) {
+            break;
+        }
+    }
     let way = peek.detach();
     if let Way::Tracepoints(tracefs) = &way {
         if !offsets.has(have::REGS) {

@@ -28,6 +28,9 @@ pub struct Config {
     pub priority: PriorityName,
     /// Where plugins are.
     pub plugin_dirs: Vec<PathBuf>,
+    /// SHA-256 sums by file name (`liboutput_http.so`), as `sha256sum` prints them. Where there is one, plugin files
+    /// that are not named are refused.
+    pub plugin_sums: BTreeMap<String, String>,
 
     /// The driver, `auto` by default.
     pub driver: Option<String>,
@@ -219,6 +222,7 @@ impl Default for Config {
             rule_matching: None,
             priority: PriorityName::Debug,
             plugin_dirs: Vec::new(),
+            plugin_sums: BTreeMap::new(),
             driver: None,
             driver_order: Vec::new(),
             btf: None,

@@ -24,6 +24,8 @@ use std::{fs, io};
 
 use driver_api::request::Limits;
 
+use crate::plugin_host::Pins;
+
 pub use keys::{
     AlertLimit, AlertLimits, Config, DropAction, EventDrops, Matching, OutputsQueue, Webserver,
 };
@@ -94,6 +96,7 @@ impl Config {
         for (name, value) in &self.limits {
             (Limits::default().set(name, *value)).map_err(|error| ("limits", error.to_string()))?;
         }
+        Pins::new(self.plugin_sums.clone()).map_err(|error| ("plugin_sums", error))?;
         if self.outputs_queue.capacity == 0 {
             let why = "a queue holds at least one alert: lanner's are never unbounded";
             return Err(("outputs_queue", why.to_owned()));

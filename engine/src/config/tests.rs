@@ -337,3 +337,12 @@ fn the_schema_knows_every_key_of_the_defaults() {
     }
     assert_eq!(schema["additionalProperties"], false);
 }
+
+#[test]
+fn a_sum_that_is_none_is_told_with_its_file() {
+    let error = load("plugin_sums: {libx.so: abc}\n").unwrap_err();
+    assert!(
+        error.contains("lanner.yaml:1") && error.contains("libx.so"),
+        "{error}"
+    );
+}

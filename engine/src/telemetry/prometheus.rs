@@ -8,6 +8,7 @@ use driver_api::event::Loss;
 
 use super::{Telemetry, usage};
 use crate::delivery::Account;
+use crate::plugin_host::metrics::{self, MetricKind};
 
 #[derive(Default)]
 struct Page(String);
@@ -51,7 +52,25 @@ pub(super) fn page(telemetry: &Telemetry, outputs: &[Account]) -> String {
     rules(&mut page, telemetry);
     deliveries(&mut page, outputs);
     ourselves(&mut page);
+    plugins(&mut page);
     page.0
+}
+
+/// What plugins publish themselves. Samples of one name stand together (the format demands it).
+fn plugins(page: &mut Page) {
+    let mut metrics = metrics::snapshot();
+    metrics.sort_by(|a, b| a.name.cmp(&b.name));
+    for group in metrics.chunk_by(|a, b| a.name == b.name) {
+        let kind = match group[0].kind {
+            MetricKind::Counter => COUNTER,
+            MetricKind::Gauge => GAUGE,
+        };
+        page.head(&group[0].name, kind, &group[0].help);
+        for metric in group {
+            let labels = metric.labels.iter().map(|(name, text)| (&**name, &**text));
+            page.line(&metric.name, &labels.collect::<Vec<_>>(), metric.value);
+        }
+    }
 }
 
 fn about(page: &mut Page, telemetry: &Telemetry) {

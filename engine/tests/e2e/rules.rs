@@ -85,6 +85,35 @@ fn the_default_rules_are_without_fault_and_pass_their_tests() {
 }
 
 #[test]
+fn the_default_rules_are_described_tagged_and_cheap() {
+    let (_, rows) = json(&["rules", "list", "--json"]);
+    let rules = rows.as_array().expect("a list");
+    assert!(rules.len() >= 10);
+    for rule in rules {
+        let name = rule["name"].as_str().expect("a name");
+        let described = rule["description"].as_str().is_some_and(|d| d.len() > 40);
+        assert!(described && rule["enabled"] == true, "{name}");
+        let tags: Vec<&str> = (rule["tags"].as_array().expect("tags").iter())
+            .filter_map(Value::as_str)
+            .collect();
+        let technique = |tag: &&str| {
+            let digits = tag.strip_prefix('T').unwrap_or_default();
+            digits.len() >= 4 && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+        };
+        assert!(tags.iter().any(technique), "{name}: no ATT&CK technique");
+        assert!(tags.iter().any(|tag| tag.starts_with("mitre_")), "{name}");
+        let (_, rule) = json(&["rules", "explain", "--json", name]);
+        let types = rule["event_types"].as_array().expect("some, not all");
+        for costly in ["read", "write", "close", "mmap"] {
+            assert!(
+                !types.iter().any(|known| known == costly),
+                "{name}: {costly}"
+            );
+        }
+    }
+}
+
+#[test]
 fn list_and_explain_say_what_is_there() {
     let file = file(&rule("evt.type = openat and tolower(proc.name) in (a, b)"));
     let path = file.path().to_str().expect("a text");

@@ -23,7 +23,7 @@ use crate::config::{Config, trusted};
 use crate::delivery::{Account, Outputs};
 use crate::fields::FieldRegistry;
 use crate::inspect::{self, Inspector};
-use crate::plugin_host::{self, Rule, RuleFile, RuleHost};
+use crate::plugin_host::{Rule, RuleFile, RuleHost};
 use crate::telemetry::{Telemetry, service, web};
 use crate::template::Template;
 
@@ -208,11 +208,6 @@ fn report(account: &Account) {
         counts.lost(),
         causes.join(", ")
     ));
-}
-
-/// The plugin of an output.
-fn output_plugin(directories: &[PathBuf], name: &str) -> Result<plugin_host::Plugin, String> {
-    plugin_host::find(directories, name).map_err(|error| error.to_string())
 }
 
 /// Whether a file of the configuration says so.

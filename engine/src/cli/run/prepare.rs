@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use driver_api::request::{Spare, SyscallSet};
 use driver_api::table;
 
-use super::{output_plugin, plugin_directories, trusted_rule_files};
+use super::{plugin_directories, trusted_rule_files};
 use crate::alert::{AlertFormat, AlertRule, AppendOutput};
 use crate::cli::args::{RunArgs, SourceArgs};
 use crate::config::{Config, Loaded, Matching};
 use crate::delivery::{Planned, RuleLimits};
 use crate::fields::{FieldRegistry, Fields, HostNames, names_in};
 use crate::inspect;
-use crate::plugin_host::{self, EventTypes, OutputHost, Priority, Rule, RuleHost};
+use crate::plugin_host::{self, EventTypes, OutputHost, Pins, Plugin, Priority, Rule, RuleHost};
 use crate::telemetry::Board;
 use crate::template::Template;
 
@@ -70,6 +70,13 @@ impl Blueprint {
         source
     }
 
+    /// The plugin of this name, if it is the one that was pinned.
+    fn plugin(&self, config: &Config, name: &str) -> Result<Plugin, String> {
+        let pins = Pins::new(config.plugin_sums.clone())?;
+        plugin_host::find_pinned(&self.directories(config), name, &pins)
+            .map_err(|error| error.to_string())
+    }
+
     fn directories(&self, config: &Config) -> Vec<PathBuf> {
         plugin_directories(if self.args.plugin_dirs.is_empty() {
             config.plugin_dirs.clone()
@@ -105,8 +112,7 @@ impl Blueprint {
         let (files, mut watched) = trusted_rule_files(named)?;
         watched.extend_from_slice(&loaded.files);
         let registry = FieldRegistry::new(&self.hostname);
-        let plugin = plugin_host::find(&self.directories(config), "rules-falco")
-            .map_err(|error| error.to_string())?;
+        let plugin = self.plugin(config, "rules-falco")?;
         let settings = match config.rule_matching {
             Some(Matching::All) => r#"{"rule_matching":"all"}"#,
             _ => "",
@@ -145,11 +151,10 @@ impl Blueprint {
     ) -> Result<Vec<Planned>, String> {
         let mut config = config.clone();
         config.json_output |= self.args.json;
-        let directories = self.directories(&config);
         let open = |output: &crate::config::OutputConfig| {
             let lane = output.lane(&config);
             let settings = output.settings_json();
-            let plugin = output_plugin(&directories, &output.plugin)?;
+            let plugin = self.plugin(&config, &output.plugin)?;
             let identity = format!("{} {settings} {lane:?}", plugin.path().display());
             let host = if running.contains(&identity) {
                 None
@@ -168,9 +173,8 @@ impl Blueprint {
 
     /// Whether there is a plugin for each output, without opening any.
     pub(super) fn find_outputs(&self, config: &Config) -> Result<(), String> {
-        let directories = self.directories(config);
         for output in config.all_outputs() {
-            output_plugin(&directories, &output.plugin)?;
+            self.plugin(config, &output.plugin)?;
         }
         Ok(())
     }
