@@ -13,7 +13,7 @@ use super::session::{self, Consumer};
 use super::{Failure, print};
 use crate::decode;
 use crate::fields::nearest::nearest;
-use crate::inspect::Inspector;
+use crate::inspect::{self, Inspector};
 
 /// Names of events that are no system calls.
 const START: &str = "procstart";
@@ -34,7 +34,10 @@ pub(crate) fn trace(args: &TraceArgs) -> Result<ExitCode, Failure> {
         ..Spare::NOTHING
     };
     session::watch(&args.source, selection, spare, |source| {
-        let mut inspector = Inspector::new(&source.options());
+        let mut inspector = Inspector::new(&inspect::Options {
+            programs: false,
+            ..source.options()
+        });
         source.scan(&mut inspector, &args.source);
         Ok(Printer {
             wanted,

@@ -96,6 +96,7 @@ impl Inspector {
         let Some(text) = self
             .proc_fs
             .as_ref()
+            .filter(|_| self.programs)
             .and_then(|proc_fs| proc_fs.read(pid, "cgroup"))
         else {
             return;

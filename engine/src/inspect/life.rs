@@ -212,7 +212,7 @@ impl Inspector {
             process.file = Some(Arc::new(ProgramFile::of_kernel(&program)));
             process.capabilities = Some(Capabilities::from(&program));
         } else {
-            let proc_fs = self.proc_fs.as_ref();
+            let proc_fs = self.proc_fs.as_ref().filter(|_| self.programs);
             process.file = proc_fs
                 .and_then(|proc_fs| ProgramFile::at(&proc_fs.path(header.tgid, "exe")))
                 .map(Arc::new);

@@ -93,6 +93,9 @@ pub struct Options {
     /// Closing is not captured, and the thread of an event stands still while it is inspected: descriptors
     /// that an event names are compared with /proc.
     pub held: bool,
+    /// Look up what is known of programs' files, capabilities and containers. Whoever asks for no field of them saves
+    /// several reads of /proc an exec.
+    pub programs: bool,
 }
 
 impl Default for Options {
@@ -108,6 +111,7 @@ impl Default for Options {
             max_ancestors: 16384,
             max_recent: 1024,
             held: false,
+            programs: true,
         }
     }
 }
@@ -171,6 +175,8 @@ pub struct Inspector {
     max_descriptors: usize,
     /// [`Options::held`].
     held: bool,
+    /// [`Options::programs`].
+    programs: bool,
     /// Pids that /proc does not have, so that it is not asked again.
     absent: HashSet<u32>,
     /// What may be wrong since events were lost.
@@ -210,6 +216,7 @@ impl Inspector {
             clock: options.clock,
             max_descriptors: options.max_descriptors,
             held: options.held,
+            programs: options.programs,
             absent: HashSet::new(),
             doubts: heal::Doubts::default(),
             ended: None,

@@ -168,7 +168,8 @@ impl ProcFs {
 
 /// Reads at most so many bytes.
 pub(super) fn read(path: &Path, limit: u64) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // enough for most at once: each read of such a file makes its text anew
+    let mut bytes = Vec::with_capacity(4096);
     let done = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
     // A process that ends while it is read gives ESRCH; what came before is still true.
     (done.is_ok() || !bytes.is_empty()).then_some(bytes)
