@@ -306,7 +306,8 @@ fn suite(args: &RuleTestArgs, path: &Path) -> Result<Vec<Outcome>, Failure> {
         }
     }
     rule_tests::resolve(&suite, &registry).map_err(of_file)?;
-    let templates = run::output_templates(&host, &registry)?;
+    let alerts = run::alert_rules(&host, &[], &registry).map_err(Failure::usage)?;
+    let templates = alerts.into_iter().map(|rule| rule.template).collect();
     let mut bench = Bench::new(host, templates, &registry);
     let outcomes = suite.tests.iter().map(|test| {
         let named = |reason| of_file(format!("test `{}`: {reason}", test.name));

@@ -13,21 +13,17 @@ fn no_event_is_lost_or_judged_twice_while_rules_are_swapped() {
         let folder = Folder::new();
         let rules = folder.rule("A", "");
         let (watched, stop) = (folder.path("watched"), folder.path("stop"));
-        let lanner = Lanner::start(&[
-            "--driver",
+        let lanner = Lanner::of_maker(
             driver,
-            "-r",
-            rules.to_str().expect("a text"),
-            "-o",
-            "outputs_queue.capacity=1000000",
-            "--",
-            "python3",
-            "-c",
-            MAKER,
-            watched.to_str().expect("a text"),
-            stop.to_str().expect("a text"),
+            &[
+                "-r",
+                rules.to_str().expect("a text"),
+                "-o",
+                "outputs_queue.capacity=1000000",
+            ],
+            (&watched, &stop),
             "0.0003",
-        ]);
+        );
         eventually("the first alerts come", || lanner.alerts("Notice A") > 10);
         for swap in 1..=8 {
             // another call is wanted by every second one, so that the selection changes as well
@@ -85,19 +81,12 @@ fn a_bad_change_is_an_alert_and_the_old_rules_run_on() {
         "lanner.yaml",
         &format!("rules_files: [{}]\n", rules.display()),
     );
-    let lanner = Lanner::start(&[
-        "--driver",
+    let lanner = Lanner::of_maker(
         "ptrace",
-        "-c",
-        config.to_str().expect("a text"),
-        "--",
-        "python3",
-        "-c",
-        MAKER,
-        watched.to_str().expect("a text"),
-        stop.to_str().expect("a text"),
+        &["-c", config.to_str().expect("a text")],
+        (&watched, &stop),
         "0.001",
-    ]);
+    );
     eventually("the first alerts come", || lanner.alerts("Notice A") > 0);
     for (file, text, part) in [
         (

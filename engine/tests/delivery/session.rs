@@ -96,6 +96,21 @@ impl Lanner {
         }
     }
 
+    /// Of a program that makes numbered files in `watched` until `stop` is there, `pause` seconds apart.
+    pub(crate) fn of_maker(
+        driver: &str,
+        options: &[&str],
+        (watched, stop): (&Path, &Path),
+        pause: &str,
+    ) -> Self {
+        let (watched, stop) = (
+            watched.to_str().expect("a text"),
+            stop.to_str().expect("a text"),
+        );
+        let command = ["--", "python3", "-c", MAKER, watched, stop, pause];
+        Self::start(&[&["--driver", driver], options, &command].concat())
+    }
+
     pub(crate) fn said(&self, word: &str) -> usize {
         let err = self.err.lock().expect("lines");
         err.iter().filter(|line| line.contains(word)).count()

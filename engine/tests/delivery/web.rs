@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::session::{Folder, Lanner, MAKER, get};
+use crate::session::{Folder, Lanner, get};
 use crate::stage::{Gate, eventually};
 
 #[test]
@@ -28,19 +28,12 @@ fn a_running_lanner_tells_how_it_is() {
             folder.path("spool.redb").display(),
         ),
     );
-    let lanner = Lanner::start(&[
-        "--driver",
+    let lanner = Lanner::of_maker(
         "ptrace",
-        "-c",
-        config.to_str().expect("a text"),
-        "--",
-        "python3",
-        "-c",
-        MAKER,
-        watched.to_str().expect("a text"),
-        stop.to_str().expect("a text"),
+        &["-c", config.to_str().expect("a text")],
+        (&watched, &stop),
         "0.001",
-    ]);
+    );
     let metrics = || {
         get(&socket, "/metrics")
             .map(|(_, body)| body)
@@ -123,19 +116,12 @@ fn a_lost_alert_is_an_alert() {
             gate.0.display(),
         ),
     );
-    let lanner = Lanner::start(&[
-        "--driver",
+    let lanner = Lanner::of_maker(
         "ptrace",
-        "-c",
-        config.to_str().expect("a text"),
-        "--",
-        "python3",
-        "-c",
-        MAKER,
-        watched.to_str().expect("a text"),
-        stop.to_str().expect("a text"),
+        &["-c", config.to_str().expect("a text")],
+        (&watched, &stop),
         "0.001",
-    ]);
+    );
     eventually(&format!("the others are told {:?}", lanner.err), || {
         lanner.alerts("Critical lanner internal: alert loss. Output loser lost ") > 0
     });

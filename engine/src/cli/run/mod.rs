@@ -16,19 +16,20 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use driver_api::request::Spare;
+
 use super::args::{ConfigArgs, ConfigVerb, RunArgs};
 use super::session;
 use super::{Failure, say};
 use crate::config::{Config, trusted};
 use crate::delivery::{Account, Outputs};
-use crate::fields::FieldRegistry;
 use crate::inspect::{self, Inspector};
-use crate::plugin_host::{Rule, RuleFile, RuleHost};
+use crate::plugin_host::RuleFile;
 use crate::telemetry::{Telemetry, service, web};
-use crate::template::Template;
 
 use matcher::Matcher;
 use prepare::Blueprint;
+pub(super) use prepare::alert_rules;
 use reload::Reloader;
 
 /// The rules of a build tree or of a binary that was copied somewhere by itself.
@@ -50,8 +51,9 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let telemetry = Arc::new(Telemetry::default());
     let (selection, spare) = (prepared.selection, prepared.spare);
     session::watch(&source, selection, spare, |opened| {
+        let held = opened.holds && spare != Spare::NOTHING;
         let mut inspector = Inspector::new(&inspect::Options {
-            held: opened.holds && spare != driver_api::request::Spare::NOTHING,
+            held,
             ..opened.options()
         });
         opened.scan(&mut inspector, &source);
@@ -62,7 +64,6 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
             web::start(&loaded.config.webserver, telemetry, outputs).map_err(Failure::usage)?;
         }
         let broken = |error: std::io::Error| Failure::broken(error.to_string());
-        let held = opened.holds && spare != driver_api::request::Spare::NOTHING;
         let reloader = Reloader::new(blueprint, &loaded, prepared, held, &telemetry, &outputs);
         let format = reloader.format();
         let monitor = monitor::start(
@@ -167,22 +168,6 @@ fn trusted_rule_files(named: &[PathBuf]) -> Result<(Vec<RuleFile>, Vec<PathBuf>)
 
 fn rule_files_of(paths: &[PathBuf]) -> Result<Vec<RuleFile>, String> {
     rule_files(paths).map_err(|failure| failure.message)
-}
-
-/// The outputs of all rules. One that is left out may use what this lanner lacks: its output is empty.
-pub(super) fn output_templates(
-    rules: &RuleHost,
-    registry: &FieldRegistry,
-) -> Result<Vec<Template>, Failure> {
-    let compile = |rule: &Rule| match Template::compile(&rule.output, registry) {
-        Ok(template) => Ok(template),
-        Err(_) if !rule.enabled => Ok(Template::default()),
-        Err(error) => Err(Failure::usage(format!(
-            "rule {:?}, output: {error}",
-            rule.name
-        ))),
-    };
-    rules.rules().iter().map(compile).collect()
 }
 
 /// What an output lost is never lost in silence.

@@ -181,7 +181,7 @@ impl Blueprint {
 }
 
 /// What all rules put into alerts. A rule that is left out may use what this lanner lacks: its output is empty.
-fn alert_rules(
+pub(in crate::cli) fn alert_rules(
     rules: &RuleHost,
     append: &[AppendOutput],
     registry: &FieldRegistry,
