@@ -123,6 +123,16 @@ fn until_state(pid: u32, wanted: &[char]) {
     }
 }
 
+/// Until it waits in sleep(1)'s call.
+fn until_sleeps(pid: u32) {
+    let begin = Instant::now();
+    let call = || fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+    while !call().starts_with(&format!("{} ", libc::SYS_clock_nanosleep)) {
+        assert!(begin.elapsed() < PATIENCE, "{pid} is in {}", call());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Says what it gets, until SIGTERM, which ends it with 7.
 pub(crate) const LISTENER: &str = r#"
 import signal, sys
@@ -400,6 +410,8 @@ fn the_first_process_of_a_namespace_passes_signals_on() {
         assert_eq!(running.line(), "ready");
         let to = child_of(running.child.id());
         let command = child_of(to);
+        // a stop of its exec is not the one that the signal makes
+        until_sleeps(command);
         kill(to, libc::SIGTSTP);
         until_state(command, &['T', 't']);
         kill(to, libc::SIGCONT);
