@@ -11,7 +11,7 @@ BIN = target/release/lanner
 	cross-arm64 test-kernels-arm64
 
 # ARGS are those of `lanner run`, or a whole command line that begins with one of lanner's verbs.
-VERB = $(if $(filter run config trace drivers syscalls fields rules plugins help,$(firstword $(ARGS))),,run)
+VERB = $(if $(filter run trace record drivers syscalls fields rules plugins config help,$(firstword $(ARGS))),,run)
 
 run: build
 	@if [ "$$(id -u)" != 0 ] && [ -z '$(ARGS)' ]; then \
@@ -29,6 +29,7 @@ setup:
 
 test:
 	@tools/setup test
+	@tools/runtimes
 	tools/test
 
 lint:

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,45 @@ const RULES: &str = r#"
   priority: INFO
 "#;
 
+const BUSYBOX: &str = "/bin/busybox";
+
+/// Whether containers can be made here; where not, that is said.
+pub(crate) fn possible() -> bool {
+    let podman = Command::new("podman").arg("--version").output();
+    let possible = root() && podman.is_ok() && Path::new(BUSYBOX).exists();
+    if !possible {
+        skipped("containers, which need root, podman and a static busybox");
+    }
+    possible
+}
+
+/// A root directory in a tar archive: a static busybox, and users of its own.
+pub(crate) fn archive(folder: &Path) -> PathBuf {
+    let rootfs = folder.join("rootfs");
+    for inner in ["bin", "etc", "tmp", "srv"] {
+        fs::create_dir_all(rootfs.join(inner)).expect("a folder");
+    }
+    fs::copy(BUSYBOX, rootfs.join("bin/busybox")).expect("copied");
+    for name in ["sh", "cp", "true", "sleep"] {
+        std::os::unix::fs::symlink("busybox", rootfs.join("bin").join(name)).expect("a link");
+    }
+    fs::write(
+        rootfs.join("etc/passwd"),
+        "root:x:0:0::/:/bin/sh\nvisitor:x:4321:4321::/:/bin/sh\n",
+    )
+    .expect("written");
+    let archive = folder.join("image.tar");
+    let tar = Command::new("tar")
+        .args(["-C"])
+        .arg(&rootfs)
+        .arg("-cf")
+        .arg(&archive)
+        .arg(".")
+        .status();
+    assert!(tar.expect("tar").success());
+    archive
+}
+
 /// An image of a static busybox, with users of its own.
 struct Image {
     name: String,
@@ -30,35 +69,11 @@ struct Image {
 impl Image {
     /// None: no containers here, which is said.
     fn new() -> Option<Self> {
-        let busybox = Path::new("/bin/busybox");
-        if !root() || Command::new("podman").arg("--version").output().is_err() || !busybox.exists()
-        {
-            skipped("containers, which need root, podman and a static busybox");
+        if !possible() {
             return None;
         }
         let folder = tempfile::tempdir().expect("a folder");
-        let rootfs = folder.path().join("rootfs");
-        for inner in ["bin", "etc", "tmp", "srv"] {
-            fs::create_dir_all(rootfs.join(inner)).expect("a folder");
-        }
-        fs::copy(busybox, rootfs.join("bin/busybox")).expect("copied");
-        for name in ["sh", "cp", "true", "sleep"] {
-            std::os::unix::fs::symlink("busybox", rootfs.join("bin").join(name)).expect("a link");
-        }
-        fs::write(
-            rootfs.join("etc/passwd"),
-            "root:x:0:0::/:/bin/sh\nvisitor:x:4321:4321::/:/bin/sh\n",
-        )
-        .expect("written");
-        let archive = folder.path().join("image.tar");
-        let tar = Command::new("tar")
-            .args(["-C"])
-            .arg(&rootfs)
-            .arg("-cf")
-            .arg(&archive)
-            .arg(".")
-            .status();
-        assert!(tar.expect("tar").success());
+        let archive = archive(folder.path());
         let tag = folder.path().file_name().expect("a name").to_string_lossy();
         let name = format!(
             "localhost/lanner-test:{}",
@@ -117,14 +132,18 @@ impl Drop for Image {
 }
 
 /// `lanner run` that is watching.
-struct Watcher {
+pub(crate) struct Watcher {
     child: Child,
     alerts: std::sync::mpsc::Receiver<Value>,
 }
 
 impl Watcher {
     fn start(driver: &str, rules: &Path) -> Self {
-        let mut child = Command::new(BIN)
+        Self::with(driver, rules, &mut Command::new(BIN))
+    }
+
+    pub(crate) fn with(driver: &str, rules: &Path, lanner: &mut Command) -> Self {
+        let mut child = lanner
             .args(["run", "--json", "--driver", driver, "-r"])
             .arg(rules)
             .stdin(Stdio::null())
@@ -150,7 +169,7 @@ impl Watcher {
     }
 
     /// The fields of the next alert about that container and program.
-    fn next(&self, container: &str, program: &str) -> Value {
+    pub(crate) fn next(&self, container: &str, program: &str) -> Value {
         let deadline = Instant::now() + Duration::from_secs(60);
         let mut others = Vec::new();
         loop {

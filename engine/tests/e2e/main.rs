@@ -23,6 +23,7 @@ mod oracle;
 mod parity;
 mod recorded;
 mod rules;
+mod runtimes;
 mod scenes;
 mod terminal;
 mod transparent;
