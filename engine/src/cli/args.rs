@@ -250,9 +250,12 @@ pub(crate) enum RuleVerb {
     Test(RuleTestArgs),
 }
 
-/// Which plugin reads the rules, and how.
+/// Which plugin reads the rules, how, and how the answer is shown.
 #[derive(Debug, Args)]
 pub(crate) struct UseArgs {
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
     /// The rule plugin.
     #[arg(long, value_name = "NAME", default_value = "rules-falco")]
     pub(crate) plugin: String,
@@ -271,16 +274,13 @@ pub(crate) struct RuleCheckArgs {
     /// Rule files, in the order in which they are loaded. Without any: the default rules.
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// As JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
     /// Warnings count as errors do.
     #[arg(long)]
     pub(crate) strict: bool,
     /// Also what is merely worth knowing, such as macros that nobody uses.
     #[arg(long)]
     pub(crate) notes: bool,
-    /// The plugin.
+    /// How they are read, and shown.
     #[command(flatten)]
     pub(crate) using: UseArgs,
 }
@@ -291,10 +291,7 @@ pub(crate) struct RuleListArgs {
     /// Rule files. Without any: the default rules.
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// As JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// The plugin.
+    /// How they are read, and shown.
     #[command(flatten)]
     pub(crate) using: UseArgs,
 }
@@ -307,10 +304,7 @@ pub(crate) struct RuleExplainArgs {
     /// A rule file; may be repeated. Without any: the default rules.
     #[arg(short, long = "rules", value_name = "FILE")]
     pub(crate) rules: Vec<PathBuf>,
-    /// As JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// The plugin.
+    /// How they are read, and shown.
     #[command(flatten)]
     pub(crate) using: UseArgs,
 }
@@ -324,10 +318,7 @@ pub(crate) struct RuleTestArgs {
     /// A rule file instead of those that the test files name; may be repeated.
     #[arg(short, long = "rules", value_name = "FILE")]
     pub(crate) rules: Vec<PathBuf>,
-    /// As JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// The plugin.
+    /// How they are read, and shown.
     #[command(flatten)]
     pub(crate) using: UseArgs,
 }

@@ -64,7 +64,7 @@ fn check(args: &RuleCheckArgs) -> Result<ExitCode, Failure> {
     missing.retain(|name| !name.is_empty());
     missing.sort_unstable();
     missing.dedup();
-    if args.json {
+    if args.using.json {
         let of = |severity| -> Vec<Value> {
             let some = found.iter().filter(|one| one.severity == severity);
             some.map(diagnostic_json).collect()
@@ -136,7 +136,7 @@ fn list(args: &RuleListArgs) -> Result<ExitCode, Failure> {
     let files = rule_files(&args.files)?;
     let registry = FieldRegistry::new("");
     let host = open(&args.using, &files, &registry)?;
-    if args.json {
+    if args.using.json {
         let rows: Vec<Value> = host.rules().iter().map(rule_json).collect();
         return print(format!("{:#}\n", Value::from(rows)).as_bytes());
     }
@@ -184,7 +184,7 @@ fn explain(args: &RuleExplainArgs) -> Result<ExitCode, Failure> {
         .explain(u32::try_from(at).unwrap_or(u32::MAX))
         .map_err(Failure::broken)?;
     let rule = &host.rules()[at];
-    if args.json {
+    if args.using.json {
         let mut document = rule_json(rule);
         document["condition"] = explanation.condition.into();
         document["event_types"] = match explanation.event_types {
@@ -252,7 +252,7 @@ fn test(args: &RuleTestArgs) -> Result<ExitCode, Failure> {
         for outcome in outcomes {
             let good = outcome.failures.is_empty();
             *(if good { &mut passed } else { &mut failed }) += 1;
-            if args.json {
+            if args.using.json {
                 rows.push(json!({
                     "file": path,
                     "test": outcome.name,
@@ -269,7 +269,7 @@ fn test(args: &RuleTestArgs) -> Result<ExitCode, Failure> {
             }
         }
     }
-    if args.json {
+    if args.using.json {
         print(format!("{:#}\n", Value::from(rows)).as_bytes())?;
     } else {
         say(&format!(
