@@ -52,6 +52,8 @@ enum lanner_len_from {
 
 /* The length counts bits, and is rounded up to whole longs. */
 #define LANNER_UNIT_BITS 0xffff
+/* With N added: 2 to the power of N of what the length counts are one byte, and begun ones count. */
+#define LANNER_UNIT_SHIFT 0xff00
 
 struct lanner_op {
 	__u8 code;
@@ -60,7 +62,7 @@ struct lanner_op {
 	__u8 when;
 	__u8 len_from;
 	__u8 len_arg;  /* the argument that has the length, or a variant's first selector */
-	__u16 unit;    /* bytes an element, for counted arrays; LANNER_UNIT_BITS; the id of a variant */
+	__u16 unit;    /* bytes an element, for counted arrays; LANNER_UNIT_*; the id of a variant */
 	__u32 limit;   /* bytes to capture at the most; of a variant, the selector's bits that count */
 	__u16 add;     /* bytes to add to the length; a variant's second selector or LANNER_ARG_RET */
 	__u16 entries; /* entries to look at, at the most */

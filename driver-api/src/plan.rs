@@ -1,6 +1,7 @@
 //! The capture plan: what to fetch for one system call. It is made from the table; interpreters in the
 //! kernel and in the ptrace driver follow it. `bpf/plan.h` says the same in C.
 
+use nix::unistd::{SysconfVar, sysconf};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::event::{Abi, Fact};
@@ -17,6 +18,8 @@ pub const NUMBERS: usize = 1024;
 pub const ARG_RET: u8 = 7;
 /// In [`Op::unit`]: the length counts bits, and is rounded up to whole longs.
 pub const UNIT_BITS: u16 = u16::MAX;
+/// In [`Op::unit`], with N added: 2 to the power of N of what the length counts are one byte, and begun ones count.
+pub const UNIT_SHIFT: u16 = 0xff00;
 
 /// Bits of [`Plan::flags`].
 pub mod flag {
@@ -104,7 +107,7 @@ pub struct Op {
     pub len_from: u8,
     /// The register that has the length, or the first selector of a variant.
     pub len_arg: u8,
-    /// Bytes an element, where the length counts elements; [`UNIT_BITS`]; the id of a variant.
+    /// Bytes an element, where the length counts elements; [`UNIT_BITS`]; [`UNIT_SHIFT`] and more; the id of a variant.
     pub unit: u16,
     /// Bytes to capture at the most; of a variant, the bits of the first selector that count.
     pub limit: u32,
@@ -275,6 +278,14 @@ impl Place<'_> {
             Kind::Sigset(len) | Kind::CpuSet(len) => self.with_len(bytes(op), len, 1, BITS_MAX),
             Kind::FdSet(len) | Kind::NodeMask(len) => {
                 self.with_len(bytes(op), len, UNIT_BITS, BITS_MAX)
+            }
+            Kind::Pages(len) => {
+                let page = sysconf(SysconfVar::PAGE_SIZE)
+                    .ok()
+                    .flatten()
+                    .unwrap_or(4096);
+                let unit = UNIT_SHIFT + page.ilog2() as u16;
+                self.with_len(bytes(op), len, unit, self.limits.bytes)
             }
             Kind::Array(of, len) => {
                 let unit = of.size(self.layout).unwrap_or(1) as u16;

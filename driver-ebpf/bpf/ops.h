@@ -602,6 +602,8 @@ static __always_inline void run_simple(const struct out *o, const struct lanner_
 		return;
 	if (op->unit == LANNER_UNIT_BITS)
 		len = ((len & 0xffffff) + 8 * word_size(o) - 1) / (8 * word_size(o)) * word_size(o);
+	else if (op->unit >= LANNER_UNIT_SHIFT)
+		len = ((__u64)len + (1ULL << (op->unit & 31)) - 1) >> (op->unit & 31);
 	else if (op->len_from != LANNER_LEN_CONST && op->unit > 1)
 		len = (len & 0x7fffffff) * op->unit;
 	op_bytes(o, op->what, 0, op->limit, ptr, len);

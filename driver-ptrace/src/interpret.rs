@@ -2,7 +2,7 @@
 //! appended to the event. The same operations as `driver-ebpf/bpf/ops.h`.
 
 use driver_api::event::{Abi, Encoding, EventBuilder, Header, Part, PartAt, Status};
-use driver_api::plan::{self, ARG_RET, Op, Plan, UNIT_BITS, code, len_from, when};
+use driver_api::plan::{self, ARG_RET, Op, Plan, UNIT_BITS, UNIT_SHIFT, code, len_from, when};
 use driver_api::request::Limits;
 
 use crate::facts;
@@ -83,6 +83,7 @@ fn run(event: &mut EventBuilder, op: &Op, header: &Header, memory: &Memory, scra
             };
             let len = match (op.len_from, op.unit) {
                 (_, UNIT_BITS) => (len & 0xff_ffff).div_ceil(8 * memory.width()) * memory.width(),
+                (_, unit @ UNIT_SHIFT..) => len.div_ceil(1 << (unit & 31)),
                 (len_from::CONST, _) => len,
                 (_, unit) => len.saturating_mul(u64::from(unit.max(1))),
             };

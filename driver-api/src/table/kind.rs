@@ -104,6 +104,8 @@ pub enum Kind {
     Sigset(Len),
     /// Bits of descriptors; the length is how many bits.
     FdSet(Len),
+    /// A byte for each page of memory; the length is how much memory.
+    Pages(Len),
     /// Bits of CPUs.
     CpuSet(Len),
     /// Bits of NUMA nodes; the length is how many bits.

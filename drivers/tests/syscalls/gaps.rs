@@ -94,13 +94,6 @@ pub(crate) const GAPS: &[Gap] = &[
         reason: "calls are seen at their entry alone: what the kernel writes into memory, and facts of descriptors, are \
                  not there yet",
     },
-    Gap {
-        drivers: &["ebpf-core", "ebpf-legacy", "ptrace", ENTRY_ONLY],
-        abis: &[],
-        calls: &["mincore"],
-        what: "vec",
-        reason: "one byte a page: the table has no word for a length in pages, and the memory is not captured",
-    },
 ];
 
 impl Gap {

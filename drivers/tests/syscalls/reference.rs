@@ -5,6 +5,8 @@ use driver_api::event::{Abi, Fact, Part, Status};
 use driver_api::request::Limits;
 use driver_api::table::{self, Kind, Len, LenFrom, NARROW, Syscall, Written};
 
+use nix::unistd::{SysconfVar, sysconf};
+
 use crate::arena::Arena;
 use crate::facts;
 use crate::truth::Want;
@@ -196,6 +198,11 @@ impl Made<'_> {
                 let width = self.width();
                 let whole = |bits: u64| (bits & 0xff_ffff).div_ceil(8 * width) * width;
                 bytes(self.len(len).map(whole), BITS);
+            }
+            Kind::Pages(len) => {
+                let page = sysconf(SysconfVar::PAGE_SIZE).expect("it is known");
+                let page = page.expect("it is known").cast_unsigned();
+                bytes(self.len(len).map(|n| n.div_ceil(page)), limits.bytes.into());
             }
             Kind::Array(of, len) => {
                 let unit = of.size(layout).unwrap_or(1) as u64;

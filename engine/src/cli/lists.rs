@@ -63,7 +63,7 @@ fn kind_name(kind: &Kind) -> String {
         Kind::Enum(set) => format!("one of {}", set.name),
         Kind::As(_, of) => kind_name(of),
         Kind::Path(_) => "path".to_owned(),
-        Kind::Bytes(_) => "bytes".to_owned(),
+        Kind::Bytes(_) | Kind::Pages(_) => "bytes".to_owned(),
         Kind::SockAddr(_) => "socket address".to_owned(),
         Kind::Iovec(_) => "bytes of iovecs".to_owned(),
         Kind::Mmsghdr(_) => "messages".to_owned(),

@@ -174,7 +174,7 @@ fn buffer_of<'a>(view: &View<'a>) -> Option<Attachment<'a>> {
     use driver_api::table::Kind as ParamKind;
     let call = view.seen.call?;
     let part = |at: usize, kind: &ParamKind| match kind {
-        ParamKind::Bytes(_) | ParamKind::Iovec(_) => view.event.argument(at),
+        ParamKind::Bytes(_) | ParamKind::Pages(_) | ParamKind::Iovec(_) => view.event.argument(at),
         ParamKind::Msghdr | ParamKind::Mmsghdr(_) => view.event.part(at, Part::Data),
         _ => None,
     };

@@ -63,6 +63,7 @@ const SIZED: &[&str] = &[
     "fdset",
     "cpuset",
     "nodemask",
+    "pages",
     "msgbuf",
     "opt",
     "dirents",
