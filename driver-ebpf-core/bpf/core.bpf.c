@@ -414,6 +414,8 @@ TRACEPOINT(sys_exit) int sys_exit(__u64 *ctx)
 	plan = plan_of(abi, nr);
 	if (!plan || !wanted(KNOWN(task, tgid), KNOWN(task, pid)))
 		return 0;
+	if (abi == ABI_COMPAT)
+		ret = narrow_result(ret);
 	if (ret == 0 && plan->flags & LANNER_PLAN_CHILD)
 		return 0;
 	if (unlikely(restarts(ret))) {

@@ -143,6 +143,8 @@ static __always_inline void returned(void *ctx, const struct offsets *off, const
 	flags = plan->flags;
 	if (!(flags & (LANNER_PLAN_SELECTED | LANNER_PLAN_EXEC)))
 		return;
+	if (abi == ABI_COMPAT)
+		ret = narrow_result(ret);
 	if (ret == -ERESTARTNOINTR || (ret == 0 && flags & LANNER_PLAN_CHILD) || is_new_program(regs, abi, ret))
 		return;
 	if (restarts(ret)) {

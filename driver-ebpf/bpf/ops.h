@@ -489,6 +489,10 @@ static __always_inline void fill_header(struct lanner_event *event, __u8 kind, _
 	event->ret = ret;
 }
 
+/* What a 32-bit program sees: some calls return an error of 32 bits without its sign. The same as the kernel's
+ * syscall_get_error. */
+static __always_inline __s64 narrow_result(__s64 ret) { return (__u32)ret >= (__u32)-4095 ? (__s32)ret : ret; }
+
 /*
  * Codes for "make this call again" (include/linux/errno.h), which the program never sees. All but ERESTARTNOINTR become
  * EINTR if a handler runs now, ERESTARTSYS only if that one was installed without SA_RESTART. So the event says EINTR

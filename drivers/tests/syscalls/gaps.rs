@@ -35,14 +35,6 @@ pub(crate) const GAPS: &[Gap] = &[
     },
     Gap {
         drivers: EBPF,
-        abis: &[Abi::I386],
-        calls: &["modify_ldt"],
-        what: "return value",
-        reason: "the kernel returns 32 bits without their sign (SYSCALL_DEFINE of modify_ldt in arch/x86/kernel/ldt.c): \
-                 an error is delivered as a large number",
-    },
-    Gap {
-        drivers: EBPF,
         abis: &[Abi::X86_64, Abi::Aarch64],
         calls: &["rt_sigreturn"],
         what: "event",
