@@ -10,6 +10,7 @@ mod disk;
 mod full;
 mod killed;
 mod memory;
+mod outputs;
 mod reload;
 mod service;
 mod session;

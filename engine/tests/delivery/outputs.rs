@@ -1,0 +1,280 @@
+//! The whole of lanner with every output and the real peers: what a rule sees arrives everywhere, all of it, in order,
+//! also where a peer was away. Needs what the tests of the outputs need.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use peers::{Authority, Client, NatsServer, Receiver, Rsyslogd, python};
+use serde_json::Value;
+
+use crate::session::{Folder, Lanner};
+use crate::stage::{eventually, skipped};
+
+/// The number in what a rule said: `... A /tmp/.../watched/000000017`.
+fn number(text: &str) -> u64 {
+    let digits = text.rsplit('/').next().expect("a name").trim();
+    digits.parse().expect("a number")
+}
+
+fn numbers<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<u64> {
+    texts.into_iter().map(number).collect()
+}
+
+/// The numbers in Falco's JSON objects, whose fields are those that falcosidekick reads.
+fn of_json<'a>(alerts: impl IntoIterator<Item = &'a Value>) -> Vec<u64> {
+    let number_of = |alert: &'a Value| {
+        for key in ["output", "priority", "time", "source", "hostname", "tags"] {
+            assert!(alert.get(key).is_some(), "there is no {key}: {alert}");
+        }
+        assert_eq!(alert["rule"], "A", "{alert}");
+        let name = &alert["output_fields"]["fd.name"];
+        number(name.as_str().expect("a name"))
+    };
+    alerts.into_iter().map(number_of).collect()
+}
+
+fn lines(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a text")
+}
+
+/// Alerts of the rule, among those of lanner itself.
+fn of_rule(alerts: Vec<Value>) -> Vec<Value> {
+    let own = |alert: &Value| alert["source"] == "internal";
+    alerts.into_iter().filter(|alert| !own(alert)).collect()
+}
+
+/// All numbers are there, in order, and none twice.
+fn whole(what: &str, numbers: &[u64], made: u64) {
+    assert!(
+        numbers.iter().copied().eq(0..made),
+        "{what}: {} of {made}, first odd one {:?}",
+        numbers.len(),
+        (0..).zip(numbers).find(|(at, number)| at != *number)
+    );
+}
+
+/// How many files the command says that it made.
+fn made(out: &[String]) -> u64 {
+    let made = out.iter().find_map(|line| line.strip_prefix("made "));
+    made.expect("the command ended well")
+        .parse()
+        .expect("a number")
+}
+
+struct Tls {
+    authority: Authority,
+    receiver: Receiver,
+}
+
+impl Tls {
+    /// A receiver that wants a certificate of its clients.
+    fn new() -> Self {
+        let authority = Authority::new();
+        authority.sign("server");
+        authority.sign("client");
+        let files = ["server.pem", "server.key", "ca.pem"].map(|name| authority.path(name));
+        Self {
+            receiver: Receiver::start("", &files),
+            authority,
+        }
+    }
+
+    /// Settings of a client.
+    fn client(&self) -> String {
+        let file = |name: &str| self.authority.path(name).display().to_string();
+        format!(
+            "ca_cert: {}, client_cert: {}, client_key: {}",
+            file("ca.pem"),
+            file("client.pem"),
+            file("client.key")
+        )
+    }
+}
+
+#[test]
+fn what_a_rule_sees_arrives_at_every_output_whole_and_in_order() {
+    let (Some(python), Some(nats), Some(syslog)) = (
+        python(),
+        NatsServer::start(&[]),
+        Rsyslogd::start(Rsyslogd::TLS),
+    ) else {
+        return;
+    };
+    let tls = Tls::new();
+    let folder = Folder::new();
+    let rules = folder.rule("A", "");
+    let (watched, stop, socket) = (
+        folder.path("watched"),
+        folder.path("stop"),
+        folder.path("falco.sock"),
+    );
+    let (file, fed) = (folder.path("alerts.json"), folder.path("fed"));
+    let (syslog_at, port) = (syslog.authority.folder().display(), syslog.port());
+    let config = folder.put(
+        "lanner.yaml",
+        &format!(
+            "rules_files: [{rules}]
+outputs:
+- {{plugin: output-file, settings: {{filename: {file}, json: true}}}}
+- {{plugin: output-program, settings: {{program: \"cat >> {fed}\", keep_alive: true}}}}
+- plugin: output-syslog
+  settings: {{address: \"tls://localhost:{port}\", facility: local3, ca_cert: {syslog_at}/ca.pem,
+    client_cert: {syslog_at}/server.pem, client_key: {syslog_at}/server.key}}
+- plugin: output-http
+  settings: {{url: \"https://localhost:{http}/\", mtls: true, {client}}}
+- {{plugin: output-grpc, settings: {{bind_address: \"unix://{socket}\"}}}}
+- {{plugin: output-nats, settings: {{servers: [\"nats://127.0.0.1:{nats_at}\"]}}}}
+",
+            rules = rules.display(),
+            file = file.display(),
+            fed = fed.display(),
+            http = tls.receiver.port,
+            client = tls.client(),
+            socket = socket.display(),
+            nats_at = nats.port,
+        ),
+    );
+    let lanner = Lanner::of_maker("ptrace", &["-c", text(&config)], (&watched, &stop), "0.005");
+    eventually(&format!("alerts come {:?}", lanner.err), || {
+        lanner.alerts("Notice A") > 0
+    });
+    // one that takes everything from the beginning, and one that listens as Falco's clients do
+    let target = format!("unix:{}", socket.display());
+    let mut own = Client::start(python, &[&target, "own", "0", r#"{"after":"oldest"}"#]);
+    own.ready();
+    let mut sub = Client::start(python, &[&target, "sub", "50"]);
+    sub.ready();
+    let falco = sub.rest();
+    fs::write(&stop, "").expect("a file");
+    let mut streamed = Vec::new();
+    let reader = std::thread::spawn(move || {
+        streamed.extend(own.rest());
+        streamed
+    });
+    let (out, err) = lanner.end();
+    assert!(!err.iter().any(|line| line.contains("lost")), "{err:?}");
+    let made = made(&out);
+    let printed = out.iter().filter_map(|line| line.split_once(": Notice "));
+    whole("console", &numbers(printed.map(|(_, text)| text)), made);
+    let json: Vec<Value> = lines(&file)
+        .iter()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    whole("file", &of_json(&json), made);
+    eventually("the program has ended", || {
+        lines(&fed).len() as u64 == made
+    });
+    let fed = lines(&fed);
+    whole("program", &numbers(fed.iter().map(String::as_str)), made);
+    eventually("rsyslogd has written all", || {
+        syslog.got().len() as u64 >= made
+    });
+    let got = syslog.got();
+    let head = "local3.notice|lanner|";
+    assert!(got.iter().all(|line| line.starts_with(head)), "{}", got[0]);
+    assert!(got[0].contains("rule=\"A\""), "{}", got[0]);
+    whole("syslog", &numbers(got.iter().map(String::as_str)), made);
+    whole("http", &of_json(&tls.receiver.alerts()), made);
+    let streamed = reader.join().expect("the client ended well");
+    let alerts = streamed.iter().map(|message| &message["alert"]);
+    let texts = alerts.map(|alert| alert["text"].as_str().expect("a text"));
+    whole("our own service", &numbers(texts), made);
+    let first = &falco[0]["output_fields"]["fd.name"];
+    let first = number(first.as_str().expect("a name"));
+    let names = falco.iter().map(|alert| {
+        assert_eq!((&alert["rule"], &alert["priority"]), (&"A".into(), &5.into()));
+        alert["output_fields"]["fd.name"].as_str().expect("a name")
+    });
+    let names = numbers(names);
+    assert!(names.iter().copied().eq(first..first + 50), "{names:?}");
+    let messages = nats.messages(usize::try_from(made).expect("small"));
+    let contents = messages.iter().map(|(_, content)| content);
+    whole("nats", &of_json(contents), made);
+    assert!(messages[0].0.ends_with(".Notice"), "{}", messages[0].0);
+}
+
+/// Peers that go and come back, with the kernel's driver: what has a spool is delivered, whoever was away.
+#[test]
+fn peers_that_were_away_get_what_they_missed() {
+    if !nix::unistd::geteuid().is_root() {
+        skipped("the eBPF driver takes root");
+        return;
+    }
+    let (Some(mut nats), Some(syslog)) = (NatsServer::start(&[]), Rsyslogd::start(Rsyslogd::SOCKET))
+    else {
+        return;
+    };
+    let mut tls = Tls::new();
+    tls.receiver.kill();
+    let folder = Folder::new();
+    let rules = folder.rule("A", "");
+    let (watched, stop) = (folder.path("watched"), folder.path("stop"));
+    let gate = folder.path("gate");
+    let fed = folder.path("fed");
+    let spool = |name: &str| -> PathBuf { folder.path(&format!("{name}.redb")) };
+    let config = folder.put(
+        "lanner.yaml",
+        &format!(
+            "rules_files: [{rules}]
+stdout_output: {{enabled: false}}
+syslog_output: {{enabled: true, address: \"unix://{log}\"}}
+outputs:
+- plugin: output-http
+  retry_max: 100ms
+  settings: {{url: \"https://localhost:{http}/\", mtls: true, batch: array, compress_uploads: true, {client}}}
+  spool: {{path: {http_spool}}}
+- plugin: output-nats
+  retry_max: 100ms
+  settings: {{servers: [\"nats://127.0.0.1:{nats_at}\"], timeout: 1}}
+  spool: {{path: {nats_spool}}}
+- plugin: output-program
+  retry_max: 100ms
+  settings: {{program: \"[ -e {gate} ] && cat >> {fed}\", json: true}}
+",
+            rules = rules.display(),
+            log = syslog.authority.path("log").display(),
+            http = tls.receiver.port,
+            client = tls.client(),
+            http_spool = spool("http").display(),
+            nats_at = nats.port,
+            nats_spool = spool("nats").display(),
+            gate = gate.display(),
+            fed = fed.display(),
+        ),
+    );
+    let lanner = Lanner::of_maker("ebpf-core", &["-c", text(&config)], (&watched, &stop), "0.005");
+    let known = || syslog.got().len();
+    eventually(&format!("alerts come {:?}", lanner.err), || known() > 50);
+    nats.kill();
+    let before = known();
+    eventually("the others go on", || known() > before + 50);
+    nats.again();
+    tls.receiver.again();
+    fs::write(&gate, "").expect("a file");
+    eventually("the receiver catches up", || {
+        tls.receiver.alerts().len() > before
+    });
+    fs::write(&stop, "").expect("a file");
+    let (out, err) = lanner.end();
+    assert!(!err.iter().any(|line| line.contains(" lost ")), "{err:?}");
+    let made = made(&out);
+    eventually("rsyslogd has written all", || known() as u64 >= made);
+    let got = syslog.got();
+    whole("syslog", &numbers(got.iter().map(String::as_str)), made);
+    let fed: Vec<Value> = lines(&fed)
+        .iter()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    whole("program", &of_json(&fed), made);
+    whole("http", &of_json(&of_rule(tls.receiver.alerts())), made);
+    // what was on its way when the server died may come before what was offered again
+    let messages = nats.messages(usize::try_from(made).expect("small"));
+    let mut got = of_json(messages.iter().map(|(_, content)| content));
+    got.sort_unstable();
+    whole("nats", &got, made);
+}
