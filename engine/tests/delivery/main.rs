@@ -8,6 +8,7 @@
 
 mod disk;
 mod full;
+mod hostile;
 mod killed;
 mod memory;
 mod outputs;

@@ -2,6 +2,7 @@
 //! also where a peer was away. Needs what the tests of the outputs need.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use peers::{Authority, Client, NatsServer, Receiver, Rsyslogd, python};
@@ -166,9 +167,7 @@ outputs:
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect();
     whole("file", &of_json(&json), made);
-    eventually("the program has ended", || {
-        lines(&fed).len() as u64 == made
-    });
+    eventually("the program has ended", || lines(&fed).len() as u64 == made);
     let fed = lines(&fed);
     whole("program", &numbers(fed.iter().map(String::as_str)), made);
     eventually("rsyslogd has written all", || {
@@ -187,7 +186,10 @@ outputs:
     let first = &falco[0]["output_fields"]["fd.name"];
     let first = number(first.as_str().expect("a name"));
     let names = falco.iter().map(|alert| {
-        assert_eq!((&alert["rule"], &alert["priority"]), (&"A".into(), &5.into()));
+        assert_eq!(
+            (&alert["rule"], &alert["priority"]),
+            (&"A".into(), &5.into())
+        );
         alert["output_fields"]["fd.name"].as_str().expect("a name")
     });
     let names = numbers(names);
@@ -205,7 +207,8 @@ fn peers_that_were_away_get_what_they_missed() {
         skipped("the eBPF driver takes root");
         return;
     }
-    let (Some(mut nats), Some(syslog)) = (NatsServer::start(&[]), Rsyslogd::start(Rsyslogd::SOCKET))
+    let (Some(mut nats), Some(syslog)) =
+        (NatsServer::start(&[]), Rsyslogd::start(Rsyslogd::SOCKET))
     else {
         return;
     };
@@ -247,7 +250,12 @@ outputs:
             fed = fed.display(),
         ),
     );
-    let lanner = Lanner::of_maker("ebpf-core", &["-c", text(&config)], (&watched, &stop), "0.005");
+    let lanner = Lanner::of_maker(
+        "ebpf-core",
+        &["-c", text(&config)],
+        (&watched, &stop),
+        "0.005",
+    );
     let known = || syslog.got().len();
     eventually(&format!("alerts come {:?}", lanner.err), || known() > 50);
     nats.kill();
@@ -277,4 +285,107 @@ outputs:
     let mut got = of_json(messages.iter().map(|(_, content)| content));
     got.sort_unstable();
     whole("nats", &got, made);
+}
+
+/// Makes as many files as a line of the pipe says.
+const ON_DEMAND: &str = "
+import os, sys
+number = 0
+with open(sys.argv[2]) as orders:
+    for order in orders:
+        for _ in range(int(order)):
+            name = f'{sys.argv[1]}/{number:09}'
+            os.close(os.open(name, os.O_CREAT | os.O_WRONLY))
+            os.unlink(name)
+            number += 1
+";
+
+/// Bytes that are resident.
+fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number
+        .and_then(|n| n.parse::<u64>().ok())
+        .expect("a number")
+        << 10
+}
+
+#[test]
+fn ninety_subscribers_get_everything_while_ten_are_stuck_and_told_what_they_missed() {
+    const ALERTS: u64 = 1500;
+    const LONG: usize = 8000;
+    let Some(python) = python() else { return };
+    let folder = Folder::new();
+    let (watched, socket, orders) = (
+        folder.path("watched"),
+        folder.path("falco.sock"),
+        folder.path("orders"),
+    );
+    nix::unistd::mkfifo(&orders, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let rule = |name: &str, condition: &str| {
+        format!(
+            "- rule: {name}\n  desc: d\n  condition: evt.type in (openat, open) and {condition}\n  output: {} \
+             %fd.name\n  priority: NOTICE\n",
+            "x".repeat(LONG)
+        )
+    };
+    let rules = rule(
+        "last",
+        &format!("fd.name={}/{:09}", watched.display(), ALERTS - 1),
+    ) + &rule("r", &format!("fd.name startswith {}/", watched.display()));
+    let rules = folder.put("rules.yaml", &rules);
+    let config = folder.put(
+        "lanner.yaml",
+        &format!(
+            "rules_files: [{}]\nstdout_output: {{enabled: false}}\noutputs:\n- plugin: output-grpc\n  settings: \
+             {{bind_address: \"unix://{}\", keep: 100, max_clients: 100}}\n",
+            rules.display(),
+            socket.display()
+        ),
+    );
+    let command = [
+        "--",
+        "python3",
+        "-c",
+        ON_DEMAND,
+        text(&watched),
+        text(&orders),
+    ];
+    let options = ["--driver", "ptrace", "-c", text(&config)];
+    let lanner = Lanner::start(&[&options[..], &command].concat());
+    let mut pipe = fs::OpenOptions::new()
+        .write(true)
+        .open(&orders)
+        .expect("the command reads");
+    lanner.wait_for("driver ptrace");
+    let target = format!("unix:{}", socket.display());
+    let mut clients = Client::start(python, &[&target, "many", "90", "10"]);
+    clients.ready();
+    let mut most = 0;
+    let before = resident(lanner.child.id());
+    for batch in 1..=ALERTS / 50 {
+        pipe.write_all(b"50\n").expect("the command reads");
+        // the fast ones are never behind by more than a batch
+        assert_eq!(clients.line(), format!("all {}", batch * 50));
+        most = most.max(resident(lanner.child.id()));
+    }
+    // if each of those that are stuck had its own alerts, these alone were 10 * 1500 * 16 kB
+    let more = most.saturating_sub(before);
+    assert!(more < 100 << 20, "{more} bytes more than at the start");
+    println!(
+        "gRPC: {} KiB more than at the start, at the most",
+        more >> 10
+    );
+    clients.tell("wake");
+    let summary: Value = serde_json::from_str(&clients.line()).expect("JSON");
+    assert_eq!(summary["fast"], serde_json::json!(vec![ALERTS; 90]));
+    for stuck in summary["stuck"].as_array().expect("a list") {
+        let number = |key: &str| stuck[key].as_u64().expect("a number");
+        assert!(number("lost") > 0 && number("notices") >= 1, "{stuck}");
+        assert_eq!(number("alerts") + number("lost"), ALERTS, "{stuck}");
+    }
+    drop(pipe);
+    let (_, err) = lanner.end();
+    assert!(!err.iter().any(|line| line.contains("lost")), "{err:?}");
 }

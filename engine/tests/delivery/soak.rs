@@ -34,11 +34,11 @@ fn what_was_raised_before_a_kill_is_delivered_after_it() {
             folder.path("spool.redb").display(),
         ),
     );
-    // a hundred a second
+    // a hundred a second: to make a file takes a while, too
     let mut maker = Command::new("python3")
         .args(["-c", MAKER])
         .args([&watched, &stop])
-        .arg("0.01")
+        .arg("0.007")
         .stdout(Stdio::null())
         .spawn()
         .expect("python3");
