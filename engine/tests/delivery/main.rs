@@ -17,4 +17,5 @@ mod service;
 mod session;
 mod soak;
 mod stage;
+mod systemd;
 mod web;
