@@ -244,6 +244,20 @@ fn the_unit_runs_under_systemd() {
         let alert = "Critical Falco internal: hot restart failure";
         systemd.journal().contains(alert)
     });
+    // the log has its levels
+    let errors = [
+        "journalctl",
+        "--no-pager",
+        "-o",
+        "cat",
+        "-p",
+        "err",
+        "-u",
+        "lanner",
+    ];
+    let errors = systemd.done(&errors);
+    assert!(errors.contains("the reload failed"), "{errors}");
+    assert!(!errors.contains("Notice "), "{errors}");
     systemd.sees("Notice Second /srv/");
     assert_eq!(systemd.property("MainPID"), main, "it was never restarted");
     assert_eq!(systemd.property("NRestarts"), "0");
