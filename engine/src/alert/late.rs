@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{AlertFormat, AlertRule};
-use crate::fields::{FieldId, Fields, Scratch, View};
+use super::{AlertFormat, AlertRule, Kept};
+use crate::fields::{Fields, Scratch, View};
 use crate::inspect::Container;
-use crate::plugin_host::{Alert, FieldSource, OwnedValue, Value};
+use crate::plugin_host::Alert;
 
 /// How long an alert waits for a runtime's answer at the most.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -25,36 +25,9 @@ pub struct LateAlerts {
 #[derive(Debug)]
 struct Waiting {
     rule: usize,
-    time_ns: u64,
     until: Instant,
     container: Arc<Container>,
     kept: Kept,
-}
-
-/// Fields of an event that is over.
-#[derive(Debug, Default)]
-struct Kept {
-    event_type: u32,
-    values: Vec<(FieldId, OwnedValue)>,
-    /// Lists are put together here.
-    lists: Scratch,
-}
-
-impl FieldSource for Kept {
-    fn event_type(&self) -> u32 {
-        self.event_type
-    }
-
-    fn get(&self, id: u32) -> Value<'_> {
-        let found = self.values.iter().find(|(known, _)| known.number() == id);
-        match found {
-            Some((_, OwnedValue::List(values))) => {
-                self.lists.list(values.iter().map(OwnedValue::scalar))
-            }
-            Some((_, value)) => value.scalar(),
-            None => Value::None,
-        }
-    }
 }
 
 impl LateAlerts {
@@ -67,24 +40,18 @@ impl LateAlerts {
         else {
             return false;
         };
-        let mut late = false;
-        rule.ids(&mut |id| late |= fields.is_late(id));
-        if !late || self.waiting.len() >= WAITING {
+        let mut ids = Vec::new();
+        rule.ids(&mut |id| ids.push(id));
+        if !ids.iter().any(|id| fields.is_late(*id)) || self.waiting.len() >= WAITING {
             return false;
         }
-        let mut kept = Kept {
-            event_type: view.event_type(),
-            ..Kept::default()
-        };
-        rule.ids(&mut |id| {
-            kept.values.push((id, view.value(id).to_owned()));
-        });
+        ids.sort_unstable();
+        ids.dedup();
         self.waiting.push_back(Waiting {
             rule: at,
-            time_ns: view.time_ns(),
             until: Instant::now() + PATIENCE,
             container: container.clone(),
-            kept,
+            kept: Kept::of(view, &ids),
         });
         true
     }
@@ -108,17 +75,14 @@ impl LateAlerts {
                 rest.push_back(alert);
                 continue;
             }
-            for (id, value) in &mut alert.kept.values {
-                if fields.is_late(*id) {
-                    *value = fields.late(*id, &alert.container, &self.scratch).to_owned();
+            for (id, value) in alert.kept.values_mut() {
+                if fields.is_late(id) {
+                    *value = fields.late(id, &alert.container, &self.scratch).to_owned();
                 }
             }
             self.scratch.reset();
             if let Some(rule) = rules.get(alert.rule) {
-                sink(
-                    alert.rule,
-                    format.alert_of(rule, alert.time_ns, &alert.kept),
-                );
+                sink(alert.rule, format.alert_of_kept(rule, &alert.kept));
             }
         }
         self.waiting = rest;

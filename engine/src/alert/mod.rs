@@ -3,6 +3,7 @@
 
 mod append;
 mod internal;
+mod kept;
 mod late;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use crate::template::Template;
 
 use append::Extra;
 pub use append::{AppendOutput, ExtraField, RuleMatch};
+pub use kept::Kept;
 pub use late::LateAlerts;
 
 /// How alerts are to look. The defaults are Falco's.
@@ -60,6 +62,11 @@ impl AlertFormat {
     }
 
     /// The same from fields that were kept.
+    #[must_use]
+    pub fn alert_of_kept(&self, rule: &AlertRule, kept: &Kept) -> Alert {
+        self.alert_of(rule, kept.time_ns(), kept)
+    }
+
     fn alert_of(&self, rule: &AlertRule, time_ns: u64, view: &impl FieldSource) -> Alert {
         let mut message = String::new();
         rule.template.render(view, &mut message);

@@ -28,6 +28,10 @@ pub struct Config {
     pub priority: PriorityName,
     /// Where plugins are.
     pub plugin_dirs: Vec<PathBuf>,
+    /// Rule plugins beside the rules of `rules_files`, each on a thread of its own.
+    pub rule_plugins: Vec<RulePluginConfig>,
+    /// How long plugins may take to open, 30s by default.
+    pub plugin_deadline: Option<Time>,
     /// SHA-256 sums by file name (`liboutput_http.so`), as `sha256sum` prints them. Where there is one, plugin files
     /// that are not named are refused.
     pub plugin_sums: BTreeMap<String, String>,
@@ -83,6 +87,24 @@ pub struct Config {
     pub webserver: Webserver,
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace`. LANNER_LOG and `-v` go before it.
     pub log_level: Option<LogLevel>,
+}
+
+/// One of `rule_plugins`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RulePluginConfig {
+    /// The plugin, such as `rules-mine`.
+    pub plugin: String,
+    /// Rule files and folders of them, for a plugin that reads some.
+    #[serde(default)]
+    pub rules_files: Vec<PathBuf>,
+    /// The plugin's settings; it checks them.
+    #[serde(default)]
+    pub settings: serde_json::Map<String, serde_json::Value>,
+    /// Events that wait for it at the most, 8192 by default.
+    pub queue: Option<usize>,
+    /// How long one call may take before the plugin is reported as hanging; 10s by default.
+    pub deadline: Option<Time>,
 }
 
 /// How many rules an event can match.
@@ -222,6 +244,8 @@ impl Default for Config {
             rule_matching: None,
             priority: PriorityName::Debug,
             plugin_dirs: Vec::new(),
+            rule_plugins: Vec::new(),
+            plugin_deadline: None,
             plugin_sums: BTreeMap::new(),
             driver: None,
             driver_order: Vec::new(),

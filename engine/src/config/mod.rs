@@ -27,7 +27,8 @@ use driver_api::request::Limits;
 use crate::plugin_host::Pins;
 
 pub use keys::{
-    AlertLimit, AlertLimits, Config, DropAction, EventDrops, Matching, OutputsQueue, Webserver,
+    AlertLimit, AlertLimits, Config, DropAction, EventDrops, Matching, OutputsQueue,
+    RulePluginConfig, Webserver,
 };
 pub use outputs::{BuiltInOutput, Fsync, OutputConfig, SpoolConfig};
 pub use units::{Size, Time};
@@ -100,6 +101,17 @@ impl Config {
         if self.outputs_queue.capacity == 0 {
             let why = "a queue holds at least one alert: lanner's are never unbounded";
             return Err(("outputs_queue", why.to_owned()));
+        }
+        for (at, plugin) in self.rule_plugins.iter().enumerate() {
+            let name = &plugin.plugin;
+            let mut before = self.rule_plugins[..at].iter();
+            if before.any(|other| other.plugin == *name) {
+                return Err(("rule_plugins", format!("{name} is there twice")));
+            }
+            if plugin.queue == Some(0) {
+                let why = format!("{name}: a queue holds at least one event");
+                return Err(("rule_plugins", why));
+            }
         }
         if let Err(problem) = outputs::check(&self.outputs) {
             return Err(("outputs", problem));

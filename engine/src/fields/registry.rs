@@ -18,7 +18,7 @@ use super::scratch::Scratch;
 use super::view::View;
 
 /// A field with its argument.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FieldId(pub(super) u32);
 
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 //! there may be.
 
 use std::fs;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::symlink;
 
 use driver_api::event::layout::FORK_SEEN;
@@ -328,10 +328,14 @@ fn a_real_descriptor_is_found_by_its_number() {
     let pid = std::process::id();
     feed(&mut inspector, &[Ev::call(pid, "getpid", &[], 0)]);
     let file = tempfile::NamedTempFile::new().unwrap();
-    let fd = file.as_file().as_raw_fd();
+    // a number that no other test had when /proc was read
+    let high = nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(500);
+    let fd = nix::fcntl::fcntl(file.as_file(), high).unwrap();
+    // SAFETY: the descriptor is new, and nobody else's.
+    let copy = unsafe { OwnedFd::from_raw_fd(fd) };
     let seen = feed(
         &mut inspector,
-        &[Ev::call(pid, "fchmod", &[fd.into(), 0], 0)],
+        &[Ev::call(pid, "fchmod", &[copy.as_raw_fd().into(), 0], 0)],
     );
     let path = file.path().to_str().unwrap().as_bytes();
     assert_eq!(&*inspector.descriptor(&seen).unwrap().name, path);

@@ -16,6 +16,7 @@ use serde_json::Value as Json;
 use super::border::{self, last_text, reason};
 use super::error::PluginError;
 use super::pin::Pins;
+use super::slow::Call;
 use super::{elf, metrics, trust};
 
 /// The longest name, version or description.
@@ -337,6 +338,7 @@ impl Plugin {
         };
         let (mut schema, mut text) = (String::new(), String::new());
         let (sink, error) = (last_text(&mut schema), last_text(&mut text));
+        let _call = Call::begin(self.name(), "say what its settings are");
         // SAFETY: both sinks live through the call.
         let status = unsafe { function(&raw const sink, &raw const error) };
         let failed = |reason: String| PluginError::Failed {

@@ -12,6 +12,7 @@
 //! | `metrics` | numbers that plugins publish |
 //! | `rules` | [`RuleHost`]: an opened rule plugin |
 //! | `outputs`, `alert` | [`OutputHost`]: an opened output plugin, and what it delivers |
+//! | `slow` | calls that may hang |
 //! | `border` | what plugins can call |
 //! | `error` | what can go wrong, and what to do about it |
 //!
@@ -29,6 +30,7 @@ mod outputs;
 mod pin;
 mod rules;
 mod settings;
+mod slow;
 pub(crate) mod trust;
 
 pub use alert::Alert;
@@ -37,6 +39,8 @@ pub use find::{Found, find, find_pinned, list};
 pub use load::{Plugin, load, load_pinned};
 pub use outputs::OutputHost;
 pub use pin::{Pins, sum};
+pub use slow::within;
+
 pub use rules::{FieldResolver, FieldSource, Rule, RuleFile, RuleHost};
 
 pub use lanner_plugin::{

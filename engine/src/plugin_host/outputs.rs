@@ -13,6 +13,7 @@ use super::border::{last_text, reason};
 use super::error::PluginError;
 use super::load::Plugin;
 use super::settings as check;
+use super::slow::Call;
 
 /// A configured output. One thread uses it at a time; every call may block.
 #[derive(Debug)]
@@ -50,6 +51,7 @@ impl OutputHost {
         let mut text = String::new();
         let error = last_text(&mut text);
         let settings = LannerStr::new(settings.as_bytes());
+        let call = Call::begin(plugin.name(), "open");
         let status = match table.open {
             // SAFETY: the table was checked; all pointers live through the call.
             Some(open) => unsafe {
@@ -57,6 +59,7 @@ impl OutputHost {
             },
             None => STATUS_ERROR,
         };
+        drop(call);
         if status != STATUS_OK {
             return Err(failure(plugin, "open", status, text));
         }

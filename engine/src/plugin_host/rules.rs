@@ -18,6 +18,7 @@ use super::border::{all_texts, contained, last_text, reason, slice, text};
 use super::error::PluginError;
 use super::load::Plugin;
 use super::settings as check;
+use super::slow::Call;
 
 /// Finds fields and event types by name, while rules are loaded.
 pub trait FieldResolver {
@@ -392,7 +393,10 @@ fn run(
 ) -> Result<(), PluginError> {
     let mut text = String::new();
     let error = last_text(&mut text);
-    let status = function(&raw const error).unwrap_or(STATUS_ERROR);
+    let status = {
+        let _call = Call::begin(plugin.name(), call);
+        function(&raw const error).unwrap_or(STATUS_ERROR)
+    };
     if status == STATUS_OK {
         return Ok(());
     }

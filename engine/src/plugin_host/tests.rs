@@ -360,6 +360,14 @@ fn every_fault_of_a_library_has_its_own_message_that_names_the_file() {
         assert!(error.contains(expected), "{name}: {error}");
         assert!(error.starts_with(path.to_str().unwrap()), "{name}: {error}");
     }
+    // one for another machine: RISC-V is number 243 (elf.h)
+    let mut foreign = fs::read(directory.path("libnosymbol.so")).unwrap();
+    foreign[18] = 243;
+    let path = directory.path("libforeign.so");
+    fs::write(&path, foreign).unwrap();
+    let error = load(&path).unwrap_err().to_string();
+    let named = format!("{} is built for riscv64, and this is ", path.display());
+    assert!(error.starts_with(&named), "{error}");
     let path = directory.path("libtext.so");
     fs::write(&path, "not a library at all").unwrap();
     assert!(matches!(load(&path), Err(PluginError::NotALibrary { .. })));

@@ -2,6 +2,7 @@
 //! second, off the event path.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use driver_api::event::Loss;
 
@@ -10,6 +11,7 @@ use crate::alert::AlertFormat;
 use crate::config::{DropAction, EventDrops};
 use crate::delivery::{Bucket, Counts, Outputs, Rate};
 use crate::plugin_host::{OwnedValue, Priority};
+use crate::rule_lanes::Sight;
 
 /// Events were lost. Falco's name.
 pub const EVENT_DROP: &str = "Falco internal: syscall event drop";
@@ -20,6 +22,13 @@ pub const ALERT_LOSS: &str = "lanner internal: alert loss";
 /// A plugin hangs. Falco logs this only.
 pub const OUTPUT_HANGS: &str = "lanner internal: output timeout";
 
+/// A rule plugin hangs.
+pub const RULES_HANG: &str = "lanner internal: rule plugin timeout";
+/// A rule plugin is switched off.
+pub const RULES_OFF: &str = "lanner internal: rule plugin off";
+/// A rule plugin beside the event path did not see all events.
+pub const RULES_LOSS: &str = "lanner internal: rule plugin event loss";
+
 /// What was known a second ago.
 #[derive(Debug)]
 pub struct Losses {
@@ -27,6 +36,10 @@ pub struct Losses {
     bucket: Bucket,
     events: (u64, [u64; Loss::ALL.len()]),
     outputs: HashMap<String, Counts>,
+    /// Events that rule plugins did not see, and how often that may be told.
+    unseen: HashMap<String, (u64, Bucket)>,
+    rate: Rate,
+    rules_hang: bool,
     /// Alerts about alerts that were raised at the last look.
     told: u64,
 }
@@ -44,6 +57,9 @@ impl Losses {
             settings,
             events: Default::default(),
             outputs: HashMap::new(),
+            unseen: HashMap::new(),
+            rate,
+            rules_hang: false,
             told: 0,
         }
     }
@@ -51,7 +67,55 @@ impl Losses {
     /// Looks for losses since the last look, and raises alerts. To be called every second.
     pub fn look(&mut self, telemetry: &Telemetry, format: &AlertFormat, outputs: &Outputs) {
         self.look_at_events(telemetry, format, outputs);
+        self.look_at_rules(telemetry, format, outputs);
         self.look_at_outputs(format, outputs);
+    }
+
+    fn look_at_rules(&mut self, telemetry: &Telemetry, format: &AlertFormat, outputs: &Outputs) {
+        let raise = |rule: &str, message: &str, fields| {
+            let message = format!("{rule}. {message}");
+            tracing::error!("{message}");
+            let priority = Priority::Critical;
+            outputs.push(format.internal(now_ns(), rule, priority, &message, fields));
+        };
+        let text = |name: &str, value: &str| {
+            let value = OwnedValue::String(value.as_bytes().to_vec());
+            (name.to_owned(), value)
+        };
+        let hang = telemetry.rules_hang();
+        if hang && !self.rules_hang {
+            let message = "The rule plugin of the event path does not return from a call.";
+            raise(RULES_HANG, message, Vec::new());
+        }
+        self.rules_hang = hang;
+        for lane in telemetry.lanes() {
+            let plugin = lane.plugin();
+            match lane.look(Instant::now()) {
+                Some(Sight::Hangs) => {
+                    let message = format!("Rule plugin {plugin} does not return from a call.");
+                    raise(RULES_HANG, &message, vec![text("plugin", plugin)]);
+                }
+                Some(Sight::Off(reason)) => {
+                    let message = format!("Rule plugin {plugin} is switched off: {reason}.");
+                    let fields = vec![text("plugin", plugin), text("reason", &reason)];
+                    raise(RULES_OFF, &message, fields);
+                }
+                None => {}
+            }
+            let rate = self.rate;
+            let (told, bucket) =
+                (self.unseen.entry(plugin.to_owned())).or_insert_with(|| (0, Bucket::new(rate)));
+            let lost = lane.lost().saturating_sub(*told);
+            if lost > 0 && bucket.take(now_ns()) {
+                *told += lost;
+                let message = format!("Rule plugin {plugin} did not see {lost} events.");
+                let fields = vec![
+                    text("plugin", plugin),
+                    ("n_lost".to_owned(), OwnedValue::U64(lost)),
+                ];
+                raise(RULES_LOSS, &message, fields);
+            }
+        }
     }
 
     fn look_at_events(&mut self, telemetry: &Telemetry, format: &AlertFormat, outputs: &Outputs) {

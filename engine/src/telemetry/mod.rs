@@ -24,6 +24,7 @@ use driver_api::event::Loss;
 use driver_api::stats::Stats;
 
 use crate::inspect::InspectorStats;
+use crate::rule_lanes::LaneStatus;
 
 pub use board::{Board, RuleCount};
 
@@ -63,6 +64,9 @@ pub struct Telemetry {
     pub(crate) rules_off: AtomicBool,
     /// The session is to end, as events were lost and the configuration says so.
     pub(crate) exit: AtomicBool,
+    /// The event path asks the rule plugin.
+    asking: AtomicBool,
+    lanes: RwLock<Vec<Arc<LaneStatus>>>,
     reloads: AtomicU64,
     reloads_failed: AtomicU64,
     reloaded_ns: AtomicU64,
@@ -88,6 +92,8 @@ impl Default for Telemetry {
             board: RwLock::default(),
             rules_off: AtomicBool::new(false),
             exit: AtomicBool::new(false),
+            asking: AtomicBool::new(false),
+            lanes: RwLock::default(),
             reloads: zero(),
             reloads_failed: zero(),
             reloaded_ns: AtomicU64::new(now_ns()),
@@ -107,6 +113,37 @@ impl Telemetry {
     pub fn is_alive(&self) -> bool {
         let beat = Duration::from_millis(self.heartbeat.load(Relaxed));
         self.started.elapsed().saturating_sub(beat) < ALIVE
+    }
+
+    /// The event path asks the rule plugin now, or does not any more.
+    #[inline]
+    pub fn asks(&self, asks: bool) {
+        self.asking.store(asks, Relaxed);
+    }
+
+    /// The event path does not answer, as the rule plugin does not.
+    #[must_use]
+    pub fn rules_hang(&self) -> bool {
+        self.asking.load(Relaxed) && !self.is_alive()
+    }
+
+    /// The rule plugins beside the event path. They go on counting where those before them stand.
+    pub fn set_lanes(&self, lanes: Vec<Arc<LaneStatus>>) {
+        let mut now = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        for lane in &lanes {
+            let before = now.iter().find(|old| old.plugin() == lane.plugin());
+            if let Some(before) = before {
+                lane.follow(before);
+            }
+        }
+        *now = lanes;
+    }
+
+    /// The rule plugins beside the event path.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<Arc<LaneStatus>> {
+        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        lanes.clone()
     }
 
     /// What the capture and the inspector count.

@@ -2,6 +2,7 @@
 //! begins with `lanner_`.
 
 use std::fmt::{Display, Write};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use driver_api::event::Loss;
@@ -9,6 +10,7 @@ use driver_api::event::Loss;
 use super::{Telemetry, usage};
 use crate::delivery::Account;
 use crate::plugin_host::metrics::{self, MetricKind};
+use crate::rule_lanes::LaneStatus;
 
 #[derive(Default)]
 struct Page(String);
@@ -254,6 +256,59 @@ fn rules(page: &mut Page, telemetry: &Telemetry) {
         "1: the rule plugin is switched off.",
         u8::from(telemetry.rules_off.load(Relaxed)),
     );
+    rule_plugins(page, &telemetry.lanes());
+}
+
+type LaneRow = (
+    &'static str,
+    &'static str,
+    &'static str,
+    fn(&LaneStatus) -> u64,
+);
+
+/// Those beside the event path.
+fn rule_plugins(page: &mut Page, lanes: &[Arc<LaneStatus>]) {
+    let all: [LaneRow; 5] = [
+        (
+            "lanner_rule_plugin_waiting",
+            GAUGE,
+            "Events that wait for the plugin.",
+            LaneStatus::waiting,
+        ),
+        (
+            "lanner_rule_plugin_events_lost_total",
+            COUNTER,
+            "Events that the plugin did not see.",
+            LaneStatus::lost,
+        ),
+        (
+            "lanner_rule_plugin_timeouts_total",
+            COUNTER,
+            "Calls that took longer than the deadline.",
+            LaneStatus::timeouts,
+        ),
+        (
+            "lanner_rule_plugin_hanging",
+            GAUGE,
+            "1: a call takes longer than the deadline.",
+            |lane| lane.is_hanging().into(),
+        ),
+        (
+            "lanner_rule_plugin_off",
+            GAUGE,
+            "1: the plugin is switched off.",
+            |lane| lane.is_off().into(),
+        ),
+    ];
+    for (name, kind, help, pick) in all {
+        if lanes.is_empty() {
+            continue;
+        }
+        page.head(name, kind, help);
+        for lane in lanes {
+            page.line(name, &[("plugin", lane.plugin())], pick(lane));
+        }
+    }
 }
 
 fn deliveries(page: &mut Page, outputs: &[Account]) {

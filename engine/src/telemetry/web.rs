@@ -176,7 +176,9 @@ impl Site {
 
     /// Falco's answer while all is well; what is not, otherwise.
     fn health(&self) -> Response<Full<Bytes>> {
-        let problem = if !self.telemetry.is_alive() {
+        let problem = if self.telemetry.rules_hang() {
+            Some("the rule plugin does not return from a call")
+        } else if !self.telemetry.is_alive() {
             Some("the event path does not answer")
         } else if self.telemetry.rules_off.load(Relaxed) {
             Some("the rule plugin is switched off")

@@ -7,8 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifndef GATE_MAJOR
+#define GATE_MAJOR LANNER_ABI_MAJOR
+#endif
+
 /* Files in one folder: `out` is written; while `away` exists it asks to be tried again, while `hangs`
- * exists it does not return, while `gives-up` exists it gives up. Each `reopen` leaves a line in `reopened`. */
+ * exists it does not return, while `gives-up` exists it gives up, while `panics` exists it says that it panicked, while
+ * `lies` exists it has delivered more than it got, for a reason that leads nowhere. `open-hangs` and `flush-hangs` do
+ * what they say. Each `reopen` leaves a line in `reopened`. */
 struct gate {
 	int folder;
 };
@@ -29,6 +35,8 @@ static LannerStatus gate_open(const LannerHost *host, LannerStr settings, void *
 		*to = 0;
 		gate->folder = open(from + sizeof key - 1, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		*state = gate;
+		while (gate->folder >= 0 && faccessat(gate->folder, "open-hangs", F_OK, 0) == 0)
+			usleep(1000);
 		if (gate->folder >= 0)
 			return LANNER_OK;
 	}
@@ -50,9 +58,15 @@ static int append(struct gate *gate, const char *name, const char *text, size_t 
 static LannerStatus gate_emit(void *state, const LannerBatch *batch, size_t *delivered, const LannerText *error)
 {
 	struct gate *gate = state;
-	(void)error;
 	while (there(gate, "hangs"))
 		usleep(1000);
+	if (there(gate, "panics"))
+		return LANNER_PANIC;
+	if (there(gate, "lies")) {
+		error->put(error->ctx, (LannerStr){(const uint8_t *)16, (size_t)-1});
+		*delivered = batch->count + 1000;
+		return LANNER_TRY_AGAIN;
+	}
 	*delivered = 0;
 	if (there(gate, "away"))
 		return LANNER_TRY_AGAIN;
@@ -76,8 +90,9 @@ static LannerStatus gate_emit(void *state, const LannerBatch *batch, size_t *del
 
 static LannerStatus gate_flush(void *state, const LannerText *error)
 {
-	(void)state;
 	(void)error;
+	while (there(state, "flush-hangs"))
+		usleep(1000);
 	return LANNER_OK;
 }
 
@@ -109,7 +124,7 @@ static const LannerOutputPlugin output = {
 };
 
 static const LannerPlugin plugin = {
-    LANNER_ABI_MAJOR, LANNER_ABI_MINOR, sizeof plugin, STR("output-gate"), STR("1"), STR("A gate."), NULL, &output,
+    GATE_MAJOR, LANNER_ABI_MINOR, sizeof plugin, STR("output-gate"), STR("1"), STR("A gate."), NULL, &output,
 };
 
 const LannerPlugin *lanner_plugin(void) { return &plugin; }

@@ -8,11 +8,14 @@
 
 mod disk;
 mod full;
+mod hostile;
 mod killed;
 mod memory;
+mod outputs;
 mod reload;
 mod service;
 mod session;
 mod soak;
 mod stage;
+mod systemd;
 mod web;

@@ -12,23 +12,30 @@ use engine::plugin_host::{self, Alert, OutputHost, OwnedValue, Plugin, Priority}
 /// How long anything may take on a slow machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Compiles the plugin of `gate.c` once.
+/// Compiles a plugin of these tests into a folder, whatever `more` says.
+pub(crate) fn compile(source: &str, library: &Path, more: &[&str]) {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let status = Command::new("cc")
+        .args([
+            "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-I",
+        ])
+        .arg(manifest.join("../plugins/api/include"))
+        .args(more)
+        .arg("-o")
+        .args([library, &manifest.join("tests/delivery").join(source)])
+        .status()
+        .expect("cc");
+    assert!(status.success(), "{source} compiles");
+}
+
+/// Compiles the plugins of `gate.c` and `rules_gate.c` once, into one folder.
 pub(crate) fn library() -> &'static Path {
     static LIBRARY: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
     let (_, library) = LIBRARY.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a folder");
         let library = folder.path().join("liboutput_gate.so");
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let status = Command::new("cc")
-            .args([
-                "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-I",
-            ])
-            .arg(manifest.join("../plugins/api/include"))
-            .arg("-o")
-            .args([&library, &manifest.join("tests/delivery/gate.c")])
-            .status()
-            .expect("cc");
-        assert!(status.success(), "gate.c compiles");
+        compile("gate.c", &library, &[]);
+        compile("rules_gate.c", &folder.path().join("librules_gate.so"), &[]);
         (folder, library)
     });
     library

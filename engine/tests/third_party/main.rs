@@ -76,6 +76,86 @@ fn cargo(folder: &Path) -> PathBuf {
     target.join(format!("debug/lib{}.so", name.replace('-', "_")))
 }
 
+/// Runs a command under lanner with the plugins of a folder, and returns what was printed and said.
+fn session(plugins: &Path, options: &[&str], command: &str) -> (String, String) {
+    let mut lanner = Command::new(BIN);
+    lanner.args(["run", "-v", "--driver", "ptrace", "--plugin-dir"]);
+    lanner.arg(Path::new(BIN).parent().expect("a folder"));
+    lanner.arg("--plugin-dir").arg(plugins);
+    for option in options {
+        lanner.args(["-o", option]);
+    }
+    let output = lanner.args(["--", "sh", "-c", command]).output();
+    let output = output.expect("the command starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let said = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{said:?}");
+    said
+}
+
+/// The first part of the documentation in this language that has a word.
+fn of_the_page(language: &str, word: &str) -> String {
+    let page = fs::read_to_string(workspace().join("docs/plugins.md")).expect("the page");
+    let begin = format!("```{language}\n");
+    let mut blocks = page.split(&begin).skip(1);
+    let found = blocks.find_map(|rest| {
+        rest.split("```")
+            .next()
+            .filter(|block| block.contains(word))
+    });
+    found.expect("the page has it").to_owned()
+}
+
+#[test]
+fn the_plugin_in_c_of_the_page_runs_in_a_session() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = folder.path().join("output_stderr.c");
+    fs::write(&source, of_the_page("c", "output-stderr")).expect("write a file");
+    let library = folder.path().join("liboutput_stderr.so");
+    run(Command::new("cc")
+        .args(["-shared", "-fPIC", "-I"])
+        .arg(workspace().join("plugins/api/include"))
+        .arg("-o")
+        .args([&library, &source]));
+    let said = check(&library, &[]);
+    assert!(said.ends_with("it is good\n"), "{said}");
+    let rules = folder.path().join("rules.yaml");
+    let rule = "- rule: Mine\n  desc: d\n  condition: evt.type = execve and proc.args contains marker\n  output: seen \
+                %proc.cmdline\n  priority: NOTICE\n";
+    fs::write(&rules, rule).expect("write a file");
+    let (_, err) = session(
+        folder.path(),
+        &[
+            &format!("rules_files=[{}]", rules.display()),
+            "outputs=[{plugin: output-stderr}]",
+        ],
+        "sh -c : marker; true",
+    );
+    assert!(err.contains(": Notice seen sh -c : marker"), "{err}");
+}
+
+#[test]
+fn plugins_built_from_every_header_that_ever_was_run_unchanged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir(folder.path().join("watched")).expect("make a folder");
+    let settings = format!("{{\"folder\":\"{}\"}}", folder.path().display());
+    let old = workspace().join("plugins/api/tests/headers");
+    for version in ["1.0", "1.1"] {
+        for (source, kind) in [("gate.c", "output"), ("rules_gate.c", "rules")] {
+            let library = folder.path().join(format!("lib{kind}-{version}.so"));
+            run(Command::new("cc")
+                .args(["-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-I"])
+                .arg(old.join(version))
+                .arg("-o")
+                .arg(&library)
+                .arg(workspace().join("engine/tests/delivery").join(source)));
+            let said = check(&library, &["--settings", &settings]);
+            assert!(said.contains(&format!("(ABI {version}, {kind})")), "{said}");
+            assert!(said.ends_with("it is good\n"), "{said}");
+        }
+    }
+}
+
 #[test]
 fn the_examples_in_c_need_the_header_alone() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -158,6 +238,8 @@ fn the_rust_example_is_built_outside_the_workspace_and_runs() {
 #[test]
 fn a_new_plugin_of_either_kind_builds_and_passes_its_test_and_the_check() {
     let folder = tempfile::tempdir().expect("a folder");
+    let installed = folder.path().join("plugins");
+    fs::create_dir(&installed).expect("make a folder");
     for kind in ["output", "rules"] {
         let name = format!("{kind}-mine");
         run(Command::new(BIN)
@@ -170,6 +252,26 @@ fn a_new_plugin_of_either_kind_builds_and_passes_its_test_and_the_check() {
             "{said}"
         );
         assert!(said.ends_with("it is good\n"), "{said}");
+        let file = library.file_name().expect("a name");
+        fs::copy(&library, installed.join(file)).expect("install it");
+    }
+    // and both work in a session, beside what comes with lanner
+    let (out, err) = session(
+        &installed,
+        &[
+            "rule_plugins=[{plugin: rules-mine}]",
+            "outputs=[{plugin: output-mine, settings: {every: 1}}]",
+        ],
+        "sh -c :; true",
+    );
+    if nix::unistd::geteuid().is_root() {
+        assert!(
+            out.contains("Notice root started a shell: sh -c :"),
+            "{out}{err}"
+        );
+        assert!(err.contains("1 alerts, the last by Shell of root"), "{err}");
+    } else {
+        assert!(!out.contains("root started a shell"), "{out}{err}");
     }
     let again = Command::new(BIN)
         .args(["plugins", "new", "rules-mine", "--kind", "rules", "--in"])

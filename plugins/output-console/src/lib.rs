@@ -58,6 +58,9 @@ impl OutputPlugin for Console {
     }
 }
 
+/// So many bytes a pipe takes whole or not at all (pipe(7)).
+const PIPE_BUF: usize = 4096;
+
 impl<W: Write> Console<W> {
     fn new(to: W, settings: Settings) -> Self {
         Self {
@@ -95,11 +98,14 @@ impl<W: Write> Console<W> {
         Delivery::GiveUp { delivered, reason }
     }
 
-    /// Writes as much as possible: how much that was, and why not all.
+    /// Writes as much as possible: how much that was, and why not all. The watched command may write into the same pipe:
+    /// so whole lines are written, as many at once as a pipe takes without letting others in between.
     fn write(&mut self, mut bytes: &[u8]) -> (usize, Option<io::Error>) {
         let all = bytes.len();
         while !bytes.is_empty() {
-            match self.to.write(bytes) {
+            let fits = bytes.len().min(PIPE_BUF);
+            let lines = bytes[..fits].iter().rposition(|byte| *byte == b'\n');
+            match self.to.write(&bytes[..lines.map_or(fits, |end| end + 1)]) {
                 Ok(0) => return (all - bytes.len(), Some(ErrorKind::WriteZero.into())),
                 Ok(written) => bytes = &bytes[written..],
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -169,6 +175,16 @@ mod tests {
         assert_eq!(emit(&mut console, &["one", "two"]), (2, "delivered"));
         assert_eq!(console.to.calls, [8]);
         assert_eq!(console.to.got, b"one\ntwo\n");
+    }
+
+    #[test]
+    fn many_lines_are_written_in_pieces_that_nobody_can_tear() {
+        let mut console = console(vec![]);
+        let (line, long) = ("x".repeat(1499), "y".repeat(5000));
+        let lines = [&*line, &line, &line, &long, "z"];
+        assert_eq!(emit(&mut console, &lines), (5, "delivered"));
+        assert_eq!(console.to.calls, [3000, 1500, 4096, 907]);
+        assert_eq!(console.to.got.len(), 3 * 1500 + 5001 + 2);
     }
 
     #[test]

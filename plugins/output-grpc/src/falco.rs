@@ -19,6 +19,10 @@ pub(crate) struct Outputs(pub(crate) Arc<Log>);
 #[derive(Debug)]
 pub(crate) struct Version;
 
+/// Falco's version of the rules' language and of the fields that lanner understands, as in rules-falco, which knows it
+/// as `required_engine_version`.
+const ENGINE: (u32, u32, u32) = (0, 63, 0);
+
 /// More clients than are allowed.
 pub(crate) fn full() -> Status {
     Status::resource_exhausted("there are too many clients (max_clients)")
@@ -94,6 +98,12 @@ impl version::service_server::Service for Version {
             patch: number(env!("CARGO_PKG_VERSION_PATCH")),
             prerelease: env!("CARGO_PKG_VERSION_PRE").to_owned(),
             build: String::new(),
+            engine_major: ENGINE.0,
+            engine_minor: ENGINE.1,
+            engine_patch: ENGINE.2,
+            engine_version: format!("{}.{}.{}", ENGINE.0, ENGINE.1, ENGINE.2),
+            // Falco's sum of the list of its own fields; there is none of ours
+            engine_fields_checksum: String::new(),
         }))
     }
 }

@@ -1,80 +1,14 @@
-//! Against a client of another make: grpcio, with a codec written from the wire format (`client.py`). Needs a python3
-//! that has grpcio (Debian: python3-grpcio).
+//! Against a client of another make: grpcio, with a codec written from the wire format.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Lines, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::path::Path;
 
 use lanner_plugin::testing::{self, Alert};
 use lanner_plugin::{OwnedValue, Priority};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use peers::{Authority, Client, python};
 use serde_json::{Value, json};
 
 use super::*;
-
-/// A python3 with grpcio; without one the test is left out, where that is allowed.
-fn python() -> Option<&'static str> {
-    let found = ["/usr/bin/python3", "python3"].into_iter().find(|python| {
-        let tried = Command::new(python)
-            .args(["-c", "import grpc"])
-            .stderr(Stdio::null())
-            .status();
-        tried.is_ok_and(|status| status.success())
-    });
-    if found.is_none() {
-        assert!(
-            std::env::var_os("LANNER_NO_SKIP").is_none(),
-            "skipped: there is no python3 with grpcio"
-        );
-        println!("skipped: there is no python3 with grpcio");
-    }
-    found
-}
-
-struct Client {
-    process: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Client {
-    fn start(python: &str, args: &[&str]) -> Self {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/client.py");
-        let mut process = Command::new(python)
-            .env("GRPC_VERBOSITY", "NONE")
-            .args(["-B", script])
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        Self { process, lines }
-    }
-
-    fn line(&mut self) -> String {
-        self.lines.next().expect("the client says more").unwrap()
-    }
-
-    fn ready(&mut self) {
-        assert_eq!(self.line(), "ready");
-    }
-
-    /// Everything that it says until its end.
-    fn rest(&mut self) -> Vec<Value> {
-        let lines = self.lines.by_ref();
-        lines
-            .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
-            .collect()
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 /// What a client says in all.
 fn said(python: &str, args: &[&str]) -> Vec<Value> {
@@ -132,6 +66,9 @@ fn falcos_clients_get_every_field_where_they_look_for_it() {
     let version = said(python, &[&target, "version"]);
     assert_eq!(version[0]["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(version[0]["parts"], json!([0, 1, 0]));
+    assert_eq!(version[0]["engine"], json!(["0.63.0", [0, 63, 0]]));
+    let rules = include_str!("../../rules-falco/src/versions.rs");
+    assert!(rules.contains("const ENGINE: (u64, u64, u64) = (0, 63, 0);"));
 
     let mut client = Client::start(python, &[&target, "sub", "2"]);
     client.ready();
@@ -255,100 +192,36 @@ fn said_own(python: &str, target: &str, request: &str) -> Vec<Value> {
 }
 
 #[test]
-fn ninety_clients_get_everything_while_ten_are_stuck_and_told_what_they_missed() {
-    const ALERTS: usize = 600;
+fn one_client_more_than_is_allowed_is_refused() {
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let (mut output, target) = at_socket(folder.path(), &json!({"keep": 200, "max_clients": 100}));
-    let mut clients = Client::start(python, &[&target, "many", "90", "10"]);
-    clients.ready();
-    // one more than is allowed
+    let (_output, target) = at_socket(folder.path(), &json!({"max_clients": 1}));
+    let mut client = Client::start(python, &[&target, "own", "0", "{}"]);
+    client.ready();
     let refused = said(python, &[&target, "get"]);
     assert_eq!(refused[0]["error"], "RESOURCE_EXHAUSTED");
-    let long = "x".repeat(4000);
-    for batch in 0..ALERTS / 50 {
-        let alerts: Vec<Alert> = (0..50)
-            .map(|at| {
-                let last = batch * 50 + at + 1 == ALERTS;
-                Alert::new(if last { "last" } else { "r" }, &long)
-            })
-            .collect();
-        testing::emit(&mut output, &alerts);
-        // the fast ones are never behind by more than a batch
-        assert_eq!(clients.line(), format!("all {}", (batch + 1) * 50));
-        assert!(output.log.end() - output.log.oldest() <= 200);
-    }
-    writeln!(clients.process.stdin.as_mut().unwrap(), "wake").unwrap();
-    let summary: Value = serde_json::from_str(&clients.line()).unwrap();
-    assert_eq!(summary["fast"], json!(vec![ALERTS; 90]));
-    for stuck in summary["stuck"].as_array().unwrap() {
-        let number = |key: &str| stuck[key].as_u64().unwrap();
-        assert!(number("lost") > 0 && number("notices") >= 1, "{stuck}");
-        assert_eq!(number("alerts") + number("lost"), ALERTS as u64, "{stuck}");
-    }
 }
 
-/// An authority, and what it has signed.
-struct Authority {
-    folder: tempfile::TempDir,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "authority");
-        let key = KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
-        fs::write(folder.path().join("ca.pem"), pem).unwrap();
-        let issuer = Issuer::new(params, key);
-        let authority = Self { folder, issuer };
-        for (name, expired) in [
-            ("server", false),
-            ("one", false),
-            ("two", false),
-            ("old", true),
-        ] {
-            authority.sign(name, expired);
-        }
-        authority
+/// An authority with a server, two clients, and one whose time is over.
+fn authority() -> Authority {
+    let authority = Authority::new();
+    for name in ["server", "one", "two"] {
+        authority.sign(name);
     }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn sign(&self, name: &str, expired: bool) {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        if expired {
-            params.not_before = rcgen::date_time_ymd(2020, 1, 1);
-            params.not_after = rcgen::date_time_ymd(2021, 1, 1);
-        }
-        let pem = params.signed_by(&key, &self.issuer).unwrap().pem();
-        fs::write(self.path(&format!("{name}.pem")), pem).unwrap();
-        fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
-    }
-
-    fn output(&self) -> Output {
-        open(json!({
-            "bind_address": "127.0.0.1:0",
-            "private_key": self.path("server.key"),
-            "cert_chain": self.path("server.pem"),
-            "root_certs": self.path("ca.pem"),
-        }))
-    }
+    authority.sign_expired("old");
+    authority
 }
 
 #[test]
 fn over_tcp_clients_show_a_certificate_that_the_authority_has_signed() {
     let Some(python) = python() else { return };
-    let (own, other) = (Authority::new(), Authority::new());
-    let mut output = own.output();
+    let (own, other) = (authority(), authority());
+    let mut output = open(json!({
+        "bind_address": "127.0.0.1:0",
+        "private_key": own.path("server.key"),
+        "cert_chain": own.path("server.pem"),
+        "root_certs": own.path("ca.pem"),
+    }));
     let target = format!("127.0.0.1:{}", output.server.port());
     let ask = |certificate: Option<(&Authority, &str)>, mode: &str| {
         let ca = own.path("ca.pem").display().to_string();

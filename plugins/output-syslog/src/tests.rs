@@ -1,15 +1,12 @@
 //! Against rsyslogd over every way, with certificates made here; and against a receiver that closes.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lanner_plugin::testing::{self, Alert};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use peers::{Authority, Rsyslogd, wait_for};
 
 use super::*;
 
@@ -26,125 +23,31 @@ fn emit(output: &mut Output, messages: &[&str]) -> Delivery {
     testing::emit(output, &alerts)
 }
 
-fn wait_for<T>(what: &str, mut happened: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Some(value) = happened() {
-            return value;
-        }
-        assert!(Instant::now() < deadline, "not within a minute: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// Says why something is left out; where nothing may be, that is a failure.
-fn skipped(why: &str) {
-    assert!(
-        std::env::var_os("LANNER_NO_SKIP").is_none(),
-        "skipped: {why}"
-    );
-    // cargo shows it with --nocapture
-    println!("skipped: {why}");
-}
-
-/// Certificates: an authority, and one that it has signed for `localhost`, as PEM files.
-fn certificates(folder: &Path) {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params
-        .distinguished_name
-        .push(rcgen::DnType::CommonName, "authority");
-    let key = KeyPair::generate().unwrap();
-    let authority = params.self_signed(&key).unwrap();
-    fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
-    let issuer = Issuer::new(params, key);
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &issuer).unwrap();
-    fs::write(folder.join("cert.pem"), certificate.pem()).unwrap();
-    fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
-}
-
-/// rsyslogd with a configuration of its own, which writes what it gets into the file `got`.
-struct Rsyslogd {
-    process: Child,
-    folder: tempfile::TempDir,
-}
-
-impl Rsyslogd {
-    fn start(input: &str) -> Option<Self> {
-        let program = ["/usr/sbin/rsyslogd", "/usr/bin/rsyslogd"]
-            .into_iter()
-            .find(|path| Path::new(path).exists());
-        let Some(program) = program else {
-            skipped("there is no rsyslogd");
-            return None;
-        };
-        let folder = tempfile::tempdir().unwrap();
-        let at = folder.path().display().to_string();
-        certificates(folder.path());
-        let configuration = format!(
-            r#"global(workDirectory="{at}" DefaultNetstreamDriverCAFile="{at}/ca.pem"
-                DefaultNetstreamDriverCertFile="{at}/cert.pem" DefaultNetstreamDriverKeyFile="{at}/key.pem")
-            template(name="all" type="string"
-                string="%syslogfacility-text%.%syslogseverity-text%|%app-name%|%hostname%|%timereported:::date-rfc3339%|%structured-data%|%msg%\n")
-            {}
-            action(type="omfile" file="{at}/got" template="all")
-            "#,
-            input.replace("FOLDER", &at)
-        );
-        let file = folder.path().join("rsyslog.conf");
-        fs::write(&file, configuration).unwrap();
-        let process = Command::new(program)
-            .args(["-n", "-i", "NONE", "-f"])
-            .arg(&file)
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        Some(Self { process, folder })
-    }
-
-    fn got(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.folder.path().join("got")).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
-    }
-
-    /// Emits until it is delivered, then waits for so many lines in all.
-    fn deliver(&self, output: &mut Output, messages: &[&str], lines: usize) -> Vec<String> {
-        let mut last = Delivery::Delivered;
-        wait_for("delivery", || {
-            last = emit(output, messages);
-            (last == Delivery::Delivered).then_some(())
-        });
-        wait_for("rsyslogd's file", || {
-            let got = self.got();
-            (got.len() >= lines).then_some(got)
-        })
-    }
-}
-
-impl Drop for Rsyslogd {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// Emits until it is delivered, then waits for so many lines in all.
+fn deliver(daemon: &Rsyslogd, output: &mut Output, messages: &[&str], lines: usize) -> Vec<String> {
+    let mut last = Delivery::Delivered;
+    wait_for("delivery", || {
+        last = emit(output, messages);
+        (last == Delivery::Delivered).then_some(())
+    });
+    wait_for("rsyslogd's file", || {
+        let got = daemon.got();
+        (got.len() >= lines).then_some(got)
+    })
 }
 
 fn over_network(scheme: &str, input: &str, more: &str) {
     let Some(daemon) = Rsyslogd::start(input) else {
         return;
     };
-    let port: u16 = wait_for("rsyslogd's port", || {
-        let port = fs::read_to_string(daemon.folder.path().join("port")).ok()?;
-        port.trim().parse().ok()
-    });
-    let folder = daemon.folder.path().display();
+    let port = daemon.port();
+    let folder = daemon.authority.folder().display();
     let more = more.replace("FOLDER", &folder.to_string());
     let address = format!("{scheme}://localhost:{port}");
     let mut output = open(&format!(
         "{{\"address\":{address:?},\"facility\":\"local3\"{more}}}"
     ));
-    let got = daemon.deliver(&mut output, &["one", "two\nlines"], 2);
+    let got = deliver(&daemon, &mut output, &["one", "two\nlines"], 2);
     let head = "local3.warning|lanner|tester|2026-01-01T00:00:00.123456";
     let data =
         r#"[lanner@32473 rule="A \"rule\" [x\]" priority="Warning" source="syscall" tags="t1"]"#;
@@ -157,7 +60,7 @@ fn over_network(scheme: &str, input: &str, more: &str) {
     assert!(got[1].ends_with("Warning two lines"), "{got:?}");
 
     let mut json = open(&format!("{{\"address\":{address:?},\"json\":true{more}}}"));
-    let got = daemon.deliver(&mut json, &["three"], 3);
+    let got = deliver(&daemon, &mut json, &["three"], 3);
     let message = got[2].rsplit('|').next().unwrap().trim();
     let message: serde_json::Value = serde_json::from_str(message).unwrap();
     assert_eq!(message["priority"], "Warning");
@@ -165,33 +68,26 @@ fn over_network(scheme: &str, input: &str, more: &str) {
 
 #[test]
 fn rsyslogd_takes_what_comes_over_tcp() {
-    over_network(
-        "tcp",
-        r#"module(load="imtcp") input(type="imtcp" port="0" listenPortFileName="FOLDER/port")"#,
-        "",
-    );
+    over_network("tcp", Rsyslogd::TCP, "");
 }
 
 #[test]
 fn rsyslogd_takes_what_comes_over_tls_with_a_client_certificate() {
     over_network(
         "tls",
-        r#"module(load="imtcp" StreamDriver.Name="gtls" StreamDriver.Mode="1" StreamDriver.AuthMode="x509/certvalid")
-           input(type="imtcp" port="0" listenPortFileName="FOLDER/port")"#,
-        r#","ca_cert":"FOLDER/ca.pem","client_cert":"FOLDER/cert.pem","client_key":"FOLDER/key.pem""#,
+        Rsyslogd::TLS,
+        r#","ca_cert":"FOLDER/ca.pem","client_cert":"FOLDER/server.pem","client_key":"FOLDER/server.key""#,
     );
 }
 
 #[test]
 fn rsyslogd_takes_what_comes_through_its_socket() {
-    let input =
-        r#"module(load="imuxsock" SysSock.Use="off") input(type="imuxsock" Socket="FOLDER/log")"#;
-    let Some(daemon) = Rsyslogd::start(input) else {
+    let Some(daemon) = Rsyslogd::start(Rsyslogd::SOCKET) else {
         return;
     };
-    let socket = daemon.folder.path().join("log");
+    let socket = daemon.authority.path("log");
     let mut output = open(&format!("{{\"address\":\"unix://{}\"}}", socket.display()));
-    let got = daemon.deliver(&mut output, &["one", "two"], 2);
+    let got = deliver(&daemon, &mut output, &["one", "two"], 2);
     assert!(got[0].starts_with("user.warning|lanner|"), "{got:?}");
     assert!(
         got[1]
@@ -203,12 +99,8 @@ fn rsyslogd_takes_what_comes_through_its_socket() {
 
 #[test]
 fn a_stranger_is_not_told_anything() {
-    let folder = tempfile::tempdir().unwrap();
-    let (own, other) = (folder.path().join("own"), folder.path().join("other"));
-    for folder in [&own, &other] {
-        fs::create_dir(folder).unwrap();
-        certificates(folder);
-    }
+    let (own, other) = (Authority::new(), Authority::new());
+    other.sign("server");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = rustls::ServerConfig::builder_with_provider(
@@ -220,8 +112,8 @@ fn a_stranger_is_not_told_anything() {
     let server = {
         use rustls::pki_types::pem::PemObject;
         use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-        let chain = CertificateDer::pem_file_iter(other.join("cert.pem")).unwrap();
-        let key = PrivateKeyDer::from_pem_file(other.join("key.pem")).unwrap();
+        let chain = CertificateDer::pem_file_iter(other.path("server.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(other.path("server.key")).unwrap();
         server
             .with_single_cert(chain.map(Result::unwrap).collect(), key)
             .unwrap()
@@ -234,8 +126,8 @@ fn a_stranger_is_not_told_anything() {
         got
     });
     let mut output = open(&format!(
-        "{{\"address\":\"tls://localhost:{port}\",\"ca_cert\":\"{}/ca.pem\"}}",
-        own.display()
+        "{{\"address\":\"tls://localhost:{port}\",\"ca_cert\":{:?}}}",
+        own.path("ca.pem")
     ));
     let answer = emit(&mut output, &["secret"]);
     assert!(

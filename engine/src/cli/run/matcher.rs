@@ -10,15 +10,17 @@ use driver_api::event::{Event, Flags};
 use super::monitor::Monitor;
 use super::prepare::Prepared;
 use super::reload::{Handover, ReloadThread};
-use super::report;
+use super::{report, report_lane};
 use crate::alert::LateAlerts;
 use crate::cli::say;
 use crate::cli::session::Consumer;
-use crate::delivery::{Outputs, RuleLimits, Verdict};
+use crate::delivery::{Outputs, PATIENCE, RuleLimits, Verdict};
 use crate::fields::{Scratch, View};
 use crate::inspect::Inspector;
-use crate::plugin_host::Alert;
-use crate::telemetry::{Board, Telemetry, service};
+use crate::plugin_host::{Alert, OwnedValue, Priority};
+use crate::rule_lanes::RuleLane;
+use crate::telemetry::losses::RULES_OFF;
+use crate::telemetry::{Board, Telemetry, now_ns, service};
 
 /// How often counters are published: to read the driver's costs system calls.
 const PUBLISH: Duration = Duration::from_millis(200);
@@ -34,6 +36,8 @@ pub(super) struct Matcher {
     late: LateAlerts,
     /// Rules that were replaced, as long as alerts of theirs wait.
     retired: Vec<(Box<Prepared>, LateAlerts)>,
+    /// Rule plugins that were replaced, and are not through yet.
+    ending: Vec<RuleLane>,
     telemetry: Arc<Telemetry>,
     outputs: Arc<Outputs>,
     handover: Arc<Handover>,
@@ -44,31 +48,47 @@ pub(super) struct Matcher {
 
 impl Matcher {
     pub(super) fn new(
-        first: Box<Prepared>,
+        mut first: Box<Prepared>,
         inspector: Inspector,
         telemetry: Arc<Telemetry>,
         outputs: Arc<Outputs>,
         handover: Arc<Handover>,
         reloader: ReloadThread,
         monitor: Monitor,
-    ) -> Self {
+    ) -> std::io::Result<Self> {
+        start_lanes(&mut first, &telemetry, &outputs)?;
         telemetry.set_board(Arc::clone(&first.board));
         telemetry.beat();
-        Self {
+        Ok(Self {
             now: first,
             inspector,
             scratch: Scratch::default(),
             matches: Vec::new(),
             late: LateAlerts::default(),
             retired: Vec::new(),
+            ending: Vec::new(),
             telemetry,
             outputs,
             handover,
             reloader: Some(reloader),
             monitor: Some(monitor),
             published: Instant::now(),
-        }
+        })
     }
+}
+
+/// Starts the rule plugins beside the event path.
+fn start_lanes(
+    rules: &mut Prepared,
+    telemetry: &Telemetry,
+    outputs: &Arc<Outputs>,
+) -> std::io::Result<()> {
+    for lane in &mut rules.lanes {
+        lane.start(&rules.board, outputs)?;
+    }
+    let statuses = rules.lanes.iter().map(|lane| Arc::clone(lane.status()));
+    telemetry.set_lanes(statuses.collect());
+    Ok(())
 }
 
 /// An alert that is allowed to go is on its way.
@@ -104,6 +124,24 @@ impl Matcher {
         }
     }
 
+    /// The rule plugin of the event path is switched off. The capture goes on, as do the plugins beside it, and a reload
+    /// begins anew.
+    fn tell_off(&self, reason: &str) {
+        let plugin = self.now.rules.plugin().name();
+        say(&format!("rule plugin {plugin} is switched off: {reason}"));
+        let text = |name: &str, value: &str| {
+            let value = OwnedValue::String(value.as_bytes().to_vec());
+            (name.to_owned(), value)
+        };
+        self.outputs.push(self.now.format.internal(
+            now_ns(),
+            RULES_OFF,
+            Priority::Critical,
+            &format!("{RULES_OFF}. Rule plugin {plugin} is switched off: {reason}."),
+            vec![text("plugin", plugin), text("reason", reason)],
+        ));
+    }
+
     /// How long alerts may have to wait yet; none: none does.
     fn patience(&self) -> Option<Duration> {
         let retired = self.retired.iter().map(|(_, late)| late);
@@ -122,7 +160,9 @@ impl Consumer for Matcher {
         let now = &mut *self.now;
         {
             let view = View::new(&now.fields, &self.inspector, event, &seen, &self.scratch);
+            self.telemetry.asks(true);
             now.rules.on_event(&view, &mut self.matches);
+            self.telemetry.asks(false);
             for at in &self.matches {
                 let at = usize::try_from(*at).unwrap_or(usize::MAX);
                 let Some(rule) = now.templates.get(at) else {
@@ -137,6 +177,9 @@ impl Consumer for Matcher {
                     deliver(&mut now.limits, &now.board, &self.outputs, at, alert);
                 }
             }
+            for lane in &mut now.lanes {
+                lane.offer(&view);
+            }
         }
         self.scratch.reset();
         Flow::Continue
@@ -145,18 +188,18 @@ impl Consumer for Matcher {
     fn idle(&mut self) -> Flow {
         self.telemetry.beat();
         self.deliver_all_late();
+        self.now.lanes.iter_mut().for_each(RuleLane::hand_over);
+        self.ending.retain(|lane| !lane.is_finished());
         if self.telemetry.exit.load(Relaxed) {
             say("events were lost, and the configuration says to end then");
             return Flow::Stop;
         }
-        match self.now.rules.off() {
-            Some(reason) => {
-                self.telemetry.rules_off.store(true, Relaxed);
-                say(&format!("no rules are left: {reason}"));
-                Flow::Stop
-            }
-            None => Flow::Continue,
+        if let Some(reason) = self.now.rules.off()
+            && !self.telemetry.rules_off.swap(true, Relaxed)
+        {
+            self.tell_off(reason);
         }
+        Flow::Continue
     }
 
     /// Between two polls the rules can change: what was captured before is judged by the new ones, and what
@@ -167,7 +210,7 @@ impl Consumer for Matcher {
             self.telemetry
                 .publish(&capture.stats(), &self.inspector.stats());
         }
-        let Some(next) = self.handover.take() else {
+        let Some(mut next) = self.handover.take() else {
             return;
         };
         if next.selection != self.now.selection
@@ -179,8 +222,15 @@ impl Consumer for Matcher {
             )));
             return;
         }
+        if let Err(error) = start_lanes(&mut next, &self.telemetry, &self.outputs) {
+            self.handover.answer(Err(format!("no thread: {error}")));
+            return;
+        }
         self.telemetry.set_board(Arc::clone(&next.board));
-        let old = std::mem::replace(&mut self.now, next);
+        self.telemetry.rules_off.store(false, Relaxed);
+        let mut old = std::mem::replace(&mut self.now, next);
+        old.lanes.iter_mut().for_each(RuleLane::end);
+        self.ending.append(&mut old.lanes);
         self.handover.answer(Ok(()));
         let late = std::mem::take(&mut self.late);
         if late.is_empty() {
@@ -200,6 +250,13 @@ impl Drop for Matcher {
             std::thread::sleep(patience.min(Duration::from_millis(10)));
         }
         drop(self.reloader.take());
+        let until = Instant::now() + PATIENCE;
+        self.ending.append(&mut self.now.lanes);
+        self.ending.iter_mut().for_each(RuleLane::end);
+        for lane in &mut self.ending {
+            lane.finish(until);
+            report_lane(lane.status());
+        }
         drop(self.monitor.take());
         for account in self.outputs.finish() {
             report(&account);

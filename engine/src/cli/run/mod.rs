@@ -3,10 +3,12 @@
 //! | file | does |
 //! |---|---|
 //! | `prepare` | from the command line and the configuration to what runs; nothing that runs is touched |
+//! | `lanes` | the same for rule plugins beside the event path |
 //! | `matcher` | the event path |
 //! | `reload` | notices changes and signals, prepares anew, and hands over to the event path |
 //! | `monitor` | looks once a second for what was lost, and tells the service manager that lanner lives |
 
+mod lanes;
 mod matcher;
 mod monitor;
 mod prepare;
@@ -25,6 +27,7 @@ use crate::config::{Config, trusted};
 use crate::delivery::{Account, Outputs};
 use crate::inspect::{self, Inspector};
 use crate::plugin_host::RuleFile;
+use crate::rule_lanes::LaneStatus;
 use crate::telemetry::{Telemetry, service, web};
 
 use matcher::Matcher;
@@ -38,16 +41,18 @@ const BUILT_IN: &str = include_str!("../../../../rules/lanner_rules.yaml");
 const INSTALLED: &str = "/etc/lanner/lanner_rules.yaml";
 
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
-    let blueprint = Blueprint::new(args);
+    let blueprint = Arc::new(Blueprint::new(args));
     let loaded = blueprint.configuration().map_err(Failure::usage)?;
     if let Some(level) = loaded.config.log_level {
         super::logging::set_level(level.name());
     }
     let source = blueprint.source(&loaded.config);
-    let prepared = blueprint.prepare(&loaded, None).map_err(Failure::usage)?;
-    let planned = blueprint
-        .outputs(&loaded.config, &[])
-        .map_err(Failure::usage)?;
+    let wanted = loaded.clone();
+    let opened = blueprint.within(&loaded.config, move |blueprint| {
+        let prepared = blueprint.prepare(&wanted, None)?;
+        Ok((prepared, blueprint.outputs(&wanted.config, &[])?))
+    });
+    let (prepared, planned) = opened.map_err(Failure::usage)?;
     let telemetry = Arc::new(Telemetry::default());
     let (selection, spare) = (prepared.selection, prepared.spare);
     session::watch(&source, selection, spare, |opened| {
@@ -75,9 +80,10 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         .map_err(broken)?;
         let (initial, handover, reloader) = reloader.start().map_err(broken)?;
         service::ready("watching");
-        Ok(Matcher::new(
+        Matcher::new(
             initial, inspector, telemetry, outputs, handover, reloader, monitor,
-        ))
+        )
+        .map_err(broken)
     })
 }
 
@@ -90,10 +96,14 @@ pub(crate) fn config(verb: ConfigVerb) -> Result<ExitCode, Failure> {
             super::print(text.as_bytes())
         }
         ConfigVerb::Check(ConfigArgs { config, options }) => {
-            let blueprint = Blueprint::new(RunArgs::of_configuration(config, options));
+            let blueprint = Arc::new(Blueprint::new(RunArgs::of_configuration(config, options)));
             let loaded = blueprint.configuration().map_err(broken)?;
-            blueprint.prepare(&loaded, None).map_err(broken)?;
-            blueprint.find_outputs(&loaded.config).map_err(broken)?;
+            let wanted = loaded.clone();
+            let checked = blueprint.within(&loaded.config, move |blueprint| {
+                drop(blueprint.prepare(&wanted, None)?);
+                blueprint.find_outputs(&wanted.config)
+            });
+            checked.map_err(broken)?;
             say("the configuration and the rules can be used");
             Ok(ExitCode::SUCCESS)
         }
@@ -193,6 +203,14 @@ fn report(account: &Account) {
         counts.lost(),
         causes.join(", ")
     ));
+}
+
+/// Nor is what a rule plugin did not see.
+fn report_lane(lane: &LaneStatus) {
+    if lane.lost() > 0 {
+        let (plugin, lost) = (lane.plugin(), lane.lost());
+        say(&format!("rule plugin {plugin}: {lost} events lost"));
+    }
 }
 
 /// Whether a file of the configuration says so.

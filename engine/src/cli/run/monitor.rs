@@ -1,7 +1,8 @@
 //! Looks once a second for what was lost, and tells the service manager that lanner lives while the event path
-//! does.
+//! does, and has rules.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -45,6 +46,7 @@ pub(super) fn start(
                 if let Some(watchdog) = watchdog
                     && told.elapsed() >= watchdog
                     && telemetry.is_alive()
+                    && !telemetry.rules_off.load(Relaxed)
                 {
                     told = Instant::now();
                     service::alive();

@@ -2,10 +2,13 @@
 //! that is not the event path; nothing that runs is touched.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use driver_api::request::{Spare, SyscallSet};
 use driver_api::table;
 
+use super::lanes;
 use super::{plugin_directories, trusted_rule_files};
 use crate::alert::{AlertFormat, AlertRule, AppendOutput};
 use crate::cli::args::{RunArgs, SourceArgs};
@@ -14,8 +17,12 @@ use crate::delivery::{Planned, RuleLimits};
 use crate::fields::{FieldRegistry, Fields, HostNames, names_in};
 use crate::inspect;
 use crate::plugin_host::{self, EventTypes, OutputHost, Pins, Plugin, Priority, Rule, RuleHost};
+use crate::rule_lanes::RuleLane;
 use crate::telemetry::Board;
 use crate::template::Template;
+
+/// How long plugins may take to open.
+const OPENING: Duration = Duration::from_secs(30);
 
 /// What the command line said, for good.
 #[derive(Debug)]
@@ -32,7 +39,9 @@ pub(super) struct Prepared {
     pub(super) fields: Fields,
     pub(super) format: AlertFormat,
     pub(super) limits: RuleLimits,
-    pub(super) board: std::sync::Arc<Board>,
+    pub(super) board: Arc<Board>,
+    /// Rule plugins beside the event path, in the order in which their rules are on the board.
+    pub(super) lanes: Vec<RuleLane>,
     pub(super) least: Priority,
     pub(super) selection: SyscallSet,
     pub(super) spare: Spare,
@@ -71,7 +80,7 @@ impl Blueprint {
     }
 
     /// The plugin of this name, if it is the one that was pinned.
-    fn plugin(&self, config: &Config, name: &str) -> Result<Plugin, String> {
+    pub(super) fn plugin(&self, config: &Config, name: &str) -> Result<Plugin, String> {
         let pins = Pins::new(config.plugin_sums.clone())?;
         plugin_host::find_pinned(&self.directories(config), name, &pins)
             .map_err(|error| error.to_string())
@@ -120,18 +129,29 @@ impl Blueprint {
         let mut rules = RuleHost::open(&plugin, &registry, &files, settings)
             .map_err(|error| error.to_string())?;
         let templates = alert_rules(&rules, &config.append_output, &registry)?;
-        let names = host_names(&mut rules);
-        let (selection, spare) = selection(&rules);
+        let mut names = host_names(&mut rules);
+        let mut all = rules.rules().to_vec();
+        let mut lanes = Vec::new();
+        for wanted in &config.rule_plugins {
+            let lane = lanes::prepare(self, config, wanted, &registry, all.len(), &mut names)?;
+            watched.extend(lane.watched);
+            all.extend(lane.rules);
+            lanes.push(lane.lane);
+        }
+        let beside = lanes.iter().filter_map(RuleLane::rules);
+        let (selection, spare) =
+            selection([&rules].into_iter().chain(beside.map(|lane| &lane.host)));
         let limits = &config.alert_limits;
-        let known = |name: &String| rules.rules().iter().any(|rule| rule.name == *name);
+        let known = |name: &String| all.iter().any(|rule| rule.name == *name);
         if let Some(unknown) = limits.rules.keys().find(|name| !known(name)) {
-            let names = rules.rules().iter().map(|rule| rule.name.as_str());
+            let names = all.iter().map(|rule| rule.name.as_str());
             let hint = crate::fields::nearest::did_you_mean(unknown, names);
             return Err(format!("alert_limits: there is no rule {unknown:?}{hint}"));
         }
         Ok(Prepared {
             limits: RuleLimits::new(rules.rules().iter().map(|rule| limits.of(&rule.name))),
-            board: Board::new(rules.rules(), before.unwrap_or(&Board::default())).into(),
+            board: Board::new(&all, before.unwrap_or(&Board::default())).into(),
+            lanes,
             templates,
             fields: registry.fields().with_names(HostNames::watch(names)),
             format: self.format(config),
@@ -141,6 +161,17 @@ impl Blueprint {
             files: watched,
             rules,
         })
+    }
+
+    /// Does what calls plugins on a thread of its own, so that one that hangs there can be told and left behind.
+    pub(super) fn within<T: Send + 'static>(
+        self: &Arc<Self>,
+        config: &Config,
+        work: impl FnOnce(&Self) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
+        let patience = config.plugin_deadline.map_or(OPENING, |time| time.0);
+        let blueprint = Arc::clone(self);
+        plugin_host::within(patience, move || work(&blueprint))
     }
 
     /// Opens the outputs; of those that run already (by their identity) only the wish to go on.
@@ -195,7 +226,7 @@ pub(in crate::cli) fn alert_rules(
 }
 
 /// The names of hosts that rules compare addresses with.
-fn host_names(rules: &mut RuleHost) -> Vec<String> {
+pub(super) fn host_names(rules: &mut RuleHost) -> Vec<String> {
     let count = u32::try_from(rules.rules().len()).unwrap_or(u32::MAX);
     let mut names: Vec<String> = (0..count)
         .filter_map(|at| rules.explain(at).ok())
@@ -208,14 +239,15 @@ fn host_names(rules: &mut RuleHost) -> Vec<String> {
 
 /// What the rules need, and what the state needs: nothing else is captured. And what of the latter alone can be
 /// spared: all of it or nothing, as descriptors are either followed or looked up.
-fn selection(rules: &RuleHost) -> (SyscallSet, Spare) {
-    let wanted = match rules.event_types() {
+fn selection<'a>(rules: impl Iterator<Item = &'a RuleHost>) -> (SyscallSet, Spare) {
+    let of = |rules: &RuleHost| match rules.event_types() {
         EventTypes::All => SyscallSet::all(),
         EventTypes::Only(names) => names
             .iter()
             .filter_map(|name| table::by_name(name))
             .collect(),
     };
+    let wanted = rules.fold(SyscallSet::default(), |all, rules| all.union(&of(rules)));
     let spared = inspect::spared();
     let spare = if spared.without(&wanted) == spared {
         Spare {

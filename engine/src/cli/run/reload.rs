@@ -94,7 +94,7 @@ impl Drop for ReloadThread {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Reloader {
-    blueprint: Blueprint,
+    blueprint: Arc<Blueprint>,
     loaded: Loaded,
     first: Option<Box<Prepared>>,
     format: AlertFormat,
@@ -106,7 +106,7 @@ pub(super) struct Reloader {
 
 impl Reloader {
     pub(super) fn new(
-        blueprint: Blueprint,
+        blueprint: Arc<Blueprint>,
         loaded: &Loaded,
         first: Prepared,
         spares: bool,
@@ -233,17 +233,19 @@ impl Reloader {
     ) -> Result<(), String> {
         watched.remember();
         let loaded = self.blueprint.configuration()?;
-        let prepared = self
-            .blueprint
-            .prepare(&loaded, Some(&self.telemetry.board()))?;
+        // what the outputs are is part of the trial: they are opened before anything changes
+        let (wanted, board) = (loaded.clone(), self.telemetry.board());
+        let running = self.outputs.identities();
+        let (prepared, planned) = self.blueprint.within(&loaded.config, move |blueprint| {
+            let prepared = blueprint.prepare(&wanted, Some(&board))?;
+            Ok((prepared, blueprint.outputs(&wanted.config, &running)?))
+        })?;
         if self.spares && prepared.spare == Spare::NOTHING {
             return Err(
                 "the new rules need calls that are left out since the start; restart lanner"
                     .to_owned(),
             );
         }
-        // what the outputs are is part of the trial: they are opened before anything changes
-        let planned = (self.blueprint).outputs(&loaded.config, &self.outputs.identities())?;
         let files = prepared.files.clone();
         handover.give(Box::new(prepared));
         loop {

@@ -9,6 +9,9 @@ use std::path::Path;
 
 use redb::StorageBackend;
 
+#[cfg(test)]
+use super::power;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct SpoolFile {
@@ -48,10 +51,14 @@ impl StorageBackend for SpoolFile {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        #[cfg(test)]
+        power::note(|| power::Step::Write(offset, data.to_vec()));
         self.file.write_all_at(data, offset)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        #[cfg(test)]
+        power::note(|| power::Step::Length(len));
         let old = self.len()?;
         if len > old {
             let too_long = || io::Error::from(io::ErrorKind::FileTooLarge);
@@ -76,6 +83,8 @@ impl StorageBackend for SpoolFile {
     fn sync_data(&self) -> io::Result<()> {
         if self.fsync {
             self.file.sync_data()?;
+            #[cfg(test)]
+            power::note(|| power::Step::Sync);
         }
         Ok(())
     }

@@ -6,6 +6,8 @@
 //! dependencies; LMDB, which is C. A log of our own would be code that others have written better.
 
 mod file;
+#[cfg(test)]
+mod power;
 mod record;
 
 use std::collections::VecDeque;

@@ -1,7 +1,8 @@
 """A receiver for the tests: answers POSTs and notes each as a line of JSON in a file.
 
-receiver.py NOTES STATUSES [CERT KEY CA]: the statuses (comma-separated) are answered in turn, then 200. With a CA,
-clients have to show a certificate that it has signed. Prints its port.
+receiver.py NOTES STATUSES PORT [CERT KEY CA]: the statuses (comma-separated) are answered in turn, then 200. With a CA,
+clients have to show a certificate that it has signed. Prints its port
+(0: the kernel chooses one).
 """
 
 import gzip
@@ -10,7 +11,7 @@ import json
 import ssl
 import sys
 
-notes, statuses, tls = sys.argv[1], sys.argv[2], sys.argv[3:]
+notes, statuses, port, tls = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
 statuses = [int(status) for status in statuses.split(",") if status]
 connections = 0
 
@@ -60,6 +61,6 @@ if tls:
         context.load_verify_locations(tls[2])
         context.verify_mode = ssl.CERT_REQUIRED
 
-server = Server(("127.0.0.1", 0), Handler)
+server = Server(("127.0.0.1", port), Handler)
 print(server.server_port, flush=True)
 server.serve_forever()

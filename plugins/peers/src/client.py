@@ -149,7 +149,9 @@ def follow(call, count, decode):
 def one(channel, args):
     if args.mode == "version":
         fields = parse(channel.unary_unary("/falco.version.service/version")(b""))
-        say({"version": text(fields, 1), "parts": [fields.get(part, [0])[-1] for part in (2, 3, 4)]})
+        number = lambda part: fields.get(part, [0])[-1]
+        engine = [text(fields, 11), [number(part) for part in (9, 7, 10)]]
+        say({"version": text(fields, 1), "parts": [number(part) for part in (2, 3, 4)], "engine": engine})
     elif args.mode == "get":
         for data in channel.unary_stream("/falco.outputs.service/get")(b""):
             say(falco(data))

@@ -1,0 +1,95 @@
+//! Calls of plugins that nobody can interrupt: they are made on a thread of their own, and whoever waits for it may stop
+//! waiting, knowing which plugin it was.
+
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
+
+/// Calls that have not returned, by the thread that made them.
+static UNFINISHED: Mutex<Vec<(ThreadId, String, &'static str)>> = Mutex::new(Vec::new());
+
+/// A call that goes on.
+#[derive(Debug)]
+pub(super) struct Call(());
+
+impl Call {
+    /// This thread calls a plugin.
+    pub(super) fn begin(plugin: &str, call: &'static str) -> Self {
+        let entry = (thread::current().id(), plugin.to_owned(), call);
+        let mut all = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(entry);
+        Self(())
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let this = thread::current().id();
+        let mut all = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = all.iter().rposition(|(thread, ..)| *thread == this) {
+            all.remove(at);
+        }
+    }
+}
+
+/// Does work that calls plugins, and waits for it for so long. What takes longer is left behind, on its thread.
+///
+/// # Errors
+///
+/// The work's own; or it did not end, and the plugin that is being called.
+pub fn within<T: Send + 'static>(
+    patience: Duration,
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    let (answer, answers) = channel();
+    let thread = thread::Builder::new()
+        .name("open".to_owned())
+        .spawn(move || {
+            // nobody waits any more, perhaps
+            drop(answer.send(work()));
+        });
+    let thread = thread.map_err(|error| format!("no thread: {error}"))?;
+    match answers.recv_timeout(patience) {
+        Ok(result) => {
+            drop(thread.join());
+            result
+        }
+        Err(RecvTimeoutError::Disconnected) => Err("lanner is at fault: a panic".to_owned()),
+        Err(RecvTimeoutError::Timeout) => {
+            let all = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+            let it = thread.thread().id();
+            let found = all.iter().find(|(thread, ..)| *thread == it);
+            let who = found.map_or_else(
+                || "it".to_owned(),
+                |(_, plugin, call)| format!("plugin `{plugin}` hangs: it was asked to {call}, and"),
+            );
+            Err(format!(
+                "{who} has not returned for {patience:?} (plugin_deadline)"
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hangs_is_named_and_left_behind() {
+        assert_eq!(within(Duration::from_secs(60), || Ok(7)), Ok(7));
+        let (hold, held) = channel::<()>();
+        let error = within(Duration::from_millis(50), move || {
+            drop(Call::begin("other", "open"));
+            let _call = Call::begin("sloth", "open");
+            let _ = held.recv();
+            Ok(())
+        })
+        .unwrap_err();
+        assert!(
+            error.starts_with("plugin `sloth` hangs: it was asked to open"),
+            "{error}"
+        );
+        drop(hold);
+    }
+}
