@@ -9,7 +9,7 @@ folder=$1
 if [ "${2-}" != inside ]; then
 	# a cgroup of its own, whose root it sees as the root
 	mkdir -p "$folder/cgroup"
-	mount -t cgroup -o none,name=systemd cgroup "$folder/cgroup"
+	mount -t cgroup2 cgroup2 "$folder/cgroup"
 	mkdir "$folder/cgroup/lanner-test-$$"
 	echo $$ > "$folder/cgroup/lanner-test-$$/cgroup.procs"
 	shift
@@ -28,9 +28,7 @@ mount -t proc proc "$root/proc"
 mount --bind "$root/proc/sys" "$root/proc/sys"
 mount -o remount,bind,ro "$root/proc/sys"
 mount -t sysfs -o ro sysfs "$root/sys"
-mount -t tmpfs -o mode=755 tmpfs "$root/sys/fs/cgroup"
-mkdir "$root/sys/fs/cgroup/systemd"
-mount -t cgroup -o none,name=systemd cgroup "$root/sys/fs/cgroup/systemd"
+mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
 for place in run tmp dev; do mount -t tmpfs -o mode=755 tmpfs "$root/$place"; done
 for device in null zero full random urandom tty; do
 	touch "$root/dev/$device"

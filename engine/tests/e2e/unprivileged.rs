@@ -7,6 +7,17 @@ use std::process::{Command, Stdio};
 
 use crate::lanner::{BIN, root, skipped};
 
+/// Copies a program. By another process: what a fork of another test has open for writing here cannot be executed
+/// (ETXTBSY).
+fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg(from).arg(to).status();
+    assert!(
+        status.is_ok_and(|status| status.success()),
+        "{}",
+        from.display()
+    );
+}
+
 /// A copy of binary and plugins that everybody may read, with folders that nobody else may write.
 fn stage() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -14,8 +25,7 @@ fn stage() -> (tempfile::TempDir, PathBuf) {
         .expect("the folder is ours");
     let from = Path::new(BIN).parent().expect("a folder");
     for name in ["lanner", "librules_falco.so", "liboutput_console.so"] {
-        fs::copy(from.join(name), folder.path().join(name))
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        copy(&from.join(name), &folder.path().join(name));
     }
     let bin = folder.path().join("lanner");
     (folder, bin)
@@ -149,7 +159,7 @@ fn setuid_programs_have_their_privilege_where_lanner_may_give_it() {
     }
     let (folder, bin) = stage();
     let program = folder.path().join("id");
-    fs::copy("/usr/bin/id", &program).expect("copied");
+    copy(Path::new("/usr/bin/id"), &program);
     std::os::unix::fs::chown(&program, Some(4242), Some(4242)).expect("given away");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).expect("setuid");
     let program = program.to_str().expect("a text");

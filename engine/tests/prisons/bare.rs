@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::cell::{BIN, has, root, skipped};
-use crate::look::{Mode, check, run};
+use crate::look::{Mode, check, copy_program, run};
 
 /// A file that everybody may read and that is always there.
 const HOSTS: &str = "/etc/hosts";
@@ -16,7 +16,7 @@ pub(crate) fn copy() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
     let to = folder.path().join("lanner");
-    fs::copy(Path::new(BIN), &to).expect("the binary was built");
+    copy_program(Path::new(BIN), &to);
     (folder, to)
 }
 

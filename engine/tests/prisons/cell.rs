@@ -6,6 +6,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::look::copy_program;
+
 /// The binary under test.
 pub(crate) const BIN: &str = env!("CARGO_BIN_EXE_lanner");
 
@@ -58,11 +60,11 @@ impl Cell {
             fs::create_dir(root.join(name)).expect("a new folder");
             open_to_all(&root.join(name));
         }
-        fs::copy(busybox, root.join("bin/busybox")).expect("busybox can be read");
+        copy_program(Path::new(busybox), &root.join("bin/busybox"));
         for name in ["sh", "cat", "sleep", "true", "id"] {
             symlink("busybox", root.join("bin").join(name)).expect("a new link");
         }
-        fs::copy(BIN, root.join("lanner")).expect("the binary was built");
+        copy_program(Path::new(BIN), &root.join("lanner"));
         for library in libraries(BIN).union(&libraries(busybox)) {
             let inside = root.join(library.strip_prefix("/").expect("ldd prints whole paths"));
             let parent = inside.parent().expect("it stands in a folder");

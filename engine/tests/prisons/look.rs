@@ -1,5 +1,6 @@
 //! What a prison's lanner must have told.
 
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
@@ -19,6 +20,17 @@ pub(crate) enum Mode {
     Notify,
     /// At their entry, and no memory can be read.
     NotifyBlind,
+}
+
+/// Copies a program. By another process: what a fork of another test has open for writing here cannot be executed
+/// (ETXTBSY).
+pub(crate) fn copy_program(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg(from).arg(to).status();
+    assert!(
+        status.is_ok_and(|status| status.success()),
+        "{}",
+        from.display()
+    );
 }
 
 /// Runs a prison to its end.
