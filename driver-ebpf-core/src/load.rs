@@ -176,7 +176,7 @@ pub(crate) fn open(
     })?;
     let mut missed = Missed::default();
     for program in object.progs().filter(|program| program.autoload()) {
-        missed.watch(program.as_fd());
+        missed.watch(&program.name().to_string_lossy(), program.as_fd());
     }
     let source = RingSource {
         links,

@@ -363,7 +363,7 @@ impl Loaded {
             return Err(failed(step)(error));
         }
         if let Ok(fd) = program.fd() {
-            self.missed.watch(fd.as_fd());
+            self.missed.watch(name, fd.as_fd());
         }
         Ok(())
     }
@@ -386,7 +386,7 @@ impl Loaded {
         load_one(program).map_err(|error| crate::programs::refused(&error))?;
         let fd = program.fd().map_err(|error| said(&error))?.as_fd();
         self.events_at.entries(cpu, offsets.has(have::COMPAT), fd)?;
-        self.missed.watch(fd);
+        self.missed.watch(FUNCTION, fd);
         Ok(())
     }
 
