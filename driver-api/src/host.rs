@@ -7,6 +7,8 @@ use std::path::PathBuf;
 pub struct Host {
     /// `uname -r`.
     pub release: String,
+    /// The kernel was built so that it can preempt its own code (`uname -v` says so).
+    pub preemptible: bool,
     /// `uname -m`.
     pub machine: String,
     /// Effective user id.
@@ -27,6 +29,8 @@ pub struct Host {
     pub locked_memory: Option<u64>,
     /// The kernel counts BPF memory against that limit, as it did before Linux 5.11.
     pub locks_bpf_memory: bool,
+    /// The kernel has no BPF ring buffer (Linux 5.8); false also where we may not ask.
+    pub lacks_ring_buffer: bool,
     /// `kernel.yama.ptrace_scope`; none: no Yama.
     pub ptrace_scope: Option<i64>,
     /// The kernel knows seccomp filters.

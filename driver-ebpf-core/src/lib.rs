@@ -60,10 +60,17 @@ impl Driver for Core {
                  the driver ebpf-legacy",
             ));
         }
+        if host.lacks_ring_buffer {
+            missing.push(Gap::new(
+                "BPF ring buffers",
+                "this kernel has none: they came with Linux 5.8",
+                "use the driver ebpf-legacy",
+            ));
+        }
         if !missing.is_empty() {
             return Support::Unusable(missing);
         }
-        Support::Usable(gaps::always())
+        Support::Usable(gaps::always(host))
     }
 
     fn open(&self, host: &Host, request: &Request) -> Result<Opened, OpenError> {
@@ -76,4 +83,21 @@ impl Driver for Core {
             gaps,
         })
     }
+}
+
+#[test]
+fn a_kernel_without_ring_buffers_is_refused_with_that_reason() {
+    let host = |lacks_ring_buffer| Host {
+        capabilities: u64::MAX,
+        btf: true,
+        lacks_ring_buffer,
+        ..Host::default()
+    };
+    assert!(Core.probe(&host(false)).usable());
+    let support = Core.probe(&host(true));
+    assert!(!support.usable());
+    let [gap] = support.gaps() else {
+        panic!("one gap, not {support:?}");
+    };
+    assert!(gap.why.contains("5.8") && gap.remedy.contains("ebpf-legacy"));
 }

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
-use std::process;
 use std::sync::{Mutex, PoisonError};
 
 use driver_api::driver::OpenError;
@@ -16,7 +15,7 @@ use driver_api::{plan, table};
 use driver_ebpf::capture::EbpfCapture;
 use driver_ebpf::follow::Followed;
 use driver_ebpf::missed::Missed;
-use driver_ebpf::{memory, quiet, start, undecided};
+use driver_ebpf::{memory, own, quiet, start, undecided};
 use libbpf_rs::{
     ErrorKind, Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel,
 };
@@ -177,7 +176,7 @@ pub(crate) fn open(
     })?;
     let mut missed = Missed::default();
     for program in object.progs().filter(|program| program.autoload()) {
-        missed.watch(program.as_fd());
+        missed.watch(&program.name().to_string_lossy(), program.as_fd());
     }
     let source = RingSource {
         links,
@@ -188,7 +187,9 @@ pub(crate) fn open(
         capacity: layout.size() * layout.cpus,
     };
     let capture = EbpfCapture::new(NAME, source, command, request);
-    Ok((capture, refused.gaps()))
+    let mut gaps = refused.gaps();
+    gaps.extend(own::gap());
+    Ok((capture, gaps))
 }
 
 /// Programs that run.
@@ -316,7 +317,7 @@ fn prepare_maps(
 ) -> Result<(), OpenError> {
     let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let settings = Settings {
-        self_tgid: process::id(),
+        self_tgid: own::tgid().unwrap_or_else(|_| std::process::id()),
         execve_nr: table::by_name("execve")
             .and_then(|call| call.number(Abi::NATIVE))
             .unwrap_or_default(),

@@ -59,30 +59,31 @@ impl Driver for Legacy {
                 "sysctl kernel.perf_event_paranoid=2, or give lanner CAP_SYS_ADMIN",
             ));
         }
-        // the kernel allows perf_event_mlock_kb, 516 KiB by default, beside the limit (perf_mmap)
-        if let Some(limit) = host.locked_memory
-            && !host.has(capability::IPC_LOCK)
-            && host.perf_event_paranoid.is_none_or(|level| level > -1)
-        {
-            missing.push(Gap::new(
-                "memory for perf buffers",
-                format!(
-                    "it counts against RLIMIT_MEMLOCK, which is {} KiB here",
-                    limit / 1024
-                ),
-                "ulimit -l unlimited, LimitMEMLOCK=infinity in a systemd unit, CAP_IPC_LOCK or CAP_SYS_RESOURCE",
-            ));
-        }
         if !missing.is_empty() {
             return Support::Unusable(missing);
         }
-        let mut gaps = gaps::always();
+        let mut gaps = gaps::always(host);
         gaps.push(Gap::new(
             "cgroup ids of events",
             "the helper that gives them came with Linux 4.18, and this driver uses none newer than 4.14",
             "",
         ));
         gaps.push(Gap::program());
+        // the kernel allows perf_event_mlock_kb for each CPU, 516 KiB by default, beside the limit (perf_mmap)
+        if let Some(limit) = host.locked_memory
+            && !host.has(capability::IPC_LOCK)
+            && host.perf_event_paranoid.is_none_or(|level| level > -1)
+        {
+            gaps.push(Gap::new(
+                "perf buffers as large as asked for",
+                format!(
+                    "beyond kernel.perf_event_mlock_kb they count against RLIMIT_MEMLOCK, which is {} KiB here: \
+                     they are made smaller until they fit",
+                    limit / 1024
+                ),
+                "ulimit -l unlimited, LimitMEMLOCK=infinity in a systemd unit, CAP_IPC_LOCK or CAP_SYS_RESOURCE",
+            ));
+        }
         Support::Usable(gaps)
     }
 
@@ -99,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_keeps_perf_buffers_away_is_told_with_what_would_help() {
+    fn what_keeps_perf_buffers_away_or_small_is_told_with_what_would_help() {
         let capabilities: u64 = 1 << capability::BPF | 1 << capability::PERFMON;
         let host = |paranoid, locked_memory, more| Host {
             capabilities: capabilities | more,
@@ -108,17 +109,19 @@ mod tests {
             ..Host::default()
         };
         let few = Some(8 << 20);
-        for (host, usable) in [
-            (host(2, None, 0), true),
-            (host(2, few, 0), false),
-            (host(-1, few, 0), true),
-            (host(2, few, 1 << capability::IPC_LOCK), true),
-            (host(3, None, 0), false),
-            (host(3, None, 1 << capability::SYS_ADMIN), true),
+        for (host, usable, smaller) in [
+            (host(2, None, 0), true, false),
+            (host(2, few, 0), true, true),
+            (host(-1, few, 0), true, false),
+            (host(2, few, 1 << capability::IPC_LOCK), true, false),
+            (host(3, None, 0), false, false),
+            (host(3, None, 1 << capability::SYS_ADMIN), true, false),
         ] {
             let support = Legacy.probe(&host);
             assert_eq!(support.usable(), usable, "{host:?}");
             assert!(usable || support.gaps().iter().all(|gap| !gap.remedy.is_empty()));
+            let named = |gap: &Gap| gap.why.contains("they are made smaller");
+            assert_eq!(support.gaps().iter().any(named), smaller, "{host:?}");
         }
     }
 }

@@ -15,14 +15,13 @@ use driver_api::{plan, table};
 use driver_ebpf::capture::EbpfCapture;
 use driver_ebpf::follow::Followed;
 use driver_ebpf::missed::Missed;
-use driver_ebpf::{quiet, start, undecided};
-use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use driver_ebpf::{memory, quiet, start, undecided};
 
 use crate::NAME;
 use crate::attach::{Events, Way, lacks};
 use crate::capture::PerfSource;
 use crate::offsets::{self, Found, Offsets, have};
-use crate::perf::{Batches, Perf, SLOTS, page_size};
+use crate::perf::{Batches, Perf, SLOTS, SMALLEST, page_size};
 use crate::programs::{
     ATTACHED, ENTER, ENTRY_TAILS, FUNCTION, PREPARED, SIGNALS, fill, load_one, load_programs,
     program, refused,
@@ -101,7 +100,7 @@ pub(crate) fn said(error: &dyn std::error::Error) -> String {
 pub(crate) fn open(request: &Request) -> Result<Opened, OpenError> {
     let page = page_size();
     if !request.buffer.is_power_of_two()
-        || request.buffer < 1 << 16
+        || request.buffer < SMALLEST
         || !request.buffer.is_multiple_of(page)
     {
         return Err(OpenError::Unsupported {
@@ -111,8 +110,7 @@ pub(crate) fn open(request: &Request) -> Result<Opened, OpenError> {
         });
     }
     let command = start::prepare(NAME, &request.target)?;
-    // Before 5.11 BPF memory counts against it; where it cannot be raised it may suffice.
-    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+    memory::raise();
     let cpus = aya::util::nr_cpus()
         .map_err(|(path, error)| failed("count the CPUs")(format!("{path}: {error}")))?;
     let cpus = u32::try_from(cpus).unwrap_or(1);
@@ -255,8 +253,15 @@ impl Loaded {
             }
             _ => return Err(no_map("slots")),
         };
-        Perf::new(self.events.fd().as_fd(), online, size, batches).map_err(|(cpu, error)| {
-            failed(format!("open a perf buffer on CPU {cpu}"))(error.to_string())
+        let map = self.events.fd().as_fd();
+        Perf::new(map, &online, size, batches).map_err(|(cpu, error)| {
+            let mut cause = error.to_string();
+            if error.raw_os_error() == Some(libc::EPERM)
+                && let Some(hint) = memory::needed(online.len() * (SMALLEST + page_size()))
+            {
+                cause.push_str(&hint);
+            }
+            failed(format!("open a perf buffer on CPU {cpu}"))(cause)
         })
     }
 
@@ -358,7 +363,7 @@ impl Loaded {
             return Err(failed(step)(error));
         }
         if let Ok(fd) = program.fd() {
-            self.missed.watch(fd.as_fd());
+            self.missed.watch(name, fd.as_fd());
         }
         Ok(())
     }
@@ -381,7 +386,7 @@ impl Loaded {
         load_one(program).map_err(|error| crate::programs::refused(&error))?;
         let fd = program.fd().map_err(|error| said(&error))?.as_fd();
         self.events_at.entries(cpu, offsets.has(have::COMPAT), fd)?;
-        self.missed.watch(fd);
+        self.missed.watch(FUNCTION, fd);
         Ok(())
     }
 

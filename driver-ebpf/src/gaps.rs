@@ -45,9 +45,9 @@ pub fn missing(host: &Host) -> Vec<Gap> {
     missing
 }
 
-/// Gaps of both drivers on every kernel.
-pub fn always() -> Vec<Gap> {
-    vec![
+/// Gaps of both drivers wherever they run.
+pub fn always(host: &Host) -> Vec<Gap> {
+    let mut gaps = vec![
         Gap::new(
             "process ids inside a PID namespace",
             "programs in the kernel see the ids of the initial PID namespace",
@@ -65,7 +65,16 @@ pub fn always() -> Vec<Gap> {
              the facts argv and env of a successful exec are bounded by bytes alone",
             "",
         ),
-    ]
+    ];
+    if host.preemptible {
+        gaps.push(Gap::new(
+            "calls that are made while a program is preempted",
+            "where this kernel preempts a program in the midst of a call, it does not run it for another thread on \
+             that CPU until it has ended: such calls are counted as lost, cause nested",
+            "boot with preempt=lazy (Linux 6.13), or preempt=none or voluntary, which make that rare or impossible",
+        ));
+    }
+    gaps
 }
 
 #[cfg(test)]
@@ -88,6 +97,17 @@ mod tests {
         );
         assert_eq!(why(&with(&[capability::SYS_ADMIN])), None);
         assert_eq!(why(&with(&[capability::BPF, capability::PERFMON])), None);
+    }
+
+    #[test]
+    fn a_kernel_that_may_preempt_programs_has_one_gap_more() {
+        let gaps = |preemptible| {
+            always(&Host {
+                preemptible,
+                ..Host::default()
+            })
+        };
+        assert_eq!(gaps(true).len(), gaps(false).len() + 1);
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod gaps;
 pub mod life;
 pub mod memory;
 pub mod missed;
+pub mod own;
 pub mod quiet;
 pub mod start;
 pub mod undecided;

@@ -26,3 +26,17 @@ pub fn hint() -> Option<String> {
         )
     })
 }
+
+/// What to do where the kernel denies locked memory, if the limit may be the cause: so many bytes are needed at least.
+pub fn needed(bytes: usize) -> Option<String> {
+    let (limit, _) = getrlimit(Resource::RLIMIT_MEMLOCK).ok()?;
+    (limit != RLIM_INFINITY).then(|| {
+        format!(
+            "; at least {} KiB of locked memory are needed, of which kernel.perf_event_mlock_kb allows so many for each \
+             CPU, and the limit {} KiB: raise it (ulimit -l, LimitMEMLOCK= in a systemd unit), or give lanner \
+             CAP_IPC_LOCK or CAP_SYS_RESOURCE",
+            bytes / 1024,
+            limit / 1024
+        )
+    })
+}

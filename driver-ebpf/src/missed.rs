@@ -4,28 +4,52 @@
 //! kernel/trace/bpf_trace.c, `__bpf_prog_enter` in kernel/bpf/trampoline.c): on a preemptible kernel another
 //! thread's call can pass by unseen. The kernel counts that (since Linux 5.12) and tells it in fdinfo.
 
+use std::cell::Cell;
 use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 /// The programs that are asked.
 #[derive(Debug, Default)]
 pub struct Missed {
-    programs: Vec<RawFd>,
+    programs: Vec<Program>,
+}
+
+#[derive(Debug)]
+struct Program {
+    name: String,
+    fd: RawFd,
+    /// Runs skipped, as was said last.
+    said: Cell<u64>,
 }
 
 impl Missed {
     /// For a program that stays open as long as this is used.
-    pub fn watch(&mut self, program: BorrowedFd<'_>) {
-        self.programs.push(program.as_raw_fd());
+    pub fn watch(&mut self, name: &str, program: BorrowedFd<'_>) {
+        self.programs.push(Program {
+            name: name.to_owned(),
+            fd: program.as_raw_fd(),
+            said: Cell::new(0),
+        });
     }
 
-    /// Runs skipped so far, an upper bound for the events lost by it: not every run makes an event.
+    /// Runs skipped so far, an upper bound for the events lost by it: not every run makes an event. The log says of
+    /// which programs.
     pub fn runs(&self) -> u64 {
-        self.programs
-            .iter()
-            .filter_map(|fd| fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok())
-            .filter_map(|info| skipped(&info))
-            .sum()
+        self.programs.iter().filter_map(Program::runs).sum()
+    }
+}
+
+impl Program {
+    fn runs(&self) -> Option<u64> {
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", self.fd)).ok()?;
+        let runs = skipped(&info)?;
+        if self.said.replace(runs) != runs {
+            tracing::debug!(
+                "the kernel has skipped {runs} runs of the program {}",
+                self.name
+            );
+        }
+        Some(runs)
     }
 }
 

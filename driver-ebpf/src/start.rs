@@ -35,7 +35,7 @@ const INITIAL_PIDS: &str = "pid:[4026531836]";
 
 /// Programs in the kernel know processes by their ids in the initial PID namespace, which nobody inside
 /// another one can name.
-fn in_initial_namespace() -> bool {
+pub(crate) fn in_initial_namespace() -> bool {
     std::fs::read_link("/proc/self/ns/pid")
         .is_ok_and(|namespace| namespace.as_os_str() == INITIAL_PIDS)
 }

@@ -138,18 +138,14 @@ pub(crate) struct PtraceCapture {
 }
 
 impl PtraceCapture {
-    /// For a command that is seized already, or for none.
+    /// For a command that is seized already and has its filter, or for none.
     pub(crate) fn new(
         waiter: Waiter,
+        mode: Mode,
         command: Option<Held>,
         selection: SyscallSet,
         limits: Limits,
     ) -> Self {
-        let mode = if command.is_some() {
-            Mode::Filter
-        } else {
-            Mode::Every
-        };
         let mut capture = Self {
             waiter,
             follower: Follower::new(command.is_some()),

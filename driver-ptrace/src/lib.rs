@@ -32,7 +32,7 @@ use driver_api::support::{Gap, Serves, Support};
 use driver_api::table::{Returns, Written, by_name};
 use driver_start::Held;
 
-use capture::PtraceCapture;
+use capture::{Mode, PtraceCapture};
 pub use modes::{AnyMode, Notify, try_out};
 use tracee::{STARTED, seize};
 use wait::Waiter;
@@ -194,7 +194,8 @@ impl Driver for Ptrace {
                     .map_err(|error| OpenError::Target(error.to_string()))?;
                 seize(held.pid() as libc::pid_t, STARTED)
                     .map_err(|error| failed(NAME, "trace its own child", &error))?;
-                let mut capture = PtraceCapture::new(waiter, Some(held), wanted, request.limits);
+                let mut capture =
+                    PtraceCapture::new(waiter, Mode::Filter, Some(held), wanted, request.limits);
                 if cpu::opens().all(|call| selection.contains(call)) {
                     capture.follower.keep();
                 }
@@ -202,7 +203,8 @@ impl Driver for Ptrace {
             }
             Target::Pids(pids) => {
                 driver_start::threads(pids).map_err(OpenError::Target)?;
-                let mut capture = PtraceCapture::new(waiter, None, wanted, request.limits);
+                let mut capture =
+                    PtraceCapture::new(waiter, Mode::Every, None, wanted, request.limits);
                 capture.seize_all(pids).map_err(OpenError::Target)?;
                 capture
             }

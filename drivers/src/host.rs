@@ -1,7 +1,7 @@
 //! Gathers the facts about the host that probing needs. Nothing here changes anything.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use driver_api::host::{Host, capability};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
@@ -16,11 +16,12 @@ pub fn detect() -> Host {
             .map(str::trim)
             .unwrap_or_default()
     };
-    let (release, machine) = nix::sys::utsname::uname()
+    let (release, machine, version) = nix::sys::utsname::uname()
         .map(|name| {
             (
                 name.release().to_string_lossy().into_owned(),
                 name.machine().to_string_lossy().into_owned(),
+                name.version().to_string_lossy().into_owned(),
             )
         })
         .unwrap_or_default();
@@ -28,6 +29,8 @@ pub fn detect() -> Host {
     let locked_memory = locked_memory(capabilities);
     Host {
         release,
+        // PREEMPT, PREEMPT_DYNAMIC, PREEMPT_RT, ... (init/Makefile)
+        preemptible: version.contains("PREEMPT"),
         machine,
         euid: nix::unistd::geteuid().as_raw(),
         capabilities,
@@ -35,6 +38,7 @@ pub fn detect() -> Host {
         locks_bpf_memory: locked_memory.is_some_and(locks_bpf_memory),
         btf: fs::File::open("/sys/kernel/btf/vmlinux").is_ok(),
         btf_file: None,
+        lacks_ring_buffer: lacks_ring_buffer(),
         tracefs: tracefs(),
         perf_event_paranoid: number("/proc/sys/kernel/perf_event_paranoid"),
         unprivileged_bpf_disabled: number("/proc/sys/kernel/unprivileged_bpf_disabled"),
@@ -68,6 +72,29 @@ fn locked_memory(capabilities: u64) -> Option<u64> {
 /// Whether a map that is larger than the limit is refused for that. Without the privilege to make maps at
 /// all nothing can be told, and nothing is said.
 fn locks_bpf_memory(limit: u64) -> bool {
+    const BPF_MAP_TYPE_ARRAY: u32 = 2;
+    let create = |entries: u64| {
+        let entries = u32::try_from(entries).unwrap_or(u32::MAX);
+        create_map(BPF_MAP_TYPE_ARRAY, 4, 1024, entries).is_ok()
+    };
+    // a map of the limit's size and a half; of a limit that is this large, nobody complains
+    const LARGE: u64 = 64 << 20;
+    limit < LARGE && create(1) && !create((limit + limit / 2) / 1024 + 64)
+}
+
+/// Whether the kernel knows no BPF ring buffers. Without the privilege to make maps nothing can be told, and nothing
+/// is said.
+fn lacks_ring_buffer() -> bool {
+    const BPF_MAP_TYPE_ARRAY: u32 = 2;
+    const BPF_MAP_TYPE_RINGBUF: u32 = 27;
+    // a multiple of every page size
+    let ring = create_map(BPF_MAP_TYPE_RINGBUF, 0, 0, 1 << 16);
+    ring.is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL))
+        && create_map(BPF_MAP_TYPE_ARRAY, 4, 8, 1).is_ok()
+}
+
+/// Makes a map, and closes it.
+fn create_map(map_type: u32, key_size: u32, value_size: u32, max_entries: u32) -> io::Result<()> {
     /// The first fields of `union bpf_attr` (include/uapi/linux/bpf.h) for `BPF_MAP_CREATE`.
     #[repr(C)]
     struct MapCreate {
@@ -77,33 +104,27 @@ fn locks_bpf_memory(limit: u64) -> bool {
         max_entries: u32,
     }
     const BPF_MAP_CREATE: i32 = 0;
-    const BPF_MAP_TYPE_ARRAY: u32 = 2;
-    let create = |entries: u64| {
-        let attributes = MapCreate {
-            map_type: BPF_MAP_TYPE_ARRAY,
-            key_size: 4,
-            value_size: 1024,
-            max_entries: u32::try_from(entries).unwrap_or(u32::MAX),
-        };
-        // SAFETY: the kernel reads as many bytes of the attributes as it is told, and they outlive the call.
-        let fd = unsafe {
-            libc::syscall(
-                libc::SYS_bpf,
-                BPF_MAP_CREATE,
-                &raw const attributes,
-                size_of::<MapCreate>(),
-            )
-        };
-        let made = fd >= 0;
-        if made {
-            // SAFETY: the descriptor is ours and nobody else knows it.
-            unsafe { libc::close(i32::try_from(fd).unwrap_or(-1)) };
-        }
-        made
+    let attributes = MapCreate {
+        map_type,
+        key_size,
+        value_size,
+        max_entries,
     };
-    // a map of the limit's size and a half; of a limit that is this large, nobody complains
-    const LARGE: u64 = 64 << 20;
-    limit < LARGE && create(1) && !create((limit + limit / 2) / 1024 + 64)
+    // SAFETY: the kernel reads as many bytes of the attributes as it is told, and they outlive the call.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_MAP_CREATE,
+            &raw const attributes,
+            size_of::<MapCreate>(),
+        )
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is ours and nobody else knows it.
+    unsafe { libc::close(i32::try_from(fd).unwrap_or(-1)) };
+    Ok(())
 }
 
 fn number(path: &str) -> Option<i64> {

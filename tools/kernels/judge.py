@@ -12,6 +12,7 @@ MODE_GAP, OTHER_MODE = "trace mode", "notify"
 NEEDS = {"ebpf-core": ("btf", "kernel types")}
 # Gaps under which something is rightly missing.
 BLIND = "the memory that parameters point to"
+PREEMPTED = "calls that are made while a program is preempted"
 NOT_ATTACHING = ("attaching to running processes", "running processes (-p)")
 
 
@@ -21,6 +22,7 @@ class Cell:
 
     verdict: str = PASSED
     cases: int = 0
+    again: int = 0  # cases that were run once more, as the kernel had skipped runs of programs
     usable: bool = False
     faults: list = field(default_factory=list)
     gaps: list = field(default_factory=list)  # (what, why, remedy)
@@ -122,6 +124,7 @@ def judge_suites(measured, name, cell):
             match = re.match(r"(\d+) passed, \d+ failed|\S+: \d+ calls in (\d+) cases", line)
             if match:
                 cell.cases += int(match.group(1) or match.group(2))
+            judge_note(line, cell)
         if status == 0 and any(line.startswith(f"{name}: skipped") for line in lines):
             cell.fault(f"{suite}: skipped, although it is said to be usable")
         elif status == 0 and not cell.cases:
@@ -129,6 +132,18 @@ def judge_suites(measured, name, cell):
         if status != 0:
             faults = [line for line in lines if "FAILED" in line or "expected" in line] or lines[-3:]
             cell.fault(f"{suite}, status {status}: " + " | ".join(line[:300] for line in faults[:5]))
+
+
+def judge_note(line, cell):
+    """What a suite says that it has put up with has to be a gap that the driver names."""
+    what = [what for what, _, _ in cell.gaps]
+    note = re.search(r": ok \(gap: (.+)\)$", line)
+    if note and not any(each.startswith(note.group(1)) for each in what):
+        cell.fault(f"a gap that lanner drivers does not name: {line}")
+    if re.search(r"runs of programs were skipped|the kernel skipped \d+ runs", line):
+        cell.again += 1
+        if PREEMPTED not in what:
+            cell.fault(f"runs of programs were skipped, of which lanner drivers says nothing: {line}")
 
 
 def judge_named(measured, name, cell):

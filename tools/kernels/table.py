@@ -37,7 +37,8 @@ def word(gaps, name, cell):
     if cell.verdict == GAP:
         return f"gap{numbers}"
     mode = f" ({cell.mode})" if cell.mode else ""
-    return f"passed{f' {cell.cases}' if cell.cases else ''}{mode}{',' if numbers else ''}{numbers}"
+    again = f" ({cell.again} again)" if cell.again else ""
+    return f"passed{f' {cell.cases}' if cell.cases else ''}{again}{mode}{',' if numbers else ''}{numbers}"
 
 
 def lines(results, kernels):
@@ -61,6 +62,7 @@ def document(results, kernels):
             driver: {
                 "verdict": cell.verdict,
                 "cases": cell.cases,
+                "again": cell.again,
                 "mode": cell.mode,
                 "gaps": [dict(zip(("what", "why", "remedy"), gap)) for gap in cell.gaps],
                 "faults": cell.faults,

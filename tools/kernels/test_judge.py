@@ -55,6 +55,17 @@ class Judge(unittest.TestCase):
         text = "ptrace: clause [1] a case: FAILED: no\n26 passed, 1 failed, 0 skipped\n@end 1"
         self.assertIn("a case: FAILED", self.failed("ptrace", conformance_ptrace=text))
 
+    def test_what_a_suite_puts_up_with_has_to_be_named(self):
+        text = "ptrace: clause [1] a case: ok (gap: a program's file)\n27 passed, 0 failed, 0 skipped\n@end 0"
+        self.assertIn("does not name", self.failed("ptrace", conformance_ptrace=text))
+        text = text.replace("gap: a program's file", "run 1 times more, as runs of programs were skipped")
+        self.assertIn("says nothing", self.failed("ptrace", conformance_ptrace=text))
+        gaps = [{**GAP, "what": judge.PREEMPTED}]
+        said = {"drivers": [driver("ebpf-core", False, [GAP]), driver("ptrace", True, gaps)],
+                "choice": {"command": {"driver": "ptrace"}}}
+        cell = judged(conformance_ptrace=text, drivers=json.dumps(said) + "\n@end 0")["ptrace"]
+        self.assertEqual((cell.faults, cell.again), ([], 1))
+
     def test_a_suite_that_ran_nothing_is_a_failure(self):
         self.assertIn("no case", self.failed("ptrace", conformance_ptrace="0 passed, 0 failed, 0 skipped\n@end 0"))
 

@@ -27,6 +27,9 @@ use buffer::Buffer;
 /// How long events gather before they are taken together, unless a buffer fills earlier.
 const GATHER: Duration = Duration::from_millis(5);
 
+/// The smallest buffer, in bytes of data: a batch has to fit, and a few more.
+pub(crate) const SMALLEST: usize = 1 << 16;
+
 /// The perf buffers of all CPUs.
 #[derive(Debug)]
 pub(crate) struct Perf {
@@ -43,25 +46,39 @@ pub(crate) struct Perf {
 }
 
 impl Perf {
-    /// Opens a buffer with `size` bytes of data on each of these CPUs, where the programs find it in `map`.
+    /// Buffers for these CPUs, with `size` bytes of data each, where the programs find them in `map`; with half of that,
+    /// and so on, where the kernel allows no more memory.
     pub(crate) fn new(
         map: BorrowedFd<'_>,
-        cpus: impl IntoIterator<Item = u32>,
-        size: usize,
+        cpus: &[u32],
+        mut size: usize,
         batches: Batches,
     ) -> Result<Self, (u32, io::Error)> {
-        let watermark = u32::try_from(size / 4).unwrap_or(u32::MAX);
-        let buffers = cpus
-            .into_iter()
-            .map(|cpu| Buffer::new(map, cpu, size, watermark).map_err(|error| (cpu, error)))
-            .collect::<Result<Vec<_>, _>>()?;
+        let wanted = size;
+        let buffers = loop {
+            match open_buffers(map, cpus, size) {
+                Ok(buffers) => break buffers,
+                // perf_mmap
+                Err((_, error)) if error.raw_os_error() == Some(libc::EPERM) && size > SMALLEST => {
+                    size /= 2;
+                }
+                Err(refused) => return Err(refused),
+            }
+        };
+        if size < wanted {
+            tracing::warn!(
+                "the limit of locked memory leaves {} KiB for each perf buffer, instead of {} KiB",
+                size / 1024,
+                wanted / 1024
+            );
+        }
         Ok(Self {
             heads: BinaryHeap::with_capacity(buffers.len()),
             buffers,
             batches,
             marks: Vec::new(),
             joined: Vec::new(),
-            full: u64::from(watermark),
+            full: (size / 4) as u64,
             due: Cell::new(Instant::now()),
         })
     }
@@ -183,6 +200,18 @@ impl Perf {
         }
         count
     }
+}
+
+/// A buffer for each CPU, or the first that there is none for, and why.
+fn open_buffers(
+    map: BorrowedFd<'_>,
+    cpus: &[u32],
+    size: usize,
+) -> Result<Vec<Buffer>, (u32, io::Error)> {
+    let watermark = u32::try_from(size / 4).unwrap_or(u32::MAX);
+    cpus.iter()
+        .map(|&cpu| Buffer::new(map, cpu, size, watermark).map_err(|error| (cpu, error)))
+        .collect()
 }
 
 fn mark_of(marks: &[Mark], buffer: &Buffer) -> Mark {

@@ -409,7 +409,7 @@ fn program(stage: &Stage, event: &Event<'_>, exe: &std::path::Path) -> Outcome {
         let support = stage.driver.probe(stage.host);
         let named = support.gaps().iter().any(|gap| gap.what == Gap::PROGRAM);
         check(named, || "no fact program, and no gap says so".to_owned())?;
-        return Ok(Some("gap: the program's file".to_owned()));
+        return Ok(Some("gap: a program's file".to_owned()));
     };
     let file = exe.metadata().map_err(|e| e.to_string())?;
     let ns = |s: i64, ns: i64| (s * 1_000_000_000 + ns).cast_unsigned();

@@ -439,6 +439,50 @@ fn drivers_that_cannot_tell_processes_apart_in_a_namespace_say_so() {
     }
 }
 
+/// The whole host from inside a PID namespace: lanner has another id there than the kernel's programs know it by, and
+/// is left out all the same.
+#[test]
+fn from_inside_a_namespace_the_whole_host_is_seen_without_lanner() {
+    /// It writes, as lanner does with each event.
+    const NEIGHBOUR: &str = "while :; do echo neighbour; sleep 0.01; done";
+    if !may_unshare() {
+        return;
+    }
+    for driver in usable().into_iter().filter(|driver| *driver != "ptrace") {
+        let mut neighbour = Command::new("sh")
+            .args(["-c", NEIGHBOUR])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("sh");
+        let mut lanner = Command::new("unshare")
+            .args(["--pid", "--fork", "--mount-proc", "--", BIN, "trace"])
+            .args(["--json", "-e", "write,writev", "--driver", driver])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("unshare");
+        let id = child_of(lanner.id());
+        let writers: Vec<u64> = BufReader::new(lanner.stdout.take().expect("piped"))
+            .lines()
+            .map_while(Result::ok)
+            .filter_map(|line| {
+                serde_json::from_str::<serde_json::Value>(&line).ok()?["pid"].as_u64()
+            })
+            .scan(0, |neighbours, pid| {
+                *neighbours += usize::from(pid == u64::from(neighbour.id()));
+                (*neighbours < 50).then_some(pid)
+            })
+            .collect();
+        kill(id, libc::SIGKILL);
+        neighbour.kill().expect("it runs");
+        neighbour.wait().expect("it ends");
+        lanner.wait().expect("it ends");
+        assert!(writers.len() >= 49, "{driver}: {} events", writers.len());
+        assert!(!writers.contains(&u64::from(id)), "{driver} sees itself");
+    }
+}
+
 /// A debugger below a command works where lanner is no tracer, and is refused where it is.
 #[test]
 fn a_debugger_below_a_command_works_or_is_refused() {
