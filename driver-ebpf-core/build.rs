@@ -7,6 +7,7 @@ use driver_ebpf::compile;
 fn main() {
     let flags = ["-g", "-mcpu=v3"];
     let built = compile::object("core", &flags).and_then(|()| {
+        compile::variant("core", "core-goto", &[&flags[..], &["-DMAY_GOTO"]].concat())?;
         compile::variant(
             "core",
             "core-old",

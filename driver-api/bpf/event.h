@@ -137,6 +137,7 @@ enum lanner_layer {
 	LANNER_LAYER_NONE = 0,	/* not of such a file system */
 	LANNER_LAYER_LOWER = 1, /* as the image has it */
 	LANNER_LAYER_UPPER = 2, /* written since */
+	LANNER_LAYER_UNKNOWN = 3,
 };
 
 /* a new program: its file, and what it is capable of */

@@ -141,6 +141,7 @@ fn expected() -> Vec<(String, usize)> {
         ("LANNER_LAYER_NONE", Layer::None as usize),
         ("LANNER_LAYER_LOWER", Layer::Lower as usize),
         ("LANNER_LAYER_UPPER", Layer::Upper as usize),
+        ("LANNER_LAYER_UNKNOWN", Layer::UNKNOWN as usize),
         ("LANNER_REPLACED", layout::REPLACED.into()),
         ("LANNER_WHOLE", Status::Whole as usize),
         ("LANNER_TRUNCATED", Status::Truncated as usize),

@@ -6,6 +6,8 @@
 #ifndef LANNER_FACTS_H
 #define LANNER_FACTS_H
 
+#include "steps.h"
+
 #define COMPONENTS 96
 #define NAME_ROOM 272 /* a component, " (deleted)" and NUL */
 
@@ -82,7 +84,7 @@ static __always_inline int walk_one(const struct out *o, struct walk *w, __u32 l
 		STATUS(at) = LANNER_FAULT;
 		return 1;
 	}
-	if (i == 0) {
+	if (IS_FIRST(i, done)) {
 		char *name = (char *)at + HEAD;
 		__u8 orphan = above == dentry;
 		__u8 unhashed = !FOLLOW(dentry, d_hash.pprev);
@@ -152,7 +154,8 @@ static __always_inline void op_path(const struct out *o, __u8 what, __u32 limit,
 		w.nameless = run.walk.nameless;
 	} else
 #endif
-		for (int i = 0; i < COMPONENTS; i++) {
+		STEPS(i, DONE(at), COMPONENTS)
+		{
 			if (walk_one(o, &w, limit, i))
 				break;
 		}

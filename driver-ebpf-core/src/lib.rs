@@ -5,6 +5,7 @@
 
 mod capture;
 mod entry;
+mod features;
 mod load;
 mod mapping;
 mod optional;

@@ -24,10 +24,13 @@ use zerocopy::{Immutable, IntoBytes};
 use crate::NAME;
 use crate::capture::RingSource;
 use crate::entry::{self, Entry};
+use crate::features::Features;
 use crate::optional::{self, Refused};
 use crate::ring::{Layout, Rings};
 
-/// The programs for Linux 5.12 and later.
+/// The programs for Linux 6.9 and later (`bpf/steps.h`).
+static MAY_GOTO_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core-goto.o"));
+/// For Linux 5.12 and later.
 static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core.o"));
 /// For those before. Programs at functions could be preempted in 5.11, which these could not stand.
 static OLD_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core-old.o"));
@@ -36,17 +39,25 @@ static OLD_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core-old.o"
 static UNTYPED_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core-untyped.o"));
 static OLD_UNTYPED_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core-untyped-old.o"));
 
-/// What to try, in this order.
-static WAYS: [(&[u8], Entry); 6] = [
+/// What to try: programs, and a way to see entries.
+type Way = (&'static [u8], Entry);
+
+/// With the kernel's own types, in this order. The first three are for kernels that have may_goto.
+static TYPED: [Way; 7] = [
+    (MAY_GOTO_OBJECT, Entry::Functions),
+    (MAY_GOTO_OBJECT, Entry::Scheduler),
+    (MAY_GOTO_OBJECT, Entry::Tracepoint),
     (OBJECT, Entry::Functions),
     (OBJECT, Entry::Scheduler),
     (OBJECT, Entry::Tracepoint),
     (OLD_OBJECT, Entry::Tracepoint),
+];
+const MAY_GOTO: usize = 3;
+/// Without.
+static UNTYPED: [Way; 2] = [
     (UNTYPED_OBJECT, Entry::Tracepoint),
     (OLD_UNTYPED_OBJECT, Entry::Tracepoint),
 ];
-/// How many of them need the kernel's own types.
-const TYPED: usize = 4;
 
 /// Reached by tail call alone: place in `tails`, name.
 const TAILS: [(u32, &str); 2] = [(0, "sys_exit_exec"), (1, "sys_exit_messages")];
@@ -111,11 +122,15 @@ fn explained(error: &libbpf_rs::Error, said: &str) -> String {
 }
 
 /// The ways that may work: with a file in place of the kernel's own types, those that need none in the kernel.
-fn ways(own_types: bool, btf: Option<&Path>) -> &'static [(&'static [u8], Entry)] {
-    match (own_types, btf) {
-        (false, Some(_)) => &WAYS[TYPED..],
-        _ => &WAYS[..TYPED],
+fn ways(own_types: bool, btf: Option<&Path>) -> Vec<Way> {
+    if !own_types && btf.is_some() {
+        return UNTYPED.to_vec();
     }
+    let features = Features::of_kernel();
+    tracing::debug!("{features:?}");
+    let ways = &TYPED[if features.may_goto { 0 } else { MAY_GOTO }..];
+    let may_be = |way: &&Way| features.functions || way.1 != Entry::Functions;
+    ways.iter().filter(may_be).copied().collect()
 }
 
 /// Whether a file can have a kernel's types: BTF by itself, or an ELF file (Documentation/bpf/btf.rst).
@@ -157,7 +172,7 @@ pub(crate) fn open(
         maps,
         links,
         refused,
-    } = start_programs(ways(own_types, btf), request, layout, btf)?;
+    } = start_programs(&ways(own_types, btf), request, layout, btf)?;
     let rings = Rings::new(
         layout,
         maps.rings.as_fd(),
@@ -220,7 +235,7 @@ impl From<OpenError> for Stopped {
 /// that this kernel takes, without the programs that it refuses and a capture can do without. If it takes
 /// none, the error is that of the first.
 fn start_programs(
-    ways: &[(&[u8], Entry)],
+    ways: &[Way],
     request: &Request,
     layout: Layout,
     btf: Option<&Path>,
@@ -507,7 +522,7 @@ mod tests {
             buffer: 1 << 16,
         };
         let cpus = libbpf_rs::num_possible_cpus().expect("there are CPUs");
-        let ways: [(&[u8], Entry); 1] = [(WITHOUT_FORK, Entry::Tracepoint)];
+        let ways: [Way; 1] = [(WITHOUT_FORK, Entry::Tracepoint)];
         start_programs(&ways, &request, Layout::new(cpus, request.buffer), None)
     }
 

@@ -1,11 +1,13 @@
 //! What the kernel did, read from /proc and from duplicated descriptors while the thread stands still:
 //! nothing can change under our hands, except by other threads of the same process.
 
+use std::ffi::CString;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use driver_api::event::{Encoding, EventBuilder, Fact, Ids, Part, Status, Tuple};
+use driver_api::event::{Encoding, EventBuilder, Fact, Ids, Layer, Part, Program, Status, Tuple};
 use zerocopy::IntoBytes;
 
 use crate::memory::Memory;
@@ -111,6 +113,62 @@ pub(crate) fn exec(event: &mut EventBuilder, tid: u32, dir: &ProcDir, owner: Own
     ] {
         attach_strings(event, fact, limit, &memory, from..to)
             .unwrap_or_else(|| attach_file(event, fact, limit, tid, file));
+    }
+    if let Some(program) = program(tid, dir) {
+        attach_raw(event, Fact::Program as u8, program.as_bytes());
+    }
+}
+
+/// The file of a new program, and what the program is capable of.
+fn program(tid: u32, dir: &ProcDir) -> Option<Program> {
+    let file = dir.status(c"exe")?;
+    let ns = |s: i64, ns: i64| s.saturating_mul(1_000_000_000).saturating_add(ns);
+    let [cap_effective, cap_permitted, cap_inheritable] = capabilities(tid)?;
+    Some(Program {
+        inode: file.st_ino,
+        ctime_ns: ns(file.st_ctime, file.st_ctime_nsec).cast_unsigned(),
+        mtime_ns: ns(file.st_mtime, file.st_mtime_nsec).cast_unsigned(),
+        cap_inheritable,
+        cap_permitted,
+        cap_effective,
+        mode: file.st_mode,
+        uid: file.st_uid,
+        gid: file.st_gid,
+        layer: layer(tid, file.st_dev),
+    })
+}
+
+/// What a thread is capable of: effective, permitted, inheritable (capget(2)).
+fn capabilities(tid: u32) -> Option<[u64; 3]> {
+    /// `_LINUX_CAPABILITY_VERSION_3`
+    const VERSION: u32 = 0x2008_0522;
+    let header = [VERSION, tid];
+    let mut halves = [[0_u32; 3]; 2];
+    // SAFETY: the kernel reads two words, and writes six.
+    let error = unsafe { libc::syscall(libc::SYS_capget, &raw const header, &raw mut halves) };
+    let [low, high] = halves;
+    let whole = |at: usize| u64::from(high[at]) << 32 | u64::from(low[at]);
+    (error == 0).then(|| [whole(0), whole(1), whole(2)])
+}
+
+/// Whether a program's file, on that device, is of an overlay file system; of which layer is not to be seen from here.
+fn layer(tid: u32, device: libc::dev_t) -> u32 {
+    if libc::major(device) != 0 {
+        return Layer::None as u32;
+    }
+    let Ok(name) = CString::new(format!("/proc/{tid}/exe")) else {
+        return Layer::UNKNOWN;
+    };
+    let mut found = MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: the path is a C string; the kernel writes one struct statfs, of which all bit patterns are valid.
+    let (error, found) = unsafe {
+        let error = libc::statfs(name.as_ptr(), found.as_mut_ptr());
+        (error, found.assume_init())
+    };
+    if error == 0 && found.f_type != libc::OVERLAYFS_SUPER_MAGIC {
+        Layer::None as u32
+    } else {
+        Layer::UNKNOWN
     }
 }
 

@@ -120,7 +120,6 @@ impl Driver for Ptrace {
                 "the kernel tells them to programs in the kernel alone",
                 "",
             ),
-            Gap::program(),
             Gap::new(
                 "the CPU of an event",
                 "it is the CPU on which lanner saw the stop",

@@ -408,7 +408,7 @@ pub struct Program {
     pub uid: u32,
     /// The file's group.
     pub gid: u32,
-    /// A [`Layer`].
+    /// A [`Layer`], or [`Layer::UNKNOWN`].
     pub layer: u32,
 }
 
@@ -426,12 +426,16 @@ pub enum Layer {
 }
 
 impl Layer {
-    /// The layer with this number.
-    pub fn from_u32(value: u32) -> Self {
+    /// In [`Program::layer`]: of an overlay file system, but the driver does not know of which layer.
+    pub const UNKNOWN: u32 = 3;
+
+    /// The layer with this number; none: not known.
+    pub fn from_u32(value: u32) -> Option<Self> {
         match value {
-            1 => Self::Lower,
-            2 => Self::Upper,
-            _ => Self::None,
+            0 => Some(Self::None),
+            1 => Some(Self::Lower),
+            2 => Some(Self::Upper),
+            _ => None,
         }
     }
 }

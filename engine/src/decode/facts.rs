@@ -109,9 +109,9 @@ fn program(out: &mut String, program: &Program) {
     members.number("uid", program.uid);
     members.number("gid", program.gid);
     match Layer::from_u32(program.layer) {
-        Layer::None => {}
-        Layer::Lower => members.word("layer", "lower"),
-        Layer::Upper => members.word("layer", "upper"),
+        Some(Layer::None) | None => {}
+        Some(Layer::Lower) => members.word("layer", "lower"),
+        Some(Layer::Upper) => members.word("layer", "upper"),
     }
     for (name, set) in [
         ("cap_inheritable", program.cap_inheritable),

@@ -323,7 +323,7 @@ pub(super) fn namespace_start(view: &View<'_>) -> Option<u64> {
 
 /// Something about the executable's file.
 pub(super) fn file<'a>(view: &View<'a>) -> Option<&'a ProgramFile> {
-    view.known()?.file.as_deref()
+    view.known()?.file.as_ref()
 }
 
 /// Nanoseconds from one time to a later one.

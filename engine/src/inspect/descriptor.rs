@@ -1,11 +1,12 @@
 //! Descriptors: what is open, under which number. Followed through open, dup, fork and exec; answers
 //! `fd.*`.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::hash::IdMap;
+use super::pool::Pool;
 
 /// What a descriptor refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,27 +168,24 @@ impl Socket {
         }
     }
 
-    /// Falco's `fd.name`: `client:port->server:port`, or the one end there is.
-    fn name(&self) -> String {
-        let mut name = String::new();
+    /// Appends Falco's `fd.name`: `client:port->server:port`, or the one end there is.
+    fn append_name(&self, name: &mut Vec<u8>) {
         let (from, to) = match self.role {
             Role::Server => (self.remote, self.local),
             Role::None | Role::Client => (self.local, self.remote),
         };
         let unspecified = |a: &SocketAddr| a.port() == 0 && a.ip().is_unspecified();
-        let mut put = |address: SocketAddr| {
-            let _ = write!(name, "{}:{}", address.ip(), address.port());
-        };
-        match (from, to) {
+        // to a Vec, writing cannot fail
+        let _ = match (from, to) {
             (Some(from), Some(to)) => {
-                put(from);
-                name.push_str("->");
-                let _ = write!(name, "{}:{}", to.ip(), to.port());
+                let (from_port, to_port) = (from.port(), to.port());
+                write!(name, "{}:{from_port}->{}:{to_port}", from.ip(), to.ip())
             }
-            (Some(one), None) | (None, Some(one)) if !unspecified(&one) => put(one),
-            _ => {}
-        }
-        name
+            (Some(one), None) | (None, Some(one)) if !unspecified(&one) => {
+                write!(name, "{}:{}", one.ip(), one.port())
+            }
+            _ => Ok(()),
+        };
     }
 }
 
@@ -224,21 +222,26 @@ impl Descriptor {
     }
 
     /// An internet socket. An IPv4 address in the guise of IPv6 is taken for what it is.
-    pub(super) fn socket(kind: DescriptorKind, mut socket: Socket) -> Self {
+    pub(super) fn socket(kind: DescriptorKind, socket: Socket) -> Self {
+        let mut descriptor = Self::bare(kind);
+        descriptor.become_socket(kind, socket);
+        descriptor
+    }
+
+    /// The same, in the place of another one.
+    pub(super) fn become_socket(&mut self, kind: DescriptorKind, mut socket: Socket) {
         let plain = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
         socket.local = socket.local.map(plain);
         socket.remote = socket.remote.map(plain);
-        let kind = match socket.remote.or(socket.local).map(|end| end.ip()) {
+        self.kind = match socket.remote.or(socket.local).map(|end| end.ip()) {
             Some(IpAddr::V4(_)) => DescriptorKind::Ipv4,
             Some(IpAddr::V6(_)) => DescriptorKind::Ipv6,
             None => kind,
         };
-        Self {
-            kind,
-            name: socket.name().into_bytes(),
-            raw: Vec::new(),
-            socket: Some(socket),
-        }
+        self.name.clear();
+        socket.append_name(&mut self.name);
+        self.raw.clear();
+        self.socket = Some(socket);
     }
 
     /// The path as the program said it.
@@ -276,7 +279,9 @@ struct Files {
 }
 
 /// Descriptors for which a table that is free keeps room.
-const ROOM: usize = 64;
+const ROOM: usize = 256;
+/// Most processes have no more: so much room a table has at least, all that a map of 32 buckets takes.
+const USUAL: usize = 28;
 
 /// All descriptor tables.
 #[derive(Debug)]
@@ -288,6 +293,8 @@ pub(super) struct FileTables {
     /// Descriptors of all tables, and how many of them there may be.
     total: usize,
     total_limit: usize,
+    /// Room of what was closed.
+    pub(super) pool: Pool,
 }
 
 impl FileTables {
@@ -298,6 +305,7 @@ impl FileTables {
             limit,
             total: 0,
             total_limit,
+            pool: Pool::default(),
         }
     }
 
@@ -307,10 +315,12 @@ impl FileTables {
             self.slots[at as usize].users = 1;
             return FilesId(at);
         }
-        self.slots.push(Files {
+        let mut files = Files {
             users: 1,
             ..Files::default()
-        });
+        };
+        files.entries.reserve(USUAL);
+        self.slots.push(files);
         FilesId(u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX))
     }
 
@@ -339,7 +349,14 @@ impl FileTables {
         }
         let of = |id: FilesId| id.0 as usize;
         if let Ok([from, to]) = self.slots.get_disjoint_mut([of(id), of(copy)]) {
-            to.entries.clone_from(&from.entries);
+            if to.entries.capacity() < count {
+                to.entries.clone_from(&from.entries);
+            } else {
+                // what is larger than it has to be is kept
+                let entries = from.entries.iter();
+                to.entries
+                    .extend(entries.map(|(fd, entry)| (*fd, entry.clone())));
+            }
             self.total += count;
         }
         copy
@@ -357,17 +374,20 @@ impl FileTables {
 
     /// One user less.
     pub(super) fn release(&mut self, id: FilesId) {
-        let Some(files) = self.at(id) else { return };
+        let Some(files) = self.slots.get_mut(id.0 as usize) else {
+            return;
+        };
         files.users = files.users.saturating_sub(1);
         if files.users == 0 {
-            let closed = files.entries.len();
+            self.total -= files.entries.len();
+            for (_, entry) in files.entries.drain() {
+                self.pool.keep(entry.descriptor);
+            }
             // a table that was large gives its room back
             if files.entries.capacity() > ROOM {
                 files.entries = IdMap::default();
             }
-            files.entries.clear();
             self.free.push(id.0);
-            self.total -= closed;
         }
     }
 
@@ -378,11 +398,11 @@ impl FileTables {
         if shared {
             self.release(id);
         }
-        if let Some(files) = self.at(own) {
-            let before = files.entries.len();
-            files.entries.retain(|_, entry| !entry.close_on_exec);
-            let closed = before - files.entries.len();
-            self.total -= closed;
+        if let Some(files) = self.slots.get_mut(own.0 as usize) {
+            for (_, entry) in files.entries.extract_if(|_, entry| entry.close_on_exec) {
+                self.pool.keep(entry.descriptor);
+                self.total -= 1;
+            }
         }
         own
     }
@@ -411,7 +431,10 @@ impl FileTables {
                     close_on_exec,
                 },
             );
-            self.total += usize::from(former.is_none());
+            match former {
+                Some(former) => self.pool.keep(former.descriptor),
+                None => self.total += 1,
+            }
         }
     }
 

@@ -1,7 +1,6 @@
 //! Sockets, part of following calls: connect, accept, bind, listen. The ends that the kernel tells are
 //! believed; where a driver has none, the address that the program said has to do.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use driver_api::event::{Fact, Part};
@@ -83,11 +82,13 @@ impl Inspector {
         let descriptor = if fact.is_none()
             && let Some(Address::Unix(name)) = address
         {
-            let peer = call
-                .event
-                .fact(Fact::Peer)
-                .map_or(Cow::Borrowed(name), |fact| fact.text());
-            Descriptor::named(DescriptorKind::Unix, &sockets::unix_name(&peer))
+            let mut peer = std::mem::take(&mut self.scratch);
+            peer.clear();
+            match call.event.fact(Fact::Peer) {
+                Some(fact) => fact.append_text(&mut peer),
+                None => peer.extend_from_slice(name),
+            }
+            self.unix(peer)
         } else {
             let mut socket = before.and_then(|before| before.socket).unwrap_or_default();
             if let Some(tuple) = call.event.tuple()
@@ -107,9 +108,17 @@ impl Inspector {
                 socket.role = Role::Client;
             }
             socket.connection = connection;
-            Descriptor::socket(DescriptorKind::Ipv4, socket)
+            self.files.pool.socket(DescriptorKind::Ipv4, socket)
         };
         self.replace(call, fd, descriptor, seen);
+    }
+
+    /// A Unix socket of this name, which was written to the scratch buffer.
+    fn unix(&mut self, mut name: Vec<u8>) -> Arc<Descriptor> {
+        sockets::show_unix_name(&mut name);
+        let descriptor = self.files.pool.file(DescriptorKind::Unix, &name, None);
+        self.scratch = name;
+        descriptor
     }
 
     /// A descriptor is known to be something else, or more, than before.
@@ -117,17 +126,17 @@ impl Inspector {
         &mut self,
         call: &Call<'_, '_>,
         fd: i32,
-        descriptor: Descriptor,
+        descriptor: Arc<Descriptor>,
         seen: &mut Seen,
     ) {
         let files = self.files_of(call.key);
         let before = files.and_then(|files| self.files.get(files, fd));
-        if before.is_some_and(|entry| *entry.descriptor == descriptor) {
+        if before.is_some_and(|entry| entry.descriptor == descriptor) {
+            self.files.pool.keep(descriptor);
             return;
         }
         let cloexec = before.is_some_and(|entry| entry.close_on_exec);
         seen.name_changed = before.is_none_or(|entry| entry.descriptor.name != descriptor.name);
-        let descriptor = Arc::new(descriptor);
         seen.kept = Some(descriptor.clone());
         self.store(call, fd, descriptor, cloexec);
     }
@@ -135,10 +144,13 @@ impl Inspector {
     pub(super) fn accept(&mut self, call: &Call<'_, '_>, flags: Option<u8>, seen: &mut Seen) {
         let tuple = call.event.tuple();
         let ends = tuple.as_ref().and_then(sockets::ends);
-        let listener = self.descriptor_of(call.key, call.fd(0));
+        let listener = self.files_of(call.key);
+        let listener = listener.and_then(|files| self.files.get(files, call.fd(0)));
+        let listener = listener.map(|entry| Arc::clone(&entry.descriptor));
         let said = call.event.argument(1);
         let address = said.as_ref().and_then(|said| sockets::address(said.bytes));
         let mut socket = listener
+            .as_ref()
             .and_then(|listener| listener.socket)
             .unwrap_or_default();
         socket.role = Role::Server;
@@ -150,22 +162,29 @@ impl Inspector {
                 if let Some(tuple) = tuple {
                     socket.protocol = tuple.protocol;
                 }
-                Descriptor::socket(DescriptorKind::Ipv4, socket)
+                self.files.pool.socket(DescriptorKind::Ipv4, socket)
             }
             (None, Some(Address::Inet(remote)), _) => {
                 socket.remote = Some(remote);
-                Descriptor::socket(DescriptorKind::Ipv4, socket)
+                self.files.pool.socket(DescriptorKind::Ipv4, socket)
             }
-            (None, _, Some(listener)) => Descriptor {
-                socket: None,
-                ..listener.clone()
-            },
-            (None, Some(Address::Unix(_)), None) => Descriptor::bare(DescriptorKind::Unix),
-            (None, None, None) => Descriptor::bare(sockets::kind_of_family(
-                tuple.map_or(0, |tuple| tuple.family),
-            )),
+            (None, _, Some(listener)) => {
+                let kind = listener.kind;
+                self.scratch.clear();
+                self.scratch.extend_from_slice(&listener.name);
+                self.files.pool.file(kind, &self.scratch, None)
+            }
+            (None, Some(Address::Unix(_)), None) => {
+                let unix = Descriptor::bare(DescriptorKind::Unix);
+                self.files.pool.place(unix)
+            }
+            (None, None, None) => {
+                let family = tuple.map_or(0, |tuple| tuple.family);
+                let bare = Descriptor::bare(sockets::kind_of_family(family));
+                self.files.pool.place(bare)
+            }
         };
-        self.opened(call, descriptor, call.has(flags, CLOEXEC), seen);
+        self.have(call, descriptor, call.has(flags, CLOEXEC), seen);
     }
 
     pub(super) fn bind(&mut self, call: &Call<'_, '_>, seen: &mut Seen) {
@@ -177,8 +196,10 @@ impl Inspector {
                 self.change_socket(call, seen, |socket| socket.local = Some(local));
             }
             Some(Address::Unix(name)) => {
-                let name = sockets::unix_name(name);
-                let descriptor = Descriptor::named(DescriptorKind::Unix, &name);
+                let mut said = std::mem::take(&mut self.scratch);
+                said.clear();
+                said.extend_from_slice(name);
+                let descriptor = self.unix(said);
                 self.replace(call, call.fd(0), descriptor, seen);
             }
             None => {}
@@ -203,6 +224,7 @@ impl Inspector {
             None => (DescriptorKind::Other, Socket::default()),
         };
         change(&mut socket);
-        self.replace(call, fd, Descriptor::socket(kind, socket), seen);
+        let descriptor = self.files.pool.socket(kind, socket);
+        self.replace(call, fd, descriptor, seen);
     }
 }

@@ -265,7 +265,7 @@ fn from_snapshot(pid: u32, from: Snapshot, files: FilesId) -> Process {
         sid: from.sid,
         tty: from.tty,
         memfd: from.memfd,
-        file: from.file.map(Arc::new),
+        file: from.file,
         capabilities: from.capabilities,
         start_ns: from.start_ns,
         threads: from

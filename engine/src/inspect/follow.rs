@@ -1,5 +1,6 @@
 //! Does to the state what a call does to the process. Only calls that succeeded do anything.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use driver_api::event::{Abi, Event, Fact, Flags, Header};
@@ -10,6 +11,7 @@ use super::effects::{self, Effect, FdOf, OpenFlags, SetIds};
 use super::endpoints::Peer;
 use super::process::ProcessKey;
 use super::sockets;
+use super::text::Text;
 use super::{Inspector, Seen, path};
 
 pub(crate) const AT_FDCWD: i32 = -100;
@@ -154,7 +156,7 @@ impl Inspector {
             Effect::Chdir | Effect::Fchdir => {
                 // /proc has it when the next call comes
                 if let Some(process) = self.processes.get_mut(key) {
-                    process.cwd = Arc::default();
+                    process.cwd = Text::default();
                 }
                 return;
             }
@@ -197,7 +199,7 @@ impl Inspector {
                         .remove(files, call.fd(0))
                         .map(|entry| entry.descriptor);
                     if let Some(closed) = &seen.kept {
-                        self.pool.close(closed);
+                        self.files.pool.close(closed);
                     }
                 }
             }
@@ -287,11 +289,11 @@ impl Inspector {
         cloexec: bool,
         seen: &mut Seen,
     ) {
-        let descriptor = self.pool.place(what);
+        let descriptor = self.files.pool.place(what);
         self.have(call, descriptor, cloexec, seen);
     }
 
-    fn have(
+    pub(super) fn have(
         &mut self,
         call: &Call<'_, '_>,
         descriptor: Arc<Descriptor>,
@@ -331,7 +333,7 @@ impl Inspector {
         } else {
             DescriptorKind::Directory
         };
-        let descriptor = self.pool.file(kind, &name, said.as_deref());
+        let descriptor = self.files.pool.file(kind, &name, said.as_deref());
         self.scratch = name;
         self.have(call, descriptor, flags & CLOEXEC != 0, seen);
     }
@@ -352,12 +354,15 @@ impl Inspector {
 
     fn memfd(&mut self, call: &Call<'_, '_>, seen: &mut Seen) {
         // As the kernel names it everywhere: "/memfd:" and what the program said.
-        let mut name = b"/memfd:".to_vec();
+        let mut name = std::mem::take(&mut self.scratch);
+        name.clear();
+        name.extend_from_slice(b"/memfd:");
         if let Some(said) = call.event.argument(0) {
             said.append_text(&mut name);
         }
-        let descriptor = Descriptor::named(DescriptorKind::Memfd, &name);
-        self.opened(call, descriptor, call.args[1] & MFD_CLOEXEC != 0, seen);
+        let descriptor = self.files.pool.file(DescriptorKind::Memfd, &name, None);
+        self.scratch = name;
+        self.have(call, descriptor, call.args[1] & MFD_CLOEXEC != 0, seen);
     }
 
     fn close_range(&mut self, call: &Call<'_, '_>) {
@@ -419,7 +424,7 @@ impl Inspector {
         let Some(pair) = call.event.argument(at) else {
             return;
         };
-        let descriptor = Arc::new(what);
+        let descriptor = self.files.pool.place(what);
         for fd in pair.bytes.chunks_exact(4).take(2) {
             if let Ok(fd) = fd.try_into() {
                 self.store(call, i32::from_ne_bytes(fd), descriptor.clone(), cloexec);
@@ -431,7 +436,8 @@ impl Inspector {
         if call.known {
             return;
         }
-        let mut cwd = Vec::new();
+        let mut cwd = std::mem::take(&mut self.scratch);
+        cwd.clear();
         if effect == Effect::Fchdir {
             cwd.extend_from_slice(
                 self.descriptor_of(call.key, call.fd(0))
@@ -440,9 +446,10 @@ impl Inspector {
         } else if let Some(said) = call.event.argument(0) {
             path::resolve(self.base_directory(call, None), &said.text(), &mut cwd);
         }
-        if let Some(process) = self.processes.get_mut(call.key) {
-            process.cwd = cwd.into();
+        if let Some((process, room)) = self.processes.edit(call.key) {
+            room.put(&mut process.cwd, &cwd);
         }
+        self.scratch = cwd;
     }
 
     /// Real ids come with every event; where they changed and nothing said why, so did the effective.
@@ -493,14 +500,14 @@ impl Inspector {
         }
         let header = call.event.header();
         let name = match (call.event.argument(1), &self.proc_fs) {
-            (Some(said), _) => said.bytes[..said.bytes.len().min(15)].to_vec(),
+            (Some(said), _) => Cow::Borrowed(&said.bytes[..said.bytes.len().min(15)]),
             (None, Some(proc_fs)) => match proc_fs.thread_name(header.tgid, header.tid) {
-                Some(name) => name,
+                Some(name) => Cow::Owned(name),
                 None => return,
             },
             (None, None) => return,
         };
-        let Some(process) = self.processes.get_mut(call.key) else {
+        let Some((process, room)) = self.processes.edit(call.key) else {
             return;
         };
         if header.tid == header.tgid {
@@ -509,9 +516,9 @@ impl Inspector {
             for thread in process.threads.iter_mut().filter(|t| t.tid != header.tid) {
                 thread.name.get_or_insert_with(|| old.clone());
             }
-            process.name = name.into();
+            room.put(&mut process.name, &name);
         } else if let Some(thread) = process.threads.iter_mut().find(|t| t.tid == header.tid) {
-            thread.name = Some(name.into());
+            room.put(thread.name.get_or_insert_default(), &name);
         }
     }
 

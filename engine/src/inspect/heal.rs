@@ -98,7 +98,7 @@ impl Inspector {
             process.args = found.args.into();
             process.env = found.env.into();
             process.memfd = found.memfd;
-            process.file = ProgramFile::at(&proc_fs.path(pid, "exe")).map(Into::into);
+            process.file = ProgramFile::at(&proc_fs.path(pid, "exe"));
         }
         process.known = true;
         process.name = found.name.into();

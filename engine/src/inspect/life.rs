@@ -1,13 +1,11 @@
 //! Fork, exec and exit.
 
-use std::sync::Arc;
-
 use driver_api::event::layout::FORK_SEEN;
 use driver_api::event::{Event, Fact};
 use driver_api::table;
 
 use super::descriptor::FilesId;
-use super::process::{Process, ProcessKey, Thread};
+use super::process::{ProcessKey, Thread};
 use super::program::{Capabilities, ProgramFile};
 use super::{Inspector, Seen};
 
@@ -53,13 +51,13 @@ impl Inspector {
             return;
         };
         self.absent.remove(&tgid);
-        let Some(parent) = self.processes.get_mut(parent_key) else {
+        let Some((parent, room)) = self.processes.edit(parent_key) else {
             return;
         };
         if tgid == header.tgid {
             // clone(2): a thread begins with its maker's name.
             let name = parent.thread_name(header.tid);
-            let name = (*name != *parent.name).then(|| Arc::from(name));
+            let name = (*name != *parent.name).then(|| room.text(name));
             if !parent.threads.iter().any(|thread| thread.tid == tid) {
                 parent.threads.push(Thread { tid, name });
             }
@@ -104,14 +102,14 @@ impl Inspector {
             flags,
             looked_at,
         } = *birth;
-        let Some(parent) = self.processes.get(maker) else {
+        let Some((parent, room)) = self.processes.edit(maker) else {
             return;
         };
         let files = parent.files;
         let mut child = parent.child(tgid, files);
         let thread_name = parent.thread_name(event.header().tid);
         if *thread_name != *child.name {
-            child.name = Arc::from(thread_name);
+            child.name = room.text(thread_name);
         }
         let elsewhere = flags & CLONE_NEWPID != 0 || parent.children_elsewhere;
         let same_namespace = parent.vpid == Some(parent.pid) && !elsewhere;
@@ -123,7 +121,6 @@ impl Inspector {
             child.ppid = parent.pid;
         }
         child.start_ns = event.header().time_ns;
-        child.threads.push(Thread { tid, name: None });
         child.vpid = match &self.proc_fs {
             _ if own.is_some() => own,
             _ if same_namespace => Some(tgid),
@@ -139,6 +136,9 @@ impl Inspector {
             self.files.copy(files)
         };
         let key = self.processes.insert(child);
+        if let Some(child) = self.processes.get_mut(key) {
+            child.threads.push(Thread { tid, name: None });
+        }
         if flags & CLONE_INTO_CGROUP != 0 {
             self.look_at_cgroups(key);
         }
@@ -157,12 +157,12 @@ impl Inspector {
             key = self.stub(header);
         }
         seen.process = Some(key);
-        let Some(process) = self.processes.get_mut(key) else {
+        let Some((process, room)) = self.processes.edit(key) else {
             return;
         };
         process.known = true;
         process.probed = true;
-        process.threads.clear();
+        process.forget_threads(room);
         process.threads.push(Thread {
             tid: header.tid,
             name: None,
@@ -170,21 +170,21 @@ impl Inspector {
         self.scratch.clear();
         if let Some(exe) = event.fact(Fact::Exe) {
             exe.append_text(&mut self.scratch);
-            replace(&mut process.exe, &self.scratch);
+            room.put(&mut process.exe, &self.scratch);
         }
         if let Some(cwd) = event.fact(Fact::Cwd) {
             self.scratch.clear();
             cwd.append_text(&mut self.scratch);
-            replace(&mut process.cwd, &self.scratch);
+            room.put(&mut process.cwd, &self.scratch);
         }
         if let Some(args) = event.fact(Fact::Argv) {
-            replace(&mut process.args, args.bytes);
+            room.put(&mut process.args, args.bytes);
         }
         if let Some(env) = event.fact(Fact::Env) {
-            replace(&mut process.env, env.bytes);
+            room.put(&mut process.env, env.bytes);
         }
         if let Some(comm) = event.fact(Fact::Comm) {
-            replace(&mut process.name, comm.bytes);
+            room.put(&mut process.name, comm.bytes);
         } else {
             // As the kernel makes it (begin_new_exec): the file's name, 15 bytes of it.
             let name = process
@@ -192,7 +192,7 @@ impl Inspector {
                 .rsplit(|&b| b == b'/')
                 .next()
                 .unwrap_or_default();
-            process.name = Arc::from(&name[..name.len().min(15)]);
+            room.put(&mut process.name, &name[..name.len().min(15)]);
         }
         process.uid = header.uid;
         process.gid = header.gid;
@@ -209,13 +209,12 @@ impl Inspector {
             process.memfd = ids.memfd != 0;
         }
         if let Some(program) = event.program() {
-            process.file = Some(Arc::new(ProgramFile::of_kernel(&program)));
+            process.file = Some(ProgramFile::of_kernel(&program));
             process.capabilities = Some(Capabilities::from(&program));
         } else {
             let proc_fs = self.proc_fs.as_ref().filter(|_| self.programs);
-            process.file = proc_fs
-                .and_then(|proc_fs| ProgramFile::at(&proc_fs.path(header.tgid, "exe")))
-                .map(Arc::new);
+            process.file =
+                proc_fs.and_then(|proc_fs| ProgramFile::at(&proc_fs.path(header.tgid, "exe")));
             // a process that stands still can be asked when somebody wants to know
             process.capabilities = proc_fs
                 .filter(|_| !self.held)
@@ -245,8 +244,8 @@ impl Inspector {
     pub(super) fn exit(&mut self, event: &Event<'_>, seen: &Seen) {
         let Some(key) = seen.process else { return };
         let tid = event.header().tid;
-        if let Some(process) = self.processes.get_mut(key) {
-            process.threads.retain(|thread| thread.tid != tid);
+        if let Some((process, room)) = self.processes.edit(key) {
+            process.forget_thread(tid, room);
             if process.threads.is_empty() && !process.ended {
                 self.files
                     .release(std::mem::replace(&mut process.files, FilesId::NONE));
@@ -257,20 +256,14 @@ impl Inspector {
 
     /// Ends a process at once: its exit was missed.
     pub(super) fn end_now(&mut self, key: ProcessKey) {
-        let living = |process: &&mut Process| !process.ended;
-        if let Some(process) = self.processes.get_mut(key).filter(living) {
-            process.env = Arc::default();
+        if let Some((process, room)) = self.processes.edit(key)
+            && !process.ended
+        {
+            room.take(&mut process.env);
             self.files
                 .release(std::mem::replace(&mut process.files, FilesId::NONE));
             self.processes.end(key);
         }
         self.last = None;
-    }
-}
-
-/// Puts bytes in place of others, keeping these if they are the same.
-fn replace(old: &mut Arc<[u8]>, new: &[u8]) {
-    if **old != *new {
-        *old = Arc::from(new);
     }
 }

@@ -10,7 +10,7 @@
 //! | `pass` | descriptors that are passed, taken, or used before anybody told of them |
 //! | `life` | fork, exec, exit |
 //! | `heal` | what is done when events were lost |
-//! | `pool` | room of closed descriptors, for the next |
+//! | `pool`, `text` | room of closed descriptors, and of processes' texts, for the next |
 //! | `held` | descriptors of a process that stands still, compared with /proc |
 //! | `fill` | state that /proc knows, at the start and for what was missed |
 //! | `proc_fs` | reading /proc |
@@ -45,6 +45,7 @@ mod process;
 mod program;
 mod retell;
 mod sockets;
+mod text;
 mod users;
 
 use std::collections::HashSet;
@@ -63,6 +64,7 @@ pub(crate) use follow::{AT_FDCWD, fd_in, flags_of_open};
 pub use process::{Process, ProcessKey};
 pub use program::{Capabilities, ProgramFile};
 pub(crate) use sockets::ends;
+pub use text::Text;
 pub use users::{User, Users};
 
 use containers::Containers;
@@ -195,7 +197,6 @@ pub struct Inspector {
     before_ns: u64,
     probed: u64,
     looks: pass::Budget,
-    pool: pool::Pool,
     scratch: Vec<u8>,
 }
 
@@ -228,7 +229,6 @@ impl Inspector {
             before_ns: 0,
             probed: 0,
             looks: pass::Budget::default(),
-            pool: pool::Pool::default(),
             scratch: Vec::new(),
         }
     }
@@ -372,10 +372,10 @@ impl Inspector {
 
     /// Does what was held back so that rules could still see what the last event was about.
     fn finish_last(&mut self) {
-        self.pool.next();
+        self.files.pool.next();
         let Some(key) = self.ended.take() else { return };
-        if let Some(process) = self.processes.get_mut(key) {
-            process.env = Arc::default();
+        if let Some((process, room)) = self.processes.edit(key) {
+            room.take(&mut process.env);
         }
         self.processes.end(key);
         self.last = None;
@@ -394,5 +394,7 @@ impl Inspector {
 pub(crate) mod script;
 #[cfg(test)]
 mod state_tests;
+#[cfg(test)]
+mod steady_tests;
 #[cfg(test)]
 mod tests;

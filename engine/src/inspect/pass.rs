@@ -6,7 +6,7 @@ use std::io::Write as _;
 use driver_api::event::{Header, Part};
 use driver_api::table::{self, Syscall};
 
-use super::descriptor::{Descriptor, DescriptorKind};
+use super::descriptor::DescriptorKind;
 use super::follow::{Call, fd_in};
 use super::process::ProcessKey;
 use super::program::Capabilities;
@@ -91,10 +91,13 @@ impl Inspector {
 
     /// pidfd_open(2)
     pub(super) fn pidfd(&mut self, call: &Call<'_, '_>, seen: &mut Seen) {
-        let mut name = PIDFD.to_vec();
+        let mut name = std::mem::take(&mut self.scratch);
+        name.clear();
+        name.extend_from_slice(PIDFD);
         let _ = write!(name, "{}", fd_in(call.args[0]));
-        let descriptor = Descriptor::named(DescriptorKind::Pidfd, &name);
-        self.opened(call, descriptor, true, seen);
+        let descriptor = self.files.pool.file(DescriptorKind::Pidfd, &name, None);
+        self.scratch = name;
+        self.have(call, descriptor, true, seen);
     }
 
     /// pidfd_getfd(2): another process's descriptor becomes ours. Ids are those of the caller's pid namespace, so that

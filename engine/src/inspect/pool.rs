@@ -3,17 +3,32 @@
 
 use std::sync::Arc;
 
-use super::descriptor::{Descriptor, DescriptorKind};
+use super::descriptor::{Descriptor, DescriptorKind, Socket};
 
-/// So many are kept.
-const KEPT: usize = 64;
+/// So many of a sort are kept.
+const KEPT: usize = 512;
 /// One with a longer name gives its room back.
-const LONGEST: usize = 4096;
+const LONGEST: usize = 1024;
+
+/// Most names have no more bytes: so much room each gets at least.
+const USUAL: usize = 64;
+
+/// Puts bytes in place of others.
+fn fill(room: &mut Vec<u8>, bytes: &[u8]) {
+    room.clear();
+    if bytes.len() > room.capacity() {
+        room.reserve_exact(bytes.len().next_power_of_two().max(USUAL));
+    }
+    room.extend_from_slice(bytes);
+}
 
 /// Room for descriptors.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    free: Vec<Arc<Descriptor>>,
+    /// With room for a name.
+    named: Vec<Arc<Descriptor>>,
+    /// Without.
+    bare: Vec<Arc<Descriptor>>,
     /// Closed with the last event, which may still be looked at.
     closed: Option<Arc<Descriptor>>,
 }
@@ -27,12 +42,24 @@ impl Pool {
     /// The next event has come.
     #[inline]
     pub(super) fn next(&mut self) {
-        if let Some(mut descriptor) = self.closed.take()
-            && self.free.len() < KEPT
-            && let Some(inner) = Arc::get_mut(&mut descriptor)
-            && inner.name.capacity() <= LONGEST
-        {
-            self.free.push(descriptor);
+        if let Some(descriptor) = self.closed.take() {
+            self.keep(descriptor);
+        }
+    }
+
+    /// A descriptor that nobody looks at is closed.
+    pub(super) fn keep(&mut self, mut descriptor: Arc<Descriptor>) {
+        let Some(inner) = Arc::get_mut(&mut descriptor) else {
+            return;
+        };
+        let room = inner.name.capacity().max(inner.raw.capacity());
+        let free = if room == 0 {
+            &mut self.bare
+        } else {
+            &mut self.named
+        };
+        if free.len() < KEPT && room <= LONGEST {
+            free.push(descriptor);
         }
     }
 
@@ -43,21 +70,24 @@ impl Pool {
         name: &[u8],
         said: Option<&[u8]>,
     ) -> Arc<Descriptor> {
-        self.filled(|descriptor| {
+        self.named(|descriptor| {
             descriptor.kind = kind;
-            descriptor.name.clear();
-            descriptor.name.extend_from_slice(name);
-            descriptor.raw.clear();
-            descriptor
-                .raw
-                .extend_from_slice(said.filter(|said| *said != name).unwrap_or_default());
+            fill(&mut descriptor.name, name);
+            let said = said.filter(|said| *said != name);
+            fill(&mut descriptor.raw, said.unwrap_or_default());
             descriptor.socket = None;
         })
     }
 
+    /// An internet socket.
+    pub(super) fn socket(&mut self, kind: DescriptorKind, socket: Socket) -> Arc<Descriptor> {
+        self.named(|descriptor| descriptor.become_socket(kind, socket))
+    }
+
     /// Any descriptor.
     pub(super) fn place(&mut self, what: Descriptor) -> Arc<Descriptor> {
-        self.filled(|descriptor| {
+        let free = self.bare.pop().or_else(|| self.named.pop());
+        filled(free, |descriptor| {
             if what.name.is_empty() && what.raw.is_empty() {
                 descriptor.kind = what.kind;
                 descriptor.name.clear();
@@ -69,15 +99,20 @@ impl Pool {
         })
     }
 
-    fn filled(&mut self, fill: impl FnOnce(&mut Descriptor)) -> Arc<Descriptor> {
-        let bare = || Arc::new(Descriptor::bare(DescriptorKind::Other));
-        let mut descriptor = self.free.pop().unwrap_or_else(bare);
-        // nobody else has one that is free
-        if let Some(inner) = Arc::get_mut(&mut descriptor) {
-            fill(inner);
-        }
-        descriptor
+    fn named(&mut self, fill: impl FnOnce(&mut Descriptor)) -> Arc<Descriptor> {
+        let free = self.named.pop().or_else(|| self.bare.pop());
+        filled(free, fill)
     }
+}
+
+fn filled(free: Option<Arc<Descriptor>>, fill: impl FnOnce(&mut Descriptor)) -> Arc<Descriptor> {
+    let bare = || Arc::new(Descriptor::bare(DescriptorKind::Other));
+    let mut descriptor = free.unwrap_or_else(bare);
+    // nobody else has one that is free
+    if let Some(inner) = Arc::get_mut(&mut descriptor) {
+        fill(inner);
+    }
+    descriptor
 }
 
 #[cfg(test)]

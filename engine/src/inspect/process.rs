@@ -8,6 +8,7 @@ use super::containers::{self, Cgroups};
 use super::descriptor::FilesId;
 use super::hash::IdMap;
 use super::program::{Capabilities, ProgramFile};
+use super::text::{Room, Text};
 
 /// A process, living or ended. Never refers to another process that was given the same pid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,7 +22,7 @@ pub struct ProcessKey {
 pub(super) struct Thread {
     pub(super) tid: u32,
     /// Its name, where it is not the process's.
-    pub(super) name: Option<Arc<[u8]>>,
+    pub(super) name: Option<Text>,
 }
 
 /// What is known of a process. Texts are as the kernel gave them.
@@ -38,15 +39,15 @@ pub struct Process {
     /// Whether anything below was learnt, rather than only that the process exists.
     pub known: bool,
     /// The kernel's name of it (comm).
-    pub name: Arc<[u8]>,
+    pub name: Text,
     /// Resolved path of the executable; empty: not known.
-    pub exe: Arc<[u8]>,
+    pub exe: Text,
     /// Arguments, each ended by NUL.
-    pub args: Arc<[u8]>,
+    pub args: Text,
     /// Environment, each ended by NUL.
-    pub env: Arc<[u8]>,
+    pub env: Text,
     /// Working directory; empty: not known.
-    pub cwd: Arc<[u8]>,
+    pub cwd: Text,
     /// Real user id.
     pub uid: u32,
     /// Effective user id.
@@ -66,7 +67,7 @@ pub struct Process {
     /// The executable is a memfd.
     pub memfd: bool,
     /// The executable's file; none: not known.
-    pub file: Option<Arc<ProgramFile>>,
+    pub file: Option<ProgramFile>,
     /// What the process is capable of; none: not known, and /proc may tell.
     pub capabilities: Option<Capabilities>,
     /// Its cgroups, and the container that they make.
@@ -94,18 +95,17 @@ pub struct Process {
 impl Process {
     /// A process of which nothing is known but that it exists.
     pub(super) fn unknown(pid: u32, files: FilesId) -> Self {
-        let nothing: Arc<[u8]> = Arc::default();
         Self {
             pid,
             ppid: 0,
             vpid: None,
             parent: None,
             known: false,
-            name: nothing.clone(),
-            exe: nothing.clone(),
-            args: nothing.clone(),
-            env: nothing.clone(),
-            cwd: nothing,
+            name: Text::default(),
+            exe: Text::default(),
+            args: Text::default(),
+            env: Text::default(),
+            cwd: Text::default(),
             uid: 0,
             euid: 0,
             gid: 0,
@@ -137,6 +137,15 @@ impl Process {
             pid,
             ppid: self.pid,
             vpid: None,
+            parent: self.parent,
+            known: self.known,
+            name: self.name.clone(),
+            exe: self.exe.clone(),
+            args: self.args.clone(),
+            env: self.env.clone(),
+            cwd: self.cwd.clone(),
+            cgroups: Arc::clone(&self.cgroups),
+            // not a clone of all: that of the threads would take memory
             scanned_ns: 0,
             probed: false,
             ended: false,
@@ -145,7 +154,37 @@ impl Process {
             children: 0,
             subreaper: false,
             children_elsewhere: false,
-            ..self.clone()
+            ..*self
+        }
+    }
+
+    /// Gives back all that it has, but for the room of its threads.
+    fn clear(&mut self, room: &mut Room) {
+        for text in [
+            &mut self.name,
+            &mut self.exe,
+            &mut self.args,
+            &mut self.env,
+            &mut self.cwd,
+        ] {
+            room.take(text);
+        }
+        self.forget_threads(room);
+        self.cgroups = containers::unknown();
+    }
+
+    /// A thread has ended.
+    pub(super) fn forget_thread(&mut self, tid: u32, room: &mut Room) {
+        let ended = |thread: &mut Thread| thread.tid == tid;
+        for mut thread in self.threads.extract_if(.., ended) {
+            thread.name.iter_mut().for_each(|name| room.take(name));
+        }
+    }
+
+    /// All have.
+    pub(super) fn forget_threads(&mut self, room: &mut Room) {
+        for mut thread in self.threads.drain(..) {
+            thread.name.iter_mut().for_each(|name| room.take(name));
         }
     }
 
@@ -195,8 +234,12 @@ pub(super) struct Keep {
 #[derive(Debug, Default)]
 struct Slot {
     generation: u32,
+    /// Of a slot that is free: room for the next.
     process: Option<Box<Process>>,
 }
+
+/// A process that has ended keeps room for so many threads, for the next.
+const FEW_THREADS: usize = 16;
 
 /// All processes that are known.
 #[derive(Debug)]
@@ -210,6 +253,7 @@ pub(super) struct ProcessTable {
     ancestors: VecDeque<ProcessKey>,
     keep: Keep,
     living: usize,
+    room: Room,
 }
 
 impl ProcessTable {
@@ -222,6 +266,7 @@ impl ProcessTable {
             ancestors: VecDeque::new(),
             keep,
             living: 0,
+            room: Room::default(),
         }
     }
 
@@ -252,6 +297,14 @@ impl ProcessTable {
             .filter(|_| slot.generation == key.generation)
     }
 
+    /// A process, and room for what it is to be told to have.
+    pub(super) fn edit(&mut self, key: ProcessKey) -> Option<(&mut Process, &mut Room)> {
+        let slot = self.slots.get_mut(key.slot as usize)?;
+        let process = slot.process.as_deref_mut();
+        let process = process.filter(|_| slot.generation == key.generation)?;
+        Some((process, &mut self.room))
+    }
+
     pub(super) fn living_keys(&self) -> Vec<ProcessKey> {
         let living = |key: &ProcessKey| self.get(*key).is_some_and(|process| !process.ended);
         self.by_pid.values().copied().filter(living).collect()
@@ -261,13 +314,22 @@ impl ProcessTable {
     pub(super) fn insert(&mut self, process: Process) -> ProcessKey {
         let pid = process.pid;
         self.hold(process.parent);
-        let process = Some(Box::new(process));
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
         let place = &mut self.slots[slot as usize];
-        place.process = process;
+        match &mut place.process {
+            // one that was forgotten
+            Some(room) => {
+                let threads = std::mem::take(&mut room.threads);
+                **room = process;
+                if room.threads.is_empty() {
+                    room.threads = threads;
+                }
+            }
+            None => place.process = Some(Box::new(process)),
+        }
         let generation = place.generation;
         let key = ProcessKey { slot, generation };
         self.by_pid.insert(pid, key);
@@ -297,11 +359,13 @@ impl ProcessTable {
 
     /// A process has ended; it stays known for a while.
     pub(super) fn end(&mut self, key: ProcessKey) {
-        let Some(process) = self.get_mut(key).filter(|process| !process.ended) else {
+        let ends = |(process, _): &(&mut Process, &mut Room)| !process.ended;
+        let Some((process, room)) = self.edit(key).filter(ends) else {
             return;
         };
         process.ended = true;
-        process.threads = Vec::new();
+        process.forget_threads(room);
+        process.threads.shrink_to(FEW_THREADS);
         let has_children = process.children > 0;
         self.living = self.living.saturating_sub(1);
         if has_children {
@@ -338,18 +402,23 @@ impl ProcessTable {
         let Some(slot) = self.slots.get_mut(key.slot as usize) else {
             return;
         };
-        if slot.generation != key.generation || slot.process.is_none() {
+        if slot.generation != key.generation {
             return;
         }
-        let Some(process) = slot.process.take() else {
+        let Some(process) = &mut slot.process else {
             return;
         };
         slot.generation = slot.generation.wrapping_add(1);
-        self.free.push(key.slot);
-        if self.by_pid.get(&process.pid) == Some(&key) {
-            self.by_pid.remove(&process.pid);
+        let (pid, parent) = (process.pid, process.parent);
+        process.clear(&mut self.room);
+        if self.free.len() >= self.keep.recent {
+            slot.process = None;
         }
-        let Some(parent_key) = process.parent else {
+        self.free.push(key.slot);
+        if self.by_pid.get(&pid) == Some(&key) {
+            self.by_pid.remove(&pid);
+        }
+        let Some(parent_key) = parent else {
             return;
         };
         if let Some(parent) = self.get_mut(parent_key) {

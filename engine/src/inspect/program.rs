@@ -51,7 +51,7 @@ impl ProgramFile {
             mode: program.mode,
             uid: program.uid,
             gid: program.gid,
-            layer: Some(Layer::from_u32(program.layer)),
+            layer: Layer::from_u32(program.layer),
         }
     }
 

