@@ -23,6 +23,16 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn new(command: &mut Command) -> Self {
+        // what ran the tests may have them ignored (nohup, a shell's &), and lanner passes on nothing that it ignores
+        // SAFETY: signal(2) is async-signal-safe.
+        unsafe {
+            command.pre_exec(|| {
+                for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
+                    libc::signal(signal, libc::SIG_DFL);
+                }
+                Ok(())
+            });
+        }
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
