@@ -144,7 +144,8 @@ impl Drop for Systemd {
             std::thread::sleep(Duration::from_millis(10));
         }
         let name = format!("lanner-test-{}", self.child.id());
-        let script = "mount -t cgroup2 cgroup2 \"$1\" && find \"$1/$2\" -depth -type d -exec rmdir {} +";
+        let script =
+            "mount -t cgroup2 cgroup2 \"$1\" && find \"$1/$2\" -depth -type d -exec rmdir {} +";
         let _ = Command::new("unshare")
             .args([
                 "--mount",
