@@ -36,7 +36,9 @@ fn of_json<'a>(alerts: impl IntoIterator<Item = &'a Value>) -> Vec<u64> {
 
 fn lines(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_default();
-    text.lines().map(str::to_owned).collect()
+    // the last one may not be whole yet
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().map(str::to_owned).collect()
 }
 
 /// The numbers in the texts of the rule's alerts; lanner's own may be among them where the machine is slow.
@@ -72,12 +74,41 @@ fn whole(what: &str, numbers: &[u64], made: u64) {
     );
 }
 
-/// How many files the command says that it made.
-fn made(out: &[String]) -> u64 {
-    let made = out.iter().find_map(|line| line.strip_prefix("made "));
-    made.expect("the command ended well")
-        .parse()
-        .expect("a number")
+/// Makes as many files as a line of the pipe says.
+const ON_DEMAND: &str = "
+import os, sys
+number = 0
+with open(sys.argv[2]) as orders:
+    for order in orders:
+        for _ in range(int(order)):
+            name = f'{sys.argv[1]}/{number:09}'
+            os.close(os.open(name, os.O_CREAT | os.O_WRONLY))
+            os.unlink(name)
+            number += 1
+";
+
+/// A session of a command that makes files when it is told to, and ends when it is told no more: so all can be waited
+/// for that has only moments when a session ends.
+fn on_demand(folder: &Folder, driver: &str, config: &Path) -> (Lanner, fs::File) {
+    let (watched, orders) = (folder.path("watched"), folder.path("orders"));
+    nix::unistd::mkfifo(&orders, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let command = [
+        "--",
+        "python3",
+        "-c",
+        ON_DEMAND,
+        text(&watched),
+        text(&orders),
+    ];
+    let options = ["--driver", driver, "-c", text(config)];
+    let lanner = Lanner::start(&[&options[..], &command].concat());
+    let pipe = fs::OpenOptions::new().write(true).open(&orders);
+    lanner.wait_for(&format!("driver {driver}"));
+    (lanner, pipe.expect("the command reads"))
+}
+
+fn order(pipe: &mut fs::File, files: u64) {
+    writeln!(pipe, "{files}").expect("the command reads");
 }
 
 struct Tls {
@@ -122,11 +153,7 @@ fn what_a_rule_sees_arrives_at_every_output_whole_and_in_order() {
     let tls = Tls::new();
     let folder = Folder::new();
     let rules = folder.rule("A", "");
-    let (watched, stop, socket) = (
-        folder.path("watched"),
-        folder.path("stop"),
-        folder.path("falco.sock"),
-    );
+    let socket = folder.path("falco.sock");
     let (file, fed) = (folder.path("alerts.json"), folder.path("fed"));
     let (syslog_at, port) = (syslog.authority.folder().display(), syslog.port());
     let config = folder.put(
@@ -153,9 +180,10 @@ outputs:
             nats_at = nats.port,
         ),
     );
-    let lanner = Lanner::of_maker("ptrace", &["-c", text(&config)], (&watched, &stop), "0.005");
+    let (lanner, mut pipe) = on_demand(&folder, "ptrace", &config);
+    order(&mut pipe, 20);
     eventually(&format!("alerts come {:?}", lanner.err), || {
-        lanner.alerts("Notice A") > 0
+        lanner.alerts("Notice A") == 20
     });
     // one that takes everything from the beginning, and one that listens as Falco's clients do
     let target = format!("unix:{}", socket.display());
@@ -163,36 +191,34 @@ outputs:
     own.ready();
     let mut sub = Client::start(python, &[&target, "sub", "50"]);
     sub.ready();
+    order(&mut pipe, 180);
+    let made = 200;
     let falco = sub.rest();
-    fs::write(&stop, "").expect("a file");
-    let mut streamed = Vec::new();
-    let reader = std::thread::spawn(move || {
-        streamed.extend(own.rest());
-        streamed
-    });
+    let has = |what: &str, count: &dyn Fn() -> usize| {
+        eventually(&format!("{what} has all {:?}", lanner.err), || {
+            count() >= 200
+        });
+    };
+    has("file", &|| of_rule(json_lines(&file)).len());
+    has("program", &|| of_text(&lines(&fed)).len());
+    has("syslog", &|| of_text(&syslog.got()).len());
+    has("http", &|| of_rule(tls.receiver.alerts()).len());
+    has("nats", &|| nats.messages().len());
+    has("console", &|| lanner.alerts("Notice A"));
+    drop(pipe);
+    // the end of the stream is that of the session
+    let streamed = own.rest();
     let (out, err) = lanner.end();
-    assert!(!err.iter().any(|line| line.contains("lost")), "{err:?}");
-    let made = made(&out);
-    let printed = out.iter().filter_map(|line| line.split_once(": Notice "));
-    whole("console", &numbers(printed.map(|(_, text)| text)), made);
-    let json: Vec<Value> = lines(&file)
-        .iter()
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .collect();
-    whole("file", &of_json(&json), made);
-    eventually("the program has ended", || lines(&fed).len() as u64 == made);
-    let fed = lines(&fed);
-    whole("program", &numbers(fed.iter().map(String::as_str)), made);
-    eventually("rsyslogd has written all", || {
-        syslog.got().len() as u64 >= made
-    });
+    assert!(!err.iter().any(|line| line.contains(" lost ")), "{err:?}");
+    whole("console", &of_text(&out), made);
+    whole("file", &of_json(&of_rule(json_lines(&file))), made);
+    whole("program", &of_text(&lines(&fed)), made);
     let got = syslog.got();
     let head = "local3.notice|lanner|";
-    assert!(got.iter().all(|line| line.starts_with(head)), "{}", got[0]);
-    assert!(got[0].contains("rule=\"A\""), "{}", got[0]);
-    whole("syslog", &numbers(got.iter().map(String::as_str)), made);
-    whole("http", &of_json(&tls.receiver.alerts()), made);
-    let streamed = reader.join().expect("the client ended well");
+    let good = got[0].starts_with(head) && got[0].contains("rule=\"A\"");
+    assert!(good, "{}", got[0]);
+    whole("syslog", &of_text(&got), made);
+    whole("http", &of_json(&of_rule(tls.receiver.alerts())), made);
     let alerts = streamed.iter().map(|message| &message["alert"]);
     let texts = alerts.map(|alert| alert["text"].as_str().expect("a text").to_owned());
     whole(
@@ -233,7 +259,6 @@ fn peers_that_were_away_get_what_they_missed() {
     tls.receiver.kill();
     let folder = Folder::new();
     let rules = folder.rule("A", "");
-    let (watched, stop) = (folder.path("watched"), folder.path("stop"));
     let gate = folder.path("gate");
     let fed = folder.path("fed");
     let spool = |name: &str| -> PathBuf { folder.path(&format!("{name}.redb")) };
@@ -267,28 +292,30 @@ outputs:
             fed = fed.display(),
         ),
     );
-    let lanner = Lanner::of_maker(
-        "ebpf-core",
-        &["-c", text(&config)],
-        (&watched, &stop),
-        "0.005",
-    );
+    let (lanner, mut pipe) = on_demand(&folder, "ebpf-core", &config);
+    let made = 300;
     let known = || of_text(&syslog.got()).len();
-    eventually(&format!("alerts come {:?}", lanner.err), || known() > 50);
+    order(&mut pipe, 100);
+    eventually(&format!("alerts come {:?}", lanner.err), || known() == 100);
     nats.kill();
-    let before = known();
-    eventually("the others go on", || known() > before + 50);
+    order(&mut pipe, 100);
+    eventually("the others go on", || known() == 200);
     nats.again();
     tls.receiver.again();
     fs::write(&gate, "").expect("a file");
-    eventually("the receiver catches up", || {
-        tls.receiver.alerts().len() > before
-    });
-    fs::write(&stop, "").expect("a file");
-    let (out, err) = lanner.end();
+    order(&mut pipe, 100);
+    let has = |what: &str, count: &dyn Fn() -> usize| {
+        eventually(&format!("{what} has all {:?}", lanner.err), || {
+            count() >= 300
+        });
+    };
+    has("syslog", &known);
+    has("http", &|| of_rule(tls.receiver.alerts()).len());
+    has("program", &|| of_rule(json_lines(&fed)).len());
+    has("nats", &|| nats.messages().len());
+    drop(pipe);
+    let (_, err) = lanner.end();
     assert!(!err.iter().any(|line| line.contains(" lost ")), "{err:?}");
-    let made = made(&out);
-    eventually("rsyslogd has written all", || known() as u64 >= made);
     whole("syslog", &of_text(&syslog.got()), made);
     whole("program", &of_json(&of_rule(json_lines(&fed))), made);
     whole("http", &of_json(&of_rule(tls.receiver.alerts())), made);
@@ -298,19 +325,6 @@ outputs:
     got.sort_unstable();
     whole("nats", &got, made);
 }
-
-/// Makes as many files as a line of the pipe says.
-const ON_DEMAND: &str = "
-import os, sys
-number = 0
-with open(sys.argv[2]) as orders:
-    for order in orders:
-        for _ in range(int(order)):
-            name = f'{sys.argv[1]}/{number:09}'
-            os.close(os.open(name, os.O_CREAT | os.O_WRONLY))
-            os.unlink(name)
-            number += 1
-";
 
 /// Bytes that are resident.
 fn resident(pid: u32) -> u64 {
@@ -329,12 +343,7 @@ fn ninety_subscribers_get_everything_while_ten_are_stuck_and_told_what_they_miss
     const LONG: usize = 8000;
     let Some(python) = python() else { return };
     let folder = Folder::new();
-    let (watched, socket, orders) = (
-        folder.path("watched"),
-        folder.path("falco.sock"),
-        folder.path("orders"),
-    );
-    nix::unistd::mkfifo(&orders, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let (watched, socket) = (folder.path("watched"), folder.path("falco.sock"));
     let rule = |name: &str, condition: &str| {
         format!(
             "- rule: {name}\n  desc: d\n  condition: evt.type in (openat, open) and {condition}\n  output: {} \
@@ -356,28 +365,14 @@ fn ninety_subscribers_get_everything_while_ten_are_stuck_and_told_what_they_miss
             socket.display()
         ),
     );
-    let command = [
-        "--",
-        "python3",
-        "-c",
-        ON_DEMAND,
-        text(&watched),
-        text(&orders),
-    ];
-    let options = ["--driver", "ptrace", "-c", text(&config)];
-    let lanner = Lanner::start(&[&options[..], &command].concat());
-    let mut pipe = fs::OpenOptions::new()
-        .write(true)
-        .open(&orders)
-        .expect("the command reads");
-    lanner.wait_for("driver ptrace");
+    let (lanner, mut pipe) = on_demand(&folder, "ptrace", &config);
     let target = format!("unix:{}", socket.display());
     let mut clients = Client::start(python, &[&target, "many", "90", "10"]);
     clients.ready();
     let mut most = 0;
     let before = resident(lanner.child.id());
     for batch in 1..=ALERTS / 50 {
-        pipe.write_all(b"50\n").expect("the command reads");
+        order(&mut pipe, 50);
         // the fast ones are never behind by more than a batch
         assert_eq!(clients.line(), format!("all {}", batch * 50));
         most = most.max(resident(lanner.child.id()));

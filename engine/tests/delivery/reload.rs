@@ -47,7 +47,12 @@ fn no_event_is_lost_or_judged_twice_while_rules_are_swapped() {
             .iter()
             .find_map(|line| line.strip_prefix("made "))
             .and_then(|number| number.parse::<usize>().ok())
-            .expect("the command ended well");
+            .unwrap_or_else(|| {
+                panic!(
+                    "{driver}: {:?} {err:?}",
+                    out.iter().rev().take(9).collect::<Vec<_>>()
+                )
+            });
         let judged: Vec<(char, usize)> = out
             .iter()
             .filter_map(|line| {

@@ -1,6 +1,7 @@
 //! nats-server with JetStream, and what is in its stream.
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -53,6 +54,9 @@ impl NatsServer {
     pub fn again(&mut self) {
         let port = self.port.to_string();
         self.process = run(&port, self.folder.path(), &[]).unwrap();
+        wait_for("nats-server listens", || {
+            TcpStream::connect(("127.0.0.1", self.port)).ok()
+        });
     }
 
     /// What is in the stream LANNER now, in its order: subject and content.
@@ -62,7 +66,10 @@ impl NatsServer {
         runtime.block_on(async {
             let address = format!("nats://127.0.0.1:{}", self.port);
             let context = jetstream::new(async_nats::connect(address).await.unwrap());
-            let mut stream = context.get_stream("LANNER").await.unwrap();
+            // there is none, or the server is not ready to tell
+            let Ok(mut stream) = context.get_stream("LANNER").await else {
+                return Vec::new();
+            };
             let held = stream.info().await.unwrap().state.messages;
             let config = pull::Config {
                 ack_policy: AckPolicy::None,

@@ -70,6 +70,8 @@ impl Rsyslogd {
     #[must_use]
     pub fn got(&self) -> Vec<String> {
         let text = fs::read_to_string(self.authority.path("got")).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
+        // the last line may not be whole yet
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(str::to_owned).collect()
     }
 }

@@ -21,7 +21,7 @@ use super::{report, watches_files};
 use crate::alert::AlertFormat;
 use crate::cli::signals;
 use crate::config::Loaded;
-use crate::delivery::Outputs;
+use crate::delivery::{Outputs, PATIENCE};
 use crate::plugin_host::{OwnedValue, Priority};
 use crate::telemetry::losses::RELOAD_FAILED;
 use crate::telemetry::{Telemetry, now_ns, service};
@@ -85,7 +85,15 @@ impl Drop for ReloadThread {
     fn drop(&mut self) {
         self.end.store(true, Ordering::Relaxed);
         self.wake = None;
-        if let Some(thread) = self.thread.take() {
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        // it may wait for a plugin that hangs
+        let until = Instant::now() + PATIENCE;
+        while !thread.is_finished() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if thread.is_finished() {
             drop(thread.join());
         }
     }
