@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::Duration;
 
-use driver_api::event::{Abi, Event, Fact, Flags, Kind, Loss, Status};
+use driver_api::event::{Abi, Event, Fact, Flags, Kind, Layer, Loss, Status};
 use driver_api::request::Target;
 use driver_api::support::Gap;
 
@@ -402,6 +402,20 @@ fn exec(stage: &Stage) -> Outcome {
     Ok(without)
 }
 
+/// Whether a file is of an overlay file system: statfs(2).
+fn is_in_overlay(file: &std::path::Path) -> Result<bool, String> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(file.as_os_str().as_bytes()).map_err(|e| e.to_string())?;
+    let mut found = std::mem::MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: the path is a C string; the kernel writes one struct statfs, of which all bit patterns are valid.
+    let (error, found) = unsafe {
+        let error = libc::statfs(path.as_ptr(), found.as_mut_ptr());
+        (error, found.assume_init())
+    };
+    check(error == 0, || std::io::Error::last_os_error().to_string())?;
+    Ok(found.f_type == libc::OVERLAYFS_SUPER_MAGIC)
+}
+
 /// The file and the capabilities of the actor, which are this process's.
 fn program(stage: &Stage, event: &Event<'_>, exe: &std::path::Path) -> Outcome {
     use std::os::unix::fs::MetadataExt;
@@ -422,6 +436,11 @@ fn program(stage: &Stage, event: &Event<'_>, exe: &std::path::Path) -> Outcome {
             file.gid(),
             ns(file.mtime(), file.mtime_nsec()),
         ),
+    )?;
+    same(
+        "whether it is in an overlay",
+        &(program.layer != Layer::None as u32),
+        &is_in_overlay(exe)?,
     )?;
     let status = std::fs::read_to_string("/proc/self/status").map_err(|e| e.to_string())?;
     let own = |name: &str| {
