@@ -165,7 +165,7 @@ pub(crate) fn get(socket: &Path, path: &str) -> Option<(String, String)> {
     Some((head.lines().next()?.to_owned(), body.to_owned()))
 }
 
-/// Makes numbered files until `stop` is there.
+/// Makes numbered files until `stop` is there. What it prints is one write: alerts go into the same pipe.
 pub(crate) const MAKER: &str = "
 import os, sys, time
 folder, stop, pause = sys.argv[1], sys.argv[2], float(sys.argv[3])
@@ -176,5 +176,5 @@ while not (number % 64 == 0 and os.path.exists(stop)):
     os.unlink(name)
     number += 1
     if pause: time.sleep(pause)
-print('made', number, flush=True)
+os.write(1, f'made {number}\\n'.encode())
 ";
