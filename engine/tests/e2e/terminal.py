@@ -4,6 +4,7 @@ import os
 import pty
 import select
 import shlex
+import signal
 import sys
 import termios
 import time
@@ -17,6 +18,9 @@ class Terminal:
         self.seen = ""
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            # what ran the tests may have them ignored (nohup, a shell's &)
+            for number in [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT]:
+                signal.signal(number, signal.SIG_DFL)
             os.environ.update(PS1="$ ", TERM="dumb", HISTFILE="")
             os.execvp(command[0], command)
 
