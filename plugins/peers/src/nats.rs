@@ -70,6 +70,7 @@ impl NatsServer {
             let Ok(mut stream) = context.get_stream("LANNER").await else {
                 return Vec::new();
             };
+            // more may come meanwhile
             let held = stream.info().await.unwrap().state.messages;
             let config = pull::Config {
                 ack_policy: AckPolicy::None,
@@ -77,7 +78,7 @@ impl NatsServer {
             };
             let consumer = stream.create_consumer(config).await.unwrap();
             let mut messages = Vec::new();
-            while messages.len() as u64 != held {
+            while (messages.len() as u64) < held {
                 let mut fetched = consumer
                     .fetch()
                     .max_messages(1000)
