@@ -10,7 +10,7 @@ use super::{Telemetry, now_ns};
 use crate::alert::AlertFormat;
 use crate::config::{DropAction, EventDrops};
 use crate::delivery::{Bucket, Counts, Outputs, Rate};
-use crate::plugin_host::{OwnedValue, Priority};
+use crate::plugin_host::{Alert, OwnedValue, Priority};
 use crate::rule_lanes::Sight;
 
 /// Events were lost. Falco's name.
@@ -25,9 +25,22 @@ pub const OUTPUT_HANGS: &str = "lanner internal: output timeout";
 /// A rule plugin hangs.
 pub const RULES_HANG: &str = "lanner internal: rule plugin timeout";
 /// A rule plugin is switched off.
-pub const RULES_OFF: &str = "lanner internal: rule plugin off";
+const RULES_OFF: &str = "lanner internal: rule plugin off";
 /// A rule plugin beside the event path did not see all events.
 pub const RULES_LOSS: &str = "lanner internal: rule plugin event loss";
+
+fn text(name: &str, value: &str) -> (String, OwnedValue) {
+    let value = OwnedValue::String(value.as_bytes().to_vec());
+    (name.to_owned(), value)
+}
+
+/// The alert about a rule plugin that is switched off.
+#[must_use]
+pub fn rules_off(format: &AlertFormat, plugin: &str, reason: &str) -> Alert {
+    let message = format!("{RULES_OFF}. Rule plugin {plugin} is switched off: {reason}.");
+    let fields = vec![text("plugin", plugin), text("reason", reason)];
+    format.internal(now_ns(), RULES_OFF, Priority::Critical, &message, fields)
+}
 
 /// What was known a second ago.
 #[derive(Debug)]
@@ -78,10 +91,6 @@ impl Losses {
             let priority = Priority::Critical;
             outputs.push(format.internal(now_ns(), rule, priority, &message, fields));
         };
-        let text = |name: &str, value: &str| {
-            let value = OwnedValue::String(value.as_bytes().to_vec());
-            (name.to_owned(), value)
-        };
         let hang = telemetry.rules_hang();
         if hang && !self.rules_hang {
             let message = "The rule plugin of the event path does not return from a call.";
@@ -96,9 +105,8 @@ impl Losses {
                     raise(RULES_HANG, &message, vec![text("plugin", plugin)]);
                 }
                 Some(Sight::Off(reason)) => {
-                    let message = format!("Rule plugin {plugin} is switched off: {reason}.");
-                    let fields = vec![text("plugin", plugin), text("reason", &reason)];
-                    raise(RULES_OFF, &message, fields);
+                    tracing::error!("{RULES_OFF}. Rule plugin {plugin} is switched off: {reason}.");
+                    outputs.push(rules_off(format, plugin, &reason));
                 }
                 None => {}
             }
@@ -169,12 +177,7 @@ impl Losses {
             let now = account.counts;
             let name = account.output;
             let before = self.outputs.insert(name.clone(), now).unwrap_or_default();
-            let label = || {
-                (
-                    "output".to_owned(),
-                    OwnedValue::String(name.clone().into_bytes()),
-                )
-            };
+            let label = || text("output", &name);
             if now.deadlines > before.deadlines {
                 let message = format!("{OUTPUT_HANGS}. Output {name} does not return from a call.");
                 let alert = format.internal(

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use peers::{CRI, python};
+
 use crate::containers::{Watcher, archive, possible};
 use crate::lanner::{BIN, skipped, usable};
 
@@ -188,18 +190,11 @@ state = "{}"
     }
 
     /// A pod of one container, made and removed as the kubelet does; its id and the container's.
-    fn pod(&self) -> (String, String) {
+    fn pod(&self, python: &str) -> (String, String) {
         let socket = self.text(CONTAINERD);
         let parent = format!("/kubepods/burstable/pod{POD_UID}");
-        let client = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/cri.py");
-        // another python in front of Debian's has not its packages
-        let python = ["/usr/bin/python3", "python3"].into_iter().find(|python| {
-            let import = Command::new(python).args(["-c", "import grpc"]).output();
-            import.is_ok_and(|output| output.status.success())
-        });
-        let python = python.expect("python3-grpcio is installed");
         let call = |args: &[&str]| {
-            let fixed = ["-B", client, &socket];
+            let fixed = ["-B", CRI, &socket];
             self.run(python, &[fixed.as_slice(), args].concat())
         };
         let made = call(&["run", IMAGE, &parent, "sh", "-c", WORK]);
@@ -246,6 +241,7 @@ fn docker_containerd_and_podman_tell_what_they_run() {
     let Some(tools) = tools() else {
         return skipped("Docker and containerd, which tools/runtimes unpacks");
     };
+    let Some(python) = python() else { return };
     let mut stage = Stage::new(&tools);
     stage.containerd();
     stage.dockerd();
@@ -292,7 +288,7 @@ fn docker_containerd_and_podman_tell_what_they_run() {
         assert_eq!(fields["container.image.tag"], "one", "{driver}");
         assert_eq!(fields["container.mount.dest[/srv*]"], "/srv", "{driver}");
 
-        let (pod, container) = stage.pod();
+        let (pod, container) = stage.pod(python);
         let fields = watcher.next("server", "/bin/busybox");
         assert_eq!(fields["container.type"], "containerd", "{driver}");
         assert_eq!(fields["container.full_id"], container, "{driver}");

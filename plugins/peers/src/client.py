@@ -13,61 +13,10 @@ client.py TARGET [--ca FILE] [--cert FILE] [--key FILE] MODE ...
 import argparse
 import asyncio
 import json
-import struct
 import sys
 
 import grpc
-
-
-def varint(value):
-    out = bytearray()
-    while True:
-        low, value = value & 0x7F, value >> 7
-        out.append(low | (0x80 if value else 0))
-        if not value:
-            return bytes(out)
-
-
-def field(number, value):
-    if isinstance(value, (bool, int)):
-        return varint(number << 3) + varint(int(value))
-    data = value.encode()
-    return varint(number << 3 | 2) + varint(len(data)) + data
-
-
-def parse(data):
-    """The fields of a message, each with all its values."""
-    fields, at = {}, 0
-
-    def number():
-        nonlocal at
-        result = shift = 0
-        while True:
-            byte = data[at]
-            at += 1
-            result |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return result
-
-    while at < len(data):
-        key = number()
-        kind = key & 7
-        if kind == 0:
-            value = number()
-        elif kind == 1:
-            value, at = struct.unpack("<d", data[at : at + 8])[0], at + 8
-        elif kind == 2:
-            length = number()
-            value, at = data[at : at + length], at + length
-        else:
-            raise ValueError(f"wire type {kind}")
-        fields.setdefault(key >> 3, []).append(value)
-    return fields
-
-
-def text(fields, number):
-    return fields.get(number, [b""])[-1].decode()
+from wire import field, parse, text
 
 
 def time(fields):

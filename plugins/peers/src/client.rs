@@ -24,6 +24,9 @@ pub fn python() -> Option<&'static str> {
     found
 }
 
+/// A script for [`python`] that makes and removes pods as the kubelet does (CRI); it says with which arguments.
+pub const CRI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cri.py");
+
 /// See the module.
 #[derive(Debug)]
 pub struct Client {

@@ -27,7 +27,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 pub use certificates::Authority;
-pub use client::{Client, python};
+pub use client::{CRI, Client, python};
 pub use nats::NatsServer;
 pub use receiver::{Receiver, words};
 pub use rsyslogd::Rsyslogd;

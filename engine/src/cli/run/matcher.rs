@@ -17,10 +17,10 @@ use crate::cli::session::Consumer;
 use crate::delivery::{Outputs, PATIENCE, RuleLimits, Verdict};
 use crate::fields::{Scratch, View};
 use crate::inspect::Inspector;
-use crate::plugin_host::{Alert, OwnedValue, Priority};
+use crate::plugin_host::Alert;
 use crate::rule_lanes::RuleLane;
-use crate::telemetry::losses::RULES_OFF;
-use crate::telemetry::{Board, Telemetry, now_ns, service};
+use crate::telemetry::losses::rules_off;
+use crate::telemetry::{Board, Telemetry, service};
 
 /// How often counters are published: to read the driver's costs system calls.
 const PUBLISH: Duration = Duration::from_millis(200);
@@ -129,17 +129,8 @@ impl Matcher {
     fn tell_off(&self, reason: &str) {
         let plugin = self.now.rules.plugin().name();
         say(&format!("rule plugin {plugin} is switched off: {reason}"));
-        let text = |name: &str, value: &str| {
-            let value = OwnedValue::String(value.as_bytes().to_vec());
-            (name.to_owned(), value)
-        };
-        self.outputs.push(self.now.format.internal(
-            now_ns(),
-            RULES_OFF,
-            Priority::Critical,
-            &format!("{RULES_OFF}. Rule plugin {plugin} is switched off: {reason}."),
-            vec![text("plugin", plugin), text("reason", reason)],
-        ));
+        self.outputs
+            .push(rules_off(&self.now.format, plugin, reason));
     }
 
     /// How long alerts may have to wait yet; none: none does.

@@ -7,35 +7,7 @@ cri.py SOCKET remove POD
 import sys
 
 import grpc
-
-
-def number(value):
-    out = b""
-    while value > 127:
-        out += bytes([value & 127 | 128])
-        value >>= 7
-    return out + bytes([value])
-
-
-def field(key, value):
-    """A field: a number, a text, an embedded message, or a map, whose entries are messages."""
-    if isinstance(value, int):
-        return number(key << 3) + number(value)
-    if isinstance(value, dict):
-        return b"".join(field(key, message((1, name), (2, text))) for name, text in value.items())
-    if isinstance(value, str):
-        value = value.encode()
-    return number(key << 3 | 2) + number(len(value)) + value
-
-
-def message(*fields):
-    return b"".join(field(key, value) for key, value in fields)
-
-
-def text(answer):
-    """Field 1, a text, of an answer that begins with it."""
-    assert answer[0] == 1 << 3 | 2
-    return answer[2:2 + answer[1]].decode()
+from wire import message, parse, text
 
 
 def call(channel, method, request):
@@ -50,7 +22,7 @@ def run(channel, image, parent, command):
         (6, {"app": "web"}),
         (8, message((1, parent), (2, message((1, namespaces))))),
     )
-    pod = text(call(channel, "RunPodSandbox", message((1, sandbox))))
+    pod = text(parse(call(channel, "RunPodSandbox", message((1, sandbox)))), 1)
     container = message(
         (1, message((1, "server"), (2, 0))),
         (2, message((1, image))),
@@ -58,7 +30,8 @@ def run(channel, image, parent, command):
         (9, {"tier": "front"}),
         (15, message((2, message((3, namespaces))))),
     )
-    made = text(call(channel, "CreateContainer", message((1, pod), (2, container), (3, sandbox))))
+    answer = call(channel, "CreateContainer", message((1, pod), (2, container), (3, sandbox)))
+    made = text(parse(answer), 1)
     call(channel, "StartContainer", message((1, made)))
     print(pod, made)
 
