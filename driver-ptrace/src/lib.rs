@@ -121,6 +121,11 @@ impl Driver for Ptrace {
                 "",
             ),
             Gap::new(
+                "the layer of a program in an overlay file system",
+                "it is looked for among the mounts when a rule asks: of a process that is over by then it is unknown",
+                "use ebpf-core",
+            ),
+            Gap::new(
                 "the CPU of an event",
                 "it is the CPU on which lanner saw the stop",
                 "",
