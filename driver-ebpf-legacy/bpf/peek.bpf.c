@@ -21,7 +21,7 @@ struct query {
 	__u32 relative;	 /* 1: the address is an offset in the caller's task_struct */
 	__u32 id_offset; /* of the call's number, in the record of raw_syscalls:sys_enter */
 	__u32 argument_offset;
-	__u32 pad;
+	__u32 number; /* of the query */
 };
 
 struct caller {
@@ -31,6 +31,7 @@ struct caller {
 
 struct answer {
 	__s64 error;
+	__u64 number; /* of the query that it answers */
 	__u8 bytes[ANSWER_SIZE];
 };
 
@@ -74,6 +75,7 @@ static __always_inline void respond(const struct query *query_, __u64 argument)
 		return;
 	if (query_->relative)
 		from += caller->task;
+	answer_->number = query_->number;
 	len = query_->len;
 	if (WITHIN(len, ANSWER_SIZE))
 		answer_->error = bpf_probe_read(answer_->bytes, SIZED(len, ANSWER_SIZE - 1), (void *)from);

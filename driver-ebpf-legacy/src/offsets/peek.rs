@@ -3,6 +3,8 @@
 
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use aya::maps::{Array, MapData};
 use aya::programs::Program;
@@ -24,6 +26,13 @@ const ANSWER_SIZE: usize = 4096;
 /// Elements of the map `callers` (`CALLERS` in `peek.bpf.c`).
 const CALLERS: u32 = 8;
 
+/// How often all queries of a search together are repeated, and the pause before each repetition.
+///
+/// The kernel skips a program at a perf-event tracepoint while it runs another such program on that CPU, or changes a map
+/// there (`bpf_prog_active`). On a preemptible kernel that can last until another thread runs.
+pub(super) const REPETITIONS: u32 = 2000;
+pub(super) const PAUSE: Duration = Duration::from_millis(1);
+
 /// A number for getpgid(2) that no process has (they end at PID_MAX_LIMIT, 2^22) and that no other lanner asks for: two
 /// searches that run at once see each other's calls. The index of a caller is added to it.
 fn unique() -> u32 {
@@ -43,7 +52,7 @@ struct Query {
     relative: u32,
     id_offset: u32,
     argument_offset: u32,
-    pad: u32,
+    number: u32,
 }
 
 /// `struct caller` of `peek.bpf.c`: who made a call.
@@ -62,6 +71,8 @@ pub(crate) struct Caller {
 #[repr(C)]
 struct Answer {
     error: i64,
+    /// The number of the query that it answers.
+    number: u64,
     bytes: [u8; ANSWER_SIZE],
 }
 
@@ -90,6 +101,10 @@ pub(crate) struct Peek {
     pub(crate) magic: u32,
     kind: TracepointKind,
     record: RecordOffsets,
+    /// The number of the last query.
+    number: u32,
+    /// How many repetitions are left.
+    repetitions: u32,
     // dropped before its program
     _perf_events: PerfEvents,
     _ebpf: Ebpf,
@@ -170,6 +185,8 @@ impl Peek {
             magic: unique(),
             kind,
             record,
+            number: 0,
+            repetitions: REPETITIONS,
             _perf_events: perf_events,
             _ebpf: ebpf,
             maps,
@@ -178,25 +195,43 @@ impl Peek {
 
     /// Detaches the program, and returns the kind of tracepoint that it was attached to.
     pub(crate) fn detach(self) -> TracepointKind {
+        tracing::debug!(
+            "{} queries, {} of them repetitions",
+            self.number,
+            REPETITIONS - self.repetitions
+        );
         self.kind
     }
 
-    fn ask(&mut self, address: u64, relative: bool, len: usize) -> Option<()> {
-        let query = Query {
-            address,
-            len: u32::try_from(len).ok()?,
-            magic: self.magic,
-            relative: u32::from(relative),
-            id_offset: self.record.id,
-            argument_offset: self.record.argument,
-            pad: 0,
-        };
-        self.maps.query.set(0, query, 0).ok()
-    }
-
-    fn answer(&self, len: usize) -> Option<Vec<u8>> {
-        let answer = self.maps.answer.get(&0, 0).ok()?;
-        (answer.error == 0).then(|| answer.bytes.get(..len).map(<[u8]>::to_vec))?
+    /// Asks the program to read, and makes it run by `call`. None: it cannot read, or `call` failed.
+    fn ask(
+        &mut self,
+        address: u64,
+        relative: bool,
+        len: usize,
+        mut call: impl FnMut() -> Option<()>,
+    ) -> Option<Vec<u8>> {
+        let len = len.min(ANSWER_SIZE);
+        loop {
+            self.number += 1;
+            let query = Query {
+                address,
+                len: u32::try_from(len).ok()?,
+                magic: self.magic,
+                relative: u32::from(relative),
+                id_offset: self.record.id,
+                argument_offset: self.record.argument,
+                number: self.number,
+            };
+            self.maps.query.set(0, query, 0).ok()?;
+            call()?;
+            let answer = self.maps.answer.get(&0, 0).ok()?;
+            if answer.number == u64::from(self.number) {
+                return (answer.error == 0).then(|| answer.bytes.get(..len).map(<[u8]>::to_vec))?;
+            }
+            self.repetitions = self.repetitions.checked_sub(1)?;
+            thread::sleep(PAUSE);
+        }
     }
 
     /// Reads from the task_struct of the thread that calls [`identify`] with index 0 in `run`. `from` is an offset in
@@ -206,19 +241,18 @@ impl Peek {
         &mut self,
         from: usize,
         len: usize,
-        run: impl FnOnce() -> Option<()>,
+        run: impl FnMut() -> Option<()>,
     ) -> Option<Vec<u8>> {
-        self.ask(from as u64, true, len.min(ANSWER_SIZE))?;
-        run()?;
-        self.answer(len.min(ANSWER_SIZE))
+        self.ask(from as u64, true, len, run)
     }
 
     /// Reads at most [`ANSWER_SIZE`] bytes of kernel memory. None: the kernel cannot read all of them.
     pub(crate) fn read(&mut self, address: u64, len: usize) -> Option<Vec<u8>> {
-        let len = len.min(ANSWER_SIZE);
-        self.ask(address, false, len)?;
-        identify(self.magic, 0);
-        self.answer(len)
+        let magic = self.magic;
+        self.ask(address, false, len, || {
+            identify(magic, 0);
+            Some(())
+        })
     }
 
     /// The caller of [`identify`] with this index.

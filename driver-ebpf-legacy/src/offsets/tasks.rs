@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, PipeWriter, Read, Write, pipe};
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -12,7 +12,9 @@ use nix::unistd::{getresgid, getresuid};
 
 use super::error::OffsetsError;
 use super::layout::{Offsets, have, offset};
-use super::peek::{Caller, Peek, identify, is_pointer, offsets_of, pointers, u32_at, u64_at};
+use super::peek::{
+    Caller, PAUSE, Peek, REPETITIONS, identify, is_pointer, offsets_of, pointers, u32_at, u64_at,
+};
 
 /// Bytes of a task_struct that are searched. The fields are before the registers at its end.
 const TASK: usize = 8192;
@@ -40,13 +42,16 @@ pub(super) fn pid(peek: &mut Peek) -> Result<u32, OffsetsError> {
         thread::Builder::new()
             .name("lanner-offsets".to_owned())
             .spawn_scoped(scope, move || {
-                identify(magic, THREAD);
-                let _ = identified.send(());
-                let _ = ended.recv();
+                // again and again, because the kernel can skip the program
+                while identified.send(identify(magic, THREAD)).is_ok()
+                    && ended.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout)
+                {}
             })
             .map_err(OffsetsError::Thread)?;
-        let _ = wait.recv();
-        let thread = peek.caller(THREAD);
+        let thread = (0..REPETITIONS).find_map(|_| {
+            wait.recv().ok()?;
+            peek.caller(THREAD)
+        });
         let bytes = thread
             .map(|thread| bytes_of(peek, thread.task))
             .unwrap_or_default();
