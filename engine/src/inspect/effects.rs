@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use driver_api::request::SyscallSet;
-use driver_api::table::{Kind, Returns, SYSCALLS, Syscall};
+use driver_api::table::{Kind, Number, Returns, SYSCALLS, Syscall};
 
 use super::descriptor::DescriptorKind;
 
@@ -204,7 +204,7 @@ fn follow(call: &Syscall) -> Follow {
     } else {
         Effect::None
     };
-    let is_fd = |at: &usize| matches!(call.params[*at].kind, Kind::Fd);
+    let is_fd = |at: &usize| matches!(call.params[*at].kind, Kind::Number(Number::Fd, _));
     let argument = call
         .params
         .iter()
