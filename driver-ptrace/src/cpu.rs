@@ -17,7 +17,7 @@ use std::mem::zeroed;
 use std::time::{Duration, Instant};
 
 use driver_api::event::Fact;
-use driver_api::table::{Kind, Returns, SYSCALLS, Syscall};
+use driver_api::table::{Category, Kind, Returns, SYSCALLS, Syscall};
 use libc::{cpu_set_t, pid_t};
 
 use crate::proc_dir::ProcDir;
@@ -55,7 +55,7 @@ impl Stay {
     pub(crate) fn of(call: &Syscall) -> Self {
         // paths, and the vectors of an exec: the kernel would look for an idle CPU in the midst of it
         let path = |kind: &Kind| matches!(kind, Kind::Path(_) | Kind::Strv);
-        if is_affinity(call) || matches!(call.category, "io_read" | "io") {
+        if is_affinity(call) || matches!(call.category, Category::IoRead | Category::Io) {
             Self::Free
         } else if call.returns == Returns::Child || call.params.iter().any(|p| path(&p.kind)) {
             Self::Kept

@@ -29,7 +29,7 @@ use driver_api::driver::{Driver, OpenError, Opened};
 use driver_api::host::{Host, Trial, capability};
 use driver_api::request::{Request, SyscallSet, Target};
 use driver_api::support::{Gap, Serves, Support};
-use driver_api::table::{Returns, Written, by_name};
+use driver_api::table::{Category, Returns, Written, by_name};
 use driver_start::Held;
 
 use capture::{Mode, PtraceCapture};
@@ -230,7 +230,7 @@ impl Driver for Ptrace {
 fn needed(selection: &SyscallSet) -> SyscallSet {
     let state = driver_api::table::SYSCALLS
         .iter()
-        .filter(|call| call.category == "user" && call.returns == Returns::Errno)
+        .filter(|call| call.category == Category::User && call.returns == Returns::Errno)
         // those that only ask
         .filter(|call| {
             !call

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use driver_api::event::{Abi, Event, Flags, Header, Kind};
 use driver_api::plan::{Plan, flag};
-use driver_api::table::{self, Returns};
+use driver_api::table::{self, Category, Returns};
 use driver_start::monotonic_ns;
 use libc::pid_t;
 
@@ -397,7 +397,8 @@ impl PtraceCapture {
             if !selected {
                 self.look_at_path(tid, &begun);
             }
-            awaits_exit |= selected || plan.flags & flag::CHILD != 0 || call.category == "user";
+            awaits_exit |=
+                selected || plan.flags & flag::CHILD != 0 || call.category == Category::User;
         }
         if let Some(resumed) = self.goes_on(tid, call.name, sink) {
             begun = resumed;
@@ -459,7 +460,7 @@ impl PtraceCapture {
         let open = undecided::is_open(&call, ret);
         let returned = ret;
         let ret = if open { undecided::EINTR } else { ret };
-        if call.call.category == "user"
+        if call.call.category == Category::User
             && ret == 0
             && let Some(thread) = self.threads.get_mut(&tid)
         {

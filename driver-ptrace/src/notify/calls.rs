@@ -2,7 +2,7 @@
 
 use driver_api::event::{Abi, Flags, Header, Kind};
 use driver_api::plan::{Plan, flag};
-use driver_api::table::{self, Returns, Syscall};
+use driver_api::table::{self, Category, Returns, Syscall};
 use driver_start::monotonic_ns;
 use libc::pid_t;
 
@@ -92,7 +92,7 @@ impl NotifyCapture {
             if thread.owner_is_stale {
                 thread.owner = facts::owner(tid.unsigned_abs());
             }
-            thread.owner_is_stale = entry.call.category == "user";
+            thread.owner_is_stale = entry.call.category == Category::User;
         }
         let leaves = entry.call.returns == Returns::None;
         if born {
