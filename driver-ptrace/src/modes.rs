@@ -1,5 +1,5 @@
-//! The driver that is registered: trace mode where ptrace works, else notify mode, by itself. Each mode is a
-//! driver, too, for those who want that one or none.
+//! The driver that is registered: trace mode if ptrace works, else notify mode. Each mode is a driver, too, for users
+//! who want that mode or none.
 
 use driver_api::driver::{Driver, Mode, OpenError, Opened};
 use driver_api::host::{Host, Trial, capability};
@@ -33,7 +33,7 @@ const MODES: [Mode; 2] = [
 /// The driver's name in notify mode.
 const NOTIFY: &str = "ptrace-notify";
 
-/// A host on which what `driver` needs has been tried.
+/// The host, with the answer of the trial that a mode needs: notify mode, or else trace mode.
 fn tried(host: &Host, notify: bool) -> Host {
     let mut host = host.clone();
     if notify && host.notify == Trial::Untried {
@@ -66,12 +66,7 @@ impl Driver for Notify {
     }
 
     fn probe(&self, host: &Host) -> Support {
-        let missing = notify::missing(host);
-        if missing.is_empty() {
-            Support::Usable(notify::gaps(host))
-        } else {
-            Support::Unusable(missing)
-        }
+        notify::support(host)
     }
 
     fn open(&self, host: &Host, request: &Request) -> Result<Opened, OpenError> {
@@ -83,7 +78,7 @@ fn open_notify(driver: &'static str, host: &Host, request: &Request) -> Result<O
     let mut gaps = notify::missing(host);
     let mut host = host.clone();
     if gaps.is_empty() {
-        // what it cannot be pointed at is said before anything is tried
+        // a target that it does not support is refused before anything is tried
         if matches!(request.target, Target::Command(_)) {
             host = tried(&host, true);
             gaps = notify::missing(&host);
@@ -96,7 +91,7 @@ fn open_notify(driver: &'static str, host: &Host, request: &Request) -> Result<O
     }
 }
 
-/// Why trace mode was passed over, in one line with what that means.
+/// Why trace mode was passed over, and what that means, in one line.
 fn passed_over(gaps: &[Gap]) -> Gap {
     let why: Vec<&str> = gaps.iter().map(|gap| gap.why.as_str()).collect();
     let remedy: Vec<&str> = gaps.iter().map(|gap| gap.remedy.as_str()).collect();
@@ -146,7 +141,7 @@ impl Driver for AnyMode {
             Support::Unusable(missing) => missing,
             usable => return usable,
         };
-        // nobody has tried: what forbids trace mode is all that is known
+        // nothing was tried yet: what forbids trace mode is all that is known
         if host.notify == Trial::Untried {
             return Support::Unusable(trace);
         }
@@ -192,7 +187,7 @@ impl Driver for AnyMode {
     }
 }
 
-/// What keeps either mode from working, each thing once.
+/// What keeps the two modes from working; a gap that is the same for both comes once.
 fn both(mut trace: Vec<Gap>, notify: Vec<Gap>) -> Vec<Gap> {
     for gap in notify {
         if !trace.contains(&gap) {
