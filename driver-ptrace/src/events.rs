@@ -1,6 +1,7 @@
 //! Makes events and hands them to the sink; keeps those for which the sink has no more room in this poll.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use driver_api::driver::Flow;
 use driver_api::event::{Abi, Event, EventBuilder, Header, Kind, layout};
@@ -31,6 +32,13 @@ pub(crate) fn header(kind: Kind, tid: pid_t, tgid: u32, owner: Option<Owner>) ->
         gid: owner.map_or(u32::MAX, |owner| owner.gid),
         ..Header::default()
     }
+}
+
+/// When a poll that begins now is over. A timeout that no clock can hold counts as a day.
+pub(crate) fn deadline(timeout: Duration) -> Instant {
+    const DAY: Duration = Duration::from_hours(24);
+    let now = Instant::now();
+    now.checked_add(timeout).unwrap_or(now + DAY)
 }
 
 /// lanner's CPU: mostly the one where the thread stopped. The probe names this gap.

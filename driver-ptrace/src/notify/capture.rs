@@ -15,7 +15,7 @@ use super::launch::ListenerChannel;
 use super::listener::Listener;
 use super::processes::Processes;
 use super::watchdog::Watchdog;
-use crate::events::{Events, Sink};
+use crate::events::{self, Events, Sink};
 use crate::threads::{self, Owner};
 
 /// How long a poll that has events waits for more.
@@ -313,7 +313,7 @@ impl Capture for NotifyCapture {
             return Ok(Polled::Ended(self.status));
         }
         self.begin()?;
-        let mut until = Instant::now() + timeout;
+        let mut until = events::deadline(timeout);
         let mut lingers = false;
         while !self.events.is_halted() && !self.ended {
             let now = Instant::now();

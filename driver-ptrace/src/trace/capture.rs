@@ -176,7 +176,7 @@ impl Capture for PtraceCapture {
         }
         let released = self.life.release_command();
         released.map_err(failed("start the command"))?;
-        let mut until = Instant::now() + timeout;
+        let mut until = events::deadline(timeout);
         let mut lingers = false;
         let mut end = None;
         while !self.events.is_halted() && !self.life.is_ended() {
