@@ -6,6 +6,7 @@ use std::fs;
 use std::mem::MaybeUninit;
 
 use driver_api::event::{Encoding, EventBuilder, Fact, Ids, Layer, Part, Program, Status};
+use proc_pid::Field;
 use zerocopy::IntoBytes;
 
 use crate::memory::Memory;
@@ -37,72 +38,40 @@ pub(crate) fn path(event: &mut EventBuilder, what: u8, limit: usize, tid: u32, f
     attach_link(event, what, limit, proc_dir::descriptor(tid, fd).as_ref());
 }
 
-/// What /proc/TID/stat says (proc(5)).
-struct Stat<'a> {
-    comm: &'a [u8],
-    /// The fields behind the name, from the third on.
-    behind: &'a str,
-}
-
-impl<'a> Stat<'a> {
-    /// The name is in parentheses and may contain anything.
-    fn parse(text: &'a [u8]) -> Option<Self> {
-        let begin = text.iter().position(|b| *b == b'(')? + 1;
-        let end = text.iter().rposition(|b| *b == b')')?;
-        Some(Self {
-            comm: text.get(begin..end)?,
-            behind: std::str::from_utf8(text.get(end + 2..)?).ok()?,
-        })
-    }
-
-    /// Some fields by their numbers in proc(5), which count from 1 and ascend here.
-    fn fields<const N: usize>(&self, numbers: [usize; N]) -> [i64; N] {
-        let mut words = self.behind.split_ascii_whitespace();
-        let mut at = 3;
-        numbers.map(|number| {
-            let word = words.nth(number - at);
-            at = number + 1;
-            word.and_then(|word| word.parse().ok()).unwrap_or(0)
-        })
-    }
-}
-
 /// Attaches all facts of a new program; `owner` are the ids of its process.
 pub(crate) fn exec(event: &mut EventBuilder, tid: u32, dir: &ProcDir, owner: Owner, limit: usize) {
     let exe = dir.link(c"exe");
     attach_link(event, Fact::Exe as u8, limit, exe.as_ref());
     attach_link(event, Fact::Cwd as u8, limit, dir.link(c"cwd").as_ref());
     let mut room = [0; 1024];
-    let Some(stat) = dir.read(c"stat", &mut room).and_then(Stat::parse) else {
+    let Some(stat) = dir.stat(&mut room) else {
         return;
     };
-    let [ppid, pgid, sid, tty, argv, argv_end, env, env_end] =
-        stat.fields([4, 5, 6, 7, 48, 49, 50, 51]);
+    let number = |field| stat.get::<i64>(field).unwrap_or(0);
     let ids = Ids {
         uid: owner.uid,
         gid: owner.gid,
         euid: owner.euid,
         egid: owner.egid,
-        ppid: ppid as u32,
-        pgid: pgid as u32,
-        sid: sid as u32,
-        tty: tty as u32,
+        ppid: number(Field::Ppid) as u32,
+        pgid: number(Field::Pgrp) as u32,
+        sid: number(Field::Session) as u32,
+        tty: number(Field::Tty) as u32,
         loginuid: loginuid(dir),
         memfd: u32::from(exe.is_some_and(|exe| exe.text().starts_with(b"/memfd:"))),
     };
     attach_raw(event, Fact::Ids as u8, ids.as_bytes());
-    if stat.comm.contains(&b'\\') {
+    if stat.comm().contains(&b'\\') {
         // kernels before 4.18 escape a backslash in this file
         comm(event, dir, limit);
     } else {
-        attach_text(event, Fact::Comm as u8, limit, stat.comm);
+        attach_text(event, Fact::Comm as u8, limit, stat.comm());
     }
     let memory = Memory::new(tid as i32, false);
-    for (fact, file, from, to) in [
-        (Fact::Argv, "cmdline", argv, argv_end),
-        (Fact::Env, "environ", env, env_end),
-    ] {
-        attach_strings(event, fact, limit, &memory, from..to)
+    let argv = number(Field::ArgumentsStart)..number(Field::ArgumentsEnd);
+    let env = number(Field::EnvironmentStart)..number(Field::EnvironmentEnd);
+    for (fact, file, place) in [(Fact::Argv, "cmdline", argv), (Fact::Env, "environ", env)] {
+        attach_strings(event, fact, limit, &memory, place)
             .unwrap_or_else(|| attach_file(event, fact, limit, tid, file));
     }
     if let Some(program) = program(tid, dir) {

@@ -33,15 +33,18 @@ const MODES: [Mode; 2] = [
 /// The driver's name in notify mode.
 const NOTIFY: &str = "ptrace-notify";
 
-/// The host, with the answer of the trial that a mode needs: notify mode, or else trace mode.
-fn tried(host: &Host, notify: bool) -> Host {
-    let mut host = host.clone();
-    if notify && host.notify == Trial::Untried {
-        host.notify = trial::notify(host.has(capability::SYS_ADMIN));
-    } else if !notify && host.ptrace == Trial::Untried {
+/// Tries what trace mode needs.
+pub(crate) fn try_trace(host: &mut Host) {
+    if host.ptrace == Trial::Untried {
         host.ptrace = trial::ptrace();
     }
-    host
+}
+
+/// Tries what notify mode needs.
+fn try_notify(host: &mut Host) {
+    if host.notify == Trial::Untried {
+        host.notify = trial::notify(host.has(capability::SYS_ADMIN));
+    }
 }
 
 impl Driver for Notify {
@@ -65,6 +68,10 @@ impl Driver for Notify {
         }
     }
 
+    fn try_out(&self, host: &mut Host) {
+        try_notify(host);
+    }
+
     fn probe(&self, host: &Host) -> Support {
         notify::support(host)
     }
@@ -77,12 +84,10 @@ impl Driver for Notify {
 fn open_notify(driver: &'static str, host: &Host, request: &Request) -> Result<Opened, OpenError> {
     let mut gaps = notify::missing(host);
     let mut host = host.clone();
-    if gaps.is_empty() {
-        // a target that it does not support is refused before anything is tried
-        if matches!(request.target, Target::Command(_)) {
-            host = tried(&host, true);
-            gaps = notify::missing(&host);
-        }
+    // a target that it does not support is refused before anything is tried
+    if gaps.is_empty() && matches!(request.target, Target::Command(_)) {
+        try_notify(&mut host);
+        gaps = notify::missing(&host);
     }
     if gaps.is_empty() {
         notify::open(driver, &host, request)
@@ -133,7 +138,8 @@ impl Driver for AnyMode {
     }
 
     fn try_out(&self, host: &mut Host) {
-        *host = tried(&tried(host, false), true);
+        try_trace(host);
+        try_notify(host);
     }
 
     fn probe(&self, host: &Host) -> Support {
@@ -159,10 +165,14 @@ impl Driver for AnyMode {
             Support::Usable(_) if matches!(request.target, Target::Host) => {
                 return Ptrace.open(host, request);
             }
-            Support::Usable(_) => match Ptrace.probe(&tried(host, false)) {
-                Support::Usable(_) => return Ptrace.open(host, request),
-                Support::Unusable(missing) => missing,
-            },
+            Support::Usable(_) => {
+                let mut tried = host.clone();
+                try_trace(&mut tried);
+                match Ptrace.probe(&tried) {
+                    Support::Usable(_) => return Ptrace.open(host, request),
+                    Support::Unusable(missing) => missing,
+                }
+            }
             Support::Unusable(missing) => missing,
         };
         match open_notify(NAME, host, request) {

@@ -7,6 +7,8 @@ use std::io::Write;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use proc_pid::Stat;
+
 /// The longest path there is (linux/limits.h).
 pub(crate) const PATH_MAX: usize = 4096;
 
@@ -132,6 +134,11 @@ impl ProcDir {
         // SAFETY: the kernel writes at most as many bytes as `into` has.
         let got = unsafe { libc::read(file.as_raw_fd(), into.as_mut_ptr().cast(), into.len()) };
         into.get(..usize::try_from(got).ok()?)
+    }
+
+    /// The file `stat` (proc_pid_stat(5)), which fits into a kilobyte.
+    pub(crate) fn stat<'a>(&self, room: &'a mut [u8; 1024]) -> Option<Stat<&'a [u8]>> {
+        Stat::parse(self.read(c"stat", room)?).ok()
     }
 
     /// The target of a link.

@@ -1,6 +1,6 @@
 //! What /proc says of a thread: its process, its parent, its ids, its tracer, its handlers.
 
-use std::fs;
+use proc_pid::{Ids, SignalSet, State, Status};
 
 use crate::proc_dir::ProcDir;
 
@@ -13,22 +13,16 @@ pub(crate) struct Owner {
     pub(crate) egid: u32,
 }
 
-/// The number after a key in /proc/TID/status.
-fn status_number(tid: u32, key: &str) -> Option<u32> {
-    let status = fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
-    line.trim().parse().ok()
-}
-
 /// The process that a thread belongs to.
 pub(crate) fn tgid(tid: u32) -> Option<u32> {
-    status_number(tid, "Tgid:")
+    Status::of(tid).ok()?.tgid()
 }
 
 /// The process that made a thread, as long as it lives: of the first thread the parent process, of others their own.
 pub(crate) fn parent(tid: u32) -> Option<u32> {
-    match tgid(tid)? {
-        group if group == tid => status_number(tid, "PPid:"),
+    let status = Status::of(tid).ok()?;
+    match status.tgid()? {
+        group if group == tid => status.ppid(),
         group => Some(group),
     }
 }
@@ -45,11 +39,8 @@ pub(crate) fn is_in_our_pid_namespace(tid: u32) -> bool {
 
 /// Whether a thread has a handler for a signal.
 pub(crate) fn catches(tid: u32, signal: i32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
-    let caught = status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigCgt:"))
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    let status = Status::of(tid).ok();
+    let caught = status.and_then(|status| status.signals(SignalSet::Caught));
     caught.is_some_and(|caught| caught >> (signal - 1) & 1 == 1)
 }
 
@@ -58,44 +49,36 @@ pub(crate) fn catches(tid: u32, signal: i32) -> bool {
 pub(crate) struct TracingState {
     /// It has ended.
     pub(crate) gone: bool,
-    /// Its tracer's thread; 0: none.
-    pub(crate) tracer: i32,
+    /// The thread that traces it.
+    pub(crate) tracer: Option<u32>,
 }
 
 pub(crate) fn tracing_state(tid: u32) -> TracingState {
-    let status = fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
-    let word = |key: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(key));
-        line.and_then(|line| line.split_whitespace().next())
-    };
+    let status = Status::of(tid).ok();
+    let state = status.as_ref().and_then(Status::state);
     TracingState {
-        gone: word("State:").is_none_or(|state| matches!(state, "Z" | "X")),
-        tracer: word("TracerPid:")
-            .and_then(|tracer| tracer.parse().ok())
-            .unwrap_or(0),
+        gone: state.is_none_or(State::has_ended),
+        tracer: status.as_ref().and_then(Status::tracer),
     }
 }
 
 /// The ids of a thread; all ones if it is gone.
 pub(crate) fn owner(tid: u32) -> Owner {
-    let mut owner = Owner {
-        uid: u32::MAX,
-        gid: u32::MAX,
-        euid: u32::MAX,
-        egid: u32::MAX,
+    let unknown = Ids {
+        real: u32::MAX,
+        effective: u32::MAX,
+        saved: u32::MAX,
+        file_system: u32::MAX,
     };
-    let status = fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
-    for line in status.lines() {
-        let mut words = line.split_whitespace();
-        let (key, mut numbers) = (words.next(), words.map_while(|word| word.parse().ok()));
-        let mut next = || numbers.next().unwrap_or(u32::MAX);
-        match key {
-            Some("Uid:") => (owner.uid, owner.euid) = (next(), next()),
-            Some("Gid:") => (owner.gid, owner.egid) = (next(), next()),
-            _ => {}
-        }
+    let status = Status::of(tid).ok();
+    let users = status.as_ref().and_then(Status::uids).unwrap_or(unknown);
+    let groups = status.as_ref().and_then(Status::gids).unwrap_or(unknown);
+    Owner {
+        uid: users.real,
+        gid: groups.real,
+        euid: users.effective,
+        egid: groups.effective,
     }
-    owner
 }
 
 /// The ids after an exec.

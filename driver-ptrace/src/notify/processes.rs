@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use libc::{c_int, pid_t};
+use proc_pid::{Field, State};
 
 use crate::id_map::IdMap;
 use crate::proc_dir::ProcDir;
@@ -327,29 +328,20 @@ fn exit_info(pidfd: &OwnedFd) -> Option<i32> {
     })
 }
 
-/// Fields of /proc/PID/stat by their numbers in proc(5), from the third on.
-fn stat<const N: usize>(pid: pid_t, fields: [usize; N]) -> Option<[String; N]> {
-    let mut room = [0; 1024];
-    let text = ProcDir::open(pid.unsigned_abs())?.read(c"stat", &mut room)?;
-    let behind = text.iter().rposition(|b| *b == b')')? + 2;
-    let words: Vec<&str> = std::str::from_utf8(text.get(behind..)?)
-        .ok()?
-        .split_ascii_whitespace()
-        .collect();
-    Some(fields.map(|field| words.get(field - 3).copied().unwrap_or_default().to_owned()))
-}
-
-/// The wait status of a process that was not waited for yet: field 52.
+/// The wait status of a process that was not waited for yet.
 fn of_zombie(pid: pid_t) -> Option<i32> {
-    let [state, code] = stat(pid, [3, 52])?;
+    let mut room = [0; 1024];
+    let stat = ProcDir::open(pid.unsigned_abs())?.stat(&mut room)?;
+    let status = stat.get(Field::ExitStatus);
     // 0 may also say that lanner may not know it (fs/proc/array.c)
-    (state == "Z")
-        .then(|| code.parse().ok())?
-        .filter(|code| *code != 0)
+    status.filter(|status| stat.state() == State::Zombie && *status != 0)
 }
 
 fn has_ended(pid: pid_t) -> bool {
-    stat(pid, [3]).is_none_or(|[state]| matches!(state.as_str(), "Z" | "X"))
+    let mut room = [0; 1024];
+    let dir = ProcDir::open(pid.unsigned_abs());
+    let stat = dir.and_then(|dir| dir.stat(&mut room));
+    stat.is_none_or(|stat| stat.state().has_ended())
 }
 
 /// The threads of a process, or the children of a thread (if the kernel has CONFIG_PROC_CHILDREN).

@@ -5,6 +5,7 @@ use std::mem::zeroed;
 use driver_api::event::Fact;
 use driver_api::table::{Kind, SYSCALLS, Syscall};
 use libc::{cpu_set_t, pid_t};
+use proc_pid::Field;
 
 use crate::proc_dir::ProcDir;
 
@@ -101,13 +102,11 @@ impl CpuSet {
     }
 }
 
-/// The CPU on which a thread ran last (proc_pid_stat(5), field 39).
+/// The CPU on which a thread ran last.
 pub(super) fn last_cpu(tid: pid_t) -> Option<usize> {
     let mut room = [0; 1024];
-    let stat = ProcDir::open(tid.unsigned_abs())?.read(c"stat", &mut room)?;
-    let behind = stat.iter().rposition(|b| *b == b')')?;
-    let words = std::str::from_utf8(stat.get(behind + 2..)?).ok()?;
-    words.split_ascii_whitespace().nth(39 - 3)?.parse().ok()
+    let dir = ProcDir::open(tid.unsigned_abs())?;
+    dir.stat(&mut room)?.get(Field::Cpu)
 }
 
 #[cfg(test)]

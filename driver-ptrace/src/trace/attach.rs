@@ -33,7 +33,7 @@ pub(crate) enum AttachError {
         /// Its id.
         pid: u32,
         /// The tracer's thread id.
-        tracer: pid_t,
+        tracer: u32,
     },
     /// The kernel refused.
     #[error("cannot attach to process {pid} ({why})")]
@@ -82,21 +82,18 @@ impl PtraceCapture {
             return Ok(());
         }
         let state = threads::tracing_state(tid);
-        if state.gone || state.tracer == self.waiter.thread() {
+        let own = self.waiter.thread().unsigned_abs();
+        if state.gone || state.tracer == Some(own) {
             // It has ended; or a thread that was seized just before has made it, and is about to report the birth.
             return Ok(());
         }
-        Err(if state.tracer == 0 {
-            AttachError::Refused {
+        Err(match state.tracer {
+            Some(tracer) => AttachError::Traced { pid, tracer },
+            None => AttachError::Refused {
                 pid,
                 why: why_refused(threads::owner(pid).uid, own_uid(), ptrace_scope()),
                 source: error,
-            }
-        } else {
-            AttachError::Traced {
-                pid,
-                tracer: state.tracer,
-            }
+            },
         })
     }
 

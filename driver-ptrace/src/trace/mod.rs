@@ -65,6 +65,10 @@ impl Driver for Ptrace {
         vec![waiter::timer_signal()]
     }
 
+    fn try_out(&self, host: &mut Host) {
+        crate::modes::try_trace(host);
+    }
+
     fn probe(&self, host: &Host) -> Support {
         gaps::support(host)
     }
