@@ -1,0 +1,73 @@
+//! The C headers of the BPF programs are made from the Rust sources and are current; `make header` writes them anew.
+
+use std::path::Path;
+
+use c_header::{Constants, Error, Header, Type};
+
+const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
+
+const fn named<'a>(rust: &'a str, c: &'a str, prefix: &'a str) -> Type<'a> {
+    Type { rust, c, prefix }
+}
+
+const EVENT: Header<'_> = Header {
+    source: "src/event/layout.rs",
+    header: "bpf/event.h",
+    about: "The event as it leaves the kernel: the same layout for every driver.\n\
+            Include <linux/types.h>, or an equivalent, first.",
+    types: &[
+        named("Kind", "lanner_kind", "LANNER_KIND_"),
+        named("Abi", "lanner_abi", "LANNER_ABI_"),
+        named("Flags", "lanner_flag", "LANNER_FLAG_"),
+        named("Loss", "lanner_loss", "LANNER_LOSS_"),
+        named("Fact", "lanner_fact", "LANNER_FACT_"),
+        named("Status", "lanner_status", "LANNER_"),
+        named("Encoding", "lanner_encoding", "LANNER_"),
+        named("Part", "lanner_part", "LANNER_PART_"),
+        named("Layer", "lanner_layer", "LANNER_LAYER_"),
+        named("Header", "lanner_event", ""),
+        named("AttachmentHeader", "lanner_attachment", ""),
+        named("Tuple", "lanner_tuple", ""),
+        named("Ids", "lanner_ids", ""),
+        named("Program", "lanner_program", ""),
+    ],
+    constants: Constants {
+        prefixes: &[("", "LANNER_")],
+        names: &[
+            ("VERSION", "LANNER_EVENT_VERSION"),
+            ("MAX", "LANNER_EVENT_MAX"),
+        ],
+    },
+};
+
+const PLAN: Header<'_> = Header {
+    source: "src/plan.rs",
+    header: "bpf/plan.h",
+    about: "The capture plan: what to fetch for one system call, as the interpreters read it.\n\
+            User space makes it from syscalls.tbl. Include <linux/types.h>, or an equivalent, first.",
+    types: &[
+        named("Op", "lanner_op", ""),
+        named("Plan", "lanner_plan", ""),
+        named("VariantKey", "lanner_variant_key", ""),
+    ],
+    constants: Constants {
+        prefixes: &[
+            ("", "LANNER_"),
+            ("flag", "LANNER_PLAN_"),
+            ("code", "LANNER_OP_"),
+            ("when", "LANNER_WHEN_"),
+            ("len_from", "LANNER_LEN_"),
+        ],
+        names: &[("OPS", "LANNER_PLAN_OPS"), ("NUMBERS", "LANNER_PLAN_NRS")],
+    },
+};
+
+#[test]
+fn the_header_of_events_is_current() -> Result<(), Error> {
+    EVENT.check(Path::new(FOLDER))
+}
+
+#[test]
+fn the_header_of_plans_is_current() -> Result<(), Error> {
+    PLAN.check(Path::new(FOLDER))
+}
