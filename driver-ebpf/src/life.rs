@@ -41,11 +41,7 @@ impl Life {
         };
         command.release().map_err(|error: StartError| {
             self.ended = Some(Polled::Ended(Some(127 << 8)));
-            CaptureError {
-                driver: self.driver,
-                step: "start the command".to_owned(),
-                cause: error.to_string(),
-            }
+            CaptureError::failed(self.driver, "start the command")(error)
         })
     }
 

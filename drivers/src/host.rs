@@ -1,8 +1,12 @@
-//! Gathers the facts about the host that probing needs. Nothing here changes anything.
+//! Gathers the facts about the host that probing needs.
+//!
+//! Two facts are found by trying: [`detect`] makes BPF maps and closes them at once, and [`try_out`] starts
+//! children that end. Nothing remains of either.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use driver_api::driver::registered;
 use driver_api::host::{Host, capability};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
@@ -51,13 +55,15 @@ pub fn detect() -> Host {
     }
 }
 
-/// The host with what no file tells: what a container's profile forbids is tried, in children that end. Costs
-/// a millisecond; drivers do it themselves where they have to know.
+/// The host with what only a try can answer, such as what a container's profile forbids: each driver tries what it
+/// needs to know, in children that end. This costs about a millisecond. [`open`](crate::open) does not need it:
+/// drivers try by themselves when they are opened.
 pub fn try_out(host: &Host) -> Host {
-    #[cfg(feature = "ptrace")]
-    return driver_ptrace::try_out(host);
-    #[cfg(not(feature = "ptrace"))]
-    host.clone()
+    let mut host = host.clone();
+    for driver in registered() {
+        driver.try_out(&mut host);
+    }
+    host
 }
 
 /// The hard limit, up to which we may raise the soft one; none where we may raise it, too, or there is none.

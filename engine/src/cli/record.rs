@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use driver_api::driver::Flow;
 use driver_api::event::Event;
-use driver_api::request::{Spare, SyscallSet};
+use driver_api::request::{Omit, SyscallSet};
 
 use super::args::RecordArgs;
 use super::session::{self, Consumer};
@@ -19,7 +19,7 @@ pub(crate) fn record(args: &RecordArgs) -> Result<ExitCode, Failure> {
     let failed = |error: std::io::Error| {
         Failure::usage(format!("cannot write {}: {error}", args.output.display()))
     };
-    session::watch(&args.source, selection, Spare::NOTHING, |source| {
+    session::watch(&args.source, selection, Omit::NOTHING, |source| {
         let mut inspector = Inspector::new(&source.options());
         source.scan(&mut inspector, &args.source);
         let mut writer = Writer::create(&args.output, Clock::host()).map_err(failed)?;

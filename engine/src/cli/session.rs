@@ -8,8 +8,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use driver_api::driver::{Capture, CommandState, Flow, Polled};
+use driver_api::error::Chain;
 use driver_api::event::Event;
-use driver_api::request::{Command, Limits, Request, Spare, SyscallSet, Target};
+use driver_api::request::{Command, Limits, Omit, Request, SyscallSet, Target};
 use driver_api::stats::Stats;
 
 use super::args::SourceArgs;
@@ -121,7 +122,7 @@ fn not_found(program: &OsStr) -> Failure {
 pub(crate) fn watch<C: Consumer>(
     args: &SourceArgs,
     selection: SyscallSet,
-    spare: Spare,
+    omit: Omit,
     consumer: impl FnOnce(Source) -> Result<C, Failure>,
 ) -> Result<ExitCode, Failure> {
     if let Some(path) = &args.replay {
@@ -129,7 +130,7 @@ pub(crate) fn watch<C: Consumer>(
     }
     let mut limits = Limits {
         bytes: args.snaplen,
-        spare,
+        omit,
         ..Limits::default()
     };
     for (name, value) in &args.limits {
@@ -139,19 +140,18 @@ pub(crate) fn watch<C: Consumer>(
         target: target(args)?,
         selection,
         limits,
-        shards: 1,
         buffer: args.buffer,
     };
     let mut host = drivers::host::detect();
     host.btf_file.clone_from(&args.btf);
     let order = drivers::Order::named(&args.driver_order).map_err(Failure::usage)?;
     signals::watch(matches!(request.target, Target::Command(_)), C::RELOADS)?;
-    let mut chosen = drivers::open_as(&args.driver, &args.ptrace_mode, &order, &host, &request)
-        .map_err(Failure::usage)?;
-    if let Err(error) = drivers::privilege::drop_unneeded(chosen.driver.name(), &host) {
+    let chosen = drivers::open_as(&args.driver, &args.ptrace_mode, &order, &host, &request)
+        .map_err(|error| Failure::usage(Chain(&error)))?;
+    if let Err(error) = drivers::privilege::drop_unneeded(chosen.driver, &host) {
         tracing::warn!("capabilities that are not needed any more cannot be given up: {error}");
     }
-    let holds = (chosen.opened.captures.iter()).all(|capture| capture.holds());
+    let holds = chosen.opened.capture.holds();
     let gap = |gap: &driver_api::support::Gap| format!("{}: {}", gap.what, gap.why);
     let mut consumer = consumer(Source {
         holds,
@@ -166,9 +166,7 @@ pub(crate) fn watch<C: Consumer>(
     for gap in &chosen.opened.gaps {
         say(&format!("gap: {}: {}", gap.what, gap.why));
     }
-    let Some(capture) = chosen.opened.captures.first_mut() else {
-        return Err(Failure::broken("the driver gave no capture"));
-    };
+    let mut capture = chosen.opened.capture;
     let deadline = args.duration.map(|duration| Instant::now() + duration);
     let mut poll = |wait: Duration| {
         let mut flow = Flow::Continue;
@@ -177,7 +175,7 @@ pub(crate) fn watch<C: Consumer>(
                 flow = consumer.event(&event);
                 flow
             })
-            .map_err(Failure::broken)?;
+            .map_err(|error| Failure::broken(Chain(&error)))?;
         let stop = consumer.idle() == Flow::Stop || flow == Flow::Stop;
         consumer.between(capture.as_mut());
         let command = capture.command();
@@ -239,7 +237,7 @@ fn replay<C: Consumer>(
                 flow = consumer.event(&event);
                 flow
             })
-            .map_err(Failure::broken)?;
+            .map_err(|error| Failure::broken(Chain(&error)))?;
         let ended = matches!(polled, Polled::Ended(_));
         consumer.between(&mut capture);
         if consumer.idle() == Flow::Stop || flow == Flow::Stop || ended {

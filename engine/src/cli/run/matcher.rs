@@ -209,7 +209,8 @@ impl Consumer for Matcher {
         {
             // it is whole or not at all
             self.handover.answer(Err(format!(
-                "the driver cannot capture what the new rules need while it runs: {error}"
+                "the driver cannot capture what the new rules need while it runs: {}",
+                driver_api::error::Chain(&error)
             )));
             return;
         }

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use driver_api::request::Spare;
+use driver_api::request::Omit;
 
 use super::args::{ConfigArgs, ConfigVerb, RunArgs};
 use super::session;
@@ -54,9 +54,9 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     });
     let (prepared, planned) = opened.map_err(Failure::usage)?;
     let telemetry = Arc::new(Telemetry::default());
-    let (selection, spare) = (prepared.selection, prepared.spare);
-    session::watch(&source, selection, spare, |opened| {
-        let held = opened.holds && spare != Spare::NOTHING;
+    let (selection, omit) = (prepared.selection, prepared.omit);
+    session::watch(&source, selection, omit, |opened| {
+        let held = opened.holds && omit != Omit::NOTHING;
         let mut inspector = Inspector::new(&inspect::Options {
             held,
             ..opened.options()

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use driver_api::request::{Spare, SyscallSet};
+use driver_api::request::{Omit, SyscallSet};
 use driver_api::table;
 
 use super::lanes;
@@ -44,7 +44,7 @@ pub(super) struct Prepared {
     pub(super) lanes: Vec<RuleLane>,
     pub(super) least: Priority,
     pub(super) selection: SyscallSet,
-    pub(super) spare: Spare,
+    pub(super) omit: Omit,
     /// Files and folders that it was made from.
     pub(super) files: Vec<PathBuf>,
 }
@@ -139,7 +139,7 @@ impl Blueprint {
             lanes.push(lane.lane);
         }
         let beside = lanes.iter().filter_map(RuleLane::rules);
-        let (selection, spare) =
+        let (selection, omit) =
             selection([&rules].into_iter().chain(beside.map(|lane| &lane.host)));
         let limits = &config.alert_limits;
         let known = |name: &String| all.iter().any(|rule| rule.name == *name);
@@ -157,7 +157,7 @@ impl Blueprint {
             format: self.format(config),
             least: config.priority.priority(),
             selection,
-            spare,
+            omit,
             files: watched,
             rules,
         })
@@ -239,7 +239,7 @@ pub(super) fn host_names(rules: &mut RuleHost) -> Vec<String> {
 
 /// What the rules need, and what the state needs: nothing else is captured. And what of the latter alone can be
 /// spared: all of it or nothing, as descriptors are either followed or looked up.
-fn selection<'a>(rules: impl Iterator<Item = &'a RuleHost>) -> (SyscallSet, Spare) {
+fn selection<'a>(rules: impl Iterator<Item = &'a RuleHost>) -> (SyscallSet, Omit) {
     let of = |rules: &RuleHost| match rules.event_types() {
         EventTypes::All => SyscallSet::all(),
         EventTypes::Only(names) => names
@@ -250,12 +250,12 @@ fn selection<'a>(rules: impl Iterator<Item = &'a RuleHost>) -> (SyscallSet, Spar
     let wanted = rules.fold(SyscallSet::default(), |all, rules| all.union(&of(rules)));
     let spared = inspect::spared();
     let spare = if spared.without(&wanted) == spared {
-        Spare {
+        Omit {
             if_held: spared,
-            ..Spare::NOTHING
+            ..Omit::NOTHING
         }
     } else {
-        Spare::NOTHING
+        Omit::NOTHING
     };
     (wanted.union(&inspect::needed()), spare)
 }
