@@ -3,7 +3,7 @@
  * The event as it leaves the kernel: the same layout for every driver.
  * Include <linux/types.h>, or an equivalent, first.
  *
- * Made from src/event/layout.rs by `make header`.
+ * Made from driver-api/src/event/layout.rs by `make header`.
  */
 #ifndef LANNER_EVENT_H
 #define LANNER_EVENT_H

@@ -3,7 +3,7 @@
  * The capture plan: what to fetch for one system call, as the interpreters read it.
  * User space makes it from syscalls.tbl. Include <linux/types.h>, or an equivalent, first.
  *
- * Made from src/plan.rs by `make header`.
+ * Made from driver-api/src/plan.rs by `make header`.
  */
 #ifndef LANNER_PLAN_H
 #define LANNER_PLAN_H

@@ -1,12 +1,13 @@
 //! Makes the C headers of the BPF programs from the Rust source files that describe the same memory, with cbindgen.
 //!
-//! A header is committed. A test of its crate calls [`Header::check`], which compares the committed file with what the
-//! Rust source says, and writes it instead when `LANNER_WRITE_HEADER` is set (`make header`).
+//! The headers are committed. The test `headers` names them all, and compares each with what its Rust source says; with
+//! `LANNER_WRITE_HEADER` it writes them instead (`make header`). It depends on none of the crates that it makes headers
+//! for, because they cannot be built while a header is not current.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-/// One header and its source. Paths count from the crate's folder.
+/// One header and its source. Paths begin in the workspace's folder.
 #[derive(Debug, Clone, Copy)]
 pub struct Header<'a> {
     /// The Rust source file.
@@ -88,8 +89,8 @@ const WORDS: [(&str, &str); 12] = [
 ];
 
 impl Header<'_> {
-    /// Compares the committed header with the source, or writes it when `LANNER_WRITE_HEADER` is set. `folder` is that
-    /// of the crate (`CARGO_MANIFEST_DIR`).
+    /// Compares the committed header with the source, or writes it when `LANNER_WRITE_HEADER` is set. `folder` is the
+    /// workspace's.
     ///
     /// # Errors
     ///

@@ -2,17 +2,15 @@
 
 use std::path::Path;
 
-use c_header::{Constants, Error, Header, Type};
-
-const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
+use bpf_headers::{Constants, Error, Header, Type};
 
 const fn named<'a>(rust: &'a str, c: &'a str, prefix: &'a str) -> Type<'a> {
     Type { rust, c, prefix }
 }
 
 const EVENT: Header<'_> = Header {
-    source: "src/event/layout.rs",
-    header: "bpf/event.h",
+    source: "driver-api/src/event/layout.rs",
+    header: "driver-api/bpf/event.h",
     about: "The event as it leaves the kernel: the same layout for every driver.\n\
             Include <linux/types.h>, or an equivalent, first.",
     types: &[
@@ -41,8 +39,8 @@ const EVENT: Header<'_> = Header {
 };
 
 const PLAN: Header<'_> = Header {
-    source: "src/plan.rs",
-    header: "bpf/plan.h",
+    source: "driver-api/src/plan.rs",
+    header: "driver-api/bpf/plan.h",
     about: "The capture plan: what to fetch for one system call, as the interpreters read it.\n\
             User space makes it from syscalls.tbl. Include <linux/types.h>, or an equivalent, first.",
     types: &[
@@ -62,12 +60,53 @@ const PLAN: Header<'_> = Header {
     },
 };
 
+const EBPF: Header<'_> = Header {
+    source: "driver-ebpf/src/layout.rs",
+    header: "driver-ebpf/bpf/ebpf_layout.h",
+    about: "What the programs of both eBPF drivers share with user space.",
+    types: &[named("Follow", "follow", "FOLLOW_")],
+    constants: Constants {
+        prefixes: &[("", "")],
+        names: &[],
+    },
+};
+
+const CORE: Header<'_> = Header {
+    source: "driver-ebpf-core/src/layout.rs",
+    header: "driver-ebpf-core/bpf/core_layout.h",
+    about: "What the core driver's programs share with user space.",
+    types: &[
+        named("Settings", "settings", ""),
+        named("RingState", "lanner_ring", ""),
+        named("Gap", "lanner_gap", ""),
+        named("Tail", "tail", "TAIL_"),
+    ],
+    constants: Constants {
+        prefixes: &[("", "")],
+        names: &[],
+    },
+};
+
+fn check(header: &Header<'_>) -> Result<(), Error> {
+    header.check(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+}
+
 #[test]
 fn the_header_of_events_is_current() -> Result<(), Error> {
-    EVENT.check(Path::new(FOLDER))
+    check(&EVENT)
 }
 
 #[test]
 fn the_header_of_plans_is_current() -> Result<(), Error> {
-    PLAN.check(Path::new(FOLDER))
+    check(&PLAN)
+}
+
+#[test]
+fn the_header_of_both_ebpf_drivers_is_current() -> Result<(), Error> {
+    check(&EBPF)
+}
+
+#[test]
+fn the_header_of_the_core_driver_is_current() -> Result<(), Error> {
+    check(&CORE)
 }
