@@ -21,7 +21,7 @@ run: build
 	exec $(BIN) $(VERB) $(ARGS)
 
 build: setup
-	$(CARGO) build --release --quiet -p engine --no-default-features --features $$(tools/features)
+	$(CARGO) build --release --quiet -p lanner --no-default-features --features $$(tools/features)
 	$(CARGO) build --release --quiet $(addprefix -p ,$(PLUGINS))
 
 setup:
@@ -37,7 +37,7 @@ lint:
 	$(CARGO) fmt --all --check
 	@if command -v clang-format >/dev/null || [ -n "$$LANNER_NO_SKIP" ]; then \
 		clang-format --dry-run --Werror driver-api/bpf/*.h driver-ebpf/bpf/*.h driver-ebpf-*/bpf/*.[ch] \
-			bench/bpf/*.c bench/*.c engine/tests/scenarios/*.c; \
+			bench/bpf/*.c bench/*.c engine/lanner/tests/scenarios/*.c; \
 	else \
 		echo "skipped: the layout of C, for which clang-format is not installed"; \
 	fi
@@ -58,9 +58,10 @@ docs: build
 	$(BIN) fields --markdown > docs/fields.md
 	$(BIN) syscalls --markdown > docs/syscalls.md
 
-# The C header of the plugin border, from plugins/api/src/abi.rs.
+# The C headers that are made from Rust: of the plugin border, and of what the BPF programs share with user space.
 header:
 	LANNER_WRITE_HEADER=1 $(CARGO) test --quiet -p lanner-plugin --test header the_header_is_current
+	LANNER_WRITE_HEADER=1 $(CARGO) test --quiet -p bpf-headers --test headers
 
 # What each driver delivers of each call: as root, all of them.
 conformance-report:

@@ -26,11 +26,6 @@ struct settings {
 	__u32 late;	 /* 1: entries are seen at the scheduler's tracepoints */
 };
 
-enum follow {
-	FOLLOW_ARMED = 1,  /* captured from its next exec on */
-	FOLLOW_ACTIVE = 2, /* captured */
-};
-
 #define EXEC_ROOM 16384
 #define EXEC_CALLS 256
 #define EXEC_TRIES 3

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use driver_api::driver::Flow;
+use driver_api::error::Cause;
 use driver_api::event::Loss;
 use driver_api::request::{Limits, SyscallSet};
 use driver_ebpf::capture::Source;
 use driver_ebpf::follow::Followed;
 
-use crate::error::chain;
 use crate::loaded::Loaded;
 use crate::perf::Perf;
 
@@ -53,9 +53,7 @@ impl Source for PerfSource {
         &mut self.loaded
     }
 
-    fn select(&mut self, selection: &SyscallSet, limits: &Limits) -> Result<(), String> {
-        self.loaded
-            .select(selection, limits)
-            .map_err(|error| chain(&error))
+    fn select(&mut self, selection: &SyscallSet, limits: &Limits) -> Result<(), Cause> {
+        self.loaded.select(selection, limits).map_err(Cause::from)
     }
 }

@@ -1,13 +1,13 @@
 //! Why programs cannot be loaded. The errors of other steps are beside those steps: `attach/error.rs` and
 //! `offsets/error.rs`.
 
-use std::error::Error;
 use std::io;
 
 use aya::EbpfError;
 use aya::maps::MapError;
 use aya::programs::ProgramError;
 use driver_api::driver::OpenError;
+use driver_api::error::{Cause, errno};
 
 use crate::NAME;
 use crate::attach::AttachError;
@@ -64,10 +64,23 @@ pub(crate) enum ObjectError {
 
 impl From<LoadError> for OpenError {
     fn from(error: LoadError) -> Self {
-        Self::Failed {
-            driver: NAME,
-            step: "begin to capture".to_owned(),
-            cause: chain(&error),
+        Self::failed(NAME, "begin to capture")(error)
+    }
+}
+
+/// Why a thread cannot be followed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot follow the thread {tid}")]
+pub(crate) struct FollowError {
+    tid: u32,
+    source: BpfError,
+}
+
+impl FollowError {
+    pub(crate) fn new(tid: u32, error: MapError) -> Self {
+        Self {
+            tid,
+            source: error.into(),
         }
     }
 }
@@ -80,17 +93,17 @@ pub(crate) enum BpfError {
         "the kernel did not permit it; before Linux 5.11 the limit of locked memory can be the cause, too: raise it \
          (`ulimit -l unlimited`), or give lanner CAP_SYS_RESOURCE"
     )]
-    NotPermitted(#[source] Box<dyn Error + Send + Sync>),
+    NotPermitted(#[source] Cause),
     /// The verifier's log comes last because it has several lines. So the error is part of the text, and no source.
     #[error("{error}\n  {log}")]
     Verifier { error: io::Error, log: String },
     #[error(transparent)]
-    Other(Box<dyn Error + Send + Sync>),
+    Other(Cause),
 }
 
 impl BpfError {
-    fn new(error: impl Error + Send + Sync + 'static) -> Self {
-        if errno(&error) == Some(libc::EPERM) {
+    fn new(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        if is_denied(&error) {
             Self::NotPermitted(Box::new(error))
         } else {
             Self::Other(Box::new(error))
@@ -131,44 +144,27 @@ impl From<ProgramError> for BpfError {
     }
 }
 
-/// The errno of an error or of one of its sources.
-fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let found = match (error.downcast_ref(), error.downcast_ref()) {
-            (Some(error), _) => io::Error::raw_os_error(error),
-            // it passes the error through, so that it is not among its sources
-            (_, Some(MapError::IoError(error))) => error.raw_os_error(),
-            _ => None,
-        };
-        if found.is_some() {
-            return found;
-        }
-        next = error.source();
-    }
-    None
-}
-
-/// An error and its sources in one text.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        let more = error.to_string();
-        // aya repeats some sources
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        next = error.source();
-    }
-    text
+/// Whether the kernel answered EPERM.
+fn is_denied(error: &(dyn std::error::Error + 'static)) -> bool {
+    let found = match error.downcast_ref() {
+        // its source is the source of the error that it passes on, not that error
+        Some(MapError::IoError(error)) => error.raw_os_error(),
+        _ => errno(error),
+    };
+    found == Some(libc::EPERM)
 }
 
 #[cfg(test)]
 mod tests {
     use aya::sys::SyscallError;
 
+    use driver_api::error::Chain;
+
     use super::*;
+
+    fn text(error: &BpfError) -> String {
+        Chain(error).to_string()
+    }
 
     fn create(errno: i32) -> EbpfError {
         EbpfError::MapError(MapError::CreateError {
@@ -180,11 +176,11 @@ mod tests {
     #[test]
     fn the_limit_of_locked_memory_is_named_where_the_kernel_permits_nothing() {
         let denied = BpfError::from(create(libc::EPERM));
-        assert!(chain(&denied).contains("ulimit -l"), "{denied}");
-        assert!(chain(&denied).ends_with("Operation not permitted (os error 1)"));
+        assert!(text(&denied).contains("ulimit -l"), "{denied}");
+        assert!(text(&denied).ends_with("Operation not permitted (os error 1)"));
         let full = BpfError::from(create(libc::E2BIG));
-        assert!(!chain(&full).contains("ulimit"), "{full}");
-        assert!(chain(&full).ends_with("Argument list too long (os error 7)"));
+        assert!(!text(&full).contains("ulimit"), "{full}");
+        assert!(text(&full).ends_with("Argument list too long (os error 7)"));
     }
 
     #[test]

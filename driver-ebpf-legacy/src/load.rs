@@ -9,11 +9,11 @@ use driver_api::request::{Request, Target};
 use driver_api::support::Gap;
 use driver_api::table;
 use driver_ebpf::capture::EbpfCapture;
-use driver_ebpf::{memory, quiet, start, undecided};
+use driver_ebpf::{interrupted, memory, quiet, start};
 
 use crate::NAME;
 use crate::capture::PerfSource;
-use crate::error::{BpfError, LoadError, ObjectError, chain};
+use crate::error::{FollowError, LoadError, ObjectError};
 use crate::kernel::Features;
 use crate::loaded::{AttachOptions, Loaded};
 use crate::maps::{self, OutputMaps, Settings};
@@ -43,14 +43,13 @@ pub(crate) fn open(features: Features, request: &Request) -> Result<Opened, Open
     let mut source = begin(features, request, &mut gaps)?;
     let followed = &mut source.loaded.maps.followed;
     start::follow_target(&request.target, command.as_ref(), |tid, state| {
-        followed.insert(tid, state as u8, 0).map_err(|error| {
-            let error = BpfError::from(error);
-            format!("cannot follow thread {tid}: {}", chain(&error))
-        })
+        followed
+            .insert(tid, state as u8, 0)
+            .map_err(|error| FollowError::new(tid, error).into())
     })?;
     let capture = EbpfCapture::new(NAME, source, command, request);
     Ok(Opened {
-        captures: vec![Box::new(capture)],
+        capture: Box::new(capture),
         gaps,
     })
 }
@@ -86,7 +85,7 @@ fn begin(
         late: 0,
     };
     control.configure(settings, offsets)?;
-    control.select(&undecided::watched(&request.selection), &request.limits)?;
+    control.select(&interrupted::watched(&request.selection), &request.limits)?;
     let perf = open_buffers(output, &online, cpus, request.buffer)?;
     let mut loaded = Loaded::new(ebpf, control);
     let options = AttachOptions {

@@ -11,8 +11,10 @@ use driver_ebpf::follow::Followed;
 use driver_ebpf::missed::Missed;
 use driver_ebpf::start::Follow;
 
+use driver_api::error::Chain;
+
 use crate::attach::{AttachError, EntryError, PerfEvents, TracepointKind};
-use crate::error::{BpfError, LoadError, ObjectError, chain};
+use crate::error::{BpfError, LoadError, ObjectError};
 use crate::kernel::{Feature, Features};
 use crate::maps::{ControlMaps, Settings, unwritten};
 use crate::offsets::{Offsets, have};
@@ -96,7 +98,7 @@ impl Loaded {
         if let Err(error) = self.load_and_attach(how, SIGNALS) {
             tracing::warn!(
                 "calls that a signal handler ends will be missing: {}",
-                chain(&error)
+                Chain(&error)
             );
             gaps.push(Gap::interrupted_calls());
         }
@@ -109,15 +111,15 @@ impl Loaded {
         let Err(scheduler) = self.see_entries_at_scheduler(how) else {
             tracing::debug!(
                 "entries are seen at the scheduler's tracepoints, as they cannot be at functions: {}",
-                chain(&functions)
+                Chain(&functions)
             );
             return Ok(());
         };
         tracing::debug!(
             "every call runs a program at its entry, as entries can be seen neither at functions ({}) nor at the \
              scheduler's tracepoints ({})",
-            chain(&functions),
-            chain(&scheduler)
+            Chain(&functions),
+            Chain(&scheduler)
         );
         self.load_and_attach(how, ENTER)
     }

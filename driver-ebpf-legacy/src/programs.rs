@@ -5,6 +5,8 @@ use aya::maps::{MapData, ProgramArray};
 use aya::programs::{Program, ProgramError};
 use driver_api::support::Gap;
 
+use driver_api::error::Chain;
+
 use crate::attach::TracepointKind;
 use crate::error::{BpfError, ObjectError};
 
@@ -186,7 +188,7 @@ pub(crate) fn chain(
             let error = BpfError::from(error);
             tracing::warn!(
                 "the kernel refused the program {full_name}: {}",
-                crate::error::chain(&error)
+                Chain(&error)
             );
             refused.push((name, error));
             continue;

@@ -1,5 +1,5 @@
-//! System calls that aya does not make in the way that is needed here: perf events for buffers, tracepoints and
-//! functions (perf_event_open(2)), and reading maps without allocating (bpf(2)).
+//! Perf events for buffers, tracepoints and functions (perf_event_open(2)), which aya does not open in the way that is
+//! needed here.
 //!
 //! aya opens perf buffers that wake their reader at every event. One interrupt for each call costs a program several
 //! times the call itself. Its tracepoints need a mounted tracefs, and its probes on functions stay behind when the
@@ -8,8 +8,6 @@
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-
-use zerocopy::FromBytes;
 
 /// `struct perf_event_attr` as of Linux 2.6.33 (`PERF_ATTR_SIZE_VER1`), which has all that is needed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,17 +26,6 @@ struct Attr {
     config2: u64,
 }
 
-/// The part of `union bpf_attr` for an element of a map.
-#[derive(Debug)]
-#[repr(C)]
-struct Element {
-    map: u32,
-    pad: u32,
-    key: u64,
-    value: u64,
-    flags: u64,
-}
-
 const PERF_TYPE_SOFTWARE: u32 = 1;
 const PERF_TYPE_TRACEPOINT: u32 = 2;
 /// `_IO('$', 0)` and `_IOW('$', 8, __u32)` (include/uapi/linux/perf_event.h).
@@ -49,8 +36,6 @@ const PERF_SAMPLE_RAW: u64 = 1 << 10;
 /// In `Attr::flags`: `wakeup_watermark` counts bytes.
 const WATERMARK: u64 = 1 << 14;
 const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
-const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
-const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 
 /// Opens the output of one CPU. It wakes its reader when `watermark` bytes have been written.
 pub(crate) fn open_output(cpu: u32, watermark: u32) -> io::Result<OwnedFd> {
@@ -143,52 +128,6 @@ fn open(cpu: u32, attr: Attr) -> io::Result<OwnedFd> {
 
 /// Makes a perf event the programs' output on a CPU. `map` is an array of perf events.
 pub(crate) fn connect(map: BorrowedFd<'_>, cpu: u32, event: &OwnedFd) -> io::Result<()> {
-    let mut fd = event.as_raw_fd();
-    // SAFETY: the value is 4 bytes, which the kernel reads.
-    unsafe { element(BPF_MAP_UPDATE_ELEM, map, cpu, (&raw mut fd).cast()) }
-}
-
-/// Reads an element of an array into `value`.
-///
-/// # Safety
-///
-/// `value` must have the size of an element. For an array per CPU that is one for each possible CPU.
-pub(crate) unsafe fn read<T: FromBytes>(
-    map: BorrowedFd<'_>,
-    key: u32,
-    value: &mut [T],
-) -> io::Result<()> {
-    // SAFETY: the caller's promise; and T is FromBytes, so that every bit pattern is valid.
-    unsafe { element(BPF_MAP_LOOKUP_ELEM, map, key, value.as_mut_ptr().cast()) }
-}
-
-/// # Safety
-///
-/// `value` must be as large as the map's value. For a look-up it must be writable, and any bit pattern must be valid.
-unsafe fn element(
-    command: libc::c_long,
-    map: BorrowedFd<'_>,
-    key: u32,
-    value: *mut libc::c_void,
-) -> io::Result<()> {
-    let element = Element {
-        map: u32::try_from(map.as_raw_fd()).unwrap_or(u32::MAX),
-        pad: 0,
-        key: (&raw const key) as u64,
-        value: value as u64,
-        flags: 0,
-    };
-    // SAFETY: the attributes and the key outlive the call; the caller promises the value.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            &raw const element,
-            size_of::<Element>(),
-        )
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
+    // SAFETY: a value of an array of perf events is a descriptor, 4 bytes.
+    unsafe { bpf_syscall::update(map, cpu, &event.as_raw_fd()) }
 }

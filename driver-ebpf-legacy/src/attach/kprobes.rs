@@ -10,9 +10,10 @@ use std::path::Path;
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use driver_api::error::Chain;
+
 use super::KprobeError;
 use super::tracefs::{Tracefs, TracefsError};
-use crate::error::chain;
 use crate::kernel::{Feature, Features};
 use crate::sys;
 
@@ -96,7 +97,7 @@ impl Drop for NamedProbes {
     fn drop(&mut self) {
         for name in &self.names {
             if let Err(error) = remove(&self.tracefs, name) {
-                tracing::debug!("the probe {name} stays in {EVENTS}: {}", chain(&error));
+                tracing::debug!("the probe {name} stays in {EVENTS}: {}", Chain(&error));
             }
         }
     }
@@ -114,7 +115,7 @@ fn remove_left_behind(tracefs: &Tracefs) {
         match remove(tracefs, name) {
             Ok(()) => tracing::info!("removed the probe {name}, which a killed lanner had left"),
             Err(error) => {
-                tracing::debug!("the probe {name} cannot be removed: {}", chain(&error));
+                tracing::debug!("the probe {name} cannot be removed: {}", Chain(&error));
             }
         }
     }

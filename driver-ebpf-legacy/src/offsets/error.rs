@@ -2,9 +2,11 @@
 
 use std::io;
 
+use driver_api::error::Chain;
+
 use crate::attach::AttachError;
 use crate::attach::tracefs::TracefsError;
-use crate::error::{ObjectError, chain};
+use crate::error::ObjectError;
 use crate::kernel::Feature;
 
 /// Why the driver cannot do without what it did not find.
@@ -15,7 +17,7 @@ pub(crate) enum OffsetsError {
     #[error(
         "cannot read kernel memory from a program at the entry of calls: neither at a raw tracepoint (since Linux 4.17; \
          {}) nor at a perf-event tracepoint",
-        chain(.raw)
+        Chain(.raw.as_ref())
     )]
     Attach {
         raw: Box<PeekError>,

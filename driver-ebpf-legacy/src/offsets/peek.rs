@@ -11,10 +11,12 @@ use aya::programs::Program;
 use aya::{Ebpf, EbpfLoader, Pod};
 use driver_ebpf::life::monotonic_ns;
 
+use driver_api::error::Chain;
+
 use super::error::{OffsetsError, PeekError};
 use crate::attach::tracefs::Tracefs;
 use crate::attach::{AttachError, PerfEvents, TracepointKind};
-use crate::error::{BpfError, ObjectError, chain};
+use crate::error::{BpfError, ObjectError};
 use crate::kernel::{Feature, Features};
 use crate::{maps, programs};
 
@@ -173,7 +175,7 @@ impl Peek {
             Ok(()) => (TracepointKind::Raw, RecordOffsets::default()),
             Err(raw) => {
                 let attached = attach_perf_event(features, cpu, &mut ebpf, &mut perf_events);
-                tracing::debug!("raw tracepoints cannot be used: {}", chain(&raw));
+                tracing::debug!("raw tracepoints cannot be used: {}", Chain(&raw));
                 let (tracefs, record) = attached.map_err(|source| OffsetsError::Attach {
                     raw: Box::new(raw),
                     source: Box::new(source),

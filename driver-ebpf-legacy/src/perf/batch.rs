@@ -8,8 +8,6 @@ use std::sync::atomic::{Ordering, fence};
 use aya::maps::{MapData, MapError};
 use zerocopy::FromBytes;
 
-use crate::sys;
-
 /// The size of `struct batch_head`: zero (4 bytes), number (4), events in earlier batches (8).
 pub(super) const HEAD: usize = 16;
 /// The size of the data at the end of `struct slot`.
@@ -69,7 +67,7 @@ impl Batches {
         // the programs' side of this.
         fence(Ordering::Acquire);
         // SAFETY: an array per CPU with one word each, and `marks` has one for each possible CPU.
-        if let Err(error) = unsafe { sys::read(self.marks.fd().as_fd(), 0, marks) } {
+        if let Err(error) = unsafe { bpf_syscall::lookup(self.marks.fd().as_fd(), 0, marks) } {
             tracing::warn!("the marks of batches cannot be read: {error}");
         }
         fence(Ordering::Acquire);
@@ -79,7 +77,7 @@ impl Batches {
     pub(super) fn read<'a>(&self, cpu: u32, bytes: &'a mut Vec<u8>) -> Option<&'a [u8]> {
         bytes.resize(self.slot_size, 0);
         // SAFETY: `slot_size` is the size of an element as the kernel says.
-        unsafe { sys::read(self.slots.fd().as_fd(), cpu * SLOTS, bytes) }.ok()?;
+        unsafe { bpf_syscall::lookup(self.slots.fd().as_fd(), cpu * SLOTS, bytes) }.ok()?;
         bytes.get(self.slot_size.checked_sub(HEAD + DATA)?..)
     }
 }

@@ -170,7 +170,7 @@ fn a_buffer_that_is_too_small_loses_events_and_counts_them() {
     let script = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); : < /dev/null; done";
     let mut request = request(script, &["openat", "close", "dup2", "fcntl"]);
     request.buffer = 1 << 16;
-    let mut capture = open(&Legacy::new(), &request).captures.remove(0);
+    let mut capture = open(&Legacy::new(), &request).capture;
     let mut delivered = 0;
     let mut lost = 0;
     let mut sink = |event: Event<'_>| {

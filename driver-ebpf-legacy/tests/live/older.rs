@@ -61,7 +61,7 @@ fn check(events: &[Vec<u8>], what: &str) {
 fn sees_a_command(hidden: &'static [Feature], what: &str) {
     let script = format!("exec cat {HOSTS} > /dev/null");
     let request = request(&script, &["openat", "exit_group"]);
-    let mut capture = open(&Legacy::without(hidden), &request).captures.remove(0);
+    let mut capture = open(&Legacy::without(hidden), &request).capture;
     let (events, status) = run_to_end(capture.as_mut());
     assert_eq!(status, Some(0), "{what}");
     check(&events, what);
@@ -91,7 +91,7 @@ fn a_running_process_is_captured_in_every_way_of_attaching() {
             .spawn()
             .expect("a shell");
         let request = request_for(Target::Pids(vec![child.id()]), &["openat", "exit_group"]);
-        let mut capture = open(&Legacy::without(hidden), &request).captures.remove(0);
+        let mut capture = open(&Legacy::without(hidden), &request).capture;
         let mut stdin = child.stdin.take().expect("it is piped");
         stdin.write_all(b"go\n").expect("the shell reads");
         // a zombie is still followed, so it is waited for by another thread

@@ -30,7 +30,6 @@ pub(crate) fn request_for(target: Target, calls: &[&str]) -> Request {
             .filter_map(|name| table::by_name(name))
             .collect::<SyscallSet>(),
         limits: Limits::default(),
-        shards: 1,
         buffer: 1 << 20,
     }
 }
@@ -76,9 +75,7 @@ pub(crate) fn run_to_end(capture: &mut dyn Capture) -> (Vec<Vec<u8>>, Option<i32
 
 /// Every event of a shell that runs a script, and its wait status.
 pub(crate) fn run(script: &str, calls: &[&str]) -> (Vec<Vec<u8>>, Option<i32>) {
-    let mut capture = open(&Legacy::new(), &request(script, calls))
-        .captures
-        .remove(0);
+    let mut capture = open(&Legacy::new(), &request(script, calls)).capture;
     run_to_end(capture.as_mut())
 }
 
