@@ -58,7 +58,7 @@ docs: build
 	$(BIN) fields --markdown > docs/fields.md
 	$(BIN) syscalls --markdown > docs/syscalls.md
 
-# The C header of the plugin border, from plugins/api/src/abi.rs.
+# The C header of the plugin border, from plugins/api/src/abi.
 header:
 	LANNER_WRITE_HEADER=1 $(CARGO) test --quiet -p lanner-plugin --test header the_header_is_current
 

@@ -4,8 +4,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::ast::{Check, Expr, Op, Operand, Right, Word};
+use crate::ast::{Check, Expr, Operand, Right, Word};
 use crate::keys::{Keys, text, texts};
+use crate::operators::Op;
 use crate::parse::lone_operand;
 use crate::source::{Place, Problem, code};
 use crate::yaml::{Node, Scalar};
@@ -199,11 +200,10 @@ impl Columns {
 
 fn operator(comp: &Scalar) -> Result<Op, Problem> {
     Op::by_name(&comp.text)
-        .filter(|op| *op != Op::Exists)
+        .filter(|op| op.takes_values())
         .ok_or_else(|| {
             let message = format!("`{}` is not an operator for exceptions", comp.text);
-            let names = Op::NAMES.iter().map(|(name, _)| *name);
-            Problem::new(&comp.place, message).nearest(&comp.text, names)
+            Problem::new(&comp.place, message).nearest(&comp.text, Op::all_names())
         })
 }
 

@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use std::path::{Path, PathBuf};
 
 use lanner_plugin::abi::{LannerEvent, LannerValue};
-use lanner_plugin::{Event, EventTypes, FieldKind, RawValue, ResolvedField, Value};
+use lanner_plugin::{Event, EventTypes, FieldKind, RawValue, ResolvedField, UnknownName, Value};
 
 use super::*;
 
@@ -18,9 +18,11 @@ struct Host {
 }
 
 impl Names for Host {
-    fn field(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, String> {
+    fn field(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, UnknownName> {
         let known = self.fields.iter().find(|(known, ..)| known == name);
-        let (_, kind, list, any) = known.ok_or_else(|| "not in the table".to_owned())?;
+        let (_, kind, list, any) = known.ok_or_else(|| UnknownName {
+            reason: "not in the table".to_owned(),
+        })?;
         let full = arg.map_or(name.to_owned(), |arg| format!("{name}[{arg}]"));
         let field = ResolvedField::new(number(&self.used, &full), *kind);
         Ok(match (*list && arg.is_none(), *any && arg.is_none()) {
@@ -30,7 +32,7 @@ impl Names for Host {
         })
     }
 
-    fn event_type(&self, name: &str) -> Result<u32, String> {
+    fn event_type(&self, name: &str) -> Result<u32, UnknownName> {
         Ok(number(&self.types, name))
     }
 }

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::operators::Op;
 use crate::program::Candidates;
+use crate::text_matcher::TextRelation;
 
 /// A node, by its place in [`Graph::nodes`].
 pub(crate) type Id = u32;
@@ -29,30 +31,20 @@ pub(crate) struct Test {
     /// Which value, by its place among the sources.
     pub(crate) source: usize,
     pub(crate) candidates: Candidates,
-    pub(crate) how: How,
+    pub(crate) comparison: Comparison,
 }
 
 /// How a value is compared.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum How {
-    /// One of the texts fits. Tests of this sort on one source can be joined.
-    Texts(Sort, Box<[Box<[u8]>]>),
+pub(crate) enum Comparison {
+    /// One of the texts fits. Tests of one source with the same relation can be joined.
+    Texts(TextRelation, Box<[Box<[u8]>]>),
     /// The value is a text, and not this one.
     NotText(Box<[u8]>),
-    /// Anything else, by its place among the matchers.
-    Other(usize),
-    /// With another source.
-    With(crate::ast::Op, usize),
-}
-
-/// How a text fits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Sort {
-    Equal,
-    Prefix,
-    Suffix,
-    Contains,
-    ContainsFolded,
+    /// Any other comparison with constants: an index into the compiler's matchers.
+    Matcher(usize),
+    /// With another source, by its index.
+    Source(Op, usize),
 }
 
 /// A test, and the texts of all those that can be joined with it.
@@ -104,7 +96,7 @@ impl Graph {
     }
 
     pub(crate) fn test(&mut self, mut test: Test) -> Id {
-        if let How::Texts(_, texts) = &mut test.how {
+        if let Comparison::Texts(_, texts) = &mut test.comparison {
             if texts.is_empty() {
                 return self.constant(false);
             }
@@ -135,15 +127,15 @@ impl Graph {
         let mut rest = Vec::with_capacity(terms.len());
         let mut types: Vec<u32> = Vec::new();
         // Tests that can be joined, by what they have in common.
-        let mut joined: BTreeMap<(usize, u8, Sort), Joined> = BTreeMap::new();
+        let mut joined: BTreeMap<(usize, u8, TextRelation), Joined> = BTreeMap::new();
         for id in terms {
             match self.node(id) {
                 Node::Const(true) => return id,
                 Node::Const(false) => {}
                 Node::EventType(some) => types.extend(some.iter()),
-                Node::Test(test) => match &test.how {
-                    How::Texts(sort, texts) if test.candidates != Candidates::All => {
-                        let key = (test.source, test.candidates as u8, *sort);
+                Node::Test(test) => match &test.comparison {
+                    Comparison::Texts(relation, texts) if test.candidates != Candidates::All => {
+                        let key = (test.source, test.candidates as u8, *relation);
                         let entry = joined
                             .entry(key)
                             .or_insert_with(|| (test.clone(), Vec::new()));
@@ -157,8 +149,8 @@ impl Graph {
         if !types.is_empty() {
             rest.push(self.event_type(types));
         }
-        for ((_, _, sort), (mut test, texts)) in joined {
-            test.how = How::Texts(sort, texts.into());
+        for ((_, _, relation), (mut test, texts)) in joined {
+            test.comparison = Comparison::Texts(relation, texts.into());
             rest.push(self.test(test));
         }
         self.ordered(rest, false)
@@ -275,23 +267,18 @@ impl Graph {
 
     fn guess_test(&self, test: &Test) -> Guess {
         let cost_of = |source: usize| self.source_costs.get(source).copied().unwrap_or(0.0);
-        let (cost, holds) = match &test.how {
-            How::Texts(sort, texts) => {
+        let (cost, holds) = match &test.comparison {
+            Comparison::Texts(relation, texts) => {
                 let holds = (0.03 * texts.len() as f32).clamp(0.05, 0.3);
-                match sort {
-                    Sort::Equal => (3.0, holds),
-                    Sort::Prefix | Sort::Suffix => (4.0, holds),
-                    Sort::Contains => (20.0, holds),
-                    Sort::ContainsFolded => (40.0, holds),
-                }
+                (relation.cost(), holds)
             }
-            How::NotText(_) => (3.0, 0.9),
-            How::Other(matcher) => self
+            Comparison::NotText(_) => (3.0, 0.9),
+            Comparison::Matcher(matcher) => self
                 .matcher_costs
                 .get(*matcher)
                 .copied()
                 .unwrap_or((10.0, 0.5)),
-            How::With(_, right) => (10.0 + cost_of(*right), 0.2),
+            Comparison::Source(_, right) => (10.0 + cost_of(*right), 0.2),
         };
         let many = if test.candidates == Candidates::Whole {
             0.0

@@ -18,6 +18,7 @@
 mod addresses;
 mod ast;
 mod checks;
+mod comparisons;
 mod compile;
 mod exceptions;
 mod explain;
@@ -27,19 +28,22 @@ mod items;
 mod keys;
 mod link;
 mod matcher;
+mod numbers;
+mod operators;
 mod parse;
 mod program;
 mod rules;
 mod source;
 mod template;
+mod text_matcher;
 mod texts;
 mod types;
 mod versions;
 mod yaml;
 
 use lanner_plugin::{
-    Diagnostic, Error, Event, EventTypes, Explanation, Host, Level, Matches, RuleInfo, RulePlugin,
-    RuleRequest, Severity,
+    Diagnostic, Error, Event, EventTypes, Explanation, FieldComparison, Host, Level, Matches,
+    RuleInfo, RulePlugin, RuleRequest, Severity,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -85,8 +89,10 @@ pub enum UnknownFields {
 pub struct FalcoRules {
     rules: Vec<RuleInfo>,
     event_types: EventTypes,
-    /// What each rule wants.
+    /// The event types that each rule needs.
     rule_types: Vec<EventTypes>,
+    /// The fields that rules compare with constants.
+    comparisons: Vec<FieldComparison>,
     program: Program,
     matching: RuleMatching,
     /// What the files define, to explain it.
@@ -142,6 +148,10 @@ impl RulePlugin for FalcoRules {
             fields: parts.fields.into_keys().collect(),
             parts: parts.names.into_iter().collect(),
         })
+    }
+
+    fn comparisons(&self) -> Vec<FieldComparison> {
+        self.comparisons.clone()
     }
 
     fn rules(&self) -> &[RuleInfo] {

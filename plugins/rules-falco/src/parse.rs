@@ -14,12 +14,16 @@ use std::sync::Arc;
 
 use lanner_plugin::{Term, Transformer};
 
-use crate::ast::{Check, Expr, FieldRef, Op, Operand, Quantifier, Right, Word};
+use crate::ast::{Check, Expr, FieldRef, Operand, Quantifier, Right, Word};
+use crate::operators::Op;
 use crate::source::{Place, Problem, code};
 use crate::yaml::Scalar;
 
 /// How deep parentheses and `not` may nest; Falco's limit.
 const MAX_DEPTH: usize = 100;
+
+/// The longest operator made of signs: `<=`.
+const MAX_SIGNS: usize = 2;
 
 /// A condition's text: one scalar, and what was appended to it.
 #[derive(Debug, Clone)]
@@ -374,7 +378,7 @@ impl<'a> Parser<'a> {
             }
         }
         self.blank();
-        let right = if op == Op::Exists {
+        let right = if !op.takes_values() {
             Right::Values(Vec::new())
         } else if let Some(operand) = self.transformer()? {
             if let Some(quantifier) = quantifier {
@@ -413,20 +417,22 @@ impl<'a> Parser<'a> {
 
     fn operator(&mut self) -> Result<Op, Problem> {
         let start = self.at;
-        let rest = &self.bytes[start..];
-        for symbol in ["<=", ">=", "==", "!=", "=", "<", ">"] {
-            if rest.starts_with(symbol.as_bytes()) {
-                self.at += symbol.len();
-                if let Some(op) = Op::by_name(symbol) {
-                    return Ok(op);
-                }
+        // Signs such as `<=`, the longest first.
+        let signs = self.bytes[start..]
+            .iter()
+            .take_while(|byte| b"<>=!".contains(byte));
+        for len in (1..=signs.count().min(MAX_SIGNS)).rev() {
+            let symbol = &self.bytes[start..start + len];
+            if let Some(op) = std::str::from_utf8(symbol).ok().and_then(Op::by_name) {
+                self.at += len;
+                return Ok(op);
             }
         }
         let word = self.identifier();
         if let Some(op) = Op::by_name(word) {
             return Ok(op);
         }
-        let names = Op::NAMES.iter().map(|(name, _)| *name);
+        let names = Op::all_names();
         let all: Vec<_> = names.clone().collect();
         let problem = self.problem_at(start, "an operator was expected here");
         Err(problem

@@ -65,6 +65,7 @@ pub(crate) fn load(files: &[File<'_>], names: &impl Names, settings: Settings) -
             rules,
             event_types: linked.wanted,
             rule_types: linked.rule_types,
+            comparisons: linked.comparisons,
             program: linked.program,
             matching: settings.rule_matching,
             items,
@@ -78,14 +79,8 @@ pub(crate) fn load(files: &[File<'_>], names: &impl Names, settings: Settings) -
 }
 
 fn read(file: &File<'_>, items: &mut Items) -> Result<(), Problem> {
-    let of_file = |message: String| Problem {
-        severity: Severity::Error,
-        code: code::READ,
-        place: None,
-        message: format!("{}: {message}", file.name).into(),
-        help: None,
-        item: None,
-        missing: None,
+    let of_file = |message: String| {
+        Problem::without_place(format!("{}: {message}", file.name)).code(code::READ)
     };
     let text = match std::str::from_utf8(file.text) {
         Ok(text) => text,
@@ -281,6 +276,10 @@ fn report(diagnostics: &[Diagnostic]) -> Option<String> {
 #[cfg(test)]
 #[path = "rules_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "comparisons_tests.rs"]
+mod comparisons_tests;
 
 #[cfg(test)]
 #[path = "language_tests.rs"]

@@ -4,7 +4,9 @@ use std::cell::Cell;
 use std::ffi::c_void;
 
 use lanner_plugin::abi::{LannerEvent, LannerValue};
-use lanner_plugin::{Event, EventTypes, FieldKind, List, Priority, RawValue, ResolvedField, Value};
+use lanner_plugin::{
+    Event, EventTypes, FieldKind, List, Priority, RawValue, ResolvedField, UnknownName, Value,
+};
 
 use super::*;
 
@@ -28,15 +30,20 @@ pub(super) const FIELDS: &[(&str, FieldKind)] = &[
     ("fd.types", FieldKind::String),
     ("proc.pname", FieldKind::String),
     ("proc.ppid", FieldKind::U64),
+    ("fd.sip.name", FieldKind::String),
+    ("fd.cip.name", FieldKind::String),
+    ("proc.cmdline", FieldKind::String),
 ];
 
 pub(super) struct Table;
 
 impl Names for Table {
-    fn field(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, String> {
+    fn field(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, UnknownName> {
         let full = arg.map_or(name.to_owned(), |arg| format!("{name}[{arg}]"));
         let at = FIELDS.iter().position(|(known, _)| *known == full);
-        let at = at.ok_or_else(|| format!("the test has no {full}"))?;
+        let at = at.ok_or_else(|| UnknownName {
+            reason: format!("the test has no {full}"),
+        })?;
         let field = ResolvedField::new(u32::try_from(at).unwrap(), FIELDS[at].1);
         Ok(match full.as_str() {
             "proc.aname" => field.any(),
@@ -46,10 +53,11 @@ impl Names for Table {
         })
     }
 
-    fn event_type(&self, name: &str) -> Result<u32, String> {
+    fn event_type(&self, name: &str) -> Result<u32, UnknownName> {
         let at = TYPES.iter().position(|known| *known == name);
-        at.map(|at| u32::try_from(at).unwrap())
-            .ok_or_else(String::new)
+        at.map(|at| u32::try_from(at).unwrap()).ok_or(UnknownName {
+            reason: String::new(),
+        })
     }
 }
 

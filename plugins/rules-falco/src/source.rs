@@ -73,9 +73,17 @@ impl Problem {
     /// An error, unless something else is said.
     pub(crate) fn new(place: &Place, message: impl Into<Box<str>>) -> Self {
         Self {
+            place: Some(place.clone()),
+            ..Self::without_place(message)
+        }
+    }
+
+    /// An error about no place in a file.
+    pub(crate) fn without_place(message: impl Into<Box<str>>) -> Self {
+        Self {
             severity: Severity::Error,
             code: code::VALIDATE,
-            place: Some(place.clone()),
+            place: None,
             message: message.into(),
             help: None,
             item: None,

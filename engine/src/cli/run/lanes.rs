@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::prepare::{Blueprint, alert_rules, host_names};
+use super::prepare::{Blueprint, alert_rules, names_to_look_up};
 use super::trusted_rule_files;
 use crate::config::{Config, RulePluginConfig};
 use crate::delivery::RuleLimits;
@@ -68,7 +68,7 @@ pub(super) fn prepare(
     };
     let mut host = RuleHost::open(&plugin, &noting, &files, &settings)
         .map_err(|error| format!("rule_plugins: {error}"))?;
-    names.extend(host_names(&mut host));
+    names.extend(names_to_look_up(&mut host)?);
     let types = match host.event_types() {
         EventTypes::All => None,
         EventTypes::Only(types) => {

@@ -14,7 +14,7 @@ use crate::alert::{AlertFormat, AlertRule, AppendOutput};
 use crate::cli::args::{RunArgs, SourceArgs};
 use crate::config::{Config, Loaded, Matching};
 use crate::delivery::{Planned, RuleLimits};
-use crate::fields::{FieldRegistry, Fields, HostNames, names_in};
+use crate::fields::{FieldRegistry, Fields, HostNames, host_names};
 use crate::inspect;
 use crate::plugin_host::{self, EventTypes, OutputHost, Pins, Plugin, Priority, Rule, RuleHost};
 use crate::rule_lanes::RuleLane;
@@ -129,7 +129,7 @@ impl Blueprint {
         let mut rules = RuleHost::open(&plugin, &registry, &files, settings)
             .map_err(|error| error.to_string())?;
         let templates = alert_rules(&rules, &config.append_output, &registry)?;
-        let mut names = host_names(&mut rules);
+        let mut names = names_to_look_up(&mut rules)?;
         let mut all = rules.rules().to_vec();
         let mut lanes = Vec::new();
         for wanted in &config.rule_plugins {
@@ -225,16 +225,10 @@ pub(in crate::cli) fn alert_rules(
     rules.rules().iter().map(compile).collect()
 }
 
-/// The names of hosts that rules compare addresses with.
-pub(super) fn host_names(rules: &mut RuleHost) -> Vec<String> {
-    let count = u32::try_from(rules.rules().len()).unwrap_or(u32::MAX);
-    let mut names: Vec<String> = (0..count)
-        .filter_map(|at| rules.explain(at).ok())
-        .flat_map(|rule| names_in(&rule.condition))
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names
+/// The host names whose addresses the rules need.
+pub(super) fn names_to_look_up(rules: &mut RuleHost) -> Result<Vec<String>, String> {
+    let comparisons = rules.comparisons().map_err(|error| error.to_string())?;
+    Ok(host_names(&comparisons))
 }
 
 /// What the rules need, and what the state needs: nothing else is captured. And what of the latter alone can be
