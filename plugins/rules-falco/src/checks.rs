@@ -100,11 +100,14 @@ pub(crate) fn suit_each_other(
     suits(check, left)?;
     let problem = |message: String| Err(Problem::new(place, message).code(code::CONDITION));
     if check.op.predicate() == Predicate::Pattern(Pattern::Regex) {
-        return problem("`regex` needs a text that is known when rules are loaded".to_owned());
+        return problem(
+            "`regex` needs a constant: lanner compiles the expression when it loads the rules"
+                .to_owned(),
+        );
     }
     if right.any || right.kind == FieldKind::Any {
         return problem(
-            "a field that stands for several values or has no fixed type cannot stand here"
+            "a field that stands for several values or has no fixed type cannot be used here"
                 .to_owned(),
         );
     }
@@ -143,6 +146,6 @@ fn kind_name(kind: FieldKind) -> &'static str {
         FieldKind::String => "a text",
         FieldKind::Bytes => "a buffer",
         FieldKind::Ip => "an address",
-        FieldKind::Any => "of changing type",
+        FieldKind::Any => "of no fixed type",
     }
 }

@@ -12,7 +12,7 @@ use crate::items::Items;
 use crate::link;
 use crate::matcher::Matcher;
 use crate::operators::Op;
-use crate::parse::{Text, condition};
+use crate::parse::{ConditionText, condition};
 use crate::program::Candidates;
 use crate::source::{Place, Problem, code};
 use crate::types::TypeSet;
@@ -114,7 +114,7 @@ impl<'a, N: Names> Compiler<'a, N> {
     /// Adds the next rule. Returns whether its condition names the event types that it needs.
     pub(crate) fn rule(
         &mut self,
-        text: &Text,
+        text: &ConditionText,
         exceptions: Vec<Expr>,
         enabled: bool,
     ) -> Result<bool, Problem> {
@@ -309,10 +309,10 @@ impl<'a, N: Names> Compiler<'a, N> {
             return Err(Problem::new(place, message).code(code::CONDITION));
         }
         if known.order > self.order {
-            let message = format!("the macro `{name}` is defined only later on");
+            let message = format!("the macro `{name}` is defined only later");
             let problem = Problem::note(code::ORDER, place, message);
             self.notes
-                .push(problem.help("Falco would not find it; put it before what uses it"));
+                .push(problem.help("Falco would not find it; define it before its first use"));
         }
         self.macros.insert(name.to_owned(), MacroState::Open);
         let around = std::mem::replace(&mut self.order, known.order);
@@ -433,7 +433,7 @@ impl<'a, N: Names> Compiler<'a, N> {
             check.op.name()
         );
         let help = format!(
-            "write `{} in ({})`, or put quotes around it if a text is meant",
+            "write `{} in ({})`, or put quotes around it if you mean a text",
             check.left, word.text
         );
         Err(Problem::new(&word.place, message)
@@ -444,8 +444,8 @@ impl<'a, N: Names> Compiler<'a, N> {
     /// Notes a comparison with `<NA>`, which means a missing value in outputs only.
     fn note_missing(&mut self, check: &Check, values: &[Word]) {
         if let Some(word) = values.iter().find(|word| word.text == "<NA>") {
-            let message = "`<NA>` is shown for a missing field, but is no value to compare with";
-            let help = format!("`{} exists` says whether there is a value", check.left);
+            let message = "`<NA>` is shown for a missing field, but no value equals it";
+            let help = format!("`{} exists` tests whether there is a value", check.left);
             self.notes
                 .push(Problem::note(code::NA_CHECK, &word.place, message).help(help));
         }

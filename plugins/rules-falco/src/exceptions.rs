@@ -1,4 +1,4 @@
-//! Exceptions of rules: tables of field values for which a rule does not hold, made into
+//! Exceptions of rules: tables of field values for which a rule does not match. They become part of the condition:
 //! `condition and not (row or row or ...)`.
 
 use std::collections::HashSet;
@@ -21,9 +21,9 @@ pub(crate) struct Exception {
 
 #[derive(Debug)]
 enum Columns {
-    /// One field; the values are a plain list.
+    /// One field. The values are a list.
     One(Operand, Op, Place),
-    /// Several; each value is a row.
+    /// Several fields. Each value is a row.
     Several(Vec<(Operand, Op, Place)>),
 }
 
@@ -69,7 +69,7 @@ impl Exception {
         })
     }
 
-    /// Warns of names that two exceptions have.
+    /// Warns about exceptions with the same name.
     pub(crate) fn duplicates(all: &[Self]) -> Vec<Problem> {
         let mut seen = HashSet::new();
         let twice = all
@@ -83,7 +83,7 @@ impl Exception {
             .collect()
     }
 
-    /// Warns of exceptions that are appended and add nothing.
+    /// Warns about appended exceptions without values.
     pub(crate) fn without_values(all: &[Self]) -> Vec<Problem> {
         let empty = all.iter().filter(|one| one.values.is_empty());
         empty
@@ -94,7 +94,7 @@ impl Exception {
             .collect()
     }
 
-    /// Adds values to exceptions of the same name, and exceptions that are new.
+    /// Appends exceptions. One without fields adds its values to the exception of the same name.
     pub(crate) fn append_all(to: &mut Vec<Self>, more: Vec<Self>) -> Result<(), Problem> {
         for exception in more {
             match to
@@ -103,7 +103,7 @@ impl Exception {
             {
                 Some(old) if exception.columns.is_none() => old.values.extend(exception.values),
                 Some(_) => {
-                    let message = "this exception is there already, with its `fields`";
+                    let message = "an earlier exception with this name has `fields` already";
                     return Err(Problem::new(&exception.name.place, message)
                         .help("give only `name` and `values` to add values to it"));
                 }
@@ -113,7 +113,7 @@ impl Exception {
         Ok(())
     }
 
-    /// The condition under which the rule does not hold; none if there are no values.
+    /// The condition for which the rule does not match. None if there are no values.
     pub(crate) fn condition(&self) -> Result<Option<Expr>, Problem> {
         let Some(columns) = &self.columns else {
             return Err(Problem::new(
@@ -211,7 +211,7 @@ fn operator(comp: &Scalar) -> Result<Op, Problem> {
 fn cell(node: &Node) -> Result<Vec<Word>, Problem> {
     match node {
         Node::Scalar(scalar) => {
-            // Falco writes lists also as one text: "(a, b)".
+            // Falco also accepts a list as one text: "(a, b)".
             let inner = scalar
                 .text
                 .strip_prefix('(')

@@ -1,4 +1,4 @@
-//! Tests with real rule files: our default rules, and Falco's where they are at hand.
+//! Tests with real rule files: lanner's default rules, and Falco's if they are available.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
@@ -9,7 +9,7 @@ use lanner_plugin::{Event, EventTypes, FieldKind, RawValue, ResolvedField, Unkno
 
 use super::*;
 
-/// A host that knows the fields of a table, and numbers what it is asked for.
+/// A host that has the fields of a table, and numbers fields and event types in the order of their look-up.
 struct Host {
     /// Name without argument, kind, whether it is a list, whether it has candidates.
     fields: Vec<(String, FieldKind, bool, bool)>,
@@ -74,7 +74,7 @@ struct Fields<'a> {
 }
 
 unsafe extern "C" fn get(ctx: *const c_void, field: u32, value: *mut LannerValue) {
-    // SAFETY: `ctx` is the table of `matched`, `value` is the caller's.
+    // SAFETY: `ctx` is the table of `matched`, and `value` is a place of the caller.
     unsafe {
         let fields = &*ctx.cast::<Fields<'_>>();
         fields.fetched.set(fields.fetched.get() + 1);
@@ -84,7 +84,7 @@ unsafe extern "C" fn get(ctx: *const c_void, field: u32, value: *mut LannerValue
     }
 }
 
-/// The rule that an event matches. `text` is `type field=value ...`; values are read by kind.
+/// The rule that an event matches. `text` is `type field=value ...`; each value is parsed by the kind of its field.
 fn matched(rules: &mut FalcoRules, host: &Host, text: &str) -> Option<String> {
     let mut words = text.split_whitespace();
     let event_type = words.next().unwrap();
@@ -135,7 +135,7 @@ fn matched(rules: &mut FalcoRules, host: &Host, text: &str) -> Option<String> {
     first
 }
 
-/// Falco's rule file with a host that has all of Falco's fields.
+/// Loads Falco's rule file with a host that has all of Falco's fields.
 #[test]
 fn the_rules_of_falco_load() {
     let shared = std::env::var_os("LANNER_SHARED")

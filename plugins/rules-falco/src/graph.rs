@@ -1,5 +1,5 @@
-//! Conditions as one graph: what stands in several places is there once. While it is built, it is
-//! simplified, and the terms of `and` and `or` are put in the order in which they decide soonest.
+//! All conditions as one graph, in which equal conditions share a node. Building a node simplifies it, joins comparisons
+//! of one field, and sorts the terms of `and` and `or` so that the cheapest decisive ones come first.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,10 +7,10 @@ use crate::operators::Op;
 use crate::program::Candidates;
 use crate::text_matcher::TextRelation;
 
-/// A node, by its place in [`Graph::nodes`].
+/// An index into [`Graph::nodes`].
 pub(crate) type Id = u32;
 
-/// `and` and `or` of the same sort are joined up to so many terms.
+/// Nested `and`s and nested `or`s are flattened up to this number of terms.
 const MAX_TERMS: usize = 4096;
 
 /// A condition.
@@ -28,7 +28,7 @@ pub(crate) enum Node {
 /// A comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Test {
-    /// Which value, by its place among the sources.
+    /// The index of the value among the sources.
     pub(crate) source: usize,
     pub(crate) candidates: Candidates,
     pub(crate) comparison: Comparison,
@@ -47,10 +47,10 @@ pub(crate) enum Comparison {
     Source(Op, usize),
 }
 
-/// A test, and the texts of all those that can be joined with it.
+/// A test, and the texts of all tests that can be joined with it.
 type Joined = (Test, Vec<Box<[u8]>>);
 
-/// What a node costs, in nanoseconds or so, and how often it holds; both guessed.
+/// Guesses for a node: its cost in nanoseconds, and the share of events for which it holds.
 #[derive(Debug, Clone, Copy)]
 struct Guess {
     cost: f32,
@@ -63,9 +63,9 @@ pub(crate) struct Graph {
     nodes: Vec<Node>,
     guesses: Vec<Guess>,
     known: HashMap<Node, Id>,
-    /// What fetching and comparing the value of a source costs, beyond the least.
+    /// The cost of fetching the value of each source, beyond that of a plain field.
     pub(crate) source_costs: Vec<f32>,
-    /// What a matcher costs, and how often it holds.
+    /// For each matcher: its cost, and the share of values that fit.
     pub(crate) matcher_costs: Vec<(f32, f32)>,
 }
 
@@ -115,7 +115,9 @@ impl Graph {
                 self.constant(value)
             }
             Node::Not(inner) => *inner,
-            _ => self.intern(Node::Not(id)),
+            Node::And(_) | Node::Or(_) | Node::EventType(_) | Node::Test(_) => {
+                self.intern(Node::Not(id))
+            }
         }
     }
 
@@ -126,7 +128,7 @@ impl Graph {
         });
         let mut rest = Vec::with_capacity(terms.len());
         let mut types: Vec<u32> = Vec::new();
-        // Tests that can be joined, by what they have in common.
+        // Tests that can be joined, by source, candidates and relation.
         let mut joined: BTreeMap<(usize, u8, TextRelation), Joined> = BTreeMap::new();
         for id in terms {
             match self.node(id) {
@@ -171,7 +173,7 @@ impl Graph {
                 _ => rest.push(id),
             }
         }
-        // not a and not b: not (a or b), whose tests may be joined.
+        // `not a and not b` is `not (a or b)`, and the tests of an `or` may be joined.
         if let [only] = negated[..] {
             rest.push(self.not(only));
         } else if !negated.is_empty() {
@@ -180,7 +182,7 @@ impl Graph {
                 Node::Const(true) => return self.constant(false),
                 Node::Const(false) => {}
                 Node::Or(terms) => {
-                    // Each by itself again, so that the cheap ones come before other terms.
+                    // Split it again, so that the cheap terms come first.
                     for term in terms.clone() {
                         rest.push(self.not(term));
                     }
@@ -207,7 +209,7 @@ impl Graph {
     }
 
     fn ordered(&mut self, mut terms: Vec<Id>, and: bool) -> Id {
-        // What decides most for its cost comes first; equal ones in a fixed order.
+        // The term that decides most for its cost comes first. Equal ones keep a fixed order.
         let rank = |id: &Id| {
             let guess = self.guesses[*id as usize];
             let decides = if and { 1.0 - guess.holds } else { guess.holds };
@@ -234,7 +236,7 @@ impl Graph {
                 cost: of(inner).cost,
                 holds: 1.0 - of(inner).holds,
             },
-            // The later terms are looked at only if the earlier ones do not decide.
+            // A later term is evaluated only if the earlier ones do not decide.
             Node::And(terms) => terms.iter().fold(
                 Guess {
                     cost: 1.0,
@@ -291,7 +293,7 @@ impl Graph {
         }
     }
 
-    /// The same condition for events of one type.
+    /// The condition for events of one type. `done` has the nodes that are already converted.
     pub(crate) fn for_type(&mut self, id: Id, event_type: u32, done: &mut HashMap<Id, Id>) -> Id {
         if let Some(known) = done.get(&id) {
             return *known;

@@ -1,19 +1,21 @@
-//! Rule plugin: the Falco rules language. It stands between the engine, which answers look-ups of
-//! fields, and the alerts, which the engine makes from the rules that match.
+//! Rule plugin for the rules language of Falco. It compiles rule files into a program, looks up the fields of each event
+//! at the host, and reports which rules match.
 //!
 //! | module | does |
 //! |---|---|
-//! | `source`, `yaml` | rule files as a tree that knows where everything stands |
+//! | `source`, `yaml` | rule files as a tree with the position of every node |
 //! | `keys`, `items`, `exceptions`, `versions` | lists, macros and rules; append and override |
-//! | `ast`, `parse` | conditions, as written |
+//! | `ast`, `parse` | conditions as written |
+//! | `operators` | the table of operators |
 //! | `template` | the fields of output templates |
-//! | `compile`, `checks`, `types` | names looked up, types checked, event types worked out |
-//! | `graph`, `link` | conditions simplified, ordered, shared, and sorted by event type |
-//! | `matcher`, `texts`, `addresses`, `glob` | one comparison |
-//! | `program` | compiled rules, and an event's way through them |
-//! | `explain` | what a rule comes down to |
+//! | `compile`, `checks`, `types` | looks up names, checks types, finds the event types of a condition |
+//! | `graph`, `link` | simplifies, orders and shares conditions, and sorts them by event type |
+//! | `matcher`, `text_matcher`, `texts`, `numbers`, `addresses`, `glob` | one comparison |
+//! | `program` | compiled rules, and their evaluation for an event |
+//! | `explain`, `comparisons` | what a rule means, for people and for the host |
+//! | `rules` | from rule files to a program: the modules above in order |
 //!
-//! docs/rules.md has the language.
+//! docs/rules.md describes the language.
 
 mod addresses;
 mod ast;
@@ -52,7 +54,7 @@ use crate::items::Items;
 use crate::program::Program;
 use crate::rules::{File, Loaded};
 
-/// What a user can set for this plugin.
+/// The settings of this plugin.
 #[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -66,10 +68,10 @@ pub struct Settings {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RuleMatching {
-    /// Only the first, in the order in which they were loaded.
+    /// Only the first matching rule, in load order.
     #[default]
     First,
-    /// All that do.
+    /// All matching rules.
     All,
 }
 
@@ -95,7 +97,7 @@ pub struct FalcoRules {
     comparisons: Vec<FieldComparison>,
     program: Program,
     matching: RuleMatching,
-    /// What the files define, to explain it.
+    /// The definitions in the files, for `explain`.
     items: Items,
 }
 
@@ -117,7 +119,7 @@ impl RulePlugin for FalcoRules {
         let loaded = load(request, settings);
         for diagnostic in &loaded.diagnostics {
             let level = match diagnostic.severity {
-                // The result has them.
+                // The error of `open` contains them.
                 Severity::Error => continue,
                 Severity::Warning => Level::Warn,
                 Severity::Note => Level::Debug,
@@ -131,12 +133,12 @@ impl RulePlugin for FalcoRules {
         _host: Host,
         request: &RuleRequest<'_>,
         settings: Settings,
-        tell: &mut dyn FnMut(Diagnostic),
+        report: &mut dyn FnMut(Diagnostic),
     ) -> Result<(), Error> {
         load(request, settings)
             .diagnostics
             .into_iter()
-            .for_each(tell);
+            .for_each(report);
         Ok(())
     }
 

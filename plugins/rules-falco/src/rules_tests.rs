@@ -1,4 +1,4 @@
-//! Tests of loading and running rules, with a host made of tables.
+//! Tests of loading and running rules, with tables in place of the host.
 
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -73,7 +73,7 @@ pub(super) fn load_bytes(text: &[u8], settings: Settings) -> Loaded {
     load(&[file], &Table, settings)
 }
 
-/// What is said, but for errors, of this severity.
+/// The diagnostics of this severity, without errors.
 pub(super) fn said(loaded: &Loaded, severity: Severity) -> Vec<String> {
     let some = loaded.diagnostics.iter().filter(|d| d.severity == severity);
     some.map(Diagnostic::to_string).collect()
@@ -88,17 +88,20 @@ pub(super) fn rules(text: &str) -> FalcoRules {
 }
 
 pub(super) fn error(text: &str) -> String {
-    load_text(text, Settings::default()).result.unwrap_err()
+    load_text(text, Settings::default())
+        .result
+        .unwrap_err()
+        .errors
 }
 
-/// Fields of an event, and how often they were fetched.
+/// The fields of an event, and the number of fetches.
 struct Values<'a> {
     values: &'a [(&'a str, Value<'a>)],
     fetched: Cell<usize>,
 }
 
 unsafe extern "C" fn get(ctx: *const c_void, field: u32, value: *mut LannerValue) {
-    // SAFETY: `ctx` is the table of `run`, `value` is the caller's.
+    // SAFETY: `ctx` is the table of `run`, and `value` is a place of the caller.
     unsafe {
         let table = &*ctx.cast::<Values<'_>>();
         table.fetched.set(table.fetched.get() + 1);
@@ -108,7 +111,7 @@ unsafe extern "C" fn get(ctx: *const c_void, field: u32, value: *mut LannerValue
     }
 }
 
-/// The rules that match an event, and how many fields were fetched.
+/// The rules that match an event, and the number of fetched fields.
 pub(super) fn run(
     rules: &mut FalcoRules,
     event_type: &str,
@@ -479,7 +482,7 @@ fn errors_name_the_place_and_the_remedy() {
         ("rule: a\n".to_owned(), "a rule file is a list"),
         (
             "- macro: a\n  condition: x\n  append: true\n".to_owned(),
-            "no macro `a` before",
+            "no earlier macro `a`",
         ),
         (
             "- macro: a\n  condition: proc.name=x\n  override: {condition: drop}\n".to_owned(),
@@ -491,7 +494,7 @@ fn errors_name_the_place_and_the_remedy() {
         ),
         (
             "- list: a\n  items: [x]\n  items: [y]\n".to_owned(),
-            "second time",
+            "given twice",
         ),
     ] {
         let error = error(&text);
@@ -552,10 +555,7 @@ fn unknown_keys_and_items_are_warnings() {
         warnings[0].contains("did you mean `priority`"),
         "{warnings:?}"
     );
-    assert!(
-        warnings[1].contains("this item is not known"),
-        "{warnings:?}"
-    );
+    assert!(warnings[1].contains("this item is unknown"), "{warnings:?}");
 }
 
 #[test]
