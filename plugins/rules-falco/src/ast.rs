@@ -158,6 +158,11 @@ pub(crate) enum Quantifier {
 }
 
 impl Quantifier {
+    pub(crate) fn by_name(name: &str) -> Option<Self> {
+        let all = [Self::One, Self::Any, Self::All];
+        all.into_iter().find(|quantifier| quantifier.name() == name)
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::One => "oneof",

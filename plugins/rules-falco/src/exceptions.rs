@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::ast::{Check, Expr, Operand, Right, Word};
+use crate::ast::{Check, Expr, Operand, Quantifier, Right, Word};
 use crate::keys::{Keys, text, texts};
 use crate::operators::Op;
 use crate::parse::lone_operand;
@@ -22,9 +22,25 @@ pub(crate) struct Exception {
 #[derive(Debug)]
 enum Columns {
     /// One field. The values are a list.
-    One(Operand, Op, Place),
+    One(Column),
     /// Several fields. Each value is a row.
-    Several(Vec<(Operand, Op, Place)>),
+    Several(Vec<Column>),
+}
+
+/// A field, and how it is compared with the values.
+#[derive(Debug)]
+struct Column {
+    field: Operand,
+    comparator: Comparator,
+    /// The position of the comparator.
+    place: Place,
+}
+
+/// An operator, possibly with a quantifier: `startswith anyof`.
+#[derive(Debug, Clone, Copy)]
+struct Comparator {
+    op: Op,
+    quantifier: Option<Quantifier>,
 }
 
 impl Exception {
@@ -122,7 +138,7 @@ impl Exception {
             ));
         };
         let rows: Vec<Expr> = match columns {
-            Columns::One(field, op, place) if op.takes_list() => {
+            Columns::One(column) if column.comparator.takes_list() => {
                 let mut words = Vec::new();
                 for value in &self.values {
                     words.extend(cell(value)?);
@@ -130,14 +146,14 @@ impl Exception {
                 if words.is_empty() {
                     Vec::new()
                 } else {
-                    vec![check(field, *op, place, words)]
+                    vec![column.check(words)]
                 }
             }
-            Columns::One(field, op, place) => {
+            Columns::One(column) => {
                 let mut checks = Vec::new();
                 for value in &self.values {
                     for word in cell(value)? {
-                        checks.push(check(field, *op, place, vec![word]));
+                        checks.push(column.check(vec![word]));
                     }
                 }
                 checks
@@ -150,7 +166,7 @@ impl Exception {
         Ok((!rows.is_empty()).then_some(Expr::Or(rows)))
     }
 
-    fn row(columns: &[(Operand, Op, Place)], row: &Node) -> Result<Expr, Problem> {
+    fn row(columns: &[Column], row: &Node) -> Result<Expr, Problem> {
         let Node::Sequence(_, cells) = row else {
             let message = format!("a row of values is a list, not {}", row.kind());
             return Err(Problem::new(row.place(), message));
@@ -161,12 +177,14 @@ impl Exception {
             return Err(Problem::new(row.place(), message));
         }
         let mut checks = Vec::new();
-        for ((field, op, place), value) in columns.iter().zip(cells) {
-            if !op.takes_list() && matches!(**value, Node::Sequence(..)) {
-                let message = format!("`{}` compares with one value, not with a list", op.name());
+        for (column, value) in columns.iter().zip(cells) {
+            let comparator = column.comparator;
+            if !comparator.takes_list() && matches!(**value, Node::Sequence(..)) {
+                let name = comparator.op.name();
+                let message = format!("`{name}` compares with one value, not with a list");
                 return Err(Problem::new(value.place(), message));
             }
-            checks.push(check(field, *op, place, cell(value)?));
+            checks.push(column.check(cell(value)?));
         }
         Ok(Expr::And(checks))
     }
@@ -176,9 +194,7 @@ impl Columns {
     fn read(fields: &Node, comps: Option<&Node>) -> Result<Self, Problem> {
         if let Node::Scalar(field) = fields {
             let comp = comps.map(|node| text("comps", node)).transpose()?;
-            let op = comp.as_ref().map_or(Ok(Op::In), operator)?;
-            let place = comp.map_or_else(|| field.place.clone(), |comp| comp.place);
-            return Ok(Self::One(lone_operand(field)?, op, place));
+            return Ok(Self::One(Column::read(field, comp.as_ref(), Op::In)?));
         }
         let fields = texts("fields", fields)?;
         let comps = comps.map(|node| texts("comps", node)).transpose()?;
@@ -190,21 +206,70 @@ impl Columns {
         }
         let columns = fields.iter().enumerate().map(|(at, field)| {
             let comp = comps.as_ref().and_then(|comps| comps.get(at));
-            let op = comp.map_or(Ok(Op::Eq), operator)?;
-            let place = comp.map_or(&field.place, |comp| &comp.place);
-            Ok((lone_operand(field)?, op, place.clone()))
+            Column::read(field, comp, Op::Eq)
         });
         Ok(Self::Several(columns.collect::<Result<_, _>>()?))
     }
 }
 
-fn operator(comp: &Scalar) -> Result<Op, Problem> {
-    Op::by_name(&comp.text)
-        .filter(|op| op.takes_values())
-        .ok_or_else(|| {
-            let message = format!("`{}` is not an operator for exceptions", comp.text);
-            Problem::new(&comp.place, message).nearest(&comp.text, Op::all_names())
+impl Column {
+    /// Reads a field and its comparator. Without one, `default` compares.
+    fn read(field: &Scalar, comp: Option<&Scalar>, default: Op) -> Result<Self, Problem> {
+        let default = Comparator {
+            op: default,
+            quantifier: None,
+        };
+        Ok(Self {
+            field: lone_operand(field)?,
+            comparator: comp.map_or(Ok(default), Comparator::read)?,
+            place: comp.unwrap_or(field).place.clone(),
         })
+    }
+
+    fn check(&self, values: Vec<Word>) -> Expr {
+        Expr::Check(Check {
+            left: self.field.clone(),
+            op: self.comparator.op,
+            quantifier: self.comparator.quantifier,
+            op_place: self.place.clone(),
+            right: Right::Values(values),
+        })
+    }
+}
+
+impl Comparator {
+    fn read(comp: &Scalar) -> Result<Self, Problem> {
+        let mut words = comp.text.split_whitespace();
+        let name = words.next().unwrap_or_default();
+        let op = Op::by_name(name).filter(|op| op.takes_values());
+        let quantifier = words.next().map(Quantifier::by_name);
+        match (op, quantifier, words.next()) {
+            (Some(op), None, None) => Ok(Self {
+                op,
+                quantifier: None,
+            }),
+            (Some(op), Some(Some(quantifier)), None) if op.takes_quantifier() => Ok(Self {
+                op,
+                quantifier: Some(quantifier),
+            }),
+            (op, _, _) => {
+                let message = format!("`{}` is not an operator for exceptions", comp.text);
+                let problem = Problem::new(&comp.place, message);
+                Err(match op {
+                    None => problem.nearest(name, Op::all_names()),
+                    Some(op) if op.takes_quantifier() => {
+                        problem.help(format!("write `{name}`, or `{name} anyof`"))
+                    }
+                    Some(_) => problem.help(format!("write `{name}`")),
+                })
+            }
+        }
+    }
+
+    /// Whether it compares with several values at once.
+    fn takes_list(self) -> bool {
+        self.op.takes_list() || self.quantifier.is_some()
+    }
 }
 
 /// The values of a cell: a text, or a list of texts.
@@ -233,14 +298,4 @@ fn cell(node: &Node) -> Result<Vec<Word>, Problem> {
             "a value is a text or a list, not a map",
         )),
     }
-}
-
-fn check(field: &Operand, op: Op, place: &Place, values: Vec<Word>) -> Expr {
-    Expr::Check(Check {
-        left: field.clone(),
-        op,
-        quantifier: None,
-        op_place: place.clone(),
-        right: Right::Values(values),
-    })
 }

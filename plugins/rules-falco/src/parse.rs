@@ -364,12 +364,7 @@ impl<'a> Parser<'a> {
                 self.blank();
                 self.peek_identifier()
             };
-            let found = match word {
-                "oneof" => Some(Quantifier::One),
-                "anyof" => Some(Quantifier::Any),
-                "allof" => Some(Quantifier::All),
-                _ => None,
-            };
+            let found = Quantifier::by_name(word);
             let after = self.bytes.get(self.at + word.len());
             if found.is_some() && after.is_some_and(|byte| b" \t\r\n(".contains(byte)) {
                 self.at += word.len();
