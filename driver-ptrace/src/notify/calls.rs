@@ -2,7 +2,7 @@
 
 use driver_api::event::{Abi, Flags, Header, Kind};
 use driver_api::plan::{Plan, flag};
-use driver_api::table::{self, Returns, Syscall};
+use driver_api::table::{self, Category, Returns, Syscall};
 use libc::pid_t;
 
 use super::FIRST_CALLS;
@@ -80,7 +80,7 @@ impl NotifyCapture {
             if thread.owner_is_stale {
                 thread.owner = threads::owner(tid.unsigned_abs());
             }
-            thread.owner_is_stale = entry.call.category == "user";
+            thread.owner_is_stale = entry.call.category == Category::User;
         }
         let leaves = entry.call.returns == Returns::None;
         if gave_birth {

@@ -2,7 +2,7 @@
 
 use driver_api::event::{Flags, Header, Kind};
 use driver_api::plan::flag;
-use driver_api::table::{self, Returns};
+use driver_api::table::{self, Category, Returns};
 use libc::pid_t;
 
 use super::affinity;
@@ -94,7 +94,8 @@ impl PtraceCapture {
             if !selected {
                 self.unpin_for_status(&begun, &begun.memory(tid));
             }
-            awaits_exit |= selected || plan.flags & flag::CHILD != 0 || call.category == "user";
+            awaits_exit |=
+                selected || plan.flags & flag::CHILD != 0 || call.category == Category::User;
         }
         if let Some(continued) = self.continued_call(tid, call.name, sink) {
             begun = continued;
@@ -135,7 +136,7 @@ impl PtraceCapture {
         } else {
             returned
         };
-        if call.call.category == "user"
+        if call.call.category == Category::User
             && ret == 0
             && let Some(thread) = self.tracees.get_mut(tid)
         {

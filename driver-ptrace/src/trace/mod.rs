@@ -30,7 +30,7 @@ use driver_api::driver::{Driver, OpenError, Opened};
 use driver_api::host::{Host, capability};
 use driver_api::request::{Command, Limits, Request, SyscallSet, Target};
 use driver_api::support::{Serves, Support};
-use driver_api::table::{Param, Returns, SYSCALLS, Written, by_name};
+use driver_api::table::{Category, Param, Returns, SYSCALLS, Written, by_name};
 use driver_start::Held;
 
 use crate::NAME;
@@ -139,7 +139,7 @@ fn start(
 pub(crate) fn stopped_calls(selection: &SyscallSet) -> SyscallSet {
     let change_user = SYSCALLS
         .iter()
-        .filter(|call| call.category == "user" && call.returns == Returns::Errno)
+        .filter(|call| call.category == Category::User && call.returns == Returns::Errno)
         // without those that only ask
         .filter(|call| {
             let fills = |param: &Param| matches!(param.written, Written::Success);

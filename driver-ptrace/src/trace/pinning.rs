@@ -16,7 +16,7 @@
 
 use std::time::{Duration, Instant};
 
-use driver_api::table::{Kind, Returns, Syscall};
+use driver_api::table::{Category, Kind, Returns, Syscall};
 use libc::pid_t;
 
 use super::affinity::{CpuSet, is_affinity_call, last_cpu};
@@ -52,7 +52,7 @@ impl Pinning {
     pub(super) fn of(call: &Syscall) -> Self {
         // paths and an exec's vectors take time: the kernel would move the thread to an idle CPU meanwhile
         let takes_time = |kind: &Kind| matches!(kind, Kind::Path(_) | Kind::Strv);
-        if is_affinity_call(call) || matches!(call.category, "io_read" | "io") {
+        if is_affinity_call(call) || matches!(call.category, Category::IoRead | Category::Io) {
             Self::None
         } else if call.returns == Returns::Child
             || call.params.iter().any(|param| takes_time(&param.kind))
