@@ -81,12 +81,9 @@ impl Life {
 /// Whether a thread has ended. The programs at its end have run by then, or never will, if the kernel has skipped that
 /// run ([`missed`](crate::missed)).
 pub fn gone(tid: u32) -> bool {
-    match std::fs::read_to_string(format!("/proc/{tid}/stat")) {
-        // the state follows the name, which may contain any characters (proc_pid_stat(5))
-        Ok(stat) => stat
-            .rsplit_once(") ")
-            .is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])),
-        Err(error) => matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)),
+    match proc_pid::Stat::of(tid) {
+        Ok(stat) => stat.state().has_ended(),
+        Err(error) => error.is_gone(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use driver_api::driver::{Flow, Polled};
 use driver_api::event::{Fact, Kind};
 use driver_api::request::{Limits, Omit, Target};
+use proc_pid::{Stat, State};
 
 use crate::Case;
 use crate::stage::{Kept, Outcome, Stage, actor, calls, check, request, same, to_the_end};
@@ -28,12 +29,6 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-/// The state of a thread in /proc: its stat's third word.
-fn state(tid: u32) -> Option<char> {
-    let stat = fs::read_to_string(format!("/proc/{tid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.chars().next()
-}
-
 fn stands_still(stage: &Stage) -> Outcome {
     let names = ["openat", "close"];
     let mut capture = stage.must_open(&request(Target::Command(actor("threads", &[])), &names))?;
@@ -45,8 +40,8 @@ fn stands_still(stage: &Stage) -> Outcome {
         let polled = capture.poll(Duration::from_millis(50), &mut |event| {
             if event.kind() == Kind::Syscall {
                 seen += 1;
-                let state = state(event.header().tid);
-                if state != Some('t') {
+                let state = Stat::of(event.header().tid).ok().map(|stat| stat.state());
+                if state != Some(State::TracingStop) {
                     running.push(state);
                 }
             }
