@@ -39,7 +39,7 @@ const EVENT: Header<'_> = Header {
 };
 
 const PLAN: Header<'_> = Header {
-    source: "driver-api/src/plan.rs",
+    source: "driver-api/src/plan/mod.rs",
     header: "driver-api/bpf/plan.h",
     about: "The capture plan: what to fetch for one system call, as the interpreters read it.\n\
             User space makes it from syscalls.tbl. Include <linux/types.h>, or an equivalent, first.",

@@ -3,41 +3,41 @@
  * The capture plan: what to fetch for one system call, as the interpreters read it.
  * User space makes it from syscalls.tbl. Include <linux/types.h>, or an equivalent, first.
  *
- * Made from driver-api/src/plan.rs by `make header`.
+ * Made from driver-api/src/plan/mod.rs by `make header`.
  */
 #ifndef LANNER_PLAN_H
 #define LANNER_PLAN_H
 
 /* clang-format off */
 
-/* Operations a plan has room for. */
+/* How many operations a plan has room for. */
 #define LANNER_PLAN_OPS 6
 
-/* Numbers an ABI can have in an array of plans. */
+/* How many numbers an ABI can have in an array of plans. */
 #define LANNER_PLAN_NRS 1024
 
-/* In lanner_op.arg: the return value. */
+/* Value of lanner_op.arg: the return value. */
 #define LANNER_ARG_RET 7
 
-/* In lanner_op.unit: the length counts bits, and is rounded up to whole longs. */
+/* Value of lanner_op.unit: the length counts bits, and is rounded up to whole longs. */
 #define LANNER_UNIT_BITS 0xffff
 
-/* In lanner_op.unit, with N added: 2 to the power of N of what the length counts are one byte, and begun ones count. */
+/* Value of lanner_op.unit with N added: the byte count is the length divided by 2^N, rounded up. */
 #define LANNER_UNIT_SHIFT 65280
 
-/* Somebody wants this call. */
+/* The user, a rule or the state wants this call. */
 #define LANNER_PLAN_SELECTED 1
 
 /* Capture at entry: the call does not return. */
 #define LANNER_PLAN_NORETURN 2
 
-/* Returns twice: the return of 0 is the child's. */
+/* The call returns twice; it returns 0 in the child. */
 #define LANNER_PLAN_CHILD 4
 
-/* A success is an exec event. */
+/* A successful call is an exec event. */
 #define LANNER_PLAN_EXEC 8
 
-/* It needs much room, or an operation of which a call has one at the most. */
+/* The call needs much room: it has an operation of which a call has at most one. */
 #define LANNER_PLAN_LARGE 16
 
 /* Nothing. */
@@ -67,7 +67,7 @@
 /* An array of struct mmsghdr. */
 #define LANNER_OP_MMSG 8
 
-/* Another operation, which the value of an argument chooses among variants. */
+/* Another operation: the value of an argument chooses it among variants. */
 #define LANNER_OP_VARIANT 9
 
 /* Always. */
@@ -94,20 +94,21 @@
 /* The 32-bit number argument len_arg points to. */
 #define LANNER_LEN_U32_AT 3
 
-/* A count in len_arg, and no more bytes than the return value. */
+/* len_arg counts elements; the return value limits the bytes. */
 #define LANNER_LEN_ARG_AND_RET 4
 
 /* 1. */
 #define LANNER_LEN_ONE 5
 
-/* As the ioctl request in argument len_arg says; written by the kernel where the request reads. */
+/* The ioctl request in argument len_arg contains the length; the kernel writes the memory if the request
+ * reads. */
 #define LANNER_LEN_IOC 6
 
 /* One thing to fetch. */
 struct lanner_op {
 	/* One of LANNER_OP_*; 0: none. */
 	__u8 code;
-	/* What the attachment is called: a register's place, or a Fact. */
+	/* The name of the attachment: a register's index, or a Fact. */
 	__u8 what;
 	/* The register it is about, or LANNER_ARG_RET. */
 	__u8 arg;
@@ -117,13 +118,14 @@ struct lanner_op {
 	__u8 len_from;
 	/* The register that has the length, or the first selector of a variant. */
 	__u8 len_arg;
-	/* Bytes an element, where the length counts elements; LANNER_UNIT_BITS; LANNER_UNIT_SHIFT and more; the id of a variant. */
+	/* Bytes of one element, where the length counts elements; or LANNER_UNIT_BITS; or LANNER_UNIT_SHIFT + N; of a
+	 * variant, its id. */
 	__u16 unit;
-	/* Bytes to capture at the most; of a variant, the bits of the first selector that count. */
+	/* Bytes to capture at most; of a variant, the bits of the first selector that count. */
 	__u32 limit;
 	/* Bytes to add to the length; of a variant, the register of the second selector or LANNER_ARG_RET. */
 	__u16 add;
-	/* Entries to look at, at the most. */
+	/* Entries to look at, at most. */
 	__u16 entries;
 };
 
@@ -131,26 +133,26 @@ struct lanner_op {
 struct lanner_plan {
 	/* Bits of LANNER_PLAN_*. */
 	__u8 flags;
-	/* How many of op count. */
+	/* How many elements of op are used. */
 	__u8 ops;
-	/* Place of the one operation that gathers (LANNER_OP_IOV, LANNER_OP_MSG, LANNER_OP_MMSG), or of the first
-	 * argument vector (LANNER_OP_STRV), which the second follows; LANNER_PLAN_OPS: none. */
+	/* Index of the one operation that gathers (LANNER_OP_IOV, LANNER_OP_MSG, LANNER_OP_MMSG), or of the first
+	 * argument vector (LANNER_OP_STRV), which the second one follows; LANNER_PLAN_OPS: none. */
 	__u8 vector;
-	/* Place of the one fact; LANNER_PLAN_OPS: none. */
+	/* Index of the one fact; LANNER_PLAN_OPS: none. */
 	__u8 fact;
 	/* The operations, in the order of the attachments. */
 	struct lanner_op op[LANNER_PLAN_OPS];
 };
 
-/* What chooses among variants. */
+/* The key of an operation in variants. */
 struct lanner_variant_key {
-	/* lanner_op.unit. */
+	/* The variant's id, as in lanner_op.unit. */
 	__u16 variant;
 	/* 1: pointers have 32 bits. */
 	__u16 narrow;
-	/* The first selector's bits that count; all ones, with those of the second, for all other values. */
+	/* The bits of the first selector that count. All ones in both selectors: for all values without a key. */
 	__u32 first;
-	/* The second selector; 0: there is none. */
+	/* The second selector; 0 if there is none. */
 	__u32 second;
 };
 
