@@ -248,7 +248,7 @@ fn a_new_plugin_of_either_kind_builds_and_passes_its_test_and_the_check() {
         let library = cargo(&folder.path().join(&name));
         let said = check(&library, &[]);
         assert!(
-            said.contains(&format!("{name} 0.1.0 (ABI 1.2, {kind})")),
+            said.contains(&format!("{name} 0.1.0 (ABI 1.3, {kind})")),
             "{said}"
         );
         assert!(said.ends_with("it is good\n"), "{said}");
