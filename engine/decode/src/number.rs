@@ -6,8 +6,9 @@ use std::net::Ipv4Addr;
 use driver_api::table::{Reading, Width};
 
 use super::forms::{Forms, Style, meaning};
+use super::json;
 use super::sockaddr::Ip;
-use super::symbols::{self, hex};
+use super::symbols::{self, Remark, hex, write_enum};
 
 /// `AT_FDCWD`.
 const AT_FDCWD: i32 = -100;
@@ -56,6 +57,7 @@ impl Number {
             | Reading::Address
             | Reading::Device
             | Reading::Limit => Some(Scalar::Unsigned(self.bits)),
+            Reading::ClockId => Some(Scalar::Unsigned(self.low().into())),
             Reading::IpcKey | Reading::Ioprio | Reading::WaitStatus | Reading::Ip4 => None,
         }
     }
@@ -118,6 +120,7 @@ impl Forms for Number {
             Reading::IpcKey => hex(out, self.low().into()),
             Reading::Limit => limit(out, self.bits, self.width),
             Reading::Ioprio => ioprio(out, self.low()),
+            Reading::ClockId => clock(out, self.int(), Remark::With),
             Reading::WaitStatus => wait_status(out, self.low()),
             Reading::Ip4 => self.ip().text(out),
         }
@@ -144,6 +147,7 @@ impl Forms for Number {
                 signal(out, self.low().into());
                 out.push('"');
             }
+            Reading::ClockId => json::quoted(out, |out| clock(out, self.int(), Remark::Without)),
             Reading::Device => {
                 let (major, minor) = symbols::device(self.bits);
                 let _ = write!(out, "\"{major}:{minor}\"");
@@ -164,6 +168,9 @@ impl Forms for Number {
             Reading::DirFd if self.int() == AT_FDCWD => {
                 meaning(out, style, &AT_FDCWD, |out| self.text(out));
             }
+            Reading::ClockId => meaning(out, style, &self.int(), |out| {
+                clock(out, self.int(), Remark::Without);
+            }),
             Reading::Hex | Reading::Device => decimal(out, self.bits),
             Reading::Address => {
                 let _ = write!(out, "{:x}", self.bits);
@@ -295,6 +302,38 @@ fn ioprio(out: &mut String, number: u32) {
         _ => return hex(out, u64::from(number)),
     };
     let _ = write!(out, "IOPRIO_PRIO_VALUE({class}, {})", number & 0x1fff);
+}
+
+/// Appends the name of a clock, or what the number of a dynamic clock is made of: the process, thread or
+/// descriptor in the upper 29 bits, the kind of clock in the lower 3 (include/linux/posix-timers_types.h).
+fn clock(out: &mut String, id: i32, remark: Remark) {
+    const PER_THREAD: i32 = 4;
+    const DEVICE: i32 = 3;
+    let Ok(known) = u64::try_from(id) else {
+        let (owner, kind) = (!(id >> 3), id & 7);
+        if kind == DEVICE {
+            let _ = write!(out, "FD_TO_CLOCKID({owner})");
+            return;
+        }
+        let whose = if kind & PER_THREAD == 0 {
+            "PROCESS"
+        } else {
+            "THREAD"
+        };
+        let _ = write!(out, "MAKE_{whose}_CPUCLOCK({owner}, ");
+        match kind & !PER_THREAD {
+            0 => out.push_str("CPUCLOCK_PROF"),
+            1 => out.push_str("CPUCLOCK_VIRT"),
+            2 => out.push_str("CPUCLOCK_SCHED"),
+            other => decimal(out, other),
+        }
+        out.push(')');
+        return;
+    };
+    match symbols::set("clock") {
+        Some(set) => write_enum(out, set, known, remark),
+        None => decimal(out, id),
+    }
 }
 
 /// The number in a register, sign-extended where its width has a sign.
