@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use crate::abi::{LannerStatus, LannerText, STATUS_ERROR, STATUS_OK, STATUS_PANIC};
+use crate::chain::Chain;
 
 /// What a plugin fails with. Any error converts into it with `?`, and so does a text with `.into()`.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -25,7 +26,7 @@ pub(crate) unsafe fn guard(
     // panic left half-done.
     let (status, text) = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(status)) => return status,
-        Ok(Err(failure)) => (STATUS_ERROR, chain(&*failure)),
+        Ok(Err(failure)) => (STATUS_ERROR, Chain(&*failure).to_string()),
         Err(payload) => {
             let text = panic_text(&*payload);
             // The payload's own Drop may panic as well; a leak is the lesser evil.
@@ -115,17 +116,6 @@ fn panic_text(payload: &(dyn Any + Send)) -> String {
     } else {
         "panic without a message".to_owned()
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 /// Hands over the JSON schema of `T`.

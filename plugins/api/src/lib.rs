@@ -41,33 +41,42 @@
 //! | [`Value`] and friends | what a field holds |
 //! | [`RulePlugin`] | events in, matches out |
 //! | [`OutputPlugin`] | alerts in, deliveries out |
+//! | [`LineWriter`], [`Permissions`], [`Chain`] | what many outputs need |
 //! | `testing` | a host and alerts that are made up, for tests (feature `testing`) |
 //! | [`Transformer`], [`Term`] | functions of field values, for conditions and templates alike |
 
 pub mod abi;
 mod border;
 mod cache;
+mod chain;
 mod export;
 mod host;
+mod lines;
 mod output;
 mod output_border;
 mod priority;
 mod rule;
 mod rule_border;
+mod settings;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(any(test, feature = "testing"))]
+mod testing_outputs;
 mod transform;
 mod value;
 
 pub use border::Error;
 pub use cache::{CachedEvent, FieldCache};
+pub use chain::Chain;
 pub use host::{Counter, Gauge, Host, Level};
+pub use lines::LineWriter;
 pub use output::{AlertView, Alerts, Delivery, OutputPlugin};
 pub use priority::{Priority, UnknownPriority};
 pub use rule::{
     Diagnostic, Event, EventTypes, Explanation, FieldKind, Matches, ResolvedField, RuleFileView,
     RuleInfo, RulePlugin, RuleRequest, Severity,
 };
+pub use settings::{InvalidSetting, Permissions, at_least};
 pub use transform::{Buffers, Term, Transformer};
 pub use value::{List, OwnedValue, RawValue, Value};
 
