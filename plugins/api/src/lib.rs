@@ -39,6 +39,7 @@
 //! |---|---|
 //! | [`abi`] | the structs that cross the border, laid out as in C |
 //! | [`Value`] and friends | what a field holds |
+//! | [`FieldResolver`], [`FieldSource`] | how fields are found and read |
 //! | [`RulePlugin`] | events in, matches out |
 //! | [`OutputPlugin`] | alerts in, deliveries out |
 //! | [`LineWriter`], [`Permissions`], [`Chain`] | what many outputs need |
@@ -50,6 +51,7 @@ mod border;
 mod cache;
 mod chain;
 mod export;
+mod field;
 mod host;
 mod lines;
 mod output;
@@ -68,6 +70,7 @@ mod value;
 pub use border::Error;
 pub use cache::{CachedEvent, FieldCache};
 pub use chain::Chain;
+pub use field::{FieldResolver, FieldSource};
 pub use host::{Counter, Gauge, Host, Level};
 pub use lines::LineWriter;
 pub use output::{AlertView, Alerts, Delivery, OutputPlugin};
