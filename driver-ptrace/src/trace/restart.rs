@@ -1,15 +1,15 @@
-//! Calls that waiting threads are thrown out of by being traced, and that are then made again, unseen.
+//! Calls that tracing alone has interrupted: they are made again, unseen.
 //!
-//! Most calls that a stop interrupts go on by themselves. Some end with EINTR, handler or not (signal(7),
-//! "Interruption of system calls and library functions by stop signals"): alone, they would not have been
-//! interrupted. An interruption that lanner asked for is one reason; a signal that is ignored is the other,
-//! since a tracer is told of that, too. Such a call's result becomes ERESTARTNOHAND: it is made again, unless a
-//! handler runs, and then ends with EINTR as it would alone.
+//! Most calls that a stop interrupts go on by themselves. Some end with EINTR even without a handler (signal(7),
+//! "Interruption of system calls and library functions by stop signals"). Untraced, they would not have been
+//! interrupted: an interruption may be one that lanner asked for, or a signal may be ignored, which a tracer is
+//! still asked about. lanner changes the result of such a call to ERESTARTNOHAND. Then the kernel makes it again,
+//! unless a handler runs, and in that case it ends with EINTR as it does untraced.
 
 use driver_api::event::Abi;
 use driver_api::table::{self, X32_BIT};
 
-use crate::tracee::Stopped;
+use crate::tracee::{InterruptStop, InterruptedCall, ReturnPath, SignalStop};
 
 /// include/linux/errno.h
 const ERESTARTNOHAND: i64 = 514;
@@ -17,13 +17,13 @@ const ERESTARTNOHAND: i64 = 514;
 /// How long a call waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Limit {
-    /// It has none of its own.
+    /// It has no limit.
     None,
-    /// Milliseconds in this argument; negative: for ever.
+    /// This argument is the limit in milliseconds; negative: none.
     Milliseconds(usize),
-    /// This argument points to it; null: for ever.
+    /// This argument points to the limit; null: none.
     Behind(usize),
-    /// The socket has one, or it would not have ended so.
+    /// The socket has a limit, or the call would not have ended with EINTR.
     Socket,
 }
 
@@ -52,42 +52,34 @@ const INTERRUPTED: [(&str, Limit); 21] = [
     ("accept4", Limit::Socket),
 ];
 
-/// A call that has ended with EINTR, as the registers of its thread have it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Interrupted {
-    pub(crate) abi: Abi,
-    pub(crate) nr: u64,
-    pub(crate) args: [u64; 6],
-}
-
 /// Whether a call that ends with EINTR may be made again.
-pub(crate) fn may_be_made_again(name: &str) -> bool {
+pub(super) fn may_be_made_again(name: &str) -> bool {
     INTERRUPTED.iter().any(|(known, _)| *known == name)
 }
 
-/// In a stop that lanner has asked for: whatever it has interrupted is made again, and that is said.
-pub(crate) fn after_interruption(stopped: &Stopped) -> bool {
-    make_again(stopped, |_, _| true)
+/// In a stop that lanner has asked for: has the call that it interrupted made again. Returns whether there is one.
+pub(super) fn after_interruption(stop: &InterruptStop) -> bool {
+    make_again(&stop.return_path(), |_, _| true)
 }
 
-/// In a stop before a signal is delivered. A call with a limit is left alone, as its time would begin anew with
-/// every signal. Says whether it is made again.
-pub(crate) fn before_signal(stopped: &Stopped, signal: i32) -> bool {
-    let stops = [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
-    !stops.contains(&signal) && make_again(stopped, is_endless)
+/// In a stop before a signal is delivered: has the call that the signal interrupted made again. Returns whether it
+/// is. A call with a time limit is left alone, because its time would begin anew with every signal.
+pub(super) fn before_signal(stop: &SignalStop) -> bool {
+    let stopping = [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+    !stopping.contains(&stop.signal()) && make_again(&stop.return_path(), is_endless)
 }
 
-fn make_again(stopped: &Stopped, may: impl Fn(Limit, &[u64; 6]) -> bool) -> bool {
-    let again = stopped
-        .interrupted()
+fn make_again(path: &ReturnPath<'_>, may: impl Fn(Limit, &[u64; 6]) -> bool) -> bool {
+    let again = path
+        .interrupted_call()
         .is_some_and(|call| limit_of(&call).is_some_and(|limit| may(limit, &call.args)));
     if again {
-        stopped.set_result(-ERESTARTNOHAND);
+        path.set_result(-ERESTARTNOHAND);
     }
     again
 }
 
-fn limit_of(call: &Interrupted) -> Option<Limit> {
+fn limit_of(call: &InterruptedCall) -> Option<Limit> {
     let nr = u32::try_from(call.nr).ok()?;
     let abi = if call.abi == Abi::X86_64 && nr & X32_BIT != 0 {
         Abi::X32

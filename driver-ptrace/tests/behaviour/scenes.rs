@@ -1,5 +1,5 @@
-//! Programs that judge themselves (`nature.c`): alone, below a filter that stops at little, where every call
-//! stops, and below a process that was attached to.
+//! Programs that judge themselves (`scenes/`): alone, under a filter that stops few calls, where every call stops, and
+//! in a process that was attached to.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -10,15 +10,15 @@ use driver_api::request::Target;
 
 use crate::stage::*;
 
-/// What a scene must end with, in every surrounding.
+/// Plays a scene in all these ways; it must succeed in each.
 fn holds_everywhere(scene: &[&str]) {
-    let alone = Command::new(nature_path())
+    let alone = Command::new(scenes_path())
         .args(scene)
         .status()
         .expect("runs");
     assert_eq!(alone.code(), Some(0), "{scene:?} alone");
     for names in [&["execve"][..], &everything()] {
-        let (events, status) = watch(command(nature_path(), scene), names);
+        let (events, status) = watch(command(scenes_path(), scene), names);
         assert_eq!(exit_code(status), 0, "{scene:?} with {} calls", names.len());
         lives_are_whole(&events);
     }
@@ -26,9 +26,9 @@ fn holds_everywhere(scene: &[&str]) {
     attached(scene, 0);
 }
 
-/// Has a command that began below a narrow filter stop at every call.
+/// Plays a scene under a filter for few calls, and then has every call stop.
 fn widened(scene: &[&str]) {
-    let mut capture = open(command(nature_path(), scene), &["execve"]).expect("the driver opens");
+    let mut capture = open(command(scenes_path(), scene), &["execve"]).expect("the driver opens");
     let (_, end) =
         until(capture.as_mut(), |event| event.kind() == Kind::Exec).expect("the capture goes on");
     assert_eq!(end, None);
@@ -41,7 +41,7 @@ fn widened(scene: &[&str]) {
 fn attached(scene: &[&str], code: i32) {
     let mut shell = Command::new("/bin/sh")
         .args(["-c", "read line; exec \"$@\"", "sh"])
-        .arg(nature_path())
+        .arg(scenes_path())
         .args(scene)
         .stdin(Stdio::piped())
         .spawn()
@@ -53,7 +53,7 @@ fn attached(scene: &[&str], code: i32) {
     let (events, end) = until(capture.as_mut(), |_| false).expect("the capture goes on");
     assert_eq!(end, Some(None));
     assert_eq!(of_kind(&events, Kind::Exec)[0].header().tgid, shell.id());
-    // the capture has waited for it, being its tracer
+    // as its tracer, the capture has waited for it
     let _ = shell.wait();
     let last = of_kind(&events, Kind::Exit)
         .into_iter()
@@ -72,9 +72,9 @@ fn calls_that_a_handler_interrupts_end_or_go_on_as_alone() {
     holds_everywhere(&["interrupted-calls"]);
 }
 
-/// Each call that the scene has seen end with EINTR is told of, once; those that went on are told as they ended.
+/// Each call that ends with EINTR for the scene has one event; a call that goes on has one when it ends.
 #[test]
-fn calls_that_end_with_eintr_are_told() {
+fn calls_that_end_with_eintr_have_an_event() {
     for names in [
         &[
             "clock_nanosleep",
@@ -87,7 +87,7 @@ fn calls_that_end_with_eintr_are_told() {
         ][..],
         &everything(),
     ] {
-        let (events, status) = watch(command(nature_path(), &["interrupted-calls"]), names);
+        let (events, status) = watch(command(scenes_path(), &["interrupted-calls"]), names);
         assert_eq!(exit_code(status), 0);
         let leader = events[0].header().tid;
         let ended = |name: &str| {
@@ -108,9 +108,9 @@ fn calls_that_end_with_eintr_are_told() {
             assert_eq!(ended(name), times, "{name} among {} calls", names.len());
         }
     }
-    // a call that went on behind a stop ends as itself, though the kernel calls it restart_syscall
+    // a call that goes on after a stop ends under its own name, though the kernel makes it as restart_syscall
     let names = &["clock_nanosleep", "poll", "futex", "read"];
-    let (events, status) = watch(command(nature_path(), &["restarted-calls"]), names);
+    let (events, status) = watch(command(scenes_path(), &["restarted-calls"]), names);
     assert_eq!(exit_code(status), 0);
     let leader = events[0].header().tid;
     let of_leader = |name: &str, ret: i64| {
@@ -182,14 +182,14 @@ fn a_program_may_listen_to_the_calls_of_its_child() {
 fn a_program_that_wants_to_trace_is_refused_and_goes_on() {
     let scene = &["own-tracer"];
     for names in [&["execve"][..], &everything()] {
-        let (events, status) = watch(command(nature_path(), scene), names);
+        let (events, status) = watch(command(scenes_path(), scene), names);
         assert_eq!(exit_code(status), 51);
         lives_are_whole(&events);
     }
     attached(scene, 51);
 }
 
-/// From outside, at any moment: in stops of every kind, and between them.
+/// By another process, at any moment: in stops of every kind, and between them.
 #[test]
 fn a_command_may_be_killed_at_any_moment() {
     for round in 0..120_u32 {
@@ -199,7 +199,7 @@ fn a_command_may_be_killed_at_any_moment() {
             &everything()
         };
         let mut capture =
-            open(command(nature_path(), &["every-state"]), names).expect("the driver opens");
+            open(command(scenes_path(), &["every-state"]), names).expect("the driver opens");
         let mut seen = 0;
         let (mut events, end) = until(capture.as_mut(), |_| {
             seen += 1;
@@ -210,13 +210,13 @@ fn a_command_may_be_killed_at_any_moment() {
         let pid = events[0].header().tgid.cast_signed();
         let killer = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_micros(u64::from(round) * 97 % 3000));
-            // SAFETY: kill(2) takes numbers; nobody has waited for the process.
+            // SAFETY: kill(2) takes numbers; the process was not waited for, so that the id is its own.
             unsafe { libc::kill(pid, libc::SIGKILL) };
         });
         let begin = Instant::now();
         let mut last = Vec::new();
         let mut status = None;
-        // its children may stand in a stop for ever: they go with the capture
+        // its children may stay in a stop for ever: they end with the capture
         while status.is_none() {
             assert!(begin.elapsed() < PATIENCE, "round {round}: no end");
             let (more, end) = until(capture.as_mut(), |event| {

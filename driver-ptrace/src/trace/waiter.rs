@@ -1,7 +1,8 @@
-//! Waits for the next stop of a tracee, or for some time.
+//! Waits for the next stop of a tracee, or until a time has passed.
 //!
-//! waitpid(2) knows no timeout. A timer of this thread interrupts it: it fires again and again until it
-//! is disarmed, so that one that fires just before the call is no loss. It is set once for many waits.
+//! waitpid(2) has no timeout. A timer of this thread interrupts it with a signal. Once armed, it fires every few
+//! milliseconds until it is disarmed: one that fires just before the call is not lost. It is armed once for many
+//! waits.
 
 use std::cell::Cell;
 use std::io;
@@ -11,24 +12,32 @@ use std::time::{Duration, Instant};
 
 use libc::{c_int, pid_t, timer_t};
 
-/// Between two firings of an armed timer.
-const AGAIN: Duration = Duration::from_millis(5);
+use crate::tracee::{self, NoTracees, Wait};
 
-/// How long a stop that is about to come is looked for.
+/// The time between two signals of an armed timer.
+const INTERVAL: Duration = Duration::from_millis(5);
+
+/// How long [`Waiter::next_soon`] looks for a stop.
 const SOON: Duration = Duration::from_micros(50);
+
+/// The signal by which the timer interrupts a wait: the last real-time signal but one, which programs rarely use.
+pub(crate) fn timer_signal() -> c_int {
+    libc::SIGRTMAX() - 1
+}
 
 /// Waits on behalf of the thread that made it.
 #[derive(Debug)]
-pub(crate) struct Waiter {
+pub(super) struct Waiter {
     timer: timer_t,
     thread: pid_t,
-    /// When the timer fires first; none: it is not set.
+    /// When the timer fires first. None: it is disarmed.
     fires: Cell<Option<Instant>>,
 }
 
-// SAFETY: the timer is an id of the process; only the thread that made it waits with it.
+// SAFETY: `timer` is a pointer in type alone: the id of a timer of the process, which any thread may use.
 unsafe impl Send for Waiter {}
 
+/// The signal's handler. That it runs is what interrupts waitpid(2).
 extern "C" fn interrupted(_: c_int) {}
 
 fn gettid() -> pid_t {
@@ -36,17 +45,13 @@ fn gettid() -> pid_t {
     unsafe { libc::gettid() }
 }
 
-/// The signal by which the timer interrupts a wait. Programs rarely use the last real-time signals but one.
-pub(crate) fn timer_signal() -> i32 {
-    libc::SIGRTMAX() - 1
-}
-
 impl Waiter {
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         let thread = gettid();
         let signal = timer_signal();
         let mut timer: timer_t = null_mut();
-        // SAFETY: all structs are plain data, zeroed and then filled; the handler does nothing.
+        // SAFETY: all structs are plain data for which zeros are valid, and outlive the calls. The handler does
+        // nothing, so that it may run at any moment.
         unsafe {
             let mut action: libc::sigaction = zeroed();
             action.sa_sigaction = interrupted as *const () as usize;
@@ -54,7 +59,7 @@ impl Waiter {
             event.sigev_notify = libc::SIGEV_THREAD_ID;
             event.sigev_signo = signal;
             event.sigev_notify_thread_id = thread;
-            // a mask inherited from whoever started us must not keep it away
+            // the signal may be blocked by a mask that was inherited from the program that started lanner
             let mut unblocked: libc::sigset_t = zeroed();
             libc::sigemptyset(&raw mut unblocked);
             libc::sigaddset(&raw mut unblocked, signal);
@@ -65,7 +70,7 @@ impl Waiter {
                 return Err(io::Error::last_os_error());
             }
         }
-        unsignalled();
+        do_not_signal_stops();
         Ok(Self {
             timer,
             thread,
@@ -73,51 +78,50 @@ impl Waiter {
         })
     }
 
-    /// The thread that waits, whose tracees they are.
-    pub(crate) fn thread(&self) -> pid_t {
+    /// The thread that waits, and whose tracees they are.
+    pub(super) fn thread(&self) -> pid_t {
         self.thread
     }
 
     /// Whether the calling thread is the one that made this.
-    pub(crate) fn is_ours(&self) -> bool {
+    pub(super) fn is_ours(&self) -> bool {
         self.thread == gettid()
     }
 
-    fn arm(&self, first: Duration, again: Duration) {
+    fn arm(&self, first: Duration, interval: Duration) {
         let spec = |time: Duration| libc::timespec {
             tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
             tv_nsec: i64::from(time.subsec_nanos()),
         };
         let setting = libc::itimerspec {
             it_value: spec(first),
-            it_interval: spec(again),
+            it_interval: spec(interval),
         };
         // SAFETY: the timer is ours, and the setting outlives the call.
         unsafe { libc::timer_settime(self.timer, 0, &raw const setting, null_mut()) };
     }
 
-    /// The next stop or end of a tracee of this thread: its id and wait status. `Ok(None)`: none yet,
-    /// perhaps sooner than asked for. An error: there are no tracees. Leaves the timer set for the next
-    /// wait: [`Waiter::rest`] ends that.
-    pub(crate) fn next(&self, timeout: Duration) -> Result<Option<(pid_t, c_int)>, NoTracees> {
+    /// The next stop or end of a tracee of this thread. `None`: there is none yet; the time may not have passed.
+    /// Leaves the timer armed for the next wait, until [`Waiter::rest`].
+    pub(super) fn next(&self, timeout: Duration) -> Result<Option<Wait>, NoTracees> {
         if timeout.is_zero() {
-            return wait(libc::WNOHANG);
+            return tracee::wait(false);
         }
         let now = Instant::now();
         let limit = now + timeout;
         if self.fires.get().is_none_or(|at| at > limit || at < now) {
-            self.arm(timeout, AGAIN);
+            self.arm(timeout, INTERVAL);
             self.fires.set(Some(limit));
         }
-        wait(0)
+        tracee::wait(true)
     }
 
-    /// A stop that is about to come: looked for without sleeping, as waking up would take longer than it
-    /// does. Whoever else has work on this CPU goes first.
-    pub(crate) fn soon(&self) -> Result<Option<(pid_t, c_int)>, NoTracees> {
+    /// A stop that is about to come. This does not sleep, because waking up would take longer than the stop does
+    /// to come; other threads with work on this CPU go first.
+    pub(super) fn next_soon(&self) -> Result<Option<Wait>, NoTracees> {
         let begin = Instant::now();
         loop {
-            let stop = wait(libc::WNOHANG)?;
+            let stop = tracee::wait(false)?;
             if stop.is_some() || begin.elapsed() > SOON {
                 return Ok(stop);
             }
@@ -125,18 +129,18 @@ impl Waiter {
         }
     }
 
-    /// No wait follows for now.
-    pub(crate) fn rest(&self) {
+    /// Disarms the timer: no wait follows for now.
+    pub(super) fn rest(&self) {
         if self.fires.take().is_some() {
             self.arm(Duration::ZERO, Duration::ZERO);
         }
     }
 }
 
-/// Has the kernel make no SIGCHLD of each stop, where nobody wants one: a thread that waits is woken
-/// without it. A program that is executed gets the flags of a fresh start (execve(2)).
-fn unsignalled() {
-    // SAFETY: the action is read and written back with one flag more; the handler stays the default.
+/// Has the kernel send no SIGCHLD for stops, unless lanner has a handler for it: the thread that waits is woken
+/// anyway. An executed program starts without this flag (execve(2)).
+fn do_not_signal_stops() {
+    // SAFETY: the action is read and written back with one more flag; it stays the default one.
     unsafe {
         let mut action: libc::sigaction = zeroed();
         if libc::sigaction(libc::SIGCHLD, null_mut(), &raw mut action) == 0
@@ -152,28 +156,5 @@ impl Drop for Waiter {
     fn drop(&mut self) {
         // SAFETY: made in new, deleted once.
         unsafe { libc::timer_delete(self.timer) };
-    }
-}
-
-/// Nobody is left to wait for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct NoTracees;
-
-/// One waitpid(2); an interruption is no stop. Children of other threads are left alone.
-fn wait(flags: c_int) -> Result<Option<(pid_t, c_int)>, NoTracees> {
-    let mut status = 0;
-    // SAFETY: the kernel writes one int.
-    let tid = unsafe {
-        libc::waitpid(
-            -1,
-            &raw mut status,
-            flags | libc::__WALL | libc::__WNOTHREAD,
-        )
-    };
-    match tid {
-        0 => Ok(None),
-        -1 if io::Error::last_os_error().raw_os_error() == Some(libc::ECHILD) => Err(NoTracees),
-        -1 => Ok(None),
-        tid => Ok(Some((tid, status))),
     }
 }
