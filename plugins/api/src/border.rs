@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use crate::abi::{LannerStatus, LannerText, STATUS_ERROR, STATUS_OK, STATUS_PANIC};
+use crate::chain::Chain;
 
 /// The error of a plugin. Any error converts into it with `?`, and a text with `.into()`.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -45,7 +46,7 @@ pub(crate) unsafe fn guard(
     // Unwind safety: a state that panicked is only closed after this, so its broken contents stay unused.
     let (status, text) = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(status)) => return status,
-        Ok(Err(failure)) => (STATUS_ERROR, chain(&*failure)),
+        Ok(Err(failure)) => (STATUS_ERROR, Chain(&*failure).to_string()),
         Err(payload) => {
             let text = panic_text(&*payload);
             // The payload's own Drop may panic as well, so leak it.
@@ -139,18 +140,6 @@ fn panic_text(payload: &(dyn Any + Send)) -> String {
     }
 }
 
-/// The error and its sources, separated by colons.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
-}
-
 /// Hands over the JSON schema of `T`.
 ///
 /// # Safety
@@ -195,7 +184,7 @@ mod tests {
     fn no_settings_are_the_defaults_and_unknown_ones_are_refused() {
         assert_eq!(settings::<Strict>(b"").unwrap(), Strict { json: false });
         settings::<()>(b"").unwrap();
-        let error = chain(&settings::<Strict>(br#"{"jsn":true}"#).unwrap_err());
+        let error = Chain(&settings::<Strict>(br#"{"jsn":true}"#).unwrap_err()).to_string();
         assert!(error.contains("unknown field `jsn`"), "{error}");
     }
 

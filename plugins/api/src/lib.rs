@@ -43,14 +43,17 @@
 //! | [`RulePlugin`] | takes events, reports matches |
 //! | [`OutputPlugin`] | takes alerts, delivers them |
 //! | [`Transformer`], [`Term`] | functions of field values, for conditions and templates |
+//! | [`LineWriter`], [`Permissions`], [`Chain`] | what many outputs need |
 //! | `testing` | a host and alerts for tests (feature `testing`) |
 
 pub mod abi;
 mod border;
 mod cache;
+mod chain;
 mod export;
 mod field;
 mod host;
+mod lines;
 mod output;
 mod output_border;
 mod priority;
@@ -58,20 +61,26 @@ mod report;
 mod request;
 mod rule;
 mod rule_border;
+mod settings;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(any(test, feature = "testing"))]
+mod testing_outputs;
 mod transform;
 mod value;
 
 pub use border::Error;
 pub use cache::{CachedEvent, FieldCache};
+pub use chain::Chain;
 pub use field::{FieldResolver, FieldSource};
 pub use host::{Counter, Gauge, Host, Level};
+pub use lines::LineWriter;
 pub use output::{AlertView, Alerts, Delivery, OutputPlugin};
 pub use priority::{Priority, UnknownPriority};
 pub use report::{Diagnostic, Explanation, FieldComparison, Relation, Severity};
 pub use request::{FieldKind, ResolvedField, RuleFileView, RuleRequest, UnknownName};
 pub use rule::{Event, EventTypes, Matches, RuleInfo, RulePlugin};
+pub use settings::{InvalidSetting, Permissions, at_least};
 pub use transform::{Buffers, Term, Transformer, TransformerError};
 pub use value::{List, OwnedValue, RawValue, Value};
 

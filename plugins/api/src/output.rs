@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::abi::{LannerAlert, LannerAlertField, LannerBatch, LannerStr};
 use crate::border::Error;
+use crate::chain::Chain;
 use crate::host::Host;
 use crate::priority::Priority;
 use crate::value::{RawValue, Value};
@@ -72,6 +73,22 @@ pub enum Delivery {
         /// The reason for the rest.
         reason: String,
     },
+}
+
+impl Delivery {
+    /// [`Delivery::TryAgain`] with the text of an error and all its sources.
+    #[must_use]
+    pub fn try_again(delivered: usize, error: &(dyn std::error::Error + '_)) -> Self {
+        let reason = Chain(error).to_string();
+        Self::TryAgain { delivered, reason }
+    }
+
+    /// [`Delivery::GiveUp`] with the text of an error and all its sources.
+    #[must_use]
+    pub fn give_up(delivered: usize, error: &(dyn std::error::Error + '_)) -> Self {
+        let reason = Chain(error).to_string();
+        Self::GiveUp { delivered, reason }
+    }
 }
 
 /// A batch of alerts, oldest first.

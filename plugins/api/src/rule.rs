@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use crate::abi::{LannerEvent, LannerMatches, LannerValue};
-use crate::border::{Error, chain};
+use crate::border::Error;
+use crate::chain::Chain;
 use crate::host::Host;
 use crate::priority::Priority;
 use crate::report::{Diagnostic, Explanation, FieldComparison};
@@ -55,7 +56,7 @@ pub trait RulePlugin: Sized + Send + 'static {
     ) -> Result<(), Error> {
         if let Err(error) = Self::open(host, request, settings) {
             report(Diagnostic {
-                message: chain(&*error),
+                message: Chain(&*error).to_string(),
                 ..Diagnostic::default()
             });
         }

@@ -24,6 +24,8 @@ use crate::output::{Alerts, Delivery, OutputPlugin};
 use crate::priority::Priority;
 use crate::value::{OwnedValue, RawValue};
 
+pub use crate::testing_outputs::{emit_messages, open, open_on};
+
 /// What a plugin sent to its host.
 #[derive(Debug, Default)]
 pub struct Heard {

@@ -1,4 +1,4 @@
-//! The HTTP server of Python, with and without TLS, which notes what it gets. Needs python3.
+//! Python's HTTP server, with and without TLS, which records each request. It needs python3.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -9,19 +9,19 @@ use serde_json::Value;
 
 use super::Running;
 
-/// See the module.
+/// A running server; see the module.
 #[derive(Debug)]
 pub struct Receiver {
     process: Running,
-    /// Where it listens, at localhost.
+    /// Its port at localhost.
     pub port: u16,
     folder: tempfile::TempDir,
     tls: Vec<PathBuf>,
 }
 
 impl Receiver {
-    /// Starts one that answers with these statuses (`200,500`), and then with 200. `tls`: its certificate and key,
-    /// and the authority that clients need a certificate of.
+    /// Starts a server that answers with these statuses (`200,500`), and then with 200. `tls` is empty, or has the files
+    /// of its certificate and key, and perhaps of the authority that must have signed its clients' certificates.
     #[must_use]
     pub fn start(statuses: &str, tls: &[PathBuf]) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -34,27 +34,27 @@ impl Receiver {
         }
     }
 
-    /// Ends it, in the middle of whatever it does.
+    /// Kills the server, whatever it is doing.
     pub fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// Starts it again, at the same port.
-    pub fn again(&mut self) {
+    /// Starts the server again, with the same port.
+    pub fn restart(&mut self) {
         (self.process, self.port) = run(self.folder.path(), "", self.port, &self.tls);
     }
 
-    /// What it got: `connection`, `path`, `headers`, `body` of each request.
+    /// The requests that it received: `connection` (a number), `path`, `headers` and `body` of each.
     #[must_use]
     pub fn notes(&self) -> Vec<Value> {
         let notes = fs::read_to_string(self.folder.path().join("notes")).unwrap_or_default();
-        // the last line may not be whole yet
+        // The last line can still be incomplete.
         let whole = notes.rfind('\n').map_or("", |end| &notes[..end]);
         let notes = whole.lines().map(serde_json::from_str);
         notes.collect::<Result<_, _>>().unwrap()
     }
 
-    /// All alerts that it got, in order.
+    /// All alerts that it received, in order.
     #[must_use]
     pub fn alerts(&self) -> Vec<Value> {
         self.notes().iter().flat_map(alerts).collect()
@@ -62,7 +62,7 @@ impl Receiver {
 }
 
 fn run(folder: &Path, statuses: &str, port: u16, tls: &[PathBuf]) -> (Running, u16) {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/receiver.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/receiver.py");
     let mut process = Command::new("python3")
         .args(["-B", script])
         .arg(folder.join("notes"))
@@ -79,7 +79,7 @@ fn run(folder: &Path, statuses: &str, port: u16, tls: &[PathBuf]) -> (Running, u
     (process, port.trim().parse().unwrap())
 }
 
-/// The alerts of a request: a JSON object, an array of them, or one a line.
+/// The alerts of a request: one JSON object, an array of them, or one on each line.
 fn alerts(note: &Value) -> Vec<Value> {
     let body = note["body"].as_str().unwrap();
     match serde_json::from_str(body) {
@@ -92,7 +92,7 @@ fn alerts(note: &Value) -> Vec<Value> {
     }
 }
 
-/// The last words of the alerts of a request.
+/// The last word of each alert's text in a request.
 ///
 /// # Panics
 ///

@@ -1,8 +1,10 @@
-"""A receiver for the tests: answers POSTs and notes each as a line of JSON in a file.
+"""A web server for the tests: it answers POSTs and records each as a line of JSON in a file.
 
-receiver.py NOTES STATUSES PORT [CERT KEY CA]: the statuses (comma-separated) are answered in turn, then 200. With a CA,
-clients have to show a certificate that it has signed. Prints its port
-(0: the kernel chooses one).
+receiver.py NOTES STATUSES PORT [CERT KEY [CA]]
+
+Writes the requests to the file NOTES. Answers with the STATUSES (comma-separated) in turn, then with 200. With CERT and
+KEY it uses TLS. With a CA, clients must show a certificate that it has signed. Prints its port; with PORT 0 the kernel
+chooses one.
 """
 
 import gzip

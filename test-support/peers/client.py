@@ -1,13 +1,14 @@
-"""A client for the tests, written from the wire format alone: no generated code, only numbers of fields.
+"""A gRPC client for the tests. It is written from the wire format, without generated code.
 
 client.py TARGET [--ca FILE] [--cert FILE] [--key FILE] MODE ...
 
   version           prints the version
-  get               prints what get has
-  sub COUNT         prints `ready`, then so many alerts as they come
-  own COUNT REQUEST as sub, from our own service; REQUEST is JSON; COUNT 0: until the stream ends
-  many FAST STUCK   prints `ready`, then `all N` when each of the fast ones has N more; `wake` on standard input lets the
-                    stuck ones read until the alert of the rule `last`; then a summary
+  get               prints the alerts of Falco's `get`
+  sub COUNT         prints `ready`, then COUNT alerts of Falco's `sub` as they come
+  own COUNT REQUEST like sub, but from our own service; REQUEST is JSON; with COUNT 0 until the stream ends
+  many FAST STUCK   connects FAST clients that read and STUCK clients that do not; prints `ready`, then `all N` each time
+                    that every fast client has read N alerts in all; after a line on standard input, the stuck clients
+                    read until the alert of the rule `last`; at the end prints a summary
 """
 
 import argparse
@@ -112,22 +113,22 @@ def one(channel, args):
 
 
 async def many(target, fast, stuck):
-    # small windows, and no guess that they should be larger
+    # Keeps the HTTP/2 windows small, so that a stuck client holds few alerts.
     options = [("grpc.http2.bdp_probe", 0), ("grpc.use_local_subchannel_pool", 1)]
     seen = [0] * fast
-    wake, told = asyncio.Event(), 0
+    wake, reported = asyncio.Event(), 0
 
     async def reader(at):
-        nonlocal told
+        nonlocal reported
         async with grpc.aio.insecure_channel(target, options=options) as channel:
             call = channel.stream_stream(SUB)(iter([b""]))
             await call.initial_metadata()
             started.release()
             async for data in call:
                 seen[at] += 1
-                if min(seen) > told and min(seen) % 50 == 0:
-                    told = min(seen)
-                    say(f"all {told}")
+                if min(seen) > reported and min(seen) % 50 == 0:
+                    reported = min(seen)
+                    say(f"all {reported}")
                 if text(parse(data), 4) == "last":
                     return
 

@@ -1,14 +1,15 @@
-//! A gRPC client of another make: grpcio, with a codec written from the wire format (`client.py`). Needs a python3 that
-//! has grpcio (Debian: python3-grpcio).
+//! A gRPC client that shares no code with ours: grpcio, with a codec written from the wire format (`peers/client.py`).
+//! It needs a python3 with grpcio (Debian: python3-grpcio).
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 
-use super::{Running, skipped};
+use super::Running;
+use crate::skipped;
 
-/// A python3 with grpcio; without one the test is left out, where that is allowed.
+/// Finds a python3 with grpcio. Reports the test as skipped if there is none.
 #[must_use]
 pub fn python() -> Option<&'static str> {
     let found = ["/usr/bin/python3", "python3"].into_iter().find(|python| {
@@ -24,10 +25,11 @@ pub fn python() -> Option<&'static str> {
     found
 }
 
-/// A script for [`python`] that makes and removes pods as the kubelet does (CRI); it says with which arguments.
-pub const CRI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cri.py");
+/// A script for [`python`] that makes and removes pods through CRI, as the kubelet does. Its first lines list its
+/// arguments.
+pub const CRI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/cri.py");
 
-/// See the module.
+/// A running client; see the module.
 #[derive(Debug)]
 pub struct Client {
     process: Running,
@@ -35,10 +37,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// Starts it; `client.py` says with which arguments.
+    /// Starts a client. `client.py` lists the arguments in its first lines.
     #[must_use]
     pub fn start(python: &str, args: &[&str]) -> Self {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/client.py");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/client.py");
         let mut process = Command::new(python)
             .env("GRPC_VERBOSITY", "NONE")
             .args(["-B", script])
@@ -54,22 +56,25 @@ impl Client {
         }
     }
 
-    /// The next line that it says.
+    /// Reads the next line that the client prints.
     pub fn line(&mut self) -> String {
-        self.lines.next().expect("the client says more").unwrap()
+        self.lines
+            .next()
+            .expect("the client prints one more line")
+            .unwrap()
     }
 
-    /// Waits until it is connected.
+    /// Waits until the client is connected.
     pub fn ready(&mut self) {
         assert_eq!(self.line(), "ready");
     }
 
-    /// Tells it something.
-    pub fn tell(&mut self, word: &str) {
+    /// Writes a line to the client's standard input.
+    pub fn write_line(&mut self, word: &str) {
         writeln!(self.process.0.stdin.as_mut().unwrap(), "{word}").unwrap();
     }
 
-    /// Everything that it says until its end.
+    /// Reads all lines until the client ends, each a JSON value.
     pub fn rest(&mut self) -> Vec<Value> {
         let lines = self.lines.by_ref();
         lines

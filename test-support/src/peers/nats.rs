@@ -1,4 +1,4 @@
-//! nats-server with JetStream, and what is in its stream.
+//! nats-server with JetStream, and the messages in its stream.
 
 use std::fs;
 use std::net::TcpStream;
@@ -11,24 +11,25 @@ use serde_json::Value;
 use tokio::runtime::Builder;
 use tokio_stream::StreamExt;
 
-use super::{Running, daemon, wait_for};
+use super::{Running, daemon};
+use crate::wait_for;
 
-/// See the module.
+/// A running server, and the folder in which it stores messages.
 #[derive(Debug)]
 pub struct NatsServer {
     process: Running,
-    /// Where it listens, at 127.0.0.1.
+    /// Its port at 127.0.0.1.
     pub port: u16,
     folder: tempfile::TempDir,
 }
 
 impl NatsServer {
-    /// Starts it, with more options perhaps. None: there is none, and the test is left out where that is allowed.
+    /// Starts a server with further options. Returns nothing, and reports the test as skipped, if it is not installed.
     #[must_use]
     pub fn start(more: &[&str]) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path();
-        // the server chooses a port, and writes a file that names it
+        // The server chooses a port and writes it to a file.
         let dir = at.display().to_string();
         let more = [&["--ports_file_dir", &dir], more].concat();
         let process = run("-1", at, &more)?;
@@ -45,13 +46,13 @@ impl NatsServer {
         })
     }
 
-    /// Ends it, in the middle of whatever it does.
+    /// Kills the server, whatever it is doing.
     pub fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// Starts it again, at the same port.
-    pub fn again(&mut self) {
+    /// Starts the server again, with the same port and folder.
+    pub fn restart(&mut self) {
         let port = self.port.to_string();
         self.process = run(&port, self.folder.path(), &[]).unwrap();
         wait_for("nats-server listens", || {
@@ -59,18 +60,18 @@ impl NatsServer {
         });
     }
 
-    /// What is in the stream LANNER now, in its order: subject and content.
+    /// The messages that are in the stream LANNER now, in its order: subject and content.
     #[must_use]
     pub fn messages(&self) -> Vec<(String, Value)> {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let address = format!("nats://127.0.0.1:{}", self.port);
             let context = jetstream::new(async_nats::connect(address).await.unwrap());
-            // there is none, or the server is not ready to tell
+            // There is no such stream, or the server is not ready yet.
             let Ok(mut stream) = context.get_stream("LANNER").await else {
                 return Vec::new();
             };
-            // more may come meanwhile
+            // More messages can arrive while these are read.
             let held = stream.info().await.unwrap().state.messages;
             let config = pull::Config {
                 ack_policy: AckPolicy::None,

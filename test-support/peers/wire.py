@@ -1,4 +1,4 @@
-"""The wire format of protocol buffers, as far as the clients of the tests need it."""
+"""The part of the wire format of protocol buffers that the test clients need."""
 
 import struct
 
@@ -13,7 +13,7 @@ def varint(value):
 
 
 def field(number, value):
-    """A field: a number, a text, an embedded message, or a map, whose entries are messages."""
+    """Encodes a field: a number, a text, an embedded message (bytes), or a map."""
     if isinstance(value, (bool, int)):
         return varint(number << 3) + varint(int(value))
     if isinstance(value, dict):
@@ -27,7 +27,7 @@ def message(*fields):
 
 
 def parse(data):
-    """The fields of a message, each with all its values."""
+    """Decodes a message: the numbers of its fields, each with the list of its values."""
     fields, at = {}, 0
 
     def number():

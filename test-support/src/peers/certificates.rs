@@ -1,11 +1,11 @@
-//! Certificates for tests of TLS, as PEM files: an authority's, and those that it signs.
+//! Certificates for tests of TLS, as PEM files: an authority's own (`ca.pem`), and those that it signs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 
-/// An authority (`ca.pem`), and what it has signed.
+/// A certificate authority with a temporary folder for its files.
 #[derive(Debug)]
 pub struct Authority {
     folder: tempfile::TempDir,
@@ -19,7 +19,7 @@ impl Default for Authority {
 }
 
 impl Authority {
-    /// One that nobody knows yet.
+    /// Makes a new authority and writes `ca.pem`.
     #[must_use]
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -35,24 +35,24 @@ impl Authority {
         Self { folder, issuer }
     }
 
-    /// The folder that the files are in.
+    /// The folder with the files. It is removed with the authority.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// A file of it: `ca.pem`, `NAME.pem`, `NAME.key`.
+    /// The path of a file in the folder: `ca.pem`, `NAME.pem`, `NAME.key`.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder().join(name)
     }
 
-    /// Signs a new key of `localhost`: `NAME.pem` and `NAME.key`.
+    /// Makes a key and signs a certificate of it for `localhost`: `NAME.key` and `NAME.pem`. Replaces older files.
     pub fn sign(&self, name: &str) {
         self.sign_until(name, false);
     }
 
-    /// The same, of a certificate that was good until 2021.
+    /// Like [`Self::sign`], but the certificate expired in 2021.
     pub fn sign_expired(&self, name: &str) {
         self.sign_until(name, true);
     }

@@ -1,24 +1,25 @@
-//! rsyslogd with a configuration of its own, which writes what it gets into a file.
+//! rsyslogd with a configuration of its own, which writes the messages that it receives to a file.
 
 use std::fs;
 use std::process::{Command, Stdio};
 
-use super::{Authority, Running, daemon, wait_for};
+use super::{Authority, Running, daemon};
+use crate::wait_for;
 
-/// See the module.
+/// A running daemon; see the module.
 #[derive(Debug)]
 pub struct Rsyslogd {
-    /// Its certificate is called `server`. In its folder is what it writes, too.
-    pub authority: Authority,
-    /// Ends before its folder goes.
+    /// Fields are dropped in this order: the daemon is killed before its folder is removed.
     _process: Running,
+    /// The authority whose certificate `server` the daemon shows. The daemon's files are in the same folder.
+    pub authority: Authority,
 }
 
 impl Rsyslogd {
     /// Input over TCP.
     pub const TCP: &str =
         r#"module(load="imtcp") input(type="imtcp" port="0" listenPortFileName="FOLDER/port")"#;
-    /// Input over TLS, from those who have a certificate of the same authority.
+    /// Input over TLS, from clients with a certificate of the same authority.
     pub const TLS: &str = r#"
         module(load="imtcp" StreamDriver.Name="gtls" StreamDriver.Mode="1" StreamDriver.AuthMode="x509/certvalid")
         input(type="imtcp" port="0" listenPortFileName="FOLDER/port")"#;
@@ -26,7 +27,8 @@ impl Rsyslogd {
     pub const SOCKET: &str =
         r#"module(load="imuxsock" SysSock.Use="off") input(type="imuxsock" Socket="FOLDER/log")"#;
 
-    /// Starts it with this input. None: there is none, and the test is left out where that is allowed.
+    /// Starts the daemon with one of these inputs. Returns nothing, and reports the test as skipped, if it is not
+    /// installed.
     #[must_use]
     pub fn start(input: &str) -> Option<Self> {
         let program = daemon("rsyslogd")?;
@@ -52,12 +54,12 @@ impl Rsyslogd {
             .spawn()
             .unwrap();
         Some(Self {
-            authority,
             _process: Running(process),
+            authority,
         })
     }
 
-    /// Where it listens, at localhost.
+    /// Waits for the port at localhost that the daemon has chosen.
     #[must_use]
     pub fn port(&self) -> u16 {
         wait_for("rsyslogd's port", || {
@@ -66,11 +68,11 @@ impl Rsyslogd {
         })
     }
 
-    /// What it got: `facility.severity|program|host|time|structured data|message`.
+    /// The messages that it received: `facility.severity|program|host|time|structured data|message`.
     #[must_use]
-    pub fn got(&self) -> Vec<String> {
+    pub fn received(&self) -> Vec<String> {
         let text = fs::read_to_string(self.authority.path("got")).unwrap_or_default();
-        // the last line may not be whole yet
+        // The last line can still be incomplete.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         whole.lines().map(str::to_owned).collect()
     }

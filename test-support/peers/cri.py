@@ -1,6 +1,6 @@
-"""A client of CRI (runtime.v1 of Kubernetes' cri-api, api.proto): makes a pod with one container, or removes it.
+"""A client of CRI (runtime.v1 of Kubernetes' cri-api, api.proto): creates or removes a pod with one container.
 
-cri.py SOCKET run IMAGE CGROUP_PARENT COMMAND...    prints the pod's and the container's id
+cri.py SOCKET run IMAGE CGROUP_PARENT COMMAND...    prints the ids of the pod and the container
 cri.py SOCKET remove POD
 """
 
