@@ -70,7 +70,7 @@ header:
 
 # What each driver delivers of each call. Only root can run all drivers.
 conformance-report:
-	$(CARGO) test --quiet -p drivers --no-default-features --features $$(tools/features) --test syscalls -- --report
+	$(CARGO) test -p drivers --no-default-features --features $$(tools/features) --test syscalls -- --report
 
 # The drivers on other kernels, in virtual machines: the matrix of docs/drivers.md, which the default kernels write.
 # ARGS are those of tools/test-kernels (--row WORD).
