@@ -6,7 +6,6 @@ DESTDIR ?=
 ARGS ?=
 # cargo's profile: `release` is quick to build; `dist` is for packages and measurements (Cargo.toml).
 PROFILE ?= release
-APP = engine
 PLUGINS = rules-falco $(sort $(notdir $(wildcard plugins/output-*)))
 BUILT = target/$(PROFILE)
 
@@ -26,7 +25,7 @@ run: build
 # One invocation of cargo for the program and its plugins: it settles the features of shared dependencies once, so
 # that each is compiled once.
 COMPILE = $(CARGO) build --profile $(PROFILE) --no-default-features --features $$(tools/features) \
-	-p $(APP) $(addprefix -p ,$(PLUGINS))
+	-p lanner $(addprefix -p ,$(PLUGINS))
 
 build: setup
 	$(COMPILE)
