@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use driver_api::driver::Flow;
+use driver_api::error::Chain;
 use driver_api::event::Loss;
 use driver_api::request::{Limits, SyscallSet};
 use driver_ebpf::capture::Source;
@@ -70,6 +71,6 @@ impl Source for RingSource {
     fn select(&mut self, selection: &SyscallSet, limits: &Limits) -> Result<(), String> {
         self.maps
             .select(selection, limits)
-            .map_err(|error| error.to_string())
+            .map_err(|error| Chain(&error).to_string())
     }
 }

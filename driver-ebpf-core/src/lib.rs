@@ -51,6 +51,10 @@ impl Driver for Core {
         true
     }
 
+    fn capabilities_to_open(&self, host: &Host) -> u64 {
+        gaps::capabilities_to_open(host)
+    }
+
     fn probe(&self, host: &Host) -> Support {
         let mut missing = gaps::missing(host);
         if !host.btf && host.btf_file.is_none() {
@@ -80,7 +84,7 @@ impl Driver for Core {
         }
         let (capture, gaps) = load::open(request, host.btf, host.btf_file.as_deref())?;
         Ok(Opened {
-            captures: vec![Box::new(capture)],
+            capture: Box::new(capture),
             gaps,
         })
     }

@@ -1,12 +1,13 @@
 //! Brings the programs into the kernel and attaches them.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use driver_api::driver::OpenError;
+use driver_api::error::Chain;
 use driver_api::event::Abi;
 use driver_api::plan::flag;
 use driver_api::request::{Limits, Request, SyscallSet, Target};
@@ -94,11 +95,7 @@ fn said() -> String {
 /// An error of libbpf, with the last lines of what the verifier said.
 fn failed(step: impl Into<String>) -> impl FnOnce(libbpf_rs::Error) -> OpenError {
     let step = step.into();
-    move |error| OpenError::Failed {
-        driver: NAME,
-        step,
-        cause: explained(&error, &said()),
-    }
+    move |error| OpenError::failed(NAME, step)(explained(&error, &said()))
 }
 
 /// An error with the last lines of what libbpf said, and with what helps where it may be the limit of memory.
@@ -179,15 +176,11 @@ pub(crate) fn open(
         maps.chunks.as_fd(),
         maps.bell.as_fd(),
     )
-    .map_err(|error: io::Error| OpenError::Failed {
-        driver: NAME,
-        step: "map the rings".to_owned(),
-        cause: error.to_string(),
-    })?;
+    .map_err(OpenError::failed(NAME, "map the rings"))?;
     start::follow_target(&request.target, command.as_ref(), |tid, state| {
         maps.followed
             .update(&tid.to_ne_bytes(), &[state as u8], MapFlags::ANY)
-            .map_err(|error| format!("cannot follow thread {tid}: {error:#}"))
+            .map_err(|error| format!("cannot follow thread {tid}: {error:#}").into())
     })?;
     let mut missed = Missed::default();
     for program in object.progs().filter(|program| program.autoload()) {
@@ -258,9 +251,9 @@ fn start_programs(
                     });
                 }
                 Err(Stopped { program, error }) => {
-                    tracing::debug!("{entry:?}: {error}");
+                    tracing::debug!("{entry:?}: {}", Chain(&error));
                     let without = program.is_some_and(|program| {
-                        refused.note(&program, &request.target, &error.to_string())
+                        refused.note(&program, &request.target, &Chain(&error).to_string())
                     });
                     if !without {
                         first.get_or_insert(error);
@@ -270,10 +263,8 @@ fn start_programs(
             }
         }
     }
-    Err(first.unwrap_or_else(|| OpenError::Failed {
-        driver: NAME,
-        step: "load its programs".to_owned(),
-        cause: "there are none: this build is broken".to_owned(),
+    Err(first.unwrap_or_else(|| {
+        OpenError::failed(NAME, "load its programs")("there are none: this build is broken")
     }))
 }
 
@@ -295,11 +286,8 @@ fn start_object(
         .open_memory(bytes)
         .map_err(failed("read its own BPF object"))?;
     prepare_maps(&mut open, &request.target, layout, entry)?;
-    entry::prepare(&mut open, entry).map_err(|cause| OpenError::Failed {
-        driver: NAME,
-        step: "attach to the functions of calls".to_owned(),
-        cause,
-    })?;
+    entry::prepare(&mut open, entry)
+        .map_err(OpenError::failed(NAME, "attach to the functions of calls"))?;
     for mut program in open.progs_mut() {
         if refused.has(&program.name().to_string_lossy()) {
             program.set_autoload(false);
@@ -310,11 +298,7 @@ fn start_object(
         let said = said();
         Stopped {
             program: optional::named(&said).map(str::to_owned),
-            error: OpenError::Failed {
-                driver: NAME,
-                step: "load its programs".to_owned(),
-                cause: explained(&error, &said),
-            },
+            error: OpenError::failed(NAME, "load its programs")(explained(&error, &said)),
         }
     })?;
     let maps = Maps::of(&object)?;
@@ -391,10 +375,10 @@ fn handle(object: &Object, name: &str) -> Result<MapHandle, OpenError> {
     let map = object
         .maps()
         .find(|map| map.name().to_string_lossy().ends_with(name))
-        .ok_or_else(|| OpenError::Failed {
-            driver: NAME,
-            step: format!("find the map {name} in its own object"),
-            cause: "it is not there: this build is broken".to_owned(),
+        .ok_or_else(|| {
+            OpenError::failed(NAME, format!("find the map {name} in its own object"))(
+                "it is not there: this build is broken",
+            )
         })?;
     MapHandle::try_from(&map).map_err(failed(format!("open the map {name}")))
 }
@@ -518,7 +502,6 @@ mod tests {
             target,
             selection: SyscallSet::all(),
             limits: Limits::default(),
-            shards: 1,
             buffer: 1 << 16,
         };
         let cpus = libbpf_rs::num_possible_cpus().expect("there are CPUs");
@@ -548,6 +531,7 @@ mod tests {
         let Err(error) = start(Target::Pids(vec![1])) else {
             panic!("without births, children would be missed");
         };
-        assert!(error.to_string().contains("process_fork"), "{error}");
+        let error = Chain(&error).to_string();
+        assert!(error.contains("process_fork"), "{error}");
     }
 }

@@ -156,11 +156,7 @@ impl<S: Source> Capture for EbpfCapture<S> {
     fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
         self.source
             .select(&undecided::watched(selection), &self.limits)
-            .map_err(|cause| CaptureError {
-                driver: self.driver,
-                step: "change the selection".to_owned(),
-                cause,
-            })?;
+            .map_err(CaptureError::failed(self.driver, "change the selection"))?;
         self.undecided.select(selection);
         Ok(())
     }

@@ -45,6 +45,18 @@ pub fn missing(host: &Host) -> Vec<Gap> {
     missing
 }
 
+/// Capabilities that loading and attaching programs needs, and the running capture does not.
+///
+/// It reads and writes maps, for which kernels before 5.19 demand CAP_BPF each time, and those before 5.8, which
+/// have no CAP_BPF, CAP_SYS_ADMIN.
+pub fn capabilities_to_open(host: &Host) -> u64 {
+    if host.has(capability::BPF) {
+        1 << capability::PERFMON | 1 << capability::SYS_ADMIN
+    } else {
+        0
+    }
+}
+
 /// Gaps of both drivers wherever they run.
 pub fn always(host: &Host) -> Vec<Gap> {
     let mut gaps = vec![
@@ -80,6 +92,22 @@ pub fn always(host: &Host) -> Vec<Gap> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_opens_maps_is_kept() {
+        use capability::{BPF, PERFMON, SYS_ADMIN};
+        let with = |capabilities: &[u32]| Host {
+            capabilities: capabilities.iter().fold(0, |set, cap| set | 1 << cap),
+            ..Host::default()
+        };
+        let loaded = 1 << PERFMON | 1 << SYS_ADMIN;
+        assert_eq!(
+            capabilities_to_open(&with(&[BPF, PERFMON, SYS_ADMIN])),
+            loaded
+        );
+        // before CAP_BPF, CAP_SYS_ADMIN opens maps
+        assert_eq!(capabilities_to_open(&with(&[SYS_ADMIN])), 0);
+    }
 
     #[test]
     fn the_capability_that_is_missing_is_named() {

@@ -41,11 +41,7 @@ impl Life {
         };
         command.release().map_err(|error: StartError| {
             self.ended = Some(Polled::Ended(Some(127 << 8)));
-            CaptureError {
-                driver: self.driver,
-                step: "start the command".to_owned(),
-                cause: error.to_string(),
-            }
+            CaptureError::failed(self.driver, "start the command")(error)
         })
     }
 
@@ -83,12 +79,9 @@ impl Life {
 /// of a program that is interrupted by one of its own kind ([`missed`](crate::missed)), a thread's last one as any
 /// other.
 pub fn gone(tid: u32) -> bool {
-    match std::fs::read_to_string(format!("/proc/{tid}/stat")) {
-        // the state stands behind the name, which may have any characters (proc_pid_stat(5))
-        Ok(stat) => stat
-            .rsplit_once(") ")
-            .is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])),
-        Err(error) => matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)),
+    match proc_pid::Stat::of(tid) {
+        Ok(stat) => stat.state().has_ended(),
+        Err(error) => error.is_gone(),
     }
 }
 

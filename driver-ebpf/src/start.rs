@@ -1,9 +1,10 @@
 //! Whom the programs in the kernel are to follow.
 
 use driver_api::driver::OpenError;
+use driver_api::error::Cause;
 use driver_api::request::Target;
 
-pub use driver_start::{Held, StartError, follow_threads, threads};
+pub use driver_start::{Held, StartError, ThreadsError, follow_threads, threads};
 
 /// What a followed thread is waiting for; the values are those of `enum follow` in the BPF programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,17 +16,31 @@ pub enum Follow {
     Active = 2,
 }
 
+/// Why a running process cannot be followed.
+#[derive(Debug, thiserror::Error)]
+enum Unfollowed {
+    /// Its threads cannot be listed.
+    #[error(transparent)]
+    Threads(#[from] ThreadsError),
+    /// The kernel refused.
+    #[error(transparent)]
+    Put(Cause),
+}
+
 /// Tells the programs in the kernel, which are attached already, whom to follow.
 pub fn follow_target(
     target: &Target,
     command: Option<&Held>,
-    mut put: impl FnMut(u32, Follow) -> Result<(), String>,
+    mut put: impl FnMut(u32, Follow) -> Result<(), Cause>,
 ) -> Result<(), OpenError> {
     if let Some(command) = command {
         put(command.pid(), Follow::Armed).map_err(OpenError::Target)?;
     }
     if let Target::Pids(pids) = target {
-        follow_threads(pids, |tid| put(tid, Follow::Active)).map_err(OpenError::Target)?;
+        follow_threads(pids, |tid| {
+            put(tid, Follow::Active).map_err(Unfollowed::Put)
+        })
+        .map_err(OpenError::target)?;
     }
     Ok(())
 }
@@ -53,9 +68,7 @@ pub fn prepare(driver: &'static str, target: &Target) -> Result<Option<Held>, Op
     }
     match target {
         Target::Host => Ok(None),
-        Target::Pids(pids) => threads(pids).map(|_| None).map_err(OpenError::Target),
-        Target::Command(command) => Held::new(command, || Ok(()))
-            .map(Some)
-            .map_err(|error| OpenError::Target(error.to_string())),
+        Target::Pids(pids) => threads(pids).map(|_| None).map_err(OpenError::target),
+        Target::Command(command) => Held::new(command).map(Some).map_err(OpenError::target),
     }
 }

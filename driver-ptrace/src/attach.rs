@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use std::time::{Duration, Instant};
 
 use driver_api::driver::Flow;
-use driver_start::Held;
+use driver_start::{Held, ThreadsError};
 use libc::pid_t;
 
 use crate::capture::PtraceCapture;
@@ -21,25 +21,54 @@ const TO_STOP: Duration = Duration::from_millis(100);
 /// How long threads get to be detached or to die.
 const TO_LEAVE: Duration = Duration::from_secs(2);
 
+/// Why a process cannot be attached to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AttachError {
+    /// Its threads cannot be listed.
+    #[error(transparent)]
+    Threads(#[from] ThreadsError),
+    /// It is a zombie.
+    #[error("process {pid} has ended: its parent has not waited for it yet")]
+    Ended {
+        /// Its id.
+        pid: u32,
+    },
+    /// It has another tracer.
+    #[error("cannot attach to process {pid}: thread {tracer} traces it already")]
+    Traced {
+        /// Its id.
+        pid: u32,
+        /// The tracer's thread id.
+        tracer: pid_t,
+    },
+    /// The kernel refused.
+    #[error("cannot attach to process {pid} ({why})")]
+    Refused {
+        /// Its id.
+        pid: u32,
+        /// The likely reason, and what would change it.
+        why: String,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+}
+
 impl PtraceCapture {
     /// Seizes all threads of these processes, until none is new, and has each stop at every call.
-    pub(crate) fn seize_all(&mut self, pids: &[u32]) -> Result<(), String> {
+    pub(crate) fn seize_all(&mut self, pids: &[u32]) -> Result<(), AttachError> {
         for pid in pids {
             driver_start::follow_threads(&[*pid], |tid| self.seize_one(*pid, tid))?;
             if !self.threads.values().any(|thread| thread.tgid == *pid)
                 && facts::tracing_state(*pid).gone
             {
-                return Err(format!(
-                    "process {pid} has ended: its parent has not waited for it yet, which is all that is \
-                     left of it"
-                ));
+                return Err(AttachError::Ended { pid: *pid });
             }
         }
         self.settle();
         Ok(())
     }
 
-    fn seize_one(&mut self, pid: u32, tid: u32) -> Result<(), String> {
+    fn seize_one(&mut self, pid: u32, tid: u32) -> Result<(), AttachError> {
         let thread = tid as pid_t;
         if self.threads.contains_key(&thread) {
             return Ok(());
@@ -60,15 +89,16 @@ impl PtraceCapture {
             return Ok(());
         }
         Err(if state.tracer == 0 {
-            format!(
-                "cannot attach to process {pid}: {error} ({})",
-                why_not(facts::owner(pid).uid, own_uid(), ptrace_scope())
-            )
+            AttachError::Refused {
+                pid,
+                why: why_not(facts::owner(pid).uid, own_uid(), ptrace_scope()),
+                source: error,
+            }
         } else {
-            format!(
-                "cannot attach to process {pid}: it is traced by thread {} already",
-                state.tracer
-            )
+            AttachError::Traced {
+                pid,
+                tracer: state.tracer,
+            }
         })
     }
 

@@ -7,6 +7,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant};
 
 use driver_api::driver::{Capture, CaptureError, CommandState, Flow, Polled};
+use driver_api::error::Cause;
 use driver_api::event::{Abi, Event, Header, layout};
 use driver_api::request::{Limits, SyscallSet};
 use driver_api::stats::Stats;
@@ -221,7 +222,7 @@ impl PtraceCapture {
         match self.command.as_mut().filter(|command| command.held()) {
             Some(command) => command
                 .open_gate()
-                .map_err(|error| failure("start the command", &error)),
+                .map_err(|error| failure("start the command", error)),
             None => Ok(()),
         }
     }
@@ -236,7 +237,7 @@ impl PtraceCapture {
             if !self.launched
                 && let Some(Err(error)) = self.command.as_mut().map(Held::outcome)
             {
-                return Err(failure("start the command", &error));
+                return Err(failure("start the command", error));
             }
         }
         Ok(Polled::Ended(self.status))
@@ -291,11 +292,11 @@ impl PtraceCapture {
     }
 }
 
-pub(crate) fn failure(step: &str, error: &dyn std::fmt::Display) -> CaptureError {
+pub(crate) fn failure(step: &str, source: impl Into<Cause>) -> CaptureError {
     CaptureError {
         driver: NAME,
         step: step.to_owned(),
-        cause: error.to_string(),
+        source: source.into(),
     }
 }
 
@@ -312,7 +313,7 @@ impl Capture for PtraceCapture {
         if !self.ended && !self.waiter.is_ours() {
             return Err(failure(
                 "wait for its tracees",
-                &"only the thread that opened the driver can poll it",
+                "only the thread that opened the driver can poll it",
             ));
         }
         self.begin()?;
@@ -384,13 +385,13 @@ impl Capture for PtraceCapture {
     }
 
     fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
-        self.selection = selection.without(&self.plans.limits.spare.if_held);
+        self.selection = selection.without(&self.plans.limits.omit.if_held);
         // a filter that is installed stays; what it lets pass can only be had by stopping at every call
         if self.filtered.union(&self.selection) != self.filtered && self.mode == Mode::Filter {
             if !self.waiter.is_ours() {
                 return Err(failure(
                     "widen the selection",
-                    &"only the thread that opened the driver can",
+                    "only the thread that opened the driver can",
                 ));
             }
             self.mode = Mode::Every;

@@ -30,7 +30,7 @@ pub(crate) fn follow(
         } else {
             op
         };
-        let spared = limits.spare.facts && matches!(op.code, code::FD_PATH | code::FD_TUPLE);
+        let spared = limits.omit.facts && matches!(op.code, code::FD_PATH | code::FD_TUPLE);
         if !spared && due(op.when, header.ret) {
             run(event, op, header, memory, scratch);
         }

@@ -33,7 +33,7 @@ use driver_api::table::{Returns, Written, by_name};
 use driver_start::Held;
 
 use capture::{Mode, PtraceCapture};
-pub use modes::{AnyMode, Notify, try_out};
+pub use modes::{AnyMode, Notify};
 use tracee::{STARTED, seize};
 use wait::Waiter;
 
@@ -63,6 +63,10 @@ impl Driver for Ptrace {
             command: true,
             pids: true,
         }
+    }
+
+    fn reserved_signals(&self) -> Vec<i32> {
+        vec![wait::timer_signal()]
     }
 
     fn probe(&self, host: &Host) -> Support {
@@ -179,8 +183,8 @@ impl Driver for Ptrace {
         if let Support::Unusable(gaps) = self.probe(host) {
             return Err(OpenError::Unusable { driver: NAME, gaps });
         }
-        let waiter = Waiter::new().map_err(|error| failed(NAME, "make a timer", &error))?;
-        let wanted = request.selection.without(&request.limits.spare.if_held);
+        let waiter = Waiter::new().map_err(OpenError::failed(NAME, "make a timer"))?;
+        let wanted = request.selection.without(&request.limits.omit.if_held);
         let capture = match &request.target {
             Target::Host => {
                 return Err(OpenError::Unsupported {
@@ -194,10 +198,11 @@ impl Driver for Ptrace {
                 let privileged = host.has(capability::SYS_ADMIN);
                 let selection = needed(&wanted);
                 let filter = filter::program(|call| selection.contains(call));
-                let held = Held::new(command, || install(&filter, privileged))
-                    .map_err(|error| OpenError::Target(error.to_string()))?;
+                // SAFETY: `install` makes system calls alone.
+                let held = unsafe { Held::with_pre_exec(command, || install(&filter, privileged)) }
+                    .map_err(OpenError::target)?;
                 seize(held.pid() as libc::pid_t, STARTED)
-                    .map_err(|error| failed(NAME, "trace its own child", &error))?;
+                    .map_err(OpenError::failed(NAME, "trace its own child"))?;
                 let mut capture =
                     PtraceCapture::new(waiter, Mode::Filter, Some(held), wanted, request.limits);
                 if cpu::opens().all(|call| selection.contains(call)) {
@@ -206,25 +211,17 @@ impl Driver for Ptrace {
                 capture
             }
             Target::Pids(pids) => {
-                driver_start::threads(pids).map_err(OpenError::Target)?;
+                driver_start::threads(pids).map_err(OpenError::target)?;
                 let mut capture =
                     PtraceCapture::new(waiter, Mode::Every, None, wanted, request.limits);
-                capture.seize_all(pids).map_err(OpenError::Target)?;
+                capture.seize_all(pids).map_err(OpenError::target)?;
                 capture
             }
         };
         Ok(Opened {
-            captures: vec![Box::new(capture)],
+            capture: Box::new(capture),
             gaps: Vec::new(),
         })
-    }
-}
-
-fn failed(driver: &'static str, step: &str, error: &std::io::Error) -> OpenError {
-    OpenError::Failed {
-        driver,
-        step: step.to_owned(),
-        cause: error.to_string(),
     }
 }
 
@@ -355,7 +352,6 @@ mod tests {
             target,
             selection: SyscallSet::empty(),
             limits: driver_api::request::Limits::default(),
-            shards: 1,
             buffer: 0,
         };
         assert!(matches!(

@@ -44,11 +44,6 @@ fn tried(host: &Host, notify: bool) -> Host {
     host
 }
 
-/// Tries out what no file says, on top of what is known.
-pub fn try_out(host: &Host) -> Host {
-    tried(&tried(host, false), true)
-}
-
 impl Driver for Notify {
     fn name(&self) -> &'static str {
         NOTIFY
@@ -136,6 +131,14 @@ impl Driver for AnyMode {
 
     fn modes(&self) -> &'static [Mode] {
         &MODES
+    }
+
+    fn reserved_signals(&self) -> Vec<i32> {
+        Ptrace.reserved_signals()
+    }
+
+    fn try_out(&self, host: &mut Host) {
+        *host = tried(&tried(host, false), true);
     }
 
     fn probe(&self, host: &Host) -> Support {
@@ -264,7 +267,6 @@ mod tests {
             target: Target::Pids(vec![std::process::id()]),
             selection: driver_api::request::SyscallSet::empty(),
             limits: driver_api::request::Limits::default(),
-            shards: 1,
             buffer: 0,
         };
         let refused = AnyMode.open(&host(NO, Trial::Works), &request);

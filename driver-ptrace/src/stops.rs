@@ -558,7 +558,7 @@ impl PtraceCapture {
             self.out.builder.begin(&header);
         }
         let limit = driver_api::request::FACT_MAX as usize;
-        if self.plans.limits.spare.facts {
+        if self.plans.limits.omit.facts {
             if let Some(dir) = &dir {
                 facts::comm(&mut self.out.builder, dir, limit);
             }

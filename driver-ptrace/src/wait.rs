@@ -36,10 +36,15 @@ fn gettid() -> pid_t {
     unsafe { libc::gettid() }
 }
 
+/// The signal by which the timer interrupts a wait. Programs rarely use the last real-time signals but one.
+pub(crate) fn timer_signal() -> i32 {
+    libc::SIGRTMAX() - 1
+}
+
 impl Waiter {
     pub(crate) fn new() -> io::Result<Self> {
         let thread = gettid();
-        let signal = libc::SIGRTMAX() - 1;
+        let signal = timer_signal();
         let mut timer: timer_t = null_mut();
         // SAFETY: all structs are plain data, zeroed and then filled; the handler does nothing.
         unsafe {

@@ -1,21 +1,23 @@
-//! Gathers the facts about the host that probing needs. Nothing here changes anything.
+//! Gathers the facts about the host that probing needs.
+//!
+//! Two facts are found by trying: [`detect`] makes BPF maps and closes them at once, and [`try_out`] starts
+//! children that end. Nothing remains of either.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use driver_api::driver::registered;
+use driver_api::error::Chain;
 use driver_api::host::{Host, capability};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use proc_pid::Status;
 
 /// The host as it is now.
 pub fn detect() -> Host {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let status = |key: &str| {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))
-            .map(str::trim)
-            .unwrap_or_default()
-    };
+    let status = Status::of_self().unwrap_or_else(|error| {
+        tracing::warn!("no privilege is assumed: {}", Chain(&error));
+        Status::parse(Vec::new())
+    });
     let (release, machine, version) = nix::sys::utsname::uname()
         .map(|name| {
             (
@@ -25,7 +27,7 @@ pub fn detect() -> Host {
             )
         })
         .unwrap_or_default();
-    let capabilities = u64::from_str_radix(status("CapEff"), 16).unwrap_or(0);
+    let capabilities = status.capabilities().map_or(0, |sets| sets.effective);
     let locked_memory = locked_memory(capabilities);
     Host {
         release,
@@ -43,21 +45,23 @@ pub fn detect() -> Host {
         perf_event_paranoid: number("/proc/sys/kernel/perf_event_paranoid"),
         unprivileged_bpf_disabled: number("/proc/sys/kernel/unprivileged_bpf_disabled"),
         ptrace_scope: number("/proc/sys/kernel/yama/ptrace_scope"),
-        seccomp: Path::new("/proc/sys/kernel/seccomp").exists() || !status("Seccomp").is_empty(),
+        seccomp: Path::new("/proc/sys/kernel/seccomp").exists() || status.seccomp().is_some(),
         lockdown: lockdown(),
-        traced: status("TracerPid").parse::<u32>().is_ok_and(|pid| pid != 0),
-        no_new_privs: status("NoNewPrivs") == "1",
+        traced: status.tracer().is_some(),
+        no_new_privs: status.no_new_privs() == Some(true),
         ..Host::default()
     }
 }
 
-/// The host with what no file tells: what a container's profile forbids is tried, in children that end. Costs
-/// a millisecond; drivers do it themselves where they have to know.
+/// The host with what only a try can answer, such as what a container's profile forbids: each driver tries what it
+/// needs to know, in children that end. This costs about a millisecond. [`open`](crate::open) does not need it:
+/// drivers try by themselves when they are opened.
 pub fn try_out(host: &Host) -> Host {
-    #[cfg(feature = "ptrace")]
-    return driver_ptrace::try_out(host);
-    #[cfg(not(feature = "ptrace"))]
-    host.clone()
+    let mut host = host.clone();
+    for driver in registered() {
+        driver.try_out(&mut host);
+    }
+    host
 }
 
 /// The hard limit, up to which we may raise the soft one; none where we may raise it, too, or there is none.

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use driver_api::driver::{Capture, CaptureError, CommandState, Flow, Polled};
+use driver_api::error::Cause;
 use driver_api::event::{Event, layout};
 use driver_api::request::{Limits, SyscallSet};
 use driver_api::stats::Stats;
@@ -138,11 +139,11 @@ impl NotifyCapture {
         }
     }
 
-    fn failure(&self, step: &str, error: &dyn std::fmt::Display) -> CaptureError {
+    fn failure(&self, step: &str, source: impl Into<Cause>) -> CaptureError {
         CaptureError {
             driver: self.driver,
             step: step.to_owned(),
-            cause: error.to_string(),
+            source: source.into(),
         }
     }
 
@@ -152,7 +153,7 @@ impl NotifyCapture {
             return Ok(());
         };
         let opened = self.command.open_gate();
-        opened.map_err(|error| self.failure("start the command", &error))?;
+        opened.map_err(|error| self.failure("start the command", error))?;
         let pid = self.command.pid().cast_signed();
         let listener = match way.take() {
             Ok(listener) => listener,
@@ -160,10 +161,10 @@ impl NotifyCapture {
                 self.ended = true;
                 kill(pid);
                 // an errno of the filter, where there is one, says more than that nothing came
-                let refused = self.command.outcome().err().map(|error| error.to_string());
-                let refused = refused.unwrap_or_else(|| error.to_string());
+                let refused = self.command.outcome().err().map(Cause::from);
                 self.wait_for_command();
-                return Err(self.failure("put its filter into the command", &refused));
+                let refused = refused.unwrap_or_else(|| error.into());
+                return Err(self.failure("put its filter into the command", refused));
             }
         };
         let tells_end = listener.stay_near();
@@ -198,7 +199,7 @@ impl NotifyCapture {
         if !self.launched
             && let Err(error) = self.command.outcome()
         {
-            return Err(self.failure("start the command", &error));
+            return Err(self.failure("start the command", error));
         }
         Ok(Polled::Ended(self.status))
     }
@@ -348,7 +349,7 @@ impl Capture for NotifyCapture {
         if self.filtered.union(selection) != self.filtered {
             return Err(self.failure(
                 "widen the selection",
-                &"notify mode's filter stays as it was when the command was started; select all that will be \
+                "notify mode's filter stays as it was when the command was started; select all that will be \
                   wanted from the start, or use trace mode",
             ));
         }

@@ -271,7 +271,7 @@ pub(crate) fn open(
             ));
         }
         Target::Pids(pids) => {
-            driver_start::threads(pids).map_err(OpenError::Target)?;
+            driver_start::threads(pids).map_err(OpenError::target)?;
             return Err(unsupported(
                 driver,
                 "running processes",
@@ -288,9 +288,9 @@ pub(crate) fn open(
         ));
     }
     let capture = NotifyCapture::new(driver, held, way, request.selection, request.limits)
-        .map_err(|error| crate::failed(driver, "follow processes", &error))?;
+        .map_err(OpenError::failed(driver, "follow processes"))?;
     Ok(Opened {
-        captures: vec![Box::new(capture)],
+        capture: Box::new(capture),
         gaps,
     })
 }
@@ -312,9 +312,11 @@ fn hold(
 ) -> Result<(Held, Way), OpenError> {
     let privileged = host.has(capability::SYS_ADMIN);
     let filter = program(&needed(selection));
-    let way = Way::new().map_err(|error| crate::failed(driver, "make a socket", &error))?;
+    let way = Way::new().map_err(OpenError::failed(driver, "make a socket"))?;
     let socket = way.their_end();
-    let held = Held::new(command, || launch::install(&filter, privileged, socket))
-        .map_err(|error| OpenError::Target(error.to_string()))?;
+    // SAFETY: `install` makes system calls alone.
+    let held =
+        unsafe { Held::with_pre_exec(command, || launch::install(&filter, privileged, socket)) }
+            .map_err(OpenError::target)?;
     Ok((held, way))
 }

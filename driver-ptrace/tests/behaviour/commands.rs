@@ -287,7 +287,7 @@ fn a_process_that_does_not_exist_is_named() {
     let error =
         open(driver_api::request::Target::Pids(vec![4_194_303]), &[]).expect_err("no such process");
     assert!(
-        matches!(&error, OpenError::Target(text) if text.contains("4194303")),
+        matches!(&error, OpenError::Target(why) if why.to_string().contains("4194303")),
         "{error}"
     );
 }

@@ -134,7 +134,7 @@ fn a_process_that_has_ended_is_named_as_such() {
     let error = open(pids(&child), &["openat"]).err();
     let error = error.expect("nothing to attach to");
     assert!(
-        matches!(&error, OpenError::Target(text) if text.contains("has ended")),
+        matches!(&error, OpenError::Target(why) if why.to_string().contains("has ended")),
         "{error}"
     );
     child.wait().expect("it is still ours to wait for");

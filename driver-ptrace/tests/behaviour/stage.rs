@@ -146,11 +146,10 @@ pub(crate) fn open(target: Target, names: &[&str]) -> Result<Box<dyn Capture>, O
         target,
         selection: calls(names),
         limits: Limits::default(),
-        shards: 1,
         buffer: 1 << 20,
     };
-    let mut opened = Ptrace.open(&host(), &request)?;
-    Ok(opened.captures.pop().expect("one capture"))
+    let opened = Ptrace.open(&host(), &request)?;
+    Ok(opened.capture)
 }
 
 /// Polls until `enough` holds, or the end: the events, and whether and how it ended.

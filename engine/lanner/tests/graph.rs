@@ -10,6 +10,7 @@ use serde_json::Value;
 const ALLOWED: &[(&str, &[&str])] = &[
     // what drivers deliver
     ("driver-api", &[]),
+    ("proc-pid", &[]),
     ("driver-start", &["driver-api"]),
     ("driver-ebpf", &["driver-api", "driver-start"]),
     (

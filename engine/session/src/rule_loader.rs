@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use driver_api::request::{Spare, SyscallSet};
+use driver_api::request::{Omit, SyscallSet};
 use driver_api::table;
 
 use crate::config::{Config, Loaded, Matching};
@@ -58,7 +58,7 @@ pub(super) struct RuleSet {
     pub(super) workers: Vec<RuleWorker>,
     pub(super) least: Priority,
     pub(super) selection: SyscallSet,
-    pub(super) spare: Spare,
+    pub(super) omit: Omit,
     /// Files and folders that it was made from.
     pub(super) files: Vec<PathBuf>,
 }
@@ -150,7 +150,7 @@ impl RuleLoader {
             workers.push(worker.worker);
         }
         let beside = workers.iter().filter_map(RuleWorker::rules);
-        let (selection, spare) = selection(
+        let (selection, omit) = selection(
             [&rules]
                 .into_iter()
                 .chain(beside.map(|worker| &worker.host)),
@@ -171,7 +171,7 @@ impl RuleLoader {
             format: self.format(config),
             least: config.priority.priority(),
             selection,
-            spare,
+            omit,
             files: watched,
             rules,
         })
@@ -253,7 +253,7 @@ pub(super) fn host_names(rules: &mut RuleHost) -> Vec<String> {
 
 /// What the rules need, and what the state needs: nothing else is captured. And what of the latter alone can be
 /// spared: all of it or nothing, as descriptors are either followed or looked up.
-fn selection<'a>(rules: impl Iterator<Item = &'a RuleHost>) -> (SyscallSet, Spare) {
+fn selection<'a>(rules: impl Iterator<Item = &'a RuleHost>) -> (SyscallSet, Omit) {
     let of = |rules: &RuleHost| match rules.event_types() {
         EventTypes::All => SyscallSet::all(),
         EventTypes::Only(names) => names
@@ -263,13 +263,13 @@ fn selection<'a>(rules: impl Iterator<Item = &'a RuleHost>) -> (SyscallSet, Spar
     };
     let wanted = rules.fold(SyscallSet::default(), |all, rules| all.union(&of(rules)));
     let spared = inspect::spared();
-    let spare = if spared.without(&wanted) == spared {
-        Spare {
+    let omit = if spared.without(&wanted) == spared {
+        Omit {
             if_held: spared,
-            ..Spare::NOTHING
+            ..Omit::NOTHING
         }
     } else {
-        Spare::NOTHING
+        Omit::NOTHING
     };
-    (wanted.union(&inspect::needed()), spare)
+    (wanted.union(&inspect::needed()), omit)
 }
