@@ -63,9 +63,10 @@ docs: build
 	$(BUILT)/lanner fields --markdown > docs/fields.md
 	$(BUILT)/lanner syscalls --markdown > docs/syscalls.md
 
-# The C header of the plugin border, from plugins/api/src/abi.rs.
+# The C headers that are made from Rust: of the plugin border, and of what the BPF programs share with user space.
 header:
 	LANNER_WRITE_HEADER=1 $(CARGO) test --quiet -p lanner-plugin --test header the_header_is_current
+	LANNER_WRITE_HEADER=1 $(CARGO) test --quiet -p bpf-headers --test headers
 
 # What each driver delivers of each call. Only root can run all drivers.
 conformance-report:

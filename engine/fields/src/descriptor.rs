@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use driver_api::table::Category;
 use inspect::{Connection, Descriptor, DescriptorKind, Role, Socket};
 use lanner_plugin::Value;
 
@@ -200,7 +201,7 @@ pub(super) fn is_connected<'a>(view: &View<'a>) -> Value<'a> {
         let io = view
             .seen
             .call
-            .is_some_and(|call| matches!(call.category, "io_read" | "io_write"));
+            .is_some_and(|call| matches!(call.category, Category::IoRead | Category::IoWrite));
         io && !has_failed(view.event) && !at_entry(view.event)
     };
     Value::Bool(match socket.connection {
@@ -283,10 +284,12 @@ pub(super) fn polled<'a>(
             let decode::Value::Struct(of) = element else {
                 continue;
             };
-            let Some(decode::Value::Int(fd)) = of.field("fd") else {
+            let Some(decode::Value::Number(fd)) = of.field("fd") else {
                 continue;
             };
-            let Ok(fd) = i32::try_from(fd) else { continue };
+            let Ok(fd) = i32::try_from(fd.signed()) else {
+                continue;
+            };
             let mark = out.len();
             if !out.is_empty() {
                 out.push(',');

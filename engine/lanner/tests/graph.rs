@@ -95,7 +95,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "recording",
         ],
     ),
-    ("peers", &[]),
+    ("test-support", &[]),
 ];
 
 /// Every plugin that comes with lanner is built as everybody's: on the SDK alone.
