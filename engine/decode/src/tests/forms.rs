@@ -457,3 +457,19 @@ fn a_dynamic_clock_says_whose_it_is() {
         );
     }
 }
+
+#[test]
+fn the_newest_options_of_prctl_have_names() {
+    assert_eq!(
+        line("prctl", &[N(79), N(2), N(1), N(0), N(0)], 0),
+        "prctl(PR_RSEQ_SLICE_EXTENSION, PR_RSEQ_SLICE_EXTENSION_SET, PR_RSEQ_SLICE_EXT_ENABLE) = 0"
+    );
+    assert_eq!(
+        line("prctl", &[N(78), N(1), N(16), N(0), N(0)], 0),
+        "prctl(PR_FUTEX_HASH, PR_FUTEX_HASH_SET_SLOTS, 16) = 0"
+    );
+    assert_eq!(
+        line("prctl", &[N(77), N(2), N(0), N(0), N(0)], 1),
+        "prctl(PR_TIMER_CREATE_RESTORE_IDS, PR_TIMER_CREATE_RESTORE_IDS_GET) = 1"
+    );
+}
