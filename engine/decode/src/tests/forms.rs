@@ -1,4 +1,4 @@
-//! The JSON and Falco forms, and the text of what strace cannot be asked about here.
+//! The JSON and Falco forms, and text that the test against strace does not cover.
 
 use driver_api::event::{
     Abi, Encoding, EventBuilder, Fact, Flags, Header, Ids, Kind, Part, Status, Tuple,
@@ -247,7 +247,7 @@ fn a_message_has_parts() {
 }
 
 #[test]
-fn an_exec_is_told_by_its_facts() {
+fn the_vectors_of_an_exec_are_facts() {
     let (mut builder, _) = event("execve", &[S(b"ls"), N(0x2000), N(0x3000)], 0);
     builder.header_mut().kind = Kind::Exec as u8;
     fact(&mut builder, Fact::Exe, Encoding::Parts, b"ls\0bin\0usr\0");
@@ -390,7 +390,7 @@ fn a_call_that_was_seen_at_its_entry_has_no_result() {
     let (mut builder, _) = made("read", &[N(3), N(0x1000), N(64)]);
     let json = json_of(&mut builder);
     assert!(!json.contains("incomplete"), "{json}");
-    // nor is how a thread ended, where nobody could ask
+    // nor is a thread's status, where the driver could not read it
     builder.header_mut().kind = Kind::Exit as u8;
     let json = json_of(&mut builder);
     assert!(
