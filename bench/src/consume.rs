@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use std::{process, thread};
 
 use driver_api::driver::{Capture, Flow, Polled};
+use driver_api::error::Chain;
 use driver_api::request::{Limits, Request, SyscallSet, Target};
 use driver_api::table;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -37,16 +38,11 @@ pub(crate) fn run(arguments: &ConsumeArgs) -> Result<()> {
         target: Target::Host,
         selection: selection(&arguments.select)?,
         limits: Limits::default(),
-        shards: 1,
         buffer: arguments.buffer,
     };
-    let mut chosen = drivers::open(&arguments.driver, &drivers::host::detect(), &request)
-        .map_err(|error| error.to_string())?;
-    let capture = chosen
-        .opened
-        .captures
-        .first_mut()
-        .ok_or("the driver gave no capture")?;
+    let chosen = drivers::open(&arguments.driver, &drivers::host::detect(), &request)
+        .map_err(|error| Chain(&error).to_string())?;
+    let mut capture = chosen.opened.capture;
     thread::spawn(listen);
     let mut answered = 0;
     poll(capture.as_mut(), Duration::ZERO)?;
@@ -78,7 +74,7 @@ fn poll(capture: &mut dyn Capture, wait: Duration) -> Result<usize> {
     }) {
         Ok(Polled::Events(count)) => Ok(count),
         Ok(Polled::Ended(_)) => Err("the capture of the whole host has ended".to_owned()),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(Chain(&error).to_string()),
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::{env, thread};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -256,11 +256,11 @@ fn bpftrace() -> Result<Running> {
     let mut process = Process::start(&mut command, "bpftrace")?;
     while !process.line("bpftrace")?.starts_with("Attach") {}
     // older versions say so before they attach: it is done when it sleeps for good
-    let stat = format!("/proc/{}/stat", process.child.id());
     let late = Instant::now() + PATIENCE;
     let mut asleep = 0;
     while asleep < 20 && Instant::now() < late {
-        let sleeps = fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") S "));
+        let sleeps = proc_pid::Stat::of(process.child.id())
+            .is_ok_and(|stat| stat.state() == proc_pid::State::Sleeping);
         asleep = if sleeps { asleep + 1 } else { 0 };
         thread::sleep(Duration::from_millis(10));
     }

@@ -10,8 +10,8 @@
 //! 2. A driver whose probe says `Unusable` refuses [`Driver::open`] with [`OpenError::Unusable`].
 //! 3. A target or a setting that the driver cannot honour is [`OpenError::Unsupported`], and nothing is
 //!    started: no process, no program in the kernel.
-//! 4. `open` returns at least one capture and at most [`Request::shards`]. The thread that calls `open`
-//!    polls the first; the others may be sent to other threads. A process belongs to one capture for life.
+//! 4. `open` returns one capture. The thread that called `open` is the one that polls it: ptrace(2) binds
+//!    tracees to the thread that attached. Any thread may drop it.
 //! 5. When `open` returns, capturing has begun: a call that a target process makes afterwards is delivered.
 //!    A command has not executed its program before the first [`Capture::poll`].
 //!
@@ -54,14 +54,15 @@
 //!     lanner.
 //! 21. A capture that says it [`holds`](Capture::holds) processes lets the thread of an event go on only when the
 //!     sink that got the event has returned, unless the event was kept for a later poll by clause 16. It
-//!     leaves out the calls of [`Spare::if_held`](crate::request::Spare::if_held), selected or not; other
+//!     leaves out the calls of [`Omit::if_held`](crate::request::Omit::if_held), selected or not; other
 //!     drivers deliver them.
-//! 22. With [`Spare::facts`](crate::request::Spare::facts) an event may come without facts, except for the fact
+//! 22. With [`Omit::facts`](crate::request::Omit::facts) an event may come without facts, except for the fact
 //!     comm of an exec. Otherwise it is as it would be.
 
 use std::fmt;
 use std::time::Duration;
 
+pub use crate::error::{CaptureError, OpenError};
 use crate::event::Event;
 use crate::host::Host;
 use crate::request::{Request, SyscallSet};
@@ -93,10 +94,31 @@ pub trait Driver: Sync + fmt::Debug {
         false
     }
 
+    /// Signals that it sends to lanner's own process while it captures. Nobody else may handle them.
+    fn reserved_signals(&self) -> Vec<i32> {
+        Vec::new()
+    }
+
+    /// Capabilities, bit by number (capabilities(7)), that [`open`](Driver::open) needs on this host and the
+    /// running capture does not. The process may give them up once the driver is open.
+    fn capabilities_to_open(&self, _host: &Host) -> u64 {
+        0
+    }
+
+    /// Fills in the fields of `host` that only a try can answer, such as what a container's profile forbids
+    /// ([`Trial`](crate::host::Trial)). What was tried before is not tried again. It may start children that
+    /// end before it returns.
+    fn try_out(&self, _host: &mut Host) {}
+
     /// What it could do on this host (clause 1).
     fn probe(&self, host: &Host) -> Support;
 
     /// Begins to capture (clauses 2 to 5).
+    ///
+    /// # Errors
+    ///
+    /// The driver cannot run here, does not support the request, or failed; or the command or a process of the
+    /// request is at fault.
     fn open(&self, host: &Host, request: &Request) -> Result<Opened, OpenError>;
 }
 
@@ -112,8 +134,8 @@ pub struct Mode {
 /// What [`Driver::open`] gives.
 #[derive(Debug)]
 pub struct Opened {
-    /// One capture a shard.
-    pub captures: Vec<Box<dyn Capture>>,
+    /// The running capture.
+    pub capture: Box<dyn Capture>,
     /// Gaps that showed only now: a program that the verifier refused, a fact that could not be found.
     pub gaps: Vec<Gap>,
 }
@@ -121,6 +143,10 @@ pub struct Opened {
 /// A running capture.
 pub trait Capture: Send + fmt::Debug {
     /// Hands waiting events to the sink; waits up to `timeout` for the first (clauses 15, 16, 18).
+    ///
+    /// # Errors
+    ///
+    /// The command cannot be started, or the capture cannot go on.
     fn poll(
         &mut self,
         timeout: Duration,
@@ -139,6 +165,10 @@ pub trait Capture: Send + fmt::Debug {
     }
 
     /// Replaces the selection (clause 17).
+    ///
+    /// # Errors
+    ///
+    /// The kernel refused, or this capture cannot widen its selection. The old selection stays.
     fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError>;
 
     /// Counters of this capture.
@@ -170,69 +200,6 @@ pub enum Polled {
     Events(usize),
     /// Nothing more will come. The command's wait status (wait(2)), where there was a command.
     Ended(Option<i32>),
-}
-
-/// Why a driver could not begin.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The probe's answer was no.
-    #[error("driver {driver} cannot run here: {}", Gaps(.gaps))]
-    Unusable {
-        /// The driver.
-        driver: &'static str,
-        /// What is missing.
-        gaps: Vec<Gap>,
-    },
-    /// The request asks for something that this driver cannot do.
-    #[error("driver {driver} does not support {what}: {why}")]
-    Unsupported {
-        /// The driver.
-        driver: &'static str,
-        /// The target or setting.
-        what: String,
-        /// Why, and what would do instead.
-        why: String,
-    },
-    /// The command or a process of the request is at fault: no other driver would do better.
-    #[error("{0}")]
-    Target(String),
-    /// The kernel refused.
-    #[error("driver {driver} failed to {step}: {cause}")]
-    Failed {
-        /// The driver.
-        driver: &'static str,
-        /// What was tried.
-        step: String,
-        /// What the kernel or the library said, and what to do.
-        cause: String,
-    },
-}
-
-/// Why a capture cannot go on.
-#[derive(Debug, thiserror::Error)]
-#[error("driver {driver} failed to {step}: {cause}")]
-pub struct CaptureError {
-    /// The driver.
-    pub driver: &'static str,
-    /// What was tried.
-    pub step: String,
-    /// What went wrong.
-    pub cause: String,
-}
-
-struct Gaps<'a>(&'a [Gap]);
-
-impl fmt::Display for Gaps<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, gap) in self.0.iter().enumerate() {
-            let separator = if at == 0 { "" } else { "; " };
-            write!(f, "{separator}{}: {}", gap.what, gap.why)?;
-            if !gap.remedy.is_empty() {
-                write!(f, " ({})", gap.remedy)?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// A driver in the registry.

@@ -4,13 +4,14 @@
 //!
 //! - [`driver`]: the [`Driver`](driver::Driver) and [`Capture`](driver::Capture) traits, with the numbered
 //!   contract that the conformance suite tests on every driver;
-//! - [`request`], [`support`], [`host`], [`stats`]: the words they speak;
+//! - [`request`], [`support`], [`host`], [`stats`], [`error`]: the types that these traits take and return;
 //! - [`event`]: the event's layout, one for all drivers, in Rust and (`bpf/event.h`) in C;
 //! - [`table`]: the syscall table, `syscalls.tbl`, and the symbols of its flags, `symbols.tbl`;
 //! - [`plan`]: what to fetch for each call, made from the table, in Rust and (`bpf/plan.h`) in C;
-//! - [`scripted`]: a driver that delivers what a test tells it to.
+//! - [`scripted`]: a driver that delivers the events that a test gives it.
 
 pub mod driver;
+pub mod error;
 pub mod event;
 pub mod host;
 pub mod plan;

@@ -13,8 +13,6 @@ pub struct Request {
     pub selection: SyscallSet,
     /// How much of each.
     pub limits: Limits,
-    /// How many captures to open; each owns whole processes.
-    pub shards: usize,
     /// Bytes of buffer a CPU, a power of two.
     pub buffer: usize,
 }
@@ -53,31 +51,56 @@ pub struct Limits {
     pub arrays: u32,
     /// Entries of an iovec array or of an array of messages. Default 16, which is the most.
     pub entries: u16,
-    /// What nobody looks at. Default: nothing.
-    pub spare: Spare,
+    /// What may be left out. Default: nothing.
+    pub omit: Omit,
 }
 
-/// What nobody looks at (clauses 21 and 22 of the contract).
+/// What the consumer does not need (clauses 21 and 22 of the contract).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Spare {
-    /// Selected calls that are left out by a capture that [holds](crate::driver::Capture::holds) processes: the
-    /// consumer looks for itself at what they change.
+pub struct Omit {
+    /// Selected calls that a capture leaves out if it [holds](crate::driver::Capture::holds) processes: the
+    /// consumer itself looks up what they change.
     pub if_held: SyscallSet,
-    /// Facts, but [`Comm`](crate::event::Fact::Comm), may be missing.
+    /// Facts may be missing, except for [`Comm`](crate::event::Fact::Comm).
     pub facts: bool,
 }
 
-impl Spare {
-    /// Everything is looked at.
+impl Omit {
+    /// Nothing is left out.
     pub const NOTHING: Self = Self {
         if_held: SyscallSet::empty(),
         facts: false,
     };
 }
 
-/// Bytes of a fact, at the most: rules can rely on what the kernel did, whatever is captured of what the
-/// program said.
+/// The most bytes of a fact. It does not depend on [`Limits`], so that rules can rely on facts.
 pub const FACT_MAX: u32 = 4096;
+
+/// Why a limit cannot be set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LimitError {
+    /// There is no limit of this name.
+    #[error("there is no limit {name:?}: there are {}", limit_names())]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// The value is larger than the limit can be.
+    #[error("the limit {name} is at most {most}, not {value}")]
+    TooLarge {
+        /// The limit.
+        name: &'static str,
+        /// The value that was asked for.
+        value: u32,
+        /// The largest value.
+        most: u32,
+    },
+}
+
+fn limit_names() -> String {
+    let names: Vec<&str> = MOST.iter().map(|(name, _)| *name).collect();
+    names.join(", ")
+}
 
 /// Names of the limits, and the most each can be.
 const MOST: [(&str, u32); 5] = [
@@ -96,7 +119,7 @@ impl Default for Limits {
             strings: 4096,
             arrays: 512,
             entries: 16,
-            spare: Spare::NOTHING,
+            omit: Omit::NOTHING,
         }
     }
 }
@@ -106,17 +129,15 @@ impl Limits {
     ///
     /// # Errors
     ///
-    /// There is none of this name, or it cannot be so much: a message that says what can be.
-    pub fn set(&mut self, name: &str, value: u32) -> Result<(), String> {
-        let Some((_, most)) = MOST.iter().find(|(known, _)| *known == name) else {
-            let known: Vec<&str> = MOST.iter().map(|(known, _)| *known).collect();
-            return Err(format!(
-                "there is no limit {name:?}: there are {}",
-                known.join(", ")
-            ));
+    /// There is no such limit, or the value is larger than the limit can be.
+    pub fn set(&mut self, name: &str, value: u32) -> Result<(), LimitError> {
+        let Some(&(name, most)) = MOST.iter().find(|(known, _)| *known == name) else {
+            return Err(LimitError::Unknown {
+                name: name.to_owned(),
+            });
         };
-        if value > *most {
-            return Err(format!("the limit {name} is at most {most}, not {value}"));
+        if value > most {
+            return Err(LimitError::TooLarge { name, value, most });
         }
         match name {
             "bytes" => self.bytes = value,

@@ -226,7 +226,14 @@ fn limits_are_named_and_bounded() {
         limits
             .set("path", 5000)
             .unwrap_err()
+            .to_string()
             .contains("at most 4096")
     );
-    assert!(limits.set("paths", 1).unwrap_err().contains("bytes, path"));
+    assert!(
+        limits
+            .set("paths", 1)
+            .unwrap_err()
+            .to_string()
+            .contains("bytes, path")
+    );
 }

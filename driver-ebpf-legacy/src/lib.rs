@@ -48,6 +48,10 @@ impl Driver for Legacy {
         }
     }
 
+    fn capabilities_to_open(&self, host: &Host) -> u64 {
+        gaps::capabilities_to_open(host)
+    }
+
     fn probe(&self, host: &Host) -> Support {
         let mut missing = gaps::missing(host);
         if host.perf_event_paranoid.is_some_and(|level| level > 2)

@@ -7,6 +7,7 @@ use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, ProgramArray};
 use aya::programs::Program;
 use aya::{Ebpf, EbpfLoader, Pod};
 use driver_api::driver::{OpenError, Opened};
+use driver_api::error::Chain;
 use driver_api::event::{Abi, Loss};
 use driver_api::plan::{Op, Plan, VariantKey};
 use driver_api::request::{Limits, Request, SyscallSet, Target};
@@ -15,7 +16,7 @@ use driver_api::{plan, table};
 use driver_ebpf::capture::EbpfCapture;
 use driver_ebpf::follow::Followed;
 use driver_ebpf::missed::Missed;
-use driver_ebpf::{memory, quiet, start, undecided};
+use driver_ebpf::{interrupted, memory, quiet, start};
 
 use crate::NAME;
 use crate::attach::{Events, Way, lacks};
@@ -66,11 +67,7 @@ unsafe impl Pod for OpValue {}
 /// An error with the next step for the user.
 pub(crate) fn failed(step: impl Into<String>) -> impl FnOnce(String) -> OpenError {
     let step = step.into();
-    move |cause| OpenError::Failed {
-        driver: NAME,
-        step,
-        cause,
-    }
+    move |cause| OpenError::failed(NAME, step)(cause)
 }
 
 /// The chain of causes in one line, and what to do where that is known.
@@ -137,7 +134,7 @@ pub(crate) fn open(request: &Request) -> Result<Opened, OpenError> {
     };
     loaded.set(settings, offsets)?;
     loaded
-        .select(&undecided::watched(&request.selection), &request.limits)
+        .select(&interrupted::watched(&request.selection), &request.limits)
         .map_err(failed("write the capture plan"))?;
     let perf = loaded.open_buffers(request.buffer, cpus)?;
     let late = (!matches!(request.target, Target::Command(_))).then_some(settings);
@@ -146,12 +143,12 @@ pub(crate) fn open(request: &Request) -> Result<Opened, OpenError> {
         loaded
             .followed
             .insert(tid, state as u8, 0)
-            .map_err(|error| format!("cannot follow thread {tid}: {}", said(&error)))
+            .map_err(|error| format!("cannot follow thread {tid}: {}", said(&error)).into())
     })?;
     let source = PerfSource { loaded, perf };
     let capture = EbpfCapture::new(NAME, source, command, request);
     Ok(Opened {
-        captures: vec![Box::new(capture)],
+        capture: Box::new(capture),
         gaps,
     })
 }
@@ -318,7 +315,7 @@ impl Loaded {
         if !offsets.has(have::REGS | have::EXIT) {
             return Err("where a call's registers are was not found".to_owned());
         }
-        let plain = |error: OpenError| error.to_string();
+        let plain = |error: OpenError| Chain(&error).to_string();
         load_one(program(&mut self.ebpf, &format!("raw_{}", PREPARED.0)).map_err(plain)?)
             .map_err(|error| refused(&error))?;
         self.attach_one(way, cpu, PREPARED).map_err(plain)?;
@@ -332,10 +329,10 @@ impl Loaded {
     /// Has handlers decide how interrupted calls end.
     fn look_at_signals(&mut self, way: &Way, cpu: u32) -> Result<(), String> {
         let name = format!("{}{}", way.prefix(), SIGNALS.0);
-        let program = program(&mut self.ebpf, &name).map_err(|error| error.to_string())?;
+        let program = program(&mut self.ebpf, &name).map_err(|error| Chain(&error).to_string())?;
         load_one(program).map_err(|error| refused(&error))?;
         self.attach_one(way, cpu, SIGNALS)
-            .map_err(|error| error.to_string())
+            .map_err(|error| Chain(&error).to_string())
     }
 
     fn attach_one(
@@ -373,7 +370,7 @@ impl Loaded {
         if !offsets.has(have::REGS) {
             return Err("where a call's registers are was not found".to_owned());
         }
-        let plain = |error: OpenError| error.to_string();
+        let plain = |error: OpenError| Chain(&error).to_string();
         let mut tails = take(&mut self.ebpf, "entry_tails").map_err(plain)?;
         let mut refused = None;
         let gap = |_: &str, why: &str| refused = Some(why.to_owned());

@@ -32,7 +32,6 @@ fn request(script: &str, calls: &[&str]) -> Request {
             .filter_map(|name| table::by_name(name))
             .collect::<SyscallSet>(),
         limits: Limits::default(),
-        shards: 1,
         buffer: 1 << 20,
     }
 }
@@ -52,7 +51,7 @@ fn open(request: &Request) -> Opened {
 
 /// Every event of a command, kept, and its wait status.
 fn run(script: &str, calls: &[&str]) -> (Vec<Vec<u8>>, Option<i32>) {
-    let mut capture = open(&request(script, calls)).captures.remove(0);
+    let mut capture = open(&request(script, calls)).capture;
     let (mut events, mut status) = (Vec::new(), None);
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(30) {
@@ -233,7 +232,7 @@ fn a_buffer_that_is_too_small_loses_events_and_counts_them() {
     let script = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); : < /dev/null; done";
     let mut request = request(script, &["openat", "close", "dup2", "fcntl"]);
     request.buffer = 1 << 16;
-    let mut capture = open(&request).captures.remove(0);
+    let mut capture = open(&request).capture;
     let mut delivered = 0;
     let mut lost = 0;
     let mut sink = |event: Event<'_>| {

@@ -1,9 +1,9 @@
-//! What both eBPF drivers demand, and what neither can give.
+//! What both eBPF drivers need of a host, and what neither can capture.
 
 use driver_api::host::{Host, capability};
 use driver_api::support::Gap;
 
-/// What this host lacks without which neither driver can run.
+/// What this host lacks that both drivers need.
 pub fn missing(host: &Host) -> Vec<Gap> {
     let mut missing = Vec::new();
     if !host.may_trace_with_bpf() {
@@ -45,7 +45,19 @@ pub fn missing(host: &Host) -> Vec<Gap> {
     missing
 }
 
-/// Gaps of both drivers wherever they run.
+/// Capabilities that loading and attaching programs needs, and the running capture does not.
+///
+/// It reads and writes maps, for which kernels before 5.19 demand CAP_BPF each time, and those before 5.8, which
+/// have no CAP_BPF, CAP_SYS_ADMIN.
+pub fn capabilities_to_open(host: &Host) -> u64 {
+    if host.has(capability::BPF) {
+        1 << capability::PERFMON | 1 << capability::SYS_ADMIN
+    } else {
+        0
+    }
+}
+
+/// Gaps of both drivers on every host.
 pub fn always(host: &Host) -> Vec<Gap> {
     let mut gaps = vec![
         Gap::new(
@@ -69,8 +81,8 @@ pub fn always(host: &Host) -> Vec<Gap> {
     if host.preemptible {
         gaps.push(Gap::new(
             "calls that are made while a program is preempted",
-            "where this kernel preempts a program in the midst of a call, it does not run it for another thread on \
-             that CPU until it has ended: such calls are counted as lost, cause nested",
+            "if this kernel preempts a program in the middle of a call, it does not run that program for another \
+             thread on the same CPU until it has ended: such calls are counted as lost, cause nested",
             "boot with preempt=lazy (Linux 6.13), or preempt=none or voluntary, which make that rare or impossible",
         ));
     }
@@ -80,6 +92,22 @@ pub fn always(host: &Host) -> Vec<Gap> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_opens_maps_is_kept() {
+        use capability::{BPF, PERFMON, SYS_ADMIN};
+        let with = |capabilities: &[u32]| Host {
+            capabilities: capabilities.iter().fold(0, |set, cap| set | 1 << cap),
+            ..Host::default()
+        };
+        let loaded = 1 << PERFMON | 1 << SYS_ADMIN;
+        assert_eq!(
+            capabilities_to_open(&with(&[BPF, PERFMON, SYS_ADMIN])),
+            loaded
+        );
+        // before CAP_BPF, CAP_SYS_ADMIN opens maps
+        assert_eq!(capabilities_to_open(&with(&[SYS_ADMIN])), 0);
+    }
 
     #[test]
     fn the_capability_that_is_missing_is_named() {

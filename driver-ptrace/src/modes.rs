@@ -1,5 +1,5 @@
-//! The driver that is registered: trace mode where ptrace works, else notify mode, by itself. Each mode is a
-//! driver, too, for those who want that one or none.
+//! The driver that is registered: trace mode if ptrace works, else notify mode. Each mode is a driver, too, for users
+//! who want that mode or none.
 
 use driver_api::driver::{Driver, Mode, OpenError, Opened};
 use driver_api::host::{Host, Trial, capability};
@@ -33,20 +33,18 @@ const MODES: [Mode; 2] = [
 /// The driver's name in notify mode.
 const NOTIFY: &str = "ptrace-notify";
 
-/// A host on which what `driver` needs has been tried.
-fn tried(host: &Host, notify: bool) -> Host {
-    let mut host = host.clone();
-    if notify && host.notify == Trial::Untried {
-        host.notify = trial::notify(host.has(capability::SYS_ADMIN));
-    } else if !notify && host.ptrace == Trial::Untried {
+/// Tries what trace mode needs.
+pub(crate) fn try_trace(host: &mut Host) {
+    if host.ptrace == Trial::Untried {
         host.ptrace = trial::ptrace();
     }
-    host
 }
 
-/// Tries out what no file says, on top of what is known.
-pub fn try_out(host: &Host) -> Host {
-    tried(&tried(host, false), true)
+/// Tries what notify mode needs.
+fn try_notify(host: &mut Host) {
+    if host.notify == Trial::Untried {
+        host.notify = trial::notify(host.has(capability::SYS_ADMIN));
+    }
 }
 
 impl Driver for Notify {
@@ -70,13 +68,12 @@ impl Driver for Notify {
         }
     }
 
+    fn try_out(&self, host: &mut Host) {
+        try_notify(host);
+    }
+
     fn probe(&self, host: &Host) -> Support {
-        let missing = notify::missing(host);
-        if missing.is_empty() {
-            Support::Usable(notify::gaps(host))
-        } else {
-            Support::Unusable(missing)
-        }
+        notify::support(host)
     }
 
     fn open(&self, host: &Host, request: &Request) -> Result<Opened, OpenError> {
@@ -87,12 +84,10 @@ impl Driver for Notify {
 fn open_notify(driver: &'static str, host: &Host, request: &Request) -> Result<Opened, OpenError> {
     let mut gaps = notify::missing(host);
     let mut host = host.clone();
-    if gaps.is_empty() {
-        // what it cannot be pointed at is said before anything is tried
-        if matches!(request.target, Target::Command(_)) {
-            host = tried(&host, true);
-            gaps = notify::missing(&host);
-        }
+    // a target that it does not support is refused before anything is tried
+    if gaps.is_empty() && matches!(request.target, Target::Command(_)) {
+        try_notify(&mut host);
+        gaps = notify::missing(&host);
     }
     if gaps.is_empty() {
         notify::open(driver, &host, request)
@@ -101,7 +96,7 @@ fn open_notify(driver: &'static str, host: &Host, request: &Request) -> Result<O
     }
 }
 
-/// Why trace mode was passed over, in one line with what that means.
+/// Why trace mode was passed over, and what that means, in one line.
 fn passed_over(gaps: &[Gap]) -> Gap {
     let why: Vec<&str> = gaps.iter().map(|gap| gap.why.as_str()).collect();
     let remedy: Vec<&str> = gaps.iter().map(|gap| gap.remedy.as_str()).collect();
@@ -138,12 +133,21 @@ impl Driver for AnyMode {
         &MODES
     }
 
+    fn reserved_signals(&self) -> Vec<i32> {
+        Ptrace.reserved_signals()
+    }
+
+    fn try_out(&self, host: &mut Host) {
+        try_trace(host);
+        try_notify(host);
+    }
+
     fn probe(&self, host: &Host) -> Support {
         let trace = match Ptrace.probe(host) {
             Support::Unusable(missing) => missing,
             usable => return usable,
         };
-        // nobody has tried: what forbids trace mode is all that is known
+        // nothing was tried yet: what forbids trace mode is all that is known
         if host.notify == Trial::Untried {
             return Support::Unusable(trace);
         }
@@ -161,10 +165,14 @@ impl Driver for AnyMode {
             Support::Usable(_) if matches!(request.target, Target::Host) => {
                 return Ptrace.open(host, request);
             }
-            Support::Usable(_) => match Ptrace.probe(&tried(host, false)) {
-                Support::Usable(_) => return Ptrace.open(host, request),
-                Support::Unusable(missing) => missing,
-            },
+            Support::Usable(_) => {
+                let mut tried = host.clone();
+                try_trace(&mut tried);
+                match Ptrace.probe(&tried) {
+                    Support::Usable(_) => return Ptrace.open(host, request),
+                    Support::Unusable(missing) => missing,
+                }
+            }
             Support::Unusable(missing) => missing,
         };
         match open_notify(NAME, host, request) {
@@ -189,7 +197,7 @@ impl Driver for AnyMode {
     }
 }
 
-/// What keeps either mode from working, each thing once.
+/// What keeps the two modes from working; a gap that is the same for both comes once.
 fn both(mut trace: Vec<Gap>, notify: Vec<Gap>) -> Vec<Gap> {
     for gap in notify {
         if !trace.contains(&gap) {
@@ -264,7 +272,6 @@ mod tests {
             target: Target::Pids(vec![std::process::id()]),
             selection: driver_api::request::SyscallSet::empty(),
             limits: driver_api::request::Limits::default(),
-            shards: 1,
             buffer: 0,
         };
         let refused = AnyMode.open(&host(NO, Trial::Works), &request);

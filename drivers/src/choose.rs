@@ -1,13 +1,14 @@
 //! Chooses a driver for a request, and says why.
 
-use driver_api::driver::{Driver, OpenError, Opened, registered};
+use driver_api::driver::{Driver, Opened, registered};
+use driver_api::error::{Chain, OpenError};
 use driver_api::host::Host;
 use driver_api::request::{Request, Target};
 use driver_api::support::Serves;
 
 use crate::order::Order;
 
-/// The name that leaves the choice to us.
+/// The name that leaves the choice to this crate.
 pub const AUTO: &str = "auto";
 
 /// A driver that was opened.
@@ -15,10 +16,10 @@ pub const AUTO: &str = "auto";
 pub struct Chosen {
     /// The driver.
     pub driver: &'static dyn Driver,
-    /// What it gave.
+    /// What it opened.
     pub opened: Opened,
-    /// Those that were preferred to it, and why each was passed over.
-    pub passed_over: Vec<(&'static str, String)>,
+    /// The drivers before it in the order.
+    pub passed_over: Vec<PassedOver>,
 }
 
 impl Chosen {
@@ -31,7 +32,7 @@ impl Chosen {
         let reasons: Vec<String> = self
             .passed_over
             .iter()
-            .map(|(name, why)| format!("{name}: {}", first_line(why)))
+            .map(|passed| format!("{}: {}", passed.driver, first_line(&passed.reason())))
             .collect();
         format!("driver {name}, because {}", reasons.join("; "))
     }
@@ -41,63 +42,85 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-/// Why nothing was opened.
+/// A driver that was not taken.
 #[derive(Debug)]
-pub enum Refused {
-    /// There is no driver of this name.
-    Unknown {
-        /// What was asked for.
-        asked: String,
-        /// What there is.
-        known: Vec<&'static str>,
-    },
-    /// No driver of the request has this mode.
-    NoMode {
-        /// What was asked for.
-        asked: String,
-        /// What there is: drivers and their modes.
-        known: Vec<String>,
-    },
-    /// A driver stands twice in an order.
-    Twice(&'static str),
-    /// The named driver, or the command or process of the request, is at fault.
-    Open(OpenError),
-    /// None of the drivers would do: each with its reason.
-    None(Vec<(&'static str, String)>),
+pub struct PassedOver {
+    /// The driver.
+    pub driver: &'static str,
+    /// Why it was not taken.
+    pub why: OpenError,
 }
 
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Unknown { asked, known } => {
-                write!(
-                    f,
-                    "there is no driver {asked:?}; there are {AUTO}, {}",
-                    known.join(", ")
-                )
+impl PassedOver {
+    fn new(driver: &dyn Driver, why: OpenError) -> Self {
+        let passed = Self {
+            driver: driver.name(),
+            why,
+        };
+        tracing::info!(
+            driver = passed.driver,
+            why = passed.reason(),
+            "driver passed over"
+        );
+        passed
+    }
+
+    /// Why it was not taken, for a text that has named the driver already.
+    pub fn reason(&self) -> String {
+        match &self.why {
+            OpenError::Unusable { gaps, .. } => {
+                let gaps: Vec<&str> = gaps.iter().map(|gap| gap.why.as_str()).collect();
+                gaps.join(", ")
             }
-            Self::NoMode { asked, known } => {
-                write!(
-                    f,
-                    "there is no mode {asked:?}; there are {}",
-                    known.join(", ")
-                )
+            OpenError::Unsupported { what, why, .. } => {
+                format!("it does not support {what}: {why}")
             }
-            Self::Twice(name) => write!(f, "the driver {name} stands twice in the order"),
-            Self::Open(error) => write!(f, "{error}"),
-            Self::None(reasons) => {
-                write!(f, "no driver can serve this request here:")?;
-                reasons
-                    .iter()
-                    .try_for_each(|(name, why)| write!(f, "\n  {name}: {why}"))
-            }
+            error @ (OpenError::Target(_) | OpenError::Failed { .. }) => Chain(error).to_string(),
         }
     }
 }
 
-impl std::error::Error for Refused {}
+/// Why nothing was opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// There is no driver of this name.
+    #[error("there is no driver {asked:?}; there are {AUTO}, {}", known.join(", "))]
+    Unknown {
+        /// The name.
+        asked: String,
+        /// The names that there are.
+        known: Vec<&'static str>,
+    },
+    /// No driver has this mode.
+    #[error("there is no mode {asked:?}; there are {}", known.join(", "))]
+    NoMode {
+        /// The name.
+        asked: String,
+        /// The modes that there are.
+        known: Vec<&'static str>,
+    },
+    /// An order names a driver twice.
+    #[error("the order names the driver {0} twice")]
+    Twice(&'static str),
+    /// The named driver refused, or the command or a process of the request is at fault.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Every driver was passed over.
+    #[error("no driver can serve this request here:{}", Lines(.0))]
+    None(Vec<PassedOver>),
+}
 
-/// Every driver, and after each those of its modes that have a name of their own.
+struct Lines<'a>(&'a [PassedOver]);
+
+impl std::fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|passed| write!(f, "\n  {}: {}", passed.driver, passed.reason()))
+    }
+}
+
+/// Every driver. Modes that have names of their own follow their driver.
 pub fn with_modes() -> Vec<&'static dyn Driver> {
     let mut all: Vec<&'static dyn Driver> = Vec::new();
     for driver in registered() {
@@ -108,7 +131,11 @@ pub fn with_modes() -> Vec<&'static dyn Driver> {
     all
 }
 
-/// The driver of this name; a mode of a driver has one, too.
+/// The driver, or mode of a driver, of this name.
+///
+/// # Errors
+///
+/// There is none of this name.
 pub fn by_name(name: &str) -> Result<&'static dyn Driver, Refused> {
     let all = with_modes();
     all.iter()
@@ -120,22 +147,49 @@ pub fn by_name(name: &str) -> Result<&'static dyn Driver, Refused> {
         })
 }
 
-/// The driver held to a mode, where it has modes and one is asked for.
-fn held(driver: &'static dyn Driver, mode: &str) -> Option<&'static dyn Driver> {
-    if mode == AUTO || driver.modes().is_empty() {
-        return Some(driver);
-    }
+/// The driver in this mode. A driver without such a mode is returned as it is.
+fn in_mode(driver: &'static dyn Driver, mode: &str) -> &'static dyn Driver {
     let mut modes = driver.modes().iter();
-    modes.find(|has| has.name == mode).map(|has| has.driver)
+    modes
+        .find(|has| has.name == mode)
+        .map_or(driver, |has| has.driver)
 }
 
-/// Opens the named driver or, for [`AUTO`], the first in the order of preference that can serve.
+/// The modes of these drivers, by name, and [`AUTO`].
+fn check_mode(mode: &str, drivers: &[&'static dyn Driver]) -> Result<(), Refused> {
+    let modes = drivers.iter().flat_map(|driver| driver.modes());
+    let known: Vec<&str> = [AUTO]
+        .into_iter()
+        .chain(modes.map(|mode| mode.name))
+        .collect();
+    if known.contains(&mode) {
+        return Ok(());
+    }
+    Err(Refused::NoMode {
+        asked: mode.to_owned(),
+        known,
+    })
+}
+
+/// Opens the named driver or, for [`AUTO`], the first in the order of preference that can serve the request.
+///
+/// # Errors
+///
+/// Those of [`open_as`].
 pub fn open(name: &str, host: &Host, request: &Request) -> Result<Chosen, Refused> {
     open_as(name, AUTO, &Order::default(), host, request)
 }
 
-/// As [`open`], with an order of one's own for [`AUTO`]; a driver that has several modes is held to this one,
-/// unless it is [`AUTO`], too. A driver that is named is never replaced by another.
+/// Opens the named driver or, for [`AUTO`], the first in `order` that can serve the request. A driver that is named
+/// is never replaced by another.
+///
+/// `mode` names a mode ([`Driver::modes`]). Drivers that have it capture in that mode; others ignore it. With
+/// [`AUTO`] each driver takes the first of its modes that works.
+///
+/// # Errors
+///
+/// There is no such driver or mode; the named driver refused, or all did; or the command or a process of the request
+/// is at fault.
 pub fn open_as(
     name: &str,
     mode: &str,
@@ -143,51 +197,47 @@ pub fn open_as(
     host: &Host,
     request: &Request,
 ) -> Result<Chosen, Refused> {
-    let all = registered();
-    let modes = || all.iter().flat_map(|d| d.modes().iter().map(|m| m.name));
-    if mode != AUTO && !modes().any(|known| known == mode) {
-        return Err(Refused::NoMode {
-            asked: mode.to_owned(),
-            known: [AUTO]
-                .into_iter()
-                .chain(modes())
-                .map(str::to_owned)
-                .collect(),
-        });
+    check_mode(mode, &registered())?;
+    if name == AUTO {
+        return first(mode, order, host, request);
     }
-    let held = |driver| held(driver, mode).unwrap_or(driver);
-    if name != AUTO {
-        let driver = held(by_name(name)?);
-        if let Some(why) = cannot_serve(driver, &request.target) {
-            let error = OpenError::Unsupported {
-                driver: driver.name(),
-                what: target_name(&request.target).to_owned(),
-                why,
-            };
-            return Err(Refused::Open(error));
-        }
-        if let Some(file) = host.btf_file.as_ref().filter(|_| !driver.uses_btf()) {
-            return Err(Refused::Open(OpenError::Unsupported {
-                driver: driver.name(),
-                what: format!("the kernel's types in {}", file.display()),
-                why: "it does not read them; ebpf-core does".to_owned(),
-            }));
-        }
-        let opened = driver.open(host, request).map_err(Refused::Open)?;
-        return Ok(Chosen {
-            driver,
-            opened,
-            passed_over: Vec::new(),
-        });
+    let driver = in_mode(by_name(name)?, mode);
+    if let Some(error) = cannot_serve(driver, &request.target) {
+        return Err(error.into());
     }
+    if let Some(file) = host.btf_file.as_ref().filter(|_| !driver.uses_btf()) {
+        let all = registered().into_iter();
+        let readers: Vec<&str> = all
+            .filter(|other| other.uses_btf())
+            .map(Driver::name)
+            .collect();
+        return Err(Refused::Open(OpenError::Unsupported {
+            driver: driver.name(),
+            what: format!("the kernel's types in {}", file.display()),
+            why: format!(
+                "it does not read them; drivers that do: {}",
+                readers.join(", ")
+            ),
+        }));
+    }
+    let opened = driver.open(host, request)?;
+    Ok(Chosen {
+        driver,
+        opened,
+        passed_over: Vec::new(),
+    })
+}
+
+/// Opens the first driver of an order that can serve the request.
+fn first(mode: &str, order: &Order, host: &Host, request: &Request) -> Result<Chosen, Refused> {
     let mut passed_over = Vec::new();
-    for driver in order.drivers().iter().copied().map(held) {
-        if let Some(why) = cannot_serve(driver, &request.target) {
-            pass(driver, &why);
-            passed_over.push((driver.name(), why));
-            continue;
-        }
-        match driver.open(host, request) {
+    for driver in order.drivers() {
+        let driver = in_mode(*driver, mode);
+        let opened = match cannot_serve(driver, &request.target) {
+            Some(error) => Err(error),
+            None => driver.open(host, request),
+        };
+        match opened {
             Ok(opened) => {
                 tracing::info!(driver = driver.name(), "driver taken");
                 return Ok(Chosen {
@@ -198,39 +248,18 @@ pub fn open_as(
             }
             // no other driver would do better
             Err(error @ OpenError::Target(_)) => return Err(Refused::Open(error)),
-            Err(error) => {
-                let why = reason(&error);
-                pass(driver, &why);
-                passed_over.push((driver.name(), why));
-            }
+            Err(error) => passed_over.push(PassedOver::new(driver, error)),
         }
     }
     Err(Refused::None(passed_over))
 }
 
-fn pass(driver: &dyn Driver, why: &str) {
-    tracing::info!(driver = driver.name(), why, "driver passed over");
-}
-
-/// An error without the driver's name, which stands before it anyhow.
-fn reason(error: &OpenError) -> String {
-    match error {
-        OpenError::Unusable { gaps, .. } => {
-            let gaps: Vec<String> = gaps.iter().map(|gap| gap.why.clone()).collect();
-            gaps.join(", ")
-        }
-        other => other.to_string(),
-    }
-}
-
-/// Why a driver cannot capture such a target, if it cannot.
-pub(crate) fn cannot_serve(driver: &dyn Driver, target: &Target) -> Option<String> {
-    (!driver.serves().target(target)).then(|| {
-        format!(
-            "it cannot capture {}; give it {}",
-            target_name(target),
-            advice(driver.serves())
-        )
+/// The error of a driver that does not serve targets of this kind.
+pub(crate) fn cannot_serve(driver: &dyn Driver, target: &Target) -> Option<OpenError> {
+    (!driver.serves().target(target)).then(|| OpenError::Unsupported {
+        driver: driver.name(),
+        what: target_name(target).to_owned(),
+        why: format!("give it {}", advice(driver.serves())),
     })
 }
 
@@ -246,5 +275,81 @@ fn target_name(target: &Target) -> &'static str {
         Target::Host => "the whole host",
         Target::Command(_) => "a command",
         Target::Pids(_) => "running processes",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use driver_api::driver::Mode;
+
+    use super::*;
+    use crate::made::{BROKEN, Made, WHOLE, command, host, request};
+
+    #[test]
+    fn a_driver_that_fails_to_load_makes_the_next_ones_turn_and_the_reason_is_told() {
+        let order = Order::of(&[&BROKEN, &WHOLE]);
+        let chosen = open_as(AUTO, AUTO, &order, &host(), &request(Target::Host)).unwrap();
+        assert_eq!(chosen.driver.name(), "whole");
+        let reason = chosen.reason();
+        assert!(
+            reason.starts_with("driver whole, because broken: ")
+                && reason.contains("the kernel refused them"),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn when_none_would_do_each_is_told_with_its_reason() {
+        let order = Order::of(&[&BROKEN]);
+        let refused = open_as(AUTO, AUTO, &order, &host(), &request(Target::Host)).unwrap_err();
+        let Refused::None(passed_over) = refused else {
+            panic!("{refused}");
+        };
+        assert_eq!(passed_over.len(), 1);
+        assert!(passed_over[0].reason().contains("the kernel refused them"));
+        assert!(passed_over[0].why.source().is_some());
+    }
+
+    #[test]
+    fn a_mode_holds_the_driver_that_has_it_and_leaves_others_alone() {
+        const NARROW: Made = Made {
+            name: "whole-narrow",
+            ..WHOLE
+        };
+        const MODAL: Made = Made {
+            modes: &[Mode {
+                name: "narrow",
+                driver: &NARROW,
+            }],
+            ..WHOLE
+        };
+        assert_eq!(in_mode(&MODAL, "narrow").name(), "whole-narrow");
+        assert_eq!(in_mode(&MODAL, AUTO).name(), "whole");
+        assert_eq!(in_mode(&BROKEN, "narrow").name(), "broken");
+        check_mode("narrow", &[&MODAL]).unwrap();
+        let refused = check_mode("wide", &[&BROKEN, &MODAL]).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "there is no mode \"wide\"; there are auto, narrow"
+        );
+    }
+
+    #[test]
+    fn a_target_that_a_driver_does_not_serve_is_refused_with_what_would_do() {
+        const OWN: Made = Made {
+            name: "own",
+            host: false,
+            ..WHOLE
+        };
+        let order = Order::of(&[&OWN]);
+        let refused = open_as(AUTO, AUTO, &order, &host(), &request(Target::Host)).unwrap_err();
+        let text = refused.to_string();
+        assert!(
+            text.contains("own: it does not support the whole host: give it a command"),
+            "{text}"
+        );
+        open_as(AUTO, AUTO, &order, &host(), &request(command())).unwrap();
     }
 }

@@ -1,21 +1,24 @@
-//! Gathers the facts about the host that probing needs. Nothing here changes anything.
+//! Gathers the facts about the host that probing needs.
+//!
+//! Two facts are found by trying: [`detect`] makes BPF maps and closes them at once, and [`try_out`] starts
+//! children that end. Nothing remains of either.
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
+use bpf_syscall::{MapKind, create_map};
+use driver_api::driver::registered;
+use driver_api::error::Chain;
 use driver_api::host::{Host, capability};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use proc_pid::Status;
 
 /// The host as it is now.
 pub fn detect() -> Host {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let status = |key: &str| {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))
-            .map(str::trim)
-            .unwrap_or_default()
-    };
+    let status = Status::of_self().unwrap_or_else(|error| {
+        tracing::warn!("no privilege is assumed: {}", Chain(&error));
+        Status::parse(Vec::new())
+    });
     let (release, machine, version) = nix::sys::utsname::uname()
         .map(|name| {
             (
@@ -25,7 +28,7 @@ pub fn detect() -> Host {
             )
         })
         .unwrap_or_default();
-    let capabilities = u64::from_str_radix(status("CapEff"), 16).unwrap_or(0);
+    let capabilities = status.capabilities().map_or(0, |sets| sets.effective);
     let locked_memory = locked_memory(capabilities);
     Host {
         release,
@@ -43,21 +46,23 @@ pub fn detect() -> Host {
         perf_event_paranoid: number("/proc/sys/kernel/perf_event_paranoid"),
         unprivileged_bpf_disabled: number("/proc/sys/kernel/unprivileged_bpf_disabled"),
         ptrace_scope: number("/proc/sys/kernel/yama/ptrace_scope"),
-        seccomp: Path::new("/proc/sys/kernel/seccomp").exists() || !status("Seccomp").is_empty(),
+        seccomp: Path::new("/proc/sys/kernel/seccomp").exists() || status.seccomp().is_some(),
         lockdown: lockdown(),
-        traced: status("TracerPid").parse::<u32>().is_ok_and(|pid| pid != 0),
-        no_new_privs: status("NoNewPrivs") == "1",
+        traced: status.tracer().is_some(),
+        no_new_privs: status.no_new_privs() == Some(true),
         ..Host::default()
     }
 }
 
-/// The host with what no file tells: what a container's profile forbids is tried, in children that end. Costs
-/// a millisecond; drivers do it themselves where they have to know.
+/// The host with what only a try can answer, such as what a container's profile forbids: each driver tries what it
+/// needs to know, in children that end. This costs about a millisecond. [`open`](crate::open) does not need it:
+/// drivers try by themselves when they are opened.
 pub fn try_out(host: &Host) -> Host {
-    #[cfg(feature = "ptrace")]
-    return driver_ptrace::try_out(host);
-    #[cfg(not(feature = "ptrace"))]
-    host.clone()
+    let mut host = host.clone();
+    for driver in registered() {
+        driver.try_out(&mut host);
+    }
+    host
 }
 
 /// The hard limit, up to which we may raise the soft one; none where we may raise it, too, or there is none.
@@ -69,62 +74,25 @@ fn locked_memory(capabilities: u64) -> Option<u64> {
     (hard != RLIM_INFINITY).then_some(hard)
 }
 
-/// Whether a map that is larger than the limit is refused for that. Without the privilege to make maps at
-/// all nothing can be told, and nothing is said.
+/// Whether the kernel refuses a map that is larger than the limit. Without the privilege to make maps nothing can be
+/// found out, and the answer is no.
 fn locks_bpf_memory(limit: u64) -> bool {
-    const BPF_MAP_TYPE_ARRAY: u32 = 2;
     let create = |entries: u64| {
         let entries = u32::try_from(entries).unwrap_or(u32::MAX);
-        create_map(BPF_MAP_TYPE_ARRAY, 4, 1024, entries).is_ok()
+        create_map(MapKind::Array, 4, 1024, entries).is_ok()
     };
-    // a map of the limit's size and a half; of a limit that is this large, nobody complains
+    // the map tried has one and a half times the limit; a limit as large as this is large enough
     const LARGE: u64 = 64 << 20;
     limit < LARGE && create(1) && !create((limit + limit / 2) / 1024 + 64)
 }
 
-/// Whether the kernel knows no BPF ring buffers. Without the privilege to make maps nothing can be told, and nothing
-/// is said.
+/// Whether the kernel lacks BPF ring buffers. Without the privilege to make maps nothing can be found out, and the
+/// answer is no.
 fn lacks_ring_buffer() -> bool {
-    const BPF_MAP_TYPE_ARRAY: u32 = 2;
-    const BPF_MAP_TYPE_RINGBUF: u32 = 27;
     // a multiple of every page size
-    let ring = create_map(BPF_MAP_TYPE_RINGBUF, 0, 0, 1 << 16);
+    let ring = create_map(MapKind::RingBuffer, 0, 0, 1 << 16);
     ring.is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL))
-        && create_map(BPF_MAP_TYPE_ARRAY, 4, 8, 1).is_ok()
-}
-
-/// Makes a map, and closes it.
-fn create_map(map_type: u32, key_size: u32, value_size: u32, max_entries: u32) -> io::Result<()> {
-    /// The first fields of `union bpf_attr` (include/uapi/linux/bpf.h) for `BPF_MAP_CREATE`.
-    #[repr(C)]
-    struct MapCreate {
-        map_type: u32,
-        key_size: u32,
-        value_size: u32,
-        max_entries: u32,
-    }
-    const BPF_MAP_CREATE: i32 = 0;
-    let attributes = MapCreate {
-        map_type,
-        key_size,
-        value_size,
-        max_entries,
-    };
-    // SAFETY: the kernel reads as many bytes of the attributes as it is told, and they outlive the call.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_MAP_CREATE,
-            &raw const attributes,
-            size_of::<MapCreate>(),
-        )
-    };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor is ours and nobody else knows it.
-    unsafe { libc::close(i32::try_from(fd).unwrap_or(-1)) };
-    Ok(())
+        && create_map(MapKind::Array, 4, 8, 1).is_ok()
 }
 
 fn number(path: &str) -> Option<i64> {

@@ -5,6 +5,8 @@
 
 mod choose;
 pub mod host;
+#[cfg(test)]
+mod made;
 mod order;
 pub mod privilege;
 
@@ -15,6 +17,6 @@ use driver_ebpf_legacy as _;
 #[cfg(feature = "ptrace")]
 use driver_ptrace as _;
 
-pub use choose::{AUTO, Chosen, Refused, by_name, open, open_as, with_modes};
+pub use choose::{AUTO, Chosen, PassedOver, Refused, by_name, open, open_as, with_modes};
 pub use driver_api::driver::registered;
 pub use order::{Choice, Order};

@@ -1,12 +1,12 @@
-//! The order in which drivers are tried, and which of them would be taken: told by probing alone, nothing is
-//! opened.
+//! The order in which drivers are tried, and which of them would be taken. This only probes; it opens nothing.
 
 use driver_api::driver::{Driver, registered};
+use driver_api::error::OpenError;
 use driver_api::host::Host;
 use driver_api::request::Target;
 use driver_api::support::Support;
 
-use crate::choose::{Refused, by_name, cannot_serve};
+use crate::choose::{PassedOver, Refused, by_name, cannot_serve};
 
 /// The drivers that [`AUTO`](crate::AUTO) tries, the first one first.
 #[derive(Debug, Clone)]
@@ -20,7 +20,11 @@ impl Default for Order {
 }
 
 impl Order {
-    /// These and no others; without any name, the default. A name that is unknown or comes twice is refused.
+    /// These drivers and no others. Without any name, the default order.
+    ///
+    /// # Errors
+    ///
+    /// A name is unknown, or comes twice.
     pub fn named<S: AsRef<str>>(names: &[S]) -> Result<Self, Refused> {
         if names.is_empty() {
             return Ok(Self::default());
@@ -36,22 +40,27 @@ impl Order {
         Ok(Self(drivers))
     }
 
+    #[cfg(test)]
+    pub(crate) fn of(drivers: &[&'static dyn Driver]) -> Self {
+        Self(drivers.to_vec())
+    }
+
     /// The drivers, in order.
     pub fn drivers(&self) -> &[&'static dyn Driver] {
         &self.0
     }
 
-    /// Which driver would be taken for a target on this host. One that fails to load makes the next one's
-    /// turn, which only [`open`](crate::open) can find out.
+    /// Which driver would be taken for a target on this host, as far as probing can say: if it fails to load,
+    /// [`open`](crate::open) takes the next one.
     pub fn choice(&self, host: &Host, target: &Target) -> Choice {
         let mut passed_over = Vec::new();
         for driver in &self.0 {
             let why = cannot_serve(*driver, target).or_else(|| match driver.probe(host) {
                 Support::Usable(_) => None,
-                Support::Unusable(gaps) => {
-                    let why: Vec<String> = gaps.into_iter().map(|gap| gap.why).collect();
-                    Some(why.join(", "))
-                }
+                Support::Unusable(gaps) => Some(OpenError::Unusable {
+                    driver: driver.name(),
+                    gaps,
+                }),
             });
             let Some(why) = why else {
                 return Choice {
@@ -59,7 +68,10 @@ impl Order {
                     passed_over,
                 };
             };
-            passed_over.push((driver.name(), why));
+            passed_over.push(PassedOver {
+                driver: driver.name(),
+                why,
+            });
         }
         Choice {
             driver: None,
@@ -71,145 +83,37 @@ impl Order {
 /// A driver that would be taken.
 #[derive(Debug)]
 pub struct Choice {
-    /// The driver; none: no driver would do.
+    /// The driver. None: every driver is passed over.
     pub driver: Option<&'static dyn Driver>,
-    /// Those that stand before it in the order, and why each is passed over.
-    pub passed_over: Vec<(&'static str, String)>,
+    /// The drivers before it in the order.
+    pub passed_over: Vec<PassedOver>,
 }
 
 #[cfg(test)]
 mod tests {
-    use driver_api::driver::{OpenError, Opened};
-    use driver_api::request::{Command, Limits, Request, SyscallSet};
-    use driver_api::scripted::Scripted;
-    use driver_api::support::{Gap, Serves};
-
     use super::*;
-    use crate::{AUTO, open_as};
+    use crate::made::{BROKEN, WHOLE, command, host};
 
-    /// A driver that is said to be usable, and loads or does not.
-    #[derive(Debug)]
-    struct Made {
-        name: &'static str,
-        loads: bool,
-    }
-
-    impl Driver for Made {
-        fn name(&self) -> &'static str {
-            self.name
-        }
-
-        fn description(&self) -> &'static str {
-            "made for a test"
-        }
-
-        fn preference(&self) -> u32 {
-            0
-        }
-
-        fn serves(&self) -> Serves {
-            Serves {
-                host: true,
-                command: true,
-                pids: true,
-            }
-        }
-
-        fn probe(&self, host: &Host) -> Support {
-            if host.seccomp {
-                return Support::Usable(Vec::new());
-            }
-            let gap = |why: &str| Gap::new("something", why, "");
-            Support::Unusable(vec![gap("no seccomp"), gap("nothing else")])
-        }
-
-        fn open(&self, _: &Host, _: &Request) -> Result<Opened, OpenError> {
-            if self.loads {
-                return Ok(Opened {
-                    captures: vec![Box::new(Scripted::new(Vec::new(), None))],
-                    gaps: Vec::new(),
-                });
-            }
-            Err(OpenError::Failed {
-                driver: self.name,
-                step: "load its programs".to_owned(),
-                cause: "the kernel refused them".to_owned(),
-            })
-        }
-    }
-
-    const BROKEN: Made = Made {
-        name: "broken",
-        loads: false,
-    };
-    const WHOLE: Made = Made {
-        name: "whole",
-        loads: true,
-    };
-
-    fn host() -> Host {
-        Host {
-            seccomp: true,
-            ..Host::default()
-        }
-    }
-
-    fn request(target: Target) -> Request {
-        Request {
-            target,
-            selection: SyscallSet::empty(),
-            limits: Limits::default(),
-            shards: 1,
-            buffer: 1 << 16,
-        }
-    }
-
-    #[test]
-    fn a_driver_that_fails_to_load_makes_the_next_ones_turn_and_the_reason_is_told() {
-        let order = Order(vec![&BROKEN, &WHOLE]);
-        let chosen = open_as(AUTO, AUTO, &order, &host(), &request(Target::Host)).unwrap();
-        assert_eq!(chosen.driver.name(), "whole");
-        let reason = chosen.reason();
-        assert!(
-            reason.starts_with("driver whole, because broken: ")
-                && reason.contains("the kernel refused them"),
-            "{reason}"
-        );
-    }
-
-    #[test]
-    fn when_none_would_do_each_is_told_with_its_reason() {
-        let order = Order(vec![&BROKEN]);
-        let refused = open_as(AUTO, AUTO, &order, &host(), &request(Target::Host)).unwrap_err();
-        let Refused::None(reasons) = refused else {
-            panic!("{refused}");
-        };
-        assert_eq!(reasons.len(), 1);
-        assert!(reasons[0].1.contains("the kernel refused them"));
+    /// Names and reasons of drivers that were passed over.
+    fn reasons(choice: &Choice) -> Vec<(&'static str, String)> {
+        let passed = choice.passed_over.iter();
+        passed.map(|p| (p.driver, p.reason())).collect()
     }
 
     #[test]
     fn the_choice_is_the_first_usable_one_and_tells_why_not_those_before_it() {
-        let order = Order(vec![&WHOLE, &BROKEN]);
+        let order = Order::of(&[&WHOLE, &BROKEN]);
         let choice = order.choice(&host(), &Target::Host);
         assert_eq!(choice.driver.map(Driver::name), Some("whole"));
-        assert_eq!(choice.passed_over, []);
+        assert_eq!(reasons(&choice), []);
         let nothing = order.choice(&Host::default(), &Target::Host);
         assert!(nothing.driver.is_none());
         let why = "no seccomp, nothing else".to_owned();
-        assert_eq!(
-            nothing.passed_over,
-            [("whole", why.clone()), ("broken", why)]
-        );
+        assert_eq!(reasons(&nothing), [("whole", why.clone()), ("broken", why)]);
     }
 
-    #[cfg(all(feature = "core", feature = "legacy", feature = "ptrace"))]
     #[test]
     fn an_order_of_names_is_kept_and_leaves_the_others_out() {
-        let command = Target::Command(Command {
-            program: "true".into(),
-            args: Vec::new(),
-        });
         let names = |order: &Order| {
             let drivers = order.drivers().iter();
             drivers.map(|driver| driver.name()).collect::<Vec<_>>()
@@ -221,13 +125,13 @@ mod tests {
         );
         let order = Order::named(&["ptrace", "ebpf-core"]).unwrap();
         assert_eq!(names(&order), ["ptrace", "ebpf-core"]);
-        let choice = order.choice(&host(), &command);
+        let choice = order.choice(&host(), &command());
         assert_eq!(choice.driver.map(Driver::name), Some("ptrace"));
         // it cannot watch the whole host, and the eBPF driver has no privilege here
         let choice = order.choice(&host(), &Target::Host);
         assert!(choice.driver.is_none());
-        assert!(choice.passed_over[0].1.contains("the whole host"));
-        assert!(choice.passed_over[1].1.contains("CAP_SYS_ADMIN"));
+        assert!(reasons(&choice)[0].1.contains("the whole host"));
+        assert!(reasons(&choice)[1].1.contains("CAP_SYS_ADMIN"));
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! Giving up capabilities once a driver is open: what an attacker who gets hold of lanner cannot use.
+//! Giving up capabilities once a driver is open, so that an attacker who takes over lanner does not have them.
 
 use std::io;
 
+use driver_api::driver::Driver;
 use driver_api::host::{Host, capability};
 
 /// Capabilities that no driver, and nothing behind it, needs while it captures (capabilities(7)).
@@ -27,32 +28,26 @@ const NEVER_NEEDED: [u32; 19] = [
     36, // BLOCK_SUSPEND
 ];
 
-/// What is to be given up while this driver captures.
+/// The capabilities to give up while this driver captures: [`NEVER_NEEDED`], and those that it needed to open alone
+/// ([`Driver::capabilities_to_open`]).
 ///
-/// The eBPF drivers go on reading and writing maps, for which kernels before 5.19 ask for CAP_BPF each time, and
-/// those before 5.8, which have no CAP_BPF, for CAP_SYS_ADMIN. Programs are attached, so that CAP_PERFMON has
-/// done its work. The ptrace driver attaches to processes as they are born, and keeps what that may need.
-///
-/// Without CAP_SYS_PTRACE nothing is given up: a process can look only at those that have no capability that it
-/// lacks (ptrace(2), "Ptrace access mode checking"), and a command keeps all it was started with.
-fn unneeded(driver: &str, host: &Host) -> u64 {
+/// Without CAP_SYS_PTRACE all are kept: a process can inspect only processes that have no capability that it
+/// lacks (ptrace(2), "Ptrace access mode checking"), and a command keeps the capabilities it was started with.
+fn unneeded(driver: &dyn Driver, host: &Host) -> u64 {
     if !host.has(capability::SYS_PTRACE) {
         return 0;
     }
-    let mut drop = NEVER_NEEDED.iter().fold(0, |set, cap| set | 1 << cap);
-    if driver.starts_with("ebpf-") && host.has(capability::BPF) {
-        drop |= 1 << capability::PERFMON | 1 << capability::SYS_ADMIN;
-    }
-    drop & host.capabilities
+    let never = NEVER_NEEDED.iter().fold(0, |set, cap| set | 1 << cap);
+    (never | driver.capabilities_to_open(host)) & host.capabilities
 }
 
-/// Gives up what is not needed while this driver captures, for this thread and all that it starts. Processes
-/// that were started before keep what they have.
+/// Gives up the capabilities that are not needed while this driver captures, for this thread and for threads and
+/// processes that it starts later.
 ///
 /// # Errors
 ///
-/// The kernel's: it is safe to go on without having given up anything.
-pub fn drop_unneeded(driver: &str, host: &Host) -> io::Result<()> {
+/// The kernel refused. All capabilities are kept then, and it is safe to go on.
+pub fn drop_unneeded(driver: &dyn Driver, host: &Host) -> io::Result<()> {
     let drop = unneeded(driver, host);
     if drop == 0 {
         return Ok(());
@@ -110,7 +105,10 @@ fn sets() -> io::Result<[Sets; 2]> {
 
 #[cfg(test)]
 mod tests {
+    use driver_api::driver::registered;
+
     use super::*;
+    use crate::made::{Made, WHOLE};
 
     fn with(capabilities: &[u32]) -> Host {
         Host {
@@ -122,21 +120,26 @@ mod tests {
     #[test]
     fn what_opens_maps_and_other_processes_is_kept() {
         use capability::{BPF, PERFMON, SYS_ADMIN, SYS_PTRACE};
+        const TO_OPEN: u64 = 1 << PERFMON | 1 << SYS_ADMIN;
+        const EBPF: Made = Made {
+            capabilities_to_open: TO_OPEN,
+            ..WHOLE
+        };
         let all = with(&[BPF, PERFMON, SYS_ADMIN, SYS_PTRACE, 16]);
-        let drop = 1 << PERFMON | 1 << SYS_ADMIN | 1 << 16;
-        assert_eq!(unneeded("ebpf-core", &all), drop);
-        assert_eq!(unneeded("ptrace", &all), 1 << 16);
-        // before CAP_BPF, CAP_SYS_ADMIN stands for it
-        assert_eq!(unneeded("ebpf-legacy", &with(&[SYS_ADMIN, SYS_PTRACE])), 0);
-        assert_eq!(unneeded("ebpf-core", &with(&[BPF, PERFMON, 16])), 0);
+        assert_eq!(unneeded(&EBPF, &all), TO_OPEN | 1 << 16);
+        assert_eq!(unneeded(&WHOLE, &all), 1 << 16);
+        // without CAP_BPF, CAP_SYS_ADMIN does its work
+        assert_eq!(unneeded(&EBPF, &with(&[SYS_ADMIN, SYS_PTRACE])), 0);
+        assert_eq!(unneeded(&EBPF, &with(&[BPF, PERFMON, 16])), 0);
     }
 
     #[test]
     fn what_is_given_up_is_gone_from_every_set() {
         let host = crate::host::detect();
+        let driver = registered()[0];
         let ours = std::thread::spawn(move || {
-            drop_unneeded("ebpf-core", &host)?;
-            sets().map(|sets| (unneeded("ebpf-core", &host), sets))
+            drop_unneeded(driver, &host)?;
+            sets().map(|sets| (unneeded(driver, &host), sets))
         });
         let (drop, sets) = ours.join().unwrap().unwrap();
         for (at, set) in sets.iter().enumerate() {

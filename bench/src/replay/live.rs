@@ -87,11 +87,6 @@ fn wait(child: &mut Child, marker: &Path, begin: Instant) -> Option<Duration> {
 
 /// `RssAnon` and `VmRSS` of proc_pid_status(5), in bytes.
 fn memory(pid: u32) -> Option<(u64, u64)> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let value = |name: &str| {
-        let line = text.lines().find(|line| line.starts_with(name))?;
-        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-        Some(kib * 1024)
-    };
-    Some((value("RssAnon:")?, value("VmRSS:")?))
+    let status = proc_pid::Status::of(pid).ok()?;
+    Some((status.memory("RssAnon")?, status.memory("VmRSS")?))
 }

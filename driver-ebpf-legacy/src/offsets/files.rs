@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use proc_pid::{Field, Stat};
 
 use super::layout::{Offsets, have};
 use super::peek::{Peek, half_at, is_pointer, pointers, word_at};
@@ -247,22 +248,20 @@ pub(super) fn cwd(peek: &mut Peek, off: &mut Offsets, task: &[u8]) -> Option<()>
 
 /// `task->mm`: argument and environment bounds, and the executable.
 pub(super) fn memory(peek: &mut Peek, off: &mut Offsets, task: &[u8]) -> Option<()> {
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    let fields: Vec<u64> = stat
-        .rsplit_once(')')?
-        .1
-        .split_whitespace()
-        .map(|f| f.parse().unwrap_or(0))
-        .collect();
-    // proc(5) counts from 1, and two fields stand before the parenthesis: 48 to 51
-    let bounds: Vec<u8> = fields
-        .get(45..49)?
-        .iter()
-        .flat_map(|f| f.to_ne_bytes())
-        .collect();
-    if fields[45] == 0 || fields[48] == 0 {
+    let stat = Stat::of_self().ok()?;
+    let bounds: [u64; 4] = [
+        stat.get(Field::ArgumentsStart)?,
+        stat.get(Field::ArgumentsEnd)?,
+        stat.get(Field::EnvironmentStart)?,
+        stat.get(Field::EnvironmentEnd)?,
+    ];
+    if bounds[0] == 0 || bounds[3] == 0 {
         return None;
     }
+    let bounds: Vec<u8> = bounds
+        .iter()
+        .flat_map(|bound| bound.to_ne_bytes())
+        .collect();
     for (task_mm, mm) in pointers(task) {
         let Some(bytes) = peek.read(mm, 2048) else {
             continue;

@@ -25,8 +25,8 @@ pub(crate) const CASES: &[Case] = &[
     ),
     (
         &[4],
-        "open gives at least one capture, at most one a shard",
-        captures_per_shard,
+        "another thread can drop the capture that open gives",
+        dropped_elsewhere,
     ),
     (
         &[5],
@@ -104,15 +104,15 @@ fn unsupported_starts_nothing(stage: &Stage) -> Outcome {
     }
 }
 
-fn captures_per_shard(stage: &Stage) -> Outcome {
-    let mut request = request(Target::Command(actor("exit", &["0"])), &["openat"]);
-    request.shards = 2;
-    let opened = stage.open(&request).map_err(|error| error.to_string())?;
-    let count = opened.captures.len();
-    check((1..=2).contains(&count), || {
-        format!("{count} captures for two shards")
-    })?;
-    Ok(Some(format!("{count} for two shards")))
+fn dropped_elsewhere(stage: &Stage) -> Outcome {
+    let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let mark = folder.path().join("mark");
+    let command = actor("mark", &[mark.to_str().unwrap_or_default()]);
+    let capture = stage.must_open(&request(Target::Command(command), &["openat"]))?;
+    let dropped = thread::spawn(move || drop(capture)).join();
+    check(dropped.is_ok(), || "dropping it panicked".to_owned())?;
+    check(!mark.exists(), || "the command was run".to_owned())?;
+    Ok(None)
 }
 
 fn command_waits_for_poll(stage: &Stage) -> Outcome {

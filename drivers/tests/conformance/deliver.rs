@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::Duration;
 
+use driver_api::error::Chain;
 use driver_api::event::{Abi, Event, Fact, Flags, Kind, Layer, Loss, Status};
 use driver_api::request::Target;
 use driver_api::support::Gap;
+use proc_pid::Capabilities;
 
 use crate::Case;
 use crate::actor::LONG;
@@ -442,19 +444,15 @@ fn program(stage: &Stage, event: &Event<'_>, exe: &std::path::Path) -> Outcome {
         &(program.layer != Layer::None as u32),
         &is_in_overlay(exe)?,
     )?;
-    let status = std::fs::read_to_string("/proc/self/status").map_err(|e| e.to_string())?;
-    let own = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok())
-    };
+    let own = proc_pid::Status::of_self().map_err(|e| Chain(&e).to_string())?;
     same(
         "what the program may do",
-        &(
-            Some(program.cap_inheritable),
-            Some(program.cap_permitted),
-            Some(program.cap_effective),
-        ),
-        &(own("CapInh:"), own("CapPrm:"), own("CapEff:")),
+        &Some(Capabilities {
+            inheritable: program.cap_inheritable,
+            permitted: program.cap_permitted,
+            effective: program.cap_effective,
+        }),
+        &own.capabilities(),
     )?;
     Ok(None)
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use driver_api::driver::{Flow, Polled};
 use driver_api::event::{Fact, Kind};
-use driver_api::request::{Limits, Spare, Target};
+use driver_api::request::{Limits, Omit, Target};
+use proc_pid::{Stat, State};
 
 use crate::Case;
 use crate::stage::{Kept, Outcome, Stage, actor, calls, check, request, same, to_the_end};
@@ -28,12 +29,6 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-/// The state of a thread in /proc: its stat's third word.
-fn state(tid: u32) -> Option<char> {
-    let stat = fs::read_to_string(format!("/proc/{tid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.chars().next()
-}
-
 fn stands_still(stage: &Stage) -> Outcome {
     let names = ["openat", "close"];
     let mut capture = stage.must_open(&request(Target::Command(actor("threads", &[])), &names))?;
@@ -45,8 +40,8 @@ fn stands_still(stage: &Stage) -> Outcome {
         let polled = capture.poll(Duration::from_millis(50), &mut |event| {
             if event.kind() == Kind::Syscall {
                 seen += 1;
-                let state = state(event.header().tid);
-                if state != Some('t') {
+                let state = Stat::of(event.header().tid).ok().map(|stat| stat.state());
+                if state != Some(State::TracingStop) {
                     running.push(state);
                 }
             }
@@ -69,7 +64,7 @@ fn left_out(stage: &Stage) -> Outcome {
         Target::Command(actor("mark", &[mark])),
         &["openat", "close"],
     );
-    wanted.limits.spare.if_held = calls(&["close"]);
+    wanted.limits.omit.if_held = calls(&["close"]);
     let mut capture = stage.must_open(&wanted)?;
     let holds = capture.holds();
     // a later selection leaves it out as well
@@ -85,12 +80,12 @@ fn left_out(stage: &Stage) -> Outcome {
 fn without_facts(stage: &Stage) -> Outcome {
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
     let folder = folder.path().to_str().unwrap_or_default();
-    let spared = |scene: &str, args: &[&str], names: &[&str]| {
+    let omitting = |scene: &str, args: &[&str], names: &[&str]| {
         let mut wanted = request(Target::Command(actor(scene, args)), names);
         wanted.limits = Limits {
-            spare: Spare {
+            omit: Omit {
                 facts: true,
-                ..Spare::NOTHING
+                ..Omit::NOTHING
             },
             ..Limits::default()
         };
@@ -108,10 +103,10 @@ fn without_facts(stage: &Stage) -> Outcome {
             let path = entry.path();
             let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
         });
-    let (without, _) = spared("resolved", &[folder], &["openat"])?;
+    let (without, _) = omitting("resolved", &[folder], &["openat"])?;
     check(said(&with).len() > 4, || "hardly any openat".to_owned())?;
     same("the calls", &said(&without), &said(&with))?;
-    let (events, status) = spared("exec", &[], &["execve"])?;
+    let (events, status) = omitting("exec", &[], &["execve"])?;
     same("status", &status, &Some(7 << 8))?;
     let execs: Vec<&Kept> = events.iter().filter(|e| e.kind() == Kind::Exec).collect();
     same("execs", &execs.len(), &2)?;

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use driver_api::driver::{Capture, Driver, Flow, OpenError, Opened, Polled};
+use driver_api::driver::{Capture, Driver, Flow, Opened, Polled};
+use driver_api::error::{Chain, OpenError};
 use driver_api::event::{Event, Header, Kind, Loss};
 use driver_api::host::Host;
 use driver_api::request::{Command, Limits, Request, SyscallSet, Target};
@@ -85,7 +86,6 @@ pub(crate) fn request(target: Target, names: &[&str]) -> Request {
         target,
         selection: calls(names),
         limits: Limits::default(),
-        shards: 1,
         buffer: 4 << 20,
     }
 }
@@ -121,13 +121,10 @@ impl Stage<'_> {
 
     /// Opens, or fails the case.
     pub(crate) fn must_open(&self, request: &Request) -> Result<Box<dyn Capture>, String> {
-        let mut opened = self
+        let opened = self
             .open(request)
-            .map_err(|error| format!("open: {error}"))?;
-        opened
-            .captures
-            .pop()
-            .ok_or_else(|| "open gave no capture".to_owned())
+            .map_err(|error| format!("open: {}", Chain(&error)))?;
+        Ok(opened.capture)
     }
 
     /// Everything that an actor's capture delivers, and how it ended.
@@ -165,7 +162,7 @@ pub(crate) fn poll(
             into.push(Kept(event.to_vec()));
             Flow::Continue
         })
-        .map_err(|error| error.to_string())
+        .map_err(|error| Chain(&error).to_string())
 }
 
 /// Polls until the capture ends.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use driver_api::event::Abi;
-use driver_api::request::{Limits, Spare};
+use driver_api::request::{Limits, Omit};
 use driver_api::table::{Returns, X32_BIT};
 
 use crate::arena::Arena;
@@ -34,7 +34,7 @@ pub(crate) const LOW: Limits = Limits {
     strings: 24,
     arrays: 24,
     entries: 1,
-    spare: Spare::NOTHING,
+    omit: Omit::NOTHING,
 };
 
 /// Plays the cases that `names` names, or all, and writes the truth into the folder.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use driver_api::driver::{Driver, Flow, Polled};
+use driver_api::error::Chain;
 use driver_api::event::{Event, Kind, Loss};
 use driver_api::host::Host;
 use driver_api::request::{Command, Limits, Request, SyscallSet, Target};
@@ -134,12 +135,11 @@ fn events(
         target: Target::Command(command),
         selection: SyscallSet::all(),
         limits,
-        shards: 1,
         buffer: 16 << 20,
     };
-    let mut opened = driver
+    let opened = driver
         .open(host, &request)
-        .map_err(|error| format!("open: {error}"))?;
+        .map_err(|error| format!("open: {}", Chain(&error)))?;
     for gap in &opened.gaps {
         println!(
             "{}: opened without {}: {}",
@@ -148,14 +148,14 @@ fn events(
             gap.why
         );
     }
-    let mut capture = opened.captures.pop().ok_or("open gave no capture")?;
+    let mut capture = opened.capture;
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
         let polled = capture.poll(Duration::from_millis(50), &mut |event| {
             keeper.keep(&event);
             Flow::Continue
         });
-        if let Polled::Ended(status) = polled.map_err(|error| error.to_string())? {
+        if let Polled::Ended(status) = polled.map_err(|error| Chain(&error).to_string())? {
             return Ok(status);
         }
     }

@@ -68,7 +68,9 @@ fn limit(text: &str) -> Result<(String, u32), String> {
     let value = value
         .parse()
         .map_err(|_| format!("{value:?} is no number"))?;
-    Limits::default().set(name, value)?;
+    Limits::default()
+        .set(name, value)
+        .map_err(|error| error.to_string())?;
     Ok((name.to_owned(), value))
 }
 

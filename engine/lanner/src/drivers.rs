@@ -81,8 +81,8 @@ pub(crate) fn list(args: &DriversArgs) -> Result<ExitCode, Failure> {
         let choice = order.choice(&host, &target);
         let taken = choice.driver.map_or("nothing", |driver| driver.name());
         let _ = writeln!(text, "--driver auto takes for {name}: {taken}");
-        for (driver, why) in choice.passed_over {
-            let _ = writeln!(text, "  not {driver}: {why}");
+        for passed in choice.passed_over {
+            let _ = writeln!(text, "  not {}: {}", passed.driver, passed.reason());
         }
     }
     print(text.as_bytes())
@@ -135,7 +135,7 @@ fn choices(order: &Order, host: &Host) -> serde_json::Value {
         let passed_over: Vec<_> = choice
             .passed_over
             .iter()
-            .map(|(driver, why)| json!({"driver": driver, "why": why}))
+            .map(|passed| json!({"driver": passed.driver, "why": passed.reason()}))
             .collect();
         let taken = choice.driver.map(|driver| driver.name());
         (

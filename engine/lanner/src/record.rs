@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use driver_api::driver::Flow;
 use driver_api::event::Event;
-use driver_api::request::{Spare, SyscallSet};
+use driver_api::request::{Omit, SyscallSet};
 
 use super::args::RecordArgs;
 use super::trace::Wanted;
@@ -20,7 +20,7 @@ pub(crate) fn record(args: &RecordArgs) -> Result<ExitCode, Failure> {
     let failed = |error: std::io::Error| {
         Failure::usage(format!("cannot write {}: {error}", args.output.display()))
     };
-    watch(&args.source, &selection, Spare::NOTHING, |source| {
+    watch(&args.source, &selection, Omit::NOTHING, |source| {
         let mut inspector = Inspector::new(&source.inspect_options());
         source.scan(&mut inspector);
         let mut writer = Writer::create(&args.output, Clock::host()).map_err(failed)?;

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use driver_api::error::Chain;
 use session::config::LogLevel;
 use session::{LoadConfig, Notice, Observer, Session, SessionError};
 
@@ -12,11 +13,11 @@ use super::{Failure, report, say, signals};
 impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {
         match error {
-            SessionError::Thread(_) => Self::broken(error),
+            SessionError::Thread(_) => Self::broken(Chain(&error)),
             SessionError::Configuration(_)
             | SessionError::Source(_)
             | SessionError::Output(_)
-            | SessionError::Web(_) => Self::usage(error),
+            | SessionError::Web(_) => Self::usage(Chain(&error)),
         }
     }
 }
@@ -75,7 +76,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
         .iter()
         .for_each(|worker| report::worker(worker));
     summary.outputs.iter().for_each(report::output);
-    let status = summary.ended.map_err(Failure::broken)?;
+    let status = summary
+        .ended
+        .map_err(|error| Failure::broken(Chain(&error)))?;
     Ok(report::exit_code(status))
 }
 

@@ -70,9 +70,13 @@ fn handle_all(command: bool, reloads: bool) -> Result<(), Failure> {
         handle(libc::SIGHUP, hang_up, libc::SA_RESTART)?;
         return handle(libc::SIGUSR1, reopen, libc::SA_RESTART);
     }
-    // two behind SIGRTMIN are the C library's; some drivers use signals themselves
+    // libc::SIGRTMIN leaves out the signals of the C library
+    let reserved: Vec<i32> = ::drivers::registered()
+        .iter()
+        .flat_map(|driver| driver.reserved_signals())
+        .collect();
     let real_time =
-        (libc::SIGRTMIN()..=libc::SIGRTMAX()).filter(|signal| *signal != libc::SIGRTMAX() - 1);
+        (libc::SIGRTMIN()..=libc::SIGRTMAX()).filter(|signal| !reserved.contains(signal));
     let first: &[i32] = if is_first() { &BY_FIRST } else { &[] };
     for signal in PASSED_ON
         .iter()

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use driver_api::driver::Flow;
 use driver_api::event::{Event, Flags, Kind};
-use driver_api::request::{Spare, SyscallSet};
+use driver_api::request::{Omit, SyscallSet};
 use driver_api::table::{self, SYSCALLS};
 
 use super::args::TraceArgs;
@@ -28,12 +28,12 @@ pub(crate) fn trace(args: &TraceArgs) -> Result<ExitCode, Failure> {
         .into_iter()
         .collect::<SyscallSet>()
         .union(&wanted.calls);
-    let spare = Spare {
+    let omit = Omit {
         // a line of text has none
         facts: !args.json,
-        ..Spare::NOTHING
+        ..Omit::NOTHING
     };
-    watch(&args.source, &selection, spare, |source| {
+    watch(&args.source, &selection, omit, |source| {
         let mut inspector = Inspector::new(&inspect::Options {
             programs: false,
             ..source.inspect_options()

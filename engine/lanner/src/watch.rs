@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use driver_api::request::{Spare, SyscallSet};
+use driver_api::error::Chain;
+use driver_api::request::{Omit, SyscallSet};
 use driver_api::support::Gap;
 use session::{Consumer, EventSource, Notice, Observer, OpenedSource};
 
@@ -38,17 +39,20 @@ pub(crate) fn tell_driver(reason: &str, gaps: &[Gap]) {
 pub(crate) fn watch<C: Consumer>(
     args: &SourceArgs,
     selection: &SyscallSet,
-    omit: Spare,
+    omit: Omit,
     consumer: impl FnOnce(&OpenedSource) -> Result<C, Failure>,
 ) -> Result<ExitCode, Failure> {
     let config = args.config();
     let control = signals::watch(&config, false, Box::new(CommandSignals))?;
-    let mut source = config.open(selection, omit).map_err(Failure::usage)?;
+    let mut source = config
+        .open(selection, omit)
+        .map_err(|error| Failure::usage(Chain(&error)))?;
     let mut consumer = consumer(&source)?;
     if source.is_live() {
         tell_driver(&source.driver.reason, &source.gaps);
     }
-    let status = session::watch(&mut source, &mut consumer, &control).map_err(Failure::broken)?;
+    let status = session::watch(&mut source, &mut consumer, &control)
+        .map_err(|error| Failure::broken(Chain(&error)))?;
     report::capture(&source.stats());
     Ok(report::exit_code(status))
 }

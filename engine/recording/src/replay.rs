@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use driver_api::driver::{Capture, CaptureError, Flow, Polled};
+use driver_api::error::Cause;
 use driver_api::event::layout::{self, MAX};
 use driver_api::event::{Event, Flags, Header, Kind};
 use driver_api::request::SyscallSet;
@@ -108,22 +109,22 @@ impl Replay {
     /// Reads the next event's bytes; false: there is none.
     fn read(&mut self) -> Result<bool, CaptureError> {
         const LENGTH: usize = size_of::<u32>();
-        let failed = |cause: String| CaptureError {
+        let failed = |source: Cause| CaptureError {
             driver: "replay",
             step: format!("read {}", self.path),
-            cause,
+            source,
         };
         let mut length = [0; LENGTH];
         match self.file.read_exact(&mut length) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-            Err(error) => return Err(failed(error.to_string())),
+            Err(error) => return Err(failed(error.into())),
             Ok(()) => {}
         }
         let whole = u32::from_ne_bytes(length) as usize;
         if !(size_of::<Header>()..=MAX).contains(&whole) {
-            return Err(failed(format!(
-                "an event of {whole} bytes: the file is damaged"
-            )));
+            return Err(failed(
+                format!("an event of {whole} bytes: the file is damaged").into(),
+            ));
         }
         self.bytes.clear();
         self.bytes.extend_from_slice(&length);
@@ -131,7 +132,7 @@ impl Replay {
         match self.file.read_exact(&mut self.bytes[LENGTH..]) {
             // whoever recorded was stopped in the middle of an event
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-            Err(error) => Err(failed(error.to_string())),
+            Err(error) => Err(failed(error.into())),
             Ok(()) => Ok(true),
         }
     }

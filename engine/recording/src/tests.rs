@@ -97,5 +97,5 @@ fn what_is_no_recording_is_refused() {
     let error = replay
         .poll(Duration::ZERO, &mut |_| Flow::Continue)
         .unwrap_err();
-    assert!(error.cause.contains("damaged"), "{error}");
+    assert!(error.source.to_string().contains("damaged"), "{error}");
 }

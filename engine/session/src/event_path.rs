@@ -216,7 +216,8 @@ impl Consumer for EventPath {
         {
             // it is whole or not at all
             self.handover.answer(Err(format!(
-                "the driver cannot capture what the new rules need while it runs: {error}"
+                "the driver cannot capture what the new rules need while it runs: {}",
+                driver_api::error::Chain(&error)
             )));
             return;
         }

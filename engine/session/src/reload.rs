@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use driver_api::request::Spare;
+use driver_api::request::Omit;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
@@ -248,7 +248,7 @@ impl Reloader {
             let prepared = loader.load(&wanted, Some(&board))?;
             Ok((prepared, loader.outputs(&wanted.config, &running)?))
         })?;
-        if self.spares && prepared.spare == Spare::NOTHING {
+        if self.spares && prepared.omit == Omit::NOTHING {
             return Err(
                 "the new rules need calls that are left out since the start; restart lanner"
                     .to_owned(),

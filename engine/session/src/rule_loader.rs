@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use driver_api::request::{Spare, SyscallSet};
+use driver_api::request::{Omit, SyscallSet};
 use driver_api::table;
 
 use crate::config::{Config, Loaded, Matching};
@@ -17,7 +17,7 @@ use crate::worker_loader;
 use delivery::alert::{AlertFormat, AlertRule, AppendOutput};
 use delivery::{Planned, RuleLimits};
 use fields::template::Template;
-use fields::{FieldRegistry, Fields, HostNames, names_in};
+use fields::{FieldRegistry, Fields, HostNames, host_names};
 use plugin_host::{self, EventTypes, OutputHost, Pins, Plugin, Priority, Rule, RuleHost};
 
 /// How long plugins may take to open.
@@ -58,7 +58,7 @@ pub(super) struct RuleSet {
     pub(super) workers: Vec<RuleWorker>,
     pub(super) least: Priority,
     pub(super) selection: SyscallSet,
-    pub(super) spare: Spare,
+    pub(super) omit: Omit,
     /// Files and folders that it was made from.
     pub(super) files: Vec<PathBuf>,
 }
@@ -139,7 +139,7 @@ impl RuleLoader {
         let mut rules = RuleHost::open(&plugin, &registry, &files, settings)
             .map_err(|error| error.to_string())?;
         let templates = alert_rules(&rules, &config.append_output, &registry)?;
-        let mut names = host_names(&mut rules);
+        let mut names = names_to_look_up(&mut rules)?;
         let mut all = rules.rules().to_vec();
         let mut workers = Vec::new();
         for wanted in &config.rule_plugins {
@@ -150,7 +150,7 @@ impl RuleLoader {
             workers.push(worker.worker);
         }
         let beside = workers.iter().filter_map(RuleWorker::rules);
-        let (selection, spare) = selection(
+        let (selection, omit) = selection(
             [&rules]
                 .into_iter()
                 .chain(beside.map(|worker| &worker.host)),
@@ -171,7 +171,7 @@ impl RuleLoader {
             format: self.format(config),
             least: config.priority.priority(),
             selection,
-            spare,
+            omit,
             files: watched,
             rules,
         })
@@ -239,21 +239,15 @@ pub fn alert_rules(
     rules.rules().iter().map(compile).collect()
 }
 
-/// The names of hosts that rules compare addresses with.
-pub(super) fn host_names(rules: &mut RuleHost) -> Vec<String> {
-    let count = u32::try_from(rules.rules().len()).unwrap_or(u32::MAX);
-    let mut names: Vec<String> = (0..count)
-        .filter_map(|at| rules.explain(at).ok())
-        .flat_map(|rule| names_in(&rule.condition))
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names
+/// The host names whose addresses the rules need.
+pub(super) fn names_to_look_up(rules: &mut RuleHost) -> Result<Vec<String>, String> {
+    let comparisons = rules.comparisons().map_err(|error| error.to_string())?;
+    Ok(host_names(&comparisons))
 }
 
 /// What the rules need, and what the state needs: nothing else is captured. And what of the latter alone can be
 /// spared: all of it or nothing, as descriptors are either followed or looked up.
-fn selection<'a>(rules: impl Iterator<Item = &'a RuleHost>) -> (SyscallSet, Spare) {
+fn selection<'a>(rules: impl Iterator<Item = &'a RuleHost>) -> (SyscallSet, Omit) {
     let of = |rules: &RuleHost| match rules.event_types() {
         EventTypes::All => SyscallSet::all(),
         EventTypes::Only(names) => names
@@ -263,13 +257,13 @@ fn selection<'a>(rules: impl Iterator<Item = &'a RuleHost>) -> (SyscallSet, Spar
     };
     let wanted = rules.fold(SyscallSet::default(), |all, rules| all.union(&of(rules)));
     let spared = inspect::spared();
-    let spare = if spared.without(&wanted) == spared {
-        Spare {
+    let omit = if spared.without(&wanted) == spared {
+        Omit {
             if_held: spared,
-            ..Spare::NOTHING
+            ..Omit::NOTHING
         }
     } else {
-        Spare::NOTHING
+        Omit::NOTHING
     };
-    (wanted.union(&inspect::needed()), spare)
+    (wanted.union(&inspect::needed()), omit)
 }

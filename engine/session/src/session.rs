@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use delivery::{Account, Outputs, Planned};
 use driver_api::driver::CaptureError;
-use driver_api::request::Spare;
+use driver_api::request::Omit;
 use driver_api::stats::Stats;
 use driver_api::support::Gap;
 use inspect::Inspector;
@@ -108,9 +108,9 @@ impl Session {
     ///
     /// Why the source cannot capture, or an output or the web server cannot start.
     pub fn open(self, source: &dyn EventSource) -> Result<OpenedSession, SessionError> {
-        let omit = self.rules.spare;
+        let omit = self.rules.omit;
         let source = source.open(&self.rules.selection, omit)?;
-        let omits = source.holds() && omit != Spare::NOTHING;
+        let omits = source.holds() && omit != Omit::NOTHING;
         let mut inspector = Inspector::new(&inspect::Options {
             held: omits,
             ..source.inspect_options()

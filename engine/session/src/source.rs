@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use driver_api::driver::Capture;
-use driver_api::request::{Command, Limits, Request, Spare, SyscallSet, Target};
+use driver_api::request::{Command, LimitError, Limits, Omit, Request, SyscallSet, Target};
 use driver_api::stats::Stats;
 use driver_api::support::Gap;
 use inspect::{Clock, Inspector};
@@ -68,7 +68,7 @@ pub trait EventSource {
     /// # Errors
     ///
     /// Why it cannot.
-    fn open(&self, selection: &SyscallSet, omit: Spare) -> Result<OpenedSource, SourceError>;
+    fn open(&self, selection: &SyscallSet, omit: Omit) -> Result<OpenedSource, SourceError>;
 }
 
 /// A capture that has begun.
@@ -107,14 +107,11 @@ pub enum SourceError {
     #[error("there is no program {}", .0.to_string_lossy())]
     NoProgram(OsString),
     /// A limit is unknown or too large.
-    #[error("{0}")]
-    Limit(String),
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// No driver can capture it.
     #[error(transparent)]
     Driver(#[from] drivers::Refused),
-    /// The driver opened nothing.
-    #[error("the driver gave no capture")]
-    NoCapture,
     /// The recording cannot be read.
     #[error(transparent)]
     Recording(#[from] ReplayError),
@@ -181,43 +178,38 @@ impl SourceConfig {
         }
     }
 
-    fn open_driver(
-        &self,
-        selection: &SyscallSet,
-        omit: Spare,
-    ) -> Result<OpenedSource, SourceError> {
+    fn open_driver(&self, selection: &SyscallSet, omit: Omit) -> Result<OpenedSource, SourceError> {
         let mut limits = Limits {
             bytes: self.snaplen,
-            spare: omit,
+            omit,
             ..Limits::default()
         };
         for (name, value) in &self.limits {
-            limits.set(name, *value).map_err(SourceError::Limit)?;
+            limits.set(name, *value)?;
         }
         let request = Request {
             target: self.target()?,
             selection: *selection,
             limits,
-            shards: 1,
             buffer: self.buffer,
         };
         let mut host = drivers::host::detect();
         host.btf_file.clone_from(&self.btf);
         let order = drivers::Order::named(&self.driver_order)?;
         let chosen = drivers::open_as(&self.driver, &self.mode, &order, &host, &request)?;
-        if let Err(error) = drivers::privilege::drop_unneeded(chosen.driver.name(), &host) {
+        if let Err(error) = drivers::privilege::drop_unneeded(chosen.driver, &host) {
             tracing::warn!("capabilities that are not needed any more cannot be given up: {error}");
         }
         let reason = chosen.reason();
         let gap = |gap: &Gap| format!("{}: {}", gap.what, gap.why);
-        let mut opened = chosen.opened;
+        let opened = chosen.opened;
         Ok(OpenedSource {
             driver: DriverFacts {
                 name: chosen.driver.name().to_owned(),
                 reason,
                 gaps: opened.gaps.iter().map(gap).collect(),
             },
-            capture: opened.captures.pop().ok_or(SourceError::NoCapture)?,
+            capture: opened.capture,
             gaps: opened.gaps,
             scan: if self.command.is_empty() {
                 Scan::Host
@@ -231,7 +223,7 @@ impl SourceConfig {
 }
 
 impl EventSource for SourceConfig {
-    fn open(&self, selection: &SyscallSet, omit: Spare) -> Result<OpenedSource, SourceError> {
+    fn open(&self, selection: &SyscallSet, omit: Omit) -> Result<OpenedSource, SourceError> {
         match &self.replay {
             Some(path) => open_recording(path, selection),
             None => self.open_driver(selection, omit),
