@@ -34,7 +34,7 @@ pub(crate) enum AttachError {
         pid: u32,
     },
     /// It has another tracer.
-    #[error("cannot attach to process {pid}: thread {tracer} traces it already")]
+    #[error("cannot attach to process {pid}: it is traced by thread {tracer} already")]
     Traced {
         /// Its id.
         pid: u32,

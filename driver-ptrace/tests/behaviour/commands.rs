@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use driver_api::driver::{Flow, OpenError, Polled};
+use driver_api::error::Chain;
 #[cfg(target_arch = "x86_64")]
 use driver_api::event::Abi;
 use driver_api::event::{Encoding, Fact, Kind, Status};
@@ -268,10 +269,8 @@ fn a_sink_that_stops_gets_no_further_event() {
 fn a_program_that_cannot_be_executed_is_named_with_its_reason() {
     // a folder, which nobody can execute
     let mut capture = open(command(Path::new("/etc"), &[]), &["openat"]).expect("opens");
-    let error = until(capture.as_mut(), |_| false)
-        .err()
-        .expect("an error")
-        .to_string();
+    let error = until(capture.as_mut(), |_| false).err().expect("an error");
+    let error = Chain(&error).to_string();
     assert!(
         error.contains("/etc") && error.contains("denied"),
         "{error}"
