@@ -21,7 +21,7 @@ run: build
 	exec $(BIN) $(VERB) $(ARGS)
 
 build: setup
-	$(CARGO) build --release --quiet -p engine --no-default-features --features $$(tools/features)
+	$(CARGO) build --release --quiet -p lanner --no-default-features --features $$(tools/features)
 	$(CARGO) build --release --quiet $(addprefix -p ,$(PLUGINS))
 
 setup:
@@ -37,7 +37,7 @@ lint:
 	$(CARGO) fmt --all --check
 	@if command -v clang-format >/dev/null || [ -n "$$LANNER_NO_SKIP" ]; then \
 		clang-format --dry-run --Werror driver-api/bpf/*.h driver-ebpf/bpf/*.h driver-ebpf-*/bpf/*.[ch] \
-			bench/bpf/*.c bench/*.c engine/tests/scenarios/*.c; \
+			bench/bpf/*.c bench/*.c engine/lanner/tests/scenarios/*.c; \
 	else \
 		echo "skipped: the layout of C, for which clang-format is not installed"; \
 	fi

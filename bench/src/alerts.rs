@@ -4,8 +4,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{fs, path::Path};
 
-use engine::delivery::{Counts, LaneSettings, Outputs, Planned, SpoolSettings};
-use engine::plugin_host::{self, Alert, OutputHost, OwnedValue, Plugin, Priority};
+use delivery::{Counts, Outputs, Planned, QueueSettings, SpoolSettings};
+use plugin_host::{self, Alert, OutputHost, OwnedValue, Plugin, Priority};
 
 use crate::args::Options;
 use crate::goals::Goals;
@@ -79,9 +79,9 @@ fn compile(folder: &Path) -> Result<Plugin> {
 }
 
 fn run(plugin: &Plugin, spool: Option<SpoolSettings>, alerts: u64) -> Result<(f64, Counts)> {
-    let settings = LaneSettings {
+    let settings = QueueSettings {
         spool,
-        ..LaneSettings::new("count")
+        ..QueueSettings::new("count")
     };
     let room = settings.queue as u64;
     let outputs = Outputs::start(vec![Planned {

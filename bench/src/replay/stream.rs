@@ -7,10 +7,10 @@ use driver_api::driver::{Capture, Flow, Polled};
 use driver_api::event::{Event, Flags};
 use driver_api::request::SyscallSet;
 use driver_api::table;
-use engine::fields::{FieldRegistry, Fields, Scratch, View};
-use engine::inspect::{self, Clock, Inspector};
-use engine::plugin_host::{EventTypes, Plugin, RuleFile, RuleHost};
-use engine::recording::Replay;
+use fields::{FieldRegistry, Fields, Scratch, View};
+use inspect::{self, Clock, Inspector};
+use plugin_host::{EventTypes, Plugin, RuleFile, RuleHost};
+use recording::Replay;
 
 use super::allocations;
 use crate::Result;
@@ -138,7 +138,7 @@ impl Stream {
     pub(crate) fn pass(&self, through: Through<'_>) -> Pass {
         let mut inspector = Inspector::new(&inspect::Options {
             proc_root: None,
-            runtimes: None,
+            containers: None,
             clock: self.clock,
             ..inspect::Options::default()
         });

@@ -39,6 +39,7 @@
 //! |---|---|
 //! | [`abi`] | the structs that cross the border, laid out as in C |
 //! | [`Value`] and friends | what a field holds |
+//! | [`FieldResolver`], [`FieldSource`] | how fields are found and read |
 //! | [`RulePlugin`] | events in, matches out |
 //! | [`OutputPlugin`] | alerts in, deliveries out |
 //! | `testing` | a host and alerts that are made up, for tests (feature `testing`) |
@@ -48,6 +49,7 @@ pub mod abi;
 mod border;
 mod cache;
 mod export;
+mod field;
 mod host;
 mod output;
 mod output_border;
@@ -61,6 +63,7 @@ mod value;
 
 pub use border::Error;
 pub use cache::{CachedEvent, FieldCache};
+pub use field::{FieldResolver, FieldSource};
 pub use host::{Counter, Gauge, Host, Level};
 pub use output::{AlertView, Alerts, Delivery, OutputPlugin};
 pub use priority::{Priority, UnknownPriority};

@@ -1,0 +1,111 @@
+//! Alerts of lanner's own: about what it lost, and what went wrong with it. Falco's shape: the source is
+//! `internal`, the text ends with the fields.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value as Json};
+
+use super::{Alert, AlertFormat, OwnedValue, Priority, json};
+use fields::time;
+
+/// The source of such alerts.
+const SOURCE: &str = "internal";
+
+impl AlertFormat {
+    /// Makes an alert that no event is behind.
+    #[must_use]
+    pub fn internal(
+        &self,
+        time_ns: u64,
+        rule: &str,
+        priority: Priority,
+        message: &str,
+        fields: Vec<(String, OwnedValue)>,
+    ) -> Alert {
+        let mut text = String::new();
+        if self.iso_time {
+            time::iso8601(&mut text, time_ns, "+0000");
+        } else {
+            time::clock(&mut text, time_ns);
+        }
+        let sorted: BTreeMap<&String, Json> = fields
+            .iter()
+            .map(|(name, value)| (name, json(value)))
+            .collect();
+        let object: Map<String, Json> = sorted
+            .into_iter()
+            .map(|(name, value)| (name.clone(), value))
+            .collect();
+        let shown: Vec<String> = object
+            .iter()
+            .map(|(name, value)| match value {
+                Json::String(value) => format!("{name}={value}"),
+                value => format!("{name}={value}"),
+            })
+            .collect();
+        // one line, whatever an error message holds
+        let message = message.replace(|c: char| c.is_control(), " ");
+        text.push_str(&format!(
+            ": {} {message} ({})",
+            priority.name(),
+            shown.join(" ")
+        ));
+        let mut iso_time = String::new();
+        time::iso8601(&mut iso_time, time_ns, "Z");
+        let mut whole = Map::new();
+        let mut put = |key: &str, value: Json| whole.insert(key.to_owned(), value);
+        put("hostname", self.hostname.clone().into());
+        if self.json_output {
+            put("output", message.into());
+        }
+        if self.json_output_fields {
+            put("output_fields", object.into());
+        }
+        put("priority", priority.name().into());
+        put("rule", rule.into());
+        put("source", SOURCE.into());
+        put("time", iso_time.into());
+        Alert {
+            time_ns,
+            rule: rule.to_owned(),
+            priority,
+            source: SOURCE.to_owned(),
+            hostname: self.hostname.clone(),
+            tags: Vec::new(),
+            text,
+            json: Json::Object(whole).to_string(),
+            fields,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_has_falcos_shape() {
+        let alert = AlertFormat::new("box").internal(
+            1_767_225_605_000_000_000,
+            "Falco internal: syscall event drop",
+            Priority::Critical,
+            "Falco internal: syscall event drop.\n3 system calls dropped in last second.",
+            vec![
+                ("n_evts".to_owned(), OwnedValue::U64(70)),
+                ("n_drops".to_owned(), OwnedValue::U64(3)),
+            ],
+        );
+        assert!(
+            alert.text.ends_with(
+                ":05.000000000: Critical Falco internal: syscall event drop. 3 system calls dropped \
+                 in last second. (n_drops=3 n_evts=70)"
+            ),
+            "{}",
+            alert.text
+        );
+        assert_eq!(
+            alert.json,
+            r#"{"hostname":"box","output":"Falco internal: syscall event drop. 3 system calls dropped in last second.","output_fields":{"n_drops":3,"n_evts":70},"priority":"Critical","rule":"Falco internal: syscall event drop","source":"internal","time":"2026-01-01T00:00:05.000000000Z"}"#
+        );
+    }
+}

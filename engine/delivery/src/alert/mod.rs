@@ -1,0 +1,247 @@
+//! Alerts: what a rule's match becomes. Made once for all outputs: Falco's text line, Falco's JSON
+//! object, and the typed fields. Between the rules and the outputs; off the way of ordinary events.
+
+mod append;
+mod internal;
+mod kept;
+mod late;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use fields::template::Template;
+use fields::{FieldId, View, time, without_invalid};
+use plugin_host::{Alert, FieldSource, OwnedValue, Priority, Rule, Value};
+
+use append::Extra;
+pub use append::{AppendOutput, ExtraField, RuleMatch};
+pub use kept::Kept;
+pub use late::LateAlerts;
+
+/// How alerts are to look. The defaults are Falco's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlertFormat {
+    /// Name of this host.
+    pub hostname: String,
+    /// Date and time in UTC at the beginning of the text, rather than the local time of day
+    /// (`time_format_iso_8601`).
+    pub iso_time: bool,
+    /// JSON has `output` (`json_include_output_property`).
+    pub json_output: bool,
+    /// JSON has `output_fields` (`json_include_output_fields_property`).
+    pub json_output_fields: bool,
+    /// JSON has `tags` (`json_include_tags_property`).
+    pub json_tags: bool,
+    /// JSON has `message`, the text without time and priority (`json_include_message_property`).
+    pub json_message: bool,
+    /// Fields that every alert has (`static_fields`).
+    pub static_fields: BTreeMap<String, String>,
+}
+
+impl AlertFormat {
+    /// Falco's defaults.
+    #[must_use]
+    pub fn new(hostname: impl Into<String>) -> Self {
+        Self {
+            hostname: hostname.into(),
+            iso_time: false,
+            json_output: true,
+            json_output_fields: true,
+            json_tags: true,
+            json_message: false,
+            static_fields: BTreeMap::new(),
+        }
+    }
+
+    /// Makes the alert of a rule that an event matches.
+    #[must_use]
+    pub fn alert(&self, rule: &AlertRule, view: &View<'_>) -> Alert {
+        self.alert_of(rule, view.time_ns(), view)
+    }
+
+    /// The same from fields that were kept.
+    #[must_use]
+    pub fn alert_of_kept(&self, rule: &AlertRule, kept: &Kept) -> Alert {
+        self.alert_of(rule, kept.time_ns(), kept)
+    }
+
+    fn alert_of(&self, rule: &AlertRule, time_ns: u64, view: &impl FieldSource) -> Alert {
+        let mut message = String::new();
+        rule.template.render(view, &mut message);
+        let time_field = if self.iso_time {
+            "evt.time.iso8601"
+        } else {
+            "evt.time"
+        };
+        let mut text = String::new();
+        if self.iso_time {
+            time::iso8601(&mut text, time_ns, "+0000");
+        } else {
+            time::clock(&mut text, time_ns);
+        }
+        let stamp = if self.iso_time {
+            OwnedValue::String(text.clone().into_bytes())
+        } else {
+            OwnedValue::U64(time_ns)
+        };
+        text.push_str(": ");
+        text.push_str(rule.priority.name());
+        text.push(' ');
+        text.push_str(&message);
+
+        let mut fields = vec![(time_field.to_owned(), stamp)];
+        for field in rule.template.fields() {
+            if fields.iter().all(|(name, _)| **name != *field.name) {
+                let value = match &*field.name {
+                    "evt.time" => OwnedValue::U64(time_ns),
+                    _ => field.owned(view),
+                };
+                fields.push((field.name.to_string(), value));
+            }
+        }
+        let extra = rule
+            .extra
+            .iter()
+            .map(|extra| (extra.name(), extra.value(view)));
+        let fixed = self
+            .static_fields
+            .iter()
+            .map(|(name, value)| (&**name, OwnedValue::String(value.clone().into_bytes())));
+        for (name, value) in extra.chain(fixed) {
+            if fields.iter().all(|(known, _)| known != name) {
+                fields.push((name.to_owned(), value));
+            }
+        }
+        let json = self.json(rule, time_ns, &message, &text, &fields);
+        Alert {
+            time_ns,
+            rule: rule.name.clone(),
+            priority: rule.priority,
+            source: rule.source.clone(),
+            hostname: self.hostname.clone(),
+            tags: rule.tags.clone(),
+            text,
+            json,
+            fields,
+        }
+    }
+
+    fn json(
+        &self,
+        rule: &AlertRule,
+        time_ns: u64,
+        message: &str,
+        text: &str,
+        fields: &[(String, OwnedValue)],
+    ) -> String {
+        let mut iso_time = String::new();
+        time::iso8601(&mut iso_time, time_ns, "Z");
+        let object = Object {
+            hostname: &self.hostname,
+            message: self.json_message.then_some(message),
+            output: self.json_output.then_some(text),
+            output_fields: self.json_output_fields.then(|| {
+                fields
+                    .iter()
+                    .map(|(name, value)| (&**name, json(value)))
+                    .collect()
+            }),
+            priority: rule.priority.name(),
+            rule: &rule.name,
+            source: &rule.source,
+            tags: self.json_tags.then_some(&rule.tags),
+            time: &iso_time,
+        };
+        // Maps with text keys, texts and finite numbers always have a form in JSON.
+        serde_json::to_string(&object).unwrap_or_default()
+    }
+}
+
+/// What of a rule goes into its alerts.
+#[derive(Debug, Clone)]
+pub struct AlertRule {
+    /// Name.
+    pub name: String,
+    /// How bad a match is.
+    pub priority: Priority,
+    /// Where its events come from.
+    pub source: String,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// Text.
+    pub template: Template,
+    /// Fields beside those of the text.
+    extra: Vec<Extra>,
+}
+
+impl AlertRule {
+    /// A rule as its plugin described it, with its template compiled.
+    #[must_use]
+    pub fn new(rule: &Rule, template: Template) -> Self {
+        Self {
+            name: rule.name.clone(),
+            priority: rule.priority,
+            source: rule.source.clone(),
+            tags: sorted(&rule.tags),
+            template,
+            extra: Vec::new(),
+        }
+    }
+
+    /// Calls `sink` with every field that an alert is made of.
+    pub fn ids(&self, sink: &mut dyn FnMut(FieldId)) {
+        self.template.ids(sink);
+        for extra in &self.extra {
+            extra.ids(sink);
+        }
+    }
+}
+
+/// Falco keeps tags as a set: in order, and each once.
+fn sorted(tags: &[String]) -> Vec<String> {
+    let set: std::collections::BTreeSet<_> = tags.iter().cloned().collect();
+    set.into_iter().collect()
+}
+
+/// Falco's object; its keys are in alphabetical order.
+#[derive(Debug, Serialize)]
+struct Object<'a> {
+    hostname: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_fields: Option<BTreeMap<&'a str, Json>>,
+    priority: &'a str,
+    rule: &'a str,
+    source: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<&'a Vec<String>>,
+    time: &'a str,
+}
+
+/// A field's value in JSON. Bytes that are not UTF-8 come as `\xHH`.
+fn json(value: &OwnedValue) -> Json {
+    if let OwnedValue::List(values) = value {
+        return Json::Array(values.iter().map(json).collect());
+    }
+    match value.scalar() {
+        Value::None | Value::List(_) => Json::Null,
+        Value::Bool(v) => v.into(),
+        Value::I64(v) => v.into(),
+        Value::U64(v) => v.into(),
+        Value::F64(v) => v.into(),
+        Value::Ip(v) => v.to_string().into(),
+        Value::String(v) | Value::Bytes(v) => {
+            let mut text = String::new();
+            without_invalid(&mut text, v);
+            text.into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,380 @@
+//! Alerts, and their way to the outputs: each has its own bounded queue, its own threads and its own counters, so that
+//! a slow one slows nobody down. The last part of an event's way that is lanner's own.
+//!
+//! ```text
+//! event path -> mailbox -> worker -> spool (disk), or memory
+//!                            |  ^
+//!                      a job v  | its outcome
+//!                          caller -> plugin
+//! ```
+//!
+//! | file | does |
+//! |---|---|
+//! | `alert` | makes an alert of a match, once for all outputs |
+//! | `settings`, `bucket` | what can be set for an output; a token bucket |
+//! | `mailbox` | what the threads of an output tell each other |
+//! | `worker`, `store` | keeps alerts, decides when the plugin is called, and accounts for how that went |
+//! | `caller` | calls the plugin, and may hang |
+//! | `spool` | alerts on disk |
+//! | `limit` | rate limits and de-duplication, by rule |
+//! | `counters` | what became of the alerts, by cause |
+
+pub mod alert;
+mod bucket;
+mod caller;
+mod counters;
+mod limit;
+mod mailbox;
+mod settings;
+mod spool;
+mod store;
+mod worker;
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use plugin_host::{Alert, OutputHost};
+
+pub use alert::{AlertFormat, AlertRule, AppendOutput, ExtraField, Kept, LateAlerts, RuleMatch};
+pub use bucket::Bucket;
+pub use counters::{Counters, Counts};
+pub use limit::{RuleLimit, RuleLimits, Verdict};
+pub use settings::{QueueSettings, Rate, SpoolSettings};
+pub use spool::{Spool, SpoolError};
+
+use mailbox::Mailbox;
+use worker::{Remains, Worker};
+
+/// Alerts in one batch at the most.
+const BATCH: usize = 256;
+/// How long the end of the session waits for outputs that are still busy.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+/// How much longer it waits for the disk.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// An output that is to be started.
+#[derive(Debug)]
+pub struct Planned {
+    /// The opened plugin; none: the output runs already, and goes on.
+    pub host: Option<OutputHost>,
+    /// How alerts go to it.
+    pub settings: QueueSettings,
+    /// Everything that was configured for it: one with the same text is the same output.
+    pub identity: String,
+}
+
+/// The outputs of a session. Any thread may push alerts.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    queues: RwLock<Vec<OutputQueue>>,
+}
+
+#[derive(Debug)]
+struct OutputQueue {
+    settings: QueueSettings,
+    identity: String,
+    mailbox: Arc<Mailbox>,
+    counters: Arc<Counters>,
+    bucket: Option<Mutex<Bucket>>,
+    /// None for a moment, while an output takes over from another.
+    worker: Option<JoinHandle<Remains>>,
+}
+
+/// What became of the alerts of one output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The output.
+    pub output: String,
+    /// Counted by cause.
+    pub counts: Counts,
+}
+
+/// An output could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its spool is at fault.
+    #[error("output {output}: {source}")]
+    Spool {
+        /// Its name.
+        output: String,
+        /// What is wrong.
+        source: SpoolError,
+    },
+    /// It was to go on, and does not run.
+    #[error("output {output}: it does not run")]
+    Gone {
+        /// Its name.
+        output: String,
+    },
+    /// The kernel refused a thread.
+    #[error("output {output}: no thread: {source}")]
+    Thread {
+        /// Its name.
+        output: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Outputs {
+    /// Starts the threads of each output.
+    ///
+    /// # Errors
+    ///
+    /// A spool cannot be used, or the kernel refused a thread.
+    pub fn start(planned: Vec<Planned>) -> Result<Self, StartError> {
+        let outputs = Self::default();
+        let (_, errors) = outputs.replace(planned);
+        match errors.into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(outputs),
+        }
+    }
+
+    /// Queues an alert for every output. Never waits for one: what a full queue has no room for is counted.
+    pub fn push(&self, alert: Alert) {
+        let alert = Arc::new(alert);
+        for queue in self
+            .queues
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
+            queue.push(&alert);
+        }
+    }
+
+    /// Has every plugin open its files and connections anew.
+    pub fn reopen(&self) {
+        for queue in self
+            .queues
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
+            queue.mailbox.reopen();
+        }
+    }
+
+    /// Replaces the outputs. Those that stay the same run on; one that changed passes its queue and its spool on
+    /// to the one of the same name; one that goes has a while to finish. Returns what became of those that went.
+    ///
+    /// # Errors
+    ///
+    /// Those that could not be started; the others run.
+    pub fn replace(&self, planned: Vec<Planned>) -> (Vec<Account>, Vec<StartError>) {
+        let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
+        let mut old: Vec<OutputQueue> = queues.drain(..).collect();
+        let mut begin = Vec::new();
+        for output in planned {
+            if let Some(at) = old
+                .iter()
+                .position(|queue| queue.identity == output.identity)
+            {
+                queues.push(old.remove(at));
+                continue;
+            }
+            let name = &output.settings.name;
+            let before = old
+                .iter()
+                .position(|queue| queue.settings.name == *name)
+                .map(|at| old.remove(at));
+            let counters = before
+                .as_ref()
+                .map(|queue| Arc::clone(&queue.counters))
+                .unwrap_or_default();
+            let queue = OutputQueue::new(&output, counters);
+            begin.push((Beginning::new(&queue, output.host), before));
+            queues.push(queue);
+        }
+        // from here on alerts wait for the new ones, and the event path for nobody
+        drop(queues);
+        let mut errors = Vec::new();
+        for (beginning, before) in begin {
+            let remains = before.map(|queue| queue.stop(Duration::ZERO));
+            let name = beginning.settings.name.clone();
+            let started = beginning.start(remains.unwrap_or_default());
+            let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
+            let at = queues.iter().position(|queue| queue.settings.name == name);
+            match (started, at) {
+                (Ok(worker), Some(at)) => queues[at].worker = Some(worker),
+                (Err(error), Some(at)) => {
+                    queues.remove(at);
+                    errors.push(error);
+                }
+                (_, None) => {}
+            }
+        }
+        (finish(old), errors)
+    }
+
+    /// What was configured for those that run.
+    #[must_use]
+    pub fn identities(&self) -> Vec<String> {
+        let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+        queues.iter().map(|queue| queue.identity.clone()).collect()
+    }
+
+    /// What became of the alerts up to now.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<Account> {
+        let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+        queues.iter().map(OutputQueue::account).collect()
+    }
+
+    /// Lets the outputs finish, for a while, and accounts for every alert.
+    #[must_use]
+    pub fn finish(&self) -> Vec<Account> {
+        let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
+        let queues = std::mem::take(&mut *queues);
+        finish(queues)
+    }
+}
+
+impl Drop for Outputs {
+    fn drop(&mut self) {
+        drop(self.finish());
+    }
+}
+
+/// All at once, so that the slowest one is waited for and not the sum of all.
+fn finish(queues: Vec<OutputQueue>) -> Vec<Account> {
+    let until = Instant::now() + PATIENCE;
+    for queue in &queues {
+        queue.mailbox.stop(until);
+    }
+    queues
+        .into_iter()
+        .map(|queue| {
+            let (name, counters) = (queue.settings.name.clone(), Arc::clone(&queue.counters));
+            let remains = queue.stop(PATIENCE);
+            Counters::add(&counters.abandoned, remains.alerts.len());
+            Account {
+                output: name,
+                counts: counters.read(),
+            }
+        })
+        .collect()
+}
+
+/// What it takes to start an output, besides what its predecessor leaves.
+struct Beginning {
+    settings: QueueSettings,
+    host: Option<OutputHost>,
+    mailbox: Arc<Mailbox>,
+    counters: Arc<Counters>,
+}
+
+impl Beginning {
+    fn new(queue: &OutputQueue, host: Option<OutputHost>) -> Self {
+        Self {
+            settings: queue.settings.clone(),
+            host,
+            mailbox: Arc::clone(&queue.mailbox),
+            counters: Arc::clone(&queue.counters),
+        }
+    }
+
+    fn start(self, remains: Remains) -> Result<JoinHandle<Remains>, StartError> {
+        let name = self.settings.name.clone();
+        let wrong = |source| StartError::Spool {
+            output: name.clone(),
+            source,
+        };
+        let thread = |source| StartError::Thread {
+            output: name.clone(),
+            source,
+        };
+        let host = self.host.ok_or_else(|| StartError::Gone {
+            output: name.clone(),
+        })?;
+        let mut first = remains.alerts;
+        let spool = match (remains.spool, &self.settings.spool) {
+            (Some(spool), Some(wanted)) if spool.settings().path == wanted.path => {
+                Some(spool.with(wanted.clone()).map_err(wrong)?)
+            }
+            (old, wanted) => {
+                if let Some(mut old) = old {
+                    first = old.empty_into(first);
+                }
+                match wanted {
+                    Some(wanted) => {
+                        let (spool, aside) = Spool::open(wanted.clone()).map_err(wrong)?;
+                        Counters::add(&self.counters.unreadable, usize::from(aside.is_some()));
+                        Some(spool)
+                    }
+                    None => None,
+                }
+            }
+        };
+        self.mailbox.put_first(first);
+        let worker = Worker::new(self.settings, host, spool, self.mailbox, self.counters);
+        let worker = worker.map_err(thread)?;
+        std::thread::Builder::new()
+            .name(caller::thread_name("out", &name))
+            .spawn(move || worker.run())
+            .map_err(thread)
+    }
+}
+
+impl OutputQueue {
+    fn new(output: &Planned, counters: Arc<Counters>) -> Self {
+        let settings = output.settings.clone();
+        Self {
+            bucket: settings.rate.map(|rate| Mutex::new(Bucket::new(rate))),
+            mailbox: Arc::new(Mailbox::new(settings.queue)),
+            settings,
+            identity: output.identity.clone(),
+            counters,
+            worker: None,
+        }
+    }
+
+    fn push(&self, alert: &Arc<Alert>) {
+        // the smaller, the worse
+        if alert.priority > self.settings.least {
+            return;
+        }
+        Counters::add(&self.counters.offered, 1);
+        if let Some(bucket) = &self.bucket {
+            let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
+            if !bucket.take(alert.time_ns) {
+                Counters::add(&self.counters.limited, 1);
+                return;
+            }
+        }
+        if !self.mailbox.push(Arc::clone(alert)) {
+            Counters::add(&self.counters.overflowed, 1);
+        }
+    }
+
+    fn account(&self) -> Account {
+        let mut counts = self.counters.read();
+        counts.waiting = counts.waiting.max(self.mailbox.len() as u64);
+        Account {
+            output: self.settings.name.clone(),
+            counts,
+        }
+    }
+
+    /// Ends the threads, and waits for them for so long. One whose disk hangs is left behind.
+    fn stop(self, patience: Duration) -> Remains {
+        let until = Instant::now() + patience;
+        self.mailbox.stop(until);
+        let Some(worker) = self.worker else {
+            return Remains::default();
+        };
+        while !worker.is_finished() && Instant::now() < until + GRACE {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if !worker.is_finished() {
+            tracing::error!(
+                "output {}: its disk hangs: it is left behind",
+                self.settings.name
+            );
+            return Remains::default();
+        }
+        worker.join().unwrap_or_default()
+    }
+}

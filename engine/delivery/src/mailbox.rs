@@ -1,0 +1,163 @@
+//! What the threads of an output tell each other: alerts from the event path, outcomes from the thread that
+//! calls the plugin, orders from whoever runs lanner. One lock, one place to wait.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use plugin_host::{Alert, Delivery, PluginError};
+
+/// How a call of the plugin went.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// `emit`, and whether the plugin is switched off now.
+    Emitted(Delivery, bool),
+    Flushed(Result<(), PluginError>),
+    Reopened(Result<(), PluginError>),
+}
+
+#[derive(Debug, Default)]
+struct Post {
+    queue: VecDeque<Arc<Alert>>,
+    outcome: Option<Outcome>,
+    reopen: bool,
+    /// The output is to end, at this time at the latest.
+    stop: Option<Instant>,
+    /// The thread that calls the plugin has ended.
+    closed: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    post: Mutex<Post>,
+    news: Condvar,
+    capacity: usize,
+}
+
+/// What was waiting.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    pub(super) alerts: Vec<Arc<Alert>>,
+    pub(super) outcome: Option<Outcome>,
+    pub(super) reopen: bool,
+    pub(super) stop: Option<Instant>,
+}
+
+impl Mailbox {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            post: Mutex::default(),
+            news: Condvar::new(),
+            capacity,
+        }
+    }
+
+    /// Nothing panics while it holds the lock, and if it did, the post would still be whole.
+    fn post(&self) -> MutexGuard<'_, Post> {
+        self.post.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues an alert, unless the queue is full or the output ends. Never waits for anything but the lock,
+    /// which is held for moments only.
+    pub(super) fn push(&self, alert: Arc<Alert>) -> bool {
+        let mut post = self.post();
+        if post.queue.len() >= self.capacity || post.stop.is_some() {
+            return false;
+        }
+        post.queue.push_back(alert);
+        // whoever waits for alerts was told when the first one came
+        let first = post.queue.len() == 1;
+        drop(post);
+        if first {
+            self.news.notify_all();
+        }
+        true
+    }
+
+    /// Puts what a predecessor leaves before what waits already.
+    pub(super) fn put_first(&self, mut first: VecDeque<Arc<Alert>>) {
+        let mut post = self.post();
+        first.append(&mut post.queue);
+        post.queue = first;
+    }
+
+    pub(super) fn tell(&self, outcome: Outcome) {
+        self.post().outcome = Some(outcome);
+        self.news.notify_all();
+    }
+
+    pub(super) fn reopen(&self) {
+        self.post().reopen = true;
+        self.news.notify_all();
+    }
+
+    pub(super) fn stop(&self, at_the_latest: Instant) {
+        self.post().stop = Some(at_the_latest);
+        self.news.notify_all();
+    }
+
+    pub(super) fn close(&self) {
+        self.post().closed = true;
+        self.news.notify_all();
+    }
+
+    /// Waits for news: for alerts only if `wanted` is not 0, for a stop only if it was not known.
+    pub(super) fn wait(&self, wanted: usize, stopping: bool, until: Option<Instant>) -> News {
+        let mut post = self.post();
+        loop {
+            let alerts = wanted > 0 && !post.queue.is_empty();
+            if alerts || post.outcome.is_some() || post.reopen || (post.stop.is_some() && !stopping)
+            {
+                break;
+            }
+            let Some(wait) = until.map(|until| until.saturating_duration_since(Instant::now()))
+            else {
+                post = self.news.wait(post).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            if wait == Duration::ZERO {
+                break;
+            }
+            post = self
+                .news
+                .wait_timeout(post, wait)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        let taken = wanted.min(post.queue.len());
+        News {
+            alerts: post.queue.drain(..taken).collect(),
+            outcome: post.outcome.take(),
+            reopen: std::mem::take(&mut post.reopen),
+            stop: post.stop,
+        }
+    }
+
+    /// Waits until the calling thread has ended, and says whether it has.
+    pub(super) fn wait_closed(&self, until: Instant) -> bool {
+        let mut post = self.post();
+        while !post.closed {
+            let wait = until.saturating_duration_since(Instant::now());
+            if wait == Duration::ZERO {
+                return false;
+            }
+            post = self
+                .news
+                .wait_timeout(post, wait)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        true
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.post().queue.len()
+    }
+
+    /// What still waits, at the end.
+    pub(super) fn drain(&self) -> VecDeque<Arc<Alert>> {
+        std::mem::take(&mut self.post().queue)
+    }
+}

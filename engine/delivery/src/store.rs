@@ -1,0 +1,210 @@
+//! Where the alerts of an output wait once they have left its queue: in memory a batch at a time, or on disk.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use plugin_host::Alert;
+
+use super::BATCH;
+use super::counters::Counters;
+use super::spool::Spool;
+
+/// Alerts in one commit at the most.
+const COMMIT: usize = 1024;
+/// How long after an error the spool is tried again, and how often ages are looked at.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) enum Store {
+    /// What the output has now, or is to have next.
+    Memory(Vec<Arc<Alert>>),
+    Disk(Box<Disk>),
+}
+
+/// A spool, and what could not be written to it yet.
+#[derive(Debug)]
+pub(super) struct Disk {
+    spool: Spool,
+    unwritten: Vec<Arc<Alert>>,
+    /// Not before this time is it tried again.
+    broken_until: Option<Instant>,
+    /// When ages are to be looked at.
+    look: Instant,
+}
+
+impl Store {
+    pub(super) fn new(spool: Option<Spool>) -> Self {
+        match spool {
+            None => Self::Memory(Vec::new()),
+            Some(spool) => Self::Disk(Box::new(Disk {
+                spool,
+                unwritten: Vec::new(),
+                broken_until: None,
+                look: Instant::now(),
+            })),
+        }
+    }
+
+    /// How many alerts are wanted from the queue now. `idle`: the output has nothing to do.
+    pub(super) fn wants(&self, idle: bool) -> usize {
+        match self {
+            Self::Memory(batch) if batch.is_empty() && idle => BATCH,
+            Self::Disk(disk) if disk.unwritten.is_empty() => COMMIT,
+            _ => 0,
+        }
+    }
+
+    /// When it wants to be called, even if there is no news.
+    pub(super) fn wake(&self) -> Option<Instant> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Disk(disk) if disk.broken_until.is_some() => disk.broken_until,
+            Self::Disk(disk) if disk.spool.settings().age.is_some() && !disk.spool.is_empty() => {
+                Some(disk.look)
+            }
+            Self::Disk(_) => None,
+        }
+    }
+
+    /// Takes alerts from the queue. On disk they are safe when this returns, unless the disk is at fault.
+    pub(super) fn put(&mut self, mut alerts: Vec<Arc<Alert>>, name: &str, counters: &Counters) {
+        match self {
+            Self::Memory(batch) if batch.is_empty() => *batch = alerts,
+            Self::Memory(batch) => batch.append(&mut alerts),
+            Self::Disk(disk) => {
+                disk.unwritten.append(&mut alerts);
+                disk.write(name, counters);
+            }
+        }
+    }
+
+    /// The next batch.
+    pub(super) fn take(&mut self, name: &str, counters: &Counters) -> Vec<Arc<Alert>> {
+        match self {
+            Self::Memory(batch) => batch.clone(),
+            Self::Disk(disk) => match disk.spool.take(BATCH) {
+                Ok((alerts, unreadable)) => {
+                    Counters::add(&counters.unreadable, unreadable);
+                    alerts
+                }
+                Err(error) => {
+                    disk.failed(name, &error.to_string(), counters);
+                    Vec::new()
+                }
+            },
+        }
+    }
+
+    /// How many alerts the output has now.
+    pub(super) fn batch_len(&self) -> usize {
+        match self {
+            Self::Memory(batch) => batch.len(),
+            Self::Disk(disk) => disk.spool.taken(),
+        }
+    }
+
+    /// The first so many of the batch are done with.
+    pub(super) fn done(&mut self, count: usize) {
+        match self {
+            Self::Memory(batch) => drop(batch.drain(..count.min(batch.len()))),
+            Self::Disk(disk) => disk.spool.delivered(count),
+        }
+    }
+
+    /// Alerts that wait here, and of these those that would be lost if lanner ended.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        match self {
+            Self::Memory(batch) => (batch.len(), batch.len()),
+            Self::Disk(disk) => (
+                disk.spool.len() + disk.unwritten.len(),
+                disk.unwritten.len(),
+            ),
+        }
+    }
+
+    /// Alerts on disk, and their bytes.
+    pub(super) fn on_disk(&self) -> (usize, u64) {
+        match self {
+            Self::Memory(_) => (0, 0),
+            Self::Disk(disk) => (disk.spool.len(), disk.spool.bytes()),
+        }
+    }
+
+    /// Whether what waits here outlives lanner.
+    pub(super) fn keeps(&self) -> bool {
+        matches!(self, Self::Disk(_))
+    }
+
+    /// Writes what is to be written: at the end, or because it is time.
+    pub(super) fn tidy(&mut self, name: &str, counters: &Counters, now: bool) {
+        if let Self::Disk(disk) = self
+            && (now || disk.due())
+        {
+            disk.write(name, counters);
+        }
+    }
+
+    /// The spool, for whoever goes on with it, and what is not in it.
+    pub(super) fn end(self) -> (Option<Spool>, Vec<Arc<Alert>>) {
+        match self {
+            Self::Memory(batch) => (None, batch),
+            Self::Disk(disk) => (Some(disk.spool), disk.unwritten),
+        }
+    }
+}
+
+impl Disk {
+    fn due(&self) -> bool {
+        let now = Instant::now();
+        match self.broken_until {
+            Some(until) => now >= until,
+            None if !self.spool.is_clean() => true,
+            None => {
+                now >= self.look && self.spool.settings().age.is_some() && !self.spool.is_empty()
+            }
+        }
+    }
+
+    fn write(&mut self, name: &str, counters: &Counters) {
+        let now = Instant::now();
+        if self.broken_until.is_some_and(|until| now < until) {
+            return;
+        }
+        self.look = now + AGAIN;
+        let result = if self.broken_until.is_some() {
+            self.spool
+                .reopen()
+                .and_then(|()| self.spool.commit(&self.unwritten))
+        } else {
+            self.spool.commit(&self.unwritten)
+        };
+        let result = match result {
+            Err(error) if error.is_full() => {
+                let (for_room, result) = self.spool.commit_on_full_disk(&self.unwritten);
+                Counters::add(&counters.disk_full, for_room);
+                result.map(|dropped| (dropped, 0))
+            }
+            other => other,
+        };
+        match result {
+            Ok((dropped, for_room)) => {
+                Counters::add(&counters.disk_full, for_room);
+                self.broken_until = None;
+                Counters::add(&counters.stored, self.unwritten.len());
+                self.unwritten.clear();
+                Counters::add(&counters.evicted, dropped.evicted);
+                Counters::add(&counters.expired, dropped.expired);
+            }
+            Err(error) => self.failed(name, &error.to_string(), counters),
+        }
+    }
+
+    fn failed(&mut self, name: &str, error: &str, counters: &Counters) {
+        Counters::add(&counters.spool_errors, 1);
+        if self.broken_until.is_none() {
+            tracing::error!("output {name}: {error}; alerts wait in memory until it works again");
+        }
+        self.broken_until = Some(Instant::now() + AGAIN);
+    }
+}

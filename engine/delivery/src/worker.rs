@@ -1,0 +1,283 @@
+//! The thread of an output: takes alerts from its queue, keeps them where they wait, has the plugin called,
+//! and draws the conclusions from how that went. It never calls the plugin itself, and so never hangs.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use plugin_host::{Alert, Delivery, OutputHost};
+
+use super::caller::{Caller, Job};
+use super::counters::Counters;
+use super::mailbox::{Mailbox, News, Outcome};
+use super::settings::QueueSettings;
+use super::spool::Spool;
+use super::store::Store;
+
+/// How long the end of a plugin may take.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// What an output that ends leaves to its successor.
+#[derive(Debug, Default)]
+pub(super) struct Remains {
+    pub(super) spool: Option<Spool>,
+    pub(super) alerts: VecDeque<Arc<Alert>>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Worker {
+    settings: QueueSettings,
+    mailbox: Arc<Mailbox>,
+    counters: Arc<Counters>,
+    caller: Caller,
+    store: Store,
+    /// The output is not called before this time.
+    pause: Option<Instant>,
+    next_pause: Duration,
+    /// Something may be held back by the plugin.
+    unflushed: bool,
+    reopen: bool,
+    stop: Option<Instant>,
+    off: bool,
+}
+
+impl Worker {
+    /// Starts the thread that calls the plugin.
+    pub(super) fn new(
+        settings: QueueSettings,
+        host: OutputHost,
+        spool: Option<Spool>,
+        mailbox: Arc<Mailbox>,
+        counters: Arc<Counters>,
+    ) -> std::io::Result<Self> {
+        let off = host.off().is_some();
+        let caller = Caller::start(&settings.name, host, Arc::clone(&mailbox))?;
+        let worker = Self {
+            next_pause: settings.retry_first,
+            settings,
+            mailbox,
+            counters,
+            caller,
+            store: Store::new(spool),
+            pause: None,
+            unflushed: false,
+            reopen: false,
+            stop: None,
+            off,
+        };
+        worker.show();
+        Ok(worker)
+    }
+
+    /// Works until it is told to stop.
+    pub(super) fn run(mut self) -> Remains {
+        loop {
+            // first, as alerts may be there already
+            let now = Instant::now();
+            self.look_at_clock(now);
+            if self.caller.busy.is_none() {
+                self.offer(now);
+            }
+            // while the plugin works on the next batch, the disk forgets the last one
+            self.store.tidy(&self.settings.name, &self.counters, false);
+            self.show();
+            if self.is_over(now) {
+                return self.end();
+            }
+            let news = self.wait();
+            self.hear(news);
+        }
+    }
+
+    fn wait(&self) -> News {
+        let idle = self.caller.busy.is_none();
+        let callable = idle && self.pause.is_none();
+        let deadline = match (self.caller.busy, self.counters.hanging.load(Relaxed)) {
+            (Some(since), 0) => Some(since + self.settings.deadline),
+            _ => None,
+        };
+        let wake = [
+            deadline,
+            self.pause.filter(|_| idle),
+            self.store.wake(),
+            self.stop,
+        ];
+        self.mailbox.wait(
+            self.store.wants(callable),
+            self.stop.is_some(),
+            wake.into_iter().flatten().min(),
+        )
+    }
+
+    fn hear(&mut self, news: News) {
+        self.stop = news.stop;
+        self.reopen |= news.reopen;
+        if !news.alerts.is_empty() {
+            self.store
+                .put(news.alerts, &self.settings.name, &self.counters);
+        }
+        if let Some(outcome) = news.outcome {
+            self.caller.busy = None;
+            if self.counters.hanging.swap(0, Relaxed) != 0 {
+                tracing::warn!("output {} answers again", self.settings.name);
+            }
+            self.conclude(outcome);
+        }
+    }
+
+    fn conclude(&mut self, outcome: Outcome) {
+        let name = &self.settings.name;
+        match outcome {
+            Outcome::Emitted(delivery, off) => {
+                self.unflushed = true;
+                self.off = off;
+                self.account(delivery);
+            }
+            Outcome::Flushed(Ok(())) | Outcome::Reopened(Ok(())) => {}
+            Outcome::Flushed(Err(error)) | Outcome::Reopened(Err(error)) => {
+                tracing::warn!("output {name}: {error}");
+            }
+        }
+    }
+
+    fn account(&mut self, delivery: Delivery) {
+        let name = &self.settings.name;
+        let batch = self.store.batch_len();
+        match delivery {
+            Delivery::Delivered => {
+                self.delivered(batch);
+                self.next_pause = self.settings.retry_first;
+            }
+            Delivery::TryAgain { delivered, reason } => {
+                let delivered = delivered.min(batch);
+                self.delivered(delivered);
+                Counters::add(&self.counters.retries, 1);
+                if delivered > 0 {
+                    self.next_pause = self.settings.retry_first;
+                }
+                if self.next_pause == self.settings.retry_first {
+                    tracing::warn!(
+                        "output {} asks to be tried again: {reason}",
+                        self.settings.name
+                    );
+                }
+                self.pause = Some(Instant::now() + self.next_pause);
+                self.next_pause = (self.next_pause * 2).min(self.settings.retry_max);
+            }
+            Delivery::GiveUp { delivered, reason } if self.off && self.store.keeps() => {
+                tracing::error!("output {name} is off, and its alerts are kept: {reason}");
+                self.delivered(delivered.min(batch));
+            }
+            Delivery::GiveUp { delivered, reason } => {
+                let delivered = delivered.min(batch);
+                let lost = batch - delivered;
+                tracing::warn!("output {name} gave up on {lost} alerts: {reason}");
+                self.delivered(delivered);
+                Counters::add(&self.counters.refused, lost);
+                self.store.done(lost);
+            }
+        }
+    }
+
+    fn delivered(&mut self, count: usize) {
+        Counters::add(&self.counters.delivered, count);
+        self.store.done(count);
+    }
+
+    fn look_at_clock(&mut self, now: Instant) {
+        if self.pause.is_some_and(|until| now >= until) {
+            self.pause = None;
+        }
+        if let Some(since) = self.caller.busy
+            && now >= since + self.settings.deadline
+            && self.counters.hanging.swap(1, Relaxed) == 0
+        {
+            Counters::add(&self.counters.deadlines, 1);
+            tracing::error!(
+                "output {} hangs: a call has not returned for {:?}; its alerts wait",
+                self.settings.name,
+                self.settings.deadline
+            );
+        }
+    }
+
+    /// Gives the plugin something to do, if there is anything and it may be called.
+    fn offer(&mut self, now: Instant) {
+        if self.reopen {
+            self.reopen = false;
+            self.pause = None;
+            self.caller.begin(Job::Reopen, now);
+            return;
+        }
+        if self.off && self.store.keeps() {
+            return;
+        }
+        if self.unflushed && self.settings.flush_each {
+            self.unflushed = false;
+            self.caller.begin(Job::Flush, now);
+            return;
+        }
+        if self.pause.is_some() {
+            return;
+        }
+        let batch = self.store.take(&self.settings.name, &self.counters);
+        if !batch.is_empty() {
+            self.caller.begin(Job::Emit(batch), now);
+        } else if self.unflushed && self.mailbox.len() == 0 {
+            self.unflushed = false;
+            self.caller.begin(Job::Flush, now);
+        }
+    }
+
+    /// What waits, for whoever reads the counters.
+    fn show(&self) {
+        let (waiting, _) = self.store.waiting();
+        let (spooled, bytes) = self.store.on_disk();
+        self.counters
+            .waiting
+            .store((waiting + self.mailbox.len()) as u64, Relaxed);
+        self.counters.spooled.store(spooled as u64, Relaxed);
+        self.counters.spool_bytes.store(bytes, Relaxed);
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        let Some(until) = self.stop else {
+            return false;
+        };
+        if now >= until {
+            return true;
+        }
+        let (waiting, at_risk) = self.store.waiting();
+        let idle = self.caller.busy.is_none();
+        // what is on disk can wait for the next lanner, if the output does not take it now
+        let put_off = self.store.keeps() && (self.pause.is_some() || self.off) && at_risk == 0;
+        idle && self.mailbox.len() == 0 && (put_off || (waiting == 0 && !self.unflushed))
+    }
+
+    fn end(mut self) -> Remains {
+        self.caller.end();
+        if !self.mailbox.wait_closed(Instant::now() + CLOSING) {
+            tracing::error!(
+                "output {} does not return from a call: it is left behind",
+                self.settings.name
+            );
+        }
+        // the last call may have ended a moment ago
+        let news = self.mailbox.wait(0, true, Some(Instant::now()));
+        self.hear(news);
+        self.store.put(
+            self.mailbox.drain().into(),
+            &self.settings.name,
+            &self.counters,
+        );
+        self.store.tidy(&self.settings.name, &self.counters, true);
+        self.show();
+        let (spool, alerts) = self.store.end();
+        Remains {
+            spool,
+            alerts: alerts.into(),
+        }
+    }
+}

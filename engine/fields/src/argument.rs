@@ -1,0 +1,427 @@
+//! Arguments of fields, in brackets; and the parameters of a call, which `evt.arg` finds by theirs.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use driver_api::event::{Event, Fact};
+use driver_api::table::{Kind, Returns, SYSCALLS, Syscall};
+
+use decode::{self, falco};
+use inspect::{self, Descriptor};
+use lanner_plugin::Value;
+
+use super::event::text_of;
+use super::list::FIELDS;
+use super::member::{self, Member};
+use super::row::{ArgRule, FieldDef};
+use super::view::View;
+use suggest::did_you_mean;
+
+/// An argument, understood.
+#[derive(Debug, Clone)]
+pub(super) enum Arg {
+    None,
+    Index(u32),
+    Name(Box<str>),
+    /// Where the parameter is, for each call of the table.
+    Param(Arc<[Place]>),
+}
+
+/// Where a parameter of a call is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Nowhere,
+    Result,
+    Param(u8),
+    Fact(Fact),
+    /// A member of a structure.
+    Member(Member),
+    /// What the state knows, where Falco shows it as a parameter: the place in [`STATE`].
+    State(u8),
+}
+
+const FACTS: [Fact; 10] = [
+    Fact::Path,
+    Fact::Tuple,
+    Fact::Exe,
+    Fact::Cwd,
+    Fact::Argv,
+    Fact::Env,
+    Fact::Ids,
+    Fact::Comm,
+    Fact::Local,
+    Fact::Peer,
+];
+
+impl Arg {
+    pub(super) fn parse(def: &FieldDef, arg: Option<&str>) -> Result<Self, String> {
+        let name = def.name;
+        match (def.arg, arg) {
+            (ArgRule::None, None) => Ok(Self::None),
+            (ArgRule::None, Some(_)) => {
+                Err(format!("the field `{name}` takes no argument in brackets"))
+            }
+            (ArgRule::Index | ArgRule::Name | ArgRule::IndexOrName, None) => Ok(Self::None),
+            (ArgRule::Index, Some(arg)) => arg
+                .parse()
+                .map(Self::Index)
+                .map_err(|_| format!("`{name}[{arg}]`: the argument is a number, such as 1")),
+            (ArgRule::Name | ArgRule::Key, Some(arg)) => Ok(Self::Name(arg.into())),
+            (ArgRule::Pattern | ArgRule::IndexOrName, Some(arg)) => Ok(arg
+                .parse()
+                .map_or_else(|_| Self::Name(arg.into()), Self::Index)),
+            (ArgRule::Pattern | ArgRule::Key, None) => {
+                Err(format!("the field `{name}` needs an argument in brackets"))
+            }
+            (ArgRule::Param, None) => Err(format!(
+                "the field `{name}` needs the name of a parameter, such as `{name}.flags`"
+            )),
+            (ArgRule::Param, Some(arg)) => param(name, arg),
+        }
+    }
+
+    pub(super) fn index(&self) -> Option<u32> {
+        match self {
+            Self::Index(index) => Some(*index),
+            _ => None,
+        }
+    }
+}
+
+fn param(field: &str, arg: &str) -> Result<Arg, String> {
+    if let Ok(number) = arg.parse::<u8>() {
+        let numbered = |call: &Syscall| match number.checked_sub(1) {
+            None => Place::Result,
+            Some(at) if usize::from(at) < call.params.len() => Place::Param(at),
+            Some(_) => Place::Nowhere,
+        };
+        return Ok(Arg::Param(SYSCALLS.iter().map(numbered).collect()));
+    }
+    let places: Arc<[Place]> = SYSCALLS.iter().map(|call| place(call, arg)).collect();
+    if places.iter().any(|place| *place != Place::Nowhere) {
+        return Ok(Arg::Param(places));
+    }
+    let params = SYSCALLS.iter().flat_map(|call| call.params);
+    let names =
+        params.flat_map(|param| std::iter::once(param.name).chain(param.aliases.iter().copied()));
+    let known = names
+        .chain(FACTS.iter().map(|fact| fact.name()))
+        .chain(["res"]);
+    let help = did_you_mean(arg, known);
+    Err(format!(
+        "no call has a parameter `{arg}`, as `{field}.{arg}` asks for{help}"
+    ))
+}
+
+fn place(call: &Syscall, name: &str) -> Place {
+    if name == "res" {
+        return Place::Result;
+    }
+    if let Some((at, _)) = call.param(name) {
+        return u8::try_from(at).map_or(Place::Nowhere, Place::Param);
+    }
+    if name == "fd" && call.returns == Returns::Fd {
+        return Place::Result;
+    }
+    let fact = FACTS.into_iter().find(|fact| fact.name() == name);
+    if let Some(fact) = fact {
+        return Place::Fact(fact);
+    }
+    if let Some(member) = member::find(call, name) {
+        return Place::Member(member);
+    }
+    if matches!(
+        (call.returns, name),
+        (Returns::Uid, "uid" | "euid") | (Returns::Gid, "gid" | "egid")
+    ) {
+        return Place::Result;
+    }
+    let state = STATE
+        .iter()
+        .position(|(known, of, _)| *known == name && of(call));
+    state
+        .and_then(|at| u8::try_from(at).ok())
+        .map_or(Place::Nowhere, Place::State)
+}
+
+/// Calls that make a process or give it a program.
+fn makes_process(call: &Syscall) -> bool {
+    call.returns == Returns::Child || is_exec(call)
+}
+
+fn is_exec(call: &Syscall) -> bool {
+    call.params
+        .iter()
+        .any(|param| matches!(param.kind, Kind::Strv))
+}
+
+fn opens_path(call: &Syscall) -> bool {
+    call.returns == Returns::Fd
+}
+
+fn manages_memory(call: &Syscall) -> bool {
+    call.category == "memory" || makes_process(call)
+}
+
+fn moves_data(call: &Syscall) -> bool {
+    matches!(call.category, "io_read" | "io_write")
+}
+
+/// What Falco shows as a parameter though it is none: the name, of which calls, and the field that it is.
+type StateRow = (&'static str, fn(&Syscall) -> bool, &'static str);
+
+const STATE: &[StateRow] = &[
+    ("args", makes_process, "proc.args"),
+    ("tid", makes_process, "thread.tid"),
+    ("pid", makes_process, "proc.pid"),
+    ("ptid", makes_process, "proc.ppid"),
+    ("fdlimit", makes_process, "proc.fdlimit"),
+    ("pgft_maj", makes_process, "thread.pfmajor"),
+    ("pgft_min", makes_process, "thread.pfminor"),
+    ("vm_size", manages_memory, "proc.vmsize"),
+    ("vm_rss", manages_memory, "proc.vmrss"),
+    ("vm_swap", manages_memory, "proc.vmswap"),
+    ("cgroups", makes_process, "thread.cgroups"),
+    ("uid", makes_process, "user.uid"),
+    ("gid", makes_process, "group.gid"),
+    ("vtid", makes_process, "thread.vtid"),
+    ("vpid", makes_process, "proc.vpid"),
+    (
+        "pidns_init_start_ts",
+        makes_process,
+        "proc.pidns_init_start_ts",
+    ),
+    ("tty", is_exec, "proc.tty"),
+    ("pgid", is_exec, "proc.pgid"),
+    ("vpgid", is_exec, "proc.vpgid"),
+    ("loginuid", is_exec, "user.loginuid"),
+    ("flags", is_exec, "proc.exe_flags"),
+    ("cap_inheritable", is_exec, "thread.cap_inheritable"),
+    ("cap_permitted", is_exec, "thread.cap_permitted"),
+    ("cap_effective", is_exec, "thread.cap_effective"),
+    ("exe_ino", is_exec, "proc.exe_ino"),
+    ("exe_ino_ctime", is_exec, "proc.exe_ino.ctime"),
+    ("exe_ino_mtime", is_exec, "proc.exe_ino.mtime"),
+    ("trusted_exepath", is_exec, "proc.exepath"),
+    ("dev", opens_path, "fd.dev"),
+    ("ino", opens_path, "fd.ino"),
+    ("size", moves_data, "evt.buflen"),
+];
+
+fn state<'a>(view: &View<'a>, at: u8) -> Value<'a> {
+    let row = STATE.get(usize::from(at));
+    let field = row.and_then(|(.., name)| FIELDS.iter().find(|field| field.name == *name));
+    field.map_or(Value::None, |field| (field.get)(view, &Arg::None))
+}
+
+fn member_text<'a>(view: &View<'a>, call: &Syscall, member: Member) -> Value<'a> {
+    let Some(value) = member.value(view.event, call) else {
+        return Value::None;
+    };
+    if let Some(fd) = descriptor_number(&value)
+        && let Some(descriptor) = view
+            .seen
+            .process
+            .and_then(|key| view.inspector.descriptor_of(key, fd))
+    {
+        return described(view, descriptor);
+    }
+    let mut there = false;
+    let text = view.scratch.text(|out| there = falco::member(out, &value));
+    if there {
+        Value::String(text)
+    } else {
+        Value::None
+    }
+}
+
+fn descriptor_number(value: &decode::Value<'_>) -> Option<i32> {
+    match value {
+        decode::Value::DirFd(fd) => Some(*fd),
+        _ => None,
+    }
+}
+
+fn find(view: &View<'_>, arg: &Arg) -> Option<(&'static Syscall, Place)> {
+    let call = view.seen.call?;
+    match arg {
+        Arg::Param(places) => Some((call, *places.get(call.index())?)),
+        _ => None,
+    }
+}
+
+/// `evt.arg`: a parameter as text.
+pub(super) fn arg<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
+    let Some((call, place)) = find(view, arg) else {
+        return Value::None;
+    };
+    match place {
+        Place::Nowhere => Value::None,
+        Place::Fact(fact) => self::fact(view, fact),
+        Place::Member(member) => member_text(view, call, member),
+        Place::State(at) => state(view, at),
+        Place::Result => {
+            if call.returns == Returns::Fd
+                && let Some(descriptor) = view.descriptor()
+            {
+                return described(view, descriptor);
+            }
+            falco_text(view, call, "res")
+        }
+        Place::Param(at) => {
+            let Some(param) = call.params.get(usize::from(at)) else {
+                return Value::None;
+            };
+            match param.kind {
+                Kind::Str | Kind::Path(_) => string(view, at),
+                Kind::Fd | Kind::DirFd => {
+                    let fd = inspect::fd_in(view.event.header().args[usize::from(at)]);
+                    let descriptor = if view.seen.fd == Some(fd) {
+                        view.descriptor()
+                    } else {
+                        view.seen
+                            .process
+                            .and_then(|key| view.inspector.descriptor_of(key, fd))
+                    };
+                    match descriptor {
+                        Some(descriptor) => described(view, descriptor),
+                        None => falco_text(view, call, param.name),
+                    }
+                }
+                _ => falco_text(view, call, param.name),
+            }
+        }
+    }
+}
+
+/// `<f>/etc/hosts`
+fn described<'a>(view: &View<'a>, descriptor: &Descriptor) -> Value<'a> {
+    Value::String(view.scratch.bytes(|out| {
+        out.push(b'<');
+        out.extend_from_slice(descriptor.kind.letter().as_bytes());
+        out.push(b'>');
+        out.extend_from_slice(&descriptor.name);
+    }))
+}
+
+fn falco_text<'a>(view: &View<'a>, call: &Syscall, name: &str) -> Value<'a> {
+    let mut there = false;
+    let text = view
+        .scratch
+        .text(|out| there = falco::arg(out, view.event, call, name));
+    if there {
+        Value::String(text)
+    } else {
+        Value::None
+    }
+}
+
+fn string<'a>(view: &View<'a>, at: u8) -> Value<'a> {
+    view.event
+        .argument(usize::from(at))
+        .map_or(Value::None, |said| Value::String(text_of(view, &said)))
+}
+
+fn fact<'a>(view: &View<'a>, fact: Fact) -> Value<'a> {
+    let event: &Event<'a> = view.event;
+    match fact {
+        Fact::Tuple => match event.tuple() {
+            Some(tuple) => Value::String(view.scratch.text(|out| {
+                let (local, remote) = inspect::ends(&tuple).unzip();
+                if let (Some(local), Some(remote)) = (local, remote) {
+                    let _ = write!(
+                        out,
+                        "{}:{}->{}:{}",
+                        local.ip(),
+                        local.port(),
+                        remote.ip(),
+                        remote.port()
+                    );
+                }
+            })),
+            None => Value::None,
+        },
+        Fact::Ids => match event.ids() {
+            Some(ids) => Value::String(view.scratch.text(|out| {
+                let _ = write!(
+                    out,
+                    "uid={} euid={} gid={} egid={}",
+                    ids.uid, ids.euid, ids.gid, ids.egid
+                );
+            })),
+            None => Value::None,
+        },
+        Fact::Argv | Fact::Env => match event.fact(fact) {
+            Some(strings) => Value::String(view.scratch.bytes(|out| {
+                super::process::join(out, strings.strings());
+            })),
+            None => Value::None,
+        },
+        _ => event
+            .fact(fact)
+            .map_or(Value::None, |fact| Value::String(text_of(view, &fact))),
+    }
+}
+
+/// `evt.rawarg`: a parameter as it is.
+pub(super) fn raw<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
+    let Some((call, place)) = find(view, arg) else {
+        return Value::None;
+    };
+    let at = match place {
+        Place::Nowhere => return Value::None,
+        Place::Fact(fact) => return self::fact(view, fact),
+        Place::Result => return super::event::raw_result(view),
+        Place::State(at) => return state(view, at),
+        Place::Member(member) => {
+            let value = member.value(view.event, call);
+            return number_of(value).unwrap_or_else(|| member_text(view, call, member));
+        }
+        Place::Param(at) => at,
+    };
+    match decode::param(view.event, call, usize::from(at)) {
+        Some(decode::Value::Int(number)) => Value::I64(number),
+        Some(decode::Value::DirFd(fd)) => Value::I64(fd.into()),
+        Some(decode::Value::Signal(signal)) => Value::I64(signal.into()),
+        Some(decode::Value::Id(id)) => Value::U64(id.into()),
+        Some(decode::Value::Mode(mode)) => Value::U64(mode.into()),
+        Some(
+            decode::Value::Uint(number)
+            | decode::Value::Hex(number)
+            | decode::Value::Ptr(number)
+            | decode::Value::Flags(number, _)
+            | decode::Value::Enum(number, _),
+        ) => Value::U64(number),
+        Some(decode::Value::Str(said) | decode::Value::Strings(said)) => {
+            Value::String(text_of(view, &said))
+        }
+        Some(decode::Value::Bytes(said)) => Value::Bytes(text_of(view, &said)),
+        Some(decode::Value::Null | decode::Value::Unread(_) | decode::Value::Unused) | None => {
+            Value::None
+        }
+        Some(_) => {
+            let param = call.params.get(usize::from(at));
+            param.map_or(Value::None, |param| falco_text(view, call, param.name))
+        }
+    }
+}
+
+/// A number as it is.
+fn number_of<'a>(value: Option<decode::Value<'a>>) -> Option<Value<'a>> {
+    Some(match value? {
+        decode::Value::Int(number) => Value::I64(number),
+        decode::Value::DirFd(fd) => Value::I64(fd.into()),
+        decode::Value::Signal(signal) => Value::I64(signal.into()),
+        decode::Value::Id(id) => Value::U64(id.into()),
+        decode::Value::Mode(mode) | decode::Value::FileType(mode) => Value::U64(mode.into()),
+        decode::Value::Uint(number)
+        | decode::Value::Hex(number)
+        | decode::Value::Ptr(number)
+        | decode::Value::Dev(number)
+        | decode::Value::Capabilities(number)
+        | decode::Value::Limit(number, _)
+        | decode::Value::Flags(number, _)
+        | decode::Value::Enum(number, _) => Value::U64(number),
+        _ => return None,
+    })
+}

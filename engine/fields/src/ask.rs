@@ -1,0 +1,254 @@
+//! Fields that nobody follows, because rules hardly ever ask: /proc tells them at that moment, if the process or
+//! descriptor is still there.
+
+use std::os::unix::fs::MetadataExt;
+
+use inspect::{Capabilities, DescriptorKind, Process};
+use lanner_plugin::Value;
+
+use super::process::{number, text};
+use super::view::View;
+use driver_api::event::Layer;
+
+/// The kernel's `USER_HZ`, in which /proc counts time.
+const NS_PER_TICK: u64 = 10_000_000;
+
+/// A line of `/proc/PID/status` that begins with a key and a colon, as a number.
+fn status<'a>(view: &View<'a>, key: &str, last: bool) -> Option<u64> {
+    let text = view.inspector.ask(view.known()?, "status")?;
+    line_of(&text, key, last)
+}
+
+fn line_of(text: &[u8], key: &str, last: bool) -> Option<u64> {
+    let text = String::from_utf8_lossy(text);
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+    let mut words = line.split_ascii_whitespace();
+    let word = if last { words.last() } else { words.next() };
+    word?.parse().ok()
+}
+
+/// `VmSize`, `VmRSS` or `VmSwap`, in KiB.
+pub(super) fn memory<'a>(view: &View<'a>, key: &str) -> Value<'a> {
+    // a kernel thread has none
+    status(view, key, false).map_or(Value::None, Value::U64)
+}
+
+/// The process group's id in the process's own pid namespace.
+pub(super) fn virtual_group(view: &View<'_>) -> Option<u32> {
+    let process = view.known()?;
+    if process.vpid == Some(process.pid) {
+        return Some(process.pgid);
+    }
+    u32::try_from(status(view, "NSpgid", true)?).ok()
+}
+
+/// The thread's id in its own pid namespace.
+pub(super) fn virtual_thread<'a>(view: &View<'a>) -> Value<'a> {
+    let Some(process) = view.process() else {
+        return Value::None;
+    };
+    if view.seen.tid == process.pid {
+        return number(process.vpid);
+    }
+    if process.vpid == Some(process.pid) {
+        return number(Some(view.seen.tid));
+    }
+    let text = view
+        .inspector
+        .ask(process, &format!("task/{}/status", view.seen.tid));
+    let id = text.and_then(|text| line_of(&text, "NSpid", true));
+    number(id.and_then(|id| u32::try_from(id).ok()))
+}
+
+/// A number of `/proc/PID/task/TID/stat`, by its number in proc(5).
+fn thread_stat(view: &View<'_>, field: usize) -> Option<u64> {
+    let text = view
+        .inspector
+        .ask(view.process()?, &format!("task/{}/stat", view.seen.tid))?;
+    let close = text.iter().rposition(|&b| b == b')')?;
+    let rest = std::str::from_utf8(text.get(close + 1..)?).ok()?;
+    rest.split_ascii_whitespace().nth(field - 3)?.parse().ok()
+}
+
+/// Page faults: 10 those without, 12 those with reading from disk.
+pub(super) fn page_faults<'a>(view: &View<'a>, field: usize) -> Value<'a> {
+    thread_stat(view, field).map_or(Value::None, Value::U64)
+}
+
+/// Share of one CPU since the thread's process began, in percent; of these times in `stat`.
+pub(super) fn cpu<'a>(view: &View<'a>, fields: &[usize]) -> Value<'a> {
+    let ticks = fields
+        .iter()
+        .try_fold(0_u64, |sum, field| Some(sum + thread_stat(view, *field)?));
+    let age = view.known().and_then(|process| {
+        let begun = Some(process.start_ns).filter(|start| *start != 0)?;
+        let age = view.event.header().time_ns.saturating_sub(begun);
+        (age > 0).then_some(age)
+    });
+    match ticks.zip(age) {
+        #[expect(clippy::cast_precision_loss, reason = "a share in percent")]
+        Some((ticks, age)) => Value::F64((ticks * NS_PER_TICK) as f64 * 100.0 / age as f64),
+        None => Value::None,
+    }
+}
+
+/// Nanoseconds that the thread has run, from `schedstat`.
+pub(super) fn run_time<'a>(view: &View<'a>) -> Value<'a> {
+    let run = view.process().and_then(|process| {
+        let file = format!("task/{}/schedstat", view.seen.tid);
+        let text = view.inspector.ask(process, &file)?;
+        let text = String::from_utf8(text).ok()?;
+        text.split_ascii_whitespace().next()?.parse().ok()
+    });
+    run.map_or(Value::None, Value::U64)
+}
+
+/// How many descriptors the process may have: the soft limit of `RLIMIT_NOFILE`.
+fn limit(view: &View<'_>) -> Option<i64> {
+    let text = view.inspector.ask(view.known()?, "limits")?;
+    let text = String::from_utf8(text).ok()?;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("Max open files"))?;
+    line["Max open files".len()..]
+        .split_ascii_whitespace()
+        .next()?
+        .parse()
+        .ok()
+}
+
+pub(super) fn descriptor_limit<'a>(view: &View<'a>) -> Value<'a> {
+    limit(view).map_or(Value::None, Value::I64)
+}
+
+/// Open descriptors in percent of the limit.
+pub(super) fn descriptor_usage<'a>(view: &View<'a>) -> Value<'a> {
+    let open = view
+        .seen
+        .process
+        .map(|key| view.inspector.descriptors(key).count());
+    match open.zip(limit(view)) {
+        #[expect(clippy::cast_precision_loss, reason = "a share in percent")]
+        Some((open, limit)) if limit > 0 => Value::F64(open as f64 * 100.0 / limit as f64),
+        _ => Value::None,
+    }
+}
+
+/// A set of capabilities, by their names.
+pub(super) fn capabilities<'a>(view: &View<'a>, set: fn(Capabilities) -> u64) -> Value<'a> {
+    let Some(bits) = view
+        .known()
+        .and_then(|process| view.inspector.capabilities(process))
+        .map(set)
+    else {
+        return Value::None;
+    };
+    Value::String(view.scratch.text(|out| {
+        for bit in (0..64).filter(|bit| bits >> bit & 1 == 1) {
+            if !out.is_empty() {
+                out.push(' ');
+            }
+            match decode::capability(bit) {
+                Some(name) => out.push_str(name),
+                None => {
+                    use std::fmt::Write as _;
+                    let _ = write!(out, "CAP_{bit}");
+                }
+            }
+        }
+    }))
+}
+
+/// Whether the file of the event's descriptor is in that layer of its overlay file system.
+pub(super) fn file_layer<'a>(view: &View<'a>, layer: Layer) -> Value<'a> {
+    let Some((process, descriptor)) = view.known().zip(view.descriptor()) else {
+        return Value::None;
+    };
+    if descriptor.kind != DescriptorKind::File {
+        return Value::Bool(false);
+    }
+    let found = view.inspector.layer(process, &descriptor.name);
+    Value::Bool(found == Some(layer))
+}
+
+/// Whether the executable is in that layer of its overlay file system.
+pub(super) fn program_layer<'a>(view: &View<'a>, layer: Layer) -> Value<'a> {
+    view.known().map_or(Value::None, |process| {
+        Value::Bool(view.inspector.program_layer(process) == Some(layer))
+    })
+}
+
+/// Something about the file behind the event's descriptor.
+pub(super) fn file<'a>(view: &View<'a>, about: fn(&std::fs::Metadata) -> i64) -> Value<'a> {
+    let open = view
+        .seen
+        .fd
+        .zip(view.known())
+        .and_then(|(fd, process)| view.inspector.ask_file(process, fd));
+    open.map_or(Value::None, |file| Value::I64(about(&file)))
+}
+
+pub(super) fn device(file: &std::fs::Metadata) -> i64 {
+    i64::try_from(file.dev()).unwrap_or(-1)
+}
+
+pub(super) fn device_major(file: &std::fs::Metadata) -> i64 {
+    i64::from(libc::major(file.dev()))
+}
+
+pub(super) fn device_minor(file: &std::fs::Metadata) -> i64 {
+    i64::from(libc::minor(file.dev()))
+}
+
+pub(super) fn inode(file: &std::fs::Metadata) -> i64 {
+    file.ino().cast_signed()
+}
+
+/// `cpu=/ memory=/x`: the path of every controller; that of cgroup v2 as `unified`.
+pub(super) fn cgroups<'a>(view: &View<'a>) -> Value<'a> {
+    let Some(process) = view.known().filter(|p| !p.cgroups.text.is_empty()) else {
+        return Value::None;
+    };
+    Value::String(view.scratch.bytes(|out| {
+        for (controllers, path) in hierarchies(process) {
+            for controller in controllers.split(|&b| b == b',') {
+                if !out.is_empty() {
+                    out.push(b' ');
+                }
+                let name = controller.strip_prefix(b"name=").unwrap_or(controller);
+                out.extend_from_slice(if name.is_empty() { b"unified" } else { name });
+                out.push(b'=');
+                out.extend_from_slice(path);
+            }
+        }
+    }))
+}
+
+/// The path of one controller; under cgroup v2 all have the same.
+pub(super) fn cgroup<'a>(view: &View<'a>, wanted: &str) -> Value<'a> {
+    let Some(process) = view.known() else {
+        return Value::None;
+    };
+    let has = |controllers: &[u8]| {
+        controllers
+            .split(|&b| b == b',')
+            .any(|c| c.strip_prefix(b"name=").unwrap_or(c) == wanted.as_bytes())
+    };
+    let own = hierarchies(process).find(|(controllers, _)| has(controllers));
+    let found =
+        own.or_else(|| hierarchies(process).find(|(controllers, _)| controllers.is_empty()));
+    text(found.map(|(_, path)| path))
+}
+
+fn hierarchies(process: &Process) -> impl Iterator<Item = (&[u8], &[u8])> {
+    process
+        .cgroups
+        .text
+        .split(|&b| b == b'\n')
+        .filter_map(|line| {
+            let mut parts = line.splitn(3, |&b| b == b':').skip(1);
+            Some((parts.next()?, parts.next()?))
+        })
+}

@@ -1,0 +1,304 @@
+//! Functions of `evt.*`.
+
+use driver_api::event::{Attachment, Encoding, Event, Flags, Kind};
+use driver_api::table::Returns;
+
+use decode::falco;
+use inspect::{self, DescriptorKind};
+use lanner_plugin::Value;
+
+use super::registry::event_type_name;
+use super::time;
+use super::view::View;
+
+const O_ACCMODE: u64 = 3;
+const O_RDONLY: u64 = 0;
+const O_WRONLY: u64 = 1;
+const O_RDWR: u64 = 2;
+const O_CREAT: u64 = 0o100;
+/// `__O_TMPFILE` alone, as `O_TMPFILE` holds `O_DIRECTORY`, which differs between ABIs.
+const O_TMPFILE: u64 = 0o20_000_000;
+
+/// A path or string, put together where it came in parts.
+pub(super) fn text_of<'a>(view: &View<'a>, from: &Attachment<'a>) -> &'a [u8] {
+    if from.encoding == Encoding::Parts {
+        view.scratch.bytes(|out| from.append_text(out))
+    } else {
+        from.bytes
+    }
+}
+
+pub(super) fn type_name<'a>(view: &View<'a>) -> Value<'a> {
+    Value::String(event_type_name(view.event, view.seen).as_bytes())
+}
+
+/// A time as text.
+pub(super) fn time_text<'a>(view: &View<'a>, write: fn(&mut String, u64)) -> Value<'a> {
+    Value::String(view.scratch.text(|out| write(out, view.seen.time_ns)))
+}
+
+pub(super) fn iso8601<'a>(view: &View<'a>) -> Value<'a> {
+    Value::String(
+        view.scratch
+            .text(|out| time::iso8601(out, view.seen.time_ns, "+0000")),
+    )
+}
+
+/// Whether the event says how a call ended.
+fn has_result(view: &View<'_>) -> bool {
+    let event = view.event;
+    matches!(event.kind(), Kind::Syscall | Kind::Exec)
+        && !event.has(Flags::NO_RESULT)
+        && view
+            .seen
+            .call
+            .is_none_or(|call| call.returns != Returns::None)
+}
+
+/// The call is about to be made, and nobody will say how it ended.
+pub(super) fn at_entry(event: &Event<'_>) -> bool {
+    event.has(Flags::ENTRY)
+}
+
+pub(super) fn has_failed(event: &Event<'_>) -> bool {
+    (-4095..0).contains(&event.header().ret)
+}
+
+pub(super) fn result<'a>(view: &View<'a>) -> Value<'a> {
+    if !has_result(view) {
+        return Value::None;
+    }
+    if !has_failed(view.event) {
+        return Value::String(b"SUCCESS");
+    }
+    Value::String(view.scratch.text(|out| {
+        falco::res(out, view.event);
+    }))
+}
+
+pub(super) fn raw_result<'a>(view: &View<'a>) -> Value<'a> {
+    if has_result(view) {
+        Value::I64(view.event.header().ret)
+    } else {
+        Value::None
+    }
+}
+
+pub(super) fn failed<'a>(view: &View<'a>) -> Value<'a> {
+    if has_result(view) {
+        Value::Bool(has_failed(view.event))
+    } else {
+        Value::None
+    }
+}
+
+pub(super) fn category<'a>(view: &View<'a>) -> Value<'a> {
+    let Some(call) = view.seen.call else {
+        return Value::String(match view.event.kind() {
+            Kind::Fork | Kind::Exit => b"process",
+            Kind::Signal => b"signal",
+            _ => b"internal",
+        });
+    };
+    let category = match call.category {
+        "ipc" => "IPC",
+        // What is read or written says what it is about.
+        "fd" | "io" | "io_read" | "io_write" => match view.descriptor().map(|d| d.kind) {
+            Some(DescriptorKind::File | DescriptorKind::Directory) => "file",
+            Some(DescriptorKind::Ipv4 | DescriptorKind::Ipv6 | DescriptorKind::Netlink) => "net",
+            Some(DescriptorKind::Unix | DescriptorKind::Pipe) => "IPC",
+            _ => "other",
+        },
+        other => other,
+    };
+    Value::String(category.as_bytes())
+}
+
+pub(super) fn args<'a>(view: &View<'a>) -> Value<'a> {
+    let Some(call) = view.seen.call else {
+        return Value::None;
+    };
+    Value::String(view.scratch.text(|out| falco::args(out, view.event, call)))
+}
+
+fn open_flags(view: &View<'_>) -> Option<u64> {
+    inspect::flags_of_open(view.event, inspect::open_flags(view.seen.call?)?)
+}
+
+/// Whether a call asks for a file to be opened for one of these accesses; false for other calls.
+fn opens_for<'a>(view: &View<'a>, accesses: [u64; 2]) -> Value<'a> {
+    Value::Bool(open_flags(view).is_some_and(|flags| accesses.contains(&(flags & O_ACCMODE))))
+}
+
+pub(super) fn is_open_read<'a>(view: &View<'a>) -> Value<'a> {
+    opens_for(view, [O_RDONLY, O_RDWR])
+}
+
+pub(super) fn is_open_write<'a>(view: &View<'a>) -> Value<'a> {
+    opens_for(view, [O_WRONLY, O_RDWR])
+}
+
+fn may_create(flags: u64) -> bool {
+    flags & (O_CREAT | O_TMPFILE) != 0
+}
+
+pub(super) fn is_open_create<'a>(view: &View<'a>) -> Value<'a> {
+    if at_entry(view.event) {
+        return Value::None;
+    }
+    Value::Bool(open_flags(view).is_some_and(may_create) && !has_failed(view.event))
+}
+
+pub(super) fn is_open_exec<'a>(view: &View<'a>) -> Value<'a> {
+    let creates = open_flags(view).is_some_and(may_create);
+    Value::Bool(creates && open_mode(view).is_some_and(|mode| mode & 0o111 != 0))
+}
+
+fn open_mode(view: &View<'_>) -> Option<u64> {
+    let call = view.seen.call?;
+    if let Some((at, _)) = call.param("mode") {
+        return Some(view.event.header().args[at]);
+    }
+    let (at, _) = call.param("how")?;
+    let how = view.event.argument(at)?;
+    Some(u64::from_ne_bytes(how.bytes.get(8..16)?.try_into().ok()?))
+}
+
+/// What was read, written, sent or received.
+pub(super) fn buffer<'a>(view: &View<'a>) -> Value<'a> {
+    buffer_of(view).map_or(Value::None, |said| Value::Bytes(said.bytes))
+}
+
+fn buffer_of<'a>(view: &View<'a>) -> Option<Attachment<'a>> {
+    use driver_api::event::Part;
+    use driver_api::table::Kind as ParamKind;
+    let call = view.seen.call?;
+    let part = |at: usize, kind: &ParamKind| match kind {
+        ParamKind::Bytes(_) | ParamKind::Pages(_) | ParamKind::Iovec(_) => view.event.argument(at),
+        ParamKind::Msghdr | ParamKind::Mmsghdr(_) => view.event.part(at, Part::Data),
+        _ => None,
+    };
+    call.params
+        .iter()
+        .enumerate()
+        .find_map(|(at, param)| part(at, &param.kind))
+}
+
+/// Bytes of what was read, written, sent or received, also where not all of them were captured.
+pub(super) fn buffer_length<'a>(view: &View<'a>) -> Value<'a> {
+    let Some(said) = buffer_of(view) else {
+        return Value::None;
+    };
+    let returned = view.event.header().ret;
+    let moved = view
+        .seen
+        .call
+        .is_some_and(|call| call.returns == Returns::Size)
+        && !at_entry(view.event)
+        && !has_failed(view.event);
+    let length = if moved {
+        returned.cast_unsigned()
+    } else {
+        said.full.max(said.bytes.len() as u64)
+    };
+    Value::U64(length)
+}
+
+/// Whether a call reads or writes.
+fn moves(view: &View<'_>) -> Option<bool> {
+    match view.seen.call?.category {
+        "io_read" => Some(false),
+        "io_write" => Some(true),
+        _ => None,
+    }
+}
+
+pub(super) fn is_io<'a>(view: &View<'a>) -> Value<'a> {
+    Value::Bool(moves(view).is_some())
+}
+
+pub(super) fn is_io_of<'a>(view: &View<'a>, writes: bool) -> Value<'a> {
+    Value::Bool(moves(view) == Some(writes))
+}
+
+pub(super) fn io_direction<'a>(view: &View<'a>) -> Value<'a> {
+    match moves(view) {
+        Some(true) => Value::String(b"w"),
+        Some(false) => Value::String(b"r"),
+        None => Value::None,
+    }
+}
+
+pub(super) fn is_wait<'a>(view: &View<'a>) -> Value<'a> {
+    let waits =
+        |call: &driver_api::table::Syscall| call.category == "wait" || call.category == "sleep";
+    Value::Bool(view.seen.call.is_some_and(waits))
+}
+
+/// Whether something was written to the system's log.
+pub(super) fn is_syslog<'a>(view: &View<'a>) -> Value<'a> {
+    let writes = moves(view) == Some(true);
+    let log = || {
+        let name = view.descriptor().map(|descriptor| &*descriptor.name);
+        name.is_some_and(|name| {
+            [
+                &b"/dev/log"[..],
+                b"/run/systemd/journal/dev-log",
+                b"/dev/syslog",
+            ]
+            .contains(&name)
+        })
+    };
+    Value::Bool(writes && log())
+}
+
+/// What a failed call was about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    Any,
+    File,
+    Net,
+    Memory,
+    Other,
+}
+
+/// 1 for a failed call of that sort.
+pub(super) fn count_failure<'a>(view: &View<'a>, sort: Failure) -> Value<'a> {
+    if !has_result(view) || !has_failed(view.event) {
+        return Value::None;
+    }
+    let category = match category(view) {
+        Value::String(category) => category,
+        _ => b"",
+    };
+    let own = match category {
+        b"file" => Failure::File,
+        b"net" => Failure::Net,
+        b"memory" => Failure::Memory,
+        _ => Failure::Other,
+    };
+    if sort == Failure::Any || sort == own {
+        Value::U64(1)
+    } else {
+        Value::None
+    }
+}
+
+/// 1 if the event has this type.
+pub(super) fn is_of_type<'a>(view: &View<'a>, arg: &super::argument::Arg) -> Value<'a> {
+    match arg {
+        super::argument::Arg::Name(name) => {
+            Value::U64(u64::from(event_type_name(view.event, view.seen) == &**name))
+        }
+        _ => Value::None,
+    }
+}
+
+/// 1 for the end of a thread, and for calls that have returned.
+pub(super) fn is_return<'a>(view: &View<'a>) -> Value<'a> {
+    if has_result(view) || view.event.kind() == Kind::Exit {
+        Value::U64(1)
+    } else {
+        Value::None
+    }
+}

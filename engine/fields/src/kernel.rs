@@ -1,0 +1,109 @@
+//! Functions of `kernel.*`: what the kernel did, beside what the program said. A program can change what it said
+//! while the kernel reads it, and can say it by a symbolic link or by `..`; what the kernel did it cannot change.
+
+use driver_api::event::Fact;
+use driver_api::table::Kind;
+
+use decode::sockaddr::SockAddr;
+use lanner_plugin::Value;
+
+use super::event::text_of;
+use super::path;
+use super::process::text;
+use super::view::View;
+
+fn fact<'a>(view: &View<'a>, fact: Fact) -> Option<&'a [u8]> {
+    let found = view.event.fact(fact)?;
+    Some(text_of(view, &found))
+}
+
+/// The path of the file that was opened.
+pub(super) fn path<'a>(view: &View<'a>) -> Value<'a> {
+    text(fact(view, Fact::Path))
+}
+
+/// Whether the file that was opened is another one than the path's letters say.
+pub(super) fn path_differs<'a>(view: &View<'a>) -> Value<'a> {
+    let said = path::of_open(view).and_then(|param| path::resolved(view, param));
+    differ(said, fact(view, Fact::Path))
+}
+
+/// The path of the new program.
+pub(super) fn exe<'a>(view: &View<'a>) -> Value<'a> {
+    text(fact(view, Fact::Exe))
+}
+
+/// Whether the new program is another file than the one that exec was called with: a script, a link, or a race.
+pub(super) fn exe_differs<'a>(view: &View<'a>) -> Value<'a> {
+    let said = path::of_open(view).and_then(|param| path::resolved(view, param));
+    differ(said, fact(view, Fact::Exe))
+}
+
+/// Whether the new program has other arguments than exec was called with: those of a script's interpreter, or a race.
+pub(super) fn args_differ<'a>(view: &View<'a>) -> Value<'a> {
+    let said = view.seen.call.and_then(|call| {
+        let at = call
+            .params
+            .iter()
+            .position(|param| matches!(param.kind, Kind::Strv))?;
+        view.event.argument(at)
+    });
+    match said.zip(view.event.fact(Fact::Argv)) {
+        Some((said, did)) => {
+            let count = said.bytes.len().min(did.bytes.len());
+            // one may be cut where the other is not
+            let cut = said.bytes.len() != did.bytes.len()
+                && (said.status != driver_api::event::Status::Whole
+                    || did.status != driver_api::event::Status::Whole);
+            let same = said.bytes[..count] == did.bytes[..count]
+                && (cut || said.bytes.len() == did.bytes.len());
+            Value::Bool(!same)
+        }
+        None => Value::None,
+    }
+}
+
+fn differ<'a>(said: Option<&[u8]>, did: Option<&[u8]>) -> Value<'a> {
+    match said.zip(did) {
+        // without a directory to begin at, letters say nothing
+        Some((said, did)) if said.first() == Some(&b'/') => Value::Bool(said != did),
+        _ => Value::None,
+    }
+}
+
+/// Both ends of the socket, as the kernel has them.
+fn ends(view: &View<'_>) -> Option<(std::net::SocketAddr, std::net::SocketAddr)> {
+    inspect::ends(&view.event.tuple()?)
+}
+
+pub(super) fn remote_ip<'a>(view: &View<'a>) -> Value<'a> {
+    ends(view).map_or(Value::None, |(_, remote)| {
+        Value::Ip(remote.ip().to_canonical())
+    })
+}
+
+pub(super) fn remote_port<'a>(view: &View<'a>) -> Value<'a> {
+    ends(view).map_or(Value::None, |(_, remote)| Value::U64(remote.port().into()))
+}
+
+/// Whether the other end is another one than the call was given.
+pub(super) fn remote_differs<'a>(view: &View<'a>) -> Value<'a> {
+    let said = view.seen.call.and_then(|call| {
+        let at = call.params.iter().position(|param| param.name == "addr")?;
+        match decode::param(view.event, call, at)? {
+            decode::Value::SockAddr(SockAddr::Inet { ip, port }) => {
+                Some((std::net::IpAddr::from(ip), port))
+            }
+            decode::Value::SockAddr(SockAddr::Inet6 { ip, port, .. }) => {
+                Some((std::net::IpAddr::from(ip).to_canonical(), port))
+            }
+            _ => None,
+        }
+    });
+    match said.zip(ends(view)) {
+        // 0.0.0.0 means this host
+        Some(((ip, _), _)) if ip.is_unspecified() => Value::Bool(false),
+        Some((said, (_, did))) => Value::Bool(said != (did.ip().to_canonical(), did.port())),
+        None => Value::None,
+    }
+}

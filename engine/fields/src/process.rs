@@ -1,0 +1,397 @@
+//! Functions of `proc.*`, `thread.*`, `user.*` and `group.*`.
+
+use inspect::{Descriptor, Process, ProgramFile, User};
+use lanner_plugin::Value;
+
+use super::argument::Arg;
+use super::view::View;
+
+/// Appends texts, with a space between them.
+pub(super) fn join<'a>(out: &mut Vec<u8>, texts: impl Iterator<Item = &'a [u8]>) {
+    let start = out.len();
+    for text in texts {
+        if out.len() > start {
+            out.push(b' ');
+        }
+        out.extend_from_slice(text);
+    }
+}
+
+pub(super) fn text(text: Option<&[u8]>) -> Value<'_> {
+    text.map_or(Value::None, Value::String)
+}
+
+/// A text that is not known where it is empty.
+pub(super) fn some_text(text: Option<&[u8]>) -> Value<'_> {
+    self::text(text.filter(|text| !text.is_empty()))
+}
+
+pub(super) fn number<'a>(number: Option<impl Into<i64>>) -> Value<'a> {
+    number.map_or(Value::None, |number| Value::I64(number.into()))
+}
+
+pub(super) fn unsigned<'a>(number: Option<u32>) -> Value<'a> {
+    number.map_or(Value::None, |number| Value::U64(number.into()))
+}
+
+/// Something about a process that is its own or that of another.
+pub(super) type About = for<'a> fn(&View<'a>, &'a Process) -> Value<'a>;
+
+/// Of the parent.
+pub(super) fn of_parent<'a>(view: &View<'a>, about: About) -> Value<'a> {
+    view.parent()
+        .map_or(Value::None, |parent| about(view, parent))
+}
+
+/// Of the process itself.
+pub(super) fn of_process<'a>(view: &View<'a>, about: About) -> Value<'a> {
+    view.known()
+        .map_or(Value::None, |process| about(view, process))
+}
+
+/// Of one ancestor, or of all: 0 is the process itself, 1 its parent; all begins with the parent.
+pub(super) fn of_ancestors<'a>(view: &View<'a>, arg: &Arg, about: About) -> Value<'a> {
+    if let Some(generation) = arg.index() {
+        return view
+            .ancestor(generation)
+            .map_or(Value::None, |process| about(view, process));
+    }
+    let Some(key) = view.seen.process else {
+        return Value::None;
+    };
+    let ancestors = view
+        .inspector
+        .lineage(key)
+        .skip(1)
+        .filter(|process| process.known);
+    view.scratch.list(
+        ancestors
+            .map(|process| about(view, process))
+            .filter(|v| v.is_some()),
+    )
+}
+
+/// Of the leader of a session or process group; where that has ended, of the oldest ancestor in it.
+pub(super) fn of_leader<'a>(view: &View<'a>, id: fn(&Process) -> u32, about: About) -> Value<'a> {
+    let Some((key, process)) = view.seen.process.zip(view.known()) else {
+        return Value::None;
+    };
+    let wanted = id(process);
+    let leader = view
+        .inspector
+        .process_by_pid(wanted)
+        .filter(|leader| id(leader) == wanted);
+    let leader = leader.or_else(|| {
+        view.inspector
+            .lineage(key)
+            .take_while(|ancestor| id(ancestor) == wanted)
+            .last()
+    });
+    leader
+        .filter(|leader| leader.known)
+        .map_or(Value::None, |leader| about(view, leader))
+}
+
+pub(super) fn name<'a>(_: &View<'a>, process: &'a Process) -> Value<'a> {
+    Value::String(&process.name)
+}
+
+/// The name of the thread that made the event.
+pub(super) fn thread_name<'a>(view: &View<'a>) -> Value<'a> {
+    text(
+        view.known()
+            .map(|process| process.thread_name(view.seen.tid)),
+    )
+}
+
+/// `argv[0]`
+pub(super) fn exe<'a>(_: &View<'a>, process: &'a Process) -> Value<'a> {
+    // A kernel thread has no arguments, and its name is all there is.
+    Value::String(process.args().next().unwrap_or(&process.name))
+}
+
+pub(super) fn exe_path<'a>(_: &View<'a>, process: &'a Process) -> Value<'a> {
+    some_text(Some(&process.exe))
+}
+
+pub(super) fn args<'a>(view: &View<'a>, process: &'a Process, arg: &Arg) -> Value<'a> {
+    match arg.index().map(usize::try_from) {
+        Some(Ok(index)) => text(process.args().skip(1).nth(index)),
+        Some(Err(_)) => Value::None,
+        None => Value::String(view.scratch.bytes(|out| join(out, process.args().skip(1)))),
+    }
+}
+
+/// All arguments but the first.
+pub(super) fn all_args<'a>(view: &View<'a>, process: &'a Process) -> Value<'a> {
+    args(view, process, &Arg::None)
+}
+
+/// `proc.aenv`: the environment of an ancestor, or a variable of the nearest ancestor that has it.
+pub(super) fn ancestor_env<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
+    let Arg::Name(_) = arg else {
+        return of_ancestors(view, arg, |view, process| env(view, process, &Arg::None));
+    };
+    let Some(key) = view.seen.process else {
+        return Value::None;
+    };
+    view.inspector
+        .lineage(key)
+        .skip(1)
+        .map(|process| env(view, process, arg))
+        .find(|value| value.is_some())
+        .unwrap_or(Value::None)
+}
+
+/// Name and arguments.
+pub(super) fn command_line<'a>(view: &View<'a>, process: &'a Process) -> Value<'a> {
+    line(view, process, &process.name)
+}
+
+/// `argv[0]` and arguments.
+pub(super) fn exe_line<'a>(view: &View<'a>, process: &'a Process) -> Value<'a> {
+    line(
+        view,
+        process,
+        process.args().next().unwrap_or(&process.name),
+    )
+}
+
+/// The command line of the thread that made the event.
+pub(super) fn thread_command_line<'a>(view: &View<'a>) -> Value<'a> {
+    let Some(process) = view.known() else {
+        return Value::None;
+    };
+    line(view, process, process.thread_name(view.seen.tid))
+}
+
+fn line<'a>(view: &View<'a>, process: &'a Process, first: &'a [u8]) -> Value<'a> {
+    Value::String(view.scratch.bytes(|out| {
+        out.extend_from_slice(first);
+        for arg in process.args().skip(1) {
+            out.push(b' ');
+            out.extend_from_slice(arg);
+        }
+    }))
+}
+
+pub(super) fn arg_count<'a>(view: &View<'a>) -> Value<'a> {
+    let count = view.known().map(|process| process.args().skip(1).count());
+    count.map_or(Value::None, |count| Value::U64(count as u64))
+}
+
+pub(super) fn arg_length<'a>(view: &View<'a>) -> Value<'a> {
+    let length = view
+        .known()
+        .map(|process| process.args().skip(1).map(<[u8]>::len).sum::<usize>());
+    length.map_or(Value::None, |length| Value::U64(length as u64))
+}
+
+pub(super) fn env<'a>(view: &View<'a>, process: &'a Process, arg: &Arg) -> Value<'a> {
+    match arg {
+        Arg::Name(name) => {
+            let of =
+                |variable: &'a [u8]| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=");
+            text(process.env().find_map(of))
+        }
+        _ => Value::String(view.scratch.bytes(|out| join(out, process.env()))),
+    }
+}
+
+pub(super) fn cwd<'a>(view: &View<'a>) -> Value<'a> {
+    some_text(view.known().map(|process| &*process.cwd))
+}
+
+/// The oldest ancestor, or the process itself, that is a shell, as far up as there are shells.
+pub(super) fn login_shell<'a>(view: &View<'a>) -> Value<'a> {
+    let Some(key) = view.seen.process else {
+        return Value::None;
+    };
+    let shells = view
+        .inspector
+        .lineage(key)
+        .filter(|process| process.name.ends_with(b"sh"));
+    number(shells.last().map(|process| process.pid))
+}
+
+/// Nanoseconds since a process began.
+pub(super) fn age<'a>(view: &View<'a>, process: &'a Process) -> Value<'a> {
+    let now = view.event.header().time_ns;
+    match process.start_ns {
+        0 => Value::None,
+        start => Value::U64(now.saturating_sub(start)),
+    }
+}
+
+/// When a process began, in nanoseconds since the epoch.
+pub(super) fn start<'a>(view: &View<'a>, process: &'a Process) -> Value<'a> {
+    match process.start_ns {
+        0 => Value::None,
+        start => Value::U64(view.inspector.clock().epoch_ns(start)),
+    }
+}
+
+/// The user as whom the process acts.
+pub(super) fn uid(view: &View<'_>) -> Option<u32> {
+    let process = view.process();
+    process
+        .map(|process| process.euid)
+        .or_else(|| has_user(view).then(|| view.event.header().uid))
+}
+
+fn has_user(view: &View<'_>) -> bool {
+    view.event.kind() != driver_api::event::Kind::Lost
+}
+
+pub(super) fn gid(view: &View<'_>) -> Option<u32> {
+    let process = view.process();
+    process
+        .map(|process| process.egid)
+        .or_else(|| has_user(view).then(|| view.event.header().gid))
+}
+
+fn login_uid(view: &View<'_>) -> Option<u32> {
+    view.known()
+        .map(|process| process.loginuid)
+        .filter(|uid| *uid != u32::MAX)
+}
+
+pub(super) fn login_id<'a>(view: &View<'a>) -> Value<'a> {
+    match view.known() {
+        Some(_) => Value::I64(login_uid(view).map_or(-1, i64::from)),
+        None => Value::None,
+    }
+}
+
+/// What a user of the host, or of the container that the process is in, is called and so on.
+pub(super) fn user<'a>(view: &View<'a>, about: fn(&User) -> &[u8]) -> Value<'a> {
+    uid(view).map_or(Value::None, |uid| user_of(view, uid, about))
+}
+
+fn user_of<'a>(view: &View<'a>, uid: u32, about: fn(&User) -> &[u8]) -> Value<'a> {
+    if let Some(process) = view.process()
+        && process.cgroups.container.is_some()
+    {
+        let mut value = Value::None;
+        view.inspector
+            .users_of(process, view.seen.time_ns, |users| {
+                if let Some(user) = users.user(uid) {
+                    value =
+                        Value::String(view.scratch.bytes(|out| out.extend_from_slice(about(user))));
+                }
+            });
+        return value;
+    }
+    text(view.inspector.users().user(uid).map(about))
+}
+
+pub(super) fn login_name<'a>(view: &View<'a>) -> Value<'a> {
+    // who logged in did so on the host
+    let user = login_uid(view).and_then(|uid| view.inspector.users().user(uid));
+    text(user.map(|user| &*user.name))
+}
+
+pub(super) fn group_name<'a>(view: &View<'a>) -> Value<'a> {
+    let Some(gid) = gid(view) else {
+        return Value::None;
+    };
+    if let Some(process) = view.process()
+        && process.cgroups.container.is_some()
+    {
+        let mut value = Value::None;
+        view.inspector
+            .users_of(process, view.seen.time_ns, |users| {
+                if let Some(name) = users.group(gid) {
+                    value = Value::String(view.scratch.bytes(|out| out.extend_from_slice(name)));
+                }
+            });
+        return value;
+    }
+    text(view.inspector.users().group(gid))
+}
+
+/// When the first process of the pid namespace began, in nanoseconds since the epoch: an ancestor, or the process
+/// itself, that is number 1 there.
+pub(super) fn namespace_start(view: &View<'_>) -> Option<u64> {
+    let first = view
+        .inspector
+        .lineage(view.seen.process?)
+        .find(|process| process.vpid == Some(1))?;
+    let start = Some(first.start_ns).filter(|start| *start != 0)?;
+    Some(view.inspector.clock().epoch_ns(start))
+}
+
+/// Something about the executable's file.
+pub(super) fn file<'a>(view: &View<'a>) -> Option<&'a ProgramFile> {
+    view.known()?.file.as_ref()
+}
+
+/// Nanoseconds from one time to a later one.
+pub(super) fn between<'a>(from: Option<u64>, to: Option<u64>) -> Value<'a> {
+    match from.zip(to) {
+        Some((from, to)) => Value::U64(to.saturating_sub(from)),
+        None => Value::None,
+    }
+}
+
+/// When the process began, in nanoseconds since the epoch.
+pub(super) fn start_ns(view: &View<'_>) -> Option<u64> {
+    let start = Some(view.known()?.start_ns).filter(|start| *start != 0)?;
+    Some(view.inspector.clock().epoch_ns(start))
+}
+
+pub(super) fn is_exe_writable<'a>(view: &View<'a>) -> Value<'a> {
+    match view.known().zip(file(view)) {
+        Some((process, file)) => Value::Bool(file.is_writable_by(process.euid, process.egid)),
+        None => Value::None,
+    }
+}
+
+/// What exec's `flags` are in Falco: facts about the executable.
+pub(super) fn exe_flags<'a>(view: &View<'a>) -> Value<'a> {
+    use driver_api::event::Layer;
+    let Some(process) = view.known() else {
+        return Value::None;
+    };
+    let layer = view.inspector.program_layer(process);
+    let writable = matches!(is_exe_writable(view), Value::Bool(true));
+    let flags = [
+        ("EXE_WRITABLE", writable),
+        ("EXE_UPPER_LAYER", layer == Some(Layer::Upper)),
+        ("EXE_FROM_MEMFD", process.memfd),
+        ("EXE_LOWER_LAYER", layer == Some(Layer::Lower)),
+    ];
+    Value::String(view.scratch.bytes(|out| {
+        for (name, _) in flags.iter().filter(|(_, set)| *set) {
+            if !out.is_empty() {
+                out.push(b'|');
+            }
+            out.extend_from_slice(name.as_bytes());
+        }
+        if out.is_empty() {
+            out.push(b'0');
+        }
+    }))
+}
+
+/// Something about what is open under a number.
+pub(super) fn stream<'a>(
+    view: &View<'a>,
+    fd: i32,
+    about: fn(&'a Descriptor) -> &'a [u8],
+) -> Value<'a> {
+    let descriptor = view
+        .seen
+        .process
+        .and_then(|key| view.inspector.descriptor_of(key, fd));
+    text(descriptor.map(about))
+}
+
+/// Of the leader of the process group as its pid namespace has it, which is the same process.
+pub(super) fn is_virtual_group_leader<'a>(view: &View<'a>) -> Value<'a> {
+    let own = view.known().and_then(|process| process.vpid);
+    match own.zip(super::ask::virtual_group(view)) {
+        Some((own, group)) => Value::Bool(own == group),
+        None => Value::None,
+    }
+}

@@ -1,0 +1,236 @@
+//! Names to numbers: fields and event types, while rules are loaded.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use driver_api::event::{Event, Kind};
+use driver_api::table::{self, SYSCALLS};
+
+use inspect::{Container, Seen};
+use lanner_plugin::{FieldResolver, ResolvedField, Value};
+
+use super::argument::Arg;
+use super::list::{FIELDS, LEFT_OUT};
+use super::names::HostNames;
+use super::row::{ArgRule, FieldDef, Many};
+use super::scratch::Scratch;
+use super::view::View;
+use suggest::did_you_mean;
+
+/// A field with its argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FieldId(pub(super) u32);
+
+#[derive(Debug, Clone)]
+struct Used {
+    def: &'static FieldDef,
+    written: Option<Box<str>>,
+    arg: Arg,
+}
+
+/// Gives numbers to the fields that rules and templates use.
+#[derive(Debug, Default)]
+pub struct FieldRegistry {
+    used: RefCell<Vec<Used>>,
+    hostname: Arc<str>,
+}
+
+impl FieldId {
+    /// The number, for [`lanner_plugin::FieldSource::get`].
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
+/// The fields that are used. Shared by all shards.
+#[derive(Debug, Clone, Default)]
+pub struct Fields {
+    used: Arc<[Used]>,
+    pub(super) hostname: Arc<str>,
+    pub(super) names: HostNames,
+}
+
+impl FieldRegistry {
+    /// An empty one. The name of the host is for `evt.hostname`.
+    #[must_use]
+    pub fn new(hostname: &str) -> Self {
+        Self {
+            used: RefCell::default(),
+            hostname: hostname.into(),
+        }
+    }
+
+    /// Finds the field `name`, `name[arg]`, or `evt.arg.name`, as a template or a rule has it.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none, for the user.
+    pub fn field(&self, name: &str, arg: Option<&str>) -> Result<FieldId, String> {
+        self.resolve(name, arg).map(|field| FieldId(field.id))
+    }
+
+    /// The name of a field, with its argument, as rules have it.
+    #[must_use]
+    pub fn name(&self, id: FieldId) -> Box<str> {
+        let used = self.used.borrow();
+        let Some(used) = usize::try_from(id.0).ok().and_then(|at| used.get(at)) else {
+            return Box::default();
+        };
+        match (&used.written, used.def.arg) {
+            (Some(arg), ArgRule::Param) => format!("{}.{arg}", used.def.name).into(),
+            (Some(arg), _) => format!("{}[{arg}]", used.def.name).into(),
+            (None, _) => used.def.name.into(),
+        }
+    }
+
+    /// The fields that were asked for up to now.
+    #[must_use]
+    pub fn fields(&self) -> Fields {
+        Fields {
+            used: self.used.borrow().as_slice().into(),
+            hostname: self.hostname.clone(),
+            names: HostNames::default(),
+        }
+    }
+}
+
+impl FieldResolver for FieldRegistry {
+    fn resolve(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, String> {
+        let (name, arg) = split_param(name, arg);
+        let Some(def) = FIELDS.iter().find(|def| def.name == name) else {
+            let known = FIELDS.iter().map(|def| def.name);
+            if let Some((_, why)) = LEFT_OUT.iter().find(|(left, _)| *left == name) {
+                return Err(format!("there is no field `{name}` here: {why}"));
+            }
+            return Err(format!(
+                "there is no field `{name}`{}",
+                did_you_mean(name, known)
+            ));
+        };
+        let parsed = Arg::parse(def, arg)?;
+        let mut used = self.used.borrow_mut();
+        let same = |used: &Used| std::ptr::eq(used.def, def) && used.written.as_deref() == arg;
+        let at = used.iter().position(same).unwrap_or_else(|| {
+            used.push(Used {
+                def,
+                written: arg.map(Box::from),
+                arg: parsed,
+            });
+            used.len() - 1
+        });
+        let field = ResolvedField::new(u32::try_from(at).unwrap_or(u32::MAX), def.kind);
+        Ok(match def.many {
+            Many::Either => field.either(),
+            Many::Any if arg.is_none() => field.any(),
+            Many::List if arg.is_none() => field.list(),
+            Many::One | Many::Any | Many::List => field,
+        })
+    }
+
+    fn event_type(&self, name: &str) -> Result<u32, String> {
+        let calls = SYSCALLS.iter().map(|call| call.name);
+        let names = calls
+            .clone()
+            .chain(OTHER_TYPES.iter().map(|(_, name)| *name));
+        let found = names.clone().position(|known| known == name);
+        found.and_then(|at| u32::try_from(at).ok()).ok_or_else(|| {
+            format!(
+                "there is no event type `{name}`{}",
+                did_you_mean(name, names)
+            )
+        })
+    }
+}
+
+impl Fields {
+    /// With the names that addresses have.
+    #[must_use]
+    pub fn with_names(self, names: HostNames) -> Self {
+        Self { names, ..self }
+    }
+
+    /// Whether a container's runtime tells the field, so that it may come later than the event.
+    #[must_use]
+    pub fn is_late(&self, field: FieldId) -> bool {
+        self.row(field.0)
+            .is_some_and(|used| used.def.late.is_some())
+    }
+
+    /// A field that [`is_late`](Self::is_late), of a container as it is known now.
+    #[must_use]
+    pub fn late<'a>(
+        &self,
+        field: FieldId,
+        container: &'a Container,
+        scratch: &'a Scratch,
+    ) -> Value<'a> {
+        let used = self.row(field.0);
+        used.and_then(|used| Some((used.def.late?)(container, &used.arg, scratch)))
+            .unwrap_or(Value::None)
+    }
+
+    fn row(&self, id: u32) -> Option<&Used> {
+        usize::try_from(id).ok().and_then(|at| self.used.get(at))
+    }
+
+    pub(super) fn get<'a>(&self, view: &View<'a>, id: u32) -> Value<'a> {
+        let used = usize::try_from(id).ok().and_then(|at| self.used.get(at));
+        used.map_or(Value::None, |used| (used.def.get)(view, &used.arg))
+    }
+}
+
+/// `evt.arg.flags` is `evt.arg[flags]`.
+fn split_param<'a>(name: &'a str, arg: Option<&'a str>) -> (&'a str, Option<&'a str>) {
+    if arg.is_none() {
+        for def in FIELDS.iter().filter(|def| def.arg == ArgRule::Param) {
+            if let Some(arg) = name
+                .strip_prefix(def.name)
+                .and_then(|rest| rest.strip_prefix('.'))
+            {
+                return (def.name, Some(arg));
+            }
+        }
+    }
+    (name, arg)
+}
+
+/// Events that are no calls, under Falco's names where Falco has them.
+const OTHER_TYPES: &[(Kind, &str)] = &[
+    (Kind::Fork, "procstart"),
+    (Kind::Exit, "procexit"),
+    (Kind::Signal, "signaldeliver"),
+    (Kind::Lost, "drop"),
+    // A call that the table does not have; drivers are not asked for any.
+    (Kind::Syscall, "unknown"),
+];
+
+/// The number of an event's type: a call's place in the table, then events of other kinds.
+#[must_use]
+pub fn event_type_of(event: &Event<'_>, seen: &Seen) -> u32 {
+    let at = seen.call.map_or_else(
+        || {
+            let kind = if event.kind() == Kind::Exec {
+                Kind::Syscall
+            } else {
+                event.kind()
+            };
+            let other = OTHER_TYPES.iter().position(|(other, _)| *other == kind);
+            SYSCALLS.len() + other.unwrap_or(OTHER_TYPES.len() - 1)
+        },
+        table::Syscall::index,
+    );
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+/// The name of an event's type.
+#[must_use]
+pub fn event_type_name(event: &Event<'_>, seen: &Seen) -> &'static str {
+    seen.call.map_or_else(
+        || {
+            let other = OTHER_TYPES.iter().find(|(kind, _)| *kind == event.kind());
+            other.map_or("unknown", |(_, name)| name)
+        },
+        |call| call.name,
+    )
+}

@@ -1,0 +1,151 @@
+//! Descriptors of a process that stands still while its event is inspected. Nobody told when they were closed,
+//! so that what is known of them may be about a file of old; but /proc has them as the call found them.
+
+use std::sync::Arc;
+
+use driver_api::event::Header;
+
+use super::Inspector;
+use super::descriptor::{Descriptor, DescriptorKind};
+use super::fill::{self, O_CLOEXEC};
+use super::follow::fd_in;
+use super::process::ProcessKey;
+use super::sockets;
+
+impl Inspector {
+    /// Compares the descriptors among a call's arguments, whose bits are set, with /proc.
+    pub(super) fn compare(&mut self, header: &Header, key: ProcessKey, arguments: u8) {
+        for (at, argument) in header.args.into_iter().enumerate() {
+            let fd = fd_in(argument);
+            if arguments & (1 << at) != 0 && fd >= 0 {
+                self.compare_one(header.tid, key, fd);
+            }
+        }
+    }
+
+    /// Compares one descriptor with /proc; one that nobody told of is taken from there.
+    pub(super) fn compare_one(&mut self, tid: u32, key: ProcessKey, fd: i32) {
+        let Some(files) = self.files_of(key) else {
+            return;
+        };
+        let Some(proc_fs) = self.proc_fs.clone() else {
+            return;
+        };
+        let Some(link) = proc_fs.link(tid, &format!("fd/{fd}")) else {
+            self.files.remove(files, fd);
+            return;
+        };
+        let known = self.files.get(files, fd);
+        if known.is_some_and(|entry| is_behind(&entry.descriptor, &link)) {
+            return;
+        }
+        let flags = proc_fs.descriptor_flags(tid, fd);
+        let descriptor = match fill::socket_inode(&link) {
+            None => fill::from_link(&link, flags),
+            Some(inode) => sockets::net_table(&proc_fs, tid)
+                .remove(&inode)
+                .unwrap_or_else(|| Descriptor::bare(DescriptorKind::Other)),
+        };
+        let close_on_exec = flags & O_CLOEXEC != 0;
+        self.files
+            .insert(files, fd, Arc::new(descriptor), close_on_exec);
+    }
+}
+
+/// Whether a link of /proc may be the one to this descriptor. Sockets cannot be told apart by it.
+fn is_behind(known: &Descriptor, link: &[u8]) -> bool {
+    let socket = link.starts_with(b"socket:");
+    match known.kind {
+        DescriptorKind::File | DescriptorKind::Directory | DescriptorKind::Memfd => {
+            undeleted(link) == undeleted(&known.name)
+        }
+        DescriptorKind::Ipv4
+        | DescriptorKind::Ipv6
+        | DescriptorKind::Unix
+        | DescriptorKind::Netlink => socket,
+        DescriptorKind::Other => socket || !link.starts_with(b"/"),
+        kind => fill::from_link(link, 0).kind == kind,
+    }
+}
+
+fn undeleted(path: &[u8]) -> &[u8] {
+    path.strip_suffix(b" (deleted)").unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use driver_api::event::Fact;
+
+    use super::super::testing::{Ev, feed};
+    use super::super::{Inspector, Options};
+    use super::*;
+
+    /// An inspector whose /proc says that descriptor 3 of process 42 leads there.
+    fn inspector(leads_to: &str, held: bool) -> (tempfile::TempDir, Inspector) {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("42/fd");
+        fs::create_dir_all(&folder).unwrap();
+        symlink(leads_to, folder.join("3")).unwrap();
+        let inspector = Inspector::new(&Options {
+            proc_root: Some(root.path().to_owned()),
+            held,
+            ..Options::default()
+        });
+        (root, inspector)
+    }
+
+    /// The name that `fchmod` of 3 has after `/some/file` was opened as 3.
+    fn name(leads_to: &str, held: bool) -> Option<String> {
+        let (_root, mut inspector) = inspector(leads_to, held);
+        let opened = Ev::call(42, "openat", &[-100, 1, 0, 0], 3)
+            .said(1, b"/some/file")
+            .fact(Fact::Path, b"/some/file");
+        let seen = feed(
+            &mut inspector,
+            &[opened, Ev::call(42, "fchmod", &[3, 0o644], 0)],
+        );
+        let descriptor = inspector.descriptor(&seen)?;
+        Some(String::from_utf8_lossy(&descriptor.name).into_owned())
+    }
+
+    #[test]
+    fn a_number_that_means_another_file_by_now_has_that_name() {
+        assert_eq!(name("/another/file", true).unwrap(), "/another/file");
+        assert_eq!(name("/another/file", false).unwrap(), "/some/file");
+    }
+
+    #[test]
+    fn a_file_that_was_deleted_keeps_its_name() {
+        assert_eq!(name("/some/file (deleted)", true).unwrap(), "/some/file");
+    }
+
+    #[test]
+    fn a_closed_descriptor_has_no_name() {
+        let (_root, mut inspector) = inspector("/some/file", true);
+        let opened = Ev::call(42, "openat", &[-100, 1, 0, 0], 4)
+            .said(1, b"/other")
+            .fact(Fact::Path, b"/other");
+        let seen = feed(
+            &mut inspector,
+            &[opened, Ev::call(42, "fchmod", &[4, 0o644], -9)],
+        );
+        assert!(inspector.descriptor(&seen).is_none());
+    }
+
+    #[test]
+    fn what_a_link_says_is_compared_by_kind() {
+        let bare = Descriptor::bare;
+        assert!(is_behind(&bare(DescriptorKind::Pipe), b"pipe:[12]"));
+        assert!(!is_behind(&bare(DescriptorKind::Pipe), b"socket:[12]"));
+        assert!(is_behind(&bare(DescriptorKind::Unix), b"socket:[12]"));
+        assert!(!is_behind(&bare(DescriptorKind::Ipv4), b"/etc/shadow"));
+        assert!(!is_behind(&bare(DescriptorKind::Other), b"/etc/shadow"));
+        assert!(is_behind(
+            &bare(DescriptorKind::Event),
+            b"anon_inode:[eventfd]"
+        ));
+    }
+}

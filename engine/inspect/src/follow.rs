@@ -1,0 +1,547 @@
+//! Does to the state what a call does to the process. Only calls that succeeded do anything.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use driver_api::event::{Abi, Event, Fact, Flags, Header};
+use driver_api::table::Syscall;
+
+use super::descriptor::{Descriptor, DescriptorKind, Role, Socket};
+use super::effects::{self, Effect, FdOf, OpenFlags, SetIds};
+use super::endpoints::Peer;
+use super::process::ProcessKey;
+use super::sockets;
+use super::text::Text;
+use super::{Inspector, Seen, path};
+
+/// A path that is relative to the working directory (open(2)).
+pub const AT_FDCWD: i32 = -100;
+pub(super) const CLOEXEC: u64 = 0x8_0000;
+const MFD_CLOEXEC: u64 = 1;
+const F_DUPFD: u64 = 0;
+const F_SETFD: u64 = 2;
+const F_DUPFD_CLOEXEC: u64 = 1030;
+const FD_CLOEXEC: u64 = 1;
+const PR_SET_NAME: u64 = 15;
+const PR_SET_CHILD_SUBREAPER: u64 = 36;
+const CLOSE_RANGE_UNSHARE: u64 = 2;
+const CLOSE_RANGE_CLOEXEC: u64 = 4;
+const EINPROGRESS: i64 = -115;
+const UNCHANGED: u32 = u32::MAX;
+
+/// The number of a descriptor, as calls take it: 32 bits of a register.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the kernel takes the low 32 bits"
+)]
+pub fn fd_in(argument: u64) -> i32 {
+    (argument as u32).cast_signed()
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the kernel takes the low 32 bits"
+)]
+fn u32_in(argument: u64) -> u32 {
+    argument as u32
+}
+
+fn o_directory(abi: Abi) -> u64 {
+    match abi {
+        Abi::Aarch64 | Abi::Arm => 0o40_000,
+        _ => 0o200_000,
+    }
+}
+
+/// The flags of a call that opens a file.
+pub fn flags_of_open(event: &Event<'_>, flags: OpenFlags) -> Option<u64> {
+    match flags {
+        OpenFlags::Arg(at) => Some(event.header().args[usize::from(at)]),
+        OpenFlags::Creat => Some(0o1101),
+        OpenFlags::At(at) => {
+            let how = event.argument(usize::from(at))?;
+            Some(u64::from_ne_bytes(how.bytes.get(..8)?.try_into().ok()?))
+        }
+    }
+}
+
+/// A call that is being followed.
+pub(super) struct Call<'a, 'e> {
+    pub(super) event: &'a Event<'e>,
+    pub(super) key: ProcessKey,
+    pub(super) args: [u64; 6],
+    pub(super) ret: i64,
+    /// /proc was read after this call, and has what it did.
+    pub(super) known: bool,
+}
+
+impl Call<'_, '_> {
+    pub(super) fn fd(&self, at: usize) -> i32 {
+        fd_in(self.args[at])
+    }
+
+    pub(super) fn has(&self, at: Option<u8>, flag: u64) -> bool {
+        at.is_some_and(|at| self.args[usize::from(at)] & flag != 0)
+    }
+}
+
+impl Inspector {
+    pub(super) fn follow(
+        &mut self,
+        event: &Event<'_>,
+        call_of: &'static Syscall,
+        key: ProcessKey,
+        seen: &mut Seen,
+    ) {
+        let header = event.header();
+        let follow = effects::of(call_of);
+        let at_entry = event.has(Flags::ENTRY);
+        let failed = at_entry || (-4095..0).contains(&header.ret);
+        let fd = match follow.fd {
+            FdOf::None => None,
+            FdOf::Arg(at) => Some(fd_in(header.args[usize::from(at)])),
+            FdOf::Fcntl if matches!(header.args[1], F_DUPFD | F_DUPFD_CLOEXEC) && !failed => {
+                i32::try_from(header.ret).ok()
+            }
+            FdOf::Fcntl => Some(fd_in(header.args[0])),
+            FdOf::Returned if failed => None,
+            FdOf::Returned => i32::try_from(header.ret).ok(),
+        };
+        seen.fd = fd.filter(|fd| *fd >= 0);
+        if self.held && follow.descriptors != 0 {
+            self.compare(header, key, follow.descriptors);
+        }
+        if let Some(fd) = seen.fd
+            && !failed
+            && follow.descriptors != 0
+            && !matches!(follow.fd, FdOf::Returned)
+            && !self.held
+        {
+            self.look_for(header, key, fd);
+        }
+        if follow.effect == Effect::None {
+            return;
+        }
+        if at_entry {
+            self.forget(follow.effect, header, key, seen);
+            return;
+        }
+        if failed && !(follow.effect == Effect::Connect && header.ret == EINPROGRESS) {
+            return;
+        }
+        let scanned = self
+            .processes
+            .get(key)
+            .map_or(0, |process| process.scanned_ns);
+        let call = Call {
+            event,
+            key,
+            args: header.args,
+            ret: header.ret,
+            known: scanned > header.time_ns,
+        };
+        self.apply(follow.effect, call_of, &call, seen);
+    }
+
+    /// A call that is about to be made, of which nobody will say how it ended. What may be wrong behind it
+    /// is forgotten: better no name than that of what was there before.
+    fn forget(&mut self, effect: Effect, header: &Header, key: ProcessKey, seen: &mut Seen) {
+        let pid = header.tgid;
+        if let Some(process) = self.processes.get_mut(key)
+            && process.cwd.is_empty()
+            && let Some(cwd) = self.proc_fs.as_ref().and_then(|proc| proc.link(pid, "cwd"))
+        {
+            process.cwd = cwd.into();
+        }
+        let closed = match effect {
+            Effect::Chdir | Effect::Fchdir => {
+                // /proc has it when the next call comes
+                if let Some(process) = self.processes.get_mut(key) {
+                    process.cwd = Text::default();
+                }
+                return;
+            }
+            Effect::Close => header.args[0],
+            Effect::DupTo(_) if header.args[0] != header.args[1] => header.args[1],
+            _ => return,
+        };
+        if let Some(files) = self.files_of(key)
+            && let Some(entry) = self.files.remove(files, fd_in(closed))
+            && effect == Effect::Close
+        {
+            seen.kept = Some(entry.descriptor);
+        }
+    }
+
+    fn apply(
+        &mut self,
+        effect: Effect,
+        of: &'static Syscall,
+        call: &Call<'_, '_>,
+        seen: &mut Seen,
+    ) {
+        match effect {
+            Effect::None => {}
+            Effect::Open { path, dirfd, flags } => self.open(call, path, dirfd, flags, seen),
+            Effect::Anonymous(kind, flag) => {
+                let close_on_exec = flag
+                    .is_none_or(|(at, flag)| flag == 0 || call.args[usize::from(at)] & flag != 0);
+                // No flag to look at: an old call, which sets none.
+                let close_on_exec = close_on_exec && flag.is_some();
+                self.opened(call, Descriptor::bare(kind), close_on_exec, seen);
+            }
+            Effect::Memfd => self.memfd(call, seen),
+            Effect::Close => {
+                if !call.known
+                    && let Some(files) = self.files_of(call.key)
+                {
+                    seen.kept = self
+                        .files
+                        .remove(files, call.fd(0))
+                        .map(|entry| entry.descriptor);
+                    if let Some(closed) = &seen.kept {
+                        self.files.pool.close(closed);
+                    }
+                }
+            }
+            Effect::CloseRange => self.close_range(call),
+            Effect::Dup => self.duplicate(call, false, seen),
+            Effect::DupTo(flags) => {
+                if call.args[0] != call.args[1] {
+                    self.duplicate(call, call.has(flags, CLOEXEC), seen);
+                }
+            }
+            Effect::Fcntl => self.fcntl(call, seen),
+            Effect::Pipe(flags) => {
+                let pipe = Descriptor::bare(DescriptorKind::Pipe);
+                self.pair(call, 0, pipe, call.has(flags, CLOEXEC));
+            }
+            Effect::Socketpair => {
+                let unix = Descriptor::bare(DescriptorKind::Unix);
+                self.pair(call, 3, unix, call.has(Some(1), CLOEXEC));
+            }
+            Effect::Socket => {
+                let family = u16::try_from(call.args[0]).unwrap_or(0);
+                let kind = sockets::kind_of_family(family);
+                let mut socket = Descriptor::bare(kind);
+                if kind.is_inet() {
+                    let protocol = match u16::try_from(call.args[2]) {
+                        Ok(0) | Err(_) => sockets::default_protocol(call.args[1]),
+                        Ok(protocol) => protocol,
+                    };
+                    socket.socket = Some(Socket {
+                        protocol,
+                        ..Socket::default()
+                    });
+                }
+                self.opened(call, socket, call.has(Some(1), CLOEXEC), seen);
+            }
+            Effect::Connect => self.connect(call, seen),
+            Effect::Send(at) => self.datagram(call, Peer::To(at), seen),
+            Effect::ReceiveFrom(at) => self.datagram(call, Peer::From(at), seen),
+            Effect::Receive => {
+                self.datagram(call, Peer::From(1), seen);
+                self.receive(call);
+            }
+            Effect::Accept(flags) => self.accept(call, flags, seen),
+            Effect::Bind => self.bind(call, seen),
+            Effect::Listen => self.change_socket(call, seen, |socket| socket.role = Role::Server),
+            Effect::Namespaces(at) => {
+                self.namespaces(call, call.args[usize::from(at)], at != 0);
+            }
+            Effect::Root => self.look_at_cgroups(call.key),
+            Effect::Capset => self.capset(call, of),
+            Effect::Pidfd => self.pidfd(call, seen),
+            Effect::PidfdGetfd => self.pidfd_getfd(call, seen),
+            Effect::Ioctl => self.ioctl(call),
+            Effect::Chdir | Effect::Fchdir => self.change_directory(call, effect),
+            Effect::SetIds(which) => self.set_ids(call, which),
+            Effect::Prctl => self.set_name(call),
+            Effect::SetSid | Effect::SetPgid => self.set_group(call, effect),
+        }
+    }
+
+    pub(super) fn files_of(&self, key: ProcessKey) -> Option<super::descriptor::FilesId> {
+        self.processes
+            .get(key)
+            .filter(|process| !process.ended)
+            .map(|process| process.files)
+    }
+
+    pub(super) fn store(
+        &mut self,
+        call: &Call<'_, '_>,
+        fd: i32,
+        descriptor: Arc<Descriptor>,
+        cloexec: bool,
+    ) {
+        if !call.known
+            && let Some(files) = self.files_of(call.key)
+        {
+            self.files.insert(files, fd, descriptor, cloexec);
+        }
+    }
+
+    /// The call returned a new descriptor.
+    pub(super) fn opened(
+        &mut self,
+        call: &Call<'_, '_>,
+        what: Descriptor,
+        cloexec: bool,
+        seen: &mut Seen,
+    ) {
+        let descriptor = self.files.pool.place(what);
+        self.have(call, descriptor, cloexec, seen);
+    }
+
+    pub(super) fn have(
+        &mut self,
+        call: &Call<'_, '_>,
+        descriptor: Arc<Descriptor>,
+        cloexec: bool,
+        seen: &mut Seen,
+    ) {
+        let Ok(fd) = i32::try_from(call.ret) else {
+            return;
+        };
+        seen.kept = Some(descriptor.clone());
+        self.store(call, fd, descriptor, cloexec);
+    }
+
+    fn open(
+        &mut self,
+        call: &Call<'_, '_>,
+        path_at: u8,
+        dirfd: Option<u8>,
+        flags: OpenFlags,
+        seen: &mut Seen,
+    ) {
+        let said = call
+            .event
+            .argument(usize::from(path_at))
+            .map(|path| path.text());
+        let mut name = std::mem::take(&mut self.scratch);
+        name.clear();
+        if let Some(fact) = call.event.fact(Fact::Path) {
+            fact.append_text(&mut name);
+        } else if let Some(said) = &said {
+            let base = self.base_directory(call, dirfd);
+            path::resolve(base, said, &mut name);
+        }
+        let flags = flags_of_open(call.event, flags).unwrap_or(0);
+        let kind = if flags & o_directory(call.event.abi()) == 0 {
+            DescriptorKind::File
+        } else {
+            DescriptorKind::Directory
+        };
+        let descriptor = self.files.pool.file(kind, &name, said.as_deref());
+        self.scratch = name;
+        self.have(call, descriptor, flags & CLOEXEC != 0, seen);
+    }
+
+    /// The directory that a relative path of a call begins at; empty: not known.
+    fn base_directory(&self, call: &Call<'_, '_>, dirfd: Option<u8>) -> &[u8] {
+        let Some(process) = self.processes.get(call.key) else {
+            return &[];
+        };
+        match dirfd.map(|at| call.fd(usize::from(at))) {
+            None | Some(AT_FDCWD) => &process.cwd,
+            Some(fd) => {
+                let entry = self.files.get(process.files, fd);
+                entry.map_or(&[], |entry| &entry.descriptor.name)
+            }
+        }
+    }
+
+    fn memfd(&mut self, call: &Call<'_, '_>, seen: &mut Seen) {
+        // As the kernel names it everywhere: "/memfd:" and what the program said.
+        let mut name = std::mem::take(&mut self.scratch);
+        name.clear();
+        name.extend_from_slice(b"/memfd:");
+        if let Some(said) = call.event.argument(0) {
+            said.append_text(&mut name);
+        }
+        let descriptor = self.files.pool.file(DescriptorKind::Memfd, &name, None);
+        self.scratch = name;
+        self.have(call, descriptor, call.args[1] & MFD_CLOEXEC != 0, seen);
+    }
+
+    fn close_range(&mut self, call: &Call<'_, '_>) {
+        if call.known {
+            return;
+        }
+        let Some(process) = self.processes.get_mut(call.key) else {
+            return;
+        };
+        if call.args[2] & CLOSE_RANGE_UNSHARE != 0 {
+            let own = self.files.unshare(process.files);
+            process.files = own;
+        }
+        let mark = call.args[2] & CLOSE_RANGE_CLOEXEC != 0;
+        let (first, last) = (u32_in(call.args[0]), u32_in(call.args[1]));
+        self.files.close_range(process.files, first, last, mark);
+    }
+
+    fn duplicate(&mut self, call: &Call<'_, '_>, cloexec: bool, seen: &mut Seen) {
+        let Some(files) = self.files_of(call.key) else {
+            return;
+        };
+        let Ok(new) = i32::try_from(call.ret) else {
+            return;
+        };
+        let original = self
+            .files
+            .get(files, call.fd(0))
+            .map(|entry| entry.descriptor.clone());
+        match original {
+            Some(descriptor) => {
+                seen.kept = Some(descriptor.clone());
+                self.store(call, new, descriptor, cloexec);
+            }
+            // Better no name than that of what was there before.
+            None if !call.known => {
+                self.files.remove(files, new);
+            }
+            None => {}
+        }
+    }
+
+    fn fcntl(&mut self, call: &Call<'_, '_>, seen: &mut Seen) {
+        match call.args[1] {
+            F_DUPFD => self.duplicate(call, false, seen),
+            F_DUPFD_CLOEXEC => self.duplicate(call, true, seen),
+            F_SETFD if !call.known => {
+                if let Some(files) = self.files_of(call.key) {
+                    let on = call.args[2] & FD_CLOEXEC != 0;
+                    self.files.set_close_on_exec(files, call.fd(0), on);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The kernel wrote two descriptors to memory.
+    fn pair(&mut self, call: &Call<'_, '_>, at: usize, what: Descriptor, cloexec: bool) {
+        let Some(pair) = call.event.argument(at) else {
+            return;
+        };
+        let descriptor = self.files.pool.place(what);
+        for fd in pair.bytes.chunks_exact(4).take(2) {
+            if let Ok(fd) = fd.try_into() {
+                self.store(call, i32::from_ne_bytes(fd), descriptor.clone(), cloexec);
+            }
+        }
+    }
+
+    fn change_directory(&mut self, call: &Call<'_, '_>, effect: Effect) {
+        if call.known {
+            return;
+        }
+        let mut cwd = std::mem::take(&mut self.scratch);
+        cwd.clear();
+        if effect == Effect::Fchdir {
+            cwd.extend_from_slice(
+                self.descriptor_of(call.key, call.fd(0))
+                    .map_or(&[], |directory| &directory.name),
+            );
+        } else if let Some(said) = call.event.argument(0) {
+            path::resolve(self.base_directory(call, None), &said.text(), &mut cwd);
+        }
+        if let Some((process, room)) = self.processes.edit(call.key) {
+            room.put(&mut process.cwd, &cwd);
+        }
+        self.scratch = cwd;
+    }
+
+    /// Real ids come with every event; where they changed and nothing said why, so did the effective.
+    pub(super) fn credentials(&mut self, event: &Event<'_>, key: ProcessKey) {
+        let header = event.header();
+        let Some(process) = self.processes.get_mut(key) else {
+            return;
+        };
+        if process.scanned_ns > header.time_ns {
+            return;
+        }
+        if process.uid != header.uid {
+            process.uid = header.uid;
+            process.euid = header.uid;
+            process.capabilities = None;
+        }
+        if process.gid != header.gid {
+            process.gid = header.gid;
+            process.egid = header.gid;
+        }
+    }
+
+    fn set_ids(&mut self, call: &Call<'_, '_>, which: SetIds) {
+        let Some(process) = self.processes.get_mut(call.key).filter(|_| !call.known) else {
+            return;
+        };
+        // capabilities(7): they depend on what the ids were, and on settings that are not followed
+        process.capabilities = None;
+        let id = |at: usize| Some(u32_in(call.args[at])).filter(|id| *id != UNCHANGED);
+        match which {
+            SetIds::Uid => process.euid = id(0).unwrap_or(process.euid),
+            SetIds::Reuid => process.euid = id(1).unwrap_or(process.euid),
+            SetIds::Gid => process.egid = id(0).unwrap_or(process.egid),
+            SetIds::Regid => process.egid = id(1).unwrap_or(process.egid),
+        }
+    }
+
+    /// prctl(2) `PR_SET_NAME`. The call has only the name's address; if the driver did not follow
+    /// it, /proc has what the kernel made of it.
+    fn set_name(&mut self, call: &Call<'_, '_>) {
+        if call.args[0] == PR_SET_CHILD_SUBREAPER
+            && let Some(process) = self.processes.get_mut(call.key)
+        {
+            process.subreaper = call.args[1] != 0;
+        }
+        if call.args[0] != PR_SET_NAME {
+            return;
+        }
+        let header = call.event.header();
+        let name = match (call.event.argument(1), &self.proc_fs) {
+            (Some(said), _) => Cow::Borrowed(&said.bytes[..said.bytes.len().min(15)]),
+            (None, Some(proc_fs)) => match proc_fs.thread_name(header.tgid, header.tid) {
+                Some(name) => Cow::Owned(name),
+                None => return,
+            },
+            (None, None) => return,
+        };
+        let Some((process, room)) = self.processes.edit(call.key) else {
+            return;
+        };
+        if header.tid == header.tgid {
+            // Threads that had the process's name keep it.
+            let old = process.name.clone();
+            for thread in process.threads.iter_mut().filter(|t| t.tid != header.tid) {
+                thread.name.get_or_insert_with(|| old.clone());
+            }
+            room.put(&mut process.name, &name);
+        } else if let Some(thread) = process.threads.iter_mut().find(|t| t.tid == header.tid) {
+            room.put(thread.name.get_or_insert_default(), &name);
+        }
+    }
+
+    fn set_group(&mut self, call: &Call<'_, '_>, effect: Effect) {
+        let own = call.event.header().tgid;
+        if effect == Effect::SetSid {
+            if let Some(process) = self.processes.get_mut(call.key) {
+                process.sid = own;
+                process.pgid = own;
+                process.tty = 0;
+            }
+            return;
+        }
+        let or_own = |id: u32, own: u32| if id == 0 { own } else { id };
+        let pid = or_own(u32_in(call.args[0]), own);
+        let pgid = or_own(u32_in(call.args[1]), pid);
+        if let Some(process) = self
+            .processes
+            .key(pid)
+            .and_then(|key| self.processes.get_mut(key))
+        {
+            process.pgid = pgid;
+        }
+    }
+}

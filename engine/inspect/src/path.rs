@@ -1,0 +1,70 @@
+//! Paths by their letters alone: what a path means to a program with a certain working directory, if
+//! no component of it is a symbolic link.
+
+/// Appends the absolute form of `path`, seen from the directory `base`: no `.`, no `..`, no doubled or
+/// trailing slash. A `base` that is not known (empty) leaves a relative path relative, as guessing a
+/// directory would be worse than none.
+pub fn resolve(base: &[u8], path: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    let absolute = path.first() == Some(&b'/');
+    if !absolute && base.first() != Some(&b'/') {
+        out.extend_from_slice(path);
+        return;
+    }
+    if !absolute {
+        push_components(base, start, out);
+    }
+    push_components(path, start, out);
+    if out.len() == start {
+        out.push(b'/');
+    }
+}
+
+fn push_components(path: &[u8], start: usize, out: &mut Vec<u8>) {
+    for component in path.split(|&b| b == b'/') {
+        match component {
+            b"" | b"." => {}
+            b".." => {
+                let parent = out[start..].iter().rposition(|&b| b == b'/').unwrap_or(0);
+                out.truncate(start + parent);
+            }
+            name => {
+                out.push(b'/');
+                out.extend_from_slice(name);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    fn resolve(base: &str, path: &str) -> String {
+        let mut out = b"kept".to_vec();
+        super::resolve(base.as_bytes(), path.as_bytes(), &mut out);
+        String::from_utf8(out)
+            .unwrap()
+            .strip_prefix("kept")
+            .unwrap()
+            .to_owned()
+    }
+
+    #[test]
+    fn a_path_is_resolved_by_its_letters() {
+        let cases = [
+            ("/home/a", "x", "/home/a/x"),
+            ("/home/a", "./x//y/", "/home/a/x/y"),
+            ("/home/a", "../b", "/home/b"),
+            ("/home/a", "../../../../etc/passwd", "/etc/passwd"),
+            ("/home/a", "/etc/../etc/./shadow", "/etc/shadow"),
+            ("/", "x", "/x"),
+            ("/", "..", "/"),
+            ("/home/", "", "/home"),
+            ("", "x", "x"),
+            ("", "/x/..", "/"),
+            ("relative", "x", "x"),
+        ];
+        for (base, path, expected) in cases {
+            assert_eq!(resolve(base, path), expected, "{base} {path}");
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! Tells the state again, as events that would have made it: what a recording begins with, so that whoever
+//! replays it knows the processes that were there before. The events are marked [`Flags::UNSELECTED`].
+//!
+//! Not told: kinds of descriptors that no call here makes by itself (BPF programs), and ids in other pid
+//! namespaces.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+use driver_api::event::{
+    Abi, Encoding, Event, EventBuilder, Fact, Flags, Header, Ids, Kind, Part, Status, Tuple,
+};
+use driver_api::table;
+use zerocopy::IntoBytes;
+
+use super::descriptor::{Descriptor, DescriptorKind, Role, Socket};
+use super::fill::O_DIRECTORY;
+use super::process::{Process, ProcessKey};
+use super::sockets::{AF_INET, AF_INET6, AF_NETLINK, AF_UNIX};
+use super::{Inspector, clock};
+
+const CLONE_THREAD: u64 = 0x1_0000;
+const CLONE_NEWPID: u64 = 0x2000_0000;
+const F_SETFD: u64 = 2;
+const PR_SET_NAME: u64 = 15;
+const SOCK_STREAM: u64 = 1;
+const SOCK_DGRAM: u64 = 2;
+const SOCK_RAW: u64 = 3;
+
+/// What an event has beside its header.
+type Attached<'a> = (u8, Encoding, &'a [u8]);
+
+struct Teller<'a> {
+    inspector: &'a Inspector,
+    sink: &'a mut dyn FnMut(&Event<'_>),
+    builder: EventBuilder,
+    now: u64,
+}
+
+impl Inspector {
+    /// Hands events to `sink` that make a state like this one of an empty one: the processes that live, parents
+    /// before their children, with their threads and descriptors.
+    pub fn retell(&self, sink: &mut dyn FnMut(&Event<'_>)) {
+        let mut teller = Teller {
+            inspector: self,
+            sink,
+            builder: EventBuilder::new(),
+            now: clock::monotonic_ns(),
+        };
+        let mut told = HashSet::new();
+        for key in self.processes.living_keys() {
+            // from the eldest ancestor that is not told yet
+            let mut line: Vec<ProcessKey> = Vec::new();
+            let mut next = Some(key);
+            while let Some(key) = next.filter(|key| told.insert(*key)) {
+                line.push(key);
+                next = self.processes.get(key).and_then(|process| process.parent);
+            }
+            for key in line.into_iter().rev() {
+                if let Some(process) = self.processes.get(key).filter(|process| process.known) {
+                    teller.process(process);
+                }
+            }
+        }
+    }
+}
+
+impl Teller<'_> {
+    fn tell(&mut self, header: &Header, attached: &[Attached<'_>]) {
+        self.builder.begin(&Header {
+            flags: Flags::UNSELECTED,
+            abi: Abi::NATIVE as u8,
+            ..*header
+        });
+        for (what, encoding, bytes) in attached {
+            let full = bytes.len() as u64;
+            self.builder
+                .attach(*what, Part::None, Status::Whole, *encoding, full, bytes);
+        }
+        if let Ok(event) = self.builder.finish() {
+            (self.sink)(&event);
+        }
+    }
+
+    fn call(
+        &mut self,
+        who: &Header,
+        name: &str,
+        args: &[u64],
+        ret: i64,
+        attached: &[Attached<'_>],
+    ) {
+        let number = table::by_name(name).and_then(|call| call.number(Abi::NATIVE));
+        let Some(nr) = number else { return };
+        let mut header = Header {
+            kind: Kind::Syscall as u8,
+            nr,
+            ret,
+            ..*who
+        };
+        for (to, from) in header.args.iter_mut().zip(args) {
+            *to = *from;
+        }
+        self.tell(&header, attached);
+    }
+
+    fn process(&mut self, process: &Process) {
+        let who = Header {
+            tgid: process.pid,
+            tid: process.pid,
+            uid: process.uid,
+            gid: process.gid,
+            time_ns: self.now,
+            ..Header::default()
+        };
+        let parent = process
+            .parent
+            .and_then(|parent| self.inspector.process(parent));
+        if let Some(parent) = parent.filter(|parent| parent.known) {
+            let elsewhere = process.vpid != Some(process.pid);
+            let flags = if elsewhere { CLONE_NEWPID } else { 0 };
+            let pid = u64::from(process.pid);
+            let birth = Header {
+                kind: Kind::Fork as u8,
+                tgid: parent.pid,
+                tid: parent.pid,
+                uid: parent.uid,
+                gid: parent.gid,
+                time_ns: process.start_ns.min(self.now),
+                args: [pid, pid, flags, 0, 0, 0],
+                ..Header::default()
+            };
+            self.tell(&birth, &[]);
+        }
+        self.program(process, &who);
+        // what it has of its parent
+        self.call(&who, "close_range", &[0, u64::from(u32::MAX), 0], 0, &[]);
+        for thread in process
+            .threads
+            .iter()
+            .filter(|thread| thread.tid != process.pid)
+        {
+            let birth = Header {
+                kind: Kind::Fork as u8,
+                args: [thread.tid.into(), process.pid.into(), CLONE_THREAD, 0, 0, 0],
+                ..who
+            };
+            self.tell(&birth, &[]);
+            if let Some(name) = &thread.name {
+                let who = Header {
+                    tid: thread.tid,
+                    ..who
+                };
+                self.call(
+                    &who,
+                    "prctl",
+                    &[PR_SET_NAME],
+                    0,
+                    &[(1, Encoding::Raw, name)],
+                );
+            }
+        }
+        if !process.ended {
+            for (fd, descriptor, cloexec) in self.inspector.files.entries(process.files) {
+                self.descriptor(&who, fd, descriptor, cloexec);
+            }
+        }
+    }
+
+    fn program(&mut self, process: &Process, who: &Header) {
+        let ids = Ids {
+            ppid: process.ppid,
+            pgid: process.pgid,
+            sid: process.sid,
+            loginuid: process.loginuid,
+            uid: process.uid,
+            euid: process.euid,
+            gid: process.gid,
+            egid: process.egid,
+            tty: process.tty,
+            memfd: process.memfd.into(),
+        };
+        let execve = table::by_name("execve").and_then(|call| call.number(Abi::NATIVE));
+        let header = Header {
+            kind: Kind::Exec as u8,
+            nr: execve.unwrap_or(0),
+            ..*who
+        };
+        let facts = [
+            (Fact::Ids as u8, Encoding::Raw, ids.as_bytes()),
+            (Fact::Comm as u8, Encoding::Raw, &*process.name),
+            (Fact::Exe as u8, Encoding::Raw, &*process.exe),
+            (Fact::Cwd as u8, Encoding::Raw, &*process.cwd),
+            (Fact::Argv as u8, Encoding::Strings, &*process.args),
+            (Fact::Env as u8, Encoding::Strings, &*process.env),
+        ];
+        self.tell(&header, &facts);
+    }
+
+    fn descriptor(&mut self, who: &Header, fd: i32, what: &Descriptor, cloexec: bool) {
+        let ret = i64::from(fd);
+        let number = u64::try_from(fd).unwrap_or(0);
+        let twice = [fd.to_ne_bytes(), fd.to_ne_bytes()].concat();
+        match what.kind {
+            DescriptorKind::File | DescriptorKind::Directory => {
+                let flags = if what.kind == DescriptorKind::Directory {
+                    O_DIRECTORY
+                } else {
+                    0
+                };
+                let path = (Fact::Path as u8, Encoding::Raw, &*what.name);
+                let said = (1, Encoding::Raw, what.raw_name());
+                self.call(who, "openat", &[0, 0, flags], ret, &[said, path]);
+            }
+            DescriptorKind::Memfd => {
+                let name = what.name.strip_prefix(b"/memfd:").unwrap_or(&what.name);
+                self.call(who, "memfd_create", &[], ret, &[(0, Encoding::Raw, name)]);
+            }
+            DescriptorKind::Pipe => {
+                self.call(who, "pipe2", &[], 0, &[(0, Encoding::Raw, &twice)]);
+            }
+            DescriptorKind::Ipv4 | DescriptorKind::Ipv6 => self.inet(who, fd, what),
+            DescriptorKind::Unix => {
+                self.call(who, "socket", &[AF_UNIX.into(), SOCK_STREAM], ret, &[]);
+                if !what.name.is_empty() {
+                    let mut address = AF_UNIX.to_ne_bytes().to_vec();
+                    match what.name.strip_prefix(b"@") {
+                        Some(name) => address.extend([b"\0", name].concat()),
+                        None => address.extend_from_slice(&what.name),
+                    }
+                    self.call(who, "bind", &[number], 0, &[(1, Encoding::Raw, &address)]);
+                }
+            }
+            DescriptorKind::Netlink => {
+                self.call(who, "socket", &[AF_NETLINK.into(), SOCK_RAW], ret, &[]);
+            }
+            DescriptorKind::Event => self.call(who, "eventfd2", &[], ret, &[]),
+            DescriptorKind::Signal => self.call(who, "signalfd4", &[], ret, &[]),
+            DescriptorKind::Epoll => self.call(who, "epoll_create1", &[], ret, &[]),
+            DescriptorKind::Inotify => self.call(who, "inotify_init1", &[], ret, &[]),
+            DescriptorKind::Timer => self.call(who, "timerfd_create", &[], ret, &[]),
+            DescriptorKind::Userfault => self.call(who, "userfaultfd", &[], ret, &[]),
+            DescriptorKind::IoUring => self.call(who, "io_uring_setup", &[], ret, &[]),
+            DescriptorKind::Pidfd => self.call(who, "pidfd_open", &[], ret, &[]),
+            DescriptorKind::Bpf | DescriptorKind::Other => return,
+        }
+        let on = if cloexec { 1 } else { 0 };
+        self.call(who, "fcntl", &[number, F_SETFD, on], 0, &[]);
+    }
+
+    fn inet(&mut self, who: &Header, fd: i32, what: &Descriptor) {
+        let family = if what.kind == DescriptorKind::Ipv6 {
+            AF_INET6
+        } else {
+            AF_INET
+        };
+        let socket = what.socket.unwrap_or_default();
+        let number = u64::try_from(fd).unwrap_or(0);
+        let sort = match socket.protocol {
+            17 => SOCK_DGRAM,
+            6 => SOCK_STREAM,
+            _ => SOCK_RAW,
+        };
+        let args = [family.into(), sort, socket.protocol.into()];
+        self.call(who, "socket", &args, fd.into(), &[]);
+        if let Some(tuple) = tuple(family, &socket) {
+            let fact = (Fact::Tuple as u8, Encoding::Raw, tuple.as_bytes());
+            if socket.role == Role::Server {
+                self.call(who, "accept4", &[number], fd.into(), &[fact]);
+            } else {
+                self.call(who, "connect", &[number], 0, &[fact]);
+            }
+            return;
+        }
+        if let Some(remote) = socket.remote {
+            let said = sockaddr(remote);
+            self.call(who, "connect", &[number], 0, &[(1, Encoding::Raw, &said)]);
+        }
+        if let Some(local) = socket.local {
+            let address = sockaddr(local);
+            self.call(who, "bind", &[number], 0, &[(1, Encoding::Raw, &address)]);
+        }
+        if socket.role == Role::Server {
+            self.call(who, "listen", &[number], 0, &[]);
+        }
+    }
+}
+
+/// Both ends, if there are two.
+fn tuple(family: u16, socket: &Socket) -> Option<Tuple> {
+    let bytes = |end: SocketAddr| {
+        let mut bytes = [0; 16];
+        match end.ip() {
+            std::net::IpAddr::V4(ip) => bytes[..4].copy_from_slice(&ip.octets()),
+            std::net::IpAddr::V6(ip) => bytes = ip.octets(),
+        }
+        bytes
+    };
+    let (local, remote) = socket.local.zip(socket.remote)?;
+    Some(Tuple {
+        family,
+        protocol: socket.protocol,
+        local_port: local.port(),
+        remote_port: remote.port(),
+        local: bytes(local),
+        remote: bytes(remote),
+    })
+}
+
+/// A `struct sockaddr_in` or `sockaddr_in6`.
+fn sockaddr(address: SocketAddr) -> Vec<u8> {
+    let mut out = Vec::with_capacity(28);
+    match address {
+        SocketAddr::V4(v4) => {
+            out.extend(AF_INET.to_ne_bytes());
+            out.extend(v4.port().to_be_bytes());
+            out.extend(v4.ip().octets());
+        }
+        SocketAddr::V6(v6) => {
+            out.extend(AF_INET6.to_ne_bytes());
+            out.extend(v6.port().to_be_bytes());
+            out.extend([0; 4]);
+            out.extend(v6.ip().octets());
+            out.extend([0; 4]);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Ev, feed};
+    use super::super::{Inspector, Options};
+    use super::*;
+
+    fn empty() -> Inspector {
+        Inspector::new(&Options {
+            proc_root: None,
+            containers: None,
+            ..Options::default()
+        })
+    }
+
+    /// What can be seen of a state, in a fixed order.
+    fn seen(inspector: &Inspector) -> Vec<String> {
+        let mut lines = Vec::new();
+        for key in inspector.processes.living_keys() {
+            let process = inspector.process(key).unwrap();
+            let lineage: Vec<u32> = inspector.lineage(key).map(|one| one.pid).collect();
+            lines.push(format!(
+                "{} {lineage:?} {:?} {:?} {:?} {:?} {} {} {} {:?}",
+                process.pid,
+                process.name.escape_ascii().to_string(),
+                process.exe.escape_ascii().to_string(),
+                process.args.escape_ascii().to_string(),
+                process.cwd.escape_ascii().to_string(),
+                process.euid,
+                process.sid,
+                process.loginuid,
+                process.threads,
+            ));
+            for (fd, descriptor, cloexec) in inspector.files.entries(process.files) {
+                lines.push(format!("{} {fd} {cloexec} {descriptor:?}", process.pid));
+            }
+        }
+        lines.sort();
+        lines
+    }
+
+    #[test]
+    fn a_state_made_of_its_own_events_is_the_same() {
+        let mut first = empty();
+        let ids = Ids {
+            ppid: 7,
+            sid: 7,
+            loginuid: 1000,
+            ..Ids::default()
+        };
+        let address = |port: u16| {
+            let mut bytes = AF_INET.to_ne_bytes().to_vec();
+            bytes.extend(port.to_be_bytes());
+            bytes.extend([192, 0, 2, 1]);
+            bytes
+        };
+        feed(
+            &mut first,
+            &[
+                Ev::exec(7, "/bin/sh", &["sh", "-c", "x"], ids),
+                Ev::fork(7, 8, 8, 0),
+                Ev::exec(8, "/usr/bin/server", &["server"], ids),
+                Ev::fork(8, 8, 9, CLONE_THREAD),
+                Ev::call(8, "prctl", &[15], 0).thread(9).said(1, b"worker"),
+                Ev::call(8, "openat", &[0, 0, 0o2_000_000], 3)
+                    .said(1, b"../etc/x")
+                    .fact(Fact::Path, b"/etc/x"),
+                Ev::call(8, "socket", &[2, 1, 0], 4),
+                Ev::call(8, "bind", &[4], 0).said(1, &address(80)),
+                Ev::call(8, "listen", &[4], 0),
+                Ev::call(8, "socket", &[2, 2, 0], 5),
+                Ev::call(8, "connect", &[5], 0).said(1, &address(53)),
+                Ev::call(8, "memfd_create", &[0, 0], 6).said(0, b"secret"),
+                Ev::call(8, "eventfd2", &[0, 0], 7),
+            ],
+        );
+        let mut second = empty();
+        first.retell(&mut |event| {
+            assert!(event.has(Flags::UNSELECTED));
+            second.update(event);
+        });
+        assert_eq!(seen(&second), seen(&first));
+        assert!(seen(&first).len() > 6);
+    }
+}

@@ -1,0 +1,245 @@
+//! Sockets: addresses in memory (`struct sockaddr`), in facts (`Tuple`) and in /proc/PID/net.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use driver_api::event::Tuple;
+
+use super::descriptor::{Connection, Descriptor, DescriptorKind, Role, Socket};
+use super::hash::IdMap;
+use super::proc_fs::{self, ProcFs};
+
+pub(super) const AF_UNIX: u16 = 1;
+pub(super) const AF_INET: u16 = 2;
+pub(super) const AF_INET6: u16 = 10;
+pub(super) const AF_NETLINK: u16 = 16;
+/// Bytes of one file in /proc/PID/net.
+const NET_FILE: u64 = 8 << 20;
+/// `TCP_LISTEN` in include/net/tcp_states.h.
+const LISTEN: u8 = 10;
+
+/// The kind of socket that an address family makes.
+pub(super) fn kind_of_family(family: u16) -> DescriptorKind {
+    match family {
+        AF_UNIX => DescriptorKind::Unix,
+        AF_INET => DescriptorKind::Ipv4,
+        AF_INET6 => DescriptorKind::Ipv6,
+        AF_NETLINK => DescriptorKind::Netlink,
+        _ => DescriptorKind::Other,
+    }
+}
+
+/// The protocol that a type of socket has unless told otherwise.
+pub(super) fn default_protocol(socket_type: u64) -> u16 {
+    match socket_type & 0xf {
+        1 => 6,
+        2 => 17,
+        _ => 0,
+    }
+}
+
+/// A `struct sockaddr` as programs pass it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Address<'a> {
+    Inet(SocketAddr),
+    /// A path, or a name that begins with NUL. Empty: unnamed.
+    Unix(&'a [u8]),
+}
+
+/// Parses a `struct sockaddr` (ip(7), ipv6(7), unix(7)).
+pub(super) fn address(bytes: &[u8]) -> Option<Address<'_>> {
+    let family = u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?);
+    let port = || Some(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?));
+    match family {
+        AF_INET => {
+            let ip: [u8; 4] = bytes.get(4..8)?.try_into().ok()?;
+            Some(Address::Inet(SocketAddr::new(IpAddr::from(ip), port()?)))
+        }
+        AF_INET6 => {
+            let ip: [u8; 16] = bytes.get(8..24)?.try_into().ok()?;
+            Some(Address::Inet(SocketAddr::new(IpAddr::from(ip), port()?)))
+        }
+        AF_UNIX => {
+            let name = bytes.get(2..)?;
+            if name.first() == Some(&0) {
+                return Some(Address::Unix(name));
+            }
+            Some(Address::Unix(
+                name.split(|&b| b == 0).next().unwrap_or_default(),
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// Makes the name of a Unix socket what is shown: abstract ones begin with `@`, as in /proc/net/unix.
+pub(super) fn show_unix_name(name: &mut Vec<u8>) {
+    if name.first() == Some(&0) {
+        name[0] = b'@';
+        if name.len() == 1 {
+            name.clear();
+        }
+    }
+}
+
+/// Both ends, where the tuple is one of internet addresses.
+pub fn ends(tuple: &Tuple) -> Option<(SocketAddr, SocketAddr)> {
+    let ip = |bytes: &[u8; 16]| match tuple.family {
+        AF_INET => Some(IpAddr::V4(Ipv4Addr::new(
+            bytes[0], bytes[1], bytes[2], bytes[3],
+        ))),
+        AF_INET6 => Some(IpAddr::V6(Ipv6Addr::from(*bytes))),
+        _ => None,
+    };
+    Some((
+        SocketAddr::new(ip(&tuple.local)?, tuple.local_port),
+        SocketAddr::new(ip(&tuple.remote)?, tuple.remote_port),
+    ))
+}
+
+/// The sockets of a network namespace, by inode.
+pub(super) type NetTable = IdMap<u64, Descriptor>;
+
+/// Reads the sockets of the network namespace that a process is in.
+pub(super) fn net_table(proc_fs: &ProcFs, pid: u32) -> NetTable {
+    let mut table = NetTable::default();
+    let files = [
+        ("tcp", 6),
+        ("tcp6", 6),
+        ("udp", 17),
+        ("udp6", 17),
+        ("raw", 255),
+        ("raw6", 255),
+    ];
+    let mut listening = Vec::new();
+    let mut accepted = Vec::new();
+    for (file, protocol) in files {
+        let text = proc_fs::read(&proc_fs.path(pid, &format!("net/{file}")), NET_FILE);
+        for line in text.unwrap_or_default().split(|&b| b == b'\n').skip(1) {
+            let Some((inode, local, remote, state)) = inet_line(line) else {
+                continue;
+            };
+            let mut socket = Socket {
+                protocol,
+                local: Some(local),
+                remote: (remote.port() != 0).then_some(remote),
+                role: Role::None,
+                connection: Connection::None,
+            };
+            if state == LISTEN && protocol == 6 {
+                socket.role = Role::Server;
+                listening.push(local.port());
+            } else if socket.remote.is_some() {
+                socket.role = Role::Client;
+                socket.connection = Connection::Made;
+                accepted.push(inode);
+            }
+            table.insert(inode, Descriptor::socket(DescriptorKind::Ipv4, socket));
+        }
+    }
+    // /proc does not say who connected: one whose own port is listened on was connected to.
+    listening.sort_unstable();
+    for inode in accepted {
+        let Some(mut socket) = table.get(&inode).and_then(|d| d.socket) else {
+            continue;
+        };
+        if socket
+            .local
+            .is_some_and(|end| listening.binary_search(&end.port()).is_ok())
+        {
+            socket.role = Role::Server;
+            table.insert(inode, Descriptor::socket(DescriptorKind::Ipv4, socket));
+        }
+    }
+    let text = proc_fs::read(&proc_fs.path(pid, "net/unix"), NET_FILE).unwrap_or_default();
+    for line in text.split(|&b| b == b'\n').skip(1) {
+        if let Some((inode, name)) = unix_line(line) {
+            table.insert(inode, Descriptor::named(DescriptorKind::Unix, name));
+        }
+    }
+    table
+}
+
+/// `sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout inode ...`
+fn inet_line(line: &[u8]) -> Option<(u64, SocketAddr, SocketAddr, u8)> {
+    let mut words = std::str::from_utf8(line)
+        .ok()?
+        .split_ascii_whitespace()
+        .skip(1);
+    let (local, remote) = (hex_address(words.next()?)?, hex_address(words.next()?)?);
+    let state = u8::from_str_radix(words.next()?, 16).ok()?;
+    Some((words.nth(5)?.parse().ok()?, local, remote, state))
+}
+
+/// `0100007F:0277`: words of four bytes in host order.
+fn hex_address(text: &str) -> Option<SocketAddr> {
+    let (ip, port) = text.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let word = |at: usize| {
+        Some(
+            u32::from_str_radix(ip.get(at * 8..at * 8 + 8)?, 16)
+                .ok()?
+                .to_ne_bytes(),
+        )
+    };
+    let ip = match ip.len() {
+        8 => IpAddr::from(word(0)?),
+        32 => {
+            let mut bytes = [0; 16];
+            for at in 0..4 {
+                bytes[at * 4..at * 4 + 4].copy_from_slice(&word(at)?);
+            }
+            IpAddr::from(bytes)
+        }
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
+/// `Num: RefCount Protocol Flags Type St Inode Path`
+fn unix_line(line: &[u8]) -> Option<(u64, &[u8])> {
+    let mut words = line.split(|&b| b == b' ').filter(|w| !w.is_empty());
+    let inode = words.nth(6)?;
+    let number = std::str::from_utf8(inode).ok()?.parse().ok()?;
+    let end = inode.as_ptr() as usize - line.as_ptr() as usize + inode.len();
+    Some((number, line.get(end + 1..).unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_from_memory() {
+        let mut inet = vec![2, 0, 0x1f, 0x90, 127, 0, 0, 1];
+        inet.extend_from_slice(&[0; 8]);
+        assert_eq!(
+            address(&inet),
+            Some(Address::Inet("127.0.0.1:8080".parse().unwrap()))
+        );
+        assert_eq!(
+            address(b"\x01\0/run/x\0garbage"),
+            Some(Address::Unix(b"/run/x"))
+        );
+        assert_eq!(address(b"\x01\0\0abs"), Some(Address::Unix(b"\0abs")));
+        for length in 0..8 {
+            assert_eq!(address(&inet[..length]), None);
+        }
+    }
+
+    #[test]
+    fn lines_of_proc_net_are_read() {
+        let line = b"   0: 0100007F:1F90 0200000A:C350 01 00000000:00000000 00:00000000 00000000  1000        0 4711 1 0";
+        let (inode, local, remote, state) = inet_line(line).unwrap();
+        assert_eq!((inode, state), (4711, 1));
+        assert_eq!(local, "127.0.0.1:8080".parse().unwrap());
+        assert_eq!(remote, "10.0.0.2:50000".parse().unwrap());
+        let v6 = hex_address("00000000000000000000000001000000:0050").unwrap();
+        assert_eq!(v6, "[::1]:80".parse().unwrap());
+        let unix = b"0000000000000000: 00000002 00000000 00010000 0001 01 22914 /run/a b";
+        assert_eq!(unix_line(unix), Some((22914, &b"/run/a b"[..])));
+        let unnamed = b"0000000000000000: 00000002 00000000 00010000 0001 01 7";
+        assert_eq!(unix_line(unnamed), Some((7, &b""[..])));
+        assert_eq!(inet_line(b"\xff"), None);
+        assert_eq!(hex_address("\u{e9}\u{e9}\u{e9}\u{e9}:1"), None);
+    }
+}

@@ -1,0 +1,316 @@
+//! Events for tests, and a run of them through the scripted driver.
+
+use std::path::Path;
+use std::time::Duration;
+
+use driver_api::driver::{Capture, Flow, Polled};
+use driver_api::event::{
+    Abi, Encoding, Event, EventBuilder, Fact, Header, Ids, Kind, Part, Status, Tuple,
+};
+use driver_api::scripted::Scripted;
+use driver_api::table;
+use zerocopy::IntoBytes;
+
+use super::{Clock, Inspector, Options, Seen};
+
+/// An event in the making.
+#[derive(Debug, Clone)]
+pub struct Ev {
+    /// The fixed part of the event.
+    pub header: Header,
+    attached: Vec<(u8, Encoding, Vec<u8>)>,
+    control: Option<(u8, Vec<u8>)>,
+}
+
+impl Ev {
+    /// An event of this kind by a process, five seconds after the start of the host.
+    pub fn new(kind: Kind, pid: u32) -> Self {
+        let header = Header {
+            kind: kind as u8,
+            abi: Abi::X86_64 as u8,
+            tgid: pid,
+            tid: pid,
+            time_ns: 5_000_000_000,
+            ..Header::default()
+        };
+        Self {
+            header,
+            attached: Vec::new(),
+            control: None,
+        }
+    }
+
+    /// A call that returned.
+    pub fn call(pid: u32, name: &str, args: &[i64], ret: i64) -> Self {
+        let mut event = Self::new(Kind::Syscall, pid);
+        event.header.nr = table::by_name(name).unwrap().number(Abi::X86_64).unwrap();
+        for (to, from) in event.header.args.iter_mut().zip(args) {
+            *to = from.cast_unsigned();
+        }
+        event.header.ret = ret;
+        event
+    }
+
+    /// The birth of the process `child`, or of the thread `tid` in it.
+    pub fn fork(parent: u32, child: u32, tid: u32, flags: u64) -> Self {
+        let mut event = Self::new(Kind::Fork, parent);
+        event.header.args = [tid.into(), child.into(), flags, 0, 0, 0];
+        event
+    }
+
+    /// A successful exec.
+    pub fn exec(pid: u32, exe: &str, argv: &[&str], ids: Ids) -> Self {
+        let mut event = Self::new(Kind::Exec, pid);
+        event.header.nr = table::by_name("execve")
+            .unwrap()
+            .number(Abi::X86_64)
+            .unwrap();
+        event.header.uid = ids.uid;
+        event.header.gid = ids.gid;
+        let name = exe.rsplit('/').next().unwrap();
+        event
+            .fact(Fact::Exe, exe.as_bytes())
+            .strings(Fact::Argv as u8, argv)
+            .fact(Fact::Ids, ids.as_bytes())
+            .fact(Fact::Comm, &name.as_bytes()[..name.len().min(15)])
+    }
+
+    /// The end of a thread.
+    pub fn exit(pid: u32, tid: u32) -> Self {
+        Self::new(Kind::Exit, pid).thread(tid)
+    }
+
+    /// The event is of this thread.
+    pub fn thread(mut self, tid: u32) -> Self {
+        self.header.tid = tid;
+        self
+    }
+
+    /// The event is of this user.
+    pub fn uid(mut self, uid: u32) -> Self {
+        self.header.uid = uid;
+        self
+    }
+
+    /// With the memory behind an argument.
+    pub fn said(mut self, at: u8, bytes: &[u8]) -> Self {
+        self.attached.push((at, Encoding::Raw, bytes.to_vec()));
+        self
+    }
+
+    /// The control messages of a `msghdr`.
+    pub fn control(mut self, at: u8, bytes: &[u8]) -> Self {
+        self.control = Some((at, bytes.to_vec()));
+        self
+    }
+
+    /// With a fact.
+    pub fn fact(self, fact: Fact, bytes: &[u8]) -> Self {
+        self.said(fact as u8, bytes)
+    }
+
+    /// With a fact whose parts come leaf first: a resolved path.
+    pub fn parts(mut self, fact: Fact, leaf_first: &[&str]) -> Self {
+        let bytes = leaf_first
+            .iter()
+            .flat_map(|p| [p.as_bytes(), b"\0"].concat())
+            .collect();
+        self.attached.push((fact as u8, Encoding::Parts, bytes));
+        self
+    }
+
+    /// With a vector of strings.
+    pub fn strings(mut self, what: u8, strings: &[&str]) -> Self {
+        let bytes = strings
+            .iter()
+            .flat_map(|s| [s.as_bytes(), b"\0"].concat())
+            .collect();
+        self.attached.push((what, Encoding::Strings, bytes));
+        self
+    }
+
+    /// With the ends of an IPv4 connection.
+    pub fn tuple(self, local: ([u8; 4], u16), remote: ([u8; 4], u16)) -> Self {
+        let wide = |ip: [u8; 4]| {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&ip);
+            bytes
+        };
+        let tuple = Tuple {
+            family: 2,
+            protocol: 6,
+            local_port: local.1,
+            remote_port: remote.1,
+            local: wide(local.0),
+            remote: wide(remote.0),
+        };
+        self.fact(Fact::Tuple, tuple.as_bytes())
+    }
+
+    /// The event, as a driver delivers it.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut builder = EventBuilder::new();
+        builder.begin(&self.header);
+        for (what, encoding, bytes) in &self.attached {
+            let full = bytes.len() as u64;
+            builder.attach(*what, Part::None, Status::Whole, *encoding, full, bytes);
+        }
+        if let Some((at, bytes)) = &self.control {
+            let full = bytes.len() as u64;
+            builder.attach(
+                *at,
+                Part::Control,
+                Status::Whole,
+                Encoding::Raw,
+                full,
+                bytes,
+            );
+        }
+        builder.finish().unwrap().to_vec()
+    }
+}
+
+/// State that takes nothing from this host.
+pub fn isolated() -> Inspector {
+    Inspector::new(&isolated_options())
+}
+
+/// Options for that.
+pub fn isolated_options() -> Options {
+    Options {
+        proc_root: None,
+        etc: Path::new("/nonexistent").to_owned(),
+        containers: None,
+        clock: Clock::fixed(1_767_225_600_000_000_000),
+        ..Options::default()
+    }
+}
+
+/// Delivers events as a driver does.
+pub fn deliver(events: &[Ev], mut sink: impl FnMut(&Event<'_>)) {
+    let mut capture = Scripted::new(events.iter().map(Ev::bytes), None);
+    let polled = capture.poll(Duration::ZERO, &mut |event| {
+        sink(&event);
+        Flow::Continue
+    });
+    assert_eq!(
+        polled.unwrap(),
+        if events.is_empty() {
+            Polled::Ended(None)
+        } else {
+            Polled::Events(events.len())
+        }
+    );
+}
+
+/// Takes events into the state, and answers with what was seen of the last.
+pub fn feed(inspector: &mut Inspector, events: &[Ev]) -> Seen {
+    let mut last = Seen::default();
+    deliver(events, |event| last = inspector.update(event));
+    last
+}
+
+/// Numbers that look random, the same ones each time.
+#[derive(Debug)]
+pub struct Noise(pub u64);
+
+impl Noise {
+    /// The next number.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "noise never ends, so that there is nothing to unwrap"
+    )]
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// A number below the limit.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    /// Small numbers, large ones, and those at the edges.
+    pub fn edgy(&mut self) -> u64 {
+        match self.below(6) {
+            0 => self.below(8),
+            1 => u64::MAX - self.below(200),
+            2 => u64::from(u32::MAX) - self.below(2),
+            3 => self.below(1 << 20),
+            4 => 1 << self.below(64),
+            _ => self.next(),
+        }
+    }
+
+    /// Fewer bytes than the limit.
+    pub fn bytes(&mut self, limit: u64) -> Vec<u8> {
+        let length = self.below(limit);
+        let textual = self.below(2) == 0;
+        let byte = |noise: &mut Self| {
+            if textual {
+                b"/./..a\0 \n%("[usize::try_from(noise.below(11)).unwrap()]
+            } else {
+                noise.next().to_le_bytes()[0]
+            }
+        };
+        (0..length).map(|_| byte(self)).collect()
+    }
+
+    /// An event of any kind with anything in it.
+    pub fn event(&mut self) -> Vec<u8> {
+        let kinds = [
+            Kind::Syscall,
+            Kind::Syscall,
+            Kind::Syscall,
+            Kind::Exec,
+            Kind::Fork,
+            Kind::Exit,
+            Kind::Signal,
+            Kind::Lost,
+        ];
+        let kind = kinds[usize::try_from(self.below(8)).unwrap()];
+        let pid = u32::try_from(self.below(6)).unwrap();
+        let mut event = Ev::new(kind, pid);
+        event.header.abi = u8::try_from(self.below(5)).unwrap();
+        event.header.nr = u32::try_from(self.below(450)).unwrap();
+        event.header.tid = u32::try_from(self.below(8)).unwrap();
+        event.header.args = std::array::from_fn(|_| self.edgy());
+        if kind == Kind::Fork {
+            event.header.args = [self.below(8), self.below(6), self.edgy(), 0, 0, 0];
+        }
+        event.header.ret = self.edgy().cast_signed();
+        event.header.time_ns = self.edgy();
+        event.header.uid = u32::try_from(self.below(3)).unwrap();
+        let mut builder = EventBuilder::new();
+        builder.begin(&event.header);
+        for _ in 0..self.below(6) {
+            let what = if self.below(2) == 0 {
+                self.below(6)
+            } else {
+                16 + self.below(11)
+            };
+            let parts = [
+                Part::None,
+                Part::None,
+                Part::Name,
+                Part::Data,
+                Part::Control,
+            ];
+            let encodings = [Encoding::Raw, Encoding::Parts, Encoding::Strings];
+            let part = parts[usize::try_from(self.below(5)).unwrap()];
+            let encoding = encodings[usize::try_from(self.below(3)).unwrap()];
+            let (full, bytes) = (self.edgy(), self.bytes(80));
+            builder.attach(
+                u8::try_from(what).unwrap(),
+                part,
+                Status::Whole,
+                encoding,
+                full,
+                &bytes,
+            );
+        }
+        builder.finish().unwrap().to_vec()
+    }
+}

@@ -1,0 +1,279 @@
+//! Names of users and groups, from /etc/passwd and /etc/group. The files are parsed, not asked for
+//! through NSS: a look-up must not wait for a directory service, nor cause events of its own.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::hash::IdMap;
+use super::process::Process;
+use super::{Inspector, REFRESH_NS};
+
+/// Beyond this a file is not what it should be.
+const MAX_FILE: u64 = 16 << 20;
+
+/// The users and groups of a host.
+#[derive(Debug)]
+pub struct Users {
+    passwd: File<User>,
+    group: File<Box<[u8]>>,
+}
+
+/// A line of /etc/passwd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Login name.
+    pub name: Box<[u8]>,
+    /// Home directory.
+    pub home: Box<[u8]>,
+    /// Login shell.
+    pub shell: Box<[u8]>,
+}
+
+#[derive(Debug)]
+struct File<T> {
+    /// The root directory in which the path is: that of a container, which can put anything there.
+    root: Option<PathBuf>,
+    path: PathBuf,
+    stamp: Option<(SystemTime, u64)>,
+    entries: IdMap<u32, T>,
+    parse: fn(&[&[u8]]) -> Option<T>,
+}
+
+impl Users {
+    /// Reads `passwd` and `group` in a directory, mostly `/etc`. Missing files have no entries.
+    #[must_use]
+    pub fn new(directory: &Path) -> Self {
+        let mut users = Self::parts(directory);
+        users.reload();
+        users
+    }
+
+    fn parts(directory: &Path) -> Self {
+        Self {
+            passwd: File::new(directory.join("passwd"), |fields| {
+                Some(User {
+                    name: (*fields.first()?).into(),
+                    home: fields.get(5).copied().unwrap_or_default().into(),
+                    shell: fields.get(6).copied().unwrap_or_default().into(),
+                })
+            }),
+            group: File::new(directory.join("group"), |fields| {
+                Some((*fields.first()?).into())
+            }),
+        }
+    }
+
+    /// Reads the files again if they have changed.
+    pub fn reload(&mut self) {
+        self.passwd.reload();
+        self.group.reload();
+    }
+
+    /// The same files, through another root.
+    fn look_in(&mut self, root: &Path) {
+        self.passwd.root = Some(root.to_owned());
+        self.group.root = Some(root.to_owned());
+    }
+
+    /// The users of a container, whose root directory that is.
+    fn of_container(root: &Path) -> Self {
+        let mut users = Self::parts(Path::new("etc"));
+        users.look_in(root);
+        users.reload();
+        users
+    }
+
+    /// The user with this id; the first, if there are several.
+    #[must_use]
+    pub fn user(&self, uid: u32) -> Option<&User> {
+        self.passwd.entries.get(&uid)
+    }
+
+    /// Name of the group with this id.
+    #[must_use]
+    pub fn group(&self, gid: u32) -> Option<&[u8]> {
+        self.group.entries.get(&gid).map(AsRef::as_ref)
+    }
+}
+
+/// Whether a root directory is there, and not ours: what prepares a container is in its cgroup before it has its
+/// root.
+fn is_another_root(root: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |path: &Path| {
+        let found = fs::metadata(path).ok()?;
+        Some((found.dev(), found.ino()))
+    };
+    id(root).is_some_and(|found| Some(found) != id(Path::new("/")))
+}
+
+impl Inspector {
+    /// Reads the users of a process's container while the process is there, if nobody has yet: a container may be gone
+    /// when somebody asks.
+    pub(super) fn keep_users(&self, key: super::process::ProcessKey, now_ns: u64) {
+        let Some(process) = self.processes.get(key) else {
+            return;
+        };
+        let missing =
+            |container: &super::Container| container.users.lock().is_ok_and(|kept| kept.is_none());
+        if process.cgroups.container.as_deref().is_some_and(missing) {
+            self.users_of(process, now_ns, |_| {});
+        }
+    }
+
+    /// Hands the users of a process's container to `then`, if its files can be read. They are read when somebody asks
+    /// for the first time, and looked at for changes once a second at the most.
+    pub fn users_of(&self, process: &Process, now_ns: u64, then: impl FnOnce(&Users)) {
+        let (Some(container), Some(proc_fs)) = (&process.cgroups.container, &self.proc_fs) else {
+            return;
+        };
+        let mut kept = match container.users.lock() {
+            Ok(kept) => kept,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        if kept.as_ref().is_none_or(|(until, _)| now_ns >= *until) {
+            let found = [process.pid, container.pid()]
+                .into_iter()
+                .map(|pid| proc_fs.path(pid, "root"))
+                .find(|root| is_another_root(root));
+            let until = now_ns.saturating_add(REFRESH_NS);
+            match (&mut *kept, found) {
+                (Some((old, users)), Some(root)) => {
+                    *old = until;
+                    users.look_in(&root);
+                    users.reload();
+                }
+                (None, Some(root)) => *kept = Some((until, Users::of_container(&root))),
+                // the container is gone, and what its files said is the best there is; or it has not begun, and what
+                // prepares it is the host's
+                (Some((old, _)), None) => *old = until,
+                (None, None) => {
+                    if proc_fs.exists(process.pid) {
+                        then(&self.users);
+                    }
+                    return;
+                }
+            }
+        }
+        if let Some((_, users)) = &*kept {
+            then(users);
+        }
+    }
+}
+
+impl<T> File<T> {
+    fn new(path: PathBuf, parse: fn(&[&[u8]]) -> Option<T>) -> Self {
+        Self {
+            root: None,
+            path,
+            stamp: None,
+            entries: IdMap::default(),
+            parse,
+        }
+    }
+
+    /// Opens the file without waiting for anybody, as a pipe would have one do, and without leaving the root, where
+    /// there is one.
+    fn open(&self) -> Option<fs::File> {
+        use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let Some(root) = &self.root else {
+            let file = fs::File::options()
+                .read(true)
+                .custom_flags(flags.bits())
+                .open(&self.path);
+            return file.ok();
+        };
+        let root = fs::File::open(root).ok()?;
+        let how = OpenHow::new()
+            .flags(flags)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        openat2(&root, &self.path, how).ok().map(fs::File::from)
+    }
+
+    fn reload(&mut self) {
+        let file = self.open();
+        let stamp = file
+            .as_ref()
+            .and_then(|file| file.metadata().ok())
+            .filter(fs::Metadata::is_file)
+            .and_then(|m| Some((m.modified().ok()?, m.len())));
+        if stamp == self.stamp {
+            return;
+        }
+        self.stamp = stamp;
+        let mut text = Vec::new();
+        let read = file
+            .filter(|_| stamp.is_some())
+            .is_some_and(|file| file.take(MAX_FILE).read_to_end(&mut text).is_ok());
+        self.entries.clear();
+        if !read {
+            return;
+        }
+        for line in text.split(|&b| b == b'\n') {
+            let fields: Vec<&[u8]> = line.split(|&b| b == b':').collect();
+            let id = fields
+                .get(2)
+                .and_then(|f| std::str::from_utf8(f).ok()?.parse().ok());
+            if let Some((id, entry)) = id.zip((self.parse)(&fields)) {
+                self.entries.entry(id).or_insert(entry);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_and_groups_are_found_and_changes_are_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let passwd = directory.path().join("passwd");
+        fs::write(
+            &passwd,
+            "root:x:0:0:root:/root:/bin/bash\ntoor:x:0:0::/:\n\n:::\nbad\n",
+        )
+        .unwrap();
+        fs::write(
+            directory.path().join("group"),
+            "wheel:x:10:\nx:y:99999999999:\n",
+        )
+        .unwrap();
+        let mut users = Users::new(directory.path());
+        let root = users.user(0).unwrap();
+        assert_eq!(
+            (&*root.name, &*root.shell),
+            (&b"root"[..], &b"/bin/bash"[..])
+        );
+        assert_eq!(users.group(10), Some(&b"wheel"[..]));
+        assert_eq!(users.user(5), None);
+        fs::write(&passwd, "root:x:0:0:root:/root:/bin/bash\nme:x:5:5:::\n").unwrap();
+        users.reload();
+        assert_eq!(&*users.user(5).unwrap().name, b"me");
+        fs::remove_file(&passwd).unwrap();
+        users.reload();
+        assert_eq!(users.user(0), None);
+    }
+
+    #[test]
+    fn a_containers_files_are_read_within_its_root_and_never_waited_for() {
+        let root = tempfile::tempdir().unwrap();
+        let etc = root.path().join("etc");
+        fs::create_dir(&etc).unwrap();
+        fs::write(etc.join("real"), "app:x:7:7::/app:/bin/sh\n").unwrap();
+        std::os::unix::fs::symlink("/etc/real", etc.join("passwd")).unwrap();
+        nix::unistd::mkfifo(&etc.join("group"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let users = Users::of_container(root.path());
+        assert_eq!(&*users.user(7).unwrap().name, b"app");
+        assert_eq!(users.group(7), None);
+    }
+
+    #[test]
+    fn no_files_are_no_users() {
+        assert_eq!(Users::new(Path::new("/nonexistent")).user(0), None);
+    }
+}

@@ -1,0 +1,431 @@
+//! What the command line looks like; the texts here are what `--help` teaches.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use driver_api::request::Limits;
+use session::SourceConfig;
+use session::config::DEFAULT_RULES_PLUGIN;
+
+/// Watches what processes do, runs rules over it, and delivers alerts.
+///
+/// Events come from one of three drivers: ebpf-core (new kernels), ebpf-legacy (kernels from 4.14 on),
+/// and ptrace (no privilege needed, for a command or for processes of your own). Without --driver the
+/// first that works here and can do what you ask is taken, and lanner says which and why.
+#[derive(Debug, Parser)]
+#[command(name = "lanner", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+    /// Say more on standard error; twice: say everything. LANNER_LOG=debug does the same.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+const EXAMPLES: &str = "Examples:
+  lanner run                                 the whole host, default rules (needs privilege)
+  lanner run -r my_rules.yaml --json         your rules, alerts as JSON lines
+  lanner run -- cat /etc/shadow              one command and all it starts; no privilege needed
+  lanner run -p 1234                         a running process and all it starts
+  lanner trace -e openat,connect -- curl localhost
+  lanner record -o FILE -- make              events in a file; lanner run --replay FILE
+  lanner rules check my_rules.yaml           what is wrong with them
+  lanner drivers                             what each driver can do on this host";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run rules over events and deliver alerts.
+    Run(RunArgs),
+    /// Check the configuration, or print its schema.
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// Print events, one line each.
+    Trace(TraceArgs),
+    /// Keep events in a file, to be replayed with `lanner run --replay` or `lanner trace --replay`.
+    Record(RecordArgs),
+    /// Show what each driver can do on this host, what it cannot, and what would change that.
+    Drivers(DriversArgs),
+    /// List the system calls, with their numbers and parameters.
+    Syscalls(ListArgs),
+    /// List the fields that rules and outputs can use.
+    Fields(ListArgs),
+    /// Check, list, explain and test rules.
+    #[command(subcommand)]
+    Rules(RuleVerb),
+    /// List the plugins, try one out, or begin a new one.
+    Plugins(PluginArgs),
+}
+
+/// `NAME=N`, which a limit can be.
+fn limit(text: &str) -> Result<(String, u32), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("{text:?} is not NAME=N, such as path=256"))?;
+    let value = value
+        .parse()
+        .map_err(|_| format!("{value:?} is no number"))?;
+    Limits::default()
+        .set(name, value)
+        .map_err(|error| error.to_string())?;
+    Ok((name.to_owned(), value))
+}
+
+/// Whose events, from which driver, for how long.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SourceArgs {
+    /// ebpf-core, ebpf-legacy, ptrace, or auto: the first that works here. A driver that is named is
+    /// never replaced by another.
+    #[arg(short, long, default_value = ::drivers::AUTO, value_name = "DRIVER")]
+    pub(crate) driver: String,
+    /// How the ptrace driver captures: trace, notify (seccomp notification, for places where ptrace is
+    /// forbidden: calls at their entry, without results), or auto: trace where it works, else notify.
+    #[arg(long, default_value = ::drivers::AUTO, value_name = "MODE")]
+    pub(crate) ptrace_mode: String,
+    /// The drivers that auto tries, in this order, separated by commas; those that are not named are not
+    /// tried.
+    #[arg(long, value_name = "DRIVER", value_delimiter = ',')]
+    pub(crate) driver_order: Vec<String>,
+    /// Watch this running process, all its threads and all it starts from now on. May be repeated.
+    #[arg(short, long = "pid", value_name = "PID")]
+    pub(crate) pids: Vec<u32>,
+    /// Stop after this time, such as 10s or 5m.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) duration: Option<Duration>,
+    /// Bytes of buffer for each CPU, a power of two; K and M are understood.
+    #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = bytes)]
+    pub(crate) buffer: usize,
+    /// Bytes captured of a buffer that is read, written, sent or received.
+    #[arg(long, value_name = "BYTES", default_value_t = 80, value_parser = clap::value_parser!(u32).range(0..=4096))]
+    pub(crate) snaplen: u32,
+    /// How much else is captured: path, strings (an argument vector, an environment), arrays (bytes of
+    /// structures and numbers), entries (of iovecs, messages). May be repeated.
+    #[arg(long = "limit", value_name = "NAME=N", value_parser = limit)]
+    pub(crate) limits: Vec<(String, u32)>,
+    /// A file with the kernel's types (BTF), for kernels that have none of their own in /sys/kernel/btf. For
+    /// ebpf-core; with `auto`, drivers that need no types can still be chosen.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) btf: Option<PathBuf>,
+    /// Take the events from a file that `lanner record` has made, instead of a driver.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["pids", "command", "duration"])]
+    pub(crate) replay: Option<PathBuf>,
+    /// A command to start and to watch, with all it starts. Its exit status becomes lanner's.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// `lanner run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// A rule file; may be repeated. Without any: the default rules.
+    #[arg(short, long = "rules", value_name = "FILE")]
+    pub(crate) rules: Vec<PathBuf>,
+    /// A configuration file (YAML). What the command line says goes before what it says.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Sets a key of the configuration, such as `json_output=true`, `outputs[0].deadline=5s` or
+    /// `rules_files[]=more.yaml` (appends). May be repeated.
+    #[arg(short = 'o', long = "option", value_name = "KEY=VALUE")]
+    pub(crate) options: Vec<String>,
+    /// Alerts as JSON lines, as Falco writes them.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where plugins are; may be repeated.
+    #[arg(long = "plugin-dir", value_name = "DIR")]
+    pub(crate) plugin_dirs: Vec<PathBuf>,
+    /// Whose events.
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+/// `lanner config`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigVerb {
+    /// Say what is wrong with a configuration and the rules that it names. Exit status 1: there are errors.
+    Check(ConfigArgs),
+    /// Print the JSON schema of the configuration file.
+    Schema,
+}
+
+/// `lanner config check`.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// The file.
+    #[arg(value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Sets a key, as for `lanner run`.
+    #[arg(short = 'o', long = "option", value_name = "KEY=VALUE")]
+    pub(crate) options: Vec<String>,
+}
+
+impl SourceArgs {
+    /// What the session is to watch.
+    pub(crate) fn config(&self) -> SourceConfig {
+        SourceConfig {
+            driver: self.driver.clone(),
+            mode: self.ptrace_mode.clone(),
+            driver_order: self.driver_order.clone(),
+            pids: self.pids.clone(),
+            duration: self.duration,
+            buffer: self.buffer,
+            snaplen: self.snaplen,
+            limits: self.limits.clone(),
+            btf: self.btf.clone(),
+            replay: self.replay.clone(),
+            command: self.command.clone(),
+        }
+    }
+}
+
+/// `lanner trace`.
+#[derive(Debug, Args)]
+pub(crate) struct TraceArgs {
+    /// Names of system calls, separated by commas; procstart and procexit are the births and ends of
+    /// processes. Without: everything.
+    #[arg(short, long = "events", value_name = "NAME", value_delimiter = ',')]
+    pub(crate) events: Vec<String>,
+    /// Events as JSON lines.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Whose events.
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+/// `lanner record`.
+#[derive(Debug, Args)]
+pub(crate) struct RecordArgs {
+    /// The file to write; one that is there is replaced.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Names of system calls, separated by commas: these, and what the state needs. Without: everything.
+    #[arg(short, long = "events", value_name = "NAME", value_delimiter = ',')]
+    pub(crate) events: Vec<String>,
+    /// Whose events.
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+/// `lanner drivers`.
+#[derive(Debug, Args)]
+pub(crate) struct DriversArgs {
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The order in which auto would try them, as for `lanner run`.
+    #[arg(long, value_name = "DRIVER", value_delimiter = ',')]
+    pub(crate) driver_order: Vec<String>,
+    /// A file with the kernel's types, as for `lanner run`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) btf: Option<PathBuf>,
+}
+
+/// `lanner syscalls`, `lanner fields`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// As a page of documentation.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) markdown: bool,
+}
+
+/// `lanner rules`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RuleVerb {
+    /// Say what is wrong with rule files, and what would be right. Exit status 1: there are errors.
+    Check(RuleCheckArgs),
+    /// List the rules.
+    List(RuleListArgs),
+    /// Show a rule's condition with everything filled in, its event types and its fields.
+    Explain(RuleExplainArgs),
+    /// Run rules against events that test files describe. Exit status 1: a test failed.
+    Test(RuleTestArgs),
+}
+
+/// Which plugin reads the rules, how, and how the answer is shown.
+#[derive(Debug, Args)]
+pub(crate) struct UseArgs {
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The rule plugin.
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_RULES_PLUGIN)]
+    pub(crate) plugin: String,
+    /// Where plugins are; may be repeated.
+    #[arg(long = "plugin-dir", value_name = "DIR")]
+    pub(crate) plugin_dirs: Vec<PathBuf>,
+    /// Leave out rules that use a field or an event type which this lanner does not have, with a
+    /// warning, instead of refusing the files.
+    #[arg(long)]
+    pub(crate) skip_unknown: bool,
+}
+
+/// `lanner rules check`.
+#[derive(Debug, Args)]
+pub(crate) struct RuleCheckArgs {
+    /// Rule files, in the order in which they are loaded. Without any: the default rules.
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Warnings count as errors do.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Also what is merely worth knowing, such as macros that nobody uses.
+    #[arg(long)]
+    pub(crate) notes: bool,
+    /// How they are read, and shown.
+    #[command(flatten)]
+    pub(crate) using: UseArgs,
+}
+
+/// `lanner rules list`.
+#[derive(Debug, Args)]
+pub(crate) struct RuleListArgs {
+    /// Rule files. Without any: the default rules.
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// How they are read, and shown.
+    #[command(flatten)]
+    pub(crate) using: UseArgs,
+}
+
+/// `lanner rules explain`.
+#[derive(Debug, Args)]
+pub(crate) struct RuleExplainArgs {
+    /// Name of the rule.
+    pub(crate) rule: String,
+    /// A rule file; may be repeated. Without any: the default rules.
+    #[arg(short, long = "rules", value_name = "FILE")]
+    pub(crate) rules: Vec<PathBuf>,
+    /// How they are read, and shown.
+    #[command(flatten)]
+    pub(crate) using: UseArgs,
+}
+
+/// `lanner rules test`.
+#[derive(Debug, Args)]
+pub(crate) struct RuleTestArgs {
+    /// Test files (YAML); docs/rules.md has the format.
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// A rule file instead of those that the test files name; may be repeated.
+    #[arg(short, long = "rules", value_name = "FILE")]
+    pub(crate) rules: Vec<PathBuf>,
+    /// How they are read, and shown.
+    #[command(flatten)]
+    pub(crate) using: UseArgs,
+}
+
+/// `lanner plugins`; without a verb it lists.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct PluginArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Option<PluginVerb>,
+    /// Of the list.
+    #[command(flatten)]
+    pub(crate) list: PluginListArgs,
+}
+
+/// What `lanner plugins` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginVerb {
+    /// List the plugins with their settings, and those that were refused, with the reason.
+    List(PluginListArgs),
+    /// Run a plugin through everything that lanner may do to it. Exit status 1: it failed.
+    Check(PluginCheckArgs),
+    /// Write a crate with the beginning of a plugin, its test, and all that it needs.
+    New(PluginNewArgs),
+}
+
+/// `lanner plugins list`.
+#[derive(Debug, Args)]
+pub(crate) struct PluginListArgs {
+    /// As JSON, with the schemas of the settings and SHA-256 sums.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where plugins are; may be repeated.
+    #[arg(long = "plugin-dir", value_name = "DIR")]
+    pub(crate) plugin_dirs: Vec<PathBuf>,
+}
+
+/// `lanner plugins check`.
+#[derive(Debug, Args)]
+pub(crate) struct PluginCheckArgs {
+    /// The plugin's file.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Settings to open it with, as JSON.
+    #[arg(long, value_name = "JSON", default_value = "")]
+    pub(crate) settings: String,
+    /// A rule file to open it with; may be repeated.
+    #[arg(short, long = "rules", value_name = "FILE")]
+    pub(crate) rules: Vec<PathBuf>,
+    /// How long a call may take; one that takes longer has failed, and ends the run.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub(crate) deadline: Duration,
+    /// Also measure what a call costs, in nanoseconds.
+    #[arg(long)]
+    pub(crate) cost: bool,
+}
+
+/// `lanner plugins new`.
+#[derive(Debug, Args)]
+pub(crate) struct PluginNewArgs {
+    /// Its name: lower-case letters, digits, `-`. A folder of this name is made.
+    #[arg(value_name = "NAME", value_parser = plugin_name)]
+    pub(crate) name: String,
+    /// What it is to do.
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub(crate) kind: PluginKind,
+    /// The folder to make it in.
+    #[arg(long = "in", value_name = "DIR", default_value = ".")]
+    pub(crate) folder: PathBuf,
+}
+
+/// What a new plugin does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum PluginKind {
+    /// It delivers alerts.
+    Output,
+    /// It decides which events break a rule.
+    Rules,
+}
+
+/// A name that fits plugins and crates alike.
+fn plugin_name(text: &str) -> Result<String, String> {
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if text.is_empty()
+        || text.len() > 64
+        || !text.bytes().all(good)
+        || !text.starts_with(|first: char| first.is_ascii_lowercase())
+        || text.ends_with('-')
+    {
+        return Err(
+            "a name begins with a letter and has at most 64 lower-case letters, digits and `-`"
+                .to_owned(),
+        );
+    }
+    Ok(text.to_owned())
+}
+
+fn bytes(text: &str) -> Result<usize, String> {
+    let (digits, unit) = match text.strip_suffix(['K', 'k']) {
+        Some(digits) => (digits, 1 << 10),
+        None => match text.strip_suffix(['M', 'm']) {
+            Some(digits) => (digits, 1 << 20),
+            None => (text, 1),
+        },
+    };
+    digits
+        .parse::<usize>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit))
+        .filter(|number| number.is_power_of_two() && *number >= 1 << 16)
+        .ok_or_else(|| "a power of two of at least 64K is needed, such as 1M or 8M".to_owned())
+}

@@ -1,0 +1,158 @@
+//! `lanner syscalls`, `lanner fields`: what there is, for people and for programs.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use driver_api::event::Abi;
+use driver_api::table::{Kind, Param, SYSCALLS, Syscall, Written};
+use serde_json::{Value, json};
+
+use super::args::ListArgs;
+use super::{Failure, print};
+use fields::{ArgRule, FIELDS, FieldDef, LEFT_OUT};
+
+pub(crate) fn syscalls(args: &ListArgs) -> Result<ExitCode, Failure> {
+    if args.json {
+        let rows: Vec<Value> = SYSCALLS.iter().map(syscall_json).collect();
+        return print(format!("{:#}\n", Value::from(rows)).as_bytes());
+    }
+    let mut text = String::new();
+    if args.markdown {
+        text.push_str("# System calls\n\nMade by `make docs` from `driver-api/syscalls.tbl`. Names in parentheses are aliases.\n\n");
+        text.push_str("| call | x86_64 | i386 | aarch64 | arm | category | parameters |\n|---|---|---|---|---|---|---|\n");
+    }
+    for call in SYSCALLS {
+        let number = |abi| {
+            call.number(abi)
+                .map_or_else(|| "-".to_owned(), |number| number.to_string())
+        };
+        let numbers = [Abi::X86_64, Abi::I386, Abi::Aarch64, Abi::Arm].map(number);
+        let params: Vec<String> = call.params.iter().map(param_text).collect();
+        let params = params.join(", ");
+        let _ = if args.markdown {
+            writeln!(
+                text,
+                "| {} | {} | {} | {params} |",
+                call.name,
+                numbers.join(" | "),
+                call.category
+            )
+        } else {
+            writeln!(
+                text,
+                "{:<18} {:>4} {:>4} {:>4} {:>4}  {:<9} {params}",
+                call.name, numbers[0], numbers[1], numbers[2], numbers[3], call.category
+            )
+        };
+    }
+    print(text.as_bytes())
+}
+
+fn param_text(param: &Param) -> String {
+    let alias = if param.aliases.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", param.aliases.join(", "))
+    };
+    format!("{}{alias}: {}", param.name, kind_name(&param.kind))
+}
+
+fn kind_name(kind: &Kind) -> String {
+    match kind {
+        Kind::Flags(set) => format!("flags {}", set.name),
+        Kind::Enum(set) => format!("one of {}", set.name),
+        Kind::As(_, of) => kind_name(of),
+        Kind::Path(_) => "path".to_owned(),
+        Kind::Bytes(_) | Kind::Pages(_) => "bytes".to_owned(),
+        Kind::SockAddr(_) => "socket address".to_owned(),
+        Kind::Iovec(_) => "bytes of iovecs".to_owned(),
+        Kind::Mmsghdr(_) => "messages".to_owned(),
+        Kind::Sigset(_) | Kind::SigArg => "signals".to_owned(),
+        Kind::FdSet(_) => "descriptors".to_owned(),
+        Kind::CpuSet(_) => "cpus".to_owned(),
+        Kind::NodeMask(_) => "nodes".to_owned(),
+        Kind::MsgBuf(_) => "message".to_owned(),
+        Kind::Option(_) => "socket option".to_owned(),
+        Kind::Dirents(_) | Kind::Dirents64(_) => "directory entries".to_owned(),
+        Kind::Struct(of, _) => format!("struct {}", of.name),
+        Kind::Array(element, len) if len.constant() == Some(1) => {
+            format!("pointer to {}", kind_name(element))
+        }
+        Kind::Array(element, _) => format!("array of {}", kind_name(element)),
+        Kind::Pointers(element, _) => format!("array of pointers to {}", kind_name(element)),
+        Kind::By(variant, _) => format!("by {}", variant.name),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+fn syscall_json(call: &Syscall) -> Value {
+    let params: Vec<Value> = call
+        .params
+        .iter()
+        .map(|param| json!({"name": param.name, "aliases": param.aliases, "kind": kind_name(&param.kind), "output": param.written != Written::Always}))
+        .collect();
+    let facts: Vec<&str> = call.facts.iter().map(|fact| fact.fact.name()).collect();
+    json!({
+        "name": call.name,
+        "numbers": {"x86_64": call.number(Abi::X86_64), "i386": call.number(Abi::I386), "x32": call.number(Abi::X32), "aarch64": call.number(Abi::Aarch64), "arm": call.number(Abi::Arm)},
+        "category": call.category,
+        "params": params,
+        "returns": format!("{:?}", call.returns).to_lowercase(),
+        "facts": facts,
+    })
+}
+
+pub(crate) fn fields(args: &ListArgs) -> Result<ExitCode, Failure> {
+    if args.json {
+        let rows: Vec<Value> = FIELDS.iter().map(field_json).collect();
+        return print(format!("{:#}\n", Value::from(rows)).as_bytes());
+    }
+    let mut text = String::new();
+    if args.markdown {
+        text.push_str("# Fields\n\nMade by `make docs` from the list in `engine/src/fields`.\n\n| field | type | meaning |\n|---|---|---|\n");
+    }
+    for field in FIELDS {
+        let name = format!("{}{}", field.name, argument(field));
+        let _ = if args.markdown {
+            writeln!(
+                text,
+                "| `{name}` | {} | {} |",
+                field.type_name(),
+                field.description
+            )
+        } else {
+            writeln!(
+                text,
+                "{name:<28} {:<9} {}",
+                field.type_name(),
+                field.description
+            )
+        };
+    }
+    if args.markdown {
+        text.push_str("\n## Fields of Falco's that are not there\n\n");
+        for (name, why) in LEFT_OUT {
+            let _ = writeln!(text, "- `{name}`: {why}");
+        }
+    }
+    print(text.as_bytes())
+}
+
+fn argument(field: &FieldDef) -> &'static str {
+    if field.arg == ArgRule::None {
+        ""
+    } else {
+        "[...]"
+    }
+}
+
+fn field_json(field: &FieldDef) -> Value {
+    json!({
+        "name": field.name,
+        "type": field.type_name(),
+        "class": field.class(),
+        "takes_argument": field.arg != ArgRule::None,
+        "deprecated": field.deprecated,
+        "description": field.description,
+    })
+}

@@ -1,0 +1,103 @@
+//! The `lanner` command: its arguments, its verbs, signals and the log. Everything else is in the library crates;
+//! `session` puts them together.
+
+mod args;
+mod drivers;
+mod lists;
+mod logging;
+mod plugins;
+mod record;
+mod report;
+mod rules;
+mod run;
+mod signals;
+mod trace;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Verb};
+
+/// The request or the set-up is at fault, and nothing was started.
+const USAGE: u8 = 2;
+
+/// A message for the user, and the exit code that goes with it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    message: String,
+    code: u8,
+}
+
+impl Failure {
+    /// Something the user asked for cannot be done: nothing was started.
+    #[expect(clippy::needless_pass_by_value, reason = "it is what map_err calls")]
+    pub(crate) fn usage(message: impl ToString) -> Self {
+        Self {
+            message: message.to_string(),
+            code: USAGE,
+        }
+    }
+
+    /// Something went wrong on the way.
+    #[expect(clippy::needless_pass_by_value, reason = "it is what map_err calls")]
+    pub(crate) fn broken(message: impl ToString) -> Self {
+        Self {
+            message: message.to_string(),
+            code: 1,
+        }
+    }
+}
+
+/// Runs the command line. Exit codes: 0, 1 (failed on the way), 2 (asked for something that cannot be
+/// done), or the status of the command that was watched, 128 and the signal for one that was killed.
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start(cli.verbose);
+    let result = match cli.verb {
+        Verb::Run(args) => run::run(&args),
+        Verb::Config(verb) => run::config(&verb),
+        Verb::Trace(args) => trace::trace(&args),
+        Verb::Record(args) => record::record(&args),
+        Verb::Drivers(args) => drivers::list(&args),
+        Verb::Syscalls(args) => lists::syscalls(&args),
+        Verb::Fields(args) => lists::fields(&args),
+        Verb::Rules(verb) => rules::rules(verb),
+        Verb::Plugins(args) => plugins::plugins(args),
+    };
+    result.unwrap_or_else(|failure| {
+        say(&failure.message);
+        ExitCode::from(failure.code)
+    })
+}
+
+/// One message on standard error. Standard output is for events and alerts alone.
+#[expect(clippy::print_stderr, reason = "messages to the user go there")]
+pub(crate) fn say(message: &str) {
+    eprintln!("lanner: {message}");
+}
+
+/// Writes to standard output. A reader that has gone ends the program as it would end any other.
+///
+/// The watched command may write into the same pipe, so whole lines are written, as many at once as a
+/// pipe takes without letting others in between (`PIPE_BUF`, pipe(7)); a longer line may be torn.
+pub(crate) fn print(text: &[u8]) -> Result<ExitCode, Failure> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let mut rest = text;
+    let mut written = Ok(());
+    while !rest.is_empty() && written.is_ok() {
+        let fits = rest.len().min(libc::PIPE_BUF);
+        let lines = rest[..fits].iter().rposition(|byte| *byte == b'\n');
+        let (now, later) = rest.split_at(lines.map_or(fits, |at| at + 1));
+        written = out.write_all(now);
+        rest = later;
+    }
+    match written.and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::broken(
+            format!("cannot write to standard output: {error}"),
+        )),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}

@@ -1,0 +1,80 @@
+//! What a session tells the user at its end: what was lost is never lost in silence.
+
+use std::process::ExitCode;
+
+use delivery::Account;
+use driver_api::event::Loss;
+use driver_api::stats::Stats;
+use session::WorkerStatus;
+
+use super::say;
+
+/// What an output lost, and what waits on its disk.
+pub(crate) fn output(account: &Account) {
+    let counts = &account.counts;
+    if counts.spooled > 0 {
+        say(&format!(
+            "output {}: {} alerts wait on disk for the next start",
+            account.output, counts.spooled
+        ));
+    }
+    if counts.lost() == 0 {
+        return;
+    }
+    let causes: Vec<String> = (counts.losses().iter())
+        .filter(|(_, count)| *count > 0)
+        .map(|(cause, count)| format!("{cause} {count}"))
+        .collect();
+    say(&format!(
+        "output {}: {} alerts delivered, {} lost ({})",
+        account.output,
+        counts.delivered,
+        counts.lost(),
+        causes.join(", ")
+    ));
+}
+
+/// What a rule plugin beside the event path did not see.
+pub(crate) fn worker(worker: &WorkerStatus) {
+    if worker.lost() > 0 {
+        let (plugin, lost) = (worker.plugin(), worker.lost());
+        say(&format!("rule plugin {plugin}: {lost} events lost"));
+    }
+}
+
+/// What the driver lost.
+pub(crate) fn capture(stats: &Stats) {
+    if stats.lost_total() > 0 {
+        let causes: Vec<String> = Loss::ALL
+            .iter()
+            .zip(stats.lost)
+            .filter(|(_, count)| *count > 0)
+            .map(|(cause, count)| format!("{} {count}", cause.name()))
+            .collect();
+        say(&format!(
+            "{} events captured, {} lost ({}); a larger --buffer or fewer events would help",
+            stats.captured,
+            stats.lost_total(),
+            causes.join(", ")
+        ));
+    }
+    if stats.malformed > 0 {
+        say(&format!(
+            "{} malformed events were left out",
+            stats.malformed
+        ));
+    }
+}
+
+/// The watched command's status, as a shell gives it.
+pub(crate) fn exit_code(status: Option<i32>) -> ExitCode {
+    let Some(status) = status else {
+        return ExitCode::SUCCESS;
+    };
+    let code = if libc::WIFSIGNALED(status) {
+        128 + libc::WTERMSIG(status)
+    } else {
+        libc::WEXITSTATUS(status)
+    };
+    ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
+}

@@ -1,0 +1,104 @@
+//! `lanner run`: rules over events, and alerts to the outputs. And `lanner config`.
+
+use std::process::ExitCode;
+
+use driver_api::error::Chain;
+use session::config::LogLevel;
+use session::{LoadConfig, Notice, Observer, Session, SessionError};
+
+use super::args::{ConfigArgs, ConfigVerb, RunArgs};
+use super::watch::{self, CommandSignals};
+use super::{Failure, report, say, signals};
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Thread(_) => Self::broken(Chain(&error)),
+            SessionError::Configuration(_)
+            | SessionError::Source(_)
+            | SessionError::Output(_)
+            | SessionError::Web(_) => Self::usage(Chain(&error)),
+        }
+    }
+}
+
+/// Tells the user on standard error what happens in the session.
+#[derive(Debug)]
+struct Terminal;
+
+impl Observer for Terminal {
+    fn notice(&self, notice: &Notice<'_>) {
+        match notice {
+            Notice::RulePluginOff { plugin, reason } => {
+                say(&format!("rule plugin {plugin} is switched off: {reason}"));
+            }
+            Notice::EndsAfterLoss => {
+                say("events were lost, and the configuration says to end then");
+            }
+            Notice::Output(account) => report::output(account),
+        }
+    }
+
+    fn command_began(&self, pid: u32) {
+        CommandSignals.command_began(pid);
+    }
+
+    fn command_ended(&self) {
+        CommandSignals.command_ended();
+    }
+
+    fn log_level(&self, level: LogLevel) {
+        super::logging::set_level(level.name());
+    }
+}
+
+pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
+    let session = Session::new(LoadConfig {
+        config: args.config.clone(),
+        options: args.options.clone(),
+        rules: args.rules.clone(),
+        plugin_dirs: args.plugin_dirs.clone(),
+        json: args.json,
+    })?;
+    if let Some(level) = session.log_level() {
+        super::logging::set_level(level.name());
+    }
+    let source = session.source(args.source.config());
+    let control = signals::watch(&source, true, Box::new(Terminal))?;
+    let opened = session.open(&source)?;
+    if source.replay.is_none() {
+        watch::tell_driver(opened.driver_reason(), opened.gaps());
+    }
+    let summary = opened.run(&control)?;
+    report::capture(&summary.stats);
+    summary
+        .workers
+        .iter()
+        .for_each(|worker| report::worker(worker));
+    summary.outputs.iter().for_each(report::output);
+    let status = summary
+        .ended
+        .map_err(|error| Failure::broken(Chain(&error)))?;
+    Ok(report::exit_code(status))
+}
+
+/// `lanner config`
+pub(crate) fn config(verb: &ConfigVerb) -> Result<ExitCode, Failure> {
+    match verb {
+        ConfigVerb::Schema => {
+            let text = serde_json::to_string_pretty(&session::config::schema());
+            let text = text.map_err(Failure::broken)? + "\n";
+            super::print(text.as_bytes())
+        }
+        ConfigVerb::Check(ConfigArgs { config, options }) => {
+            session::check(LoadConfig {
+                config: config.clone(),
+                options: options.clone(),
+                ..LoadConfig::default()
+            })
+            .map_err(Failure::broken)?;
+            say("the configuration and the rules can be used");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Signals: those that end a session, and those that are meant for the command.
+//!
+//! A command under lanner is to get what it would get alone. What the terminal sends goes to its whole
+//! foreground process group, so that the command has it already; what is sent to lanner alone is passed on.
+//! lanner then ends when the command does, with its status. That makes it fit to be the first process of a
+//! container, too, which gets no signal that it has no handler for (pid_namespaces(7)).
+
+use std::mem::zeroed;
+use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use session::{Control, Observer, SourceConfig};
+
+use super::Failure;
+
+/// What is passed on, besides real-time signals.
+const PASSED_ON: [i32; 9] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGALRM,
+    libc::SIGTERM,
+    libc::SIGWINCH,
+    libc::SIGPWR,
+];
+/// What the first process of a container passes on besides: nobody waits for it to stop itself.
+const BY_FIRST: [i32; 2] = [libc::SIGTSTP, libc::SIGCONT];
+/// What ends a session without a command, or whose command has ended.
+const ENDING: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
+
+/// The session that is asked to end, to reload or to reopen.
+static CONTROL: OnceLock<Arc<Control>> = OnceLock::new();
+
+/// The command's process id, and a descriptor for it where the kernel has such (5.3); 0 and -1: not begun.
+static COMMAND: AtomicI32 = AtomicI32::new(0);
+static HANDLE: AtomicI32 = AtomicI32::new(-1);
+/// What came before the command had begun, a bit a signal.
+static EARLY: AtomicU64 = AtomicU64::new(0);
+
+/// Whether lanner is the first process of its PID namespace.
+fn is_first() -> bool {
+    std::process::id() == 1
+}
+
+type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
+
+/// Watches for signals: to end by them, or to pass them on to a command. To be called before the command is
+/// made; what comes before it runs is kept for it.
+pub(crate) fn watch(
+    source: &SourceConfig,
+    reloads: bool,
+    observer: Box<dyn Observer>,
+) -> Result<Arc<Control>, Failure> {
+    let control = CONTROL.get_or_init(|| Arc::new(Control::new(observer)));
+    handle_all(!source.command.is_empty(), reloads)?;
+    Ok(Arc::clone(control))
+}
+
+fn handle_all(command: bool, reloads: bool) -> Result<(), Failure> {
+    if !command {
+        for signal in [libc::SIGTERM, libc::SIGINT] {
+            handle(signal, end, 0)?;
+        }
+        if !reloads {
+            return handle(libc::SIGHUP, end, 0);
+        }
+        handle(libc::SIGHUP, hang_up, libc::SA_RESTART)?;
+        return handle(libc::SIGUSR1, reopen, libc::SA_RESTART);
+    }
+    // libc::SIGRTMIN leaves out the signals of the C library
+    let reserved: Vec<i32> = ::drivers::registered()
+        .iter()
+        .flat_map(|driver| driver.reserved_signals())
+        .collect();
+    let real_time =
+        (libc::SIGRTMIN()..=libc::SIGRTMAX()).filter(|signal| !reserved.contains(signal));
+    let first: &[i32] = if is_first() { &BY_FIRST } else { &[] };
+    for signal in PASSED_ON
+        .iter()
+        .chain(first)
+        .copied()
+        .chain(real_time)
+        .filter(|signal| !is_ignored(*signal))
+    {
+        handle(signal, pass_on, libc::SA_RESTART)?;
+    }
+    Ok(())
+}
+
+/// One that lanner was told to ignore (nohup(1)) the command ignores as well.
+fn is_ignored(signal: i32) -> bool {
+    // SAFETY: sigaction(2) writes one plain struct.
+    unsafe {
+        let mut action: libc::sigaction = zeroed();
+        libc::sigaction(signal, null(), &raw mut action) == 0
+            && action.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+fn handle(signal: i32, handler: Handler, flags: i32) -> Result<(), Failure> {
+    // SAFETY: the handlers call nothing but async-signal-safe functions, and touch nothing but atomics.
+    let error = unsafe {
+        let mut action: libc::sigaction = zeroed();
+        action.sa_sigaction = handler as usize;
+        action.sa_flags = flags | libc::SA_SIGINFO;
+        libc::sigaction(signal, &raw const action, null_mut())
+    };
+    if error == 0 {
+        return Ok(());
+    }
+    let error = std::io::Error::last_os_error();
+    Err(Failure::broken(format!(
+        "cannot watch for signal {signal}: {error}"
+    )))
+}
+
+/// The command has begun: it gets what came before.
+pub(crate) fn begun(pid: u32) {
+    let pid = pid.cast_signed();
+    if COMMAND.swap(pid, Ordering::SeqCst) != pid {
+        // SAFETY: pidfd_open(2) takes numbers; the command is a child that nobody has waited for.
+        let handle = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        HANDLE.store(i32::try_from(handle).unwrap_or(-1), Ordering::SeqCst);
+    }
+    let early = EARLY.swap(0, Ordering::SeqCst);
+    for signal in (1..=64).filter(|signal| early >> (signal - 1) & 1 == 1) {
+        send(signal, null());
+    }
+}
+
+/// The command has ended: its id may soon be another's.
+pub(crate) fn ended() {
+    COMMAND.store(-1, Ordering::SeqCst);
+}
+
+/// Whether the command was there to get it. Async-signal-safe.
+fn send(signal: i32, info: *const libc::siginfo_t) -> bool {
+    let (pid, handle) = (
+        COMMAND.load(Ordering::SeqCst),
+        HANDLE.load(Ordering::SeqCst),
+    );
+    // SAFETY: both calls take numbers, and a siginfo that outlives them or is null.
+    unsafe {
+        if handle >= 0 {
+            libc::syscall(libc::SYS_pidfd_send_signal, handle, signal, info, 0) == 0
+        } else {
+            pid > 0 && libc::kill(pid, signal) == 0
+        }
+    }
+}
+
+/// Asks the session for something. Async-signal-safe: a look at an initialized `OnceLock`, and an atomic store.
+fn ask(request: fn(&Control)) {
+    if let Some(control) = CONTROL.get() {
+        request(control);
+    }
+}
+
+extern "C" fn end(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    ask(Control::end);
+}
+
+/// A terminal that hangs up ends the session, as it would any program's; whoever sends the signal wants a reload.
+extern "C" fn hang_up(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    // SAFETY: the kernel's siginfo outlives the handler.
+    if unsafe { (*info).si_code } == libc::SI_KERNEL {
+        ask(Control::end);
+    } else {
+        ask(Control::reload);
+    }
+}
+
+extern "C" fn reopen(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    ask(Control::reopen);
+}
+
+extern "C" fn pass_on(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    // SAFETY: errno is the interrupted code's, and is given back; the kernel's siginfo outlives the handler.
+    unsafe {
+        let errno = *libc::__errno_location();
+        route(signal, &*info);
+        *libc::__errno_location() = errno;
+    }
+}
+
+fn route(signal: i32, info: &libc::siginfo_t) {
+    let command = COMMAND.load(Ordering::SeqCst);
+    // the terminal's signals come from the kernel; a session's leader alone is told that it has hung up
+    // SAFETY: getsid(2) and getpid(2) take nothing that could be wrong.
+    let leads = || unsafe { libc::getsid(0) == libc::getpid() };
+    let has_it = info.si_code == libc::SI_KERNEL && !(signal == libc::SIGHUP && leads());
+    if command == 0 {
+        if !has_it {
+            EARLY.fetch_or(1 << (signal - 1), Ordering::SeqCst);
+        }
+        return;
+    }
+    // a command that signals those around it does not mean itself
+    // SAFETY: every siginfo that a process sends has its id.
+    let own = info.si_code <= libc::SI_USER && unsafe { info.si_pid() } == command;
+    let info = if info.si_code == libc::SI_QUEUE {
+        std::ptr::from_ref(info)
+    } else {
+        null()
+    };
+    let there = if has_it || own {
+        send(0, null())
+    } else {
+        send(signal, info)
+    };
+    if !there && ENDING.contains(&signal) {
+        ask(Control::end);
+    }
+}

@@ -1,0 +1,58 @@
+//! What `lanner trace` and `lanner record` have in common: a source, a consumer, and a report at the end.
+
+use std::process::ExitCode;
+
+use driver_api::error::Chain;
+use driver_api::request::{Omit, SyscallSet};
+use driver_api::support::Gap;
+use session::{Consumer, EventSource, Notice, Observer, OpenedSource};
+
+use super::args::SourceArgs;
+use super::{Failure, report, say, signals};
+
+/// Tells the signal handlers which process signals are meant for.
+#[derive(Debug)]
+pub(crate) struct CommandSignals;
+
+impl Observer for CommandSignals {
+    fn notice(&self, _: &Notice<'_>) {}
+
+    fn command_began(&self, pid: u32) {
+        signals::begun(pid);
+    }
+
+    fn command_ended(&self) {
+        signals::ended();
+    }
+}
+
+/// Which driver was taken, and what it cannot do here.
+pub(crate) fn tell_driver(reason: &str, gaps: &[Gap]) {
+    say(reason);
+    for gap in gaps {
+        say(&format!("gap: {}: {}", gap.what, gap.why));
+    }
+}
+
+/// Opens the source and feeds what it captures to a consumer. The consumer is made when the source is open, so that
+/// nothing is half-started when that fails.
+pub(crate) fn watch<C: Consumer>(
+    args: &SourceArgs,
+    selection: &SyscallSet,
+    omit: Omit,
+    consumer: impl FnOnce(&OpenedSource) -> Result<C, Failure>,
+) -> Result<ExitCode, Failure> {
+    let config = args.config();
+    let control = signals::watch(&config, false, Box::new(CommandSignals))?;
+    let mut source = config
+        .open(selection, omit)
+        .map_err(|error| Failure::usage(Chain(&error)))?;
+    let mut consumer = consumer(&source)?;
+    if source.is_live() {
+        tell_driver(&source.driver.reason, &source.gaps);
+    }
+    let status = session::watch(&mut source, &mut consumer, &control)
+        .map_err(|error| Failure::broken(Chain(&error)))?;
+    report::capture(&source.stats());
+    Ok(report::exit_code(status))
+}

@@ -1,0 +1,75 @@
+//! A full disk, which takes a file system of its own and so root.
+
+use std::path::Path;
+use std::process::Command;
+
+use delivery::Outputs;
+
+use crate::disk::spooled;
+use crate::stage::{Gate, counts, eventually, push, skipped};
+
+/// A small tmpfs that goes with it.
+struct Disk<'a>(&'a Path);
+
+impl<'a> Disk<'a> {
+    fn new(folder: &'a Path) -> Option<Self> {
+        std::fs::create_dir(folder).expect("a folder");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=6m,mode=700", "lanner-test"])
+            .arg(folder)
+            .status()
+            .is_ok_and(|status| status.success());
+        mounted.then_some(Self(folder))
+    }
+}
+
+impl Drop for Disk<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_costs_the_oldest_and_nothing_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mount = folder.path().join("disk");
+    let Some(disk) = Disk::new(&mount) else {
+        skipped("a full disk takes a mount, and so root");
+        return;
+    };
+    let gate = Gate::new(&folder.path().join("gate"));
+    gate.set("away");
+    let lane = spooled("g", &disk.0.join("g.redb"));
+    let outputs = Outputs::start(vec![gate.planned(lane.clone())]).expect("it starts");
+    let total = 20_000;
+    for block in 0..total / 500 {
+        push(&outputs, block * 500..(block + 1) * 500);
+        eventually("they went to disk", || {
+            counts(&outputs, "g").stored == (block + 1) * 500
+        });
+        if block == 4 {
+            // somebody else takes what is left
+            let ballast = std::fs::File::create(disk.0.join("ballast")).expect("a file");
+            let mut at = 0;
+            while std::os::unix::fs::FileExt::write_at(&ballast, &[1; 65536], at)
+                .is_ok_and(|written| written == 65536)
+            {
+                at += 65536;
+            }
+        }
+    }
+    let before = counts(&outputs, "g");
+    assert!(before.disk_full > 0, "{before:?}");
+    assert_eq!(before.spooled + before.disk_full, total, "{before:?}");
+    assert_eq!(outputs.finish()[0].counts.abandoned, 0);
+
+    // the disk is still full, and the next lanner delivers what is there
+    let outputs = Outputs::start(vec![gate.planned(lane)]).expect("it starts");
+    gate.unset("away");
+    eventually("the rest is delivered", || {
+        counts(&outputs, "g").delivered == before.spooled
+    });
+    let numbers = gate.numbers();
+    assert_eq!(numbers.len() as u64, before.spooled);
+    assert!(numbers.is_sorted() && numbers.last() == Some(&(total - 1)));
+}

@@ -1,0 +1,139 @@
+//! What the tests need: an output that can be away or hang, alerts with numbers, and patience.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use delivery::{Counts, Outputs, Planned, QueueSettings};
+use plugin_host::{self, Alert, OutputHost, OwnedValue, Plugin, Priority};
+
+/// How long anything may take on a slow machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Compiles a plugin of these tests into a folder, whatever `more` says.
+pub(crate) fn compile(source: &str, library: &Path, more: &[&str]) {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let status = Command::new("cc")
+        .args([
+            "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-I",
+        ])
+        .arg(manifest.join("../../plugins/api/include"))
+        .args(more)
+        .arg("-o")
+        .args([library, &manifest.join("tests/delivery").join(source)])
+        .status()
+        .expect("cc");
+    assert!(status.success(), "{source} compiles");
+}
+
+/// Compiles the plugins of `gate.c` and `rules_gate.c` once, into one folder.
+pub(crate) fn library() -> &'static Path {
+    static LIBRARY: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_, library) = LIBRARY.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let library = folder.path().join("liboutput_gate.so");
+        compile("gate.c", &library, &[]);
+        compile("rules_gate.c", &folder.path().join("librules_gate.so"), &[]);
+        (folder, library)
+    });
+    library
+}
+
+fn plugin() -> Plugin {
+    plugin_host::load(library()).expect("the gate loads")
+}
+
+/// The folder of a gate.
+#[derive(Debug)]
+pub(crate) struct Gate(pub(crate) PathBuf);
+
+impl Gate {
+    pub(crate) fn new(folder: &Path) -> Self {
+        fs::create_dir_all(folder).expect("a folder");
+        Self(folder.to_owned())
+    }
+
+    pub(crate) fn planned(&self, settings: QueueSettings) -> Planned {
+        let text = format!("{{\"folder\":\"{}\"}}", self.0.display());
+        Planned {
+            host: Some(OutputHost::open(&plugin(), &text).expect("the gate opens")),
+            identity: format!("{settings:?} {text}"),
+            settings,
+        }
+    }
+
+    pub(crate) fn set(&self, word: &str) {
+        fs::write(self.0.join(word), "").expect("a file");
+    }
+
+    pub(crate) fn unset(&self, word: &str) {
+        fs::remove_file(self.0.join(word)).expect("the file is there");
+    }
+
+    /// The numbers that came out, in this order.
+    pub(crate) fn numbers(&self) -> Vec<u64> {
+        fs::read_to_string(self.0.join("out"))
+            .unwrap_or_default()
+            .lines()
+            .map(|line| {
+                line.rsplit(' ')
+                    .next()
+                    .and_then(|n| n.parse().ok())
+                    .expect("a number")
+            })
+            .collect()
+    }
+}
+
+pub(crate) fn alert(number: u64) -> Alert {
+    Alert {
+        time_ns: number,
+        rule: "Numbered".to_owned(),
+        priority: Priority::Notice,
+        source: "syscall".to_owned(),
+        hostname: "box".to_owned(),
+        tags: vec!["test".to_owned()],
+        text: format!("00:00:00.000000000: Notice number {number}"),
+        json: format!("{{\"output\":\"{}\"}}", "x".repeat(400)),
+        fields: vec![("number".to_owned(), OwnedValue::U64(number))],
+    }
+}
+
+pub(crate) fn push(outputs: &Outputs, numbers: std::ops::Range<u64>) {
+    for number in numbers {
+        outputs.push(alert(number));
+    }
+}
+
+pub(crate) fn counts(outputs: &Outputs, name: &str) -> Counts {
+    let mut accounts = outputs.accounts().into_iter();
+    accounts
+        .find(|account| account.output == name)
+        .expect("the output")
+        .counts
+}
+
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "it never came to this: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Settings that are quick to try again.
+pub(crate) fn settings(name: &str) -> QueueSettings {
+    QueueSettings {
+        retry_first: Duration::from_millis(1),
+        retry_max: Duration::from_millis(20),
+        ..QueueSettings::new(name)
+    }
+}
+
+/// Says that a part was left out; where nothing may be, that is a failure.
+pub(crate) fn skipped(what: &str) {
+    eprintln!("skipped: {what}");
+    assert!(std::env::var_os("LANNER_NO_SKIP").is_none(), "{what}");
+}

@@ -1,0 +1,163 @@
+//! The dependencies between the crates of this workspace, as docs/architecture.md states them. What is not allowed here
+//! does not get in: a new edge is a decision, made in this table.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Each crate, and those of this workspace that it may depend on.
+const ALLOWED: &[(&str, &[&str])] = &[
+    // what drivers deliver
+    ("driver-api", &[]),
+    ("proc-pid", &[]),
+    ("driver-start", &["driver-api"]),
+    ("driver-ebpf", &["driver-api", "driver-start"]),
+    (
+        "driver-ebpf-core",
+        &["driver-api", "driver-ebpf", "driver-start"],
+    ),
+    (
+        "driver-ebpf-legacy",
+        &["driver-api", "driver-ebpf", "driver-start"],
+    ),
+    ("driver-ptrace", &["driver-api", "driver-start"]),
+    (
+        "drivers",
+        &[
+            "driver-api",
+            "driver-ebpf-core",
+            "driver-ebpf-legacy",
+            "driver-ptrace",
+        ],
+    ),
+    // what events mean
+    ("suggest", &[]),
+    ("decode", &["driver-api"]),
+    ("inspect", &["decode", "driver-api"]),
+    ("containers", &["inspect"]),
+    (
+        "fields",
+        &[
+            "decode",
+            "driver-api",
+            "inspect",
+            "lanner-plugin",
+            "suggest",
+        ],
+    ),
+    ("recording", &["decode", "driver-api", "inspect", "suggest"]),
+    // what becomes of them
+    ("lanner-plugin", &[]),
+    ("plugin-host", &["lanner-plugin", "suggest"]),
+    ("delivery", &["fields", "inspect", "plugin-host"]),
+    (
+        "session",
+        &[
+            "containers",
+            "decode",
+            "delivery",
+            "driver-api",
+            "drivers",
+            "fields",
+            "inspect",
+            "lanner-plugin",
+            "plugin-host",
+            "recording",
+            "suggest",
+        ],
+    ),
+    (
+        "lanner",
+        &[
+            "decode",
+            "delivery",
+            "driver-api",
+            "drivers",
+            "fields",
+            "inspect",
+            "plugin-host",
+            "recording",
+            "session",
+            "suggest",
+        ],
+    ),
+    (
+        "bench",
+        &[
+            "delivery",
+            "driver-api",
+            "driver-ebpf",
+            "drivers",
+            "fields",
+            "inspect",
+            "plugin-host",
+            "recording",
+        ],
+    ),
+    ("peers", &[]),
+];
+
+/// Every plugin that comes with lanner is built as everybody's: on the SDK alone.
+const PLUGIN: &[&str] = &["lanner-plugin"];
+
+/// The crates of the workspace with their normal and build dependencies on each other.
+fn graph() -> BTreeMap<String, BTreeSet<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+    let name = |package: &Value| package["name"].as_str().expect("a name").to_owned();
+    let ours: BTreeSet<String> = packages.iter().map(name).collect();
+    let dependencies = |package: &Value| {
+        package["dependencies"]
+            .as_array()
+            .expect("dependencies")
+            .iter()
+            .filter(|dependency| dependency["kind"] != "dev")
+            .map(name)
+            .filter(|name| ours.contains(name))
+            .collect()
+    };
+    packages
+        .iter()
+        .map(|package| (name(package), dependencies(package)))
+        .collect()
+}
+
+#[test]
+fn crates_depend_on_what_they_may_and_on_nothing_else() {
+    let graph = graph();
+    let allowed: BTreeMap<_, _> = ALLOWED.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for (name, dependencies) in &graph {
+        let is_plugin = name.starts_with("output-") || name.starts_with("rules-");
+        let Some(may) = allowed
+            .get(name.as_str())
+            .copied()
+            .or(is_plugin.then_some(PLUGIN))
+        else {
+            wrong.push(format!(
+                "{name} is not in the table of allowed dependencies"
+            ));
+            continue;
+        };
+        for dependency in dependencies {
+            if !may.contains(&dependency.as_str()) {
+                wrong.push(format!("{name} depends on {dependency}, and may not"));
+            }
+        }
+    }
+    for name in allowed.keys().filter(|name| !graph.contains_key(**name)) {
+        wrong.push(format!("{name} is in the table, and is no crate"));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

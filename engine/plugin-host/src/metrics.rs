@@ -1,0 +1,270 @@
+//! Numbers for /metrics: what plugins publish, and how often each was faulty. One list for the process, as plugins
+//! are never unloaded and keep their handles.
+//!
+//! A handle is an index, never a pointer: whatever a plugin passes, only this table is touched. Counting is one
+//! atomic addition.
+
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use lanner_plugin::abi::{LannerLabel, LannerMetric, METRIC_COUNTER, METRIC_GAUGE};
+
+use super::border::{contained, plugin_name, slice, text};
+
+/// So many metrics there can be, over all plugins: one that makes labels of what it sees must not fill memory.
+const CAPACITY: usize = 1024;
+/// So many labels a metric can have.
+const MAX_LABELS: usize = 16;
+
+static ENTRIES: [OnceLock<Entry>; CAPACITY] = [const { OnceLock::new() }; CAPACITY];
+/// Held while an entry is added; how many there are.
+static LENGTH: Mutex<usize> = Mutex::new(0);
+
+/// Whether a metric only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
+/// A metric and what it stood at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metric {
+    /// The whole name, fit for Prometheus: `lanner_output_http_requests_total`.
+    pub name: String,
+    /// One sentence on what it counts, without line breaks.
+    pub help: String,
+    /// Whether it only grows.
+    pub kind: MetricKind,
+    /// Labels and their values, which may hold any text.
+    pub labels: Vec<(String, String)>,
+    /// The value. Counters are whole numbers.
+    pub value: f64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    name: String,
+    help: String,
+    kind: MetricKind,
+    labels: Vec<(String, String)>,
+    /// A counter's number, or the bits of a gauge.
+    value: AtomicU64,
+}
+
+/// All metrics of plugins, in the order in which they were registered; those of one name may stand apart.
+#[must_use]
+pub fn snapshot() -> Vec<Metric> {
+    ENTRIES
+        .iter()
+        .map_while(OnceLock::get)
+        .map(Entry::read)
+        .collect()
+}
+
+impl Entry {
+    fn read(&self) -> Metric {
+        let bits = self.value.load(Ordering::Relaxed);
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "Prometheus counts in f64, exact to 2^53"
+        )]
+        let value = match self.kind {
+            MetricKind::Counter => bits as f64,
+            MetricKind::Gauge => f64::from_bits(bits),
+        };
+        Metric {
+            name: self.name.clone(),
+            help: self.help.clone(),
+            kind: self.kind,
+            labels: self.labels.clone(),
+            value,
+        }
+    }
+}
+
+/// Counts a fault of a plugin.
+pub(super) fn fault(plugin: &str) {
+    let added = add(Entry {
+        name: "lanner_plugin_faults_total".to_owned(),
+        help: "Panics, failures and nonsense answers of a plugin.".to_owned(),
+        kind: MetricKind::Counter,
+        labels: vec![("plugin".to_owned(), plugin.to_owned())],
+        value: AtomicU64::new(0),
+    });
+    if let Some(entry) = added.ok().and_then(|at| ENTRIES[at].get()) {
+        entry.value.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Adds an entry, or finds the one with this name and these labels.
+fn add(entry: Entry) -> Result<usize, String> {
+    let mut length = LENGTH.lock().unwrap_or_else(PoisonError::into_inner);
+    for (at, old) in ENTRIES.iter().map_while(OnceLock::get).enumerate() {
+        if old.name != entry.name {
+            continue;
+        }
+        if old.kind != entry.kind {
+            return Err(format!("{} is of another kind already", entry.name));
+        }
+        if old.labels == entry.labels {
+            return Ok(at);
+        }
+    }
+    let Some(free) = ENTRIES.get(*length) else {
+        return Err(format!("there are {CAPACITY} metrics already"));
+    };
+    let _ = free.set(entry);
+    *length += 1;
+    Ok(*length - 1)
+}
+
+/// `metric` of the host's table.
+pub(super) unsafe extern "C" fn register(
+    ctx: *const c_void,
+    metric: *const LannerMetric,
+) -> *const c_void {
+    let mut handle = std::ptr::null();
+    contained(|| {
+        // SAFETY: `ctx` is the host's own.
+        let plugin = unsafe { plugin_name(ctx) };
+        // SAFETY: the plugin passes a metric that lives through the call.
+        match unsafe { read(plugin, metric) }.and_then(add) {
+            Ok(at) => handle = std::ptr::without_provenance(at + 1),
+            Err(reason) => {
+                tracing::warn!(target: "lanner::plugin", plugin, "a metric is refused: {reason}");
+            }
+        }
+    });
+    handle
+}
+
+/// # Safety
+///
+/// `raw` is null or a metric as the header describes it.
+unsafe fn read(plugin: &str, raw: *const LannerMetric) -> Result<Entry, String> {
+    // SAFETY: by the function's contract.
+    let raw = unsafe { raw.as_ref() }.ok_or("it is NULL")?;
+    if raw.size < size_of::<LannerMetric>() {
+        return Err("its size makes no sense".to_owned());
+    }
+    let name = text(raw.name);
+    word(&name)?;
+    let kind = match raw.kind {
+        METRIC_COUNTER => MetricKind::Counter,
+        METRIC_GAUGE => MetricKind::Gauge,
+        other => return Err(format!("{name}: there is no kind {other}")),
+    };
+    if raw.label_count > MAX_LABELS {
+        return Err(format!("{name} has more than {MAX_LABELS} labels"));
+    }
+    // SAFETY: labels are plain pointers and lengths, of which any bytes are valid ones.
+    let labels: Vec<LannerLabel> = unsafe { slice(raw.labels, raw.label_count) };
+    let labels = labels.iter().map(|label| {
+        let key = text(label.name);
+        word(&key).map(|()| (key, text(label.value)))
+    });
+    Ok(Entry {
+        labels: labels.collect::<Result<_, _>>()?,
+        name: format!("lanner_{}_{name}", plugin.replace('-', "_")),
+        help: text(raw.help).replace(['\n', '\r'], " "),
+        kind,
+        value: AtomicU64::new(0),
+    })
+}
+
+fn word(name: &str) -> Result<(), String> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let digit = name.starts_with(|first: char| first.is_ascii_digit());
+    if name.is_empty() || name.len() > 100 || digit || !name.bytes().all(good) {
+        let name = name.chars().take(100).collect::<String>();
+        return Err(format!(
+            "the name {name:?} is not made of letters, digits and `_`"
+        ));
+    }
+    Ok(())
+}
+
+fn entry(handle: *const c_void, kind: MetricKind) -> Option<&'static Entry> {
+    let entry = ENTRIES.get(handle.addr().checked_sub(1)?)?.get()?;
+    (entry.kind == kind).then_some(entry)
+}
+
+/// `metric_add` of the host's table.
+pub(super) unsafe extern "C" fn count(handle: *const c_void, by: u64) {
+    if let Some(entry) = entry(handle, MetricKind::Counter) {
+        entry.value.fetch_add(by, Ordering::Relaxed);
+    }
+}
+
+/// `metric_set` of the host's table.
+pub(super) unsafe extern "C" fn set(handle: *const c_void, to: f64) {
+    if let Some(entry) = entry(handle, MetricKind::Gauge) {
+        entry.value.store(to.to_bits(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lanner_plugin::Host;
+
+    use super::*;
+    use crate::border::host_table;
+
+    fn value(name: &str, label: &str) -> Option<f64> {
+        let all = snapshot();
+        let mut found = all
+            .iter()
+            .filter(|one| one.name == name && one.labels.iter().all(|(_, value)| value == label));
+        let value = found.next().map(|one| one.value);
+        assert!(found.next().is_none(), "{name} is there once");
+        value
+    }
+
+    #[test]
+    fn what_a_plugin_counts_is_published_under_its_name() {
+        // SAFETY: the table is whole, and leaked.
+        let host = unsafe { Host::from_abi(host_table("output-metrics-test")) }.unwrap();
+        let a = host.counter("sent_total", "Sent.", &[("to", "a")]);
+        let b = host.counter("sent_total", "Sent.", &[("to", "b")]);
+        let again = host.counter("sent_total", "Sent.", &[("to", "a")]);
+        let gauge = host.gauge("open", "Open.", &[]);
+        a.add(2);
+        b.add(3);
+        again.add(5);
+        gauge.set(1.5);
+        gauge.set(-0.5);
+        assert_eq!(
+            value("lanner_output_metrics_test_sent_total", "a"),
+            Some(7.0)
+        );
+        assert_eq!(
+            value("lanner_output_metrics_test_sent_total", "b"),
+            Some(3.0)
+        );
+        assert_eq!(value("lanner_output_metrics_test_open", ""), Some(-0.5));
+        // of another kind, or with a name that is none: ignored
+        host.gauge("sent_total", "Sent.", &[("to", "a")]).set(9.0);
+        host.counter("sent total", "Sent.", &[]).add(1);
+        host.counter("x_total", "X.", &[("1", "a")]).add(1);
+        assert_eq!(
+            value("lanner_output_metrics_test_sent_total", "a"),
+            Some(7.0)
+        );
+        assert_eq!(value("lanner_output_metrics_test_x_total", "a"), None);
+    }
+
+    #[test]
+    fn handles_that_were_never_given_out_are_ignored() {
+        for handle in [0, 1025, usize::MAX, 1 << 47] {
+            // SAFETY: any handle is allowed.
+            unsafe {
+                count(std::ptr::without_provenance(handle), 1);
+                set(std::ptr::without_provenance(handle), 1.0);
+            }
+        }
+    }
+}

@@ -1,0 +1,533 @@
+//! [`RuleHost`]: an opened rule plugin. On the way of every event.
+
+use std::ffi::c_void;
+use std::fs;
+use std::path::Path;
+
+use lanner_plugin::abi::{
+    LannerDiagnostic, LannerDiagnosticSink, LannerEvent, LannerExplanation, LannerExplanationSink,
+    LannerField, LannerMatches, LannerResolver, LannerRule, LannerRuleFile, LannerRulePlugin,
+    LannerRuleRequest, LannerRuleSink, LannerStatus, LannerStr, LannerText, LannerValue,
+    STATUS_ERROR, STATUS_OK, STATUS_PANIC,
+};
+use lanner_plugin::{
+    Diagnostic, EventTypes, Explanation, FieldResolver, FieldSource, Priority, RawValue,
+    ResolvedField, Severity,
+};
+
+use super::border::{all_texts, contained, last_text, reason, slice, text};
+use super::error::PluginError;
+use super::load::Plugin;
+use super::settings as check;
+use super::slow::Call;
+
+/// A rule file.
+#[derive(Debug, Clone)]
+pub struct RuleFile {
+    /// Its name, for messages.
+    pub name: String,
+    /// What it holds.
+    pub text: Vec<u8>,
+}
+
+impl RuleFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::Unreadable`]
+    pub fn read(path: &Path) -> Result<Self, PluginError> {
+        let text = fs::read(path).map_err(|source| PluginError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            name: path.display().to_string(),
+            text,
+        })
+    }
+}
+
+/// A rule, as its plugin describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Name.
+    pub name: String,
+    /// What it finds and why that matters.
+    pub description: String,
+    /// How bad a match is.
+    pub priority: Priority,
+    /// Where its events come from, such as `syscall`.
+    pub source: String,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// Template of the alert's text.
+    pub output: String,
+    /// Whether it can match.
+    pub enabled: bool,
+}
+
+/// Loaded rules. One for each shard; one thread uses it at a time.
+#[derive(Debug)]
+pub struct RuleHost {
+    plugin: Plugin,
+    table: &'static LannerRulePlugin,
+    state: *mut c_void,
+    rules: Vec<Rule>,
+    event_types: EventTypes,
+    /// Why it is switched off.
+    off: Option<String>,
+}
+
+// SAFETY: the header allows a state to move from thread to thread between calls.
+unsafe impl Send for RuleHost {}
+
+impl RuleHost {
+    /// Loads rule files, in this order. `settings` is a JSON text, or nothing.
+    ///
+    /// # Errors
+    ///
+    /// The plugin is no rule plugin, or refuses the files; the reason is for the user to read.
+    pub fn open(
+        plugin: &Plugin,
+        resolver: &dyn FieldResolver,
+        files: &[RuleFile],
+        settings: &str,
+    ) -> Result<Self, PluginError> {
+        let table = plugin.rule_table()?;
+        if let Some(schema) = plugin.rule_schema()? {
+            check::check(plugin.name(), schema, settings)?;
+        }
+        let mut state = std::ptr::null_mut();
+        with_request(resolver, files, settings, |request| {
+            run(plugin, "load rules", |error| {
+                // SAFETY: the table was checked; all pointers live through the call.
+                table
+                    .open
+                    .map(|open| unsafe { open(plugin.host(), request, &raw mut state, error) })
+            })
+        })?;
+        let mut host = Self {
+            plugin: plugin.clone(),
+            table,
+            state,
+            rules: Vec::new(),
+            event_types: EventTypes::All,
+            off: None,
+        };
+        host.describe()?;
+        Ok(host)
+    }
+
+    /// Says everything that there is to say about rule files. A plugin that has no function for it
+    /// is asked to open them; then the reason for a refusal is all that is said.
+    ///
+    /// # Errors
+    ///
+    /// It could not be found out.
+    pub fn check(
+        plugin: &Plugin,
+        resolver: &dyn FieldResolver,
+        files: &[RuleFile],
+        settings: &str,
+    ) -> Result<Vec<Diagnostic>, PluginError> {
+        let table = plugin.rule_table()?;
+        let Some(check) = table.check else {
+            return match Self::open(plugin, resolver, files, settings) {
+                Ok(_) => Ok(Vec::new()),
+                Err(PluginError::Failed { reason, .. }) => Ok(vec![Diagnostic {
+                    message: reason,
+                    ..Diagnostic::default()
+                }]),
+                Err(error) => Err(error),
+            };
+        };
+        let mut diagnostics: Vec<Diagnostic> = Vec::new();
+        let sink = LannerDiagnosticSink {
+            ctx: std::ptr::from_mut(&mut diagnostics).cast(),
+            put: Some(put_diagnostic),
+        };
+        with_request(resolver, files, settings, |request| {
+            run(plugin, "check rules", |error| {
+                // SAFETY: the table was checked; all pointers live through the call.
+                Some(unsafe { check(plugin.host(), request, &raw const sink, error) })
+            })
+        })?;
+        Ok(diagnostics)
+    }
+
+    /// Says what a rule comes down to.
+    ///
+    /// # Errors
+    ///
+    /// The plugin cannot explain its rules.
+    pub fn explain(&mut self, rule: u32) -> Result<Explanation, PluginError> {
+        let failed = |reason: &str| PluginError::Failed {
+            plugin: self.plugin.name().to_owned(),
+            call: "explain a rule",
+            reason: reason.to_owned(),
+        };
+        let Some(explain) = self.table.explain else {
+            return Err(failed("it has no function for that"));
+        };
+        let state = self.state;
+        let mut found: Option<Explanation> = None;
+        let sink = LannerExplanationSink {
+            ctx: std::ptr::from_mut(&mut found).cast(),
+            put: Some(put_explanation),
+        };
+        run(&self.plugin, "explain a rule", |error| {
+            // SAFETY: the state is open and ours alone; the sink lives through the call.
+            Some(unsafe { explain(state, rule, &raw const sink, error) })
+        })?;
+        found.ok_or_else(|| failed("it said nothing"))
+    }
+
+    fn describe(&mut self) -> Result<(), PluginError> {
+        let (table, state) = (self.table, self.state);
+        let mut rules: Vec<Option<Rule>> = Vec::new();
+        let sink = LannerRuleSink {
+            ctx: std::ptr::from_mut(&mut rules).cast(),
+            put: Some(put_rule),
+        };
+        run(&self.plugin, "list its rules", |error| {
+            table.rules.map(|list| {
+                // SAFETY: the state is open and ours alone; the sink lives through the call.
+                unsafe { list(state, &raw const sink, error) }
+            })
+        })?;
+        self.rules =
+            rules
+                .into_iter()
+                .collect::<Option<_>>()
+                .ok_or_else(|| PluginError::Failed {
+                    plugin: self.plugin.name().to_owned(),
+                    call: "list its rules",
+                    reason: "a rule has no valid pointer or size".to_owned(),
+                })?;
+        let mut names = Vec::new();
+        let sink = all_texts(&mut names);
+        run(&self.plugin, "name its event types", |error| {
+            table.event_types.map(|types| {
+                // SAFETY: as above.
+                unsafe { types(state, &raw const sink, error) }
+            })
+        })?;
+        if !names.iter().any(|name| name == "all") {
+            self.event_types = EventTypes::Only(names);
+        }
+        Ok(())
+    }
+
+    /// The plugin.
+    #[must_use]
+    pub fn plugin(&self) -> &Plugin {
+        &self.plugin
+    }
+
+    /// All rules, also disabled ones; [`RuleHost::on_event`] gives indices into this.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The event types that the rules want.
+    #[must_use]
+    pub fn event_types(&self) -> &EventTypes {
+        &self.event_types
+    }
+
+    /// Why the plugin is switched off, if it is.
+    #[must_use]
+    pub fn off(&self) -> Option<&str> {
+        self.off.as_deref()
+    }
+
+    /// Puts the rules that an event matches into `matches`, which is cleared first. A plugin that
+    /// is switched off matches nothing.
+    #[inline]
+    pub fn on_event<S: FieldSource>(&mut self, event: &S, matches: &mut Vec<u32>) {
+        matches.clear();
+        if self.off.is_some() {
+            return;
+        }
+        let raw = LannerEvent {
+            size: size_of::<LannerEvent>(),
+            ctx: std::ptr::from_ref(event).cast(),
+            get: Some(get_field::<S>),
+            event_type: event.event_type(),
+            reserved: 0,
+        };
+        let sink = LannerMatches {
+            ctx: std::ptr::from_mut(matches).cast(),
+            put: Some(put_match),
+        };
+        let mut text = String::new();
+        let error = last_text(&mut text);
+        let status = match self.table.on_event {
+            // SAFETY: the state is open and ours alone; all pointers live through the call.
+            Some(on_event) => unsafe {
+                on_event(
+                    self.state,
+                    &raw const raw,
+                    &raw const sink,
+                    &raw const error,
+                )
+            },
+            None => STATUS_ERROR,
+        };
+        if status != STATUS_OK {
+            self.failed(status, text, matches);
+        } else if !matches.is_empty() {
+            self.check_indices(matches);
+        }
+    }
+
+    fn check_indices(&self, matches: &mut Vec<u32>) {
+        let rules = self.rules.len();
+        let before = matches.len();
+        matches.retain(|rule| (*rule as usize) < rules);
+        if matches.len() != before {
+            self.plugin
+                .fault("on_event", "it names a rule that it does not have");
+        }
+    }
+
+    #[cold]
+    fn failed(&mut self, status: LannerStatus, text: String, matches: &mut Vec<u32>) {
+        matches.clear();
+        let text = reason(text, status);
+        if status == STATUS_PANIC {
+            self.plugin.fault(
+                "on_event",
+                &format!("it panicked and is switched off: {text}"),
+            );
+            self.off = Some(text);
+        } else {
+            self.plugin.fault("on_event", &text);
+        }
+    }
+}
+
+impl Drop for RuleHost {
+    fn drop(&mut self) {
+        if let Some(close) = self.table.close {
+            // SAFETY: the state came from `open`, and this is the last use.
+            unsafe { close(self.state) };
+        }
+    }
+}
+
+/// Makes a request and hands it to `body`, during which it is valid.
+fn with_request<R>(
+    resolver: &dyn FieldResolver,
+    files: &[RuleFile],
+    settings: &str,
+    body: impl FnOnce(*const LannerRuleRequest) -> R,
+) -> R {
+    let resolver = LannerResolver {
+        size: size_of::<LannerResolver>(),
+        ctx: std::ptr::from_ref(&resolver).cast(),
+        field: Some(resolve_field),
+        event_type: Some(resolve_event_type),
+    };
+    let files: Vec<LannerRuleFile> = files
+        .iter()
+        .map(|file| LannerRuleFile {
+            name: LannerStr::new(file.name.as_bytes()),
+            text: LannerStr::new(&file.text),
+        })
+        .collect();
+    let request = LannerRuleRequest {
+        size: size_of::<LannerRuleRequest>(),
+        resolver: &raw const resolver,
+        files: files.as_ptr(),
+        file_count: files.len(),
+        settings: LannerStr::new(settings.as_bytes()),
+    };
+    body(&raw const request)
+}
+
+/// Calls a function that is not on the way of events, and makes an error of what it answers.
+fn run(
+    plugin: &Plugin,
+    call: &'static str,
+    function: impl FnOnce(*const LannerText) -> Option<LannerStatus>,
+) -> Result<(), PluginError> {
+    let mut text = String::new();
+    let error = last_text(&mut text);
+    let status = {
+        let _call = Call::begin(plugin.name(), call);
+        function(&raw const error).unwrap_or(STATUS_ERROR)
+    };
+    if status == STATUS_OK {
+        return Ok(());
+    }
+    let reason = reason(text, status);
+    let name = plugin.name().to_owned();
+    if status == STATUS_PANIC {
+        plugin.fault(call, &reason);
+        return Err(PluginError::Panicked {
+            plugin: name,
+            reason,
+        });
+    }
+    Err(PluginError::Failed {
+        plugin: name,
+        call,
+        reason,
+    })
+}
+
+unsafe extern "C" fn get_field<S: FieldSource>(
+    ctx: *const c_void,
+    field: u32,
+    value: *mut LannerValue,
+) {
+    // SAFETY: the plugin passes a place for the value.
+    unsafe { *value = LannerValue::NONE };
+    // SAFETY: `ctx` is the event of the `on_event` that is going on, and its values live as long.
+    contained(|| unsafe {
+        *value = RawValue::from((*ctx.cast::<S>()).get(field)).abi();
+    });
+}
+
+unsafe extern "C" fn put_match(ctx: *mut c_void, rule: u32) {
+    // SAFETY: `ctx` is the `matches` of the `on_event` that is going on.
+    contained(|| unsafe { (*ctx.cast::<Vec<u32>>()).push(rule) });
+}
+
+unsafe extern "C" fn put_rule(ctx: *mut c_void, rule: *const LannerRule) {
+    contained(|| {
+        // SAFETY: `ctx` is the vector that `describe` passed; the plugin passes a valid rule.
+        unsafe {
+            let rules = &mut *ctx.cast::<Vec<Option<Rule>>>();
+            let raw = slice(rule, 1).pop();
+            let Some(raw) = raw.filter(|raw| raw.size >= size_of::<LannerRule>()) else {
+                rules.push(None);
+                return;
+            };
+            rules.push(Some(Rule {
+                name: text(raw.name),
+                description: text(raw.description),
+                priority: Priority::from_number(raw.priority).unwrap_or(Priority::Debug),
+                source: text(raw.source),
+                tags: texts(raw.tags, raw.tag_count),
+                output: text(raw.output),
+                enabled: raw.enabled != 0,
+            }));
+        }
+    });
+}
+
+/// Copies texts from a plugin.
+fn texts(first: *const LannerStr, count: usize) -> Vec<String> {
+    // SAFETY: texts are plain pointers and lengths, of which any bytes are valid ones.
+    let raw = unsafe { slice(first, count) };
+    raw.into_iter().map(text).collect()
+}
+
+unsafe extern "C" fn put_diagnostic(ctx: *mut c_void, diagnostic: *const LannerDiagnostic) {
+    // SAFETY: `ctx` is the vector that `check` passed; the plugin passes a valid diagnostic.
+    contained(|| unsafe {
+        let all = &mut *ctx.cast::<Vec<Diagnostic>>();
+        let whole = |raw: &LannerDiagnostic| raw.size >= size_of::<LannerDiagnostic>();
+        if let Some(raw) = slice(diagnostic, 1).pop().filter(whole) {
+            all.push(Diagnostic {
+                severity: Severity::from_number(raw.severity),
+                code: text(raw.code),
+                file: text(raw.file),
+                line: raw.line,
+                column: raw.column,
+                message: text(raw.message),
+                help: text(raw.help),
+                snippet: text(raw.snippet),
+                caret: raw.caret,
+                item: text(raw.item),
+                missing: text(raw.missing),
+            });
+        }
+    });
+}
+
+unsafe extern "C" fn put_explanation(ctx: *mut c_void, explanation: *const LannerExplanation) {
+    // SAFETY: `ctx` is the place that `explain` passed; the plugin passes a valid explanation.
+    contained(|| unsafe {
+        let place = &mut *ctx.cast::<Option<Explanation>>();
+        let whole = |raw: &LannerExplanation| raw.size >= size_of::<LannerExplanation>();
+        if let Some(raw) = slice(explanation, 1).pop().filter(whole) {
+            *place = Some(Explanation {
+                condition: text(raw.condition),
+                event_types: if raw.all_event_types == 0 {
+                    EventTypes::Only(texts(raw.event_types, raw.event_type_count))
+                } else {
+                    EventTypes::All
+                },
+                fields: texts(raw.fields, raw.field_count),
+                parts: texts(raw.parts, raw.part_count),
+            });
+        }
+    });
+}
+
+/// Hands the outcome of a look-up to the plugin.
+///
+/// # Safety
+///
+/// `into` and `error` are null or valid.
+unsafe fn answer<T>(
+    found: Result<T, String>,
+    into: *mut T,
+    error: *const LannerText,
+) -> LannerStatus {
+    // SAFETY: by the function's contract.
+    unsafe {
+        match found {
+            Ok(value) if !into.is_null() => {
+                *into = value;
+                STATUS_OK
+            }
+            Ok(_) => STATUS_ERROR,
+            Err(reason) => {
+                if let Some(error) = error.as_ref() {
+                    error.say(&reason);
+                }
+                STATUS_ERROR
+            }
+        }
+    }
+}
+
+unsafe extern "C" fn resolve_field(
+    ctx: *const c_void,
+    name: LannerStr,
+    arg: LannerStr,
+    field: *mut LannerField,
+    error: *const LannerText,
+) -> LannerStatus {
+    let mut status = STATUS_ERROR;
+    // SAFETY: `ctx` is the resolver of the `open` that is going on, the rest is the plugin's and
+    // lives through the call.
+    contained(|| unsafe {
+        let resolver = *ctx.cast::<&dyn FieldResolver>();
+        let arg = (!arg.ptr.is_null()).then(|| text(arg));
+        let found = resolver.resolve(&text(name), arg.as_deref());
+        status = answer(found.map(ResolvedField::to_abi), field, error);
+    });
+    status
+}
+
+unsafe extern "C" fn resolve_event_type(
+    ctx: *const c_void,
+    name: LannerStr,
+    event_type: *mut u32,
+    error: *const LannerText,
+) -> LannerStatus {
+    let mut status = STATUS_ERROR;
+    // SAFETY: as above.
+    contained(|| unsafe {
+        let resolver = *ctx.cast::<&dyn FieldResolver>();
+        status = answer(resolver.event_type(&text(name)), event_type, error);
+    });
+    status
+}

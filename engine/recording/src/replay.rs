@@ -1,0 +1,204 @@
+//! Hands the events of a recording out again, as a capture.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use driver_api::driver::{Capture, CaptureError, Flow, Polled};
+use driver_api::error::Cause;
+use driver_api::event::layout::{self, MAX};
+use driver_api::event::{Event, Flags, Header, Kind};
+use driver_api::request::SyscallSet;
+use driver_api::stats::Stats;
+use driver_api::table;
+use zerocopy::FromBytes;
+
+use super::{Head, MAGIC};
+use inspect::Clock;
+
+/// Events that a poll hands out at the most, so that signals are looked at now and then.
+const BATCH: usize = 16_384;
+
+/// Why a file cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// It cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is something else.
+    #[error("{0} is no recording of lanner's; `lanner record -o FILE` makes one")]
+    Foreign(String),
+    /// Its events have another layout.
+    #[error(
+        "{path} has events of layout version {version}, and this lanner reads version {}",
+        layout::VERSION
+    )]
+    Version {
+        /// The file.
+        path: String,
+        /// The version that it has.
+        version: u32,
+    },
+}
+
+/// A recording that is being replayed.
+#[derive(Debug)]
+pub struct Replay {
+    path: String,
+    file: BufReader<File>,
+    clock: Clock,
+    selection: SyscallSet,
+    stats: Stats,
+    /// The event at hand.
+    bytes: Vec<u8>,
+}
+
+impl Replay {
+    /// Opens a recording. As a driver would, it hands out the calls of the selection, and all events that are
+    /// no calls.
+    ///
+    /// # Errors
+    ///
+    /// The file is not there, or none that can be replayed.
+    pub fn open(path: &Path, selection: SyscallSet) -> Result<Self, ReplayError> {
+        let name = path.display().to_string();
+        let unreadable = |source| ReplayError::Unreadable {
+            path: name.clone(),
+            source,
+        };
+        let mut file = BufReader::with_capacity(1 << 20, File::open(path).map_err(unreadable)?);
+        let mut bytes = [0; size_of::<Head>()];
+        match file.read_exact(&mut bytes) {
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                return Err(unreadable(error));
+            }
+            _ => {}
+        }
+        let head = Head::read_from_bytes(&bytes).map_err(|_| ReplayError::Foreign(name.clone()))?;
+        if head.magic != MAGIC {
+            return Err(ReplayError::Foreign(name));
+        }
+        if head.layout != u32::from(layout::VERSION) {
+            return Err(ReplayError::Version {
+                path: name,
+                version: head.layout,
+            });
+        }
+        Ok(Self {
+            path: name,
+            file,
+            clock: Clock::fixed(head.clock_offset),
+            selection,
+            stats: Stats::default(),
+            bytes: Vec::with_capacity(MAX),
+        })
+    }
+
+    /// The clock of the host that recorded.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Reads the next event's bytes; false: there is none.
+    fn read(&mut self) -> Result<bool, CaptureError> {
+        const LENGTH: usize = size_of::<u32>();
+        let failed = |source: Cause| CaptureError {
+            driver: "replay",
+            step: format!("read {}", self.path),
+            source,
+        };
+        let mut length = [0; LENGTH];
+        match self.file.read_exact(&mut length) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(error) => return Err(failed(error.into())),
+            Ok(()) => {}
+        }
+        let whole = u32::from_ne_bytes(length) as usize;
+        if !(size_of::<Header>()..=MAX).contains(&whole) {
+            return Err(failed(
+                format!("an event of {whole} bytes: the file is damaged").into(),
+            ));
+        }
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&length);
+        self.bytes.resize(whole, 0);
+        match self.file.read_exact(&mut self.bytes[LENGTH..]) {
+            // whoever recorded was stopped in the middle of an event
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) => Err(failed(error.into())),
+            Ok(()) => Ok(true),
+        }
+    }
+
+    /// Whether a driver with this selection would deliver the event. An exec is always delivered.
+    fn wanted(&self, event: &Event<'_>) -> bool {
+        event.kind() != Kind::Syscall
+            || event.has(Flags::UNSELECTED)
+            || table::by_number(event.abi(), event.header().nr)
+                .is_some_and(|call| self.selection.contains(call))
+    }
+
+    /// An exec that nobody selected is there for the state alone.
+    fn mark(&mut self) {
+        /// Where the flags are in an event.
+        const FLAGS: usize = std::mem::offset_of!(Header, flags);
+        let unselected = Event::parse(&self.bytes).is_ok_and(|event| {
+            event.kind() == Kind::Exec
+                && table::by_number(event.abi(), event.header().nr)
+                    .is_some_and(|call| !self.selection.contains(call))
+        });
+        if unselected && let Ok((flags, _)) = u16::mut_from_prefix(&mut self.bytes[FLAGS..]) {
+            *flags |= Flags::UNSELECTED;
+        }
+    }
+}
+
+impl Capture for Replay {
+    fn poll(
+        &mut self,
+        _: Duration,
+        sink: &mut dyn FnMut(Event<'_>) -> Flow,
+    ) -> Result<Polled, CaptureError> {
+        let mut count = 0;
+        while count < BATCH {
+            if !self.read()? {
+                if count == 0 {
+                    return Ok(Polled::Ended(None));
+                }
+                break;
+            }
+            if self.bytes[std::mem::offset_of!(Header, kind)] == Kind::Exec as u8 {
+                self.mark();
+            }
+            let Ok(event) = Event::parse(&self.bytes) else {
+                self.stats.malformed += 1;
+                continue;
+            };
+            if !self.wanted(&event) {
+                continue;
+            }
+            count += 1;
+            self.stats.captured += 1;
+            if sink(event) == Flow::Stop {
+                break;
+            }
+        }
+        Ok(Polled::Events(count))
+    }
+
+    fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
+        self.selection = *selection;
+        Ok(())
+    }
+
+    fn stats(&self) -> Stats {
+        self.stats
+    }
+}

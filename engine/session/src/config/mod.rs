@@ -1,0 +1,260 @@
+//! The configuration of `lanner run`: YAML, read strictly. Falco's key names where the meaning is the same.
+//!
+//! | file | does |
+//! |---|---|
+//! | `tree` | YAML with places |
+//! | `expand` | what comes from the environment and from files |
+//! | `merge` | included files, `-o key=value` |
+//! | `strict` | unknown keys |
+//! | `keys`, `outputs`, `units` | the keys, typed |
+//! | `trusted` | who may have written a file that root acts upon |
+
+mod expand;
+mod keys;
+mod merge;
+mod outputs;
+mod strict;
+mod tree;
+pub mod trusted;
+mod units;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fs, io};
+
+use driver_api::request::Limits;
+
+use plugin_host::Pins;
+
+pub use keys::{
+    AlertLimit, AlertLimits, Config, DEFAULT_RULES_PLUGIN, DropAction, EventDrops, LogLevel,
+    Matching, OutputsQueue, RulePluginConfig, Webserver,
+};
+pub use outputs::{BuiltInOutput, Fsync, OutputConfig, SpoolConfig};
+pub use units::{Size, Time};
+
+use merge::Strategy;
+use tree::{Kind, Node, Place};
+
+/// A configuration, and the files that it was read from.
+#[derive(Debug, Clone, Default)]
+pub struct Loaded {
+    /// What it says.
+    pub config: Config,
+    /// The files, and folders of files: a change there is a change of the configuration.
+    pub files: Vec<PathBuf>,
+}
+
+/// The schema of the configuration file (JSON Schema).
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Config).to_value()
+}
+
+impl Config {
+    /// Reads a file, what it includes, and the command line's options. No file: the options alone.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, a line each, with file and line.
+    pub fn load(path: Option<&Path>, options: &[String]) -> Result<Loaded, String> {
+        let mut files = Vec::new();
+        let mut root = match path {
+            Some(path) => read(path, &mut files)?,
+            None => Node::map(Place {
+                source: Arc::from("-o"),
+                line: 0,
+            }),
+        };
+        let includes = root.take("config_files");
+        if let Some(includes) = &includes {
+            include(&mut root, includes, path, &mut files)?;
+        }
+        for option in options {
+            merge::set(&mut root, option)?;
+        }
+        if let Some(late) = root.get("config_files") {
+            let place = &late.place;
+            return Err(format!(
+                "{place}: files are included by the configuration file alone"
+            ));
+        }
+        let unknown = strict::unknown_keys(&root, &schema());
+        if !unknown.is_empty() {
+            return Err(unknown.join("\n"));
+        }
+        let config = typed(&root)?;
+        config.check().map_err(|(key, problem)| {
+            let place =
+                (root.get(key)).map_or_else(|| root.place.to_string(), |n| n.place.to_string());
+            format!("{place}: {key}: {problem}")
+        })?;
+        Ok(Loaded { config, files })
+    }
+
+    /// What types do not say: the key at fault, and what is wrong.
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        for (name, value) in &self.limits {
+            (Limits::default().set(name, *value)).map_err(|error| ("limits", error.to_string()))?;
+        }
+        Pins::new(self.plugin_sums.clone()).map_err(|error| ("plugin_sums", error))?;
+        if self.outputs_queue.capacity == 0 {
+            let why = "a queue holds at least one alert: lanner's are never unbounded";
+            return Err(("outputs_queue", why.to_owned()));
+        }
+        for (at, plugin) in self.rule_plugins.iter().enumerate() {
+            let name = &plugin.plugin;
+            let mut before = self.rule_plugins[..at].iter();
+            if before.any(|other| other.plugin == *name) {
+                return Err(("rule_plugins", format!("{name} is there twice")));
+            }
+            if plugin.queue == Some(0) {
+                let why = format!("{name}: a queue holds at least one event");
+                return Err(("rule_plugins", why));
+            }
+        }
+        if let Err(problem) = outputs::check(&self.outputs) {
+            return Err(("outputs", problem));
+        }
+        if !(0.0..=1.0).contains(&self.syscall_event_drops.threshold) {
+            let why = "the threshold is a part of all events: 0 to 1";
+            return Err(("syscall_event_drops", why.to_owned()));
+        }
+        Ok(())
+    }
+}
+
+fn read(path: &Path, files: &mut Vec<PathBuf>) -> Result<Node, String> {
+    let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    files.push(path.to_owned());
+    trusted::file(path)?;
+    let text = fs::read_to_string(path).map_err(|error: io::Error| wrong(&error))?;
+    let source: Arc<str> = Arc::from(path.display().to_string());
+    let place = Place {
+        source: Arc::clone(&source),
+        line: 1,
+    };
+    match tree::parse(&source, &text)? {
+        None => Ok(Node::map(place)),
+        Some(node) if matches!(node.kind, Kind::Map(_)) => Ok(node),
+        Some(node) => Err(format!("{}: a configuration is a map of keys", node.place)),
+    }
+}
+
+/// Adds the files and folders of `config_files`, each a path or `{path:, strategy:}`.
+fn include(
+    root: &mut Node,
+    includes: &Node,
+    main: Option<&Path>,
+    files: &mut Vec<PathBuf>,
+) -> Result<(), String> {
+    let base = main.and_then(Path::parent).unwrap_or(Path::new(""));
+    let Kind::List(items) = &includes.kind else {
+        return Err(format!(
+            "{}: `config_files` is a list of files and folders",
+            includes.place
+        ));
+    };
+    for item in items {
+        let (path, strategy) = included(item)?;
+        let path = base.join(path);
+        if path.is_dir() {
+            files.push(path.clone());
+            for file in trusted::folder(&path, &["yaml", "yml"])? {
+                include_one(root, &file, strategy, files)?;
+            }
+        } else {
+            include_one(root, &path, strategy, files)?;
+        }
+    }
+    Ok(())
+}
+
+fn include_one(
+    root: &mut Node,
+    path: &Path,
+    strategy: Strategy,
+    files: &mut Vec<PathBuf>,
+) -> Result<(), String> {
+    let node = read(path, files)?;
+    if let Some(nested) = node.get("config_files") {
+        let place = &nested.place;
+        return Err(format!(
+            "{place}: a file that is included cannot include others"
+        ));
+    }
+    merge::merge(root, node, strategy);
+    Ok(())
+}
+
+fn included(item: &Node) -> Result<(&str, Strategy), String> {
+    let wrong = || {
+        let place = &item.place;
+        format!(
+            "{place}: here stands a path, or `path` and `strategy` (append, override, add-only)"
+        )
+    };
+    let text = |node: &Node| match &node.kind {
+        Kind::Text(text) => Some(text.clone()),
+        _ => None,
+    };
+    match &item.kind {
+        Kind::Text(path) => Ok((path, Strategy::default())),
+        Kind::Map(entries)
+            if entries
+                .iter()
+                .all(|(key, _)| key == "path" || key == "strategy") =>
+        {
+            let strategy = match item
+                .get("strategy")
+                .map(|node| text(node).ok_or_else(wrong))
+            {
+                None => Strategy::default(),
+                Some(name) => Strategy::named(&name?).ok_or_else(wrong)?,
+            };
+            match item.get("path").map(|node| &node.kind) {
+                Some(Kind::Text(path)) => Ok((path, strategy)),
+                _ => Err(wrong()),
+            }
+        }
+        _ => Err(wrong()),
+    }
+}
+
+/// The tree as a [`Config`]. An error names the place, and never shows what came from the environment.
+fn typed(root: &Node) -> Result<Config, String> {
+    serde_path_to_error::deserialize(root.json()).map_err(|error| {
+        use serde_path_to_error::Segment;
+        let path = error.path().clone();
+        let mut node = root;
+        let mut secret = false;
+        for segment in &path {
+            let next = match (segment, &node.kind) {
+                (Segment::Map { key }, _) => node.get(key),
+                (Segment::Seq { index }, Kind::List(items)) => items.get(*index),
+                _ => None,
+            };
+            node = next.unwrap_or(node);
+            secret |= node.secret;
+        }
+        let what = if secret || holds_secret(node) {
+            "what came from the environment or a file (it is not shown) does not fit here"
+                .to_owned()
+        } else {
+            error.into_inner().to_string()
+        };
+        format!("{}: {path}: {what}", node.place)
+    })
+}
+
+fn holds_secret(node: &Node) -> bool {
+    node.secret
+        || match &node.kind {
+            Kind::List(items) => items.iter().any(holds_secret),
+            Kind::Map(entries) => entries.iter().any(|(_, node)| holds_secret(node)),
+            _ => false,
+        }
+}
+
+#[cfg(test)]
+mod tests;

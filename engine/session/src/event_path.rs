@@ -1,0 +1,283 @@
+//! The event path: inspects events, matches them, and hands alerts on.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use driver_api::driver::{Capture, Flow};
+use driver_api::event::{Event, Flags};
+
+use delivery::{Account, LateAlerts, Outputs, PATIENCE, RuleLimits, Verdict};
+use fields::{Scratch, View};
+use inspect::Inspector;
+use plugin_host::Alert;
+
+use crate::control::{Control, Notice};
+use crate::counters::{Board, WorkerStatus};
+use crate::monitor::Monitor;
+use crate::reload::{Handover, ReloadThread};
+use crate::rule_loader::RuleSet;
+use crate::rule_workers::RuleWorker;
+use crate::session::Shared;
+use crate::telemetry::losses::rules_off;
+use crate::telemetry::{Telemetry, service};
+use crate::watch::Consumer;
+
+/// How often counters are published: to read the driver's costs system calls.
+const PUBLISH: Duration = Duration::from_millis(200);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct EventPath {
+    now: Box<RuleSet>,
+    inspector: Inspector,
+    scratch: Scratch,
+    matches: Vec<u32>,
+    /// Alerts that wait for what a container's runtime says.
+    late: LateAlerts,
+    /// Rules that were replaced, as long as alerts of theirs wait.
+    retired: Vec<(Box<RuleSet>, LateAlerts)>,
+    /// Rule plugins that were replaced, and are not through yet.
+    ending: Vec<RuleWorker>,
+    telemetry: Arc<Telemetry>,
+    outputs: Arc<Outputs>,
+    handover: Arc<Handover>,
+    reloader: Option<ReloadThread>,
+    monitor: Option<Monitor>,
+    control: Arc<Control>,
+    published: Instant,
+}
+
+impl EventPath {
+    pub(super) fn new(
+        mut first: Box<RuleSet>,
+        inspector: Inspector,
+        shared: Shared,
+        (handover, reloader): (Arc<Handover>, ReloadThread),
+        monitor: Monitor,
+    ) -> std::io::Result<Self> {
+        let Shared {
+            telemetry,
+            outputs,
+            control,
+        } = shared;
+        start_workers(&mut first, &telemetry, &outputs)?;
+        telemetry.set_board(Arc::clone(&first.board));
+        telemetry.beat();
+        Ok(Self {
+            now: first,
+            inspector,
+            scratch: Scratch::default(),
+            matches: Vec::new(),
+            late: LateAlerts::default(),
+            retired: Vec::new(),
+            ending: Vec::new(),
+            telemetry,
+            outputs,
+            handover,
+            reloader: Some(reloader),
+            monitor: Some(monitor),
+            control,
+            published: Instant::now(),
+        })
+    }
+}
+
+/// Starts the rule plugins beside the event path.
+fn start_workers(
+    rules: &mut RuleSet,
+    telemetry: &Telemetry,
+    outputs: &Arc<Outputs>,
+) -> std::io::Result<()> {
+    for worker in &mut rules.workers {
+        worker.start(&rules.board, outputs)?;
+    }
+    let statuses = rules
+        .workers
+        .iter()
+        .map(|worker| Arc::clone(worker.status()));
+    telemetry.set_workers(statuses.collect());
+    Ok(())
+}
+
+/// An alert that is allowed to go is on its way.
+fn deliver(limits: &mut RuleLimits, board: &Board, outputs: &Outputs, rule: usize, alert: Alert) {
+    let verdict = limits.judge(rule, &alert);
+    board.count(rule, verdict);
+    if verdict == Verdict::Pass {
+        outputs.push(alert);
+    }
+}
+
+/// Hands on alerts that have what they waited for.
+fn deliver_late(late: &mut LateAlerts, rules: &mut RuleSet, outputs: &Outputs) {
+    let (limits, board) = (&mut rules.limits, &rules.board);
+    late.ready(
+        &rules.templates,
+        &rules.fields,
+        &rules.format,
+        &mut |at, alert| {
+            deliver(limits, board, outputs, at, alert);
+        },
+    );
+}
+
+impl EventPath {
+    fn deliver_all_late(&mut self) {
+        deliver_late(&mut self.late, &mut self.now, &self.outputs);
+        for (rules, late) in &mut self.retired {
+            deliver_late(late, rules, &self.outputs);
+        }
+        while let Some(done) = self.retired.iter().position(|(_, late)| late.is_empty()) {
+            self.handover.discard(self.retired.swap_remove(done).0);
+        }
+    }
+
+    /// The rule plugin of the event path is switched off. The capture goes on, as do the plugins beside it, and a reload
+    /// begins anew.
+    fn tell_off(&self, reason: &str) {
+        let plugin = self.now.rules.plugin().name();
+        (self.control.observer()).notice(&Notice::RulePluginOff { plugin, reason });
+        self.outputs
+            .push(rules_off(&self.now.format, plugin, reason));
+    }
+
+    /// How long alerts may have to wait yet; none: none does.
+    fn patience(&self) -> Option<Duration> {
+        let retired = self.retired.iter().map(|(_, late)| late);
+        (retired.chain([&self.late]).filter_map(LateAlerts::patience)).max()
+    }
+}
+
+impl Consumer for EventPath {
+    fn event(&mut self, event: &Event<'_>) -> Flow {
+        let seen = self.inspector.update(event);
+        if event.has(Flags::UNSELECTED) {
+            return Flow::Continue;
+        }
+        let now = &mut *self.now;
+        {
+            let view = View::new(&now.fields, &self.inspector, event, &seen, &self.scratch);
+            self.telemetry.asks(true);
+            now.rules.on_event(&view, &mut self.matches);
+            self.telemetry.asks(false);
+            for at in &self.matches {
+                let at = usize::try_from(*at).unwrap_or(usize::MAX);
+                let Some(rule) = now.templates.get(at) else {
+                    continue;
+                };
+                // the smaller, the worse
+                if rule.priority > now.least {
+                    continue;
+                }
+                if !self.late.keep(at, rule, &now.fields, &view) {
+                    let alert = now.format.alert(rule, &view);
+                    deliver(&mut now.limits, &now.board, &self.outputs, at, alert);
+                }
+            }
+            for worker in &mut now.workers {
+                worker.offer(&view);
+            }
+        }
+        self.scratch.reset();
+        Flow::Continue
+    }
+
+    fn idle(&mut self) -> Flow {
+        self.telemetry.beat();
+        self.deliver_all_late();
+        self.now.workers.iter_mut().for_each(RuleWorker::hand_over);
+        self.ending.retain(|worker| !worker.is_finished());
+        if self.telemetry.exit.load(Relaxed) {
+            self.control.observer().notice(&Notice::EndsAfterLoss);
+            return Flow::Stop;
+        }
+        if let Some(reason) = self.now.rules.off()
+            && !self.telemetry.rules_off.swap(true, Relaxed)
+        {
+            self.tell_off(reason);
+        }
+        Flow::Continue
+    }
+
+    /// Between two polls the rules can change: what was captured before is judged by the new ones, and what
+    /// these want besides is captured from now on.
+    fn between(&mut self, capture: &mut dyn Capture) {
+        if self.published.elapsed() >= PUBLISH {
+            self.published = Instant::now();
+            self.telemetry
+                .publish(&capture.stats(), &self.inspector.stats());
+        }
+        let Some(mut next) = self.handover.take() else {
+            return;
+        };
+        if next.selection != self.now.selection
+            && let Err(error) = capture.select(&next.selection)
+        {
+            // it is whole or not at all
+            self.handover.answer(Err(format!(
+                "the driver cannot capture what the new rules need while it runs: {}",
+                driver_api::error::Chain(&error)
+            )));
+            return;
+        }
+        if let Err(error) = start_workers(&mut next, &self.telemetry, &self.outputs) {
+            self.handover.answer(Err(format!("no thread: {error}")));
+            return;
+        }
+        self.telemetry.set_board(Arc::clone(&next.board));
+        self.telemetry.rules_off.store(false, Relaxed);
+        let mut old = std::mem::replace(&mut self.now, next);
+        old.workers.iter_mut().for_each(RuleWorker::end);
+        self.ending.append(&mut old.workers);
+        self.handover.answer(Ok(()));
+        let late = std::mem::take(&mut self.late);
+        if late.is_empty() {
+            // to take rules apart takes a while
+            self.handover.discard(old);
+        } else {
+            self.retired.push((old, late));
+        }
+    }
+}
+
+/// What became of alerts and events when the session ended.
+#[derive(Debug, Default)]
+pub(super) struct Finished {
+    /// Of each rule plugin beside the event path.
+    pub(super) workers: Vec<Arc<WorkerStatus>>,
+    /// Of each output.
+    pub(super) outputs: Vec<Account>,
+}
+
+impl EventPath {
+    /// Delivers what waits, and ends every thread. A second call finds nothing to do.
+    pub(super) fn finish(&mut self) -> Finished {
+        service::stopping();
+        while let Some(patience) = self.patience() {
+            self.deliver_all_late();
+            std::thread::sleep(patience.min(Duration::from_millis(10)));
+        }
+        drop(self.reloader.take());
+        let until = Instant::now() + PATIENCE;
+        self.ending.append(&mut self.now.workers);
+        self.ending.iter_mut().for_each(RuleWorker::end);
+        let mut workers = Vec::new();
+        for worker in &mut self.ending {
+            worker.finish(until);
+            workers.push(Arc::clone(worker.status()));
+        }
+        self.ending.clear();
+        drop(self.monitor.take());
+        Finished {
+            workers,
+            outputs: self.outputs.finish(),
+        }
+    }
+}
+
+impl Drop for EventPath {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}

@@ -1,0 +1,56 @@
+//! lanner as a library: from a configuration to an opened driver, events, matches and delivered alerts.
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use session::{Control, LoadConfig, Observer, Session, SourceConfig};
+//! # fn run(observer: Box<dyn Observer>) -> Result<(), session::SessionError> {
+//! let control = Arc::new(Control::new(observer));
+//! let session = Session::new(LoadConfig::default())?;
+//! let source = session.source(SourceConfig::default());
+//! let summary = session.open(&source)?.run(&control)?;
+//! println!("{} events", summary.stats.captured);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | file | does |
+//! |---|---|
+//! | `session` | [`Session`]: everything together |
+//! | `config` | the configuration file |
+//! | `source` | opens a driver or a recording |
+//! | `watch` | the loop: polls the capture, feeds a [`Consumer`] |
+//! | `event_path` | the consumer that matches rules and hands alerts to the outputs |
+//! | `rule_files`, `rule_loader` | finds and loads rules, and everything that belongs to them |
+//! | `rule_workers`, `worker_loader` | rule plugins beside the event path |
+//! | `reload` | notices changes, loads rules again, and hands them to the event path |
+//! | `monitor` | looks once a second for losses; keeps the service manager's watchdog content |
+//! | `counters`, `telemetry` | counts what happens, and shows it |
+//! | `control` | what others ask of a running session, and what it tells them |
+//! | `rule_tests` | runs rules over events that a test file describes |
+
+pub mod config;
+mod control;
+mod counters;
+mod error;
+mod event_path;
+mod monitor;
+mod reload;
+mod rule_files;
+mod rule_loader;
+pub mod rule_tests;
+mod rule_workers;
+mod session;
+mod source;
+mod telemetry;
+mod watch;
+mod worker_loader;
+
+pub use control::{Control, Notice, Observer};
+pub use counters::WorkerStatus;
+pub use error::SessionError;
+pub use rule_files::{plugin_directories, rule_files};
+pub use rule_loader::{LoadConfig, alert_rules};
+pub use session::{OpenedSession, Session, Summary, check};
+pub use source::{EventSource, OpenedSource, Scan, SourceConfig, SourceError};
+pub use telemetry::DriverFacts;
+pub use watch::{Consumer, watch};

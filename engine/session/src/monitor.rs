@@ -1,0 +1,70 @@
+//! Looks once a second for what was lost, and tells the service manager that lanner lives while the event path
+//! does, and has rules.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::config::EventDrops;
+use crate::session::Shared;
+use crate::telemetry::losses::Losses;
+use crate::telemetry::service;
+use delivery::alert::AlertFormat;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The thread; ends when it is dropped, after a last look.
+#[derive(Debug)]
+pub(super) struct Monitor {
+    end: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+pub(super) fn start(
+    settings: EventDrops,
+    format: AlertFormat,
+    shared: Shared,
+) -> std::io::Result<Monitor> {
+    let (end, ends) = channel::<()>();
+    let watchdog = service::watchdog();
+    let tick = watchdog.map_or(SECOND, |watchdog| watchdog.min(SECOND));
+    let mut losses = Losses::new(settings);
+    let thread = std::thread::Builder::new()
+        .name("monitor".to_owned())
+        .spawn(move || {
+            let mut told = Instant::now();
+            let mut looked = Instant::now();
+            loop {
+                let over = ends.recv_timeout(tick) != Err(RecvTimeoutError::Timeout);
+                if over || looked.elapsed() >= SECOND {
+                    looked = Instant::now();
+                    losses.look(&shared.telemetry, &format, &shared.outputs);
+                }
+                if let Some(watchdog) = watchdog
+                    && told.elapsed() >= watchdog
+                    && shared.telemetry.is_alive()
+                    && !shared.telemetry.rules_off.load(Relaxed)
+                {
+                    told = Instant::now();
+                    service::alive();
+                }
+                if over {
+                    return;
+                }
+            }
+        })?;
+    Ok(Monitor {
+        end: Some(end),
+        thread: Some(thread),
+    })
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        self.end = None;
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}

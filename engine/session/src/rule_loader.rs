@@ -1,0 +1,275 @@
+//! From the command line and the configuration to what runs. Done at the start and for each reload, on a thread
+//! that is not the event path; nothing that runs is touched.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use driver_api::request::{Omit, SyscallSet};
+use driver_api::table;
+
+use crate::config::{Config, Loaded, Matching};
+use crate::counters::Board;
+use crate::rule_files::{plugin_directories, trusted_rule_files};
+use crate::rule_workers::RuleWorker;
+use crate::source::SourceConfig;
+use crate::worker_loader;
+use delivery::alert::{AlertFormat, AlertRule, AppendOutput};
+use delivery::{Planned, RuleLimits};
+use fields::template::Template;
+use fields::{FieldRegistry, Fields, HostNames, names_in};
+use plugin_host::{self, EventTypes, OutputHost, Pins, Plugin, Priority, Rule, RuleHost};
+
+/// How long plugins may take to open.
+const OPENING: Duration = Duration::from_secs(30);
+
+/// Which configuration to load, and what replaces parts of it.
+#[derive(Debug, Clone, Default)]
+pub struct LoadConfig {
+    /// The configuration file. None: the defaults.
+    pub config: Option<PathBuf>,
+    /// Keys of the configuration that are set otherwise, as `key=value`.
+    pub options: Vec<String>,
+    /// Rule files and folders. Empty: those of the configuration.
+    pub rules: Vec<PathBuf>,
+    /// Directories of plugins. Empty: those of the configuration.
+    pub plugin_dirs: Vec<PathBuf>,
+    /// Alerts are JSON, whatever the configuration says.
+    pub json: bool,
+}
+
+/// Loads configuration and rules: at the start and for each reload.
+#[derive(Debug)]
+pub(super) struct RuleLoader {
+    args: LoadConfig,
+    pub(super) hostname: String,
+}
+
+/// Rules that can run, and all that belongs to them.
+#[derive(Debug)]
+pub(super) struct RuleSet {
+    pub(super) rules: RuleHost,
+    pub(super) templates: Vec<AlertRule>,
+    pub(super) fields: Fields,
+    pub(super) format: AlertFormat,
+    pub(super) limits: RuleLimits,
+    pub(super) board: Arc<Board>,
+    /// Rule plugins beside the event path, in the order in which their rules are on the board.
+    pub(super) workers: Vec<RuleWorker>,
+    pub(super) least: Priority,
+    pub(super) selection: SyscallSet,
+    pub(super) omit: Omit,
+    /// Files and folders that it was made from.
+    pub(super) files: Vec<PathBuf>,
+}
+
+impl RuleLoader {
+    pub(super) fn new(args: LoadConfig) -> Self {
+        let hostname = nix::unistd::gethostname()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        Self { args, hostname }
+    }
+
+    /// Whether there is a file that could change.
+    pub(super) fn configuration(&self) -> Result<Loaded, String> {
+        Config::load(self.args.config.as_deref(), &self.args.options)
+    }
+
+    /// Whose events, from which driver: what the command line says goes before the configuration.
+    pub(super) fn source(config: &Config, mut source: SourceConfig) -> SourceConfig {
+        // the command line's limits come later, and so win
+        let mut limits: Vec<(String, u32)> = config.limits.clone().into_iter().collect();
+        limits.append(&mut source.limits);
+        source.limits = limits;
+        if let (drivers::AUTO, Some(driver)) = (source.driver.as_str(), &config.driver) {
+            source.driver.clone_from(driver);
+        }
+        if source.driver_order.is_empty() {
+            source.driver_order.clone_from(&config.driver_order);
+        }
+        source.btf = source.btf.or_else(|| config.btf.clone());
+        source
+    }
+
+    /// The plugin of this name, if it is the one that was pinned.
+    pub(super) fn plugin(&self, config: &Config, name: &str) -> Result<Plugin, String> {
+        let pins = Pins::new(config.plugin_sums.clone())?;
+        plugin_host::find_pinned(&self.directories(config), name, &pins)
+            .map_err(|error| error.to_string())
+    }
+
+    fn directories(&self, config: &Config) -> Vec<PathBuf> {
+        let named = if self.args.plugin_dirs.is_empty() {
+            config.plugin_dirs.clone()
+        } else {
+            self.args.plugin_dirs.clone()
+        };
+        plugin_directories(named, &config.rules_plugin)
+    }
+
+    pub(super) fn format(&self, config: &Config) -> AlertFormat {
+        AlertFormat {
+            iso_time: config.time_format_iso_8601,
+            json_output: config.json_include_output_property,
+            json_output_fields: config.json_include_output_fields_property,
+            json_tags: config.json_include_tags_property,
+            json_message: config.json_include_message_property,
+            static_fields: config.static_fields.clone(),
+            ..AlertFormat::new(self.hostname.clone())
+        }
+    }
+
+    /// Loads the rules. `before`: those that are counted now.
+    pub(super) fn load(&self, loaded: &Loaded, before: Option<&Board>) -> Result<RuleSet, String> {
+        let config = &loaded.config;
+        let named = if self.args.rules.is_empty() {
+            &config.rules_files
+        } else {
+            &self.args.rules
+        };
+        let (files, mut watched) = trusted_rule_files(named)?;
+        watched.extend_from_slice(&loaded.files);
+        let registry = FieldRegistry::new(&self.hostname);
+        let plugin = self.plugin(config, &config.rules_plugin)?;
+        let settings = match config.rule_matching {
+            Some(Matching::All) => r#"{"rule_matching":"all"}"#,
+            _ => "",
+        };
+        let mut rules = RuleHost::open(&plugin, &registry, &files, settings)
+            .map_err(|error| error.to_string())?;
+        let templates = alert_rules(&rules, &config.append_output, &registry)?;
+        let mut names = host_names(&mut rules);
+        let mut all = rules.rules().to_vec();
+        let mut workers = Vec::new();
+        for wanted in &config.rule_plugins {
+            let worker =
+                worker_loader::load(self, config, wanted, &registry, all.len(), &mut names)?;
+            watched.extend(worker.watched);
+            all.extend(worker.rules);
+            workers.push(worker.worker);
+        }
+        let beside = workers.iter().filter_map(RuleWorker::rules);
+        let (selection, omit) = selection(
+            [&rules]
+                .into_iter()
+                .chain(beside.map(|worker| &worker.host)),
+        );
+        let limits = &config.alert_limits;
+        let known = |name: &String| all.iter().any(|rule| rule.name == *name);
+        if let Some(unknown) = limits.rules.keys().find(|name| !known(name)) {
+            let names = all.iter().map(|rule| rule.name.as_str());
+            let hint = suggest::did_you_mean(unknown, names);
+            return Err(format!("alert_limits: there is no rule {unknown:?}{hint}"));
+        }
+        Ok(RuleSet {
+            limits: RuleLimits::new(rules.rules().iter().map(|rule| limits.of(&rule.name))),
+            board: Board::new(&all, before.unwrap_or(&Board::default())).into(),
+            workers,
+            templates,
+            fields: registry.fields().with_names(HostNames::watch(names)),
+            format: self.format(config),
+            least: config.priority.priority(),
+            selection,
+            omit,
+            files: watched,
+            rules,
+        })
+    }
+
+    /// Does what calls plugins on a thread of its own, so that one that hangs there can be told and left behind.
+    pub(super) fn within<T: Send + 'static>(
+        self: &Arc<Self>,
+        config: &Config,
+        work: impl FnOnce(&Self) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
+        let patience = config.plugin_deadline.map_or(OPENING, |time| time.0);
+        let loader = Arc::clone(self);
+        plugin_host::within(patience, move || work(&loader))
+    }
+
+    /// Opens the outputs; of those that run already (by their identity) only the wish to go on.
+    pub(super) fn outputs(
+        &self,
+        config: &Config,
+        running: &[String],
+    ) -> Result<Vec<Planned>, String> {
+        let mut config = config.clone();
+        config.json_output |= self.args.json;
+        let open = |output: &crate::config::OutputConfig| {
+            let queue = output.queue(&config);
+            let settings = output.settings_json();
+            let plugin = self.plugin(&config, &output.plugin)?;
+            let identity = format!("{} {settings} {queue:?}", plugin.path().display());
+            let host = if running.contains(&identity) {
+                None
+            } else {
+                let host = OutputHost::open(&plugin, &settings);
+                Some(host.map_err(|error| format!("output {}: {error}", output.name()))?)
+            };
+            Ok(Planned {
+                host,
+                settings: queue,
+                identity,
+            })
+        };
+        config.all_outputs().iter().map(open).collect()
+    }
+
+    /// Whether there is a plugin for each output, without opening any.
+    pub(super) fn find_outputs(&self, config: &Config) -> Result<(), String> {
+        for output in config.all_outputs() {
+            self.plugin(config, &output.plugin)?;
+        }
+        Ok(())
+    }
+}
+
+/// What all rules put into alerts. A rule that is left out may use what this lanner lacks: its output is empty.
+pub fn alert_rules(
+    rules: &RuleHost,
+    append: &[AppendOutput],
+    registry: &FieldRegistry,
+) -> Result<Vec<AlertRule>, String> {
+    let compile = |rule: &Rule| match AlertRule::compile(rule, append, registry) {
+        Ok(compiled) => Ok(compiled),
+        Err(_) if !rule.enabled => Ok(AlertRule::new(rule, Template::default())),
+        Err(error) => Err(format!("rule {:?}, output: {error}", rule.name)),
+    };
+    rules.rules().iter().map(compile).collect()
+}
+
+/// The names of hosts that rules compare addresses with.
+pub(super) fn host_names(rules: &mut RuleHost) -> Vec<String> {
+    let count = u32::try_from(rules.rules().len()).unwrap_or(u32::MAX);
+    let mut names: Vec<String> = (0..count)
+        .filter_map(|at| rules.explain(at).ok())
+        .flat_map(|rule| names_in(&rule.condition))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// What the rules need, and what the state needs: nothing else is captured. And what of the latter alone can be
+/// spared: all of it or nothing, as descriptors are either followed or looked up.
+fn selection<'a>(rules: impl Iterator<Item = &'a RuleHost>) -> (SyscallSet, Omit) {
+    let of = |rules: &RuleHost| match rules.event_types() {
+        EventTypes::All => SyscallSet::all(),
+        EventTypes::Only(names) => names
+            .iter()
+            .filter_map(|name| table::by_name(name))
+            .collect(),
+    };
+    let wanted = rules.fold(SyscallSet::default(), |all, rules| all.union(&of(rules)));
+    let spared = inspect::spared();
+    let omit = if spared.without(&wanted) == spared {
+        Omit {
+            if_held: spared,
+            ..Omit::NOTHING
+        }
+    } else {
+        Omit::NOTHING
+    };
+    (wanted.union(&inspect::needed()), omit)
+}

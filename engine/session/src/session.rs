@@ -1,0 +1,209 @@
+//! [`Session`]: rules over the events of a source, and alerts to the outputs.
+
+use std::sync::Arc;
+
+use delivery::{Account, Outputs, Planned};
+use driver_api::driver::CaptureError;
+use driver_api::request::Omit;
+use driver_api::stats::Stats;
+use driver_api::support::Gap;
+use inspect::Inspector;
+
+use crate::config::{Loaded, LogLevel};
+use crate::control::Control;
+use crate::counters::WorkerStatus;
+use crate::error::SessionError;
+use crate::event_path::EventPath;
+use crate::monitor;
+use crate::reload::Reloader;
+use crate::rule_loader::{LoadConfig, RuleLoader, RuleSet};
+use crate::source::{EventSource, OpenedSource, SourceConfig};
+use crate::telemetry::{Telemetry, service, web};
+use crate::watch::watch;
+
+/// Configuration and rules that are loaded, and outputs that are open. Nothing captures yet.
+#[derive(Debug)]
+pub struct Session {
+    loader: Arc<RuleLoader>,
+    loaded: Loaded,
+    rules: RuleSet,
+    outputs: Vec<Planned>,
+}
+
+/// A session that captures.
+#[derive(Debug)]
+pub struct OpenedSession {
+    loader: Arc<RuleLoader>,
+    loaded: Loaded,
+    rules: RuleSet,
+    inspector: Inspector,
+    source: OpenedSource,
+    /// Some calls are not captured, because the driver holds processes.
+    omits: bool,
+    telemetry: Arc<Telemetry>,
+    outputs: Arc<Outputs>,
+}
+
+/// What the threads of a session share.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) outputs: Arc<Outputs>,
+    pub(crate) control: Arc<Control>,
+}
+
+/// How a session went.
+#[derive(Debug)]
+pub struct Summary {
+    /// The wait status of the watched command, if there was one and it ended; or why the capture could not go on.
+    pub ended: Result<Option<i32>, CaptureError>,
+    /// What the driver captured and lost.
+    pub stats: Stats,
+    /// Rule plugins beside the event path, and what they did not see.
+    pub workers: Vec<Arc<WorkerStatus>>,
+    /// The outputs, and what became of their alerts.
+    pub outputs: Vec<Account>,
+}
+
+impl Session {
+    /// Loads configuration and rules, and opens the outputs' plugins.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the configuration, a rule file or a plugin.
+    pub fn new(config: LoadConfig) -> Result<Self, SessionError> {
+        let loader = Arc::new(RuleLoader::new(config));
+        let loaded = loader
+            .configuration()
+            .map_err(SessionError::Configuration)?;
+        let wanted = loaded.clone();
+        let opened = loader.within(&loaded.config, move |loader| {
+            let rules = loader.load(&wanted, None)?;
+            Ok((rules, loader.outputs(&wanted.config, &[])?))
+        });
+        let (rules, outputs) = opened.map_err(SessionError::Configuration)?;
+        Ok(Self {
+            loader,
+            loaded,
+            rules,
+            outputs,
+        })
+    }
+
+    /// The level of the log that the configuration asks for.
+    #[must_use]
+    pub fn log_level(&self) -> Option<LogLevel> {
+        self.loaded.config.log_level
+    }
+
+    /// Whose events, from which driver. What the caller says goes before the configuration.
+    #[must_use]
+    pub fn source(&self, asked: SourceConfig) -> SourceConfig {
+        RuleLoader::source(&self.loaded.config, asked)
+    }
+
+    /// Begins to capture what the rules need, and starts the outputs. The thread that calls this runs the session.
+    ///
+    /// # Errors
+    ///
+    /// Why the source cannot capture, or an output or the web server cannot start.
+    pub fn open(self, source: &dyn EventSource) -> Result<OpenedSession, SessionError> {
+        let omit = self.rules.omit;
+        let source = source.open(&self.rules.selection, omit)?;
+        let omits = source.holds() && omit != Omit::NOTHING;
+        let mut inspector = Inspector::new(&inspect::Options {
+            held: omits,
+            ..source.inspect_options()
+        });
+        source.scan(&mut inspector);
+        let telemetry = Arc::new(Telemetry::default());
+        telemetry.set_driver(source.driver.clone());
+        let outputs = Arc::new(Outputs::start(self.outputs)?);
+        let webserver = &self.loaded.config.webserver;
+        if webserver.enabled {
+            let (telemetry, outputs) = (Arc::clone(&telemetry), Arc::clone(&outputs));
+            web::start(webserver, telemetry, outputs).map_err(SessionError::Web)?;
+        }
+        Ok(OpenedSession {
+            loader: self.loader,
+            loaded: self.loaded,
+            rules: self.rules,
+            inspector,
+            source,
+            omits,
+            telemetry,
+            outputs,
+        })
+    }
+}
+
+impl OpenedSession {
+    /// Which driver captures, and why.
+    #[must_use]
+    pub fn driver_reason(&self) -> &str {
+        &self.source.driver.reason
+    }
+
+    /// What the driver cannot do here.
+    #[must_use]
+    pub fn gaps(&self) -> &[Gap] {
+        &self.source.gaps
+    }
+
+    /// Runs until the target or the time ends, or `control` asks for the end.
+    ///
+    /// # Errors
+    ///
+    /// A thread cannot be started.
+    pub fn run(self, control: &Arc<Control>) -> Result<Summary, SessionError> {
+        let Self {
+            loader,
+            loaded,
+            rules,
+            inspector,
+            mut source,
+            omits,
+            telemetry,
+            outputs,
+        } = self;
+        let shared = Shared {
+            telemetry,
+            outputs,
+            control: Arc::clone(control),
+        };
+        let drops = loaded.config.syscall_event_drops.clone();
+        let reloader = Reloader::new(loader, &loaded, rules, omits, shared.clone());
+        let monitor = monitor::start(drops, reloader.format(), shared.clone())?;
+        let (initial, handover, reloader) = reloader.start()?;
+        service::ready("watching");
+        let reload = (handover, reloader);
+        let mut path = EventPath::new(initial, inspector, shared, reload, monitor)?;
+        let ended = watch(&mut source, &mut path, control);
+        let stats = source.stats();
+        let finished = path.finish();
+        Ok(Summary {
+            ended,
+            stats,
+            workers: finished.workers,
+            outputs: finished.outputs,
+        })
+    }
+}
+
+/// Checks a configuration and the rules that it names, and finds the plugins of its outputs. Starts nothing.
+///
+/// # Errors
+///
+/// What is wrong.
+pub fn check(config: LoadConfig) -> Result<(), SessionError> {
+    let loader = Arc::new(RuleLoader::new(config));
+    let loaded = loader
+        .configuration()
+        .map_err(SessionError::Configuration)?;
+    let wanted = loaded.clone();
+    let checked = loader.within(&loaded.config, move |loader| {
+        drop(loader.load(&wanted, None)?);
+        loader.find_outputs(&wanted.config)
+    });
+    checked.map_err(SessionError::Configuration)
+}

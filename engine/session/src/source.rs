@@ -1,0 +1,273 @@
+//! Where the events of a session come from: a driver of this host, or a recording.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use driver_api::driver::Capture;
+use driver_api::request::{Command, LimitError, Limits, Omit, Request, SyscallSet, Target};
+use driver_api::stats::Stats;
+use driver_api::support::Gap;
+use inspect::{Clock, Inspector};
+use recording::{Replay, ReplayError};
+
+use crate::telemetry::DriverFacts;
+
+/// Where the events of a session come from, as the user says it.
+#[derive(Debug, Clone)]
+pub struct SourceConfig {
+    /// A driver by name, or [`drivers::AUTO`].
+    pub driver: String,
+    /// How the driver captures, for drivers that have several ways, or [`drivers::AUTO`].
+    pub mode: String,
+    /// The drivers that `auto` tries, in this order. Empty: all, the preferred one first.
+    pub driver_order: Vec<String>,
+    /// Running processes to watch.
+    pub pids: Vec<u32>,
+    /// Ends the session after this time.
+    pub duration: Option<Duration>,
+    /// Bytes of buffer for each CPU, a power of two.
+    pub buffer: usize,
+    /// Bytes captured of a buffer that is read, written, sent or received.
+    pub snaplen: u32,
+    /// Other limits of what is captured, by name.
+    pub limits: Vec<(String, u32)>,
+    /// A file with the kernel's types (BTF).
+    pub btf: Option<PathBuf>,
+    /// Takes events from this recording instead of a driver.
+    pub replay: Option<PathBuf>,
+    /// A command to start and to watch: program and arguments. Empty: none.
+    pub command: Vec<OsString>,
+}
+
+impl Default for SourceConfig {
+    /// The whole host, by the first driver that works.
+    fn default() -> Self {
+        Self {
+            driver: drivers::AUTO.to_owned(),
+            mode: drivers::AUTO.to_owned(),
+            driver_order: Vec::new(),
+            pids: Vec::new(),
+            duration: None,
+            buffer: 8 << 20,
+            snaplen: 80,
+            limits: Vec::new(),
+            btf: None,
+            replay: None,
+            command: Vec::new(),
+        }
+    }
+}
+
+/// What can capture the events that a session selects. [`SourceConfig`] is the one for users; tests have their own.
+pub trait EventSource {
+    /// Begins to capture.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot.
+    fn open(&self, selection: &SyscallSet, omit: Omit) -> Result<OpenedSource, SourceError>;
+}
+
+/// A capture that has begun.
+#[derive(Debug)]
+pub struct OpenedSource {
+    /// The capture. The thread that opened the source polls it.
+    pub capture: Box<dyn Capture>,
+    /// Which driver it is, and why.
+    pub driver: DriverFacts,
+    /// What the driver cannot do here.
+    pub gaps: Vec<Gap>,
+    /// The processes that lived when capturing began, as far as state has to look for them.
+    pub scan: Scan,
+    /// The clock of a recording that is replayed. None: events are of this host, and of now.
+    pub recorded: Option<Clock>,
+    /// Ends the session after this time.
+    pub duration: Option<Duration>,
+}
+
+/// Which processes lived before the capture began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scan {
+    /// All of the host.
+    Host,
+    /// The children of this process: the watched command is one of them.
+    Children,
+}
+
+/// Why a source cannot capture.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Both a command and running processes were named.
+    #[error("either a command or processes (-p) can be watched, not both")]
+    CommandAndPids,
+    /// The command's program is neither a path nor in `PATH`.
+    #[error("there is no program {}", .0.to_string_lossy())]
+    NoProgram(OsString),
+    /// A limit is unknown or too large.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// No driver can capture it.
+    #[error(transparent)]
+    Driver(#[from] drivers::Refused),
+    /// The recording cannot be read.
+    #[error(transparent)]
+    Recording(#[from] ReplayError),
+}
+
+impl OpenedSource {
+    /// Whether events happen now; otherwise they were recorded.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.recorded.is_none()
+    }
+
+    /// Whether the driver holds the thread of an event while it is looked at.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.capture.holds()
+    }
+
+    /// What state has to know of the source.
+    #[must_use]
+    pub fn inspect_options(&self) -> inspect::Options {
+        match self.recorded {
+            Some(clock) => inspect::Options {
+                proc_root: None,
+                containers: None,
+                clock,
+                ..inspect::Options::default()
+            },
+            None => inspect::Options {
+                containers: Some(std::sync::Arc::new(containers::Fetcher::new(
+                    containers::Runtimes::host(),
+                ))),
+                ..inspect::Options::default()
+            },
+        }
+    }
+
+    /// Takes in the processes that there are already.
+    pub fn scan(&self, inspector: &mut Inspector) {
+        match self.scan {
+            Scan::Host => inspector.scan_proc(),
+            Scan::Children => inspector.scan_children(),
+        }
+    }
+
+    /// Counters of the capture.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.capture.stats()
+    }
+}
+
+impl SourceConfig {
+    /// What is watched.
+    fn target(&self) -> Result<Target, SourceError> {
+        match (self.command.split_first(), self.pids.as_slice()) {
+            (None, []) => Ok(Target::Host),
+            (None, pids) => Ok(Target::Pids(pids.to_vec())),
+            (Some(_), [_, ..]) => Err(SourceError::CommandAndPids),
+            (Some((program, _)), []) => Ok(Target::Command(Command {
+                program: look_up(program)?.into_os_string(),
+                args: self.command.clone(),
+            })),
+        }
+    }
+
+    fn open_driver(&self, selection: &SyscallSet, omit: Omit) -> Result<OpenedSource, SourceError> {
+        let mut limits = Limits {
+            bytes: self.snaplen,
+            omit,
+            ..Limits::default()
+        };
+        for (name, value) in &self.limits {
+            limits.set(name, *value)?;
+        }
+        let request = Request {
+            target: self.target()?,
+            selection: *selection,
+            limits,
+            buffer: self.buffer,
+        };
+        let mut host = drivers::host::detect();
+        host.btf_file.clone_from(&self.btf);
+        let order = drivers::Order::named(&self.driver_order)?;
+        let chosen = drivers::open_as(&self.driver, &self.mode, &order, &host, &request)?;
+        if let Err(error) = drivers::privilege::drop_unneeded(chosen.driver, &host) {
+            tracing::warn!("capabilities that are not needed any more cannot be given up: {error}");
+        }
+        let reason = chosen.reason();
+        let gap = |gap: &Gap| format!("{}: {}", gap.what, gap.why);
+        let opened = chosen.opened;
+        Ok(OpenedSource {
+            driver: DriverFacts {
+                name: chosen.driver.name().to_owned(),
+                reason,
+                gaps: opened.gaps.iter().map(gap).collect(),
+            },
+            capture: opened.capture,
+            gaps: opened.gaps,
+            scan: if self.command.is_empty() {
+                Scan::Host
+            } else {
+                Scan::Children
+            },
+            recorded: None,
+            duration: self.duration,
+        })
+    }
+}
+
+impl EventSource for SourceConfig {
+    fn open(&self, selection: &SyscallSet, omit: Omit) -> Result<OpenedSource, SourceError> {
+        match &self.replay {
+            Some(path) => open_recording(path, selection),
+            None => self.open_driver(selection, omit),
+        }
+    }
+}
+
+fn open_recording(path: &Path, selection: &SyscallSet) -> Result<OpenedSource, SourceError> {
+    let capture = Replay::open(path, *selection)?;
+    Ok(OpenedSource {
+        driver: DriverFacts {
+            name: "replay".to_owned(),
+            reason: format!("replay of {}", path.display()),
+            gaps: Vec::new(),
+        },
+        gaps: Vec::new(),
+        scan: Scan::Host,
+        recorded: Some(capture.clock()),
+        duration: None,
+        capture: Box::new(capture),
+    })
+}
+
+/// Finds a program as a shell would.
+fn look_up(program: &OsStr) -> Result<PathBuf, SourceError> {
+    let not_found = || SourceError::NoProgram(program.to_owned());
+    if program.as_bytes().contains(&b'/') {
+        let path = PathBuf::from(program);
+        return if path.exists() {
+            Ok(path)
+        } else {
+            Err(not_found())
+        };
+    }
+    let folders =
+        env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/local/bin:/usr/bin:/bin"));
+    env::split_paths(&folders)
+        .map(|folder| folder.join(program))
+        .find(|path| is_executable(path))
+        .ok_or_else(not_found)
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}

@@ -1,0 +1,220 @@
+//! The loss of events or alerts is itself an alert, with Falco's name and shape for events. Looked at once a
+//! second, off the event path.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use driver_api::event::Loss;
+
+use super::{Telemetry, now_ns};
+use crate::config::{DropAction, EventDrops};
+use crate::counters::Sight;
+use delivery::alert::AlertFormat;
+use delivery::{Bucket, Counts, Outputs, Rate};
+use plugin_host::{Alert, OwnedValue, Priority};
+
+/// Events were lost. Falco's name.
+pub(crate) const EVENT_DROP: &str = "Falco internal: syscall event drop";
+/// A reload failed, and what ran before runs on. Falco's name.
+pub(crate) const RELOAD_FAILED: &str = "Falco internal: hot restart failure";
+/// Alerts were lost. Falco counts these only.
+pub(crate) const ALERT_LOSS: &str = "lanner internal: alert loss";
+/// A plugin hangs. Falco logs this only.
+pub(crate) const OUTPUT_HANGS: &str = "lanner internal: output timeout";
+
+/// A rule plugin hangs.
+pub(crate) const RULES_HANG: &str = "lanner internal: rule plugin timeout";
+/// A rule plugin is switched off.
+const RULES_OFF: &str = "lanner internal: rule plugin off";
+/// A rule plugin beside the event path did not see all events.
+pub(crate) const RULES_LOSS: &str = "lanner internal: rule plugin event loss";
+
+fn text(name: &str, value: &str) -> (String, OwnedValue) {
+    let value = OwnedValue::String(value.as_bytes().to_vec());
+    (name.to_owned(), value)
+}
+
+/// The alert about a rule plugin that is switched off.
+#[must_use]
+pub(crate) fn rules_off(format: &AlertFormat, plugin: &str, reason: &str) -> Alert {
+    let message = format!("{RULES_OFF}. Rule plugin {plugin} is switched off: {reason}.");
+    let fields = vec![text("plugin", plugin), text("reason", reason)];
+    format.internal(now_ns(), RULES_OFF, Priority::Critical, &message, fields)
+}
+
+/// What was known a second ago.
+#[derive(Debug)]
+pub(crate) struct Losses {
+    settings: EventDrops,
+    bucket: Bucket,
+    events: (u64, [u64; Loss::ALL.len()]),
+    outputs: HashMap<String, Counts>,
+    /// Events that rule plugins did not see, and how often that may be told.
+    unseen: HashMap<String, (u64, Bucket)>,
+    rate: Rate,
+    rules_hang: bool,
+    /// Alerts about alerts that were raised at the last look.
+    told: u64,
+}
+
+impl Losses {
+    /// Begins now.
+    #[must_use]
+    pub(crate) fn new(settings: EventDrops) -> Self {
+        let rate = Rate {
+            per_second: settings.rate,
+            burst: settings.max_burst,
+        };
+        Self {
+            bucket: Bucket::new(rate),
+            settings,
+            events: Default::default(),
+            outputs: HashMap::new(),
+            unseen: HashMap::new(),
+            rate,
+            rules_hang: false,
+            told: 0,
+        }
+    }
+
+    /// Looks for losses since the last look, and raises alerts. To be called every second.
+    pub(crate) fn look(&mut self, telemetry: &Telemetry, format: &AlertFormat, outputs: &Outputs) {
+        self.look_at_events(telemetry, format, outputs);
+        self.look_at_rules(telemetry, format, outputs);
+        self.look_at_outputs(format, outputs);
+    }
+
+    fn look_at_rules(&mut self, telemetry: &Telemetry, format: &AlertFormat, outputs: &Outputs) {
+        let raise = |rule: &str, message: &str, fields| {
+            let message = format!("{rule}. {message}");
+            tracing::error!("{message}");
+            let priority = Priority::Critical;
+            outputs.push(format.internal(now_ns(), rule, priority, &message, fields));
+        };
+        let hang = telemetry.rules_hang();
+        if hang && !self.rules_hang {
+            let message = "The rule plugin of the event path does not return from a call.";
+            raise(RULES_HANG, message, Vec::new());
+        }
+        self.rules_hang = hang;
+        for worker in telemetry.workers() {
+            let plugin = worker.plugin();
+            match worker.look(Instant::now()) {
+                Some(Sight::Hangs) => {
+                    let message = format!("Rule plugin {plugin} does not return from a call.");
+                    raise(RULES_HANG, &message, vec![text("plugin", plugin)]);
+                }
+                Some(Sight::Off(reason)) => {
+                    tracing::error!("{RULES_OFF}. Rule plugin {plugin} is switched off: {reason}.");
+                    outputs.push(rules_off(format, plugin, &reason));
+                }
+                None => {}
+            }
+            let rate = self.rate;
+            let (told, bucket) =
+                (self.unseen.entry(plugin.to_owned())).or_insert_with(|| (0, Bucket::new(rate)));
+            let lost = worker.lost().saturating_sub(*told);
+            if lost > 0 && bucket.take(now_ns()) {
+                *told += lost;
+                let message = format!("Rule plugin {plugin} did not see {lost} events.");
+                let fields = vec![
+                    text("plugin", plugin),
+                    ("n_lost".to_owned(), OwnedValue::U64(lost)),
+                ];
+                raise(RULES_LOSS, &message, fields);
+            }
+        }
+    }
+
+    fn look_at_events(&mut self, telemetry: &Telemetry, format: &AlertFormat, outputs: &Outputs) {
+        let now = telemetry.events();
+        let captured = now.0.saturating_sub(self.events.0);
+        let lost: [u64; Loss::ALL.len()] =
+            std::array::from_fn(|at| now.1[at].saturating_sub(self.events.1[at]));
+        let total: u64 = lost.iter().sum();
+        self.events = now;
+        #[expect(clippy::cast_precision_loss, reason = "a ratio need not be exact")]
+        let part = total as f64 / (captured + total).max(1) as f64;
+        if total == 0
+            || part <= self.settings.threshold
+            || self.settings.actions.contains(&DropAction::Ignore)
+        {
+            return;
+        }
+        if self.settings.actions.contains(&DropAction::Exit) {
+            tracing::error!("{total} events were lost, and the configuration says to end then");
+            telemetry
+                .exit
+                .store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+        let time = now_ns();
+        if !self.bucket.take(time) {
+            return;
+        }
+        let message = format!("{EVENT_DROP}. {total} system calls dropped in last second.");
+        if self.settings.actions.contains(&DropAction::Log) {
+            tracing::warn!("{message}");
+        }
+        if self.settings.actions.contains(&DropAction::Alert) {
+            let number = |name: &str, value| (name.to_owned(), OwnedValue::U64(value));
+            let mut fields = vec![
+                number("n_evts", captured),
+                number("n_drops", total),
+                number("n_drops_buffer_total", lost[Loss::BufferFull as usize]),
+                number("n_drops_bug", lost[Loss::Fault as usize]),
+            ];
+            for (cause, count) in Loss::ALL.iter().zip(lost) {
+                fields.push(number(&format!("lost.{}", cause.name()), count));
+            }
+            let priority = Priority::Critical;
+            outputs.push(format.internal(time, EVENT_DROP, priority, &message, fields));
+        }
+    }
+
+    fn look_at_outputs(&mut self, format: &AlertFormat, outputs: &Outputs) {
+        let mut told = 0;
+        for account in outputs.accounts() {
+            let now = account.counts;
+            let name = account.output;
+            let before = self.outputs.insert(name.clone(), now).unwrap_or_default();
+            let label = || text("output", &name);
+            if now.deadlines > before.deadlines {
+                let message = format!("{OUTPUT_HANGS}. Output {name} does not return from a call.");
+                let alert = format.internal(
+                    now_ns(),
+                    OUTPUT_HANGS,
+                    Priority::Critical,
+                    &message,
+                    vec![label()],
+                );
+                outputs.push(alert);
+                told += 1;
+            }
+            let lost = now.lost().saturating_sub(before.lost());
+            if lost == 0 {
+                continue;
+            }
+            let mut fields = vec![label(), ("n_lost".to_owned(), OwnedValue::U64(lost))];
+            for ((cause, now), (_, before)) in now.losses().into_iter().zip(before.losses()) {
+                if now > before {
+                    fields.push((format!("lost.{cause}"), OwnedValue::U64(now - before)));
+                }
+            }
+            // a dead output loses these, too, which is not worth another one each second
+            if lost <= self.told {
+                continue;
+            }
+            let message = format!("{ALERT_LOSS}. Output {name} lost {lost} alerts in last second.");
+            tracing::error!("{message}");
+            told += 1;
+            outputs.push(format.internal(
+                now_ns(),
+                ALERT_LOSS,
+                Priority::Critical,
+                &message,
+                fields,
+            ));
+        }
+        self.told = told;
+    }
+}

@@ -1,0 +1,206 @@
+//! What lanner knows about itself. The event path writes numbers here, and never waits; others read them:
+//! `/metrics`, `/healthz`, alerts about losses, the service manager's watchdog.
+//!
+//! | file | does |
+//! |---|---|
+//! | `losses` | what was lost becomes an alert |
+//! | `prometheus`, `usage` | the text of /metrics; what lanner itself uses |
+//! | `web` | HTTP |
+//! | `service` | systemd's notifications |
+
+pub(crate) mod losses;
+mod prometheus;
+pub(crate) mod service;
+mod usage;
+pub(crate) mod web;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use driver_api::event::Loss;
+use driver_api::stats::Stats;
+
+use crate::counters::{Board, WorkerStatus};
+use inspect::InspectorStats;
+
+/// The event path is alive if it was heard of within this time.
+pub(crate) const ALIVE: Duration = Duration::from_secs(10);
+
+/// The driver of a session.
+#[derive(Debug, Clone, Default)]
+pub struct DriverFacts {
+    /// Its name; empty: not open yet.
+    pub name: String,
+    /// Which was taken, and why.
+    pub reason: String,
+    /// What it cannot do here.
+    pub gaps: Vec<String>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Telemetry {
+    started: Instant,
+    started_ns: u64,
+    /// Milliseconds since the start.
+    heartbeat: AtomicU64,
+    captured: AtomicU64,
+    lost: [AtomicU64; Loss::ALL.len()],
+    pending: AtomicU64,
+    capacity: AtomicU64,
+    malformed: AtomicU64,
+    living: AtomicU64,
+    processes: AtomicU64,
+    file_tables: AtomicU64,
+    probed: AtomicU64,
+    driver: Mutex<DriverFacts>,
+    board: RwLock<Arc<Board>>,
+    /// No rule can match any more.
+    pub(crate) rules_off: AtomicBool,
+    /// The session is to end, as events were lost and the configuration says so.
+    pub(crate) exit: AtomicBool,
+    /// The event path asks the rule plugin.
+    asking: AtomicBool,
+    workers: RwLock<Vec<Arc<WorkerStatus>>>,
+    reloads: AtomicU64,
+    reloads_failed: AtomicU64,
+    reloaded_ns: AtomicU64,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            started: Instant::now(),
+            started_ns: now_ns(),
+            heartbeat: zero(),
+            captured: zero(),
+            lost: Default::default(),
+            pending: zero(),
+            capacity: zero(),
+            malformed: zero(),
+            living: zero(),
+            processes: zero(),
+            file_tables: zero(),
+            probed: zero(),
+            driver: Mutex::default(),
+            board: RwLock::default(),
+            rules_off: AtomicBool::new(false),
+            exit: AtomicBool::new(false),
+            asking: AtomicBool::new(false),
+            workers: RwLock::default(),
+            reloads: zero(),
+            reloads_failed: zero(),
+            reloaded_ns: AtomicU64::new(now_ns()),
+        }
+    }
+}
+
+impl Telemetry {
+    /// The event path is alive. Called at each of its rounds.
+    pub(crate) fn beat(&self) {
+        let passed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heartbeat.store(passed, Relaxed);
+    }
+
+    /// Whether the event path was heard of a moment ago.
+    #[must_use]
+    pub(crate) fn is_alive(&self) -> bool {
+        let beat = Duration::from_millis(self.heartbeat.load(Relaxed));
+        self.started.elapsed().saturating_sub(beat) < ALIVE
+    }
+
+    /// The event path asks the rule plugin now, or does not any more.
+    #[inline]
+    pub(crate) fn asks(&self, asks: bool) {
+        self.asking.store(asks, Relaxed);
+    }
+
+    /// The event path does not answer, as the rule plugin does not.
+    #[must_use]
+    pub(crate) fn rules_hang(&self) -> bool {
+        self.asking.load(Relaxed) && !self.is_alive()
+    }
+
+    /// The rule plugins beside the event path. They go on counting where those before them stand.
+    pub(crate) fn set_workers(&self, workers: Vec<Arc<WorkerStatus>>) {
+        let mut now = self.workers.write().unwrap_or_else(PoisonError::into_inner);
+        for worker in &workers {
+            let before = now.iter().find(|old| old.plugin() == worker.plugin());
+            if let Some(before) = before {
+                worker.follow(before);
+            }
+        }
+        *now = workers;
+    }
+
+    /// The rule plugins beside the event path.
+    #[must_use]
+    pub(crate) fn workers(&self) -> Vec<Arc<WorkerStatus>> {
+        let workers = self.workers.read().unwrap_or_else(PoisonError::into_inner);
+        workers.clone()
+    }
+
+    /// What the capture and the inspector count.
+    pub(crate) fn publish(&self, stats: &Stats, state: &InspectorStats) {
+        self.captured.store(stats.captured, Relaxed);
+        for (to, from) in self.lost.iter().zip(stats.lost) {
+            to.store(from, Relaxed);
+        }
+        self.pending.store(stats.pending, Relaxed);
+        self.capacity.store(stats.capacity, Relaxed);
+        self.malformed.store(stats.malformed, Relaxed);
+        self.living.store(state.living as u64, Relaxed);
+        self.processes.store(state.processes as u64, Relaxed);
+        self.file_tables.store(state.file_tables as u64, Relaxed);
+        self.probed.store(state.probed, Relaxed);
+    }
+
+    /// The driver that was taken.
+    pub(crate) fn set_driver(&self, facts: DriverFacts) {
+        *self.driver.lock().unwrap_or_else(PoisonError::into_inner) = facts;
+    }
+
+    fn driver(&self) -> DriverFacts {
+        self.driver
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The rules that are counted from now on.
+    pub(crate) fn set_board(&self, board: Arc<Board>) {
+        *self.board.write().unwrap_or_else(PoisonError::into_inner) = board;
+    }
+
+    /// The rules that are counted.
+    #[must_use]
+    pub(crate) fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A reload has ended.
+    pub(crate) fn reloaded(&self, ok: bool) {
+        if ok {
+            self.reloads.fetch_add(1, Relaxed);
+            self.reloaded_ns.store(now_ns(), Relaxed);
+        } else {
+            self.reloads_failed.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Events captured, and lost by cause.
+    fn events(&self) -> (u64, [u64; Loss::ALL.len()]) {
+        let lost = std::array::from_fn(|at| self.lost[at].load(Relaxed));
+        (self.captured.load(Relaxed), lost)
+    }
+}
+
+/// The wall clock, in nanoseconds since the epoch.
+pub(crate) fn now_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    })
+}

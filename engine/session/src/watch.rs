@@ -1,0 +1,117 @@
+//! The loop of every command that watches: polls a capture, and feeds its events to a consumer, until the target, the
+//! time or the user ends it.
+
+use std::time::{Duration, Instant};
+
+use driver_api::driver::{Capture, CaptureError, CommandState, Flow, Polled};
+use driver_api::event::Event;
+
+use crate::control::Control;
+use crate::source::OpenedSource;
+
+/// How long a poll may wait before requests and the clock are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How long, at the end, events that were captured already are still taken.
+const LAST_LOOK: Duration = Duration::from_secs(2);
+
+/// What consumes the events of a session.
+pub trait Consumer {
+    /// An event. `Flow::Stop` ends the session.
+    fn event(&mut self, event: &Event<'_>) -> Flow;
+
+    /// Called when no event waits: time to write what was held back. `Flow::Stop` ends the session.
+    fn idle(&mut self) -> Flow;
+
+    /// Called between two polls: the selection can be changed here.
+    fn between(&mut self, _capture: &mut dyn Capture) {}
+}
+
+/// What one poll came to.
+struct Round {
+    polled: Polled,
+    /// The consumer wants no more.
+    stopped: bool,
+    /// The wait status of the command, once it has ended.
+    status: Option<i32>,
+}
+
+/// Feeds what a source captures to a consumer. Returns the wait status of the watched command, if there was one and it
+/// ended.
+///
+/// # Errors
+///
+/// The capture cannot go on.
+pub fn watch(
+    source: &mut OpenedSource,
+    consumer: &mut impl Consumer,
+    control: &Control,
+) -> Result<Option<i32>, CaptureError> {
+    let deadline = source.duration.map(|duration| Instant::now() + duration);
+    // in a container everything ends with its first process, which is to end with the command
+    let is_first = std::process::id() == 1;
+    loop {
+        let wait = deadline.map_or(TICK, |end| {
+            TICK.min(end.saturating_duration_since(Instant::now()))
+        });
+        let round = poll(source, consumer, control, wait)?;
+        if round.stopped {
+            return Ok(None);
+        }
+        if let Polled::Ended(status) = round.polled {
+            return Ok(status);
+        }
+        let over = control.is_asked_to_end() || (is_first && round.status.is_some());
+        if over || deadline.is_some_and(|end| Instant::now() >= end) {
+            if source.is_live() {
+                take_rest(source, consumer, control)?;
+            }
+            return Ok(round.status);
+        }
+    }
+}
+
+/// What was captured up to now is not thrown away.
+fn take_rest(
+    source: &mut OpenedSource,
+    consumer: &mut impl Consumer,
+    control: &Control,
+) -> Result<(), CaptureError> {
+    let last = Instant::now() + LAST_LOOK;
+    while Instant::now() < last {
+        let round = poll(source, consumer, control, Duration::ZERO)?;
+        if round.stopped || !matches!(round.polled, Polled::Events(1..)) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn poll(
+    source: &mut OpenedSource,
+    consumer: &mut impl Consumer,
+    control: &Control,
+    wait: Duration,
+) -> Result<Round, CaptureError> {
+    let capture = source.capture.as_mut();
+    let mut flow = Flow::Continue;
+    let polled = capture.poll(wait, &mut |event| {
+        flow = consumer.event(&event);
+        flow
+    })?;
+    let stopped = consumer.idle() == Flow::Stop || flow == Flow::Stop;
+    consumer.between(capture);
+    let command = capture.command();
+    match command {
+        Some(CommandState {
+            status: Some(_), ..
+        }) => control.observer().command_ended(),
+        Some(CommandState { pid, .. }) => control.observer().command_began(pid),
+        None => {}
+    }
+    Ok(Round {
+        polled,
+        stopped,
+        status: command.and_then(|command| command.status),
+    })
+}

@@ -1,0 +1,99 @@
+//! Rule plugins beside the event path: from the configuration to what can be started.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::config::{Config, RulePluginConfig};
+use crate::rule_files::trusted_rule_files;
+use crate::rule_loader::{RuleLoader, alert_rules, host_names};
+use crate::rule_workers::{RuleWorker, WorkerRules, WorkerSettings};
+use delivery::RuleLimits;
+use fields::{FieldId, FieldRegistry};
+use plugin_host::{EventTypes, FieldResolver, ResolvedField, Rule, RuleHost};
+
+/// Events that wait at the most, unless the configuration says.
+const QUEUE: usize = 8192;
+/// How long a call may take, unless the configuration says.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A plugin that can be started.
+pub(super) struct LoadedWorker {
+    pub(super) worker: RuleWorker,
+    pub(super) rules: Vec<Rule>,
+    /// Files and folders that it was made from.
+    pub(super) watched: Vec<PathBuf>,
+}
+
+/// Notes the fields that a plugin resolves.
+struct Noting<'a> {
+    registry: &'a FieldRegistry,
+    ids: RefCell<Vec<FieldId>>,
+}
+
+impl FieldResolver for Noting<'_> {
+    fn resolve(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, String> {
+        self.ids.borrow_mut().push(self.registry.field(name, arg)?);
+        self.registry.resolve(name, arg)
+    }
+
+    fn event_type(&self, name: &str) -> Result<u32, String> {
+        self.registry.event_type(name)
+    }
+}
+
+/// Opens a plugin. `first`: where its rules begin on the board; `names`: the names of hosts that rules compare with.
+pub(super) fn load(
+    loader: &RuleLoader,
+    config: &Config,
+    wanted: &RulePluginConfig,
+    registry: &FieldRegistry,
+    first: usize,
+    names: &mut Vec<String>,
+) -> Result<LoadedWorker, String> {
+    let (files, watched) = match wanted.rules_files.as_slice() {
+        [] => Default::default(),
+        named => trusted_rule_files(named)?,
+    };
+    let plugin = loader.plugin(config, &wanted.plugin)?;
+    let settings = match &wanted.settings {
+        none if none.is_empty() => String::new(),
+        settings => Value::Object(settings.clone()).to_string(),
+    };
+    let noting = Noting {
+        registry,
+        ids: RefCell::default(),
+    };
+    let mut host = RuleHost::open(&plugin, &noting, &files, &settings)
+        .map_err(|error| format!("rule_plugins: {error}"))?;
+    names.extend(host_names(&mut host));
+    let types = match host.event_types() {
+        EventTypes::All => None,
+        EventTypes::Only(types) => {
+            let number = |name: &String| registry.event_type(name);
+            let numbers: Result<Vec<u32>, String> = types.iter().map(number).collect();
+            Some(numbers.map_err(|error| format!("plugin `{}`: {error}", wanted.plugin))?)
+        }
+    };
+    let limits = &config.alert_limits;
+    let rules = host.rules().to_vec();
+    let worker = WorkerRules {
+        alerts: alert_rules(&host, &config.append_output, registry)?,
+        limits: RuleLimits::new(rules.iter().map(|rule| limits.of(&rule.name))),
+        first,
+        least: config.priority.priority(),
+        format: loader.format(config),
+        host,
+    };
+    let settings = WorkerSettings {
+        queue: wanted.queue.unwrap_or(QUEUE),
+        deadline: wanted.deadline.map_or(DEADLINE, |time| time.0),
+    };
+    Ok(LoadedWorker {
+        worker: RuleWorker::new(worker, &settings, noting.ids.into_inner(), types),
+        rules,
+        watched,
+    })
+}
