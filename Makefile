@@ -47,7 +47,7 @@ lint:
 # ARGS are those of lanner-bench (--help lists them).
 bench: build
 	@tools/setup bench
-	$(CARGO) build --release --quiet -p bench --no-default-features --features $$(tools/features quiet)
+	$(CARGO) build --release --quiet -p bench
 	target/release/lanner-bench --markdown docs/performance.md $(ARGS)
 
 bench-quick:

@@ -9,7 +9,6 @@
 mod alerts;
 mod args;
 mod consume;
-#[cfg(feature = "core")]
 mod floor;
 mod goals;
 mod kernel;

@@ -85,25 +85,24 @@ impl Tracer {
     }
 }
 
-#[cfg(feature = "core")]
 fn floor() -> Result<Running> {
     Ok(Running::Floor {
         _program: crate::floor::Floor::new()?,
     })
 }
 
-#[cfg(not(feature = "core"))]
-fn floor() -> Result<Running> {
-    Err("the empty BPF program was left out of this build".to_owned())
+/// The drivers that can capture the whole host, the preferred one first.
+pub(crate) fn host_drivers() -> impl Iterator<Item = &'static str> {
+    let drivers = drivers::registered().into_iter();
+    drivers
+        .filter(|driver| driver.serves().host)
+        .map(|driver| driver.name())
 }
 
 /// A tracer that watches. Dropped, it is gone.
 pub(crate) enum Running {
     Alone,
-    #[cfg(feature = "core")]
-    Floor {
-        _program: crate::floor::Floor,
-    },
+    Floor { _program: crate::floor::Floor },
     Bpftrace(Process),
     Consumer(Consumer),
 }

@@ -30,11 +30,6 @@ impl EventBuilder {
         self.bytes.extend_from_slice(self.header.as_bytes());
     }
 
-    /// The header, to be changed until [`EventBuilder::finish`].
-    pub fn header_mut(&mut self) -> &mut Header {
-        &mut self.header
-    }
-
     /// How many bytes the next attachment can hold.
     pub fn room(&self) -> usize {
         (MAX - 8).saturating_sub(self.bytes.len() + size_of::<AttachmentHeader>())
