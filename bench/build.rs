@@ -1,11 +1,8 @@
 //! Compiles the empty BPF program that is the benchmark's floor.
 
-use std::process;
+use driver_ebpf::compile;
 
 fn main() {
     println!("cargo::rerun-if-changed=bpf/floor.bpf.c");
-    if let Err(error) = driver_ebpf::compile::object("floor", &["-g", "-mcpu=v3"]) {
-        println!("cargo::error={error}");
-        process::exit(1);
-    }
+    compile::finish(compile::object("floor", &["-g", "-mcpu=v3"]));
 }

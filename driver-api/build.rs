@@ -1,26 +1,74 @@
-//! Turns the tables into Rust statics; a fault in a table stops the build at its line.
+//! Turns the tables into Rust statics. A fault in a table stops the build, with the line and what is expected.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::fmt::Write as _;
-use std::{env, fs, path::Path, process};
+use std::path::{Path, PathBuf};
+use std::{env, fs, io, process};
 
 #[path = "src/table/parse/mod.rs"]
 mod parse;
+#[path = "src/table/words/mod.rs"]
+#[expect(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "the library uses and exports what the build script does not"
+)]
+mod words;
 
-use parse::{Kind, Layout, Len, LenFrom, Param, Row, Structure, SymbolSet, Variant};
+use parse::{
+    Fault, Kind, Layout, Len, LenFrom, Param, Row, STRUCTS, SYMBOLS, SYSCALLS, Structure,
+    SymbolSet, TableError, VARIANTS, Variant,
+};
 
-const TABLES: [&str; 4] = ["syscalls.tbl", "symbols.tbl", "structs.tbl", "variants.tbl"];
+/// Numbers that an ABI can have: `plan::NUMBERS`.
+const NUMBERS: usize = 1024;
 
 fn main() {
-    for file in TABLES {
+    if let Err(error) = generate() {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let _ = write!(text, ": {cause}");
+            source = cause.source();
+        }
+        println!("cargo::error={text}");
+        process::exit(1);
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum BuildError {
+    #[error("cannot read {path}")]
+    Read {
+        path: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot write {}", path.display())]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cargo has not set OUT_DIR")]
+    OutDir(#[from] env::VarError),
+    #[error(transparent)]
+    Table(#[from] TableError),
+}
+
+fn generate() -> Result<(), BuildError> {
+    for file in [SYSCALLS, SYMBOLS, STRUCTS, VARIANTS] {
         println!("cargo::rerun-if-changed={file}");
     }
-    println!("cargo::rerun-if-changed=src/table/parse");
-    println!("cargo::rerun-if-changed=build.rs");
-    let rows = read("syscalls.tbl", parse::syscalls);
-    let sets = read("symbols.tbl", parse::symbols);
-    let structs = read("structs.tbl", parse::structs);
-    let variants = read("variants.tbl", |text| parse::variants(text, &sets));
+    for source in ["build.rs", "src/table/parse", "src/table/words"] {
+        println!("cargo::rerun-if-changed={source}");
+    }
+    let rows = parse::syscalls(&read(SYSCALLS)?)?;
+    let sets = parse::symbols(&read(SYMBOLS)?)?;
+    let structs = parse::structs(&read(STRUCTS)?)?;
+    let variants = parse::variants(&read(VARIANTS)?, &sets)?;
     let names = Names {
         sets: sets.iter().map(|s| s.name.as_str()).collect(),
         structs: structs.iter().map(|s| s.name.as_str()).collect(),
@@ -28,30 +76,19 @@ fn main() {
     };
     let mut out = String::new();
     symbol_statics(&mut out, &sets);
-    struct_statics(&mut out, &structs, &names);
-    variant_statics(&mut out, &variants, &names);
-    syscall_statics(&mut out, &rows, &names);
-    number_tables(&mut out, &rows);
-    let target = env::var("OUT_DIR").map(|dir| Path::new(&dir).join("table.rs"));
-    if let Err(error) = target
-        .map_err(|e| e.to_string())
-        .and_then(|path| fs::write(path, out).map_err(|e| e.to_string()))
-    {
-        fail(&format!("cannot write the generated table: {error}"));
-    }
+    struct_statics(&mut out, &structs, &names)?;
+    variant_statics(&mut out, &variants, &names)?;
+    syscall_statics(&mut out, &rows, &names)?;
+    number_tables(&mut out, &rows)?;
+    let path = Path::new(&env::var("OUT_DIR")?).join("table.rs");
+    fs::write(&path, out).map_err(|source| BuildError::Write { path, source })
 }
 
-fn fail(message: &str) -> ! {
-    println!("cargo::error={message}");
-    process::exit(1);
+fn read(path: &'static str) -> Result<String, BuildError> {
+    fs::read_to_string(path).map_err(|source| BuildError::Read { path, source })
 }
 
-fn read<T>(file: &str, parser: impl Fn(&str) -> Result<T, String>) -> T {
-    let text = fs::read_to_string(file).unwrap_or_else(|error| fail(&format!("{file}: {error}")));
-    parser(&text).unwrap_or_else(|error| fail(&format!("{file}:{error}")))
-}
-
-/// What there is to refer to.
+/// What kinds can refer to.
 struct Names<'a> {
     sets: BTreeSet<&'a str>,
     structs: BTreeSet<&'a str>,
@@ -59,54 +96,60 @@ struct Names<'a> {
 }
 
 impl Names<'_> {
-    /// A kind as a Rust expression, or what is wrong with it.
-    fn kind(&self, kind: &Kind) -> Result<String, String> {
+    /// A kind as a Rust expression.
+    fn kind(&self, kind: &Kind) -> Result<String, Fault> {
         Ok(match kind {
-            Kind::Plain(word) => format!("Kind::{}", camel(word)),
-            Kind::Symbols(word, set) => {
-                known(&self.sets, set, "symbols.tbl")?;
-                format!("Kind::{}(&SYMBOLS_{})", camel(word), set.to_uppercase())
+            Kind::Number(number, width) => {
+                format!("Kind::Number(Number::{number:?}, Width::{width:?})")
             }
-            Kind::As(width, of) => {
-                format!("Kind::As(Width::{}, &{})", camel(width), self.kind(of)?)
+            Kind::Symbols(named, set, width) => {
+                known(&self.sets, "set of symbols", set, SYMBOLS)?;
+                let set = set.to_uppercase();
+                format!("Kind::{named:?}(&SYMBOLS_{set}, Width::{width:?})")
             }
-            Kind::Path(at) => format!("Kind::Path({at:?})"),
-            Kind::Sized(word, len) => format!("Kind::{}({})", camel(word), length(len)),
+            Kind::Word(variant) => format!("Kind::{variant}"),
+            Kind::Path(of) => format!("Kind::Path({of:?})"),
+            Kind::Buffer(buffer, len) => {
+                format!("Kind::Buffer(Buffer::{buffer:?}, {})", length(*len))
+            }
             Kind::Struct(name, len) => {
-                known(&self.structs, name, "structs.tbl")?;
+                let of = self.structure(name)?;
                 let len = match len {
-                    Some(len) => format!("Some({})", length(len)),
+                    Some(len) => format!("Some({})", length(*len)),
                     None => "None".to_owned(),
                 };
-                format!("Kind::Struct(&STRUCT_{}, {len})", name.to_uppercase())
+                format!("Kind::Struct({of}, {len})")
             }
-            Kind::Array(of, len) => format!("Kind::Array(&{}, {})", self.kind(of)?, length(len)),
-            Kind::Pointers(name, len) => {
-                known(&self.structs, name, "structs.tbl")?;
-                format!(
-                    "Kind::Pointers(&Kind::Struct(&STRUCT_{}, None), {})",
-                    name.to_uppercase(),
-                    length(len)
-                )
-            }
-            Kind::Inline(word, bytes) => format!("Kind::{}({bytes})", camel(word)),
+            Kind::Array(of, len) => format!("Kind::Array(&{}, {})", self.kind(of)?, length(*len)),
+            Kind::Pointers(name, len) => format!(
+                "Kind::Pointers(&Kind::Struct({}, None), {})",
+                self.structure(name)?,
+                length(*len)
+            ),
+            Kind::Chars(bytes) => format!("Kind::Chars({bytes})"),
+            Kind::Raw(bytes) => format!("Kind::Raw({bytes})"),
             Kind::By(name, selectors) => {
-                known(&self.variants, name, "variants.tbl")?;
+                known(&self.variants, "variant", name, VARIANTS)?;
                 format!("Kind::By(&VARIANT_{}, &{selectors:?})", name.to_uppercase())
             }
         })
     }
-}
 
-fn known(names: &BTreeSet<&str>, name: &str, file: &str) -> Result<(), String> {
-    if names.contains(name) {
-        Ok(())
-    } else {
-        Err(format!("names {name}, which {file} lacks"))
+    fn structure(&self, name: &str) -> Result<String, Fault> {
+        known(&self.structs, "structure", name, STRUCTS)?;
+        Ok(format!("&STRUCT_{}", name.to_uppercase()))
     }
 }
 
-fn length(len: &Len) -> String {
+fn known(names: &BTreeSet<&str>, what: &'static str, name: &str, file: &str) -> Result<(), Fault> {
+    if names.contains(name) {
+        Ok(())
+    } else {
+        Err(Fault::no_such(what, name, file))
+    }
+}
+
+fn length(len: Len) -> String {
     let from = match len.from {
         LenFrom::Const(n) => format!("LenFrom::Const({n})"),
         LenFrom::Arg(at) => format!("LenFrom::Arg({at})"),
@@ -141,18 +184,12 @@ fn symbol_statics(out: &mut String, sets: &[SymbolSet]) {
             symbol_static("", set, &set.values, &arm);
         }
     }
-    let names: Vec<String> = sets
-        .iter()
-        .map(|s| format!("&SYMBOLS_{}", s.name.to_uppercase()))
-        .collect();
-    let _ = writeln!(
-        out,
-        "/// Every set of symbols.\npub static SYMBOL_SETS: &[&SymbolSet] = &[{}];",
-        names.join(", ")
-    );
+    let names = sets.iter().map(|set| set.name.as_str());
+    let doc = "Every set of symbols, in the order of `symbols.tbl`.";
+    index(out, doc, ("SYMBOL_SETS", "SymbolSet", "SYMBOLS"), names);
 }
 
-/// Prints a slice as a reference, so that it can stand in a static.
+/// Prints a slice as a reference, so that a static can contain it.
 struct Slice<'a>(&'a [(u64, String)]);
 
 impl std::fmt::Debug for Slice<'_> {
@@ -161,33 +198,49 @@ impl std::fmt::Debug for Slice<'_> {
     }
 }
 
-fn struct_statics(out: &mut String, structs: &[Structure], names: &Names<'_>) {
-    let layout = |name: &str, layout: &Layout| {
-        let fields: Vec<String> = layout
-            .fields
-            .iter()
-            .map(|field| {
-                let kind = names.kind(&field.kind).unwrap_or_else(|e| {
-                    fail(&format!("structs.tbl: {} in {name} {e}", field.name))
-                });
-                format!(
-                    "Field {{ name: {:?}, kind: {kind}, offset: {}, only_if: {:?} }}",
-                    field.name, field.offset, field.only_if
-                )
-            })
-            .collect();
-        format!(
+/// A static that lists the statics with these names: its own name, their type, their prefix.
+fn index<'a>(
+    out: &mut String,
+    doc: &str,
+    (name, of, prefix): (&str, &str, &str),
+    names: impl Iterator<Item = &'a str>,
+) {
+    let all: Vec<String> = names
+        .map(|name| format!("&{prefix}_{}", name.to_uppercase()))
+        .collect();
+    let all = all.join(", ");
+    let _ = writeln!(out, "/// {doc}\npub static {name}: &[&{of}] = &[{all}];");
+}
+
+fn struct_statics(
+    out: &mut String,
+    structs: &[Structure],
+    names: &Names<'_>,
+) -> Result<(), TableError> {
+    let layout = |layout: &Layout| -> Result<String, Fault> {
+        let fields = layout.fields.iter().map(|field| {
+            Ok(format!(
+                "Field {{ name: {:?}, kind: {}, offset: {}, only_if: {:?} }}",
+                field.name,
+                names.kind(&field.kind)?,
+                field.offset,
+                field.only_if
+            ))
+        });
+        let fields: Vec<String> = fields.collect::<Result<_, Fault>>()?;
+        Ok(format!(
             "Layout {{ size: {}, fields: &[{}] }}",
             layout.size,
             fields.join(", ")
-        )
+        ))
     };
     for structure in structs {
         let layouts: Vec<String> = structure
             .layouts
             .iter()
-            .map(|l| layout(&structure.name, l))
-            .collect();
+            .map(layout)
+            .collect::<Result<_, Fault>>()
+            .map_err(|fault| fault.at(STRUCTS, structure.line))?;
         let _ = writeln!(
             out,
             "static STRUCT_{}: Structure = Structure {{ name: {:?}, layouts: [{}] }};",
@@ -196,143 +249,119 @@ fn struct_statics(out: &mut String, structs: &[Structure], names: &Names<'_>) {
             layouts.join(", ")
         );
     }
-    let all: Vec<String> = structs
-        .iter()
-        .map(|s| format!("&STRUCT_{}", s.name.to_uppercase()))
-        .collect();
-    let _ = writeln!(
-        out,
-        "/// Every structure of `structs.tbl`.\npub static STRUCTURES: &[&Structure] = &[{}];",
-        all.join(", ")
-    );
+    let all = structs.iter().map(|structure| structure.name.as_str());
+    let doc = "Every structure, in the order of `structs.tbl`.";
+    index(out, doc, ("STRUCTURES", "Structure", "STRUCT"), all);
+    Ok(())
 }
 
-fn variant_statics(out: &mut String, variants: &[Variant], names: &Names<'_>) {
+fn variant_statics(
+    out: &mut String,
+    variants: &[Variant],
+    names: &Names<'_>,
+) -> Result<(), TableError> {
+    let meaning = |kind: &Kind, written: words::Written| -> Result<String, Fault> {
+        let kind = names.kind(kind)?;
+        Ok(format!(
+            "Meaning {{ kind: {kind}, written: Written::{written:?} }}"
+        ))
+    };
     for (id, variant) in variants.iter().enumerate() {
-        let kind = |kind: &Kind| {
-            names.kind(kind).unwrap_or_else(|e| {
-                fail(&format!(
-                    "variants.tbl:{}: {} {e}",
-                    variant.line, variant.name
-                ))
-            })
-        };
-        let rows: Vec<String> = variant
-            .rows
-            .iter()
-            .map(|row| {
-                format!(
-                    "VariantRow {{ key: ({}, {}), meaning: Meaning {{ kind: {}, written: Written::{} }} }}",
-                    row.first,
-                    row.second,
-                    kind(&row.kind),
-                    row.written
-                )
-            })
-            .collect();
+        let at = |fault: Fault| fault.at(VARIANTS, variant.line);
+        let rows = variant.rows.iter().map(|row| {
+            Ok(format!(
+                "VariantRow {{ key: ({}, {}), meaning: {} }}",
+                row.first,
+                row.second,
+                meaning(&row.kind, row.written)?
+            ))
+        });
+        let rows: Vec<String> = rows.collect::<Result<_, Fault>>().map_err(at)?;
+        let (written, kind) = &variant.other;
         let _ = writeln!(
             out,
-            "static VARIANT_{}: Variant = Variant {{ id: {id}, name: {:?}, mask: {}, rows: &[{}], other: Meaning {{ kind: {}, written: Written::{} }} }};",
+            "static VARIANT_{}: Variant = Variant {{ id: {id}, name: {:?}, mask: {}, rows: &[{}], other: {} }};",
             variant.name.to_uppercase(),
             variant.name,
             variant.mask,
             rows.join(", "),
-            kind(&variant.other.1),
-            variant.other.0
+            meaning(kind, *written).map_err(at)?
         );
     }
-    let all: Vec<String> = variants
-        .iter()
-        .map(|v| format!("&VARIANT_{}", v.name.to_uppercase()))
-        .collect();
-    let _ = writeln!(
-        out,
-        "/// Every variant of `variants.tbl`, in the order of their ids.\npub static VARIANTS: &[&Variant] = &[{}];",
-        all.join(", ")
-    );
+    let all = variants.iter().map(|variant| variant.name.as_str());
+    let doc = "Every variant, in the order of `variants.tbl` and of their ids.";
+    index(out, doc, ("VARIANTS", "Variant", "VARIANT"), all);
+    Ok(())
 }
 
-fn syscall_statics(out: &mut String, rows: &[Row], names: &Names<'_>) {
-    out.push_str("/// Every system call of `syscalls.tbl`, in its order.\npub static SYSCALLS: &[Syscall] = &[\n");
+fn syscall_statics(out: &mut String, rows: &[Row], names: &Names<'_>) -> Result<(), TableError> {
+    out.push_str("/// Every system call, in the order of `syscalls.tbl`.\npub static SYSCALLS: &[Syscall] = &[\n");
+    let param = |param: &Param| -> Result<String, Fault> {
+        Ok(format!(
+            "Param {{ name: {:?}, aliases: &{:?}, kind: {}, written: Written::{:?}, only_if: {:?}, backwards: {:?} }}",
+            param.name,
+            param.aliases,
+            names.kind(&param.kind)?,
+            param.written,
+            param.only_if,
+            param.backwards
+        ))
+    };
     for row in rows {
-        let param = |param: &Param| {
-            let kind = names.kind(&param.kind).unwrap_or_else(|e| {
-                fail(&format!("syscalls.tbl:{}: {} {e}", row.line, param.name))
-            });
-            format!(
-                "Param {{ name: {:?}, aliases: &{:?}, kind: {kind}, written: Written::{}, only_if: {:?}, backwards: {:?} }}",
-                param.name, param.aliases, param.written, param.only_if, param.backwards
-            )
-        };
-        let params: Vec<String> = row.params.iter().map(param).collect();
+        let params: Vec<String> = row
+            .params
+            .iter()
+            .map(param)
+            .collect::<Result<_, Fault>>()
+            .map_err(|fault| fault.at(SYSCALLS, row.line))?;
         let facts: Vec<String> = row
             .facts
             .iter()
-            .map(|(fact, of)| format!("FactOf {{ fact: Fact::{}, of: {of:?} }}", camel(fact)))
+            .map(|fact| format!("FactOf {{ fact: Fact::{}, of: {:?} }}", fact.fact, fact.of))
             .collect();
         let _ = writeln!(
             out,
-            "Syscall {{ name: {:?}, numbers: {:?}, category: {:?}, returns: Returns::{}, facts: &[{}], params: &[{}] }},",
+            "Syscall {{ name: {:?}, numbers: {:?}, category: Category::{:?}, returns: Returns::{:?}, facts: &[{}], params: &[{}] }},",
             row.name,
             row.numbers,
             row.category,
-            camel(&row.returns),
+            row.returns,
             facts.join(", "),
             params.join(", ")
         );
     }
     out.push_str("];\n");
+    Ok(())
 }
 
-fn camel(name: &str) -> String {
-    let mut word = String::new();
-    for part in name.split('_') {
-        let mut letters = part.chars();
-        word.extend(letters.next().map(|c| c.to_ascii_uppercase()));
-        word.extend(letters);
-    }
-    match word.as_str() {
-        "Sockaddr" => "SockAddr",
-        "Dirfd" => "DirFd",
-        "Filetype" => "FileType",
-        "Ipckey" => "IpcKey",
-        "Fdset" => "FdSet",
-        "Cpuset" => "CpuSet",
-        "Nodemask" => "NodeMask",
-        "Msgbuf" => "MsgBuf",
-        "Sigarg" => "SigArg",
-        "Capset" => "CapSet",
-        "Offpair" => "OffPair",
-        "Opt" => "Option",
-        _ => return word,
-    }
-    .to_owned()
-}
-
-fn number_tables(out: &mut String, rows: &[Row]) {
-    for (abi, name) in ["X86_64", "I386", "AARCH64", "X32", "ARM"]
-        .into_iter()
-        .enumerate()
-    {
-        let mut table = [u16::MAX; 1024];
-        for (index, row) in rows.iter().enumerate() {
-            let Ok(nr) = usize::try_from(row.numbers[abi]) else {
+/// For each column of numbers, the index of the call with that number.
+fn number_tables(out: &mut String, rows: &[Row]) -> Result<(), TableError> {
+    let mut tables = [[u16::MAX; NUMBERS]; 5];
+    for (index, row) in (0_u16..).zip(rows) {
+        for (table, number) in tables.iter_mut().zip(row.numbers) {
+            let Ok(nr) = usize::try_from(number) else {
                 continue;
             };
-            let Some(slot) = table.get_mut(nr) else {
-                fail(&format!(
-                    "syscalls.tbl:{}: {} has a number beyond 1023",
-                    row.line, row.name
-                ));
-            };
+            let slot = table.get_mut(nr).ok_or_else(|| {
+                let fault = Fault::Large {
+                    found: number.to_string(),
+                    most: NUMBERS as u64 - 1,
+                };
+                fault.at(SYSCALLS, row.line)
+            })?;
             if *slot != u16::MAX {
-                fail(&format!(
-                    "syscalls.tbl:{}: {} has a number that another call has",
-                    row.line, row.name
-                ));
+                let fault = Fault::Twice {
+                    what: "number",
+                    name: number.to_string(),
+                };
+                return Err(fault.at(SYSCALLS, row.line));
             }
-            *slot = u16::try_from(index).unwrap_or(u16::MAX);
+            *slot = index;
         }
-        let _ = writeln!(out, "static BY_NUMBER_{name}: [u16; 1024] = {table:?};");
     }
+    let _ = writeln!(
+        out,
+        "pub(super) static BY_NUMBER: [[u16; {NUMBERS}]; 5] = {tables:?};"
+    );
+    Ok(())
 }

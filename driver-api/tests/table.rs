@@ -229,9 +229,7 @@ fn lengths_point_to_parameters_that_are_there() {
     for call in SYSCALLS {
         for param in call.params {
             let len = match param.kind {
-                Kind::Bytes(len) | Kind::SockAddr(len) | Kind::Iovec(len) | Kind::Array(_, len) => {
-                    len
-                }
+                Kind::Buffer(_, len) | Kind::Array(_, len) => len,
                 Kind::Struct(_, Some(len)) => len,
                 _ => continue,
             };

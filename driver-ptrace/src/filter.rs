@@ -1,45 +1,62 @@
-//! The seccomp filter of a command: it stops at the selected calls and lets all others pass untouched.
+//! The seccomp filter of a command: the selected calls stop, all others pass untouched.
 //!
-//! A binary search over call numbers, one tree for each ABI; a foreign ABI is never killed. Compiled by
-//! hand, since a linear chain costs more the more calls are selected (seccomp(2), linux/filter.h).
+//! A program checks the architecture and searches the call number in a binary tree, about ten comparisons for the
+//! whole table. It is compiled here, not with the crate `seccompiler`: that one compares a number with each
+//! selected one in turn, makes a filter for one architecture that kills the programs of all others, and has no
+//! answer for user notification (seccomp(2), linux/filter.h).
 
 use driver_api::event::Abi;
-use driver_api::table::{SYSCALLS, X32_BIT};
+use driver_api::table::{SYSCALLS, Syscall, X32_BIT};
 use libc::sock_filter;
 
-/// What tells the stops of this filter from those of a filter that the program has made itself.
+/// Audit architectures (linux/audit.h).
+pub(crate) mod arch {
+    pub(crate) const X86_64: u32 = 0xc000_003e;
+    pub(crate) const I386: u32 = 0x4000_0003;
+    pub(crate) const AARCH64: u32 = 0xc000_00b7;
+    pub(crate) const ARM: u32 = 0x4000_0028;
+}
+
+/// Tells the stops of this filter from those of a filter that the program has made itself (`SECCOMP_RET_DATA`).
 pub(crate) const OURS: u16 = 0x1a7e;
-/// `SECCOMP_RET_TRACE`: stop for the tracer. `SECCOMP_RET_ALLOW`: go on.
-pub(crate) const TRACE: u32 = libc::SECCOMP_RET_TRACE | OURS as u32;
-const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
-/// linux/audit.h
-const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
-const AUDIT_ARCH_I386: u32 = 0x4000_0003;
-const AUDIT_ARCH_AARCH64: u32 = 0xc000_00b7;
-const AUDIT_ARCH_ARM: u32 = 0x4000_0028;
-/// The ABIs of this machine.
+/// What this machine's ABIs are, the native one first.
 const ARCHES: [(u32, Abi); 2] = if cfg!(target_arch = "aarch64") {
-    [
-        (AUDIT_ARCH_AARCH64, Abi::Aarch64),
-        (AUDIT_ARCH_ARM, Abi::Arm),
-    ]
+    [(arch::AARCH64, Abi::Aarch64), (arch::ARM, Abi::Arm)]
 } else {
-    [
-        (AUDIT_ARCH_X86_64, Abi::X86_64),
-        (AUDIT_ARCH_I386, Abi::I386),
-    ]
+    [(arch::X86_64, Abi::X86_64), (arch::I386, Abi::I386)]
 };
-/// Offsets in `struct seccomp_data`.
+/// Offsets in `struct seccomp_data` (linux/seccomp.h).
 const NR: u32 = 0;
 const ARCH: u32 = 4;
+const FIRST_ARG: u32 = 16;
 
-/// The ABI that an audit architecture stands for.
-pub(crate) fn abi_of(arch: u32) -> Option<Abi> {
+/// What a filter does with a selected call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// It stops the thread for its tracer.
+    Trace,
+    /// It asks the filter's listener.
+    Notify,
+}
+
+impl Action {
+    /// What the filter returns.
+    fn answer(self) -> u32 {
+        match self {
+            Self::Trace => libc::SECCOMP_RET_TRACE | u32::from(OURS),
+            Self::Notify => libc::SECCOMP_RET_USER_NOTIF,
+        }
+    }
+}
+
+/// The ABI of a call: that of its architecture, or x32, which has only a bit in the number.
+pub(crate) fn abi_of(arch: u32, nr: u32) -> Option<Abi> {
     match arch {
-        AUDIT_ARCH_X86_64 => Some(Abi::X86_64),
-        AUDIT_ARCH_I386 => Some(Abi::I386),
-        AUDIT_ARCH_AARCH64 => Some(Abi::Aarch64),
-        AUDIT_ARCH_ARM => Some(Abi::Arm),
+        arch::X86_64 if nr & X32_BIT != 0 => Some(Abi::X32),
+        arch::X86_64 => Some(Abi::X86_64),
+        arch::I386 => Some(Abi::I386),
+        arch::AARCH64 => Some(Abi::Aarch64),
+        arch::ARM => Some(Abi::Arm),
         _ => None,
     }
 }
@@ -61,9 +78,24 @@ fn give(value: u32) -> sock_filter {
     op(libc::BPF_RET | libc::BPF_K, 0, 0, value)
 }
 
-/// The filter that stops at the calls for which `wanted` holds.
+/// Compares; if it is not equal, skips the next `over` instructions.
+fn equal_or_skip(value: u32, over: u8) -> sock_filter {
+    op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, over, value)
+}
+
+fn skip(over: usize) -> sock_filter {
+    op(
+        libc::BPF_JMP | libc::BPF_JA,
+        0,
+        0,
+        u32::try_from(over).unwrap_or(0),
+    )
+}
+
+/// The filter for the calls for which `wanted` holds.
 pub(crate) fn program(
-    wanted: impl Fn(&'static driver_api::table::Syscall) -> bool,
+    wanted: impl Fn(&'static Syscall) -> bool,
+    action: Action,
 ) -> Vec<sock_filter> {
     let mut filter = vec![load(ARCH)];
     for (arch, abi) in &ARCHES {
@@ -71,7 +103,7 @@ pub(crate) fn program(
             .iter()
             .filter(|call| wanted(call))
             .flat_map(|call| {
-                // x32 has no architecture of its own, only its bit
+                // x32 calls come with the architecture of x86_64
                 let x32 = call.number(Abi::X32).map(|nr| nr | X32_BIT);
                 [call.number(*abi), x32.filter(|_| *abi == Abi::X86_64)]
             })
@@ -79,66 +111,118 @@ pub(crate) fn program(
             .collect();
         numbers.sort_unstable();
         let mut block = vec![load(NR)];
-        tree(&mut block, &segments(&numbers));
-        // the comparison jumps over one long jump into the block
+        tree(&mut block, &ranges(&numbers, action.answer()));
+        // over the jump that skips this block
         filter.push(op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, *arch));
-        filter.push(op(
-            libc::BPF_JMP | libc::BPF_JA,
-            0,
-            0,
-            u32::try_from(block.len()).unwrap_or(0),
-        ));
+        filter.push(skip(block.len()));
         filter.extend(block);
     }
-    filter.push(give(ALLOW));
+    filter.push(give(libc::SECCOMP_RET_ALLOW));
     filter
 }
 
-/// Runs of numbers with the same answer: first number, answer.
-fn segments(numbers: &[u32]) -> Vec<(u32, u32)> {
-    let mut segments: Vec<(u32, u32)> = vec![(0, ALLOW)];
-    for &number in numbers {
-        match segments.last_mut() {
-            // directly behind the run before
-            Some(last) if *last == (number, ALLOW) => *last = (number, TRACE),
-            _ => segments.push((number, TRACE)),
-        }
-        segments.push((number + 1, ALLOW));
-    }
-    segments.dedup_by_key(|segment| segment.1);
-    segments
+/// A prologue for another filter: `action` for a native call with a zero for its first argument, else on to what
+/// follows.
+pub(crate) fn if_first_arg_is_zero(nr: u32, action: Action) -> [sock_filter; 9] {
+    // an argument is compared in two halves
+    [
+        load(NR),
+        equal_or_skip(nr, 7),
+        load(ARCH),
+        equal_or_skip(ARCHES[0].0, 5),
+        load(FIRST_ARG),
+        equal_or_skip(0, 3),
+        load(FIRST_ARG + 4),
+        equal_or_skip(0, 1),
+        give(action.answer()),
+    ]
 }
 
-fn tree(out: &mut Vec<sock_filter>, segments: &[(u32, u32)]) {
-    if let [(_, answer)] = segments {
+/// Ranges of numbers with the same answer: first number, answer.
+fn ranges(numbers: &[u32], answer: u32) -> Vec<(u32, u32)> {
+    let mut ranges: Vec<(u32, u32)> = vec![(0, libc::SECCOMP_RET_ALLOW)];
+    for &number in numbers {
+        match ranges.last_mut() {
+            // directly behind the range before
+            Some(last) if *last == (number, libc::SECCOMP_RET_ALLOW) => *last = (number, answer),
+            _ => ranges.push((number, answer)),
+        }
+        ranges.push((number + 1, libc::SECCOMP_RET_ALLOW));
+    }
+    ranges.dedup_by_key(|range| range.1);
+    ranges
+}
+
+/// Appends a search for the range of the number.
+fn tree(out: &mut Vec<sock_filter>, ranges: &[(u32, u32)]) {
+    if let [(_, answer)] = ranges {
         out.push(give(*answer));
         return;
     }
-    let (low, high) = segments.split_at(segments.len() / 2);
+    let (low, high) = ranges.split_at(ranges.len() / 2);
     let mut left = Vec::new();
     tree(&mut left, low);
     let jump = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
     match u8::try_from(left.len()) {
         Ok(over) => out.push(op(jump, over, 0, high[0].0)),
+        // a conditional jump skips at most 255 instructions
         Err(_) => {
             out.push(op(jump, 0, 1, high[0].0));
-            out.push(op(
-                libc::BPF_JMP | libc::BPF_JA,
-                0,
-                0,
-                u32::try_from(left.len()).unwrap_or(0),
-            ));
+            out.push(skip(left.len()));
         }
     }
     out.extend(left);
     tree(out, high);
 }
 
+/// Lets the calling thread install a filter: without CAP_SYS_ADMIN, the kernel demands no_new_privs (seccomp(2)). For
+/// use between fork and exec: it does not allocate.
+///
+/// # Errors
+///
+/// The errno of prctl(2).
+pub(crate) fn allow_filters(privileged: bool) -> Result<(), i32> {
+    // SAFETY: this operation takes numbers.
+    if !privileged && unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
+        return Err(errno());
+    }
+    Ok(())
+}
+
+/// Puts a filter into the calling thread and returns what seccomp(2) does. For use between fork and exec: it does not
+/// allocate.
+///
+/// # Errors
+///
+/// The errno of seccomp(2).
+pub(crate) fn install(filter: &[sock_filter], flags: libc::c_ulong) -> Result<libc::c_long, i32> {
+    let program = libc::sock_fprog {
+        len: u16::try_from(filter.len()).map_err(|_| libc::E2BIG)?,
+        filter: filter.as_ptr().cast_mut(),
+    };
+    // SAFETY: the kernel reads the program, which outlives the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            flags,
+            &raw const program,
+        )
+    };
+    if result < 0 { Err(errno()) } else { Ok(result) }
+}
+
+/// The errno of the calling thread, without an allocation.
+pub(crate) fn errno() -> i32 {
+    // SAFETY: the pointer is to this thread's errno.
+    unsafe { *libc::__errno_location() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What the kernel's interpreter would answer.
+    /// What the kernel's interpreter would return.
     fn answer(filter: &[sock_filter], arch: u32, nr: u32) -> u32 {
         let (mut at, mut a) = (0, 0);
         for _ in 0..filter.len() {
@@ -165,20 +249,20 @@ mod tests {
     #[test]
     fn exactly_the_wanted_calls_stop() {
         for step in [1, 2, 3, 7, 1000] {
-            let wanted =
-                |call: &'static driver_api::table::Syscall| call.index().is_multiple_of(step);
-            let filter = program(wanted);
+            let wanted = |call: &'static Syscall| call.index().is_multiple_of(step);
+            let filter = program(wanted, Action::Trace);
+            let (stop, pass) = (Action::Trace.answer(), libc::SECCOMP_RET_ALLOW);
             for (arch, abi) in ARCHES {
                 for nr in 0..1100 {
                     let stops = driver_api::table::by_number(abi, nr).is_some_and(wanted);
                     assert_eq!(
                         answer(&filter, arch, nr),
-                        if stops { TRACE } else { ALLOW },
+                        if stops { stop } else { pass },
                         "{abi:?} {nr} step {step}"
                     );
                 }
             }
-            assert_eq!(answer(&filter, 0x1234, 59), ALLOW, "a foreign ABI passes");
+            assert_eq!(answer(&filter, 0x1234, 59), pass, "a foreign ABI passes");
             let x32 = if Abi::NATIVE == Abi::X86_64 {
                 0..1100
             } else {
@@ -188,8 +272,8 @@ mod tests {
                 let stops = driver_api::table::by_number(Abi::X32, nr)
                     .filter(|call| call.number(Abi::X32) == Some(nr & !X32_BIT))
                     .is_some_and(wanted);
-                let answer = answer(&filter, AUDIT_ARCH_X86_64, nr);
-                assert_eq!(answer == TRACE, stops, "x32 {nr:#x} step {step}");
+                let answer = answer(&filter, arch::X86_64, nr);
+                assert_eq!(answer == stop, stops, "x32 {nr:#x} step {step}");
             }
         }
     }

@@ -1,7 +1,7 @@
-//! Reads the memory of a stopped thread: process_vm_readv(2), and /proc/PID/mem where that is forbidden.
+//! Reads the memory of a stopped thread: process_vm_readv(2), or /proc/PID/mem where that is forbidden.
 //!
-//! Small reads go through windows that are fetched ahead: a path, the words of a vector and the strings
-//! that they point to mostly lie side by side, and a call into the kernel costs more than a kilobyte.
+//! Small reads are served from windows that are fetched ahead. A path, the words of a vector and the strings that
+//! they point to mostly lie side by side, and a system call costs more than reading a kilobyte.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -10,12 +10,12 @@ use std::os::unix::fs::FileExt;
 use libc::{c_void, iovec, pid_t};
 
 const PAGE: u64 = 4096;
-/// Bytes that are fetched at once for a small read. Never beyond the page, which may be the last.
+/// How many bytes are fetched for a small read. Never beyond the page: the next one may not exist.
 const WINDOW: usize = 1024;
-/// A longer read goes to its destination at once.
+/// A read that is longer is not served from a window.
 const SMALL: usize = 512;
 
-/// The memory of a process, through one of its threads. For one stop: what was read ahead is not read
+/// The memory of a process, read through one of its threads. For one stop: what was fetched ahead is not fetched
 /// again.
 #[derive(Debug)]
 pub(crate) struct Memory {
@@ -25,11 +25,11 @@ pub(crate) struct Memory {
     windows: RefCell<Windows>,
 }
 
-/// One for a vector, one for what it points to.
+/// One window for a vector, one for what it points to.
 #[derive(Debug)]
 struct Windows {
     window: [Window; 2],
-    /// Which one was used last.
+    /// The index of the one that was used last.
     last: usize,
 }
 
@@ -57,7 +57,7 @@ impl Memory {
         }
     }
 
-    /// Reads as many bytes as there are up to the first that cannot be read; says how many.
+    /// Reads up to the first byte that cannot be read. Returns the number of bytes read.
     pub(crate) fn read(&self, at: u64, into: &mut [u8]) -> usize {
         if into.len() > SMALL {
             return self.read_directly(at, into);
@@ -73,7 +73,7 @@ impl Memory {
         done
     }
 
-    /// What a window has of these bytes, at least one unless the first cannot be read.
+    /// Copies the part of these bytes that a window has: at least one, unless the first cannot be read.
     fn window_read(&self, at: u64, into: &mut [u8]) -> usize {
         let mut windows = self.windows.borrow_mut();
         let has = |window: &Window| at.wrapping_sub(window.begin) < window.len as u64;
@@ -109,7 +109,8 @@ impl Memory {
             iov_base: address as *mut c_void,
             iov_len: into.len(),
         };
-        // SAFETY: the local vector is `into`; the remote one is checked by the kernel.
+        // SAFETY: the local vector describes `into`; the remote one is an address in the other process, which the
+        // kernel checks.
         let got = unsafe {
             libc::process_vm_readv(self.tid, &raw const local, 1, &raw const remote, 1, 0)
         };
@@ -124,7 +125,7 @@ impl Memory {
         }
     }
 
-    /// The kernel refuses a vector that begins well and ends badly only in whole elements: by pages.
+    /// Reads page by page: of an element of a vector that can be read in part alone, the kernel reads nothing.
     fn read_pages(&self, at: u64, into: &mut [u8]) -> usize {
         let first = to_page_end(at);
         if into.len() <= first {
@@ -139,13 +140,13 @@ impl Memory {
         }
     }
 
-    /// All of it or nothing.
+    /// Reads a whole array, or nothing.
     pub(crate) fn exactly<const N: usize>(&self, at: u64) -> Option<[u8; N]> {
         let mut bytes = [0; N];
         (self.read(at, &mut bytes) == N).then_some(bytes)
     }
 
-    /// A number as wide as a pointer.
+    /// Reads a number as wide as a pointer.
     pub(crate) fn word(&self, at: u64) -> Option<u64> {
         if self.narrow {
             self.exactly(at).map(|b| u64::from(u32::from_ne_bytes(b)))
@@ -154,13 +155,13 @@ impl Memory {
         }
     }
 
-    /// Bytes of a pointer.
+    /// The number of bytes of a pointer.
     pub(crate) fn width(&self) -> u64 {
         if self.narrow { 4 } else { 8 }
     }
 
-    /// Appends a string without its NUL, at most `limit` bytes. False: an address could not be read
-    /// before the string's end. The second answer: there is more.
+    /// Appends a string without its NUL, at most `limit` bytes. Returns whether it could be read to its end or to
+    /// the limit, and whether it is longer than the limit.
     pub(crate) fn string(&self, at: u64, limit: usize, out: &mut Vec<u8>) -> (bool, bool) {
         let start = out.len();
         let mut at = at;
@@ -198,10 +199,10 @@ fn to_page_end(at: u64) -> usize {
 mod tests {
     use super::*;
 
-    /// Two pages of ours, of which only the first can be read.
+    /// Two pages, of which only the first can be read.
     fn pages() -> *mut u8 {
         let len = 2 * PAGE as usize;
-        // SAFETY: a fresh mapping; the first page is filled, the second is taken away.
+        // SAFETY: a new mapping; the first page is filled, and the second, which nothing uses, is unmapped.
         unsafe {
             let at = libc::mmap(
                 std::ptr::null_mut(),

@@ -1,5 +1,5 @@
-//! The driver that is registered: trace mode where ptrace works, else notify mode, by itself. Each mode is a
-//! driver, too, for those who want that one or none.
+//! The driver that is registered: trace mode if ptrace works, else notify mode. Each mode is a driver, too, for users
+//! who want that mode or none.
 
 use driver_api::driver::{Driver, Mode, OpenError, Opened};
 use driver_api::host::{Host, Trial, capability};
@@ -33,15 +33,18 @@ const MODES: [Mode; 2] = [
 /// The driver's name in notify mode.
 const NOTIFY: &str = "ptrace-notify";
 
-/// A host on which what `driver` needs has been tried.
-fn tried(host: &Host, notify: bool) -> Host {
-    let mut host = host.clone();
-    if notify && host.notify == Trial::Untried {
-        host.notify = trial::notify(host.has(capability::SYS_ADMIN));
-    } else if !notify && host.ptrace == Trial::Untried {
+/// Tries what trace mode needs.
+pub(crate) fn try_trace(host: &mut Host) {
+    if host.ptrace == Trial::Untried {
         host.ptrace = trial::ptrace();
     }
-    host
+}
+
+/// Tries what notify mode needs.
+fn try_notify(host: &mut Host) {
+    if host.notify == Trial::Untried {
+        host.notify = trial::notify(host.has(capability::SYS_ADMIN));
+    }
 }
 
 impl Driver for Notify {
@@ -65,13 +68,12 @@ impl Driver for Notify {
         }
     }
 
+    fn try_out(&self, host: &mut Host) {
+        try_notify(host);
+    }
+
     fn probe(&self, host: &Host) -> Support {
-        let missing = notify::missing(host);
-        if missing.is_empty() {
-            Support::Usable(notify::gaps(host))
-        } else {
-            Support::Unusable(missing)
-        }
+        notify::support(host)
     }
 
     fn open(&self, host: &Host, request: &Request) -> Result<Opened, OpenError> {
@@ -82,12 +84,10 @@ impl Driver for Notify {
 fn open_notify(driver: &'static str, host: &Host, request: &Request) -> Result<Opened, OpenError> {
     let mut gaps = notify::missing(host);
     let mut host = host.clone();
-    if gaps.is_empty() {
-        // what it cannot be pointed at is said before anything is tried
-        if matches!(request.target, Target::Command(_)) {
-            host = tried(&host, true);
-            gaps = notify::missing(&host);
-        }
+    // a target that it does not support is refused before anything is tried
+    if gaps.is_empty() && matches!(request.target, Target::Command(_)) {
+        try_notify(&mut host);
+        gaps = notify::missing(&host);
     }
     if gaps.is_empty() {
         notify::open(driver, &host, request)
@@ -96,7 +96,7 @@ fn open_notify(driver: &'static str, host: &Host, request: &Request) -> Result<O
     }
 }
 
-/// Why trace mode was passed over, in one line with what that means.
+/// Why trace mode was passed over, and what that means, in one line.
 fn passed_over(gaps: &[Gap]) -> Gap {
     let why: Vec<&str> = gaps.iter().map(|gap| gap.why.as_str()).collect();
     let remedy: Vec<&str> = gaps.iter().map(|gap| gap.remedy.as_str()).collect();
@@ -138,7 +138,8 @@ impl Driver for AnyMode {
     }
 
     fn try_out(&self, host: &mut Host) {
-        *host = tried(&tried(host, false), true);
+        try_trace(host);
+        try_notify(host);
     }
 
     fn probe(&self, host: &Host) -> Support {
@@ -146,7 +147,7 @@ impl Driver for AnyMode {
             Support::Unusable(missing) => missing,
             usable => return usable,
         };
-        // nobody has tried: what forbids trace mode is all that is known
+        // nothing was tried yet: what forbids trace mode is all that is known
         if host.notify == Trial::Untried {
             return Support::Unusable(trace);
         }
@@ -164,10 +165,14 @@ impl Driver for AnyMode {
             Support::Usable(_) if matches!(request.target, Target::Host) => {
                 return Ptrace.open(host, request);
             }
-            Support::Usable(_) => match Ptrace.probe(&tried(host, false)) {
-                Support::Usable(_) => return Ptrace.open(host, request),
-                Support::Unusable(missing) => missing,
-            },
+            Support::Usable(_) => {
+                let mut tried = host.clone();
+                try_trace(&mut tried);
+                match Ptrace.probe(&tried) {
+                    Support::Usable(_) => return Ptrace.open(host, request),
+                    Support::Unusable(missing) => missing,
+                }
+            }
             Support::Unusable(missing) => missing,
         };
         match open_notify(NAME, host, request) {
@@ -192,7 +197,7 @@ impl Driver for AnyMode {
     }
 }
 
-/// What keeps either mode from working, each thing once.
+/// What keeps the two modes from working; a gap that is the same for both comes once.
 fn both(mut trace: Vec<Gap>, notify: Vec<Gap>) -> Vec<Gap> {
     for gap in notify {
         if !trace.contains(&gap) {

@@ -1,5 +1,5 @@
-//! /proc/TID held open while its thread stands still: what is read of it is of one thread, and is found
-//! without a walk from the root each time. Nothing is allocated.
+//! The folder /proc/TID, held open while its thread is stopped. All that is read through it is of one thread, and
+//! is found without a walk from the root. Nothing is allocated.
 
 use std::cell::RefCell;
 use std::ffi::CStr;
@@ -7,20 +7,22 @@ use std::io::Write;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use proc_pid::Stat;
+
 /// The longest path there is (linux/limits.h).
-const PATH_MAX: usize = 4096;
+pub(crate) const PATH_MAX: usize = 4096;
 
 /// The folder of a thread.
 #[derive(Debug)]
 pub(crate) struct ProcDir(OwnedFd);
 
-/// A path for one call, made on the stack.
+/// A short path, made on the stack.
 struct Short {
     bytes: [u8; 64],
 }
 
 impl Short {
-    /// None: it does not fit, which no number's can.
+    /// None: it does not fit. The path of a number always does.
     fn new(what: std::fmt::Arguments<'_>) -> Option<Self> {
         let mut bytes = [0; 64];
         // the last byte stays a NUL
@@ -36,21 +38,22 @@ impl Short {
 
 /// The target of a link.
 pub(crate) struct Link {
-    /// Written up to `len`.
+    /// Initialised up to `len`.
     bytes: [MaybeUninit<u8>; PATH_MAX],
     len: usize,
 }
 
 impl Link {
-    /// The target, if it is a path: pipes, sockets and anonymous inodes have links that are none.
+    /// The target, if it is a path. The links of pipes, sockets and anonymous inodes are not.
     pub(crate) fn path(&self) -> Option<&[u8]> {
         Some(self.text()).filter(|text| text.starts_with(b"/"))
     }
 
+    /// The target as the kernel gives it.
     pub(crate) fn text(&self) -> &[u8] {
         let text = self.bytes.get(..self.len).unwrap_or_default();
-        // SAFETY: the kernel has written these.
-        unsafe { std::slice::from_raw_parts(text.as_ptr().cast(), text.len()) }
+        // SAFETY: the kernel has written the first `len` bytes.
+        unsafe { text.assume_init_ref() }
     }
 
     fn read(folder: i32, name: &CStr) -> Option<Self> {
@@ -58,7 +61,7 @@ impl Link {
             bytes: [const { MaybeUninit::uninit() }; PATH_MAX],
             len: 0,
         };
-        // SAFETY: the kernel writes at most as many bytes as there are.
+        // SAFETY: the name is a C string; the kernel writes at most PATH_MAX bytes, and there are as many.
         let len = unsafe {
             libc::readlinkat(
                 folder,
@@ -72,7 +75,7 @@ impl Link {
     }
 }
 
-/// The folder of descriptors that was asked last: a busy thread's is held open.
+/// The folder of descriptors that was used last: it is held open from the second use on.
 #[derive(Debug, Default)]
 struct Descriptors {
     tid: u32,
@@ -83,7 +86,7 @@ thread_local! {
     static DESCRIPTORS: RefCell<Descriptors> = RefCell::default();
 }
 
-/// What a descriptor of a thread leads to.
+/// The target of a thread's descriptor.
 pub(crate) fn descriptor(tid: u32, fd: i64) -> Option<Link> {
     DESCRIPTORS.with_borrow_mut(|last| {
         if last.tid != tid {
@@ -101,7 +104,7 @@ pub(crate) fn descriptor(tid: u32, fd: i64) -> Option<Link> {
             if let Some(link) = Link::read(folder.as_raw_fd(), name.c_str()?) {
                 return Some(link);
             }
-            // of a thread that is gone, whose id another one may have by now
+            // its thread is gone, and another thread may have the id by now
             last.folder = None;
         }
         let name = Short::new(format_args!("/proc/{tid}/fd/{fd}"))?;
@@ -110,7 +113,7 @@ pub(crate) fn descriptor(tid: u32, fd: i64) -> Option<Link> {
 }
 
 fn open(folder: i32, name: &CStr, flags: i32) -> Option<OwnedFd> {
-    // SAFETY: the path is a C string; a descriptor that comes back is ours.
+    // SAFETY: the path is a C string; the new descriptor is ours alone.
     unsafe {
         let fd = libc::openat(folder, name.as_ptr(), flags | libc::O_CLOEXEC);
         (fd >= 0).then(|| OwnedFd::from_raw_fd(fd))
@@ -125,12 +128,17 @@ impl ProcDir {
         open(libc::AT_FDCWD, name.c_str()?, flags).map(Self)
     }
 
-    /// As much of a file as there is room for, by one read.
+    /// Reads a file, as far as there is room.
     pub(crate) fn read<'a>(&self, name: &CStr, into: &'a mut [u8]) -> Option<&'a [u8]> {
         let file = open(self.0.as_raw_fd(), name, libc::O_RDONLY)?;
-        // SAFETY: the kernel writes at most as many bytes as there are.
+        // SAFETY: the kernel writes at most as many bytes as `into` has.
         let got = unsafe { libc::read(file.as_raw_fd(), into.as_mut_ptr().cast(), into.len()) };
         into.get(..usize::try_from(got).ok()?)
+    }
+
+    /// The file `stat` (proc_pid_stat(5)), which fits into a kilobyte.
+    pub(crate) fn stat<'a>(&self, room: &'a mut [u8; 1024]) -> Option<Stat<&'a [u8]>> {
+        Stat::parse(self.read(c"stat", room)?).ok()
     }
 
     /// The target of a link.
@@ -138,10 +146,10 @@ impl ProcDir {
         Link::read(self.0.as_raw_fd(), name)
     }
 
-    /// Mode, user and group of what a link leads to; of the folder itself, if the name is empty.
+    /// The status of a link's target (stat(2)); of the folder itself if the name is empty.
     pub(crate) fn status(&self, name: &CStr) -> Option<libc::stat> {
         let mut status = MaybeUninit::<libc::stat>::zeroed();
-        // SAFETY: the kernel writes one struct stat, of which all bit patterns are valid.
+        // SAFETY: the name is a C string; the kernel writes one struct stat, for which all bit patterns are valid.
         unsafe {
             let error = libc::fstatat(
                 self.0.as_raw_fd(),

@@ -1,241 +1,154 @@
-//! What parameters and fields can be. The head of `syscalls.tbl` explains each.
+//! What parameters and fields can be. The head of `syscalls.tbl` explains the words.
+//!
+//! A kind is described once; everything else follows from its description. These files know single kinds:
+//!
+//! | a new | touches |
+//! |---|---|
+//! | number that reads like another one | `words/number.rs`, the head of `syscalls.tbl` |
+//! | number that reads in its own way | these two and the decoder's `number.rs`, which has its text, JSON and Falco form |
+//! | memory with a length | `words/buffer.rs`, the head of `syscalls.tbl`, the decoder's `value.rs`, and the decoder's file for its forms |
+//! | anything else: a variant of [`Kind`] | this file, `parse/kind.rs`, `plan/build.rs`, the decoder's `value.rs`, the head of `syscalls.tbl` |
+//!
+//! A line of a table that uses the kind, and the test of it, come on top. The compiler points to each place:
+//! no match over [`Kind`], [`Number`], [`Reading`](super::Reading) or [`Buffer`] outside the tests has a wildcard
+//! that a new variant should not fall into.
 
+use std::fmt;
+
+use super::words::{Buffer, Number, Width};
 use super::{Structure, SymbolSet, Variant};
 
-/// What a parameter, or a field of a structure, is. What points to memory as a parameter is in place
-/// as a field.
+/// What a parameter, or a field of a structure, is. What a parameter points to, a field contains.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
-    /// A descriptor.
-    Fd,
-    /// A directory's descriptor or `AT_FDCWD`.
-    DirFd,
-    /// A signed 8-bit number.
-    I8,
-    /// An unsigned 8-bit number.
-    U8,
-    /// A signed 16-bit number.
-    I16,
-    /// An unsigned 16-bit number.
-    U16,
-    /// A signed 32-bit number.
-    I32,
-    /// An unsigned 32-bit number.
-    U32,
-    /// A signed 64-bit number.
-    I64,
-    /// An unsigned 64-bit number.
-    U64,
-    /// A signed number as wide as a pointer.
-    Long,
-    /// An unsigned number as wide as a pointer.
-    Ulong,
-    /// A number of bytes or elements, as wide as a pointer.
-    Size,
-    /// A number of bytes, 32 bits wide.
-    Size32,
-    /// An offset in a file, in one register.
-    Off,
-    /// A signed 64-bit number; two registers where those have 32 bits.
-    Loff,
-    /// An offset in a file in two registers, the low half first.
-    OffPair,
-    /// Permission bits of a new file.
-    Mode,
-    /// Permission bits to set on a file.
-    Chmod,
-    /// Permission bits and the type of a file.
-    FileType,
-    /// A user id; all ones: unchanged.
-    Uid,
-    /// A group id; all ones: unchanged.
-    Gid,
-    /// A process, group or thread id.
-    Pid,
-    /// A signal number.
-    Signal,
-    /// An address that is not followed.
-    Ptr,
-    /// A number best read in base 16.
-    Hex,
-    /// A device number, as `stat` has it.
-    Dev,
-    /// A 16-bit number in network order.
-    Be16,
-    /// A 32-bit number in network order.
-    Be32,
-    /// A key of System V IPC.
-    IpcKey,
-    /// A resource limit; all ones: none.
-    Limit,
-    /// A priority of input and output.
-    Ioprio,
-    /// A wait status.
-    Wstatus,
-    /// One of the three sets of `struct __user_cap_data_struct[2]`, its halves 12 bytes apart.
-    CapSet,
-    /// An IPv4 address.
-    Ip4,
-    /// An IPv6 address.
-    Ip6,
-    /// A number of another width.
-    As(Width, &'static Self),
+    /// A number.
+    Number(Number, Width),
     /// Bits with names.
-    Flags(&'static SymbolSet),
+    Flags(&'static SymbolSet, Width),
     /// A number with names for its values.
-    Enum(&'static SymbolSet),
+    Enum(&'static SymbolSet, Width),
     /// A string that is not a path.
     Str,
     /// A path, relative to the working directory or to the descriptor in that parameter.
     Path(Option<u8>),
     /// An array of strings, ended by NULL.
     Strv,
-    /// A socket address.
-    SockAddr(Len),
-    /// A buffer.
-    Bytes(Len),
-    /// An array of `struct iovec`, its bytes gathered.
-    Iovec(Len),
+    /// Memory with a length.
+    Buffer(Buffer, Len),
     /// A `struct msghdr`.
     Msghdr,
-    /// An array of `struct mmsghdr`.
-    Mmsghdr(Len),
-    /// A set of signals.
-    Sigset(Len),
-    /// Bits of descriptors; the length is how many bits.
-    FdSet(Len),
-    /// A byte for each page of memory; the length is how much memory.
-    Pages(Len),
-    /// Bits of CPUs.
-    CpuSet(Len),
-    /// Bits of NUMA nodes; the length is how many bits.
-    NodeMask(Len),
     /// A pointer to a signal set and its size, as the last parameter of pselect6(2).
     SigArg,
-    /// A `struct msgbuf` of System V: a long, and text.
-    MsgBuf(Len),
-    /// A socket option: a number if it is 4 bytes long, else bytes.
-    Option(Len),
-    /// Entries of a directory in their old form.
-    Dirents(Len),
-    /// Entries of a directory.
-    Dirents64(Len),
     /// A structure; of the second length where it is not the structure's own.
     Struct(&'static Structure, Option<Len>),
-    /// A pointer to so many.
+    /// A pointer to an array; the length counts elements.
     Array(&'static Self, Len),
-    /// A pointer to so many pointers to structures.
+    /// A pointer to an array of pointers to structures; the length counts pointers.
     Pointers(&'static Self, Len),
-    /// So many bytes that hold a string ended by NUL.
+    /// In a structure: that many bytes that hold a string ended by NUL.
     Chars(u32),
-    /// So many bytes.
+    /// In a structure: that many bytes.
     Raw(u32),
-    /// Bytes up to the end of what was captured.
+    /// In a structure: the bytes up to the end of what was captured.
     Rest,
-    /// It depends on these other parameters or fields.
+    /// In a structure: one of the three sets of `struct __user_cap_data_struct[2]`, its halves 12 bytes apart.
+    CapSet,
+    /// In a structure: an IPv6 address.
+    Ip6,
+    /// The values of these other parameters or fields decide what it is.
     By(&'static Variant, &'static [u8]),
     /// A buffer as an ioctl request describes it.
     Ioc,
-    /// Nothing: neither this parameter nor those behind it mean anything.
+    /// Nothing: neither this parameter nor those after it mean anything.
     None,
 }
 
-/// How wide a number is, and how it is to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Width {
-    /// 8 bits, signed.
-    I8,
-    /// 8 bits.
-    U8,
-    /// 16 bits, signed.
-    I16,
-    /// 16 bits.
-    U16,
-    /// 32 bits, signed.
-    I32,
-    /// 32 bits.
-    U32,
-    /// 64 bits, signed.
-    I64,
-    /// 64 bits.
-    U64,
-    /// As wide as a pointer, signed.
-    Long,
-    /// As wide as a pointer.
-    Ulong,
-    /// 16 bits in network order.
-    Be16,
-    /// 32 bits in network order.
-    Be32,
-    /// 64 bits; two registers where those have 32 bits.
-    Loff,
-}
-
-impl Width {
-    /// Bytes in memory.
-    pub const fn bytes(self, narrow: bool) -> usize {
+impl Kind {
+    /// The width of a number; none: it is no number.
+    pub const fn width(&self) -> Option<Width> {
         match self {
-            Self::I8 | Self::U8 => 1,
-            Self::I16 | Self::U16 | Self::Be16 => 2,
-            Self::I32 | Self::U32 | Self::Be32 => 4,
-            Self::I64 | Self::U64 | Self::Loff => 8,
-            Self::Long | Self::Ulong => {
-                if narrow {
-                    4
-                } else {
-                    8
-                }
+            Self::Number(_, width) | Self::Flags(_, width) | Self::Enum(_, width) => Some(*width),
+            Self::Str
+            | Self::Path(_)
+            | Self::Strv
+            | Self::Buffer(..)
+            | Self::Msghdr
+            | Self::SigArg
+            | Self::Struct(..)
+            | Self::Array(..)
+            | Self::Pointers(..)
+            | Self::Chars(_)
+            | Self::Raw(_)
+            | Self::Rest
+            | Self::CapSet
+            | Self::Ip6
+            | Self::By(..)
+            | Self::Ioc
+            | Self::None => None,
+        }
+    }
+
+    /// Whether a parameter of this kind, if it is not NULL, points to memory that can be captured. A kind that
+    /// other parameters decide ([`By`](Self::By)) does not itself.
+    pub const fn is_memory(&self) -> bool {
+        self.width().is_none() && !matches!(self, Self::None | Self::By(..))
+    }
+
+    /// Bytes of one in memory, where the table alone says how many.
+    pub fn size(&self, layout: usize) -> Option<usize> {
+        match self {
+            Self::Number(_, width) | Self::Flags(_, width) | Self::Enum(_, width) => {
+                Some(width.bytes(super::has_narrow_pointers(layout)))
             }
+            Self::Struct(of, None) => Some(of.layouts[layout].size as usize),
+            Self::CapSet => Some(4),
+            Self::Ip6 => Some(16),
+            Self::Chars(n) | Self::Raw(n) => Some(*n as usize),
+            Self::Array(of, len) => Some(len.constant()? * of.size(layout)?),
+            Self::Buffer(_, len) => len.constant(),
+            Self::Struct(_, Some(_))
+            | Self::Str
+            | Self::Path(_)
+            | Self::Strv
+            | Self::Msghdr
+            | Self::SigArg
+            | Self::Pointers(..)
+            | Self::Rest
+            | Self::By(..)
+            | Self::Ioc
+            | Self::None => None,
         }
     }
 }
 
-impl Kind {
-    /// The width of a number of this kind; none: it is no number.
-    pub const fn width(&self) -> Option<Width> {
-        Some(match self {
-            Self::I8 => Width::I8,
-            Self::U8 => Width::U8,
-            Self::I16 => Width::I16,
-            Self::U16 => Width::U16,
-            Self::Fd | Self::DirFd | Self::I32 | Self::Pid | Self::Signal | Self::IpcKey => {
-                Width::I32
+/// What it is, in words for people.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number, _) => f.write_str(number.word()),
+            Self::Flags(set, _) => write!(f, "flags {}", set.name),
+            Self::Enum(set, _) => write!(f, "one of {}", set.name),
+            Self::Buffer(buffer, _) => f.write_str(buffer.title()),
+            Self::Struct(of, _) => write!(f, "struct {}", of.name),
+            Self::Array(element, len) if len.constant() == Some(1) => {
+                write!(f, "pointer to {element}")
             }
-            Self::U32
-            | Self::Size32
-            | Self::Mode
-            | Self::Chmod
-            | Self::FileType
-            | Self::Uid
-            | Self::Gid
-            | Self::Dev
-            | Self::Ioprio
-            | Self::Wstatus
-            | Self::CapSet
-            | Self::Flags(_)
-            | Self::Enum(_) => Width::U32,
-            Self::I64 | Self::Off => Width::I64,
-            Self::Loff | Self::OffPair => Width::Loff,
-            Self::U64 => Width::U64,
-            Self::Long => Width::Long,
-            Self::Ulong | Self::Size | Self::Ptr | Self::Hex | Self::Limit => Width::Ulong,
-            Self::Be16 => Width::Be16,
-            Self::Be32 | Self::Ip4 => Width::Be32,
-            Self::As(width, _) => *width,
-            _ => return None,
-        })
-    }
-
-    /// Bytes of one in memory, where that is known without looking at it.
-    pub fn size(&self, layout: usize) -> Option<usize> {
-        Some(match self {
-            Self::Struct(of, None) => of.layouts[layout].size as usize,
-            Self::Ip6 => 16,
-            Self::Chars(n) | Self::Raw(n) => *n as usize,
-            Self::Array(of, len) => len.constant()? * of.size(layout)?,
-            Self::Sigset(len) | Self::SockAddr(len) => len.constant()?,
-            other => other.width()?.bytes(super::has_narrow_pointers(layout)),
-        })
+            Self::Array(element, _) => write!(f, "array of {element}"),
+            Self::Pointers(element, _) => write!(f, "array of pointers to {element}"),
+            Self::By(variant, _) => write!(f, "by {}", variant.name),
+            Self::Str => f.write_str("str"),
+            Self::Path(_) => f.write_str("path"),
+            Self::Strv => f.write_str("strv"),
+            Self::Msghdr => f.write_str("msghdr"),
+            Self::SigArg => f.write_str("signals"),
+            Self::Chars(n) => write!(f, "chars({n})"),
+            Self::Raw(n) => write!(f, "raw({n})"),
+            Self::Rest => f.write_str("rest"),
+            Self::CapSet => f.write_str("capset"),
+            Self::Ip6 => f.write_str("ip6"),
+            Self::Ioc => f.write_str("ioc"),
+            Self::None => f.write_str("none"),
+        }
     }
 }
 
@@ -244,16 +157,16 @@ impl Kind {
 pub struct Len {
     /// Where it is.
     pub from: LenFrom,
-    /// Bytes to add; none: those of a long.
+    /// Bytes to add; none: the size of a long.
     pub add: Option<u16>,
 }
 
 impl Len {
-    /// The length, where it stands in the table.
+    /// The length, where it is a constant of the table.
     pub const fn constant(&self) -> Option<usize> {
         match self.from {
             LenFrom::Const(n) => Some(n as usize),
-            _ => None,
+            LenFrom::Arg(_) | LenFrom::At(_) | LenFrom::Ret => None,
         }
     }
 }
@@ -265,7 +178,7 @@ pub enum LenFrom {
     Const(u32),
     /// In that parameter.
     Arg(u8),
-    /// In the 32-bit number that parameter points to.
+    /// In the 32-bit number that the parameter points to.
     At(u8),
     /// In the return value.
     Ret,

@@ -2,25 +2,25 @@
 
 use driver_api::event::{Abi, Flags, Header, Kind};
 use driver_api::plan::{Plan, flag};
-use driver_api::table::{self, Returns, Syscall};
-use driver_start::monotonic_ns;
+use driver_api::table::{self, Category, Returns, Syscall};
 use libc::pid_t;
 
 use super::FIRST_CALLS;
-use super::capture::{NotifyCapture, Sink};
+use super::capture::NotifyCapture;
+use super::family;
 use super::listener::Notification;
-use super::processes::{Begun, Birth};
-use crate::facts;
+use super::processes::{Birth, PendingExec};
+use crate::events::{self, Sink};
 use crate::filter;
-use crate::interpret;
 use crate::memory::Memory;
+use crate::threads;
 
 /// clone(2)
 const CLONE_THREAD: u64 = 0x1_0000;
-/// What vfork(2) is, as clone(2) would have it: CLONE_VM and CLONE_VFORK.
+/// The flags of a clone(2) that does what vfork(2) does: CLONE_VM and CLONE_VFORK.
 const VFORK: u64 = 0x4100;
-/// What the interpreter is told of a call that has not returned: of an error that is no special one, so that
-/// it reads what the program has filled, and nothing else.
+/// The return value with which the plan of a call that has not returned is followed: an error without a special
+/// meaning. So only what the program has filled is read.
 const NOT_YET: i64 = -1;
 
 /// A call that is about to be made.
@@ -35,45 +35,36 @@ pub(super) struct Entry {
 }
 
 impl NotifyCapture {
-    /// What a notification is about; none: a call that the table does not have.
+    /// The call of a notification. None: the table does not have it.
     fn entry_of(&self, notification: &Notification) -> Option<Entry> {
         let nr = notification.nr;
-        let abi = match filter::abi_of(notification.arch)? {
-            Abi::X86_64 if nr & table::X32_BIT != 0 => Abi::X32,
-            abi => abi,
-        };
+        let abi = filter::abi_of(notification.arch, nr)?;
         let call = table::by_number(abi, nr)?;
         Some(Entry {
             call,
             abi,
             nr,
             args: notification.args,
-            plan: self.plans.of(call, abi, nr),
+            plan: self.events.plan_of(call, abi, nr),
             selected: self.selection.contains(call),
         })
     }
 
+    /// The header of an event of a thread.
     pub(super) fn header(&self, kind: Kind, tid: pid_t) -> Header {
         let thread = self.processes.threads.get(&tid);
-        Header {
-            kind: kind as u8,
-            abi: Abi::NATIVE as u8,
-            cpu: current_cpu(),
-            time_ns: monotonic_ns(),
-            tgid: thread.map_or(tid, |thread| thread.tgid).unsigned_abs(),
-            tid: tid.unsigned_abs(),
-            uid: thread.map_or(u32::MAX, |thread| thread.owner.uid),
-            gid: thread.map_or(u32::MAX, |thread| thread.owner.gid),
-            ..Header::default()
-        }
+        let tgid = thread.map_or(tid, |thread| thread.tgid).unsigned_abs();
+        events::header(kind, tid, tgid, thread.map(|thread| thread.owner))
     }
 
-    /// One notification, to its answer. An event of it is delivered when the kernel has taken the answer:
-    /// the thread has then waited all the time, and what was read was its own, as
-    /// SECCOMP_IOCTL_NOTIF_ID_VALID would say with one call more.
+    /// Handles one notification and answers it.
+    ///
+    /// Its event is delivered when the kernel has accepted the answer. That says, like
+    /// SECCOMP_IOCTL_NOTIF_ID_VALID but without another call, that the thread has waited until then and that what
+    /// was read was its own.
     pub(super) fn notified(&mut self, notification: &Notification, sink: Sink) {
         let (id, tid) = (notification.id, notification.tid);
-        self.note(tid);
+        self.note_waiting(tid);
         let entry = self.entry_of(notification).filter(|_| tid > 0);
         let Some(entry) = entry else {
             self.answer(id);
@@ -86,21 +77,21 @@ impl NotifyCapture {
             let name = entry.call.name;
             self.settle_exec(tid, name == "brk" || FIRST_CALLS.contains(&name), sink);
         }
-        let (mut born, mut tgid) = (false, tid);
+        let (mut gave_birth, mut tgid) = (false, tid);
         if let Some(thread) = self.processes.threads.get_mut(&tid) {
-            (born, tgid) = (thread.birth.is_some(), thread.tgid);
+            (gave_birth, tgid) = (thread.birth.is_some(), thread.tgid);
             if thread.owner_is_stale {
-                thread.owner = facts::owner(tid.unsigned_abs());
+                thread.owner = threads::owner(tid.unsigned_abs());
             }
-            thread.owner_is_stale = entry.call.category == "user";
+            thread.owner_is_stale = entry.call.category == Category::User;
         }
         let leaves = entry.call.returns == Returns::None;
-        if born {
+        if gave_birth {
             self.look_for_child(tid, sink);
         }
-        if leaves && self.processes.has_strays() {
-            // a child that it has waited for ended before it
-            self.tell_ends(true, sink);
+        if leaves && self.processes.lacks_pidfds() {
+            // a child that it has waited for has ended before it
+            self.report_ends(true, sink);
         }
         if leaves && entry.call.name == "exit_group" {
             self.look_for_threads(tgid, tid, sink);
@@ -111,21 +102,18 @@ impl NotifyCapture {
             return;
         }
         if entry.selected {
-            self.build(
-                tid,
-                &entry,
-                if leaves {
-                    Flags::NORETURN
-                } else {
-                    Flags::ENTRY
-                },
-            );
+            let flags = if leaves {
+                Flags::NORETURN
+            } else {
+                Flags::ENTRY
+            };
+            self.build(tid, &entry, flags);
         }
         if entry.plan.flags & flag::CHILD != 0 {
             self.begin_birth(tid, &entry);
         }
         if !self.answer(id) {
-            // nobody waits any more: killed, or interrupted by a signal and about to ask again
+            // the thread does not wait any more: it was killed, or a signal has interrupted it and it will ask again
             return;
         }
         if entry.selected {
@@ -136,7 +124,7 @@ impl NotifyCapture {
         }
     }
 
-    /// The event of an entry, into the builder.
+    /// Begins the event of an entry.
     fn build(&mut self, tid: pid_t, entry: &Entry, flags: u16) {
         let header = Header {
             abi: entry.abi as u8,
@@ -145,35 +133,19 @@ impl NotifyCapture {
             flags,
             ..self.header(Kind::Syscall, tid)
         };
-        self.out.builder.begin(&header);
         let memory = Memory::new(tid, table::is_narrow(entry.abi, entry.nr));
-        let seen = Header {
-            ret: NOT_YET,
-            ..header
-        };
-        interpret::follow(
-            &mut self.out.builder,
-            &entry.plan,
-            &seen,
-            &memory,
-            &mut self.scratch,
-            &self.plans.limits,
-        );
+        self.events
+            .begin_call(&header, NOT_YET, &entry.plan, &memory);
     }
 
     fn begin_exec(&mut self, tid: pid_t, tgid: pid_t, entry: &Entry) {
         let flags = if entry.selected { 0 } else { Flags::UNSELECTED };
         self.build(tid, entry, flags);
-        let event = self
-            .out
-            .builder
-            .finish()
-            .map(|event| event.to_vec())
-            .unwrap_or_default();
-        let before = super::family::program_of(tid);
+        let event = self.events.take().unwrap_or_default();
+        let before = family::program_of(tid);
         if let Some(process) = self.processes.get_mut(tgid) {
-            let begun = Begun { tid, event, before };
-            if process.exec.replace(begun).is_none() {
+            let pending = PendingExec { tid, event, before };
+            if process.exec.replace(pending).is_none() {
                 self.processes.execs += 1;
             }
         }
@@ -191,17 +163,17 @@ impl NotifyCapture {
         };
         if let Some(thread) = self.processes.threads.get_mut(&tid) {
             thread.birth = Some(Birth {
-                thread: flags & CLONE_THREAD != 0,
+                is_thread: flags & CLONE_THREAD != 0,
                 flags,
             });
         }
     }
 
-    /// exit(2) ends a thread, and exit_group(2) a process, which the end of its pidfd tells.
+    /// exit(2) ends a thread, exit_group(2) a process. The pidfd of a process shows its end.
     fn leaves(&mut self, tid: pid_t, tgid: pid_t, entry: &Entry, sink: Sink) {
         let status = ((entry.args[0] & 0xff) << 8) as i32;
         if entry.call.name == "exit" {
-            self.thread_over(tid, status, sink);
+            self.thread_ended(tid, status, sink);
         }
         if let Some(process) = self.processes.get_mut(tgid)
             && (entry.call.name == "exit_group" || process.threads.is_empty())
@@ -209,10 +181,4 @@ impl NotifyCapture {
             process.leaving = Some(status);
         }
     }
-}
-
-/// Where we are: where the tracee was, as a rule. A gap that the probe names.
-fn current_cpu() -> u16 {
-    // SAFETY: sched_getcpu(3) has no effect.
-    u16::try_from(unsafe { libc::sched_getcpu() }).unwrap_or(u16::MAX)
 }

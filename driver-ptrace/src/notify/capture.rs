@@ -1,41 +1,39 @@
-//! The running capture of notify mode: waits for notifications and for the ends of processes, hands the
-//! events made of them to the sink. [`calls`](super::calls) and [`family`](super::family) make the events.
+//! The running capture of notify mode: waits for notifications and for the ends of processes, and hands the events
+//! that are made of them to the sink. [`calls`](super::calls) and [`family`](super::family) make the events.
 
 use std::time::{Duration, Instant};
 
 use driver_api::driver::{Capture, CaptureError, CommandState, Flow, Polled};
 use driver_api::error::Cause;
-use driver_api::event::{Event, layout};
+use driver_api::event::Event;
 use driver_api::request::{Limits, SyscallSet};
 use driver_api::stats::Stats;
 use driver_start::Held;
 use libc::pid_t;
 
-use super::launch::Way;
+use super::launch::ListenerChannel;
 use super::listener::Listener;
 use super::processes::Processes;
 use super::watchdog::Watchdog;
-use crate::facts::{self, Owner};
-
-pub(super) use crate::outbox::Sink;
-use crate::outbox::{Outbox, Plans};
+use crate::events::{self, Events, Sink};
+use crate::threads::{self, Owner};
 
 /// How long a poll that has events waits for more.
 const LINGER: Duration = Duration::from_millis(5);
-/// How long a wait may be where ends are looked for, or are about to come.
+/// How long a wait may be if ends have to be looked for, or are about to come.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long nobody may be known before that is the end, on kernels that do not tell it.
+/// How long no process may be known before that is taken for the end, on kernels that do not report it.
 const LAST_LOOK: Duration = Duration::from_millis(200);
-/// How long members get to die.
+/// How long processes may take to die.
 const TO_LEAVE: Duration = Duration::from_secs(2);
 
-/// What there is once the command runs.
+/// What exists once the command runs.
 #[derive(Debug)]
 struct Running {
     listener: Listener,
     watchdog: Option<Watchdog>,
-    /// The kernel tells when the filter has no user left: it is new enough for more than that.
-    tells_end: bool,
+    /// The kernel reports when no process uses the filter any more. Known from another feature, which is newer.
+    reports_end: bool,
 }
 
 /// One capture of a command.
@@ -43,55 +41,51 @@ struct Running {
 pub(crate) struct NotifyCapture {
     driver: &'static str,
     pub(super) command: Held,
-    way: Option<Way>,
+    /// The way to the listener. None: it was taken.
+    channel: Option<ListenerChannel>,
     running: Option<Running>,
     pub(super) processes: Processes,
-    /// The command's own program runs: what comes before it is lanner's.
+    /// The command has executed its program. Events before that are of lanner's own code.
     pub(super) launched: bool,
     pub(super) status: Option<i32>,
     ended: bool,
-    /// Since when nobody is known.
+    /// Since when no process is known.
     deserted: Option<Instant>,
-    /// What the filter asks about.
+    /// The calls that the filter asks about.
     filtered: SyscallSet,
     pub(super) selection: SyscallSet,
-    pub(super) plans: Plans,
-    pub(super) out: Outbox,
-    pub(super) scratch: Vec<u8>,
+    pub(super) events: Events,
 }
 
 impl NotifyCapture {
     pub(crate) fn new(
         driver: &'static str,
         command: Held,
-        way: Way,
+        channel: ListenerChannel,
         selection: SyscallSet,
         limits: Limits,
     ) -> std::io::Result<Self> {
         Ok(Self {
             driver,
             command,
-            way: Some(way),
+            channel: Some(channel),
             running: None,
             processes: Processes::new()?,
             launched: false,
             status: None,
             ended: false,
             deserted: None,
-            filtered: super::needed(&selection),
+            filtered: super::filtered_calls(&selection),
             selection,
-            plans: Plans::new(limits),
-            out: Outbox::default(),
-            scratch: Vec::with_capacity(layout::MAX),
+            events: Events::new(limits),
         })
     }
 
-    /// Hands over the event in the builder, or keeps it for the next poll.
+    /// Hands over the event that was made, or keeps it for the next poll.
     pub(super) fn deliver(&mut self, sink: Sink) {
-        if !self.launched {
-            return;
+        if self.launched {
+            self.events.deliver(sink);
         }
-        self.out.deliver(sink);
     }
 
     /// Whether the thread of a notification still waits.
@@ -100,22 +94,22 @@ impl NotifyCapture {
         listener.is_some_and(|listener| listener.is_valid(id))
     }
 
-    /// Lets a thread go on. False: it does not wait any more.
+    /// Lets a waiting thread make its call. False: it does not wait any more.
     pub(super) fn answer(&self, id: u64) -> bool {
         let Some(running) = &self.running else {
             return false;
         };
         let answered = running.listener.answer(id).is_ok();
         if let Some(watchdog) = &running.watchdog {
-            watchdog.note(0);
+            watchdog.note_waiting(0);
         }
         answered
     }
 
-    /// Follows a thread, and its process, which then dies with us.
+    /// Follows a thread, and its process, which from then on dies with lanner.
     pub(super) fn add(&mut self, tid: pid_t, tgid: pid_t, owner: Owner) {
         if let Some(watchdog) = self.watchdog().filter(|_| !self.processes.has(tgid)) {
-            watchdog.join(tgid);
+            watchdog.add(tgid);
         }
         self.processes.add(tid, tgid, owner);
     }
@@ -123,7 +117,7 @@ impl NotifyCapture {
     /// A process has ended.
     pub(super) fn remove(&mut self, tgid: pid_t) {
         if let Some(watchdog) = self.watchdog() {
-            watchdog.leave(tgid);
+            watchdog.remove(tgid);
         }
         self.processes.remove(tgid);
     }
@@ -132,10 +126,10 @@ impl NotifyCapture {
         self.running.as_ref()?.watchdog.as_ref()
     }
 
-    /// Who has to die with us, too: whoever waits for our answer.
-    pub(super) fn note(&self, tid: pid_t) {
+    /// Has the watchdog know of a thread that waits for an answer: it must die with lanner, too.
+    pub(super) fn note_waiting(&self, tid: pid_t) {
         if let Some(watchdog) = self.watchdog() {
-            watchdog.note(tid);
+            watchdog.note_waiting(tid);
         }
     }
 
@@ -149,38 +143,38 @@ impl NotifyCapture {
 
     /// Opens the gate, the first time.
     fn begin(&mut self) -> Result<(), CaptureError> {
-        let Some(way) = self.way.take() else {
+        let Some(channel) = self.channel.take() else {
             return Ok(());
         };
         let opened = self.command.open_gate();
         opened.map_err(|error| self.failure("start the command", error))?;
         let pid = self.command.pid().cast_signed();
-        let listener = match way.take() {
+        let listener = match channel.take_listener() {
             Ok(listener) => listener,
             Err(error) => {
                 self.ended = true;
                 kill(pid);
-                // an errno of the filter, where there is one, says more than that nothing came
+                // an errno of the filter says more than that no listener came
                 let refused = self.command.outcome().err().map(Cause::from);
                 self.wait_for_command();
                 let refused = refused.unwrap_or_else(|| error.into());
                 return Err(self.failure("put its filter into the command", refused));
             }
         };
-        let tells_end = listener.stay_near();
+        let reports_end = listener.wake_on_one_cpu();
         let watchdog = Watchdog::new(&listener, pid);
         self.running = Some(Running {
             listener,
             watchdog: watchdog
                 .inspect_err(|error| tracing::warn!("no watchdog: {error}"))
                 .ok(),
-            tells_end,
+            reports_end,
         });
-        self.add(pid, pid, facts::owner(pid.unsigned_abs()));
+        self.add(pid, pid, threads::owner(pid.unsigned_abs()));
         Ok(())
     }
 
-    /// Waits for the command's end, which is near; not for ever.
+    /// Waits for the end of the command, which is near, but not for ever.
     fn wait_for_command(&mut self) {
         let begin = Instant::now();
         while self.status.is_none() && begin.elapsed() < TO_LEAVE {
@@ -191,7 +185,7 @@ impl NotifyCapture {
         }
     }
 
-    /// Nobody is left.
+    /// No process is left.
     fn end(&mut self) -> Result<Polled, CaptureError> {
         self.ended = true;
         self.wait_for_command();
@@ -204,61 +198,63 @@ impl NotifyCapture {
         Ok(Polled::Ended(self.status))
     }
 
-    /// Tells the ends of processes; `now`: also of those that have to be looked for.
-    pub(super) fn tell_ends(&mut self, now: bool, sink: Sink) {
+    /// Delivers the ends of processes. `now`: looks for ends that no pidfd reports, even if it was done just before.
+    pub(super) fn report_ends(&mut self, now: bool, sink: Sink) {
         for tgid in self.processes.ended(now) {
-            self.process_over(tgid, sink);
+            self.process_ended(tgid, sink);
         }
     }
 
-    /// Whether all is over; `deserted` is what the kernel says.
+    /// Whether the capture is over. `deserted`: the kernel says that no process uses the filter.
     fn is_over(&mut self, deserted: bool) -> bool {
         if !self.processes.is_empty() {
-            // a thread leaves the filter a little before its process ends
+            // threads stop using the filter a moment before their process ends
             self.deserted = None;
             return false;
         }
         let since = *self.deserted.get_or_insert_with(Instant::now);
-        let tells = self.running.as_ref().is_some_and(|r| r.tells_end);
-        // an orphan that was never seen keeps the filter in use until it is reaped, which the first process of
-        // a PID namespace has to do
+        let reports_end = self.running.as_ref().is_some_and(|r| r.reports_end);
+        // An orphan that was never seen uses the filter until it is reaped, and the first process of a PID namespace
+        // has to do that.
         reap_orphans();
-        deserted || (!tells && since.elapsed() > LAST_LOOK)
+        deserted || (!reports_end && since.elapsed() > LAST_LOOK)
     }
 
     /// How long to wait.
     fn patience(&self, left: Duration) -> Duration {
-        if self.processes.is_empty() || self.processes.has_strays() {
+        if self.processes.is_empty() || self.processes.lacks_pidfds() {
             left.min(LOOK)
         } else {
             left
         }
     }
 
-    /// One wait, and what came of it. None: nothing.
-    fn step(&mut self, left: Duration, sink: Sink) -> Option<bool> {
+    /// Waits once and handles what comes. False: the capture is over.
+    fn step(&mut self, left: Duration, sink: Sink) -> bool {
         let patience = self.patience(left);
-        let running = self.running.as_ref()?;
+        let Some(running) = self.running.as_ref() else {
+            return false;
+        };
         let ready = running.listener.wait(Some(self.processes.ends()), patience);
         let call = ready.call.then(|| running.listener.receive()).flatten();
-        // an end that a parent has seen goes before what the parent does next
-        if ready.other || self.processes.has_strays() {
-            self.tell_ends(false, sink);
+        // an end that the parent has seen is delivered before what the parent does next
+        if ready.other || self.processes.lacks_pidfds() {
+            self.report_ends(false, sink);
         }
         if let Some(call) = call {
             self.notified(&call, sink);
         }
         if ready.deserted && !ready.other {
-            // the last ends are about to show
+            // the pidfds are about to report the last ends
             std::thread::sleep(Duration::from_micros(100));
         }
         if (ready.deserted || self.processes.is_empty()) && self.is_over(ready.deserted) {
-            return None;
+            return false;
         }
-        Some(ready.call || ready.other)
+        true
     }
 
-    /// Ends the command and all that came of it: without us their calls fail.
+    /// Ends the command and all its descendants: without answers their calls would fail.
     fn kill_all(&mut self) {
         let Some(running) = self.running.take() else {
             return;
@@ -285,18 +281,20 @@ impl NotifyCapture {
             }
             done = self.status.is_some()
                 && self.processes.is_empty()
-                && (ready.deserted || !running.tells_end);
+                && (ready.deserted || !running.reports_end);
         }
     }
 }
 
 fn kill(pid: pid_t) {
-    // SAFETY: takes numbers; the process waits for us, or is a child that nobody has waited for.
+    // SAFETY: kill(2) takes numbers. The process waits for lanner's answer, or is a child that was not waited for: no
+    // other process has its id.
     unsafe { libc::kill(pid, libc::SIGKILL) };
 }
 
 fn reap_orphans() {
-    // SAFETY: numbers; the first process of a PID namespace gets all orphans and waits for each.
+    // SAFETY: waitpid(2) gets no memory. The first process of a PID namespace becomes the parent of all orphans
+    // (pid_namespaces(7)), and has to wait for each.
     unsafe {
         if libc::getpid() == 1 {
             while libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG | libc::__WALL) > 0 {}
@@ -310,37 +308,37 @@ impl Capture for NotifyCapture {
         timeout: Duration,
         sink: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> Result<Polled, CaptureError> {
-        let before = self.out.begin(sink);
-        if self.ended && self.out.stats.captured == before {
+        let before = self.events.begin_poll(sink);
+        if self.ended && self.events.since(before) == 0 {
             return Ok(Polled::Ended(self.status));
         }
         self.begin()?;
-        let mut until = Instant::now() + timeout;
+        let mut until = events::deadline(timeout);
         let mut lingers = false;
-        while !self.out.halted && !self.ended {
+        while !self.events.is_halted() && !self.ended {
             let now = Instant::now();
-            if !lingers && self.out.stats.captured > before {
+            if !lingers && self.events.since(before) > 0 {
                 lingers = true;
                 until = until.min(now + LINGER);
             }
-            let Some(_) = self.step(until.saturating_duration_since(now), sink) else {
-                // the last events first: the end is told by the next poll
-                if self.out.stats.captured > before || self.out.is_waiting() {
+            if !self.step(until.saturating_duration_since(now), sink) {
+                // the last events go first: the next poll reports the end
+                if self.events.since(before) > 0 || self.events.is_waiting() {
                     break;
                 }
                 return self.end();
-            };
+            }
             if now >= until {
                 break;
             }
         }
-        Ok(Polled::Events(self.out.since(before)))
+        Ok(Polled::Events(self.events.since(before)))
     }
 
     fn command(&mut self) -> Option<CommandState> {
         self.launched.then(|| CommandState {
             pid: self.command.pid(),
-            // known when its end has been told
+            // known when its end has been delivered
             status: self.status,
         })
     }
@@ -358,7 +356,7 @@ impl Capture for NotifyCapture {
     }
 
     fn stats(&self) -> Stats {
-        self.out.stats
+        self.events.stats()
     }
 }
 

@@ -1,23 +1,25 @@
-//! Births, execs and ends: nobody announces them in this mode, so they are told from what the members of the
-//! family do next, and from /proc.
+//! Births, execs and ends. Nothing reports them in this mode: they are inferred from what the processes do next,
+//! and from /proc.
 
 use driver_api::event::{Event, Flags, Header, Kind};
 use driver_api::request::FACT_MAX;
 use libc::pid_t;
 
-use super::capture::{NotifyCapture, Sink};
-use super::processes::{self, Begun, Maker};
+use super::capture::NotifyCapture;
+use super::processes::{self, Parent, PendingExec};
+use crate::events::Sink;
 use crate::facts;
 use crate::memory::Memory;
 use crate::proc_dir::ProcDir;
+use crate::threads;
 
 /// The signal in the low byte of a clone's flags (clone(2)).
 const CSIGNAL: u64 = 0xff;
-/// In the auxiliary vector: where the kernel has put sixteen random bytes for this program (getauxval(3)).
+/// The entry of the auxiliary vector with the address of sixteen random bytes (getauxval(3)).
 const AT_RANDOM: u64 = 25;
 
-/// What tells one program of a process from the next: its auxiliary vector, which addresses that the kernel
-/// chose at random stand in, and its random bytes, which are new with every exec.
+/// What tells the programs that a process runs one after the other apart: the auxiliary vector, with addresses that
+/// the kernel has chosen at random, and the random bytes, which are new with every exec.
 pub(super) fn program_of(tid: pid_t) -> Option<Vec<u8>> {
     let mut room = [0; 1024];
     let auxv = ProcDir::open(tid.unsigned_abs())?.read(c"auxv", &mut room)?;
@@ -37,13 +39,13 @@ pub(super) fn program_of(tid: pid_t) -> Option<Vec<u8>> {
 }
 
 impl NotifyCapture {
-    /// Follows a thread that nobody has told of, and tells of its birth. `waits` is its notification: what
-    /// /proc says is about this thread as long as that stands. False: it does not.
+    /// Follows a thread that was not known, and delivers its birth. `waits` is the id of its notification: as long
+    /// as that is valid, what /proc says is about this thread. False: it is not valid any more.
     pub(super) fn announce(&mut self, tid: pid_t, waits: Option<u64>, sink: Sink) -> bool {
         let id = tid.unsigned_abs();
-        let tgid = facts::tgid(id).unwrap_or(id).cast_signed();
-        let owner = facts::owner(id);
-        let parent = facts::parent(id).map(u32::cast_signed);
+        let tgid = threads::tgid(id).unwrap_or(id).cast_signed();
+        let owner = threads::owner(id);
+        let parent = threads::parent(id).map(u32::cast_signed);
         if waits.is_some_and(|waits| !self.is_valid(waits)) {
             return false;
         }
@@ -51,32 +53,32 @@ impl NotifyCapture {
             // its first thread has not made a call yet
             self.announce(tgid, None, sink);
         }
-        let maker = self.processes.maker(parent, tgid != tid).unwrap_or(Maker {
+        let parent = self.processes.parent_of(parent, tgid != tid);
+        let parent = parent.unwrap_or(Parent {
             tid: self.command.pid().cast_signed(),
             tgid: self.command.pid().cast_signed(),
             owner,
             flags: 0,
         });
-        let header = Header {
-            tid: maker.tid.unsigned_abs(),
-            tgid: maker.tgid.unsigned_abs(),
-            uid: maker.owner.uid,
-            gid: maker.owner.gid,
+        let mut header = Header {
+            tid: parent.tid.unsigned_abs(),
+            tgid: parent.tgid.unsigned_abs(),
+            uid: parent.owner.uid,
+            gid: parent.owner.gid,
             ..self.header(Kind::Fork, tid)
         };
-        let mut header = header;
         header.args[..3].copy_from_slice(&[
             u64::from(id),
             u64::from(tgid.unsigned_abs()),
-            maker.flags & !CSIGNAL,
+            parent.flags & !CSIGNAL,
         ]);
         self.add(tid, tgid, owner);
-        self.out.builder.begin(&header);
+        self.events.builder.begin(&header);
         self.deliver(sink);
         true
     }
 
-    /// A thread whose call made a child has come back, and the child has not said anything yet.
+    /// A thread has come back from a call that makes a child, and the child has not made a call yet.
     pub(super) fn look_for_child(&mut self, tid: pid_t, sink: Sink) {
         let Some(thread) = self.processes.threads.get(&tid) else {
             return;
@@ -84,29 +86,29 @@ impl NotifyCapture {
         let (Some(birth), tgid) = (thread.birth, thread.tgid) else {
             return;
         };
-        for child in processes::offspring(tgid, tid, birth.thread) {
+        for child in processes::offspring(tgid, tid, birth.is_thread) {
             if !self.processes.threads.contains_key(&child) {
                 self.announce(child, None, sink);
             }
         }
         if let Some(thread) = self.processes.threads.get_mut(&tid) {
-            // told, or the call has failed
+            // the child is announced, or the call has failed
             thread.birth = None;
         }
     }
 
-    /// A process is about to end: threads that have made no call yet never will.
-    pub(super) fn look_for_threads(&mut self, tgid: pid_t, but: pid_t, sink: Sink) {
+    /// A process is about to end: threads that have not made a call yet never will.
+    pub(super) fn look_for_threads(&mut self, tgid: pid_t, except: pid_t, sink: Sink) {
         let Some(process) = self.processes.get_mut(tgid) else {
             return;
         };
-        let threads = process.threads.clone();
-        for tid in threads.into_iter().filter(|tid| *tid != but) {
+        let tids = process.threads.clone();
+        for tid in tids.into_iter().filter(|tid| *tid != except) {
             self.look_for_child(tid, sink);
         }
     }
 
-    /// Whether an exec that was entered has come to its end, seen from a thread's next call; `first`: it is
+    /// A thread makes a call: has the exec that was entered in its process succeeded or failed? `first`: the call is
     /// one of those that a new program begins with.
     pub(super) fn settle_exec(&mut self, tid: pid_t, first: bool, sink: Sink) {
         let Some(tgid) = self.processes.threads.get(&tid).map(|thread| thread.tgid) else {
@@ -115,53 +117,53 @@ impl NotifyCapture {
         let Some(process) = self.processes.get_mut(tgid) else {
             return;
         };
-        let Some(begun) = process.exec.take() else {
+        let Some(pending) = process.exec.take() else {
             return;
         };
         let now = program_of(tid);
-        let replaced = match (&begun.before, &now) {
-            // /proc is closed to us: only a call that looks like a beginning can tell
-            (None, None) => first && begun.tid == tid,
+        let replaced = match (&pending.before, &now) {
+            // /proc cannot be read: only a call that looks like a beginning can tell
+            (None, None) => first && pending.tid == tid,
             (before, now) => before != now,
         };
         if replaced {
             self.processes.execs -= 1;
-            self.executed(tgid, &begun, sink);
-        } else if begun.tid == tid {
+            self.executed(tgid, &pending, sink);
+        } else if pending.tid == tid {
             self.processes.execs -= 1;
-            self.exec_failed(&begun, sink);
+            self.exec_failed(&pending, sink);
         } else if let Some(process) = self.processes.get_mut(tgid) {
-            // another thread, which goes on meanwhile
-            process.exec = Some(begun);
+            // this is another thread, and the exec is still under way
+            process.exec = Some(pending);
         }
     }
 
-    /// A process has a new program, in the thread that has the process's id now.
-    fn executed(&mut self, tgid: pid_t, begun: &Begun, sink: Sink) {
-        let threads = self
+    /// A process has a new program. The thread that runs it has the id of the process.
+    fn executed(&mut self, tgid: pid_t, pending: &PendingExec, sink: Sink) {
+        let tids = self
             .processes
             .get_mut(tgid)
             .map(|process| process.threads.clone())
             .unwrap_or_default();
-        // the kernel ends the others with code 0 (fs/exec.c, de_thread); the one that called has the leader's id
-        // now, which ends in its place
-        for tid in threads {
-            if tid != begun.tid {
-                self.thread_over(tid, 0, sink);
+        // The kernel ends the other threads with code 0 (fs/exec.c, de_thread). The thread that called exec has the
+        // id of the first thread now; that thread's end is delivered, and the former id is forgotten.
+        for tid in tids {
+            if tid != pending.tid {
+                self.thread_ended(tid, 0, sink);
             }
         }
-        if begun.tid != tgid {
-            self.processes.remove_thread(begun.tid);
+        if pending.tid != tgid {
+            self.processes.remove_thread(pending.tid);
         }
         let id = tgid.unsigned_abs();
-        let owner = facts::owner(id);
+        let owner = threads::owner(id);
         if let Some(thread) = self.processes.threads.get_mut(&tgid) {
             thread.owner = owner;
         } else {
             self.add(tgid, tgid, owner);
         }
         self.launched = true;
-        let Ok(event) = Event::parse(&begun.event) else {
+        let Ok(event) = Event::parse(&pending.event) else {
             return;
         };
         let entry = event.header();
@@ -172,19 +174,16 @@ impl NotifyCapture {
             flags: entry.flags,
             ..self.header(Kind::Exec, tgid)
         };
-        self.out.builder.begin(&header);
-        event
-            .attachments()
-            .for_each(|attachment| self.out.builder.attach_copy(&attachment));
+        self.events.begin_from(&header, &event);
         if let Some(dir) = ProcDir::open(id) {
-            facts::exec(&mut self.out.builder, id, &dir, owner, FACT_MAX as usize);
+            facts::exec(&mut self.events.builder, id, &dir, owner, FACT_MAX as usize);
         }
         self.deliver(sink);
     }
 
-    /// An exec has failed, nobody knows with which error, or has never come to an end.
-    fn exec_failed(&mut self, begun: &Begun, sink: Sink) {
-        let Ok(event) = Event::parse(&begun.event) else {
+    /// An exec has failed, or its process has ended before it was over. The error is not known.
+    fn exec_failed(&mut self, pending: &PendingExec, sink: Sink) {
+        let Ok(event) = Event::parse(&pending.event) else {
             return;
         };
         let mut header = *event.header();
@@ -192,26 +191,23 @@ impl NotifyCapture {
             return;
         }
         header.flags |= Flags::ENTRY;
-        self.out.builder.begin(&header);
-        event
-            .attachments()
-            .for_each(|attachment| self.out.builder.attach_copy(&attachment));
+        self.events.begin_from(&header, &event);
         self.deliver(sink);
     }
 
-    /// A thread ends.
-    pub(super) fn thread_over(&mut self, tid: pid_t, status: i32, sink: Sink) {
+    /// A thread has ended.
+    pub(super) fn thread_ended(&mut self, tid: pid_t, status: i32, sink: Sink) {
         let header = Header {
             ret: i64::from(status),
             ..self.header(Kind::Exit, tid)
         };
         self.processes.remove_thread(tid);
-        self.out.builder.begin(&header);
+        self.events.builder.begin(&header);
         self.deliver(sink);
     }
 
     /// A process has ended, and all its threads with it.
-    pub(super) fn process_over(&mut self, tgid: pid_t, sink: Sink) {
+    pub(super) fn process_ended(&mut self, tgid: pid_t, sink: Sink) {
         let status = if tgid == self.command.pid().cast_signed() {
             self.status = self.status.or_else(|| self.command.status());
             self.status
@@ -221,21 +217,21 @@ impl NotifyCapture {
         let Some(process) = self.processes.get_mut(tgid) else {
             return;
         };
-        let mut threads = process.threads.clone();
+        let mut tids = process.threads.clone();
         let exec = process.exec.take();
-        if let Some(begun) = exec {
+        if let Some(pending) = exec {
             self.processes.execs -= 1;
-            self.exec_failed(&begun, sink);
+            self.exec_failed(&pending, sink);
         }
-        // the first thread's end is the process's
-        threads.sort_unstable_by_key(|tid| *tid == tgid);
-        for tid in threads {
+        // the first thread goes last: its end is the process's
+        tids.sort_unstable_by_key(|tid| *tid == tgid);
+        for tid in tids {
             let header = Header {
                 ret: status.unwrap_or(0).into(),
                 flags: if status.is_none() { Flags::ENTRY } else { 0 },
                 ..self.header(Kind::Exit, tid)
             };
-            self.out.builder.begin(&header);
+            self.events.builder.begin(&header);
             self.deliver(sink);
         }
         self.remove(tgid);

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use libc::{c_int, c_ulong, pid_t, seccomp_notif, seccomp_notif_resp};
 
-/// linux/seccomp.h, which the C library does not have. `ID_VALID` in the direction that kernels before 5.17
-/// knew alone; later ones know both.
+/// Requests of linux/seccomp.h, which libc does not have. `ID_VALID` has the direction that kernels before 5.17
+/// expect; later ones take either.
 const RECV: c_ulong = 0xc050_2100;
 const SEND: c_ulong = 0xc018_2101;
 const ID_VALID: c_ulong = 0x8008_2102;
 const SET_FLAGS: c_ulong = 0x4008_2104;
-/// Linux 6.6: whoever is woken, tracer or tracee, wakes up on the CPU of who wakes it.
+/// Linux 6.6: a thread that lanner wakes, and lanner itself, wakes up on the CPU of the thread that wakes it.
 const SYNC_WAKE_UP: c_ulong = 1;
-/// Linux 5.5: the call is made as if nobody had looked.
+/// Linux 5.5: the call is made as if there were no listener.
 const CONTINUE: u32 = 1;
 
 const _: () = assert!(size_of::<seccomp_notif>() == 80 && size_of::<seccomp_notif_resp>() == 24);
@@ -22,11 +22,11 @@ const _: () = assert!(size_of::<seccomp_notif>() == 80 && size_of::<seccomp_noti
 /// A thread that waits at the entry of a call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Notification {
-    /// Names this wait, and no other that ever was.
+    /// The id of this wait; no other wait ever has it.
     pub(crate) id: u64,
-    /// The thread, as our PID namespace has it; 0: it is in none that we see.
+    /// The thread's id in lanner's PID namespace; 0: it has none there.
     pub(crate) tid: pid_t,
-    /// AUDIT_ARCH_* (linux/audit.h).
+    /// AUDIT_ARCH_* (linux/audit.h), see [`arch`](crate::filter::arch).
     pub(crate) arch: u32,
     pub(crate) nr: u32,
     pub(crate) args: [u64; 6],
@@ -37,13 +37,13 @@ pub(crate) struct Notification {
 pub(crate) struct Ready {
     /// A thread waits.
     pub(crate) call: bool,
-    /// No thread is left under the filter. Said from Linux 5.9 on.
+    /// No thread uses the filter any more. Reported from Linux 5.9 on.
     pub(crate) deserted: bool,
-    /// The other descriptor that was waited for.
+    /// The other descriptor is readable.
     pub(crate) other: bool,
 }
 
-/// The listener.
+/// The descriptor that seccomp(2) gives for a filter with notification.
 #[derive(Debug)]
 pub(crate) struct Listener(OwnedFd);
 
@@ -52,8 +52,8 @@ impl Listener {
         Self(fd)
     }
 
-    /// Has tracer and tracee wake each other on one CPU. False: the kernel cannot.
-    pub(crate) fn stay_near(&self) -> bool {
+    /// Has lanner and the waiting thread wake each other on one CPU. False: the kernel cannot.
+    pub(crate) fn wake_on_one_cpu(&self) -> bool {
         // SAFETY: this request takes a number.
         unsafe { libc::ioctl(self.0.as_raw_fd(), SET_FLAGS, SYNC_WAKE_UP) == 0 }
     }
@@ -65,7 +65,7 @@ impl Listener {
             events: libc::POLLIN,
             revents: 0,
         };
-        // a negative descriptor is passed over
+        // ppoll ignores a negative descriptor
         let mut fds = [
             poll(self.0.as_raw_fd()),
             poll(other.map_or(-1, |other| other.as_raw_fd())),
@@ -74,10 +74,10 @@ impl Listener {
             tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
             tv_nsec: i64::from(timeout.subsec_nanos()),
         };
-        // SAFETY: the kernel writes the two elements that there are.
+        // SAFETY: the kernel reads and writes the two elements of `fds`.
         let ready =
             unsafe { libc::ppoll(fds.as_mut_ptr(), 2, &raw const timeout, std::ptr::null()) };
-        // an interruption is no readiness
+        // after an interruption nothing is ready
         let is = |at: usize, bits: i16| ready > 0 && fds[at].revents & bits != 0;
         Ready {
             call: is(0, libc::POLLIN),
@@ -86,11 +86,11 @@ impl Listener {
         }
     }
 
-    /// The next thread that waits; waits for one if there is none. None: it is gone already.
+    /// The next thread that waits for an answer; blocks until there is one. None: it is gone already.
     pub(crate) fn receive(&self) -> Option<Notification> {
-        // SAFETY: plain data; the kernel wants it zeroed.
+        // SAFETY: plain data, for which zeros are valid; the kernel demands them.
         let mut notif: seccomp_notif = unsafe { std::mem::zeroed() };
-        // SAFETY: the kernel writes one notification, of the size that it was told with the request.
+        // SAFETY: the kernel writes one notification; the request has its size in it.
         let error = unsafe { libc::ioctl(self.0.as_raw_fd(), RECV, &raw mut notif) };
         (error == 0).then(|| Notification {
             id: notif.id,
@@ -101,14 +101,17 @@ impl Listener {
         })
     }
 
-    /// Whether the thread still waits: its id, and all that was read by it, are then its own.
+    /// Whether the thread still waits. Then what was read by its id is its own.
     pub(crate) fn is_valid(&self, id: u64) -> bool {
         // SAFETY: the kernel reads one number.
         unsafe { libc::ioctl(self.0.as_raw_fd(), ID_VALID, &raw const id) == 0 }
     }
 
-    /// Lets the thread make its call. ENOENT: it does not wait any more, as it was killed, or a signal has
-    /// interrupted it.
+    /// Lets the thread make its call.
+    ///
+    /// # Errors
+    ///
+    /// ENOENT: the thread does not wait any more. It was killed, or a signal has interrupted it.
     pub(crate) fn answer(&self, id: u64) -> io::Result<()> {
         let response = seccomp_notif_resp {
             id,

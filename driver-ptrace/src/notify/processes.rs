@@ -1,94 +1,93 @@
-//! Who is followed: processes by their pidfds, which tell their ends, and the threads that have spoken.
+//! Which processes are followed, by pidfds that report their ends, and which of their threads are known.
 
-use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use libc::{c_int, pid_t};
+use proc_pid::{Field, State};
 
-use crate::capture::IdHasher;
-use crate::facts::Owner;
+use crate::id_map::IdMap;
 use crate::proc_dir::ProcDir;
+use crate::threads::Owner;
 
-type Map<T> = HashMap<pid_t, T, std::hash::BuildHasherDefault<IdHasher>>;
-
-/// How often processes without a pidfd are looked at.
+/// The time between two looks at processes without a pidfd.
 const LOOK: Duration = Duration::from_millis(20);
-/// Births without a child that are remembered when their threads have ended.
-const UNCLAIMED: usize = 64;
+/// How many births without a known child are remembered after the parent's end.
+const ENDED_PARENTS: usize = 64;
 /// `PIDFD_GET_INFO`, `PIDFD_INFO_EXIT` of linux/pidfd.h (6.15), and the size of the first `struct pidfd_info`.
 const GET_INFO: libc::c_ulong = 0xc040_ff0b;
 const INFO_EXIT: u64 = 8;
 const INFO_WORDS: usize = 8;
 
-/// A call of the clone family whose child has not been seen yet.
+/// A call of the clone family whose child is not known yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Birth {
     /// The child is a thread of the same process.
-    pub(crate) thread: bool,
-    /// clone(2)'s flags; 0: fork(2).
+    pub(crate) is_thread: bool,
+    /// clone(2)'s flags; 0 for fork(2).
     pub(crate) flags: u64,
 }
 
-/// Who made a child, and how.
+/// The thread that made a child, and how.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Maker {
+pub(crate) struct Parent {
     pub(crate) tid: pid_t,
     pub(crate) tgid: pid_t,
     pub(crate) owner: Owner,
     pub(crate) flags: u64,
 }
 
-/// A thread.
+/// A known thread.
 #[derive(Debug)]
 pub(crate) struct Thread {
     pub(crate) tgid: pid_t,
     pub(crate) owner: Owner,
-    /// It has made a call that may have changed the owner.
+    /// It has made a call that may have changed its owner.
     pub(crate) owner_is_stale: bool,
     pub(crate) birth: Option<Birth>,
 }
 
-/// An exec that was entered.
+/// An exec that was entered, and may succeed or fail.
 #[derive(Debug)]
-pub(crate) struct Begun {
-    /// Who entered it.
+pub(crate) struct PendingExec {
+    /// The thread that entered it.
     pub(crate) tid: pid_t,
-    /// Its event as far as the entry can tell.
+    /// Its event, with what its entry can say.
     pub(crate) event: Vec<u8>,
-    /// The program before it.
+    /// Which program the process ran before it.
     pub(crate) before: Option<Vec<u8>>,
 }
 
-/// A process.
+/// A followed process.
 #[derive(Debug)]
 pub(crate) struct Process {
     pidfd: Option<OwnedFd>,
     pub(crate) threads: Vec<pid_t>,
-    /// The status that it is about to end with, from its own word.
+    /// The status with which it is about to end, by its own call.
     pub(crate) leaving: Option<i32>,
-    pub(crate) exec: Option<Begun>,
+    pub(crate) exec: Option<PendingExec>,
 }
 
-/// All of them.
+/// All followed processes.
 #[derive(Debug)]
 pub(crate) struct Processes {
     epoll: OwnedFd,
-    processes: Map<Process>,
-    pub(crate) threads: Map<Thread>,
-    /// Execs that were entered.
+    processes: IdMap<Process>,
+    pub(crate) threads: IdMap<Thread>,
+    /// How many processes have a pending exec.
     pub(crate) execs: usize,
-    unclaimed: Vec<Maker>,
-    /// Those that have no pidfd.
-    strays: Vec<pid_t>,
+    /// Threads that have ended before their child was known.
+    ended_parents: Vec<Parent>,
+    /// The processes that have no pidfd, and when they were looked at last.
+    without_pidfd: Vec<pid_t>,
     looked: Instant,
 }
 
-/// A descriptor that is readable when the process has ended (pidfd_open(2), Linux 5.3).
+/// A descriptor that becomes readable when the process has ended (pidfd_open(2), Linux 5.3).
 pub(crate) fn pidfd(pid: pid_t) -> Option<OwnedFd> {
-    // SAFETY: numbers; the descriptor that comes back is ours.
+    // SAFETY: the call takes numbers; the new descriptor is ours alone.
     unsafe {
         let fd = libc::syscall(libc::SYS_pidfd_open, pid, 0);
         let fd = c_int::try_from(fd).ok().filter(|fd| *fd >= 0)?;
@@ -98,7 +97,7 @@ pub(crate) fn pidfd(pid: pid_t) -> Option<OwnedFd> {
 
 impl Processes {
     pub(crate) fn new() -> io::Result<Self> {
-        // SAFETY: takes a number; the descriptor that comes back is ours.
+        // SAFETY: the call takes a number; the new descriptor is ours alone.
         let epoll = unsafe {
             let fd = libc::epoll_create1(libc::EPOLL_CLOEXEC);
             if fd < 0 {
@@ -108,16 +107,16 @@ impl Processes {
         };
         Ok(Self {
             epoll,
-            processes: Map::default(),
-            threads: Map::default(),
+            processes: IdMap::default(),
+            threads: IdMap::default(),
             execs: 0,
-            unclaimed: Vec::new(),
-            strays: Vec::new(),
+            ended_parents: Vec::new(),
+            without_pidfd: Vec::new(),
             looked: Instant::now(),
         })
     }
 
-    /// Readable when a process has ended.
+    /// Becomes readable when a process has ended.
     pub(crate) fn ends(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
     }
@@ -126,8 +125,9 @@ impl Processes {
         self.processes.is_empty()
     }
 
-    pub(crate) fn has_strays(&self) -> bool {
-        !self.strays.is_empty()
+    /// Whether the ends of some processes have to be looked for.
+    pub(crate) fn lacks_pidfds(&self) -> bool {
+        !self.without_pidfd.is_empty()
     }
 
     pub(crate) fn all(&self) -> Vec<pid_t> {
@@ -171,7 +171,7 @@ impl Processes {
             }
         });
         if pidfd.is_none() {
-            self.strays.push(tgid);
+            self.without_pidfd.push(tgid);
         }
         let process = Process {
             pidfd,
@@ -190,11 +190,12 @@ impl Processes {
         if let Some(process) = self.processes.get_mut(&thread.tgid) {
             process.threads.retain(|other| *other != tid);
         }
-        if let Some(birth) = thread.birth.filter(|birth| !birth.thread) {
-            if self.unclaimed.len() == UNCLAIMED {
-                self.unclaimed.remove(0);
+        if let Some(birth) = thread.birth.filter(|birth| !birth.is_thread) {
+            if self.ended_parents.len() == ENDED_PARENTS {
+                self.ended_parents.remove(0);
             }
-            self.unclaimed.push(maker(tid, &thread, birth.flags));
+            self.ended_parents
+                .push(as_parent(tid, &thread, birth.flags));
         }
     }
 
@@ -202,16 +203,16 @@ impl Processes {
     pub(crate) fn remove(&mut self, tgid: pid_t) -> Option<Process> {
         let process = self.processes.remove(&tgid)?;
         self.execs -= usize::from(process.exec.is_some());
-        self.strays.retain(|stray| *stray != tgid);
+        self.without_pidfd.retain(|other| *other != tgid);
         for tid in &process.threads {
             self.remove_thread(*tid);
         }
         Some(process)
     }
 
-    /// Those that have ended. Those without a pidfd are looked at now and then, or `now`.
+    /// The processes that have ended. Those without a pidfd are looked at every now and then, and if `now` is set.
     pub(crate) fn ended(&mut self, now: bool) -> Vec<pid_t> {
-        // SAFETY: plain data; the kernel writes at most as many as there are.
+        // SAFETY: plain data, for which zeros are valid; the kernel writes at most the 64 events that there are.
         let mut ended = unsafe {
             let mut events: [libc::epoll_event; 64] = std::mem::zeroed();
             let got = libc::epoll_wait(self.epoll.as_raw_fd(), events.as_mut_ptr(), 64, 0);
@@ -221,17 +222,17 @@ impl Processes {
                 .filter_map(|event| pid_t::try_from(event.u64).ok())
                 .collect::<Vec<_>>()
         };
-        if self.has_strays() && (now || self.looked.elapsed() > LOOK) {
+        if self.lacks_pidfds() && (now || self.looked.elapsed() > LOOK) {
             self.looked = Instant::now();
-            ended.extend(self.strays.iter().filter(|pid| is_over(**pid)));
+            ended.extend(self.without_pidfd.iter().filter(|pid| has_ended(**pid)));
         }
         ended
     }
 
-    /// Ends a process that is followed.
+    /// Kills a followed process.
     pub(crate) fn kill(&self, tgid: pid_t) {
         let pidfd = self.processes.get(&tgid).and_then(|p| p.pidfd.as_ref());
-        // SAFETY: numbers. Without a pidfd, the process has not been seen to end.
+        // SAFETY: both calls take numbers. A process without a pidfd was not seen to end, so that its id is its own.
         unsafe {
             match pidfd {
                 Some(fd) => libc::syscall(
@@ -246,27 +247,31 @@ impl Processes {
         }
     }
 
-    /// Who made a child: of the parent that /proc names, the thread that has made such a call last; where the
-    /// parent is gone, whoever has ended without its child having been seen. Each call has one child.
-    pub(crate) fn maker(&mut self, parent: Option<pid_t>, is_thread: bool) -> Option<Maker> {
-        let claim = |tid: pid_t, threads: &mut Map<Thread>| {
+    /// The thread that made a child. It belongs to the process that /proc names as the parent, and has made a call of
+    /// that kind; if the parent is gone, it is a thread that has ended before its child was known. Each call has one
+    /// child.
+    pub(crate) fn parent_of(&mut self, parent: Option<pid_t>, is_thread: bool) -> Option<Parent> {
+        let claim = |tid: pid_t, threads: &mut IdMap<Thread>| {
             let thread = threads.get_mut(&tid)?;
-            let birth = thread.birth.filter(|birth| birth.thread == is_thread)?;
+            let birth = thread.birth.filter(|birth| birth.is_thread == is_thread)?;
             thread.birth = None;
-            Some(maker(tid, thread, birth.flags))
+            Some(as_parent(tid, thread, birth.flags))
         };
         let parent = parent.filter(|parent| self.processes.contains_key(parent));
         if let Some(process) = parent.and_then(|parent| self.processes.get(&parent)) {
             let threads = &mut self.threads;
-            if let Some(maker) = process.threads.iter().find_map(|tid| claim(*tid, threads)) {
-                return Some(maker);
+            if let Some(parent) = process.threads.iter().find_map(|tid| claim(*tid, threads)) {
+                return Some(parent);
             }
-            // made by a call that was not seen, or by one whose child is told already
+            // made by a call that was not seen, or by one whose child is known already
             let tid = *process.threads.first()?;
-            return self.threads.get(&tid).map(|thread| maker(tid, thread, 0));
+            return self
+                .threads
+                .get(&tid)
+                .map(|thread| as_parent(tid, thread, 0));
         }
-        if !self.unclaimed.is_empty() {
-            return Some(self.unclaimed.remove(0));
+        if !self.ended_parents.is_empty() {
+            return Some(self.ended_parents.remove(0));
         }
         let waiting = self
             .threads
@@ -276,22 +281,22 @@ impl Processes {
         claim(tid, &mut self.threads)
     }
 
-    /// The wait status of a process that has ended; none: nobody told.
+    /// The wait status of a process that has ended. None: it cannot be found out.
     pub(crate) fn status(&self, tgid: pid_t) -> Option<i32> {
         let process = self.processes.get(&tgid);
         let pidfd = process.and_then(|process| process.pidfd.as_ref());
-        let told = || pidfd.and_then(exit_info);
-        adopted(tgid)
-            .or_else(told)
+        let kept = || pidfd.and_then(exit_info);
+        reaped(tgid)
+            .or_else(kept)
             .or_else(|| of_zombie(tgid))
-            // its parent has waited for it meanwhile
-            .or_else(told)
+            // its parent may have waited for it meanwhile
+            .or_else(kept)
             .or_else(|| process.and_then(|process| process.leaving))
     }
 }
 
-fn maker(tid: pid_t, thread: &Thread, flags: u64) -> Maker {
-    Maker {
+fn as_parent(tid: pid_t, thread: &Thread, flags: u64) -> Parent {
+    Parent {
         tid,
         tgid: thread.tgid,
         owner: thread.owner,
@@ -299,19 +304,19 @@ fn maker(tid: pid_t, thread: &Thread, flags: u64) -> Maker {
     }
 }
 
-/// Reaps a process whose parent is gone and which is our child thereby; the command is one from the start.
-fn adopted(pid: pid_t) -> Option<i32> {
+/// Reaps a process that is lanner's child: the command, or an orphan.
+fn reaped(pid: pid_t) -> Option<i32> {
     let mut status = 0;
-    // SAFETY: the kernel writes one int. A followed process that is our child is nobody else's to reap.
+    // SAFETY: the kernel writes one int. No other part of lanner waits for a followed process.
     let got = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG | libc::__WALL) };
     (got == pid).then_some(status)
 }
 
-/// What the kernel keeps of a process that was waited for: Linux 6.15.
+/// The wait status of a process that was waited for, which the kernel keeps with its pidfd (Linux 6.15).
 fn exit_info(pidfd: &OwnedFd) -> Option<i32> {
     let mut info = [0_u64; INFO_WORDS];
     info[0] = INFO_EXIT;
-    // SAFETY: the kernel writes at most as many bytes as the request says there are.
+    // SAFETY: the kernel writes at most 64 bytes, the size in the request, and `info` has as many.
     let error = unsafe { libc::ioctl(pidfd.as_raw_fd(), GET_INFO, info.as_mut_ptr()) };
     // the last 32 bits of the structure
     (error == 0 && info[0] & INFO_EXIT != 0).then(|| {
@@ -323,32 +328,23 @@ fn exit_info(pidfd: &OwnedFd) -> Option<i32> {
     })
 }
 
-/// The fields of /proc/PID/stat behind the name (proc(5)), from the third on.
-fn stat<const N: usize>(pid: pid_t, fields: [usize; N]) -> Option<[String; N]> {
-    let mut room = [0; 1024];
-    let text = ProcDir::open(pid.unsigned_abs())?.read(c"stat", &mut room)?;
-    let behind = text.iter().rposition(|b| *b == b')')? + 2;
-    let words: Vec<&str> = std::str::from_utf8(text.get(behind..)?)
-        .ok()?
-        .split_ascii_whitespace()
-        .collect();
-    Some(fields.map(|field| words.get(field - 3).copied().unwrap_or_default().to_owned()))
-}
-
-/// The status of a process that nobody has waited for yet: field 52.
+/// The wait status of a process that was not waited for yet.
 fn of_zombie(pid: pid_t) -> Option<i32> {
-    let [state, code] = stat(pid, [3, 52])?;
-    // those whom the kernel does not tell get a 0 (fs/proc/array.c)
-    (state == "Z")
-        .then(|| code.parse().ok())?
-        .filter(|code| *code != 0)
+    let mut room = [0; 1024];
+    let stat = ProcDir::open(pid.unsigned_abs())?.stat(&mut room)?;
+    let status = stat.get(Field::ExitStatus);
+    // 0 may also say that lanner may not know it (fs/proc/array.c)
+    status.filter(|status| stat.state() == State::Zombie && *status != 0)
 }
 
-fn is_over(pid: pid_t) -> bool {
-    stat(pid, [3]).is_none_or(|[state]| matches!(state.as_str(), "Z" | "X"))
+fn has_ended(pid: pid_t) -> bool {
+    let mut room = [0; 1024];
+    let dir = ProcDir::open(pid.unsigned_abs());
+    let stat = dir.and_then(|dir| dir.stat(&mut room));
+    stat.is_none_or(|stat| stat.state().has_ended())
 }
 
-/// The threads of a process, or the children of a thread (where the kernel has CONFIG_PROC_CHILDREN).
+/// The threads of a process, or the children of a thread (if the kernel has CONFIG_PROC_CHILDREN).
 pub(crate) fn offspring(tgid: pid_t, tid: pid_t, threads: bool) -> Vec<pid_t> {
     if threads {
         let Ok(entries) = fs::read_dir(format!("/proc/{tgid}/task")) else {

@@ -1,5 +1,5 @@
-//! Tries out, in a child, whether a call can be answered by notification, and whether ptrace may be used: no
-//! file says what a container's profile forbids.
+//! Tries in a child whether a call can be answered by notification, and whether ptrace may be used: no file says what
+//! a container's profile forbids, and a profile can kill the process that tries.
 
 use std::io;
 use std::time::Duration;
@@ -7,19 +7,19 @@ use std::time::Duration;
 use driver_api::host::Trial;
 use libc::{c_int, pid_t};
 
-use super::launch::{self, Way};
+use super::launch::{self, ListenerChannel};
 use crate::tracee;
 
-/// A trial that takes longer has hung: its child ends.
+/// A trial that takes longer hangs: its child ends.
 const SECONDS: u32 = 5;
-/// Status of a child that was not refused anything, but did not get what it should.
+/// The status of a child that was not refused anything, but did not get what it should.
 const FAILED: i32 = 255;
 
 /// Whether a child of ours can be traced.
 pub(crate) fn ptrace() -> Trial {
-    in_child(|| {
-        // SAFETY: numbers; the grandchild only waits to be killed.
-        unsafe {
+    // SAFETY: the closure calls only async-signal-safe functions, and does not allocate.
+    unsafe {
+        in_child(|| {
             let child = libc::fork();
             if child == 0 {
                 libc::alarm(SECONDS);
@@ -32,26 +32,28 @@ pub(crate) fn ptrace() -> Trial {
             let seized = tracee::seize(child, tracee::STARTED);
             libc::kill(child, libc::SIGKILL);
             libc::waitpid(child, std::ptr::null_mut(), libc::__WALL);
-            status_of(seized)
-        }
-    })
+            status_of(&seized)
+        })
+    }
 }
 
-/// Whether a child's call can be answered.
+/// Whether a call of a child of ours can be answered.
 pub(crate) fn notify(privileged: bool) -> Trial {
-    // made here, as a child must not allocate
+    // made here, because a child must not allocate
     let Some(call) = driver_api::table::by_name("getppid") else {
         return Trial::Refused(libc::ENOSYS);
     };
     let filter = super::program(&[call].into_iter().collect());
-    in_child(|| {
-        let Ok(way) = Way::new() else { return FAILED };
-        // SAFETY: numbers; the grandchild makes one call and ends.
-        unsafe {
+    // SAFETY: the closure calls only async-signal-safe functions, and does not allocate.
+    unsafe {
+        in_child(|| {
+            let Ok(channel) = ListenerChannel::new() else {
+                return FAILED;
+            };
             let child = libc::fork();
             if child == 0 {
                 libc::alarm(SECONDS);
-                let refused = launch::install(&filter, privileged, way.their_end()).err();
+                let refused = launch::install(&filter, privileged, channel.their_end()).err();
                 if let Some(errno) = refused {
                     libc::_exit(errno);
                 }
@@ -61,13 +63,13 @@ pub(crate) fn notify(privileged: bool) -> Trial {
             if child < 0 {
                 return FAILED;
             }
-            let answered = way.take().and_then(|listener| {
+            let answered = channel.take_listener().and_then(|listener| {
                 listener.wait(None, Duration::from_secs(1));
                 let call = listener.receive().ok_or_else(io::Error::last_os_error)?;
                 listener.answer(call.id)
             });
             if answered.is_err() {
-                // without a listener its call fails, and with one it may wait: it has told what it can
+                // The child's call fails if there is no listener, and may wait if there is one: its alarm ends this.
                 libc::alarm(1);
             }
             let mut status: c_int = 0;
@@ -78,25 +80,28 @@ pub(crate) fn notify(privileged: bool) -> Trial {
             }
             match answered {
                 Ok(()) if ended && status == 0 => 0,
-                // refused in the grandchild
+                // the child was refused its filter
                 _ if ended && libc::WIFEXITED(status) && libc::WEXITSTATUS(status) != 0 => {
                     libc::WEXITSTATUS(status)
                 }
-                Ok(()) => FAILED,
-                Err(error) => error.raw_os_error().unwrap_or(FAILED),
+                answered => match status_of(&answered) {
+                    0 => FAILED,
+                    errno => errno,
+                },
             }
-        }
-    })
+        })
+    }
 }
 
-fn status_of(result: io::Result<()>) -> i32 {
+/// The status that says how a call has ended: 0, or its errno.
+fn status_of(result: &io::Result<()>) -> i32 {
     match result {
         Ok(()) => 0,
         Err(error) => error.raw_os_error().unwrap_or(FAILED),
     }
 }
 
-/// Waits a little for a child. False: it is still there.
+/// Waits a tenth of a second for a child. False: it has not ended.
 fn wait(child: pid_t, status: &mut c_int) -> bool {
     for _ in 0..100 {
         // SAFETY: the kernel writes one int.
@@ -109,30 +114,37 @@ fn wait(child: pid_t, status: &mut c_int) -> bool {
     false
 }
 
-/// What a child came to: a profile can kill whoever tries, which must not be us.
-fn in_child(attempt: impl FnOnce() -> i32) -> Trial {
-    // SAFETY: the child calls async-signal-safe functions, and none that allocates.
-    unsafe {
+/// Runs `attempt` in a child. Its result is the child's exit status: 0, an errno, or [`FAILED`].
+///
+/// # Safety
+///
+/// `attempt` runs in a fork of a process that may have other threads: it must call only async-signal-safe functions
+/// (signal-safety(7)), and must not allocate, take a lock or panic.
+unsafe fn in_child(attempt: impl FnOnce() -> i32) -> Trial {
+    // SAFETY: by this function's contract; fork(2), alarm(2) and _exit(2) take numbers.
+    let child = unsafe {
         let child = libc::fork();
         if child == 0 {
             libc::alarm(SECONDS);
             libc::_exit(attempt());
         }
-        if child < 0 {
+        child
+    };
+    if child < 0 {
+        return Trial::Untried;
+    }
+    let mut status: c_int = 0;
+    // SAFETY: the kernel writes one int.
+    while unsafe { libc::waitpid(child, &raw mut status, libc::__WALL) } < 0 {
+        if io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
             return Trial::Untried;
         }
-        let mut status: c_int = 0;
-        while libc::waitpid(child, &raw mut status, libc::__WALL) < 0 {
-            if io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
-                return Trial::Untried;
-            }
+    }
+    match status {
+        0 => Trial::Works,
+        status if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) != FAILED => {
+            Trial::Refused(libc::WEXITSTATUS(status))
         }
-        match status {
-            0 => Trial::Works,
-            status if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) != FAILED => {
-                Trial::Refused(libc::WEXITSTATUS(status))
-            }
-            _ => Trial::Refused(libc::EPERM),
-        }
+        _ => Trial::Refused(libc::EPERM),
     }
 }

@@ -1,6 +1,6 @@
-//! Stands by in case lanner is killed: a call that then waited for its answer would fail with ENOSYS
-//! (seccomp_unotify(2)), which no program expects. The watchdog has the listener, too: it ends all that were
-//! followed, and then whoever else makes such a call.
+//! A process that ends the command if lanner is killed. A call that waits for an answer would fail with ENOSYS then
+//! (seccomp_unotify(2)), which no program expects. The watchdog has the listener, too: it kills all processes that
+//! were followed, and then every thread that makes a call which the filter asks about.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -13,33 +13,33 @@ use libc::{c_uint, pid_t};
 use super::listener::Listener;
 use super::processes::pidfd;
 
-/// Descriptors to close one by one, where close_range(2) is missing.
+/// How many descriptors are closed one by one if close_range(2) is missing.
 const FEW: RawFd = 1024;
 
-/// Places for members of the family, by their ids.
-const MEMBERS: usize = 16383;
-/// Places that are looked at for one member.
+/// Places for followed processes.
+const PLACES: usize = 16383;
+/// How many places are looked at for one process.
 const PROBES: usize = 16;
 
-/// Memory that the watchdog shares.
+/// What lanner and the watchdog share.
 #[derive(Debug)]
 #[repr(C)]
 struct Shared {
-    /// Who waits for our answer; the kernel would tell the watchdog of nobody whom it has told us of.
-    waits: AtomicI32,
-    /// The processes that are followed; 0: a free place.
-    members: [AtomicI32; MEMBERS],
+    /// The thread that waits for lanner's answer; 0: none. The kernel reports it to lanner alone.
+    waiting: AtomicI32,
+    /// The followed processes, by their ids; 0: a free place.
+    processes: [AtomicI32; PLACES],
 }
 
 #[derive(Debug)]
-struct Waiting(NonNull<Shared>);
+struct SharedMemory(NonNull<Shared>);
 
-// SAFETY: atomic numbers in a mapping that lives as long as this.
-unsafe impl Send for Waiting {}
+// SAFETY: the mapping lives as long as this and has atomic numbers alone, which any thread may use.
+unsafe impl Send for SharedMemory {}
 
-impl Waiting {
+impl SharedMemory {
     fn new() -> io::Result<Self> {
-        // SAFETY: a new mapping, zeroed.
+        // SAFETY: a new mapping. The kernel fills it with zeros, which are valid numbers.
         let page = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -59,67 +59,71 @@ impl Waiting {
     }
 
     fn shared(&self) -> &Shared {
-        // SAFETY: mapped, aligned, and atomics whatever the other process does with them.
+        // SAFETY: mapped by new for as long as this lives, aligned to a page, and all that both processes do with it
+        // is atomic.
         unsafe { self.0.as_ref() }
     }
 
-    /// The places where a member can be.
+    /// The places where a process can be.
     fn places(&self, pid: pid_t) -> impl Iterator<Item = &AtomicI32> {
         let first = pid.unsigned_abs() as usize;
-        (first..first + PROBES).filter_map(|at| self.shared().members.get(at % MEMBERS))
+        (first..first + PROBES).filter_map(|at| self.shared().processes.get(at % PLACES))
     }
 }
 
-impl Drop for Waiting {
+impl Drop for SharedMemory {
     fn drop(&mut self) {
-        // SAFETY: mapped by new, unmapped once.
+        // SAFETY: mapped by new, and unmapped once: no reference outlives this.
         unsafe { libc::munmap(self.0.as_ptr().cast(), size_of::<Shared>()) };
     }
 }
 
-/// The watchdog's handle: it ends with it.
+/// The running watchdog. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     pid: pid_t,
-    waiting: Waiting,
-    /// Closed when lanner ends, however it does.
+    memory: SharedMemory,
+    /// The kernel closes this pipe when lanner ends, in whatever way.
     _alive: OwnedFd,
 }
 
 impl Watchdog {
     /// Forks the watchdog for a command.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refused memory, a pipe or a process.
     pub(crate) fn new(listener: &Listener, command: pid_t) -> io::Result<Self> {
         let command = pidfd(command);
-        let waiting = Waiting::new()?;
+        let memory = SharedMemory::new()?;
         let mut ends = [0; 2];
-        // SAFETY: the kernel writes two descriptors, which are then ours. The child calls nothing but
-        // async-signal-safe functions.
-        unsafe {
-            if libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) != 0 {
-                return Err(io::Error::last_os_error());
-            }
-            let (life, alive) = (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]));
-            match libc::fork() {
-                -1 => Err(io::Error::last_os_error()),
-                0 => stand_by(listener, &life, command.as_ref(), &waiting),
-                pid => Ok(Self {
-                    pid,
-                    waiting,
-                    _alive: alive,
-                }),
-            }
+        // SAFETY: the kernel writes two descriptors.
+        if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptors are new, and ours alone.
+        let [life, alive] = ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+        // SAFETY: the child calls only async-signal-safe functions, does not allocate, and never returns.
+        match unsafe { libc::fork() } {
+            -1 => Err(io::Error::last_os_error()),
+            0 => watch(listener, &life, command.as_ref(), &memory),
+            pid => Ok(Self {
+                pid,
+                memory,
+                _alive: alive,
+            }),
         }
     }
 
-    /// Who waits for our answer; 0: nobody.
-    pub(crate) fn note(&self, tid: pid_t) {
-        self.waiting.shared().waits.store(tid, Ordering::Relaxed);
+    /// Notes the thread that waits for lanner's answer; 0: none.
+    pub(crate) fn note_waiting(&self, tid: pid_t) {
+        self.memory.shared().waiting.store(tid, Ordering::Relaxed);
     }
 
-    /// A process is followed. Where there is no place for it, it dies at its next call.
-    pub(crate) fn join(&self, pid: pid_t) {
+    /// A process is followed. If there is no place for it, it is killed at its next call instead of at once.
+    pub(crate) fn add(&self, pid: pid_t) {
         if let Some(place) = self
-            .waiting
+            .memory
             .places(pid)
             .find(|place| place.load(Ordering::Relaxed) == 0)
         {
@@ -128,9 +132,9 @@ impl Watchdog {
     }
 
     /// A process has ended.
-    pub(crate) fn leave(&self, pid: pid_t) {
+    pub(crate) fn remove(&self, pid: pid_t) {
         if let Some(place) = self
-            .waiting
+            .memory
             .places(pid)
             .find(|place| place.load(Ordering::Relaxed) == pid)
         {
@@ -141,19 +145,21 @@ impl Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        // SAFETY: our own child, which nobody else waits for.
-        unsafe {
-            libc::kill(self.pid, libc::SIGKILL);
-            libc::waitpid(self.pid, std::ptr::null_mut(), 0);
-        }
+        // SAFETY: kill(2) takes numbers. The watchdog is a child that was not waited for, so that the id is its own.
+        unsafe { libc::kill(self.pid, libc::SIGKILL) };
+        // SAFETY: waitpid(2) gets no memory.
+        while unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), 0) } < 0
+            && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
+        {}
     }
 }
 
-fn stand_by(
+/// What the watchdog does: waits for lanner's end, and then kills. It does not allocate.
+fn watch(
     listener: &Listener,
     life: &OwnedFd,
     command: Option<&OwnedFd>,
-    waiting: &Waiting,
+    memory: &SharedMemory,
 ) -> ! {
     let mut kept = [
         listener.as_fd().as_raw_fd(),
@@ -161,14 +167,14 @@ fn stand_by(
         command.map_or(-1, AsRawFd::as_raw_fd),
     ];
     kept.sort_unstable();
-    // SAFETY: numbers and memory of this function; only async-signal-safe functions.
+    // SAFETY: these calls take numbers, and memory of this function that outlives them.
     unsafe {
-        // what a terminal or a supervisor sends to lanner's group is not for it
+        // signals that a terminal or a supervisor sends to lanner's process group are not for the watchdog
         let mut all: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&raw mut all);
         libc::sigprocmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut());
         libc::prctl(libc::PR_SET_NAME, c"lanner-watchdog".as_ptr());
-        // whoever reads from a pipe that lanner writes to must see its end; ours of the pipe is among them
+        // A reader of a pipe that lanner writes to must see its end. lanner's end of this pipe is closed here, too.
         close_but(&kept);
         let mut byte = 0_u8;
         while libc::read(life.as_raw_fd(), (&raw mut byte).cast(), 1) < 0 {}
@@ -181,9 +187,9 @@ fn stand_by(
                 0,
             );
         }
-        let shared = waiting.shared();
-        for member in [&shared.waits].into_iter().chain(&shared.members) {
-            let pid = member.load(Ordering::Relaxed);
+        let shared = memory.shared();
+        for place in [&shared.waiting].into_iter().chain(&shared.processes) {
+            let pid = place.load(Ordering::Relaxed);
             if pid > 0 {
                 libc::kill(pid, libc::SIGKILL);
             }
@@ -203,7 +209,7 @@ fn stand_by(
     }
 }
 
-/// Closes all descriptors but these, which ascend; negative ones are none.
+/// Closes all descriptors but these, which are in ascending order; negative ones are ignored.
 fn close_but(kept: &[RawFd]) {
     let mut from = 0;
     for end in kept
@@ -216,7 +222,7 @@ fn close_but(kept: &[RawFd]) {
         let to = end.map_or(c_uint::MAX, |fd| fd.cast_unsigned().wrapping_sub(1));
         let first: RawFd = from;
         if end != Some(first) {
-            // SAFETY: closing what this process does not use any more.
+            // SAFETY: the calls take numbers; this process uses none of these descriptors any more.
             unsafe {
                 if libc::syscall(libc::SYS_close_range, first, to, 0) != 0 {
                     let last = end.unwrap_or(FEW.max(first));

@@ -1,4 +1,4 @@
-/* Plays the scenes of the behaviour tests: what a traced program does, one scene a run. */
+/* What a traced program does in the behaviour tests: each run plays the scene that its first argument names. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -53,7 +53,7 @@ static void exec_thread(void)
 	pause();
 }
 
-/* Every child is killed at some moment of its forking. */
+/* Children fork until they are killed, each at another moment. */
 static void kill_storm(int rounds)
 {
 	for (int i = 0; i < rounds; i++) {
@@ -73,7 +73,7 @@ static void kill_storm(int rounds)
 	}
 }
 
-/* Forks for ever, and counts in a file how often. */
+/* Forks for ever, and writes the number of forks into a file. */
 static void forks(const char *count_to)
 {
 	int fd = open(count_to, O_WRONLY | O_CREAT, 0600);
@@ -86,10 +86,7 @@ static void forks(const char *count_to)
 	}
 }
 
-static void *nothing(void *unused)
-{
-	return unused;
-}
+static void *nothing(void *unused) { return unused; }
 
 static void *spawner(void *fd)
 {
@@ -113,7 +110,7 @@ static void spawns(const char *count_to)
 	spawner(&fd);
 }
 
-/* A child stops itself; its parent sees it stopped, continues it, and passes its status on. */
+/* A child stops itself; its parent sees that, continues it, and returns its exit code. */
 static int group_stop(void)
 {
 	int status;
@@ -145,14 +142,14 @@ static void add(int signal, siginfo_t *info, void *context)
 	sum += info->si_value.sival_int;
 }
 
-/* Queued real-time signals come all, and with their values; a sleep goes on to its end. */
+/* All queued real-time signals come, with their values; a sleep lasts its whole time. */
 static int signals(void)
 {
-	struct sigaction action = { .sa_sigaction = add, .sa_flags = SA_SIGINFO | SA_RESTART };
+	struct sigaction action = {.sa_sigaction = add, .sa_flags = SA_SIGINFO | SA_RESTART};
 	struct timespec before, after;
 	sigaction(SIGRTMIN + 3, &action, NULL);
 	for (int i = 1; i <= 5; i++)
-		sigqueue(getpid(), SIGRTMIN + 3, (union sigval){ .sival_int = i });
+		sigqueue(getpid(), SIGRTMIN + 3, (union sigval){.sival_int = i});
 	if (sum != 15)
 		return 20;
 	pid_t child = fork();
@@ -166,7 +163,7 @@ static int signals(void)
 		_exit(0);
 	}
 	clock_gettime(CLOCK_MONOTONIC, &before);
-	struct timespec nap = { 0, 300000000 };
+	struct timespec nap = {0, 300000000};
 	if (nanosleep(&nap, NULL))
 		return 21;
 	clock_gettime(CLOCK_MONOTONIC, &after);
@@ -180,13 +177,13 @@ static int signals(void)
 
 static int connects(int port, int flags)
 {
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) };
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
 	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	int fd = socket(AF_INET, SOCK_STREAM | flags, 0);
 	return connect(fd, (struct sockaddr *)&to, sizeof to) && errno != EINPROGRESS;
 }
 
-/* A leader that leaves before its thread. */
+/* The first thread ends before the other one. */
 static void *late(void *unused)
 {
 	usleep(20000);
@@ -201,7 +198,7 @@ static void leader_leaves(void)
 	pthread_exit(NULL);
 }
 
-/* Strings that end just before memory that is not there, a long argument vector. */
+/* Executes with a long argument vector. */
 static void wide_exec(int count)
 {
 	char **args = calloc(count + 2, sizeof *args);
@@ -211,9 +208,9 @@ static void wide_exec(int count)
 	execv("/bin/true", args);
 }
 
-// Whether the CPUs of a busy process, of its children and of what they execute stay what they were: with
-// all of them, and with a choice of its own.
-static int affinity(int rounds) {
+/* Whether the affinity of a busy process and of its children stays the same: all CPUs, and all but one. */
+static int affinity(int rounds)
+{
 	cpu_set_t first, now, last;
 	sched_getaffinity(0, sizeof first, &first);
 	for (int chosen = 0; chosen < 2; chosen++) {
@@ -248,7 +245,7 @@ static int affinity(int rounds) {
 	return 0;
 }
 
-// What /proc says of the CPUs that this process may use.
+/* The line of /proc/self/status with the CPUs that this process may use. */
 static void shown_affinity(char *into, size_t size)
 {
 	FILE *status = fopen("/proc/self/status", "r");
@@ -258,14 +255,14 @@ static void shown_affinity(char *into, size_t size)
 		fclose(status);
 }
 
-// Whether a busy process always reads the same there.
+/* Whether a busy process always reads the same there. */
 static int status(int rounds)
 {
 	char first[4096] = "", now[4096];
 	shown_affinity(first, sizeof first);
 	for (int round = 0; round < rounds; round++) {
 		struct timespec moment = {.tv_nsec = 120000000};
-		// what is kept away after a look has to come back in between
+		/* time for a pinning that ended because of the last look to begin again */
 		nanosleep(&moment, NULL);
 		for (int i = 0; i < 500; i++)
 			close(open("/dev/null", O_RDONLY));

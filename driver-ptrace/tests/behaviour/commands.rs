@@ -99,14 +99,14 @@ fn exec_by_a_thread_takes_the_leaders_id() {
     let (first, second) = (execs[0].header(), execs[1].header());
     assert_eq!((second.tgid, second.tid), (first.tgid, first.tgid));
     assert_eq!(execs[1].text(0), "/bin/true");
-    // the leader and the sleeping thread; then the leader again, when the new program is through
+    // the first thread and the sleeping one; then the first again, at the end of the new program
     let ends: Vec<u32> = of_kind(&events, Kind::Exit)
         .iter()
         .map(|event| event.header().tid)
         .collect();
     assert_eq!(ends.len(), 3, "{ends:?}");
     assert_eq!(ends.iter().filter(|tid| **tid == first.tgid).count(), 2);
-    // of the leader nobody tells; the sleeping thread's status says what its would be
+    // the kernel reports no status of the first thread; the sleeping one's says what it would be
     let statuses: Vec<i64> = of_kind(&events, Kind::Exit)
         .iter()
         .map(|event| event.header().ret)
@@ -150,7 +150,7 @@ fn long_argument_vectors_are_cut_where_the_limit_says() {
 #[test]
 fn a_changed_user_shows_in_the_next_event() {
     if host().capabilities == 0 {
-        println!("only a privileged process can change its user: nothing to see");
+        println!("only a privileged process can change its user: nothing to test");
         return;
     }
     let (events, _) = watch(actor(&["setuid"]), &["openat", "open"]);
@@ -162,7 +162,7 @@ fn a_changed_user_shows_in_the_next_event() {
 }
 
 #[test]
-fn both_ends_of_a_connection_are_told() {
+fn both_ends_of_a_connection_are_captured() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     for scene in ["connect", "connect-later"] {
@@ -235,7 +235,7 @@ fn a_wider_selection_takes_effect_at_once() {
         .iter()
         .filter(|event| event.name().starts_with("open"))
         .count();
-    // the loader opens some files of its own
+    // the dynamic loader opens some files, too
     assert!((1490..=1510).contains(&opens), "{opens} opens");
     assert!(named(&events, "close").len() <= 1);
 }
@@ -267,7 +267,7 @@ fn a_sink_that_stops_gets_no_further_event() {
 
 #[test]
 fn a_program_that_cannot_be_executed_is_named_with_its_reason() {
-    // a folder, which nobody can execute
+    // a folder, which cannot be executed
     let mut capture = open(command(Path::new("/etc"), &[]), &["openat"]).expect("opens");
     let error = until(capture.as_mut(), |_| false).err().expect("an error");
     let error = Chain(&error).to_string();

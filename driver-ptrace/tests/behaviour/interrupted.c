@@ -33,14 +33,14 @@ static void handle(unsigned flags)
 		unsigned flags;
 		void *restorer;
 		unsigned mask[2];
-	} action = { tick, flags, 0, { 0, 0 } };
+	} action = {tick, flags, 0, {0, 0}};
 
 	call(RT_SIGACTION, SIGALRM, (int)&action, 0, 8);
 }
 
 void _start(void)
 {
-	int often[4] = { 0, 20000, 0, 20000 };
+	int often[4] = {0, 20000, 0, 20000};
 	char byte;
 
 	call(PIPE, (int)ends, 0, 0, 0);

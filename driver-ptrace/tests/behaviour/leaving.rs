@@ -10,11 +10,11 @@ use driver_api::request::Target;
 
 use crate::stage::*;
 
-/// A process with a thread in each of many calls that wait; its input ends the waiting.
+/// A process with a thread in each of many calls that wait. A byte on its input ends the waiting.
 fn blocked(kind: &str) -> Child {
-    let mut child = Command::new(nature_path())
+    let mut child = Command::new(scenes_path())
         .args(["blocked-calls", kind])
-        // an orphaned process group, as the tests' may be, ignores SIGTSTP (setpgid(2))
+        // an orphaned process group, which that of the tests may be, ignores SIGTSTP (setpgid(2))
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -23,7 +23,7 @@ fn blocked(kind: &str) -> Child {
     let mut ready = [0; 6];
     let output = child.stdout.as_mut().expect("a pipe");
     output.read_exact(&mut ready).expect("it says so");
-    // not all of them wait already, perhaps; those that do are what is tried
+    // Perhaps some threads do not wait yet. The case is about those that do.
     std::thread::sleep(Duration::from_millis(50));
     child
 }
@@ -111,7 +111,7 @@ fn a_stopped_process_stays_stopped() {
             std::thread::sleep(Duration::from_millis(20));
             assert_eq!(state(child.id()), 'T', "it does not stay stopped");
         }
-        // continued while it is attached, stopped again, continued when it is free
+        // continued and stopped again while it is attached, continued when it is free
         let mut capture = open(pids(&child), &everything()).expect("attached");
         stop(libc::SIGCONT);
         poll_for(capture.as_mut(), Duration::from_millis(20));
@@ -143,7 +143,7 @@ fn a_process_that_has_ended_is_named_as_such() {
 #[test]
 fn a_process_may_end_while_it_is_attached_to() {
     for round in 0..60_u64 {
-        let mut child = Command::new(nature_path())
+        let mut child = Command::new(scenes_path())
             .args(["crowd", "8"])
             .spawn()
             .expect("runs");
@@ -155,7 +155,7 @@ fn a_process_may_end_while_it_is_attached_to() {
             }
             Err(error) => assert!(matches!(error, OpenError::Target(_)), "{error}"),
         }
-        // where the capture has not waited for it already
+        // in case the capture has not waited for it
         let _ = child.wait();
     }
 }
@@ -177,7 +177,7 @@ fn a_process_with_a_tracer_is_refused_and_its_tracer_named() {
             libc::gettid()
         };
         attached.send(tid).expect("somebody listens");
-        // a tracer that ends leaves
+        // a tracer that ends detaches
         let _ = leaves.recv();
     });
     let tid = is_attached.recv().expect("attached");

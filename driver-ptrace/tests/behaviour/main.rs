@@ -1,6 +1,6 @@
-//! How programs behave under the driver, and what is told of them: real programs, the real kernel.
+//! How real programs behave under the driver, and which events it makes of them, on the kernel of this host.
 //!
-//! The conformance suite tests the contract on every driver; here is what only ptrace can break. Runs as
+//! The conformance suite tests the contract on every driver. These cases test what only ptrace can break. They run as
 //! root and as any other user.
 
 #![expect(
@@ -11,7 +11,7 @@
 
 mod commands;
 mod leaving;
-mod nature;
 mod pids;
+mod scenes;
 mod stage;
 mod transparency;

@@ -13,8 +13,8 @@ struct iovec {
 
 void _start(void)
 {
-	static const struct iovec two[2] = { { "narrow ", 7 }, { "words", 5 } };
-	static const char *const args[] = { "true", "narrow", 0 };
+	static const struct iovec two[2] = {{"narrow ", 7}, {"words", 5}};
+	static const char *const args[] = {"true", "narrow", 0};
 	int fd = call(5, (int)"/dev/null", 1, 0);
 	call(146, fd, (int)two, 2);
 	call(11, (int)"/bin/true", (int)args, 0);

@@ -9,7 +9,7 @@ use driver_api::request::Target;
 
 use crate::stage::*;
 
-/// A process that counts into a file, and is killed in the end.
+/// A process that counts in a file. It is killed when this is dropped.
 struct Running {
     child: Child,
     count: PathBuf,
@@ -41,7 +41,7 @@ impl Running {
             .map_or(0, |bytes| u64::from_ne_bytes(*bytes))
     }
 
-    /// Waits until it has made progress.
+    /// Waits until it has counted on.
     fn goes_on(&self) {
         let (before, begin) = (self.counted(), Instant::now());
         while self.counted() < before + 20 {
@@ -50,7 +50,7 @@ impl Running {
         }
     }
 
-    /// Every thread of it has this thread for its tracer.
+    /// Checks that this thread traces all threads of it.
     fn is_ours(&self) {
         // SAFETY: gettid(2) has no effect.
         let me = unsafe { libc::gettid() }.to_string();
@@ -61,7 +61,7 @@ impl Running {
                 let line = status.lines().find_map(|line| line.strip_prefix(name));
                 line.map(|text| text.trim().to_owned()).unwrap_or_default()
             };
-            // one that has ended meanwhile needs none
+            // a thread that has ended meanwhile needs no tracer
             let over = matches!(field("State:").chars().next(), None | Some('Z' | 'X'));
             assert!(
                 over || field("TracerPid:") == me,
@@ -71,7 +71,7 @@ impl Running {
         }
     }
 
-    /// No thread of it, and no child, has a tracer.
+    /// Checks that no thread of it or of a child has a tracer.
     fn is_free(&self) {
         let me = std::process::id();
         let tasks = |pid: &str| {

@@ -1,4 +1,4 @@
-//! What the cases share: the compiled actors, opening the driver, and events that are kept.
+//! What the cases share: the compiled programs, opening the driver, and events that outlive their poll.
 
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
@@ -44,14 +44,16 @@ impl Kept {
     }
 }
 
-/// Compiles a C program, once. Into the build's folder, or where that is not ours, among temporary files.
-fn compiled(source: &str, options: &[&str]) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/behaviour")
-        .join(source);
+/// Compiles a C program from its sources, once for each run: into the build's folder, or among temporary files if this
+/// user may not write there.
+fn compiled(name: &str, sources: &[&str], options: &[&str]) -> PathBuf {
+    let sources = sources.iter().map(|source| {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/behaviour")
+            .join(source)
+    });
     // SAFETY: geteuid(2) always succeeds.
     let user = unsafe { libc::geteuid() };
-    let name = source.file_stem().expect("a name").to_string_lossy();
     let name = format!("lanner-{name}-{user}");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let begun = |folder: &Path| {
@@ -69,12 +71,12 @@ fn compiled(source: &str, options: &[&str]) -> PathBuf {
     let status = Process::new("cc")
         .args(["-O1", "-w", "-o"])
         .arg(&fresh)
-        .arg(&source)
+        .args(sources)
         .args(options)
         .status()
         .expect("a C compiler");
-    assert!(status.success(), "{} does not compile", source.display());
-    // another run may be executing the one before
+    assert!(status.success(), "{name} does not compile");
+    // another run may be executing the file that this one replaces
     let out = folder.join(name);
     std::fs::rename(fresh, &out).expect("the program's name");
     out
@@ -82,24 +84,37 @@ fn compiled(source: &str, options: &[&str]) -> PathBuf {
 
 pub(crate) fn actor_path() -> &'static Path {
     static ACTOR: OnceLock<PathBuf> = OnceLock::new();
-    ACTOR.get_or_init(|| compiled("actor.c", &["-pthread"]))
+    ACTOR.get_or_init(|| compiled("actor", &["actor.c"], &["-pthread"]))
 }
 
-pub(crate) fn nature_path() -> &'static Path {
-    static NATURE: OnceLock<PathBuf> = OnceLock::new();
-    NATURE.get_or_init(|| compiled("nature.c", &["-pthread"]))
+pub(crate) fn scenes_path() -> &'static Path {
+    const SOURCES: [&str; 7] = [
+        "scenes/main.c",
+        "scenes/signals.c",
+        "scenes/blocked.c",
+        "scenes/stops.c",
+        "scenes/births.c",
+        "scenes/threads.c",
+        "scenes/filters.c",
+    ];
+    static SCENES: OnceLock<PathBuf> = OnceLock::new();
+    SCENES.get_or_init(|| compiled("scenes", &SOURCES, &["-pthread"]))
 }
+
+/// For a 32-bit program without a C library.
+#[cfg(target_arch = "x86_64")]
+const NARROW_OPTIONS: [&str; 3] = ["-m32", "-nostdlib", "-static"];
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn narrow_path() -> &'static Path {
     static NARROW: OnceLock<PathBuf> = OnceLock::new();
-    NARROW.get_or_init(|| compiled("narrow.c", &["-m32", "-nostdlib", "-static"]))
+    NARROW.get_or_init(|| compiled("narrow", &["narrow.c"], &NARROW_OPTIONS))
 }
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn interrupted_path() -> &'static Path {
     static INTERRUPTED: OnceLock<PathBuf> = OnceLock::new();
-    INTERRUPTED.get_or_init(|| compiled("interrupted.c", &["-m32", "-nostdlib", "-static"]))
+    INTERRUPTED.get_or_init(|| compiled("interrupted", &["interrupted.c"], &NARROW_OPTIONS))
 }
 
 pub(crate) fn command(program: &Path, args: &[&str]) -> Target {
@@ -196,7 +211,7 @@ pub(crate) fn exit_code(status: i32) -> i32 {
     libc::WEXITSTATUS(status)
 }
 
-/// Every call of the table stops, twice: the hardest case.
+/// All calls of the table, so that every call stops twice: the hardest case.
 pub(crate) fn everything() -> Vec<&'static str> {
     table::SYSCALLS.iter().map(|call| call.name).collect()
 }
@@ -212,7 +227,7 @@ pub(crate) fn named<'a>(events: &'a [Kept], name: &str) -> Vec<&'a Kept> {
         .collect()
 }
 
-/// Every birth is followed by just one end, and nothing of a thread comes before or after its life.
+/// Checks that each thread has one birth and one end, and no event before or after its life.
 pub(crate) fn lives_are_whole(events: &[Kept]) {
     let mut alive = std::collections::BTreeMap::new();
     let mut killed = std::collections::BTreeSet::new();
@@ -221,13 +236,13 @@ pub(crate) fn lives_are_whole(events: &[Kept]) {
     for event in events {
         let header = event.header();
         if event.kind() == Kind::Exec && !alive.contains_key(&header.tid) {
-            // exec by another thread takes the leader's id, and gives up its own without an end
+            // a thread that executes takes the first thread's id; its own id has no end
             let former = alive.iter().find(|(_, tgid)| **tgid == header.tgid);
             let former = *former.expect("the thread that made the call").0;
             alive.remove(&former);
             alive.insert(header.tid, header.tgid);
         }
-        // a parent that is killed while it forks may be told of before the child is
+        // the end of a parent that is killed while it forks may come before the birth of the child
         let late = event.kind() == Kind::Fork && killed.contains(&header.tid);
         assert!(
             late || alive.contains_key(&header.tid),

@@ -1,4 +1,4 @@
-//! A program under the driver behaves as it does alone.
+//! A program under the driver behaves as it does untraced.
 
 use std::process::{Command, Stdio};
 
@@ -43,7 +43,7 @@ fn vfork_gives_the_childs_status() {
     assert_eq!(call.header().ret.unsigned_abs(), fork.args[0]);
 }
 
-/// Tracer and tracee share a CPU, which the tracee must not see.
+/// A busy tracee is pinned to its tracer's CPU, and must not see that.
 #[test]
 fn a_busy_command_may_run_where_it_could_alone() {
     for names in [&["openat"][..], &["openat", "close", "clone"]] {
@@ -71,7 +71,7 @@ fn a_command_has_the_descriptors_and_signals_it_would_have() {
     let lines = |text: &str| {
         text.lines()
             .filter(|line| !line.starts_with("SigQ"))
-            // posix_spawn(3) ignores the two signals that the C library keeps for itself, 32 and 33
+            // posix_spawn(3) ignores signals 32 and 33, which the C library uses itself
             .map(|line| match line.strip_prefix("SigIgn:\t") {
                 Some(hex) => {
                     let set = u64::from_str_radix(hex, 16).expect("a signal set");
@@ -96,7 +96,7 @@ fn a_command_has_the_descriptors_and_signals_it_would_have() {
 
 #[test]
 fn children_of_other_threads_and_of_this_one_do_not_disturb() {
-    // one that outlives the capture, of this thread, and one of another thread that ends meanwhile
+    // a child of this thread that outlives the capture, and a child of another thread that ends meanwhile
     let mut own = Command::new("sleep").arg("60").spawn().expect("runs");
     let other = std::thread::spawn(|| {
         let mut child = Command::new("sh")

@@ -3,7 +3,7 @@
 
 use driver_api::event::{Abi, Fact, Part, Status};
 use driver_api::request::Limits;
-use driver_api::table::{self, Kind, Len, LenFrom, NARROW, Syscall, Written};
+use driver_api::table::{self, Buffer, Kind, Len, LenFrom, NARROW, Syscall, Written};
 
 use nix::unistd::{SysconfVar, sysconf};
 
@@ -73,7 +73,7 @@ pub(crate) fn untold(made: &Made<'_>, wants: &[Want]) -> Vec<(u8, u64, u64)> {
         let (kind, _) = made.meaning(param.kind, param.written);
         let is_text = matches!(kind, Kind::Str);
         let cut = of().any(|want| want.status == Status::Truncated as u8);
-        if matches!(kind, Kind::Msghdr | Kind::Mmsghdr(_)) || (is_text && cut) {
+        if matches!(kind, Kind::Msghdr | Kind::Buffer(Buffer::Mmsghdr, _)) || (is_text && cut) {
             // the parts of a message are elsewhere; how long a string is, nobody has looked
             continue;
         }
@@ -123,10 +123,13 @@ impl Made<'_> {
                         return (Kind::None, Written::Always);
                     }
                     return (
-                        Kind::Bytes(Len {
-                            from: LenFrom::Const(len),
-                            add: Some(0),
-                        }),
+                        Kind::Buffer(
+                            Buffer::Bytes,
+                            Len {
+                                from: LenFrom::Const(len),
+                                add: Some(0),
+                            },
+                        ),
                         Written::Always,
                     );
                 }
@@ -182,24 +185,29 @@ impl Made<'_> {
                 wants.push(Want::new(what, Part::None, 0, status, 0, text));
             }
             Kind::Strv => wants.push(self.strings(what, at)),
-            Kind::SockAddr(len) => bytes(self.len(len), SOCKADDR),
+            Kind::Buffer(Buffer::SockAddr, len) => bytes(self.len(len), SOCKADDR),
             Kind::Struct(of, None) => bytes(Some(of.layouts[layout].size.into()), STRUCT),
             Kind::Struct(_, Some(len)) => bytes(self.len(len), STRUCT),
-            Kind::Bytes(Len {
-                from: LenFrom::Const(n),
-                ..
-            }) if !matches!(self.call.name, "ioctl") => bytes(Some(n.into()), n.into()),
-            Kind::Bytes(len) | Kind::MsgBuf(len) | Kind::Option(len) => {
+            Kind::Buffer(
+                Buffer::Bytes,
+                Len {
+                    from: LenFrom::Const(n),
+                    ..
+                },
+            ) if !matches!(self.call.name, "ioctl") => bytes(Some(n.into()), n.into()),
+            Kind::Buffer(Buffer::Bytes | Buffer::MsgBuf | Buffer::SockOption, len) => {
                 bytes(self.len(len), limits.bytes.into());
             }
-            Kind::Dirents(len) | Kind::Dirents64(len) => bytes(self.len(len), limits.arrays.into()),
-            Kind::Sigset(len) | Kind::CpuSet(len) => bytes(self.len(len), BITS),
-            Kind::FdSet(len) | Kind::NodeMask(len) => {
+            Kind::Buffer(Buffer::Dirents | Buffer::Dirents64, len) => {
+                bytes(self.len(len), limits.arrays.into());
+            }
+            Kind::Buffer(Buffer::Sigset | Buffer::CpuSet, len) => bytes(self.len(len), BITS),
+            Kind::Buffer(Buffer::FdSet | Buffer::NodeMask, len) => {
                 let width = self.width();
                 let whole = |bits: u64| (bits & 0xff_ffff).div_ceil(8 * width) * width;
                 bytes(self.len(len).map(whole), BITS);
             }
-            Kind::Pages(len) => {
+            Kind::Buffer(Buffer::Pages, len) => {
                 let page = sysconf(SysconfVar::PAGE_SIZE).expect("it is known");
                 let page = page.expect("it is known").cast_unsigned();
                 bytes(self.len(len).map(|n| n.div_ceil(page)), limits.bytes.into());
@@ -212,7 +220,7 @@ impl Made<'_> {
                 };
                 bytes(self.len(len).map(|n| n.saturating_mul(unit)), limit);
             }
-            Kind::Iovec(len) => {
+            Kind::Buffer(Buffer::Iovec, len) => {
                 if let Some(count) = self.len(len) {
                     let most = output.then_some(self.ret.cast_unsigned());
                     let got = self.iovec(at, count, most);
@@ -236,7 +244,7 @@ impl Made<'_> {
                 let most = output.then_some(self.ret.cast_unsigned());
                 self.message(wants, what, 0, at, most);
             }
-            Kind::Mmsghdr(len) => {
+            Kind::Buffer(Buffer::Mmsghdr, len) => {
                 let count = if self.ret >= 0 {
                     self.ret.cast_unsigned()
                 } else {

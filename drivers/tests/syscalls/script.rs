@@ -246,7 +246,7 @@ fn of_variants(cases: &mut Vec<Case>, base: &Case) {
 
 /// Whether a parameter of this kind points to memory that is captured.
 pub(crate) fn is_memory(kind: &Kind) -> bool {
-    kind.width().is_none() && !matches!(kind, Kind::None | Kind::By(..))
+    kind.is_memory()
 }
 
 fn takes_memory(call: &Syscall) -> bool {

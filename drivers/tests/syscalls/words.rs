@@ -1,6 +1,6 @@
 //! From the words of a scene and the kinds of the parameters to the six registers.
 
-use driver_api::table::{Kind, Len, LenFrom, Written};
+use driver_api::table::{Buffer, Category, Kind, Len, LenFrom, Number, Written};
 
 use crate::actor::Actor;
 use crate::arena::wide;
@@ -31,7 +31,7 @@ pub(crate) fn args(actor: &mut Actor, case: &Case) -> [u64; 6] {
                 _ => 0,
             };
             set(&mut args, case, at, value);
-        } else if word(at).is_none() && (points || matches!(kind, Kind::Ptr)) {
+        } else if word(at).is_none() && (points || matches!(kind, Kind::Number(Number::Ptr, _))) {
             let value = if points {
                 memory(actor, case, at, &kind)
             } else {
@@ -74,30 +74,35 @@ fn number(case: &Case, at: usize, kind: &Kind) -> u64 {
     let n = at as u64;
     let counts = |len: &Len| matches!(len.from, LenFrom::Arg(of) if usize::from(of) == at);
     let counted = case.call.params.iter().any(|param| match &param.kind {
-        Kind::Iovec(len) | Kind::Mmsghdr(len) | Kind::Pointers(_, len) | Kind::Array(_, len) => {
-            counts(len)
-        }
+        Kind::Buffer(Buffer::Iovec | Buffer::Mmsghdr, len)
+        | Kind::Pointers(_, len)
+        | Kind::Array(_, len) => counts(len),
         _ => false,
     });
     if counted {
         return FEW;
     }
-    match kind {
-        Kind::Fd => -1_i64 as u64,
-        Kind::DirFd => -100_i64 as u64,
-        Kind::Pid => 0x4f_fff0 + n,
-        Kind::Flags(_) | Kind::Enum(_) | Kind::As(..) => 0x5_0500 + n,
-        Kind::Hex => 0xbe_ef00 + n,
-        Kind::Loff | Kind::OffPair => (0x77 + n) << 32 | (0x1000 + n),
-        Kind::I32 if case.call.category == "ipc" => 0x7fff_ff00 + n,
-        Kind::I32
-        | Kind::U32
-        | Kind::I64
-        | Kind::U64
-        | Kind::Long
-        | Kind::Ulong
-        | Kind::Size
-        | Kind::Size32 => 64 + n,
+    let number = match kind {
+        Kind::Flags(..) | Kind::Enum(..) => return 0x5_0500 + n,
+        Kind::Number(number, width) if *width != number.width() => return 0x5_0500 + n,
+        Kind::Number(number, _) => number,
+        _ => return 0x1a0 + n,
+    };
+    match number {
+        Number::Fd => -1_i64 as u64,
+        Number::DirFd => -100_i64 as u64,
+        Number::Pid => 0x4f_fff0 + n,
+        Number::Hex => 0xbe_ef00 + n,
+        Number::Loff | Number::OffPair => (0x77 + n) << 32 | (0x1000 + n),
+        Number::I32 if case.call.category == Category::Ipc => 0x7fff_ff00 + n,
+        Number::I32
+        | Number::U32
+        | Number::I64
+        | Number::U64
+        | Number::Long
+        | Number::Ulong
+        | Number::Size
+        | Number::Size32 => 64 + n,
         _ => 0x1a0 + n,
     }
 }
@@ -248,9 +253,7 @@ fn memory(actor: &mut Actor, case: &Case, at: usize, kind: &Kind) -> u64 {
     let tells = case.call.params.iter().enumerate().any(|(other, param)| {
         other != at
             && match param.kind {
-                Kind::SockAddr(len)
-                | Kind::Bytes(len)
-                | Kind::Option(len)
+                Kind::Buffer(Buffer::SockAddr | Buffer::Bytes | Buffer::SockOption, len)
                 | Kind::Struct(_, Some(len)) => {
                     matches!(len.from, LenFrom::At(of) if usize::from(of) == at)
                 }
@@ -272,7 +275,7 @@ fn memory(actor: &mut Actor, case: &Case, at: usize, kind: &Kind) -> u64 {
             let (one, two) = (format!("{}-0", param.name), format!("{}-1", param.name));
             strings(actor, case, &[&one, "", &two])
         }
-        Kind::Iovec(_) => iovec(actor, case, &[5, 90]),
+        Kind::Buffer(Buffer::Iovec, _) => iovec(actor, case, &[5, 90]),
         Kind::Pointers(..) => {
             let words = [actor.arena.pattern(), actor.arena.pattern()];
             actor.arena.words(case.abi, case.nr, &words)
@@ -285,7 +288,7 @@ fn memory(actor: &mut Actor, case: &Case, at: usize, kind: &Kind) -> u64 {
             let words = message(actor, case);
             actor.arena.words(case.abi, case.nr, &words)
         }
-        Kind::Mmsghdr(_) => {
+        Kind::Buffer(Buffer::Mmsghdr, _) => {
             let mut words = Vec::new();
             for _ in 0..FEW {
                 words.extend(message(actor, case));

@@ -1,27 +1,31 @@
-//! Control messages, which carry descriptors and credentials (cmsg(3), struct cmsghdr).
+//! Control messages, which pass descriptors and credentials (cmsg(3), `struct cmsghdr`).
 
 use super::sockaddr::bytes_at;
 
 /// One control message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Control<'a> {
-    /// `cmsg_len`, bytes of head and data.
+    /// `cmsg_len`: bytes of header and data.
     pub len: u64,
     /// `cmsg_level`.
     pub level: u32,
     /// `cmsg_type`.
     pub kind: u32,
-    /// What it carries, as far as captured.
+    /// The data, as far as it was captured.
     pub data: &'a [u8],
 }
 
 /// `SOL_SOCKET`.
 const SOCKET: u32 = 1;
+/// `SCM_RIGHTS`.
+const RIGHTS: u32 = 1;
+/// `SCM_CREDENTIALS`.
+const CREDENTIALS: u32 = 2;
 
 impl<'a> Control<'a> {
     /// The descriptors that it passes (`SCM_RIGHTS`).
     pub fn descriptors(&self) -> Option<impl Iterator<Item = i32> + use<'a>> {
-        (self.level == SOCKET && self.kind == 1).then(|| {
+        (self.level == SOCKET && self.kind == RIGHTS).then(|| {
             self.data
                 .chunks_exact(4)
                 .filter_map(|chunk| chunk.first_chunk().copied().map(i32::from_ne_bytes))
@@ -31,13 +35,13 @@ impl<'a> Control<'a> {
     /// Process, user and group of the sender (`SCM_CREDENTIALS`).
     pub fn credentials(&self) -> Option<[u32; 3]> {
         let word = |at| bytes_at(self.data, at).map(u32::from_ne_bytes);
-        (self.level == SOCKET && self.kind == 2)
+        (self.level == SOCKET && self.kind == CREDENTIALS)
             .then(|| Some([word(0)?, word(4)?, word(8)?]))
             .flatten()
     }
 }
 
-/// The messages in a buffer.
+/// The messages in a buffer. `narrow`: their lengths have 32 bits.
 pub fn messages(bytes: &[u8], narrow: bool) -> impl Iterator<Item = Control<'_>> {
     let word = if narrow { 4 } else { 8 };
     let mut rest = bytes;
@@ -52,7 +56,11 @@ pub fn messages(bytes: &[u8], narrow: bool) -> impl Iterator<Item = Control<'_>>
         let kind = u32::from_ne_bytes(bytes_at(rest, word + 4)?);
         let end = usize::try_from(len).ok().filter(|end| *end >= head)?;
         let data = rest.get(head..end.min(rest.len()))?;
-        rest = rest.get(end.next_multiple_of(word)..).unwrap_or_default();
+        // a program can write any length: rounding it up must not wrap to a place that was read already
+        rest = end
+            .checked_next_multiple_of(word)
+            .and_then(|next| rest.get(next..))
+            .unwrap_or_default();
         Some(Control {
             len,
             level,
@@ -60,4 +68,20 @@ pub fn messages(bytes: &[u8], narrow: bool) -> impl Iterator<Item = Control<'_>>
             data,
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_that_cannot_be_rounded_up_ends_the_list() {
+        let header = [SOCKET, RIGHTS].map(u32::to_ne_bytes).concat();
+        let wide = [&u64::MAX.to_ne_bytes()[..], &header, &[7, 0, 0, 0]].concat();
+        let found: Vec<Control<'_>> = messages(&wide, false).take(9).collect();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].data, [7, 0, 0, 0]);
+        let narrow = [&u32::MAX.to_ne_bytes()[..], &header, &[7, 0, 0, 0]].concat();
+        assert_eq!(messages(&narrow, true).take(9).count(), 1);
+    }
 }

@@ -1,6 +1,6 @@
 //! Numbers: out of registers and out of memory, in the width their kind has.
 
-use driver_api::table::{Kind, Width};
+use driver_api::table::{Kind, Reading, Width};
 
 use super::value::Value;
 
@@ -29,13 +29,12 @@ fn of_bytes(
     let number = read(whole);
     let signed = |bits: u32| (number << (64 - bits)).cast_signed() >> (64 - bits);
     Some(match width {
-        Width::I8 | Width::I16 | Width::I32 => {
+        Width::I8 | Width::I16 | Width::I32 | Width::I64 | Width::Long => {
             signed(u32::try_from(size).unwrap_or(8) * 8).cast_unsigned()
         }
-        Width::Long if narrow => signed(32).cast_unsigned(),
         Width::Be16 => u64::from(u16::from_be_bytes(*found.first_chunk()?)),
         Width::Be32 => u64::from(u32::from_be_bytes(*found.first_chunk()?)),
-        _ => number,
+        Width::U8 | Width::U16 | Width::U32 | Width::U64 | Width::Ulong | Width::Loff => number,
     })
 }
 
@@ -43,46 +42,31 @@ fn low(number: u64) -> u32 {
     u32::try_from(number & 0xffff_ffff).unwrap_or_default()
 }
 
-/// What a number of this kind means; none: the kind is no number.
+/// What a number of this kind and width means; none: the kind is no number.
 pub(super) fn meaning<'a>(kind: &Kind, number: u64, layout: usize) -> Option<Value<'a>> {
-    Some(match kind {
-        Kind::As(Width::U16, Kind::Uid | Kind::Gid) if number == 0xffff => Value::Id(u32::MAX),
-        Kind::As(Width::U64, Kind::Limit) => Value::Limit(number, "RLIM64_INFINITY"),
-        Kind::As(_, of) => return meaning(of, number, layout),
-        Kind::Fd
-        | Kind::I8
-        | Kind::I16
-        | Kind::I32
-        | Kind::I64
-        | Kind::Long
-        | Kind::Off
-        | Kind::Loff
-        | Kind::OffPair
-        | Kind::Pid => Value::Int(number.cast_signed()),
-        Kind::DirFd => Value::DirFd(low(number).cast_signed()),
-        Kind::U8
-        | Kind::U16
-        | Kind::U32
-        | Kind::U64
-        | Kind::Ulong
-        | Kind::Size
-        | Kind::Size32
-        | Kind::Be16
-        | Kind::Be32 => Value::Uint(number),
-        Kind::Mode | Kind::Chmod => Value::Mode(low(number)),
-        Kind::FileType => Value::FileType(low(number)),
-        Kind::Uid | Kind::Gid => Value::Id(low(number)),
-        Kind::Signal => Value::Signal(low(number).cast_signed()),
-        Kind::Ptr => Value::Ptr(number),
-        Kind::Hex => Value::Hex(number),
-        Kind::Dev => Value::Dev(number),
-        Kind::IpcKey => Value::IpcKey(low(number)),
-        Kind::Limit => Value::Limit(number, "RLIM_INFINITY"),
-        Kind::Ioprio => Value::Ioprio(low(number)),
-        Kind::Wstatus => Value::Wstatus(low(number)),
-        Kind::Ip4 => Value::Ip(std::net::Ipv4Addr::from(low(number)).into()),
-        Kind::Flags(set) => Value::Flags(number, set.of(layout)),
-        Kind::Enum(set) => Value::Enum(number, set.of(layout)),
+    let (of, width) = match kind {
+        Kind::Number(of, width) => (of, *width),
+        Kind::Flags(set, _) => return Some(Value::Flags(number, set.of(layout))),
+        Kind::Enum(set, _) => return Some(Value::Enum(number, set.of(layout))),
         _ => return None,
+    };
+    Some(match of.reading() {
+        Reading::Signed => Value::Int(number.cast_signed()),
+        Reading::Unsigned => Value::Uint(number),
+        Reading::DirFd => Value::DirFd(low(number).cast_signed()),
+        Reading::Mode => Value::Mode(low(number)),
+        Reading::FileType => Value::FileType(low(number)),
+        Reading::Id if width == Width::U16 && number == 0xffff => Value::Id(u32::MAX),
+        Reading::Id => Value::Id(low(number)),
+        Reading::Signal => Value::Signal(low(number).cast_signed()),
+        Reading::Address => Value::Ptr(number),
+        Reading::Hex => Value::Hex(number),
+        Reading::Device => Value::Dev(number),
+        Reading::IpcKey => Value::IpcKey(low(number)),
+        Reading::Limit if width == Width::U64 => Value::Limit(number, "RLIM64_INFINITY"),
+        Reading::Limit => Value::Limit(number, "RLIM_INFINITY"),
+        Reading::Ioprio => Value::Ioprio(low(number)),
+        Reading::WaitStatus => Value::Wstatus(low(number)),
+        Reading::Ip4 => Value::Ip(std::net::Ipv4Addr::from(low(number)).into()),
     })
 }

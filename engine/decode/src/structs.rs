@@ -1,6 +1,6 @@
 //! Structures and arrays, as `structs.tbl` lays them out.
 
-use driver_api::table::{Field, Kind, Structure, has_narrow_pointers};
+use driver_api::table::{Buffer, Field, Kind, Structure, has_narrow_pointers};
 
 use super::sockaddr::SockAddr;
 use super::value::Value;
@@ -172,8 +172,8 @@ fn in_place<'a>(kind: &Kind, layout: usize, bytes: &'a [u8]) -> Option<Value<'a>
             Value::Text(all.split(|b| *b == 0).next().unwrap_or(all))
         }
         Kind::Raw(_) => Value::Raw(own?),
-        Kind::Sigset(_) => Value::Signals(value::bits(own?)),
-        Kind::SockAddr(_) => Value::SockAddr(SockAddr::parse(own?)?),
+        Kind::Buffer(Buffer::Sigset, _) => Value::Signals(value::bits(own?)),
+        Kind::Buffer(Buffer::SockAddr, _) => Value::SockAddr(SockAddr::parse(own?)?),
         Kind::Array(of, _) => Value::Array(Array::new(of, layout, own?, false, false)),
         _ => return None,
     })

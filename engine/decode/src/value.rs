@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use driver_api::event::{Attachment, Encoding, Event, Fact, Kind as EventKind, Part, Status};
-use driver_api::table::{Kind, Len, LenFrom, Param, SymbolSet, Syscall, Written};
+use driver_api::table::{Buffer, Kind, Len, LenFrom, Param, SymbolSet, Syscall, Written};
 
 use super::dirents::{Dirents, Form};
 use super::sockaddr::SockAddr;
@@ -185,7 +185,7 @@ fn memory<'a>(
     let register = call.register(event.abi(), at);
     match kind {
         Kind::Msghdr => return message(event, register, 0),
-        Kind::Mmsghdr(len) => return messages(event, call, register, len),
+        Kind::Buffer(Buffer::Mmsghdr, len) => return messages(event, call, register, len),
         _ => {}
     }
     let attached = match (kind, event.argument(register)) {
@@ -203,18 +203,20 @@ fn memory<'a>(
     Some(match kind {
         Kind::Str | Kind::Path(_) => Value::Str(attached),
         Kind::Strv => Value::Strings(attached),
-        Kind::SockAddr(_) => Value::SockAddr(SockAddr::parse(bytes)?),
+        Kind::Buffer(Buffer::SockAddr, _) => Value::SockAddr(SockAddr::parse(bytes)?),
         Kind::Struct(of, _) => Value::Struct(Struct::new(of, layout, bytes)),
         Kind::Array(of, len) => {
             let single = matches!(len.from, LenFrom::Const(1));
             Value::Array(Array::new(of, layout, bytes, single, cut))
         }
         Kind::Pointers(of, _) => Value::Array(Array::new(of, layout, bytes, false, cut)),
-        Kind::Sigset(_) | Kind::SigArg => Value::Signals(bits(bytes)),
-        Kind::FdSet(_) | Kind::CpuSet(_) | Kind::NodeMask(_) => Value::Bits(Bits { bytes, cut }),
-        Kind::Option(_) => Value::Option(attached),
-        Kind::Dirents64(_) => Value::Dirents(Dirents::new(bytes, Form::Wide, cut)),
-        Kind::Dirents(_) => {
+        Kind::Buffer(Buffer::Sigset, _) | Kind::SigArg => Value::Signals(bits(bytes)),
+        Kind::Buffer(Buffer::FdSet | Buffer::CpuSet | Buffer::NodeMask, _) => {
+            Value::Bits(Bits { bytes, cut })
+        }
+        Kind::Buffer(Buffer::SockOption, _) => Value::Option(attached),
+        Kind::Buffer(Buffer::Dirents64, _) => Value::Dirents(Dirents::new(bytes, Form::Wide, cut)),
+        Kind::Buffer(Buffer::Dirents, _) => {
             let long = if variant::is_narrow(event) { 4 } else { 8 };
             Value::Dirents(Dirents::new(bytes, Form::Old(long), cut))
         }

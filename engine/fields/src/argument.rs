@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use driver_api::event::{Event, Fact};
-use driver_api::table::{Kind, Returns, SYSCALLS, Syscall};
+use driver_api::table::{Category, Kind, Number, Returns, SYSCALLS, Syscall};
 
 use decode::{self, falco};
 use inspect::{self, Descriptor};
@@ -160,11 +160,11 @@ fn opens_path(call: &Syscall) -> bool {
 }
 
 fn manages_memory(call: &Syscall) -> bool {
-    call.category == "memory" || makes_process(call)
+    call.category == Category::Memory || makes_process(call)
 }
 
 fn moves_data(call: &Syscall) -> bool {
-    matches!(call.category, "io_read" | "io_write")
+    matches!(call.category, Category::IoRead | Category::IoWrite)
 }
 
 /// What Falco shows as a parameter though it is none: the name, of which calls, and the field that it is.
@@ -274,7 +274,7 @@ pub(super) fn arg<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
             };
             match param.kind {
                 Kind::Str | Kind::Path(_) => string(view, at),
-                Kind::Fd | Kind::DirFd => {
+                Kind::Number(Number::Fd | Number::DirFd, _) => {
                     let fd = inspect::fd_in(view.event.header().args[usize::from(at)]);
                     let descriptor = if view.seen.fd == Some(fd) {
                         view.descriptor()

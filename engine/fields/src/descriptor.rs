@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use driver_api::table::Category;
 use inspect::{Connection, Descriptor, DescriptorKind, Role, Socket};
 use lanner_plugin::Value;
 
@@ -200,7 +201,7 @@ pub(super) fn is_connected<'a>(view: &View<'a>) -> Value<'a> {
         let io = view
             .seen
             .call
-            .is_some_and(|call| matches!(call.category, "io_read" | "io_write"));
+            .is_some_and(|call| matches!(call.category, Category::IoRead | Category::IoWrite));
         io && !has_failed(view.event) && !at_entry(view.event)
     };
     Value::Bool(match socket.connection {

@@ -1,7 +1,7 @@
 //! Functions of `evt.*`.
 
 use driver_api::event::{Attachment, Encoding, Event, Flags, Kind};
-use driver_api::table::Returns;
+use driver_api::table::{Category, Returns};
 
 use decode::falco;
 use inspect::{self, DescriptorKind};
@@ -101,15 +101,18 @@ pub(super) fn category<'a>(view: &View<'a>) -> Value<'a> {
         });
     };
     let category = match call.category {
-        "ipc" => "IPC",
+        Category::Ipc => "IPC",
         // What is read or written says what it is about.
-        "fd" | "io" | "io_read" | "io_write" => match view.descriptor().map(|d| d.kind) {
+        Category::Fd | Category::Io | Category::IoRead | Category::IoWrite => match view
+            .descriptor()
+            .map(|d| d.kind)
+        {
             Some(DescriptorKind::File | DescriptorKind::Directory) => "file",
             Some(DescriptorKind::Ipv4 | DescriptorKind::Ipv6 | DescriptorKind::Netlink) => "net",
             Some(DescriptorKind::Unix | DescriptorKind::Pipe) => "IPC",
             _ => "other",
         },
-        other => other,
+        other => other.word(),
     };
     Value::String(category.as_bytes())
 }
@@ -171,11 +174,15 @@ pub(super) fn buffer<'a>(view: &View<'a>) -> Value<'a> {
 
 fn buffer_of<'a>(view: &View<'a>) -> Option<Attachment<'a>> {
     use driver_api::event::Part;
-    use driver_api::table::Kind as ParamKind;
+    use driver_api::table::{Buffer, Kind as ParamKind};
     let call = view.seen.call?;
     let part = |at: usize, kind: &ParamKind| match kind {
-        ParamKind::Bytes(_) | ParamKind::Pages(_) | ParamKind::Iovec(_) => view.event.argument(at),
-        ParamKind::Msghdr | ParamKind::Mmsghdr(_) => view.event.part(at, Part::Data),
+        ParamKind::Buffer(Buffer::Bytes | Buffer::Pages | Buffer::Iovec, _) => {
+            view.event.argument(at)
+        }
+        ParamKind::Msghdr | ParamKind::Buffer(Buffer::Mmsghdr, _) => {
+            view.event.part(at, Part::Data)
+        }
         _ => None,
     };
     call.params
@@ -207,8 +214,8 @@ pub(super) fn buffer_length<'a>(view: &View<'a>) -> Value<'a> {
 /// Whether a call reads or writes.
 fn moves(view: &View<'_>) -> Option<bool> {
     match view.seen.call?.category {
-        "io_read" => Some(false),
-        "io_write" => Some(true),
+        Category::IoRead => Some(false),
+        Category::IoWrite => Some(true),
         _ => None,
     }
 }
@@ -230,9 +237,8 @@ pub(super) fn io_direction<'a>(view: &View<'a>) -> Value<'a> {
 }
 
 pub(super) fn is_wait<'a>(view: &View<'a>) -> Value<'a> {
-    let waits =
-        |call: &driver_api::table::Syscall| call.category == "wait" || call.category == "sleep";
-    Value::Bool(view.seen.call.is_some_and(waits))
+    let category = view.seen.call.map(|call| call.category);
+    Value::Bool(matches!(category, Some(Category::Wait | Category::Sleep)))
 }
 
 /// Whether something was written to the system's log.

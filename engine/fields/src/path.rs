@@ -1,6 +1,6 @@
 //! Functions of `fs.path.*`: the paths that calls act on.
 
-use driver_api::table::Kind;
+use driver_api::table::{Category, Kind};
 
 use lanner_plugin::Value;
 
@@ -60,7 +60,7 @@ fn which(view: &View<'_>, which: Which) -> Option<PathParam> {
     match (which, two) {
         (Which::Source, Some((_, source, _))) => param(view, source),
         (Which::Target, Some((.., target))) => param(view, target),
-        (Which::Name, None) if call.category == "file" || call.name == "umount2" => {
+        (Which::Name, None) if call.category == Category::File || call.name == "umount2" => {
             let at = call
                 .params
                 .iter()

@@ -1,83 +1,92 @@
-//! What each call does to the state, in one table: which calls the state needs, and what to do when one
-//! is seen. Calls that the syscall table does not have yet are passed over.
+//! What each call does to the state: which calls the state needs, and what to do when one is seen.
+//!
+//! Calls and parameters are named here as in `driver-api/syscalls.tbl`. The names are resolved when this file is
+//! compiled: a call or parameter that the table does not have is a compile error.
 
 use std::sync::LazyLock;
 
 use driver_api::request::SyscallSet;
-use driver_api::table::{Kind, Returns, SYSCALLS, Syscall};
+use driver_api::table::{Kind, Number, Returns, SYSCALLS, Syscall};
 
 use super::descriptor::DescriptorKind;
 
-/// What a successful call does to the state.
+/// What a successful call does to the state. `P` is a parameter: its name, or its index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Effect {
+pub(super) enum Effect<P = u8> {
     /// Nothing.
     None,
     /// A file is open.
     Open {
-        path: u8,
-        dirfd: Option<u8>,
-        flags: OpenFlags,
+        path: P,
+        dirfd: Option<P>,
+        flags: OpenFlags<P>,
     },
-    /// A descriptor that has no name; close-on-exec if that argument has that bit.
-    Anonymous(DescriptorKind, Option<(u8, u64)>),
+    /// A descriptor without a name is open.
+    Anonymous(DescriptorKind, CloseOnExec<P>),
     Memfd,
     Close,
     CloseRange,
     Dup,
-    /// With the flags in that argument.
-    DupTo(Option<u8>),
+    /// dup2(2), or dup3(2) with the flags in that parameter.
+    DupTo(Option<P>),
     Fcntl,
-    /// Two descriptors in memory, with the flags in that argument.
-    Pipe(Option<u8>),
+    /// Two descriptors are in memory; the flags are in that parameter.
+    Pipe(Option<P>),
     Socketpair,
     Socket,
     Connect,
-    Accept(Option<u8>),
+    /// A connection is accepted, with the flags in that parameter.
+    Accept(Option<P>),
     Bind,
     Listen,
-    /// A message to somebody: the address, or `msghdr`, in that argument.
-    Send(u8),
-    /// A message from somebody, in the same way.
-    ReceiveFrom(u8),
+    /// A message is sent; the address, or the `msghdr`, is in that parameter.
+    Send(P),
+    /// A message is received; the sender's address, or the `msghdr`, is in that parameter.
+    ReceiveFrom(P),
     Chdir,
     Fchdir,
-    SetIds(SetIds),
+    /// That parameter becomes the effective user id.
+    SetUid(P),
+    /// That parameter becomes the effective group id.
+    SetGid(P),
     Prctl,
     SetSid,
     SetPgid,
-    /// Other namespaces; which, as bits of `CLONE_NEW*`, in that argument.
-    Namespaces(u8),
-    /// Another root directory.
+    /// The process has other namespaces; that parameter has bits of `CLONE_NEW*`. `joins`: namespaces that exist.
+    Namespaces {
+        flags: P,
+        joins: bool,
+    },
+    /// The process has another root directory.
     Root,
     Capset,
-    /// A process's descriptor; the process in that argument.
+    /// A process's descriptor is open.
     Pidfd,
-    /// Another process's descriptor.
+    /// Another process's descriptor is open here.
     PidfdGetfd,
-    /// Descriptors in control messages.
+    /// Descriptors come in control messages.
     Receive,
     Ioctl,
 }
 
 /// Where the flags of open(2) are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OpenFlags {
-    /// In that argument.
-    Arg(u8),
-    /// In the first eight bytes of the structure behind that argument.
-    At(u8),
-    /// `O_WRONLY | O_CREAT | O_TRUNC`
+pub enum OpenFlags<P = u8> {
+    /// In that parameter.
+    Arg(P),
+    /// In the first eight bytes of the structure that the parameter points to.
+    At(P),
+    /// creat(2): `O_WRONLY | O_CREAT | O_TRUNC`.
     Creat,
 }
 
-/// Which ids a call sets.
+/// Whether a new descriptor is closed by exec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SetIds {
-    Uid,
-    Reuid,
-    Gid,
-    Regid,
+pub(super) enum CloseOnExec<P = u8> {
+    Never,
+    Always,
+    /// If that parameter has `O_CLOEXEC`, which all the calls' own flags of this kind are equal to.
+    Flag(P),
 }
 
 /// Which descriptor a call is about.
@@ -86,111 +95,303 @@ pub(super) enum FdOf {
     None,
     Arg(u8),
     Returned,
-    /// fcntl(2): the argument, or the returned one if it duplicates.
+    /// fcntl(2): the parameter, or the returned one if the command duplicates.
     Fcntl,
 }
 
-/// What is to be done about one call.
+/// What to do about one call.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Follow {
     pub(super) effect: Effect,
     pub(super) fd: FdOf,
-    /// Bits of the arguments that are descriptors.
+    /// One bit for each parameter that is a descriptor.
     pub(super) descriptors: u8,
 }
 
-const CLOEXEC: u64 = 0x8_0000;
+type Named = Effect<&'static str>;
 
-const fn open(path: u8, dirfd: Option<u8>, flags: OpenFlags) -> Effect {
-    Effect::Open { path, dirfd, flags }
-}
-
-const fn anonymous(kind: DescriptorKind, flags: Option<u8>) -> Effect {
-    match flags {
-        Some(at) => Effect::Anonymous(kind, Some((at, CLOEXEC))),
-        None => Effect::Anonymous(kind, None),
+const fn open(dirfd: Option<&'static str>, flags: OpenFlags<&'static str>) -> Named {
+    Effect::Open {
+        path: "path",
+        dirfd,
+        flags,
     }
 }
 
-/// Calls that the state follows.
-const EFFECTS: &[(&str, Effect)] = &[
-    ("open", open(0, None, OpenFlags::Arg(1))),
-    ("creat", open(0, None, OpenFlags::Creat)),
-    ("openat", open(1, Some(0), OpenFlags::Arg(2))),
-    ("openat2", open(1, Some(0), OpenFlags::At(2))),
+/// A descriptor without a name, whose flags are in the parameter `flags`.
+const fn flagged(kind: DescriptorKind) -> Named {
+    Effect::Anonymous(kind, CloseOnExec::Flag("flags"))
+}
+
+/// A descriptor without a name, of a call without flags.
+const fn unflagged(kind: DescriptorKind) -> Named {
+    Effect::Anonymous(kind, CloseOnExec::Never)
+}
+
+/// Calls that change what the state follows: it needs to see them.
+const NEEDED: &[(&str, Named)] = &[
+    ("open", open(None, OpenFlags::Arg("flags"))),
+    ("creat", open(None, OpenFlags::Creat)),
+    ("openat", open(Some("dirfd"), OpenFlags::Arg("flags"))),
+    ("openat2", open(Some("dirfd"), OpenFlags::At("how"))),
     ("close", Effect::Close),
     ("close_range", Effect::CloseRange),
     ("dup", Effect::Dup),
     ("dup2", Effect::DupTo(None)),
-    ("dup3", Effect::DupTo(Some(2))),
+    ("dup3", Effect::DupTo(Some("flags"))),
     ("fcntl", Effect::Fcntl),
     ("fcntl64", Effect::Fcntl),
     ("pipe", Effect::Pipe(None)),
-    ("pipe2", Effect::Pipe(Some(1))),
+    ("pipe2", Effect::Pipe(Some("flags"))),
     ("socketpair", Effect::Socketpair),
     ("socket", Effect::Socket),
     ("connect", Effect::Connect),
     ("accept", Effect::Accept(None)),
-    ("accept4", Effect::Accept(Some(3))),
+    ("accept4", Effect::Accept(Some("flags"))),
     ("bind", Effect::Bind),
     ("listen", Effect::Listen),
     ("memfd_create", Effect::Memfd),
-    ("memfd_secret", anonymous(DescriptorKind::Memfd, Some(0))),
-    ("userfaultfd", anonymous(DescriptorKind::Userfault, Some(0))),
-    ("eventfd", anonymous(DescriptorKind::Event, None)),
-    ("eventfd2", anonymous(DescriptorKind::Event, Some(1))),
-    ("signalfd", anonymous(DescriptorKind::Signal, None)),
-    ("signalfd4", anonymous(DescriptorKind::Signal, Some(3))),
-    ("epoll_create", anonymous(DescriptorKind::Epoll, None)),
-    ("epoll_create1", anonymous(DescriptorKind::Epoll, Some(0))),
-    ("inotify_init", anonymous(DescriptorKind::Inotify, None)),
-    ("inotify_init1", anonymous(DescriptorKind::Inotify, Some(0))),
-    ("timerfd_create", anonymous(DescriptorKind::Timer, Some(1))),
+    ("memfd_secret", flagged(DescriptorKind::Memfd)),
+    ("userfaultfd", flagged(DescriptorKind::Userfault)),
+    ("eventfd", unflagged(DescriptorKind::Event)),
+    ("eventfd2", flagged(DescriptorKind::Event)),
+    ("signalfd", unflagged(DescriptorKind::Signal)),
+    ("signalfd4", flagged(DescriptorKind::Signal)),
+    ("epoll_create", unflagged(DescriptorKind::Epoll)),
+    ("epoll_create1", flagged(DescriptorKind::Epoll)),
+    ("inotify_init", unflagged(DescriptorKind::Inotify)),
+    ("inotify_init1", flagged(DescriptorKind::Inotify)),
+    ("timerfd_create", flagged(DescriptorKind::Timer)),
     (
         "io_uring_setup",
-        Effect::Anonymous(DescriptorKind::IoUring, Some((0, 0))),
+        Effect::Anonymous(DescriptorKind::IoUring, CloseOnExec::Always),
     ),
     ("pidfd_open", Effect::Pidfd),
     ("pidfd_getfd", Effect::PidfdGetfd),
     ("chdir", Effect::Chdir),
     ("fchdir", Effect::Fchdir),
-    ("setuid", Effect::SetIds(SetIds::Uid)),
-    ("setreuid", Effect::SetIds(SetIds::Reuid)),
-    ("setresuid", Effect::SetIds(SetIds::Reuid)),
-    ("setgid", Effect::SetIds(SetIds::Gid)),
-    ("setregid", Effect::SetIds(SetIds::Regid)),
-    ("setresgid", Effect::SetIds(SetIds::Regid)),
-    // on i386, whose calls without the number have ids of 16 bits
-    ("setuid32", Effect::SetIds(SetIds::Uid)),
-    ("setreuid32", Effect::SetIds(SetIds::Reuid)),
-    ("setresuid32", Effect::SetIds(SetIds::Reuid)),
-    ("setgid32", Effect::SetIds(SetIds::Gid)),
-    ("setregid32", Effect::SetIds(SetIds::Regid)),
-    ("setresgid32", Effect::SetIds(SetIds::Regid)),
+    ("setuid", Effect::SetUid("uid")),
+    ("setreuid", Effect::SetUid("euid")),
+    ("setresuid", Effect::SetUid("euid")),
+    ("setgid", Effect::SetGid("gid")),
+    ("setregid", Effect::SetGid("egid")),
+    ("setresgid", Effect::SetGid("egid")),
+    // on i386 and arm, whose calls without the number have 16-bit ids
+    ("setuid32", Effect::SetUid("uid")),
+    ("setreuid32", Effect::SetUid("euid")),
+    ("setresuid32", Effect::SetUid("euid")),
+    ("setgid32", Effect::SetGid("gid")),
+    ("setregid32", Effect::SetGid("egid")),
+    ("setresgid32", Effect::SetGid("egid")),
     ("prctl", Effect::Prctl),
     ("setsid", Effect::SetSid),
     ("setpgid", Effect::SetPgid),
-    ("unshare", Effect::Namespaces(0)),
-    ("setns", Effect::Namespaces(1)),
+    (
+        "unshare",
+        Effect::Namespaces {
+            flags: "flags",
+            joins: false,
+        },
+    ),
+    (
+        "setns",
+        Effect::Namespaces {
+            flags: "nstype",
+            joins: true,
+        },
+    ),
     ("chroot", Effect::Root),
     ("pivot_root", Effect::Root),
     ("capset", Effect::Capset),
 ];
 
-/// Calls of which the state makes use when they are captured, but which it does not ask for.
-const IF_SEEN: &[(&str, Effect)] = &[
-    ("sendto", Effect::Send(4)),
-    ("sendmsg", Effect::Send(1)),
-    ("sendmmsg", Effect::Send(1)),
-    ("recvfrom", Effect::ReceiveFrom(4)),
+/// Calls that the state uses when they are captured for other reasons, but does not ask for.
+const IF_SEEN: &[(&str, Named)] = &[
+    ("sendto", Effect::Send("addr")),
+    ("sendmsg", Effect::Send("msg")),
+    ("sendmmsg", Effect::Send("data")),
+    ("recvfrom", Effect::ReceiveFrom("addr")),
     ("recvmsg", Effect::Receive),
     ("recvmmsg", Effect::Receive),
     ("ioctl", Effect::Ioctl),
 ];
 
+/// The parameters that the code for an effect reads by their index, without a name above.
+const BY_INDEX: &[(&str, &[&str])] = &[
+    ("close", &["fd"]),
+    ("close_range", &["first", "last", "flags"]),
+    ("dup", &["oldfd"]),
+    ("dup2", &["oldfd", "newfd"]),
+    ("dup3", &["oldfd", "newfd"]),
+    ("fcntl", &["fd", "cmd", "arg"]),
+    ("fcntl64", &["fd", "cmd", "arg"]),
+    ("pipe", &["fds"]),
+    ("pipe2", &["fds"]),
+    ("socketpair", &["domain", "type", "proto", "fds"]),
+    ("socket", &["domain", "type", "proto"]),
+    ("connect", &["fd", "addr"]),
+    ("accept", &["sockfd", "addr"]),
+    ("accept4", &["sockfd", "addr"]),
+    ("bind", &["fd", "addr"]),
+    ("listen", &["fd"]),
+    ("memfd_create", &["name", "flags"]),
+    ("pidfd_open", &["pid"]),
+    ("pidfd_getfd", &["pid_fd", "target_fd"]),
+    ("chdir", &["path"]),
+    ("fchdir", &["fd"]),
+    ("prctl", &["option", "arg2"]),
+    ("setpgid", &["pid", "pgid"]),
+    ("capset", &["hdr", "data"]),
+    ("sendto", &["fd"]),
+    ("sendmsg", &["fd"]),
+    ("sendmmsg", &["fd"]),
+    ("recvfrom", &["fd"]),
+    ("recvmsg", &["fd", "msg"]),
+    ("recvmmsg", &["fd", "data"]),
+    ("ioctl", &["fd", "request"]),
+];
+
+static NEEDED_RESOLVED: [(&str, Effect); NEEDED.len()] = resolve(NEEDED);
+static IF_SEEN_RESOLVED: [(&str, Effect); IF_SEEN.len()] = resolve(IF_SEEN);
+
+const _: () = {
+    let mut row = 0;
+    while row < BY_INDEX.len() {
+        let (name, params) = BY_INDEX[row];
+        let call = call(name);
+        let mut at = 0;
+        while at < params.len() {
+            assert!(
+                param(call, params[at]) as usize == at,
+                "a parameter is not where the code for its effect reads it"
+            );
+            at += 1;
+        }
+        row += 1;
+    }
+};
+
+/// The effects with the parameters' indices instead of their names.
+const fn resolve<const N: usize>(rows: &[(&'static str, Named)]) -> [(&'static str, Effect); N] {
+    let mut all = [("", Effect::None); N];
+    let mut at = 0;
+    while at < N {
+        let (name, effect) = rows[at];
+        all[at] = (name, resolve_one(effect, call(name)));
+        at += 1;
+    }
+    all
+}
+
+const fn resolve_one(effect: Named, of: &Syscall) -> Effect {
+    match effect {
+        Effect::Open { path, dirfd, flags } => Effect::Open {
+            path: param(of, path),
+            dirfd: optional(of, dirfd),
+            flags: match flags {
+                OpenFlags::Arg(flags) => OpenFlags::Arg(param(of, flags)),
+                OpenFlags::At(how) => OpenFlags::At(param(of, how)),
+                OpenFlags::Creat => OpenFlags::Creat,
+            },
+        },
+        Effect::Anonymous(kind, close) => Effect::Anonymous(
+            kind,
+            match close {
+                CloseOnExec::Never => CloseOnExec::Never,
+                CloseOnExec::Always => CloseOnExec::Always,
+                CloseOnExec::Flag(flags) => CloseOnExec::Flag(param(of, flags)),
+            },
+        ),
+        Effect::DupTo(flags) => Effect::DupTo(optional(of, flags)),
+        Effect::Pipe(flags) => Effect::Pipe(optional(of, flags)),
+        Effect::Accept(flags) => Effect::Accept(optional(of, flags)),
+        Effect::Send(to) => Effect::Send(param(of, to)),
+        Effect::ReceiveFrom(from) => Effect::ReceiveFrom(param(of, from)),
+        Effect::SetUid(id) => Effect::SetUid(param(of, id)),
+        Effect::SetGid(id) => Effect::SetGid(param(of, id)),
+        Effect::Namespaces { flags, joins } => Effect::Namespaces {
+            flags: param(of, flags),
+            joins,
+        },
+        Effect::None => Effect::None,
+        Effect::Memfd => Effect::Memfd,
+        Effect::Close => Effect::Close,
+        Effect::CloseRange => Effect::CloseRange,
+        Effect::Dup => Effect::Dup,
+        Effect::Fcntl => Effect::Fcntl,
+        Effect::Socketpair => Effect::Socketpair,
+        Effect::Socket => Effect::Socket,
+        Effect::Connect => Effect::Connect,
+        Effect::Bind => Effect::Bind,
+        Effect::Listen => Effect::Listen,
+        Effect::Chdir => Effect::Chdir,
+        Effect::Fchdir => Effect::Fchdir,
+        Effect::Prctl => Effect::Prctl,
+        Effect::SetSid => Effect::SetSid,
+        Effect::SetPgid => Effect::SetPgid,
+        Effect::Root => Effect::Root,
+        Effect::Capset => Effect::Capset,
+        Effect::Pidfd => Effect::Pidfd,
+        Effect::PidfdGetfd => Effect::PidfdGetfd,
+        Effect::Receive => Effect::Receive,
+        Effect::Ioctl => Effect::Ioctl,
+    }
+}
+
+const fn optional(of: &Syscall, name: Option<&str>) -> Option<u8> {
+    match name {
+        Some(name) => Some(param(of, name)),
+        None => None,
+    }
+}
+
+/// The call with this name; a name that the table lacks does not compile.
+const fn call(name: &str) -> &'static Syscall {
+    let mut at = 0;
+    while at < SYSCALLS.len() {
+        if same(SYSCALLS[at].name, name) {
+            return &SYSCALLS[at];
+        }
+        at += 1;
+    }
+    missing(name)
+}
+
+/// The index of a parameter; a name that the call lacks does not compile.
+const fn param(of: &Syscall, name: &str) -> u8 {
+    let mut at = 0;
+    while at < of.params.len() {
+        if same(of.params[at].name, name) {
+            return at as u8;
+        }
+        at += 1;
+    }
+    missing(name)
+}
+
+#[expect(clippy::panic, reason = "evaluated while this crate is compiled")]
+const fn missing(name: &str) -> ! {
+    panic!("{}", name)
+}
+
+const fn same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    if one.len() != other.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < one.len() {
+        if one[at] != other[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
 static FOLLOW: LazyLock<Vec<Follow>> = LazyLock::new(|| SYSCALLS.iter().map(follow).collect());
 
-fn effect(call: &Syscall, table: &[(&str, Effect)]) -> Option<Effect> {
+fn find(call: &Syscall, table: &[(&str, Effect)]) -> Option<Effect> {
     table
         .iter()
         .find(|(name, _)| *name == call.name)
@@ -198,13 +399,12 @@ fn effect(call: &Syscall, table: &[(&str, Effect)]) -> Option<Effect> {
 }
 
 fn follow(call: &Syscall) -> Follow {
-    let returns_fd = call.returns == Returns::Fd;
-    let unnamed = if returns_fd {
-        anonymous(DescriptorKind::Other, None)
+    let unnamed = if call.returns == Returns::Fd {
+        Effect::Anonymous(DescriptorKind::Other, CloseOnExec::Never)
     } else {
         Effect::None
     };
-    let is_fd = |at: &usize| matches!(call.params[*at].kind, Kind::Fd);
+    let is_fd = |at: &usize| matches!(call.params[*at].kind, Kind::Number(Number::Fd, _));
     let argument = call
         .params
         .iter()
@@ -218,10 +418,10 @@ fn follow(call: &Syscall) -> Follow {
         (_, Some(at)) => FdOf::Arg(at),
         (_, None) => FdOf::None,
     };
-    let effect = effect(call, EFFECTS)
-        .or_else(|| effect(call, IF_SEEN))
+    let effect = find(call, &NEEDED_RESOLVED)
+        .or_else(|| find(call, &IF_SEEN_RESOLVED))
         .unwrap_or(unnamed);
-    // the second of dup2(2) is told by the first
+    // the second descriptor of dup2(2) follows from the first
     let looked_at = match effect {
         Effect::DupTo(_) => 1,
         _ => call.params.len(),
@@ -235,7 +435,7 @@ fn follow(call: &Syscall) -> Follow {
     }
 }
 
-/// What is to be done about a call.
+/// What to do about a call.
 pub(super) fn of(call: &Syscall) -> Follow {
     FOLLOW[call.index()]
 }
@@ -253,17 +453,17 @@ pub fn open_flags(call: &Syscall) -> Option<OpenFlags> {
 pub fn needed() -> SyscallSet {
     SYSCALLS
         .iter()
-        .filter(|call| effect(call, EFFECTS).is_some())
+        .filter(|call| find(call, &NEEDED_RESOLVED).is_some())
         .collect()
 }
 
-/// Those of them that are not needed where a process stands still while its event is inspected: what they
-/// change is looked up when it matters ([`Options::held`](super::Options::held)).
+/// Those of the [`needed`] calls that the state can do without where a process waits while its event is
+/// inspected: what they change is looked up when it matters ([`Options::held`](super::Options::held)).
 #[must_use]
 pub fn spared() -> SyscallSet {
     let closes = |call: &&Syscall| {
         matches!(
-            effect(call, EFFECTS),
+            find(call, &NEEDED_RESOLVED),
             Some(Effect::Close | Effect::CloseRange)
         )
     };

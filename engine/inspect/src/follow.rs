@@ -7,9 +7,9 @@ use driver_api::event::{Abi, Event, Fact, Flags, Header};
 use driver_api::table::Syscall;
 
 use super::descriptor::{Descriptor, DescriptorKind, Role, Socket};
-use super::effects::{self, Effect, FdOf, OpenFlags, SetIds};
+use super::effects::{self, CloseOnExec, Effect, FdOf, OpenFlags};
 use super::endpoints::Peer;
-use super::process::ProcessKey;
+use super::process::{Process, ProcessKey};
 use super::sockets;
 use super::text::Text;
 use super::{Inspector, Seen, path};
@@ -183,11 +183,12 @@ impl Inspector {
         match effect {
             Effect::None => {}
             Effect::Open { path, dirfd, flags } => self.open(call, path, dirfd, flags, seen),
-            Effect::Anonymous(kind, flag) => {
-                let close_on_exec = flag
-                    .is_none_or(|(at, flag)| flag == 0 || call.args[usize::from(at)] & flag != 0);
-                // No flag to look at: an old call, which sets none.
-                let close_on_exec = close_on_exec && flag.is_some();
+            Effect::Anonymous(kind, close_on_exec) => {
+                let close_on_exec = match close_on_exec {
+                    CloseOnExec::Never => false,
+                    CloseOnExec::Always => true,
+                    CloseOnExec::Flag(at) => call.has(Some(at), CLOEXEC),
+                };
                 self.opened(call, Descriptor::bare(kind), close_on_exec, seen);
             }
             Effect::Memfd => self.memfd(call, seen),
@@ -246,8 +247,8 @@ impl Inspector {
             Effect::Accept(flags) => self.accept(call, flags, seen),
             Effect::Bind => self.bind(call, seen),
             Effect::Listen => self.change_socket(call, seen, |socket| socket.role = Role::Server),
-            Effect::Namespaces(at) => {
-                self.namespaces(call, call.args[usize::from(at)], at != 0);
+            Effect::Namespaces { flags, joins } => {
+                self.namespaces(call, call.args[usize::from(flags)], joins);
             }
             Effect::Root => self.look_at_cgroups(call.key),
             Effect::Capset => self.capset(call, of),
@@ -255,7 +256,8 @@ impl Inspector {
             Effect::PidfdGetfd => self.pidfd_getfd(call, seen),
             Effect::Ioctl => self.ioctl(call),
             Effect::Chdir | Effect::Fchdir => self.change_directory(call, effect),
-            Effect::SetIds(which) => self.set_ids(call, which),
+            Effect::SetUid(at) => self.set_id(call, at, |process| &mut process.euid),
+            Effect::SetGid(at) => self.set_id(call, at, |process| &mut process.egid),
             Effect::Prctl => self.set_name(call),
             Effect::SetSid | Effect::SetPgid => self.set_group(call, effect),
         }
@@ -473,18 +475,15 @@ impl Inspector {
         }
     }
 
-    fn set_ids(&mut self, call: &Call<'_, '_>, which: SetIds) {
+    fn set_id(&mut self, call: &Call<'_, '_>, at: u8, effective: fn(&mut Process) -> &mut u32) {
         let Some(process) = self.processes.get_mut(call.key).filter(|_| !call.known) else {
             return;
         };
         // capabilities(7): they depend on what the ids were, and on settings that are not followed
         process.capabilities = None;
-        let id = |at: usize| Some(u32_in(call.args[at])).filter(|id| *id != UNCHANGED);
-        match which {
-            SetIds::Uid => process.euid = id(0).unwrap_or(process.euid),
-            SetIds::Reuid => process.euid = id(1).unwrap_or(process.euid),
-            SetIds::Gid => process.egid = id(0).unwrap_or(process.egid),
-            SetIds::Regid => process.egid = id(1).unwrap_or(process.egid),
+        let id = u32_in(call.args[usize::from(at)]);
+        if id != UNCHANGED {
+            *effective(process) = id;
         }
     }
 

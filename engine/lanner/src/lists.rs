@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use driver_api::event::Abi;
-use driver_api::table::{Kind, Param, SYSCALLS, Syscall, Written};
+use driver_api::table::{Param, SYSCALLS, Syscall, Written};
 use serde_json::{Value, json};
 
 use super::args::ListArgs;
@@ -54,50 +54,22 @@ fn param_text(param: &Param) -> String {
     } else {
         format!(" ({})", param.aliases.join(", "))
     };
-    format!("{}{alias}: {}", param.name, kind_name(&param.kind))
-}
-
-fn kind_name(kind: &Kind) -> String {
-    match kind {
-        Kind::Flags(set) => format!("flags {}", set.name),
-        Kind::Enum(set) => format!("one of {}", set.name),
-        Kind::As(_, of) => kind_name(of),
-        Kind::Path(_) => "path".to_owned(),
-        Kind::Bytes(_) | Kind::Pages(_) => "bytes".to_owned(),
-        Kind::SockAddr(_) => "socket address".to_owned(),
-        Kind::Iovec(_) => "bytes of iovecs".to_owned(),
-        Kind::Mmsghdr(_) => "messages".to_owned(),
-        Kind::Sigset(_) | Kind::SigArg => "signals".to_owned(),
-        Kind::FdSet(_) => "descriptors".to_owned(),
-        Kind::CpuSet(_) => "cpus".to_owned(),
-        Kind::NodeMask(_) => "nodes".to_owned(),
-        Kind::MsgBuf(_) => "message".to_owned(),
-        Kind::Option(_) => "socket option".to_owned(),
-        Kind::Dirents(_) | Kind::Dirents64(_) => "directory entries".to_owned(),
-        Kind::Struct(of, _) => format!("struct {}", of.name),
-        Kind::Array(element, len) if len.constant() == Some(1) => {
-            format!("pointer to {}", kind_name(element))
-        }
-        Kind::Array(element, _) => format!("array of {}", kind_name(element)),
-        Kind::Pointers(element, _) => format!("array of pointers to {}", kind_name(element)),
-        Kind::By(variant, _) => format!("by {}", variant.name),
-        other => format!("{other:?}").to_lowercase(),
-    }
+    format!("{}{alias}: {}", param.name, param.kind)
 }
 
 fn syscall_json(call: &Syscall) -> Value {
     let params: Vec<Value> = call
         .params
         .iter()
-        .map(|param| json!({"name": param.name, "aliases": param.aliases, "kind": kind_name(&param.kind), "output": param.written != Written::Always}))
+        .map(|param| json!({"name": param.name, "aliases": param.aliases, "kind": param.kind.to_string(), "output": param.written != Written::Always}))
         .collect();
     let facts: Vec<&str> = call.facts.iter().map(|fact| fact.fact.name()).collect();
     json!({
         "name": call.name,
         "numbers": {"x86_64": call.number(Abi::X86_64), "i386": call.number(Abi::I386), "x32": call.number(Abi::X32), "aarch64": call.number(Abi::Aarch64), "arm": call.number(Abi::Arm)},
-        "category": call.category,
+        "category": call.category.word(),
         "params": params,
-        "returns": format!("{:?}", call.returns).to_lowercase(),
+        "returns": call.returns.word(),
         "facts": facts,
     })
 }

@@ -1,37 +1,49 @@
 //! Reads a kind: what a parameter or a structure's field is.
 
-use super::number;
+use super::{Fault, list, narrow_number};
+use crate::words::{Buffer, Number, Width};
 
-/// What a parameter or field is.
+/// What a parameter or field is. Sets, structures and variants are names here.
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
-    /// One of the words without anything behind them.
-    Plain(String),
+    /// A number.
+    Number(Number, Width),
     /// `flags(SET)` or `enum(SET)`.
-    Symbols(String, String),
-    /// A kind in a number of another width.
-    As(String, Box<Kind>),
+    Symbols(Named, String, Width),
+    /// One of [`WORDS`]: the variant's name.
+    Word(&'static str),
     /// `path`, relative to that parameter.
     Path(Option<u8>),
-    /// One of the words with a length behind them.
-    Sized(String, Len),
+    /// Memory with a length.
+    Buffer(Buffer, Len),
     /// `struct(NAME)`, and how many bytes there are of it where that is not its size.
     Struct(String, Option<Len>),
-    /// An array of so many.
-    Array(Box<Kind>, Len),
-    /// An array of so many pointers to structures.
+    /// An array; the length counts elements.
+    Array(Box<Self>, Len),
+    /// An array of pointers to structures; the length counts pointers.
     Pointers(String, Len),
-    /// `chars[N]` or `raw[N]`.
-    Inline(String, u32),
+    /// `chars[N]`.
+    Chars(u32),
+    /// `raw[N]`.
+    Raw(u32),
     /// `by(VARIANT,SELECTOR[,SELECTOR])`.
     By(String, Vec<u8>),
+}
+
+/// What has the names of a set of symbols.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Named {
+    /// Bits.
+    Flags,
+    /// Values.
+    Enum,
 }
 
 /// A length: where it is, and what is added to it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Len {
     pub(crate) from: LenFrom,
-    /// Bytes to add; none: as many as a long has.
+    /// Bytes to add; none: the size of a long.
     pub(crate) add: Option<u16>,
 }
 
@@ -44,51 +56,47 @@ pub(crate) enum LenFrom {
     Ret,
 }
 
-/// Kinds that are one word, and numbers.
-const NUMBERS: &[&str] = &[
-    "fd", "dirfd", "i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64", "long", "ulong", "size",
-    "size32", "off", "loff", "offpair", "mode", "chmod", "filetype", "uid", "gid", "pid", "signal",
-    "ptr", "hex", "dev", "be16", "be32", "ipckey", "limit", "ioprio", "wstatus", "capset", "ip4",
-    "ip6",
-];
-/// Other kinds that are one word.
-const WORDS: &[&str] = &["str", "strv", "msghdr", "sigarg", "rest", "none", "ioc"];
-/// Kinds that need a length.
-const SIZED: &[&str] = &[
-    "bytes",
-    "sockaddr",
-    "iovec",
-    "mmsghdr",
-    "sigset",
-    "fdset",
-    "cpuset",
-    "nodemask",
-    "pages",
-    "msgbuf",
-    "opt",
-    "dirents",
-    "dirents64",
-];
-/// Widths that a number can be given.
-const WIDTHS: &[&str] = &[
-    "i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64", "long", "ulong", "be16", "be32", "loff",
+/// Kinds that are one word and no number: the word, and the variant of `Kind`.
+const WORDS: &[(&str, &str)] = &[
+    ("str", "Str"),
+    ("strv", "Strv"),
+    ("msghdr", "Msghdr"),
+    ("sigarg", "SigArg"),
+    ("rest", "Rest"),
+    ("capset", "CapSet"),
+    ("ip6", "Ip6"),
+    ("ioc", "Ioc"),
+    ("none", "None"),
 ];
 
-/// Finds the place of the parameter or field of a name.
-pub(super) type Position<'a> = &'a dyn Fn(&str) -> Result<u8, String>;
+/// Kinds with something in parentheses or brackets, for a message.
+const FORMS: &str =
+    "path by(...) struct(...) ptrs(...)[...] flags(...) enum(...) chars[...] raw[...]";
 
-impl Kind {
-    /// Reads `NAME[(...)][*][\[LENGTH\]][@PARAM]`.
-    pub(super) fn parse(text: &str, position: Position<'_>) -> Result<Self, String> {
-        let (rest, at) = match text.split_once('@') {
+/// Finds the index of the parameter or field with a name.
+pub(super) type Position<'a> = &'a dyn Fn(&str) -> Result<u8, Fault>;
+
+/// A kind in the parts that it is written in: `WORD[(INSIDE)][*][\[LENGTH\]][@PARAM]`.
+struct Parts<'a> {
+    whole: &'a str,
+    word: &'a str,
+    inside: Option<&'a str>,
+    pointer: bool,
+    len: Option<Len>,
+    at: Option<u8>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(whole: &'a str, position: Position<'_>) -> Result<Self, Fault> {
+        let (rest, at) = match whole.split_once('@') {
             Some((before, of)) => (before, Some(position(of)?)),
-            None => (text, None),
+            None => (whole, None),
         };
         let (rest, len) = match rest.split_once('[') {
             Some((before, after)) => {
                 let inside = after
                     .strip_suffix(']')
-                    .ok_or_else(|| format!("{rest:?} lacks a closing bracket"))?;
+                    .ok_or_else(|| Fault::syntax("a closing bracket", rest))?;
                 (before, Some(Len::parse(inside, position)?))
             }
             None => (rest, None),
@@ -101,67 +109,98 @@ impl Kind {
             Some((word, after)) => {
                 let inside = after
                     .strip_suffix(')')
-                    .ok_or_else(|| format!("{rest:?} lacks a closing parenthesis"))?;
+                    .ok_or_else(|| Fault::syntax("a closing parenthesis", rest))?;
                 (word, Some(inside))
             }
             None => (rest, None),
         };
-        let kind = match (word, inside) {
-            ("path", None) => return Ok(Self::Path(at)),
+        Ok(Self {
+            whole,
+            word,
+            inside,
+            pointer,
+            len,
+            at,
+        })
+    }
+
+    fn len(&self) -> Result<Len, Fault> {
+        self.len
+            .ok_or_else(|| Fault::syntax("a length in brackets", self.whole))
+    }
+
+    fn constant(&self) -> Result<u32, Fault> {
+        self.len()?
+            .constant()
+            .ok_or_else(|| Fault::syntax("a constant length", self.whole))
+    }
+}
+
+impl Kind {
+    /// Reads a kind.
+    pub(super) fn parse(text: &str, position: Position<'_>) -> Result<Self, Fault> {
+        let parts = Parts::of(text, position)?;
+        let kind = match (parts.word, parts.inside) {
+            ("path", None) => return Ok(Self::Path(parts.at)),
             ("by", Some(inside)) => {
                 let mut words = inside.split(',');
                 let name = words.next().unwrap_or_default().to_owned();
-                return Ok(Self::By(
-                    name,
-                    words.map(position).collect::<Result<_, _>>()?,
-                ));
+                let selectors = words.map(position).collect::<Result<_, _>>()?;
+                return Ok(Self::By(name, selectors));
             }
-            ("ptrs", Some(name)) => {
-                let len = len.ok_or_else(|| format!("{text:?} needs a count in brackets"))?;
-                return Ok(Self::Pointers(name.to_owned(), len));
-            }
-            ("struct", Some(name)) if !pointer => {
-                return Ok(Self::Struct(name.to_owned(), len));
+            ("ptrs", Some(name)) => return Ok(Self::Pointers(name.to_owned(), parts.len()?)),
+            ("chars", None) => return Ok(Self::Chars(parts.constant()?)),
+            ("raw", None) => return Ok(Self::Raw(parts.constant()?)),
+            ("struct", Some(name)) if !parts.pointer => {
+                return Ok(Self::Struct(name.to_owned(), parts.len));
             }
             ("struct", Some(name)) => Self::Struct(name.to_owned(), None),
-            ("flags" | "enum", Some(inside)) => match inside.split_once(',') {
-                Some((set, width)) => Self::Symbols(word.to_owned(), set.to_owned()).wide(width)?,
-                None => Self::Symbols(word.to_owned(), inside.to_owned()),
+            ("flags", Some(inside)) => symbols(Named::Flags, inside)?,
+            ("enum", Some(inside)) => symbols(Named::Enum, inside)?,
+            (word, inside) => match (Number::from_word(word), Buffer::from_word(word), inside) {
+                (Some(number), _, None) => Self::Number(number, number.width()),
+                (Some(number), _, Some(inside)) => Self::Number(number, width(inside)?),
+                (None, Some(buffer), None) => return Ok(Self::Buffer(buffer, parts.len()?)),
+                _ => plain(&parts)?,
             },
-            ("chars" | "raw", None) => {
-                return match len {
-                    Some(Len {
-                        from: LenFrom::Const(n),
-                        ..
-                    }) => Ok(Self::Inline(word.to_owned(), n)),
-                    _ => Err(format!("{text:?} needs a constant length")),
-                };
-            }
-            (word, None) if SIZED.contains(&word) => {
-                let len = len.ok_or_else(|| format!("{text:?} needs a length in brackets"))?;
-                return Ok(Self::Sized(word.to_owned(), len));
-            }
-            (word, Some(width)) if NUMBERS.contains(&word) => {
-                Self::Plain(word.to_owned()).wide(width)?
-            }
-            (word, None) if NUMBERS.contains(&word) || WORDS.contains(&word) => {
-                Self::Plain(word.to_owned())
-            }
-            _ => return Err(format!("{text:?} is no kind")),
         };
-        Ok(match (pointer, len) {
+        Ok(match (parts.pointer, parts.len) {
             (false, None) => kind,
             (_, len) => Self::Array(Box::new(kind), len.unwrap_or(Len::ONE)),
         })
     }
+}
 
-    fn wide(self, width: &str) -> Result<Self, String> {
-        if WIDTHS.contains(&width) {
-            Ok(Self::As(width.to_owned(), Box::new(self)))
-        } else {
-            Err(format!("{width:?} is no width of a number"))
-        }
+fn symbols(named: Named, inside: &str) -> Result<Kind, Fault> {
+    Ok(match inside.split_once(',') {
+        Some((set, of)) => Kind::Symbols(named, set.to_owned(), width(of)?),
+        None => Kind::Symbols(named, inside.to_owned(), Width::U32),
+    })
+}
+
+fn plain(parts: &Parts<'_>) -> Result<Kind, Fault> {
+    let found = WORDS.iter().find(|(word, _)| *word == parts.word);
+    match (found, parts.inside) {
+        (Some((_, variant)), None) => Ok(Kind::Word(variant)),
+        _ => Err(Fault::Word {
+            what: "kind",
+            word: parts.whole.to_owned(),
+            known: format!(
+                "{} {} {} {FORMS}",
+                list(Number::ALL.iter().map(|one| one.word())),
+                list(Buffer::ALL.iter().map(|one| one.word())),
+                list(WORDS.iter().map(|(word, _)| *word)),
+            ),
+        }),
     }
+}
+
+fn width(word: &str) -> Result<Width, Fault> {
+    Width::from_word(word).ok_or_else(|| Fault::Word {
+        what: "width of a number",
+        word: word.to_owned(),
+        known: list(Width::ALL.iter().map(|one| one.word())),
+    })
 }
 
 impl Len {
@@ -170,27 +209,32 @@ impl Len {
         add: Some(0),
     };
 
-    /// `NAME`, `*NAME`, `ret`, a number, or `$N`, with `+N` or `+long` behind it.
-    fn parse(text: &str, position: Position<'_>) -> Result<Self, String> {
+    /// The length, if it is a constant.
+    pub(super) fn constant(self) -> Option<u32> {
+        match self.from {
+            LenFrom::Const(n) => Some(n),
+            LenFrom::Arg(_) | LenFrom::At(_) | LenFrom::Ret => None,
+        }
+    }
+
+    /// Reads `NAME`, `*NAME`, `ret`, a number, or `$N`, with `+N` or `+long` after it.
+    fn parse(text: &str, position: Position<'_>) -> Result<Self, Fault> {
         let (text, add) = match text.split_once('+') {
             Some((text, "long")) => (text, None),
-            Some((text, n)) => (
-                text,
-                Some(u16::try_from(number(n)?).map_err(|_| format!("{n} is too much"))?),
-            ),
+            Some((text, n)) => (text, Some(narrow_number(n, u16::MAX)?)),
             None => (text, Some(0)),
         };
-        let place = |name: &str| match name.strip_prefix('$') {
-            Some(at) => number(at).and_then(|at| u8::try_from(at).map_err(|_| format!("${at}"))),
+        let index = |name: &str| match name.strip_prefix('$') {
+            Some(at) => narrow_number(at, u8::MAX),
             None => position(name),
         };
         let from = match (text, text.strip_prefix('*')) {
             ("ret", _) => LenFrom::Ret,
-            (_, Some(of)) => LenFrom::At(place(of)?),
-            _ if text.bytes().all(|b| b.is_ascii_digit()) => LenFrom::Const(
-                u32::try_from(number(text)?).map_err(|_| format!("{text} is too long"))?,
-            ),
-            _ => LenFrom::Arg(place(text)?),
+            (_, Some(of)) => LenFrom::At(index(of)?),
+            _ if text.bytes().all(|b| b.is_ascii_digit()) => {
+                LenFrom::Const(narrow_number(text, u32::MAX)?)
+            }
+            _ => LenFrom::Arg(index(text)?),
         };
         Ok(Self { from, add })
     }

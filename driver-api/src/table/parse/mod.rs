@@ -1,18 +1,26 @@
-//! Reads the tables. Used by the build script alone; errors begin with the line.
+//! Reads the tables, for the build script.
 
+mod error;
 mod kind;
 mod structs;
 mod symbols;
 mod syscalls;
 mod variants;
 
+pub(crate) use error::{Fault, TableError};
 pub(crate) use kind::{Kind, Len, LenFrom};
 pub(crate) use structs::{Layout, Structure, structs};
 pub(crate) use symbols::{SymbolSet, symbols};
 pub(crate) use syscalls::{Param, Row, syscalls};
 pub(crate) use variants::{Variant, variants};
 
-/// The lines that say something, with their numbers, without comments.
+/// The files.
+pub(crate) const SYSCALLS: &str = "syscalls.tbl";
+pub(crate) const SYMBOLS: &str = "symbols.tbl";
+pub(crate) const STRUCTS: &str = "structs.tbl";
+pub(crate) const VARIANTS: &str = "variants.tbl";
+
+/// The lines that are not empty, with their numbers from 1 on, without comments.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines()
         .enumerate()
@@ -20,10 +28,31 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .filter(|(_, line)| !line.trim().is_empty())
 }
 
-fn number(text: &str) -> Result<u64, String> {
+/// A number in base 10, or in base 16 after `0x`.
+fn number(text: &str) -> Result<u64, Fault> {
     match text.strip_prefix("0x") {
         Some(hex) => u64::from_str_radix(hex, 16),
         None => text.parse(),
     }
-    .map_err(|_| format!("{text:?} is no number"))
+    .map_err(|source| Fault::Number {
+        found: text.to_owned(),
+        source,
+    })
+}
+
+/// A number that fits into a narrower type.
+fn narrow_number<T: TryFrom<u64>>(text: &str, most: T) -> Result<T, Fault>
+where
+    u64: From<T>,
+{
+    let number = number(text)?;
+    T::try_from(number).map_err(|_| Fault::Large {
+        found: text.to_owned(),
+        most: most.into(),
+    })
+}
+
+/// The words of one of the tables' vocabularies, for a message.
+fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    words.collect::<Vec<_>>().join(" ")
 }

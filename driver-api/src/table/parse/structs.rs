@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::kind::{Kind, LenFrom};
-use super::{lines, number};
+use super::kind::{Kind, Len};
+use super::{Fault, STRUCTS, TableError, lines, narrow_number, number};
 
 /// A structure and its layouts on 64-bit ABIs, on those with 32-bit pointers, on aarch64, and on arm.
 #[derive(Debug)]
 pub(crate) struct Structure {
+    pub(crate) line: usize,
     pub(crate) name: String,
     pub(crate) layouts: [Layout; 4],
 }
@@ -29,229 +30,203 @@ pub(crate) struct Field {
     pub(crate) only_if: Option<(u8, u64)>,
 }
 
-/// As it is written.
+/// A structure as the table writes it for one ABI.
 #[derive(Debug, Clone, Default)]
 struct Written {
-    line: usize,
     union: bool,
     packed: bool,
-    /// Wide, narrow.
+    /// With 64-bit and with 32-bit pointers.
     sizes: Option<[u32; 2]>,
-    words: Vec<String>,
+    /// The fields, with their lines.
+    fields: Vec<(usize, String)>,
 }
 
-const ABIS: [&str; 4] = ["", "narrow", "aarch64", "arm"];
+/// Indices of the layouts.
+const WIDE: usize = 0;
 const NARROW: usize = 1;
+const AARCH64: usize = 2;
 const ARM: usize = 3;
 
-pub(crate) fn structs(text: &str) -> Result<Vec<Structure>, String> {
-    let mut order: Vec<String> = Vec::new();
+type Layouts = BTreeMap<String, [Layout; 4]>;
+
+pub(crate) fn structs(text: &str) -> Result<Vec<Structure>, TableError> {
+    let mut order: Vec<(usize, String)> = Vec::new();
     let mut written: BTreeMap<(String, usize), Written> = BTreeMap::new();
     let mut current = None;
     for (line, text) in lines(text) {
-        let words: Vec<&str> = text.split_whitespace().collect();
+        let fault = |fault: Fault| fault.at(STRUCTS, line);
         if text.starts_with(char::is_whitespace) {
-            let key = current
-                .clone()
-                .ok_or_else(|| format!("{line}: a field before the first structure"))?;
-            if let Some(found) = written.get_mut(&key) {
-                found.words.extend(words.iter().map(|w| (*w).to_owned()));
-            }
+            let block = current.as_ref().and_then(|key| written.get_mut(key));
+            let block = block.ok_or_else(|| fault(Fault::NoBlock("`struct NAME`")))?;
+            let fields = text.split_whitespace().map(|word| (line, word.to_owned()));
+            block.fields.extend(fields);
             continue;
         }
-        let [what @ ("struct" | "union"), name, rest @ ..] = words.as_slice() else {
-            return Err(format!(
-                "{line}: expected `struct NAME` or `union NAME`, found {text:?}"
-            ));
-        };
-        let mut new = Written {
-            line,
-            union: *what == "union",
-            ..Written::default()
-        };
-        let mut abi = 0;
-        for word in rest {
-            match *word {
-                "packed" => new.packed = true,
-                "narrow" => abi = 1,
-                "aarch64" => abi = 2,
-                "arm" => abi = ARM,
-                size => {
-                    let (wide, narrow) = size.split_once('/').unwrap_or((size, size));
-                    let both = (number(wide), number(narrow));
-                    let (Ok(wide), Ok(narrow)) = both else {
-                        return Err(format!("{line}: {size:?} is no size"));
-                    };
-                    new.sizes = Some([wide, narrow].map(|n| u32::try_from(n).unwrap_or(0)));
-                }
-            }
+        let (name, abi, new) = begin(text).map_err(fault)?;
+        if abi == WIDE {
+            order.push((line, name.clone()));
         }
-        let key = ((*name).to_owned(), abi);
-        if abi == 0 {
-            order.push((*name).to_owned());
-        }
+        let key = (name.clone(), abi);
         if written.insert(key.clone(), new).is_some() {
-            return Err(format!("{line}: {name} stands here a second time"));
+            return Err(fault(Fault::Twice {
+                what: "structure",
+                name,
+            }));
         }
         current = Some(key);
     }
-    let mut done: BTreeMap<String, [Layout; 4]> = BTreeMap::new();
-    for name in &order {
-        let mut layouts = [const { None }; 4];
+    let mut done = Layouts::new();
+    for (line, name) in &order {
+        let mut layouts: [Layout; 4] = Default::default();
         for (abi, layout) in layouts.iter_mut().enumerate() {
-            // what is not arm's own is as on other 32-bit machines, if those have it otherwise
+            // arm is like other 32-bit machines where it has no layout of its own
             let abis: &[usize] = if abi == ARM {
-                &[ARM, NARROW, 0]
+                &[ARM, NARROW, WIDE]
             } else {
-                &[abi, 0]
+                &[abi, WIDE]
             };
             let own = abis
                 .iter()
                 .find_map(|abi| written.get(&(name.clone(), *abi)))
-                .ok_or_else(|| format!("1: {name} is never begun"))?;
-            *layout = Some(
-                lay_out(own, abi, &done)
-                    .map_err(|e| format!("{}: {name} {}: {e}", own.line, ABIS[abi]))?,
-            );
+                .ok_or_else(|| Fault::no_such("structure", name, "").at(STRUCTS, *line))?;
+            *layout = lay_out(own, abi, &done)?;
         }
-        done.insert(name.clone(), layouts.map(Option::unwrap_or_default));
+        done.insert(name.clone(), layouts);
     }
     Ok(order
         .into_iter()
-        .map(|name| Structure {
+        .map(|(line, name)| Structure {
+            line,
             layouts: done.remove(&name).unwrap_or_default(),
             name,
         })
         .collect())
 }
 
-fn lay_out(
-    from: &Written,
-    abi: usize,
-    done: &BTreeMap<String, [Layout; 4]>,
-) -> Result<Layout, String> {
-    let names: Vec<&str> = from
-        .words
-        .iter()
-        .map(|w| w.split(':').next().unwrap_or(w))
-        .collect();
-    let position = |name: &str| {
-        names
-            .iter()
-            .position(|n| *n == name)
-            .and_then(|at| u8::try_from(at).ok())
-            .ok_or_else(|| format!("there is no field {name:?}"))
+/// Reads the line that begins a structure: its name, and the ABI whose layout follows.
+fn begin(text: &str) -> Result<(String, usize, Written), Fault> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [what @ ("struct" | "union"), name, rest @ ..] = words.as_slice() else {
+        return Err(Fault::syntax("`struct NAME` or `union NAME`", text));
     };
-    let (mut end, mut size, mut align) = (0_u32, 0, 1);
-    let mut fields = Vec::new();
-    for word in &from.words {
-        let (name, rest) = word
-            .split_once(':')
-            .ok_or_else(|| format!("{word:?} has no kind"))?;
-        let (rest, only_if) = match rest.split_once('?') {
-            Some((rest, condition)) => {
-                let (of, mask) = match condition.split_once('&') {
-                    Some((of, mask)) => (of, number(mask)?),
-                    None => (condition, u64::MAX),
-                };
-                (rest, Some((position(of)?, mask)))
+    let mut new = Written {
+        union: *what == "union",
+        ..Written::default()
+    };
+    let mut abi = WIDE;
+    for word in rest {
+        match *word {
+            "packed" => new.packed = true,
+            "narrow" => abi = NARROW,
+            "aarch64" => abi = AARCH64,
+            "arm" => abi = ARM,
+            size => {
+                let (wide, narrow) = size.split_once('/').unwrap_or((size, size));
+                new.sizes = Some([
+                    narrow_number(wide, u32::MAX)?,
+                    narrow_number(narrow, u32::MAX)?,
+                ]);
             }
-            None => (rest, None),
-        };
-        let kind = Kind::parse(rest, &position)?;
-        let (bytes, natural) = extent(&kind, abi, done)?;
-        let natural = if from.packed { 1 } else { natural };
-        let offset = if from.union {
-            0
-        } else {
-            end.next_multiple_of(natural)
-        };
-        end = offset + bytes;
-        size = size.max(end);
-        align = align.max(natural);
-        fields.push(Field {
-            name: name.to_owned(),
-            kind,
-            offset,
-            only_if,
-        });
+        }
     }
-    let size = match from.sizes {
-        Some(sizes) => sizes[usize::from(matches!(abi, NARROW | ARM))],
-        None => size.next_multiple_of(align),
+    Ok(((*name).to_owned(), abi, new))
+}
+
+fn lay_out(from: &Written, abi: usize, done: &Layouts) -> Result<Layout, TableError> {
+    let mut layout = Layout {
+        align: 1,
+        ..Layout::default()
     };
-    Ok(Layout {
-        size,
-        align,
-        fields,
+    let mut end = 0_u32;
+    for (line, word) in &from.fields {
+        let at = |fault: Fault| fault.at(STRUCTS, *line);
+        let mut field = field(from, word).map_err(at)?;
+        let (bytes, natural) = extent(&field.kind, abi, done).map_err(at)?;
+        let natural = if from.packed { 1 } else { natural };
+        if !from.union {
+            field.offset = end.next_multiple_of(natural);
+        }
+        end = field.offset + bytes;
+        layout.size = layout.size.max(end);
+        layout.align = layout.align.max(natural);
+        layout.fields.push(field);
+    }
+    layout.size = match from.sizes {
+        Some(sizes) => sizes[usize::from(is_narrow(abi))],
+        None => layout.size.next_multiple_of(layout.align),
+    };
+    Ok(layout)
+}
+
+/// Reads `NAME:KIND[?FIELD[&MASK]]`.
+fn field(from: &Written, word: &str) -> Result<Field, Fault> {
+    let position = |name: &str| {
+        from.fields
+            .iter()
+            .position(|(_, word)| word.split(':').next() == Some(name))
+            .and_then(|at| u8::try_from(at).ok())
+            .ok_or_else(|| Fault::no_such("field", name, "this structure"))
+    };
+    let (name, rest) = word
+        .split_once(':')
+        .ok_or_else(|| Fault::syntax("`FIELD:KIND`", word))?;
+    let (rest, only_if) = match rest.split_once('?') {
+        Some((rest, condition)) => {
+            let (of, mask) = match condition.split_once('&') {
+                Some((of, mask)) => (of, number(mask)?),
+                None => (condition, u64::MAX),
+            };
+            (rest, Some((position(of)?, mask)))
+        }
+        None => (rest, None),
+    };
+    Ok(Field {
+        name: name.to_owned(),
+        kind: Kind::parse(rest, &position)?,
+        offset: 0,
+        only_if,
     })
+}
+
+fn is_narrow(abi: usize) -> bool {
+    matches!(abi, NARROW | ARM)
 }
 
 /// Bytes and alignment of a kind in place.
-fn extent(
-    kind: &Kind,
-    abi: usize,
-    done: &BTreeMap<String, [Layout; 4]>,
-) -> Result<(u32, u32), String> {
-    let narrow = matches!(abi, NARROW | ARM);
-    // i386 aligns numbers of 64 bits to 4 bytes (the System V ABI's supplement)
-    let plain = |bytes: u32| (bytes, if abi == NARROW { bytes.min(4) } else { bytes });
+fn extent(kind: &Kind, abi: usize, done: &Layouts) -> Result<(u32, u32), Fault> {
+    let long = if is_narrow(abi) { 4 } else { 8 };
+    let constant = |len: &Len| {
+        len.constant()
+            .ok_or_else(|| Fault::syntax("a constant length in a structure", &format!("{len:?}")))
+    };
     Ok(match kind {
-        Kind::Plain(word) | Kind::As(word, _) => match width(word, narrow) {
-            Some(0) => (0, 1),
-            Some(16) => (16, 4),
-            Some(bytes) => plain(bytes),
-            None => return Err(format!("{word:?} has no size in a structure")),
-        },
-        Kind::Symbols(..) => (4, 4),
-        Kind::Inline(_, bytes) => (*bytes, 1),
-        Kind::Sized(_, len) => match len.from {
-            LenFrom::Const(bytes) => (
-                bytes,
-                if bytes % 8 == 0 {
-                    if narrow { 4 } else { 8 }
-                } else {
-                    1
-                },
-            ),
-            _ => return Err("a length in a structure is a constant".to_owned()),
-        },
+        Kind::Number(_, width) | Kind::Symbols(_, _, width) => {
+            let bytes = u32::try_from(width.bytes(is_narrow(abi))).unwrap_or_default();
+            // i386 aligns 64-bit numbers to 4 bytes (the System V ABI's supplement)
+            (bytes, if abi == NARROW { bytes.min(4) } else { bytes })
+        }
+        Kind::Word("Rest") => (0, 1),
+        Kind::Word("CapSet") => (4, 4),
+        Kind::Word("Ip6") => (16, 4),
+        Kind::Chars(bytes) | Kind::Raw(bytes) => (*bytes, 1),
+        Kind::Buffer(_, len) => {
+            let bytes = constant(len)?;
+            (bytes, if bytes % 8 == 0 { long } else { 1 })
+        }
         Kind::Struct(name, None) => done
             .get(name)
             .map(|layouts| (layouts[abi].size, layouts[abi].align))
-            .ok_or_else(|| format!("struct {name} does not stand before this"))?,
-        Kind::Array(of, len) => match len.from {
-            LenFrom::Const(count) => {
-                let (bytes, align) = extent(of, abi, done)?;
-                (bytes * count, align)
-            }
-            _ => return Err("a length in a structure is a constant".to_owned()),
-        },
-        // what it is is known later: a number, or all that is left
-        Kind::By(name, _) if name.starts_with("si_code") => (4, 4),
-        Kind::By(..) => (0, if narrow { 4 } else { 8 }),
-        _ => return Err("this kind cannot stand in a structure".to_owned()),
-    })
-}
-
-/// Bytes of a number.
-pub(crate) fn width(word: &str, narrow: bool) -> Option<u32> {
-    Some(match word {
-        "rest" => 0,
-        "i8" | "u8" => 1,
-        "i16" | "u16" | "be16" => 2,
-        "fd" | "dirfd" | "i32" | "u32" | "size32" | "mode" | "chmod" | "filetype" | "uid"
-        | "gid" | "pid" | "signal" | "dev" | "be32" | "ipckey" | "ioprio" | "wstatus"
-        | "capset" | "ip4" => 4,
-        "i64" | "u64" | "off" | "loff" => 8,
-        "long" | "ulong" | "size" | "ptr" | "hex" | "limit" => {
-            if narrow {
-                4
-            } else {
-                8
-            }
+            .ok_or_else(|| Fault::no_such("structure", name, "the lines above"))?,
+        Kind::Array(of, len) => {
+            let (bytes, align) = extent(of, abi, done)?;
+            (bytes * constant(len)?, align)
         }
-        "ip6" => 16,
-        _ => return None,
+        // a number
+        Kind::By(name, _) if name.starts_with("si_code") => (4, 4),
+        // all that is left
+        Kind::By(..) => (0, long),
+        Kind::Struct(_, Some(_)) | Kind::Word(_) | Kind::Path(_) | Kind::Pointers(..) => {
+            return Err(Fault::NotInPlace(format!("{kind:?}")));
+        }
     })
 }

@@ -1,20 +1,27 @@
 //! Reads `syscalls.tbl`.
 
-use super::kind::Kind;
-use super::{lines, number};
+use super::kind::{Kind, Position};
+use super::{Fault, SYSCALLS, TableError, lines, list, narrow_number, number};
+use crate::words::{Category, Returns, Written};
 
 /// A line of `syscalls.tbl`.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) line: usize,
     pub(crate) name: String,
-    /// On x86_64, i386 and aarch64, the one that x32 alone has, and on arm.
+    /// On x86_64, i386 and aarch64, the number that x32 alone has, and on arm; -1: none.
     pub(crate) numbers: [i32; 5],
-    pub(crate) category: String,
-    pub(crate) returns: String,
-    /// Fact and the parameter it is about (none: the returned descriptor).
-    pub(crate) facts: Vec<(String, Option<u8>)>,
+    pub(crate) category: Category,
+    pub(crate) returns: Returns,
+    pub(crate) facts: Vec<Fact>,
     pub(crate) params: Vec<Param>,
+}
+
+/// A fact: the variant's name, and the parameter it is about (none: the returned descriptor).
+#[derive(Debug)]
+pub(crate) struct Fact {
+    pub(crate) fact: &'static str,
+    pub(crate) of: Option<u8>,
 }
 
 /// A parameter of a call.
@@ -22,8 +29,7 @@ pub(crate) struct Row {
 pub(crate) struct Param {
     pub(crate) name: String,
     pub(crate) aliases: Vec<String>,
-    /// `Always`, `Success` or `Interrupted`.
-    pub(crate) written: &'static str,
+    pub(crate) written: Written,
     pub(crate) kind: Kind,
     /// Parameter and mask that give this one a meaning.
     pub(crate) only_if: Option<(u8, u64)>,
@@ -31,100 +37,110 @@ pub(crate) struct Param {
     pub(crate) backwards: Option<u8>,
 }
 
-const RETURNS: &[&str] = &[
-    "errno", "fd", "size", "pid", "child", "ptr", "fcntl", "i64", "none", "off", "mode", "uid",
-    "gid", "hex",
-];
+/// The facts that a call can have: the word, and the variant of `Fact`.
+const FACTS: &[(&str, &str)] = &[("path", "Path"), ("tuple", "Tuple")];
 
-pub(crate) fn syscalls(text: &str) -> Result<Vec<Row>, String> {
+/// Registers that have arguments.
+const REGISTERS: usize = 6;
+
+pub(crate) fn syscalls(text: &str) -> Result<Vec<Row>, TableError> {
     lines(text)
-        .map(|(line, text)| row(line, text).map_err(|error| format!("{line}: {error}")))
+        .map(|(line, text)| row(line, text).map_err(|fault| fault.at(SYSCALLS, line)))
         .collect()
 }
 
-fn call_number(word: &str) -> Result<i32, String> {
+fn call_number(word: &str) -> Result<i32, Fault> {
     match word {
         "-" => Ok(-1),
-        _ => word
-            .parse()
-            .map_err(|_| format!("{word:?} is no syscall number")),
+        _ => word.parse().map_err(|source| Fault::Number {
+            found: word.to_owned(),
+            source,
+        }),
     }
 }
 
-fn row(line: usize, text: &str) -> Result<Row, String> {
+fn row(line: usize, text: &str) -> Result<Row, Fault> {
     let mut words = text.split_whitespace();
-    let mut next = |what: &str| words.next().ok_or_else(|| format!("no {what}"));
-    let name = next("name")?.to_owned();
-    let first = next("number")?;
+    let mut next = |what: &'static str| words.next().ok_or(Fault::Ends(what));
+    let name = next("a name")?.to_owned();
+    let first = next("a number on x86_64")?;
     let (x86_64, x32) = first.split_once('/').unwrap_or((first, "-"));
     let numbers = [
         call_number(x86_64)?,
-        call_number(next("number")?)?,
-        call_number(next("number")?)?,
+        call_number(next("a number on i386")?)?,
+        call_number(next("a number on aarch64")?)?,
         call_number(x32)?,
-        call_number(next("number")?)?,
+        call_number(next("a number on arm")?)?,
     ];
-    let category = next("category")?.to_owned();
-    let returns = next("return value")?.to_owned();
+    let category = next("a category")?;
+    let category = Category::from_word(category).ok_or_else(|| Fault::Word {
+        what: "category",
+        word: category.to_owned(),
+        known: list(Category::ALL.iter().map(|one| one.word())),
+    })?;
+    let returns = next("a return value")?;
     let words: Vec<&str> = words.collect();
-    let names: Vec<&str> = words
-        .iter()
-        .map(|w| w.split([':', '/']).next().unwrap_or(w))
-        .collect();
+    if words.len() > REGISTERS {
+        return Err(Fault::Parameters(words.len()));
+    }
     let position = |name: &str| {
-        names
+        words
             .iter()
-            .position(|n| *n == name)
+            .position(|word| word.split([':', '/']).next() == Some(name))
             .and_then(|at| u8::try_from(at).ok())
-            .ok_or_else(|| format!("there is no parameter {name:?}"))
+            .ok_or_else(|| Fault::no_such("parameter", name, "this call"))
     };
-    let params: Vec<Param> = words
-        .iter()
-        .map(|word| param(word, &position))
-        .collect::<Result<_, _>>()?;
-    if params.len() > 6 {
-        return Err("more than six parameters".to_owned());
-    }
+    let params = words.iter().map(|word| param(word, &position));
+    let params = params.collect::<Result<_, _>>()?;
     let mut parts = returns.split('+');
-    let returns = parts.next().unwrap_or_default().to_owned();
-    if !RETURNS.contains(&returns.as_str()) {
-        return Err(format!("{returns:?} is no kind of return value"));
-    }
-    let facts = parts
-        .map(|part| match part.split_once('=') {
-            Some((fact, of)) => position(of).map(|of| (fact.to_owned(), Some(of))),
-            None => Ok((part.to_owned(), None)),
-        })
-        .collect::<Result<_, _>>()?;
+    let returns = parts.next().unwrap_or_default();
+    let returns = Returns::from_word(returns).ok_or_else(|| Fault::Word {
+        what: "kind of return value",
+        word: returns.to_owned(),
+        known: list(Returns::ALL.iter().map(|one| one.word())),
+    })?;
     Ok(Row {
         line,
         name,
         numbers,
         category,
         returns,
-        facts,
+        facts: parts
+            .map(|part| fact(part, &position))
+            .collect::<Result<_, _>>()?,
         params,
     })
 }
 
-fn param(word: &str, position: &dyn Fn(&str) -> Result<u8, String>) -> Result<Param, String> {
+fn fact(text: &str, position: Position<'_>) -> Result<Fact, Fault> {
+    let (word, of) = match text.split_once('=') {
+        Some((word, of)) => (word, Some(position(of)?)),
+        None => (text, None),
+    };
+    let found = FACTS.iter().find(|(known, _)| *known == word);
+    let (_, fact) = found.ok_or_else(|| Fault::Word {
+        what: "fact",
+        word: word.to_owned(),
+        known: list(FACTS.iter().map(|(word, _)| *word)),
+    })?;
+    Ok(Fact { fact, of })
+}
+
+fn param(word: &str, position: Position<'_>) -> Result<Param, Fault> {
     let (names, rest) = word
         .split_once(':')
-        .ok_or_else(|| format!("{word:?} has no kind"))?;
+        .ok_or_else(|| Fault::syntax("`NAME:KIND`", word))?;
     let mut names = names.split('/').map(str::to_owned);
     let name = names.next().unwrap_or_default();
     let (rest, backwards) = match rest.split_once('^') {
-        Some((before, at)) => (
-            before,
-            Some(u8::try_from(number(at)?).map_err(|_| format!("{at:?} is no register"))?),
-        ),
+        Some((before, at)) => (before, Some(narrow_number(at, u8::MAX)?)),
         None => (rest, None),
     };
     let (rest, only_if) = match rest.split_once('?') {
         Some((before, condition)) => {
             let (of, mask) = condition
                 .split_once('&')
-                .ok_or_else(|| format!("{condition:?} is not PARAM&MASK"))?;
+                .ok_or_else(|| Fault::syntax("`?PARAM&MASK`", word))?;
             (before, Some((position(of)?, number(mask)?)))
         }
         None => (rest, None),
@@ -140,13 +156,10 @@ fn param(word: &str, position: &dyn Fn(&str) -> Result<u8, String>) -> Result<Pa
     })
 }
 
-/// When the kernel writes it: `>` on success, `!` when interrupted.
-pub(super) fn written(text: &str) -> (&'static str, &str) {
-    if let Some(rest) = text.strip_prefix('>') {
-        ("Success", rest)
-    } else if let Some(rest) = text.strip_prefix('!') {
-        ("Interrupted", rest)
-    } else {
-        ("Always", text)
-    }
+/// When the memory is captured, and the kind after it.
+pub(super) fn written(text: &str) -> (Written, &str) {
+    [Written::Success, Written::Interrupted]
+        .into_iter()
+        .find_map(|written| Some((written, text.strip_prefix(written.word())?)))
+        .unwrap_or((Written::Always, text))
 }

@@ -2,9 +2,10 @@
 
 use super::kind::Kind;
 use super::syscalls::written;
-use super::{SymbolSet, lines, number};
+use super::{Fault, SymbolSet, TableError, VARIANTS, lines, narrow_number, number};
+use crate::words::{Number, Width, Written};
 
-/// A parameter or field whose meaning others decide.
+/// A parameter or field whose meaning other ones decide.
 #[derive(Debug)]
 pub(crate) struct Variant {
     pub(crate) line: usize,
@@ -12,7 +13,7 @@ pub(crate) struct Variant {
     /// The bits of the first selector that count.
     pub(crate) mask: u64,
     pub(crate) rows: Vec<VariantRow>,
-    pub(crate) other: (&'static str, Kind),
+    pub(crate) other: (Written, Kind),
 }
 
 /// What it is for one value of the selectors.
@@ -21,101 +22,141 @@ pub(crate) struct VariantRow {
     pub(crate) first: u32,
     /// 0 where there is one selector.
     pub(crate) second: u32,
-    pub(crate) written: &'static str,
+    pub(crate) written: Written,
     pub(crate) kind: Kind,
 }
 
-pub(crate) fn variants(text: &str, sets: &[SymbolSet]) -> Result<Vec<Variant>, String> {
-    let mut all: Vec<Variant> = Vec::new();
-    // the set that names the values on the left, and the first selector's value below `at`
-    let (mut set, mut at): (String, Option<u32>) = (String::new(), None);
-    let mut first_set = String::new();
+pub(crate) fn variants(text: &str, sets: &[SymbolSet]) -> Result<Vec<Variant>, TableError> {
+    let mut reader = Reader {
+        sets,
+        ..Reader::default()
+    };
     for (line, text) in lines(text) {
-        let fault = |what: String| format!("{line}: {what}");
-        let words: Vec<&str> = text.split_whitespace().collect();
-        if let ["variant", name, rest @ ..] = words.as_slice() {
-            let mut new = Variant {
-                line,
-                name: (*name).to_owned(),
-                mask: u64::from(u32::MAX),
-                rows: Vec::new(),
-                other: ("Always", Kind::Plain("hex".to_owned())),
-            };
-            set = String::new();
-            let mut rest = rest.iter();
-            while let Some(word) = rest.next() {
-                if let Some(mask) = word.strip_prefix('&') {
-                    new.mask = number(mask).map_err(fault)?;
-                } else if *word == "else" {
-                    new.other = kind(rest.next().copied().unwrap_or_default()).map_err(fault)?;
-                } else {
-                    set = (*word).to_owned();
-                }
-            }
-            first_set.clone_from(&set);
-            at = None;
-            all.push(new);
-            continue;
-        }
-        let variant = all
-            .last_mut()
-            .ok_or_else(|| fault("a line before the first variant".to_owned()))?;
-        match words.as_slice() {
-            ["at", value, second] => {
-                at = Some(value_of(sets, &first_set, value).map_err(fault)?);
-                set = (*second).to_owned();
-            }
-            [values @ .., ":", what] if !values.is_empty() => {
-                for value in values {
-                    let (written, kind) = kind(what).map_err(fault)?;
-                    let value = value_of(sets, &set, value).map_err(fault)?;
-                    let (first, second) = match at {
-                        Some(first) => (first, value),
-                        None => (value, 0),
-                    };
-                    if variant
-                        .rows
-                        .iter()
-                        .any(|r| (r.first, r.second) == (first, second))
-                    {
-                        return Err(fault(format!(
-                            "the value {value:#x} stands here a second time"
-                        )));
-                    }
-                    variant.rows.push(VariantRow {
-                        first,
-                        second,
-                        written,
-                        kind,
-                    });
-                }
-            }
-            _ => return Err(fault(format!("expected `VALUE... : KIND`, found {text:?}"))),
-        }
+        reader
+            .line(line, text)
+            .map_err(|fault| fault.at(VARIANTS, line))?;
     }
-    all.iter_mut()
-        .for_each(|variant| variant.rows.sort_by_key(|r| (r.first, r.second)));
+    let mut all = reader.all;
+    for variant in &mut all {
+        variant.rows.sort_by_key(|row| (row.first, row.second));
+    }
     Ok(all)
 }
 
-fn kind(text: &str) -> Result<(&'static str, Kind), String> {
-    let (written, rest) = written(text);
-    let nobody = |name: &str| Err(format!("{name:?} cannot be named here: $N is argument N"));
-    Ok((written, Kind::parse(rest, &nobody)?))
+/// The variants so far, and what names the values of the lines that follow.
+#[derive(Default)]
+struct Reader<'a> {
+    sets: &'a [SymbolSet],
+    all: Vec<Variant>,
+    /// The set that names the first selector's values.
+    first_set: String,
+    /// The set that names the values of the rows: the first selector's, or the second's after `at`.
+    set: String,
+    /// The first selector's value, after `at`.
+    at: Option<u32>,
 }
 
-fn value_of(sets: &[SymbolSet], set: &str, name: &str) -> Result<u32, String> {
-    let value = if name.starts_with(|c: char| c.is_ascii_digit()) {
-        number(name)?
-    } else {
-        sets.iter()
-            .find(|s| s.name == set)
-            .ok_or_else(|| format!("there is no set of symbols {set:?}"))?
+impl Reader<'_> {
+    fn line(&mut self, line: usize, text: &str) -> Result<(), Fault> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        match words.as_slice() {
+            ["variant", name, rest @ ..] => self.begin(line, name, rest),
+            _ if self.all.is_empty() => Err(Fault::NoBlock("`variant NAME`")),
+            ["at", value, second] => {
+                self.at = Some(self.value_of(&self.first_set, value)?);
+                self.set = (*second).to_owned();
+                Ok(())
+            }
+            [values @ .., ":", what] if !values.is_empty() => {
+                values.iter().try_for_each(|value| self.row(value, what))
+            }
+            _ => Err(Fault::syntax(
+                "`variant NAME`, `at VALUE SET` or `VALUE... : KIND`",
+                text.trim(),
+            )),
+        }
+    }
+
+    fn begin(&mut self, line: usize, name: &str, rest: &[&str]) -> Result<(), Fault> {
+        let mut new = Variant {
+            line,
+            name: name.to_owned(),
+            mask: u64::from(u32::MAX),
+            rows: Vec::new(),
+            other: (Written::Always, Kind::Number(Number::Hex, Width::Ulong)),
+        };
+        self.set = String::new();
+        let mut rest = rest.iter();
+        while let Some(word) = rest.next() {
+            if let Some(mask) = word.strip_prefix('&') {
+                new.mask = number(mask)?;
+            } else if *word == "else" {
+                new.other = kind(rest.next().ok_or(Fault::Ends("a kind after `else`"))?)?;
+            } else {
+                self.set = (*word).to_owned();
+            }
+        }
+        self.first_set.clone_from(&self.set);
+        self.at = None;
+        self.all.push(new);
+        Ok(())
+    }
+
+    fn row(&mut self, name: &str, what: &str) -> Result<(), Fault> {
+        let (written, kind) = kind(what)?;
+        let value = self.value_of(&self.set, name)?;
+        let (first, second) = match self.at {
+            Some(first) => (first, value),
+            None => (value, 0),
+        };
+        let Some(variant) = self.all.last_mut() else {
+            return Err(Fault::NoBlock("`variant NAME`"));
+        };
+        let same = |row: &VariantRow| (row.first, row.second) == (first, second);
+        if variant.rows.iter().any(same) {
+            return Err(Fault::Twice {
+                what: "value",
+                name: name.to_owned(),
+            });
+        }
+        variant.rows.push(VariantRow {
+            first,
+            second,
+            written,
+            kind,
+        });
+        Ok(())
+    }
+
+    /// A number, or the value of a name in a set.
+    fn value_of(&self, set: &str, name: &str) -> Result<u32, Fault> {
+        if name.starts_with(|c: char| c.is_ascii_digit()) {
+            return narrow_number(name, u32::MAX);
+        }
+        let found = self
+            .sets
+            .iter()
+            .find(|of| of.name == set)
+            .ok_or_else(|| Fault::no_such("set of symbols", set, "symbols.tbl"))?;
+        let (value, _) = found
             .values
             .iter()
-            .find(|(_, n)| n == name)
-            .ok_or_else(|| format!("the set {set} has no {name}"))?
-            .0
+            .find(|(_, of)| of == name)
+            .ok_or_else(|| Fault::no_such("symbol", name, &format!("the set {set}")))?;
+        u32::try_from(*value).map_err(|_| Fault::Large {
+            found: name.to_owned(),
+            most: u32::MAX.into(),
+        })
+    }
+}
+
+fn kind(text: &str) -> Result<(Written, Kind), Fault> {
+    let (written, rest) = written(text);
+    let no_names = |name: &str| {
+        Err(Fault::syntax(
+            "$N, the number of an argument, instead of a name",
+            name,
+        ))
     };
-    u32::try_from(value).map_err(|_| format!("{name} is wider than 32 bits"))
+    Ok((written, Kind::parse(rest, &no_names)?))
 }

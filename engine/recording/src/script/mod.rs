@@ -5,7 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use driver_api::event::{
     Abi, Encoding, EventBuilder, Fact, Header, Ids, Kind, Part, Status, Tuple,
 };
-use driver_api::table::{self, Kind as ParamKind, SYSCALLS, SymbolSet, Syscall};
+use driver_api::table::{
+    self, Buffer, Kind as ParamKind, Number, Reading, SYSCALLS, SymbolSet, Syscall,
+};
 use zerocopy::IntoBytes;
 
 mod format;
@@ -259,7 +261,7 @@ fn default_dirfd(call: &Syscall, step: &Step, header: &mut Header) {
             .params
             .keys()
             .any(|name| param.name == name || param.aliases.contains(&name.as_str()));
-        if matches!(param.kind, ParamKind::DirFd)
+        if matches!(param.kind, ParamKind::Number(Number::DirFd, _))
             && !said
             && let Some(arg) = header.args.get_mut(call.register(Abi::X86_64, place))
         {
@@ -309,13 +311,18 @@ fn value(kind: &ParamKind, given: &Given) -> Result<Said, String> {
         (_, Given::One(text)) => text,
     };
     match kind {
-        ParamKind::Str | ParamKind::Path(_) | ParamKind::Bytes(_) | ParamKind::Iovec(_) => {
+        ParamKind::Str
+        | ParamKind::Path(_)
+        | ParamKind::Buffer(Buffer::Bytes | Buffer::Iovec, _) => {
             Ok(Said::Memory(Encoding::Raw, text.as_bytes().to_vec()))
         }
-        ParamKind::SockAddr(_) => sockaddr(text).map(|bytes| Said::Memory(Encoding::Raw, bytes)),
-        ParamKind::As(_, kind) => value(kind, given),
-        ParamKind::Flags(set) | ParamKind::Enum(set) => symbols(set, text).map(Said::Number),
-        ParamKind::Mode | ParamKind::Chmod | ParamKind::FileType => {
+        ParamKind::Buffer(Buffer::SockAddr, _) => {
+            sockaddr(text).map(|bytes| Said::Memory(Encoding::Raw, bytes))
+        }
+        ParamKind::Flags(set, _) | ParamKind::Enum(set, _) => symbols(set, text).map(Said::Number),
+        ParamKind::Number(number, _)
+            if matches!(number.reading(), Reading::Mode | Reading::FileType) =>
+        {
             let digits = text.trim_start_matches("0o");
             u64::from_str_radix(digits, 8)
                 .map(Said::Number)

@@ -1,0 +1,245 @@
+//! The capture plan: what to fetch for one system call. [`build`] makes it from the table; interpreters in
+//! the kernel and in the ptrace driver follow it. `bpf/plan.h` declares the same types in C.
+
+mod build;
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::event::Abi;
+use crate::request::{Limits, SyscallSet};
+use crate::table::{self, VARIANTS};
+use build::PlanBuilder;
+
+/// How many operations a plan has room for.
+pub const OPS: usize = 6;
+/// How many numbers an ABI can have in an array of plans.
+pub const NUMBERS: usize = 1024;
+/// Value of [`Op::arg`]: the return value.
+pub const ARG_RET: u8 = 7;
+/// Value of [`Op::unit`]: the length counts bits, and is rounded up to whole longs.
+pub const UNIT_BITS: u16 = u16::MAX;
+/// Value of [`Op::unit`] with N added: the byte count is the length divided by 2^N, rounded up.
+pub const UNIT_SHIFT: u16 = 0xff00;
+
+/// Bits of [`Plan::flags`].
+pub mod flag {
+    /// The user, a rule or the state wants this call.
+    pub const SELECTED: u8 = 1;
+    /// Capture at entry: the call does not return.
+    pub const NORETURN: u8 = 2;
+    /// The call returns twice; it returns 0 in the child.
+    pub const CHILD: u8 = 4;
+    /// A successful call is an exec event.
+    pub const EXEC: u8 = 8;
+    /// The call needs much room: it has an operation of which a call has at most one.
+    pub const LARGE: u8 = 16;
+}
+
+/// What an operation fetches.
+pub mod code {
+    /// Nothing.
+    pub const NONE: u8 = 0;
+    /// A NUL-terminated string.
+    pub const STR: u8 = 1;
+    /// Bytes.
+    pub const BYTES: u8 = 2;
+    /// An array of pointers to strings, ended by NULL.
+    pub const STRV: u8 = 3;
+    /// Gathered bytes of an array of `struct iovec`, or of pointers to [`Op::unit`](super::Op::unit) bytes each.
+    pub const IOV: u8 = 4;
+    /// A `struct msghdr`: name, data, control.
+    pub const MSG: u8 = 5;
+    /// Fact: resolved path of a descriptor.
+    pub const FD_PATH: u8 = 6;
+    /// Fact: both ends of a socket.
+    pub const FD_TUPLE: u8 = 7;
+    /// An array of `struct mmsghdr`.
+    pub const MMSG: u8 = 8;
+    /// Another operation: the value of an argument chooses it among [`variants`](super::variants).
+    pub const VARIANT: u8 = 9;
+}
+
+/// When an operation is carried out.
+pub mod when {
+    /// Always.
+    pub const ALWAYS: u8 = 0;
+    /// The call returned no error.
+    pub const SUCCESS: u8 = 1;
+    /// No error, or `EINPROGRESS`.
+    pub const CONNECTED: u8 = 2;
+    /// The error `EINTR`.
+    pub const INTERRUPTED: u8 = 3;
+}
+
+/// Where an operation finds its length.
+pub mod len_from {
+    /// `limit` is the length.
+    pub const CONST: u8 = 0;
+    /// The value of argument `len_arg`.
+    pub const ARG: u8 = 1;
+    /// The return value.
+    pub const RET: u8 = 2;
+    /// The 32-bit number argument `len_arg` points to.
+    pub const U32_AT: u8 = 3;
+    /// `len_arg` counts elements; the return value limits the bytes.
+    pub const ARG_AND_RET: u8 = 4;
+    /// 1.
+    pub const ONE: u8 = 5;
+    /// The ioctl request in argument `len_arg` contains the length; the kernel writes the memory if the request
+    /// reads.
+    pub const IOC: u8 = 6;
+}
+
+/// One thing to fetch.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Op {
+    /// One of [`code`]; 0: none.
+    pub code: u8,
+    /// The name of the attachment: a register's index, or a [`Fact`](crate::event::Fact).
+    pub what: u8,
+    /// The register it is about, or [`ARG_RET`].
+    pub arg: u8,
+    /// One of [`when`].
+    pub when: u8,
+    /// One of [`len_from`].
+    pub len_from: u8,
+    /// The register that has the length, or the first selector of a variant.
+    pub len_arg: u8,
+    /// Bytes of one element, where the length counts elements; or [`UNIT_BITS`]; or [`UNIT_SHIFT`] + N; of a
+    /// variant, its id.
+    pub unit: u16,
+    /// Bytes to capture at most; of a variant, the bits of the first selector that count.
+    pub limit: u32,
+    /// Bytes to add to the length; of a variant, the register of the second selector or [`ARG_RET`].
+    pub add: u16,
+    /// Entries to look at, at most.
+    pub entries: u16,
+}
+
+/// What to fetch for one call.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Plan {
+    /// Bits of [`flag`].
+    pub flags: u8,
+    /// How many elements of `op` are used.
+    pub ops: u8,
+    /// Index of the one operation that gathers ([`code::IOV`], [`code::MSG`], [`code::MMSG`]), or of the first
+    /// argument vector ([`code::STRV`]), which the second one follows; [`OPS`]: none.
+    pub vector: u8,
+    /// Index of the one fact; [`OPS`]: none.
+    pub fact: u8,
+    /// The operations, in the order of the attachments.
+    pub op: [Op; OPS],
+}
+
+/// The plans of a whole ABI in the order of its numbers, for the interpreters in the kernel. The array of
+/// x86_64 also has the plans of the numbers that x32 alone has.
+pub fn array(abi: Abi, selected: &SyscallSet, limits: &Limits) -> Vec<Plan> {
+    (0..NUMBERS as u32)
+        .map(|nr| {
+            let abi = if abi == Abi::X86_64 && table::is_narrow(Abi::X32, nr) && nr < X32_END {
+                Abi::X32
+            } else {
+                abi
+            };
+            let Some(call) = table::by_number(abi, nr) else {
+                return Plan::default();
+            };
+            let mut plan = Plan::of(call, abi, nr, limits);
+            if selected.contains(call) {
+                plan.flags |= flag::SELECTED;
+            }
+            plan
+        })
+        .collect()
+}
+
+/// One more than the last number that x32 alone has.
+const X32_END: u32 = 548;
+
+/// The key of an operation in [`variants`].
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+)]
+#[repr(C)]
+pub struct VariantKey {
+    /// The variant's id, as in [`Op::unit`].
+    pub variant: u16,
+    /// 1: pointers have 32 bits.
+    pub narrow: u16,
+    /// The bits of the first selector that count. All ones in both selectors: for all values without a key.
+    pub first: u32,
+    /// The second selector; 0 if there is none.
+    pub second: u32,
+}
+
+impl VariantKey {
+    /// The key for all values without a key of their own.
+    pub const fn other(variant: u16, narrow: u16) -> Self {
+        Self {
+            variant,
+            narrow,
+            first: u32::MAX,
+            second: u32::MAX,
+        }
+    }
+}
+
+/// The operations that [`code::VARIANT`] chooses among, for one width of pointers, without `what` and `arg`.
+pub fn variants(abi: Abi, limits: &Limits) -> Vec<(VariantKey, Op)> {
+    let builder = PlanBuilder::for_variants(abi, 0, limits);
+    let narrow = u16::from(table::is_narrow(abi, 0));
+    let mut all = Vec::new();
+    for variant in VARIANTS.iter().filter(|variant| variant.has_memory()) {
+        let id = variant.id;
+        let op = |meaning| builder.op_of_meaning(meaning, Op::default());
+        all.push((VariantKey::other(id, narrow), op(&variant.other)));
+        all.extend(variant.rows.iter().map(|row| {
+            let (first, second) = row.key;
+            let key = VariantKey {
+                variant: id,
+                narrow,
+                first,
+                second,
+            };
+            (key, op(&row.meaning))
+        }));
+    }
+    all
+}
+
+/// The operation that a [`code::VARIANT`] chooses, for the interpreter in user space. `arg` gives the values
+/// of the selectors.
+pub fn chosen(op: &Op, abi: Abi, nr: u32, arg: impl Fn(u8) -> u64, limits: &Limits) -> Op {
+    let Some(variant) = VARIANTS.get(usize::from(op.unit)) else {
+        return Op::default();
+    };
+    let second = u8::try_from(op.add).unwrap_or(ARG_RET);
+    let second = if second == ARG_RET { 0 } else { arg(second) };
+    let meaning = variant.meaning(arg(op.len_arg) as u32, second as u32);
+    let base = Op {
+        what: op.what,
+        arg: op.arg,
+        // an ioctl request is its own selector
+        len_arg: op.len_arg,
+        ..Op::default()
+    };
+    PlanBuilder::for_variants(abi, nr, limits).op_of_meaning(&meaning, base)
+}

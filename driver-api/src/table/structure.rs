@@ -1,0 +1,47 @@
+//! A structure of `structs.tbl`, laid out for each family of ABIs.
+
+use super::Kind;
+
+/// Index of the layout for 32-bit pointers in [`Structure::layouts`].
+pub const NARROW: usize = 1;
+/// Index of aarch64's layout.
+pub const AARCH64: usize = 2;
+/// Index of arm's layout, whose pointers have 32 bits as well.
+pub const ARM: usize = 3;
+
+/// Whether pointers have 32 bits in the layout with this index in [`Structure::layouts`].
+pub const fn has_narrow_pointers(layout: usize) -> bool {
+    matches!(layout, NARROW | ARM)
+}
+
+/// A structure.
+#[derive(Debug)]
+pub struct Structure {
+    /// Its name in `structs.tbl`.
+    pub name: &'static str,
+    /// Its layouts: with 64-bit pointers, with 32-bit pointers, on aarch64, on arm.
+    pub layouts: [Layout; 4],
+}
+
+/// Where a structure's fields are.
+#[derive(Debug)]
+pub struct Layout {
+    /// Bytes of the whole structure.
+    pub size: u32,
+    /// The fields.
+    pub fields: &'static [Field],
+}
+
+/// A field of a structure.
+#[derive(Debug)]
+pub struct Field {
+    /// Its name. The fields of a field named `_` belong to the structure itself; a field whose name begins
+    /// with `__` is not shown.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// Bytes before it.
+    pub offset: u32,
+    /// It is shown only when that field has one of these bits.
+    pub only_if: Option<(u8, u64)>,
+}

@@ -1,0 +1,112 @@
+//! A system call and its parameters, as a line of `syscalls.tbl` has them.
+
+use super::words::{Category, Number, Returns, Width, Written};
+use super::{Kind, SYSCALLS, X32_COLUMN, abi_column};
+use crate::event::{Abi, Fact};
+
+/// A system call.
+#[derive(Debug)]
+pub struct Syscall {
+    /// The kernel's name.
+    pub name: &'static str,
+    /// Its numbers on x86_64, i386 and aarch64, the number that x32 alone has, and its number on arm; -1: none.
+    pub numbers: [i32; 5],
+    /// What it is about.
+    pub category: Category,
+    /// What the return value means.
+    pub returns: Returns,
+    /// What the kernel is asked beyond the parameters.
+    pub facts: &'static [FactOf],
+    /// The parameters, in the order of the arguments.
+    pub params: &'static [Param],
+}
+
+impl Syscall {
+    /// Its index in [`SYSCALLS`], and in a [`SyscallSet`](crate::request::SyscallSet).
+    pub fn index(&self) -> usize {
+        (std::ptr::from_ref(self) as usize - SYSCALLS.as_ptr() as usize) / size_of::<Self>()
+    }
+
+    /// Its number in an ABI, an x32 number without its bit.
+    pub fn number(&self, abi: Abi) -> Option<u32> {
+        let own = || u32::try_from(self.numbers[X32_COLUMN]).ok();
+        let other = || u32::try_from(self.numbers[abi_column(abi)]).ok();
+        if abi == Abi::X32 {
+            own().or_else(other)
+        } else {
+            other()
+        }
+    }
+
+    /// The register of parameter `at`. It is not always `at`: a parameter before it can take two registers,
+    /// and some ABIs exchange two parameters.
+    pub fn register(&self, abi: Abi, at: usize) -> usize {
+        let backwards = matches!(abi, Abi::I386 | Abi::Aarch64 | Abi::Arm);
+        if let Some(register) = self.params.get(at).and_then(|p| p.backwards)
+            && backwards
+        {
+            return register.into();
+        }
+        let narrow = matches!(abi, Abi::I386 | Abi::Arm);
+        // arm's procedure call standard: a 64-bit argument begins in an even register
+        let aligned = |p: &Param| {
+            let halves = matches!(p.kind, Kind::Number(Number::OffPair, _));
+            abi == Abi::Arm && p.is_pair(true) && !halves
+        };
+        let mut register = 0;
+        for (index, param) in self.params.iter().enumerate() {
+            if aligned(param) {
+                register += register % 2;
+            }
+            if index == at {
+                break;
+            }
+            register += 1 + usize::from(param.is_pair(narrow));
+        }
+        register
+    }
+
+    /// The parameter with this name or alias, and its index.
+    pub fn param(&self, name: &str) -> Option<(usize, &'static Param)> {
+        self.params
+            .iter()
+            .enumerate()
+            .find(|(_, p)| p.name == name || p.aliases.contains(&name))
+    }
+}
+
+/// A fact and the descriptor it is about.
+#[derive(Debug)]
+pub struct FactOf {
+    /// The fact.
+    pub fact: Fact,
+    /// The parameter that is the descriptor; none: the returned one.
+    pub of: Option<u8>,
+}
+
+/// A parameter.
+#[derive(Debug)]
+pub struct Param {
+    /// Falco's name where Falco has one, else the kernel's.
+    pub name: &'static str,
+    /// Other names.
+    pub aliases: &'static [&'static str],
+    /// What it is.
+    pub kind: Kind,
+    /// When the memory it points to is captured.
+    pub written: Written,
+    /// It means something only when that parameter has one of these bits.
+    pub only_if: Option<(u8, u64)>,
+    /// Its register where the kernel is configured with `CLONE_BACKWARDS`.
+    pub backwards: Option<u8>,
+}
+
+impl Param {
+    /// Whether it takes two registers. `narrow`: registers have 32 bits.
+    pub fn is_pair(&self, narrow: bool) -> bool {
+        match self.kind {
+            Kind::Number(Number::OffPair, _) => true,
+            kind => narrow && kind.width() == Some(Width::Loff),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What notify mode needs of a host, and what it cannot do.
+
+use driver_api::host::{Host, Trial, capability};
+use driver_api::support::Gap;
+
+/// What keeps this mode from working on a host.
+pub(super) fn missing(host: &Host) -> Vec<Gap> {
+    let mut missing = Vec::new();
+    if !host.seccomp {
+        missing.push(Gap::new(
+            "seccomp filters",
+            "the kernel was built without them",
+            "use a kernel with CONFIG_SECCOMP_FILTER",
+        ));
+    }
+    if let Trial::Refused(errno) = host.notify {
+        let (why, remedy) = match errno {
+            libc::EINVAL => (
+                "the kernel cannot let a call go on after a notification, or has no notification at all",
+                "use Linux 5.5 or later",
+            ),
+            libc::EBUSY => (
+                "lanner itself runs under a filter that has a listener, and there can be one alone",
+                "start lanner outside of that supervisor",
+            ),
+            _ => (
+                "a seccomp profile forbids filters with notification",
+                "allow the calls seccomp and ioctl in the container's profile",
+            ),
+        };
+        let why = format!("{why} ({})", std::io::Error::from_raw_os_error(errno));
+        missing.push(Gap::new("seccomp user notification", why, remedy));
+    }
+    missing
+}
+
+/// What this mode cannot do.
+pub(super) fn gaps(host: &Host) -> Vec<Gap> {
+    let trace = "use trace mode, where ptrace is allowed";
+    let mut gaps = vec![
+        Gap::new(
+            "return values",
+            "a notification comes when a call is entered, and the kernel does not report how it ends: fields of \
+             the result are absent, and rules that ask for them do not match",
+            trace,
+        ),
+        Gap::new(
+            "what the kernel writes into memory",
+            "it is not there yet when the call is entered",
+            trace,
+        ),
+        Gap::new(
+            "resolved paths and ends of sockets",
+            "a new descriptor is not there yet when the call is entered",
+            trace,
+        ),
+        Gap::new(
+            "calls whose memory another thread changes meanwhile",
+            "the kernel reads that memory again when it makes the call: it can differ from what was captured \
+             (seccomp_unotify(2))",
+            trace,
+        ),
+        Gap::program(),
+        Gap::new(
+            "the moment of births",
+            "a birth is reported when the child or its parent makes the next call that the filter asks about; a \
+             child that is killed before may be missed, and if several threads fork at once, the parent is a guess",
+            trace,
+        ),
+        Gap::new(
+            "the moment of an exec",
+            "an exec is reported at the new program's first call, with the facts of that moment; a failed exec is \
+             reported when its thread makes the next call",
+            trace,
+        ),
+        Gap::new(
+            "the exit status of descendants that are killed",
+            "their parents may have waited for them before lanner looks; from Linux 6.15 on the kernel keeps it",
+            "",
+        ),
+        Gap::new(
+            "running processes (-p)",
+            "a running process cannot be given a seccomp filter",
+            "start it through lanner (-- COMMAND)",
+        ),
+        Gap::new(
+            "the whole host",
+            "a filter is inherited by the children of a command alone",
+            "use an eBPF driver for the whole host",
+        ),
+        Gap::new(
+            "a wider selection while a command runs",
+            "its filter is there for life",
+            "select all calls from the start",
+        ),
+        Gap::new(
+            "calls that are interrupted by a signal",
+            "before Linux 5.19 a signal can interrupt a call that lanner has already seen; it is made again, and \
+             seen twice",
+            "use Linux 5.19 or later",
+        ),
+        Gap::new(
+            "a command that outlives its capture",
+            "without an answer its calls would fail with ENOSYS: if lanner is killed, a watchdog kills the command \
+             and its descendants; if the watchdog is killed, too, their calls fail",
+            "",
+        ),
+        Gap::new(
+            "programs that use seccomp notification themselves",
+            "the kernel allows one listener in a tree of processes (EBUSY)",
+            trace,
+        ),
+        Gap::new(
+            "cgroup ids",
+            "the kernel gives them to programs in the kernel alone",
+            "",
+        ),
+    ];
+    if !host.has(capability::SYS_ADMIN) {
+        gaps.push(Gap::new(
+            "the privilege of setuid programs below a command",
+            "without CAP_SYS_ADMIN a seccomp filter demands no_new_privs",
+            "give lanner CAP_SYS_ADMIN",
+        ));
+    }
+    let closed = match host.ptrace_scope {
+        Some(3) => true,
+        Some(2) => !host.has(capability::SYS_PTRACE),
+        _ => false,
+    };
+    if closed {
+        gaps.push(unreadable(
+            "kernel.yama.ptrace_scope forbids lanner to read another process's memory",
+        ));
+    }
+    gaps
+}
+
+/// The gap of parameters that point to memory.
+pub(super) fn unreadable(why: &str) -> Gap {
+    Gap::new(
+        "the memory that parameters point to",
+        format!("{why}: their attachments say `fault`"),
+        "allow process_vm_readv, or CAP_SYS_PTRACE with a kernel.yama.ptrace_scope below 3",
+    )
+}

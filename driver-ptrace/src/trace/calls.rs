@@ -1,0 +1,166 @@
+//! Entries and exits of calls.
+
+use driver_api::event::{Flags, Header, Kind};
+use driver_api::plan::flag;
+use driver_api::table::{self, Category, Returns};
+use libc::pid_t;
+
+use super::affinity;
+use super::capture::PtraceCapture;
+use super::pending_restart::{self, PendingRestart};
+use super::pinning::Pinning;
+use super::tracees::Call;
+use crate::events::Sink;
+use crate::filter;
+use crate::memory::Memory;
+use crate::proc_dir::PATH_MAX;
+use crate::threads;
+use crate::tracee::{Boundary, Entry, Gone, SeccompStop, SyscallStop};
+
+impl PtraceCapture {
+    /// A filter has stopped a thread at the entry of a call.
+    pub(super) fn at_filter(&mut self, stop: SeccompStop, sink: Sink) -> Result<(), Gone> {
+        let entry = stop.entry()?;
+        if entry.filter_data != Some(filter::OURS) {
+            // A filter that the program has made itself stops it for a tracer. The program knows of none: untraced,
+            // the call would fail with ENOSYS (seccomp(2)).
+            stop.refuse();
+        }
+        // where every call stops, the entry has a stop of its own
+        if !self.coverage.stops_every_call() {
+            self.entered(stop.tid(), &entry, sink);
+        }
+        self.resume(stop.into());
+        Ok(())
+    }
+
+    /// A thread that runs until the next entry or exit of a call has come to it.
+    pub(super) fn at_boundary(&mut self, stop: SyscallStop, sink: Sink) -> Result<(), Gone> {
+        let tid = stop.tid();
+        let Some(thread) = self.tracees.get_mut(tid) else {
+            return Err(Gone);
+        };
+        let expects_entry = !thread.inside && thread.call.is_none();
+        match stop.boundary(expects_entry)? {
+            Boundary::Entry(entry) if self.coverage.stops_every_call() => {
+                thread.inside = true;
+                self.entered(tid, &entry, sink);
+            }
+            Boundary::Entry(_) => {}
+            Boundary::Exit { ret } => {
+                thread.inside = false;
+                if let Some(call) = thread.call.take() {
+                    self.pinner.end_call(tid);
+                    self.exit_of(tid, call, ret, sink);
+                }
+            }
+        }
+        self.resume(stop.into());
+        Ok(())
+    }
+
+    /// A thread is about to make a call. Decides whether its exit is waited for.
+    fn entered(&mut self, tid: pid_t, entry: &Entry, sink: Sink) {
+        let found = u32::try_from(entry.nr).ok().and_then(|nr| {
+            let abi = filter::abi_of(entry.arch, nr)?;
+            table::by_number(abi, nr).map(|call| (abi, nr, call))
+        });
+        let Some((abi, nr, call)) = found else {
+            return;
+        };
+        let plan = self.events.plan_of(call, abi, nr);
+        let selected = self.coverage.selection.contains(call);
+        let mut begun = Call {
+            call,
+            abi,
+            nr,
+            args: entry.args,
+            pinning: Pinning::of(call),
+            exec: None,
+        };
+        let mut awaits_exit = false;
+        if affinity::is_affinity_call(call) {
+            self.pinner.begin_affinity_call(tid);
+            awaits_exit = true;
+        }
+        if plan.flags & flag::EXEC != 0 {
+            begun.exec = Some(self.exec_begun(tid, &begun, &plan, selected));
+            awaits_exit = true;
+        } else if selected && call.returns == Returns::None {
+            let header = self.call_header(tid, &begun, 0, Flags::NORETURN);
+            self.events.builder.begin(&header);
+            self.deliver(sink);
+        } else {
+            if !selected {
+                self.unpin_for_status(&begun, &begun.memory(tid));
+            }
+            awaits_exit |=
+                selected || plan.flags & flag::CHILD != 0 || call.category == Category::User;
+        }
+        if let Some(continued) = self.continued_call(tid, call.name, sink) {
+            begun = continued;
+            awaits_exit = true;
+        }
+        if awaits_exit && let Some(thread) = self.tracees.get_mut(tid) {
+            thread.call = Some(begun);
+        }
+    }
+
+    /// Unpins all threads if a call opens a file that shows their affinity.
+    fn unpin_for_status(&mut self, call: &Call, memory: &Memory) {
+        if let Some(at) = affinity::opened_path(call.call) {
+            let path = self.events.read_string(memory, call.args[at], PATH_MAX);
+            if affinity::shows_affinity(path) {
+                self.pinner.unpin_for_a_while();
+            }
+        }
+    }
+
+    /// The header of a call's event.
+    pub(super) fn call_header(&self, tid: pid_t, call: &Call, ret: i64, flags: u16) -> Header {
+        Header {
+            abi: call.abi as u8,
+            nr: call.nr,
+            args: call.args,
+            ret,
+            flags,
+            ..self.header(Kind::Syscall, tid)
+        }
+    }
+
+    /// A call has returned, or is sure to.
+    pub(super) fn exit_of(&mut self, tid: pid_t, call: Call, returned: i64, sink: Sink) {
+        let is_pending = pending_restart::is_pending(&call, returned);
+        let ret = if is_pending {
+            pending_restart::EINTR
+        } else {
+            returned
+        };
+        if call.call.category == Category::User
+            && ret == 0
+            && let Some(thread) = self.tracees.get_mut(tid)
+        {
+            thread.owner = threads::owner(tid.unsigned_abs());
+        }
+        // a successful exec is an event already; a clone may have been followed for its flags alone
+        let is_selected = self.coverage.selection.contains(call.call);
+        if !is_selected || (call.exec.is_some() && ret == 0) {
+            return;
+        }
+        let header = self.call_header(tid, &call, ret, 0);
+        let plan = self.events.plan_of(call.call, call.abi, call.nr);
+        let memory = call.memory(tid);
+        self.events.begin_call(&header, ret, &plan, &memory);
+        if ret >= 0 {
+            // the path is mostly in what `memory` has read ahead
+            self.unpin_for_status(&call, &memory);
+        }
+        if !is_pending {
+            self.deliver(sink);
+        } else if let Some(event) = self.events.take()
+            && let Some(thread) = self.tracees.get_mut(tid)
+        {
+            thread.pending_restart = PendingRestart::new(call, event, returned);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What trace mode needs of a host, and what it cannot do.
+
+use driver_api::host::{Host, Trial, capability};
+use driver_api::support::{Gap, Support};
+
+/// What this mode could do on a host.
+pub(super) fn support(host: &Host) -> Support {
+    let missing = missing(host);
+    if missing.is_empty() {
+        Support::Usable(gaps(host))
+    } else {
+        Support::Unusable(missing)
+    }
+}
+
+fn missing(host: &Host) -> Vec<Gap> {
+    let mut missing = Vec::new();
+    if !host.seccomp {
+        missing.push(Gap::new(
+            "seccomp filters",
+            "the kernel was built without them",
+            "use a kernel with CONFIG_SECCOMP_FILTER",
+        ));
+    }
+    if host.ptrace_scope == Some(3) {
+        missing.push(Gap::new(
+            "ptrace",
+            "kernel.yama.ptrace_scope is 3, which forbids it to everybody until the next boot",
+            "boot with another value",
+        ));
+    }
+    if host.ptrace_scope == Some(2) && !host.has(capability::SYS_PTRACE) {
+        missing.push(Gap::new(
+            "ptrace",
+            "kernel.yama.ptrace_scope is 2, which keeps it for CAP_SYS_PTRACE",
+            "sysctl kernel.yama.ptrace_scope=1, or CAP_SYS_PTRACE",
+        ));
+    }
+    if let (Trial::Refused(errno), true) = (host.ptrace, missing.is_empty()) {
+        let error = std::io::Error::from_raw_os_error(errno);
+        missing.push(Gap::new(
+            "ptrace",
+            format!("a seccomp profile or a security module forbids ptrace here ({error})"),
+            "allow the calls ptrace and process_vm_readv in the container's profile",
+        ));
+    }
+    missing
+}
+
+fn gaps(host: &Host) -> Vec<Gap> {
+    let mut gaps = vec![
+        Gap::new(
+            "the whole host",
+            "ptrace follows processes that lanner has started or attached to",
+            "use an eBPF driver for the whole host",
+        ),
+        Gap::new(
+            "speed on a process that is attached to",
+            "a running process cannot be given a seccomp filter, so it stops at every call",
+            "start it through lanner (-- COMMAND)",
+        ),
+        Gap::new(
+            "children made with CLONE_UNTRACED",
+            "the kernel reports them to no tracer; below a command their captured calls fail with ENOSYS",
+            "use an eBPF driver",
+        ),
+        Gap::new(
+            "cgroup ids",
+            "the kernel gives them to programs in the kernel alone",
+            "",
+        ),
+        Gap::new(
+            "the layer of a program in an overlay file system",
+            "it is looked up in the mounts when a rule asks, and is unknown if the process has ended by then",
+            "use ebpf-core",
+        ),
+        Gap::new(
+            "the CPU of an event",
+            "it is the CPU on which lanner saw the stop",
+            "",
+        ),
+        Gap::new(
+            "the CPU affinity in /proc/PID/status",
+            "a busy command's threads are pinned to lanner's CPU for moments: other processes may see that, and \
+             the command itself if it opened the file before",
+            "",
+        ),
+        Gap::new(
+            "debuggers below a command",
+            "a process has one tracer, and that is lanner: gdb and strace get EPERM",
+            "use an eBPF driver",
+        ),
+        Gap::new(
+            "calls that a seccomp filter of the program's own refuses or answers",
+            "the kernel does not stop them for a tracer",
+            "use an eBPF driver",
+        ),
+        Gap::new(
+            "ignored signals while epoll_wait, sigtimedwait or the like wait with a limit",
+            "the kernel wakes a traced program for them, and the call ends with EINTR",
+            "use an eBPF driver",
+        ),
+        Gap::new(
+            "a command that outlives its capture",
+            "under its filter, calls without a tracer would fail, so that the command ends with lanner",
+            "attach to it instead (-p PID)",
+        ),
+    ];
+    if !(host.has(capability::SYS_ADMIN) && host.has(capability::SYS_PTRACE)) {
+        gaps.push(Gap::new(
+            "the privilege of setuid programs",
+            "without CAP_SYS_ADMIN a seccomp filter demands no_new_privs, and without CAP_SYS_PTRACE the \
+             kernel gives a traced program no privilege",
+            "give lanner CAP_SYS_ADMIN and CAP_SYS_PTRACE, or use an eBPF driver",
+        ));
+    }
+    if host.ptrace_scope == Some(1) && !host.has(capability::SYS_PTRACE) {
+        gaps.push(Gap::new(
+            "attaching to running processes",
+            "kernel.yama.ptrace_scope allows it to ancestors or to CAP_SYS_PTRACE alone",
+            "sysctl kernel.yama.ptrace_scope=0, or CAP_SYS_PTRACE",
+        ));
+    }
+    gaps
+}

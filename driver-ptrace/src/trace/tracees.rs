@@ -1,0 +1,292 @@
+//! Which threads are traced, and what is known of each.
+
+use std::ffi::c_int;
+use std::time::{Duration, Instant};
+
+use driver_api::event::{Abi, Header};
+use driver_api::table::{Syscall, is_narrow};
+use libc::pid_t;
+
+use super::pending_restart::PendingRestart;
+use super::pinning::Pinning;
+use crate::id_map::IdMap;
+use crate::memory::Memory;
+use crate::threads::{self, Owner};
+use crate::tracee::Stop;
+
+/// How long a child's first stop waits for its parent to report the birth. A parent that is killed meanwhile never
+/// does.
+const OVERDUE: Duration = Duration::from_millis(200);
+/// After this time an end without a birth is forgotten: it was of a child of lanner's that was never a tracee.
+const FORGOTTEN: Duration = Duration::from_secs(5);
+
+/// A traced thread.
+#[derive(Debug)]
+pub(crate) struct Thread {
+    pub(crate) tgid: u32,
+    pub(crate) owner: Owner,
+    /// The thread that made it; 0: one that is not traced.
+    pub(crate) parent: pid_t,
+    /// How many times it has stopped.
+    pub(crate) stops: u32,
+    /// The call that it is in, from its entry stop to its exit stop.
+    pub(crate) call: Option<Call>,
+    /// Whether it is in our PID namespace, so that both use the same ids for other threads. None: not asked yet.
+    pub(crate) shares_ids: Option<bool>,
+    /// It is between the entry and the exit of a call that stop with PTRACE_SYSCALL. For kernels that cannot say.
+    pub(crate) inside: bool,
+    /// A call that a signal has interrupted.
+    pub(crate) pending_restart: Option<PendingRestart>,
+}
+
+impl Thread {
+    pub(crate) fn new(tgid: u32, owner: Owner, parent: pid_t) -> Self {
+        Self {
+            tgid,
+            owner,
+            parent,
+            stops: 0,
+            call: None,
+            shares_ids: None,
+            inside: false,
+            pending_restart: None,
+        }
+    }
+}
+
+/// A call between entry and exit.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) call: &'static Syscall,
+    pub(crate) abi: Abi,
+    pub(crate) nr: u32,
+    pub(crate) args: [u64; 6],
+    /// Where the thread may run until its exit.
+    pub(crate) pinning: Pinning,
+    /// For an exec: the event that was begun at its entry, because its memory is gone afterwards.
+    pub(crate) exec: Option<Vec<u8>>,
+}
+
+impl Call {
+    /// The memory that the arguments point to.
+    pub(crate) fn memory(&self, tid: pid_t) -> Memory {
+        Memory::new(tid, is_narrow(self.abi, self.nr))
+    }
+}
+
+/// What came from a thread before its parent reported its birth.
+#[derive(Debug)]
+pub(crate) struct PendingBirth {
+    pub(crate) state: Early,
+    since: Instant,
+}
+
+/// How far a thread got before its birth was reported.
+#[derive(Debug)]
+pub(crate) enum Early {
+    /// It is in its first stop.
+    Stopped(Stop),
+    /// It has ended, perhaps after its first stop.
+    Ended {
+        /// Its wait status.
+        status: c_int,
+        /// It had stopped before.
+        after_stop: bool,
+    },
+}
+
+impl PendingBirth {
+    /// Whether it was a tracee for certain: children of lanner's that are not have no stops.
+    fn has_stopped(&self) -> bool {
+        match self.state {
+            Early::Stopped(_) => true,
+            Early::Ended { after_stop, .. } => after_stop,
+        }
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.since.elapsed() > OVERDUE
+    }
+}
+
+/// The traced threads, by their ids.
+#[derive(Debug, Default)]
+pub(crate) struct Tracees {
+    threads: IdMap<Thread>,
+    pending_births: IdMap<PendingBirth>,
+    /// The exit event of the thread that was killed last, and when that was.
+    last_killed: Option<(Header, Instant)>,
+}
+
+impl Tracees {
+    pub(crate) fn get(&self, tid: pid_t) -> Option<&Thread> {
+        self.threads.get(&tid)
+    }
+
+    pub(crate) fn get_mut(&mut self, tid: pid_t) -> Option<&mut Thread> {
+        self.threads.get_mut(&tid)
+    }
+
+    pub(crate) fn contains(&self, tid: pid_t) -> bool {
+        self.threads.contains_key(&tid)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.threads.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (pid_t, &Thread)> {
+        self.threads.iter().map(|(tid, thread)| (*tid, thread))
+    }
+
+    pub(crate) fn insert(&mut self, tid: pid_t, thread: Thread) {
+        self.threads.insert(tid, thread);
+    }
+
+    /// Follows a thread that is seized already.
+    pub(crate) fn adopt(&mut self, tid: pid_t, tgid: u32) {
+        self.insert(
+            tid,
+            Thread::new(tgid, threads::owner(tid.unsigned_abs()), 0),
+        );
+    }
+
+    pub(crate) fn remove(&mut self, tid: pid_t) -> Option<Thread> {
+        self.threads.remove(&tid)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.threads.clear();
+        self.pending_births.clear();
+    }
+
+    /// Removes all threads; returns their ids.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = pid_t> {
+        self.threads.drain().map(|(tid, _)| tid)
+    }
+
+    /// Removes all threads whose births are pending.
+    pub(crate) fn drain_pending(&mut self) -> impl Iterator<Item = (pid_t, Early)> {
+        let drained = self.pending_births.drain();
+        drained.map(|(tid, pending)| (tid, pending.state))
+    }
+
+    /// Whether no thread is left, as far as has been reported.
+    pub(crate) fn is_deserted(&self) -> bool {
+        self.threads.is_empty() && !self.awaits_birth()
+    }
+
+    /// Whether a thread has stopped whose birth is pending.
+    pub(crate) fn awaits_birth(&self) -> bool {
+        self.pending_births.values().any(PendingBirth::has_stopped)
+    }
+
+    /// Keeps the first stop of a thread until its birth is reported.
+    pub(crate) fn keep_first_stop(&mut self, stop: Stop) {
+        let tid = stop.tid();
+        let pending = PendingBirth {
+            since: self.since(tid),
+            state: Early::Stopped(stop),
+        };
+        self.pending_births.insert(tid, pending);
+    }
+
+    /// Keeps the end of a thread until its birth is reported.
+    pub(crate) fn keep_end(&mut self, tid: pid_t, status: c_int) {
+        let pending = PendingBirth {
+            since: self.since(tid),
+            state: Early::Ended {
+                status,
+                after_stop: self
+                    .pending_births
+                    .get(&tid)
+                    .is_some_and(PendingBirth::has_stopped),
+            },
+        };
+        self.pending_births.insert(tid, pending);
+    }
+
+    /// Since when a thread's birth is pending.
+    fn since(&self, tid: pid_t) -> Instant {
+        let pending = self.pending_births.get(&tid);
+        pending.map_or_else(Instant::now, |pending| pending.since)
+    }
+
+    /// What came from a thread before its birth was reported.
+    pub(crate) fn take_pending(&mut self, tid: pid_t) -> Option<Early> {
+        self.pending_births
+            .remove(&tid)
+            .map(|pending| pending.state)
+    }
+
+    /// Remembers a thread that was killed, by its exit event.
+    pub(crate) fn note_killed(&mut self, exit: Header) {
+        self.last_killed = Some((exit, Instant::now()));
+    }
+
+    /// The thread that was killed last.
+    pub(crate) fn last_killed(&self) -> Option<&Header> {
+        self.last_killed.as_ref().map(|(exit, _)| exit)
+    }
+
+    /// Whether a thread was killed so recently that a child of its may have no other to report it.
+    pub(crate) fn killed_recently(&self) -> bool {
+        let killed = self.last_killed.as_ref();
+        killed.is_some_and(|(_, when)| when.elapsed() < OVERDUE)
+    }
+
+    /// Whether no traced thread is left that would report this thread's birth.
+    pub(crate) fn is_orphan(&self, tid: pid_t) -> bool {
+        threads::parent(tid.unsigned_abs()).is_none_or(|parent| !self.contains(parent as pid_t))
+    }
+
+    /// The threads with a pending birth that no traced thread would report.
+    pub(crate) fn orphans(&self) -> Vec<pid_t> {
+        self.pending_births
+            .iter()
+            .filter(|(_, pending)| pending.has_stopped())
+            .map(|(tid, _)| *tid)
+            .filter(|tid| self.is_orphan(*tid))
+            .collect()
+    }
+
+    /// The threads whose births are not going to be reported, because that would have happened by now.
+    pub(crate) fn overdue(&mut self) -> Vec<pid_t> {
+        if self.pending_births.is_empty() {
+            return Vec::new();
+        }
+        self.pending_births
+            .retain(|_, pending| pending.has_stopped() || pending.since.elapsed() < FORGOTTEN);
+        let alone = self.threads.is_empty();
+        self.pending_births
+            .iter()
+            .filter(|(_, pending)| pending.has_stopped() && (alone || pending.is_overdue()))
+            .map(|(tid, _)| *tid)
+            .collect()
+    }
+
+    /// How long to wait at most until [`overdue`](Self::overdue) has something to say.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.awaits_birth().then_some(OVERDUE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_without_a_stop_is_of_no_tracee() {
+        let mut tracees = Tracees::default();
+        tracees.keep_end(7, 0);
+        assert!(tracees.is_deserted() && tracees.patience().is_none());
+        assert!(tracees.overdue().is_empty() && tracees.orphans().is_empty());
+        assert!(matches!(
+            tracees.take_pending(7),
+            Some(Early::Ended {
+                status: 0,
+                after_stop: false
+            })
+        ));
+    }
+}
