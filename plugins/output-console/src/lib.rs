@@ -1,14 +1,13 @@
-//! Output plugin: alerts as lines on standard output, Falco's text or, with `{"json": true}`,
-//! Falco's JSON. The last thing on the way of an event.
+//! Output plugin: alerts as lines on standard output, as Falco's text or, with `{"json": true}`, as Falco's JSON.
 //!
-//! A batch is one write(2), so that lines of several writers do not mix. Nothing is held back
-//! but the rest of a line that standard output took only in part.
+//! The plugin writes several whole lines with one write(2), so that the lines of several writers do not mix. If
+//! standard output takes only a part of a line, the plugin keeps the rest of that line and nothing else.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 
-use lanner_plugin::{Alerts, Delivery, Error, Host, OutputPlugin};
+use lanner_plugin::{Alerts, Delivery, Error, Host, LineWriter, OutputPlugin};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -25,95 +24,82 @@ pub struct Settings {
 pub struct Console<W = File> {
     to: W,
     json: bool,
-    /// The rest of a line of which the beginning was written.
-    rest: Vec<u8>,
+    lines: LineWriter,
+}
+
+/// Standard output cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum ConsoleError {
+    #[error("cannot duplicate standard output")]
+    Open(#[source] io::Error),
+    #[error("cannot write to standard output")]
+    Write(#[source] io::Error),
 }
 
 impl OutputPlugin for Console {
     type Settings = Settings;
 
     fn open(_host: Host, settings: Settings) -> Result<Self, Error> {
-        // A descriptor of our own: `io::stdout` would buffer, and panic in some hands.
+        // A descriptor of our own: `io::stdout` buffers, and `println!` panics when a write fails.
         let stdout = io::stdout().as_fd().try_clone_to_owned();
-        let stdout = stdout.map_err(|error| format!("standard output: {error}"))?;
+        let stdout = stdout.map_err(ConsoleError::Open)?;
         Ok(Self::new(File::from(stdout), settings))
     }
 
     fn emit(&mut self, alerts: &Alerts<'_>) -> Delivery {
         let json = self.json;
-        self.lines(alerts.iter().map(|alert| match json {
-            true => alert.json(),
-            false => alert.text(),
-        }))
+        self.deliver(alerts.iter().map(|alert| alert.line(json)))
     }
 
     fn flush(&mut self) -> Result<(), Error> {
-        let mut rest = std::mem::take(&mut self.rest);
-        let (written, error) = self.write(&rest);
-        self.rest = rest.split_off(written);
-        match error {
-            Some(error) => Err(error.into()),
-            None => Ok(()),
-        }
+        let (_, failed) = self.lines.write([], |bytes| write(&mut self.to, bytes));
+        failed.map_or(Ok(()), |error| Err(ConsoleError::Write(error).into()))
     }
 }
-
-/// So many bytes a pipe takes whole or not at all (pipe(7)).
-const PIPE_BUF: usize = 4096;
 
 impl<W: Write> Console<W> {
     fn new(to: W, settings: Settings) -> Self {
         Self {
             to,
             json: settings.json,
-            rest: Vec::new(),
+            lines: LineWriter::default(),
         }
     }
 
-    fn lines<'a>(&mut self, lines: impl Iterator<Item = &'a str>) -> Delivery {
-        let mut batch = std::mem::take(&mut self.rest);
-        // Where each line begins, and where the last one ends.
-        let mut bounds = vec![batch.len()];
-        for line in lines {
-            batch.extend_from_slice(line.as_bytes());
-            batch.push(b'\n');
-            bounds.push(batch.len());
-        }
-        let (written, error) = self.write(&batch);
-        let Some(error) = error else {
+    fn deliver<'a>(&mut self, lines: impl Iterator<Item = &'a str>) -> Delivery {
+        let (delivered, failed) = self.lines.write(lines, |bytes| write(&mut self.to, bytes));
+        let Some(error) = failed else {
             return Delivery::Delivered;
         };
-        // A line that has begun counts as delivered: its rest goes first next time.
-        let lines = bounds.len() - 1;
-        let delivered = bounds[..lines]
-            .iter()
-            .filter(|start| **start < written)
-            .count();
-        batch.truncate(bounds[delivered]);
-        self.rest = batch.split_off(written);
-        let reason = format!("standard output: {error}");
-        if error.kind() == ErrorKind::WouldBlock {
-            return Delivery::TryAgain { delivered, reason };
+        let passes = error.kind() == ErrorKind::WouldBlock;
+        let error = ConsoleError::Write(error);
+        if passes {
+            Delivery::try_again(delivered, &error)
+        } else {
+            Delivery::give_up(delivered, &error)
         }
-        Delivery::GiveUp { delivered, reason }
     }
+}
 
-    /// Writes as much as possible: how much that was, and why not all. The watched command may write into the same pipe:
-    /// so whole lines are written, as many at once as a pipe takes without letting others in between.
-    fn write(&mut self, mut bytes: &[u8]) -> (usize, Option<io::Error>) {
-        let all = bytes.len();
-        while !bytes.is_empty() {
-            let fits = bytes.len().min(PIPE_BUF);
-            let lines = bytes[..fits].iter().rposition(|byte| *byte == b'\n');
-            match self.to.write(&bytes[..lines.map_or(fits, |end| end + 1)]) {
-                Ok(0) => return (all - bytes.len(), Some(ErrorKind::WriteZero.into())),
-                Ok(written) => bytes = &bytes[written..],
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return (all - bytes.len(), Some(error)),
-            }
+/// The number of bytes that a pipe takes whole or not at all (pipe(7)).
+const PIPE_BUF: usize = 4096;
+
+/// Writes as much as possible. Returns how many bytes were written and, if not all, why. The watched command may write
+/// to the same pipe. So each write(2) has whole lines, as many as fit into [`PIPE_BUF`], and the pipe cannot mix them
+/// with those of others. A longer line is written in pieces.
+fn write(to: &mut impl Write, mut bytes: &[u8]) -> (usize, Option<io::Error>) {
+    let all = bytes.len();
+    while !bytes.is_empty() {
+        let fits = bytes.len().min(PIPE_BUF);
+        let last_break = bytes[..fits].iter().rposition(|byte| *byte == b'\n');
+        match to.write(&bytes[..last_break.map_or(fits, |end| end + 1)]) {
+            Ok(0) => return (all - bytes.len(), Some(ErrorKind::WriteZero.into())),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return (all - bytes.len(), Some(error)),
         }
-        (all, None)
     }
+    (all, None)
 }
 
 lanner_plugin::export_plugin! {
@@ -126,7 +112,7 @@ lanner_plugin::export_plugin! {
 mod tests {
     use super::*;
 
-    /// Takes so many bytes at each call; 0: would block, none: broken pipe.
+    /// Takes the given number of bytes at each call, then all. `Some(0)` would block, `None` is a broken pipe.
     struct Pipe {
         takes: Vec<Option<usize>>,
         calls: Vec<usize>,
@@ -162,7 +148,7 @@ mod tests {
     }
 
     fn emit(console: &mut Console<Pipe>, lines: &[&str]) -> (usize, &'static str) {
-        match console.lines(lines.iter().copied()) {
+        match console.deliver(lines.iter().copied()) {
             Delivery::Delivered => (lines.len(), "delivered"),
             Delivery::TryAgain { delivered, .. } => (delivered, "try again"),
             Delivery::GiveUp { delivered, .. } => (delivered, "give up"),
@@ -178,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn many_lines_are_written_in_pieces_that_nobody_can_tear() {
+    fn many_lines_are_written_in_pieces_that_other_writers_cannot_tear() {
         let mut console = console(vec![]);
         let (line, long) = ("x".repeat(1499), "y".repeat(5000));
         let lines = [&*line, &line, &line, &long, "z"];
@@ -214,7 +200,7 @@ mod tests {
             while !left.is_empty() {
                 left = &left[emit(&mut console, left).0..];
             }
-            while !console.rest.is_empty() {
+            while console.lines.has_rest() {
                 emit(&mut console, &[]);
             }
             assert_eq!(console.to.got, b"one\ntwo\nthree\n", "take {take}");
@@ -227,5 +213,11 @@ mod tests {
         assert_eq!(emit(&mut full, &["one"]), (0, "try again"));
         let mut broken = console(vec![Some(4), None]);
         assert_eq!(emit(&mut broken, &["one", "two"]), (1, "give up"));
+    }
+
+    #[test]
+    fn the_page_describes_the_settings() {
+        let schema = schemars::schema_for!(Settings);
+        test_support::assert_documented("output-console", schema.as_value());
     }
 }

@@ -1,17 +1,19 @@
-//! Output plugin: alerts as lines in a file, which it can rotate, and which it opens anew when somebody else has
-//! rotated it (`reopen`, SIGUSR1).
+//! Output plugin: alerts as lines in a file. It can rotate the file, and it opens the file anew (`reopen`, SIGUSR1) when
+//! another program has rotated it.
 //!
-//! A batch is one write(2) of whole lines in append mode, so that several writers do not mix. Of a line that the file
-//! took only in part the part is taken back.
+//! A batch is one write(2) of whole lines in append mode, so that the lines of several writers do not mix. If the file
+//! takes only a part of a batch, the plugin cuts that part off again.
 
 mod rotate;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use lanner_plugin::{Alerts, Delivery, Error, Host, OutputPlugin};
+use lanner_plugin::{
+    Alerts, Delivery, Error, Host, InvalidSetting, OutputPlugin, Permissions, at_least,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -19,29 +21,28 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The file; it is made where it is not there. Folders are not.
+    /// The file. It is created if it does not exist; its folder must exist.
     pub filename: PathBuf,
-    /// Keep the file open. Without, it is opened for each batch, so that it may be moved at any time.
+    /// Keep the file open. If false, it is opened for each batch, so that it can be moved at any time.
     #[serde(default = "yes")]
     pub keep_alive: bool,
     /// JSON lines instead of text lines.
     #[serde(default)]
     pub json: bool,
-    /// Rotate before the file grows beyond so many MiB. 0: never.
+    /// Rotate the file before it grows beyond this size in MiB. 0: never.
     #[serde(default)]
     pub max_size_mb: u64,
-    /// Rotate a file that is older than so many hours, by the time it was begun. 0: never.
+    /// Rotate the file when it is this many hours old, counted from its creation. 0: never.
     #[serde(default)]
     pub max_age_hours: u64,
-    /// So many rotated files stay: `NAME.1` is the youngest.
+    /// How many rotated files to keep. `NAME.1` is the newest.
     #[serde(default = "five")]
     #[schemars(range(min = 1, max = 1000))]
     pub keep: u32,
-    /// Permissions of a new file, as digits of chmod(1).
-    #[serde(default = "mode")]
-    #[schemars(regex(pattern = r"^0?[0-7]{3}$"))]
-    pub mode: String,
-    /// Have the file's contents on the disk (fdatasync(2)) before a batch counts as delivered.
+    /// Permissions of a new file, as octal digits of chmod(1).
+    #[serde(default = "Permissions::private")]
+    pub mode: Permissions,
+    /// Write the file's contents to the disk (fdatasync(2)) before a batch counts as delivered.
     #[serde(default)]
     pub sync: bool,
 }
@@ -54,21 +55,33 @@ fn five() -> u32 {
     5
 }
 
-fn mode() -> String {
-    "600".to_owned()
+/// The file cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum FileError {
+    #[error("cannot open {}", path.display())]
+    Open { path: PathBuf, source: io::Error },
+    #[error("cannot rotate {}", path.display())]
+    Rotate { path: PathBuf, source: io::Error },
+    #[error("cannot write to {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot write {} to the disk", path.display())]
+    Sync { path: PathBuf, source: io::Error },
+    #[error("{} was full again right after its rotation; does another program write to it?", path.display())]
+    StillFull { path: PathBuf },
 }
 
 /// The output.
 #[derive(Debug)]
 pub struct Output {
     settings: Settings,
+    /// Permissions of a new file.
     mode: u32,
-    open: Option<Open>,
+    open: Option<OpenFile>,
 }
 
-/// A file that is open, and how far it is written.
+/// A file that is open, and its size.
 #[derive(Debug)]
-struct Open {
+struct OpenFile {
     file: File,
     size: u64,
 }
@@ -77,19 +90,13 @@ impl OutputPlugin for Output {
     type Settings = Settings;
 
     fn open(_host: Host, settings: Settings) -> Result<Self, Error> {
-        let mode = u32::from_str_radix(&settings.mode, 8)
-            .ok()
-            .filter(|mode| *mode <= 0o777)
-            .ok_or_else(|| format!("`mode`: {:?} is no mode such as 640", settings.mode))?;
-        if settings.keep == 0 {
-            return Err("`keep`: at least 1 rotated file stays".into());
-        }
+        let mode = check(&settings)?;
         let mut output = Self {
             settings,
             mode,
             open: None,
         };
-        // A mistyped name should be known at once.
+        // Reports a mistyped name at once.
         output.file()?;
         if !output.settings.keep_alive {
             output.open = None;
@@ -99,21 +106,15 @@ impl OutputPlugin for Output {
 
     fn emit(&mut self, alerts: &Alerts<'_>) -> Delivery {
         let json = self.settings.json;
-        let lines: Vec<&str> = alerts
-            .iter()
-            .map(|alert| if json { alert.json() } else { alert.text() })
-            .collect();
-        let (delivered, error) = self.lines(&lines);
+        let lines: Vec<&str> = alerts.iter().map(|alert| alert.line(json)).collect();
+        let (delivered, failed) = self.write_lines(&lines);
         if !self.settings.keep_alive {
             self.open = None;
         }
-        match error {
+        match failed {
             None => Delivery::Delivered,
-            // Whatever it is (a full disk, a folder that is not there yet), it may pass.
-            Some(error) => Delivery::TryAgain {
-                delivered,
-                reason: format!("{}: {error}", self.settings.filename.display()),
-            },
+            // Every cause can pass: a full disk, a folder that does not exist yet.
+            Some(error) => Delivery::try_again(delivered, &error),
         }
     }
 
@@ -126,32 +127,49 @@ impl OutputPlugin for Output {
     }
 }
 
+/// Checks settings, and returns the permissions of a new file.
+fn check(settings: &Settings) -> Result<u32, InvalidSetting> {
+    at_least("keep", settings.keep, 1)?;
+    settings.mode.bits("mode")
+}
+
+impl OpenFile {
+    fn new(path: &Path, mode: u32) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(mode)
+            .open(path)?;
+        let size = file.metadata()?.len();
+        Ok(Self { file, size })
+    }
+}
+
 impl Output {
-    fn file(&mut self) -> Result<&mut Open, Error> {
-        let path = &self.settings.filename;
-        if self.open.is_none() {
-            let open = || {
-                let file = OpenOptions::new()
-                    .append(true)
-                    .create(true)
-                    .mode(self.mode)
-                    .open(path)?;
-                let size = file.metadata()?.len();
-                Ok(Open { file, size })
-            };
-            let opened =
-                open().map_err(|error: io::Error| format!("{}: {error}", path.display()))?;
-            self.open = Some(opened);
+    /// The open file. Opens it if it is not open.
+    fn file(&mut self) -> Result<&mut OpenFile, FileError> {
+        match &mut self.open {
+            Some(open) => Ok(open),
+            none => {
+                let path = &self.settings.filename;
+                let opened = OpenFile::new(path, self.mode).map_err(|source| FileError::Open {
+                    path: path.clone(),
+                    source,
+                })?;
+                Ok(none.insert(opened))
+            }
         }
-        self.open.as_mut().ok_or_else(|| "no file".into())
     }
 
-    /// Writes lines: how many, and why not all.
-    fn lines(&mut self, lines: &[&str]) -> (usize, Option<Error>) {
+    /// Writes lines. Returns how many were written and, if not all, why.
+    fn write_lines(&mut self, lines: &[&str]) -> (usize, Option<FileError>) {
         let mut done = 0;
         while done < lines.len() {
-            match self.some_lines(&lines[done..]) {
-                Ok(0) => return (done, Some("nothing was written".into())),
+            match self.write_into_one_file(&lines[done..]) {
+                Ok(0) => {
+                    let path = self.settings.filename.clone();
+                    return (done, Some(FileError::StillFull { path }));
+                }
                 Ok(count) => done += count,
                 Err(error) => return (done, Some(error)),
             }
@@ -159,42 +177,45 @@ impl Output {
         (done, None)
     }
 
-    /// Writes as many lines as this file is to take, rotating it first where it is full or old.
-    fn some_lines(&mut self, lines: &[&str]) -> Result<usize, Error> {
+    /// Writes as many lines as fit into one file. Rotates the file first if it is full or old.
+    fn write_into_one_file(&mut self, lines: &[&str]) -> Result<usize, FileError> {
+        let path = self.settings.filename.clone();
         let limit = match self.settings.max_size_mb {
             0 => u64::MAX,
             mib => mib.saturating_mul(1 << 20),
         };
         let first = lines.first().map_or(0, |line| line.len() as u64 + 1);
         let size = self.file()?.size;
-        // An empty file takes any line, however long.
+        // An empty file takes any line, however long it is.
         let full = size > 0 && size.saturating_add(first) > limit;
-        if full || rotate::is_old(&self.settings.filename, size, self.settings.max_age_hours) {
+        if full || rotate::is_old(&path, size, self.settings.max_age_hours) {
             self.open = None;
-            rotate::rotate(&self.settings.filename, self.settings.keep)?;
+            if let Err(source) = rotate::rotate(&path, self.settings.keep) {
+                return Err(FileError::Rotate { path, source });
+            }
         }
         let sync = self.settings.sync;
         let open = self.file()?;
         let mut batch = Vec::new();
         let mut count = 0;
         for line in lines {
-            let after = open.size + batch.len() as u64 + line.len() as u64 + 1;
-            if after > limit && open.size + batch.len() as u64 > 0 {
+            let before = open.size + batch.len() as u64;
+            if before > 0 && before + line.len() as u64 + 1 > limit {
                 break;
             }
             batch.extend_from_slice(line.as_bytes());
             batch.push(b'\n');
             count += 1;
         }
-        if let Err(error) = open.file.write_all(&batch) {
-            // A part of a line would stay for ever: the batch comes again as a whole.
+        if let Err(source) = open.file.write_all(&batch) {
+            // The host offers the whole batch again, so no part of it can stay.
             let _ = open.file.set_len(open.size);
             self.open = None;
-            return Err(error.into());
+            return Err(FileError::Write { path, source });
         }
         open.size += batch.len() as u64;
-        if sync {
-            open.file.sync_data()?;
+        if sync && let Err(source) = open.file.sync_data() {
+            return Err(FileError::Sync { path, source });
         }
         Ok(count)
     }

@@ -1,5 +1,5 @@
-//! Rotation: `alerts` becomes `alerts.1`, `alerts.1` becomes `alerts.2`, and the last one goes. Renames alone, so that
-//! a crash in between loses nothing but the oldest file.
+//! Rotation: `alerts` becomes `alerts.1`, `alerts.1` becomes `alerts.2`, and the oldest file is replaced. Files are only
+//! renamed, so that a crash in between loses at most the oldest file.
 
 use std::ffi::OsString;
 use std::fs;
@@ -7,8 +7,8 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// Whether a file with contents was begun so many hours ago. Where the file system does not tell when it was made
-/// (btime, statx(2)), when it was last written stands for it.
+/// Whether a file that is not empty is at least `hours` old. 0 hours: never. The age counts from the file's creation
+/// (btime, statx(2)), or from its last change if the file system does not record the creation.
 pub(crate) fn is_old(path: &Path, size: u64, hours: u64) -> bool {
     if hours == 0 || size == 0 {
         return false;
@@ -16,16 +16,16 @@ pub(crate) fn is_old(path: &Path, size: u64, hours: u64) -> bool {
     let Ok(metadata) = fs::metadata(path) else {
         return false;
     };
-    let begun = metadata.created().or_else(|_| metadata.modified());
-    begun.is_ok_and(|begun| older(begun, SystemTime::now(), hours))
+    let created = metadata.created().or_else(|_| metadata.modified());
+    created.is_ok_and(|created| older(created, SystemTime::now(), hours))
 }
 
-fn older(begun: SystemTime, now: SystemTime, hours: u64) -> bool {
+fn older(created: SystemTime, now: SystemTime, hours: u64) -> bool {
     let limit = Duration::from_secs(hours.saturating_mul(3600));
-    now.duration_since(begun).is_ok_and(|age| age >= limit)
+    now.duration_since(created).is_ok_and(|age| age >= limit)
 }
 
-/// Makes way for a new file and keeps so many old ones.
+/// Renames a file, so that a new one can take its name, and keeps `keep` rotated files.
 pub(crate) fn rotate(path: &Path, keep: u32) -> io::Result<()> {
     for number in (1..keep).rev() {
         rename(&numbered(path, number), &numbered(path, number + 1))?;
@@ -33,7 +33,7 @@ pub(crate) fn rotate(path: &Path, keep: u32) -> io::Result<()> {
     rename(path, &numbered(path, 1))
 }
 
-/// Renames, unless there is nothing to rename.
+/// Renames a file if it exists.
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match fs::rename(from, to) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
@@ -53,11 +53,11 @@ mod tests {
 
     #[test]
     fn age_is_counted_in_hours() {
-        let begun = SystemTime::UNIX_EPOCH;
-        let at = |seconds| begun + Duration::from_secs(seconds);
-        assert!(!older(begun, at(3599), 1));
-        assert!(older(begun, at(3600), 1));
-        // a clock that was set back
-        assert!(!older(at(10), begun, 1));
+        let created = SystemTime::UNIX_EPOCH;
+        let at = |seconds| created + Duration::from_secs(seconds);
+        assert!(!older(created, at(3599), 1));
+        assert!(older(created, at(3600), 1));
+        // The clock was set back.
+        assert!(!older(at(10), created, 1));
     }
 }

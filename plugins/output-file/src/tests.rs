@@ -4,40 +4,37 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use lanner_plugin::testing::{self, Alert};
+use lanner_plugin::Chain;
+use lanner_plugin::testing::{self, emit_messages as emit};
+use serde_json::{Value, json};
+use test_support::last_words;
 
 use super::*;
 
-fn open(path: &Path, more: &str) -> Output {
-    let settings = format!("{{\"filename\":{path:?}{more}}}");
-    let settings = serde_json::from_str(&settings).unwrap();
-    Output::open(testing::host(), settings).unwrap()
+/// Opens an output that writes to `path`. `more` has further settings.
+fn open(path: &Path, more: Value) -> Output {
+    let mut settings = more;
+    settings["filename"] = json!(path);
+    testing::open(&settings).unwrap()
 }
 
-fn emit(output: &mut Output, messages: &[&str]) -> Delivery {
-    let alerts: Vec<Alert> = messages.iter().map(|text| Alert::new("r", text)).collect();
-    testing::emit(output, &alerts)
-}
-
-/// The last word of each line.
+/// The last word of each line of a file.
 fn words(path: &Path) -> Vec<String> {
-    let text = fs::read_to_string(path).unwrap();
-    let last = |line: &str| line.rsplit(' ').next().unwrap().to_owned();
-    text.lines().map(last).collect()
+    last_words(&fs::read_to_string(path).unwrap())
 }
 
 #[test]
 fn lines_are_appended_to_a_file_that_others_cannot_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("alerts");
-    let mut output = open(&path, "");
+    let mut output = open(&path, json!({}));
     assert_eq!(emit(&mut output, &["one", "two"]), Delivery::Delivered);
     assert_eq!(words(&path), ["one", "two"]);
     assert_eq!(
         fs::metadata(&path).unwrap().permissions().mode() & 0o777,
         0o600
     );
-    let mut json = open(&path, ",\"json\":true,\"sync\":true");
+    let mut json = open(&path, json!({"json": true, "sync": true}));
     assert_eq!(emit(&mut json, &["three"]), Delivery::Delivered);
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.lines().nth(2).unwrap().starts_with("{\"hostname\":"));
@@ -47,7 +44,7 @@ fn lines_are_appended_to_a_file_that_others_cannot_read() {
 fn a_file_that_was_moved_is_written_until_it_is_opened_anew() {
     let folder = tempfile::tempdir().unwrap();
     let (path, moved) = (folder.path().join("alerts"), folder.path().join("moved"));
-    let mut output = open(&path, "");
+    let mut output = open(&path, json!({}));
     fs::rename(&path, &moved).unwrap();
     emit(&mut output, &["one"]);
     output.reopen().unwrap();
@@ -57,7 +54,7 @@ fn a_file_that_was_moved_is_written_until_it_is_opened_anew() {
         (vec!["one".to_owned()], vec!["two".to_owned()])
     );
 
-    let mut output = open(&path, ",\"keep_alive\":false");
+    let mut output = open(&path, json!({"keep_alive": false}));
     fs::rename(&path, &moved).unwrap();
     emit(&mut output, &["three"]);
     assert_eq!(words(&path), ["three"]);
@@ -67,8 +64,8 @@ fn a_file_that_was_moved_is_written_until_it_is_opened_anew() {
 fn a_full_file_is_rotated_and_no_line_is_lost_or_torn() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("alerts");
-    let mut output = open(&path, ",\"max_size_mb\":1,\"keep\":2");
-    // 40 lines of 100,000 bytes: ten to a file
+    let mut output = open(&path, json!({"max_size_mb": 1, "keep": 2}));
+    // 40 lines of 100,000 bytes, of which ten fit into a file
     let numbers: Vec<String> = (0..40)
         .map(|n| format!("{}{n:02}", "x".repeat(99_961)))
         .collect();
@@ -96,8 +93,8 @@ fn a_full_file_is_rotated_and_no_line_is_lost_or_torn() {
 
 #[test]
 fn what_cannot_be_written_is_offered_again() {
-    // /dev/full: every write fails as on a full disk (full(4))
-    let mut output = open(Path::new("/dev/full"), "");
+    // Every write to /dev/full fails as on a full disk (full(4)).
+    let mut output = open(Path::new("/dev/full"), json!({}));
     let answer = emit(&mut output, &["one"]);
     assert!(
         matches!(&answer, Delivery::TryAgain { delivered: 0, reason } if reason.contains("No space")),
@@ -107,17 +104,23 @@ fn what_cannot_be_written_is_offered_again() {
 
 #[test]
 fn mistakes_are_known_at_once() {
-    let settings = |text: &str| serde_json::from_str::<Settings>(text);
-    for (text, expected) in [
+    for (settings, expected) in [
         (
-            r#"{"filename":"/nonexistent/alerts"}"#,
+            json!({"filename": "/nonexistent/alerts"}),
             "/nonexistent/alerts: No such file",
         ),
-        (r#"{"filename":"/tmp/x","mode":"rw"}"#, "`mode`"),
-        (r#"{"filename":"/tmp/x","keep":0}"#, "`keep`"),
+        (json!({"filename": "/tmp/x", "mode": "rw"}), "`mode`"),
+        (json!({"filename": "/tmp/x", "keep": 0}), "`keep`"),
+        (json!({}), "filename"),
     ] {
-        let error = Output::open(testing::host(), settings(text).unwrap()).unwrap_err();
-        assert!(error.to_string().contains(expected), "{error}");
+        let error = testing::open::<Output>(&settings).unwrap_err();
+        let error = Chain(&*error).to_string();
+        assert!(error.contains(expected), "{error}");
     }
-    assert!(settings("{}").unwrap_err().to_string().contains("filename"));
+}
+
+#[test]
+fn the_page_describes_the_settings() {
+    let schema = schemars::schema_for!(Settings);
+    test_support::assert_documented("output-file", schema.as_value());
 }

@@ -1,4 +1,4 @@
-//! Alerts as messages, made once for all clients.
+//! Alerts as messages. They are made once for all clients.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::proto::own;
 pub(crate) struct Item {
     pub(crate) falco: Response,
     pub(crate) own: own::Alert,
-    /// What it takes in memory, roughly.
+    /// Roughly how much memory it takes.
     pub(crate) bytes: usize,
 }
 
@@ -56,9 +56,10 @@ pub(crate) fn item(alert: &AlertView<'_>) -> Item {
     Item { falco, own, bytes }
 }
 
-/// Falco's service has no message for it, so it is an alert of a rule that nobody can have.
-pub(crate) fn overtaken(count: u64, time_ns: u64) -> Response {
-    #[expect(deprecated, reason = "old clients read it")]
+/// A notice that a client missed alerts. Falco's service has no message for that, so it is an alert. No rule can have its
+/// name.
+pub(crate) fn alerts_dropped(count: u64, time_ns: u64) -> Response {
+    #[expect(deprecated, reason = "old clients read this field")]
     Response {
         time: Some(timestamp(time_ns)),
         priority: Priority::Warning.into(),
@@ -79,7 +80,7 @@ fn timestamp(time_ns: u64) -> Timestamp {
     }
 }
 
-/// A field as Falco's map has it.
+/// A field's value in the map of Falco's message.
 fn as_text(value: Value<'_>) -> String {
     match value {
         Value::None => "<NA>".to_owned(),
@@ -96,6 +97,7 @@ fn as_text(value: Value<'_>) -> String {
     }
 }
 
+/// A field's value in our own message.
 fn typed(value: Value<'_>) -> own::Value {
     use own::value::Value as Kind;
     let kind = match value {

@@ -6,8 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tonic::transport::server::UdsConnectInfo;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::convert::overtaken;
-use crate::follow::{Next, Stream, Way, follow};
+use crate::convert::alerts_dropped;
+use crate::follow::{Next, Span, Stream, follow};
 use crate::log::{Client, Log};
 use crate::proto::falco::{outputs, version};
 
@@ -19,13 +19,13 @@ pub(crate) struct Outputs(pub(crate) Arc<Log>);
 #[derive(Debug)]
 pub(crate) struct Version;
 
-/// Falco's version of the rules' language and of the fields that lanner understands, as in rules-falco, which knows it
-/// as `required_engine_version`.
+/// The version of Falco's rule language and fields that lanner understands. rules-falco compares it with
+/// `required_engine_version`.
 const ENGINE: (u32, u32, u32) = (0, 63, 0);
 
-/// More clients than are allowed.
-pub(crate) fn full() -> Status {
-    Status::resource_exhausted("there are too many clients (max_clients)")
+/// The answer to a client that is one too many.
+pub(crate) fn too_many_clients() -> Status {
+    Status::resource_exhausted("there are too many clients; the setting max_clients is the limit")
 }
 
 fn message(_client: &Client, next: Next<'_>) -> Option<outputs::Response> {
@@ -34,7 +34,7 @@ fn message(_client: &Client, next: Next<'_>) -> Option<outputs::Response> {
         Next::Lost { count, .. } => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
             let now = now.unwrap_or_default().as_nanos();
-            overtaken(count, u64::try_from(now).unwrap_or(u64::MAX))
+            alerts_dropped(count, u64::try_from(now).unwrap_or(u64::MAX))
         }
     })
 }
@@ -43,31 +43,31 @@ fn message(_client: &Client, next: Next<'_>) -> Option<outputs::Response> {
 impl outputs::service_server::Service for Outputs {
     type subStream = Stream<outputs::Response>;
 
-    /// From now on, until the client goes.
+    /// Sends alerts from now on, until the client disconnects.
     async fn sub(
         &self,
         request: Request<Streaming<outputs::Request>>,
     ) -> Result<Response<Self::subStream>, Status> {
-        let client = self.0.enter().ok_or_else(full)?;
+        let client = self.0.enter().ok_or_else(too_many_clients)?;
         let mut requests = request.into_inner();
-        // They are all the same, and empty; taken, so that the client is never held up.
+        // All requests are empty. They are read so that the client can go on sending.
         tokio::spawn(async move { while let Ok(Some(_)) = requests.message().await {} });
-        let way = Way {
-            next: self.0.end(),
+        let span = Span {
+            first: self.0.end(),
             follow: true,
         };
-        Ok(Response::new(follow(client, way, Vec::new(), message)))
+        Ok(Response::new(follow(client, span, Vec::new(), message)))
     }
 
     type getStream = Stream<outputs::Response>;
 
-    /// What this client has not got yet, then the end. Clients are told apart by their certificate, or by their
-    /// user where they come through the Unix socket: each gets everything.
+    /// Sends the alerts that this client has not received yet, then ends. A client is known by its certificate, or at the
+    /// Unix socket by its user. Each of them gets all alerts.
     async fn get(
         &self,
         request: Request<outputs::Request>,
     ) -> Result<Response<Self::getStream>, Status> {
-        let client = self.0.enter().ok_or_else(full)?;
+        let client = self.0.enter().ok_or_else(too_many_clients)?;
         let certificate = request
             .peer_certs()
             .and_then(|certificates| certificates.first().map(|one| one.to_vec()));
@@ -76,11 +76,12 @@ impl outputs::service_server::Service for Outputs {
             .get::<UdsConnectInfo>()
             .and_then(|info| info.peer_cred)
             .map(|peer| peer.uid().to_be_bytes().to_vec());
-        let way = Way {
-            next: self.0.take_turn(certificate.or(user).unwrap_or_default()),
+        let reader = certificate.or(user).unwrap_or_default();
+        let span = Span {
+            first: self.0.advance_reader(reader),
             follow: false,
         };
-        Ok(Response::new(follow(client, way, Vec::new(), message)))
+        Ok(Response::new(follow(client, span, Vec::new(), message)))
     }
 }
 
@@ -102,7 +103,7 @@ impl version::service_server::Service for Version {
             engine_minor: ENGINE.1,
             engine_patch: ENGINE.2,
             engine_version: format!("{}.{}.{}", ENGINE.0, ENGINE.1, ENGINE.2),
-            // Falco's sum of the list of its own fields; there is none of ours
+            // Falco's checksum is of the list of its own fields, which is not ours.
             engine_fields_checksum: String::new(),
         }))
     }

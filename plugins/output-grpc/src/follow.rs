@@ -1,5 +1,5 @@
-//! One client's way through the log. What it has not taken yet is bounded: a few messages in a channel, and what
-//! HTTP/2 lets through.
+//! Sends the log's alerts to one client. Little waits for a slow client: a few messages in a channel, and what fits into
+//! its HTTP/2 window.
 
 use std::sync::Arc;
 
@@ -10,62 +10,64 @@ use tonic::Status;
 use crate::convert::Item;
 use crate::log::Client;
 
-/// Messages on their way to a client.
-const ON_THE_WAY: usize = 8;
-/// Alerts read at a time.
-const AT_A_TIME: usize = 16;
+/// How many messages wait in the channel to a client.
+const CHANNEL: usize = 8;
+/// How many alerts are read from the log at a time.
+const READ: usize = 16;
 
-/// What a service sends.
+/// The stream of messages that a service sends.
 pub(crate) type Stream<T> = ReceiverStream<Result<T, Status>>;
 
-/// What there is to tell a client.
+/// The next thing to send to a client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Next<'a> {
-    /// So many alerts are gone; the next one has this number.
+    /// `count` alerts are not in the log any more. The next one has the number `next`.
     Lost { count: u64, next: u64 },
     /// An alert and its number.
     Alert { number: u64, item: &'a Arc<Item> },
 }
 
-/// Where to begin, and when to end.
+/// Which alerts a client gets.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Way {
-    pub(crate) next: u64,
-    /// Go on with what comes, rather than end with what is there.
+pub(crate) struct Span {
+    /// The number of the first one.
+    pub(crate) first: u64,
+    /// Whether the client also gets alerts that come later, or only those that are there now.
     pub(crate) follow: bool,
 }
 
-/// Sends what `message` makes of everything, until the client goes, or the log is closed and read.
+/// Sends the messages of `begin`, and then the message that `message` makes of each alert and loss. Ends when the client
+/// disconnects, the span ends, or the log is closed and read.
 pub(crate) fn follow<T: Send + 'static>(
     client: Client,
-    way: Way,
-    first: Vec<T>,
+    span: Span,
+    begin: Vec<T>,
     message: impl Fn(&Client, Next<'_>) -> Option<T> + Send + 'static,
 ) -> Stream<T> {
-    let (send, receive) = mpsc::channel(ON_THE_WAY);
+    let (send, receive) = mpsc::channel(CHANNEL);
     tokio::spawn(async move {
-        for one in first {
+        for one in begin {
             if send.send(Ok(one)).await.is_err() {
                 return;
             }
         }
-        run(client, way, message, send).await;
+        run(client, span, message, send).await;
     });
     ReceiverStream::new(receive)
 }
 
 async fn run<T>(
     client: Client,
-    way: Way,
+    span: Span,
     message: impl Fn(&Client, Next<'_>) -> Option<T>,
     send: mpsc::Sender<Result<T, Status>>,
 ) {
-    let mut next = way.next;
+    let mut next = span.first;
     let end = client.log().end();
     let mut news = client.log().news();
     loop {
         news.borrow_and_update();
-        let read = client.log().read(next, AT_A_TIME);
+        let read = client.log().read(next, READ);
         let mut messages = Vec::with_capacity(read.items.len() + 1);
         if read.lost > 0 {
             let lost = Next::Lost {
@@ -76,7 +78,7 @@ async fn run<T>(
         }
         next = read.first;
         for item in &read.items {
-            if !way.follow && next >= end {
+            if !span.follow && next >= end {
                 break;
             }
             messages.extend(message(&client, Next::Alert { number: next, item }));
@@ -87,7 +89,7 @@ async fn run<T>(
                 return;
             }
         }
-        if read.last || (!way.follow && next >= end) {
+        if read.last || (!span.follow && next >= end) {
             return;
         }
         if read.items.is_empty() {

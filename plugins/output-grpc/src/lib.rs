@@ -1,16 +1,17 @@
-//! Output plugin: a gRPC server, from which clients take alerts: Falco's service as its clients know it
-//! (`proto/falco`), and one of our own beside it with filters, a cursor and notices of loss (`proto/lanner`).
+//! Output plugin: a gRPC server, from which clients take alerts. It has Falco's services, which Falco's clients know
+//! (`proto/falco`), and a service of our own with filters, a cursor and notices of loss (`proto/lanner`).
 //!
 //! | file | does |
 //! |---|---|
-//! | `log` | the newest alerts, in a bounded buffer that all clients read at their own pace |
-//! | `follow` | one client's way through it |
+//! | `log` | keeps the newest alerts in a bounded buffer, which each client reads at its own pace |
+//! | `follow` | sends the buffer's alerts to one client |
 //! | `falco`, `own` | the services |
 //! | `convert` | alerts as messages |
-//! | `server` | listening, TLS, the end |
+//! | `server` | listening, TLS, stopping |
+//! | `generated` | messages and service traits, made from `proto/` (see `tests/generated.rs`) |
 //!
-//! An alert counts as delivered when it is in the buffer. A client that reads too slowly is overtaken and told so;
-//! it delays nobody and costs no more memory than any other.
+//! An alert counts as delivered when it is in the buffer. A client that reads too slowly misses alerts and gets a notice
+//! of that. It neither delays other clients nor costs more memory than they do.
 
 mod convert;
 mod falco;
@@ -19,7 +20,7 @@ mod log;
 mod own;
 mod server;
 
-/// What build.rs makes from `proto/`.
+/// The code that is generated from `proto/`. Its modules are nested as the packages are.
 mod proto {
     #![expect(
         non_camel_case_types,
@@ -33,24 +34,26 @@ mod proto {
 
     pub(crate) mod falco {
         pub(crate) mod outputs {
-            tonic::include_proto!("falco.outputs");
+            include!("generated/falco.outputs.rs");
         }
         pub(crate) mod schema {
-            tonic::include_proto!("falco.schema");
+            include!("generated/falco.schema.rs");
         }
         pub(crate) mod version {
-            tonic::include_proto!("falco.version");
+            include!("generated/falco.version.rs");
         }
     }
     pub(crate) mod own {
-        tonic::include_proto!("lanner.alerts.v1");
+        include!("generated/lanner.alerts.v1.rs");
     }
 }
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lanner_plugin::{Alerts, Delivery, Error, Host, OutputPlugin};
+use lanner_plugin::{
+    Alerts, Delivery, Error, Host, InvalidSetting, OutputPlugin, Permissions, at_least,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -61,28 +64,27 @@ use server::Server;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Where to listen: `unix:///run/falco/falco.sock` (default) or `HOST:PORT`. Over TCP, clients have to show a
-    /// certificate, and the three files below are needed.
+    /// Where to listen: `unix:///run/falco/falco.sock` (default) or `HOST:PORT`. Over TCP, clients must show a
+    /// certificate, and `private_key`, `cert_chain` and `root_certs` are required.
     pub bind_address: String,
-    /// Threads that serve; 0: one for each CPU, four at the most.
+    /// How many threads serve clients. 0: one for each CPU, but at most four.
     #[schemars(range(max = 64))]
     pub threadiness: usize,
     /// The key (PEM) of the server's certificate.
     pub private_key: Option<PathBuf>,
     /// The server's certificate chain (PEM).
     pub cert_chain: Option<PathBuf>,
-    /// Certificates (PEM) that may have signed those of clients.
+    /// Certificates (PEM) that can have signed those of clients.
     pub root_certs: Option<PathBuf>,
-    /// Permissions of the Unix socket, as digits of chmod(1).
-    #[schemars(regex(pattern = r"^0?[0-7]{3}$"))]
-    pub socket_mode: String,
-    /// So many alerts are kept for clients that are slow or come later.
+    /// Permissions of the Unix socket, as octal digits of chmod(1).
+    pub socket_mode: Permissions,
+    /// How many alerts are kept for clients that are slow or come later.
     #[schemars(range(min = 1))]
     pub keep: usize,
-    /// So many MiB of alerts are kept.
+    /// How many MiB of alerts are kept.
     #[schemars(range(min = 1))]
     pub keep_mb: usize,
-    /// So many clients can follow at a time.
+    /// How many clients can be connected to a stream at a time.
     #[schemars(range(min = 1))]
     pub max_clients: usize,
 }
@@ -95,7 +97,7 @@ impl Default for Settings {
             private_key: None,
             cert_chain: None,
             root_certs: None,
-            socket_mode: "600".to_owned(),
+            socket_mode: Permissions::private(),
             keep: 10_000,
             keep_mb: 32,
             max_clients: 1000,
@@ -114,9 +116,7 @@ impl OutputPlugin for Output {
     type Settings = Settings;
 
     fn open(host: Host, settings: Settings) -> Result<Self, Error> {
-        if settings.keep == 0 || settings.keep_mb == 0 || settings.max_clients == 0 {
-            return Err("`keep`, `keep_mb` and `max_clients` are at least 1".into());
-        }
+        check(&settings)?;
         let log = Arc::new(Log::new(host, &settings));
         let server = Server::start(settings, Arc::clone(&log))?;
         Ok(Self { log, server })
@@ -130,10 +130,16 @@ impl OutputPlugin for Output {
         Delivery::Delivered
     }
 
-    /// Takes new certificates. Who is connected stays.
+    /// Reads the certificates again, for new connections. Existing connections stay.
     fn reopen(&mut self) -> Result<(), Error> {
-        self.server.restart()
+        Ok(self.server.restart()?)
     }
+}
+
+fn check(settings: &Settings) -> Result<(), InvalidSetting> {
+    at_least("keep", settings.keep, 1)?;
+    at_least("keep_mb", settings.keep_mb, 1)?;
+    at_least("max_clients", settings.max_clients, 1)
 }
 
 impl Drop for Output {

@@ -1,4 +1,5 @@
-//! The newest alerts, numbered, in a buffer bounded by count and bytes. Writing never waits for a reader.
+//! A buffer with the newest alerts. Alerts are numbered. The buffer is bounded by count and bytes, and writing to it never
+//! waits for a reader.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,10 +12,10 @@ use tokio::sync::watch;
 use crate::Settings;
 use crate::convert::Item;
 
-/// So many clients of `get` are remembered, each with how far it has read.
+/// For how many clients of `get` the log remembers how far each has read.
 const MAX_READERS: usize = 1000;
 
-/// The buffer, and who reads from it.
+/// The buffer, and the clients that read from it.
 #[derive(Debug)]
 pub(crate) struct Log {
     kept: Mutex<Kept>,
@@ -22,7 +23,7 @@ pub(crate) struct Log {
     keep_bytes: usize,
     /// Changes when there is more to read.
     news: watch::Sender<()>,
-    /// Cursors begin with it: those of an earlier process are told apart.
+    /// All cursors begin with this text. So a cursor of an earlier process is recognised.
     run: String,
     clients: AtomicUsize,
     max_clients: usize,
@@ -33,29 +34,48 @@ pub(crate) struct Log {
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// The number of the oldest alert that is kept, or of the next one.
+    /// The number of the oldest alert in the buffer. If the buffer is empty, that of the next alert.
     first: u64,
     items: VecDeque<Arc<Item>>,
     bytes: usize,
     closed: bool,
-    /// How far the clients of `get` have read, and when they did (a count).
-    readers: BTreeMap<Vec<u8>, (u64, u64)>,
+    /// The clients of `get`.
+    readers: BTreeMap<Vec<u8>, Reader>,
+    /// How often clients have called `get`.
     reads: u64,
 }
 
-/// What a reader gets.
+/// A client of `get`.
+#[derive(Debug)]
+struct Reader {
+    /// The number of the next alert for it.
+    next: u64,
+    /// The value of `reads` at its last call.
+    last_read: u64,
+}
+
+/// Where to go on after a cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cursor {
+    /// With the alert of this number.
+    Next(u64),
+    /// The cursor is of another process of lanner, which numbered its own alerts.
+    OtherProcess,
+}
+
+/// Alerts from the buffer.
 #[derive(Debug)]
 pub(crate) struct Read {
-    /// Alerts that it missed.
+    /// How many alerts the reader missed.
     pub(crate) lost: u64,
     /// The number of the first item.
     pub(crate) first: u64,
     pub(crate) items: Vec<Arc<Item>>,
-    /// There will be no more than this.
+    /// Whether no more alerts will follow these.
     pub(crate) last: bool,
 }
 
-/// One client's place among those that follow.
+/// A client that is connected to a stream. Counts as one of `max_clients` until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Client(Arc<Log>);
 
@@ -71,11 +91,15 @@ impl Log {
             run: format!("{now:x}"),
             clients: AtomicUsize::new(0),
             max_clients: settings.max_clients,
-            clients_gauge: host.gauge("clients", "Clients that follow.", &[]),
-            sent: host.counter("sent_total", "Alerts sent, to each client.", &[]),
+            clients_gauge: host.gauge("clients", "Clients that are connected to a stream.", &[]),
+            sent: host.counter(
+                "sent_total",
+                "Alerts that were sent, counted for each client.",
+                &[],
+            ),
             overtaken: host.counter(
                 "overtaken_total",
-                "Alerts that a client missed as it read too slowly, over all clients.",
+                "Alerts that clients missed because they read too slowly.",
                 &[],
             ),
         }
@@ -90,7 +114,7 @@ impl Log {
         for item in items {
             kept.bytes += item.bytes;
             kept.items.push_back(Arc::new(item));
-            // One alert stays, however large it is.
+            // One alert stays, even if it is larger than the limit.
             while kept.items.len() > self.keep
                 || (kept.bytes > self.keep_bytes && kept.items.len() > 1)
             {
@@ -104,22 +128,23 @@ impl Log {
         self.news.send_replace(());
     }
 
-    /// Lets everybody read to the end, and no further.
+    /// Ends the streams of all clients when they have read the last alert.
     pub(crate) fn close(&self) {
         self.kept().closed = true;
         self.news.send_replace(());
     }
 
+    /// A receiver that changes when there is more to read.
     pub(crate) fn news(&self) -> watch::Receiver<()> {
         self.news.subscribe()
     }
 
-    /// Some of what stands at `next` and after it.
-    pub(crate) fn read(&self, next: u64, most: usize) -> Read {
+    /// At most `limit` alerts, beginning with the number `next`, or with the oldest one that is still kept.
+    pub(crate) fn read(&self, next: u64, limit: usize) -> Read {
         let kept = self.kept();
         let first = next.max(kept.first);
         let skip = usize::try_from(first - kept.first).unwrap_or(usize::MAX);
-        let items: Vec<_> = kept.items.iter().skip(skip).take(most).cloned().collect();
+        let items: Vec<_> = kept.items.iter().skip(skip).take(limit).cloned().collect();
         let lost = first - next;
         let last = kept.closed && skip.saturating_add(items.len()) >= kept.items.len();
         drop(kept);
@@ -144,20 +169,27 @@ impl Log {
         kept.first + kept.items.len() as u64
     }
 
-    /// Where a client of `get` is to go on; it is remembered that it has read everything up to now.
-    pub(crate) fn take_turn(&self, who: Vec<u8>) -> u64 {
+    /// The number of the first alert that a client of `get` has not received yet. The log remembers that the client
+    /// receives all alerts up to now, and forgets the client that has not called for the longest time if there are too
+    /// many.
+    pub(crate) fn advance_reader(&self, client: Vec<u8>) -> u64 {
         let mut kept = self.kept();
         kept.reads += 1;
-        let end = kept.first + kept.items.len() as u64;
-        let turn = (end, kept.reads);
-        let before = kept.readers.insert(who, turn).map(|(next, _)| next);
+        let reader = Reader {
+            next: kept.first + kept.items.len() as u64,
+            last_read: kept.reads,
+        };
+        let before = kept.readers.insert(client, reader);
         if kept.readers.len() > MAX_READERS {
-            let oldest = kept.readers.iter().min_by_key(|(_, (_, turn))| *turn);
-            if let Some(oldest) = oldest.map(|(who, _)| who.clone()) {
+            let oldest = kept
+                .readers
+                .iter()
+                .min_by_key(|(_, reader)| reader.last_read);
+            if let Some(oldest) = oldest.map(|(client, _)| client.clone()) {
                 kept.readers.remove(&oldest);
             }
         }
-        before.unwrap_or(kept.first)
+        before.map_or(kept.first, |reader| reader.next)
     }
 
     /// The cursor after the alert with this number.
@@ -165,20 +197,20 @@ impl Log {
         format!("{}-{number}", self.run)
     }
 
-    /// The number after a cursor. `Some(Err)`: it is of another process.
-    pub(crate) fn after(&self, cursor: &str) -> Option<Result<u64, ()>> {
+    /// Where to go on after a cursor. `None`: the text is no cursor.
+    pub(crate) fn after(&self, cursor: &str) -> Option<Cursor> {
         let (run, number) = cursor.split_once('-')?;
         let number: u64 = number.parse().ok()?;
         u64::from_str_radix(run, 16).ok()?;
         if run != self.run {
-            return Some(Err(()));
+            return Some(Cursor::OtherProcess);
         }
-        // One from the future is none.
+        // There cannot be a cursor of an alert that has not come yet.
         let next = number.checked_add(1)?;
-        (next <= self.end()).then_some(Ok(next))
+        (next <= self.end()).then_some(Cursor::Next(next))
     }
 
-    /// Lets a client follow, unless there are too many.
+    /// Admits a client. `None`: there are too many.
     pub(crate) fn enter(self: &Arc<Self>) -> Option<Client> {
         let before = self.clients.fetch_add(1, Ordering::Relaxed);
         let client = Client(Arc::clone(self));

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use crate::falco::full;
-use crate::follow::{Next, Stream, Way, follow};
-use crate::log::{Client, Log};
+use crate::falco::too_many_clients;
+use crate::follow::{Next, Span, Stream, follow};
+use crate::log::{Client, Cursor, Log};
 use crate::proto::own::alerts_server::Alerts;
 use crate::proto::own::loss::Cause;
 use crate::proto::own::message::Content;
@@ -24,18 +24,18 @@ impl Alerts for Own {
         &self,
         request: Request<SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        let client = self.0.enter().ok_or_else(full)?;
+        let client = self.0.enter().ok_or_else(too_many_clients)?;
         let wanted = request.into_inner();
         let log = &self.0;
-        let mut first = Vec::new();
-        let next = match (wanted.after.as_str(), wanted.no_follow) {
+        let mut begin = Vec::new();
+        let first = match (wanted.after.as_str(), wanted.no_follow) {
             ("", false) => log.end(),
             ("" | "oldest", _) => log.oldest(),
             (cursor, _) => match log.after(cursor) {
-                Some(Ok(next)) => next,
-                Some(Err(())) => {
+                Some(Cursor::Next(next)) => next,
+                Some(Cursor::OtherProcess) => {
                     let next = log.oldest();
-                    first.push(loss(log, Cause::Restarted, 0, next));
+                    begin.push(loss(log, Cause::Restarted, 0, next));
                     next
                 }
                 None => {
@@ -45,12 +45,12 @@ impl Alerts for Own {
                 }
             },
         };
-        let way = Way {
-            next,
+        let span = Span {
+            first,
             follow: !wanted.no_follow,
         };
         let message = move |client: &Client, next: Next<'_>| message(client, next, &wanted);
-        Ok(Response::new(follow(client, way, first, message)))
+        Ok(Response::new(follow(client, span, begin, message)))
     }
 }
 
@@ -60,7 +60,7 @@ fn loss(log: &Log, cause: Cause, count: u64, next: u64) -> Message {
         count,
     };
     Message {
-        // To go on from here is to get what comes next.
+        // A client that goes on after the notice gets the next alert. There is no cursor before the first alert.
         cursor: next
             .checked_sub(1)
             .map(|number| log.cursor(number))
@@ -80,6 +80,7 @@ fn message(client: &Client, next: Next<'_>, wanted: &SubscribeRequest) -> Option
     }
 }
 
+/// Whether an alert passes the filters of a request.
 fn wants(wanted: &SubscribeRequest, alert: &Alert) -> bool {
     let among = |list: &[String], value: &String| list.is_empty() || list.contains(value);
     wanted.priority.is_none_or(|worst| alert.priority <= worst)

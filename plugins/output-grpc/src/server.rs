@@ -1,5 +1,5 @@
-//! Listening. The listener lives as long as the output; what serves its connections can be replaced, as for new
-//! certificates.
+//! Listening and serving. The listener lives as long as the output. The task that serves its connections can be replaced,
+//! to use new certificates.
 
 use std::fs;
 use std::io;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lanner_plugin::Error;
+use lanner_plugin::InvalidSetting;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -26,10 +26,10 @@ use crate::proto::falco::outputs::service_server::ServiceServer as OutputsServer
 use crate::proto::falco::version::service_server::ServiceServer as VersionServer;
 use crate::proto::own::alerts_server::AlertsServer;
 
-/// How long the end waits for clients to take what is there.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// A client that has vanished without a word is noticed after so long.
-const ALIVE: Duration = Duration::from_secs(30);
+/// How long stopping waits until clients have received all alerts.
+const DRAIN: Duration = Duration::from_secs(2);
+/// A client that does not answer a ping for this long is disconnected.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// A server, and the threads that run it.
 #[derive(Debug)]
@@ -37,10 +37,33 @@ pub(crate) struct Server {
     settings: Settings,
     log: Arc<Log>,
     listener: Listener,
+    /// `None` after [`Server::stop`].
     runtime: Option<Runtime>,
     serving: Option<Serving>,
 }
 
+/// The server cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServerError {
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
+    #[error("cannot start the server's threads")]
+    Threads(#[source] io::Error),
+    #[error("cannot look up {address}")]
+    Resolve { address: String, source: io::Error },
+    #[error("cannot listen at {address}")]
+    Listen { address: String, source: io::Error },
+    #[error(
+        "over TCP, `private_key`, `cert_chain` and `root_certs` are needed; without them, listen at a Unix socket"
+    )]
+    NoCertificates,
+    #[error("cannot read {}", file.display())]
+    Read { file: PathBuf, source: io::Error },
+    #[error("cannot use the certificates")]
+    Tls(#[source] tonic::transport::Error),
+}
+
+/// The task that accepts and serves connections.
 #[derive(Debug)]
 struct Serving {
     stop: oneshot::Sender<()>,
@@ -54,7 +77,7 @@ enum Listener {
 }
 
 impl Server {
-    pub(crate) fn start(settings: Settings, log: Arc<Log>) -> Result<Self, Error> {
+    pub(crate) fn start(settings: Settings, log: Arc<Log>) -> Result<Self, ServerError> {
         let threads = match settings.threadiness {
             0 => std::thread::available_parallelism().map_or(1, |cpus| cpus.get().min(4)),
             threads => threads,
@@ -63,7 +86,8 @@ impl Server {
             .worker_threads(threads)
             .thread_name("lanner-grpc")
             .enable_all()
-            .build()?;
+            .build()
+            .map_err(ServerError::Threads)?;
         let listener = Listener::new(&settings)?;
         let mut server = Self {
             settings,
@@ -76,25 +100,28 @@ impl Server {
         Ok(server)
     }
 
-    /// Serves new connections with the certificates that are there now; old ones go on as they are.
-    pub(crate) fn restart(&mut self) -> Result<(), Error> {
+    /// Reads the certificates and uses them for new connections. Existing connections go on as they are.
+    pub(crate) fn restart(&mut self) -> Result<(), ServerError> {
         let Some(runtime) = &self.runtime else {
             return Ok(());
         };
         let router = self.router()?;
         let (stop, stopped) = oneshot::channel();
         let stopped = async { drop(stopped.await) };
+        // `from_std` needs the runtime.
         let entered = runtime.enter();
         let task = match &self.listener {
             Listener::Tcp(listener) => {
-                let listener = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
-                let incoming = TcpListenerStream::new(listener);
+                let listener = listener.try_clone();
+                let listener = listener.and_then(tokio::net::TcpListener::from_std);
+                let incoming = TcpListenerStream::new(listener.map_err(self.listen_error())?);
                 let serve = router.serve_with_incoming_shutdown(incoming, stopped);
                 runtime.spawn(async { drop(serve.await) })
             }
             Listener::Unix(listener, _) => {
-                let listener = tokio::net::UnixListener::from_std(listener.try_clone()?)?;
-                let incoming = UnixListenerStream::new(listener);
+                let listener = listener.try_clone();
+                let listener = listener.and_then(tokio::net::UnixListener::from_std);
+                let incoming = UnixListenerStream::new(listener.map_err(self.listen_error())?);
                 let serve = router.serve_with_incoming_shutdown(incoming, stopped);
                 runtime.spawn(async { drop(serve.await) })
             }
@@ -106,12 +133,19 @@ impl Server {
         Ok(())
     }
 
-    fn router(&self) -> Result<Router, Error> {
+    fn listen_error(&self) -> impl FnOnce(io::Error) -> ServerError {
+        let address = self.settings.bind_address.clone();
+        |source| ServerError::Listen { address, source }
+    }
+
+    fn router(&self) -> Result<Router, ServerError> {
         let mut builder = tonic::transport::Server::builder()
-            .http2_keepalive_interval(Some(ALIVE))
-            .http2_keepalive_timeout(Some(ALIVE));
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(KEEPALIVE));
         if let Listener::Tcp(_) = self.listener {
-            builder = builder.tls_config(tls(&self.settings)?)?;
+            builder = builder
+                .tls_config(tls(&self.settings)?)
+                .map_err(ServerError::Tls)?;
         }
         let log = || Arc::clone(&self.log);
         Ok(builder
@@ -120,14 +154,14 @@ impl Server {
             .add_service(AlertsServer::new(Own(log()))))
     }
 
-    /// Lets clients take what is there, for a while, and ends.
+    /// Waits for a while until clients have received all alerts, and then stops.
     pub(crate) fn stop(&mut self) {
         let Some(runtime) = self.runtime.take() else {
             return;
         };
         if let Some(serving) = self.serving.take() {
             let _ = serving.stop.send(());
-            runtime.block_on(async { drop(tokio::time::timeout(PATIENCE, serving.task).await) });
+            runtime.block_on(async { drop(tokio::time::timeout(DRAIN, serving.task).await) });
         }
         runtime.shutdown_background();
         if let Listener::Unix(_, path) = &self.listener {
@@ -135,7 +169,7 @@ impl Server {
         }
     }
 
-    /// Where it listens, which is not known beforehand for port 0.
+    /// The TCP port. With port 0 in the settings, the kernel chooses it.
     #[cfg(test)]
     pub(crate) fn port(&self) -> u16 {
         match &self.listener {
@@ -146,32 +180,37 @@ impl Server {
 }
 
 impl Listener {
-    fn new(settings: &Settings) -> Result<Self, Error> {
+    fn new(settings: &Settings) -> Result<Self, ServerError> {
         let address = &settings.bind_address;
-        let about = |error: io::Error| format!("{address}: {error}");
+        let listen_error = |source| ServerError::Listen {
+            address: address.clone(),
+            source,
+        };
         if let Some(path) = address.strip_prefix("unix://") {
             if !path.starts_with('/') {
-                return Err(format!("`bind_address`: {address:?} is not unix:///PATH").into());
+                let reason = format!("{address:?} is not unix:///PATH");
+                return Err(InvalidSetting::new("bind_address", reason).into());
             }
-            let mode = u32::from_str_radix(&settings.socket_mode, 8)
-                .ok()
-                .filter(|mode| *mode <= 0o777)
-                .ok_or("`socket_mode` is no mode such as 660")?;
+            let mode = settings.socket_mode.bits("socket_mode")?;
             let path = PathBuf::from(path);
-            let listener = unix(&path, mode).map_err(about)?;
+            let listener = listen_unix(&path, mode).map_err(listen_error)?;
             return Ok(Self::Unix(listener, path));
         }
-        // Told before the port is taken.
+        // Reports wrong certificates before the port is in use.
         tls(settings)?;
-        let addresses: Vec<SocketAddr> = address.to_socket_addrs().map_err(about)?.collect();
-        let listener = TcpListener::bind(&addresses[..]).map_err(about)?;
-        listener.set_nonblocking(true)?;
+        let addresses = address.to_socket_addrs().map_err(|source| {
+            let address = address.clone();
+            ServerError::Resolve { address, source }
+        })?;
+        let addresses: Vec<SocketAddr> = addresses.collect();
+        let listener = TcpListener::bind(&addresses[..]).map_err(listen_error)?;
+        listener.set_nonblocking(true).map_err(listen_error)?;
         Ok(Self::Tcp(listener))
     }
 }
 
-/// Listens at a path. A socket that nobody listens at any more is replaced.
-fn unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
+/// Listens at a path. Replaces a socket whose listener is gone.
+fn listen_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -186,19 +225,19 @@ fn unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn tls(settings: &Settings) -> Result<ServerTlsConfig, Error> {
+fn tls(settings: &Settings) -> Result<ServerTlsConfig, ServerError> {
     let (Some(key), Some(chain), Some(roots)) = (
         &settings.private_key,
         &settings.cert_chain,
         &settings.root_certs,
     ) else {
-        return Err(
-            "over TCP, `private_key`, `cert_chain` and `root_certs` are needed; without them, listen at a Unix socket"
-                .into(),
-        );
+        return Err(ServerError::NoCertificates);
     };
-    let read = |path: &Path| {
-        fs::read(path).map_err(|error| Error::from(format!("{}: {error}", path.display())))
+    let read = |file: &Path| {
+        fs::read(file).map_err(|source| {
+            let file = file.to_owned();
+            ServerError::Read { file, source }
+        })
     };
     Ok(ServerTlsConfig::new()
         .identity(Identity::from_pem(read(chain)?, read(key)?))

@@ -1,25 +1,25 @@
-//! Against a client of another make: grpcio, with a codec written from the wire format.
+//! Against a client that shares no code with ours: grpcio, with a codec written from the wire format.
 
 use std::fs;
 use std::path::Path;
 
 use lanner_plugin::testing::{self, Alert};
-use lanner_plugin::{OwnedValue, Priority};
-use peers::{Authority, Client, python};
+use lanner_plugin::{Chain, OwnedValue, Priority};
 use serde_json::{Value, json};
+use test_support::peers::{Authority, Client, python};
 
 use super::*;
 
-/// What a client says in all.
-fn said(python: &str, args: &[&str]) -> Vec<Value> {
+/// All lines that a client prints.
+fn printed(python: &str, args: &[&str]) -> Vec<Value> {
     Client::start(python, args).rest()
 }
 
-fn open(settings: Value) -> Output {
-    Output::open(testing::host(), serde_json::from_value(settings).unwrap()).unwrap()
+fn open(settings: &Value) -> Output {
+    testing::open(settings).unwrap()
 }
 
-/// An output at a Unix socket, and the client's name for it.
+/// An output that listens at a Unix socket, and the address of that socket for the client. `more` has further settings.
 fn at_socket(folder: &Path, more: &Value) -> (Output, String) {
     let path = folder.join("run/falco.sock");
     let mut settings = json!({"bind_address": format!("unix://{}", path.display())});
@@ -27,7 +27,7 @@ fn at_socket(folder: &Path, more: &Value) -> (Output, String) {
         .as_object_mut()
         .unwrap()
         .extend(more.as_object().unwrap().clone());
-    (open(settings), format!("unix:{}", path.display()))
+    (open(&settings), format!("unix:{}", path.display()))
 }
 
 fn emit(output: &mut Output, rules: &[&str]) {
@@ -63,7 +63,7 @@ fn falcos_clients_get_every_field_where_they_look_for_it() {
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().unwrap();
     let (mut output, target) = at_socket(folder.path(), &json!({}));
-    let version = said(python, &[&target, "version"]);
+    let version = printed(python, &[&target, "version"]);
     assert_eq!(version[0]["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(version[0]["parts"], json!([0, 1, 0]));
     assert_eq!(version[0]["engine"], json!(["0.63.0", [0, 63, 0]]));
@@ -105,11 +105,11 @@ fn get_has_what_this_client_has_not_got_yet_and_ends() {
     let folder = tempfile::tempdir().unwrap();
     let (mut output, target) = at_socket(folder.path(), &json!({"keep": 3}));
     emit(&mut output, &["one", "two"]);
-    assert_eq!(rules(&said(python, &[&target, "get"])), ["one", "two"]);
-    assert_eq!(said(python, &[&target, "get"]), [] as [Value; 0]);
-    // five more, of which three are kept: what was missed is told in their place
+    assert_eq!(rules(&printed(python, &[&target, "get"])), ["one", "two"]);
+    assert_eq!(printed(python, &[&target, "get"]), [] as [Value; 0]);
+    // Of five more alerts, three are kept. A notice of the missed ones comes in their place.
     emit(&mut output, &["3", "4", "5", "6", "7"]);
-    let got = said(python, &[&target, "get"]);
+    let got = printed(python, &[&target, "get"]);
     assert_eq!(
         rules(&got),
         ["lanner internal: alerts dropped", "5", "6", "7"]
@@ -157,7 +157,7 @@ fn our_own_service_filters_and_goes_on_from_a_cursor() {
     );
     assert_eq!(got[0]["alert"]["json"], alerts[0].json);
 
-    // after the first; then six more come, and the buffer has four
+    // The client goes on after the first alert. Then six more come, of which four are kept.
     let after = |cursor: &Value| json!({"after": cursor, "no_follow": true});
     let cursor = &got[0]["cursor"];
     assert_eq!(rules(&own("0", after(cursor)).rest()), ["two", "three"]);
@@ -165,7 +165,7 @@ fn our_own_service_filters_and_goes_on_from_a_cursor() {
     let late = own("0", after(cursor)).rest();
     assert_eq!(late[0]["loss"], json!({"cause": 1, "count": 4}));
     assert_eq!(rules(&late[1..]), ["6", "7", "8", "9"]);
-    // the notice has a cursor as well
+    // The notice has a cursor as well.
     let again = own("0", after(&late[0]["cursor"])).rest();
     assert_eq!(rules(&again), ["6", "7", "8", "9"]);
     assert_eq!(
@@ -173,19 +173,20 @@ fn our_own_service_filters_and_goes_on_from_a_cursor() {
         ["6", "7", "8", "9"]
     );
 
-    // another process knows no more than that something may be missing
+    // Another process only knows that alerts can be missing.
     drop(output);
     let (mut output, target) = at_socket(folder.path(), &json!({}));
     emit(&mut output, &["new"]);
     let request = after(cursor).to_string();
-    let got = said_own(python, &target, &request);
+    let got = subscribe(python, &target, &request);
     assert_eq!(got[0]["loss"], json!({"cause": 2, "count": 0}));
     assert_eq!(rules(&got[1..]), ["new"]);
-    let error = said_own(python, &target, r#"{"after":"nonsense"}"#);
+    let error = subscribe(python, &target, r#"{"after":"nonsense"}"#);
     assert_eq!(error[0]["error"], "INVALID_ARGUMENT");
 }
 
-fn said_own(python: &str, target: &str, request: &str) -> Vec<Value> {
+/// All messages that our own service sends for a request.
+fn subscribe(python: &str, target: &str, request: &str) -> Vec<Value> {
     let mut client = Client::start(python, &[target, "own", "0", request]);
     client.ready();
     client.rest()
@@ -198,11 +199,11 @@ fn one_client_more_than_is_allowed_is_refused() {
     let (_output, target) = at_socket(folder.path(), &json!({"max_clients": 1}));
     let mut client = Client::start(python, &[&target, "own", "0", "{}"]);
     client.ready();
-    let refused = said(python, &[&target, "get"]);
+    let refused = printed(python, &[&target, "get"]);
     assert_eq!(refused[0]["error"], "RESOURCE_EXHAUSTED");
 }
 
-/// An authority with a server, two clients, and one whose time is over.
+/// An authority that has signed the certificates of a server, of two clients, and an expired one.
 fn authority() -> Authority {
     let authority = Authority::new();
     for name in ["server", "one", "two"] {
@@ -216,7 +217,7 @@ fn authority() -> Authority {
 fn over_tcp_clients_show_a_certificate_that_the_authority_has_signed() {
     let Some(python) = python() else { return };
     let (own, other) = (authority(), authority());
-    let mut output = open(json!({
+    let mut output = open(&json!({
         "bind_address": "127.0.0.1:0",
         "private_key": own.path("server.key"),
         "cert_chain": own.path("server.pem"),
@@ -234,10 +235,10 @@ fn over_tcp_clients_show_a_certificate_that_the_authority_has_signed() {
         }
         args.push(mode.to_owned());
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        said(python, &args)
+        printed(python, &args)
     };
     emit(&mut output, &["a", "b"]);
-    // each client has its own way through the alerts
+    // Each client gets all alerts.
     assert_eq!(rules(&ask(Some((&own, "one")), "get")), ["a", "b"]);
     assert_eq!(rules(&ask(Some((&own, "two")), "get")), ["a", "b"]);
     emit(&mut output, &["c"]);
@@ -246,7 +247,7 @@ fn over_tcp_clients_show_a_certificate_that_the_authority_has_signed() {
         let answer = ask(stranger, "version");
         assert_eq!(answer[0]["error"], "UNAVAILABLE", "{answer:?}");
     }
-    // new certificates are taken without a new start
+    // New certificates are used without a restart.
     for name in ["ca.pem", "server.pem", "server.key"] {
         fs::copy(other.path(name), own.path(name)).unwrap();
     }
@@ -286,22 +287,26 @@ fn mistakes_are_known_at_once_and_a_socket_in_use_is_left_alone() {
         ),
         (json!({"keep": 0}), "`keep`"),
     ] {
-        let settings = serde_json::from_value(settings).unwrap();
-        let error = Output::open(testing::host(), settings)
-            .unwrap_err()
-            .to_string();
+        let error = testing::open::<Output>(&settings).unwrap_err();
+        let error = Chain(&*error).to_string();
         assert!(error.contains(expected), "{error}");
     }
     let folder = tempfile::tempdir().unwrap();
     let (output, _) = at_socket(folder.path(), &json!({}));
     let path = folder.path().join("run/falco.sock");
     let settings = json!({"bind_address": format!("unix://{}", path.display())});
-    let second = Output::open(testing::host(), serde_json::from_value(settings).unwrap());
-    assert!(second.unwrap_err().to_string().contains("in use"));
+    let second = testing::open::<Output>(&settings).unwrap_err();
+    assert!(Chain(&*second).to_string().contains("in use"));
     assert!(path.exists());
     drop(output);
-    // one that was left behind is replaced
+    // A socket that was left behind is replaced.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists());
     at_socket(folder.path(), &json!({}));
+}
+
+#[test]
+fn the_page_describes_the_settings() {
+    let schema = schemars::schema_for!(Settings);
+    test_support::assert_documented("output-grpc", schema.as_value());
 }

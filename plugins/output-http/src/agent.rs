@@ -1,34 +1,55 @@
-//! How requests are made: certificates, deadlines, connections.
+//! The HTTP client: certificates, deadlines, connections.
 
 use std::fs;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lanner_plugin::Error;
+use lanner_plugin::{InvalidSetting, at_least};
 use ureq::Agent;
 use ureq::http::Uri;
+use ureq::http::uri::InvalidUri;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
 use crate::Settings;
 
-pub(crate) fn new(settings: &Settings) -> Result<Agent, Error> {
+/// There is no client for these settings.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AgentError {
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
+    #[error("`url`: {url:?} is no address")]
+    Url { url: String, source: InvalidUri },
+    #[error("cannot read {}", file.display())]
+    Read { file: PathBuf, source: io::Error },
+    #[error("cannot use the PEM file {}", file.display())]
+    Pem { file: PathBuf, source: ureq::Error },
+    #[error("there is no certificate in {}", file.display())]
+    NoCertificate { file: PathBuf },
+    #[error("there is no certificate to check the receiver's by; set `ca_cert`")]
+    NoRoots,
+    #[error("`mtls` needs `client_cert` and `client_key`")]
+    NoClientCertificate,
+}
+
+pub(crate) fn new(settings: &Settings) -> Result<Agent, AgentError> {
     let url = &settings.url;
-    let uri: Uri = url
-        .parse()
-        .map_err(|error| format!("`url`: {url:?}: {error}"))?;
+    let uri: Uri = url.parse().map_err(|source| {
+        let url = url.clone();
+        AgentError::Url { url, source }
+    })?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
-        return Err(format!("`url`: {url:?} is no http:// or https:// address").into());
+        let reason = format!("{url:?} is no http:// or https:// address");
+        return Err(InvalidSetting::new("url", reason).into());
     }
-    if settings.timeout == 0 {
-        return Err("`timeout` is at least 1".into());
-    }
+    at_least("timeout", settings.timeout, 1)?;
     let timeout = Some(Duration::from_secs(settings.timeout));
     let idle = if settings.keep_alive { 1 } else { 0 };
     let config = Agent::config_builder()
         .tls_config(tls(settings, uri.scheme_str() == Some("https"))?)
         .timeout_global(timeout)
         .http_status_as_error(false)
-        // A redirected POST becomes a GET, and the alert is gone.
+        // After a redirect a POST becomes a GET, which has no body: the alert would be lost.
         .max_redirects(0)
         .max_redirects_will_error(false)
         .max_idle_connections(idle)
@@ -38,23 +59,24 @@ pub(crate) fn new(settings: &Settings) -> Result<Agent, Error> {
     Ok(config.new_agent())
 }
 
-fn tls(settings: &Settings, needed: bool) -> Result<TlsConfig, Error> {
+fn tls(settings: &Settings, https: bool) -> Result<TlsConfig, AgentError> {
     let mut tls = TlsConfig::builder().disable_verification(settings.insecure);
     match (settings.mtls, &settings.client_cert, &settings.client_key) {
         (false, ..) => {}
         (true, Some(chain), Some(key)) => {
-            let key = PrivateKey::from_pem(&read(key)?).map_err(|error| about(key, error))?;
+            let key = PrivateKey::from_pem(&read(key)?).map_err(pem_error(key))?;
             tls = tls.client_cert(Some(ClientCert::new_with_certs(&certificates(chain)?, key)));
         }
-        (true, ..) => return Err("`mtls` needs `client_cert` and `client_key`".into()),
+        (true, ..) => return Err(AgentError::NoClientCertificate),
     }
-    if needed && !settings.insecure {
+    if https && !settings.insecure {
         tls = tls.root_certs(RootCerts::new_with_certs(&roots(settings)?));
     }
     Ok(tls.build())
 }
 
-fn roots(settings: &Settings) -> Result<Vec<Certificate<'static>>, Error> {
+/// The certificates that the settings name, or those that this host trusts.
+fn roots(settings: &Settings) -> Result<Vec<Certificate<'static>>, AgentError> {
     let mut roots = Vec::new();
     for file in [&settings.ca_cert, &settings.ca_bundle]
         .into_iter()
@@ -63,10 +85,10 @@ fn roots(settings: &Settings) -> Result<Vec<Certificate<'static>>, Error> {
         roots.extend(certificates(file)?);
     }
     if let Some(folder) = &settings.ca_path {
-        for entry in fs::read_dir(folder).map_err(|error| about(folder, error))? {
-            let file = entry.map_err(|error| about(folder, error))?.path();
+        for entry in fs::read_dir(folder).map_err(read_error(folder))? {
+            let file = entry.map_err(read_error(folder))?.path();
             if file.is_file() {
-                // Other things lie there, too.
+                // The folder can have other files, too.
                 roots.extend(certificates(&file).unwrap_or_default());
             }
         }
@@ -79,28 +101,35 @@ fn roots(settings: &Settings) -> Result<Vec<Certificate<'static>>, Error> {
         roots.extend(found.map(|one| Certificate::from_der(one.as_ref()).to_owned()));
     }
     if roots.is_empty() {
-        return Err("there is no certificate to check the receiver's by; set `ca_cert`".into());
+        return Err(AgentError::NoRoots);
     }
     Ok(roots)
 }
 
-fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>, Error> {
+fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>, AgentError> {
     let mut found = Vec::new();
     for item in parse_pem(&read(file)?) {
-        if let PemItem::Certificate(certificate) = item.map_err(|error| about(file, error))? {
+        if let PemItem::Certificate(certificate) = item.map_err(pem_error(file))? {
             found.push(certificate);
         }
     }
     if found.is_empty() {
-        return Err(about(file, "there is no certificate in it"));
+        let file = file.to_owned();
+        return Err(AgentError::NoCertificate { file });
     }
     Ok(found)
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(file).map_err(|error| about(file, error))
+fn read(file: &Path) -> Result<Vec<u8>, AgentError> {
+    fs::read(file).map_err(read_error(file))
 }
 
-fn about(file: &Path, error: impl std::fmt::Display) -> Error {
-    format!("{}: {error}", file.display()).into()
+fn read_error(file: &Path) -> impl FnOnce(io::Error) -> AgentError {
+    let file = file.to_owned();
+    |source| AgentError::Read { file, source }
+}
+
+fn pem_error(file: &Path) -> impl FnOnce(ureq::Error) -> AgentError {
+    let file = file.to_owned();
+    |source| AgentError::Pem { file, source }
 }

@@ -1,4 +1,4 @@
-//! What is sent.
+//! The bodies of requests.
 
 use std::io::{self, Write};
 
@@ -7,8 +7,8 @@ use flate2::write::GzEncoder;
 
 use crate::Batch;
 
-/// The body of a request with these alerts.
-pub(crate) fn of(alerts: &[&str], batch: Batch, compress: bool) -> io::Result<Vec<u8>> {
+/// The body of a request with these alerts, each a JSON object.
+pub(crate) fn body(alerts: &[&str], batch: Batch, compress: bool) -> io::Result<Vec<u8>> {
     let text = match batch {
         Batch::None => alerts.concat(),
         Batch::Array => format!("[{}]", alerts.join(",")),

@@ -1,45 +1,49 @@
-//! Output plugin: alerts by HTTP POST, one each as falcosidekick and Falco's other receivers take them, or many at once.
+//! Output plugin: alerts by HTTP POST. A request has one alert, as falcosidekick and Falco's other receivers expect it, or
+//! many.
 //!
-//! What the answer's status means: 2xx is delivered; 400, 413, 415 and 422 say that the receiver will never take this
-//! alert, which is logged, counted (`rejected_total`) and left behind so that it does not stop the others; everything else,
-//! and no answer, is tried again.
+//! The answer's status decides. 2xx: the alert is delivered. 400, 413, 415 and 422: the receiver will never take this
+//! alert; the plugin logs and counts it (`rejected_total`) and goes on with the next one. Any other status, or no answer:
+//! the host offers the alert again.
 
 mod agent;
 mod body;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 
-use lanner_plugin::{Alerts, Counter, Delivery, Error, Host, Level, OutputPlugin};
+use lanner_plugin::{Alerts, Chain, Counter, Delivery, Error, Host, Level, OutputPlugin};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use ureq::Agent;
+use ureq::http::StatusCode;
 
 /// What a user can set for this plugin. The names are Falco's where Falco has them (`http_output`).
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Where to: `http://HOST:PORT/PATH` or `https://...`.
+    /// The receiver: `http://HOST:PORT/PATH` or `https://...`.
     pub url: String,
     /// How many alerts go into one request.
     #[serde(default)]
     pub batch: Batch,
-    /// What the `User-Agent` header says.
+    /// The `User-Agent` header.
     #[serde(default = "user_agent")]
     pub user_agent: String,
     /// Further headers, such as `Authorization`.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// Do not check the receiver's certificate. Whoever stands in between can then read and swallow alerts.
+    /// Do not check the receiver's certificate. Anyone on the way to the receiver can then read and drop alerts.
     #[serde(default)]
     pub insecure: bool,
-    /// Certificates (PEM) that may have signed the receiver's; without, those of this host.
+    /// Certificates (PEM) that can have signed the receiver's. Without `ca_cert`, `ca_bundle` and `ca_path`, those that
+    /// this host trusts.
     #[serde(default)]
     pub ca_cert: Option<PathBuf>,
-    /// As `ca_cert`, beside it.
+    /// A second file like `ca_cert`.
     #[serde(default)]
     pub ca_bundle: Option<PathBuf>,
-    /// A folder with such certificates.
+    /// A folder with files like `ca_cert`.
     #[serde(default)]
     pub ca_path: Option<PathBuf>,
     /// Show `client_cert` to the receiver.
@@ -60,22 +64,22 @@ pub struct Settings {
     /// Write the receiver's answers to lanner's log (level info).
     #[serde(default)]
     pub echo: bool,
-    /// Seconds that a request may take.
+    /// How many seconds a request can take.
     #[serde(default = "five")]
     #[schemars(range(min = 1, max = 3600))]
     pub timeout: u64,
 }
 
 /// How alerts are put into requests.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Batch {
-    /// One alert a request, a JSON object.
+    /// Each request has one alert, a JSON object.
     #[default]
     None,
-    /// Many alerts, a JSON array.
+    /// Each request has many alerts, a JSON array.
     Array,
-    /// Many alerts, one JSON object a line (application/x-ndjson).
+    /// Each request has many alerts, one JSON object on each line (application/x-ndjson).
     Lines,
 }
 
@@ -101,26 +105,43 @@ pub struct Output {
     rejected: Counter,
 }
 
-/// What a request came to.
-enum Answer {
-    Taken,
-    /// The receiver will never take this.
-    Rejected(String),
-    /// Later perhaps.
-    NotNow(String),
+/// A request did not deliver its alerts.
+#[derive(Debug, thiserror::Error)]
+enum PostError {
+    #[error("cannot compress alerts")]
+    Compress(#[source] io::Error),
+    #[error("{url}")]
+    NoAnswer { url: String, source: ureq::Error },
+    #[error("{url} answers {status}: {answer}")]
+    Status {
+        url: String,
+        status: StatusCode,
+        /// The beginning of the answer's body.
+        answer: String,
+    },
+}
+
+impl PostError {
+    /// Whether the receiver will never take these alerts.
+    fn is_rejection(&self) -> bool {
+        match self {
+            Self::Compress(_) | Self::NoAnswer { .. } => false,
+            Self::Status { status, .. } => matches!(status.as_u16(), 400 | 413 | 415 | 422),
+        }
+    }
 }
 
 impl OutputPlugin for Output {
     type Settings = Settings;
 
     fn open(host: Host, settings: Settings) -> Result<Self, Error> {
+        let counter = |name, help| host.counter(name, help, &[]);
         Ok(Self {
             agent: agent::new(&settings)?,
-            requests: host.counter("requests_total", "Requests that were answered.", &[]),
-            rejected: host.counter(
+            requests: counter("requests_total", "Requests that were answered."),
+            rejected: counter(
                 "rejected_total",
                 "Alerts that the receiver refused for good.",
-                &[],
             ),
             host,
             settings,
@@ -128,28 +149,29 @@ impl OutputPlugin for Output {
     }
 
     fn emit(&mut self, alerts: &Alerts<'_>) -> Delivery {
-        let lines: Vec<&str> = alerts.iter().map(|alert| alert.json()).collect();
+        let alerts: Vec<&str> = alerts.iter().map(|alert| alert.json()).collect();
         let size = match self.settings.batch {
             Batch::None => 1,
-            Batch::Array | Batch::Lines => lines.len().max(1),
+            Batch::Array | Batch::Lines => alerts.len().max(1),
         };
         let mut delivered = 0;
-        for part in lines.chunks(size) {
-            match self.post(part) {
-                Answer::Taken => {}
-                Answer::Rejected(reason) => {
-                    self.rejected.add(part.len() as u64);
-                    let message = format!("{} alerts are refused for good: {reason}", part.len());
+        for batch in alerts.chunks(size) {
+            match self.post(batch) {
+                Ok(()) => {}
+                Err(error) if error.is_rejection() => {
+                    let count = batch.len();
+                    self.rejected.add(count as u64);
+                    let message = format!("{count} alerts are refused for good: {}", Chain(&error));
                     self.host.log(Level::Error, &message);
                 }
-                Answer::NotNow(reason) => return Delivery::TryAgain { delivered, reason },
+                Err(error) => return Delivery::try_again(delivered, &error),
             }
-            delivered += part.len();
+            delivered += batch.len();
         }
         Delivery::Delivered
     }
 
-    /// Connects anew, with the certificates that are there now.
+    /// Makes a new client, which connects anew and reads certificates again.
     fn reopen(&mut self) -> Result<(), Error> {
         self.agent = agent::new(&self.settings)?;
         Ok(())
@@ -157,14 +179,12 @@ impl OutputPlugin for Output {
 }
 
 impl Output {
-    fn post(&self, alerts: &[&str]) -> Answer {
+    fn post(&self, alerts: &[&str]) -> Result<(), PostError> {
         let settings = &self.settings;
-        let url = &settings.url;
-        let body = match body::of(alerts, settings.batch, settings.compress_uploads) {
-            Ok(body) => body,
-            Err(error) => return Answer::NotNow(format!("compressing: {error}")),
-        };
-        let mut request = self.agent.post(url).content_type(match settings.batch {
+        let url = settings.url.clone();
+        let body = body::body(alerts, settings.batch, settings.compress_uploads)
+            .map_err(PostError::Compress)?;
+        let mut request = self.agent.post(&url).content_type(match settings.batch {
             Batch::Lines => "application/x-ndjson",
             Batch::None | Batch::Array => "application/json",
         });
@@ -179,12 +199,12 @@ impl Output {
         }
         let mut response = match request.send(&body[..]) {
             Ok(response) => response,
-            Err(error) => return Answer::NotNow(format!("{url}: {error}")),
+            Err(source) => return Err(PostError::NoAnswer { url, source }),
         };
         self.requests.add(1);
         let status = response.status();
-        // Read to the end, so that the connection can be used again.
-        let said = response
+        // The connection can be used again only when the answer has been read to its end.
+        let answer = response
             .body_mut()
             .with_config()
             .limit(64 * 1024)
@@ -193,15 +213,17 @@ impl Output {
             .unwrap_or_default();
         if settings.echo {
             self.host
-                .log(Level::Info, &format!("{url} answers {status}: {said}"));
+                .log(Level::Info, &format!("{url} answers {status}: {answer}"));
         }
-        let said: String = said.chars().take(200).collect();
-        let reason = format!("{url} answers {status}: {said}");
-        match status.as_u16() {
-            200..=299 => Answer::Taken,
-            400 | 413 | 415 | 422 => Answer::Rejected(reason),
-            _ => Answer::NotNow(reason),
+        if status.is_success() {
+            return Ok(());
         }
+        let answer = answer.chars().take(200).collect();
+        Err(PostError::Status {
+            url,
+            status,
+            answer,
+        })
     }
 }
 

@@ -1,26 +1,22 @@
 //! Against the HTTP server of Python, with and without TLS. Needs python3.
 
-use lanner_plugin::testing::{self, Alert};
-use peers::{Authority, Receiver, words};
-use serde_json::Value;
+use lanner_plugin::testing::{self, emit_messages as emit};
+use serde_json::{Value, json};
+use test_support::peers::{Authority, Receiver, words};
 
 use super::*;
 
-fn open(receiver: &Receiver, scheme: &str, more: &str) -> Output {
-    let port = receiver.port;
-    let settings = format!("{{\"url\":\"{scheme}://localhost:{port}/in\"{more}}}");
-    Output::open(testing::host(), serde_json::from_str(&settings).unwrap()).unwrap()
-}
-
-fn emit(output: &mut Output, messages: &[&str]) -> Delivery {
-    let alerts: Vec<Alert> = messages.iter().map(|text| Alert::new("r", text)).collect();
-    testing::emit(output, &alerts)
+/// Opens an output that posts to `receiver`. `more` has further settings.
+fn open(receiver: &Receiver, scheme: &str, more: &Value) -> Output {
+    let mut settings = more.clone();
+    settings["url"] = json!(format!("{scheme}://localhost:{}/in", receiver.port));
+    testing::open(&settings).unwrap()
 }
 
 #[test]
 fn each_alert_is_a_post_of_falcos_json_over_one_connection() {
     let receiver = Receiver::start("", &[]);
-    let mut output = open(&receiver, "http", ",\"headers\":{\"X-Who\":\"me\"}");
+    let mut output = open(&receiver, "http", &json!({"headers": {"X-Who": "me"}}));
     assert_eq!(emit(&mut output, &["one", "two"]), Delivery::Delivered);
     assert_eq!(emit(&mut output, &["three"]), Delivery::Delivered);
     let notes = receiver.notes();
@@ -55,7 +51,7 @@ fn each_alert_is_a_post_of_falcos_json_over_one_connection() {
             assert!(alert.get(key).is_some(), "falcosidekick reads {key}");
         }
     }
-    let mut output = open(&receiver, "http", ",\"keep_alive\":false");
+    let mut output = open(&receiver, "http", &json!({"keep_alive": false}));
     emit(&mut output, &["four", "five"]);
     let notes = receiver.notes();
     assert_ne!(notes[3]["connection"], notes[4]["connection"]);
@@ -68,7 +64,7 @@ fn many_alerts_go_into_one_request_compressed_on_demand() {
         ("array", "application/json"),
         ("lines", "application/x-ndjson"),
     ] {
-        let more = format!(",\"batch\":\"{batch}\",\"compress_uploads\":true");
+        let more = json!({"batch": batch, "compress_uploads": true});
         let mut output = open(&receiver, "http", &more);
         assert_eq!(
             emit(&mut output, &["one", "two", "three"]),
@@ -87,7 +83,7 @@ fn many_alerts_go_into_one_request_compressed_on_demand() {
 fn answers_decide_what_becomes_of_alerts() {
     for status in [301, 401, 404, 429, 500, 503] {
         let receiver = Receiver::start(&format!("200,{status}"), &[]);
-        let mut output = open(&receiver, "http", "");
+        let mut output = open(&receiver, "http", &json!({}));
         match emit(&mut output, &["one", "two", "three"]) {
             Delivery::TryAgain { delivered, reason } => {
                 assert_eq!(delivered, 1, "{status}");
@@ -102,11 +98,11 @@ fn answers_decide_what_becomes_of_alerts() {
         let words: Vec<String> = receiver.notes().iter().flat_map(words).collect();
         assert_eq!(words, ["one", "two", "two", "three"], "{status}");
     }
-    // refused for good: the others are delivered
+    // One alert is refused for good. The others are delivered.
     let receiver = Receiver::start("200,400", &[]);
     let (host, heard) = testing::host_with_ears();
-    let settings = format!("{{\"url\":\"http://localhost:{}/\"}}", receiver.port);
-    let mut output = Output::open(host, serde_json::from_str(&settings).unwrap()).unwrap();
+    let settings = json!({"url": format!("http://localhost:{}/", receiver.port)});
+    let mut output: Output = testing::open_on(host, &settings).unwrap();
     assert_eq!(
         emit(&mut output, &["one", "two", "three"]),
         Delivery::Delivered
@@ -120,6 +116,7 @@ fn answers_decide_what_becomes_of_alerts() {
     );
 }
 
+/// Starts a receiver with TLS. `client` names the authority that must have signed the certificates of clients.
 fn over_tls(of: &Authority, client: Option<&str>) -> Receiver {
     of.sign("server");
     let mut files = vec![of.path("server.pem"), of.path("server.key")];
@@ -127,6 +124,7 @@ fn over_tls(of: &Authority, client: Option<&str>) -> Receiver {
     Receiver::start("", &files)
 }
 
+/// Checks that an alert is not delivered.
 fn refused(output: &mut Output) {
     let answer = emit(output, &["secret"]);
     assert!(
@@ -139,18 +137,18 @@ fn refused(output: &mut Output) {
 fn the_receivers_certificate_is_checked() {
     let (own, other) = (Authority::new(), Authority::new());
     let receiver = over_tls(&own, None);
-    let ca = |of: &Authority| format!(",\"ca_cert\":{:?}", of.path("ca.pem"));
+    let ca = |of: &Authority| json!({"ca_cert": of.path("ca.pem")});
     assert_eq!(
         emit(&mut open(&receiver, "https", &ca(&own)), &["one"]),
         Delivery::Delivered
     );
     refused(&mut open(&receiver, "https", &ca(&other)));
-    let folder = format!(",\"ca_path\":{:?}", own.folder());
+    let folder = json!({"ca_path": own.folder()});
     assert_eq!(
         emit(&mut open(&receiver, "https", &folder), &["two"]),
         Delivery::Delivered
     );
-    let mut insecure = open(&receiver, "https", ",\"insecure\":true");
+    let mut insecure = open(&receiver, "https", &json!({"insecure": true}));
     assert_eq!(emit(&mut insecure, &["three"]), Delivery::Delivered);
     let words: Vec<String> = receiver.notes().iter().flat_map(words).collect();
     assert_eq!(words, ["one", "two", "three"]);
@@ -160,14 +158,15 @@ fn the_receivers_certificate_is_checked() {
 fn the_client_shows_its_certificate_and_takes_a_new_one_when_reopened() {
     let own = Authority::new();
     let receiver = over_tls(&own, Some("ca.pem"));
-    let ca = format!(",\"ca_cert\":{:?}", own.path("ca.pem"));
+    let ca = json!({"ca_cert": own.path("ca.pem")});
     refused(&mut open(&receiver, "https", &ca));
     own.sign_expired("client");
-    let client = format!(
-        "{ca},\"mtls\":true,\"client_cert\":{:?},\"client_key\":{:?}",
-        own.path("client.pem"),
-        own.path("client.key")
-    );
+    let client = json!({
+        "ca_cert": own.path("ca.pem"),
+        "mtls": true,
+        "client_cert": own.path("client.pem"),
+        "client_key": own.path("client.key"),
+    });
     let mut output = open(&receiver, "https", &client);
     refused(&mut output);
     own.sign("client");
@@ -179,19 +178,23 @@ fn the_client_shows_its_certificate_and_takes_a_new_one_when_reopened() {
 #[test]
 fn mistakes_are_known_at_once() {
     for (settings, expected) in [
-        (r#"{"url":"ftp://x/"}"#, "no http:// or https://"),
-        (r#"{"url":"localhost:80"}"#, "`url`"),
-        (r#"{"url":"http://x/","timeout":0}"#, "`timeout`"),
+        (json!({"url": "ftp://x/"}), "no http:// or https://"),
+        (json!({"url": "localhost:80"}), "`url`"),
+        (json!({"url": "http://x/", "timeout": 0}), "`timeout`"),
         (
-            r#"{"url":"https://x/","ca_cert":"/nonexistent"}"#,
+            json!({"url": "https://x/", "ca_cert": "/nonexistent"}),
             "/nonexistent: No such file",
         ),
-        (r#"{"url":"https://x/","mtls":true}"#, "`client_cert`"),
+        (json!({"url": "https://x/", "mtls": true}), "`client_cert`"),
     ] {
-        let settings = serde_json::from_str(settings).unwrap();
-        let error = Output::open(testing::host(), settings)
-            .unwrap_err()
-            .to_string();
+        let error = testing::open::<Output>(&settings).unwrap_err();
+        let error = Chain(&*error).to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[test]
+fn the_page_describes_the_settings() {
+    let schema = schemars::schema_for!(Settings);
+    test_support::assert_documented("output-http", schema.as_value());
 }

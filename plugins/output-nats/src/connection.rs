@@ -1,29 +1,31 @@
-//! The way to the stream.
+//! The connection to the stream.
 
+use std::fs::File;
 use std::future::IntoFuture;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use async_nats::jetstream::context::Context;
+use async_nats::jetstream::context::{Context, CreateStreamError, PublishError};
 use async_nats::jetstream::stream::Config;
-use async_nats::{ConnectOptions, HeaderMap, ServerAddr};
-use lanner_plugin::Error;
+use async_nats::{ConnectError, ConnectOptions, HeaderMap, ServerAddr};
+use lanner_plugin::InvalidSetting;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
 use crate::Settings;
 
-/// A message that is to be published.
+/// A message to be published.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     subject: String,
+    /// The `Nats-Msg-Id`. It depends on the alert alone, so that it stays the same after a restart.
     id: String,
     json: String,
 }
 
 impl Outgoing {
     pub(crate) fn new(subject: String, json: &str) -> Self {
-        // The same alert has the same one, also after a restart.
         let sum = Sha256::digest(json.as_bytes());
         let id = sum
             .iter()
@@ -38,8 +40,41 @@ impl Outgoing {
     }
 }
 
-/// What can be known to be wrong without a server.
-pub(crate) fn check(settings: &Settings) -> Result<(), Error> {
+/// The settings for connecting are wrong. No server is needed to see that.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
+    #[error("`servers`: {server:?} is no address")]
+    Server { server: String, source: io::Error },
+    #[error("cannot read {}", file.display())]
+    Read { file: PathBuf, source: io::Error },
+    #[error("`client_cert` and `client_key` go together; set both or neither")]
+    HalfOfClient,
+    #[error("`user` and `password` go together; set both or neither")]
+    HalfOfUser,
+}
+
+/// Alerts cannot be published now.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PublishFailure {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error("cannot connect")]
+    Connect(#[source] ConnectError),
+    #[error("no answer within {0:?}")]
+    NoAnswer(Duration),
+    #[error("cannot find or make the stream")]
+    Stream(#[source] CreateStreamError),
+    #[error("cannot publish")]
+    Publish(#[source] PublishError),
+    #[error("the stream did not acknowledge")]
+    Acknowledge(#[source] PublishError),
+    #[error("the output is closed")]
+    Closed,
+}
+
+pub(crate) fn check(settings: &Settings) -> Result<(), SettingsError> {
     addresses(settings)?;
     let files = [
         &settings.credentials_file,
@@ -48,37 +83,41 @@ pub(crate) fn check(settings: &Settings) -> Result<(), Error> {
         &settings.client_key,
     ];
     for file in files.into_iter().flatten() {
-        readable(file)?;
+        File::open(file).map_err(read_error(file))?;
     }
     if settings.client_cert.is_some() != settings.client_key.is_some() {
-        return Err("`client_cert` and `client_key` go together".into());
+        return Err(SettingsError::HalfOfClient);
     }
     if settings.user.is_some() != settings.password.is_some() {
-        return Err("`user` and `password` go together".into());
+        return Err(SettingsError::HalfOfUser);
     }
     Ok(())
 }
 
-fn readable(file: &Path) -> Result<(), Error> {
-    std::fs::File::open(file)
-        .map(drop)
-        .map_err(|error| format!("{}: {error}", file.display()).into())
+fn read_error(file: &Path) -> impl FnOnce(io::Error) -> SettingsError {
+    let file = file.to_owned();
+    |source| SettingsError::Read { file, source }
 }
 
-fn addresses(settings: &Settings) -> Result<Vec<ServerAddr>, Error> {
+fn addresses(settings: &Settings) -> Result<Vec<ServerAddr>, SettingsError> {
     let parse = |server: &String| {
-        let address = server.parse::<ServerAddr>();
-        address.map_err(|error| format!("`servers`: {server:?}: {error}").into())
+        server.parse().map_err(|source| SettingsError::Server {
+            server: server.clone(),
+            source,
+        })
     };
     settings.servers.iter().map(parse).collect()
 }
 
-async fn options(settings: &Settings) -> Result<ConnectOptions, Error> {
+async fn options(settings: &Settings) -> Result<ConnectOptions, SettingsError> {
     let mut options = ConnectOptions::new()
         .name("lanner")
         .connection_timeout(settings.deadline());
     if let Some(file) = &settings.credentials_file {
-        options = options.credentials_file(file).await?;
+        options = options
+            .credentials_file(file)
+            .await
+            .map_err(read_error(file))?;
     }
     if let (Some(user), Some(password)) = (&settings.user, &settings.password) {
         options = options.user_and_password(user.clone(), password.clone());
@@ -97,7 +136,7 @@ async fn options(settings: &Settings) -> Result<ConnectOptions, Error> {
     Ok(options)
 }
 
-/// A client, which connects anew by itself once it has been connected.
+/// A connected client. It reconnects by itself when the connection breaks.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: Context,
@@ -105,61 +144,87 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) async fn new(settings: &Settings) -> Result<Self, Error> {
+    pub(crate) async fn new(settings: &Settings) -> Result<Self, PublishFailure> {
         let deadline = settings.deadline();
-        let late = || format!("no answer within {deadline:?}");
         let connect = options(settings).await?.connect(addresses(settings)?);
-        let client = timeout(deadline, connect).await.map_err(|_| late())??;
+        let client = timeout(deadline, connect)
+            .await
+            .map_err(|_| PublishFailure::NoAnswer(deadline))?
+            .map_err(PublishFailure::Connect)?;
         let mut stream = async_nats::jetstream::new(client);
         stream.set_timeout(deadline);
         if settings.create_stream {
             let config = Config {
                 name: settings.stream.clone(),
-                subjects: vec![settings.subjects()],
+                subjects: vec![settings.wildcard_subject()],
                 num_replicas: settings.replicas,
                 max_age: Duration::from_secs(settings.max_age_hours.saturating_mul(3600)),
                 max_bytes: i64::from(settings.max_mb) << 20,
                 ..Config::default()
             };
-            let made = timeout(deadline, stream.get_or_create_stream(config)).await;
-            made.map_err(|_| late())??;
+            timeout(deadline, stream.get_or_create_stream(config))
+                .await
+                .map_err(|_| PublishFailure::NoAnswer(deadline))?
+                .map_err(PublishFailure::Stream)?;
         }
         Ok(Self { stream, deadline })
     }
 
-    /// Publishes all, then waits for what the stream says: how many it has, counted from the front, how many of them it
-    /// had before, and why not all.
-    pub(crate) async fn send(&self, outgoing: Vec<Outgoing>) -> (usize, u64, Option<Error>) {
+    /// Publishes all messages, then waits for the stream's acknowledgements.
+    pub(crate) async fn publish(&self, outgoing: Vec<Outgoing>) -> Published {
         let mut acknowledgements = Vec::with_capacity(outgoing.len());
-        let mut failed: Option<Error> = None;
-        for one in outgoing {
+        let mut published = Published::default();
+        for message in outgoing {
             let mut headers = HeaderMap::new();
-            headers.insert("Nats-Msg-Id", one.id.as_str());
-            let publish = self
-                .stream
-                .publish_with_headers(one.subject, headers, one.json.into());
+            headers.insert("Nats-Msg-Id", message.id.as_str());
+            let publish =
+                self.stream
+                    .publish_with_headers(message.subject, headers, message.json.into());
             match timeout(self.deadline, publish).await {
                 Ok(Ok(acknowledgement)) => acknowledgements.push(acknowledgement),
                 Ok(Err(error)) => {
-                    failed = Some(error.into());
+                    published.failed = Some(PublishFailure::Publish(error));
                     break;
                 }
                 Err(_) => {
-                    failed = Some(format!("not taken within {:?}", self.deadline).into());
+                    published.failed = Some(PublishFailure::NoAnswer(self.deadline));
                     break;
                 }
             }
         }
-        let (mut sent, mut duplicates) = (0, 0);
         for acknowledgement in acknowledgements {
             match acknowledgement.into_future().await {
                 Ok(acknowledged) => {
-                    sent += 1;
-                    duplicates += u64::from(acknowledged.duplicate);
+                    published.acknowledged += 1;
+                    published.duplicates += u64::from(acknowledged.duplicate);
                 }
-                Err(error) => return (sent, duplicates, Some(error.into())),
+                Err(error) => {
+                    published.failed = Some(PublishFailure::Acknowledge(error));
+                    break;
+                }
             }
         }
-        (sent, duplicates, failed)
+        published
+    }
+}
+
+/// What became of messages.
+#[derive(Debug, Default)]
+pub(crate) struct Published {
+    /// How many the stream acknowledged, counted from the front.
+    pub(crate) acknowledged: usize,
+    /// How many of those the stream had before.
+    pub(crate) duplicates: u64,
+    /// Why it did not acknowledge all.
+    pub(crate) failed: Option<PublishFailure>,
+}
+
+impl Published {
+    /// Nothing was acknowledged.
+    pub(crate) fn failed(failure: PublishFailure) -> Self {
+        Self {
+            failed: Some(failure),
+            ..Self::default()
+        }
     }
 }

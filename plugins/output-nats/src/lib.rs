@@ -1,8 +1,8 @@
-//! Output plugin: alerts into a stream of NATS JetStream, which keeps and distributes them: the way to outgrow one
-//! machine.
+//! Output plugin: alerts into a stream of NATS JetStream, which stores and distributes them. So the alerts of many hosts
+//! come together.
 //!
-//! An alert counts as delivered when the stream has acknowledged it. One that is sent again, as its acknowledgement was
-//! lost, has the same `Nats-Msg-Id`, and the stream leaves it out (`duplicate_window`).
+//! An alert counts as delivered when the stream has acknowledged it. If the acknowledgement is lost, the alert is sent
+//! again with the same `Nats-Msg-Id`, and the stream drops the duplicate (`duplicate_window`).
 
 mod connection;
 
@@ -10,12 +10,14 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lanner_plugin::{AlertView, Alerts, Counter, Delivery, Error, Host, OutputPlugin};
+use lanner_plugin::{
+    AlertView, Alerts, Counter, Delivery, Error, Host, InvalidSetting, OutputPlugin, at_least,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::runtime::{Builder, Runtime};
 
-use connection::{Connection, Outgoing};
+use connection::{Connection, Outgoing, PublishFailure, Published};
 
 /// What a user can set for this plugin.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -24,18 +26,18 @@ pub struct Settings {
     /// Servers of the cluster: `nats://HOST:4222`, or `tls://HOST:4222`.
     #[schemars(length(min = 1))]
     pub servers: BTreeSet<String>,
-    /// The stream.
+    /// The name of the stream.
     pub stream: String,
-    /// Where alerts are published; `{hostname}`, `{priority}`, `{rule}` and `{source}` are filled in.
+    /// The subject of alerts. `{hostname}`, `{priority}`, `{rule}` and `{source}` are replaced by their values.
     pub subject: String,
-    /// Make the stream where it is not there. Its subjects are `subject` with a `*` for each placeholder.
+    /// Create the stream if it does not exist. Its subjects are `subject` with a `*` for each placeholder.
     pub create_stream: bool,
-    /// Copies that a new stream keeps in the cluster.
+    /// How many copies of each alert a new stream keeps in the cluster.
     #[schemars(range(min = 1, max = 5))]
     pub replicas: usize,
-    /// A new stream keeps alerts for so many hours; 0: for ever.
+    /// For how many hours a new stream keeps alerts. 0: forever.
     pub max_age_hours: u64,
-    /// A new stream keeps so many MiB; 0: no limit.
+    /// How many MiB of alerts a new stream keeps. 0: no limit.
     pub max_mb: u32,
     /// The user, with `password`.
     pub user: Option<String>,
@@ -45,13 +47,13 @@ pub struct Settings {
     pub token: Option<String>,
     /// A credentials file (JWT and nkey) instead of a user.
     pub credentials_file: Option<PathBuf>,
-    /// Certificates (PEM) that may have signed the server's; without, those of this host.
+    /// Certificates (PEM) that can have signed the server's. Without it, those that this host trusts.
     pub ca_cert: Option<PathBuf>,
     /// Certificate chain (PEM) to show to the server.
     pub client_cert: Option<PathBuf>,
     /// The key (PEM) of that certificate.
     pub client_key: Option<PathBuf>,
-    /// Seconds that connecting, or an acknowledgement, may take.
+    /// How many seconds connecting or an acknowledgement can take.
     #[schemars(range(min = 1, max = 3600))]
     pub timeout: u64,
 }
@@ -78,7 +80,7 @@ impl Default for Settings {
     }
 }
 
-/// What `subject` may have, between braces.
+/// The placeholders of `subject`.
 const PLACEHOLDERS: [&str; 4] = ["{hostname}", "{priority}", "{rule}", "{source}"];
 
 impl Settings {
@@ -87,19 +89,19 @@ impl Settings {
     }
 
     /// The subject with a wildcard for each placeholder.
-    fn subjects(&self) -> String {
-        let mut subjects = self.subject.clone();
-        for placeholder in PLACEHOLDERS {
-            subjects = subjects.replace(placeholder, "*");
-        }
-        subjects
+    fn wildcard_subject(&self) -> String {
+        let subject = self.subject.clone();
+        PLACEHOLDERS
+            .iter()
+            .fold(subject, |subject, one| subject.replace(one, "*"))
     }
 
-    fn check(&self) -> Result<(), Error> {
-        if self.servers.is_empty() || self.timeout == 0 {
-            return Err("`servers` names at least one, `timeout` is at least 1".into());
+    fn check(&self) -> Result<(), InvalidSetting> {
+        if self.servers.is_empty() {
+            return Err(InvalidSetting::new("servers", "it is empty; name a server"));
         }
-        // A placeholder is a whole part of a subject, as a wildcard has to be.
+        at_least("timeout", self.timeout, 1)?;
+        // A placeholder must be a whole part of the subject, as the wildcard for it must be.
         let good = |part: &str| {
             let plain = part
                 .bytes()
@@ -107,12 +109,12 @@ impl Settings {
             !part.is_empty() && (plain || PLACEHOLDERS.contains(&part))
         };
         if !self.subject.split('.').all(good) {
-            return Err(format!(
-                "`subject`: {:?} is not made of words and {}, with dots between",
+            let reason = format!(
+                "{:?} is not made of words and {}, with dots between them",
                 self.subject,
                 PLACEHOLDERS.join(", ")
-            )
-            .into());
+            );
+            return Err(InvalidSetting::new("subject", reason));
         }
         Ok(())
     }
@@ -126,25 +128,25 @@ impl Settings {
         ];
         let fill = |part: &str| {
             let at = PLACEHOLDERS.iter().position(|one| *one == part);
-            at.map_or_else(|| part.to_owned(), |at| word(values[at]))
+            at.map_or_else(|| part.to_owned(), |at| subject_part(values[at]))
         };
         let parts: Vec<String> = self.subject.split('.').map(fill).collect();
         parts.join(".")
     }
 }
 
-/// A part of a subject: no dots, wildcards or spaces.
-fn word(text: &str) -> String {
+/// A value as a part of a subject, without dots, wildcards or spaces.
+fn subject_part(value: &str) -> String {
     let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    let word: String = text
+    let part: String = value
         .chars()
         .take(100)
         .map(|c| if good(c) { c } else { '_' })
         .collect();
-    if word.is_empty() {
+    if part.is_empty() {
         "_".to_owned()
     } else {
-        word
+        part
     }
 }
 
@@ -152,9 +154,23 @@ fn word(text: &str) -> String {
 #[derive(Debug)]
 pub struct Output {
     settings: Settings,
+    /// `None` only while the output is dropped.
     runtime: Option<Runtime>,
     connection: Option<Connection>,
     duplicates: Counter,
+}
+
+/// The threads of the client cannot be started.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start a thread for the client")]
+struct NoRuntime(#[source] std::io::Error);
+
+/// Alerts did not reach the stream.
+#[derive(Debug, thiserror::Error)]
+#[error("{servers}")]
+struct Undelivered {
+    servers: String,
+    source: PublishFailure,
 }
 
 impl OutputPlugin for Output {
@@ -163,21 +179,19 @@ impl OutputPlugin for Output {
     fn open(host: Host, settings: Settings) -> Result<Self, Error> {
         settings.check()?;
         connection::check(&settings)?;
-        // Pings are answered and connections mended between two batches, too.
+        // A thread, because the client also answers pings and reconnects between two batches.
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("lanner-nats")
             .enable_all()
-            .build()?;
+            .build()
+            .map_err(NoRuntime)?;
+        let help = "Alerts that the stream had before, and dropped.";
         Ok(Self {
             settings,
             runtime: Some(runtime),
             connection: None,
-            duplicates: host.counter(
-                "duplicates_total",
-                "Alerts that the stream had already, and left out.",
-                &[],
-            ),
+            duplicates: host.counter("duplicates_total", help, &[]),
         })
     }
 
@@ -186,12 +200,14 @@ impl OutputPlugin for Output {
             .iter()
             .map(|alert| Outgoing::new(self.settings.subject_of(&alert), alert.json()))
             .collect();
-        match self.send(outgoing) {
-            (_, None) => Delivery::Delivered,
-            (delivered, Some(error)) => {
+        let published = self.publish(outgoing);
+        self.duplicates.add(published.duplicates);
+        match published.failed {
+            None => Delivery::Delivered,
+            Some(source) => {
                 let servers: Vec<&str> = self.settings.servers.iter().map(String::as_str).collect();
-                let reason = format!("{}: {error}", servers.join(","));
-                Delivery::TryAgain { delivered, reason }
+                let servers = servers.join(",");
+                Delivery::try_again(published.acknowledged, &Undelivered { servers, source })
             }
         }
     }
@@ -203,24 +219,21 @@ impl OutputPlugin for Output {
 }
 
 impl Output {
-    /// Sends alerts: how many were acknowledged, counted from the front, and why not all.
-    fn send(&mut self, outgoing: Vec<Outgoing>) -> (usize, Option<Error>) {
-        let Some(runtime) = &self.runtime else {
-            return (0, Some("it is closed".into()));
-        };
+    fn publish(&mut self, outgoing: Vec<Outgoing>) -> Published {
         if outgoing.is_empty() {
-            return (0, None);
+            return Published::default();
         }
+        let Some(runtime) = &self.runtime else {
+            return Published::failed(PublishFailure::Closed);
+        };
         let connection = match &self.connection {
             Some(connection) => connection,
             None => match runtime.block_on(Connection::new(&self.settings)) {
                 Ok(connection) => self.connection.insert(connection),
-                Err(error) => return (0, Some(error)),
+                Err(error) => return Published::failed(error),
             },
         };
-        let (sent, duplicates, error) = runtime.block_on(connection.send(outgoing));
-        self.duplicates.add(duplicates);
-        (sent, error)
+        runtime.block_on(connection.publish(outgoing))
     }
 }
 

@@ -1,13 +1,16 @@
 //! Against nats-server with JetStream.
 
-use std::time::{Duration, Instant};
+use std::ops::Range;
 
+use lanner_plugin::Chain;
 use lanner_plugin::testing::{self, Alert};
-use peers::NatsServer;
 use serde_json::{Value, json};
+use test_support::peers::NatsServer;
+use test_support::wait_until;
 
 use super::*;
 
+/// Opens an output for `server`. `more` has further settings.
 fn open(server: &NatsServer, more: &Value) -> (Output, &'static testing::Heard) {
     let mut settings = json!({
         "servers": [format!("nats://127.0.0.1:{}", server.port)],
@@ -18,30 +21,27 @@ fn open(server: &NatsServer, more: &Value) -> (Output, &'static testing::Heard) 
         .unwrap()
         .extend(more.as_object().unwrap().clone());
     let (host, heard) = testing::host_with_ears();
-    let settings = serde_json::from_value(settings).unwrap();
-    (Output::open(host, settings).unwrap(), heard)
+    (testing::open_on(host, &settings).unwrap(), heard)
 }
 
-fn alerts(range: std::ops::Range<u32>) -> Vec<Alert> {
+fn alerts(range: Range<u32>) -> Vec<Alert> {
     range
         .map(|number| Alert::new("A rule", &format!("number {number}")))
         .collect()
 }
 
-/// Emits until all is delivered.
+/// Emits alerts until all are delivered.
 fn deliver(output: &mut Output, mut alerts: &[Alert]) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
+    wait_until("the delivery of all alerts", || {
         match testing::emit(output, alerts) {
-            Delivery::Delivered => return,
-            Delivery::TryAgain { delivered, reason } => {
+            Delivery::Delivered => true,
+            Delivery::TryAgain { delivered, .. } => {
                 alerts = &alerts[delivered..];
-                assert!(Instant::now() < deadline, "not within a minute: {reason}");
-                std::thread::sleep(Duration::from_millis(20));
+                false
             }
             Delivery::GiveUp { reason, .. } => panic!("{reason}"),
         }
-    }
+    });
 }
 
 fn numbers(messages: &[(String, Value)]) -> Vec<u32> {
@@ -59,7 +59,7 @@ fn alerts_are_in_the_stream_once_and_in_order() {
     };
     let (mut output, heard) = open(&server, &json!({}));
     deliver(&mut output, &alerts(0..300));
-    // as after an acknowledgement that was lost
+    // Ten alerts come again, as they do when their acknowledgements are lost.
     deliver(&mut output, &alerts(290..310));
     assert_eq!(heard.metric("duplicates_total"), Some(10.0));
     let messages = server.messages();
@@ -81,18 +81,18 @@ fn a_server_that_dies_and_comes_back_has_everything() {
         matches!(answer, Delivery::TryAgain { delivered: 0, .. }),
         "{answer:?}"
     );
-    server.again();
+    server.restart();
     deliver(&mut output, &alerts(50..100));
     let messages = server.messages();
     let mut got = numbers(&messages);
-    // what was sent while the server was away may come before what was offered again
+    // Alerts that were sent while the server was away can come before those that were offered again.
     got.sort_unstable();
     assert_eq!(got, (0..100).collect::<Vec<_>>());
     assert_eq!(messages[99].0, "A_rule.syscall");
 }
 
 #[test]
-fn a_wrong_password_and_a_missing_stream_are_told() {
+fn a_wrong_password_and_a_missing_stream_are_reported() {
     let Some(server) = NatsServer::start(&["--user", "me", "--pass", "secret"]) else {
         return;
     };
@@ -130,10 +130,14 @@ fn mistakes_are_known_at_once() {
             "/nonexistent: No such file",
         ),
     ] {
-        let settings = serde_json::from_value(settings).unwrap();
-        let error = Output::open(testing::host(), settings)
-            .unwrap_err()
-            .to_string();
+        let error = testing::open::<Output>(&settings).unwrap_err();
+        let error = Chain(&*error).to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[test]
+fn the_page_describes_the_settings() {
+    let schema = schemars::schema_for!(Settings);
+    test_support::assert_documented("output-nats", schema.as_value());
 }

@@ -1,101 +1,118 @@
 //! A program with a pipe to its standard input, and a deadline for everything that is done with it.
 
 use std::io::{self, ErrorKind, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::process::{self, ChildStdin, Command, Stdio};
+use std::process::{self, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// A running program. It is in a process group of its own, so that what it started ends with it, and the
-/// terminal's Ctrl-C, which is for lanner, lets it finish.
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+/// A running program. It has a process group of its own. So the processes that it starts are killed with it, and the
+/// terminal's Ctrl-C, which is for lanner, does not interrupt it.
 #[derive(Debug)]
 pub(crate) struct Child {
     process: process::Child,
     input: Option<ChildStdin>,
 }
 
+/// The program did not do its part.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChildError {
+    #[error("cannot start /bin/sh")]
+    Start(#[source] io::Error),
+    #[error("the program has closed its standard input")]
+    InputClosed,
+    #[error("the program did not read for {0:?}")]
+    NotReading(Duration),
+    #[error("cannot write to the program")]
+    Write(#[source] io::Error),
+    #[error("the program ended with {0}")]
+    BadEnd(ExitStatus),
+    #[error("the program took longer than {0:?}, and was killed")]
+    TimedOut(Duration),
+    #[error("cannot wait for the program")]
+    Wait(#[source] io::Error),
+}
+
 impl Child {
     /// Starts a program through /bin/sh.
-    pub(crate) fn start(program: &str) -> Result<Self, String> {
+    pub(crate) fn start(program: &str) -> Result<Self, ChildError> {
         let mut process = Command::new("/bin/sh")
             .args(["-c", program])
             .stdin(Stdio::piped())
-            // lanner's standard output is for alerts and events alone
+            // Lanner's standard output has nothing but alerts and events.
             .stdout(io::stderr())
             .process_group(0)
             .spawn()
-            .map_err(|error| format!("cannot start /bin/sh: {error}"))?;
+            .map_err(ChildError::Start)?;
         let input = process.stdin.take();
         let child = Self { process, input };
         if let Some(input) = &child.input {
-            // SAFETY: fcntl(2) on a descriptor that is ours; writes are not to wait, as they have a deadline.
-            unsafe {
-                let flags = libc::fcntl(input.as_raw_fd(), libc::F_GETFL);
-                libc::fcntl(input.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK);
-            }
+            // Writes have a deadline, so they must not block. Nobody else has this end of the pipe, and it has no
+            // other flags.
+            fcntl(input.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+                .map_err(|errno| ChildError::Start(errno.into()))?;
         }
         Ok(child)
     }
 
-    /// Whether it has ended by itself.
+    /// Whether the program has ended by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
         !matches!(self.process.try_wait(), Ok(None))
     }
 
-    /// Writes into its standard input: how much, and why not all.
+    /// Writes to the program's standard input. Returns how many bytes the pipe took and, if not all, why.
     pub(crate) fn write(
         &mut self,
         mut bytes: &[u8],
         patience: Duration,
-    ) -> (usize, Option<String>) {
+    ) -> (usize, Option<ChildError>) {
         let all = bytes.len();
         let deadline = Instant::now() + patience;
         let Some(input) = &mut self.input else {
-            return (0, Some("its standard input is closed".to_owned()));
+            return (0, Some(ChildError::InputClosed));
         };
         while !bytes.is_empty() {
             let failed = match input.write(bytes) {
-                Ok(0) => "the program takes nothing any more".to_owned(),
+                Ok(0) => ChildError::Write(ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     bytes = &bytes[written..];
                     continue;
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if ready(input, deadline) {
-                        continue;
-                    }
-                    format!("the program did not read for {patience:?}")
-                }
-                Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-                    "the program has closed its standard input".to_owned()
-                }
-                Err(error) => format!("writing to the program: {error}"),
+                Err(error) => match error.kind() {
+                    ErrorKind::Interrupted => continue,
+                    ErrorKind::WouldBlock if wait_writable(input, deadline) => continue,
+                    ErrorKind::WouldBlock => ChildError::NotReading(patience),
+                    ErrorKind::BrokenPipe => ChildError::InputClosed,
+                    _ => ChildError::Write(error),
+                },
             };
             return (all - bytes.len(), Some(failed));
         }
         (all, None)
     }
 
-    /// Closes its standard input and waits for its end; kills it when that takes too long. A bad end is an error.
-    pub(crate) fn end(mut self, patience: Duration) -> Result<(), String> {
+    /// Closes the program's standard input and waits until it ends. Kills it if that takes longer than `patience`. An
+    /// exit status other than 0 is an error.
+    pub(crate) fn end(mut self, patience: Duration) -> Result<(), ChildError> {
         self.input = None;
         let deadline = Instant::now() + patience;
         let mut pause = Duration::from_millis(1);
         loop {
             match self.process.try_wait() {
                 Ok(Some(status)) if status.success() => return Ok(()),
-                Ok(Some(status)) => return Err(format!("the program ended with {status}")),
+                Ok(Some(status)) => return Err(ChildError::BadEnd(status)),
                 Ok(None) if Instant::now() < deadline => {
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(Duration::from_millis(50));
                 }
-                Ok(None) => {
-                    return Err(format!(
-                        "the program took longer than {patience:?}, and was killed"
-                    ));
-                }
-                Err(error) => return Err(format!("waiting for the program: {error}")),
+                // Drop kills it.
+                Ok(None) => return Err(ChildError::TimedOut(patience)),
+                Err(error) => return Err(ChildError::Wait(error)),
             }
         }
     }
@@ -104,30 +121,28 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         if matches!(self.process.try_wait(), Ok(None)) {
+            // The child has not been waited for, so its number still is that of its process group.
             if let Ok(group) = i32::try_from(self.process.id()) {
-                // SAFETY: kill(2) to the group of a child that has not been waited for, so that its number is its own.
-                unsafe { libc::kill(-group, libc::SIGKILL) };
+                let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
             }
             let _ = self.process.wait();
         }
     }
 }
 
-/// Waits until the pipe takes something, or is broken.
-fn ready(input: &ChildStdin, deadline: Instant) -> bool {
+/// Waits until the pipe takes bytes or is broken. Returns false if neither happens before the deadline.
+fn wait_writable(input: &ChildStdin, deadline: Instant) -> bool {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return false;
         }
-        let mut poll = libc::pollfd {
-            fd: input.as_raw_fd(),
-            events: libc::POLLOUT,
-            revents: 0,
-        };
-        let milliseconds = i32::try_from(left.as_millis()).unwrap_or(i32::MAX).max(1);
-        // SAFETY: one pollfd, which lives through the call.
-        if unsafe { libc::poll(&raw mut poll, 1, milliseconds) } > 0 {
+        // poll(2) counts in milliseconds. At least one, so that the loop does not spin.
+        let left = left.max(Duration::from_millis(1));
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        let mut descriptors = [PollFd::new(input.as_fd(), PollFlags::POLLOUT)];
+        // An error is EINTR, after which the loop goes on.
+        if poll(&mut descriptors, timeout).is_ok_and(|ready| ready > 0) {
             return true;
         }
     }

@@ -1,35 +1,38 @@
-//! Output plugin: alerts as lines into the standard input of a program. It is started for each batch, or kept alive
-//! and fed line by line.
+//! Output plugin: alerts as lines into the standard input of a program. The plugin starts the program for each batch, or
+//! keeps it alive and feeds it line by line.
 //!
-//! A program of a batch has taken it when it ends with status 0; then, and only then, the batch counts as delivered.
-//! One that is kept alive has taken what the pipe has taken: what lies in the pipe when it dies is lost.
+//! A program that is started for a batch has taken the batch when it ends with status 0. Only then does the batch count
+//! as delivered. A program that is kept alive has taken what the pipe has taken. What is in the pipe when it dies is
+//! lost.
 
 mod child;
 
 use std::time::Duration;
 
-use lanner_plugin::{Alerts, Delivery, Error, Host, Level, OutputPlugin};
+use lanner_plugin::{
+    Alerts, Chain, Delivery, Error, Host, InvalidSetting, Level, LineWriter, OutputPlugin,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use child::Child;
+use child::{Child, ChildError};
 
 /// What a user can set for this plugin.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The program and its arguments, as /bin/sh reads them: `mail -s Alert root`.
+    /// The program and its arguments, as a command line for /bin/sh: `mail -s Alert root`.
     pub program: String,
-    /// Keep the program alive, and start it again when it has ended; else it is started for each batch.
+    /// Keep the program alive, and start it again when it has ended. If false, it is started for each batch.
     #[serde(default)]
     pub keep_alive: bool,
     /// JSON lines instead of text lines.
     #[serde(default)]
     pub json: bool,
-    /// Start the program for each alert rather than for each batch of up to 256. Not with `keep_alive`.
+    /// Start the program for each alert instead of each batch of up to 256. Not with `keep_alive`.
     #[serde(default)]
     pub single: bool,
-    /// Seconds that the program may take for a batch; one that takes longer is killed.
+    /// How many seconds the program can take for a batch. A program that takes longer is killed.
     #[serde(default = "ten")]
     #[schemars(range(min = 1, max = 3600))]
     pub timeout: u64,
@@ -46,8 +49,8 @@ pub struct Output {
     settings: Settings,
     /// The program that is kept alive.
     child: Option<Child>,
-    /// The rest of a line that the living program has taken in part.
-    rest: Vec<u8>,
+    /// Lines for that program.
+    lines: LineWriter,
 }
 
 impl OutputPlugin for Output {
@@ -55,40 +58,38 @@ impl OutputPlugin for Output {
 
     fn open(host: Host, settings: Settings) -> Result<Self, Error> {
         if settings.program.trim().is_empty() {
-            return Err("`program` is empty".into());
+            return Err(InvalidSetting::new("program", "it is empty; give a command line").into());
         }
         if settings.single && settings.keep_alive {
-            return Err("`single` and `keep_alive` exclude each other".into());
+            let reason = "it excludes `keep_alive`; set one of them";
+            return Err(InvalidSetting::new("single", reason).into());
         }
         Ok(Self {
             host,
             settings,
             child: None,
-            rest: Vec::new(),
+            lines: LineWriter::default(),
         })
     }
 
     fn emit(&mut self, alerts: &Alerts<'_>) -> Delivery {
         let json = self.settings.json;
-        let lines: Vec<String> = alerts
-            .iter()
-            .map(|alert| format!("{}\n", if json { alert.json() } else { alert.text() }))
-            .collect();
+        let lines: Vec<&str> = alerts.iter().map(|alert| alert.line(json)).collect();
         let (delivered, failed) = if self.settings.keep_alive {
             self.feed(&lines)
         } else {
-            self.start(&lines)
+            self.run(&lines)
         };
         match failed {
             None => Delivery::Delivered,
-            Some(reason) => Delivery::TryAgain { delivered, reason },
+            Some(error) => Delivery::try_again(delivered, &error),
         }
     }
 
     fn reopen(&mut self) -> Result<(), Error> {
-        self.rest.clear();
+        self.lines.clear();
         match self.child.take() {
-            Some(child) => child.end(self.timeout()).map_err(Error::from),
+            Some(child) => Ok(child.end(self.timeout())?),
             None => Ok(()),
         }
     }
@@ -99,8 +100,9 @@ impl Output {
         Duration::from_secs(self.settings.timeout)
     }
 
-    /// One program for each batch, or each alert.
-    fn start(&self, lines: &[String]) -> (usize, Option<String>) {
+    /// Runs a program for the whole batch, or one for each alert. Returns how many lines were delivered and, if not
+    /// all, why.
+    fn run(&self, lines: &[&str]) -> (usize, Option<ChildError>) {
         let size = if self.settings.single {
             1
         } else {
@@ -108,68 +110,51 @@ impl Output {
         };
         let mut delivered = 0;
         for batch in lines.chunks(size) {
-            let deadline = self.timeout();
-            let ran = Child::start(&self.settings.program).and_then(|mut child| {
-                // A program may end well without reading all that it is offered.
-                let _ = child.write(batch.concat().as_bytes(), deadline);
-                child.end(deadline)
+            let mut text = batch.join("\n");
+            text.push('\n');
+            let timeout = self.timeout();
+            let ended = Child::start(&self.settings.program).and_then(|mut child| {
+                // A program can end well without reading its whole input.
+                let _ = child.write(text.as_bytes(), timeout);
+                child.end(timeout)
             });
-            if let Err(reason) = ran {
-                return (delivered, Some(reason));
+            if let Err(error) = ended {
+                return (delivered, Some(error));
             }
             delivered += batch.len();
         }
         (delivered, None)
     }
 
-    /// Lines to the program that lives.
-    fn feed(&mut self, lines: &[String]) -> (usize, Option<String>) {
-        let deadline = self.timeout();
+    /// Writes lines to the program that is kept alive. Returns how many were delivered and, if not all, why.
+    fn feed(&mut self, lines: &[&str]) -> (usize, Option<ChildError>) {
+        let timeout = self.timeout();
         if self.child.as_mut().is_some_and(Child::has_ended) {
-            let ended = self.child.take().map(|child| child.end(deadline));
-            if let Some(Err(reason)) = ended {
-                self.host
-                    .log(Level::Warn, &format!("{reason}; it is started again"));
+            if let Some(Err(error)) = self.child.take().map(|child| child.end(timeout)) {
+                let message = format!("{}; it is started again", Chain(&error));
+                self.host.log(Level::Warn, &message);
             }
-            // The rest of a line would be nonsense to the next one.
-            self.rest.clear();
+            // The next program cannot use the rest of a line.
+            self.lines.clear();
         }
         let child = match &mut self.child {
             Some(child) => child,
             none => match Child::start(&self.settings.program) {
                 Ok(child) => none.insert(child),
-                Err(reason) => return (0, Some(reason)),
+                Err(error) => return (0, Some(error)),
             },
         };
-        let before = self.rest.len();
-        let mut batch = std::mem::take(&mut self.rest);
-        batch.extend(lines.iter().flat_map(|line| line.bytes()));
-        let (written, failed) = child.write(&batch, deadline);
-        let Some(reason) = failed else {
-            return (lines.len(), None);
-        };
-        // A line that has begun counts as delivered, as its rest goes first next time.
-        let mut end = before;
-        let mut delivered = 0;
-        for line in lines {
-            if end >= written {
-                break;
-            }
-            end += line.len();
-            delivered += 1;
-        }
-        batch.truncate(end);
-        self.rest = batch.split_off(written.min(end));
-        (delivered, Some(reason))
+        let lines = lines.iter().copied();
+        self.lines.write(lines, |bytes| child.write(bytes, timeout))
     }
 }
 
 impl Drop for Output {
     fn drop(&mut self) {
         if let Some(child) = self.child.take()
-            && let Err(reason) = child.end(self.timeout())
+            && let Err(error) = child.end(self.timeout())
         {
-            self.host.log(Level::Warn, &reason);
+            self.host.log(Level::Warn, &Chain(&error).to_string());
         }
     }
 }

@@ -2,38 +2,24 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use lanner_plugin::testing::{self, Alert};
+use lanner_plugin::testing::{self, emit_messages as emit};
+use serde_json::{Value, json};
+use test_support::{PATIENCE, last_words, wait_until};
 
 use super::*;
 
-fn open(program: &str, more: &str) -> Output {
-    let settings = format!("{{\"program\":{program:?}{more}}}");
-    let settings = serde_json::from_str(&settings).unwrap();
-    Output::open(testing::host(), settings).unwrap()
+/// Opens an output for `program`. `more` has further settings.
+fn open(program: &str, more: Value) -> Output {
+    let mut settings = more;
+    settings["program"] = json!(program);
+    testing::open(&settings).unwrap()
 }
 
-fn emit(output: &mut Output, messages: &[&str]) -> Delivery {
-    let alerts: Vec<Alert> = messages.iter().map(|text| Alert::new("r", text)).collect();
-    testing::emit(output, &alerts)
-}
-
+/// The last word of each line of a file that may not exist yet.
 fn words(path: &Path) -> Vec<String> {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let last = |line: &str| line.rsplit(' ').next().unwrap().to_owned();
-    text.lines().map(last).collect()
-}
-
-fn wait_for(mut what: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !what() {
-        assert!(
-            Instant::now() < deadline,
-            "it did not happen within a minute"
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    last_words(&fs::read_to_string(path).unwrap_or_default())
 }
 
 fn folder() -> (tempfile::TempDir, PathBuf) {
@@ -46,11 +32,11 @@ fn folder() -> (tempfile::TempDir, PathBuf) {
 fn a_program_is_started_for_each_batch() {
     let (_folder, path) = folder();
     let program = format!("echo begin >> {0}; cat >> {0}", path.display());
-    let mut output = open(&program, "");
+    let mut output = open(&program, json!({}));
     assert_eq!(emit(&mut output, &["one", "two"]), Delivery::Delivered);
     assert_eq!(emit(&mut output, &["three"]), Delivery::Delivered);
     assert_eq!(words(&path), ["begin", "one", "two", "begin", "three"]);
-    let mut output = open(&program, ",\"single\":true,\"json\":true");
+    let mut output = open(&program, json!({"single": true, "json": true}));
     fs::remove_file(&path).unwrap();
     assert_eq!(emit(&mut output, &["one", "two"]), Delivery::Delivered);
     let text = fs::read_to_string(&path).unwrap();
@@ -60,12 +46,12 @@ fn a_program_is_started_for_each_batch() {
 #[test]
 fn a_program_that_fails_gets_the_alerts_again() {
     let (_folder, path) = folder();
-    // fails once
+    // It fails once.
     let program = format!(
         "cat >> {0}; [ -e {0}.again ] || {{ touch {0}.again; exit 3; }}",
         path.display()
     );
-    let mut output = open(&program, "");
+    let mut output = open(&program, json!({}));
     let answer = emit(&mut output, &["one"]);
     assert!(
         matches!(&answer, Delivery::TryAgain { delivered: 0, reason } if reason.contains("status: 3")),
@@ -73,26 +59,29 @@ fn a_program_that_fails_gets_the_alerts_again() {
     );
     assert_eq!(emit(&mut output, &["one"]), Delivery::Delivered);
     assert!(matches!(
-        emit(&mut open("exec /nonexistent", ""), &["one"]),
+        emit(&mut open("exec /nonexistent", json!({})), &["one"]),
         Delivery::TryAgain { .. }
     ));
-    // one that does not want to read is no failure
-    assert_eq!(emit(&mut open("exit 0", ""), &["one"]), Delivery::Delivered);
+    // A program that does not read its input has not failed.
+    assert_eq!(
+        emit(&mut open("exit 0", json!({})), &["one"]),
+        Delivery::Delivered
+    );
 }
 
 #[test]
 fn a_program_that_hangs_is_killed_with_all_that_it_started() {
     let (_folder, path) = folder();
     let program = format!("sleep 1000 & echo $! > {}; wait", path.display());
-    let mut output = open(&program, ",\"timeout\":1");
+    let mut output = open(&program, json!({"timeout": 1}));
     let answer = emit(&mut output, &["one"]);
     assert!(
         matches!(&answer, Delivery::TryAgain { delivered: 0, reason } if reason.contains("killed")),
         "{answer:?}"
     );
     let sleeper = fs::read_to_string(&path).unwrap();
-    // gone, or a zombie that nobody has waited for yet
-    wait_for(|| {
+    // It is gone, or a zombie whose parent has not waited for it yet.
+    wait_until("the end of all processes", || {
         let state = fs::read_to_string(format!("/proc/{}/stat", sleeper.trim()));
         state.map_or(true, |state| state.contains(") Z "))
     });
@@ -101,15 +90,15 @@ fn a_program_that_hangs_is_killed_with_all_that_it_started() {
 #[test]
 fn a_living_program_gets_all_and_is_started_again_when_it_ends() {
     let (_folder, path) = folder();
-    // takes three lines, then ends
+    // It takes three lines, then ends.
     let program = format!("head -n 3 >> {}", path.display());
-    let mut output = open(&program, ",\"keep_alive\":true");
+    let mut output = open(&program, json!({"keep_alive": true}));
     assert_eq!(emit(&mut output, &["1"]), Delivery::Delivered);
     assert_eq!(emit(&mut output, &["2", "3"]), Delivery::Delivered);
-    wait_for(|| words(&path) == ["1", "2", "3"]);
-    wait_for(|| output_ended(&mut output));
+    wait_until("three lines", || words(&path) == ["1", "2", "3"]);
+    wait_until("the end of the program", || output_ended(&mut output));
     assert_eq!(emit(&mut output, &["4"]), Delivery::Delivered);
-    // reopen ends it well, and so what it had is written
+    // reopen waits until the program ends, so that all that it read is written.
     output.reopen().unwrap();
     assert_eq!(words(&path), ["1", "2", "3", "4"]);
 }
@@ -127,8 +116,8 @@ fn a_living_program_that_does_not_read_delays_and_loses_nothing() {
         gate.display(),
         path.display()
     );
-    let mut output = open(&program, ",\"keep_alive\":true,\"timeout\":1");
-    // more than a pipe holds (64 KiB, pipe(7))
+    let mut output = open(&program, json!({"keep_alive": true, "timeout": 1}));
+    // More than a pipe holds (64 KiB, pipe(7)).
     let messages: Vec<String> = (0..200)
         .map(|n| format!("{} {n}", "x".repeat(1000)))
         .collect();
@@ -142,7 +131,7 @@ fn a_living_program_that_does_not_read_delays_and_loses_nothing() {
         other => panic!("{other:?}"),
     }
     fs::write(&gate, "").unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + PATIENCE;
     while let Delivery::TryAgain { delivered, .. } = emit(&mut output, &left) {
         left.drain(..delivered);
         assert!(Instant::now() < deadline);
@@ -150,4 +139,10 @@ fn a_living_program_that_does_not_read_delays_and_loses_nothing() {
     drop(output);
     let numbers: Vec<String> = (0..200).map(|n| n.to_string()).collect();
     assert_eq!(words(&path), numbers);
+}
+
+#[test]
+fn the_page_describes_the_settings() {
+    let schema = schemars::schema_for!(Settings);
+    test_support::assert_documented("output-program", schema.as_value());
 }

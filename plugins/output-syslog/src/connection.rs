@@ -1,151 +1,204 @@
-//! Where messages go, and the way there.
+//! Connections to the receiver of messages.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lanner_plugin::Error;
-use rustls::pki_types::ServerName;
+use lanner_plugin::InvalidSetting;
+use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-use crate::message::Frame;
-use crate::{Settings, seconds, tls};
+use crate::Settings;
+use crate::message::Framing;
+use crate::tls::{self, TlsError};
 
-/// So much is given to a stream at once.
+/// How many bytes of messages are written to a stream at once.
 const CHUNK: usize = 64 * 1024;
 
 /// A receiver.
 #[derive(Debug)]
-pub(crate) struct Target {
-    way: Way,
+pub(crate) struct Receiver {
+    transport: Transport,
     timeout: Duration,
 }
 
 #[derive(Debug)]
-enum Way {
+enum Transport {
     Unix(PathBuf),
     Udp(String),
     Tcp(String),
     Tls(String, ServerName<'static>, Arc<ClientConfig>),
 }
 
-impl fmt::Display for Target {
+/// The settings name no receiver.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReceiverError {
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
+    #[error("`address`: a certificate cannot be for {host:?}")]
+    Name {
+        host: String,
+        source: InvalidDnsNameError,
+    },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// Messages cannot be sent now.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SendError {
+    #[error("cannot look up the address")]
+    Resolve(#[source] io::Error),
+    #[error("the name has no address")]
+    NoAddress,
+    #[error("cannot connect")]
+    Connect(#[source] io::Error),
+    #[error("cannot begin TLS")]
+    Tls(#[source] rustls::Error),
+    #[error("the TLS handshake failed")]
+    Handshake(#[source] io::Error),
+    #[error("cannot send")]
+    Send(#[source] io::Error),
+}
+
+impl fmt::Display for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.way {
-            Way::Unix(path) => write!(f, "unix://{}", path.display()),
-            Way::Udp(host) => write!(f, "udp://{host}"),
-            Way::Tcp(host) => write!(f, "tcp://{host}"),
-            Way::Tls(host, ..) => write!(f, "tls://{host}"),
+        match &self.transport {
+            Transport::Unix(path) => write!(f, "unix://{}", path.display()),
+            Transport::Udp(host) => write!(f, "udp://{host}"),
+            Transport::Tcp(host) => write!(f, "tcp://{host}"),
+            Transport::Tls(host, ..) => write!(f, "tls://{host}"),
         }
     }
 }
 
-impl Target {
-    pub(crate) fn new(settings: &Settings) -> Result<Self, Error> {
+impl Receiver {
+    pub(crate) fn new(settings: &Settings) -> Result<Self, ReceiverError> {
+        Ok(Self {
+            transport: Transport::new(settings)?,
+            timeout: Duration::from_secs(settings.timeout),
+        })
+    }
+
+    pub(crate) fn framing(&self) -> Framing {
+        match self.transport {
+            Transport::Unix(_) => Framing::Local,
+            Transport::Udp(_) => Framing::Datagram,
+            Transport::Tcp(_) | Transport::Tls(..) => Framing::OctetCounted,
+        }
+    }
+
+    pub(crate) fn connect(&self) -> Result<Connection, SendError> {
+        match &self.transport {
+            Transport::Unix(path) => self.unix(path).map_err(SendError::Connect),
+            Transport::Udp(host) => {
+                let address = resolve(host)?.next().ok_or(SendError::NoAddress)?;
+                self.udp(address).map_err(SendError::Connect)
+            }
+            Transport::Tcp(host) => Ok(Connection::Tcp(self.tcp(host)?)),
+            Transport::Tls(host, name, config) => {
+                let connection = ClientConnection::new(Arc::clone(config), name.clone())
+                    .map_err(SendError::Tls)?;
+                let mut stream = StreamOwned::new(connection, self.tcp(host)?);
+                while stream.conn.is_handshaking() {
+                    stream
+                        .conn
+                        .complete_io(&mut stream.sock)
+                        .map_err(SendError::Handshake)?;
+                }
+                Ok(Connection::Tls(Box::new(stream)))
+            }
+        }
+    }
+
+    fn unix(&self, path: &PathBuf) -> io::Result<Connection> {
+        let socket = UnixDatagram::unbound()?;
+        match socket.connect(path) {
+            Ok(()) => {
+                socket.set_write_timeout(Some(self.timeout))?;
+                Ok(Connection::Unix(socket))
+            }
+            // The socket is a stream. glibc's syslog(3) tries that, too.
+            Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => {
+                let socket = UnixStream::connect(path)?;
+                socket.set_write_timeout(Some(self.timeout))?;
+                Ok(Connection::UnixStream(socket))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn udp(&self, address: SocketAddr) -> io::Result<Connection> {
+        let any = if address.is_ipv4() {
+            "0.0.0.0:0"
+        } else {
+            "[::]:0"
+        };
+        let socket = UdpSocket::bind(any)?;
+        socket.connect(address)?;
+        socket.set_write_timeout(Some(self.timeout))?;
+        Ok(Connection::Udp(socket))
+    }
+
+    /// Connects to the first address of the host that answers.
+    fn tcp(&self, host: &str) -> Result<TcpStream, SendError> {
+        let connect = |address: SocketAddr| {
+            let stream = TcpStream::connect_timeout(&address, self.timeout)?;
+            stream.set_write_timeout(Some(self.timeout))?;
+            stream.set_read_timeout(Some(self.timeout))?;
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        };
+        let mut failed = SendError::NoAddress;
+        for address in resolve(host)? {
+            match connect(address) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failed = SendError::Connect(error),
+            }
+        }
+        Err(failed)
+    }
+}
+
+impl Transport {
+    fn new(settings: &Settings) -> Result<Self, ReceiverError> {
         let address = &settings.address;
         let wrong = || {
-            format!(
-                "`address`: {address:?} is none of unix:///PATH, udp://HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT"
-            )
+            let reason = format!(
+                "{address:?} is none of unix:///PATH, udp://HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT"
+            );
+            InvalidSetting::new("address", reason)
         };
         let (scheme, rest) = address.split_once("://").ok_or_else(wrong)?;
         let host = rest.rsplit_once(':').filter(|(host, port)| {
             !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
         });
-        let way = match (scheme, host) {
-            ("unix", _) if rest.starts_with('/') => Way::Unix(rest.into()),
-            ("udp", Some(_)) => Way::Udp(rest.to_owned()),
-            ("tcp", Some(_)) => Way::Tcp(rest.to_owned()),
+        match (scheme, host) {
+            ("unix", _) if rest.starts_with('/') => Ok(Self::Unix(rest.into())),
+            ("udp", Some(_)) => Ok(Self::Udp(rest.to_owned())),
+            ("tcp", Some(_)) => Ok(Self::Tcp(rest.to_owned())),
             ("tls", Some((host, _))) => {
                 let name = host.trim_start_matches('[').trim_end_matches(']');
-                let name = ServerName::try_from(name.to_owned())
-                    .map_err(|error| format!("`address`: {host:?}: {error}"))?;
-                Way::Tls(rest.to_owned(), name, tls::client(settings)?)
+                let name = ServerName::try_from(name.to_owned()).map_err(|source| {
+                    let host = host.to_owned();
+                    ReceiverError::Name { host, source }
+                })?;
+                Ok(Self::Tls(rest.to_owned(), name, tls::client(settings)?))
             }
-            _ => return Err(wrong().into()),
-        };
-        Ok(Self {
-            way,
-            timeout: seconds(settings),
-        })
-    }
-
-    pub(crate) fn frame(&self) -> Frame {
-        match self.way {
-            Way::Unix(_) => Frame::Local,
-            Way::Udp(_) => Frame::Datagram,
-            Way::Tcp(_) | Way::Tls(..) => Frame::Counted,
+            _ => Err(wrong().into()),
         }
-    }
-
-    pub(crate) fn connect(&self) -> Result<Connection, Error> {
-        Ok(match &self.way {
-            Way::Unix(path) => {
-                let socket = UnixDatagram::unbound()?;
-                match socket.connect(path) {
-                    Ok(()) => {
-                        socket.set_write_timeout(Some(self.timeout))?;
-                        Connection::Unix(socket)
-                    }
-                    // as syslog(3) does it
-                    Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => {
-                        let socket = UnixStream::connect(path)?;
-                        socket.set_write_timeout(Some(self.timeout))?;
-                        Connection::UnixStream(socket)
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            Way::Udp(host) => {
-                let address = resolve(host)?.next().ok_or("no address")?;
-                let any = if address.is_ipv4() {
-                    "0.0.0.0:0"
-                } else {
-                    "[::]:0"
-                };
-                let socket = UdpSocket::bind(any)?;
-                socket.connect(address)?;
-                socket.set_write_timeout(Some(self.timeout))?;
-                Connection::Udp(socket)
-            }
-            Way::Tcp(host) => Connection::Tcp(self.tcp(host)?),
-            Way::Tls(host, name, config) => {
-                let connection = ClientConnection::new(Arc::clone(config), name.clone())?;
-                let mut stream = StreamOwned::new(connection, self.tcp(host)?);
-                while stream.conn.is_handshaking() {
-                    stream.conn.complete_io(&mut stream.sock)?;
-                }
-                Connection::Tls(Box::new(stream))
-            }
-        })
-    }
-
-    fn tcp(&self, host: &str) -> Result<TcpStream, Error> {
-        let mut last = None;
-        for address in resolve(host)? {
-            match TcpStream::connect_timeout(&address, self.timeout) {
-                Ok(stream) => {
-                    stream.set_write_timeout(Some(self.timeout))?;
-                    stream.set_read_timeout(Some(self.timeout))?;
-                    stream.set_nodelay(true)?;
-                    return Ok(stream);
-                }
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.map_or_else(|| "no address".into(), Error::from))
     }
 }
 
-fn resolve(host: &str) -> Result<impl Iterator<Item = std::net::SocketAddr>, Error> {
-    Ok(host.to_socket_addrs()?)
+fn resolve(host: &str) -> Result<impl Iterator<Item = SocketAddr>, SendError> {
+    host.to_socket_addrs().map_err(SendError::Resolve)
 }
 
-/// A way that is open.
+/// An open connection.
 #[derive(Debug)]
 pub(crate) enum Connection {
     Unix(UnixDatagram),
@@ -156,15 +209,14 @@ pub(crate) enum Connection {
 }
 
 impl Connection {
-    /// Whether the receiver has closed it. Receivers say nothing; what comes is the end.
+    /// Whether the receiver has closed the connection. Receivers send nothing, so there is nothing to read except the
+    /// end.
     pub(crate) fn is_over(&mut self) -> bool {
         match self {
-            Self::Tcp(stream) => {
-                without_waiting(stream, |stream| is_end(stream.read(&mut [0; 64])))
-            }
+            Self::Tcp(stream) => nonblocking(stream, |stream| is_end(stream.read(&mut [0; 64]))),
             Self::Tls(stream) => {
                 let StreamOwned { conn, sock } = &mut **stream;
-                without_waiting(sock, |mut sock| {
+                nonblocking(sock, |mut sock| {
                     loop {
                         match conn.read_tls(&mut sock) {
                             Ok(0) => return true,
@@ -181,25 +233,26 @@ impl Connection {
         }
     }
 
-    /// Sends messages: how many were taken, and why not all.
-    pub(crate) fn send(&mut self, messages: &[Vec<u8>]) -> (usize, Option<Error>) {
-        match self {
-            Self::Unix(socket) => each(messages, |message| socket.send(message).map(drop)),
-            Self::Udp(socket) => each(messages, |message| socket.send(message).map(drop)),
-            Self::UnixStream(socket) => each(messages, |message| {
+    /// Sends messages. Returns how many the connection took and, if not all, why.
+    pub(crate) fn send(&mut self, messages: &[Vec<u8>]) -> (usize, Option<SendError>) {
+        let (sent, failed) = match self {
+            Self::Unix(socket) => send_each(messages, |message| socket.send(message).map(drop)),
+            Self::Udp(socket) => send_each(messages, |message| socket.send(message).map(drop)),
+            Self::UnixStream(socket) => send_each(messages, |message| {
                 socket.write_all(&[message, &b"\0"[..]].concat())
             }),
-            Self::Tcp(stream) => chunks(messages, |chunk| stream.write_all(chunk)),
-            Self::Tls(stream) => chunks(messages, |chunk| {
+            Self::Tcp(stream) => send_chunks(messages, |chunk| stream.write_all(chunk)),
+            Self::Tls(stream) => send_chunks(messages, |chunk| {
                 stream.write_all(chunk)?;
                 stream.flush()
             }),
-        }
+        };
+        (sent, failed.map(SendError::Send))
     }
 }
 
-/// Runs `body` while reads and writes return at once.
-fn without_waiting(stream: &mut TcpStream, body: impl FnOnce(&mut TcpStream) -> bool) -> bool {
+/// Runs `body` while the stream does not block. A stream whose mode cannot be changed counts as over.
+fn nonblocking(stream: &mut TcpStream, body: impl FnOnce(&mut TcpStream) -> bool) -> bool {
     if stream.set_nonblocking(true).is_err() {
         return true;
     }
@@ -214,24 +267,25 @@ fn is_end(read: io::Result<usize>) -> bool {
     }
 }
 
-fn each(
+/// Sends one message at a time. Returns how many were sent and, if not all, why.
+fn send_each(
     messages: &[Vec<u8>],
     mut send: impl FnMut(&[u8]) -> io::Result<()>,
-) -> (usize, Option<Error>) {
+) -> (usize, Option<io::Error>) {
     for (done, message) in messages.iter().enumerate() {
-        match send(message) {
-            Ok(()) => {}
-            Err(error) => return (done, Some(error.into())),
+        if let Err(error) = send(message) {
+            return (done, Some(error));
         }
     }
     (messages.len(), None)
 }
 
-/// Several messages at once; of those that were begun when it failed, all are sent again.
-fn chunks(
+/// Sends several messages at a time. Returns how many were sent and, if not all, why. After a failure, none of the
+/// messages of that chunk counts as sent.
+fn send_chunks(
     messages: &[Vec<u8>],
     mut send: impl FnMut(&[u8]) -> io::Result<()>,
-) -> (usize, Option<Error>) {
+) -> (usize, Option<io::Error>) {
     let mut done = 0;
     while done < messages.len() {
         let mut chunk = messages[done].clone();
@@ -241,7 +295,7 @@ fn chunks(
             next += 1;
         }
         if let Err(error) = send(&chunk) {
-            return (done, Some(error.into()));
+            return (done, Some(error));
         }
         done = next;
     }

@@ -1,28 +1,29 @@
-//! Output plugin: alerts to syslog: the socket of this host, or RFC 5424 over UDP, TCP or TLS.
+//! Output plugin: alerts to syslog: to the socket of this host, or with RFC 5424 over UDP, TCP or TLS.
 //!
-//! Syslog acknowledges nothing. What a stream had taken when it broke may be lost, and may come twice; a stream that
-//! the receiver has closed in good order is noticed before anything is written into it.
+//! Syslog acknowledges nothing. When a connection breaks, messages that it had taken can be lost, and others can arrive
+//! twice. If the receiver has closed the connection in good order, the plugin notices that before it writes anything.
 
 mod connection;
 mod message;
 mod tls;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use lanner_plugin::{Alerts, Counter, Delivery, Error, Host, OutputPlugin};
+use lanner_plugin::{
+    Alerts, Counter, Delivery, Error, Host, InvalidSetting, OutputPlugin, at_least,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use connection::{Connection, Target};
-use message::{Facility, Writer};
+use connection::{Connection, Receiver, SendError};
+use message::{Facility, Formatter};
 
 /// What a user can set for this plugin.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Where to: `unix:///dev/log` (default), `udp://HOST:514`, `tcp://HOST:601` or `tls://HOST:6514`. To a socket of
-    /// this host go messages as syslog(3) makes them, to the others those of RFC 5424.
+    /// The receiver: `unix:///dev/log` (default), `udp://HOST:514`, `tcp://HOST:601` or `tls://HOST:6514`. A socket of
+    /// this host gets messages in the format of syslog(3), the others get those of RFC 5424.
     pub address: String,
     /// The facility: `user` (default), `daemon`, `auth`, `authpriv`, `local0` to `local7` and so on.
     pub facility: Facility,
@@ -32,16 +33,16 @@ pub struct Settings {
     pub json: bool,
     /// Rule, priority, source and tags as structured data (RFC 5424 only).
     pub structured_data: bool,
-    /// Longer messages are cut; rsyslogd takes so many bytes unless it is told otherwise.
+    /// Longer messages are cut to this number of bytes. The default is rsyslogd's own limit.
     #[schemars(range(min = 480))]
     pub max_length: usize,
-    /// Certificates (PEM) that may have signed the receiver's; without, those of this host.
+    /// Certificates (PEM) that can have signed the receiver's. Without it, those that this host trusts.
     pub ca_cert: Option<PathBuf>,
     /// Certificate chain (PEM) to show to the receiver.
     pub client_cert: Option<PathBuf>,
     /// The key (PEM) of that certificate.
     pub client_key: Option<PathBuf>,
-    /// Seconds that connecting or writing may take.
+    /// How many seconds connecting or writing can take.
     #[schemars(range(min = 1, max = 3600))]
     pub timeout: u64,
 }
@@ -66,55 +67,50 @@ impl Default for Settings {
 /// The output.
 #[derive(Debug)]
 pub struct Output {
-    target: Target,
-    writer: Writer,
+    receiver: Receiver,
+    formatter: Formatter,
     json: bool,
     connection: Option<Connection>,
     truncated: Counter,
+}
+
+/// Messages did not reach their receiver.
+#[derive(Debug, thiserror::Error)]
+#[error("{receiver}")]
+struct Undelivered {
+    receiver: String,
+    source: SendError,
 }
 
 impl OutputPlugin for Output {
     type Settings = Settings;
 
     fn open(host: Host, settings: Settings) -> Result<Self, Error> {
-        if settings.timeout == 0 || settings.max_length < 480 {
-            return Err("`timeout` is at least 1, `max_length` at least 480".into());
-        }
-        let target = Target::new(&settings)?;
-        let frame = target.frame();
+        check(&settings)?;
+        let receiver = Receiver::new(&settings)?;
+        let help = "Messages that were cut to max_length.";
         Ok(Self {
-            writer: Writer::new(&settings, frame),
+            formatter: Formatter::new(&settings, receiver.framing()),
             json: settings.json,
             connection: None,
-            truncated: host.counter(
-                "truncated_total",
-                "Messages that were cut to max_length.",
-                &[],
-            ),
-            target,
+            truncated: host.counter("truncated_total", help, &[]),
+            receiver,
         })
     }
 
     fn emit(&mut self, alerts: &Alerts<'_>) -> Delivery {
         let mut messages = Vec::with_capacity(alerts.len());
         for alert in alerts.iter() {
-            let text = if self.json {
-                alert.json()
-            } else {
-                alert.text()
-            };
-            let (message, cut) = self.writer.message(&alert, text);
+            let (message, cut) = self.formatter.message(&alert, alert.line(self.json));
             self.truncated.add(u64::from(cut));
             messages.push(message);
         }
         match self.send(&messages) {
             (_, None) => Delivery::Delivered,
-            (delivered, Some(error)) => {
+            (delivered, Some(source)) => {
                 self.connection = None;
-                Delivery::TryAgain {
-                    delivered,
-                    reason: format!("{}: {error}", self.target),
-                }
+                let receiver = self.receiver.to_string();
+                Delivery::try_again(delivered, &Undelivered { receiver, source })
             }
         }
     }
@@ -125,9 +121,14 @@ impl OutputPlugin for Output {
     }
 }
 
+fn check(settings: &Settings) -> Result<(), InvalidSetting> {
+    at_least("timeout", settings.timeout, 1)?;
+    at_least("max_length", settings.max_length, 480)
+}
+
 impl Output {
-    /// Sends messages: how many were taken, and why not all.
-    fn send(&mut self, messages: &[Vec<u8>]) -> (usize, Option<Error>) {
+    /// Sends messages. Returns how many the connection took and, if not all, why.
+    fn send(&mut self, messages: &[Vec<u8>]) -> (usize, Option<SendError>) {
         if messages.is_empty() {
             return (0, None);
         }
@@ -136,18 +137,13 @@ impl Output {
         }
         let connection = match &mut self.connection {
             Some(connection) => connection,
-            none => match self.target.connect() {
+            none => match self.receiver.connect() {
                 Ok(connection) => none.insert(connection),
                 Err(error) => return (0, Some(error)),
             },
         };
         connection.send(messages)
     }
-}
-
-/// Seconds as the deadline of one call.
-fn seconds(settings: &Settings) -> Duration {
-    Duration::from_secs(settings.timeout)
 }
 
 lanner_plugin::export_plugin! {

@@ -1,17 +1,18 @@
-//! Messages: as syslog(3) makes them for the socket of this host, and as RFC 5424 has them for all else.
+//! Messages: in the format of syslog(3) for the socket of this host, and of RFC 5424 for other receivers.
 
 use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
-use lanner_plugin::{AlertView, Priority};
+use lanner_plugin::AlertView;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Settings;
 
-/// RFC 5424, 6.2.1.
-#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+/// The facilities of RFC 5424, 6.2.1, with their numbers.
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(inline)]
 pub enum Facility {
     Kern = 0,
     #[default]
@@ -36,31 +37,31 @@ pub enum Facility {
     Local7 = 23,
 }
 
-/// How messages are told apart, and which they are.
+/// How a receiver finds the end of a message. It also decides the message's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Frame {
-    /// One datagram each, as syslog(3) makes them.
+pub(crate) enum Framing {
+    /// One message in each datagram, in the format of syslog(3).
     Local,
-    /// One datagram each (RFC 5426).
+    /// One message in each datagram (RFC 5426).
     Datagram,
-    /// The length before each (RFC 6587, 3.4.1; RFC 5425, 4.3).
-    Counted,
+    /// The length in bytes before each message (RFC 6587, 3.4.1; RFC 5425, 4.3).
+    OctetCounted,
 }
 
-/// Makes messages.
+/// Makes messages of alerts.
 #[derive(Debug)]
-pub(crate) struct Writer {
-    frame: Frame,
+pub(crate) struct Formatter {
+    framing: Framing,
     facility: u32,
     app_name: String,
     structured_data: bool,
     max_length: usize,
 }
 
-impl Writer {
-    pub(crate) fn new(settings: &Settings, frame: Frame) -> Self {
+impl Formatter {
+    pub(crate) fn new(settings: &Settings, framing: Framing) -> Self {
         Self {
-            frame,
+            framing,
             facility: settings.facility as u32,
             app_name: settings.app_name.clone(),
             structured_data: settings.structured_data,
@@ -68,79 +69,81 @@ impl Writer {
         }
     }
 
-    /// The message of an alert, and whether it was cut.
+    /// The message of an alert, and whether it was cut to the maximum length.
     pub(crate) fn message(&self, alert: &AlertView<'_>, text: &str) -> (Vec<u8>, bool) {
-        let mut message = self.head(alert);
-        // A line break or a NUL would end the message for many receivers.
+        let mut message = self.header(alert);
+        // For many receivers a line break or a NUL ends the message.
         message.extend(text.chars().map(|c| if c.is_control() { ' ' } else { c }));
         let cut = message.len() > self.max_length;
         if cut {
-            let end = (0..=self.max_length)
-                .rev()
-                .find(|at| message.is_char_boundary(*at));
-            message.truncate(end.unwrap_or_default());
+            message.truncate(message.floor_char_boundary(self.max_length));
         }
-        let message = match self.frame {
-            Frame::Counted => format!("{} {message}", message.len()),
-            _ => message,
+        let message = match self.framing {
+            Framing::OctetCounted => format!("{} {message}", message.len()),
+            Framing::Local | Framing::Datagram => message,
         };
         (message.into_bytes(), cut)
     }
 
-    fn head(&self, alert: &AlertView<'_>) -> String {
-        // Priorities are syslog's severities.
+    fn header(&self, alert: &AlertView<'_>) -> String {
+        // The numbers of lanner's priorities are those of syslog's severities.
         let priority = self.facility * 8 + alert.priority() as u32;
         let process = std::process::id();
-        if self.frame == Frame::Local {
-            return format!("<{priority}>{}[{process}]: ", word(&self.app_name, 48));
+        if self.framing == Framing::Local {
+            return format!(
+                "<{priority}>{}[{process}]: ",
+                header_field(&self.app_name, 48)
+            );
         }
         let time = UNIX_EPOCH + Duration::from_nanos(alert.time_ns());
-        let mut head = format!(
+        let mut header = format!(
             "<{priority}>1 {} {} {} {process} alert ",
             humantime::format_rfc3339_micros(time),
-            word(alert.hostname(), 255),
-            word(&self.app_name, 48),
+            header_field(alert.hostname(), 255),
+            header_field(&self.app_name, 48),
         );
         if self.structured_data {
-            let tags: Vec<&str> = alert.tags().collect();
-            head.push_str("[lanner@32473");
-            for (name, value) in [
-                ("rule", alert.rule()),
-                ("priority", name(alert.priority())),
-                ("source", alert.source()),
-                ("tags", &tags.join(",")),
-            ] {
-                // Room is left for the text.
-                let value: String = value.chars().take(self.max_length / 16).collect();
-                let _ = write!(head, " {name}=\"");
-                for c in value.chars() {
-                    match c {
-                        '"' | '\\' | ']' => head.extend(['\\', c]),
-                        c if c.is_control() => head.push(' '),
-                        c => head.push(c),
-                    }
-                }
-                head.push('"');
-            }
-            head.push_str("] ");
+            self.add_structured_data(&mut header, alert);
         } else {
-            head.push_str("- ");
+            header.push('-');
         }
-        head
+        header.push(' ');
+        header
+    }
+
+    /// Adds the rule, priority, source and tags (RFC 5424, 6.3). 32473 is the enterprise number for examples
+    /// (RFC 5612).
+    fn add_structured_data(&self, header: &mut String, alert: &AlertView<'_>) {
+        let tags: Vec<&str> = alert.tags().collect();
+        header.push_str("[lanner@32473");
+        for (name, value) in [
+            ("rule", alert.rule()),
+            ("priority", alert.priority().name()),
+            ("source", alert.source()),
+            ("tags", &tags.join(",")),
+        ] {
+            let _ = write!(header, " {name}=\"");
+            // Long values leave room for the text.
+            for c in value.chars().take(self.max_length / 16) {
+                match c {
+                    '"' | '\\' | ']' => header.extend(['\\', c]),
+                    c if c.is_control() => header.push(' '),
+                    c => header.push(c),
+                }
+            }
+            header.push('"');
+        }
+        header.push(']');
     }
 }
 
-fn name(priority: Priority) -> &'static str {
-    priority.name()
-}
-
-/// A header field: printable ASCII without spaces, `-` where there is nothing (RFC 5424, 6).
-fn word(text: &str, longest: usize) -> String {
+/// A header field: printable ASCII without spaces, `-` if it is empty (RFC 5424, 6).
+fn header_field(text: &str, max_length: usize) -> String {
     let printable = |c: char| if c.is_ascii_graphic() { c } else { '_' };
-    let word: String = text.chars().take(longest).map(printable).collect();
-    if word.is_empty() {
+    let field: String = text.chars().take(max_length).map(printable).collect();
+    if field.is_empty() {
         "-".to_owned()
     } else {
-        word
+        field
     }
 }

@@ -1,18 +1,18 @@
-//! Against rsyslogd over every way, with certificates made here; and against a receiver that closes.
+//! Against rsyslogd over every transport, with certificates made here, and against a receiver that closes connections.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
 
 use lanner_plugin::testing::{self, Alert};
-use peers::{Authority, Rsyslogd, wait_for};
+use serde_json::{Value, json};
+use test_support::peers::{Authority, Rsyslogd};
+use test_support::{PATIENCE, wait_for, wait_until};
 
 use super::*;
 
-fn open(settings: &str) -> Output {
-    let settings = serde_json::from_str(settings).unwrap();
-    Output::open(testing::host(), settings).unwrap()
+fn open(settings: &Value) -> Output {
+    testing::open(settings).unwrap()
 }
 
 fn emit(output: &mut Output, messages: &[&str]) -> Delivery {
@@ -23,30 +23,27 @@ fn emit(output: &mut Output, messages: &[&str]) -> Delivery {
     testing::emit(output, &alerts)
 }
 
-/// Emits until it is delivered, then waits for so many lines in all.
+/// Emits messages until they are delivered, then waits until the daemon has received `lines` lines in all.
 fn deliver(daemon: &Rsyslogd, output: &mut Output, messages: &[&str], lines: usize) -> Vec<String> {
-    let mut last = Delivery::Delivered;
-    wait_for("delivery", || {
-        last = emit(output, messages);
-        (last == Delivery::Delivered).then_some(())
-    });
+    wait_until("delivery", || emit(output, messages) == Delivery::Delivered);
     wait_for("rsyslogd's file", || {
-        let got = daemon.got();
+        let got = daemon.received();
         (got.len() >= lines).then_some(got)
     })
 }
 
-fn over_network(scheme: &str, input: &str, more: &str) {
+/// Delivers to a daemon over the network. `certificates` has the settings for TLS and their files.
+fn over_network(scheme: &str, input: &str, certificates: &[(&str, &str)]) {
     let Some(daemon) = Rsyslogd::start(input) else {
         return;
     };
-    let port = daemon.port();
-    let folder = daemon.authority.folder().display();
-    let more = more.replace("FOLDER", &folder.to_string());
-    let address = format!("{scheme}://localhost:{port}");
-    let mut output = open(&format!(
-        "{{\"address\":{address:?},\"facility\":\"local3\"{more}}}"
-    ));
+    let mut settings = json!({"address": format!("{scheme}://localhost:{}", daemon.port())});
+    for (setting, file) in certificates {
+        settings[*setting] = json!(daemon.authority.path(file));
+    }
+    let mut local3 = settings.clone();
+    local3["facility"] = json!("local3");
+    let mut output = open(&local3);
     let got = deliver(&daemon, &mut output, &["one", "two\nlines"], 2);
     let head = "local3.warning|lanner|tester|2026-01-01T00:00:00.123456";
     let data =
@@ -59,16 +56,16 @@ fn over_network(scheme: &str, input: &str, more: &str) {
     );
     assert!(got[1].ends_with("Warning two lines"), "{got:?}");
 
-    let mut json = open(&format!("{{\"address\":{address:?},\"json\":true{more}}}"));
-    let got = deliver(&daemon, &mut json, &["three"], 3);
+    settings["json"] = json!(true);
+    let got = deliver(&daemon, &mut open(&settings), &["three"], 3);
     let message = got[2].rsplit('|').next().unwrap().trim();
-    let message: serde_json::Value = serde_json::from_str(message).unwrap();
+    let message: Value = serde_json::from_str(message).unwrap();
     assert_eq!(message["priority"], "Warning");
 }
 
 #[test]
 fn rsyslogd_takes_what_comes_over_tcp() {
-    over_network("tcp", Rsyslogd::TCP, "");
+    over_network("tcp", Rsyslogd::TCP, &[]);
 }
 
 #[test]
@@ -76,7 +73,11 @@ fn rsyslogd_takes_what_comes_over_tls_with_a_client_certificate() {
     over_network(
         "tls",
         Rsyslogd::TLS,
-        r#","ca_cert":"FOLDER/ca.pem","client_cert":"FOLDER/server.pem","client_key":"FOLDER/server.key""#,
+        &[
+            ("ca_cert", "ca.pem"),
+            ("client_cert", "server.pem"),
+            ("client_key", "server.key"),
+        ],
     );
 }
 
@@ -86,7 +87,7 @@ fn rsyslogd_takes_what_comes_through_its_socket() {
         return;
     };
     let socket = daemon.authority.path("log");
-    let mut output = open(&format!("{{\"address\":\"unix://{}\"}}", socket.display()));
+    let mut output = open(&json!({"address": format!("unix://{}", socket.display())}));
     let got = deliver(&daemon, &mut output, &["one", "two"], 2);
     assert!(got[0].starts_with("user.warning|lanner|"), "{got:?}");
     assert!(
@@ -98,7 +99,7 @@ fn rsyslogd_takes_what_comes_through_its_socket() {
 }
 
 #[test]
-fn a_stranger_is_not_told_anything() {
+fn a_receiver_with_a_foreign_certificate_gets_nothing() {
     let (own, other) = (Authority::new(), Authority::new());
     other.sign("server");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -125,10 +126,10 @@ fn a_stranger_is_not_told_anything() {
         let _ = rustls::StreamOwned::new(connection, stream).read_to_end(&mut got);
         got
     });
-    let mut output = open(&format!(
-        "{{\"address\":\"tls://localhost:{port}\",\"ca_cert\":{:?}}}",
-        own.path("ca.pem")
-    ));
+    let mut output = open(&json!({
+        "address": format!("tls://localhost:{port}"),
+        "ca_cert": own.path("ca.pem"),
+    }));
     let answer = emit(&mut output, &["secret"]);
     assert!(
         matches!(&answer, Delivery::TryAgain { delivered: 0, reason } if reason.contains("certificate")),
@@ -140,13 +141,12 @@ fn a_stranger_is_not_told_anything() {
 #[test]
 fn udp_carries_one_message_each() {
     let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
-    receiver
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .unwrap();
+    receiver.set_read_timeout(Some(PATIENCE)).unwrap();
     let port = receiver.local_addr().unwrap().port();
-    let mut output = open(&format!(
-        "{{\"address\":\"udp://127.0.0.1:{port}\",\"structured_data\":false}}"
-    ));
+    let mut output = open(&json!({
+        "address": format!("udp://127.0.0.1:{port}"),
+        "structured_data": false,
+    }));
     assert_eq!(emit(&mut output, &["one", "two"]), Delivery::Delivered);
     let mut buffer = [0; 2000];
     for word in ["one", "two"] {
@@ -177,18 +177,18 @@ fn counted(stream: &mut BufReader<TcpStream>) -> String {
 fn a_receiver_that_closed_is_connected_anew_before_anything_is_lost() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let mut output = open(&format!("{{\"address\":\"tcp://127.0.0.1:{port}\"}}"));
+    let mut output = open(&json!({"address": format!("tcp://127.0.0.1:{port}")}));
     for word in ["one", "two", "three"] {
-        // each is taken by a connection of its own, which the receiver closes
-        wait_for("delivery", || {
-            (emit(&mut output, &[word]) == Delivery::Delivered).then_some(())
+        // Each message has a connection of its own, which the receiver closes after it.
+        wait_until("delivery", || {
+            emit(&mut output, &[word]) == Delivery::Delivered
         });
         let (stream, _) = listener.accept().unwrap();
         let mut stream = BufReader::new(stream);
         assert!(counted(&mut stream).ends_with(word));
         drop(stream);
         let connection = output.connection.as_mut().unwrap();
-        wait_for("the end", || connection.is_over().then_some(()));
+        wait_until("the end of the connection", || connection.is_over());
     }
 }
 
@@ -197,15 +197,11 @@ fn long_messages_are_cut_between_characters_and_counted() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     let receiver = UnixDatagram::bind(&path).unwrap();
-    receiver
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .unwrap();
+    receiver.set_read_timeout(Some(PATIENCE)).unwrap();
     let (host, heard) = testing::host_with_ears();
-    let settings = format!(
-        "{{\"address\":\"unix://{}\",\"max_length\":480}}",
-        path.display()
-    );
-    let mut output = Output::open(host, serde_json::from_str(&settings).unwrap()).unwrap();
+    let address = format!("unix://{}", path.display());
+    let settings = json!({"address": address, "max_length": 480});
+    let mut output: Output = testing::open_on(host, &settings).unwrap();
     assert_eq!(
         emit(&mut output, &["short", &"ä".repeat(1000)]),
         Delivery::Delivered
@@ -219,13 +215,13 @@ fn long_messages_are_cut_between_characters_and_counted() {
 }
 
 #[test]
-fn nobody_there_is_tried_again_and_nonsense_refused() {
+fn an_absent_receiver_is_tried_again_and_wrong_settings_are_refused() {
     for address in [
         "unix:///nonexistent/log".to_owned(),
-        // tcpmux, which nobody has
+        // Nothing listens at the port of tcpmux.
         "tcp://127.0.0.1:1".to_owned(),
     ] {
-        let mut output = open(&format!("{{\"address\":{address:?}}}"));
+        let mut output = open(&json!({"address": address}));
         let answer = emit(&mut output, &["one"]);
         assert!(
             matches!(&answer, Delivery::TryAgain { delivered: 0, reason } if reason.starts_with(&address)),
@@ -233,12 +229,17 @@ fn nobody_there_is_tried_again_and_nonsense_refused() {
         );
     }
     for settings in [
-        r#"{"address":"/dev/log"}"#,
-        r#"{"address":"tcp://host"}"#,
-        r#"{"address":"tls://host:6514","ca_cert":"/nonexistent"}"#,
-        r#"{"timeout":0}"#,
+        json!({"address": "/dev/log"}),
+        json!({"address": "tcp://host"}),
+        json!({"address": "tls://host:6514", "ca_cert": "/nonexistent"}),
+        json!({"timeout": 0}),
     ] {
-        let settings: Settings = serde_json::from_str(settings).unwrap();
-        assert!(Output::open(testing::host(), settings).is_err());
+        assert!(testing::open::<Output>(&settings).is_err());
     }
+}
+
+#[test]
+fn the_page_describes_the_settings() {
+    let schema = schemars::schema_for!(Settings);
+    test_support::assert_documented("output-syslog", schema.as_value());
 }

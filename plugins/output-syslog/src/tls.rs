@@ -1,21 +1,59 @@
-//! Whom to trust, and what to show (RFC 5425).
+//! TLS (RFC 5425): which certificates to trust, and which one to show.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lanner_plugin::Error;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::Settings;
 
-pub(crate) fn client(settings: &Settings) -> Result<Arc<ClientConfig>, Error> {
+/// TLS cannot be set up with these settings.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsError {
+    #[error("cannot read the PEM file {}", file.display())]
+    Pem { file: PathBuf, source: pem::Error },
+    #[error("cannot use the certificates of {}", file.display())]
+    Certificate {
+        file: PathBuf,
+        source: rustls::Error,
+    },
+    #[error("there is no certificate to check the receiver's by; set `ca_cert`")]
+    NoRoots,
+    #[error("`client_cert` and `client_key` go together; set both or neither")]
+    HalfOfClient,
+    #[error("this build cannot speak TLS 1.2 or later")]
+    Protocol(#[source] rustls::Error),
+}
+
+/// What all connections to a receiver share.
+pub(crate) fn client(settings: &Settings) -> Result<Arc<ClientConfig>, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Protocol)?
+        .with_root_certificates(roots(settings.ca_cert.as_deref())?);
+    let config = match (&settings.client_cert, &settings.client_key) {
+        (None, None) => config.with_no_client_auth(),
+        (Some(chain), Some(key_file)) => {
+            let key = PrivateKeyDer::from_pem_file(key_file).map_err(pem_error(key_file))?;
+            config
+                .with_client_auth_cert(certificates(chain)?, key)
+                .map_err(certificate_error(chain))?
+        }
+        (Some(_), None) | (None, Some(_)) => return Err(TlsError::HalfOfClient),
+    };
+    Ok(Arc::new(config))
+}
+
+/// The certificates of a file, or those that this host trusts.
+fn roots(file: Option<&Path>) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    match &settings.ca_cert {
-        Some(path) => {
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|error| about(path, error))?;
+    match file {
+        Some(file) => {
+            for certificate in certificates(file)? {
+                roots.add(certificate).map_err(certificate_error(file))?;
             }
         }
         None => {
@@ -24,31 +62,23 @@ pub(crate) fn client(settings: &Settings) -> Result<Arc<ClientConfig>, Error> {
         }
     }
     if roots.is_empty() {
-        return Err("there is no certificate to check the receiver's by; set `ca_cert`".into());
+        return Err(TlsError::NoRoots);
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots);
-    let config = match (&settings.client_cert, &settings.client_key) {
-        (None, None) => config.with_no_client_auth(),
-        (Some(chain), Some(key)) => {
-            let key_of = PrivateKeyDer::from_pem_file(key).map_err(|error| about(key, error))?;
-            config
-                .with_client_auth_cert(certificates(chain)?, key_of)
-                .map_err(|error| about(chain, error))?
-        }
-        _ => return Err("`client_cert` and `client_key` go together".into()),
-    };
-    Ok(Arc::new(config))
+    Ok(roots)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    CertificateDer::pem_file_iter(path)
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    CertificateDer::pem_file_iter(file)
         .and_then(Iterator::collect)
-        .map_err(|error| about(path, error))
+        .map_err(pem_error(file))
 }
 
-fn about(path: &Path, error: impl std::fmt::Display) -> Error {
-    format!("{}: {error}", path.display()).into()
+fn pem_error(file: &Path) -> impl FnOnce(pem::Error) -> TlsError {
+    let file = file.to_owned();
+    |source| TlsError::Pem { file, source }
+}
+
+fn certificate_error(file: &Path) -> impl FnOnce(rustls::Error) -> TlsError {
+    let file = file.to_owned();
+    |source| TlsError::Certificate { file, source }
 }

@@ -5,8 +5,8 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use peers::{Authority, Client, NatsServer, Receiver, Rsyslogd, python};
 use serde_json::Value;
+use test_support::peers::{Authority, Client, NatsServer, Receiver, Rsyslogd, python};
 
 use crate::session::{Folder, Lanner};
 use crate::stage::{eventually, skipped};
@@ -201,7 +201,7 @@ outputs:
     };
     has("file", &|| of_rule(json_lines(&file)).len());
     has("program", &|| of_text(&lines(&fed)).len());
-    has("syslog", &|| of_text(&syslog.got()).len());
+    has("syslog", &|| of_text(&syslog.received()).len());
     has("http", &|| of_rule(tls.receiver.alerts()).len());
     has("nats", &|| nats.messages().len());
     has("console", &|| lanner.alerts("Notice A"));
@@ -213,7 +213,7 @@ outputs:
     whole("console", &of_text(&out), made);
     whole("file", &of_json(&of_rule(json_lines(&file))), made);
     whole("program", &of_text(&lines(&fed)), made);
-    let got = syslog.got();
+    let got = syslog.received();
     let head = "local3.notice|lanner|";
     let good = got[0].starts_with(head) && got[0].contains("rule=\"A\"");
     assert!(good, "{}", got[0]);
@@ -294,14 +294,14 @@ outputs:
     );
     let (lanner, mut pipe) = on_demand(&folder, "ebpf-core", &config);
     let made = 300;
-    let known = || of_text(&syslog.got()).len();
+    let known = || of_text(&syslog.received()).len();
     order(&mut pipe, 100);
     eventually(&format!("alerts come {:?}", lanner.err), || known() == 100);
     nats.kill();
     order(&mut pipe, 100);
     eventually("the others go on", || known() == 200);
-    nats.again();
-    tls.receiver.again();
+    nats.restart();
+    tls.receiver.restart();
     fs::write(&gate, "").expect("a file");
     order(&mut pipe, 100);
     let has = |what: &str, count: &dyn Fn() -> usize| {
@@ -316,7 +316,7 @@ outputs:
     drop(pipe);
     let (_, err) = lanner.end();
     assert!(!err.iter().any(|line| line.contains(" lost ")), "{err:?}");
-    whole("syslog", &of_text(&syslog.got()), made);
+    whole("syslog", &of_text(&syslog.received()), made);
     whole("program", &of_json(&of_rule(json_lines(&fed))), made);
     whole("http", &of_json(&of_rule(tls.receiver.alerts())), made);
     // what was on its way when the server died may come before what was offered again
@@ -384,7 +384,7 @@ fn ninety_subscribers_get_everything_while_ten_are_stuck_and_told_what_they_miss
         "gRPC: {} KiB more than at the start, at the most",
         more >> 10
     );
-    clients.tell("wake");
+    clients.write_line("wake");
     let summary: Value = serde_json::from_str(&clients.line()).expect("JSON");
     assert_eq!(summary["fast"], serde_json::json!(vec![ALERTS; 90]));
     for stuck in summary["stuck"].as_array().expect("a list") {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use peers::{CRI, python};
+use test_support::peers::{CRI, python};
 
 use crate::containers::{Watcher, archive, possible};
 use crate::lanner::{BIN, skipped, usable};

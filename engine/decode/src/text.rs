@@ -1,0 +1,225 @@
+//! An event as one line of text, as strace(1) writes it.
+//!
+//! Where the event has less than strace reads, the text is shorter: gathered iovecs are one string, and a
+//! `struct msghdr` is its name, data and control. Values write themselves ([`forms`](super::forms)); this is
+//! the line around them, and the parameters that strace prints in its own way.
+
+use std::fmt::Write as _;
+
+use driver_api::event::{Attachment, Event, Flags, Kind as EventKind, Loss, Status};
+use driver_api::table::{Returns, Syscall};
+
+use super::buffer::Strings;
+use super::forms::Forms;
+use super::number::{mode, pointer, signal};
+use super::symbols::{self, Enum, Remark, hex, write_enum, write_flags};
+use super::value::{self, Value};
+use super::{call, errno, variant};
+
+/// Appends an event, without a newline: a call with its result, or another event.
+pub fn line(out: &mut String, event: &Event<'_>) {
+    let header = event.header();
+    match event.kind() {
+        EventKind::Syscall | EventKind::Exec => match call(event) {
+            Some(call) => {
+                parameters(out, event, call);
+                result(out, event, call);
+            }
+            None => unknown(out, event),
+        },
+        EventKind::Fork => {
+            let [tid, pid, ..] = header.args;
+            let what = if tid == pid { "process" } else { "thread" };
+            let _ = write!(out, "+++ started {what} {tid} +++");
+        }
+        EventKind::Exit if event.has(Flags::NO_RESULT) => out.push_str("+++ ended +++"),
+        EventKind::Exit => exit(out, header.ret),
+        EventKind::Signal => {
+            out.push_str("--- ");
+            signal(out, header.args[0]);
+            let _ = write!(out, " {{si_pid={}}} ---", header.args[1]);
+        }
+        EventKind::Lost => {
+            let [count, cause, ..] = header.args;
+            let cause = Loss::from_u64(cause).name();
+            let _ = write!(out, "+++ lost {count} events: {cause} +++");
+        }
+    }
+}
+
+fn exit(out: &mut String, status: i64) {
+    let number = status & 0x7f;
+    if number == 0 {
+        let _ = write!(out, "+++ exited with {} +++", (status >> 8) & 0xff);
+    } else {
+        out.push_str("+++ killed by ");
+        signal(out, number.unsigned_abs());
+        if status & 0x80 != 0 {
+            out.push_str(" (core dumped)");
+        }
+        out.push_str(" +++");
+    }
+}
+
+fn unknown(out: &mut String, event: &Event<'_>) {
+    let header = event.header();
+    let _ = write!(out, "syscall_{:#x}(", header.nr);
+    for (at, value) in header.args.into_iter().enumerate() {
+        if at > 0 {
+            out.push_str(", ");
+        }
+        hex(out, value);
+    }
+    out.push(')');
+    if event.has(Flags::NO_RESULT) {
+        out.push_str(" = ?");
+    } else {
+        outcome(out, header.ret);
+    }
+}
+
+/// Appends a call's name and its parameters in parentheses.
+pub fn parameters(out: &mut String, event: &Event<'_>, call: &Syscall) {
+    out.push_str(call.name);
+    out.push('(');
+    if call.name == "clone" {
+        clone(out, event, call);
+    } else {
+        for at in 0..call.params.len() {
+            let Some(value) = value::param(event, call, at) else {
+                break;
+            };
+            if matches!(value, Value::Unused) {
+                continue;
+            }
+            if at > 0 {
+                out.push_str(", ");
+            }
+            parameter(out, event, call, at, &value);
+        }
+    }
+    out.push(')');
+}
+
+/// strace names the parameters of clone(2), because their order differs between architectures, and leaves
+/// out those that the flags do not ask for.
+fn clone(out: &mut String, event: &Event<'_>, call: &Syscall) {
+    let raw = |at| variant::raw(event, call, at);
+    out.push_str("child_stack=");
+    pointer(out, raw(1));
+    out.push_str(", flags=");
+    if let Some(flags) = value::param(event, call, 0) {
+        flags.text(out);
+    }
+    // CLONE_PARENT_SETTID or CLONE_PIDFD; CLONE_SETTLS; CLONE_CHILD_SETTID or CLONE_CHILD_CLEARTID
+    for (bits, name, at) in [
+        (0x10_1000, "parent_tid", 2),
+        (0x8_0000, "tls", 4),
+        (0x120_0000, "child_tidptr", 3),
+    ] {
+        if raw(0) & bits != 0 {
+            let _ = write!(out, ", {name}=");
+            pointer(out, raw(at));
+        }
+    }
+}
+
+fn parameter(out: &mut String, event: &Event<'_>, call: &Syscall, at: usize, value: &Value<'_>) {
+    match (call.name, value) {
+        ("execve" | "execveat", Value::Strings(Strings(all))) if call.params[at].name == "envp" => {
+            pointer(out, variant::raw(event, call, at));
+            environment(out, all);
+        }
+        (_, Value::Enum(Enum(_, set))) if set.name == "eth_proto" => {
+            out.push_str("htons(");
+            value.text(out);
+            out.push(')');
+        }
+        _ => value.text(out),
+    }
+}
+
+fn environment(out: &mut String, all: &Attachment<'_>) {
+    let count = all.strings().count();
+    let least = if all.status == Status::Whole {
+        ""
+    } else {
+        "at least "
+    };
+    let s = if count == 1 { "" } else { "s" };
+    let _ = write!(out, " /* {least}{count} var{s} */");
+}
+
+fn result(out: &mut String, event: &Event<'_>, call: &Syscall) {
+    let ret = event.header().ret;
+    if call.returns == Returns::None || event.has(Flags::NO_RESULT) {
+        out.push_str(" = ?");
+        return;
+    }
+    if errno::of(ret).is_some() {
+        outcome(out, ret);
+        return;
+    }
+    match call.returns {
+        Returns::Ptr | Returns::Hex => {
+            out.push_str(" = ");
+            hex(out, ret.cast_unsigned());
+        }
+        Returns::Mode => {
+            out.push_str(" = ");
+            mode(out, ret.cast_unsigned());
+        }
+        Returns::Fcntl if ret != 0 => fcntl(out, variant::raw(event, call, 1), ret),
+        _ => outcome(out, ret),
+    }
+}
+
+fn fcntl(out: &mut String, command: u64, ret: i64) {
+    let set = match command & 0xffff_ffff {
+        1 => "fd_flags",
+        3 => "open",
+        1025 => "lease",
+        1034 => "seals",
+        _ => return outcome(out, ret),
+    };
+    let Some(set) = symbols::set(set) else { return };
+    let bits = ret.cast_unsigned();
+    let _ = write!(out, " = {bits:#x} (");
+    if set.name == "lease" {
+        write_enum(out, set, bits, Remark::With);
+    } else {
+        let word = if set.name == "seals" {
+            "seals"
+        } else {
+            "flags"
+        };
+        let _ = write!(out, "{word} ");
+        write_flags(out, set, bits, Remark::With);
+    }
+    out.push(')');
+}
+
+/// Appends ` = ` and the number, or the error that the number stands for.
+fn outcome(out: &mut String, ret: i64) {
+    let Some(errno) = errno::of(ret) else {
+        let _ = write!(out, " = {ret}");
+        return;
+    };
+    // Errors from 512 on are internal to the kernel: the call was interrupted and returned nothing.
+    out.push_str(if (512..=516).contains(&errno) {
+        " = ?"
+    } else {
+        " = -1"
+    });
+    match errno::name(errno) {
+        Some(name) => {
+            let _ = write!(out, " {name}");
+            if let Some(message) = errno::message(errno) {
+                let _ = write!(out, " ({message})");
+            }
+        }
+        None => {
+            let _ = write!(out, " (errno {errno})");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! What tests of several crates need: waiting with a deadline, skipping with a reason, the drivers that run here, and
+//! the real peers that outputs deliver to.
+//!
+//! | module | has |
+//! |---|---|
+//! | `wait` | [`PATIENCE`], [`wait_for`], [`wait_until`] |
+//! | `skip` | [`skipped`], [`is_root`], [`usable_drivers`] |
+//! | `documented` | [`assert_documented`]: a page lists every setting with its default |
+//! | `peers` (feature `peers`) | certificates, and servers and clients that are not ours |
+//!
+//! Only `dev-dependencies` name this crate. It panics freely: a test that cannot set its stage has failed.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot set its stage has failed"
+)]
+
+mod documented;
+#[cfg(feature = "peers")]
+pub mod peers;
+mod skip;
+mod wait;
+
+pub use documented::assert_documented;
+pub use skip::{is_root, skipped, usable_drivers};
+pub use wait::{PATIENCE, wait_for, wait_until};
+
+/// The last word of each line.
+#[must_use]
+pub fn last_words(text: &str) -> Vec<String> {
+    let last = |line: &str| line.rsplit(' ').next().unwrap_or_default().to_owned();
+    text.lines().map(last).collect()
+}
