@@ -27,7 +27,7 @@ pub(crate) enum Verb {
 /// What the consumer captures.
 #[derive(Debug, Args)]
 pub(crate) struct ConsumeArgs {
-    /// The driver: ebpf-core or ebpf-legacy.
+    /// The driver, which must serve the whole host.
     #[arg(long)]
     pub(crate) driver: String,
     /// Names of system calls, or `all`.

@@ -4,7 +4,7 @@ use crate::args::Options;
 use crate::goals::Goals;
 use crate::report::{Report, Table, number, ratio, time};
 use crate::samples::{Sample, Samples, shuffled};
-use crate::tracer::Tracer;
+use crate::tracer::{Tracer, host_drivers};
 use crate::workshop::{Load, Place, Workshop, look_up};
 use crate::{Error, Result, say};
 
@@ -58,7 +58,7 @@ pub(crate) fn measure(
 fn contestants(options: &Options, report: &mut Report) -> Vec<Tracer> {
     let mut tracers = vec![Tracer::Floor, Tracer::Bpftrace];
     for build in [None].into_iter().chain(options.other.clone().map(Some)) {
-        for driver in ["ebpf-core", "ebpf-legacy"] {
+        for driver in host_drivers() {
             for everything in [true, false] {
                 tracers.push(Tracer::Driver {
                     driver,

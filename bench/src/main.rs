@@ -20,7 +20,6 @@ mod alerts;
 mod args;
 mod consume;
 mod error;
-#[cfg(feature = "core")]
 mod floor;
 mod goals;
 mod kernel;

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use crate::args::Options;
 use crate::goals::Goals;
 use crate::report::{Report, Table, number, time};
-use crate::tracer::{Consumer, Counters};
+use crate::tracer::{Consumer, Counters, host_drivers};
 use crate::workshop::Workshop;
 use crate::{Error, Result, say};
 
@@ -43,7 +43,7 @@ pub(crate) fn measure(
         ),
         &["", "calls made", "a second", "events", "lost", "CPU/event"],
     );
-    for driver in ["ebpf-core", "ebpf-legacy"] {
+    for driver in host_drivers() {
         let short = driver.trim_start_matches("ebpf-");
         if !options.wants(short) {
             continue;

@@ -85,25 +85,24 @@ impl Tracer {
     }
 }
 
-#[cfg(feature = "core")]
 fn floor() -> Result<Running> {
     Ok(Running::Floor {
         _program: crate::floor::Floor::new()?,
     })
 }
 
-#[cfg(not(feature = "core"))]
-fn floor() -> Result<Running> {
-    Err(Error::unexpected("this build has no empty BPF program"))
+/// The drivers that can capture the whole host, the preferred one first.
+pub(crate) fn host_drivers() -> impl Iterator<Item = &'static str> {
+    let drivers = drivers::registered().into_iter();
+    drivers
+        .filter(|driver| driver.serves().host)
+        .map(|driver| driver.name())
 }
 
 /// A running tracer. Dropping it stops it.
 pub(crate) enum Running {
     Alone,
-    #[cfg(feature = "core")]
-    Floor {
-        _program: crate::floor::Floor,
-    },
+    Floor { _program: crate::floor::Floor },
     Bpftrace(Process),
     Consumer(Consumer),
 }
@@ -114,7 +113,6 @@ impl Running {
         match self {
             Self::Consumer(consumer) => consumer.counters().map(Some),
             Self::Alone | Self::Bpftrace(_) => Ok(None),
-            #[cfg(feature = "core")]
             Self::Floor { .. } => Ok(None),
         }
     }
@@ -124,7 +122,6 @@ impl Running {
         match self {
             Self::Bpftrace(process) => counted(process).map(Some),
             Self::Alone | Self::Consumer(_) => Ok(None),
-            #[cfg(feature = "core")]
             Self::Floor { .. } => Ok(None),
         }
     }

@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 use crate::args::Options;
 use crate::goals::Goals;
 use crate::report::{Report, Table, number, time};
+use crate::tracer::host_drivers;
 use crate::workshop::Workshop;
 use crate::{Error, Result, say};
 
@@ -252,7 +253,7 @@ fn starts(
     for set in sets {
         let path = folder.path().join("rules.yaml");
         fs::write(&path, &set.text).map_err(Error::failed("write the rules"))?;
-        for driver in ["ebpf-core", "ebpf-legacy"] {
+        for driver in host_drivers() {
             let mut runs = Vec::new();
             for _ in 0..options.rounds() {
                 match live::run(lanner, driver, &path) {

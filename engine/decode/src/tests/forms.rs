@@ -5,7 +5,7 @@ use driver_api::event::{
 };
 
 use super::Arg::{M, N, S, V};
-use super::{Arg, event, line, neg};
+use super::{Arg, altered, event, line, neg};
 use crate::{falco, json, text};
 
 use as_written::bytes_of;
@@ -136,7 +136,7 @@ fn what_is_missing_or_cut_is_said() {
 #[test]
 fn a_fact_that_is_cut_is_said() {
     let (mut builder, _) = event("execve", &[S(b"ls"), N(0x2000), N(0)], 0);
-    builder.header_mut().kind = Kind::Exec as u8;
+    let mut builder = altered(&mut builder, |header| header.kind = Kind::Exec as u8);
     builder.attach(
         Fact::Argv as u8,
         Part::None,
@@ -249,7 +249,7 @@ fn a_message_has_parts() {
 #[test]
 fn the_vectors_of_an_exec_are_facts() {
     let (mut builder, _) = event("execve", &[S(b"ls"), N(0x2000), N(0x3000)], 0);
-    builder.header_mut().kind = Kind::Exec as u8;
+    let mut builder = altered(&mut builder, |header| header.kind = Kind::Exec as u8);
     fact(&mut builder, Fact::Exe, Encoding::Parts, b"ls\0bin\0usr\0");
     fact(&mut builder, Fact::Argv, Encoding::Strings, b"ls\0-l\0");
     fact(&mut builder, Fact::Env, Encoding::Strings, b"A=1\0");
@@ -357,7 +357,7 @@ fn results_are_those_of_strace() {
         "clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD, child_tidptr=0x7f000a10) = 42"
     );
     let (mut builder, _) = event("getpid", &[N(1), N(2), N(3), N(4096)], -38);
-    builder.header_mut().nr = 500;
+    let mut builder = altered(&mut builder, |header| header.nr = 500);
     let mut out = String::new();
     text::line(&mut out, &builder.finish().expect("an event"));
     assert_eq!(
@@ -365,7 +365,7 @@ fn results_are_those_of_strace() {
         "syscall_0x1f4(0x1, 0x2, 0x3, 0x1000, 0, 0) = -1 ENOSYS (Function not implemented)"
     );
     let (mut builder, _) = event("close", &[N(1)], 0);
-    builder.header_mut().flags = Flags::NORETURN;
+    let mut builder = altered(&mut builder, |header| header.flags = Flags::NORETURN);
     assert!(json_of(&mut builder).contains(r#""ret":null,"error":null"#));
 }
 
@@ -373,7 +373,7 @@ fn results_are_those_of_strace() {
 fn a_call_that_was_seen_at_its_entry_has_no_result() {
     let made = |name: &str, args: &[Arg]| {
         let (mut builder, call) = event(name, args, 0);
-        builder.header_mut().flags = Flags::ENTRY;
+        let builder = altered(&mut builder, |header| header.flags = Flags::ENTRY);
         (builder, call)
     };
     let (mut builder, call) = made("openat", &hosts());
@@ -390,8 +390,8 @@ fn a_call_that_was_seen_at_its_entry_has_no_result() {
     let (mut builder, _) = made("read", &[N(3), N(0x1000), N(64)]);
     let json = json_of(&mut builder);
     assert!(!json.contains("incomplete"), "{json}");
-    // nor is a thread's status, where the driver could not read it
-    builder.header_mut().kind = Kind::Exit as u8;
+    // nor is how a thread ended, where nobody could ask
+    let mut builder = altered(&mut builder, |header| header.kind = Kind::Exit as u8);
     let json = json_of(&mut builder);
     assert!(
         json.contains(r#"{"status":null,"exit_code":null,"signal":null}"#),
