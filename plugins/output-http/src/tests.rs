@@ -187,8 +187,7 @@ fn mistakes_are_known_at_once() {
         ),
         (json!({"url": "https://x/", "mtls": true}), "`client_cert`"),
     ] {
-        let error = testing::open::<Output>(&settings).unwrap_err();
-        let error = Chain(&*error).to_string();
+        let error = testing::refusal::<Output>(&settings).unwrap();
         assert!(error.contains(expected), "{error}");
     }
 }
