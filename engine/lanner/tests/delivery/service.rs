@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
+use test_support::PATIENCE;
 
 use crate::session::{BIN, Folder, MAKER};
-use crate::stage::PATIENCE;
 
 /// What a manager hears.
 struct Manager(UnixDatagram);
