@@ -1,5 +1,5 @@
-//! When a process's cgroups are looked at: at the start, when it has a new program or other namespaces, and when its
-//! events say that they are others (cgroup v2). Else they are its parent's.
+//! When a process's cgroups are read: at the start, after exec, after a change of namespaces or root, and when the cgroup id
+//! of its events changes (cgroup v2). Otherwise a process has its parent's.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -11,15 +11,15 @@ use driver_api::event::Header;
 
 use super::Inspector;
 use super::containers::Cgroups;
-use super::process::ProcessKey;
+use super::process_table::ProcessKey;
 
-/// Cgroup ids that are remembered.
+/// The most cgroup ids that are remembered.
 const MAX_IDS: usize = 4096;
 
 impl Inspector {
-    /// Looks at the cgroups of an event's process again where the event says that they are others.
+    /// Reads the cgroups of an event's process again if the event has another cgroup id than before.
     #[inline]
-    pub(super) fn moved(&mut self, header: &Header, key: ProcessKey) {
+    pub(super) fn follow_cgroup(&mut self, header: &Header, key: ProcessKey) {
         if header.cgroup == 0 {
             return;
         }
@@ -42,7 +42,8 @@ impl Inspector {
         self.remember_cgroup(header.cgroup, key);
     }
 
-    /// Ids of cgroups are inode numbers: which one is meant can be checked, though the process may have moved on.
+    /// Remembers which cgroups an id means. The process may have moved on meanwhile, so the id is checked: it is the inode
+    /// number of the cgroup's directory.
     fn remember_cgroup(&mut self, id: u64, key: ProcessKey) {
         let Some(process) = self.processes.get_mut(key) else {
             return;
@@ -65,8 +66,8 @@ impl Inspector {
         }
     }
 
-    /// A process has a new program: its cgroups may have been set between fork and exec. Where there is only cgroup
-    /// v2, and its id came with the event, that is known already.
+    /// Reads the cgroups after exec, because they may have been set between fork and exec. With cgroup v2 alone this is not
+    /// necessary if the event has the id that is known already.
     pub(super) fn look_at_cgroups_after_exec(&mut self, header: &Header, key: ProcessKey) {
         let Some(process) = self.processes.get(key) else {
             return;
@@ -87,7 +88,7 @@ impl Inspector {
         }
     }
 
-    /// Reads the cgroups of a process. One that has ended keeps those that it had.
+    /// Reads the cgroups of a process. An ended process keeps those that it had.
     pub(super) fn look_at_cgroups(&mut self, key: ProcessKey) {
         let Some(process) = self.processes.get_mut(key) else {
             return;
@@ -110,7 +111,7 @@ impl Inspector {
     }
 }
 
-/// Whether an id is that of a process's cgroup v2.
+/// Whether an id belongs to these cgroups' v2 cgroup.
 fn is_id_of(id: u64, cgroups: &Cgroups) -> bool {
     let mut lines = cgroups.text.split(|&b| b == b'\n');
     let Some(path) = lines.find_map(|line| line.strip_prefix(b"0::/")) else {

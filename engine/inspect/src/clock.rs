@@ -1,6 +1,6 @@
-//! Events carry `CLOCK_MONOTONIC`; alerts say when it was on the wall clock.
+//! Converts event times, which are `CLOCK_MONOTONIC`, to wall clock times.
 
-/// Turns event times into time since the epoch.
+/// Converts event times to time since the epoch.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     /// Epoch minus monotonic, in nanoseconds.
@@ -9,7 +9,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// The clock of this host, as it is now.
+    /// The current clock of this host.
     #[must_use]
     pub fn host() -> Self {
         Self {
@@ -18,7 +18,7 @@ impl Clock {
         }
     }
 
-    /// A clock that never changes: event time plus `offset`, for events that were recorded elsewhere.
+    /// A clock that never changes, for recorded events: event time plus `offset` nanoseconds.
     #[must_use]
     pub fn fixed(offset: i64) -> Self {
         Self {
@@ -27,20 +27,20 @@ impl Clock {
         }
     }
 
-    /// Wall clock less `CLOCK_MONOTONIC`, in nanoseconds.
+    /// Wall clock minus `CLOCK_MONOTONIC`, in nanoseconds.
     #[must_use]
     pub fn offset_ns(self) -> i64 {
         self.offset
     }
 
-    /// Follows steps of the wall clock.
+    /// Reads the host's clock again, since the wall clock may have been set. Does nothing to a fixed clock.
     pub fn synchronise(&mut self) {
         if !self.fixed {
             *self = Self::host();
         }
     }
 
-    /// Nanoseconds since the epoch.
+    /// The time of an event, in nanoseconds since the epoch.
     #[must_use]
     pub fn epoch_ns(self, monotonic_ns: u64) -> u64 {
         monotonic_ns.saturating_add_signed(self.offset)

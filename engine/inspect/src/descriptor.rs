@@ -1,5 +1,4 @@
-//! Descriptors: what is open, under which number. Followed through open, dup, fork and exec; answers
-//! `fd.*`.
+//! Descriptors: what each number of a process refers to, through open, dup, fork and exec.
 
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -85,7 +84,7 @@ impl DescriptorKind {
         }
     }
 
-    /// The kind of an anonymous inode, by the name that /proc gives it.
+    /// The kind of an anonymous inode, by its name in /proc.
     pub(super) fn of_anonymous(name: &[u8]) -> Self {
         match name {
             b"[eventfd]" => Self::Event,
@@ -108,27 +107,27 @@ impl DescriptorKind {
     }
 }
 
-/// Which end of a connection a process is.
+/// Which end of a connection a socket is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Role {
     /// Not connected.
     #[default]
     None,
-    /// It connected.
+    /// The end that connected.
     Client,
-    /// It accepted, or listens.
+    /// The end that accepted or listens.
     Server,
 }
 
 /// Whether a socket is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Connection {
-    /// It is not.
+    /// Not connected.
     #[default]
     None,
-    /// connect(2) has not ended yet (`EINPROGRESS`).
+    /// connect(2) is in progress (`EINPROGRESS`).
     Pending,
-    /// It is.
+    /// Connected.
     Made,
 }
 
@@ -168,14 +167,14 @@ impl Socket {
         }
     }
 
-    /// Appends Falco's `fd.name`: `client:port->server:port`, or the one end there is.
+    /// Appends Falco's `fd.name`: `client:port->server:port`, or the only known end.
     fn append_name(&self, name: &mut Vec<u8>) {
         let (from, to) = match self.role {
             Role::Server => (self.remote, self.local),
             Role::None | Role::Client => (self.local, self.remote),
         };
         let unspecified = |a: &SocketAddr| a.port() == 0 && a.ip().is_unspecified();
-        // to a Vec, writing cannot fail
+        // writing to a Vec cannot fail
         let _ = match (from, to) {
             (Some(from), Some(to)) => {
                 let (from_port, to_port) = (from.port(), to.port());
@@ -189,21 +188,21 @@ impl Socket {
     }
 }
 
-/// What a descriptor refers to, and under which name. Shared by duplicates and children.
+/// What a descriptor refers to. Duplicates and children share it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Descriptor {
-    /// What it is.
+    /// Its kind.
     pub kind: DescriptorKind,
-    /// Path, or the ends of a socket. Empty where there is no name.
+    /// The path, or the ends of a socket. Empty: it has no name.
     pub name: Vec<u8>,
-    /// The path as the program said it, where that differs; else empty.
+    /// The path that the program passed. Empty: the same as `name`.
     pub raw: Vec<u8>,
-    /// Of internet sockets.
+    /// What is known of an internet socket.
     pub socket: Option<Socket>,
 }
 
 impl Descriptor {
-    /// Something without a name.
+    /// A descriptor without a name.
     pub(super) fn bare(kind: DescriptorKind) -> Self {
         Self {
             kind,
@@ -213,7 +212,7 @@ impl Descriptor {
         }
     }
 
-    /// Something with a name.
+    /// A descriptor with a name.
     pub(super) fn named(kind: DescriptorKind, name: &[u8]) -> Self {
         Self {
             name: name.into(),
@@ -221,18 +220,18 @@ impl Descriptor {
         }
     }
 
-    /// An internet socket. An IPv4 address in the guise of IPv6 is taken for what it is.
+    /// An internet socket. IPv4-mapped IPv6 addresses become IPv4 addresses.
     pub(super) fn socket(kind: DescriptorKind, socket: Socket) -> Self {
         let mut descriptor = Self::bare(kind);
         descriptor.become_socket(kind, socket);
         descriptor
     }
 
-    /// The same, in the place of another one.
+    /// Makes this descriptor an internet socket, as [`socket`](Self::socket) does.
     pub(super) fn become_socket(&mut self, kind: DescriptorKind, mut socket: Socket) {
-        let plain = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
-        socket.local = socket.local.map(plain);
-        socket.remote = socket.remote.map(plain);
+        let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
+        socket.local = socket.local.map(canonical);
+        socket.remote = socket.remote.map(canonical);
         self.kind = match socket.remote.or(socket.local).map(|end| end.ip()) {
             Some(IpAddr::V4(_)) => DescriptorKind::Ipv4,
             Some(IpAddr::V6(_)) => DescriptorKind::Ipv6,
@@ -244,7 +243,7 @@ impl Descriptor {
         self.socket = Some(socket);
     }
 
-    /// The path as the program said it.
+    /// The path that the program passed.
     #[must_use]
     pub fn raw_name(&self) -> &[u8] {
         if self.raw.is_empty() {
@@ -255,20 +254,20 @@ impl Descriptor {
     }
 }
 
-/// A descriptor's number refers to this.
+/// One number in a descriptor table.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) descriptor: Arc<Descriptor>,
-    /// It does not survive exec.
+    /// Whether exec closes it.
     pub(super) close_on_exec: bool,
 }
 
-/// Place of a descriptor table; tables may be shared (`CLONE_FILES`).
+/// Identifies a descriptor table. Processes may share a table (`CLONE_FILES`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FilesId(u32);
 
 impl FilesId {
-    /// No table: that of a process that has ended.
+    /// No table: the process has ended.
     pub(super) const NONE: Self = Self(u32::MAX);
 }
 
@@ -278,9 +277,9 @@ struct Files {
     entries: IdMap<i32, Entry>,
 }
 
-/// Descriptors for which a table that is free keeps room.
-const ROOM: usize = 256;
-/// Most processes have no more: so much room a table has at least, all that a map of 32 buckets takes.
+/// The largest capacity that a free table keeps.
+const KEPT_CAPACITY: usize = 256;
+/// The initial capacity of a table: what a map of 32 buckets holds. Most processes have no more descriptors.
 const USUAL: usize = 28;
 
 /// All descriptor tables.
@@ -288,12 +287,12 @@ const USUAL: usize = 28;
 pub(super) struct FileTables {
     slots: Vec<Files>,
     free: Vec<u32>,
-    /// Descriptors a table may have; more are not followed.
+    /// The most descriptors of one table. More are not followed.
     limit: usize,
-    /// Descriptors of all tables, and how many of them there may be.
+    /// The descriptors of all tables, and the most that there may be.
     total: usize,
     total_limit: usize,
-    /// Room of what was closed.
+    /// Closed descriptors to use again.
     pub(super) pool: Pool,
 }
 
@@ -328,7 +327,7 @@ impl FileTables {
         self.slots.get_mut(id.0 as usize)
     }
 
-    /// Another process uses the same table from now on.
+    /// Adds a user to a table.
     pub(super) fn share(&mut self, id: FilesId) -> FilesId {
         match self.at(id) {
             Some(files) => {
@@ -339,8 +338,8 @@ impl FileTables {
         }
     }
 
-    /// A table of its own with the same descriptors. Where there are too many already, it begins without: what it has is
-    /// looked up when it matters.
+    /// A new table with the same descriptors. If that would exceed the limit for all tables, the new table is empty, and
+    /// its descriptors are looked up when they are used.
     pub(super) fn copy(&mut self, id: FilesId) -> FilesId {
         let count = self.at(id).map_or(0, |files| files.entries.len());
         let copy = self.create();
@@ -352,7 +351,7 @@ impl FileTables {
             if to.entries.capacity() < count {
                 to.entries.clone_from(&from.entries);
             } else {
-                // what is larger than it has to be is kept
+                // the existing allocation is large enough, and is kept
                 let entries = from.entries.iter();
                 to.entries
                     .extend(entries.map(|(fd, entry)| (*fd, entry.clone())));
@@ -362,7 +361,7 @@ impl FileTables {
         copy
     }
 
-    /// A table of its own for one that shared it; a process that has ended gets none.
+    /// A copy of the table if it is shared, otherwise the table itself.
     pub(super) fn unshare(&mut self, id: FilesId) -> FilesId {
         if self.at(id).is_none_or(|files| files.users < 2) {
             return id;
@@ -372,7 +371,7 @@ impl FileTables {
         own
     }
 
-    /// One user less.
+    /// Removes a user from a table, and frees the table with its last user.
     pub(super) fn release(&mut self, id: FilesId) {
         let Some(files) = self.slots.get_mut(id.0 as usize) else {
             return;
@@ -383,15 +382,15 @@ impl FileTables {
             for (_, entry) in files.entries.drain() {
                 self.pool.keep(entry.descriptor);
             }
-            // a table that was large gives its room back
-            if files.entries.capacity() > ROOM {
+            // a large table gives its memory back
+            if files.entries.capacity() > KEPT_CAPACITY {
                 files.entries = IdMap::default();
             }
             self.free.push(id.0);
         }
     }
 
-    /// What exec does: a table of its own, without what is marked close-on-exec.
+    /// The table after exec: not shared, and without the descriptors that are marked close-on-exec.
     pub(super) fn exec(&mut self, id: FilesId) -> FilesId {
         let shared = self.at(id).is_some_and(|files| files.users > 1);
         let own = if shared { self.copy(id) } else { id };
@@ -450,7 +449,7 @@ impl FileTables {
         }
     }
 
-    /// close_range(2); with `mark`, its `CLOSE_RANGE_CLOEXEC`.
+    /// close_range(2). `mark`: with `CLOSE_RANGE_CLOEXEC`, which only marks them close-on-exec.
     pub(super) fn close_range(&mut self, id: FilesId, first: u32, last: u32, mark: bool) {
         let Some(files) = self.at(id) else { return };
         let before = files.entries.len();
@@ -463,7 +462,7 @@ impl FileTables {
         self.total -= closed;
     }
 
-    /// Descriptors of all tables.
+    /// The number of descriptors in all tables.
     pub(super) fn total(&self) -> usize {
         self.total
     }
@@ -475,7 +474,7 @@ impl FileTables {
             .flat_map(|f| f.entries.iter().map(|(fd, e)| (*fd, &*e.descriptor)))
     }
 
-    /// Number, descriptor, and whether it is closed on exec.
+    /// Number, descriptor, and whether exec closes it.
     pub(super) fn entries(&self, id: FilesId) -> impl Iterator<Item = (i32, &Descriptor, bool)> {
         let entries = self.slots.get(id.0 as usize).map(|files| &files.entries);
         entries.into_iter().flat_map(|entries| {

@@ -1,7 +1,7 @@
-//! What each call does to the state: which calls the state needs, and what to do when one is seen.
+//! The effect of each call on the state, and so which calls the state needs.
 //!
-//! Calls and parameters are named here as in `driver-api/syscalls.tbl`. The names are resolved when this file is
-//! compiled: a call or parameter that the table does not have is a compile error.
+//! Calls and parameters have the names of `driver-api/syscalls.tbl`. They are resolved at compile time: a call or
+//! parameter that the table does not have is a compile error.
 
 use std::sync::LazyLock;
 
@@ -10,18 +10,18 @@ use driver_api::table::{Kind, Number, Returns, SYSCALLS, Syscall};
 
 use super::descriptor::DescriptorKind;
 
-/// What a successful call does to the state. `P` is a parameter: its name, or its index.
+/// The effect of a successful call on the state. `P` is a parameter: its name, or its index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect<P = u8> {
     /// Nothing.
     None,
-    /// A file is open.
+    /// Opens a file.
     Open {
         path: P,
         dirfd: Option<P>,
         flags: OpenFlags<P>,
     },
-    /// A descriptor without a name is open.
+    /// Makes a descriptor without a name.
     Anonymous(DescriptorKind, CloseOnExec<P>),
     Memfd,
     Close,
@@ -30,41 +30,41 @@ pub(super) enum Effect<P = u8> {
     /// dup2(2), or dup3(2) with the flags in that parameter.
     DupTo(Option<P>),
     Fcntl,
-    /// Two descriptors are in memory; the flags are in that parameter.
+    /// Writes two descriptors to memory; the flags are in that parameter.
     Pipe(Option<P>),
     Socketpair,
     Socket,
     Connect,
-    /// A connection is accepted, with the flags in that parameter.
+    /// Accepts a connection; the flags are in that parameter.
     Accept(Option<P>),
     Bind,
     Listen,
-    /// A message is sent; the address, or the `msghdr`, is in that parameter.
+    /// Sends a message; the address, or the `msghdr`, is in that parameter.
     Send(P),
-    /// A message is received; the sender's address, or the `msghdr`, is in that parameter.
+    /// Receives a message; the sender's address is in that parameter.
     ReceiveFrom(P),
     Chdir,
     Fchdir,
-    /// That parameter becomes the effective user id.
+    /// Sets the effective user id to that parameter.
     SetUid(P),
-    /// That parameter becomes the effective group id.
+    /// Sets the effective group id to that parameter.
     SetGid(P),
     Prctl,
     SetSid,
     SetPgid,
-    /// The process has other namespaces; that parameter has bits of `CLONE_NEW*`. `joins`: namespaces that exist.
+    /// Changes namespaces; that parameter has bits of `CLONE_NEW*`. `joins`: the namespaces exist already.
     Namespaces {
         flags: P,
         joins: bool,
     },
-    /// The process has another root directory.
+    /// Changes the root directory.
     Root,
     Capset,
-    /// A process's descriptor is open.
+    /// Makes a descriptor that refers to a process.
     Pidfd,
-    /// Another process's descriptor is open here.
+    /// Duplicates a descriptor of another process.
     PidfdGetfd,
-    /// Descriptors come in control messages.
+    /// Receives a message, whose control messages may contain descriptors.
     Receive,
     Ioctl,
 }
@@ -85,26 +85,26 @@ pub enum OpenFlags<P = u8> {
 pub(super) enum CloseOnExec<P = u8> {
     Never,
     Always,
-    /// If that parameter has `O_CLOEXEC`, which all the calls' own flags of this kind are equal to.
+    /// If that parameter has `O_CLOEXEC`. The calls' own flags for it have the same value.
     Flag(P),
 }
 
-/// Which descriptor a call is about.
+/// The descriptor that a call is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FdOf {
     None,
     Arg(u8),
     Returned,
-    /// fcntl(2): the parameter, or the returned one if the command duplicates.
+    /// fcntl(2): the returned one if the command duplicates, otherwise the parameter.
     Fcntl,
 }
 
-/// What to do about one call.
+/// How one call is followed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Follow {
     pub(super) effect: Effect,
     pub(super) fd: FdOf,
-    /// One bit for each parameter that is a descriptor.
+    /// A bit mask of the parameters that are descriptors.
     pub(super) descriptors: u8,
 }
 
@@ -118,17 +118,17 @@ const fn open(dirfd: Option<&'static str>, flags: OpenFlags<&'static str>) -> Na
     }
 }
 
-/// A descriptor without a name, whose flags are in the parameter `flags`.
+/// Makes a descriptor without a name; the flags are in the parameter `flags`.
 const fn flagged(kind: DescriptorKind) -> Named {
     Effect::Anonymous(kind, CloseOnExec::Flag("flags"))
 }
 
-/// A descriptor without a name, of a call without flags.
+/// Makes a descriptor without a name; the call has no flags.
 const fn unflagged(kind: DescriptorKind) -> Named {
     Effect::Anonymous(kind, CloseOnExec::Never)
 }
 
-/// Calls that change what the state follows: it needs to see them.
+/// Calls that the state needs, because they change it.
 const NEEDED: &[(&str, Named)] = &[
     ("open", open(None, OpenFlags::Arg("flags"))),
     ("creat", open(None, OpenFlags::Creat)),
@@ -176,7 +176,7 @@ const NEEDED: &[(&str, Named)] = &[
     ("setgid", Effect::SetGid("gid")),
     ("setregid", Effect::SetGid("egid")),
     ("setresgid", Effect::SetGid("egid")),
-    // on i386 and arm, whose calls without the number have 16-bit ids
+    // i386 and arm; their calls without the number have 16-bit ids
     ("setuid32", Effect::SetUid("uid")),
     ("setreuid32", Effect::SetUid("euid")),
     ("setresuid32", Effect::SetUid("euid")),
@@ -205,7 +205,7 @@ const NEEDED: &[(&str, Named)] = &[
     ("capset", Effect::Capset),
 ];
 
-/// Calls that the state uses when they are captured for other reasons, but does not ask for.
+/// Calls that the state follows if they are captured for another reason, but does not need.
 const IF_SEEN: &[(&str, Named)] = &[
     ("sendto", Effect::Send("addr")),
     ("sendmsg", Effect::Send("msg")),
@@ -216,7 +216,7 @@ const IF_SEEN: &[(&str, Named)] = &[
     ("ioctl", Effect::Ioctl),
 ];
 
-/// The parameters that the code for an effect reads by their index, without a name above.
+/// The parameters that the code for an effect reads by index.
 const BY_INDEX: &[(&str, &[&str])] = &[
     ("close", &["fd"]),
     ("close_range", &["first", "last", "flags"]),
@@ -345,7 +345,7 @@ const fn optional(of: &Syscall, name: Option<&str>) -> Option<u8> {
     }
 }
 
-/// The call with this name; a name that the table lacks does not compile.
+/// The call with this name. An unknown name is a compile error.
 const fn call(name: &str) -> &'static Syscall {
     let mut at = 0;
     while at < SYSCALLS.len() {
@@ -357,7 +357,7 @@ const fn call(name: &str) -> &'static Syscall {
     missing(name)
 }
 
-/// The index of a parameter; a name that the call lacks does not compile.
+/// The index of a parameter. An unknown name is a compile error.
 const fn param(of: &Syscall, name: &str) -> u8 {
     let mut at = 0;
     while at < of.params.len() {
@@ -421,34 +421,35 @@ fn follow(call: &Syscall) -> Follow {
     let effect = find(call, &NEEDED_RESOLVED)
         .or_else(|| find(call, &IF_SEEN_RESOLVED))
         .unwrap_or(unnamed);
-    // the second descriptor of dup2(2) follows from the first
-    let looked_at = match effect {
-        Effect::DupTo(_) => 1,
-        _ => call.params.len(),
+    // dup2(2) replaces its second descriptor, so what that referred to does not matter
+    let compared = if matches!(effect, Effect::DupTo(_)) {
+        1
+    } else {
+        call.params.len()
     };
     Follow {
         effect,
         fd,
-        descriptors: (0..looked_at)
+        descriptors: (0..compared)
             .filter(is_fd)
             .fold(0, |bits, at| bits | 1 << at),
     }
 }
 
-/// What to do about a call.
+/// How a call is followed.
 pub(super) fn of(call: &Syscall) -> Follow {
     FOLLOW[call.index()]
 }
 
-/// Where a call has the flags of open(2), if it opens a file.
+/// Where the flags of open(2) are in a call. None: the call opens no file.
 pub fn open_flags(call: &Syscall) -> Option<OpenFlags> {
-    match of(call).effect {
-        Effect::Open { flags, .. } => Some(flags),
-        _ => None,
-    }
+    let Effect::Open { flags, .. } = of(call).effect else {
+        return None;
+    };
+    Some(flags)
 }
 
-/// The calls that the state needs to see, to be captured beside those that rules want.
+/// The calls that the state needs. They are captured in addition to those that rules want.
 #[must_use]
 pub fn needed() -> SyscallSet {
     SYSCALLS
@@ -457,8 +458,8 @@ pub fn needed() -> SyscallSet {
         .collect()
 }
 
-/// Those of the [`needed`] calls that the state can do without where a process waits while its event is
-/// inspected: what they change is looked up when it matters ([`Options::held`](super::Options::held)).
+/// Those of the [`needed`] calls that the state does not need if the driver stops a thread while its event is inspected.
+/// It looks up their effects when they matter ([`Options::held`](super::Options::held)).
 #[must_use]
 pub fn spared() -> SyscallSet {
     let closes = |call: &&Syscall| {

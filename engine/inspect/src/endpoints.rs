@@ -1,5 +1,5 @@
-//! Sockets, part of following calls: connect, accept, bind, listen. The ends that the kernel tells are
-//! believed; where a driver has none, the address that the program said has to do.
+//! Applies the effects of calls on sockets: connect, accept, bind, listen, and messages with addresses. The kernel's
+//! addresses are preferred. If the driver has none, the address that the program passed is used.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::{Inspector, Seen};
 /// `IPPROTO_TCP`
 const TCP: u16 = 6;
 
-/// Whom a message is for, or from: the argument that says it.
+/// The other side of a message, with the index of the argument that has its address.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Peer {
     To(u8),
@@ -29,10 +29,10 @@ impl Inspector {
         } else {
             Connection::Made
         };
-        self.reach(call, address, connection, seen);
+        self.set_remote(call, address, connection, seen);
     }
 
-    /// A message went to an address, or came from one. A socket that is connected has no use for it.
+    /// A message was sent to an address, or received from one. Ignored for a connected socket.
     pub(super) fn datagram(&mut self, call: &Call<'_, '_>, peer: Peer, seen: &mut Seen) {
         let (Peer::To(at) | Peer::From(at)) = peer;
         let at = usize::from(at);
@@ -52,7 +52,7 @@ impl Inspector {
         match (address, peer) {
             (None, _) => {}
             (Some(address), Peer::To(_)) => {
-                self.reach(call, Some(address), Connection::None, seen);
+                self.set_remote(call, Some(address), Connection::None, seen);
             }
             (Some(Address::Inet(remote)), Peer::From(_)) => {
                 self.change_socket(call, seen, |socket| {
@@ -66,7 +66,8 @@ impl Inspector {
         }
     }
 
-    fn reach(
+    /// A socket refers to another end from now on.
+    fn set_remote(
         &mut self,
         call: &Call<'_, '_>,
         address: Option<Address<'_>>,
@@ -113,7 +114,7 @@ impl Inspector {
         self.replace(call, fd, descriptor, seen);
     }
 
-    /// A Unix socket of this name, which was written to the scratch buffer.
+    /// A Unix socket with this name. The buffer becomes the scratch buffer again.
     fn unix(&mut self, mut name: Vec<u8>) -> Arc<Descriptor> {
         sockets::show_unix_name(&mut name);
         let descriptor = self.files.pool.file(DescriptorKind::Unix, &name, None);
@@ -121,7 +122,7 @@ impl Inspector {
         descriptor
     }
 
-    /// A descriptor is known to be something else, or more, than before.
+    /// Replaces what is known of a descriptor.
     pub(super) fn replace(
         &mut self,
         call: &Call<'_, '_>,
@@ -184,7 +185,7 @@ impl Inspector {
                 self.files.pool.place(bare)
             }
         };
-        self.have(call, descriptor, call.has(flags, CLOEXEC), seen);
+        self.install(call, descriptor, call.has(flags, CLOEXEC), seen);
     }
 
     pub(super) fn bind(&mut self, call: &Call<'_, '_>, seen: &mut Seen) {

@@ -1,5 +1,5 @@
-//! Descriptors of a process that stands still while its event is inspected. Nobody told when they were closed,
-//! so that what is known of them may be about a file of old; but /proc has them as the call found them.
+//! Compares descriptors with /proc while the driver keeps the thread of an event stopped. Closing is not captured then, so
+//! the state may still have a file that was closed; but /proc has the descriptors as the call found them.
 
 use std::sync::Arc;
 
@@ -9,22 +9,22 @@ use super::Inspector;
 use super::descriptor::{Descriptor, DescriptorKind};
 use super::fill::{self, O_CLOEXEC};
 use super::follow::fd_in;
-use super::process::ProcessKey;
+use super::process_table::ProcessKey;
 use super::sockets;
 
 impl Inspector {
-    /// Compares the descriptors among a call's arguments, whose bits are set, with /proc.
-    pub(super) fn compare(&mut self, header: &Header, key: ProcessKey, arguments: u8) {
+    /// Compares the arguments that are descriptors with /proc. `arguments` has one bit for each.
+    pub(super) fn compare_descriptors(&mut self, header: &Header, key: ProcessKey, arguments: u8) {
         for (at, argument) in header.args.into_iter().enumerate() {
             let fd = fd_in(argument);
             if arguments & (1 << at) != 0 && fd >= 0 {
-                self.compare_one(header.tid, key, fd);
+                self.compare_descriptor(header.tid, key, fd);
             }
         }
     }
 
-    /// Compares one descriptor with /proc; one that nobody told of is taken from there.
-    pub(super) fn compare_one(&mut self, tid: u32, key: ProcessKey, fd: i32) {
+    /// Compares one descriptor with /proc. If it is unknown or another one, it is taken from there.
+    pub(super) fn compare_descriptor(&mut self, tid: u32, key: ProcessKey, fd: i32) {
         let Some(files) = self.files_of(key) else {
             return;
         };
@@ -52,7 +52,7 @@ impl Inspector {
     }
 }
 
-/// Whether a link of /proc may be the one to this descriptor. Sockets cannot be told apart by it.
+/// Whether a link in `/proc/PID/fd` may belong to this descriptor. Links do not distinguish sockets.
 fn is_behind(known: &Descriptor, link: &[u8]) -> bool {
     let socket = link.starts_with(b"socket:");
     match known.kind {
@@ -64,7 +64,16 @@ fn is_behind(known: &Descriptor, link: &[u8]) -> bool {
         | DescriptorKind::Unix
         | DescriptorKind::Netlink => socket,
         DescriptorKind::Other => socket || !link.starts_with(b"/"),
-        kind => fill::from_link(link, 0).kind == kind,
+        kind @ (DescriptorKind::Pipe
+        | DescriptorKind::Event
+        | DescriptorKind::Signal
+        | DescriptorKind::Epoll
+        | DescriptorKind::Inotify
+        | DescriptorKind::Timer
+        | DescriptorKind::Bpf
+        | DescriptorKind::Userfault
+        | DescriptorKind::IoUring
+        | DescriptorKind::Pidfd) => fill::from_link(link, 0).kind == kind,
     }
 }
 
@@ -83,7 +92,7 @@ mod tests {
     use super::super::{Inspector, Options};
     use super::*;
 
-    /// An inspector whose /proc says that descriptor 3 of process 42 leads there.
+    /// An inspector with a /proc in which descriptor 3 of process 42 links to `leads_to`.
     fn inspector(leads_to: &str, held: bool) -> (tempfile::TempDir, Inspector) {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("42/fd");
@@ -97,7 +106,7 @@ mod tests {
         (root, inspector)
     }
 
-    /// The name that `fchmod` of 3 has after `/some/file` was opened as 3.
+    /// The name of descriptor 3 at an `fchmod`, after `/some/file` was opened as 3.
     fn name(leads_to: &str, held: bool) -> Option<String> {
         let (_root, mut inspector) = inspector(leads_to, held);
         let opened = Ev::call(42, "openat", &[-100, 1, 0, 0], 3)

@@ -1,5 +1,5 @@
-//! Descriptors that come by other ways than opening: passed over a socket, taken from another process, shared no
-//! more; and those that are used before anybody has told of them. Part of following calls.
+//! Applies the effects of calls that get descriptors without opening them: received over a socket, taken from another
+//! process, copied when a table is no longer shared. Also looks up descriptors whose opening was missed.
 
 use std::io::Write as _;
 
@@ -8,7 +8,7 @@ use driver_api::table::{self, Syscall};
 
 use super::descriptor::DescriptorKind;
 use super::follow::{Call, fd_in};
-use super::process::ProcessKey;
+use super::process_table::ProcessKey;
 use super::program::Capabilities;
 use super::{Inspector, Seen};
 use decode::{self, control};
@@ -21,13 +21,13 @@ const FIONCLEX: u64 = 0x5450;
 const FIOCLEX: u64 = 0x5451;
 const MSG_CMSG_CLOEXEC: u64 = 0x4000_0000;
 
-/// How a descriptor of a process is called: the process's id follows.
+/// The name of a pidfd begins with this; the process's id follows.
 const PIDFD: &[u8] = b"pid:";
 
-/// In a second of event time at most so many unknown descriptors are looked for in /proc.
-const LOOKS_PER_S: u32 = 500;
+/// The most unknown descriptors that are looked up in /proc in one second of event time.
+const LOOKUPS_PER_S: u32 = 500;
 
-/// How often /proc was asked in this second.
+/// Limits how often something is done per second of event time.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
     until_ns: u64,
@@ -35,6 +35,7 @@ pub(super) struct Budget {
 }
 
 impl Budget {
+    /// Whether it may be done once more in this second.
     pub(super) fn take(&mut self, now_ns: u64, per_s: u32) -> bool {
         if now_ns >= self.until_ns {
             self.until_ns = now_ns.saturating_add(1_000_000_000);
@@ -46,22 +47,22 @@ impl Budget {
 }
 
 impl Inspector {
-    /// An event is about a descriptor of which nobody has told: it came over a socket, or its beginning was lost.
-    /// /proc still knows it, mostly.
-    pub(super) fn look_for(&mut self, header: &Header, key: ProcessKey, fd: i32) {
+    /// Looks up a descriptor that an event is about, if it is unknown: it came over a socket, or its opening was missed.
+    /// Usually /proc still has it.
+    pub(super) fn look_up_descriptor(&mut self, header: &Header, key: ProcessKey, fd: i32) {
         let Some(files) = self.files_of(key) else {
             return;
         };
         if self.proc_fs.is_none()
             || self.files.get(files, fd).is_some()
-            || !self.looks.take(header.time_ns, LOOKS_PER_S)
+            || !self.lookups.take(header.time_ns, LOOKUPS_PER_S)
         {
             return;
         }
-        self.compare_one(header.tid, key, fd);
+        self.compare_descriptor(header.tid, key, fd);
     }
 
-    /// recvmsg(2), recvmmsg(2): descriptors that came are new, whatever their numbers meant before.
+    /// recvmsg(2), recvmmsg(2): received descriptors are new, whatever their numbers referred to before.
     pub(super) fn receive(&mut self, call: &Call<'_, '_>) {
         let header = *call.event.header();
         let narrow = table::is_narrow(call.event.abi(), header.nr);
@@ -75,12 +76,12 @@ impl Inspector {
         for part in parts {
             for message in control::messages(part.bytes, narrow) {
                 for fd in message.descriptors().into_iter().flatten() {
-                    if call.known {
+                    if call.applied {
                         continue;
                     }
                     self.files.remove(files, fd);
-                    self.look_for(&header, call.key, fd);
-                    // the flags of recvmmsg(2) stand behind the number of messages
+                    self.look_up_descriptor(&header, call.key, fd);
+                    // the third argument of recvmsg(2), the fourth of recvmmsg(2)
                     let flags = call.args[2] | call.args[3];
                     let cloexec = flags & MSG_CMSG_CLOEXEC != 0;
                     self.files.set_close_on_exec(files, fd, cloexec);
@@ -97,22 +98,22 @@ impl Inspector {
         let _ = write!(name, "{}", fd_in(call.args[0]));
         let descriptor = self.files.pool.file(DescriptorKind::Pidfd, &name, None);
         self.scratch = name;
-        self.have(call, descriptor, true, seen);
+        self.install(call, descriptor, true, seen);
     }
 
-    /// pidfd_getfd(2): another process's descriptor becomes ours. Ids are those of the caller's pid namespace, so that
-    /// /proc is asked where that is another one.
+    /// pidfd_getfd(2): duplicates another process's descriptor. The id in the pidfd's name is of the caller's pid
+    /// namespace. If that is not the host's, /proc is asked.
     pub(super) fn pidfd_getfd(&mut self, call: &Call<'_, '_>, seen: &mut Seen) {
         let pid = self
             .descriptor_of(call.key, call.fd(0))
             .and_then(|pidfd| pidfd.name.strip_prefix(PIDFD))
             .and_then(|pid| std::str::from_utf8(pid).ok()?.parse::<u32>().ok());
-        let ours = self
+        let is_host_namespace = self
             .processes
             .get(call.key)
             .is_some_and(|process| process.vpid == Some(process.pid));
         let original = pid
-            .filter(|_| ours)
+            .filter(|_| is_host_namespace)
             .and_then(|pid| self.files_of(self.processes.key(pid)?))
             .and_then(|files| self.files.get(files, call.fd(1)))
             .map(|entry| entry.descriptor.clone());
@@ -122,12 +123,12 @@ impl Inspector {
                 seen.kept = Some(descriptor.clone());
                 self.store(call, new, descriptor, true);
             }
-            None if !call.known => {
+            None if !call.applied => {
                 if let Some(files) = self.files_of(call.key) {
                     self.files.remove(files, new);
                 }
                 let header = *call.event.header();
-                self.look_for(&header, call.key, new);
+                self.look_up_descriptor(&header, call.key, new);
             }
             None => {}
         }
@@ -140,25 +141,25 @@ impl Inspector {
             FIONCLEX => false,
             _ => return,
         };
-        if let Some(files) = self.files_of(call.key).filter(|_| !call.known) {
+        if let Some(files) = self.files_of(call.key).filter(|_| !call.applied) {
             self.files.set_close_on_exec(files, call.fd(0), on);
         }
     }
 
-    /// unshare(2), setns(2): descriptors that were shared are copied, ids mean something else.
-    pub(super) fn namespaces(&mut self, call: &Call<'_, '_>, flags: u64, enters: bool) {
+    /// unshare(2), setns(2): a shared descriptor table is copied, and ids get another meaning.
+    pub(super) fn namespaces(&mut self, call: &Call<'_, '_>, flags: u64, joins: bool) {
         let Some(process) = self.processes.get_mut(call.key) else {
             return;
         };
-        // setns(2) with 0 takes whatever namespace the descriptor is of
-        let any = enters && flags == 0;
+        // setns(2) with 0 joins a namespace of any type
+        let any = joins && flags == 0;
         if any || flags & CLONE_NEWPID != 0 {
-            process.children_elsewhere = true;
+            process.children_in_other_pid_ns = true;
         }
         if any || flags & CLONE_NEWUSER != 0 {
             process.capabilities = None;
         }
-        if !enters && flags & CLONE_FILES != 0 && !call.known {
+        if !joins && flags & CLONE_FILES != 0 && !call.applied {
             let own = self.files.unshare(process.files);
             process.files = own;
         }
@@ -167,23 +168,25 @@ impl Inspector {
 
     /// capset(2)
     pub(super) fn capset(&mut self, call: &Call<'_, '_>, of: &'static Syscall) {
-        let sets = |name| match decode::param(call.event, of, 1)? {
-            decode::Value::Struct(data) => match data.field(name)? {
-                decode::Value::Capabilities(set) => Some(set.0),
-                _ => None,
-            },
-            _ => None,
+        let set = |name| {
+            let Some(decode::Value::Struct(data)) = decode::param(call.event, of, 1) else {
+                return None;
+            };
+            let Some(decode::Value::Capabilities(set)) = data.field(name) else {
+                return None;
+            };
+            Some(set.0)
         };
-        let told = || {
+        let sets = || {
             Some(Capabilities {
-                inheritable: sets("inheritable")?,
-                permitted: sets("permitted")?,
-                effective: sets("effective")?,
+                inheritable: set("inheritable")?,
+                permitted: set("permitted")?,
+                effective: set("effective")?,
             })
         };
-        let told = told();
-        if let Some(process) = self.processes.get_mut(call.key).filter(|_| !call.known) {
-            process.capabilities = told;
+        let capabilities = sets();
+        if let Some(process) = self.processes.get_mut(call.key).filter(|_| !call.applied) {
+            process.capabilities = capabilities;
         }
     }
 }

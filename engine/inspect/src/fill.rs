@@ -1,4 +1,4 @@
-//! State that /proc knows: all processes at the start, and single ones whose birth was missed.
+//! Takes state from /proc: all processes at the start, and single processes whose fork was missed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +7,8 @@ use driver_api::event::Header;
 
 use super::descriptor::{Descriptor, DescriptorKind, FilesId};
 use super::proc_fs::{ProcFs, Snapshot};
-use super::process::{Process, ProcessKey, Thread};
+use super::process::{Process, Thread};
+use super::process_table::ProcessKey;
 use super::sockets::{self, NetTable};
 use super::{Inspector, clock};
 
@@ -17,15 +18,15 @@ pub(super) const O_DIRECTORY: u64 = if cfg!(target_arch = "aarch64") {
 } else {
     0o200_000
 };
-/// Pids that are remembered as absent.
+/// The most pids that are remembered as absent.
 const MAX_ABSENT: usize = 4096;
 
-/// Socket tables by network namespace, read once in a scan.
+/// Socket tables by network namespace. A scan reads each once.
 pub(super) type NetTables = HashMap<Vec<u8>, NetTable>;
 
 impl Inspector {
-    /// Takes in all processes of /proc. To be called when the capture is open and before its first
-    /// event is taken: what an event says that is older than the reading is then already known.
+    /// Takes in all processes of /proc. Call this after the capture was opened and before its first event is applied: no
+    /// process is missed then, and events older than this reading are not applied twice.
     pub fn scan_proc(&mut self) {
         let Some(proc_fs) = self.proc_fs.clone() else {
             return;
@@ -46,9 +47,9 @@ impl Inspector {
         self.sweep_at = self.sweep_at.max(self.processes.living() * 2);
     }
 
-    /// Takes in lanner's own children, of which the command that it is about to start is one, and their
-    /// ancestors: all that a capture of a command has to know, at a fraction of what all of /proc costs. To be
-    /// called as [`scan_proc`](Self::scan_proc) is.
+    /// Takes in lanner's own children and their ancestors. The command that lanner is about to start is one of the
+    /// children, and a capture of a command needs no other processes; this is much cheaper than reading all of /proc.
+    /// Call it when [`scan_proc`](Self::scan_proc) would be called.
     pub fn scan_children(&mut self) {
         let Some(proc_fs) = self.proc_fs.clone() else {
             return;
@@ -60,13 +61,13 @@ impl Inspector {
         let mut nets = NetTables::new();
         for child in children {
             if let Some(key) = self.read_process(&proc_fs, child, Some(&mut nets)) {
-                // no event comes from an ancestor: its descriptors are not asked for
-                self.climb(&proc_fs, key, None);
+                // ancestors have no events, so their descriptors are not needed
+                self.read_ancestors(&proc_fs, key, None);
             }
         }
     }
 
-    /// The process of an event; one that is not known is looked for in /proc, once.
+    /// The process of an event. An unknown process is looked up in /proc, once.
     pub(super) fn locate(&mut self, header: &Header) -> ProcessKey {
         if let Some((pid, key)) = self.last
             && pid == header.tgid
@@ -74,7 +75,7 @@ impl Inspector {
             return key;
         }
         let key = self.locate_slowly(header);
-        self.heal(header, key);
+        self.resync(header, key);
         self.last = Some((header.tgid, key));
         key
     }
@@ -95,15 +96,15 @@ impl Inspector {
         if let Some(key) = former
             && let Some(process) = self.processes.get_mut(key)
         {
-            // Its exit came before, or /proc does not know it any more: what is known still holds.
+            // it has ended, or /proc does not have it any more: what is known remains
             process.probed = true;
             return key;
         }
-        // It has ended before its event came, or /proc is closed to us: what the event says is all.
+        // it ended before its event came, or /proc cannot be read: only the event says something about it
         self.stub(header)
     }
 
-    /// A process of which nothing is known but one event.
+    /// A process of which only one event is known.
     pub(super) fn stub(&mut self, header: &Header) -> ProcessKey {
         let files = self.files.create();
         let mut process = Process::unknown(header.tgid, files);
@@ -120,12 +121,12 @@ impl Inspector {
         self.processes.insert(process)
     }
 
-    /// A process by its pid alone.
+    /// A process by its pid. An unknown process is looked up in /proc.
     pub(super) fn locate_pid(&mut self, pid: u32) -> Option<ProcessKey> {
         self.processes.key(pid).or_else(|| self.probe(pid))
     }
 
-    /// Asks /proc for a process, and for ancestors that are not known either.
+    /// Looks up a process in /proc, and its unknown ancestors.
     #[cold]
     fn probe(&mut self, pid: u32) -> Option<ProcessKey> {
         if self.absent.contains(&pid) {
@@ -141,16 +142,21 @@ impl Inspector {
             return None;
         };
         self.probed += 1;
-        self.climb(&proc_fs, first, Some(&mut nets));
+        self.read_ancestors(&proc_fs, first, Some(&mut nets));
         Some(first)
     }
 
-    /// Takes in the ancestors of a process that are not known.
-    fn climb(&mut self, proc_fs: &ProcFs, from: ProcessKey, mut nets: Option<&mut NetTables>) {
-        /// More ancestors than this are not asked for at once.
-        const CLIMB: usize = 32;
+    /// Takes in the unknown ancestors of a process.
+    fn read_ancestors(
+        &mut self,
+        proc_fs: &ProcFs,
+        from: ProcessKey,
+        mut nets: Option<&mut NetTables>,
+    ) {
+        /// The most ancestors that are read at once.
+        const MAX_DEPTH: usize = 32;
         let mut child = from;
-        for _ in 0..CLIMB {
+        for _ in 0..MAX_DEPTH {
             let ppid = self.processes.get(child).map_or(0, |process| process.ppid);
             if ppid == 0 {
                 break;
@@ -167,7 +173,7 @@ impl Inspector {
         }
     }
 
-    /// Takes in a process; its descriptors where there are tables to look sockets up in.
+    /// Takes in a process, and its descriptors if there are tables to look up sockets in.
     fn read_process(
         &mut self,
         proc_fs: &ProcFs,
@@ -191,7 +197,7 @@ impl Inspector {
         let mut process = from_snapshot(pid, snapshot, files);
         process.cgroups = cgroups;
         process.scanned_ns = now;
-        // A process that was known to be born but nothing else keeps its lineage.
+        // a process of which only the fork was known keeps its lineage
         process.parent = parent.filter(|parent| {
             self.processes
                 .get(*parent)
@@ -227,7 +233,7 @@ impl Inspector {
         }
     }
 
-    /// Ends processes that /proc no longer has: their exit was missed.
+    /// Ends processes that /proc no longer has, because their exit was missed.
     #[cold]
     pub(super) fn sweep(&mut self) {
         if let Some(proc_fs) = self.proc_fs.clone() {
@@ -277,11 +283,13 @@ fn from_snapshot(pid: u32, from: Snapshot, files: FilesId) -> Process {
     }
 }
 
+/// The inode in a link `socket:[INODE]`.
 pub(super) fn socket_inode(link: &[u8]) -> Option<u64> {
     let inode = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
     std::str::from_utf8(inode).ok()?.parse().ok()
 }
 
+/// What a link in `/proc/PID/fd` says about a descriptor with these flags of open(2). Not for sockets.
 pub(super) fn from_link(link: &[u8], flags: u64) -> Descriptor {
     if link.starts_with(b"pipe:") {
         return Descriptor::bare(DescriptorKind::Pipe);

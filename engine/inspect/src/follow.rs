@@ -1,6 +1,5 @@
-//! Does to the state what a call does to the process. Only calls that succeeded do anything.
+//! Applies the effects of calls to the state. Failed calls have none, except connect(2) that is in progress.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use driver_api::event::{Abi, Event, Fact, Flags, Header};
@@ -9,12 +8,12 @@ use driver_api::table::Syscall;
 use super::descriptor::{Descriptor, DescriptorKind, Role, Socket};
 use super::effects::{self, CloseOnExec, Effect, FdOf, OpenFlags};
 use super::endpoints::Peer;
-use super::process::{Process, ProcessKey};
+use super::process_table::ProcessKey;
 use super::sockets;
 use super::text::Text;
 use super::{Inspector, Seen, path};
 
-/// A path that is relative to the working directory (open(2)).
+/// The descriptor that stands for the working directory (open(2)).
 pub const AT_FDCWD: i32 = -100;
 pub(super) const CLOEXEC: u64 = 0x8_0000;
 const MFD_CLOEXEC: u64 = 1;
@@ -22,14 +21,11 @@ const F_DUPFD: u64 = 0;
 const F_SETFD: u64 = 2;
 const F_DUPFD_CLOEXEC: u64 = 1030;
 const FD_CLOEXEC: u64 = 1;
-const PR_SET_NAME: u64 = 15;
-const PR_SET_CHILD_SUBREAPER: u64 = 36;
 const CLOSE_RANGE_UNSHARE: u64 = 2;
 const CLOSE_RANGE_CLOEXEC: u64 = 4;
 const EINPROGRESS: i64 = -115;
-const UNCHANGED: u32 = u32::MAX;
 
-/// The number of a descriptor, as calls take it: 32 bits of a register.
+/// The descriptor in an argument: the low 32 bits of the register.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the kernel takes the low 32 bits"
@@ -42,18 +38,19 @@ pub fn fd_in(argument: u64) -> i32 {
     clippy::cast_possible_truncation,
     reason = "the kernel takes the low 32 bits"
 )]
-fn u32_in(argument: u64) -> u32 {
+pub(super) fn u32_in(argument: u64) -> u32 {
     argument as u32
 }
 
+/// `O_DIRECTORY`, which differs between architectures.
 fn o_directory(abi: Abi) -> u64 {
     match abi {
         Abi::Aarch64 | Abi::Arm => 0o40_000,
-        _ => 0o200_000,
+        Abi::X86_64 | Abi::I386 | Abi::X32 => 0o200_000,
     }
 }
 
-/// The flags of a call that opens a file.
+/// The flags of a call that opens a file. None: they were not captured.
 pub fn flags_of_open(event: &Event<'_>, flags: OpenFlags) -> Option<u64> {
     match flags {
         OpenFlags::Arg(at) => Some(event.header().args[usize::from(at)]),
@@ -65,14 +62,14 @@ pub fn flags_of_open(event: &Event<'_>, flags: OpenFlags) -> Option<u64> {
     }
 }
 
-/// A call that is being followed.
+/// A call whose effect is being applied.
 pub(super) struct Call<'a, 'e> {
     pub(super) event: &'a Event<'e>,
     pub(super) key: ProcessKey,
     pub(super) args: [u64; 6],
     pub(super) ret: i64,
-    /// /proc was read after this call, and has what it did.
-    pub(super) known: bool,
+    /// Whether /proc was read after this call: the state already has the effect.
+    pub(super) applied: bool,
 }
 
 impl Call<'_, '_> {
@@ -86,6 +83,7 @@ impl Call<'_, '_> {
 }
 
 impl Inspector {
+    /// Finds the descriptor that a call is about, and applies the call's effect.
     pub(super) fn follow(
         &mut self,
         event: &Event<'_>,
@@ -109,7 +107,7 @@ impl Inspector {
         };
         seen.fd = fd.filter(|fd| *fd >= 0);
         if self.held && follow.descriptors != 0 {
-            self.compare(header, key, follow.descriptors);
+            self.compare_descriptors(header, key, follow.descriptors);
         }
         if let Some(fd) = seen.fd
             && !failed
@@ -117,7 +115,7 @@ impl Inspector {
             && !matches!(follow.fd, FdOf::Returned)
             && !self.held
         {
-            self.look_for(header, key, fd);
+            self.look_up_descriptor(header, key, fd);
         }
         if follow.effect == Effect::None {
             return;
@@ -138,13 +136,13 @@ impl Inspector {
             key,
             args: header.args,
             ret: header.ret,
-            known: scanned > header.time_ns,
+            applied: scanned > header.time_ns,
         };
         self.apply(follow.effect, call_of, &call, seen);
     }
 
-    /// A call that is about to be made, of which nobody will say how it ended. What may be wrong behind it
-    /// is forgotten: better no name than that of what was there before.
+    /// A call is entered, and no event will report its result. Forgets what the call may make wrong: no name is better
+    /// than a former one.
     fn forget(&mut self, effect: Effect, header: &Header, key: ProcessKey, seen: &mut Seen) {
         let pid = header.tgid;
         if let Some(process) = self.processes.get_mut(key)
@@ -155,7 +153,7 @@ impl Inspector {
         }
         let closed = match effect {
             Effect::Chdir | Effect::Fchdir => {
-                // /proc has it when the next call comes
+                // the next call reads it from /proc
                 if let Some(process) = self.processes.get_mut(key) {
                     process.cwd = Text::default();
                 }
@@ -163,7 +161,35 @@ impl Inspector {
             }
             Effect::Close => header.args[0],
             Effect::DupTo(_) if header.args[0] != header.args[1] => header.args[1],
-            _ => return,
+            Effect::DupTo(_)
+            | Effect::None
+            | Effect::Open { .. }
+            | Effect::Anonymous(..)
+            | Effect::Memfd
+            | Effect::CloseRange
+            | Effect::Dup
+            | Effect::Fcntl
+            | Effect::Pipe(_)
+            | Effect::Socketpair
+            | Effect::Socket
+            | Effect::Connect
+            | Effect::Accept(_)
+            | Effect::Bind
+            | Effect::Listen
+            | Effect::Send(_)
+            | Effect::ReceiveFrom(_)
+            | Effect::SetUid(_)
+            | Effect::SetGid(_)
+            | Effect::Prctl
+            | Effect::SetSid
+            | Effect::SetPgid
+            | Effect::Namespaces { .. }
+            | Effect::Root
+            | Effect::Capset
+            | Effect::Pidfd
+            | Effect::PidfdGetfd
+            | Effect::Receive
+            | Effect::Ioctl => return,
         };
         if let Some(files) = self.files_of(key)
             && let Some(entry) = self.files.remove(files, fd_in(closed))
@@ -189,11 +215,11 @@ impl Inspector {
                     CloseOnExec::Always => true,
                     CloseOnExec::Flag(at) => call.has(Some(at), CLOEXEC),
                 };
-                self.opened(call, Descriptor::bare(kind), close_on_exec, seen);
+                self.install_new(call, Descriptor::bare(kind), close_on_exec, seen);
             }
             Effect::Memfd => self.memfd(call, seen),
             Effect::Close => {
-                if !call.known
+                if !call.applied
                     && let Some(files) = self.files_of(call.key)
                 {
                     seen.kept = self
@@ -235,7 +261,7 @@ impl Inspector {
                         ..Socket::default()
                     });
                 }
-                self.opened(call, socket, call.has(Some(1), CLOEXEC), seen);
+                self.install_new(call, socket, call.has(Some(1), CLOEXEC), seen);
             }
             Effect::Connect => self.connect(call, seen),
             Effect::Send(at) => self.datagram(call, Peer::To(at), seen),
@@ -258,11 +284,12 @@ impl Inspector {
             Effect::Chdir | Effect::Fchdir => self.change_directory(call, effect),
             Effect::SetUid(at) => self.set_id(call, at, |process| &mut process.euid),
             Effect::SetGid(at) => self.set_id(call, at, |process| &mut process.egid),
-            Effect::Prctl => self.set_name(call),
+            Effect::Prctl => self.prctl(call),
             Effect::SetSid | Effect::SetPgid => self.set_group(call, effect),
         }
     }
 
+    /// The descriptor table of a living process.
     pub(super) fn files_of(&self, key: ProcessKey) -> Option<super::descriptor::FilesId> {
         self.processes
             .get(key)
@@ -270,6 +297,7 @@ impl Inspector {
             .map(|process| process.files)
     }
 
+    /// Makes a number refer to a descriptor, unless the call's effect is already known.
     pub(super) fn store(
         &mut self,
         call: &Call<'_, '_>,
@@ -277,15 +305,15 @@ impl Inspector {
         descriptor: Arc<Descriptor>,
         cloexec: bool,
     ) {
-        if !call.known
+        if !call.applied
             && let Some(files) = self.files_of(call.key)
         {
             self.files.insert(files, fd, descriptor, cloexec);
         }
     }
 
-    /// The call returned a new descriptor.
-    pub(super) fn opened(
+    /// The call returned a descriptor for something new.
+    pub(super) fn install_new(
         &mut self,
         call: &Call<'_, '_>,
         what: Descriptor,
@@ -293,10 +321,11 @@ impl Inspector {
         seen: &mut Seen,
     ) {
         let descriptor = self.files.pool.place(what);
-        self.have(call, descriptor, cloexec, seen);
+        self.install(call, descriptor, cloexec, seen);
     }
 
-    pub(super) fn have(
+    /// The call returned a number that refers to this.
+    pub(super) fn install(
         &mut self,
         call: &Call<'_, '_>,
         descriptor: Arc<Descriptor>,
@@ -338,11 +367,11 @@ impl Inspector {
         };
         let descriptor = self.files.pool.file(kind, &name, said.as_deref());
         self.scratch = name;
-        self.have(call, descriptor, flags & CLOEXEC != 0, seen);
+        self.install(call, descriptor, flags & CLOEXEC != 0, seen);
     }
 
-    /// The directory that a relative path of a call begins at; empty: not known.
-    fn base_directory(&self, call: &Call<'_, '_>, dirfd: Option<u8>) -> &[u8] {
+    /// The directory at which a call's relative path begins. Empty: not known.
+    pub(super) fn base_directory(&self, call: &Call<'_, '_>, dirfd: Option<u8>) -> &[u8] {
         let Some(process) = self.processes.get(call.key) else {
             return &[];
         };
@@ -356,7 +385,7 @@ impl Inspector {
     }
 
     fn memfd(&mut self, call: &Call<'_, '_>, seen: &mut Seen) {
-        // As the kernel names it everywhere: "/memfd:" and what the program said.
+        // the kernel's name for it: "/memfd:" and the program's name
         let mut name = std::mem::take(&mut self.scratch);
         name.clear();
         name.extend_from_slice(b"/memfd:");
@@ -365,11 +394,11 @@ impl Inspector {
         }
         let descriptor = self.files.pool.file(DescriptorKind::Memfd, &name, None);
         self.scratch = name;
-        self.have(call, descriptor, call.args[1] & MFD_CLOEXEC != 0, seen);
+        self.install(call, descriptor, call.args[1] & MFD_CLOEXEC != 0, seen);
     }
 
     fn close_range(&mut self, call: &Call<'_, '_>) {
-        if call.known {
+        if call.applied {
             return;
         }
         let Some(process) = self.processes.get_mut(call.key) else {
@@ -400,8 +429,8 @@ impl Inspector {
                 seen.kept = Some(descriptor.clone());
                 self.store(call, new, descriptor, cloexec);
             }
-            // Better no name than that of what was there before.
-            None if !call.known => {
+            // no name is better than that of a former descriptor
+            None if !call.applied => {
                 self.files.remove(files, new);
             }
             None => {}
@@ -412,7 +441,7 @@ impl Inspector {
         match call.args[1] {
             F_DUPFD => self.duplicate(call, false, seen),
             F_DUPFD_CLOEXEC => self.duplicate(call, true, seen),
-            F_SETFD if !call.known => {
+            F_SETFD if !call.applied => {
                 if let Some(files) = self.files_of(call.key) {
                     let on = call.args[2] & FD_CLOEXEC != 0;
                     self.files.set_close_on_exec(files, call.fd(0), on);
@@ -422,7 +451,7 @@ impl Inspector {
         }
     }
 
-    /// The kernel wrote two descriptors to memory.
+    /// The kernel wrote two descriptors to the memory behind an argument.
     fn pair(&mut self, call: &Call<'_, '_>, at: usize, what: Descriptor, cloexec: bool) {
         let Some(pair) = call.event.argument(at) else {
             return;
@@ -432,115 +461,6 @@ impl Inspector {
             if let Ok(fd) = fd.try_into() {
                 self.store(call, i32::from_ne_bytes(fd), descriptor.clone(), cloexec);
             }
-        }
-    }
-
-    fn change_directory(&mut self, call: &Call<'_, '_>, effect: Effect) {
-        if call.known {
-            return;
-        }
-        let mut cwd = std::mem::take(&mut self.scratch);
-        cwd.clear();
-        if effect == Effect::Fchdir {
-            cwd.extend_from_slice(
-                self.descriptor_of(call.key, call.fd(0))
-                    .map_or(&[], |directory| &directory.name),
-            );
-        } else if let Some(said) = call.event.argument(0) {
-            path::resolve(self.base_directory(call, None), &said.text(), &mut cwd);
-        }
-        if let Some((process, room)) = self.processes.edit(call.key) {
-            room.put(&mut process.cwd, &cwd);
-        }
-        self.scratch = cwd;
-    }
-
-    /// Real ids come with every event; where they changed and nothing said why, so did the effective.
-    pub(super) fn credentials(&mut self, event: &Event<'_>, key: ProcessKey) {
-        let header = event.header();
-        let Some(process) = self.processes.get_mut(key) else {
-            return;
-        };
-        if process.scanned_ns > header.time_ns {
-            return;
-        }
-        if process.uid != header.uid {
-            process.uid = header.uid;
-            process.euid = header.uid;
-            process.capabilities = None;
-        }
-        if process.gid != header.gid {
-            process.gid = header.gid;
-            process.egid = header.gid;
-        }
-    }
-
-    fn set_id(&mut self, call: &Call<'_, '_>, at: u8, effective: fn(&mut Process) -> &mut u32) {
-        let Some(process) = self.processes.get_mut(call.key).filter(|_| !call.known) else {
-            return;
-        };
-        // capabilities(7): they depend on what the ids were, and on settings that are not followed
-        process.capabilities = None;
-        let id = u32_in(call.args[usize::from(at)]);
-        if id != UNCHANGED {
-            *effective(process) = id;
-        }
-    }
-
-    /// prctl(2) `PR_SET_NAME`. The call has only the name's address; if the driver did not follow
-    /// it, /proc has what the kernel made of it.
-    fn set_name(&mut self, call: &Call<'_, '_>) {
-        if call.args[0] == PR_SET_CHILD_SUBREAPER
-            && let Some(process) = self.processes.get_mut(call.key)
-        {
-            process.subreaper = call.args[1] != 0;
-        }
-        if call.args[0] != PR_SET_NAME {
-            return;
-        }
-        let header = call.event.header();
-        let name = match (call.event.argument(1), &self.proc_fs) {
-            (Some(said), _) => Cow::Borrowed(&said.bytes[..said.bytes.len().min(15)]),
-            (None, Some(proc_fs)) => match proc_fs.thread_name(header.tgid, header.tid) {
-                Some(name) => Cow::Owned(name),
-                None => return,
-            },
-            (None, None) => return,
-        };
-        let Some((process, room)) = self.processes.edit(call.key) else {
-            return;
-        };
-        if header.tid == header.tgid {
-            // Threads that had the process's name keep it.
-            let old = process.name.clone();
-            for thread in process.threads.iter_mut().filter(|t| t.tid != header.tid) {
-                thread.name.get_or_insert_with(|| old.clone());
-            }
-            room.put(&mut process.name, &name);
-        } else if let Some(thread) = process.threads.iter_mut().find(|t| t.tid == header.tid) {
-            room.put(thread.name.get_or_insert_default(), &name);
-        }
-    }
-
-    fn set_group(&mut self, call: &Call<'_, '_>, effect: Effect) {
-        let own = call.event.header().tgid;
-        if effect == Effect::SetSid {
-            if let Some(process) = self.processes.get_mut(call.key) {
-                process.sid = own;
-                process.pgid = own;
-                process.tty = 0;
-            }
-            return;
-        }
-        let or_own = |id: u32, own: u32| if id == 0 { own } else { id };
-        let pid = or_own(u32_in(call.args[0]), own);
-        let pgid = or_own(u32_in(call.args[1]), pid);
-        if let Some(process) = self
-            .processes
-            .key(pid)
-            .and_then(|key| self.processes.get_mut(key))
-        {
-            process.pgid = pgid;
         }
     }
 }

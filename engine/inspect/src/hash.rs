@@ -1,4 +1,4 @@
-//! A hasher for process ids and descriptors, which are looked up for every event.
+//! A fast hasher for process ids and descriptors, which are looked up for every event.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -6,8 +6,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 /// A map from small numbers.
 pub(super) type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
 
-/// Multiplies by a large odd number, which spreads the low bits over the high ones that the table
-/// compares first, and folds these back.
+/// Multiplies by a large odd number, which spreads the low bits to the high ones, and folds these back. The table uses both
+/// ends of the hash.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct IdHasher(u64);
 

@@ -1,30 +1,33 @@
-//! State that follows from events: processes and their lineage, descriptors, users. Between the driver,
-//! which says what happened, and the fields, which rules and templates read.
+//! The state that follows from events: processes and their lineage, descriptors, users. A driver says what happened;
+//! this crate keeps the state up to date; fields, which rules and templates read, are looked up in it.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `process` | processes and lineage |
-//! | `descriptor`, `sockets` | descriptors, and the ends of sockets |
-//! | `effects` | what each call does to the state, and so which calls the state needs |
-//! | `follow`, `endpoints` | does it; the ends of sockets |
-//! | `fd_passing` | descriptors that are passed, taken, or used before anybody told of them |
+//! | `process`, `process_table` | a process; all processes and their lineage |
+//! | `descriptor`, `sockets` | descriptors; addresses and tables of sockets |
+//! | `effects` | the effect of each call on the state, and so which calls the state needs |
+//! | `follow` | applies the effects; descriptors |
+//! | `endpoints` | applies the effects on sockets |
+//! | `attributes` | applies the effects on a process itself: directory, ids, names |
+//! | `fd_passing` | descriptors that are passed or taken, or whose opening was missed |
 //! | `life` | fork, exec, exit |
-//! | `resync` | what is done when events were lost |
-//! | `pool`, `text` | room of closed descriptors, and of processes' texts, for the next |
-//! | `fd_check` | descriptors of a process that stands still, compared with /proc |
-//! | `fill` | state that /proc knows, at the start and for what was missed |
-//! | `proc_fs` | reading /proc |
-//! | `retell` | the state as events, for recordings |
+//! | `resync` | what happens after events were lost |
+//! | `pool`, `text` | reuse of the memory of closed descriptors and of processes' texts |
+//! | `fd_check` | compares the descriptors of a stopped thread with /proc |
+//! | `fill` | takes state from /proc, at the start and for missed processes |
+//! | `proc_fs` | reads /proc |
+//! | `synthesize` | writes the state as events, for recordings |
 //! | `containers` | which container a process is in, and what its runtime says about it |
-//! | `cgroups` | when a process's cgroups are looked at |
-//! | `program` | executables' files and capabilities |
-//! | `users`, `clock`, `path`, `hash` | user names, also of containers, wall clock, paths by their letters, a fast hasher |
+//! | `cgroups` | when a process's cgroups are read |
+//! | `program` | files and capabilities of executables |
+//! | `users` | names of users and groups, also those of containers |
+//! | `clock`, `path`, `hash` | wall clock; paths without file access; a fast hasher |
 //!
-//! [`Inspector::update`] is called once for each event, in order, before rules look at it. It answers
-//! with what is particular to this event ([`Seen`]). Effects that would hide from a rule what the event
-//! is about (the name behind a descriptor that is closed, the environment of a process that ends) are
-//! held back or kept until the next event.
+//! The event path calls [`Inspector::update`] once for each event, in order, before rules see it. The result ([`Seen`]) is
+//! what is specific to this event. Some effects would hide from a rule what the event is about: the name of a descriptor
+//! that is closed, the environment of a process that ends. They are applied when the next event comes.
 
+mod attributes;
 mod cgroups;
 mod clock;
 pub mod containers;
@@ -41,10 +44,11 @@ pub mod path;
 mod pool;
 mod proc_fs;
 mod process;
+mod process_table;
 mod program;
 mod resync;
-mod retell;
 mod sockets;
+mod synthesize;
 mod text;
 mod users;
 
@@ -61,7 +65,8 @@ pub use descriptor::{Connection, Descriptor, DescriptorKind, Role, Socket};
 pub use effects::open_flags;
 pub use effects::{needed, spared};
 pub use follow::{AT_FDCWD, fd_in, flags_of_open};
-pub use process::{Process, ProcessKey};
+pub use process::Process;
+pub use process_table::ProcessKey;
 pub use program::{Capabilities, ProgramFile};
 pub use sockets::ends;
 pub use text::Text;
@@ -71,37 +76,38 @@ use containers::Containers;
 use descriptor::FileTables;
 use hash::IdMap;
 use proc_fs::ProcFs;
-use process::{Keep, ProcessTable};
+use process_table::{ProcessTable, Retention};
 
-/// What state is made of, and how much of it there may be.
+/// Where the state comes from, and its limits.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The procfs to read; none: state comes from events alone.
+    /// The procfs to read. None: state comes from events alone.
     pub proc_root: Option<PathBuf>,
-    /// Where `passwd` and `group` are.
+    /// The directory of `passwd` and `group`.
     pub etc: PathBuf,
     /// The wall clock.
     pub clock: Clock,
-    /// Who knows more about containers than their cgroups say. None: no source is asked.
+    /// Where information about containers comes from, beyond their cgroups. None: there is no source.
     pub containers: Option<Arc<dyn ContainerSource>>,
-    /// Descriptors that are followed for each process.
+    /// The most descriptors of one process.
     pub max_descriptors: usize,
-    /// Descriptors that are followed in all.
+    /// The most descriptors of all processes together.
     pub max_all_descriptors: usize,
-    /// Processes that have ended and are kept for their descendants' lineage.
+    /// The most ended processes that are kept because descendants need their lineage.
     pub max_ancestors: usize,
-    /// Processes that have ended without descendants and are kept for a while.
+    /// The most ended processes without descendants that are kept for a while.
     pub max_recent: usize,
-    /// Closing is not captured, and the thread of an event stands still while it is inspected: descriptors
+    /// Whether the driver stops a thread while its event is inspected. Then closing is not captured; instead, descriptors
     /// that an event names are compared with /proc.
     pub held: bool,
-    /// Look up what is known of programs' files, capabilities and containers. Whoever asks for no field of them saves
-    /// several reads of /proc an exec.
+    /// Whether to look up files and capabilities of programs, and containers. If no rule or template needs them, false
+    /// saves several reads of /proc per exec.
     pub programs: bool,
 }
 
 impl Default for Options {
-    /// This host, 131072 descriptors of a process and a million in all, 16384 ancestors, 1024 others.
+    /// The state of this host. Limits: 131072 descriptors per process, a million in all; 16384 ended ancestors, 1024 other
+    /// ended processes.
     fn default() -> Self {
         Self {
             proc_root: Some(PathBuf::from("/proc")),
@@ -118,16 +124,16 @@ impl Default for Options {
     }
 }
 
-/// What is particular to one event, beside the event itself.
+/// What the state says about one event.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
     /// Number of the event, counted from 1.
     pub number: u64,
     /// When it happened, in nanoseconds since the epoch.
     pub time_ns: u64,
-    /// The call; none for events that are not calls, and for calls that the table does not have.
+    /// The call. None: the event is not a call, or the table does not have the call.
     pub call: Option<&'static Syscall>,
-    /// Whose event it is.
+    /// The process of the event.
     pub process: Option<ProcessKey>,
     /// The thread.
     pub tid: u32,
@@ -135,35 +141,35 @@ pub struct Seen {
     pub fd: Option<i32>,
     /// Nanoseconds since the first event.
     pub since_start_ns: u64,
-    /// Nanoseconds since the event before.
+    /// Nanoseconds since the previous event.
     pub since_last_ns: u64,
-    /// The event gave the descriptor another name.
+    /// Whether the event changed the descriptor's name.
     pub name_changed: bool,
-    /// What the descriptor refers to, where the table does not say so.
+    /// What the descriptor refers to, if the process's table does not say it (any more).
     kept: Option<Arc<Descriptor>>,
 }
 
-/// Counts, for metrics and tests of memory.
+/// The size of the state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct InspectorStats {
-    /// Processes that live.
+    /// Living processes.
     pub living: usize,
-    /// Processes that are known, with those that have ended.
+    /// Known processes, living and ended.
     pub processes: usize,
     /// Descriptor tables.
     pub file_tables: usize,
-    /// Descriptors that are open.
+    /// Open descriptors.
     pub descriptors: usize,
-    /// Containers that are known.
+    /// Known containers.
     pub containers: usize,
-    /// Processes that had to be looked up in /proc because their birth was missed.
+    /// Processes that were looked up in /proc because their fork was missed.
     pub probed: u64,
 }
 
-/// Between two looks at `passwd`, `group` and the wall clock, in nanoseconds of event time.
+/// The interval at which `passwd`, `group` and the wall clock are read again, in nanoseconds of event time.
 const REFRESH_NS: u64 = 1_000_000_000;
 
-/// The state of one shard.
+/// The state that follows from the events of one capture.
 #[derive(Debug)]
 pub struct Inspector {
     processes: ProcessTable,
@@ -171,7 +177,7 @@ pub struct Inspector {
     proc_fs: Option<ProcFs>,
     users: Users,
     containers: Containers,
-    /// Cgroups by the v2 id that events carry.
+    /// Cgroups by their v2 id, which events carry.
     cgroups_by_id: IdMap<u64, Arc<Cgroups>>,
     clock: Clock,
     max_descriptors: usize,
@@ -179,33 +185,33 @@ pub struct Inspector {
     held: bool,
     /// [`Options::programs`].
     programs: bool,
-    /// Pids that /proc does not have, so that it is not asked again.
+    /// Pids that /proc does not have; it is not asked for them again.
     absent: HashSet<u32>,
-    /// What may be wrong since events were lost.
-    doubts: resync::Doubts,
-    /// Ended with the last event: what only that event could show can go.
+    /// Processes whose state may be wrong because events were lost.
+    stale: resync::StaleProcesses,
+    /// The process that ended with the last event. It is ended in the state when the next event comes.
     ended: Option<ProcessKey>,
-    /// The process of the event before.
+    /// Pid and process of the previous event.
     last: Option<(u32, ProcessKey)>,
-    /// Next event time to refresh at.
+    /// Event time of the next refresh.
     refresh_ns: u64,
-    /// So many living processes are taken for a sign that exits were missed.
+    /// With this number of living processes, exits have probably been missed.
     sweep_at: usize,
     number: u64,
-    /// Time of the first event, and of the one before.
+    /// Times of the first and of the previous event.
     first_ns: u64,
     before_ns: u64,
     probed: u64,
-    looks: fd_passing::Budget,
+    lookups: fd_passing::Budget,
     scratch: Vec<u8>,
 }
 
 impl Inspector {
-    /// A state that knows nothing yet.
+    /// An empty state.
     #[must_use]
     pub fn new(options: &Options) -> Self {
         Self {
-            processes: ProcessTable::new(Keep {
+            processes: ProcessTable::new(Retention {
                 ancestors: options.max_ancestors,
                 recent: options.max_recent,
             }),
@@ -219,7 +225,7 @@ impl Inspector {
             held: options.held,
             programs: options.programs,
             absent: HashSet::new(),
-            doubts: resync::Doubts::default(),
+            stale: resync::StaleProcesses::default(),
             ended: None,
             last: None,
             refresh_ns: 0,
@@ -228,12 +234,12 @@ impl Inspector {
             first_ns: 0,
             before_ns: 0,
             probed: 0,
-            looks: fd_passing::Budget::default(),
+            lookups: fd_passing::Budget::default(),
             scratch: Vec::new(),
         }
     }
 
-    /// Takes an event into the state. What it answers holds until the next call.
+    /// Applies an event to the state. The result is valid until the next call.
     pub fn update(&mut self, event: &Event<'_>) -> Seen {
         self.finish_last();
         let header = event.header();
@@ -255,7 +261,7 @@ impl Inspector {
         self.before_ns = header.time_ns;
         match event.kind() {
             Kind::Lost => {
-                self.doubt();
+                self.mark_stale();
                 return seen;
             }
             Kind::Exec => self.exec(event, &mut seen),
@@ -272,7 +278,7 @@ impl Inspector {
                 let key = self.locate(header);
                 seen.process = Some(key);
                 seen.call = table::by_number(event.abi(), header.nr);
-                self.moved(header, key);
+                self.follow_cgroup(header, key);
                 self.credentials(event, key);
                 if let Some(call) = seen.call {
                     self.follow(event, call, key, &mut seen);
@@ -282,24 +288,24 @@ impl Inspector {
         seen
     }
 
-    /// A process.
+    /// A process by its key.
     #[must_use]
     pub fn process(&self, key: ProcessKey) -> Option<&Process> {
         self.processes.get(key)
     }
 
-    /// The process that has, or had last, a pid.
+    /// The process that has a pid now, or had it last.
     #[must_use]
     pub fn process_by_pid(&self, pid: u32) -> Option<&Process> {
         self.processes.get(self.processes.key(pid)?)
     }
 
-    /// A process and its ancestors, itself first, those that have ended included.
+    /// A process and its ancestors, living and ended. The process itself comes first.
     pub fn lineage(&self, key: ProcessKey) -> impl Iterator<Item = &Process> {
         self.processes.lineage(key)
     }
 
-    /// The id of the parent that the kernel gives a process, which may have been adopted.
+    /// The parent's id as the kernel reports it. It differs from the creator's if the creator has ended.
     #[must_use]
     pub fn parent_pid(&self, process: &Process) -> u32 {
         self.processes.parent_pid(process)
@@ -321,7 +327,7 @@ impl Inspector {
         self.files.get(files, fd).map(|entry| &*entry.descriptor)
     }
 
-    /// The descriptors of a process, in no order.
+    /// The descriptors of a process, in any order.
     pub fn descriptors(&self, process: ProcessKey) -> impl Iterator<Item = (i32, &Descriptor)> {
         let files = self
             .processes
@@ -337,13 +343,13 @@ impl Inspector {
         &self.users
     }
 
-    /// Turns event times into time since the epoch.
+    /// The clock that converts event times to time since the epoch.
     #[must_use]
     pub fn clock(&self) -> Clock {
         self.clock
     }
 
-    /// A file of a process in /proc, as it is now.
+    /// The current content of a file in `/proc/PID`.
     pub fn ask(&self, process: &Process, file: &str) -> Option<Vec<u8>> {
         self.proc_fs
             .as_ref()
@@ -351,13 +357,13 @@ impl Inspector {
             .read(process.pid, file)
     }
 
-    /// The file behind a descriptor of a process, as it is now.
+    /// The current metadata of the file behind a process's descriptor.
     pub fn ask_file(&self, process: &Process, fd: i32) -> Option<std::fs::Metadata> {
         let proc_fs = self.proc_fs.as_ref().filter(|_| !process.ended)?;
         std::fs::metadata(proc_fs.path(process.pid, &format!("fd/{fd}"))).ok()
     }
 
-    /// Counts.
+    /// The size of the state.
     #[must_use]
     pub fn stats(&self) -> InspectorStats {
         InspectorStats {
@@ -370,12 +376,12 @@ impl Inspector {
         }
     }
 
-    /// Does what was held back so that rules could still see what the last event was about.
+    /// Applies the effects that were delayed so that rules could see what the last event was about.
     fn finish_last(&mut self) {
         self.files.pool.next();
         let Some(key) = self.ended.take() else { return };
-        if let Some((process, room)) = self.processes.edit(key) {
-            room.take(&mut process.env);
+        if let Some((process, texts)) = self.processes.edit(key) {
+            texts.recycle(&mut process.env);
         }
         self.processes.end(key);
         self.last = None;

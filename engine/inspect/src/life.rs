@@ -5,7 +5,8 @@ use driver_api::event::{Event, Fact};
 use driver_api::table;
 
 use super::descriptor::FilesId;
-use super::process::{ProcessKey, Thread};
+use super::process::Thread;
+use super::process_table::ProcessKey;
 use super::program::{Capabilities, ProgramFile};
 use super::{Inspector, Seen};
 
@@ -16,23 +17,23 @@ const CLONE_NEWUSER: u64 = 0x1000_0000;
 /// clone3(2) alone.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// How a process was born.
+/// A fork that makes a process.
 struct Birth {
-    /// Who called.
-    maker: ProcessKey,
-    /// Whose child it is.
-    made_by: ProcessKey,
+    /// The process that called.
+    caller: ProcessKey,
+    /// The parent: the caller, or its parent with `CLONE_PARENT`.
+    parent: ProcessKey,
     tid: u32,
     tgid: u32,
-    /// Its id in its own pid namespace.
-    own: Option<u32>,
+    /// The child's id in its own pid namespace.
+    vpid: Option<u32>,
     /// Bits of `CLONE_*`.
     flags: u64,
-    /// The driver has said what they share.
-    looked_at: bool,
+    /// Whether the driver has reported the flags.
+    flags_known: bool,
 }
 
-/// Whether two processes share their descriptors (kcmp(2), `KCMP_FILES`); false where nobody says so.
+/// Whether two processes share their descriptors (kcmp(2), `KCMP_FILES`). False if the kernel does not say.
 fn same_files(one: u32, other: u32) -> bool {
     const KCMP_FILES: libc::c_int = 2;
     // SAFETY: the call takes numbers alone.
@@ -40,96 +41,96 @@ fn same_files(one: u32, other: u32) -> bool {
 }
 
 impl Inspector {
-    /// A thread or process was born.
+    /// A process forked: there is a new thread or process.
     pub(super) fn fork(&mut self, event: &Event<'_>, seen: &Seen) {
         let header = event.header();
-        let [tid, tgid, said, own, seen_flags, _] = header.args;
-        let flags = said | seen_flags & !FORK_SEEN;
+        let [tid, tgid, called_flags, vpid, observed_flags, _] = header.args;
+        let flags = called_flags | observed_flags & !FORK_SEEN;
         let (Some(parent_key), Ok(tid), Ok(tgid)) =
             (seen.process, u32::try_from(tid), u32::try_from(tgid))
         else {
             return;
         };
         self.absent.remove(&tgid);
-        let Some((parent, room)) = self.processes.edit(parent_key) else {
+        let Some((parent, texts)) = self.processes.edit(parent_key) else {
             return;
         };
         if tgid == header.tgid {
-            // clone(2): a thread begins with its maker's name.
+            // a new thread has the name of the thread that created it
             let name = parent.thread_name(header.tid);
-            let name = (*name != *parent.name).then(|| room.text(name));
+            let name = (*name != *parent.name).then(|| texts.text(name));
             if !parent.threads.iter().any(|thread| thread.tid == tid) {
                 parent.threads.push(Thread { tid, name });
             }
             return;
         }
-        let mut made_by = parent_key;
+        let mut child_of = parent_key;
         if flags & CLONE_PARENT != 0
             && let Some(grandparent) = parent.parent
         {
-            made_by = grandparent;
+            child_of = grandparent;
         }
         if let Some(key) = self.processes.key(tgid)
             && let Some(child) = self.processes.get(key)
             && !child.ended
         {
             if child.scanned_ns > header.time_ns {
-                // /proc was read later than this and knows better; but not who the parent was.
-                self.processes.set_parent(key, made_by);
+                // /proc was read after the fork, so its state is newer; but it does not say who forked
+                self.processes.set_parent(key, child_of);
                 return;
             }
             self.end_now(key);
         }
         let birth = Birth {
-            maker: parent_key,
-            made_by,
+            caller: parent_key,
+            parent: child_of,
             tid,
             tgid,
-            own: u32::try_from(own).ok().filter(|own| *own != 0),
+            vpid: u32::try_from(vpid).ok().filter(|vpid| *vpid != 0),
             flags,
-            looked_at: said != 0 || seen_flags & FORK_SEEN != 0,
+            flags_known: called_flags != 0 || observed_flags & FORK_SEEN != 0,
         };
         self.birth(event, &birth);
     }
 
     fn birth(&mut self, event: &Event<'_>, birth: &Birth) {
         let Birth {
-            maker,
-            made_by,
+            caller,
+            parent,
             tid,
             tgid,
-            own,
+            vpid,
             flags,
-            looked_at,
+            flags_known,
         } = *birth;
-        let Some((parent, room)) = self.processes.edit(maker) else {
+        let Some((creator, texts)) = self.processes.edit(caller) else {
             return;
         };
-        let files = parent.files;
-        let mut child = parent.child(tgid, files);
-        let thread_name = parent.thread_name(event.header().tid);
+        let files = creator.files;
+        let mut child = creator.child(tgid, files);
+        let thread_name = creator.thread_name(event.header().tid);
         if *thread_name != *child.name {
-            child.name = room.text(thread_name);
+            child.name = texts.text(thread_name);
         }
-        let elsewhere = flags & CLONE_NEWPID != 0 || parent.children_elsewhere;
-        let same_namespace = parent.vpid == Some(parent.pid) && !elsewhere;
+        let other_namespace = flags & CLONE_NEWPID != 0 || creator.children_in_other_pid_ns;
+        let host_namespace = creator.vpid == Some(creator.pid) && !other_namespace;
         if flags & CLONE_NEWUSER != 0 {
             child.capabilities = None;
         }
-        child.parent = Some(made_by);
-        if let Some(parent) = self.processes.get(made_by) {
+        child.parent = Some(parent);
+        if let Some(parent) = self.processes.get(parent) {
             child.ppid = parent.pid;
         }
         child.start_ns = event.header().time_ns;
         child.vpid = match &self.proc_fs {
-            _ if own.is_some() => own,
-            _ if same_namespace => Some(tgid),
+            _ if vpid.is_some() => vpid,
+            _ if host_namespace => Some(tgid),
             _ if flags & CLONE_NEWPID != 0 => Some(1),
             Some(proc_fs) => proc_fs.vpid(tgid),
             None => None,
         };
         let shares = flags & CLONE_FILES != 0
-            || !looked_at && self.proc_fs.is_some() && same_files(event.header().tgid, tgid);
+            || !flags_known && self.proc_fs.is_some() && same_files(event.header().tgid, tgid);
         child.files = if shares {
             self.files.share(files)
         } else {
@@ -147,22 +148,22 @@ impl Inspector {
         }
     }
 
-    /// A process has a new program.
+    /// A process executed a program.
     pub(super) fn exec(&mut self, event: &Event<'_>, seen: &mut Seen) {
         let header = event.header();
         seen.call = table::by_number(event.abi(), header.nr);
         let mut key = self.locate(header);
         if self.processes.get(key).is_none_or(|process| process.ended) {
-            // The pid is used again, and the birth of who has it now was missed.
+            // the pid has been reused, and the new process's fork was missed
             key = self.stub(header);
         }
         seen.process = Some(key);
-        let Some((process, room)) = self.processes.edit(key) else {
+        let Some((process, texts)) = self.processes.edit(key) else {
             return;
         };
         process.known = true;
         process.probed = true;
-        process.forget_threads(room);
+        process.forget_threads(texts);
         process.threads.push(Thread {
             tid: header.tid,
             name: None,
@@ -170,29 +171,29 @@ impl Inspector {
         self.scratch.clear();
         if let Some(exe) = event.fact(Fact::Exe) {
             exe.append_text(&mut self.scratch);
-            room.put(&mut process.exe, &self.scratch);
+            texts.set(&mut process.exe, &self.scratch);
         }
         if let Some(cwd) = event.fact(Fact::Cwd) {
             self.scratch.clear();
             cwd.append_text(&mut self.scratch);
-            room.put(&mut process.cwd, &self.scratch);
+            texts.set(&mut process.cwd, &self.scratch);
         }
         if let Some(args) = event.fact(Fact::Argv) {
-            room.put(&mut process.args, args.bytes);
+            texts.set(&mut process.args, args.bytes);
         }
         if let Some(env) = event.fact(Fact::Env) {
-            room.put(&mut process.env, env.bytes);
+            texts.set(&mut process.env, env.bytes);
         }
         if let Some(comm) = event.fact(Fact::Comm) {
-            room.put(&mut process.name, comm.bytes);
+            texts.set(&mut process.name, comm.bytes);
         } else {
-            // As the kernel makes it (begin_new_exec): the file's name, 15 bytes of it.
+            // as the kernel does (begin_new_exec): the first 15 bytes of the file's name
             let name = process
                 .exe
                 .rsplit(|&b| b == b'/')
                 .next()
                 .unwrap_or_default();
-            room.put(&mut process.name, &name[..name.len().min(15)]);
+            texts.set(&mut process.name, &name[..name.len().min(15)]);
         }
         process.uid = header.uid;
         process.gid = header.gid;
@@ -215,7 +216,7 @@ impl Inspector {
             let proc_fs = self.proc_fs.as_ref().filter(|_| self.programs);
             process.file =
                 proc_fs.and_then(|proc_fs| ProgramFile::at(&proc_fs.path(header.tgid, "exe")));
-            // a process that stands still can be asked when somebody wants to know
+            // a stopped process can be asked later, when a rule wants to know
             process.capabilities = proc_fs
                 .filter(|_| !self.held)
                 .and_then(|proc_fs| proc_fs.capabilities(header.tgid));
@@ -240,12 +241,12 @@ impl Inspector {
         }
     }
 
-    /// A thread ended; with the last one, the process.
+    /// A thread ended. A process ends with its last thread.
     pub(super) fn exit(&mut self, event: &Event<'_>, seen: &Seen) {
         let Some(key) = seen.process else { return };
         let tid = event.header().tid;
-        if let Some((process, room)) = self.processes.edit(key) {
-            process.forget_thread(tid, room);
+        if let Some((process, texts)) = self.processes.edit(key) {
+            process.forget_thread(tid, texts);
             if process.threads.is_empty() && !process.ended {
                 self.files
                     .release(std::mem::replace(&mut process.files, FilesId::NONE));
@@ -254,12 +255,12 @@ impl Inspector {
         }
     }
 
-    /// Ends a process at once: its exit was missed.
+    /// Ends a process at once, because its exit was missed.
     pub(super) fn end_now(&mut self, key: ProcessKey) {
-        if let Some((process, room)) = self.processes.edit(key)
+        if let Some((process, texts)) = self.processes.edit(key)
             && !process.ended
         {
-            room.take(&mut process.env);
+            texts.recycle(&mut process.env);
             self.files
                 .release(std::mem::replace(&mut process.files, FilesId::NONE));
             self.processes.end(key);

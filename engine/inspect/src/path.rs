@@ -1,9 +1,7 @@
-//! Paths by their letters alone: what a path means to a program with a certain working directory, if
-//! no component of it is a symbolic link.
+//! Resolves relative paths without access to files, as if no component were a symbolic link.
 
-/// Appends the absolute form of `path`, seen from the directory `base`: no `.`, no `..`, no doubled or
-/// trailing slash. A `base` that is not known (empty) leaves a relative path relative, as guessing a
-/// directory would be worse than none.
+/// Appends the absolute form of `path`, resolved from the directory `base`, without `.`, `..`, double or trailing slashes.
+/// If `base` is empty (not known), a relative path stays relative.
 pub fn resolve(base: &[u8], path: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     let absolute = path.first() == Some(&b'/');

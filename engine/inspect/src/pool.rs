@@ -1,40 +1,40 @@
-//! Descriptors that were closed, kept with their room for those that are opened next: most calls that open a file are
-//! followed by one that closes it, and so neither allocates.
+//! Closed descriptors, kept so that their memory can be used for the next ones. Most files that are opened are soon closed,
+//! so following them allocates nothing.
 
 use std::sync::Arc;
 
 use super::descriptor::{Descriptor, DescriptorKind, Socket};
 
-/// So many of a sort are kept.
+/// The most descriptors of each list that are kept.
 const KEPT: usize = 512;
-/// One with a longer name gives its room back.
-const LONGEST: usize = 1024;
+/// A descriptor with a larger buffer is not kept.
+const LARGEST: usize = 1024;
 
-/// Most names have no more bytes: so much room each gets at least.
+/// The smallest capacity of a name's buffer. Most names are not longer.
 const USUAL: usize = 64;
 
-/// Puts bytes in place of others.
-fn fill(room: &mut Vec<u8>, bytes: &[u8]) {
-    room.clear();
-    if bytes.len() > room.capacity() {
-        room.reserve_exact(bytes.len().next_power_of_two().max(USUAL));
+/// Replaces the bytes in a buffer.
+fn fill(buffer: &mut Vec<u8>, bytes: &[u8]) {
+    buffer.clear();
+    if bytes.len() > buffer.capacity() {
+        buffer.reserve_exact(bytes.len().next_power_of_two().max(USUAL));
     }
-    room.extend_from_slice(bytes);
+    buffer.extend_from_slice(bytes);
 }
 
-/// Room for descriptors.
+/// Descriptors to use again.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    /// With room for a name.
+    /// Those with a buffer for a name.
     named: Vec<Arc<Descriptor>>,
-    /// Without.
+    /// Those without.
     bare: Vec<Arc<Descriptor>>,
-    /// Closed with the last event, which may still be looked at.
+    /// The descriptor that the current event closed. Rules may still look at it.
     closed: Option<Arc<Descriptor>>,
 }
 
 impl Pool {
-    /// A descriptor was closed; when the next event comes, nobody looks at it any more.
+    /// The current event closed a descriptor. It can be used again after the next event.
     pub(super) fn close(&mut self, descriptor: &Arc<Descriptor>) {
         self.closed = Some(Arc::clone(descriptor));
     }
@@ -47,23 +47,23 @@ impl Pool {
         }
     }
 
-    /// A descriptor that nobody looks at is closed.
+    /// Keeps a closed descriptor, if it has no other owner.
     pub(super) fn keep(&mut self, mut descriptor: Arc<Descriptor>) {
         let Some(inner) = Arc::get_mut(&mut descriptor) else {
             return;
         };
-        let room = inner.name.capacity().max(inner.raw.capacity());
-        let free = if room == 0 {
+        let capacity = inner.name.capacity().max(inner.raw.capacity());
+        let free = if capacity == 0 {
             &mut self.bare
         } else {
             &mut self.named
         };
-        if free.len() < KEPT && room <= LONGEST {
+        if free.len() < KEPT && capacity <= LARGEST {
             free.push(descriptor);
         }
     }
 
-    /// A file or directory; `said` is its path as the program had it.
+    /// A file or directory. `said` is the path that the program passed.
     pub(super) fn file(
         &mut self,
         kind: DescriptorKind,
@@ -108,7 +108,7 @@ impl Pool {
 fn filled(free: Option<Arc<Descriptor>>, fill: impl FnOnce(&mut Descriptor)) -> Arc<Descriptor> {
     let bare = || Arc::new(Descriptor::bare(DescriptorKind::Other));
     let mut descriptor = free.unwrap_or_else(bare);
-    // nobody else has one that is free
+    // a free descriptor has no other owner
     if let Some(inner) = Arc::get_mut(&mut descriptor) {
         fill(inner);
     }
@@ -131,7 +131,7 @@ mod tests {
         let second = pool.file(DescriptorKind::Directory, b"/b", Some(b"/b"));
         assert_eq!(Arc::as_ptr(&second), at);
         assert_eq!((&*second.name, second.raw_name()), (&b"/b"[..], &b"/b"[..]));
-        // a duplicate of it is still open
+        // a duplicate is still open
         let duplicate = Arc::clone(&second);
         pool.close(&second);
         drop(second);

@@ -1,5 +1,5 @@
-//! What /proc says about a process. Everything in it may vanish while it is read, and much of it is
-//! written by the process itself: nothing is trusted, everything is bounded, nothing is an error.
+//! Reads processes from /proc. A process may vanish while it is read, and controls much of what /proc says about it. So
+//! nothing is trusted, every read is limited, and what cannot be read is not known instead of an error.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -10,12 +10,12 @@ use proc_pid::{Field, Ids, Stat, Status};
 
 use super::program::{Capabilities, ProgramFile};
 
-/// Bytes of arguments or of environment, as drivers have it by default.
+/// The most bytes of arguments or environment that are read: the default of drivers.
 const STRINGS: u64 = 4096;
-/// Bytes of any other file of a process.
+/// The most bytes of any other file that are read.
 const SMALL: u64 = 64 << 10;
 
-/// A process as /proc shows it.
+/// A process in /proc.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Snapshot {
     pub(super) name: Vec<u8>,
@@ -25,8 +25,9 @@ pub(super) struct Snapshot {
     pub(super) tty: u32,
     pub(super) start_ns: u64,
     pub(super) vpid: Option<u32>,
-    /// Real, effective.
+    /// Real and effective user id.
     pub(super) uids: [u32; 2],
+    /// Real and effective group id.
     pub(super) gids: [u32; 2],
     pub(super) loginuid: u32,
     pub(super) args: Vec<u8>,
@@ -40,7 +41,7 @@ pub(super) struct Snapshot {
     pub(super) capabilities: Option<Capabilities>,
 }
 
-/// A mounted procfs, mostly `/proc`.
+/// A mounted procfs, usually `/proc`.
 #[derive(Debug, Clone)]
 pub(super) struct ProcFs {
     root: PathBuf,
@@ -57,12 +58,12 @@ impl ProcFs {
         self.root.join(pid.to_string()).join(file)
     }
 
-    /// The processes there are.
+    /// The ids of all processes.
     pub(super) fn pids(&self) -> Vec<u32> {
         numbers(&self.root)
     }
 
-    /// The children of all threads of a process; none: the kernel does not list them.
+    /// The children of all threads of a process. None: the kernel does not list them.
     pub(super) fn children(&self, pid: u32) -> Option<Vec<u32>> {
         let mut all = Vec::new();
         for tid in numbers(&self.path(pid, "task")) {
@@ -94,7 +95,7 @@ impl ProcFs {
         self.status(pid)?.innermost_pid()
     }
 
-    /// Reads a process; none if there is none, or if `pid` is a thread that is not its group's leader.
+    /// Reads a process. None: there is no process with this id; it may be a thread that does not lead its group.
     pub(super) fn snapshot(&self, pid: u32) -> Option<Snapshot> {
         let mut snapshot = from_stat(&self.read(pid, "stat")?)?;
         let status = self.status(pid)?;
@@ -106,8 +107,8 @@ impl ProcFs {
         snapshot.gids = real_and_effective(status.gids());
         snapshot.capabilities = status.capabilities().map(Capabilities::from);
         let text = |file| read(&self.path(pid, file), STRINGS).unwrap_or_default();
-        snapshot.args = ended(text("cmdline"));
-        snapshot.env = ended(text("environ"));
+        snapshot.args = terminated(text("cmdline"));
+        snapshot.env = terminated(text("environ"));
         snapshot.loginuid = std::str::from_utf8(&text("loginuid"))
             .ok()
             .and_then(|id| id.trim().parse().ok())
@@ -132,7 +133,7 @@ impl ProcFs {
         read(&self.path(pid, file), SMALL)
     }
 
-    /// What a process is capable of.
+    /// The capabilities of a process.
     pub(super) fn capabilities(&self, pid: u32) -> Option<Capabilities> {
         self.status(pid)?.capabilities().map(Capabilities::from)
     }
@@ -141,7 +142,7 @@ impl ProcFs {
         self.read(pid, "status").map(Status::parse)
     }
 
-    /// Where a link of a process leads.
+    /// The target of a link in `/proc/PID`.
     pub(super) fn link(&self, pid: u32, file: &str) -> Option<Vec<u8>> {
         Some(
             fs::read_link(self.path(pid, file))
@@ -151,8 +152,8 @@ impl ProcFs {
         )
     }
 
-    /// The descriptors of a process: number, where it leads, and the flags of fcntl(2) `F_GETFL` with
-    /// `O_CLOEXEC`. At most `limit`.
+    /// The descriptors of a process, at most `limit`: number, target of the link, and flags (those of open(2), with
+    /// `O_CLOEXEC`).
     pub(super) fn descriptors(&self, pid: u32, limit: usize) -> Vec<(i32, Vec<u8>, u64)> {
         let fds = numbers(&self.path(pid, "fd")).into_iter().take(limit);
         let one = |fd: u32| {
@@ -163,22 +164,23 @@ impl ProcFs {
         fds.filter_map(one).collect()
     }
 
-    /// The flags of a descriptor, as [`descriptors`](Self::descriptors) has them.
+    /// The flags of a descriptor, as in [`descriptors`](Self::descriptors).
     pub(super) fn descriptor_flags(&self, pid: u32, fd: i32) -> u64 {
         let info = read(&self.path(pid, &format!("fdinfo/{fd}")), SMALL).unwrap_or_default();
         fdinfo_flags(&info)
     }
 }
 
-/// Reads at most so many bytes.
+/// Reads at most `limit` bytes of a file.
 pub(super) fn read(path: &Path, limit: u64) -> Option<Vec<u8>> {
-    // enough for most at once: each read of such a file makes its text anew
+    // most files fit into one read, and each read makes the kernel format the text again
     let mut bytes = Vec::with_capacity(4096);
     let done = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
-    // A process that ends while it is read gives ESRCH; what came before is still true.
+    // a process that ends while it is read gives ESRCH; the bytes before that are still correct
     (done.is_ok() || !bytes.is_empty()).then_some(bytes)
 }
 
+/// The entries of a directory whose names are numbers.
 fn numbers(directory: &Path) -> Vec<u32> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let number = |entry: fs::DirEntry| {
@@ -190,8 +192,8 @@ fn numbers(directory: &Path) -> Vec<u32> {
     entries.filter_map(number).collect()
 }
 
-/// Strings that all end with NUL, whatever the process has made of its memory.
-fn ended(mut strings: Vec<u8>) -> Vec<u8> {
+/// Terminates the last string with NUL. The process may have changed its memory.
+fn terminated(mut strings: Vec<u8>) -> Vec<u8> {
     if strings.last().is_some_and(|&last| last != 0) {
         strings.push(0);
     }

@@ -1,5 +1,4 @@
-//! What is known of a running program's file, and of what the program is capable of. From the driver where it
-//! tells, else from /proc.
+//! The files and capabilities of running programs. They come from the driver if it reports them, otherwise from /proc.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -15,9 +14,9 @@ use super::process::Process;
 pub struct ProgramFile {
     /// Its inode.
     pub inode: u64,
-    /// When its inode was changed, in nanoseconds since the epoch.
+    /// Time of the last change of its inode, in nanoseconds since the epoch.
     pub ctime_ns: u64,
-    /// When its contents were changed, in nanoseconds since the epoch.
+    /// Time of the last change of its contents, in nanoseconds since the epoch.
     pub mtime_ns: u64,
     /// Type and permissions.
     pub mode: u32,
@@ -25,12 +24,12 @@ pub struct ProgramFile {
     pub uid: u32,
     /// Group.
     pub gid: u32,
-    /// Where it is in an overlay file system; none: the kernel was not asked.
+    /// Its layer in an overlay file system. None: not known.
     pub layer: Option<Layer>,
 }
 
 impl ProgramFile {
-    /// Whether the permissions let somebody write to it. Root may always; access lists are not looked at.
+    /// Whether the permission bits let a user write to it. Root always may; access control lists are ignored.
     #[must_use]
     pub fn is_writable_by(&self, uid: u32, gid: u32) -> bool {
         let bit = if uid == self.uid {
@@ -76,9 +75,9 @@ impl ProgramFile {
 /// Sets of capabilities, bits of `1 << CAP_*` (capabilities(7)).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Capabilities {
-    /// Kept over exec.
+    /// Kept across exec.
     pub inheritable: u64,
-    /// May be made effective.
+    /// Can be made effective.
     pub permitted: u64,
     /// What the kernel checks.
     pub effective: u64,
@@ -105,7 +104,7 @@ impl From<proc_pid::Capabilities> for Capabilities {
 }
 
 impl Inspector {
-    /// What a process is capable of; asks /proc where that is not known.
+    /// The capabilities of a process. If they are not known, /proc is asked.
     #[must_use]
     pub fn capabilities(&self, process: &Process) -> Option<Capabilities> {
         process.capabilities.or_else(|| {
@@ -114,7 +113,7 @@ impl Inspector {
         })
     }
 
-    /// Where the executable of a process is in an overlay file system.
+    /// The layer of a process's executable in an overlay file system.
     #[must_use]
     pub fn program_layer(&self, process: &Process) -> Option<Layer> {
         if let Some(layer) = process.file.as_ref().and_then(|file| file.layer) {
@@ -123,8 +122,8 @@ impl Inspector {
         self.layer(process, &process.exe)
     }
 
-    /// Where the file of a path in a process's container is in its overlay file system: not told by the kernel, but
-    /// looked for.
+    /// The layer of a path in the overlay file system of a process's container. It is upper if the path exists in the
+    /// upper directory.
     #[must_use]
     pub fn layer(&self, process: &Process, path: &[u8]) -> Option<Layer> {
         use std::os::unix::ffi::OsStrExt;
@@ -146,7 +145,7 @@ impl Inspector {
     }
 }
 
-/// The upper directory of the overlay that is mounted on `/`, out of `/proc/PID/mountinfo` (proc(5)).
+/// The upper directory of the overlay that is mounted on `/`, from `/proc/PID/mountinfo` (proc_pid_mountinfo(5)).
 fn upper_of(mountinfo: &[u8]) -> Option<PathBuf> {
     let text = std::str::from_utf8(mountinfo).ok()?;
     let is_root = |line: &&str| line.split(' ').nth(4) == Some("/") && line.contains(" - overlay ");

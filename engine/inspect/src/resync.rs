@@ -1,6 +1,6 @@
-//! When events were lost, what is known may be wrong: a process may have another program, other descriptors, or may be
-//! gone. Every process that was known then is compared with /proc when its next event comes, so many in a second; those
-//! that are gone are found within a second.
+//! Corrects the state after events were lost. A process may have another program or other descriptors by then, or may
+//! have ended. Each process that was known at the loss is compared with /proc at its next event, up to a limit per second.
+//! Processes that have ended are found within a second.
 
 use std::collections::HashSet;
 
@@ -10,16 +10,17 @@ use super::Inspector;
 use super::clock;
 use super::fd_passing::Budget;
 use super::fill::NetTables;
-use super::process::{ProcessKey, Thread};
+use super::process::Thread;
+use super::process_table::ProcessKey;
 use super::program::ProgramFile;
 
-/// In a second of event time at most so many processes are compared.
+/// The most processes that are compared in one second of event time.
 const PROCESSES_PER_S: u32 = 100;
 
-/// What may be wrong.
+/// Processes whose state may be wrong.
 #[derive(Debug, Default)]
-pub(super) struct Doubts {
-    /// Events were lost since these were last collected.
+pub(super) struct StaleProcesses {
+    /// Whether events were lost since the processes were last collected.
     lost: bool,
     /// Processes that have not been compared yet.
     pids: HashSet<u32>,
@@ -27,54 +28,54 @@ pub(super) struct Doubts {
 }
 
 impl Inspector {
-    /// Events are missing.
-    pub(super) fn doubt(&mut self) {
+    /// Events were lost.
+    pub(super) fn mark_stale(&mut self) {
         if self.proc_fs.is_none() {
             return;
         }
-        // those that were not found may have been born meanwhile
+        // pids that did not exist may exist now
         self.absent.clear();
         self.last = None;
-        if !self.doubts.lost {
-            self.doubts.lost = true;
-            self.collect_doubts();
+        if !self.stale.lost {
+            self.stale.lost = true;
+            self.collect_stale();
         }
     }
 
-    fn collect_doubts(&mut self) {
+    fn collect_stale(&mut self) {
         let living = self.processes.living_keys();
         let pids = living
             .into_iter()
             .filter_map(|key| Some(self.processes.get(key)?.pid));
-        self.doubts.pids.extend(pids);
+        self.stale.pids.extend(pids);
     }
 
-    /// Once a second: ends processes whose end was lost, and doubts those that were known by now.
+    /// Once a second: ends processes whose exit was lost, and marks all others as stale again.
     pub(super) fn sweep_after_loss(&mut self) {
-        if !std::mem::take(&mut self.doubts.lost) {
+        if !std::mem::take(&mut self.stale.lost) {
             return;
         }
         self.sweep();
-        self.collect_doubts();
+        self.collect_stale();
     }
 
-    /// Compares the process of an event with /proc, if it is in doubt.
+    /// Compares the process of an event with /proc, if it is stale.
     #[inline]
-    pub(super) fn heal(&mut self, header: &Header, key: ProcessKey) {
-        if !self.doubts.pids.is_empty() {
-            self.heal_one(header, key);
+    pub(super) fn resync(&mut self, header: &Header, key: ProcessKey) {
+        if !self.stale.pids.is_empty() {
+            self.resync_stale(header, key);
         }
     }
 
     #[cold]
-    fn heal_one(&mut self, header: &Header, key: ProcessKey) {
+    fn resync_stale(&mut self, header: &Header, key: ProcessKey) {
         let pid = header.tgid;
-        if !self.doubts.pids.contains(&pid)
-            || !self.doubts.budget.take(header.time_ns, PROCESSES_PER_S)
+        if !self.stale.pids.contains(&pid)
+            || !self.stale.budget.take(header.time_ns, PROCESSES_PER_S)
         {
             return;
         }
-        self.doubts.pids.remove(&pid);
+        self.stale.pids.remove(&pid);
         self.compare_process(key, pid);
     }
 

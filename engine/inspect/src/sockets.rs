@@ -1,4 +1,4 @@
-//! Sockets: addresses in memory (`struct sockaddr`), in facts (`Tuple`) and in /proc/PID/net.
+//! Reads addresses of sockets: in memory (`struct sockaddr`), in facts (`Tuple`) and in /proc/PID/net.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -12,12 +12,12 @@ pub(super) const AF_UNIX: u16 = 1;
 pub(super) const AF_INET: u16 = 2;
 pub(super) const AF_INET6: u16 = 10;
 pub(super) const AF_NETLINK: u16 = 16;
-/// Bytes of one file in /proc/PID/net.
+/// The most bytes that are read of a file in /proc/PID/net.
 const NET_FILE: u64 = 8 << 20;
 /// `TCP_LISTEN` in include/net/tcp_states.h.
 const LISTEN: u8 = 10;
 
-/// The kind of socket that an address family makes.
+/// The kind of a socket of this address family.
 pub(super) fn kind_of_family(family: u16) -> DescriptorKind {
     match family {
         AF_UNIX => DescriptorKind::Unix,
@@ -28,7 +28,7 @@ pub(super) fn kind_of_family(family: u16) -> DescriptorKind {
     }
 }
 
-/// The protocol that a type of socket has unless told otherwise.
+/// The default protocol of a socket type of an internet family.
 pub(super) fn default_protocol(socket_type: u64) -> u16 {
     match socket_type & 0xf {
         1 => 6,
@@ -37,11 +37,11 @@ pub(super) fn default_protocol(socket_type: u64) -> u16 {
     }
 }
 
-/// A `struct sockaddr` as programs pass it.
+/// The address in a `struct sockaddr`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Address<'a> {
     Inet(SocketAddr),
-    /// A path, or a name that begins with NUL. Empty: unnamed.
+    /// A path, or an abstract name, which begins with NUL. Empty: unnamed.
     Unix(&'a [u8]),
 }
 
@@ -71,7 +71,7 @@ pub(super) fn address(bytes: &[u8]) -> Option<Address<'_>> {
     }
 }
 
-/// Makes the name of a Unix socket what is shown: abstract ones begin with `@`, as in /proc/net/unix.
+/// Makes the name of a Unix socket printable: an abstract name begins with `@`, as in /proc/net/unix.
 pub(super) fn show_unix_name(name: &mut Vec<u8>) {
     if name.first() == Some(&0) {
         name[0] = b'@';
@@ -81,7 +81,7 @@ pub(super) fn show_unix_name(name: &mut Vec<u8>) {
     }
 }
 
-/// Both ends, where the tuple is one of internet addresses.
+/// The local and the remote end. None: they are not internet addresses.
 pub fn ends(tuple: &Tuple) -> Option<(SocketAddr, SocketAddr)> {
     let ip = |bytes: &[u8; 16]| match tuple.family {
         AF_INET => Some(IpAddr::V4(Ipv4Addr::new(
@@ -96,7 +96,7 @@ pub fn ends(tuple: &Tuple) -> Option<(SocketAddr, SocketAddr)> {
     ))
 }
 
-/// The sockets of a network namespace, by inode.
+/// The sockets of a network namespace by inode.
 pub(super) type NetTable = IdMap<u64, Descriptor>;
 
 /// Reads the sockets of the network namespace that a process is in.
@@ -136,7 +136,7 @@ pub(super) fn net_table(proc_fs: &ProcFs, pid: u32) -> NetTable {
             table.insert(inode, Descriptor::socket(DescriptorKind::Ipv4, socket));
         }
     }
-    // /proc does not say who connected: one whose own port is listened on was connected to.
+    // /proc does not say which side connected: if somebody listens on the local port, it was the other side
     listening.sort_unstable();
     for inode in accepted {
         let Some(mut socket) = table.get(&inode).and_then(|d| d.socket) else {
@@ -170,7 +170,7 @@ fn inet_line(line: &[u8]) -> Option<(u64, SocketAddr, SocketAddr, u8)> {
     Some((words.nth(5)?.parse().ok()?, local, remote, state))
 }
 
-/// `0100007F:0277`: words of four bytes in host order.
+/// An address such as `0100007F:0277`: words of four bytes in host order.
 fn hex_address(text: &str) -> Option<SocketAddr> {
     let (ip, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;

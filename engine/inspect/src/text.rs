@@ -1,11 +1,11 @@
-//! Texts of processes: paths, arguments, names. Children share them with their parents; the room of those that nobody
-//! has any more is kept for the next, so that a host on which programs come and go makes no new ones.
+//! Texts of processes: paths, arguments, names. Children share them with their parents. The buffer of an unused text is
+//! kept for the next text, so that a host on which programs come and go allocates nothing.
 
 use std::mem;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// Bytes that do not change while more than one has them.
+/// Bytes with shared ownership. They change only while they have one owner.
 #[derive(Debug, Clone, Default)]
 pub struct Text(Option<Arc<Vec<u8>>>);
 
@@ -37,30 +37,30 @@ impl From<&[u8]> for Text {
     }
 }
 
-/// Room is kept in sizes of powers of two, from this one on.
+/// The smallest capacity of a pooled buffer. Capacities are powers of two.
 const SMALLEST: usize = 32;
-/// So many sizes; larger texts get room of their own.
+/// The number of capacities. Larger texts are not pooled.
 const SIZES: usize = 13;
-/// Of one size so many are kept, ...
+/// The most buffers of one capacity that are kept.
 const KEPT: usize = 1024;
-/// ... and of all so many bytes.
+/// The most bytes that are kept in all.
 const KEPT_BYTES: usize = 1 << 20;
 
-/// The size that holds so many bytes, in [`Room::free`].
+/// The index in [`TextPool::free`] of the smallest capacity that holds this number of bytes.
 fn size_of(length: usize) -> usize {
     let size = length.max(SMALLEST).next_power_of_two();
     (size.trailing_zeros() - SMALLEST.trailing_zeros()) as usize
 }
 
-/// Room of texts that nobody has any more.
+/// Buffers of unused texts.
 #[derive(Debug, Default)]
-pub(super) struct Room {
+pub(super) struct TextPool {
     free: [Vec<Arc<Vec<u8>>>; SIZES],
     bytes: usize,
 }
 
-impl Room {
-    /// A text of these bytes.
+impl TextPool {
+    /// A new text with these bytes.
     pub(super) fn text(&mut self, bytes: &[u8]) -> Text {
         if bytes.is_empty() {
             return Text::default();
@@ -69,22 +69,22 @@ impl Room {
         let Some(free) = self.free.get_mut(size) else {
             return bytes.into();
         };
-        let mut room = match free.pop() {
-            Some(room) => {
-                self.bytes -= room.capacity();
-                room
+        let mut buffer = match free.pop() {
+            Some(buffer) => {
+                self.bytes -= buffer.capacity();
+                buffer
             }
             None => Arc::new(Vec::with_capacity(SMALLEST << size)),
         };
-        // nobody else has one that is free
-        if let Some(room) = Arc::get_mut(&mut room) {
-            room.extend_from_slice(bytes);
+        // a free buffer has no other owner
+        if let Some(buffer) = Arc::get_mut(&mut buffer) {
+            buffer.extend_from_slice(bytes);
         }
-        Text(Some(room))
+        Text(Some(buffer))
     }
 
-    /// Puts bytes in place of others; those who share these keep them.
-    pub(super) fn put(&mut self, text: &mut Text, bytes: &[u8]) {
+    /// Replaces a text. Other owners of the former bytes keep them.
+    pub(super) fn set(&mut self, text: &mut Text, bytes: &[u8]) {
         if **text == *bytes {
             return;
         }
@@ -95,16 +95,16 @@ impl Room {
             own.extend_from_slice(bytes);
             return;
         }
-        self.take(text);
+        self.recycle(text);
         *text = self.text(bytes);
     }
 
-    /// Somebody has no use for a text any more.
-    pub(super) fn take(&mut self, text: &mut Text) {
-        let Some(mut room) = mem::take(text).0 else {
+    /// Drops a text, and keeps its buffer if it has no other owner.
+    pub(super) fn recycle(&mut self, text: &mut Text) {
+        let Some(mut buffer) = mem::take(text).0 else {
             return;
         };
-        let Some(bytes) = Arc::get_mut(&mut room) else {
+        let Some(bytes) = Arc::get_mut(&mut buffer) else {
             return;
         };
         let capacity = bytes.capacity();
@@ -115,7 +115,7 @@ impl Room {
             && self.bytes + capacity <= KEPT_BYTES
         {
             bytes.clear();
-            free.push(room);
+            free.push(buffer);
             self.bytes += capacity;
         }
     }
@@ -131,37 +131,42 @@ mod tests {
 
     #[test]
     fn a_text_that_nobody_has_makes_room_for_the_next() {
-        let mut room = Room::default();
-        let mut parent = room.text(b"/usr/bin/sh");
+        let mut pool = TextPool::default();
+        let mut parent = pool.text(b"/usr/bin/sh");
         let mut child = parent.clone();
-        room.put(&mut child, b"/usr/bin/cat");
+        pool.set(&mut child, b"/usr/bin/cat");
         assert_eq!(
             (&*parent, &*child),
             (&b"/usr/bin/sh"[..], &b"/usr/bin/cat"[..])
         );
         let at = address(&child);
-        room.take(&mut child);
+        pool.recycle(&mut child);
         assert!(child.is_empty());
-        assert_eq!(address(&room.text(b"/usr/bin/tr")), at);
-        // alone: in its own place
+        assert_eq!(address(&pool.text(b"/usr/bin/tr")), at);
+        // a text with one owner is replaced in place
         let at = address(&parent);
-        room.put(&mut parent, b"/usr/bin/ls");
+        pool.set(&mut parent, b"/usr/bin/ls");
         assert_eq!((&*parent, address(&parent)), (&b"/usr/bin/ls"[..], at));
     }
 
     #[test]
     fn what_is_kept_is_bounded() {
-        let mut room = Room::default();
+        let mut pool = TextPool::default();
         for length in [0, 1, 32, 33, 4096, 100_000, 1 << 20] {
-            let texts: Vec<_> = (0..2000).map(|_| room.text(&vec![b'x'; length])).collect();
+            let texts: Vec<_> = (0..2000).map(|_| pool.text(&vec![b'x'; length])).collect();
             for mut text in texts {
                 assert_eq!(text.len(), length);
-                room.take(&mut text);
+                pool.recycle(&mut text);
             }
-            assert!(room.bytes <= KEPT_BYTES, "{}", room.bytes);
+            assert!(pool.bytes <= KEPT_BYTES, "{}", pool.bytes);
         }
-        let kept: usize = room.free.iter().flatten().map(|room| room.capacity()).sum();
-        assert_eq!(kept, room.bytes);
-        assert!(room.free.iter().all(|free| free.len() <= KEPT));
+        let kept: usize = pool
+            .free
+            .iter()
+            .flatten()
+            .map(|buffer| buffer.capacity())
+            .sum();
+        assert_eq!(kept, pool.bytes);
+        assert!(pool.free.iter().all(|free| free.len() <= KEPT));
     }
 }

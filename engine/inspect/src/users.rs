@@ -1,5 +1,5 @@
-//! Names of users and groups, from /etc/passwd and /etc/group. The files are parsed, not asked for
-//! through NSS: a look-up must not wait for a directory service, nor cause events of its own.
+//! Names of users and groups, from /etc/passwd and /etc/group. The files are parsed here instead of asking NSS, because a
+//! look-up must not wait for a directory service and must not cause events.
 
 use std::fs;
 use std::io::Read;
@@ -11,7 +11,7 @@ use super::hash::IdMap;
 use super::process::Process;
 use super::{Inspector, REFRESH_NS};
 
-/// Beyond this a file is not what it should be.
+/// The most bytes that are read of a file.
 const MAX_FILE: u64 = 16 << 20;
 
 /// The users and groups of a host.
@@ -34,7 +34,7 @@ pub struct User {
 
 #[derive(Debug)]
 struct File<T> {
-    /// The root directory in which the path is: that of a container, which can put anything there.
+    /// The root directory of a container, below which the path is resolved. Its content is untrusted.
     root: Option<PathBuf>,
     path: PathBuf,
     stamp: Option<(SystemTime, u64)>,
@@ -43,15 +43,15 @@ struct File<T> {
 }
 
 impl Users {
-    /// Reads `passwd` and `group` in a directory, mostly `/etc`. Missing files have no entries.
+    /// Reads `passwd` and `group` in a directory, usually `/etc`. A missing file has no entries.
     #[must_use]
     pub fn new(directory: &Path) -> Self {
-        let mut users = Self::parts(directory);
+        let mut users = Self::unread(directory);
         users.reload();
         users
     }
 
-    fn parts(directory: &Path) -> Self {
+    fn unread(directory: &Path) -> Self {
         Self {
             passwd: File::new(directory.join("passwd"), |fields| {
                 Some(User {
@@ -72,21 +72,21 @@ impl Users {
         self.group.reload();
     }
 
-    /// The same files, through another root.
+    /// Resolves the files below another root from now on.
     fn look_in(&mut self, root: &Path) {
         self.passwd.root = Some(root.to_owned());
         self.group.root = Some(root.to_owned());
     }
 
-    /// The users of a container, whose root directory that is.
+    /// The users of a container with this root directory.
     fn of_container(root: &Path) -> Self {
-        let mut users = Self::parts(Path::new("etc"));
+        let mut users = Self::unread(Path::new("etc"));
         users.look_in(root);
         users.reload();
         users
     }
 
-    /// The user with this id; the first, if there are several.
+    /// The user with this id. If there are several, the first.
     #[must_use]
     pub fn user(&self, uid: u32) -> Option<&User> {
         self.passwd.entries.get(&uid)
@@ -99,8 +99,8 @@ impl Users {
     }
 }
 
-/// Whether a root directory is there, and not ours: what prepares a container is in its cgroup before it has its
-/// root.
+/// Whether a root directory exists and is not lanner's own. A process that prepares a container is in the container's
+/// cgroup before it changes its root.
 fn is_another_root(root: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let id = |path: &Path| {
@@ -111,9 +111,9 @@ fn is_another_root(root: &Path) -> bool {
 }
 
 impl Inspector {
-    /// Reads the users of a process's container while the process is there, if nobody has yet: a container may be gone
-    /// when somebody asks.
-    pub(super) fn keep_users(&self, key: super::process::ProcessKey, now_ns: u64) {
+    /// Reads the users of a process's container, if they have not been read yet. When a rule asks, the container may be
+    /// gone.
+    pub(super) fn keep_users(&self, key: super::process_table::ProcessKey, now_ns: u64) {
         let Some(process) = self.processes.get(key) else {
             return;
         };
@@ -124,8 +124,8 @@ impl Inspector {
         }
     }
 
-    /// Hands the users of a process's container to `then`, if its files can be read. They are read when somebody asks
-    /// for the first time, and looked at for changes once a second at the most.
+    /// Calls `then` with the users of a process's container, if its files can be read. They are read at the first call,
+    /// and checked for changes at most once a second.
     pub fn users_of(&self, process: &Process, now_ns: u64, then: impl FnOnce(&Users)) {
         let (Some(container), Some(proc_fs)) = (&process.cgroups.container, &self.proc_fs) else {
             return;
@@ -147,9 +147,9 @@ impl Inspector {
                     users.reload();
                 }
                 (None, Some(root)) => *kept = Some((until, Users::of_container(&root))),
-                // the container is gone, and what its files said is the best there is; or it has not begun, and what
-                // prepares it is the host's
+                // the container is gone: its former users are the best answer
                 (Some((old, _)), None) => *old = until,
+                // the container has not started: the process that prepares it has the host's users
                 (None, None) => {
                     if proc_fs.exists(process.pid) {
                         then(&self.users);
@@ -175,8 +175,7 @@ impl<T> File<T> {
         }
     }
 
-    /// Opens the file without waiting for anybody, as a pipe would have one do, and without leaving the root, where
-    /// there is one.
+    /// Opens the file. Does not block if it is a pipe, and does not leave the root if there is one.
     fn open(&self) -> Option<fs::File> {
         use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;

@@ -25,7 +25,7 @@ pub(crate) fn record(args: &RecordArgs) -> Result<ExitCode, Failure> {
         source.scan(&mut inspector);
         let mut writer = Writer::create(&args.output, Clock::host()).map_err(failed)?;
         let mut error = None;
-        inspector.retell(&mut |event| {
+        inspector.synthesize(&mut |event| {
             if let Err(why) = writer.event(event) {
                 error.get_or_insert(why);
             }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use driver_api::error::Chain;
 use serde_json::{Value, json};
 
 use super::args::{RuleCheckArgs, RuleExplainArgs, RuleListArgs, RuleTestArgs, RuleVerb, UseArgs};
@@ -281,7 +282,7 @@ fn test(args: &RuleTestArgs) -> Result<ExitCode, Failure> {
 }
 
 fn suite(args: &RuleTestArgs, path: &Path) -> Result<Vec<Outcome>, Failure> {
-    let suite = Suite::read(path).map_err(Failure::usage)?;
+    let suite = Suite::read(path).map_err(|error| Failure::usage(Chain(&error)))?;
     let named = if args.rules.is_empty() {
         &suite.rules
     } else {

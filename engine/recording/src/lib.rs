@@ -1,12 +1,18 @@
-//! Recordings: the events of a capture in a file, and a capture that hands them out again. A recording makes
-//! what rules say of real events reproducible, on a host that has no driver, too.
+//! Recordings: the events of a capture in a file, and a capture that replays them. With a recording, rules give the same
+//! result for real events every time, also on a host without a driver.
 //!
-//! A file is a [`Head`] and then events, one after the other, in the bytes that the driver delivered
-//! (`driver-api/bpf/event.h`); each begins with its length. The first tell the state at the start
-//! ([`Inspector::retell`](inspect::Inspector::retell)); they are marked as unselected, so that rules do not
-//! see them. Numbers are in the byte order of the machine that recorded.
+//! | file | holds |
+//! |---|---|
+//! | `write` | writes a recording |
+//! | `replay` | replays it |
+//! | `script` | makes events from the descriptions in a rule test |
 //!
-//! A recording has no users: names of users are those of the host that replays it.
+//! A file is a [`Head`] followed by events, in the bytes that the driver delivered (`driver-api/bpf/event.h`). Each event
+//! begins with its length. The first events make the state at the start
+//! ([`Inspector::synthesize`](inspect::Inspector::synthesize)); they are marked as unselected, so that rules do not see
+//! them. Numbers are in the byte order of the recording machine.
+//!
+//! A recording has no user names: those of the replaying host apply.
 
 mod replay;
 pub mod script;
@@ -18,10 +24,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub use replay::{Replay, ReplayError};
 pub use write::Writer;
 
-/// What a recording begins with. The digit is the version of the file's own layout.
+/// The first bytes of a recording. The last byte is the version of the file's own layout.
 const MAGIC: [u8; 8] = *b"lanner\x00\x01";
 
-/// The beginning of a recording.
+/// The header of a recording.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 struct Head {
@@ -29,7 +35,7 @@ struct Head {
     /// [`layout::VERSION`] of the events.
     layout: u32,
     reserved: u32,
-    /// Wall clock less `CLOCK_MONOTONIC` on the host that recorded, in nanoseconds.
+    /// Wall clock minus `CLOCK_MONOTONIC` on the recording host, in nanoseconds.
     clock_offset: i64,
 }
 

@@ -1,4 +1,4 @@
-//! Hands the events of a recording out again, as a capture.
+//! Replays a recording: a capture whose events come from a file.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -17,21 +17,21 @@ use zerocopy::FromBytes;
 use super::{Head, MAGIC};
 use inspect::Clock;
 
-/// Events that a poll hands out at the most, so that signals are looked at now and then.
+/// The most events that one poll delivers. Between polls, the caller looks for signals.
 const BATCH: usize = 16_384;
 
-/// Why a file cannot be replayed.
+/// Why a file cannot be replayed. Print it with [`driver_api::error::Chain`].
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// It cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}")]
     Unreadable {
         /// The file.
         path: String,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
-    /// It is something else.
+    /// It is not a recording.
     #[error("{0} is no recording of lanner's; `lanner record -o FILE` makes one")]
     Foreign(String),
     /// Its events have another layout.
@@ -47,6 +47,11 @@ pub enum ReplayError {
     },
 }
 
+/// An event's length is impossible.
+#[derive(Debug, thiserror::Error)]
+#[error("an event of {0} bytes: the file is damaged")]
+struct Damaged(usize);
+
 /// A recording that is being replayed.
 #[derive(Debug)]
 pub struct Replay {
@@ -55,17 +60,16 @@ pub struct Replay {
     clock: Clock,
     selection: SyscallSet,
     stats: Stats,
-    /// The event at hand.
+    /// The current event.
     bytes: Vec<u8>,
 }
 
 impl Replay {
-    /// Opens a recording. As a driver would, it hands out the calls of the selection, and all events that are
-    /// no calls.
+    /// Opens a recording. Like a driver, it delivers the calls of the selection, and all events that are not calls.
     ///
     /// # Errors
     ///
-    /// The file is not there, or none that can be replayed.
+    /// The file cannot be read, is not a recording, or has events of another layout version.
     pub fn open(path: &Path, selection: SyscallSet) -> Result<Self, ReplayError> {
         let name = path.display().to_string();
         let unreadable = |source| ReplayError::Unreadable {
@@ -106,7 +110,7 @@ impl Replay {
         self.clock
     }
 
-    /// Reads the next event's bytes; false: there is none.
+    /// Reads the next event's bytes. Returns false at the end of the file.
     fn read(&mut self) -> Result<bool, CaptureError> {
         const LENGTH: usize = size_of::<u32>();
         let failed = |source: Cause| CaptureError {
@@ -122,22 +126,20 @@ impl Replay {
         }
         let whole = u32::from_ne_bytes(length) as usize;
         if !(size_of::<Header>()..=MAX).contains(&whole) {
-            return Err(failed(
-                format!("an event of {whole} bytes: the file is damaged").into(),
-            ));
+            return Err(failed(Damaged(whole).into()));
         }
         self.bytes.clear();
         self.bytes.extend_from_slice(&length);
         self.bytes.resize(whole, 0);
         match self.file.read_exact(&mut self.bytes[LENGTH..]) {
-            // whoever recorded was stopped in the middle of an event
+            // the recorder was stopped in the middle of an event
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
             Err(error) => Err(failed(error.into())),
             Ok(()) => Ok(true),
         }
     }
 
-    /// Whether a driver with this selection would deliver the event. An exec is always delivered.
+    /// Whether a driver with this selection would deliver the event. Drivers always deliver an exec.
     fn wanted(&self, event: &Event<'_>) -> bool {
         event.kind() != Kind::Syscall
             || event.has(Flags::UNSELECTED)
@@ -145,9 +147,9 @@ impl Replay {
                 .is_some_and(|call| self.selection.contains(call))
     }
 
-    /// An exec that nobody selected is there for the state alone.
-    fn mark(&mut self) {
-        /// Where the flags are in an event.
+    /// Marks the current event as unselected if it is an exec outside the selection: only the state needs it.
+    fn mark_unselected_exec(&mut self) {
+        /// Offset of the flags in an event.
         const FLAGS: usize = std::mem::offset_of!(Header, flags);
         let unselected = Event::parse(&self.bytes).is_ok_and(|event| {
             event.kind() == Kind::Exec
@@ -175,7 +177,7 @@ impl Capture for Replay {
                 break;
             }
             if self.bytes[std::mem::offset_of!(Header, kind)] == Kind::Exec as u8 {
-                self.mark();
+                self.mark_unselected_exec();
             }
             let Ok(event) = Event::parse(&self.bytes) else {
                 self.stats.malformed += 1;

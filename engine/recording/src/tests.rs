@@ -1,4 +1,4 @@
-//! A recording gives back what was put in; files that are none are refused.
+//! A recording replays what was written; other files are refused.
 
 use std::fs;
 use std::time::Duration;
@@ -23,7 +23,7 @@ fn recorded(events: &[Ev]) -> tempfile::NamedTempFile {
     file
 }
 
-/// What a replay hands out: kind, number, flags.
+/// The events of a replay: kind, number, flags.
 fn replayed(replay: &mut Replay) -> Vec<(Kind, u32, u16)> {
     let mut seen = Vec::new();
     loop {

@@ -10,19 +10,19 @@ use zerocopy::IntoBytes;
 use super::Head;
 use inspect::Clock;
 
-/// So many bytes are gathered before they are written.
-const GATHER: usize = 1 << 20;
+/// Bytes that are buffered before they are written.
+const BUFFER: usize = 1 << 20;
 
-/// A recording in the making.
+/// A recording that is being written.
 #[derive(Debug)]
 pub struct Writer {
     file: File,
-    gathered: Vec<u8>,
+    buffer: Vec<u8>,
     events: u64,
 }
 
 impl Writer {
-    /// Begins a file, in place of one that is there. `clock` turns event times into the time of day.
+    /// Creates a file, or replaces one. `clock` turns event times into the time of day.
     ///
     /// # Errors
     ///
@@ -30,11 +30,11 @@ impl Writer {
     pub fn create(path: &Path, clock: Clock) -> io::Result<Self> {
         let mut writer = Self {
             file: File::create(path)?,
-            gathered: Vec::with_capacity(2 * GATHER),
+            buffer: Vec::with_capacity(2 * BUFFER),
             events: 0,
         };
         let head = Head::new(clock.offset_ns());
-        writer.gathered.extend_from_slice(head.as_bytes());
+        writer.buffer.extend_from_slice(head.as_bytes());
         writer.flush()?;
         Ok(writer)
     }
@@ -45,28 +45,28 @@ impl Writer {
     ///
     /// The file cannot be written.
     pub fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
-        event.append_to(&mut self.gathered);
+        event.append_to(&mut self.buffer);
         self.events += 1;
-        if self.gathered.len() >= GATHER {
+        if self.buffer.len() >= BUFFER {
             self.flush()?;
         }
         Ok(())
     }
 
-    /// How many events there are.
+    /// The number of events so far.
     #[must_use]
     pub fn events(&self) -> u64 {
         self.events
     }
 
-    /// Writes what was gathered.
+    /// Writes what is buffered.
     ///
     /// # Errors
     ///
     /// The file cannot be written.
     pub fn flush(&mut self) -> io::Result<()> {
-        self.file.write_all(&self.gathered)?;
-        self.gathered.clear();
+        self.file.write_all(&self.buffer)?;
+        self.buffer.clear();
         Ok(())
     }
 }

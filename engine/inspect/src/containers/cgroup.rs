@@ -1,42 +1,41 @@
-//! Which container a process is in, by the names of its cgroups: those that the runtimes give, under cgroup v1
-//! and v2, made by systemd or by the runtime itself. The names stand in `/proc/PID/cgroup`
-//! (`hierarchy:controllers:path`, cgroups(7)).
+//! Recognises containers by the names of cgroups in `/proc/PID/cgroup` (`hierarchy:controllers:path`, cgroups(7)): the
+//! names that each runtime uses with cgroup v1 and v2, with and without systemd.
 
 use super::Runtime;
 
-/// Letters of an id that a runtime makes: 32 random bytes in base 16.
-const ID: usize = 64;
+/// The length of a runtime's id: 32 random bytes in base 16.
+const ID_LENGTH: usize = 64;
 
-/// What a cgroup's path says.
+/// The container that a cgroup's path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct ContainerId {
     pub(super) runtime: Runtime,
     pub(super) id: String,
-    /// Of the Kubernetes pod.
+    /// The uid of the Kubernetes pod.
     pub(super) pod_uid: Option<String>,
 }
 
-/// The container that `/proc/PID/cgroup` tells of: of all hierarchies, the first that names one.
-pub(super) fn find(text: &[u8]) -> Option<Found> {
+/// The container in `/proc/PID/cgroup`: that of the first hierarchy that names one.
+pub(super) fn find(text: &[u8]) -> Option<ContainerId> {
     text.split(|&b| b == b'\n')
         .filter_map(|line| line.splitn(3, |&b| b == b':').nth(2))
         .find_map(|path| in_path(std::str::from_utf8(path).ok()?))
 }
 
-/// The container of one path: the innermost, where containers stand in each other.
-fn in_path(path: &str) -> Option<Found> {
+/// The container of one path. If containers are nested, the innermost.
+fn in_path(path: &str) -> Option<ContainerId> {
     let components: Vec<&str> = path.split('/').filter(|c| !c.is_empty()).collect();
     let (runtime, id) = (0..components.len())
         .rev()
         .find_map(|at| component(&components, at))?;
-    Some(Found {
+    Some(ContainerId {
         runtime,
         id,
         pod_uid: components.iter().rev().find_map(|c| pod_uid(c)),
     })
 }
 
-/// Prefixes of ids in names of scopes, and of groups.
+/// Prefixes of ids in the names of scopes and cgroups.
 const PREFIXES: &[(&str, Runtime)] = &[
     ("docker-", Runtime::Docker),
     ("libpod-", Runtime::Podman),
@@ -53,7 +52,7 @@ fn component(components: &[&str], at: usize) -> Option<(Runtime, String)> {
         .copied()
         .unwrap_or_default();
     let name = name.strip_suffix(".scope").unwrap_or(name);
-    // systemd's own notation of a group within a slice: `slice:prefix:id`
+    // the notation of a cgroup in a slice, for runtimes that use systemd: `slice:prefix:id`
     if let Some((_, id)) = name.rsplit_once(':')
         && is_id(id)
     {
@@ -74,7 +73,7 @@ fn component(components: &[&str], at: usize) -> Option<(Runtime, String)> {
         let runtime = if parent == "docker" {
             Runtime::Docker
         } else if above.iter().any(|c| c.starts_with("libpod")) {
-            // a pod of podman's, which is no container, stands beside its containers
+            // a pod of podman: its cgroup is beside those of its containers, and it is not a container itself
             return None;
         } else {
             Runtime::Containerd
@@ -87,7 +86,7 @@ fn component(components: &[&str], at: usize) -> Option<(Runtime, String)> {
     named(name, parent)
 }
 
-/// Containers whose name is their id.
+/// Containers that have a name instead of an id.
 fn named(name: &str, parent: &str) -> Option<(Runtime, String)> {
     let some = |runtime, id: &str| (!id.is_empty()).then(|| (runtime, unescaped(id)));
     if matches!(parent, "lxc" | "lxc.payload") {
@@ -121,7 +120,7 @@ fn named(name: &str, parent: &str) -> Option<(Runtime, String)> {
     None
 }
 
-/// The user whose the processes are, where systemd keeps them in a slice of that user's.
+/// The user of the processes, if they are in a slice that systemd made for a user.
 pub(super) fn owner(text: &[u8]) -> Option<u32> {
     let text = std::str::from_utf8(text).ok()?;
     let (_, rest) = text.split_once("/user-")?;
@@ -129,10 +128,10 @@ pub(super) fn owner(text: &[u8]) -> Option<u32> {
 }
 
 fn is_id(text: &str) -> bool {
-    text.len() == ID && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    text.len() == ID_LENGTH && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// ECS Fargate: 32 letters, and a number.
+/// The id of a container in ECS Fargate: 32 hexadecimal digits, `-` and a number.
 fn fargate(name: &str) -> Option<String> {
     let (id, number) = name.split_once('-')?;
     let hex = id.len() == 32 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
@@ -140,7 +139,7 @@ fn fargate(name: &str) -> Option<String> {
     (hex && digits).then(|| name.to_owned())
 }
 
-/// `pod<uid>`, or `kubepods-burstable-pod<uid>.slice` with `_` for `-`.
+/// The uid in `pod<uid>`, or in `kubepods-burstable-pod<uid>.slice` with `_` instead of `-`.
 fn pod_uid(component: &str) -> Option<String> {
     let name = component.split(':').next().unwrap_or(component);
     let uid = match name.strip_suffix(".slice") {
@@ -149,12 +148,12 @@ fn pod_uid(component: &str) -> Option<String> {
         None => name.strip_prefix("pod")?,
     };
     let uid = uid.replace('_', "-");
-    // a mirror pod has the hash of its manifest instead of a UUID
+    // a mirror pod has the hash of its manifest instead of a uid
     let known = uid.len() >= 32 && uid.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
     known.then_some(uid)
 }
 
-/// Undoes systemd's `\x2d` (systemd.unit(5)).
+/// Replaces systemd's escapes such as `\x2d` (systemd.unit(5)).
 fn unescaped(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     let mut rest = name;
@@ -309,7 +308,7 @@ mod tests {
         ];
         for (path, runtime, id, pod_uid) in cases {
             let found = in_path(&path);
-            let expected = Found {
+            let expected = ContainerId {
                 runtime,
                 id: id.to_owned(),
                 pod_uid: pod_uid.map(str::to_owned),

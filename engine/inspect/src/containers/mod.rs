@@ -1,15 +1,14 @@
-//! Containers: which one a process is in. Its cgroup says so at once. What its runtime knows about it comes later,
-//! from a [`ContainerSource`].
+//! Which container a process is in. The process's cgroups show this at once. What the container's runtime knows comes
+//! later, from a [`ContainerSource`].
 //!
 //! | file | holds |
 //! |---|---|
-//! | `cgroup` | ids, from the names of cgroups |
+//! | `cgroup` | runtimes and ids, from the names of cgroups |
 //! | `model` | what is known of a container |
 //!
-//! A runtime is asked when the first process is seen in the container's cgroup. That is some tens of milliseconds
-//! before the container's own program begins, as the runtime's own processes are put there first; so the answer is
-//! mostly there before the first event that a rule is about. An alert that comes earlier waits for it, off the event
-//! path (`alert::late`).
+//! The source is asked when the first process appears in the container's cgroup. The runtime's own processes appear there
+//! first, some tens of milliseconds before the container's program starts. So the answer usually arrives before the first
+//! event of that program. An alert that comes earlier waits for the answer outside the event path (`delivery::alert`).
 
 mod cgroup;
 mod model;
@@ -21,29 +20,29 @@ use super::users::Users;
 
 pub use model::{Container, Image, Metadata, Mount, Pod, Runtime, short};
 
-/// A source of what runtimes say about containers. The crate `containers` has the one that asks them.
+/// A source of what runtimes say about containers. The crate `containers` implements it.
 pub trait ContainerSource: std::fmt::Debug + Send + Sync {
     /// Asks about a container that was just seen for the first time, and returns at once. `owner` is the user who
     /// runs the container, unless that is root. The source calls [`Container::answer`] once, some time later.
     fn ask(&self, container: &Arc<Container>, owner: Option<u32>);
 }
 
-/// The cgroups of a process, and the container that they make.
+/// The cgroups of a process, and the container that they belong to.
 #[derive(Debug, Default)]
 pub struct Cgroups {
-    /// `/proc/PID/cgroup` as it was.
+    /// The content of `/proc/PID/cgroup` when it was read.
     pub text: Box<[u8]>,
-    /// The container; none: the host.
+    /// The container. None: the process is on the host.
     pub container: Option<Arc<Container>>,
 }
 
-/// No cgroups are known.
+/// Unknown cgroups.
 pub(super) fn unknown() -> Arc<Cgroups> {
     static UNKNOWN: LazyLock<Arc<Cgroups>> = LazyLock::new(Arc::default);
     UNKNOWN.clone()
 }
 
-/// Cgroups and containers are looked through for those that nobody needs when there are more.
+/// With more cgroups than this, unused cgroups and containers are removed.
 const MANY: usize = 1024;
 
 /// The containers that processes are in.
@@ -56,7 +55,7 @@ pub struct Containers {
 }
 
 impl Containers {
-    /// Asks this source about containers, if there is one.
+    /// No containers. New ones will be looked up in this source, if there is one.
     pub fn new(source: Option<Arc<dyn ContainerSource>>) -> Self {
         Self {
             groups: HashMap::new(),
@@ -66,7 +65,7 @@ impl Containers {
         }
     }
 
-    /// The cgroups that `/proc/PID/cgroup` tells. A container that is seen for the first time is asked about.
+    /// The cgroups with this content of `/proc/PID/cgroup`. The source is asked about a new container.
     pub fn group(&mut self, text: &[u8], pid: u32) -> Arc<Cgroups> {
         if let Some(known) = self.groups.get(text) {
             return known.clone();
@@ -83,14 +82,14 @@ impl Containers {
         group
     }
 
-    fn container(&mut self, found: cgroup::Found, text: &[u8], pid: u32) -> Arc<Container> {
+    fn container(&mut self, found: cgroup::ContainerId, text: &[u8], pid: u32) -> Arc<Container> {
         if let Some(known) = self.containers.get(&*found.id) {
             return known.clone();
         }
         let container = Arc::new(Container::new(&found.id, found.runtime, found.pod_uid, pid));
         self.containers.insert(found.id.into(), container.clone());
         match &self.source {
-            // the name is all there is
+            // nobody knows more than the name
             _ if !container.runtime.answers() => container.answer(Some(Metadata {
                 name: container.id.to_string(),
                 ..Metadata::default()
@@ -101,7 +100,7 @@ impl Containers {
         container
     }
 
-    /// Forgets what no process is in.
+    /// Removes cgroups and containers without processes.
     fn prune(&mut self) {
         self.groups.retain(|_, group| Arc::strong_count(group) > 1);
         self.containers
@@ -109,7 +108,7 @@ impl Containers {
         self.prune_at = (self.groups.len() * 2).max(MANY);
     }
 
-    /// Cgroups and containers that are known.
+    /// The numbers of known cgroups and containers.
     pub fn len(&self) -> (usize, usize) {
         (self.groups.len(), self.containers.len())
     }

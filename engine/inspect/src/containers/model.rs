@@ -1,11 +1,11 @@
-//! What is known of a container: at once its id, and once its runtime has answered the rest.
+//! A container: its id and runtime, which are known at once, and what the runtime says about it later.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 
-/// Who runs a container.
+/// A container runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Runtime {
     /// Docker.
@@ -39,31 +39,34 @@ impl Runtime {
         }
     }
 
-    /// Whether somebody can be asked about its containers.
+    /// Whether the runtime can be asked about its containers.
     pub fn answers(self) -> bool {
-        !matches!(self, Self::Lxc | Self::LibvirtLxc | Self::Nspawn)
+        match self {
+            Self::Docker | Self::Podman | Self::Containerd | Self::Crio => true,
+            Self::Lxc | Self::LibvirtLxc | Self::Nspawn => false,
+        }
     }
 }
 
 /// A container.
 #[derive(Debug)]
 pub struct Container {
-    /// Its whole id; the name, where a runtime has no ids.
+    /// Its full id, or its name if the runtime has no ids.
     pub id: Box<str>,
-    /// Who runs it.
+    /// Its runtime.
     pub runtime: Runtime,
-    /// Of the Kubernetes pod it is in, as the cgroup says it.
+    /// The uid of its Kubernetes pod, from the cgroup.
     pub pod_uid: Option<Box<str>>,
-    /// A process in it, to look at its root through.
+    /// A process in it, whose root directory is the container's.
     pid: AtomicU32,
     answer: OnceLock<Option<Box<Metadata>>>,
     upper: OnceLock<PathBuf>,
-    /// Its own users, as they were when somebody asked.
+    /// Its users, and the event time until which they are valid.
     pub(crate) users: Mutex<Option<(u64, super::Users)>>,
 }
 
 impl Container {
-    /// A container that was just seen. Its runtime has not answered yet.
+    /// A new container. Its runtime has not answered yet.
     #[must_use]
     pub fn new(id: &str, runtime: Runtime, pod_uid: Option<String>, pid: u32) -> Self {
         Self {
@@ -77,30 +80,31 @@ impl Container {
         }
     }
 
-    /// The first 12 letters of the id, as runtimes show it; a name is not cut.
+    /// The first 12 characters of the id, as runtimes show it. A name is not cut.
     #[must_use]
     pub fn short_id(&self) -> &str {
         short(&self.id)
     }
 
-    /// What the runtime said; none: it has not answered, or does not know the container.
+    /// What the runtime says. None: it has not answered, or does not know the container.
     #[must_use]
     pub fn metadata(&self) -> Option<&Metadata> {
         self.answer.get()?.as_deref()
     }
 
-    /// Whether there is nothing more to come.
+    /// Whether the answer has come, even if the runtime does not know the container.
     #[must_use]
     pub fn is_answered(&self) -> bool {
         self.answer.get().is_some()
     }
 
-    /// Takes the runtime's answer, once.
+    /// Sets the runtime's answer. Only the first answer counts.
     pub fn answer(&self, metadata: Option<Metadata>) {
         let _ = self.answer.set(metadata.map(Box::new));
     }
 
-    /// The directory in which the files are that the container has written over its image, found by `find` once.
+    /// The upper directory of the container's overlay file system, with the files that it has changed. Calls `find` until
+    /// it succeeds.
     pub(crate) fn upper(&self, find: impl FnOnce() -> Option<PathBuf>) -> Option<&Path> {
         if let Some(known) = self.upper.get() {
             return Some(known);
@@ -109,64 +113,64 @@ impl Container {
         Some(self.upper.get_or_init(|| found))
     }
 
-    /// A process that is in it, or was.
+    /// A process that is or was in it.
     pub(crate) fn pid(&self) -> u32 {
         self.pid.load(Ordering::Relaxed)
     }
 
-    /// A process is in it.
+    /// Notes a process that is in it.
     pub(crate) fn seen(&self, pid: u32) {
         self.pid.store(pid, Ordering::Relaxed);
     }
 }
 
-/// The first 12 letters of an id in base 16; anything else as it is.
+/// The first 12 characters of a hexadecimal id. Anything else is not cut.
 pub fn short(id: &str) -> &str {
     let is_hex = id.len() > 12 && id.as_bytes()[..12].iter().all(u8::is_ascii_hexdigit);
     if is_hex { &id[..12] } else { id }
 }
 
-/// What a runtime says about a container. Empty: it did not say.
+/// What a runtime says about a container. Empty or none: it does not say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
     /// Name.
     pub name: String,
     /// Its image.
     pub image: Image,
-    /// It has all capabilities and devices of the host.
+    /// Whether it has all capabilities and devices of the host.
     pub privileged: Option<bool>,
-    /// What is mounted into it.
+    /// Mounts from the host.
     pub mounts: Vec<Mount>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
-    /// Its first address, mostly IPv4.
+    /// Its first IP address.
     pub ip: String,
-    /// What the network plugins said, JSON.
+    /// The result of the network plugins (CNI), as JSON.
     pub cni: String,
-    /// It shares the host's process ids.
+    /// Whether it shares the host's pid namespace.
     pub host_pid: Option<bool>,
-    /// It shares the host's network.
+    /// Whether it shares the host's network namespace.
     pub host_network: Option<bool>,
-    /// It shares the host's System V IPC.
+    /// Whether it shares the host's IPC namespace.
     pub host_ipc: Option<bool>,
-    /// When it was started, in nanoseconds since the epoch; 0: not known.
+    /// Start time, in nanoseconds since the epoch; 0: not known.
     pub started_ns: u64,
-    /// The pod it is in.
+    /// Its pod.
     pub pod: Option<Pod>,
 }
 
 /// A container's image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Image {
-    /// As it was named when the container was made.
+    /// The name with which the container was created.
     pub name: String,
-    /// Without `sha256:`.
+    /// Id, without `sha256:`.
     pub id: String,
     /// The name without tag and digest.
     pub repository: String,
     /// The tag.
     pub tag: String,
-    /// The digest in the registry, with `sha256:`.
+    /// Digest in the registry, with `sha256:`.
     pub digest: String,
 }
 
@@ -197,13 +201,13 @@ impl Image {
         self
     }
 
-    /// A container can be made from an image's id instead of its name.
+    /// Whether a name is an image's id: a container can be created from an id instead of a name.
     pub fn is_named_by_id(name: &str) -> bool {
         let name = name.strip_prefix("sha256:").unwrap_or(name);
         name.len() >= 12 && name.bytes().all(|b| b.is_ascii_hexdigit())
     }
 
-    /// Takes name or digest from lists of `repository:tag` and of `repository@digest`, as image stores have them.
+    /// Adds a missing name or digest from an image store's lists of `repository:tag` and `repository@digest`.
     pub fn complete(&mut self, tags: &[String], digests: &[String]) {
         if (self.name.is_empty() || Self::is_named_by_id(&self.name))
             && let Some(first) = tags.first().or(digests.first())
@@ -220,7 +224,7 @@ impl Image {
     }
 }
 
-/// Something mounted into a container.
+/// A mount in a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mount {
     /// Path on the host.
@@ -229,7 +233,7 @@ pub struct Mount {
     pub destination: String,
     /// Options.
     pub mode: String,
-    /// It can be written.
+    /// Whether it is writable.
     pub writable: bool,
     /// `private`, `rslave`, ...
     pub propagation: String,
@@ -242,18 +246,18 @@ pub struct Pod {
     pub name: String,
     /// Namespace.
     pub namespace: String,
-    /// The id that Kubernetes gave.
+    /// Id in Kubernetes.
     pub uid: String,
-    /// The id that the runtime gave.
+    /// Id of its sandbox in the runtime.
     pub sandbox: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
-    /// Address.
+    /// IP address.
     pub ip: String,
 }
 
 impl Pod {
-    /// The pod that a container's labels tell of.
+    /// The pod that a container's labels name. None: there is no such label.
     pub fn of_labels(labels: &BTreeMap<String, String>) -> Option<Self> {
         let label = |key: &str| labels.get(key).cloned().unwrap_or_default();
         Some(Self {

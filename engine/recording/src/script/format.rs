@@ -1,10 +1,12 @@
-//! The file of tests: YAML, read strictly.
+//! A file of tests, in YAML. Unknown keys are errors.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+use super::error::SuiteError;
 
 /// A file of tests.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -17,48 +19,48 @@ pub struct Suite {
     pub tests: Vec<Test>,
 }
 
-/// Events, and the alerts that they have to raise.
+/// Events, and the alerts that they must raise.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Test {
-    /// What it shows.
+    /// The behaviour that it tests.
     pub name: String,
-    /// Who is there from the start.
+    /// Processes that exist at the start.
     #[serde(default)]
     pub processes: Vec<Process>,
-    /// What happens.
+    /// The events, in order.
     pub events: Vec<Step>,
 }
 
-/// A process, or the program that one changes to.
+/// A process, or the program that a process executes.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Process {
-    /// Its id; without: that of the event, or 100 and a number.
+    /// Process id. Default: that of the event; else one more than the greatest so far, from 100.
     pub pid: Option<u32>,
-    /// Its parent; without: the process before it.
+    /// The parent. Default: the process before it.
     pub parent: Option<u32>,
     /// Path of the executable.
     pub exe: Option<String>,
-    /// Its name; without: the last part of `exe`.
+    /// Name (comm). Default: the last component of `exe`.
     pub name: Option<String>,
-    /// Arguments; without: `name`.
+    /// Arguments. Default: `name` alone.
     pub args: Option<Vec<String>>,
     /// Environment, `NAME=value`.
     pub env: Vec<String>,
     /// Working directory.
     pub cwd: Option<String>,
-    /// User; 0: root.
+    /// User id.
     pub uid: u32,
-    /// Group.
+    /// Group id.
     pub gid: u32,
-    /// The user who logged in.
+    /// Login user id. Default: none.
     pub loginuid: Option<u32>,
     /// Device number of the terminal; 0: none.
     pub tty: u32,
-    /// Process group; without: its own.
+    /// Process group. Default: the process's id.
     pub pgid: Option<u32>,
-    /// Session; without: its own.
+    /// Session. Default: the process's id.
     pub sid: Option<u32>,
     /// The executable is a memfd.
     pub memfd: bool,
@@ -70,26 +72,26 @@ pub struct Process {
 pub struct Step {
     /// A system call, by its name.
     pub call: Option<String>,
-    /// A program is run: an execve that succeeds.
+    /// An execve that succeeds.
     pub exec: Option<Process>,
-    /// Whose event it is; without: that of the last process there.
+    /// The process of the event. Default: the newest process.
     pub pid: Option<u32>,
-    /// Parameters of the call, by their names in `lanner syscalls`.
+    /// Parameters of the call, by the names that `lanner syscalls` lists.
     pub params: BTreeMap<String, Given>,
-    /// What the call returned: a number, or the name of an error.
+    /// What the call returned: a number or the name of an error. Default: 0.
     pub returns: Option<String>,
     /// What the kernel did: `path`, the resolved path of the descriptor; `local` and `remote`, the
     /// ends of a connection.
     pub facts: BTreeMap<String, String>,
-    /// Fields that have this value, whatever the event says; null: they are missing.
+    /// Values that replace those of fields. Null: the field has no value.
     pub fields: BTreeMap<String, Given>,
-    /// The rules that have to match, and no others; without: it does not matter.
+    /// The rules that must match; all others must not. Default: any rules may match.
     pub alerts: Option<Vec<String>>,
-    /// Texts that the alerts have to contain.
+    /// Texts, each of which at least one alert must contain.
     pub output: Vec<String>,
 }
 
-/// A value as the file has it.
+/// A value in the file.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Given {
     /// The field has no value.
@@ -137,11 +139,18 @@ impl Suite {
     ///
     /// # Errors
     ///
-    /// It cannot be read, or says something that is not understood: a message naming file and place.
-    pub fn read(path: &Path) -> Result<Self, String> {
-        let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
-        let mut suite: Self = serde_saphyr::from_str(&text).map_err(|error| failed(&error))?;
+    /// The file cannot be read, or is not in the format of tests.
+    pub fn read(path: &Path) -> Result<Self, SuiteError> {
+        let name = || path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|source| SuiteError::Read {
+            path: name(),
+            source,
+        })?;
+        let mut suite: Self =
+            serde_saphyr::from_str(&text).map_err(|source| SuiteError::Parse {
+                path: name(),
+                source: Box::new(source),
+            })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         for rules in &mut suite.rules {
             *rules = folder.join(&*rules);
@@ -151,7 +160,8 @@ impl Suite {
 }
 
 impl Step {
-    /// What it is, in a word.
+    /// The call's name, or `exec`.
+    #[must_use]
     pub fn title(&self) -> &str {
         self.call.as_deref().unwrap_or("exec")
     }

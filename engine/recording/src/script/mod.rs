@@ -1,41 +1,47 @@
-//! From the events that a test describes to events as a driver delivers them.
+//! Rule tests: makes events, as a driver delivers them, from the descriptions in a file. docs/rules.md has the format.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `format` | the file |
+//! | `value` | parameters of calls |
+//! | `error` | what can be wrong |
 
-use std::net::{IpAddr, SocketAddr};
+mod error;
+mod format;
+mod value;
+
+use std::net::SocketAddr;
 
 use driver_api::event::{
     Abi, Encoding, EventBuilder, Fact, Header, Ids, Kind, Part, Status, Tuple,
 };
-use driver_api::table::{
-    self, Buffer, Kind as ParamKind, Number, Reading, SYSCALLS, SymbolSet, Syscall,
-};
+use driver_api::table::{self, Kind as ParamKind, Number, SYSCALLS, Syscall};
+use suggest::did_you_mean;
 use zerocopy::IntoBytes;
 
-mod format;
-
+pub use error::{ScriptError, StepError, SuiteError, ValueError};
 pub use format::{Given, Process, Step, Suite, Test};
-
-use decode::errno;
-use suggest::did_you_mean;
+use value::Argument;
 
 /// When the first event happens, in nanoseconds since the start of the host.
 const START_NS: u64 = 3_600_000_000_000;
-/// Between two events.
+/// Time between two events.
 const STEP_NS: u64 = 1_000_000;
-/// The first process that has no id of its own.
+/// Id of the first process to which the test gives none.
 const FIRST_PID: u32 = 100;
-/// What stands for a pointer to memory that the event has.
-const SOMEWHERE: u64 = 0x7fff_0000_1000;
-/// A name of a task is not longer (`TASK_COMM_LEN`, without the final NUL).
+/// The value of every pointer to memory that the event has.
+const POINTER: u64 = 0x7fff_0000_1000;
+/// The greatest length of a task's name in bytes (`TASK_COMM_LEN`, without the final NUL).
 const MAX_NAME: usize = 15;
 const NO_LOGIN: u32 = u32::MAX;
 
 /// The events of a test.
 #[derive(Debug)]
 pub struct Script {
-    /// Each with the step that it belongs to; none for what sets the scene.
+    /// Each event with the index of its step. None: the event sets the scene.
     pub events: Vec<(Vec<u8>, Option<usize>)>,
     time_ns: u64,
-    /// Ids of the processes that are there, the last one last.
+    /// Ids of the processes, in the order in which they appeared.
     pids: Vec<u32>,
     builder: EventBuilder,
 }
@@ -45,30 +51,37 @@ impl Script {
     ///
     /// # Errors
     ///
-    /// An event names a call, a parameter or a value that does not exist.
-    pub fn new(test: &Test) -> Result<Self, String> {
+    /// An event names a call, a parameter or a value that does not exist, or is incomplete.
+    pub fn new(test: &Test) -> Result<Self, ScriptError> {
         let mut script = Self {
             events: Vec::new(),
             time_ns: START_NS,
             pids: Vec::new(),
             builder: EventBuilder::new(),
         };
-        for process in &test.processes {
-            script.exec(process, None, None)?;
+        for (at, process) in test.processes.iter().enumerate() {
+            script
+                .exec(process, None, None)
+                .map_err(|source| ScriptError::Process {
+                    number: at + 1,
+                    source,
+                })?;
         }
         for (at, step) in test.events.iter().enumerate() {
-            script
-                .step(step, at)
-                .map_err(|reason| format!("event {} ({}): {reason}", at + 1, step.title()))?;
+            script.step(step, at).map_err(|source| ScriptError::Event {
+                number: at + 1,
+                title: step.title().to_owned(),
+                source,
+            })?;
         }
         Ok(script)
     }
 
-    fn step(&mut self, step: &Step, at: usize) -> Result<(), String> {
+    fn step(&mut self, step: &Step, at: usize) -> Result<(), StepError> {
         match (&step.call, &step.exec) {
             (Some(name), None) => self.call(name, step, at),
             (None, Some(process)) => self.exec(process, step.pid, Some(at)),
-            _ => Err("say either `call` or `exec`".to_owned()),
+            (Some(_), Some(_)) | (None, None) => Err(StepError::CallOrExec),
         }
     }
 
@@ -98,19 +111,19 @@ impl Script {
         self.attach(what as u8, Encoding::Strings, &bytes);
     }
 
-    fn finish(&mut self, step: Option<usize>) -> Result<(), String> {
-        let event = self.builder.finish().map_err(|error| error.to_string())?;
+    fn finish(&mut self, step: Option<usize>) -> Result<(), StepError> {
+        let event = self.builder.finish()?;
         self.events.push((event.to_vec(), step));
         Ok(())
     }
 
-    /// A process runs a program; one that is not there yet is born first.
+    /// A process runs a program. A new process is forked first.
     fn exec(
         &mut self,
         process: &Process,
         of_event: Option<u32>,
         step: Option<usize>,
-    ) -> Result<(), String> {
+    ) -> Result<(), StepError> {
         let next = self.pids.iter().max().map_or(FIRST_PID, |last| last + 1);
         let pid = process.pid.or(of_event).unwrap_or(next);
         let parent = process.parent.or_else(|| {
@@ -127,7 +140,7 @@ impl Script {
             self.pids.push(pid);
         }
         let exe = process.exe.clone().or_else(|| process.name.clone());
-        let exe = exe.ok_or("a process needs `exe` or `name`")?;
+        let exe = exe.ok_or(StepError::NoProgram)?;
         let name = process
             .name
             .clone()
@@ -144,7 +157,7 @@ impl Script {
             tty: process.tty,
             memfd: process.memfd.into(),
         };
-        let call = table::by_name("execve").ok_or("there is no execve")?;
+        let call = named("execve")?;
         let mut header = self.header(Kind::Exec, pid);
         header.nr = call.number(Abi::X86_64).unwrap_or(0);
         header.uid = process.uid;
@@ -162,32 +175,35 @@ impl Script {
         self.finish(step)
     }
 
-    fn call(&mut self, name: &str, step: &Step, at: usize) -> Result<(), String> {
-        let call = table::by_name(name).ok_or_else(|| {
-            let known = SYSCALLS.iter().map(|call| call.name);
-            format!("there is no call `{name}`{}", did_you_mean(name, known))
-        })?;
+    fn call(&mut self, name: &str, step: &Step, at: usize) -> Result<(), StepError> {
+        let call = named(name)?;
         let last = self.pids.last().copied();
         let pid = step.pid.or(last).unwrap_or(FIRST_PID);
         let mut header = self.header(Kind::Syscall, pid);
         header.nr = call
             .number(Abi::X86_64)
-            .ok_or_else(|| format!("`{name}` is no call of x86_64"))?;
-        header.ret = returned(step)?;
+            .ok_or_else(|| StepError::OtherAbi(name.to_owned()))?;
+        header.ret = value::returned(step)?;
         let mut attached: Vec<(u8, Encoding, Vec<u8>)> = Vec::new();
         for (name, given) in &step.params {
             let (place, param) = call.param(name).ok_or_else(|| {
                 let known = call.params.iter().map(|param| param.name);
-                let help = did_you_mean(name, known);
-                format!("`{}` has no parameter `{name}`{help}", call.name)
+                StepError::NoParameter {
+                    call: call.name,
+                    name: name.clone(),
+                    help: did_you_mean(name, known),
+                }
             })?;
-            let number = match value(&param.kind, given)
-                .map_err(|reason| format!("parameter `{name}`: {reason}"))?
-            {
-                Said::Number(number) => number,
-                Said::Memory(encoding, bytes) => {
+            let argument =
+                value::argument(&param.kind, given).map_err(|source| StepError::Parameter {
+                    name: name.clone(),
+                    source,
+                })?;
+            let number = match argument {
+                Argument::Number(number) => number,
+                Argument::Memory(encoding, bytes) => {
                     attached.push((u8::try_from(place).unwrap_or(0), encoding, bytes));
-                    SOMEWHERE
+                    POINTER
                 }
             };
             if let Some(arg) = header.args.get_mut(call.register(Abi::X86_64, place)) {
@@ -203,21 +219,22 @@ impl Script {
         self.finish(Some(at))
     }
 
-    fn facts(&mut self, step: &Step) -> Result<(), String> {
+    fn facts(&mut self, step: &Step) -> Result<(), StepError> {
         let mut ends = [None, None];
         for (name, text) in &step.facts {
             let address = || {
                 let parsed: Result<SocketAddr, _> = text.parse();
-                parsed.map_err(|_| format!("`{name}` is written like 192.0.2.1:443, not `{text}`"))
+                parsed.map_err(|_| StepError::FactAddress {
+                    name: name.clone(),
+                    text: text.clone(),
+                })
             };
             match name.as_str() {
                 "path" => self.attach(Fact::Path as u8, Encoding::Raw, text.as_bytes()),
                 "local" => ends[0] = Some(address()?),
                 "remote" => ends[1] = Some(address()?),
                 _ => {
-                    return Err(format!(
-                        "there is no fact `{name}`: say path, local or remote"
-                    ));
+                    return Err(StepError::NoFact(name.clone()));
                 }
             }
         }
@@ -242,19 +259,30 @@ impl Script {
                     protocol: u16::try_from(protocol).unwrap_or(0),
                     local_port: local.port(),
                     remote_port: remote.port(),
-                    local: wide(local.ip()),
-                    remote: wide(remote.ip()),
+                    local: value::wide(local.ip()),
+                    remote: value::wide(remote.ip()),
                 };
                 self.attach(Fact::Tuple as u8, Encoding::Raw, tuple.as_bytes());
                 Ok(())
             }
             [None, None] => Ok(()),
-            _ => Err("a connection has two ends: say both `local` and `remote`".to_owned()),
+            [Some(_), None] | [None, Some(_)] => Err(StepError::OneEnd),
         }
     }
 }
 
-/// Where nothing is said, paths are relative to the working directory.
+/// The call with this name.
+fn named(name: &str) -> Result<&'static Syscall, StepError> {
+    table::by_name(name).ok_or_else(|| {
+        let known = SYSCALLS.iter().map(|call| call.name);
+        StepError::NoCall {
+            name: name.to_owned(),
+            help: did_you_mean(name, known),
+        }
+    })
+}
+
+/// Sets each directory descriptor that the test leaves out to the working directory.
 fn default_dirfd(call: &Syscall, step: &Step, header: &mut Header) {
     for (place, param) in call.params.iter().enumerate() {
         let said = step
@@ -268,135 +296,4 @@ fn default_dirfd(call: &Syscall, step: &Step, header: &mut Header) {
             *arg = i64::from(libc::AT_FDCWD).cast_unsigned();
         }
     }
-}
-
-fn wide(ip: IpAddr) -> [u8; 16] {
-    let mut bytes = [0; 16];
-    match ip {
-        IpAddr::V4(ip) => bytes[..4].copy_from_slice(&ip.octets()),
-        IpAddr::V6(ip) => bytes = ip.octets(),
-    }
-    bytes
-}
-
-fn returned(step: &Step) -> Result<i64, String> {
-    let Some(text) = &step.returns else {
-        return Ok(0);
-    };
-    if let Ok(number) = text.parse() {
-        return Ok(number);
-    }
-    let errors = (1..4096).filter_map(|number| Some((number, errno::name(number)?)));
-    let found = errors.clone().find(|(_, name)| name == text);
-    found.map(|(number, _)| -i64::from(number)).ok_or_else(|| {
-        let help = did_you_mean(text, errors.map(|(_, name)| name));
-        format!("`returns` is a number or the name of an error, not `{text}`{help}")
-    })
-}
-
-/// What a parameter says: a number, or memory.
-enum Said {
-    Number(u64),
-    Memory(Encoding, Vec<u8>),
-}
-
-fn value(kind: &ParamKind, given: &Given) -> Result<Said, String> {
-    let text = match (kind, given) {
-        (_, Given::Missing) => return Ok(Said::Number(0)),
-        (ParamKind::Strv, Given::Many(texts)) => {
-            let bytes = texts.iter().flat_map(|text| text.bytes().chain([0]));
-            return Ok(Said::Memory(Encoding::Strings, bytes.collect()));
-        }
-        (_, Given::Many(_)) => return Err("one value is wanted, not a list".to_owned()),
-        (_, Given::One(text)) => text,
-    };
-    match kind {
-        ParamKind::Str
-        | ParamKind::Path(_)
-        | ParamKind::Buffer(Buffer::Bytes | Buffer::Iovec, _) => {
-            Ok(Said::Memory(Encoding::Raw, text.as_bytes().to_vec()))
-        }
-        ParamKind::Buffer(Buffer::SockAddr, _) => {
-            sockaddr(text).map(|bytes| Said::Memory(Encoding::Raw, bytes))
-        }
-        ParamKind::Flags(set, _) | ParamKind::Enum(set, _) => symbols(set, text).map(Said::Number),
-        ParamKind::Number(Number::ClockId, _) => {
-            let clocks = decode::symbols::set("clock");
-            clocks
-                .map_or_else(|| number(text), |set| symbols(set, text))
-                .map(Said::Number)
-        }
-        ParamKind::Number(number, _)
-            if matches!(number.reading(), Reading::Mode | Reading::FileType) =>
-        {
-            let digits = text.trim_start_matches("0o");
-            u64::from_str_radix(digits, 8)
-                .map(Said::Number)
-                .map_err(|_| format!("`{text}` is no number in base 8"))
-        }
-        ParamKind::Struct(..) | ParamKind::Array(..) | ParamKind::Strv => {
-            Err("this sort of parameter cannot be described; give the `fields` instead".to_owned())
-        }
-        _ => number(text).map(Said::Number),
-    }
-}
-
-fn number(text: &str) -> Result<u64, String> {
-    let parsed = match text.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16).ok(),
-        None => text
-            .parse::<i64>()
-            .map(i64::cast_unsigned)
-            .ok()
-            .or_else(|| text.parse().ok()),
-    };
-    parsed.ok_or_else(|| format!("`{text}` is no number"))
-}
-
-/// Names of bits or values, joined by `|`.
-fn symbols(set: &SymbolSet, text: &str) -> Result<u64, String> {
-    let known = || {
-        let fields = set.fields.iter().flat_map(|(_, values)| values.iter());
-        fields.chain(set.values)
-    };
-    text.split('|').map(str::trim).try_fold(0, |sum, word| {
-        if let Ok(number) = number(word) {
-            return Ok(sum | number);
-        }
-        let found = known().find(|(_, name)| *name == word);
-        found.map(|(value, _)| sum | value).ok_or_else(|| {
-            let help = did_you_mean(word, known().map(|(_, name)| *name));
-            format!("`{word}` is not one of {}{help}", set.name)
-        })
-    })
-}
-
-/// `192.0.2.1:443`, `[::1]:443`, or the path of a Unix socket.
-fn sockaddr(text: &str) -> Result<Vec<u8>, String> {
-    let family = |family: i32| u16::try_from(family).unwrap_or(0).to_ne_bytes();
-    if text.starts_with('/') {
-        let mut bytes = family(libc::AF_UNIX).to_vec();
-        bytes.extend(text.bytes().chain([0]));
-        return Ok(bytes);
-    }
-    let address: SocketAddr = text
-        .parse()
-        .map_err(|_| format!("an address is written like 192.0.2.1:443, not `{text}`"))?;
-    Ok(match address {
-        SocketAddr::V4(address) => {
-            let mut bytes = family(libc::AF_INET).to_vec();
-            bytes.extend(address.port().to_be_bytes());
-            bytes.extend(address.ip().octets());
-            bytes.resize(16, 0);
-            bytes
-        }
-        SocketAddr::V6(address) => {
-            let mut bytes = family(libc::AF_INET6).to_vec();
-            bytes.extend(address.port().to_be_bytes());
-            bytes.extend([0; 4]);
-            bytes.extend(address.ip().octets());
-            bytes.extend([0; 4]);
-            bytes
-        }
-    })
 }

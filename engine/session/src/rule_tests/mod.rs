@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use driver_api::driver::{Capture, Flow};
+use driver_api::error::Chain;
 use driver_api::event::Event;
 use driver_api::scripted::Scripted;
 
@@ -138,7 +139,7 @@ impl Bench {
             clock: Clock::fixed(EPOCH_NS),
             ..Options::default()
         });
-        let script = script::Script::new(test)?;
+        let script = script::Script::new(test).map_err(|error| Chain(&error).to_string())?;
         let mut failures = Vec::new();
         let mut scratch = Scratch::default();
         let mut at = 0;

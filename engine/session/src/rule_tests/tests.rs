@@ -1,5 +1,6 @@
 use std::fs;
 
+use driver_api::error::Chain;
 use recording::script::Script;
 use recording::script::Suite;
 
@@ -7,12 +8,14 @@ fn read(text: &str) -> Result<Suite, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.yaml");
     fs::write(&path, text).unwrap();
-    Suite::read(&path)
+    Suite::read(&path).map_err(|error| Chain(&error).to_string())
 }
 
 fn script(event: &str) -> Result<usize, String> {
     let suite = read(&format!("tests: [{{name: t, events: [{event}]}}]")).unwrap();
-    Script::new(&suite.tests[0]).map(|script| script.events.len())
+    Script::new(&suite.tests[0])
+        .map(|script| script.events.len())
+        .map_err(|error| Chain(&error).to_string())
 }
 
 #[test]

@@ -1,8 +1,7 @@
-//! Tells the state again, as events that would have made it: what a recording begins with, so that whoever
-//! replays it knows the processes that were there before. The events are marked [`Flags::UNSELECTED`].
+//! Synthesizes events that produce the current state. A recording begins with them, so that a replay knows the processes
+//! that existed before. The events are marked [`Flags::UNSELECTED`].
 //!
-//! Not told: kinds of descriptors that no call here makes by itself (BPF programs), and ids in other pid
-//! namespaces.
+//! Left out: kinds of descriptors that no single call here makes (BPF programs), and ids in other pid namespaces.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -15,7 +14,8 @@ use zerocopy::IntoBytes;
 
 use super::descriptor::{Descriptor, DescriptorKind, Role, Socket};
 use super::fill::O_DIRECTORY;
-use super::process::{Process, ProcessKey};
+use super::process::Process;
+use super::process_table::ProcessKey;
 use super::sockets::{AF_INET, AF_INET6, AF_NETLINK, AF_UNIX};
 use super::{Inspector, clock};
 
@@ -27,10 +27,10 @@ const SOCK_STREAM: u64 = 1;
 const SOCK_DGRAM: u64 = 2;
 const SOCK_RAW: u64 = 3;
 
-/// What an event has beside its header.
+/// An attachment of an event: what it is, its encoding, its bytes.
 type Attached<'a> = (u8, Encoding, &'a [u8]);
 
-struct Teller<'a> {
+struct Synthesizer<'a> {
     inspector: &'a Inspector,
     sink: &'a mut dyn FnMut(&Event<'_>),
     builder: EventBuilder,
@@ -38,35 +38,35 @@ struct Teller<'a> {
 }
 
 impl Inspector {
-    /// Hands events to `sink` that make a state like this one of an empty one: the processes that live, parents
-    /// before their children, with their threads and descriptors.
-    pub fn retell(&self, sink: &mut dyn FnMut(&Event<'_>)) {
-        let mut teller = Teller {
+    /// Gives `sink` events that turn an empty state into one like this: the living processes and their ancestors, parents
+    /// before children, with threads and descriptors.
+    pub fn synthesize(&self, sink: &mut dyn FnMut(&Event<'_>)) {
+        let mut synthesizer = Synthesizer {
             inspector: self,
             sink,
             builder: EventBuilder::new(),
             now: clock::monotonic_ns(),
         };
-        let mut told = HashSet::new();
+        let mut done = HashSet::new();
         for key in self.processes.living_keys() {
-            // from the eldest ancestor that is not told yet
+            // begin with the oldest ancestor that is not done yet
             let mut line: Vec<ProcessKey> = Vec::new();
             let mut next = Some(key);
-            while let Some(key) = next.filter(|key| told.insert(*key)) {
+            while let Some(key) = next.filter(|key| done.insert(*key)) {
                 line.push(key);
                 next = self.processes.get(key).and_then(|process| process.parent);
             }
             for key in line.into_iter().rev() {
                 if let Some(process) = self.processes.get(key).filter(|process| process.known) {
-                    teller.process(process);
+                    synthesizer.process(process);
                 }
             }
         }
     }
 }
 
-impl Teller<'_> {
-    fn tell(&mut self, header: &Header, attached: &[Attached<'_>]) {
+impl Synthesizer<'_> {
+    fn emit(&mut self, header: &Header, attached: &[Attached<'_>]) {
         self.builder.begin(&Header {
             flags: Flags::UNSELECTED,
             abi: Abi::NATIVE as u8,
@@ -101,7 +101,7 @@ impl Teller<'_> {
         for (to, from) in header.args.iter_mut().zip(args) {
             *to = *from;
         }
-        self.tell(&header, attached);
+        self.emit(&header, attached);
     }
 
     fn process(&mut self, process: &Process) {
@@ -117,8 +117,8 @@ impl Teller<'_> {
             .parent
             .and_then(|parent| self.inspector.process(parent));
         if let Some(parent) = parent.filter(|parent| parent.known) {
-            let elsewhere = process.vpid != Some(process.pid);
-            let flags = if elsewhere { CLONE_NEWPID } else { 0 };
+            let other_namespace = process.vpid != Some(process.pid);
+            let flags = if other_namespace { CLONE_NEWPID } else { 0 };
             let pid = u64::from(process.pid);
             let birth = Header {
                 kind: Kind::Fork as u8,
@@ -130,10 +130,10 @@ impl Teller<'_> {
                 args: [pid, pid, flags, 0, 0, 0],
                 ..Header::default()
             };
-            self.tell(&birth, &[]);
+            self.emit(&birth, &[]);
         }
         self.program(process, &who);
-        // what it has of its parent
+        // closes the descriptors that it inherited
         self.call(&who, "close_range", &[0, u64::from(u32::MAX), 0], 0, &[]);
         for thread in process
             .threads
@@ -145,7 +145,7 @@ impl Teller<'_> {
                 args: [thread.tid.into(), process.pid.into(), CLONE_THREAD, 0, 0, 0],
                 ..who
             };
-            self.tell(&birth, &[]);
+            self.emit(&birth, &[]);
             if let Some(name) = &thread.name {
                 let who = Header {
                     tid: thread.tid,
@@ -194,7 +194,7 @@ impl Teller<'_> {
             (Fact::Argv as u8, Encoding::Strings, &*process.args),
             (Fact::Env as u8, Encoding::Strings, &*process.env),
         ];
-        self.tell(&header, &facts);
+        self.emit(&header, &facts);
     }
 
     fn descriptor(&mut self, who: &Header, fd: i32, what: &Descriptor, cloexec: bool) {
@@ -256,12 +256,12 @@ impl Teller<'_> {
         };
         let socket = what.socket.unwrap_or_default();
         let number = u64::try_from(fd).unwrap_or(0);
-        let sort = match socket.protocol {
+        let socket_type = match socket.protocol {
             17 => SOCK_DGRAM,
             6 => SOCK_STREAM,
             _ => SOCK_RAW,
         };
-        let args = [family.into(), sort, socket.protocol.into()];
+        let args = [family.into(), socket_type, socket.protocol.into()];
         self.call(who, "socket", &args, fd.into(), &[]);
         if let Some(tuple) = tuple(family, &socket) {
             let fact = (Fact::Tuple as u8, Encoding::Raw, tuple.as_bytes());
@@ -286,7 +286,7 @@ impl Teller<'_> {
     }
 }
 
-/// Both ends, if there are two.
+/// The fact with both ends. None: one of them is not known.
 fn tuple(family: u16, socket: &Socket) -> Option<Tuple> {
     let bytes = |end: SocketAddr| {
         let mut bytes = [0; 16];
@@ -307,7 +307,7 @@ fn tuple(family: u16, socket: &Socket) -> Option<Tuple> {
     })
 }
 
-/// A `struct sockaddr_in` or `sockaddr_in6`.
+/// The address as a `struct sockaddr_in` or `sockaddr_in6`.
 fn sockaddr(address: SocketAddr) -> Vec<u8> {
     let mut out = Vec::with_capacity(28);
     match address {
@@ -341,7 +341,7 @@ mod tests {
         })
     }
 
-    /// What can be seen of a state, in a fixed order.
+    /// The visible state, as lines in a fixed order.
     fn seen(inspector: &Inspector) -> Vec<String> {
         let mut lines = Vec::new();
         for key in inspector.processes.living_keys() {
@@ -403,7 +403,7 @@ mod tests {
             ],
         );
         let mut second = empty();
-        first.retell(&mut |event| {
+        first.synthesize(&mut |event| {
             assert!(event.has(Flags::UNSELECTED));
             second.update(event);
         });

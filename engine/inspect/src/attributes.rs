@@ -1,0 +1,132 @@
+//! Applies the effects of calls on a process itself: its working directory, ids, name and group.
+
+use std::borrow::Cow;
+
+use driver_api::event::Event;
+
+use super::effects::Effect;
+use super::follow::{Call, u32_in};
+use super::process::Process;
+use super::process_table::ProcessKey;
+use super::{Inspector, path};
+
+const PR_SET_NAME: u64 = 15;
+const PR_SET_CHILD_SUBREAPER: u64 = 36;
+/// An id that leaves the process's id as it is.
+const UNCHANGED: u32 = u32::MAX;
+
+impl Inspector {
+    pub(super) fn change_directory(&mut self, call: &Call<'_, '_>, effect: Effect) {
+        if call.applied {
+            return;
+        }
+        let mut cwd = std::mem::take(&mut self.scratch);
+        cwd.clear();
+        if effect == Effect::Fchdir {
+            cwd.extend_from_slice(
+                self.descriptor_of(call.key, call.fd(0))
+                    .map_or(&[], |directory| &directory.name),
+            );
+        } else if let Some(said) = call.event.argument(0) {
+            path::resolve(self.base_directory(call, None), &said.text(), &mut cwd);
+        }
+        if let Some((process, texts)) = self.processes.edit(call.key) {
+            texts.set(&mut process.cwd, &cwd);
+        }
+        self.scratch = cwd;
+    }
+
+    /// Takes the real ids, which every event has. If they changed and no call explains it, the effective ids are taken to
+    /// have changed as well.
+    pub(super) fn credentials(&mut self, event: &Event<'_>, key: ProcessKey) {
+        let header = event.header();
+        let Some(process) = self.processes.get_mut(key) else {
+            return;
+        };
+        if process.scanned_ns > header.time_ns {
+            return;
+        }
+        if process.uid != header.uid {
+            process.uid = header.uid;
+            process.euid = header.uid;
+            process.capabilities = None;
+        }
+        if process.gid != header.gid {
+            process.gid = header.gid;
+            process.egid = header.gid;
+        }
+    }
+
+    pub(super) fn set_id(
+        &mut self,
+        call: &Call<'_, '_>,
+        at: u8,
+        effective: fn(&mut Process) -> &mut u32,
+    ) {
+        let Some(process) = self.processes.get_mut(call.key).filter(|_| !call.applied) else {
+            return;
+        };
+        // capabilities(7): the new ones depend on the former ids, and on settings that are not followed
+        process.capabilities = None;
+        let id = u32_in(call.args[usize::from(at)]);
+        if id != UNCHANGED {
+            *effective(process) = id;
+        }
+    }
+
+    /// prctl(2): `PR_SET_NAME`, `PR_SET_CHILD_SUBREAPER`. If the driver did not capture the name, /proc has it.
+    pub(super) fn prctl(&mut self, call: &Call<'_, '_>) {
+        if call.args[0] == PR_SET_CHILD_SUBREAPER
+            && let Some(process) = self.processes.get_mut(call.key)
+        {
+            process.subreaper = call.args[1] != 0;
+        }
+        if call.args[0] != PR_SET_NAME {
+            return;
+        }
+        let header = call.event.header();
+        let name = match (call.event.argument(1), &self.proc_fs) {
+            (Some(said), _) => Cow::Borrowed(&said.bytes[..said.bytes.len().min(15)]),
+            (None, Some(proc_fs)) => match proc_fs.thread_name(header.tgid, header.tid) {
+                Some(name) => Cow::Owned(name),
+                None => return,
+            },
+            (None, None) => return,
+        };
+        let Some((process, texts)) = self.processes.edit(call.key) else {
+            return;
+        };
+        if header.tid == header.tgid {
+            // the other threads keep the name that they shared with the process
+            let old = process.name.clone();
+            for thread in process.threads.iter_mut().filter(|t| t.tid != header.tid) {
+                thread.name.get_or_insert_with(|| old.clone());
+            }
+            texts.set(&mut process.name, &name);
+        } else if let Some(thread) = process.threads.iter_mut().find(|t| t.tid == header.tid) {
+            texts.set(thread.name.get_or_insert_default(), &name);
+        }
+    }
+
+    pub(super) fn set_group(&mut self, call: &Call<'_, '_>, effect: Effect) {
+        let own = call.event.header().tgid;
+        if effect == Effect::SetSid {
+            if let Some(process) = self.processes.get_mut(call.key) {
+                process.sid = own;
+                process.pgid = own;
+                process.tty = 0;
+            }
+            return;
+        }
+        let or_own = |id: u32, own: u32| if id == 0 { own } else { id };
+        let pid = or_own(u32_in(call.args[0]), own);
+        let pgid = or_own(u32_in(call.args[1]), pid);
+        if let Some(process) = self
+            .processes
+            .key(pid)
+            .and_then(|key| self.processes.get_mut(key))
+        {
+            process.pgid = pgid;
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Parameters of calls, from the text that a test gives to the number or memory that an event has.
+
+use std::net::{IpAddr, SocketAddr};
+
+use decode::errno;
+use driver_api::event::Encoding;
+use driver_api::table::{Buffer, Kind, Number, Reading, SymbolSet};
+use suggest::did_you_mean;
+
+use super::error::{StepError, ValueError};
+use super::format::{Given, Step};
+
+/// A parameter in an event.
+pub(super) enum Argument {
+    Number(u64),
+    /// A pointer to these bytes.
+    Memory(Encoding, Vec<u8>),
+}
+
+/// The argument for a parameter of this kind.
+pub(super) fn argument(kind: &Kind, given: &Given) -> Result<Argument, ValueError> {
+    let text = match (kind, given) {
+        (_, Given::Missing) => return Ok(Argument::Number(0)),
+        (Kind::Strv, Given::Many(texts)) => {
+            let bytes = texts.iter().flat_map(|text| text.bytes().chain([0]));
+            return Ok(Argument::Memory(Encoding::Strings, bytes.collect()));
+        }
+        (_, Given::Many(_)) => return Err(ValueError::List),
+        (_, Given::One(text)) => text,
+    };
+    match kind {
+        Kind::Str | Kind::Path(_) | Kind::Buffer(Buffer::Bytes | Buffer::Iovec, _) => {
+            Ok(Argument::Memory(Encoding::Raw, text.as_bytes().to_vec()))
+        }
+        Kind::Buffer(Buffer::SockAddr, _) => {
+            sockaddr(text).map(|bytes| Argument::Memory(Encoding::Raw, bytes))
+        }
+        Kind::Flags(set, _) | Kind::Enum(set, _) => symbols(set, text).map(Argument::Number),
+        Kind::Number(Number::ClockId, _) => {
+            let clocks = decode::symbols::set("clock");
+            clocks
+                .map_or_else(|| number(text), |set| symbols(set, text))
+                .map(Argument::Number)
+        }
+        Kind::Number(kind, _) => match kind.reading() {
+            Reading::Mode | Reading::FileType => octal(text).map(Argument::Number),
+            Reading::Signed
+            | Reading::Unsigned
+            | Reading::Hex
+            | Reading::Address
+            | Reading::DirFd
+            | Reading::Id
+            | Reading::Signal
+            | Reading::Device
+            | Reading::IpcKey
+            | Reading::Limit
+            | Reading::Ioprio
+            | Reading::ClockId
+            | Reading::WaitStatus
+            | Reading::Ip4 => number(text).map(Argument::Number),
+        },
+        Kind::Struct(..) | Kind::Array(..) | Kind::Strv => Err(ValueError::Undescribable),
+        Kind::Buffer(
+            Buffer::Mmsghdr
+            | Buffer::Sigset
+            | Buffer::FdSet
+            | Buffer::CpuSet
+            | Buffer::NodeMask
+            | Buffer::Pages
+            | Buffer::MsgBuf
+            | Buffer::SockOption
+            | Buffer::Dirents
+            | Buffer::Dirents64,
+            _,
+        )
+        | Kind::Msghdr
+        | Kind::SigArg
+        | Kind::Pointers(..)
+        | Kind::Chars(_)
+        | Kind::Raw(_)
+        | Kind::Rest
+        | Kind::CapSet
+        | Kind::Ip6
+        | Kind::By(..)
+        | Kind::Ioc
+        | Kind::None => number(text).map(Argument::Number),
+    }
+}
+
+fn number(text: &str) -> Result<u64, ValueError> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text
+            .parse::<i64>()
+            .map(i64::cast_unsigned)
+            .ok()
+            .or_else(|| text.parse().ok()),
+    };
+    parsed.ok_or_else(|| ValueError::Number(text.to_owned()))
+}
+
+fn octal(text: &str) -> Result<u64, ValueError> {
+    let digits = text.trim_start_matches("0o");
+    u64::from_str_radix(digits, 8).map_err(|_| ValueError::Octal(text.to_owned()))
+}
+
+/// Names of bits or values, joined by `|`.
+fn symbols(set: &SymbolSet, text: &str) -> Result<u64, ValueError> {
+    let known = || {
+        let fields = set.fields.iter().flat_map(|(_, values)| values.iter());
+        fields.chain(set.values)
+    };
+    text.split('|').map(str::trim).try_fold(0, |sum, word| {
+        if let Ok(number) = number(word) {
+            return Ok(sum | number);
+        }
+        let found = known().find(|(_, name)| *name == word);
+        found
+            .map(|(value, _)| sum | value)
+            .ok_or_else(|| ValueError::Symbol {
+                word: word.to_owned(),
+                set: set.name,
+                help: did_you_mean(word, known().map(|(_, name)| *name)),
+            })
+    })
+}
+
+/// The `struct sockaddr` of `192.0.2.1:443`, `[::1]:443` or the path of a Unix socket.
+fn sockaddr(text: &str) -> Result<Vec<u8>, ValueError> {
+    let family = |family: i32| u16::try_from(family).unwrap_or(0).to_ne_bytes();
+    if text.starts_with('/') {
+        let mut bytes = family(libc::AF_UNIX).to_vec();
+        bytes.extend(text.bytes().chain([0]));
+        return Ok(bytes);
+    }
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|_| ValueError::Address(text.to_owned()))?;
+    Ok(match address {
+        SocketAddr::V4(address) => {
+            let mut bytes = family(libc::AF_INET).to_vec();
+            bytes.extend(address.port().to_be_bytes());
+            bytes.extend(address.ip().octets());
+            bytes.resize(16, 0);
+            bytes
+        }
+        SocketAddr::V6(address) => {
+            let mut bytes = family(libc::AF_INET6).to_vec();
+            bytes.extend(address.port().to_be_bytes());
+            bytes.extend([0; 4]);
+            bytes.extend(address.ip().octets());
+            bytes.extend([0; 4]);
+            bytes
+        }
+    })
+}
+
+/// An address as [`Tuple`](driver_api::event::Tuple) has it.
+pub(super) fn wide(ip: IpAddr) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    match ip {
+        IpAddr::V4(ip) => bytes[..4].copy_from_slice(&ip.octets()),
+        IpAddr::V6(ip) => bytes = ip.octets(),
+    }
+    bytes
+}
+
+/// What a call returned; 0 if the test does not say it.
+pub(super) fn returned(step: &Step) -> Result<i64, StepError> {
+    let Some(text) = &step.returns else {
+        return Ok(0);
+    };
+    if let Ok(number) = text.parse() {
+        return Ok(number);
+    }
+    let errors = (1..4096).filter_map(|number| Some((number, errno::name(number)?)));
+    let found = errors.clone().find(|(_, name)| name == text);
+    found
+        .map(|(number, _)| -i64::from(number))
+        .ok_or_else(|| StepError::Returns {
+            text: text.clone(),
+            help: did_you_mean(text, errors.map(|(_, name)| name)),
+        })
+}
