@@ -1,6 +1,6 @@
-//! Kubernetes' Container Runtime Interface, which containerd and CRI-O serve: gRPC over a Unix socket. Messages are
-//! those of `k8s.io/cri-api/pkg/apis/runtime/v1/api.proto`, of which only the fields that are used stand here; the
-//! numbers are the wire's.
+//! Asks Kubernetes' Container Runtime Interface (CRI), which containerd and CRI-O serve: gRPC over a Unix socket. The messages
+//! are those of `k8s.io/cri-api/pkg/apis/runtime/v1/api.proto`, with only the fields that are used. The tags are the field
+//! numbers in that file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,10 @@ use tonic_prost::ProstCodec;
 use super::{Answer, files};
 use inspect::containers::{Image, Metadata, Mount, Pod};
 
-/// Asks about a container; a pod's own (its sandbox) is known by another call.
+const CONTAINER_STATUS: &str = "/runtime.v1.RuntimeService/ContainerStatus";
+const POD_SANDBOX_STATUS: &str = "/runtime.v1.RuntimeService/PodSandboxStatus";
+
+/// Asks about a container. A pod's own container (its sandbox) needs another call.
 pub(super) async fn ask(socket: &Path, id: &str) -> Answer {
     let Some(mut runtime) = Runtime::connect(socket).await else {
         return Answer::Unreachable;
@@ -26,7 +29,7 @@ pub(super) async fn ask(socket: &Path, id: &str) -> Answer {
         verbose: true,
     };
     match runtime
-        .call::<ContainerStatusResponse>("ContainerStatus", question.clone())
+        .call::<ContainerStatusResponse>(CONTAINER_STATUS, question.clone())
         .await
     {
         Ok(response) => {
@@ -38,7 +41,7 @@ pub(super) async fn ask(socket: &Path, id: &str) -> Answer {
                     verbose: true,
                 };
                 let asked = runtime
-                    .call::<PodSandboxStatusResponse>("PodSandboxStatus", question)
+                    .call::<PodSandboxStatusResponse>(POD_SANDBOX_STATUS, question)
                     .await;
                 if let Ok(response) = asked {
                     add_pod(&mut metadata, &response);
@@ -48,7 +51,7 @@ pub(super) async fn ask(socket: &Path, id: &str) -> Answer {
         }
         Err(status) if is_about_the_question(&status) => {
             let asked = runtime
-                .call::<PodSandboxStatusResponse>("PodSandboxStatus", question)
+                .call::<PodSandboxStatusResponse>(POD_SANDBOX_STATUS, question)
                 .await;
             match asked {
                 Ok(response) => Answer::Found(Box::new(sandbox(&response))),
@@ -59,8 +62,8 @@ pub(super) async fn ask(socket: &Path, id: &str) -> Answer {
     }
 }
 
-/// Whether somebody who speaks CRI has answered that there is no such container: containerd says `NotFound`, CRI-O
-/// sometimes `Unknown`.
+/// Whether a CRI server has answered that there is no such container. containerd says `NotFound`, CRI-O sometimes
+/// `Unknown`.
 fn is_about_the_question(status: &tonic::Status) -> bool {
     use tonic::Code;
     matches!(
@@ -80,7 +83,7 @@ impl Runtime {
             let path = path.clone();
             async move { Ok::<_, std::io::Error>(TokioIo::new(UnixStream::connect(path).await?)) }
         };
-        // the address is not used, but there must be one
+        // an address is required, but not used
         let channel = Endpoint::from_static("http://localhost")
             .connect_with_connector(tower::service_fn(connect))
             .await
@@ -92,16 +95,12 @@ impl Runtime {
 
     async fn call<T>(
         &mut self,
-        method: &'static str,
+        path: &'static str,
         question: StatusRequest,
     ) -> Result<T, tonic::Status>
     where
         T: prost::Message + Default + 'static,
     {
-        let path = match method {
-            "ContainerStatus" => "/runtime.v1.RuntimeService/ContainerStatus",
-            _ => "/runtime.v1.RuntimeService/PodSandboxStatus",
-        };
         let refused =
             |error: tonic::transport::Error| tonic::Status::unavailable(error.to_string());
         self.grpc.ready().await.map_err(refused)?;
@@ -121,7 +120,7 @@ impl Runtime {
 fn metadata(response: &ContainerStatusResponse) -> Metadata {
     let status = response.status.clone().unwrap_or_default();
     let image = status.image.unwrap_or_default();
-    // what the user wrote; `image` may be the id alone
+    // prefer what the user wrote: `image` may be only the id
     let written = [image.user_specified_image, image.image];
     let name = written
         .iter()
@@ -160,7 +159,7 @@ fn metadata(response: &ContainerStatusResponse) -> Metadata {
     }
 }
 
-/// `MountPropagation`, in the words of mount(8).
+/// The name in mount(8) of a `MountPropagation`.
 fn propagation(number: i32) -> &'static str {
     match number {
         1 => "rslave",
@@ -169,7 +168,7 @@ fn propagation(number: i32) -> &'static str {
     }
 }
 
-/// What a verbose answer has beside: JSON under the key `info`.
+/// The details in a verbose answer: JSON under the key `info`.
 fn details(info: &BTreeMap<String, String>) -> Option<Json> {
     serde_json::from_str(info.get("info")?).ok()
 }
@@ -178,17 +177,17 @@ fn sandbox_id(info: &BTreeMap<String, String>) -> Option<String> {
     Some(details(info)?.get("sandboxID")?.as_str()?.to_owned())
 }
 
-/// CRI-O says it, containerd repeats the question by which the container was made, and both show the OCI
-/// specification.
+/// Whether the container is privileged. CRI-O says so directly; containerd repeats the request that created the container;
+/// both show the OCI specification.
 fn privileged(details: &Json) -> Option<bool> {
-    let said = details.get("privileged").and_then(Json::as_bool);
-    let asked = details
+    let reported = details.get("privileged").and_then(Json::as_bool);
+    let requested = details
         .pointer("/config/linux/security_context/privileged")
         .and_then(Json::as_bool);
     let specified = details
         .get("runtimeSpec")
         .and_then(files::privileged_by_specification);
-    said.or(asked).or(specified)
+    reported.or(requested).or(specified)
 }
 
 fn add_pod(metadata: &mut Metadata, response: &PodSandboxStatusResponse) {
@@ -225,7 +224,7 @@ fn add_pod(metadata: &mut Metadata, response: &PodSandboxStatusResponse) {
     });
 }
 
-/// A pod's own container.
+/// The metadata of a pod's own container.
 fn sandbox(response: &PodSandboxStatusResponse) -> Metadata {
     let mut metadata = Metadata::default();
     add_pod(&mut metadata, response);
@@ -236,7 +235,7 @@ fn sandbox(response: &PodSandboxStatusResponse) -> Metadata {
     metadata
 }
 
-/// `ContainerStatusRequest`, and `PodSandboxStatusRequest`, which is the same.
+/// `ContainerStatusRequest` and `PodSandboxStatusRequest`, which have the same fields.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct StatusRequest {
     #[prost(string, tag = "1")]

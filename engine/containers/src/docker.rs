@@ -1,4 +1,4 @@
-//! Docker's API, which podman serves as well: HTTP/1.1 over a Unix socket, one question a connection.
+//! Asks Docker's API, which podman also serves: HTTP/1.1 over a Unix socket, one request per connection.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use tokio::net::UnixStream;
 use super::{Answer, time};
 use inspect::containers::{Image, Metadata, Mount, Pod};
 
-/// An answer of more bytes is not one about a container.
+/// The most bytes of an answer.
 const MAX_ANSWER: usize = 4 << 20;
 
 /// Asks about a container, and about its image.
@@ -38,10 +38,11 @@ pub(super) async fn ask(socket: &Path, id: &str) -> Answer {
     Answer::Found(Box::new(metadata))
 }
 
-type Failed = Box<dyn std::error::Error + Send + Sync>;
+/// Why there is no answer. Callers only need to know that there is none.
+type NoAnswer = Box<dyn std::error::Error + Send + Sync>;
 
-/// The answer's body; none: not found.
-async fn get(socket: &Path, path: &str) -> Result<Option<Bytes>, Failed> {
+/// The body of the answer. None: not found.
+async fn get(socket: &Path, path: &str) -> Result<Option<Bytes>, NoAnswer> {
     let stream = UnixStream::connect(socket).await?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -59,7 +60,7 @@ async fn get(socket: &Path, path: &str) -> Result<Option<Bytes>, Failed> {
     Ok(found.then(|| body.to_bytes()))
 }
 
-/// `GET /containers/ID/json`: what of it is used.
+/// The answer to `GET /containers/ID/json`. Only the fields that are used.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Inspected {

@@ -1,5 +1,4 @@
-//! The thread that asks runtimes about containers. A runtime that is slow, dead or hostile costs an answer, never an
-//! event.
+//! The thread that asks runtimes about containers. A slow, dead or hostile runtime costs at most an answer, never an event.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -11,26 +10,26 @@ use inspect::{Container, ContainerSource, Metadata, Runtime};
 
 use super::{Answer, Runtimes, cri, docker, files};
 
-/// Pauses before each question about a container that its runtime does not know yet: a good two seconds in all.
+/// Pauses before each attempt, since a runtime may not know a container yet: about two seconds in all.
 const PAUSES_MS: [u64; 9] = [0, 10, 20, 40, 80, 160, 320, 640, 1000];
-/// How long one question may take.
+/// The longest time for one request.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Questions at a time.
+/// The most containers that are asked about at the same time.
 const AT_ONCE: usize = 16;
 
-/// A container, and the user whose it is, if it is not root's.
+/// A container, and the user who runs it, unless that is root.
 type Question = (Arc<Container>, Option<u32>);
 
 /// Asks the runtimes of a host about containers.
 #[derive(Debug)]
 pub struct Fetcher {
     runtimes: Runtimes,
-    /// Of the thread that asks, which starts with the first container.
+    /// Questions to the thread, which starts with the first container.
     queue: OnceLock<UnboundedSender<Question>>,
 }
 
 impl Fetcher {
-    /// Asks these runtimes, from the first container on.
+    /// Asks these runtimes. The thread starts with the first container.
     #[must_use]
     pub fn new(runtimes: Runtimes) -> Self {
         Self {
@@ -57,11 +56,13 @@ fn start(runtimes: Runtimes) -> UnboundedSender<Question> {
         .build()
     {
         Ok(runtime) => runtime.block_on(work(runtimes, questions)),
-        Err(error) => tracing::warn!("containers are not asked about: {error}"),
+        Err(error) => tracing::warn!(
+            "no information about containers: cannot start the async runtime: {error}"
+        ),
     };
     let thread = std::thread::Builder::new().name("containers".to_owned());
     if let Err(error) = thread.spawn(work) {
-        tracing::warn!("containers are not asked about: no thread: {error}");
+        tracing::warn!("no information about containers: cannot start a thread: {error}");
     }
     sender
 }
@@ -85,38 +86,42 @@ async fn work(runtimes: Runtimes, mut questions: UnboundedReceiver<Question>) {
     }
 }
 
-/// Somebody to be asked.
-enum Source {
+/// Where to ask about a container.
+enum Endpoint {
     Docker(PathBuf),
     Cri(PathBuf),
     Files,
 }
 
-/// Who may know a container of a runtime, best first.
-fn sources(runtimes: &Runtimes, runtime: Runtime, owner: Option<u32>) -> Vec<Source> {
-    let docker = |paths: &[PathBuf]| paths.iter().cloned().map(Source::Docker).collect();
-    let cri = |paths: &[PathBuf]| paths.iter().cloned().map(Source::Cri).collect();
-    let mut sources: Vec<Source> = match runtime {
+/// Where a container of a runtime may be known, in the order of asking.
+fn endpoints(runtimes: &Runtimes, runtime: Runtime, owner: Option<u32>) -> Vec<Endpoint> {
+    let docker = |paths: &[PathBuf]| paths.iter().cloned().map(Endpoint::Docker).collect();
+    let cri = |paths: &[PathBuf]| paths.iter().cloned().map(Endpoint::Cri).collect();
+    let mut endpoints: Vec<Endpoint> = match runtime {
         Runtime::Docker => docker(&runtimes.docker),
         Runtime::Podman => docker(&runtimes.podman),
         Runtime::Crio => cri(&runtimes.crio),
-        // a bare id is Docker's as well as containerd's
-        _ => {
-            let mut both: Vec<Source> = cri(&runtimes.containerd);
+        // an id without a prefix may be Docker's or containerd's
+        Runtime::Containerd | Runtime::Lxc | Runtime::LibvirtLxc | Runtime::Nspawn => {
+            let mut both: Vec<Endpoint> = cri(&runtimes.containerd);
             both.extend(docker(&runtimes.docker));
             both
         }
     };
-    let rootless = match (owner, runtime) {
-        (Some(uid), Runtime::Docker) => Some(format!("/run/user/{uid}/docker.sock")),
-        (Some(uid), Runtime::Podman) => Some(format!("/run/user/{uid}/podman/podman.sock")),
-        _ => None,
-    };
+    let rootless = owner.and_then(|uid| match runtime {
+        Runtime::Docker => Some(format!("/run/user/{uid}/docker.sock")),
+        Runtime::Podman => Some(format!("/run/user/{uid}/podman/podman.sock")),
+        Runtime::Containerd
+        | Runtime::Crio
+        | Runtime::Lxc
+        | Runtime::LibvirtLxc
+        | Runtime::Nspawn => None,
+    });
     if let Some(socket) = rootless {
-        sources.insert(0, Source::Docker(socket.into()));
+        endpoints.insert(0, Endpoint::Docker(socket.into()));
     }
-    sources.push(Source::Files);
-    sources
+    endpoints.push(Endpoint::Files);
+    endpoints
 }
 
 async fn find(
@@ -125,16 +130,16 @@ async fn find(
     container: &Container,
     owner: Option<u32>,
 ) -> Option<Metadata> {
-    let sources = sources(runtimes, container.runtime, owner);
+    let endpoints = endpoints(runtimes, container.runtime, owner);
     for pause in PAUSES_MS {
         tokio::time::sleep(Duration::from_millis(pause)).await;
         let _turn = turns.acquire().await.ok()?;
-        for source in &sources {
+        for endpoint in &endpoints {
             let question = async {
-                match source {
-                    Source::Docker(socket) => docker::ask(socket, &container.id).await,
-                    Source::Cri(socket) => cri::ask(socket, &container.id).await,
-                    Source::Files => files::ask(runtimes, &container.id),
+                match endpoint {
+                    Endpoint::Docker(socket) => docker::ask(socket, &container.id).await,
+                    Endpoint::Cri(socket) => cri::ask(socket, &container.id).await,
+                    Endpoint::Files => files::ask(runtimes, &container.id),
                 }
             };
             if let Ok(Answer::Found(metadata)) = tokio::time::timeout(PATIENCE, question).await {

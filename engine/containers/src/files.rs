@@ -1,6 +1,6 @@
-//! What runtimes write to disk: where nobody serves an API, as is usual with podman, their files tell most of it.
-//! The OCI specification of a container (`config.json` of its bundle) says how it was made, the store of
-//! containers/storage (`containers.json`) its name and image.
+//! Reads the files that runtimes write. Without an API, as is usual with podman, they say most about a container: the OCI
+//! specification (`config.json` of its bundle) says how it was created, and the store of containers/storage
+//! (`containers.json`) has its name and image.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,11 +13,10 @@ use serde_json::Value as Json;
 use super::{Answer, Runtimes, time};
 use inspect::containers::{Image, Metadata, Mount, Pod};
 
-/// A file of more bytes is not a container's.
+/// The most bytes that are read of a file.
 const MAX_FILE: u64 = 16 << 20;
 
-/// Looks for a container. An id is part of a path here: the caller has it from a cgroup's name, which cannot hold
-/// a slash.
+/// Looks for a container. The id becomes a part of a path; it comes from a cgroup's name, which should not contain a slash.
 pub(super) fn ask(runtimes: &Runtimes, id: &str) -> Answer {
     if matches!(id, "." | "..") || id.contains('/') {
         return Answer::Unknown;
@@ -73,7 +72,7 @@ fn json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&read(path)?).ok()
 }
 
-/// An entry of `containers.json`.
+/// An entry in `containers.json`.
 #[derive(Debug, Deserialize)]
 struct Stored {
     id: String,
@@ -81,7 +80,7 @@ struct Stored {
     names: Vec<String>,
     #[serde(default)]
     image: String,
-    /// JSON within JSON.
+    /// JSON as a string.
     #[serde(default)]
     metadata: String,
 }
@@ -112,7 +111,7 @@ impl Stored {
     }
 }
 
-/// What an OCI specification says (runtime-spec), with the annotations of containerd, CRI-O and podman.
+/// What an OCI specification says (runtime-spec), including the annotations of containerd, CRI-O and podman.
 fn specified(specification: &Json) -> Metadata {
     let annotations: BTreeMap<String, String> = specification
         .get("annotations")
@@ -185,7 +184,7 @@ fn specified(specification: &Json) -> Metadata {
     }
 }
 
-/// A mount that is not one of the kernel's own file systems.
+/// A mount of a host's directory. None: it is one of the kernel's own file systems.
 fn mount(mount: &Json) -> Option<Mount> {
     let text = |key| mount.get(key).and_then(Json::as_str).unwrap_or_default();
     let source = text("source");
@@ -212,7 +211,7 @@ fn mount(mount: &Json) -> Option<Mount> {
     })
 }
 
-/// Runtimes make a container privileged by giving it all devices, and hiding nothing from it.
+/// Whether a container is privileged: it may use all devices, and no path is masked or read-only.
 pub(super) fn privileged_by_specification(specification: &Json) -> Option<bool> {
     let linux = specification.get("linux")?;
     let hides = |key| {

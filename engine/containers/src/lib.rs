@@ -1,10 +1,11 @@
-//! Asks container runtimes about containers, on a thread of its own: what `inspect` cannot learn from cgroups.
+//! Asks container runtimes about containers, on a thread of its own. `inspect` learns from cgroups only which container a
+//! process is in.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `fetch` | the thread that asks |
-//! | `docker`, `cri`, `files` | Docker's API, Kubernetes' CRI, and what runtimes write to disk |
-//! | `time` | times as runtimes write them |
+//! | `fetch` | the thread that asks, and the order in which it asks |
+//! | `docker`, `cri`, `files` | asks Docker's API, Kubernetes' CRI, and the files that runtimes write |
+//! | `time` | parses the times that runtimes write |
 
 mod cri;
 mod docker;
@@ -18,43 +19,43 @@ use inspect::Metadata;
 
 pub use fetch::Fetcher;
 
-/// What a source says about a container.
+/// The answer to a question about a container.
 #[derive(Debug)]
 enum Answer {
     Found(Box<Metadata>),
-    /// It does not know the container, perhaps not yet.
+    /// The runtime does not know the container, perhaps not yet.
     Unknown,
-    /// Nobody is there.
+    /// No runtime answers.
     Unreachable,
 }
 
-/// Whom to ask about containers, and where to look.
+/// Sockets and directories of container runtimes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Runtimes {
-    /// Docker's API.
+    /// Sockets of Docker's API.
     pub docker: Vec<PathBuf>,
-    /// Docker's API, served by podman.
+    /// Sockets of Docker's API, served by podman.
     pub podman: Vec<PathBuf>,
-    /// CRI, served by containerd.
+    /// Sockets of CRI, served by containerd.
     pub containerd: Vec<PathBuf>,
-    /// CRI, served by CRI-O.
+    /// Sockets of CRI, served by CRI-O.
     pub crio: Vec<PathBuf>,
-    /// Stores of containers/storage: podman, CRI-O.
+    /// Directories of containers/storage, which podman and CRI-O use.
     pub stores: Vec<PathBuf>,
-    /// Directories of namespaces of bundles: containerd.
+    /// Directories of containerd's bundles, with one subdirectory for each namespace of containerd.
     pub bundles: Vec<PathBuf>,
 }
 
 impl Runtimes {
-    /// Those of this host; where lanner itself is in a container, the variable `LANNER_HOST_ROOT` says where the host's
-    /// root is mounted.
+    /// The usual ones of this host. If lanner itself runs in a container, the environment variable `LANNER_HOST_ROOT` says
+    /// where the host's root is mounted.
     #[must_use]
     pub fn host() -> Self {
         let root = std::env::var_os("LANNER_HOST_ROOT").unwrap_or_else(|| "/".into());
         Self::below(Path::new(&root))
     }
 
-    /// Where they usually are, below a root: `/`, or where a host's is mounted.
+    /// The usual ones below a root: `/`, or the directory where a host's root is mounted.
     #[must_use]
     pub fn below(root: &Path) -> Self {
         let below = |paths: &[&str]| paths.iter().map(|path| root.join(path)).collect();

@@ -1,4 +1,4 @@
-//! Containers' metadata, from servers that speak Docker's API and CRI as the runtimes do, over Unix sockets.
+//! Asks test servers that speak Docker's API and CRI over Unix sockets, as the runtimes do.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -21,7 +21,7 @@ use super::*;
 const ID: &str = "3ad7b26ded6d8e7b23da7d48fe889434573036c27ae5a74837233de441c3601e";
 const POD: &str = "63060edc2d3aa803ab559f2393776b151f99fc5b05035b21db66b3b62246ad6a";
 
-/// Runs a server on a thread, for as long as the test's process lives.
+/// Runs a server on a thread until the test's process ends.
 fn serve(work: impl Future<Output = ()> + Send + 'static) {
     std::thread::spawn(move || {
         tokio::runtime::Builder::new_current_thread()
@@ -52,7 +52,7 @@ fn socket() -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-/// Docker's API, which knows the container only when it is asked again.
+/// Serves Docker's API. The first `unknown_at_first` requests about the container find nothing.
 async fn docker(path: PathBuf, unknown_at_first: &'static AtomicUsize) {
     let listener = UnixListener::bind(path).unwrap();
     loop {
@@ -106,7 +106,7 @@ fn docker_is_asked_until_it_knows_the_container() {
     assert_eq!(LEFT.load(Ordering::SeqCst), 0);
 }
 
-/// One gRPC call: a length-prefixed message each way, and a status behind it.
+/// Answers one gRPC call: a length-prefixed message each way, then a status.
 async fn grpc(request: Request<Incoming>) -> Result<Response<Frames>, Infallible> {
     let path = request.uri().path().to_owned();
     let asked = request.into_body().collect().await.unwrap().to_bytes();
@@ -134,7 +134,7 @@ async fn grpc(request: Request<Incoming>) -> Result<Response<Frames>, Infallible
         .unwrap())
 }
 
-/// A body that is there at once.
+/// A body whose frames are ready at once.
 struct Frames(std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>);
 
 impl Body for Frames {

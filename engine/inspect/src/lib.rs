@@ -397,6 +397,8 @@ impl Inspector {
 }
 
 #[cfg(test)]
+mod proc_tests;
+#[cfg(test)]
 mod state_tests;
 #[cfg(test)]
 mod steady_tests;

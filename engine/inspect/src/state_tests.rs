@@ -1,5 +1,4 @@
-//! State beyond what opens and closes: descriptors that are passed on, capabilities, orphans, losses, and how much of it
-//! there may be.
+//! Tests of the state: descriptors that are passed on, capabilities, orphans, losses, limits.
 
 use std::fs;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -34,7 +33,7 @@ fn exec(pid: u32, ppid: u32) -> Ev {
     Ev::exec(pid, "/bin/a", &["a"], ids)
 }
 
-/// A fork as a driver tells it that has looked.
+/// A fork from a driver that reports the flags.
 fn born(parent: u32, child: u32, own: u64, flags: u64) -> Ev {
     let mut event = Ev::fork(parent, child, child, 0);
     event.header.args[3] = own;
@@ -49,7 +48,7 @@ fn a_descriptor_can_be_taken_from_another_process() {
         &mut inspector,
         &[exec(10, 1), born(10, 11, 11, 0), open(11, "/secret", 7)],
     );
-    // without a /proc the ids of this test's processes are those of their own namespace
+    // without /proc, the test says that its processes are in the host's pid namespace
     for pid in [10, 11] {
         let key = inspector.processes.key(pid).unwrap();
         inspector.processes.get_mut(key).unwrap().vpid = Some(pid);
@@ -70,7 +69,7 @@ fn a_descriptor_can_be_taken_from_another_process() {
 }
 
 #[test]
-fn a_driver_that_has_looked_tells_whether_descriptors_are_shared() {
+fn a_driver_reports_whether_descriptors_are_shared() {
     let mut inspector = isolated();
     feed(
         &mut inspector,
@@ -216,7 +215,7 @@ fn a_datagram_names_its_socket_and_a_connection_keeps_its_name() {
     );
 }
 
-/// A /proc of one process, 42.
+/// A /proc with one process, 42.
 fn proc_of(exe: &str, fds: &[(i32, &str)]) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     write_proc(&root, exe, fds);
@@ -272,7 +271,7 @@ fn state_heals_after_a_loss() {
     assert_eq!(
         &*inspector.process_by_pid(42).unwrap().name,
         b"one",
-        "nothing said that it changed"
+        "no event reported the change"
     );
     feed(
         &mut inspector,
@@ -288,7 +287,7 @@ fn state_heals_after_a_loss() {
         (None, Some("/new"))
     );
     assert!(process.cgroups.container.is_some());
-    // its end is lost, too: found when the next second begins
+    // its exit is lost too, and is noticed when the next second begins
     fs::remove_dir_all(root.path().join("42")).unwrap();
     let mut later = Ev::call(7, "getpid", &[], 7);
     later.header.time_ns += 2_000_000_000;
@@ -297,14 +296,14 @@ fn state_heals_after_a_loss() {
 }
 
 #[test]
-fn a_descriptor_nobody_told_of_is_looked_up_when_it_is_used() {
+fn an_unknown_descriptor_is_looked_up_when_it_is_used() {
     let root = proc_of("/bin/one", &[]);
     let mut inspector = with_proc(&root);
     feed(&mut inspector, &[Ev::call(42, "getpid", &[], 42)]);
     symlink("/passed", root.path().join("42/fd/9")).unwrap();
     let seen = feed(&mut inspector, &[Ev::call(42, "read", &[9, 1, 1], 1)]);
     assert_eq!(&*inspector.descriptor(&seen).unwrap().name, b"/passed");
-    // one that came over a socket is another file than what had its number
+    // a descriptor that came over a socket replaces the one with its number
     fs::remove_file(root.path().join("42/fd/9")).unwrap();
     symlink("/other", root.path().join("42/fd/9")).unwrap();
     let mut control = 20_u64.to_ne_bytes().to_vec();
@@ -312,13 +311,13 @@ fn a_descriptor_nobody_told_of_is_looked_up_when_it_is_used() {
         control.extend_from_slice(&word.to_ne_bytes());
     }
     let mut received = Ev::call(42, "recvmsg", &[5, 1, 0], 1).control(1, &control);
-    // after /proc was read
+    // later than the reading of /proc
     received.header.time_ns = u64::MAX / 2;
     feed(&mut inspector, &[received]);
     assert_eq!(name(&inspector, 42, 9).as_deref(), Some("/other"));
 }
 
-/// A real descriptor that arrives over a real socket, and one that is taken from this very process.
+/// A real descriptor of this process, which no event has mentioned before.
 #[test]
 fn a_real_descriptor_is_found_by_its_number() {
     let mut inspector = Inspector::new(&Options {
@@ -328,10 +327,10 @@ fn a_real_descriptor_is_found_by_its_number() {
     let pid = std::process::id();
     feed(&mut inspector, &[Ev::call(pid, "getpid", &[], 0)]);
     let file = tempfile::NamedTempFile::new().unwrap();
-    // a number that no other test had when /proc was read
+    // a number that no other test used when /proc was read
     let high = nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(500);
     let fd = nix::fcntl::fcntl(file.as_file(), high).unwrap();
-    // SAFETY: the descriptor is new, and nobody else's.
+    // SAFETY: the descriptor is new and has no other owner.
     let copy = unsafe { OwnedFd::from_raw_fd(fd) };
     let seen = feed(
         &mut inspector,
@@ -367,7 +366,7 @@ fn a_million_short_lived_processes_and_a_hundred_thousand_descriptors_are_bounde
         feed(&mut inspector, &[open(1, "/some/file", fd)]);
     }
     assert_eq!(inspector.stats().descriptors, 100_000);
-    // children of a process with many descriptors do not multiply them without end
+    // children of a process with many descriptors do not exceed the limit
     for pid in 2..12 {
         feed(&mut inspector, &[born(1, pid, pid.into(), 0)]);
     }

@@ -1,4 +1,4 @@
-//! Once a host has been as busy as it gets, following it takes no memory: what went makes room for what comes.
+//! Following events allocates nothing once the state has reached its largest size.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -8,7 +8,7 @@ use driver_api::event::{Fact, Ids};
 use super::testing::{Ev, deliver, feed, isolated_options};
 use super::{Inspector, Options};
 
-/// Counts what this thread allocates.
+/// Counts the allocations of each thread.
 struct Counting;
 
 thread_local! {
@@ -16,26 +16,26 @@ thread_local! {
 }
 
 fn count() {
-    // a thread that ends has no count any more
+    // a thread that is ending has no counter any more
     let _ = COUNT.try_with(|count| count.set(count.get() + 1));
 }
 
-// SAFETY: everything is done by the system's allocator.
+// SAFETY: every call is passed on to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller upholds the contract of GlobalAlloc.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller upholds the contract of GlobalAlloc.
         unsafe { System.dealloc(pointer, layout) };
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller upholds the contract of GlobalAlloc.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
@@ -43,7 +43,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// A shell that starts a program with a thread, which opens files and a socket, goes elsewhere, and ends.
+/// A shell starts a program, which starts a thread, changes its directory, opens files and sockets, and ends.
 fn round(shell: u32, pid: u32) -> Vec<Ev> {
     let path = format!("/usr/share/some/where/file-{pid}");
     let program = format!("/usr/bin/program-{}", pid % 7);
@@ -95,7 +95,7 @@ fn processes_that_come_and_go_take_no_memory() {
     );
     let rounds: Vec<Vec<Ev>> = (0..200).map(|at| round(10, 100 + at * 2)).collect();
     let mut allocated = 0;
-    // the first time room is made; what was seen of an event is gone when the next one comes
+    // the first pass allocates; the result of an event is dropped before the next event
     for _ in 0..2 {
         allocated = 0;
         for events in &rounds {

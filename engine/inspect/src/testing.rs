@@ -1,4 +1,4 @@
-//! Events for tests, and a run of them through the scripted driver.
+//! Makes events for tests, and delivers them through the scripted driver.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use zerocopy::IntoBytes;
 
 use super::{Clock, Inspector, Options, Seen};
 
-/// An event in the making.
+/// An event that a test builds.
 #[derive(Debug, Clone)]
 pub struct Ev {
     /// The fixed part of the event.
@@ -23,7 +23,7 @@ pub struct Ev {
 }
 
 impl Ev {
-    /// An event of this kind by a process, five seconds after the start of the host.
+    /// An event of this kind in a process, five seconds after the host's start.
     pub fn new(kind: Kind, pid: u32) -> Self {
         let header = Header {
             kind: kind as u8,
@@ -51,7 +51,7 @@ impl Ev {
         event
     }
 
-    /// The birth of the process `child`, or of the thread `tid` in it.
+    /// A fork that makes the process `child`, or the thread `tid` in it.
     pub fn fork(parent: u32, child: u32, tid: u32, flags: u64) -> Self {
         let mut event = Self::new(Kind::Fork, parent);
         event.header.args = [tid.into(), child.into(), flags, 0, 0, 0];
@@ -80,36 +80,36 @@ impl Ev {
         Self::new(Kind::Exit, pid).thread(tid)
     }
 
-    /// The event is of this thread.
+    /// Sets the event's thread.
     pub fn thread(mut self, tid: u32) -> Self {
         self.header.tid = tid;
         self
     }
 
-    /// The event is of this user.
+    /// Sets the event's user.
     pub fn uid(mut self, uid: u32) -> Self {
         self.header.uid = uid;
         self
     }
 
-    /// With the memory behind an argument.
+    /// Adds the memory behind an argument.
     pub fn said(mut self, at: u8, bytes: &[u8]) -> Self {
         self.attached.push((at, Encoding::Raw, bytes.to_vec()));
         self
     }
 
-    /// The control messages of a `msghdr`.
+    /// Adds the control messages of a `msghdr`.
     pub fn control(mut self, at: u8, bytes: &[u8]) -> Self {
         self.control = Some((at, bytes.to_vec()));
         self
     }
 
-    /// With a fact.
+    /// Adds a fact.
     pub fn fact(self, fact: Fact, bytes: &[u8]) -> Self {
         self.said(fact as u8, bytes)
     }
 
-    /// With a fact whose parts come leaf first: a resolved path.
+    /// Adds a fact whose parts are given leaf first: a resolved path.
     pub fn parts(mut self, fact: Fact, leaf_first: &[&str]) -> Self {
         let bytes = leaf_first
             .iter()
@@ -119,7 +119,7 @@ impl Ev {
         self
     }
 
-    /// With a vector of strings.
+    /// Adds a list of strings.
     pub fn strings(mut self, what: u8, strings: &[&str]) -> Self {
         let bytes = strings
             .iter()
@@ -129,7 +129,7 @@ impl Ev {
         self
     }
 
-    /// With the ends of an IPv4 connection.
+    /// Adds the ends of an IPv4 connection.
     pub fn tuple(self, local: ([u8; 4], u16), remote: ([u8; 4], u16)) -> Self {
         let wide = |ip: [u8; 4]| {
             let mut bytes = [0; 16];
@@ -147,7 +147,7 @@ impl Ev {
         self.fact(Fact::Tuple, tuple.as_bytes())
     }
 
-    /// The event, as a driver delivers it.
+    /// The event's bytes, as a driver delivers them.
     pub fn bytes(&self) -> Vec<u8> {
         let mut builder = EventBuilder::new();
         builder.begin(&self.header);
@@ -170,12 +170,12 @@ impl Ev {
     }
 }
 
-/// State that takes nothing from this host.
+/// A state that takes nothing from this host.
 pub fn isolated() -> Inspector {
     Inspector::new(&isolated_options())
 }
 
-/// Options for that.
+/// The options of [`isolated`].
 pub fn isolated_options() -> Options {
     Options {
         proc_root: None,
@@ -203,14 +203,14 @@ pub fn deliver(events: &[Ev], mut sink: impl FnMut(&Event<'_>)) {
     );
 }
 
-/// Takes events into the state, and answers with what was seen of the last.
+/// Applies events to the state. Returns the result of the last.
 pub fn feed(inspector: &mut Inspector, events: &[Ev]) -> Seen {
     let mut last = Seen::default();
     deliver(events, |event| last = inspector.update(event));
     last
 }
 
-/// Numbers that look random, the same ones each time.
+/// Pseudo-random numbers, the same in each run.
 #[derive(Debug)]
 pub struct Noise(pub u64);
 
@@ -218,7 +218,7 @@ impl Noise {
     /// The next number.
     #[expect(
         clippy::should_implement_trait,
-        reason = "noise never ends, so that there is nothing to unwrap"
+        reason = "noise never ends, so an iterator's Option would be useless"
     )]
     pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
@@ -232,7 +232,7 @@ impl Noise {
         self.next() % limit
     }
 
-    /// Small numbers, large ones, and those at the edges.
+    /// A small number, a large one, or one at the edge of a type.
     pub fn edgy(&mut self) -> u64 {
         match self.below(6) {
             0 => self.below(8),
@@ -258,7 +258,7 @@ impl Noise {
         (0..length).map(|_| byte(self)).collect()
     }
 
-    /// An event of any kind with anything in it.
+    /// An event of any kind with any content.
     pub fn event(&mut self) -> Vec<u8> {
         let kinds = [
             Kind::Syscall,

@@ -1,9 +1,4 @@
-use std::fs;
-use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
-use std::path::Path;
-use std::process::{Command, Stdio};
+//! Tests of the state: processes, threads, descriptors, sockets, ids.
 
 use driver_api::event::{Event, Fact, Flags, Ids};
 
@@ -22,20 +17,20 @@ fn ids(ppid: u32, uid: u32, euid: u32) -> Ids {
     }
 }
 
-fn fd_name(inspector: &Inspector, pid: u32, fd: i32) -> Option<String> {
+pub(super) fn fd_name(inspector: &Inspector, pid: u32, fd: i32) -> Option<String> {
     let key = inspector.processes.key(pid)?;
     let descriptor = inspector.descriptor_of(key, fd)?;
     Some(String::from_utf8_lossy(&descriptor.name).into_owned())
 }
 
-fn names(inspector: &Inspector, seen: &Seen) -> Vec<String> {
+pub(super) fn names(inspector: &Inspector, seen: &Seen) -> Vec<String> {
     let lineage = inspector.lineage(seen.process.unwrap());
     lineage
         .map(|p| String::from_utf8_lossy(&p.name).into_owned())
         .collect()
 }
 
-fn open(pid: u32, path: &str, flags: i64, fd: i64) -> Ev {
+pub(super) fn open(pid: u32, path: &str, flags: i64, fd: i64) -> Ev {
     Ev::call(pid, "openat", &[-100, 1, flags, 0], fd).said(1, path.as_bytes())
 }
 
@@ -89,7 +84,7 @@ fn what_a_call_without_a_result_may_have_changed_is_forgotten() {
             open(10, "/three", 0, 5),
         ],
     );
-    // what it would return is not known: no descriptor is 0
+    // its result is not known, so there is no descriptor 0
     let seen = feed(
         &mut inspector,
         &[entry("openat", &[-100, 1, 0, 0]).said(1, b"/four")],
@@ -102,7 +97,7 @@ fn what_a_call_without_a_result_may_have_changed_is_forgotten() {
         descriptor.map(|descriptor| descriptor.name.to_vec())
     };
     assert_eq!(name(&inspector, 3), Some(b"/one".to_vec()));
-    // a rule still sees what is closed
+    // a rule still sees the descriptor that is closed
     let seen = feed(&mut inspector, &[entry("close", &[3])]);
     assert_eq!(&*inspector.descriptor(&seen).unwrap().name, b"/one");
     assert_eq!(name(&inspector, 3), None);
@@ -145,11 +140,7 @@ fn a_process_ends_with_its_last_thread() {
     assert_eq!(inspector.process_by_pid(10).unwrap().threads(), 1);
     assert!(!inspector.process_by_pid(10).unwrap().ended);
     let seen = feed(&mut inspector, &[Ev::exit(10, 13)]);
-    assert_eq!(
-        names(&inspector, &seen),
-        ["java"],
-        "still to be seen by rules"
-    );
+    assert_eq!(names(&inspector, &seen), ["java"], "rules still see it");
     feed(&mut inspector, &[Ev::call(99, "getpid", &[], 99)]);
     assert!(inspector.process_by_pid(10).unwrap().ended);
     assert_eq!(inspector.stats().file_tables, 1);
@@ -228,7 +219,7 @@ fn descriptors_follow_open_dup_and_close() {
 }
 
 #[test]
-fn the_kernels_path_is_believed_rather_than_the_programs() {
+fn the_kernels_path_is_preferred_to_the_programs() {
     let mut inspector = isolated();
     let event = open(10, "/tmp/link", 0, 3).parts(Fact::Path, &["shadow", "etc"]);
     let seen = feed(&mut inspector, &[event]);
@@ -370,7 +361,7 @@ fn pipes_and_anonymous_descriptors_are_followed() {
 }
 
 #[test]
-fn effective_ids_follow_setuid_and_heal() {
+fn effective_ids_follow_setuid_and_missed_changes() {
     let mut inspector = isolated();
     let euid = |inspector: &Inspector| inspector.process_by_pid(10).unwrap().euid;
     feed(
@@ -440,154 +431,7 @@ fn memory_is_bounded_by_what_lives() {
 }
 
 #[test]
-fn this_process_is_found_in_proc() {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(b"x").unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let mut child = Command::new("sleep")
-        .arg("60")
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut inspector = Inspector::new(&Options::default());
-    inspector.scan_proc();
-    let me = inspector.process_by_pid(std::process::id()).unwrap();
-    assert_eq!(
-        &*me.exe,
-        std::env::current_exe()
-            .unwrap()
-            .as_os_str()
-            .as_encoded_bytes()
-    );
-    assert_eq!(
-        &*me.cwd,
-        std::env::current_dir()
-            .unwrap()
-            .as_os_str()
-            .as_encoded_bytes()
-    );
-    let args: Vec<_> = std::env::args().map(String::into_bytes).collect();
-    assert!(me.args().eq(args.iter().map(Vec::as_slice)));
-    assert!(me.threads() >= 1 && me.start_ns > 0);
-    assert_eq!(me.vpid.is_some(), Path::new("/proc/self/status").exists());
-    let pid = std::process::id();
-    let name = |fd: i32| fd_name(&inspector, pid, fd).unwrap();
-    assert_eq!(name(file.as_raw_fd()), file.path().to_str().unwrap());
-    assert_eq!(
-        name(listener.as_raw_fd()),
-        listener.local_addr().unwrap().to_string()
-    );
-    let tuple = format!(
-        "{}->{}",
-        client.local_addr().unwrap(),
-        client.peer_addr().unwrap()
-    );
-    assert_eq!(name(client.as_raw_fd()), tuple);
-    let sleeper = inspector.processes.key(child.id()).unwrap();
-    let lineage: Vec<u32> = inspector.lineage(sleeper).map(|p| p.pid).collect();
-    assert_eq!(lineage[..2], [child.id(), pid]);
-    assert_eq!(
-        inspector.descriptor_of(sleeper, 0).unwrap().kind,
-        DescriptorKind::Pipe
-    );
-    child.kill().unwrap();
-    child.wait().unwrap();
-    inspector.sweep();
-    assert!(
-        inspector.process_by_pid(child.id()).unwrap().ended,
-        "its exit was missed"
-    );
-}
-
-#[test]
-fn a_process_that_was_missed_is_looked_up_once() {
-    let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-    let mut inspector = Inspector::new(&Options::default());
-    let seen = feed(
-        &mut inspector,
-        &[
-            Ev::call(child.id(), "getpid", &[], 0),
-            Ev::call(child.id(), "getpid", &[], 0),
-        ],
-    );
-    assert_eq!(names(&inspector, &seen)[0], "sleep");
-    assert!(names(&inspector, &seen).len() > 1, "with its ancestors");
-    assert_eq!(inspector.stats().probed, 1);
-    child.kill().unwrap();
-    child.wait().unwrap();
-}
-
-#[test]
-fn what_proc_already_told_is_not_done_again() {
-    let mut inspector = Inspector::new(&Options::default());
-    inspector.scan_proc();
-    let file = fs::File::open("/proc/self/stat").unwrap();
-    let fd = file.as_raw_fd();
-    // The event is older than the reading.
-    let mut event = open(std::process::id(), "/somewhere", 0, fd.into());
-    event.header.time_ns = 1;
-    event.header.uid = inspector.process_by_pid(std::process::id()).unwrap().uid;
-    let seen = feed(&mut inspector, &[event]);
-    assert_eq!(
-        &*inspector.descriptor(&seen).unwrap().name,
-        b"/somewhere",
-        "true of the event"
-    );
-    assert_ne!(
-        fd_name(&inspector, std::process::id(), fd).as_deref(),
-        Some("/somewhere")
-    );
-}
-
-#[test]
-fn a_hostile_proc_is_survived() {
-    let root = tempfile::tempdir().unwrap();
-    let mut noise = Noise(77);
-    for pid in 1..60 {
-        let directory = root.path().join(pid.to_string());
-        fs::create_dir_all(directory.join("fd")).unwrap();
-        fs::create_dir_all(directory.join("net")).unwrap();
-        for file in [
-            "status", "cmdline", "environ", "loginuid", "net/tcp", "net/unix",
-        ] {
-            fs::write(directory.join(file), noise.bytes(3000)).unwrap();
-        }
-        let mut stat = format!("{pid} (").into_bytes();
-        stat.extend(noise.bytes(40));
-        stat.extend_from_slice(b") S ");
-        stat.extend_from_slice(noise.edgy().cast_signed().to_string().as_bytes());
-        stat.extend(noise.bytes(40));
-        fs::write(directory.join("stat"), stat).unwrap();
-        let links = [
-            "socket:[",
-            "socket:[99999999999999999999]",
-            "pipe:",
-            "anon_inode:x",
-            "/a\n(deleted)",
-        ];
-        for (fd, link) in links.iter().enumerate() {
-            std::os::unix::fs::symlink(link, directory.join("fd").join(fd.to_string())).unwrap();
-        }
-        std::os::unix::fs::symlink("loop", directory.join("exe")).unwrap();
-    }
-    let mut inspector = Inspector::new(&Options {
-        proc_root: Some(root.path().to_owned()),
-        ..Options::default()
-    });
-    inspector.scan_proc();
-    assert!(inspector.stats().living > 0);
-    feed(
-        &mut inspector,
-        &[
-            Ev::call(5, "getpid", &[], 0),
-            Ev::call(1_000_000, "getpid", &[], 0),
-        ],
-    );
-}
-
-#[test]
-fn a_shard_can_move_to_its_thread() {
-    fn moves<T: Send>(_: &T) {}
-    moves(&isolated());
+fn the_state_can_move_to_another_thread() {
+    fn is_send<T: Send>(_: &T) {}
+    is_send(&isolated());
 }

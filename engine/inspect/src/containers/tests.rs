@@ -1,4 +1,4 @@
-//! The containers that processes are in, without a runtime to ask.
+//! Containers without a source to ask.
 
 use super::*;
 
