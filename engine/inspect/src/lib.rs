@@ -25,7 +25,7 @@
 //!
 //! The event path calls [`Inspector::update`] once for each event, in order, before rules see it. The result ([`Seen`]) is
 //! what is specific to this event. Some effects would hide from a rule what the event is about: the name of a descriptor
-//! that is closed, the environment of a process that ends. They are applied when the next event comes.
+//! that is closed, the environment of a process that ends. What they remove is kept until the next event.
 
 mod attributes;
 mod cgroups;
@@ -376,7 +376,7 @@ impl Inspector {
         }
     }
 
-    /// Applies the effects that were delayed so that rules could see what the last event was about.
+    /// Removes what was kept so that rules could see what the last event was about.
     fn finish_last(&mut self) {
         self.files.pool.next();
         let Some(key) = self.ended.take() else { return };
