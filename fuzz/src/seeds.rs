@@ -11,10 +11,10 @@ use recording::Writer;
 
 const RECORDED_EVENTS: usize = 16;
 
-const SCHEMA: &str = r#"{"type":"object","additionalProperties":false,"required":["url"],"properties":{
+const SCHEMA: &str = r##"{"type":"object","additionalProperties":false,"required":["url"],"properties":{
     "url":{"type":"string"},"timeout":{"type":"integer","minimum":1},"batch":{"enum":["none","array"]},
     "headers":{"type":"object","additionalProperties":{"type":"string"}},"tls":{"$ref":"#/$defs/Tls"}},
-    "$defs":{"Tls":{"type":"object","properties":{"ca_cert":{"type":["string","null"]}}}}}"#;
+    "$defs":{"Tls":{"type":"object","properties":{"ca_cert":{"type":["string","null"]}}}}}"##;
 
 fn main() {
     let corpus = env::args_os().nth(1).expect("usage: seeds CORPUS");
@@ -70,8 +70,15 @@ fn main() {
         let text = fs::read_to_string(&path).expect("a rule file");
         // Small seeds mutate best: each item of a file is a rule file.
         for (number, item) in text.split("\n- ").enumerate() {
-            let item = if number == 0 { item.to_owned() } else { format!("- {item}") };
-            let name = path.file_stem().and_then(|name| name.to_str()).expect("a name");
+            let item = if number == 0 {
+                item.to_owned()
+            } else {
+                format!("- {item}")
+            };
+            let name = path
+                .file_stem()
+                .and_then(|name| name.to_str())
+                .expect("a name");
             put("rules", &format!("seed-{name}-{number}"), item.as_bytes());
         }
     }
@@ -86,7 +93,11 @@ fn main() {
     .enumerate()
     {
         let seed = format!("{SCHEMA}\0{settings}");
-        put("plugin_manifest", &format!("seed-{number}"), seed.as_bytes());
+        put(
+            "plugin_manifest",
+            &format!("seed-{number}"),
+            seed.as_bytes(),
+        );
     }
     let program = fs::read("/proc/self/exe").expect("this program");
     put("plugin_manifest", "seed-elf", &program[..64]);
