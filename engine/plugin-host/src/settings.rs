@@ -50,8 +50,12 @@ impl Validator {
     }
 }
 
-/// Checks settings (a JSON text). Empty ones are left to the plugin.
-pub(super) fn check(plugin: &str, schema: &Json, settings: &str) -> Result<(), PluginError> {
+/// Checks settings, a JSON text, against a plugin's schema. An empty text is left to the plugin.
+///
+/// # Errors
+///
+/// What is wrong with the settings or with the schema.
+pub fn check(plugin: &str, schema: &Json, settings: &str) -> Result<(), PluginError> {
     if settings.trim().is_empty() {
         return Ok(());
     }
