@@ -8,9 +8,6 @@ use serde_json::Value;
 /// The binary under test.
 pub(crate) const BIN: &str = env!("CARGO_BIN_EXE_lanner");
 
-/// Every driver, the preferred one first.
-pub(crate) const DRIVERS: [&str; 3] = ["ebpf-core", "ebpf-legacy", "ptrace"];
-
 /// Whether tests run as root.
 pub(crate) fn root() -> bool {
     nix::unistd::geteuid().is_root()
@@ -20,8 +17,9 @@ pub(crate) fn root() -> bool {
 pub(crate) fn usable() -> Vec<&'static str> {
     let output = run(["drivers", "--json"]);
     let answer: Value = serde_json::from_slice(&output.stdout).expect("drivers --json prints JSON");
-    DRIVERS
+    drivers::registered()
         .into_iter()
+        .map(|driver| driver.name())
         .filter(|name| {
             let row = answer["drivers"]
                 .as_array()
