@@ -1,4 +1,4 @@
-//! The JSON and Falco forms, and the text of what strace cannot be asked about here.
+//! The JSON and Falco forms, and text that the test against strace does not cover.
 
 use driver_api::event::{
     Abi, Encoding, EventBuilder, Fact, Flags, Header, Ids, Kind, Part, Status, Tuple,
@@ -247,7 +247,7 @@ fn a_message_has_parts() {
 }
 
 #[test]
-fn an_exec_is_told_by_its_facts() {
+fn the_vectors_of_an_exec_are_facts() {
     let (mut builder, _) = event("execve", &[S(b"ls"), N(0x2000), N(0x3000)], 0);
     let mut builder = altered(&mut builder, |header| header.kind = Kind::Exec as u8);
     fact(&mut builder, Fact::Exe, Encoding::Parts, b"ls\0bin\0usr\0");
@@ -390,7 +390,7 @@ fn a_call_that_was_seen_at_its_entry_has_no_result() {
     let (mut builder, _) = made("read", &[N(3), N(0x1000), N(64)]);
     let json = json_of(&mut builder);
     assert!(!json.contains("incomplete"), "{json}");
-    // nor is how a thread ended, where nobody could ask
+    // nor is a thread's status, where the driver could not read it
     let mut builder = altered(&mut builder, |header| header.kind = Kind::Exit as u8);
     let json = json_of(&mut builder);
     assert!(
@@ -456,4 +456,20 @@ fn a_dynamic_clock_says_whose_it_is() {
             format!(r#"{{"which_clock":"{name}","tp":null}}"#)
         );
     }
+}
+
+#[test]
+fn the_newest_options_of_prctl_have_names() {
+    assert_eq!(
+        line("prctl", &[N(79), N(2), N(1), N(0), N(0)], 0),
+        "prctl(PR_RSEQ_SLICE_EXTENSION, PR_RSEQ_SLICE_EXTENSION_SET, PR_RSEQ_SLICE_EXT_ENABLE) = 0"
+    );
+    assert_eq!(
+        line("prctl", &[N(78), N(1), N(16), N(0), N(0)], 0),
+        "prctl(PR_FUTEX_HASH, PR_FUTEX_HASH_SET_SLOTS, 16) = 0"
+    );
+    assert_eq!(
+        line("prctl", &[N(77), N(2), N(0), N(0), N(0)], 1),
+        "prctl(PR_TIMER_CREATE_RESTORE_IDS, PR_TIMER_CREATE_RESTORE_IDS_GET) = 1"
+    );
 }
