@@ -1,6 +1,7 @@
 //! Opening outputs and delivering to them, as the host does it.
 
 use crate::border::{Error, settings};
+use crate::chain::Chain;
 use crate::host::Host;
 use crate::output::{Delivery, OutputPlugin};
 use crate::testing::{Alert, emit, host};
@@ -21,6 +22,13 @@ pub fn open<P: OutputPlugin>(json: &serde_json::Value) -> Result<P, Error> {
 /// As [`open`].
 pub fn open_on<P: OutputPlugin>(host: Host, json: &serde_json::Value) -> Result<P, Error> {
     P::open(host, settings(json.to_string().as_bytes())?)
+}
+
+/// The text with which an output refuses settings, as the user sees it. `None`: the output accepts them.
+#[must_use]
+pub fn refusal<P: OutputPlugin>(json: &serde_json::Value) -> Option<String> {
+    let refused = open::<P>(json).err()?;
+    Some(Chain(&*refused).to_string())
 }
 
 /// Has an output deliver one alert for each message. All are of the rule `r`.

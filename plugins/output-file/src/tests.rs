@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use lanner_plugin::Chain;
 use lanner_plugin::testing::{self, emit_messages as emit};
 use serde_json::{Value, json};
 use test_support::last_words;
@@ -113,8 +112,7 @@ fn mistakes_are_known_at_once() {
         (json!({"filename": "/tmp/x", "keep": 0}), "`keep`"),
         (json!({}), "filename"),
     ] {
-        let error = testing::open::<Output>(&settings).unwrap_err();
-        let error = Chain(&*error).to_string();
+        let error = testing::refusal::<Output>(&settings).unwrap();
         assert!(error.contains(expected), "{error}");
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use lanner_plugin::testing::{self, Alert};
-use lanner_plugin::{Chain, OwnedValue, Priority};
+use lanner_plugin::{OwnedValue, Priority};
 use serde_json::{Value, json};
 use test_support::peers::{Authority, Client, python};
 
@@ -287,16 +287,15 @@ fn mistakes_are_known_at_once_and_a_socket_in_use_is_left_alone() {
         ),
         (json!({"keep": 0}), "`keep`"),
     ] {
-        let error = testing::open::<Output>(&settings).unwrap_err();
-        let error = Chain(&*error).to_string();
+        let error = testing::refusal::<Output>(&settings).unwrap();
         assert!(error.contains(expected), "{error}");
     }
     let folder = tempfile::tempdir().unwrap();
     let (output, _) = at_socket(folder.path(), &json!({}));
     let path = folder.path().join("run/falco.sock");
     let settings = json!({"bind_address": format!("unix://{}", path.display())});
-    let second = testing::open::<Output>(&settings).unwrap_err();
-    assert!(Chain(&*second).to_string().contains("in use"));
+    let second = testing::refusal::<Output>(&settings).unwrap();
+    assert!(second.contains("in use"), "{second}");
     assert!(path.exists());
     drop(output);
     // A socket that was left behind is replaced.

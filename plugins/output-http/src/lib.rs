@@ -7,6 +7,7 @@
 
 mod agent;
 mod body;
+mod token;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -33,6 +34,10 @@ pub struct Settings {
     /// Further headers, such as `Authorization`.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
+    /// A file with a token, which requests show as `Authorization: Bearer TOKEN`. It is read again when outputs are
+    /// reopened.
+    #[serde(default)]
+    pub bearer_token_file: Option<PathBuf>,
     /// Do not check the receiver's certificate. Anyone on the way to the receiver can then read and drop alerts.
     #[serde(default)]
     pub insecure: bool,
@@ -101,6 +106,8 @@ pub struct Output {
     host: Host,
     settings: Settings,
     agent: Agent,
+    /// The `Authorization` header, from `bearer_token_file`.
+    authorization: Option<String>,
     requests: Counter,
     rejected: Counter,
 }
@@ -138,6 +145,7 @@ impl OutputPlugin for Output {
         let counter = |name, help| host.counter(name, help, &[]);
         Ok(Self {
             agent: agent::new(&settings)?,
+            authorization: token::authorization(&settings)?,
             requests: counter("requests_total", "Requests that were answered."),
             rejected: counter(
                 "rejected_total",
@@ -171,8 +179,9 @@ impl OutputPlugin for Output {
         Delivery::Delivered
     }
 
-    /// Makes a new client, which connects anew and reads certificates again.
+    /// Makes a new client, which connects anew, and reads certificates and the token again.
     fn reopen(&mut self) -> Result<(), Error> {
+        self.authorization = token::authorization(&self.settings)?;
         self.agent = agent::new(&self.settings)?;
         Ok(())
     }
@@ -193,6 +202,9 @@ impl Output {
         }
         if !settings.keep_alive {
             request = request.header("Connection", "close");
+        }
+        if let Some(authorization) = &self.authorization {
+            request = request.header("Authorization", authorization);
         }
         for (name, value) in &settings.headers {
             request = request.header(name, value);

@@ -176,6 +176,26 @@ fn the_client_shows_its_certificate_and_takes_a_new_one_when_reopened() {
 }
 
 #[test]
+fn requests_show_the_token_of_a_file_which_is_read_again_when_reopened() {
+    let receiver = Receiver::start("", &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "first\n").unwrap();
+    let mut output = open(&receiver, "http", &json!({"bearer_token_file": file}));
+    emit(&mut output, &["one"]);
+    std::fs::write(&file, "second\n").unwrap();
+    emit(&mut output, &["two"]);
+    output.reopen().unwrap();
+    emit(&mut output, &["three"]);
+    let shown: Vec<Value> = receiver
+        .notes()
+        .iter()
+        .map(|note| note["headers"]["authorization"].clone())
+        .collect();
+    assert_eq!(shown, ["Bearer first", "Bearer first", "Bearer second"]);
+}
+
+#[test]
 fn mistakes_are_known_at_once() {
     for (settings, expected) in [
         (json!({"url": "ftp://x/"}), "no http:// or https://"),
@@ -186,9 +206,24 @@ fn mistakes_are_known_at_once() {
             "/nonexistent: No such file",
         ),
         (json!({"url": "https://x/", "mtls": true}), "`client_cert`"),
+        (
+            json!({"url": "http://x/", "bearer_token_file": "/nonexistent"}),
+            "/nonexistent: No such file",
+        ),
+        (
+            json!({"url": "http://x/", "bearer_token_file": "/dev/null"}),
+            "/dev/null has no token",
+        ),
+        (
+            json!({
+                "url": "http://x/",
+                "bearer_token_file": "/dev/null",
+                "headers": {"authorization": "Basic eA=="},
+            }),
+            "`headers` has `Authorization`",
+        ),
     ] {
-        let error = testing::open::<Output>(&settings).unwrap_err();
-        let error = Chain(&*error).to_string();
+        let error = testing::refusal::<Output>(&settings).unwrap();
         assert!(error.contains(expected), "{error}");
     }
 }

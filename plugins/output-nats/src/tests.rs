@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use lanner_plugin::Chain;
 use lanner_plugin::testing::{self, Alert};
 use serde_json::{Value, json};
 use test_support::peers::NatsServer;
@@ -130,8 +129,7 @@ fn mistakes_are_known_at_once() {
             "/nonexistent: No such file",
         ),
     ] {
-        let error = testing::open::<Output>(&settings).unwrap_err();
-        let error = Chain(&*error).to_string();
+        let error = testing::refusal::<Output>(&settings).unwrap();
         assert!(error.contains(expected), "{error}");
     }
 }

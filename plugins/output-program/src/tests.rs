@@ -17,7 +17,7 @@ fn open(program: &str, more: Value) -> Output {
     testing::open(&settings).unwrap()
 }
 
-/// The last word of each line of a file that may not exist yet.
+/// The last word of each line of a file, or nothing if it does not exist.
 fn words(path: &Path) -> Vec<String> {
     last_words(&fs::read_to_string(path).unwrap_or_default())
 }

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use delivery::{Outputs, QueueSettings, SpoolSettings};
+use test_support::wait_until;
 
-use crate::stage::{Gate, counts, eventually, push, settings};
+use crate::stage::{Gate, counts, push, settings};
 
 pub(crate) fn spooled(name: &str, path: &Path) -> QueueSettings {
     QueueSettings {
@@ -38,11 +39,11 @@ fn alerts_wait_on_disk_for_an_output_that_is_away_and_for_the_next_lanner() {
     }
     gate.unset("away");
     let outputs = Outputs::start(vec![gate.planned(spooled("g", &spool))]).expect("it starts");
-    eventually("what waited is delivered, though nothing new comes", || {
+    wait_until("what waited is delivered, though nothing new comes", || {
         counts(&outputs, "g").delivered == 3000
     });
     push(&outputs, 3000..4000);
-    eventually("all are delivered", || {
+    wait_until("all are delivered", || {
         counts(&outputs, "g").delivered == 4000
     });
     let accounts = outputs.finish();
@@ -64,12 +65,12 @@ fn more_than_memory_holds_comes_out_in_order() {
     let outputs = Outputs::start(vec![gate.planned(lane)]).expect("it starts");
     for block in 0..10 {
         push(&outputs, block * 1000..(block + 1) * 1000);
-        eventually("they are on disk", || {
+        wait_until("they are on disk", || {
             counts(&outputs, "g").stored == (block + 1) * 1000
         });
     }
     gate.unset("away");
-    eventually("all are delivered", || {
+    wait_until("all are delivered", || {
         counts(&outputs, "g").delivered == 10_000
     });
     assert!(gate.numbers().into_iter().eq(0..10_000));
@@ -91,12 +92,12 @@ fn a_spool_that_is_full_drops_the_oldest_and_its_file_is_bounded() {
     let total = 20_000;
     for block in 0..total / 1000 {
         push(&outputs, block * 1000..(block + 1) * 1000);
-        eventually("they went to disk", || {
+        wait_until("they went to disk", || {
             counts(&outputs, "g").stored == (block + 1) * 1000
         });
     }
     // counters are written one after the other
-    eventually("they are counted", || {
+    wait_until("they are counted", || {
         let counts = counts(&outputs, "g");
         counts.spooled + counts.evicted == total
     });
@@ -108,7 +109,7 @@ fn a_spool_that_is_full_drops_the_oldest_and_its_file_is_bounded() {
     let length = path.metadata().expect("the spool").len();
     assert!(length <= size * 5 / 2 + (1 << 20), "{length} bytes");
     gate.unset("away");
-    eventually("the rest is delivered", || {
+    wait_until("the rest is delivered", || {
         let counts = counts(&outputs, "g");
         counts.delivered + counts.evicted == total
     });
@@ -131,7 +132,7 @@ fn what_is_too_old_is_dropped_and_counted() {
         spool.age = Some(Duration::from_millis(1));
     }
     let outputs = Outputs::start(vec![gate.planned(lane)]).expect("it starts");
-    eventually(
+    wait_until(
         "the old ones are gone, but for those that are being tried",
         || {
             let counts = counts(&outputs, "g");
@@ -185,7 +186,7 @@ fn an_output_that_changes_keeps_its_spool() {
     gate.set("away");
     let outputs = Outputs::start(vec![gate.planned(spooled("g", &path))]).expect("it starts");
     push(&outputs, 0..3000);
-    eventually("they are on disk", || counts(&outputs, "g").stored == 3000);
+    wait_until("they are on disk", || counts(&outputs, "g").stored == 3000);
     let mut other = spooled("g", &path);
     if let Some(spool) = &mut other.spool {
         spool.fsync = false;
@@ -193,14 +194,14 @@ fn an_output_that_changes_keeps_its_spool() {
     let (_, errors) = outputs.replace(vec![gate.planned(other)]);
     assert!(errors.is_empty(), "{errors:?}");
     push(&outputs, 3000..4000);
-    eventually("the rest is on disk", || {
+    wait_until("the rest is on disk", || {
         counts(&outputs, "g").spooled == 4000
     });
     let (_, errors) = outputs.replace(vec![gate.planned(settings("g"))]);
     assert!(errors.is_empty(), "{errors:?}");
     gate.unset("away");
     push(&outputs, 4000..4100);
-    eventually("all are delivered", || {
+    wait_until("all are delivered", || {
         counts(&outputs, "g").delivered == 4100
     });
     assert!(gate.numbers().into_iter().eq(0..4100));

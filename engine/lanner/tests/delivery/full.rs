@@ -4,9 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 use delivery::Outputs;
+use test_support::{skipped, wait_until};
 
 use crate::disk::spooled;
-use crate::stage::{Gate, counts, eventually, push, skipped};
+use crate::stage::{Gate, counts, push};
 
 /// A small tmpfs that goes with it.
 struct Disk<'a>(&'a Path);
@@ -44,7 +45,7 @@ fn a_full_disk_costs_the_oldest_and_nothing_else() {
     let total = 20_000;
     for block in 0..total / 500 {
         push(&outputs, block * 500..(block + 1) * 500);
-        eventually("they went to disk", || {
+        wait_until("they went to disk", || {
             counts(&outputs, "g").stored == (block + 1) * 500
         });
         if block == 4 {
@@ -66,7 +67,7 @@ fn a_full_disk_costs_the_oldest_and_nothing_else() {
     // the disk is still full, and the next lanner delivers what is there
     let outputs = Outputs::start(vec![gate.planned(lane)]).expect("it starts");
     gate.unset("away");
-    eventually("the rest is delivered", || {
+    wait_until("the rest is delivered", || {
         counts(&outputs, "g").delivered == before.spooled
     });
     let numbers = gate.numbers();

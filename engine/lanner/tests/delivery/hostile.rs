@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use test_support::wait_until;
 
 use crate::session::{BIN, Folder, Lanner, get};
-use crate::stage::{Gate, compile, eventually};
+use crate::stage::{Gate, compile};
 
 /// A session with rules of its own and a plugin of each kind that can be told to misbehave.
 struct Stage {
@@ -68,7 +69,7 @@ impl Stage {
     /// What comes with lanner does.
     fn we_go_on(&self) {
         let before = self.ours();
-        eventually(
+        wait_until(
             &format!("the capture goes on {:?}", self.lanner.err),
             || self.ours() > before + 20,
         );
@@ -78,7 +79,7 @@ impl Stage {
 
     fn both_go_on(&self) {
         let before = self.theirs();
-        eventually(&format!("theirs go on {:?}", self.lanner.err), || {
+        wait_until(&format!("theirs go on {:?}", self.lanner.err), || {
             self.theirs() > before + 20
         });
         self.we_go_on();
@@ -93,7 +94,7 @@ impl Stage {
     }
 
     fn told(&self, alert: &str) {
-        eventually(&format!("{alert}: {:?}", self.lanner.err), || {
+        wait_until(&format!("{alert}: {:?}", self.lanner.err), || {
             self.lanner.alerts(alert) > 0
         });
     }
@@ -118,13 +119,13 @@ fn a_rule_plugin_that_hangs_costs_its_own_events_alone() {
     stage.we_go_on();
     stage.unset("hangs");
     stage.both_go_on();
-    eventually("it answers again", || {
+    wait_until("it answers again", || {
         stage.metric("lanner_rule_plugin_hanging{plugin=\"rules-gate\"} 0\n")
     });
     assert!(stage.metric("lanner_rule_plugin_timeouts_total{plugin=\"rules-gate\"} 1\n"));
     // what it cannot see at the end is counted, and nobody waits for it
     stage.set("hangs");
-    eventually("it hangs again", || {
+    wait_until("it hangs again", || {
         stage.metric("lanner_rule_plugin_hanging{plugin=\"rules-gate\"} 1\n")
     });
     let (out, err) = stage.end();
@@ -146,7 +147,7 @@ fn a_rule_plugin_that_hangs_costs_its_own_events_alone() {
 fn a_rule_plugin_that_lies_is_counted_and_one_that_panics_is_switched_off() {
     let stage = Stage::start();
     stage.set("lies");
-    eventually("its faults are counted", || {
+    wait_until("its faults are counted", || {
         stage.metric("lanner_plugin_faults_total{plugin=\"rules-gate\"} ")
     });
     stage.we_go_on();
@@ -177,25 +178,25 @@ fn an_output_plugin_that_hangs_lies_and_panics_costs_its_own_alerts_alone() {
     for call in ["hangs", "flush-hangs"] {
         let before = stage.lanner.alerts("output timeout. Output theirs");
         stage.output.set(call);
-        eventually(&format!("{call} is told: {:?}", stage.lanner.err), || {
+        wait_until(&format!("{call} is told: {:?}", stage.lanner.err), || {
             stage.lanner.alerts("output timeout. Output theirs") > before
         });
         stage.we_go_on();
         stage.output.unset(call);
         let written = theirs().len();
-        eventually("it goes on", || theirs().len() > written);
+        wait_until("it goes on", || theirs().len() > written);
     }
     stage.output.set("lies");
-    eventually("its faults are counted", || {
+    wait_until("its faults are counted", || {
         stage.metric("lanner_plugin_faults_total{plugin=\"output-gate\"} ")
     });
     stage.we_go_on();
     stage.output.unset("lies");
     let written = theirs().len();
-    eventually("it goes on", || theirs().len() > written);
+    wait_until("it goes on", || theirs().len() > written);
     stage.output.set("panics");
     stage.told("lanner internal: alert loss. Output theirs lost ");
-    eventually("it is switched off", || {
+    wait_until("it is switched off", || {
         stage.lanner.said("panicked and is switched off") > 0
     });
     stage.both_go_on();

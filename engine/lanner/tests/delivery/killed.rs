@@ -5,9 +5,10 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use delivery::Outputs;
+use test_support::wait_until;
 
 use crate::disk::spooled;
-use crate::stage::{Gate, counts, eventually, push};
+use crate::stage::{Gate, counts, push};
 
 /// Alerts that the feeder pushes before it says how many are on disk.
 const STEP: u64 = 50;
@@ -23,7 +24,7 @@ fn feeder() {
     let outputs = Outputs::start(vec![gate.planned(lane)]).expect("it starts");
     for at in (from..).step_by(usize::try_from(STEP).expect("small")) {
         push(&outputs, at..at + STEP);
-        eventually("they are on disk", || {
+        wait_until("they are on disk", || {
             counts(&outputs, "g").stored >= at + STEP - from
         });
         println!("stored {}", at + STEP);
@@ -99,7 +100,7 @@ fn everything_on_disk_is_delivered_in_order_with_duplicates_at_the_seams_only() 
     }
     let lane = spooled("g", &folder.path().join("g.redb"));
     let outputs = Outputs::start(vec![gate.planned(lane)]).expect("it starts");
-    eventually("nothing is left", || {
+    wait_until("nothing is left", || {
         let counts = counts(&outputs, "g");
         counts.spooled == 0 && counts.waiting == 0
     });

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use delivery::{Outputs, QueueSettings, Rate};
 use plugin_host::Priority;
+use test_support::wait_until;
 
-use crate::stage::{Gate, alert, counts, eventually, push, settings};
+use crate::stage::{Gate, alert, counts, push, settings};
 
 #[test]
 fn a_dead_output_delays_no_other_and_its_losses_are_counted() {
@@ -25,7 +26,7 @@ fn a_dead_output_delays_no_other_and_its_losses_are_counted() {
     .expect("they start");
     for block in 0..20 {
         push(&outputs, block * 100..(block + 1) * 100);
-        eventually("the living one has all", || {
+        wait_until("the living one has all", || {
             counts(&outputs, "alive").delivered == (block + 1) * 100
         });
     }
@@ -43,7 +44,7 @@ fn a_dead_output_delays_no_other_and_its_losses_are_counted() {
         "{dead_counts:?}"
     );
     dead.unset("away");
-    eventually("the dead one has come back", || {
+    wait_until("the dead one has come back", || {
         let counts = counts(&outputs, "dead");
         counts.delivered + counts.overflowed == 2000
     });
@@ -68,19 +69,19 @@ fn a_hanging_output_is_reported_and_the_end_does_not_wait_for_it() {
     ])
     .expect("they start");
     push(&outputs, 0..10);
-    eventually("it is reported", || counts(&outputs, "stuck").hanging == 1);
+    wait_until("it is reported", || counts(&outputs, "stuck").hanging == 1);
     assert_eq!(counts(&outputs, "stuck").deadlines, 1);
-    eventually("the other one goes on", || {
+    wait_until("the other one goes on", || {
         counts(&outputs, "alive").delivered == 10
     });
     stuck.unset("hangs");
-    eventually("it goes on where it was", || {
+    wait_until("it goes on where it was", || {
         let counts = counts(&outputs, "stuck");
         counts.hanging == 0 && counts.delivered == 10
     });
     stuck.set("hangs");
     push(&outputs, 10..15);
-    eventually("it hangs again", || counts(&outputs, "stuck").hanging == 1);
+    wait_until("it hangs again", || counts(&outputs, "stuck").hanging == 1);
     let start = Instant::now();
     let accounts = outputs.finish();
     assert!(start.elapsed() < Duration::from_secs(30));
@@ -95,7 +96,7 @@ fn what_an_output_gives_up_on_is_counted() {
     gate.set("gives-up");
     let outputs = Outputs::start(vec![gate.planned(settings("g"))]).expect("it starts");
     push(&outputs, 0..50);
-    eventually("all are given up", || counts(&outputs, "g").refused == 50);
+    wait_until("all are given up", || counts(&outputs, "g").refused == 50);
     gate.unset("gives-up");
     push(&outputs, 50..60);
     let accounts = outputs.finish();
@@ -149,10 +150,10 @@ fn reopening_reaches_the_plugin_even_while_it_is_away() {
     })])
     .expect("it starts");
     push(&outputs, 0..1);
-    eventually("it is away", || counts(&outputs, "g").retries == 1);
+    wait_until("it is away", || counts(&outputs, "g").retries == 1);
     gate.unset("away");
     outputs.reopen();
-    eventually("it is tried at once", || {
+    wait_until("it is tried at once", || {
         counts(&outputs, "g").delivered == 1
     });
     assert!(gate.0.join("reopened").exists());
@@ -172,7 +173,7 @@ fn an_output_that_changes_passes_its_queue_on() {
     ])
     .expect("they start");
     push(&outputs, 0..1000);
-    eventually("it is tried", || counts(&outputs, "changes").retries > 0);
+    wait_until("it is tried", || counts(&outputs, "changes").retries > 0);
     let changed = QueueSettings {
         queue: 16384,
         ..settings("changes")

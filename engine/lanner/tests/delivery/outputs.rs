@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use test_support::peers::{Authority, Client, NatsServer, Receiver, Rsyslogd, python};
+use test_support::{skipped, wait_until};
 
 use crate::session::{Folder, Lanner};
-use crate::stage::{eventually, skipped};
 
 /// The number in what a rule said: `... A /tmp/.../watched/000000017`.
 fn number(text: &str) -> u64 {
@@ -182,7 +182,7 @@ outputs:
     );
     let (lanner, mut pipe) = on_demand(&folder, "ptrace", &config);
     order(&mut pipe, 20);
-    eventually(&format!("alerts come {:?}", lanner.err), || {
+    wait_until(&format!("alerts come {:?}", lanner.err), || {
         lanner.alerts("Notice A") == 20
     });
     // one that takes everything from the beginning, and one that listens as Falco's clients do
@@ -195,7 +195,7 @@ outputs:
     let made = 200;
     let falco = sub.rest();
     let has = |what: &str, count: &dyn Fn() -> usize| {
-        eventually(&format!("{what} has all {:?}", lanner.err), || {
+        wait_until(&format!("{what} has all {:?}", lanner.err), || {
             count() >= 200
         });
     };
@@ -296,16 +296,16 @@ outputs:
     let made = 300;
     let known = || of_text(&syslog.received()).len();
     order(&mut pipe, 100);
-    eventually(&format!("alerts come {:?}", lanner.err), || known() == 100);
+    wait_until(&format!("alerts come {:?}", lanner.err), || known() == 100);
     nats.kill();
     order(&mut pipe, 100);
-    eventually("the others go on", || known() == 200);
+    wait_until("the others go on", || known() == 200);
     nats.restart();
     tls.receiver.restart();
     fs::write(&gate, "").expect("a file");
     order(&mut pipe, 100);
     let has = |what: &str, count: &dyn Fn() -> usize| {
-        eventually(&format!("{what} has all {:?}", lanner.err), || {
+        wait_until(&format!("{what} has all {:?}", lanner.err), || {
             count() >= 300
         });
     };

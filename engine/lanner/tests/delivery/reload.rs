@@ -3,9 +3,10 @@
 use std::fs;
 
 use nix::sys::signal::Signal;
+use test_support::wait_until;
 
 use crate::session::{Folder, Lanner, MAKER, drivers, get};
-use crate::stage::{Gate, eventually};
+use crate::stage::Gate;
 
 #[test]
 fn no_event_is_lost_or_judged_twice_while_rules_are_swapped() {
@@ -24,7 +25,7 @@ fn no_event_is_lost_or_judged_twice_while_rules_are_swapped() {
             (&watched, &stop),
             "0.0003",
         );
-        eventually("the first alerts come", || lanner.alerts("Notice A") > 10);
+        wait_until("the first alerts come", || lanner.alerts("Notice A") > 10);
         for swap in 1..=8 {
             // another call is wanted by every second one, so that the selection changes as well
             let (name, more) = if swap % 2 == 1 {
@@ -33,7 +34,7 @@ fn no_event_is_lost_or_judged_twice_while_rules_are_swapped() {
                 ("A", "")
             };
             folder.rule(name, more);
-            eventually(&format!("{driver}: swap {swap}: {:?}", lanner.err), || {
+            wait_until(&format!("{driver}: swap {swap}: {:?}", lanner.err), || {
                 lanner.said("are reloaded") == swap
             });
         }
@@ -92,7 +93,7 @@ fn a_bad_change_is_an_alert_and_the_old_rules_run_on() {
         (&watched, &stop),
         "0.001",
     );
-    eventually("the first alerts come", || lanner.alerts("Notice A") > 0);
+    wait_until("the first alerts come", || lanner.alerts("Notice A") > 0);
     for (file, text, part) in [
         (
             "rules.yaml",
@@ -103,19 +104,19 @@ fn a_bad_change_is_an_alert_and_the_old_rules_run_on() {
     ] {
         let before = lanner.alerts("hot restart failure");
         folder.put(file, text);
-        eventually(&format!("it is an alert: {:?}", lanner.err), || {
+        wait_until(&format!("it is an alert: {:?}", lanner.err), || {
             lanner.alerts("Critical Falco internal: hot restart failure: ") > before
         });
         assert!(lanner.alerts(part) > 0);
         let judged = lanner.alerts("Notice A");
-        eventually("the old ones run on", || {
+        wait_until("the old ones run on", || {
             lanner.alerts("Notice A") > judged + 20
         });
     }
     folder.rule("B", "");
-    eventually("a good one follows", || lanner.alerts("Notice B") > 0);
+    wait_until("a good one follows", || lanner.alerts("Notice B") > 0);
     folder.put("lanner.yaml", "no_such_key: 1\n");
-    eventually("so is a bad configuration", || {
+    wait_until("so is a bad configuration", || {
         lanner.alerts("there is no key `no_such_key`") > 0
     });
     fs::write(&stop, "").expect("a file");
@@ -161,14 +162,14 @@ fn signals_reload_and_reopen() {
         "-c",
         config.to_str().expect("a text"),
     ]);
-    eventually(&format!("the first alerts come {:?}", lanner.err), || {
+    wait_until(&format!("the first alerts come {:?}", lanner.err), || {
         lanner.alerts("Notice A") > 0
     });
     lanner.signal(Signal::SIGUSR1);
-    eventually("the plugin is told", || gate.0.join("reopened").exists());
+    wait_until("the plugin is told", || gate.0.join("reopened").exists());
     folder.rule("B", "");
     lanner.signal(Signal::SIGHUP);
-    eventually("the new rule works", || lanner.alerts("Notice B") > 0);
+    wait_until("the new rule works", || lanner.alerts("Notice B") > 0);
     let page = get(&socket, "/metrics").expect("it answers").1;
     assert!(
         page.contains("lanner_reloads_total{outcome=\"ok\"} 1\n"),

@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
+use test_support::PATIENCE;
 
 use crate::session::{BIN, Folder, MAKER};
-use crate::stage::PATIENCE;
 
 /// What a manager hears.
 struct Manager(UnixDatagram);
@@ -105,7 +105,7 @@ fn the_unit_is_sound_and_narrow() {
             .output()
     };
     let Ok(verified) = analyze(&["verify"]) else {
-        crate::stage::skipped("systemd-analyze is not installed");
+        test_support::skipped("systemd-analyze is not installed");
         return;
     };
     let said = String::from_utf8_lossy(&verified.stderr);

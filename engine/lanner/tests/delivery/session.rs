@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use test_support::wait_until;
 
-use crate::stage::{eventually, library};
+use crate::stage::library;
 
 pub(crate) const BIN: &str = env!("CARGO_BIN_EXE_lanner");
 
@@ -122,7 +123,7 @@ impl Lanner {
     }
 
     pub(crate) fn wait_for(&self, word: &str) {
-        eventually(&format!("lanner says {word:?}: {:?}", self.err), || {
+        wait_until(&format!("lanner says {word:?}: {:?}", self.err), || {
             self.said(word) > 0
         });
     }

@@ -5,9 +5,10 @@
 use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use test_support::{skipped, wait_until};
 
 use crate::session::{Folder, Lanner, MAKER};
-use crate::stage::{Gate, eventually, skipped};
+use crate::stage::Gate;
 
 #[test]
 fn what_was_raised_before_a_kill_is_delivered_after_it() {
@@ -84,7 +85,7 @@ fn what_was_raised_before_a_kill_is_delivered_after_it() {
         !err.iter().chain(&last).any(|line| line.contains("lost")),
         "{err:?} {last:?}"
     );
-    eventually("something was delivered", || !numbers(&gate).is_empty());
+    wait_until("something was delivered", || !numbers(&gate).is_empty());
     let numbers = numbers(&gate);
     // what was made while no lanner lived was seen by nobody: a gap for each kill
     let (mut gaps, mut missing, mut twice, mut back) = (0, 0, 0, 0);

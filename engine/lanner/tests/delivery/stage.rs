@@ -4,13 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use delivery::{Counts, Outputs, Planned, QueueSettings};
 use plugin_host::{self, Alert, OutputHost, OwnedValue, Plugin, Priority};
-
-/// How long anything may take on a slow machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Compiles a plugin of these tests into a folder, whatever `more` says.
 pub(crate) fn compile(source: &str, library: &Path, more: &[&str]) {
@@ -115,14 +112,6 @@ pub(crate) fn counts(outputs: &Outputs, name: &str) -> Counts {
         .counts
 }
 
-pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < end, "it never came to this: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
 /// Settings that are quick to try again.
 pub(crate) fn settings(name: &str) -> QueueSettings {
     QueueSettings {
@@ -130,10 +119,4 @@ pub(crate) fn settings(name: &str) -> QueueSettings {
         retry_max: Duration::from_millis(20),
         ..QueueSettings::new(name)
     }
-}
-
-/// Says that a part was left out; where nothing may be, that is a failure.
-pub(crate) fn skipped(what: &str) {
-    eprintln!("skipped: {what}");
-    assert!(std::env::var_os("LANNER_NO_SKIP").is_none(), "{what}");
 }

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
+use test_support::{skipped, wait_until};
 
 use crate::session::BIN;
-use crate::stage::{eventually, skipped};
 
 /// A systemd, booted by `systemd.sh`.
 struct Systemd {
@@ -59,7 +59,7 @@ impl Systemd {
             child,
             folder,
         };
-        eventually("systemd is the first process", || {
+        wait_until("systemd is the first process", || {
             assert!(
                 systemd.child.try_wait().expect("it is ours").is_none(),
                 "{}",
@@ -70,7 +70,7 @@ impl Systemd {
             let name = fs::read_to_string(format!("/proc/{}/comm", systemd.pid));
             name.is_ok_and(|name| name.trim() == "systemd")
         });
-        eventually("it has started", || {
+        wait_until("it has started", || {
             let state = text(&systemd.inside(&["systemctl", "is-active", "basic.target"]));
             state.trim() == "active"
         });
@@ -122,7 +122,7 @@ impl Systemd {
     fn sees(&self, alert: &str) {
         let before = self.journal().matches(alert).count();
         let mut number = 0;
-        eventually(&format!("{alert}: {}", self.journal()), || {
+        wait_until(&format!("{alert}: {}", self.journal()), || {
             number += 1;
             self.done(&["touch", &format!("/srv/{number}"), "/srv/again"]);
             self.done(&["rm", &format!("/srv/{number}")]);
@@ -241,7 +241,7 @@ fn the_unit_runs_under_systemd() {
     systemd.rules("- rule: [");
     systemd.done(&["systemctl", "reload", "lanner"]);
     // it does not wait for the end of the reload
-    eventually("it is refused", || {
+    wait_until("it is refused", || {
         let alert = "Critical Falco internal: hot restart failure";
         systemd.journal().contains(alert)
     });
@@ -265,7 +265,7 @@ fn the_unit_runs_under_systemd() {
 
     systemd.rules(&rule("Third"));
     systemd.done(&["kill", "-STOP", &main]);
-    eventually("the watchdog has noticed", || {
+    wait_until("the watchdog has noticed", || {
         systemd.property("NRestarts") == "1" && systemd.property("ActiveState") == "active"
     });
     systemd.sees("Notice Third /srv/");

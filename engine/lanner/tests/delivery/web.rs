@@ -1,9 +1,10 @@
 //! /metrics, /healthz and /versions of a running lanner.
 
 use std::fs;
+use test_support::wait_until;
 
 use crate::session::{Folder, Lanner, get};
-use crate::stage::{Gate, eventually};
+use crate::stage::Gate;
 
 #[test]
 fn a_running_lanner_tells_how_it_is() {
@@ -39,10 +40,10 @@ fn a_running_lanner_tells_how_it_is() {
             .map(|(_, body)| body)
             .unwrap_or_default()
     };
-    eventually(&format!("alerts are on disk {:?}", lanner.err), || {
+    wait_until(&format!("alerts are on disk {:?}", lanner.err), || {
         metrics().contains("lanner_spool_alerts{output=\"away\"} 5\n")
     });
-    eventually("more are left out", || {
+    wait_until("more are left out", || {
         metrics().contains(
             "lanner_alerts_suppressed_total{rule_name=\"A \\\"quoted\\\"\",cause=\"rate\"}",
         )
@@ -62,7 +63,7 @@ fn a_running_lanner_tells_how_it_is() {
         assert!(page.contains(part), "{part}: {page}");
     }
     // counters are published now and then
-    eventually("events are counted", || {
+    wait_until("events are counted", || {
         let page = metrics();
         let events = page
             .lines()
@@ -122,7 +123,7 @@ fn a_lost_alert_is_an_alert() {
         (&watched, &stop),
         "0.001",
     );
-    eventually(&format!("the others are told {:?}", lanner.err), || {
+    wait_until(&format!("the others are told {:?}", lanner.err), || {
         lanner.alerts("Critical lanner internal: alert loss. Output loser lost ") > 0
     });
     fs::write(&stop, "").expect("a file");

@@ -3,8 +3,9 @@
 use std::fs;
 
 use serde_json::Value;
+use test_support::is_root;
 
-use crate::lanner::{root, run, stderr, usable};
+use crate::lanner::{run, stderr, usable};
 
 fn refused(args: &[&str], words: &[&str]) {
     let output = run(args);
@@ -123,7 +124,7 @@ fn the_status_of_the_command_becomes_ours() {
 fn auto_says_which_driver_it_took_and_why() {
     let output = run(["trace", "-e", "getpid", "--", "true"]);
     let message = stderr(&output);
-    let expected = if root() {
+    let expected = if is_root() {
         "driver ebpf-core"
     } else {
         "driver ptrace, because ebpf-core"
@@ -191,7 +192,7 @@ fn the_lists_are_json() {
     assert_eq!(drivers["drivers"].as_array().map(Vec::len), Some(3));
     let best = usable()[0];
     assert_eq!(drivers["choice"]["command"]["driver"], best, "{drivers}");
-    if !root() {
+    if !is_root() {
         let passed_over = &drivers["choice"]["host"]["passed_over"];
         assert_eq!(passed_over[2]["driver"], "ptrace", "{drivers}");
     }

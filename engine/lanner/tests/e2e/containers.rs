@@ -7,8 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use test_support::{is_root, skipped};
 
-use crate::lanner::{BIN, root, skipped, usable};
+use crate::lanner::{BIN, usable};
 
 const RULES: &str = r#"
 - rule: Container exec
@@ -26,7 +27,7 @@ const BUSYBOX: &str = "/bin/busybox";
 /// Whether containers can be made here; where not, that is said.
 pub(crate) fn possible() -> bool {
     let podman = Command::new("podman").arg("--version").output();
-    let possible = root() && podman.is_ok() && Path::new(BUSYBOX).exists();
+    let possible = is_root() && podman.is_ok() && Path::new(BUSYBOX).exists();
     if !possible {
         skipped("containers, which need root, podman and a static busybox");
     }

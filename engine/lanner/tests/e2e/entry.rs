@@ -8,8 +8,9 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
+use test_support::{is_root, skipped};
 
-use crate::lanner::{BIN, root, skipped, usable};
+use crate::lanner::{BIN, usable};
 
 /// No program here may take longer.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -371,10 +372,10 @@ os._exit(5)
 "#;
 
 fn may_unshare() -> bool {
-    if !root() {
+    if !is_root() {
         skipped("a PID namespace, which needs root");
     }
-    root()
+    is_root()
 }
 
 #[test]

@@ -4,9 +4,10 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use test_support::{is_root, skipped};
 
 use crate::entry::{LISTENER, ORPHANS, Running};
-use crate::lanner::{BIN, root, skipped};
+use crate::lanner::BIN;
 
 /// A container whose programs are the host's.
 struct Container {
@@ -17,7 +18,7 @@ struct Container {
 impl Container {
     /// None: no containers here, which is said.
     fn new() -> Option<Self> {
-        if !root() || Command::new("podman").arg("--version").output().is_err() {
+        if !is_root() || Command::new("podman").arg("--version").output().is_err() {
             skipped("containers, which need root and podman");
             return None;
         }

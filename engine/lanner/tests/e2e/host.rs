@@ -5,8 +5,9 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use test_support::is_root;
 
-use crate::lanner::{BIN, root, usable};
+use crate::lanner::{BIN, usable};
 
 const LOOPS: usize = 300_000;
 
@@ -45,7 +46,7 @@ fn furnish(folder: &std::path::Path) {
 
 #[test]
 fn a_busy_host_is_captured_without_silent_loss() {
-    if !root() {
+    if !is_root() {
         eprintln!("skipped: capturing the whole host needs privilege");
         return;
     }

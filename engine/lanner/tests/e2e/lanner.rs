@@ -4,49 +4,17 @@ use std::ffi::OsStr;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
+use test_support::usable_drivers;
 
 /// The binary under test.
 pub(crate) const BIN: &str = env!("CARGO_BIN_EXE_lanner");
 
-/// Whether tests run as root.
-pub(crate) fn root() -> bool {
-    nix::unistd::geteuid().is_root()
-}
-
-/// The drivers that can run for this user; the others are named.
+/// The drivers that can run for this user. The others are reported as skipped.
 pub(crate) fn usable() -> Vec<&'static str> {
-    let output = run(["drivers", "--json"]);
-    let answer: Value = serde_json::from_slice(&output.stdout).expect("drivers --json prints JSON");
-    drivers::registered()
-        .into_iter()
+    let drivers: Vec<&str> = (drivers::registered().into_iter())
         .map(|driver| driver.name())
-        .filter(|name| {
-            let row = answer["drivers"]
-                .as_array()
-                .and_then(|rows| rows.iter().find(|r| r["name"] == **name));
-            let usable = row.is_some_and(|row| row["usable"] == true);
-            if !usable {
-                eprintln!(
-                    "skipped: driver {name} cannot run here: {}",
-                    row.map(|r| r["gaps"].to_string()).unwrap_or_default()
-                );
-                assert!(
-                    !(root() && std::env::var_os("LANNER_NO_SKIP").is_some()),
-                    "driver {name} was skipped"
-                );
-            }
-            usable
-        })
-        .collect()
-}
-
-/// Says that a part was left out; where nothing may be, that is a failure.
-pub(crate) fn skipped(what: &str) {
-    eprintln!("skipped: {what}");
-    assert!(
-        std::env::var_os("LANNER_NO_SKIP").is_none(),
-        "{what} was skipped"
-    );
+        .collect();
+    usable_drivers(BIN, &drivers)
 }
 
 /// Runs lanner to its end.

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use test_support::skipped;
 
-use crate::lanner::{run, skipped, stderr, usable};
+use crate::lanner::{run, stderr, usable};
 use crate::neutral;
 use crate::normal::{Births, Story, assert_same, mask};
 use crate::scenes;

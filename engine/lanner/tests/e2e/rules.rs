@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use test_support::skipped;
 
-use crate::lanner::{run, skipped, stderr};
+use crate::lanner::{run, stderr};
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

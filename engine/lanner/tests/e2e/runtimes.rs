@@ -10,9 +10,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use test_support::peers::{CRI, python};
+use test_support::skipped;
 
 use crate::containers::{Watcher, archive, possible};
-use crate::lanner::{BIN, skipped, usable};
+use crate::lanner::{BIN, usable};
 
 const RULES: &str = r#"
 - rule: Container exec

@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use test_support::{is_root, skipped};
 
-use crate::lanner::{BIN, root, skipped};
+use crate::lanner::BIN;
 
 /// Copies a program. By another process: what a fork of another test has open for writing here cannot be executed
 /// (ETXTBSY).
@@ -43,7 +44,7 @@ fn as_nobody(bin: &Path, args: &[&str]) -> std::process::Output {
 }
 
 fn through(prison: &[&str], bin: &Path, args: &[&str]) -> std::process::Output {
-    let mut command = if root() {
+    let mut command = if is_root() {
         let mut command = Command::new("setpriv");
         command.args(prison).arg(bin);
         command
@@ -97,7 +98,7 @@ fn nobody_gets_alerts() {
         ],
     );
     let text = String::from_utf8_lossy(&output.stdout);
-    let uid = if root() {
+    let uid = if is_root() {
         65534
     } else {
         nix::unistd::geteuid().as_raw()
@@ -130,7 +131,7 @@ fn nobody_is_told_what_is_missing() {
 
 #[test]
 fn nobody_cannot_attach_to_the_process_of_another_and_is_told_why() {
-    if !root() {
+    if !is_root() {
         skipped("a process of another user, which only root can start");
         return;
     }
@@ -153,7 +154,7 @@ fn nobody_cannot_attach_to_the_process_of_another_and_is_told_why() {
 /// The documented gap: a setuid program has its privilege under a privileged lanner alone.
 #[test]
 fn setuid_programs_have_their_privilege_where_lanner_may_give_it() {
-    if !root() {
+    if !is_root() {
         skipped("a setuid program of another user, which only root can make");
         return;
     }

@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use test_support::{is_root, skipped};
 
-use crate::cell::{BIN, has, root, skipped};
+use crate::cell::{BIN, has};
 use crate::look::{Mode, check, copy_program, run};
 
 /// A file that everybody may read and that is always there.
@@ -22,7 +23,7 @@ pub(crate) fn copy() -> (tempfile::TempDir, PathBuf) {
 
 /// As uid 65534 without anything, where we are root.
 fn nobody() -> Vec<&'static str> {
-    if root() {
+    if is_root() {
         vec![
             "setpriv",
             "--reuid=65534",

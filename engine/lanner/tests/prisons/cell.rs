@@ -6,6 +6,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use test_support::skipped;
+
 use crate::look::copy_program;
 
 /// The binary under test.
@@ -15,20 +17,6 @@ pub(crate) const BIN: &str = env!("CARGO_BIN_EXE_lanner");
 pub(crate) const SECRET: &str = "told\n";
 /// The file.
 pub(crate) const SECRET_PATH: &str = "/etc/secret";
-
-/// Whether tests run as root.
-pub(crate) fn root() -> bool {
-    nix::unistd::geteuid().is_root()
-}
-
-/// Says that a prison was left out; where nothing may be, that is a failure.
-pub(crate) fn skipped(what: &str) {
-    eprintln!("skipped: {what}");
-    assert!(
-        std::env::var_os("LANNER_NO_SKIP").is_none(),
-        "{what} was skipped"
-    );
-}
 
 /// Whether a program is there.
 pub(crate) fn has(program: &str) -> bool {

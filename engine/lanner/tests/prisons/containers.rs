@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::process::Command;
+use test_support::{is_root, skipped};
 
-use crate::cell::{Cell, SECRET_PATH, has, root, skipped};
+use crate::cell::{Cell, SECRET_PATH, has};
 use crate::look::{Mode, check, run};
 
 /// A profile that allows everything but these calls, which get this answer.
@@ -35,7 +36,7 @@ fn podman(cell: &Cell, options: &[&str]) -> Command {
 
 /// A root for containers, where they can be had.
 fn cell() -> Option<Cell> {
-    if !root() {
+    if !is_root() {
         skipped("containers: podman runs as root here");
         return None;
     }

@@ -6,9 +6,10 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use test_support::{is_root, skipped};
 
 use crate::bare::copy;
-use crate::cell::{BIN, has, root, skipped};
+use crate::cell::{BIN, has};
 use crate::look::run;
 
 const PAGE: &str = include_str!("../../../../docs/drivers.md");
@@ -25,7 +26,7 @@ const BPF: u64 = 39;
 
 /// Whether what these tests need is here.
 fn ready(what: &str, programs: &[&str]) -> bool {
-    if !root() {
+    if !is_root() {
         skipped(&format!("{what}: only root can give capabilities"));
         return false;
     }

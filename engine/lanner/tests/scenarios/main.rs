@@ -15,7 +15,8 @@ mod stage;
 use std::fmt::Write;
 
 use list::{Place, SCENARIOS, Scenario};
-use stage::{Alert, Stage, podman, root, rules, skipped, usable};
+use stage::{Alert, Stage, podman, rules, usable};
+use test_support::{is_root, skipped};
 
 /// All scenarios in one script, each behind a marker.
 fn script(stage: &mut Stage) -> (String, Vec<&'static Scenario>) {
@@ -63,7 +64,7 @@ fn of<'a>(alerts: &'a [Alert], scenario: &Scenario) -> &'a [Alert] {
 }
 
 fn play(driver: &str) {
-    if !root() {
+    if !is_root() {
         skipped("the scenarios: most need root");
         return;
     }

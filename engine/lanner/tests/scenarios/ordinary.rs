@@ -2,8 +2,9 @@
 //! server and its client, a container that does nothing special.
 
 use std::fmt::Write;
+use test_support::{is_root, skipped};
 
-use crate::stage::{Stage, podman, root, rules, skipped, usable};
+use crate::stage::{Stage, podman, rules, usable};
 
 const WORK: &str = r#"
 cd $W
@@ -52,7 +53,7 @@ ls -laR /etc/init.d; ps ax; id; hostname; cat /etc/hosts /etc/resolv.conf /proc/
 "#;
 
 fn work(driver: &str) {
-    if !root() {
+    if !is_root() {
         skipped("ordinary work: containers need root");
         return;
     }

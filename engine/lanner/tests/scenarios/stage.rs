@@ -9,36 +9,13 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use test_support::{is_root, skipped, usable_drivers};
 
 const BIN: &str = env!("CARGO_BIN_EXE_lanner");
 
-/// Says that a part was left out; where nothing may be, that is a failure.
-pub(crate) fn skipped(what: &str) {
-    eprintln!("skipped: {what}");
-    assert!(
-        std::env::var_os("LANNER_NO_SKIP").is_none(),
-        "{what} was skipped"
-    );
-}
-
-/// Whether tests run as root.
-pub(crate) fn root() -> bool {
-    nix::unistd::geteuid().is_root()
-}
-
-/// Whether a driver can run here.
+/// Whether a driver can run here. If not, it is reported as skipped.
 pub(crate) fn usable(driver: &str) -> bool {
-    let output = run(Command::new(BIN).args(["drivers", "--json"]));
-    let answer: Value = serde_json::from_slice(&output.stdout).expect("drivers --json prints JSON");
-    let rows = answer["drivers"].as_array().expect("a list");
-    let usable = rows
-        .iter()
-        .any(|row| row["name"] == driver && row["usable"] == true);
-    if !usable {
-        eprintln!("skipped: driver {driver} cannot run here");
-        assert!(!(root() && std::env::var_os("LANNER_NO_SKIP").is_some()));
-    }
-    usable
+    !usable_drivers(BIN, &[driver]).is_empty()
 }
 
 fn run(command: &mut Command) -> Output {
@@ -200,7 +177,7 @@ struct Image(String);
 
 impl Image {
     fn new(folder: &Path, actor: &Path) -> Option<Self> {
-        if !root() {
+        if !is_root() {
             skipped("containers: podman runs as root here");
             return None;
         }

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use crate::settings::Validator;
 use crate::{FieldResolver, Plugin, PluginError, RuleFile, load};
 
 /// The fields of a host, which rule plugins are checked with.
@@ -164,9 +165,9 @@ impl Run<'_> {
                 Ok(None) => {
                     Verdict::Note("it has none: lanner cannot check settings for it".to_owned())
                 }
-                Ok(Some(schema)) => match jsonschema::meta::validate(schema) {
-                    Ok(()) => Verdict::Good,
-                    Err(error) => Verdict::Bad(format!("it is no JSON schema: {error}")),
+                Ok(Some(schema)) => match Validator::new(schema) {
+                    Ok(_) => Verdict::Good,
+                    Err(error) => Verdict::Bad(format!("it is no JSON schema: {error:#}")),
                 },
             };
             (verdict, Some(()))

@@ -1,0 +1,40 @@
+//! The token of `bearer_token_file` (RFC 6750).
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use lanner_plugin::InvalidSetting;
+
+use crate::Settings;
+
+/// There is no token for these settings.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TokenError {
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
+    #[error("cannot read {}", file.display())]
+    Read { file: PathBuf, source: io::Error },
+    #[error("{} has no token: one word of printable ASCII characters", file.display())]
+    NoToken { file: PathBuf },
+}
+
+/// The value of the `Authorization` header, if the settings name a file with a token.
+pub(crate) fn authorization(settings: &Settings) -> Result<Option<String>, TokenError> {
+    let Some(file) = settings.bearer_token_file.clone() else {
+        return Ok(None);
+    };
+    let mut headers = settings.headers.keys();
+    if headers.any(|name| name.eq_ignore_ascii_case("authorization")) {
+        let reason = "`headers` has `Authorization`, too; remove one of them";
+        return Err(InvalidSetting::new("bearer_token_file", reason).into());
+    }
+    let token = match fs::read_to_string(&file) {
+        Ok(text) => text.trim().to_owned(),
+        Err(source) => return Err(TokenError::Read { file, source }),
+    };
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(TokenError::NoToken { file });
+    }
+    Ok(Some(format!("Bearer {token}")))
+}
