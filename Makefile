@@ -58,9 +58,10 @@ docs: build
 	$(BIN) fields --markdown > docs/fields.md
 	$(BIN) syscalls --markdown > docs/syscalls.md
 
-# The C header of the plugin border, from plugins/api/src/abi.rs.
+# The C headers that are made from Rust: of the plugin border, and of what the BPF programs share with user space.
 header:
 	LANNER_WRITE_HEADER=1 $(CARGO) test --quiet -p lanner-plugin --test header the_header_is_current
+	LANNER_WRITE_HEADER=1 $(CARGO) test --quiet -p bpf-headers --test headers
 
 # What each driver delivers of each call: as root, all of them.
 conformance-report:

@@ -1,14 +1,13 @@
 //! Compiles the empty BPF program that is the benchmark's floor.
 
-use std::{env, process};
+use std::env;
+
+use driver_ebpf::compile;
 
 fn main() {
     println!("cargo::rerun-if-changed=bpf/floor.bpf.c");
     if env::var_os("CARGO_FEATURE_CORE").is_none() {
         return;
     }
-    if let Err(error) = driver_ebpf::compile::object("floor", &["-g", "-mcpu=v3"]) {
-        println!("cargo::error={error}");
-        process::exit(1);
-    }
+    compile::finish(compile::object("floor", &["-g", "-mcpu=v3"]));
 }

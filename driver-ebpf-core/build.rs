@@ -1,38 +1,20 @@
-//! Compiles the BPF programs of the core driver.
+//! Compiles the BPF programs of the core driver: several objects of one source.
 
-use std::process;
-
-use driver_ebpf::compile;
+use driver_ebpf::compile::{CompileError, finish, object, variant};
 
 fn main() {
-    let flags = ["-g", "-mcpu=v3"];
-    let built = compile::object("core", &flags).and_then(|()| {
-        compile::variant("core", "core-goto", &[&flags[..], &["-DMAY_GOTO"]].concat())?;
-        compile::variant(
-            "core",
-            "core-old",
-            &[&flags[..], &["-DSINGLE_RUN"]].concat(),
-        )?;
-        // for kernels without types of their own
-        compile::variant(
-            "core",
-            "core-untyped",
-            &[&flags[..], &["-DNO_TYPES"]].concat(),
-        )?;
-        compile::variant(
-            "core",
-            "core-untyped-old",
-            &[&flags[..], &["-DNO_TYPES", "-DSINGLE_RUN"]].concat(),
-        )?;
-        // for a test: one of the programs is such that the kernel refuses it
-        compile::variant(
-            "core",
-            "core-refused",
-            &[&flags[..], &["-DREFUSE_FORK"]].concat(),
-        )
-    });
-    if let Err(error) = built {
-        println!("cargo::error={error}");
-        process::exit(1);
-    }
+    finish(compile());
+}
+
+fn compile() -> Result<(), CompileError> {
+    const FLAGS: [&str; 2] = ["-g", "-mcpu=v3"];
+    let with = |name: &str, flags: &[&str]| variant("core", name, &[&FLAGS, flags].concat());
+    object("core", &FLAGS)?;
+    with("core-goto", &["-DMAY_GOTO"])?;
+    with("core-old", &["-DSINGLE_RUN"])?;
+    // for kernels without types of their own
+    with("core-untyped", &["-DNO_TYPES"])?;
+    with("core-untyped-old", &["-DNO_TYPES", "-DSINGLE_RUN"])?;
+    // for a test: the kernel refuses one of the programs
+    with("core-refused", &["-DREFUSE_FORK"])
 }

@@ -1,12 +1,9 @@
 //! Compiles the BPF programs of the legacy driver: instructions of the first generation, no BTF.
 
-use std::process;
+use driver_ebpf::compile::{finish, object};
 
 fn main() {
     for source in ["legacy", "peek"] {
-        if let Err(error) = driver_ebpf::compile::object(source, &["-mcpu=v1"]) {
-            println!("cargo::error={error}");
-            process::exit(1);
-        }
+        finish(object(source, &["-mcpu=v1"]));
     }
 }

@@ -1,152 +1,274 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The event as it leaves the kernel: the same layout for every driver. src/event/layout.rs says the
- * same in Rust; a test compares sizes and offsets of both.
+ * The event as it leaves the kernel: the same layout for every driver.
+ * Include <linux/types.h>, or an equivalent, first.
  *
- * Include <linux/types.h> (or an equivalent) first.
+ * Made from driver-api/src/event/layout.rs by `make header`.
  */
 #ifndef LANNER_EVENT_H
 #define LANNER_EVENT_H
 
+/* clang-format off */
+
+/* Version of the layout; an event of another version is malformed. */
 #define LANNER_EVENT_VERSION 1
 
-/* The largest event, header and attachments. */
+/* The largest event in bytes, header and attachments. */
 #define LANNER_EVENT_MAX 32768
 
-enum lanner_kind {
-	LANNER_KIND_SYSCALL = 1, /* a call returned, or (flag NORETURN) was entered */
-	LANNER_KIND_EXEC = 2,	 /* a process has a new program; nr says by which call */
-	LANNER_KIND_FORK = 3,	 /* args: child's tid, tgid, clone flags, own id, what it shares */
-	LANNER_KIND_EXIT = 4,	 /* a thread ended; ret: wait status */
-	LANNER_KIND_SIGNAL = 5,	 /* args: signal, sender's tgid */
-	LANNER_KIND_LOST = 6,	 /* args: how many, cause */
+/* In a fork's fifth argument: the driver has looked at what parent and child share. */
+#define LANNER_FORK_SEEN 9223372036854775808ull
+
+/* In lanner_attachment.what: a better attachment follows; to be passed over. */
+#define LANNER_REPLACED 255
+
+/* How many causes there are. */
+#define LANNER_LOSS_CAUSES 4
+
+/* In lanner_program.layer: of an overlay file system, but the driver does not know of which layer. */
+#define LANNER_LAYER_UNKNOWN 3
+
+/* Why events are missing. */
+enum lanner_loss {
+	/* The consumer was too slow. */
+	LANNER_LOSS_BUFFER_FULL = 0,
+	/* A program was interrupted by another run of itself: the kernel skipped that run, or every scratch slot
+	 * of the CPU was in use. */
+	LANNER_LOSS_NESTED = 1,
+	/* A kernel map had no room (processes followed, exec calls in flight). */
+	LANNER_LOSS_TABLE_FULL = 2,
+	/* The kernel refused a read or an output for another reason. */
+	LANNER_LOSS_FAULT = 3,
 };
 
-/* In a FORK's fifth argument: it has the bits of CLONE_* that can be seen of the child. */
-#define LANNER_FORK_SEEN (1ULL << 63)
+/* What happened. */
+enum lanner_kind {
+	/* A call returned or, with LANNER_FLAG_NORETURN or LANNER_FLAG_ENTRY, was entered. */
+	LANNER_KIND_SYSCALL = 1,
+	/* A process has a new program; nr says by which call. */
+	LANNER_KIND_EXEC = 2,
+	/* A thread or process was born. args: its tid, its tgid, the clone flags (0: not known), its tid in its own
+	 * pid namespace (0: not known), LANNER_FORK_SEEN with those of CLONE_FILES, CLONE_PARENT and CLONE_NEWPID that
+	 * it was seen to have (0: it was not looked at). */
+	LANNER_KIND_FORK = 3,
+	/* A thread ended. ret is its wait status (wait(2)). */
+	LANNER_KIND_EXIT = 4,
+	/* A signal was delivered. args: signal, sender's tgid (0: the kernel or unknown). */
+	LANNER_KIND_SIGNAL = 5,
+	/* Events are missing here. args: how many, the LANNER_LOSS_*. */
+	LANNER_KIND_LOST = 6,
+};
 
+/* The application binary interface a call was made through. */
 enum lanner_abi {
+	/* 64-bit x86. */
 	LANNER_ABI_X86_64 = 0,
+	/* 32-bit x86: int 0x80 and compatibility mode. */
 	LANNER_ABI_I386 = 1,
+	/* x32: 64-bit registers, 32-bit pointers. */
 	LANNER_ABI_X32 = 2,
+	/* 64-bit ARM. */
 	LANNER_ABI_AARCH64 = 3,
+	/* 32-bit ARM. */
 	LANNER_ABI_ARM = 4,
 };
 
-enum lanner_flag {
-	LANNER_FLAG_NORETURN = 1,   /* captured at entry: ret says nothing */
-	LANNER_FLAG_UNSELECTED = 2, /* nobody selected the call: for process state only */
-	LANNER_FLAG_INCOMPLETE = 4, /* an attachment found no room */
-	LANNER_FLAG_ENTRY = 8,	    /* captured at entry of a call that does return: ret says nothing */
+/* What the kernel did: facts that a program cannot forge or change after the call. */
+enum lanner_fact {
+	/* Resolved path of a descriptor. */
+	LANNER_FACT_PATH = 16,
+	/* Both ends of a socket, a struct lanner_tuple. */
+	LANNER_FACT_TUPLE = 17,
+	/* Resolved path of the executable. */
+	LANNER_FACT_EXE = 18,
+	/* Resolved working directory. */
+	LANNER_FACT_CWD = 19,
+	/* Arguments as the new program has them. */
+	LANNER_FACT_ARGV = 20,
+	/* Environment as the new program has it. */
+	LANNER_FACT_ENV = 21,
+	/* Who runs the program, an struct lanner_ids. */
+	LANNER_FACT_IDS = 22,
+	/* The task's name. */
+	LANNER_FACT_COMM = 23,
+	/* Local name of a Unix socket. */
+	LANNER_FACT_LOCAL = 24,
+	/* Peer's name of a Unix socket. */
+	LANNER_FACT_PEER = 25,
+	/* The program's file and what it is capable of, a struct lanner_program. */
+	LANNER_FACT_PROGRAM = 26,
 };
 
-enum lanner_loss {
-	LANNER_LOSS_BUFFER_FULL = 0, /* the consumer was too slow */
-	LANNER_LOSS_NESTED = 1,	     /* a program was interrupted by another run of itself */
-	LANNER_LOSS_TABLE_FULL = 2,  /* a kernel map had no room (process tree, exec in flight) */
-	LANNER_LOSS_FAULT = 3,	     /* the kernel refused a read or an output for another reason */
-	LANNER_LOSS_CAUSES = 4,
-};
-
-struct lanner_event {
-	__u32 len; /* bytes of header and attachments, a multiple of 8 */
-	__u8 version;
-	__u8 kind;
-	__u8 abi;
-	__u8 attachments; /* how many follow */
-	__u16 cpu;
-	__u16 flags;
-	__u32 nr;      /* system call number in its ABI */
-	__u64 time_ns; /* CLOCK_MONOTONIC */
-	__u32 tgid;
-	__u32 tid;
-	__u32 uid;    /* real */
-	__u32 gid;    /* real */
-	__u64 cgroup; /* cgroup v2 id, 0: not known */
-	__s64 ret;
-	__u64 args[6];
-};
-
-/* What an attachment holds: 0 to 5 are arguments, from 16 on facts. */
-enum lanner_what {
-	LANNER_FACT_PATH = 16,	  /* resolved path of the descriptor */
-	LANNER_FACT_TUPLE = 17,	  /* struct lanner_tuple */
-	LANNER_FACT_EXE = 18,	  /* resolved path of the executable */
-	LANNER_FACT_CWD = 19,	  /* resolved working directory */
-	LANNER_FACT_ARGV = 20,	  /* arguments as the new program has them */
-	LANNER_FACT_ENV = 21,	  /* environment as the new program has it */
-	LANNER_FACT_IDS = 22,	  /* struct lanner_ids */
-	LANNER_FACT_COMM = 23,	  /* the task's name */
-	LANNER_FACT_LOCAL = 24,	  /* local name of a Unix socket */
-	LANNER_FACT_PEER = 25,	  /* peer's name of a Unix socket */
-	LANNER_FACT_PROGRAM = 26, /* struct lanner_program */
-	LANNER_REPLACED = 255,	  /* a better attachment follows: to be passed over */
-};
-
+/* How much of the memory an attachment holds. */
 enum lanner_status {
+	/* All of it. */
 	LANNER_WHOLE = 0,
+	/* The beginning: the rest is beyond a limit. */
 	LANNER_TRUNCATED = 1,
-	LANNER_FAULT = 2, /* the memory could not be read: what is there came before */
+	/* What could be read before an address that is not mapped. */
+	LANNER_FAULT = 2,
 };
 
+/* How the bytes of an attachment are to be read. */
 enum lanner_encoding {
-	LANNER_RAW = 0,	    /* bytes; a string without its NUL */
-	LANNER_PARTS = 1,   /* path components, leaf first, each ended by NUL */
-	LANNER_STRINGS = 2, /* strings, each ended by NUL */
+	/* As they are; a string without its NUL. */
+	LANNER_RAW = 0,
+	/* Path components, leaf first, each ended by NUL. */
+	LANNER_PARTS = 1,
+	/* Strings, each ended by NUL. */
+	LANNER_STRINGS = 2,
 };
 
-/* parts of a msghdr argument */
+/* Which part of a msghdr an attachment holds. */
 enum lanner_part {
+	/* The whole argument. */
 	LANNER_PART_NONE = 0,
+	/* msg_name. */
 	LANNER_PART_NAME = 1,
+	/* The gathered bytes of msg_iov. */
 	LANNER_PART_DATA = 2,
+	/* msg_control. */
 	LANNER_PART_CONTROL = 3,
 };
 
-struct lanner_attachment {
-	__u8 what;
-	__u8 part;
-	__u8 status;
-	__u8 encoding;
-	__u32 captured; /* bytes that follow; the next attachment begins at a multiple of 8 */
-	__u64 full;	/* bytes there were to capture; 0 where only the captured ones are known */
+/* Where a file of an overlay file system is. */
+enum lanner_layer {
+	/* Not of such a file system. */
+	LANNER_LAYER_NONE = 0,
+	/* As the image has it. */
+	LANNER_LAYER_LOWER = 1,
+	/* Written since. */
+	LANNER_LAYER_UPPER = 2,
 };
 
+/* Bits of lanner_event.flags. */
+
+/* Captured at entry of a call that does not return: ret says nothing. */
+#define LANNER_FLAG_NORETURN 1
+/* Nobody selected the call; it is here for the process state only. */
+#define LANNER_FLAG_UNSELECTED 2
+/* An attachment found no room in LANNER_EVENT_MAX. */
+#define LANNER_FLAG_INCOMPLETE 4
+/* Captured at entry of a call that does return, or of a thread whose end nobody could ask about: ret
+ * says nothing, what the kernel writes into memory is not there, and no fact is. */
+#define LANNER_FLAG_ENTRY 8
+/* Any of these: ret says nothing. For Event::has. */
+#define LANNER_FLAG_NO_RESULT (LANNER_FLAG_NORETURN | LANNER_FLAG_ENTRY)
+
+/* The fixed part of an event. */
+struct lanner_event {
+	/* Bytes of header and attachments, a multiple of 8. */
+	__u32 len;
+	/* LANNER_EVENT_VERSION. */
+	__u8 version;
+	/* A LANNER_KIND_*. */
+	__u8 kind;
+	/* An LANNER_ABI_*. */
+	__u8 abi;
+	/* How many attachments follow. */
+	__u8 attachments;
+	/* The CPU the event happened on. */
+	__u16 cpu;
+	/* LANNER_FLAG_*. */
+	__u16 flags;
+	/* Syscall number in its ABI. */
+	__u32 nr;
+	/* CLOCK_MONOTONIC, nanoseconds. */
+	__u64 time_ns;
+	/* Thread-group id: the process. */
+	__u32 tgid;
+	/* Thread id. */
+	__u32 tid;
+	/* Real user id. */
+	__u32 uid;
+	/* Real group id. */
+	__u32 gid;
+	/* cgroup v2 id; 0: not known. */
+	__u64 cgroup;
+	/* Return value, a negative errno on failure. */
+	__s64 ret;
+	/* The six arguments as the registers held them. */
+	__u64 args[6];
+};
+
+/* The head of an attachment; its bytes follow, padded to a multiple of 8. */
+struct lanner_attachment {
+	/* 0 to 5: that argument; from 16 on a LANNER_FACT_*. */
+	__u8 what;
+	/* A LANNER_PART_*. */
+	__u8 part;
+	/* A LANNER_*. */
+	__u8 status;
+	/* An LANNER_*. */
+	__u8 encoding;
+	/* Bytes that follow. */
+	__u32 captured;
+	/* Bytes there were to capture; 0 where only the captured ones are known. */
+	__u64 full;
+};
+
+/* Both ends of an internet socket, or the family of another one. */
 struct lanner_tuple {
-	__u16 family;	  /* AF_* */
-	__u16 protocol;	  /* IPPROTO_* */
-	__u16 local_port; /* host order */
+	/* AF_*. */
+	__u16 family;
+	/* IPPROTO_*. */
+	__u16 protocol;
+	/* Host order. */
+	__u16 local_port;
+	/* Host order. */
 	__u16 remote_port;
-	__u8 local[16]; /* the first 4 bytes for AF_INET */
+	/* Address; the first 4 bytes for AF_INET. */
+	__u8 local[16];
+	/* Address; the first 4 bytes for AF_INET. */
 	__u8 remote[16];
 };
 
+/* Who runs a program. */
 struct lanner_ids {
+	/* Parent's thread-group id. */
 	__u32 ppid;
+	/* Process group. */
 	__u32 pgid;
+	/* Session. */
 	__u32 sid;
-	__u32 loginuid; /* -1: none */
-	__u32 uid, euid;
-	__u32 gid, egid;
-	__u32 tty;   /* device number as in /proc/PID/stat, 0: none */
-	__u32 memfd; /* 1: the executable is a memfd */
+	/* Login user id; u32::MAX: none. */
+	__u32 loginuid;
+	/* Real user id. */
+	__u32 uid;
+	/* Effective user id. */
+	__u32 euid;
+	/* Real group id. */
+	__u32 gid;
+	/* Effective group id. */
+	__u32 egid;
+	/* Device number of the controlling terminal as /proc/PID/stat has it; 0: none. */
+	__u32 tty;
+	/* 1: the executable is a memfd. */
+	__u32 memfd;
 };
 
-/* where a file of an overlay file system is */
-enum lanner_layer {
-	LANNER_LAYER_NONE = 0,	/* not of such a file system */
-	LANNER_LAYER_LOWER = 1, /* as the image has it */
-	LANNER_LAYER_UPPER = 2, /* written since */
-	LANNER_LAYER_UNKNOWN = 3,
-};
-
-/* a new program: its file, and what it is capable of */
+/* A new program: its file, and what it is capable of. */
 struct lanner_program {
+	/* The file's inode. */
 	__u64 inode;
-	__u64 ctime_ns, mtime_ns; /* since the epoch */
-	__u64 cap_inheritable, cap_permitted, cap_effective;
-	__u32 mode, uid, gid; /* of the file */
-	__u32 layer;	      /* enum lanner_layer */
+	/* When the file or its inode was changed, in nanoseconds since the epoch. */
+	__u64 ctime_ns;
+	/* When the file's contents were changed, in nanoseconds since the epoch. */
+	__u64 mtime_ns;
+	/* Bits of 1 << CAP_*. */
+	__u64 cap_inheritable;
+	/* Bits of 1 << CAP_*. */
+	__u64 cap_permitted;
+	/* Bits of 1 << CAP_*. */
+	__u64 cap_effective;
+	/* The file's permissions and type. */
+	__u32 mode;
+	/* Who owns the file. */
+	__u32 uid;
+	/* The file's group. */
+	__u32 gid;
+	/* A LANNER_LAYER_*, or LANNER_LAYER_UNKNOWN. */
+	__u32 layer;
 };
 
 #endif

@@ -1,88 +1,159 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The capture plan: what to fetch for one system call. src/plan makes it from syscalls.tbl and declares
- * the same types in Rust; a test compares sizes and offsets.
+ * The capture plan: what to fetch for one system call, as the interpreters read it.
+ * User space makes it from syscalls.tbl. Include <linux/types.h>, or an equivalent, first.
+ *
+ * Made from driver-api/src/plan/mod.rs by `make header`.
  */
 #ifndef LANNER_PLAN_H
 #define LANNER_PLAN_H
 
+/* clang-format off */
+
+/* How many operations a plan has room for. */
 #define LANNER_PLAN_OPS 6
-/* The index of a plan in the array is ABI_INDEX * LANNER_PLAN_NRS + number. */
+
+/* How many numbers an ABI can have in an array of plans. */
 #define LANNER_PLAN_NRS 1024
 
-enum lanner_plan_flag {
-	LANNER_PLAN_SELECTED = 1, /* the user, a rule or the state wants this call */
-	LANNER_PLAN_NORETURN = 2, /* capture at entry */
-	LANNER_PLAN_CHILD = 4,	  /* the call returns twice; it returns 0 in the child */
-	LANNER_PLAN_EXEC = 8,	  /* a successful call is an exec event */
-	LANNER_PLAN_LARGE = 16,	  /* needs much room: has an operation of which a call has at most one */
-};
-
-enum lanner_op_code {
-	LANNER_OP_NONE = 0,
-	LANNER_OP_STR = 1, /* a NUL-terminated string */
-	LANNER_OP_BYTES = 2,
-	LANNER_OP_STRV = 3,	/* an array of pointers to strings, ended by NULL */
-	LANNER_OP_IOV = 4,	/* gathered bytes of an array of struct iovec, or of pointers to `unit` bytes each */
-	LANNER_OP_MSG = 5,	/* a struct msghdr: name, data, control */
-	LANNER_OP_FD_PATH = 6,	/* fact: resolved path of a descriptor */
-	LANNER_OP_FD_TUPLE = 7, /* fact: both ends of a socket */
-	LANNER_OP_MMSG = 8,	/* an array of struct mmsghdr */
-	LANNER_OP_VARIANT = 9,	/* another operation: the value of an argument chooses it */
-};
-
-enum lanner_op_when {
-	LANNER_WHEN_ALWAYS = 0,
-	LANNER_WHEN_SUCCESS = 1,     /* the call returned no error */
-	LANNER_WHEN_CONNECTED = 2,   /* no error, or EINPROGRESS */
-	LANNER_WHEN_INTERRUPTED = 3, /* the error EINTR */
-};
-
-enum lanner_len_from {
-	LANNER_LEN_CONST = 0,	    /* limit is the length */
-	LANNER_LEN_ARG = 1,	    /* the value of argument len_arg */
-	LANNER_LEN_RET = 2,	    /* the return value */
-	LANNER_LEN_U32_AT = 3,	    /* the 32-bit number argument len_arg points to */
-	LANNER_LEN_ARG_AND_RET = 4, /* len_arg counts elements; the return value limits the bytes */
-	LANNER_LEN_ONE = 5,	    /* 1 */
-	LANNER_LEN_IOC = 6,	    /* the ioctl request in argument len_arg contains it */
-};
-
+/* Value of lanner_op.arg: the return value. */
 #define LANNER_ARG_RET 7
 
-/* The length counts bits, and is rounded up to whole longs. */
+/* Value of lanner_op.unit: the length counts bits, and is rounded up to whole longs. */
 #define LANNER_UNIT_BITS 0xffff
-/* With N added: the byte count is the length divided by 2^N, rounded up. */
-#define LANNER_UNIT_SHIFT 0xff00
 
+/* Value of lanner_op.unit with N added: the byte count is the length divided by 2^N, rounded up. */
+#define LANNER_UNIT_SHIFT 65280
+
+/* The user, a rule or the state wants this call. */
+#define LANNER_PLAN_SELECTED 1
+
+/* Capture at entry: the call does not return. */
+#define LANNER_PLAN_NORETURN 2
+
+/* The call returns twice; it returns 0 in the child. */
+#define LANNER_PLAN_CHILD 4
+
+/* A successful call is an exec event. */
+#define LANNER_PLAN_EXEC 8
+
+/* The call needs much room: it has an operation of which a call has at most one. */
+#define LANNER_PLAN_LARGE 16
+
+/* Nothing. */
+#define LANNER_OP_NONE 0
+
+/* A NUL-terminated string. */
+#define LANNER_OP_STR 1
+
+/* Bytes. */
+#define LANNER_OP_BYTES 2
+
+/* An array of pointers to strings, ended by NULL. */
+#define LANNER_OP_STRV 3
+
+/* Gathered bytes of an array of struct iovec, or of pointers to lanner_op.unit bytes each. */
+#define LANNER_OP_IOV 4
+
+/* A struct msghdr: name, data, control. */
+#define LANNER_OP_MSG 5
+
+/* Fact: resolved path of a descriptor. */
+#define LANNER_OP_FD_PATH 6
+
+/* Fact: both ends of a socket. */
+#define LANNER_OP_FD_TUPLE 7
+
+/* An array of struct mmsghdr. */
+#define LANNER_OP_MMSG 8
+
+/* Another operation: the value of an argument chooses it among variants. */
+#define LANNER_OP_VARIANT 9
+
+/* Always. */
+#define LANNER_WHEN_ALWAYS 0
+
+/* The call returned no error. */
+#define LANNER_WHEN_SUCCESS 1
+
+/* No error, or EINPROGRESS. */
+#define LANNER_WHEN_CONNECTED 2
+
+/* The error EINTR. */
+#define LANNER_WHEN_INTERRUPTED 3
+
+/* limit is the length. */
+#define LANNER_LEN_CONST 0
+
+/* The value of argument len_arg. */
+#define LANNER_LEN_ARG 1
+
+/* The return value. */
+#define LANNER_LEN_RET 2
+
+/* The 32-bit number argument len_arg points to. */
+#define LANNER_LEN_U32_AT 3
+
+/* len_arg counts elements; the return value limits the bytes. */
+#define LANNER_LEN_ARG_AND_RET 4
+
+/* 1. */
+#define LANNER_LEN_ONE 5
+
+/* The ioctl request in argument len_arg contains the length; the kernel writes the memory if the request
+ * reads. */
+#define LANNER_LEN_IOC 6
+
+/* One thing to fetch. */
 struct lanner_op {
+	/* One of LANNER_OP_*; 0: none. */
 	__u8 code;
-	__u8 what; /* the name of the attachment */
-	__u8 arg;  /* the argument it is about; LANNER_ARG_RET: the return value */
+	/* The name of the attachment: a register's index, or a Fact. */
+	__u8 what;
+	/* The register it is about, or LANNER_ARG_RET. */
+	__u8 arg;
+	/* One of LANNER_WHEN_*. */
 	__u8 when;
+	/* One of LANNER_LEN_*. */
 	__u8 len_from;
-	__u8 len_arg;  /* the argument that has the length, or a variant's first selector */
-	__u16 unit;    /* bytes of one element, for counted arrays; LANNER_UNIT_*; a variant's id */
-	__u32 limit;   /* bytes to capture at most; of a variant, the selector's bits that count */
-	__u16 add;     /* bytes to add to the length; a variant's second selector or LANNER_ARG_RET */
-	__u16 entries; /* entries to look at, at most */
+	/* The register that has the length, or the first selector of a variant. */
+	__u8 len_arg;
+	/* Bytes of one element, where the length counts elements; or LANNER_UNIT_BITS; or LANNER_UNIT_SHIFT + N; of a
+	 * variant, its id. */
+	__u16 unit;
+	/* Bytes to capture at most; of a variant, the bits of the first selector that count. */
+	__u32 limit;
+	/* Bytes to add to the length; of a variant, the register of the second selector or LANNER_ARG_RET. */
+	__u16 add;
+	/* Entries to look at, at most. */
+	__u16 entries;
 };
 
-/* The key of a variant's operation. All ones in both selectors: for values without a key. */
-struct lanner_variant_key {
-	__u16 variant;
-	__u16 narrow; /* 1: pointers have 32 bits */
-	__u32 first;
-	__u32 second;
-};
-
+/* What to fetch for one call. */
 struct lanner_plan {
+	/* Bits of LANNER_PLAN_*. */
 	__u8 flags;
+	/* How many elements of op are used. */
 	__u8 ops;
-	/* index of the one operation that gathers (IOV, MSG, MMSG), or of the first STRV; LANNER_PLAN_OPS: none */
+	/* Index of the one operation that gathers (LANNER_OP_IOV, LANNER_OP_MSG, LANNER_OP_MMSG), or of the first
+	 * argument vector (LANNER_OP_STRV), which the second one follows; LANNER_PLAN_OPS: none. */
 	__u8 vector;
-	__u8 fact; /* index of the one fact; LANNER_PLAN_OPS: none */
+	/* Index of the one fact; LANNER_PLAN_OPS: none. */
+	__u8 fact;
+	/* The operations, in the order of the attachments. */
 	struct lanner_op op[LANNER_PLAN_OPS];
+};
+
+/* The key of an operation in variants. */
+struct lanner_variant_key {
+	/* The variant's id, as in lanner_op.unit. */
+	__u16 variant;
+	/* 1: pointers have 32 bits. */
+	__u16 narrow;
+	/* The bits of the first selector that count. All ones in both selectors: for all values without a key. */
+	__u32 first;
+	/* The second selector; 0 if there is none. */
+	__u32 second;
 };
 
 #endif

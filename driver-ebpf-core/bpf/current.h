@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Reading the kernel's structs, and the current task: with plain loads where the verifier knows the type
- * of a pointer, or can be told (bpf_rdonly_cast, 6.2); elsewhere with a helper call for each field. A kernel
- * without types (NO_TYPES) knows none; where its fields are comes from a file that user space has.
+ * Reads the kernel's structs and the current task. It uses plain loads where the verifier knows the type of a pointer,
+ * or accepts one (bpf_rdonly_cast, 6.2), and a helper call for each field elsewhere. A kernel without types (NO_TYPES)
+ * knows no type of a pointer; user space takes the offsets of its fields from a file.
  */
 #ifndef LANNER_CURRENT_H
 #define LANNER_CURRENT_H
@@ -11,6 +11,7 @@
 
 extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __attribute__((section(".ksyms"), weak));
 
+/* Reads one field by a helper call. What is read through NULL is 0. */
 #define READ_FIELD(ptr, field)                                                                                         \
 	({                                                                                                             \
 		typeof((ptr)->field) value_ = 0;                                                                       \
@@ -19,9 +20,9 @@ extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __attribute__((secti
 	})
 
 #if defined(SINGLE_RUN) || defined(NO_TYPES)
-/* Follows one field of a kernel struct. The pointer is not one to const: the value would be taken for 0. */
+/* Reads one field of a kernel struct. The pointer must not point to const: the compiler would assume a value of 0. */
 #define FOLLOW(ptr, field) READ_FIELD(ptr, field)
-/* The same for a pointer of which the verifier knows the type. */
+/* The same for a pointer whose type the verifier knows. */
 #define KNOWN(ptr, field) READ_FIELD(ptr, field)
 #define current_task() ((struct task_struct *)bpf_get_current_task())
 #else
@@ -34,9 +35,10 @@ extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __attribute__((secti
 static struct task_struct *(*bpf_get_current_task_btf)(void) = (void *)158; /* 5.11 */
 #endif
 
+/* Whether the kernel's struct has this field (BPF_FIELD_EXISTS of libbpf). */
 #define FIELD_EXISTS(field) __builtin_preserve_field_info(field, 2)
 
-/* Fills the fixed part of an event of the current task, but for the arguments. */
+/* Fills the fixed part of an event of `task` without the arguments. */
 static __always_inline void begin_event(struct lanner_event *event, const struct place *place, __u64 time,
 					struct task_struct *task, __u8 kind, __u8 abi, __u16 flags, __u32 nr, __s64 ret)
 {

@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What the kernel did, out of its own structs: resolved paths, both ends of a socket, who runs a
- * program.
+ * Facts: what the kernel did, read from its own structs. Resolved paths, both ends of a socket, the identity of a
+ * program's process, the program's file.
  */
 #ifndef LANNER_FACTS_H
 #define LANNER_FACTS_H
 
 #include "steps.h"
 
+/* The most steps of a walk: components of a path and crossings of mounts. */
 #define COMPONENTS 96
-#define NAME_ROOM 272 /* a component, " (deleted)" and NUL */
-
+/* Bytes that one component may need: a name of 255, " (deleted)", NUL, rounded up. */
+#define NAME_ROOM 272
+/* The longest name that is read with plain loads. */
 #define SHORT_NAME 48
 
 /*
- * Copies the name of a path component, and may write up to 15 bytes more. Names that are not long are read
- * with plain loads: a helper call costs more than all the rest of a component.
+ * Copies the name of a path component. May write up to 15 bytes behind it. Short names are read with plain loads: a
+ * helper call costs more than all the rest of a component.
  */
 static __always_inline long read_name(__u8 *to, const unsigned char *name, __u64 len)
 {
@@ -36,16 +38,16 @@ static __always_inline long read_name(__u8 *to, const unsigned char *name, __u64
 	return bpf_probe_read_kernel(to, len, name);
 }
 
-/* A path that is being walked, from its leaf up. */
+/* A walk over a path, from its leaf up. */
 struct walk {
 	struct vfsmount *mnt;
 	struct dentry *dentry, *root;
 	__u8 *at;
-	__u64 memfd;
-	__u64 nameless; /* what has no path: a pipe, a socket, an anonymous inode */
+	__u64 memfd;	/* the file is a memfd (memfd_create(2)) */
+	__u64 nameless; /* the file has no path: a pipe, a socket, an anonymous inode */
 };
 
-/* Takes component `i`. 1: that was the last. */
+/* Takes step `i` of a walk: writes a component, or crosses a mount. 1: that was the last step. */
 static __always_inline int walk_one(const struct out *o, struct walk *w, __u32 limit, __u64 i)
 {
 	struct dentry *dentry = w->dentry, *above;
@@ -129,7 +131,10 @@ static long path_step(__u64 i, struct path_run *run)
 }
 #endif
 
-/* `rare`: a constant, where a loop by the helper may be dearer. */
+/*
+ * The resolved path of a file. `memfd`: where to write whether it is a memfd, or NULL. `rare`: a constant; 1 where
+ * calls are rare, so that a loop through the helper (loop.h), whose steps are more expensive, does no harm.
+ */
 static __always_inline void op_path(const struct out *o, __u8 what, __u32 limit, struct vfsmount *mnt,
 				    struct dentry *dentry, __u8 *memfd, int rare)
 {
@@ -166,6 +171,7 @@ static __always_inline void op_path(const struct out *o, __u8 what, __u32 limit,
 	finish_attachment(o, at, what, 0, STATUS(at), LANNER_PARTS, DONE(at), 0);
 }
 
+/* The file behind a descriptor of a task. */
 static __always_inline struct file *file_of(struct task_struct *task, __s64 fd)
 {
 	struct files_struct *files = FOLLOW(task, files);
@@ -183,6 +189,7 @@ static __always_inline struct file *file_of(struct task_struct *task, __s64 fd)
 	return file;
 }
 
+/* Fact: the resolved path of a descriptor. */
 static __always_inline void op_fd_path(const struct out *o, __u8 what, __u32 limit, struct task_struct *task, __s64 fd)
 {
 	struct file *file = file_of(task, fd);
@@ -191,6 +198,7 @@ static __always_inline void op_fd_path(const struct out *o, __u8 what, __u32 lim
 		op_path(o, what, limit, FOLLOW(file, f_path.mnt), FOLLOW(file, f_path.dentry), NULL, 0);
 }
 
+/* Fact: the name of a Unix socket (unix(7)). */
 static __always_inline void op_unix_name(const struct out *o, __u8 what, struct unix_sock *sk)
 {
 	struct unix_address *address = sk ? FOLLOW(sk, addr) : NULL;
@@ -208,13 +216,16 @@ static __always_inline void op_unix_name(const struct out *o, __u8 what, struct 
 	len -= 2;
 	if (bpf_probe_read_kernel(at + HEAD, len & 127, (char *)&address->name + 2) != 0)
 		return;
-	/* a name in the file system ends at its NUL, an abstract one is as long as it is */
+	/* a name in the file system ends with a NUL, an abstract one (first byte 0) has none */
 	if (at[HEAD] && at[HEAD + ((len - 1) & 127)] == 0)
 		len--;
 	finish_attachment(o, at, what, 0, LANNER_WHOLE, LANNER_RAW, len & 127, 0);
 }
 
-/* S_IFSOCK files have the socket as private data, which has the file in turn. */
+/*
+ * Fact: both ends of a socket. The private data of a socket's file is the socket, which points back to the file; that
+ * is how a file is known to be one.
+ */
 static __always_inline void op_fd_tuple(const struct out *o, __u8 what, struct task_struct *task, __s64 fd)
 {
 	struct file *file = file_of(task, fd);
@@ -258,6 +269,7 @@ static __always_inline void op_fd_tuple(const struct out *o, __u8 what, struct t
 	}
 }
 
+/* The device number of the controlling terminal; 0: there is none. */
 static __always_inline __u32 tty_of(struct signal_struct *signal)
 {
 	struct tty_struct *tty = signal ? FOLLOW(signal, tty) : NULL;
@@ -272,6 +284,7 @@ static __always_inline __u32 tty_of(struct signal_struct *signal)
 	return (minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12);
 }
 
+/* The id of a process group (2) or session (3), by enum pid_type of include/linux/pid_types.h. */
 static __always_inline __u32 group_of(struct signal_struct *signal, int type)
 {
 	struct pid *pid = NULL;
@@ -281,6 +294,7 @@ static __always_inline __u32 group_of(struct signal_struct *signal, int type)
 	return pid ? FOLLOW(pid, numbers[0].nr) : 0;
 }
 
+/* Fact: the ids of a task. */
 static __always_inline void op_ids(const struct out *o, struct task_struct *task, __u8 memfd)
 {
 	struct signal_struct *signal = FOLLOW(task, signal);
@@ -310,6 +324,7 @@ static __always_inline void op_ids(const struct out *o, struct task_struct *task
 #define OVERLAYFS_SUPER_MAGIC 0x794c7630
 #define NS_PER_S 1000000000ULL
 
+/* A time in nanoseconds. */
 static __always_inline __u64 ns_of(struct timespec64 *at)
 {
 	__u64 time[2] = {};
@@ -318,6 +333,7 @@ static __always_inline __u64 ns_of(struct timespec64 *at)
 	return time[0] * NS_PER_S + time[1];
 }
 
+/* The time `which` (ctime, mtime) of an inode, in whichever form this kernel has it. */
 #define NS_OF_INODE(inode, which)                                                                                      \
 	({                                                                                                             \
 		struct inode___times *times_ = (void *)inode;                                                          \
@@ -333,11 +349,14 @@ static __always_inline __u64 ns_of(struct timespec64 *at)
 		ns_;                                                                                                   \
 	})
 
-/* 1 or 0 without a branch, each of which the verifier would follow through all that comes after it. */
+/* 1 or 0 without a branch: the verifier would follow each branch through all that comes after it. */
 #define IS_SET(number) (((__u64)(number) | -(__u64)(number)) >> 63)
 #define IS_SAME(one, other) (1 - IS_SET((__u64)(one) ^ (__u64)(other)))
 
-/* Behind the inode of an overlay file system stands the directory entry of the upper layer (struct ovl_inode). */
+/*
+ * The layer of an overlay file system that has a file. Directly behind the inode lies the pointer to the directory
+ * entry of the upper layer (struct ovl_inode).
+ */
 static __always_inline __u32 layer_of(struct inode *inode)
 {
 	struct super_block *sb = READ_FIELD(inode, i_sb);
@@ -347,7 +366,7 @@ static __always_inline __u32 layer_of(struct inode *inode)
 	return IS_SAME(READ_FIELD(sb, s_magic), OVERLAYFS_SUPER_MAGIC) * (LANNER_LAYER_LOWER + IS_SET(upper));
 }
 
-/* Nothing is looked at before it is read: what is read through NULL is 0. */
+/* Fact: the file of a program and the program's capabilities. Nothing is checked before it is read: NULL reads as 0. */
 static __always_inline void op_program(const struct out *o, struct task_struct *task, struct file *exe)
 {
 	struct dentry *dentry = READ_FIELD(exe, f_path.dentry);

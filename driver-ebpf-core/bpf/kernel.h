@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Just the fields of kernel structs that the programs read. libbpf finds where they really are
- * (CO-RE), so order and size mean nothing here.
+ * The fields of kernel structs that the programs read, and no others. libbpf finds their real offsets (CO-RE), so
+ * neither order nor size matters here.
  */
 #ifndef LANNER_KERNEL_H
 #define LANNER_KERNEL_H
@@ -33,7 +33,7 @@ typedef struct {
 	int counter;
 } atomic_t;
 typedef struct {
-} kernel_cap_t; /* eight bytes, in this way or that */
+} kernel_cap_t; /* eight bytes, whose form differs from kernel to kernel */
 
 struct sigaction {
 	void *sa_handler;
@@ -145,12 +145,15 @@ struct task_struct {
 	kuid_t loginuid;
 	char comm[16];
 };
-/* Two words side by side: what bytes of the kernel's are read as. */
+/* Two words side by side; read_name() also reads names with it. */
 struct timespec64 {
 	__s64 tv_sec;
 	long tv_nsec;
 };
-/* An inode's times: until 6.6 (the change's; the other until 6.7), until 6.11, and since. */
+/*
+ * The forms of an inode's times: ___times until 6.6 (i_mtime until 6.7), ___hidden until 6.11, ___split since. libbpf
+ * ignores what follows ___ in a name.
+ */
 struct inode___times {
 	struct timespec64 i_mtime, i_ctime;
 };

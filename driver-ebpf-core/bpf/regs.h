@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The calls as the saved registers show them. GET reads a field: PLAIN where the verifier knows what the pointer
- * points to, else FOLLOW.
+ * Number, ABI and arguments of a call, from the saved registers. GET reads a field: PLAIN where the verifier knows the
+ * type of the pointer, else FOLLOW.
  */
 #ifndef LANNER_REGS_H
 #define LANNER_REGS_H
@@ -16,7 +16,7 @@
 
 #define NR_OF(GET, regs) GET(regs, orig_ax)
 
-/* TS_COMPAT, arch/x86/include/asm/thread_info.h */
+/* Bit 1 of the status is TS_COMPAT (arch/x86/include/asm/thread_info.h): a 32-bit call. */
 #define ABI_OF(GET, regs, task, nr)                                                                                    \
 	(KNOWN(task, thread_info.status) & 2 ? LANNER_ABI_I386 : (nr)&0x40000000 ? LANNER_ABI_X32 : LANNER_ABI_X86_64)
 
@@ -38,7 +38,7 @@
 
 #define NR_OF(GET, regs) ((__u32)GET(regs, syscallno))
 
-/* A program is of one ABI until its next exec. */
+/* On arm64 a program has one ABI until its next exec. */
 #define ABI_OF(GET, regs, task, nr) (PSTATE_COMPAT(GET(regs, pstate)) ? LANNER_ABI_ARM : LANNER_ABI_AARCH64)
 
 #define IS_NEW_PROGRAM(regs, abi, nr, ret)                                                                             \

@@ -1,39 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * A ring of events for each CPU, in arrays that user space maps. A BPF ring buffer is one for all CPUs,
- * takes a lock twice for each record, and wants sizes that are known beforehand; here a record is cut to
- * its length when it is finished, so each begins with all the room there is.
+ * A ring of events for each CPU, in arrays that user space maps; src/ring.rs reads it. A BPF ring buffer is shared by
+ * all CPUs, takes a lock twice for each record, and wants to know sizes beforehand. Here a record begins with the room
+ * of the largest event, and is shortened to its length when it is finished.
  *
- * Programs may be preempted, so records of one CPU can be written at the same time. One word holds where
- * the next begins and how many are being written: what lies before is complete when there are none.
- * src/ring.rs is the other side, and has the same structs.
+ * Programs can be preempted, so several records of one CPU may be written at the same time. One word (state) holds
+ * where the next record begins and how many records are being written. If there are none, all before that is finished.
  *
- * Before Linux 5.12 programs have no compare-and-exchange; there (SINGLE_RUN) they cannot be preempted
- * either: tracepoints and kprobes call them with preemption disabled.
+ * Before Linux 5.12 programs have no compare-and-exchange. There (SINGLE_RUN) they cannot be preempted either, because
+ * tracepoints and kprobes call them with preemption disabled.
  */
 #ifndef LANNER_RING_H
 #define LANNER_RING_H
 
-/* How one CPU's ring stands. The halves are a cache line each: ours, and user space's. */
-struct lanner_ring {
-	__u64 state;	 /* end of what is reserved << WRITING_BITS | records being written */
-	__u64 published; /* an end that was complete once; what to go by while records are being written */
-	__u64 unused[6];
-	__u64 consumed; /* up to here everything has been read */
-	__u64 bell_at;	/* ring the bell when the end is behind this */
-	__u64 unused_too[6];
-};
-
-#define WRITING_BITS 8
-#define WRITING 0xff
-
-/* A gap after a record that could not be cut: its length, and no version. */
-struct lanner_gap {
-	__u32 len;
-	__u32 version;
-};
-
-/* By CPU; entries are set before loading. */
+/* By CPU; user space sets the number of entries before loading. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -43,8 +23,8 @@ struct {
 } rings SEC(".maps");
 
 /*
- * The bytes of the rings: settings.chunks for each CPU. A record begins anywhere in a chunk, and may reach
- * behind it: a value is a chunk and LANNER_EVENT_MAX.
+ * The bytes of the rings: settings.chunks values for each CPU. A record begins anywhere in a chunk and may reach behind
+ * it, so a value has the bytes of a chunk and LANNER_EVENT_MAX more.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -54,13 +34,13 @@ struct {
 	__uint(value_size, 65536 + LANNER_EVENT_MAX);
 } chunks SEC(".maps");
 
-/* Holds nothing: a record that is taken back wakes whoever polls it. */
+/* Never holds anything: discarding a record wakes the reader, which polls it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 65536);
-} bell SEC(".maps");
+} wakeup SEC(".maps");
 
-/* A record that is being written. */
+/* A record that is being written, at position `at` with `room` bytes. */
 struct place {
 	struct lanner_ring *ring;
 	__u32 cpu;
@@ -69,20 +49,21 @@ struct place {
 };
 
 /*
- * What was written before is seen before what is written from here on. Compare-and-exchange does that by itself;
- * where there is none, the xchg() in a ring buffer's discard has to do (kernel/bpf/ringbuf.c), except on a machine
- * that keeps its stores in order anyway.
+ * A release barrier: the stores before it are seen before the stores behind it. Compare-and-exchange is one by itself.
+ * Where there is none, the xchg() in a ring buffer's discard (kernel/bpf/ringbuf.c) is one. A machine that keeps its
+ * stores in order needs none.
  */
 static __always_inline void release(void)
 {
 #if defined(SINGLE_RUN) && !defined(__TARGET_ARCH_x86)
-	void *nothing = bpf_ringbuf_reserve(&bell, 8, 0);
+	void *nothing = bpf_ringbuf_reserve(&wakeup, 8, 0);
 
 	if (nothing)
 		bpf_ringbuf_discard(nothing, BPF_RB_NO_WAKEUP);
 #endif
 }
 
+/* Replaces `from` by `to`. 0: the word has another value. */
 static __always_inline int swap(volatile __u64 *word, __u64 from, __u64 to)
 {
 #ifdef SINGLE_RUN
@@ -94,6 +75,7 @@ static __always_inline int swap(volatile __u64 *word, __u64 from, __u64 to)
 #endif
 }
 
+/* The bytes at a position of a CPU's ring. */
 static __always_inline void *bytes_at(__u32 cpu, __u64 at)
 {
 	__u32 key = cpu * settings.chunks + ((at >> settings.chunk_shift) & (settings.chunks - 1));
@@ -103,9 +85,8 @@ static __always_inline void *bytes_at(__u32 cpu, __u64 at)
 }
 
 /*
- * Room for an event of at most so many bytes; NULL, and counted, where there is none. The time of an event
- * is to be read before: then the order of records on a CPU, and of times across CPUs, is one in which each
- * process's own events keep theirs.
+ * Reserves `room` bytes for an event. NULL: there is no room, which is counted as a loss. Read the event's time before:
+ * then neither the order of records on a CPU nor the order of times across CPUs swaps events of one process.
  */
 static __always_inline void *reserve(struct place *place, __u64 room)
 {
@@ -127,7 +108,7 @@ static __always_inline void *reserve(struct place *place, __u64 room)
 			lose(LANNER_LOSS_BUFFER_FULL);
 			return NULL;
 		}
-		if ((state & WRITING) == WRITING)
+		if ((state & WRITING_MASK) == WRITING_MASK)
 			break;
 		if (!swap(&ring->state, state, state + (room << WRITING_BITS) + 1))
 			continue;
@@ -138,6 +119,7 @@ static __always_inline void *reserve(struct place *place, __u64 room)
 	return NULL;
 }
 
+/* Marks the unused room behind a record of `len` bytes, so that the reader skips it. */
 static __always_inline void leave_gap(const struct place *place, __u32 len)
 {
 	struct lanner_gap *gap = bytes_at(place->cpu, place->at + len);
@@ -148,12 +130,12 @@ static __always_inline void leave_gap(const struct place *place, __u32 len)
 	}
 }
 
-/* The record is finished, and has this length. */
+/* Finishes a record, whose length is `len`, and wakes the reader if it has asked for that. */
 static __always_inline void commit(const struct place *place, __u64 len)
 {
 	struct lanner_ring *ring = place->ring;
 	__u64 state = *(volatile __u64 *)&ring->state;
-	__u64 next = ((place->at + len) << WRITING_BITS) + (state & WRITING) - 1;
+	__u64 next = ((place->at + len) << WRITING_BITS) + (state & WRITING_MASK) - 1;
 
 	if (state >> WRITING_BITS != place->at + place->room || !swap(&ring->state, state, next)) {
 		if (len < place->room)
@@ -164,17 +146,17 @@ static __always_inline void commit(const struct place *place, __u64 len)
 		next = __sync_fetch_and_add(&ring->state, -1) - 1;
 #endif
 	}
-	if (next & WRITING)
+	if (next & WRITING_MASK)
 		return;
 	next >>= WRITING_BITS;
 	*(volatile __u64 *)&ring->published = next;
-	if (unlikely(next > *(volatile __u64 *)&ring->bell_at)) {
-		void *sound;
+	if (unlikely(next > *(volatile __u64 *)&ring->wake_at)) {
+		void *record;
 
-		*(volatile __u64 *)&ring->bell_at = ~0ull;
-		sound = bpf_ringbuf_reserve(&bell, 8, 0);
-		if (sound)
-			bpf_ringbuf_discard(sound, BPF_RB_FORCE_WAKEUP);
+		*(volatile __u64 *)&ring->wake_at = WAKE_NEVER;
+		record = bpf_ringbuf_reserve(&wakeup, 8, 0);
+		if (record)
+			bpf_ringbuf_discard(record, BPF_RB_FORCE_WAKEUP);
 	}
 }
 

@@ -1,11 +1,11 @@
-//! What the core driver reads from: its attached programs and their rings.
+//! What the core driver reads from: its attached programs, and the rings that they write.
 
 use std::fmt;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use driver_api::driver::Flow;
-use driver_api::error::Chain;
+use driver_api::error::Cause;
 use driver_api::event::Loss;
 use driver_api::request::{Limits, SyscallSet};
 use driver_ebpf::capture::Source;
@@ -13,12 +13,12 @@ use driver_ebpf::follow::Followed;
 use driver_ebpf::missed::Missed;
 use libbpf_rs::{Link, Object};
 
-use crate::load::Maps;
+use crate::maps::Maps;
 use crate::ring::Rings;
 
 /// Programs, maps and the rings.
 pub(crate) struct RingSource {
-    // dropped first: nothing is captured once the programs are detached
+    // dropped first: detaches the programs, so that nothing is captured any more
     pub(crate) links: Vec<Link>,
     pub(crate) missed: Missed,
     pub(crate) rings: Rings,
@@ -39,7 +39,7 @@ impl fmt::Debug for RingSource {
 
 impl Source for RingSource {
     fn gather(&mut self, timeout: Duration) {
-        self.rings.gather(timeout, self.maps.bell.as_fd());
+        self.rings.gather(timeout, self.maps.wakeup.as_fd());
     }
 
     fn drain(&mut self, sink: &mut dyn FnMut(&[u8]) -> Flow) -> usize {
@@ -47,7 +47,7 @@ impl Source for RingSource {
     }
 
     fn wait(&self, timeout: Duration) {
-        self.rings.wait(timeout, self.maps.bell.as_fd());
+        self.rings.wait(timeout, self.maps.wakeup.as_fd());
     }
 
     fn pending(&self) -> u64 {
@@ -68,9 +68,7 @@ impl Source for RingSource {
         &mut self.maps
     }
 
-    fn select(&mut self, selection: &SyscallSet, limits: &Limits) -> Result<(), String> {
-        self.maps
-            .select(selection, limits)
-            .map_err(|error| Chain(&error).to_string())
+    fn select(&mut self, selection: &SyscallSet, limits: &Limits) -> Result<(), Cause> {
+        self.maps.select(selection, limits).map_err(Cause::from)
     }
 }

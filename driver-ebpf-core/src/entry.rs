@@ -1,6 +1,6 @@
-//! Seeing the entry of calls that do not return, and of exec: with programs at their functions alone, so that
-//! all other calls cost nothing; where functions cannot be attached to, with the tracepoint that every call
-//! passes.
+//! How the entry of exec and of calls that do not return is seen. Programs at the functions of these calls cost all other
+//! calls nothing. Where programs cannot be attached to functions, the scheduler's tracepoints or `sys_enter`, which every
+//! call passes, show the entry.
 
 use driver_api::event::Abi;
 use driver_api::plan::{Plan, flag};
@@ -13,14 +13,14 @@ use libbpf_rs::{OpenObject, OpenProgramMut};
 pub(crate) enum Entry {
     /// The functions of the calls.
     Functions,
-    /// The scheduler's tracepoints, where the registers of the call are still there: of an exec before the old
-    /// program's memory goes, of other calls when the task ends. An exec that fails is not seen.
+    /// The scheduler's tracepoints, where the registers of the call can still be read: an exec before the old program's
+    /// memory is released, other calls when the task ends. An exec that fails is not seen.
     Scheduler,
     /// `sys_enter`.
     Tracepoint,
 }
 
-/// Programs for functions, by how their names begin, and for which calls.
+/// Programs for functions: how their names begin, and the flag of the calls that they are for.
 const KINDS: [(&str, u8); 2] = [
     ("exec_entered_", flag::EXEC),
     ("end_entered_", flag::NORETURN),
@@ -28,8 +28,8 @@ const KINDS: [(&str, u8); 2] = [
 const SCHEDULER: &str = "exec_prepared";
 const TRACEPOINT: &str = "sys_enter";
 
-/// What comes before a call's name in its function's: for 64-bit programs, and then for those of other ABIs
-/// where they have functions of their own. The first of each line that there is counts
+/// The prefixes of the functions of a call: a line for each function that a call can have, first that of 64-bit programs.
+/// Of the prefixes in a line, the first with which the kernel has a function counts
 /// (`arch/x86/include/asm/syscall_wrapper.h`, `arch/arm64/include/asm/syscall_wrapper.h`).
 const PREFIXES: &[&[&str]] = if cfg!(target_arch = "aarch64") {
     &[&["__arm64_sys_"], &["__arm64_compat_sys_"]]
@@ -41,9 +41,23 @@ const PREFIXES: &[&[&str]] = if cfg!(target_arch = "aarch64") {
     ]
 };
 
-/// Gives each function its program, and keeps those that are not needed from being loaded. An error says
-/// which function has none.
-pub(crate) fn prepare(open: &mut OpenObject, entry: Entry) -> Result<(), String> {
+/// Why entries cannot be seen by functions.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EntryError {
+    /// The object has too few programs.
+    #[error("no program is left for the call {call}: this build is broken")]
+    NoProgram { call: &'static str },
+    /// The kernel's types lack the call's function.
+    #[error("the kernel's types have no function for the call {call}")]
+    NoFunction { call: &'static str },
+}
+
+/// Gives each function its program, and leaves the programs that this way does not need out of loading.
+///
+/// # Errors
+///
+/// A call has no program, or no function.
+pub(crate) fn prepare(open: &mut OpenObject, entry: Entry) -> Result<(), EntryError> {
     let mut programs: Vec<(String, OpenProgramMut<'_>)> = open
         .progs_mut()
         .map(|program| (program.name().to_string_lossy().into_owned(), program))
@@ -67,7 +81,7 @@ pub(crate) fn prepare(open: &mut OpenObject, entry: Entry) -> Result<(), String>
         for call in names(kind) {
             for &prefixes in PREFIXES {
                 let Some((_, program)) = free.next() else {
-                    return Err(format!("there is no program left for {call}"));
+                    return Err(EntryError::NoProgram { call });
                 };
                 let mut found = prefixes.iter().filter_map(|prefix| {
                     let function = Some(format!("{prefix}{call}"));
@@ -76,7 +90,7 @@ pub(crate) fn prepare(open: &mut OpenObject, entry: Entry) -> Result<(), String>
                 if found.next().is_some() {
                     program.set_autoload(true);
                 } else if prefixes == PREFIXES[0] {
-                    return Err(format!("the kernel's types have no function for {call}"));
+                    return Err(EntryError::NoFunction { call });
                 }
             }
         }
@@ -84,7 +98,7 @@ pub(crate) fn prepare(open: &mut OpenObject, entry: Entry) -> Result<(), String>
     Ok(())
 }
 
-/// Calls with a flag in their plan.
+/// The names of the calls that have a flag in their plan.
 fn names(flag: u8) -> impl Iterator<Item = &'static str> {
     SYSCALLS.iter().filter_map(move |call| {
         let nr = call.number(Abi::NATIVE)?;

@@ -1,15 +1,20 @@
-//! The core driver: CO-RE programs on the kernel's BTF-typed tracepoints, and a mapped ring for each CPU.
+//! The core driver: CO-RE programs on the kernel's BTF-typed tracepoints, and a ring for each CPU in mapped arrays.
 //!
-//! `bpf/core.bpf.c` writes events, [`ring`] reads them, [`capture`] hands them on, [`load`] brings the
-//! programs into the kernel and attaches them.
+//! The programs of `bpf/core.bpf.c` write events, [`ring`] reads them, and [`capture`] hands them on. [`load`] opens a
+//! capture: it tries the [`ways`] that this kernel may take, and [`object`] loads and attaches the programs of each.
 
 mod capture;
 mod entry;
 mod features;
+pub mod layout;
+mod libbpf;
 mod load;
 mod mapping;
+mod maps;
+mod object;
 mod optional;
 mod ring;
+mod ways;
 
 use driver_api::driver::{Driver, OpenError, Opened};
 use driver_api::host::Host;
@@ -32,7 +37,7 @@ impl Driver for Core {
     }
 
     fn description(&self) -> &'static str {
-        "CO-RE eBPF with a BPF ring buffer: kernels with BTF, 5.8 and later"
+        "CO-RE eBPF with a ring for each CPU: kernels with BTF, 5.8 and later"
     }
 
     fn preference(&self) -> u32 {

@@ -1,21 +1,22 @@
-//! Programs that a capture can do without: one that the kernel refuses, or does not let attach, becomes a
-//! named gap, and the rest runs on.
+//! Programs that a capture can do without: if the kernel refuses to load or to attach one, it becomes a named gap, and the
+//! others run.
 
 use std::collections::BTreeMap;
 
 use driver_api::request::Target;
 use driver_api::support::Gap;
 
-/// A program, and what is missing without it.
+/// A program that a capture can do without.
 struct Optional {
     program: &'static str,
-    /// A command or processes cannot be followed without it.
+    /// Whether following a command or processes needs it.
     follows: bool,
+    /// What is missing without it.
     lacks: &'static str,
 }
 
-/// All but `sys_exit`, without which there is next to nothing, and those that see entries, of which
-/// [`crate::entry`] knows several ways.
+/// All programs but `sys_exit`, without which almost nothing is captured, and those that see entries, for which
+/// [`crate::entry`] has several ways.
 const OPTIONAL: [Optional; 7] = [
     Optional {
         program: "sys_exit_exec",
@@ -59,7 +60,7 @@ const OPTIONAL: [Optional; 7] = [
 pub(crate) struct Refused(BTreeMap<&'static str, String>);
 
 impl Refused {
-    /// Takes note of a program that was refused, if this target can be captured without it.
+    /// Notes a program that was refused. False if this target cannot be captured without it, or if it was noted before.
     pub(crate) fn note(&mut self, program: &str, target: &Target, why: &str) -> bool {
         let known = OPTIONAL.iter().find(|known| {
             known.program == program && (!known.follows || matches!(target, Target::Host))
@@ -69,16 +70,16 @@ impl Refused {
         };
         self.0
             .insert(known.program, why.to_owned())
-            // a second time: leaving it out has not helped
+            // if it was noted before, leaving it out has not helped
             .is_none()
     }
 
-    /// Whether this program is to be left out.
+    /// Whether this program was refused.
     pub(crate) fn has(&self, program: &str) -> bool {
         self.0.contains_key(program)
     }
 
-    /// What is missing, and says so in the log with the kernel's own words.
+    /// What is missing. The log gets the kernel's own words.
     pub(crate) fn gaps(&self) -> Vec<Gap> {
         OPTIONAL
             .iter()
@@ -100,9 +101,10 @@ impl Refused {
     }
 }
 
-/// The program that libbpf names in what it said when loading failed (`prog 'NAME': ...`, libbpf.c).
-pub(crate) fn named(said: &str) -> Option<&str> {
-    said.lines()
+/// The program that libbpf names in what it prints when loading fails (`prog 'NAME': ...`, libbpf.c).
+pub(crate) fn named(printed: &str) -> Option<&str> {
+    printed
+        .lines()
         .filter(|line| line.contains("failed to load") || line.contains("BPF program load failed"))
         .find_map(|line| {
             line.split_once("prog '")?
@@ -117,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_refused_program_is_found_in_what_libbpf_says() {
+    fn the_refused_program_is_found_in_what_libbpf_prints() {
         let said = "libbpf: prog 'process_fork': BPF program load failed: Permission denied\n\
                     libbpf: prog 'process_fork': -- BEGIN PROG LOAD LOG --\nR0 invalid mem access\n\
                     libbpf: prog 'process_fork': failed to load: -13\n";

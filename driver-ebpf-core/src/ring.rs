@@ -1,15 +1,15 @@
-//! The consumer's side of the rings (`bpf/ring.h`), one a CPU: events are borrowed from the mapping, never
-//! copied, merged across CPUs in the order of time, and the programs learn of a whole batch at once.
+//! The reading side of the rings that the programs write (`bpf/ring.h`), one for each CPU. Events are borrowed from
+//! the mapping, never copied, and merged across CPUs in the order of time. The programs learn once for a whole batch
+//! that they may write again.
 //!
-//! Waking a sleeper is the dearest thing a program could do, so it is rare: while events come, the reader
-//! looks again by itself every [`NAP`], and only a reader that has found nothing asks for the bell.
+//! Waking a sleeping reader is the most expensive thing a program could do, so it is rare: while events come, the
+//! reader looks again by itself every [`BATCH_TIME`], and only a reader that has found nothing asks to be woken.
 
 use std::io;
 use std::mem::offset_of;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::slice;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use driver_api::driver::Flow;
@@ -17,48 +17,34 @@ use driver_api::event::Header;
 use driver_api::event::layout::MAX;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::layout::{RingState, WAKE_NEVER, WRITING_BITS, WRITING_MASK};
 use crate::mapping::Mapping;
 
-/// How long events gather at the most, once some have come: so late is an event at the most, if its reader
-/// asks for it in time.
-const NAP: Duration = Duration::from_millis(5);
-
-const WRITING_BITS: u32 = 8;
-const WRITING: u64 = 0xff;
-/// In [`Control::bell_at`]: never.
-const SILENT: u64 = u64::MAX;
-
-/// `struct lanner_ring`.
-#[derive(Debug)]
-#[repr(C)]
-struct Control {
-    state: AtomicU64,
-    published: AtomicU64,
-    _unused: [u64; 6],
-    consumed: AtomicU64,
-    bell_at: AtomicU64,
-    _unused_too: [u64; 6],
-}
+/// How long events gather at most once some have come: a reader that polls in time gets each event at most this late.
+const BATCH_TIME: Duration = Duration::from_millis(5);
 
 /// How the bytes of a CPU's ring are laid out: `chunks` of `chunk` bytes, both powers of two.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Layout {
+pub(crate) struct RingLayout {
     pub(crate) cpus: usize,
     pub(crate) chunks: usize,
     pub(crate) chunk: usize,
 }
 
-impl Layout {
-    /// The largest chunk; arrays of old kernels have values of at most 4 MiB.
-    const CHUNK_MOST: usize = 1 << 20;
+impl RingLayout {
+    /// The largest chunk in bytes: a value of an array has at most 4 MiB on old kernels.
+    const MAX_CHUNK: usize = 1 << 20;
+    /// Bytes of all rings together, unless each has its minimum of 64 KiB.
+    const MAX_TOTAL: usize = 1 << 30;
 
-    /// For so many CPUs, each with `size` bytes, a power of two; fewer where that would be out of reason.
+    /// For this many CPUs with `size` bytes each, a power of two; with less where all rings together would exceed
+    /// [`Self::MAX_TOTAL`].
     pub(crate) fn new(cpus: usize, size: usize) -> Self {
         let mut size = size;
-        while size > 1 << 16 && size.saturating_mul(cpus) > 1 << 30 {
+        while size > 1 << 16 && size.saturating_mul(cpus) > Self::MAX_TOTAL {
             size /= 2;
         }
-        let chunk = size.min(Self::CHUNK_MOST);
+        let chunk = size.min(Self::MAX_CHUNK);
         Self {
             cpus,
             chunks: size / chunk,
@@ -86,26 +72,30 @@ impl Layout {
 #[derive(Debug)]
 pub(crate) struct Rings {
     rings: Vec<Ring>,
-    bell: Bell,
+    wakeup: Wakeup,
     gathering: bool,
 }
 
 impl Rings {
-    /// Maps the arrays `rings` and `chunks` and the ring buffer `bell`.
+    /// Maps the arrays `rings` and `chunks`, and the ring buffer `wakeup`.
+    ///
+    /// # Errors
+    ///
+    /// The error of mmap(2).
     pub(crate) fn new(
-        layout: Layout,
+        layout: RingLayout,
         rings: BorrowedFd<'_>,
         chunks: BorrowedFd<'_>,
-        bell: BorrowedFd<'_>,
+        wakeup: BorrowedFd<'_>,
     ) -> io::Result<Self> {
         let page = page_size();
-        let controls = (layout.cpus * size_of::<Control>()).next_multiple_of(page);
-        let controls = Arc::new(Mapping::writable(rings, controls)?);
+        let states = (layout.cpus * size_of::<RingState>()).next_multiple_of(page);
+        let states = Arc::new(Mapping::writable(rings, states)?);
         let bytes = (layout.values() * layout.value()).next_multiple_of(page);
         let bytes = Arc::new(Mapping::readable(chunks, bytes, 0)?);
         let rings = (0..layout.cpus)
             .map(|cpu| Ring {
-                controls: controls.clone(),
+                states: states.clone(),
                 bytes: bytes.clone(),
                 layout,
                 cpu,
@@ -118,7 +108,7 @@ impl Rings {
             .collect();
         Ok(Self {
             rings,
-            bell: Bell::new(bell, page)?,
+            wakeup: Wakeup::new(wakeup, page)?,
             gathering: false,
         })
     }
@@ -128,47 +118,47 @@ impl Rings {
         self.rings.iter().map(|ring| ring.end() - ring.at).sum()
     }
 
-    /// Lets events gather, for [`NAP`] or `timeout` at the most, if some came a moment ago: a reader that
-    /// comes back for each single one does more work than they are worth. A ring that fills ends it.
-    pub(crate) fn gather(&mut self, timeout: Duration, bell: BorrowedFd<'_>) {
+    /// If some events came a moment ago, lets more of them gather for [`BATCH_TIME`] or `timeout`, whichever is
+    /// shorter: coming back for each single event costs the reader more than the event. A ring that fills ends the
+    /// wait.
+    pub(crate) fn gather(&mut self, timeout: Duration, wakeup: BorrowedFd<'_>) {
         if !std::mem::take(&mut self.gathering) {
             return;
         }
-        let much = self.rings.iter().any(Ring::fills);
-        if much {
+        if self.rings.iter().any(Ring::fills) {
             return;
         }
         for ring in &self.rings {
             let limit = ring.at + ring.layout.size() as u64 / 4;
-            ring.control().bell_at.store(limit, Ordering::Relaxed);
+            ring.state().wake_at.store(limit, Ordering::Relaxed);
         }
         fence(Ordering::SeqCst);
         if !self.rings.iter().any(Ring::fills) {
-            self.bell.wait(bell, timeout.min(NAP));
+            self.wakeup.wait(wakeup, timeout.min(BATCH_TIME));
         }
     }
 
-    /// Waits until there is an event.
-    pub(crate) fn wait(&self, timeout: Duration, bell: BorrowedFd<'_>) {
+    /// Waits until there is an event, for `timeout` at most.
+    pub(crate) fn wait(&self, timeout: Duration, wakeup: BorrowedFd<'_>) {
         if timeout.is_zero() {
             return;
         }
         for ring in &self.rings {
-            ring.control().bell_at.store(ring.at, Ordering::Relaxed);
+            ring.state().wake_at.store(ring.at, Ordering::Relaxed);
         }
-        // a program sees the order to ring, or we see what it has written
+        // Either a program sees that it has to wake us, or we see what it has written.
         fence(Ordering::SeqCst);
         if self.pending() == 0 {
-            self.bell.wait(bell, timeout);
+            self.wakeup.wait(wakeup, timeout);
         }
     }
 
-    /// Hands what is there to `sink`, in the order of time, and returns how many.
+    /// Hands the waiting events to `sink` in the order of time, and returns how many there were.
     ///
-    /// The ends of all rings are looked at twice. Whatever came before an event that lies within the first
-    /// look was written before the event was, so the second look, which began after the first had seen the
-    /// event, sees it in whichever ring it is. The merge takes from all that the second look saw, and stops
-    /// at the first event that only the second look saw: of that one, predecessors may still be missing.
+    /// It looks at the ends of all rings twice. Whatever came before an event within the first look was written before
+    /// that event. The second look begins after the first has seen the event, so it sees that predecessor in whichever
+    /// ring it is. The merge takes from all that the second look saw, and stops at the first event that only the second
+    /// look saw, because predecessors of that one may still be missing.
     pub(crate) fn drain(&mut self, sink: &mut dyn FnMut(&[u8]) -> Flow) -> usize {
         for ring in &mut self.rings {
             ring.first = ring.end();
@@ -176,12 +166,12 @@ impl Rings {
         let single = self.rings.len() == 1;
         for ring in &mut self.rings {
             ring.second = if single { ring.first } else { ring.end() };
-            ring.look();
+            ring.find_event();
         }
         let mut count = 0;
         let mut flow = Flow::Continue;
         while flow == Flow::Continue {
-            // the ring with the oldest event, and how far it may go before another one's turn
+            // the ring with the oldest event, and the time at which another ring's turn comes
             let (mut oldest, mut until) = (usize::MAX, u64::MAX);
             let mut time = u64::MAX;
             for (at, ring) in self.rings.iter().enumerate() {
@@ -201,7 +191,7 @@ impl Rings {
             if ring.at >= ring.first {
                 break;
             }
-            count += ring.run(until, &mut flow, sink);
+            count += ring.deliver(until, &mut flow, sink);
         }
         self.rings.iter_mut().for_each(Ring::publish);
         self.gathering = count > 0;
@@ -209,142 +199,173 @@ impl Rings {
     }
 }
 
-/// The ring of one CPU.
+/// What lies at a position of a ring.
+enum Record {
+    Event {
+        len: usize,
+        time: u64,
+    },
+    /// Room that a program reserved and did not use.
+    Gap {
+        len: usize,
+    },
+}
+
+/// The ring of one CPU. Positions count bytes since the beginning, and never wrap.
 #[derive(Debug)]
 struct Ring {
-    controls: Arc<Mapping>,
+    states: Arc<Mapping>,
     bytes: Arc<Mapping>,
-    layout: Layout,
+    layout: RingLayout,
     cpu: usize,
-    /// How far it has been read, and how far the programs know of it.
+    /// How far we have read, and how far we have said so to the programs.
     at: u64,
     published: u64,
-    /// Its end at the first and at the second look.
+    /// The ring's end at the first and at the second look of a drain.
     first: u64,
     second: u64,
-    /// The time of the event at `at`, or of an older one that is later: see `reserve` in `bpf/ring.h`.
+    /// The largest time up to and including the event at `at`: see `reserve` in `bpf/ring.h` for why a later record
+    /// may have an earlier time.
     time: u64,
 }
 
 impl Ring {
-    fn control(&self) -> &Control {
-        // SAFETY: the array has an entry for each CPU, and the mapping lives as long as self; all fields
-        // that anyone writes are atomic.
+    fn state(&self) -> &RingState {
+        // SAFETY: the array has an entry for each CPU, and the mapping lives as long as self; every field that somebody
+        // writes is atomic.
         unsafe {
-            self.controls
+            self.states
                 .base()
-                .cast::<Control>()
+                .cast::<RingState>()
                 .add(self.cpu)
                 .as_ref()
         }
     }
 
-    /// Up to here every record is finished.
+    /// Every record before this position is finished.
     fn end(&self) -> u64 {
-        let control = self.control();
-        let state = control.state.load(Ordering::Acquire);
-        let end = if state & WRITING == 0 {
+        let shared = self.state();
+        let state = shared.state.load(Ordering::Acquire);
+        let end = if state & WRITING_MASK == 0 {
             state >> WRITING_BITS
         } else {
-            control.published.load(Ordering::Acquire)
+            shared.published.load(Ordering::Acquire)
         };
         end.max(self.second).max(self.at)
     }
 
-    /// Whether a quarter of it waits.
+    /// Whether more than a quarter of the ring waits.
     fn fills(&self) -> bool {
         self.end() - self.at > self.layout.size() as u64 / 4
     }
 
-    /// Lets the programs write again where everything has been read.
+    /// Lets the programs reuse what has been read.
     fn publish(&mut self) {
         if self.at != self.published {
-            self.control().consumed.store(self.at, Ordering::Release);
+            self.state().consumed.store(self.at, Ordering::Release);
             self.published = self.at;
         }
     }
 
-    /// The bytes from position `at` on, to where its chunk's value ends.
-    fn bytes(&self, at: u64) -> &[u8] {
+    /// Where a position is in the mapping, and how many bytes its chunk's value has from there.
+    fn place(&self, at: u64) -> (usize, usize) {
         let at = usize::try_from(at & (self.layout.size() as u64 - 1)).unwrap_or(0);
         let (chunk, offset) = (at / self.layout.chunk, at % self.layout.chunk);
         let value = (self.cpu * self.layout.chunks + chunk) * self.layout.value();
-        let len = self.layout.value() - offset;
-        // SAFETY: the value lies within the array, which is mapped as long as self lives; the programs do
-        // not write to what is finished before `consumed` has passed it, which is after the borrow, and of
-        // what lies behind it nothing is read.
-        unsafe { slice::from_raw_parts(self.bytes.base().add(value + offset).as_ptr(), len) }
+        (value + offset, self.layout.value() - offset)
     }
 
-    /// The record at `at`: its length, and whether it is an event.
-    fn record(&self) -> Option<(usize, bool, u64)> {
-        let bytes = self.bytes(self.at);
-        let (head, _) = bytes.split_at_checked(size_of::<Header>())?;
-        let word = |at: usize| {
-            head.get(at..at + 8)
-                .and_then(|word| word.try_into().ok())
-                .map_or(0, u64::from_ne_bytes)
-        };
-        let first = word(0);
+    /// The record at `at`. `None` if the bytes there are no record.
+    fn record(&self) -> Option<Record> {
+        let (offset, room) = self.place(self.at);
+        // `len` and `version` of the header, or of a gap
+        let first = self.bytes.word(offset)?;
         let len = (first & u64::from(u32::MAX)) as usize;
         let left = self.second - self.at;
         if !(8..=MAX * 2).contains(&len) || !len.is_multiple_of(8) || len as u64 > left {
             return None;
         }
-        let event = (first >> 32) & 0xff != 0 && len <= bytes.len();
-        Some((len, event, word(offset_of!(Header, time_ns))))
+        let is_event = (first >> 32) & 0xff != 0 && len <= room;
+        if !is_event {
+            return Some(Record::Gap { len });
+        }
+        let time = self.bytes.word(offset + offset_of!(Header, time_ns))?;
+        Some(Record::Event { len, time })
     }
 
-    /// Goes to the next event before `second`, and learns its time.
-    fn look(&mut self) {
+    /// The bytes of the event at `at`.
+    fn event(&self, len: usize) -> &[u8] {
+        let (offset, _) = self.place(self.at);
+        // SAFETY: the record is finished, as it lies before `end`, and no program writes to it before `consumed` has
+        // passed it, which `publish` does through `&mut self`, after this borrow.
+        unsafe { self.bytes.slice(offset, len) }.unwrap_or_default()
+    }
+
+    /// Moves to the next event before `second`, and learns its time.
+    fn find_event(&mut self) {
         while self.at < self.second {
             match self.record() {
-                Some((_, true, time)) => {
+                Some(Record::Event { time, .. }) => {
                     self.time = self.time.max(time);
                     return;
                 }
-                Some((len, false, _)) => self.at += len as u64,
+                Some(Record::Gap { len }) => self.at += len as u64,
                 None => {
-                    tracing::warn!("a ring holds what is no record: the rest of it is skipped");
+                    tracing::warn!(
+                        "the ring of CPU {} is corrupt: its waiting events are skipped",
+                        self.cpu
+                    );
                     self.at = self.second;
                 }
             }
         }
     }
 
-    /// Hands over the events up to that time and to `first`.
-    fn run(&mut self, until: u64, flow: &mut Flow, sink: &mut dyn FnMut(&[u8]) -> Flow) -> usize {
+    /// Hands over the events up to the time `until` and the position `first`.
+    fn deliver(
+        &mut self,
+        until: u64,
+        flow: &mut Flow,
+        sink: &mut dyn FnMut(&[u8]) -> Flow,
+    ) -> usize {
         let mut count = 0;
         while *flow == Flow::Continue && self.at < self.first {
-            let Some((len, true, time)) = self.record() else {
-                self.look();
+            let Some(Record::Event { len, time }) = self.record() else {
+                self.find_event();
                 continue;
             };
             self.time = self.time.max(time);
             if self.time > until {
                 break;
             }
-            *flow = sink(self.bytes(self.at).get(..len).unwrap_or_default());
+            *flow = sink(self.event(len));
             count += 1;
             self.at += len as u64;
-            // An eighth at the latest, so that programs do not starve behind a long batch.
+            // at the latest after an eighth of the ring, so that programs do not run out of room behind a long batch
             if self.at - self.published > self.layout.size() as u64 / 8 {
                 self.publish();
             }
         }
-        self.look();
+        self.find_event();
         count
     }
 }
 
-/// A BPF ring buffer that never holds anything (kernel/bpf/ringbuf.c): it is there to be waited for.
+/// Asks for no more wake-ups, as the reader goes away.
+impl Drop for Ring {
+    fn drop(&mut self) {
+        self.state().wake_at.store(WAKE_NEVER, Ordering::Relaxed);
+    }
+}
+
+/// A BPF ring buffer that never holds anything (kernel/bpf/ringbuf.c): the reader sleeps on it.
 #[derive(Debug)]
-struct Bell {
+struct Wakeup {
     consumer: Mapping,
     producer: Mapping,
 }
 
-impl Bell {
+impl Wakeup {
     fn new(map: BorrowedFd<'_>, page: usize) -> io::Result<Self> {
         Ok(Self {
             consumer: Mapping::writable(map, page)?,
@@ -352,18 +373,15 @@ impl Bell {
         })
     }
 
-    fn position(mapping: &Mapping) -> &AtomicU64 {
-        // SAFETY: the position is the first word of the page, which lives as long as the mapping.
-        unsafe { mapping.base().cast::<AtomicU64>().as_ref() }
-    }
-
-    /// Waits until it rings, and takes note.
-    fn wait(&self, bell: BorrowedFd<'_>, timeout: Duration) {
+    /// Waits for a wake-up, and acknowledges it.
+    fn wait(&self, wakeup: BorrowedFd<'_>, timeout: Duration) {
         let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-        // A signal, or nothing in time, is no error: the caller polls again.
-        let _ = poll(&mut [PollFd::new(bell.as_fd(), PollFlags::POLLIN)], timeout);
-        let rung = Self::position(&self.producer).load(Ordering::Acquire);
-        Self::position(&self.consumer).store(rung, Ordering::Release);
+        // Neither a signal nor a timeout is an error: the caller polls again.
+        let _ = poll(&mut [PollFd::new(wakeup, PollFlags::POLLIN)], timeout);
+        // the position is the first word of the page on either side
+        let written = self.producer.word(0).unwrap_or(0);
+        fence(Ordering::Acquire);
+        self.consumer.store_release(0, written);
     }
 }
 
@@ -373,11 +391,4 @@ fn page_size() -> usize {
         .flatten()
         .and_then(|n| usize::try_from(n).ok())
         .unwrap_or(4096)
-}
-
-/// Quiets the bells of rings whose reader goes away.
-impl Drop for Ring {
-    fn drop(&mut self) {
-        self.control().bell_at.store(SILENT, Ordering::Relaxed);
-    }
 }

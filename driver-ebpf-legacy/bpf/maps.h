@@ -26,11 +26,6 @@ struct settings {
 	__u32 late;	 /* entries are looked at as late as the scheduler's tracepoints */
 };
 
-enum follow {
-	FOLLOW_ARMED = 1, /* from its next exec on */
-	FOLLOW_ACTIVE = 2,
-};
-
 #define EXEC_ROOM 16384
 #define EXEC_CALLS 256
 #define EXEC_TRIES 3

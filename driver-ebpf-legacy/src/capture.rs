@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use driver_api::driver::Flow;
+use driver_api::error::Cause;
 use driver_api::event::Loss;
 use driver_api::request::{Limits, SyscallSet};
 use driver_ebpf::capture::Source;
@@ -50,7 +51,7 @@ impl Source for PerfSource {
         &mut self.loaded
     }
 
-    fn select(&mut self, selection: &SyscallSet, limits: &Limits) -> Result<(), String> {
-        self.loaded.select(selection, limits)
+    fn select(&mut self, selection: &SyscallSet, limits: &Limits) -> Result<(), Cause> {
+        self.loaded.select(selection, limits).map_err(Cause::from)
     }
 }

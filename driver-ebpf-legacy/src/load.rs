@@ -16,7 +16,7 @@ use driver_api::{plan, table};
 use driver_ebpf::capture::EbpfCapture;
 use driver_ebpf::follow::Followed;
 use driver_ebpf::missed::Missed;
-use driver_ebpf::{memory, quiet, start, undecided};
+use driver_ebpf::{interrupted, memory, quiet, start};
 
 use crate::NAME;
 use crate::attach::{Events, Way, lacks};
@@ -134,7 +134,7 @@ pub(crate) fn open(request: &Request) -> Result<Opened, OpenError> {
     };
     loaded.set(settings, offsets)?;
     loaded
-        .select(&undecided::watched(&request.selection), &request.limits)
+        .select(&interrupted::watched(&request.selection), &request.limits)
         .map_err(failed("write the capture plan"))?;
     let perf = loaded.open_buffers(request.buffer, cpus)?;
     let late = (!matches!(request.target, Target::Command(_))).then_some(settings);

@@ -1,5 +1,5 @@
 //! What aya does not do as it is needed here: perf events (perf_event_open(2)) that stand in for buffers,
-//! tracepoints and functions, and reading maps without allocating (bpf(2)).
+//! tracepoints and functions.
 //!
 //! aya opens perf buffers so that they wake at every event, and an interrupt a call costs its program
 //! several times what the call itself does. Its tracepoints want a tracefs that is mounted, and its probes on
@@ -8,8 +8,6 @@
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-
-use zerocopy::FromBytes;
 
 /// `struct perf_event_attr` as kernels since 2.6.33 have it (`PERF_ATTR_SIZE_VER1`): all that is needed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,17 +26,6 @@ struct Attr {
     config2: u64,
 }
 
-/// The part of `union bpf_attr` that is about an element of a map.
-#[derive(Debug)]
-#[repr(C)]
-struct Element {
-    map: u32,
-    pad: u32,
-    key: u64,
-    value: u64,
-    flags: u64,
-}
-
 const PERF_TYPE_SOFTWARE: u32 = 1;
 const PERF_TYPE_TRACEPOINT: u32 = 2;
 /// `_IO('$', 0)` and `_IOW('$', 8, __u32)` (include/uapi/linux/perf_event.h).
@@ -49,8 +36,6 @@ const PERF_SAMPLE_RAW: u64 = 1 << 10;
 /// In `flags`: `wakeup_watermark` counts bytes.
 const WATERMARK: u64 = 1 << 14;
 const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
-const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
-const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 
 /// Opens the output of one CPU, which wakes its reader when so many bytes have been written.
 pub(crate) fn open_output(cpu: u32, watermark: u32) -> io::Result<OwnedFd> {
@@ -143,52 +128,6 @@ fn open(cpu: u32, attr: Attr) -> io::Result<OwnedFd> {
 
 /// Makes it the place of the programs' output on a CPU.
 pub(crate) fn connect(map: BorrowedFd<'_>, cpu: u32, event: &OwnedFd) -> io::Result<()> {
-    let mut fd = event.as_raw_fd();
-    // SAFETY: the value is 4 bytes, which the kernel reads.
-    unsafe { element(BPF_MAP_UPDATE_ELEM, map, cpu, (&raw mut fd).cast()) }
-}
-
-/// Reads an element of an array into `value`.
-///
-/// # Safety
-///
-/// `value` must have the size of an element; of an array per CPU, of as many as there are possible CPUs.
-pub(crate) unsafe fn read<T: FromBytes>(
-    map: BorrowedFd<'_>,
-    key: u32,
-    value: &mut [T],
-) -> io::Result<()> {
-    // SAFETY: the caller's, and every pattern of bits is a T.
-    unsafe { element(BPF_MAP_LOOKUP_ELEM, map, key, value.as_mut_ptr().cast()) }
-}
-
-/// # Safety
-///
-/// `value` must be as large as the map's value, and for a look-up writable with any bits.
-unsafe fn element(
-    command: libc::c_long,
-    map: BorrowedFd<'_>,
-    key: u32,
-    value: *mut libc::c_void,
-) -> io::Result<()> {
-    let element = Element {
-        map: u32::try_from(map.as_raw_fd()).unwrap_or(u32::MAX),
-        pad: 0,
-        key: (&raw const key) as u64,
-        value: value as u64,
-        flags: 0,
-    };
-    // SAFETY: the kernel reads these attributes and the key before it returns; the value is the caller's.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            &raw const element,
-            size_of::<Element>(),
-        )
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
+    // SAFETY: a value of an array of perf events is a descriptor, 4 bytes.
+    unsafe { bpf_syscall::update(map, cpu, &event.as_raw_fd()) }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What differs from architecture to architecture and is no struct of the kernel's: ABIs, how a number shows its
- * own, which addresses are a program's.
+ * What differs between architectures, apart from the kernel's structs: the ABIs, how a call number shows its ABI, which
+ * addresses belong to a program.
  */
 #ifndef LANNER_ARCH_H
 #define LANNER_ARCH_H
@@ -10,8 +10,9 @@
 
 #define ABI_NATIVE LANNER_ABI_X86_64
 #define ABI_COMPAT LANNER_ABI_I386
-/* A number without what marks it as x32. */
+/* A call number without the bit that marks x32. */
 #define PLAIN_NR(nr) ((__u32)(nr) & ~0x40000000u)
+/* Bits of a program's address. */
 #define USER_BITS 56
 
 #elif defined(__TARGET_ARCH_arm64)
@@ -19,22 +20,22 @@
 #define ABI_NATIVE LANNER_ABI_AARCH64
 #define ABI_COMPAT LANNER_ABI_ARM
 #define PLAIN_NR(nr) ((__u32)(nr))
-/* The highest byte of a program's address is its own (Documentation/arch/arm64/tagged-pointers.rst). */
+/* A program may use the highest byte of an address for itself (Documentation/arch/arm64/tagged-pointers.rst). */
 #define USER_BITS 55
 #define USER_TAGS
 
-/* Of a saved pstate: from a 32-bit program (compat_user_mode() in arch/arm64/include/asm/ptrace.h). */
+/* Whether a saved pstate is that of a 32-bit program (compat_user_mode() in arch/arm64/include/asm/ptrace.h). */
 #define PSTATE_COMPAT(pstate) (((pstate)&0x1f) == 0x10)
 
 /*
- * Whether a call that returns is an exec that has succeeded: the number is that of the old program's ABI, and all
- * registers are the new program's, zero (start_thread_common() in arch/arm64/include/asm/processor.h). `number`:
- * the register that a call's number comes in, which every other call leaves as it is.
+ * Whether a call that returns is an exec that has succeeded. Then the number is of the old program's ABI, and all
+ * registers are zero, because they are the new program's (start_thread_common() in
+ * arch/arm64/include/asm/processor.h). `number`: the register that holds a call's number, which other calls keep.
  */
 #define NEW_PROGRAM(arg0, arg1, number, nr, ret) (!(ret) && !(arg0) && !(arg1) && !(number) && (nr))
 
 #else
-#error "an architecture that the programs do not know"
+#error "the BPF programs do not support this architecture"
 #endif
 
 #endif

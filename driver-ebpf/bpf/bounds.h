@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Bounds that every verifier sees. */
+/* Bounds that every verifier recognizes. */
 #ifndef LANNER_BOUNDS_H
 #define LANNER_BOUNDS_H
 
 /*
- * Makes the compiler forget what it knows of a variable, so that the comparison that follows is made
- * on the very register that is then used: that is all the verifier sees of a bound. Sizes are 64 bits
- * wide for the same reason: narrowing one costs old verifiers its bounds.
+ * Makes the compiler forget what it knows of a variable, so that it compares the very register that it then uses. The
+ * verifier recognizes a bound only there. Sizes are 64 bits wide for the same reason: old verifiers forget the bounds
+ * of a number that is narrowed.
  */
 #define OPAQUE(var) asm volatile("" : "+r"(var))
 
 /*
- * Whether a size is from 1 to `most`. Verifiers before 4.15 refuse a size that could be 0, and learn
- * nothing from "not 0", only from "more than 0" with a sign; and of two comparisons side by side the
- * compiler would make one, of a difference.
+ * Whether a size is from 1 to `most`. Verifiers before 4.15 refuse a size that could be 0. They learn nothing from a
+ * comparison with "not 0", only from a signed "more than 0". The compiler would merge two adjacent comparisons into one
+ * of a difference, which OPAQUE prevents.
  */
 #define WITHIN(var, most)                                                                                              \
 	(({                                                                                                            \
@@ -27,13 +27,13 @@
 	 (var) <= (most))
 
 /*
- * Bounds that no verifier can miss. Before 5.16 one forgets what it knows of a number that the compiler keeps on the
- * stack for a while, and where it keeps one it decides anew with every change of a program. So the bound and its use
- * are one piece here: the mask changes no value that the checks before have let pass.
+ * Bounds that no verifier misses. Before 5.16 a verifier forgets what it knows of a number that the compiler spills to
+ * the stack, and what the compiler spills changes with every change of a program. So here the bound and its use are one
+ * piece. The mask changes no value that the checks before it let pass.
  *
- * ADVANCE: a pointer moves by 0 to `mask`. SIZED: a size is 1 to `mask` + 1, immediately before the call that takes it.
- * The memory has to be large enough for the masks. Where it is not (core, which has newer verifiers), FIXED_BOUNDS is
- * not defined, and the checks alone bound.
+ * ADVANCE moves a pointer by 0 to `mask`. SIZED limits a size to 1 to `mask` + 1, immediately before the call that
+ * takes it. The memory must be large enough for the masks. Where it is not (the core driver, which has newer
+ * verifiers), FIXED_BOUNDS is not defined, and only the checks bound.
  */
 #ifdef FIXED_BOUNDS
 #define ADVANCE(pointer, by, mask)                                                                                     \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The little of the BPF environment that the programs use: types, sections, helpers by number
- * (include/uapi/linux/bpf.h). No kernel header is needed to compile them.
+ * The part of the BPF environment that the programs use: types, sections, helpers by number (include/uapi/linux/bpf.h).
+ * Compiling them needs no kernel header.
  */
 #ifndef LANNER_BPF_H
 #define LANNER_BPF_H
@@ -19,7 +19,7 @@ typedef signed long long __s64;
 #define __type(name, val) typeof(val) *name
 #define NULL ((void *)0)
 #define offsetof(type, field) __builtin_offsetof(type, field)
-/* Bytes before what an attachment holds. */
+/* Bytes of an attachment's head; its data follows. */
 #define HEAD sizeof(struct lanner_attachment)
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -39,7 +39,7 @@ enum {
 #define BPF_RB_FORCE_WAKEUP 2
 #define BPF_F_CURRENT_CPU 0xffffffffULL
 
-/* Helpers of Linux 4.14 and before: all that the legacy driver may use. */
+/* Helpers of Linux 4.14 and before. The legacy driver may use no others. */
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) = (void *)2;
 static long (*bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
@@ -54,7 +54,7 @@ static long (*bpf_perf_event_output)(void *ctx, void *map, __u64 flags, const vo
 static __u64 (*bpf_get_current_task)(void) = (void *)35;
 static long (*bpf_probe_read_str)(void *dst, __u64 size, const void *src) = (void *)45;
 
-/* Newer helpers: the core driver alone. */
+/* Newer helpers, only for the core driver. */
 static __u64 (*bpf_get_current_cgroup_id)(void) = (void *)80;				  /* 4.18 */
 static long (*bpf_probe_read_user)(void *dst, __u64 size, const void *src) = (void *)112; /* 5.5 */
 static long (*bpf_probe_read_kernel)(void *dst, __u64 size, const void *src) = (void *)113;

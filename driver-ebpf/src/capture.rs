@@ -1,41 +1,43 @@
-//! The running capture of either eBPF driver: events from its buffers to the sink, losses as events, and
-//! the end. What differs between the drivers is behind [`Source`].
+//! A running capture of either eBPF driver: it hands events from the driver's buffers to the sink, reports losses as
+//! events, and notices the end. What differs between the drivers is behind [`Source`].
 
 use std::cell::Cell;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use driver_api::driver::{Capture, CaptureError, CommandState, Flow, Polled};
+use driver_api::driver::{Capture, CommandState, Flow, Polled};
+use driver_api::error::{CaptureError, Cause};
 use driver_api::event::{Event, Loss};
 use driver_api::request::{Limits, Request, SyscallSet};
 use driver_api::stats::Stats;
 
 use crate::follow::{self, Followed};
-use crate::life::{Life, Losses};
+use crate::interrupted::{self, InterruptedCalls, Verdict};
+use crate::life::Life;
+use crate::losses::Losses;
 use crate::start::Held;
-use crate::undecided::{self, Undecided, Verdict};
 
-/// How often the loss counters are read, and the target's life is looked at, while events keep coming.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often the loss counters and the target's life are checked while events keep coming.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Programs that are attached, and the buffers they write to. Dropping it detaches them.
+/// Attached programs and the buffers that they write to. Dropping it detaches them.
 pub trait Source: Send + fmt::Debug {
-    /// May let events gather before they are drained, no longer than the timeout. Whoever wakes its reader
-    /// in time by itself has nothing to do.
+    /// May let events gather before they are drained, for `timeout` at most. A source that wakes its reader in time by
+    /// itself does nothing.
     fn gather(&mut self, timeout: Duration) {
         let _ = timeout;
     }
 
-    /// Hands the bytes of waiting events to the sink, in order, until it says stop; says how many.
+    /// Hands the bytes of the waiting events to the sink, in order, until the sink stops it. Returns how many there were.
     fn drain(&mut self, sink: &mut dyn FnMut(&[u8]) -> Flow) -> usize;
 
-    /// Waits until something may be there. Coming back early is no fault: the caller polls again.
+    /// Waits for an event, for `timeout` at most. It may return early: the caller polls again.
     fn wait(&self, timeout: Duration);
 
     /// Bytes that wait.
     fn pending(&self) -> u64;
 
-    /// Bytes the buffers hold.
+    /// Bytes that the buffers hold.
     fn capacity(&self) -> u64;
 
     /// Events lost so far, by cause.
@@ -44,8 +46,12 @@ pub trait Source: Send + fmt::Debug {
     /// The threads that are followed.
     fn followed(&mut self) -> &mut dyn Followed;
 
-    /// Writes the plans of a selection; an error says why it could not.
-    fn select(&mut self, selection: &SyscallSet, limits: &Limits) -> Result<(), String>;
+    /// Writes the plans of a selection.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refused to change a map.
+    fn select(&mut self, selection: &SyscallSet, limits: &Limits) -> Result<(), Cause>;
 }
 
 /// One capture.
@@ -56,14 +62,15 @@ pub struct EbpfCapture<S> {
     limits: Limits,
     life: Life,
     losses: Losses,
-    undecided: Undecided,
-    looked: Instant,
+    interrupted: InterruptedCalls,
+    /// When the loss counters and the target's life were checked last.
+    checked: Instant,
     captured: u64,
     malformed: u64,
 }
 
 impl<S: Source> EbpfCapture<S> {
-    /// For a source that follows the target already; the command is still held.
+    /// For a source that already follows the target, and a command that is still held.
     pub fn new(driver: &'static str, source: S, command: Option<Held>, request: &Request) -> Self {
         Self {
             driver,
@@ -71,8 +78,8 @@ impl<S: Source> EbpfCapture<S> {
             limits: request.limits,
             life: Life::new(driver, request, command),
             losses: Losses::default(),
-            undecided: Undecided::new(&request.selection),
-            looked: Instant::now(),
+            interrupted: InterruptedCalls::new(&request.selection),
+            checked: Instant::now(),
             captured: 0,
             malformed: 0,
         }
@@ -80,21 +87,21 @@ impl<S: Source> EbpfCapture<S> {
 
     fn drain(&mut self, sink: &mut dyn FnMut(Event<'_>) -> Flow) -> usize {
         let (mut delivered, mut malformed) = (0, 0);
-        let undecided = &mut self.undecided;
+        let interrupted = &mut self.interrupted;
         self.source.drain(&mut |bytes| match Event::parse(bytes) {
-            Ok(event) => match undecided.judge(&event, bytes) {
+            Ok(event) => match interrupted.judge(&event, bytes) {
                 Verdict::Deliver => {
                     delivered += 1;
                     sink(event)
                 }
-                Verdict::Decided(call) => Event::parse(&call).map_or(Flow::Continue, |event| {
+                Verdict::Ended(call) => Event::parse(&call).map_or(Flow::Continue, |event| {
                     delivered += 1;
                     sink(event)
                 }),
-                Verdict::Keep => Flow::Continue,
+                Verdict::Withhold => Flow::Continue,
             },
             Err(error) => {
-                tracing::warn!("the kernel delivered {error}");
+                tracing::warn!("a program delivered a malformed event: {error}");
                 malformed += 1;
                 Flow::Continue
             }
@@ -125,20 +132,20 @@ impl<S: Source> Capture for EbpfCapture<S> {
             self.source.wait(timeout.saturating_sub(begin.elapsed()));
             count = self.drain(&mut sink);
         }
-        // a sink that has said stop gets no loss either, before the next poll
-        if stopped.get() || (count > 0 && self.looked.elapsed() < LOOK) {
+        // a sink that has stopped gets no loss event either, before the next poll
+        if stopped.get() || (count > 0 && self.checked.elapsed() < CHECK_INTERVAL) {
             return Ok(Polled::Events(count));
         }
-        self.looked = Instant::now();
+        self.checked = Instant::now();
         let before = self.losses.counted();
         let lost = self.losses.report(self.source.lost(), &mut sink);
         if lost > 0 {
-            self.undecided.forget();
+            self.interrupted.forget();
         }
         count += lost;
         let skipped = |lost: [u64; Loss::ALL.len()]| lost[Loss::Nested as usize];
         if self.life.follows() && skipped(self.losses.counted()) > skipped(before) {
-            follow::take_up(self.source.followed());
+            follow::adopt(self.source.followed());
         }
         if count == 0
             && let Some(ended) = self.life.over(|| follow::anyone(self.source.followed()))
@@ -155,9 +162,9 @@ impl<S: Source> Capture for EbpfCapture<S> {
 
     fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
         self.source
-            .select(&undecided::watched(selection), &self.limits)
+            .select(&interrupted::watched(selection), &self.limits)
             .map_err(CaptureError::failed(self.driver, "change the selection"))?;
-        self.undecided.select(selection);
+        self.interrupted.select(selection);
         Ok(())
     }
 

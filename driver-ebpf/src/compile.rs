@@ -1,21 +1,81 @@
 //! Compiles BPF C with clang, for build scripts.
 
-use std::path::Path;
-use std::process::Command;
-use std::{env, fs};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::{env, fs, io, process};
+
+use driver_api::error::Chain;
+
+/// Why a BPF program cannot be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// cargo has not set a variable.
+    #[error(
+        "the environment variable {name} cannot be read: compile BPF programs in a build script only"
+    )]
+    Variable {
+        /// The variable.
+        name: &'static str,
+        /// Why it cannot be read.
+        source: env::VarError,
+    },
+    /// A folder of headers cannot be read.
+    #[error("cannot list the C headers in {folder}")]
+    Headers {
+        /// The folder.
+        folder: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The programs are not written for this architecture.
+    #[error("the BPF programs do not support the architecture {0}: build for x86_64 or aarch64")]
+    Architecture(String),
+    /// clang cannot be started.
+    #[error(
+        "cannot run {clang}, which compiles the BPF programs: install it (Debian: clang), or set CLANG"
+    )]
+    Clang {
+        /// The compiler.
+        clang: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// clang has printed errors.
+    #[error("{clang} cannot compile {} ({status}): its errors are above", input.display())]
+    Refused {
+        /// The compiler.
+        clang: String,
+        /// The source file.
+        input: PathBuf,
+        /// How the compiler ended.
+        status: ExitStatus,
+    },
+}
+
+/// Ends a build script: reports an error to cargo.
+pub fn finish(compiled: Result<(), CompileError>) {
+    if let Err(error) = compiled {
+        println!("cargo::error={}", Chain(&error));
+        process::exit(1);
+    }
+}
 
 /// Compiles `bpf/SOURCE.bpf.c` of the crate that is being built to `OUT_DIR/SOURCE.o`.
-/// Every failure says what to do about it.
-pub fn object(source: &str, flags: &[&str]) -> Result<(), String> {
+///
+/// # Errors
+///
+/// As [`variant`].
+pub fn object(source: &str, flags: &[&str]) -> Result<(), CompileError> {
     variant(source, source, flags)
 }
 
-/// Compiles the same source under another name, for one of several objects from it: `OUT_DIR/NAME.o`.
-pub fn variant(source: &str, name: &str, flags: &[&str]) -> Result<(), String> {
-    let var = |name: &str| {
-        env::var(name).map_err(|_| format!("{name} is not set: this runs in build scripts only"))
-    };
-    let (crate_dir, out_dir) = (var("CARGO_MANIFEST_DIR")?, var("OUT_DIR")?);
+/// Compiles `bpf/SOURCE.bpf.c` with these flags to `OUT_DIR/NAME.o`, one of several objects of the same source.
+///
+/// # Errors
+///
+/// This is not a build script, the architecture is not supported, or clang cannot be run or prints errors.
+pub fn variant(source: &str, name: &str, flags: &[&str]) -> Result<(), CompileError> {
+    let (crate_dir, out_dir) = (variable("CARGO_MANIFEST_DIR")?, variable("OUT_DIR")?);
     let input = Path::new(&crate_dir)
         .join("bpf")
         .join(format!("{source}.bpf.c"));
@@ -27,19 +87,20 @@ pub fn variant(source: &str, name: &str, flags: &[&str]) -> Result<(), String> {
     ]
     .map(str::to_owned);
     for folder in &headers {
-        for entry in fs::read_dir(folder)
-            .map_err(|error| format!("{folder}: {error}"))?
-            .flatten()
-        {
+        let entries = fs::read_dir(folder).map_err(|source| CompileError::Headers {
+            folder: folder.clone(),
+            source,
+        })?;
+        for entry in entries.flatten() {
             println!("cargo::rerun-if-changed={}", entry.path().display());
         }
     }
     println!("cargo::rerun-if-env-changed=CLANG");
     let clang = env::var("CLANG").unwrap_or_else(|_| "clang".to_owned());
-    let target = match var("CARGO_CFG_TARGET_ARCH")?.as_str() {
+    let target = match variable("CARGO_CFG_TARGET_ARCH")?.as_str() {
         "x86_64" => "-D__TARGET_ARCH_x86",
         "aarch64" => "-D__TARGET_ARCH_arm64",
-        other => return Err(format!("the BPF programs know no {other}")),
+        other => return Err(CompileError::Architecture(other.to_owned())),
     };
     let mut command = Command::new(&clang);
     command
@@ -57,12 +118,17 @@ pub fn variant(source: &str, name: &str, flags: &[&str]) -> Result<(), String> {
         .args(flags)
         .args(headers.iter().map(|folder| format!("-I{folder}")));
     command.arg("-c").arg(&input).arg("-o").arg(&output);
-    let status = command.status().map_err(|error| {
-        format!("{clang} cannot be run ({error}); it compiles the BPF programs: install it (Debian: clang), or set CLANG")
-    })?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("{clang} refused {}", input.display()))
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(CompileError::Refused {
+            clang,
+            input,
+            status,
+        }),
+        Err(source) => Err(CompileError::Clang { clang, source }),
     }
+}
+
+fn variable(name: &'static str) -> Result<String, CompileError> {
+    env::var(name).map_err(|source| CompileError::Variable { name, source })
 }

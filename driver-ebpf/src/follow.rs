@@ -1,5 +1,5 @@
-//! The table of the threads that are followed. The programs keep it, at births and ends; where the kernel skipped one
-//! of their runs ([`missed`](crate::missed)), /proc tells what it missed.
+//! The table of the threads that are followed. The programs keep it, at births and ends of threads. Where the kernel
+//! skipped one of their runs ([`missed`](crate::missed)), /proc shows what is missing.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,17 +8,17 @@ use crate::life::gone;
 
 /// The kernel's table of threads.
 pub trait Followed {
-    /// The ids of those that are in it.
+    /// The thread ids in the table.
     fn tids(&self) -> Vec<u32>;
 
-    /// Takes one up from now on, unless it is there.
+    /// Follows a thread from now on, unless it is in the table already.
     fn add(&mut self, tid: u32);
 
-    /// Forgets one.
+    /// Removes a thread.
     fn remove(&mut self, tid: u32);
 }
 
-/// Whether any thread is followed still; forgets those that are gone.
+/// Whether any thread is still followed. Removes those that have ended.
 pub fn anyone(table: &mut dyn Followed) -> bool {
     let (ended, alive): (Vec<u32>, Vec<u32>) = table.tids().into_iter().partition(|tid| gone(*tid));
     for tid in ended {
@@ -27,8 +27,9 @@ pub fn anyone(table: &mut dyn Followed) -> bool {
     !alive.is_empty()
 }
 
-/// Takes up the threads and children of those that are followed, whose births nobody has told; says how many.
-pub fn take_up(table: &mut dyn Followed) -> usize {
+/// Follows the threads and children of followed threads whose births the programs have missed. Returns how many there
+/// were.
+pub fn adopt(table: &mut dyn Followed) -> usize {
     let mut known: BTreeSet<u32> = table.tids().into_iter().collect();
     let mut next: Vec<u32> = known.iter().copied().collect();
     let mut count = 0;
@@ -53,7 +54,7 @@ fn threads(tid: u32) -> Vec<u32> {
     tasks.flatten().filter_map(name).collect()
 }
 
-/// The processes that a thread has made (proc_pid_task(5); a kernel without `CONFIG_PROC_CHILDREN` tells none).
+/// The child processes of a thread (proc_pid_task(5)); none on a kernel without `CONFIG_PROC_CHILDREN`.
 fn children(tid: u32) -> Vec<u32> {
     let list = fs::read_to_string(format!("/proc/{tid}/task/{tid}/children")).unwrap_or_default();
     list.split_whitespace()
@@ -73,7 +74,7 @@ mod tests {
         }
 
         fn add(&mut self, tid: u32) {
-            assert!(self.0.insert(tid), "{tid} is there already");
+            assert!(self.0.insert(tid), "{tid} is in the table already");
         }
 
         fn remove(&mut self, tid: u32) {
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grandchild_whose_birth_and_whose_parent_s_nobody_told_is_taken_up() {
+    fn a_grandchild_is_adopted_when_its_birth_and_its_parent_s_were_missed() {
         let mut child = std::process::Command::new("sh")
             .args(["-c", "sleep 60 & echo $!; wait"])
             .stdout(std::process::Stdio::piped())
@@ -92,11 +93,11 @@ mod tests {
         let out = child.stdout.take().unwrap();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).unwrap();
         let grandchild: u32 = line.trim().parse().unwrap();
-        // whichever of our threads has started it, it is a thread of ours
+        // whichever of our threads has started the child, /proc lists it under our process
         let mut table = Table(BTreeSet::from([std::process::id()]));
-        let taken = take_up(&mut table);
+        let adopted = adopt(&mut table);
         assert!(table.0.contains(&child.id()) && table.0.contains(&grandchild));
-        assert_eq!(taken, table.0.len() - 1);
+        assert_eq!(adopted, table.0.len() - 1);
         nix::sys::signal::kill(
             nix::unistd::Pid::from_raw(grandchild.cast_signed()),
             nix::sys::signal::Signal::SIGKILL,

@@ -1,9 +1,9 @@
-//! What both eBPF drivers demand, and what neither can give.
+//! What both eBPF drivers need of a host, and what neither can capture.
 
 use driver_api::host::{Host, capability};
 use driver_api::support::Gap;
 
-/// What this host lacks without which neither driver can run.
+/// What this host lacks that both drivers need.
 pub fn missing(host: &Host) -> Vec<Gap> {
     let mut missing = Vec::new();
     if !host.may_trace_with_bpf() {
@@ -57,7 +57,7 @@ pub fn capabilities_to_open(host: &Host) -> u64 {
     }
 }
 
-/// Gaps of both drivers wherever they run.
+/// Gaps of both drivers on every host.
 pub fn always(host: &Host) -> Vec<Gap> {
     let mut gaps = vec![
         Gap::new(
@@ -81,8 +81,8 @@ pub fn always(host: &Host) -> Vec<Gap> {
     if host.preemptible {
         gaps.push(Gap::new(
             "calls that are made while a program is preempted",
-            "where this kernel preempts a program in the midst of a call, it does not run it for another thread on \
-             that CPU until it has ended: such calls are counted as lost, cause nested",
+            "if this kernel preempts a program in the middle of a call, it does not run that program for another \
+             thread on the same CPU until it has ended: such calls are counted as lost, cause nested",
             "boot with preempt=lazy (Linux 6.13), or preempt=none or voluntary, which make that rare or impossible",
         ));
     }

@@ -1,8 +1,7 @@
-//! The life of a capture: its command is released by the first poll, its losses become events, and it
-//! ends with the last process that was followed.
+//! The life of a capture: the first poll releases its command, and it ends with the last thread that was followed.
 
-use driver_api::driver::{CaptureError, CommandState, Flow, Polled};
-use driver_api::event::{Event, EventBuilder, Header, Kind, Loss};
+use driver_api::driver::{CommandState, Polled};
+use driver_api::error::CaptureError;
 use driver_api::request::{Request, Target};
 
 pub use driver_start::monotonic_ns;
@@ -19,7 +18,7 @@ pub struct Life {
 }
 
 impl Life {
-    /// For this request, whose command is already forked.
+    /// For a request, and its command, which is forked and held.
     pub fn new(driver: &'static str, request: &Request, command: Option<Held>) -> Self {
         Self {
             driver,
@@ -29,12 +28,16 @@ impl Life {
         }
     }
 
-    /// Whether threads are followed, not the whole host.
+    /// Whether threads are followed, as opposed to the whole host.
     pub fn follows(&self) -> bool {
         self.follows
     }
 
-    /// Lets the command run, the first time it is called.
+    /// Lets the command run when it is called for the first time.
+    ///
+    /// # Errors
+    ///
+    /// The command cannot be executed.
     pub fn begin(&mut self) -> Result<(), CaptureError> {
         let Some(command) = self.command.as_mut().filter(|command| command.held()) else {
             return Ok(());
@@ -45,7 +48,7 @@ impl Life {
         })
     }
 
-    /// The command, once it runs.
+    /// The command, once it has been released.
     pub fn command(&mut self) -> Option<CommandState> {
         let command = self.command.as_mut().filter(|command| !command.held())?;
         Some(CommandState {
@@ -54,8 +57,8 @@ impl Life {
         })
     }
 
-    /// Whether the target is gone. `alive` looks whether any thread is still followed; every event of a
-    /// thread that is not is already in the buffer, which the caller has to drain once more.
+    /// How the capture has ended. `None`: it goes on. `alive` says whether any thread is still followed. Every event of a
+    /// thread that has ended is already in the buffer, which the caller has to drain once more.
     pub fn over(&mut self, alive: impl FnOnce() -> bool) -> Option<Polled> {
         if self.ended.is_some() {
             return self.ended;
@@ -75,9 +78,8 @@ impl Life {
     }
 }
 
-/// Whether a thread has ended. The programs at its end have run by then, or never will: the kernel skips the run
-/// of a program that is interrupted by one of its own kind ([`missed`](crate::missed)), a thread's last one as any
-/// other.
+/// Whether a thread has ended. The programs at its end have run by then, or never will, if the kernel has skipped that
+/// run ([`missed`](crate::missed)).
 pub fn gone(tid: u32) -> bool {
     match proc_pid::Stat::of(tid) {
         Ok(stat) => stat.state().has_ended(),
@@ -98,62 +100,4 @@ fn threads_that_have_ended_are_gone() {
     }
     child.wait().unwrap();
     assert!(gone(pid));
-}
-
-/// Turns counters of lost events into events.
-#[derive(Debug)]
-pub struct Losses {
-    counted: [u64; Loss::ALL.len()],
-    reported: [u64; Loss::ALL.len()],
-    builder: EventBuilder,
-}
-
-impl Default for Losses {
-    fn default() -> Self {
-        Self {
-            counted: [0; 4],
-            reported: [0; 4],
-            builder: EventBuilder::new(),
-        }
-    }
-}
-
-impl Losses {
-    /// Counted so far, by cause.
-    pub fn counted(&self) -> [u64; Loss::ALL.len()] {
-        self.counted
-    }
-
-    /// Takes the counters as they are now, and delivers an event for each that has grown.
-    pub fn report(
-        &mut self,
-        counted: [u64; Loss::ALL.len()],
-        sink: &mut dyn FnMut(Event<'_>) -> Flow,
-    ) -> usize {
-        self.counted = counted;
-        let mut delivered = 0;
-        for (at, cause) in Loss::ALL.into_iter().enumerate() {
-            let new = counted[at].saturating_sub(self.reported[at]);
-            if new == 0 {
-                continue;
-            }
-            self.reported[at] = counted[at];
-            let mut args = [0; 6];
-            args[0] = new;
-            args[1] = cause as u64;
-            self.builder.begin(&Header {
-                kind: Kind::Lost as u8,
-                time_ns: monotonic_ns(),
-                args,
-                ..Header::default()
-            });
-            if let Ok(event) = self.builder.finish() {
-                delivered += 1;
-                if sink(event) == Flow::Stop {
-                    break;
-                }
-            }
-        }
-        delivered
-    }
 }

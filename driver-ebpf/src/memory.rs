@@ -1,20 +1,20 @@
-//! The limit of locked memory, which BPF memory counts against before Linux 5.11.
+//! The limit of locked memory (getrlimit(2)), against which BPF memory counts before Linux 5.11.
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
-/// Raises the limit as far as we may. Where that is not far enough, creating a map fails with EPERM, and
-/// [`hint`] says what helps.
+/// Raises the limit as far as the kernel allows. If that is not far enough, making a map fails with EPERM, and [`hint`]
+/// says what helps.
 pub fn raise() {
     let all = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
     if all.is_err()
         && let Ok((_, most)) = getrlimit(Resource::RLIMIT_MEMLOCK)
     {
-        // without CAP_SYS_RESOURCE: as far as the hard limit
+        // without CAP_SYS_RESOURCE the soft limit can be raised to the hard limit
         let _ = setrlimit(Resource::RLIMIT_MEMLOCK, most, most);
     }
 }
 
-/// What to do where the kernel denies memory, if the limit may be the cause.
+/// What to do if the kernel refuses memory with EPERM. `None`: there is no limit, so it is not the cause.
 pub fn hint() -> Option<String> {
     let (limit, _) = getrlimit(Resource::RLIMIT_MEMLOCK).ok()?;
     (limit != RLIM_INFINITY).then(|| {
@@ -27,14 +27,15 @@ pub fn hint() -> Option<String> {
     })
 }
 
-/// What to do where the kernel denies locked memory, if the limit may be the cause: so many bytes are needed at least.
+/// What to do if the kernel refuses locked memory, of which at least `bytes` are needed. `None`: there is no limit, so it
+/// is not the cause.
 pub fn needed(bytes: usize) -> Option<String> {
     let (limit, _) = getrlimit(Resource::RLIMIT_MEMLOCK).ok()?;
     (limit != RLIM_INFINITY).then(|| {
         format!(
-            "; at least {} KiB of locked memory are needed, of which kernel.perf_event_mlock_kb allows so many for each \
-             CPU, and the limit {} KiB: raise it (ulimit -l, LimitMEMLOCK= in a systemd unit), or give lanner \
-             CAP_IPC_LOCK or CAP_SYS_RESOURCE",
+            "; at least {} KiB of locked memory are needed, and the kernel allows kernel.perf_event_mlock_kb for each CPU \
+             and {} KiB by the limit of this process: raise the limit (ulimit -l, LimitMEMLOCK= in a systemd unit), or \
+             give lanner CAP_IPC_LOCK or CAP_SYS_RESOURCE",
             bytes / 1024,
             limit / 1024
         )

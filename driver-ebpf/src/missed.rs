@@ -1,14 +1,14 @@
-//! Runs of a program that the kernel skipped.
+//! Runs of a program that the kernel has skipped.
 //!
-//! A program that is interrupted in the middle does not run a second time on the same CPU (`prog->active` in
-//! kernel/trace/bpf_trace.c, `__bpf_prog_enter` in kernel/bpf/trampoline.c): on a preemptible kernel another
-//! thread's call can pass by unseen. The kernel counts that (since Linux 5.12) and tells it in fdinfo.
+//! While a program is interrupted in the middle of a run, the kernel does not start it again on the same CPU
+//! (`prog->active` in kernel/trace/bpf_trace.c, `__bpf_prog_enter` in kernel/bpf/trampoline.c). So on a preemptible kernel
+//! another thread's call can be missed. Since Linux 5.12 the kernel counts these runs and reports them in fdinfo.
 
 use std::cell::Cell;
 use std::fs;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-/// The programs that are asked.
+/// The programs whose skipped runs are counted.
 #[derive(Debug, Default)]
 pub struct Missed {
     programs: Vec<Program>,
@@ -17,23 +17,29 @@ pub struct Missed {
 #[derive(Debug)]
 struct Program {
     name: String,
-    fd: RawFd,
-    /// Runs skipped, as was said last.
-    said: Cell<u64>,
+    fd: OwnedFd,
+    /// The skipped runs that the log knows of.
+    logged: Cell<u64>,
 }
 
 impl Missed {
-    /// For a program that stays open as long as this is used.
+    /// Counts the skipped runs of a program, through a descriptor of its own. If the process can have no more
+    /// descriptors, the program's skipped runs are not counted, and the log says so.
     pub fn watch(&mut self, name: &str, program: BorrowedFd<'_>) {
-        self.programs.push(Program {
-            name: name.to_owned(),
-            fd: program.as_raw_fd(),
-            said: Cell::new(0),
-        });
+        match program.try_clone_to_owned() {
+            Ok(fd) => self.programs.push(Program {
+                name: name.to_owned(),
+                fd,
+                logged: Cell::new(0),
+            }),
+            Err(error) => {
+                tracing::warn!("skipped runs of the program {name} will not be counted: {error}");
+            }
+        }
     }
 
-    /// Runs skipped so far, an upper bound for the events lost by it: not every run makes an event. The log says of
-    /// which programs.
+    /// Runs skipped so far. That is an upper bound of the events lost by it, because not every run makes an event. The log
+    /// names the programs.
     pub fn runs(&self) -> u64 {
         self.programs.iter().filter_map(Program::runs).sum()
     }
@@ -41,9 +47,9 @@ impl Missed {
 
 impl Program {
     fn runs(&self) -> Option<u64> {
-        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", self.fd)).ok()?;
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", self.fd.as_raw_fd())).ok()?;
         let runs = skipped(&info)?;
-        if self.said.replace(runs) != runs {
+        if self.logged.replace(runs) != runs {
             tracing::debug!(
                 "the kernel has skipped {runs} runs of the program {}",
                 self.name
@@ -53,7 +59,7 @@ impl Program {
     }
 }
 
-/// The number in a program's fdinfo.
+/// The skipped runs in a program's fdinfo.
 fn skipped(info: &str) -> Option<u64> {
     info.lines()
         .find_map(|line| line.strip_prefix("recursion_misses:"))?

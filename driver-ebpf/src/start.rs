@@ -1,20 +1,11 @@
-//! Whom the programs in the kernel are to follow.
+//! Whom the programs in the kernel follow from the beginning of a capture.
 
 use driver_api::driver::OpenError;
 use driver_api::error::Cause;
 use driver_api::request::Target;
 
+pub use crate::layout::Follow;
 pub use driver_start::{Held, StartError, ThreadsError, follow_threads, threads};
-
-/// What a followed thread is waiting for; the values are those of `enum follow` in the BPF programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Follow {
-    /// Captured from its next exec on.
-    Armed = 1,
-    /// Captured.
-    Active = 2,
-}
 
 /// Why a running process cannot be followed.
 #[derive(Debug, thiserror::Error)]
@@ -22,12 +13,16 @@ enum Unfollowed {
     /// Its threads cannot be listed.
     #[error(transparent)]
     Threads(#[from] ThreadsError),
-    /// The kernel refused.
+    /// A thread cannot be written into the table.
     #[error(transparent)]
     Put(Cause),
 }
 
-/// Tells the programs in the kernel, which are attached already, whom to follow.
+/// Makes the programs in the kernel, which are attached already, follow the target: `put` writes a thread into their table.
+///
+/// # Errors
+///
+/// A process has ended, or an error of `put`.
 pub fn follow_target(
     target: &Target,
     command: Option<&Held>,
@@ -48,14 +43,18 @@ pub fn follow_target(
 /// The inode of the initial PID namespace (`PROC_PID_INIT_INO` of include/linux/proc_ns.h).
 const INITIAL_PIDS: &str = "pid:[4026531836]";
 
-/// Programs in the kernel know processes by their ids in the initial PID namespace, which nobody inside
-/// another one can name.
+/// Whether this process is in the initial PID namespace. Programs in the kernel know processes by their ids there, which
+/// cannot be found out inside another namespace.
 pub(crate) fn in_initial_namespace() -> bool {
     std::fs::read_link("/proc/self/ns/pid")
         .is_ok_and(|namespace| namespace.as_os_str() == INITIAL_PIDS)
 }
 
 /// Checks a target and forks its command, before anything is loaded.
+///
+/// # Errors
+///
+/// The target is inside a PID namespace, a process does not exist, or the command cannot be forked.
 pub fn prepare(driver: &'static str, target: &Target) -> Result<Option<Held>, OpenError> {
     if !matches!(target, Target::Host) && !in_initial_namespace() {
         return Err(OpenError::Unsupported {

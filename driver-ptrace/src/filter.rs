@@ -17,9 +17,9 @@ pub(crate) mod arch {
     pub(crate) const ARM: u32 = 0x4000_0028;
 }
 
-/// Tells the stops of this filter from those of a filter that the program has made itself (`SECCOMP_RET_DATA`).
+/// The data of this filter's stops (`SECCOMP_RET_DATA`). A filter that the program has made itself has other data.
 pub(crate) const OURS: u16 = 0x1a7e;
-/// What this machine's ABIs are, the native one first.
+/// The ABIs of this machine, the native one first.
 const ARCHES: [(u32, Abi); 2] = if cfg!(target_arch = "aarch64") {
     [(arch::AARCH64, Abi::Aarch64), (arch::ARM, Abi::Arm)]
 } else {

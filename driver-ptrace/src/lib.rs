@@ -1,10 +1,11 @@
 //! The unprivileged driver: ptrace behind a seccomp filter, or seccomp notification where ptrace is forbidden.
 //!
-//! [`trace`] and [`notify`] are its two modes; [`modes`] chooses between them and registers the driver. Both
-//! compile their [`filter`] here. At a call they follow the capture plan ([`interpret`]), which reads the thread's
-//! [`memory`], [`facts`] from /proc ([`proc_dir`], [`threads`]) and the ends of its [`sockets`]; [`events`] hands the
-//! result to the sink. [`tracee`] has the types for stopped threads, [`id_map`] the maps by their ids.
+//! `trace` and `notify` are its two modes; `modes` chooses between them and registers the driver. Both compile their
+//! filter in `filter`. At a call they follow the capture plan (`interpret`), which reads the thread's `memory`, its
+//! `facts` from /proc (`proc_dir`, `threads`) and the ends of its `sockets`. `events` hands the result to the sink.
+//! `tracee` has the types for stopped threads, `clone` the flags of births, `id_map` maps by ids.
 
+mod clone;
 mod events;
 mod facts;
 mod filter;

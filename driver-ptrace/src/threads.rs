@@ -84,7 +84,7 @@ pub(crate) fn owner(tid: u32) -> Owner {
 /// The ids after an exec.
 ///
 /// They are those before it, unless the program's file has the set-user-id or set-group-id bit. The folder of a
-/// process that has run such a file belongs to root (proc(5)), whatever has become of the file meanwhile. Reading
+/// process that has run such a file belongs to root (proc(5)), even if the file has changed meanwhile. Reading
 /// its whole status would cost more.
 pub(crate) fn owner_after_exec(tid: u32, dir: &ProcDir, before: Owner) -> Owner {
     let unchanged = dir

@@ -3,9 +3,10 @@
 //! Two facts are found by trying: [`detect`] makes BPF maps and closes them at once, and [`try_out`] starts
 //! children that end. Nothing remains of either.
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
+use bpf_syscall::{MapKind, create_map};
 use driver_api::driver::registered;
 use driver_api::error::Chain;
 use driver_api::host::{Host, capability};
@@ -73,62 +74,25 @@ fn locked_memory(capabilities: u64) -> Option<u64> {
     (hard != RLIM_INFINITY).then_some(hard)
 }
 
-/// Whether a map that is larger than the limit is refused for that. Without the privilege to make maps at
-/// all nothing can be told, and nothing is said.
+/// Whether the kernel refuses a map that is larger than the limit. Without the privilege to make maps nothing can be
+/// found out, and the answer is no.
 fn locks_bpf_memory(limit: u64) -> bool {
-    const BPF_MAP_TYPE_ARRAY: u32 = 2;
     let create = |entries: u64| {
         let entries = u32::try_from(entries).unwrap_or(u32::MAX);
-        create_map(BPF_MAP_TYPE_ARRAY, 4, 1024, entries).is_ok()
+        create_map(MapKind::Array, 4, 1024, entries).is_ok()
     };
-    // a map of the limit's size and a half; of a limit that is this large, nobody complains
+    // the map tried has one and a half times the limit; a limit as large as this is large enough
     const LARGE: u64 = 64 << 20;
     limit < LARGE && create(1) && !create((limit + limit / 2) / 1024 + 64)
 }
 
-/// Whether the kernel knows no BPF ring buffers. Without the privilege to make maps nothing can be told, and nothing
-/// is said.
+/// Whether the kernel lacks BPF ring buffers. Without the privilege to make maps nothing can be found out, and the
+/// answer is no.
 fn lacks_ring_buffer() -> bool {
-    const BPF_MAP_TYPE_ARRAY: u32 = 2;
-    const BPF_MAP_TYPE_RINGBUF: u32 = 27;
     // a multiple of every page size
-    let ring = create_map(BPF_MAP_TYPE_RINGBUF, 0, 0, 1 << 16);
+    let ring = create_map(MapKind::RingBuffer, 0, 0, 1 << 16);
     ring.is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL))
-        && create_map(BPF_MAP_TYPE_ARRAY, 4, 8, 1).is_ok()
-}
-
-/// Makes a map, and closes it.
-fn create_map(map_type: u32, key_size: u32, value_size: u32, max_entries: u32) -> io::Result<()> {
-    /// The first fields of `union bpf_attr` (include/uapi/linux/bpf.h) for `BPF_MAP_CREATE`.
-    #[repr(C)]
-    struct MapCreate {
-        map_type: u32,
-        key_size: u32,
-        value_size: u32,
-        max_entries: u32,
-    }
-    const BPF_MAP_CREATE: i32 = 0;
-    let attributes = MapCreate {
-        map_type,
-        key_size,
-        value_size,
-        max_entries,
-    };
-    // SAFETY: the kernel reads as many bytes of the attributes as it is told, and they outlive the call.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_MAP_CREATE,
-            &raw const attributes,
-            size_of::<MapCreate>(),
-        )
-    };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor is ours and nobody else knows it.
-    unsafe { libc::close(i32::try_from(fd).unwrap_or(-1)) };
-    Ok(())
+        && create_map(MapKind::Array, 4, 8, 1).is_ok()
 }
 
 fn number(path: &str) -> Option<i64> {

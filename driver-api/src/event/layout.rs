@@ -1,4 +1,4 @@
-//! The layout of an event in memory, as `bpf/event.h` has it for C.
+//! The layout of an event in memory. `bpf/event.h` says the same in C; it is generated from this file (`make header`).
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -8,7 +8,7 @@ pub const VERSION: u8 = 1;
 pub const MAX: usize = 32768;
 
 /// In a fork's fifth argument: the driver has looked at what parent and child share.
-pub const FORK_SEEN: u64 = 1 << 63;
+pub const FORK_SEEN: u64 = 0x8000_0000_0000_0000;
 
 /// In [`AttachmentHeader::what`]: a better attachment follows; to be passed over.
 pub const REPLACED: u8 = 255;
@@ -143,6 +143,7 @@ impl Abi {
 
 /// Bits of [`Header::flags`].
 #[derive(Debug)]
+#[repr(C)]
 pub struct Flags;
 
 impl Flags {
@@ -176,8 +177,12 @@ pub enum Loss {
 }
 
 impl Loss {
+    /// How many causes there are.
+    pub const CAUSES: usize = 4;
+
     /// Every cause, in the order of its number.
-    pub const ALL: [Self; 4] = [Self::BufferFull, Self::Nested, Self::TableFull, Self::Fault];
+    pub const ALL: [Self; Self::CAUSES] =
+        [Self::BufferFull, Self::Nested, Self::TableFull, Self::Fault];
 
     /// The cause with this number; an unknown one counts as [`Loss::Fault`].
     pub fn from_u64(value: u64) -> Self {

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | number that reads like another one | `words/number.rs`, the head of `syscalls.tbl` |
 //! | number that reads in its own way | these two and the decoder's `number.rs`, which has its text, JSON and Falco form |
+//! | number that rule tests can give by name | these three and the rule tests' `script/mod.rs` |
 //! | memory with a length | `words/buffer.rs`, the head of `syscalls.tbl`, the decoder's `value.rs`, and the decoder's file for its forms |
 //! | anything else: a variant of [`Kind`] | this file, `parse/kind.rs`, `plan/build.rs`, the decoder's `value.rs`, the head of `syscalls.tbl` |
 //!

@@ -8,8 +8,6 @@ use std::sync::atomic::{Ordering, fence};
 use aya::maps::{MapData, MapError};
 use zerocopy::FromBytes;
 
-use crate::sys;
-
 /// `struct batch_head`: nothing, number, events before.
 pub(super) const HEAD: usize = 16;
 /// The data of `struct slot`, which end it.
@@ -68,7 +66,7 @@ impl Batches {
         // is the programs' side of it
         fence(Ordering::Acquire);
         // SAFETY: an array per CPU of words, and as many as there are possible CPUs.
-        if let Err(error) = unsafe { sys::read(self.marks.fd().as_fd(), 0, to) } {
+        if let Err(error) = unsafe { bpf_syscall::lookup(self.marks.fd().as_fd(), 0, to) } {
             tracing::warn!("the marks of batches cannot be read: {error}");
         }
         fence(Ordering::Acquire);
@@ -78,7 +76,7 @@ impl Batches {
     pub(super) fn read<'a>(&self, cpu: u32, to: &'a mut Vec<u8>) -> Option<&'a [u8]> {
         to.resize(self.size, 0);
         // SAFETY: an array of slots, and the kernel has said how large they are.
-        unsafe { sys::read(self.data.fd().as_fd(), cpu * SLOTS, to) }.ok()?;
+        unsafe { bpf_syscall::lookup(self.data.fd().as_fd(), cpu * SLOTS, to) }.ok()?;
         to.get(self.size.checked_sub(HEAD + DATA)?..)
     }
 }

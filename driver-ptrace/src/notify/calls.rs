@@ -10,15 +10,12 @@ use super::capture::NotifyCapture;
 use super::family;
 use super::listener::Notification;
 use super::processes::{Birth, PendingExec};
+use crate::clone;
 use crate::events::{self, Sink};
 use crate::filter;
 use crate::memory::Memory;
 use crate::threads;
 
-/// clone(2)
-const CLONE_THREAD: u64 = 0x1_0000;
-/// The flags of a clone(2) that does what vfork(2) does: CLONE_VM and CLONE_VFORK.
-const VFORK: u64 = 0x4100;
 /// The return value with which the plan of a call that has not returned is followed: an error without a special
 /// meaning. So only what the program has filled is read.
 const NOT_YET: i64 = -1;
@@ -152,18 +149,14 @@ impl NotifyCapture {
     }
 
     fn begin_birth(&mut self, tid: pid_t, entry: &Entry) {
-        let flags = match entry.call.name {
-            "clone" => entry.args[0],
-            // the first member of struct clone_args
-            "clone3" => Memory::new(tid, false)
-                .exactly(entry.args[0])
-                .map_or(0, u64::from_ne_bytes),
-            "vfork" => VFORK,
-            _ => 0,
+        let flags = if entry.call.name == "vfork" {
+            clone::VFORK
+        } else {
+            clone::flags(tid, entry.call.name, entry.args[0]).unwrap_or(0)
         };
         if let Some(thread) = self.processes.threads.get_mut(&tid) {
             thread.birth = Some(Birth {
-                is_thread: flags & CLONE_THREAD != 0,
+                is_thread: flags & clone::THREAD != 0,
                 flags,
             });
         }

@@ -141,7 +141,7 @@ impl NotifyCapture {
         }
     }
 
-    /// Opens the gate, the first time.
+    /// Releases the command and takes its listener, the first time.
     fn begin(&mut self) -> Result<(), CaptureError> {
         let Some(channel) = self.channel.take() else {
             return Ok(());

@@ -7,19 +7,18 @@ use libc::pid_t;
 
 use super::capture::NotifyCapture;
 use super::processes::{self, Parent, PendingExec};
+use crate::clone;
 use crate::events::Sink;
 use crate::facts;
 use crate::memory::Memory;
 use crate::proc_dir::ProcDir;
 use crate::threads;
 
-/// The signal in the low byte of a clone's flags (clone(2)).
-const CSIGNAL: u64 = 0xff;
 /// The entry of the auxiliary vector with the address of sixteen random bytes (getauxval(3)).
 const AT_RANDOM: u64 = 25;
 
-/// What tells the programs that a process runs one after the other apart: the auxiliary vector, with addresses that
-/// the kernel has chosen at random, and the random bytes, which are new with every exec.
+/// What is different for each program that a process executes: the auxiliary vector, which has addresses that the
+/// kernel chose at random, and the random bytes, which are new with every exec.
 pub(super) fn program_of(tid: pid_t) -> Option<Vec<u8>> {
     let mut room = [0; 1024];
     let auxv = ProcDir::open(tid.unsigned_abs())?.read(c"auxv", &mut room)?;
@@ -70,7 +69,7 @@ impl NotifyCapture {
         header.args[..3].copy_from_slice(&[
             u64::from(id),
             u64::from(tgid.unsigned_abs()),
-            parent.flags & !CSIGNAL,
+            clone::without_signal(parent.flags),
         ]);
         self.add(tid, tgid, owner);
         self.events.builder.begin(&header);
@@ -122,7 +121,7 @@ impl NotifyCapture {
         };
         let now = program_of(tid);
         let replaced = match (&pending.before, &now) {
-            // /proc cannot be read: only a call that looks like a beginning can tell
+            // /proc cannot be read: only a call that looks like a beginning shows a new program
             (None, None) => first && pending.tid == tid,
             (before, now) => before != now,
         };

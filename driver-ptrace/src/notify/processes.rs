@@ -65,7 +65,7 @@ pub(crate) struct PendingExec {
 pub(crate) struct Process {
     pidfd: Option<OwnedFd>,
     pub(crate) threads: Vec<pid_t>,
-    /// The status with which it is about to end, by its own call.
+    /// The status that it has given to exit_group(2), or its last thread to exit(2).
     pub(crate) leaving: Option<i32>,
     pub(crate) exec: Option<PendingExec>,
 }
@@ -333,7 +333,7 @@ fn of_zombie(pid: pid_t) -> Option<i32> {
     let mut room = [0; 1024];
     let stat = ProcDir::open(pid.unsigned_abs())?.stat(&mut room)?;
     let status = stat.get(Field::ExitStatus);
-    // 0 may also say that lanner may not know it (fs/proc/array.c)
+    // the kernel also writes 0 if lanner is not allowed to know the status (fs/proc/array.c)
     status.filter(|status| stat.state() == State::Zombie && *status != 0)
 }
 

@@ -52,7 +52,7 @@ impl PtraceCapture {
     ///
     /// # Errors
     ///
-    /// A process does not exist, has ended, has another tracer, or may not be traced.
+    /// A process does not exist, has ended, has another tracer, or the kernel does not allow lanner to trace it.
     pub(super) fn seize_all(&mut self, pids: &[u32]) -> Result<(), AttachError> {
         for pid in pids {
             driver_start::follow_threads(&[*pid], |tid| self.seize_one(*pid, tid))?;

@@ -10,13 +10,10 @@ use libc::pid_t;
 
 use super::capture::PtraceCapture;
 use super::tracees::{Call, Early, Thread};
+use crate::clone;
 use crate::events::Sink;
-use crate::memory::Memory;
 use crate::threads::{self, Owner};
 use crate::tracee::{BirthKind, BirthStop, Gone, Stop};
-
-/// The signal in the low byte of clone(2)'s flags, which the event does not have.
-const CSIGNAL: u64 = 0xff;
 
 /// Who was born.
 #[derive(Debug, Clone, Copy)]
@@ -50,21 +47,21 @@ impl PtraceCapture {
         let flags = parent
             .call
             .as_ref()
-            .and_then(|call| clone_flags(tid, call))
+            .and_then(|call| clone::flags(tid, call.call.name, call.args[0]))
             .unwrap_or(0);
         // a clone of kind Clone makes a thread, or a process that does not send SIGCHLD
         let is_thread = stop.kind() == BirthKind::Clone
             && if flags == 0 {
                 threads::tgid(child).is_none_or(|group| group != child)
             } else {
-                flags & libc::CLONE_THREAD as u64 != 0
+                flags & clone::THREAD != 0
             };
         let child_tid = child as pid_t;
         if !self.tracees.contains(child_tid) {
             let birth = Birth {
                 child: child_tid,
                 tgid: if is_thread { tgid } else { child },
-                flags: flags & !CSIGNAL,
+                flags: clone::without_signal(flags),
                 owner,
             };
             let header = self.header(Kind::Fork, tid);
@@ -157,17 +154,5 @@ impl PtraceCapture {
         };
         self.follow_child(&header, birth, sink);
         self.catch_up(child, sink);
-    }
-}
-
-/// The flags of the clone that a thread is in, if that call is captured.
-fn clone_flags(tid: pid_t, call: &Call) -> Option<u64> {
-    match call.call.name {
-        "clone" => Some(call.args[0]),
-        // the first member of struct clone_args
-        "clone3" => Memory::new(tid, false)
-            .exactly(call.args[0])
-            .map(u64::from_ne_bytes),
-        _ => None,
     }
 }

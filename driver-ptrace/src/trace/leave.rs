@@ -19,7 +19,8 @@ impl PtraceCapture {
     pub(super) fn detach_all(&mut self) {
         if !self.waiter.is_ours() && !self.tracees.is_empty() {
             tracing::warn!(
-                "dropped by a foreign thread: tracees are free when the tracer's thread ends"
+                "the capture was dropped by another thread than the one that opened it: its processes are free when \
+                 that thread ends"
             );
             return;
         }

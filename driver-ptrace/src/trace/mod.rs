@@ -1,11 +1,14 @@
 //! Trace mode: ptrace(2) behind a seccomp filter.
 //!
-//! A command is started under a filter that stops the selected calls alone; an attached process stops at every
-//! call. [`capture`] is the loop that takes stops from the [`waiter`] and hands out events. [`stops`] says what is
-//! done at each kind of stop, [`calls`], [`births`] and [`exec`] make the events. [`tracees`] knows the threads and
-//! [`lifecycle`] how far the capture has got. [`attach`] takes up running processes, [`leave`] ends a capture.
-//! [`gaps`] says what it needs and lacks. [`pinning`] keeps tracer and tracee on one CPU, with the help of [`affinity`]. [`restart`] keeps tracing from
-//! ending calls that wait; [`pending_restart`] finds out how interrupted calls end.
+//! A command is started under a filter that stops the selected calls alone; an attached process stops at every call.
+//!
+//! [`capture`] is the loop that takes stops from the [`waiter`] and hands out events. [`stops`] has what is done at
+//! each kind of stop; [`calls`], [`births`] and [`exec`] make the events. [`tracees`] knows the threads, and
+//! [`lifecycle`] how far the capture has got. [`attach`] begins to follow running processes, [`leave`] ends a capture.
+//!
+//! [`pinning`] keeps tracer and tracee on one CPU, with the help of [`affinity`]. [`restart`] keeps tracing from ending
+//! calls that wait; [`pending_restart`] finds out how interrupted calls end. [`gaps`] has what the mode needs of a
+//! host, and what it cannot do.
 
 mod affinity;
 mod attach;

@@ -6,10 +6,10 @@
 //! narrowed to the home while it is woken. It gets its own affinity back before it runs any code of its own, or,
 //! as each change costs much, when it has not stopped for a moment.
 //!
-//! A program must not see that. Nobody is pinned while a thread asks for or sets an affinity, nor for a while after
-//! a program has opened a `status` file in /proc; threads stay pinned between their calls only where the filter
-//! stops at all opens. Calls that read data are not pinned. A child that is born with a narrow affinity stops
-//! before its first instruction, and gets its parent's there.
+//! A program must not see that. No thread is pinned while one asks for or sets an affinity, nor for a while after a
+//! program has opened a `status` file in /proc. Threads stay pinned between their calls only where the filter stops all
+//! opens. Calls that read data are not pinned. A child that is born with a narrow affinity stops before its first
+//! instruction, and gets the affinity of its parent there.
 //!
 //! Only tracees that do not lose by it are pinned: one that ran beside another tracee on the home CPU is left to
 //! the scheduler.
@@ -30,7 +30,7 @@ const BUSY: u32 = 8;
 const IDLE: Duration = Duration::from_millis(20);
 /// How long after its last stop a thread stays pinned.
 const PINNED_FOR: Duration = Duration::from_millis(2);
-/// How long nobody stays pinned after a program may have begun to read what shows it.
+/// How long no thread stays pinned after a program may have begun to read what shows it.
 const UNPINNED_FOR: Duration = Duration::from_millis(100);
 /// After this number of wake-ups at home the tracer checks that the tracee is still there.
 const WAKE_UPS_PER_CHECK: u32 = 256;
@@ -76,19 +76,19 @@ struct Pinned {
 /// The run of stops that ends with the latest one.
 #[derive(Debug)]
 struct StopRun {
-    /// Who has stopped last, and when.
+    /// The thread that has stopped last, and when.
     tid: pid_t,
     when: Instant,
     /// The number of its stops in a row.
     alone: u32,
-    /// The number of quick stops in a row, whoever stopped.
+    /// The number of quick stops in a row, of any threads.
     quick: u32,
 }
 
-/// Where the tracer is, and whom it keeps there.
+/// Where the tracer is, and which threads it keeps there.
 #[derive(Debug)]
 pub(crate) struct CpuPinner {
-    /// The tracer's own affinity. None: nobody is pinned.
+    /// The tracer's own affinity. None: no thread is ever pinned.
     own: Option<CpuSet>,
     /// The CPU where the tracer stays.
     home: Option<usize>,
@@ -96,15 +96,15 @@ pub(crate) struct CpuPinner {
     narrow: CpuSet,
     /// All CPUs there could ever be.
     every: CpuSet,
-    /// What the affinity of a thread that nobody restricted reads as, once known. Such a thread gets `every` back,
-    /// and with it the CPUs that are added later.
+    /// What the affinity of an unrestricted thread reads as, once known. Such a thread gets `every` back, and with it
+    /// CPUs that are added later.
     unrestricted: Option<CpuSet>,
     /// The thread that was woken at home last.
     resident: pid_t,
     pinned: Vec<Pinned>,
     /// Threads stay pinned between their calls, too.
     between_calls: bool,
-    /// They do not before this time.
+    /// Before this time they do not.
     unpinned_until: Option<Instant>,
     /// Threads that are in a call about affinities.
     asking: Vec<pid_t>,
@@ -192,7 +192,7 @@ impl CpuPinner {
         self.between_calls = true;
     }
 
-    /// A program is about to read /proc/PID/status: everybody has the own affinity for a while.
+    /// A program is about to read /proc/PID/status: all threads have their own affinity for a while.
     pub(super) fn unpin_for_a_while(&mut self) {
         self.unpin_all();
         self.unpinned_until = Some(self.run.when + UNPINNED_FOR);
@@ -239,14 +239,14 @@ impl CpuPinner {
         }
     }
 
-    /// The thread that was woken at home last. None: nobody is pinned now.
+    /// The thread that was woken at home last. None: no thread may be pinned now.
     pub(super) fn resident(&self) -> Option<pid_t> {
         self.home
             .filter(|_| self.asking.is_empty())
             .map(|_| self.resident)
     }
 
-    /// A thread is about to ask for or to set an affinity: everybody has the own one until that call is over.
+    /// A thread is about to ask for or to set an affinity: all threads have their own until that call is over.
     pub(super) fn begin_affinity_call(&mut self, tid: pid_t) {
         self.unpin_all();
         self.asking.push(tid);
@@ -350,7 +350,7 @@ impl CpuPinner {
         }
     }
 
-    /// A pinned thread's own affinity, unless another process has given it a new one meanwhile.
+    /// Forgets a pinned thread. Returns its own affinity, unless another process has given it a new one meanwhile.
     fn take_own(&mut self, tid: pid_t) -> Option<CpuSet> {
         let at = self.pinned.iter().position(|pinned| pinned.tid == tid)?;
         let own = self.pinned.swap_remove(at).own;

@@ -101,7 +101,7 @@ impl Waiter {
         unsafe { libc::timer_settime(self.timer, 0, &raw const setting, null_mut()) };
     }
 
-    /// The next stop or end of a tracee of this thread. `None`: there is none yet; the time may not have passed.
+    /// The next stop or end of a tracee of this thread. `None`: there is none yet, and perhaps the time has not passed.
     /// Leaves the timer armed for the next wait, until [`Waiter::rest`].
     pub(super) fn next(&self, timeout: Duration) -> Result<Option<Wait>, NoTracees> {
         if timeout.is_zero() {

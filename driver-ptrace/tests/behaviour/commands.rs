@@ -247,15 +247,15 @@ fn a_sink_that_stops_gets_no_further_event() {
     let begin = Instant::now();
     loop {
         assert!(begin.elapsed() < PATIENCE);
-        let mut told = 0;
+        let mut delivered = 0;
         let polled = capture
             .poll(Duration::from_millis(50), &mut |event| {
-                told += 1;
+                delivered += 1;
                 kinds.push(event.kind());
                 Flow::Stop
             })
             .expect("the capture goes on");
-        assert!(told <= 1, "{told} events after Stop: {kinds:?}");
+        assert!(delivered <= 1, "{delivered} events after Stop: {kinds:?}");
         if let Polled::Ended(_) = polled {
             break;
         }

@@ -176,7 +176,7 @@ fn a_process_with_a_tracer_is_refused_and_its_tracer_named() {
             );
             libc::gettid()
         };
-        attached.send(tid).expect("somebody listens");
+        attached.send(tid).expect("the test waits for it");
         // a tracer that ends detaches
         let _ = leaves.recv();
     });

@@ -45,7 +45,10 @@ impl Running {
     fn goes_on(&self) {
         let (before, begin) = (self.counted(), Instant::now());
         while self.counted() < before + 20 {
-            assert!(begin.elapsed() < Duration::from_secs(10), "it stands still");
+            assert!(
+                begin.elapsed() < Duration::from_secs(10),
+                "it makes no progress"
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }

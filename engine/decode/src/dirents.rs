@@ -1,8 +1,14 @@
-//! Entries of a directory, as getdents64(2) and getdents(2) write them.
+//! Directory entries, as getdents64(2) and getdents(2) write them.
 
+use std::fmt::Write as _;
+
+use super::buffer::quote;
+use super::forms::{Forms, and_more, list};
+use super::json::{self, Members};
 use super::sockaddr::bytes_at;
+use super::symbols;
 
-/// Entries in the bytes of an event.
+/// Directory entries in the bytes of an event.
 #[derive(Debug, Clone, Copy)]
 pub struct Dirents<'a> {
     bytes: &'a [u8],
@@ -11,21 +17,21 @@ pub struct Dirents<'a> {
     pub cut: bool,
 }
 
-/// What an entry looks like.
+/// The layout of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// `struct linux_dirent64`.
     Wide,
-    /// `struct linux_dirent`, with longs of so many bytes; the type is the last byte.
+    /// `struct linux_dirent`, whose longs have this many bytes; the type is the last byte.
     Old(usize),
 }
 
-/// One entry.
+/// A directory entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dirent<'a> {
-    /// Inode.
+    /// Inode number.
     pub ino: u64,
-    /// Where the next one is.
+    /// The position of the next entry in the directory.
     pub off: i64,
     /// Bytes of the entry.
     pub len: u16,
@@ -81,6 +87,37 @@ fn one(bytes: &[u8], form: Form) -> Option<(Dirent<'_>, &[u8])> {
     Some((dirent, bytes.get(usize::from(len)..)?))
 }
 
+impl Forms for Dirents<'_> {
+    fn text(&self, out: &mut String) {
+        list(out, self.iter(), |out, entry| {
+            let _ = write!(
+                out,
+                "{{d_ino={}, d_off={}, d_reclen={}, d_type=",
+                entry.ino, entry.off, entry.len
+            );
+            symbols::named(out, "dirent_type", u64::from(entry.kind));
+            out.push_str(", d_name=");
+            quote(out, entry.name);
+            out.push('}');
+        });
+        if self.cut {
+            and_more(out);
+        }
+    }
+
+    fn json(&self, out: &mut String) {
+        let mut inside = Members::array(out);
+        for entry in self.iter() {
+            let mut one = Members::object(inside.item());
+            one.number("ino", entry.ino);
+            json::named(one.key("type"), "dirent_type", u64::from(entry.kind));
+            json::string(one.key("name"), entry.name);
+            one.end();
+        }
+        inside.end();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,7 +145,7 @@ mod tests {
         );
         bytes.pop();
         assert_eq!(names(&bytes).len(), 1);
-        // a length of 0 does not go round for ever
+        // a length of 0 does not make the list endless
         bytes[16] = 0;
         assert!(names(&bytes).is_empty());
         assert!(names(b"").is_empty());

@@ -3,30 +3,28 @@
 //! Keys have a fixed order. Flags, enumerations and signals are names as strace prints them, joined
 //! by `|`, with unnamed bits in base 16; descriptors, ids, sizes, modes and offsets are numbers;
 //! addresses are `"0x..."`, a null pointer is `null`. A parameter that could not be read is `null`
-//! and listed in `incomplete`; one that was cut at a limit is listed in `truncated`. Facts that fell
-//! short stand there as `facts.NAME`.
+//! and listed in `incomplete`; one that was cut at a limit is listed in `truncated`. Both lists have
+//! facts as `facts.NAME`.
 //!
-//! Linux strings are bytes, JSON's are not. A string that is UTF-8 and does not contain `\x` stands
-//! as it is. In any other, each byte that is not UTF-8 becomes `\xHH` and each backslash is doubled.
-//! So a reader that finds `\x` in the (JSON-unescaped) text undoes both, and one that does not has
-//! the bytes already: nothing is lost, nothing is ambiguous.
+//! Linux strings are bytes, JSON's are not. A string that is UTF-8 and does not contain `\x` is written
+//! as it is. In any other string, each byte that is not UTF-8 becomes `\xHH` and each backslash is
+//! doubled. A reader that finds `\x` in the (JSON-unescaped) text undoes both; a reader that does not
+//! find it has the bytes already. Nothing is lost, nothing is ambiguous.
 
 use std::fmt::Write as _;
 
 use driver_api::event::{Attachment, Event, Fact, Flags, Kind as EventKind, Loss};
 use driver_api::table::{Returns, Syscall};
 
-use super::control;
-use super::sockaddr::SockAddr;
-use super::structs::{Array, Struct};
+use super::forms::Forms;
+use super::shortfall::{Short, shortfall};
 use super::symbols::{self, Remark, hex, write_enum, write_flags};
-use super::value::{self, Message, Short, Value, shortfall};
-use super::{call, errno, facts};
+use super::{call, errno, facts, number, value};
 
-/// What the caller knows about an event and the event does not.
+/// What the caller knows about an event that the event itself does not have.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Context<'a> {
-    /// Nanoseconds to add to the event's monotonic time to have the time since the epoch.
+    /// Nanoseconds to add to the event's monotonic time to get the time since the epoch.
     pub epoch_ns: i64,
     /// Parent's thread-group id.
     pub ppid: Option<u32>,
@@ -60,14 +58,14 @@ impl<'o> Members<'o> {
         }
     }
 
-    /// Begins a member of an object and gives the buffer for its value.
+    /// Begins a member of an object. The caller appends its value to the buffer.
     pub(super) fn key(&mut self, key: &str) -> &mut String {
         let out = self.item();
         let _ = write!(out, "\"{key}\":");
         out
     }
 
-    /// Begins an element of an array.
+    /// Begins an element of an array. The caller appends it to the buffer.
     pub(super) fn item(&mut self) -> &mut String {
         if !self.first {
             self.out.push(',');
@@ -171,7 +169,7 @@ fn error(out: &mut String, ret: i64) {
     };
 }
 
-/// Lists the parameters, and as `facts.NAME` the facts, that fell short in this way, if any.
+/// Lists the parameters, and as `facts.NAME` the facts, whose memory fell short in this way, if any.
 fn shortfalls(members: &mut Members<'_>, event: &Event<'_>, key: &str, which: Short) {
     let is_call = matches!(event.kind(), EventKind::Syscall | EventKind::Exec);
     let call = call(event).filter(|_| is_call);
@@ -212,7 +210,7 @@ fn fork(out: &mut String, event: &Event<'_>) {
     inside.end();
 }
 
-/// How a thread ended; none: nobody knows.
+/// How a thread ended; none: not known.
 fn exit(out: &mut String, status: Option<i64>) {
     let mut inside = Members::object(out);
     let Some(status) = status else {
@@ -237,119 +235,28 @@ fn exit(out: &mut String, status: Option<i64>) {
 pub fn params(out: &mut String, event: &Event<'_>, call: &Syscall) {
     let mut members = Members::object(out);
     for (at, param) in call.params.iter().enumerate() {
-        // what follows one without a meaning has none either
+        // the parameters after one without a meaning have none either
         let Some(value) = value::param(event, call, at) else {
             break;
         };
-        write(members.key(param.name), &value);
+        value.json(members.key(param.name));
     }
     members.end();
 }
 
-/// Appends a value.
-pub fn write(out: &mut String, value: &Value<'_>) {
-    let _ = match value {
-        Value::Null | Value::Unread(_) | Value::Ptr(0) => write!(out, "null"),
-        Value::Ptr(address) => write!(out, "\"{address:#x}\""),
-        Value::Unused => write!(out, "0"),
-        Value::Int(number) => write!(out, "{number}"),
-        Value::Uint(number) | Value::Hex(number) => write!(out, "{number}"),
-        Value::DirFd(number) => write!(out, "{number}"),
-        Value::Id(u32::MAX) => write!(out, "-1"),
-        Value::Id(number) | Value::Mode(number) | Value::FileType(number) => {
-            write!(out, "{number}")
-        }
-        Value::IpcKey(number) | Value::Ioprio(number) | Value::Wstatus(number) => {
-            write!(out, "{number}")
-        }
-        Value::Limit(number, _) => write!(out, "{number}"),
-        Value::Dev(number) => {
-            let (major, minor) = symbols::device(*number);
-            write!(out, "\"{major}:{minor}\"")
-        }
-        Value::Ip(ip) => write!(out, "\"{ip}\""),
-        Value::Signal(number) => return signal(out, u64::from(number.cast_unsigned())),
-        Value::Signals(bits) => return signals(out, *bits),
-        Value::Capabilities(bits) => return capabilities(out, *bits),
-        Value::Flags(bits, set) => {
-            return quoted(out, |out| write_flags(out, set, *bits, Remark::Without));
-        }
-        Value::Enum(number, set) => {
-            return quoted(out, |out| write_enum(out, set, *number, Remark::Without));
-        }
-        Value::Str(bytes) => return string(out, &bytes.text()),
-        Value::Bytes(bytes) => return string(out, bytes.bytes),
-        Value::Option(bytes) => match bytes.bytes.first_chunk() {
-            Some(number) if bytes.full == 4 => write!(out, "{}", i32::from_ne_bytes(*number)),
-            _ => return string(out, bytes.bytes),
-        },
-        Value::Text(bytes) | Value::Raw(bytes) => return string(out, bytes),
-        Value::Strings(all) => return strings(out, all),
-        Value::SockAddr(addr) => return sockaddr(out, addr),
-        Value::Message(parts) => return message(out, parts),
-        Value::Messages(messages) => {
-            let mut inside = Members::array(out);
-            messages.iter().for_each(|one| message(inside.item(), &one));
-            return inside.end();
-        }
-        Value::Dirents(entries) => {
-            let mut inside = Members::array(out);
-            for entry in entries.iter() {
-                let mut one = Members::object(inside.item());
-                one.number("ino", entry.ino);
-                named(one.key("type"), "dirent_type", u64::from(entry.kind));
-                string(one.key("name"), entry.name);
-                one.end();
-            }
-            return inside.end();
-        }
-        Value::Struct(structure) => return write_struct(out, structure),
-        Value::Array(array) => return write_array(out, array),
-        Value::Bits(bits) => {
-            let mut inside = Members::array(out);
-            for place in bits.iter() {
-                let _ = write!(inside.item(), "{place}");
-            }
-            return inside.end();
-        }
-    };
-}
-
-fn write_array(out: &mut String, array: &Array<'_>) {
-    if array.single {
-        match array.iter().next() {
-            Some(value) => write(out, &value),
-            None => out.push_str("null"),
-        }
-        return;
-    }
-    let mut inside = Members::array(out);
-    array.iter().for_each(|value| write(inside.item(), &value));
-    inside.end();
-}
-
-fn signals(out: &mut String, bits: u64) {
-    let mut inside = Members::array(out);
-    for at in (0..64).filter(|at| bits & 1 << at != 0) {
-        signal(inside.item(), at + 1);
-    }
-    inside.end();
-}
-
-fn quoted(out: &mut String, write: impl FnOnce(&mut String)) {
+/// Appends a string that needs no escapes.
+pub(super) fn quoted(out: &mut String, write: impl FnOnce(&mut String)) {
     out.push('"');
     write(out);
     out.push('"');
 }
 
-fn signal(out: &mut String, number: u64) {
-    let _ = match symbols::signal(number) {
-        Some(name) => write!(out, "\"{name}\""),
-        None => write!(out, "\"{}\"", number.cast_signed()),
-    };
+/// Appends the name of a signal, or its number, as a string.
+pub(super) fn signal(out: &mut String, number: u64) {
+    quoted(out, |out| number::signal(out, number));
 }
 
-/// Appends bytes as a JSON string, in the scheme of the head of this file.
+/// Appends bytes as a JSON string, escaped as described at the head of this file.
 pub fn string(out: &mut String, bytes: &[u8]) {
     out.push('"');
     let escaped = std::str::from_utf8(bytes).is_err() || bytes.windows(2).any(|w| w == b"\\x");
@@ -387,7 +294,8 @@ pub(super) fn strings(out: &mut String, all: &Attachment<'_>) {
     inside.end();
 }
 
-fn named(out: &mut String, set: &str, number: u64) {
+/// Appends the name of a value in the set with this name.
+pub(super) fn named(out: &mut String, set: &str, number: u64) {
     quoted(out, |out| match symbols::set(set) {
         Some(set) => write_enum(out, set, number, Remark::Without),
         None => hex(out, number),
@@ -397,113 +305,4 @@ fn named(out: &mut String, set: &str, number: u64) {
 /// Appends the name of an `AF_*`.
 pub(super) fn family(out: &mut String, number: u16) {
     named(out, "sock_domain", u64::from(number));
-}
-
-fn sockaddr(out: &mut String, addr: &SockAddr<'_>) {
-    let mut inside = Members::object(out);
-    family(inside.key("family"), addr.family());
-    match addr {
-        SockAddr::Inet { ip, port } => {
-            inside.word("ip", &ip.to_string());
-            inside.number("port", port);
-        }
-        SockAddr::Inet6 {
-            ip,
-            port,
-            flow,
-            scope,
-        } => {
-            inside.word("ip", &ip.to_string());
-            inside.number("port", port);
-            if *flow != 0 {
-                inside.number("flowinfo", flow);
-            }
-            if let Some(scope) = scope.filter(|scope| *scope != 0) {
-                inside.number("scope_id", scope);
-            }
-        }
-        SockAddr::Unix(path) => string(inside.key("path"), path),
-        SockAddr::Abstract(name) => string(inside.key("abstract"), name),
-        SockAddr::Unnamed => {}
-        SockAddr::Netlink { pid, groups } => {
-            inside.number("pid", pid);
-            inside.number("groups", groups);
-        }
-        SockAddr::Packet {
-            protocol,
-            index,
-            hatype,
-            kind,
-            addr,
-            ..
-        } => {
-            named(inside.key("protocol"), "eth_proto", u64::from(*protocol));
-            inside.number("ifindex", index);
-            named(inside.key("hatype"), "arphrd", u64::from(*hatype));
-            named(inside.key("pkttype"), "packet_type", u64::from(*kind));
-            let bytes: Vec<String> = addr.iter().map(|byte| format!("{byte:02x}")).collect();
-            inside.word("addr", &bytes.join(":"));
-        }
-        SockAddr::Other { data, .. } => string(inside.key("data"), data),
-    }
-    inside.end();
-}
-
-fn message(out: &mut String, parts: &Message<'_>) {
-    let mut inside = Members::object(out);
-    match &parts.name {
-        Some(name) => sockaddr(inside.key("name"), name),
-        None => inside.key("name").push_str("null"),
-    }
-    match &parts.data {
-        Some(data) => string(inside.key("data"), data.bytes),
-        None => inside.key("data").push_str("null"),
-    }
-    match &parts.control {
-        Some(control) => controls(inside.key("control"), control.bytes, parts.narrow),
-        None => inside.key("control").push_str("null"),
-    }
-    inside.end();
-}
-
-fn controls(out: &mut String, bytes: &[u8], narrow: bool) {
-    let mut all = Members::array(out);
-    for one in control::messages(bytes, narrow) {
-        let mut inside = Members::object(all.item());
-        named(inside.key("level"), "sockopt_level", u64::from(one.level));
-        named(
-            inside.key("type"),
-            symbols::control_types(one.level),
-            u64::from(one.kind),
-        );
-        if let Some(descriptors) = one.descriptors() {
-            let mut fds = Members::array(inside.key("fds"));
-            for fd in descriptors {
-                let _ = write!(fds.item(), "{fd}");
-            }
-            fds.end();
-        } else if let Some([pid, uid, gid]) = one.credentials() {
-            inside.number("pid", pid);
-            inside.number("uid", uid);
-            inside.number("gid", gid);
-        } else {
-            string(inside.key("data"), one.data);
-        }
-        inside.end();
-    }
-    all.end();
-}
-
-fn write_struct(out: &mut String, structure: &Struct<'_>) {
-    let mut inside = Members::object(out);
-    structure.fields(&mut |field| write(inside.key(field.name), &field.value));
-    inside.end();
-}
-
-fn capabilities(out: &mut String, bits: u64) {
-    let mut inside = Members::array(out);
-    for at in (0..64).filter(|at| bits & 1 << at != 0) {
-        named(inside.item(), "cap", at);
-    }
-    inside.end();
 }

@@ -1,18 +1,25 @@
-//! Decoding: what a parameter or fact of an event means, in the forms that people and rules read.
+//! Decoding: what the parameters and facts of an event mean, in the forms that people and rules read.
 //!
-//! Drivers capture, they do not interpret; this is where interpretation happens, and only for what
-//! somebody asks for. [`param`] gives one parameter as a typed [`Value`] that borrows the event's
-//! bytes. [`text`] writes a call as strace does, [`json`] an event as `lanner trace --json` does,
-//! [`falco`] a parameter as Falco's `evt.arg` does; each writes into the caller's buffer.
+//! Drivers capture bytes and do not interpret them. This crate interprets them, and only those that a caller
+//! asks for. [`param`] decodes one parameter into a typed [`Value`] that borrows the event's bytes. [`text`]
+//! writes a call as strace does, [`json`] an event as `lanner trace --json` does, [`falco`] a parameter as
+//! Falco's `evt.arg` does; each appends to the caller's buffer. A value writes itself in all three forms
+//! (`Forms`), so one file has all that there is to know about one kind of value.
 //!
 //! Events are untrusted: nothing here panics, whatever the bytes.
 
+mod buffer;
 pub mod control;
 pub mod dirents;
 pub mod errno;
+mod facts;
 pub mod falco;
+mod forms;
 pub mod json;
+mod message;
 mod number;
+mod sets;
+mod shortfall;
 pub mod sockaddr;
 pub mod structs;
 pub mod symbols;
@@ -20,21 +27,24 @@ pub mod text;
 mod value;
 mod variant;
 
-mod facts;
 #[cfg(test)]
 mod tests;
 
-pub use value::{Bits, Message, Messages, Value, param};
+pub use buffer::{Bytes, Inline, SockOption, Str, Strings};
+pub use message::{Message, Messages};
+pub use number::{Number, Scalar};
+pub use sets::{Bits, Capabilities, Signals};
+pub use value::{Value, param};
 
 use driver_api::event::Event;
 use driver_api::table::{self, Syscall};
 
-/// The name of a capability, as `CAP_CHOWN`.
+/// The name of a capability, such as `CAP_CHOWN`.
 pub fn capability(number: u64) -> Option<&'static str> {
     symbols::set("cap").and_then(|set| symbols::name(set, number))
 }
 
-/// The call an event is about, if the table has it.
+/// The call that an event is about, if the table has it.
 pub fn call(event: &Event<'_>) -> Option<&'static Syscall> {
     table::by_number(event.abi(), event.header().nr)
 }

@@ -1,16 +1,348 @@
-//! Numbers: out of registers and out of memory, in the width their kind has.
+//! Numbers: out of registers and out of memory, in the width that the table gives, and what they mean.
 
-use driver_api::table::{Kind, Reading, Width};
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 
-use super::value::Value;
+use driver_api::table::{Reading, Width};
 
-/// What a register holds of a number of this width, sign-extended where it has a sign.
+use super::forms::{Forms, Style, meaning};
+use super::json;
+use super::sockaddr::Ip;
+use super::symbols::{self, Remark, hex, write_enum};
+
+/// `AT_FDCWD`.
+const AT_FDCWD: i32 = -100;
+
+/// A number, and what it means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Number {
+    bits: u64,
+    width: Width,
+    reading: Reading,
+}
+
+impl Number {
+    /// `bits` come from [`of_register`] or [`of_memory`].
+    pub(super) fn new(bits: u64, width: Width, reading: Reading) -> Self {
+        Self {
+            bits,
+            width,
+            reading,
+        }
+    }
+
+    /// How it is read.
+    pub fn reading(&self) -> Reading {
+        self.reading
+    }
+
+    /// It as a signed number of 64 bits.
+    pub fn signed(&self) -> i64 {
+        match self.reading {
+            Reading::DirFd | Reading::Signal => self.int().into(),
+            _ => self.bits.cast_signed(),
+        }
+    }
+
+    /// It as rules see it. None: rules see its text.
+    pub fn scalar(&self) -> Option<Scalar> {
+        match self.reading {
+            Reading::Signed | Reading::DirFd | Reading::Signal => {
+                Some(Scalar::Signed(self.signed()))
+            }
+            Reading::Id => Some(Scalar::Unsigned(self.id().into())),
+            Reading::Mode | Reading::FileType => Some(Scalar::Unsigned(self.low().into())),
+            Reading::Unsigned
+            | Reading::Hex
+            | Reading::Address
+            | Reading::Device
+            | Reading::Limit => Some(Scalar::Unsigned(self.bits)),
+            Reading::ClockId => Some(Scalar::Unsigned(self.low().into())),
+            Reading::IpcKey | Reading::Ioprio | Reading::WaitStatus | Reading::Ip4 => None,
+        }
+    }
+
+    /// The low 32 bits.
+    fn low(&self) -> u32 {
+        u32::try_from(self.bits & 0xffff_ffff).unwrap_or_default()
+    }
+
+    /// The low 32 bits, signed.
+    fn int(&self) -> i32 {
+        self.low().cast_signed()
+    }
+
+    /// A user or group id; the 16-bit ids of old calls have their own value for "unchanged".
+    fn id(&self) -> u32 {
+        match (self.width, self.bits) {
+            (Width::U16, 0xffff) => u32::MAX,
+            _ => self.low(),
+        }
+    }
+
+    fn ip(&self) -> Ip {
+        Ip(Ipv4Addr::from(self.low()).into())
+    }
+}
+
+/// A number as rules see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scalar {
+    /// With a sign.
+    Signed(i64),
+    /// Without a sign.
+    Unsigned(u64),
+}
+
+impl Forms for Number {
+    fn text(&self, out: &mut String) {
+        match self.reading {
+            Reading::Signed => decimal(out, self.bits.cast_signed()),
+            Reading::Unsigned => decimal(out, self.bits),
+            Reading::Hex => hex(out, self.bits),
+            Reading::Address => pointer(out, self.bits),
+            Reading::DirFd if self.int() == AT_FDCWD => out.push_str("AT_FDCWD"),
+            Reading::DirFd => decimal(out, self.int()),
+            Reading::Id if self.id() == u32::MAX => out.push_str("-1"),
+            Reading::Id => decimal(out, self.id()),
+            Reading::Mode => mode(out, self.low().into()),
+            Reading::FileType => file_type(out, self.low()),
+            Reading::Signal => signal(out, self.low().into()),
+            Reading::Device => {
+                let (major, minor) = symbols::device(self.bits);
+                out.push_str("makedev(");
+                hex(out, major);
+                out.push_str(", ");
+                hex(out, minor);
+                out.push(')');
+            }
+            Reading::IpcKey if self.low() == 0 => out.push_str("IPC_PRIVATE"),
+            Reading::IpcKey => hex(out, self.low().into()),
+            Reading::Limit => limit(out, self.bits, self.width),
+            Reading::Ioprio => ioprio(out, self.low()),
+            Reading::ClockId => clock(out, self.int(), Remark::With),
+            Reading::WaitStatus => wait_status(out, self.low()),
+            Reading::Ip4 => self.ip().text(out),
+        }
+    }
+
+    fn json(&self, out: &mut String) {
+        match self.reading {
+            Reading::Signed => decimal(out, self.bits.cast_signed()),
+            Reading::Unsigned | Reading::Hex | Reading::Limit => decimal(out, self.bits),
+            Reading::Address if self.bits == 0 => out.push_str("null"),
+            Reading::Address => {
+                let _ = write!(out, "\"{:#x}\"", self.bits);
+            }
+            Reading::DirFd => decimal(out, self.int()),
+            Reading::Id if self.id() == u32::MAX => out.push_str("-1"),
+            Reading::Id => decimal(out, self.id()),
+            Reading::Mode
+            | Reading::FileType
+            | Reading::IpcKey
+            | Reading::Ioprio
+            | Reading::WaitStatus => decimal(out, self.low()),
+            Reading::Signal => {
+                out.push('"');
+                signal(out, self.low().into());
+                out.push('"');
+            }
+            Reading::ClockId => json::quoted(out, |out| clock(out, self.int(), Remark::Without)),
+            Reading::Device => {
+                let (major, minor) = symbols::device(self.bits);
+                let _ = write!(out, "\"{major}:{minor}\"");
+            }
+            Reading::Ip4 => self.ip().json(out),
+        }
+    }
+
+    fn falco(&self, out: &mut String, style: Style) -> bool {
+        match self.reading {
+            Reading::Mode | Reading::FileType => {
+                let bits = self.low();
+                meaning(out, style, &format_args!("0{bits:o}"), |out| {
+                    permissions(out, bits);
+                });
+            }
+            Reading::Signal => meaning(out, style, &self.int(), |out| self.text(out)),
+            Reading::DirFd if self.int() == AT_FDCWD => {
+                meaning(out, style, &AT_FDCWD, |out| self.text(out));
+            }
+            Reading::ClockId => meaning(out, style, &self.int(), |out| {
+                clock(out, self.int(), Remark::Without);
+            }),
+            Reading::Hex | Reading::Device => decimal(out, self.bits),
+            Reading::Address => {
+                let _ = write!(out, "{:x}", self.bits);
+            }
+            Reading::Limit => decimal(out, self.bits.cast_signed()),
+            Reading::Signed
+            | Reading::Unsigned
+            | Reading::DirFd
+            | Reading::Id
+            | Reading::IpcKey
+            | Reading::Ioprio
+            | Reading::WaitStatus
+            | Reading::Ip4 => self.text(out),
+        }
+        true
+    }
+}
+
+fn decimal(out: &mut String, number: impl std::fmt::Display) {
+    let _ = write!(out, "{number}");
+}
+
+/// Appends an address.
+pub(super) fn pointer(out: &mut String, address: u64) {
+    if address == 0 {
+        out.push_str("NULL");
+    } else {
+        hex(out, address);
+    }
+}
+
+/// Appends permission bits in base 8, at least three digits.
+pub(super) fn mode(out: &mut String, bits: u64) {
+    let _ = write!(out, "0{bits:02o}");
+}
+
+/// Appends the name of a signal, or its number.
+pub(super) fn signal(out: &mut String, number: u64) {
+    match symbols::signal(number) {
+        Some(name) => out.push_str(name),
+        None => decimal(out, number.cast_signed()),
+    }
+}
+
+fn file_type(out: &mut String, bits: u32) {
+    let name = match bits & 0o170_000 {
+        0o140_000 => "S_IFSOCK",
+        0o120_000 => "S_IFLNK",
+        0o100_000 => "S_IFREG",
+        0o060_000 => "S_IFBLK",
+        0o040_000 => "S_IFDIR",
+        0o020_000 => "S_IFCHR",
+        0o010_000 => "S_IFIFO",
+        _ => return mode(out, u64::from(bits)),
+    };
+    out.push_str(name);
+    for (bit, name) in [
+        (0o4000, "S_ISUID"),
+        (0o2000, "S_ISGID"),
+        (0o1000, "S_ISVTX"),
+    ] {
+        if bits & bit != 0 {
+            let _ = write!(out, "|{name}");
+        }
+    }
+    out.push('|');
+    mode(out, u64::from(bits & 0o777));
+}
+
+/// Appends permission bits as Falco names them.
+fn permissions(out: &mut String, bits: u32) {
+    const NAMES: &[&str] = &[
+        "S_IXOTH", "S_IWOTH", "S_IROTH", "S_IXGRP", "S_IWGRP", "S_IRGRP", "S_IXUSR", "S_IWUSR",
+        "S_IRUSR", "S_ISVTX", "S_ISGID", "S_ISUID",
+    ];
+    let start = out.len();
+    for (_, name) in (0..).zip(NAMES).filter(|(at, _)| bits & (1 << at) != 0) {
+        if out.len() > start {
+            out.push('|');
+        }
+        out.push_str(name);
+    }
+    if out.len() == start {
+        out.push('0');
+    }
+}
+
+/// strace prints a wait status as the macros of wait(2) that take it apart.
+fn wait_status(out: &mut String, status: u32) {
+    let signal = |out: &mut String, number: u32| match symbols::signal(u64::from(number)) {
+        Some(name) => out.push_str(name),
+        None => decimal(out, number),
+    };
+    out.push('{');
+    if status == 0xffff {
+        out.push_str("WIFCONTINUED(s)");
+    } else if status & 0xff == 0x7f {
+        out.push_str("WIFSTOPPED(s) && WSTOPSIG(s) == ");
+        signal(out, status >> 8 & 0xff);
+    } else if status & 0x7f == 0 {
+        let code = status >> 8 & 0xff;
+        let _ = write!(out, "WIFEXITED(s) && WEXITSTATUS(s) == {code}");
+    } else {
+        out.push_str("WIFSIGNALED(s) && WTERMSIG(s) == ");
+        signal(out, status & 0x7f);
+        if status & 0x80 != 0 {
+            out.push_str(" && WCOREDUMP(s)");
+        }
+    }
+    out.push('}');
+}
+
+fn limit(out: &mut String, number: u64, width: Width) {
+    let _ = match number {
+        u64::MAX if width == Width::U64 => write!(out, "RLIM64_INFINITY"),
+        u64::MAX => write!(out, "RLIM_INFINITY"),
+        0xffff_ffff if width != Width::U64 => write!(out, "RLIM_INFINITY"),
+        _ if number > 1024 && number.is_multiple_of(1024) => write!(out, "{}*1024", number / 1024),
+        _ => write!(out, "{number}"),
+    };
+}
+
+fn ioprio(out: &mut String, number: u32) {
+    let class = match number >> 13 {
+        0 => "IOPRIO_CLASS_NONE",
+        1 => "IOPRIO_CLASS_RT",
+        2 => "IOPRIO_CLASS_BE",
+        3 => "IOPRIO_CLASS_IDLE",
+        _ => return hex(out, u64::from(number)),
+    };
+    let _ = write!(out, "IOPRIO_PRIO_VALUE({class}, {})", number & 0x1fff);
+}
+
+/// Appends the name of a clock, or what the number of a dynamic clock is made of: the process, thread or
+/// descriptor in the upper 29 bits, the kind of clock in the lower 3 (include/linux/posix-timers_types.h).
+fn clock(out: &mut String, id: i32, remark: Remark) {
+    const PER_THREAD: i32 = 4;
+    const DEVICE: i32 = 3;
+    let Ok(known) = u64::try_from(id) else {
+        let (owner, kind) = (!(id >> 3), id & 7);
+        if kind == DEVICE {
+            let _ = write!(out, "FD_TO_CLOCKID({owner})");
+            return;
+        }
+        let whose = if kind & PER_THREAD == 0 {
+            "PROCESS"
+        } else {
+            "THREAD"
+        };
+        let _ = write!(out, "MAKE_{whose}_CPUCLOCK({owner}, ");
+        match kind & !PER_THREAD {
+            0 => out.push_str("CPUCLOCK_PROF"),
+            1 => out.push_str("CPUCLOCK_VIRT"),
+            2 => out.push_str("CPUCLOCK_SCHED"),
+            other => decimal(out, other),
+        }
+        out.push(')');
+        return;
+    };
+    match symbols::set("clock") {
+        Some(set) => write_enum(out, set, known, remark),
+        None => decimal(out, id),
+    }
+}
+
+/// The number in a register, sign-extended where its width has a sign.
 pub(super) fn of_register(raw: u64, width: Width, narrow: bool) -> u64 {
     let bytes = raw.to_le_bytes();
     of_bytes(&bytes, 0, width, narrow, u64::from_le_bytes).unwrap_or(raw)
 }
 
-/// The number that stands at this offset in memory.
+/// The number at an offset in memory.
 pub(super) fn of_memory(bytes: &[u8], at: usize, width: Width, narrow: bool) -> Option<u64> {
     of_bytes(bytes, at, width, narrow, u64::from_ne_bytes)
 }
@@ -27,46 +359,13 @@ fn of_bytes(
     let mut whole = [0; 8];
     whole.get_mut(..size)?.copy_from_slice(found);
     let number = read(whole);
-    let signed = |bits: u32| (number << (64 - bits)).cast_signed() >> (64 - bits);
     Some(match width {
         Width::I8 | Width::I16 | Width::I32 | Width::I64 | Width::Long => {
-            signed(u32::try_from(size).unwrap_or(8) * 8).cast_unsigned()
+            let unused = 64 - u32::try_from(size).unwrap_or(8) * 8;
+            ((number << unused).cast_signed() >> unused).cast_unsigned()
         }
         Width::Be16 => u64::from(u16::from_be_bytes(*found.first_chunk()?)),
         Width::Be32 => u64::from(u32::from_be_bytes(*found.first_chunk()?)),
         Width::U8 | Width::U16 | Width::U32 | Width::U64 | Width::Ulong | Width::Loff => number,
-    })
-}
-
-fn low(number: u64) -> u32 {
-    u32::try_from(number & 0xffff_ffff).unwrap_or_default()
-}
-
-/// What a number of this kind and width means; none: the kind is no number.
-pub(super) fn meaning<'a>(kind: &Kind, number: u64, layout: usize) -> Option<Value<'a>> {
-    let (of, width) = match kind {
-        Kind::Number(of, width) => (of, *width),
-        Kind::Flags(set, _) => return Some(Value::Flags(number, set.of(layout))),
-        Kind::Enum(set, _) => return Some(Value::Enum(number, set.of(layout))),
-        _ => return None,
-    };
-    Some(match of.reading() {
-        Reading::Signed => Value::Int(number.cast_signed()),
-        Reading::Unsigned => Value::Uint(number),
-        Reading::DirFd => Value::DirFd(low(number).cast_signed()),
-        Reading::Mode => Value::Mode(low(number)),
-        Reading::FileType => Value::FileType(low(number)),
-        Reading::Id if width == Width::U16 && number == 0xffff => Value::Id(u32::MAX),
-        Reading::Id => Value::Id(low(number)),
-        Reading::Signal => Value::Signal(low(number).cast_signed()),
-        Reading::Address => Value::Ptr(number),
-        Reading::Hex => Value::Hex(number),
-        Reading::Device => Value::Dev(number),
-        Reading::IpcKey => Value::IpcKey(low(number)),
-        Reading::Limit if width == Width::U64 => Value::Limit(number, "RLIM64_INFINITY"),
-        Reading::Limit => Value::Limit(number, "RLIM_INFINITY"),
-        Reading::Ioprio => Value::Ioprio(low(number)),
-        Reading::WaitStatus => Value::Wstatus(low(number)),
-        Reading::Ip4 => Value::Ip(std::net::Ipv4Addr::from(low(number)).into()),
     })
 }

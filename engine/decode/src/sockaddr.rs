@@ -1,6 +1,12 @@
-//! Socket addresses: `struct sockaddr_*` in the caller's bytes.
+//! Socket addresses: `struct sockaddr_*` in the event's bytes, and single IP addresses.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::buffer::quote;
+use super::forms::{Forms, Style};
+use super::json::{self, Members};
+use super::symbols::{hex, named};
 
 /// `AF_UNIX`.
 pub const UNIX: u16 = 1;
@@ -31,7 +37,7 @@ pub enum SockAddr<'a> {
         port: u16,
         /// Host order.
         flow: u32,
-        /// Interface; a structure of 24 bytes has none.
+        /// Interface; the structure of 24 bytes (RFC 2133) has none.
         scope: Option<u32>,
     },
     /// `struct sockaddr_un` with a path.
@@ -57,16 +63,16 @@ pub enum SockAddr<'a> {
         hatype: u16,
         /// `PACKET_*`.
         kind: u8,
-        /// Length of the address as the program gave it.
+        /// Length of the address, as the program gave it.
         length: u8,
         /// The link-layer address.
         addr: &'a [u8],
     },
-    /// Another family, or too short for its own.
+    /// Another family, or an address that is too short for its family.
     Other {
         /// `AF_*`.
         family: u16,
-        /// What follows the family.
+        /// The bytes after the family.
         data: &'a [u8],
     },
 }
@@ -77,7 +83,7 @@ pub(super) fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N
 }
 
 impl<'a> SockAddr<'a> {
-    /// Reads an address; none if there is not even a family.
+    /// Reads an address; none if it is too short for a family.
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let family = u16::from_ne_bytes(bytes_at(bytes, 0)?);
         let data = bytes.get(2..).unwrap_or_default();
@@ -147,5 +153,162 @@ impl<'a> SockAddr<'a> {
             length,
             addr: room.get(..usize::from(length)).unwrap_or(room),
         })
+    }
+}
+
+impl Forms for SockAddr<'_> {
+    fn text(&self, out: &mut String) {
+        out.push_str("{sa_family=");
+        named(out, "sock_domain", u64::from(self.family()));
+        match self {
+            Self::Inet { ip, port } => {
+                let _ = write!(
+                    out,
+                    ", sin_port=htons({port}), sin_addr=inet_addr(\"{ip}\")"
+                );
+            }
+            Self::Inet6 {
+                ip,
+                port,
+                flow,
+                scope,
+            } => {
+                let _ = write!(
+                    out,
+                    ", sin6_port=htons({port}), sin6_flowinfo=htonl({flow}), \
+                     inet_pton(AF_INET6, \"{ip}\", &sin6_addr)"
+                );
+                if let Some(scope) = scope {
+                    let _ = write!(out, ", sin6_scope_id={scope}");
+                }
+            }
+            Self::Unix(path) => {
+                out.push_str(", sun_path=");
+                quote(out, path);
+            }
+            Self::Abstract(name) => {
+                out.push_str(", sun_path=@");
+                quote(out, name);
+            }
+            Self::Unnamed => {}
+            Self::Netlink { pid, groups } => {
+                let _ = write!(out, ", nl_pid={pid}, nl_groups=");
+                if *groups == 0 {
+                    out.push_str("00000000");
+                } else {
+                    let _ = write!(out, "{groups:#08x}");
+                }
+            }
+            Self::Packet {
+                protocol,
+                index,
+                hatype,
+                kind,
+                length,
+                addr,
+            } => {
+                out.push_str(", sll_protocol=htons(");
+                named(out, "eth_proto", u64::from(*protocol));
+                let _ = write!(out, "), sll_ifindex={index}, sll_hatype=");
+                named(out, "arphrd", u64::from(*hatype));
+                out.push_str(", sll_pkttype=");
+                named(out, "packet_type", u64::from(*kind));
+                let _ = write!(out, ", sll_halen={length}");
+                for (at, byte) in addr.iter().enumerate() {
+                    out.push_str(if at == 0 { ", sll_addr=[" } else { ", " });
+                    if *byte == 0 {
+                        out.push('0');
+                    }
+                    hex(out, u64::from(*byte));
+                }
+                if !addr.is_empty() {
+                    out.push(']');
+                }
+            }
+            Self::Other { data: [], .. } => {}
+            Self::Other { data, .. } => {
+                out.push_str(", sa_data=");
+                quote(out, data);
+            }
+        }
+        out.push('}');
+    }
+
+    fn json(&self, out: &mut String) {
+        let mut inside = Members::object(out);
+        json::family(inside.key("family"), self.family());
+        match self {
+            Self::Inet { ip, port } => {
+                inside.word("ip", &ip.to_string());
+                inside.number("port", port);
+            }
+            Self::Inet6 {
+                ip,
+                port,
+                flow,
+                scope,
+            } => {
+                inside.word("ip", &ip.to_string());
+                inside.number("port", port);
+                if *flow != 0 {
+                    inside.number("flowinfo", flow);
+                }
+                if let Some(scope) = scope.filter(|scope| *scope != 0) {
+                    inside.number("scope_id", scope);
+                }
+            }
+            Self::Unix(path) => json::string(inside.key("path"), path),
+            Self::Abstract(name) => json::string(inside.key("abstract"), name),
+            Self::Unnamed => {}
+            Self::Netlink { pid, groups } => {
+                inside.number("pid", pid);
+                inside.number("groups", groups);
+            }
+            Self::Packet {
+                protocol,
+                index,
+                hatype,
+                kind,
+                addr,
+                ..
+            } => {
+                json::named(inside.key("protocol"), "eth_proto", u64::from(*protocol));
+                inside.number("ifindex", index);
+                json::named(inside.key("hatype"), "arphrd", u64::from(*hatype));
+                json::named(inside.key("pkttype"), "packet_type", u64::from(*kind));
+                let bytes: Vec<String> = addr.iter().map(|byte| format!("{byte:02x}")).collect();
+                inside.word("addr", &bytes.join(":"));
+            }
+            Self::Other { data, .. } => json::string(inside.key("data"), data),
+        }
+        inside.end();
+    }
+
+    fn falco(&self, out: &mut String, _style: Style) -> bool {
+        let _ = match self {
+            Self::Inet { ip, port } => write!(out, "{ip}:{port}"),
+            Self::Inet6 { ip, port, .. } => write!(out, "{ip}:{port}"),
+            Self::Unix(path) => write!(out, "{}", String::from_utf8_lossy(path)),
+            Self::Abstract(name) => write!(out, "@{}", String::from_utf8_lossy(name)),
+            Self::Unnamed => Ok(()),
+            Self::Netlink { .. } | Self::Packet { .. } | Self::Other { .. } => {
+                write!(out, "family {}", self.family())
+            }
+        };
+        true
+    }
+}
+
+/// An IP address on its own, in a structure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ip(pub IpAddr);
+
+impl Forms for Ip {
+    fn text(&self, out: &mut String) {
+        let _ = write!(out, "inet_addr(\"{}\")", self.0);
+    }
+
+    fn json(&self, out: &mut String) {
+        let _ = write!(out, "\"{}\"", self.0);
     }
 }

@@ -1,10 +1,17 @@
 //! Structures and arrays, as `structs.tbl` lays them out.
 
-use driver_api::table::{Buffer, Field, Kind, Structure, has_narrow_pointers};
+use std::net::Ipv6Addr;
 
-use super::sockaddr::SockAddr;
+use driver_api::table::{Buffer, Field, Kind, Structure, Width, has_narrow_pointers};
+
+use super::buffer::Inline;
+use super::forms::{Forms, Style, and_more, list};
+use super::json::Members;
+use super::number::{self, Number};
+use super::sets::{Capabilities, Signals};
+use super::sockaddr::{Ip, SockAddr};
+use super::symbols::{Enum, Flags};
 use super::value::Value;
-use super::{number, value};
 
 /// A structure in the bytes of an event.
 #[derive(Debug, Clone, Copy)]
@@ -20,9 +27,9 @@ pub struct Array<'a> {
     kind: &'static Kind,
     layout: usize,
     bytes: &'a [u8],
-    /// The table says that it is one, not an array.
+    /// The table has a pointer to one element here, not to an array.
     pub single: bool,
-    /// There is more than was captured.
+    /// There are more elements than were captured.
     pub cut: bool,
 }
 
@@ -31,9 +38,9 @@ pub struct Array<'a> {
 pub struct FieldValue<'a> {
     /// Its name.
     pub name: &'static str,
-    /// What it holds.
+    /// Its value.
     pub value: Value<'a>,
-    /// Other fields say that it means something.
+    /// Whether it means something; other fields decide.
     pub counts: bool,
 }
 
@@ -47,7 +54,7 @@ impl<'a> Struct<'a> {
         self.of.name
     }
 
-    /// What was captured of it.
+    /// The bytes that were captured.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
@@ -56,8 +63,8 @@ impl<'a> Struct<'a> {
         self.of.layouts[self.layout].fields
     }
 
-    /// Calls `sink` with every field that was captured whole, in order; those of `_` are its own.
-    /// True: some were not captured.
+    /// Calls `sink` with every field that was captured whole, in order, and with the fields of a field named
+    /// `_` in its place. True: some fields were not captured.
     pub fn fields(&self, sink: &mut dyn FnMut(FieldValue<'a>)) -> bool {
         let mut cut = false;
         for field in self.fields_of() {
@@ -75,7 +82,7 @@ impl<'a> Struct<'a> {
                     value,
                     counts,
                 }),
-                // what a version of the structure that is shorter does not have is not missing
+                // a field after the end of a shorter version of the structure is not missing
                 (_, None) => {
                     cut |= counts && self.bytes.len() < self.of.layouts[self.layout].size as usize;
                 }
@@ -143,38 +150,135 @@ impl<'a> Array<'a> {
     }
 }
 
-/// What stands at the beginning of these bytes.
+/// What the beginning of these bytes is; none: not all of it was captured, or it is in no structure.
 fn in_place<'a>(kind: &Kind, layout: usize, bytes: &'a [u8]) -> Option<Value<'a>> {
     let narrow = has_narrow_pointers(layout);
-    match kind {
+    let size = kind.size(layout);
+    let own = size.and_then(|size| bytes.get(..size));
+    Some(match kind {
+        Kind::Number(number, width) => {
+            let bits = number::of_memory(bytes, 0, *width, narrow)?;
+            Value::Number(Number::new(bits, *width, number.reading()))
+        }
+        Kind::Flags(set, width) => {
+            let bits = number::of_memory(bytes, 0, *width, narrow)?;
+            Value::Flags(Flags(bits, set.of(layout)))
+        }
+        Kind::Enum(set, width) => {
+            let bits = number::of_memory(bytes, 0, *width, narrow)?;
+            Value::Enum(Enum(bits, set.of(layout)))
+        }
         Kind::CapSet => {
-            let half = |at| number::of_memory(bytes, at, driver_api::table::Width::U32, narrow);
-            // version 1 has one half only
-            return Some(Value::Capabilities(half(0)? | half(12).unwrap_or(0) << 32));
+            let half = |at| number::of_memory(bytes, at, Width::U32, narrow);
+            // version 1 of the structure has one half only
+            Value::Capabilities(Capabilities(half(0)? | half(12).unwrap_or(0) << 32))
         }
         Kind::Ip6 => {
             let ip: [u8; 16] = *bytes.first_chunk()?;
-            return Some(Value::Ip(std::net::Ipv6Addr::from(ip).into()));
+            Value::Ip(Ip(Ipv6Addr::from(ip).into()))
         }
-        Kind::Rest => return Some(Value::Raw(bytes)),
-        _ => {}
-    }
-    if let Some(width) = kind.width() {
-        return number::meaning(kind, number::of_memory(bytes, 0, width, narrow)?, layout);
-    }
-    let size = kind.size(layout)?;
-    // a structure can be captured in part
-    let own = bytes.get(..size);
-    Some(match kind {
-        Kind::Struct(of, _) => Value::Struct(Struct::new(of, layout, own.unwrap_or(bytes))),
+        Kind::Rest => Value::Inline(Inline(bytes)),
+        // a structure can be captured in part
+        Kind::Struct(of, None) => Value::Struct(Struct::new(of, layout, own.unwrap_or(bytes))),
         Kind::Chars(_) => {
             let all = own?;
-            Value::Text(all.split(|b| *b == 0).next().unwrap_or(all))
+            Value::Inline(Inline(all.split(|b| *b == 0).next().unwrap_or(all)))
         }
-        Kind::Raw(_) => Value::Raw(own?),
-        Kind::Buffer(Buffer::Sigset, _) => Value::Signals(value::bits(own?)),
+        Kind::Raw(_) => Value::Inline(Inline(own?)),
+        Kind::Buffer(Buffer::Sigset, _) => Value::Signals(Signals::of_memory(own?)),
         Kind::Buffer(Buffer::SockAddr, _) => Value::SockAddr(SockAddr::parse(own?)?),
         Kind::Array(of, _) => Value::Array(Array::new(of, layout, own?, false, false)),
-        _ => return None,
+        // no field of a structure is of these kinds
+        Kind::Buffer(
+            Buffer::Bytes
+            | Buffer::Iovec
+            | Buffer::Mmsghdr
+            | Buffer::FdSet
+            | Buffer::CpuSet
+            | Buffer::NodeMask
+            | Buffer::Pages
+            | Buffer::MsgBuf
+            | Buffer::SockOption
+            | Buffer::Dirents
+            | Buffer::Dirents64,
+            _,
+        )
+        | Kind::Struct(_, Some(_))
+        | Kind::Str
+        | Kind::Path(_)
+        | Kind::Strv
+        | Kind::Msghdr
+        | Kind::SigArg
+        | Kind::Pointers(..)
+        | Kind::By(..)
+        | Kind::Ioc
+        | Kind::None => return None,
     })
+}
+
+impl Forms for Struct<'_> {
+    fn text(&self, out: &mut String) {
+        out.push('{');
+        let mut first = true;
+        let cut = self.fields(&mut |field| {
+            if !field.counts {
+                return;
+            }
+            if !first {
+                out.push_str(", ");
+            }
+            first = false;
+            out.push_str(field.name);
+            out.push('=');
+            field.value.text(out);
+        });
+        if cut {
+            out.push_str(if first { "..." } else { ", ..." });
+        }
+        out.push('}');
+    }
+
+    fn json(&self, out: &mut String) {
+        let mut inside = Members::object(out);
+        self.fields(&mut |field| field.value.json(inside.key(field.name)));
+        inside.end();
+    }
+}
+
+impl Forms for Array<'_> {
+    fn text(&self, out: &mut String) {
+        // strace prints a single structure behind a pointer without brackets
+        if self.single
+            && let Some(Value::Struct(only)) = self.iter().next()
+        {
+            return only.text(out);
+        }
+        list(out, self.iter(), |out, value| value.text(out));
+        if self.cut {
+            and_more(out);
+        }
+    }
+
+    fn json(&self, out: &mut String) {
+        if self.single {
+            match self.iter().next() {
+                Some(value) => value.json(out),
+                None => out.push_str("null"),
+            }
+            return;
+        }
+        let mut inside = Members::array(out);
+        self.iter().for_each(|value| value.json(inside.item()));
+        inside.end();
+    }
+
+    fn falco(&self, out: &mut String, style: Style) -> bool {
+        for (at, value) in self.iter().enumerate() {
+            if at > 0 {
+                out.push(',');
+            }
+            value.falco(out, style);
+        }
+        true
+    }
 }

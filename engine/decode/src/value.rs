@@ -1,14 +1,18 @@
 //! One parameter of an event, typed.
 
-use std::net::IpAddr;
+use driver_api::event::{Event, Fact, Kind as EventKind, Status};
+use driver_api::table::{Buffer, Kind, LenFrom, Param, Syscall, Width};
 
-use driver_api::event::{Attachment, Encoding, Event, Fact, Kind as EventKind, Part, Status};
-use driver_api::table::{Buffer, Kind, Len, LenFrom, Param, SymbolSet, Syscall, Written};
-
+use super::buffer::{Bytes, Inline, SockOption, Str, Strings, is_cut};
 use super::dirents::{Dirents, Form};
-use super::sockaddr::SockAddr;
+use super::forms::{Forms, Style};
+use super::message::{Message, Messages};
+use super::number::{self, Number, Scalar, pointer};
+use super::sets::{Bits, Capabilities, Signals};
+use super::sockaddr::{Ip, SockAddr};
 use super::structs::{Array, Struct};
-use super::{number, variant};
+use super::symbols::{Enum, Flags};
+use super::variant;
 
 /// What a parameter, or a field of a structure, is. Memory is borrowed from the event.
 #[derive(Debug, Clone, Copy)]
@@ -19,137 +23,109 @@ pub enum Value<'a> {
     Unread(u64),
     /// Without meaning in this call, such as the mode of an open that creates nothing.
     Unused,
-    /// A signed number.
-    Int(i64),
-    /// An unsigned number.
-    Uint(u64),
-    /// A directory's descriptor or `AT_FDCWD`.
-    DirFd(i32),
-    /// A user or group id, all ones: unchanged.
-    Id(u32),
-    /// A number best read in base 16.
-    Hex(u64),
-    /// An address that is not followed.
-    Ptr(u64),
-    /// Permission bits.
-    Mode(u32),
-    /// Permission bits and a file's type.
-    FileType(u32),
-    /// A signal.
-    Signal(i32),
-    /// A device number.
-    Dev(u64),
-    /// A key of System V IPC.
-    IpcKey(u32),
-    /// A resource limit, and the name of the one that is none.
-    Limit(u64, &'static str),
-    /// A priority of input and output.
-    Ioprio(u32),
-    /// A wait status.
-    Wstatus(u32),
-    /// Bits of `1 << CAP_*`.
-    Capabilities(u64),
-    /// An address of the internet.
-    Ip(IpAddr),
+    /// A number.
+    Number(Number),
     /// Bits with names.
-    Flags(u64, &'static SymbolSet),
+    Flags(Flags),
     /// A value with a name.
-    Enum(u64, &'static SymbolSet),
-    /// A path or string.
-    Str(Attachment<'a>),
-    /// Strings.
-    Strings(Attachment<'a>),
-    /// A buffer.
-    Bytes(Attachment<'a>),
+    Enum(Enum),
+    /// A path, or another string.
+    Str(Str<'a>),
+    /// Several strings.
+    Strings(Strings<'a>),
+    /// Bytes that mean nothing to the kernel.
+    Bytes(Bytes<'a>),
     /// A socket option.
-    Option(Attachment<'a>),
-    /// A string in a structure.
-    Text(&'a [u8]),
-    /// Bytes in a structure.
-    Raw(&'a [u8]),
+    SockOption(SockOption<'a>),
+    /// A string or bytes in a structure.
+    Inline(Inline<'a>),
+    /// An IP address in a structure.
+    Ip(Ip),
     /// A socket address.
     SockAddr(SockAddr<'a>),
     /// A `struct msghdr`.
     Message(Message<'a>),
     /// An array of `struct mmsghdr`.
     Messages(Messages<'a>),
-    /// Signals, number 1 in the lowest bit.
-    Signals(u64),
+    /// Signals.
+    Signals(Signals),
+    /// Capabilities in a structure.
+    Capabilities(Capabilities),
     /// Descriptors, CPUs or nodes.
     Bits(Bits<'a>),
-    /// Entries of a directory.
+    /// Directory entries.
     Dirents(Dirents<'a>),
     /// A structure.
     Struct(Struct<'a>),
-    /// Several of a kind, or one behind a pointer.
+    /// An array, or a single element behind a pointer.
     Array(Array<'a>),
 }
 
-/// The captured parts of a `struct msghdr`.
-#[derive(Debug, Clone, Copy)]
-pub struct Message<'a> {
-    /// `msg_name`.
-    pub name: Option<SockAddr<'a>>,
-    /// The gathered bytes of `msg_iov`.
-    pub data: Option<Attachment<'a>>,
-    /// `msg_control`.
-    pub control: Option<Attachment<'a>>,
-    /// Its control messages have 32-bit lengths.
-    pub narrow: bool,
-}
-
-/// The messages of an array of `struct mmsghdr`.
-#[derive(Debug, Clone, Copy)]
-pub struct Messages<'a> {
-    event: Event<'a>,
-    register: usize,
-    /// Messages that were sent or received, or that were to be.
-    pub count: u64,
-}
-
-impl<'a> Messages<'a> {
-    /// The messages that were captured, in their order.
-    pub fn iter(&self) -> impl Iterator<Item = Message<'a>> + use<'a> {
-        let (event, register) = (self.event, self.register);
-        (0_u8..64).map_while(move |index| {
-            message(&event, register, index).and_then(|value| match value {
-                Value::Message(message) => Some(message),
-                _ => None,
-            })
-        })
+impl Value<'_> {
+    /// The number that it is for rules. None: it is no number, or rules see its text.
+    pub fn scalar(&self) -> Option<Scalar> {
+        match self {
+            Self::Number(number) => number.scalar(),
+            Self::Flags(Flags(bits, _))
+            | Self::Enum(Enum(bits, _))
+            | Self::Capabilities(Capabilities(bits)) => Some(Scalar::Unsigned(*bits)),
+            _ => None,
+        }
     }
 
-    /// The gathered bytes of the first one.
-    pub fn data(&self) -> Option<Attachment<'a>> {
-        self.iter().next()?.data
+    fn forms(&self) -> &dyn Forms {
+        match self {
+            Self::Null | Self::Unread(_) | Self::Unused => self,
+            Self::Number(number) => number,
+            Self::Flags(flags) => flags,
+            Self::Enum(value) => value,
+            Self::Str(string) => string,
+            Self::Strings(strings) => strings,
+            Self::Bytes(bytes) => bytes,
+            Self::SockOption(option) => option,
+            Self::Inline(bytes) => bytes,
+            Self::Ip(ip) => ip,
+            Self::SockAddr(address) => address,
+            Self::Message(message) => message,
+            Self::Messages(messages) => messages,
+            Self::Signals(signals) => signals,
+            Self::Capabilities(capabilities) => capabilities,
+            Self::Bits(bits) => bits,
+            Self::Dirents(entries) => entries,
+            Self::Struct(structure) => structure,
+            Self::Array(array) => array,
+        }
     }
 }
 
-/// Bits, the lowest first.
-#[derive(Debug, Clone, Copy)]
-pub struct Bits<'a> {
-    bytes: &'a [u8],
-    /// There are more than were captured.
-    pub cut: bool,
-}
-
-impl<'a> Bits<'a> {
-    /// Places of the bits that are set.
-    pub fn iter(&self) -> impl Iterator<Item = usize> + use<'a> {
-        self.bytes.iter().enumerate().flat_map(|(at, byte)| {
-            (0..8)
-                .filter(move |bit| byte & 1 << bit != 0)
-                .map(move |bit| at * 8 + bit)
-        })
+impl Forms for Value<'_> {
+    fn text(&self, out: &mut String) {
+        match self {
+            Self::Null => out.push_str("NULL"),
+            Self::Unread(address) => pointer(out, *address),
+            Self::Unused => out.push('0'),
+            value => value.forms().text(out),
+        }
     }
-}
 
-/// The first 64 bits.
-pub(super) fn bits(bytes: &[u8]) -> u64 {
-    let mut all = [0; 8];
-    let len = bytes.len().min(8);
-    all[..len].copy_from_slice(&bytes[..len]);
-    u64::from_ne_bytes(all)
+    fn json(&self, out: &mut String) {
+        match self {
+            Self::Null | Self::Unread(_) => out.push_str("null"),
+            Self::Unused => out.push('0'),
+            value => value.forms().json(out),
+        }
+    }
+
+    fn falco(&self, out: &mut String, style: Style) -> bool {
+        match self {
+            Self::Null | Self::Unread(_) => false,
+            Self::Unused => {
+                out.push('0');
+                true
+            }
+            value => value.forms().falco(out, style),
+        }
+    }
 }
 
 /// Decodes parameter `at` of a call. None: the call has no such parameter.
@@ -161,20 +137,22 @@ pub fn param<'a>(event: &Event<'a>, call: &Syscall, at: usize) -> Option<Value<'
         return Some(Value::Unused);
     }
     let raw = variant::raw(event, call, at);
-    let kind = variant::meaning(event, call, param).kind;
-    if matches!(kind, Kind::None) {
-        return None;
+    let bits = |width: Width| number::of_register(raw, width, variant::is_narrow(event));
+    let layout = variant::layout(event);
+    match variant::meaning(event, call, param).kind {
+        Kind::None => None,
+        Kind::Number(number, width) => {
+            let number = Number::new(bits(width), width, number.reading());
+            Some(Value::Number(number))
+        }
+        Kind::Flags(set, width) => Some(Value::Flags(Flags(bits(width), set.of(layout)))),
+        Kind::Enum(set, width) => Some(Value::Enum(Enum(bits(width), set.of(layout)))),
+        _ if raw == 0 => Some(Value::Null),
+        kind => Some(memory(event, call, at, param, kind).unwrap_or(Value::Unread(raw))),
     }
-    if let Some(width) = kind.width() {
-        let number = number::of_register(raw, width, variant::is_narrow(event));
-        return number::meaning(&kind, number, variant::layout(event));
-    }
-    Some(match raw {
-        0 => Value::Null,
-        _ => memory(event, call, at, param, kind).unwrap_or(Value::Unread(raw)),
-    })
 }
 
+/// What a parameter points to; none: the event does not have it.
 fn memory<'a>(
     event: &Event<'a>,
     call: &Syscall,
@@ -184,12 +162,14 @@ fn memory<'a>(
 ) -> Option<Value<'a>> {
     let register = call.register(event.abi(), at);
     match kind {
-        Kind::Msghdr => return message(event, register, 0),
-        Kind::Buffer(Buffer::Mmsghdr, len) => return messages(event, call, register, len),
+        Kind::Msghdr => return Message::of(event, register, 0).map(Value::Message),
+        Kind::Buffer(Buffer::Mmsghdr, len) => {
+            return Messages::of(event, call, register, len).map(Value::Messages);
+        }
         _ => {}
     }
     let attached = match (kind, event.argument(register)) {
-        // A successful exec is told by its facts.
+        // The vectors of a successful exec are facts.
         (Kind::Strv, None) if event.kind() == EventKind::Exec => event.fact(match param.name {
             "envp" => Fact::Env,
             _ => Fact::Argv,
@@ -199,139 +179,42 @@ fn memory<'a>(
     if attached.status == Status::Fault && attached.bytes.is_empty() {
         return None;
     }
-    let (layout, bytes, cut) = (variant::layout(event), attached.bytes, cut(&attached));
+    let (layout, bytes, cut) = (variant::layout(event), attached.bytes, is_cut(&attached));
     Some(match kind {
-        Kind::Str | Kind::Path(_) => Value::Str(attached),
-        Kind::Strv => Value::Strings(attached),
-        Kind::Buffer(Buffer::SockAddr, _) => Value::SockAddr(SockAddr::parse(bytes)?),
+        Kind::Str | Kind::Path(_) => Value::Str(Str(attached)),
+        Kind::Strv => Value::Strings(Strings(attached)),
         Kind::Struct(of, _) => Value::Struct(Struct::new(of, layout, bytes)),
         Kind::Array(of, len) => {
             let single = matches!(len.from, LenFrom::Const(1));
             Value::Array(Array::new(of, layout, bytes, single, cut))
         }
         Kind::Pointers(of, _) => Value::Array(Array::new(of, layout, bytes, false, cut)),
-        Kind::Buffer(Buffer::Sigset, _) | Kind::SigArg => Value::Signals(bits(bytes)),
-        Kind::Buffer(Buffer::FdSet | Buffer::CpuSet | Buffer::NodeMask, _) => {
-            Value::Bits(Bits { bytes, cut })
-        }
-        Kind::Buffer(Buffer::SockOption, _) => Value::Option(attached),
-        Kind::Buffer(Buffer::Dirents64, _) => Value::Dirents(Dirents::new(bytes, Form::Wide, cut)),
-        Kind::Buffer(Buffer::Dirents, _) => {
-            let long = if variant::is_narrow(event) { 4 } else { 8 };
-            Value::Dirents(Dirents::new(bytes, Form::Old(long), cut))
-        }
-        _ => Value::Bytes(attached),
-    })
-}
-
-fn message<'a>(event: &Event<'a>, register: usize, index: u8) -> Option<Value<'a>> {
-    let part = |part| {
-        event
-            .parts(register)
-            .find(|a| a.index == index && a.part == part)
-    };
-    let (name, data, control) = (part(Part::Name), part(Part::Data), part(Part::Control));
-    if name.is_none() && data.is_none() && control.is_none() {
-        return None;
-    }
-    Some(Value::Message(Message {
-        name: name.and_then(|name| SockAddr::parse(name.bytes)),
-        data,
-        control,
-        narrow: variant::is_narrow(event),
-    }))
-}
-
-fn messages<'a>(event: &Event<'a>, call: &Syscall, register: usize, len: Len) -> Option<Value<'a>> {
-    event.parts(register).next()?;
-    let asked = match len.from {
-        LenFrom::Arg(of) => variant::raw(event, call, usize::from(of)) & 0xffff_ffff,
-        _ => 0,
-    };
-    Some(Value::Messages(Messages {
-        event: *event,
-        register,
-        count: match u64::try_from(event.header().ret) {
-            Ok(count) if !event.has(driver_api::event::Flags::NO_RESULT) => count,
-            _ => asked,
-        },
-    }))
-}
-
-/// How the memory of a parameter fell short: it is cut at a limit, or could not be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Short {
-    Truncated,
-    Incomplete,
-}
-
-impl Short {
-    /// How memory of this status fell short.
-    pub(super) fn of(status: Status) -> Option<Self> {
-        match status {
-            Status::Whole => None,
-            Status::Truncated => Some(Self::Truncated),
-            Status::Fault => Some(Self::Incomplete),
-        }
-    }
-
-    fn worse(so_far: Option<Self>, status: Status) -> Option<Self> {
-        match (so_far, Self::of(status)) {
-            (Some(Self::Incomplete), _) | (_, None) => so_far,
-            (_, here) => here,
-        }
-    }
-}
-
-/// Whether and how a parameter's memory fell short.
-pub(super) fn shortfall(
-    event: &Event<'_>,
-    call: &Syscall,
-    at: usize,
-    value: &Value<'_>,
-) -> Option<Short> {
-    let written = call.params.get(at).map_or(Written::Always, |param| {
-        variant::meaning(event, call, param).written
-    });
-    let register = call.register(event.abi(), at);
-    let here = || {
-        event
-            .attachments()
-            .any(|a| usize::from(a.what) == register && a.status == Status::Whole)
-    };
-    let mut worst = match value {
-        // Fetched, and too short to be what it should: an address of no bytes.
-        Value::Unread(_) if here() => None,
-        // What a failed call did not write is not missing.
-        Value::Unread(_) if written == Written::Always => Some(Short::Incomplete),
-        // Nor is what a call that was seen at its entry has not written yet.
-        Value::Unread(_) if event.has(driver_api::event::Flags::NO_RESULT) => None,
-        Value::Unread(_) if written == Written::Success && event.header().ret >= 0 => {
-            Some(Short::Incomplete)
-        }
-        _ => None,
-    };
-    let followed = !matches!(
-        value,
-        Value::Unread(_) | Value::Null | Value::Int(_) | Value::Uint(_)
-    );
-    if followed {
-        for attached in event.attachments() {
-            if usize::from(attached.what) != register {
-                continue;
+        Kind::SigArg => Value::Signals(Signals::of_memory(bytes)),
+        Kind::Buffer(buffer, _) => match buffer {
+            Buffer::Bytes | Buffer::Iovec | Buffer::Pages | Buffer::MsgBuf | Buffer::Mmsghdr => {
+                Value::Bytes(Bytes(attached))
             }
-            worst = Short::worse(worst, attached.status);
-        }
-    }
-    // Strings that come from a fact.
-    if let Value::Strings(attached) = value {
-        worst = Short::worse(worst, attached.status);
-    }
-    worst
-}
-
-/// Whether there is more than the attachment holds.
-pub(super) fn cut(attached: &Attachment<'_>) -> bool {
-    attached.status != Status::Whole
-        || (attached.encoding == Encoding::Raw && attached.full > attached.bytes.len() as u64)
+            Buffer::SockAddr => Value::SockAddr(SockAddr::parse(bytes)?),
+            Buffer::Sigset => Value::Signals(Signals::of_memory(bytes)),
+            Buffer::FdSet | Buffer::CpuSet | Buffer::NodeMask => Value::Bits(Bits { bytes, cut }),
+            Buffer::SockOption => Value::SockOption(SockOption(attached)),
+            Buffer::Dirents64 => Value::Dirents(Dirents::new(bytes, Form::Wide, cut)),
+            Buffer::Dirents => {
+                let long = Width::Ulong.bytes(variant::is_narrow(event));
+                Value::Dirents(Dirents::new(bytes, Form::Old(long), cut))
+            }
+        },
+        Kind::Ioc | Kind::Msghdr => Value::Bytes(Bytes(attached)),
+        // no parameter points to these; what a driver attached is shown as it is
+        Kind::Number(..)
+        | Kind::Flags(..)
+        | Kind::Enum(..)
+        | Kind::Chars(_)
+        | Kind::Raw(_)
+        | Kind::Rest
+        | Kind::CapSet
+        | Kind::Ip6
+        | Kind::By(..)
+        | Kind::None => Value::Bytes(Bytes(attached)),
+    })
 }

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use driver_api::event::{Event, Fact};
-use driver_api::table::{Category, Kind, Number, Returns, SYSCALLS, Syscall};
+use driver_api::table::{Category, Kind, Number, Reading, Returns, SYSCALLS, Syscall};
 
-use decode::{self, falco};
+use decode::{self, Scalar, falco};
 use inspect::{self, Descriptor};
 use lanner_plugin::Value;
 
@@ -237,7 +237,9 @@ fn member_text<'a>(view: &View<'a>, call: &Syscall, member: Member) -> Value<'a>
 
 fn descriptor_number(value: &decode::Value<'_>) -> Option<i32> {
     match value {
-        decode::Value::DirFd(fd) => Some(*fd),
+        decode::Value::Number(number) if number.reading() == Reading::DirFd => {
+            i32::try_from(number.signed()).ok()
+        }
         _ => None,
     }
 }
@@ -375,53 +377,43 @@ pub(super) fn raw<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
         Place::State(at) => return state(view, at),
         Place::Member(member) => {
             let value = member.value(view.event, call);
-            return number_of(value).unwrap_or_else(|| member_text(view, call, member));
+            let number = value.as_ref().and_then(number_of);
+            return number.unwrap_or_else(|| member_text(view, call, member));
         }
         Place::Param(at) => at,
     };
-    match decode::param(view.event, call, usize::from(at)) {
-        Some(decode::Value::Int(number)) => Value::I64(number),
-        Some(decode::Value::DirFd(fd)) => Value::I64(fd.into()),
-        Some(decode::Value::Signal(signal)) => Value::I64(signal.into()),
-        Some(decode::Value::Id(id)) => Value::U64(id.into()),
-        Some(decode::Value::Mode(mode)) => Value::U64(mode.into()),
-        Some(
-            decode::Value::Uint(number)
-            | decode::Value::Hex(number)
-            | decode::Value::Ptr(number)
-            | decode::Value::Flags(number, _)
-            | decode::Value::Enum(number, _),
-        ) => Value::U64(number),
-        Some(decode::Value::Str(said) | decode::Value::Strings(said)) => {
-            Value::String(text_of(view, &said))
+    let Some(value) = decode::param(view.event, call, usize::from(at)) else {
+        return Value::None;
+    };
+    match &value {
+        decode::Value::Null | decode::Value::Unread(_) | decode::Value::Unused => Value::None,
+        decode::Value::Str(said) => Value::String(text_of(view, &said.0)),
+        decode::Value::Strings(said) => Value::String(text_of(view, &said.0)),
+        decode::Value::Bytes(said) => Value::Bytes(text_of(view, &said.0)),
+        decode::Value::Number(number) if is_shown_as_text(number.reading()) => {
+            falco_param(view, call, at)
         }
-        Some(decode::Value::Bytes(said)) => Value::Bytes(text_of(view, &said)),
-        Some(decode::Value::Null | decode::Value::Unread(_) | decode::Value::Unused) | None => {
-            Value::None
-        }
-        Some(_) => {
-            let param = call.params.get(usize::from(at));
-            param.map_or(Value::None, |param| falco_text(view, call, param.name))
-        }
+        _ => number_of(&value).unwrap_or_else(|| falco_param(view, call, at)),
     }
 }
 
+/// Whether `evt.rawarg` shows a parameter of this kind as text, though it is a number as a member of a structure.
+fn is_shown_as_text(reading: Reading) -> bool {
+    matches!(
+        reading,
+        Reading::FileType | Reading::Device | Reading::Limit
+    )
+}
+
+fn falco_param<'a>(view: &View<'a>, call: &Syscall, at: u8) -> Value<'a> {
+    let param = call.params.get(usize::from(at));
+    param.map_or(Value::None, |param| falco_text(view, call, param.name))
+}
+
 /// A number as it is.
-fn number_of<'a>(value: Option<decode::Value<'a>>) -> Option<Value<'a>> {
-    Some(match value? {
-        decode::Value::Int(number) => Value::I64(number),
-        decode::Value::DirFd(fd) => Value::I64(fd.into()),
-        decode::Value::Signal(signal) => Value::I64(signal.into()),
-        decode::Value::Id(id) => Value::U64(id.into()),
-        decode::Value::Mode(mode) | decode::Value::FileType(mode) => Value::U64(mode.into()),
-        decode::Value::Uint(number)
-        | decode::Value::Hex(number)
-        | decode::Value::Ptr(number)
-        | decode::Value::Dev(number)
-        | decode::Value::Capabilities(number)
-        | decode::Value::Limit(number, _)
-        | decode::Value::Flags(number, _)
-        | decode::Value::Enum(number, _) => Value::U64(number),
-        _ => return None,
+fn number_of<'a>(value: &decode::Value<'a>) -> Option<Value<'a>> {
+    Some(match value.scalar()? {
+        Scalar::Signed(number) => Value::I64(number),
+        Scalar::Unsigned(number) => Value::U64(number),
     })
 }

@@ -284,10 +284,12 @@ pub(super) fn polled<'a>(
             let decode::Value::Struct(of) = element else {
                 continue;
             };
-            let Some(decode::Value::Int(fd)) = of.field("fd") else {
+            let Some(decode::Value::Number(fd)) = of.field("fd") else {
                 continue;
             };
-            let Ok(fd) = i32::try_from(fd) else { continue };
+            let Ok(fd) = i32::try_from(fd.signed()) else {
+                continue;
+            };
             let mark = out.len();
             if !out.is_empty() {
                 out.push(',');

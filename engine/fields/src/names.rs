@@ -1,12 +1,14 @@
-//! Names of hosts, for `fd.sip.name` and its like. As in Falco, the names are those that rules compare with: their
-//! addresses are looked up on a thread of their own and kept fresh, and an address that belongs to one of them has
-//! that name.
+//! Names of hosts, for `fd.sip.name` and similar fields. As in Falco, only names that a rule compares with are known:
+//! a thread looks up their addresses and refreshes them, and an address that belongs to one of the names has that
+//! name.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
+
+use lanner_plugin::{FieldComparison, Relation};
 
 use super::scratch::Scratch;
 
@@ -80,38 +82,27 @@ fn learn(known: &RwLock<HashMap<IpAddr, Arc<str>>>, name: &str) {
     }
 }
 
-/// The names that a condition compares `fd.sip.name` and its like with: what stands behind such a field, up to the
-/// next word that is neither an operator nor in the list.
+/// The fields whose value is the name of a host.
+const NAME_FIELDS: [&str; 4] = ["fd.sip.name", "fd.cip.name", "fd.lip.name", "fd.rip.name"];
+
+/// The host names whose addresses the rules need: those that a rule tests [`NAME_FIELDS`] for equality with. The
+/// transformers that change case may stand around the field. Any other comparison, such as `contains`, does not say
+/// which hosts it means, so nothing is looked up for it.
 #[must_use]
-pub fn names_in(condition: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    for field in ["fd.sip.name", "fd.cip.name", "fd.lip.name", "fd.rip.name"] {
-        for (at, _) in condition.match_indices(field) {
-            let rest = condition[at + field.len()..].trim_start();
-            let operator = rest
-                .split(|c: char| c.is_whitespace() || c == '(' || c == '"')
-                .next();
-            let operator = operator.unwrap_or_default();
-            if operator == "exists" {
-                continue;
-            }
-            let rest = match operator {
-                "in" | "intersects" => rest[operator.len()..].trim_start(),
-                _ => rest.trim_start_matches(['=', '!']).trim_start(),
-            };
-            let listed = match rest.strip_prefix('(') {
-                Some(list) => list.split(')').next().unwrap_or_default(),
-                None => rest
-                    .split(|c: char| c.is_whitespace() || c == ')')
-                    .next()
-                    .unwrap_or_default(),
-            };
-            let words = listed
-                .split(',')
-                .map(|word| word.trim().trim_matches(['"', '\'']));
-            names.extend(words.filter(|word| is_host_name(word)).map(str::to_owned));
-        }
-    }
+pub fn host_names(comparisons: &[FieldComparison]) -> Vec<String> {
+    let needed = comparisons.iter().filter(|comparison| {
+        comparison.relation == Relation::Equal
+            && NAME_FIELDS.contains(&comparison.field.as_str())
+            && comparison
+                .transformers
+                .iter()
+                .all(|name| matches!(name.as_str(), "tolower" | "toupper"))
+    });
+    let mut names: Vec<String> = needed
+        .flat_map(|comparison| &comparison.constants)
+        .filter(|constant| is_host_name(constant))
+        .cloned()
+        .collect();
     names.sort_unstable();
     names.dedup();
     names
@@ -128,16 +119,47 @@ fn is_host_name(word: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn comparison(field: &str, relation: Relation, constants: &[&str]) -> FieldComparison {
+        FieldComparison {
+            field: field.to_owned(),
+            relation,
+            transformers: Vec::new(),
+            constants: constants.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
     #[test]
-    fn names_are_found_in_conditions() {
-        let condition = r#"evt.type = connect and (fd.sip.name="a.example" or fd.sip.name in (b.example, "c.example"))
-            and not fd.cip.name = d.example"#;
-        assert_eq!(
-            names_in(condition),
-            ["a.example", "b.example", "c.example", "d.example"]
-        );
-        assert!(names_in("fd.sip.name exists and fd.sip = 1.2.3.4").is_empty());
-        assert!(names_in("fd.sip.name").is_empty());
+    fn names_that_are_tested_for_equality_are_looked_up() {
+        let found = host_names(&[
+            comparison("fd.sip.name", Relation::Equal, &["b.example", "a.example"]),
+            comparison("fd.cip.name", Relation::Equal, &["c.example", "a.example"]),
+            FieldComparison {
+                transformers: vec!["tolower".to_owned()],
+                ..comparison("fd.rip.name", Relation::Equal, &["d.example"])
+            },
+        ]);
+        assert_eq!(found, ["a.example", "b.example", "c.example", "d.example"]);
+    }
+
+    #[test]
+    fn nothing_else_is_looked_up() {
+        for relation in [
+            Relation::Other,
+            Relation::Order,
+            Relation::Prefix,
+            Relation::Suffix,
+            Relation::Contains,
+            Relation::Pattern,
+        ] {
+            assert!(host_names(&[comparison("fd.sip.name", relation, &["a.example"])]).is_empty());
+        }
+        let other_field = comparison("proc.cmdline", Relation::Equal, &["a.example"]);
+        let not_a_name = comparison("fd.sip.name", Relation::Equal, &["", "two words"]);
+        let other_value = FieldComparison {
+            transformers: vec!["concat".to_owned()],
+            ..comparison("fd.sip.name", Relation::Equal, &["a.example"])
+        };
+        assert!(host_names(&[other_field, not_a_name, other_value]).is_empty());
     }
 
     #[test]

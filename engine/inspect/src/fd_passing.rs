@@ -169,7 +169,7 @@ impl Inspector {
     pub(super) fn capset(&mut self, call: &Call<'_, '_>, of: &'static Syscall) {
         let sets = |name| match decode::param(call.event, of, 1)? {
             decode::Value::Struct(data) => match data.field(name)? {
-                decode::Value::Capabilities(set) => Some(set),
+                decode::Value::Capabilities(set) => Some(set.0),
                 _ => None,
             },
             _ => None,

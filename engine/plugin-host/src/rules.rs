@@ -5,14 +5,14 @@ use std::fs;
 use std::path::Path;
 
 use lanner_plugin::abi::{
-    LannerDiagnostic, LannerDiagnosticSink, LannerEvent, LannerExplanation, LannerExplanationSink,
-    LannerField, LannerMatches, LannerResolver, LannerRule, LannerRuleFile, LannerRulePlugin,
-    LannerRuleRequest, LannerRuleSink, LannerStatus, LannerStr, LannerText, LannerValue,
-    STATUS_ERROR, STATUS_OK, STATUS_PANIC,
+    LannerComparison, LannerComparisonSink, LannerDiagnostic, LannerDiagnosticSink, LannerEvent,
+    LannerExplanation, LannerExplanationSink, LannerField, LannerMatches, LannerResolver,
+    LannerRule, LannerRuleFile, LannerRulePlugin, LannerRuleRequest, LannerRuleSink, LannerStatus,
+    LannerStr, LannerText, LannerValue, STATUS_ERROR, STATUS_OK, STATUS_PANIC,
 };
 use lanner_plugin::{
-    Diagnostic, EventTypes, Explanation, FieldResolver, FieldSource, Priority, RawValue,
-    ResolvedField, Severity,
+    Diagnostic, EventTypes, Explanation, FieldComparison, FieldResolver, FieldSource, Priority,
+    RawValue, Relation, ResolvedField, Severity,
 };
 
 use super::border::{all_texts, contained, last_text, reason, slice, text};
@@ -181,6 +181,28 @@ impl RuleHost {
             Some(unsafe { explain(state, rule, &raw const sink, error) })
         })?;
         found.ok_or_else(|| failed("it said nothing"))
+    }
+
+    /// The fields that rules compare with constants. None from a plugin that was built before ABI 1.3.
+    ///
+    /// # Errors
+    ///
+    /// The plugin failed; the text has its reason.
+    pub fn comparisons(&mut self) -> Result<Vec<FieldComparison>, PluginError> {
+        let Some(comparisons) = self.table.comparisons else {
+            return Ok(Vec::new());
+        };
+        let state = self.state;
+        let mut found: Vec<FieldComparison> = Vec::new();
+        let sink = LannerComparisonSink {
+            ctx: std::ptr::from_mut(&mut found).cast(),
+            put: Some(put_comparison),
+        };
+        run(&self.plugin, "report its comparisons", |error| {
+            // SAFETY: the state is open and ours alone; the sink lives through the call.
+            Some(unsafe { comparisons(state, &raw const sink, error) })
+        })?;
+        Ok(found)
     }
 
     fn describe(&mut self) -> Result<(), PluginError> {
@@ -465,6 +487,22 @@ unsafe extern "C" fn put_explanation(ctx: *mut c_void, explanation: *const Lanne
                 },
                 fields: texts(raw.fields, raw.field_count),
                 parts: texts(raw.parts, raw.part_count),
+            });
+        }
+    });
+}
+
+unsafe extern "C" fn put_comparison(ctx: *mut c_void, comparison: *const LannerComparison) {
+    // SAFETY: `ctx` is the vector that `comparisons` passed; the plugin passes a valid comparison.
+    contained(|| unsafe {
+        let all = &mut *ctx.cast::<Vec<FieldComparison>>();
+        let whole = |raw: &LannerComparison| raw.size >= size_of::<LannerComparison>();
+        if let Some(raw) = slice(comparison, 1).pop().filter(whole) {
+            all.push(FieldComparison {
+                field: text(raw.field),
+                relation: Relation::from_number(raw.relation),
+                transformers: texts(raw.transformers, raw.transformer_count),
+                constants: texts(raw.constants, raw.constant_count),
             });
         }
     });

@@ -241,7 +241,7 @@ fn a_rule_plugin_in_c_is_opened_asked_and_survives_its_faults() {
     let plugin = load(&directory.c("sample", TABLES)).unwrap();
     assert_eq!(
         (plugin.name(), plugin.version(), plugin.abi()),
-        ("sample", "1.2.3", (1, 2))
+        ("sample", "1.2.3", (1, 3))
     );
     assert_eq!(plugin.capabilities(), ["rules", "output"]);
 
@@ -412,6 +412,7 @@ fn a_plugin_of_an_older_minor_version_does_without_what_came_later() {
         error.contains("failed to explain a rule: it has no function for that"),
         "{error}"
     );
+    assert_eq!(host.comparisons().unwrap(), []);
 }
 
 #[test]
@@ -496,6 +497,13 @@ fn the_first_party_plugins_are_built_on_the_same_border() {
         "evt.type = openat and proc.name = cat"
     );
     assert!(host.explain(1).is_err());
+    let comparison = lanner_plugin::FieldComparison {
+        field: "proc.name".to_owned(),
+        relation: lanner_plugin::Relation::Equal,
+        transformers: Vec::new(),
+        constants: vec!["cat".to_owned()],
+    };
+    assert_eq!(host.comparisons().unwrap(), [comparison]);
     let error = RuleHost::open(&rules, &Table, &[], "{\"x\":1}")
         .unwrap_err()
         .to_string();

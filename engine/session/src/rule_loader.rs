@@ -17,7 +17,7 @@ use crate::worker_loader;
 use delivery::alert::{AlertFormat, AlertRule, AppendOutput};
 use delivery::{Planned, RuleLimits};
 use fields::template::Template;
-use fields::{FieldRegistry, Fields, HostNames, names_in};
+use fields::{FieldRegistry, Fields, HostNames, host_names};
 use plugin_host::{self, EventTypes, OutputHost, Pins, Plugin, Priority, Rule, RuleHost};
 
 /// How long plugins may take to open.
@@ -139,7 +139,7 @@ impl RuleLoader {
         let mut rules = RuleHost::open(&plugin, &registry, &files, settings)
             .map_err(|error| error.to_string())?;
         let templates = alert_rules(&rules, &config.append_output, &registry)?;
-        let mut names = host_names(&mut rules);
+        let mut names = names_to_look_up(&mut rules)?;
         let mut all = rules.rules().to_vec();
         let mut workers = Vec::new();
         for wanted in &config.rule_plugins {
@@ -239,16 +239,10 @@ pub fn alert_rules(
     rules.rules().iter().map(compile).collect()
 }
 
-/// The names of hosts that rules compare addresses with.
-pub(super) fn host_names(rules: &mut RuleHost) -> Vec<String> {
-    let count = u32::try_from(rules.rules().len()).unwrap_or(u32::MAX);
-    let mut names: Vec<String> = (0..count)
-        .filter_map(|at| rules.explain(at).ok())
-        .flat_map(|rule| names_in(&rule.condition))
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names
+/// The host names whose addresses the rules need.
+pub(super) fn names_to_look_up(rules: &mut RuleHost) -> Result<Vec<String>, String> {
+    let comparisons = rules.comparisons().map_err(|error| error.to_string())?;
+    Ok(host_names(&comparisons))
 }
 
 /// What the rules need, and what the state needs: nothing else is captured. And what of the latter alone can be

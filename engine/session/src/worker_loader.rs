@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::config::{Config, RulePluginConfig};
 use crate::rule_files::trusted_rule_files;
-use crate::rule_loader::{RuleLoader, alert_rules, host_names};
+use crate::rule_loader::{RuleLoader, alert_rules, names_to_look_up};
 use crate::rule_workers::{RuleWorker, WorkerRules, WorkerSettings};
 use delivery::RuleLimits;
 use fields::{FieldId, FieldRegistry};
@@ -68,7 +68,7 @@ pub(super) fn load(
     };
     let mut host = RuleHost::open(&plugin, &noting, &files, &settings)
         .map_err(|error| format!("rule_plugins: {error}"))?;
-    names.extend(host_names(&mut host));
+    names.extend(names_to_look_up(&mut host)?);
     let types = match host.event_types() {
         EventTypes::All => None,
         EventTypes::Only(types) => {

@@ -1,4 +1,5 @@
-//! Keeps panics on the plugin's side: every function that the host may call goes through [`guard`].
+//! The plugin's side of every call: panics become a status ([`guard`]), states are boxed ([`State`]), and
+//! settings are parsed.
 
 use std::any::Any;
 use std::ffi::c_void;
@@ -10,67 +11,88 @@ use serde::de::DeserializeOwned;
 use crate::abi::{LannerStatus, LannerText, STATUS_ERROR, STATUS_OK, STATUS_PANIC};
 use crate::chain::Chain;
 
-/// What a plugin fails with. Any error converts into it with `?`, and so does a text with `.into()`.
+/// The error of a plugin. Any error converts into it with `?`, and a text with `.into()`.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// Runs `body` and turns an error or a panic into a status and a text.
+/// What the SDK itself reports instead of calling the plugin.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    /// A fault of the host.
+    #[error("the host called {function} without {argument}; this is a fault of the host")]
+    MissingArgument {
+        function: &'static str,
+        argument: &'static str,
+    },
+    /// The settings do not fit the plugin's type.
+    #[error("settings")]
+    Settings(#[source] serde_json::Error),
+    /// There are no settings, and the plugin's type has no default.
+    #[error("settings are needed")]
+    NoSettings(#[source] serde_json::Error),
+    /// The plugin does not implement `explain`, or does not have the rule.
+    #[error("this plugin cannot explain rule {rule}")]
+    NoExplanation { rule: u32 },
+}
+
+/// Runs `body`. An error or a panic becomes a status and a text.
 ///
 /// # Safety
 ///
-/// `error` is null or a sink of the call that is going on.
+/// `error` is null or a sink of the current call.
 pub(crate) unsafe fn guard(
     error: *const LannerText,
     body: impl FnOnce() -> Result<LannerStatus, Error>,
 ) -> LannerStatus {
-    // A state that panicked is not used again, except to be closed, so that nobody sees what the
-    // panic left half-done.
+    // Unwind safety: a state that panicked is only closed after this, so its broken contents stay unused.
     let (status, text) = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(status)) => return status,
         Ok(Err(failure)) => (STATUS_ERROR, Chain(&*failure).to_string()),
         Err(payload) => {
             let text = panic_text(&*payload);
-            // The payload's own Drop may panic as well; a leak is the lesser evil.
+            // The payload's own Drop may panic as well, so leak it.
             std::mem::forget(payload);
             (STATUS_PANIC, text)
         }
     };
     // SAFETY: by the function's contract.
-    unsafe { tell(error, &text) };
+    unsafe { say(error, &text) };
     status
 }
 
+/// Hands a text to a sink, if there is one.
+///
 /// # Safety
 ///
 /// As for [`guard`].
-pub(crate) unsafe fn tell(error: *const LannerText, text: &str) {
+pub(crate) unsafe fn say(sink: *const LannerText, text: &str) {
     // SAFETY: by the function's contract.
     unsafe {
-        if let Some(sink) = error.as_ref() {
+        if let Some(sink) = sink.as_ref() {
             sink.say(text);
         }
     }
 }
 
-/// What a state pointer leads to.
+/// What a state pointer points to.
 pub(crate) struct State<P> {
     plugin: P,
-    /// It panicked, and may be in any state.
+    /// A call panicked, so the plugin's invariants may be broken.
     poisoned: bool,
 }
 
 impl<P> State<P> {
-    /// Puts the plugin where the host's state pointer can lead to it.
+    /// Boxes the plugin and returns the state pointer for the host.
     pub(crate) fn store(plugin: P) -> *mut c_void {
         let poisoned = false;
         Box::into_raw(Box::new(Self { plugin, poisoned })).cast()
     }
 }
 
-/// Runs `body` on the state, unless it has panicked before.
+/// Runs `body` on the plugin of a state, unless an earlier call panicked.
 ///
 /// # Safety
 ///
-/// `state` came from [`State::store`] and nobody else uses it now; `error` as for [`guard`].
+/// `state` came from [`State::store`] and is not in use elsewhere; `error` as for [`guard`].
 pub(crate) unsafe fn with_state<P>(
     state: *mut c_void,
     error: *const LannerText,
@@ -79,11 +101,11 @@ pub(crate) unsafe fn with_state<P>(
     // SAFETY: by the function's contract.
     unsafe {
         let Some(state) = state.cast::<State<P>>().as_mut() else {
-            tell(error, "the host passed no state");
+            say(error, "the host passed no state");
             return STATUS_PANIC;
         };
         if state.poisoned {
-            tell(error, "the plugin panicked before");
+            say(error, "the plugin panicked before");
             return STATUS_PANIC;
         }
         let status = guard(error, || body(&mut state.plugin));
@@ -92,11 +114,11 @@ pub(crate) unsafe fn with_state<P>(
     }
 }
 
-/// Frees a state; a panic on the way ends here.
+/// Frees a state. Catches a panic of the plugin's `Drop`.
 ///
 /// # Safety
 ///
-/// `state` is null or came from [`State::store`], for the same `P`, and is not used again.
+/// `state` is null, or came from [`State::store`] for the same `P` and is not used again.
 pub(crate) unsafe extern "C" fn close<P>(state: *mut c_void) {
     if state.is_null() {
         return;
@@ -122,7 +144,7 @@ fn panic_text(payload: &(dyn Any + Send)) -> String {
 ///
 /// # Safety
 ///
-/// The pointers are null or sinks of the call that is going on.
+/// The pointers are null or sinks of the current call.
 pub(crate) unsafe extern "C" fn schema<T: JsonSchema>(
     sink: *const LannerText,
     error: *const LannerText,
@@ -130,20 +152,19 @@ pub(crate) unsafe extern "C" fn schema<T: JsonSchema>(
     // SAFETY: by the function's contract.
     unsafe {
         guard(error, || {
-            tell(sink, &serde_json::to_string(&schemars::schema_for!(T))?);
+            say(sink, &serde_json::to_string(&schemars::schema_for!(T))?);
             Ok(STATUS_OK)
         })
     }
 }
 
-/// Settings as the plugin's own type. No settings are `null`, or else `{}`.
-pub(crate) fn settings<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
+/// Parses settings as the plugin's own type. Without settings it parses `null`, and if that fails `{}`.
+pub(crate) fn settings<T: DeserializeOwned>(json: &[u8]) -> Result<T, CallError> {
     if !json.trim_ascii().is_empty() {
-        return serde_json::from_slice(json).map_err(|error| format!("settings: {error}").into());
+        return serde_json::from_slice(json).map_err(CallError::Settings);
     }
-    serde_json::from_str("null").or_else(|_| {
-        serde_json::from_str("{}").map_err(|error| format!("settings are needed: {error}").into())
-    })
+    serde_json::from_str("null")
+        .or_else(|_| serde_json::from_str("{}").map_err(CallError::NoSettings))
 }
 
 #[cfg(test)]
@@ -164,7 +185,8 @@ mod tests {
         assert_eq!(settings::<Strict>(b"").unwrap(), Strict { json: false });
         settings::<()>(b"").unwrap();
         let error = settings::<Strict>(br#"{"jsn":true}"#).unwrap_err();
-        assert!(error.to_string().contains("unknown field `jsn`"), "{error}");
+        let error = Chain(&error).to_string();
+        assert!(error.contains("unknown field `jsn`"), "{error}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Fetches each field of an event at most once, however many rules ask for it.
+//! Fetches each field of an event at most once, regardless of how many rules use it.
 
 use std::cell::Cell;
 use std::fmt;
@@ -7,7 +7,7 @@ use crate::abi::LannerValue;
 use crate::rule::Event;
 use crate::value::{RawValue, Value};
 
-/// The fields that a rule plugin uses, each under a small number called slot.
+/// The fields that a rule plugin uses. Each has a small number, its slot.
 #[derive(Debug, Default)]
 pub struct FieldCache {
     slots: Vec<Slot>,
@@ -17,17 +17,17 @@ pub struct FieldCache {
 #[derive(Debug)]
 struct Slot {
     field: u32,
-    /// The event for which `value` holds.
+    /// The generation of the event that `value` came from.
     generation: Cell<u32>,
     value: Cell<LannerValue>,
 }
 
-// SAFETY: what the values point to is read only through a `CachedEvent` of the same generation,
-// and so only during the `on_event` call that they came from.
+// SAFETY: the memory that the values point to is read only through a `CachedEvent` of the same generation, so only
+// during the `on_event` call that they came from.
 unsafe impl Send for FieldCache {}
 
 impl FieldCache {
-    /// The slot for a field id; the same id has the same slot.
+    /// The slot of a field id. The same id always has the same slot.
     pub fn slot(&mut self, field: u32) -> usize {
         if let Some(slot) = self.slots.iter().position(|slot| slot.field == field) {
             return slot;
@@ -40,11 +40,11 @@ impl FieldCache {
         self.slots.len() - 1
     }
 
-    /// Starts with the next event. What was fetched for the one before is forgotten.
+    /// Starts the next event, and forgets the values of the one before.
     pub fn view<'e>(&'e mut self, event: &Event<'e>) -> CachedEvent<'e> {
         self.generation = self.generation.wrapping_add(1);
         if self.generation == 0 {
-            // After 2^32 events an old stamp could look new.
+            // The counter has wrapped around after 2^32 events, so an old generation could look current.
             for slot in &self.slots {
                 slot.generation.set(0);
             }
@@ -58,7 +58,7 @@ impl FieldCache {
     }
 }
 
-/// An event whose fields are remembered.
+/// An event with cached fields.
 #[derive(Clone, Copy)]
 pub struct CachedEvent<'e> {
     slots: &'e [Slot],
@@ -67,7 +67,7 @@ pub struct CachedEvent<'e> {
 }
 
 impl<'e> CachedEvent<'e> {
-    /// The value in a slot; none for a slot that does not exist.
+    /// The value in a slot. None if the slot does not exist.
     #[inline]
     #[must_use]
     pub fn get(&self, slot: usize) -> Value<'e> {
@@ -79,8 +79,8 @@ impl<'e> CachedEvent<'e> {
                 .set(RawValue::from(self.event.get(slot.field)).abi());
             slot.generation.set(self.generation);
         }
-        // SAFETY: the value was fetched from this very event, as the generations are equal and
-        // `view` borrows the cache for as long as the event; it lives until `on_event` returns.
+        // SAFETY: the value came from this event, because the generations are equal and `view` borrows the cache for
+        // as long as the event. It lives until `on_event` returns.
         unsafe { RawValue::from_abi(slot.value.get()) }.get()
     }
 
@@ -90,7 +90,7 @@ impl<'e> CachedEvent<'e> {
         self.event
     }
 
-    /// A number that differs from event to event: for caches beside this one.
+    /// A number that differs between consecutive events, for other caches by event.
     #[must_use]
     pub fn generation(&self) -> u32 {
         self.generation

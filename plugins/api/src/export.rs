@@ -1,6 +1,6 @@
 //! [`export_plugin!`](crate::export_plugin): the one symbol that makes a shared library a plugin.
 
-/// Exports a plugin. At least one of `rules:` and `output:` names a type.
+/// Exports a plugin. `rules:` or `output:` is required; both are allowed.
 ///
 /// ```text
 /// lanner_plugin::export_plugin! {
@@ -11,8 +11,8 @@
 /// }
 /// ```
 ///
-/// The plugin's version is the crate's. Panics are contained only if the crate is built with
-/// `panic = "unwind"`, which is Cargo's default.
+/// The plugin has the version of the crate. Panics are caught only if the crate is built with `panic = "unwind"`, which
+/// is Cargo's default.
 #[macro_export]
 macro_rules! export_plugin {
     (
@@ -22,7 +22,7 @@ macro_rules! export_plugin {
         $(, output: $output:ty)?
         $(,)?
     ) => {
-        /// Tells the host what this plugin is and can do.
+        /// The description of this plugin, for the host.
         #[unsafe(no_mangle)]
         pub extern "C" fn lanner_plugin() -> *const $crate::abi::LannerPlugin {
             static PLUGIN: $crate::abi::LannerPlugin = $crate::abi::LannerPlugin {

@@ -1,4 +1,4 @@
-//! What a plugin can ask of the host at any time: to log, and to publish numbers.
+//! What the host offers to a plugin at any time: a log and metrics.
 
 use std::ffi::c_void;
 
@@ -7,14 +7,13 @@ use crate::abi::{
     LannerMetric, LannerStr, METRIC_COUNTER, METRIC_GAUGE,
 };
 
-/// The host, as a plugin sees it. Copy it wherever you like: it is valid until the process ends,
-/// and every method may be called from any thread.
+/// The host. It is `Copy` and valid until the process ends. Every method may be called from any thread.
 #[derive(Debug, Clone, Copy)]
 pub struct Host {
     table: &'static Table,
 }
 
-/// What of the host's table is there. An older host's is shorter.
+/// The functions that the host's table has. The table of an older host is shorter.
 #[derive(Debug)]
 struct Table {
     ctx: *const c_void,
@@ -38,20 +37,20 @@ unsafe impl Sync for Table {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
 pub enum Level {
-    /// Something does not work.
+    /// A failure.
     Error = LEVEL_ERROR,
-    /// Something is odd, and somebody should look.
+    /// Something unusual that a person should look at.
     Warn = LEVEL_WARN,
-    /// Something happened that is worth a line.
+    /// Normal events worth a line.
     Info = LEVEL_INFO,
-    /// For whoever looks for a fault.
+    /// Details for finding a fault.
     Debug = LEVEL_DEBUG,
-    /// Everything.
+    /// Every detail.
     Trace = LEVEL_TRACE,
 }
 
 impl Level {
-    /// The level with this number. Unknown ones count as [`Level::Trace`].
+    /// The level with this number. An unknown number is [`Level::Trace`].
     #[must_use]
     pub fn from_number(number: u32) -> Self {
         match number {
@@ -69,13 +68,13 @@ impl Host {
     ///
     /// # Safety
     ///
-    /// `raw` points to a table as the header describes it, valid until the process ends.
+    /// `raw` points to a table that matches the header's description and is valid until the process ends.
     #[must_use]
     pub unsafe fn from_abi(raw: *const LannerHost) -> Option<Self> {
         if raw.is_null() {
             return None;
         }
-        // SAFETY: the size is always there, and what it covers is, too, by the function's contract.
+        // SAFETY: by the function's contract, the size can always be read, and so can every field that it covers.
         let table = unsafe {
             let size = (*raw).size;
             if size < LannerHost::FIRST_SIZE {
@@ -95,16 +94,15 @@ impl Host {
                 metrics: if whole { metrics(raw) } else { None },
             }
         };
-        // A few words for each state that is opened, as a `Host` may be kept for ever.
+        // Leaked, because a plugin may keep a `Host` for ever. It is a few words for each opened state.
         let table = Box::leak(Box::new(table));
         Some(Self { table })
     }
 
-    /// Writes a line to lanner's log. Lanner puts the plugin's name before it.
+    /// Writes a line to lanner's log, after the plugin's name.
     pub fn log(&self, level: Level, message: &str) {
         if let Some(log) = self.table.log {
-            // SAFETY: the table is valid by the contract of `from_abi`, the message lives through
-            // the call.
+            // SAFETY: the table is valid by the contract of `from_abi`, and the message lives through the call.
             unsafe {
                 log(
                     self.table.ctx,
@@ -115,15 +113,15 @@ impl Host {
         }
     }
 
-    /// A number that only grows, published as `lanner_PLUGIN_NAME`; the same name and labels give the
-    /// same counter. `name` is made of letters, digits and `_`, and ends in `_total`; `help` says
-    /// what is counted, in which unit. A host that has no metrics (before 1.2) ignores it.
+    /// A number that only grows, published as `lanner_PLUGIN_NAME`. The same name and labels return the same counter.
+    /// `name` consists of letters, digits and `_`, and ends in `_total`. `help` says what is counted, in which unit. A
+    /// host without metrics (before 1.2) ignores it.
     #[must_use]
     pub fn counter(&self, name: &str, help: &str, labels: &[(&str, &str)]) -> Counter {
         Counter(self.register(METRIC_COUNTER, name, help, labels))
     }
 
-    /// A number that goes up and down, published as [`Host::counter`] does it.
+    /// A number that goes up and down, published like [`Host::counter`].
     #[must_use]
     pub fn gauge(&self, name: &str, help: &str, labels: &[(&str, &str)]) -> Gauge {
         Gauge(self.register(METRIC_GAUGE, name, help, labels))
@@ -150,13 +148,13 @@ impl Host {
             kind,
             reserved: 0,
         };
-        // SAFETY: the table is valid by the contract of `from_abi`, the metric lives through the call.
+        // SAFETY: the table is valid by the contract of `from_abi`, and the metric lives through the call.
         let handle = unsafe { (metrics.register)(self.table.ctx, &raw const metric) };
         Handle((!handle.is_null()).then_some((metrics, handle)))
     }
 }
 
-/// A registered metric, or nothing.
+/// A registered metric. None if the host has no metrics or refused this one.
 #[derive(Debug, Clone, Copy)]
 struct Handle(Option<(Metrics, *const c_void)>);
 
@@ -177,7 +175,7 @@ impl Counter {
     /// Adds. Never blocks.
     pub fn add(&self, by: u64) {
         if let Some((metrics, handle)) = self.0.0 {
-            // SAFETY: the host gave this handle, which is valid until the process ends.
+            // SAFETY: the host returned this handle, which is valid until the process ends.
             unsafe { (metrics.add)(handle, by) };
         }
     }
@@ -212,7 +210,7 @@ mod tests {
             abi_minor: 0,
             ctx: std::ptr::from_ref(ctx).cast(),
             log: Some(log),
-            // what an older host has behind its table is anything
+            // An older host has arbitrary memory after its table.
             metric: None,
             metric_add: None,
             metric_set: None,

@@ -1,10 +1,10 @@
-//! The border between lanner and its plugins: the C ABI, and a safe Rust SDK on top of it.
+//! The interface between lanner and its plugins: the C ABI, and a safe Rust SDK on top of it.
 //!
-//! A plugin is a shared library with one exported function, `lanner_plugin`, that returns a
-//! versioned struct of function pointers ([`abi::LannerPlugin`]). It has capabilities: it decides
-//! which events break a rule ([`RulePlugin`]), or it delivers alerts ([`OutputPlugin`]), or both.
+//! A plugin is a shared library with one exported function, `lanner_plugin`, which returns a versioned struct of
+//! function pointers ([`abi::LannerPlugin`]). A plugin decides which events break a rule ([`RulePlugin`]), or
+//! delivers alerts ([`OutputPlugin`]), or both.
 //!
-//! In Rust, implement the trait and export it:
+//! In Rust, implement a trait and export it:
 //!
 //! ```
 //! use lanner_plugin::{Alerts, Delivery, Error, Host, OutputPlugin};
@@ -32,19 +32,19 @@
 //! # fn main() {}
 //! ```
 //!
-//! In other languages, start from `include/lanner_plugin.h`, which says for each function who owns
-//! what, which thread calls, and what may block. [`abi`] is the same thing in Rust, for the host.
+//! In other languages, start from `include/lanner_plugin.h`. It says for each function who owns what, which thread
+//! calls it, and whether it may block. [`abi`] is the same interface in Rust, for the host.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`abi`] | the structs that cross the border, laid out as in C |
-//! | [`Value`] and friends | what a field holds |
+//! | [`abi`] | the structs that host and plugin exchange, laid out as in C |
+//! | [`Value`], [`OwnedValue`], [`List`] | the values of fields |
 //! | [`FieldResolver`], [`FieldSource`] | how fields are found and read |
-//! | [`RulePlugin`] | events in, matches out |
-//! | [`OutputPlugin`] | alerts in, deliveries out |
+//! | [`RulePlugin`] | takes events, reports matches |
+//! | [`OutputPlugin`] | takes alerts, delivers them |
 //! | [`LineWriter`], [`Permissions`], [`Chain`] | what many outputs need |
-//! | `testing` | a host and alerts that are made up, for tests (feature `testing`) |
-//! | [`Transformer`], [`Term`] | functions of field values, for conditions and templates alike |
+//! | [`Transformer`], [`Term`] | functions of field values, for conditions and templates |
+//! | `testing` | a host and alerts for tests (feature `testing`) |
 
 pub mod abi;
 mod border;
@@ -57,6 +57,8 @@ mod lines;
 mod output;
 mod output_border;
 mod priority;
+mod report;
+mod request;
 mod rule;
 mod rule_border;
 mod settings;
@@ -75,12 +77,11 @@ pub use host::{Counter, Gauge, Host, Level};
 pub use lines::LineWriter;
 pub use output::{AlertView, Alerts, Delivery, OutputPlugin};
 pub use priority::{Priority, UnknownPriority};
-pub use rule::{
-    Diagnostic, Event, EventTypes, Explanation, FieldKind, Matches, ResolvedField, RuleFileView,
-    RuleInfo, RulePlugin, RuleRequest, Severity,
-};
+pub use report::{Diagnostic, Explanation, FieldComparison, Relation, Severity};
+pub use request::{FieldKind, ResolvedField, RuleFileView, RuleRequest, UnknownName};
+pub use rule::{Event, EventTypes, Matches, RuleInfo, RulePlugin};
 pub use settings::{InvalidSetting, Permissions, at_least};
-pub use transform::{Buffers, Term, Transformer};
+pub use transform::{Buffers, Term, Transformer, TransformerError};
 pub use value::{List, OwnedValue, RawValue, Value};
 
 #[doc(hidden)]

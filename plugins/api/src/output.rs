@@ -1,4 +1,4 @@
-//! Output plugins: they get alerts and deliver them.
+//! Output plugins: they receive alerts and deliver them.
 
 use std::fmt;
 
@@ -14,63 +14,63 @@ use crate::value::{RawValue, Value};
 
 /// Delivers alerts.
 ///
-/// 1. Each configured output has its own state and its own thread, which alone calls it.
-/// 2. `emit` gets alerts oldest first, and delivers them in this order. It may block, but not for
-///    ever: answer [`Delivery::TryAgain`] rather than wait for a receiver that is away.
-/// 3. What was not delivered comes again, so that an alert may arrive twice but never not at all.
-/// 4. A panic ends the state: it is reported, and the host calls nothing more but drops it.
+/// 1. Each configured output has its own state and its own thread. Only that thread calls the state.
+/// 2. `emit` receives alerts oldest first, and delivers them in this order. It may block for a few seconds: return
+///    [`Delivery::TryAgain`] instead of waiting for a receiver that is unreachable.
+/// 3. The host offers undelivered alerts again. An alert may arrive twice, but is not lost.
+/// 4. A panic ends the state: the host reports it, and only drops the state after that.
 pub trait OutputPlugin: Sized + Send + 'static {
-    /// What the user may set in the configuration. Use `#[serde(deny_unknown_fields)]`. Where
-    /// nothing is set, it is read from `null`, or else from `{}`. Lanner checks settings against the schema
-    /// first; its `description`s are the documentation comments.
+    /// The settings that the user can make in the configuration. Use `#[serde(deny_unknown_fields)]`. Without
+    /// settings, the value is read from `null`, and if that fails from `{}`. Lanner checks settings against the schema
+    /// first. The `description`s in the schema are the documentation comments.
     type Settings: DeserializeOwned + JsonSchema;
 
-    /// Prepares for delivery. A receiver that is away at the moment is no reason to fail.
+    /// Prepares for delivery. It must not fail because a receiver is unreachable at the moment.
     ///
     /// # Errors
     ///
-    /// The settings make no sense; the text goes to the user.
+    /// The settings are wrong. The text goes to the user.
     fn open(host: Host, settings: Self::Settings) -> Result<Self, Error>;
 
     /// Delivers alerts.
     fn emit(&mut self, alerts: &Alerts<'_>) -> Delivery;
 
-    /// Pushes out what is still held back. Called when the queue runs empty, and before the end.
+    /// Writes out alerts that are still buffered. Called when the queue becomes empty, and before the end.
     ///
     /// # Errors
     ///
-    /// Something could not be pushed out; it is reported.
+    /// Buffered alerts could not be written. The host reports it.
     fn flush(&mut self) -> Result<(), Error> {
         Ok(())
     }
 
-    /// Opens files and connections anew, after log rotation.
+    /// Opens files and connections again, after log rotation.
     ///
     /// # Errors
     ///
-    /// It did not work; it is reported, and `emit` goes on to be called.
+    /// A file or a connection could not be opened. The host reports it, and keeps calling `emit`.
     fn reopen(&mut self) -> Result<(), Error> {
         Ok(())
     }
 }
 
-/// What became of a batch.
+/// The result for a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
-    /// All of it was delivered.
+    /// All alerts were delivered.
     Delivered,
-    /// Not now. The host waits, then offers what is left again.
+    /// Not now. The host waits, then offers the rest again.
     TryAgain {
-        /// How many were delivered, counted from the front.
+        /// The number of delivered alerts, counted from the front.
         delivered: usize,
-        /// Why not all.
+        /// The reason for the rest.
         reason: String,
     },
-    /// What is left of this batch will never be delivered. The host counts it as lost.
+    /// The rest of this batch can never be delivered. The host counts it as lost.
     GiveUp {
-        /// How many were delivered, counted from the front.
+        /// The number of delivered alerts, counted from the front.
         delivered: usize,
-        /// Why not all.
+        /// The reason for the rest.
         reason: String,
     },
 }
@@ -95,14 +95,14 @@ impl Delivery {
 #[derive(Clone, Copy)]
 pub struct Alerts<'a>(&'a [*const LannerAlert]);
 
-/// An alert, while `emit` runs.
+/// An alert, during `emit`.
 #[derive(Clone, Copy)]
 pub struct AlertView<'a>(&'a LannerAlert);
 
 impl<'a> Alerts<'a> {
     /// # Safety
     ///
-    /// `raw` and all it points to are as the header describes them, for `'a`.
+    /// `raw` and everything that it points to match the header's description for `'a`.
     pub(crate) unsafe fn from_abi(raw: &'a LannerBatch) -> Self {
         if raw.alerts.is_null() {
             return Self(&[]);
@@ -111,13 +111,13 @@ impl<'a> Alerts<'a> {
         Self(unsafe { std::slice::from_raw_parts(raw.alerts, raw.count) })
     }
 
-    /// How many there are.
+    /// The number of alerts.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether the batch is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -136,12 +136,12 @@ impl<'a> AlertView<'a> {
         let bytes: &'a [u8] = unsafe { text.as_bytes() };
         match std::str::from_utf8(bytes) {
             Ok(text) => text,
-            // The host sends UTF-8 only; if it does not, rather show what is than nothing.
+            // The host sends UTF-8. If it does not, the valid beginning is better than nothing.
             Err(error) => std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(),
         }
     }
 
-    /// When the event happened, in nanoseconds since the epoch.
+    /// The time of the event, in nanoseconds since the epoch.
     #[must_use]
     pub fn time_ns(&self) -> u64 {
         self.0.time_ns
@@ -153,13 +153,13 @@ impl<'a> AlertView<'a> {
         self.text_of(self.0.rule)
     }
 
-    /// How bad it is.
+    /// How serious it is.
     #[must_use]
     pub fn priority(&self) -> Priority {
         Priority::from_number(self.0.priority).unwrap_or(Priority::Debug)
     }
 
-    /// Where the event came from, such as `syscall`.
+    /// The source of the event, such as `syscall`.
     #[must_use]
     pub fn source(&self) -> &'a str {
         self.text_of(self.0.source)

@@ -1,4 +1,4 @@
-//! The C functions of an output plugin, made from its [`OutputPlugin`].
+//! The C functions of an output plugin, which call its [`OutputPlugin`].
 
 use std::ffi::c_void;
 use std::marker::PhantomData;
@@ -7,11 +7,13 @@ use crate::abi::{
     LannerBatch, LannerHost, LannerOutputPlugin, LannerStatus, LannerStr, LannerText,
     STATUS_GIVE_UP, STATUS_OK, STATUS_TRY_AGAIN,
 };
-use crate::border::{State, close, guard, schema, settings as read_settings, tell, with_state};
+use crate::border::{
+    CallError, State, close, guard, say, schema, settings as read_settings, with_state,
+};
 use crate::host::Host;
 use crate::output::{Alerts, Delivery, OutputPlugin};
 
-/// The function table for `P`. Made by [`export_plugin!`](crate::export_plugin).
+/// The function table of `P`. Created by [`export_plugin!`](crate::export_plugin).
 #[derive(Debug)]
 pub struct OutputTable<P>(PhantomData<P>);
 
@@ -38,7 +40,11 @@ unsafe extern "C" fn open<P: OutputPlugin>(
     unsafe {
         guard(error, || {
             let Some(host) = Host::from_abi(host) else {
-                return Err("the host called open without a host".into());
+                return Err(CallError::MissingArgument {
+                    function: "open",
+                    argument: "a host",
+                }
+                .into());
             };
             let plugin = P::open(host, read_settings(settings.as_bytes())?)?;
             *state = State::store(plugin);
@@ -57,7 +63,11 @@ unsafe extern "C" fn emit<P: OutputPlugin>(
     unsafe {
         with_state(state, error, |plugin: &mut P| {
             let (Some(batch), Some(count)) = (batch.as_ref(), delivered.as_mut()) else {
-                return Err("the host passed no batch or no count".into());
+                return Err(CallError::MissingArgument {
+                    function: "emit",
+                    argument: "a batch or a count",
+                }
+                .into());
             };
             *count = 0;
             let (status, done, reason) = match plugin.emit(&Alerts::from_abi(batch)) {
@@ -69,7 +79,7 @@ unsafe extern "C" fn emit<P: OutputPlugin>(
             };
             *count = done.min(batch.count);
             if let Some(reason) = reason {
-                tell(error, &reason);
+                say(error, &reason);
             }
             Ok(status)
         })

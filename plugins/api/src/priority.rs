@@ -1,9 +1,9 @@
-//! How bad an alert is: syslog's eight levels under Falco's names.
+//! How serious an alert is: the eight levels of syslog with Falco's names.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The priority of a rule and its alerts; the smaller, the worse.
+/// The priority of a rule and its alerts. A smaller number is more serious.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
 pub enum Priority {
@@ -26,7 +26,7 @@ pub enum Priority {
 }
 
 impl Priority {
-    /// All of them, worst first.
+    /// All priorities, the most serious first.
     pub const ALL: [Self; 8] = [
         Self::Emergency,
         Self::Alert,
@@ -38,7 +38,7 @@ impl Priority {
         Self::Debug,
     ];
 
-    /// The name, as it stands in an alert.
+    /// The name, as in alerts.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -67,24 +67,17 @@ impl fmt::Display for Priority {
 }
 
 /// The text is not the name of a priority.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "not a priority; choose one of Emergency, Alert, Critical, Error, Warning, Notice, Informational, \
+     Debug"
+)]
 pub struct UnknownPriority;
-
-impl fmt::Display for UnknownPriority {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "not a priority; choose one of Emergency, Alert, Critical, Error, Warning, Notice, \
-             Informational, Debug",
-        )
-    }
-}
-
-impl std::error::Error for UnknownPriority {}
 
 impl FromStr for Priority {
     type Err = UnknownPriority;
 
-    /// Takes the names in any case, and `Info`.
+    /// Accepts the names in any case, and `Info`.
     fn from_str(text: &str) -> Result<Self, UnknownPriority> {
         if text.eq_ignore_ascii_case("info") {
             return Ok(Self::Informational);

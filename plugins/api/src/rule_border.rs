@@ -1,18 +1,24 @@
-//! The C functions of a rule plugin, made from its [`RulePlugin`].
+//! The C functions of a rule plugin, which call its [`RulePlugin`].
 
 use std::ffi::c_void;
 use std::marker::PhantomData;
 
 use crate::abi::{
-    LannerDiagnostic, LannerDiagnosticSink, LannerEvent, LannerExplanation, LannerExplanationSink,
-    LannerHost, LannerMatches, LannerRule, LannerRulePlugin, LannerRuleRequest, LannerRuleSink,
-    LannerStatus, LannerStr, LannerText, STATUS_OK,
+    LannerComparison, LannerComparisonSink, LannerDiagnostic, LannerDiagnosticSink, LannerEvent,
+    LannerExplanation, LannerExplanationSink, LannerHost, LannerMatches, LannerRule,
+    LannerRulePlugin, LannerRuleRequest, LannerRuleSink, LannerStatus, LannerStr, LannerText,
+    STATUS_OK,
 };
-use crate::border::{State, close, guard, schema, settings, tell, with_state};
+use crate::border::{CallError, Error, State, close, guard, say, schema, settings, with_state};
 use crate::host::Host;
-use crate::rule::{Diagnostic, Event, EventTypes, Matches, RulePlugin, RuleRequest};
+use crate::report::Diagnostic;
+use crate::request::RuleRequest;
+use crate::rule::{Event, EventTypes, Matches, RulePlugin};
 
-/// The function table for `P`. Made by [`export_plugin!`](crate::export_plugin).
+/// Constants in one call of the comparison sink. The header allows 16384.
+const MAX_CONSTANTS: usize = 4096;
+
+/// The function table of `P`. Created by [`export_plugin!`](crate::export_plugin).
 #[derive(Debug)]
 pub struct RuleTable<P>(PhantomData<P>);
 
@@ -28,6 +34,7 @@ impl<P: RulePlugin> RuleTable<P> {
         check: Some(check::<P>),
         explain: Some(explain::<P>),
         schema: Some(schema::<P::Settings>),
+        comparisons: Some(comparisons::<P>),
     };
 }
 
@@ -41,7 +48,7 @@ unsafe extern "C" fn open<P: RulePlugin>(
     unsafe {
         guard(error, || {
             let (Some(host), Some(request)) = (Host::from_abi(host), request.as_ref()) else {
-                return Err("the host called open without a host or a request".into());
+                return Err(missing("open", "a host or a request"));
             };
             let request = RuleRequest::from_abi(request);
             let plugin = P::open(host, &request, settings(request.settings())?)?;
@@ -60,7 +67,7 @@ unsafe extern "C" fn rules<P: RulePlugin>(
     unsafe {
         with_state(state, error, |plugin: &mut P| {
             let Some((sink, put)) = sink.as_ref().and_then(|sink| Some((sink, sink.put?))) else {
-                return Err("the host passed no rule sink".into());
+                return Err(missing("rules", "a sink"));
             };
             for rule in plugin.rules() {
                 let tags: Vec<_> = rule
@@ -95,10 +102,10 @@ unsafe extern "C" fn event_types<P: RulePlugin>(
     unsafe {
         with_state(state, error, |plugin: &mut P| {
             match plugin.event_types() {
-                EventTypes::All => tell(sink, "all"),
+                EventTypes::All => say(sink, "all"),
                 EventTypes::Only(names) => {
                     for name in names {
-                        tell(sink, &name);
+                        say(sink, &name);
                     }
                 }
             }
@@ -117,7 +124,7 @@ unsafe extern "C" fn on_event<P: RulePlugin>(
     unsafe {
         with_state(state, error, |plugin: &mut P| {
             let (Some(event), Some(matches)) = (event.as_ref(), matches.as_ref()) else {
-                return Err("the host passed no event or no match sink".into());
+                return Err(missing("on_event", "an event or a sink"));
             };
             plugin.on_event(&Event::from_abi(event), &mut Matches::from_abi(matches));
             Ok(STATUS_OK)
@@ -125,8 +132,14 @@ unsafe extern "C" fn on_event<P: RulePlugin>(
     }
 }
 
-fn texts(of: &[String]) -> Vec<LannerStr> {
-    of.iter()
+fn missing(function: &'static str, argument: &'static str) -> Error {
+    CallError::MissingArgument { function, argument }.into()
+}
+
+/// The texts in the layout of C. They borrow from `texts`.
+fn c_texts(texts: &[String]) -> Vec<LannerStr> {
+    texts
+        .iter()
         .map(|text| LannerStr::new(text.as_bytes()))
         .collect()
 }
@@ -141,13 +154,13 @@ unsafe extern "C" fn check<P: RulePlugin>(
     unsafe {
         guard(error, || {
             let (Some(host), Some(request)) = (Host::from_abi(host), request.as_ref()) else {
-                return Err("the host called check without a host or a request".into());
+                return Err(missing("check", "a host or a request"));
             };
             let Some((sink, put)) = sink.as_ref().and_then(|sink| Some((sink, sink.put?))) else {
-                return Err("the host passed no diagnostic sink".into());
+                return Err(missing("check", "a sink"));
             };
             let request = RuleRequest::from_abi(request);
-            let mut tell = |diagnostic: Diagnostic| {
+            let mut report = |diagnostic: Diagnostic| {
                 let text = |text: &String| LannerStr::new(text.as_bytes());
                 let raw = LannerDiagnostic {
                     size: size_of::<LannerDiagnostic>(),
@@ -165,7 +178,7 @@ unsafe extern "C" fn check<P: RulePlugin>(
                 };
                 put(sink.ctx, &raw const raw);
             };
-            P::check(host, &request, settings(request.settings())?, &mut tell)?;
+            P::check(host, &request, settings(request.settings())?, &mut report)?;
             Ok(STATUS_OK)
         })
     }
@@ -181,16 +194,16 @@ unsafe extern "C" fn explain<P: RulePlugin>(
     unsafe {
         with_state(state, error, |plugin: &mut P| {
             let Some((sink, put)) = sink.as_ref().and_then(|sink| Some((sink, sink.put?))) else {
-                return Err("the host passed no explanation sink".into());
+                return Err(missing("explain", "a sink"));
             };
-            let Some(explanation) = plugin.explain(usize::try_from(rule)?) else {
-                return Err("this plugin cannot explain its rules".into());
-            };
+            let explanation = plugin
+                .explain(usize::try_from(rule)?)
+                .ok_or(CallError::NoExplanation { rule })?;
             let (types, all) = match &explanation.event_types {
                 EventTypes::All => (Vec::new(), true),
-                EventTypes::Only(names) => (texts(names), false),
+                EventTypes::Only(names) => (c_texts(names), false),
             };
-            let (fields, parts) = (texts(&explanation.fields), texts(&explanation.parts));
+            let (fields, parts) = (c_texts(&explanation.fields), c_texts(&explanation.parts));
             let raw = LannerExplanation {
                 size: size_of::<LannerExplanation>(),
                 condition: LannerStr::new(explanation.condition.as_bytes()),
@@ -209,11 +222,44 @@ unsafe extern "C" fn explain<P: RulePlugin>(
     }
 }
 
+unsafe extern "C" fn comparisons<P: RulePlugin>(
+    state: *mut c_void,
+    sink: *const LannerComparisonSink,
+    error: *const LannerText,
+) -> LannerStatus {
+    // SAFETY: the pointers are as the header describes them.
+    unsafe {
+        with_state(state, error, |plugin: &mut P| {
+            let Some((sink, put)) = sink.as_ref().and_then(|sink| Some((sink, sink.put?))) else {
+                return Err(missing("comparisons", "a sink"));
+            };
+            for comparison in plugin.comparisons() {
+                let transformers = c_texts(&comparison.transformers);
+                let constants = c_texts(&comparison.constants);
+                for constants in constants.chunks(MAX_CONSTANTS) {
+                    let raw = LannerComparison {
+                        size: size_of::<LannerComparison>(),
+                        field: LannerStr::new(comparison.field.as_bytes()),
+                        transformers: transformers.as_ptr(),
+                        transformer_count: transformers.len(),
+                        constants: constants.as_ptr(),
+                        constant_count: constants.len(),
+                        relation: comparison.relation as u32,
+                        reserved: 0,
+                    };
+                    put(sink.ctx, &raw const raw);
+                }
+            }
+            Ok(STATUS_OK)
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::abi::{STATUS_ERROR, STATUS_PANIC};
-    use crate::border::Error;
+    use crate::report::{FieldComparison, Relation};
     use crate::rule::RuleInfo;
 
     struct Fragile {
@@ -242,6 +288,16 @@ mod tests {
 
         fn event_types(&self) -> EventTypes {
             EventTypes::All
+        }
+
+        fn comparisons(&self) -> Vec<FieldComparison> {
+            let constants = (0..5000).map(|at| at.to_string());
+            vec![FieldComparison {
+                field: "proc.name".to_owned(),
+                relation: Relation::Equal,
+                transformers: vec!["tolower".to_owned()],
+                constants: constants.collect(),
+            }]
         }
 
         fn on_event(&mut self, event: &Event<'_>, matches: &mut Matches<'_>) {
@@ -342,5 +398,44 @@ mod tests {
         let (status, _) = try_open(b"\"x\"", &mut texts);
         assert_eq!(status, STATUS_ERROR);
         assert!(texts[0].starts_with("settings: invalid type"), "{texts:?}");
+    }
+
+    #[test]
+    fn many_constants_of_a_comparison_come_in_several_calls() {
+        unsafe extern "C" fn put(ctx: *mut c_void, raw: *const LannerComparison) {
+            // SAFETY: `ctx` is the vector below, and the comparison lives through the call.
+            unsafe {
+                let raw = &*raw;
+                let constants = std::slice::from_raw_parts(raw.constants, raw.constant_count);
+                let last = constants[constants.len() - 1].to_text();
+                (*ctx.cast::<Vec<_>>()).push((
+                    raw.field.to_text(),
+                    (*raw.transformers).to_text(),
+                    Relation::from_number(raw.relation),
+                    constants.len(),
+                    last,
+                ));
+            }
+        }
+        let mut texts = Vec::new();
+        let (_, state) = try_open(b"", &mut texts);
+        let mut found: Vec<(String, String, Relation, usize, String)> = Vec::new();
+        let sink_of_comparisons = LannerComparisonSink {
+            ctx: std::ptr::from_mut(&mut found).cast(),
+            put: Some(put),
+        };
+        let error = sink(&mut texts);
+        // SAFETY: all pointers live through the calls; closed once.
+        let status = unsafe {
+            let status = TABLE.comparisons.unwrap()(state, &sink_of_comparisons, &error);
+            TABLE.close.unwrap()(state);
+            status
+        };
+        assert_eq!(status, STATUS_OK);
+        let part = |count, last: &str| {
+            let (field, transformer) = ("proc.name".to_owned(), "tolower".to_owned());
+            (field, transformer, Relation::Equal, count, last.to_owned())
+        };
+        assert_eq!(found, [part(4096, "4095"), part(904, "4999")]);
     }
 }

@@ -1,4 +1,4 @@
-//! For tests of plugins: a host, and alerts, as lanner would pass them. Turn on the feature `testing`:
+//! For tests of plugins: a host and alerts as lanner passes them. Enable the feature `testing`:
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -26,7 +26,7 @@ use crate::value::{OwnedValue, RawValue};
 
 pub use crate::testing_outputs::{emit_messages, open, open_on, refusal};
 
-/// What a plugin said to its host.
+/// What a plugin sent to its host.
 #[derive(Debug, Default)]
 pub struct Heard {
     lines: Mutex<Vec<String>>,
@@ -43,7 +43,7 @@ impl Heard {
             .clone()
     }
 
-    /// What a metric stands at: `name`, or `name{label="value"}`.
+    /// The value of a metric: `name`, or `name{label="value"}`.
     #[must_use]
     pub fn metric(&self, name: &str) -> Option<f64> {
         let metrics = self.metrics.lock();
@@ -52,16 +52,16 @@ impl Heard {
     }
 }
 
-/// A metric of a test host: whose it is, and its name.
+/// A metric of a test host: the record of that host, and the metric's name.
 struct Named(&'static Heard, String);
 
-/// A host that forgets what it is told.
+/// A host that ignores log lines and metrics.
 #[must_use]
 pub fn host() -> Host {
     host_with_ears().0
 }
 
-/// A host, and what it is told. Both live until the process ends.
+/// A host, and a record of its log lines and metrics. Both live until the process ends.
 #[must_use]
 pub fn host_with_ears() -> (Host, &'static Heard) {
     let heard: &'static Heard = Box::leak(Box::default());
@@ -125,7 +125,7 @@ unsafe fn change(metric: *const c_void, to: impl FnOnce(f64) -> f64) {
 }
 
 unsafe extern "C" fn metric_add(metric: *const c_void, by: u64) {
-    #[expect(clippy::cast_precision_loss, reason = "tests count little")]
+    #[expect(clippy::cast_precision_loss, reason = "tests count to small numbers")]
     // SAFETY: the handle came from `metric`.
     unsafe {
         change(metric, |value| value + by as f64);
@@ -137,16 +137,16 @@ unsafe extern "C" fn metric_set(metric: *const c_void, to: f64) {
     unsafe { change(metric, |_| to) };
 }
 
-/// An alert. Change what you like of what [`Alert::new`] makes.
+/// An alert. [`Alert::new`] fills it in, and a test can change any field.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alert {
     /// Nanoseconds since the epoch.
     pub time_ns: u64,
     /// Name of the rule.
     pub rule: String,
-    /// How bad it is.
+    /// How serious it is.
     pub priority: Priority,
-    /// Where the event came from.
+    /// The source of the event.
     pub source: String,
     /// Name of the host.
     pub hostname: String,
@@ -156,12 +156,12 @@ pub struct Alert {
     pub text: String,
     /// The JSON object.
     pub json: String,
-    /// Fields; lists are passed as no value.
+    /// Fields. A list is passed as no value.
     pub fields: Vec<(String, OwnedValue)>,
 }
 
 impl Alert {
-    /// A warning of 2026 with one tag and one field, and with text and JSON to match.
+    /// A warning of 2026-01-01 with one tag, one field, and the text and JSON that belong to it.
     #[must_use]
     pub fn new(rule: &str, message: &str) -> Self {
         let time_ns = 1_767_225_600_123_456_789;
@@ -190,7 +190,7 @@ impl Alert {
     }
 }
 
-/// Passes alerts to `body` as a batch.
+/// Calls `body` with the alerts as a batch.
 pub fn batch<R>(alerts: &[Alert], body: impl FnOnce(&Alerts<'_>) -> R) -> R {
     let text = |text: &str| LannerStr::new(text.as_bytes());
     let parts: Vec<(Vec<LannerStr>, Vec<LannerAlertField>)> = alerts
@@ -229,11 +229,11 @@ pub fn batch<R>(alerts: &[Alert], body: impl FnOnce(&Alerts<'_>) -> R) -> R {
         alerts: pointers.as_ptr(),
         count: pointers.len(),
     };
-    // SAFETY: all of it lives until `body` has returned.
+    // SAFETY: everything lives until `body` has returned.
     body(&unsafe { Alerts::from_abi(&raw) })
 }
 
-/// Has an output deliver alerts.
+/// Lets an output deliver alerts.
 pub fn emit<P: OutputPlugin>(output: &mut P, alerts: &[Alert]) -> Delivery {
     batch(alerts, |alerts| output.emit(alerts))
 }

@@ -1,4 +1,4 @@
-//! What a field holds: [`Value`] to look at, [`RawValue`] to put into a list, [`OwnedValue`] to keep.
+//! Values of fields: [`Value`] borrows, [`RawValue`] has the layout of C, [`OwnedValue`] owns.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,15 +14,15 @@ use crate::abi::{
 pub enum Value<'a> {
     /// The event does not have this field.
     None,
-    /// Yes or no.
+    /// True or false.
     Bool(bool),
-    /// A number that may be negative: descriptors, results.
+    /// A signed number: descriptors, results.
     I64(i64),
-    /// A number.
+    /// An unsigned number.
     U64(u64),
-    /// A number with a fraction.
+    /// A floating-point number.
     F64(f64),
-    /// A text as the kernel gave it: mostly UTF-8, never sure to be.
+    /// A text as the kernel gave it: usually UTF-8, but not guaranteed to be.
     String(&'a [u8]),
     /// A buffer.
     Bytes(&'a [u8]),
@@ -32,7 +32,7 @@ pub enum Value<'a> {
     List(List<'a>),
 }
 
-/// A value in the form in which it crosses the border. The host makes lists of them.
+/// A value in the layout of C. The host builds lists of them.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
 pub struct RawValue<'a>(LannerValue, PhantomData<&'a [u8]>);
@@ -41,21 +41,21 @@ pub struct RawValue<'a>(LannerValue, PhantomData<&'a [u8]>);
 #[derive(Clone, Copy)]
 pub struct List<'a>(&'a [RawValue<'a>]);
 
-/// A value that borrows nothing.
+/// A value that owns its data.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum OwnedValue {
     /// Absent.
     #[default]
     None,
-    /// Yes or no.
+    /// True or false.
     Bool(bool),
-    /// A number that may be negative.
+    /// A signed number.
     I64(i64),
-    /// A number.
+    /// An unsigned number.
     U64(u64),
-    /// A number with a fraction.
+    /// A floating-point number.
     F64(f64),
-    /// A text, mostly UTF-8.
+    /// A text, usually UTF-8.
     String(Vec<u8>),
     /// A buffer.
     Bytes(Vec<u8>),
@@ -90,7 +90,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The same value, kept.
+    /// The same value with its own data.
     #[must_use]
     pub fn to_owned(self) -> OwnedValue {
         match self {
@@ -108,12 +108,11 @@ impl<'a> Value<'a> {
 }
 
 impl<'a> RawValue<'a> {
-    /// Reads a value that came over the border. An unknown tag is no value.
+    /// Wraps a value in the layout of C. An unknown tag means no value.
     ///
     /// # Safety
     ///
-    /// The member of `raw.data` that the tag names is set, and what it points to stays unchanged
-    /// for `'a`.
+    /// The member of `raw.data` that the tag names is set, and the memory that it points to stays unchanged for `'a`.
     #[must_use]
     pub unsafe fn from_abi(raw: LannerValue) -> Self {
         Self(raw, PhantomData)
@@ -125,12 +124,12 @@ impl<'a> RawValue<'a> {
         self.0
     }
 
-    /// The value, to look at.
+    /// The value.
     #[must_use]
     pub fn get(self) -> Value<'a> {
         let data = &self.0.data;
-        // SAFETY: whoever made this `RawValue` has set the member that the tag names, and what it
-        // points to lives for 'a.
+        // SAFETY: the creator of this `RawValue` has set the member that the tag names, and the memory that it points to
+        // lives for 'a.
         unsafe {
             match self.0.tag {
                 TAG_BOOL => Value::Bool(data.boolean != 0),
@@ -202,7 +201,7 @@ impl<'a> From<Value<'a>> for RawValue<'a> {
 }
 
 impl<'a> List<'a> {
-    /// A list of these elements. Elements that are lists themselves are taken for absent.
+    /// A list of these elements. An element that is a list itself counts as no value.
     #[must_use]
     pub fn new(elements: &'a [RawValue<'a>]) -> Self {
         Self(elements)
@@ -210,7 +209,7 @@ impl<'a> List<'a> {
 
     /// # Safety
     ///
-    /// `ptr` is null, or points to `len` values, each as [`RawValue::from_abi`] wants it.
+    /// `ptr` is null, or points to `len` values that meet the contract of [`RawValue::from_abi`].
     unsafe fn from_abi(raw: LannerList) -> Self {
         if raw.ptr.is_null() || raw.len > isize::MAX as usize / size_of::<LannerValue>() {
             return Self(&[]);
@@ -219,7 +218,7 @@ impl<'a> List<'a> {
         Self(unsafe { std::slice::from_raw_parts(raw.ptr.cast(), raw.len) })
     }
 
-    /// The elements, in their order.
+    /// The elements, in order.
     pub fn iter(self) -> impl ExactSizeIterator<Item = Value<'a>> {
         self.0.iter().map(|raw| match raw.get() {
             Value::List(_) => Value::None,
@@ -227,13 +226,13 @@ impl<'a> List<'a> {
         })
     }
 
-    /// How many elements there are.
+    /// The number of elements.
     #[must_use]
     pub fn len(self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether the list is empty.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.0.is_empty()
@@ -259,7 +258,7 @@ impl fmt::Debug for RawValue<'_> {
 }
 
 impl OwnedValue {
-    /// The value, borrowed. A list has to be put together element by element, and is none here.
+    /// The value, borrowed. [`Value::None`] for a list: its elements would need a buffer of [`RawValue`]s.
     #[must_use]
     pub fn scalar(&self) -> Value<'_> {
         match self {

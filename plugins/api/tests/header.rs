@@ -1,7 +1,7 @@
-//! The C header is made from the Rust structs (`src/abi.rs`) and is current; both describe the same memory, and are
-//! asked for every size and offset; and it compiles without a warning as C11 and as C++17.
+//! The C header is generated from the Rust structs (`src/abi`) and up to date. C and Rust agree on every size,
+//! offset and constant. The header compiles without a warning as C11 and as C++17.
 //!
-//! `make header` writes it anew: it runs this with `LANNER_WRITE_HEADER` set.
+//! `make header` writes the header: it runs this test with `LANNER_WRITE_HEADER` set.
 
 #![expect(
     clippy::unwrap_used,
@@ -13,6 +13,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lanner_plugin::abi::*;
+
+/// The files of `src/abi`, in the order in which the header has their structs.
+const SOURCES: [&str; 9] = [
+    "mod", "status", "host", "value", "resolver", "rules", "reports", "output", "plugin",
+];
 
 const INCLUDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/include");
 
@@ -69,56 +74,53 @@ macro_rules! constants {
     };
 }
 
-/// What every reader of the header must know.
+/// The introduction of the header.
 const PREAMBLE: &str = r"/* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lanner_plugin.h - the border between lanner and its plugins. Made from plugins/api/src/abi.rs by `make header`.
+ * lanner_plugin.h - the interface between lanner and its plugins. Generated from plugins/api/src/abi by `make header`.
  *
- * A plugin is a shared library that exports one function, lanner_plugin(). This header is all
- * that is needed to write one in C, C++, or any language that can speak C.
+ * A plugin is a shared library that exports one function, lanner_plugin(). This header is all that you need to write
+ * one in C, C++, or any language that can call C.
  *
  * Rules that hold everywhere:
  *
- *  1. Versions. The host refuses a plugin whose abi_major differs from its own. abi_minor may
- *     differ: structs that begin with `size` may be longer or shorter than this header has them.
- *     Set `size` to sizeof the struct when you fill one in; before you read a field that came
- *     with a later minor version than 0 (`Since 1.1`), see that `size` reaches beyond it. Structs
- *     without `size` never change.
- *  2. Ownership. Whoever makes a text, an array or a struct keeps it and frees it. The other side
- *     may read it until the call that passed it returns, and copies what it wants to keep.
- *     Nothing that one side allocated is freed by the other.
- *  3. Texts are pointer and length, not NUL-terminated, and may hold NUL. Names and messages are
- *     UTF-8. Field values are whatever the kernel had.
- *  4. Nothing unwinds, longjmps or throws across the border, in either direction. A plugin that
- *     catches such a thing at its border returns LANNER_PANIC; its state is then closed, and not
- *     called for anything else.
- *  5. Threads. A state is used by one thread at a time, and may move from thread to thread
- *     between calls. Different states are used at the same time.
- *  6. Pointers to sinks (LannerText, LannerRuleSink, LannerMatches, ...) are valid until the call that
- *     passed them returns, on the thread of that call. They are never NULL.
- *  7. Blocking. Each function says whether it may block; those that say nothing may not.
- *  8. The library is never unloaded.
+ *  1. Versions. The host refuses a plugin whose abi_major differs from its own. abi_minor may differ: structs that
+ *     begin with `size` may be longer or shorter than in this header. Set `size` to sizeof the struct when you fill
+ *     one in. Before you read a field that came with a later minor version than 0 (`Since 1.1`), check that `size`
+ *     covers it. Structs without `size` never change.
+ *  2. Ownership. Whoever creates a text, an array or a struct keeps it and frees it. The other side may read it until
+ *     the call that passed it returns, and copies what it wants to keep. Neither side frees memory of the other.
+ *  3. Texts are a pointer and a length. They have no terminating NUL and may contain NUL. Names and messages are
+ *     UTF-8. Field values are the kernel's bytes.
+ *  4. Nothing unwinds, longjmps or throws across this interface, in either direction. A plugin that catches such a
+ *     thing returns LANNER_PANIC. The host then closes the state, and calls nothing else with it.
+ *  5. Threads. One thread at a time uses a state. A state may move between threads from call to call. Several threads
+ *     use different states at the same time.
+ *  6. Pointers to sinks (LannerText, LannerRuleSink, LannerMatches, ...) are valid until the call that passed them
+ *     returns, on the thread of that call. They are never NULL.
+ *  7. Blocking. Each function says whether it may block. A function that says nothing must not block.
+ *  8. The host never unloads the library.
  *
- * Priorities are syslog's: 0 Emergency, 1 Alert, 2 Critical, 3 Error, 4 Warning, 5 Notice,
- * 6 Informational, 7 Debug.
+ * Priorities are those of syslog: 0 Emergency, 1 Alert, 2 Critical, 3 Error, 4 Warning, 5 Notice, 6 Informational,
+ * 7 Debug.
  */
 ";
 
-/// The exported function, which cbindgen cannot see: it is the plugin's.
+/// The exported function. cbindgen cannot see it, because the plugin defines it.
 const TRAILER: &str = r##"#if defined(__GNUC__)
 #define LANNER_EXPORT __attribute__((visibility("default")))
 #else
 #define LANNER_EXPORT
 #endif
 
-/* The one function that a plugin exports. Any thread, perhaps several times; must not block. */
+/* The one function that a plugin exports. Called from any thread, possibly several times; must not block. */
 #ifdef __cplusplus
 extern "C"
 #endif
 LANNER_EXPORT const LannerPlugin *lanner_plugin(void);
 "##;
 
-/// Comments that begin on their first line and end on their last one.
+/// Moves the opening and closing marks of comments onto the first and last line of their text.
 fn compact(header: &str) -> String {
     let mut out = String::new();
     let mut open: Option<(&str, Vec<&str>)> = None;
@@ -140,10 +142,13 @@ fn compact(header: &str) -> String {
     out
 }
 
-/// The header as it ought to be.
+/// The header that the Rust structs give.
 fn generate() -> String {
-    let source = file_in_crate("src/abi.rs");
-    let text = std::fs::read_to_string(&source).unwrap();
+    let sources = SOURCES.map(|name| file_in_crate(&format!("src/abi/{name}.rs")));
+    let texts = sources
+        .iter()
+        .map(|source| std::fs::read_to_string(source).unwrap());
+    let text: String = texts.collect();
     let mut config = cbindgen::Config {
         language: cbindgen::Language::C,
         header: Some(PREAMBLE.trim_end().to_owned()),
@@ -165,7 +170,7 @@ fn generate() -> String {
             ["pub", "struct" | "union" | "type", name, ..] => {
                 config.export.include.push(name.to_owned());
             }
-            // TAG_BOOL is LANNER_BOOL, STATUS_OK LANNER_OK, and all others LANNER_ and their name
+            // TAG_BOOL becomes LANNER_BOOL, STATUS_OK becomes LANNER_OK, all others get the prefix LANNER_.
             ["pub", "const", name, ..] => {
                 let short = ["TAG_", "STATUS_"]
                     .iter()
@@ -177,14 +182,14 @@ fn generate() -> String {
         }
     }
     let mut header = Vec::new();
-    cbindgen::Builder::new()
-        .with_src(source)
-        .with_config(config)
+    let builder = cbindgen::Builder::new().with_config(config);
+    sources
+        .into_iter()
+        .fold(builder, cbindgen::Builder::with_src)
         .generate()
         .unwrap()
         .write(&mut header);
-    // C has no backquotes but in comments, where they are rustdoc's
-    let header = String::from_utf8(header).unwrap().replace('`', "");
+    let header = String::from_utf8(header).unwrap();
     let (preamble, rest) = header.split_at(PREAMBLE.len());
     format!("{preamble}{}", compact(rest))
 }
@@ -230,7 +235,14 @@ fn c_and_rust_agree_on_every_struct_and_constant() {
             all_event_types, reserved
         }
         LannerExplanationSink { ctx, put }
-        LannerRulePlugin { size, open, rules, event_types, on_event, close, check, explain, schema }
+        LannerComparison {
+            size, field, transformers, transformer_count, constants, constant_count, relation,
+            reserved
+        }
+        LannerComparisonSink { ctx, put }
+        LannerRulePlugin {
+            size, open, rules, event_types, on_event, close, check, explain, schema, comparisons
+        }
         LannerAlertField { name, value }
         LannerAlert {
             size, time_ns, rule, source, hostname, text, json, tags, tag_count, fields,
@@ -260,6 +272,13 @@ fn c_and_rust_agree_on_every_struct_and_constant() {
         SEVERITY_ERROR = LANNER_SEVERITY_ERROR
         SEVERITY_WARNING = LANNER_SEVERITY_WARNING
         SEVERITY_NOTE = LANNER_SEVERITY_NOTE
+        RELATION_OTHER = LANNER_RELATION_OTHER
+        RELATION_EQUAL = LANNER_RELATION_EQUAL
+        RELATION_ORDER = LANNER_RELATION_ORDER
+        RELATION_PREFIX = LANNER_RELATION_PREFIX
+        RELATION_SUFFIX = LANNER_RELATION_SUFFIX
+        RELATION_CONTAINS = LANNER_RELATION_CONTAINS
+        RELATION_PATTERN = LANNER_RELATION_PATTERN
         TAG_NONE = LANNER_NONE
         TAG_BOOL = LANNER_BOOL
         TAG_I64 = LANNER_I64
@@ -303,7 +322,7 @@ fn every_struct_of_the_header_is_compared() {
             rest.strip_suffix(" {")
         })
         .collect();
-    assert_eq!(names.len(), 26, "{names:?}");
+    assert_eq!(names.len(), 28, "{names:?}");
     for name in names {
         assert!(
             this.contains(&format!("        {name} {{")),

@@ -1,6 +1,6 @@
 /*
- * A plugin that does nothing, as an output and for rules: what a call to it costs is what calls cost
- * (`lanner plugins check libnothing.so --cost`).
+ * A plugin that does nothing, with both capabilities. `lanner plugins check libnothing.so --cost` measures with it
+ * what a call costs.
  */
 #include "lanner_plugin.h"
 
@@ -52,11 +52,21 @@ static LannerStatus on_event(void *state, const LannerEvent *event, const Lanner
 }
 
 static const LannerOutputPlugin output = {
-    sizeof output, open_output, emit, push, push, close_state, NULL,
+    .size = sizeof output,
+    .open = open_output,
+    .emit = emit,
+    .flush = push,
+    .reopen = push,
+    .close = close_state,
 };
 
 static const LannerRulePlugin rules = {
-    sizeof rules, open_rules, list_rules, event_types, on_event, close_state, NULL, NULL, NULL,
+    .size = sizeof rules,
+    .open = open_rules,
+    .rules = list_rules,
+    .event_types = event_types,
+    .on_event = on_event,
+    .close = close_state,
 };
 
 static const LannerPlugin plugin = {

@@ -1,5 +1,5 @@
 /*
- * Output plugin in C: alerts as lines in a file. It needs lanner_plugin.h and nothing else of lanner.
+ * Output plugin in C: writes alerts as lines to a file. It needs only lanner_plugin.h of lanner.
  *
  * Settings: {"path": "/var/log/alerts"}
  */
@@ -18,14 +18,14 @@ typedef struct State {
     FILE *file;
 } State;
 
-/* Hands a reason to lanner, which shows it to the user. */
+/* Hands a text to lanner, which shows it to the user. */
 static void say(const LannerText *error, const char *text) {
     LannerStr str = { (const uint8_t *)text, strlen(text) };
     error->put(error->ctx, str);
 }
 
-/* The value of "path". Lanner has checked the settings against our schema, so that there is nothing else in them.
- * A plugin with more settings uses a JSON library. */
+/* The value of "path". Lanner has checked the settings against our schema, so they contain nothing else. A plugin with
+ * more settings should use a JSON library. */
 static char *path_of(LannerStr settings) {
     char *text = malloc(settings.len + 1);
     if (!text) return NULL;
@@ -113,7 +113,13 @@ static LannerStatus schema(const LannerText *sink, const LannerText *error) {
 }
 
 static const LannerOutputPlugin output = {
-    sizeof output, open_output, emit, flush, reopen, close_output, schema,
+    .size = sizeof output,
+    .open = open_output,
+    .emit = emit,
+    .flush = flush,
+    .reopen = reopen,
+    .close = close_output,
+    .schema = schema,
 };
 
 static const LannerPlugin plugin = {

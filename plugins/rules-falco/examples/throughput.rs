@@ -1,4 +1,4 @@
-//! How long rules take for an ordinary event that matches none of them, fields already at hand:
+//! Measures how long rules take for an ordinary event that matches none of them, without the time to compute fields:
 //! `cargo run --release -p rules-falco --example throughput -- FILE`
 
 #![expect(clippy::expect_used, reason = "a measurement that cannot go on ends")]
@@ -12,7 +12,7 @@ use host::{ORDINARY, Rules};
 
 const ROUNDS: u32 = 1_000_000;
 
-#[expect(clippy::print_stdout, reason = "it is what it is for")]
+#[expect(clippy::print_stdout, reason = "it prints the measurements")]
 fn main() {
     let path = std::env::args().nth(1).expect("a rule file");
     let text = std::fs::read(&path).expect("a file that can be read");

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-/// An address, or all that begin with the same bits.
+/// An address, or a network: all addresses that begin with the same bits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct IpRange {
     address: IpAddr,
@@ -37,7 +37,7 @@ impl IpRange {
     }
 }
 
-/// Addresses and networks, as ranges that neither touch nor overlap, in order.
+/// Addresses and networks, as sorted ranges that neither touch nor overlap.
 #[derive(Debug)]
 pub(crate) struct IpSet {
     v4: Box<[(u128, u128)]>,
@@ -56,7 +56,7 @@ impl IpSet {
         }
     }
 
-    /// An IPv4 address seen through an IPv6 socket is the same address.
+    /// An IPv4 address that an IPv6 socket shows (`::ffff:a.b.c.d`) counts as the IPv4 address.
     pub(crate) fn contains(&self, ip: IpAddr) -> bool {
         let in_v4 = match ip.to_canonical() {
             IpAddr::V4(ip) => within(&self.v4, u32::from(ip).into()),

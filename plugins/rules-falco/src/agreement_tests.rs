@@ -1,11 +1,10 @@
-//! The compiled program agrees with the plainest reading of a condition, whatever the graph has done
-//! to it on the way.
+//! The compiled program gives the same answers as a direct evaluation of the condition, whatever the graph did to it.
 
 use lanner_plugin::Value;
 
 use super::tests::{FIELDS, TYPES, rules, run, s};
 
-/// Numbers that look random, the same ones each time.
+/// Pseudo-random numbers, the same in every run.
 struct Noise(u64);
 
 impl Noise {
@@ -20,7 +19,7 @@ impl Noise {
 const WORDS: [&str; 4] = ["ab", "b", "abc", "c"];
 const FIELD: [&str; 3] = ["proc.name", "fd.name", "proc.pname"];
 
-/// A condition as text, and what it says of an event.
+/// A condition, with its text and its answer for an event.
 enum Plain {
     Type(Vec<usize>),
     Text(usize, usize, Vec<usize>),

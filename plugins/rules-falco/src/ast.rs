@@ -1,9 +1,10 @@
-//! A condition as it was written: names not looked up yet, macros and lists not filled in.
+//! A condition as written: names are not looked up yet, macros and lists not filled in.
 
 use std::fmt;
 
 use lanner_plugin::Term;
 
+use crate::operators::Op;
 use crate::source::Place;
 
 /// A condition.
@@ -26,16 +27,16 @@ pub(crate) struct Check {
     pub(crate) right: Right,
 }
 
-/// What a check compares with.
+/// The right side of a check.
 #[derive(Debug, Clone)]
 pub(crate) enum Right {
-    /// None for `exists`, one for most, any number for `in (...)` and its like.
+    /// None for `exists`, one for most operators, any number for `in (...)` and other list operators.
     Values(Vec<Word>),
     /// `val(field)`, or a transformer.
     Operand(Operand),
 }
 
-/// Where a value comes from.
+/// A field or a transformer.
 #[derive(Debug, Clone)]
 pub(crate) struct Operand {
     pub(crate) term: Term<FieldRef>,
@@ -51,11 +52,11 @@ pub(crate) struct FieldRef {
 }
 
 impl Check {
-    /// Whether it says which event types fit.
+    /// Whether it compares the event type.
     pub(crate) fn is_event_type(&self) -> bool {
         let plain = self.left.plain().filter(|field| field.arg.is_none());
         plain.is_some_and(|field| matches!(field.name.as_str(), "evt.type" | "syscall.type"))
-            && matches!(self.op, Op::Eq | Op::Ne | Op::In | Op::Intersects)
+            && self.op.tests_equality()
             && self.quantifier.is_none()
     }
 }
@@ -68,11 +69,11 @@ impl Operand {
         }
     }
 
-    /// The field, if it is one without a transformer around it.
+    /// The field, if there is no transformer around it.
     pub(crate) fn plain(&self) -> Option<&FieldRef> {
         match &self.term {
             Term::Field(field) => Some(field),
-            _ => None,
+            Term::Text(_) | Term::Call(..) => None,
         }
     }
 }
@@ -113,7 +114,7 @@ fn write_term(f: &mut fmt::Formatter<'_>, term: &Term<FieldRef>) -> fmt::Result 
     }
 }
 
-/// A text as a condition has it: with quotes where it would not be one word without.
+/// Writes a text as in a condition: in quotes if it would not be one word without them.
 pub(crate) fn write_value(f: &mut impl fmt::Write, text: &str) -> fmt::Result {
     let bare =
         !text.is_empty() && !text.contains(|c: char| c.is_control() || "()\"' \\=,".contains(c));
@@ -143,12 +144,12 @@ fn write_quoted(f: &mut impl fmt::Write, text: &str) -> fmt::Result {
 #[derive(Debug, Clone)]
 pub(crate) struct Word {
     pub(crate) text: String,
-    /// A quoted text is never the name of a list.
+    /// In quotes, so it is never the name of a list.
     pub(crate) quoted: bool,
     pub(crate) place: Place,
 }
 
-/// Whether one, at least one, or all of several values have to fit.
+/// Whether exactly one, at least one, or all of several constants have to fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Quantifier {
     One,
@@ -156,95 +157,17 @@ pub(crate) enum Quantifier {
     All,
 }
 
-/// An operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Op {
-    Exists,
-    Eq,
-    Ne,
-    Lt,
-    Le,
-    Gt,
-    Ge,
-    Contains,
-    Icontains,
-    Bcontains,
-    StartsWith,
-    BstartsWith,
-    EndsWith,
-    Glob,
-    Iglob,
-    Regex,
-    In,
-    Intersects,
-    Pmatch,
-}
-
 impl Quantifier {
+    pub(crate) fn by_name(name: &str) -> Option<Self> {
+        let all = [Self::One, Self::Any, Self::All];
+        all.into_iter().find(|quantifier| quantifier.name() == name)
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::One => "oneof",
             Self::Any => "anyof",
             Self::All => "allof",
         }
-    }
-}
-
-impl Op {
-    /// Every operator under the names that it has.
-    pub(crate) const NAMES: &'static [(&'static str, Self)] = &[
-        ("exists", Self::Exists),
-        ("=", Self::Eq),
-        ("==", Self::Eq),
-        ("!=", Self::Ne),
-        ("<", Self::Lt),
-        ("<=", Self::Le),
-        (">", Self::Gt),
-        (">=", Self::Ge),
-        ("contains", Self::Contains),
-        ("icontains", Self::Icontains),
-        ("bcontains", Self::Bcontains),
-        ("startswith", Self::StartsWith),
-        ("bstartswith", Self::BstartsWith),
-        ("endswith", Self::EndsWith),
-        ("glob", Self::Glob),
-        ("iglob", Self::Iglob),
-        ("regex", Self::Regex),
-        ("in", Self::In),
-        ("intersects", Self::Intersects),
-        ("pmatch", Self::Pmatch),
-    ];
-
-    pub(crate) fn by_name(name: &str) -> Option<Self> {
-        let found = Self::NAMES.iter().find(|(known, _)| *known == name)?;
-        Some(found.1)
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        let found = Self::NAMES.iter().find(|(_, op)| *op == self);
-        found.map_or("?", |(name, _)| name)
-    }
-
-    /// Whether it takes `(a, b, c)`.
-    pub(crate) fn takes_list(self) -> bool {
-        matches!(self, Self::In | Self::Intersects | Self::Pmatch)
-    }
-
-    /// Whether `oneof`, `anyof` or `allof` may follow.
-    pub(crate) fn takes_quantifier(self) -> bool {
-        matches!(
-            self,
-            Self::Eq
-                | Self::Ne
-                | Self::Contains
-                | Self::Icontains
-                | Self::Bcontains
-                | Self::StartsWith
-                | Self::BstartsWith
-                | Self::EndsWith
-                | Self::Glob
-                | Self::Iglob
-                | Self::Regex
-        )
     }
 }

@@ -1,38 +1,39 @@
-//! From conditions as written to a [`Program`]: looks up names, fills in macros and lists, checks
-//! types.
+//! Compiles conditions into the graph: looks up names, fills in macros and lists, checks types.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
-use lanner_plugin::{FieldKind, ResolvedField, RuleRequest, Term};
+use lanner_plugin::{FieldKind, Relation, ResolvedField, RuleRequest, Term, UnknownName};
 
-use crate::ast::{Check, Expr, FieldRef, Op, Operand, Right, Word};
-use crate::checks::{self, Comparison, candidates};
-use crate::graph::{Graph, How, Id, Test};
+use crate::ast::{Check, Expr, FieldRef, Operand, Right, Word};
+use crate::checks::{self, Checked};
+use crate::graph::{Comparison, Graph, Id, Test};
 use crate::items::Items;
 use crate::link;
 use crate::matcher::Matcher;
-use crate::parse::{Text, condition};
+use crate::operators::Op;
+use crate::parse::{ConditionText, condition};
 use crate::program::Candidates;
 use crate::source::{Place, Problem, code};
 use crate::types::TypeSet;
 
-/// Looks up names. The host, but for tests.
+/// Looks up names: the host, or a table of a test.
 pub(crate) trait Names {
-    fn field(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, String>;
-    fn event_type(&self, name: &str) -> Result<u32, String>;
+    fn field(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, UnknownName>;
+    fn event_type(&self, name: &str) -> Result<u32, UnknownName>;
 }
 
 impl Names for RuleRequest<'_> {
-    fn field(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, String> {
+    fn field(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, UnknownName> {
         self.field(name, arg)
     }
 
-    fn event_type(&self, name: &str) -> Result<u32, String> {
+    fn event_type(&self, name: &str) -> Result<u32, UnknownName> {
         self.event_type(name)
     }
 }
 
-/// How deep conditions may nest when macros are filled in, and lists in lists.
+/// The depth limit of conditions with macros filled in, and of lists in lists.
 const MAX_DEPTH: usize = 400;
 
 /// A compiled condition and the event types that it, and its opposite, can match.
@@ -44,16 +45,26 @@ struct Compiled {
 }
 
 enum MacroState {
-    /// Being compiled: whoever meets it now has come in a circle.
+    /// Being compiled. A use of it now is a cycle.
     Open,
     Done(Result<Compiled, Problem>),
 }
 
-/// A value that conditions look at.
+/// An operand with its fields looked up. The program gets one source for each different one.
 #[derive(Debug)]
-pub(crate) struct Value {
+pub(crate) struct ResolvedOperand {
     pub(crate) term: Term<u32>,
     pub(crate) field: ResolvedField,
+    /// The names of its fields, in the order of [`Term::fields`].
+    pub(crate) names: Vec<String>,
+}
+
+/// A matcher, and how to report its comparison to the host.
+#[derive(Debug)]
+pub(crate) struct KnownMatcher {
+    pub(crate) matcher: Arc<Matcher>,
+    pub(crate) relation: Relation,
+    pub(crate) constants: Vec<String>,
 }
 
 /// Compiles rules one by one into a program.
@@ -63,19 +74,19 @@ pub(crate) struct Compiler<'a, N> {
     graph: Graph,
     /// The condition of each rule; none for one that never matches.
     conditions: Vec<Option<Id>>,
-    values: Vec<Value>,
-    value_places: HashMap<Term<u32>, usize>,
-    matchers: Vec<Matcher>,
-    matcher_places: HashMap<String, usize>,
+    operands: Vec<ResolvedOperand>,
+    operand_indices: HashMap<Term<u32>, usize>,
+    matchers: Vec<KnownMatcher>,
+    matcher_indices: HashMap<String, usize>,
     macros: HashMap<String, MacroState>,
-    /// Macros and lists that a rule uses.
+    /// Macros and lists that rules use.
     used_names: BTreeSet<String>,
     rule_types: Vec<TypeSet>,
     type_names: BTreeMap<u32, String>,
     /// Notes on conditions.
     pub(crate) notes: Vec<Problem>,
     depth: usize,
-    /// The place among all items of what is being compiled.
+    /// The number of the item that is being compiled, among the items of all files.
     order: usize,
 }
 
@@ -86,10 +97,10 @@ impl<'a, N: Names> Compiler<'a, N> {
             items,
             graph: Graph::default(),
             conditions: Vec::new(),
-            values: Vec::new(),
-            value_places: HashMap::new(),
+            operands: Vec::new(),
+            operand_indices: HashMap::new(),
             matchers: Vec::new(),
-            matcher_places: HashMap::new(),
+            matcher_indices: HashMap::new(),
             macros: HashMap::new(),
             used_names: BTreeSet::new(),
             rule_types: Vec::new(),
@@ -100,10 +111,10 @@ impl<'a, N: Names> Compiler<'a, N> {
         }
     }
 
-    /// Adds the next rule. Returns whether its condition says which event types it wants.
+    /// Adds the next rule. Returns whether its condition names the event types that it needs.
     pub(crate) fn rule(
         &mut self,
-        text: &Text,
+        text: &ConditionText,
         exceptions: Vec<Expr>,
         enabled: bool,
     ) -> Result<bool, Problem> {
@@ -118,12 +129,12 @@ impl<'a, N: Names> Compiler<'a, N> {
         Ok(specific)
     }
 
-    /// Says where among the items of all files the condition stands that is compiled next.
+    /// Sets the number, among the items of all files, of the item whose condition is compiled next.
     pub(crate) fn begin_rule(&mut self, order: usize) {
         self.order = order;
     }
 
-    /// Adds a rule that never matches, to keep the count.
+    /// Adds a rule that never matches, so that later rules keep their numbers.
     pub(crate) fn no_rule(&mut self) {
         self.conditions.push(None);
         self.rule_types.push(TypeSet::none());
@@ -134,51 +145,44 @@ impl<'a, N: Names> Compiler<'a, N> {
         self.shared(name, place).map(|_| ())
     }
 
-    /// Notes the macros and lists of a rule that is not compiled.
+    /// Records the macros and lists of a rule that is not compiled.
     pub(crate) fn note_used(&mut self, names: BTreeSet<String>) {
         self.used_names.extend(names);
     }
 
-    /// Whether a macro was needed so far.
+    /// Whether a rule so far uses this macro.
     pub(crate) fn used_macro(&self, name: &str) -> bool {
         self.macros.contains_key(name) || self.used_names.contains(name)
     }
 
-    /// Whether a list was needed so far.
+    /// Whether a rule so far uses this list.
     pub(crate) fn used_list(&self, name: &str) -> bool {
         self.used_names.contains(name)
     }
 
-    /// Whether the host has this field.
+    /// Looks up a field.
     pub(crate) fn field(&self, field: &FieldRef) -> Result<ResolvedField, Problem> {
         let found = self.names.field(&field.name, field.arg.as_deref());
-        found.map_err(|reason| {
+        found.map_err(|UnknownName { reason }| {
             let mut problem = Problem::new(&field.place, format!("there is no field `{field}`"))
                 .code(code::FILTER);
             problem.missing = Some(field.to_string().into());
-            unknown(problem, &reason, "`lanner fields` lists the fields")
+            explain_unknown(problem, &reason, "`lanner fields` lists the fields")
         })
     }
 
     /// Looks up the fields of an operand and checks its transformers.
-    pub(crate) fn operand(&self, operand: &Operand) -> Result<Value, Problem> {
-        let mut missing = None;
-        let mut find = |field: &FieldRef| match self.field(field) {
-            Ok(found) => Ok(found.id),
-            Err(problem) => {
-                missing = Some(problem);
-                Err(())
-            }
-        };
-        let term = operand.term.try_map(&mut find);
-        match (term, missing) {
-            (_, Some(problem)) => Err(problem),
-            (Ok(term), None) => Ok(Value {
-                term,
-                field: self.term_type(&operand.term, &operand.place)?,
-            }),
-            (Err(()), None) => Err(Problem::new(&operand.place, "this field is not known")),
-        }
+    pub(crate) fn operand(&self, operand: &Operand) -> Result<ResolvedOperand, Problem> {
+        let mut names = Vec::new();
+        let term = operand.term.try_map(&mut |field: &FieldRef| {
+            names.push(field.to_string());
+            self.field(field).map(|found| found.id)
+        })?;
+        Ok(ResolvedOperand {
+            term,
+            field: self.term_type(&operand.term, &operand.place)?,
+            names,
+        })
     }
 
     fn term_type(&self, term: &Term<FieldRef>, place: &Place) -> Result<ResolvedField, Problem> {
@@ -192,33 +196,33 @@ impl<'a, N: Names> Compiler<'a, N> {
                 }
                 transformer
                     .result(&types, option.is_some())
-                    .map_err(|reason| Problem::new(place, reason).code(code::CONDITION))
+                    .map_err(|error| Problem::new(place, error.to_string()).code(code::CONDITION))
             }
         }
     }
 
-    /// The place of a value among the sources.
-    fn value(&mut self, value: Value) -> usize {
-        if let Some(at) = self.value_places.get(&value.term) {
+    /// The index of an operand among the sources. Equal operands have the same index.
+    fn source(&mut self, operand: ResolvedOperand) -> usize {
+        if let Some(at) = self.operand_indices.get(&operand.term) {
             return *at;
         }
-        let at = self.values.len();
-        self.graph.source_costs.push(match &value.term {
+        let at = self.operands.len();
+        self.graph.source_costs.push(match &operand.term {
             Term::Call(..) => 20.0,
-            _ if value.field.any || value.field.list => 15.0,
-            _ => 0.0,
+            Term::Field(_) | Term::Text(_) if operand.field.any || operand.field.list => 15.0,
+            Term::Field(_) | Term::Text(_) => 0.0,
         });
-        self.value_places.insert(value.term.clone(), at);
-        self.values.push(value);
+        self.operand_indices.insert(operand.term.clone(), at);
+        self.operands.push(operand);
         at
     }
 
     /// The rules, sorted by event type.
     pub(crate) fn finish(self) -> link::Linked {
-        link::link(link::Parts {
+        link::link(link::CompiledRules {
             graph: self.graph,
             conditions: self.conditions,
-            values: self.values,
+            operands: self.operands,
             matchers: self.matchers,
             rule_types: self.rule_types,
             type_names: self.type_names,
@@ -305,10 +309,10 @@ impl<'a, N: Names> Compiler<'a, N> {
             return Err(Problem::new(place, message).code(code::CONDITION));
         }
         if known.order > self.order {
-            let message = format!("the macro `{name}` is defined only later on");
+            let message = format!("the macro `{name}` is defined only later");
             let problem = Problem::note(code::ORDER, place, message);
             self.notes
-                .push(problem.help("Falco would not find it; put it before what uses it"));
+                .push(problem.help("Falco would not find it; define it before its first use"));
         }
         self.macros.insert(name.to_owned(), MacroState::Open);
         let around = std::mem::replace(&mut self.order, known.order);
@@ -337,7 +341,7 @@ impl<'a, N: Names> Compiler<'a, N> {
         if check.is_event_type() {
             return self.event_type(values, check.op == Op::Ne);
         }
-        // Falco delivers only the end of a call since its engine 0.58, and so do we.
+        // Events are ends of calls only, as in Falco since its engine 0.58.
         if matches!(check.op, Op::Eq | Op::Ne | Op::In)
             && check
                 .left
@@ -349,19 +353,24 @@ impl<'a, N: Names> Compiler<'a, N> {
         }
         let left = self.operand(&check.left)?;
         let field = left.field;
-        let how = match checks::comparison(check, values, &field)? {
-            Comparison::How(how) => how,
-            Comparison::Matcher(matcher) => {
-                let texts: Vec<_> = values.iter().map(|word| word.text.as_str()).collect();
+        let comparison = match checks::comparison(check, values, &field)? {
+            Checked::Joinable(comparison) => comparison,
+            Checked::Matcher(matcher) => {
+                let constants: Vec<_> = values.iter().map(|word| word.text.clone()).collect();
                 let key = format!(
-                    "{:?} {:?} {:?} {texts:?}",
+                    "{:?} {:?} {:?} {constants:?}",
                     check.op, check.quantifier, field.kind
                 );
-                How::Other(self.matcher(key, matcher))
+                let matcher = KnownMatcher {
+                    matcher: Arc::new(matcher),
+                    relation: check.op.relation(),
+                    constants,
+                };
+                Comparison::Matcher(self.matcher(key, matcher))
             }
         };
-        let source = self.value(left);
-        Ok(self.test(source, candidates(check.op, &field), how))
+        let source = self.source(left);
+        Ok(self.test(source, check.op.candidates(&field), comparison))
     }
 
     /// `field op val(field)`
@@ -370,39 +379,42 @@ impl<'a, N: Names> Compiler<'a, N> {
         let value = self.operand(right)?;
         checks::suit_each_other(check, &left.field, &value.field, &right.place)?;
         let field = left.field;
-        let (source, with) = (self.value(left), self.value(value));
-        // Lists as a whole are compared by the operator itself.
-        let candidates = match candidates(check.op, &field) {
-            _ if field.list => Candidates::Whole,
-            candidates => candidates,
+        let (source, right) = (self.source(left), self.source(value));
+        // The operator itself compares whole lists.
+        let candidates = if field.list {
+            Candidates::Whole
+        } else {
+            check.op.candidates(&field)
         };
-        Ok(self.test(source, candidates, How::With(check.op, with)))
+        let comparison = Comparison::Source(check.op, right);
+        Ok(self.test(source, candidates, comparison))
     }
 
-    fn matcher(&mut self, key: String, matcher: Matcher) -> usize {
-        if let Some(at) = self.matcher_places.get(&key) {
+    /// The index of a matcher. Equal comparisons, which have the same key, share one.
+    fn matcher(&mut self, key: String, matcher: KnownMatcher) -> usize {
+        if let Some(at) = self.matcher_indices.get(&key) {
             return *at;
         }
         let at = self.matchers.len();
-        self.graph.matcher_costs.push(checks::guess(&matcher));
+        self.graph.matcher_costs.push(matcher.matcher.guess());
         self.matchers.push(matcher);
-        self.matcher_places.insert(key, at);
+        self.matcher_indices.insert(key, at);
         at
     }
 
-    fn test(&mut self, source: usize, candidates: Candidates, how: How) -> Compiled {
+    fn test(&mut self, source: usize, candidates: Candidates, comparison: Comparison) -> Compiled {
         Compiled {
             node: self.graph.test(Test {
                 source,
                 candidates,
-                how,
+                comparison,
             }),
             types: TypeSet::all(),
             opposite: TypeSet::all(),
         }
     }
 
-    /// A list with one element may stand where one value is wanted.
+    /// The constant of an operator that takes one. The name of a list with one element stands for the element.
     fn single(&mut self, check: &Check, values: &[Word]) -> Result<Vec<Word>, Problem> {
         let Some(word) = values.first().filter(|word| !word.quoted) else {
             return Ok(values.to_vec());
@@ -421,7 +433,7 @@ impl<'a, N: Names> Compiler<'a, N> {
             check.op.name()
         );
         let help = format!(
-            "write `{} in ({})`, or put quotes around it if a text is meant",
+            "write `{} in ({})`, or put quotes around it if you mean a text",
             check.left, word.text
         );
         Err(Problem::new(&word.place, message)
@@ -429,17 +441,17 @@ impl<'a, N: Names> Compiler<'a, N> {
             .help(help))
     }
 
-    /// `<NA>` stands for a missing value in outputs only.
+    /// Notes a comparison with `<NA>`, which means a missing value in outputs only.
     fn note_missing(&mut self, check: &Check, values: &[Word]) {
         if let Some(word) = values.iter().find(|word| word.text == "<NA>") {
-            let message = "`<NA>` is shown for a missing field, but is no value to compare with";
-            let help = format!("`{} exists` says whether there is a value", check.left);
+            let message = "`<NA>` is shown for a missing field, but no value equals it";
+            let help = format!("`{} exists` tests whether there is a value", check.left);
             self.notes
                 .push(Problem::note(code::NA_CHECK, &word.place, message).help(help));
         }
     }
 
-    /// The one deprecated field of Falco's that there is.
+    /// Warns about `evt.dir`, the only deprecated field of Falco that lanner has.
     fn warn_of_direction(&mut self, check: &Check) {
         if let Term::Field(field) = &check.left.term
             && field.name == "evt.dir"
@@ -464,14 +476,16 @@ impl<'a, N: Names> Compiler<'a, N> {
         }
     }
 
-    /// Whether the host has this event type.
+    /// Looks up the number of an event type.
     pub(crate) fn type_number(&self, word: &Word) -> Result<u32, Problem> {
-        self.names.event_type(&word.text).map_err(|reason| {
-            let message = format!("there is no event type `{}`", word.text);
-            let mut problem = Problem::new(&word.place, message).code(code::FILTER);
-            problem.missing = Some(word.text.as_str().into());
-            unknown(problem, &reason, "`lanner syscalls` lists them")
-        })
+        self.names
+            .event_type(&word.text)
+            .map_err(|UnknownName { reason }| {
+                let message = format!("there is no event type `{}`", word.text);
+                let mut problem = Problem::new(&word.place, message).code(code::FILTER);
+                problem.missing = Some(word.text.as_str().into());
+                explain_unknown(problem, &reason, "`lanner syscalls` lists them")
+            })
     }
 
     fn event_type(&mut self, values: &[Word], negated: bool) -> Result<Compiled, Problem> {
@@ -499,7 +513,7 @@ impl<'a, N: Names> Compiler<'a, N> {
         })
     }
 
-    /// Puts the elements of lists in place of their names.
+    /// Replaces the names of lists by their elements.
     fn expand(&mut self, values: &[Word]) -> Result<Vec<Word>, Problem> {
         let mut out = Vec::new();
         let mut seen = BTreeSet::new();
@@ -529,7 +543,7 @@ impl<'a, N: Names> Compiler<'a, N> {
             let message = format!("the list `{}` contains itself", word.text);
             return Err(Problem::new(&word.place, message).code(code::CONDITION));
         }
-        // A list that was put in once need not be put in again.
+        // Each list is needed only once.
         if !seen.insert(word.text.clone()) {
             return Ok(());
         }
@@ -542,8 +556,9 @@ impl<'a, N: Names> Compiler<'a, N> {
     }
 }
 
-/// Says what the host said of a name that it does not know, unless that is what was said already.
-fn unknown(problem: Problem, reason: &str, without: &str) -> Problem {
+/// Adds the host's reason why it does not know a name, without the part that the message already says. `without` is the
+/// help if nothing is left.
+fn explain_unknown(problem: Problem, reason: &str, without: &str) -> Problem {
     let more = reason.strip_prefix(&*problem.message).unwrap_or(reason);
     match more.trim_start_matches("; ") {
         "" => problem.help(without),

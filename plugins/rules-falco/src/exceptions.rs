@@ -1,11 +1,12 @@
-//! Exceptions of rules: tables of field values for which a rule does not hold, made into
+//! Exceptions of rules: tables of field values for which a rule does not match. They become part of the condition:
 //! `condition and not (row or row or ...)`.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::ast::{Check, Expr, Op, Operand, Right, Word};
+use crate::ast::{Check, Expr, Operand, Quantifier, Right, Word};
 use crate::keys::{Keys, text, texts};
+use crate::operators::Op;
 use crate::parse::lone_operand;
 use crate::source::{Place, Problem, code};
 use crate::yaml::{Node, Scalar};
@@ -20,10 +21,26 @@ pub(crate) struct Exception {
 
 #[derive(Debug)]
 enum Columns {
-    /// One field; the values are a plain list.
-    One(Operand, Op, Place),
-    /// Several; each value is a row.
-    Several(Vec<(Operand, Op, Place)>),
+    /// One field. The values are a list.
+    One(Column),
+    /// Several fields. Each value is a row.
+    Several(Vec<Column>),
+}
+
+/// A field, and how it is compared with the values.
+#[derive(Debug)]
+struct Column {
+    field: Operand,
+    comparator: Comparator,
+    /// The position of the comparator.
+    place: Place,
+}
+
+/// An operator, possibly with a quantifier: `startswith anyof`.
+#[derive(Debug, Clone, Copy)]
+struct Comparator {
+    op: Op,
+    quantifier: Option<Quantifier>,
 }
 
 impl Exception {
@@ -68,7 +85,7 @@ impl Exception {
         })
     }
 
-    /// Warns of names that two exceptions have.
+    /// Warns about exceptions with the same name.
     pub(crate) fn duplicates(all: &[Self]) -> Vec<Problem> {
         let mut seen = HashSet::new();
         let twice = all
@@ -82,7 +99,7 @@ impl Exception {
             .collect()
     }
 
-    /// Warns of exceptions that are appended and add nothing.
+    /// Warns about appended exceptions without values.
     pub(crate) fn without_values(all: &[Self]) -> Vec<Problem> {
         let empty = all.iter().filter(|one| one.values.is_empty());
         empty
@@ -93,7 +110,7 @@ impl Exception {
             .collect()
     }
 
-    /// Adds values to exceptions of the same name, and exceptions that are new.
+    /// Appends exceptions. One without fields adds its values to the exception of the same name.
     pub(crate) fn append_all(to: &mut Vec<Self>, more: Vec<Self>) -> Result<(), Problem> {
         for exception in more {
             match to
@@ -102,7 +119,7 @@ impl Exception {
             {
                 Some(old) if exception.columns.is_none() => old.values.extend(exception.values),
                 Some(_) => {
-                    let message = "this exception is there already, with its `fields`";
+                    let message = "an earlier exception with this name has `fields` already";
                     return Err(Problem::new(&exception.name.place, message)
                         .help("give only `name` and `values` to add values to it"));
                 }
@@ -112,7 +129,7 @@ impl Exception {
         Ok(())
     }
 
-    /// The condition under which the rule does not hold; none if there are no values.
+    /// The condition for which the rule does not match. None if there are no values.
     pub(crate) fn condition(&self) -> Result<Option<Expr>, Problem> {
         let Some(columns) = &self.columns else {
             return Err(Problem::new(
@@ -121,7 +138,7 @@ impl Exception {
             ));
         };
         let rows: Vec<Expr> = match columns {
-            Columns::One(field, op, place) if op.takes_list() => {
+            Columns::One(column) if column.comparator.takes_list() => {
                 let mut words = Vec::new();
                 for value in &self.values {
                     words.extend(cell(value)?);
@@ -129,14 +146,14 @@ impl Exception {
                 if words.is_empty() {
                     Vec::new()
                 } else {
-                    vec![check(field, *op, place, words)]
+                    vec![column.check(words)]
                 }
             }
-            Columns::One(field, op, place) => {
+            Columns::One(column) => {
                 let mut checks = Vec::new();
                 for value in &self.values {
                     for word in cell(value)? {
-                        checks.push(check(field, *op, place, vec![word]));
+                        checks.push(column.check(vec![word]));
                     }
                 }
                 checks
@@ -149,7 +166,7 @@ impl Exception {
         Ok((!rows.is_empty()).then_some(Expr::Or(rows)))
     }
 
-    fn row(columns: &[(Operand, Op, Place)], row: &Node) -> Result<Expr, Problem> {
+    fn row(columns: &[Column], row: &Node) -> Result<Expr, Problem> {
         let Node::Sequence(_, cells) = row else {
             let message = format!("a row of values is a list, not {}", row.kind());
             return Err(Problem::new(row.place(), message));
@@ -160,12 +177,14 @@ impl Exception {
             return Err(Problem::new(row.place(), message));
         }
         let mut checks = Vec::new();
-        for ((field, op, place), value) in columns.iter().zip(cells) {
-            if !op.takes_list() && matches!(**value, Node::Sequence(..)) {
-                let message = format!("`{}` compares with one value, not with a list", op.name());
+        for (column, value) in columns.iter().zip(cells) {
+            let comparator = column.comparator;
+            if !comparator.takes_list() && matches!(**value, Node::Sequence(..)) {
+                let name = comparator.op.name();
+                let message = format!("`{name}` compares with one value, not with a list");
                 return Err(Problem::new(value.place(), message));
             }
-            checks.push(check(field, *op, place, cell(value)?));
+            checks.push(column.check(cell(value)?));
         }
         Ok(Expr::And(checks))
     }
@@ -175,9 +194,7 @@ impl Columns {
     fn read(fields: &Node, comps: Option<&Node>) -> Result<Self, Problem> {
         if let Node::Scalar(field) = fields {
             let comp = comps.map(|node| text("comps", node)).transpose()?;
-            let op = comp.as_ref().map_or(Ok(Op::In), operator)?;
-            let place = comp.map_or_else(|| field.place.clone(), |comp| comp.place);
-            return Ok(Self::One(lone_operand(field)?, op, place));
+            return Ok(Self::One(Column::read(field, comp.as_ref(), Op::In)?));
         }
         let fields = texts("fields", fields)?;
         let comps = comps.map(|node| texts("comps", node)).transpose()?;
@@ -189,29 +206,77 @@ impl Columns {
         }
         let columns = fields.iter().enumerate().map(|(at, field)| {
             let comp = comps.as_ref().and_then(|comps| comps.get(at));
-            let op = comp.map_or(Ok(Op::Eq), operator)?;
-            let place = comp.map_or(&field.place, |comp| &comp.place);
-            Ok((lone_operand(field)?, op, place.clone()))
+            Column::read(field, comp, Op::Eq)
         });
         Ok(Self::Several(columns.collect::<Result<_, _>>()?))
     }
 }
 
-fn operator(comp: &Scalar) -> Result<Op, Problem> {
-    Op::by_name(&comp.text)
-        .filter(|op| *op != Op::Exists)
-        .ok_or_else(|| {
-            let message = format!("`{}` is not an operator for exceptions", comp.text);
-            let names = Op::NAMES.iter().map(|(name, _)| *name);
-            Problem::new(&comp.place, message).nearest(&comp.text, names)
+impl Column {
+    /// Reads a field and its comparator. Without one, `default` compares.
+    fn read(field: &Scalar, comp: Option<&Scalar>, default: Op) -> Result<Self, Problem> {
+        let default = Comparator {
+            op: default,
+            quantifier: None,
+        };
+        Ok(Self {
+            field: lone_operand(field)?,
+            comparator: comp.map_or(Ok(default), Comparator::read)?,
+            place: comp.unwrap_or(field).place.clone(),
         })
+    }
+
+    fn check(&self, values: Vec<Word>) -> Expr {
+        Expr::Check(Check {
+            left: self.field.clone(),
+            op: self.comparator.op,
+            quantifier: self.comparator.quantifier,
+            op_place: self.place.clone(),
+            right: Right::Values(values),
+        })
+    }
+}
+
+impl Comparator {
+    fn read(comp: &Scalar) -> Result<Self, Problem> {
+        let mut words = comp.text.split_whitespace();
+        let name = words.next().unwrap_or_default();
+        let op = Op::by_name(name).filter(|op| op.takes_values());
+        let quantifier = words.next().map(Quantifier::by_name);
+        match (op, quantifier, words.next()) {
+            (Some(op), None, None) => Ok(Self {
+                op,
+                quantifier: None,
+            }),
+            (Some(op), Some(Some(quantifier)), None) if op.takes_quantifier() => Ok(Self {
+                op,
+                quantifier: Some(quantifier),
+            }),
+            (op, _, _) => {
+                let message = format!("`{}` is not an operator for exceptions", comp.text);
+                let problem = Problem::new(&comp.place, message);
+                Err(match op {
+                    None => problem.nearest(name, Op::all_names()),
+                    Some(op) if op.takes_quantifier() => {
+                        problem.help(format!("write `{name}`, or `{name} anyof`"))
+                    }
+                    Some(_) => problem.help(format!("write `{name}`")),
+                })
+            }
+        }
+    }
+
+    /// Whether it compares with several values at once.
+    fn takes_list(self) -> bool {
+        self.op.takes_list() || self.quantifier.is_some()
+    }
 }
 
 /// The values of a cell: a text, or a list of texts.
 fn cell(node: &Node) -> Result<Vec<Word>, Problem> {
     match node {
         Node::Scalar(scalar) => {
-            // Falco writes lists also as one text: "(a, b)".
+            // Falco also accepts a list as one text: "(a, b)".
             let inner = scalar
                 .text
                 .strip_prefix('(')
@@ -233,14 +298,4 @@ fn cell(node: &Node) -> Result<Vec<Word>, Problem> {
             "a value is a text or a list, not a map",
         )),
     }
-}
-
-fn check(field: &Operand, op: Op, place: &Place, values: Vec<Word>) -> Expr {
-    Expr::Check(Check {
-        left: field.clone(),
-        op,
-        quantifier: None,
-        op_place: place.clone(),
-        right: Right::Values(values),
-    })
 }

@@ -1,4 +1,4 @@
-//! What a rule comes down to: its condition with macros and lists filled in, for people to read.
+//! Explains a rule: its condition with macros and lists filled in, for people to read.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
@@ -7,19 +7,19 @@ use crate::ast::{Check, Expr, FieldRef, Operand, Right, Word, write_value};
 use crate::items::{Items, Rule};
 use crate::parse::condition;
 
-/// Macros that use each other can make a condition as long as they like; here it ends.
+/// The length limit of an explained condition. Macros that use each other can make a condition very long.
 const MAX_LENGTH: usize = 1 << 16;
 
-/// How deep macros and parentheses are followed.
+/// The depth limit of macros and parentheses.
 const MAX_DEPTH: usize = 400;
 
 /// A rule, taken apart.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
     pub(crate) condition: String,
-    /// Each field by its name, where it stands first.
+    /// Each field by its name, at its first use.
     pub(crate) fields: BTreeMap<String, FieldRef>,
-    /// What `evt.type` is compared with.
+    /// The constants that `evt.type` is compared with.
     pub(crate) types: Vec<Word>,
     /// Macros and lists.
     pub(crate) names: BTreeSet<String>,
@@ -52,7 +52,7 @@ pub(crate) fn parts(items: &Items, rule: &Rule) -> Parts {
 struct Writer<'a> {
     items: &'a Items,
     parts: Parts,
-    /// Macros whose fields are collected.
+    /// Macros whose fields are already collected.
     done: HashSet<&'a str>,
     depth: usize,
 }
@@ -101,7 +101,7 @@ impl<'a> Writer<'a> {
         });
     }
 
-    /// Puts elements in place of lists, and remembers the lists.
+    /// Replaces lists by their elements, and records the lists.
     fn expand(&mut self, words: &[Word], out: &mut Vec<Word>, depth: usize) {
         for word in words {
             if out.len() > MAX_LENGTH {
@@ -119,7 +119,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Writes a condition. `around`: how tightly what stands around it binds (1 or, 2 and, 3 not).
+    /// Writes a condition. `around` is the precedence of the operator around it: 1 `or`, 2 `and`, 3 `not`.
     fn write(&mut self, expr: &Expr, around: u8) {
         if self.parts.condition.len() > MAX_LENGTH || self.depth > MAX_DEPTH {
             if !self.parts.condition.ends_with("...") {

@@ -1,15 +1,15 @@
-//! Tests with real rule files: our default rules, and Falco's where they are at hand.
+//! Tests with real rule files: lanner's default rules, and Falco's if they are available.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 use std::path::{Path, PathBuf};
 
 use lanner_plugin::abi::{LannerEvent, LannerValue};
-use lanner_plugin::{Event, EventTypes, FieldKind, RawValue, ResolvedField, Value};
+use lanner_plugin::{Event, EventTypes, FieldKind, RawValue, ResolvedField, UnknownName, Value};
 
 use super::*;
 
-/// A host that knows the fields of a table, and numbers what it is asked for.
+/// A host that has the fields of a table, and numbers fields and event types in the order of their look-up.
 struct Host {
     /// Name without argument, kind, whether it is a list, whether it has candidates.
     fields: Vec<(String, FieldKind, bool, bool)>,
@@ -18,9 +18,11 @@ struct Host {
 }
 
 impl Names for Host {
-    fn field(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, String> {
+    fn field(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, UnknownName> {
         let known = self.fields.iter().find(|(known, ..)| known == name);
-        let (_, kind, list, any) = known.ok_or_else(|| "not in the table".to_owned())?;
+        let (_, kind, list, any) = known.ok_or_else(|| UnknownName {
+            reason: "not in the table".to_owned(),
+        })?;
         let full = arg.map_or(name.to_owned(), |arg| format!("{name}[{arg}]"));
         let field = ResolvedField::new(number(&self.used, &full), *kind);
         Ok(match (*list && arg.is_none(), *any && arg.is_none()) {
@@ -30,7 +32,7 @@ impl Names for Host {
         })
     }
 
-    fn event_type(&self, name: &str) -> Result<u32, String> {
+    fn event_type(&self, name: &str) -> Result<u32, UnknownName> {
         Ok(number(&self.types, name))
     }
 }
@@ -72,7 +74,7 @@ struct Fields<'a> {
 }
 
 unsafe extern "C" fn get(ctx: *const c_void, field: u32, value: *mut LannerValue) {
-    // SAFETY: `ctx` is the table of `matched`, `value` is the caller's.
+    // SAFETY: `ctx` is the table of `matched`, and `value` is a place of the caller.
     unsafe {
         let fields = &*ctx.cast::<Fields<'_>>();
         fields.fetched.set(fields.fetched.get() + 1);
@@ -82,7 +84,7 @@ unsafe extern "C" fn get(ctx: *const c_void, field: u32, value: *mut LannerValue
     }
 }
 
-/// The rule that an event matches. `text` is `type field=value ...`; values are read by kind.
+/// The rule that an event matches. `text` is `type field=value ...`; each value is parsed by the kind of its field.
 fn matched(rules: &mut FalcoRules, host: &Host, text: &str) -> Option<String> {
     let mut words = text.split_whitespace();
     let event_type = words.next().unwrap();
@@ -133,7 +135,7 @@ fn matched(rules: &mut FalcoRules, host: &Host, text: &str) -> Option<String> {
     first
 }
 
-/// Falco's rule file with a host that has all of Falco's fields.
+/// Loads Falco's rule file with a host that has all of Falco's fields.
 #[test]
 fn the_rules_of_falco_load() {
     let shared = std::env::var_os("LANNER_SHARED")

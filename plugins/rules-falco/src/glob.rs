@@ -1,10 +1,10 @@
-//! Wildcards: `*` is any text (also `/`), `?` any byte, `[a-z]` and `[!a-z]` sets, `\` takes the
-//! next byte as it is. As fnmatch(3) without flags, or with FNM_CASEFOLD.
+//! Wildcards: `*` matches any text (`/` included), `?` any byte, `[a-z]` and `[!a-z]` sets of bytes, and `\` makes the
+//! next byte literal. This is fnmatch(3) without flags, or with FNM_CASEFOLD.
 
-/// Whether `pattern` describes the whole of `text`.
+/// Whether `pattern` matches the whole `text`.
 pub(crate) fn matches(pattern: &[u8], text: &[u8], fold: bool) -> bool {
     let (mut p, mut t) = (0, 0);
-    // Where to take up again when what follows the last `*` does not fit.
+    // Where to continue if the part after the last `*` does not match.
     let mut retry: Option<(usize, usize)> = None;
     loop {
         if pattern.get(p) == Some(&b'*') {
@@ -31,7 +31,7 @@ pub(crate) fn matches(pattern: &[u8], text: &[u8], fold: bool) -> bool {
     }
 }
 
-/// Whether the pattern at `p` takes `byte`; if so, where the pattern goes on.
+/// If the pattern at `p` matches `byte`, the position after that part of the pattern.
 fn one(pattern: &[u8], p: usize, byte: u8, fold: bool) -> Option<usize> {
     let lower = |b: u8| if fold { b.to_ascii_lowercase() } else { b };
     match *pattern.get(p)? {
@@ -46,7 +46,7 @@ fn one(pattern: &[u8], p: usize, byte: u8, fold: bool) -> Option<usize> {
     }
 }
 
-/// Reads a set; none if it has no end, and the `[` stands for itself.
+/// Whether a set contains `byte`, and the position after the set. None if the set has no end: `[` is literal then.
 fn set(pattern: &[u8], p: usize, byte: u8, lower: impl Fn(u8) -> u8) -> Option<(bool, usize)> {
     let negated = matches!(pattern.get(p + 1), Some(b'!' | b'^'));
     let first = p + 1 + usize::from(negated);
@@ -70,7 +70,7 @@ fn set(pattern: &[u8], p: usize, byte: u8, lower: impl Fn(u8) -> u8) -> Option<(
     }
 }
 
-/// Whether `path` is what `pattern` names or lies below it. Wildcards stay within a component.
+/// Whether `path` equals `pattern` or lies below it. A wildcard stays within one component.
 pub(crate) fn path_prefix(pattern: &[u8], path: &[u8]) -> bool {
     let mut parts = components(path);
     pattern.starts_with(b"/") == path.starts_with(b"/")

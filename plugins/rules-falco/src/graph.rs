@@ -1,14 +1,16 @@
-//! Conditions as one graph: what stands in several places is there once. While it is built, it is
-//! simplified, and the terms of `and` and `or` are put in the order in which they decide soonest.
+//! All conditions as one graph, in which equal conditions share a node. Building a node simplifies it, joins comparisons
+//! of one field, and sorts the terms of `and` and `or` so that the cheapest decisive ones come first.
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::operators::Op;
 use crate::program::Candidates;
+use crate::text_matcher::TextRelation;
 
-/// A node, by its place in [`Graph::nodes`].
+/// An index into [`Graph::nodes`].
 pub(crate) type Id = u32;
 
-/// `and` and `or` of the same sort are joined up to so many terms.
+/// Nested `and`s and nested `or`s are flattened up to this number of terms.
 const MAX_TERMS: usize = 4096;
 
 /// A condition.
@@ -26,39 +28,29 @@ pub(crate) enum Node {
 /// A comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Test {
-    /// Which value, by its place among the sources.
+    /// The index of the value among the sources.
     pub(crate) source: usize,
     pub(crate) candidates: Candidates,
-    pub(crate) how: How,
+    pub(crate) comparison: Comparison,
 }
 
 /// How a value is compared.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum How {
-    /// One of the texts fits. Tests of this sort on one source can be joined.
-    Texts(Sort, Box<[Box<[u8]>]>),
+pub(crate) enum Comparison {
+    /// One of the texts fits. Tests of one source with the same relation can be joined.
+    Texts(TextRelation, Box<[Box<[u8]>]>),
     /// The value is a text, and not this one.
     NotText(Box<[u8]>),
-    /// Anything else, by its place among the matchers.
-    Other(usize),
-    /// With another source.
-    With(crate::ast::Op, usize),
+    /// Any other comparison with constants: an index into the compiler's matchers.
+    Matcher(usize),
+    /// With another source, by its index.
+    Source(Op, usize),
 }
 
-/// How a text fits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Sort {
-    Equal,
-    Prefix,
-    Suffix,
-    Contains,
-    ContainsFolded,
-}
-
-/// A test, and the texts of all those that can be joined with it.
+/// A test, and the texts of all tests that can be joined with it.
 type Joined = (Test, Vec<Box<[u8]>>);
 
-/// What a node costs, in nanoseconds or so, and how often it holds; both guessed.
+/// Guesses for a node: its cost in nanoseconds, and the share of events for which it holds.
 #[derive(Debug, Clone, Copy)]
 struct Guess {
     cost: f32,
@@ -71,9 +63,9 @@ pub(crate) struct Graph {
     nodes: Vec<Node>,
     guesses: Vec<Guess>,
     known: HashMap<Node, Id>,
-    /// What fetching and comparing the value of a source costs, beyond the least.
+    /// The cost of fetching the value of each source, beyond that of a plain field.
     pub(crate) source_costs: Vec<f32>,
-    /// What a matcher costs, and how often it holds.
+    /// For each matcher: its cost, and the share of values that fit.
     pub(crate) matcher_costs: Vec<(f32, f32)>,
 }
 
@@ -104,7 +96,7 @@ impl Graph {
     }
 
     pub(crate) fn test(&mut self, mut test: Test) -> Id {
-        if let How::Texts(_, texts) = &mut test.how {
+        if let Comparison::Texts(_, texts) = &mut test.comparison {
             if texts.is_empty() {
                 return self.constant(false);
             }
@@ -123,7 +115,9 @@ impl Graph {
                 self.constant(value)
             }
             Node::Not(inner) => *inner,
-            _ => self.intern(Node::Not(id)),
+            Node::And(_) | Node::Or(_) | Node::EventType(_) | Node::Test(_) => {
+                self.intern(Node::Not(id))
+            }
         }
     }
 
@@ -134,16 +128,16 @@ impl Graph {
         });
         let mut rest = Vec::with_capacity(terms.len());
         let mut types: Vec<u32> = Vec::new();
-        // Tests that can be joined, by what they have in common.
-        let mut joined: BTreeMap<(usize, u8, Sort), Joined> = BTreeMap::new();
+        // Tests that can be joined, by source, candidates and relation.
+        let mut joined: BTreeMap<(usize, u8, TextRelation), Joined> = BTreeMap::new();
         for id in terms {
             match self.node(id) {
                 Node::Const(true) => return id,
                 Node::Const(false) => {}
                 Node::EventType(some) => types.extend(some.iter()),
-                Node::Test(test) => match &test.how {
-                    How::Texts(sort, texts) if test.candidates != Candidates::All => {
-                        let key = (test.source, test.candidates as u8, *sort);
+                Node::Test(test) => match &test.comparison {
+                    Comparison::Texts(relation, texts) if test.candidates != Candidates::All => {
+                        let key = (test.source, test.candidates as u8, *relation);
                         let entry = joined
                             .entry(key)
                             .or_insert_with(|| (test.clone(), Vec::new()));
@@ -157,8 +151,8 @@ impl Graph {
         if !types.is_empty() {
             rest.push(self.event_type(types));
         }
-        for ((_, _, sort), (mut test, texts)) in joined {
-            test.how = How::Texts(sort, texts.into());
+        for ((_, _, relation), (mut test, texts)) in joined {
+            test.comparison = Comparison::Texts(relation, texts.into());
             rest.push(self.test(test));
         }
         self.ordered(rest, false)
@@ -179,7 +173,7 @@ impl Graph {
                 _ => rest.push(id),
             }
         }
-        // not a and not b: not (a or b), whose tests may be joined.
+        // `not a and not b` is `not (a or b)`, and the tests of an `or` may be joined.
         if let [only] = negated[..] {
             rest.push(self.not(only));
         } else if !negated.is_empty() {
@@ -188,7 +182,7 @@ impl Graph {
                 Node::Const(true) => return self.constant(false),
                 Node::Const(false) => {}
                 Node::Or(terms) => {
-                    // Each by itself again, so that the cheap ones come before other terms.
+                    // Split it again, so that the cheap terms come first.
                     for term in terms.clone() {
                         rest.push(self.not(term));
                     }
@@ -215,7 +209,7 @@ impl Graph {
     }
 
     fn ordered(&mut self, mut terms: Vec<Id>, and: bool) -> Id {
-        // What decides most for its cost comes first; equal ones in a fixed order.
+        // The term that decides most for its cost comes first. Equal ones keep a fixed order.
         let rank = |id: &Id| {
             let guess = self.guesses[*id as usize];
             let decides = if and { 1.0 - guess.holds } else { guess.holds };
@@ -242,7 +236,7 @@ impl Graph {
                 cost: of(inner).cost,
                 holds: 1.0 - of(inner).holds,
             },
-            // The later terms are looked at only if the earlier ones do not decide.
+            // A later term is evaluated only if the earlier ones do not decide.
             Node::And(terms) => terms.iter().fold(
                 Guess {
                     cost: 1.0,
@@ -275,23 +269,18 @@ impl Graph {
 
     fn guess_test(&self, test: &Test) -> Guess {
         let cost_of = |source: usize| self.source_costs.get(source).copied().unwrap_or(0.0);
-        let (cost, holds) = match &test.how {
-            How::Texts(sort, texts) => {
+        let (cost, holds) = match &test.comparison {
+            Comparison::Texts(relation, texts) => {
                 let holds = (0.03 * texts.len() as f32).clamp(0.05, 0.3);
-                match sort {
-                    Sort::Equal => (3.0, holds),
-                    Sort::Prefix | Sort::Suffix => (4.0, holds),
-                    Sort::Contains => (20.0, holds),
-                    Sort::ContainsFolded => (40.0, holds),
-                }
+                (relation.cost(), holds)
             }
-            How::NotText(_) => (3.0, 0.9),
-            How::Other(matcher) => self
+            Comparison::NotText(_) => (3.0, 0.9),
+            Comparison::Matcher(matcher) => self
                 .matcher_costs
                 .get(*matcher)
                 .copied()
                 .unwrap_or((10.0, 0.5)),
-            How::With(_, right) => (10.0 + cost_of(*right), 0.2),
+            Comparison::Source(_, right) => (10.0 + cost_of(*right), 0.2),
         };
         let many = if test.candidates == Candidates::Whole {
             0.0
@@ -304,7 +293,7 @@ impl Graph {
         }
     }
 
-    /// The same condition for events of one type.
+    /// The condition for events of one type. `done` has the nodes that are already converted.
     pub(crate) fn for_type(&mut self, id: Id, event_type: u32, done: &mut HashMap<Id, Id>) -> Id {
         if let Some(known) = done.get(&id) {
             return *known;

@@ -1,12 +1,11 @@
-//! Rule files that nobody in his right mind writes: each gives an error or rules, never a panic,
-//! an overflow of the stack, or an endless wait.
+//! Hostile and malformed rule files: each gives errors or rules, never a panic, a stack overflow or an endless wait.
 
 use super::tests::{error, load_bytes, load_text, rule, warnings};
 use super::*;
 
 fn survives(text: &[u8]) {
     let loaded = load_bytes(text, Settings::default());
-    if let Err(errors) = loaded.result {
+    if let Err(RulesRefused { errors }) = loaded.result {
         assert!(errors.starts_with("r.yaml"), "{errors}");
     }
 }
@@ -177,7 +176,7 @@ fn odd_yaml_gives_a_clear_error() {
         ("- list: 'unfinished\n", "not YAML"),
     ] {
         let error = match load_text(text, Settings::default()).result {
-            Err(error) => error,
+            Err(refused) => refused.errors,
             Ok(_) => panic!("accepted: {text}"),
         };
         assert!(error.contains(expected), "{text}\n{error}");
@@ -187,7 +186,7 @@ fn odd_yaml_gives_a_clear_error() {
 #[test]
 fn what_is_not_utf8_names_file_and_line() {
     let loaded = load_bytes(b"- list: a\n  items: [\xff]\n", Settings::default());
-    let error = loaded.result.unwrap_err();
+    let error = loaded.result.unwrap_err().errors;
     assert_eq!(error, "r.yaml: line 2 is not UTF-8");
 }
 
@@ -217,7 +216,13 @@ fn a_thousand_faults_are_not_all_told() {
         .collect();
     let loaded = load_text(&text, Settings::default());
     assert_eq!(loaded.diagnostics.len(), MAX_DIAGNOSTICS);
-    assert!(loaded.result.unwrap_err().ends_with("... and 980 more"));
+    assert!(
+        loaded
+            .result
+            .unwrap_err()
+            .errors
+            .ends_with("... and 980 more")
+    );
 }
 
 #[test]
@@ -226,7 +231,13 @@ fn a_thousand_warnings_do_not_hide_an_error() {
     let text = rule("a", "evt.type = open") + &keys + &rule("b", "nosuch");
     let loaded = load_text(&text, Settings::default());
     assert_eq!(loaded.diagnostics.len(), MAX_DIAGNOSTICS);
-    assert!(loaded.result.unwrap_err().contains("no macro `nosuch`"));
+    assert!(
+        loaded
+            .result
+            .unwrap_err()
+            .errors
+            .contains("no macro `nosuch`")
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The items of rule files: lists, macros and rules, with later files overriding earlier ones.
+//! The items of rule files: lists, macros and rules. Later items change or replace earlier ones.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,21 +8,21 @@ use lanner_plugin::Priority;
 use crate::ast::Word;
 use crate::exceptions::Exception;
 use crate::keys::{Change, Keys};
-use crate::parse::Text;
+use crate::parse::ConditionText;
 use crate::source::{Place, Problem, code};
 use crate::versions;
 use crate::yaml::{Node, Scalar};
 
-/// Everything that the files define.
+/// All definitions of the files.
 #[derive(Debug, Default)]
 pub(crate) struct Items {
     pub(crate) lists: HashMap<String, List>,
     pub(crate) macros: HashMap<String, Macro>,
     /// In the order of their first definition.
     pub(crate) rules: Vec<Rule>,
-    rule_places: HashMap<String, usize>,
+    rule_indices: HashMap<String, usize>,
     pub(crate) problems: Vec<Problem>,
-    /// How many items came before.
+    /// The number of items so far.
     count: usize,
 }
 
@@ -36,9 +36,9 @@ pub(crate) struct List {
 /// A named part of conditions.
 #[derive(Debug)]
 pub(crate) struct Macro {
-    pub(crate) condition: Text,
+    pub(crate) condition: ConditionText,
     pub(crate) place: Place,
-    /// Its place among all items.
+    /// Its number among the items of all files.
     pub(crate) order: usize,
 }
 
@@ -46,8 +46,8 @@ pub(crate) struct Macro {
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) name: Scalar,
-    pub(crate) condition: Text,
-    /// The template; more than one part where something was appended.
+    pub(crate) condition: ConditionText,
+    /// The template. It has several parts if a later item appended to it.
     pub(crate) output: Vec<Scalar>,
     pub(crate) description: String,
     pub(crate) priority: Priority,
@@ -57,12 +57,12 @@ pub(crate) struct Rule {
     pub(crate) exceptions: Vec<Exception>,
     pub(crate) warn_event_types: bool,
     pub(crate) skip_if_unknown: bool,
-    /// Its place among all items.
+    /// Its number among the items of all files.
     pub(crate) order: usize,
 }
 
 impl Items {
-    /// Takes the items of one YAML document.
+    /// Adds the items of one YAML document.
     pub(crate) fn add_document(&mut self, document: &Node) {
         let items = match document {
             Node::Sequence(_, items) => items,
@@ -105,7 +105,7 @@ impl Items {
         } else if let Some(plugins) = keys.take("required_plugin_versions") {
             self.problems.extend(versions::plugins(&plugins)?);
         } else {
-            let message = "this item is not known, and is left out";
+            let message = "this item is unknown and ignored";
             let problem = Problem::warning(code::UNKNOWN_ITEM, item.place(), message);
             self.problems
                 .push(problem.help("items begin with `- rule:`, `- macro:` or `- list:`"));
@@ -115,7 +115,7 @@ impl Items {
         Ok(())
     }
 
-    /// Falco is about to give up `append`.
+    /// Warns about `append`, which Falco has deprecated.
     fn warn_append(&mut self, keys: &Keys) {
         if let Some(place) = keys.place_of("append") {
             let message = "`append` is deprecated";
@@ -130,10 +130,11 @@ impl Items {
         let valid = text.starts_with(|c: char| c.is_ascii_alphabetic())
             && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         if !valid {
-            let message = format!("`{text}` is no name that conditions can use for a {kind}");
+            let message = format!("conditions cannot use `{text}` as the name of a {kind}");
             let problem = Problem::warning(code, &name.place, message);
             self.problems.push(
-                problem.help("a name is made of letters, digits and `_`, and begins with a letter"),
+                problem
+                    .help("a name consists of letters, digits and `_`, and begins with a letter"),
             );
         }
     }
@@ -177,13 +178,13 @@ impl Items {
             (Change::Define, _) => {
                 self.check_name(code::MACRO_NAME, "macro", name);
                 let known = Macro {
-                    condition: Text::new(condition),
+                    condition: ConditionText::new(condition),
                     place: name.place.clone(),
                     order: self.count,
                 };
                 self.macros.insert(name.text.clone(), known);
             }
-            (Change::Replace, Some(known)) => known.condition = Text::new(condition),
+            (Change::Replace, Some(known)) => known.condition = ConditionText::new(condition),
             (_, None) => return Err(nothing_before("macro", name, self.macros.keys())),
         }
         Ok(())
@@ -211,7 +212,7 @@ impl Items {
         let skip_if_unknown = keys.boolean("skip-if-unknown-filter")?;
         for key in ["capture", "capture_duration"] {
             if let Some(node) = keys.take(key) {
-                let message = format!("`{key}` is left out: lanner writes no capture files");
+                let message = format!("`{key}` is ignored: lanner writes no capture files");
                 self.problems
                     .push(Problem::warning(code::LEFT_OUT, node.place(), message));
             }
@@ -234,7 +235,7 @@ impl Items {
         )?;
 
         self.warn_append(keys);
-        let known = self.rule_places.get(&name.text).copied();
+        let known = self.rule_indices.get(&name.text).copied();
         let only_enabled = enabled.is_some() && condition.is_none() && output.is_none();
         if change.is_definition() && !(only_enabled && known.is_some()) {
             let place = name.place.clone();
@@ -242,7 +243,7 @@ impl Items {
                 Problem::new(&place, format!("a rule needs `{what}`")).code(code::ITEM)
             };
             let rule = Rule {
-                condition: Text::new(condition.ok_or_else(|| need("condition"))?),
+                condition: ConditionText::new(condition.ok_or_else(|| need("condition"))?),
                 output: vec![output.ok_or_else(|| need("output"))?],
                 description: description.ok_or_else(|| need("desc"))?.text,
                 priority: priority.ok_or_else(|| need("priority"))?,
@@ -261,7 +262,7 @@ impl Items {
                 Some(index) => self.rules[index] = rule,
                 None => {
                     let at = self.rules.len();
-                    self.rule_places.insert(rule.name.text.clone(), at);
+                    self.rule_indices.insert(rule.name.text.clone(), at);
                     self.rules.push(rule);
                 }
             }
@@ -283,7 +284,7 @@ impl Items {
         let append = |key: &str| change.of(key) == Change::Append;
         match condition {
             Some(text) if append("condition") => rule.condition.append(text),
-            Some(text) => rule.condition = Text::new(text),
+            Some(text) => rule.condition = ConditionText::new(text),
             None => {}
         }
         match output {
@@ -312,7 +313,7 @@ impl Items {
             Some(exceptions) => rule.exceptions = exceptions,
             None => {}
         }
-        // What was appended may need what was defined in between.
+        // The appended part may use macros that were defined since.
         rule.order = self.count;
         rule.priority = priority.unwrap_or(rule.priority);
         rule.enabled = enabled.unwrap_or(rule.enabled);
@@ -328,13 +329,13 @@ fn nothing_before<'a>(
     known: impl Iterator<Item = &'a String>,
 ) -> Problem {
     let name_text = &name.text;
-    let message = format!("there is no {kind} `{name_text}` before, to append to or override");
+    let message = format!("there is no earlier {kind} `{name_text}` to append to or override");
     Problem::new(&name.place, message).nearest(name_text, known.map(String::as_str))
 }
 
 impl Word {
-    /// An element of a YAML list. Falco's lists often have quotes within YAML's quotes, where an
-    /// element has blanks or signs; they are not part of it.
+    /// An element of a YAML list. Falco's lists often have quotes inside YAML's quotes around an element with blanks or
+    /// signs. They are not part of the element.
     pub(crate) fn of_item(item: Scalar) -> Self {
         let unquoted = crate::parse::unquote(&item.text).filter(|(_, end)| *end == item.text.len());
         let quoted = unquoted.is_some();

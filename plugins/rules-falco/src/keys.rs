@@ -1,4 +1,4 @@
-//! The keys of one item: each is taken once, and what nobody took is unknown.
+//! The keys of one item. Each is taken once; a key that remains is unknown.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use crate::yaml::{Node, Scalar};
 #[derive(Debug)]
 pub(crate) struct Keys {
     entries: Vec<(Scalar, Arc<Node>)>,
-    /// The keys that were asked for.
+    /// The keys that the reader knows.
     known: Vec<&'static str>,
-    /// The keys that were there.
+    /// The keys that were present.
     taken: Vec<(&'static str, Place)>,
 }
 
-/// What an item does to one key of an earlier item of the same name.
+/// How an item changes one key of an earlier item with the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     Define,
@@ -24,14 +24,14 @@ pub(crate) enum Change {
     Replace,
 }
 
-/// What an item does to an earlier item of the same name.
+/// How an item changes an earlier item with the same name.
 #[derive(Debug)]
 pub(crate) enum Changes {
-    /// Takes its place.
+    /// Replaces it.
     Define,
-    /// `append: true`: everything there is is appended.
+    /// `append: true`: appends every key that is present.
     AppendAll,
-    /// `override:` says it for each key.
+    /// `override:` has a change for each key.
     Override(HashMap<String, Change>),
 }
 
@@ -58,7 +58,7 @@ impl Keys {
         let mut seen = HashSet::new();
         for (key, _) in entries {
             if !seen.insert(key.text.as_str()) {
-                let message = format!("`{}` stands here for the second time", key.text);
+                let message = format!("the key `{}` is given twice", key.text);
                 return Err(Problem::new(&key.place, message).code(code::ITEM));
             }
         }
@@ -100,7 +100,7 @@ impl Keys {
         self.take(name).map(|node| texts(name, &node)).transpose()
     }
 
-    /// Reads `append` and `override`, which say what becomes of the keys taken so far.
+    /// Reads `append` and `override`, which decide about the keys taken so far.
     pub(crate) fn change(
         &mut self,
         appendable: &[&str],
@@ -139,7 +139,10 @@ impl Keys {
                 return Err(Problem::new(&key.place, message).help(help));
             }
             if !given.iter().any(|(name, _)| *name == key.text) {
-                let message = format!("`override` names `{}`, but there is no such key", key.text);
+                let message = format!(
+                    "`override` names `{}`, but the item has no such key",
+                    key.text
+                );
                 return Err(Problem::new(&key.place, message));
             }
             changes.insert(key.text.clone(), change);
@@ -155,19 +158,19 @@ impl Keys {
         Ok(Changes::Override(changes))
     }
 
-    /// Where a key stood that was there.
+    /// The position of a key that was present.
     pub(crate) fn place_of(&self, name: &str) -> Option<&Place> {
         let found = self.taken.iter().find(|(taken, _)| *taken == name);
         found.map(|(_, place)| place)
     }
 
-    /// The keys that nobody asked for.
+    /// A warning for each remaining key.
     pub(crate) fn unknown(self) -> Vec<Problem> {
         let known = self.known;
         let entries = self.entries.into_iter();
         entries
             .map(|(key, _)| {
-                let message = format!("the key `{}` is not known, and is left out", key.text);
+                let message = format!("the key `{}` is unknown and ignored", key.text);
                 Problem::warning(code::KEY, &key.place, message)
                     .nearest(&key.text, known.iter().copied())
             })
@@ -175,7 +178,7 @@ impl Keys {
     }
 }
 
-/// The text that a key must have.
+/// The value of a key that must be a text.
 pub(crate) fn text(name: &str, node: &Node) -> Result<Scalar, Problem> {
     match node {
         Node::Scalar(scalar) if !scalar.is_null() => Ok(scalar.clone()),
@@ -190,7 +193,7 @@ pub(crate) fn text(name: &str, node: &Node) -> Result<Scalar, Problem> {
     }
 }
 
-/// The texts that a key must have.
+/// The value of a key that must be a list of texts.
 pub(crate) fn texts(name: &str, node: &Node) -> Result<Vec<Scalar>, Problem> {
     match node {
         Node::Sequence(_, nodes) => nodes.iter().map(|node| text(name, node)).collect(),

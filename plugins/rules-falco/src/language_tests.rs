@@ -1,4 +1,4 @@
-//! Tests of what the language has beyond plain comparisons.
+//! Tests of the language beyond plain comparisons.
 
 use super::tests::{error, holds, load_text, rule, rules, run, s, said, warnings};
 use super::*;
@@ -113,7 +113,7 @@ fn what_does_not_fit_together_is_refused_with_the_reason() {
         ("proc.name = val(fd.types)", "this is a list"),
         (
             "proc.name regex val(proc.pname)",
-            "known when rules are loaded",
+            "`regex` needs a constant",
         ),
         ("concat(fd.types) = x", "`concat` needs fields and texts"),
         ("val(proc.name, proc.pname) = x", "`val` takes one argument"),
@@ -195,8 +195,8 @@ fn notes_tell_what_is_unused_late_or_compared_with_na() {
     for expected in [
         "macro `idle` is not used",
         "list `idle_list` is not used",
-        "`late` is defined only later on",
-        "`proc.name exists` says whether",
+        "`late` is defined only later",
+        "`proc.name exists` tests whether",
     ] {
         assert!(
             notes.iter().any(|note| note.contains(expected)),
@@ -223,7 +223,10 @@ fn versions_and_plugins_are_looked_at() {
     let loaded = load_text(&text, Settings::default());
     let warnings = warnings(&loaded);
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].contains("no plugin `json`"), "{warnings:?}");
+    assert!(
+        warnings[0].contains("does not have Falco's plugin `json`"),
+        "{warnings:?}"
+    );
 }
 
 #[test]

@@ -1,23 +1,26 @@
-//! Rule plugin: the Falco rules language. It stands between the engine, which answers look-ups of
-//! fields, and the alerts, which the engine makes from the rules that match.
+//! Rule plugin for the rules language of Falco. It compiles rule files into a program, looks up the fields of each event
+//! at the host, and reports which rules match.
 //!
 //! | module | does |
 //! |---|---|
-//! | `source`, `yaml` | rule files as a tree that knows where everything stands |
+//! | `source`, `yaml` | rule files as a tree with the position of every node |
 //! | `keys`, `items`, `exceptions`, `versions` | lists, macros and rules; append and override |
-//! | `ast`, `parse` | conditions, as written |
+//! | `ast`, `parse` | conditions as written |
+//! | `operators` | the table of operators |
 //! | `template` | the fields of output templates |
-//! | `compile`, `checks`, `types` | names looked up, types checked, event types worked out |
-//! | `graph`, `link` | conditions simplified, ordered, shared, and sorted by event type |
-//! | `matcher`, `texts`, `addresses`, `glob` | one comparison |
-//! | `program` | compiled rules, and an event's way through them |
-//! | `explain` | what a rule comes down to |
+//! | `compile`, `checks`, `types` | looks up names, checks types, finds the event types of a condition |
+//! | `graph`, `link` | simplifies, orders and shares conditions, and sorts them by event type |
+//! | `matcher`, `text_matcher`, `texts`, `numbers`, `addresses`, `glob` | one comparison |
+//! | `program` | compiled rules, and their evaluation for an event |
+//! | `explain`, `comparisons` | what a rule means, for people and for the host |
+//! | `rules` | from rule files to a program: the modules above in order |
 //!
-//! docs/rules.md has the language.
+//! docs/rules.md describes the language.
 
 mod addresses;
 mod ast;
 mod checks;
+mod comparisons;
 mod compile;
 mod exceptions;
 mod explain;
@@ -27,19 +30,22 @@ mod items;
 mod keys;
 mod link;
 mod matcher;
+mod numbers;
+mod operators;
 mod parse;
 mod program;
 mod rules;
 mod source;
 mod template;
+mod text_matcher;
 mod texts;
 mod types;
 mod versions;
 mod yaml;
 
 use lanner_plugin::{
-    Diagnostic, Error, Event, EventTypes, Explanation, Host, Level, Matches, RuleInfo, RulePlugin,
-    RuleRequest, Severity,
+    Diagnostic, Error, Event, EventTypes, Explanation, FieldComparison, Host, Level, Matches,
+    RuleInfo, RulePlugin, RuleRequest, Severity,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -48,7 +54,7 @@ use crate::items::Items;
 use crate::program::Program;
 use crate::rules::{File, Loaded};
 
-/// What a user can set for this plugin.
+/// The settings of this plugin.
 #[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -62,10 +68,10 @@ pub struct Settings {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RuleMatching {
-    /// Only the first, in the order in which they were loaded.
+    /// Only the first matching rule, in load order.
     #[default]
     First,
-    /// All that do.
+    /// All matching rules.
     All,
 }
 
@@ -85,11 +91,13 @@ pub enum UnknownFields {
 pub struct FalcoRules {
     rules: Vec<RuleInfo>,
     event_types: EventTypes,
-    /// What each rule wants.
+    /// The event types that each rule needs.
     rule_types: Vec<EventTypes>,
+    /// The fields that rules compare with constants.
+    comparisons: Vec<FieldComparison>,
     program: Program,
     matching: RuleMatching,
-    /// What the files define, to explain it.
+    /// The definitions in the files, for `explain`.
     items: Items,
 }
 
@@ -111,7 +119,7 @@ impl RulePlugin for FalcoRules {
         let loaded = load(request, settings);
         for diagnostic in &loaded.diagnostics {
             let level = match diagnostic.severity {
-                // The result has them.
+                // The error of `open` contains them.
                 Severity::Error => continue,
                 Severity::Warning => Level::Warn,
                 Severity::Note => Level::Debug,
@@ -125,12 +133,12 @@ impl RulePlugin for FalcoRules {
         _host: Host,
         request: &RuleRequest<'_>,
         settings: Settings,
-        tell: &mut dyn FnMut(Diagnostic),
+        report: &mut dyn FnMut(Diagnostic),
     ) -> Result<(), Error> {
         load(request, settings)
             .diagnostics
             .into_iter()
-            .for_each(tell);
+            .for_each(report);
         Ok(())
     }
 
@@ -142,6 +150,10 @@ impl RulePlugin for FalcoRules {
             fields: parts.fields.into_keys().collect(),
             parts: parts.names.into_iter().collect(),
         })
+    }
+
+    fn comparisons(&self) -> Vec<FieldComparison> {
+        self.comparisons.clone()
     }
 
     fn rules(&self) -> &[RuleInfo] {

@@ -1,56 +1,60 @@
-//! The last step of compiling: conditions in a graph become a program, sorted by event type.
+//! The last step of compiling: the graph of conditions becomes a program, sorted by event type.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use lanner_plugin::{EventTypes, FieldCache, Term};
+use lanner_plugin::{EventTypes, FieldCache, FieldComparison, Term};
 
-use crate::checks::texts_matcher;
-use crate::compile::Value;
-use crate::graph::{self, Graph, How, Id, Node, Sort};
-use crate::matcher::{Matcher, TextMatcher};
-use crate::program::{Candidates, Code, From, Program, Source, Symbol, Test};
+use crate::comparisons::Collector;
+use crate::compile::{KnownMatcher, ResolvedOperand};
+use crate::graph::{self, Comparison, Graph, Id, Node};
+use crate::matcher::Matcher;
+use crate::program::{Candidates, Code, Fetch, Program, Symbol, Test, ValueSource};
+use crate::text_matcher::{TextMatcher, TextRelation};
 use crate::texts::TextSet;
 use crate::types::TypeSet;
 
-/// Event types beyond this number are not told apart; the host's are fewer.
+/// Event types beyond this number share one bucket. The host has fewer.
 const MAX_TYPES: u32 = 65_535;
 
-/// What the compiler has.
-pub(crate) struct Parts {
+/// The result of the compiler.
+pub(crate) struct CompiledRules {
     pub(crate) graph: Graph,
-    /// For each rule; none for one that never matches.
+    /// For each rule; none if it never matches.
     pub(crate) conditions: Vec<Option<Id>>,
-    pub(crate) values: Vec<Value>,
-    pub(crate) matchers: Vec<Matcher>,
+    pub(crate) operands: Vec<ResolvedOperand>,
+    pub(crate) matchers: Vec<KnownMatcher>,
     pub(crate) rule_types: Vec<TypeSet>,
     pub(crate) type_names: BTreeMap<u32, String>,
 }
 
-/// What comes of it.
+/// The linked program.
 pub(crate) struct Linked {
     pub(crate) program: Program,
-    /// What all rules together want.
+    /// The event types that all rules together need.
     pub(crate) wanted: EventTypes,
-    /// What each rule wants.
+    /// The event types that each rule needs.
     pub(crate) rule_types: Vec<EventTypes>,
+    /// The fields that the rules compare with constants.
+    pub(crate) comparisons: Vec<FieldComparison>,
 }
 
-pub(crate) fn link(parts: Parts) -> Linked {
-    let Parts {
+/// Links the rules into a program.
+pub(crate) fn link(rules: CompiledRules) -> Linked {
+    let CompiledRules {
         mut graph,
         conditions,
-        values,
+        operands,
         matchers,
         rule_types,
         type_names,
-    } = parts;
+    } = rules;
     let live = |at: usize| conditions.get(at).copied().flatten();
-    // Also types that a condition names and that do not limit it: the condition differs for them.
+    // This includes types that a condition names without being limited to them: the condition differs for them.
     let mentioned: BTreeSet<u32> = type_names.keys().copied().collect();
 
-    // A number that no rule mentions stands for all the others.
+    // A number that no rule mentions represents all other types.
     let unknown = u32::MAX;
     let mut bucket = |event_type: u32| -> Vec<(u32, Id)> {
         let mut done = HashMap::new();
@@ -99,15 +103,16 @@ pub(crate) fn link(parts: Parts) -> Linked {
     };
     let rule_types = rule_types.iter().map(names_of).collect();
 
-    let mut linker = Linker::new(&graph, values, matchers);
+    let mut linker = Linker::new(&graph, &operands, &matchers);
     let roots = buckets.iter().chain([&others]).flatten();
     linker.count(roots.map(|(_, id)| *id));
-    let mut place = |rules: &[(u32, Id)]| -> Box<[(u32, u32)]> {
-        let placed = rules.iter().map(|(rule, id)| (*rule, linker.place(*id)));
-        placed.collect()
+    let mut emit = |rules: &[(u32, Id)]| -> Box<[(u32, u32)]> {
+        let emitted = rules.iter().map(|(rule, id)| (*rule, linker.emit(*id)));
+        emitted.collect()
     };
-    let buckets = buckets.iter().map(|rules| place(rules)).collect();
-    let others = place(&others);
+    let buckets = buckets.iter().map(|rules| emit(rules)).collect();
+    let others = emit(&others);
+    let comparisons = linker.comparisons();
     let mut program = linker.finish();
     program.buckets = buckets;
     program.others = others;
@@ -115,39 +120,58 @@ pub(crate) fn link(parts: Parts) -> Linked {
         program,
         wanted,
         rule_types,
+        comparisons,
     }
 }
 
 struct Linker<'a> {
     graph: &'a Graph,
-    values: Vec<Value>,
-    matchers: Vec<Arc<Matcher>>,
-    /// The texts that each value is tested for equality with.
+    operands: &'a [ResolvedOperand],
+    matchers: &'a [KnownMatcher],
+    /// For each operand: the texts that it is tested for equality with.
     symbols: Vec<TextSet>,
-    /// How many nodes need a node.
+    /// How many nodes and rules use a node. It has every node that a rule needs.
     uses: HashMap<Id, u32>,
-    placed: HashMap<Id, u32>,
+    /// The index in the program of each node that was emitted.
+    emitted: HashMap<Id, u32>,
     nodes: Vec<Code>,
     remembered: usize,
 }
 
 impl<'a> Linker<'a> {
-    fn new(graph: &'a Graph, values: Vec<Value>, matchers: Vec<Matcher>) -> Self {
+    fn new(
+        graph: &'a Graph,
+        operands: &'a [ResolvedOperand],
+        matchers: &'a [KnownMatcher],
+    ) -> Self {
         Self {
             graph,
+            operands,
+            matchers,
             symbols: Vec::new(),
             uses: HashMap::new(),
-            placed: HashMap::new(),
+            emitted: HashMap::new(),
             nodes: Vec::new(),
             remembered: 0,
-            matchers: matchers.into_iter().map(Arc::new).collect(),
-            values,
         }
+    }
+
+    /// The comparisons of fields with constants in all nodes that a rule needs.
+    fn comparisons(&self) -> Vec<FieldComparison> {
+        let mut collector = Collector::new(self.operands, self.matchers);
+        for id in self.uses.keys() {
+            match self.graph.node(*id) {
+                Node::Test(test) => collector.add(test),
+                Node::Const(_) | Node::EventType(_) | Node::Not(_) | Node::And(_) | Node::Or(_) => {
+                }
+            }
+        }
+        collector.finish()
     }
 
     /// Counts uses, and collects the texts of equality tests.
     fn count(&mut self, roots: impl Iterator<Item = Id>) {
-        let mut texts: Vec<BTreeSet<Box<[u8]>>> = vec![BTreeSet::new(); self.values.len()];
+        let mut texts: Vec<BTreeSet<Box<[u8]>>> = vec![BTreeSet::new(); self.operands.len()];
         let mut open: Vec<Id> = roots.collect();
         while let Some(id) = open.pop() {
             let uses = self.uses.entry(id).or_insert(0);
@@ -158,14 +182,19 @@ impl<'a> Linker<'a> {
             match self.graph.node(id) {
                 Node::Not(inner) => open.push(*inner),
                 Node::And(terms) | Node::Or(terms) => open.extend(terms),
-                Node::Test(test) => match &test.how {
-                    How::Texts(Sort::Equal, some) if test.candidates == Candidates::Whole => {
+                Node::Test(test) => match &test.comparison {
+                    Comparison::Texts(TextRelation::Equal, some)
+                        if test.candidates == Candidates::Whole =>
+                    {
                         texts[test.source].extend(some.iter().cloned());
                     }
-                    How::NotText(text) if test.candidates == Candidates::Whole => {
+                    Comparison::NotText(text) if test.candidates == Candidates::Whole => {
                         texts[test.source].insert(text.clone());
                     }
-                    _ => {}
+                    Comparison::Texts(..)
+                    | Comparison::NotText(_)
+                    | Comparison::Matcher(_)
+                    | Comparison::Source(..) => {}
                 },
                 Node::Const(_) | Node::EventType(_) => {}
             }
@@ -173,21 +202,21 @@ impl<'a> Linker<'a> {
         self.symbols = texts.into_iter().map(TextSet::new).collect();
     }
 
-    /// The place of a node in the program.
-    fn place(&mut self, id: Id) -> u32 {
-        if let Some(at) = self.placed.get(&id) {
+    /// Puts a node into the program, unless it is there, and returns its index.
+    fn emit(&mut self, id: Id) -> u32 {
+        if let Some(at) = self.emitted.get(&id) {
             return *at;
         }
         let code = match self.graph.node(id) {
             Node::Const(value) => Code::Const(*value),
-            // All types were decided on the way here.
+            // The graph for one event type has no such node any more.
             Node::EventType(_) => Code::Const(false),
-            Node::Not(inner) => Code::Not(self.place(*inner)),
-            Node::And(terms) => Code::And(terms.iter().map(|term| self.place(*term)).collect()),
-            Node::Or(terms) => Code::Or(terms.iter().map(|term| self.place(*term)).collect()),
+            Node::Not(inner) => Code::Not(self.emit(*inner)),
+            Node::And(terms) => Code::And(terms.iter().map(|term| self.emit(*term)).collect()),
+            Node::Or(terms) => Code::Or(terms.iter().map(|term| self.emit(*term)).collect()),
             Node::Test(test) => Code::Test(self.test(test)),
         };
-        // A look-up of a symbol is remembered anyway; a negation is nothing.
+        // The symbol of a source is remembered anyway, and a negation costs nothing.
         let cheap = matches!(
             code,
             Code::Const(_) | Code::Not(_) | Code::Test(Test::Symbol { .. })
@@ -197,7 +226,7 @@ impl<'a> Linker<'a> {
             at = self.push(Code::Once(self.remembered, at));
             self.remembered += 1;
         }
-        self.placed.insert(id, at);
+        self.emitted.insert(id, at);
         at
     }
 
@@ -209,22 +238,24 @@ impl<'a> Linker<'a> {
     fn test(&self, test: &graph::Test) -> Test {
         let source = test.source;
         if test.candidates == Candidates::Whole {
-            match &test.how {
-                How::Texts(Sort::Equal, texts) => return self.symbol(source, texts, false),
-                How::NotText(text) => {
+            match &test.comparison {
+                Comparison::Texts(TextRelation::Equal, texts) => {
+                    return self.symbol(source, texts, false);
+                }
+                Comparison::NotText(text) => {
                     return self.symbol(source, std::slice::from_ref(text), true);
                 }
-                _ => {}
+                Comparison::Texts(..) | Comparison::Matcher(_) | Comparison::Source(..) => {}
             }
         }
-        let matcher = match &test.how {
-            How::Texts(sort, texts) => Arc::new(Matcher::Text(texts_matcher(*sort, texts))),
-            How::NotText(text) => {
+        let matcher = match &test.comparison {
+            Comparison::Texts(relation, texts) => Arc::new(Matcher::Text(relation.matcher(texts))),
+            Comparison::NotText(text) => {
                 let set = TextSet::new([text.clone()]);
                 Arc::new(Matcher::NotText(TextMatcher::In(set)))
             }
-            How::Other(at) => Arc::clone(&self.matchers[*at]),
-            How::With(op, right) => {
+            Comparison::Matcher(at) => Arc::clone(&self.matchers[*at].matcher),
+            Comparison::Source(op, right) => {
                 return Test::Compare {
                     left: source,
                     op: *op,
@@ -257,15 +288,15 @@ impl<'a> Linker<'a> {
         let mut fields = FieldCache::default();
         let mut slot = |id: &u32| Ok::<usize, std::convert::Infallible>(fields.slot(*id));
         let sources = self
-            .values
+            .operands
             .iter()
             .zip(self.symbols)
-            .map(|(value, symbols)| {
-                let Ok(term) = value.term.try_map(&mut slot);
-                Source {
-                    from: match term {
-                        Term::Field(slot) => From::Slot(slot),
-                        term => From::Term(term),
+            .map(|(operand, symbols)| {
+                let Ok(term) = operand.term.try_map(&mut slot);
+                ValueSource {
+                    fetch: match term {
+                        Term::Field(slot) => Fetch::Slot(slot),
+                        term @ (Term::Text(_) | Term::Call(..)) => Fetch::Term(term),
                     },
                     symbols,
                     symbol: Cell::new((0, Symbol::None)),

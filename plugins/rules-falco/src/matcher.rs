@@ -1,82 +1,122 @@
-//! One comparison, ready to run: the operator and its values in the form that compares fastest.
+//! One comparison of a value, prepared for its operator and constants.
 
-use std::borrow::Cow;
-use std::cmp::Ordering;
+use lanner_plugin::{FieldKind, Value};
 
-use aho_corasick::AhoCorasick;
-use lanner_plugin::{List, Value};
-use memchr::memmem::Finder;
-use regex::Regex;
+use crate::addresses::{IpRange, IpSet};
+use crate::ast::{Quantifier, Word};
+use crate::numbers::{Number, NumberSet};
+use crate::operators::{Elements, Op, Ordered, Predicate};
+use crate::source::{Problem, code};
+use crate::text_matcher::{self, Pattern, TextMatcher, TextRelation, hexadecimal};
 
-use crate::addresses::IpSet;
-use crate::ast::{Op, Quantifier};
-use crate::glob;
-use crate::texts::{Affixes, TextSet};
-
-/// Compares one value. A value of another type than expected, or none, does not fit: not even `!=`.
+/// Compares one value. A missing value, or one of another type than expected, does not fit: not even `!=`.
 #[derive(Debug)]
 pub(crate) enum Matcher {
     Exists,
     Text(TextMatcher),
-    /// Only texts and buffers; the opposite of what is inside.
+    /// Fits a text or a buffer that the inner matcher does not fit.
     NotText(TextMatcher),
-    TextOrder(Op, Box<[u8]>),
-    Number(Op, Number),
+    TextOrder(Ordered, Box<[u8]>),
+    Number(Ordered, Number),
     NumberIn(NumberSet),
     Bool(Box<[bool]>),
     NotBool(bool),
     Ip(IpSet),
     NotIp(IpSet),
-    /// The value's type is known only now: whichever fits.
+    /// For a field whose type differs from event to event: one of them has to fit.
     Dynamic(Vec<Matcher>),
     Quantified(Quantifier, Vec<Matcher>),
 }
 
-/// Comparisons of texts and buffers. Where there are several texts, one has to fit.
-#[derive(Debug)]
-pub(crate) enum TextMatcher {
-    In(TextSet),
-    Affix(Affixes),
-    Contains(Box<Finder<'static>>),
-    ContainsAny(Box<AhoCorasick>),
-    /// For more texts than an automaton can number; true: whatever the case of letters.
-    ContainsEach(Box<[Box<[u8]>]>, bool),
-    Glob(Box<[u8]>, bool),
-    PathPrefix(Box<[Box<[u8]>]>),
-    /// Anchored at both ends.
-    Regex(Box<Regex>),
-}
-
-/// A number in a condition.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Number {
-    Whole(i128),
-    Fraction(f64),
-}
-
-/// Numbers to look up.
-#[derive(Debug)]
-pub(crate) struct NumberSet {
-    /// In order.
-    whole: Box<[i128]>,
-    fractions: Box<[f64]>,
-}
-
 impl Matcher {
+    /// Prepares an operator and its constants for a field of this type.
+    pub(crate) fn new(op: Op, words: &[Word], kind: FieldKind) -> Result<Self, Problem> {
+        let predicate = op.predicate();
+        if predicate == Predicate::Exists {
+            return Ok(Self::Exists);
+        }
+        match kind {
+            FieldKind::Bool => {
+                let expected = "`true` or `false`";
+                let values = parse_all(words, expected, |text| text.parse().ok())?;
+                Ok(match equality(op, words)? {
+                    Equality::NotEqual => Self::NotBool(values.first().copied().unwrap_or(false)),
+                    Equality::In => Self::Bool(values.into()),
+                })
+            }
+            FieldKind::I64 | FieldKind::U64 | FieldKind::F64 => {
+                let numbers = parse_all(words, "a number", Number::parse)?;
+                match (predicate, numbers.as_slice()) {
+                    (Predicate::Ordered(ordered), [number]) => Ok(Self::Number(ordered, *number)),
+                    _ => equality(op, words).map(|_| Self::NumberIn(NumberSet::new(&numbers))),
+                }
+            }
+            FieldKind::Ip => {
+                let expected = "an address, or a network such as 10.0.0.0/8";
+                let set = IpSet::new(&parse_all(words, expected, IpRange::parse)?);
+                Ok(match equality(op, words)? {
+                    Equality::NotEqual => Self::NotIp(set),
+                    Equality::In => Self::Ip(set),
+                })
+            }
+            FieldKind::String | FieldKind::Bytes => Self::text(predicate, words),
+            FieldKind::Any => {
+                // The constants are read as each type that they can be.
+                let mut matchers = vec![Self::text(predicate, words)?];
+                for kind in [FieldKind::Bool, FieldKind::I64, FieldKind::Ip] {
+                    matchers.extend(Self::new(op, words, kind));
+                }
+                Ok(Self::Dynamic(matchers))
+            }
+        }
+    }
+
+    fn text(predicate: Predicate, words: &[Word]) -> Result<Self, Problem> {
+        let texts = || words.iter().map(text_matcher::bytes).collect::<Vec<_>>();
+        let first = || words.first().map_or_else(Box::default, text_matcher::bytes);
+        Ok(match predicate {
+            Predicate::Exists => Self::Exists,
+            Predicate::Ordered(Ordered::Equal) | Predicate::Member(_) => {
+                Self::Text(TextRelation::Equal.matcher(&texts()))
+            }
+            Predicate::Ordered(Ordered::NotEqual) => {
+                Self::NotText(TextRelation::Equal.matcher(&[first()]))
+            }
+            Predicate::Ordered(
+                ordered @ (Ordered::Less
+                | Ordered::LessOrEqual
+                | Ordered::Greater
+                | Ordered::GreaterOrEqual),
+            ) => Self::TextOrder(ordered, first()),
+            Predicate::Text(relation) => Self::Text(relation.matcher(&texts())),
+            Predicate::Hex(relation) => {
+                let texts: Vec<_> = words.iter().map(hexadecimal).collect::<Result<_, _>>()?;
+                Self::Text(relation.matcher(&texts))
+            }
+            Predicate::Pattern(pattern) => Self::Text(pattern.matcher(words)?),
+        })
+    }
+
     pub(crate) fn matches(&self, value: Value<'_>) -> bool {
         match self {
             Self::Exists => match value {
                 Value::None => false,
                 Value::List(list) => !list.is_empty(),
-                _ => true,
+                Value::Bool(_)
+                | Value::I64(_)
+                | Value::U64(_)
+                | Value::F64(_)
+                | Value::String(_)
+                | Value::Bytes(_)
+                | Value::Ip(_) => true,
             },
             Self::Text(matcher) => value.as_bytes().is_some_and(|text| matcher.matches(text)),
             Self::NotText(matcher) => value.as_bytes().is_some_and(|text| !matcher.matches(text)),
-            Self::TextOrder(op, text) => value
+            Self::TextOrder(ordered, text) => value
                 .as_bytes()
-                .is_some_and(|value| holds(*op, Some(value.cmp(text)))),
-            Self::Number(op, number) => {
-                Number::of(value).is_some_and(|value| holds(*op, value.compare(*number)))
+                .is_some_and(|value| ordered.holds(Some(value.cmp(text)))),
+            Self::Number(ordered, number) => {
+                Number::of(value).is_some_and(|value| ordered.holds(value.compare(*number)))
             }
             Self::NumberIn(set) => Number::of(value).is_some_and(|value| set.contains(value)),
             Self::Bool(values) => matches!(value, Value::Bool(value) if values.contains(&value)),
@@ -94,169 +134,129 @@ impl Matcher {
             }
         }
     }
+
+    /// Guesses of the cost in nanoseconds and of the share of values that fit.
+    pub(crate) fn guess(&self) -> (f32, f32) {
+        match self {
+            Self::Exists => (2.0, 0.9),
+            Self::Bool(_) | Self::NotBool(_) => (2.0, 0.4),
+            Self::Number(Ordered::Equal, _) => (2.0, 0.1),
+            Self::Number(..) => (2.0, 0.5),
+            Self::NumberIn(_) | Self::Ip(_) => (5.0, 0.2),
+            Self::NotIp(_) => (5.0, 0.8),
+            Self::Text(matcher) => matcher.guess(),
+            Self::TextOrder(..) => (10.0, 0.3),
+            Self::NotText(_) => (10.0, 0.8),
+            Self::Dynamic(all) | Self::Quantified(_, all) => {
+                (all.iter().map(|one| one.guess().0).sum(), 0.3)
+            }
+        }
+    }
 }
 
-/// Compares two values of an event, as in `proc.name = val(proc.pname)`. Where one is missing,
-/// nothing fits.
+/// What an operator asks of a type that only knows equality.
+enum Equality {
+    In,
+    NotEqual,
+}
+
+/// The equality that an operator asks for. Other operators are refused before, except for a field without a fixed
+/// type, which then has no matcher for this type.
+fn equality(op: Op, words: &[Word]) -> Result<Equality, Problem> {
+    match op.predicate() {
+        Predicate::Ordered(Ordered::Equal) | Predicate::Member(_) => Ok(Equality::In),
+        Predicate::Ordered(Ordered::NotEqual) => Ok(Equality::NotEqual),
+        Predicate::Exists
+        | Predicate::Ordered(
+            Ordered::Less | Ordered::LessOrEqual | Ordered::Greater | Ordered::GreaterOrEqual,
+        )
+        | Predicate::Text(_)
+        | Predicate::Hex(_)
+        | Predicate::Pattern(_) => {
+            let message = format!("`{}` compares no such values", op.name());
+            Err(match words.first() {
+                Some(word) => Problem::new(&word.place, message).code(code::CONDITION),
+                None => Problem::without_place(message).code(code::CONDITION),
+            })
+        }
+    }
+}
+
+fn parse_all<T>(
+    words: &[Word],
+    expected: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>, Problem> {
+    let one = |word: &Word| {
+        parse(&word.text).ok_or_else(|| {
+            let message = format!("{expected} is needed here, not `{}`", word.text);
+            Problem::new(&word.place, message).code(code::CONDITION)
+        })
+    };
+    words.iter().map(one).collect()
+}
+
+/// Compares two values of an event, as in `proc.name = val(proc.pname)`. If one is missing, nothing fits.
 pub(crate) fn compare(op: Op, left: Value<'_>, right: Value<'_>) -> bool {
-    let any_of = |right: List<'_>| right.iter().any(|right| compare(Op::Eq, left, right));
-    match (op, left, right) {
-        (_, Value::None, _) | (_, _, Value::None) => false,
-        (Op::In, Value::List(left), right) => {
-            !left.is_empty() && left.iter().all(|left| compare(Op::In, left, right))
+    if !left.is_some() || !right.is_some() {
+        return false;
+    }
+    match op.predicate() {
+        Predicate::Exists => true,
+        Predicate::Ordered(ordered) => compare_ordered(ordered, left, right),
+        Predicate::Member(elements) => match (left, elements) {
+            (Value::List(left), Elements::All) => {
+                !left.is_empty() && left.iter().all(|left| is_member(left, right))
+            }
+            (Value::List(left), Elements::Any) => left.iter().any(|left| is_member(left, right)),
+            (left, Elements::All | Elements::Any) => is_member(left, right),
+        },
+        Predicate::Text(relation) | Predicate::Hex(relation) => {
+            both_texts(left, right, |left, right| relation.holds(left, right))
         }
-        (Op::Intersects, Value::List(left), right) => {
-            left.iter().any(|left| compare(Op::In, left, right))
+        Predicate::Pattern(pattern) => match (pattern, right) {
+            (Pattern::PathPrefix, Value::List(right)) => right
+                .iter()
+                .any(|right| both_texts(left, right, |left, right| pattern.fits(left, right))),
+            (_, right) => both_texts(left, right, |left, right| pattern.fits(left, right)),
+        },
+    }
+}
+
+fn is_member(left: Value<'_>, right: Value<'_>) -> bool {
+    match right {
+        Value::List(right) => {
+            let mut right = right.iter();
+            right.any(|right| compare_ordered(Ordered::Equal, left, right))
         }
-        (Op::In | Op::Intersects, _, Value::List(right)) => any_of(right),
-        (Op::In | Op::Intersects, ..) => compare(Op::Eq, left, right),
-        (Op::Pmatch, _, Value::List(right)) => {
-            right.iter().any(|right| compare(Op::Pmatch, left, right))
-        }
-        (Op::Eq | Op::Ne, Value::Bool(a), Value::Bool(b)) => (a == b) == (op == Op::Eq),
-        (Op::Eq | Op::Ne, Value::Ip(a), Value::Ip(b)) => {
-            (a.to_canonical() == b.to_canonical()) == (op == Op::Eq)
-        }
-        _ => match (left.as_bytes(), right.as_bytes()) {
-            (Some(left), Some(right)) => compare_texts(op, left, right),
-            _ => match (Number::of(left), Number::of(right)) {
-                (Some(left), Some(right)) => holds(op, left.compare(right)),
-                _ => false,
+        right => compare_ordered(Ordered::Equal, left, right),
+    }
+}
+
+fn compare_ordered(ordered: Ordered, left: Value<'_>, right: Value<'_>) -> bool {
+    // Values of these types are equal or not, but have no order.
+    let equality = |equal: bool| match ordered {
+        Ordered::Equal => equal,
+        Ordered::NotEqual => !equal,
+        Ordered::Less | Ordered::LessOrEqual | Ordered::Greater | Ordered::GreaterOrEqual => false,
+    };
+    match (left, right) {
+        (Value::Bool(a), Value::Bool(b)) => equality(a == b),
+        (Value::Ip(a), Value::Ip(b)) => equality(a.to_canonical() == b.to_canonical()),
+        (left, right) => match (left.as_bytes(), right.as_bytes()) {
+            (Some(left), Some(right)) => ordered.holds(Some(left.cmp(right))),
+            (None, _) | (_, None) => match (Number::of(left), Number::of(right)) {
+                (Some(left), Some(right)) => ordered.holds(left.compare(right)),
+                (None, _) | (_, None) => false,
             },
         },
     }
 }
 
-fn compare_texts(op: Op, left: &[u8], right: &[u8]) -> bool {
-    match op {
-        Op::Contains | Op::Bcontains => memchr::memmem::find(left, right).is_some(),
-        Op::Icontains => {
-            right.is_empty()
-                || left
-                    .windows(right.len())
-                    .any(|window| window.eq_ignore_ascii_case(right))
-        }
-        Op::StartsWith | Op::BstartsWith => left.starts_with(right),
-        Op::EndsWith => left.ends_with(right),
-        Op::Glob => glob::matches(right, left, false),
-        Op::Iglob => glob::matches(right, left, true),
-        Op::Pmatch => glob::path_prefix(right, left),
-        op => holds(op, Some(left.cmp(right))),
-    }
-}
-
-fn holds(op: Op, ordering: Option<Ordering>) -> bool {
-    let Some(ordering) = ordering else {
-        return op == Op::Ne;
-    };
-    match op {
-        Op::Eq => ordering.is_eq(),
-        Op::Ne => ordering.is_ne(),
-        Op::Lt => ordering.is_lt(),
-        Op::Le => ordering.is_le(),
-        Op::Gt => ordering.is_gt(),
-        Op::Ge => ordering.is_ge(),
-        _ => false,
-    }
-}
-
-impl TextMatcher {
-    fn matches(&self, text: &[u8]) -> bool {
-        match self {
-            Self::In(set) => set.contains(text),
-            Self::Affix(affixes) => affixes.fit(text),
-            Self::Contains(finder) => finder.find(text).is_some(),
-            Self::ContainsAny(automaton) => automaton.is_match(text),
-            Self::ContainsEach(texts, fold) => {
-                let op = if *fold { Op::Icontains } else { Op::Contains };
-                texts.iter().any(|wanted| compare_texts(op, text, wanted))
-            }
-            Self::Glob(pattern, fold) => glob::matches(pattern, text, *fold),
-            Self::PathPrefix(patterns) => patterns
-                .iter()
-                .any(|pattern| glob::path_prefix(pattern, text)),
-            Self::Regex(regex) => {
-                // What is not UTF-8 is replaced, as a regular expression speaks of characters.
-                let text: Cow<'_, str> = String::from_utf8_lossy(text);
-                regex.is_match(&text)
-            }
-        }
-    }
-}
-
-impl NumberSet {
-    pub(crate) fn new(numbers: &[Number]) -> Self {
-        let mut whole: Vec<i128> = Vec::new();
-        let mut fractions = Vec::new();
-        for number in numbers {
-            match number {
-                Number::Whole(number) => whole.push(*number),
-                Number::Fraction(number) => fractions.push(*number),
-            }
-        }
-        whole.sort_unstable();
-        whole.dedup();
-        Self {
-            whole: whole.into(),
-            fractions: fractions.into(),
-        }
-    }
-
-    fn contains(&self, value: Number) -> bool {
-        let equal = |other| value.compare(other) == Some(Ordering::Equal);
-        let in_whole = match value {
-            Number::Whole(number) => self.whole.binary_search(&number).is_ok(),
-            Number::Fraction(_) => self.whole.iter().any(|whole| equal(Number::Whole(*whole))),
-        };
-        in_whole
-            || self
-                .fractions
-                .iter()
-                .any(|fraction| equal(Number::Fraction(*fraction)))
-    }
-}
-
-impl Number {
-    fn of(value: Value<'_>) -> Option<Self> {
-        match value {
-            Value::I64(value) => Some(Self::Whole(value.into())),
-            Value::U64(value) => Some(Self::Whole(value.into())),
-            Value::F64(value) => Some(Self::Fraction(value)),
-            _ => None,
-        }
-    }
-
-    fn compare(self, other: Self) -> Option<Ordering> {
-        match (self, other) {
-            (Self::Whole(a), Self::Whole(b)) => Some(a.cmp(&b)),
-            (a, b) => a.as_f64().partial_cmp(&b.as_f64()),
-        }
-    }
-
-    fn as_f64(self) -> f64 {
-        match self {
-            Self::Whole(whole) => whole as f64,
-            Self::Fraction(fraction) => fraction,
-        }
-    }
-
-    /// Decimal, `0x` hexadecimal, or with a fraction or an exponent.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (digits, negative) = match text.strip_prefix('-') {
-            Some(rest) => (rest, true),
-            None => (text, false),
-        };
-        if !digits.starts_with(|c: char| c.is_ascii_digit()) {
-            return None;
-        }
-        let whole = match digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
-            Some(hex) => Some(i128::from(u64::from_str_radix(hex, 16).ok()?)),
-            None => digits.parse::<i128>().ok(),
-        };
-        match whole {
-            Some(whole) => Some(Self::Whole(if negative { -whole } else { whole })),
-            None => text.parse().ok().map(Self::Fraction),
-        }
+fn both_texts(left: Value<'_>, right: Value<'_>, fits: impl Fn(&[u8], &[u8]) -> bool) -> bool {
+    match (left.as_bytes(), right.as_bytes()) {
+        (Some(left), Some(right)) => fits(left, right),
+        (None, _) | (_, None) => false,
     }
 }
 
@@ -265,26 +265,15 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
-
-    #[test]
-    fn numbers_are_read_as_falco_reads_them() {
-        assert_eq!(Number::parse("22"), Some(Number::Whole(22)));
-        assert_eq!(Number::parse("-1"), Some(Number::Whole(-1)));
-        assert_eq!(Number::parse("0x1F"), Some(Number::Whole(31)));
-        assert_eq!(Number::parse("5e9"), Some(Number::Fraction(5e9)));
-        assert_eq!(Number::parse("1.5"), Some(Number::Fraction(1.5)));
-        for bad in ["", "-", "x", "0x", "0xg", "1x", "inf", "NaN", "--1"] {
-            assert_eq!(Number::parse(bad), None, "{bad}");
-        }
-    }
+    use crate::texts::TextSet;
 
     #[test]
     fn large_numbers_compare_exactly() {
-        let matcher = Matcher::Number(Op::Eq, Number::Whole(i128::from(u64::MAX)));
+        let matcher = Matcher::Number(Ordered::Equal, Number::Whole(i128::from(u64::MAX)));
         assert!(matcher.matches(Value::U64(u64::MAX)));
         assert!(!matcher.matches(Value::U64(u64::MAX - 1)));
         assert!(!matcher.matches(Value::I64(-1)));
-        let less = Matcher::Number(Op::Lt, Number::Whole(0));
+        let less = Matcher::Number(Ordered::Less, Number::Whole(0));
         assert!(less.matches(Value::I64(-1)));
         assert!(!less.matches(Value::U64(0)));
     }
@@ -308,7 +297,7 @@ mod tests {
     #[test]
     fn a_value_of_another_type_never_fits() {
         let matchers = [
-            Matcher::Number(Op::Ne, Number::Whole(1)),
+            Matcher::Number(Ordered::NotEqual, Number::Whole(1)),
             Matcher::NotBool(true),
             Matcher::NotText(TextMatcher::In(TextSet::new([(*b"x").into()]))),
         ];

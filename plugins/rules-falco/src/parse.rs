@@ -1,4 +1,4 @@
-//! The condition language, from text to [`Expr`], by recursive descent.
+//! The parser of conditions, from text to [`Expr`], by recursive descent.
 //!
 //! ```text
 //! Or    := And ('or' And)*
@@ -14,22 +14,26 @@ use std::sync::Arc;
 
 use lanner_plugin::{Term, Transformer};
 
-use crate::ast::{Check, Expr, FieldRef, Op, Operand, Quantifier, Right, Word};
+use crate::ast::{Check, Expr, FieldRef, Operand, Quantifier, Right, Word};
+use crate::operators::Op;
 use crate::source::{Place, Problem, code};
 use crate::yaml::Scalar;
 
-/// How deep parentheses and `not` may nest; Falco's limit.
+/// The depth limit of parentheses. Falco has the same.
 const MAX_DEPTH: usize = 100;
 
-/// A condition's text: one scalar, and what was appended to it.
+/// The longest operator made of signs: `<=`.
+const MAX_SIGNS: usize = 2;
+
+/// The text of a condition: a scalar, and the scalars appended to it.
 #[derive(Debug, Clone)]
-pub(crate) struct Text {
+pub(crate) struct ConditionText {
     text: String,
     first: Arc<Scalar>,
     more: Vec<(usize, Arc<Scalar>)>,
 }
 
-impl Text {
+impl ConditionText {
     pub(crate) fn new(scalar: Scalar) -> Self {
         Self {
             text: scalar.text.clone(),
@@ -38,7 +42,7 @@ impl Text {
         }
     }
 
-    /// Appends as Falco does: the texts are joined with a blank.
+    /// Appends a text after a blank, as Falco does.
     pub(crate) fn append(&mut self, scalar: Scalar) {
         self.text.push(' ');
         self.text.push_str(&scalar.text);
@@ -54,8 +58,8 @@ impl Text {
     }
 }
 
-/// Reads a condition.
-pub(crate) fn condition(text: &Text) -> Result<Expr, Problem> {
+/// Parses a condition.
+pub(crate) fn condition(text: &ConditionText) -> Result<Expr, Problem> {
     let mut parser = Parser::new(text);
     let expr = parser.or()?;
     parser.blank();
@@ -66,9 +70,9 @@ pub(crate) fn condition(text: &Text) -> Result<Expr, Problem> {
     }
 }
 
-/// Reads a field or a transformer that stands alone, as in an exception.
+/// Parses a text that is one field or transformer, as in an exception.
 pub(crate) fn lone_operand(scalar: &Scalar) -> Result<Operand, Problem> {
-    let text = Text::new(scalar.clone());
+    let text = ConditionText::new(scalar.clone());
     let mut parser = Parser::new(&text);
     let word = parser.identifier();
     match parser.operand(word, 0)? {
@@ -80,13 +84,12 @@ pub(crate) fn lone_operand(scalar: &Scalar) -> Result<Operand, Problem> {
     }
 }
 
-/// Reads the field or transformer at a byte of a text; tells also where it ends. None if none of
-/// either stands there.
+/// Parses the field or transformer at a byte of a text. Returns it with its end, or none if there is neither.
 pub(crate) fn operand_at(
     scalar: &Scalar,
     start: usize,
 ) -> Result<Option<(Operand, usize)>, Problem> {
-    let text = Text::new(scalar.clone());
+    let text = ConditionText::new(scalar.clone());
     let mut parser = Parser::new(&text);
     parser.at = start;
     let word = parser.identifier();
@@ -108,14 +111,14 @@ pub(crate) fn split_argument(name: &str) -> (&str, Option<&str>) {
 }
 
 struct Parser<'a> {
-    text: &'a Text,
+    text: &'a ConditionText,
     bytes: &'a [u8],
     at: usize,
     depth: usize,
 }
 
 impl<'a> Parser<'a> {
-    fn new(text: &'a Text) -> Self {
+    fn new(text: &'a ConditionText) -> Self {
         Self {
             text,
             bytes: text.text.as_bytes(),
@@ -138,7 +141,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// `[a-zA-Z][a-zA-Z0-9_]*` at the current place, without moving on.
+    /// `[a-zA-Z][a-zA-Z0-9_]*` at the current position, without moving past it.
     fn peek_identifier(&self) -> &'a str {
         let rest = &self.bytes[self.at..];
         if !rest.first().is_some_and(u8::is_ascii_alphabetic) {
@@ -157,7 +160,7 @@ impl<'a> Parser<'a> {
         word
     }
 
-    /// Moves past `keyword` if it stands here as a whole word.
+    /// Moves past `keyword` if it is the next whole word.
     fn keyword(&mut self, keyword: &str) -> bool {
         self.blank();
         let found = self.peek_identifier() == keyword
@@ -209,7 +212,7 @@ impl<'a> Parser<'a> {
             if self.bytes.get(self.at) != Some(&b')') {
                 return Err(self
                     .problem("`)`, `and` or `or` was expected here")
-                    .help(format!("the `(` stands at {}", self.text.place(start))));
+                    .help(format!("the `(` is at {}", self.text.place(start))));
             }
             self.at += 1;
             return Ok(expr);
@@ -239,7 +242,7 @@ impl<'a> Parser<'a> {
         }))
     }
 
-    /// A field or a transformer whose first word is `first`; none if it is neither.
+    /// The field or transformer whose first word is `first`. None if it is neither.
     fn operand(&mut self, first: &str, start: usize) -> Result<Option<Operand>, Problem> {
         if self.bytes.get(self.at) == Some(&b'(')
             && let Some(transformer) = Transformer::by_name(first)
@@ -249,7 +252,7 @@ impl<'a> Parser<'a> {
         Ok(self.field(first, start)?.map(Operand::field))
     }
 
-    /// The arguments of a transformer, and its option.
+    /// The arguments of a transformer and its option.
     fn call(&mut self, transformer: Transformer, start: usize) -> Result<Operand, Problem> {
         self.enter()?;
         let open = self.at;
@@ -306,14 +309,14 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// The rest of a field whose first part is `first`; none if it is no field.
+    /// The rest of a field whose first part is `first`. None if it is no field.
     fn field(&mut self, first: &str, start: usize) -> Result<Option<FieldRef>, Problem> {
         let mut name = first.to_owned();
         while self.bytes.get(self.at) == Some(&b'.') {
             self.at += 1;
             let part = self.identifier();
             if part.is_empty() {
-                return Err(self.problem("the name of a field goes on after a `.`"));
+                return Err(self.problem("a part of the field's name is missing after this `.`"));
             }
             name.push('.');
             name.push_str(part);
@@ -361,12 +364,7 @@ impl<'a> Parser<'a> {
                 self.blank();
                 self.peek_identifier()
             };
-            let found = match word {
-                "oneof" => Some(Quantifier::One),
-                "anyof" => Some(Quantifier::Any),
-                "allof" => Some(Quantifier::All),
-                _ => None,
-            };
+            let found = Quantifier::by_name(word);
             let after = self.bytes.get(self.at + word.len());
             if found.is_some() && after.is_some_and(|byte| b" \t\r\n(".contains(byte)) {
                 self.at += word.len();
@@ -374,7 +372,7 @@ impl<'a> Parser<'a> {
             }
         }
         self.blank();
-        let right = if op == Op::Exists {
+        let right = if !op.takes_values() {
             Right::Values(Vec::new())
         } else if let Some(operand) = self.transformer()? {
             if let Some(quantifier) = quantifier {
@@ -398,7 +396,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// A transformer, if one stands here.
+    /// The transformer that comes next, if there is one.
     fn transformer(&mut self) -> Result<Option<Operand>, Problem> {
         let start = self.at;
         let word = self.peek_identifier();
@@ -413,20 +411,22 @@ impl<'a> Parser<'a> {
 
     fn operator(&mut self) -> Result<Op, Problem> {
         let start = self.at;
-        let rest = &self.bytes[start..];
-        for symbol in ["<=", ">=", "==", "!=", "=", "<", ">"] {
-            if rest.starts_with(symbol.as_bytes()) {
-                self.at += symbol.len();
-                if let Some(op) = Op::by_name(symbol) {
-                    return Ok(op);
-                }
+        // Signs such as `<=`, the longest first.
+        let signs = self.bytes[start..]
+            .iter()
+            .take_while(|byte| b"<>=!".contains(byte));
+        for len in (1..=signs.count().min(MAX_SIGNS)).rev() {
+            let symbol = &self.bytes[start..start + len];
+            if let Some(op) = std::str::from_utf8(symbol).ok().and_then(Op::by_name) {
+                self.at += len;
+                return Ok(op);
             }
         }
         let word = self.identifier();
         if let Some(op) = Op::by_name(word) {
             return Ok(op);
         }
-        let names = Op::NAMES.iter().map(|(name, _)| *name);
+        let names = Op::all_names();
         let all: Vec<_> = names.clone().collect();
         let problem = self.problem_at(start, "an operator was expected here");
         Err(problem
@@ -505,8 +505,8 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Resolves the quoted text at the start of `text`; also tells where it ends. An escape that is
-/// none stays as it is.
+/// Resolves the escapes of the quoted text at the start of `text`. Returns it with its end. An unknown escape stays as it
+/// is.
 pub(crate) fn unquote(text: &str) -> Option<(String, usize)> {
     let quote = text.chars().next().filter(|c| matches!(c, '"' | '\''))?;
     let mut out = String::new();

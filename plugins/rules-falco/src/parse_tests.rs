@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::source::Source;
+use crate::source::SourceFile;
 use crate::yaml::{Node, parse as parse_yaml};
 
 fn scalar(text: &str) -> Scalar {
-    let source = Arc::new(Source {
+    let source = Arc::new(SourceFile {
         name: "r".to_owned(),
         text: format!("|-\n {text}\n"),
     });
@@ -48,11 +48,13 @@ fn show(expr: &Expr) -> String {
 }
 
 fn tree(text: &str) -> String {
-    show(&condition(&Text::new(scalar(text))).unwrap())
+    show(&condition(&ConditionText::new(scalar(text))).unwrap())
 }
 
 fn error(text: &str) -> String {
-    condition(&Text::new(scalar(text))).unwrap_err().to_string()
+    condition(&ConditionText::new(scalar(text)))
+        .unwrap_err()
+        .to_string()
 }
 
 #[test]
@@ -117,7 +119,7 @@ fn transformers_stand_on_either_side() {
         assert_eq!(tree(&written), text);
     }
     assert_eq!(tree("tolower( a.b )=x"), "tolower(a.b) = x");
-    // Without parentheses they are words as any other.
+    // Without parentheses they are ordinary words.
     assert_eq!(tree("a.b = val"), "a.b = val");
     assert_eq!(tree("len and a.b = x"), "(@len & a.b = x)");
     let deep = format!("{}a.b{} = x", "tolower(".repeat(101), ")".repeat(101));
@@ -138,7 +140,7 @@ fn errors_point_at_the_fault_and_say_what_would_be_right() {
         ("a.b = x c.d = y", 10, "`and`, `or` or the end"),
         ("a.b in (x", 9, "no `)`"),
         ("a.b in (x y)", 12, "put quotes around"),
-        ("(a.b = x", 10, "the `(` stands at r:2:2"),
+        ("(a.b = x", 10, "the `(` is at r:2:2"),
         ("a.b = x)", 9, "no `(` for this `)`"),
         ("a.b = 'x", 8, "no end"),
         ("a.b =", 7, "`=` needs a value"),
@@ -168,7 +170,7 @@ fn nesting_has_a_limit_instead_of_an_overflow() {
 
 #[test]
 fn appended_text_leads_back_to_its_own_place() {
-    let mut text = Text::new(scalar("a.b = x"));
+    let mut text = ConditionText::new(scalar("a.b = x"));
     text.append(scalar("and c.d ~ y"));
     let error = condition(&text).unwrap_err().to_string();
     assert!(error.starts_with("r:2:10: "), "{error}");

@@ -1,23 +1,22 @@
-//! Compiled rules, and how an event runs through them.
+//! Compiled rules, and their evaluation for an event.
 //!
-//! An event meets only the rules that want its type, in a form that was simplified for that type.
-//! Fields are fetched when a test wants them, once; the equality tests of a field share one look-up
-//! of its value among all the texts that rules compare it with; and what several rules have in
-//! common is worked out once.
+//! An event runs only through the rules for its type, in a form that is simplified for that type. A field is fetched
+//! once, when a test first needs it. All equality tests of a field share one look-up of its value among the texts that
+//! rules compare it with. A condition that several rules share is evaluated once.
 
 use std::cell::Cell;
 use std::sync::Arc;
 
 use lanner_plugin::{Buffers, CachedEvent, Event, FieldCache, Term, Value};
 
-use crate::ast::Op;
 use crate::matcher::{Matcher, compare};
+use crate::operators::Op;
 use crate::texts::TextSet;
 
-/// What to do with a value that is a list.
+/// How to compare a value that is a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Candidates {
-    /// Hand it to the matcher as it is.
+    /// The matcher compares the list itself.
     Whole,
     /// One element must fit.
     Any,
@@ -25,7 +24,7 @@ pub(crate) enum Candidates {
     All,
 }
 
-/// A condition, ready to run; parts of it are places in [`Program::nodes`].
+/// A node of a condition. Numbers are indices into [`Program::nodes`].
 #[derive(Debug)]
 pub(crate) enum Code {
     Const(bool),
@@ -33,15 +32,14 @@ pub(crate) enum Code {
     And(Box<[u32]>),
     Or(Box<[u32]>),
     Test(Test),
-    /// Worked out once for each event: the place in [`Program::remembered`], and what it is.
+    /// Evaluated once for each event: an index into [`Program::remembered`], and the node.
     Once(usize, u32),
 }
 
 /// A comparison.
 #[derive(Debug)]
 pub(crate) enum Test {
-    /// The value of a source is one of the texts whose bits are set, or (`negated`) is a text and
-    /// none of them.
+    /// The value of a source is one of the texts whose bits are set. If `negated`: it is a text, but none of them.
     Symbol {
         source: usize,
         bits: Box<[u64]>,
@@ -60,31 +58,31 @@ pub(crate) enum Test {
     },
 }
 
-/// Where a value comes from.
+/// A value that tests compare.
 #[derive(Debug)]
-pub(crate) struct Source {
-    pub(crate) from: From,
-    /// The texts that it is tested for equality with.
+pub(crate) struct ValueSource {
+    pub(crate) fetch: Fetch,
+    /// The texts that tests compare it with for equality.
     pub(crate) symbols: TextSet,
-    /// The event, and what its value was among them.
+    /// The generation of an event, and the symbol of its value.
     pub(crate) symbol: Cell<(u32, Symbol)>,
 }
 
-/// A field of the event, by its slot in the cache, or something made from fields.
+/// How to get a value: a field by its slot in the cache, or a term to compute.
 #[derive(Debug)]
-pub(crate) enum From {
+pub(crate) enum Fetch {
     Slot(usize),
     Term(Term<usize>),
 }
 
-/// What a value is among the texts of a source.
+/// Which of the texts of a source a value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Symbol {
-    /// Missing, or no text.
+    /// No text: the value is missing or has another type.
     None,
     /// A text, but none of them.
     Other,
-    /// The one of this number.
+    /// The text with this number.
     Known(u32),
 }
 
@@ -92,27 +90,27 @@ pub(crate) enum Symbol {
 #[derive(Debug, Default)]
 pub(crate) struct Program {
     pub(crate) nodes: Vec<Code>,
-    pub(crate) sources: Vec<Source>,
+    pub(crate) sources: Vec<ValueSource>,
     /// For each event type: rules and their conditions, in load order.
     pub(crate) buckets: Vec<Box<[(u32, u32)]>>,
     /// The same for types beyond the buckets.
     pub(crate) others: Box<[(u32, u32)]>,
     pub(crate) fields: FieldCache,
     pub(crate) buffers: Buffers,
-    /// What a node gave for the event of this generation.
+    /// The generation of an event, and what a node gave for it.
     pub(crate) remembered: Vec<Cell<(u32, bool)>>,
 }
 
 struct Run<'a> {
     event: CachedEvent<'a>,
     nodes: &'a [Code],
-    sources: &'a [Source],
+    sources: &'a [ValueSource],
     buffers: &'a Buffers,
     remembered: &'a [Cell<(u32, bool)>],
 }
 
 impl Program {
-    /// Calls `matched` for each rule that matches, in load order, until it answers false.
+    /// Calls `matched` for each rule that matches, in load order, until it returns false.
     pub(crate) fn run(&mut self, event: &Event<'_>, mut matched: impl FnMut(u32) -> bool) {
         let bucket = self.buckets.get(event.event_type() as usize);
         let rules = bucket.unwrap_or(&self.others);
@@ -121,7 +119,7 @@ impl Program {
         }
         let event = self.fields.view(event);
         if event.generation() == 1 {
-            // The generations began anew: what is remembered could look new.
+            // The counter of generations has wrapped around, so old results could look current.
             for result in &self.remembered {
                 result.set((0, false));
             }
@@ -152,14 +150,14 @@ impl Run<'_> {
             Code::And(terms) => terms.iter().all(|term| self.holds(*term)),
             Code::Or(terms) => terms.iter().any(|term| self.holds(*term)),
             Code::Test(test) => self.test(test),
-            Code::Once(place, inner) => {
+            Code::Once(index, inner) => {
                 let generation = self.event.generation();
-                let (stamp, known) = self.remembered[*place].get();
+                let (stamp, known) = self.remembered[*index].get();
                 if stamp == generation {
                     return known;
                 }
                 let result = self.holds(*inner);
-                self.remembered[*place].set((generation, result));
+                self.remembered[*index].set((generation, result));
                 result
             }
         }
@@ -214,18 +212,18 @@ impl Run<'_> {
                 .find(text)
                 .map_or(Symbol::Other, Symbol::Known),
         };
-        let symbol = match &source.from {
-            From::Slot(slot) => of(self.event.get(*slot)),
-            From::Term(term) => self.with_term(term, of, Symbol::None),
+        let symbol = match &source.fetch {
+            Fetch::Slot(slot) => of(self.event.get(*slot)),
+            Fetch::Term(term) => self.with_term(term, of, Symbol::None),
         };
         source.symbol.set((generation, symbol));
         symbol
     }
 
     fn with(&self, source: usize, body: impl Fn(Value<'_>) -> bool) -> bool {
-        match &self.sources[source].from {
-            From::Slot(slot) => body(self.event.get(*slot)),
-            From::Term(term) => self.with_term(term, body, false),
+        match &self.sources[source].fetch {
+            Fetch::Slot(slot) => body(self.event.get(*slot)),
+            Fetch::Term(term) => self.with_term(term, body, false),
         }
     }
 
@@ -241,6 +239,6 @@ fn each(candidates: Candidates, value: Value<'_>, fits: impl Fn(Value<'_>) -> bo
     match (candidates, value) {
         (Candidates::Any, Value::List(list)) => list.iter().any(fits),
         (Candidates::All, Value::List(list)) => !list.is_empty() && list.iter().all(fits),
-        (_, value) => fits(value),
+        (Candidates::Whole | Candidates::Any | Candidates::All, value) => fits(value),
     }
 }

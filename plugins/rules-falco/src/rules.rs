@@ -1,4 +1,4 @@
-//! From rule files to loaded rules, with everything that is wrong with them.
+//! From rule files to loaded rules, with a diagnostic for every problem.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,32 +8,39 @@ use lanner_plugin::{Diagnostic, RuleInfo, Severity};
 use crate::ast::FieldRef;
 use crate::compile::{Compiler, Names};
 use crate::items::{Items, Rule};
-use crate::source::{Problem, Source, code};
+use crate::source::{Problem, SourceFile, code};
 use crate::{FalcoRules, Settings, UnknownFields, explain, template, yaml};
 
-/// How many errors are told at once when rules are loaded.
+/// The number of errors that the error of `open` shows.
 const MAX_ERRORS: usize = 20;
 
-/// How many things are said about rule files in all.
+/// The number of diagnostics about rule files at most.
 const MAX_DIAGNOSTICS: usize = 1000;
 
-/// What came of loading.
+/// The result of loading rule files.
 #[derive(Debug)]
 pub(crate) struct Loaded {
-    /// The rules, or all errors in one text.
-    pub(crate) result: Result<FalcoRules, String>,
+    pub(crate) result: Result<FalcoRules, RulesRefused>,
     /// Errors, warnings and notes, in the order of the files.
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
-/// A rule file as the host has read it.
+/// The rule files have errors, so nothing is loaded.
+#[derive(Debug, thiserror::Error)]
+#[error("{errors}")]
+pub(crate) struct RulesRefused {
+    /// The first errors, each with its position, its line and the remedy, and the number of the others.
+    pub(crate) errors: String,
+}
+
+/// A rule file that the host has read.
 #[derive(Debug)]
 pub(crate) struct File<'a> {
     pub(crate) name: String,
     pub(crate) text: &'a [u8],
 }
 
-/// Loads rule files, in this order.
+/// Loads rule files in this order.
 pub(crate) fn load(files: &[File<'_>], names: &impl Names, settings: Settings) -> Loaded {
     let mut items = Items::default();
     for file in files {
@@ -60,16 +67,17 @@ pub(crate) fn load(files: &[File<'_>], names: &impl Names, settings: Settings) -
     problems.append(&mut compiler.notes);
     let linked = compiler.finish();
     let diagnostics = in_order(problems, files);
-    let result = match report(&diagnostics) {
+    let result = match refusal(&diagnostics) {
         None => Ok(FalcoRules {
             rules,
             event_types: linked.wanted,
             rule_types: linked.rule_types,
+            comparisons: linked.comparisons,
             program: linked.program,
             matching: settings.rule_matching,
             items,
         }),
-        Some(errors) => Err(errors),
+        Some(refused) => Err(refused),
     };
     Loaded {
         result,
@@ -78,14 +86,8 @@ pub(crate) fn load(files: &[File<'_>], names: &impl Names, settings: Settings) -
 }
 
 fn read(file: &File<'_>, items: &mut Items) -> Result<(), Problem> {
-    let of_file = |message: String| Problem {
-        severity: Severity::Error,
-        code: code::READ,
-        place: None,
-        message: format!("{}: {message}", file.name).into(),
-        help: None,
-        item: None,
-        missing: None,
+    let of_file = |message: String| {
+        Problem::without_place(format!("{}: {message}", file.name)).code(code::READ)
     };
     let text = match std::str::from_utf8(file.text) {
         Ok(text) => text,
@@ -97,7 +99,7 @@ fn read(file: &File<'_>, items: &mut Items) -> Result<(), Problem> {
             return Err(of_file(format!("line {} is not UTF-8", line + 1)));
         }
     };
-    let source = Source {
+    let source = SourceFile {
         name: file.name.clone(),
         text: text.to_owned(),
     };
@@ -107,7 +109,7 @@ fn read(file: &File<'_>, items: &mut Items) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Compiles a rule, or leaves it out. Returns whether it can match.
+/// Compiles a rule or leaves it out. Returns whether it can match.
 fn add<N: Names>(
     compiler: &mut Compiler<'_, N>,
     items: &Items,
@@ -122,7 +124,7 @@ fn add<N: Names>(
     };
     if rule.source != "syscall" {
         let message = format!(
-            "rule `{}` is left out: its source is `{}`, and only `syscall` is there",
+            "rule `{}` is left out: its source is `{}`, and lanner has only `syscall`",
             name.text, rule.source
         );
         compiler.no_rule();
@@ -137,12 +139,12 @@ fn add<N: Names>(
     match compile(compiler, rule) {
         Ok(false) if rule.warn_event_types && rule.enabled => {
             let message = format!(
-                "rule `{}` looks at events of every type, which is slow",
+                "rule `{}` evaluates events of every type, which is slow",
                 name.text
             );
             let problem = Problem::warning(code::NO_TYPES, &name.place, message);
             problems.push(of_rule(
-                problem.help("say which in its condition: `evt.type in (openat, ...)`"),
+                problem.help("name the types in its condition: `evt.type in (openat, ...)`"),
             ));
             true
         }
@@ -169,7 +171,7 @@ fn add<N: Names>(
     }
 }
 
-/// Everything that the host lacks for a rule.
+/// A problem for each name in a rule that the host does not have.
 fn missing<N: Names>(compiler: &mut Compiler<'_, N>, items: &Items, rule: &Rule) -> Vec<Problem> {
     let parts = explain::parts(items, rule);
     let mut missing: Vec<Problem> = Vec::new();
@@ -179,7 +181,7 @@ fn missing<N: Names>(compiler: &mut Compiler<'_, N>, items: &Items, rule: &Rule)
             operand.term.fields(&mut look);
         }
     }
-    // `evt.type` and `evt.dir` are understood here.
+    // The compiler itself handles `evt.type` and `evt.dir`.
     let here = |name: &String| matches!(name.as_str(), "evt.type" | "syscall.type" | "evt.dir");
     let fields = parts.fields.iter().filter(|(name, _)| !here(name));
     missing.extend(fields.filter_map(|(_, field)| compiler.field(field).err()));
@@ -193,7 +195,7 @@ fn missing<N: Names>(compiler: &mut Compiler<'_, N>, items: &Items, rule: &Rule)
     missing
 }
 
-/// Returns whether the rule says which event types it wants.
+/// Compiles a rule. Returns whether it names the event types that it needs.
 fn compile<N: Names>(compiler: &mut Compiler<'_, N>, rule: &Rule) -> Result<bool, Problem> {
     for part in &rule.output {
         for operand in template::fields(part)? {
@@ -207,7 +209,7 @@ fn compile<N: Names>(compiler: &mut Compiler<'_, N>, rule: &Rule) -> Result<bool
     compiler.rule(&rule.condition, exceptions, rule.enabled)
 }
 
-/// Faults of macros and lists that no rule uses are worth knowing, except for what this host lacks.
+/// Notes macros and lists that no rule uses, and reports the problems of those macros, except for names that the host lacks.
 fn check_unused<N: Names>(
     compiler: &mut Compiler<'_, N>,
     items: &Items,
@@ -240,9 +242,9 @@ fn check_unused<N: Names>(
     }
 }
 
-/// Each thing once, in the order of the files; what is about no place comes first.
+/// The diagnostics without duplicates, in the order of the files. Those without a position come first.
 fn in_order(mut problems: Vec<Problem>, files: &[File<'_>]) -> Vec<Diagnostic> {
-    // If some have to go, then not the errors.
+    // Errors first, so that the limit drops the least important ones.
     problems.sort_by_key(|problem| problem.severity);
     let mut said = HashSet::new();
     let mut diagnostics: Vec<Diagnostic> = Vec::new();
@@ -251,7 +253,7 @@ fn in_order(mut problems: Vec<Problem>, files: &[File<'_>]) -> Vec<Diagnostic> {
             break;
         }
         let diagnostic = problem.diagnostic();
-        // A fault in a macro is found once by every rule that uses it.
+        // Every rule that uses a macro reports the macro's problems again.
         if said.insert(diagnostic.to_string()) {
             diagnostics.push(diagnostic);
         }
@@ -264,8 +266,8 @@ fn in_order(mut problems: Vec<Problem>, files: &[File<'_>]) -> Vec<Diagnostic> {
     diagnostics
 }
 
-/// All errors in one text; none if there are none.
-fn report(diagnostics: &[Diagnostic]) -> Option<String> {
+/// The refusal because of all errors. None if there are no errors.
+fn refusal(diagnostics: &[Diagnostic]) -> Option<RulesRefused> {
     let errors = diagnostics
         .iter()
         .filter(|diagnostic| diagnostic.severity == Severity::Error);
@@ -275,12 +277,17 @@ fn report(diagnostics: &[Diagnostic]) -> Option<String> {
     if left_out > 0 {
         texts.push(format!("... and {left_out} more"));
     }
-    (!texts.is_empty()).then(|| texts.join("\n"))
+    let errors = texts.join("\n");
+    (!errors.is_empty()).then_some(RulesRefused { errors })
 }
 
 #[cfg(test)]
 #[path = "rules_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "comparisons_tests.rs"]
+mod comparisons_tests;
 
 #[cfg(test)]
 #[path = "language_tests.rs"]

@@ -1,10 +1,12 @@
-//! Tests of loading and running rules, with a host made of tables.
+//! Tests of loading and running rules, with tables in place of the host.
 
 use std::cell::Cell;
 use std::ffi::c_void;
 
 use lanner_plugin::abi::{LannerEvent, LannerValue};
-use lanner_plugin::{Event, EventTypes, FieldKind, List, Priority, RawValue, ResolvedField, Value};
+use lanner_plugin::{
+    Event, EventTypes, FieldKind, List, Priority, RawValue, ResolvedField, UnknownName, Value,
+};
 
 use super::*;
 
@@ -28,15 +30,20 @@ pub(super) const FIELDS: &[(&str, FieldKind)] = &[
     ("fd.types", FieldKind::String),
     ("proc.pname", FieldKind::String),
     ("proc.ppid", FieldKind::U64),
+    ("fd.sip.name", FieldKind::String),
+    ("fd.cip.name", FieldKind::String),
+    ("proc.cmdline", FieldKind::String),
 ];
 
 pub(super) struct Table;
 
 impl Names for Table {
-    fn field(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, String> {
+    fn field(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, UnknownName> {
         let full = arg.map_or(name.to_owned(), |arg| format!("{name}[{arg}]"));
         let at = FIELDS.iter().position(|(known, _)| *known == full);
-        let at = at.ok_or_else(|| format!("the test has no {full}"))?;
+        let at = at.ok_or_else(|| UnknownName {
+            reason: format!("the test has no {full}"),
+        })?;
         let field = ResolvedField::new(u32::try_from(at).unwrap(), FIELDS[at].1);
         Ok(match full.as_str() {
             "proc.aname" => field.any(),
@@ -46,10 +53,11 @@ impl Names for Table {
         })
     }
 
-    fn event_type(&self, name: &str) -> Result<u32, String> {
+    fn event_type(&self, name: &str) -> Result<u32, UnknownName> {
         let at = TYPES.iter().position(|known| *known == name);
-        at.map(|at| u32::try_from(at).unwrap())
-            .ok_or_else(String::new)
+        at.map(|at| u32::try_from(at).unwrap()).ok_or(UnknownName {
+            reason: String::new(),
+        })
     }
 }
 
@@ -65,7 +73,7 @@ pub(super) fn load_bytes(text: &[u8], settings: Settings) -> Loaded {
     load(&[file], &Table, settings)
 }
 
-/// What is said, but for errors, of this severity.
+/// The diagnostics of this severity, without errors.
 pub(super) fn said(loaded: &Loaded, severity: Severity) -> Vec<String> {
     let some = loaded.diagnostics.iter().filter(|d| d.severity == severity);
     some.map(Diagnostic::to_string).collect()
@@ -80,17 +88,20 @@ pub(super) fn rules(text: &str) -> FalcoRules {
 }
 
 pub(super) fn error(text: &str) -> String {
-    load_text(text, Settings::default()).result.unwrap_err()
+    load_text(text, Settings::default())
+        .result
+        .unwrap_err()
+        .errors
 }
 
-/// Fields of an event, and how often they were fetched.
+/// The fields of an event, and the number of fetches.
 struct Values<'a> {
     values: &'a [(&'a str, Value<'a>)],
     fetched: Cell<usize>,
 }
 
 unsafe extern "C" fn get(ctx: *const c_void, field: u32, value: *mut LannerValue) {
-    // SAFETY: `ctx` is the table of `run`, `value` is the caller's.
+    // SAFETY: `ctx` is the table of `run`, and `value` is a place of the caller.
     unsafe {
         let table = &*ctx.cast::<Values<'_>>();
         table.fetched.set(table.fetched.get() + 1);
@@ -100,7 +111,7 @@ unsafe extern "C" fn get(ctx: *const c_void, field: u32, value: *mut LannerValue
     }
 }
 
-/// The rules that match an event, and how many fields were fetched.
+/// The rules that match an event, and the number of fetched fields.
 pub(super) fn run(
     rules: &mut FalcoRules,
     event_type: &str,
@@ -399,6 +410,48 @@ fn append_and_override() {
 }
 
 #[test]
+fn comparators_of_exceptions_take_quantifiers() {
+    let text = rule("r", "evt.type = open")
+        + "  exceptions:\n    - name: rows\n      fields: [proc.name, fd.name]\n      comps: [=, \
+           startswith anyof]\n      values: [[cat, [/etc, dirs]]]\n    - name: one\n      fields: \
+           proc.pname\n      comps: contains allof\n      values: [a, b]\n- list: dirs\n  items: \
+           [/tmp]\n";
+    let mut rules = rules(&text);
+    for (name, file, parent, expected) in [
+        ("cat", "/etc/x", "x", false),
+        ("cat", "/tmp/x", "x", false),
+        ("cat", "/usr", "x", true),
+        ("ls", "/etc/x", "x", true),
+        ("ls", "/usr", "xbxa", false),
+        ("ls", "/usr", "xa", true),
+    ] {
+        let values = [
+            ("proc.name", s(name)),
+            ("fd.name", s(file)),
+            ("proc.pname", s(parent)),
+        ];
+        let matched = !run(&mut rules, "open", &values).0.is_empty();
+        assert_eq!(matched, expected, "{name} {file} {parent}");
+    }
+    for (comparator, expected) in [
+        (
+            "startswith someof",
+            "write `startswith`, or `startswith anyof`",
+        ),
+        ("in anyof", "write `in`"),
+        ("= anyof x", "write `=`, or `= anyof`"),
+        ("strartswith", "did you mean `startswith`?"),
+        ("exists", "is not an operator for exceptions"),
+    ] {
+        let text = rule("r", "evt.type = open")
+            + &format!(
+                "  exceptions: [{{name: e, fields: proc.name, comps: {comparator}, values: [x]}}]\n"
+            );
+        assert!(error(&text).contains(expected), "{}", error(&text));
+    }
+}
+
+#[test]
 fn exceptions_take_rows_out() {
     let text = rule("r", "evt.type = open or evt.type = close")
         + "  exceptions:\n    - name: rows\n      fields: [proc.name, fd.name]\n      comps: [=, \
@@ -471,7 +524,7 @@ fn errors_name_the_place_and_the_remedy() {
         ("rule: a\n".to_owned(), "a rule file is a list"),
         (
             "- macro: a\n  condition: x\n  append: true\n".to_owned(),
-            "no macro `a` before",
+            "no earlier macro `a`",
         ),
         (
             "- macro: a\n  condition: proc.name=x\n  override: {condition: drop}\n".to_owned(),
@@ -483,7 +536,7 @@ fn errors_name_the_place_and_the_remedy() {
         ),
         (
             "- list: a\n  items: [x]\n  items: [y]\n".to_owned(),
-            "second time",
+            "given twice",
         ),
     ] {
         let error = error(&text);
@@ -544,10 +597,7 @@ fn unknown_keys_and_items_are_warnings() {
         warnings[0].contains("did you mean `priority`"),
         "{warnings:?}"
     );
-    assert!(
-        warnings[1].contains("this item is not known"),
-        "{warnings:?}"
-    );
+    assert!(warnings[1].contains("this item is unknown"), "{warnings:?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Where something stands in a rule file, and messages that show it.
+//! Positions in rule files, and messages that show them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,24 +9,24 @@ use crate::yaml::Scalar;
 
 /// A rule file.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub(crate) struct SourceFile {
     pub(crate) name: String,
     pub(crate) text: String,
 }
 
-/// A byte in a rule file.
+/// A position in a rule file.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
-    pub(crate) source: Arc<Source>,
-    /// Where the byte stands, or the scalar that it stands in.
+    pub(crate) source: Arc<SourceFile>,
+    /// The byte, or the start of the scalar that contains it.
     pub(crate) offset: usize,
-    /// The scalar, and which byte of its text; where that stands in the file is worked out when
-    /// somebody wants to know, as that takes a walk through the scalar.
+    /// The scalar that contains it, and the byte in the scalar's text. Its byte in the file is computed on demand,
+    /// because that takes a walk through the scalar.
     pub(crate) within: Option<(Arc<Scalar>, usize)>,
 }
 
 impl Place {
-    /// Line and column, both from 1; the column counts characters.
+    /// Line and column, both from 1, and the text of the line. The column counts characters.
     fn line_and_column(&self) -> (usize, usize, &str) {
         let text = &self.source.text;
         let offset = match &self.within {
@@ -54,28 +54,36 @@ impl fmt::Display for Place {
     }
 }
 
-/// What is wrong with a rule file, where, and what would be right.
+/// A problem in a rule file: what is wrong, where, and how to fix it.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
     pub(crate) severity: Severity,
-    /// Falco's name for it, where Falco has one.
+    /// Falco's code for it, or our own if Falco has none.
     pub(crate) code: &'static str,
     pub(crate) place: Option<Place>,
     pub(crate) message: Box<str>,
     pub(crate) help: Option<Box<str>>,
-    /// The rule, macro or list that it is about.
+    /// The rule, macro or list concerned.
     pub(crate) item: Option<Box<str>>,
-    /// The field or event type that the host does not know; a rule may ask to be left out then.
+    /// The field or event type that the host does not know. A rule can ask to be left out for that reason.
     pub(crate) missing: Option<Box<str>>,
 }
 
 impl Problem {
-    /// An error, unless something else is said.
+    /// An error.
     pub(crate) fn new(place: &Place, message: impl Into<Box<str>>) -> Self {
+        Self {
+            place: Some(place.clone()),
+            ..Self::without_place(message)
+        }
+    }
+
+    /// An error about no place in a file.
+    pub(crate) fn without_place(message: impl Into<Box<str>>) -> Self {
         Self {
             severity: Severity::Error,
             code: code::VALIDATE,
-            place: Some(place.clone()),
+            place: None,
             message: message.into(),
             help: None,
             item: None,
@@ -108,7 +116,7 @@ impl Problem {
         self
     }
 
-    /// Proposes the nearest of `known`, if one is near.
+    /// Proposes the name of `known` that is most like `name`, if one is similar.
     pub(crate) fn nearest<'a>(self, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         match nearest(name, known) {
             Some(near) => self.help(format!("did you mean `{near}`?")),
@@ -116,7 +124,7 @@ impl Problem {
         }
     }
 
-    /// As it goes to the host.
+    /// The diagnostic for the host.
     pub(crate) fn diagnostic(&self) -> Diagnostic {
         let mut diagnostic = Diagnostic {
             severity: self.severity,
@@ -129,7 +137,7 @@ impl Problem {
         };
         if let Some(place) = &self.place {
             let (line, column, text) = place.line_and_column();
-            // Long lines: show what is around the place.
+            // Of a long line, show the part around the position.
             let skip = column.saturating_sub(60);
             let shown = text.chars().skip(skip).take(100);
             diagnostic.file.clone_from(&place.source.name);
@@ -150,7 +158,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Falco's names for what can be wrong, so that programs that read its answers can read ours.
+/// Falco's codes of problems, so that programs that read Falco's answers can read ours.
 pub(crate) mod code {
     pub(crate) const YAML: &str = "LOAD_ERR_YAML_PARSE";
     pub(crate) const READ: &str = "LOAD_ERR_FILE_READ";
@@ -171,36 +179,21 @@ pub(crate) mod code {
     pub(crate) const MACRO_NAME: &str = "LOAD_INVALID_MACRO_NAME";
     pub(crate) const LIST_NAME: &str = "LOAD_INVALID_LIST_NAME";
     pub(crate) const KEY: &str = "LOAD_UNKNOWN_KEY";
-    /// Ours: something that is known and left out.
+    /// Not in Falco: lanner knows this key and ignores it.
     pub(crate) const LEFT_OUT: &str = "LOAD_LEFT_OUT";
-    /// Ours: Falco would see it otherwise.
+    /// Not in Falco: Falco depends on the order of definitions here, and lanner does not.
     pub(crate) const ORDER: &str = "LOAD_ORDER";
 }
 
-/// The name of `known` that differs least from `name`, if it differs little.
+/// The name of `known` that is most like `name`, if one is similar.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = name.len() / 3 + 1;
     known
         .into_iter()
-        .map(|candidate| (distance(name, candidate), candidate))
+        .map(|candidate| (strsim::levenshtein(name, candidate), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min()
         .map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein's distance, in bytes.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let substitute = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substitute.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -209,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_problem_shows_its_line_with_a_caret() {
-        let source = Arc::new(Source {
+        let source = Arc::new(SourceFile {
             name: "r.yaml".to_owned(),
             text: "- macro: x\n  condition: evt.type = \n".to_owned(),
         });

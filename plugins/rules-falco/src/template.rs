@@ -1,4 +1,4 @@
-//! The output template of a rule: are its fields known?
+//! The fields of a rule's output template.
 
 use std::sync::Arc;
 
@@ -9,16 +9,16 @@ use crate::parse::{operand_at, split_argument};
 use crate::source::{Problem, code};
 use crate::yaml::Scalar;
 
-/// A field that Falco keeps in templates, but that stands for nothing any more.
+/// A field that templates for Falco still contain. Current Falco replaces it by nothing.
 const EMPTY_FIELD: &str = "%container.info";
 
-/// The template without what stands for nothing.
+/// The template without [`EMPTY_FIELD`].
 pub(crate) fn clean(parts: &[Scalar]) -> String {
     let parts: Vec<_> = parts.iter().map(|part| part.text.trim()).collect();
     parts.join(" ").replace(EMPTY_FIELD, "").trim().to_owned()
 }
 
-/// The fields and transformers of a template, in the order in which they stand.
+/// The fields and transformers of a template, in order.
 pub(crate) fn fields(part: &Scalar) -> Result<Vec<Operand>, Problem> {
     let scalar = Arc::new(part.clone());
     let text = &part.text;

@@ -1,20 +1,20 @@
-//! Sets of texts: is it one of them, does it begin or end with one of them?
+//! Sets of texts: whether a text is one of them, or begins or ends with one of them.
 
 use std::cmp::Ordering;
 
-/// Texts, each with a number, found by a hash. The texts come from rules, so nobody can make a set
-/// slow by choosing values: what is looked up is not put in.
+/// A hash table of texts with numbers. All texts come from rules, and values of events are only looked up, so an attacker
+/// cannot cause collisions.
 #[derive(Debug, Default)]
 pub(crate) struct TextSet {
     texts: Box<[Box<[u8]>]>,
-    /// A power of two long; numbers of texts plus one, 0 where there is none.
+    /// The number of a text plus one, or 0 for a free slot. Its length is a power of two.
     table: Box<[u32]>,
-    /// Bit n: there is a text of length n (63: or longer). Most look-ups end here.
+    /// Bit n is set if there is a text of length n; bit 63 also for longer ones. Most look-ups end here.
     lengths: u64,
 }
 
 impl TextSet {
-    /// Numbers follow the order in which the texts come; a text that comes twice has one number.
+    /// Numbers the texts in order. Equal texts have one number.
     pub(crate) fn new(texts: impl IntoIterator<Item = Box<[u8]>>) -> Self {
         let texts: Vec<Box<[u8]>> = texts.into_iter().collect();
         let mut set = Self {
@@ -73,7 +73,7 @@ fn length_bit(text: &[u8]) -> u64 {
     1 << text.len().min(63)
 }
 
-/// Mixes length, beginning and end; enough to tell the texts of rules apart.
+/// A multiplicative hash of the length and all bytes, eight at a time.
 fn hash(text: &[u8]) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     let word = |bytes: &[u8]| {
@@ -88,15 +88,15 @@ fn hash(text: &[u8]) -> u64 {
     hash ^ hash >> 29
 }
 
-/// Beginnings or ends, none of which begins or ends with another one: then at most one can fit,
-/// and it is the one that sorts last before the text.
+/// Prefixes or suffixes. None of them begins (ends) with another one, so at most one fits a text, and that is the last one
+/// that sorts before the text.
 #[derive(Debug)]
 pub(crate) struct Affixes {
     sorted: Box<[Box<[u8]>]>,
     side: Side,
 }
 
-/// Which side of a text.
+/// A side of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     Beginning,
@@ -107,7 +107,7 @@ impl Affixes {
     pub(crate) fn new(side: Side, texts: impl IntoIterator<Item = Box<[u8]>>) -> Self {
         let mut sorted: Vec<Box<[u8]>> = texts.into_iter().collect();
         sorted.sort_unstable_by(|a, b| order(side, a, b));
-        // What begins with another one sorts right after it, or after others that do.
+        // A text that begins with another one follows it directly, or follows others that do.
         sorted.dedup_by(|later, earlier| fits(side, later, earlier));
         Self {
             sorted: sorted.into(),

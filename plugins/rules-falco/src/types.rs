@@ -1,7 +1,7 @@
-//! Which event types a condition can match: a set of types, or all but a set.
+//! The event types that a condition can match: a set of types, or all types except a set.
 //!
-//! It may say more types than can match, never fewer. A check that is not about the type says
-//! "all", and so does its opposite.
+//! The set may contain types that cannot match, but never lacks one that can. A check of another field than the type has
+//! all types, and so has its negation.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TypeSet {
     types: BTreeSet<u32>,
-    /// All types but these.
+    /// All types except these.
     inverted: bool,
 }
 
@@ -59,7 +59,7 @@ impl TypeSet {
         self.types.contains(&event_type) != self.inverted
     }
 
-    /// The types, unless it is all but some.
+    /// The types. None if it is all types except some.
     pub(crate) fn finite(&self) -> Option<&BTreeSet<u32>> {
         (!self.inverted).then_some(&self.types)
     }

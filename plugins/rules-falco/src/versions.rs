@@ -1,4 +1,4 @@
-//! What a rule file says it needs: a version of Falco's engine, and plugins of Falco.
+//! The requirements of a rule file: a version of Falco's engine, and plugins of Falco.
 
 use lanner_plugin::Severity;
 
@@ -6,13 +6,13 @@ use crate::keys::{Keys, text};
 use crate::source::{Problem, code};
 use crate::yaml::{Node, Scalar};
 
-/// The version of Falco's engine whose language this is.
+/// The version of Falco's engine that this plugin implements.
 const ENGINE: (u64, u64, u64) = (0, 63, 0);
 
-/// Plugins of Falco whose fields the host has by itself.
+/// Plugins of Falco whose fields the host has built in.
 const BUILT_IN: &[&str] = &["container", "k8smeta"];
 
-/// Whether the version that a file needs is one that this engine can do.
+/// Checks that this plugin implements the version of the engine that a file needs.
 pub(crate) fn engine(needed: &Scalar) -> Result<(), Problem> {
     let version = parse(&needed.text).ok_or_else(|| not_a_version(needed))?;
     if version <= ENGINE {
@@ -20,13 +20,13 @@ pub(crate) fn engine(needed: &Scalar) -> Result<(), Problem> {
     }
     let (major, minor, patch) = ENGINE;
     let message = format!(
-        "this file needs version {} of the rules language, and this is {major}.{minor}.{patch}",
+        "this file needs version {} of the rules language, and lanner has {major}.{minor}.{patch}",
         needed.text
     );
-    Err(Problem::new(&needed.place, message).help("a newer lanner may have it"))
+    Err(Problem::new(&needed.place, message).help("a newer lanner may support it"))
 }
 
-/// Looks at the list of plugins; warns of those that are not there.
+/// Checks the list of plugins, and warns about those that lanner does not have.
 pub(crate) fn plugins(list: &Node) -> Result<Vec<Problem>, Problem> {
     let mut warnings = Vec::new();
     for item in elements("required_plugin_versions", list)? {
@@ -45,9 +45,11 @@ pub(crate) fn plugins(list: &Node) -> Result<Vec<Problem>, Problem> {
             .iter()
             .any(|name| BUILT_IN.contains(&name.text.as_str()))
         {
-            let message = format!("there is no plugin `{}` of Falco here", first.text);
+            let message = format!("lanner does not have Falco's plugin `{}`", first.text);
             let problem = Problem::warning(code::LEFT_OUT, &first.place, message);
-            warnings.push(problem.help("its fields are missing, and the rules that need them"));
+            warnings.push(
+                problem.help("its fields are missing, so rules that need them are not loaded"),
+            );
         }
     }
     Ok(warnings)
@@ -63,7 +65,7 @@ fn elements<'a>(name: &str, node: &'a Node) -> Result<impl Iterator<Item = &'a N
     }
 }
 
-/// The name of a plugin, whose version is checked for its form.
+/// The name of a plugin. Its version must have the right form.
 fn plugin(item: &Node, keys: &mut Keys) -> Result<Scalar, Problem> {
     let need = |what: &str| {
         let message = format!("a plugin needs a `{what}`");
@@ -88,7 +90,7 @@ fn not_a_version(found: &Scalar) -> Problem {
     }
 }
 
-/// `0.57.0`, or `57` as it was before. What follows a `-` or a `+` does not count.
+/// Parses `0.57.0`, or `57`, the older form. The part after a `-` or a `+` is ignored.
 fn parse(text: &str) -> Option<(u64, u64, u64)> {
     let text = text.split(['-', '+']).next()?;
     let mut numbers = text.split('.').map(|number| {

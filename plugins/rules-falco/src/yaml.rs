@@ -1,18 +1,21 @@
-//! YAML as a tree that remembers where everything stands, so that messages can point at it.
+//! YAML as a tree with the position of every node, so that messages can point at it.
 //!
-//! Scalars stay texts: a list of `[22, 1.10, no]` holds what was written.
+//! Scalars stay texts: the elements of `[22, 1.10, no]` are the texts as written. Deserializing with serde would lose them,
+//! and the style of each scalar, which the way back from a byte of its text to the file depends on. The configuration of
+//! the host has a tree of its own: its scalars have types, and environment variables are filled in. A plugin cannot share
+//! code with the host, except for the SDK.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use granit_parser::{Event, Parser, ScalarStyle};
 
-use crate::source::{Place, Problem, Source, code};
+use crate::source::{Place, Problem, SourceFile, code};
 
-/// How deep lists and maps may nest; rule files need five.
+/// The depth limit of lists and maps. Rule files need five levels.
 const MAX_DEPTH: usize = 50;
 
-/// A node, with the place where it begins. Aliases share it.
+/// A node with the position of its beginning. Aliases share it.
 #[derive(Debug)]
 pub(crate) enum Node {
     Scalar(Scalar),
@@ -20,7 +23,7 @@ pub(crate) enum Node {
     Mapping(Place, Vec<(Scalar, Arc<Node>)>),
 }
 
-/// A text and where it came from.
+/// A text with its position.
 #[derive(Debug, Clone)]
 pub(crate) struct Scalar {
     pub(crate) text: String,
@@ -37,7 +40,7 @@ impl Node {
         }
     }
 
-    /// What it is, for messages.
+    /// Its kind, for messages.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Scalar(_) => "a text",
@@ -48,12 +51,12 @@ impl Node {
 }
 
 impl Scalar {
-    /// Whether nothing was written, or YAML's null.
+    /// Whether it is empty or YAML's null.
     pub(crate) fn is_null(&self) -> bool {
         self.plain && matches!(self.text.as_str(), "" | "~" | "null")
     }
 
-    /// Another text from the same place.
+    /// Another text with the same position.
     pub(crate) fn with_text(&self, text: &str) -> Self {
         Self {
             text: text.to_owned(),
@@ -61,7 +64,7 @@ impl Scalar {
         }
     }
 
-    /// Where a byte of the text stands in the file.
+    /// The position of a byte of the text.
     pub(crate) fn place_of(self: &Arc<Self>, offset: usize) -> Place {
         Place {
             within: Some((Arc::clone(self), offset)),
@@ -69,8 +72,8 @@ impl Scalar {
         }
     }
 
-    /// Block scalars lose their indentation on the way from the file, and quoted ones their
-    /// escapes, so that both have to be walked through.
+    /// The byte in the file for a byte of the text. The text of a block scalar has lost its indentation, and that of a
+    /// quoted one its escapes, so this compares both from the beginning.
     pub(crate) fn offset_of(&self, offset: usize) -> usize {
         self.walk(offset).unwrap_or(self.place.offset)
     }
@@ -109,14 +112,14 @@ impl Scalar {
     }
 }
 
-/// Something begun and not yet ended.
+/// A list or map whose end has not been read yet.
 enum Open {
     Sequence(Vec<Arc<Node>>),
     Mapping(Vec<(Scalar, Arc<Node>)>, Option<Scalar>),
 }
 
-/// Reads all documents of a file.
-pub(crate) fn parse(source: &Arc<Source>) -> Result<Vec<Arc<Node>>, Problem> {
+/// Parses all documents of a file.
+pub(crate) fn parse(source: &Arc<SourceFile>) -> Result<Vec<Arc<Node>>, Problem> {
     let place = |offset: Option<usize>| Place {
         source: Arc::clone(source),
         offset: offset.unwrap_or(0),
@@ -211,7 +214,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Vec<Arc<Node>> {
-        let source = Arc::new(Source {
+        let source = Arc::new(SourceFile {
             name: "t".to_owned(),
             text: text.to_owned(),
         });
@@ -267,7 +270,7 @@ mod tests {
 
     #[test]
     fn broken_yaml_says_where() {
-        let source = Arc::new(Source {
+        let source = Arc::new(SourceFile {
             name: "t".to_owned(),
             text: "a: b\nc: [1, 2\n".to_owned(),
         });

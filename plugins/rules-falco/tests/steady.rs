@@ -1,4 +1,4 @@
-//! An event that matches nothing allocates nothing, whatever the rules compare.
+//! An event that matches no rule causes no allocation, whatever the rules compare.
 
 mod host;
 
@@ -13,7 +13,7 @@ thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
 }
 
-// SAFETY: everything is done by the system's allocator.
+// SAFETY: the system's allocator does all the work.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.with(|count| count.set(count.get() + 1));
@@ -36,7 +36,7 @@ fn allocations(text: &[u8]) -> usize {
         .iter()
         .map(|(event_type, fields)| rules.prepare(event_type, fields))
         .collect();
-    // The first round makes room.
+    // The first round allocates the buffers.
     for event in &events {
         assert_eq!(rules.run(event), 0);
     }

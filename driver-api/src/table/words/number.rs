@@ -118,6 +118,8 @@ words! {
         Limit = "limit",
         /// An I/O priority.
         Ioprio = "ioprio",
+        /// A clock; a negative number is the CPU clock of a process or thread, or a device's.
+        ClockId = "clockid",
         /// A wait status.
         Wstatus = "wstatus",
         /// An IPv4 address.
@@ -154,6 +156,8 @@ pub enum Reading {
     Limit,
     /// Class and level of an I/O priority.
     Ioprio,
+    /// A clock, or whose CPU clock or device clock it is.
+    ClockId,
     /// How a process ended or stopped.
     WaitStatus,
     /// An IPv4 address.
@@ -168,9 +172,13 @@ impl Number {
             Self::U8 => Width::U8,
             Self::I16 => Width::I16,
             Self::U16 => Width::U16,
-            Self::Fd | Self::DirFd | Self::I32 | Self::Pid | Self::Signal | Self::IpcKey => {
-                Width::I32
-            }
+            Self::Fd
+            | Self::DirFd
+            | Self::I32
+            | Self::Pid
+            | Self::Signal
+            | Self::IpcKey
+            | Self::ClockId => Width::I32,
             Self::U32
             | Self::Size32
             | Self::Mode
@@ -224,6 +232,7 @@ impl Number {
             Self::IpcKey => Reading::IpcKey,
             Self::Limit => Reading::Limit,
             Self::Ioprio => Reading::Ioprio,
+            Self::ClockId => Reading::ClockId,
             Self::Wstatus => Reading::WaitStatus,
             Self::Ip4 => Reading::Ip4,
         }

@@ -430,3 +430,30 @@ fn falco_reads_its_own_words() {
     falco::args(&mut out, &builder.finish().expect("an event"), call);
     assert_eq!(out, "res=0 fd=3");
 }
+
+/// The numbers that clock_getcpuclockid(3), pthread_getcpuclockid(3) and clock_gettime(2), "Dynamic clocks",
+/// make; strace names them so where it is built with the kernel's macros.
+#[test]
+fn a_dynamic_clock_says_whose_it_is() {
+    let clock = |owner: i64, kind: i64| neg(!owner << 3 | kind);
+    for (number, name) in [
+        (clock(1234, 0), "MAKE_PROCESS_CPUCLOCK(1234, CPUCLOCK_PROF)"),
+        (
+            clock(1234, 2),
+            "MAKE_PROCESS_CPUCLOCK(1234, CPUCLOCK_SCHED)",
+        ),
+        (clock(7, 6), "MAKE_THREAD_CPUCLOCK(7, CPUCLOCK_SCHED)"),
+        (clock(5, 3), "FD_TO_CLOCKID(5)"),
+        (N(1), "CLOCK_MONOTONIC"),
+    ] {
+        let args = [number, N(0)];
+        assert_eq!(
+            line("clock_getres", &args, 0),
+            format!("clock_getres({name}, NULL) = 0")
+        );
+        assert_eq!(
+            params("clock_getres", &args, 0),
+            format!(r#"{{"which_clock":"{name}","tp":null}}"#)
+        );
+    }
+}

@@ -209,6 +209,12 @@ fn processes() -> Vec<(&'static str, Vec<Arg>)> {
     ]
 }
 
+fn clocks() -> Vec<(&'static str, Vec<Arg>)> {
+    [N(1), N(99)]
+        .map(|clock| ("clock_gettime", vec![clock, N(0)]))
+        .to_vec()
+}
+
 fn sockets() -> Vec<(&'static str, Vec<Arg>)> {
     let inet = padded(&[2, 0, 0, 80, 127, 0, 0, 1], 16);
     let mut inet6 = padded(&[10, 0, 1, 187, 0, 0, 0, 9], 28);
@@ -300,7 +306,7 @@ fn without_addresses(line: &str) -> String {
 
 #[test]
 fn lines_are_those_of_strace() {
-    let calls: Vec<_> = [files(), processes(), sockets()].concat();
+    let calls: Vec<_> = [files(), processes(), sockets(), clocks()].concat();
     let (mut declarations, mut body) = (String::new(), String::new());
     for (at, (name, args)) in calls.iter().enumerate() {
         let nr = table::by_name(name).and_then(|call| call.number(Abi::X86_64));

@@ -289,7 +289,9 @@ impl Reader<'_> {
         } else {
             None
         };
-        let kind = transformer.result(&types, option.is_some())?;
+        let kind = transformer
+            .result(&types, option.is_some())
+            .map_err(|error| error.to_string())?;
         Ok((Term::Call(transformer, args.into(), option), kind))
     }
 

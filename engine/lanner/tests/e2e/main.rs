@@ -17,6 +17,7 @@ mod entry;
 mod entry_container;
 mod host;
 mod lanner;
+mod names;
 mod neutral;
 mod normal;
 mod oracle;

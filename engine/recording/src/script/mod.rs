@@ -320,6 +320,12 @@ fn value(kind: &ParamKind, given: &Given) -> Result<Said, String> {
             sockaddr(text).map(|bytes| Said::Memory(Encoding::Raw, bytes))
         }
         ParamKind::Flags(set, _) | ParamKind::Enum(set, _) => symbols(set, text).map(Said::Number),
+        ParamKind::Number(Number::ClockId, _) => {
+            let clocks = decode::symbols::set("clock");
+            clocks
+                .map_or_else(|| number(text), |set| symbols(set, text))
+                .map(Said::Number)
+        }
         ParamKind::Number(number, _)
             if matches!(number.reading(), Reading::Mode | Reading::FileType) =>
         {

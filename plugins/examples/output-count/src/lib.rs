@@ -1,14 +1,14 @@
-//! Output plugin: counts alerts, and says so in lanner's log from time to time.
+//! Output plugin: counts alerts, and writes the count to lanner's log from time to time.
 
 use lanner_plugin::{Alerts, Counter, Delivery, Error, Host, Level, OutputPlugin};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// What the user can set. Lanner refuses anything else.
+/// The settings that the user can make. Lanner refuses any other.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Say something after so many alerts.
+    /// Write to the log after each this many alerts.
     #[schemars(range(min = 1))]
     every: u64,
 }
@@ -19,7 +19,7 @@ impl Default for Settings {
     }
 }
 
-/// The output. Lanner keeps one for each that is configured.
+/// The output. Lanner keeps one for each configured output.
 pub struct Output {
     host: Host,
     settings: Settings,
@@ -34,7 +34,7 @@ impl OutputPlugin for Output {
         if settings.every == 0 {
             return Err("set `every` to at least 1".into());
         }
-        let counter = host.counter("alerts_total", "Alerts that were counted.", &[]);
+        let counter = host.counter("alerts_total", "Alerts counted.", &[]);
         Ok(Self {
             host,
             settings,

@@ -1,4 +1,4 @@
-//! Rule plugin: one rule, which finds shells that root starts.
+//! Rule plugin with one rule: root starts a shell.
 
 use lanner_plugin::{
     Error, Event, EventTypes, Host, Matches, Priority, RuleInfo, RulePlugin, RuleRequest, Value,
@@ -12,7 +12,7 @@ pub struct Rules {
     uid: u32,
 }
 
-/// The rule, as alerts and listings show it.
+/// The rule, for alerts and listings.
 fn rule() -> RuleInfo {
     RuleInfo {
         name: "Shell of root".to_owned(),
@@ -25,7 +25,7 @@ fn rule() -> RuleInfo {
     }
 }
 
-/// What decides.
+/// Whether a program of this name, started by this user, breaks the rule.
 fn matches(name: Value<'_>, uid: Value<'_>) -> bool {
     let shell = matches!(name, Value::String(b"sh" | b"bash" | b"dash"));
     shell && uid == Value::U64(0)

@@ -1,4 +1,4 @@
-//! A host of tables, for tests and measurements over the plugin's own border.
+//! A host with tables of fields, for tests and measurements through the plugin's C functions.
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on ends")]
 
@@ -22,7 +22,7 @@ const FLAGS: &str = "evt.is_open_read evt.is_open_write proc.is_exe_from_memfd \
 const ADDRESSES: &str = "fd.ip fd.net fd.sip fd.cip fd.snet fd.rip fd.lip";
 const ANCESTORS: &str = "proc.aname proc.aexe proc.aexepath proc.acmdline";
 
-/// What was asked for: names of fields and event types, in the order of their numbers.
+/// The fields and event types that the plugin has looked up, in the order of their numbers.
 #[derive(Debug, Default)]
 struct Asked {
     fields: RefCell<Vec<String>>,
@@ -36,7 +36,7 @@ pub(crate) struct Rules {
     asked: Box<Asked>,
 }
 
-/// An event, ready to be delivered again and again.
+/// An event that can be delivered repeatedly.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     event_type: u32,
@@ -64,7 +64,7 @@ unsafe extern "C" fn field(
     field: *mut LannerField,
     _: *const LannerText,
 ) -> LannerStatus {
-    // SAFETY: `ctx` is what `open` passed, the texts live through the call.
+    // SAFETY: `ctx` is what `open` passed, and the texts live through the call.
     unsafe {
         let asked = &*ctx.cast::<Asked>();
         let (name, arg) = (name.to_text(), (!arg.ptr.is_null()).then(|| arg.to_text()));
@@ -121,7 +121,7 @@ unsafe extern "C" fn count(ctx: *mut c_void, _: u32) {
 }
 
 impl Rules {
-    /// Opens rules; panics where they are refused.
+    /// Opens rules. Panics if the plugin refuses them.
     pub(crate) fn open(text: &[u8]) -> Self {
         let asked = Box::new(Asked::default());
         let host: &'static LannerHost = Box::leak(Box::new(LannerHost {
@@ -164,8 +164,7 @@ impl Rules {
         Self { state, asked }
     }
 
-    /// An event of a type with texts, numbers, `true` and `false` as fields; what is neither in the
-    /// list nor in the rules is missing.
+    /// An event of a type with these fields, parsed by their types. Fields that are not in the list are missing.
     pub(crate) fn prepare(&self, event_type: &str, fields: &[(&str, &'static str)]) -> Prepared {
         let names = self.asked.fields.borrow();
         let value = |name: &String| {
@@ -190,7 +189,7 @@ impl Rules {
         }
     }
 
-    /// How many rules an event matches.
+    /// The number of rules that an event matches.
     pub(crate) fn run(&mut self, event: &Prepared) -> usize {
         let raw = LannerEvent {
             size: size_of::<LannerEvent>(),
@@ -228,7 +227,7 @@ impl Drop for Rules {
     }
 }
 
-/// Fields of ordinary processes that do ordinary things.
+/// Ordinary events: types and fields.
 pub(crate) const ORDINARY: &[(&str, &[(&str, &str)])] = &[
     (
         "openat",

@@ -1,10 +1,10 @@
-//! Calls that a signal has interrupted: how they end is known when it is delivered.
+//! Calls that a signal has interrupted. How they end is known only when the signal is delivered.
 //!
-//! Such a call returns a request to be made again (ERESTARTSYS and its kin, include/linux/errno.h). If a handler runs
-//! next, the program sees EINTR, unless the request was ERESTARTSYS and the handler has SA_RESTART (sigaction(2)).
-//! So the programs deliver the call as ended with EINTR, marked as open, and tell of each handler that is about to
-//! run. What is open is kept until that, or until its thread shows that it has gone on: with whatever event, also
-//! one of restart_syscall(2), which is watched for this alone where nobody selected it.
+//! An interrupted call returns a code by which the kernel makes it again (ERESTARTSYS and others,
+//! include/linux/errno.h). If a handler runs next, the program sees EINTR, unless the code was ERESTARTSYS and the handler
+//! has SA_RESTART (sigaction(2)). So the programs deliver the call as ended with EINTR, marked as open, and an event of
+//! each handler that is about to run. An open call is kept until that event, or until its thread goes on: any other event
+//! of the thread shows that, also one of restart_syscall(2), which is captured for this purpose if it is not selected.
 
 use std::collections::HashMap;
 use std::mem::offset_of;
@@ -13,41 +13,40 @@ use driver_api::event::{Abi, Event, Header, Kind};
 use driver_api::request::SyscallSet;
 use driver_api::table;
 
-/// `FLAG_OPEN` and `FLAG_OPEN_RESTARTS` of `bpf/ops.h`.
-const OPEN: u16 = 0x8000;
-const RESTARTS: u16 = 0x4000;
+use crate::layout::{FLAG_OPEN as OPEN, FLAG_OPEN_RESTARTS as RESTARTS};
 
-const GOES_ON: &str = "restart_syscall";
+/// The call that goes on with an interrupted one.
+const RESTART: &str = "restart_syscall";
 
-/// What to capture, so that this selection can be delivered.
+/// What has to be captured so that a selection can be delivered: itself, and restart_syscall(2).
 pub fn watched(selection: &SyscallSet) -> SyscallSet {
     let mut all = *selection;
-    if let Some(call) = table::by_name(GOES_ON) {
+    if let Some(call) = table::by_name(RESTART) {
         all.insert(call);
     }
     all
 }
 
-/// What becomes of an event.
+/// What to do with an event.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It is delivered.
+    /// Deliver the event.
     Deliver,
-    /// It is not, but this call is: it has ended now.
-    Decided(Vec<u8>),
-    /// Neither.
-    Keep,
+    /// Deliver this call instead, which has now ended with EINTR.
+    Ended(Vec<u8>),
+    /// Deliver nothing.
+    Withhold,
 }
 
 /// The calls that are open, by thread id.
 #[derive(Debug)]
-pub(crate) struct Undecided {
+pub(crate) struct InterruptedCalls {
     open: HashMap<u32, Vec<u8>>,
-    /// The number of restart_syscall in each ABI, where nobody selected it.
+    /// The number of restart_syscall in each ABI, if it is not selected.
     unselected: [Option<u32>; 5],
 }
 
-impl Undecided {
+impl InterruptedCalls {
     pub(crate) fn new(selection: &SyscallSet) -> Self {
         let mut new = Self {
             open: HashMap::new(),
@@ -58,18 +57,18 @@ impl Undecided {
     }
 
     pub(crate) fn select(&mut self, selection: &SyscallSet) {
-        let call = table::by_name(GOES_ON).filter(|call| !selection.contains(call));
+        let call = table::by_name(RESTART).filter(|call| !selection.contains(call));
         for (abi, number) in (0..).zip(&mut self.unselected) {
             *number = Abi::from_u8(abi).and_then(|abi| call?.number(abi));
         }
     }
 
-    /// Of the events that follow, none says how an open call ends: some are missing.
+    /// Forgets the open calls: events are missing, so the following ones do not say how an open call ends.
     pub(crate) fn forget(&mut self) {
         self.open.clear();
     }
 
-    /// Called with every event; `bytes` are its own.
+    /// Decides about an event, whose bytes are `bytes`. Call it with every event.
     #[inline]
     pub(crate) fn judge(&mut self, event: &Event<'_>, bytes: &[u8]) -> Verdict {
         let header = event.header();
@@ -87,7 +86,7 @@ impl Undecided {
         let open = self.open.remove(&header.tid);
         if header.flags & OPEN == 0 {
             return if unwanted {
-                Verdict::Keep
+                Verdict::Withhold
             } else {
                 Verdict::Deliver
             };
@@ -96,27 +95,27 @@ impl Undecided {
             if !unwanted && let Some(bytes) = bytes.get(..header.len as usize) {
                 self.open.insert(header.tid, bytes.to_vec());
             }
-            return Verdict::Keep;
+            return Verdict::Withhold;
         }
         let Some(mut call) = open else {
-            return Verdict::Keep;
+            return Verdict::Withhold;
         };
         let flags = flags_of(&call);
         if flags & header.flags & RESTARTS != 0 {
-            return Verdict::Keep;
+            return Verdict::Withhold;
         }
         put(
             &mut call,
             offset_of!(Header, flags),
             &(flags & !(OPEN | RESTARTS)).to_ne_bytes(),
         );
-        // now it has ended; others of its process may have come in between
+        // it ends at the time of the signal, because events of its process may have come in between
         put(
             &mut call,
             offset_of!(Header, time_ns),
             &header.time_ns.to_ne_bytes(),
         );
-        Verdict::Decided(call)
+        Verdict::Ended(call)
     }
 }
 
@@ -157,8 +156,8 @@ mod tests {
         builder.finish().expect("an event").to_vec()
     }
 
-    fn judged(undecided: &mut Undecided, bytes: &[u8]) -> Verdict {
-        undecided.judge(&Event::parse(bytes).expect("an event"), bytes)
+    fn judged(calls: &mut InterruptedCalls, bytes: &[u8]) -> Verdict {
+        calls.judge(&Event::parse(bytes).expect("an event"), bytes)
     }
 
     fn number(name: &str) -> u32 {
@@ -167,8 +166,8 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_ends_an_open_call_unless_it_restarts_what_asks_for_that() {
-        // the call's flags, the handler's, whether the call ends
+    fn a_handler_ends_an_open_call_unless_the_call_and_the_handler_allow_a_restart() {
+        // the flags of the call, the flags of the handler, whether the call ends
         let cases = [
             (OPEN, OPEN, true),
             (OPEN, OPEN | RESTARTS, true),
@@ -176,20 +175,20 @@ mod tests {
             (OPEN | RESTARTS, OPEN | RESTARTS, false),
         ];
         for (call, handler, ends) in cases {
-            let mut undecided = Undecided::new(&SyscallSet::all());
+            let mut calls = InterruptedCalls::new(&SyscallSet::all());
             let read = event(Kind::Syscall, 7, call, number("read"));
-            assert_eq!(judged(&mut undecided, &read), Verdict::Keep);
+            assert_eq!(judged(&mut calls, &read), Verdict::Withhold);
             let other = event(Kind::Signal, 8, OPEN, 0);
-            assert_eq!(judged(&mut undecided, &other), Verdict::Keep);
+            assert_eq!(judged(&mut calls, &other), Verdict::Withhold);
             let signal = event(Kind::Signal, 7, handler, 0);
-            let verdict = judged(&mut undecided, &signal);
-            if let Verdict::Decided(bytes) = &verdict {
+            let verdict = judged(&mut calls, &signal);
+            if let Verdict::Ended(bytes) = &verdict {
                 let ended = Event::parse(bytes).expect("an event");
                 assert_eq!((ended.header().flags, ended.header().ret), (0, EINTR));
                 assert_eq!(ended.header().time_ns, 1000);
             }
-            assert_eq!(matches!(verdict, Verdict::Decided(_)), ends, "{call:x}");
-            assert_eq!(judged(&mut undecided, &signal), Verdict::Keep);
+            assert_eq!(matches!(verdict, Verdict::Ended(_)), ends, "{call:x}");
+            assert_eq!(judged(&mut calls, &signal), Verdict::Withhold);
         }
     }
 
@@ -197,21 +196,14 @@ mod tests {
     fn a_call_that_is_made_again_is_forgotten() {
         let mut selection = SyscallSet::empty();
         selection.insert(table::by_name("nanosleep").expect("a call"));
-        let mut undecided = Undecided::new(&selection);
+        let mut calls = InterruptedCalls::new(&selection);
         let sleep = event(Kind::Syscall, 7, OPEN, number("nanosleep"));
-        let again = event(Kind::Syscall, 7, 0, number(GOES_ON));
+        let again = event(Kind::Syscall, 7, 0, number(RESTART));
         let signal = event(Kind::Signal, 7, OPEN, 0);
-        assert_eq!(judged(&mut undecided, &sleep), Verdict::Keep);
-        assert_eq!(judged(&mut undecided, &again), Verdict::Keep);
-        assert_eq!(judged(&mut undecided, &signal), Verdict::Keep);
-        undecided.select(&SyscallSet::all());
-        assert_eq!(judged(&mut undecided, &again), Verdict::Deliver);
-    }
-
-    #[test]
-    fn the_flags_are_those_of_the_header() {
-        let header = include_str!("../bpf/ops.h");
-        assert!(header.contains("FLAG_OPEN 0x8000"));
-        assert!(header.contains("FLAG_OPEN_RESTARTS 0x4000"));
+        assert_eq!(judged(&mut calls, &sleep), Verdict::Withhold);
+        assert_eq!(judged(&mut calls, &again), Verdict::Withhold);
+        assert_eq!(judged(&mut calls, &signal), Verdict::Withhold);
+        calls.select(&SyscallSet::all());
+        assert_eq!(judged(&mut calls, &again), Verdict::Deliver);
     }
 }

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Events of calls: whose calls are captured, and what the plan of a call fetches. */
+#ifndef LANNER_CALLS_H
+#define LANNER_CALLS_H
+
+/* Whether the calls of this thread are captured. */
+static __always_inline int wanted(__u32 tgid, __u32 tid)
+{
+	__u8 *state;
+
+	if (tgid == settings.self_tgid)
+		return 0;
+	if (!settings.tree)
+		return 1;
+	state = bpf_map_lookup_elem(&followed, &tid);
+	return state && *state == FOLLOW_ACTIVE;
+}
+
+/* The plan of a call. NULL: no plan has room for its number. */
+static __always_inline struct lanner_plan *plan_of(__u8 abi, __u64 nr)
+{
+	__u32 key = PLAIN_NR(nr);
+
+	if (key >= LANNER_PLAN_NRS)
+		return NULL;
+	if (abi == ABI_COMPAT)
+		key += LANNER_PLAN_NRS;
+	return bpf_map_lookup_elem(&plans, &key);
+}
+
+/* The parts of a plan that a program carries out: a constant, which leaves out what the program never meets. */
+enum parts {
+	VECTORS = 1,  /* argument vectors, which only exec has */
+	GATHERED = 2, /* vectors of iovecs, messages */
+	FACTS = 4,
+	VARIANTS = 8,
+};
+
+#define VECTORS_MOST 2 /* argv and envp */
+
+/* Carries out the one operation that gathers. */
+static __always_inline void run_vector(const struct out *o, const struct lanner_op *op)
+{
+	__u64 ptr = arg_at(o, op->arg);
+	__s64 len, most;
+
+	if (!length_of(o, op, &len, &most))
+		return;
+	if (op->code == LANNER_OP_IOV)
+		op_iov(o, op->what, 0, ptr, gathering(op, len, most));
+	else if (op->code == LANNER_OP_MSG)
+		op_msg(o, op->what, 0, ptr, gathering(op, 0, most));
+}
+
+/*
+ * Carries out the argument vectors, the first of which is operation `first`. They come last, and at an index that the
+ * verifier does not know, so that it follows each of their loops once, not once for each operation of a plan.
+ */
+static __always_inline void run_strings(const struct out *o, const struct lanner_plan *plan, __u64 first)
+{
+	for (int i = 0; i < VECTORS_MOST; i++) {
+		__u64 at = first + i;
+
+		OPAQUE(at);
+		if (at < LANNER_PLAN_OPS && plan->op[at].code == LANNER_OP_STRV &&
+		    due(o->event->ret, plan->op[at].when))
+			op_strv(o, plan->op[at].what, plan->op[at].limit, arg_at(o, plan->op[at].arg));
+	}
+}
+
+/*
+ * Carries out a plan: strings and buffers in their order, then the argument vectors, or the one vector of iovecs or the
+ * one message that a call may have, then the one fact.
+ */
+static __always_inline void run_plan(const struct out *o, const struct lanner_plan *plan, struct task_struct *task,
+				     int parts)
+{
+	__u64 vector = plan->vector, fact = plan->fact;
+
+	for (int i = 0; i < LANNER_PLAN_OPS; i++) {
+		struct lanner_op op;
+
+		if (i >= plan->ops)
+			break;
+		op = plan->op[i];
+		if (parts & VARIANTS && op.code == LANNER_OP_VARIANT)
+			choose(o, &plan->op[i], &op);
+		if (!due(o->event->ret, op.when))
+			continue;
+		run_simple(o, &op);
+	}
+	OPAQUE(vector);
+	if (parts & VECTORS)
+		run_strings(o, plan, vector);
+	if (parts & GATHERED && vector < LANNER_PLAN_OPS && due(o->event->ret, plan->op[vector].when))
+		run_vector(o, &plan->op[vector]);
+	OPAQUE(fact);
+	if (parts & FACTS && fact < LANNER_PLAN_OPS && due(o->event->ret, plan->op[fact].when)) {
+		const struct lanner_op *op = &plan->op[fact];
+		__s64 fd = op->arg == LANNER_ARG_RET ? o->event->ret : (int)arg_at(o, op->arg);
+
+		if (op->code == LANNER_OP_FD_PATH)
+			op_fd_path(o, op->what, op->limit, task, fd);
+		else
+			op_fd_tuple(o, op->what, task, fd);
+	}
+}
+
+/* An event of a plan: see struct out. */
+#define LARGE_LAST 23552
+#define LARGE_CHUNK VECTOR_CHUNK
+#define LARGE_ROOM (LARGE_LAST + HEAD + LARGE_CHUNK + NAME_ROOM)
+
+_Static_assert(LARGE_ROOM <= LANNER_EVENT_MAX, "an event larger than LANNER_EVENT_MAX");
+
+/* Delivers the event of a call. `parts` is 0: without attachments. */
+static __always_inline void emit_call(const __u64 *args, __s64 ret, __u64 nr, __u8 abi, __u16 flags,
+				      const struct lanner_plan *plan, struct task_struct *task, int parts)
+{
+	struct out o = {.last = LARGE_LAST, .chunk = LARGE_CHUNK};
+	__u64 time = bpf_ktime_get_ns();
+	struct place place;
+	struct lanner_event *event = reserve(&place, parts ? LARGE_ROOM : sizeof(*event));
+
+	if (!event)
+		return;
+	begin_event(event, &place, time, task, LANNER_KIND_SYSCALL, abi, flags, nr, ret);
+	__builtin_memcpy(event->args, args, sizeof(event->args));
+	if (parts) {
+		o.event = event;
+		run_plan(&o, plan, task, parts);
+		commit(&place, o.event->len);
+	} else {
+		commit(&place, sizeof(*event));
+	}
+}
+
+#endif

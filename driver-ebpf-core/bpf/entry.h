@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The entry of exec, whose arguments are gone afterwards, and of calls that do not return. Programs at the functions of
+ * these calls cost all other calls nothing. Where those are refused, src/entry.rs chooses another way.
+ */
+#ifndef LANNER_ENTRY_H
+#define LANNER_ENTRY_H
+
+/* An exec was entered. */
+static __always_inline void exec_entered(const __u64 *args, __u64 nr, __u8 abi, struct task_struct *task,
+					 const struct lanner_plan *plan)
+{
+	__u32 tid = KNOWN(task, pid);
+
+	if (settings.tree) {
+		__u8 *state = bpf_map_lookup_elem(&followed, &tid);
+
+		if (state && *state == FOLLOW_ARMED)
+			*state = FOLLOW_ACTIVE;
+	}
+	if (wanted(KNOWN(task, tgid), tid))
+		enter_exec(args, nr, abi, tid, plan);
+}
+
+/* A call that does not return was entered. */
+static __always_inline void end_entered(const __u64 *args, __u64 nr, __u8 abi, struct task_struct *task,
+					const struct lanner_plan *plan)
+{
+	if (plan->flags & LANNER_PLAN_SELECTED && wanted(KNOWN(task, tgid), KNOWN(task, pid)))
+		emit_call(args, 0, nr, abi, LANNER_FLAG_NORETURN, plan, task, 0);
+}
+
+/*
+ * Looks at the registers of the call that the current task is in, if the call has one of these flags in its plan. Late,
+ * a task that was killed in a call has another exit code than the call would have given it.
+ */
+static __always_inline int registers_entered(struct pt_regs *regs, struct task_struct *task, __u8 flags)
+{
+	__u64 nr = NR_OF(FOLLOW, regs), args[6];
+	__u8 abi = ABI_OF(FOLLOW, regs, task, nr);
+	struct lanner_plan *plan = plan_of(abi, nr);
+
+	if (!plan || !(plan->flags & flags))
+		return 0;
+	READ_ARGS(FOLLOW, regs, abi, args);
+	if (flags == LANNER_PLAN_EXEC)
+		exec_entered(args, nr, abi, task, plan);
+	else if (!settings.late || KNOWN(task, exit_code) == (args[0] & 0xff) << 8)
+		end_entered(args, nr, abi, task, plan);
+	return 0;
+}
+
+#ifndef NO_TYPES
+/*
+ * A program has one function, which src/entry.rs chooses. These programs come first in the object, because not every
+ * kernel takes them: the sooner the load fails, the better.
+ */
+#define ON_FUNCTION(name, flags)                                                                                       \
+	SEC("fentry") int name(__u64 *ctx) { return registers_entered((void *)ctx[0], current_task(), flags); }
+
+ON_FUNCTION(exec_entered_0, LANNER_PLAN_EXEC)
+ON_FUNCTION(exec_entered_1, LANNER_PLAN_EXEC)
+ON_FUNCTION(exec_entered_2, LANNER_PLAN_EXEC)
+ON_FUNCTION(exec_entered_3, LANNER_PLAN_EXEC)
+ON_FUNCTION(exec_entered_4, LANNER_PLAN_EXEC)
+ON_FUNCTION(exec_entered_5, LANNER_PLAN_EXEC)
+ON_FUNCTION(end_entered_0, LANNER_PLAN_NORETURN)
+ON_FUNCTION(end_entered_1, LANNER_PLAN_NORETURN)
+ON_FUNCTION(end_entered_2, LANNER_PLAN_NORETURN)
+ON_FUNCTION(end_entered_3, LANNER_PLAN_NORETURN)
+ON_FUNCTION(end_entered_4, LANNER_PLAN_NORETURN)
+ON_FUNCTION(end_entered_5, LANNER_PLAN_NORETURN)
+
+/*
+ * Where programs cannot be attached to functions: an exec that will succeed, before the kernel releases the old
+ * program's memory (begin_new_exec() in fs/exec.c, since 6.10). process_exit() sees the calls that do not return.
+ */
+TRACEPOINT(sched_prepare_exec) int exec_prepared(__u64 *ctx)
+{
+	struct task_struct *task = current_task();
+
+	return registers_entered((void *)bpf_task_pt_regs(task), task, LANNER_PLAN_EXEC);
+}
+#endif
+
+#endif

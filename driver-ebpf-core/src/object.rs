@@ -1,0 +1,163 @@
+//! Brings one object into the kernel: prepares its maps and programs, loads it, and attaches its programs.
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
+
+use driver_api::driver::OpenError;
+use driver_api::event::Abi;
+use driver_api::request::{Request, Target};
+use driver_api::table;
+use driver_ebpf::{interrupted, own, quiet};
+use libbpf_rs::{Link, Object, ObjectBuilder, OpenObject};
+use zerocopy::IntoBytes;
+
+use crate::NAME;
+use crate::entry::{self, Entry};
+use crate::layout::{Settings, Tail};
+use crate::libbpf::{LibbpfError, failed, printed};
+use crate::maps::{self, Maps};
+use crate::optional::{self, Refused};
+use crate::ring::RingLayout;
+use crate::ways::Way;
+
+/// Programs that only a tail call reaches.
+const TAILS: [(Tail, &str); 2] = [
+    (Tail::Exec, "sys_exit_exec"),
+    (Tail::Messages, "sys_exit_messages"),
+];
+
+/// Programs that run, and their maps.
+pub(crate) struct Running {
+    pub(crate) object: Object,
+    pub(crate) maps: Maps,
+    pub(crate) links: Vec<Link>,
+}
+
+/// Why the programs of an object do not run.
+pub(crate) struct StartError {
+    /// The program that was refused, if it was one.
+    pub(crate) program: Option<String>,
+    pub(crate) error: OpenError,
+}
+
+impl From<OpenError> for StartError {
+    fn from(error: OpenError) -> Self {
+        Self {
+            program: None,
+            error,
+        }
+    }
+}
+
+/// Loads and attaches the programs of an object, without the refused ones.
+///
+/// # Errors
+///
+/// libbpf or the kernel refuses the object or one of its programs.
+pub(crate) fn start(
+    way: Way,
+    request: &Request,
+    layout: RingLayout,
+    types_file: Option<&Path>,
+    refused: &Refused,
+) -> Result<Running, StartError> {
+    let mut builder = ObjectBuilder::default();
+    if let Some(file) = types_file {
+        builder
+            .btf_custom_path(file)
+            .map_err(failed("take the kernel's types from the file"))?;
+    }
+    let mut open = builder
+        .open_memory(way.object)
+        .map_err(failed("read its own BPF object"))?;
+    prepare_maps(&mut open, &request.target, layout, way.entry)?;
+    entry::prepare(&mut open, way.entry)
+        .map_err(OpenError::failed(NAME, "attach to the functions of calls"))?;
+    for mut program in open.progs_mut() {
+        if refused.has(&program.name().to_string_lossy()) {
+            program.set_autoload(false);
+        }
+    }
+    // forget what was printed about an object that was tried before
+    printed();
+    let object = quiet::undisturbed(|| open.load()).map_err(|error| {
+        let printed = printed();
+        StartError {
+            program: optional::named(&printed).map(str::to_owned),
+            error: OpenError::failed(NAME, "load its programs")(LibbpfError::new(error, &printed)),
+        }
+    })?;
+    let maps = Maps::of(&object).map_err(OpenError::failed(NAME, "open its maps"))?;
+    maps.select(&interrupted::watched(&request.selection), &request.limits)
+        .map_err(OpenError::failed(NAME, "select the calls"))?;
+    chain(&object, &maps)?;
+    let links = attach(&object)?;
+    Ok(Running {
+        object,
+        maps,
+        links,
+    })
+}
+
+/// Sets what has to be known before the maps are made: their sizes, and the settings.
+fn prepare_maps(
+    open: &mut OpenObject,
+    target: &Target,
+    layout: RingLayout,
+    entry: Entry,
+) -> Result<(), OpenError> {
+    let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let settings = Settings {
+        self_tgid: own::tgid().unwrap_or_else(|_| std::process::id()),
+        execve_nr: table::by_name("execve")
+            .and_then(|call| call.number(Abi::NATIVE))
+            .unwrap_or_default(),
+        tree: u32::from(!matches!(target, Target::Host)),
+        chunks: narrow(layout.chunks),
+        chunk_shift: layout.chunk.trailing_zeros(),
+        late: u32::from(entry == Entry::Scheduler),
+    };
+    for mut map in open.maps_mut() {
+        let name = map.name();
+        if name == maps::RINGS {
+            map.set_max_entries(narrow(layout.cpus))
+                .map_err(failed("make a ring for each CPU"))?;
+        } else if name == maps::CHUNKS {
+            map.set_value_size(narrow(layout.value()))
+                .and_then(|()| map.set_max_entries(narrow(layout.values())))
+                .map_err(failed("size the rings"))?;
+        } else if name == maps::SETTINGS {
+            map.set_initial_value(settings.as_bytes())
+                .map_err(failed("set its settings"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the programs of [`TAILS`] reachable.
+fn chain(object: &Object, maps: &Maps) -> Result<(), OpenError> {
+    for program in object.progs().filter(|program| program.autoload()) {
+        if let Some((tail, name)) = TAILS.iter().find(|(_, name)| program.name() == *name) {
+            maps.chain(*tail, program.as_fd().as_raw_fd())
+                .map_err(OpenError::failed(NAME, format!("chain the program {name}")))?;
+        }
+    }
+    Ok(())
+}
+
+/// Attaches every program but those of [`TAILS`].
+fn attach(object: &Object) -> Result<Vec<Link>, StartError> {
+    let mut links = Vec::new();
+    for program in object.progs_mut().filter(|program| program.autoload()) {
+        let name = program.name().to_string_lossy().into_owned();
+        if TAILS.iter().any(|(_, tail)| *tail == name) {
+            continue;
+        }
+        let link = program.attach().map_err(|error| StartError {
+            error: failed(format!("attach the program {name}"))(error),
+            program: Some(name),
+        })?;
+        links.push(link);
+    }
+    Ok(links)
+}

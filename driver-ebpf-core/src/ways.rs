@@ -1,0 +1,87 @@
+//! The ways to capture on this kernel: which of the objects, and how entries of calls are seen. They are tried in order.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::entry::Entry;
+use crate::features::Features;
+
+/// An object, and a way to see entries.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way {
+    pub(crate) object: &'static [u8],
+    pub(crate) entry: Entry,
+}
+
+const fn way(object: &'static [u8], entry: Entry) -> Way {
+    Way { object, entry }
+}
+
+/// The programs for Linux 6.9 and later (`bpf/steps.h`).
+static MAY_GOTO_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core-goto.o"));
+/// For Linux 5.12 and later.
+static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core.o"));
+/// For earlier kernels. These programs do not bear to be preempted, so they are not attached to functions, where Linux 5.11
+/// may preempt them.
+static OLD_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core-old.o"));
+
+/// The last two for kernels without types of their own: attached by name, and reading by helper calls alone.
+static UNTYPED_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core-untyped.o"));
+static OLD_UNTYPED_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core-untyped-old.o"));
+
+/// With the kernel's own types. The first [`MAY_GOTO`] are for kernels that have may_goto.
+static TYPED: [Way; 7] = [
+    way(MAY_GOTO_OBJECT, Entry::Functions),
+    way(MAY_GOTO_OBJECT, Entry::Scheduler),
+    way(MAY_GOTO_OBJECT, Entry::Tracepoint),
+    way(OBJECT, Entry::Functions),
+    way(OBJECT, Entry::Scheduler),
+    way(OBJECT, Entry::Tracepoint),
+    way(OLD_OBJECT, Entry::Tracepoint),
+];
+const MAY_GOTO: usize = 3;
+/// With types from a file.
+static UNTYPED: [Way; 2] = [
+    way(UNTYPED_OBJECT, Entry::Tracepoint),
+    way(OLD_UNTYPED_OBJECT, Entry::Tracepoint),
+];
+
+/// The ways that may work. `own_types`: the kernel's own types can be read.
+pub(crate) fn ways(own_types: bool, types_file: Option<&Path>) -> Vec<Way> {
+    if !own_types && types_file.is_some() {
+        return UNTYPED.to_vec();
+    }
+    let features = Features::of_kernel();
+    tracing::debug!("{features:?}");
+    let ways = &TYPED[if features.may_goto { 0 } else { MAY_GOTO }..];
+    let may_work = |way: &&Way| features.functions || way.entry != Entry::Functions;
+    ways.iter().filter(may_work).copied().collect()
+}
+
+/// Why a file is not one of a kernel's types.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TypesError {
+    /// It cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    /// It has another format.
+    #[error("{} holds no BTF", path.display())]
+    Format { path: PathBuf },
+}
+
+/// Checks that a file may have a kernel's types: BTF by itself, or in an ELF file (Documentation/bpf/btf.rst).
+///
+/// # Errors
+///
+/// The file cannot be read, or has another format.
+pub(crate) fn check_types(file: &Path) -> Result<(), TypesError> {
+    const BTF_MAGIC: u16 = 0xeb9f;
+    let mut magic = [0; 4];
+    let path = file.to_owned();
+    match File::open(file).and_then(|mut file| file.read_exact(&mut magic)) {
+        Ok(()) if magic == *b"\x7fELF" || magic[..2] == BTF_MAGIC.to_ne_bytes() => Ok(()),
+        Ok(()) => Err(TypesError::Format { path }),
+        Err(source) => Err(TypesError::Read { path, source }),
+    }
+}

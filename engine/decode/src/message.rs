@@ -1,0 +1,204 @@
+//! Messages of sendmsg(2), recvmsg(2) and their relatives, in the parts that drivers capture.
+
+use std::fmt::Write as _;
+
+use driver_api::event::{Attachment, Event, Flags, Part};
+use driver_api::table::{Len, LenFrom, Syscall};
+
+use super::buffer::{Bytes, quote};
+use super::control;
+use super::forms::{Forms, Style, and_more, list};
+use super::json::{self, Members};
+use super::sockaddr::SockAddr;
+use super::symbols;
+use super::variant;
+
+/// The captured parts of a `struct msghdr`.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// `msg_name`.
+    pub name: Option<SockAddr<'a>>,
+    /// The gathered bytes of `msg_iov`.
+    pub data: Option<Attachment<'a>>,
+    /// `msg_control`.
+    pub control: Option<Attachment<'a>>,
+    /// Its control messages have 32-bit lengths.
+    pub narrow: bool,
+}
+
+/// The messages of an array of `struct mmsghdr`.
+#[derive(Debug, Clone, Copy)]
+pub struct Messages<'a> {
+    event: Event<'a>,
+    register: usize,
+    /// How many messages were sent or received, or should have been if the call has failed or not returned.
+    pub count: u64,
+}
+
+impl<'a> Message<'a> {
+    /// Message `index` behind a register; none if the event has no part of it.
+    pub(super) fn of(event: &Event<'a>, register: usize, index: u8) -> Option<Self> {
+        let part = |part| {
+            event
+                .parts(register)
+                .find(|a| a.index == index && a.part == part)
+        };
+        let (name, data, control) = (part(Part::Name), part(Part::Data), part(Part::Control));
+        if name.is_none() && data.is_none() && control.is_none() {
+            return None;
+        }
+        Some(Self {
+            name: name.and_then(|name| SockAddr::parse(name.bytes)),
+            data,
+            control,
+            narrow: variant::is_narrow(event),
+        })
+    }
+}
+
+impl<'a> Messages<'a> {
+    /// The messages behind a register; none if the event has no part of any.
+    pub(super) fn of(event: &Event<'a>, call: &Syscall, register: usize, len: Len) -> Option<Self> {
+        event.parts(register).next()?;
+        let asked = match len.from {
+            LenFrom::Arg(of) => variant::raw(event, call, usize::from(of)) & 0xffff_ffff,
+            LenFrom::Const(_) | LenFrom::At(_) | LenFrom::Ret => 0,
+        };
+        let done = u64::try_from(event.header().ret).ok();
+        let done = done.filter(|_| !event.has(Flags::NO_RESULT));
+        Some(Self {
+            event: *event,
+            register,
+            count: done.unwrap_or(asked),
+        })
+    }
+
+    /// The messages that were captured, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = Message<'a>> + use<'a> {
+        let (event, register) = (self.event, self.register);
+        (0_u8..64).map_while(move |index| Message::of(&event, register, index))
+    }
+
+    /// The gathered bytes of the first one.
+    pub fn data(&self) -> Option<Attachment<'a>> {
+        self.iter().next()?.data
+    }
+}
+
+impl Forms for Message<'_> {
+    fn text(&self, out: &mut String) {
+        out.push_str("{msg_name=");
+        match &self.name {
+            Some(name) => name.text(out),
+            None => out.push_str("NULL"),
+        }
+        if let Some(data) = self.data {
+            out.push_str(", msg_iov=");
+            Bytes(data).text(out);
+        }
+        if let Some(control) = &self.control {
+            out.push_str(", msg_control=");
+            controls_text(out, control.bytes, self.narrow);
+        }
+        out.push('}');
+    }
+
+    fn json(&self, out: &mut String) {
+        let mut inside = Members::object(out);
+        let name = inside.key("name");
+        match &self.name {
+            Some(of) => of.json(name),
+            None => name.push_str("null"),
+        }
+        let data = inside.key("data");
+        match &self.data {
+            Some(of) => json::string(data, of.bytes),
+            None => data.push_str("null"),
+        }
+        let control = inside.key("control");
+        match &self.control {
+            Some(of) => controls_json(control, of.bytes, self.narrow),
+            None => control.push_str("null"),
+        }
+        inside.end();
+    }
+
+    fn falco(&self, out: &mut String, style: Style) -> bool {
+        self.data.is_some_and(|data| Bytes(data).falco(out, style))
+    }
+}
+
+impl Forms for Messages<'_> {
+    fn text(&self, out: &mut String) {
+        let mut count = 0;
+        list(out, self.iter(), |out, one| {
+            count += 1;
+            out.push_str("{msg_hdr=");
+            one.text(out);
+            let len = one.data.map_or(0, |data| data.full);
+            let _ = write!(out, ", msg_len={len}}}");
+        });
+        if count < self.count {
+            and_more(out);
+        }
+    }
+
+    fn json(&self, out: &mut String) {
+        let mut inside = Members::array(out);
+        self.iter().for_each(|one| one.json(inside.item()));
+        inside.end();
+    }
+
+    fn falco(&self, out: &mut String, style: Style) -> bool {
+        self.data()
+            .is_some_and(|data| Bytes(data).falco(out, style))
+    }
+}
+
+fn controls_text(out: &mut String, bytes: &[u8], narrow: bool) {
+    list(out, control::messages(bytes, narrow), |out, one| {
+        let _ = write!(out, "{{cmsg_len={}, cmsg_level=", one.len);
+        symbols::named(out, "sockopt_level", u64::from(one.level));
+        out.push_str(", cmsg_type=");
+        symbols::named(out, symbols::control_types(one.level), u64::from(one.kind));
+        out.push_str(", cmsg_data=");
+        if let Some(descriptors) = one.descriptors() {
+            list(out, descriptors, |out, fd| {
+                let _ = write!(out, "{fd}");
+            });
+        } else if let Some([pid, uid, gid]) = one.credentials() {
+            let _ = write!(out, "{{pid={pid}, uid={uid}, gid={gid}}}");
+        } else {
+            quote(out, one.data);
+        }
+        out.push('}');
+    });
+}
+
+fn controls_json(out: &mut String, bytes: &[u8], narrow: bool) {
+    let mut all = Members::array(out);
+    for one in control::messages(bytes, narrow) {
+        let mut inside = Members::object(all.item());
+        json::named(inside.key("level"), "sockopt_level", u64::from(one.level));
+        json::named(
+            inside.key("type"),
+            symbols::control_types(one.level),
+            u64::from(one.kind),
+        );
+        if let Some(descriptors) = one.descriptors() {
+            let mut fds = Members::array(inside.key("fds"));
+            for fd in descriptors {
+                let _ = write!(fds.item(), "{fd}");
+            }
+            fds.end();
+        } else if let Some([pid, uid, gid]) = one.credentials() {
+            inside.number("pid", pid);
+            inside.number("uid", uid);
+            inside.number("gid", gid);
+        } else {
+            json::string(inside.key("data"), one.data);
+        }
+        inside.end();
+    }
+    all.end();
+}

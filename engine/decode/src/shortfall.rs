@@ -1,0 +1,79 @@
+//! Which parameters' memory was not captured in full.
+
+use driver_api::event::{Event, Flags, Status};
+use driver_api::table::{Syscall, Written};
+
+use super::value::Value;
+use super::variant;
+
+/// How the memory of a parameter fell short: it is cut at a limit, or could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Short {
+    Truncated,
+    Incomplete,
+}
+
+impl Short {
+    /// How memory of this status fell short.
+    pub(super) fn of(status: Status) -> Option<Self> {
+        match status {
+            Status::Whole => None,
+            Status::Truncated => Some(Self::Truncated),
+            Status::Fault => Some(Self::Incomplete),
+        }
+    }
+
+    fn worse(so_far: Option<Self>, status: Status) -> Option<Self> {
+        match (so_far, Self::of(status)) {
+            (Some(Self::Incomplete), _) | (_, None) => so_far,
+            (_, here) => here,
+        }
+    }
+}
+
+/// Whether and how a parameter's memory fell short.
+pub(super) fn shortfall(
+    event: &Event<'_>,
+    call: &Syscall,
+    at: usize,
+    value: &Value<'_>,
+) -> Option<Short> {
+    let written = call.params.get(at).map_or(Written::Always, |param| {
+        variant::meaning(event, call, param).written
+    });
+    let register = call.register(event.abi(), at);
+    let here = || {
+        event
+            .attachments()
+            .any(|a| usize::from(a.what) == register && a.status == Status::Whole)
+    };
+    let mut worst = match value {
+        // It was fetched, but is too short for its kind: an address of no bytes.
+        Value::Unread(_) if here() => None,
+        // The program wrote it, so it could have been read.
+        Value::Unread(_) if written == Written::Always => Some(Short::Incomplete),
+        // What the kernel has not written, because the call has not returned or has failed, is not missing.
+        Value::Unread(_) if event.has(Flags::NO_RESULT) => None,
+        Value::Unread(_) if written == Written::Success && event.header().ret >= 0 => {
+            Some(Short::Incomplete)
+        }
+        _ => None,
+    };
+    let has_memory = !matches!(
+        value,
+        Value::Unread(_) | Value::Null | Value::Number(_) | Value::Flags(_) | Value::Enum(_)
+    );
+    if has_memory {
+        for attached in event.attachments() {
+            if usize::from(attached.what) != register {
+                continue;
+            }
+            worst = Short::worse(worst, attached.status);
+        }
+    }
+    // these strings can be a fact's
+    if let Value::Strings(strings) = value {
+        worst = Short::worse(worst, strings.0.status);
+    }
+    worst
+}

@@ -1,0 +1,136 @@
+//! What a rule plugin reports about rules: diagnostics, explanations, comparisons.
+
+use std::ffi::c_void;
+
+use super::LannerStr;
+
+/// `LannerDiagnostic.severity`: the rules cannot be used as they are.
+pub const SEVERITY_ERROR: u32 = 1;
+/// `LannerDiagnostic.severity`: probably a mistake.
+pub const SEVERITY_WARNING: u32 = 2;
+/// `LannerDiagnostic.severity`: information.
+pub const SEVERITY_NOTE: u32 = 3;
+
+/// `LannerComparison.relation`: none of the relations below. Treat an unknown relation as this one.
+pub const RELATION_OTHER: u32 = 0;
+/// `LannerComparison.relation`: whether the value equals a constant, or an address is in a network (`=`, `!=`, `in`).
+pub const RELATION_EQUAL: u32 = 1;
+/// `LannerComparison.relation`: whether the value is less or greater than a constant (`<`, `>=`).
+pub const RELATION_ORDER: u32 = 2;
+/// `LannerComparison.relation`: whether the value begins with a constant.
+pub const RELATION_PREFIX: u32 = 3;
+/// `LannerComparison.relation`: whether the value ends with a constant.
+pub const RELATION_SUFFIX: u32 = 4;
+/// `LannerComparison.relation`: whether the value contains a constant.
+pub const RELATION_CONTAINS: u32 = 5;
+/// `LannerComparison.relation`: whether the value fits a pattern (wildcards, a regular expression).
+pub const RELATION_PATTERN: u32 = 6;
+
+/// A message about rule files. Since 1.1.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct LannerDiagnostic {
+    /// Bytes in this struct.
+    pub size: usize,
+    /// A short, stable name of the problem, for programs.
+    pub code: LannerStr,
+    /// The name of the file, as in `LannerRuleFile.name`; empty if the message concerns no file.
+    pub file: LannerStr,
+    /// What is wrong.
+    pub message: LannerStr,
+    /// How to fix it; may be empty.
+    pub help: LannerStr,
+    /// The part of the line to show; may be empty.
+    pub snippet: LannerStr,
+    /// The rule, macro or list concerned; may be empty.
+    pub item: LannerStr,
+    /// The field or event type that the host lacks, if that is the reason; else empty.
+    pub missing: LannerStr,
+    /// `LANNER_SEVERITY_ERROR` and so on.
+    pub severity: u32,
+    /// From 1; 0 if the message has no place.
+    pub line: u32,
+    /// In characters, from 1.
+    pub column: u32,
+    /// The character of `snippet` that `column` points at, from 0.
+    pub caret: u32,
+}
+
+/// Takes diagnostics, one call for each. Since 1.1.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct LannerDiagnosticSink {
+    /// Pass it to `put`.
+    pub ctx: *mut c_void,
+    /// Copies the diagnostic.
+    pub put: Option<unsafe extern "C" fn(ctx: *mut c_void, diagnostic: *const LannerDiagnostic)>,
+}
+
+/// A rule with all names filled in. Since 1.1.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct LannerExplanation {
+    /// Bytes in this struct.
+    pub size: usize,
+    /// The condition, with the contents of macros and lists in place of their names.
+    pub condition: LannerStr,
+    /// The event types that it can match. Ignored if `all_event_types` is set.
+    pub event_types: *const LannerStr,
+    /// Number of event types.
+    pub event_type_count: usize,
+    /// The fields that it reads.
+    pub fields: *const LannerStr,
+    /// Number of fields.
+    pub field_count: usize,
+    /// The macros and lists that it uses.
+    pub parts: *const LannerStr,
+    /// Number of parts.
+    pub part_count: usize,
+    /// 1: it can match events of every type.
+    pub all_event_types: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// Takes an explanation. Since 1.1.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct LannerExplanationSink {
+    /// Pass it to `put`.
+    pub ctx: *mut c_void,
+    /// Copies the explanation.
+    pub put: Option<unsafe extern "C" fn(ctx: *mut c_void, explanation: *const LannerExplanation)>,
+}
+
+/// A field that rules compare with constants. Since 1.3.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct LannerComparison {
+    /// Bytes in this struct.
+    pub size: usize,
+    /// The field, with its argument in brackets: `fd.sip.name`, `proc.aname[2]`.
+    pub field: LannerStr,
+    /// The functions that are applied to the field before it is compared, outermost first: `tolower`. May be NULL
+    /// if there are none.
+    pub transformers: *const LannerStr,
+    /// Number of transformers.
+    pub transformer_count: usize,
+    /// The constants, as text. May be NULL if there are none.
+    pub constants: *const LannerStr,
+    /// Number of constants.
+    pub constant_count: usize,
+    /// `LANNER_RELATION_EQUAL` and so on.
+    pub relation: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// Takes comparisons, one call for each. Since 1.3.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct LannerComparisonSink {
+    /// Pass it to `put`.
+    pub ctx: *mut c_void,
+    /// Copies the comparison. It reads at most 16384 constants: pass more in several calls.
+    pub put: Option<unsafe extern "C" fn(ctx: *mut c_void, comparison: *const LannerComparison)>,
+}
