@@ -1,4 +1,4 @@
-/* The smallest output there can be: counts alerts and forgets them. */
+/* The smallest possible output plugin: it counts alerts and discards them. */
 #include "lanner_plugin.h"
 
 static uint64_t alerts;

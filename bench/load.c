@@ -3,16 +3,16 @@
  *
  *     load CPU RESULT KIND N [COMMAND...]
  *
- * CPU: the only CPU to run on, or -1 for any. RESULT: the file that gets "ITERATIONS NANOSECONDS". Only the
- * loop is timed: neither the start of this program nor the start of whoever watches it. It makes N
- * iterations, or fewer when that takes more than ENOUGH seconds.
+ * CPU: the only CPU to run on, or -1 for any. RESULT: the file that "ITERATIONS NANOSECONDS" is written to. Only the
+ * loop is timed, not the start of this program or of a tracer. The loop makes N iterations, or fewer if they take more
+ * than ENOUGH seconds.
  *
  *     getpid    N calls
  *     open      N times open and close
  *     rw        N times one byte read and one byte written
  *     forkexec  N times fork, exec of /bin/true, wait
  *     run       N times COMMAND
- *     storm     getpid for N seconds, at most COMMAND[0] a second (0: as many as there can be)
+ *     storm     getpid for N seconds, at most COMMAND[0] a second (0: as many as possible)
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -27,7 +27,7 @@
 
 #define SECOND 1000000000LL
 #define ENOUGH 1
-/* Between two looks at the clock there is one of so many parts of the iterations. */
+/* The iterations are divided into this many parts. The clock is read after each. */
 #define PARTS 100
 /* A storm that is ahead of its rate sleeps until the next tick. */
 #define TICK (SECOND / 1000)
@@ -45,7 +45,7 @@ static void sleep_until(long long when)
 	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
 }
 
-/* Runs a program to its end; 0 when it succeeded. */
+/* Runs a program to its end. Returns 0 if it succeeded. */
 static int run(char **argv, char **envp)
 {
 	int status;
@@ -57,7 +57,7 @@ static int run(char **argv, char **envp)
 	return pid < 0 || waitpid(pid, &status, 0) != pid || status;
 }
 
-/* Returns how many calls were made. */
+/* Returns the number of calls. */
 static long storm(long long seconds, long rate)
 {
 	long long begin = now(), end = begin + seconds * SECOND, at;

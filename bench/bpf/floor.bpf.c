@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The floor: what a program costs that does nothing at the end of every system call. */
+/* The floor: a program that does nothing at the return of every system call. */
 #define SEC(name) __attribute__((section(name), used))
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

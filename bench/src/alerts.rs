@@ -1,4 +1,4 @@
-//! The fifth part: how many alerts a second go through the queue to a plugin that counts them.
+//! How many alerts each second go through the queue to a plugin that counts them.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,18 +10,18 @@ use plugin_host::{self, Alert, OutputHost, OwnedValue, Plugin, Priority};
 use crate::args::Options;
 use crate::goals::Goals;
 use crate::report::{Report, Table, number};
-use crate::{Result, say};
+use crate::{Error, Result, say};
 
 const COUNT: &str = include_str!("../count.c");
 const HEADER: &str = include_str!("../../plugins/api/include/lanner_plugin.h");
-/// Alerts between two looks at how many wait.
+/// How many alerts are pushed between two checks of the queue.
 const STEP: u64 = 512;
-/// How long it may take.
+/// How long one measurement may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Measures, and adds to the report and the goals.
+/// Measures, and adds the results to the report and the goals.
 pub(crate) fn measure(options: &Options, report: &mut Report, goals: &mut Goals) -> Result<()> {
-    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let folder = tempfile::tempdir().map_err(Error::failed("make a folder"))?;
     let plugin = compile(folder.path())?;
     let mut table = Table::new(
         "alerts through the queue to a plugin that counts them, an alert being made for each (copied, 800 bytes)",
@@ -62,20 +62,18 @@ pub(crate) fn measure(options: &Options, report: &mut Report, goals: &mut Goals)
 }
 
 fn compile(folder: &Path) -> Result<Plugin> {
-    let wrong = |error: &dyn std::fmt::Display| format!("cannot make the counting plugin: {error}");
+    let step = "make the counting plugin";
     for (name, text) in [("count.c", COUNT), ("lanner_plugin.h", HEADER)] {
-        fs::write(folder.join(name), text).map_err(|error| wrong(&error))?;
+        fs::write(folder.join(name), text).map_err(Error::failed(step))?;
     }
     let library = folder.join("liboutput_count.so");
     let status = Command::new("cc")
         .args(["-shared", "-fPIC", "-O2", "-o"])
         .args([&library, &folder.join("count.c")])
         .status()
-        .map_err(|error| wrong(&error))?;
-    if !status.success() {
-        return Err(wrong(&"cc failed"));
-    }
-    plugin_host::load(&library).map_err(|error| wrong(&error))
+        .map_err(Error::failed(step))?;
+    Error::check("cc, which compiles the counting plugin,", status)?;
+    plugin_host::load(&library).map_err(Error::failed(step))
 }
 
 fn run(plugin: &Plugin, spool: Option<SpoolSettings>, alerts: u64) -> Result<(f64, Counts)> {
@@ -85,11 +83,13 @@ fn run(plugin: &Plugin, spool: Option<SpoolSettings>, alerts: u64) -> Result<(f6
     };
     let room = settings.queue as u64;
     let outputs = Outputs::start(vec![Planned {
-        host: Some(OutputHost::open(plugin, "").map_err(|error| error.to_string())?),
+        host: Some(
+            OutputHost::open(plugin, "").map_err(Error::failed("open the counting plugin"))?,
+        ),
         settings,
         identity: String::new(),
     }])
-    .map_err(|error| error.to_string())?;
+    .map_err(Error::failed("start the outputs"))?;
     let counts = || {
         outputs
             .accounts()
@@ -101,10 +101,10 @@ fn run(plugin: &Plugin, spool: Option<SpoolSettings>, alerts: u64) -> Result<(f6
     let start = Instant::now();
     for at in 0..alerts {
         if at % STEP == 0 {
-            // what the queue has no room for would be lost: wait as no event path ever does
+            // Alerts that the queue has no room for would be lost. So this waits, which the event path never does.
             while at - counts().delivered + STEP > room {
                 if start.elapsed() > PATIENCE {
-                    return Err("the alerts do not come through".to_owned());
+                    return Err(Error::unexpected("the plugin gets no more alerts"));
                 }
                 std::thread::yield_now();
             }
@@ -113,14 +113,14 @@ fn run(plugin: &Plugin, spool: Option<SpoolSettings>, alerts: u64) -> Result<(f6
     }
     while counts().delivered + counts().lost() < alerts {
         if start.elapsed() > PATIENCE {
-            return Err("the last alerts do not come through".to_owned());
+            return Err(Error::unexpected("the plugin does not get the last alerts"));
         }
         std::thread::sleep(Duration::from_micros(100));
     }
     Ok((alerts as f64 / start.elapsed().as_secs_f64(), counts()))
 }
 
-/// An alert of ordinary size.
+/// An alert of usual size.
 fn sample() -> Alert {
     let text = |text: &str| OwnedValue::String(text.into());
     Alert {

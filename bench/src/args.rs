@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// Measures what lanner's drivers cost, beside bpftrace, strace and an empty BPF program.
 ///
-/// Results go to standard output, progress and what was left out to standard error. `make bench` and
+/// Results go to standard output. Progress, and what was left out, go to standard error. `make bench` and
 /// `make bench-quick` build what is needed and run this.
 #[derive(Debug, Parser)]
 #[command(name = "lanner-bench", args_conflicts_with_subcommands = true)]
@@ -17,17 +17,17 @@ pub(crate) struct Cli {
     pub(crate) options: Options,
 }
 
-/// What is not the benchmark itself.
+/// What this program does besides the benchmark.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Opens a driver, throws its events away and counts them (the benchmark starts this itself).
+    /// Opens a driver, counts its events and discards them (the benchmark starts this itself).
     Consume(ConsumeArgs),
 }
 
-/// Which driver, and what of it.
+/// What the consumer captures.
 #[derive(Debug, Args)]
 pub(crate) struct ConsumeArgs {
-    /// The driver: ebpf-core or ebpf-legacy.
+    /// The driver, which must serve the whole host.
     #[arg(long)]
     pub(crate) driver: String,
     /// Names of system calls, or `all`.
@@ -36,7 +36,7 @@ pub(crate) struct ConsumeArgs {
     /// Bytes of buffer for each CPU.
     #[arg(long, default_value_t = 8 << 20)]
     pub(crate) buffer: usize,
-    /// A CPU to stay away from: the load's.
+    /// The CPU of the load, which the consumer does not use.
     #[arg(long)]
     pub(crate) avoid: Option<usize>,
 }
@@ -72,16 +72,16 @@ pub(crate) struct Options {
     /// Options with which `lanner trace` uses the ptrace driver's notify mode, separated by blanks.
     #[arg(long, value_name = "OPTIONS")]
     pub(crate) notify: Option<String>,
-    /// The recording that is replayed; made there if it is not there yet. Without: one that is thrown away.
+    /// The recording to replay. It is made if the file does not exist. Without this option a temporary one is made.
     #[arg(long, value_name = "FILE")]
     pub(crate) recording: Option<PathBuf>,
-    /// Write the results as a page of documentation, too.
+    /// Also write the results to a page of documentation.
     #[arg(long, value_name = "FILE")]
     pub(crate) markdown: Option<PathBuf>,
 }
 
 impl Options {
-    /// How often everything is measured.
+    /// The number of rounds.
     pub(crate) fn rounds(&self) -> usize {
         self.rounds
             .unwrap_or(if self.quick { 5 } else { 11 })

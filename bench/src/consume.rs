@@ -1,8 +1,7 @@
-//! The consumer: a process that opens one driver, throws its events away and counts them.
+//! The consumer: a process that opens one driver, counts its events and discards them.
 //!
-//! It speaks with the benchmark through its standard input and output: it says `ready` when the driver is
-//! open, answers each line with its counters once everything that was captured is consumed, and goes when
-//! its input ends.
+//! It talks to the benchmark through its standard input and output. It prints `ready` when the driver is open. It answers
+//! each line with its counters, after it has consumed everything that was captured. It exits when its input ends.
 
 use std::io::{self, BufRead, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,29 +9,29 @@ use std::time::{Duration, Instant};
 use std::{process, thread};
 
 use driver_api::driver::{Capture, Flow, Polled};
-use driver_api::error::Chain;
 use driver_api::request::{Limits, Request, SyscallSet, Target};
 use driver_api::table;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
-use crate::Result;
 use crate::args::ConsumeArgs;
+use crate::{Error, Result};
 
-/// How long a poll may wait before the benchmark's questions are looked at.
+/// How long a poll may wait before the consumer checks for questions of the benchmark.
 const TICK: Duration = Duration::from_millis(20);
-/// How long, when asked, it goes on consuming what was captured before.
+/// How long the consumer goes on consuming earlier events before it answers.
 const CATCH_UP: Duration = Duration::from_secs(5);
 
-/// Lines of the benchmark that wait for an answer.
+/// Questions of the benchmark so far.
 static ASKED: AtomicUsize = AtomicUsize::new(0);
+/// Standard input has ended.
 static OVER: AtomicBool = AtomicBool::new(false);
 
 /// Opens the driver and consumes until standard input ends.
 pub(crate) fn run(arguments: &ConsumeArgs) -> Result<()> {
     if let Some(cpu) = arguments.avoid {
-        stay_away_from(cpu)?;
+        avoid(cpu)?;
     }
     let request = Request {
         target: Target::Host,
@@ -41,7 +40,7 @@ pub(crate) fn run(arguments: &ConsumeArgs) -> Result<()> {
         buffer: arguments.buffer,
     };
     let chosen = drivers::open(&arguments.driver, &drivers::host::detect(), &request)
-        .map_err(|error| Chain(&error).to_string())?;
+        .map_err(Error::failed(format!("open {}", arguments.driver)))?;
     let mut capture = chosen.opened.capture;
     thread::spawn(listen);
     let mut answered = 0;
@@ -66,15 +65,15 @@ pub(crate) fn run(arguments: &ConsumeArgs) -> Result<()> {
     Ok(())
 }
 
-/// Every event is handed to a sink that does nothing with it.
+/// Hands the waiting events to a sink that does nothing.
 fn poll(capture: &mut dyn Capture, wait: Duration) -> Result<usize> {
     match capture.poll(wait, &mut |event| {
         std::hint::black_box(event.header().nr);
         Flow::Continue
     }) {
         Ok(Polled::Events(count)) => Ok(count),
-        Ok(Polled::Ended(_)) => Err("the capture of the whole host has ended".to_owned()),
-        Err(error) => Err(Chain(&error).to_string()),
+        Ok(Polled::Ended(_)) => Err(Error::unexpected("the capture of the whole host has ended")),
+        Err(error) => Err(Error::failed("go on")(error)),
     }
 }
 
@@ -86,7 +85,7 @@ fn listen() {
         ASKED.fetch_add(1, Ordering::Relaxed);
     }
     OVER.store(true, Ordering::Relaxed);
-    // a benchmark that was killed must not leave a driver behind
+    // ends the process even if it hangs: a killed benchmark must not leave a driver behind
     thread::sleep(Duration::from_secs(10));
     process::exit(1);
 }
@@ -95,13 +94,13 @@ fn answer(line: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{line}")
         .and_then(|()| out.flush())
-        .map_err(|error| format!("cannot answer the benchmark: {error}"))
+        .map_err(Error::failed("answer the benchmark"))
 }
 
-/// CPU time of this thread, which is the one that polls, in nanoseconds.
+/// The CPU time of this thread, which polls, in nanoseconds.
 fn cpu_ns() -> Result<u64> {
     let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
-        .map_err(|error| format!("cannot read the thread's CPU clock: {error}"))?;
+        .map_err(Error::failed("read the thread's CPU clock"))?;
     Ok(u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX))
 }
 
@@ -111,21 +110,25 @@ fn selection(names: &[String]) -> Result<SyscallSet> {
     }
     names
         .iter()
-        .map(|name| table::by_name(name).ok_or_else(|| format!("there is no system call {name}")))
+        .map(|name| {
+            table::by_name(name)
+                .ok_or_else(|| Error::unexpected(format!("there is no system call {name}")))
+        })
         .collect()
 }
 
-/// Where there is only one CPU, it is shared.
-fn stay_away_from(cpu: usize) -> Result<()> {
+/// Keeps this process off a CPU. If there is only one CPU, it is shared.
+fn avoid(cpu: usize) -> Result<()> {
     let this = Pid::from_raw(0);
-    let mut cpus = sched_getaffinity(this).map_err(|error| error.to_string())?;
+    let mut cpus =
+        sched_getaffinity(this).map_err(Error::failed("read the CPUs of this process"))?;
     let others = (0..CpuSet::count())
         .filter(|other| *other != cpu && cpus.is_set(*other).unwrap_or(false))
         .count();
     if others > 0 {
         cpus.unset(cpu)
             .and_then(|()| sched_setaffinity(this, &cpus))
-            .map_err(|error| format!("cannot stay away from CPU {cpu}: {error}"))?;
+            .map_err(Error::failed(format!("avoid CPU {cpu}")))?;
     }
     Ok(())
 }

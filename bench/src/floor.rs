@@ -1,21 +1,21 @@
-//! The floor: an empty program at the end of every system call. No tracer in the kernel can cost less.
+//! The floor: an empty program at the return of every system call. No tracer in the kernel can cost less.
 
 use libbpf_rs::{Link, Object, ObjectBuilder};
 
-use crate::Result;
+use crate::{Error, Result};
 
 static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/floor.o"));
 
-/// The attached program; dropped, it is detached.
+/// The attached program. Dropping it detaches it.
 pub(crate) struct Floor {
     _links: Vec<Link>,
     _object: Object,
 }
 
 impl Floor {
-    /// Loads and attaches it.
+    /// Loads and attaches the program.
     pub(crate) fn new() -> Result<Self> {
-        let failed = |error| format!("cannot attach the empty BPF program: {error:#}");
+        let failed = |error: libbpf_rs::Error| Error::failed("attach the empty BPF program")(error);
         let object = ObjectBuilder::default()
             .open_memory(OBJECT)
             .map_err(failed)?

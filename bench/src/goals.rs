@@ -1,28 +1,28 @@
-//! The figures to reach, and whether they were.
+//! The figures to reach, and whether they were reached.
 
 /// One figure.
 #[derive(Debug)]
 pub(crate) struct Goal {
     pub(crate) what: String,
-    /// As in "at most 0.70".
+    /// A text such as "at most 0.70".
     pub(crate) goal: String,
-    /// As measured; nothing when a contestant was missing.
+    /// The measured figure. None: a contestant was missing.
     pub(crate) measured: Option<String>,
     pub(crate) met: bool,
 }
 
-/// All of them, in the order in which they were measured.
+/// All goals, in the order in which they were measured.
 #[derive(Debug, Default)]
 pub(crate) struct Goals(pub(crate) Vec<Goal>);
 
 impl Goals {
-    /// A figure that is good when it is small.
+    /// Adds a figure that should be small.
     pub(crate) fn at_most(&mut self, what: &str, goal: f64, measured: Option<f64>, unit: &str) {
         let met = measured.is_some_and(|measured| measured <= goal);
         self.add(what, format!("at most {goal}{unit}"), measured, unit, met);
     }
 
-    /// A figure that is good when it is large.
+    /// Adds a figure that should be large.
     pub(crate) fn at_least(&mut self, what: &str, goal: f64, measured: Option<f64>, unit: &str) {
         let met = measured.is_some_and(|measured| measured >= goal);
         self.add(what, format!("at least {goal}{unit}"), measured, unit, met);
@@ -38,7 +38,7 @@ impl Goals {
     }
 }
 
-/// Three decimals for small figures, none for counts.
+/// Two decimals, three for small figures, none for counts.
 fn rounded(figure: f64) -> String {
     if figure.fract() == 0.0 {
         format!("{figure:.0}")

@@ -1,12 +1,12 @@
-//! The first part: tracers in the kernel that watch the whole host, on every load.
+//! Tracers in the kernel that watch the whole host, with every load.
 
 use crate::args::Options;
 use crate::goals::Goals;
 use crate::report::{Report, Table, number, ratio, time};
 use crate::samples::{Sample, Samples, shuffled};
-use crate::tracer::Tracer;
+use crate::tracer::{Tracer, host_drivers};
 use crate::workshop::{Load, Place, Workshop, look_up};
-use crate::{Result, say};
+use crate::{Error, Result, say};
 
 const CORE: &str = "core, everything";
 const UNSELECTED: &str = "core, not selected";
@@ -17,7 +17,7 @@ const BPFTRACE: &str = "bpftrace count()";
 /// Calls before the first measurement.
 const WARM_UP: u64 = 100_000;
 
-/// Measures, and adds to the report and the goals.
+/// Measures, and adds the results to the report and the goals.
 pub(crate) fn measure(
     options: &Options,
     workshop: &Workshop,
@@ -45,7 +45,7 @@ pub(crate) fn measure(
                 if tracer == Tracer::Alone {
                     return Err(why);
                 }
-                report.left_out(&tracer.name(), &why);
+                report.failed(&tracer.name(), &why);
                 tracers.retain(|other| *other != tracer);
             }
         }
@@ -58,7 +58,7 @@ pub(crate) fn measure(
 fn contestants(options: &Options, report: &mut Report) -> Vec<Tracer> {
     let mut tracers = vec![Tracer::Floor, Tracer::Bpftrace];
     for build in [None].into_iter().chain(options.other.clone().map(Some)) {
-        for driver in ["ebpf-core", "ebpf-legacy"] {
+        for driver in host_drivers() {
             for everything in [true, false] {
                 tracers.push(Tracer::Driver {
                     driver,
@@ -77,7 +77,7 @@ fn contestants(options: &Options, report: &mut Report) -> Vec<Tracer> {
     tracers
 }
 
-/// One tracer, one round, every load.
+/// Measures one tracer with every load, once.
 fn session(
     options: &Options,
     workshop: &Workshop,
@@ -89,7 +89,7 @@ fn session(
     let cpu = workshop.load_cpu();
     let mut running = tracer.start(cpu)?;
     let mut calls = 0;
-    // a tracer that has just begun, and a CPU that has just slept, are slower at first
+    // a tracer that has just begun, and a CPU that has slept, are slower at first
     workshop.run(Load::Getpid, WARM_UP, Place::Cpu(cpu), &[])?;
     for load in loads {
         let before = running.counters()?;
@@ -100,7 +100,10 @@ fn session(
             .zip(before)
             .map(|(after, before)| after.since(&before));
         if let Some(counters) = counters.filter(|counters| counters.malformed > 0) {
-            return Err(format!("{} events were malformed", counters.malformed));
+            return Err(Error::unexpected(format!(
+                "{} events were malformed",
+                counters.malformed
+            )));
         }
         if matches!(
             tracer,
@@ -110,11 +113,11 @@ fn session(
             }
         ) && counters.is_some_and(|c| c.events + c.lost < ran.iterations)
         {
-            return Err(format!(
-                "it saw {counters:?} of {} iterations of {}",
+            return Err(Error::unexpected(format!(
+                "it counted {counters:?} in {} iterations of {}",
                 ran.iterations,
                 load.name()
-            ));
+            )));
         }
         calls += ran.iterations;
         let sample = Sample {
@@ -124,9 +127,9 @@ fn session(
         samples.add(*load, &tracer.name(), round, sample);
     }
     match running.stop()? {
-        Some(counted) if counted < calls => {
-            Err(format!("it counted {counted} of at least {calls} calls"))
-        }
+        Some(counted) if counted < calls => Err(Error::unexpected(format!(
+            "it counted {counted} of at least {calls} calls"
+        ))),
         _ => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! Describes the machine that was measured on, and how quiet it was meanwhile.
+//! Describes the machine, and how quiet it was during the run.
 
 use std::fs;
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::unistd::{SysconfVar, sysconf};
 
-/// What a reader has to know of it, in order.
+/// The facts about the machine that a reader of the results needs, in order.
 pub(crate) fn describe() -> Vec<(&'static str, String)> {
     let host = drivers::host::detect();
     let cpus = std::thread::available_parallelism().map_or(0, usize::from);
@@ -44,10 +44,10 @@ pub(crate) fn describe() -> Vec<(&'static str, String)> {
     facts
 }
 
-/// With a larger part of the CPUs gone, in percent, figures near their goals say little.
+/// If others use more than this part of the CPUs, in percent, figures near their goals are not reliable.
 const NOISY: f64 = 5.0;
 
-/// Watches how much CPU others have used during the run.
+/// Measures how much CPU time others use during the run.
 #[derive(Debug)]
 pub(crate) struct Quiet {
     before: Option<Jiffies>,
@@ -68,7 +68,7 @@ impl Quiet {
         }
     }
 
-    /// Says how quiet it was. What is not ours or our children's is somebody else's.
+    /// Describes how quiet it was. CPU time that neither this process nor its children used was used by others.
     pub(crate) fn describe(&self) -> Option<(&'static str, String)> {
         let before = self.before?;
         let after = jiffies(&fs::read_to_string("/proc/stat").ok()?)?;
@@ -100,7 +100,7 @@ impl Quiet {
     }
 }
 
-/// The first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal.
+/// Parses the first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal.
 fn jiffies(stat: &str) -> Option<Jiffies> {
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
     let ticks: Vec<f64> = line
@@ -117,7 +117,7 @@ fn jiffies(stat: &str) -> Option<Jiffies> {
     })
 }
 
-/// The value behind a key and a colon.
+/// The value after a key and a colon.
 fn value(file: &str, key: &str) -> Option<String> {
     fs::read_to_string(file).ok()?.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waiting_is_not_being_busy_and_stolen_time_is_nobodys() {
+    fn waiting_and_stolen_time_are_not_busy() {
         let found = jiffies("cpu  1 2 3 100 10 4 5 7 0 0\ncpu0 1 2 3\n");
         let expected = Jiffies {
             all: 132.0,

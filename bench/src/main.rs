@@ -1,15 +1,25 @@
-//! lanner's benchmark: what each driver costs, beside bpftrace, strace and an empty BPF program.
+//! The benchmark of lanner: what each driver costs, beside bpftrace, strace and an empty BPF program.
 //!
-//! Everything that is compared is measured in one run, round after round, each round in another order.
-//! [`workshop`] has the loads, [`tracer`] the contestants that watch the host, [`consume`] is the process
-//! in which a driver of lanner's is consumed. [`kernel`], [`storm`], [`unprivileged`], [`replay`], [`plugin_calls`]
-//! and [`alerts`] are the parts; [`samples`] makes figures of what they measured, [`goals`] compares those with what is wanted,
-//! [`report`] lays them out.
+//! It compares only what it has measured in one run, in rounds. Each round has another order.
+//!
+//! `make bench` and `make bench-quick` build what is needed and run this. As root everything is measured, otherwise only
+//! ptrace and what needs no driver. `lanner-bench --help` lists the options; `how-to-read.md` explains the results, and
+//! becomes the beginning of the page that `--markdown` writes.
+//!
+//! | module | content |
+//! |---|---|
+//! | [`workshop`] | the loads |
+//! | [`tracer`] | the contestants that watch the host |
+//! | [`consume`] | the process that opens one of lanner's drivers and counts its events |
+//! | [`kernel`], [`storm`], [`unprivileged`], [`replay`], [`plugin_calls`], [`alerts`] | the parts of the benchmark |
+//! | [`samples`] | medians and ratios of the measurements |
+//! | [`goals`] | the figures to reach |
+//! | [`report`] | the results as text and as a page |
 
 mod alerts;
 mod args;
 mod consume;
-#[cfg(feature = "core")]
+mod error;
 mod floor;
 mod goals;
 mod kernel;
@@ -28,6 +38,7 @@ use std::process::ExitCode;
 use std::{fs, io};
 
 use clap::Parser;
+use driver_api::error::Chain;
 
 use args::{Cli, Options, Verb};
 use goals::Goals;
@@ -35,8 +46,9 @@ use machine::Quiet;
 use report::Report;
 use workshop::Workshop;
 
-/// What failed, on what, and what to do.
-pub(crate) type Result<T> = std::result::Result<T, String>;
+pub(crate) use error::Error;
+
+pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -47,13 +59,13 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("failed: {error}"));
+            say(&format!("failed: {}", Chain(&error)));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Progress, and what was left out and why. Results go to standard output.
+/// Prints a line to standard error: progress, and what was left out. Results go to standard output.
 pub(crate) fn say(message: &str) {
     let _ = writeln!(io::stderr(), "bench: {message}");
 }
@@ -90,7 +102,7 @@ fn measure(options: &Options) -> Result<()> {
     print!("{}", report.text(&machine));
     if let Some(path) = &options.markdown {
         fs::write(path, report.markdown(&machine, options.quick))
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+            .map_err(Error::failed(format!("write {}", path.display())))?;
         say(&format!("wrote {}", path.display()));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What a call to a plugin costs: `lanner plugins check --cost` with the example that does nothing.
+//! What a call to a plugin costs: `lanner plugins check --cost` with the example plugin that does nothing.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::args::Options;
 use crate::goals::Goals;
 use crate::report::{Report, Table};
-use crate::{Result, unprivileged};
+use crate::{Error, Result, unprivileged};
 
 const SOURCE: &str = include_str!("../../plugins/examples/nothing-c/nothing.c");
 const HEADER: &str = include_str!("../../plugins/api/include/lanner_plugin.h");
@@ -15,11 +15,12 @@ const HEADER: &str = include_str!("../../plugins/api/include/lanner_plugin.h");
 /// The goal, in nanoseconds.
 const GOAL: f64 = 50.0;
 
+/// Measures, and adds the results to the report and the goals.
 pub(crate) fn measure(options: &Options, report: &mut Report, goals: &mut Goals) -> Result<()> {
     let text = match unprivileged::lanner(options).and_then(|lanner| run(&lanner)) {
         Ok(text) => text,
         Err(why) => {
-            report.left_out("calls of plugins", &why);
+            report.failed("calls of plugins", &why);
             return Ok(());
         }
     };
@@ -41,9 +42,9 @@ pub(crate) fn measure(options: &Options, report: &mut Report, goals: &mut Goals)
     Ok(())
 }
 
-/// Compiles the plugin and has it measured.
+/// Compiles the plugin, and lets lanner measure it.
 fn run(lanner: &std::path::Path) -> Result<String> {
-    let failed = |error: std::io::Error| format!("calls of plugins: {error}");
+    let failed = |error: std::io::Error| Error::failed("compile and check a plugin")(error);
     let folder = tempfile::tempdir().map_err(failed)?;
     let library = folder.path().join("libnothing.so");
     fs::write(folder.path().join("nothing.c"), SOURCE).map_err(failed)?;
@@ -60,9 +61,7 @@ fn run(lanner: &std::path::Path) -> Result<String> {
         .current_dir(folder.path())
         .status()
         .map_err(failed)?;
-    if !compiled.success() {
-        return Err("cc cannot compile the plugin".to_owned());
-    }
+    Error::check("cc, which compiles the plugin,", compiled)?;
     fs::set_permissions(&library, fs::Permissions::from_mode(0o755)).map_err(failed)?;
     let output = Command::new(lanner)
         .args(["plugins", "check", "--cost"])

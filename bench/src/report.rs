@@ -1,9 +1,11 @@
-//! Lays the results out, for a terminal and as a page of documentation.
+//! Formats the results, for a terminal and as a page of documentation.
 
 use std::fmt::Write;
 
+use driver_api::error::Chain;
+
 use crate::goals::Goals;
-use crate::say;
+use crate::{Error, say};
 
 /// A table with a heading.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// Columns in line, numbers to the right.
+    /// For a terminal: columns are aligned, numbers to the right.
     fn text(&self, out: &mut String) {
         let _ = writeln!(out, "\n== {}", self.title);
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -58,7 +60,7 @@ impl Table {
     }
 }
 
-/// Everything that is to be said.
+/// All results, and what was left out.
 #[derive(Debug)]
 pub(crate) struct Report {
     goals: Table,
@@ -81,7 +83,12 @@ impl Report {
         self.tables.push(table);
     }
 
-    /// Says at once, and again at the end, what was not measured.
+    /// Reports what could not be measured because of an error.
+    pub(crate) fn failed(&mut self, what: &str, why: &Error) {
+        self.left_out(what, &Chain(why).to_string());
+    }
+
+    /// Reports what was not measured: at once, and again at the end.
     pub(crate) fn left_out(&mut self, what: &str, why: &str) {
         say(&format!("left out: {what}: {why}"));
         self.left_out.push((what.to_owned(), why.to_owned()));
@@ -149,7 +156,7 @@ impl Report {
     }
 }
 
-/// Nanoseconds, in a unit that suits them.
+/// Nanoseconds, in a suitable unit.
 pub(crate) fn time(ns: Option<f64>) -> String {
     let Some(ns) = ns else {
         return String::new();

@@ -1,23 +1,23 @@
-//! What was measured, and the figures made of it: medians over rounds.
+//! Measurements, and the figures that are computed from them: medians over rounds.
 //!
-//! What a contestant adds is taken within each round, as the difference to the same load alone in the same
-//! round, and the median of these is the figure: a machine that becomes slower from round to round then
-//! does no harm.
+//! The time that a contestant adds is computed within each round: its time minus the time of the same load alone in that
+//! round. The figure is the median of these differences. So a machine that becomes slower from round to round does not
+//! distort it.
 
 use std::collections::BTreeMap;
 
 use crate::tracer::Counters;
 use crate::workshop::Load;
 
-/// Fewer events than this are a handful.
-const FEW: u64 = 10_000;
+/// Fewer events than this give no reliable figure.
+const MIN_EVENTS: u64 = 10_000;
 
 /// One measurement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
     /// Nanoseconds per iteration.
     pub(crate) ns: f64,
-    /// What lanner's consumer counted meanwhile.
+    /// The counters of lanner's consumer for this measurement.
     pub(crate) counters: Option<Counters>,
 }
 
@@ -37,17 +37,17 @@ impl Samples {
         self.0.get(&(load, contestant.to_owned()))
     }
 
-    /// Nanoseconds per iteration.
+    /// The median time of one iteration, in nanoseconds.
     pub(crate) fn time(&self, load: Load, contestant: &str) -> Option<f64> {
         median(self.of(load, contestant)?.values().map(|s| s.ns).collect())
     }
 
-    /// Nanoseconds added to one iteration, to what `base` takes.
+    /// The median of the nanoseconds that a contestant adds to one iteration, compared with `base`.
     pub(crate) fn added(&self, load: Load, contestant: &str, base: &str) -> Option<f64> {
         median(self.differences(load, contestant, base)?)
     }
 
-    /// A quarter of the rounds have added less than the first, a quarter more than the second.
+    /// The quartiles of the added time: a quarter of the rounds added less than the first, a quarter more than the second.
     pub(crate) fn quartiles(&self, load: Load, contestant: &str, base: &str) -> Option<(f64, f64)> {
         let mut differences = self.differences(load, contestant, base)?;
         differences.sort_by(f64::total_cmp);
@@ -65,8 +65,8 @@ impl Samples {
         (!differences.is_empty()).then_some(differences)
     }
 
-    /// What one contestant adds, as a multiple of what another adds (each to its own base). Nothing when
-    /// what the other adds cannot be told from nothing.
+    /// The time that one contestant adds, as a multiple of what another adds (each to its own base). None if the time that
+    /// the other adds cannot be distinguished from 0.
     pub(crate) fn ratio(&self, load: Load, one: (&str, &str), other: (&str, &str)) -> Option<f64> {
         let (at_least, _) = self.quartiles(load, other.0, other.1)?;
         let other = self.added(load, other.0, other.1)?;
@@ -74,7 +74,7 @@ impl Samples {
         (at_least > 0.0).then_some(one / other)
     }
 
-    /// What the consumer counted, all rounds together.
+    /// The consumer's counters, added up over all rounds.
     pub(crate) fn counters(&self, load: Load, contestant: &str) -> Option<Counters> {
         let mut sum = Counters::default();
         for sample in self.of(load, contestant)?.values() {
@@ -87,14 +87,14 @@ impl Samples {
         Some(sum)
     }
 
-    /// CPU time of the consumer for one event, in nanoseconds; of a handful of events it says nothing.
+    /// The CPU time of the consumer for one event, in nanoseconds. None if there were too few events.
     pub(crate) fn cpu_per_event(&self, load: Load, contestant: &str) -> Option<f64> {
         let sum = self.counters(load, contestant)?;
-        (sum.events >= FEW).then(|| sum.cpu_ns as f64 / sum.events as f64)
+        (sum.events >= MIN_EVENTS).then(|| sum.cpu_ns as f64 / sum.events as f64)
     }
 }
 
-/// The middle one, or between the two in the middle.
+/// The middle value, or the mean of the two in the middle.
 pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -106,7 +106,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     })
 }
 
-/// The order of this round: everybody once, each round differently, each run alike.
+/// The order of a round. Each item comes once. Rounds differ, and every run has the same orders.
 pub(crate) fn shuffled<T>(mut items: Vec<T>, round: usize) -> Vec<T> {
     // xorshift64 (Marsaglia 2003)
     let mut state = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(round as u64 + 1);
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_a_multiple_of_what_adds_nothing() {
+    fn there_is_no_ratio_to_a_contestant_that_adds_nothing() {
         let mut samples = Samples::default();
         for (name, ns) in [
             ("alone", 10.0),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn every_round_has_everybody_once() {
+    fn every_round_has_each_contestant_once() {
         let orders: Vec<Vec<u8>> = (0..8)
             .map(|round| shuffled((0..6).collect(), round))
             .collect();

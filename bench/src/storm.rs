@@ -1,28 +1,28 @@
-//! The second part: whether anything is lost in a storm of calls on every CPU.
+//! Whether events are lost in a storm of calls on every CPU.
 
 use std::process::Stdio;
 
 use crate::args::Options;
 use crate::goals::Goals;
 use crate::report::{Report, Table, number, time};
-use crate::tracer::{Consumer, Counters};
+use crate::tracer::{Consumer, Counters, host_drivers};
 use crate::workshop::Workshop;
-use crate::{Result, say};
+use crate::{Error, Result, say};
 
 /// Calls a second that must not be lost.
 const RATE: u64 = 2_000_000;
 const SECONDS: u64 = 10;
-/// A rate that falls short of it by less is the same: the last tick is not waited for.
+/// A rate of this part of it counts as reached: the load does not wait for the last tick.
 const NEARLY: f64 = 0.99;
 
-/// What one storm came to.
+/// The result of one storm.
 struct Outcome {
     made: f64,
     rate: f64,
     counters: Counters,
 }
 
-/// Measures, and adds to the report and the goals.
+/// Measures, and adds the results to the report and the goals.
 pub(crate) fn measure(
     options: &Options,
     workshop: &Workshop,
@@ -43,7 +43,7 @@ pub(crate) fn measure(
         ),
         &["", "calls made", "a second", "events", "lost", "CPU/event"],
     );
-    for driver in ["ebpf-core", "ebpf-legacy"] {
+    for driver in host_drivers() {
         let short = driver.trim_start_matches("ebpf-");
         if !options.wants(short) {
             continue;
@@ -59,7 +59,7 @@ pub(crate) fn measure(
             let outcome = match storm(workshop, driver, seconds, rate) {
                 Ok(outcome) => outcome,
                 Err(why) => {
-                    report.left_out(&what, &why);
+                    report.failed(&what, &why);
                     continue;
                 }
             };
@@ -78,7 +78,7 @@ pub(crate) fn measure(
                 time((events > 0).then(|| cpu_ns as f64 / events as f64)),
             ]);
             if rate > 0 {
-                // what was neither delivered nor counted as lost is lost all the same
+                // events that were neither delivered nor counted as lost are lost, too
                 let missing = (outcome.made - (events + lost) as f64).max(0.0) + lost as f64;
                 let reached = outcome.rate / 1e6;
                 let what = format!("{short}, calls a second in the storm, reached (millions)");
@@ -92,7 +92,7 @@ pub(crate) fn measure(
     Ok(())
 }
 
-/// Loads on every CPU, the consumer wherever the scheduler puts it.
+/// Runs a load on every CPU. The scheduler places the consumer.
 fn storm(workshop: &Workshop, driver: &str, seconds: u64, rate: u64) -> Result<Outcome> {
     let cpus = workshop.cpus();
     let mut consumer = Consumer::start(None, driver, &["--buffer", "8388608"])?;
@@ -104,13 +104,11 @@ fn storm(workshop: &Workshop, driver: &str, seconds: u64, rate: u64) -> Result<O
             .storm(*cpu, seconds, each)
             .stdin(Stdio::null())
             .spawn();
-        loads.push(load.map_err(|error| format!("cannot start a storm: {error}"))?);
+        loads.push(load.map_err(Error::failed("start a storm"))?);
     }
     for mut load in loads {
-        let status = load.wait().map_err(|error| error.to_string())?;
-        if !status.success() {
-            return Err(format!("a storm ended with {status}"));
-        }
+        let status = load.wait().map_err(Error::failed("wait for a storm"))?;
+        Error::check("a storm", status)?;
     }
     let counters = consumer.counters()?.since(&before);
     let (mut made, mut rate) = (0.0, 0.0);

@@ -1,4 +1,4 @@
-//! The contestants that watch the whole host: started, asked for their counters, stopped.
+//! The contestants that watch the whole host: how they are started, asked for their counters, and stopped.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -9,24 +9,24 @@ use std::{env, thread};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::Result;
+use crate::{Error, Result};
 
-/// What is compared with each other.
+/// A contestant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Tracer {
     /// No tracer at all.
     Alone,
-    /// The empty program.
+    /// The empty BPF program.
     Floor,
-    /// bpftrace counting entries and exits.
+    /// bpftrace, which counts entries and exits of calls.
     Bpftrace,
-    /// A driver of lanner's.
+    /// One of lanner's drivers.
     Driver {
         /// Its name.
         driver: &'static str,
-        /// Everything is selected; otherwise only [`UNUSED`].
+        /// All calls are selected; otherwise only [`UNUSED`].
         everything: bool,
-        /// The build of lanner-bench that has it; none: this one.
+        /// The build of lanner-bench that runs it. None: this one.
         build: Option<PathBuf>,
     },
 }
@@ -61,7 +61,7 @@ impl Tracer {
         }
     }
 
-    /// Starts it, and returns when it watches.
+    /// Starts the tracer, and returns when it has begun to watch.
     pub(crate) fn start(&self, load_cpu: usize) -> Result<Running> {
         match self {
             Self::Alone => Ok(Running::Alone),
@@ -85,25 +85,24 @@ impl Tracer {
     }
 }
 
-#[cfg(feature = "core")]
 fn floor() -> Result<Running> {
     Ok(Running::Floor {
         _program: crate::floor::Floor::new()?,
     })
 }
 
-#[cfg(not(feature = "core"))]
-fn floor() -> Result<Running> {
-    Err("the empty BPF program was left out of this build".to_owned())
+/// The drivers that can capture the whole host, the preferred one first.
+pub(crate) fn host_drivers() -> impl Iterator<Item = &'static str> {
+    let drivers = drivers::registered().into_iter();
+    drivers
+        .filter(|driver| driver.serves().host)
+        .map(|driver| driver.name())
 }
 
-/// A tracer that watches. Dropped, it is gone.
+/// A running tracer. Dropping it stops it.
 pub(crate) enum Running {
     Alone,
-    #[cfg(feature = "core")]
-    Floor {
-        _program: crate::floor::Floor,
-    },
+    Floor { _program: crate::floor::Floor },
     Bpftrace(Process),
     Consumer(Consumer),
 }
@@ -113,15 +112,17 @@ impl Running {
     pub(crate) fn counters(&mut self) -> Result<Option<Counters>> {
         match self {
             Self::Consumer(consumer) => consumer.counters().map(Some),
-            _ => Ok(None),
+            Self::Alone | Self::Bpftrace(_) => Ok(None),
+            Self::Floor { .. } => Ok(None),
         }
     }
 
-    /// Ends it; bpftrace says how many calls it has counted.
+    /// Stops it. Returns the number of calls that bpftrace has counted.
     pub(crate) fn stop(self) -> Result<Option<u64>> {
         match self {
             Self::Bpftrace(process) => counted(process).map(Some),
-            _ => Ok(None),
+            Self::Alone | Self::Consumer(_) => Ok(None),
+            Self::Floor { .. } => Ok(None),
         }
     }
 }
@@ -136,7 +137,7 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// What was counted since `before`.
+    /// The difference to earlier counters.
     pub(crate) fn since(&self, before: &Self) -> Self {
         Self {
             events: self.events.saturating_sub(before.events),
@@ -159,25 +160,28 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|error| format!("cannot start {what}: {error}"))?;
-        let out = child.stdout.take().ok_or("a child without an output")?;
+            .map_err(Error::failed(format!("start {what}")))?;
+        let out = child
+            .stdout
+            .take()
+            .ok_or("a child has no standard output")?;
         Ok(Self {
             child,
             out: BufReader::new(out),
         })
     }
 
-    /// The next line it prints.
+    /// The next line that it prints.
     fn line(&mut self, what: &str) -> Result<String> {
         let mut line = String::new();
         match self.out.read_line(&mut line) {
-            Ok(0) => Err(format!("{what} has ended early")),
+            Ok(0) => Err(Error::unexpected(format!("{what} has ended early"))),
             Ok(_) => Ok(line.trim().to_owned()),
-            Err(error) => Err(format!("cannot read from {what}: {error}")),
+            Err(error) => Err(Error::failed(format!("read from {what}"))(error)),
         }
     }
 
-    /// Waits for its end, some time; then kills it.
+    /// Waits until it ends, at most for [`PATIENCE`], and then kills it.
     fn end(&mut self) {
         let late = Instant::now() + PATIENCE;
         while Instant::now() < late {
@@ -202,44 +206,44 @@ impl Drop for Process {
     }
 }
 
-/// A process that consumes a driver.
+/// A process that consumes the events of a driver ([`crate::consume`]).
 pub(crate) struct Consumer(Process);
 
 impl Consumer {
-    /// Starts one of this build or another's.
+    /// Starts one, of this build or another.
     pub(crate) fn start(build: Option<&Path>, driver: &str, options: &[&str]) -> Result<Self> {
         let program = match build {
             Some(path) => path.to_owned(),
-            None => {
-                env::current_exe().map_err(|error| format!("where is this program? {error}"))?
-            }
+            None => env::current_exe().map_err(Error::failed("find this program's own file"))?,
         };
         let mut command = Command::new(program);
         command.args(["consume", "--driver", driver]).args(options);
         let mut process = Process::start(&mut command, driver)?;
         match process.line(driver)?.as_str() {
             "ready" => Ok(Self(process)),
-            other => Err(format!("{driver} said {other:?} instead of being ready")),
+            other => Err(Error::unexpected(format!(
+                "the consumer of {driver} printed {other:?} instead of ready"
+            ))),
         }
     }
 
-    /// Its counters, when everything captured until now is consumed.
+    /// Its counters, after it has consumed everything that was captured so far.
     pub(crate) fn counters(&mut self) -> Result<Counters> {
         let stdin = self
             .0
             .child
             .stdin
             .as_mut()
-            .ok_or("a consumer without an input")?;
+            .ok_or("a consumer has no standard input")?;
         writeln!(stdin, "counters")
             .and_then(|()| stdin.flush())
-            .map_err(|error| format!("the consumer has ended early: {error}"))?;
+            .map_err(Error::failed("ask the consumer for its counters"))?;
         let line = self.0.line("the consumer")?;
         let mut numbers = line.split(' ').map_while(|word| word.parse().ok());
         let mut next = || {
             numbers
                 .next()
-                .ok_or_else(|| format!("the consumer said {line:?}"))
+                .ok_or_else(|| format!("the consumer printed {line:?} as its counters"))
         };
         Ok(Counters {
             events: next()?,
@@ -255,7 +259,7 @@ fn bpftrace() -> Result<Running> {
     command.args(["-e", COUNTING]).stderr(Stdio::null());
     let mut process = Process::start(&mut command, "bpftrace")?;
     while !process.line("bpftrace")?.starts_with("Attach") {}
-    // older versions say so before they attach: it is done when it sleeps for good
+    // older versions print it before they attach; bpftrace has attached when it goes on sleeping
     let late = Instant::now() + PATIENCE;
     let mut asleep = 0;
     while asleep < 20 && Instant::now() < late {
@@ -270,12 +274,12 @@ fn bpftrace() -> Result<Running> {
 /// Ends bpftrace and reads its counters of entries and exits.
 fn counted(mut process: Process) -> Result<u64> {
     let pid = Pid::from_raw(process.child.id().cast_signed());
-    kill(pid, Signal::SIGINT).map_err(|error| format!("cannot stop bpftrace: {error}"))?;
+    kill(pid, Signal::SIGINT).map_err(Error::failed("stop bpftrace"))?;
     let mut said = String::new();
     process
         .out
         .read_to_string(&mut said)
-        .map_err(|error| format!("cannot read from bpftrace: {error}"))?;
+        .map_err(Error::failed("read from bpftrace"))?;
     process.end();
     let count = |name: &str| {
         said.lines()

@@ -1,4 +1,4 @@
-//! The third part: ptrace, beside strace and beside nothing at all. Needs no privilege.
+//! The ptrace driver, beside strace and without a tracer. This needs no privilege.
 
 use std::env;
 use std::ffi::OsString;
@@ -10,7 +10,7 @@ use crate::goals::Goals;
 use crate::report::{Report, Table, percent, ratio, time};
 use crate::samples::{Sample, Samples, shuffled};
 use crate::workshop::{Load, Place, Workshop, look_up};
-use crate::{Result, say};
+use crate::{Error, Result, say};
 
 const ALONE: &str = "alone";
 const ALONE_PINNED: &str = "alone, on one CPU";
@@ -21,7 +21,7 @@ const STRACE: &str = "strace --seccomp-bpf";
 const STRACE_PINNED: &str = "strace --seccomp-bpf, on one CPU";
 const RULES: &str = "lanner run, default rules";
 
-/// Ways in which notify mode may be asked for; the first that works is taken.
+/// Options that may select the notify mode. The first that works is used.
 const NOTIFY_OPTIONS: [&str; 4] = [
     "--driver ptrace --mode notify",
     "--driver ptrace --ptrace-mode notify",
@@ -29,10 +29,10 @@ const NOTIFY_OPTIONS: [&str; 4] = [
     "--driver ptrace-notify",
 ];
 
-/// A command that a load is run behind.
+/// A command that runs a load.
 struct Contestant {
     name: &'static str,
-    /// What it adds is seen against this.
+    /// The contestant that its added time is compared with.
     base: &'static str,
     wrapper: Vec<OsString>,
 }
@@ -42,16 +42,16 @@ pub(crate) fn lanner(options: &Options) -> Result<PathBuf> {
     let path = match &options.lanner {
         Some(path) => path.clone(),
         None => env::current_exe()
-            .map_err(|error| format!("where is this program? {error}"))?
+            .map_err(Error::failed("find this program's own file"))?
             .with_file_name("lanner"),
     };
     if path.exists() {
         Ok(path)
     } else {
-        Err(format!(
+        Err(Error::unexpected(format!(
             "there is no {} (name one with --lanner)",
             path.display()
-        ))
+        )))
     }
 }
 
@@ -81,7 +81,7 @@ fn notify_options(options: &Options, lanner: &Path) -> Option<String> {
     }
 }
 
-/// The calls that are traced, and how many iterations there are of a load whose calls are stopped at.
+/// The calls that are traced, and the iterations of a load under a tracer that stops at them.
 fn traced(load: Load, quick: bool) -> (&'static str, u64) {
     match load {
         Load::Open => ("openat", if quick { 4000 } else { 8000 }),
@@ -103,7 +103,6 @@ fn contestants(
     let plain = |name, wrapper| Contestant {
         name,
         base: ALONE,
-
         wrapper,
     };
     let pinned = |name, taskset: &Path, wrapper: Vec<OsString>| {
@@ -151,7 +150,7 @@ pub(crate) fn measure_stops(
     goals: &mut Goals,
 ) -> Result<()> {
     let lanner = lanner(options)
-        .map_err(|why| report.left_out("lanner trace", &why))
+        .map_err(|why| report.failed("lanner trace", &why))
         .ok();
     let strace = look_up("strace");
     let taskset = look_up("taskset");
@@ -183,7 +182,7 @@ pub(crate) fn measure_stops(
             calls,
             workshop.load_cpu(),
         );
-        // what is not traced is so much faster that it needs more iterations to be measured at all
+        // without a tracer a load is so much faster that it needs more iterations to be measured
         let iterations = |contestant: &Contestant| match contestant.name {
             ALONE | ALONE_PINNED => load.iterations(options.quick),
             _ => stopped,
@@ -195,7 +194,7 @@ pub(crate) fn measure_stops(
     Ok(())
 }
 
-/// Every contestant once a round, in another order each.
+/// Measures every contestant once in each round. Each round has another order.
 fn rounds(
     options: &Options,
     workshop: &Workshop,
@@ -218,7 +217,7 @@ fn rounds(
                 continue;
             }
             let n = iterations(contestant);
-            // where taskset is the wrapper, the load inherits its CPU
+            // if taskset is the wrapper, the load inherits its CPU
             match workshop.run(load, n, Place::Anywhere, &contestant.wrapper) {
                 Ok(ran) => {
                     let sample = Sample {
@@ -229,7 +228,7 @@ fn rounds(
                 }
                 Err(why) if contestant.name == ALONE => return Err(why),
                 Err(why) => {
-                    report.left_out(contestant.name, &why);
+                    report.failed(contestant.name, &why);
                     failed.push(contestant.name);
                 }
             }
@@ -304,7 +303,7 @@ fn compare_stops(samples: &Samples, load: Load, goals: &mut Goals) {
     }
 }
 
-/// `lanner run` with the default rules beside nothing.
+/// `lanner run` with the default rules, beside no tracer.
 pub(crate) fn measure_rules(
     options: &Options,
     workshop: &Workshop,
@@ -314,7 +313,7 @@ pub(crate) fn measure_rules(
     let lanner = match lanner(options) {
         Ok(lanner) => lanner,
         Err(why) => {
-            report.left_out(RULES, &why);
+            report.failed(RULES, &why);
             return Ok(());
         }
     };

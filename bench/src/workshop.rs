@@ -1,4 +1,4 @@
-//! The loads: the program of `load.c`, a small C project to build, a python to start.
+//! The loads: the program of `load.c`, a small C project to build, and a python to start.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
@@ -11,14 +11,14 @@ use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::{Result, say};
+use crate::{Error, Result, say};
 
 /// Source files of the C project.
 const FILES: usize = 12;
 /// Functions in each of them.
 const FUNCTIONS: usize = 12;
 
-/// What a contestant is measured with.
+/// A load, with which contestants are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Load {
     Getpid,
@@ -39,7 +39,7 @@ impl Load {
         Self::Python,
     ];
 
-    /// For the command line.
+    /// Its name on the command line.
     pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Getpid => "getpid",
@@ -51,7 +51,7 @@ impl Load {
         }
     }
 
-    /// In the tables.
+    /// Its name in the tables.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Getpid => "getpid",
@@ -63,8 +63,8 @@ impl Load {
         }
     }
 
-    /// Iterations of one measurement; without a tracer quick ones take some 0.2 s. No load is run for much
-    /// longer than a second, whatever the tracer: `load.c` then makes fewer.
+    /// Iterations of one measurement. Without a tracer a quick measurement takes about 0.2 s. No measurement takes much
+    /// longer than a second, because `load.c` then stops early.
     pub(crate) fn iterations(self, quick: bool) -> u64 {
         let (quickly, thoroughly) = match self {
             Self::Getpid => (500_000, 1_500_000),
@@ -78,10 +78,10 @@ impl Load {
     }
 }
 
-/// What a load has done.
+/// The result of a load.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ran {
-    /// Fewer than were asked for where that would have taken too long.
+    /// Fewer than requested if those would have taken too long.
     pub(crate) iterations: u64,
     /// Nanoseconds for all of them.
     pub(crate) ns: u64,
@@ -99,7 +99,7 @@ impl Ran {
 pub(crate) enum Place {
     /// On this CPU alone.
     Cpu(usize),
-    /// Where the scheduler likes, or where its parent may.
+    /// On the CPUs that it inherits.
     Anywhere,
 }
 
@@ -115,8 +115,7 @@ pub(crate) struct Workshop {
 impl Workshop {
     /// Compiles the load program and writes the C project.
     pub(crate) fn new() -> Result<Self> {
-        let folder =
-            tempfile::tempdir().map_err(|error| format!("cannot make a folder: {error}"))?;
+        let folder = tempfile::tempdir().map_err(Error::failed("make a folder"))?;
         let source = folder.path().join("load.c");
         let load = folder.path().join("load");
         write(&source, include_str!("../load.c"))?;
@@ -125,11 +124,10 @@ impl Workshop {
             .arg(&load)
             .arg(&source)
             .status()
-            .map_err(|error| format!("cc cannot be run ({error}): install a C compiler"))?;
-        if !status.success() {
-            return Err("cc could not compile load.c".to_owned());
-        }
-        let cpus = sched_getaffinity(Pid::from_raw(0)).map_err(|error| error.to_string())?;
+            .map_err(Error::failed("run cc (install a C compiler)"))?;
+        Error::check("cc, which compiles load.c,", status)?;
+        let cpus = sched_getaffinity(Pid::from_raw(0))
+            .map_err(Error::failed("read the CPUs of this process"))?;
         let cpus = (0..CpuSet::count())
             .filter(|cpu| cpus.is_set(*cpu).unwrap_or(false))
             .collect();
@@ -142,26 +140,26 @@ impl Workshop {
         })
     }
 
-    /// The CPUs that there are for us.
+    /// The CPUs that this process may use.
     pub(crate) fn cpus(&self) -> &[usize] {
         &self.cpus
     }
 
-    /// The CPU for loads: the last, as the first has more interrupts to serve.
+    /// The CPU for loads: the last one, because the first serves more interrupts.
     pub(crate) fn load_cpu(&self) -> usize {
         self.cpus.last().copied().unwrap_or(0)
     }
 
-    /// Whether what a load needs is there.
+    /// Whether a load can be run here.
     pub(crate) fn has(&self, load: Load) -> bool {
         match load {
             Load::Build => self.project.is_some(),
             Load::Python => self.python.is_some(),
-            _ => true,
+            Load::Getpid | Load::Open | Load::ReadWrite | Load::ForkExec => true,
         }
     }
 
-    /// Runs a load to its end, behind a wrapper such as strace.
+    /// Runs a load to its end. `wrapper`: the command that runs it, such as strace; empty: none.
     pub(crate) fn run(
         &self,
         load: Load,
@@ -187,20 +185,18 @@ impl Workshop {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .output()
-            .map_err(|error| format!("cannot run {}: {error}", program.display()))?;
+            .map_err(Error::failed(format!("run {}", program.display())))?;
         if !output.status.success() {
-            return Err(format!(
-                "{} of {} ended with {}: {}",
-                program.display(),
-                load.name(),
-                output.status,
-                last_line(&output.stderr)
-            ));
+            return Err(Error::Ended {
+                program: format!("{} of {}", program.display(), load.name()),
+                status: output.status,
+                said: last_line(&output.stderr),
+            });
         }
         read_result(&result)
     }
 
-    /// Starts one storm of getpid; [`read_storm`](Self::read_storm) tells of it afterwards.
+    /// The command of a storm of getpid. [`read_storm`](Self::read_storm) returns its result afterwards.
     pub(crate) fn storm(&self, cpu: usize, seconds: u64, rate: u64) -> Command {
         let result = self.storm_result(cpu);
         let mut command = Command::new(&self.load);
@@ -209,7 +205,7 @@ impl Workshop {
         command
     }
 
-    /// What the storm on this CPU came to.
+    /// The result of the storm on this CPU.
     pub(crate) fn read_storm(&self, cpu: usize) -> Result<Ran> {
         read_result(&self.storm_result(cpu))
     }
@@ -239,20 +235,21 @@ fn last_line(text: &[u8]) -> String {
 }
 
 fn read_result(path: &Path) -> Result<Ran> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| format!("the load has left no result ({error})"))?;
+    let text = fs::read_to_string(path).map_err(Error::failed("read the result of the load"))?;
     let mut numbers = text.split_whitespace().map_while(|word| word.parse().ok());
     match (numbers.next(), numbers.next()) {
         (Some(iterations), Some(ns)) if iterations > 0 => Ok(Ran { iterations, ns }),
-        _ => Err(format!("the load has left {text:?} as its result")),
+        _ => Err(Error::unexpected(format!(
+            "the load wrote {text:?} as its result"
+        ))),
     }
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+    fs::write(path, text).map_err(Error::failed(format!("write {}", path.display())))
 }
 
-/// Finds a program as a shell would.
+/// Finds a program in PATH.
 pub(crate) fn look_up(program: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH")?;
     std::env::split_paths(&folders)
@@ -263,14 +260,14 @@ pub(crate) fn look_up(program: &str) -> Option<PathBuf> {
         })
 }
 
-/// Writes a C project, always the same, and returns the command that builds it from nothing.
+/// Writes a C project, which is always the same, and returns the command that builds all of it.
 fn project(folder: &Path) -> Result<Option<Vec<OsString>>> {
     let Some(make) = look_up("make") else {
         say("left out: the build of a C project (there is no make)");
         return Ok(None);
     };
     let folder = folder.join("project");
-    fs::create_dir(&folder).map_err(|error| format!("cannot make a folder: {error}"))?;
+    fs::create_dir(&folder).map_err(Error::failed("make a folder"))?;
     let mut header = String::from("#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n");
     let mut main = String::from("#include \"all.h\"\nint main(void)\n{\n\tlong sum = 0;\n");
     let mut objects = String::from("main.o");
@@ -307,7 +304,7 @@ fn project(folder: &Path) -> Result<Option<Vec<OsString>>> {
     ])))
 }
 
-/// The interpreter itself: what is called python3 may be a script that looks for it.
+/// The interpreter itself: the program python3 may be a script that looks for it.
 fn python() -> Option<Vec<OsString>> {
     let found = look_up("python3").and_then(|python| {
         let output = Command::new(python)

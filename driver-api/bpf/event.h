@@ -16,16 +16,16 @@
 /* The largest event in bytes, header and attachments. */
 #define LANNER_EVENT_MAX 32768
 
-/* In a fork's fifth argument: the driver has looked at what parent and child share. */
+/* In a fork's fifth argument: the driver has determined what parent and child share. */
 #define LANNER_FORK_SEEN 9223372036854775808ull
 
-/* In lanner_attachment.what: a better attachment follows; to be passed over. */
+/* In lanner_attachment.what: ignore this attachment, a better one follows. */
 #define LANNER_REPLACED 255
 
 /* How many causes there are. */
 #define LANNER_LOSS_CAUSES 4
 
-/* In lanner_program.layer: of an overlay file system, but the driver does not know of which layer. */
+/* In lanner_program.layer: the file is in an overlay file system, but the driver does not know in which layer. */
 #define LANNER_LAYER_UNKNOWN 3
 
 /* Why events are missing. */
@@ -48,8 +48,8 @@ enum lanner_kind {
 	/* A process has a new program; nr says by which call. */
 	LANNER_KIND_EXEC = 2,
 	/* A thread or process was born. args: its tid, its tgid, the clone flags (0: not known), its tid in its own
-	 * pid namespace (0: not known), LANNER_FORK_SEEN with those of CLONE_FILES, CLONE_PARENT and CLONE_NEWPID that
-	 * it was seen to have (0: it was not looked at). */
+	 * PID namespace (0: not known), and LANNER_FORK_SEEN with the flags among CLONE_FILES, CLONE_PARENT and
+	 * CLONE_NEWPID that the driver saw take effect (0: the driver did not look). */
 	LANNER_KIND_FORK = 3,
 	/* A thread ended. ret is its wait status (wait(2)). */
 	LANNER_KIND_EXIT = 4,
@@ -87,7 +87,7 @@ enum lanner_fact {
 	LANNER_FACT_ARGV = 20,
 	/* Environment as the new program has it. */
 	LANNER_FACT_ENV = 21,
-	/* Who runs the program, an struct lanner_ids. */
+	/* The ids of the process, an struct lanner_ids. */
 	LANNER_FACT_IDS = 22,
 	/* The task's name. */
 	LANNER_FACT_COMM = 23,
@@ -95,7 +95,7 @@ enum lanner_fact {
 	LANNER_FACT_LOCAL = 24,
 	/* Peer's name of a Unix socket. */
 	LANNER_FACT_PEER = 25,
-	/* The program's file and what it is capable of, a struct lanner_program. */
+	/* The program's file and the process's capabilities, a struct lanner_program. */
 	LANNER_FACT_PROGRAM = 26,
 };
 
@@ -109,7 +109,7 @@ enum lanner_status {
 	LANNER_FAULT = 2,
 };
 
-/* How the bytes of an attachment are to be read. */
+/* How the bytes of an attachment are encoded. */
 enum lanner_encoding {
 	/* As they are; a string without its NUL. */
 	LANNER_RAW = 0,
@@ -131,28 +131,28 @@ enum lanner_part {
 	LANNER_PART_CONTROL = 3,
 };
 
-/* Where a file of an overlay file system is. */
+/* The layer of an overlay file system that a file is in. */
 enum lanner_layer {
-	/* Not of such a file system. */
+	/* The file is not in an overlay file system. */
 	LANNER_LAYER_NONE = 0,
-	/* As the image has it. */
+	/* The file is as the image has it. */
 	LANNER_LAYER_LOWER = 1,
-	/* Written since. */
+	/* The file was written since the container started. */
 	LANNER_LAYER_UPPER = 2,
 };
 
 /* Bits of lanner_event.flags. */
 
-/* Captured at entry of a call that does not return: ret says nothing. */
+/* Captured at the entry of a call that does not return: ret has no meaning. */
 #define LANNER_FLAG_NORETURN 1
-/* Nobody selected the call; it is here for the process state only. */
+/* The call is not selected. The event is delivered for the process state only. */
 #define LANNER_FLAG_UNSELECTED 2
-/* An attachment found no room in LANNER_EVENT_MAX. */
+/* An attachment was left out, because the event would have been larger than LANNER_EVENT_MAX. */
 #define LANNER_FLAG_INCOMPLETE 4
-/* Captured at entry of a call that does return, or of a thread whose end nobody could ask about: ret
- * says nothing, what the kernel writes into memory is not there, and no fact is. */
+/* Captured at the entry of a call that does return: ret has no meaning, and the event has neither what the
+ * kernel writes into memory nor facts. On an exit: the thread's wait status could not be determined. */
 #define LANNER_FLAG_ENTRY 8
-/* Any of these: ret says nothing. For Event::has. */
+/* With either flag ret has no meaning. For Event::has. */
 #define LANNER_FLAG_NO_RESULT (LANNER_FLAG_NORETURN | LANNER_FLAG_ENTRY)
 
 /* The fixed part of an event. */
@@ -203,19 +203,19 @@ struct lanner_attachment {
 	__u8 encoding;
 	/* Bytes that follow. */
 	__u32 captured;
-	/* Bytes there were to capture; 0 where only the captured ones are known. */
+	/* How many bytes there were to capture; 0: not known. */
 	__u64 full;
 };
 
-/* Both ends of an internet socket, or the family of another one. */
+/* Both ends of an internet socket. Of another socket only the family is set. */
 struct lanner_tuple {
 	/* AF_*. */
 	__u16 family;
 	/* IPPROTO_*. */
 	__u16 protocol;
-	/* Host order. */
+	/* In host byte order. */
 	__u16 local_port;
-	/* Host order. */
+	/* In host byte order. */
 	__u16 remote_port;
 	/* Address; the first 4 bytes for AF_INET. */
 	__u8 local[16];
@@ -223,7 +223,7 @@ struct lanner_tuple {
 	__u8 remote[16];
 };
 
-/* Who runs a program. */
+/* The ids of a process that runs a new program. */
 struct lanner_ids {
 	/* Parent's thread-group id. */
 	__u32 ppid;
@@ -247,7 +247,7 @@ struct lanner_ids {
 	__u32 memfd;
 };
 
-/* A new program: its file, and what it is capable of. */
+/* A new program: its file, and the capabilities of its process. */
 struct lanner_program {
 	/* The file's inode. */
 	__u64 inode;
@@ -263,7 +263,7 @@ struct lanner_program {
 	__u64 cap_effective;
 	/* The file's permissions and type. */
 	__u32 mode;
-	/* Who owns the file. */
+	/* The file's owner. */
 	__u32 uid;
 	/* The file's group. */
 	__u32 gid;

@@ -1,63 +1,62 @@
-//! The [`Driver`] and [`Capture`] traits: the contract between those who capture and those who consume.
+//! The [`Driver`] and [`Capture`] traits: the contract between a driver and the consumer of its events.
 //!
-//! It says what is captured, never how, so that it can stay while kernels and mechanisms change. Each
-//! numbered clause has a case in the conformance suite (`drivers/tests/conformance`), which runs on
-//! every driver.
+//! The contract says what is captured, not how, so that it stays the same while kernels and mechanisms change. Each
+//! numbered clause has a case in the conformance suite (`drivers/tests/conformance`), which runs on every driver.
 //!
 //! **Probing and opening**
 //!
 //! 1. [`Driver::probe`] is a pure function of the [`Host`]: no side effect, the same answer for the same host.
-//! 2. A driver whose probe says `Unusable` refuses [`Driver::open`] with [`OpenError::Unusable`].
-//! 3. A target or a setting that the driver cannot honour is [`OpenError::Unsupported`], and nothing is
-//!    started: no process, no program in the kernel.
+//! 2. If a driver's probe says `Unusable`, [`Driver::open`] fails with [`OpenError::Unusable`].
+//! 3. If the driver does not support a target or a setting, [`Driver::open`] fails with
+//!    [`OpenError::Unsupported`] and has started neither a process nor a program in the kernel.
 //! 4. `open` returns one capture. The thread that called `open` is the one that polls it: ptrace(2) binds
 //!    tracees to the thread that attached. Any thread may drop it.
-//! 5. When `open` returns, capturing has begun: a call that a target process makes afterwards is delivered.
-//!    A command has not executed its program before the first [`Capture::poll`].
+//! 5. When `open` returns, capturing has begun: a call that a target process makes from then on is delivered.
+//!    A command executes its program during the first [`Capture::poll`], not before.
 //!
 //! **Events**
 //!
-//! 6. Events of one process come in the order in which they happened; of one thread strictly so. A
-//!    process's fork event comes before any event of the child.
-//! 7. A selected call is delivered once, when it returns, with number, ABI, the six arguments, the return
-//!    value and what its [`Plan`](crate::plan::Plan) names. A call that does not return (`exit`,
-//!    `exit_group`) is delivered at its entry, marked [`Flags::NORETURN`](crate::event::Flags). A call that
-//!    a dying thread never returned from is not delivered. A driver that sees entries alone, which its
-//!    gaps name, delivers each call there, marked [`Flags::ENTRY`](crate::event::Flags): without a return
-//!    value, without what the kernel writes, without facts.
-//! 8. Memory is captured as it is when the call returns; of a successful exec, as it was at its entry.
-//!    Output parameters are captured only when the call succeeded. Null pointers have no attachment.
-//! 9. The clone family is delivered to the parent only; the child's birth is a fork event.
-//! 10. A successful exec is one event of kind [`Exec`](crate::event::Kind::Exec), delivered also when it
-//!     is not selected, then marked [`Flags::UNSELECTED`](crate::event::Flags). It has the facts exe, cwd,
-//!     argv, env, ids and comm. Its thread id is the one after the call.
-//! 11. Every fork, of a process or a thread, and every exit of a thread of the target is delivered.
-//! 12. No call that is not selected is delivered, and none of a process that is not a target, and none of
-//!     lanner's own.
-//! 13. An attachment that could not be captured whole says so in its status.
-//! 14. What was lost is counted by cause in [`Stats::lost`], and a `Lost` event of the same count is
-//!     delivered by a later poll.
+//! 6. Events of one process come in the order in which they happened. For the events of one thread this holds
+//!    strictly. A fork event comes before any event of the child.
+//! 7. A selected call is delivered once, when it returns, with its number, ABI, six arguments, return value and
+//!    the attachments that its [`Plan`](crate::plan::Plan) names. A call that does not return (`exit`,
+//!    `exit_group`) is delivered at its entry, marked [`Flags::NORETURN`](crate::event::Flags). If a thread dies
+//!    during a call, the call is not delivered. A driver that only sees entries has gaps that say so. It delivers
+//!    each call at its entry, marked [`Flags::ENTRY`](crate::event::Flags), without a return value, without the
+//!    memory that the kernel writes and without facts.
+//! 8. Memory is captured as it is when the call returns. Exception: the memory of a successful exec is captured as
+//!    it was at the entry. Output parameters are captured only if the call succeeded. Null pointers have no
+//!    attachment.
+//! 9. A call of the clone family is delivered once, as the parent's. The birth of the child is a fork event.
+//! 10. A successful exec is one event of kind [`Exec`](crate::event::Kind::Exec) with the facts exe, cwd, argv,
+//!     env, ids and comm. Its thread id is the one after the call. An exec that is not selected is delivered as
+//!     well, marked [`Flags::UNSELECTED`](crate::event::Flags).
+//! 11. Every birth of a process or thread of the target, and every exit of a thread of it, is delivered.
+//! 12. Other calls are not delivered: none that is not selected, none of a process that is not a target, and none
+//!     of lanner's own.
+//! 13. The status of an attachment says whether it is whole.
+//! 14. Lost events are counted by cause in [`Stats::lost`], and a later poll delivers `Lost` events with the
+//!     same counts.
 //!
 //! **Running**
 //!
-//! 15. [`Capture::poll`] returns within the timeout plus the time that the sink takes, or earlier; an
-//!     event is valid only during the call of the sink that gets it.
-//! 16. A sink that answers [`Flow::Stop`] gets no further event from that poll, and the next poll goes on
-//!     where it stopped.
-//! 17. [`Capture::select`] replaces the selection; calls that begin after it has returned follow it.
-//! 18. When a command and all its descendants have ended, and every event is delivered, poll answers
-//!     [`Polled::Ended`] with the command's wait status, and does so at every later poll. With pids it
-//!     answers `Ended` without a status when all followed processes are gone.
-//! 19. Dropping a capture detaches everything: no program, filter or tracer stays, processes that were
-//!     attached to run on unharmed. A command that has not been run ends.
-//! 20. A command gets the signals, the terminal, the descriptors and the environment it would have without
+//! 15. [`Capture::poll`] takes at most the timeout and the time that the sink takes. An event is valid only during
+//!     the call of the sink that receives it.
+//! 16. After a sink has answered [`Flow::Stop`], it gets no further event from that poll. The next poll continues
+//!     with the next event.
+//! 17. [`Capture::select`] replaces the selection. The new one applies to calls that begin after it has returned.
+//! 18. When a command and all its descendants have ended, and every event is delivered, this poll and every later
+//!     one return [`Polled::Ended`] with the command's wait status. With pids, they return `Ended` without a status
+//!     when all followed processes are gone.
+//! 19. Dropping a capture detaches everything: no program, filter or tracer remains, and processes that were
+//!     attached to run on unharmed. A command that has not executed its program ends.
+//! 20. A command gets the signals, the terminal, the descriptors and the environment that it would have without
 //!     lanner.
-//! 21. A capture that says it [`holds`](Capture::holds) processes lets the thread of an event go on only when the
-//!     sink that got the event has returned, unless the event was kept for a later poll by clause 16. It
-//!     leaves out the calls of [`Omit::if_held`](crate::request::Omit::if_held), selected or not; other
-//!     drivers deliver them.
-//! 22. With [`Omit::facts`](crate::request::Omit::facts) an event may come without facts, except for the fact
-//!     comm of an exec. Otherwise it is as it would be.
+//! 21. If a capture [`holds`](Capture::holds) processes, the thread of an event continues only after the sink has
+//!     returned, unless clause 16 kept the event for a later poll. This capture does not deliver the calls of
+//!     [`Omit::if_held`](crate::request::Omit::if_held), even if they are selected; other captures do.
+//! 22. With [`Omit::facts`](crate::request::Omit::facts) an event may lack its facts, except for the fact comm of an
+//!     exec. Everything else stays the same.
 
 use std::fmt;
 use std::time::Duration;
@@ -77,14 +76,14 @@ pub trait Driver: Sync + fmt::Debug {
     /// One sentence for `lanner drivers`.
     fn description(&self) -> &'static str;
 
-    /// Place in the order in which `--driver auto` tries: lower first.
+    /// Its rank in the order in which `--driver auto` tries drivers: the lowest comes first.
     fn preference(&self) -> u32;
 
-    /// What it can be pointed at.
+    /// Which kinds of targets it can capture.
     fn serves(&self) -> Serves;
 
-    /// The ways in which it can capture, where there are several: each is this driver held to one of them,
-    /// which it takes or refuses. The driver itself takes the first that works.
+    /// The modes in which it can capture, if it has several. Each is a driver that captures in this mode or refuses.
+    /// The driver itself takes the first mode that works.
     fn modes(&self) -> &'static [Mode] {
         &[]
     }
@@ -110,7 +109,7 @@ pub trait Driver: Sync + fmt::Debug {
     /// end before it returns.
     fn try_out(&self, _host: &mut Host) {}
 
-    /// What it could do on this host (clause 1).
+    /// Whether it can run on this host, and with which gaps (clause 1).
     fn probe(&self, host: &Host) -> Support;
 
     /// Begins to capture (clauses 2 to 5).
@@ -122,27 +121,27 @@ pub trait Driver: Sync + fmt::Debug {
     fn open(&self, host: &Host, request: &Request) -> Result<Opened, OpenError>;
 }
 
-/// One of several ways in which a driver can capture.
+/// One of several modes in which a driver can capture.
 #[derive(Debug, Clone, Copy)]
 pub struct Mode {
-    /// What the user calls it.
+    /// The name for users.
     pub name: &'static str,
-    /// The driver that is held to it.
+    /// The driver that captures in this mode only.
     pub driver: &'static dyn Driver,
 }
 
-/// What [`Driver::open`] gives.
+/// What [`Driver::open`] returns.
 #[derive(Debug)]
 pub struct Opened {
     /// The running capture.
     pub capture: Box<dyn Capture>,
-    /// Gaps that showed only now: a program that the verifier refused, a fact that could not be found.
+    /// Gaps that probing could not find: a program that the verifier refused, a fact that could not be located.
     pub gaps: Vec<Gap>,
 }
 
 /// A running capture.
 pub trait Capture: Send + fmt::Debug {
-    /// Hands waiting events to the sink; waits up to `timeout` for the first (clauses 15, 16, 18).
+    /// Hands waiting events to the sink. Waits up to `timeout` for the first one (clauses 15, 16, 18).
     ///
     /// # Errors
     ///
@@ -153,13 +152,13 @@ pub trait Capture: Send + fmt::Debug {
         sink: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> Result<Polled, CaptureError>;
 
-    /// The command that was started, once it has been released. None: it has not been yet, or there is none.
+    /// The command, once it has been started. None: there is no command, or it has not been started yet.
     fn command(&mut self) -> Option<CommandState> {
         None
     }
 
-    /// Whether the thread of an event stands still while the sink has the event (clause 21), so that /proc can be
-    /// asked about it.
+    /// Whether the thread of an event is stopped while the sink has the event (clause 21), so that the sink can read
+    /// about it in /proc.
     fn holds(&self) -> bool {
         false
     }
@@ -178,27 +177,27 @@ pub trait Capture: Send + fmt::Debug {
 /// A command that was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommandState {
-    /// Its process id; another process may have it once there is a status.
+    /// Its process id. Once there is a status, the kernel may give the id to another process.
     pub pid: u32,
-    /// Its wait status (wait(2)), once it has ended. Processes that it has left behind may go on.
+    /// Its wait status (wait(2)), once it has ended. Its descendants may run on.
     pub status: Option<i32>,
 }
 
 /// The sink's answer to an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
-    /// Go on.
+    /// Hand over the next event.
     Continue,
-    /// No more for now.
+    /// Hand over no more events in this poll.
     Stop,
 }
 
-/// What a poll came to.
+/// The result of a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Polled {
-    /// So many events were handed over; more may come.
+    /// This number of events was handed over. More may come.
     Events(usize),
-    /// Nothing more will come. The command's wait status (wait(2)), where there was a command.
+    /// No more events will come. The command's wait status (wait(2)), if there was a command.
     Ended(Option<i32>),
 }
 
@@ -208,7 +207,7 @@ pub struct Registered(pub &'static dyn Driver);
 
 inventory::collect!(Registered);
 
-/// Puts a driver into the registry of the binary that it is linked into.
+/// Registers a driver in every binary that it is linked into.
 #[macro_export]
 macro_rules! register {
     ($driver:expr) => {

@@ -1,13 +1,13 @@
-//! What is known about the host, as plain data, so that probing can be tested without a kernel.
+//! What is known about the host, as plain data, so that tests can probe without a kernel.
 
 use std::path::PathBuf;
 
-/// Facts about the host and about ourselves. Gathered by the `drivers` crate; tests make them up.
+/// Facts about the host and about lanner's own process. The `drivers` crate gathers them; tests make them up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Host {
     /// `uname -r`.
     pub release: String,
-    /// The kernel was built so that it can preempt its own code (`uname -v` says so).
+    /// The kernel was built to preempt its own code (`PREEMPT` in `uname -v`).
     pub preemptible: bool,
     /// `uname -m`.
     pub machine: String,
@@ -15,42 +15,42 @@ pub struct Host {
     pub euid: u32,
     /// Effective capabilities, bit by number (capabilities(7)).
     pub capabilities: u64,
-    /// A kernel BTF file can be read.
+    /// `/sys/kernel/btf/vmlinux` can be read.
     pub btf: bool,
-    /// A file with the kernel's types that the user has named, for kernels without their own.
+    /// A file with the kernel's types that the user has named, for kernels that do not have their own.
     pub btf_file: Option<PathBuf>,
-    /// Mount point of tracefs, where it can be read.
+    /// Mount point of tracefs, if it can be read.
     pub tracefs: Option<PathBuf>,
     /// `kernel.perf_event_paranoid`.
     pub perf_event_paranoid: Option<i64>,
     /// `kernel.unprivileged_bpf_disabled`.
     pub unprivileged_bpf_disabled: Option<i64>,
-    /// Bytes that RLIMIT_MEMLOCK lets us lock, where we cannot raise it; none: as many as we like.
+    /// The hard limit RLIMIT_MEMLOCK in bytes. None: it is unlimited, or lanner may raise it.
     pub locked_memory: Option<u64>,
-    /// The kernel counts BPF memory against that limit, as it did before Linux 5.11.
+    /// The kernel counts BPF memory against that limit, as kernels before 5.11 do.
     pub locks_bpf_memory: bool,
-    /// The kernel has no BPF ring buffer (Linux 5.8); false also where we may not ask.
+    /// The kernel has no BPF ring buffer (Linux 5.8). Also false if lanner may not make maps to find out.
     pub lacks_ring_buffer: bool,
-    /// `kernel.yama.ptrace_scope`; none: no Yama.
+    /// `kernel.yama.ptrace_scope`. None: the kernel has no Yama.
     pub ptrace_scope: Option<i64>,
-    /// The kernel knows seccomp filters.
+    /// The kernel has seccomp filters.
     pub seccomp: bool,
-    /// `/sys/kernel/security/lockdown`'s choice.
+    /// The choice in `/sys/kernel/security/lockdown`.
     pub lockdown: Option<String>,
-    /// `TracerPid` of our own process: somebody already traces us.
+    /// Another process traces lanner (`TracerPid` of its status).
     pub traced: bool,
-    /// `NoNewPrivs` of our own process.
+    /// `NoNewPrivs` of lanner's status.
     pub no_new_privs: bool,
-    /// Tracing a child by ptrace(2).
+    /// Whether lanner can trace a child by ptrace(2).
     pub ptrace: Trial,
-    /// Answering a child's call by seccomp user notification.
+    /// Whether lanner can answer a child's call by seccomp user notification (seccomp_unotify(2)).
     pub notify: Trial,
 }
 
-/// What came of trying something for real, as a container's profile shows nowhere else.
+/// The result of trying something. What a container's seccomp profile forbids is visible in no file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Trial {
-    /// Nobody has tried.
+    /// It was not tried.
     #[default]
     Untried,
     /// It works.

@@ -6,8 +6,8 @@
 //!   contract that the conformance suite tests on every driver;
 //! - [`request`], [`support`], [`host`], [`stats`], [`error`]: the types that these traits take and return;
 //! - [`event`]: the event's layout, one for all drivers, in Rust and (`bpf/event.h`) in C;
-//! - [`table`]: the syscall table, `syscalls.tbl`, and the symbols of its flags, `symbols.tbl`;
-//! - [`plan`]: what to fetch for each call, made from the table, in Rust and (`bpf/plan.h`) in C;
+//! - [`table`]: the syscall table, `syscalls.tbl`, and the names of its flags, `symbols.tbl`;
+//! - [`plan`]: what to fetch for each call, derived from the table, in Rust and (`bpf/plan.h`) in C;
 //! - [`scripted`]: a driver that delivers the events that a test gives it.
 
 pub mod driver;
@@ -23,5 +23,5 @@ pub mod table;
 
 pub use inventory;
 
-/// Where the C headers that drivers share with this crate are, for build scripts.
+/// The folder of the C headers that drivers share with this crate, for build scripts.
 pub const HEADERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bpf");

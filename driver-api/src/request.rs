@@ -4,27 +4,27 @@ use std::ffi::OsString;
 
 use crate::table::{SYSCALLS, Syscall};
 
-/// Everything a driver has to know to begin.
+/// Everything that a driver needs to know to begin.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// Whose calls.
     pub target: Target,
-    /// Which calls. Process start, exec and exit are always captured.
+    /// Which calls. Births, execs and exits are always captured.
     pub selection: SyscallSet,
-    /// How much of each.
+    /// How much of each call.
     pub limits: Limits,
-    /// Bytes of buffer a CPU, a power of two.
+    /// Bytes of buffer for each CPU, a power of two.
     pub buffer: usize,
 }
 
 /// Whose calls are captured.
 #[derive(Debug, Clone)]
 pub enum Target {
-    /// Every process of the host but lanner's own.
+    /// Every process of the host except lanner.
     Host,
     /// A command that the driver starts, and all its descendants.
     Command(Command),
-    /// Running processes, and all descendants that they have from now on.
+    /// Running processes, and all children that they and their children make from now on.
     Pids(Vec<u32>),
 }
 
@@ -37,19 +37,19 @@ pub struct Command {
     pub args: Vec<OsString>,
 }
 
-/// How much is captured of what an argument points to. What is cut off is marked as truncated. Facts have
-/// a limit of their own, [`FACT_MAX`].
+/// How many bytes of the memory that arguments point to are captured. An attachment that is cut off is marked as
+/// truncated. Facts have a limit of their own, [`FACT_MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a buffer or of gathered iovecs. Default 80, at most 4096.
     pub bytes: u32,
-    /// Bytes of a path or string. Default 4096, which is the most.
+    /// Bytes of a path or string. Default 4096, which is the maximum.
     pub path: u32,
-    /// Bytes of an argument or of an environment vector. Default 4096, which is the most.
+    /// Bytes of an argument or environment vector. Default 4096, which is the maximum.
     pub strings: u32,
-    /// Bytes of an array of structures or numbers. Default 512, which is the most.
+    /// Bytes of an array of structures or numbers. Default 512, which is the maximum.
     pub arrays: u32,
-    /// Entries of an iovec array or of an array of messages. Default 16, which is the most.
+    /// Entries of an array of iovecs or messages. Default 16, which is the maximum.
     pub entries: u16,
     /// What may be left out. Default: nothing.
     pub omit: Omit,
@@ -102,7 +102,7 @@ fn limit_names() -> String {
     names.join(", ")
 }
 
-/// Names of the limits, and the most each can be.
+/// Names of the limits, and the maximum of each.
 const MOST: [(&str, u32); 5] = [
     ("bytes", 4096),
     ("path", 4096),

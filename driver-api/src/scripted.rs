@@ -1,4 +1,4 @@
-//! A driver that delivers what a test tells it to, so that consumers can be tested without a kernel.
+//! A capture that delivers the events that a test gives it, so that consumers can be tested without a kernel.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,12 +14,12 @@ pub struct Scripted {
     events: VecDeque<Vec<u8>>,
     status: Option<i32>,
     stats: Stats,
-    /// The last selection it was told.
+    /// The last selection that [`Capture::select`] was called with.
     pub selected: Option<SyscallSet>,
 }
 
 impl Scripted {
-    /// A capture of these events; `status` is what it ends with.
+    /// A capture of these events, as [`Event::to_vec`] returns them. It ends with `status` (wait(2)).
     pub fn new(events: impl IntoIterator<Item = Vec<u8>>, status: Option<i32>) -> Self {
         Self {
             events: events.into_iter().collect(),
@@ -61,5 +61,42 @@ impl Capture for Scripted {
 
     fn stats(&self) -> Stats {
         self.stats
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{EventBuilder, Header, Kind};
+
+    fn event(tid: u32) -> Vec<u8> {
+        let mut builder = EventBuilder::new();
+        builder.begin(&Header {
+            kind: Kind::Syscall as u8,
+            tid,
+            ..Header::default()
+        });
+        builder.finish().unwrap().to_vec()
+    }
+
+    #[test]
+    fn events_come_in_order_a_sink_can_stop_and_the_end_is_repeated() {
+        let mut capture = Scripted::new([event(1), vec![0; 8], event(2)], Some(7 << 8));
+        let mut seen = Vec::new();
+        let mut poll = |capture: &mut Scripted, flow| {
+            let polled = capture.poll(Duration::ZERO, &mut |event| {
+                seen.push(event.header().tid);
+                flow
+            });
+            polled.unwrap()
+        };
+        assert_eq!(poll(&mut capture, Flow::Stop), Polled::Events(1));
+        assert_eq!(poll(&mut capture, Flow::Continue), Polled::Events(1));
+        let end = Polled::Ended(Some(7 << 8));
+        assert_eq!(poll(&mut capture, Flow::Continue), end);
+        assert_eq!(poll(&mut capture, Flow::Continue), end);
+        assert_eq!(seen, [1, 2]);
+        let stats = capture.stats();
+        assert_eq!((stats.captured, stats.malformed), (2, 1));
     }
 }

@@ -7,18 +7,18 @@ use crate::event::Loss;
 pub struct Stats {
     /// Events handed to the sink.
     pub captured: u64,
-    /// Events lost, by cause; the order is that of [`Loss::ALL`].
+    /// Events lost, by cause, in the order of [`Loss::ALL`].
     pub lost: [u64; Loss::ALL.len()],
-    /// Bytes waiting in the buffers.
+    /// Bytes that wait in the buffers.
     pub pending: u64,
-    /// Bytes the buffers hold.
+    /// Bytes that the buffers can hold.
     pub capacity: u64,
-    /// Descriptions that were not events.
+    /// Records that were no valid events.
     pub malformed: u64,
 }
 
 impl Stats {
-    /// Events lost, whatever the cause.
+    /// Events lost by any cause.
     pub fn lost_total(&self) -> u64 {
         self.lost.iter().sum()
     }

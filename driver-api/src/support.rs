@@ -1,13 +1,13 @@
-//! What a driver can do on a host, and what it lacks.
+//! What a driver can do on a host, and what it cannot.
 
 use crate::request::Target;
 
 /// The answer of [`Driver::probe`](crate::driver::Driver::probe).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Support {
-    /// The driver can run; what it cannot give is named.
+    /// The driver can run, with these gaps.
     Usable(Vec<Gap>),
-    /// The driver cannot run here.
+    /// The driver cannot run here. The gaps say why.
     Unusable(Vec<Gap>),
 }
 
@@ -17,7 +17,7 @@ impl Support {
         matches!(self, Self::Usable(_))
     }
 
-    /// What is missing.
+    /// The gaps of either answer.
     pub fn gaps(&self) -> &[Gap] {
         match self {
             Self::Usable(gaps) | Self::Unusable(gaps) => gaps,
@@ -25,19 +25,19 @@ impl Support {
     }
 }
 
-/// Something a driver cannot give.
+/// Something that a driver cannot do or does not deliver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     /// What is missing, a few words.
     pub what: String,
     /// Why.
     pub why: String,
-    /// What the user could change; empty: nothing.
+    /// What the user can change. Empty: nothing helps.
     pub remedy: String,
 }
 
 impl Gap {
-    /// What only a driver that looks into handlers' frames delivers: calls that a signal handler ends.
+    /// Calls that a signal handler ends: the gap of a driver that does not watch signals being delivered.
     pub fn interrupted_calls() -> Self {
         Self::new(
             "calls that a signal handler ends with EINTR",
@@ -48,20 +48,20 @@ impl Gap {
         )
     }
 
-    /// The name of [`Gap::program`].
+    /// The `what` of [`Gap::program`].
     pub const PROGRAM: &str = "a program's file and capabilities, as they were at its exec";
 
-    /// What only a driver with the kernel's own structures at hand tells of an exec.
+    /// The file and capabilities of a new program: the gap of a driver that cannot read the kernel's structures.
     pub fn program() -> Self {
         Self::new(
             Self::PROGRAM,
-            "they are looked up in /proc when a rule asks: of a process that is over by then they are unknown, and \
-             whether its file is in the upper layer of an overlay is looked for among the mounts",
+            "they are looked up in /proc when a rule asks for them: if the process has ended by then, they are \
+             unknown; the layer of an overlay that the file is in is searched for among the mounts",
             "use ebpf-core",
         )
     }
 
-    /// A gap from its three sentences.
+    /// A gap with its three texts.
     pub fn new(what: impl Into<String>, why: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             what: what.into(),

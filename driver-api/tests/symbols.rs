@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 
 use driver_api::table::{AARCH64, SYMBOL_SETS};
 
-/// Headers that do not agree with each other stand in units of their own.
+/// The units to compile: headers that contradict each other are in different ones.
 const UNITS: &[&[&str]] = &[
     &[
         "fcntl.h",

@@ -15,7 +15,7 @@ fn every_call_is_found_by_name_and_number() {
     for call in SYSCALLS {
         assert!(
             std::ptr::eq(table::by_name(call.name).unwrap(), call),
-            "{} stands there twice",
+            "{} is in the table twice",
             call.name
         );
         for abi in ABIS {
@@ -45,7 +45,7 @@ fn x32_has_numbers_of_its_own() {
     assert!(table::by_number(Abi::X86_64, 520).is_none());
 }
 
-/// What the headers call otherwise: name, and the table's.
+/// Calls that the headers name differently: the header's name, the ABI, the table's name.
 const OTHER_NAMES: &[(&str, Abi, &str)] = &[
     ("mmap", Abi::I386, "old_mmap"),
     ("select", Abi::I386, "old_select"),

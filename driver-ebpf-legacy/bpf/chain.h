@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * How programs hand an event on: each operation and each fact of an exec is a program of its own, which
- * calls the next by tail call. To add one: a place in `enum tail` or its code in plan.h, a program that
- * ends with next(), and a line in TAILS of load.rs.
+ * How programs hand an event on. Each operation and each fact of an exec is a program of its own, which reaches the
+ * next by tail call. To add a program: add an index to `enum tail`, or a code to plan.h; write the program, which ends
+ * with next(); and add a line to TAILS in src/programs.rs.
  */
 #ifndef LANNER_CHAIN_H
 #define LANNER_CHAIN_H
 
-/* Places in `tails`: the operations by their code, then what else is a program; load.rs names them. */
+/* Indices in `tails`, after the codes of the operations. src/programs.rs has the names. */
 enum tail {
-	TAIL_WALK = 10, /* components of a path after the first */
-	TAIL_KEEP = 11, /* keeps the begun event of an exec */
-	TAIL_EXE = 12,	/* the facts of an exec, in their order */
+	TAIL_WALK = 10, /* further components of a path */
+	TAIL_KEEP = 11, /* keeps the event that the entry of an exec began */
+	TAIL_EXE = 12,	/* from here on: the facts of an exec, in this order */
 	TAIL_CWD = 13,
 	TAIL_IDS = 14,
 	TAIL_STRINGS = 15,
@@ -19,16 +19,16 @@ enum tail {
 };
 
 /*
- * A program has one type, and an array of programs takes one type alone, so each is made once for each type that a
- * kernel may want: raw tracepoints (since 4.17); perf-event tracepoints, where there are none; and, for
- * what runs from the entry of a call on, functions (kprobes). load.rs loads those that it needs. `chain` is the array
- * of its kind.
+ * A program has one type, and an array of programs holds one type. So each program is compiled once for each type that
+ * a kernel may need: for raw tracepoints (since Linux 4.17); for perf-event tracepoints, on kernels without raw ones;
+ * and, if it runs from the entry of a call on, for functions (kprobes). src/programs.rs loads those that are needed.
+ * `chain` is the array of the program's type.
  */
 #define RAW(name) SEC("raw_tracepoint/" #name) int raw_##name
 #define TRACEPOINT(name) SEC("tracepoint/" #name) int tp_##name
 #define FUNCTION(name) SEC("kprobe/" #name) int fn_##name
 
-/* A program that is reached by tail call alone: RAW and TRACEPOINT. */
+/* A program that is reached by tail call from programs at tracepoints. */
 #define TAIL(name)                                                                                                     \
 	static __always_inline void name(void *ctx, void *chain);                                                      \
 	RAW(name)(void *ctx)                                                                                           \
@@ -43,7 +43,7 @@ enum tail {
 	}                                                                                                              \
 	static __always_inline void name(void *ctx, void *chain)
 
-/* One that may be reached from a function as well. */
+/* A program that is reached by tail call from programs at tracepoints and at functions. */
 #define ENTRY_TAIL(name)                                                                                               \
 	static __always_inline void name(void *ctx, void *chain);                                                      \
 	FUNCTION(name)(void *ctx)                                                                                      \
@@ -53,22 +53,22 @@ enum tail {
 	}                                                                                                              \
 	TAIL(name)
 
-static __always_inline const struct offsets *the_offsets(void)
+static __always_inline const struct offsets *get_offsets(void)
 {
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&offsets, &zero);
 }
 
-static __always_inline const struct settings *the_settings(void)
+static __always_inline const struct settings *get_settings(void)
 {
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&settings, &zero);
 }
 
-/* Whether the current thread is one whose calls are wanted. */
-static __always_inline int wanted(const struct settings *set, __u64 id)
+/* Whether the calls of the current thread are captured. `id`: bpf_get_current_pid_tgid(). */
+static __always_inline int is_captured(const struct settings *set, __u64 id)
 {
 	__u32 tid = id;
 	__u8 *state;
@@ -81,7 +81,7 @@ static __always_inline int wanted(const struct settings *set, __u64 id)
 	return state && *state == FOLLOW_ACTIVE;
 }
 
-/* Goes on with the next operation, the next fact, or the end. Returns only where nothing is left. */
+/* Runs the next operation or fact, or ends the event. It returns only if no tail call is left to make. */
 static __always_inline void next(void *ctx, void *chain, struct slot *slot)
 {
 	__u32 stage = slot->stage, last = slot->then, key = slot->plan, code = 0;
@@ -117,7 +117,7 @@ static __always_inline void next(void *ctx, void *chain, struct slot *slot)
 end:
 	if (last)
 		bpf_tail_call(ctx, chain, last);
-	if (last) /* what was to be kept cannot be */
+	if (last) /* the tail call failed: the event cannot be kept */
 		release_slot(slot);
 	else
 		deliver(ctx, slot);

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The programs of an exec: its entry is kept until it has succeeded, then come its facts, one after another. */
+/*
+ * The programs of an exec. What its entry captured is kept until the exec has succeeded. Then its facts are added, one
+ * after another.
+ */
 #ifndef LANNER_EXEC_H
 #define LANNER_EXEC_H
 
 TAIL(exec_exe)
 {
-	const struct offsets *off = the_offsets();
+	const struct offsets *off = get_offsets();
 	struct slot *slot = my_slot();
 	__u64 mm, exe;
 
@@ -14,8 +17,8 @@ TAIL(exec_exe)
 	struct out o = OUT(slot);
 
 	if (off->have & HAVE_EXE) {
-		mm = word(bpf_get_current_task(), off->task_mm);
-		exe = mm ? word(mm, off->mm_exe) : 0;
+		mm = read_u64(bpf_get_current_task(), off->task_mm);
+		exe = mm ? read_u64(mm, off->mm_exe) : 0;
 		if (exe)
 			path_fact(ctx, chain, &o, off, slot, LANNER_FACT_EXE, 4096, exe + off->file_path);
 	}
@@ -24,7 +27,7 @@ TAIL(exec_exe)
 
 TAIL(exec_cwd)
 {
-	const struct offsets *off = the_offsets();
+	const struct offsets *off = get_offsets();
 	struct slot *slot = my_slot();
 	__u64 fs;
 
@@ -33,7 +36,7 @@ TAIL(exec_cwd)
 	struct out o = OUT(slot);
 
 	if (off->have & HAVE_CWD) {
-		fs = word(bpf_get_current_task(), off->task_fs);
+		fs = read_u64(bpf_get_current_task(), off->task_fs);
 		if (fs)
 			path_fact(ctx, chain, &o, off, slot, LANNER_FACT_CWD, 4096, fs + off->fs_pwd);
 	}
@@ -42,7 +45,7 @@ TAIL(exec_cwd)
 
 TAIL(exec_ids)
 {
-	const struct offsets *off = the_offsets();
+	const struct offsets *off = get_offsets();
 	struct slot *slot = my_slot();
 	char comm[16] = {};
 	__u64 len = 0;
@@ -67,7 +70,7 @@ TAIL(exec_ids)
 
 TAIL(exec_strings)
 {
-	const struct offsets *off = the_offsets();
+	const struct offsets *off = get_offsets();
 	struct slot *slot = my_slot();
 	__u64 bounds[4] = {}, mm;
 
@@ -75,7 +78,7 @@ TAIL(exec_strings)
 		return;
 	struct out o = OUT(slot);
 
-	mm = off->have & HAVE_STRINGS ? word(bpf_get_current_task(), off->task_mm) : 0;
+	mm = off->have & HAVE_STRINGS ? read_u64(bpf_get_current_task(), off->task_mm) : 0;
 	if (mm && bpf_probe_read(bounds, sizeof(bounds), (void *)(mm + off->mm_args)) == 0) {
 		op_strings(&o, LANNER_FACT_ARGV, bounds[0], bounds[1] - bounds[0]);
 		op_strings(&o, LANNER_FACT_ENV, bounds[2], bounds[3] - bounds[2]);
@@ -84,7 +87,7 @@ TAIL(exec_strings)
 	next(ctx, chain, slot);
 }
 
-/* The entry of an exec: its begun event waits for how it ends. */
+/* Keeps what the entry of an exec captured until the exec succeeds or fails. */
 ENTRY_TAIL(exec_keep)
 {
 	struct slot *slot = my_slot();
@@ -103,12 +106,12 @@ ENTRY_TAIL(exec_keep)
 		else
 			release_exec(call);
 	} else {
-		lose(LANNER_LOSS_TABLE_FULL);
+		count_loss(LANNER_LOSS_TABLE_FULL);
 	}
 	release_slot(slot);
 }
 
-/* Begins an exec event with what the call's entry left, if it was seen. */
+/* Begins an exec event with what was captured at the call's entry, if the entry was seen. */
 static __always_inline void begin_exec(struct lanner_event *event, const struct settings *set, __u32 old_tid, __u64 id)
 {
 	struct exec_call *call = find_exec(old_tid);
@@ -134,11 +137,11 @@ static __always_inline void begin_exec(struct lanner_event *event, const struct 
 	event->attachments = attachments;
 }
 
-/* A process has a new program: what it was called with, and what the kernel made of it. */
+/* A process has begun to run a new program. `old_tid`: the thread id before the exec. */
 static __always_inline void process_exec(void *ctx, void *chain, __u32 old_tid)
 {
 	__u64 id = bpf_get_current_pid_tgid();
-	const struct settings *set = the_settings();
+	const struct settings *set = get_settings();
 	__u32 tid = id;
 	struct slot *slot;
 
@@ -155,7 +158,7 @@ static __always_inline void process_exec(void *ctx, void *chain, __u32 old_tid)
 			bpf_map_delete_elem(&followed, &old_tid);
 		}
 	}
-	if (!wanted(set, id))
+	if (!is_captured(set, id))
 		return;
 	slot = claim_slot(ctx, id);
 	if (!slot) {
@@ -175,7 +178,7 @@ RAW(process_exec)(__u64 *ctx)
 
 TRACEPOINT(process_exec)(void *ctx)
 {
-	const struct offsets *off = the_offsets();
+	const struct offsets *off = get_offsets();
 
 	if (off)
 		process_exec(ctx, &tails, recorded(ctx, off->exec_old_pid));

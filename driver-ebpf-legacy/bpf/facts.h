@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What the kernel did, out of its own structs: resolved paths, both ends of a socket, who runs a
- * program. The same facts as the core driver's, in pieces that fit into 4096 instructions.
+ * Facts from the kernel's own structs: resolved paths, both ends of a socket, the ids of a program's process. They are
+ * those of the core driver, in pieces that fit into 4096 instructions.
  */
 #ifndef LANNER_FACTS_H
 #define LANNER_FACTS_H
 
-#define COMPONENTS 99 /* of a path, crossed mounts included */
-#define NEAR 4	      /* of them in the program that begins the path: of most, all */
-#define WALK 19	      /* of them in one further run: five runs */
+#define COMPONENTS 99	   /* of a path, crossed mounts included */
+#define FIRST_COMPONENTS 4 /* walked by the program that begins the path: most paths have no more */
+#define RUN_COMPONENTS 19  /* walked by each further run, of which there are five at most */
 
-#define FAMILY_AT 16 /* struct sock_common: first members, the same on every kernel */
+#define FAMILY_AT 16 /* offsets in struct sock_common, whose first members are the same on every kernel */
 #define DADDR_AT 0
 #define RCV_SADDR_AT 4
 #define DPORT_AT 12
 #define NUM_AT 14
 
 /*
- * d_parent and d_name lie side by side in struct dentry of every kernel, d_inode and a short name behind
- * them: one read. `name` says whether the name is there: a longer one is elsewhere.
+ * A part of struct dentry. On every kernel d_name follows d_parent, and then come d_inode and the short name, so one
+ * read is enough. `name` points to the short name, or to a longer one elsewhere.
  */
 #define SHORT_NAME 32
 struct dentry_names {
@@ -31,7 +31,10 @@ struct dentry_names {
 
 enum walk { WALK_ON, WALK_END, WALK_NO_PATH };
 
-/* mnt_parent and mnt_mountpoint stand before the vfsmount in struct mount, mnt_root begins it: one read. */
+/*
+ * Goes to a mount. In struct mount mnt_parent and mnt_mountpoint precede the vfsmount, which begins with mnt_root, so
+ * one read is enough.
+ */
 static __always_inline void enter_mount(struct slot *slot, __u64 mnt)
 {
 	struct {
@@ -45,7 +48,7 @@ static __always_inline void enter_mount(struct slot *slot, __u64 mnt)
 	slot->root = mount.root;
 }
 
-/* The path goes on where this mount is mounted. */
+/* Goes on where this mount is mounted. */
 static __always_inline int cross_mount(const struct offsets *at_off, struct slot *slot)
 {
 	if (slot->parent == slot->mnt - at_off->mount_mnt)
@@ -55,7 +58,7 @@ static __always_inline int cross_mount(const struct offsets *at_off, struct slot
 	return WALK_ON;
 }
 
-/* One component: `leaf` is a constant. */
+/* Appends one component to a path. `leaf`, a constant: it is the last component of the path. */
 static __always_inline int walk(const struct out *o, const struct offsets *off, struct slot *slot, __u8 *at, int leaf)
 {
 	__u64 most = CHUNK - NAME_ROOM, len, done = DONE(at);
@@ -87,7 +90,7 @@ static __always_inline int walk(const struct out *o, const struct offsets *off, 
 	ADVANCE(end, len, 255);
 	done += len;
 	if (d.name == from + offsetof(struct dentry_names, short_name) && len < SHORT_NAME) {
-		/* all of it, which spares a loop; what is too much is written over */
+		/* copies all of it, without a loop; what follows the name is overwritten */
 		__u64 *to = (__u64 *)name;
 
 		to[0] = d.short_name[0], to[1] = d.short_name[1], to[2] = d.short_name[2], to[3] = d.short_name[3];
@@ -121,11 +124,11 @@ static __always_inline int walk(const struct out *o, const struct offsets *off, 
 	return WALK_ON;
 }
 
-/* The path of a struct path. What is not near is left to the program TAIL_WALK. */
+/* Begins the path of the struct path at this address. The program TAIL_WALK adds the components that are left. */
 static __always_inline void path_fact(void *ctx, void *chain, const struct out *o, const struct offsets *off,
 				      struct slot *slot, __u8 what, __u32 limit, __u64 path)
 {
-	struct pair begin = two_words(path, 0);
+	struct pair begin = read_pair(path, 0);
 	int end;
 	__u8 *at;
 
@@ -143,7 +146,7 @@ static __always_inline void path_fact(void *ctx, void *chain, const struct out *
 	STATUS(at) = LANNER_TRUNCATED;
 	end = walk(o, off, slot, at, 1);
 #pragma unroll
-	for (int i = 1; i < NEAR; i++)
+	for (int i = 1; i < FIRST_COMPONENTS; i++)
 		if (end == WALK_ON)
 			end = walk(o, off, slot, at, 0);
 	if (end == WALK_ON) {
@@ -154,11 +157,11 @@ static __always_inline void path_fact(void *ctx, void *chain, const struct out *
 		finish_attachment(o, at, what, 0, STATUS(at), LANNER_PARTS, DONE(at), 0);
 }
 
-/* The struct file behind a descriptor of this task. */
+/* The address of the struct file of a descriptor of this task. */
 static __always_inline __u64 file_of(const struct offsets *off, __u64 task, __s64 fd)
 {
-	__u64 files = word(task, off->task_files), at = files + off->files_fdt;
-	/* the table's address, and the first table, which is in struct files_struct itself behind it */
+	__u64 files = read_u64(task, off->task_files), at = files + off->files_fdt;
+	/* the table's address, and the first table, which follows it in struct files_struct itself */
 	struct {
 		__u64 fdt, max_fds, fd;
 	} table;
@@ -170,17 +173,17 @@ static __always_inline __u64 file_of(const struct offsets *off, __u64 task, __s6
 	/* 32 bits wide */
 	if ((__u64)fd >= (__u32)table.max_fds)
 		return 0;
-	return word(table.fd, fd * 8);
+	return read_u64(table.fd, fd * 8);
 }
 
 static __always_inline void op_unix_name(const struct out *o, const struct offsets *off, __u8 what, __u64 sk)
 {
-	__u64 address = sk ? word(sk, off->unix_addr) : 0, len;
+	__u64 address = sk ? read_u64(sk, off->unix_addr) : 0, len;
 	__u8 *at, *last;
 
 	if (!address)
 		return;
-	len = half_word(address, 4);
+	len = read_u32(address, 4);
 	len -= 2; /* the family */
 	at = begin_attachment(o);
 	if (!at || !WITHIN(len, 108))
@@ -189,13 +192,13 @@ static __always_inline void op_unix_name(const struct out *o, const struct offse
 		return;
 	last = at + HEAD - 1;
 	ADVANCE(last, len, 127);
-	/* a name in the file system ends at its NUL, an abstract one is as long as it is */
+	/* a name in the file system ends with NUL, an abstract name has no end but its length */
 	if (at[HEAD] && *last == 0)
 		len--;
 	finish_attachment(o, at, what, 0, LANNER_WHOLE, LANNER_RAW, len, 0);
 }
 
-/* S_IFSOCK files have the socket as private data, which has the file in turn. */
+/* Both ends of a socket. A file of type S_IFSOCK has the socket as private data, and the socket points back to it. */
 static __always_inline void op_fd_tuple(const struct out *o, const struct offsets *off, __u8 what, __u64 task, __s64 fd)
 {
 	__u64 file = file_of(off, task, fd), socket, sk;
@@ -204,26 +207,26 @@ static __always_inline void op_fd_tuple(const struct out *o, const struct offset
 
 	if (!file)
 		return;
-	socket = word(file, off->file_private);
-	if (!socket || word(socket, off->socket_file) != file)
+	socket = read_u64(file, off->file_private);
+	if (!socket || read_u64(socket, off->socket_file) != file)
 		return;
-	sk = word(socket, off->socket_file + 8);
+	sk = read_u64(socket, off->socket_file + 8);
 	if (!sk)
 		return;
 	at = begin_attachment(o);
 	if (!at)
 		return;
-	tuple.family = quarter_word(sk, FAMILY_AT);
-	tuple.protocol = quarter_word(sk, off->sock_protocol);
+	tuple.family = read_u16(sk, FAMILY_AT);
+	tuple.protocol = read_u16(sk, off->sock_protocol);
 	if (off->sock_protocol_size == 1)
 		tuple.protocol &= 255;
 	if (tuple.family == AF_INET || tuple.family == AF_INET6) {
-		tuple.local_port = quarter_word(sk, NUM_AT);
-		tuple.remote_port = __builtin_bswap16(quarter_word(sk, DPORT_AT));
+		tuple.local_port = read_u16(sk, NUM_AT);
+		tuple.remote_port = __builtin_bswap16(read_u16(sk, DPORT_AT));
 	}
 	if (tuple.family == AF_INET) {
-		*(__u32 *)tuple.local = half_word(sk, RCV_SADDR_AT);
-		*(__u32 *)tuple.remote = half_word(sk, DADDR_AT);
+		*(__u32 *)tuple.local = read_u32(sk, RCV_SADDR_AT);
+		*(__u32 *)tuple.remote = read_u32(sk, DADDR_AT);
 	} else if (tuple.family == AF_INET6 && off->have & HAVE_V6) {
 		bpf_probe_read(tuple.remote, 16, (void *)(sk + off->sock_v6));
 		bpf_probe_read(tuple.local, 16, (void *)(sk + off->sock_v6 + 16));
@@ -232,20 +235,20 @@ static __always_inline void op_fd_tuple(const struct out *o, const struct offset
 	finish_attachment(o, at, what, 0, LANNER_WHOLE, LANNER_RAW, sizeof(tuple), 0);
 	if (tuple.family == AF_UNIX && off->have & HAVE_UNIX) {
 		op_unix_name(o, off, LANNER_FACT_LOCAL, sk);
-		op_unix_name(o, off, LANNER_FACT_PEER, word(sk, off->unix_peer));
+		op_unix_name(o, off, LANNER_FACT_PEER, read_u64(sk, off->unix_peer));
 	}
 }
 
 static __always_inline __u32 tty_of(const struct offsets *off, __u64 signal)
 {
-	__u64 tty = signal ? word(signal, off->signal_tty) : 0;
-	__u64 driver = tty ? word(tty, off->tty_driver) : 0;
+	__u64 tty = signal ? read_u64(signal, off->signal_tty) : 0;
+	__u64 driver = tty ? read_u64(tty, off->tty_driver) : 0;
 	__u32 major, minor;
 
 	if (!driver)
 		return 0;
-	major = half_word(driver, off->driver_major);
-	minor = half_word(driver, off->driver_major + 4) + half_word(tty, off->tty_index);
+	major = read_u32(driver, off->driver_major);
+	minor = read_u32(driver, off->driver_major + 4) + read_u32(tty, off->tty_index);
 	/* new_encode_dev() in include/linux/kdev_t.h */
 	return (minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12);
 }
@@ -262,30 +265,30 @@ static __always_inline void op_ids(const struct out *o, const struct offsets *of
 	ids.uid = ids.euid = owner;
 	ids.gid = ids.egid = owner >> 32;
 	if (off->have & HAVE_PARENT) {
-		__u64 parent = word(task, off->task_real_parent);
+		__u64 parent = read_u64(task, off->task_real_parent);
 
-		ids.ppid = parent ? half_word(parent, off->task_pid + 4) : 0;
+		ids.ppid = parent ? read_u32(parent, off->task_pid + 4) : 0;
 	}
 	if (off->have & HAVE_CRED) {
-		__u64 cred = word(task, off->task_cred) + off->cred_uid;
+		__u64 cred = read_u64(task, off->task_cred) + off->cred_uid;
 
-		ids.uid = half_word(cred, 0);
-		ids.gid = half_word(cred, 4);
-		ids.euid = half_word(cred, 16);
-		ids.egid = half_word(cred, 20);
+		ids.uid = read_u32(cred, 0);
+		ids.gid = read_u32(cred, 4);
+		ids.euid = read_u32(cred, 16);
+		ids.egid = read_u32(cred, 20);
 	}
 	if (off->have & HAVE_GROUPS) {
-		__u64 at_groups = off->groups_in_task ? task : word(task, off->task_signal);
-		__u64 pid = word(at_groups, off->groups);
+		__u64 at_groups = off->groups_in_task ? task : read_u64(task, off->task_signal);
+		__u64 pid = read_u64(at_groups, off->groups);
 
-		ids.pgid = pid ? half_word(pid, off->pid_nr) : 0;
-		pid = word(at_groups, off->groups + off->groups_stride);
-		ids.sid = pid ? half_word(pid, off->pid_nr) : 0;
+		ids.pgid = pid ? read_u32(pid, off->pid_nr) : 0;
+		pid = read_u64(at_groups, off->groups + off->groups_stride);
+		ids.sid = pid ? read_u32(pid, off->pid_nr) : 0;
 	}
 	if (off->have & HAVE_TTY)
-		ids.tty = tty_of(off, word(task, off->task_signal));
+		ids.tty = tty_of(off, read_u64(task, off->task_signal));
 	if (off->have & HAVE_LOGINUID)
-		ids.loginuid = half_word(task, off->task_loginuid);
+		ids.loginuid = read_u32(task, off->task_loginuid);
 	ids.memfd = memfd;
 	__builtin_memcpy(at + HEAD, &ids, sizeof(ids));
 	finish_attachment(o, at, LANNER_FACT_IDS, 0, LANNER_WHOLE, LANNER_RAW, sizeof(ids), 0);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The programs of the legacy driver, for verifiers from Linux 4.14 on: small, without loops, without
- * BTF. The interpreter is threaded code: `sys_exit` begins an event in a slot, each operation of the
- * plan is a program of its own that calls the next by tail call, and the last one puts the event into
- * the perf buffer.
+ * The programs of the legacy driver, for verifiers from Linux 4.14 on: small, without loops, without BTF. The
+ * interpreter is threaded code. `sys_exit` begins an event in a slot, each operation of the plan is a program of its
+ * own that reaches the next by tail call, and the last one outputs the event.
  */
 #include "bpf.h"
 #include "event.h"
@@ -11,8 +10,8 @@
 #include "arch.h"
 
 /*
- * bpf_probe_read() reads the kernel as well: an address that is none of the program's becomes one
- * that is nobody's. Without a branch, which would double the ways through a loop.
+ * bpf_probe_read() can read kernel memory, too. So an address that is not in user space becomes NULL, which cannot be
+ * read. There is no branch, because a branch would double the paths through a loop.
  */
 static __attribute__((always_inline)) inline void *user_address(__u64 at)
 {
@@ -35,9 +34,9 @@ static __attribute__((always_inline)) inline void *user_address(__u64 at)
 #define HALF_MASK 4095
 #define UNROLL_LOOPS
 #define STRINGS 32
-#define STRING_RUNS 4 /* 128 strings, as many as the core driver takes */
+#define STRING_RUNS 4 /* together 128 strings, the limit of the core driver, too */
 
-/* no CGROUP_ID: its helper came with 4.18 */
+/* CGROUP_ID is not defined, because its helper came with Linux 4.18 */
 #include "offsets.h"
 #include "maps.h"
 #include "ops.h"
@@ -51,15 +50,15 @@ static __attribute__((always_inline)) inline void *user_address(__u64 at)
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* Simple operations that the first program carries out itself: of nearly all calls, all. */
+/* Simple operations that the first program carries out itself. Nearly all calls have no more. */
 #define SIMPLE_HERE 3
 
 /* Calls whose entry matters. */
 #define ENTRIES (LANNER_PLAN_NORETURN | LANNER_PLAN_EXEC)
 
 /*
- * Begins the event of a call and follows its plan. What is simple is done here, up to the first operation
- * that is not, and so is a resolved path. `then`: the program that ends it; 0: output.
+ * Begins the event of a call and follows its plan. The simple operations at the plan's beginning are done here, and so
+ * is a resolved path that ends the plan. `then`: the program that ends the event; 0: it is output.
  */
 static __always_inline void begin_call(void *ctx, void *chain, const struct offsets *off, const struct regs *regs,
 				       __s64 ret, __u8 abi, __u16 flags, __u32 key, const struct lanner_plan *plan,
@@ -110,7 +109,7 @@ static __always_inline void begin_call(void *ctx, void *chain, const struct offs
 	}
 }
 
-/* Whether a number means anything of interest in either ABI: flags of its plans. */
+/* The flags of the plans that a call number has in both ABIs. */
 static __always_inline __u8 interest_in(__u64 nr)
 {
 	__u32 key = PLAIN_NR(nr);
@@ -119,8 +118,8 @@ static __always_inline __u8 interest_in(__u64 nr)
 	return flags ? *flags : 0;
 }
 
-/* The end of a call. */
-static __always_inline void returned(void *ctx, const struct offsets *off, const struct regs *regs, __s64 ret)
+/* A call returns. */
+static __always_inline void on_return(void *ctx, const struct offsets *off, const struct regs *regs, __s64 ret)
 {
 	const struct settings *set;
 	struct lanner_plan *plan;
@@ -132,8 +131,8 @@ static __always_inline void returned(void *ctx, const struct offsets *off, const
 	if (!(interest_in(NR_OF(regs)) & (LANNER_PLAN_SELECTED | LANNER_PLAN_EXEC)))
 		return;
 	id = bpf_get_current_pid_tgid();
-	set = the_settings();
-	if (!set || !wanted(set, id))
+	set = get_settings();
+	if (!set || !is_captured(set, id))
 		return;
 	abi = abi_of(off, regs);
 	key = plan_key(abi, NR_OF(regs));
@@ -154,34 +153,34 @@ static __always_inline void returned(void *ctx, const struct offsets *off, const
 	if (flags & LANNER_PLAN_EXEC) {
 		release_exec(find_exec(id));
 		if (ret == 0 || !(flags & LANNER_PLAN_SELECTED))
-			return; /* a success has been an exec event */
+			return; /* a successful exec has been output as an exec event */
 	}
 	begin_call(ctx, &tails, off, regs, ret, abi, open, key, plan, id, 0);
 }
 
 RAW(sys_exit)(__u64 *ctx)
 {
-	const struct offsets *off = the_offsets();
+	const struct offsets *off = get_offsets();
 	struct regs regs;
 
 	if (off && read_regs(&regs, ctx[0]))
-		returned(ctx, off, &regs, ctx[1]);
+		on_return(ctx, off, &regs, ctx[1]);
 	return 0;
 }
 
 TRACEPOINT(sys_exit)(void *ctx)
 {
-	const struct offsets *off = the_offsets();
+	const struct offsets *off = get_offsets();
 	struct regs regs;
 
 	if (off && read_regs(&regs, regs_of_task(off)))
-		returned(ctx, off, &regs, RETURN_OF(&regs));
+		on_return(ctx, off, &regs, RETURN_OF(&regs));
 	return 0;
 }
 
-/* The entry of one of the few calls for which that matters: those with one of these flags in their plan. */
-static __always_inline void entered(void *ctx, void *chain, const struct offsets *off, const struct regs *regs,
-				    __u8 which)
+/* A call begins. It matters if the call's plan has one of the flags in `which`. */
+static __always_inline void on_entry(void *ctx, void *chain, const struct offsets *off, const struct regs *regs,
+				     __u8 which)
 {
 	__u64 nr = NR_OF(regs), id;
 	const struct settings *set;
@@ -189,7 +188,7 @@ static __always_inline void entered(void *ctx, void *chain, const struct offsets
 	__u8 flags, abi;
 	__u32 key, tid;
 
-	set = the_settings();
+	set = get_settings();
 	if (!set)
 		return;
 	abi = abi_of(off, regs);
@@ -208,10 +207,10 @@ static __always_inline void entered(void *ctx, void *chain, const struct offsets
 		if (state && *state == FOLLOW_ARMED)
 			*state = FOLLOW_ACTIVE;
 	}
-	if (!wanted(set, id))
+	if (!is_captured(set, id))
 		return;
 	if (which & LANNER_PLAN_EXEC && flags & LANNER_PLAN_EXEC) {
-		/* one that its thread never returned from or whose number was changed by a tracer */
+		/* an earlier exec may never have returned, or a tracer may have changed its number */
 		release_exec(find_exec(tid));
 		begin_call(ctx, chain, off, regs, 0, abi, flags & LANNER_PLAN_SELECTED ? 0 : LANNER_FLAG_UNSELECTED,
 			   key, plan, id, TAIL_KEEP);
@@ -220,32 +219,33 @@ static __always_inline void entered(void *ctx, void *chain, const struct offsets
 	}
 }
 
-/* Attached to the functions of these calls alone (src/attach/entry.rs), so that all others cost nothing. */
+/* Attached to the functions of the calls whose entry matters (src/attach/entry.rs), so that no other call pays for it.
+ */
 FUNCTION(entered)(void *ctx)
 {
-	const struct offsets *off = the_offsets();
+	const struct offsets *off = get_offsets();
 	struct regs regs;
 
 	if (off && read_regs(&regs, regs_of_task(off)))
-		entered(ctx, &entry_tails, off, &regs, ENTRIES);
+		on_entry(ctx, &entry_tails, off, &regs, ENTRIES);
 	return 0;
 }
 
 /*
- * Where functions cannot be attached to, and the kernel has this tracepoint (since 6.10): an exec that will succeed,
- * before the old program's memory is let go. process_exit() looks at calls that do not return.
+ * Attached where functions cannot be probed and the kernel has this tracepoint (since Linux 6.10). It sees an exec that
+ * will succeed, before the old program's memory is released. process_exit() sees calls that do not return.
  */
 RAW(exec_prepared)(void *ctx)
 {
-	const struct offsets *off = the_offsets();
+	const struct offsets *off = get_offsets();
 	struct regs regs;
 
 	if (off && read_regs(&regs, regs_of_task(off)))
-		entered(ctx, &tails, off, &regs, LANNER_PLAN_EXEC);
+		on_entry(ctx, &tails, off, &regs, LANNER_PLAN_EXEC);
 	return 0;
 }
 
-/* Where that cannot be either: what every call passes. */
+/* Attached where neither functions nor that tracepoint can be used. Every call passes it. */
 RAW(sys_enter)(__u64 *ctx)
 {
 	const struct offsets *off;
@@ -253,24 +253,24 @@ RAW(sys_enter)(__u64 *ctx)
 
 	if (!(interest_in(ctx[1]) & ENTRIES))
 		return 0;
-	off = the_offsets();
+	off = get_offsets();
 	if (off && read_regs(&regs, ctx[0]))
-		entered(ctx, &tails, off, &regs, ENTRIES);
+		on_entry(ctx, &tails, off, &regs, ENTRIES);
 	return 0;
 }
 
 TRACEPOINT(sys_enter)(void *ctx)
 {
-	const struct offsets *off = the_offsets();
+	const struct offsets *off = get_offsets();
 	struct regs regs;
 
 	if (off && read_regs(&regs, regs_of_task(off)) && interest_in(NR_OF(&regs)) & ENTRIES)
-		entered(ctx, &tails, off, &regs, ENTRIES);
+		on_entry(ctx, &tails, off, &regs, ENTRIES);
 	return 0;
 }
 
-/* A birth, an end, or a signal. */
-static __always_inline void output_life(void *ctx, __u8 kind, __u16 flags, __s64 ret, __u64 child, __u64 id)
+/* Outputs a fork, an exit, or a signal. */
+static __always_inline void output_lifecycle(void *ctx, __u8 kind, __u16 flags, __s64 ret, __u64 child, __u64 id)
 {
 	struct slot *slot = claim_slot(ctx, id);
 	struct lanner_event *event;
@@ -285,11 +285,11 @@ static __always_inline void output_life(void *ctx, __u8 kind, __u16 flags, __s64
 	deliver(ctx, slot);
 }
 
-/* `child`: thread id and, in the upper half, process id of a new thread. */
+/* `child`: the thread id of a new thread and, in the upper half, its process id. */
 static __always_inline void process_fork(void *ctx, __u64 child)
 {
 	__u64 id = bpf_get_current_pid_tgid();
-	const struct settings *set = the_settings();
+	const struct settings *set = get_settings();
 	__u32 tid = id, child_tid = child;
 
 	if (!set || id >> 32 == set->self_tgid)
@@ -301,31 +301,31 @@ static __always_inline void process_fork(void *ctx, __u64 child)
 			return;
 		copy = *state;
 		if (bpf_map_update_elem(&followed, &child_tid, &copy, BPF_ANY) != 0)
-			lose(LANNER_LOSS_TABLE_FULL);
+			count_loss(LANNER_LOSS_TABLE_FULL);
 		if (copy != FOLLOW_ACTIVE)
 			return;
 	}
-	output_life(ctx, LANNER_KIND_FORK, 0, 0, child, id);
+	output_lifecycle(ctx, LANNER_KIND_FORK, 0, 0, child, id);
 }
 
 RAW(process_fork)(__u64 *ctx)
 {
-	const struct offsets *off = the_offsets();
+	const struct offsets *off = get_offsets();
 
 	if (off)
-		process_fork(ctx, word(ctx[1], off->task_pid)); /* pid, tgid */
+		process_fork(ctx, read_u64(ctx[1], off->task_pid)); /* pid, tgid */
 	return 0;
 }
 
 #define CLONE_THREAD 0x10000
 
 /*
- * task:task_newtask: the tracepoint sched_process_fork, which is passed a little later, records no process id, and this
- * one lets it be found.
+ * At task:task_newtask. The tracepoint sched_process_fork, which comes a little later, does not record whether the
+ * child is a thread, so that its process id is not known.
  */
 TRACEPOINT(process_fork)(void *ctx)
 {
-	const struct offsets *off = the_offsets();
+	const struct offsets *off = get_offsets();
 	__u64 tid, tgid;
 
 	if (!off)
@@ -337,8 +337,11 @@ TRACEPOINT(process_fork)(void *ctx)
 	return 0;
 }
 
-/* A task ends: of the call that has ended it, if one has, the registers are there still, and its status tells. */
-static __always_inline void ended(void *ctx, void *chain, const struct offsets *off, __s64 code)
+/*
+ * A task ends. If a call ended it, the registers of the call are still there. Its status shows that: it is the argument
+ * of the call.
+ */
+static __always_inline void on_task_end(void *ctx, void *chain, const struct offsets *off, __s64 code)
 {
 	struct lanner_event status;
 	struct regs regs;
@@ -347,45 +350,45 @@ static __always_inline void ended(void *ctx, void *chain, const struct offsets *
 		return;
 	read_args(&regs, abi_of(off, &regs), &status);
 	if (code == (status.args[0] & 0xff) << 8)
-		entered(ctx, chain, off, &regs, LANNER_PLAN_NORETURN);
+		on_entry(ctx, chain, off, &regs, LANNER_PLAN_NORETURN);
 }
 
-/* Attached, but made like those that are not: its arguments are of no use. */
+/* Attached to a tracepoint, but defined as a tail: it does not need the tracepoint's arguments. */
 TAIL(process_exit)
 {
 	__u64 id = bpf_get_current_pid_tgid();
-	const struct settings *set = the_settings();
-	const struct offsets *off = the_offsets();
+	const struct settings *set = get_settings();
+	const struct offsets *off = get_offsets();
 	__u32 tid = id;
 	__s64 code = 0;
 
 	if (!set || !off)
 		return;
-	if (wanted(set, id)) {
+	if (is_captured(set, id)) {
 		release_exec(find_exec(tid));
 		if (off->have & HAVE_EXIT)
-			code = (int)half_word(bpf_get_current_task(), off->task_exit_code);
+			code = (int)read_u32(bpf_get_current_task(), off->task_exit_code);
 		if (set->late)
-			ended(ctx, chain, off, code);
-		output_life(ctx, LANNER_KIND_EXIT, 0, code, 0, id);
+			on_task_end(ctx, chain, off, code);
+		output_lifecycle(ctx, LANNER_KIND_EXIT, 0, code, 0, id);
 	}
 	if (set->tree)
 		bpf_map_delete_elem(&followed, &tid);
 }
 
-/* A handler that is about to run decides how the call ends that its thread is in. */
+/* A signal handler is about to run. Its flags decide how the interrupted call of its thread ends. */
 static __always_inline void signal_delivered(void *ctx, __u64 signal, __u64 handler, __u64 sa_flags)
 {
 	__u64 id = bpf_get_current_pid_tgid();
-	const struct settings *set = the_settings();
+	const struct settings *set = get_settings();
 
-	if (HAS_HANDLER(handler) && set && wanted(set, id))
-		output_life(ctx, LANNER_KIND_SIGNAL, handler_flags(sa_flags), 0, signal, id);
+	if (HAS_HANDLER(handler) && set && is_captured(set, id))
+		output_lifecycle(ctx, LANNER_KIND_SIGNAL, handler_flags(sa_flags), 0, signal, id);
 }
 
 RAW(signal_delivered)(__u64 *ctx)
 {
-	struct pair action = two_words(ctx[2], 0);
+	struct pair action = read_pair(ctx[2], 0);
 
 	signal_delivered(ctx, ctx[0], action.first, action.second);
 	return 0;
@@ -393,9 +396,10 @@ RAW(signal_delivered)(__u64 *ctx)
 
 TRACEPOINT(signal_delivered)(void *ctx)
 {
-	const struct offsets *off = the_offsets();
+	const struct offsets *off = get_offsets();
 
 	if (off)
-		signal_delivered(ctx, 0, word((__u64)ctx, off->signal_handler), word((__u64)ctx, off->signal_flags));
+		signal_delivered(ctx, 0, read_u64((__u64)ctx, off->signal_handler),
+				 read_u64((__u64)ctx, off->signal_flags));
 	return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The maps of the legacy driver, and how programs claim memory in them (more of both is in slot.h). Map definitions are
- * of the old kind (section "maps"): kernels without BTF know no other.
+ * The maps of the legacy driver, and how programs claim memory in them. slot.h has the maps for output. The definitions
+ * are of the old kind (section "maps"), because the new kind needs BTF.
  */
 #ifndef LANNER_MAPS_H
 #define LANNER_MAPS_H
@@ -18,22 +18,22 @@ struct bpf_map_def {
 	    .max_entries = entries,                                                                                    \
 	}
 
-/* Set before anything is attached; settings.rs has the same struct. */
+/* Written before anything is attached. src/maps.rs has the same struct. */
 struct settings {
-	__u32 self_tgid; /* lanner itself: never captured */
+	__u32 self_tgid; /* the process id of lanner itself, which is never captured */
 	__u32 execve_nr; /* for an exec whose entry was not seen */
-	__u32 tree;	 /* capture only threads in `followed` */
-	__u32 late;	 /* entries are looked at as late as the scheduler's tracepoints */
+	__u32 tree;	 /* 1: only threads in `followed` are captured */
+	__u32 late;	 /* 1: entries are seen at the scheduler's tracepoints */
 };
 
 #define EXEC_ROOM 16384
 #define EXEC_CALLS 256
 #define EXEC_TRIES 3
 
-/* What an exec was called with, from its entry until it has succeeded or failed: an event begun. */
+/* The arguments of an exec, from its entry until it succeeds or fails: an event that has been begun. */
 struct exec_call {
-	__u64 claims;
-	__u64 owner; /* thread id */
+	__u64 claims; /* 1: in use */
+	__u64 owner;  /* thread id */
 	struct lanner_event event;
 	__u8 rest[EXEC_ROOM - sizeof(struct lanner_event)];
 };
@@ -42,20 +42,20 @@ MAP(settings, ARRAY, 4, sizeof(struct settings), 1);
 MAP(offsets, ARRAY, 4, sizeof(struct offsets), 1);
 MAP(events, PERF_EVENT_ARRAY, 4, 4, 0);
 MAP(plans, ARRAY, 4, sizeof(struct lanner_plan), 2 * LANNER_PLAN_NRS);
-/* Operations of variants by what chooses them. */
+/* The operations of variants, by the parameter and the value that choose them. */
 MAP(variants, HASH, sizeof(struct lanner_variant_key), sizeof(struct lanner_op), 2048);
 /* Thread id to enum follow. */
 MAP(followed, HASH, 4, 1, 65536);
-/* By cause, and last: outputs that found the perf buffer full, which the buffer counts as well. */
+/* Lost events, by cause. Those that found the perf buffer full are counted by the buffer, too. */
 MAP(losses, PERCPU_ARRAY, 4, 8, LANNER_LOSS_CAUSES);
-/* Flags of all plans with a number, in either ABI: what most calls need to be looked at. */
+/* By call number: the flags of its plans in both ABIs. Most calls need no other look-up. */
 MAP(interest, ARRAY, 4, 1, LANNER_PLAN_NRS);
 MAP(exec_calls, ARRAY, 4, sizeof(struct exec_call), EXEC_CALLS);
 MAP(tails, PROG_ARRAY, 4, 4, 24);
-/* The same for programs at functions: an array holds programs of one type. */
+/* The same for programs at functions, because an array holds programs of one type. */
 MAP(entry_tails, PROG_ARRAY, 4, 4, 24);
 
-static __always_inline void lose_many(__u32 cause, __u64 many)
+static __always_inline void count_losses(__u32 cause, __u64 many)
 {
 	__u64 *count = bpf_map_lookup_elem(&losses, &cause);
 
@@ -63,9 +63,12 @@ static __always_inline void lose_many(__u32 cause, __u64 many)
 		*count += many;
 }
 
-static __always_inline void lose(__u32 cause) { lose_many(cause, 1); }
+static __always_inline void count_loss(__u32 cause) { count_losses(cause, 1); }
 
-/* XADD gives no old value before 5.12: add, then look. Two that meet both step back. */
+/*
+ * Claims memory for one program. Before Linux 5.12 XADD returns no old value, so the counter is read after the
+ * addition. If two programs claim at once, both give up.
+ */
 static __always_inline int claim(__u64 *claims)
 {
 	__sync_fetch_and_add(claims, 1);

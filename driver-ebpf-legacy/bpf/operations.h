@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The programs of the plan's operations. */
+/* The programs of the operations in a plan. */
 #ifndef LANNER_OPERATIONS_H
 #define LANNER_OPERATIONS_H
 
@@ -45,7 +45,7 @@ ENTRY_TAIL(op_vector)
 	next(ctx, chain, slot);
 }
 
-/* `message` is a constant: a struct msghdr, or an array of struct iovec. */
+/* Buffers of a struct msghdr or, without `message`, of an array of struct iovec. `message` is a constant. */
 static __always_inline void gather(void *ctx, void *chain, int message)
 {
 	struct slot *slot = my_slot();
@@ -72,7 +72,7 @@ TAIL(op_gather) { gather(ctx, chain, 0); }
 
 TAIL(op_message) { gather(ctx, chain, 1); }
 
-/* One message of an array; tail-calls itself for the next. */
+/* One message of an array. It reaches itself by tail call for the next. */
 TAIL(op_messages)
 {
 	struct slot *slot = my_slot();
@@ -92,7 +92,7 @@ TAIL(op_messages)
 	next(ctx, chain, slot);
 }
 
-/* Whatever the value of an argument chooses. */
+/* The operation that the value of an argument chooses. */
 TAIL(op_variant)
 {
 	struct slot *slot = my_slot();
@@ -114,7 +114,7 @@ static __always_inline __s64 fd_of(const struct out *o, const struct lanner_op *
 	return op->arg == LANNER_ARG_RET ? o->event->ret : (__s64)(int)arg_at(o, op->arg);
 }
 
-/* The resolved path of the operation's descriptor. */
+/* Begins the resolved path of the operation's descriptor. */
 static __always_inline void fd_path(void *ctx, void *chain, const struct out *o, const struct offsets *off,
 				    struct slot *slot)
 {
@@ -129,7 +129,7 @@ static __always_inline void fd_path(void *ctx, void *chain, const struct out *o,
 
 TAIL(op_fd_path)
 {
-	const struct offsets *off = the_offsets();
+	const struct offsets *off = get_offsets();
 	struct slot *slot = my_slot();
 
 	if (!slot || !off)
@@ -140,10 +140,10 @@ TAIL(op_fd_path)
 	next(ctx, chain, slot);
 }
 
-/* Components that are not near. */
+/* Further components of a path. */
 TAIL(op_walk)
 {
-	const struct offsets *off = the_offsets();
+	const struct offsets *off = get_offsets();
 	struct slot *slot = my_slot();
 	int end = WALK_ON;
 	__u8 *at;
@@ -155,13 +155,13 @@ TAIL(op_walk)
 	at = begin_attachment(&o);
 	if (at) {
 #pragma unroll
-		for (int i = 0; i < WALK; i++) {
+		for (int i = 0; i < RUN_COMPONENTS; i++) {
 			end = walk(&o, off, slot, at, 0);
 			if (end != WALK_ON)
 				break;
 		}
 		slot->run++;
-		if (end == WALK_ON && slot->run < (COMPONENTS - NEAR) / WALK) {
+		if (end == WALK_ON && slot->run < (COMPONENTS - FIRST_COMPONENTS) / RUN_COMPONENTS) {
 			bpf_tail_call(ctx, chain, TAIL_WALK);
 			incomplete(&o);
 		}
@@ -173,7 +173,7 @@ TAIL(op_walk)
 
 TAIL(op_tuple)
 {
-	const struct offsets *off = the_offsets();
+	const struct offsets *off = get_offsets();
 	struct slot *slot = my_slot();
 
 	if (!slot || !off)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Looks at kernel memory for src/offsets: a call getpgid(magic + k) stores who made it at place k of
- * `lookers`; with k = 0, the memory that `wish` names is copied to `seen`. Loaded for a moment, at start.
+ * Reads kernel memory for src/offsets, which loads it for a moment, at start. A call getpgid(magic + N) stores who made
+ * it in element N of `callers`. With N = 0 it also copies the memory that `query` names to `answer`.
  */
 #define FIXED_BOUNDS
 #include "bpf.h"
@@ -11,39 +11,40 @@ struct bpf_map_def {
 	__u32 type, key_size, value_size, max_entries, map_flags;
 };
 
-#define PLACES 8
-#define SEEN 4096
+#define CALLERS 8
+#define ANSWER_SIZE 4096
 
 /* src/offsets/peek.rs has the same three structs. */
-struct wish {
+struct query {
 	__u64 address;
 	__u32 len, magic;
-	__u32 relative; /* 1: the address counts from the beginning of the task that looks */
-	__u32 id_at;	/* number and first argument in the record of raw_syscalls:sys_enter */
-	__u32 argument_at;
-	__u32 pad;
+	__u32 relative;	 /* 1: the address is an offset in the caller's task_struct */
+	__u32 id_offset; /* of the call's number, in the record of raw_syscalls:sys_enter */
+	__u32 argument_offset;
+	__u32 number; /* of the query */
 };
 
-struct looker {
+struct caller {
 	__u64 task, id;
 	__u8 head[128]; /* of the task: its thread_info */
 };
 
-struct seen {
+struct answer {
 	__s64 error;
-	__u8 bytes[SEEN];
+	__u64 number; /* of the query that it answers */
+	__u8 bytes[ANSWER_SIZE];
 };
 
-struct bpf_map_def wish SEC("maps") = {
-    .type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = sizeof(struct wish), .max_entries = 1};
-struct bpf_map_def lookers SEC("maps") = {
-    .type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = sizeof(struct looker), .max_entries = PLACES};
-struct bpf_map_def seen SEC("maps") = {
-    .type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = sizeof(struct seen), .max_entries = 1};
+struct bpf_map_def query SEC("maps") = {
+    .type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = sizeof(struct query), .max_entries = 1};
+struct bpf_map_def callers SEC("maps") = {
+    .type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = sizeof(struct caller), .max_entries = CALLERS};
+struct bpf_map_def answer SEC("maps") = {
+    .type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = sizeof(struct answer), .max_entries = 1};
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* The number of getpgid(2), and where its argument is in struct pt_regs: of native calls, and of 32-bit ones. */
+/* The number of getpgid(2), and the offset of its argument in struct pt_regs, for native calls and for 32-bit calls. */
 #if defined(__TARGET_ARCH_x86)
 #define NR_GETPGID 121
 #define NR_GETPGID_COMPAT 132
@@ -56,61 +57,62 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define ARG_COMPAT_AT ARG_AT
 #endif
 
-/* Looks, if the call's argument asks for it. */
-static __always_inline void look(const struct wish *wish_, __u64 argument)
+/* Answers a call if its argument is one of ours. */
+static __always_inline void respond(const struct query *query_, __u64 argument)
 {
-	__u32 zero = 0, place = (__u32)argument - wish_->magic;
-	struct looker *looker = bpf_map_lookup_elem(&lookers, &place);
-	__u64 len, from = wish_->address;
-	struct seen *seen_;
+	__u32 zero = 0, index = (__u32)argument - query_->magic;
+	struct caller *caller = bpf_map_lookup_elem(&callers, &index);
+	__u64 len, from = query_->address;
+	struct answer *answer_;
 
-	if (!looker)
+	if (!caller)
 		return;
-	looker->id = bpf_get_current_pid_tgid();
-	looker->task = bpf_get_current_task();
-	bpf_probe_read(looker->head, sizeof(looker->head), (void *)looker->task);
-	seen_ = bpf_map_lookup_elem(&seen, &zero);
-	if (place || !seen_)
+	caller->id = bpf_get_current_pid_tgid();
+	caller->task = bpf_get_current_task();
+	bpf_probe_read(caller->head, sizeof(caller->head), (void *)caller->task);
+	answer_ = bpf_map_lookup_elem(&answer, &zero);
+	if (index || !answer_)
 		return;
-	if (wish_->relative)
-		from += looker->task;
-	len = wish_->len;
-	if (WITHIN(len, SEEN))
-		seen_->error = bpf_probe_read(seen_->bytes, SIZED(len, SEEN - 1), (void *)from);
+	if (query_->relative)
+		from += caller->task;
+	answer_->number = query_->number;
+	len = query_->len;
+	if (WITHIN(len, ANSWER_SIZE))
+		answer_->error = bpf_probe_read(answer_->bytes, SIZED(len, ANSWER_SIZE - 1), (void *)from);
 }
 
 SEC("raw_tracepoint/sys_enter") int raw_peek(__u64 *ctx)
 {
 	__u64 nr = ctx[1], argument = 0;
 	__u32 zero = 0;
-	const struct wish *wish_ = bpf_map_lookup_elem(&wish, &zero);
+	const struct query *query_ = bpf_map_lookup_elem(&query, &zero);
 
-	if (!wish_ || (nr != NR_GETPGID && nr != NR_GETPGID_COMPAT))
+	if (!query_ || (nr != NR_GETPGID && nr != NR_GETPGID_COMPAT))
 		return 0;
 	bpf_probe_read(&argument, sizeof(argument), (void *)(ctx[0] + (nr == NR_GETPGID ? ARG_AT : ARG_COMPAT_AT)));
-	look(wish_, argument);
+	respond(query_, argument);
 	return 0;
 }
 
-/* A number of a tracepoint's record. */
-static __always_inline __u64 recorded(void *ctx, __u32 at)
+/* A 64-bit number in the record of a perf-event tracepoint. */
+static __always_inline __u64 recorded(void *ctx, __u32 offset)
 {
 	__u64 value = 0;
 
-	bpf_probe_read(&value, sizeof(value), (char *)ctx + at);
+	bpf_probe_read(&value, sizeof(value), (char *)ctx + offset);
 	return value;
 }
 
 SEC("tracepoint/sys_enter") int tp_peek(void *ctx)
 {
 	__u32 zero = 0;
-	const struct wish *wish_ = bpf_map_lookup_elem(&wish, &zero);
+	const struct query *query_ = bpf_map_lookup_elem(&query, &zero);
 	__u64 nr;
 
-	if (!wish_)
+	if (!query_)
 		return 0;
-	nr = recorded(ctx, wish_->id_at);
+	nr = recorded(ctx, query_->id_offset);
 	if (nr == NR_GETPGID || nr == NR_GETPGID_COMPAT)
-		look(wish_, recorded(ctx, wish_->argument_at));
+		respond(query_, recorded(ctx, query_->argument_offset));
 	return 0;
 }

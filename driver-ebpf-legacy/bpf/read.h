@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Reading the kernel's memory; what cannot be read is 0. */
+/* Reads kernel memory. What cannot be read is 0. */
 #ifndef LANNER_READ_H
 #define LANNER_READ_H
 
-static __always_inline __u64 word(__u64 base, __u64 at)
+static __always_inline __u64 read_u64(__u64 base, __u64 at)
 {
 	__u64 value = 0;
 
@@ -11,7 +11,7 @@ static __always_inline __u64 word(__u64 base, __u64 at)
 	return value;
 }
 
-static __always_inline __u32 half_word(__u64 base, __u64 at)
+static __always_inline __u32 read_u32(__u64 base, __u64 at)
 {
 	__u32 value = 0;
 
@@ -19,7 +19,7 @@ static __always_inline __u32 half_word(__u64 base, __u64 at)
 	return value;
 }
 
-static __always_inline __u16 quarter_word(__u64 base, __u64 at)
+static __always_inline __u16 read_u16(__u64 base, __u64 at)
 {
 	__u16 value = 0;
 
@@ -27,7 +27,7 @@ static __always_inline __u16 quarter_word(__u64 base, __u64 at)
 	return value;
 }
 
-/* 32 bits of a tracepoint's record: where they stand, its `format` in tracefs says. */
+/* 32 bits of a perf-event tracepoint's record, at an offset that the tracepoint's `format` in tracefs names. */
 static __always_inline __u32 recorded(void *ctx, __u32 at)
 {
 	__u32 value = 0;
@@ -36,12 +36,12 @@ static __always_inline __u32 recorded(void *ctx, __u32 at)
 	return value;
 }
 
-/* A struct path, and how mnt_parent and mnt_mountpoint stand in struct mount. */
+/* Two pointers that follow each other, such as those of a struct path. */
 struct pair {
 	__u64 first, second;
 };
 
-static __always_inline struct pair two_words(__u64 base, __u64 at)
+static __always_inline struct pair read_pair(__u64 base, __u64 at)
 {
 	struct pair pair = {};
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The calls as the registers show them.
+ * System calls as their registers show them.
  */
 #ifndef LANNER_RUN_H
 #define LANNER_RUN_H
 
 #ifdef __TARGET_ARCH_x86
-/* The part of struct pt_regs that is used, from `bp` on (arch/x86/include/asm/ptrace.h): never changed. */
+/* The used part of struct pt_regs, from `bp` on (arch/x86/include/asm/ptrace.h). It has never changed. */
 #define REGS_AT 32
 struct regs {
 	__u64 bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs;
@@ -20,7 +20,7 @@ static __always_inline int read_regs(struct regs *regs, __u64 at)
 	return bpf_probe_read(regs, sizeof(*regs), (void *)(at + REGS_AT)) == 0;
 }
 #elif defined(__TARGET_ARCH_arm64)
-/* Two parts of struct pt_regs (arch/arm64/include/asm/ptrace.h): the same since 4.14. */
+/* Two parts of struct pt_regs (arch/arm64/include/asm/ptrace.h). They have not changed since Linux 4.14. */
 #define REGS_AT 0
 #define STATE_AT 264
 struct regs {
@@ -38,21 +38,21 @@ static __always_inline int read_regs(struct regs *regs, __u64 at)
 }
 #endif
 
-/* Where the registers of the call are that the current task is in: at the top of its stack. */
+/* The address of the registers of the current task's call: they are at the top of its stack. */
 static __always_inline __u64 regs_of_task(const struct offsets *off)
 {
-	return word(bpf_get_current_task(), off->task_stack) + off->stack_regs;
+	return read_u64(bpf_get_current_task(), off->task_stack) + off->stack_regs;
 }
 
 /*
- * A 64-bit program's `int 0x80` shows only in thread_info.status (TS_COMPAT); where that was not found,
- * the code segment has to do. On arm64 a program is of one ABI until its next exec.
+ * Only thread_info.status (TS_COMPAT) shows a 64-bit program's `int 0x80`. If its offset was not found, the code
+ * segment has to do. On arm64 a program has one ABI until its next exec.
  */
 static __always_inline __u8 abi_of(const struct offsets *off, const struct regs *regs)
 {
 #ifdef __TARGET_ARCH_x86
 	if (off->have & HAVE_COMPAT) {
-		if (half_word(bpf_get_current_task(), off->task_status) & 2)
+		if (read_u32(bpf_get_current_task(), off->task_status) & 2)
 			return LANNER_ABI_I386;
 	} else if (regs->cs == USER32_CS) {
 		return LANNER_ABI_I386;
@@ -90,7 +90,7 @@ static __always_inline void read_args(const struct regs *regs, __u8 abi, struct 
 #endif
 }
 
-/* Where the plan of a call stands in `plans`; beyond its end: nowhere. */
+/* The index of a call's plan in `plans`. An index beyond the end means that there is none. */
 static __always_inline __u32 plan_key(__u8 abi, __u64 nr)
 {
 	__u32 key = PLAIN_NR(nr);

@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Where events are written, and how they leave. To put one into a perf buffer costs more than to write it,
- * so those of a CPU gather in a batch, in its first slot, one behind the other where they were written; the
- * batch goes into the perf buffer when it is full. The reader does not wait for that: it reads the batch
- * where it lies, as far as the CPU's mark says, and passes over what it has when the batch comes (src/perf).
+ * Where events are written, and how they are output. Putting an event into a perf buffer costs more than writing it. So
+ * the events of a CPU gather in a batch: they are written one after another into the CPU's first slot, and the batch is
+ * put into the perf buffer when it is full. The reader does not wait for that. It reads the batch in its slot, as far
+ * as the CPU's mark says, and skips what it has read when the batch arrives in the perf buffer (src/perf).
  *
- * Up to Linux 6.18 nothing comes between: tracepoints and probes run their programs with preemption off, and nothing
- * that an interrupt does passes one of ours. Should a kernel preempt a program nevertheless, another one that then runs
- * on the same CPU takes a further slot, and puts what has gathered and its own event straight into the perf buffer.
- * That is safe at every point where the first can have been: its own event lies behind what the mark counts; between a
- * batch that has been put out and the mark that says so the same batch goes out twice, and the reader knows its number
- * and how far it has read; behind the mark there is nothing to put out. A program stays on its CPU until it ends. Only
- * the order of time suffers: the event of the one that waited was begun earlier and comes later. Events of one thread
- * cannot change places, and a new thread does not run before its birth is told.
+ * Up to Linux 6.18 no program interrupts another: tracepoints and probes run their programs with preemption off, and an
+ * interrupt reaches none of our tracepoints. If a kernel does preempt a program, another program that then runs on the
+ * same CPU takes a further slot. It puts the batch so far and its own event into the perf buffer at once. That is safe
+ * wherever the first program was preempted:
+ *
+ * - While it writes its event, the event is after what the mark counts.
+ * - After it has output a batch and before it has changed the mark, the same batch is output twice. The reader knows
+ * the batch's number, and how much of it it has read.
+ * - After it has changed the mark, there is nothing to output.
+ *
+ * A program stays on its CPU until it ends. Only the order of time suffers: the event of the preempted program was
+ * begun earlier and arrives later. Events of one thread cannot change places, and a new thread does not run before its
+ * fork event is output.
  */
 #ifndef LANNER_SLOT_H
 #define LANNER_SLOT_H
@@ -21,23 +26,24 @@
 #define CHUNK 8192
 #define NAME_ROOM 272 /* a component, " (deleted)" and NUL */
 #define ROOM (LAST + HEAD + CHUNK + NAME_ROOM)
-#define SPACE (EVENT_MASK + 1 + HEAD + CHUNK + NAME_ROOM + 16) /* what the masks allow */
+#define SPACE (EVENT_MASK + 1 + HEAD + CHUNK + NAME_ROOM + 16) /* the most that the masks allow */
 
-_Static_assert(LAST <= EVENT_MASK && CHUNK - 1 == CHUNK_MASK && CHUNK / 2 - 1 == HALF_MASK, "masks that bound");
-_Static_assert(ROOM <= EVENT_MASK + 1, "an event within its mask");
+_Static_assert(LAST <= EVENT_MASK && CHUNK - 1 == CHUNK_MASK && CHUNK / 2 - 1 == HALF_MASK,
+	       "the masks do not match the bounds");
+_Static_assert(ROOM <= EVENT_MASK + 1, "an event is larger than its mask");
 
-_Static_assert(ROOM <= LANNER_EVENT_MAX, "an event larger than LANNER_EVENT_MAX");
+_Static_assert(ROOM <= LANNER_EVENT_MAX, "an event is larger than LANNER_EVENT_MAX");
 
 #define SLOTS 4
-#define FULL 3072	  /* a batch of more bytes is put out before the next event is begun */
-#define BEGIN_MASK 0xff8u /* where an event can begin: events are multiples of 8 */
+#define FULL 3072	  /* a batch of more bytes is output before the next event is begun */
+#define BEGIN_MASK 0xff8u /* offsets at which an event can begin: the sizes of events are multiples of 8 */
 
 _Static_assert(FULL <= BEGIN_MASK, "an event may begin beyond the mask");
 
 /*
- * A batch is read while it gathers: its mark must not be seen before its events. Programs of that age have no
- * barrier, so there are batches only where a machine keeps its stores in order; elsewhere each event goes into
- * the perf buffer, which sees to that.
+ * A batch is read while it is filled, so the reader must not see a mark before the events that it counts. Programs for
+ * old kernels have no barrier instruction. So there are batches only on machines that keep stores in order. Elsewhere
+ * each event goes into the perf buffer, which orders the stores itself.
  */
 #ifdef __TARGET_ARCH_x86
 #define BATCHES 1
@@ -45,7 +51,7 @@ _Static_assert(FULL <= BEGIN_MASK, "an event may begin beyond the mask");
 #define BATCHES 0
 #endif
 
-/* Begins a batch in the perf buffer; an event alone begins with its length, which is never 0. */
+/* The beginning of a batch in the perf buffer. A single event begins with its length, which is never 0. */
 struct batch_head {
 	__u32 zero;
 	__u32 number;
@@ -54,21 +60,21 @@ struct batch_head {
 
 /* An event that is being written, handed from program to program by tail calls. */
 struct slot {
-	__u64 claims;	     /* 1: somebody's */
-	__u64 owner;	     /* bpf_get_current_pid_tgid() of whoever has claimed it */
-	__u32 begin;	     /* where in the data the event is */
-	__u32 alone;	     /* 1: a further slot, no batch */
-	__u32 plan;	     /* its place in `plans` */
-	__u32 at;	     /* the operation that comes next */
+	__u64 claims;	     /* 1: in use */
+	__u64 owner;	     /* bpf_get_current_pid_tgid() of the thread that claimed it */
+	__u32 begin;	     /* the offset of the event in the data */
+	__u32 alone;	     /* 1: a further slot, whose event is not in a batch */
+	__u32 plan;	     /* its index in `plans` */
+	__u32 at;	     /* the index of the next operation */
 	__u32 stage;	     /* the next fact of an exec event; 0: a plan is followed */
-	__u32 then;	     /* the program that ends it; 0: output */
+	__u32 then;	     /* the program that ends the event; 0: it is output */
 	struct lanner_op op; /* the operation that runs */
 	__u32 run;	     /* strings taken, components walked */
-	/* a path that is being walked, and where its mount is mounted */
+	/* the path that is being walked, and the mount point of its mount */
 	__u64 dentry, mnt, root, parent, mountpoint;
 	__u32 limit;
 	__u8 what, memfd;
-	/* src/perf/batch.rs knows these two from the end */
+	/* src/perf/batch.rs knows the sizes of these two, which end the struct */
 	struct batch_head head;
 	__u8 data[BEGIN_MASK + 1 + SPACE];
 };
@@ -76,16 +82,18 @@ struct slot {
 _Static_assert(sizeof(struct slot) - offsetof(struct slot, data) == 45360, "see src/perf/batch.rs");
 _Static_assert(offsetof(struct slot, data) - offsetof(struct slot, head) == 16, "see src/perf/batch.rs");
 
-/* SLOTS a CPU: load.rs says how many. */
+/* SLOTS for each CPU: src/load.rs sets the number. */
 MAP(slots, ARRAY, 4, sizeof(struct slot), SLOTS);
-/* One word a CPU, so that whoever interrupts sees number and fill of the same batch: its number, events in it
- * (16 bits), their bytes (16 bits). */
+/*
+ * One word for each CPU: the number of the batch (32 bits), the number of events in it (16 bits), and their bytes (16
+ * bits). It is one word so that a program that interrupts sees values of the same batch.
+ */
 MAP(marks, PERCPU_ARRAY, 4, 8, 1);
 
 /*
- * What is stored before it is seen before what is stored after it, by the reader on another CPU. x86 keeps stores in
- * their order. Elsewhere no instruction that old programs may have does, but the lock of a hash map: to give it up and
- * to take it again is a barrier. The reader's side is in src/perf/batch.rs.
+ * The reader on another CPU sees stores before this call before stores after it. x86 keeps stores in order. Elsewhere
+ * no instruction for old kernels is a barrier, but the lock of a hash map is one: it is released and taken again. The
+ * reader's side is in src/perf/batch.rs.
  */
 #ifdef __TARGET_ARCH_x86
 static __always_inline void store_order(void) { asm volatile("" ::: "memory"); }
@@ -130,7 +138,7 @@ static __always_inline struct lanner_event *event_of(struct slot *slot)
 		.event = event_of(slot), .last = LAST, .chunk = CHUNK                                                  \
 	}
 
-/* As SIZED, for a bound that is no power of two. */
+/* As SIZED, for a bound that is not a power of two. */
 #define SIZED_TO(size, most)                                                                                           \
 	({                                                                                                             \
 		__u64 size_ = (size);                                                                                  \
@@ -145,15 +153,15 @@ static __always_inline void output(void *ctx, void *data, __u64 len, __u64 count
 	long error = bpf_perf_event_output(ctx, &events, BPF_F_CURRENT_CPU, data, len);
 
 	if (error)
-		lose_many(error == -ENOSPC  ? LANNER_LOSS_BUFFER_FULL
-			  : error == -EBUSY ? LANNER_LOSS_NESTED
-					    : LANNER_LOSS_FAULT,
-			  count);
+		count_losses(error == -ENOSPC  ? LANNER_LOSS_BUFFER_FULL
+			     : error == -EBUSY ? LANNER_LOSS_NESTED
+					       : LANNER_LOSS_FAULT,
+			     count);
 }
 
 /*
- * Puts what has gathered into the perf buffer. If there is no room, the reader knows what it has read of the batch
- * already, and counts the rest.
+ * Puts the batch so far into the perf buffer. If there is no room, the reader counts the events of the batch that it
+ * has not read.
  */
 static __always_inline void output_batch(void *ctx, struct slot *slot, __u64 mark)
 {
@@ -163,7 +171,7 @@ static __always_inline void output_batch(void *ctx, struct slot *slot, __u64 mar
 		output(ctx, &slot->head, SIZED_TO(len, sizeof(slot->head) + BEGIN_MASK + ROOM), 0);
 }
 
-/* Makes room in the batch, which is ours; returns where. */
+/* Makes room in the batch, whose slot has been claimed. Returns the offset of the next event. */
 static __always_inline __u32 room_in(void *ctx, struct slot *slot, volatile __u64 *mark)
 {
 	volatile struct batch_head *head = &slot->head;
@@ -173,8 +181,8 @@ static __always_inline __u32 room_in(void *ctx, struct slot *slot, volatile __u6
 		return FILL(was);
 	output_batch(ctx, slot, was);
 	/*
-	 * The mark first: whoever comes in between finds nothing to put out, and a reader that has copied what is being
-	 * written over finds another number.
+	 * The mark comes first. A program that interrupts then finds nothing to output, and a reader that has copied
+	 * what is overwritten finds another number.
 	 */
 	*mark = (NUMBER(was) + 1) << 32;
 	store_order();
@@ -206,11 +214,11 @@ static __always_inline struct slot *claim_slot(void *ctx, __u64 id)
 			return slot;
 		}
 	}
-	lose(LANNER_LOSS_NESTED);
+	count_loss(LANNER_LOSS_NESTED);
 	return NULL;
 }
 
-/* The slot that the program before the tail call has claimed. */
+/* The slot that the program before the tail call claimed. */
 static __always_inline struct slot *my_slot(void)
 {
 	__u64 id = bpf_get_current_pid_tgid();
@@ -226,14 +234,14 @@ static __always_inline struct slot *my_slot(void)
 	return NULL;
 }
 
-/* Gives it back; what was written is forgotten, unless it was delivered. */
+/* Releases a slot. An event that was not delivered is discarded. */
 static __always_inline void release_slot(struct slot *slot)
 {
 	*(volatile __u64 *)&slot->owner = 0;
 	unclaim(&slot->claims);
 }
 
-/* Delivers the finished event. */
+/* Delivers the finished event, and releases its slot. */
 static __always_inline void deliver(void *ctx, struct slot *slot)
 {
 	struct lanner_event *event = event_of(slot);
@@ -241,14 +249,14 @@ static __always_inline void deliver(void *ctx, struct slot *slot)
 	__u64 len = event->len;
 
 	if (!mark || !WITHIN(len, ROOM)) {
-		lose(LANNER_LOSS_FAULT);
+		count_loss(LANNER_LOSS_FAULT);
 	} else if (!slot->alone) {
 		store_order();
 		*mark += (1 << 16) + len;
 	} else {
 		struct slot *first = slot_at(bpf_get_smp_processor_id() * SLOTS);
 
-		/* what we have put there has to come before this one */
+		/* the events in the batch come before this one */
 		if (first)
 			output_batch(ctx, first, *mark);
 		output(ctx, event, SIZED(len, EVENT_MASK), 1);

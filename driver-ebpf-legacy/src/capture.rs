@@ -1,4 +1,4 @@
-//! What the legacy driver reads from: its attached programs and their perf buffers.
+//! What a capture reads from: the attached programs and their perf buffers.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use driver_api::request::{Limits, SyscallSet};
 use driver_ebpf::capture::Source;
 use driver_ebpf::follow::Followed;
 
-use crate::load::Loaded;
+use crate::loaded::Loaded;
 use crate::perf::Perf;
 
-/// Programs, maps and a buffer for each CPU.
+/// The programs with their maps, and a perf buffer for each CPU.
 #[derive(Debug)]
 pub(crate) struct PerfSource {
-    // dropped first: nothing is captured once the programs are detached
+    // dropped first: it detaches the programs, and nothing more is captured
     pub(crate) loaded: Loaded,
     pub(crate) perf: Perf,
 }
@@ -37,9 +37,11 @@ impl Source for PerfSource {
         self.perf.capacity()
     }
 
-    /// Events of batches that found no room are counted by the reader, when it comes to the next batch. An event
-    /// alone is counted by the programs where the helper tells them (since 5.2 or so), and by the buffer's own
-    /// records, which come with the next one that fits: never both.
+    /// Events lost so far, by cause.
+    ///
+    /// A batch that found no room is counted by the reader, when it reads the next batch. A single event that found no
+    /// room is counted twice: by the programs, where the helper reports the error (since about Linux 5.2), and by the
+    /// buffer's own records of losses, which arrive with the next event that fits. The larger count is taken.
     fn lost(&self) -> [u64; Loss::ALL.len()] {
         let mut lost = self.loaded.lost();
         let full = &mut lost[Loss::BufferFull as usize];

@@ -1,12 +1,18 @@
-//! The legacy driver: tracepoints and perf buffers without BTF, through aya.
+//! The legacy driver: classic eBPF programs chained by tail calls, and perf buffers. It needs neither BTF nor kernel
+//! headers, works from Linux 4.14 on, and loads its programs through aya.
 //!
-//! `bpf/legacy.bpf.c` writes events, [`perf`] reads them, [`capture`] hands them on, [`load`] brings the
-//! programs ([`programs`]) into the kernel, [`attach`] has them run by what this kernel offers. Where the fields of kernel structs are on this kernel,
-//! [`offsets`] finds out by looking.
+//! An event's way begins in `bpf/legacy.bpf.c`, which writes it, and goes on in [`perf`], which reads it. [`load`] opens
+//! the driver: [`offsets`] finds the fields of kernel structs by searching kernel memory, [`programs`] and [`maps`] load
+//! the object, [`loaded`] and [`attach`] attach the programs by what this kernel offers. [`capture`] hands the events to
+//! `driver-ebpf`.
 
 mod attach;
 mod capture;
+mod error;
+mod kernel;
 mod load;
+mod loaded;
+mod maps;
 mod offsets;
 mod perf;
 mod programs;
@@ -18,14 +24,44 @@ use driver_api::request::Request;
 use driver_api::support::{Gap, Serves, Support};
 use driver_ebpf::gaps;
 
+#[doc(hidden)]
+pub use kernel::Feature;
+use kernel::Features;
+
 /// The driver's name.
 const NAME: &str = "ebpf-legacy";
 
 /// The legacy driver.
 #[derive(Debug)]
-pub struct Legacy;
+pub struct Legacy {
+    features: Features,
+}
 
-driver_api::register!(Legacy);
+impl Legacy {
+    /// The driver, which uses all that the kernel offers.
+    pub const fn new() -> Self {
+        Self {
+            features: Features::ALL,
+        }
+    }
+
+    /// The driver as it is on a kernel without these features. For tests.
+    #[doc(hidden)]
+    pub const fn without(hidden: &'static [Feature]) -> Self {
+        Self {
+            features: Features::without(hidden),
+        }
+    }
+}
+
+impl Default for Legacy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+static LEGACY: Legacy = Legacy::new();
+driver_api::register!(LEGACY);
 
 impl Driver for Legacy {
     fn name(&self) -> &'static str {
@@ -69,11 +105,11 @@ impl Driver for Legacy {
         let mut gaps = gaps::always(host);
         gaps.push(Gap::new(
             "cgroup ids of events",
-            "the helper that gives them came with Linux 4.18, and this driver uses none newer than 4.14",
+            "the helper that returns them came with Linux 4.18, and this driver uses no helper newer than 4.14",
             "",
         ));
         gaps.push(Gap::program());
-        // the kernel allows perf_event_mlock_kb for each CPU, 516 KiB by default, beside the limit (perf_mmap)
+        // beside the limit, the kernel allows perf_event_mlock_kb for each CPU, 516 KiB by default (perf_mmap())
         if let Some(limit) = host.locked_memory
             && !host.has(capability::IPC_LOCK)
             && host.perf_event_paranoid.is_none_or(|level| level > -1)
@@ -95,7 +131,7 @@ impl Driver for Legacy {
         if let Support::Unusable(gaps) = self.probe(host) {
             return Err(OpenError::Unusable { driver: NAME, gaps });
         }
-        load::open(request)
+        load::open(self.features, request)
     }
 }
 
@@ -104,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_keeps_perf_buffers_away_or_small_is_told_with_what_would_help() {
+    fn gaps_name_what_prevents_or_limits_perf_buffers_and_the_remedy() {
         let capabilities: u64 = 1 << capability::BPF | 1 << capability::PERFMON;
         let host = |paranoid, locked_memory, more| Host {
             capabilities: capabilities | more,
@@ -121,7 +157,7 @@ mod tests {
             (host(3, None, 0), false, false),
             (host(3, None, 1 << capability::SYS_ADMIN), true, false),
         ] {
-            let support = Legacy.probe(&host);
+            let support = LEGACY.probe(&host);
             assert_eq!(support.usable(), usable, "{host:?}");
             assert!(usable || support.gaps().iter().all(|gap| !gap.remedy.is_empty()));
             let named = |gap: &Gap| gap.why.contains("they are made smaller");

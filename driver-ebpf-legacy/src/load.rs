@@ -1,129 +1,81 @@
-//! Brings the programs into the kernel and attaches them.
+//! Opens the driver: finds offsets, loads the programs, attaches them, and makes them follow the target.
 
 use std::io;
-use std::os::fd::AsFd;
 
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, ProgramArray};
-use aya::programs::Program;
-use aya::{Ebpf, EbpfLoader, Pod};
+use aya::EbpfLoader;
 use driver_api::driver::{OpenError, Opened};
-use driver_api::error::Chain;
-use driver_api::event::{Abi, Loss};
-use driver_api::plan::{Op, Plan, VariantKey};
-use driver_api::request::{Limits, Request, SyscallSet, Target};
+use driver_api::event::Abi;
+use driver_api::request::{Request, Target};
 use driver_api::support::Gap;
-use driver_api::{plan, table};
+use driver_api::table;
 use driver_ebpf::capture::EbpfCapture;
-use driver_ebpf::follow::Followed;
-use driver_ebpf::missed::Missed;
 use driver_ebpf::{interrupted, memory, quiet, start};
 
 use crate::NAME;
-use crate::attach::{Events, Way, lacks};
 use crate::capture::PerfSource;
-use crate::offsets::{self, Found, Offsets, have};
-use crate::perf::{Batches, Perf, SLOTS, SMALLEST, page_size};
-use crate::programs::{
-    ATTACHED, ENTER, ENTRY_TAILS, FUNCTION, PREPARED, SIGNALS, fill, load_one, load_programs,
-    program, refused,
-};
+use crate::error::{FollowError, LoadError, ObjectError};
+use crate::kernel::Features;
+use crate::loaded::{AttachOptions, Loaded};
+use crate::maps::{self, OutputMaps, Settings};
+use crate::offsets::{self, Discovered};
+use crate::perf::{Batches, BufferError, MIN_SIZE, Perf, SLOTS, page_size};
+use crate::programs;
 
+/// The programs, compiled from `bpf/legacy.bpf.c`.
 pub(crate) static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/legacy.o"));
 
-/// `struct settings` of `maps.h`.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-struct Settings {
-    self_tgid: u32,
-    execve_nr: u32,
-    tree: u32,
-    late: u32,
-}
-
-// SAFETY: four numbers without padding; every pattern of bits is one.
-unsafe impl Pod for Settings {}
-
-#[derive(Debug, Clone, Copy)]
-#[repr(transparent)]
-struct PlanValue(Plan);
-
-// SAFETY: as for Plan, which is FromBytes and IntoBytes: no padding, every pattern of bits is a plan.
-unsafe impl Pod for PlanValue {}
-
-#[derive(Debug, Clone, Copy)]
-#[repr(transparent)]
-struct KeyValue(VariantKey);
-
-// SAFETY: as for PlanValue.
-unsafe impl Pod for KeyValue {}
-
-#[derive(Debug, Clone, Copy)]
-#[repr(transparent)]
-struct OpValue(Op);
-
-// SAFETY: as for PlanValue.
-unsafe impl Pod for OpValue {}
-
-/// An error with the next step for the user.
-pub(crate) fn failed(step: impl Into<String>) -> impl FnOnce(String) -> OpenError {
-    let step = step.into();
-    move |cause| OpenError::failed(NAME, step)(cause)
-}
-
-/// The chain of causes in one line, and what to do where that is known.
-pub(crate) fn said(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    let mut refused = false;
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            refused |= error.raw_os_error() == Some(libc::EPERM);
-        }
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    if refused {
-        text.push_str(
-            " (before Linux 5.11 the locked-memory limit does this, too: raise it, `ulimit -l unlimited`, or give CAP_SYS_RESOURCE)",
-        );
-    }
-    text
-}
-
-/// Loads, looks for offsets, attaches, and arranges for the target to be followed.
-pub(crate) fn open(request: &Request) -> Result<Opened, OpenError> {
-    let page = page_size();
+/// Opens a capture.
+pub(crate) fn open(features: Features, request: &Request) -> Result<Opened, OpenError> {
     if !request.buffer.is_power_of_two()
-        || request.buffer < SMALLEST
-        || !request.buffer.is_multiple_of(page)
+        || request.buffer < MIN_SIZE
+        || !request.buffer.is_multiple_of(page_size())
     {
         return Err(OpenError::Unsupported {
             driver: NAME,
             what: format!("a buffer of {} bytes", request.buffer),
-            why: "a perf buffer has a power of two of at least 65536 bytes".to_owned(),
+            why: format!(
+                "the size of a perf buffer is a power of two of at least {MIN_SIZE} bytes"
+            ),
         });
     }
     let command = start::prepare(NAME, &request.target)?;
+    let mut gaps = Vec::new();
+    let mut source = begin(features, request, &mut gaps)?;
+    let followed = &mut source.loaded.maps.followed;
+    start::follow_target(&request.target, command.as_ref(), |tid, state| {
+        followed
+            .insert(tid, state as u8, 0)
+            .map_err(|error| FollowError::new(tid, error).into())
+    })?;
+    let capture = EbpfCapture::new(NAME, source, command, request);
+    Ok(Opened {
+        capture: Box::new(capture),
+        gaps,
+    })
+}
+
+/// Loads and attaches the programs.
+fn begin(
+    features: Features,
+    request: &Request,
+    gaps: &mut Vec<Gap>,
+) -> Result<PerfSource, LoadError> {
     memory::raise();
-    let cpus = aya::util::nr_cpus()
-        .map_err(|(path, error)| failed("count the CPUs")(format!("{path}: {error}")))?;
-    let cpus = u32::try_from(cpus).unwrap_or(1);
+    let cpus = possible_cpus()?;
+    let online = aya::util::online_cpus().map_err(unlisted)?;
+    let cpu = online.first().copied().unwrap_or(0);
     let mut loader = EbpfLoader::new();
     loader.btf(None).map_max_entries("slots", SLOTS * cpus);
-    let Found {
+    let Discovered {
         offsets,
         tgid,
-        mut gaps,
-        way,
-    } = quiet::undisturbed(|| offsets::find(&mut loader))?;
+        kind,
+    } = quiet::undisturbed(|| offsets::find(features, cpu, &mut loader, gaps))?;
     let mut ebpf = loader
         .load(OBJECT)
-        .map_err(|e| failed("create its maps")(said(&e)))?;
-    let tails = quiet::undisturbed(|| load_programs(&mut ebpf, &way, &mut gaps))?;
-    let mut loaded = Loaded::of(ebpf, tails)?;
+        .map_err(|error| ObjectError::CreateMaps(error.into()))?;
+    let (mut control, output) = maps::take_all(&mut ebpf)?;
+    quiet::undisturbed(|| programs::load_all(&mut ebpf, &mut control.tails, &kind, gaps))?;
     let settings = Settings {
         self_tgid: tgid,
         execve_nr: table::by_name("execve")
@@ -132,315 +84,50 @@ pub(crate) fn open(request: &Request) -> Result<Opened, OpenError> {
         tree: u32::from(!matches!(request.target, Target::Host)),
         late: 0,
     };
-    loaded.set(settings, offsets)?;
-    loaded
-        .select(&interrupted::watched(&request.selection), &request.limits)
-        .map_err(failed("write the capture plan"))?;
-    let perf = loaded.open_buffers(request.buffer, cpus)?;
-    let late = (!matches!(request.target, Target::Command(_))).then_some(settings);
-    quiet::undisturbed(|| loaded.attach(&way, &offsets, late, &mut gaps))?;
-    start::follow_target(&request.target, command.as_ref(), |tid, state| {
-        loaded
-            .followed
-            .insert(tid, state as u8, 0)
-            .map_err(|error| format!("cannot follow thread {tid}: {}", said(&error)).into())
-    })?;
-    let source = PerfSource { loaded, perf };
-    let capture = EbpfCapture::new(NAME, source, command, request);
-    Ok(Opened {
-        capture: Box::new(capture),
-        gaps,
+    control.configure(settings, offsets)?;
+    control.select(&interrupted::watched(&request.selection), &request.limits)?;
+    let perf = open_buffers(output, &online, cpus, request.buffer)?;
+    let mut loaded = Loaded::new(ebpf, control);
+    let options = AttachOptions {
+        features,
+        kind: &kind,
+        offsets: &offsets,
+        cpu,
+        late: (!matches!(request.target, Target::Command(_))).then_some(settings),
+    };
+    quiet::undisturbed(|| loaded.attach(&options, gaps))?;
+    Ok(PerfSource { loaded, perf })
+}
+
+/// Opens a perf buffer on each CPU that is online.
+fn open_buffers(
+    output: OutputMaps,
+    online: &[u32],
+    cpus: u32,
+    size: usize,
+) -> Result<Perf, LoadError> {
+    let batches =
+        Batches::new(output.slots, output.marks, cpus).map_err(|error| ObjectError::OpenMap {
+            map: "slots",
+            source: error.into(),
+        })?;
+    Perf::new(output.events, online, size, batches).map_err(|BufferError { cpu, source }| {
+        let denied = source.raw_os_error() == Some(libc::EPERM);
+        match memory::needed(online.len() * (MIN_SIZE + page_size())).filter(|_| denied) {
+            Some(hint) => LoadError::LockedMemory { cpu, hint, source },
+            None => LoadError::PerfBuffer { cpu, source },
+        }
     })
 }
 
-fn online() -> Result<Vec<u32>, OpenError> {
-    aya::util::online_cpus()
-        .map_err(|(path, error)| failed("list the CPUs")(format!("{path}: {error}")))
+/// The number of CPUs that can come online: a map per CPU has a value for each.
+fn possible_cpus() -> Result<u32, LoadError> {
+    let cpus = aya::util::nr_cpus().map_err(unlisted)?;
+    u32::try_from(cpus).map_err(|_| LoadError::TooManyCpus {
+        path: "/sys/devices/system/cpu/possible",
+    })
 }
 
-fn no_program(name: &str, error: &dyn std::error::Error) -> OpenError {
-    failed(format!("attach the program {name}"))(said(error))
-}
-
-fn no_map(name: &str) -> OpenError {
-    let step = failed(format!("find the map {name} in its own object"));
-    step("it is not there: this build is broken".to_owned())
-}
-
-pub(crate) fn take<T: TryFrom<Map, Error = aya::maps::MapError>>(
-    ebpf: &mut Ebpf,
-    name: &str,
-) -> Result<T, OpenError> {
-    let map = ebpf.take_map(name).ok_or_else(|| no_map(name))?;
-    T::try_from(map).map_err(|e| failed(format!("open the map {name}"))(said(&e)))
-}
-
-/// The array of perf events, which is filled by `perf`.
-fn take_outputs(ebpf: &mut Ebpf) -> Result<MapData, OpenError> {
-    match ebpf.take_map("events") {
-        Some(Map::PerfEventArray(map)) => Ok(map),
-        _ => Err(no_map("events")),
-    }
-}
-
-/// The programs in the kernel, and the maps that user space talks through.
-pub(crate) struct Loaded {
-    // dropped first: what is attached is detached before its programs go
-    events_at: Events,
-    ebpf: Ebpf,
-    events: MapData,
-    settings: Array<MapData, Settings>,
-    // as all maps open for as long as programs are loaded, which name them by their descriptors
-    offsets: Array<MapData, Offsets>,
-    plans: Array<MapData, PlanValue>,
-    interest: Array<MapData, u8>,
-    variants: HashMap<MapData, KeyValue, OpValue>,
-    followed: HashMap<MapData, u32, u8>,
-    losses: PerCpuArray<MapData, u64>,
-    missed: Missed,
-    // the kernel empties an array of programs when its last user closes it
-    _tails: ProgramArray<MapData>,
-    _entry_tails: Option<ProgramArray<MapData>>,
-}
-
-impl std::fmt::Debug for Loaded {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Loaded")
-            .field("programs", &self.ebpf.programs().count())
-            .finish()
-    }
-}
-
-impl Loaded {
-    fn of(mut ebpf: Ebpf, tails: ProgramArray<MapData>) -> Result<Self, OpenError> {
-        Ok(Self {
-            events: take_outputs(&mut ebpf)?,
-            settings: take(&mut ebpf, "settings")?,
-            offsets: take(&mut ebpf, "offsets")?,
-            plans: take(&mut ebpf, "plans")?,
-            interest: take(&mut ebpf, "interest")?,
-            variants: take(&mut ebpf, "variants")?,
-            followed: take(&mut ebpf, "followed")?,
-            losses: take(&mut ebpf, "losses")?,
-            missed: Missed::default(),
-            events_at: Events::default(),
-            ebpf,
-            _tails: tails,
-            _entry_tails: None,
-        })
-    }
-
-    /// What the programs have to know, before they are attached.
-    fn set(&mut self, settings: Settings, offsets: Offsets) -> Result<(), OpenError> {
-        self.settings
-            .set(0, settings, 0)
-            .map_err(|e| failed("write its settings")(said(&e)))?;
-        self.offsets
-            .set(0, offsets, 0)
-            .map_err(|e| failed("write the offsets")(said(&e)))
-    }
-
-    /// A perf buffer for each CPU, where the programs find it, and the batches that go there.
-    fn open_buffers(&mut self, size: usize, cpus: u32) -> Result<Perf, OpenError> {
-        let online = online()?;
-        let batches = match (self.ebpf.take_map("slots"), self.ebpf.take_map("marks")) {
-            (Some(Map::Array(slots)), Some(Map::PerCpuArray(marks))) => {
-                Batches::new(slots, marks, cpus)
-                    .map_err(|e| failed("look at its maps")(said(&e)))?
-            }
-            _ => return Err(no_map("slots")),
-        };
-        let map = self.events.fd().as_fd();
-        Perf::new(map, &online, size, batches).map_err(|(cpu, error)| {
-            let mut cause = error.to_string();
-            if error.raw_os_error() == Some(libc::EPERM)
-                && let Some(hint) = memory::needed(online.len() * (SMALLEST + page_size()))
-            {
-                cause.push_str(&hint);
-            }
-            failed(format!("open a perf buffer on CPU {cpu}"))(cause)
-        })
-    }
-
-    /// Has everything run, in the order of [`ATTACHED`]. `late`: the settings, if an exec need not be seen before it
-    /// has succeeded.
-    fn attach(
-        &mut self,
-        way: &Way,
-        offsets: &Offsets,
-        late: Option<Settings>,
-        gaps: &mut Vec<Gap>,
-    ) -> Result<(), OpenError> {
-        let cpu = online()?.first().copied().unwrap_or(0);
-        if let Err(why) = self.look_at_signals(way, cpu) {
-            tracing::warn!("calls that a signal handler ends will be missing: {why}");
-            gaps.push(Gap::interrupted_calls());
-        }
-        for one in ATTACHED {
-            self.attach_one(way, cpu, one)?;
-        }
-        let Err(functions) = self.enter_functions(cpu, offsets) else {
-            return Ok(());
-        };
-        let Err(scheduler) = self.enter_late(way, cpu, offsets, late) else {
-            tracing::debug!("entries are looked at late, as functions cannot be: {functions}");
-            return Ok(());
-        };
-        tracing::debug!("every call is looked at when it begins: {functions}; {scheduler}");
-        load_one(program(
-            &mut self.ebpf,
-            &format!("{}{}", way.prefix(), ENTER.0),
-        )?)
-        .map_err(|e| failed("load the program sys_enter")(refused(&e)))?;
-        self.attach_one(way, cpu, ENTER)
-    }
-
-    /// Looks at entries by the scheduler's tracepoints: at an exec that will succeed before the old program's memory
-    /// goes, at calls that do not return when their task ends. An error says why that cannot be.
-    fn enter_late(
-        &mut self,
-        way: &Way,
-        cpu: u32,
-        offsets: &Offsets,
-        settings: Option<Settings>,
-    ) -> Result<(), String> {
-        let Some(settings) = settings else {
-            return Err(
-                "a command is followed from its first exec on, also if that fails".to_owned(),
-            );
-        };
-        if lacks("sched_prepare_exec") || !matches!(way, Way::Raw) {
-            return Err("there is no raw tracepoint sched_prepare_exec".to_owned());
-        }
-        if !offsets.has(have::REGS | have::EXIT) {
-            return Err("where a call's registers are was not found".to_owned());
-        }
-        let plain = |error: OpenError| Chain(&error).to_string();
-        load_one(program(&mut self.ebpf, &format!("raw_{}", PREPARED.0)).map_err(plain)?)
-            .map_err(|error| refused(&error))?;
-        self.attach_one(way, cpu, PREPARED).map_err(plain)?;
-        let late = Settings {
-            late: 1,
-            ..settings
-        };
-        self.settings.set(0, late, 0).map_err(|error| said(&error))
-    }
-
-    /// Has handlers decide how interrupted calls end.
-    fn look_at_signals(&mut self, way: &Way, cpu: u32) -> Result<(), String> {
-        let name = format!("{}{}", way.prefix(), SIGNALS.0);
-        let program = program(&mut self.ebpf, &name).map_err(|error| Chain(&error).to_string())?;
-        load_one(program).map_err(|error| refused(&error))?;
-        self.attach_one(way, cpu, SIGNALS)
-            .map_err(|error| Chain(&error).to_string())
-    }
-
-    fn attach_one(
-        &mut self,
-        way: &Way,
-        cpu: u32,
-        (name, raw, tracepoint): (&str, &str, &str),
-    ) -> Result<(), OpenError> {
-        let program = program(&mut self.ebpf, &format!("{}{name}", way.prefix()))?;
-        let error = match (way, &mut *program) {
-            (Way::Raw, Program::RawTracePoint(program)) => {
-                program.attach(raw).err().map(|e| said(&e))
-            }
-            (Way::Tracepoints(tracefs), program) => {
-                let fd = program.fd().map_err(|e| no_program(name, &e))?;
-                let attached = self
-                    .events_at
-                    .tracepoint(tracefs, cpu, tracepoint, fd.as_fd());
-                attached.err().map(|e| e.to_string())
-            }
-            _ => Some("it is of another type: this build is broken".to_owned()),
-        };
-        if let Some(error) = error {
-            let step = format!("attach the program {name} to the tracepoint {raw}");
-            return Err(failed(step)(error));
-        }
-        if let Ok(fd) = program.fd() {
-            self.missed.watch(name, fd.as_fd());
-        }
-        Ok(())
-    }
-
-    /// Attaches to the functions of the calls whose entry matters. An error says why that cannot be.
-    fn enter_functions(&mut self, cpu: u32, offsets: &Offsets) -> Result<(), String> {
-        if !offsets.has(have::REGS) {
-            return Err("where a call's registers are was not found".to_owned());
-        }
-        let plain = |error: OpenError| Chain(&error).to_string();
-        let mut tails = take(&mut self.ebpf, "entry_tails").map_err(plain)?;
-        let mut refused = None;
-        let gap = |_: &str, why: &str| refused = Some(why.to_owned());
-        fill(&mut self.ebpf, &mut tails, "fn_", &ENTRY_TAILS, gap).map_err(plain)?;
-        self._entry_tails = Some(tails);
-        if let Some(why) = refused {
-            return Err(why);
-        }
-        let program = program(&mut self.ebpf, FUNCTION).map_err(plain)?;
-        load_one(program).map_err(|error| crate::programs::refused(&error))?;
-        let fd = program.fd().map_err(|error| said(&error))?.as_fd();
-        self.events_at.entries(cpu, offsets.has(have::COMPAT), fd)?;
-        self.missed.watch(FUNCTION, fd);
-        Ok(())
-    }
-
-    /// Writes the plans of a selection.
-    pub(crate) fn select(&mut self, selection: &SyscallSet, limits: &Limits) -> Result<(), String> {
-        let mut interest = [0; plan::NUMBERS];
-        for (first, abi) in [(0, Abi::NATIVE), (plan::NUMBERS, Abi::COMPAT)] {
-            for (at, plan) in plan::array(abi, selection, limits).into_iter().enumerate() {
-                let key = u32::try_from(first + at).unwrap_or(u32::MAX);
-                interest[at] |= plan.flags;
-                self.plans
-                    .set(key, PlanValue(plan), 0)
-                    .map_err(|error| said(&error))?;
-            }
-        }
-        for (key, flags) in (0..).zip(interest) {
-            self.interest
-                .set(key, flags, 0)
-                .map_err(|error| said(&error))?;
-        }
-        for abi in [Abi::NATIVE, Abi::COMPAT] {
-            for (key, op) in plan::variants(abi, limits) {
-                self.variants
-                    .insert(KeyValue(key), OpValue(op), 0)
-                    .map_err(|error| said(&error))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Events lost so far, by cause.
-    pub(crate) fn lost(&self) -> [u64; Loss::ALL.len()] {
-        let mut lost = [0; Loss::ALL.len()];
-        for (cause, sum) in (0u32..).zip(&mut lost) {
-            if let Ok(values) = self.losses.get(&cause, 0) {
-                *sum = values.iter().sum();
-            }
-        }
-        lost[Loss::Nested as usize] += self.missed.runs();
-        lost
-    }
-}
-
-impl Followed for Loaded {
-    fn tids(&self) -> Vec<u32> {
-        self.followed.keys().flatten().collect()
-    }
-
-    fn add(&mut self, tid: u32) {
-        /// `BPF_NOEXIST` of include/uapi/linux/bpf.h.
-        const NO_EXIST: u64 = 1;
-        let _ = self
-            .followed
-            .insert(tid, start::Follow::Active as u8, NO_EXIST);
-    }
-
-    fn remove(&mut self, tid: u32) {
-        let _ = self.followed.remove(&tid);
-    }
+fn unlisted((path, source): (&'static str, io::Error)) -> LoadError {
+    LoadError::Cpus { path, source }
 }

@@ -1,95 +1,143 @@
-//! The programs of the object: which there are, and how they get into the kernel.
+//! The programs of the object: which there are, and how they are loaded.
 
 use aya::Ebpf;
 use aya::maps::{MapData, ProgramArray};
 use aya::programs::{Program, ProgramError};
-use driver_api::driver::OpenError;
 use driver_api::support::Gap;
 
-use crate::attach::Way;
-use crate::load::{failed, said, take};
+use driver_api::error::Chain;
 
-/// Reached by tail call alone: place in `tails` (operations by their code), name.
-const TAILS: [(u32, &str); 15] = [
-    (1, "op_simple"),
-    (2, "op_simple"),
-    (3, "op_vector"),
-    (4, "op_gather"),
-    (5, "op_message"),
-    (6, "op_fd_path"),
-    (7, "op_tuple"),
-    (8, "op_messages"),
-    (9, "op_variant"),
-    (10, "op_walk"),
-    (11, "exec_keep"),
-    (12, "exec_exe"),
-    (13, "exec_cwd"),
-    (14, "exec_ids"),
-    (15, "exec_strings"),
+use crate::attach::TracepointKind;
+use crate::error::{BpfError, ObjectError};
+
+/// A program that is reached by tail call alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tail {
+    /// Its index in the array of programs: for operations their code.
+    index: u32,
+    /// Its name without the prefix of its type.
+    name: &'static str,
+}
+
+const fn tail(index: u32, name: &'static str) -> Tail {
+    Tail { index, name }
+}
+
+/// Programs of the map `tails`. One with two indices is loaded once.
+const TAILS: [Tail; 15] = [
+    tail(1, "op_simple"),
+    tail(2, "op_simple"),
+    tail(3, "op_vector"),
+    tail(4, "op_gather"),
+    tail(5, "op_message"),
+    tail(6, "op_fd_path"),
+    tail(7, "op_tuple"),
+    tail(8, "op_messages"),
+    tail(9, "op_variant"),
+    tail(10, "op_walk"),
+    tail(11, "exec_keep"),
+    tail(12, "exec_exe"),
+    tail(13, "exec_cwd"),
+    tail(14, "exec_ids"),
+    tail(15, "exec_strings"),
 ];
 
-/// Those of them that are reached from the entry of a call, if that is a function.
-pub(crate) const ENTRY_TAILS: [(u32, &str); 4] = [
-    (1, "op_simple"),
-    (2, "op_simple"),
-    (3, "op_vector"),
-    (11, "exec_keep"),
+/// Programs of the map `entry_tails`: those that are reached from the entry of a call, where that is a function.
+pub(crate) const ENTRY_TAILS: [Tail; 4] = [
+    tail(1, "op_simple"),
+    tail(2, "op_simple"),
+    tail(3, "op_vector"),
+    tail(11, "exec_keep"),
 ];
 
-/// Program, and the tracepoint it is attached to: the raw one, and the one of perf events. Births before calls: a
-/// followed process's child must be known before it makes one.
-pub(crate) const ATTACHED: [(&str, &str, &str); 4] = [
-    ("process_fork", "sched_process_fork", "task/task_newtask"),
-    (
-        "process_exit",
-        "sched_process_exit",
-        "sched/sched_process_exit",
-    ),
-    (
-        "process_exec",
-        "sched_process_exec",
-        "sched/sched_process_exec",
-    ),
-    ("sys_exit", "sys_exit", "raw_syscalls/sys_exit"),
-];
-
-/// Attached as well, and can be done without: what decides how interrupted calls end.
-pub(crate) const SIGNALS: (&str, &str, &str) = (
-    "signal_delivered",
-    "signal_deliver",
-    "signal/signal_deliver",
-);
-
-/// Attached where functions cannot be.
-pub(crate) const ENTER: (&str, &str, &str) = ("sys_enter", "sys_enter", "raw_syscalls/sys_enter");
+/// The prefix in the names of programs at functions (`chain.h`).
+pub(crate) const FUNCTION_PREFIX: &str = "fn_";
+/// The program at the functions of the calls whose entry matters.
 pub(crate) const FUNCTION: &str = "fn_entered";
-/// Since Linux 6.10, and raw alone.
-pub(crate) const PREPARED: (&str, &str, &str) = ("exec_prepared", "sched_prepare_exec", "");
 
-/// What the verifier said last, in a few lines.
-pub(crate) fn refused(error: &ProgramError) -> String {
-    if let ProgramError::LoadError {
-        io_error,
-        verifier_log,
-    } = error
-    {
-        let log = verifier_log.to_string();
-        let lines: Vec<&str> = log.lines().filter(|line| !line.is_empty()).collect();
-        let last = lines[lines.len().saturating_sub(12)..].join("\n  ");
-        return format!("{io_error}\n  {last}");
+/// A program at a tracepoint.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TracepointProgram {
+    /// Its name without the prefix of its type.
+    pub(crate) name: &'static str,
+    /// Its raw tracepoint.
+    pub(crate) raw: &'static str,
+    /// Its perf-event tracepoint, `category/name`.
+    pub(crate) perf_event: &'static str,
+}
+
+/// Attached in this order. Forks come before calls: a followed process's child must be known before it makes one.
+pub(crate) const ATTACHED: [TracepointProgram; 4] = [
+    TracepointProgram {
+        name: "process_fork",
+        raw: "sched_process_fork",
+        perf_event: "task/task_newtask",
+    },
+    TracepointProgram {
+        name: "process_exit",
+        raw: "sched_process_exit",
+        perf_event: "sched/sched_process_exit",
+    },
+    TracepointProgram {
+        name: "process_exec",
+        raw: "sched_process_exec",
+        perf_event: "sched/sched_process_exec",
+    },
+    TracepointProgram {
+        name: "sys_exit",
+        raw: "sys_exit",
+        perf_event: "raw_syscalls/sys_exit",
+    },
+];
+
+/// Decides how interrupted calls end. The driver works without it.
+pub(crate) const SIGNALS: TracepointProgram = TracepointProgram {
+    name: "signal_delivered",
+    raw: "signal_deliver",
+    perf_event: "signal/signal_deliver",
+};
+
+/// Attached where functions and the scheduler's tracepoints cannot be used.
+pub(crate) const ENTER: TracepointProgram = TracepointProgram {
+    name: "sys_enter",
+    raw: "sys_enter",
+    perf_event: "raw_syscalls/sys_enter",
+};
+
+/// Attached where functions cannot be used. There is a program for the raw tracepoint alone, which came with
+/// Linux 6.10.
+pub(crate) const PREPARED: TracepointProgram = TracepointProgram {
+    name: "exec_prepared",
+    raw: "sched_prepare_exec",
+    perf_event: "sched/sched_prepare_exec",
+};
+
+impl TracepointProgram {
+    /// Its name in the object.
+    pub(crate) fn full_name(&self, kind: &TracepointKind) -> String {
+        format!("{}{}", kind.prefix(), self.name)
     }
-    said(error)
+
+    /// Loads it.
+    pub(crate) fn load(&self, ebpf: &mut Ebpf, kind: &TracepointKind) -> Result<(), ObjectError> {
+        let name = self.full_name(kind);
+        load(find(ebpf, &name)?).map_err(|error| ObjectError::LoadProgram {
+            program: name,
+            source: error.into(),
+        })
+    }
 }
 
-pub(crate) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, OpenError> {
-    ebpf.program_mut(name).ok_or_else(|| {
-        failed(format!("find the program {name} in its own object"))(
-            "it is not there: this build is broken".to_owned(),
-        )
-    })
+/// Finds a program by its name in the object.
+pub(crate) fn find<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, ObjectError> {
+    ebpf.program_mut(name)
+        .ok_or_else(|| ObjectError::NoProgram {
+            program: name.to_owned(),
+        })
 }
 
-pub(crate) fn load_one(program: &mut Program) -> Result<(), ProgramError> {
+/// Loads a program of one of the types that the object has.
+pub(crate) fn load(program: &mut Program) -> Result<(), ProgramError> {
     match program {
         Program::RawTracePoint(program) => program.load(),
         Program::TracePoint(program) => program.load(),
@@ -98,58 +146,64 @@ pub(crate) fn load_one(program: &mut Program) -> Result<(), ProgramError> {
     }
 }
 
-/// Each operation is optional on its own: one that the verifier refuses is a gap.
-pub(crate) fn load_programs(
+/// Loads the programs at tracepoints, and those that they reach. A program that is reached by tail call is optional:
+/// if the verifier refuses it, that is a gap.
+pub(crate) fn load_all(
     ebpf: &mut Ebpf,
-    way: &Way,
+    tails: &mut ProgramArray<MapData>,
+    kind: &TracepointKind,
     gaps: &mut Vec<Gap>,
-) -> Result<ProgramArray<MapData>, OpenError> {
-    for (name, ..) in ATTACHED {
-        let name = format!("{}{name}", way.prefix());
-        load_one(program(ebpf, &name)?)
-            .map_err(|e| failed(format!("load the program {name}"))(refused(&e)))?;
+) -> Result<(), ObjectError> {
+    for program in ATTACHED {
+        program.load(ebpf, kind)?;
     }
-    let mut tails: ProgramArray<MapData> = take(ebpf, "tails")?;
-    fill(ebpf, &mut tails, way.prefix(), &TAILS, |name, why| {
+    for (name, error) in chain(ebpf, tails, kind.prefix(), &TAILS)? {
+        let why = error.to_string();
+        let first = why.lines().next().unwrap_or_default();
         gaps.push(Gap::new(
             format!("the program {name}"),
-            format!(
-                "the kernel refused it: {}",
-                why.lines().next().unwrap_or_default()
-            ),
+            format!("the kernel refused it: {first}"),
             "",
         ));
-    })?;
-    Ok(tails)
+    }
+    Ok(())
 }
 
-/// Loads programs that are reached by tail call, and puts them where they are found.
-pub(crate) fn fill(
+/// Loads programs that are reached by tail call, and puts them into the array where others find them. Returns those
+/// that the kernel refused.
+pub(crate) fn chain(
     ebpf: &mut Ebpf,
     tails: &mut ProgramArray<MapData>,
     prefix: &str,
-    names: &[(u32, &str)],
-    mut gap: impl FnMut(&str, &str),
-) -> Result<(), OpenError> {
+    programs: &[Tail],
+) -> Result<Vec<(&'static str, BpfError)>, ObjectError> {
+    let mut refused = Vec::new();
     let mut loaded = "";
-    for (at, name) in names {
-        let program = program(ebpf, &format!("{prefix}{name}"))?;
-        if loaded != *name
-            && let Err(error) = load_one(program)
+    for Tail { index, name } in programs.iter().copied() {
+        let full_name = format!("{prefix}{name}");
+        let program = find(ebpf, &full_name)?;
+        if loaded != name
+            && let Err(error) = load(program)
         {
-            let why = refused(&error);
-            tracing::warn!("the kernel refused the program {prefix}{name}: {why}");
-            gap(name, &why);
+            let error = BpfError::from(error);
+            tracing::warn!(
+                "the kernel refused the program {full_name}: {}",
+                Chain(&error)
+            );
+            refused.push((name, error));
             continue;
         }
         loaded = name;
-        let chain = |error: &dyn std::error::Error| {
-            failed(format!("chain the program {name}"))(said(error))
-        };
-        let fd = program.fd().map_err(|e| chain(&e))?;
-        tails.set(*at, fd, 0).map_err(|e| chain(&e))?;
+        let put = program
+            .fd()
+            .map_err(BpfError::from)
+            .and_then(|fd| tails.set(index, fd, 0).map_err(BpfError::from));
+        put.map_err(|source| ObjectError::Chain {
+            program: full_name,
+            source,
+        })?;
     }
-    Ok(())
+    Ok(refused)
 }
 
 #[cfg(test)]
@@ -159,7 +213,7 @@ mod tests {
     use super::*;
     use crate::load::OBJECT;
 
-    /// 4.14 gives up after 131072 instructions looked at; here it is to be no more than half of that.
+    /// Linux 4.14 refuses a program after its verifier has processed 131072 instructions. Half of that is the limit here.
     #[test]
     fn no_program_costs_the_verifier_much() {
         // SAFETY: geteuid(2) touches no memory.
@@ -168,7 +222,7 @@ mod tests {
             return;
         }
         let mut failures = Vec::new();
-        // an array of programs takes one type, so each type has its own maps
+        // an array of programs holds one type, so each type needs maps of its own
         for kind in ["raw_", "tp_", "fn_"] {
             let mut ebpf = EbpfLoader::new()
                 .btf(None)
@@ -179,8 +233,8 @@ mod tests {
                 .programs_mut()
                 .filter(|(name, _)| name.starts_with(kind))
             {
-                if let Err(error) = load_one(program) {
-                    failures.push(format!("{name}: {}", refused(&error)));
+                if let Err(error) = load(program) {
+                    failures.push(format!("{name}: {}", BpfError::from(error)));
                     continue;
                 }
                 let effort = program.info().expect("info").verified_instruction_count();

@@ -1,15 +1,15 @@
-//! What aya does not do as it is needed here: perf events (perf_event_open(2)) that stand in for buffers,
-//! tracepoints and functions.
+//! Perf events for buffers, tracepoints and functions (perf_event_open(2)), which aya does not open in the way that is
+//! needed here.
 //!
-//! aya opens perf buffers so that they wake at every event, and an interrupt a call costs its program
-//! several times what the call itself does. Its tracepoints want a tracefs that is mounted, and its probes on
-//! functions stay behind when it is killed.
+//! aya opens perf buffers that wake their reader at every event. One interrupt for each call costs a program several
+//! times the call itself. Its tracepoints need a mounted tracefs, and its probes on functions stay behind when the
+//! process is killed.
 
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-/// `struct perf_event_attr` as kernels since 2.6.33 have it (`PERF_ATTR_SIZE_VER1`): all that is needed.
+/// `struct perf_event_attr` as of Linux 2.6.33 (`PERF_ATTR_SIZE_VER1`), which has all that is needed.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 struct Attr {
@@ -33,11 +33,11 @@ const PERF_EVENT_IOC_ENABLE: libc::Ioctl = 0x2400;
 const PERF_EVENT_IOC_SET_BPF: libc::Ioctl = 0x4004_2408;
 const PERF_COUNT_SW_BPF_OUTPUT: u64 = 10;
 const PERF_SAMPLE_RAW: u64 = 1 << 10;
-/// In `flags`: `wakeup_watermark` counts bytes.
+/// In `Attr::flags`: `wakeup_watermark` counts bytes.
 const WATERMARK: u64 = 1 << 14;
 const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
 
-/// Opens the output of one CPU, which wakes its reader when so many bytes have been written.
+/// Opens the output of one CPU. It wakes its reader when `watermark` bytes have been written.
 pub(crate) fn open_output(cpu: u32, watermark: u32) -> io::Result<OwnedFd> {
     open(
         cpu,
@@ -52,8 +52,8 @@ pub(crate) fn open_output(cpu: u32, watermark: u32) -> io::Result<OwnedFd> {
     )
 }
 
-/// Opens a tracepoint by its number in tracefs. A program that is attached to it runs on every CPU; `cpu` is one that
-/// is online.
+/// Opens a tracepoint by its number in tracefs. `cpu` is one that is online; a program that is attached runs on every
+/// CPU.
 pub(crate) fn open_tracepoint(cpu: u32, id: u64) -> io::Result<OwnedFd> {
     open(
         cpu,
@@ -67,7 +67,7 @@ pub(crate) fn open_tracepoint(cpu: u32, id: u64) -> io::Result<OwnedFd> {
     )
 }
 
-/// Opens the entry of a function of the kernel, for the perf PMU of kprobes, which has this number.
+/// Opens the entry of a kernel function through the perf PMU of kprobes. `pmu` is the number of that PMU.
 pub(crate) fn open_function(cpu: u32, pmu: u32, name: &CStr) -> io::Result<OwnedFd> {
     open(
         cpu,
@@ -81,9 +81,9 @@ pub(crate) fn open_function(cpu: u32, pmu: u32, name: &CStr) -> io::Result<Owned
     )
 }
 
-/// Has a program run at a tracepoint or function.
+/// Attaches a program to a tracepoint or function.
 pub(crate) fn attach(event: &OwnedFd, program: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: neither request touches memory of ours.
+    // SAFETY: both requests take a number, and touch no memory of this process.
     let error = unsafe {
         libc::ioctl(
             event.as_raw_fd(),
@@ -104,15 +104,15 @@ fn open(cpu: u32, attr: Attr) -> io::Result<OwnedFd> {
         sample_period: 1,
         ..attr
     };
-    let everybody: libc::pid_t = -1;
+    let every_process: libc::pid_t = -1;
     let no_group: libc::c_int = -1;
-    // SAFETY: the kernel reads `size` bytes of the attributes, and a name that they point to; both live until it
-    // returns.
+    // SAFETY: the kernel reads `size` bytes of the attributes, and the name that they may point to. Both outlive the
+    // call.
     let fd = unsafe {
         libc::syscall(
             libc::SYS_perf_event_open,
             &raw const attr,
-            everybody,
+            every_process,
             cpu,
             no_group,
             PERF_FLAG_FD_CLOEXEC,
@@ -122,11 +122,11 @@ fn open(cpu: u32, attr: Attr) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: a descriptor that the kernel has just made, and nobody else's.
+    // SAFETY: the kernel has just made this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Makes it the place of the programs' output on a CPU.
+/// Makes a perf event the programs' output on a CPU. `map` is an array of perf events.
 pub(crate) fn connect(map: BorrowedFd<'_>, cpu: u32, event: &OwnedFd) -> io::Result<()> {
     // SAFETY: a value of an array of perf events is a descriptor, 4 bytes.
     unsafe { bpf_syscall::update(map, cpu, &event.as_raw_fd()) }

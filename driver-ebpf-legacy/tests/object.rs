@@ -1,5 +1,5 @@
-//! Audits the compiled objects for what kernels before 5.0 lack: they cannot be booted here, so what
-//! their verifiers refuse is looked for in the instructions.
+//! Checks that the compiled objects use nothing that kernels before Linux 5.0 lack. These kernels cannot be booted here,
+//! so the tests search the instructions for what their verifiers refuse.
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeSet;
@@ -17,16 +17,16 @@ const OBJECTS: [(&str, &[u8]); 2] = [
     ),
 ];
 
-/// What the sections of programs are named after: raw tracepoints (used from 4.17 on), tracepoints, kprobes.
+/// Prefixes of the names of sections with programs: raw tracepoints (used from Linux 4.17 on), tracepoints, kprobes.
 const TYPES: [&str; 3] = ["raw_tracepoint/", "tracepoint/", "kprobe/"];
-/// BPF_MAXINSNS before 5.2.
+/// BPF_MAXINSNS before Linux 5.2.
 const INSTRUCTIONS: usize = 4096;
-/// Helpers of 4.14 that the programs use (include/uapi/linux/bpf.h): lookup, update, delete, probe_read,
+/// Helpers of Linux 4.14 that the programs use (include/uapi/linux/bpf.h): lookup, update, delete, probe_read,
 /// ktime_get_ns, get_smp_processor_id, tail_call, get_current_pid_tgid, get_current_uid_gid,
 /// get_current_comm, perf_event_output, get_current_task, probe_read_str.
 const HELPERS: [i32; 13] = [1, 2, 3, 4, 5, 8, 12, 14, 15, 16, 25, 35, PROBE_READ_STR];
 const PROBE_READ_STR: i32 = 45;
-/// hash, array, prog_array, perf_event_array, percpu_array, lru_hash.
+/// Types of maps that the programs may use: hash, array, prog_array, perf_event_array, percpu_array, lru_hash.
 const MAP_TYPES: [u32; 6] = [1, 2, 3, 4, 6, 9];
 
 /// One instruction (kernel: `struct bpf_insn`).
@@ -62,12 +62,12 @@ impl Insn {
         self.code == 0x95
     }
 
-    /// A jump of a kind that 4.14 knows, or any newer one.
+    /// A jump, also of a kind that is newer than Linux 4.14.
     fn is_jump(self) -> bool {
         matches!(self.class(), 5 | 6) && !self.is_call() && !self.is_exit()
     }
 
-    /// Two slots: a 64-bit constant.
+    /// A 64-bit constant, which takes two slots.
     fn is_wide(self) -> bool {
         self.code == 0x18
     }
@@ -116,7 +116,7 @@ fn programs(bytes: &'static [u8]) -> Vec<(String, Vec<Insn>)> {
     programs
 }
 
-/// Runs a check on every instruction that is one (and not the second half of a wide one).
+/// Runs a check on every instruction. The second half of a wide one is none.
 fn each_instruction(check: impl Fn(&str, usize, Insn)) {
     for (_, bytes) in OBJECTS {
         for (name, code) in programs(bytes) {
@@ -160,22 +160,22 @@ fn no_helper_is_newer_than_the_oldest_kernel() {
     });
 }
 
-/// Places that come behind one.
-fn ways(code: &[Insn], at: usize) -> Vec<usize> {
+/// The instructions that can follow the one at `at`.
+fn successors(code: &[Insn], at: usize) -> Vec<usize> {
     let insn = code[at];
     if insn.is_exit() {
         return Vec::new();
     }
-    let through = at + if insn.is_wide() { 2 } else { 1 };
+    let next = at + if insn.is_wide() { 2 } else { 1 };
     let target = at.wrapping_add_signed(insn.off as isize + 1);
     match insn.is_jump() {
-        false => vec![through],
+        false => vec![next],
         true if insn.op() == 0 => vec![target],
-        true => vec![through, target],
+        true => vec![next, target],
     }
 }
 
-/// Old verifiers refuse a program with an instruction that cannot be reached (check_cfg()).
+/// Old verifiers refuse a program with an unreachable instruction (check_cfg() in kernel/bpf/verifier.c).
 #[test]
 fn every_instruction_is_reached() {
     for (_, bytes) in OBJECTS {
@@ -184,30 +184,33 @@ fn every_instruction_is_reached() {
             let mut work = vec![0];
             while let Some(at) = work.pop() {
                 if !std::mem::replace(&mut reached[at], true) {
-                    work.extend(ways(&code, at));
+                    work.extend(successors(&code, at));
                 }
             }
             let mut at = 0;
             while at < code.len() {
-                assert!(reached[at], "{name}: nothing leads to {at}");
+                assert!(
+                    reached[at],
+                    "{name}: the instruction at {at} cannot be reached"
+                );
                 at += if code[at].is_wide() { 2 } else { 1 };
             }
         }
     }
 }
 
-/// A loop, as check_cfg() in kernel/bpf/verifier.c finds it: a way that comes back to where it has been.
-/// A jump to an earlier place alone is none; the compiler lays out a common end where it likes.
+/// Whether there is a loop, as check_cfg() in kernel/bpf/verifier.c finds it: a path that comes back to an instruction of
+/// its own. A jump backwards is not always a loop, because the compiler may put a common end anywhere.
 fn has_loop(code: &[Insn]) -> bool {
     const NEW: u8 = 0;
     const OPEN: u8 = 1;
     const DONE: u8 = 2;
-    let next = |at: usize| ways(code, at);
+    let next = |at: usize| successors(code, at);
     let mut state = vec![NEW; code.len()];
     let mut stack = vec![(0, next(0))];
     state[0] = OPEN;
-    while let Some((at, ways)) = stack.last_mut() {
-        let Some(to) = ways.pop() else {
+    while let Some((at, open)) = stack.last_mut() {
+        let Some(to) = open.pop() else {
             state[*at] = DONE;
             stack.pop();
             continue;
@@ -236,8 +239,8 @@ fn no_program_has_a_loop() {
 #[test]
 fn no_instruction_is_newer_than_the_oldest_kernel() {
     each_instruction(|name, at, insn| {
-        // JLT, JLE, JSLT, JSLE came with 4.14, 32-bit jumps with 5.1, atomics but XADD with 5.12,
-        // sign extension, signed division and BPF_JA32 with 6.6
+        // JLT, JLE, JSLT and JSLE came with Linux 4.14, 32-bit jumps with 5.1, atomics except XADD with 5.12; sign extension,
+        // signed division and BPF_JA32 with 6.6
         assert_ne!(insn.class(), 6, "{name} has a 32-bit jump at {at}");
         if insn.class() == 3 && insn.code & 0xe0 == 0xc0 {
             assert_eq!(insn.imm, 0, "{name} has an atomic other than XADD at {at}");
@@ -306,8 +309,8 @@ fn the_objects_have_neither_type_information_nor_data() {
     }
 }
 
-/// Where the sign of the value that a string helper returned is tested by a signed jump. Follows every
-/// way from the call on, and every copy of the value in registers and on the stack.
+/// The signed jumps that test the sign of the value that a string helper returned. It follows every path from the call
+/// on, and every copy of the value in registers and on the stack.
 fn signed_tests(code: &[Insn]) -> Vec<usize> {
     type Holders = BTreeSet<i32>; // registers 0 to 10; stack slots by their negative offset
     let mut found = Vec::new();
@@ -326,8 +329,8 @@ fn signed_tests(code: &[Insn]) -> Vec<usize> {
             continue;
         }
         if insn.is_jump() {
-            // JSGT 0x60, JSGE 0x70, JSLT 0xc0, JSLE 0xd0: those that a value is known to pass or to
-            // fail once it is taken for no negative one
+            // JSGT 0x60, JSGE 0x70, JSLT 0xc0, JSLE 0xd0: jumps whose outcome is known if the verifier takes the value for
+            // one that is not negative
             let decided = match insn.op() {
                 0x70 | 0xc0 => insn.imm <= 0,
                 0x60 | 0xd0 => insn.imm < 0,
@@ -348,7 +351,7 @@ fn signed_tests(code: &[Insn]) -> Vec<usize> {
         } else {
             let moves = matches!(insn.code, 0xbf | 0xbc);
             match insn.class() {
-                // ALU: a copy holds what its source does; shifts (sign extension) keep the value
+                // ALU: a copy holds the value if its source does; shifts (sign extension) keep it
                 4 | 7 if moves => {
                     let held = holders.contains(&src);
                     if held {
@@ -386,8 +389,8 @@ fn signed_tests(code: &[Insn]) -> Vec<usize> {
     found
 }
 
-/// The verifiers of 4.19.19 to 4.19.133 and 5.0 to 5.6 took the branch behind such a test for dead code
-/// and replaced it by an endless loop.
+/// The verifiers of Linux 4.19.19 to 4.19.133 and 5.0 to 5.6 took the branch after such a test for dead code, and replaced
+/// it by an endless loop.
 #[test]
 fn no_result_of_a_string_helper_is_tested_for_its_sign() {
     let mut calls = 0;

@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# as PRIVILEGE COMMAND: root, user (uid 1000 with nothing), or capabilities for uid 1000, such as +bpf,+perfmon.
+# as PRIVILEGE COMMAND: root, user (uid 1000 without capabilities), or capabilities for uid 1000, such as +bpf,+perfmon.
 privilege=$1
 shift
 case $privilege in

@@ -1,6 +1,6 @@
-"""What is inside a kernel image: the ELF file that qemu can start without the guest unpacking it first.
+"""Extracts the ELF file from a kernel image, so that qemu can start it and the guest need not unpack it.
 
-Under emulation that spares each boot seconds. Documentation/arch/x86/boot.rst has the header.
+Under emulation that saves seconds at each boot. Documentation/arch/x86/boot.rst has the header.
 """
 
 import gzip
@@ -22,7 +22,7 @@ def startable(image):
 
 
 def unpack(image):
-    """The ELF file in the bytes of a bzImage, or None where its compression is not known here."""
+    """The ELF file in the bytes of a bzImage, or None if its compression is unknown."""
     if image[0x202:0x206] != b"HdrS":
         return None
     start = ((image[0x1F1] or 4) + 1) * 512 + struct.unpack_from("<I", image, 0x248)[0]

@@ -1,4 +1,4 @@
-"""Fetches Debian's kernels through apt, from the archive that this system uses, and leaves apt as it was."""
+"""Fetches Debian's kernels through apt, from this system's archive, without changing apt's own state."""
 
 import functools
 import os
@@ -39,8 +39,8 @@ def fetch(key, flavour="cloud-amd64"):
 
 
 def take(apt, key, name, version, depends):
-    """Downloads and unpacks one candidate; false where the archive no longer has all of it."""
-    # newer kernels have the image and the modules in packages of their own
+    """Downloads and unpacks one candidate; false if the archive no longer has all of it."""
+    # newer kernels have separate packages for the image and the modules
     parts = re.findall(r"(linux-(?:binary|modules)-\S+) \(= ([^)]+)\)", depends)
     with tempfile.TemporaryDirectory(dir=apt.place) as place:
         wanted = [f"{package}={at}" for package, at in [(name, version), *parts]]
@@ -70,7 +70,7 @@ def newer(a, b):
 
 
 class Apt:
-    """apt with sources, lists and a cache of its own, which go when the folder goes."""
+    """apt with its own sources, lists and cache, which are removed with the folder."""
 
     def __init__(self, place, suites):
         self.place = place
@@ -102,7 +102,7 @@ class Apt:
 
 
 def sources():
-    """Addresses of the archive and of its security updates, and the keyring, as this system has them."""
+    """The addresses of this system's archive and of its security updates, and the keyring."""
     archive = security = keyring = None
     texts = []
     places = ["/etc/apt/sources.list"]

@@ -1,27 +1,27 @@
-# Runs in a virtual machine: what each row of the matrix measures. test-kernels puts the rows behind this, and reads
-# what is printed: lines that begin with "@" are this script's, all others belong to the step above them.
+# Runs in a virtual machine and measures the rows of the matrix. test-kernels appends the rows to this script and reads its
+# output: lines that begin with "@" come from this script, all others belong to the step above them.
 export PATH=/t:/usr/sbin:/usr/bin
 cd /tmp || exit 1
-# options that a row gives every lanner
+# options that a row passes to every lanner
 more=""
 
-# what rows cannot demand here
+# features that this kernel lacks, so that rows cannot require them
 [ -e /sys/kernel/btf/vmlinux ] || echo "@lacks btf"
 
-# step NAME SECONDS COMMAND: limits for what hangs, not for what is slow on a busy machine
+# step NAME SECONDS COMMAND: the limit is for steps that hang, not for steps that are slow on a busy machine
 step() {
 	echo "@step $1"
 	limit=$2
 	shift 2
 	timeout -s KILL "$limit" "$@" 2>&1
 	status=$?
-	# the last line of what is printed need not be whole
+	# the last line of the output may be incomplete
 	echo
 	echo "@end $status"
 }
 
-# row NAME PRIVILEGE DRIVERS CASES...: the cases are words of the conformance suite's; none of them: all. With "none"
-# there is no suite, with "syscalls" the suite of the system calls as well.
+# row NAME PRIVILEGE DRIVERS CASES...: CASES select cases of the conformance suite by words in their names; without any, all
+# cases run. "none" runs no suite, "syscalls" also runs the suite of the system calls.
 row() {
 	echo "@row $1"
 	privilege=$2 drivers=$3
@@ -39,7 +39,7 @@ row() {
 		*) step "conformance $driver" 2400 as "$privilege" conformance "$driver" "$@" ;;
 		esac
 		step "named $driver" 600 as "$privilege" lanner trace $more --driver "$driver" -e openat -- cat /etc/hosts
-		# a process that opens files and is no child of lanner's
+		# a process that opens files and is not a child of lanner
 		as "$privilege" sh -c 'while :; do read line </etc/hosts; usleep 20000; done' &
 		victim=$!
 		usleep 300000
@@ -55,7 +55,7 @@ knows_bpf_capability() {
 	[ "$(cat /proc/sys/kernel/cap_last_cap)" -ge 39 ]
 }
 
-# set_sysctl NAME VALUE: false where there is none of that name, or it cannot have this value any more.
+# set_sysctl NAME VALUE: fails if there is no sysctl of that name, or if it can no longer be set to this value.
 set_sysctl() {
 	{ [ "$(cat "/proc/sys/$1")" = "$2" ] || echo "$2" >"/proc/sys/$1"; } 2>/dev/null
 }

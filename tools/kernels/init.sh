@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# Process 1 of a virtual machine: mounts what a system has mounted, runs /vm/command, powers off.
+# Process 1 of a virtual machine: mounts the usual file systems, runs /vm/command, powers off.
 export PATH=/usr/sbin:/usr/bin
 mnt() { mount -n "$@" 2>/dev/null; }
 if [ "$1" != second ]; then
@@ -7,7 +7,7 @@ if [ "$1" != second ]; then
 	mnt -t sysfs sysfs /sys
 	mnt -t devtmpfs devtmpfs /dev
 	for module in /vm/modules/*.ko; do [ -e "$module" ] && insmod "$module"; done
-	# the root has to be a mount of its own, or nobody can pivot_root
+	# pivot_root(2) needs a root that is a mount of its own
 	mnt --bind / /newroot
 	cd /newroot || exit 1
 	for name in proc sys dev; do mnt --move /$name /newroot/$name; done
@@ -47,7 +47,7 @@ cat </run/err >/dev/vport0p2 & err=$!
 echo start >/dev/vport0p3
 sh /vm/command </dev/null >/run/out 2>/run/err
 status=$?
-# a process that is left running may hold the two open: a second at the most
+# a process that still runs may keep the two open: wait at most a second
 tries=0
 while { kill -0 $out || kill -0 $err; } 2>/dev/null && [ $tries -lt 50 ]; do
 	tries=$((tries + 1))

@@ -8,14 +8,14 @@ import re
 import stat
 import subprocess
 
-# /bin and its kin are links into /usr, as on Debian
+# /bin, /lib and so on are links into /usr, as on Debian
 MERGED = {"/bin": "/usr/bin", "/sbin": "/usr/sbin", "/lib": "/usr/lib", "/lib64": "/usr/lib64"}
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n"
 GROUP = "root:x:0:\ntty:x:5:\nuser:x:1000:\n"
 
 
 class Initramfs:
-    """Files for the guest. Paths are the guest's unless they are said to be the host's."""
+    """Files for the guest. Paths are the guest's unless noted otherwise."""
 
     def __init__(self, busybox):
         self.bytes = bytearray()
@@ -61,7 +61,7 @@ class Initramfs:
         self.entry(path, stat.S_IFLNK | 0o777, target.encode())
 
     def copy(self, source, path=None):
-        """A file or folder of the host, at the same path unless another is given."""
+        """A file or folder of the host, at the same path by default."""
         path = merged(os.path.normpath(path or os.path.abspath(source)))
         if os.path.isdir(source):
             self.folder(path, stat.S_IMODE(os.stat(source).st_mode))
@@ -75,7 +75,7 @@ class Initramfs:
                     self.copy(library)
 
     def finish(self):
-        """The archive's bytes, with a link for each of busybox's programs that nothing else stands for."""
+        """The archive's bytes, with a link for each of busybox's programs that no other file provides."""
         for name in run([self.busybox, "--list"]).split():
             if f"/usr/bin/{name}" not in self.seen:
                 self.link(f"/usr/bin/{name}", "busybox")
@@ -92,7 +92,7 @@ def merged(path):
 
 
 def libraries(program):
-    """Shared libraries and loader of a program of the host: none for a static one, at which ldd fails."""
+    """Shared libraries and loader of a program of the host; none for a static program, on which ldd fails."""
     result = subprocess.run(["ldd", program], capture_output=True, text=True)
     return re.findall(r"(/\S+) \(0x", result.stdout)
 

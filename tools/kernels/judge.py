@@ -1,4 +1,4 @@
-"""Judges what was measured: passed, failed, or a gap that `lanner drivers` names on that host."""
+"""Judges the measurements: passed, failed, or a gap that `lanner drivers` names on that host."""
 
 import json
 import re
@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 PASSED, GAP, FAILED = "passed", "gap", "FAILED"
 VICTIM = "/etc/hosts"
-# The gap that says why a driver runs in another mode than its best, and which.
+# The gap that explains why a driver does not run in its best mode.
 MODE_GAP, OTHER_MODE = "trace mode", "notify"
-# What a driver needs of a kernel, and the gap that has to say so where there is none.
+# A feature that a driver needs from the kernel, and the gap that must report its absence.
 NEEDS = {"ebpf-core": ("btf", "kernel types")}
-# Gaps under which something is rightly missing.
+# Gaps that permit missing data.
 BLIND = "the memory that parameters point to"
 PREEMPTED = "calls that are made while a program is preempted"
 NOT_ATTACHING = ("attaching to running processes", "running processes (-p)")
@@ -18,7 +18,7 @@ NOT_ATTACHING = ("attaching to running processes", "running processes (-p)")
 
 @dataclass
 class Cell:
-    """What became of one driver in one row."""
+    """The result of one driver in one row."""
 
     verdict: str = PASSED
     cases: int = 0
@@ -30,7 +30,7 @@ class Cell:
 
     @property
     def mode(self):
-        """The mode in which the driver runs, where that is not its best."""
+        """The mode in which the driver runs, if that is not its best one."""
         return OTHER_MODE if any(what == MODE_GAP for what, _, _ in self.gaps) else ""
 
     def fault(self, text):
@@ -51,7 +51,7 @@ class Measured:
 
 
 def parse(text):
-    """The rows of a machine's output, and whether it came to its end; what the kernel lacks, in each row."""
+    """The rows of a machine's output with what the kernel lacks in each, and whether the output is complete."""
     rows, row, step = {}, None, None
     done, lacks = False, set()
     for line in text.splitlines():
@@ -111,7 +111,7 @@ def judge_driver(row, measured, name, said):
 
 
 def excused(name, measured, cell):
-    """Whether what the kernel lacks keeps a driver from working, and the driver says so."""
+    """Whether a driver cannot work because of a feature that the kernel lacks, and says so."""
     return name in NEEDS and NEEDS[name][0] in measured.lacks and any(what == NEEDS[name][1] for what, _, _ in cell.gaps)
 
 
@@ -135,7 +135,7 @@ def judge_suites(measured, name, cell):
 
 
 def judge_note(line, cell):
-    """What a suite says that it has put up with has to be a gap that the driver names."""
+    """A gap that a suite accepted must be one that the driver names."""
     what = [what for what, _, _ in cell.gaps]
     note = re.search(r": ok \(gap: (.+)\)$", line)
     if note and not any(each.startswith(note.group(1)) for each in what):
@@ -149,7 +149,7 @@ def judge_note(line, cell):
 def judge_named(measured, name, cell):
     status, lines = measured.step(f"named {name}")
     what = [what for what, _, _ in cell.gaps]
-    # what pointers point to is a fault where that gap is named
+    # if that gap is named, memory behind pointers is a fault
     seen = "openat(" if BLIND in what else VICTIM
     if status != 0 or f"lanner: driver {name}" not in lines or not any(seen in line for line in lines):
         cell.fault(f"lanner trace --driver {name}, status {status}: " + " | ".join(lines[:4])[:400])
@@ -167,7 +167,7 @@ def judge_attaching(measured, name, cell):
 
 
 def judge_refusal(measured, name, cell):
-    """A driver that cannot run says why, the same everywhere, and no other takes its place."""
+    """A driver that cannot run must give the same reason everywhere, and must not be replaced by another."""
     why = [why for _, why, _ in cell.gaps]
     if not why:
         cell.fault("it is said to be unusable, without a reason")
@@ -181,7 +181,7 @@ def judge_refusal(measured, name, cell):
 
 
 def judge_choice(said, measured):
-    """auto takes the best that is usable, and says why not the better ones."""
+    """auto must take the best usable driver, and say why it passed over the better ones."""
     cell = Cell()
     status, lines = measured.step("auto")
     usable = [driver["name"] for driver in said["drivers"] if driver["usable"] and driver["serves"]["command"]]

@@ -1,7 +1,7 @@
 """Runs a command in a virtual machine of qemu.
 
-The guest's standard output and standard error come back through ports of their own, a third one says when
-the command began and how it ended.
+The guest's standard output and standard error come back through separate ports; a third port reports when the
+command began and how it ended.
 """
 
 import json
@@ -25,28 +25,28 @@ APPEND = (
     "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic nokaslr random.trust_cpu=on no_timer_check "
     "cryptomgr.notests i8042.noaux i8042.nokbd mitigations=off"
 )
-# A fault of qemu's emulation (7.2 and 10.0) that nothing here can help: a SETO to memory that is touched for the first
-# time is made again behind the page fault, with other flags than it had. Compilers make it of "is it the one value that
-# means none"; where such a place decides much, lanner's source is written so that they need not.
-# Two more, of 7.2, kill guests now and then:
-# - cmpxchg16b leaves garbage in the flags, which an interrupt brings back into the kernel: hence -cx16;
-# - with a thread for each CPU, a translation that is made while another CPU patches that code can outlive
-#   the patch, so that a probe that was taken away still traps: hence one thread for all.
-# Five-level page tables would only make it slower.
+# A bug of qemu's emulation (7.2 and 10.0) for which there is no workaround here: if SETO writes to a page for the first
+# time, it is executed again after the page fault, with different flags. Compilers generate SETO to test for the one
+# value that means "none". Where such a test is important, lanner's source avoids it.
+# Two bugs of 7.2 kill guests now and then:
+# - cmpxchg16b leaves garbage in the flags, which an interrupt carries into the kernel: hence -cx16;
+# - with a thread for each CPU, a translation made while another CPU patches that code can outlive the patch, so that
+#   a removed probe still traps: hence one thread for all CPUs.
+# Five-level page tables are off, as they only make emulation slower.
 ACCELERATORS = {
     "kvm": ["-accel", "kvm", "-cpu", "host"],
     "tcg": ["-accel", "tcg,thread=single,tb-size=256", "-cpu", "max,-cx16,-la57"],
 }
-# A guest under KVM is up in a second. A KVM without hardware support needs a minute for what fails then.
+# A guest boots in a second under KVM. Where KVM has no hardware support, it takes a minute to fail.
 TRIAL_SECONDS = 15
 
-# What became of a run beside the command's own status.
+# Results of a run other than the command's own status.
 TIMEOUT = 124
 BROKEN = 125
 
 
 class Options:
-    """How a machine is to be."""
+    """Options of a machine."""
 
     def __init__(self, cpus=2, memory=1024, append="", timeout=120, console=None, copies=(), env=()):
         self.cpus = cpus
@@ -59,7 +59,7 @@ class Options:
 
 
 def busybox():
-    """A static busybox, which is all that a guest needs to live."""
+    """A static busybox, the only program that every guest needs."""
     for path in ("/usr/bin/busybox", "/bin/busybox", "/bin/busybox-static"):
         if os.path.exists(path):
             return path
@@ -86,7 +86,7 @@ def archive(key, options, command):
 
 
 def arguments(key, options, initrd, accelerator):
-    # the archive is there twice while the kernel unpacks it
+    # memory holds the archive twice while the kernel unpacks it
     memory = max(options.memory, 384 + 3 * os.path.getsize(initrd) // (1 << 20))
     return [
         QEMU, *ACCELERATORS[accelerator], "-machine", "q35", "-smp", str(options.cpus), "-m", f"{memory}M",
@@ -96,7 +96,7 @@ def arguments(key, options, initrd, accelerator):
 
 
 def accelerator(key):
-    """kvm where a guest runs under it, else tcg, and why; tried once for each boot of this host."""
+    """kvm if a guest runs under it, else tcg; and why. Tried once for each boot of this host."""
     wish = os.environ.get("KERNEL_VM_ACCEL")
     if wish:
         return wish, "KERNEL_VM_ACCEL says so"
@@ -129,8 +129,8 @@ def shell(key, options):
 
 
 def run(key, command, options, collect=False, with_accelerator=None, sink=None):
-    """Status, standard output and fault text. The output is passed on as it comes unless it is collected;
-    `sink` gets it in that case, too. A machine that dies before the command begins is started once more."""
+    """Status, standard output and error text. The output is printed as it comes unless it is collected; then
+    `sink` gets it as well. A machine that dies before the command begins is started once more."""
     for last in (with_accelerator is not None, True):
         status, out, fault, began = once(key, command, options, collect, with_accelerator, sink)
         if began or last:
@@ -179,7 +179,7 @@ def once(key, command, options, collect, with_accelerator, sink):
 
 
 class Talk:
-    """What comes through the ports of one run."""
+    """The data from the ports of one run."""
 
     def __init__(self, collect, sink):
         self.collect = collect

@@ -1,21 +1,21 @@
-"""The rows of the matrix: with which privilege, under which setting of the host, and what has to work there."""
+"""The rows of the matrix: the privilege, the settings of the host, and what must work."""
 
 from dataclasses import dataclass, replace
 
 CORE, LEGACY, PTRACE = DRIVERS = ("ebpf-core", "ebpf-legacy", "ptrace")
 
-# The capabilities that docs/drivers.md says are enough: from Linux 5.8 on, and before it.
+# The sufficient capabilities according to docs/drivers.md: from Linux 5.8 on, and before it.
 ENOUGH = "+bpf,+perfmon,+sys_resource"
 ENOUGH_BEFORE = "+sys_admin,+sys_resource"
-# Cases of the conformance suite, by words of their names, for rows in which a setting is what matters.
+# Cases of the conformance suite, selected by words in their names, for rows that test a setting of the host.
 FEW = "facts followed"
-# The same where no memory of other processes can be read: what these look at are numbers.
+# The same for hosts where no memory of other processes can be read: these cases compare only numbers.
 BLIND = "fork clone exit status alone"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row. `before` and `after` are lines of shell, run as root; the row is left out where `before` fails."""
+    """One row. `before` and `after` are lines of shell, run as root; the row is left out if `before` fails."""
 
     name: str
     privilege: str
@@ -39,7 +39,7 @@ NO_TRACEFS = {
     "! [ -d /sys/kernel/tracing/events ]",
     "after": "mount -t debugfs debugfs /sys/kernel/debug; mount -t tracefs tracefs /sys/kernel/tracing",
 }
-# What a kernel without types of its own looks like, and a file that has them.
+# Makes the kernel look like one without type information, and provides a file with the types.
 TYPES_IN_FILE = {
     "before": "[ -e /sys/kernel/btf/vmlinux ] && cp /sys/kernel/btf/vmlinux /tmp/types && mount -t tmpfs none /sys/kernel/btf && "
     "export LANNER_TEST_BTF=/tmp/types more='--btf /tmp/types'",
@@ -56,7 +56,7 @@ ROWS = (
         f"knows_bpf_capability && set_sysctl {PARANOID} 2", f"set_sysctl {PARANOID} 3", (LEGACY,)),
     Row("... and no tracefs", ENOUGH, (CORE, PTRACE), FEW,
         "knows_bpf_capability && { " + NO_TRACEFS["before"] + "; }", NO_TRACEFS["after"]),
-    # what 5.10 refuses, newer kernels do not count
+    # 5.10 enforces this limit, newer kernels do not
     Row("a user with CAP_BPF, CAP_PERFMON, RLIMIT_MEMLOCK 64 KiB", "+bpf,+perfmon", (PTRACE,), FEW,
         f"knows_bpf_capability && ulimit -l 64 && set_sysctl {PARANOID} 2", f"ulimit -l unlimited; set_sysctl {PARANOID} 3"),
     Row("... and RLIMIT_MEMLOCK 64 MiB", "+bpf,+perfmon", DRIVERS, FEW,
@@ -68,26 +68,26 @@ ROWS = (
     Row("root, Yama 1", "root", (PTRACE,), drivers=(PTRACE,), **yama(1)),
     Row("a user, Yama 1", "user", (PTRACE,), drivers=(PTRACE,), **yama(1)),
     Row("root, Yama 2", "root", (PTRACE,), drivers=(PTRACE,), **yama(2)),
-    # here ptrace goes over to notify mode by itself
+    # here ptrace switches to notify mode by itself
     Row("a user, Yama 2", "user", (PTRACE,), BLIND, drivers=(PTRACE,), **yama(2)),
-    # the last ones: this scope stays until the next boot
+    # last, because this scope stays until the next boot
     Row("root, Yama 3", "root", (PTRACE,), BLIND, drivers=(PTRACE,), **yama(3)),
     Row("a user, Yama 3", "user", (PTRACE,), BLIND, drivers=(PTRACE,), **yama(3)),
 )
 
 
-# Rows that say most, for who has little time.
+# The most important rows, to save time.
 QUICK = ("root", "a user", "a user with CAP_BPF, CAP_PERFMON, CAP_SYS_RESOURCE")
 
 
 def quick(rows):
-    """The whole suites as root and as a user alone, a few cases with the documented capabilities."""
+    """The whole suites only as root and as a user; a few cases with the documented capabilities."""
     chosen = [row for row in rows if row.name in QUICK]
     return [row if row.privilege in ("root", "user") else replace(row, cases=FEW) for row in chosen]
 
 
 def few(rows):
-    """A few cases of the suites alone, for who has hardly any time."""
+    """Only a few cases of the suites, to save time."""
     return [replace(row, cases=FEW) if row.cases in ("", "syscalls") else row for row in rows]
 
 

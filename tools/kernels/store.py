@@ -22,7 +22,7 @@ def folder(key):
 
 
 def describe(key):
-    """What is known about a kernel, or None where it is not in the cache."""
+    """The description of a kernel, or None if it is not in the cache."""
     try:
         with open(os.path.join(folder(key), "info.json"), encoding="utf-8") as file:
             return json.load(file)
@@ -40,7 +40,7 @@ def keys():
 
 
 def put(key, image, modules, info):
-    """Takes a kernel up, whole or not at all."""
+    """Adds a kernel to the cache, completely or not at all."""
     new = folder(key) + ".new"
     shutil.rmtree(new, ignore_errors=True)
     os.makedirs(new)
@@ -64,7 +64,7 @@ def image(key):
 
 
 def modules(key, names):
-    """Name and bytes of these modules, what they depend on first. Those that are built in are left out."""
+    """Name and bytes of these modules, dependencies first. Built-in modules are left out."""
     index = {}
     for place, _, files in os.walk(os.path.join(folder(key), "modules")):
         for file in files:

@@ -9,8 +9,8 @@ BEGIN, END = "<!-- matrix: made by `make test-kernels`; do not edit -->", "<!-- 
 
 
 class Gaps:
-    """Numbers for the gaps, in the order in which they are met. Those that a driver has everywhere, in the
-    mode in which it runs, have none."""
+    """Numbers the gaps in the order of their appearance. Gaps that a driver has everywhere, in the mode in which
+    it runs, get no number."""
 
     def __init__(self, results):
         self.numbers = {}
@@ -76,7 +76,7 @@ def document(results, kernels):
 
 
 def write(page, text):
-    """Puts the lines between the page's two marks."""
+    """Puts the lines between the page's two markers."""
     with open(page, encoding="utf-8") as file:
         before, _, rest = file.read().partition(BEGIN)
     after = rest.partition(END)[2]

@@ -1,4 +1,4 @@
-"""What the judge calls passed, a gap, and failed. Run by `python3 -m unittest discover -s tools/kernels`."""
+"""Tests what the judge calls passed, a gap, and failed. Run by `python3 -m unittest discover -s tools/kernels`."""
 
 import json
 import unittest
@@ -16,7 +16,7 @@ def driver(name, usable, gaps):
 
 
 def transcript(**changes):
-    """A row as a guest prints it, in which all is well; `changes` are steps, by name."""
+    """A row as a guest prints it, in which everything passed; `changes` replaces steps by name."""
     said = {"drivers": [driver("ebpf-core", False, [GAP]), driver("ptrace", True, [])],
             "choice": {"command": {"driver": "ptrace"}}}
     steps = {

@@ -1,4 +1,4 @@
-//! Counts what is allocated: by this program, and by the plugins that it loads, whose calls of malloc(3) find the
+//! Counts allocations of memory: by this program, and by the plugins that it loads. Their calls of malloc(3) find the
 //! functions here before those of the C library.
 
 use std::ffi::c_void;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// How often memory was allocated up to now.
+/// The number of allocations so far.
 pub(crate) fn count() -> u64 {
     COUNT.load(Ordering::Relaxed)
 }
@@ -18,11 +18,11 @@ unsafe extern "C" {
 }
 
 /// malloc(3)
-// SAFETY: no other function of this program has the name, and it does what the C library's does.
+// SAFETY: no other function of this program has this name, and it behaves as that of the C library.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
     COUNT.fetch_add(1, Ordering::Relaxed);
-    // SAFETY: any size may be asked for.
+    // SAFETY: any size can be requested.
     unsafe { __libc_malloc(size) }
 }
 
@@ -31,7 +31,7 @@ unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
     COUNT.fetch_add(1, Ordering::Relaxed);
-    // SAFETY: any sizes may be asked for.
+    // SAFETY: any sizes can be requested.
     unsafe { __libc_calloc(count, size) }
 }
 
@@ -40,6 +40,6 @@ unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn realloc(old: *mut c_void, size: usize) -> *mut c_void {
     COUNT.fetch_add(1, Ordering::Relaxed);
-    // SAFETY: as the caller promises.
+    // SAFETY: the caller's promise: memory of these functions, or null.
     unsafe { __libc_realloc(old, size) }
 }

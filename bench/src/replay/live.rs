@@ -1,4 +1,4 @@
-//! `lanner run` with rules on this host, as it is: how soon it sees, and how much memory it has.
+//! `lanner run` with rules on this host: how soon it sees an event, and how much memory it uses.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
@@ -6,15 +6,15 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::Result;
+use crate::{Error, Result};
 
-/// Longer than this nobody waits for an alert.
+/// How long an alert may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What was measured.
+/// The measurements.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Live {
-    /// From its start to the alert of the first event that it saw, in nanoseconds.
+    /// The time from its start to the alert of the first event that it saw, in nanoseconds.
     pub(crate) first_event_ns: f64,
     /// Private memory, without the rings that it shares with the kernel, in bytes.
     pub(crate) own: u64,
@@ -22,9 +22,9 @@ pub(crate) struct Live {
     pub(crate) resident: u64,
 }
 
-/// Runs lanner with these rules and one more, which an event every millisecond matches.
+/// Runs lanner with these rules and one more, which matches an event every millisecond.
 pub(crate) fn run(lanner: &Path, driver: &str, rules: &Path) -> Result<Live> {
-    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let folder = tempfile::tempdir().map_err(Error::failed("make a folder"))?;
     let marker = folder.path().join("marker");
     let rule = folder.path().join("marker.yaml");
     let text = format!(
@@ -32,7 +32,7 @@ pub(crate) fn run(lanner: &Path, driver: &str, rules: &Path) -> Result<Live> {
          condition: evt.type in (open, openat) and fd.name = {}\n  output: seen\n  priority: INFO\n",
         marker.display()
     );
-    fs::write(&rule, text).map_err(|error| error.to_string())?;
+    fs::write(&rule, text).map_err(Error::failed("write a rule"))?;
     let begin = Instant::now();
     let mut child = Command::new(lanner)
         .args(["run", "--driver", driver, "-r"])
@@ -43,7 +43,7 @@ pub(crate) fn run(lanner: &Path, driver: &str, rules: &Path) -> Result<Live> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| format!("cannot start lanner: {error}"))?;
+        .map_err(Error::failed("start lanner"))?;
     let seen = wait(&mut child, &marker, begin);
     let memory = memory(child.id());
     let _ = child.kill();
@@ -53,7 +53,7 @@ pub(crate) fn run(lanner: &Path, driver: &str, rules: &Path) -> Result<Live> {
     }
     let _ = child.wait();
     let seen = seen.ok_or_else(|| format!("lanner saw nothing: {}", said.trim()))?;
-    let (own, resident) = memory.ok_or("lanner has no memory")?;
+    let (own, resident) = memory.ok_or("lanner's memory cannot be read from /proc")?;
     Ok(Live {
         first_event_ns: seen.as_nanos() as f64,
         own,
@@ -61,7 +61,7 @@ pub(crate) fn run(lanner: &Path, driver: &str, rules: &Path) -> Result<Live> {
     })
 }
 
-/// Makes events until one has raised an alert.
+/// Makes events until one has raised an alert. Returns the time of the alert.
 fn wait(child: &mut Child, marker: &Path, begin: Instant) -> Option<Duration> {
     let stdout: ChildStdout = child.stdout.take()?;
     let (sender, receiver) = std::sync::mpsc::channel();

@@ -1,7 +1,7 @@
-//! How fast state and rules are: real events, recorded, go through them again on one CPU.
+//! How fast state and rules are: recorded real events go through them again on one CPU.
 //!
-//! [`record`] makes the recording, [`stream`] plays it, [`allocations`] counts, [`live`] looks at `lanner run`
-//! itself.
+//! [`record`] makes the recording, [`stream`] plays it, [`allocations`] counts allocations, and [`live`] measures
+//! `lanner run` itself.
 
 mod allocations;
 mod live;
@@ -18,30 +18,33 @@ use nix::unistd::Pid;
 use crate::args::Options;
 use crate::goals::Goals;
 use crate::report::{Report, Table, number, time};
+use crate::tracer::host_drivers;
 use crate::workshop::Workshop;
-use crate::{Result, say};
+use crate::{Error, Result, say};
 
 use stream::{Pass, Rules, Stream, Through};
 
-/// Events that a recording has at least.
+/// The least number of events in a recording.
 const EVENTS: u64 = 2_000_000;
 const DEFAULT: &str = include_str!("../../../rules/lanner_rules.yaml");
 
-/// Rules to run events through.
+/// A set of rules.
 struct Set {
     name: &'static str,
     text: Vec<u8>,
 }
 
-/// The rules of Falco's that the tests use, too; one that uses what this lanner lacks is left out.
-fn reference() -> std::result::Result<Vec<u8>, String> {
+/// Falco's rules, which the tests use, too. A rule that uses a field that this lanner lacks is left out.
+fn reference() -> Result<Vec<u8>> {
     let shared = std::env::var_os("LANNER_SHARED").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"),
         PathBuf::from,
     );
     let path = shared.join("reference/falco/falco_rules.yaml");
-    let text = fs::read_to_string(&path)
-        .map_err(|_| format!("{} is not there; set LANNER_SHARED", path.display()))?;
+    let text = fs::read_to_string(&path).map_err(Error::failed(format!(
+        "read {} (set LANNER_SHARED)",
+        path.display()
+    )))?;
     let mut out = String::with_capacity(text.len() * 2);
     for line in text.lines() {
         out.push_str(line);
@@ -53,6 +56,7 @@ fn reference() -> std::result::Result<Vec<u8>, String> {
     Ok(out.into_bytes())
 }
 
+/// Measures, and adds the results to the report and the goals.
 pub(crate) fn measure(
     options: &Options,
     workshop: &Workshop,
@@ -62,7 +66,7 @@ pub(crate) fn measure(
     let lanner = match crate::unprivileged::lanner(options) {
         Ok(lanner) => lanner,
         Err(why) => {
-            report.left_out("replay", &why);
+            report.failed("replay", &why);
             return Ok(());
         }
     };
@@ -78,9 +82,9 @@ pub(crate) fn measure(
                 text,
             },
         ),
-        Err(why) => report.left_out("falco_rules.yaml", &why),
+        Err(why) => report.failed("falco_rules.yaml", &why),
     }
-    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let folder = tempfile::tempdir().map_err(Error::failed("make a folder"))?;
     let file = match &options.recording {
         Some(file) => file.clone(),
         None => folder.path().join("events"),
@@ -88,7 +92,7 @@ pub(crate) fn measure(
     if !file.exists()
         && let Err(why) = record::record(&lanner, &file, EVENTS, workshop)
     {
-        report.left_out("replay: the recording", &why);
+        report.failed("replay: the recording", &why);
         return Ok(());
     }
     throughput(
@@ -108,7 +112,7 @@ pub(crate) fn measure(
     }
 }
 
-/// One way through.
+/// One row of the table: what the events go through.
 struct Row {
     name: String,
     passes: Vec<Pass>,
@@ -125,7 +129,8 @@ fn throughput(
     goals: &mut Goals,
 ) -> Result<()> {
     let folder = lanner.parent().unwrap_or(Path::new(".")).to_owned();
-    let plugin = plugin_host::find(&[folder], "rules-falco").map_err(|error| error.to_string())?;
+    let plugin = plugin_host::find(&[folder], "rules-falco")
+        .map_err(Error::failed("load the plugin of the rules"))?;
     let whole = Stream::read(file, SyscallSet::all())?;
     let mut rules = Vec::new();
     for set in sets {
@@ -231,7 +236,7 @@ fn lay_out(rows: &[Row], report: &mut Report, goals: &mut Goals) {
     report.table(table);
 }
 
-/// From the start of `lanner run` to its first event, and its memory then.
+/// The time from the start of `lanner run` to its first event, and its memory then.
 fn starts(
     options: &Options,
     lanner: &Path,
@@ -239,7 +244,7 @@ fn starts(
     report: &mut Report,
     goals: &mut Goals,
 ) -> Result<()> {
-    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let folder = tempfile::tempdir().map_err(Error::failed("make a folder"))?;
     let mut table = Table::new(
         "lanner run on the whole host",
         &["", "start to first event", "own memory", "resident"],
@@ -247,14 +252,14 @@ fn starts(
     let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / 1_048_576.0);
     for set in sets {
         let path = folder.path().join("rules.yaml");
-        fs::write(&path, &set.text).map_err(|error| error.to_string())?;
-        for driver in ["ebpf-core", "ebpf-legacy"] {
+        fs::write(&path, &set.text).map_err(Error::failed("write the rules"))?;
+        for driver in host_drivers() {
             let mut runs = Vec::new();
             for _ in 0..options.rounds() {
                 match live::run(lanner, driver, &path) {
                     Ok(run) => runs.push(run),
                     Err(why) => {
-                        report.left_out(&format!("lanner run with {driver}"), &why);
+                        report.failed(&format!("lanner run with {driver}"), &why);
                         break;
                     }
                 }
@@ -289,7 +294,7 @@ fn starts(
     Ok(())
 }
 
-/// Stays on one CPU.
+/// Pins this process to one CPU.
 fn pin(cpu: usize) {
     let mut set = CpuSet::new();
     if set.set(cpu).is_ok() {

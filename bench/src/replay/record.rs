@@ -1,4 +1,4 @@
-//! Records real events: builds, a web server under load, a shell at work, and what else the host does meanwhile.
+//! Records real events: builds, a web server under load, a shell at work, and whatever else the host does meanwhile.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
@@ -10,14 +10,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::workshop::{Load, Place, Workshop, look_up};
-use crate::{Result, say};
+use crate::{Error, Result, say};
 
 /// Requests of the web server's client in one round.
 const REQUESTS: u32 = 1500;
-/// More rounds than this are not made: something is wrong.
+/// The most rounds. If they do not suffice, something is wrong.
 const ROUNDS: usize = 40;
 
-/// What a shell does all day.
+/// What a shell does.
 const SHELL: &str = r#"
 for i in 1 2 3 4 5 6 7 8 9 10; do
 	ls -l /usr/bin | sort -k5 -n | tail -n 3
@@ -39,7 +39,7 @@ for i in range(int(sys.argv[2])):
     c.close()
 "#;
 
-/// A program that is ended when it is not needed any more.
+/// A program that ends when this is dropped.
 struct Running(Child);
 
 impl Running {
@@ -55,7 +55,7 @@ impl Drop for Running {
     }
 }
 
-/// Records until there are so many events; says how many there are.
+/// Records until there are at least `wanted` events. Returns their number.
 pub(crate) fn record(lanner: &Path, file: &Path, wanted: u64, workshop: &Workshop) -> Result<u64> {
     let mut child = Command::new(lanner)
         .args(["record", "--driver", "ebpf-core", "--buffer", "64M", "-o"])
@@ -63,16 +63,16 @@ pub(crate) fn record(lanner: &Path, file: &Path, wanted: u64, workshop: &Worksho
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| format!("cannot start lanner record: {error}"))?;
+        .map_err(Error::failed("start lanner record"))?;
     let stderr = child.stderr.take();
     let recorder = Running(child);
     let mut said = BufReader::new(stderr.ok_or("lanner has no standard error")?);
     let mut line = String::new();
     said.read_line(&mut line)
-        .map_err(|error| error.to_string())?;
+        .map_err(Error::failed("read from lanner record"))?;
     if !line.contains("driver") {
         let _ = said.read_to_string(&mut line);
-        return Err(format!("lanner record: {}", line.trim()));
+        return Err(Error::unexpected(format!("lanner record: {}", line.trim())));
     }
     let mut position = 0;
     let mut events = 0;
@@ -101,7 +101,9 @@ pub(crate) fn record(lanner: &Path, file: &Path, wanted: u64, workshop: &Worksho
     }
     events += count(file, &mut position)?;
     if events < wanted {
-        return Err(format!("only {events} events came"));
+        return Err(Error::unexpected(format!(
+            "only {events} events were recorded"
+        )));
     }
     Ok(events)
 }
@@ -112,24 +114,20 @@ fn shell() -> Result<()> {
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .status()
-        .map_err(|error| format!("cannot run sh: {error}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("the shell ended with {status}"))
-    }
+        .map_err(Error::failed("run sh"))?;
+    Error::check("the shell", status)
 }
 
-/// Python's web server and a client. Without python there is less.
+/// Runs Python's web server and a client. Without python nothing is served.
 fn serve() -> Result<()> {
     let Some(python) = look_up("python3") else {
         return Ok(());
     };
-    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-    fs::write(folder.path().join("page"), [b'x'; 4096]).map_err(|error| error.to_string())?;
+    let folder = tempfile::tempdir().map_err(Error::failed("make a folder"))?;
+    fs::write(folder.path().join("page"), [b'x'; 4096]).map_err(Error::failed("write a page"))?;
     let port = TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
-        .map_err(|error| format!("there is no port: {error}"))?
+        .map_err(Error::failed("find a port"))?
         .port()
         .to_string();
     let child = Command::new(&python)
@@ -146,29 +144,25 @@ fn serve() -> Result<()> {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn();
-    let mut server = Running(child.map_err(|error| format!("cannot start python3: {error}"))?);
+    let mut server = Running(child.map_err(Error::failed("start python3"))?);
     let mut line = String::new();
     if let Some(stdout) = server.0.stdout.take() {
-        // it says so when it listens
+        // it prints a line when it listens
         let _ = BufReader::new(stdout).read_line(&mut line);
     }
     let status = Command::new(&python)
         .args(["-c", CLIENT, &port, &REQUESTS.to_string()])
         .stdin(Stdio::null())
         .status()
-        .map_err(|error| format!("cannot run python3: {error}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("the web server's client ended with {status}"))
-    }
+        .map_err(Error::failed("run python3"))?;
+    Error::check("the web server's client", status)
 }
 
-/// Counts the whole events of a recording from `position` on, which moves behind them.
+/// Counts the complete events of a recording from `position` on, and moves it to their end.
 fn count(path: &Path, position: &mut u64) -> Result<u64> {
     /// Bytes before the first event.
     const HEAD: u64 = 24;
-    let failed = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+    let failed = |error: std::io::Error| Error::failed(format!("read {}", path.display()))(error);
     *position = (*position).max(HEAD);
     let mut file = File::open(path).map_err(failed)?;
     let end = file.metadata().map_err(failed)?.len();

@@ -1,4 +1,4 @@
-//! A recording in memory, and one way of it through state and rules.
+//! A recording in memory, which goes through state and rules.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,22 +13,23 @@ use plugin_host::{EventTypes, Plugin, RuleFile, RuleHost};
 use recording::Replay;
 
 use super::allocations;
-use crate::Result;
+use crate::{Error, Result};
 
-/// Events, one after the other.
+/// The events of a recording, one after another.
 pub(crate) struct Stream {
     bytes: Vec<u8>,
-    /// Where the events begin that were captured; those before tell the state at the start.
+    /// The offset of the first captured event. The events before it describe the state at the start.
     start: usize,
     clock: Clock,
-    /// Those that were captured.
+    /// The number of captured events.
     pub(crate) events: u64,
 }
 
 impl Stream {
-    /// Reads a recording: what a driver with this selection would have delivered.
+    /// Reads the events of a recording that a driver with this selection would have delivered.
     pub(crate) fn read(path: &Path, selection: SyscallSet) -> Result<Self> {
-        let mut replay = Replay::open(path, selection).map_err(|error| error.to_string())?;
+        let mut replay =
+            Replay::open(path, selection).map_err(Error::failed("open the recording"))?;
         let mut stream = Self {
             bytes: Vec::new(),
             start: 0,
@@ -47,13 +48,13 @@ impl Stream {
                 }
                 Flow::Continue
             });
-            if polled.map_err(|error| error.to_string())? == Polled::Ended(None) {
+            if polled.map_err(Error::failed("read the recording"))? == Polled::Ended(None) {
                 return Ok(stream);
             }
         }
     }
 
-    /// Calls `each` for the events between two places, as a driver's sink would be.
+    /// Calls `each` for the events between two offsets, as a driver calls its sink.
     fn play(&self, from: usize, to: usize, each: &mut dyn FnMut(&Event<'_>)) {
         let mut rest = &self.bytes[from..to];
         while let Ok(event) = Event::parse(rest) {
@@ -77,7 +78,7 @@ impl Stream {
     }
 }
 
-/// Rules, loaded.
+/// Loaded rules.
 pub(crate) struct Rules {
     host: RuleHost,
     fields: Fields,
@@ -91,19 +92,19 @@ impl Rules {
             text: text.to_vec(),
         };
         let host = RuleHost::open(plugin, &registry, &[file], "")
-            .map_err(|error| format!("the rules cannot be loaded: {error}"))?;
+            .map_err(Error::failed("load the rules"))?;
         Ok(Self {
             fields: registry.fields(),
             host,
         })
     }
 
-    /// How many can match.
+    /// The number of rules that can match.
     pub(crate) fn enabled(&self) -> usize {
         self.host.rules().iter().filter(|rule| rule.enabled).count()
     }
 
-    /// What is captured for them.
+    /// The calls that are captured for them.
     pub(crate) fn selection(&self) -> SyscallSet {
         match self.host.event_types() {
             EventTypes::All => SyscallSet::all(),
@@ -116,7 +117,7 @@ impl Rules {
     }
 }
 
-/// What one pass came to.
+/// The result of one pass.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Pass {
     pub(crate) ns: f64,
@@ -125,16 +126,16 @@ pub(crate) struct Pass {
     pub(crate) matches: u64,
 }
 
-/// What is done with events.
+/// What events go through.
 pub(crate) enum Through<'a> {
-    /// They are looked at as far as a driver does.
+    /// Nothing: their headers are read, as a driver does.
     Nothing,
     State,
     Rules(&'a mut Rules),
 }
 
 impl Stream {
-    /// Sends all events on their way; the state at the start is not part of the time.
+    /// Plays all events. The time does not include the events that describe the state at the start.
     pub(crate) fn pass(&self, through: Through<'_>) -> Pass {
         let mut inspector = Inspector::new(&inspect::Options {
             proc_root: None,

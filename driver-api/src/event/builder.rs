@@ -1,4 +1,4 @@
-//! Writes an event in user space, into a buffer that is used again for the next.
+//! Writes an event in user space. The buffer is used again for the next event.
 
 use zerocopy::IntoBytes;
 
@@ -21,7 +21,7 @@ impl EventBuilder {
         }
     }
 
-    /// Begins an event; length, version and attachment count are filled in by the builder.
+    /// Begins an event. The builder fills in length, version and attachment count.
     pub fn begin(&mut self, header: &Header) {
         self.header = *header;
         self.header.version = VERSION;
@@ -30,17 +30,12 @@ impl EventBuilder {
         self.bytes.extend_from_slice(self.header.as_bytes());
     }
 
-    /// The header, to be changed until [`EventBuilder::finish`].
-    pub fn header_mut(&mut self) -> &mut Header {
-        &mut self.header
-    }
-
-    /// Bytes that still fit into an attachment begun now.
+    /// How many bytes the next attachment can hold.
     pub fn room(&self) -> usize {
         (MAX - 8).saturating_sub(self.bytes.len() + size_of::<AttachmentHeader>())
     }
 
-    /// Appends an attachment. One that does not fit is left out, and the event marked incomplete.
+    /// Appends an attachment. If it does not fit, it is left out and the event is marked incomplete.
     pub fn attach(
         &mut self,
         what: u8,
@@ -69,7 +64,7 @@ impl EventBuilder {
         self.header.attachments += 1;
     }
 
-    /// Appends an attachment that already is one.
+    /// Appends a copy of another event's attachment.
     pub fn attach_copy(&mut self, from: &super::Attachment<'_>) {
         self.attach(
             from.what,
@@ -82,6 +77,10 @@ impl EventBuilder {
     }
 
     /// The finished event.
+    ///
+    /// # Errors
+    ///
+    /// The header that the event was begun with is invalid.
     pub fn finish(&mut self) -> Result<Event<'_>, Malformed> {
         self.header.len = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         self.bytes[..size_of::<Header>()].copy_from_slice(self.header.as_bytes());

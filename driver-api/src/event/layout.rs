@@ -7,10 +7,10 @@ pub const VERSION: u8 = 1;
 /// The largest event in bytes, header and attachments.
 pub const MAX: usize = 32768;
 
-/// In a fork's fifth argument: the driver has looked at what parent and child share.
+/// In a fork's fifth argument: the driver has determined what parent and child share.
 pub const FORK_SEEN: u64 = 0x8000_0000_0000_0000;
 
-/// In [`AttachmentHeader::what`]: a better attachment follows; to be passed over.
+/// In [`AttachmentHeader::what`]: ignore this attachment, a better one follows.
 pub const REPLACED: u8 = 255;
 
 /// The fixed part of an event.
@@ -60,8 +60,8 @@ pub enum Kind {
     /// A process has a new program; `nr` says by which call.
     Exec = 2,
     /// A thread or process was born. `args`: its tid, its tgid, the clone flags (0: not known), its tid in its own
-    /// pid namespace (0: not known), [`FORK_SEEN`] with those of `CLONE_FILES`, `CLONE_PARENT` and `CLONE_NEWPID` that
-    /// it was seen to have (0: it was not looked at).
+    /// PID namespace (0: not known), and [`FORK_SEEN`] with the flags among `CLONE_FILES`, `CLONE_PARENT` and
+    /// `CLONE_NEWPID` that the driver saw take effect (0: the driver did not look).
     Fork = 3,
     /// A thread ended. `ret` is its wait status (wait(2)).
     Exit = 4,
@@ -147,17 +147,17 @@ impl Abi {
 pub struct Flags;
 
 impl Flags {
-    /// Captured at entry of a call that does not return: `ret` says nothing.
+    /// Captured at the entry of a call that does not return: `ret` has no meaning.
     pub const NORETURN: u16 = 1;
-    /// Nobody selected the call; it is here for the process state only.
+    /// The call is not selected. The event is delivered for the process state only.
     pub const UNSELECTED: u16 = 2;
-    /// An attachment found no room in [`MAX`].
+    /// An attachment was left out, because the event would have been larger than [`MAX`].
     pub const INCOMPLETE: u16 = 4;
-    /// Captured at entry of a call that does return, or of a thread whose end nobody could ask about: `ret`
-    /// says nothing, what the kernel writes into memory is not there, and no fact is.
+    /// Captured at the entry of a call that does return: `ret` has no meaning, and the event has neither what the
+    /// kernel writes into memory nor facts. On an exit: the thread's wait status could not be determined.
     pub const ENTRY: u16 = 8;
 
-    /// Any of these: `ret` says nothing. For [`Event::has`](super::Event::has).
+    /// With either flag `ret` has no meaning. For [`Event::has`](super::Event::has).
     pub const NO_RESULT: u16 = Self::NORETURN | Self::ENTRY;
 }
 
@@ -192,7 +192,7 @@ impl Loss {
             .unwrap_or(&Self::Fault)
     }
 
-    /// The cause as reports name it.
+    /// The name of the cause in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::BufferFull => "buffer-full",
@@ -219,7 +219,7 @@ pub enum Fact {
     Argv = 20,
     /// Environment as the new program has it.
     Env = 21,
-    /// Who runs the program, an [`Ids`].
+    /// The ids of the process, an [`Ids`].
     Ids = 22,
     /// The task's name.
     Comm = 23,
@@ -227,7 +227,7 @@ pub enum Fact {
     Local = 24,
     /// Peer's name of a Unix socket.
     Peer = 25,
-    /// The program's file and what it is capable of, a [`Program`].
+    /// The program's file and the process's capabilities, a [`Program`].
     Program = 26,
 }
 
@@ -280,7 +280,7 @@ pub enum Status {
     Fault = 2,
 }
 
-/// How the bytes of an attachment are to be read.
+/// How the bytes of an attachment are encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Encoding {
@@ -337,11 +337,11 @@ pub struct AttachmentHeader {
     pub encoding: u8,
     /// Bytes that follow.
     pub captured: u32,
-    /// Bytes there were to capture; 0 where only the captured ones are known.
+    /// How many bytes there were to capture; 0: not known.
     pub full: u64,
 }
 
-/// Both ends of an internet socket, or the family of another one.
+/// Both ends of an internet socket. Of another socket only the family is set.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -351,9 +351,9 @@ pub struct Tuple {
     pub family: u16,
     /// `IPPROTO_*`.
     pub protocol: u16,
-    /// Host order.
+    /// In host byte order.
     pub local_port: u16,
-    /// Host order.
+    /// In host byte order.
     pub remote_port: u16,
     /// Address; the first 4 bytes for `AF_INET`.
     pub local: [u8; 16],
@@ -361,7 +361,7 @@ pub struct Tuple {
     pub remote: [u8; 16],
 }
 
-/// Who runs a program.
+/// The ids of a process that runs a new program.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -389,7 +389,7 @@ pub struct Ids {
     pub memfd: u32,
 }
 
-/// A new program: its file, and what it is capable of.
+/// A new program: its file, and the capabilities of its process.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -409,7 +409,7 @@ pub struct Program {
     pub cap_effective: u64,
     /// The file's permissions and type.
     pub mode: u32,
-    /// Who owns the file.
+    /// The file's owner.
     pub uid: u32,
     /// The file's group.
     pub gid: u32,
@@ -417,24 +417,24 @@ pub struct Program {
     pub layer: u32,
 }
 
-/// Where a file of an overlay file system is.
+/// The layer of an overlay file system that a file is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u32)]
 pub enum Layer {
-    /// Not of such a file system.
+    /// The file is not in an overlay file system.
     #[default]
     None = 0,
-    /// As the image has it.
+    /// The file is as the image has it.
     Lower = 1,
-    /// Written since.
+    /// The file was written since the container started.
     Upper = 2,
 }
 
 impl Layer {
-    /// In [`Program::layer`]: of an overlay file system, but the driver does not know of which layer.
+    /// In [`Program::layer`]: the file is in an overlay file system, but the driver does not know in which layer.
     pub const UNKNOWN: u32 = 3;
 
-    /// The layer with this number; none: not known.
+    /// The layer with this number. None: not known.
     pub fn from_u32(value: u32) -> Option<Self> {
         match value {
             0 => Some(Self::None),

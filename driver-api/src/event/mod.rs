@@ -1,7 +1,7 @@
-//! The event: one layout for all drivers, little more than what the hardware handed over.
+//! The event. All drivers write the same layout: a fixed header and attachments.
 //!
-//! [`layout`] is the wire form, [`Event`] a checked view of it that copies nothing, [`EventBuilder`]
-//! writes one in user space.
+//! [`layout`] is the form in memory, [`Event`] a checked view of it that copies nothing, and [`EventBuilder`] writes
+//! an event in user space.
 
 mod builder;
 pub mod layout;

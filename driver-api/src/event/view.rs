@@ -19,7 +19,7 @@ pub enum Malformed {
         need: usize,
     },
     /// Made by another version of the layout.
-    #[error("an event of layout version {0}, where {VERSION} is spoken")]
+    #[error("an event of layout version {0}, where {VERSION} is expected")]
     Version(u8),
     /// A kind that does not exist.
     #[error("an event of unknown kind {0}")]
@@ -42,7 +42,11 @@ pub struct Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// Checks the bytes and gives a view of them. `bytes` may be longer than the event (perf buffers pad).
+    /// Checks the bytes and returns a view of them. `bytes` may be longer than the event (perf buffers pad).
+    ///
+    /// # Errors
+    ///
+    /// The bytes are not an event of this version.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
         const HEAD: usize = size_of::<Header>();
         let Ok((header, _)) = Header::read_from_prefix(bytes) else {
@@ -88,12 +92,12 @@ impl<'a> Event<'a> {
         self.kind
     }
 
-    /// Through which ABI.
+    /// The ABI that the call was made through.
     pub fn abi(&self) -> Abi {
         self.abi
     }
 
-    /// Whether a flag of [`Flags`](super::Flags), or any of several, is set.
+    /// Whether any of these bits of [`Flags`](super::Flags) is set.
     pub fn has(&self, flag: u16) -> bool {
         self.header.flags & flag != 0
     }
@@ -106,7 +110,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// What argument `at` points to.
+    /// The memory that argument `at` points to.
     pub fn argument(&self, at: usize) -> Option<Attachment<'a>> {
         self.attachments()
             .find(|a| usize::from(a.what) == at && a.part == Part::None)
@@ -129,35 +133,35 @@ impl<'a> Event<'a> {
         self.attachments().find(|a| a.what == fact as u8)
     }
 
-    /// Both ends of the socket, where the event has them.
+    /// Both ends of the socket, if the event has them.
     pub fn tuple(&self) -> Option<Tuple> {
         self.fact(Fact::Tuple)
             .and_then(|a| Tuple::read_from_prefix(a.bytes).ok())
             .map(|(tuple, _)| tuple)
     }
 
-    /// Who runs the new program, where the event has it.
+    /// The ids of the new program's process, if the event has them.
     pub fn ids(&self) -> Option<Ids> {
         self.fact(Fact::Ids)
             .and_then(|a| Ids::read_from_prefix(a.bytes).ok())
             .map(|(ids, _)| ids)
     }
 
-    /// The new program's file and capabilities, where the event has them.
+    /// The new program's file and capabilities, if the event has them.
     pub fn program(&self) -> Option<Program> {
         self.fact(Fact::Program)
             .and_then(|a| Program::read_from_prefix(a.bytes).ok())
             .map(|(program, _)| program)
     }
 
-    /// The event's bytes, for keeping it: what [`Event::parse`] reads.
+    /// A copy of the event's bytes, which [`Event::parse`] reads again.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(size_of::<Header>() + self.body.len());
         self.append_to(&mut bytes);
         bytes
     }
 
-    /// Appends the event's bytes to a buffer that the caller keeps.
+    /// Appends the event's bytes to a buffer of the caller.
     pub fn append_to(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.header.as_bytes());
         out.extend_from_slice(self.body);
@@ -169,22 +173,22 @@ impl<'a> Event<'a> {
 pub struct Attachment<'a> {
     /// 0 to 5: that argument; from 16 on a [`Fact`].
     pub what: u8,
-    /// Which part of a `msghdr`.
+    /// Which part of a `msghdr` it holds.
     pub part: Part,
-    /// Of which message of an array.
+    /// The index of the message in an array.
     pub index: u8,
-    /// How much of the memory is here.
+    /// How much of the memory it holds.
     pub status: Status,
-    /// How the bytes are to be read.
+    /// How the bytes are encoded.
     pub encoding: Encoding,
-    /// Bytes there were to capture; never less than are here.
+    /// How many bytes there were to capture; at least as many as `bytes` has.
     pub full: u64,
     /// The bytes.
     pub bytes: &'a [u8],
 }
 
 impl<'a> Attachment<'a> {
-    /// The bytes as one path or string: components are joined, the rest is as it is.
+    /// The bytes as one path or string. Path components are joined; other encodings are returned as they are.
     pub fn text(&self) -> Cow<'a, [u8]> {
         if self.encoding != Encoding::Parts {
             return Cow::Borrowed(self.bytes);
@@ -194,7 +198,7 @@ impl<'a> Attachment<'a> {
         Cow::Owned(path)
     }
 
-    /// Appends what [`Attachment::text`] gives to a buffer that the caller keeps.
+    /// Appends what [`Attachment::text`] returns to a buffer of the caller.
     pub fn append_text(&self, out: &mut Vec<u8>) {
         if self.encoding != Encoding::Parts {
             out.extend_from_slice(self.bytes);

@@ -1,18 +1,18 @@
-//! The functions of the calls whose entry matters: exec, whose arguments are gone afterwards, and those that do not
-//! return.
-
-use std::io;
+//! The kernel functions of the calls whose entry matters: of exec, whose arguments are gone when it returns, and of
+//! calls that do not return.
 
 use driver_api::event::Abi;
 use driver_api::plan::{Plan, flag};
 use driver_api::request::Limits;
 use driver_api::table::SYSCALLS;
 
-/// What stands before a call's name in that of its function, for 64-bit programs; the first that there is counts. Since
-/// 4.17 functions take registers (arch/x86/include/asm/syscall_wrapper.h), before they take arguments
-/// (`SYSCALL_DEFINEx` in include/linux/syscalls.h).
+use super::{EntryError, KprobeError};
+
+/// What precedes a call's name in the name of its function, for 64-bit programs. The first function that exists is
+/// probed. Since Linux 4.17 functions take registers (arch/x86/include/asm/syscall_wrapper.h), before that they take
+/// arguments (`SYSCALL_DEFINEx` in include/linux/syscalls.h).
 const NATIVE: [&str; 4] = ["__x64_sys_", "__arm64_sys_", "SyS_", "sys_"];
-/// For 32-bit programs.
+/// The same for 32-bit programs.
 const COMPAT: [&str; 6] = [
     "__ia32_compat_sys_",
     "__ia32_sys_",
@@ -21,68 +21,95 @@ const COMPAT: [&str; 6] = [
     "compat_sys_",
     "__se_compat_sys_",
 ];
-/// For x32 programs, where they have a function of their own.
+/// The same for x32 programs, where they have a function of their own.
 const X32: [&str; 2] = ["__x64_compat_sys_", "__x32_compat_sys_"];
 
-/// Opens the functions of all calls whose entry matters. An error if one that is needed is not there: `compat` says
-/// whether 32-bit programs can make calls.
+/// Opens the functions of all calls whose entry matters. It is an error if a needed one cannot be opened. `compat`:
+/// 32-bit programs can make calls.
 pub(super) fn open<T>(
     compat: bool,
-    mut open: impl FnMut(&str) -> io::Result<T>,
-) -> Result<Vec<T>, String> {
+    mut open: impl FnMut(&str) -> Result<T, KprobeError>,
+) -> Result<Vec<T>, EntryError> {
     let mut opened = Vec::new();
-    let mut first = |prefixes: &[&'static str], call: &str| {
-        let mut refused = None;
-        for prefix in prefixes {
-            match open(&format!("{prefix}{call}")) {
-                Ok(one) => {
-                    opened.push(one);
-                    return Ok(*prefix);
-                }
-                Err(error) => {
-                    refused.get_or_insert(error);
-                }
-            }
-        }
-        let why = refused.map(|error| error.to_string()).unwrap_or_default();
-        Err(format!("no function of {call} can be probed: {why}"))
-    };
-    for (call, exec) in calls() {
-        let native = first(&NATIVE, call)?;
-        // functions that take arguments serve all programs, but for those of exec, whose arguments are pointers to pointers
+    for Entry { call, exec } in entries() {
+        let (native, function) = open_first(&mut open, &NATIVE, call)?;
+        opened.push(function);
+        // Functions that take arguments serve all programs. Those of exec do not: their arguments are pointers to
+        // pointers.
         let shared = !exec && !native.starts_with("__");
-        match first(&COMPAT, call) {
+        match open_first(&mut open, &COMPAT, call) {
+            Ok((_, function)) => opened.push(function),
             Err(error) if compat && !shared && Abi::NATIVE == Abi::X86_64 => return Err(error),
-            _ => {}
+            Err(_) => {}
         }
-        if exec && first(&X32, call).is_err() {
-            tracing::debug!(
-                "no function of an x32 {call} can be probed: there may be no such programs here"
-            );
+        if exec {
+            match open_first(&mut open, &X32, call) {
+                Ok((_, function)) => opened.push(function),
+                Err(_) => tracing::debug!(
+                    "no kernel function of an x32 {call} can be probed: this kernel may not run x32 programs"
+                ),
+            }
         }
     }
     Ok(opened)
 }
 
-/// The calls, and whether they are an exec.
-fn calls() -> impl Iterator<Item = (&'static str, bool)> {
+/// Opens the first function of a call that can be opened, and returns its prefix, too. An error has the reason for the
+/// first prefix.
+fn open_first<T>(
+    open: &mut impl FnMut(&str) -> Result<T, KprobeError>,
+    prefixes: &[&'static str],
+    call: &'static str,
+) -> Result<(&'static str, T), EntryError> {
+    let mut refused = None;
+    for prefix in prefixes {
+        match open(&format!("{prefix}{call}")) {
+            Ok(function) => return Ok((prefix, function)),
+            Err(error) => {
+                refused.get_or_insert(error);
+            }
+        }
+    }
+    Err(EntryError::NoFunction {
+        call,
+        source: refused,
+    })
+}
+
+/// A call whose entry matters.
+struct Entry {
+    call: &'static str,
+    /// It is an exec.
+    exec: bool,
+}
+
+fn entries() -> impl Iterator<Item = Entry> {
     SYSCALLS.iter().filter_map(|call| {
-        let nr = call.number(Abi::NATIVE)?;
-        let flags = Plan::of(call, Abi::NATIVE, nr, &Limits::default()).flags;
-        (flags & (flag::EXEC | flag::NORETURN) != 0).then_some((call.name, flags & flag::EXEC != 0))
+        let number = call.number(Abi::NATIVE)?;
+        let flags = Plan::of(call, Abi::NATIVE, number, &Limits::default()).flags;
+        (flags & (flag::EXEC | flag::NORETURN) != 0).then_some(Entry {
+            call: call.name,
+            exec: flags & flag::EXEC != 0,
+        })
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
-    fn opened(compat: bool, functions: &[&str]) -> Result<Vec<String>, String> {
+    /// The functions that are opened on a kernel that has these.
+    fn opened(compat: bool, functions: &[&str]) -> Result<Vec<String>, EntryError> {
         open(compat, |function| {
             if functions.contains(&function) {
                 Ok(function.to_owned())
             } else {
-                Err(io::ErrorKind::NotFound.into())
+                Err(KprobeError::Open {
+                    function: function.to_owned(),
+                    source: io::ErrorKind::NotFound.into(),
+                })
             }
         })
     }
@@ -107,7 +134,7 @@ mod tests {
     ];
 
     #[test]
-    fn functions_have_the_names_of_their_kernel() {
+    fn the_functions_of_old_and_of_new_kernels_are_found() {
         for names in [&OLD[..], &NEW[..]] {
             let mut opened = opened(true, names).expect("all");
             let mut names = names.to_vec();
@@ -118,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_missing_is_an_error_if_somebody_can_call_it() {
+    fn a_missing_function_is_an_error_if_a_program_can_call_it() {
         assert!(opened(true, &OLD[..4]).is_err());
         assert_eq!(opened(false, &OLD[..4]).expect("all").len(), 4);
         assert!(opened(true, &NEW[..7]).is_err());

@@ -1,94 +1,95 @@
-//! How programs get to run: the ways that kernels offer, from the newest to the oldest.
+//! How programs are attached: the ways that kernels offer, from the newest to the oldest.
 //!
 //! | | since 4.17 | 4.14 to 4.16 |
 //! |---|---|---|
-//! | calls that end, births, ends, execs | raw tracepoints | perf-event tracepoints |
-//! | entries of exec and of calls that do not return | functions, by the perf PMU of kprobes | functions, by name |
+//! | returns of calls, forks, exits, execs | raw tracepoints | perf-event tracepoints |
+//! | entries of exec and of calls that do not return | kernel functions, by the perf PMU of kprobes | kernel functions, by name |
 //! | the same, where no function can be probed | the scheduler's tracepoints (since 6.10, not for commands) | |
-//! | the same, else | `sys_enter`, which every call pays for | `sys_enter` |
+//! | the same, if that fails, too | `sys_enter`, which every call passes | `sys_enter` |
 //!
-//! What there is, is tried, never told from a version. `LANNER_LEGACY_WITHOUT`, a list with commas, has a new kernel
-//! pass for one that lacks something, so that tests see every way: `raw_tracepoints`, `kprobe_pmu`, `kprobes`,
-//! `sched_prepare_exec`, `tracefs` (none is mounted), `fsmount`.
+//! The driver tries what there is. It never concludes it from a kernel version. Tests can hide features
+//! ([`crate::kernel`]) to see every way on one kernel.
 
 pub(crate) mod entry;
-pub(crate) mod functions;
+mod error;
+pub(crate) mod kprobes;
 pub(crate) mod tracefs;
 
-use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use crate::kernel::Features;
 use crate::sys;
-use functions::Functions;
+pub(crate) use error::{AttachError, EntryError, KprobeError, TracepointError};
+use kprobes::Kprobes;
 use tracefs::Tracefs;
 
-/// Whether this kernel is to pass for one that lacks this.
-pub(crate) fn lacks(what: &str) -> bool {
-    std::env::var("LANNER_LEGACY_WITHOUT")
-        .is_ok_and(|list| list.split(',').any(|word| word.trim() == what))
-}
-
-/// Of what type the programs at tracepoints are, and those that they call.
+/// The kind of tracepoint that this kernel offers. It decides the type of the programs there, and of those that they
+/// reach by tail calls.
 #[derive(Debug)]
-pub(crate) enum Way {
+pub(crate) enum TracepointKind {
     /// Raw tracepoints.
     Raw,
     /// Perf-event tracepoints.
-    Tracepoints(Tracefs),
+    PerfEvent(Tracefs),
 }
 
-impl Way {
-    /// How the names of such programs begin (`chain.h`).
+impl TracepointKind {
+    /// The prefix in the names of the programs of this type (`chain.h`).
     pub(crate) fn prefix(&self) -> &'static str {
         match self {
             Self::Raw => "raw_",
-            Self::Tracepoints(_) => "tp_",
+            Self::PerfEvent(_) => "tp_",
         }
     }
 }
 
-/// What is attached through perf events. The order matters: probes are removed when nothing uses them any more.
+/// Perf events that programs are attached to. The order of the fields matters: a probe by name can be removed only
+/// when no perf event uses it.
 #[derive(Debug, Default)]
-pub(crate) struct Events {
+pub(crate) struct PerfEvents {
     open: Vec<OwnedFd>,
-    _functions: Option<Functions>,
+    _kprobes: Option<Kprobes>,
 }
 
-impl Events {
-    /// Attaches a program to a perf-event tracepoint, `category/name`.
-    pub(crate) fn tracepoint(
+impl PerfEvents {
+    /// Attaches a program to a perf-event tracepoint, `category/name`. `cpu` is one that is online.
+    pub(crate) fn attach_tracepoint(
         &mut self,
         tracefs: &Tracefs,
         cpu: u32,
         name: &str,
         program: BorrowedFd<'_>,
-    ) -> io::Result<()> {
-        let event = sys::open_tracepoint(cpu, tracefs.id(name)?)?;
+    ) -> Result<(), TracepointError> {
+        let id = tracefs.id(name)?;
+        let event = sys::open_tracepoint(cpu, id).map_err(TracepointError::Open)?;
         sys::attach(&event, program).map_err(|error| match error.raw_os_error() {
-            Some(libc::EEXIST) => io::Error::other(
-                "another program is attached to it, and this kernel takes one (before Linux 4.15)",
-            ),
-            _ => error,
+            Some(libc::EEXIST) => TracepointError::Taken(error),
+            _ => TracepointError::Attach(error),
         })?;
         self.open.push(event);
         Ok(())
     }
 
-    /// Attaches a program to the functions of all calls whose entry matters; to all that are needed, or to none.
-    pub(crate) fn entries(
+    /// Attaches a program to the kernel functions of all calls whose entry matters. On an error it is attached to none.
+    /// `compat`: 32-bit programs can make calls. `cpu` is one that is online.
+    pub(crate) fn attach_entries(
         &mut self,
+        features: Features,
         cpu: u32,
         compat: bool,
         program: BorrowedFd<'_>,
-    ) -> Result<(), String> {
-        let mut functions = Functions::new()?;
+    ) -> Result<(), EntryError> {
+        let mut kprobes = Kprobes::new(features).map_err(EntryError::Kprobes)?;
         let opened = entry::open(compat, |function| {
-            let event = functions.open(cpu, function)?;
-            sys::attach(&event, program)?;
+            let event = kprobes.open(cpu, function)?;
+            sys::attach(&event, program).map_err(|source| KprobeError::Attach {
+                function: function.to_owned(),
+                source,
+            })?;
             Ok(event)
         })?;
         self.open.extend(opened);
-        self._functions = Some(functions);
+        self._kprobes = Some(kprobes);
         Ok(())
     }
 }

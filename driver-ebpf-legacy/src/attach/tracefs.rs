@@ -1,10 +1,10 @@
-//! tracefs: the numbers of tracepoints, where the fields of their records stand, and probes by name. It is used
-//! through a descriptor of its directory, so it may be mounted where nobody sees it.
+//! tracefs: the numbers of tracepoints, the offsets of the fields in their records, and probes by name. It is used
+//! through a descriptor of its directory, so it can be mounted where no other process sees it.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use nix::fcntl::{OFlag, open, openat};
@@ -12,14 +12,36 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 
-use super::lacks;
+use crate::kernel::{Feature, Features};
 
-/// Where it is, or can be, mounted.
-const PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
-/// Directories to mount it on in a namespace of our own: the first that there is.
-const UNSEEN: [&str; 3] = ["/sys/kernel/tracing", "/sys", "/tmp"];
-/// What tells tracefs from an empty directory.
+/// Where it is usually mounted.
+const MOUNT_POINTS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+/// Directories to mount it on in a mount namespace of our own: the first that exists is used.
+const PRIVATE_MOUNT_POINTS: [&str; 3] = ["/sys/kernel/tracing", "/sys", "/tmp"];
+/// A file that tells tracefs from an empty directory.
 const MARK: &str = "events/enable";
+
+/// Why tracefs cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TracefsError {
+    #[error("tracefs is not mounted, and lanner cannot mount it: mount -t tracefs tracefs {}", MOUNT_POINTS[0])]
+    Mount(#[source] io::Error),
+    #[error("cannot read {path} in tracefs")]
+    Read { path: String, source: io::Error },
+    #[error("cannot write {command:?} to {path} in tracefs")]
+    Write {
+        path: &'static str,
+        command: String,
+        source: io::Error,
+    },
+    #[error("the id of the tracepoint {tracepoint} is {text:?}, which is no number")]
+    Id { tracepoint: String, text: String },
+    #[error("the record of the tracepoint {tracepoint} has no field {field}")]
+    NoField {
+        tracepoint: &'static str,
+        field: &'static str,
+    },
+}
 
 /// The file system of the kernel's tracing.
 #[derive(Debug)]
@@ -28,35 +50,22 @@ pub(crate) struct Tracefs {
 }
 
 impl Tracefs {
-    /// Finds it where it is mounted; otherwise mounts it where only we see it, if we may.
-    pub(crate) fn open() -> Result<Self, String> {
-        let mut found = None;
-        if !lacks("tracefs") {
-            found = PLACES
-                .iter()
-                .map(PathBuf::from)
-                .chain(mounted())
-                .find_map(|place| {
-                    Self::at(
-                        open(
-                            &place,
-                            OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-                            Mode::empty(),
-                        )
-                        .ok()?,
-                    )
-                });
+    /// Finds it where it is mounted. Otherwise mounts it where only lanner sees it, if lanner may mount.
+    pub(crate) fn open(features: Features) -> Result<Self, TracefsError> {
+        if !features.hides(Feature::MountedTracefs) {
+            let mut places = MOUNT_POINTS.iter().map(PathBuf::from).chain(mounted());
+            if let Some(found) = places.find_map(|place| Self::at(open_folder(&place).ok()?)) {
+                return Ok(found);
+            }
         }
-        if let Some(found) = found {
-            return Ok(found);
-        }
-        let said = |error: io::Error| {
-            format!(
-                "tracefs is not mounted, and cannot be mounted by lanner ({error}): mount -t tracefs tracefs {}",
-                PLACES[0]
-            )
+        let detached = if features.hides(Feature::Fsmount) {
+            Err(io::ErrorKind::Unsupported.into())
+        } else {
+            detached()
         };
-        detached().or_else(|_| in_namespace()).map_err(said)
+        detached
+            .or_else(|_| in_namespace())
+            .map_err(TracefsError::Mount)
     }
 
     fn at(folder: OwnedFd) -> Option<Self> {
@@ -64,41 +73,59 @@ impl Tracefs {
         tracefs.file(MARK, OFlag::O_PATH).is_ok().then_some(tracefs)
     }
 
-    fn file(&self, path: &str, how: OFlag) -> io::Result<File> {
-        Ok(openat(&self.folder, path, how | OFlag::O_CLOEXEC, Mode::empty())?.into())
+    fn file(&self, path: &str, flags: OFlag) -> io::Result<File> {
+        Ok(openat(&self.folder, path, flags | OFlag::O_CLOEXEC, Mode::empty())?.into())
     }
 
-    /// What a file says.
-    pub(crate) fn read(&self, path: &str) -> io::Result<String> {
+    /// Reads a file.
+    pub(crate) fn read(&self, path: &str) -> Result<String, TracefsError> {
         let mut text = String::new();
-        self.file(path, OFlag::O_RDONLY)?
-            .read_to_string(&mut text)?;
+        self.file(path, OFlag::O_RDONLY)
+            .and_then(|mut file| file.read_to_string(&mut text))
+            .map_err(|source| TracefsError::Read {
+                path: path.to_owned(),
+                source,
+            })?;
         Ok(text)
     }
 
-    /// Adds a command to those that a file holds.
-    pub(crate) fn append(&self, path: &str, command: &str) -> io::Result<()> {
-        let mut file = self.file(path, OFlag::O_WRONLY | OFlag::O_APPEND)?;
-        file.write_all(format!("{command}\n").as_bytes())
+    /// Writes a command to a file that takes commands, such as `kprobe_events`.
+    pub(crate) fn append(&self, path: &'static str, command: &str) -> Result<(), TracefsError> {
+        self.file(path, OFlag::O_WRONLY | OFlag::O_APPEND)
+            .and_then(|mut file| file.write_all(format!("{command}\n").as_bytes()))
+            .map_err(|source| TracefsError::Write {
+                path,
+                command: command.to_owned(),
+                source,
+            })
     }
 
     /// The number of a tracepoint, `category/name`.
-    pub(crate) fn id(&self, tracepoint: &str) -> io::Result<u64> {
+    pub(crate) fn id(&self, tracepoint: &str) -> Result<u64, TracefsError> {
         let text = self.read(&format!("events/{tracepoint}/id"))?;
-        text.trim()
-            .parse()
-            .map_err(|_| io::Error::other(format!("{tracepoint} has the id {text:?}")))
+        text.trim().parse().map_err(|_| TracefsError::Id {
+            tracepoint: tracepoint.to_owned(),
+            text: text.clone(),
+        })
     }
 
-    /// Where a field stands in the record of a tracepoint.
-    pub(crate) fn field(&self, tracepoint: &str, field: &str) -> io::Result<u32> {
+    /// The offset of a field in the record of a tracepoint.
+    pub(crate) fn field(
+        &self,
+        tracepoint: &'static str,
+        field: &'static str,
+    ) -> Result<u32, TracefsError> {
         let text = self.read(&format!("events/{tracepoint}/format"))?;
-        offset(&text, field)
-            .ok_or_else(|| io::Error::other(format!("{tracepoint} has no field {field}")))
+        offset(&text, field).ok_or(TracefsError::NoField { tracepoint, field })
     }
 }
 
-/// A field's offset, of the lines of a `format` (`field:pid_t pid; offset:8; size:4; signed:1;`, with tabs).
+fn open_folder(path: &Path) -> nix::Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    open(path, flags, Mode::empty())
+}
+
+/// Finds a field's offset in the lines of a `format` file (`field:pid_t pid; offset:8; size:4; signed:1;`, with tabs).
 fn offset(format: &str, field: &str) -> Option<u32> {
     format.lines().find_map(|line| {
         let (declaration, rest) = line.trim().strip_prefix("field:")?.split_once(';')?;
@@ -118,7 +145,7 @@ fn offset(format: &str, field: &str) -> Option<u32> {
     })
 }
 
-/// Wherever else it is mounted.
+/// The directories where it is mounted now.
 fn mounted() -> Vec<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let fields = mounts
@@ -130,78 +157,79 @@ fn mounted() -> Vec<PathBuf> {
         .collect()
 }
 
-fn descriptor(result: libc::c_long) -> io::Result<OwnedFd> {
+/// Owns the descriptor that a system call returned.
+///
+/// # Safety
+///
+/// A result of 0 or more is a descriptor that the call has just made, and that nothing else owns.
+unsafe fn descriptor(result: libc::c_long) -> io::Result<OwnedFd> {
     match i32::try_from(result) {
-        // SAFETY: a descriptor that the kernel has just made, and nobody else's.
+        // SAFETY: the caller's promise.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// A mount that is attached nowhere and ends with its descriptor (since Linux 5.2).
+/// Mounts it without attaching it to a directory: the mount ends with its descriptor (since Linux 5.2).
 fn detached() -> io::Result<Tracefs> {
     const CLOEXEC: u32 = 1; // FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC
-    const CMD_CREATE: u32 = 6;
-    if lacks("fsmount") {
-        return Err(io::ErrorKind::Unsupported.into());
-    }
+    const CMD_CREATE: u32 = 6; // FSCONFIG_CMD_CREATE
     let nothing: *const libc::c_char = std::ptr::null();
-    // SAFETY: fsopen(2) reads a name that ends with NUL; the others take numbers and no memory.
-    unsafe {
-        let context = descriptor(libc::syscall(
+    // SAFETY: fsopen(2) reads a name that ends with NUL, and returns a new descriptor.
+    let context = unsafe {
+        descriptor(libc::syscall(
             libc::SYS_fsopen,
             c"tracefs".as_ptr(),
             CLOEXEC,
-        ))?;
-        if libc::syscall(
+        ))
+    }?;
+    // SAFETY: with FSCONFIG_CMD_CREATE fsconfig(2) takes null pointers, and reads no memory.
+    let created = unsafe {
+        libc::syscall(
             libc::SYS_fsconfig,
             context.as_raw_fd(),
             CMD_CREATE,
             nothing,
             nothing,
             0,
-        ) < 0
-        {
-            return Err(io::Error::last_os_error());
-        }
-        let folder = descriptor(libc::syscall(
+        )
+    };
+    if created < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: fsmount(2) takes numbers, and returns a new descriptor.
+    let folder = unsafe {
+        descriptor(libc::syscall(
             libc::SYS_fsmount,
             context.as_raw_fd(),
             CLOEXEC,
             0,
-        ))?;
-        Tracefs::at(folder).ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
+        ))
+    }?;
+    Tracefs::at(folder).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
-/// A mount in the namespace of a thread that ends at once; its directory stays open.
+/// Mounts it in the mount namespace of a thread that ends at once. The open directory keeps the mount alive.
 fn in_namespace() -> io::Result<Tracefs> {
-    let hidden = || -> io::Result<Tracefs> {
-        let none: Option<&str> = None;
-        unshare(CloneFlags::CLONE_NEWNS)?;
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
-        let mut last = nix::Error::ENOENT;
-        for place in UNSEEN {
-            match mount(
-                Some("tracefs"),
-                place,
-                Some("tracefs"),
-                MsFlags::empty(),
-                none,
-            ) {
-                Ok(()) => {
-                    let how = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-                    let folder = open(place, how, Mode::empty())?;
-                    return Tracefs::at(folder).ok_or_else(|| io::ErrorKind::NotFound.into());
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last.into())
-    };
     let thread = thread::Builder::new()
         .name("lanner-tracefs".to_owned())
-        .spawn(hidden)?;
+        .spawn(|| {
+            let none: Option<&str> = None;
+            unshare(CloneFlags::CLONE_NEWNS)?;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+            let tracefs = Some("tracefs");
+            let mut last = nix::Error::ENOENT;
+            for place in PRIVATE_MOUNT_POINTS {
+                match mount(tracefs, place, tracefs, MsFlags::empty(), none) {
+                    Ok(()) => {
+                        return Tracefs::at(open_folder(Path::new(place))?)
+                            .ok_or_else(|| io::ErrorKind::NotFound.into());
+                    }
+                    Err(error) => last = error,
+                }
+            }
+            Err(last.into())
+        })?;
     thread
         .join()
         .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
@@ -228,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn it_can_be_mounted_where_nobody_sees_it() {
+    fn it_can_be_mounted_where_no_other_process_sees_it() {
         if !nix::unistd::geteuid().is_root() {
             println!("skipped: mounting needs root");
             return;
@@ -245,7 +273,7 @@ mod tests {
                         8
                     );
                 }
-                // before 5.2
+                // fsopen(2) came with Linux 5.2
                 Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ENOSYS)),
             }
         }

@@ -1,4 +1,4 @@
-//! From a task to its files and directories, and from those to their paths.
+//! The way from a task to its files and directories, and from those to their paths.
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -7,38 +7,39 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use proc_pid::{Field, Stat};
 
-use super::layout::{Offsets, have};
-use super::peek::{Peek, half_at, is_pointer, pointers, word_at};
+use super::layout::{Offsets, have, offset};
+use super::peek::{Peek, is_pointer, pointers, u32_at, u64_at};
 
 /// Bytes of a struct that are searched.
 const STRUCT: usize = 512;
-/// No path has more components, crossed mounts included.
+/// The most components of a path, crossed mounts included.
 const COMPONENTS: usize = 96;
 
-fn offset(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(0)
-}
-
-/// Files that we have open and know everything about.
+/// Open files of this process that the search knows everything about.
 pub(super) struct Known {
-    unique: OwnedFd,
-    again: OwnedFd,
+    /// A memfd with a unique name.
+    memfd: OwnedFd,
+    /// The same file by another descriptor.
+    duplicate: OwnedFd,
+    /// The name of its dentry.
     name: String,
+    /// A file whose path crosses a mount.
     proc: File,
+    /// A file on disk.
     exe: Option<File>,
 }
 
 impl Known {
     pub(super) fn open(peek: &Peek) -> Option<Self> {
         let name = format!("lanner-offsets-{:x}", peek.magic);
-        let unique = memfd_create(
+        let memfd = memfd_create(
             CString::new(name.clone()).ok()?.as_c_str(),
             MFdFlags::MFD_CLOEXEC,
         )
         .ok()?;
         Some(Self {
-            again: unique.try_clone().ok()?,
-            unique,
+            duplicate: memfd.try_clone().ok()?,
+            memfd,
             name: format!("memfd:{name}"),
             proc: File::open("/proc/self/status").ok()?,
             exe: File::open("/proc/self/exe").ok(),
@@ -46,7 +47,7 @@ impl Known {
     }
 }
 
-/// What the kernel says is behind a link, without a note that it is gone.
+/// The target of a link in /proc, without the note that it is deleted.
 fn link(path: &str) -> Option<String> {
     let target = fs::read_link(path).ok()?;
     let target = target.to_str()?;
@@ -58,16 +59,16 @@ fn link(path: &str) -> Option<String> {
     )
 }
 
-/// `task->files`, `files->fdt`, and thereby every open file of ours.
+/// Finds `task->files` and `files->fdt`, and with them every open file of this process.
 pub(super) fn descriptors(
     peek: &mut Peek,
     off: &mut Offsets,
     task: &[u8],
     known: &Known,
 ) -> Option<()> {
-    let (unique, again, other) = (
-        known.unique.as_raw_fd(),
-        known.again.as_raw_fd(),
+    let (memfd, duplicate, other) = (
+        known.memfd.as_raw_fd(),
+        known.duplicate.as_raw_fd(),
         known.proc.as_raw_fd(),
     );
     for (task_files, files) in pointers(task) {
@@ -78,20 +79,20 @@ pub(super) fn descriptors(
             let Some(head) = peek.read(fdt, 16) else {
                 continue;
             };
-            let max = half_at(&head, 0)?;
-            let array = word_at(&head, 8)?;
+            let max = u32_at(&head, 0)?;
+            let array = u64_at(&head, 8)?;
             if max == 0 || max % 64 != 0 || max > 1 << 26 || !is_pointer(array) {
                 continue;
             }
             let mut file = |fd: i32| {
                 u64::try_from(fd)
                     .ok()
-                    .and_then(|fd| peek.word(array + 8 * fd))
+                    .and_then(|fd| peek.read_u64(array + 8 * fd))
             };
-            let Some(first) = file(unique).filter(|&f| is_pointer(f)) else {
+            let Some(first) = file(memfd).filter(|&f| is_pointer(f)) else {
                 continue;
             };
-            if file(again) == Some(first)
+            if file(duplicate) == Some(first)
                 && file(other).is_some_and(|f| f != first && is_pointer(f))
             {
                 off.task_files = offset(task_files);
@@ -104,34 +105,34 @@ pub(super) fn descriptors(
     None
 }
 
-/// The struct file behind a descriptor, as the programs find it.
+/// The struct file of a descriptor, found in the way of the programs.
 pub(super) fn file_of(peek: &mut Peek, off: &Offsets, task: u64, fd: i32) -> Option<u64> {
-    let files = peek.word(task + u64::from(off.task_files))?;
-    let fdt = peek.word(files + u64::from(off.files_fdt))?;
-    let array = peek.word(fdt + 8)?;
-    peek.word(array + 8 * u64::try_from(fd).ok()?)
+    let files = peek.read_u64(task + u64::from(off.task_files))?;
+    let fdt = peek.read_u64(files + u64::from(off.files_fdt))?;
+    let array = peek.read_u64(fdt + 8)?;
+    peek.read_u64(array + 8 * u64::try_from(fd).ok()?)
         .filter(|&file| is_pointer(file))
 }
 
-/// `file->f_path`, the names in a dentry, and the mounts, all by the file with the unique name and by one
-/// whose path crosses a mount.
+/// Finds `file->f_path`, the names in a dentry, and the mounts: by the file with the unique name, and by the file whose
+/// path crosses a mount.
 pub(super) fn paths(peek: &mut Peek, off: &mut Offsets, task: u64, known: &Known) -> Option<()> {
-    let file = file_of(peek, off, task, known.unique.as_raw_fd())?;
+    let file = file_of(peek, off, task, known.memfd.as_raw_fd())?;
     let bytes = peek.read(file, STRUCT)?;
     let found = pointers(&bytes).find_map(|(at, _)| {
-        let dentry = word_at(&bytes, at + 8).filter(|&d| is_pointer(d))?;
+        let dentry = u64_at(&bytes, at + 8).filter(|&d| is_pointer(d))?;
         Some((at, names(peek, dentry, &known.name)?))
     })?;
     off.file_path = offset(found.0);
     off.dentry_parent = offset(found.1);
     let proc = file_of(peek, off, task, known.proc.as_raw_fd())?;
     let path = proc + u64::from(off.file_path);
-    let (mnt, dentry) = (peek.word(path)?, peek.word(path + 8)?);
+    let (mnt, dentry) = (peek.read_u64(path)?, peek.read_u64(path + 8)?);
     let expected = link(&format!("/proc/self/fd/{}", known.proc.as_raw_fd()))?;
     let before = |off: &Offsets| u64::from(off.dentry_parent) - 8;
-    // d_hash.pprev: a file that has its place in a directory is hashed, a memfd never is
-    let memfd = peek.word(file + u64::from(off.file_path) + 8)?;
-    if peek.word(memfd + before(off))? != 0 || peek.word(dentry + before(off))? == 0 {
+    // d_hash.pprev: a file in a directory is hashed, a memfd never is
+    let memfd = peek.read_u64(file + u64::from(off.file_path) + 8)?;
+    if peek.read_u64(memfd + before(off))? != 0 || peek.read_u64(dentry + before(off))? == 0 {
         return None;
     }
     for mount_mnt in (16..=128).step_by(8) {
@@ -146,7 +147,7 @@ pub(super) fn paths(peek: &mut Peek, off: &mut Offsets, task: u64, known: &Known
     None
 }
 
-/// The second proof, a file of the disk. Where there is none that can be opened, one proof has to do.
+/// The second proof: the path of a file on disk. If no such file can be opened, one proof has to do.
 fn check_exe(peek: &mut Peek, off: &Offsets, task: u64, known: &Known) -> bool {
     let Some(fd) = known.exe.as_ref().map(AsRawFd::as_raw_fd) else {
         return true;
@@ -161,14 +162,14 @@ fn check_exe(peek: &mut Peek, off: &Offsets, task: u64, known: &Known) -> bool {
         .is_some_and(|path| path.ends_with(&expected))
 }
 
-/// Where in a dentry of this name `d_parent` stands: before hash, length and name.
+/// Finds `d_parent` in a dentry of this name. Hash, length and name follow it.
 fn names(peek: &mut Peek, dentry: u64, name: &str) -> Option<usize> {
     let bytes = peek.read(dentry, 192)?;
     pointers(&bytes)
         .filter(|&(at, _)| at >= 24)
         .find_map(|(at, text)| {
-            let len = half_at(&bytes, at - 4)?;
-            let parent = word_at(&bytes, at - 16)?;
+            let len = u32_at(&bytes, at - 4)?;
+            let parent = u64_at(&bytes, at - 16)?;
             let same = len as usize == name.len()
                 && is_pointer(parent)
                 && peek.read(text, name.len())? == name.as_bytes();
@@ -176,9 +177,9 @@ fn names(peek: &mut Peek, dentry: u64, name: &str) -> Option<usize> {
         })
 }
 
-/// The path of a `struct path`, walked as the programs walk it.
+/// The path of the `struct path` at an address, walked in the way of the programs.
 fn walk_at(peek: &mut Peek, off: &Offsets, path: u64) -> Option<String> {
-    let (mnt, dentry) = (peek.word(path)?, peek.word(path + 8)?);
+    let (mnt, dentry) = (peek.read_u64(path)?, peek.read_u64(path + 8)?);
     (is_pointer(mnt) && is_pointer(dentry))
         .then(|| walk(peek, off, mnt, dentry))
         .flatten()
@@ -186,26 +187,22 @@ fn walk_at(peek: &mut Peek, off: &Offsets, path: u64) -> Option<String> {
 
 fn walk(peek: &mut Peek, off: &Offsets, mut mnt: u64, mut dentry: u64) -> Option<String> {
     let mut parts: Vec<String> = Vec::new();
-    let mut root = peek.word(mnt)?;
+    let mut root = peek.read_u64(mnt)?;
     for _ in 0..COMPONENTS {
         if dentry == root {
             let mount = mnt.checked_sub(u64::from(off.mount_mnt))?;
-            let parent = peek.word(mnt - 16).filter(|&p| is_pointer(p))?;
+            let parent = peek.read_u64(mnt - 16).filter(|&p| is_pointer(p))?;
             if parent == mount {
                 parts.reverse();
                 return Some(format!("/{}", parts.join("/")));
             }
-            dentry = peek.word(mnt - 8).filter(|&d| is_pointer(d))?;
+            dentry = peek.read_u64(mnt - 8).filter(|&d| is_pointer(d))?;
             mnt = parent + u64::from(off.mount_mnt);
-            root = peek.word(mnt)?;
+            root = peek.read_u64(mnt)?;
             continue;
         }
         let names = peek.read(dentry + u64::from(off.dentry_parent), 24)?;
-        let (parent, len, name) = (
-            word_at(&names, 0)?,
-            half_at(&names, 12)?,
-            word_at(&names, 16)?,
-        );
+        let (parent, len, name) = (u64_at(&names, 0)?, u32_at(&names, 12)?, u64_at(&names, 16)?);
         if !is_pointer(parent)
             || !is_pointer(name & !7)
             || len == 0
@@ -220,7 +217,7 @@ fn walk(peek: &mut Peek, off: &Offsets, mut mnt: u64, mut dentry: u64) -> Option
     None
 }
 
-/// `task->fs->pwd`: two paths in a row, the root's and the working directory's.
+/// Finds `task->fs->pwd`. Two paths follow each other there: the root and the working directory.
 pub(super) fn cwd(peek: &mut Peek, off: &mut Offsets, task: &[u8]) -> Option<()> {
     let (root, cwd) = (link("/proc/self/root")?, link("/proc/self/cwd")?);
     for (task_fs, fs) in pointers(task) {
@@ -229,7 +226,7 @@ pub(super) fn cwd(peek: &mut Peek, off: &mut Offsets, task: &[u8]) -> Option<()>
         };
         for (at, _) in pointers(&bytes) {
             let four: Vec<u64> = (0..4)
-                .filter_map(|n| word_at(&bytes, at + 8 * n))
+                .filter_map(|n| u64_at(&bytes, at + 8 * n))
                 .filter(|&p| is_pointer(p))
                 .collect();
             if four.len() == 4
@@ -246,7 +243,7 @@ pub(super) fn cwd(peek: &mut Peek, off: &mut Offsets, task: &[u8]) -> Option<()>
     None
 }
 
-/// `task->mm`: argument and environment bounds, and the executable.
+/// Finds `task->mm`, and in it the bounds of the arguments and the environment, and the executable.
 pub(super) fn memory(peek: &mut Peek, off: &mut Offsets, task: &[u8]) -> Option<()> {
     let stat = Stat::of_self().ok()?;
     let bounds: [u64; 4] = [
@@ -281,7 +278,7 @@ pub(super) fn memory(peek: &mut Peek, off: &mut Offsets, task: &[u8]) -> Option<
         if !off.has(have::PATH) {
             return None;
         }
-        // behind the bounds in every kernel; elsewhere other files of the same name could stand
+        // It follows the bounds in every kernel. Before them there could be another file of the same name.
         let at = pointers(&bytes).find_map(|(at, file)| {
             let path = walk_at(peek, off, file + u64::from(off.file_path))?;
             (at > mm_args && path.ends_with(&exe)).then_some(at)

@@ -1,8 +1,8 @@
-//! `struct offsets` of `bpf/offsets.h`: what the programs are told of this kernel.
+//! `struct offsets` of `bpf/offsets.h`: what the programs know of this kernel's structs.
 
 use aya::Pod;
 
-/// Bits of [`Offsets::have`]: which of them were found, together and verified.
+/// Bits of [`Offsets::have`]: groups of offsets that were found and verified.
 pub(crate) mod have {
     pub(crate) const PATH: u32 = 1;
     pub(crate) const FD: u32 = 2;
@@ -22,7 +22,7 @@ pub(crate) mod have {
     pub(crate) const REGS: u32 = 32768;
 }
 
-/// Bytes from the beginning of a struct to a field; `offsets.h` says which.
+/// Offsets of fields, in bytes from the beginning of their struct. `offsets.h` describes each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) struct Offsets {
@@ -70,14 +70,19 @@ pub(crate) struct Offsets {
     pub(crate) signal_flags: u32,
 }
 
-// SAFETY: numbers of one size without padding; every pattern of bits is one.
+// SAFETY: numbers of one size without padding; every bit pattern is valid.
 unsafe impl Pod for Offsets {}
 
 impl Offsets {
-    /// Whether all of these were found.
+    /// Whether all of these groups were found.
     pub(crate) fn has(&self, bits: u32) -> bool {
         self.have & bits == bits
     }
+}
+
+/// An offset in a struct as [`Offsets`] keeps it. Structs are small: the conversion never fails.
+pub(super) fn offset(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -1,41 +1,40 @@
-//! Where the fields of kernel structs are on this kernel, found out by looking, since neither BTF nor
-//! headers are there to say.
+//! Finds the offsets of fields in kernel structs by searching kernel memory. There is neither BTF nor headers to look
+//! them up in.
 //!
-//! A small program in the kernel ([`peek`]) reads memory for us. We make things whose traces we know, an
-//! open file with a unique name, a connected socket, a child with a chosen exit code, and search the
-//! kernel's structs for them. What is found is verified by use: a path walked with the offsets must be
-//! the one that /proc names. What is not found is a gap, and the facts that need it are absent.
+//! A small program in the kernel ([`peek`]) reads memory for this process. The search creates things that it knows: an
+//! open file with a unique name, a connected socket, a child with a chosen exit code. Then it searches the kernel's
+//! structs for them. What it finds is verified by use: a path that is walked with the offsets must be the path that
+//! /proc names. What it does not find is a gap, and the facts that need it are absent.
 
 mod calls;
+mod error;
 mod files;
 mod layout;
 mod peek;
 mod sockets;
 mod tasks;
 
-use std::io;
-
 use aya::EbpfLoader;
-use driver_api::driver::OpenError;
 use driver_api::support::Gap;
 
-use crate::attach::Way;
-use crate::load::failed;
+use crate::attach::TracepointKind;
+use crate::attach::tracefs::{Tracefs, TracefsError};
+use crate::kernel::Features;
+pub(crate) use error::OffsetsError;
 pub(crate) use layout::{Offsets, have};
 use peek::Peek;
 
-/// What was found.
+/// What the search found out.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct Discovered {
     pub(crate) offsets: Offsets,
-    /// Our own process id as the kernel's programs see it: that of the initial PID namespace.
+    /// Lanner's own process id as the kernel's programs see it: the one in the initial PID namespace.
     pub(crate) tgid: u32,
-    pub(crate) gaps: Vec<Gap>,
-    /// How programs get to run here.
-    pub(crate) way: Way,
+    /// The kind of tracepoint that this kernel offers.
+    pub(crate) kind: TracepointKind,
 }
 
-/// Facts, the offsets they need, and how their gaps are named.
+/// Facts: the offsets that they need, and the names of their gaps.
 const FACTS: [(u32, &str); 14] = [
     (have::PATH | have::FD, "resolved paths of descriptors"),
     (have::EXE | have::PATH, "resolved paths of executables"),
@@ -54,93 +53,86 @@ const FACTS: [(u32, &str); 14] = [
     (have::PARENT, "parents of new programs"),
     (
         have::CRED,
-        "effective ids of new programs: the real ones stand for them",
+        "effective ids of new programs: the real ids are given instead",
     ),
     (have::GROUPS, "process groups and sessions of new programs"),
     (have::TTY, "terminals of new programs"),
     (have::LOGINUID, "login ids of new programs"),
     (
         have::COMPAT,
-        "32-bit calls (int 0x80) made by 64-bit programs: they are taken for 64-bit ones",
+        "32-bit calls (int 0x80) of 64-bit programs: they are taken for 64-bit calls",
     ),
 ];
 
-/// Looks for everything.
-pub(crate) fn find(loader: &mut EbpfLoader<'_>) -> Result<Found, OpenError> {
-    let mut peek = Peek::load(loader)?;
-    let lost =
-        || failed("look at its own task in the kernel")("the program does not answer".to_owned());
-    let me = peek.me().ok_or_else(lost)?;
-    let task_pid = tasks::pid(&mut peek).ok_or_else(|| {
-        failed("find the process ids in the kernel's task_struct")(
-            "they are not where a search can find them".to_owned(),
-        )
-    })?;
+/// Searches for everything. `cpu` is one that is online.
+pub(crate) fn find(
+    features: Features,
+    cpu: u32,
+    loader: &mut EbpfLoader<'_>,
+    gaps: &mut Vec<Gap>,
+) -> Result<Discovered, OffsetsError> {
+    let mut peek = Peek::load(features, cpu, loader)?;
+    let me = peek.me().ok_or(OffsetsError::NoAnswer)?;
     let mut offsets = Offsets {
-        task_pid,
+        task_pid: tasks::pid(&mut peek)?,
         ..Offsets::default()
     };
-    // What is not found leaves its bit unset, and what needs it is not looked for. Once more, as what is looked at may
-    // have moved meanwhile: the table of descriptors does when another thread of ours opens many.
+    // What is not found leaves its bit unset, and what needs it is not searched for. The search is repeated once, because
+    // what it looks at may move meanwhile: the table of descriptors moves when another thread of lanner opens many.
     for _ in 0..2 {
         search(&mut peek, &mut offsets, me.task);
         if FACTS.iter().all(|(bits, _)| offsets.has(*bits)) {
             break;
         }
     }
-    let way = peek.detach();
-    if let Way::Tracepoints(tracefs) = &way {
-        if !offsets.has(have::REGS) {
-            return Err(failed("find the registers of a call in the kernel")(
-                "they are not where a search can find them, and this kernel has no raw tracepoints (Linux 4.17), \
-                 which show them"
-                    .to_owned(),
-            ));
+    let kind = peek.detach();
+    match &kind {
+        TracepointKind::Raw => {}
+        TracepointKind::PerfEvent(_) if !offsets.has(have::REGS) => {
+            return Err(OffsetsError::NoRegisters);
         }
-        let fields = || -> io::Result<_> {
-            Ok((
-                tracefs.field("task/task_newtask", "pid")?,
-                tracefs.field("task/task_newtask", "clone_flags")?,
-                tracefs.field("sched/sched_process_exec", "old_pid")?,
-                tracefs.field("signal/signal_deliver", "sa_handler")?,
-                tracefs.field("signal/signal_deliver", "sa_flags")?,
-            ))
-        };
-        (
-            offsets.newtask_pid,
-            offsets.newtask_flags,
-            offsets.exec_old_pid,
-            offsets.signal_handler,
-            offsets.signal_flags,
-        ) = fields()
-            .map_err(|e| failed("read the formats of tracepoints in tracefs")(e.to_string()))?;
+        TracepointKind::PerfEvent(tracefs) => {
+            read_formats(tracefs, &mut offsets).map_err(OffsetsError::Formats)?;
+        }
     }
-    let gaps = FACTS
-        .iter()
-        .filter(|(bits, _)| !offsets.has(*bits))
-        .map(|(_, what)| {
-            let why = "where the kernel keeps them was not found";
-            Gap::new(*what, why, "use the driver ebpf-core or ptrace")
-        })
-        .collect();
+    let missing = FACTS.iter().filter(|(bits, _)| !offsets.has(*bits));
+    gaps.extend(missing.map(|(_, what)| {
+        Gap::new(
+            *what,
+            "a search of kernel memory did not find where the kernel keeps them",
+            "use the driver ebpf-core or ptrace",
+        )
+    }));
     tracing::debug!(?offsets, "found in the kernel");
-    Ok(Found {
+    Ok(Discovered {
         offsets,
         tgid: me.tgid(),
-        gaps,
-        way,
+        kind,
     })
 }
 
+/// Reads the offsets of fields in the records of perf-event tracepoints.
+fn read_formats(tracefs: &Tracefs, offsets: &mut Offsets) -> Result<(), TracefsError> {
+    const NEWTASK: &str = "task/task_newtask";
+    const SIGNAL: &str = "signal/signal_deliver";
+    offsets.newtask_pid = tracefs.field(NEWTASK, "pid")?;
+    offsets.newtask_flags = tracefs.field(NEWTASK, "clone_flags")?;
+    offsets.exec_old_pid = tracefs.field("sched/sched_process_exec", "old_pid")?;
+    offsets.signal_handler = tracefs.field(SIGNAL, "sa_handler")?;
+    offsets.signal_flags = tracefs.field(SIGNAL, "sa_flags")?;
+    Ok(())
+}
+
+/// One search. `me` is the address of this thread's task_struct.
 fn search(peek: &mut Peek, off: &mut Offsets, me: u64) -> Option<()> {
     let task = tasks::bytes_of(peek, me);
     calls::registers(peek, off, me, &task);
     tasks::exit_code(peek, off);
     calls::compat(peek, off);
-    if let Some(mut family) = tasks::Family::new(peek) {
+    if let Some(family) = tasks::Family::new(peek) {
         tasks::parent(off, &family);
         tasks::credentials(peek, off, &family);
-        tasks::groups(peek, off, &mut family);
+        tasks::groups(peek, off, &family);
         tasks::terminal(peek, off, &family);
         tasks::loginuid(off, &task, &family);
     }

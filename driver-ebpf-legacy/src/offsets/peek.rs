@@ -1,110 +1,147 @@
-//! Reads kernel memory through the program of `peek.bpf.c`, which runs when we call getpgid(2) with a
-//! number that is no process's.
+//! Reads kernel memory through the program of `peek.bpf.c`. It runs when this process calls getpgid(2) with a number
+//! that no process has.
 
-use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
 
-use aya::maps::{Array, Map, MapData, MapError};
+use aya::maps::{Array, MapData};
 use aya::programs::Program;
 use aya::{Ebpf, EbpfLoader, Pod};
-use driver_api::driver::OpenError;
 use driver_ebpf::life::monotonic_ns;
 
-use crate::attach::tracefs::Tracefs;
-use crate::attach::{Events, Way, lacks};
-use crate::load::{failed, said};
+use driver_api::error::Chain;
 
+use super::error::{OffsetsError, PeekError};
+use crate::attach::tracefs::Tracefs;
+use crate::attach::{AttachError, PerfEvents, TracepointKind};
+use crate::error::{BpfError, ObjectError};
+use crate::kernel::{Feature, Features};
+use crate::{maps, programs};
+
+/// The program, compiled from `bpf/peek.bpf.c`.
 static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/peek.o"));
 
-/// Bytes that one look sees.
-const SEEN: usize = 4096;
-/// Places of `lookers`, in `peek.bpf.c`.
-const PLACES: u32 = 8;
+/// Bytes that are read at once (`ANSWER_SIZE` in `peek.bpf.c`).
+const ANSWER_SIZE: usize = 4096;
+/// Elements of the map `callers` (`CALLERS` in `peek.bpf.c`).
+const CALLERS: u32 = 8;
 
-/// A number for getpgid(2) that is no process's (they end at PID_MAX_LIMIT, 2^22) and that nobody else asks
-/// for: two searches at once see each other's calls. Places are added to it.
+/// How often all queries of a search together are repeated, and the pause before each repetition.
+///
+/// The kernel skips a program at a perf-event tracepoint while it runs another such program on that CPU, or changes a map
+/// there (`bpf_prog_active`). On a preemptible kernel that can last until another thread runs.
+pub(super) const REPETITIONS: u32 = 2000;
+pub(super) const PAUSE: Duration = Duration::from_millis(1);
+
+/// A number for getpgid(2) that no process has (they end at PID_MAX_LIMIT, 2^22) and that no other lanner asks for: two
+/// searches that run at once see each other's calls. The index of a caller is added to it.
 fn unique() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let mix = monotonic_ns() ^ (u64::from(std::process::id()) << 20);
     let mix = u32::try_from(mix & 0xf_ffff).unwrap_or(0);
-    0x4000_0000 | (mix << 10) | ((NEXT.fetch_add(1, Ordering::Relaxed) & 127) * PLACES)
+    0x4000_0000 | (mix << 10) | ((NEXT.fetch_add(1, Ordering::Relaxed) & 127) * CALLERS)
 }
 
+/// `struct query` of `peek.bpf.c`: what the program is to read.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
-struct Wish {
+struct Query {
     address: u64,
     len: u32,
     magic: u32,
     relative: u32,
-    id_at: u32,
-    argument_at: u32,
-    pad: u32,
+    id_offset: u32,
+    argument_offset: u32,
+    number: u32,
 }
 
-/// Who made a call.
+/// `struct caller` of `peek.bpf.c`: who made a call.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
-pub(crate) struct Looker {
+pub(crate) struct Caller {
     /// The address of its `struct task_struct`.
     pub(crate) task: u64,
     id: u64,
     /// The beginning of the task: its `struct thread_info`.
-    pub(crate) head: [u8; 128],
+    _head: [u8; 128],
 }
 
+/// `struct answer` of `peek.bpf.c`: what the program has read.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
-struct Seen {
+struct Answer {
     error: i64,
-    bytes: [u8; SEEN],
+    /// The number of the query that it answers.
+    number: u64,
+    bytes: [u8; ANSWER_SIZE],
 }
 
-// SAFETY: none of the three has padding, and every pattern of bits is one.
-unsafe impl Pod for Wish {}
+// SAFETY: numbers without padding; every bit pattern is valid.
+unsafe impl Pod for Query {}
 // SAFETY: as above.
-unsafe impl Pod for Looker {}
+unsafe impl Pod for Caller {}
 // SAFETY: as above.
-unsafe impl Pod for Seen {}
+unsafe impl Pod for Answer {}
 
-impl Looker {
+impl Caller {
+    /// Its process id in the initial PID namespace.
     pub(crate) fn tgid(&self) -> u32 {
         u32::try_from(self.id >> 32).unwrap_or(0)
     }
 
+    /// Its thread id in the initial PID namespace.
     pub(crate) fn tid(&self) -> u32 {
         u32::try_from(self.id & 0xffff_ffff).unwrap_or(0)
     }
 }
 
-/// The program, while it is attached.
+/// The program while it is attached.
 pub(crate) struct Peek {
-    /// What its calls are told by, and what is made for it is named after.
+    /// Marks the calls that are for the program. What the search creates is named after it, too.
     pub(crate) magic: u32,
-    way: Way,
-    /// Where a call's number and its first argument stand in the record of a tracepoint.
-    record: (u32, u32),
+    kind: TracepointKind,
+    record: RecordOffsets,
+    /// The number of the last query.
+    number: u32,
+    /// How many repetitions are left.
+    repetitions: u32,
     // dropped before its program
-    _events: Events,
+    _perf_events: PerfEvents,
     _ebpf: Ebpf,
-    wish: Array<MapData, Wish>,
-    lookers: Array<MapData, Looker>,
-    seen: Array<MapData, Seen>,
+    maps: PeekMaps,
 }
 
-/// Calls getpgid(2) so that the program sees who does; nothing but one system call, for forked children.
-pub(crate) fn show(magic: u32, place: u8) {
-    // SAFETY: getpgid(2) touches no memory; there is no such process, which is no matter.
-    unsafe { libc::getpgid(libc::pid_t::try_from(magic + u32::from(place)).unwrap_or(-1)) };
+/// Where the record of the perf-event tracepoint has a call's number and its first argument. A raw tracepoint has no
+/// record.
+#[derive(Debug, Clone, Copy, Default)]
+struct RecordOffsets {
+    id: u32,
+    argument: u32,
 }
 
-/// The same through the 32-bit call gate. Where the kernel has none, the caller dies: for children alone.
+/// The maps of `peek.bpf.c`.
+struct PeekMaps {
+    query: Array<MapData, Query>,
+    callers: Array<MapData, Caller>,
+    answer: Array<MapData, Answer>,
+}
+
+/// Calls getpgid(2) so that the program records the caller at this index, and answers the query if the index is 0.
+/// This is a single system call, so that a forked child may make it.
+pub(crate) fn identify(magic: u32, index: u8) {
+    let argument = libc::pid_t::try_from(magic + u32::from(index)).unwrap_or(-1);
+    // SAFETY: getpgid(2) touches no memory. It fails because there is no such process, which does not matter.
+    unsafe { libc::getpgid(argument) };
+}
+
+/// The same through the 32-bit call gate. Where the kernel has none, the caller dies: this is for children alone.
 #[cfg(target_arch = "x86_64")]
-pub(crate) fn show_compat(magic: u32, place: u8) {
+pub(crate) fn identify_compat(magic: u32, index: u8) {
     const GETPGID: u64 = 132;
-    let argument = u64::from(magic + u32::from(place));
-    // SAFETY: the call gate changes rax only (and r8 to r11 on old kernels); rbx is put back.
+    let argument = u64::from(magic + u32::from(index));
+    // SAFETY: the call gate changes rax only (and r8 to r11 on old kernels); rbx is restored.
     unsafe {
         core::arch::asm!(
             "xchg rbx, {argument}",
@@ -118,101 +155,130 @@ pub(crate) fn show_compat(magic: u32, place: u8) {
 }
 
 impl Peek {
-    /// Loads and attaches it, at a raw tracepoint or, where this kernel has none, at one of perf events.
-    pub(crate) fn load(loader: &mut EbpfLoader<'_>) -> Result<Self, OpenError> {
-        let step = || failed("load the program that looks for offsets");
-        let mut ebpf = loader.load(OBJECT).map_err(|e| step()(said(&e)))?;
-        let mut events = Events::default();
-        let (way, record) = match attach_raw(&mut ebpf) {
-            Ok(()) => (Way::Raw, (0, 0)),
+    /// Loads the program, and attaches it to a raw tracepoint or, where this kernel has none, to a perf-event
+    /// tracepoint. `cpu` is one that is online.
+    pub(crate) fn load(
+        features: Features,
+        cpu: u32,
+        loader: &mut EbpfLoader<'_>,
+    ) -> Result<Self, OffsetsError> {
+        let mut ebpf = loader
+            .load(OBJECT)
+            .map_err(|error| ObjectError::CreateMaps(error.into()))?;
+        let maps = PeekMaps {
+            query: maps::take(&mut ebpf, "query")?,
+            callers: maps::take(&mut ebpf, "callers")?,
+            answer: maps::take(&mut ebpf, "answer")?,
+        };
+        let mut perf_events = PerfEvents::default();
+        let (kind, record) = match attach_raw(features, &mut ebpf) {
+            Ok(()) => (TracepointKind::Raw, RecordOffsets::default()),
             Err(raw) => {
-                let (tracefs, record) = attach_tracepoint(&mut ebpf, &mut events).map_err(|why| {
-                    failed("attach to the beginning of calls")(format!(
-                        "as a raw tracepoint (since Linux 4.17): {raw}; as one of perf events: {why}"
-                    ))
+                let attached = attach_perf_event(features, cpu, &mut ebpf, &mut perf_events);
+                tracing::debug!("raw tracepoints cannot be used: {}", Chain(&raw));
+                let (tracefs, record) = attached.map_err(|source| OffsetsError::Attach {
+                    raw: Box::new(raw),
+                    source: Box::new(source),
                 })?;
-                tracing::debug!("perf-event tracepoints are used, as raw ones cannot be: {raw}");
-                (Way::Tracepoints(tracefs), record)
+                (TracepointKind::PerfEvent(tracefs), record)
             }
         };
-        let peek = Self {
+        Ok(Self {
             magic: unique(),
-            way,
+            kind,
             record,
-            _events: events,
-            wish: take(&mut ebpf, "wish")?,
-            lookers: take(&mut ebpf, "lookers")?,
-            seen: take(&mut ebpf, "seen")?,
+            number: 0,
+            repetitions: REPETITIONS,
+            _perf_events: perf_events,
             _ebpf: ebpf,
-        };
-        Ok(peek)
+            maps,
+        })
     }
 
-    /// Takes the program away, and says how programs get to run here.
-    pub(crate) fn detach(self) -> Way {
-        self.way
+    /// Detaches the program, and returns the kind of tracepoint that it was attached to.
+    pub(crate) fn detach(self) -> TracepointKind {
+        tracing::debug!(
+            "{} queries, {} of them repetitions",
+            self.number,
+            REPETITIONS - self.repetitions
+        );
+        self.kind
     }
 
-    fn wish(&mut self, address: u64, relative: bool, len: usize) -> Option<()> {
-        let wish = Wish {
-            address,
-            len: u32::try_from(len).ok()?,
-            magic: self.magic,
-            relative: u32::from(relative),
-            id_at: self.record.0,
-            argument_at: self.record.1,
-            pad: 0,
-        };
-        self.wish.set(0, wish, 0).ok()
+    /// Asks the program to read, and makes it run by `call`. None: it cannot read, or `call` failed.
+    fn ask(
+        &mut self,
+        address: u64,
+        relative: bool,
+        len: usize,
+        mut call: impl FnMut() -> Option<()>,
+    ) -> Option<Vec<u8>> {
+        let len = len.min(ANSWER_SIZE);
+        loop {
+            self.number += 1;
+            let query = Query {
+                address,
+                len: u32::try_from(len).ok()?,
+                magic: self.magic,
+                relative: u32::from(relative),
+                id_offset: self.record.id,
+                argument_offset: self.record.argument,
+                number: self.number,
+            };
+            self.maps.query.set(0, query, 0).ok()?;
+            call()?;
+            let answer = self.maps.answer.get(&0, 0).ok()?;
+            if answer.number == u64::from(self.number) {
+                return (answer.error == 0).then(|| answer.bytes.get(..len).map(<[u8]>::to_vec))?;
+            }
+            self.repetitions = self.repetitions.checked_sub(1)?;
+            thread::sleep(PAUSE);
+        }
     }
 
-    fn seen(&self, len: usize) -> Option<Vec<u8>> {
-        let seen = self.seen.get(&0, 0).ok()?;
-        (seen.error == 0).then(|| seen.bytes.get(..len).map(<[u8]>::to_vec))?
-    }
-
-    /// What lies so far behind the beginning of the task that `show` is called by, with the number 0, in `run`.
+    /// Reads from the task_struct of the thread that calls [`identify`] with index 0 in `run`. `from` is an offset in
+    /// it.
     #[cfg(target_arch = "x86_64")]
-    pub(crate) fn read_of_looker(
+    pub(crate) fn read_task_of_caller(
         &mut self,
         from: usize,
         len: usize,
-        run: impl FnOnce() -> Option<()>,
+        run: impl FnMut() -> Option<()>,
     ) -> Option<Vec<u8>> {
-        self.wish(from as u64, true, len.min(SEEN))?;
-        run()?;
-        self.seen(len.min(SEEN))
+        self.ask(from as u64, true, len, run)
     }
 
-    /// What lies at an address of the kernel; none where nothing does.
+    /// Reads at most [`ANSWER_SIZE`] bytes of kernel memory. None: the kernel cannot read all of them.
     pub(crate) fn read(&mut self, address: u64, len: usize) -> Option<Vec<u8>> {
-        let len = len.min(SEEN);
-        self.wish(address, false, len)?;
-        show(self.magic, 0);
-        self.seen(len)
+        let magic = self.magic;
+        self.ask(address, false, len, || {
+            identify(magic, 0);
+            Some(())
+        })
     }
 
-    /// Who has called `show` with this number.
-    pub(crate) fn looker(&self, place: u8) -> Option<Looker> {
-        self.lookers
-            .get(&u32::from(place), 0)
+    /// The caller of [`identify`] with this index.
+    pub(crate) fn caller(&self, index: u8) -> Option<Caller> {
+        self.maps
+            .callers
+            .get(&u32::from(index), 0)
             .ok()
-            .filter(|looker| looker.task != 0)
+            .filter(|caller| caller.task != 0)
     }
 
-    /// Ourselves.
-    pub(crate) fn me(&mut self) -> Option<Looker> {
+    /// This thread as a caller.
+    pub(crate) fn me(&mut self) -> Option<Caller> {
         self.read(0, 0);
-        self.looker(0)
+        self.caller(0)
     }
 
-    /// A number of the kernel's.
-    pub(crate) fn word(&mut self, address: u64) -> Option<u64> {
-        self.read(address, 8).and_then(|bytes| word_at(&bytes, 0))
+    /// Reads 8 bytes of kernel memory as a number.
+    pub(crate) fn read_u64(&mut self, address: u64) -> Option<u64> {
+        self.read(address, 8).and_then(|bytes| u64_at(&bytes, 0))
     }
 
-    /// The bytes of a large struct, as far as they can be read.
-    pub(crate) fn read_far(&mut self, address: u64, most: usize) -> Vec<u8> {
+    /// Reads a large struct, as far as it can be read: at most `most` bytes.
+    pub(crate) fn read_prefix(&mut self, address: u64, most: usize) -> Vec<u8> {
         const STEP: usize = 1024;
         let mut bytes = Vec::with_capacity(most);
         while bytes.len() < most {
@@ -225,68 +291,85 @@ impl Peek {
     }
 }
 
-fn attach_raw(ebpf: &mut Ebpf) -> Result<(), String> {
-    if lacks("raw_tracepoints") {
-        return Err("LANNER_LEGACY_WITHOUT has raw_tracepoints".to_owned());
+fn load(ebpf: &mut Ebpf, name: &'static str) -> Result<(), ObjectError> {
+    programs::load(programs::find(ebpf, name)?).map_err(|error| ObjectError::LoadProgram {
+        program: name.to_owned(),
+        source: error.into(),
+    })
+}
+
+fn attach_raw(features: Features, ebpf: &mut Ebpf) -> Result<(), PeekError> {
+    const NAME: &str = "raw_peek";
+    const TRACEPOINT: &str = "sys_enter";
+    if features.hides(Feature::RawTracepoints) {
+        return Err(PeekError::Hidden(Feature::RawTracepoints));
     }
-    let Some(Program::RawTracePoint(program)) = ebpf.program_mut("raw_peek") else {
-        return Err("it is not there: this build is broken".to_owned());
+    load(ebpf, NAME)?;
+    let Program::RawTracePoint(program) = programs::find(ebpf, NAME)? else {
+        return Err(AttachError::WrongType {
+            program: NAME.to_owned(),
+        }
+        .into());
     };
-    program.load().map_err(|error| said(&error))?;
-    program.attach("sys_enter").map_err(|error| said(&error))?;
+    program
+        .attach(TRACEPOINT)
+        .map_err(|error| AttachError::RawTracepoint {
+            program: NAME.to_owned(),
+            tracepoint: TRACEPOINT,
+            source: error.into(),
+        })?;
     Ok(())
 }
 
-fn attach_tracepoint(
+fn attach_perf_event(
+    features: Features,
+    cpu: u32,
     ebpf: &mut Ebpf,
-    events: &mut Events,
-) -> Result<(Tracefs, (u32, u32)), String> {
-    const ENTER: &str = "raw_syscalls/sys_enter";
-    let tracefs = Tracefs::open()?;
-    let plain = |error: io::Error| format!("{ENTER}: {error}");
-    let record = (
-        tracefs.field(ENTER, "id").map_err(plain)?,
-        tracefs.field(ENTER, "args").map_err(plain)?,
-    );
-    let Some(Program::TracePoint(program)) = ebpf.program_mut("tp_peek") else {
-        return Err("it is not there: this build is broken".to_owned());
+    perf_events: &mut PerfEvents,
+) -> Result<(Tracefs, RecordOffsets), PeekError> {
+    const NAME: &str = "tp_peek";
+    const TRACEPOINT: &str = "raw_syscalls/sys_enter";
+    let tracefs = Tracefs::open(features)?;
+    let record = RecordOffsets {
+        id: tracefs.field(TRACEPOINT, "id")?,
+        argument: tracefs.field(TRACEPOINT, "args")?,
     };
-    program.load().map_err(|error| said(&error))?;
-    let fd = program.fd().map_err(|error| said(&error))?;
-    let cpus = aya::util::online_cpus().map_err(|(path, error)| format!("{path}: {error}"))?;
-    let cpu = cpus.first().copied().unwrap_or(0);
-    events
-        .tracepoint(&tracefs, cpu, ENTER, fd.as_fd())
-        .map_err(plain)?;
+    load(ebpf, NAME)?;
+    let program = programs::find(ebpf, NAME)?;
+    let fd = program.fd().map_err(|error| AttachError::NotLoaded {
+        program: NAME.to_owned(),
+        source: BpfError::from(error),
+    })?;
+    perf_events
+        .attach_tracepoint(&tracefs, cpu, TRACEPOINT, fd.as_fd())
+        .map_err(|source| AttachError::Tracepoint {
+            program: NAME.to_owned(),
+            tracepoint: TRACEPOINT,
+            source,
+        })?;
     Ok((tracefs, record))
-}
-
-fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<T, OpenError> {
-    let step = || failed(format!("open the map {name}"));
-    let map = ebpf
-        .take_map(name)
-        .ok_or_else(|| step()("it is not there: this build is broken".to_owned()))?;
-    T::try_from(map).map_err(|e| step()(said(&e)))
 }
 
 impl std::fmt::Debug for Peek {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Peek")
+        f.debug_struct("Peek")
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
 }
 
-/// Eight bytes of a piece of memory as a number.
-pub(crate) fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
+/// The 64-bit number at an offset.
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
 
-/// Four bytes of a piece of memory as a number.
-pub(crate) fn half_at(bytes: &[u8], at: usize) -> Option<u32> {
+/// The 32-bit number at an offset.
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// Two bytes of a piece of memory as a number.
-pub(crate) fn quarter_at(bytes: &[u8], at: usize) -> Option<u16> {
+/// The 16-bit number at an offset.
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
@@ -295,7 +378,7 @@ pub(crate) fn is_pointer(value: u64) -> bool {
     value > 0xff00_0000_0000_0000 && value < 0xffff_ffff_ffff_f000 && value.is_multiple_of(8)
 }
 
-/// Every pointer in a piece of memory, with its place.
+/// The pointers in a piece of memory, each with its offset.
 pub(crate) fn pointers(bytes: &[u8]) -> impl Iterator<Item = (usize, u64)> + '_ {
     bytes
         .chunks_exact(8)
@@ -304,8 +387,8 @@ pub(crate) fn pointers(bytes: &[u8]) -> impl Iterator<Item = (usize, u64)> + '_ 
         .filter(|&(_, value)| is_pointer(value))
 }
 
-/// Every place where this 32-bit number stands.
-pub(crate) fn places(bytes: &[u8], value: u32) -> impl Iterator<Item = usize> + '_ {
+/// The offsets at which a piece of memory has this 32-bit number.
+pub(crate) fn offsets_of(bytes: &[u8], value: u32) -> impl Iterator<Item = usize> + '_ {
     bytes
         .chunks_exact(4)
         .enumerate()

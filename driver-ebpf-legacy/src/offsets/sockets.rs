@@ -1,4 +1,4 @@
-//! From a file to its socket, and what a socket knows of its ends.
+//! The way from a file to its socket, and the two ends of a socket.
 
 use std::net::{Ipv6Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -6,13 +6,13 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
 
 use super::files::file_of;
-use super::layout::{Offsets, have};
-use super::peek::{Peek, is_pointer, pointers, quarter_at, word_at};
+use super::layout::{Offsets, have, offset};
+use super::peek::{Peek, is_pointer, pointers, u16_at, u64_at};
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 const AF_UNIX: u16 = 1;
-/// `struct sock_common`, whose first members are the same on every kernel since 3.13.
+/// Offsets in `struct sock_common`, whose first members are the same on every kernel since 3.13.
 const DADDR: usize = 0;
 const SADDR: usize = 4;
 const DPORT: usize = 12;
@@ -21,11 +21,7 @@ const FAMILY: usize = 16;
 /// Bytes of a sock that are searched.
 const SOCK: usize = 2048;
 
-fn offset(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(0)
-}
-
-/// `file->private_data`, `socket->file`, `socket->sk`, and the protocol, by a real connection.
+/// Finds `file->private_data`, `socket->file`, `socket->sk` and the protocol, by a real connection.
 pub(super) fn internet(peek: &mut Peek, off: &mut Offsets, task: u64) -> Option<()> {
     let listener = TcpListener::bind(("127.0.0.1", 0))
         .or_else(|_| TcpListener::bind(("0.0.0.0", 0)))
@@ -33,7 +29,7 @@ pub(super) fn internet(peek: &mut Peek, off: &mut Offsets, task: u64) -> Option<
     let local = listener.local_addr().ok()?;
     let client = TcpStream::connect(local);
     let udp = UdpSocket::bind(("0.0.0.0", 0)).ok()?;
-    // without a loopback device there is no connection, but the listener is a socket as well
+    // without a loopback device there is no connection: the listener has to do
     let (fd, port, remote) = match &client {
         Ok(client) => (
             client.as_raw_fd(),
@@ -48,14 +44,14 @@ pub(super) fn internet(peek: &mut Peek, off: &mut Offsets, task: u64) -> Option<
         let bytes = peek.read(socket, 128)?;
         let back = (0..120)
             .step_by(8)
-            .find(|&o| word_at(&bytes, o) == Some(file))?;
-        let sk = word_at(&bytes, back + 8).filter(|&sk| is_pointer(sk))?;
+            .find(|&o| u64_at(&bytes, o) == Some(file))?;
+        let sk = u64_at(&bytes, back + 8).filter(|&sk| is_pointer(sk))?;
         Some((at, back, sk))
     })?;
     let sock = peek.read(sk, SOCK / 2)?;
-    let ends_match = quarter_at(&sock, FAMILY)? == AF_INET
-        && quarter_at(&sock, NUM)? == port
-        && quarter_at(&sock, DPORT)? == remote.to_be()
+    let ends_match = u16_at(&sock, FAMILY)? == AF_INET
+        && u16_at(&sock, NUM)? == port
+        && u16_at(&sock, DPORT)? == remote.to_be()
         && (remote == 0
             || (sock[DADDR..DADDR + 4] == [127, 0, 0, 1]
                 && sock[SADDR..SADDR + 4] == [127, 0, 0, 1]));
@@ -72,8 +68,8 @@ pub(super) fn internet(peek: &mut Peek, off: &mut Offsets, task: u64) -> Option<
     Some(())
 }
 
-/// Type and protocol stand together: since 5.6 two 16-bit numbers, in either order, before that a byte for
-/// the protocol and then the type (include/net/sock.h).
+/// Finds the protocol, and the size of its field. Type and protocol are next to each other: since Linux 5.6 two 16-bit
+/// numbers, in either order; before that a byte for the protocol and then the type (include/net/sock.h).
 fn protocol(stream: &[u8], datagram: &[u8]) -> Option<(u32, u32)> {
     const TCP: u16 = 6;
     const UDP: u16 = 17;
@@ -89,13 +85,13 @@ fn protocol(stream: &[u8], datagram: &[u8]) -> Option<(u32, u32)> {
         };
         let two = |first: usize, second: usize| {
             all(&|sock, kind, protocol| {
-                quarter_at(sock, at + first) == Some(kind)
-                    && quarter_at(sock, at + second) == Some(protocol)
+                u16_at(sock, at + first) == Some(kind)
+                    && u16_at(sock, at + second) == Some(protocol)
             })
         };
         let byte = all(&|sock, kind, protocol| {
             sock.get(at + 1).is_some_and(|&b| u16::from(b) == protocol)
-                && quarter_at(sock, at + 2) == Some(kind)
+                && u16_at(sock, at + 2) == Some(kind)
         });
         if two(0, 2) {
             Some((offset(at + 2), 2))
@@ -107,7 +103,7 @@ fn protocol(stream: &[u8], datagram: &[u8]) -> Option<(u32, u32)> {
     })
 }
 
-/// The sock behind a descriptor, as the programs find it, and its bytes.
+/// The address and the bytes of the sock of a descriptor, found in the way of the programs.
 fn sock_of(
     peek: &mut Peek,
     off: &Offsets,
@@ -117,19 +113,19 @@ fn sock_of(
 ) -> Option<(u64, Vec<u8>)> {
     let file = file_of(peek, off, task, fd)?;
     let socket = peek
-        .word(file + u64::from(off.file_private))
+        .read_u64(file + u64::from(off.file_private))
         .filter(|&s| is_pointer(s))?;
-    if peek.word(socket + u64::from(off.socket_file))? != file {
+    if peek.read_u64(socket + u64::from(off.socket_file))? != file {
         return None;
     }
     let sk = peek
-        .word(socket + u64::from(off.socket_file) + 8)
+        .read_u64(socket + u64::from(off.socket_file) + 8)
         .filter(|&sk| is_pointer(sk))?;
     Some((sk, peek.read(sk, len)?))
 }
 
-/// The two IPv6 addresses in a sock, the remote one first: one socket that has one of them, and one that
-/// has both.
+/// Finds the two IPv6 addresses in a sock, of which the remote one comes first: by one socket that has only the local
+/// address, and one that has both.
 pub(super) fn internet6(peek: &mut Peek, off: &mut Offsets, task: u64) -> Option<()> {
     let ours = Ipv6Addr::LOCALHOST;
     let receiver = UdpSocket::bind((ours, 0)).ok()?;
@@ -138,7 +134,7 @@ pub(super) fn internet6(peek: &mut Peek, off: &mut Offsets, task: u64) -> Option
     let (here, there) = (ours.octets(), [0; 16]);
     let one = sock_of(peek, off, task, receiver.as_raw_fd(), 256)?.1;
     let both = sock_of(peek, off, task, sender.as_raw_fd(), 256)?.1;
-    if quarter_at(&one, FAMILY)? != AF_INET6 {
+    if u16_at(&one, FAMILY)? != AF_INET6 {
         return None;
     }
     let pair = |sock: &[u8], at: usize, remote: [u8; 16]| {
@@ -152,7 +148,8 @@ pub(super) fn internet6(peek: &mut Peek, off: &mut Offsets, task: u64) -> Option
     Some(())
 }
 
-/// `unix_sock->addr` and `->peer`, by a connection to an abstract name, which leaves nothing in the file system.
+/// Finds `unix_sock->addr` and `unix_sock->peer`, by a connection to an abstract name, which leaves nothing in the file
+/// system.
 pub(super) fn unix(peek: &mut Peek, off: &mut Offsets, task: u64) -> Option<()> {
     let name = format!("lanner-offsets-{:x}", peek.magic);
     let address = UnixAddr::from_abstract_name(&name).ok()?;
@@ -165,7 +162,7 @@ pub(super) fn unix(peek: &mut Peek, off: &mut Offsets, task: u64) -> Option<()> 
     full.push(0);
     full.extend_from_slice(name.as_bytes());
     let peer = pointers(&near_bytes)
-        .find(|&(at, to)| to == far && word_at(&far_bytes, at) == Some(near))?
+        .find(|&(at, to)| to == far && u64_at(&far_bytes, at) == Some(near))?
         .0;
     let (addr, text) = pointers(&far_bytes).find_map(|(at, address)| {
         let bytes = peek.read(address, 32 + full.len())?;

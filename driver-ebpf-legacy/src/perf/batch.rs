@@ -1,5 +1,5 @@
-//! Batches that still gather: read where the programs write them (`slot.h`), so that no event waits for
-//! its batch to fill.
+//! Batches that are still being filled. They are read where the programs write them (`slot.h`), so that no event waits
+//! until its batch is full.
 
 use std::fmt;
 use std::os::fd::AsFd;
@@ -8,24 +8,25 @@ use std::sync::atomic::{Ordering, fence};
 use aya::maps::{MapData, MapError};
 use zerocopy::FromBytes;
 
-/// `struct batch_head`: nothing, number, events before.
+/// The size of `struct batch_head`: zero (4 bytes), number (4), events in earlier batches (8).
 pub(super) const HEAD: usize = 16;
-/// The data of `struct slot`, which end it.
+/// The size of the data at the end of `struct slot`.
 const DATA: usize = 45360;
-/// Slots a CPU (`SLOTS`): the first is the batch.
+/// Slots of each CPU (`SLOTS`). The first holds the batch.
 pub(crate) const SLOTS: u32 = 4;
 
-/// How far a batch has gathered: the word that the programs keep for each CPU.
+/// How far a batch has been filled: the word that the programs keep for each CPU (`marks` in `slot.h`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes)]
 #[repr(transparent)]
 pub(super) struct Mark(u64);
 
 impl Mark {
+    /// The number of the batch.
     pub(super) fn number(self) -> u32 {
         u32::try_from(self.0 >> 32).unwrap_or(0)
     }
 
-    /// Bytes in it.
+    /// Bytes of events in it.
     pub(super) fn fill(self) -> usize {
         usize::from(u16::try_from(self.0 & 0xffff).unwrap_or(0))
     }
@@ -33,10 +34,10 @@ impl Mark {
 
 /// The batches of all CPUs, in the kernel.
 pub(crate) struct Batches {
-    data: MapData,
+    slots: MapData,
     marks: MapData,
     cpus: usize,
-    size: usize,
+    slot_size: usize,
 }
 
 impl fmt::Debug for Batches {
@@ -48,35 +49,35 @@ impl fmt::Debug for Batches {
 }
 
 impl Batches {
-    /// Of so many possible CPUs.
-    pub(crate) fn new(data: MapData, marks: MapData, cpus: u32) -> Result<Self, MapError> {
+    /// Batches in these maps, for this number of possible CPUs.
+    pub(crate) fn new(slots: MapData, marks: MapData, cpus: u32) -> Result<Self, MapError> {
         Ok(Self {
-            size: data.info()?.value_size() as usize,
-            data,
+            slot_size: slots.info()?.value_size() as usize,
+            slots,
             marks,
             cpus: cpus as usize,
         })
     }
 
     /// Reads the marks of all CPUs.
-    pub(super) fn marks(&self, to: &mut Vec<Mark>) {
-        to.clear();
-        to.resize(self.cpus, Mark::default());
-        // what was read before the marks was read before them, and what is read behind them, behind: `store_order`
-        // is the programs' side of it
+    pub(super) fn read_marks(&self, marks: &mut Vec<Mark>) {
+        marks.clear();
+        marks.resize(self.cpus, Mark::default());
+        // What was read before the marks stays before them, and what is read after them stays after. `store_order` is
+        // the programs' side of this.
         fence(Ordering::Acquire);
-        // SAFETY: an array per CPU of words, and as many as there are possible CPUs.
-        if let Err(error) = unsafe { bpf_syscall::lookup(self.marks.fd().as_fd(), 0, to) } {
+        // SAFETY: an array per CPU with one word each, and `marks` has one for each possible CPU.
+        if let Err(error) = unsafe { bpf_syscall::lookup(self.marks.fd().as_fd(), 0, marks) } {
             tracing::warn!("the marks of batches cannot be read: {error}");
         }
         fence(Ordering::Acquire);
     }
 
-    /// Reads the batch of a CPU, head and data; the programs may be writing over it meanwhile.
-    pub(super) fn read<'a>(&self, cpu: u32, to: &'a mut Vec<u8>) -> Option<&'a [u8]> {
-        to.resize(self.size, 0);
-        // SAFETY: an array of slots, and the kernel has said how large they are.
-        unsafe { bpf_syscall::lookup(self.data.fd().as_fd(), cpu * SLOTS, to) }.ok()?;
-        to.get(self.size.checked_sub(HEAD + DATA)?..)
+    /// Reads the batch of a CPU, head and data. The programs may overwrite it meanwhile.
+    pub(super) fn read<'a>(&self, cpu: u32, bytes: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+        bytes.resize(self.slot_size, 0);
+        // SAFETY: `slot_size` is the size of an element as the kernel says.
+        unsafe { bpf_syscall::lookup(self.slots.fd().as_fd(), cpu * SLOTS, bytes) }.ok()?;
+        bytes.get(self.slot_size.checked_sub(HEAD + DATA)?..)
     }
 }

@@ -1,10 +1,10 @@
-//! The consumer's side of the perf buffers, one a CPU: events are borrowed from the mapping, merged across
-//! CPUs in the order of time, and only one that wraps is copied.
+//! The reader of the perf buffers, one for each CPU. Events are borrowed from the mapping and merged across CPUs in the
+//! order of time. Only an event that wraps is copied.
 //!
-//! A reader that is woken for each event costs the program that makes the call more than everything else,
-//! and one that looks all the time takes the buffer's first page away from the CPU that writes. So the
-//! kernel wakes us when a buffer is a quarter full, and otherwise we look every [`GATHER`]: that is how long
-//! an event waits at the most.
+//! Waking the reader for each event would cost the program that makes the call more than everything else. A reader that
+//! polls without a pause takes the cache line of the buffer's first page from the CPU that writes. So the kernel wakes
+//! the reader when a buffer is a quarter full, and otherwise the reader looks every [`GATHER`]. An event waits at most
+//! that long.
 
 mod batch;
 mod buffer;
@@ -16,6 +16,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use aya::maps::MapData;
 use driver_api::driver::Flow;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
@@ -24,50 +25,62 @@ use batch::Mark;
 pub(crate) use batch::{Batches, SLOTS};
 use buffer::Buffer;
 
-/// How long events gather before they are taken together, unless a buffer fills earlier.
+/// How long events gather before the reader takes them, unless a buffer fills earlier.
 const GATHER: Duration = Duration::from_millis(5);
 
-/// The smallest buffer, in bytes of data: a batch has to fit, and a few more.
-pub(crate) const SMALLEST: usize = 1 << 16;
+/// The size of the smallest buffer, in bytes of data: a few batches fit.
+pub(crate) const MIN_SIZE: usize = 1 << 16;
+
+/// Why a perf buffer cannot be opened.
+#[derive(Debug)]
+pub(crate) struct BufferError {
+    pub(crate) cpu: u32,
+    pub(crate) source: io::Error,
+}
 
 /// The perf buffers of all CPUs.
 #[derive(Debug)]
 pub(crate) struct Perf {
     buffers: Vec<Buffer>,
+    /// The array of perf events. The kernel removes them from it when it is closed.
+    _events: MapData,
     batches: Batches,
     marks: Vec<Mark>,
-    /// The next event of each buffer that has one: its time, its buffer.
+    /// The time of the next event in each buffer that has one, and the index of that buffer.
     heads: BinaryHeap<Reverse<(u64, usize)>>,
+    /// Room for an event that wraps, and for a batch.
     joined: Vec<u8>,
-    /// A buffer with so many bytes is not left to gather more.
+    /// The reader does not wait longer when a buffer has this many bytes.
     full: u64,
     /// When events may be taken again.
     due: Cell<Instant>,
 }
 
 impl Perf {
-    /// Buffers for these CPUs, with `size` bytes of data each, where the programs find them in `map`; with half of that,
-    /// and so on, where the kernel allows no more memory.
+    /// Opens a buffer of `size` bytes of data for each of these CPUs, and puts them into `events`, where the programs
+    /// find them. If the kernel does not allow that much locked memory, the size is halved until it does.
     pub(crate) fn new(
-        map: BorrowedFd<'_>,
+        events: MapData,
         cpus: &[u32],
         mut size: usize,
         batches: Batches,
-    ) -> Result<Self, (u32, io::Error)> {
+    ) -> Result<Self, BufferError> {
         let wanted = size;
         let buffers = loop {
-            match open_buffers(map, cpus, size) {
+            match open_buffers(events.fd().as_fd(), cpus, size) {
                 Ok(buffers) => break buffers,
-                // perf_mmap
-                Err((_, error)) if error.raw_os_error() == Some(libc::EPERM) && size > SMALLEST => {
+                // perf_mmap() in kernel/events/core.c answers EPERM
+                Err(error)
+                    if error.source.raw_os_error() == Some(libc::EPERM) && size > MIN_SIZE =>
+                {
                     size /= 2;
                 }
-                Err(refused) => return Err(refused),
+                Err(error) => return Err(error),
             }
         };
         if size < wanted {
             tracing::warn!(
-                "the limit of locked memory leaves {} KiB for each perf buffer, instead of {} KiB",
+                "the limit of locked memory allows {} KiB for each perf buffer instead of {} KiB",
                 size / 1024,
                 wanted / 1024
             );
@@ -75,6 +88,7 @@ impl Perf {
         Ok(Self {
             heads: BinaryHeap::with_capacity(buffers.len()),
             buffers,
+            _events: events,
             batches,
             marks: Vec::new(),
             joined: Vec::new(),
@@ -83,31 +97,32 @@ impl Perf {
         })
     }
 
-    /// Bytes that wait.
+    /// Bytes that wait to be read.
     pub(crate) fn pending(&self) -> u64 {
         let in_rings: u64 = self.buffers.iter().map(Buffer::waiting).sum();
         in_rings + self.gathered()
     }
 
-    /// Bytes that wait in batches that gather.
+    /// Bytes that wait in batches that are still being filled.
     fn gathered(&self) -> u64 {
         let mut marks = Vec::new();
-        self.batches.marks(&mut marks);
+        self.batches.read_marks(&mut marks);
         let gathered = |buffer: &Buffer| buffer.gathered(mark_of(&marks, buffer)) as u64;
         self.buffers.iter().map(gathered).sum()
     }
 
-    /// Bytes there are.
+    /// Bytes that all buffers can hold.
     pub(crate) fn capacity(&self) -> u64 {
         self.buffers.iter().map(|buffer| buffer.size as u64).sum()
     }
 
-    /// Events that the kernel says found no room. It says so with the next that finds some.
+    /// Events that found no room, as far as the kernel has reported them. It reports them with the next event that
+    /// finds room.
     pub(crate) fn lost(&self) -> u64 {
         self.buffers.iter().map(Buffer::lost).sum()
     }
 
-    /// Waits until events have gathered, or so long. The next drain takes whatever is there.
+    /// Waits until events have gathered, at most for `timeout`. The next drain takes whatever is there.
     pub(crate) fn wait(&self, timeout: Duration) {
         let begun = Instant::now();
         let mut fds: Vec<_> = self
@@ -127,7 +142,7 @@ impl Perf {
             if left.is_zero() || most >= self.full {
                 break;
             }
-            // A signal is no error: we look again, and so does the caller.
+            // A signal is no error: the caller looks again.
             if ppoll(&mut fds, Some(TimeSpec::from(slice.min(left))), None).is_err() {
                 break;
             }
@@ -135,23 +150,23 @@ impl Perf {
         self.due.set(begun);
     }
 
-    /// Hands what is there to `sink`, in the order of time, and returns how many. A drain that follows the
-    /// last one too early takes nothing, unless there was a wait between them.
+    /// Hands the waiting events to `sink` in the order of time, and returns their number. A drain that follows the last
+    /// one within [`GATHER`] takes nothing, unless there was a wait between them.
     ///
-    /// The ends of all buffers are looked at twice. Whatever came before an event that lies within the
-    /// first look was written before the event was, so the second look, which began after the first had
-    /// seen the event, sees it in whichever buffer it is. The merge takes from all that the second look
-    /// saw, and stops at the first event that only the second look saw: of that one, predecessors may
-    /// still be missing. Nothing is delayed by a clock, and an event waits for the next call at most.
+    /// Two snapshots of all buffers' ends are taken. What happened before an event of the first snapshot was written
+    /// before that event. The second snapshot began after the first had seen the event, so it has all that happened
+    /// before it, in whichever buffer. The merge takes from what the second snapshot has, and stops at the first event
+    /// that only the second has: earlier events than that one may still be missing. So no clock delays anything, and
+    /// an event waits at most for the next call.
     pub(crate) fn drain(&mut self, sink: &mut dyn FnMut(&[u8]) -> Flow) -> usize {
         if Instant::now() < self.due.get() {
             return 0;
         }
-        self.batches.marks(&mut self.marks);
+        self.batches.read_marks(&mut self.marks);
         for buffer in &mut self.buffers {
-            buffer.look_first(mark_of(&self.marks, buffer));
+            buffer.take_first_snapshot(mark_of(&self.marks, buffer));
         }
-        self.batches.marks(&mut self.marks);
+        self.batches.read_marks(&mut self.marks);
         for buffer in &mut self.buffers {
             buffer.fetch(
                 &self.batches,
@@ -159,10 +174,10 @@ impl Perf {
                 &mut self.joined,
             );
         }
-        self.batches.marks(&mut self.marks);
+        self.batches.read_marks(&mut self.marks);
         self.heads.clear();
         for (at, buffer) in self.buffers.iter_mut().enumerate() {
-            if let Some(time) = buffer.look_again(mark_of(&self.marks, buffer)) {
+            if let Some(time) = buffer.take_second_snapshot(mark_of(&self.marks, buffer)) {
                 self.heads.push(Reverse((time, at)));
             }
         }
@@ -171,17 +186,17 @@ impl Perf {
         while flow == Flow::Continue
             && let Some(Reverse((_, at))) = self.heads.pop()
         {
-            // from this buffer, until another one has an earlier event
+            // takes from this buffer until another one has an earlier event
             let other = self.heads.peek().map_or(u64::MAX, |head| head.0.0);
             let buffer = &mut self.buffers[at];
             let ended = loop {
-                if !buffer.seen_first() {
+                if !buffer.in_first_snapshot() {
                     break true;
                 }
                 flow = sink(buffer.event(&mut self.joined));
                 count += 1;
-                buffer.pass();
-                match buffer.look() {
+                buffer.skip();
+                match buffer.advance() {
                     Some(time) if time > other => {
                         self.heads.push(Reverse((time, at)));
                         break false;
@@ -202,15 +217,17 @@ impl Perf {
     }
 }
 
-/// A buffer for each CPU, or the first that there is none for, and why.
+/// Opens a buffer for each CPU. An error names the first CPU that it failed for.
 fn open_buffers(
-    map: BorrowedFd<'_>,
+    events: BorrowedFd<'_>,
     cpus: &[u32],
     size: usize,
-) -> Result<Vec<Buffer>, (u32, io::Error)> {
+) -> Result<Vec<Buffer>, BufferError> {
     let watermark = u32::try_from(size / 4).unwrap_or(u32::MAX);
     cpus.iter()
-        .map(|&cpu| Buffer::new(map, cpu, size, watermark).map_err(|error| (cpu, error)))
+        .map(|&cpu| {
+            Buffer::new(events, cpu, size, watermark).map_err(|source| BufferError { cpu, source })
+        })
         .collect()
 }
 
@@ -218,7 +235,7 @@ fn mark_of(marks: &[Mark], buffer: &Buffer) -> Mark {
     marks.get(buffer.cpu as usize).copied().unwrap_or_default()
 }
 
-/// Bytes of a page.
+/// The size of a page, in bytes.
 pub(crate) fn page_size() -> usize {
     let size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
         .ok()

@@ -1,7 +1,7 @@
-//! What the verifier of Linux 4.14 knows of a number: which bits it has for certain (kernel/bpf/tnum.c), and between
-//! which signed and unsigned ends it lies (`__reg_deduce_bounds` and others in kernel/bpf/verifier.c).
+//! What the verifier of Linux 4.14 knows of a number: which of its bits are certain (kernel/bpf/tnum.c), and its signed
+//! and unsigned bounds (`__reg_deduce_bounds()` and others in kernel/bpf/verifier.c).
 
-/// Bits that are known, and those that are not.
+/// Known and unknown bits of a number. A bit that is unknown is 0 in `value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bits {
     pub(crate) value: u64,
@@ -88,13 +88,13 @@ impl Bits {
         Self::new(self.value | other.value, self.unknown & other.unknown)
     }
 
-    /// Whether whatever `other` can be, this can be.
+    /// Whether every value that `other` allows is allowed here, too.
     fn holds(self, other: Self) -> bool {
         other.unknown & !self.unknown == 0 && other.value & !self.unknown == self.value
     }
 }
 
-/// All that is known of a number.
+/// Everything that is known of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
     pub(crate) bits: Bits,
@@ -127,18 +127,18 @@ impl Bounds {
         self.bits == Bits::known(value)
     }
 
-    fn any_ends(&mut self) {
+    fn forget_bounds(&mut self) {
         *self = Self {
             bits: self.bits,
             ..Self::ANY
         };
     }
 
-    fn any_signed(&mut self) {
+    fn forget_signed(&mut self) {
         (self.smin, self.smax) = (i64::MIN, i64::MAX);
     }
 
-    fn ends_from_bits(&mut self) {
+    fn bounds_from_bits(&mut self) {
         let Bits { value, unknown } = self.bits;
         self.smin = self.smin.max((value | (unknown & (1 << 63))).cast_signed());
         self.smax = self
@@ -148,7 +148,7 @@ impl Bounds {
         self.umax = self.umax.min(value | unknown);
     }
 
-    fn ends_from_each_other(&mut self) {
+    fn bounds_from_each_other(&mut self) {
         if self.smin >= 0 || self.smax < 0 {
             self.umin = self.umin.max(self.smin.cast_unsigned());
             self.umax = self.umax.min(self.smax.cast_unsigned());
@@ -164,24 +164,24 @@ impl Bounds {
         }
     }
 
-    fn bits_from_ends(&mut self) {
+    fn bits_from_bounds(&mut self) {
         self.bits = self.bits.meet(Bits::range(self.umin, self.umax));
     }
 
-    /// After a sum with a pointer.
+    /// Deduces bounds after an addition to a pointer.
     pub(crate) fn settle_sum(&mut self) {
-        self.ends_from_bits();
-        self.ends_from_each_other();
-        self.bits_from_ends();
+        self.bounds_from_bits();
+        self.bounds_from_each_other();
+        self.bits_from_bounds();
     }
 
     fn settle(&mut self) {
-        self.ends_from_each_other();
-        self.bits_from_ends();
-        self.ends_from_bits();
+        self.bounds_from_each_other();
+        self.bits_from_bounds();
+        self.bounds_from_bits();
     }
 
-    /// Cut to so many bytes.
+    /// Truncates the number to this many bytes.
     pub(crate) fn narrow(&mut self, bytes: u32) {
         let mask = (1u64 << (8 * bytes)) - 1;
         self.bits = Bits {
@@ -197,7 +197,7 @@ impl Bounds {
         (self.smin, self.smax) = (self.umin.cast_signed(), self.umax.cast_signed());
     }
 
-    /// Whether whatever `other` can be, this can be.
+    /// Whether every value that `other` allows is allowed here, too.
     pub(crate) fn holds(&self, other: &Self) -> bool {
         self.umin <= other.umin
             && self.umax >= other.umax
@@ -217,7 +217,7 @@ impl Bounds {
             self.smax.checked_add(other.smax),
         ) {
             (Some(min), Some(max)) => (self.smin, self.smax) = (min, max),
-            _ => self.any_signed(),
+            _ => self.forget_signed(),
         }
         match (
             self.umin.checked_add(other.umin),
@@ -235,7 +235,7 @@ impl Bounds {
             self.smax.checked_sub(other.smin),
         ) {
             (Some(min), Some(max)) => (self.smin, self.smax) = (min, max),
-            _ => self.any_signed(),
+            _ => self.forget_signed(),
         }
         if self.umin < other.umax {
             (self.umin, self.umax) = (0, u64::MAX);
@@ -249,12 +249,12 @@ impl Bounds {
         if positive {
             (self.smin, self.smax) = (self.umin.cast_signed(), self.umax.cast_signed());
         } else {
-            self.any_signed();
+            self.forget_signed();
         }
-        self.ends_from_bits();
+        self.bounds_from_bits();
     }
 
-    /// An operation of two numbers: the upper four bits of its code, and whether it is one of 64 bits.
+    /// Applies an operation with another number. `op`: the upper four bits of its code; `wide`: it has 64 bits.
     pub(crate) fn operate(&mut self, op: u8, other: &Self, wide: bool) {
         let width = if wide { 64 } else { 32 };
         if !other.consistent() || (!other.bits.is_known() && !matches!(op, 0x00 | 0x10 | 0x50)) {
@@ -270,15 +270,15 @@ impl Bounds {
                 self.bits = self.bits.mul(other.bits);
                 let large = other.umax > u64::from(u32::MAX) || self.umax > u64::from(u32::MAX);
                 if !positive || large {
-                    self.any_ends();
-                    self.ends_from_bits();
+                    self.forget_bounds();
+                    self.bounds_from_bits();
                 } else {
                     self.umin *= other.umin;
                     self.umax *= other.umax;
                     if i64::try_from(self.umax).is_ok() {
                         (self.smin, self.smax) = (self.umin.cast_signed(), self.umax.cast_signed());
                     } else {
-                        self.any_signed();
+                        self.forget_signed();
                     }
                 }
             }
@@ -299,7 +299,7 @@ impl Bounds {
             0x60 | 0x70 if other.umax >= width => *self = Self::ANY,
             0x60 => {
                 let by = other.umin;
-                self.any_signed();
+                self.forget_signed();
                 if self.umax > 1 << (63 - by) {
                     (self.umin, self.umax) = (0, u64::MAX);
                 } else {
@@ -309,33 +309,33 @@ impl Bounds {
                     value: self.bits.value << by,
                     unknown: self.bits.unknown << by,
                 };
-                self.ends_from_bits();
+                self.bounds_from_bits();
             }
             0x70 => {
                 let by = other.umin;
-                self.any_signed();
+                self.forget_signed();
                 self.bits = Bits {
                     value: self.bits.value >> by,
                     unknown: self.bits.unknown >> by,
                 };
                 (self.umin, self.umax) = (self.umin >> by, self.umax >> by);
-                self.ends_from_bits();
+                self.bounds_from_bits();
             }
             _ => *self = Self::ANY,
         }
         if !wide {
             self.narrow(4);
         }
-        self.ends_from_each_other();
-        self.bits_from_ends();
+        self.bounds_from_each_other();
+        self.bits_from_bounds();
     }
 
-    /// What a comparison with a known number says: of a number that passes (first) and of one that does not. `op`: the
-    /// upper four bits of the jump's code; `turned`: the number is on the right of it.
+    /// What is known after a comparison with a constant: if the jump is taken (first), and if it is not. `op`: the upper
+    /// four bits of the jump's code; `turned`: this number is the right operand.
     pub(crate) fn compared(self, op: u8, with: u64, turned: bool) -> (Self, Self) {
         let (mut yes, mut no) = (self, self);
         let signed = with.cast_signed();
-        // of an order, the one that says the same from the other side
+        // turns an ordering around, so that this number is the left operand
         let op = match (turned, op) {
             (true, 0x20) => 0xa0,
             (true, 0x30) => 0xb0,
@@ -389,7 +389,7 @@ impl Bounds {
         (yes, no)
     }
 
-    /// Of two numbers that are the same.
+    /// What is known of two numbers that are equal.
     pub(crate) fn met(&self, other: &Self) -> Self {
         let mut both = Self {
             bits: self.bits.meet(other.bits),
@@ -398,7 +398,7 @@ impl Bounds {
             umin: self.umin.max(other.umin),
             umax: self.umax.min(other.umax),
         };
-        both.ends_from_bits();
+        both.bounds_from_bits();
         both.settle();
         both
     }

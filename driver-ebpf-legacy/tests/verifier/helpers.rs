@@ -1,4 +1,5 @@
-//! What the helpers that the programs use take and give, in Linux 4.14 (kernel/trace/bpf_trace.c, kernel/bpf/helpers.c).
+//! Arguments and return values of the helpers that the programs use, as of Linux 4.14 (kernel/trace/bpf_trace.c,
+//! kernel/bpf/helpers.c).
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Argument {
@@ -7,11 +8,11 @@ pub(crate) enum Argument {
     Map,
     Key,
     Value,
-    /// Memory that is read.
+    /// Memory that the helper reads.
     Memory,
-    /// Memory that is written.
+    /// Memory that the helper writes.
     Filled,
-    /// How much, of the argument before: never 0.
+    /// The size of the memory in the argument before. It must not be 0.
     Size,
 }
 

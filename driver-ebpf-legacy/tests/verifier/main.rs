@@ -1,5 +1,5 @@
-//! Would Linux 4.14 load the programs? It cannot be booted here, so its verifier is followed: what it refuses is refused,
-//! and what it would take to look at each program is counted against its limits.
+//! Checks that Linux 4.14 would load the programs. It cannot be booted here, so a model of its verifier goes through each
+//! program, refuses what that verifier refuses, and compares the work with its limits.
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod bounds;
@@ -22,7 +22,7 @@ fn number(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
 
-/// Maps by where they are defined, and programs by name.
+/// The maps of an object in the order of their definitions, and its programs by name.
 fn parse(bytes: &[u8]) -> (Vec<Map>, BTreeMap<String, Vec<Insn>>) {
     let file = object::File::parse(bytes).expect("an ELF object");
     let section = file.section_by_name("maps").expect("maps");
@@ -57,7 +57,7 @@ fn parse(bytes: &[u8]) -> (Vec<Map>, BTreeMap<String, Vec<Insn>>) {
                 continue;
             };
             let map = file.symbol_by_index(symbol).expect("a symbol").address() / 20;
-            let at = usize::try_from(at / 8).expect("a place");
+            let at = usize::try_from(at / 8).expect("an index");
             code[at].map = usize::try_from(map).ok();
         }
         programs.insert(function.name().expect("a name").to_owned(), code);
@@ -79,7 +79,7 @@ fn every_program_passes_the_verifier_of_the_oldest_kernel() {
                     pending,
                     stack,
                 }) => println!(
-                    "{name}: {} instructions, {processed} looked at, {states} states, {pending} pending, {stack} bytes of stack",
+                    "{name}: {} instructions, {processed} processed, {states} states, {pending} pending, {stack} bytes of stack",
                     code.len()
                 ),
                 Err((at, why, effort)) => {
@@ -91,9 +91,9 @@ fn every_program_passes_the_verifier_of_the_oldest_kernel() {
     assert!(refused.is_empty(), "{}", refused.join("\n"));
 }
 
-/// What the verifier says to a program that has looked up a value of 64 bytes and found it; `code` follows, with the value
-/// in R0 and a number in R6.
-fn said(code: &[(u8, usize, usize, i16, i32)]) -> Result<(), String> {
+/// Verifies `code` after a beginning that has looked up a value of 64 bytes. R0 points to the value, and R6 is an unknown
+/// number.
+fn verify(code: &[(u8, usize, usize, i16, i32)]) -> Result<(), String> {
     let begin = [
         (0x85, 0, 0, 0, 5),   // R0 = ktime_get_ns()
         (0xbf, 6, 0, 0, 0),   // R6 = R0
@@ -121,30 +121,30 @@ fn said(code: &[(u8, usize, usize, i16, i32)]) -> Result<(), String> {
 }
 
 #[test]
-fn a_bound_is_known_where_it_is_used() {
+fn a_bound_is_known_only_in_the_register_that_was_compared() {
     const STORE: (u8, usize, usize, i16, i32) = (0x72, 0, 0, 0, 1);
     let masked = (0x57, 6, 0, 0, 63);
     let sum = (0x0f, 0, 6, 0, 0);
-    assert_eq!(said(&[masked, sum, STORE]), Ok(()));
-    assert!(said(&[(0x57, 6, 0, 0, 127), sum, STORE]).is_err());
-    // if R6 > 63 leave
+    assert_eq!(verify(&[masked, sum, STORE]), Ok(()));
+    assert!(verify(&[(0x57, 6, 0, 0, 127), sum, STORE]).is_err());
+    // exits if R6 > 63
     let compared = (0x25, 6, 0, 2, 63);
-    assert_eq!(said(&[compared, sum, STORE]), Ok(()));
-    // a number that was on the stack in between
+    assert_eq!(verify(&[compared, sum, STORE]), Ok(()));
+    // the bound of a number does not survive the stack
     let (to_stack, from_stack) = ((0x7b, 10, 6, -16, 0), (0x79, 6, 10, -16, 0));
-    let spilled = said(&[masked, to_stack, from_stack, sum, STORE]);
+    let spilled = verify(&[masked, to_stack, from_stack, sum, STORE]);
     assert!(spilled.is_err_and(|why| why.contains("a pointer moves")));
 }
 
 #[test]
-fn a_size_is_never_0() {
+fn a_size_that_may_be_0_is_refused() {
     let call = [
         (0xbf, 1, 0, 0, 0),
         (0xbf, 2, 6, 0, 0),
         (0xb7, 3, 0, 0, 0),
         (0x85, 0, 0, 0, 4),
     ];
-    let with = |before: &[_]| said(&[before, &call].concat());
+    let with = |before: &[_]| verify(&[before, &call].concat());
     assert!(with(&[(0x57, 6, 0, 0, 63)]).is_err_and(|why| why.contains("may be 0")));
     assert_eq!(with(&[(0x57, 6, 0, 0, 63), (0x07, 6, 0, 0, 1)]), Ok(()));
 }

@@ -1,4 +1,4 @@
-//! What a program does with memory, by itself and through helpers, as the verifier of Linux 4.14 checks it.
+//! Accesses to memory, by a program itself and through helpers, as the verifier of Linux 4.14 checks them.
 
 use super::bounds::Bounds;
 use super::helpers::{Argument, Helper, Result as Returns, helper};
@@ -6,21 +6,21 @@ use super::state::{Byte, Kind, Register, STACK, WORD};
 use super::walk::{Checked, FAR, Walk};
 
 impl Walk<'_> {
-    /// Whether memory can be accessed; of the stack, where.
-    fn place(&mut self, register: usize, off: i32, size: u32) -> Checked<Option<usize>> {
+    /// Checks an access to memory. Returns the index in the stack if it is there.
+    fn check_access(&mut self, register: usize, off: i32, size: u32) -> Checked<Option<usize>> {
         let pointer = self.state.registers[register];
         let off = i64::from(off) + i64::from(pointer.off);
         match pointer.kind {
             Kind::Value(map) => self.in_value(register, map, off, size).map(|()| None),
             Kind::Context => {
                 if pointer.off != 0 || !pointer.bounds.is(0) {
-                    return Err("a changed pointer to the context is followed".to_owned());
+                    return Err("a changed pointer to the context is used".to_owned());
                 }
                 Ok(None)
             }
             Kind::Frame => {
                 if !pointer.bounds.bits.is_known() {
-                    return Err("the stack is accessed at an unknown place".to_owned());
+                    return Err("the stack is accessed at an unknown offset".to_owned());
                 }
                 let off = off + pointer.bounds.bits.value.cast_signed();
                 if off % i64::from(size) != 0 {
@@ -30,7 +30,7 @@ impl Walk<'_> {
                 }
                 self.in_stack(off).map(Some)
             }
-            other => Err(format!("R{register} is no memory: {other:?}")),
+            other => Err(format!("R{register} does not point to memory: {other:?}")),
         }
     }
 
@@ -60,7 +60,7 @@ impl Walk<'_> {
 
     pub(super) fn load(&mut self, register: usize, off: i32, size: u32) -> Checked<Register> {
         let mut bounds = Bounds::ANY;
-        if let Some(at) = self.place(register, off, size)? {
+        if let Some(at) = self.check_access(register, off, size)? {
             let bytes = &self.state.stack[at..at + size as usize];
             if bytes[0] == Byte::Spilled {
                 if size != 8 || bytes.iter().any(|byte| *byte != Byte::Spilled) {
@@ -92,7 +92,7 @@ impl Walk<'_> {
         if self.state.registers[register].kind == Kind::Context {
             return Err("the context is written".to_owned());
         }
-        let Some(at) = self.place(register, off, size)? else {
+        let Some(at) = self.check_access(register, off, size)? else {
             return Ok(());
         };
         let value = value.map(|value| self.state.registers[value]);
@@ -170,7 +170,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The size of the memory in the register before: what is filled of the stack.
+    /// Checks a size, and the memory in the register before it. Returns the index and the size of what is written to the
+    /// stack.
     fn sized(
         &mut self,
         register: usize,
@@ -203,7 +204,7 @@ impl Walk<'_> {
                 .map(|()| None);
         }
         if !pointer.bounds.bits.is_known() {
-            return Err(format!("R{register} is at an unknown place of the stack"));
+            return Err(format!("R{register} is at an unknown offset of the stack"));
         }
         let off = i64::from(pointer.off) + pointer.bounds.bits.value.cast_signed();
         let at = self.in_stack(off)?;

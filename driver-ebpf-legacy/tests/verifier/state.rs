@@ -1,9 +1,9 @@
-//! What the verifier of Linux 4.14 knows at one place of a program: registers, and the stack by bytes. Two such states
-//! are compared to see whether a way has been followed before.
+//! What the verifier of Linux 4.14 knows at one instruction of a program: the registers, and the bytes of the stack. It
+//! compares two states to decide whether it has to follow a path again.
 
 use super::bounds::Bounds;
 
-/// Bytes of the stack, and of a spilled register.
+/// The size of the stack, and of a register, in bytes.
 pub(crate) const STACK: usize = 512;
 pub(crate) const WORD: usize = 8;
 
@@ -18,7 +18,8 @@ pub(crate) enum Kind {
     ValueOrNull(usize),
 }
 
-/// A register, or what was spilled of one. `off` and `bounds` are those of a pointer's distance from its beginning.
+/// A register, or a copy of one on the stack (spilled). Of a pointer, `off` and `bounds` describe the distance from the
+/// beginning of its memory: the constant part, and the rest.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Register {
     pub(crate) kind: Kind,
@@ -59,7 +60,7 @@ impl Register {
         self.kind == Kind::Number
     }
 
-    /// Takes a value, and keeps its own marks.
+    /// Takes a value, and is marked as written.
     pub(crate) fn set(&mut self, value: Self) {
         *self = Self {
             read: self.read,
@@ -88,16 +89,16 @@ pub(crate) struct State {
     pub(crate) registers: [Register; 11],
     pub(crate) stack: [Byte; STACK],
     pub(crate) spilled: [Register; STACK / WORD],
-    /// The state that was remembered last on the way here.
+    /// The state that was remembered last on the path to this one.
     pub(crate) parent: Option<usize>,
 }
 
-/// Ids of pointers that may be NULL, as they correspond in two states.
+/// Which ids of pointers that may be NULL correspond to each other in two states.
 #[derive(Default)]
 struct Ids(Vec<(u32, u32)>);
 
 impl Ids {
-    fn fit(&mut self, old: u32, new: u32) -> bool {
+    fn corresponds(&mut self, old: u32, new: u32) -> bool {
         if let Some(pair) = self.0.iter().find(|pair| pair.0 == old) {
             return pair.1 == new;
         }
@@ -106,7 +107,7 @@ impl Ids {
     }
 }
 
-/// Whether a way that was safe with the old register is so with the new one.
+/// Whether a path that was safe with the old register is safe with the new one (regsafe()).
 fn safe(old: &Register, new: &Register, ids: &mut Ids) -> bool {
     if !old.read || old.same(new) || old.kind == Kind::Nothing {
         return true;
@@ -117,7 +118,7 @@ fn safe(old: &Register, new: &Register, ids: &mut Ids) -> bool {
             a == b && old.off == new.off && old.bounds.holds(&new.bounds)
         }
         (Kind::ValueOrNull(a), Kind::ValueOrNull(b)) => {
-            a == b && old.off == new.off && ids.fit(old.id, new.id)
+            a == b && old.off == new.off && ids.corresponds(old.id, new.id)
         }
         _ => false,
     }
@@ -136,7 +137,7 @@ impl State {
         }
     }
 
-    /// Whether a way that was safe from this state is so from the other.
+    /// Whether a path that was safe from this state on is safe from the other state on (states_equal()).
     pub(crate) fn covers(&self, other: &Self) -> bool {
         let mut ids = Ids::default();
         let registers = self.registers.iter().zip(&other.registers);
@@ -167,7 +168,7 @@ impl State {
         self.stack[slot * WORD] == Byte::Spilled
     }
 
-    /// Forgets what was written: from here on another state is the parent.
+    /// Removes the marks of reads and writes: from here on another state is the parent.
     pub(crate) fn forget_marks(&mut self) {
         for at in 0..10 {
             (self.registers[at].read, self.registers[at].written) = (false, false);
@@ -179,7 +180,7 @@ impl State {
         }
     }
 
-    /// A pointer that may be NULL has been compared with NULL.
+    /// Applies a comparison with NULL to the pointers of this id.
     pub(crate) fn decide_null(&mut self, id: u32, null: bool) {
         let held: Vec<usize> = (0..STACK / WORD)
             .filter(|&slot| self.holds_register(slot))

@@ -1,16 +1,16 @@
-//! The walk through a program as the verifier of Linux 4.14 makes it for root: every way is followed, unless its state is
-//! one that has been seen at the same place and was no narrower (kernel/bpf/verifier.c, do_check()).
+//! The walk through a program as the verifier of Linux 4.14 makes it for root (do_check() in kernel/bpf/verifier.c). It
+//! follows every path, unless it has been at the same instruction with a state that allows at least as much.
 
 use super::bounds::Bounds;
 use super::state::{Kind, Register, STACK, State, WORD};
 
 /// BPF_COMPLEXITY_LIMIT_INSNS and BPF_COMPLEXITY_LIMIT_STACK.
-pub(crate) const MOST: usize = 131_072;
-const MOST_PENDING: usize = 1024;
+pub(crate) const MAX_PROCESSED: usize = 131_072;
+const MAX_PENDING: usize = 1024;
 /// BPF_MAX_VAR_OFF and BPF_MAX_VAR_SIZ.
 pub(super) const FAR: i64 = 1 << 29;
 
-/// One instruction (kernel: `struct bpf_insn`); of one that loads the address of a map, which.
+/// One instruction (`struct bpf_insn`). `map`: the index of the map whose address it loads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Insn {
     pub(crate) code: u8,
@@ -40,7 +40,7 @@ pub(super) struct Walk<'a> {
     code: &'a [Insn],
     pub(super) maps: &'a [Map],
     pub(super) state: State,
-    /// Whether states are remembered at a place, and which.
+    /// By instruction: the states that were remembered there. None: none are remembered there.
     seen: Vec<Option<Vec<usize>>>,
     remembered: Vec<State>,
     pending: Vec<(usize, State)>,
@@ -50,13 +50,13 @@ pub(super) struct Walk<'a> {
 
 pub(super) type Checked<T = ()> = Result<T, String>;
 
-/// Follows every way. An error is what the verifier would say.
+/// Follows every path. An error has the instruction that the verifier would refuse, and the reason.
 pub(crate) fn follow(code: &[Insn], maps: &[Map]) -> Result<Effort, (usize, String, Effort)> {
     let mut walk = Walk {
         code,
         maps,
         state: State::begin(),
-        seen: places(code),
+        seen: state_points(code),
         remembered: Vec::new(),
         pending: Vec::new(),
         ids: 0,
@@ -77,8 +77,9 @@ pub(crate) fn follow(code: &[Insn], maps: &[Map]) -> Result<Effort, (usize, Stri
     Ok(walk.effort)
 }
 
-/// Where states are remembered: at jumps and their targets, and behind calls and ends of ways (check_cfg()).
-fn places(code: &[Insn]) -> Vec<Option<Vec<usize>>> {
+/// The instructions at which states are remembered: jumps and their targets, and those after calls and unconditional
+/// jumps (check_cfg()).
+fn state_points(code: &[Insn]) -> Vec<Option<Vec<usize>>> {
     let mut seen = vec![None; code.len()];
     let mut at = 0;
     while at < code.len() {
@@ -101,13 +102,13 @@ fn places(code: &[Insn]) -> Vec<Option<Vec<usize>>> {
 }
 
 impl Walk<'_> {
-    /// One instruction: the place that comes next, or the end of a way.
+    /// Processes one instruction. Returns the next one; None: the path ends.
     fn step(&mut self, at: usize) -> Checked<Option<usize>> {
         self.effort.processed += 1;
-        if self.effort.processed > MOST {
+        if self.effort.processed > MAX_PROCESSED {
             return Err("the program is too large".to_owned());
         }
-        if self.been_here(at) {
+        if self.is_covered(at) {
             return Ok(None);
         }
         let insn = self.code[at];
@@ -157,8 +158,8 @@ impl Walk<'_> {
         Ok(Some(at + 1))
     }
 
-    /// Whether this place has been reached in a state that covers this one; otherwise it is remembered.
-    fn been_here(&mut self, at: usize) -> bool {
+    /// Whether a state that was remembered here covers the current one. Otherwise the current one is remembered.
+    fn is_covered(&mut self, at: usize) -> bool {
         let Some(states) = &self.seen[at] else {
             return false;
         };
@@ -181,9 +182,9 @@ impl Walk<'_> {
         false
     }
 
-    /// What is read behind a covering state is read by this way, too.
+    /// Marks what is read after a covering state as read on this path, too.
     fn spread_reads(&mut self, mut from: State) {
-        // the current state has no children, so its marks are of no use: begin with its parent
+        // the current state has no children, so that its marks do not matter: the parent is the first
         let screened = self.state.clone();
         let mut parent = self.state.parent;
         let mut own = false;
@@ -370,7 +371,7 @@ impl Walk<'_> {
         }
         self.pending.push((target, taken));
         self.effort.pending = self.effort.pending.max(self.pending.len());
-        if self.pending.len() > MOST_PENDING {
+        if self.pending.len() > MAX_PENDING {
             return Err("the program is too complex".to_owned());
         }
         Ok(Some(at + 1))
@@ -415,7 +416,7 @@ fn calculated(mut own: Register, other: &Register, op: u8, wide: bool) -> Regist
     Register::number(own.bounds)
 }
 
-/// A pointer and a number. None: the result is a number that nothing is known of.
+/// The sum or difference of a pointer and a number. None: the result is a number of which nothing is known.
 fn moved(
     pointer: &Register,
     by: &Register,

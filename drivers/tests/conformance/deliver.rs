@@ -1,18 +1,15 @@
-//! Clauses 6 to 14: what is delivered, in which order, and what is not.
+//! Clauses 6, 7, 9, 11, 12 and 14: which events are delivered, and in which order. [`memory`](crate::memory) and
+//! [`exec`](crate::exec) look into them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::Duration;
 
-use driver_api::error::Chain;
-use driver_api::event::{Abi, Event, Fact, Flags, Kind, Layer, Loss, Status};
+use driver_api::event::{Abi, Flags, Kind, Loss};
 use driver_api::request::Target;
-use driver_api::support::Gap;
-use proc_pid::Capabilities;
 
 use crate::Case;
-use crate::actor::LONG;
-use crate::stage::{Kept, Outcome, Stage, actor, check, poll, request, same, to_the_end};
+use crate::stage::{Kept, Outcome, Stage, actor, check, named, poll, request, same, to_the_end};
 
 pub(crate) const CASES: &[Case] = &[
     (
@@ -40,33 +37,15 @@ pub(crate) const CASES: &[Case] = &[
         "a call that does not return is delivered at its entry",
         entry_of_exit,
     ),
-    (&[8, 13], "memory is captured as the contract says", memory),
     (
         &[9],
         "the clone family is delivered to the parent alone",
         clone_in_parent,
     ),
-    (&[10], "an exec is one event with its facts", exec),
-    (
-        &[10],
-        "an exec by a thread bears the leader's id",
-        exec_of_thread,
-    ),
-    (
-        &[8, 10],
-        "the path of an exec is told, resident or not",
-        exec_from_cold_memory,
-    ),
     (&[11], "every thread's exit is delivered", exits),
     (&[12], "nothing else is delivered", nothing_else),
-    (&[13], "what is too long is marked", truncated),
-    (&[7], "a descriptor's resolved path is a fact", resolved),
     (&[14], "losses are counted and delivered", losses),
 ];
-
-fn named<'a>(events: &'a [Kept], name: &'a str) -> impl Iterator<Item = &'a Kept> {
-    events.iter().filter(move |event| event.name() == name)
-}
 
 fn ours(event: &Kept) -> Option<String> {
     event
@@ -197,71 +176,6 @@ fn entry_of_exit(stage: &Stage) -> Outcome {
     Ok(None)
 }
 
-fn memory(stage: &Stage) -> Outcome {
-    let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let path = folder.path().join("file");
-    let (events, _) = stage.watch(
-        "memory",
-        &[path.to_str().unwrap_or_default()],
-        &["read", "openat"],
-    )?;
-    if stage.entry_only() {
-        return memory_at_entry(&events);
-    }
-    let reads: Vec<&Kept> = named(&events, "read")
-        .filter(|e| e.header().args[2] == 64)
-        .collect();
-    let good = reads
-        .iter()
-        .find(|e| e.header().ret == 12)
-        .ok_or("the read of 12 bytes is missing")?;
-    same("data", &good.text(1), &Some("twelve bytes".to_owned()))?;
-    let bad = reads
-        .iter()
-        .find(|e| e.header().ret == -i64::from(libc::EBADF))
-        .ok_or("the failed read is missing")?;
-    check(bad.event().argument(1).is_none(), || {
-        "a failed read has data".to_owned()
-    })?;
-    let faults: Vec<&Kept> = named(&events, "openat")
-        .filter(|e| e.header().ret == -i64::from(libc::EFAULT))
-        .collect();
-    same("faulting calls", &faults.len(), &2)?;
-    check(faults[0].event().argument(1).is_none(), || {
-        "a null pointer has an attachment".to_owned()
-    })?;
-    let status = faults[1]
-        .event()
-        .argument(1)
-        .map(|a| (a.status, a.bytes.len()));
-    same(
-        "attachment of a bad pointer",
-        &status,
-        &Some((Status::Fault, 0)),
-    )?;
-    Ok(None)
-}
-
-/// What the kernel has not written yet is not there; what the program has filled is.
-fn memory_at_entry(events: &[Kept]) -> Outcome {
-    let mut reads = named(events, "read").filter(|e| e.header().args[2] == 64);
-    check(reads.all(|e| e.event().argument(1).is_none()), || {
-        "a read that has not been made has data".to_owned()
-    })?;
-    let bad = |at: u64| {
-        named(events, "openat")
-            .find(|e| e.header().args[1] == at)
-            .map(|e| e.event().argument(1).map(|a| (a.status, a.bytes.len())))
-    };
-    same("attachment of a null pointer", &bad(0), &Some(None))?;
-    same(
-        "attachment of a bad pointer",
-        &bad(1),
-        &Some(Some((Status::Fault, 0))),
-    )?;
-    Ok(Some("gap: what the kernel writes".to_owned()))
-}
-
 fn clone_in_parent(stage: &Stage) -> Outcome {
     let (events, _) = stage.watch("forks", &[], &["clone", "clone3", "fork", "vfork"])?;
     let clones: Vec<&Kept> = events
@@ -290,207 +204,6 @@ fn clone_in_parent(stage: &Stage) -> Outcome {
         "children",
         &clones.iter().map(|e| e.header().ret).collect::<Vec<_>>(),
         &born,
-    )?;
-    Ok(None)
-}
-
-fn strings(event: &Event<'_>, fact: Fact) -> Vec<String> {
-    let Some(attachment) = event.fact(fact) else {
-        return Vec::new();
-    };
-    attachment
-        .strings()
-        .map(|s| String::from_utf8_lossy(s).into_owned())
-        .collect()
-}
-
-fn exec(stage: &Stage) -> Outcome {
-    let (events, status) = stage.watch("exec", &[], &["execve"])?;
-    same("status", &status, &Some(7 << 8))?;
-    let failed: Vec<&Kept> = named(&events, "execve")
-        .filter(|e| e.kind() == Kind::Syscall)
-        .collect();
-    same("failed calls", &failed.len(), &1)?;
-    same(
-        "its path",
-        &failed[0].text(0),
-        &Some("/nonexistent/program".to_owned()),
-    )?;
-    if stage.entry_only() {
-        check(failed[0].event().has(Flags::ENTRY), || {
-            "the failed call is not marked ENTRY".to_owned()
-        })?;
-    } else {
-        same(
-            "its result",
-            &failed[0].header().ret,
-            &-i64::from(libc::ENOENT),
-        )?;
-    }
-    let argv: Vec<String> = ["actor", "--actor", "exit", "7"].map(str::to_owned).into();
-    let said = |event: &Event<'_>| -> Vec<String> {
-        event
-            .argument(1)
-            .map(|a| {
-                a.strings()
-                    .map(|s| String::from_utf8_lossy(s).into_owned())
-                    .collect()
-            })
-            .unwrap_or_default()
-    };
-    same("its argv", &said(&failed[0].event()), &argv)?;
-    let execs: Vec<&Kept> = events.iter().filter(|e| e.kind() == Kind::Exec).collect();
-    same("execs", &execs.len(), &2)?;
-    let event = execs[1].event();
-    let exe = std::env::current_exe().map_err(|e| e.to_string())?;
-    let text = |fact| {
-        event
-            .fact(fact)
-            .map(|a| String::from_utf8_lossy(&a.text()).into_owned())
-    };
-    same(
-        "path",
-        &execs[1].text(0),
-        &Some("/proc/self/exe".to_owned()),
-    )?;
-    same("argv", &said(&event), &argv)?;
-    same("fact exe", &text(Fact::Exe).as_deref(), &exe.to_str())?;
-    same(
-        "fact cwd",
-        &text(Fact::Cwd).as_deref(),
-        &std::env::current_dir().map_err(|e| e.to_string())?.to_str(),
-    )?;
-    same("fact argv", &strings(&event, Fact::Argv), &argv)?;
-    same(
-        "fact env",
-        &strings(&event, Fact::Env),
-        &vec!["LANNER_SCENE=exec".to_owned()],
-    )?;
-    same("fact comm", &text(Fact::Comm), &Some("exe".to_owned()))?;
-    let ids = event.ids().ok_or("no ids")?;
-    same("parent", &ids.ppid, &std::process::id())?;
-    // SAFETY: these calls have no effect.
-    let (uid, euid, sid, pgid) = unsafe {
-        (
-            libc::getuid(),
-            libc::geteuid(),
-            libc::getsid(0),
-            libc::getpgid(0),
-        )
-    };
-    same(
-        "ids",
-        &(ids.uid, ids.euid, ids.sid as i32, ids.pgid as i32),
-        &(uid, euid, sid, pgid),
-    )?;
-    let without = program(stage, &event, &exe)?;
-    check(!event.has(Flags::UNSELECTED), || {
-        "a selected exec is marked UNSELECTED".to_owned()
-    })?;
-    let (events, _) = stage.watch("exec", &[], &["openat"])?;
-    let unselected: Vec<&Kept> = events.iter().filter(|e| e.kind() == Kind::Exec).collect();
-    same("execs that nobody selected", &unselected.len(), &2)?;
-    check(
-        unselected.iter().all(|e| e.event().has(Flags::UNSELECTED)),
-        || "one is not marked UNSELECTED".to_owned(),
-    )?;
-    same(
-        "failed execs that nobody selected",
-        &named(&events, "execve")
-            .filter(|e| e.kind() == Kind::Syscall)
-            .count(),
-        &0,
-    )?;
-    Ok(without)
-}
-
-/// Whether a file is of an overlay file system: statfs(2).
-fn is_in_overlay(file: &std::path::Path) -> Result<bool, String> {
-    use std::os::unix::ffi::OsStrExt;
-    let path = std::ffi::CString::new(file.as_os_str().as_bytes()).map_err(|e| e.to_string())?;
-    let mut found = std::mem::MaybeUninit::<libc::statfs>::zeroed();
-    // SAFETY: the path is a C string; the kernel writes one struct statfs, of which all bit patterns are valid.
-    let (error, found) = unsafe {
-        let error = libc::statfs(path.as_ptr(), found.as_mut_ptr());
-        (error, found.assume_init())
-    };
-    check(error == 0, || std::io::Error::last_os_error().to_string())?;
-    Ok(found.f_type == libc::OVERLAYFS_SUPER_MAGIC)
-}
-
-/// The file and the capabilities of the actor, which are this process's.
-fn program(stage: &Stage, event: &Event<'_>, exe: &std::path::Path) -> Outcome {
-    use std::os::unix::fs::MetadataExt;
-    let Some(program) = event.program() else {
-        let support = stage.driver.probe(stage.host);
-        let named = support.gaps().iter().any(|gap| gap.what == Gap::PROGRAM);
-        check(named, || "no fact program, and no gap says so".to_owned())?;
-        return Ok(Some("gap: a program's file".to_owned()));
-    };
-    let file = exe.metadata().map_err(|e| e.to_string())?;
-    let ns = |s: i64, ns: i64| (s * 1_000_000_000 + ns).cast_unsigned();
-    same(
-        "the program's file",
-        &(program.mode, program.uid, program.gid, program.mtime_ns),
-        &(
-            file.mode(),
-            file.uid(),
-            file.gid(),
-            ns(file.mtime(), file.mtime_nsec()),
-        ),
-    )?;
-    same(
-        "whether it is in an overlay",
-        &(program.layer != Layer::None as u32),
-        &is_in_overlay(exe)?,
-    )?;
-    let own = proc_pid::Status::of_self().map_err(|e| Chain(&e).to_string())?;
-    same(
-        "what the program may do",
-        &Some(Capabilities {
-            inheritable: program.cap_inheritable,
-            permitted: program.cap_permitted,
-            effective: program.cap_effective,
-        }),
-        &own.capabilities(),
-    )?;
-    Ok(None)
-}
-
-fn exec_from_cold_memory(stage: &Stage) -> Outcome {
-    let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let file = folder.path().join("path");
-    let (events, status) = stage.watch(
-        "exec-cold",
-        &[file.to_str().unwrap_or_default()],
-        &["execve"],
-    )?;
-    same("status", &status, &Some(7 << 8))?;
-    let last = events
-        .iter()
-        .rfind(|e| e.kind() == Kind::Exec)
-        .ok_or("no exec")?;
-    same("path", &last.text(0), &Some("/proc/self/exe".to_owned()))?;
-    Ok(None)
-}
-
-fn exec_of_thread(stage: &Stage) -> Outcome {
-    let (events, status) = stage.watch("exec-thread", &[], &["execve", "exit_group"])?;
-    same("status", &status, &Some(7 << 8))?;
-    let last = events
-        .iter()
-        .rfind(|e| e.kind() == Kind::Exec)
-        .ok_or("no exec")?
-        .header();
-    same("thread id", &last.tid, &last.tgid)?;
-    let exit = named(&events, "exit_group")
-        .last()
-        .ok_or("no exit_group after the exec")?
-        .header();
-    same(
-        "process that ends",
-        &(exit.tgid, exit.tid),
-        &(last.tgid, last.tid),
     )?;
     Ok(None)
 }
@@ -561,88 +274,6 @@ fn nothing_else(stage: &Stage) -> Outcome {
         })?;
         Ok(None)
     })
-}
-
-fn truncated(stage: &Stage) -> Outcome {
-    let (events, _) = stage.watch("write-long", &[], &["write", "openat"])?;
-    let write = named(&events, "write")
-        .find(|e| e.header().args[0] == 9999)
-        .ok_or("the write is missing")?;
-    let event = write.event();
-    let data = event.argument(1).ok_or("the write has no data")?;
-    same(
-        "data",
-        &(data.status, data.bytes.len(), data.full),
-        &(Status::Truncated, 80, LONG as u64),
-    )?;
-    let open = named(&events, "openat")
-        .find(|e| {
-            e.header().ret == -i64::from(libc::ENAMETOOLONG)
-                || e.text(1).is_some_and(|path| path.starts_with("/pppp"))
-        })
-        .ok_or("the openat of the long path is missing")?;
-    let event = open.event();
-    let path = event.argument(1).ok_or("it has no path")?;
-    same(
-        "path",
-        &(path.status, path.bytes.len()),
-        &(Status::Truncated, 4096),
-    )?;
-    Ok(None)
-}
-
-fn resolved(stage: &Stage) -> Outcome {
-    let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let folder = folder.path().canonicalize().map_err(|e| e.to_string())?;
-    let folder = folder.to_str().unwrap_or_default();
-    let (events, _) = stage.watch("resolved", &[folder], &["openat"])?;
-    if stage.entry_only() {
-        check(
-            events.iter().all(|e| e.event().fact(Fact::Path).is_none()),
-            || "a descriptor that is not there yet has a path".to_owned(),
-        )?;
-        let said =
-            |path: &str| named(&events, "openat").any(|e| e.text(1).as_deref() == Some(path));
-        check(said(&format!("{folder}/deep/er/../file")), || {
-            "what the program said is missing".to_owned()
-        })?;
-        return Ok(Some("gap: resolved paths".to_owned()));
-    }
-    let facts: Vec<(String, String)> = named(&events, "openat")
-        .filter(|e| e.header().ret >= 0)
-        .filter_map(|e| {
-            let fact = e
-                .event()
-                .fact(Fact::Path)
-                .map(|a| String::from_utf8_lossy(&a.text()).into_owned());
-            Some((e.text(1)?, fact.unwrap_or_default()))
-        })
-        .collect();
-    let fact_of = |path: &str| {
-        facts
-            .iter()
-            .rfind(|(said, _)| said == path)
-            .map(|(_, fact)| fact.as_str())
-    };
-    for (said, expected) in [
-        ("link", "deep/file"),
-        ("deep/er/../file", "deep/file"),
-        ("deep", "deep"),
-        ("deep/new", "deep/new"),
-    ] {
-        let expected = format!("{folder}/{expected}");
-        same(
-            said,
-            &fact_of(&format!("{folder}/{said}")),
-            &Some(expected.as_str()),
-        )?;
-    }
-    let status = fact_of("/proc/self/status").unwrap_or_default();
-    check(
-        status.starts_with("/proc/") && status.ends_with("/status") && !status.contains("self"),
-        || format!("the path of /proc/self/status is {status:?}"),
-    )?;
-    Ok(None)
 }
 
 fn losses(stage: &Stage) -> Outcome {

@@ -9,7 +9,7 @@ use driver_api::request::{Limits, Omit, Target};
 use proc_pid::{Stat, State};
 
 use crate::Case;
-use crate::stage::{Kept, Outcome, Stage, actor, calls, check, request, same, to_the_end};
+use crate::stage::{Kept, Outcome, Stage, actor, calls, check, request, said, same, to_the_end};
 
 pub(crate) const CASES: &[Case] = &[
     (
@@ -47,7 +47,7 @@ fn stands_still(stage: &Stage) -> Outcome {
             }
             Flow::Continue
         });
-        if let Polled::Ended(_) = polled.map_err(|error| error.to_string())? {
+        if let Polled::Ended(_) = polled.map_err(said)? {
             break;
         }
     }
@@ -69,7 +69,7 @@ fn left_out(stage: &Stage) -> Outcome {
     let holds = capture.holds();
     // a later selection leaves it out as well
     let again = capture.select(&calls(&["openat", "close"]));
-    again.map_err(|error| error.to_string())?;
+    again.map_err(said)?;
     let (events, _) = to_the_end(capture.as_mut())?;
     let count = |name: &str| events.iter().filter(|e| e.name() == name).count();
     check(count("openat") > 0, || "no openat was delivered".to_owned())?;
@@ -91,7 +91,7 @@ fn without_facts(stage: &Stage) -> Outcome {
         };
         to_the_end(stage.must_open(&wanted)?.as_mut())
     };
-    let said = |events: &[Kept]| -> Vec<(Option<String>, i64)> {
+    let opened = |events: &[Kept]| -> Vec<(Option<String>, i64)> {
         let opens = events.iter().filter(|e| e.name() == "openat");
         opens.map(|e| (e.text(1), e.header().ret)).collect()
     };
@@ -104,8 +104,8 @@ fn without_facts(stage: &Stage) -> Outcome {
             let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
         });
     let (without, _) = omitting("resolved", &[folder], &["openat"])?;
-    check(said(&with).len() > 4, || "hardly any openat".to_owned())?;
-    same("the calls", &said(&without), &said(&with))?;
+    check(opened(&with).len() > 4, || "hardly any openat".to_owned())?;
+    same("the calls", &opened(&without), &opened(&with))?;
     let (events, status) = omitting("exec", &[], &["execve"])?;
     same("status", &status, &Some(7 << 8))?;
     let execs: Vec<&Kept> = events.iter().filter(|e| e.kind() == Kind::Exec).collect();

@@ -16,7 +16,9 @@ mod actor;
 mod arm;
 mod begin;
 mod deliver;
+mod exec;
 mod held;
+mod memory;
 mod running;
 mod stage;
 
@@ -38,6 +40,8 @@ fn cases() -> Vec<Case> {
     [
         begin::CASES,
         deliver::CASES,
+        memory::CASES,
+        exec::CASES,
         running::CASES,
         held::CASES,
         machine,

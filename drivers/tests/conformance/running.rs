@@ -7,10 +7,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use driver_api::driver::{Flow, Polled};
+use driver_api::error::Chain;
 use driver_api::request::Target;
 
 use crate::Case;
-use crate::stage::{Outcome, Stage, actor, calls, check, poll, request, same, to_the_end, until};
+use crate::stage::{
+    Outcome, Stage, actor, calls, check, poll, request, said, same, to_the_end, until,
+};
 
 pub(crate) const CASES: &[Case] = &[
     (&[15], "poll keeps to its timeout", poll_timeout),
@@ -101,7 +104,7 @@ fn stop_and_go_on(stage: &Stage) -> Outcome {
                 }
                 Flow::Stop
             })
-            .map_err(|error| error.to_string())?;
+            .map_err(said)?;
         check(taken <= 1, || {
             format!("{taken} events after the sink had said stop")
         })?;
@@ -137,11 +140,10 @@ fn reselect(stage: &Stage) -> Outcome {
     let selected = capture.select(&calls(&["openat"]));
     if let (Err(error), true) = (&selected, stage.entry_only()) {
         // its filter is there for life; a selection that is within it is replaced
-        check(error.to_string().contains("from the start"), || {
-            error.to_string()
-        })?;
+        let text = Chain(error).to_string();
+        check(text.contains("from the start"), || text)?;
         let narrower = capture.select(&calls(&[]));
-        narrower.map_err(|error| error.to_string())?;
+        narrower.map_err(said)?;
         fs::write(&end, b"").map_err(|e| e.to_string())?;
         let (events, status) = to_the_end(capture.as_mut())?;
         same("status", &status, &Some(0))?;
@@ -149,7 +151,7 @@ fn reselect(stage: &Stage) -> Outcome {
         same("getpid after it was deselected", &after, &0)?;
         return Ok(Some("gap: a wider selection".to_owned()));
     }
-    selected.map_err(|error| error.to_string())?;
+    selected.map_err(said)?;
     // what was on its way when the selection changed
     poll(capture.as_mut(), &mut Vec::new(), Duration::from_millis(20))?;
     poll(capture.as_mut(), &mut Vec::new(), Duration::from_millis(20))?;

@@ -60,6 +60,11 @@ impl Kept {
     }
 }
 
+/// The events of calls of this name.
+pub(crate) fn named<'a>(events: &'a [Kept], name: &'a str) -> impl Iterator<Item = &'a Kept> {
+    events.iter().filter(move |event| event.name() == name)
+}
+
 /// The set of these calls.
 pub(crate) fn calls(names: &[&str]) -> SyscallSet {
     names
@@ -162,7 +167,7 @@ pub(crate) fn poll(
             into.push(Kept(event.to_vec()));
             Flow::Continue
         })
-        .map_err(|error| Chain(&error).to_string())
+        .map_err(said)
 }
 
 /// Polls until the capture ends.
@@ -194,6 +199,11 @@ pub(crate) fn until(
         "no end {PATIENCE:?} after the last of {} events",
         events.len()
     ))
+}
+
+/// An error with its sources, as the fault of a case.
+pub(crate) fn said(error: impl std::error::Error + 'static) -> String {
+    Chain(&error).to_string()
 }
 
 /// Fails the case unless it holds.

@@ -12,7 +12,7 @@ pub fn of(ret: i64) -> Option<u32> {
         .then(|| u32::try_from(-ret).unwrap_or_default())
 }
 
-/// The errno's name, as `ENOENT`.
+/// The errno's name, such as `ENOENT`.
 pub fn name(errno: u32) -> Option<&'static str> {
     symbols::set("errno").and_then(|set| symbols::name(set, u64::from(errno)))
 }
@@ -32,7 +32,7 @@ pub fn message(errno: u32) -> Option<&'static str> {
     }
 }
 
-/// In the order of their numbers; empty where there is no such error.
+/// By number; empty where no error has the number.
 const MESSAGES: &[&str] = &[
     "",
     "Operation not permitted",

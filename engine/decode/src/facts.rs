@@ -1,4 +1,4 @@
-//! The facts of an event as JSON: what the kernel did, which the program cannot forge.
+//! The facts of an event as JSON: what the kernel did. The program cannot forge them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -8,7 +8,7 @@ use super::json::{self, Members};
 use super::sockaddr::{INET, INET6};
 use super::symbols;
 
-/// Appends the object of an event's facts; empty where it has none.
+/// Appends the object of an event's facts; it is empty if the event has none.
 pub(super) fn object(out: &mut String, event: &Event<'_>) {
     let mut members = Members::object(out);
     for attached in event.attachments() {
@@ -34,7 +34,9 @@ pub(super) fn object(out: &mut String, event: &Event<'_>) {
             // Part of the tuple, if there is one.
             Fact::Local | Fact::Peer if event.tuple().is_some() => {}
             Fact::Argv | Fact::Env => json::strings(members.key(fact.name()), &attached),
-            _ => text(members.key(fact.name()), &attached),
+            Fact::Path | Fact::Exe | Fact::Cwd | Fact::Comm | Fact::Local | Fact::Peer => {
+                text(members.key(fact.name()), &attached);
+            }
         }
     }
     members.end();

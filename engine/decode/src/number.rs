@@ -39,8 +39,20 @@ impl Number {
     /// It as a signed number of 64 bits.
     pub fn signed(&self) -> i64 {
         match self.reading {
-            Reading::DirFd | Reading::Signal => self.int().into(),
-            _ => self.bits.cast_signed(),
+            Reading::DirFd | Reading::Signal | Reading::ClockId => self.int().into(),
+            Reading::Signed
+            | Reading::Unsigned
+            | Reading::Hex
+            | Reading::Address
+            | Reading::Id
+            | Reading::Mode
+            | Reading::FileType
+            | Reading::Device
+            | Reading::IpcKey
+            | Reading::Limit
+            | Reading::Ioprio
+            | Reading::WaitStatus
+            | Reading::Ip4 => self.bits.cast_signed(),
         }
     }
 
@@ -202,7 +214,7 @@ pub(super) fn pointer(out: &mut String, address: u64) {
     }
 }
 
-/// Appends permission bits in base 8, at least three digits.
+/// Appends permission bits in base 8, with a leading 0 and at least two more digits.
 pub(super) fn mode(out: &mut String, bits: u64) {
     let _ = write!(out, "0{bits:02o}");
 }

@@ -170,7 +170,17 @@ fn result(out: &mut String, event: &Event<'_>, call: &Syscall) {
             mode(out, ret.cast_unsigned());
         }
         Returns::Fcntl if ret != 0 => fcntl(out, variant::raw(event, call, 1), ret),
-        _ => outcome(out, ret),
+        Returns::Fcntl
+        | Returns::Errno
+        | Returns::Fd
+        | Returns::Size
+        | Returns::Pid
+        | Returns::Child
+        | Returns::Off
+        | Returns::Uid
+        | Returns::Gid
+        | Returns::I64
+        | Returns::None => outcome(out, ret),
     }
 }
 

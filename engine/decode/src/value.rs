@@ -69,10 +69,27 @@ impl Value<'_> {
             Self::Flags(Flags(bits, _))
             | Self::Enum(Enum(bits, _))
             | Self::Capabilities(Capabilities(bits)) => Some(Scalar::Unsigned(*bits)),
-            _ => None,
+            Self::Null
+            | Self::Unread(_)
+            | Self::Unused
+            | Self::Str(_)
+            | Self::Strings(_)
+            | Self::Bytes(_)
+            | Self::SockOption(_)
+            | Self::Inline(_)
+            | Self::Ip(_)
+            | Self::SockAddr(_)
+            | Self::Message(_)
+            | Self::Messages(_)
+            | Self::Signals(_)
+            | Self::Bits(_)
+            | Self::Dirents(_)
+            | Self::Struct(_)
+            | Self::Array(_) => None,
         }
     }
 
+    /// What writes it. Values without a type of their own write themselves, below.
     fn forms(&self) -> &dyn Forms {
         match self {
             Self::Null | Self::Unread(_) | Self::Unused => self,

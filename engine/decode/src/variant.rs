@@ -1,9 +1,9 @@
-//! Which register a parameter is in, and what it is in this call.
+//! The value of a parameter's register, and what the parameter is in this call.
 
 use driver_api::event::{Abi, Event};
 use driver_api::table::{self, Kind, Meaning, Param, Syscall};
 
-/// The value in a parameter's register, or in both of them.
+/// The value in a parameter's register, or in its two registers.
 pub(super) fn raw(event: &Event<'_>, call: &Syscall, at: usize) -> u64 {
     let abi = event.abi();
     let register = call.register(abi, at);
@@ -23,7 +23,7 @@ pub(super) fn meaning(event: &Event<'_>, call: &Syscall, param: &Param) -> Meani
         kind: param.kind,
         written: param.written,
     };
-    // a variant that leads to another one is a chain as long as the table makes it
+    // a variant can choose another variant; the table has short chains
     for _ in 0..4 {
         let Kind::By(variant, selectors) = meaning.kind else {
             break;
@@ -43,7 +43,7 @@ pub(super) fn is_narrow(event: &Event<'_>) -> bool {
     table::is_narrow(event.abi(), event.header().nr)
 }
 
-/// Which layout its structures have.
+/// The index of its structures' layouts.
 pub(super) fn layout(event: &Event<'_>) -> usize {
     table::layout(event.abi(), event.header().nr)
 }

@@ -339,7 +339,7 @@ pub(crate) enum PluginVerb {
     List(PluginListArgs),
     /// Run a plugin through everything that lanner may do to it. Exit status 1: it failed.
     Check(PluginCheckArgs),
-    /// Write a crate with the beginning of a plugin, its test, and all that it needs.
+    /// Write a crate with the beginning of a plugin and its test.
     New(PluginNewArgs),
 }
 
@@ -386,6 +386,9 @@ pub(crate) struct PluginNewArgs {
     /// The folder to make it in.
     #[arg(long = "in", value_name = "DIR", default_value = ".")]
     pub(crate) folder: PathBuf,
+    /// Take the SDK from this folder, `plugins/api` of a checkout, instead of crates.io.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) sdk_path: Option<PathBuf>,
 }
 
 /// What a new plugin does.

@@ -11,30 +11,37 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // what drivers deliver
     ("driver-api", &[]),
     ("proc-pid", &[]),
+    ("bpf-syscall", &[]),
+    ("bpf-headers", &[]),
     ("driver-start", &["driver-api"]),
-    ("driver-ebpf", &["driver-api", "driver-start"]),
+    (
+        "driver-ebpf",
+        &["bpf-syscall", "driver-api", "driver-start", "proc-pid"],
+    ),
     (
         "driver-ebpf-core",
-        &["driver-api", "driver-ebpf", "driver-start"],
+        &["bpf-syscall", "driver-api", "driver-ebpf"],
     ),
     (
         "driver-ebpf-legacy",
-        &["driver-api", "driver-ebpf", "driver-start"],
+        &["bpf-syscall", "driver-api", "driver-ebpf", "proc-pid"],
     ),
-    ("driver-ptrace", &["driver-api", "driver-start"]),
+    ("driver-ptrace", &["driver-api", "driver-start", "proc-pid"]),
     (
         "drivers",
         &[
+            "bpf-syscall",
             "driver-api",
             "driver-ebpf-core",
             "driver-ebpf-legacy",
             "driver-ptrace",
+            "proc-pid",
         ],
     ),
     // what events mean
     ("suggest", &[]),
     ("decode", &["driver-api"]),
-    ("inspect", &["decode", "driver-api"]),
+    ("inspect", &["decode", "driver-api", "proc-pid"]),
     ("containers", &["inspect"]),
     (
         "fields",
@@ -92,10 +99,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fields",
             "inspect",
             "plugin-host",
+            "proc-pid",
             "recording",
         ],
     ),
-    ("peers", &[]),
+    ("test-support", &[]),
 ];
 
 /// Every plugin that comes with lanner is built as everybody's: on the SDK alone.

@@ -184,8 +184,7 @@ mod tests {
     fn no_settings_are_the_defaults_and_unknown_ones_are_refused() {
         assert_eq!(settings::<Strict>(b"").unwrap(), Strict { json: false });
         settings::<()>(b"").unwrap();
-        let error = settings::<Strict>(br#"{"jsn":true}"#).unwrap_err();
-        let error = Chain(&error).to_string();
+        let error = Chain(&settings::<Strict>(br#"{"jsn":true}"#).unwrap_err()).to_string();
         assert!(error.contains("unknown field `jsn`"), "{error}");
     }
 

@@ -42,8 +42,8 @@
 //! | [`FieldResolver`], [`FieldSource`] | how fields are found and read |
 //! | [`RulePlugin`] | takes events, reports matches |
 //! | [`OutputPlugin`] | takes alerts, delivers them |
-//! | [`LineWriter`], [`Permissions`], [`Chain`] | what many outputs need |
 //! | [`Transformer`], [`Term`] | functions of field values, for conditions and templates |
+//! | [`LineWriter`], [`Permissions`], [`Chain`] | what many outputs need |
 //! | `testing` | a host and alerts for tests (feature `testing`) |
 
 pub mod abi;

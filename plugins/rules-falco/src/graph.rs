@@ -143,9 +143,12 @@ impl Graph {
                             .or_insert_with(|| (test.clone(), Vec::new()));
                         entry.1.extend(texts.iter().cloned());
                     }
-                    _ => rest.push(id),
+                    Comparison::Texts(..)
+                    | Comparison::NotText(_)
+                    | Comparison::Matcher(_)
+                    | Comparison::Source(..) => rest.push(id),
                 },
-                _ => rest.push(id),
+                Node::Not(_) | Node::And(_) | Node::Or(_) => rest.push(id),
             }
         }
         if !types.is_empty() {
@@ -170,7 +173,7 @@ impl Graph {
                 Node::Const(false) => return id,
                 Node::Const(true) => {}
                 Node::Not(inner) => negated.push(*inner),
-                _ => rest.push(id),
+                Node::And(_) | Node::Or(_) | Node::EventType(_) | Node::Test(_) => rest.push(id),
             }
         }
         // `not a and not b` is `not (a or b)`, and the tests of an `or` may be joined.
@@ -187,7 +190,9 @@ impl Graph {
                         rest.push(self.not(term));
                     }
                 }
-                _ => rest.push(self.not(any)),
+                Node::Not(_) | Node::And(_) | Node::EventType(_) | Node::Test(_) => {
+                    rest.push(self.not(any));
+                }
             }
         }
         self.ordered(rest, true)

@@ -290,6 +290,10 @@ mod tests;
 mod comparisons_tests;
 
 #[cfg(test)]
+#[path = "exceptions_tests.rs"]
+mod exceptions_tests;
+
+#[cfg(test)]
 #[path = "language_tests.rs"]
 mod language_tests;
 

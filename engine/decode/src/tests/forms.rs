@@ -1,11 +1,11 @@
-//! The JSON and Falco forms, and the text of what strace cannot be asked about here.
+//! The JSON and Falco forms, and text that the test against strace does not cover.
 
 use driver_api::event::{
     Abi, Encoding, EventBuilder, Fact, Flags, Header, Ids, Kind, Part, Status, Tuple,
 };
 
 use super::Arg::{M, N, S, V};
-use super::{Arg, event, line, neg};
+use super::{Arg, altered, event, line, neg};
 use crate::{falco, json, text};
 
 use as_written::bytes_of;
@@ -136,7 +136,7 @@ fn what_is_missing_or_cut_is_said() {
 #[test]
 fn a_fact_that_is_cut_is_said() {
     let (mut builder, _) = event("execve", &[S(b"ls"), N(0x2000), N(0)], 0);
-    builder.header_mut().kind = Kind::Exec as u8;
+    let mut builder = altered(&mut builder, |header| header.kind = Kind::Exec as u8);
     builder.attach(
         Fact::Argv as u8,
         Part::None,
@@ -247,9 +247,9 @@ fn a_message_has_parts() {
 }
 
 #[test]
-fn an_exec_is_told_by_its_facts() {
+fn the_vectors_of_an_exec_are_facts() {
     let (mut builder, _) = event("execve", &[S(b"ls"), N(0x2000), N(0x3000)], 0);
-    builder.header_mut().kind = Kind::Exec as u8;
+    let mut builder = altered(&mut builder, |header| header.kind = Kind::Exec as u8);
     fact(&mut builder, Fact::Exe, Encoding::Parts, b"ls\0bin\0usr\0");
     fact(&mut builder, Fact::Argv, Encoding::Strings, b"ls\0-l\0");
     fact(&mut builder, Fact::Env, Encoding::Strings, b"A=1\0");
@@ -357,7 +357,7 @@ fn results_are_those_of_strace() {
         "clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD, child_tidptr=0x7f000a10) = 42"
     );
     let (mut builder, _) = event("getpid", &[N(1), N(2), N(3), N(4096)], -38);
-    builder.header_mut().nr = 500;
+    let mut builder = altered(&mut builder, |header| header.nr = 500);
     let mut out = String::new();
     text::line(&mut out, &builder.finish().expect("an event"));
     assert_eq!(
@@ -365,7 +365,7 @@ fn results_are_those_of_strace() {
         "syscall_0x1f4(0x1, 0x2, 0x3, 0x1000, 0, 0) = -1 ENOSYS (Function not implemented)"
     );
     let (mut builder, _) = event("close", &[N(1)], 0);
-    builder.header_mut().flags = Flags::NORETURN;
+    let mut builder = altered(&mut builder, |header| header.flags = Flags::NORETURN);
     assert!(json_of(&mut builder).contains(r#""ret":null,"error":null"#));
 }
 
@@ -373,7 +373,7 @@ fn results_are_those_of_strace() {
 fn a_call_that_was_seen_at_its_entry_has_no_result() {
     let made = |name: &str, args: &[Arg]| {
         let (mut builder, call) = event(name, args, 0);
-        builder.header_mut().flags = Flags::ENTRY;
+        let builder = altered(&mut builder, |header| header.flags = Flags::ENTRY);
         (builder, call)
     };
     let (mut builder, call) = made("openat", &hosts());
@@ -391,7 +391,7 @@ fn a_call_that_was_seen_at_its_entry_has_no_result() {
     let json = json_of(&mut builder);
     assert!(!json.contains("incomplete"), "{json}");
     // nor is how a thread ended, where nobody could ask
-    builder.header_mut().kind = Kind::Exit as u8;
+    let mut builder = altered(&mut builder, |header| header.kind = Kind::Exit as u8);
     let json = json_of(&mut builder);
     assert!(
         json.contains(r#"{"status":null,"exit_code":null,"signal":null}"#),
@@ -456,4 +456,20 @@ fn a_dynamic_clock_says_whose_it_is() {
             format!(r#"{{"which_clock":"{name}","tp":null}}"#)
         );
     }
+}
+
+#[test]
+fn the_newest_options_of_prctl_have_names() {
+    assert_eq!(
+        line("prctl", &[N(79), N(2), N(1), N(0), N(0)], 0),
+        "prctl(PR_RSEQ_SLICE_EXTENSION, PR_RSEQ_SLICE_EXTENSION_SET, PR_RSEQ_SLICE_EXT_ENABLE) = 0"
+    );
+    assert_eq!(
+        line("prctl", &[N(78), N(1), N(16), N(0), N(0)], 0),
+        "prctl(PR_FUTEX_HASH, PR_FUTEX_HASH_SET_SLOTS, 16) = 0"
+    );
+    assert_eq!(
+        line("prctl", &[N(77), N(2), N(0), N(0), N(0)], 1),
+        "prctl(PR_TIMER_CREATE_RESTORE_IDS, PR_TIMER_CREATE_RESTORE_IDS_GET) = 1"
+    );
 }

@@ -72,6 +72,22 @@ pub(super) fn event(name: &str, args: &[Arg], ret: i64) -> (EventBuilder, &'stat
     (builder, call)
 }
 
+/// The same event with another header.
+pub(super) fn altered(
+    builder: &mut EventBuilder,
+    change: impl FnOnce(&mut Header),
+) -> EventBuilder {
+    let event = builder.finish().expect("an event");
+    let mut header = *event.header();
+    change(&mut header);
+    let mut altered = EventBuilder::new();
+    altered.begin(&header);
+    event
+        .attachments()
+        .for_each(|attachment| altered.attach_copy(&attachment));
+    altered
+}
+
 /// The text of a call.
 pub(super) fn line(name: &str, args: &[Arg], ret: i64) -> String {
     let (mut builder, _) = event(name, args, ret);

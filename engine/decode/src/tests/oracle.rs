@@ -1,5 +1,5 @@
-//! strace as the oracle: the same calls are made by a program under the real strace, whose lines
-//! must be ours. Needs cc and strace.
+//! strace as the oracle: a program makes the same calls under the real strace, and its lines must equal
+//! lanner's. Needs cc and strace.
 
 use std::fmt::Write as _;
 use std::{fs, process::Command};

@@ -1,5 +1,5 @@
-//! `lanner plugins new`: a crate that builds as it is and passes its test. It is the example of its kind under another
-//! name, with a copy of the SDK, so that nothing else of lanner is needed.
+//! `lanner plugins new`: writes a crate that builds and passes its test as it is. It is the example of its kind under
+//! another name. It depends on the SDK by version, or by path if the user has a checkout.
 
 use std::fs;
 use std::io;
@@ -9,71 +9,8 @@ use std::process::ExitCode;
 use super::super::args::{PluginKind, PluginNewArgs};
 use super::super::{Failure, print};
 
-/// The files of the SDK: name, contents.
-macro_rules! sdk {
-    ($($file:literal),* $(,)?) => {
-        &[$(($file, include_str!(concat!("../../../../plugins/api/", $file)))),*]
-    };
-}
-
-const SDK: &[(&str, &str)] = sdk![
-    "include/lanner_plugin.h",
-    "src/abi/host.rs",
-    "src/abi/mod.rs",
-    "src/abi/output.rs",
-    "src/abi/plugin.rs",
-    "src/abi/reports.rs",
-    "src/abi/resolver.rs",
-    "src/abi/rules.rs",
-    "src/abi/status.rs",
-    "src/abi/value.rs",
-    "src/border.rs",
-    "src/cache.rs",
-    "src/chain.rs",
-    "src/export.rs",
-    "src/field.rs",
-    "src/host.rs",
-    "src/lib.rs",
-    "src/lines.rs",
-    "src/output.rs",
-    "src/output_border.rs",
-    "src/priority.rs",
-    "src/report.rs",
-    "src/request.rs",
-    "src/rule.rs",
-    "src/rule_border.rs",
-    "src/settings.rs",
-    "src/testing.rs",
-    "src/testing_outputs.rs",
-    "src/transform/base64.rs",
-    "src/transform/getopt.rs",
-    "src/transform/mod.rs",
-    "src/transform/term.rs",
-    "src/transform/tests.rs",
-    "src/value.rs",
-];
-
-/// The SDK's manifest, without the workspace that it is built in here.
-const SDK_MANIFEST: &str = concat!(
-    r#"[package]
-name = "lanner-plugin"
-description = "The plugin ABI and the Rust SDK for plugin authors."
-version = ""#,
-    env!("CARGO_PKG_VERSION"),
-    r#""
-edition = "2024"
-license = "Apache-2.0"
-
-[features]
-testing = []
-
-[dependencies]
-schemars = "1.2"
-serde = { version = "1", features = ["derive"] }
-serde_json = "1"
-thiserror = "2"
-"#
-);
+/// The SDK as the examples name it, in a checkout.
+const SDK_IN_EXAMPLES: &str = "path = \"../../api\"";
 
 /// An example: its name, manifest and source.
 struct Example {
@@ -100,7 +37,11 @@ pub(super) fn new(args: &PluginNewArgs) -> Result<ExitCode, Failure> {
         PluginKind::Output => OUTPUT,
         PluginKind::Rules => RULES,
     };
-    write(&folder, &args.name, &example)
+    let sdk = sdk(args.sdk_path.as_deref()).map_err(|error| {
+        let path = args.sdk_path.clone().unwrap_or_default();
+        Failure::usage(format!("--sdk-path {}: {error}", path.display()))
+    })?;
+    write(&folder, &args.name, &example, &sdk)
         .map_err(|error| Failure::usage(format!("{}: {error}", folder.display())))?;
     let library = args.name.replace('-', "_");
     let text = format!(
@@ -111,60 +52,63 @@ pub(super) fn new(args: &PluginNewArgs) -> Result<ExitCode, Failure> {
     print(text.as_bytes())
 }
 
-fn write(folder: &Path, name: &str, example: &Example) -> io::Result<()> {
-    // An old folder of that name is left alone.
+fn write(folder: &Path, name: &str, example: &Example, sdk: &str) -> io::Result<()> {
+    // fails if there is such a folder: it may hold someone's work
     fs::create_dir(folder)?;
-    let file = |path: &str, text: &str| {
-        let path = folder.join(path);
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        fs::write(path, text)
-    };
+    fs::create_dir(folder.join("src"))?;
+    let file = |path: &str, text: &str| fs::write(folder.join(path), text);
     let manifest = example
         .manifest
         .replace(example.name, name)
-        .replace("../../api", "lanner-plugin");
+        .replace(SDK_IN_EXAMPLES, sdk);
     file("Cargo.toml", &manifest)?;
     file("src/lib.rs", &example.source.replace(example.name, name))?;
-    file(".gitignore", "/target\n")?;
-    file("lanner-plugin/Cargo.toml", SDK_MANIFEST)?;
-    for (path, text) in SDK {
-        file(&format!("lanner-plugin/{path}"), text)?;
-    }
-    Ok(())
+    file(".gitignore", "/target\n")
+}
+
+/// What the manifest says about where the SDK is.
+fn sdk(path: Option<&Path>) -> io::Result<String> {
+    let Some(path) = path else {
+        return Ok(format!("version = {:?}", env!("CARGO_PKG_VERSION")));
+    };
+    let path = fs::canonicalize(path)?;
+    let text = path
+        .to_str()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path is not UTF-8"))?;
+    Ok(format!("path = {text:?}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn manifest(example: &Example, path: Option<&Path>) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("mine");
+        write(&folder, "mine", example, &sdk(path).unwrap()).unwrap();
+        fs::read_to_string(folder.join("Cargo.toml")).unwrap()
+    }
+
     #[test]
-    fn the_copy_of_the_sdk_is_whole() {
-        let api = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/api"));
-        let mut there = Vec::new();
-        let mut folders = vec!["include".to_owned(), "src".to_owned()];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(api.join(&folder)).unwrap() {
-                let entry = entry.unwrap();
-                let name = format!("{folder}/{}", entry.file_name().display());
-                let list = if entry.path().is_dir() {
-                    &mut folders
-                } else {
-                    &mut there
-                };
-                list.push(name);
-            }
+    fn a_new_plugin_depends_on_the_sdk_of_this_version() {
+        let wanted = format!(
+            "lanner-plugin = {{ version = \"{}\"",
+            env!("CARGO_PKG_VERSION")
+        );
+        for example in [OUTPUT, RULES] {
+            let text = manifest(&example, None);
+            assert_eq!(text.matches(&wanted).count(), 2, "{text}");
+            assert!(!text.contains("path"), "{text}");
         }
-        there.sort();
-        let copied: Vec<&str> = SDK.iter().map(|(name, _)| *name).collect();
-        assert_eq!(copied, there);
-        // and needs what the SDK needs
-        let manifest = fs::read_to_string(api.join("Cargo.toml")).unwrap();
-        let needed = manifest.split("[dependencies]\n").nth(1).unwrap();
-        for line in needed.lines().take_while(|line| !line.is_empty()) {
-            let name = line.split('.').next().unwrap();
-            assert!(SDK_MANIFEST.contains(&format!("\n{name} = ")), "{name}");
+    }
+
+    #[test]
+    fn a_new_plugin_depends_on_the_sdk_of_a_checkout() {
+        let api = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/api"));
+        let real = fs::canonicalize(api).unwrap();
+        for example in [OUTPUT, RULES] {
+            let text = manifest(&example, Some(api));
+            assert_eq!(text.matches(real.to_str().unwrap()).count(), 2, "{text}");
         }
     }
 }

@@ -245,15 +245,6 @@ fn without_tracefs_both_ebpf_drivers_work() {
             &["--driver", driver],
         );
     }
-    // as on Linux before 4.17, which needs it: it is mounted where nobody sees it
-    let mut old = where_(gone);
-    old.env("LANNER_LEGACY_WITHOUT", "raw_tracepoints");
-    sees(
-        "ebpf-legacy by tracepoints",
-        &mut old,
-        Path::new(BIN),
-        &["--driver", "ebpf-legacy"],
-    );
 }
 
 #[test]

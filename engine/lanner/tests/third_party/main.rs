@@ -54,7 +54,8 @@ fn check(library: &Path, args: &[&str]) -> String {
         .args(args))
 }
 
-/// Builds and tests a crate as its author would, without the network: with the versions that are here.
+/// Builds and tests a crate as its author would, without the network: with the versions that are here. The SDK of this
+/// workspace replaces the published one.
 fn cargo(folder: &Path) -> PathBuf {
     fs::copy(workspace().join("Cargo.lock"), folder.join("Cargo.lock")).expect("copy a file");
     let target = Path::new(BIN)
@@ -62,9 +63,13 @@ fn cargo(folder: &Path) -> PathBuf {
         .nth(2)
         .expect("a target directory");
     let target = target.join("third-party");
+    let sdk = format!(
+        "patch.crates-io.lanner-plugin.path={:?}",
+        workspace().join("plugins/api")
+    );
     for verb in ["test", "build"] {
         run(Command::new(env!("CARGO"))
-            .args([verb, "--quiet", "--offline"])
+            .args([verb, "--quiet", "--offline", "--config", &sdk])
             .env("CARGO_TARGET_DIR", &target)
             .env_remove("RUSTFLAGS")
             .current_dir(folder));

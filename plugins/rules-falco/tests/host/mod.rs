@@ -123,6 +123,11 @@ unsafe extern "C" fn count(ctx: *mut c_void, _: u32) {
 impl Rules {
     /// Opens rules. Panics if the plugin refuses them.
     pub(crate) fn open(text: &[u8]) -> Self {
+        Self::try_open(text).expect("the rules are good")
+    }
+
+    /// Opens rules, or gives the plugin's reason for refusing them.
+    pub(crate) fn try_open(text: &[u8]) -> Result<Self, String> {
         let asked = Box::new(Asked::default());
         let host: &'static LannerHost = Box::leak(Box::new(LannerHost {
             size: size_of::<LannerHost>(),
@@ -160,8 +165,11 @@ impl Rules {
         let open = TABLE.open.expect("a function");
         // SAFETY: all pointers live through the call.
         let status = unsafe { open(host, &raw const request, &raw mut state, &raw const error) };
-        assert_eq!(status, STATUS_OK, "{reason}");
-        Self { state, asked }
+        if status == STATUS_OK {
+            Ok(Self { state, asked })
+        } else {
+            Err(reason)
+        }
     }
 
     /// An event of a type with these fields, parsed by their types. Fields that are not in the list are missing.

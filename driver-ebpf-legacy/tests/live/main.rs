@@ -1,79 +1,17 @@
-//! The driver at work on this kernel: needs root, and says so where it is not.
+//! The driver at work on this kernel. The tests need root, and say so where they have to be skipped.
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
+
+mod older;
+mod stage;
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use driver_api::driver::{Driver, Flow, Opened, Polled};
-use driver_api::event::{Event, Fact, Kind, Status};
-use driver_api::host::Host;
-use driver_api::request::{Command, Limits, Request, SyscallSet, Target};
-use driver_api::table;
+use driver_api::driver::{Flow, Polled};
+use driver_api::event::{Event, Fact, Kind};
 use driver_ebpf_legacy::Legacy;
 
-fn root() -> bool {
-    // SAFETY: geteuid(2) touches no memory.
-    let root = unsafe { libc::geteuid() } == 0;
-    if !root {
-        println!("skipped: loading BPF programs needs root");
-    }
-    root
-}
-
-fn request(script: &str, calls: &[&str]) -> Request {
-    let args = ["sh", "-c", script].map(Into::into).to_vec();
-    Request {
-        target: Target::Command(Command {
-            program: "/bin/sh".into(),
-            args,
-        }),
-        selection: calls
-            .iter()
-            .filter_map(|name| table::by_name(name))
-            .collect::<SyscallSet>(),
-        limits: Limits::default(),
-        buffer: 1 << 20,
-    }
-}
-
-fn host() -> Host {
-    Host {
-        capabilities: !0,
-        ..Host::default()
-    }
-}
-
-fn open(request: &Request) -> Opened {
-    let opened = Legacy.open(&host(), request).expect("the driver opens");
-    assert_eq!(opened.gaps, [], "every offset is found on this kernel");
-    opened
-}
-
-/// Every event of a command, kept, and its wait status.
-fn run(script: &str, calls: &[&str]) -> (Vec<Vec<u8>>, Option<i32>) {
-    let mut capture = open(&request(script, calls)).capture;
-    let (mut events, mut status) = (Vec::new(), None);
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(30) {
-        let polled = capture.poll(Duration::from_millis(100), &mut |event| {
-            events.push(event.to_vec());
-            Flow::Continue
-        });
-        if let Polled::Ended(with) = polled.expect("polls") {
-            status = with;
-            break;
-        }
-    }
-    assert_eq!(capture.stats().lost_total(), 0);
-    assert_eq!(capture.stats().malformed, 0);
-    (events, status)
-}
-
-fn text(event: &Event<'_>, fact: Fact) -> String {
-    let fact = event.fact(fact).expect("the fact");
-    assert_eq!(fact.status, Status::Whole);
-    String::from_utf8(fact.text().into_owned()).expect("text")
-}
+use stage::{open, request, root, run, text};
 
 #[test]
 fn an_exec_has_its_facts_and_an_exit_its_code() {
@@ -119,7 +57,7 @@ fn an_exec_has_its_facts_and_an_exit_its_code() {
 }
 
 #[test]
-fn a_descriptor_has_the_path_behind_the_one_that_was_asked_for() {
+fn a_descriptor_has_the_resolved_path_of_its_file() {
     if !root() {
         return;
     }
@@ -163,7 +101,7 @@ fn a_descriptor_has_the_path_behind_the_one_that_was_asked_for() {
 }
 
 #[test]
-fn a_connection_has_both_its_ends() {
+fn a_connection_has_both_ends() {
     if !root() {
         return;
     }
@@ -188,7 +126,7 @@ fn a_connection_has_both_its_ends() {
 }
 
 #[test]
-fn many_short_processes_come_in_order_and_none_is_lost() {
+fn the_events_of_many_short_processes_come_in_order_and_none_is_lost() {
     if !root() {
         return;
     }
@@ -232,7 +170,7 @@ fn a_buffer_that_is_too_small_loses_events_and_counts_them() {
     let script = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); : < /dev/null; done";
     let mut request = request(script, &["openat", "close", "dup2", "fcntl"]);
     request.buffer = 1 << 16;
-    let mut capture = open(&request).capture;
+    let mut capture = open(&Legacy::new(), &request).capture;
     let mut delivered = 0;
     let mut lost = 0;
     let mut sink = |event: Event<'_>| {

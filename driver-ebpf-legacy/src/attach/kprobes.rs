@@ -1,6 +1,6 @@
-//! Probes on functions of the kernel: by the perf PMU of kprobes where there is one (since 4.17), else by name, in
-//! the file `kprobe_events` of tracefs. Those with names outlive their maker, so they are removed when a capture ends,
-//! and whoever comes next removes what one that was killed has left.
+//! Probes on kernel functions: by the perf PMU of kprobes where there is one (since Linux 4.17), otherwise by name, in
+//! the file `kprobe_events` of tracefs. Probes by name outlive their maker. A capture removes its own when it ends, and
+//! the next one removes those that a killed lanner left.
 
 use std::ffi::CString;
 use std::fs;
@@ -10,35 +10,42 @@ use std::path::Path;
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::lacks;
-use super::tracefs::Tracefs;
+use driver_api::error::Chain;
+
+use super::KprobeError;
+use super::tracefs::{Tracefs, TracefsError};
+use crate::kernel::{Feature, Features};
 use crate::sys;
 
+/// Holds the number of the PMU.
 const PMU: &str = "/sys/bus/event_source/devices/kprobe/type";
+/// Lists the probes that have names; in tracefs.
 const EVENTS: &str = "kprobe_events";
-/// The names of our probes begin so: `lanner/e`, process id, `_`, number.
+/// The names of our probes begin with this. A process id, `_` and a number follow.
 const GROUP: &str = "lanner/e";
 
-/// How functions are probed here.
+/// How kernel functions are probed here.
 #[derive(Debug)]
-pub(crate) enum Functions {
+pub(crate) enum Kprobes {
+    /// By the PMU of this number.
     Pmu(u32),
+    /// By name.
     Named(NamedProbes),
 }
 
-impl Functions {
-    /// Finds out which way there is.
-    pub(crate) fn new() -> Result<Self, String> {
-        if lacks("kprobes") {
-            return Err("LANNER_LEGACY_WITHOUT has kprobes".to_owned());
+impl Kprobes {
+    /// Finds out which way this kernel offers.
+    pub(crate) fn new(features: Features) -> Result<Self, KprobeError> {
+        if features.hides(Feature::Kprobes) {
+            return Err(KprobeError::Hidden(Feature::Kprobes));
         }
         let number = fs::read_to_string(PMU)
             .ok()
             .and_then(|text| text.trim().parse().ok());
-        if let Some(number) = number.filter(|_| !lacks("kprobe_pmu")) {
+        if let Some(number) = number.filter(|_| !features.hides(Feature::KprobePmu)) {
             return Ok(Self::Pmu(number));
         }
-        let tracefs = Tracefs::open()?;
+        let tracefs = Tracefs::open(features)?;
         remove_left_behind(&tracefs);
         Ok(Self::Named(NamedProbes {
             tracefs,
@@ -46,16 +53,22 @@ impl Functions {
         }))
     }
 
-    /// Opens the entry of a function.
-    pub(crate) fn open(&mut self, cpu: u32, function: &str) -> io::Result<OwnedFd> {
+    /// Opens the entry of a function. `cpu` is one that is online.
+    pub(crate) fn open(&mut self, cpu: u32, function: &str) -> Result<OwnedFd, KprobeError> {
         match self {
-            Self::Pmu(number) => sys::open_function(cpu, *number, &CString::new(function)?),
+            Self::Pmu(number) => CString::new(function)
+                .map_err(io::Error::from)
+                .and_then(|name| sys::open_function(cpu, *number, &name))
+                .map_err(|source| KprobeError::Open {
+                    function: function.to_owned(),
+                    source,
+                }),
             Self::Named(probes) => probes.open(cpu, function),
         }
     }
 }
 
-/// Probes that have names in tracefs. To be dropped after what was opened: one that is used cannot be removed.
+/// Probes that have names in tracefs. Drop them after the perf events that use them: a probe in use cannot be removed.
 #[derive(Debug)]
 pub(crate) struct NamedProbes {
     tracefs: Tracefs,
@@ -63,7 +76,7 @@ pub(crate) struct NamedProbes {
 }
 
 impl NamedProbes {
-    fn open(&mut self, cpu: u32, function: &str) -> io::Result<OwnedFd> {
+    fn open(&mut self, cpu: u32, function: &str) -> Result<OwnedFd, KprobeError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!(
             "{GROUP}{}_{}",
@@ -73,36 +86,42 @@ impl NamedProbes {
         self.tracefs
             .append(EVENTS, &format!("p:{name} {function}"))?;
         self.names.push(name.clone());
-        sys::open_tracepoint(cpu, self.tracefs.id(&name)?)
+        sys::open_tracepoint(cpu, self.tracefs.id(&name)?).map_err(|source| KprobeError::Open {
+            function: function.to_owned(),
+            source,
+        })
     }
 }
 
 impl Drop for NamedProbes {
     fn drop(&mut self) {
         for name in &self.names {
-            if let Err(error) = self.tracefs.append(EVENTS, &format!("-:{name}")) {
-                tracing::debug!("the probe {name} stays in {EVENTS}: {error}");
+            if let Err(error) = remove(&self.tracefs, name) {
+                tracing::debug!("the probe {name} stays in {EVENTS}: {}", Chain(&error));
             }
         }
     }
 }
 
-/// Removes the probes of processes that are gone. One that is used still stays: the kernel answers EBUSY.
+fn remove(tracefs: &Tracefs, name: &str) -> Result<(), TracefsError> {
+    tracefs.append(EVENTS, &format!("-:{name}"))
+}
+
+/// Removes the probes of lanners that no longer run. One that is still in use stays: the kernel answers EBUSY.
 fn remove_left_behind(tracefs: &Tracefs) {
     let text = tracefs.read(EVENTS).unwrap_or_default();
-    for name in left_behind(&text, |pid| {
-        Path::new("/proc").join(pid.to_string()).exists()
-    }) {
-        match tracefs.append(EVENTS, &format!("-:{name}")) {
-            Ok(()) => {
-                tracing::info!("removed the probe {name}, which a lanner that was killed had left");
+    let alive = |pid: u32| Path::new("/proc").join(pid.to_string()).exists();
+    for name in left_behind(&text, alive) {
+        match remove(tracefs, name) {
+            Ok(()) => tracing::info!("removed the probe {name}, which a killed lanner had left"),
+            Err(error) => {
+                tracing::debug!("the probe {name} cannot be removed: {}", Chain(&error));
             }
-            Err(error) => tracing::debug!("the probe {name} cannot be removed: {error}"),
         }
     }
 }
 
-/// Names of probes in the lines of `kprobe_events` (`p:lanner/e123_0 SyS_execve`) whose makers are not alive.
+/// The probes in the lines of `kprobe_events` (`p:lanner/e123_0 SyS_execve`) whose makers are not alive.
 fn left_behind(events: &str, alive: impl Fn(u32) -> bool) -> Vec<&str> {
     let names = events
         .lines()
@@ -122,13 +141,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_probes_of_lanners_that_are_gone_are_removed() {
+    fn only_the_probes_of_lanners_that_no_longer_run_are_removed() {
         let events = "p:lanner/e12_0 SyS_execve\np:lanner/e13_1 SyS_exit\np:kprobes/e12_0 do_exit\np:lanner/x 0\n";
         assert_eq!(left_behind(events, |pid| pid == 13), ["lanner/e12_0"]);
     }
 
     #[test]
-    fn a_named_probe_goes_with_its_owner_and_one_that_was_left_behind_goes_later() {
+    fn a_named_probe_is_removed_with_its_owner_and_one_that_was_left_behind_by_the_next() {
         if !nix::unistd::geteuid().is_root() {
             println!("skipped: probes need root");
             return;
@@ -136,7 +155,7 @@ mod tests {
         let listed =
             |tracefs: &Tracefs, name: &str| tracefs.read(EVENTS).expect("probes").contains(name);
         let new = || NamedProbes {
-            tracefs: Tracefs::open().expect("tracefs"),
+            tracefs: Tracefs::open(Features::ALL).expect("tracefs"),
             names: Vec::new(),
         };
         if new().tracefs.read(EVENTS).is_err() {
@@ -151,7 +170,7 @@ mod tests {
         drop(probes);
         let mut probes = new();
         assert!(!listed(&probes.tracefs, &name));
-        // of a process id that no process has (PID_MAX_LIMIT is 2^22)
+        // no process has this id (PID_MAX_LIMIT is 2^22)
         let stale = format!("{GROUP}99999999_7");
         probes
             .tracefs

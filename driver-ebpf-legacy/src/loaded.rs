@@ -1,0 +1,264 @@
+//! The programs in the kernel, and how they are attached.
+
+use std::os::fd::AsFd;
+
+use aya::Ebpf;
+use aya::programs::Program;
+use driver_api::event::Loss;
+use driver_api::request::{Limits, SyscallSet};
+use driver_api::support::Gap;
+use driver_ebpf::follow::Followed;
+use driver_ebpf::missed::Missed;
+use driver_ebpf::start::Follow;
+
+use driver_api::error::Chain;
+
+use crate::attach::{AttachError, EntryError, PerfEvents, TracepointKind};
+use crate::error::{BpfError, LoadError, ObjectError};
+use crate::kernel::{Feature, Features};
+use crate::maps::{ControlMaps, Settings, unwritten};
+use crate::offsets::{Offsets, have};
+use crate::programs::{
+    self, ATTACHED, ENTER, ENTRY_TAILS, FUNCTION, FUNCTION_PREFIX, PREPARED, SIGNALS,
+    TracepointProgram,
+};
+
+/// Why entries of calls cannot be seen in one of the ways there are.
+#[derive(Debug, thiserror::Error)]
+enum EntryWayError {
+    #[error("a command is followed from its first exec on, even if that exec fails")]
+    FirstExec,
+    #[error("this kernel has no raw tracepoints")]
+    NoRawTracepoints,
+    #[error("a test hides {0:?}")]
+    Hidden(Feature),
+    #[error(
+        "the registers of a call, or the exit code of a task, were not found in the kernel's memory"
+    )]
+    NotFound,
+    #[error("the kernel refused the program {program}")]
+    Refused {
+        program: &'static str,
+        source: BpfError,
+    },
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+}
+
+/// The programs in the kernel, and the maps that control them.
+pub(crate) struct Loaded {
+    // dropped first: it detaches programs before they are unloaded
+    perf_events: PerfEvents,
+    ebpf: Ebpf,
+    pub(crate) maps: ControlMaps,
+    missed: Missed,
+}
+
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaded")
+            .field("programs", &self.ebpf.programs().count())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How programs are to be attached.
+#[derive(Debug)]
+pub(crate) struct AttachOptions<'a> {
+    pub(crate) features: Features,
+    pub(crate) kind: &'a TracepointKind,
+    pub(crate) offsets: &'a Offsets,
+    /// A CPU that is online. A program at a perf event runs on every CPU, whichever is named.
+    pub(crate) cpu: u32,
+    /// The settings, if an exec need not be seen before it has succeeded.
+    pub(crate) late: Option<Settings>,
+}
+
+impl Loaded {
+    /// Programs that are loaded and not attached.
+    pub(crate) fn new(ebpf: Ebpf, maps: ControlMaps) -> Self {
+        Self {
+            perf_events: PerfEvents::default(),
+            ebpf,
+            maps,
+            missed: Missed::default(),
+        }
+    }
+
+    /// Attaches all programs, in the order of [`ATTACHED`], and then what sees the entries of calls.
+    pub(crate) fn attach(
+        &mut self,
+        how: &AttachOptions<'_>,
+        gaps: &mut Vec<Gap>,
+    ) -> Result<(), LoadError> {
+        if let Err(error) = self.load_and_attach(how, SIGNALS) {
+            tracing::warn!(
+                "calls that a signal handler ends will be missing: {}",
+                Chain(&error)
+            );
+            gaps.push(Gap::interrupted_calls());
+        }
+        for program in ATTACHED {
+            self.attach_one(how, program)?;
+        }
+        let Err(functions) = self.see_entries_at_functions(how) else {
+            return Ok(());
+        };
+        let Err(scheduler) = self.see_entries_at_scheduler(how) else {
+            tracing::debug!(
+                "entries are seen at the scheduler's tracepoints, as they cannot be at functions: {}",
+                Chain(&functions)
+            );
+            return Ok(());
+        };
+        tracing::debug!(
+            "every call runs a program at its entry, as entries can be seen neither at functions ({}) nor at the \
+             scheduler's tracepoints ({})",
+            Chain(&functions),
+            Chain(&scheduler)
+        );
+        self.load_and_attach(how, ENTER)
+    }
+
+    fn load_and_attach(
+        &mut self,
+        how: &AttachOptions<'_>,
+        program: TracepointProgram,
+    ) -> Result<(), LoadError> {
+        program.load(&mut self.ebpf, how.kind)?;
+        self.attach_one(how, program)
+    }
+
+    fn attach_one(
+        &mut self,
+        how: &AttachOptions<'_>,
+        TracepointProgram {
+            name,
+            raw,
+            perf_event,
+        }: TracepointProgram,
+    ) -> Result<(), LoadError> {
+        let full_name = format!("{}{name}", how.kind.prefix());
+        let program = programs::find(&mut self.ebpf, &full_name)?;
+        let not_loaded = |error| AttachError::NotLoaded {
+            program: full_name.clone(),
+            source: BpfError::from(error),
+        };
+        match (how.kind, &mut *program) {
+            (TracepointKind::Raw, Program::RawTracePoint(program)) => {
+                program
+                    .attach(raw)
+                    .map_err(|error| AttachError::RawTracepoint {
+                        program: full_name.clone(),
+                        tracepoint: raw,
+                        source: error.into(),
+                    })?;
+            }
+            (TracepointKind::PerfEvent(tracefs), program) => {
+                let fd = program.fd().map_err(not_loaded)?;
+                self.perf_events
+                    .attach_tracepoint(tracefs, how.cpu, perf_event, fd.as_fd())
+                    .map_err(|source| AttachError::Tracepoint {
+                        program: full_name.clone(),
+                        tracepoint: perf_event,
+                        source,
+                    })?;
+            }
+            (TracepointKind::Raw, _) => {
+                return Err(AttachError::WrongType { program: full_name }.into());
+            }
+        }
+        if let Ok(fd) = program.fd() {
+            self.missed.watch(name, fd.as_fd());
+        }
+        Ok(())
+    }
+
+    /// Sees entries at the kernel functions of the calls whose entry matters.
+    fn see_entries_at_functions(&mut self, how: &AttachOptions<'_>) -> Result<(), EntryWayError> {
+        if !how.offsets.has(have::REGS) {
+            return Err(EntryWayError::NotFound);
+        }
+        let tails = &mut self.maps.entry_tails;
+        let mut refused = programs::chain(&mut self.ebpf, tails, FUNCTION_PREFIX, &ENTRY_TAILS)?;
+        if let Some((program, source)) = refused.pop() {
+            return Err(EntryWayError::Refused { program, source });
+        }
+        let refused = |source| EntryWayError::Refused {
+            program: FUNCTION,
+            source,
+        };
+        let program = programs::find(&mut self.ebpf, FUNCTION)?;
+        programs::load(program).map_err(|error| refused(error.into()))?;
+        let fd = program.fd().map_err(|error| refused(error.into()))?.as_fd();
+        let compat = how.offsets.has(have::COMPAT);
+        self.perf_events
+            .attach_entries(how.features, how.cpu, compat, fd)?;
+        self.missed.watch(FUNCTION, fd);
+        Ok(())
+    }
+
+    /// Sees entries at the scheduler's tracepoints: an exec that will succeed before the old program's memory is
+    /// released, and calls that do not return when their task ends.
+    fn see_entries_at_scheduler(&mut self, how: &AttachOptions<'_>) -> Result<(), EntryWayError> {
+        let settings = how.late.ok_or(EntryWayError::FirstExec)?;
+        if how.features.hides(Feature::SchedPrepareExec) {
+            return Err(EntryWayError::Hidden(Feature::SchedPrepareExec));
+        }
+        if !matches!(how.kind, TracepointKind::Raw) {
+            return Err(EntryWayError::NoRawTracepoints);
+        }
+        if !how.offsets.has(have::REGS | have::EXIT) {
+            return Err(EntryWayError::NotFound);
+        }
+        self.load_and_attach(how, PREPARED)?;
+        let late = Settings {
+            late: 1,
+            ..settings
+        };
+        self.maps
+            .settings
+            .set(0, late, 0)
+            .map_err(unwritten("settings"))?;
+        Ok(())
+    }
+
+    /// Writes the plans of a selection.
+    pub(crate) fn select(
+        &mut self,
+        selection: &SyscallSet,
+        limits: &Limits,
+    ) -> Result<(), ObjectError> {
+        self.maps.select(selection, limits)
+    }
+
+    /// Events lost so far, by cause.
+    pub(crate) fn lost(&self) -> [u64; Loss::ALL.len()] {
+        let mut lost = self.maps.lost();
+        lost[Loss::Nested as usize] += self.missed.runs();
+        lost
+    }
+}
+
+impl Followed for Loaded {
+    fn tids(&self) -> Vec<u32> {
+        self.maps.followed.keys().flatten().collect()
+    }
+
+    fn add(&mut self, tid: u32) {
+        /// `BPF_NOEXIST` of include/uapi/linux/bpf.h.
+        const NO_EXIST: u64 = 1;
+        let _ = self
+            .maps
+            .followed
+            .insert(tid, Follow::Active as u8, NO_EXIST);
+    }
+
+    fn remove(&mut self, tid: u32) {
+        let _ = self.maps.followed.remove(&tid);
+    }
+}

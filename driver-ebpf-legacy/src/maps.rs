@@ -1,0 +1,183 @@
+//! The maps of the object: typed handles, taken once when the object is loaded.
+//!
+//! Programs name maps by their descriptors. So every map stays open as long as programs may still be loaded.
+
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, ProgramArray};
+use aya::{Ebpf, Pod};
+use driver_api::event::{Abi, Loss};
+use driver_api::plan::{self, Op, Plan, VariantKey};
+use driver_api::request::{Limits, SyscallSet};
+
+use crate::error::{BpfError, ObjectError};
+use crate::offsets::Offsets;
+
+/// `struct settings` of `maps.h`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Settings {
+    /// Lanner's own process id, as the kernel's programs see it.
+    pub(crate) self_tgid: u32,
+    /// The number of execve(2).
+    pub(crate) execve_nr: u32,
+    /// 1: only threads in `followed` are captured.
+    pub(crate) tree: u32,
+    /// 1: entries are seen at the scheduler's tracepoints, as late as they can be.
+    pub(crate) late: u32,
+}
+
+// SAFETY: four numbers without padding; every bit pattern is valid.
+unsafe impl Pod for Settings {}
+
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct PlanValue(Plan);
+
+// SAFETY: Plan is FromBytes and IntoBytes: no padding, and every bit pattern is valid.
+unsafe impl Pod for PlanValue {}
+
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct VariantKeyValue(VariantKey);
+
+// SAFETY: as for PlanValue.
+unsafe impl Pod for VariantKeyValue {}
+
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct OpValue(Op);
+
+// SAFETY: as for PlanValue.
+unsafe impl Pod for OpValue {}
+
+/// Maps through which user space controls the programs.
+pub(crate) struct ControlMaps {
+    pub(crate) settings: Array<MapData, Settings>,
+    offsets: Array<MapData, Offsets>,
+    plans: Array<MapData, PlanValue>,
+    interest: Array<MapData, u8>,
+    variants: HashMap<MapData, VariantKeyValue, OpValue>,
+    /// Thread id to `enum follow`.
+    pub(crate) followed: HashMap<MapData, u32, u8>,
+    losses: PerCpuArray<MapData, u64>,
+    /// The kernel empties an array of programs when its last user closes it.
+    pub(crate) tails: ProgramArray<MapData>,
+    /// The same for programs at functions: an array holds programs of one type.
+    pub(crate) entry_tails: ProgramArray<MapData>,
+}
+
+/// Maps through which events leave the kernel.
+pub(crate) struct OutputMaps {
+    /// The perf event of each CPU.
+    pub(crate) events: MapData,
+    /// Events that are being written, and the batch of each CPU.
+    pub(crate) slots: MapData,
+    /// How far the batch of each CPU has been filled.
+    pub(crate) marks: MapData,
+}
+
+/// Takes all maps out of the object.
+pub(crate) fn take_all(ebpf: &mut Ebpf) -> Result<(ControlMaps, OutputMaps), ObjectError> {
+    let control = ControlMaps {
+        settings: take(ebpf, "settings")?,
+        offsets: take(ebpf, "offsets")?,
+        plans: take(ebpf, "plans")?,
+        interest: take(ebpf, "interest")?,
+        variants: take(ebpf, "variants")?,
+        followed: take(ebpf, "followed")?,
+        losses: take(ebpf, "losses")?,
+        tails: take(ebpf, "tails")?,
+        entry_tails: take(ebpf, "entry_tails")?,
+    };
+    let output = OutputMaps {
+        events: take_data(ebpf, "events")?,
+        slots: take_data(ebpf, "slots")?,
+        marks: take_data(ebpf, "marks")?,
+    };
+    Ok((control, output))
+}
+
+/// Takes a map that aya has a type for.
+pub(crate) fn take<T: TryFrom<Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    map: &'static str,
+) -> Result<T, ObjectError> {
+    let taken = ebpf.take_map(map).ok_or(ObjectError::NoMap { map })?;
+    T::try_from(taken).map_err(|error| ObjectError::OpenMap {
+        map,
+        source: error.into(),
+    })
+}
+
+/// Takes a map that is used by its descriptor ([`crate::sys`]).
+fn take_data(ebpf: &mut Ebpf, map: &'static str) -> Result<MapData, ObjectError> {
+    match ebpf.take_map(map) {
+        Some(Map::Array(data) | Map::PerCpuArray(data) | Map::PerfEventArray(data)) => Ok(data),
+        _ => Err(ObjectError::NoMap { map }),
+    }
+}
+
+/// For `map_err`: the map could not be written.
+pub(crate) fn unwritten(map: &'static str) -> impl Fn(MapError) -> ObjectError {
+    move |error| ObjectError::WriteMap {
+        map,
+        source: BpfError::from(error),
+    }
+}
+
+impl ControlMaps {
+    /// Writes what the programs must know before they are attached.
+    pub(crate) fn configure(
+        &mut self,
+        settings: Settings,
+        offsets: Offsets,
+    ) -> Result<(), ObjectError> {
+        self.settings
+            .set(0, settings, 0)
+            .map_err(unwritten("settings"))?;
+        self.offsets
+            .set(0, offsets, 0)
+            .map_err(unwritten("offsets"))
+    }
+
+    /// Writes the plans of a selection.
+    pub(crate) fn select(
+        &mut self,
+        selection: &SyscallSet,
+        limits: &Limits,
+    ) -> Result<(), ObjectError> {
+        let mut interest = [0; plan::NUMBERS];
+        for (first, abi) in [(0, Abi::NATIVE), (plan::NUMBERS, Abi::COMPAT)] {
+            for (number, plan) in plan::array(abi, selection, limits).into_iter().enumerate() {
+                let key = u32::try_from(first + number).unwrap_or(u32::MAX);
+                interest[number] |= plan.flags;
+                self.plans
+                    .set(key, PlanValue(plan), 0)
+                    .map_err(unwritten("plans"))?;
+            }
+        }
+        for (key, flags) in (0..).zip(interest) {
+            self.interest
+                .set(key, flags, 0)
+                .map_err(unwritten("interest"))?;
+        }
+        for abi in [Abi::NATIVE, Abi::COMPAT] {
+            for (key, op) in plan::variants(abi, limits) {
+                self.variants
+                    .insert(VariantKeyValue(key), OpValue(op), 0)
+                    .map_err(unwritten("variants"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Events that the programs lost so far, by cause.
+    pub(crate) fn lost(&self) -> [u64; Loss::ALL.len()] {
+        let mut lost = [0; Loss::ALL.len()];
+        for (cause, sum) in (0u32..).zip(&mut lost) {
+            if let Ok(values) = self.losses.get(&cause, 0) {
+                *sum = values.iter().sum();
+            }
+        }
+        lost
+    }
+}
