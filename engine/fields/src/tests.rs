@@ -396,7 +396,7 @@ fn event_types_have_one_number_by_name_and_by_event() {
         assert_eq!(registry.event_type(name), Ok(view.event_type()), "{name}");
     });
     let error = registry.event_type("opneat").unwrap_err();
-    assert!(error.contains("did you mean `openat`"), "{error}");
+    assert!(error.reason.contains("did you mean `openat`"), "{error}");
 }
 
 #[test]
@@ -414,7 +414,7 @@ fn names_that_do_not_exist_are_refused_with_the_nearest() {
     ];
     for (name, arg, expected) in cases {
         let error = registry.field(name, arg).unwrap_err();
-        assert!(error.contains(expected), "{name}: {error}");
+        assert!(error.reason.contains(expected), "{name}: {error}");
     }
 }
 
