@@ -123,6 +123,7 @@ fn a_process_tells_about_itself_and_its_ancestors() {
             ("proc.is_exe_from_memfd", NO),
             ("proc.nthreads", u(1)),
             ("thread.tid", i(22)),
+            ("thread.nametid", s("cat22")),
             ("thread.ismain", YES),
             ("user.uid", u(33)),
             ("user.name", NONE),
