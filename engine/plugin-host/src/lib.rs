@@ -48,7 +48,7 @@ pub use rules::{Rule, RuleFile, RuleHost};
 
 pub use lanner_plugin::{
     Delivery, Diagnostic, EventTypes, Explanation, FieldKind, FieldResolver, FieldSource, List,
-    OwnedValue, Priority, RawValue, ResolvedField, Severity, Value,
+    OwnedValue, Priority, RawValue, ResolvedField, Severity, UnknownName, Value,
 };
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use lanner_plugin::abi::{
 };
 use lanner_plugin::{
     Diagnostic, EventTypes, Explanation, FieldComparison, FieldResolver, FieldSource, Priority,
-    RawValue, Relation, ResolvedField, Severity,
+    RawValue, Relation, ResolvedField, Severity, UnknownName,
 };
 
 use super::border::{all_texts, contained, last_text, reason, slice, text};
@@ -514,7 +514,7 @@ unsafe extern "C" fn put_comparison(ctx: *mut c_void, comparison: *const LannerC
 ///
 /// `into` and `error` are null or valid.
 unsafe fn answer<T>(
-    found: Result<T, String>,
+    found: Result<T, UnknownName>,
     into: *mut T,
     error: *const LannerText,
 ) -> LannerStatus {
@@ -526,7 +526,7 @@ unsafe fn answer<T>(
                 STATUS_OK
             }
             Ok(_) => STATUS_ERROR,
-            Err(reason) => {
+            Err(UnknownName { reason }) => {
                 if let Some(error) = error.as_ref() {
                     error.say(&reason);
                 }

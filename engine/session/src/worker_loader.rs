@@ -12,7 +12,7 @@ use crate::rule_loader::{RuleLoader, alert_rules, names_to_look_up};
 use crate::rule_workers::{RuleWorker, WorkerRules, WorkerSettings};
 use delivery::RuleLimits;
 use fields::{FieldId, FieldRegistry};
-use plugin_host::{EventTypes, FieldResolver, ResolvedField, Rule, RuleHost};
+use plugin_host::{EventTypes, FieldResolver, ResolvedField, Rule, RuleHost, UnknownName};
 
 /// Events that wait at the most, unless the configuration says.
 const QUEUE: usize = 8192;
@@ -34,12 +34,12 @@ struct Noting<'a> {
 }
 
 impl FieldResolver for Noting<'_> {
-    fn resolve(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, String> {
+    fn resolve(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, UnknownName> {
         self.ids.borrow_mut().push(self.registry.field(name, arg)?);
         self.registry.resolve(name, arg)
     }
 
-    fn event_type(&self, name: &str) -> Result<u32, String> {
+    fn event_type(&self, name: &str) -> Result<u32, UnknownName> {
         self.registry.event_type(name)
     }
 }
@@ -73,7 +73,7 @@ pub(super) fn load(
         EventTypes::All => None,
         EventTypes::Only(types) => {
             let number = |name: &String| registry.event_type(name);
-            let numbers: Result<Vec<u32>, String> = types.iter().map(number).collect();
+            let numbers: Result<Vec<u32>, UnknownName> = types.iter().map(number).collect();
             Some(numbers.map_err(|error| format!("plugin `{}`: {error}", wanted.plugin))?)
         }
     };

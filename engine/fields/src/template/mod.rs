@@ -7,10 +7,12 @@
 
 use std::fmt::Write as _;
 
-use lanner_plugin::{Buffers, Term, Transformer};
+use lanner_plugin::{Buffers, Term, Transformer, TransformerError};
 
 use crate::{FieldId, FieldRegistry, escape};
-use lanner_plugin::{FieldKind, FieldResolver, FieldSource, OwnedValue, ResolvedField, Value};
+use lanner_plugin::{
+    FieldKind, FieldResolver, FieldSource, OwnedValue, ResolvedField, UnknownName, Value,
+};
 use suggest::did_you_mean;
 
 /// Stands for a value that is not there.
@@ -71,6 +73,27 @@ pub struct TemplateError {
     pub reason: String,
 }
 
+/// What is wrong with a field or a transformer in a template.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Field(#[from] UnknownName),
+    #[error(transparent)]
+    Arguments(#[from] TransformerError),
+    #[error("there is no transformer `{name}`{help}")]
+    Transformer { name: String, help: String },
+    #[error("more than {MAX_DEPTH} nested transformers")]
+    Depth,
+    #[error("the argument of `%{0}[` has no `]`")]
+    OpenBracket(String),
+    #[error("`%{0}(` has no `)`")]
+    OpenParenthesis(String),
+    #[error("a text in `%{0}(...)` has no end")]
+    OpenQuote(String),
+    #[error("`%{0}(...)` needs a field")]
+    NoField(String),
+}
+
 impl Template {
     /// Understands a template.
     ///
@@ -86,8 +109,10 @@ impl Template {
             literal.push_str(&rest[..at]);
             let place = text.len() - rest.len() + at;
             rest = &rest[at + 1..];
-            let found =
-                field_at(rest, fields).map_err(|reason| TemplateError { at: place, reason })?;
+            let found = field_at(rest, fields).map_err(|fault| TemplateError {
+                at: place,
+                reason: fault.to_string(),
+            })?;
             let Some((term, length)) = found else {
                 literal.push('%');
                 continue;
@@ -146,7 +171,7 @@ impl Template {
 /// What stands after a `%`, and how long it is; none if that is no field.
 type Found = Option<(Term<FieldId>, usize)>;
 
-fn field_at(text: &str, fields: &FieldRegistry) -> Result<Found, String> {
+fn field_at(text: &str, fields: &FieldRegistry) -> Result<Found, Fault> {
     let mut reader = Reader {
         text,
         at: 0,
@@ -207,7 +232,7 @@ impl Reader<'_> {
         there
     }
 
-    fn operand(&mut self) -> Result<Option<(Term<FieldId>, ResolvedField)>, String> {
+    fn operand(&mut self) -> Result<Option<(Term<FieldId>, ResolvedField)>, Fault> {
         let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
         let end = self
             .rest()
@@ -240,25 +265,25 @@ impl Reader<'_> {
     }
 
     /// What stands up to the `]`.
-    fn bracket(&mut self, name: &str) -> Result<String, String> {
+    fn bracket(&mut self, name: &str) -> Result<String, Fault> {
         let (arg, _) = self
             .rest()
             .split_once(']')
-            .ok_or_else(|| format!("the argument of `%{name}[` has no `]`"))?;
+            .ok_or_else(|| Fault::OpenBracket(name.to_owned()))?;
         let arg = arg.to_owned();
         self.at += arg.len() + 1;
         Ok(arg)
     }
 
-    fn call(&mut self, name: &str) -> Result<(Term<FieldId>, ResolvedField), String> {
+    fn call(&mut self, name: &str) -> Result<(Term<FieldId>, ResolvedField), Fault> {
         let names = Transformer::NAMES.iter().map(|(name, _)| *name);
-        let transformer = Transformer::by_name(name).ok_or_else(|| {
-            let help = did_you_mean(name, names);
-            format!("there is no transformer `{name}`{help}")
+        let transformer = Transformer::by_name(name).ok_or_else(|| Fault::Transformer {
+            name: name.to_owned(),
+            help: did_you_mean(name, names),
         })?;
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(format!("more than {MAX_DEPTH} nested transformers"));
+            return Err(Fault::Depth);
         }
         self.at += name.len() + 1;
         let (mut args, mut types) = (Vec::new(), Vec::new());
@@ -271,7 +296,7 @@ impl Reader<'_> {
                 ),
                 None => self
                     .operand()?
-                    .ok_or_else(|| format!("`%{name}(...)` needs a field"))?,
+                    .ok_or_else(|| Fault::NoField(name.to_owned()))?,
             };
             args.push(term);
             types.push(kind);
@@ -280,7 +305,7 @@ impl Reader<'_> {
                 break;
             }
             if !self.take(',') {
-                return Err(format!("`%{name}(` has no `)`"));
+                return Err(Fault::OpenParenthesis(name.to_owned()));
             }
         }
         self.depth -= 1;
@@ -289,14 +314,12 @@ impl Reader<'_> {
         } else {
             None
         };
-        let kind = transformer
-            .result(&types, option.is_some())
-            .map_err(|error| error.to_string())?;
+        let kind = transformer.result(&types, option.is_some())?;
         Ok((Term::Call(transformer, args.into(), option), kind))
     }
 
     /// A text in quotes; the escapes are those of a quote and a backslash.
-    fn quoted(&mut self, name: &str) -> Result<Option<String>, String> {
+    fn quoted(&mut self, name: &str) -> Result<Option<String>, Fault> {
         let Some(quote) = self
             .rest()
             .chars()
@@ -320,7 +343,7 @@ impl Reader<'_> {
                 _ => text.push(c),
             }
         }
-        Err(format!("a text in `%{name}(...)` has no end"))
+        Err(Fault::OpenQuote(name.to_owned()))
     }
 }
 

@@ -21,8 +21,8 @@ pub trait HostFields: FieldResolver {
     ///
     /// # Errors
     ///
-    /// What is wrong with the output.
-    fn check_output(&self, output: &str) -> Result<(), String>;
+    /// The host's error for a field that does not exist, or for a template that is not well formed.
+    fn check_output(&self, output: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
 }
 
 /// What to check a plugin with.

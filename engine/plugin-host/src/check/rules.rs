@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{End, HostFields, Run, Verdict, refused};
 use crate::{
     EventTypes, FieldKind, FieldResolver, FieldSource, List, Plugin, PluginError, RawValue,
-    ResolvedField, RuleFile, RuleHost, Value,
+    ResolvedField, RuleFile, RuleHost, UnknownName, Value,
 };
 
 /// Events that are looked at, of each kind of contents.
@@ -33,13 +33,13 @@ impl Recorder {
 struct Recording<'a>(&'a Recorder, &'a dyn HostFields);
 
 impl FieldResolver for Recording<'_> {
-    fn resolve(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, String> {
+    fn resolve(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, UnknownName> {
         let field = self.1.resolve(name, arg)?;
         self.0.asked.borrow_mut().insert(field.id, field);
         Ok(field)
     }
 
-    fn event_type(&self, name: &str) -> Result<u32, String> {
+    fn event_type(&self, name: &str) -> Result<u32, UnknownName> {
         self.1.event_type(name)
     }
 }

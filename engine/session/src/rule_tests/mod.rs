@@ -16,7 +16,8 @@ use fields::template::Template;
 use fields::{FieldRegistry, Fields, Scratch, View};
 use inspect::{Clock, Inspector, Options};
 use plugin_host::{
-    FieldKind, FieldResolver, FieldSource, OwnedValue, RawValue, ResolvedField, RuleHost, Value,
+    FieldKind, FieldResolver, FieldSource, OwnedValue, RawValue, ResolvedField, RuleHost,
+    UnknownName, Value,
 };
 
 use recording::script;
@@ -91,7 +92,9 @@ fn value_of(
         Some((base, rest)) => (base, Some(rest.strip_suffix(']').unwrap_or(rest))),
         None => (name, None),
     };
-    let field = registry.resolve(base, arg)?;
+    let field = registry
+        .resolve(base, arg)
+        .map_err(|UnknownName { reason }| reason)?;
     let value = match given {
         Given::Missing => OwnedValue::None,
         Given::One(text) => scalar(name, text, field)?,
