@@ -1,6 +1,6 @@
-//! How much memory the state takes: a million processes that live for a moment, then a process that opens a hundred
-//! thousand files, and ten children of it. Figures for docs/state.md:
-//! `cargo run --release -p engine --example state-memory`.
+//! Measures the memory that the state takes: a million short-lived processes, then a process that opens a hundred
+//! thousand files, then ten children of it. docs/state.md has the figures, which come from
+//! `cargo run --release -p inspect --example state-memory`.
 
 use std::time::Instant;
 
@@ -125,10 +125,11 @@ fn number(call: &str) -> Option<u32> {
 }
 
 fn resident_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+    let status = proc_pid::Status::of_self().ok();
+    status
+        .and_then(|status| status.memory("VmRSS"))
         .unwrap_or(0)
+        / 1024
 }
 
 fn main() {
@@ -156,7 +157,7 @@ fn main() {
         }
         if matches!(round, 0 | 9) {
             feed.report(
-                &format!("{} processes came and went", (round + 1) * 100_000),
+                &format!("{} processes have ended", (round + 1) * 100_000),
                 began,
             );
         }
@@ -168,5 +169,5 @@ fn main() {
     for child in 2_000_000..2_000_010 {
         feed.fork(1, child);
     }
-    feed.report("ten children that have them, too", began);
+    feed.report("ten children with the same descriptors", began);
 }

@@ -6,14 +6,14 @@ use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use proc_pid::{Field, Ids, Stat, Status};
+
 use super::program::{Capabilities, ProgramFile};
 
 /// Bytes of arguments or of environment, as drivers have it by default.
 const STRINGS: u64 = 4096;
 /// Bytes of any other file of a process.
 const SMALL: u64 = 64 << 10;
-/// The kernel's `USER_HZ`, in which /proc counts time.
-const TICKS: u64 = 100;
 
 /// A process as /proc shows it.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -91,20 +91,20 @@ impl ProcFs {
 
     /// The id of a process in its own pid namespace.
     pub(super) fn vpid(&self, pid: u32) -> Option<u32> {
-        status(&read(&self.path(pid, "status"), SMALL)?).vpid
+        self.status(pid)?.innermost_pid()
     }
 
     /// Reads a process; none if there is none, or if `pid` is a thread that is not its group's leader.
     pub(super) fn snapshot(&self, pid: u32) -> Option<Snapshot> {
-        let mut snapshot = stat(&read(&self.path(pid, "stat"), SMALL)?)?;
-        let status = status(&read(&self.path(pid, "status"), SMALL)?);
-        if status.tgid.is_some_and(|tgid| tgid != pid) {
+        let mut snapshot = from_stat(&self.read(pid, "stat")?)?;
+        let status = self.status(pid)?;
+        if status.tgid().is_some_and(|tgid| tgid != pid) {
             return None;
         }
-        snapshot.vpid = status.vpid;
-        snapshot.uids = status.uids;
-        snapshot.gids = status.gids;
-        snapshot.capabilities = status.capabilities;
+        snapshot.vpid = status.innermost_pid();
+        snapshot.uids = real_and_effective(status.uids());
+        snapshot.gids = real_and_effective(status.gids());
+        snapshot.capabilities = status.capabilities().map(Capabilities::from);
         let text = |file| read(&self.path(pid, file), STRINGS).unwrap_or_default();
         snapshot.args = ended(text("cmdline"));
         snapshot.env = ended(text("environ"));
@@ -134,7 +134,11 @@ impl ProcFs {
 
     /// What a process is capable of.
     pub(super) fn capabilities(&self, pid: u32) -> Option<Capabilities> {
-        status(&self.read(pid, "status")?).capabilities
+        self.status(pid)?.capabilities().map(Capabilities::from)
+    }
+
+    fn status(&self, pid: u32) -> Option<Status<Vec<u8>>> {
+        self.read(pid, "status").map(Status::parse)
     }
 
     /// Where a link of a process leads.
@@ -194,72 +198,30 @@ fn ended(mut strings: Vec<u8>) -> Vec<u8> {
     strings
 }
 
-/// Parses `/proc/PID/stat`. The name is in parentheses, and may itself hold parentheses, blanks and
-/// line breaks (proc(5)).
-pub(super) fn stat(text: &[u8]) -> Option<Snapshot> {
-    let open = text.iter().position(|&b| b == b'(')?;
-    let close = text
-        .iter()
-        .rposition(|&b| b == b')')
-        .filter(|close| *close > open)?;
-    let rest = std::str::from_utf8(&text[close + 1..]).ok()?;
-    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-    // fields[0] is the third of proc(5), `state`.
-    let number = |at: usize| fields.get(at - 3).and_then(|f| f.parse::<i64>().ok());
-    let id = |at| number(at).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
-    number(4)?;
+/// What `/proc/PID/stat` says; none if it is malformed. Numbers that are missing or out of range are 0.
+fn from_stat(text: &[u8]) -> Option<Snapshot> {
+    let stat = Stat::parse(text).ok()?;
+    let id = |field| stat.get(field).unwrap_or(0);
+    // the kernel prints the device number as a signed integer
+    let tty: i64 = stat.get(Field::Tty).unwrap_or(0);
     Some(Snapshot {
-        name: text[open + 1..close].to_vec(),
-        ppid: id(4),
-        pgid: id(5),
-        sid: id(6),
-        tty: number(7).map_or(0, |tty| u32::try_from(tty & 0xffff_ffff).unwrap_or(0)),
-        start_ns: number(22)
-            .and_then(|ticks| u64::try_from(ticks).ok())
-            .map_or(0, |ticks| ticks.saturating_mul(1_000_000_000 / TICKS)),
+        name: stat.comm().to_vec(),
+        ppid: id(Field::Ppid),
+        pgid: id(Field::Pgrp),
+        sid: id(Field::Session),
+        tty: u32::try_from(tty & 0xffff_ffff).unwrap_or(0),
+        start_ns: stat.start_ns().unwrap_or(0),
         loginuid: u32::MAX,
         ..Snapshot::default()
     })
 }
 
-#[derive(Debug, Default)]
-struct StatusFile {
-    tgid: Option<u32>,
-    vpid: Option<u32>,
-    uids: [u32; 2],
-    gids: [u32; 2],
-    capabilities: Option<Capabilities>,
+/// The real and the effective id; 0 where they cannot be read.
+fn real_and_effective(ids: Option<Ids>) -> [u32; 2] {
+    ids.map_or([0; 2], |ids| [ids.real, ids.effective])
 }
 
-/// Parses `/proc/PID/status`, in which the kernel escapes the name.
-fn status(text: &[u8]) -> StatusFile {
-    let mut status = StatusFile::default();
-    for line in text.split(|&b| b == b'\n') {
-        let Some((key, value)) = std::str::from_utf8(line)
-            .ok()
-            .and_then(|l| l.split_once(':'))
-        else {
-            continue;
-        };
-        let mut numbers = value
-            .split_ascii_whitespace()
-            .map_while(|n| n.parse::<u32>().ok());
-        let mut pair = || [numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)];
-        let hex = || u64::from_str_radix(value.trim(), 16).unwrap_or(0);
-        match key {
-            "CapInh" => status.capabilities.get_or_insert_default().inheritable = hex(),
-            "CapPrm" => status.capabilities.get_or_insert_default().permitted = hex(),
-            "CapEff" => status.capabilities.get_or_insert_default().effective = hex(),
-            "Tgid" => status.tgid = numbers.next(),
-            "NSpid" => status.vpid = numbers.last(),
-            "Uid" => status.uids = pair(),
-            "Gid" => status.gids = pair(),
-            _ => {}
-        }
-    }
-    status
-}
-
+/// The flags in `/proc/PID/fdinfo/N` (proc_pid_fdinfo(5)), which are octal; 0 if there are none.
 fn fdinfo_flags(text: &[u8]) -> u64 {
     let flags = text
         .split(|&b| b == b'\n')
@@ -281,7 +243,7 @@ mod tests {
             text.extend_from_slice(b" 0");
         }
         text.extend_from_slice(b" 250 0 0");
-        let stat = stat(&text).unwrap();
+        let stat = from_stat(&text).unwrap();
         assert_eq!(stat.name, b"a) S 1 (\n");
         assert_eq!((stat.ppid, stat.pgid, stat.sid, stat.tty), (7, 8, 9, 34816));
         assert_eq!(stat.start_ns, 2_500_000_000);
@@ -299,18 +261,19 @@ mod tests {
             b"1 (x) S \xff\xff 1",
         ];
         for text in texts {
-            assert_eq!(stat(text), None, "{text:?}");
+            assert_eq!(from_stat(text), None, "{text:?}");
         }
     }
 
     #[test]
     fn status_lines_are_read_and_hostile_ones_skipped() {
-        let text = b"Name:\tx\\nUid:\t9\nTgid:\t5\n\xff\xfe:\t1\nUid:\t1000\t0\t0\t0\nNSpid:\t5\t1\nGid:\t-\nCapEff:\t00000000800005fb\n";
-        let status = status(text);
-        assert_eq!((status.tgid, status.vpid), (Some(5), Some(1)));
-        assert_eq!((status.uids, status.gids), ([1000, 0], [0, 0]));
+        let text = b"Name:\tx\\nUid:\t9\nTgid:\t5\n\xff\xfe:\t1\nUid:\t1000\t0\t0\t0\nNSpid:\t5\t1\nGid:\t-\nCapInh:\t0\nCapPrm:\t0\nCapEff:\t00000000800005fb\n";
+        let status = Status::parse(text);
+        assert_eq!((status.tgid(), status.innermost_pid()), (Some(5), Some(1)));
+        let ids = [status.uids(), status.gids()].map(real_and_effective);
+        assert_eq!(ids, [[1000, 0], [0, 0]]);
         assert_eq!(
-            status.capabilities.map(|sets| sets.effective),
+            status.capabilities().map(|sets| sets.effective),
             Some(0x8000_05fb)
         );
         assert_eq!(

@@ -94,6 +94,16 @@ impl From<&Program> for Capabilities {
     }
 }
 
+impl From<proc_pid::Capabilities> for Capabilities {
+    fn from(sets: proc_pid::Capabilities) -> Self {
+        Self {
+            inheritable: sets.inheritable,
+            permitted: sets.permitted,
+            effective: sets.effective,
+        }
+    }
+}
+
 impl Inspector {
     /// What a process is capable of; asks /proc where that is not known.
     #[must_use]

@@ -237,7 +237,7 @@ fn write_proc(root: &tempfile::TempDir, exe: &str, fds: &[(i32, &str)]) {
     .unwrap();
     fs::write(
         folder.join("status"),
-        "Tgid:\t42\nNSpid:\t42\nUid:\t0\t0\nGid:\t0\t0\nCapEff:\t0f\n",
+        "Tgid:\t42\nNSpid:\t42\nUid:\t0\t0\nGid:\t0\t0\nCapInh:\t0\nCapPrm:\t0f\nCapEff:\t0f\n",
     )
     .unwrap();
     fs::write(folder.join("cmdline"), format!("{name}\0")).unwrap();
