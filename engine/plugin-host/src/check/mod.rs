@@ -167,7 +167,7 @@ impl Run<'_> {
                 }
                 Ok(Some(schema)) => match Validator::new(schema) {
                     Ok(_) => Verdict::Good,
-                    Err(error) => Verdict::Bad(format!("it is no JSON schema: {error:#}")),
+                    Err(error) => Verdict::Bad(format!("it is no JSON schema: {error}")),
                 },
             };
             (verdict, Some(()))
