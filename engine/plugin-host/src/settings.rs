@@ -40,7 +40,7 @@ impl Validator {
     /// # Errors
     ///
     /// It is not a JSON schema.
-    pub(crate) fn new(schema: &Json) -> Result<Self, CompileError> {
+    pub(crate) fn new(schema: &Json) -> Result<Self, Box<CompileError>> {
         let mut compiler = Compiler::new();
         compiler.use_loader(Box::new(NoLoader));
         compiler.add_resource(ADDRESS, schema.clone())?;
