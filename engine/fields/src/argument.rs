@@ -1,4 +1,4 @@
-//! Arguments of fields, in brackets; and the parameters of a call, which `evt.arg` finds by theirs.
+//! Arguments of fields, in brackets; and the parameters of system calls, which `evt.arg` looks up by its argument.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::row::{ArgRule, FieldDef};
 use super::view::View;
 use suggest::did_you_mean;
 
-/// An argument, understood.
+/// A parsed argument.
 #[derive(Debug, Clone)]
 pub(super) enum Arg {
     None,
@@ -36,7 +36,7 @@ pub(super) enum Place {
     Fact(Fact),
     /// A member of a structure.
     Member(Member),
-    /// What the state knows, where Falco shows it as a parameter: the place in [`STATE`].
+    /// State that Falco shows as a parameter: the index in [`STATE`].
     State(u8),
 }
 
@@ -168,7 +168,8 @@ fn moves_data(call: &Syscall) -> bool {
     matches!(call.category, Category::IoRead | Category::IoWrite)
 }
 
-/// What Falco shows as a parameter though it is none: the name, of which calls, and the field that it is.
+/// A value that Falco shows as a parameter of a call although it is state: its name, the calls that have it, and the field
+/// with the value.
 type StateRow = (&'static str, fn(&Syscall) -> bool, &'static str);
 
 const STATE: &[StateRow] = &[

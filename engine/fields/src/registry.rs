@@ -152,14 +152,14 @@ impl Fields {
         Self { names, ..self }
     }
 
-    /// Whether a container's runtime tells the field, so that it may come later than the event.
+    /// Whether the value comes from the container's runtime, and so may arrive later than the event.
     #[must_use]
     pub fn is_late(&self, field: FieldId) -> bool {
         self.row(field.0)
             .is_some_and(|used| used.def.late.is_some())
     }
 
-    /// A field that [`is_late`](Self::is_late), of a container as it is known now.
+    /// The value of a field that [`is_late`](Self::is_late), from what is known of the container now.
     #[must_use]
     pub fn late<'a>(
         &self,

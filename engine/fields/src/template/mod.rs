@@ -1,9 +1,9 @@
-//! Output templates: the text of an alert, with fields in it. Compiled when rules are loaded, filled in
-//! when one of them matches.
+//! Output templates: the text of an alert, with fields in it. They are compiled when rules are loaded and filled in when a
+//! rule matches.
 //!
-//! `%field`, `%field[arg]` and `%evt.arg.name` stand for a field's value, or for `<NA>` where the event
-//! does not have it; `%tolower(field)` and its like for what a transformer makes of it. A `%` before anything that is not written like a field is a `%`. A `*` at the
-//! beginning, which Falco's templates may have, says nothing.
+//! `%field`, `%field[arg]` and `%evt.arg.name` become the field's value, or `<NA>` if the event does not have it.
+//! `%tolower(field)` and other transformers become the transformer's result. A `%` that no field name follows stays a `%`.
+//! A `*` at the beginning, which templates of Falco may have, is ignored.
 
 use std::fmt::Write as _;
 
@@ -15,9 +15,9 @@ use lanner_plugin::{
 };
 use suggest::did_you_mean;
 
-/// Stands for a value that is not there.
+/// The text of a value that the event does not have.
 const MISSING: &str = "<NA>";
-/// A field of former versions of Falco that has come to stand for nothing.
+/// A field of former versions of Falco that is always empty.
 const EMPTY_FIELD: &str = "container.info";
 
 /// A template, ready to be filled in.
@@ -95,7 +95,7 @@ enum Fault {
 }
 
 impl Template {
-    /// Understands a template.
+    /// Compiles a template.
     ///
     /// # Errors
     ///
@@ -157,8 +157,8 @@ impl Template {
         }
     }
 
-    /// The fields, in the order in which they stand; one that stands twice comes twice. Those that
-    /// only transformers use come at the end, as Falco shows them, too.
+    /// The fields in the order of the text; one that is written twice comes twice. Fields within transformers follow at the
+    /// end, because Falco shows them, too.
     pub fn fields(&self) -> impl Iterator<Item = &TemplateField> {
         let written = self.parts.iter().filter_map(|part| match part {
             Part::Field(field) => Some(field),
@@ -168,7 +168,7 @@ impl Template {
     }
 }
 
-/// What stands after a `%`, and how long it is; none if that is no field.
+/// The field or transformer after a `%`, and the length of its text; `None` if there is none.
 type Found = Option<(Term<FieldId>, usize)>;
 
 fn field_at(text: &str, fields: &FieldRegistry) -> Result<Found, Fault> {
@@ -206,7 +206,7 @@ fn inner_fields(parts: &[Part], fields: &FieldRegistry) -> Vec<TemplateField> {
     inner
 }
 
-/// Transformers in templates may nest so deep.
+/// The deepest nesting of transformers.
 const MAX_DEPTH: usize = 100;
 
 /// Reads a field or a transformer.
@@ -264,7 +264,7 @@ impl Reader<'_> {
         Ok(Some((Term::Field(id), field)))
     }
 
-    /// What stands up to the `]`.
+    /// The text up to the `]`.
     fn bracket(&mut self, name: &str) -> Result<String, Fault> {
         let (arg, _) = self
             .rest()
