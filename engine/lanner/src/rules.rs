@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::args::{RuleCheckArgs, RuleExplainArgs, RuleListArgs, RuleTestArgs, RuleVerb, UseArgs};
 use super::{Failure, print, say};
+use driver_api::error::Chain;
 use fields::FieldRegistry;
 use plugin_host::{
     self, Diagnostic, EventTypes, Explanation, Plugin, Rule, RuleFile, RuleHost, Severity,
@@ -306,7 +307,8 @@ fn suite(args: &RuleTestArgs, path: &Path) -> Result<Vec<Outcome>, Failure> {
         }
     }
     rule_tests::resolve(&suite, &registry).map_err(of_file)?;
-    let alerts = session::alert_rules(&host, &[], &registry).map_err(Failure::usage)?;
+    let alerts = session::alert_rules(&host, &[], &registry)
+        .map_err(|error| Failure::usage(Chain(&error)))?;
     let templates = alerts.into_iter().map(|rule| rule.template).collect();
     let mut bench = Bench::new(host, templates, &registry);
     let outcomes = suite.tests.iter().map(|test| {

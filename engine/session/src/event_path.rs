@@ -14,6 +14,7 @@ use plugin_host::Alert;
 
 use crate::control::{Control, Notice};
 use crate::counters::{Board, WorkerStatus};
+use crate::error::ReloadError;
 use crate::monitor::Monitor;
 use crate::reload::{Handover, ReloadThread};
 use crate::rule_loader::RuleSet;
@@ -214,15 +215,12 @@ impl Consumer for EventPath {
         if next.selection != self.now.selection
             && let Err(error) = capture.select(&next.selection)
         {
-            // it is whole or not at all
-            self.handover.answer(Err(format!(
-                "the driver cannot capture what the new rules need while it runs: {}",
-                driver_api::error::Chain(&error)
-            )));
+            // a selection that is refused changes nothing
+            self.handover.answer(Err(ReloadError::Selection(error)));
             return;
         }
         if let Err(error) = start_workers(&mut next, &self.telemetry, &self.outputs) {
-            self.handover.answer(Err(format!("no thread: {error}")));
+            self.handover.answer(Err(ReloadError::Thread(error)));
             return;
         }
         self.telemetry.set_board(Arc::clone(&next.board));
@@ -281,3 +279,6 @@ impl Drop for EventPath {
         self.finish();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,7 +47,7 @@ mod worker_loader;
 
 pub use control::{Control, Notice, Observer};
 pub use counters::WorkerStatus;
-pub use error::SessionError;
+pub use error::{LoadError, RuleFilesError, RuleOutputError, SessionError, WebError};
 pub use rule_files::{plugin_directories, rule_files};
 pub use rule_loader::{LoadConfig, alert_rules};
 pub use session::{OpenedSession, Session, Summary, check};

@@ -12,12 +12,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use driver_api::error::Chain;
 use driver_api::request::Omit;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use crate::config::Loaded;
 use crate::control::Notice;
+use crate::error::ReloadError;
 use crate::rule_loader::{RuleLoader, RuleSet};
 use crate::session::Shared;
 use crate::telemetry::losses::RELOAD_FAILED;
@@ -36,7 +38,7 @@ const QUIET: Duration = Duration::from_millis(200);
 pub(super) struct Handover {
     waiting: AtomicBool,
     next: Mutex<Option<Box<RuleSet>>>,
-    answer: Mutex<Sender<Result<(), String>>>,
+    answer: Mutex<Sender<Result<(), ReloadError>>>,
     discarded: Mutex<Sender<Box<RuleSet>>>,
 }
 
@@ -54,7 +56,7 @@ impl Handover {
             .take()
     }
 
-    pub(super) fn answer(&self, result: Result<(), String>) {
+    pub(super) fn answer(&self, result: Result<(), ReloadError>) {
         // nobody waits for it when the session ends
         let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
         drop(answer.send(result));
@@ -176,7 +178,7 @@ impl Reloader {
         &mut self,
         watched: &mut Watched,
         handover: &Handover,
-        answers: &Receiver<Result<(), String>>,
+        answers: &Receiver<Result<(), ReloadError>>,
         dead: &Receiver<Box<RuleSet>>,
         end: &AtomicBool,
     ) {
@@ -207,7 +209,7 @@ impl Reloader {
         &mut self,
         watched: &mut Watched,
         handover: &Handover,
-        answers: &Receiver<Result<(), String>>,
+        answers: &Receiver<Result<(), ReloadError>>,
         end: &AtomicBool,
     ) {
         service::reloading();
@@ -218,7 +220,8 @@ impl Reloader {
                 tracing::warn!("rules and configuration are reloaded");
                 service::ready("watching");
             }
-            Err(reason) => {
+            Err(error) => {
+                let reason = Chain(&error).to_string();
                 tracing::error!("the reload failed, and what ran before runs on: {reason}");
                 service::ready("watching; the last reload failed");
                 self.shared.outputs.push(self.format.internal(
@@ -236,9 +239,9 @@ impl Reloader {
         &mut self,
         watched: &mut Watched,
         handover: &Handover,
-        answers: &Receiver<Result<(), String>>,
+        answers: &Receiver<Result<(), ReloadError>>,
         end: &AtomicBool,
-    ) -> Result<(), String> {
+    ) -> Result<(), ReloadError> {
         watched.remember();
         let loaded = self.loader.configuration()?;
         // what the outputs are is part of the trial: they are opened before anything changes
@@ -249,17 +252,14 @@ impl Reloader {
             Ok((prepared, loader.outputs(&wanted.config, &running)?))
         })?;
         if self.spares && prepared.omit == Omit::NOTHING {
-            return Err(
-                "the new rules need calls that are left out since the start; restart lanner"
-                    .to_owned(),
-            );
+            return Err(ReloadError::Omitted);
         }
         let files = prepared.files.clone();
         handover.give(Box::new(prepared));
         loop {
             match answers.recv_timeout(Duration::from_millis(100)) {
                 Ok(answer) => break answer?,
-                Err(_) if end.load(Ordering::Relaxed) => return Err("the session ends".to_owned()),
+                Err(_) if end.load(Ordering::Relaxed) => return Err(ReloadError::Ending),
                 Err(_) => {}
             }
         }
@@ -281,11 +281,10 @@ impl Reloader {
         });
         self.format = self.loader.format(&loaded.config);
         self.loaded = loaded;
-        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         if errors.is_empty() {
             Ok(())
         } else {
-            Err(errors.join("; "))
+            Err(ReloadError::Outputs(errors))
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use plugin_host::{PluginError, RuleFile};
 
 use crate::config::trusted;
+use crate::error::RuleFilesError;
 
 /// The rules of a build tree, or of a binary that was copied somewhere by itself.
 const BUILT_IN: &str = include_str!("../../../rules/lanner_rules.yaml");
@@ -49,7 +50,7 @@ pub fn rule_files(named: &[PathBuf]) -> Result<Vec<RuleFile>, PluginError> {
 /// The rule files that lanner acts upon: files, and folders of them. Returns the paths that they came from, too.
 pub(crate) fn trusted_rule_files(
     named: &[PathBuf],
-) -> Result<(Vec<RuleFile>, Vec<PathBuf>), String> {
+) -> Result<(Vec<RuleFile>, Vec<PathBuf>), RuleFilesError> {
     let mut paths = Vec::new();
     let mut watched = Vec::new();
     for path in named {
@@ -70,8 +71,8 @@ pub(crate) fn trusted_rule_files(
         trusted::file(path)?;
     }
     if paths.is_empty() && !named.is_empty() {
-        return Err("`rules_files` names folders without a rule file (*.yaml)".to_owned());
+        return Err(RuleFilesError::Empty);
     }
-    let files = rule_files(&paths).map_err(|error| error.to_string())?;
+    let files = rule_files(&paths)?;
     Ok((files, watched))
 }

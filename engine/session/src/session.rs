@@ -73,15 +73,13 @@ impl Session {
     /// What is wrong with the configuration, a rule file or a plugin.
     pub fn new(config: LoadConfig) -> Result<Self, SessionError> {
         let loader = Arc::new(RuleLoader::new(config));
-        let loaded = loader
-            .configuration()
-            .map_err(SessionError::Configuration)?;
+        let loaded = loader.configuration()?;
         let wanted = loaded.clone();
         let opened = loader.within(&loaded.config, move |loader| {
             let rules = loader.load(&wanted, None)?;
             Ok((rules, loader.outputs(&wanted.config, &[])?))
         });
-        let (rules, outputs) = opened.map_err(SessionError::Configuration)?;
+        let (rules, outputs) = opened?;
         Ok(Self {
             loader,
             loaded,
@@ -122,7 +120,7 @@ impl Session {
         let webserver = &self.loaded.config.webserver;
         if webserver.enabled {
             let (telemetry, outputs) = (Arc::clone(&telemetry), Arc::clone(&outputs));
-            web::start(webserver, telemetry, outputs).map_err(SessionError::Web)?;
+            web::start(webserver, telemetry, outputs)?;
         }
         Ok(OpenedSession {
             loader: self.loader,
@@ -197,13 +195,11 @@ impl OpenedSession {
 /// What is wrong.
 pub fn check(config: LoadConfig) -> Result<(), SessionError> {
     let loader = Arc::new(RuleLoader::new(config));
-    let loaded = loader
-        .configuration()
-        .map_err(SessionError::Configuration)?;
+    let loaded = loader.configuration()?;
     let wanted = loaded.clone();
     let checked = loader.within(&loaded.config, move |loader| {
         drop(loader.load(&wanted, None)?);
         loader.find_outputs(&wanted.config)
     });
-    checked.map_err(SessionError::Configuration)
+    Ok(checked?)
 }

@@ -72,9 +72,9 @@ fn sdk(path: Option<&Path>) -> io::Result<String> {
         return Ok(format!("version = {:?}", env!("CARGO_PKG_VERSION")));
     };
     let path = fs::canonicalize(path)?;
-    let text = path.to_str().ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidInput, "the path is not UTF-8")
-    })?;
+    let text = path
+        .to_str()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path is not UTF-8"))?;
     Ok(format!("path = {text:?}"))
 }
 
@@ -91,7 +91,10 @@ mod tests {
 
     #[test]
     fn a_new_plugin_depends_on_the_sdk_of_this_version() {
-        let wanted = format!("lanner-plugin = {{ version = \"{}\"", env!("CARGO_PKG_VERSION"));
+        let wanted = format!(
+            "lanner-plugin = {{ version = \"{}\"",
+            env!("CARGO_PKG_VERSION")
+        );
         for example in [OUTPUT, RULES] {
             let text = manifest(&example, None);
             assert_eq!(text.matches(&wanted).count(), 2, "{text}");

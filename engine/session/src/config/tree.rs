@@ -6,6 +6,7 @@ use std::sync::Arc;
 use granit_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Number, Value};
 
+use super::error::{ConfigError, Fault};
 use super::expand;
 
 /// How deep lists and maps may nest.
@@ -127,7 +128,7 @@ enum Open {
 }
 
 /// Reads a text: one document, or none. What it takes from the environment and from files is filled in.
-pub(super) fn parse(source: &Arc<str>, text: &str) -> Result<Option<Node>, String> {
+pub(super) fn parse(source: &Arc<str>, text: &str) -> Result<Option<Node>, ConfigError> {
     let place = |line| Place {
         source: Arc::clone(source),
         line,
@@ -138,12 +139,13 @@ pub(super) fn parse(source: &Arc<str>, text: &str) -> Result<Option<Node>, Strin
     for next in Parser::new_from_str(text) {
         let (event, span) = next.map_err(|error| {
             let here = place(error.marker().line());
-            format!("{here}: this is not YAML: {}", error.info())
+            ConfigError::at(here, Fault::Syntax(error.info().to_string()))
         })?;
         let here = place(span.start.line());
         let (node, anchor) = match event {
             Event::Scalar(text, style, anchor, _) => {
-                let expanded = expand::expand(&text).map_err(|error| format!("{here}: {error}"))?;
+                let expanded =
+                    expand::expand(&text).map_err(|error| ConfigError::at(&here, error))?;
                 let kind = match style {
                     ScalarStyle::Plain => plain(&expanded.text),
                     _ => Kind::Text(expanded.text),
@@ -156,9 +158,7 @@ pub(super) fn parse(source: &Arc<str>, text: &str) -> Result<Option<Node>, Strin
                 (node, anchor)
             }
             Event::SequenceStart(..) | Event::MappingStart(..) if stack.len() == MAX_DEPTH => {
-                return Err(format!(
-                    "{here}: lists and maps are nested more than {MAX_DEPTH} deep here"
-                ));
+                return Err(ConfigError::at(here, Fault::TooDeep(MAX_DEPTH)));
             }
             Event::SequenceStart(_, anchor, _) => {
                 stack.push((Open::List(Vec::new()), here, anchor));
@@ -185,7 +185,7 @@ pub(super) fn parse(source: &Arc<str>, text: &str) -> Result<Option<Node>, Strin
             },
             Event::Alias(id) => match anchors.iter().find(|(anchor, _)| *anchor == id) {
                 Some((_, node)) => (node.clone(), 0),
-                None => return Err(format!("{here}: this alias has no anchor before it")),
+                None => return Err(ConfigError::at(here, Fault::NoAnchor)),
             },
             _ => continue,
         };
@@ -194,7 +194,7 @@ pub(super) fn parse(source: &Arc<str>, text: &str) -> Result<Option<Node>, Strin
         }
         match stack.last_mut() {
             None if document.is_some() => {
-                return Err(format!("{}: a second document begins here", node.place));
+                return Err(ConfigError::at(node.place, Fault::SecondDocument));
             }
             None => document = Some(node),
             Some((Open::List(items), ..)) => items.push(node),
@@ -207,17 +207,20 @@ pub(super) fn parse(source: &Arc<str>, text: &str) -> Result<Option<Node>, Strin
     Ok(document.filter(|node| !matches!(node.kind, Kind::Null)))
 }
 
-fn key_of(node: &Node, before: &[(String, Node)]) -> Result<String, String> {
+fn key_of(node: &Node, before: &[(String, Node)]) -> Result<String, ConfigError> {
     let key = match &node.kind {
         Kind::Text(text) => text.clone(),
         Kind::Number(number) => number.to_string(),
         Kind::Bool(value) => value.to_string(),
-        _ => return Err(format!("{}: a key must be a text", node.place)),
+        _ => return Err(ConfigError::at(&node.place, Fault::KeyNotText)),
     };
     match before.iter().find(|(name, _)| *name == key) {
-        Some((_, first)) => Err(format!(
-            "{}: `{key}` was set before, at {}",
-            node.place, first.place
+        Some((_, first)) => Err(ConfigError::at(
+            &node.place,
+            Fault::SetTwice {
+                key,
+                first: first.place.to_string(),
+            },
         )),
         None => Ok(key),
     }

@@ -6,20 +6,21 @@ use std::path::{Path, PathBuf};
 
 use plugin_host::trust;
 
+use super::error::TrustError;
+
 /// Refuses a file that others may write, or replace.
 ///
 /// # Errors
 ///
 /// Why it is refused, and what would help.
-pub fn file(path: &Path) -> Result<(), String> {
+pub fn file(path: &Path) -> Result<(), TrustError> {
     // what is handed over as a descriptor was opened by whoever runs lanner
     let handed_over = ["/dev/stdin", "/dev/fd", "/proc/self/fd"];
     if !is_privileged() || handed_over.iter().any(|at| path.starts_with(at)) {
         return Ok(());
     }
-    trust::check_file(path)
-        .map(drop)
-        .map_err(|error| error.to_string())
+    trust::check_file(path)?;
+    Ok(())
 }
 
 /// Root, or anybody with a capability (`CapEff` in proc_pid_status(5)).
@@ -35,11 +36,14 @@ fn is_privileged() -> bool {
 /// # Errors
 ///
 /// Why it is refused, or cannot be read.
-pub fn folder(path: &Path, endings: &[&str]) -> Result<Vec<PathBuf>, String> {
+pub fn folder(path: &Path, endings: &[&str]) -> Result<Vec<PathBuf>, TrustError> {
     if is_privileged() {
-        trust::check_folder(path).map_err(|error| error.to_string())?;
+        trust::check_folder(path)?;
     }
-    let wrong = |error: std::io::Error| format!("{}: {error}", path.display());
+    let wrong = |source| TrustError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
     let mut files = Vec::new();
     for entry in fs::read_dir(path).map_err(wrong)? {
         let file = entry.map_err(wrong)?.path();

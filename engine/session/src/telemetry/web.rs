@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 
 use super::{Telemetry, prometheus};
 use crate::config::Webserver;
+use crate::error::WebError;
 use delivery::Outputs;
 
 /// Connections at once; more wait.
@@ -53,7 +54,7 @@ pub(crate) fn start(
     settings: &Webserver,
     telemetry: Arc<Telemetry>,
     outputs: Arc<Outputs>,
-) -> Result<(), String> {
+) -> Result<(), WebError> {
     let (listener, place) = match &settings.unix_socket {
         Some(path) => (
             listen_at(path).map(Listener::Unix),
@@ -66,7 +67,10 @@ pub(crate) fn start(
             (listener.map(Listener::Tcp), place)
         }
     };
-    let wrong = |error: io::Error| format!("webserver: cannot listen at {place}: {error}");
+    let wrong = |source| WebError {
+        place: place.clone(),
+        source,
+    };
     let listener = listener.map_err(wrong)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
