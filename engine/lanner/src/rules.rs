@@ -1,5 +1,4 @@
-//! `lanner rules`: what is wrong with rule files, what is in them, and whether they do what their
-//! authors want. What it knows comes from the rule plugin.
+//! `lanner rules`: checks, lists, explains and tests rules. The rule plugin gives the answers.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -18,7 +17,7 @@ use session::rule_tests::{self, Bench, Outcome, Suite};
 use session::{plugin_directories, rule_files};
 use suggest::did_you_mean;
 
-/// How wide the text of an explanation is.
+/// Columns of an explanation's text.
 const WIDTH: usize = 96;
 
 pub(crate) fn rules(verb: RuleVerb) -> Result<ExitCode, Failure> {

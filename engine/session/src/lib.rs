@@ -25,7 +25,7 @@
 //! | `reload` | notices changes, loads rules again, and hands them to the event path |
 //! | `monitor` | looks once a second for losses; keeps the service manager's watchdog content |
 //! | `counters`, `telemetry` | counts what happens, and shows it |
-//! | `control` | what others ask of a running session, and what it tells them |
+//! | `control` | requests to a running session, and what it reports |
 //! | `rule_tests` | runs rules over events that a test file describes |
 
 pub mod config;

@@ -1,5 +1,5 @@
-//! From the command line and the configuration to what runs. Done at the start and for each reload, on a thread
-//! that is not the event path; nothing that runs is touched.
+//! Loads the configuration, the rules and the plugins, at the start and for each reload. A reload does this on a thread of
+//! its own and changes nothing that runs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,13 +29,13 @@ const OPENING: Duration = Duration::from_secs(30);
 pub struct LoadConfig {
     /// The configuration file. None: the defaults.
     pub config: Option<PathBuf>,
-    /// Keys of the configuration that are set otherwise, as `key=value`.
+    /// Values that replace those of the configuration, as `key=value`.
     pub options: Vec<String>,
     /// Rule files and folders. Empty: those of the configuration.
     pub rules: Vec<PathBuf>,
     /// Directories of plugins. Empty: those of the configuration.
     pub plugin_dirs: Vec<PathBuf>,
-    /// Alerts are JSON, whatever the configuration says.
+    /// Makes alerts JSON, even if the configuration does not.
     pub json: bool,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct RuleLoader {
     pub(super) hostname: String,
 }
 
-/// Rules that can run, and all that belongs to them.
+/// Rules that can run, and everything that belongs to them.
 #[derive(Debug)]
 pub(super) struct RuleSet {
     pub(super) rules: RuleHost,
@@ -60,7 +60,7 @@ pub(super) struct RuleSet {
     pub(super) least: Priority,
     pub(super) selection: SyscallSet,
     pub(super) omit: Omit,
-    /// Files and folders that it was made from.
+    /// The files and folders that it was loaded from.
     pub(super) files: Vec<PathBuf>,
 }
 
@@ -78,9 +78,9 @@ impl RuleLoader {
         Ok(loaded)
     }
 
-    /// Whose events, from which driver: what the command line says goes before the configuration.
+    /// Completes the source by the configuration. What the caller set has priority.
     pub(super) fn source(config: &Config, mut source: SourceConfig) -> SourceConfig {
-        // the command line's limits come later, and so win
+        // the caller's limits come later, and so win
         let mut limits: Vec<(String, u32)> = config.limits.clone().into_iter().collect();
         limits.append(&mut source.limits);
         source.limits = limits;
@@ -123,7 +123,7 @@ impl RuleLoader {
         }
     }
 
-    /// Loads the rules. `before`: those that are counted now.
+    /// Loads the rules. The counters of rules that are also on the board `before` go on from there.
     pub(super) fn load(
         &self,
         loaded: &Loaded,

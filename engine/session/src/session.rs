@@ -38,7 +38,7 @@ pub struct OpenedSession {
     rules: RuleSet,
     inspector: Inspector,
     source: OpenedSource,
-    /// Some calls are not captured, because the driver holds processes.
+    /// The driver holds processes and omits some calls.
     omits: bool,
     telemetry: Arc<Telemetry>,
     outputs: Arc<Outputs>,
@@ -70,7 +70,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// What is wrong with the configuration, a rule file or a plugin.
+    /// The configuration, a rule file or a plugin cannot be used.
     pub fn new(config: LoadConfig) -> Result<Self, SessionError> {
         let loader = Arc::new(RuleLoader::new(config));
         let loaded = loader.configuration()?;
@@ -94,17 +94,18 @@ impl Session {
         self.loaded.config.log_level
     }
 
-    /// Whose events, from which driver. What the caller says goes before the configuration.
+    /// Completes the source by the configuration. What the caller set has priority.
     #[must_use]
     pub fn source(&self, asked: SourceConfig) -> SourceConfig {
         RuleLoader::source(&self.loaded.config, asked)
     }
 
-    /// Begins to capture what the rules need, and starts the outputs. The thread that calls this runs the session.
+    /// Begins to capture the calls that the rules need, and starts the outputs. The thread that calls this must also call
+    /// [`OpenedSession::run`].
     ///
     /// # Errors
     ///
-    /// Why the source cannot capture, or an output or the web server cannot start.
+    /// The source cannot capture, or an output or the web server cannot start.
     pub fn open(self, source: &dyn EventSource) -> Result<OpenedSession, SessionError> {
         let omit = self.rules.omit;
         let source = source.open(&self.rules.selection, omit)?;
@@ -192,7 +193,7 @@ impl OpenedSession {
 ///
 /// # Errors
 ///
-/// What is wrong.
+/// The configuration, a rule file or a plugin cannot be used.
 pub fn check(config: LoadConfig) -> Result<(), SessionError> {
     let loader = Arc::new(RuleLoader::new(config));
     let loaded = loader.configuration()?;

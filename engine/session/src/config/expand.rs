@@ -1,5 +1,5 @@
-//! What a configuration takes from elsewhere: `${NAME}` from the environment, `${file:/path}` from a file. A
-//! `$` that is doubled stands for itself.
+//! Fills in values from outside: `${NAME}` from the environment, `${NAME:-default}`, and `${file:/path}` from a file. `$$`
+//! becomes `$`.
 
 use std::fs;
 
@@ -9,11 +9,11 @@ use super::error::ExpandError;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Expanded {
     pub(super) text: String,
-    /// Something was filled in, which no message may show.
+    /// Something was filled in. Messages must not show it.
     pub(super) secret: bool,
 }
 
-/// Fills in.
+/// Fills in all values of a text.
 pub(super) fn expand(text: &str) -> Result<Expanded, ExpandError> {
     let mut expanded = Expanded {
         text: String::with_capacity(text.len()),

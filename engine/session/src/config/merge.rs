@@ -6,15 +6,15 @@ use super::error::{ConfigError, Fault, OptionError};
 use super::expand;
 use super::tree::{self, Kind, Node, Place};
 
-/// How a file that is included goes together with what was there before it. Falco's words.
+/// How an included file is merged with the configuration before it. The names are Falco's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Strategy {
-    /// Lists get longer, everything else is replaced.
+    /// Appends to lists, and replaces everything else.
     #[default]
     Append,
-    /// What it says replaces what was there.
+    /// Replaces the keys that both have.
     Override,
-    /// Only keys that were not there.
+    /// Adds only keys that are not set yet.
     AddOnly,
 }
 
@@ -66,7 +66,7 @@ pub(super) fn set(root: &mut Node, option: &str) -> Result<(), ConfigError> {
     let (key, value) = option
         .split_once('=')
         .ok_or_else(|| wrong(OptionError::NotKeyValue))?;
-    // what it says may be secret: messages show the key alone
+    // the value may be secret: messages show the key alone
     let place = Place {
         source: Arc::from(format!("-o {key}")),
         line: 0,
@@ -82,7 +82,7 @@ pub(super) fn set(root: &mut Node, option: &str) -> Result<(), ConfigError> {
             place: place.clone(),
             secret: false,
         },
-        // such as a text that begins with `*`
+        // the value is not YAML, for example a text that begins with `*`
         Err(_) => Node {
             kind: Kind::Text(
                 expand::expand(value)

@@ -8,7 +8,7 @@
 //! | `strict` | unknown keys |
 //! | `keys`, `outputs`, `units` | the keys, typed |
 //! | `error` | what is wrong, and where |
-//! | `trusted` | who may have written a file that root acts upon |
+//! | `trusted` | refuses files that other users can write |
 
 mod error;
 mod expand;
@@ -42,9 +42,9 @@ use tree::{Kind, Node, Place};
 /// A configuration, and the files that it was read from.
 #[derive(Debug, Clone, Default)]
 pub struct Loaded {
-    /// What it says.
+    /// The values.
     pub config: Config,
-    /// The files, and folders of files: a change there is a change of the configuration.
+    /// The files and folders. If one changes, the configuration has to be loaded again.
     pub files: Vec<PathBuf>,
 }
 
@@ -59,7 +59,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong, a line each, with file and line.
+    /// The first fault, with file and line. For unknown keys: all of them, one a line.
     pub fn load(path: Option<&Path>, options: &[String]) -> Result<Loaded, ConfigError> {
         let mut files = Vec::new();
         let mut root = match path {
@@ -91,7 +91,7 @@ impl Config {
         Ok(Loaded { config, files })
     }
 
-    /// What types do not say: the key at fault, and what is wrong.
+    /// Checks what the types cannot express. An error has the key and what is wrong.
     fn check(&self) -> Result<(), (&'static str, KeyError)> {
         for (name, value) in &self.limits {
             (Limits::default().set(name, *value)).map_err(|error| ("limits", error.into()))?;
@@ -209,7 +209,7 @@ fn included(item: &Node) -> Result<(&str, Strategy), ConfigError> {
     }
 }
 
-/// The tree as a [`Config`]. An error names the place, and never shows what came from the environment.
+/// The tree as a [`Config`]. An error names the place. It never shows a value from the environment or a file.
 fn typed(root: &Node) -> Result<Config, ConfigError> {
     serde_path_to_error::deserialize(root.json()).map_err(|error| {
         use serde_path_to_error::Segment;

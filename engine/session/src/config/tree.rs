@@ -1,4 +1,4 @@
-//! Configuration as a tree that remembers where everything stands, so that messages can point at it.
+//! Configuration as a tree whose nodes remember their place in the file, so that messages can name it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::expand;
 /// How deep lists and maps may nest.
 const MAX_DEPTH: usize = 50;
 
-/// Where something was said.
+/// Where a value is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) source: Arc<str>,
@@ -29,12 +29,12 @@ impl fmt::Display for Place {
     }
 }
 
-/// A value and where it stands.
+/// A value and its place.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) kind: Kind,
     pub(super) place: Place,
-    /// It came from the environment or a file: no message shows it.
+    /// It came from the environment or a file. Messages must not show it.
     pub(super) secret: bool,
 }
 
@@ -127,7 +127,7 @@ enum Open {
     Map(Vec<(String, Node)>, Option<String>),
 }
 
-/// Reads a text: one document, or none. What it takes from the environment and from files is filled in.
+/// Parses a text with one document or none, and fills in values from the environment and from files.
 pub(super) fn parse(source: &Arc<str>, text: &str) -> Result<Option<Node>, ConfigError> {
     let place = |line| Place {
         source: Arc::clone(source),

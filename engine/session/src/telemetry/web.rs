@@ -49,7 +49,7 @@ enum Listener {
 ///
 /// # Errors
 ///
-/// It cannot listen there; the message says where.
+/// The server cannot listen at its address, or there is no thread for it.
 pub(crate) fn start(
     settings: &Webserver,
     telemetry: Arc<Telemetry>,
@@ -93,7 +93,7 @@ pub(crate) fn start(
     Ok(())
 }
 
-/// A socket that was left behind is replaced, one that somebody listens at is not. For the owner alone.
+/// Replaces a socket that was left behind, but not one with a listener. Only the owner may connect.
 fn listen_at(path: &Path) -> io::Result<StdUnixListener> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
     if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
