@@ -41,7 +41,7 @@ pub(super) fn check(args: &PluginCheckArgs) -> Result<ExitCode, Failure> {
     };
     let mut written = Ok(ExitCode::SUCCESS);
     let good = check::check(&request, &mut |step, verdict| {
-        // The step stands there before it runs: should the plugin end the process, it is the last word.
+        // The step is printed before it runs: if the plugin ends the process, the last line names the step.
         let text = match verdict {
             None => format!("{step} ... "),
             Some(Verdict::Good) => "good\n".to_owned(),
