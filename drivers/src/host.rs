@@ -65,7 +65,7 @@ pub fn try_out(host: &Host) -> Host {
     host
 }
 
-/// The hard limit, up to which we may raise the soft one; none where we may raise it, too, or there is none.
+/// The hard limit of locked memory, up to which the soft one can be raised. None: it is unlimited, or lanner may raise it.
 fn locked_memory(capabilities: u64) -> Option<u64> {
     if capabilities & (1 << capability::SYS_RESOURCE) != 0 {
         return None;
@@ -99,7 +99,7 @@ fn number(path: &str) -> Option<i64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// The place where tracefs is mounted and can be read (Documentation/trace/ftrace.rst names two).
+/// The readable mount point of tracefs; Documentation/trace/ftrace.rst names two.
 fn tracefs() -> Option<PathBuf> {
     ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
         .into_iter()

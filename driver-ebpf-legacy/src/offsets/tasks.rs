@@ -43,9 +43,14 @@ pub(super) fn pid(peek: &mut Peek) -> Result<u32, OffsetsError> {
             .name("lanner-offsets".to_owned())
             .spawn_scoped(scope, move || {
                 // again and again, because the kernel can skip the program
-                while identified.send(identify(magic, THREAD)).is_ok()
-                    && ended.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout)
-                {}
+                loop {
+                    identify(magic, THREAD);
+                    if identified.send(()).is_err()
+                        || ended.recv_timeout(PAUSE) != Err(RecvTimeoutError::Timeout)
+                    {
+                        break;
+                    }
+                }
             })
             .map_err(OffsetsError::Thread)?;
         let thread = (0..REPETITIONS).find_map(|_| {

@@ -1,4 +1,4 @@
-//! The programs that the cases watch: each scene makes calls whose every argument is known.
+//! The programs that the cases watch. Each scene makes calls of which every argument is known.
 
 use std::ffi::CString;
 use std::fs;
@@ -16,7 +16,7 @@ fn open_raw(path: &str, flags: i32) -> i64 {
     unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0) }
 }
 
-/// Plays a scene; the exit status is the scene's.
+/// Plays a scene, and returns its exit status.
 pub(crate) fn play(scene: &str, args: &[String]) -> ExitCode {
     let arg = |at: usize| args.get(at).map(String::as_str).unwrap_or_default();
     match scene {
@@ -121,7 +121,7 @@ fn exec_self() {
     }
 }
 
-/// Executes a path that lies in a page which was never touched.
+/// Executes a program whose path is in a page that was never touched.
 fn exec_cold(file: &str) {
     use std::os::fd::AsRawFd;
     fs::write(file, b"/proc/self/exe\0").expect("the file can be written");
@@ -158,8 +158,8 @@ fn storm(calls: u64) {
     }
 }
 
-/// Makes a getpid and an openat every few milliseconds, until a file is there, at most for a minute.
-/// Says that it came to its end by another file.
+/// Makes a getpid and an openat every few milliseconds until a file exists, for at most a minute. Then it makes another
+/// file to say that it was not interrupted.
 fn ticks(end: &str) {
     for _ in 0..12_000 {
         // SAFETY: getpid(2) has no effect.
@@ -173,7 +173,7 @@ fn ticks(end: &str) {
     }
 }
 
-/// Writes down what a program can see of its surroundings.
+/// Writes down the descriptors, signals and environment that a program sees.
 fn surroundings(to: &str) {
     let mut fds: Vec<String> = fs::read_dir("/proc/self/fd")
         .expect("/proc is mounted")
@@ -217,11 +217,11 @@ fn interrupted() {
     static FILL: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(-1);
     extern "C" fn tick(_: i32) {
         let fd = FILL.load(std::sync::atomic::Ordering::Relaxed);
-        // SAFETY: write(2) may be called in a handler, and a descriptor that is none does no harm.
+        // SAFETY: a handler may call write(2), and an invalid descriptor does no harm.
         unsafe { libc::write(fd, c"x".as_ptr().cast(), 1) };
     }
     fn often(flags: i32) {
-        // SAFETY: the handler does what one may, and both structs are valid when zeroed.
+        // SAFETY: the handler is async-signal-safe, and both structs are valid when zeroed.
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = tick as *const () as usize;

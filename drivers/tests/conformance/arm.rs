@@ -27,7 +27,7 @@ const OPENAT: u32 = 322;
 const PREAD64: u32 = 180;
 const FCNTL64: u32 = 221;
 const EXIT_GROUP: u32 = 248;
-/// 64 bits, of which each half shows where it is.
+/// A number of 64 bits with different halves.
 const POSITION: u64 = 0x1122_3344_5566_7788;
 
 /// A call: its arguments in r0 to r5, its number in r7, `svc 0`.

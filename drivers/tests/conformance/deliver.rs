@@ -287,7 +287,7 @@ fn losses(stage: &Stage) -> Outcome {
     let mut capture = stage.must_open(&request)?;
     let mut events = Vec::new();
     poll(capture.as_mut(), &mut events, Duration::from_millis(50))?;
-    // a consumer that sleeps; the ptrace driver makes the command wait meanwhile
+    // the consumer sleeps; drivers that hold processes make the command wait meanwhile
     thread::sleep(Duration::from_millis(500));
     let (rest, status) = to_the_end(capture.as_mut())?;
     same("status", &status, &Some(0))?;

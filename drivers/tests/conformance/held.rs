@@ -1,4 +1,4 @@
-//! Clauses 21 and 22: what a consumer does not look at, and what it may look at itself.
+//! Clauses 21 and 22: what a consumer does not need, and what it can look up itself while a process is held.
 
 use std::fs;
 use std::time::Duration;

@@ -1,9 +1,10 @@
 //! The conformance suite: every clause of the contract in `driver_api::driver`, on every driver.
 //!
-//! A case starts a real program, this binary itself in the role of an [`actor`], and looks at what the
-//! driver delivers. Arguments: a driver's name, or words of which a case's name must contain one. A
-//! driver that cannot run here is reported with its reason; with `LANNER_NO_SKIP` set that is a failure
-//! where root could have run it. `LANNER_TEST_BTF` names a file with the kernel's types, as `--btf` does.
+//! A case starts a real program, this binary as an [`actor`], and checks what the driver delivers.
+//!
+//! Arguments: names of drivers, and words; a case runs if its name contains one of the words. A driver that cannot run
+//! here is reported with its reason; as root and with `LANNER_NO_SKIP` set, that is a failure. `LANNER_TEST_BTF` names a
+//! file with the kernel's types, as `--btf` does.
 
 #![expect(
     clippy::expect_used,
@@ -112,11 +113,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// How often a case is run at the most, where the kernel skipped programs: what is missing then says nothing about
-/// a driver that counts it.
+/// How often a case is run at most. It is run again if the kernel skipped runs of programs: events that are missing for
+/// this reason are no fault of a driver that counts them.
 const RUNS: usize = 5;
 
-/// Runs a case until the kernel has skipped nothing, or it has passed all the same.
+/// Runs a case until it passes, or fails although the kernel has skipped nothing.
 fn whole(stage: &Stage, run: fn(&Stage) -> Outcome) -> Outcome {
     let mut result = Err(String::new());
     for again in 0..RUNS {

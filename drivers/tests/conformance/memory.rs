@@ -57,7 +57,7 @@ fn memory(stage: &Stage) -> Outcome {
     Ok(None)
 }
 
-/// What the kernel has not written yet is not there; what the program has filled is.
+/// At the entry of a call, memory that the kernel will write is not captured, and memory that the program has filled is.
 fn memory_at_entry(events: &[Kept]) -> Outcome {
     let mut reads = named(events, "read").filter(|e| e.header().args[2] == 64);
     check(reads.all(|e| e.event().argument(1).is_none()), || {

@@ -45,8 +45,8 @@ pub(crate) const CASES: &[Case] = &[
 fn start(scene: &str, args: &[&str]) -> Result<Child, String> {
     let command = actor(scene, args);
     let mut std_command = StdCommand::new(command.program);
-    // SAFETY: nothing is done between fork and exec. This is here for what it keeps from happening: the C
-    // library's posix_spawn, which std would use, starts programs with two real-time signals ignored.
+    // SAFETY: the closure does nothing. With it, std does not use the C library's posix_spawn, which starts programs
+    // with two real-time signals ignored.
     unsafe { std_command.pre_exec(|| Ok(())) };
     std_command
         .args(&command.args[1..])
@@ -139,7 +139,7 @@ fn reselect(stage: &Stage) -> Outcome {
     })?;
     let selected = capture.select(&calls(&["openat"]));
     if let (Err(error), true) = (&selected, stage.entry_only()) {
-        // its filter is there for life; a selection that is within it is replaced
+        // the filter of a command cannot be replaced; a selection within it can be
         let text = Chain(error).to_string();
         check(text.contains("from the start"), || text)?;
         let narrower = capture.select(&calls(&[]));
@@ -152,7 +152,7 @@ fn reselect(stage: &Stage) -> Outcome {
         return Ok(Some("gap: a wider selection".to_owned()));
     }
     selected.map_err(said)?;
-    // what was on its way when the selection changed
+    // events that were captured before the selection changed
     poll(capture.as_mut(), &mut Vec::new(), Duration::from_millis(20))?;
     poll(capture.as_mut(), &mut Vec::new(), Duration::from_millis(20))?;
     let mut events = Vec::new();
@@ -234,7 +234,7 @@ fn attached_end(stage: &Stage) -> Outcome {
         same("status", &status, &None)
     })();
     let _ = fs::write(&end, b"");
-    // a tracer that is the parent, too, has waited for it already
+    // if the tracer is the parent, it has waited for the child already
     let _ = child.wait();
     result?;
     check(folder.path().join("end.done").exists(), || {

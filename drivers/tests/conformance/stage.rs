@@ -1,4 +1,4 @@
-//! What cases share: opening a driver on an actor, and collecting what it delivers.
+//! What cases share: opening a driver on an actor, and collecting the events that it delivers.
 
 use std::ffi::OsString;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use driver_api::table;
 /// A case's result: a note for the report, or what went wrong.
 pub(crate) type Outcome = Result<Option<String>, String>;
 
-/// How long nothing may come. Not how long an actor may take: an emulated machine needs its time.
+/// The longest time without an event. There is no limit on the whole time of an actor: an emulated machine is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The driver under test.
@@ -41,7 +41,7 @@ impl Kept {
         self.event().kind()
     }
 
-    /// The call's name; empty for what is no call.
+    /// The name of the call. Empty: the event is no call.
     pub(crate) fn name(&self) -> &'static str {
         let event = self.event();
         match event.kind() {
@@ -52,7 +52,7 @@ impl Kept {
         }
     }
 
-    /// The argument's memory as text.
+    /// The memory that an argument points to, as text.
     pub(crate) fn text(&self, at: usize) -> Option<String> {
         self.event()
             .argument(at)
@@ -73,7 +73,7 @@ pub(crate) fn calls(names: &[&str]) -> SyscallSet {
         .collect()
 }
 
-/// This binary in the role of an actor.
+/// The command that runs this binary as an actor.
 pub(crate) fn actor(scene: &str, args: &[&str]) -> Command {
     let program = std::env::current_exe()
         .expect("the path of this test")
@@ -96,15 +96,15 @@ pub(crate) fn request(target: Target, names: &[&str]) -> Request {
 }
 
 impl Stage<'_> {
-    /// Whether the driver sees entries alone, which its gaps name: no results, no facts of descriptors,
-    /// nothing that the kernel writes.
+    /// Whether the driver sees only entries, as its gaps say: no results, no facts of descriptors, no memory that the
+    /// kernel writes.
     pub(crate) fn entry_only(&self) -> bool {
         let support = self.driver.probe(self.host);
         support.gaps().iter().any(|gap| gap.what == "return values")
     }
 
-    /// For a driver that cannot be pointed at running processes, or not here: it says so, which is the case's
-    /// result.
+    /// For a driver that cannot capture running processes, or not on this host: it must say so, which is the result of
+    /// the case.
     pub(crate) fn no_pids(&self) -> Option<Outcome> {
         let support = self.driver.probe(self.host);
         let named = |gap: &Gap| gap.what == "running processes (-p)";
@@ -144,10 +144,10 @@ impl Stage<'_> {
     }
 }
 
-/// Runs of programs that the kernel skipped, as far as captures told (docs/drivers.md).
+/// Runs of programs that the kernel skipped, as far as captures reported them (docs/drivers.md).
 static SKIPPED: AtomicU64 = AtomicU64::new(0);
 
-/// How many since this was asked last.
+/// The runs that were skipped since the last call of this function.
 pub(crate) fn skipped() -> u64 {
     SKIPPED.swap(0, Ordering::Relaxed)
 }
@@ -177,7 +177,7 @@ pub(crate) fn to_the_end(capture: &mut dyn Capture) -> Result<(Vec<Kept>, Option
     Ok((events, status.flatten()))
 }
 
-/// Polls until the capture ends (its status) or `enough` says so (none).
+/// Polls until the capture ends, which returns its status, or until `enough` holds, which returns none.
 pub(crate) fn until(
     capture: &mut dyn Capture,
     events: &mut Vec<Kept>,

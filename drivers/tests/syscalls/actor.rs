@@ -23,11 +23,11 @@ const TICK: i64 = 5000;
 pub(crate) struct Actor {
     pub(crate) arena: Arena,
     pub(crate) scenery: Scenery,
-    /// What the driver was told to capture at the most.
+    /// The limits that the driver captures with.
     pub(crate) limits: Limits,
 }
 
-/// Limits so low that most of what the script captures is cut off.
+/// Limits so low that most attachments are cut off.
 pub(crate) const LOW: Limits = Limits {
     bytes: 16,
     path: 20,
@@ -79,7 +79,7 @@ fn signal_self() -> [u64; 6] {
     [std::process::id().into(), libc::SIGUSR1 as u64, 0, 0, 0, 0]
 }
 
-/// Sets the timer that interrupts; 0: no longer.
+/// Sets the timer that interrupts calls. 0 stops it.
 fn tick(every: i64) {
     let time = libc::timeval {
         tv_sec: 0,
@@ -133,7 +133,7 @@ impl Actor {
             }
             Play::Signals => {
                 raw::mark(place, 0);
-                // SAFETY: the handler does nothing. What it returns to is the end of this call.
+                // SAFETY: the handler does nothing, and returns to the end of this call.
                 let sent =
                     unsafe { raw::call(Abi::NATIVE, libc::SYS_tkill as u32, &signal_self()) };
                 truth.ret = Some(sent);
@@ -154,10 +154,10 @@ impl Actor {
                 truth.want = reference::wants(&made);
                 truth.untold = reference::untold(&made, &truth.want);
                 let fd = i32::try_from(ret).unwrap_or(-1);
-                // a ring that is closed interrupts what its process waits for later on
+                // closing a ring interrupts later calls in which its process waits
                 let stays = case.call.name == "io_uring_setup";
                 if case.call.returns == Returns::Fd && fd > 2 && !stays {
-                    // SAFETY: the call has made it, and nobody else knows it.
+                    // SAFETY: the call has made this descriptor, and nothing else uses it.
                     unsafe { libc::close(fd) };
                 }
             }
@@ -166,7 +166,7 @@ impl Actor {
     }
 }
 
-/// What a program sees: 32-bit ones see the lower half of what the kernel returns.
+/// The return value as the program sees it: a 32-bit program sees the lower half.
 fn seen(abi: Abi, ret: i64) -> i64 {
     let narrow = ret as i32;
     if abi == Abi::I386 && (-4095..0).contains(&narrow) {
@@ -181,7 +181,7 @@ fn made(place: usize, case: &Case, args: &[u64; 6]) -> i64 {
         tick(TICK);
     }
     raw::mark(place, 0);
-    // SAFETY: the tables see to it that no call of the script harms this process.
+    // SAFETY: the tables are written so that no call of the script harms this process.
     let ret = unsafe {
         if case.play == Play::Births {
             raw::birth(case.abi, case.nr, args)
@@ -199,9 +199,9 @@ fn made(place: usize, case: &Case, args: &[u64; 6]) -> i64 {
     ret
 }
 
-/// Runs it in a child, and waits for that.
+/// Runs a function in a child, and waits for the child to end.
 fn in_child(run: impl FnOnce()) {
-    // SAFETY: the process has one thread, so its child can do all that it can.
+    // SAFETY: the process has one thread, so that its child may call any function.
     unsafe {
         let child = libc::fork();
         if child == 0 {

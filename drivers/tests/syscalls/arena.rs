@@ -1,4 +1,4 @@
-//! Memory of the actor: below 4 GiB, so that 32-bit calls reach it, with an unreadable end.
+//! The actor's memory. It is below 4 GiB, so that 32-bit calls reach it, and its end is unreadable.
 
 use driver_api::event::Abi;
 use driver_api::table;
@@ -7,7 +7,7 @@ use driver_api::table;
 pub(crate) const SLOT: usize = 8192;
 const SLOTS: usize = 96;
 const GUARD: usize = 8192;
-/// For mmap(2): below 4 GiB. Elsewhere no 32-bit calls are made.
+/// A flag of mmap(2): below 4 GiB. On other machines the suite makes no 32-bit calls.
 #[cfg(target_arch = "x86_64")]
 pub(crate) const MAP_LOW: i32 = libc::MAP_32BIT;
 #[cfg(not(target_arch = "x86_64"))]
@@ -78,7 +78,7 @@ impl Arena {
         at
     }
 
-    /// So many bytes directly before the unreadable end, none of them zero.
+    /// `len` bytes directly before the unreadable end, none of them zero.
     pub(crate) fn edge(&self, len: usize) -> u64 {
         let at = self.end() - len as u64;
         put(at, &vec![b'e'; len]);
@@ -96,7 +96,7 @@ impl Arena {
         self.before = self.read(self.base, self.used * SLOT).unwrap_or_default();
     }
 
-    /// How many bytes from an address to the end of its slot are not what they were, counted to the last.
+    /// How many bytes the kernel wrote from this address on: the distance to the last byte of the slot that changed.
     pub(crate) fn changed(&self, at: u64) -> u64 {
         let Some(start) = at.checked_sub(self.base).map(|start| start as usize) else {
             return 0;
@@ -119,11 +119,11 @@ impl Arena {
                 .is_some_and(|end| end <= self.end())
     }
 
-    /// The memory there now; none: not all of it can be read.
+    /// The memory there now. None: it cannot be read completely.
     pub(crate) fn read(&self, at: u64, len: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0_u8; len];
         if self.holds(at, len) {
-            // SAFETY: these bytes are mapped and nobody writes to them now.
+            // SAFETY: these bytes are mapped, and nothing writes to them now.
             unsafe { std::ptr::copy_nonoverlapping(at as *const u8, bytes.as_mut_ptr(), len) };
             return Some(bytes);
         }

@@ -1,4 +1,4 @@
-//! What the event of a successful exec must have.
+//! What the event of a successful exec must contain.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -22,7 +22,7 @@ fn strings(all: &[&str]) -> Vec<u8> {
         .collect()
 }
 
-/// What the program said, and what the kernel makes of it.
+/// The memory that the arguments point to, and the facts of the new program.
 pub(crate) fn wants(actor: &Actor, case: &Case, args: [u64; 6]) -> Vec<Want> {
     let mut wants = reference::wants(&Made {
         arena: &actor.arena,

@@ -1,4 +1,5 @@
-//! The differences that are known and have a reason. One that does not occur any more is a failure.
+//! The known differences between drivers and reality, with their reasons. A difference that no longer occurs is a
+//! failure, so that this list stays true.
 
 use driver_api::event::Abi;
 
@@ -9,9 +10,9 @@ use crate::script::Case;
 pub(crate) struct Gap {
     /// The drivers.
     pub(crate) drivers: &'static [&'static str],
-    /// The ABIs; none: every one.
+    /// The ABIs. Empty: all.
     pub(crate) abis: &'static [Abi],
-    /// The calls; none: every one.
+    /// The calls. Empty: all.
     pub(crate) calls: &'static [&'static str],
     /// The parameter, the fact or the part of the header.
     pub(crate) what: &'static str,
@@ -21,10 +22,10 @@ pub(crate) struct Gap {
 
 const EBPF: &[&str] = &["ebpf-core", "ebpf-legacy"];
 
-/// The driver that sees calls at their entry alone.
+/// The driver that sees only the entries of calls.
 pub(crate) const ENTRY_ONLY: &str = "ptrace-notify";
 
-/// All of them.
+/// All known differences.
 pub(crate) const GAPS: &[Gap] = &[
     Gap {
         drivers: &["ptrace", ENTRY_ONLY],
@@ -89,7 +90,7 @@ pub(crate) const GAPS: &[Gap] = &[
 ];
 
 impl Gap {
-    /// Whether it is about this difference of a case.
+    /// Whether it explains this difference of a case.
     pub(crate) fn covers(&self, driver: &str, case: &Case, what: &str) -> bool {
         self.drivers.contains(&driver)
             && (self.abis.is_empty() || self.abis.contains(&case.abi))

@@ -1,9 +1,11 @@
 //! The conformance suite of the system calls: every call of the table, in every ABI, on every driver.
 //!
-//! This binary in the role of an [`actor`] makes the calls of the [`script`] and writes down what it
-//! knows of each; the event that a driver delivers must say the same. Arguments: names of drivers and of
-//! calls; `--report` writes docs/conformance.md, `--list` prints every call that was made. A driver that cannot run here is reported with its reason;
-//! with `LANNER_NO_SKIP` set that is a failure where root could have run it.
+//! This binary also plays the [`actor`]: it makes the calls of the [`script`] and writes down what it knows about
+//! each. The event that a driver delivers must say the same.
+//!
+//! Arguments: names of drivers and of calls. `--report` writes docs/conformance.md, `--list` prints every call that was
+//! made. A driver that cannot run here is reported with its reason; as root and with `LANNER_NO_SKIP` set, that is a
+//! failure.
 
 #![expect(
     clippy::expect_used,

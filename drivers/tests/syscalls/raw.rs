@@ -1,4 +1,4 @@
-//! System calls as a program makes them without a library: every register is known.
+//! Raw system calls, without a library: every register is known.
 
 use std::arch::asm;
 
@@ -6,18 +6,18 @@ use driver_api::event::Abi;
 #[cfg(target_arch = "x86_64")]
 use driver_api::table::X32_BIT;
 
-/// Makes a call and gives what the kernel left in the return register.
+/// Makes a call and returns what the kernel left in the return register.
 ///
 /// # Safety
 ///
-/// The caller answers for what the call does to this process.
+/// The caller is responsible for what the call does to this process.
 #[cfg(target_arch = "x86_64")]
 pub(crate) unsafe fn call(abi: Abi, nr: u32, args: &[u64; 6]) -> i64 {
     match abi {
         Abi::I386 => {
             let narrow = args.map(|arg| arg as u32);
             let ret: i64;
-            // SAFETY: the registers that the compiler keeps for itself are put back; memory is the caller's affair.
+            // SAFETY: the registers that the compiler reserves are restored; the caller is responsible for memory.
             unsafe {
                 asm!(
                     "push rbx", "push rbp",
@@ -100,11 +100,11 @@ pub(crate) unsafe fn birth(abi: Abi, nr: u32, args: &[u64; 6]) -> i64 {
 ///
 /// # Safety
 ///
-/// The caller answers for what the call does to this process.
+/// The caller is responsible for what the call does to this process.
 #[cfg(target_arch = "aarch64")]
 pub(crate) unsafe fn call(_: Abi, nr: u32, args: &[u64; 6]) -> i64 {
     let ret: i64;
-    // SAFETY: the kernel changes no register but the first; memory is the caller's affair.
+    // SAFETY: the kernel changes only the first register; the caller is responsible for memory.
     unsafe {
         asm!(
             "svc 0",
@@ -137,10 +137,10 @@ pub(crate) unsafe fn birth(_: Abi, nr: u32, args: &[u64; 6]) -> i64 {
     ret
 }
 
-/// First argument of the call that goes before each call of the script.
+/// The first argument of the call that precedes each call of the script.
 pub(crate) const MARK: u64 = 0x6c61_6e6e;
 
-/// Says which call of the script is the next: `getpriority(MARK, case, step)`, which fails.
+/// Announces the next call of the script by `getpriority(MARK, case, step)`, which fails.
 pub(crate) fn mark(case: usize, step: usize) {
     // SAFETY: getpriority(2) of a kind that does not exist has no effect.
     unsafe {

@@ -1,5 +1,5 @@
-//! What an event must hold of the memory that a call's parameters point to: a reading of the table's
-//! kinds over the actor's own memory, made without the capture plan that the drivers follow.
+//! What an event must contain of the memory that a call's parameters point to. It is derived from the kinds in the
+//! table and the actor's own memory, without the capture plan that the drivers follow.
 
 use driver_api::event::{Abi, Fact, Part, Status};
 use driver_api::request::Limits;
@@ -59,9 +59,9 @@ pub(crate) fn wants(made: &Made<'_>) -> Vec<Want> {
     wants
 }
 
-/// Where the kernel wrote more than the table tells of: the register, the bytes written, those told. It is
-/// the table's own test: the kernel knows how long what it writes is. What a failed call leaves behind is
-/// captured by nobody.
+/// Where the kernel wrote more bytes than the table says: the register, the bytes written, the bytes expected. This
+/// tests the table itself, because the kernel knows the length of what it writes. Drivers capture nothing of what a
+/// failed call has written.
 pub(crate) fn untold(made: &Made<'_>, wants: &[Want]) -> Vec<(u8, u64, u64)> {
     let mut untold = Vec::new();
     if made.ret < 0 {
@@ -74,7 +74,7 @@ pub(crate) fn untold(made: &Made<'_>, wants: &[Want]) -> Vec<(u8, u64, u64)> {
         let is_text = matches!(kind, Kind::Str);
         let cut = of().any(|want| want.status == Status::Truncated as u8);
         if matches!(kind, Kind::Msghdr | Kind::Buffer(Buffer::Mmsghdr, _)) || (is_text && cut) {
-            // the parts of a message are elsewhere; how long a string is, nobody has looked
+            // the parts of a message are elsewhere; the length of a string that is cut off is not known
             continue;
         }
         let nul = u64::from(is_text);
@@ -103,7 +103,7 @@ impl Made<'_> {
         if self.narrow() { 4 } else { 8 }
     }
 
-    /// The value of a parameter: one register, whatever it is wide.
+    /// The value of a parameter: one register, whatever its width.
     fn arg(&self, at: u8) -> u64 {
         self.args[self.call.register(self.abi, at.into())]
     }
@@ -266,7 +266,7 @@ impl Made<'_> {
     }
 
     fn bytes(&self, what: u8, (part, index): (Part, u8), at: u64, len: u64, limit: u64) -> Want {
-        // the highest bit: a negative length, of which nothing can be taken
+        // a negative length: nothing is captured
         let len = if len.cast_signed() < 0 { 0 } else { len };
         let take = len.min(limit);
         match self.arena.read(at, take as usize) {

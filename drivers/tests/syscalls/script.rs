@@ -1,5 +1,5 @@
-//! The script: every call of the table in both ABIs, and what each is called with. The actor plays it, and
-//! the test names its cases; both make it from the tables, so it is the same for both.
+//! The script: every call of the table in each ABI, with its arguments. The actor plays it and the test names its
+//! cases. Both derive it from the tables, so that it is the same for both.
 
 use driver_api::event::Abi;
 use driver_api::table::{Kind, SYSCALLS, Syscall, VARIANTS};
@@ -20,19 +20,19 @@ pub(crate) struct Case {
     pub(crate) call: &'static Syscall,
     pub(crate) abi: Abi,
     pub(crate) nr: u32,
-    /// What sets it apart from the other cases of the call.
+    /// How it differs from the other cases of the call.
     pub(crate) label: String,
-    /// One word a parameter, from the left; parameters without a word are made from their kinds.
+    /// One word for each parameter, from the left. Parameters without a word get a value by their kind.
     pub(crate) words: Vec<String>,
-    /// What stands in for every pointer to memory.
+    /// What every pointer to memory points to.
     pub(crate) pointers: Pointers,
     /// A signal arrives every few milliseconds.
     pub(crate) interrupted: bool,
-    /// What plays it.
+    /// Who makes the call.
     pub(crate) play: Play,
 }
 
-/// What every pointer to memory is.
+/// What every pointer to memory points to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pointers {
     Good,
@@ -45,13 +45,13 @@ pub(crate) enum Pointers {
 pub(crate) enum Play {
     /// The actor itself.
     Plain,
-    /// A child, since the call does not return.
+    /// A child, because the call does not return.
     Ends,
-    /// It returns twice.
+    /// The actor; the call returns twice.
     Births,
-    /// A child, since it becomes another program.
+    /// A child, because it becomes another program.
     Execs,
-    /// A signal's handler, which returns by it.
+    /// A signal handler, which returns by this call.
     Signals,
 }
 
@@ -81,7 +81,7 @@ fn lines() -> Vec<Line> {
             };
             assert!(
                 driver_api::table::by_name(name).is_some(),
-                "scenes.tbl names a call that the table has not: {name}"
+                "scenes.tbl names a call that is not in the table: {name}"
             );
             Line {
                 name,
@@ -94,7 +94,7 @@ fn lines() -> Vec<Line> {
         .collect()
 }
 
-/// Calls that wait for ever, or change the machine, where all their pointers are NULL.
+/// Calls that wait forever or change the machine if all their pointers are NULL.
 const NEVER_NULL: [&str; 5] = [
     "acct",
     "select",
@@ -103,7 +103,7 @@ const NEVER_NULL: [&str; 5] = [
     "pselect6_time64",
 ];
 
-/// Calls that are played by other means than the plain one.
+/// Who makes a call.
 fn play(call: &Syscall) -> Play {
     match call.name {
         "exit" | "exit_group" => Play::Ends,
@@ -117,7 +117,7 @@ fn play(call: &Syscall) -> Play {
 pub(crate) fn untested(name: &str, abi: Abi) -> Option<&'static str> {
     let of_handlers = ["rt_sigreturn", "sigreturn"].contains(&name);
     (of_handlers && abi == Abi::I386).then_some(
-        "the handlers of 32-bit programs alone return by it, and the actor is a 64-bit one",
+        "only the handlers of 32-bit programs return by it, and the actor is a 64-bit program",
     )
 }
 

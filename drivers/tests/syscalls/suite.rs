@@ -86,8 +86,8 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// How often the script is played at the most, where the kernel skipped programs: what is missing then says nothing
-/// about a driver that counts it.
+/// How often the script is played at most. It is played again if the kernel skipped runs of programs: events that are
+/// missing for this reason are no fault of a driver that counts them.
 const PLAYS: usize = 5;
 
 /// Plays the script, and counts the failures.
@@ -139,7 +139,7 @@ fn list(run: &Run) {
     }
 }
 
-/// Compares a whole run, says what is different, and counts the failures.
+/// Compares a whole run, prints the differences, and counts the failures.
 fn judge(driver: &dyn Driver, run: &Run, whole: bool, verdicts: &mut Verdicts) -> usize {
     let name = driver.name();
     let script = script::script();
@@ -174,7 +174,7 @@ fn judge(driver: &dyn Driver, run: &Run, whole: bool, verdicts: &mut Verdicts) -
         failures += usize::from(bad);
     }
     for (at, gap) in GAPS.iter().enumerate() {
-        // a kernel that lacks the call has no say
+        // on a kernel that lacks the call, the gap cannot show
         let is_here = gap.calls.is_empty()
             || verdicts.iter().any(|((_, call), verdict)| {
                 gap.calls.contains(call) && verdict.unknown < verdict.cases

@@ -18,19 +18,19 @@ use crate::truth::{self, Truth};
 
 /// How long the whole script may take.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// Events that are kept behind a mark: a signal's return can stand before the call.
+/// How many events are kept after a mark: the return from a signal handler can come before the call.
 const BEHIND: usize = 8;
 
-/// What a driver delivered, and what it should have.
+/// What a driver delivered, and what it should have delivered.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) truths: Vec<Truth>,
     pub(crate) events: HashMap<(usize, usize), Vec<Vec<u8>>>,
-    /// Runs of programs that the kernel skipped, of whichever process (docs/drivers.md): events can be missing.
+    /// Runs of programs that the kernel skipped, for any process (docs/drivers.md): events can be missing.
     pub(crate) skipped: u64,
 }
 
-/// Sorts events by the mark that goes before them on their thread.
+/// Sorts events by the mark that precedes them on their thread.
 #[derive(Debug, Default)]
 struct Keeper {
     at: HashMap<u32, (usize, usize)>,

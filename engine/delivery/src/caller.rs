@@ -1,5 +1,5 @@
-//! The thread that calls a plugin. A call may hang for ever, and a thread cannot be killed: so nothing else
-//! happens on it, and whoever waits for it may stop waiting.
+//! The thread that calls a plugin. A call may hang forever, and a thread cannot be killed. So this thread does nothing else,
+//! and a thread that waits for it can stop waiting.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -53,7 +53,7 @@ impl Caller {
         }
     }
 
-    /// Has the thread end, when it is done with what it does.
+    /// Makes the thread end after its current call.
     pub(super) fn end(&mut self) {
         self.jobs = None;
     }

@@ -1,4 +1,4 @@
-//! What became of the alerts of one output, counted by cause.
+//! Counters of the alerts of one output: delivered, waiting, and lost by cause.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -31,7 +31,7 @@ macro_rules! counters {
 counters! {
     /// Alerts that were meant for this output.
     offered,
-    /// Written to disk; from then on they survive lanner's end, however it comes.
+    /// Written to disk; from then on they survive a crash of lanner.
     stored,
     /// Delivered.
     delivered,
@@ -39,7 +39,7 @@ counters! {
     overflowed,
     /// Lost: the output gave up, or is switched off.
     refused,
-    /// Left out: more than the output's rate allows.
+    /// Dropped: more than the output's rate allows.
     limited,
     /// Lost: the oldest on disk, as the spool was as large as it may be.
     evicted,

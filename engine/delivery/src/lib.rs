@@ -1,5 +1,5 @@
-//! Alerts, and their way to the outputs: each has its own bounded queue, its own threads and its own counters, so that
-//! a slow one slows nobody down. The last part of an event's way that is lanner's own.
+//! Delivers alerts to the outputs. Each output has its own bounded queue, threads and counters, so that a slow output does
+//! not delay events or other outputs.
 //!
 //! ```text
 //! event path -> mailbox -> worker -> spool (disk), or memory
@@ -12,7 +12,7 @@
 //! |---|---|
 //! | `alert` | makes an alert of a match, once for all outputs |
 //! | `settings`, `bucket` | what can be set for an output; a token bucket |
-//! | `mailbox` | what the threads of an output tell each other |
+//! | `mailbox` | messages between the threads of an output |
 //! | `worker`, `store` | keeps alerts, decides when the plugin is called, and accounts for how that went |
 //! | `caller` | calls the plugin, and may hang |
 //! | `spool` | alerts on disk |
@@ -46,7 +46,7 @@ pub use spool::{Spool, SpoolError};
 use mailbox::Mailbox;
 use worker::{Remains, Worker};
 
-/// Alerts in one batch at the most.
+/// The most alerts in one batch.
 const BATCH: usize = 256;
 /// How long the end of the session waits for outputs that are still busy.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -58,9 +58,9 @@ const GRACE: Duration = Duration::from_secs(3);
 pub struct Planned {
     /// The opened plugin; none: the output runs already, and goes on.
     pub host: Option<OutputHost>,
-    /// How alerts go to it.
+    /// Its delivery settings.
     pub settings: QueueSettings,
-    /// Everything that was configured for it: one with the same text is the same output.
+    /// Its whole configuration as text: an output with the same text is the same output.
     pub identity: String,
 }
 
@@ -77,11 +77,11 @@ struct OutputQueue {
     mailbox: Arc<Mailbox>,
     counters: Arc<Counters>,
     bucket: Option<Mutex<Bucket>>,
-    /// None for a moment, while an output takes over from another.
+    /// `None` only while an output takes over from its predecessor.
     worker: Option<JoinHandle<Remains>>,
 }
 
-/// What became of the alerts of one output.
+/// The counters of one output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     /// The output.
@@ -93,7 +93,7 @@ pub struct Account {
 /// An output could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Its spool is at fault.
+    /// Its spool cannot be used.
     #[error("output {output}: {source}")]
     Spool {
         /// Its name.
@@ -101,7 +101,7 @@ pub enum StartError {
         /// What is wrong.
         source: SpoolError,
     },
-    /// It was to go on, and does not run.
+    /// It should go on running, but does not run.
     #[error("output {output}: it does not run")]
     Gone {
         /// Its name.
@@ -132,7 +132,7 @@ impl Outputs {
         }
     }
 
-    /// Queues an alert for every output. Never waits for one: what a full queue has no room for is counted.
+    /// Queues an alert for every output. Never waits: an alert for which a queue has no room is dropped and counted.
     pub fn push(&self, alert: Alert) {
         let alert = Arc::new(alert);
         for queue in self
@@ -145,7 +145,7 @@ impl Outputs {
         }
     }
 
-    /// Has every plugin open its files and connections anew.
+    /// Makes every plugin reopen its files and connections.
     pub fn reopen(&self) {
         for queue in self
             .queues
@@ -157,8 +157,8 @@ impl Outputs {
         }
     }
 
-    /// Replaces the outputs. Those that stay the same run on; one that changed passes its queue and its spool on
-    /// to the one of the same name; one that goes has a while to finish. Returns what became of those that went.
+    /// Replaces the outputs. Unchanged outputs go on running. A changed output passes its queue and its spool to its
+    /// successor of the same name. A removed output has some time to finish. Returns the counters of the removed outputs.
     ///
     /// # Errors
     ///
@@ -188,7 +188,7 @@ impl Outputs {
             begin.push((Beginning::new(&queue, output.host), before));
             queues.push(queue);
         }
-        // from here on alerts wait for the new ones, and the event path for nobody
+        // From here on alerts wait for the new outputs; the event path does not wait.
         drop(queues);
         let mut errors = Vec::new();
         for (beginning, before) in begin {
@@ -209,21 +209,21 @@ impl Outputs {
         (finish(old), errors)
     }
 
-    /// What was configured for those that run.
+    /// The configuration of the running outputs.
     #[must_use]
     pub fn identities(&self) -> Vec<String> {
         let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
         queues.iter().map(|queue| queue.identity.clone()).collect()
     }
 
-    /// What became of the alerts up to now.
+    /// The counters of all outputs now.
     #[must_use]
     pub fn accounts(&self) -> Vec<Account> {
         let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
         queues.iter().map(OutputQueue::account).collect()
     }
 
-    /// Lets the outputs finish, for a while, and accounts for every alert.
+    /// Gives the outputs some time to finish, then stops them. Every alert is in the counters that it returns.
     #[must_use]
     pub fn finish(&self) -> Vec<Account> {
         let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
@@ -238,7 +238,7 @@ impl Drop for Outputs {
     }
 }
 
-/// All at once, so that the slowest one is waited for and not the sum of all.
+/// Stops all at the same time: this takes as long as the slowest output, not as long as all together.
 fn finish(queues: Vec<OutputQueue>) -> Vec<Account> {
     let until = Instant::now() + PATIENCE;
     for queue in &queues {
@@ -258,7 +258,7 @@ fn finish(queues: Vec<OutputQueue>) -> Vec<Account> {
         .collect()
 }
 
-/// What it takes to start an output, besides what its predecessor leaves.
+/// What an output needs to start, besides the alerts of its predecessor.
 struct Beginning {
     settings: QueueSettings,
     host: Option<OutputHost>,
@@ -332,7 +332,7 @@ impl OutputQueue {
     }
 
     fn push(&self, alert: &Arc<Alert>) {
-        // the smaller, the worse
+        // A smaller number is more severe.
         if alert.priority > self.settings.least {
             return;
         }
@@ -358,7 +358,7 @@ impl OutputQueue {
         }
     }
 
-    /// Ends the threads, and waits for them for so long. One whose disk hangs is left behind.
+    /// Stops the threads and waits for them up to this time. A thread whose disk hangs is left running.
     fn stop(self, patience: Duration) -> Remains {
         let until = Instant::now() + patience;
         self.mailbox.stop(until);

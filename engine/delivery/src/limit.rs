@@ -1,5 +1,5 @@
-//! Limits by rule, on the event path: so many alerts a second, and none that says what another one has just
-//! said. Off unless configured; what is left out is counted.
+//! Limits by rule, on the event path: a rate of alerts, and no alert that repeats a recent one. Off unless configured;
+//! dropped alerts are counted.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,7 +11,7 @@ use plugin_host::{Alert, OwnedValue};
 use super::bucket::Bucket;
 use super::settings::Rate;
 
-/// Different alerts of one rule that are remembered at the most; beyond, all are forgotten.
+/// The most distinct alerts of one rule that are remembered; when there are more, all are forgotten.
 const REMEMBERED: usize = 4096;
 
 /// The limits of one rule.
@@ -19,7 +19,7 @@ const REMEMBERED: usize = 4096;
 pub struct RuleLimit {
     /// Alerts a second.
     pub rate: Option<Rate>,
-    /// For so long after an alert, the same one is left out: same rule, same fields, whatever the time.
+    /// How long after an alert the same one is dropped: same rule and same fields, except the time.
     pub deduplicate: Option<Duration>,
 }
 
@@ -34,7 +34,7 @@ pub enum Verdict {
     Duplicate,
 }
 
-/// The limits of all rules, and where each stands. One thread has it.
+/// The limits of all rules and their current state. Used by one thread.
 #[derive(Debug, Default)]
 pub struct RuleLimits {
     rules: Vec<Standing>,

@@ -1,5 +1,5 @@
-//! What the threads of an output tell each other: alerts from the event path, outcomes from the thread that
-//! calls the plugin, orders from whoever runs lanner. One lock, one place to wait.
+//! Messages between the threads of an output: alerts from the event path, results from the thread that calls the plugin,
+//! and requests to flush, reopen or stop. One lock, one condition variable.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -66,7 +66,7 @@ impl Mailbox {
             return false;
         }
         post.queue.push_back(alert);
-        // whoever waits for alerts was told when the first one came
+        // The waiting thread was woken when the first alert came.
         let first = post.queue.len() == 1;
         drop(post);
         if first {

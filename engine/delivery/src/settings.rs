@@ -1,16 +1,16 @@
-//! How alerts go to one output: what of the queue can be set.
+//! The delivery settings of one output.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use plugin_host::Priority;
 
-/// How alerts go to one output. The defaults are those of the configuration file.
+/// The delivery settings of one output. The defaults are those of the configuration file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueueSettings {
-    /// What this output is called in messages, counters and file names.
+    /// The name of this output in messages, counters and file names.
     pub name: String,
-    /// Alerts that wait in memory at the most.
+    /// The most alerts that wait in memory.
     pub queue: usize,
     /// How long one call of the plugin may take before it counts as hanging.
     pub deadline: Duration,
@@ -18,22 +18,22 @@ pub struct QueueSettings {
     pub retry_first: Duration,
     /// The longest such pause.
     pub retry_max: Duration,
-    /// Pushed out after each batch, rather than when nothing waits any more.
+    /// The plugin flushes after each batch, not only when no alert waits.
     pub flush_each: bool,
     /// Alerts a second, and how many at once.
     pub rate: Option<Rate>,
-    /// Alerts that are less severe are not for this output.
+    /// Less severe alerts do not go to this output.
     pub least: Priority,
     /// Alerts wait on disk.
     pub spool: Option<SpoolSettings>,
 }
 
-/// A token bucket: so many a second on the average, and so many at once.
+/// A token bucket: an average rate and a burst.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate {
-    /// A second.
+    /// Alerts per second.
     pub per_second: f64,
-    /// At once.
+    /// The most alerts at once.
     pub burst: u32,
 }
 
@@ -42,7 +42,7 @@ pub struct Rate {
 pub struct SpoolSettings {
     /// The file.
     pub path: PathBuf,
-    /// Bytes of alerts at the most; the file is up to two and a half times as large.
+    /// The most bytes of alerts; the file is up to two and a half times as large.
     pub size: u64,
     /// How long an alert may wait.
     pub age: Option<Duration>,

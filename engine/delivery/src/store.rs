@@ -1,4 +1,4 @@
-//! Where the alerts of an output wait once they have left its queue: in memory a batch at a time, or on disk.
+//! Where the alerts of an output wait after its queue: one batch in memory, or all on disk.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use super::BATCH;
 use super::counters::Counters;
 use super::spool::Spool;
 
-/// Alerts in one commit at the most.
+/// The most alerts in one commit.
 const COMMIT: usize = 1024;
 /// How long after an error the spool is tried again, and how often ages are looked at.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -27,7 +27,7 @@ pub(super) enum Store {
 pub(super) struct Disk {
     spool: Spool,
     unwritten: Vec<Arc<Alert>>,
-    /// Not before this time is it tried again.
+    /// It is not tried again before this time.
     broken_until: Option<Instant>,
     /// When ages are to be looked at.
     look: Instant,
@@ -104,7 +104,7 @@ impl Store {
         }
     }
 
-    /// The first so many of the batch are done with.
+    /// Removes this number of alerts from the start of the batch.
     pub(super) fn done(&mut self, count: usize) {
         match self {
             Self::Memory(batch) => drop(batch.drain(..count.min(batch.len()))),

@@ -1,5 +1,5 @@
-//! The thread of an output: takes alerts from its queue, keeps them where they wait, has the plugin called,
-//! and draws the conclusions from how that went. It never calls the plugin itself, and so never hangs.
+//! The thread of an output: takes alerts from its queue, stores them, requests calls of the plugin, and handles their
+//! results. It never calls the plugin itself, and so never hangs.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::store::Store;
 /// How long the end of a plugin may take.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// What an output that ends leaves to its successor.
+/// What an output passes to its successor.
 #[derive(Debug, Default)]
 pub(super) struct Remains {
     pub(super) spool: Option<Spool>,
@@ -71,16 +71,16 @@ impl Worker {
         Ok(worker)
     }
 
-    /// Works until it is told to stop.
+    /// Works until a stop is requested.
     pub(super) fn run(mut self) -> Remains {
         loop {
-            // first, as alerts may be there already
+            // First, because alerts may already be there.
             let now = Instant::now();
             self.look_at_clock(now);
             if self.caller.busy.is_none() {
                 self.offer(now);
             }
-            // while the plugin works on the next batch, the disk forgets the last one
+            // The last batch is removed from the disk while the plugin works on the next.
             self.store.tidy(&self.settings.name, &self.counters, false);
             self.show();
             if self.is_over(now) {
@@ -203,7 +203,7 @@ impl Worker {
         }
     }
 
-    /// Gives the plugin something to do, if there is anything and it may be called.
+    /// Requests the next call of the plugin, if there is work and the plugin is neither busy nor paused.
     fn offer(&mut self, now: Instant) {
         if self.reopen {
             self.reopen = false;
@@ -231,7 +231,7 @@ impl Worker {
         }
     }
 
-    /// What waits, for whoever reads the counters.
+    /// Updates the counters of waiting alerts.
     fn show(&self) {
         let (waiting, _) = self.store.waiting();
         let (spooled, bytes) = self.store.on_disk();
@@ -251,7 +251,7 @@ impl Worker {
         }
         let (waiting, at_risk) = self.store.waiting();
         let idle = self.caller.busy.is_none();
-        // what is on disk can wait for the next lanner, if the output does not take it now
+        // Alerts on disk can wait for the next start of lanner if the output does not take them now.
         let put_off = self.store.keeps() && (self.pause.is_some() || self.off) && at_risk == 0;
         idle && self.mailbox.len() == 0 && (put_off || (waiting == 0 && !self.unflushed))
     }
@@ -264,7 +264,7 @@ impl Worker {
                 self.settings.name
             );
         }
-        // the last call may have ended a moment ago
+        // The last call may have just ended.
         let news = self.mailbox.wait(0, true, Some(Instant::now()));
         self.hear(news);
         self.store.put(

@@ -1,4 +1,4 @@
-//! Arguments of fields, in brackets; and the parameters of a call, which `evt.arg` finds by theirs.
+//! Arguments of fields, in brackets; and the parameters of system calls, which `evt.arg` looks up by its argument.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use driver_api::table::{Category, Kind, Number, Reading, Returns, SYSCALLS, Sysc
 
 use decode::{self, Scalar, falco};
 use inspect::{self, Descriptor};
-use lanner_plugin::Value;
+use lanner_plugin::{UnknownName, Value};
 
 use super::event::text_of;
 use super::list::FIELDS;
@@ -17,7 +17,7 @@ use super::row::{ArgRule, FieldDef};
 use super::view::View;
 use suggest::did_you_mean;
 
-/// An argument, understood.
+/// A parsed argument.
 #[derive(Debug, Clone)]
 pub(super) enum Arg {
     None,
@@ -36,7 +36,7 @@ pub(super) enum Place {
     Fact(Fact),
     /// A member of a structure.
     Member(Member),
-    /// What the state knows, where Falco shows it as a parameter: the place in [`STATE`].
+    /// State that Falco shows as a parameter: the index in [`STATE`].
     State(u8),
 }
 
@@ -54,28 +54,29 @@ const FACTS: [Fact; 10] = [
 ];
 
 impl Arg {
-    pub(super) fn parse(def: &FieldDef, arg: Option<&str>) -> Result<Self, String> {
+    pub(super) fn parse(def: &FieldDef, arg: Option<&str>) -> Result<Self, UnknownName> {
         let name = def.name;
         match (def.arg, arg) {
             (ArgRule::None, None) => Ok(Self::None),
-            (ArgRule::None, Some(_)) => {
-                Err(format!("the field `{name}` takes no argument in brackets"))
-            }
+            (ArgRule::None, Some(_)) => Err(UnknownName::new(format!(
+                "the field `{name}` takes no argument in brackets"
+            ))),
             (ArgRule::Index | ArgRule::Name | ArgRule::IndexOrName, None) => Ok(Self::None),
-            (ArgRule::Index, Some(arg)) => arg
-                .parse()
-                .map(Self::Index)
-                .map_err(|_| format!("`{name}[{arg}]`: the argument is a number, such as 1")),
+            (ArgRule::Index, Some(arg)) => arg.parse().map(Self::Index).map_err(|_| {
+                UnknownName::new(format!(
+                    "`{name}[{arg}]`: the argument is a number, such as 1"
+                ))
+            }),
             (ArgRule::Name | ArgRule::Key, Some(arg)) => Ok(Self::Name(arg.into())),
             (ArgRule::Pattern | ArgRule::IndexOrName, Some(arg)) => Ok(arg
                 .parse()
                 .map_or_else(|_| Self::Name(arg.into()), Self::Index)),
-            (ArgRule::Pattern | ArgRule::Key, None) => {
-                Err(format!("the field `{name}` needs an argument in brackets"))
-            }
-            (ArgRule::Param, None) => Err(format!(
+            (ArgRule::Pattern | ArgRule::Key, None) => Err(UnknownName::new(format!(
+                "the field `{name}` needs an argument in brackets"
+            ))),
+            (ArgRule::Param, None) => Err(UnknownName::new(format!(
                 "the field `{name}` needs the name of a parameter, such as `{name}.flags`"
-            )),
+            ))),
             (ArgRule::Param, Some(arg)) => param(name, arg),
         }
     }
@@ -88,7 +89,7 @@ impl Arg {
     }
 }
 
-fn param(field: &str, arg: &str) -> Result<Arg, String> {
+fn param(field: &str, arg: &str) -> Result<Arg, UnknownName> {
     if let Ok(number) = arg.parse::<u8>() {
         let numbered = |call: &Syscall| match number.checked_sub(1) {
             None => Place::Result,
@@ -108,9 +109,9 @@ fn param(field: &str, arg: &str) -> Result<Arg, String> {
         .chain(FACTS.iter().map(|fact| fact.name()))
         .chain(["res"]);
     let help = did_you_mean(arg, known);
-    Err(format!(
+    Err(UnknownName::new(format!(
         "no call has a parameter `{arg}`, as `{field}.{arg}` asks for{help}"
-    ))
+    )))
 }
 
 fn place(call: &Syscall, name: &str) -> Place {
@@ -167,7 +168,8 @@ fn moves_data(call: &Syscall) -> bool {
     matches!(call.category, Category::IoRead | Category::IoWrite)
 }
 
-/// What Falco shows as a parameter though it is none: the name, of which calls, and the field that it is.
+/// A value that Falco shows as a parameter of a call although it is state: its name, the calls that have it, and the field
+/// with the value.
 type StateRow = (&'static str, fn(&Syscall) -> bool, &'static str);
 
 const STATE: &[StateRow] = &[

@@ -1,5 +1,5 @@
-//! Fields that nobody follows, because rules hardly ever ask: /proc tells them at that moment, if the process or
-//! descriptor is still there.
+//! Fields that rules rarely use and whose values lanner does not track. They are read from /proc when a rule asks, and have
+//! no value if the process or descriptor is gone by then.
 
 use std::os::unix::fs::MetadataExt;
 
@@ -31,7 +31,7 @@ fn line_of(text: &[u8], key: &str, last: bool) -> Option<u64> {
 
 /// `VmSize`, `VmRSS` or `VmSwap`, in KiB.
 pub(super) fn memory<'a>(view: &View<'a>, key: &str) -> Value<'a> {
-    // a kernel thread has none
+    // A kernel thread has no such line.
     status(view, key, false).map_or(Value::None, Value::U64)
 }
 
@@ -72,7 +72,7 @@ fn thread_stat(view: &View<'_>, field: usize) -> Option<u64> {
     rest.split_ascii_whitespace().nth(field - 3)?.parse().ok()
 }
 
-/// Page faults: 10 those without, 12 those with reading from disk.
+/// Page faults, by their field number in proc(5): 10 minor, 12 major (read from disk).
 pub(super) fn page_faults<'a>(view: &View<'a>, field: usize) -> Value<'a> {
     thread_stat(view, field).map_or(Value::None, Value::U64)
 }

@@ -55,7 +55,7 @@ fn has_result(view: &View<'_>) -> bool {
             .is_none_or(|call| call.returns != Returns::None)
 }
 
-/// The call is about to be made, and nobody will say how it ended.
+/// The call is about to be made, and no event will report its result.
 pub(super) fn at_entry(event: &Event<'_>) -> bool {
     event.has(Flags::ENTRY)
 }

@@ -83,7 +83,7 @@ fn member_of(of: &'static Structure, param: &str, wanted: &str) -> Option<&'stat
 }
 
 impl Member {
-    /// What stands there in an event.
+    /// The member's value in an event.
     pub(super) fn value<'a>(self, event: &Event<'a>, call: &Syscall) -> Option<Decoded<'a>> {
         let whole = decode::param(event, call, usize::from(self.param))?;
         let element = match whole {

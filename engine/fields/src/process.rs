@@ -104,6 +104,18 @@ pub(super) fn thread_name<'a>(view: &View<'a>) -> Value<'a> {
     )
 }
 
+/// `cat22`, as Falco writes it.
+pub(super) fn thread_name_and_id<'a>(view: &View<'a>) -> Value<'a> {
+    let Some(process) = view.known() else {
+        return Value::None;
+    };
+    let tid = view.seen.tid;
+    Value::String(view.scratch.bytes(|out| {
+        out.extend_from_slice(process.thread_name(tid));
+        out.extend_from_slice(tid.to_string().as_bytes());
+    }))
+}
+
 /// `argv[0]`
 pub(super) fn exe<'a>(_: &View<'a>, process: &'a Process) -> Value<'a> {
     // A kernel thread has no arguments, and its name is all there is.

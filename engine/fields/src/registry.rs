@@ -7,7 +7,7 @@ use driver_api::event::{Event, Kind};
 use driver_api::table::{self, SYSCALLS};
 
 use inspect::{Container, Seen};
-use lanner_plugin::{FieldResolver, ResolvedField, Value};
+use lanner_plugin::{FieldResolver, ResolvedField, UnknownName, Value};
 
 use super::argument::Arg;
 use super::list::{FIELDS, LEFT_OUT};
@@ -65,8 +65,8 @@ impl FieldRegistry {
     ///
     /// # Errors
     ///
-    /// Why there is none, for the user.
-    pub fn field(&self, name: &str, arg: Option<&str>) -> Result<FieldId, String> {
+    /// [`UnknownName`]: there is no such field, or its argument is missing or wrong. The reason is for the user.
+    pub fn field(&self, name: &str, arg: Option<&str>) -> Result<FieldId, UnknownName> {
         self.resolve(name, arg).map(|field| FieldId(field.id))
     }
 
@@ -96,17 +96,19 @@ impl FieldRegistry {
 }
 
 impl FieldResolver for FieldRegistry {
-    fn resolve(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, String> {
+    fn resolve(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, UnknownName> {
         let (name, arg) = split_param(name, arg);
         let Some(def) = FIELDS.iter().find(|def| def.name == name) else {
             let known = FIELDS.iter().map(|def| def.name);
             if let Some((_, why)) = LEFT_OUT.iter().find(|(left, _)| *left == name) {
-                return Err(format!("there is no field `{name}` here: {why}"));
+                return Err(UnknownName::new(format!(
+                    "there is no field `{name}` here: {why}"
+                )));
             }
-            return Err(format!(
+            return Err(UnknownName::new(format!(
                 "there is no field `{name}`{}",
                 did_you_mean(name, known)
-            ));
+            )));
         };
         let parsed = Arg::parse(def, arg)?;
         let mut used = self.used.borrow_mut();
@@ -128,17 +130,17 @@ impl FieldResolver for FieldRegistry {
         })
     }
 
-    fn event_type(&self, name: &str) -> Result<u32, String> {
+    fn event_type(&self, name: &str) -> Result<u32, UnknownName> {
         let calls = SYSCALLS.iter().map(|call| call.name);
         let names = calls
             .clone()
             .chain(OTHER_TYPES.iter().map(|(_, name)| *name));
         let found = names.clone().position(|known| known == name);
         found.and_then(|at| u32::try_from(at).ok()).ok_or_else(|| {
-            format!(
+            UnknownName::new(format!(
                 "there is no event type `{name}`{}",
                 did_you_mean(name, names)
-            )
+            ))
         })
     }
 }
@@ -150,14 +152,14 @@ impl Fields {
         Self { names, ..self }
     }
 
-    /// Whether a container's runtime tells the field, so that it may come later than the event.
+    /// Whether the value comes from the container's runtime, and so may arrive later than the event.
     #[must_use]
     pub fn is_late(&self, field: FieldId) -> bool {
         self.row(field.0)
             .is_some_and(|used| used.def.late.is_some())
     }
 
-    /// A field that [`is_late`](Self::is_late), of a container as it is known now.
+    /// The value of a field that [`is_late`](Self::is_late), from what is known of the container now.
     #[must_use]
     pub fn late<'a>(
         &self,

@@ -123,6 +123,7 @@ fn a_process_tells_about_itself_and_its_ancestors() {
             ("proc.is_exe_from_memfd", NO),
             ("proc.nthreads", u(1)),
             ("thread.tid", i(22)),
+            ("thread.nametid", s("cat22")),
             ("thread.ismain", YES),
             ("user.uid", u(33)),
             ("user.name", NONE),
@@ -396,7 +397,7 @@ fn event_types_have_one_number_by_name_and_by_event() {
         assert_eq!(registry.event_type(name), Ok(view.event_type()), "{name}");
     });
     let error = registry.event_type("opneat").unwrap_err();
-    assert!(error.contains("did you mean `openat`"), "{error}");
+    assert!(error.reason.contains("did you mean `openat`"), "{error}");
 }
 
 #[test]
@@ -414,7 +415,7 @@ fn names_that_do_not_exist_are_refused_with_the_nearest() {
     ];
     for (name, arg, expected) in cases {
         let error = registry.field(name, arg).unwrap_err();
-        assert!(error.contains(expected), "{name}: {error}");
+        assert!(error.reason.contains(expected), "{name}: {error}");
     }
 }
 

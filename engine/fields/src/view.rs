@@ -59,7 +59,7 @@ impl<'a> View<'a> {
         self.process().filter(|process| process.known)
     }
 
-    /// The ancestor so many generations up; 0: the process itself.
+    /// The ancestor this number of generations up; 0: the process itself.
     pub(super) fn ancestor(&self, generation: u32) -> Option<&'a Process> {
         let up = usize::try_from(generation).ok()?;
         self.inspector

@@ -114,7 +114,7 @@ fn mode_json(mode: &Mode, host: &Host) -> serde_json::Value {
     })
 }
 
-/// What a driver can be asked for, in words.
+/// The targets that a driver can be asked for, in words.
 fn targets() -> [(&'static str, Target); 3] {
     let command = Command {
         program: OsString::new(),
@@ -127,7 +127,7 @@ fn targets() -> [(&'static str, Target); 3] {
     ]
 }
 
-/// What `--driver auto` would take for each, and why not what it prefers.
+/// Which driver `--driver auto` would take for each target, and why not a preferred one.
 fn choices(order: &Order, host: &Host) -> serde_json::Value {
     let names = ["host", "command", "pids"];
     let choices = names.iter().zip(targets()).map(|(name, (_, target))| {

@@ -1,4 +1,4 @@
-//! `lanner syscalls`, `lanner fields`: what there is, for people and for programs.
+//! `lanner syscalls` and `lanner fields`: lists, as text, JSON or documentation.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! Where lanner's log goes: to journald, if it is what standard error leads to, and else to standard error.
+//! Sends lanner's log to journald if standard error is connected to it, and else to standard error.
 
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
@@ -7,10 +7,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
-/// Set by the command line or the environment; the configuration does not change it then.
+/// The command line or the environment set the level, so the configuration does not change it.
 static CHOSEN: OnceLock<Option<reload::Handle<EnvFilter, Registry>>> = OnceLock::new();
 
-/// Begins to log.
+/// Starts the log.
 pub(super) fn start(verbose: u8) {
     let level = match verbose {
         0 => "warn",
@@ -37,7 +37,7 @@ pub(super) fn start(verbose: u8) {
         .try_init();
 }
 
-/// What the configuration says, unless the command line or the environment said more.
+/// Sets the level of the configuration, unless the command line or the environment set one.
 pub(super) fn set_level(level: &str) {
     if let Some(Some(handle)) = CHOSEN.get() {
         let _ = handle.reload(EnvFilter::from(level));

@@ -20,7 +20,7 @@ use clap::Parser;
 
 use args::{Cli, Verb};
 
-/// The request or the set-up is at fault, and nothing was started.
+/// Exit code: the request or the set-up is at fault, and nothing was started.
 const USAGE: u8 = 2;
 
 /// A message for the user, and the exit code that goes with it.
@@ -31,7 +31,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// Something the user asked for cannot be done: nothing was started.
+    /// What the user asked for cannot be done, and nothing was started.
     #[expect(clippy::needless_pass_by_value, reason = "it is what map_err calls")]
     pub(crate) fn usage(message: impl ToString) -> Self {
         Self {
@@ -40,7 +40,7 @@ impl Failure {
         }
     }
 
-    /// Something went wrong on the way.
+    /// Something failed after the start.
     #[expect(clippy::needless_pass_by_value, reason = "it is what map_err calls")]
     pub(crate) fn broken(message: impl ToString) -> Self {
         Self {
@@ -50,8 +50,8 @@ impl Failure {
     }
 }
 
-/// Runs the command line. Exit codes: 0, 1 (failed on the way), 2 (asked for something that cannot be
-/// done), or the status of the command that was watched, 128 and the signal for one that was killed.
+/// Runs the command line. Exit codes: 0; 1 (failed after the start); 2 (cannot do what was asked); or the status of the
+/// watched command, which is 128 plus the signal's number if a signal killed it.
 fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start(cli.verbose);
@@ -72,16 +72,16 @@ fn main() -> ExitCode {
     })
 }
 
-/// One message on standard error. Standard output is for events and alerts alone.
+/// Writes one message to standard error. Standard output is for events and alerts alone.
 #[expect(clippy::print_stderr, reason = "messages to the user go there")]
 pub(crate) fn say(message: &str) {
     eprintln!("lanner: {message}");
 }
 
-/// Writes to standard output. A reader that has gone ends the program as it would end any other.
+/// Writes to standard output. A reader that has gone is not an error.
 ///
-/// The watched command may write into the same pipe, so whole lines are written, as many at once as a
-/// pipe takes without letting others in between (`PIPE_BUF`, pipe(7)); a longer line may be torn.
+/// The watched command may write into the same pipe. So each write has whole lines, as many as a pipe takes in one piece
+/// (`PIPE_BUF`, pipe(7)). A longer line can be interleaved with other output.
 pub(crate) fn print(text: &[u8]) -> Result<ExitCode, Failure> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();

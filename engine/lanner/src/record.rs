@@ -1,4 +1,4 @@
-//! `lanner record`: keeps the events of a capture in a file.
+//! `lanner record`: writes the events of a capture to a file.
 
 use std::process::ExitCode;
 
@@ -38,7 +38,7 @@ pub(crate) fn record(args: &RecordArgs) -> Result<ExitCode, Failure> {
 
 struct Recorder {
     writer: Writer,
-    /// It cannot be written any more.
+    /// Set when the file cannot be written any more.
     bad: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What a session tells the user at its end: what was lost is never lost in silence.
+//! Reports losses to the user at the end of a session.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use session::WorkerStatus;
 
 use super::say;
 
-/// What an output lost, and what waits on its disk.
+/// Reports the alerts that an output lost, and those that wait on its disk.
 pub(crate) fn output(account: &Account) {
     let counts = &account.counts;
     if counts.spooled > 0 {
@@ -34,7 +34,7 @@ pub(crate) fn output(account: &Account) {
     ));
 }
 
-/// What a rule plugin beside the event path did not see.
+/// Reports the events that a rule plugin beside the event path did not see.
 pub(crate) fn worker(worker: &WorkerStatus) {
     if worker.lost() > 0 {
         let (plugin, lost) = (worker.plugin(), worker.lost());
@@ -42,7 +42,7 @@ pub(crate) fn worker(worker: &WorkerStatus) {
     }
 }
 
-/// What the driver lost.
+/// Reports the events that the driver lost.
 pub(crate) fn capture(stats: &Stats) {
     if stats.lost_total() > 0 {
         let causes: Vec<String> = Loss::ALL
@@ -66,7 +66,7 @@ pub(crate) fn capture(stats: &Stats) {
     }
 }
 
-/// The watched command's status, as a shell gives it.
+/// The exit code for the watched command's wait status, as a shell makes it.
 pub(crate) fn exit_code(status: Option<i32>) -> ExitCode {
     let Some(status) = status else {
         return ExitCode::SUCCESS;

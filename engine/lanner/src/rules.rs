@@ -1,5 +1,4 @@
-//! `lanner rules`: what is wrong with rule files, what is in them, and whether they do what their
-//! authors want. What it knows comes from the rule plugin.
+//! `lanner rules`: checks, lists, explains and tests rules. The rule plugin gives the answers.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::args::{RuleCheckArgs, RuleExplainArgs, RuleListArgs, RuleTestArgs, RuleVerb, UseArgs};
 use super::{Failure, print, say};
+use driver_api::error::Chain;
 use fields::FieldRegistry;
 use plugin_host::{
     self, Diagnostic, EventTypes, Explanation, Plugin, Rule, RuleFile, RuleHost, Severity,
@@ -18,7 +18,7 @@ use session::rule_tests::{self, Bench, Outcome, Suite};
 use session::{plugin_directories, rule_files};
 use suggest::did_you_mean;
 
-/// How wide the text of an explanation is.
+/// Columns of an explanation's text.
 const WIDTH: usize = 96;
 
 pub(crate) fn rules(verb: RuleVerb) -> Result<ExitCode, Failure> {
@@ -307,7 +307,8 @@ fn suite(args: &RuleTestArgs, path: &Path) -> Result<Vec<Outcome>, Failure> {
         }
     }
     rule_tests::resolve(&suite, &registry).map_err(of_file)?;
-    let alerts = session::alert_rules(&host, &[], &registry).map_err(Failure::usage)?;
+    let alerts = session::alert_rules(&host, &[], &registry)
+        .map_err(|error| Failure::usage(Chain(&error)))?;
     let templates = alerts.into_iter().map(|rule| rule.template).collect();
     let mut bench = Bench::new(host, templates, &registry);
     let outcomes = suite.tests.iter().map(|test| {

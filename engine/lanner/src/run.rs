@@ -1,4 +1,4 @@
-//! `lanner run`: rules over events, and alerts to the outputs. And `lanner config`.
+//! `lanner run` runs rules over events and delivers alerts. `lanner config` checks the configuration.
 
 use std::process::ExitCode;
 
@@ -22,7 +22,7 @@ impl From<SessionError> for Failure {
     }
 }
 
-/// Tells the user on standard error what happens in the session.
+/// Reports to the user, on standard error, what happens in the session.
 #[derive(Debug)]
 struct Terminal;
 

@@ -1,9 +1,9 @@
-//! Signals: those that end a session, and those that are meant for the command.
+//! Signals: some end a session, others are passed on to the command.
 //!
-//! A command under lanner is to get what it would get alone. What the terminal sends goes to its whole
-//! foreground process group, so that the command has it already; what is sent to lanner alone is passed on.
-//! lanner then ends when the command does, with its status. That makes it fit to be the first process of a
-//! container, too, which gets no signal that it has no handler for (pid_namespaces(7)).
+//! A command under lanner gets the signals that it would get without lanner. The terminal signals the whole foreground
+//! process group, so the command has those already. Signals that are sent to lanner alone are passed on. lanner then ends
+//! when the command ends, with its status. So lanner can also be the first process of a container, which gets no signal
+//! that it has no handler for (pid_namespaces(7)).
 
 use std::mem::zeroed;
 use std::ptr::{null, null_mut};
@@ -14,7 +14,7 @@ use session::{Control, Observer, SourceConfig};
 
 use super::Failure;
 
-/// What is passed on, besides real-time signals.
+/// Signals that are passed on, besides real-time signals.
 const PASSED_ON: [i32; 9] = [
     libc::SIGHUP,
     libc::SIGINT,
@@ -26,18 +26,18 @@ const PASSED_ON: [i32; 9] = [
     libc::SIGWINCH,
     libc::SIGPWR,
 ];
-/// What the first process of a container passes on besides: nobody waits for it to stop itself.
+/// Signals that the first process of a container also passes on, because no shell waits for lanner itself to stop.
 const BY_FIRST: [i32; 2] = [libc::SIGTSTP, libc::SIGCONT];
-/// What ends a session without a command, or whose command has ended.
+/// Signals that end a session if there is no command or the command has ended.
 const ENDING: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
 
-/// The session that is asked to end, to reload or to reopen.
+/// The session that signals ask to end, to reload or to reopen.
 static CONTROL: OnceLock<Arc<Control>> = OnceLock::new();
 
-/// The command's process id, and a descriptor for it where the kernel has such (5.3); 0 and -1: not begun.
+/// The command's process id, and a pidfd where the kernel has them (Linux 5.3). 0 and -1: the command has not begun.
 static COMMAND: AtomicI32 = AtomicI32::new(0);
 static HANDLE: AtomicI32 = AtomicI32::new(-1);
-/// What came before the command had begun, a bit a signal.
+/// Signals that came before the command began, one bit each.
 static EARLY: AtomicU64 = AtomicU64::new(0);
 
 /// Whether lanner is the first process of its PID namespace.
@@ -47,8 +47,8 @@ fn is_first() -> bool {
 
 type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
 
-/// Watches for signals: to end by them, or to pass them on to a command. To be called before the command is
-/// made; what comes before it runs is kept for it.
+/// Installs the handlers, which end the session or pass signals on to a command. Call it before the command is started:
+/// signals that come before the command runs are kept for it.
 pub(crate) fn watch(
     source: &SourceConfig,
     reloads: bool,
@@ -70,7 +70,7 @@ fn handle_all(command: bool, reloads: bool) -> Result<(), Failure> {
         handle(libc::SIGHUP, hang_up, libc::SA_RESTART)?;
         return handle(libc::SIGUSR1, reopen, libc::SA_RESTART);
     }
-    // libc::SIGRTMIN leaves out the signals of the C library
+    // libc::SIGRTMIN() excludes the C library's own signals
     let reserved: Vec<i32> = ::drivers::registered()
         .iter()
         .flat_map(|driver| driver.reserved_signals())
@@ -90,7 +90,7 @@ fn handle_all(command: bool, reloads: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One that lanner was told to ignore (nohup(1)) the command ignores as well.
+/// Whether lanner was started with this signal ignored (nohup(1)). The command ignores it as well.
 fn is_ignored(signal: i32) -> bool {
     // SAFETY: sigaction(2) writes one plain struct.
     unsafe {
@@ -117,11 +117,11 @@ fn handle(signal: i32, handler: Handler, flags: i32) -> Result<(), Failure> {
     )))
 }
 
-/// The command has begun: it gets what came before.
+/// Notes that the command has begun, and sends it the signals that came before.
 pub(crate) fn begun(pid: u32) {
     let pid = pid.cast_signed();
     if COMMAND.swap(pid, Ordering::SeqCst) != pid {
-        // SAFETY: pidfd_open(2) takes numbers; the command is a child that nobody has waited for.
+        // SAFETY: pidfd_open(2) takes numbers; the command is a child that has not been waited for.
         let handle = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
         HANDLE.store(i32::try_from(handle).unwrap_or(-1), Ordering::SeqCst);
     }
@@ -131,12 +131,12 @@ pub(crate) fn begun(pid: u32) {
     }
 }
 
-/// The command has ended: its id may soon be another's.
+/// Notes that the command has ended: another process may soon have its id.
 pub(crate) fn ended() {
     COMMAND.store(-1, Ordering::SeqCst);
 }
 
-/// Whether the command was there to get it. Async-signal-safe.
+/// Sends a signal to the command. Returns whether the command exists. Async-signal-safe.
 fn send(signal: i32, info: *const libc::siginfo_t) -> bool {
     let (pid, handle) = (
         COMMAND.load(Ordering::SeqCst),
@@ -163,7 +163,7 @@ extern "C" fn end(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
     ask(Control::end);
 }
 
-/// A terminal that hangs up ends the session, as it would any program's; whoever sends the signal wants a reload.
+/// SIGHUP. From the kernel, it means that the terminal hung up, and ends the session; from a process, it asks for a reload.
 extern "C" fn hang_up(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     // SAFETY: the kernel's siginfo outlives the handler.
     if unsafe { (*info).si_code } == libc::SI_KERNEL {
@@ -178,7 +178,7 @@ extern "C" fn reopen(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
 }
 
 extern "C" fn pass_on(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    // SAFETY: errno is the interrupted code's, and is given back; the kernel's siginfo outlives the handler.
+    // SAFETY: errno belongs to the interrupted code, and is restored; the kernel's siginfo outlives the handler.
     unsafe {
         let errno = *libc::__errno_location();
         route(signal, &*info);
@@ -188,8 +188,8 @@ extern "C" fn pass_on(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_v
 
 fn route(signal: i32, info: &libc::siginfo_t) {
     let command = COMMAND.load(Ordering::SeqCst);
-    // the terminal's signals come from the kernel; a session's leader alone is told that it has hung up
-    // SAFETY: getsid(2) and getpid(2) take nothing that could be wrong.
+    // the terminal's signals come from the kernel; only the session leader gets SIGHUP when the terminal hangs up
+    // SAFETY: getsid(2) and getpid(2) have no invalid arguments here.
     let leads = || unsafe { libc::getsid(0) == libc::getpid() };
     let has_it = info.si_code == libc::SI_KERNEL && !(signal == libc::SIGHUP && leads());
     if command == 0 {
@@ -198,7 +198,7 @@ fn route(signal: i32, info: &libc::siginfo_t) {
         }
         return;
     }
-    // a command that signals those around it does not mean itself
+    // a command that signals its process group does not want its own signal back
     // SAFETY: every siginfo that a process sends has its id.
     let own = info.si_code <= libc::SI_USER && unsafe { info.si_pid() } == command;
     let info = if info.si_code == libc::SI_QUEUE {

@@ -15,21 +15,21 @@ use inspect::Inspector;
 use session::Consumer;
 use suggest::nearest;
 
-/// Names of events that are no system calls.
+/// Names of events that are not system calls.
 const START: &str = "procstart";
 const EXIT: &str = "procexit";
-/// Bytes of output that are held back at the most.
+/// How many bytes of output are held back at most.
 const HELD_BACK: usize = 1 << 16;
 
 pub(crate) fn trace(args: &TraceArgs) -> Result<ExitCode, Failure> {
     let wanted = Wanted::new(&args.events)?;
-    // the names of threads follow from prctl
+    // prctl sets the names of threads
     let selection = table::by_name("prctl")
         .into_iter()
         .collect::<SyscallSet>()
         .union(&wanted.calls);
     let omit = Omit {
-        // a line of text has none
+        // a line of text does not show it
         facts: !args.json,
         ..Omit::NOTHING
     };

@@ -1,4 +1,4 @@
-//! What `lanner trace` and `lanner record` have in common: a source, a consumer, and a report at the end.
+//! What `lanner trace` and `lanner record` share: a source, a consumer, and a report at the end.
 
 use std::process::ExitCode;
 
@@ -26,7 +26,7 @@ impl Observer for CommandSignals {
     }
 }
 
-/// Which driver was taken, and what it cannot do here.
+/// Reports which driver captures, and what it cannot do here.
 pub(crate) fn tell_driver(reason: &str, gaps: &[Gap]) {
     say(reason);
     for gap in gaps {
@@ -34,8 +34,8 @@ pub(crate) fn tell_driver(reason: &str, gaps: &[Gap]) {
     }
 }
 
-/// Opens the source and feeds what it captures to a consumer. The consumer is made when the source is open, so that
-/// nothing is half-started when that fails.
+/// Opens the source and feeds its events to a consumer. The consumer is made after the source is open, so that a source
+/// that fails leaves nothing behind.
 pub(crate) fn watch<C: Consumer>(
     args: &SourceArgs,
     selection: &SyscallSet,

@@ -1,21 +1,22 @@
 //! What plugins can call, and how texts come back from them.
 //!
-//! Pointers and lengths that a plugin passes may be anything. What they lead to is copied by the kernel, which
-//! answers with an error where our own read would be the end of lanner.
+//! Pointers and lengths that a plugin passes may be wrong. The kernel copies what they point to
+//! (process_vm_readv(2)): it returns an error where a read of our own would crash lanner.
 
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
 
 use lanner_plugin::Level;
 use lanner_plugin::abi::{ABI_MAJOR, ABI_MINOR, LannerHost, LannerStr, LannerText};
 
 use super::metrics;
 
-/// A text that a plugin hands back may be this long; the rest is cut off.
+/// The longest text that is taken from a plugin; the rest is cut off.
 const MAX_TEXT: usize = 1 << 20;
-/// Nobody means a text or an array that is longer; nothing of it is read.
+/// A text or an array that claims to be longer is a mistake; it is not read at all.
 const NONSENSE: usize = 1 << 26;
-/// So many elements of an array are read.
+/// The most elements of an array that are read.
 const MAX_ITEMS: usize = 1 << 14;
 
 /// Makes the table for a plugin. It is never freed, as plugins may use it until the process ends.
@@ -33,7 +34,7 @@ pub(super) fn host_table(plugin: &str) -> &'static LannerHost {
     }))
 }
 
-/// Whose table it is.
+/// The name of the plugin that a table was made for.
 ///
 /// # Safety
 ///
@@ -58,14 +59,14 @@ unsafe extern "C" fn log(ctx: *const c_void, level: u32, message: LannerStr) {
     });
 }
 
-/// Runs what a plugin called. Should the host itself panic there, the plugin must not see it.
+/// Runs the body of a function that a plugin called. A panic of the host ends here and does not unwind into the plugin.
 pub(super) fn contained(body: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(body)).is_err() {
         tracing::error!("lanner panicked in a call from a plugin; this is a fault of lanner");
     }
 }
 
-/// A text from a plugin, cut to a sane length; as much of it as can be read.
+/// Copies a text from a plugin, at most [`MAX_TEXT`] bytes, up to the first byte that cannot be read.
 pub(super) fn text(raw: LannerStr) -> String {
     if raw.len > NONSENSE {
         return String::new();
@@ -73,7 +74,7 @@ pub(super) fn text(raw: LannerStr) -> String {
     String::from_utf8_lossy(&bytes(raw.ptr.addr(), raw.len.min(MAX_TEXT))).into_owned()
 }
 
-/// An array from a plugin, cut to a sane length; as much of it as can be read.
+/// Copies an array from a plugin, at most [`MAX_ITEMS`] elements, up to the first that cannot be read.
 ///
 /// # Safety
 ///
@@ -91,7 +92,12 @@ pub(super) unsafe fn slice<T: Copy>(first: *const T, count: usize) -> Vec<T> {
         .collect()
 }
 
-/// Copies memory that may not be there.
+/// Copies memory that may not be mapped, up to the first page that cannot be read.
+///
+/// process_vm_readv(2) does the copy, so a wrong address is an error and no crash. A seccomp filter may forbid this call
+/// (Docker's did on kernels before 4.8), and a kernel may lack it (`CONFIG_CROSS_MEMORY_ATTACH`). Then the plugin is
+/// trusted: its memory is read directly, as the header obliges it to pass valid pointers, and a wrong pointer crashes
+/// lanner. The log warns of this once, with the remedy.
 fn bytes(address: usize, len: usize) -> Vec<u8> {
     if address == 0 || len == 0 {
         return Vec::new();
@@ -101,7 +107,7 @@ fn bytes(address: usize, len: usize) -> Vec<u8> {
         iov_base: copy.as_mut_ptr().cast(),
         iov_len: len,
     };
-    // In pages, as of a piece that is there in part nothing would be copied (process_vm_readv(2)).
+    // One piece per page: the call copies nothing of a piece that is only partly mapped (process_vm_readv(2)).
     const PAGE: usize = 4096;
     let mut remote = Vec::new();
     let mut at = address;
@@ -116,10 +122,10 @@ fn bytes(address: usize, len: usize) -> Vec<u8> {
         };
         at = next;
     }
-    // The kernel takes so many pieces: 4 MiB, more than any length here.
+    // The kernel takes at most 1024 pieces (IOV_MAX): 4 MiB, more than any length here.
     remote.truncate(1024);
-    // SAFETY: the call reads our own memory through the kernel, which checks it, and writes into the vector at most
-    // the room that it has.
+    // SAFETY: the call reads our own memory through the kernel, which checks it, and writes at most `len` bytes into
+    // the vector, which is its capacity.
     let copied = unsafe {
         libc::process_vm_readv(
             libc::getpid(),
@@ -131,10 +137,14 @@ fn bytes(address: usize, len: usize) -> Vec<u8> {
         )
     };
     match usize::try_from(copied) {
-        // SAFETY: so many bytes were written.
+        // SAFETY: the kernel wrote this number of bytes.
         Ok(copied) => unsafe { copy.set_len(copied.min(len)) },
-        // Where the call is forbidden, the plugin has to be believed.
-        Err(_) if std::io::Error::last_os_error().raw_os_error() != Some(libc::EFAULT) => {
+        Err(_) => {
+            let error = std::io::Error::last_os_error();
+            if error.raw_os_error() == Some(libc::EFAULT) {
+                return copy;
+            }
+            warn_of_trust(&error);
             let raw = LannerStr {
                 ptr: std::ptr::with_exposed_provenance(address),
                 len,
@@ -142,16 +152,26 @@ fn bytes(address: usize, len: usize) -> Vec<u8> {
             // SAFETY: the header obliges the plugin to pass what can be read.
             copy.extend_from_slice(unsafe { raw.as_bytes() });
         }
-        Err(_) => {}
     }
     copy
+}
+
+/// Warns, once, that pointers of plugins are not checked.
+fn warn_of_trust(error: &std::io::Error) {
+    static WARNED: Once = Once::new();
+    WARNED.call_once(|| {
+        tracing::warn!(
+            "process_vm_readv failed ({error}): pointers from plugins are not checked, and a faulty plugin can crash \
+             lanner; allow this system call in the seccomp profile of lanner's container or service"
+        );
+    });
 }
 
 /// A sink that keeps the last text. `into` must outlive it.
 pub(super) fn last_text(into: &mut String) -> LannerText {
     unsafe extern "C" fn put(ctx: *mut c_void, raw: LannerStr) {
         let text = text(raw);
-        // SAFETY: `ctx` is `into`, borrowed by nobody else during the call.
+        // SAFETY: `ctx` is `into`, and no one else borrows it during the call.
         contained(|| unsafe { *ctx.cast::<String>() = text });
     }
     LannerText {
@@ -164,7 +184,7 @@ pub(super) fn last_text(into: &mut String) -> LannerText {
 pub(super) fn all_texts(into: &mut Vec<String>) -> LannerText {
     unsafe extern "C" fn put(ctx: *mut c_void, raw: LannerStr) {
         let text = text(raw);
-        // SAFETY: `ctx` is `into`, borrowed by nobody else during the call.
+        // SAFETY: `ctx` is `into`, and no one else borrows it during the call.
         contained(|| unsafe { (*ctx.cast::<Vec<String>>()).push(text) });
     }
     LannerText {
@@ -173,7 +193,7 @@ pub(super) fn all_texts(into: &mut Vec<String>) -> LannerText {
     }
 }
 
-/// The reason that a plugin gave, or that it gave none.
+/// The reason that a plugin gave, or a text that says that it gave none.
 pub(super) fn reason(text: String, status: i32) -> String {
     if text.is_empty() {
         format!("it gave no reason (status {status})")

@@ -12,8 +12,12 @@ type Header = [u8; 20];
 
 const TYPE_SHARED: u16 = 3;
 
-/// Checks a file against the running executable.
-pub(super) fn check(path: &Path) -> Result<(), PluginError> {
+/// Checks that a file is a shared library for the machine that the running executable is for.
+///
+/// # Errors
+///
+/// The file cannot be read, is not a shared library, or is one for another machine.
+pub fn check(path: &Path) -> Result<(), PluginError> {
     let header = read(path).map_err(|source| PluginError::Unreadable {
         path: path.to_owned(),
         source,

@@ -35,18 +35,20 @@ mod slow;
 pub mod trust;
 
 pub use alert::Alert;
+pub use elf::check as check_library;
 pub use error::PluginError;
 pub use find::{Found, find, find_pinned, list};
 pub use load::{Plugin, load, load_pinned};
 pub use outputs::OutputHost;
 pub use pin::{Pins, sum};
+pub use settings::check as check_settings;
 pub use slow::within;
 
 pub use rules::{Rule, RuleFile, RuleHost};
 
 pub use lanner_plugin::{
     Delivery, Diagnostic, EventTypes, Explanation, FieldKind, FieldResolver, FieldSource, List,
-    OwnedValue, Priority, RawValue, ResolvedField, Severity, Value,
+    OwnedValue, Priority, RawValue, ResolvedField, Severity, UnknownName, Value,
 };
 
 #[cfg(test)]

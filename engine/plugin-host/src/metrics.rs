@@ -12,13 +12,13 @@ use lanner_plugin::abi::{LannerLabel, LannerMetric, METRIC_COUNTER, METRIC_GAUGE
 
 use super::border::{contained, plugin_name, slice, text};
 
-/// So many metrics there can be, over all plugins: one that makes labels of what it sees must not fill memory.
+/// The most metrics of all plugins together, so that a plugin that makes labels from its input cannot fill memory.
 const CAPACITY: usize = 1024;
-/// So many labels a metric can have.
+/// The most labels of a metric.
 const MAX_LABELS: usize = 16;
 
 static ENTRIES: [OnceLock<Entry>; CAPACITY] = [const { OnceLock::new() }; CAPACITY];
-/// Held while an entry is added; how many there are.
+/// The number of entries. Locked while one is added.
 static LENGTH: Mutex<usize> = Mutex::new(0);
 
 /// Whether a metric only grows.
@@ -30,7 +30,7 @@ pub enum MetricKind {
     Gauge,
 }
 
-/// A metric and what it stood at.
+/// A metric and its value at the time of the snapshot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metric {
     /// The whole name, fit for Prometheus: `lanner_output_http_requests_total`.
@@ -55,7 +55,26 @@ struct Entry {
     value: AtomicU64,
 }
 
-/// All metrics of plugins, in the order in which they were registered; those of one name may stand apart.
+/// Why a plugin's metric is not registered.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error("it is NULL")]
+    Null,
+    #[error("its size is {0}, less than that of a LannerMetric of this ABI")]
+    Size(usize),
+    #[error("the name {0:?} is not made of letters, digits and `_`")]
+    Name(String),
+    #[error("{name}: there is no kind {kind}")]
+    UnknownKind { name: String, kind: u32 },
+    #[error("{0} has more than {MAX_LABELS} labels")]
+    Labels(String),
+    #[error("{0} is registered already, with another kind")]
+    OtherKind(String),
+    #[error("there are {CAPACITY} metrics already")]
+    Full,
+}
+
+/// All metrics of plugins, in the order of registration. Metrics of the same name are not always next to each other.
 #[must_use]
 pub fn snapshot() -> Vec<Metric> {
     ENTRIES
@@ -101,21 +120,21 @@ pub(super) fn fault(plugin: &str) {
 }
 
 /// Adds an entry, or finds the one with this name and these labels.
-fn add(entry: Entry) -> Result<usize, String> {
+fn add(entry: Entry) -> Result<usize, Refused> {
     let mut length = LENGTH.lock().unwrap_or_else(PoisonError::into_inner);
     for (at, old) in ENTRIES.iter().map_while(OnceLock::get).enumerate() {
         if old.name != entry.name {
             continue;
         }
         if old.kind != entry.kind {
-            return Err(format!("{} is of another kind already", entry.name));
+            return Err(Refused::OtherKind(entry.name));
         }
         if old.labels == entry.labels {
             return Ok(at);
         }
     }
     let Some(free) = ENTRIES.get(*length) else {
-        return Err(format!("there are {CAPACITY} metrics already"));
+        return Err(Refused::Full);
     };
     let _ = free.set(entry);
     *length += 1;
@@ -134,8 +153,8 @@ pub(super) unsafe extern "C" fn register(
         // SAFETY: the plugin passes a metric that lives through the call.
         match unsafe { read(plugin, metric) }.and_then(add) {
             Ok(at) => handle = std::ptr::without_provenance(at + 1),
-            Err(reason) => {
-                tracing::warn!(target: "lanner::plugin", plugin, "a metric is refused: {reason}");
+            Err(refused) => {
+                tracing::warn!(target: "lanner::plugin", plugin, "a metric is refused: {refused}");
             }
         }
     });
@@ -145,21 +164,21 @@ pub(super) unsafe extern "C" fn register(
 /// # Safety
 ///
 /// `raw` is null or a metric as the header describes it.
-unsafe fn read(plugin: &str, raw: *const LannerMetric) -> Result<Entry, String> {
+unsafe fn read(plugin: &str, raw: *const LannerMetric) -> Result<Entry, Refused> {
     // SAFETY: by the function's contract.
-    let raw = unsafe { raw.as_ref() }.ok_or("it is NULL")?;
+    let raw = unsafe { raw.as_ref() }.ok_or(Refused::Null)?;
     if raw.size < size_of::<LannerMetric>() {
-        return Err("its size makes no sense".to_owned());
+        return Err(Refused::Size(raw.size));
     }
     let name = text(raw.name);
     word(&name)?;
     let kind = match raw.kind {
         METRIC_COUNTER => MetricKind::Counter,
         METRIC_GAUGE => MetricKind::Gauge,
-        other => return Err(format!("{name}: there is no kind {other}")),
+        kind => return Err(Refused::UnknownKind { name, kind }),
     };
     if raw.label_count > MAX_LABELS {
-        return Err(format!("{name} has more than {MAX_LABELS} labels"));
+        return Err(Refused::Labels(name));
     }
     // SAFETY: labels are plain pointers and lengths, of which any bytes are valid ones.
     let labels: Vec<LannerLabel> = unsafe { slice(raw.labels, raw.label_count) };
@@ -176,14 +195,12 @@ unsafe fn read(plugin: &str, raw: *const LannerMetric) -> Result<Entry, String> 
     })
 }
 
-fn word(name: &str) -> Result<(), String> {
+/// Checks the name of a metric or a label.
+fn word(name: &str) -> Result<(), Refused> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let digit = name.starts_with(|first: char| first.is_ascii_digit());
     if name.is_empty() || name.len() > 100 || digit || !name.bytes().all(good) {
-        let name = name.chars().take(100).collect::<String>();
-        return Err(format!(
-            "the name {name:?} is not made of letters, digits and `_`"
-        ));
+        return Err(Refused::Name(name.chars().take(100).collect()));
     }
     Ok(())
 }

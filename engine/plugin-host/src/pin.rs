@@ -1,5 +1,5 @@
-//! SHA-256 sums that plugin files must have. Who may write a plugin's file (`trust`) is one question, whether it is
-//! the file that was looked at another one.
+//! SHA-256 sums that plugin files must have. `trust` checks who can write a plugin's file; the sum checks that the file is
+//! the one that the user reviewed.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -19,7 +19,7 @@ impl Pins {
     ///
     /// # Errors
     ///
-    /// One is no sum; the text names it.
+    /// The name of a file whose sum is not 64 hexadecimal digits.
     pub fn new(sums: impl IntoIterator<Item = (String, String)>) -> Result<Self, String> {
         let check = |(file, sum): (String, String)| {
             let sum = sum.trim().to_ascii_lowercase();

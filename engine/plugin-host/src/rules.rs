@@ -1,4 +1,4 @@
-//! [`RuleHost`]: an opened rule plugin. On the way of every event.
+//! [`RuleHost`]: an opened rule plugin. It is called for every event.
 
 use std::ffi::c_void;
 use std::fs;
@@ -12,7 +12,7 @@ use lanner_plugin::abi::{
 };
 use lanner_plugin::{
     Diagnostic, EventTypes, Explanation, FieldComparison, FieldResolver, FieldSource, Priority,
-    RawValue, Relation, ResolvedField, Severity,
+    RawValue, Relation, ResolvedField, Severity, UnknownName,
 };
 
 use super::border::{all_texts, contained, last_text, reason, slice, text};
@@ -26,7 +26,7 @@ use super::slow::Call;
 pub struct RuleFile {
     /// Its name, for messages.
     pub name: String,
-    /// What it holds.
+    /// Its contents.
     pub text: Vec<u8>,
 }
 
@@ -119,12 +119,12 @@ impl RuleHost {
         Ok(host)
     }
 
-    /// Says everything that there is to say about rule files. A plugin that has no function for it
+    /// Reports all diagnostics about rule files. A plugin that has no function for it
     /// is asked to open them; then the reason for a refusal is all that is said.
     ///
     /// # Errors
     ///
-    /// It could not be found out.
+    /// The plugin failed.
     pub fn check(
         plugin: &Plugin,
         resolver: &dyn FieldResolver,
@@ -156,7 +156,7 @@ impl RuleHost {
         Ok(diagnostics)
     }
 
-    /// Says what a rule comes down to.
+    /// Explains what a rule does, after its macros and lists are expanded.
     ///
     /// # Errors
     ///
@@ -370,7 +370,7 @@ fn with_request<R>(
     body(&raw const request)
 }
 
-/// Calls a function that is not on the way of events, and makes an error of what it answers.
+/// Calls a function that is not part of event handling, and turns its status into an error.
 fn run(
     plugin: &Plugin,
     call: &'static str,
@@ -514,7 +514,7 @@ unsafe extern "C" fn put_comparison(ctx: *mut c_void, comparison: *const LannerC
 ///
 /// `into` and `error` are null or valid.
 unsafe fn answer<T>(
-    found: Result<T, String>,
+    found: Result<T, UnknownName>,
     into: *mut T,
     error: *const LannerText,
 ) -> LannerStatus {
@@ -526,7 +526,7 @@ unsafe fn answer<T>(
                 STATUS_OK
             }
             Ok(_) => STATUS_ERROR,
-            Err(reason) => {
+            Err(UnknownName { reason }) => {
                 if let Some(error) = error.as_ref() {
                     error.say(&reason);
                 }

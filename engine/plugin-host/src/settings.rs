@@ -25,6 +25,17 @@ pub(crate) struct Validator {
     root: SchemaIndex,
 }
 
+/// A plugin's schema is not a JSON schema. boon shows the cause only in the alternate form.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+pub(crate) struct SchemaError(Box<CompileError>);
+
+impl From<CompileError> for SchemaError {
+    fn from(error: CompileError) -> Self {
+        Self(Box::new(error))
+    }
+}
+
 /// Loads nothing: a plugin's schema has no business with files or other hosts.
 struct NoLoader;
 
@@ -40,7 +51,7 @@ impl Validator {
     /// # Errors
     ///
     /// It is not a JSON schema.
-    pub(crate) fn new(schema: &Json) -> Result<Self, CompileError> {
+    pub(crate) fn new(schema: &Json) -> Result<Self, SchemaError> {
         let mut compiler = Compiler::new();
         compiler.use_loader(Box::new(NoLoader));
         compiler.add_resource(ADDRESS, schema.clone())?;
@@ -50,8 +61,12 @@ impl Validator {
     }
 }
 
-/// Checks settings (a JSON text). Empty ones are left to the plugin.
-pub(super) fn check(plugin: &str, schema: &Json, settings: &str) -> Result<(), PluginError> {
+/// Checks settings, a JSON text, against a plugin's schema. An empty text is left to the plugin.
+///
+/// # Errors
+///
+/// What is wrong with the settings or with the schema.
+pub fn check(plugin: &str, schema: &Json, settings: &str) -> Result<(), PluginError> {
     if settings.trim().is_empty() {
         return Ok(());
     }
@@ -64,7 +79,7 @@ pub(super) fn check(plugin: &str, schema: &Json, settings: &str) -> Result<(), P
     let validator = Validator::new(schema).map_err(|error| PluginError::Failed {
         plugin: plugin.to_owned(),
         call: "say what its settings are",
-        reason: format!("its schema is none: {error:#}"),
+        reason: format!("its schema is none: {error}"),
     })?;
     let Err(error) = validator.schemas.validate(&given, validator.root) else {
         return Ok(());

@@ -1,5 +1,5 @@
-//! Calls of plugins that nobody can interrupt: they are made on a thread of their own, and whoever waits for it may stop
-//! waiting, knowing which plugin it was.
+//! Calls of plugins that cannot be interrupted. Each runs on a thread of its own. The caller waits for the thread up to a
+//! deadline, and learns then which plugin is slow.
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Calls that have not returned, by the thread that made them.
 static UNFINISHED: Mutex<Vec<(ThreadId, String, &'static str)>> = Mutex::new(Vec::new());
 
-/// A call that goes on.
+/// A call that has not returned.
 #[derive(Debug)]
 pub(super) struct Call(());
 
@@ -33,11 +33,12 @@ impl Drop for Call {
     }
 }
 
-/// Does work that calls plugins, and waits for it for so long. What takes longer is left behind, on its thread.
+/// Does work that calls plugins, on a thread of its own, and waits until the deadline. Work that takes longer goes on there
+/// and its result is dropped.
 ///
 /// # Errors
 ///
-/// The work's own; or it did not end, and the plugin that is being called.
+/// The work's own error; or the name of the plugin whose call did not return in time.
 pub fn within<T: Send + 'static>(
     patience: Duration,
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
@@ -46,7 +47,7 @@ pub fn within<T: Send + 'static>(
     let thread = thread::Builder::new()
         .name("open".to_owned())
         .spawn(move || {
-            // nobody waits any more, perhaps
+            // The caller may have stopped waiting.
             drop(answer.send(work()));
         });
     let thread = thread.map_err(|error| format!("no thread: {error}"))?;

@@ -186,18 +186,18 @@ const LannerPlugin *lanner_plugin(void) { return &plugin; }
 struct Table;
 
 impl FieldResolver for Table {
-    fn resolve(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, String> {
+    fn resolve(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, UnknownName> {
         match (name, arg) {
             ("proc.name", None) => Ok(ResolvedField::new(1, FieldKind::String)),
             ("fd.name", None) => Ok(ResolvedField::new(2, FieldKind::String)),
-            _ => Err(format!("no such field {name} {arg:?}")),
+            _ => Err(UnknownName::new(format!("no such field {name} {arg:?}"))),
         }
     }
 
-    fn event_type(&self, name: &str) -> Result<u32, String> {
+    fn event_type(&self, name: &str) -> Result<u32, UnknownName> {
         match name {
             "openat" => Ok(5),
-            _ => Err("no such type".to_owned()),
+            _ => Err(UnknownName::new("no such type")),
         }
     }
 }

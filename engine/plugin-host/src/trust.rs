@@ -1,5 +1,5 @@
-//! Who may have written a plugin, or another file that lanner acts upon? Root runs it, and so only root, or the user who runs lanner, may
-//! have had a hand in the file and in every directory above it.
+//! Who can write a plugin, or another file that lanner acts on. lanner may run as root, so only root and the user who runs
+//! lanner may be able to change the file and every directory above it.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +10,7 @@ use super::error::PluginError;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
-/// What counts of a file or directory.
+/// The properties of a file or directory that decide whether it is trusted.
 #[derive(Debug, Clone, Copy)]
 struct Owner {
     uid: u32,
@@ -28,17 +28,17 @@ impl From<&Metadata> for Owner {
     }
 }
 
-/// Returns the real path of a plugin that nobody else may have written, or why it is refused.
+/// Returns the real path of a plugin that no other user can write, or why it is refused.
 pub fn check(path: &Path) -> Result<PathBuf, PluginError> {
     check_from(path, 0)
 }
 
-/// The same of a file that is named, so that what else is in its folder does not matter.
+/// The same for a file that the user names: other files in its directory do not matter.
 pub fn check_file(path: &Path) -> Result<PathBuf, PluginError> {
     check_from(path, 1)
 }
 
-/// The same of a folder, all files of which are used.
+/// The same for a directory of which every file is used.
 pub fn check_folder(path: &Path) -> Result<PathBuf, PluginError> {
     check_from(path, 1)
 }
@@ -77,7 +77,7 @@ fn refusal(path: &Path, owner: Owner, level: usize, user: u32) -> Option<(String
         return Some((reason, format!("if you trust it: chown {user} {shown}")));
     }
     // In a sticky directory, others can add names, but not replace ours. That is enough further
-    // up; in the plugin directory itself nobody may add anything.
+    // up; in the plugin directory itself, other users must not be able to add anything.
     let sticky = level >= 2 && owner.directory && owner.mode & STICKY != 0;
     if owner.mode & WRITABLE_BY_OTHERS != 0 && !sticky {
         let mode = owner.mode & 0o7777;

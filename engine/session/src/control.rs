@@ -1,4 +1,4 @@
-//! What others ask of a running session, and what the session tells them.
+//! Requests to a running session, and what the session reports.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -14,12 +14,12 @@ pub struct Control {
     observer: Box<dyn Observer>,
 }
 
-/// Who hears of what happens in a session.
+/// Receives what a session reports.
 pub trait Observer: Send + Sync + fmt::Debug {
-    /// Something that the user should know at once.
+    /// Reports something that the user should know at once.
     fn notice(&self, notice: &Notice<'_>);
 
-    /// The watched command has begun, and this is its process id. Called at least once, perhaps at every poll.
+    /// The watched command has begun, and this is its process id. Called at least once, and possibly after every poll.
     fn command_began(&self, _pid: u32) {}
 
     /// The watched command has ended: its process id may soon be another's.
@@ -29,24 +29,24 @@ pub trait Observer: Send + Sync + fmt::Debug {
     fn log_level(&self, _level: LogLevel) {}
 }
 
-/// What a session tells while it runs.
+/// What a session reports while it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice<'a> {
-    /// A rule plugin panicked and is called no more.
+    /// A rule plugin panicked and is not called any more.
     RulePluginOff {
         /// The plugin.
         plugin: &'a str,
-        /// What it said.
+        /// The message of the panic.
         reason: &'a str,
     },
-    /// Events were lost, and the configuration says to end then.
+    /// The session ends because events were lost: the configuration asks for that.
     EndsAfterLoss,
-    /// An output that a reload replaced or removed is done.
+    /// An output that a reload replaced or removed has ended.
     Output(&'a delivery::Account),
 }
 
 impl Control {
-    /// No request yet.
+    /// A control without a request.
     #[must_use]
     pub fn new(observer: Box<dyn Observer>) -> Self {
         Self {
@@ -57,7 +57,7 @@ impl Control {
         }
     }
 
-    /// Asks the session to end. What was captured already is still taken.
+    /// Asks the session to end. Events that were captured before are still delivered.
     pub fn end(&self) {
         self.end.store(true, Relaxed);
     }

@@ -1,13 +1,21 @@
-//! Why a session cannot begin.
+//! Why a session cannot begin, and why a reload fails.
 
+use std::io;
+
+use driver_api::driver::CaptureError;
+pub(crate) use driver_api::error::Cause;
+use fields::template::TemplateError;
+use plugin_host::PluginError;
+
+use crate::config::{ConfigError, TrustError};
 use crate::source::SourceError;
 
 /// Why a session cannot begin. Nothing was started.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// The configuration, the rules or the plugins that they need are at fault.
-    #[error("{0}")]
-    Configuration(String),
+    #[error(transparent)]
+    Configuration(#[from] LoadError),
     /// Events cannot be captured.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -15,9 +23,124 @@ pub enum SessionError {
     #[error(transparent)]
     Output(#[from] delivery::StartError),
     /// The web server cannot start.
-    #[error("{0}")]
-    Web(String),
-    /// The kernel gave no thread.
-    #[error("cannot start a thread: {0}")]
-    Thread(#[from] std::io::Error),
+    #[error(transparent)]
+    Web(#[from] WebError),
+    /// The kernel refused a thread.
+    #[error("cannot start a thread")]
+    Thread(#[from] io::Error),
+}
+
+/// Why configuration and rules cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The configuration is at fault.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The rule files are at fault.
+    #[error(transparent)]
+    RuleFiles(#[from] RuleFilesError),
+    /// A plugin cannot be found or used, or refuses the rules.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// `plugin_sums` of the configuration is not understood.
+    #[error(transparent)]
+    Sums(Cause),
+    /// A rule plugin beside the event path cannot be opened.
+    #[error("rule_plugins")]
+    Worker(#[source] PluginError),
+    /// A rule plugin wants events of a type that does not exist.
+    #[error("plugin `{plugin}`")]
+    EventType {
+        /// The plugin.
+        plugin: String,
+        /// The type, and what was probably meant.
+        source: Cause,
+    },
+    /// The output of a rule is at fault.
+    #[error(transparent)]
+    RuleOutput(#[from] RuleOutputError),
+    /// `alert_limits` names a rule that does not exist.
+    #[error("alert_limits: there is no rule {rule:?}{hint}")]
+    NoSuchRule {
+        /// The name.
+        rule: String,
+        /// What was probably meant, if anything.
+        hint: String,
+    },
+    /// An output's plugin cannot be opened.
+    #[error("output {output}")]
+    Output {
+        /// The output.
+        output: String,
+        /// Why.
+        source: PluginError,
+    },
+    /// Plugins did not open in time, or could not be called.
+    #[error(transparent)]
+    Opening(Cause),
+}
+
+/// Why rule files cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RuleFilesError {
+    /// A file or folder is refused.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// A file cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] PluginError),
+    /// Only empty folders are named.
+    #[error("`rules_files` names folders without a rule file (*.yaml)")]
+    Empty,
+}
+
+/// The output of a rule cannot be compiled.
+#[derive(Debug, thiserror::Error)]
+#[error("rule {rule:?}, output")]
+pub struct RuleOutputError {
+    /// The rule.
+    pub rule: String,
+    /// What is wrong with its output.
+    pub source: TemplateError,
+}
+
+/// The web server cannot start.
+#[derive(Debug, thiserror::Error)]
+#[error("webserver: cannot listen at {place}")]
+pub struct WebError {
+    /// The address, or the path of the socket.
+    pub place: String,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// Why a reload fails. What ran before goes on, except for [`ReloadError::Outputs`].
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReloadError {
+    /// The new configuration or the new rules cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The new rules need calls that are omitted because the driver holds processes.
+    #[error("the new rules need calls that are left out since the start; restart lanner")]
+    Omitted,
+    /// The driver refuses the new selection, and keeps the old one.
+    #[error("the driver cannot capture what the new rules need while it runs")]
+    Selection(#[source] CaptureError),
+    /// A rule plugin got no thread.
+    #[error("no thread")]
+    Thread(#[source] io::Error),
+    /// The session ends before the event path took the rules.
+    #[error("the session ends")]
+    Ending,
+    /// The new rules run, but these outputs could not be started.
+    #[error("{}", joined(.0))]
+    Outputs(Vec<delivery::StartError>),
+}
+
+fn joined(errors: &[delivery::StartError]) -> String {
+    let texts: Vec<String> = errors
+        .iter()
+        .map(|error| driver_api::error::Chain(error).to_string())
+        .collect();
+    texts.join("; ")
 }

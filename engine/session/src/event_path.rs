@@ -14,6 +14,7 @@ use plugin_host::Alert;
 
 use crate::control::{Control, Notice};
 use crate::counters::{Board, WorkerStatus};
+use crate::error::ReloadError;
 use crate::monitor::Monitor;
 use crate::reload::{Handover, ReloadThread};
 use crate::rule_loader::RuleSet;
@@ -23,21 +24,21 @@ use crate::telemetry::losses::rules_off;
 use crate::telemetry::{Telemetry, service};
 use crate::watch::Consumer;
 
-/// How often counters are published: to read the driver's costs system calls.
+/// How often counters are published. Reading those of the driver costs system calls.
 const PUBLISH: Duration = Duration::from_millis(200);
 
-/// See the module.
+/// Consumes the events of a session.
 #[derive(Debug)]
 pub(super) struct EventPath {
     now: Box<RuleSet>,
     inspector: Inspector,
     scratch: Scratch,
     matches: Vec<u32>,
-    /// Alerts that wait for what a container's runtime says.
+    /// Alerts that wait until a container runtime has answered.
     late: LateAlerts,
-    /// Rules that were replaced, as long as alerts of theirs wait.
+    /// Replaced rules whose alerts still wait.
     retired: Vec<(Box<RuleSet>, LateAlerts)>,
-    /// Rule plugins that were replaced, and are not through yet.
+    /// Replaced rule plugins that still work on their queues.
     ending: Vec<RuleWorker>,
     telemetry: Arc<Telemetry>,
     outputs: Arc<Outputs>,
@@ -100,7 +101,7 @@ fn start_workers(
     Ok(())
 }
 
-/// An alert that is allowed to go is on its way.
+/// Pushes an alert to the outputs, unless a limit of its rule forbids it.
 fn deliver(limits: &mut RuleLimits, board: &Board, outputs: &Outputs, rule: usize, alert: Alert) {
     let verdict = limits.judge(rule, &alert);
     board.count(rule, verdict);
@@ -109,7 +110,7 @@ fn deliver(limits: &mut RuleLimits, board: &Board, outputs: &Outputs, rule: usiz
     }
 }
 
-/// Hands on alerts that have what they waited for.
+/// Delivers the alerts whose wait is over.
 fn deliver_late(late: &mut LateAlerts, rules: &mut RuleSet, outputs: &Outputs) {
     let (limits, board) = (&mut rules.limits, &rules.board);
     late.ready(
@@ -133,16 +134,16 @@ impl EventPath {
         }
     }
 
-    /// The rule plugin of the event path is switched off. The capture goes on, as do the plugins beside it, and a reload
-    /// begins anew.
-    fn tell_off(&self, reason: &str) {
+    /// Reports that the rule plugin of the event path is switched off. The capture and the plugins beside the event path
+    /// go on. A reload starts the plugin again.
+    fn report_off(&self, reason: &str) {
         let plugin = self.now.rules.plugin().name();
         (self.control.observer()).notice(&Notice::RulePluginOff { plugin, reason });
         self.outputs
             .push(rules_off(&self.now.format, plugin, reason));
     }
 
-    /// How long alerts may have to wait yet; none: none does.
+    /// How long alerts may still have to wait. None: no alert waits.
     fn patience(&self) -> Option<Duration> {
         let retired = self.retired.iter().map(|(_, late)| late);
         (retired.chain([&self.late]).filter_map(LateAlerts::patience)).max()
@@ -166,7 +167,7 @@ impl Consumer for EventPath {
                 let Some(rule) = now.templates.get(at) else {
                     continue;
                 };
-                // the smaller, the worse
+                // a smaller number is a higher priority
                 if rule.priority > now.least {
                     continue;
                 }
@@ -195,13 +196,13 @@ impl Consumer for EventPath {
         if let Some(reason) = self.now.rules.off()
             && !self.telemetry.rules_off.swap(true, Relaxed)
         {
-            self.tell_off(reason);
+            self.report_off(reason);
         }
         Flow::Continue
     }
 
-    /// Between two polls the rules can change: what was captured before is judged by the new ones, and what
-    /// these want besides is captured from now on.
+    /// Takes over reloaded rules, if there are any. The new rules also judge events that were captured before. Calls that
+    /// only the new rules need are captured from now on.
     fn between(&mut self, capture: &mut dyn Capture) {
         if self.published.elapsed() >= PUBLISH {
             self.published = Instant::now();
@@ -214,15 +215,12 @@ impl Consumer for EventPath {
         if next.selection != self.now.selection
             && let Err(error) = capture.select(&next.selection)
         {
-            // it is whole or not at all
-            self.handover.answer(Err(format!(
-                "the driver cannot capture what the new rules need while it runs: {}",
-                driver_api::error::Chain(&error)
-            )));
+            // a selection that is refused changes nothing
+            self.handover.answer(Err(ReloadError::Selection(error)));
             return;
         }
         if let Err(error) = start_workers(&mut next, &self.telemetry, &self.outputs) {
-            self.handover.answer(Err(format!("no thread: {error}")));
+            self.handover.answer(Err(ReloadError::Thread(error)));
             return;
         }
         self.telemetry.set_board(Arc::clone(&next.board));
@@ -233,7 +231,7 @@ impl Consumer for EventPath {
         self.handover.answer(Ok(()));
         let late = std::mem::take(&mut self.late);
         if late.is_empty() {
-            // to take rules apart takes a while
+            // dropping rules takes a while: another thread does it
             self.handover.discard(old);
         } else {
             self.retired.push((old, late));
@@ -244,14 +242,14 @@ impl Consumer for EventPath {
 /// What became of alerts and events when the session ended.
 #[derive(Debug, Default)]
 pub(super) struct Finished {
-    /// Of each rule plugin beside the event path.
+    /// One for each rule plugin beside the event path.
     pub(super) workers: Vec<Arc<WorkerStatus>>,
-    /// Of each output.
+    /// One for each output.
     pub(super) outputs: Vec<Account>,
 }
 
 impl EventPath {
-    /// Delivers what waits, and ends every thread. A second call finds nothing to do.
+    /// Delivers the alerts that wait, and ends every thread. A second call does nothing.
     pub(super) fn finish(&mut self) -> Finished {
         service::stopping();
         while let Some(patience) = self.patience() {
@@ -281,3 +279,6 @@ impl Drop for EventPath {
         self.finish();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@
 //! | `reload` | notices changes, loads rules again, and hands them to the event path |
 //! | `monitor` | looks once a second for losses; keeps the service manager's watchdog content |
 //! | `counters`, `telemetry` | counts what happens, and shows it |
-//! | `control` | what others ask of a running session, and what it tells them |
+//! | `control` | requests to a running session, and what it reports |
 //! | `rule_tests` | runs rules over events that a test file describes |
 
 pub mod config;
@@ -47,7 +47,7 @@ mod worker_loader;
 
 pub use control::{Control, Notice, Observer};
 pub use counters::WorkerStatus;
-pub use error::SessionError;
+pub use error::{LoadError, RuleFilesError, RuleOutputError, SessionError, WebError};
 pub use rule_files::{plugin_directories, rule_files};
 pub use rule_loader::{LoadConfig, alert_rules};
 pub use session::{OpenedSession, Session, Summary, check};

@@ -1,5 +1,5 @@
-//! Looks once a second for what was lost, and tells the service manager that lanner lives while the event path
-//! does, and has rules.
+//! A thread that looks for losses once a second. It also keeps the service manager's watchdog content, as long as the
+//! event path runs and has rules.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -14,7 +14,7 @@ use delivery::alert::AlertFormat;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The thread; ends when it is dropped, after a last look.
+/// The thread. Dropping this ends it after a last look.
 #[derive(Debug)]
 pub(super) struct Monitor {
     end: Option<Sender<()>>,
@@ -33,7 +33,7 @@ pub(super) fn start(
     let thread = std::thread::Builder::new()
         .name("monitor".to_owned())
         .spawn(move || {
-            let mut told = Instant::now();
+            let mut notified = Instant::now();
             let mut looked = Instant::now();
             loop {
                 let over = ends.recv_timeout(tick) != Err(RecvTimeoutError::Timeout);
@@ -42,11 +42,11 @@ pub(super) fn start(
                     losses.look(&shared.telemetry, &format, &shared.outputs);
                 }
                 if let Some(watchdog) = watchdog
-                    && told.elapsed() >= watchdog
+                    && notified.elapsed() >= watchdog
                     && shared.telemetry.is_alive()
                     && !shared.telemetry.rules_off.load(Relaxed)
                 {
-                    told = Instant::now();
+                    notified = Instant::now();
                     service::alive();
                 }
                 if over {

@@ -1,5 +1,5 @@
-//! Reloading: notices that files changed or that a signal came, prepares everything anew, and hands it to the
-//! event path, which takes it between two polls. What cannot be used is an alert, and what runs runs on.
+//! Reloads: a thread notices changed files and requests, loads configuration and rules again, and hands them to the event
+//! path, which takes them between two polls. If anything cannot be used, an alert says so, and the old rules go on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,12 +12,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use driver_api::error::Chain;
 use driver_api::request::Omit;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use crate::config::Loaded;
 use crate::control::Notice;
+use crate::error::ReloadError;
 use crate::rule_loader::{RuleLoader, RuleSet};
 use crate::session::Shared;
 use crate::telemetry::losses::RELOAD_FAILED;
@@ -26,22 +28,22 @@ use delivery::PATIENCE;
 use delivery::alert::AlertFormat;
 use plugin_host::{OwnedValue, Priority};
 
-/// How long a look for signals and changes may wait.
+/// How long the thread waits, in milliseconds, before it looks for requests again.
 const TICK: u16 = 100;
-/// Files are left alone until nothing has changed for so long: editors and tools write in several steps.
+/// A reload begins when files have not changed for this long, because editors and tools write in several steps.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// Where prepared rules wait for the event path.
+/// Passes loaded rules from the reload thread to the event path.
 #[derive(Debug)]
 pub(super) struct Handover {
     waiting: AtomicBool,
     next: Mutex<Option<Box<RuleSet>>>,
-    answer: Mutex<Sender<Result<(), String>>>,
+    answer: Mutex<Sender<Result<(), ReloadError>>>,
     discarded: Mutex<Sender<Box<RuleSet>>>,
 }
 
 impl Handover {
-    /// What waits. Costs next to nothing if there is nothing.
+    /// The rules that wait, if any. Without any, this costs one atomic load.
     #[inline]
     pub(super) fn take(&self) -> Option<Box<RuleSet>> {
         if !self.waiting.load(Ordering::Relaxed) {
@@ -54,13 +56,14 @@ impl Handover {
             .take()
     }
 
-    pub(super) fn answer(&self, result: Result<(), String>) {
-        // nobody waits for it when the session ends
+    /// Reports to the reload thread whether the event path took the rules.
+    pub(super) fn answer(&self, result: Result<(), ReloadError>) {
+        // at the end of the session, no thread receives it
         let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
         drop(answer.send(result));
     }
 
-    /// Has another thread drop what is not needed any more.
+    /// Lets the reload thread drop rules that are not needed any more.
     pub(super) fn discard(&self, old: Box<RuleSet>) {
         let discarded = self
             .discarded
@@ -75,7 +78,7 @@ impl Handover {
     }
 }
 
-/// The thread; ends when it is dropped.
+/// The thread. Dropping this ends it.
 #[derive(Debug)]
 pub(super) struct ReloadThread {
     end: Arc<AtomicBool>,
@@ -91,7 +94,7 @@ impl Drop for ReloadThread {
         let Some(thread) = self.thread.take() else {
             return;
         };
-        // it may wait for a plugin that hangs
+        // the thread may be in a plugin that hangs
         let until = Instant::now() + PATIENCE;
         while !thread.is_finished() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(1));
@@ -102,15 +105,15 @@ impl Drop for ReloadThread {
     }
 }
 
-/// See the module.
+/// What the reload thread works with.
 #[derive(Debug)]
 pub(super) struct Reloader {
     loader: Arc<RuleLoader>,
     loaded: Loaded,
     first: Option<Box<RuleSet>>,
     format: AlertFormat,
-    /// Some calls are not captured, as the driver holds processes, and never will be in this session.
-    spares: bool,
+    /// The driver holds processes and omits some calls. It cannot capture them later in this session.
+    omits: bool,
     shared: Shared,
 }
 
@@ -119,7 +122,7 @@ impl Reloader {
         loader: Arc<RuleLoader>,
         loaded: &Loaded,
         first: RuleSet,
-        spares: bool,
+        omits: bool,
         shared: Shared,
     ) -> Self {
         Self {
@@ -127,7 +130,7 @@ impl Reloader {
             loader,
             loaded: loaded.clone(),
             first: Some(Box::new(first)),
-            spares,
+            omits,
             shared,
         }
     }
@@ -139,7 +142,9 @@ impl Reloader {
     /// Starts the thread, and returns what the event path begins with.
     pub(super) fn start(mut self) -> std::io::Result<(Box<RuleSet>, Arc<Handover>, ReloadThread)> {
         let Some(first) = self.first.take() else {
-            return Err(std::io::Error::other("it is started once"));
+            return Err(std::io::Error::other(
+                "the reload thread was started before",
+            ));
         };
         let (answer, answers) = channel();
         let (discarded, dead) = channel();
@@ -176,7 +181,7 @@ impl Reloader {
         &mut self,
         watched: &mut Watched,
         handover: &Handover,
-        answers: &Receiver<Result<(), String>>,
+        answers: &Receiver<Result<(), ReloadError>>,
         dead: &Receiver<Box<RuleSet>>,
         end: &AtomicBool,
     ) {
@@ -187,7 +192,7 @@ impl Reloader {
             }
             drop(dead.try_iter().collect::<Vec<_>>());
             if self.shared.control.take_reopen() {
-                tracing::info!("outputs are opened anew");
+                tracing::info!("outputs are opened again");
                 self.shared.outputs.reopen();
             }
             let asked = self.shared.control.take_reload();
@@ -197,7 +202,7 @@ impl Reloader {
             }
             if asked || (changed && watched.differs()) {
                 self.reload(watched, handover, answers, end);
-                // what changed in the meantime
+                // notices files that changed in the meantime
                 due = Some(Instant::now() + QUIET);
             }
         }
@@ -207,7 +212,7 @@ impl Reloader {
         &mut self,
         watched: &mut Watched,
         handover: &Handover,
-        answers: &Receiver<Result<(), String>>,
+        answers: &Receiver<Result<(), ReloadError>>,
         end: &AtomicBool,
     ) {
         service::reloading();
@@ -218,7 +223,8 @@ impl Reloader {
                 tracing::warn!("rules and configuration are reloaded");
                 service::ready("watching");
             }
-            Err(reason) => {
+            Err(error) => {
+                let reason = Chain(&error).to_string();
                 tracing::error!("the reload failed, and what ran before runs on: {reason}");
                 service::ready("watching; the last reload failed");
                 self.shared.outputs.push(self.format.internal(
@@ -236,30 +242,27 @@ impl Reloader {
         &mut self,
         watched: &mut Watched,
         handover: &Handover,
-        answers: &Receiver<Result<(), String>>,
+        answers: &Receiver<Result<(), ReloadError>>,
         end: &AtomicBool,
-    ) -> Result<(), String> {
+    ) -> Result<(), ReloadError> {
         watched.remember();
         let loaded = self.loader.configuration()?;
-        // what the outputs are is part of the trial: they are opened before anything changes
+        // new outputs are opened before anything changes, so that a faulty one fails the reload
         let (wanted, board) = (loaded.clone(), self.shared.telemetry.board());
         let running = self.shared.outputs.identities();
         let (prepared, planned) = self.loader.within(&loaded.config, move |loader| {
             let prepared = loader.load(&wanted, Some(&board))?;
             Ok((prepared, loader.outputs(&wanted.config, &running)?))
         })?;
-        if self.spares && prepared.omit == Omit::NOTHING {
-            return Err(
-                "the new rules need calls that are left out since the start; restart lanner"
-                    .to_owned(),
-            );
+        if self.omits && prepared.omit == Omit::NOTHING {
+            return Err(ReloadError::Omitted);
         }
         let files = prepared.files.clone();
         handover.give(Box::new(prepared));
         loop {
             match answers.recv_timeout(Duration::from_millis(100)) {
                 Ok(answer) => break answer?,
-                Err(_) if end.load(Ordering::Relaxed) => return Err("the session ends".to_owned()),
+                Err(_) if end.load(Ordering::Relaxed) => return Err(ReloadError::Ending),
                 Err(_) => {}
             }
         }
@@ -281,30 +284,28 @@ impl Reloader {
         });
         self.format = self.loader.format(&loaded.config);
         self.loaded = loaded;
-        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         if errors.is_empty() {
             Ok(())
         } else {
-            Err(errors.join("; "))
+            Err(ReloadError::Outputs(errors))
         }
     }
 }
 
-/// Files that are watched through their folders, so that one that is replaced by another of its name is
-/// noticed, as is a link in its path.
+/// Watched files. The folders are watched, not the files, to notice a file that replaces another one of the same name, and
+/// a changed link in a path.
 #[derive(Debug)]
 struct Watched {
-    /// Ready when the thread is to end.
+    /// Readable when the thread has to end.
     woken: UnixStream,
     inotify: Option<Inotify>,
     files: Vec<PathBuf>,
-    /// What they held when they were last read, as hashes.
+    /// Hashes of the contents when they were last read.
     content: BTreeMap<PathBuf, u64>,
 }
 
 impl Watched {
-    /// Watches these files. Those that were watched already may have changed since [`Watched::remember`], which
-    /// is then noticed.
+    /// Watches these files. If a file that was watched before has changed since [`Watched::remember`], that is noticed.
     fn set(&mut self, files: &[PathBuf]) {
         self.files = files.to_vec();
         let mut content = self.hashes();
@@ -340,7 +341,7 @@ impl Watched {
         self.inotify = Some(inotify);
     }
 
-    /// The folders of the files, of what they link to, and the folders that were named.
+    /// The folders of the files and of the files they link to, and the folders that were named.
     fn folders(&self) -> BTreeSet<PathBuf> {
         let mut folders = BTreeSet::new();
         for file in &self.files {
@@ -361,7 +362,7 @@ impl Watched {
         folders
     }
 
-    /// Waits for a change, or a while; says whether there was one.
+    /// Waits up to [`TICK`] for a change. Returns whether there was one.
     fn wait(&self) -> bool {
         let mut fds = vec![PollFd::new(self.woken.as_fd(), PollFlags::POLLIN)];
         if let Some(inotify) = &self.inotify {
@@ -373,7 +374,7 @@ impl Watched {
         let Some(inotify) = &self.inotify else {
             return false;
         };
-        // which file it was does not matter: contents are compared
+        // which file changed does not matter, because contents are compared
         let mut any = false;
         while inotify.read_events().is_ok_and(|events| !events.is_empty()) {
             any = true;
@@ -381,11 +382,12 @@ impl Watched {
         any
     }
 
+    /// Notes the present contents.
     fn remember(&mut self) {
         self.content = self.hashes();
     }
 
-    /// Whether the files hold something else than when they were last read.
+    /// Whether the contents differ from those that were last read.
     fn differs(&self) -> bool {
         self.hashes() != self.content
     }
@@ -398,7 +400,7 @@ impl Watched {
     }
 }
 
-/// Of what a file holds, or of the names in a folder.
+/// The hash of a file's contents, or of the names in a folder.
 fn hash(file: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();
     if file.is_dir() {

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use plugin_host::{PluginError, RuleFile};
 
 use crate::config::trusted;
+use crate::error::RuleFilesError;
 
 /// The rules of a build tree, or of a binary that was copied somewhere by itself.
 const BUILT_IN: &str = include_str!("../../../rules/lanner_rules.yaml");
-/// Where `make install` puts them.
+/// Where `make install` puts the default rules.
 const INSTALLED: &str = "/etc/lanner/lanner_rules.yaml";
 
-/// Where plugins are, unless the user says: beside the executable, if `plugin` is there, or below the prefix it was
-/// installed to.
+/// The directories of plugins: those that are named, or else the directory of the executable if it has `plugin`, or else
+/// `../lib/lanner/plugins` beside it.
 #[must_use]
 pub fn plugin_directories(named: Vec<PathBuf>, plugin: &str) -> Vec<PathBuf> {
     if !named.is_empty() {
@@ -46,10 +47,11 @@ pub fn rule_files(named: &[PathBuf]) -> Result<Vec<RuleFile>, PluginError> {
     }])
 }
 
-/// The rule files that lanner acts upon: files, and folders of them. Returns the paths that they came from, too.
+/// Reads rule files and folders of rule files after a check that other users cannot write them. Also returns the paths to
+/// watch.
 pub(crate) fn trusted_rule_files(
     named: &[PathBuf],
-) -> Result<(Vec<RuleFile>, Vec<PathBuf>), String> {
+) -> Result<(Vec<RuleFile>, Vec<PathBuf>), RuleFilesError> {
     let mut paths = Vec::new();
     let mut watched = Vec::new();
     for path in named {
@@ -70,8 +72,8 @@ pub(crate) fn trusted_rule_files(
         trusted::file(path)?;
     }
     if paths.is_empty() && !named.is_empty() {
-        return Err("`rules_files` names folders without a rule file (*.yaml)".to_owned());
+        return Err(RuleFilesError::Empty);
     }
-    let files = rule_files(&paths).map_err(|error| error.to_string())?;
+    let files = rule_files(&paths)?;
     Ok((files, watched))
 }

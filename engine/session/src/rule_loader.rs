@@ -1,5 +1,5 @@
-//! From the command line and the configuration to what runs. Done at the start and for each reload, on a thread
-//! that is not the event path; nothing that runs is touched.
+//! Loads the configuration, the rules and the plugins, at the start and for each reload. A reload does this on a thread of
+//! its own and changes nothing that runs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use driver_api::table;
 
 use crate::config::{Config, Loaded, Matching};
 use crate::counters::Board;
+use crate::error::{LoadError, RuleOutputError};
 use crate::rule_files::{plugin_directories, trusted_rule_files};
 use crate::rule_workers::RuleWorker;
 use crate::source::SourceConfig;
@@ -28,13 +29,13 @@ const OPENING: Duration = Duration::from_secs(30);
 pub struct LoadConfig {
     /// The configuration file. None: the defaults.
     pub config: Option<PathBuf>,
-    /// Keys of the configuration that are set otherwise, as `key=value`.
+    /// Values that replace those of the configuration, as `key=value`.
     pub options: Vec<String>,
     /// Rule files and folders. Empty: those of the configuration.
     pub rules: Vec<PathBuf>,
     /// Directories of plugins. Empty: those of the configuration.
     pub plugin_dirs: Vec<PathBuf>,
-    /// Alerts are JSON, whatever the configuration says.
+    /// Makes alerts JSON, even if the configuration does not.
     pub json: bool,
 }
 
@@ -45,7 +46,7 @@ pub(super) struct RuleLoader {
     pub(super) hostname: String,
 }
 
-/// Rules that can run, and all that belongs to them.
+/// Rules that can run, and everything that belongs to them.
 #[derive(Debug)]
 pub(super) struct RuleSet {
     pub(super) rules: RuleHost,
@@ -59,7 +60,7 @@ pub(super) struct RuleSet {
     pub(super) least: Priority,
     pub(super) selection: SyscallSet,
     pub(super) omit: Omit,
-    /// Files and folders that it was made from.
+    /// The files and folders that it was loaded from.
     pub(super) files: Vec<PathBuf>,
 }
 
@@ -71,14 +72,15 @@ impl RuleLoader {
         Self { args, hostname }
     }
 
-    /// Whether there is a file that could change.
-    pub(super) fn configuration(&self) -> Result<Loaded, String> {
-        Config::load(self.args.config.as_deref(), &self.args.options)
+    /// Reads the configuration and applies the options.
+    pub(super) fn configuration(&self) -> Result<Loaded, LoadError> {
+        let loaded = Config::load(self.args.config.as_deref(), &self.args.options)?;
+        Ok(loaded)
     }
 
-    /// Whose events, from which driver: what the command line says goes before the configuration.
+    /// Completes the source by the configuration. What the caller set has priority.
     pub(super) fn source(config: &Config, mut source: SourceConfig) -> SourceConfig {
-        // the command line's limits come later, and so win
+        // the caller's limits come later, and so win
         let mut limits: Vec<(String, u32)> = config.limits.clone().into_iter().collect();
         limits.append(&mut source.limits);
         source.limits = limits;
@@ -93,10 +95,11 @@ impl RuleLoader {
     }
 
     /// The plugin of this name, if it is the one that was pinned.
-    pub(super) fn plugin(&self, config: &Config, name: &str) -> Result<Plugin, String> {
-        let pins = Pins::new(config.plugin_sums.clone())?;
-        plugin_host::find_pinned(&self.directories(config), name, &pins)
-            .map_err(|error| error.to_string())
+    pub(super) fn plugin(&self, config: &Config, name: &str) -> Result<Plugin, LoadError> {
+        let pins =
+            Pins::new(config.plugin_sums.clone()).map_err(|error| LoadError::Sums(error.into()))?;
+        let plugin = plugin_host::find_pinned(&self.directories(config), name, &pins)?;
+        Ok(plugin)
     }
 
     fn directories(&self, config: &Config) -> Vec<PathBuf> {
@@ -120,8 +123,12 @@ impl RuleLoader {
         }
     }
 
-    /// Loads the rules. `before`: those that are counted now.
-    pub(super) fn load(&self, loaded: &Loaded, before: Option<&Board>) -> Result<RuleSet, String> {
+    /// Loads the rules. The counters of rules that are also on the board `before` go on from there.
+    pub(super) fn load(
+        &self,
+        loaded: &Loaded,
+        before: Option<&Board>,
+    ) -> Result<RuleSet, LoadError> {
         let config = &loaded.config;
         let named = if self.args.rules.is_empty() {
             &config.rules_files
@@ -136,8 +143,7 @@ impl RuleLoader {
             Some(Matching::All) => r#"{"rule_matching":"all"}"#,
             _ => "",
         };
-        let mut rules = RuleHost::open(&plugin, &registry, &files, settings)
-            .map_err(|error| error.to_string())?;
+        let mut rules = RuleHost::open(&plugin, &registry, &files, settings)?;
         let templates = alert_rules(&rules, &config.append_output, &registry)?;
         let mut names = names_to_look_up(&mut rules)?;
         let mut all = rules.rules().to_vec();
@@ -160,7 +166,10 @@ impl RuleLoader {
         if let Some(unknown) = limits.rules.keys().find(|name| !known(name)) {
             let names = all.iter().map(|rule| rule.name.as_str());
             let hint = suggest::did_you_mean(unknown, names);
-            return Err(format!("alert_limits: there is no rule {unknown:?}{hint}"));
+            return Err(LoadError::NoSuchRule {
+                rule: unknown.clone(),
+                hint,
+            });
         }
         Ok(RuleSet {
             limits: RuleLimits::new(rules.rules().iter().map(|rule| limits.of(&rule.name))),
@@ -177,23 +186,24 @@ impl RuleLoader {
         })
     }
 
-    /// Does what calls plugins on a thread of its own, so that one that hangs there can be told and left behind.
+    /// Does work that calls plugins on a thread of its own, so that a plugin that hangs is reported and left behind.
     pub(super) fn within<T: Send + 'static>(
         self: &Arc<Self>,
         config: &Config,
-        work: impl FnOnce(&Self) -> Result<T, String> + Send + 'static,
-    ) -> Result<T, String> {
+        work: impl FnOnce(&Self) -> Result<T, LoadError> + Send + 'static,
+    ) -> Result<T, LoadError> {
         let patience = config.plugin_deadline.map_or(OPENING, |time| time.0);
         let loader = Arc::clone(self);
-        plugin_host::within(patience, move || work(&loader))
+        plugin_host::within(patience, move || Ok(work(&loader)))
+            .map_err(|error| LoadError::Opening(error.into()))?
     }
 
-    /// Opens the outputs; of those that run already (by their identity) only the wish to go on.
+    /// Opens the outputs. Outputs that run already, by their identity, are not opened again.
     pub(super) fn outputs(
         &self,
         config: &Config,
         running: &[String],
-    ) -> Result<Vec<Planned>, String> {
+    ) -> Result<Vec<Planned>, LoadError> {
         let mut config = config.clone();
         config.json_output |= self.args.json;
         let open = |output: &crate::config::OutputConfig| {
@@ -205,7 +215,10 @@ impl RuleLoader {
                 None
             } else {
                 let host = OutputHost::open(&plugin, &settings);
-                Some(host.map_err(|error| format!("output {}: {error}", output.name()))?)
+                Some(host.map_err(|source| LoadError::Output {
+                    output: output.name().to_owned(),
+                    source,
+                })?)
             };
             Ok(Planned {
                 host,
@@ -217,7 +230,7 @@ impl RuleLoader {
     }
 
     /// Whether there is a plugin for each output, without opening any.
-    pub(super) fn find_outputs(&self, config: &Config) -> Result<(), String> {
+    pub(super) fn find_outputs(&self, config: &Config) -> Result<(), LoadError> {
         for output in config.all_outputs() {
             self.plugin(config, &output.plugin)?;
         }
@@ -225,28 +238,37 @@ impl RuleLoader {
     }
 }
 
-/// What all rules put into alerts. A rule that is left out may use what this lanner lacks: its output is empty.
+/// Compiles the outputs of all rules. The output of a disabled rule is empty if it does not compile, because such a rule
+/// may use fields that this version lacks.
+///
+/// # Errors
+///
+/// The first enabled rule whose output does not compile.
 pub fn alert_rules(
     rules: &RuleHost,
     append: &[AppendOutput],
     registry: &FieldRegistry,
-) -> Result<Vec<AlertRule>, String> {
+) -> Result<Vec<AlertRule>, RuleOutputError> {
     let compile = |rule: &Rule| match AlertRule::compile(rule, append, registry) {
         Ok(compiled) => Ok(compiled),
         Err(_) if !rule.enabled => Ok(AlertRule::new(rule, Template::default())),
-        Err(error) => Err(format!("rule {:?}, output: {error}", rule.name)),
+        Err(source) => Err(RuleOutputError {
+            rule: rule.name.clone(),
+            source,
+        }),
     };
     rules.rules().iter().map(compile).collect()
 }
 
 /// The host names whose addresses the rules need.
-pub(super) fn names_to_look_up(rules: &mut RuleHost) -> Result<Vec<String>, String> {
-    let comparisons = rules.comparisons().map_err(|error| error.to_string())?;
+pub(super) fn names_to_look_up(rules: &mut RuleHost) -> Result<Vec<String>, LoadError> {
+    let comparisons = rules.comparisons()?;
     Ok(host_names(&comparisons))
 }
 
-/// What the rules need, and what the state needs: nothing else is captured. And what of the latter alone can be
-/// spared: all of it or nothing, as descriptors are either followed or looked up.
+/// The calls that the rules and the state need: nothing else is captured. Also returns which calls the driver may omit
+/// where it holds processes: all calls that only following descriptors needs, or none if a rule needs one of them, because
+/// descriptors are either followed or looked up.
 fn selection<'a>(rules: impl Iterator<Item = &'a RuleHost>) -> (SyscallSet, Omit) {
     let of = |rules: &RuleHost| match rules.event_types() {
         EventTypes::All => SyscallSet::all(),

@@ -38,7 +38,7 @@ pub struct OpenedSession {
     rules: RuleSet,
     inspector: Inspector,
     source: OpenedSource,
-    /// Some calls are not captured, because the driver holds processes.
+    /// The driver holds processes and omits some calls.
     omits: bool,
     telemetry: Arc<Telemetry>,
     outputs: Arc<Outputs>,
@@ -70,18 +70,16 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// What is wrong with the configuration, a rule file or a plugin.
+    /// The configuration, a rule file or a plugin cannot be used.
     pub fn new(config: LoadConfig) -> Result<Self, SessionError> {
         let loader = Arc::new(RuleLoader::new(config));
-        let loaded = loader
-            .configuration()
-            .map_err(SessionError::Configuration)?;
+        let loaded = loader.configuration()?;
         let wanted = loaded.clone();
         let opened = loader.within(&loaded.config, move |loader| {
             let rules = loader.load(&wanted, None)?;
             Ok((rules, loader.outputs(&wanted.config, &[])?))
         });
-        let (rules, outputs) = opened.map_err(SessionError::Configuration)?;
+        let (rules, outputs) = opened?;
         Ok(Self {
             loader,
             loaded,
@@ -96,17 +94,18 @@ impl Session {
         self.loaded.config.log_level
     }
 
-    /// Whose events, from which driver. What the caller says goes before the configuration.
+    /// Completes the source by the configuration. What the caller set has priority.
     #[must_use]
     pub fn source(&self, asked: SourceConfig) -> SourceConfig {
         RuleLoader::source(&self.loaded.config, asked)
     }
 
-    /// Begins to capture what the rules need, and starts the outputs. The thread that calls this runs the session.
+    /// Begins to capture the calls that the rules need, and starts the outputs. The thread that calls this must also call
+    /// [`OpenedSession::run`].
     ///
     /// # Errors
     ///
-    /// Why the source cannot capture, or an output or the web server cannot start.
+    /// The source cannot capture, or an output or the web server cannot start.
     pub fn open(self, source: &dyn EventSource) -> Result<OpenedSession, SessionError> {
         let omit = self.rules.omit;
         let source = source.open(&self.rules.selection, omit)?;
@@ -122,7 +121,7 @@ impl Session {
         let webserver = &self.loaded.config.webserver;
         if webserver.enabled {
             let (telemetry, outputs) = (Arc::clone(&telemetry), Arc::clone(&outputs));
-            web::start(webserver, telemetry, outputs).map_err(SessionError::Web)?;
+            web::start(webserver, telemetry, outputs)?;
         }
         Ok(OpenedSession {
             loader: self.loader,
@@ -194,16 +193,14 @@ impl OpenedSession {
 ///
 /// # Errors
 ///
-/// What is wrong.
+/// The configuration, a rule file or a plugin cannot be used.
 pub fn check(config: LoadConfig) -> Result<(), SessionError> {
     let loader = Arc::new(RuleLoader::new(config));
-    let loaded = loader
-        .configuration()
-        .map_err(SessionError::Configuration)?;
+    let loaded = loader.configuration()?;
     let wanted = loaded.clone();
     let checked = loader.within(&loaded.config, move |loader| {
         drop(loader.load(&wanted, None)?);
         loader.find_outputs(&wanted.config)
     });
-    checked.map_err(SessionError::Configuration)
+    Ok(checked?)
 }

@@ -15,12 +15,12 @@ use recording::{Replay, ReplayError};
 
 use crate::telemetry::DriverFacts;
 
-/// Where the events of a session come from, as the user says it.
+/// Where the events of a session come from, as the user asks for it.
 #[derive(Debug, Clone)]
 pub struct SourceConfig {
     /// A driver by name, or [`drivers::AUTO`].
     pub driver: String,
-    /// How the driver captures, for drivers that have several ways, or [`drivers::AUTO`].
+    /// How the driver captures, for drivers that have several modes, or [`drivers::AUTO`].
     pub mode: String,
     /// The drivers that `auto` tries, in this order. Empty: all, the preferred one first.
     pub driver_order: Vec<String>,
@@ -67,7 +67,7 @@ pub trait EventSource {
     ///
     /// # Errors
     ///
-    /// Why it cannot.
+    /// The source cannot capture.
     fn open(&self, selection: &SyscallSet, omit: Omit) -> Result<OpenedSource, SourceError>;
 }
 
@@ -80,7 +80,7 @@ pub struct OpenedSource {
     pub driver: DriverFacts,
     /// What the driver cannot do here.
     pub gaps: Vec<Gap>,
-    /// The processes that lived when capturing began, as far as state has to look for them.
+    /// Which processes that were alive when the capture began the state has to look for.
     pub scan: Scan,
     /// The clock of a recording that is replayed. None: events are of this host, and of now.
     pub recorded: Option<Clock>,
@@ -88,7 +88,7 @@ pub struct OpenedSource {
     pub duration: Option<Duration>,
 }
 
-/// Which processes lived before the capture began.
+/// Which processes were alive before the capture began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scan {
     /// All of the host.
@@ -130,7 +130,7 @@ impl OpenedSource {
         self.capture.holds()
     }
 
-    /// What state has to know of the source.
+    /// The options for the state of this source.
     #[must_use]
     pub fn inspect_options(&self) -> inspect::Options {
         match self.recorded {
@@ -149,7 +149,7 @@ impl OpenedSource {
         }
     }
 
-    /// Takes in the processes that there are already.
+    /// Adds the processes that exist already to the state.
     pub fn scan(&self, inspector: &mut Inspector) {
         match self.scan {
             Scan::Host => inspector.scan_proc(),
@@ -165,7 +165,7 @@ impl OpenedSource {
 }
 
 impl SourceConfig {
-    /// What is watched.
+    /// What the driver has to watch.
     fn target(&self) -> Result<Target, SourceError> {
         match (self.command.split_first(), self.pids.as_slice()) {
             (None, []) => Ok(Target::Host),
@@ -198,7 +198,7 @@ impl SourceConfig {
         let order = drivers::Order::named(&self.driver_order)?;
         let chosen = drivers::open_as(&self.driver, &self.mode, &order, &host, &request)?;
         if let Err(error) = drivers::privilege::drop_unneeded(chosen.driver, &host) {
-            tracing::warn!("capabilities that are not needed any more cannot be given up: {error}");
+            tracing::warn!("cannot give up capabilities that are not needed any more: {error}");
         }
         let reason = chosen.reason();
         let gap = |gap: &Gap| format!("{}: {}", gap.what, gap.why);

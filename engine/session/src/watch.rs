@@ -1,5 +1,5 @@
-//! The loop of every command that watches: polls a capture, and feeds its events to a consumer, until the target, the
-//! time or the user ends it.
+//! The main loop: polls a capture and feeds its events to a consumer, until the target ends, the time is over, or the user
+//! asks for the end.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use driver_api::event::Event;
 use crate::control::Control;
 use crate::source::OpenedSource;
 
-/// How long a poll may wait before requests and the clock are looked at.
+/// How long a poll may wait before the loop looks at requests and the clock.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How long, at the end, events that were captured already are still taken.
+/// For how long, at the end, the loop still takes events that were captured before.
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
 /// What consumes the events of a session.
@@ -20,14 +20,14 @@ pub trait Consumer {
     /// An event. `Flow::Stop` ends the session.
     fn event(&mut self, event: &Event<'_>) -> Flow;
 
-    /// Called when no event waits: time to write what was held back. `Flow::Stop` ends the session.
+    /// Called after each poll, to write what was held back. `Flow::Stop` ends the session.
     fn idle(&mut self) -> Flow;
 
     /// Called between two polls: the selection can be changed here.
     fn between(&mut self, _capture: &mut dyn Capture) {}
 }
 
-/// What one poll came to.
+/// The result of one poll.
 struct Round {
     polled: Polled,
     /// The consumer wants no more.
@@ -36,7 +36,7 @@ struct Round {
     status: Option<i32>,
 }
 
-/// Feeds what a source captures to a consumer. Returns the wait status of the watched command, if there was one and it
+/// Feeds the events of a source to a consumer. Returns the wait status of the watched command, if there was one and it
 /// ended.
 ///
 /// # Errors
@@ -48,7 +48,7 @@ pub fn watch(
     control: &Control,
 ) -> Result<Option<i32>, CaptureError> {
     let deadline = source.duration.map(|duration| Instant::now() + duration);
-    // in a container everything ends with its first process, which is to end with the command
+    // a container ends with its first process, and that process has to end with the command
     let is_first = std::process::id() == 1;
     loop {
         let wait = deadline.map_or(TICK, |end| {
@@ -71,7 +71,7 @@ pub fn watch(
     }
 }
 
-/// What was captured up to now is not thrown away.
+/// Takes the events that were captured up to now.
 fn take_rest(
     source: &mut OpenedSource,
     consumer: &mut impl Consumer,

@@ -7,23 +7,24 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::config::{Config, RulePluginConfig};
+use crate::error::LoadError;
 use crate::rule_files::trusted_rule_files;
 use crate::rule_loader::{RuleLoader, alert_rules, names_to_look_up};
 use crate::rule_workers::{RuleWorker, WorkerRules, WorkerSettings};
 use delivery::RuleLimits;
 use fields::{FieldId, FieldRegistry};
-use plugin_host::{EventTypes, FieldResolver, ResolvedField, Rule, RuleHost};
+use plugin_host::{EventTypes, FieldResolver, ResolvedField, Rule, RuleHost, UnknownName};
 
-/// Events that wait at the most, unless the configuration says.
+/// How many events wait at most, unless the configuration sets it.
 const QUEUE: usize = 8192;
-/// How long a call may take, unless the configuration says.
+/// How long a call may take, unless the configuration sets it.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A plugin that can be started.
 pub(super) struct LoadedWorker {
     pub(super) worker: RuleWorker,
     pub(super) rules: Vec<Rule>,
-    /// Files and folders that it was made from.
+    /// The files and folders that it was loaded from.
     pub(super) watched: Vec<PathBuf>,
 }
 
@@ -34,17 +35,18 @@ struct Noting<'a> {
 }
 
 impl FieldResolver for Noting<'_> {
-    fn resolve(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, String> {
+    fn resolve(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, UnknownName> {
         self.ids.borrow_mut().push(self.registry.field(name, arg)?);
         self.registry.resolve(name, arg)
     }
 
-    fn event_type(&self, name: &str) -> Result<u32, String> {
+    fn event_type(&self, name: &str) -> Result<u32, UnknownName> {
         self.registry.event_type(name)
     }
 }
 
-/// Opens a plugin. `first`: where its rules begin on the board; `names`: the names of hosts that rules compare with.
+/// Opens a plugin. `first` is the index of its first rule on the board. The host names that its rules compare with are
+/// added to `names`.
 pub(super) fn load(
     loader: &RuleLoader,
     config: &Config,
@@ -52,7 +54,7 @@ pub(super) fn load(
     registry: &FieldRegistry,
     first: usize,
     names: &mut Vec<String>,
-) -> Result<LoadedWorker, String> {
+) -> Result<LoadedWorker, LoadError> {
     let (files, watched) = match wanted.rules_files.as_slice() {
         [] => Default::default(),
         named => trusted_rule_files(named)?,
@@ -66,15 +68,18 @@ pub(super) fn load(
         registry,
         ids: RefCell::default(),
     };
-    let mut host = RuleHost::open(&plugin, &noting, &files, &settings)
-        .map_err(|error| format!("rule_plugins: {error}"))?;
+    let mut host =
+        RuleHost::open(&plugin, &noting, &files, &settings).map_err(LoadError::Worker)?;
     names.extend(names_to_look_up(&mut host)?);
     let types = match host.event_types() {
         EventTypes::All => None,
         EventTypes::Only(types) => {
             let number = |name: &String| registry.event_type(name);
-            let numbers: Result<Vec<u32>, String> = types.iter().map(number).collect();
-            Some(numbers.map_err(|error| format!("plugin `{}`: {error}", wanted.plugin))?)
+            let numbers: Result<Vec<u32>, _> = types.iter().map(number).collect();
+            Some(numbers.map_err(|error| LoadError::EventType {
+                plugin: wanted.plugin.clone(),
+                source: error.into(),
+            })?)
         }
     };
     let limits = &config.alert_limits;

@@ -1,6 +1,6 @@
 //! How fields are found and read: what the host of a rule plugin gives to it, as traits.
 
-use crate::{ResolvedField, Value};
+use crate::{ResolvedField, UnknownName, Value};
 
 /// Finds fields and event types by name, while rules are loaded.
 pub trait FieldResolver {
@@ -8,16 +8,16 @@ pub trait FieldResolver {
     ///
     /// # Errors
     ///
-    /// Why there is no such field, perhaps with the nearest names; shown to the user.
-    fn resolve(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, String>;
+    /// [`UnknownName`]: there is no such field. The reason is shown to the user and may name similar fields.
+    fn resolve(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, UnknownName>;
 
     /// The number of an event type, such as `openat`, as [`FieldSource::event_type`] returns it. Numbers are small and
     /// dense, because plugins use them as indices.
     ///
     /// # Errors
     ///
-    /// Why there is no such event type, perhaps with the nearest names; shown to the user.
-    fn event_type(&self, name: &str) -> Result<u32, String>;
+    /// [`UnknownName`]: there is no such event type. The reason is shown to the user and may name similar types.
+    fn event_type(&self, name: &str) -> Result<u32, UnknownName>;
 }
 
 /// An event, as rules see it.

@@ -28,6 +28,16 @@ pub struct UnknownName {
     pub reason: String,
 }
 
+impl UnknownName {
+    /// An error with this explanation for the user.
+    #[must_use]
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+        }
+    }
+}
+
 /// A field that the host knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResolvedField {

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// A setting has a value that a plugin cannot use. Names the setting, as the user wrote it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{setting}`: {reason}")]
 pub struct InvalidSetting {
     setting: String,
     reason: String,
@@ -22,14 +23,6 @@ impl InvalidSetting {
         }
     }
 }
-
-impl fmt::Display for InvalidSetting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`: {}", self.setting, self.reason)
-    }
-}
-
-impl std::error::Error for InvalidSetting {}
 
 /// Checks the lower limit of a number. Lanner checks settings against their schema before it opens a plugin, but other
 /// hosts need not.

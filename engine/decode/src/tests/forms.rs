@@ -390,7 +390,7 @@ fn a_call_that_was_seen_at_its_entry_has_no_result() {
     let (mut builder, _) = made("read", &[N(3), N(0x1000), N(64)]);
     let json = json_of(&mut builder);
     assert!(!json.contains("incomplete"), "{json}");
-    // nor is how a thread ended, where nobody could ask
+    // nor is a thread's status, where the driver could not read it
     let mut builder = altered(&mut builder, |header| header.kind = Kind::Exit as u8);
     let json = json_of(&mut builder);
     assert!(

@@ -31,7 +31,7 @@ pub struct AppendOutput {
     pub suggested_output: bool,
 }
 
-/// Which rules are meant: what is given must all be so.
+/// Selects rules: all given conditions must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RuleMatch {

@@ -1,5 +1,5 @@
-//! Alerts about containers whose runtime has not answered yet. What the event says is kept at once; what the runtime
-//! says is waited for, for a while, off the way of events; then the alert is made.
+//! Alerts about containers whose runtime has not answered yet. The event's fields are kept at once. The alert is made when
+//! the runtime answers or the wait is over; events are not held up.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use fields::{Fields, Scratch, View};
 use inspect::Container;
 use plugin_host::Alert;
 
-/// How long an alert waits for a runtime's answer at the most.
+/// The longest time that an alert waits for a runtime's answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Alerts that wait at the same time. Beyond these, alerts are made without the answer.
 const WAITING: usize = 1024;

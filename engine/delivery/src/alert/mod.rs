@@ -1,5 +1,5 @@
-//! Alerts: what a rule's match becomes. Made once for all outputs: Falco's text line, Falco's JSON
-//! object, and the typed fields. Between the rules and the outputs; off the way of ordinary events.
+//! Makes the alert of a rule's match, once for all outputs: Falco's text line, Falco's JSON object, and the typed fields.
+//! Events that match no rule do not come here.
 
 mod append;
 mod internal;
@@ -20,7 +20,7 @@ pub use append::{AppendOutput, ExtraField, RuleMatch};
 pub use kept::Kept;
 pub use late::LateAlerts;
 
-/// How alerts are to look. The defaults are Falco's.
+/// The format of alerts. The defaults are Falco's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AlertFormat {
     /// Name of this host.
@@ -159,7 +159,7 @@ impl AlertFormat {
     }
 }
 
-/// What of a rule goes into its alerts.
+/// The parts of a rule that its alerts need.
 #[derive(Debug, Clone)]
 pub struct AlertRule {
     /// Name.

@@ -105,7 +105,6 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
         "evt.infra.docker.container.image",
         "containers do not make events",
     ),
-    ("thread.nametid", "`proc.name` and `thread.tid`"),
     ("thread.vmsize.b", "`thread.vmsize`, which is in KiB"),
     ("thread.vmrss.b", "`thread.vmrss`, which is in KiB"),
     ("container.healthcheck", "deprecated, and empty in Falco"),

@@ -148,6 +148,9 @@ pub(super) const PROCESS: &[FieldDef] = &[
     F::new("thread.tid", I64, "Id of the thread.", |v, _| {
         proc::number(v.process().map(|_| v.seen.tid))
     }),
+    F::new("thread.nametid", Text, "Name and id of the thread, with nothing between them: `cat22`.", |v, _| {
+        proc::thread_name_and_id(v)
+    }),
     F::new("thread.ismain", Bool, "It is the process's first thread.", |v, _| {
         v.process().map_or(Value::None, |process| Value::Bool(process.pid == v.seen.tid))
     }),

@@ -1,21 +1,23 @@
-//! Output templates: the text of an alert, with fields in it. Compiled when rules are loaded, filled in
-//! when one of them matches.
+//! Output templates: the text of an alert, with fields in it. They are compiled when rules are loaded and filled in when a
+//! rule matches.
 //!
-//! `%field`, `%field[arg]` and `%evt.arg.name` stand for a field's value, or for `<NA>` where the event
-//! does not have it; `%tolower(field)` and its like for what a transformer makes of it. A `%` before anything that is not written like a field is a `%`. A `*` at the
-//! beginning, which Falco's templates may have, says nothing.
+//! `%field`, `%field[arg]` and `%evt.arg.name` become the field's value, or `<NA>` if the event does not have it.
+//! `%tolower(field)` and other transformers become the transformer's result. A `%` that no field name follows stays a `%`.
+//! A `*` at the beginning, which templates of Falco may have, is ignored.
 
 use std::fmt::Write as _;
 
-use lanner_plugin::{Buffers, Term, Transformer};
+use lanner_plugin::{Buffers, Term, Transformer, TransformerError};
 
 use crate::{FieldId, FieldRegistry, escape};
-use lanner_plugin::{FieldKind, FieldResolver, FieldSource, OwnedValue, ResolvedField, Value};
+use lanner_plugin::{
+    FieldKind, FieldResolver, FieldSource, OwnedValue, ResolvedField, UnknownName, Value,
+};
 use suggest::did_you_mean;
 
-/// Stands for a value that is not there.
+/// The text of a value that the event does not have.
 const MISSING: &str = "<NA>";
-/// A field of former versions of Falco that has come to stand for nothing.
+/// A field of former versions of Falco that is always empty.
 const EMPTY_FIELD: &str = "container.info";
 
 /// A template, ready to be filled in.
@@ -71,8 +73,29 @@ pub struct TemplateError {
     pub reason: String,
 }
 
+/// What is wrong with a field or a transformer in a template.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Field(#[from] UnknownName),
+    #[error(transparent)]
+    Arguments(#[from] TransformerError),
+    #[error("there is no transformer `{name}`{help}")]
+    Transformer { name: String, help: String },
+    #[error("more than {MAX_DEPTH} nested transformers")]
+    Depth,
+    #[error("the argument of `%{0}[` has no `]`")]
+    OpenBracket(String),
+    #[error("`%{0}(` has no `)`")]
+    OpenParenthesis(String),
+    #[error("a text in `%{0}(...)` has no end")]
+    OpenQuote(String),
+    #[error("`%{0}(...)` needs a field")]
+    NoField(String),
+}
+
 impl Template {
-    /// Understands a template.
+    /// Compiles a template.
     ///
     /// # Errors
     ///
@@ -86,8 +109,10 @@ impl Template {
             literal.push_str(&rest[..at]);
             let place = text.len() - rest.len() + at;
             rest = &rest[at + 1..];
-            let found =
-                field_at(rest, fields).map_err(|reason| TemplateError { at: place, reason })?;
+            let found = field_at(rest, fields).map_err(|fault| TemplateError {
+                at: place,
+                reason: fault.to_string(),
+            })?;
             let Some((term, length)) = found else {
                 literal.push('%');
                 continue;
@@ -132,8 +157,8 @@ impl Template {
         }
     }
 
-    /// The fields, in the order in which they stand; one that stands twice comes twice. Those that
-    /// only transformers use come at the end, as Falco shows them, too.
+    /// The fields in the order of the text; one that is written twice comes twice. Fields within transformers follow at the
+    /// end, because Falco shows them, too.
     pub fn fields(&self) -> impl Iterator<Item = &TemplateField> {
         let written = self.parts.iter().filter_map(|part| match part {
             Part::Field(field) => Some(field),
@@ -143,10 +168,10 @@ impl Template {
     }
 }
 
-/// What stands after a `%`, and how long it is; none if that is no field.
+/// The field or transformer after a `%`, and the length of its text; `None` if there is none.
 type Found = Option<(Term<FieldId>, usize)>;
 
-fn field_at(text: &str, fields: &FieldRegistry) -> Result<Found, String> {
+fn field_at(text: &str, fields: &FieldRegistry) -> Result<Found, Fault> {
     let mut reader = Reader {
         text,
         at: 0,
@@ -181,7 +206,7 @@ fn inner_fields(parts: &[Part], fields: &FieldRegistry) -> Vec<TemplateField> {
     inner
 }
 
-/// Transformers in templates may nest so deep.
+/// The deepest nesting of transformers.
 const MAX_DEPTH: usize = 100;
 
 /// Reads a field or a transformer.
@@ -207,7 +232,7 @@ impl Reader<'_> {
         there
     }
 
-    fn operand(&mut self) -> Result<Option<(Term<FieldId>, ResolvedField)>, String> {
+    fn operand(&mut self) -> Result<Option<(Term<FieldId>, ResolvedField)>, Fault> {
         let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
         let end = self
             .rest()
@@ -239,26 +264,26 @@ impl Reader<'_> {
         Ok(Some((Term::Field(id), field)))
     }
 
-    /// What stands up to the `]`.
-    fn bracket(&mut self, name: &str) -> Result<String, String> {
+    /// The text up to the `]`.
+    fn bracket(&mut self, name: &str) -> Result<String, Fault> {
         let (arg, _) = self
             .rest()
             .split_once(']')
-            .ok_or_else(|| format!("the argument of `%{name}[` has no `]`"))?;
+            .ok_or_else(|| Fault::OpenBracket(name.to_owned()))?;
         let arg = arg.to_owned();
         self.at += arg.len() + 1;
         Ok(arg)
     }
 
-    fn call(&mut self, name: &str) -> Result<(Term<FieldId>, ResolvedField), String> {
+    fn call(&mut self, name: &str) -> Result<(Term<FieldId>, ResolvedField), Fault> {
         let names = Transformer::NAMES.iter().map(|(name, _)| *name);
-        let transformer = Transformer::by_name(name).ok_or_else(|| {
-            let help = did_you_mean(name, names);
-            format!("there is no transformer `{name}`{help}")
+        let transformer = Transformer::by_name(name).ok_or_else(|| Fault::Transformer {
+            name: name.to_owned(),
+            help: did_you_mean(name, names),
         })?;
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(format!("more than {MAX_DEPTH} nested transformers"));
+            return Err(Fault::Depth);
         }
         self.at += name.len() + 1;
         let (mut args, mut types) = (Vec::new(), Vec::new());
@@ -271,7 +296,7 @@ impl Reader<'_> {
                 ),
                 None => self
                     .operand()?
-                    .ok_or_else(|| format!("`%{name}(...)` needs a field"))?,
+                    .ok_or_else(|| Fault::NoField(name.to_owned()))?,
             };
             args.push(term);
             types.push(kind);
@@ -280,7 +305,7 @@ impl Reader<'_> {
                 break;
             }
             if !self.take(',') {
-                return Err(format!("`%{name}(` has no `)`"));
+                return Err(Fault::OpenParenthesis(name.to_owned()));
             }
         }
         self.depth -= 1;
@@ -289,14 +314,12 @@ impl Reader<'_> {
         } else {
             None
         };
-        let kind = transformer
-            .result(&types, option.is_some())
-            .map_err(|error| error.to_string())?;
+        let kind = transformer.result(&types, option.is_some())?;
         Ok((Term::Call(transformer, args.into(), option), kind))
     }
 
     /// A text in quotes; the escapes are those of a quote and a backslash.
-    fn quoted(&mut self, name: &str) -> Result<Option<String>, String> {
+    fn quoted(&mut self, name: &str) -> Result<Option<String>, Fault> {
         let Some(quote) = self
             .rest()
             .chars()
@@ -320,7 +343,7 @@ impl Reader<'_> {
                 _ => text.push(c),
             }
         }
-        Err(format!("a text in `%{name}(...)` has no end"))
+        Err(Fault::OpenQuote(name.to_owned()))
     }
 }
 

@@ -7,26 +7,25 @@ use super::super::{Failure, print};
 use fields::FieldRegistry;
 use fields::template::Template;
 use plugin_host::check::{self, HostFields, Request, Verdict};
-use plugin_host::{FieldResolver, ResolvedField, RuleFile};
+use plugin_host::{FieldResolver, ResolvedField, RuleFile, UnknownName};
 
 /// lanner's own fields.
 struct Checked(FieldRegistry);
 
 impl FieldResolver for Checked {
-    fn resolve(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, String> {
+    fn resolve(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, UnknownName> {
         self.0.resolve(name, arg)
     }
 
-    fn event_type(&self, name: &str) -> Result<u32, String> {
+    fn event_type(&self, name: &str) -> Result<u32, UnknownName> {
         self.0.event_type(name)
     }
 }
 
 impl HostFields for Checked {
-    fn check_output(&self, output: &str) -> Result<(), String> {
-        Template::compile(output, &self.0)
-            .map(drop)
-            .map_err(|error| error.to_string())
+    fn check_output(&self, output: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Template::compile(output, &self.0)?;
+        Ok(())
     }
 }
 
@@ -42,7 +41,7 @@ pub(super) fn check(args: &PluginCheckArgs) -> Result<ExitCode, Failure> {
     };
     let mut written = Ok(ExitCode::SUCCESS);
     let good = check::check(&request, &mut |step, verdict| {
-        // The step stands there before it runs: should the plugin end the process, it is the last word.
+        // The step is printed before it runs: if the plugin ends the process, the last line names the step.
         let text = match verdict {
             None => format!("{step} ... "),
             Some(Verdict::Good) => "good\n".to_owned(),

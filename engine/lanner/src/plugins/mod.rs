@@ -1,5 +1,4 @@
-//! `lanner plugins`: which there are (`list`), whether one keeps to the border (`check`), and how to begin one
-//! (`new`).
+//! `lanner plugins`: lists plugins (`list`), checks that one keeps to the ABI (`check`), and writes a new one (`new`).
 
 mod check;
 mod list;

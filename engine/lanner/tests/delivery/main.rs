@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::expect_used,
-    clippy::print_stderr,
     reason = "a test that cannot set its stage has failed, and says what it skips"
 )]
 

@@ -105,7 +105,7 @@ fn the_unit_is_sound_and_narrow() {
             .output()
     };
     let Ok(verified) = analyze(&["verify"]) else {
-        crate::stage::skipped("systemd-analyze is not installed");
+        test_support::skipped("systemd-analyze is not installed");
         return;
     };
     let said = String::from_utf8_lossy(&verified.stderr);

@@ -73,7 +73,7 @@ fn text_alerts() {
         );
         assert_eq!(
             output.status.code(),
-            Some(if crate::lanner::root() { 0 } else { 1 })
+            Some(if test_support::is_root() { 0 } else { 1 })
         );
     }
 }

@@ -9,12 +9,12 @@ use test_support::usable_drivers;
 /// The binary under test.
 pub(crate) const BIN: &str = env!("CARGO_BIN_EXE_lanner");
 
-/// Every driver, the preferred one first.
-pub(crate) const DRIVERS: [&str; 3] = ["ebpf-core", "ebpf-legacy", "ptrace"];
-
 /// The drivers that can run for this user. The others are reported as skipped.
 pub(crate) fn usable() -> Vec<&'static str> {
-    usable_drivers(BIN, &DRIVERS)
+    let drivers: Vec<&str> = (drivers::registered().into_iter())
+        .map(|driver| driver.name())
+        .collect();
+    usable_drivers(BIN, &drivers)
 }
 
 /// Runs lanner to its end.

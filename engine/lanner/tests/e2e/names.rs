@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use crate::lanner::{BIN, root, skipped, stderr};
+use crate::lanner::{BIN, stderr};
+use test_support::{is_root, skipped};
 
 /// A name server that writes down each name that it is asked for, and knows none.
 const SERVER: &str = r#"
@@ -69,7 +70,7 @@ const RULES: &str = r#"
 
 #[test]
 fn only_names_that_a_rule_tests_for_equality_are_looked_up() {
-    if !root() {
+    if !is_root() {
         skipped("a network and a name server of its own need root");
         return;
     }

@@ -11,7 +11,7 @@ fn every_driver_tells_the_same_story() {
     let drivers = usable();
     for scene in scenes::chosen(folder.path()) {
         if !scene.can_run() {
-            crate::lanner::skipped(&format!("{}: its program is not installed", scene.name));
+            test_support::skipped(&format!("{}: its program is not installed", scene.name));
             continue;
         }
         let mut first = None;

@@ -1,8 +1,8 @@
-//! `lanner plugins check`: a plugin is taken through everything that lanner may do to it, with what its author may
-//! not have thought of: nothing at all, far too much, bytes that are no text. It is judged by what the header says.
+//! `lanner plugins check`: calls every function of a plugin, also with input that its author may not expect: empty input,
+//! very large input, bytes that are not UTF-8. The header of the ABI defines which answers are right.
 //!
-//! Every call runs on a thread of its own and has a deadline. One that takes longer ends the run, as nothing can be
-//! said of a state that is still busy.
+//! Every call runs on a thread of its own and has a deadline. A call that takes longer ends the run, because the plugin's
+//! state cannot be used while it is busy.
 
 mod cost;
 mod outputs;
@@ -21,8 +21,8 @@ pub trait HostFields: FieldResolver {
     ///
     /// # Errors
     ///
-    /// What is wrong with the output.
-    fn check_output(&self, output: &str) -> Result<(), String>;
+    /// The host's error for a field that does not exist, or for a template that is not well formed.
+    fn check_output(&self, output: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
 }
 
 /// What to check a plugin with.
@@ -42,12 +42,12 @@ pub struct Request {
     pub cost: bool,
 }
 
-/// What came of a step.
+/// The result of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// As it ought to be.
+    /// The plugin did what the header says.
     Good,
-    /// Worth knowing, and no fault.
+    /// Information for the author; not a fault.
     Note(String),
     /// A fault.
     Bad(String),
@@ -57,7 +57,7 @@ pub enum Verdict {
 #[derive(Debug)]
 struct End;
 
-/// Tells steps and what came of them as they happen.
+/// The run: it reports each step and its verdict at once.
 struct Run<'a> {
     request: &'a Request,
     plugin: Plugin,
@@ -65,8 +65,7 @@ struct Run<'a> {
     bad: bool,
 }
 
-/// Checks a plugin. `tell` hears of each step when it begins, and when its verdict is there. Returns whether there was
-/// no fault.
+/// Checks a plugin. Calls `tell` when a step begins, and again with its verdict. Returns whether the plugin has no fault.
 pub fn check(request: &Request, tell: &mut dyn FnMut(&str, Option<&Verdict>)) -> bool {
     const LOAD: &str = "load it";
     tell(LOAD, None);
@@ -110,7 +109,7 @@ pub fn check(request: &Request, tell: &mut dyn FnMut(&str, Option<&Verdict>)) ->
 }
 
 impl Run<'_> {
-    /// Runs a step, within the deadline. `None`: it is over for this part, and the verdict says why.
+    /// Runs a step, within the deadline. `None`: this part cannot go on, and the verdict says why.
     fn step<T: Send + 'static>(
         &mut self,
         name: &str,
@@ -154,7 +153,7 @@ impl Run<'_> {
         (self.tell)(name, Some(verdict));
     }
 
-    /// Whether the schema of its settings is one.
+    /// Checks that the schema of its settings is a JSON schema.
     fn schema(
         &mut self,
         schema: fn(&Plugin) -> Result<Option<&serde_json::Value>, PluginError>,
@@ -167,7 +166,7 @@ impl Run<'_> {
                 }
                 Ok(Some(schema)) => match Validator::new(schema) {
                     Ok(_) => Verdict::Good,
-                    Err(error) => Verdict::Bad(format!("it is no JSON schema: {error:#}")),
+                    Err(error) => Verdict::Bad(format!("it is no JSON schema: {error}")),
                 },
             };
             (verdict, Some(()))
@@ -176,7 +175,7 @@ impl Run<'_> {
     }
 }
 
-/// A refusal that was asked for, or that is none.
+/// The verdict on a call that the plugin should refuse.
 fn refused<T>(answer: Result<T, PluginError>, otherwise: &str) -> Verdict {
     match answer {
         Ok(_) => Verdict::Note(otherwise.to_owned()),

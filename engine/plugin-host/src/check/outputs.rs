@@ -140,7 +140,7 @@ pub(super) fn alert(number: u64) -> Alert {
     }
 }
 
-/// Alerts that are allowed, and that nobody thinks of.
+/// Unusual alerts that the header allows.
 fn strange() -> Vec<Alert> {
     let bytes: Vec<u8> = (0..=255).collect();
     let every = vec![

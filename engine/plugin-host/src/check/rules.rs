@@ -7,13 +7,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{End, HostFields, Run, Verdict, refused};
 use crate::{
     EventTypes, FieldKind, FieldResolver, FieldSource, List, Plugin, PluginError, RawValue,
-    ResolvedField, RuleFile, RuleHost, Value,
+    ResolvedField, RuleFile, RuleHost, UnknownName, Value,
 };
 
-/// Events that are looked at, of each kind of contents.
+/// The number of events for each kind of contents.
 const EVENTS: u32 = 2000;
 
-/// The real fields, and a note of which the plugin asked for.
+/// Records the fields that the plugin resolves.
 #[derive(Default)]
 pub(super) struct Recorder {
     asked: RefCell<HashMap<u32, ResolvedField>>,
@@ -33,13 +33,13 @@ impl Recorder {
 struct Recording<'a>(&'a Recorder, &'a dyn HostFields);
 
 impl FieldResolver for Recording<'_> {
-    fn resolve(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, String> {
+    fn resolve(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, UnknownName> {
         let field = self.1.resolve(name, arg)?;
         self.0.asked.borrow_mut().insert(field.id, field);
         Ok(field)
     }
 
-    fn event_type(&self, name: &str) -> Result<u32, String> {
+    fn event_type(&self, name: &str) -> Result<u32, UnknownName> {
         self.1.event_type(name)
     }
 }
@@ -174,18 +174,18 @@ fn explain(mut host: RuleHost) -> (Verdict, Option<RuleHost>) {
     (Verdict::Good, Some(host))
 }
 
-/// What fields hold.
+/// The values of an event's fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Contents {
-    /// No event has any.
+    /// No field has a value.
     None,
-    /// Nothing, of the field's kind.
+    /// The empty value of the field's kind.
     Empty,
-    /// What nobody thinks of, of the field's kind.
+    /// Unusual values of the field's kind.
     Strange,
 }
 
-/// An event that nothing has made.
+/// A made-up event.
 pub(super) struct Made<'a> {
     pub(super) event_type: u32,
     pub(super) contents: Contents,
@@ -268,7 +268,7 @@ fn events(
     Verdict::Note(format!("{matched} matches of {EVENTS} events"))
 }
 
-/// An event of a type that nobody wants and without fields: what is left of a call is the call.
+/// An event of a type that no rule asks for, without fields: only the cost of the call remains.
 pub(super) fn nothing() -> impl FieldSource {
     struct Nothing;
     impl FieldSource for Nothing {

@@ -4,23 +4,23 @@ use std::time::Duration;
 
 use super::{HostFields, Request, Verdict, check};
 use crate::tests::{Directory, TABLES};
-use crate::{FieldResolver, ResolvedField};
+use crate::{FieldResolver, ResolvedField, UnknownName};
 
 /// A host without fields: the plugins here ask for none.
 struct NoFields;
 
 impl FieldResolver for NoFields {
-    fn resolve(&self, name: &str, _arg: Option<&str>) -> Result<ResolvedField, String> {
-        Err(format!("there is no field `{name}`"))
+    fn resolve(&self, name: &str, _arg: Option<&str>) -> Result<ResolvedField, UnknownName> {
+        Err(UnknownName::new(format!("there is no field `{name}`")))
     }
 
-    fn event_type(&self, name: &str) -> Result<u32, String> {
-        Err(format!("there is no event type `{name}`"))
+    fn event_type(&self, name: &str) -> Result<u32, UnknownName> {
+        Err(UnknownName::new(format!("there is no event type `{name}`")))
     }
 }
 
 impl HostFields for NoFields {
-    fn check_output(&self, _output: &str) -> Result<(), String> {
+    fn check_output(&self, _output: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         Ok(())
     }
 }

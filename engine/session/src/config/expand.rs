@@ -1,18 +1,20 @@
-//! What a configuration takes from elsewhere: `${NAME}` from the environment, `${file:/path}` from a file. A
-//! `$` that is doubled stands for itself.
+//! Fills in values from outside: `${NAME}` from the environment, `${NAME:-default}`, and `${file:/path}` from a file. `$$`
+//! becomes `$`.
 
 use std::fs;
+
+use super::error::ExpandError;
 
 /// A text with everything filled in.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Expanded {
     pub(super) text: String,
-    /// Something was filled in, which no message may show.
+    /// Something was filled in. Messages must not show it.
     pub(super) secret: bool,
 }
 
-/// Fills in.
-pub(super) fn expand(text: &str) -> Result<Expanded, String> {
+/// Fills in all values of a text.
+pub(super) fn expand(text: &str) -> Result<Expanded, ExpandError> {
     let mut expanded = Expanded {
         text: String::with_capacity(text.len()),
         secret: false,
@@ -25,9 +27,7 @@ pub(super) fn expand(text: &str) -> Result<Expanded, String> {
             expanded.text.push('$');
             rest = behind;
         } else if let Some(behind) = behind.strip_prefix('{') {
-            let (name, behind) = behind
-                .split_once('}')
-                .ok_or("a `${` has no `}` behind it; `$$` stands for a `$`")?;
+            let (name, behind) = behind.split_once('}').ok_or(ExpandError::Unclosed)?;
             expanded.text.push_str(&look_up(name)?);
             expanded.secret = true;
             rest = behind;
@@ -40,11 +40,14 @@ pub(super) fn expand(text: &str) -> Result<Expanded, String> {
     Ok(expanded)
 }
 
-fn look_up(name: &str) -> Result<String, String> {
+fn look_up(name: &str) -> Result<String, ExpandError> {
     if let Some(path) = name.strip_prefix("file:") {
         return fs::read_to_string(path)
             .map(|text| text.trim_end_matches(['\n', '\r']).to_owned())
-            .map_err(|error| format!("${{{name}}}: {error}"));
+            .map_err(|source| ExpandError::File {
+                name: name.to_owned(),
+                source,
+            });
     }
     let (name, default) = match name.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
@@ -53,10 +56,11 @@ fn look_up(name: &str) -> Result<String, String> {
     match (std::env::var(name), default) {
         (Ok(value), _) => Ok(value),
         (Err(_), Some(default)) => Ok(default.to_owned()),
-        (Err(std::env::VarError::NotPresent), None) => Err(format!(
-            "${{{name}}}: the environment has no such variable; ${{{name}:-}} would be empty then"
-        )),
-        (Err(error), None) => Err(format!("${{{name}}}: {error}")),
+        (Err(std::env::VarError::NotPresent), None) => Err(ExpandError::NotSet(name.to_owned())),
+        (Err(source @ std::env::VarError::NotUnicode(_)), None) => Err(ExpandError::Variable {
+            name: name.to_owned(),
+            source,
+        }),
     }
 }
 
@@ -91,9 +95,15 @@ mod tests {
         assert!(
             expand("${LANNER_NO_SUCH}")
                 .unwrap_err()
+                .to_string()
                 .contains("LANNER_NO_SUCH")
         );
-        assert!(expand("${PATH").unwrap_err().contains("no `}`"));
-        assert!(expand("${file:/no/such}").unwrap_err().contains("/no/such"));
+        assert!(expand("${PATH").unwrap_err().to_string().contains("no `}`"));
+        assert!(
+            expand("${file:/no/such}")
+                .unwrap_err()
+                .to_string()
+                .contains("/no/such")
+        );
     }
 }

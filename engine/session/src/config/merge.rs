@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
+use super::error::{ConfigError, Fault, OptionError};
 use super::expand;
 use super::tree::{self, Kind, Node, Place};
 
-/// How a file that is included goes together with what was there before it. Falco's words.
+/// How an included file is merged with the configuration before it. The names are Falco's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Strategy {
-    /// Lists get longer, everything else is replaced.
+    /// Appends to lists, and replaces everything else.
     #[default]
     Append,
-    /// What it says replaces what was there.
+    /// Replaces the keys that both have.
     Override,
-    /// Only keys that were not there.
+    /// Adds only keys that are not set yet.
     AddOnly,
 }
 
@@ -57,12 +58,15 @@ enum Step {
 }
 
 /// Applies `a.b[0].c=value`; `a[]=value` appends.
-pub(super) fn set(root: &mut Node, option: &str) -> Result<(), String> {
-    let wrong = |why: &str| format!("-o {option}: {why}");
+pub(super) fn set(root: &mut Node, option: &str) -> Result<(), ConfigError> {
+    let wrong = |source| ConfigError::Option {
+        option: option.to_owned(),
+        source,
+    };
     let (key, value) = option
         .split_once('=')
-        .ok_or_else(|| format!("-o {option}: this is not KEY=VALUE"))?;
-    // what it says may be secret: messages show the key alone
+        .ok_or_else(|| wrong(OptionError::NotKeyValue))?;
+    // the value may be secret: messages show the key alone
     let place = Place {
         source: Arc::from(format!("-o {key}")),
         line: 0,
@@ -78,9 +82,13 @@ pub(super) fn set(root: &mut Node, option: &str) -> Result<(), String> {
             place: place.clone(),
             secret: false,
         },
-        // such as a text that begins with `*`
+        // the value is not YAML, for example a text that begins with `*`
         Err(_) => Node {
-            kind: Kind::Text(expand::expand(value)?.text),
+            kind: Kind::Text(
+                expand::expand(value)
+                    .map_err(|error| ConfigError::at(&place, error))?
+                    .text,
+            ),
             place: place.clone(),
             secret: false,
         },
@@ -104,22 +112,22 @@ fn replace_place(node: &mut Node, place: &Place) {
     }
 }
 
-fn steps(key: &str) -> Result<Vec<Step>, &'static str> {
+fn steps(key: &str) -> Result<Vec<Step>, OptionError> {
     let mut steps = Vec::new();
     for part in key.split('.') {
         let (name, mut rest) = part.split_at(part.find('[').unwrap_or(part.len()));
         if name.is_empty() {
-            return Err("a name is missing in the key");
+            return Err(OptionError::NoName);
         }
         steps.push(Step::Key(name.to_owned()));
         while !rest.is_empty() {
             let (index, behind) = rest
                 .strip_prefix('[')
                 .and_then(|rest| rest.split_once(']'))
-                .ok_or("a `[` has no `]` behind it")?;
+                .ok_or(OptionError::Unclosed)?;
             steps.push(match index {
                 "" => Step::Append,
-                index => Step::At(index.parse().map_err(|_| "between [ and ] is no number")?),
+                index => Step::At(index.parse().map_err(|_| OptionError::NoNumber)?),
             });
             rest = behind;
         }
@@ -127,7 +135,7 @@ fn steps(key: &str) -> Result<Vec<Step>, &'static str> {
     Ok(steps)
 }
 
-fn descend<'a>(node: &'a mut Node, step: Step, place: &Place) -> Result<&'a mut Node, String> {
+fn descend<'a>(node: &'a mut Node, step: Step, place: &Place) -> Result<&'a mut Node, ConfigError> {
     let empty = Node {
         kind: Kind::Null,
         place: place.clone(),
@@ -139,7 +147,7 @@ fn descend<'a>(node: &'a mut Node, step: Step, place: &Place) -> Result<&'a mut 
                 node.kind = Kind::Map(Vec::new());
             }
             let Kind::Map(entries) = &mut node.kind else {
-                return Err(format!("{place}: no map"));
+                return Err(ConfigError::at(place, Fault::NotAMap));
             };
             let at = match entries.iter().position(|(name, _)| *name == key) {
                 Some(at) => at,
@@ -155,7 +163,7 @@ fn descend<'a>(node: &'a mut Node, step: Step, place: &Place) -> Result<&'a mut 
                 node.kind = Kind::List(Vec::new());
             }
             let Kind::List(items) = &mut node.kind else {
-                return Err(format!("{place}: no list"));
+                return Err(ConfigError::at(place, Fault::ShortList(0)));
             };
             let at = match step {
                 Step::At(at) => at,
@@ -167,7 +175,7 @@ fn descend<'a>(node: &'a mut Node, step: Step, place: &Place) -> Result<&'a mut 
             let len = items.len();
             items
                 .get_mut(at)
-                .ok_or_else(|| format!("{place}: the list has {len} entries only"))
+                .ok_or_else(|| ConfigError::at(place, Fault::ShortList(len)))
         }
     }
 }

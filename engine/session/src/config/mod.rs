@@ -7,8 +7,10 @@
 //! | `merge` | included files, `-o key=value` |
 //! | `strict` | unknown keys |
 //! | `keys`, `outputs`, `units` | the keys, typed |
-//! | `trusted` | who may have written a file that root acts upon |
+//! | `error` | what is wrong, and where |
+//! | `trusted` | refuses files that other users can write |
 
+mod error;
 mod expand;
 mod keys;
 mod merge;
@@ -18,14 +20,15 @@ mod tree;
 pub mod trusted;
 mod units;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fs, io};
 
 use driver_api::request::Limits;
 
 use plugin_host::Pins;
 
+pub use error::{ConfigError, ExpandError, Fault, KeyError, OptionError, TrustError};
 pub use keys::{
     AlertLimit, AlertLimits, Config, DEFAULT_RULES_PLUGIN, DropAction, EventDrops, LogLevel,
     Matching, OutputsQueue, RulePluginConfig, Webserver,
@@ -39,9 +42,9 @@ use tree::{Kind, Node, Place};
 /// A configuration, and the files that it was read from.
 #[derive(Debug, Clone, Default)]
 pub struct Loaded {
-    /// What it says.
+    /// The values.
     pub config: Config,
-    /// The files, and folders of files: a change there is a change of the configuration.
+    /// The files and folders. If one changes, the configuration has to be loaded again.
     pub files: Vec<PathBuf>,
 }
 
@@ -56,8 +59,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong, a line each, with file and line.
-    pub fn load(path: Option<&Path>, options: &[String]) -> Result<Loaded, String> {
+    /// The first fault, with file and line. For unknown keys: all of them, one a line.
+    pub fn load(path: Option<&Path>, options: &[String]) -> Result<Loaded, ConfigError> {
         let mut files = Vec::new();
         let mut root = match path {
             Some(path) => read(path, &mut files)?,
@@ -74,61 +77,57 @@ impl Config {
             merge::set(&mut root, option)?;
         }
         if let Some(late) = root.get("config_files") {
-            let place = &late.place;
-            return Err(format!(
-                "{place}: files are included by the configuration file alone"
-            ));
+            return Err(ConfigError::at(&late.place, Fault::LateInclude));
         }
         let unknown = strict::unknown_keys(&root, &schema());
         if !unknown.is_empty() {
-            return Err(unknown.join("\n"));
+            return Err(ConfigError::UnknownKeys(unknown));
         }
         let config = typed(&root)?;
-        config.check().map_err(|(key, problem)| {
-            let place =
-                (root.get(key)).map_or_else(|| root.place.to_string(), |n| n.place.to_string());
-            format!("{place}: {key}: {problem}")
+        config.check().map_err(|(key, source)| {
+            let place = root.get(key).map_or(&root.place, |node| &node.place);
+            ConfigError::at(place, Fault::Key { key, source })
         })?;
         Ok(Loaded { config, files })
     }
 
-    /// What types do not say: the key at fault, and what is wrong.
-    fn check(&self) -> Result<(), (&'static str, String)> {
+    /// Checks what the types cannot express. An error has the key and what is wrong.
+    fn check(&self) -> Result<(), (&'static str, KeyError)> {
         for (name, value) in &self.limits {
-            (Limits::default().set(name, *value)).map_err(|error| ("limits", error.to_string()))?;
+            (Limits::default().set(name, *value)).map_err(|error| ("limits", error.into()))?;
         }
-        Pins::new(self.plugin_sums.clone()).map_err(|error| ("plugin_sums", error))?;
+        Pins::new(self.plugin_sums.clone())
+            .map_err(|error| ("plugin_sums", KeyError::Sum(error.into())))?;
         if self.outputs_queue.capacity == 0 {
-            let why = "a queue holds at least one alert: lanner's are never unbounded";
-            return Err(("outputs_queue", why.to_owned()));
+            return Err(("outputs_queue", KeyError::EmptyQueue));
         }
         for (at, plugin) in self.rule_plugins.iter().enumerate() {
             let name = &plugin.plugin;
             let mut before = self.rule_plugins[..at].iter();
             if before.any(|other| other.plugin == *name) {
-                return Err(("rule_plugins", format!("{name} is there twice")));
+                return Err(("rule_plugins", KeyError::PluginTwice(name.clone())));
             }
             if plugin.queue == Some(0) {
-                let why = format!("{name}: a queue holds at least one event");
-                return Err(("rule_plugins", why));
+                return Err(("rule_plugins", KeyError::NoEvents(name.clone())));
             }
         }
         if let Err(problem) = outputs::check(&self.outputs) {
             return Err(("outputs", problem));
         }
         if !(0.0..=1.0).contains(&self.syscall_event_drops.threshold) {
-            let why = "the threshold is a part of all events: 0 to 1";
-            return Err(("syscall_event_drops", why.to_owned()));
+            return Err(("syscall_event_drops", KeyError::Threshold));
         }
         Ok(())
     }
 }
 
-fn read(path: &Path, files: &mut Vec<PathBuf>) -> Result<Node, String> {
-    let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+fn read(path: &Path, files: &mut Vec<PathBuf>) -> Result<Node, ConfigError> {
     files.push(path.to_owned());
     trusted::file(path)?;
-    let text = fs::read_to_string(path).map_err(|error: io::Error| wrong(&error))?;
+    let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
     let source: Arc<str> = Arc::from(path.display().to_string());
     let place = Place {
         source: Arc::clone(&source),
@@ -137,7 +136,7 @@ fn read(path: &Path, files: &mut Vec<PathBuf>) -> Result<Node, String> {
     match tree::parse(&source, &text)? {
         None => Ok(Node::map(place)),
         Some(node) if matches!(node.kind, Kind::Map(_)) => Ok(node),
-        Some(node) => Err(format!("{}: a configuration is a map of keys", node.place)),
+        Some(node) => Err(ConfigError::at(node.place, Fault::NotAMap)),
     }
 }
 
@@ -147,13 +146,10 @@ fn include(
     includes: &Node,
     main: Option<&Path>,
     files: &mut Vec<PathBuf>,
-) -> Result<(), String> {
+) -> Result<(), ConfigError> {
     let base = main.and_then(Path::parent).unwrap_or(Path::new(""));
     let Kind::List(items) = &includes.kind else {
-        return Err(format!(
-            "{}: `config_files` is a list of files and folders",
-            includes.place
-        ));
+        return Err(ConfigError::at(&includes.place, Fault::IncludesNotAList));
     };
     for item in items {
         let (path, strategy) = included(item)?;
@@ -175,25 +171,17 @@ fn include_one(
     path: &Path,
     strategy: Strategy,
     files: &mut Vec<PathBuf>,
-) -> Result<(), String> {
+) -> Result<(), ConfigError> {
     let node = read(path, files)?;
     if let Some(nested) = node.get("config_files") {
-        let place = &nested.place;
-        return Err(format!(
-            "{place}: a file that is included cannot include others"
-        ));
+        return Err(ConfigError::at(&nested.place, Fault::NestedInclude));
     }
     merge::merge(root, node, strategy);
     Ok(())
 }
 
-fn included(item: &Node) -> Result<(&str, Strategy), String> {
-    let wrong = || {
-        let place = &item.place;
-        format!(
-            "{place}: here stands a path, or `path` and `strategy` (append, override, add-only)"
-        )
-    };
+fn included(item: &Node) -> Result<(&str, Strategy), ConfigError> {
+    let wrong = || ConfigError::at(&item.place, Fault::Include);
     let text = |node: &Node| match &node.kind {
         Kind::Text(text) => Some(text.clone()),
         _ => None,
@@ -221,8 +209,8 @@ fn included(item: &Node) -> Result<(&str, Strategy), String> {
     }
 }
 
-/// The tree as a [`Config`]. An error names the place, and never shows what came from the environment.
-fn typed(root: &Node) -> Result<Config, String> {
+/// The tree as a [`Config`]. An error names the place. It never shows a value from the environment or a file.
+fn typed(root: &Node) -> Result<Config, ConfigError> {
     serde_path_to_error::deserialize(root.json()).map_err(|error| {
         use serde_path_to_error::Segment;
         let path = error.path().clone();
@@ -237,13 +225,14 @@ fn typed(root: &Node) -> Result<Config, String> {
             node = next.unwrap_or(node);
             secret |= node.secret;
         }
-        let what = if secret || holds_secret(node) {
+        let problem = if secret || holds_secret(node) {
             "what came from the environment or a file (it is not shown) does not fit here"
                 .to_owned()
         } else {
             error.into_inner().to_string()
         };
-        format!("{}: {path}: {what}", node.place)
+        let path = path.to_string();
+        ConfigError::at(&node.place, Fault::Value { path, problem })
     })
 }
 

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::error::KeyError;
 use super::keys::{AlertLimit, AlertLimits, Config, PriorityName};
 use super::units::{Size, Time};
 use delivery::{QueueSettings, Rate, RuleLimit, SpoolSettings};
@@ -93,29 +94,25 @@ pub enum Fsync {
 }
 
 /// What names and numbers must be.
-pub(super) fn check(outputs: &[OutputConfig]) -> Result<(), String> {
+pub(super) fn check(outputs: &[OutputConfig]) -> Result<(), KeyError> {
     let mut names = BTreeSet::new();
     for output in outputs {
         let name = output.name();
         let ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty() || name.len() > 64 || name.starts_with('.') || !name.chars().all(ok) {
-            return Err(format!(
-                "the name {name:?} is not made of at most 64 letters, digits, `-`, `_` and `.`"
-            ));
+            return Err(KeyError::OutputName(name.to_owned()));
         }
         if !names.insert(name) {
-            return Err(format!(
-                "two outputs are called {name:?}; give one of them another `name`"
-            ));
+            return Err(KeyError::OutputTwice(name.to_owned()));
         }
         if output.queue == Some(0) {
-            return Err(format!("{name}: a queue holds at least one alert"));
+            return Err(KeyError::NoAlerts(name.to_owned()));
         }
         if output
             .rate
             .is_some_and(|rate| !rate.is_finite() || rate < 0.0)
         {
-            return Err(format!("{name}: a rate is a number of alerts a second"));
+            return Err(KeyError::Rate(name.to_owned()));
         }
     }
     Ok(())

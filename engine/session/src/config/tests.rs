@@ -1,6 +1,7 @@
 //! What a configuration may say, and what it is told if it says something else.
 
 use super::*;
+use driver_api::error::Chain;
 use std::time::Duration;
 
 struct Folder(tempfile::TempDir);
@@ -20,7 +21,9 @@ impl Folder {
     fn load(&self, text: &str, options: &[&str]) -> Result<Config, String> {
         let path = self.put("lanner.yaml", text);
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();
-        Config::load(Some(&path), &options).map(|loaded| loaded.config)
+        Config::load(Some(&path), &options)
+            .map(|loaded| loaded.config)
+            .map_err(|error| Chain(&error).to_string())
     }
 }
 
@@ -275,7 +278,7 @@ fn a_file_that_others_may_write_is_refused_for_root() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
     let result = Config::load(Some(&path), &[]);
     if nix::unistd::geteuid().is_root() {
-        let error = result.unwrap_err();
+        let error = Chain(&result.unwrap_err()).to_string();
         assert!(
             error.contains("may write to") && error.contains("chmod go-w"),
             "{error}"

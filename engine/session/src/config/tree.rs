@@ -1,4 +1,4 @@
-//! Configuration as a tree that remembers where everything stands, so that messages can point at it.
+//! Configuration as a tree whose nodes remember their place in the file, so that messages can name it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,12 +6,13 @@ use std::sync::Arc;
 use granit_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Number, Value};
 
+use super::error::{ConfigError, Fault};
 use super::expand;
 
 /// How deep lists and maps may nest.
 const MAX_DEPTH: usize = 50;
 
-/// Where something was said.
+/// Where a value is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) source: Arc<str>,
@@ -28,12 +29,12 @@ impl fmt::Display for Place {
     }
 }
 
-/// A value and where it stands.
+/// A value and its place.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) kind: Kind,
     pub(super) place: Place,
-    /// It came from the environment or a file: no message shows it.
+    /// It came from the environment or a file. Messages must not show it.
     pub(super) secret: bool,
 }
 
@@ -126,8 +127,8 @@ enum Open {
     Map(Vec<(String, Node)>, Option<String>),
 }
 
-/// Reads a text: one document, or none. What it takes from the environment and from files is filled in.
-pub(super) fn parse(source: &Arc<str>, text: &str) -> Result<Option<Node>, String> {
+/// Parses a text with one document or none, and fills in values from the environment and from files.
+pub(super) fn parse(source: &Arc<str>, text: &str) -> Result<Option<Node>, ConfigError> {
     let place = |line| Place {
         source: Arc::clone(source),
         line,
@@ -138,12 +139,13 @@ pub(super) fn parse(source: &Arc<str>, text: &str) -> Result<Option<Node>, Strin
     for next in Parser::new_from_str(text) {
         let (event, span) = next.map_err(|error| {
             let here = place(error.marker().line());
-            format!("{here}: this is not YAML: {}", error.info())
+            ConfigError::at(here, Fault::Syntax(error.info().to_string()))
         })?;
         let here = place(span.start.line());
         let (node, anchor) = match event {
             Event::Scalar(text, style, anchor, _) => {
-                let expanded = expand::expand(&text).map_err(|error| format!("{here}: {error}"))?;
+                let expanded =
+                    expand::expand(&text).map_err(|error| ConfigError::at(&here, error))?;
                 let kind = match style {
                     ScalarStyle::Plain => plain(&expanded.text),
                     _ => Kind::Text(expanded.text),
@@ -156,9 +158,7 @@ pub(super) fn parse(source: &Arc<str>, text: &str) -> Result<Option<Node>, Strin
                 (node, anchor)
             }
             Event::SequenceStart(..) | Event::MappingStart(..) if stack.len() == MAX_DEPTH => {
-                return Err(format!(
-                    "{here}: lists and maps are nested more than {MAX_DEPTH} deep here"
-                ));
+                return Err(ConfigError::at(here, Fault::TooDeep(MAX_DEPTH)));
             }
             Event::SequenceStart(_, anchor, _) => {
                 stack.push((Open::List(Vec::new()), here, anchor));
@@ -185,7 +185,7 @@ pub(super) fn parse(source: &Arc<str>, text: &str) -> Result<Option<Node>, Strin
             },
             Event::Alias(id) => match anchors.iter().find(|(anchor, _)| *anchor == id) {
                 Some((_, node)) => (node.clone(), 0),
-                None => return Err(format!("{here}: this alias has no anchor before it")),
+                None => return Err(ConfigError::at(here, Fault::NoAnchor)),
             },
             _ => continue,
         };
@@ -194,7 +194,7 @@ pub(super) fn parse(source: &Arc<str>, text: &str) -> Result<Option<Node>, Strin
         }
         match stack.last_mut() {
             None if document.is_some() => {
-                return Err(format!("{}: a second document begins here", node.place));
+                return Err(ConfigError::at(node.place, Fault::SecondDocument));
             }
             None => document = Some(node),
             Some((Open::List(items), ..)) => items.push(node),
@@ -207,17 +207,20 @@ pub(super) fn parse(source: &Arc<str>, text: &str) -> Result<Option<Node>, Strin
     Ok(document.filter(|node| !matches!(node.kind, Kind::Null)))
 }
 
-fn key_of(node: &Node, before: &[(String, Node)]) -> Result<String, String> {
+fn key_of(node: &Node, before: &[(String, Node)]) -> Result<String, ConfigError> {
     let key = match &node.kind {
         Kind::Text(text) => text.clone(),
         Kind::Number(number) => number.to_string(),
         Kind::Bool(value) => value.to_string(),
-        _ => return Err(format!("{}: a key must be a text", node.place)),
+        _ => return Err(ConfigError::at(&node.place, Fault::KeyNotText)),
     };
     match before.iter().find(|(name, _)| *name == key) {
-        Some((_, first)) => Err(format!(
-            "{}: `{key}` was set before, at {}",
-            node.place, first.place
+        Some((_, first)) => Err(ConfigError::at(
+            &node.place,
+            Fault::SetTwice {
+                key,
+                first: first.place.to_string(),
+            },
         )),
         None => Ok(key),
     }

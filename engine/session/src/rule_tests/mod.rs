@@ -1,6 +1,6 @@
-//! `lanner rules test`: rules against events that a file describes. Real events are built from it,
-//! and go through the scripted driver, the state and the rules, as those of a kernel would; fields
-//! that nothing here can make (a container's) are given by the file.
+//! `lanner rules test`: runs rules over events that a file describes. The events are built as a driver builds them, and go
+//! through the scripted driver, the state and the rules. The file can set fields that events alone cannot give, such as
+//! those of a container.
 //!
 //! docs/rules.md has the format.
 
@@ -17,7 +17,8 @@ use fields::template::Template;
 use fields::{FieldRegistry, Fields, Scratch, View};
 use inspect::{Clock, Inspector, Options};
 use plugin_host::{
-    FieldKind, FieldResolver, FieldSource, OwnedValue, RawValue, ResolvedField, RuleHost, Value,
+    FieldKind, FieldResolver, FieldSource, OwnedValue, RawValue, ResolvedField, RuleHost,
+    UnknownName, Value,
 };
 
 use recording::script;
@@ -26,12 +27,12 @@ pub use recording::script::{Given, Step, Suite, Test};
 /// The wall clock of tests: 2026-01-01.
 const EPOCH_NS: i64 = 1_767_225_600_000_000_000;
 
-/// What came of a test.
+/// The result of a test.
 #[derive(Debug)]
 pub struct Outcome {
     /// The test.
     pub name: String,
-    /// What went wrong; empty: nothing.
+    /// What went wrong. Empty: the test passed.
     pub failures: Vec<String>,
 }
 
@@ -43,14 +44,14 @@ pub struct Bench {
     fields: Fields,
 }
 
-/// The fields that a test gives, by their numbers.
+/// The fields that a test sets, by their numbers.
 type Overrides = HashMap<u32, OwnedValue>;
 
-/// An event whose fields are partly given by the test.
+/// An event with some fields set by the test.
 struct Overridden<'a> {
     view: View<'a>,
     given: &'a Overrides,
-    /// The elements of lists that are given.
+    /// The elements of the lists that are set.
     lists: &'a HashMap<u32, Vec<RawValue<'a>>>,
 }
 
@@ -70,7 +71,7 @@ impl FieldSource for Overridden<'_> {
     }
 }
 
-/// Looks up the fields that tests give; done before events run, as fields have numbers then.
+/// Looks up the fields that tests set. Call it before [`Bench::new`], because fields get their numbers here.
 pub fn resolve(suite: &Suite, registry: &FieldRegistry) -> Result<(), String> {
     for test in &suite.tests {
         for step in &test.events {
@@ -92,7 +93,9 @@ fn value_of(
         Some((base, rest)) => (base, Some(rest.strip_suffix(']').unwrap_or(rest))),
         None => (name, None),
     };
-    let field = registry.resolve(base, arg)?;
+    let field = registry
+        .resolve(base, arg)
+        .map_err(|UnknownName { reason }| reason)?;
     let value = match given {
         Given::Missing => OwnedValue::None,
         Given::One(text) => scalar(name, text, field)?,
@@ -131,7 +134,7 @@ impl Bench {
         }
     }
 
-    /// Runs a test from its own beginning: nothing of an earlier one is there any more.
+    /// Runs a test with fresh state.
     pub fn run(&mut self, test: &Test, registry: &FieldRegistry) -> Result<Outcome, String> {
         let mut inspector = Inspector::new(&Options {
             proc_root: None,

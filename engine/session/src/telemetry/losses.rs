@@ -1,5 +1,5 @@
-//! The loss of events or alerts is itself an alert, with Falco's name and shape for events. Looked at once a
-//! second, off the event path.
+//! Raises alerts about lost events and alerts. Alerts about events have Falco's name and shape. The monitor's thread looks
+//! once a second.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use plugin_host::{Alert, OwnedValue, Priority};
 
 /// Events were lost. Falco's name.
 pub(crate) const EVENT_DROP: &str = "Falco internal: syscall event drop";
-/// A reload failed, and what ran before runs on. Falco's name.
+/// A reload failed, and the old rules go on. Falco's name.
 pub(crate) const RELOAD_FAILED: &str = "Falco internal: hot restart failure";
 /// Alerts were lost. Falco counts these only.
 pub(crate) const ALERT_LOSS: &str = "lanner internal: alert loss";
@@ -42,14 +42,14 @@ pub(crate) fn rules_off(format: &AlertFormat, plugin: &str, reason: &str) -> Ale
     format.internal(now_ns(), RULES_OFF, Priority::Critical, &message, fields)
 }
 
-/// What was known a second ago.
+/// The counts of the last look.
 #[derive(Debug)]
 pub(crate) struct Losses {
     settings: EventDrops,
     bucket: Bucket,
     events: (u64, [u64; Loss::ALL.len()]),
     outputs: HashMap<String, Counts>,
-    /// Events that rule plugins did not see, and how often that may be told.
+    /// Events that rule plugins did not see, and a limit for the alerts about that.
     unseen: HashMap<String, (u64, Bucket)>,
     rate: Rate,
     rules_hang: bool,

@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 
 use super::{Telemetry, prometheus};
 use crate::config::Webserver;
+use crate::error::WebError;
 use delivery::Outputs;
 
 /// Connections at once; more wait.
@@ -48,12 +49,12 @@ enum Listener {
 ///
 /// # Errors
 ///
-/// It cannot listen there; the message says where.
+/// The server cannot listen at its address, or there is no thread for it.
 pub(crate) fn start(
     settings: &Webserver,
     telemetry: Arc<Telemetry>,
     outputs: Arc<Outputs>,
-) -> Result<(), String> {
+) -> Result<(), WebError> {
     let (listener, place) = match &settings.unix_socket {
         Some(path) => (
             listen_at(path).map(Listener::Unix),
@@ -66,7 +67,10 @@ pub(crate) fn start(
             (listener.map(Listener::Tcp), place)
         }
     };
-    let wrong = |error: io::Error| format!("webserver: cannot listen at {place}: {error}");
+    let wrong = |source| WebError {
+        place: place.clone(),
+        source,
+    };
     let listener = listener.map_err(wrong)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -89,7 +93,7 @@ pub(crate) fn start(
     Ok(())
 }
 
-/// A socket that was left behind is replaced, one that somebody listens at is not. For the owner alone.
+/// Replaces a socket that was left behind, but not one with a listener. Only the owner may connect.
 fn listen_at(path: &Path) -> io::Result<StdUnixListener> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
     if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {

@@ -1,0 +1,218 @@
+//! What is wrong with a configuration, and where.
+
+use std::io;
+use std::path::PathBuf;
+
+use driver_api::request::LimitError;
+use plugin_host::PluginError;
+
+use crate::error::Cause;
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("{}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file or a folder of files is refused or cannot be read.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// Something is wrong at one place.
+    #[error("{place}")]
+    At {
+        /// File and line, or the option.
+        place: String,
+        /// What is wrong there.
+        source: Fault,
+    },
+    /// An option of the command line is wrong.
+    #[error("-o {option}")]
+    Option {
+        /// The option.
+        option: String,
+        /// What is wrong with it.
+        source: OptionError,
+    },
+    /// Keys that do not exist: one line each, with place and suggestion.
+    #[error("{}", .0.join("\n"))]
+    UnknownKeys(Vec<String>),
+}
+
+impl ConfigError {
+    /// A fault at a place.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers have a place, a reference to one, or a text"
+    )]
+    pub(super) fn at(place: impl ToString, source: impl Into<Fault>) -> Self {
+        Self::At {
+            place: place.to_string(),
+            source: source.into(),
+        }
+    }
+}
+
+/// Why a file that decides what lanner does is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// Other users may write it.
+    #[error(transparent)]
+    Writable(#[from] PluginError),
+    /// The folder cannot be listed.
+    #[error("{}", path.display())]
+    Unreadable {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What is wrong at a place of the configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// It is not YAML.
+    #[error("this is not YAML: {0}")]
+    Syntax(String),
+    /// Lists and maps are nested too deep.
+    #[error("lists and maps are nested more than {0} deep here")]
+    TooDeep(usize),
+    /// An alias without an anchor.
+    #[error("this alias has no anchor before it")]
+    NoAnchor,
+    /// A file holds one document.
+    #[error("a second document begins here")]
+    SecondDocument,
+    /// A key is a list or a map.
+    #[error("a key must be a text")]
+    KeyNotText,
+    /// A key occurs twice in a map.
+    #[error("`{key}` was set before, at {first}")]
+    SetTwice {
+        /// The key.
+        key: String,
+        /// Where it was set first.
+        first: String,
+    },
+    /// A variable or a file cannot be filled in.
+    #[error(transparent)]
+    Expand(#[from] ExpandError),
+    /// The file is a list or a single value.
+    #[error("a configuration is a map of keys")]
+    NotAMap,
+    /// An option sets `config_files`.
+    #[error("files are included by the configuration file alone")]
+    LateInclude,
+    /// An included file has `config_files`.
+    #[error("a file that is included cannot include others")]
+    NestedInclude,
+    /// `config_files` is not a list.
+    #[error("`config_files` is a list of files and folders")]
+    IncludesNotAList,
+    /// An element of `config_files` is not understood.
+    #[error("expected a path, or `path` and `strategy` (append, override, add-only)")]
+    Include,
+    /// An option addresses an element behind the end of a list.
+    #[error("the list has {0} entries only")]
+    ShortList(usize),
+    /// A value has the wrong type.
+    #[error("{path}: {problem}")]
+    Value {
+        /// The key, with the keys above it.
+        path: String,
+        /// What is wrong. Never shows what came from the environment or a file.
+        problem: String,
+    },
+    /// A value has the right type, but is not allowed.
+    #[error("{key}")]
+    Key {
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        source: KeyError,
+    },
+}
+
+/// What a `${...}` lacks.
+#[derive(Debug, thiserror::Error)]
+pub enum ExpandError {
+    /// It does not end.
+    #[error("a `${{` has no `}}` behind it; write `$$` for a `$`")]
+    Unclosed,
+    /// The environment has no such variable.
+    #[error("${{{0}}}: the environment variable is not set; ${{{0}:-}} would be empty then")]
+    NotSet(String),
+    /// The value of the variable is not UTF-8.
+    #[error("${{{name}}}")]
+    Variable {
+        /// The variable.
+        name: String,
+        /// Why.
+        source: std::env::VarError,
+    },
+    /// The file cannot be read.
+    #[error("${{{name}}}")]
+    File {
+        /// `file:` and the path.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What is wrong with `-o KEY=VALUE`.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionError {
+    /// It has no `=`.
+    #[error("this is not KEY=VALUE")]
+    NotKeyValue,
+    /// The key has an empty part.
+    #[error("a name is missing in the key")]
+    NoName,
+    /// A bracket is not closed.
+    #[error("a `[` has no `]` behind it")]
+    Unclosed,
+    /// An index is not a number.
+    #[error("between [ and ] is no number")]
+    NoNumber,
+}
+
+/// Why the value of a key is not allowed.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// `limits`
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// `plugin_sums`
+    #[error(transparent)]
+    Sum(Cause),
+    /// `outputs_queue`
+    #[error("a queue holds at least one alert: lanner's are never unbounded")]
+    EmptyQueue,
+    /// `rule_plugins` names a plugin twice.
+    #[error("{0} is there twice")]
+    PluginTwice(String),
+    /// The queue of a rule plugin has no room.
+    #[error("{0}: a queue holds at least one event")]
+    NoEvents(String),
+    /// An output's name is not usable as a name of a file.
+    #[error("the name {0:?} is not made of at most 64 letters, digits, `-`, `_` and `.`")]
+    OutputName(String),
+    /// Two outputs have one name.
+    #[error("two outputs are called {0:?}; give one of them another `name`")]
+    OutputTwice(String),
+    /// The queue of an output has no room.
+    #[error("{0}: a queue holds at least one alert")]
+    NoAlerts(String),
+    /// A rate is negative or not a number.
+    #[error("{0}: a rate is a number of alerts a second")]
+    Rate(String),
+    /// `syscall_event_drops`
+    #[error("the threshold is a part of all events: 0 to 1")]
+    Threshold,
+}

@@ -1,0 +1,104 @@
+//! Writes seeds into the folder CORPUS/TARGET of each fuzz target: an event for each call of the table, recordings of such
+//! events, the default rules and their tests, settings.
+
+use std::path::Path;
+use std::{env, fs};
+
+use driver_api::event::{Abi, Encoding, EventBuilder, Header, Kind, Part, Status};
+use driver_api::table::SYSCALLS;
+use inspect::Clock;
+use recording::Writer;
+
+const RECORDED_EVENTS: usize = 16;
+
+const SCHEMA: &str = r##"{"type":"object","additionalProperties":false,"required":["url"],"properties":{
+    "url":{"type":"string"},"timeout":{"type":"integer","minimum":1},"batch":{"enum":["none","array"]},
+    "headers":{"type":"object","additionalProperties":{"type":"string"}},"tls":{"$ref":"#/$defs/Tls"}},
+    "$defs":{"Tls":{"type":"object","properties":{"ca_cert":{"type":["string","null"]}}}}}"##;
+
+fn main() {
+    let corpus = env::args_os().nth(1).expect("usage: seeds CORPUS");
+    let corpus = Path::new(&corpus);
+    let put = |target: &str, name: &str, bytes: &[u8]| {
+        let folder = corpus.join(target);
+        fs::create_dir_all(&folder).expect("make a folder");
+        fs::write(folder.join(name), bytes).expect("write a seed");
+    };
+
+    let mut events = Vec::new();
+    for call in SYSCALLS {
+        for abi in [Abi::X86_64, Abi::I386] {
+            let Some(nr) = call.number(abi) else { continue };
+            let header = Header {
+                kind: Kind::Syscall as u8,
+                abi: abi as u8,
+                nr,
+                tgid: 4711,
+                tid: 4711,
+                args: [3, 0x1000, 64, 1, 0x2000, 8],
+                ret: 3,
+                ..Header::default()
+            };
+            let mut builder = EventBuilder::new();
+            builder.begin(&header);
+            for argument in 0..6 {
+                let bytes: &[u8] = b"\x02\0\x01\xbb/etc/passwd\0\0a=b\0";
+                builder.attach(argument, Part::None, Status::Whole, Encoding::Raw, 0, bytes);
+            }
+            let event = builder.finish().expect("an event").to_vec();
+            let name = format!("seed-{}-{}", call.name, abi.name());
+            put("records", &name, &event);
+            put("decode", &name, &event);
+            events.push(event);
+        }
+    }
+
+    fs::create_dir_all(corpus.join("recording")).expect("make a folder");
+    for (number, some) in events.chunks(RECORDED_EVENTS).enumerate() {
+        let path = corpus.join(format!("recording/seed-{number}"));
+        let mut writer = Writer::create(&path, Clock::fixed(0)).expect("write a recording");
+        for event in some {
+            let event = driver_api::event::Event::parse(event).expect("an event");
+            writer.event(&event).expect("write a recording");
+        }
+        writer.flush().expect("write a recording");
+    }
+
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules");
+    for entry in fs::read_dir(rules).expect("the folder of rules") {
+        let path = entry.expect("the folder of rules").path();
+        let text = fs::read_to_string(&path).expect("a rule file");
+        // Small seeds mutate best: each item of a file is a rule file.
+        for (number, item) in text.split("\n- ").enumerate() {
+            let item = if number == 0 {
+                item.to_owned()
+            } else {
+                format!("- {item}")
+            };
+            let name = path
+                .file_stem()
+                .and_then(|name| name.to_str())
+                .expect("a name");
+            put("rules", &format!("seed-{name}-{number}"), item.as_bytes());
+        }
+    }
+
+    for (number, settings) in [
+        r#"{"url":"https://example.com/","timeout":5,"tls":{"ca_cert":null}}"#,
+        r#"{"ulr":"x","headers":{"a":1}}"#,
+        "[",
+        "",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let seed = format!("{SCHEMA}\0{settings}");
+        put(
+            "plugin_manifest",
+            &format!("seed-{number}"),
+            seed.as_bytes(),
+        );
+    }
+    let program = fs::read("/proc/self/exe").expect("this program");
+    put("plugin_manifest", "seed-elf", &program[..64]);
+}
