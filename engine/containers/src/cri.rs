@@ -1,6 +1,6 @@
-//! Asks Kubernetes' Container Runtime Interface (CRI), which containerd and CRI-O serve: gRPC over a Unix socket. The messages
-//! are those of `k8s.io/cri-api/pkg/apis/runtime/v1/api.proto`, with only the fields that are used. The tags are the field
-//! numbers in that file.
+//! Asks Kubernetes' Container Runtime Interface (CRI), which containerd and CRI-O serve: gRPC over a Unix socket. The
+//! messages are those of `k8s.io/cri-api/pkg/apis/runtime/v1/api.proto`, with only the fields that are used. The tags
+//! are the field numbers in that file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -177,8 +177,8 @@ fn sandbox_id(info: &BTreeMap<String, String>) -> Option<String> {
     Some(details(info)?.get("sandboxID")?.as_str()?.to_owned())
 }
 
-/// Whether the container is privileged. CRI-O says so directly; containerd repeats the request that created the container;
-/// both show the OCI specification.
+/// Whether the container is privileged. CRI-O says so directly; containerd repeats the request that created the
+/// container; both show the OCI specification.
 fn privileged(details: &Json) -> Option<bool> {
     let reported = details.get("privileged").and_then(Json::as_bool);
     let requested = details

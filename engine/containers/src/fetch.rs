@@ -1,4 +1,5 @@
-//! The thread that asks runtimes about containers. A slow, dead or hostile runtime costs at most an answer, never an event.
+//! The thread that asks runtimes about containers. A slow, dead or hostile runtime costs at most an answer, never an
+//! event.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};

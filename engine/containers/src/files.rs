@@ -1,5 +1,5 @@
-//! Reads the files that runtimes write. Without an API, as is usual with podman, they say most about a container: the OCI
-//! specification (`config.json` of its bundle) says how it was created, and the store of containers/storage
+//! Reads the files that runtimes write. Without an API, as is usual with podman, they say most about a container: the
+//! OCI specification (`config.json` of its bundle) says how it was created, and the store of containers/storage
 //! (`containers.json`) has its name and image.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,8 @@ use inspect::containers::{Image, Metadata, Mount, Pod};
 /// The most bytes that are read of a file.
 const MAX_FILE: u64 = 16 << 20;
 
-/// Looks for a container. The id becomes a part of a path; it comes from a cgroup's name, which should not contain a slash.
+/// Looks for a container. The id becomes a part of a path; it comes from a cgroup's name, which should not contain a
+/// slash.
 pub(super) fn ask(runtimes: &Runtimes, id: &str) -> Answer {
     if matches!(id, "." | "..") || id.contains('/') {
         return Answer::Unknown;

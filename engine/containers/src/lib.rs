@@ -1,5 +1,5 @@
-//! Asks container runtimes about containers, on a thread of its own. `inspect` learns from cgroups only which container a
-//! process is in.
+//! Asks container runtimes about containers, on a thread of its own. `inspect` learns from cgroups only which container
+//! a process is in.
 //!
 //! | file | holds |
 //! |---|---|
@@ -47,8 +47,8 @@ pub struct Runtimes {
 }
 
 impl Runtimes {
-    /// The usual ones of this host. If lanner itself runs in a container, the environment variable `LANNER_HOST_ROOT` says
-    /// where the host's root is mounted.
+    /// The usual ones of this host. If lanner itself runs in a container, the environment variable `LANNER_HOST_ROOT`
+    /// says where the host's root is mounted.
     #[must_use]
     pub fn host() -> Self {
         let root = std::env::var_os("LANNER_HOST_ROOT").unwrap_or_else(|| "/".into());

@@ -1,7 +1,7 @@
 //! Parses the times that runtimes write.
 
-/// An RFC 3339 time, with or without an offset, in nanoseconds since the epoch. None: it is malformed, or before the epoch,
-/// as the year 1, which means never.
+/// An RFC 3339 time, with or without an offset, in nanoseconds since the epoch. None: it is malformed, or before the
+/// epoch, as the year 1, which means never.
 pub(super) fn epoch_ns(text: &str) -> Option<u64> {
     let at = text.find(['T', ' '])? + 1;
     let (zone_at, zone) = match text[at..].find(['Z', 'z', '+', '-']) {

@@ -36,8 +36,8 @@ impl Inspector {
         self.scratch = cwd;
     }
 
-    /// Takes the real ids, which every event has. If they changed and no call explains it, the effective ids are taken to
-    /// have changed as well.
+    /// Takes the real ids, which every event has. If they changed and no call explains it, the effective ids are taken
+    /// to have changed as well.
     pub(super) fn credentials(&mut self, event: &Event<'_>, key: ProcessKey) {
         let header = event.header();
         let Some(process) = self.processes.get_mut(key) else {

@@ -1,5 +1,5 @@
-//! When a process's cgroups are read: at the start, after exec, after a change of namespaces or root, and when the cgroup id
-//! of its events changes (cgroup v2). Otherwise a process has its parent's.
+//! When a process's cgroups are read: at the start, after exec, after a change of namespaces or root, and when the
+//! cgroup id of its events changes (cgroup v2). Otherwise a process has its parent's.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -42,8 +42,8 @@ impl Inspector {
         self.remember_cgroup(header.cgroup, key);
     }
 
-    /// Remembers which cgroups an id means. The process may have moved on meanwhile, so the id is checked: it is the inode
-    /// number of the cgroup's directory.
+    /// Remembers which cgroups an id means. The process may have moved on meanwhile, so the id is checked: it is the
+    /// inode number of the cgroup's directory.
     fn remember_cgroup(&mut self, id: u64, key: ProcessKey) {
         let Some(process) = self.processes.get_mut(key) else {
             return;
@@ -66,8 +66,8 @@ impl Inspector {
         }
     }
 
-    /// Reads the cgroups after exec, because they may have been set between fork and exec. With cgroup v2 alone this is not
-    /// necessary if the event has the id that is known already.
+    /// Reads the cgroups after exec, because they may have been set between fork and exec. With cgroup v2 alone this is
+    /// not necessary if the event has the id that is known already.
     pub(super) fn look_at_cgroups_after_exec(&mut self, header: &Header, key: ProcessKey) {
         let Some(process) = self.processes.get(key) else {
             return;

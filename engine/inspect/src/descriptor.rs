@@ -338,8 +338,8 @@ impl FileTables {
         }
     }
 
-    /// A new table with the same descriptors. If that would exceed the limit for all tables, the new table is empty, and
-    /// its descriptors are looked up when they are used.
+    /// A new table with the same descriptors. If that would exceed the limit for all tables, the new table is empty,
+    /// and its descriptors are looked up when they are used.
     pub(super) fn copy(&mut self, id: FilesId) -> FilesId {
         let count = self.at(id).map_or(0, |files| files.entries.len());
         let copy = self.create();

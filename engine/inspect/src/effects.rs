@@ -343,8 +343,8 @@ pub fn needed() -> SyscallSet {
         .collect()
 }
 
-/// Those of the [`needed`] calls that the state does not need if the driver stops a thread while its event is inspected.
-/// It looks up their effects when they matter ([`Options::held`](super::Options::held)).
+/// Those of the [`needed`] calls that the state does not need if the driver stops a thread while its event is
+/// inspected. It looks up their effects when they matter ([`Options::held`](super::Options::held)).
 #[must_use]
 pub fn spared() -> SyscallSet {
     let closes = |call: &&Syscall| {

@@ -1,5 +1,5 @@
-//! Compares descriptors with /proc while the driver keeps the thread of an event stopped. Closing is not captured then, so
-//! the state may still have a file that was closed; but /proc has the descriptors as the call found them.
+//! Compares descriptors with /proc while the driver keeps the thread of an event stopped. Closing is not captured then,
+//! so the state may still have a file that was closed; but /proc has the descriptors as the call found them.
 
 use std::sync::Arc;
 

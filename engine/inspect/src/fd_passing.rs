@@ -47,8 +47,8 @@ impl Budget {
 }
 
 impl Inspector {
-    /// Looks up a descriptor that an event is about, if it is unknown: it came over a socket, or its opening was missed.
-    /// Usually /proc still has it.
+    /// Looks up a descriptor that an event is about, if it is unknown: it came over a socket, or its opening was
+    /// missed. Usually /proc still has it.
     pub(super) fn look_up_descriptor(&mut self, header: &Header, key: ProcessKey, fd: i32) {
         let Some(files) = self.files_of(key) else {
             return;

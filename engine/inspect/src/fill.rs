@@ -25,8 +25,8 @@ const MAX_ABSENT: usize = 4096;
 pub(super) type NetTables = HashMap<Vec<u8>, NetTable>;
 
 impl Inspector {
-    /// Takes in all processes of /proc. Call this after the capture was opened and before its first event is applied: no
-    /// process is missed then, and events older than this reading are not applied twice.
+    /// Takes in all processes of /proc. Call this after the capture was opened and before its first event is applied:
+    /// no process is missed then, and events older than this reading are not applied twice.
     pub fn scan_proc(&mut self) {
         let Some(proc_fs) = self.proc_fs.clone() else {
             return;

@@ -6,8 +6,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 /// A map from small numbers.
 pub(super) type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
 
-/// Multiplies by a large odd number, which spreads the low bits to the high ones, and folds these back. The table uses both
-/// ends of the hash.
+/// Multiplies by a large odd number, which spreads the low bits to the high ones, and folds these back. The table uses
+/// both ends of the hash.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct IdHasher(u64);
 

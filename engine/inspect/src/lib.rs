@@ -23,9 +23,9 @@
 //! | `users` | names of users and groups, also those of containers |
 //! | `clock`, `path`, `hash` | wall clock; paths without file access; a fast hasher |
 //!
-//! The event path calls [`Inspector::update`] once for each event, in order, before rules see it. The result ([`Seen`]) is
-//! what is specific to this event. Some effects would hide from a rule what the event is about: the name of a descriptor
-//! that is closed, the environment of a process that ends. What they remove is kept until the next event.
+//! The event path calls [`Inspector::update`] once for each event, in order, before rules see it. The result ([`Seen`])
+//! is what is specific to this event. Some effects would hide from a rule what the event is about: the name of a
+//! descriptor that is closed, the environment of a process that ends. What they remove is kept until the next event.
 
 mod attributes;
 mod cgroups;
@@ -97,8 +97,8 @@ pub struct Options {
     pub max_ancestors: usize,
     /// The most ended processes without descendants that are kept for a while.
     pub max_recent: usize,
-    /// Whether the driver stops a thread while its event is inspected. Then closing is not captured; instead, descriptors
-    /// that an event names are compared with /proc.
+    /// Whether the driver stops a thread while its event is inspected. Then closing is not captured; instead,
+    /// descriptors that an event names are compared with /proc.
     pub held: bool,
     /// Whether to look up files and capabilities of programs, and containers. If no rule or template needs them, false
     /// saves several reads of /proc per exec.
@@ -106,8 +106,8 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// The state of this host. Limits: 131072 descriptors per process, a million in all; 16384 ended ancestors, 1024 other
-    /// ended processes.
+    /// The state of this host. Limits: 131072 descriptors per process, a million in all; 16384 ended ancestors, 1024
+    /// other ended processes.
     fn default() -> Self {
         Self {
             proc_root: Some(PathBuf::from("/proc")),

@@ -1,7 +1,7 @@
 //! Resolves relative paths without access to files, as if no component were a symbolic link.
 
-/// Appends the absolute form of `path`, resolved from the directory `base`, without `.`, `..`, double or trailing slashes.
-/// If `base` is empty (not known), a relative path stays relative.
+/// Appends the absolute form of `path`, resolved from the directory `base`, without `.`, `..`, double or trailing
+/// slashes. If `base` is empty (not known), a relative path stays relative.
 pub fn resolve(base: &[u8], path: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     let absolute = path.first() == Some(&b'/');

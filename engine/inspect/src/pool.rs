@@ -1,5 +1,5 @@
-//! Closed descriptors, kept so that their memory can be used for the next ones. Most files that are opened are soon closed,
-//! so following them allocates nothing.
+//! Closed descriptors, kept so that their memory can be used for the next ones. Most files that are opened are soon
+//! closed, so following them allocates nothing.
 
 use std::sync::Arc;
 

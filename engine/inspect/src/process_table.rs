@@ -1,5 +1,5 @@
-//! All processes, and their lineage. An ended process stays known while a known descendant needs it for its lineage, and
-//! a little longer. The number of ended processes is limited.
+//! All processes, and their lineage. An ended process stays known while a known descendant needs it for its lineage,
+//! and a little longer. The number of ended processes is limited.
 
 use std::collections::VecDeque;
 
@@ -222,8 +222,8 @@ impl ProcessTable {
     }
 
     /// The parent's id as the kernel reports it: the creator or, if the creator has ended, the process that adopted the
-    /// orphan. That is the nearest ancestor that is a subreaper (prctl(2), `PR_SET_CHILD_SUBREAPER`), or the first process
-    /// of the namespace.
+    /// orphan. That is the nearest ancestor that is a subreaper (prctl(2), `PR_SET_CHILD_SUBREAPER`), or the first
+    /// process of the namespace.
     pub(super) fn parent_pid(&self, process: &Process) -> u32 {
         let Some(creator) = process.parent.and_then(|key| self.get(key)) else {
             return process.ppid;

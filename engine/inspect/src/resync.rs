@@ -1,6 +1,6 @@
 //! Corrects the state after events were lost. A process may have another program or other descriptors by then, or may
-//! have ended. Each process that was known at the loss is compared with /proc at its next event, up to a limit per second.
-//! Processes that have ended are found within a second.
+//! have ended. Each process that was known at the loss is compared with /proc at its next event, up to a limit per
+//! second. Processes that have ended are found within a second.
 
 use std::collections::HashSet;
 

@@ -1,5 +1,5 @@
-//! Synthesizes events that produce the current state. A recording begins with them, so that a replay knows the processes
-//! that existed before. The events are marked [`Flags::UNSELECTED`].
+//! Synthesizes events that produce the current state. A recording begins with them, so that a replay knows the
+//! processes that existed before. The events are marked [`Flags::UNSELECTED`].
 //!
 //! Left out: kinds of descriptors that no single call here makes (BPF programs), and ids in other pid namespaces.
 
@@ -38,8 +38,8 @@ struct Synthesizer<'a> {
 }
 
 impl Inspector {
-    /// Gives `sink` events that turn an empty state into one like this: the living processes and their ancestors, parents
-    /// before children, with threads and descriptors.
+    /// Gives `sink` events that turn an empty state into one like this: the living processes and their ancestors,
+    /// parents before children, with threads and descriptors.
     pub fn synthesize(&self, sink: &mut dyn FnMut(&Event<'_>)) {
         let mut synthesizer = Synthesizer {
             inspector: self,

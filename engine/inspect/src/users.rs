@@ -1,5 +1,5 @@
-//! Names of users and groups, from /etc/passwd and /etc/group. The files are parsed here instead of asking NSS, because a
-//! look-up must not wait for a directory service and must not cause events.
+//! Names of users and groups, from /etc/passwd and /etc/group. The files are parsed here instead of asking NSS, because
+//! a look-up must not wait for a directory service and must not cause events.
 
 use std::fs;
 use std::io::Read;

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use super::args::{RuleCheckArgs, RuleExplainArgs, RuleListArgs, RuleTestArgs, RuleVerb, UseArgs};
 use super::{Failure, print, say};
-use driver_api::error::Chain;
 use fields::FieldRegistry;
 use plugin_host::{
     self, Diagnostic, EventTypes, Explanation, Plugin, Rule, RuleFile, RuleHost, Severity,

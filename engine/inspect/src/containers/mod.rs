@@ -6,9 +6,10 @@
 //! | `cgroup` | runtimes and ids, from the names of cgroups |
 //! | `model` | what is known of a container |
 //!
-//! The source is asked when the first process appears in the container's cgroup. The runtime's own processes appear there
-//! first, some tens of milliseconds before the container's program starts. So the answer usually arrives before the first
-//! event of that program. An alert that comes earlier waits for the answer outside the event path (`delivery::alert`).
+//! The source is asked when the first process appears in the container's cgroup. The runtime's own processes appear
+//! there first, some tens of milliseconds before the container's program starts. So the answer usually arrives before
+//! the first event of that program. An alert that comes earlier waits for the answer outside the event path
+//! (`delivery::alert`).
 
 mod cgroup;
 mod model;

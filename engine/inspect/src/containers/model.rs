@@ -103,8 +103,8 @@ impl Container {
         let _ = self.answer.set(metadata.map(Box::new));
     }
 
-    /// The upper directory of the container's overlay file system, with the files that it has changed. Calls `find` until
-    /// it succeeds.
+    /// The upper directory of the container's overlay file system, with the files that it has changed. Calls `find`
+    /// until it succeeds.
     pub(crate) fn upper(&self, find: impl FnOnce() -> Option<PathBuf>) -> Option<&Path> {
         if let Some(known) = self.upper.get() {
             return Some(known);
