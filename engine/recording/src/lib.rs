@@ -7,8 +7,8 @@
 //! | `replay` | replays it |
 //! | `script` | makes events from the descriptions in a rule test |
 //!
-//! A file is a [`Head`] followed by events, in the bytes that the driver delivered (`driver-api/bpf/event.h`). Each
-//! event begins with its length. The first events make the state at the start
+//! A file is a header (`Head`) followed by events, in the bytes that the driver delivered (`driver-api/bpf/event.h`).
+//! Each event begins with its length. The first events make the state at the start
 //! ([`Inspector::synthesize`](inspect::Inspector::synthesize)); they are marked as unselected, so that rules do not see
 //! them. Numbers are in the byte order of the recording machine.
 //!
