@@ -26,6 +26,7 @@
 //! | `monitor` | looks once a second for losses; keeps the service manager's watchdog content |
 //! | `counters`, `telemetry` | counts what happens, and shows it |
 //! | `control` | requests to a running session, and what it reports |
+//! | `reference` | lists of system calls, fields and drivers |
 //! | `rule_tests` | runs rules over events that a test file describes |
 
 pub mod config;
@@ -34,6 +35,7 @@ mod counters;
 mod error;
 mod event_path;
 mod monitor;
+pub mod reference;
 mod reload;
 mod rule_files;
 mod rule_loader;

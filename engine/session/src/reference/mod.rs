@@ -1,0 +1,20 @@
+//! What there is to name in rules and on the command line, for people and for programs: system calls, fields, drivers.
+
+mod drivers;
+mod fields;
+mod syscalls;
+
+pub use self::drivers::drivers;
+pub use self::fields::fields;
+pub use self::syscalls::syscalls;
+
+/// The form of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Columns for a terminal.
+    Text,
+    /// A JSON array.
+    Json,
+    /// A page of documentation.
+    Markdown,
+}

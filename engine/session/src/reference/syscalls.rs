@@ -1,0 +1,74 @@
+//! The system calls: the table as text, JSON and a page of docs/.
+
+use std::fmt::Write as _;
+
+use driver_api::event::Abi;
+use driver_api::table::{Param, SYSCALLS, Syscall, Written};
+use serde_json::{Value, json};
+
+use super::Form;
+
+/// The system calls, with their numbers and parameters.
+#[must_use]
+pub fn syscalls(form: Form) -> String {
+    if form == Form::Json {
+        let rows: Vec<Value> = SYSCALLS.iter().map(syscall_json).collect();
+        return format!("{:#}\n", Value::from(rows));
+    }
+    let mut text = String::new();
+    if form == Form::Markdown {
+        text.push_str("# System calls\n\nMade by `make docs` from `driver-api/syscalls.tbl`. Names in parentheses are aliases.\n\n");
+        text.push_str("| call | x86_64 | i386 | aarch64 | arm | category | parameters |\n|---|---|---|---|---|---|---|\n");
+    }
+    for call in SYSCALLS {
+        let number = |abi| {
+            call.number(abi)
+                .map_or_else(|| "-".to_owned(), |number| number.to_string())
+        };
+        let numbers = [Abi::X86_64, Abi::I386, Abi::Aarch64, Abi::Arm].map(number);
+        let params: Vec<String> = call.params.iter().map(param_text).collect();
+        let params = params.join(", ");
+        let _ = if form == Form::Markdown {
+            writeln!(
+                text,
+                "| {} | {} | {} | {params} |",
+                call.name,
+                numbers.join(" | "),
+                call.category
+            )
+        } else {
+            writeln!(
+                text,
+                "{:<18} {:>4} {:>4} {:>4} {:>4}  {:<9} {params}",
+                call.name, numbers[0], numbers[1], numbers[2], numbers[3], call.category
+            )
+        };
+    }
+    text
+}
+
+fn param_text(param: &Param) -> String {
+    let alias = if param.aliases.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", param.aliases.join(", "))
+    };
+    format!("{}{alias}: {}", param.name, param.kind)
+}
+
+fn syscall_json(call: &Syscall) -> Value {
+    let params: Vec<Value> = call
+        .params
+        .iter()
+        .map(|param| json!({"name": param.name, "aliases": param.aliases, "kind": param.kind.to_string(), "output": param.written != Written::Always}))
+        .collect();
+    let facts: Vec<&str> = call.facts.iter().map(|fact| fact.fact.name()).collect();
+    json!({
+        "name": call.name,
+        "numbers": {"x86_64": call.number(Abi::X86_64), "i386": call.number(Abi::I386), "x32": call.number(Abi::X32), "aarch64": call.number(Abi::Aarch64), "arm": call.number(Abi::Arm)},
+        "category": call.category.word(),
+        "params": params,
+        "returns": call.returns.word(),
+        "facts": facts,
+    })
+}
