@@ -68,7 +68,7 @@ use crate::request::{Request, SyscallSet};
 use crate::stats::Stats;
 use crate::support::{Gap, Serves, Support};
 
-/// A way to capture. Static; registered with [`inventory`](crate::inventory) by [`register`](crate::register).
+/// A way to capture. Static; registered with [`inventory`] by [`register`](crate::register).
 pub trait Driver: Sync + fmt::Debug {
     /// The name for `--driver`: lower case, stable.
     fn name(&self) -> &'static str;

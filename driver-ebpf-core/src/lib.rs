@@ -1,7 +1,7 @@
 //! The core driver: CO-RE programs on the kernel's BTF-typed tracepoints, and a ring for each CPU in mapped arrays.
 //!
-//! The programs of `bpf/core.bpf.c` write events, [`ring`] reads them, and [`capture`] hands them on. [`load`] opens a
-//! capture: it tries the [`ways`] that this kernel may take, and [`object`] loads and attaches the programs of each.
+//! The programs of `bpf/core.bpf.c` write events, `ring` reads them, and `capture` hands them on. `load` opens a
+//! capture: it tries the `ways` that this kernel may take, and `object` loads and attaches the programs of each.
 
 mod capture;
 mod entry;

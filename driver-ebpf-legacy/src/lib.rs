@@ -1,9 +1,9 @@
 //! The legacy driver: classic eBPF programs chained by tail calls, and perf buffers. It needs neither BTF nor kernel
 //! headers, works from Linux 4.14 on, and loads its programs through aya.
 //!
-//! An event's way begins in `bpf/legacy.bpf.c`, which writes it, and goes on in [`perf`], which reads it. [`load`] opens
-//! the driver: [`offsets`] finds the fields of kernel structs by searching kernel memory, [`programs`] and [`maps`] load
-//! the object, [`loaded`] and [`attach`] attach the programs by what this kernel offers. [`capture`] hands the events to
+//! An event's way begins in `bpf/legacy.bpf.c`, which writes it, and goes on in `perf`, which reads it. `load` opens
+//! the driver: `offsets` finds the fields of kernel structs by searching kernel memory, `programs` and `maps` load
+//! the object, `loaded` and `attach` attach the programs by what this kernel offers. `capture` hands the events to
 //! `driver-ebpf`.
 
 mod attach;

@@ -1,6 +1,6 @@
 //! What the two eBPF drivers share.
 //!
-//! - `bpf/ops.h` is the interpreter of capture plans, in C; [`compile`] compiles it for a driver's build script.
+//! - `bpf/ops.h` is the interpreter of capture plans, in C; `compile` compiles it for a driver's build script.
 //! - [`capture`] is a running capture: events go from a driver's [`Source`](capture::Source) to the sink.
 //! - [`start`] says whom the programs follow, [`follow`] keeps that table right.
 //! - [`interrupted`] decides how calls end that a signal has interrupted.

@@ -1,4 +1,4 @@
-//! The capture plan: what to fetch for one system call. [`build`] makes it from the table; interpreters in
+//! The capture plan: what to fetch for one system call. `build` makes it from the table; interpreters in
 //! the kernel and in the ptrace driver follow it. `bpf/plan.h` is generated from this file (`make header`).
 
 mod build;

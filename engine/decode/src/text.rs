@@ -1,7 +1,7 @@
 //! An event as one line of text, as strace(1) writes it.
 //!
 //! Where the event has less than strace reads, the text is shorter: gathered iovecs are one string, and a
-//! `struct msghdr` is its name, data and control. Values write themselves ([`forms`](super::forms)); this is
+//! `struct msghdr` is its name, data and control. Values write themselves (`forms`); this is
 //! the line around them, and the parameters that strace prints in its own way.
 
 use std::fmt::Write as _;

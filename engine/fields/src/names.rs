@@ -85,7 +85,7 @@ fn learn(known: &RwLock<HashMap<IpAddr, Arc<str>>>, name: &str) {
 /// The fields whose value is the name of a host.
 const NAME_FIELDS: [&str; 4] = ["fd.sip.name", "fd.cip.name", "fd.lip.name", "fd.rip.name"];
 
-/// The host names whose addresses the rules need: those that a rule tests [`NAME_FIELDS`] for equality with. The
+/// The host names whose addresses the rules need: those that a rule tests `NAME_FIELDS` for equality with. The
 /// transformers that change case may stand around the field. Any other comparison, such as `contains`, does not say
 /// which hosts it means, so nothing is looked up for it.
 #[must_use]
