@@ -153,7 +153,11 @@ fn plugins_built_from_every_header_that_ever_was_run_unchanged() {
                 .arg(old.join(version))
                 .arg("-o")
                 .arg(&library)
-                .arg(workspace().join("engine/tests/delivery").join(source)));
+                .arg(
+                    workspace()
+                        .join("engine/lanner/tests/delivery")
+                        .join(source),
+                ));
             let said = check(&library, &["--settings", &settings]);
             assert!(said.contains(&format!("(ABI {version}, {kind})")), "{said}");
             assert!(said.ends_with("it is good\n"), "{said}");

@@ -4,22 +4,22 @@ use std::time::Duration;
 
 use super::{HostFields, Request, Verdict, check};
 use crate::tests::{Directory, TABLES};
-use crate::{FieldResolver, ResolvedField, UnknownName};
+use crate::{FieldKind, FieldResolver, ResolvedField, UnknownName};
 
-/// A host without fields: the plugins here ask for none.
-struct NoFields;
+/// A host that has every field, and knows every event type.
+struct EveryField;
 
-impl FieldResolver for NoFields {
-    fn resolve(&self, name: &str, _arg: Option<&str>) -> Result<ResolvedField, UnknownName> {
-        Err(UnknownName::new(format!("there is no field `{name}`")))
+impl FieldResolver for EveryField {
+    fn resolve(&self, _name: &str, _arg: Option<&str>) -> Result<ResolvedField, UnknownName> {
+        Ok(ResolvedField::new(0, FieldKind::String))
     }
 
-    fn event_type(&self, name: &str) -> Result<u32, UnknownName> {
-        Err(UnknownName::new(format!("there is no event type `{name}`")))
+    fn event_type(&self, _name: &str) -> Result<u32, UnknownName> {
+        Ok(0)
     }
 }
 
-impl HostFields for NoFields {
+impl HostFields for EveryField {
     fn check_output(&self, _output: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         Ok(())
     }
@@ -34,7 +34,7 @@ fn run(name: &str, function: &str) -> (bool, Vec<(String, Verdict)>) {
         rules: Vec::new(),
         deadline: Duration::from_secs(10),
         cost: false,
-        fields: || Box::new(NoFields),
+        fields: || Box::new(EveryField),
     };
     let mut steps = Vec::new();
     let good = check(&request, &mut |step, verdict| {
