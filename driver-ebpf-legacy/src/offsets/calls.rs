@@ -26,9 +26,11 @@ pub(super) fn registers(peek: &mut Peek, off: &mut Offsets, me: u64, task: &[u8]
             let Some(bytes) = peek.read(stack + top as u64, PAGE) else {
                 break;
             };
+            // The last one: the kernel puts them at the top, and the record of a perf-event tracepoint has a copy of them
+            // below, which is elsewhere at each call.
             let found = (0..PAGE)
                 .step_by(8)
-                .find(|&regs| is_identify(&bytes[regs..], magic));
+                .rfind(|&regs| is_identify(&bytes[regs..], magic));
             // a second time, because what an earlier call left does not stay
             if let Some(regs) = found
                 && peek
