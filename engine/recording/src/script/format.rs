@@ -54,8 +54,8 @@ pub struct Process {
     pub uid: u32,
     /// Group id.
     pub gid: u32,
-    /// Login user id. Default: none.
-    pub loginuid: Option<u32>,
+    /// Login user id. Default, and -1: none.
+    pub loginuid: Option<i64>,
     /// Device number of the terminal; 0: none.
     pub tty: u32,
     /// Process group. Default: the process's id.
@@ -100,6 +100,8 @@ pub enum Given {
     One(String),
     /// A list.
     Many(Vec<String>),
+    /// The fields of a structure.
+    Fields(BTreeMap<String, Given>),
 }
 
 impl<'de> Deserialize<'de> for Given {
@@ -118,6 +120,7 @@ impl<'de> Deserialize<'de> for Given {
         enum Raw {
             Plain(Plain),
             Many(Vec<Plain>),
+            Fields(BTreeMap<String, Given>),
         }
         let text = |plain| match plain {
             Plain::Bool(v) => v.to_string(),
@@ -130,6 +133,7 @@ impl<'de> Deserialize<'de> for Given {
             None => Self::Missing,
             Some(Raw::Plain(plain)) => Self::One(text(plain)),
             Some(Raw::Many(all)) => Self::Many(all.into_iter().map(text).collect()),
+            Some(Raw::Fields(fields)) => Self::Fields(fields),
         })
     }
 }
