@@ -148,7 +148,7 @@ def judge_note(line, cell):
     if re.search(r"runs of programs were skipped|the kernel skipped \d+ runs", line):
         cell.again += 1
         if PREEMPTED not in what:
-            cell.fault(f"runs of programs were skipped, of which lanner drivers says nothing: {line}")
+            cell.fault(f"runs of programs were skipped, and lanner drivers does not name that gap: {line}")
 
 
 def judge_named(measured, name, cell):

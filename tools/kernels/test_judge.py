@@ -59,7 +59,7 @@ class Judge(unittest.TestCase):
         text = "ptrace: clause [1] a case: ok (gap: a program's file)\n27 passed, 0 failed, 0 skipped\n@end 0"
         self.assertIn("does not name", self.failed("ptrace", conformance_ptrace=text))
         text = text.replace("gap: a program's file", "run 1 times more, as runs of programs were skipped")
-        self.assertIn("says nothing", self.failed("ptrace", conformance_ptrace=text))
+        self.assertIn("does not name that gap", self.failed("ptrace", conformance_ptrace=text))
         gaps = [{**GAP, "what": judge.PREEMPTED}]
         said = {"drivers": [driver("ebpf-core", False, [GAP]), driver("ptrace", True, gaps)],
                 "choice": {"command": {"driver": "ptrace"}}}
