@@ -178,9 +178,10 @@ fn an_output_plugin_that_hangs_lies_and_panics_costs_its_own_alerts_alone() {
     for call in ["hangs", "flush-hangs"] {
         let before = stage.lanner.alerts("output timeout. Output theirs");
         stage.output.set(call);
-        wait_until(&format!("{call} is reported: {:?}", stage.lanner.err), || {
-            stage.lanner.alerts("output timeout. Output theirs") > before
-        });
+        wait_until(
+            &format!("{call} is reported: {:?}", stage.lanner.err),
+            || stage.lanner.alerts("output timeout. Output theirs") > before,
+        );
         stage.we_go_on();
         stage.output.unset(call);
         let written = theirs().len();

@@ -380,10 +380,7 @@ fn ninety_subscribers_get_everything_while_ten_are_stuck_and_told_what_they_miss
     // if each of those that are stuck had its own alerts, these alone were 10 * 1500 * 16 kB
     let more = most.saturating_sub(before);
     assert!(more < 100 << 20, "{more} bytes more than at the start");
-    println!(
-        "gRPC: at most {} KiB more than at the start",
-        more >> 10
-    );
+    println!("gRPC: at most {} KiB more than at the start", more >> 10);
     clients.write_line("wake");
     let summary: Value = serde_json::from_str(&clients.line()).expect("JSON");
     assert_eq!(summary["fast"], serde_json::json!(vec![ALERTS; 90]));
