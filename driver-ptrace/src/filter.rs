@@ -121,21 +121,17 @@ pub(crate) fn program(
     filter
 }
 
-/// A prologue for another filter: `action` for a native call with a zero for its first argument, else on to what
-/// follows.
-pub(crate) fn if_first_arg_is_zero(nr: u32, action: Action) -> [sock_filter; 9] {
-    // an argument is compared in two halves
-    [
-        load(NR),
-        equal_or_skip(nr, 7),
-        load(ARCH),
-        equal_or_skip(ARCHES[0].0, 5),
-        load(FIRST_ARG),
-        equal_or_skip(0, 3),
-        load(FIRST_ARG + 4),
-        equal_or_skip(0, 1),
-        give(action.answer()),
-    ]
+/// A prologue for another filter: `action` for a native call, else on to what follows. With `first_arg`, only for calls
+/// whose first argument has this lower half; the kernel ignores the upper half of a number of 32 bits.
+pub(crate) fn if_call(nr: u32, first_arg: Option<u32>, action: Action) -> Vec<sock_filter> {
+    let mut found = vec![give(action.answer())];
+    if let Some(value) = first_arg {
+        found.splice(0..0, [load(FIRST_ARG), equal_or_skip(value, 1)]);
+    }
+    let mut filter = vec![load(NR), equal_or_skip(nr, 2 + found.len() as u8)];
+    filter.extend([load(ARCH), equal_or_skip(ARCHES[0].0, found.len() as u8)]);
+    filter.extend(found);
+    filter
 }
 
 /// Ranges of numbers with the same answer: first number, answer.

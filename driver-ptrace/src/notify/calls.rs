@@ -5,9 +5,8 @@ use driver_api::plan::{Plan, flag};
 use driver_api::table::{self, Category, Returns, Syscall};
 use libc::pid_t;
 
-use super::FIRST_CALLS;
 use super::capture::NotifyCapture;
-use super::family;
+use super::{family, is_first_call};
 use super::listener::Notification;
 use super::processes::{Birth, PendingExec};
 use crate::clone;
@@ -71,8 +70,7 @@ impl NotifyCapture {
             return;
         }
         if self.processes.execs > 0 {
-            let name = entry.call.name;
-            self.settle_exec(tid, name == "brk" || FIRST_CALLS.contains(&name), sink);
+            self.settle_exec(tid, is_first_call(entry.call.name), sink);
         }
         let (mut gave_birth, mut tgid) = (false, tid);
         if let Some(thread) = self.processes.threads.get_mut(&tid) {
@@ -89,9 +87,6 @@ impl NotifyCapture {
         if leaves && self.processes.lacks_pidfds() {
             // a child that it has waited for has ended before it
             self.report_ends(true, sink);
-        }
-        if leaves && entry.call.name == "exit_group" {
-            self.look_for_threads(tgid, tid, sink);
         }
         if entry.plan.flags & flag::EXEC != 0 {
             self.begin_exec(tid, tgid, &entry);
@@ -117,7 +112,7 @@ impl NotifyCapture {
             self.deliver(sink);
         }
         if leaves {
-            self.leaves(tid, tgid, &entry, sink);
+            self.leaves(tid, tgid, entry.args[0], sink);
         }
     }
 
@@ -139,7 +134,7 @@ impl NotifyCapture {
         let flags = if entry.selected { 0 } else { Flags::UNSELECTED };
         self.build(tid, entry, flags);
         let event = self.events.take().unwrap_or_default();
-        let before = family::program_of(tid);
+        let before = family::Image::of(tid);
         if let Some(process) = self.processes.get_mut(tgid) {
             let pending = PendingExec { tid, event, before };
             if process.exec.replace(pending).is_none() {
@@ -159,17 +154,16 @@ impl NotifyCapture {
                 is_thread: flags & clone::THREAD != 0,
                 flags,
             });
+            self.looks.expect(tid);
         }
     }
 
-    /// exit(2) ends a thread, exit_group(2) a process. The pidfd of a process shows its end.
-    fn leaves(&mut self, tid: pid_t, tgid: pid_t, entry: &Entry, sink: Sink) {
-        let status = ((entry.args[0] & 0xff) << 8) as i32;
-        if entry.call.name == "exit" {
-            self.thread_ended(tid, status, sink);
-        }
+    /// exit(2) ends a thread. The pidfd of a process shows the process's end.
+    fn leaves(&mut self, tid: pid_t, tgid: pid_t, code: u64, sink: Sink) {
+        let status = ((code & 0xff) << 8) as i32;
+        self.thread_ended(tid, status, sink);
         if let Some(process) = self.processes.get_mut(tgid)
-            && (entry.call.name == "exit_group" || process.threads.is_empty())
+            && process.threads.is_empty()
         {
             process.leaving = Some(status);
         }

@@ -134,27 +134,33 @@ fn start(
     Ok(capture)
 }
 
-/// The calls that the filter has to stop for a selection: in addition to it, exec, the calls that change a thread's
-/// user, and those that could show how tracees are pinned.
-pub(crate) fn stopped_calls(selection: &SyscallSet) -> SyscallSet {
-    let change_user = SYSCALLS
+/// The calls that change a thread's user.
+pub(crate) fn calls_that_change_user() -> SyscallSet {
+    SYSCALLS
         .iter()
         .filter(|call| call.category == Category::User && call.returns == Returns::Errno)
         // without those that only ask
         .filter(|call| {
             let fills = |param: &Param| matches!(param.written, Written::Success);
             !call.params.iter().any(fills)
-        });
+        })
+        .collect()
+}
+
+/// The calls that the filter has to stop for a selection: in addition to it, exec, the calls that change a thread's
+/// user, and those that could show how tracees are pinned.
+fn stopped_calls(selection: &SyscallSet) -> SyscallSet {
     // a call that goes on behind a stop may do so as restart_syscall(2)
     let always = ["execve", "execveat", "restart_syscall"]
         .into_iter()
         .chain(affinity::CALLS);
-    let always = always.filter_map(by_name).chain(change_user);
+    let always = always.filter_map(by_name).collect();
+    let stopped = selection.union(&always).union(&calls_that_change_user());
     if affinity::opens().any(|call| selection.contains(call)) {
         // if some opens stop, the others, which are few, stop as well
-        selection.union(&always.chain(affinity::opens()).collect())
+        stopped.union(&affinity::opens().collect())
     } else {
-        selection.union(&always.collect())
+        stopped
     }
 }
 
