@@ -18,7 +18,6 @@ pub(crate) mod trial;
 mod watchdog;
 
 use driver_api::driver::{OpenError, Opened};
-use driver_api::event::Abi;
 use driver_api::host::{Host, capability};
 use driver_api::request::{Command, Request, SyscallSet, Target};
 use driver_api::support::{Gap, Support};
@@ -27,6 +26,8 @@ use driver_start::Held;
 use libc::sock_filter;
 
 use crate::filter::{self, Action};
+use crate::guard;
+use crate::hiding::SET_DUMPABLE;
 use crate::memory::Memory;
 use crate::trace;
 use capture::NotifyCapture;
@@ -69,14 +70,14 @@ fn filtered_calls(selection: &SyscallSet) -> SyscallSet {
         .without(&unfailing_calls())
 }
 
-/// The filter for these calls, and for the first one of a new program.
+/// The filter for these calls, for the first one of a new program, and for a call that hides memory from lanner.
 fn program(wanted: &SyscallSet) -> Vec<sock_filter> {
-    let (name, first_arg) = FIRST_CALL;
-    let number = by_name(name).and_then(|call| call.number(Abi::NATIVE));
-    let mut program = match number {
-        Some(number) => filter::if_call(number, first_arg, Action::Notify),
-        None => Vec::new(),
-    };
+    let hides = ("prctl", Some(SET_DUMPABLE));
+    let mut program: Vec<sock_filter> = [FIRST_CALL, hides]
+        .into_iter()
+        .filter_map(|(name, first_arg)| Some((by_name(name)?, first_arg)))
+        .flat_map(|(call, first_arg)| filter::if_call(call, first_arg, Action::Notify))
+        .collect();
     program.extend(filter::program(
         |call| wanted.contains(call),
         Action::Notify,
@@ -145,7 +146,9 @@ pub(crate) fn open(
             "reading another process's memory is forbidden here",
         ));
     }
-    let capture = NotifyCapture::new(driver, held, channel, request.selection, request.limits)
+    guard::keep_others_out();
+    let reads_everything = host.has(capability::SYS_PTRACE);
+    let capture = NotifyCapture::new(driver, held, channel, request, reads_everything)
         .map_err(OpenError::failed(driver, "follow processes"))?;
     Ok(Opened {
         capture: Box::new(capture),
