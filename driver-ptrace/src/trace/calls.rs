@@ -76,7 +76,8 @@ impl PtraceCapture {
     /// Whether a call would keep lanner from reading the thread's memory: prctl(PR_SET_DUMPABLE, 0). It is answered
     /// instead of made, unless lanner may read everything.
     fn hides_memory(&self, entry: &Entry) -> bool {
-        !self.reads_everything && called(entry).is_some_and(|found| hiding::hides(&found, &entry.args))
+        !self.reads_everything
+            && called(entry).is_some_and(|found| hiding::hides(&found, &entry.args))
     }
 
     /// A thread is about to make a call. Decides whether its exit is waited for.
@@ -141,7 +142,11 @@ impl PtraceCapture {
     /// it returns, though that never reaches the program.
     pub(super) fn dies(&mut self, stop: ExitStop, sink: Sink) -> Result<(), Gone> {
         let tid = stop.tid();
-        if let Some(call) = self.tracees.get_mut(tid).and_then(|thread| thread.call.take()) {
+        if let Some(call) = self
+            .tracees
+            .get_mut(tid)
+            .and_then(|thread| thread.call.take())
+        {
             self.pinner.end_call(tid);
             // killed at the entry, it was not made
             if let Ok(ret) = stop.result()

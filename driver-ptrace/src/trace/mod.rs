@@ -97,8 +97,7 @@ impl Driver for Ptrace {
                 driver_start::threads(pids).map_err(OpenError::target)?;
                 let coverage = Coverage::new(Mode::Every, wanted);
                 let reads = host.has(capability::SYS_PTRACE);
-                let mut capture =
-                    PtraceCapture::new(waiter, coverage, None, request.limits, reads);
+                let mut capture = PtraceCapture::new(waiter, coverage, None, request.limits, reads);
                 guard::keep_others_out();
                 capture.seize_all(pids).map_err(OpenError::target)?;
                 capture
