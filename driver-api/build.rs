@@ -156,7 +156,10 @@ fn length(len: Len) -> String {
         LenFrom::At(at) => format!("LenFrom::At({at})"),
         LenFrom::Ret => "LenFrom::Ret".to_owned(),
     };
-    format!("Len {{ from: {from}, add: {:?} }}", len.add)
+    format!(
+        "Len {{ from: {from}, add: {:?}, most: {:?} }}",
+        len.add, len.most
+    )
 }
 
 fn symbol_statics(out: &mut String, sets: &[SymbolSet]) {

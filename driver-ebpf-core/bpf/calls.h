@@ -42,7 +42,8 @@ enum parts {
 static __always_inline void run_vector(const struct out *o, const struct lanner_op *op)
 {
 	__u64 ptr = arg_at(o, op->arg);
-	__s64 len, most;
+	__u64 len;
+	__s64 most;
 
 	if (!length_of(o, op, &len, &most))
 		return;

@@ -49,8 +49,8 @@ ENTRY_TAIL(op_vector)
 static __always_inline void gather(void *ctx, void *chain, int message)
 {
 	struct slot *slot = my_slot();
-	__s64 len, most;
-	__u64 ptr;
+	__u64 ptr, len;
+	__s64 most;
 
 	if (!slot)
 		return;

@@ -18,8 +18,14 @@ pub const NUMBERS: usize = 1024;
 pub const ARG_RET: u8 = 7;
 /// Value of [`Op::unit`]: the length counts bits, and is rounded up to whole longs.
 pub const UNIT_BITS: u16 = u16::MAX;
+/// Value of [`Op::unit`]: the length counts bits and is one too large; then as with [`UNIT_BITS`].
+pub const UNIT_BITS_AND_ONE: u16 = 0xfffe;
 /// Value of [`Op::unit`] with N added: the byte count is the length divided by 2^N, rounded up.
 pub const UNIT_SHIFT: u16 = 0xff00;
+/// The most bits that a length counts.
+pub const BITS_MAX: u32 = 0xff_ffff;
+/// Bit of [`Op::len_unused`]: the length has a sign. If it is negative, there is nothing to capture.
+pub const LEN_SIGNED: u8 = 0x80;
 
 /// Bits of [`Plan::flags`].
 pub mod flag {
@@ -75,7 +81,7 @@ pub mod when {
 pub mod len_from {
     /// `limit` is the length.
     pub const CONST: u8 = 0;
-    /// The value of argument `len_arg`.
+    /// The value of argument `len_arg`, in the width that `len_unused` leaves.
     pub const ARG: u8 = 1;
     /// The return value.
     pub const RET: u8 = 2;
@@ -88,6 +94,8 @@ pub mod len_from {
     /// The ioctl request in argument `len_arg` contains the length; the kernel writes the memory if the request
     /// reads.
     pub const IOC: u8 = 6;
+    /// The return value, but no more than the value of argument `len_arg`.
+    pub const RET_AND_ARG: u8 = 7;
 }
 
 /// One thing to fetch.
@@ -108,15 +116,17 @@ pub struct Op {
     pub len_from: u8,
     /// The register that has the length, or the first selector of a variant.
     pub len_arg: u8,
-    /// Bytes of one element, where the length counts elements; or [`UNIT_BITS`]; or [`UNIT_SHIFT`] + N; of a
-    /// variant, its id.
+    /// Bytes of one element, where the length counts elements; or [`UNIT_BITS`]; or [`UNIT_BITS_AND_ONE`]; or
+    /// [`UNIT_SHIFT`] + N; of a variant, its id.
     pub unit: u16,
     /// Bytes to capture at most; of a variant, the bits of the first selector that count.
     pub limit: u32,
     /// Bytes to add to the length; of a variant, the register of the second selector or [`ARG_RET`].
     pub add: u16,
     /// Entries to look at, at most.
-    pub entries: u16,
+    pub entries: u8,
+    /// How many of the upper bits of the register with the length do not count, and [`LEN_SIGNED`].
+    pub len_unused: u8,
 }
 
 /// What to fetch for one call.
@@ -204,10 +214,10 @@ impl VariantKey {
 
 /// The operations that [`code::VARIANT`] chooses among, for one width of pointers, without `what` and `arg`.
 pub fn variants(abi: Abi, limits: &Limits) -> Vec<(VariantKey, Op)> {
-    let builder = PlanBuilder::for_variants(abi, 0, limits);
     let narrow = u16::from(table::is_narrow(abi, 0));
     let mut all = Vec::new();
     for variant in VARIANTS.iter().filter(|variant| variant.has_memory()) {
+        let builder = PlanBuilder::for_variants(variant.user(), abi, 0, limits);
         let id = variant.id;
         let op = |meaning| builder.op_of_meaning(meaning, Op::default());
         all.push((VariantKey::other(id, narrow), op(&variant.other)));
@@ -241,5 +251,6 @@ pub fn chosen(op: &Op, abi: Abi, nr: u32, arg: impl Fn(u8) -> u64, limits: &Limi
         len_arg: op.len_arg,
         ..Op::default()
     };
-    PlanBuilder::for_variants(abi, nr, limits).op_of_meaning(&meaning, base)
+    PlanBuilder::for_variants(table::by_number(abi, nr), abi, nr, limits)
+        .op_of_meaning(&meaning, base)
 }

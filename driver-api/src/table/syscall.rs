@@ -66,6 +66,42 @@ impl Syscall {
         register
     }
 
+    /// The parameter that is in this register, in the first of its registers.
+    pub fn param_at(&self, abi: Abi, register: usize) -> Option<&'static Param> {
+        (0..self.params.len())
+            .find(|at| self.register(abi, *at) == register)
+            .map(|at| &self.params[at])
+    }
+
+    /// The registers of a call as the kernel takes them: each in the width of its parameter. A program can put
+    /// anything into the rest of a register. Registers of other parameters, or of none, are as they were. `nr` is the
+    /// call's number.
+    #[must_use]
+    pub fn arguments(&self, abi: Abi, nr: u32, registers: &[u64; 6]) -> [u64; 6] {
+        let narrow = super::is_narrow(abi, nr);
+        let mut cut = *registers;
+        for (at, param) in self.params.iter().enumerate() {
+            let pair = param.is_pair(matches!(abi, Abi::I386 | Abi::Arm));
+            let width = match param.kind {
+                Kind::By(variant, selectors) => {
+                    let value = |at: usize| {
+                        selectors.get(at).map_or(0, |of| {
+                            registers[self.register(abi, usize::from(*of)).min(5)] as u32
+                        })
+                    };
+                    variant.meaning(value(0), value(1)).kind.width()
+                }
+                kind => kind.width(),
+            };
+            if let (Some(width), false) = (width, pair)
+                && let Some(value) = cut.get_mut(self.register(abi, at))
+            {
+                *value = width.cut(*value, narrow);
+            }
+        }
+        cut
+    }
+
     /// The parameter with this name or alias, and its index.
     pub fn param(&self, name: &str) -> Option<(usize, &'static Param)> {
         self.params

@@ -28,14 +28,26 @@ pub(super) fn meaning(event: &Event<'_>, call: &Syscall, param: &Param) -> Meani
         let Kind::By(variant, selectors) = meaning.kind else {
             break;
         };
-        let value = |at: usize| {
-            selectors.get(at).map_or(0, |of| {
-                u32::try_from(raw(event, call, usize::from(*of)) & 0xffff_ffff).unwrap_or(0)
-            })
+        let value = |at: usize| match selectors.get(at) {
+            Some(of) => selector(event, call, usize::from(*of)),
+            None => Some(0),
         };
-        meaning = variant.meaning(value(0), value(1));
+        meaning = match (value(0), value(1)) {
+            (Some(first), Some(second)) => variant.meaning(first, second),
+            _ => variant.other,
+        };
     }
     meaning
+}
+
+/// The value of a selector. None: it is so large that no variant lists it.
+fn selector(event: &Event<'_>, call: &Syscall, at: usize) -> Option<u32> {
+    let value = raw(event, call, at);
+    let width = call.params.get(at).and_then(|param| param.kind.width());
+    match width.map(|width| width.bytes(is_narrow(event))) {
+        Some(8) => u32::try_from(value).ok(),
+        _ => u32::try_from(value & 0xffff_ffff).ok(),
+    }
 }
 
 /// Whether the memory of this call has 32-bit pointers.

@@ -29,6 +29,9 @@ words! {
         Be32 = "be32",
         /// 64 bits; two registers where registers have 32 bits.
         Loff = "loff",
+        /// 16 bits where pointers have 32, else 32: ids of calls that have a successor with 32-bit ids on those
+        /// ABIs (kernel/uid16.c). All ones mean "unchanged" in either width.
+        OldId = "oldid",
     }
 }
 
@@ -47,6 +50,43 @@ impl Width {
                     8
                 }
             }
+            Self::OldId => {
+                if narrow {
+                    2
+                } else {
+                    4
+                }
+            }
+        }
+    }
+
+    /// Whether it has a sign.
+    pub const fn is_signed(self) -> bool {
+        match self {
+            Self::I8 | Self::I16 | Self::I32 | Self::I64 | Self::Long | Self::Loff => true,
+            Self::U8
+            | Self::U16
+            | Self::U32
+            | Self::U64
+            | Self::Ulong
+            | Self::Be16
+            | Self::Be32
+            | Self::OldId => false,
+        }
+    }
+
+    /// The value of a register as the kernel takes it: in this width, with its sign extended. `narrow`: pointers
+    /// have 32 bits.
+    pub const fn cut(self, register: u64, narrow: bool) -> u64 {
+        let unused = 64 - 8 * self.bytes(narrow) as u32;
+        let cut = register << unused >> unused;
+        if self.is_signed() {
+            ((register << unused).cast_signed() >> unused).cast_unsigned()
+        } else if matches!(self, Self::OldId) && narrow && cut == 0xffff {
+            // "unchanged" has all bits set (low2highuid() in include/linux/highuid.h)
+            0xffff_ffff
+        } else {
+            cut
         }
     }
 }
@@ -171,7 +211,8 @@ impl Number {
             Self::I8 => Width::I8,
             Self::U8 => Width::U8,
             Self::I16 => Width::I16,
-            Self::U16 => Width::U16,
+            // umode_t
+            Self::U16 | Self::Mode | Self::Chmod => Width::U16,
             Self::Fd
             | Self::DirFd
             | Self::I32
@@ -181,8 +222,6 @@ impl Number {
             | Self::ClockId => Width::I32,
             Self::U32
             | Self::Size32
-            | Self::Mode
-            | Self::Chmod
             | Self::FileType
             | Self::Uid
             | Self::Gid
