@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use driver_api::driver::{Capture, CaptureError, CommandState, Flow, Polled};
 use driver_api::error::Cause;
 use driver_api::event::Event;
-use driver_api::request::{Limits, SyscallSet};
+use driver_api::request::{Request, SyscallSet};
 use driver_api::stats::Stats;
 use driver_start::Held;
 use libc::pid_t;
 
 use super::launch::ListenerChannel;
 use super::listener::Listener;
+use super::looks::Looks;
 use super::processes::Processes;
 use super::watchdog::Watchdog;
 use crate::events::{self, Events, Sink};
@@ -45,6 +46,8 @@ pub(crate) struct NotifyCapture {
     channel: Option<ListenerChannel>,
     running: Option<Running>,
     pub(super) processes: Processes,
+    /// When to look for children that were not seen yet.
+    pub(super) looks: Looks,
     /// The command has executed its program. Events before that are of lanner's own code.
     pub(super) launched: bool,
     pub(super) status: Option<i32>,
@@ -55,6 +58,8 @@ pub(crate) struct NotifyCapture {
     filtered: SyscallSet,
     pub(super) selection: SyscallSet,
     pub(super) events: Events,
+    /// No program can forbid lanner to read its memory.
+    pub(super) reads_everything: bool,
 }
 
 impl NotifyCapture {
@@ -62,22 +67,25 @@ impl NotifyCapture {
         driver: &'static str,
         command: Held,
         channel: ListenerChannel,
-        selection: SyscallSet,
-        limits: Limits,
+        request: &Request,
+        reads_everything: bool,
     ) -> std::io::Result<Self> {
+        let selection = request.selection;
         Ok(Self {
             driver,
             command,
             channel: Some(channel),
             running: None,
             processes: Processes::new()?,
+            looks: Looks::default(),
             launched: false,
             status: None,
             ended: false,
             deserted: None,
             filtered: super::filtered_calls(&selection),
             selection,
-            events: Events::new(limits),
+            events: Events::new(request.limits),
+            reads_everything,
         })
     }
 
@@ -94,12 +102,18 @@ impl NotifyCapture {
         listener.is_some_and(|listener| listener.is_valid(id))
     }
 
-    /// Lets a waiting thread make its call. False: it does not wait any more.
-    pub(super) fn answer(&self, id: u64) -> bool {
+    /// Lets a waiting thread make its call, or has the call return 0 without being made. False: it does not wait any
+    /// more.
+    pub(super) fn answer(&self, id: u64, is_made: bool) -> bool {
         let Some(running) = &self.running else {
             return false;
         };
-        let answered = running.listener.answer(id).is_ok();
+        let listener = &running.listener;
+        let answered = if is_made {
+            listener.answer(id).is_ok()
+        } else {
+            listener.succeed(id).is_ok()
+        };
         if let Some(watchdog) = &running.watchdog {
             watchdog.note_waiting(0);
         }
@@ -222,6 +236,7 @@ impl NotifyCapture {
 
     /// How long to wait.
     fn patience(&self, left: Duration) -> Duration {
+        let left = left.min(self.looks.patience());
         if self.processes.is_empty() || self.processes.lacks_pidfds() {
             left.min(LOOK)
         } else {
@@ -237,6 +252,8 @@ impl NotifyCapture {
         };
         let ready = running.listener.wait(Some(self.processes.ends()), patience);
         let call = ready.call.then(|| running.listener.receive()).flatten();
+        // before ends, which may be of those children
+        self.look_for_children(sink);
         // an end that the parent has seen is delivered before what the parent does next
         if ready.other || self.processes.lacks_pidfds() {
             self.report_ends(false, sink);
@@ -344,7 +361,8 @@ impl Capture for NotifyCapture {
     }
 
     fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
-        if self.filtered.union(selection) != self.filtered {
+        let asked = selection.without(&super::unfailing_calls());
+        if self.filtered.union(&asked) != self.filtered {
             return Err(self.failure(
                 "widen the selection",
                 "notify mode's filter stays as it was when the command was started; select all that will be \

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use libc::{c_int, pid_t};
 use proc_pid::{Field, State};
 
+use super::family::Image;
 use crate::id_map::IdMap;
 use crate::proc_dir::ProcDir;
 use crate::threads::Owner;
@@ -56,8 +57,8 @@ pub(crate) struct PendingExec {
     pub(crate) tid: pid_t,
     /// Its event, with what its entry can say.
     pub(crate) event: Vec<u8>,
-    /// Which program the process ran before it.
-    pub(crate) before: Option<Vec<u8>>,
+    /// What the process ran before it.
+    pub(crate) before: Image,
 }
 
 /// A followed process.
@@ -65,7 +66,7 @@ pub(crate) struct PendingExec {
 pub(crate) struct Process {
     pidfd: Option<OwnedFd>,
     pub(crate) threads: Vec<pid_t>,
-    /// The status that it has given to exit_group(2), or its last thread to exit(2).
+    /// The status that its last thread has given to exit(2).
     pub(crate) leaving: Option<i32>,
     pub(crate) exec: Option<PendingExec>,
 }
