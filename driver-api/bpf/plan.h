@@ -13,8 +13,12 @@
 /* How many operations a plan has room for. */
 #define LANNER_PLAN_OPS 6
 
-/* How many numbers an ABI can have in an array of plans. */
+/* How many numbers an ABI can have in an array of plans. The last plan is for all higher numbers, too, and for no call
+ * of the table. */
 #define LANNER_PLAN_NRS 1024
+
+/* How many calls can be made through others. Their plans follow those of all ABIs. */
+#define LANNER_MULTIPLEXED 64
 
 /* Value of lanner_op.arg: the return value. */
 #define LANNER_ARG_RET 7
@@ -48,6 +52,9 @@
 
 /* The call needs much room: it has an operation of which a call has at most one. */
 #define LANNER_PLAN_LARGE 16
+
+/* Other calls are made through it: struct lanner_multiplexed says which. */
+#define LANNER_PLAN_MULTIPLEXER 32
 
 /* Nothing. */
 #define LANNER_OP_NONE 0
@@ -168,6 +175,21 @@ struct lanner_variant_key {
 	__u32 first;
 	/* The second selector; 0 if there is none. */
 	__u32 second;
+};
+
+/* For the interpreters in the kernel: a call that is made through another one. Its key is the number of the other call
+ * in the highest byte, the version's presence in bit 16, and the value of the first register below. */
+struct lanner_multiplexed {
+	/* The number of the event. */
+	__u32 nr;
+	/* The index of its plan behind those of all ABIs. */
+	__u32 plan;
+	/* Where each register comes from: one of the call's own registers, from 6 on a word in memory; 255: it is 0. */
+	__u8 sources[6];
+	/* The register that points to the words. */
+	__u8 base;
+	/* How many words of 32 bits there are. */
+	__u8 words;
 };
 
 #endif

@@ -92,6 +92,32 @@ TAIL(op_messages)
 	next(ctx, chain, slot);
 }
 
+/* A call through which others are made: the event becomes that of the call that is meant, if it is selected. */
+TAIL(op_multiplexed)
+{
+	const struct lanner_multiplexed *call;
+	struct lanner_plan *plan;
+	struct slot *slot = my_slot();
+	__u32 key;
+
+	if (!slot)
+		return;
+	struct out o = OUT(slot);
+
+	call = meant(PLAIN_NR(o.event->nr), o.event->args[0]);
+	if (call) {
+		key = plan_of_meant(call);
+		plan = bpf_map_lookup_elem(&plans, &key);
+		if (!plan || !(plan->flags & LANNER_PLAN_SELECTED)) {
+			release_slot(slot);
+			return;
+		}
+		if (become_meant(&o, call))
+			slot->plan = key;
+	}
+	next(ctx, chain, slot);
+}
+
 /* The operation that the value of an argument chooses. */
 TAIL(op_variant)
 {

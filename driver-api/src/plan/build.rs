@@ -37,6 +37,13 @@ impl Plan {
         if call.params.iter().any(|p| matches!(p.kind, Kind::Strv)) {
             plan.flags |= flag::EXEC;
         }
+        if abi == Abi::I386
+            && table::Multiplexed::all()
+                .iter()
+                .any(|one| std::ptr::eq(one.through(), call))
+        {
+            plan.flags |= flag::MULTIPLEXER;
+        }
         let builder = PlanBuilder {
             by_register: false,
             ..PlanBuilder::for_variants(Some(call), abi, nr, limits)

@@ -12,8 +12,11 @@ use build::PlanBuilder;
 
 /// How many operations a plan has room for.
 pub const OPS: usize = 6;
-/// How many numbers an ABI can have in an array of plans.
+/// How many numbers an ABI can have in an array of plans. The last plan is for all higher numbers, too, and for no call
+/// of the table.
 pub const NUMBERS: usize = 1024;
+/// How many calls can be made through others. Their plans follow those of all ABIs.
+pub const MULTIPLEXED: usize = 64;
 /// Value of [`Op::arg`]: the return value.
 pub const ARG_RET: u8 = 7;
 /// Value of [`Op::unit`]: the length counts bits, and is rounded up to whole longs.
@@ -39,6 +42,8 @@ pub mod flag {
     pub const EXEC: u8 = 8;
     /// The call needs much room: it has an operation of which a call has at most one.
     pub const LARGE: u8 = 16;
+    /// Other calls are made through it: [`Multiplexed`](super::Multiplexed) says which.
+    pub const MULTIPLEXER: u8 = 32;
 }
 
 /// What an operation fetches.
@@ -158,9 +163,7 @@ pub fn array(abi: Abi, selected: &SyscallSet, limits: &Limits) -> Vec<Plan> {
             } else {
                 abi
             };
-            let Some(call) = table::by_number(abi, nr) else {
-                return Plan::default();
-            };
+            let call = table::of_number(abi, nr);
             let mut plan = Plan::of(call, abi, nr, limits);
             if selected.contains(call) {
                 plan.flags |= flag::SELECTED;
@@ -168,6 +171,60 @@ pub fn array(abi: Abi, selected: &SyscallSet, limits: &Limits) -> Vec<Plan> {
             plan
         })
         .collect()
+}
+
+/// The plans of the calls that are made through others, in the order of
+/// [`Multiplexed::all`](table::Multiplexed::all).
+pub fn multiplexed(selected: &SyscallSet, limits: &Limits) -> Vec<Plan> {
+    table::Multiplexed::all()
+        .iter()
+        .map(|one| {
+            let mut plan = Plan::of(one.call(), Abi::I386, one.number(), limits);
+            if selected.contains(one.call()) {
+                plan.flags |= flag::SELECTED;
+            }
+            plan
+        })
+        .collect()
+}
+
+/// For the interpreters in the kernel: a call that is made through another one. Its key is the number of the other call
+/// in the highest byte, the version's presence in bit 16, and the value of the first register below.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Multiplexed {
+    /// The number of the event.
+    pub nr: u32,
+    /// The index of its plan behind those of all ABIs.
+    pub plan: u32,
+    /// Where each register comes from: one of the call's own registers, from 6 on a word in memory; 255: it is 0.
+    pub sources: [u8; 6],
+    /// The register that points to the words.
+    pub base: u8,
+    /// How many words of 32 bits there are.
+    pub words: u8,
+}
+
+/// The calls that are made through others, by their keys.
+pub fn multiplexed_keys() -> Vec<(u32, Multiplexed)> {
+    let mut all = Vec::new();
+    for (plan, one) in (0..).zip(table::Multiplexed::all()) {
+        let mut sources = [u8::MAX; 6];
+        for (to, from) in sources.iter_mut().zip(one.sources) {
+            *to = *from;
+        }
+        let value = Multiplexed {
+            nr: one.number(),
+            plan,
+            sources,
+            base: one.base,
+            words: one.words,
+        };
+        all.extend(one.keys().map(|key| (key, value)));
+    }
+    all
 }
 
 /// One more than the last number that x32 alone has.

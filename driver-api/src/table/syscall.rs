@@ -1,7 +1,7 @@
 //! A system call and its parameters, as a line of `syscalls.tbl` has them.
 
 use super::words::{Category, Number, Returns, Width, Written};
-use super::{Kind, SYSCALLS, X32_COLUMN, abi_column};
+use super::{Kind, Multiplexed, SYSCALLS, X32_COLUMN, abi_column};
 use crate::event::{Abi, Fact};
 
 /// A system call.
@@ -18,6 +18,8 @@ pub struct Syscall {
     /// It never ends with EINTR, and its callers count on that: they ignore errors, or cannot go on after one. A driver
     /// that could make calls fail leaves it alone.
     pub unfailing: bool,
+    /// The index of the call whose type its events have; none: its own.
+    pub(super) event_type: Option<u16>,
     /// What the kernel is asked beyond the parameters.
     pub facts: &'static [FactOf],
     /// The parameters, in the order of the arguments.
@@ -28,6 +30,24 @@ impl Syscall {
     /// Its index in [`SYSCALLS`], and in a [`SyscallSet`](crate::request::SyscallSet).
     pub fn index(&self) -> usize {
         (std::ptr::from_ref(self) as usize - SYSCALLS.as_ptr() as usize) / size_of::<Self>()
+    }
+
+    /// The call that rules see in it: setuid(2) in setuid32 of 32-bit programs.
+    pub fn event_type(&self) -> &Self {
+        self.event_type
+            .map_or(self, |at| &SYSCALLS[usize::from(at)])
+    }
+
+    /// Whether it stands for all calls whose numbers the table does not have.
+    pub fn is_unknown(&self) -> bool {
+        self.name == super::UNKNOWN
+    }
+
+    /// The call as the kernel names it, where a program made it through another one, socketcall(2) or ipc(2): the
+    /// other one. `nr` is the number in the event.
+    pub fn made_through(abi: Abi, nr: u32) -> Option<&'static Self> {
+        let made = Multiplexed::with_number(nr).filter(|_| abi == Abi::I386);
+        made.map(Multiplexed::through)
     }
 
     /// Its number in an ABI, an x32 number without its bit.
@@ -53,7 +73,7 @@ impl Syscall {
         let narrow = matches!(abi, Abi::I386 | Abi::Arm);
         // arm's procedure call standard: a 64-bit argument begins in an even register
         let aligned = |p: &Param| {
-            let halves = matches!(p.kind, Kind::Number(Number::OffPair, _));
+            let halves = matches!(p.kind, Kind::Number(Number::OffPair | Number::HighLow, _));
             abi == Abi::Arm && p.is_pair(true) && !halves
         };
         let mut register = 0;

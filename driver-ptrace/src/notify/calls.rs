@@ -6,9 +6,9 @@ use driver_api::table::{self, Category, Returns};
 use libc::pid_t;
 
 use super::capture::NotifyCapture;
-use super::{family, is_first_call};
 use super::listener::Notification;
 use super::processes::{Birth, PendingExec};
+use super::{family, is_first_call};
 use crate::clone;
 use crate::events::{self, Sink};
 use crate::hiding::{self, Called};
@@ -29,13 +29,14 @@ pub(super) struct Entry {
 }
 
 impl NotifyCapture {
-    /// The call of a notification. None: the table does not have it.
+    /// The call of a notification. None: it is of a foreign architecture.
     fn entry_of(&self, notification: &Notification) -> Option<Entry> {
         let called = Called::of(notification.arch, notification.nr)?;
+        let (called, args) = called.meant(notification.tid, notification.args);
         let Called { abi, nr, call } = called;
         Some(Entry {
             called,
-            args: notification.args,
+            args,
             plan: self.events.plan_of(call, abi, nr),
             selected: self.selection.contains(call),
         })

@@ -65,6 +65,7 @@ fn unfailing_calls() -> SyscallSet {
 fn filtered_calls(selection: &SyscallSet) -> SyscallSet {
     let own = FAMILY.into_iter().chain([FIRST_NARROW_CALL]);
     selection
+        .with_multiplexers()
         .union(&own.filter_map(by_name).collect())
         .union(&trace::calls_that_change_user())
         .without(&unfailing_calls())

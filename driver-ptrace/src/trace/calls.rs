@@ -18,10 +18,10 @@ use crate::proc_dir::PATH_MAX;
 use crate::threads;
 use crate::tracee::{Boundary, Entry, ExitStop, Gone, SeccompStop, SyscallStop};
 
-/// The call of an entry. None: the table does not have it.
+/// The call of an entry. None: it is of a foreign architecture.
 fn called(entry: &Entry) -> Option<Called> {
-    let nr = u32::try_from(entry.nr).ok()?;
-    Called::of(entry.arch, nr)
+    // the kernel takes the low 32 bits
+    Called::of(entry.arch, entry.nr as u32)
 }
 
 impl PtraceCapture {
@@ -76,7 +76,8 @@ impl PtraceCapture {
     /// Whether a call would keep lanner from reading the thread's memory: prctl(PR_SET_DUMPABLE, 0). It is answered
     /// instead of made, unless lanner may read everything.
     fn hides_memory(&self, entry: &Entry) -> bool {
-        !self.reads_everything && called(entry).is_some_and(|found| hiding::hides(&found, &entry.args))
+        !self.reads_everything
+            && called(entry).is_some_and(|found| hiding::hides(&found, &entry.args))
     }
 
     /// A thread is about to make a call. Decides whether its exit is waited for.
@@ -84,16 +85,17 @@ impl PtraceCapture {
         if let Some(thread) = self.tracees.get_mut(tid) {
             thread.was_stopped = false;
         }
-        let Some(Called { abi, nr, call }) = called(entry) else {
+        let Some(made) = called(entry) else {
             return;
         };
+        let (Called { abi, nr, call }, args) = made.meant(tid, entry.args);
         let plan = self.events.plan_of(call, abi, nr);
         let selected = self.coverage.selection.contains(call);
         let mut begun = Call {
             call,
             abi,
             nr,
-            args: entry.args,
+            args,
             pinning: Pinning::of(call),
             exec: None,
         };
@@ -141,7 +143,11 @@ impl PtraceCapture {
     /// it returns, though that never reaches the program.
     pub(super) fn dies(&mut self, stop: ExitStop, sink: Sink) -> Result<(), Gone> {
         let tid = stop.tid();
-        if let Some(call) = self.tracees.get_mut(tid).and_then(|thread| thread.call.take()) {
+        if let Some(call) = self
+            .tracees
+            .get_mut(tid)
+            .and_then(|thread| thread.call.take())
+        {
             self.pinner.end_call(tid);
             // killed at the entry, it was not made
             if let Ok(ret) = stop.result()

@@ -82,7 +82,10 @@ impl Driver for Ptrace {
             return Err(OpenError::Unusable { driver: NAME, gaps });
         }
         let waiter = Waiter::new().map_err(OpenError::failed(NAME, "make a timer"))?;
-        let wanted = request.selection.without(&request.limits.omit.if_held);
+        let wanted = request
+            .selection
+            .without(&request.limits.omit.if_held)
+            .with_multiplexers();
         let capture = match &request.target {
             Target::Host => {
                 return Err(OpenError::Unsupported {
@@ -97,8 +100,7 @@ impl Driver for Ptrace {
                 driver_start::threads(pids).map_err(OpenError::target)?;
                 let coverage = Coverage::new(Mode::Every, wanted);
                 let reads = host.has(capability::SYS_PTRACE);
-                let mut capture =
-                    PtraceCapture::new(waiter, coverage, None, request.limits, reads);
+                let mut capture = PtraceCapture::new(waiter, coverage, None, request.limits, reads);
                 guard::keep_others_out();
                 capture.seize_all(pids).map_err(OpenError::target)?;
                 capture

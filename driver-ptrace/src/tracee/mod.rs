@@ -22,8 +22,8 @@ use libc::{c_long, c_uint, c_void, pid_t};
 pub(crate) use position::{Boundary, Entry};
 pub(crate) use registers::InterruptedCall;
 pub(crate) use stop::{
-    BirthKind, BirthStop, ExecStop, ExitStop, InterruptStop, Resumption, ReturnPath, RunUntil, SeccompStop,
-    SignalStop, Stop, SyscallStop, Wait,
+    BirthKind, BirthStop, ExecStop, ExitStop, InterruptStop, Resumption, ReturnPath, RunUntil,
+    SeccompStop, SignalStop, Stop, SyscallStop, Wait,
 };
 
 /// The options of a thread in an attached process (ptrace(2)). Without TRACESECCOMP: a filter of the program's own

@@ -65,7 +65,11 @@ impl Stopped {
 
     /// The entry or exit that the thread is at, by its registers. `narrow`: the thread of a 64-bit program makes a call
     /// of 32-bit programs.
-    pub(super) fn boundary_in_registers(&self, entry: bool, narrow: bool) -> Result<Boundary, Gone> {
+    pub(super) fn boundary_in_registers(
+        &self,
+        entry: bool,
+        narrow: bool,
+    ) -> Result<Boundary, Gone> {
         let r = self.registers().ok_or(Gone)?;
         if !entry {
             return Ok(Boundary::Exit {

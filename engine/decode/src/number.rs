@@ -43,6 +43,7 @@ impl Number {
             Reading::Signed
             | Reading::Unsigned
             | Reading::Hex
+            | Reading::Pages
             | Reading::Address
             | Reading::Id
             | Reading::Mode
@@ -69,9 +70,15 @@ impl Number {
             | Reading::Address
             | Reading::Device
             | Reading::Limit => Some(Scalar::Unsigned(self.bits)),
+            Reading::Pages => Some(Scalar::Unsigned(self.in_bytes())),
             Reading::ClockId => Some(Scalar::Unsigned(self.low().into())),
             Reading::IpcKey | Reading::Ioprio | Reading::WaitStatus | Reading::Ip4 => None,
         }
+    }
+
+    /// A number of pages as the bytes that they have (`mmap2` in arch/x86/kernel/sys_ia32.c).
+    fn in_bytes(&self) -> u64 {
+        self.bits.wrapping_mul(4096)
     }
 
     /// The low 32 bits.
@@ -120,6 +127,7 @@ impl Forms for Number {
             Reading::Signed => decimal(out, self.bits.cast_signed()),
             Reading::Unsigned => decimal(out, self.bits),
             Reading::Hex => hex(out, self.bits),
+            Reading::Pages => hex(out, self.in_bytes()),
             Reading::Address => pointer(out, self.bits),
             Reading::DirFd if self.int() == AT_FDCWD => out.push_str("AT_FDCWD"),
             Reading::DirFd => decimal(out, self.int()),
@@ -150,6 +158,7 @@ impl Forms for Number {
         match self.reading {
             Reading::Signed => decimal(out, self.bits.cast_signed()),
             Reading::Unsigned | Reading::Hex | Reading::Limit => decimal(out, self.bits),
+            Reading::Pages => decimal(out, self.in_bytes()),
             Reading::Address if self.bits == 0 => out.push_str("null"),
             Reading::Address => {
                 let _ = write!(out, "\"{:#x}\"", self.bits);
@@ -192,6 +201,7 @@ impl Forms for Number {
                 clock(out, self.int(), Remark::Without);
             }),
             Reading::Hex | Reading::Device => decimal(out, self.bits),
+            Reading::Pages => decimal(out, self.in_bytes()),
             Reading::Address => {
                 let _ = write!(out, "{:x}", self.bits);
             }

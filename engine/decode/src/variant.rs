@@ -1,7 +1,7 @@
 //! The value of a parameter's register, and what the parameter is in this call.
 
 use driver_api::event::{Abi, Event};
-use driver_api::table::{self, Kind, Meaning, Param, Syscall};
+use driver_api::table::{self, Kind, Meaning, Number, Param, Syscall};
 
 /// The value in a parameter's register, or in its two registers.
 pub(super) fn raw(event: &Event<'_>, call: &Syscall, at: usize) -> u64 {
@@ -10,8 +10,19 @@ pub(super) fn raw(event: &Event<'_>, call: &Syscall, at: usize) -> u64 {
     let args = &event.header().args;
     let value = |at: usize| args.get(at).copied().unwrap_or_default();
     let narrow = matches!(abi, Abi::I386 | Abi::Arm);
-    if narrow && call.params.get(at).is_some_and(|p| p.is_pair(true)) {
-        value(register) & 0xffff_ffff | value(register + 1) << 32
+    let param = call.params.get(at);
+    if narrow && param.is_some_and(|p| p.is_pair(true)) {
+        let (first, second) = (value(register), value(register + 1));
+        let high_first = matches!(
+            param.map(|p| p.kind),
+            Some(Kind::Number(Number::HighLow, _))
+        );
+        let (low, high) = if high_first {
+            (second, first)
+        } else {
+            (first, second)
+        };
+        low & 0xffff_ffff | high << 32
     } else {
         value(register)
     }

@@ -128,6 +128,10 @@ words! {
         Loff = "loff",
         /// An offset in a file in two registers on every ABI, the low half first.
         OffPair = "offpair",
+        /// An offset in a file in two registers, the high half first.
+        HighLow = "highlow",
+        /// An offset in a file, in pages of 4096 bytes.
+        PageOff = "pageoff",
         /// Permission bits of a new file.
         Mode = "mode",
         /// Permission bits to set on a file.
@@ -176,6 +180,8 @@ pub enum Reading {
     Unsigned,
     /// A number best read in base 16.
     Hex,
+    /// A number of pages of 4096 bytes, shown in bytes.
+    Pages,
     /// An address.
     Address,
     /// A directory's descriptor or `AT_FDCWD`.
@@ -229,10 +235,12 @@ impl Number {
             | Self::Ioprio
             | Self::Wstatus => Width::U32,
             Self::I64 | Self::Off => Width::I64,
-            Self::Loff | Self::OffPair => Width::Loff,
+            Self::Loff | Self::OffPair | Self::HighLow => Width::Loff,
             Self::U64 => Width::U64,
             Self::Long => Width::Long,
-            Self::Ulong | Self::Size | Self::Ptr | Self::Hex | Self::Limit => Width::Ulong,
+            Self::Ulong | Self::Size | Self::Ptr | Self::Hex | Self::Limit | Self::PageOff => {
+                Width::Ulong
+            }
             Self::Be16 => Width::Be16,
             Self::Be32 | Self::Ip4 => Width::Be32,
         }
@@ -250,6 +258,7 @@ impl Number {
             | Self::Off
             | Self::Loff
             | Self::OffPair
+            | Self::HighLow
             | Self::Pid => Reading::Signed,
             Self::U8
             | Self::U16
@@ -267,6 +276,7 @@ impl Number {
             Self::Signal => Reading::Signal,
             Self::Ptr => Reading::Address,
             Self::Hex => Reading::Hex,
+            Self::PageOff => Reading::Pages,
             Self::Dev => Reading::Device,
             Self::IpcKey => Reading::IpcKey,
             Self::Limit => Reading::Limit,
