@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use driver_api::table::Category;
+use driver_api::table::{Category, Returns, Syscall};
 use inspect::{Connection, Descriptor, DescriptorKind, Role, Socket};
 use lanner_plugin::Value;
 
@@ -12,8 +12,13 @@ use super::path;
 use super::process::{number, text};
 use super::view::View;
 
+/// The number of the descriptor. As in Falco, -1: the call is about no descriptor, or has made none because it failed.
 pub(super) fn fd<'a>(view: &View<'a>) -> Value<'a> {
-    number(view.seen.fd)
+    let makes_one = |call: &Syscall| call.returns == Returns::Fd;
+    match (view.seen.fd, view.seen.call) {
+        (None, Some(call)) if !(makes_one(call) && at_entry(view.event)) => Value::I64(-1),
+        (fd, _) => number(fd),
+    }
 }
 
 /// The path that a call would have opened, had it not failed, or is about to.

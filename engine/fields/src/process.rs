@@ -6,11 +6,10 @@ use lanner_plugin::Value;
 use super::argument::Arg;
 use super::view::View;
 
-/// Appends texts, with a space between them.
+/// Appends texts, with a space between each two. A text may be empty.
 pub(super) fn join<'a>(out: &mut Vec<u8>, texts: impl Iterator<Item = &'a [u8]>) {
-    let start = out.len();
-    for text in texts {
-        if out.len() > start {
+    for (at, text) in texts.enumerate() {
+        if at > 0 {
             out.push(b' ');
         }
         out.extend_from_slice(text);
@@ -210,8 +209,18 @@ pub(super) fn env<'a>(view: &View<'a>, process: &'a Process, arg: &Arg) -> Value
     }
 }
 
+/// The working directory. It ends with a slash, as in Falco.
 pub(super) fn cwd<'a>(view: &View<'a>) -> Value<'a> {
-    some_text(view.known().map(|process| &*process.cwd))
+    let Some(cwd) = view.known().map(|process| &*process.cwd) else {
+        return Value::None;
+    };
+    if cwd.is_empty() || cwd.ends_with(b"/") {
+        return some_text(Some(cwd));
+    }
+    Value::String(view.scratch.bytes(|out| {
+        out.extend_from_slice(cwd);
+        out.push(b'/');
+    }))
 }
 
 /// The oldest ancestor, or the process itself, that is a shell, as far up as there are shells.

@@ -27,8 +27,8 @@ impl Inspector {
                 self.descriptor_of(call.key, call.fd(0))
                     .map_or(&[], |directory| &directory.name),
             );
-        } else if let Some(said) = call.event.argument(0) {
-            path::resolve(self.base_directory(call, None), &said.text(), &mut cwd);
+        } else if let Some(said) = call.text(0) {
+            path::resolve(self.base_directory(call, None), &said, &mut cwd);
         }
         if let Some((process, texts)) = self.processes.edit(call.key) {
             texts.set(&mut process.cwd, &cwd);

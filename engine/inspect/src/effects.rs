@@ -334,6 +334,12 @@ pub fn open_flags(call: &Syscall) -> Option<OpenFlags> {
     Some(flags)
 }
 
+/// Whether a call changes the working directory to a path.
+#[must_use]
+pub fn is_chdir(call: &Syscall) -> bool {
+    of(call).effect == Effect::Chdir
+}
+
 /// The calls that the state needs. They are captured in addition to those that rules want.
 #[must_use]
 pub fn needed() -> SyscallSet {

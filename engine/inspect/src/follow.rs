@@ -1,8 +1,9 @@
 //! Applies the effects of calls to the state. Failed calls have none, except connect(2) that is in progress.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use driver_api::event::{Abi, Event, Fact, Flags, Header};
+use driver_api::event::{Abi, Event, Fact, Flags, Header, Status};
 use driver_api::table::Syscall;
 
 use super::descriptor::{Descriptor, DescriptorKind, Role, Socket};
@@ -75,6 +76,12 @@ pub(super) struct Call<'a, 'e> {
 impl Call<'_, '_> {
     pub(super) fn fd(&self, at: usize) -> i32 {
         fd_in(self.args[at])
+    }
+
+    /// The string that an argument points to. None: the kernel could not read it.
+    pub(super) fn text(&self, at: usize) -> Option<Cow<'_, [u8]>> {
+        let said = self.event.argument(at)?;
+        (said.status != Status::Fault).then(|| said.text())
     }
 
     pub(super) fn has(&self, at: Option<u8>, flag: u64) -> bool {
@@ -347,10 +354,7 @@ impl Inspector {
         flags: OpenFlags,
         seen: &mut Seen,
     ) {
-        let said = call
-            .event
-            .argument(usize::from(path_at))
-            .map(|path| path.text());
+        let said = call.text(path_at.into());
         let mut name = std::mem::take(&mut self.scratch);
         name.clear();
         if let Some(fact) = call.event.fact(Fact::Path) {

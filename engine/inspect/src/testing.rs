@@ -20,6 +20,7 @@ pub struct Ev {
     pub header: Header,
     attached: Vec<(u8, Encoding, Vec<u8>)>,
     control: Option<(u8, Vec<u8>)>,
+    unread: Vec<u8>,
 }
 
 impl Ev {
@@ -37,6 +38,7 @@ impl Ev {
             header,
             attached: Vec::new(),
             control: None,
+            unread: Vec::new(),
         }
     }
 
@@ -98,6 +100,12 @@ impl Ev {
         self
     }
 
+    /// Marks the memory behind an argument as unreadable.
+    pub fn unread(mut self, at: u8) -> Self {
+        self.unread.push(at);
+        self
+    }
+
     /// Adds the control messages of a `msghdr`.
     pub fn control(mut self, at: u8, bytes: &[u8]) -> Self {
         self.control = Some((at, bytes.to_vec()));
@@ -154,6 +162,9 @@ impl Ev {
         for (what, encoding, bytes) in &self.attached {
             let full = bytes.len() as u64;
             builder.attach(*what, Part::None, Status::Whole, *encoding, full, bytes);
+        }
+        for at in &self.unread {
+            builder.attach(*at, Part::None, Status::Fault, Encoding::Raw, 0, &[]);
         }
         if let Some((at, bytes)) = &self.control {
             let full = bytes.len() as u64;

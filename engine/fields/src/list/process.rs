@@ -73,7 +73,7 @@ pub(super) const PROCESS: &[FieldDef] = &[
         v.known().map_or(Value::None, |process| proc::env(v, process, arg))
     })
     .arg(ArgRule::Name),
-    F::new("proc.cwd", Text, "Working directory.", |v, _| proc::cwd(v)),
+    F::new("proc.cwd", Text, "Working directory, with a slash at its end.", |v, _| proc::cwd(v)),
     F::new("proc.loginshellid", I64, "Id of the oldest shell in the lineage.", |v, _| {
         proc::login_shell(v)
     }),
