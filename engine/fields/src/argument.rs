@@ -226,7 +226,7 @@ fn member_text<'a>(view: &View<'a>, call: &Syscall, member: Member) -> Value<'a>
         && let Some(descriptor) = view
             .seen
             .process
-            .and_then(|key| view.inspector.descriptor_of(key, fd))
+            .and_then(|key| view.inspector.descriptor_of(key, view.seen.tid, fd))
     {
         return described(view, descriptor);
     }
@@ -288,7 +288,7 @@ pub(super) fn arg<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
                     } else {
                         view.seen
                             .process
-                            .and_then(|key| view.inspector.descriptor_of(key, fd))
+                            .and_then(|key| view.inspector.descriptor_of(key, view.seen.tid, fd))
                     };
                     match descriptor {
                         Some(descriptor) => described(view, descriptor),

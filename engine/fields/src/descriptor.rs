@@ -110,7 +110,7 @@ pub(super) fn types<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
     };
     if let Some(fd) = arg.index() {
         let fd = i32::try_from(fd).ok();
-        let descriptor = fd.and_then(|fd| view.inspector.descriptor_of(key, fd));
+        let descriptor = fd.and_then(|fd| view.inspector.descriptor_of(key, view.seen.tid, fd));
         return text(descriptor.map(|descriptor| descriptor.kind.name().as_bytes()));
     }
     let mut seen = 0_u32;
@@ -122,7 +122,7 @@ pub(super) fn types<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
     };
     let kinds = view
         .inspector
-        .descriptors(key)
+        .descriptors(key, view.seen.tid)
         .map(|(_, descriptor)| descriptor);
     let names = kinds
         .filter(|d| is_new(d))
@@ -300,7 +300,11 @@ pub(super) fn polled<'a>(
                 out.push(',');
             }
             let before = out.len();
-            about(out, fd, view.inspector.descriptor_of(key, fd));
+            about(
+                out,
+                fd,
+                view.inspector.descriptor_of(key, view.seen.tid, fd),
+            );
             if out.len() == before {
                 out.truncate(mark);
             }

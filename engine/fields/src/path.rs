@@ -111,7 +111,11 @@ pub(super) fn said<'a>(view: &View<'a>, at: usize) -> Option<&'a [u8]> {
 pub(super) fn resolved<'a>(view: &View<'a>, param: PathParam) -> Option<&'a [u8]> {
     let said = said(view, param.at)?;
     let key = view.seen.process?;
-    let cwd = || view.process().map_or(&[][..], |process| &process.cwd);
+    let cwd = || {
+        view.process().map_or(&[][..], |process| {
+            view.inspector.cwd(process, view.seen.tid)
+        })
+    };
     let base: &[u8] = match param.base {
         // after chdir(2), the path is the working directory
         Base::Cwd if !has_failed(view.event) && view.seen.call.is_some_and(inspect::is_chdir) => {
@@ -120,7 +124,8 @@ pub(super) fn resolved<'a>(view: &View<'a>, param: PathParam) -> Option<&'a [u8]
         Base::Cwd => cwd(),
         Base::Descriptor(at) => match inspect::fd_in(view.event.header().args[at]) {
             inspect::AT_FDCWD => cwd(),
-            fd => (view.inspector.descriptor_of(key, fd)).map_or(&[], |directory| &directory.name),
+            fd => (view.inspector.descriptor_of(key, view.seen.tid, fd))
+                .map_or(&[], |directory| &directory.name),
         },
         Base::Link(at) => {
             let link = resolved(view, param_at(view.seen.call?, at)?)?;

@@ -211,7 +211,10 @@ pub(super) fn env<'a>(view: &View<'a>, process: &'a Process, arg: &Arg) -> Value
 
 /// The working directory. It ends with a slash, as in Falco.
 pub(super) fn cwd<'a>(view: &View<'a>) -> Value<'a> {
-    let Some(cwd) = view.known().map(|process| &*process.cwd) else {
+    let Some(cwd) = view
+        .known()
+        .map(|process| view.inspector.cwd(process, view.seen.tid))
+    else {
         return Value::None;
     };
     if cwd.is_empty() || cwd.ends_with(b"/") {
@@ -256,7 +259,7 @@ pub(super) fn start<'a>(view: &View<'a>, process: &'a Process) -> Value<'a> {
 pub(super) fn uid(view: &View<'_>) -> Option<u32> {
     let process = view.process();
     process
-        .map(|process| process.euid)
+        .map(|process| process.credentials(view.seen.tid).euid)
         .or_else(|| has_user(view).then(|| view.event.header().uid))
 }
 
@@ -267,7 +270,7 @@ fn has_user(view: &View<'_>) -> bool {
 pub(super) fn gid(view: &View<'_>) -> Option<u32> {
     let process = view.process();
     process
-        .map(|process| process.egid)
+        .map(|process| process.credentials(view.seen.tid).egid)
         .or_else(|| has_user(view).then(|| view.event.header().gid))
 }
 
@@ -363,7 +366,10 @@ pub(super) fn start_ns(view: &View<'_>) -> Option<u64> {
 
 pub(super) fn is_exe_writable<'a>(view: &View<'a>) -> Value<'a> {
     match view.known().zip(file(view)) {
-        Some((process, file)) => Value::Bool(file.is_writable_by(process.euid, process.egid)),
+        Some((process, file)) => {
+            let user = process.credentials(view.seen.tid);
+            Value::Bool(file.is_writable_by(user.euid, user.egid))
+        }
         None => Value::None,
     }
 }
@@ -404,7 +410,7 @@ pub(super) fn stream<'a>(
     let descriptor = view
         .seen
         .process
-        .and_then(|key| view.inspector.descriptor_of(key, fd));
+        .and_then(|key| view.inspector.descriptor_of(key, view.seen.tid, fd));
     text(descriptor.map(about))
 }
 

@@ -42,7 +42,7 @@ impl Inspector {
         };
         let address = said.as_ref().and_then(|said| sockets::address(said.bytes));
         let socket = self
-            .descriptor_of(call.key, call.fd(0))
+            .descriptor_of(call.key, call.tid(), call.fd(0))
             .and_then(|known| known.socket);
         if socket
             .is_some_and(|socket| socket.connection != Connection::None || socket.protocol == TCP)
@@ -79,7 +79,7 @@ impl Inspector {
         if fact.is_none() && address.is_none() {
             return;
         }
-        let before = self.descriptor_of(call.key, fd);
+        let before = self.descriptor_of(call.key, call.tid(), fd);
         let descriptor = if fact.is_none()
             && let Some(Address::Unix(name)) = address
         {
@@ -130,7 +130,7 @@ impl Inspector {
         descriptor: Arc<Descriptor>,
         seen: &mut Seen,
     ) {
-        let files = self.files_of(call.key);
+        let files = self.files_of(call.key, call.tid());
         let before = files.and_then(|files| self.files.get(files, fd));
         if before.is_some_and(|entry| entry.descriptor == descriptor) {
             self.files.pool.keep(descriptor);
@@ -145,7 +145,7 @@ impl Inspector {
     pub(super) fn accept(&mut self, call: &Call<'_, '_>, flags: Option<u8>, seen: &mut Seen) {
         let tuple = call.event.tuple();
         let ends = tuple.as_ref().and_then(sockets::ends);
-        let listener = self.files_of(call.key);
+        let listener = self.files_of(call.key, call.tid());
         let listener = listener.and_then(|files| self.files.get(files, call.fd(0)));
         let listener = listener.map(|entry| Arc::clone(&entry.descriptor));
         let said = call.event.argument(1);
@@ -215,7 +215,7 @@ impl Inspector {
         change: impl FnOnce(&mut Socket),
     ) {
         let fd = call.fd(0);
-        let (kind, mut socket) = match self.descriptor_of(call.key, fd) {
+        let (kind, mut socket) = match self.descriptor_of(call.key, call.tid(), fd) {
             Some(Descriptor {
                 kind,
                 socket: Some(socket),

@@ -25,7 +25,7 @@ impl Inspector {
 
     /// Compares one descriptor with /proc. If it is unknown or another one, it is taken from there.
     pub(super) fn compare_descriptor(&mut self, tid: u32, key: ProcessKey, fd: i32) {
-        let Some(files) = self.files_of(key) else {
+        let Some(files) = self.files_of(key, tid) else {
             return;
         };
         let Some(proc_fs) = self.proc_fs.clone() else {

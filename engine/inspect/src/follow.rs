@@ -11,7 +11,6 @@ use super::effects::{self, CloseOnExec, Effect, FdOf, OpenFlags};
 use super::endpoints::Peer;
 use super::process_table::ProcessKey;
 use super::sockets;
-use super::text::Text;
 use super::{Inspector, Seen, path};
 
 /// The descriptor that stands for the working directory (open(2)).
@@ -74,6 +73,10 @@ pub(super) struct Call<'a, 'e> {
 }
 
 impl Call<'_, '_> {
+    pub(super) fn tid(&self) -> u32 {
+        self.event.header().tid
+    }
+
     pub(super) fn fd(&self, at: usize) -> i32 {
         fd_in(self.args[at])
     }
@@ -151,20 +154,17 @@ impl Inspector {
     /// A call is entered, and no event will report its result. Forgets what the call may make wrong: no name is better
     /// than a former one.
     fn forget(&mut self, effect: Effect, header: &Header, key: ProcessKey, seen: &mut Seen) {
-        let pid = header.tgid;
-        if let Some(process) = self.processes.get_mut(key)
-            && process.cwd.is_empty()
-            && let Some(cwd) = self.proc_fs.as_ref().and_then(|proc| proc.link(pid, "cwd"))
+        let tid = header.tid;
+        if let Some(process) = self.processes.get(key)
+            && self.cwd(process, tid).is_empty()
+            && let Some(cwd) = self.proc_fs.as_ref().and_then(|proc| proc.link(tid, "cwd"))
         {
-            process.cwd = cwd.into();
+            self.set_cwd(key, tid, &cwd);
         }
         let closed = match effect {
             Effect::Chdir | Effect::Fchdir => {
                 // the next call reads it from /proc
-                if let Some(process) = self.processes.get_mut(key) {
-                    process.cwd = Text::default();
-                }
-                return;
+                return self.set_cwd(key, tid, &[]);
             }
             Effect::Close => header.args[0],
             Effect::DupTo(_) if header.args[0] != header.args[1] => header.args[1],
@@ -198,7 +198,7 @@ impl Inspector {
             | Effect::Receive
             | Effect::Ioctl => return,
         };
-        if let Some(files) = self.files_of(key)
+        if let Some(files) = self.files_of(key, tid)
             && let Some(entry) = self.files.remove(files, fd_in(closed))
             && effect == Effect::Close
         {
@@ -227,7 +227,7 @@ impl Inspector {
             Effect::Memfd => self.memfd(call, seen),
             Effect::Close => {
                 if !call.applied
-                    && let Some(files) = self.files_of(call.key)
+                    && let Some(files) = self.files_of(call.key, call.tid())
                 {
                     seen.kept = self
                         .files
@@ -289,19 +289,11 @@ impl Inspector {
             Effect::PidfdGetfd => self.pidfd_getfd(call, seen),
             Effect::Ioctl => self.ioctl(call),
             Effect::Chdir | Effect::Fchdir => self.change_directory(call, effect),
-            Effect::SetUid(at) => self.set_id(call, at, |process| &mut process.euid),
-            Effect::SetGid(at) => self.set_id(call, at, |process| &mut process.egid),
+            Effect::SetUid(at) => self.set_id(call, at, |own| &mut own.euid),
+            Effect::SetGid(at) => self.set_id(call, at, |own| &mut own.egid),
             Effect::Prctl => self.prctl(call),
             Effect::SetSid | Effect::SetPgid => self.set_group(call, effect),
         }
-    }
-
-    /// The descriptor table of a living process.
-    pub(super) fn files_of(&self, key: ProcessKey) -> Option<super::descriptor::FilesId> {
-        self.processes
-            .get(key)
-            .filter(|process| !process.ended)
-            .map(|process| process.files)
     }
 
     /// Makes a number refer to a descriptor, unless the call's effect is already known.
@@ -313,7 +305,7 @@ impl Inspector {
         cloexec: bool,
     ) {
         if !call.applied
-            && let Some(files) = self.files_of(call.key)
+            && let Some(files) = self.files_of(call.key, call.tid())
         {
             self.files.insert(files, fd, descriptor, cloexec);
         }
@@ -380,9 +372,9 @@ impl Inspector {
             return &[];
         };
         match dirfd.map(|at| call.fd(usize::from(at))) {
-            None | Some(AT_FDCWD) => &process.cwd,
+            None | Some(AT_FDCWD) => self.cwd(process, call.tid()),
             Some(fd) => {
-                let entry = self.files.get(process.files, fd);
+                let entry = self.files.get(process.files_of(call.tid()), fd);
                 entry.map_or(&[], |entry| &entry.descriptor.name)
             }
         }
@@ -405,20 +397,19 @@ impl Inspector {
         if call.applied {
             return;
         }
-        let Some(process) = self.processes.get_mut(call.key) else {
+        if call.args[2] & CLOSE_RANGE_UNSHARE != 0 {
+            self.unshare_files(call.key, call.tid());
+        }
+        let Some(files) = self.files_of(call.key, call.tid()) else {
             return;
         };
-        if call.args[2] & CLOSE_RANGE_UNSHARE != 0 {
-            let own = self.files.unshare(process.files);
-            process.files = own;
-        }
         let mark = call.args[2] & CLOSE_RANGE_CLOEXEC != 0;
         let (first, last) = (u32_in(call.args[0]), u32_in(call.args[1]));
-        self.files.close_range(process.files, first, last, mark);
+        self.files.close_range(files, first, last, mark);
     }
 
     fn duplicate(&mut self, call: &Call<'_, '_>, cloexec: bool, seen: &mut Seen) {
-        let Some(files) = self.files_of(call.key) else {
+        let Some(files) = self.files_of(call.key, call.tid()) else {
             return;
         };
         let Ok(new) = i32::try_from(call.ret) else {
@@ -446,7 +437,7 @@ impl Inspector {
             F_DUPFD => self.duplicate(call, false, seen),
             F_DUPFD_CLOEXEC => self.duplicate(call, true, seen),
             F_SETFD if !call.applied => {
-                if let Some(files) = self.files_of(call.key) {
+                if let Some(files) = self.files_of(call.key, call.tid()) {
                     let on = call.args[2] & FD_CLOEXEC != 0;
                     self.files.set_close_on_exec(files, call.fd(0), on);
                 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use proc_pid::{Field, Ids, Stat, Status};
 
+use super::process::Credentials;
 use super::program::{Capabilities, ProgramFile};
 
 /// The most bytes of arguments or environment that are read: the default of drivers.
@@ -25,10 +26,7 @@ pub(super) struct Snapshot {
     pub(super) tty: u32,
     pub(super) start_ns: u64,
     pub(super) vpid: Option<u32>,
-    /// Real and effective user id.
-    pub(super) uids: [u32; 2],
-    /// Real and effective group id.
-    pub(super) gids: [u32; 2],
+    pub(super) credentials: Credentials,
     pub(super) loginuid: u32,
     pub(super) args: Vec<u8>,
     pub(super) env: Vec<u8>,
@@ -38,7 +36,6 @@ pub(super) struct Snapshot {
     pub(super) threads: Vec<u32>,
     pub(super) cgroups: Vec<u8>,
     pub(super) file: Option<ProgramFile>,
-    pub(super) capabilities: Option<Capabilities>,
 }
 
 /// A mounted procfs, usually `/proc`.
@@ -103,9 +100,15 @@ impl ProcFs {
             return None;
         }
         snapshot.vpid = status.innermost_pid();
-        snapshot.uids = real_and_effective(status.uids());
-        snapshot.gids = real_and_effective(status.gids());
-        snapshot.capabilities = status.capabilities().map(Capabilities::from);
+        let [uid, euid] = real_and_effective(status.uids());
+        let [gid, egid] = real_and_effective(status.gids());
+        snapshot.credentials = Credentials {
+            uid,
+            euid,
+            gid,
+            egid,
+            capabilities: status.capabilities().map(Capabilities::from),
+        };
         let text = |file| read(&self.path(pid, file), STRINGS).unwrap_or_default();
         snapshot.args = terminated(text("cmdline"));
         snapshot.env = terminated(text("environ"));

@@ -143,7 +143,7 @@ pub(super) const PROCESS: &[FieldDef] = &[
     }),
     F::new("proc.fdopencount", U64, "How many descriptors are known to be open.", |v, _| {
         let key = v.seen.process;
-        key.map_or(Value::None, |key| Value::U64(v.inspector.descriptors(key).count() as u64))
+        key.map_or(Value::None, |key| Value::U64(v.inspector.descriptors(key, v.seen.tid).count() as u64))
     }),
     F::new("thread.tid", I64, "Id of the thread.", |v, _| {
         proc::number(v.process().map(|_| v.seen.tid))
