@@ -48,8 +48,8 @@ enum lanner_kind {
 	/* A process has a new program; nr says by which call. */
 	LANNER_KIND_EXEC = 2,
 	/* A thread or process was born. args: its tid, its tgid, the clone flags (0: not known), its tid in its own
-	 * PID namespace (0: not known), and LANNER_FORK_SEEN with the flags among CLONE_FILES, CLONE_PARENT and
-	 * CLONE_NEWPID that the driver saw take effect (0: the driver did not look). */
+	 * PID namespace (0: not known), and LANNER_FORK_SEEN with those of the flags CLONE_FS, CLONE_FILES,
+	 * CLONE_PARENT and CLONE_NEWPID that the driver saw take effect (0: the driver did not look). */
 	LANNER_KIND_FORK = 3,
 	/* A thread ended. ret is its wait status (wait(2)). */
 	LANNER_KIND_EXIT = 4,
