@@ -174,8 +174,9 @@ pub(super) fn both_ports<'a>(view: &View<'a>) -> Value<'a> {
 
 pub(super) fn protocol<'a>(view: &View<'a>) -> Value<'a> {
     let name = match socket(view).map(|socket| socket.protocol) {
-        Some(6) => "tcp",
-        Some(17) => "udp",
+        // Multipath TCP and UDP-Lite, too
+        Some(6 | 262) => "tcp",
+        Some(17 | 136) => "udp",
         Some(1 | 58) => "icmp",
         Some(255) => "raw",
         _ => return Value::None,

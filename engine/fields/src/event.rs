@@ -181,7 +181,8 @@ fn buffer_of<'a>(view: &View<'a>) -> Option<Attachment<'a>> {
             view.event.argument(at)
         }
         ParamKind::Msghdr | ParamKind::Buffer(Buffer::Mmsghdr, _) => {
-            view.event.part(at, Part::Data)
+            let mut parts = view.event.parts(at);
+            parts.find(|part| part.part == Part::Data && part.index == view.seen.message)
         }
         _ => None,
     };

@@ -92,12 +92,12 @@ impl Inspector {
 
     /// prctl(2): `PR_SET_NAME`, `PR_SET_CHILD_SUBREAPER`. If the driver did not capture the name, /proc has it.
     pub(super) fn prctl(&mut self, call: &Call<'_, '_>) {
-        if call.args[0] == PR_SET_CHILD_SUBREAPER
+        if call.int(0) == PR_SET_CHILD_SUBREAPER
             && let Some(process) = self.processes.get_mut(call.key)
         {
             process.subreaper = call.args[1] != 0;
         }
-        if call.args[0] != PR_SET_NAME {
+        if call.int(0) != PR_SET_NAME {
             return;
         }
         let header = call.event.header();

@@ -138,7 +138,7 @@ impl Inspector {
 
     /// ioctl(2) on any descriptor: FIOCLEX, FIONCLEX.
     pub(super) fn ioctl(&mut self, call: &Call<'_, '_>) {
-        let on = match call.args[1] {
+        let on = match call.int(1) {
             FIOCLEX => true,
             FIONCLEX => false,
             _ => return,

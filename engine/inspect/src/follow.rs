@@ -23,6 +23,8 @@ const F_DUPFD_CLOEXEC: u64 = 1030;
 const FD_CLOEXEC: u64 = 1;
 const CLOSE_RANGE_UNSHARE: u64 = 2;
 const CLOSE_RANGE_CLOEXEC: u64 = 4;
+/// include/linux/socket.h
+const MSG_FASTOPEN: u64 = 0x2000_0000;
 const EINPROGRESS: i64 = -115;
 
 /// The descriptor in an argument: the low 32 bits of the register.
@@ -40,6 +42,11 @@ pub fn fd_in(argument: u64) -> i32 {
 )]
 pub(super) fn u32_in(argument: u64) -> u32 {
     argument as u32
+}
+
+/// An argument that is an int.
+fn int(argument: u64) -> u64 {
+    u32_in(argument).into()
 }
 
 /// `O_DIRECTORY`, which differs between architectures.
@@ -72,6 +79,19 @@ pub(super) struct Call<'a, 'e> {
     pub(super) applied: bool,
 }
 
+impl<'a, 'e> Call<'a, 'e> {
+    pub(super) fn new(event: &'a Event<'e>, key: ProcessKey, applied: bool) -> Self {
+        let header = event.header();
+        Self {
+            event,
+            key,
+            args: header.args,
+            ret: header.ret,
+            applied,
+        }
+    }
+}
+
 impl Call<'_, '_> {
     pub(super) fn tid(&self) -> u32 {
         self.event.header().tid
@@ -79,6 +99,11 @@ impl Call<'_, '_> {
 
     pub(super) fn fd(&self, at: usize) -> i32 {
         fd_in(self.args[at])
+    }
+
+    /// An argument that is an int: the kernel ignores the upper half of the register.
+    pub(super) fn int(&self, at: usize) -> u64 {
+        int(self.args[at])
     }
 
     /// The string that an argument points to. None: the kernel could not read it.
@@ -108,7 +133,7 @@ impl Inspector {
         let fd = match follow.fd {
             FdOf::None => None,
             FdOf::Arg(at) => Some(fd_in(header.args[usize::from(at)])),
-            FdOf::Fcntl if matches!(header.args[1], F_DUPFD | F_DUPFD_CLOEXEC) && !failed => {
+            FdOf::Fcntl if matches!(int(header.args[1]), F_DUPFD | F_DUPFD_CLOEXEC) && !failed => {
                 i32::try_from(header.ret).ok()
             }
             FdOf::Fcntl => Some(fd_in(header.args[0])),
@@ -134,20 +159,16 @@ impl Inspector {
             self.forget(follow.effect, header, key, seen);
             return;
         }
-        if failed && !(follow.effect == Effect::Connect && header.ret == EINPROGRESS) {
+        // a connection that is being made; sending makes one with MSG_FASTOPEN
+        let connects = matches!(follow.effect, Effect::Connect | Effect::Send { .. });
+        if failed && !(connects && header.ret == EINPROGRESS) {
             return;
         }
         let scanned = self
             .processes
             .get(key)
             .map_or(0, |process| process.scanned_ns);
-        let call = Call {
-            event,
-            key,
-            args: header.args,
-            ret: header.ret,
-            applied: scanned > header.time_ns,
-        };
+        let call = Call::new(event, key, scanned > header.time_ns);
         self.apply(follow.effect, call_of, &call, seen);
     }
 
@@ -167,7 +188,7 @@ impl Inspector {
                 return self.set_cwd(key, tid, &[]);
             }
             Effect::Close => header.args[0],
-            Effect::DupTo(_) if header.args[0] != header.args[1] => header.args[1],
+            Effect::DupTo(_) if fd_in(header.args[0]) != fd_in(header.args[1]) => header.args[1],
             Effect::DupTo(_)
             | Effect::None
             | Effect::Open { .. }
@@ -183,7 +204,7 @@ impl Inspector {
             | Effect::Accept(_)
             | Effect::Bind
             | Effect::Listen
-            | Effect::Send(_)
+            | Effect::Send { .. }
             | Effect::ReceiveFrom(_)
             | Effect::SetUid(_)
             | Effect::SetGid(_)
@@ -241,7 +262,7 @@ impl Inspector {
             Effect::CloseRange => self.close_range(call),
             Effect::Dup => self.duplicate(call, false, seen),
             Effect::DupTo(flags) => {
-                if call.args[0] != call.args[1] {
+                if call.fd(0) != call.fd(1) {
                     self.duplicate(call, call.has(flags, CLOEXEC), seen);
                 }
             }
@@ -255,14 +276,11 @@ impl Inspector {
                 self.pair(call, 3, unix, call.has(Some(1), CLOEXEC));
             }
             Effect::Socket => {
-                let family = u16::try_from(call.args[0]).unwrap_or(0);
+                let family = u16::try_from(call.int(0)).unwrap_or(0);
                 let kind = sockets::kind_of_family(family);
                 let mut socket = Descriptor::bare(kind);
                 if kind.is_inet() {
-                    let protocol = match u16::try_from(call.args[2]) {
-                        Ok(0) | Err(_) => sockets::default_protocol(call.args[1]),
-                        Ok(protocol) => protocol,
-                    };
+                    let protocol = sockets::protocol_of(call.int(1), call.int(2));
                     socket.socket = Some(Socket {
                         protocol,
                         ..Socket::default()
@@ -271,17 +289,20 @@ impl Inspector {
                 self.install_new(call, socket, call.has(Some(1), CLOEXEC), seen);
             }
             Effect::Connect => self.connect(call, seen),
-            Effect::Send(at) => self.datagram(call, Peer::To(at), seen),
-            Effect::ReceiveFrom(at) => self.datagram(call, Peer::From(at), seen),
+            Effect::Send { to, flags } => {
+                let opens = call.has(Some(flags), MSG_FASTOPEN);
+                self.datagram(call, Peer::To { at: to, opens }, seen);
+            }
+            Effect::ReceiveFrom(at) => self.datagram(call, Peer::From { at }, seen),
             Effect::Receive => {
-                self.datagram(call, Peer::From(1), seen);
+                self.datagram(call, Peer::From { at: 1 }, seen);
                 self.receive(call);
             }
             Effect::Accept(flags) => self.accept(call, flags, seen),
             Effect::Bind => self.bind(call, seen),
             Effect::Listen => self.change_socket(call, seen, |socket| socket.role = Role::Server),
             Effect::Namespaces { flags, joins } => {
-                self.namespaces(call, call.args[usize::from(flags)], joins);
+                self.namespaces(call, call.int(flags.into()), joins);
             }
             Effect::Root => self.look_at_cgroups(call.key),
             Effect::Capset => self.capset(call, of),
@@ -433,7 +454,7 @@ impl Inspector {
     }
 
     fn fcntl(&mut self, call: &Call<'_, '_>, seen: &mut Seen) {
-        match call.args[1] {
+        match call.int(1) {
             F_DUPFD => self.duplicate(call, false, seen),
             F_DUPFD_CLOEXEC => self.duplicate(call, true, seen),
             F_SETFD if !call.applied => {

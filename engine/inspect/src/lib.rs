@@ -147,6 +147,8 @@ pub struct Seen {
     pub since_start_ns: u64,
     /// Nanoseconds since the previous event.
     pub since_last_ns: u64,
+    /// The message that the event is about, of a call that sends or receives several.
+    pub message: u8,
     /// Whether the event changed the descriptor's name.
     pub name_changed: bool,
     /// What the descriptor refers to, if the process's table does not say it (any more).
@@ -398,6 +400,8 @@ impl Inspector {
     }
 }
 
+#[cfg(test)]
+mod network_tests;
 #[cfg(test)]
 mod proc_tests;
 #[cfg(test)]

@@ -40,7 +40,10 @@ const fn resolve_one(effect: Named, of: &Syscall) -> Effect {
         Effect::DupTo(flags) => Effect::DupTo(optional(of, flags)),
         Effect::Pipe(flags) => Effect::Pipe(optional(of, flags)),
         Effect::Accept(flags) => Effect::Accept(optional(of, flags)),
-        Effect::Send(to) => Effect::Send(param(of, to)),
+        Effect::Send { to, flags } => Effect::Send {
+            to: param(of, to),
+            flags: param(of, flags),
+        },
         Effect::ReceiveFrom(from) => Effect::ReceiveFrom(param(of, from)),
         Effect::SetUid(id) => Effect::SetUid(param(of, id)),
         Effect::SetGid(id) => Effect::SetGid(param(of, id)),
