@@ -108,25 +108,24 @@ pub(super) fn types<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
     let Some(key) = view.seen.process else {
         return Value::None;
     };
+    let tid = view.seen.tid;
     if let Some(fd) = arg.index() {
         let fd = i32::try_from(fd).ok();
-        let descriptor = fd.and_then(|fd| view.inspector.descriptor_of(key, view.seen.tid, fd));
-        return text(descriptor.map(|descriptor| descriptor.kind.name().as_bytes()));
+        let open = fd.and_then(|fd| view.inspector.current_descriptor(key, tid, fd));
+        return text(open.map(|open| open.kind.name().as_bytes()));
     }
     let mut seen = 0_u32;
-    let mut is_new = |descriptor: &Descriptor| {
-        let bit = 1 << (descriptor.kind as u32);
+    let mut is_new = |kind: DescriptorKind| {
+        let bit = 1 << (kind as u32);
         let new = seen & bit == 0;
         seen |= bit;
         new
     };
-    let kinds = view
-        .inspector
-        .descriptors(key, view.seen.tid)
-        .map(|(_, descriptor)| descriptor);
+    let open = view.inspector.current_descriptors(key, tid);
+    let kinds = open.into_iter().map(|(_, kind)| kind);
     let names = kinds
-        .filter(|d| is_new(d))
-        .map(|d| Value::String(d.kind.name().as_bytes()));
+        .filter(|kind| is_new(*kind))
+        .map(|kind| Value::String(kind.name().as_bytes()));
     view.scratch.list(names)
 }
 

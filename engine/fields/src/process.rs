@@ -401,17 +401,20 @@ pub(super) fn exe_flags<'a>(view: &View<'a>) -> Value<'a> {
     }))
 }
 
-/// Something about what is open under a number.
-pub(super) fn stream<'a>(
-    view: &View<'a>,
-    fd: i32,
-    about: fn(&'a Descriptor) -> &'a [u8],
-) -> Value<'a> {
-    let descriptor = view
-        .seen
-        .process
-        .and_then(|key| view.inspector.descriptor_of(key, view.seen.tid, fd));
-    text(descriptor.map(about))
+/// A property of the descriptor with this number.
+pub(super) fn stream<'a>(view: &View<'a>, fd: i32, about: fn(&Descriptor) -> &[u8]) -> Value<'a> {
+    let tid = view.seen.tid;
+    let open = (view.seen.process).and_then(|key| view.inspector.current_descriptor(key, tid, fd));
+    text(open.map(|open| {
+        view.scratch
+            .bytes(|out| out.extend_from_slice(about(&open)))
+    }))
+}
+
+/// The number of descriptors that the thread has open.
+pub(super) fn open_count(view: &View<'_>) -> Option<usize> {
+    let key = view.seen.process?;
+    Some(view.inspector.current_descriptors(key, view.seen.tid).len())
 }
 
 /// Of the leader of the process group as its pid namespace has it, which is the same process.

@@ -18,9 +18,9 @@ use resolve::{call, param, resolve};
 pub(super) enum Effect<P = u8> {
     /// Nothing.
     None,
-    /// Opens a file.
+    /// Opens a file. None: the call has no path, but a handle.
     Open {
-        path: P,
+        path: Option<P>,
         dirfd: Option<P>,
         flags: OpenFlags<P>,
     },
@@ -118,7 +118,7 @@ type Named = Effect<&'static str>;
 
 const fn open(dirfd: Option<&'static str>, flags: OpenFlags<&'static str>) -> Named {
     Effect::Open {
-        path: "path",
+        path: Some("path"),
         dirfd,
         flags,
     }
@@ -144,6 +144,15 @@ const NEEDED: &[(&str, Named)] = &[
     ("creat", open(None, OpenFlags::Creat)),
     ("openat", open(Some("dirfd"), OpenFlags::Arg("flags"))),
     ("openat2", open(Some("dirfd"), OpenFlags::At("how"))),
+    (
+        "open_by_handle_at",
+        Effect::Open {
+            path: None,
+            dirfd: None,
+            flags: OpenFlags::Arg("flags"),
+        },
+    ),
+    ("open_tree", flagged(DescriptorKind::Other)),
     ("close", Effect::Close),
     ("close_range", Effect::CloseRange),
     ("dup", Effect::Dup),

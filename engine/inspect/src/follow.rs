@@ -16,6 +16,8 @@ use super::{Inspector, Seen, path};
 /// The descriptor that stands for the working directory (open(2)).
 pub const AT_FDCWD: i32 = -100;
 pub(super) const CLOEXEC: u64 = 0x8_0000;
+/// `__O_TMPFILE`
+const TMPFILE: u64 = 0o20_000_000;
 const MFD_CLOEXEC: u64 = 1;
 const F_DUPFD: u64 = 0;
 const F_SETFD: u64 = 2;
@@ -243,7 +245,13 @@ impl Inspector {
                     CloseOnExec::Always => true,
                     CloseOnExec::Flag(at) => call.has(Some(at), CLOEXEC),
                 };
-                self.install_new(call, Descriptor::bare(kind), close_on_exec, seen);
+                let mut new = Descriptor::bare(kind);
+                if kind == DescriptorKind::Other
+                    && let Some(path) = call.event.fact(Fact::Path)
+                {
+                    path.append_text(&mut new.name);
+                }
+                self.install_new(call, new, close_on_exec, seen);
             }
             Effect::Memfd => self.memfd(call, seen),
             Effect::Close => {
@@ -362,12 +370,12 @@ impl Inspector {
     fn open(
         &mut self,
         call: &Call<'_, '_>,
-        path_at: u8,
+        path_at: Option<u8>,
         dirfd: Option<u8>,
         flags: OpenFlags,
         seen: &mut Seen,
     ) {
-        let said = call.text(path_at.into());
+        let said = path_at.and_then(|at| call.text(at.into()));
         let mut name = std::mem::take(&mut self.scratch);
         name.clear();
         if let Some(fact) = call.event.fact(Fact::Path) {
@@ -377,10 +385,12 @@ impl Inspector {
             path::resolve(base, said, &mut name);
         }
         let flags = flags_of_open(call.event, flags).unwrap_or(0);
-        let kind = if flags & o_directory(call.event.abi()) == 0 {
-            DescriptorKind::File
-        } else {
+        // O_TMPFILE has the bit of O_DIRECTORY, and makes a file
+        let is_directory = flags & o_directory(call.event.abi()) != 0 && flags & TMPFILE == 0;
+        let kind = if is_directory {
             DescriptorKind::Directory
+        } else {
+            DescriptorKind::File
         };
         let descriptor = self.files.pool.file(kind, &name, said.as_deref());
         self.scratch = name;

@@ -158,13 +158,22 @@ impl ProcFs {
     /// The descriptors of a process, at most `limit`: number, target of the link, and flags (those of open(2), with
     /// `O_CLOEXEC`).
     pub(super) fn descriptors(&self, pid: u32, limit: usize) -> Vec<(i32, Vec<u8>, u64)> {
+        self.descriptor_links(pid, limit)
+            .map(|(fd, link)| (fd, link, self.descriptor_flags(pid, fd)))
+            .collect()
+    }
+
+    /// Numbers and links of the descriptors of a process, at most `limit`.
+    pub(super) fn descriptor_links(
+        &self,
+        pid: u32,
+        limit: usize,
+    ) -> impl Iterator<Item = (i32, Vec<u8>)> {
         let fds = numbers(&self.path(pid, "fd")).into_iter().take(limit);
-        let one = |fd: u32| {
+        fds.filter_map(move |fd| {
             let link = self.link(pid, &format!("fd/{fd}"))?;
-            let fd = i32::try_from(fd).ok()?;
-            Some((fd, link, self.descriptor_flags(pid, fd)))
-        };
-        fds.filter_map(one).collect()
+            Some((i32::try_from(fd).ok()?, link))
+        })
     }
 
     /// The flags of a descriptor, as in [`descriptors`](Self::descriptors).

@@ -396,3 +396,28 @@ fn a_million_short_lived_processes_and_a_hundred_thousand_descriptors_are_bounde
     );
     assert_eq!(inspector.stats().descriptors, 0);
 }
+
+#[test]
+fn a_file_that_is_opened_by_handle_or_without_a_name_is_a_file() {
+    let mut inspector = isolated();
+    let handle = Ev::call(10, "open_by_handle_at", &[3, 1, 2], 4).fact(Fact::Path, b"/data/x");
+    // O_TMPFILE
+    let unnamed = Ev::call(10, "openat", &[-100, 1, 0o20_200_001, 0o600], 5)
+        .said(1, b"/data")
+        .fact(Fact::Path, b"/data/#17");
+    let tree = Ev::call(10, "open_tree", &[-100, 1, 1], 6)
+        .said(1, b"y")
+        .fact(Fact::Path, b"/data/y");
+    feed(&mut inspector, &[handle, unnamed, tree]);
+    let key = inspector.processes.key(10).unwrap();
+    let open = |fd| {
+        let found = inspector.descriptor_of(key, 10, fd).unwrap();
+        (
+            found.kind,
+            String::from_utf8_lossy(&found.name).into_owned(),
+        )
+    };
+    assert_eq!(open(4), (DescriptorKind::File, "/data/x".to_owned()));
+    assert_eq!(open(5), (DescriptorKind::File, "/data/#17".to_owned()));
+    assert_eq!(open(6), (DescriptorKind::Other, "/data/y".to_owned()));
+}

@@ -142,8 +142,7 @@ pub(super) const PROCESS: &[FieldDef] = &[
         v.process().map_or(Value::None, |process| Value::U64(process.threads() as u64))
     }),
     F::new("proc.fdopencount", U64, "How many descriptors are known to be open.", |v, _| {
-        let key = v.seen.process;
-        key.map_or(Value::None, |key| Value::U64(v.inspector.descriptors(key, v.seen.tid).count() as u64))
+        proc::open_count(v).map_or(Value::None, |count| Value::U64(count as u64))
     }),
     F::new("thread.tid", I64, "Id of the thread.", |v, _| {
         proc::number(v.process().map(|_| v.seen.tid))

@@ -21,7 +21,7 @@ pub(super) const fn resolve<const N: usize>(
 const fn resolve_one(effect: Named, of: &Syscall) -> Effect {
     match effect {
         Effect::Open { path, dirfd, flags } => Effect::Open {
-            path: param(of, path),
+            path: optional(of, path),
             dirfd: optional(of, dirfd),
             flags: match flags {
                 OpenFlags::Arg(flags) => OpenFlags::Arg(param(of, flags)),
