@@ -152,6 +152,10 @@ enum lanner_layer {
 /* Captured at the entry of a call that does return: ret has no meaning, and the event has neither what the
  * kernel writes into memory nor facts. On an exit: the thread's wait status could not be determined. */
 #define LANNER_FLAG_ENTRY 8
+/* The call opened a file, and the file was created by that. */
+#define LANNER_FLAG_CREATED 16
+/* The call opened a file that existed before. With neither flag, this is not known. */
+#define LANNER_FLAG_EXISTED 32
 /* With either flag ret has no meaning. For Event::has. */
 #define LANNER_FLAG_NO_RESULT (LANNER_FLAG_NORETURN | LANNER_FLAG_ENTRY)
 

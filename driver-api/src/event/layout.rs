@@ -157,6 +157,11 @@ impl Flags {
     /// kernel writes into memory nor facts. On an exit: the thread's wait status could not be determined.
     pub const ENTRY: u16 = 8;
 
+    /// The call opened a file, and the file was created by that.
+    pub const CREATED: u16 = 16;
+    /// The call opened a file that existed before. With neither flag, this is not known.
+    pub const EXISTED: u16 = 32;
+
     /// With either flag `ret` has no meaning. For [`Event::has`](super::Event::has).
     pub const NO_RESULT: u16 = Self::NORETURN | Self::ENTRY;
 }
