@@ -1,5 +1,6 @@
 //! Functions of `proc.*`, `thread.*`, `user.*` and `group.*`.
 
+use driver_api::event::Kind;
 use inspect::{Descriptor, Process, ProgramFile, User};
 use lanner_plugin::Value;
 
@@ -226,6 +227,17 @@ pub(super) fn cwd<'a>(view: &View<'a>) -> Value<'a> {
     }))
 }
 
+/// The controlling terminal. An exec event has that of its moment.
+pub(super) fn tty(view: &View<'_>) -> Option<u32> {
+    let process = view.known()?;
+    Some(match view.event.kind() {
+        Kind::Exec => process.tty,
+        Kind::Syscall | Kind::Fork | Kind::Exit | Kind::Signal | Kind::Lost => {
+            view.inspector.tty(process)
+        }
+    })
+}
+
 /// The oldest ancestor, or the process itself, that is a shell, as far up as there are shells.
 pub(super) fn login_shell<'a>(view: &View<'a>) -> Value<'a> {
     let Some(key) = view.seen.process else {
@@ -264,7 +276,7 @@ pub(super) fn uid(view: &View<'_>) -> Option<u32> {
 }
 
 fn has_user(view: &View<'_>) -> bool {
-    view.event.kind() != driver_api::event::Kind::Lost
+    view.event.kind() != Kind::Lost
 }
 
 pub(super) fn gid(view: &View<'_>) -> Option<u32> {

@@ -199,6 +199,14 @@ impl Inspector {
         process.directory = directory;
         process.cgroups = cgroups;
         process.scanned_ns = now;
+        for thread in process
+            .threads
+            .iter_mut()
+            .filter(|thread| thread.tid != pid)
+        {
+            let name = proc_fs.thread_name(pid, thread.tid);
+            thread.name = name.filter(|name| **name != *process.name).map(Into::into);
+        }
         // a process that was known from its fork alone keeps its lineage
         process.parent = parent.filter(|parent| {
             self.processes

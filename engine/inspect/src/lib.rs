@@ -365,6 +365,16 @@ impl Inspector {
             .read(process.pid, file)
     }
 
+    /// The device number of a process's controlling terminal; 0: none. The state knows it from the last exec; opening a
+    /// terminal and ioctl(2) change it, so /proc is asked.
+    #[must_use]
+    pub fn tty(&self, process: &Process) -> u32 {
+        let proc_fs = self.proc_fs.as_ref().filter(|_| !process.ended);
+        proc_fs
+            .and_then(|proc_fs| proc_fs.tty(process.pid))
+            .unwrap_or(process.tty)
+    }
+
     /// The current metadata of the file behind a process's descriptor.
     pub fn ask_file(&self, process: &Process, fd: i32) -> Option<std::fs::Metadata> {
         let proc_fs = self.proc_fs.as_ref().filter(|_| !process.ended)?;

@@ -60,6 +60,15 @@ impl Inspector {
             return;
         };
         self.absent.remove(&tgid);
+        let mut flags = flags;
+        let mut vpid = u32::try_from(vpid).ok().filter(|vpid| *vpid != 0);
+        if !flags_known
+            && tgid != header.tgid
+            && let Some((is_sibling, found)) = self.birth_in_proc(parent_key, tgid)
+        {
+            flags |= if is_sibling { CLONE_PARENT } else { 0 };
+            vpid = vpid.or(found);
+        }
         let Some((parent, texts)) = self.processes.edit(parent_key) else {
             return;
         };
@@ -100,11 +109,25 @@ impl Inspector {
             parent: child_of,
             tid,
             tgid,
-            vpid: u32::try_from(vpid).ok().filter(|vpid| *vpid != 0),
+            vpid,
             flags,
             flags_known,
         };
         self.birth(event, &birth);
+    }
+
+    /// What /proc says about a birth, for drivers that do not report the flags: whether the child has the same parent as
+    /// its creator (`CLONE_PARENT`), and its id in its own pid namespace.
+    fn birth_in_proc(&self, creator: ProcessKey, child: u32) -> Option<(bool, Option<u32>)> {
+        let proc_fs = self.proc_fs.as_ref()?;
+        let creator = self.processes.get(creator)?;
+        let status = proc_fs.status(child)?;
+        let ppid = status.ppid()?;
+        // an orphan may have the same parent, too
+        let is_sibling = ppid != creator.pid
+            && ppid == self.processes.parent_pid(creator)
+            && (proc_fs.status(creator.pid)?.state()).is_some_and(|state| !state.has_ended());
+        Some((is_sibling, status.innermost_pid()))
     }
 
     fn birth(&mut self, event: &Event<'_>, birth: &Birth) {

@@ -87,6 +87,11 @@ impl ProcFs {
         Some(name)
     }
 
+    /// The device number of a process's controlling terminal; 0: none.
+    pub(super) fn tty(&self, pid: u32) -> Option<u32> {
+        from_stat(&self.read(pid, "stat")?).map(|stat| stat.tty)
+    }
+
     /// The id of a process in its own pid namespace.
     pub(super) fn vpid(&self, pid: u32) -> Option<u32> {
         self.status(pid)?.innermost_pid()
@@ -141,7 +146,8 @@ impl ProcFs {
         self.status(pid)?.capabilities().map(Capabilities::from)
     }
 
-    fn status(&self, pid: u32) -> Option<Status<Vec<u8>>> {
+    /// `/proc/PID/status`.
+    pub(super) fn status(&self, pid: u32) -> Option<Status<Vec<u8>>> {
         self.read(pid, "status").map(Status::parse)
     }
 

@@ -78,7 +78,7 @@ pub(super) const PROCESS: &[FieldDef] = &[
         proc::login_shell(v)
     }),
     F::new("proc.tty", U64, "Device number of the controlling terminal; 0: none.", |v, _| {
-        proc::unsigned(v.known().map(|process| process.tty))
+        proc::unsigned(proc::tty(v))
     }),
     F::new("proc.pid", I64, "Id of the process.", |v, _| proc::number(v.process().map(|p| p.pid))),
     F::new("proc.ppid", I64, "Id of the parent, who may have adopted the process.", |v, _| {
