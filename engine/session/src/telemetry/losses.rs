@@ -19,6 +19,8 @@ pub(crate) const EVENT_DROP: &str = "Falco internal: syscall event drop";
 pub(crate) const RELOAD_FAILED: &str = "Falco internal: hot restart failure";
 /// Alerts were lost. Falco counts these only.
 pub(crate) const ALERT_LOSS: &str = "lanner internal: alert loss";
+/// An output's disk is full, read-only or broken.
+pub(crate) const OUTPUT_DISK: &str = "lanner internal: output spool";
 /// A plugin hangs. Falco logs this only.
 pub(crate) const OUTPUT_HANGS: &str = "lanner internal: output timeout";
 
@@ -183,6 +185,20 @@ impl Losses {
                 let alert = format.internal(
                     now_ns(),
                     OUTPUT_HANGS,
+                    Priority::Critical,
+                    &message,
+                    vec![label()],
+                );
+                outputs.push(alert);
+                told += 1;
+            }
+            if now.spool_errors > 0 && before.spool_errors == 0 {
+                let message = format!(
+                    "{OUTPUT_DISK}. Output {name} cannot use its spool; its alerts wait in memory until it can."
+                );
+                let alert = format.internal(
+                    now_ns(),
+                    OUTPUT_DISK,
                     Priority::Critical,
                     &message,
                     vec![label()],
