@@ -321,11 +321,12 @@ fn syscall_statics(out: &mut String, rows: &[Row], names: &Names<'_>) -> Result<
             .collect();
         let _ = writeln!(
             out,
-            "Syscall {{ name: {:?}, numbers: {:?}, category: Category::{:?}, returns: Returns::{:?}, facts: &[{}], params: &[{}] }},",
+            "Syscall {{ name: {:?}, numbers: {:?}, category: Category::{:?}, returns: Returns::{:?}, unfailing: {}, facts: &[{}], params: &[{}] }},",
             row.name,
             row.numbers,
             row.category,
             row.returns,
+            row.unfailing,
             facts.join(", "),
             params.join(", ")
         );
