@@ -3,6 +3,7 @@
 //! Pointers and lengths that a plugin passes may be wrong. The kernel copies what they point to
 //! (process_vm_readv(2)): it returns an error where a read of our own would crash lanner.
 
+use std::borrow::Cow;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
@@ -199,7 +200,10 @@ pub(super) fn reason(text: String, status: i32) -> String {
     if text.is_empty() {
         format!("it gave no reason (status {status})")
     } else {
-        secrets::hide(&text).into_owned()
+        match secrets::hide(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(hidden) => hidden,
+        }
     }
 }
 

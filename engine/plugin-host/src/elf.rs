@@ -196,29 +196,29 @@ mod tests {
         Header(header)
     }
 
-    fn message(found: Option<Header>) -> Option<String> {
+    fn message(found: Option<&Header>) -> Option<String> {
         let own = header(2, 3, 62);
-        let result = compare(Path::new("/p.so"), found.as_ref(), Some(&own));
+        let result = compare(Path::new("/p.so"), found, Some(&own));
         result.err().map(|error| error.to_string())
     }
 
     #[test]
     fn a_library_for_this_machine_is_taken() {
-        assert_eq!(message(Some(header(2, 3, 62))), None);
+        assert_eq!(message(Some(&header(2, 3, 62))), None);
     }
 
     #[test]
     fn anything_else_is_named() {
-        let found = message(Some(header(2, 3, 183))).unwrap();
+        let found = message(Some(&header(2, 3, 183))).unwrap();
         assert!(
             found.contains("built for aarch64, and this is x86_64"),
             "{found}"
         );
-        let found = message(Some(header(1, 3, 3))).unwrap();
+        let found = message(Some(&header(1, 3, 3))).unwrap();
         assert!(found.contains("built for i386"), "{found}");
-        let found = message(Some(header(2, 1, 62))).unwrap();
+        let found = message(Some(&header(2, 1, 62))).unwrap();
         assert!(found.contains("another type"), "{found}");
-        let none = message(Some(Header([0; 64]))).unwrap();
+        let none = message(Some(&Header([0; 64]))).unwrap();
         assert!(none.contains("not an ELF file"), "{none}");
         assert!(message(None).unwrap().contains("too short"));
     }

@@ -8,10 +8,9 @@
 //! | `script` | makes events from the descriptions in a rule test |
 //!
 //! A file is a header (`Head`) followed by events, in the bytes that the driver delivered (`driver-api/bpf/event.h`).
-//! Each event begins with its length. A length of 0 ([`END`]) marks the end: a recording without it was cut off. The first
-//! events make the state at the start
-//! ([`Inspector::synthesize`](inspect::Inspector::synthesize)); they are marked as unselected, so that rules do not see
-//! them. Numbers are in the byte order of the recording machine.
+//! Each event begins with its length. A length of 0 marks the end: a recording without it was cut off. The first events
+//! make the state at the start ([`Inspector::synthesize`](inspect::Inspector::synthesize)); they are marked as unselected,
+//! so that rules do not see them. Numbers are in the byte order of the recording machine.
 //!
 //! A recording has no user names: those of the replaying host apply.
 

@@ -23,7 +23,7 @@ use crate::control::Notice;
 use crate::error::ReloadError;
 use crate::rule_loader::{RuleLoader, RuleSet};
 use crate::session::Shared;
-use crate::telemetry::losses::RELOAD_FAILED;
+use crate::telemetry::losses::{RELOAD_FAILED, empty_rules};
 use crate::telemetry::{now_ns, service};
 use delivery::PATIENCE;
 use delivery::alert::AlertFormat;
@@ -261,7 +261,7 @@ impl Reloader {
         if self.omits && prepared.omit == Omit::NOTHING {
             return Err(ReloadError::Omitted);
         }
-        let files = prepared.files.clone();
+        let (files, empty) = (prepared.files.clone(), prepared.empty.clone());
         handover.give(Box::new(prepared));
         loop {
             match answers.recv_timeout(Duration::from_millis(100)) {
@@ -288,6 +288,9 @@ impl Reloader {
         });
         self.format = self.loader.format(&loaded.config);
         self.loaded = loaded;
+        for file in &empty {
+            self.shared.outputs.push(empty_rules(&self.format, file));
+        }
         if errors.is_empty() {
             Ok(())
         } else {

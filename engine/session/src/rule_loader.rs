@@ -19,7 +19,7 @@ use delivery::alert::{AlertFormat, AlertRule, AppendOutput};
 use delivery::{Planned, RuleLimits};
 use fields::template::Template;
 use fields::{FieldRegistry, Fields, HostNames, host_names};
-use plugin_host::{self, EventTypes, OutputHost, Pins, Plugin, Priority, Rule, RuleHost};
+use plugin_host::{self, EventTypes, OutputHost, Pins, Plugin, Priority, Rule, RuleFile, RuleHost};
 
 /// How long plugins may take to open.
 const OPENING: Duration = Duration::from_secs(30);
@@ -64,6 +64,8 @@ pub(super) struct RuleSet {
     pub(super) omit: Omit,
     /// The files and folders that it was loaded from.
     pub(super) files: Vec<PathBuf>,
+    /// Rule files that are empty: an accident, more often than not.
+    pub(super) empty: Vec<String>,
 }
 
 impl RuleLoader {
@@ -144,6 +146,13 @@ impl RuleLoader {
         let (files, mut watched) =
             trusted_rule_files(named).map_err(|source| LoadError::RuleFiles { from, source })?;
         watched.extend_from_slice(&loaded.files);
+        let is_empty = |file: &&RuleFile| file.text.trim_ascii().is_empty();
+        let empty: Vec<String> = (files.iter().filter(is_empty))
+            .map(|file| file.name.clone())
+            .collect();
+        for file in &empty {
+            tracing::warn!("{file} is empty: it has no rules");
+        }
         let registry = FieldRegistry::new(&self.hostname);
         let plugin = self.plugin(config, &config.rules_plugin)?;
         let settings = match config.rule_matching {
@@ -189,6 +198,7 @@ impl RuleLoader {
             selection,
             omit,
             files: watched,
+            empty,
             rules,
         })
     }

@@ -13,7 +13,7 @@ use crate::source::OpenedSource;
 const TICK: Duration = Duration::from_millis(100);
 
 /// For how long, at the end, the loop still takes events that were captured before. What still waits then is reported.
-const LAST_LOOK: Duration = Duration::from_secs(1);
+const LAST_LOOK: Duration = Duration::from_millis(500);
 
 /// What consumes the events of a session.
 pub trait Consumer {

@@ -28,6 +28,8 @@ pub(crate) const OUTPUT_HANGS: &str = "lanner internal: output timeout";
 pub(crate) const RULES_HANG: &str = "lanner internal: rule plugin timeout";
 /// A rule plugin is switched off.
 const RULES_OFF: &str = "lanner internal: rule plugin off";
+/// A reload found an empty rule file.
+pub(crate) const RULES_EMPTY: &str = "lanner internal: empty rule file";
 /// A rule plugin beside the event path did not see all events.
 pub(crate) const RULES_LOSS: &str = "lanner internal: rule plugin event loss";
 
@@ -42,6 +44,13 @@ pub(crate) fn rules_off(format: &AlertFormat, plugin: &str, reason: &str) -> Ale
     let message = format!("{RULES_OFF}. Rule plugin {plugin} is switched off: {reason}.");
     let fields = vec![text("plugin", plugin), text("reason", reason)];
     format.internal(now_ns(), RULES_OFF, Priority::Critical, &message, fields)
+}
+
+/// The alert about a rule file that a reload found empty.
+pub(crate) fn empty_rules(format: &AlertFormat, file: &str) -> Alert {
+    let message = format!("{RULES_EMPTY}. {file} is empty since the last reload: it has no rules.");
+    let fields = vec![text("file", file)];
+    format.internal(now_ns(), RULES_EMPTY, Priority::Critical, &message, fields)
 }
 
 /// The counts of the last look.

@@ -213,7 +213,7 @@ impl<'a> Walk<'a> {
             name: OsString::from("/"),
             owner,
         });
-        self.check_step(owner, self.real(), false)
+        self.check_step(owner, &self.real(), false)
     }
 
     /// What has this name in the present folder; a link is not followed. A folder is opened as one, because that is what
@@ -248,21 +248,21 @@ impl<'a> Walk<'a> {
 
     /// Checks what has this name in the present folder.
     fn check(&self, name: &OsStr, owner: Owner) -> Result<(), FileError> {
-        self.check_step(owner, self.real().join(name), true)
+        self.check_step(owner, &self.real().join(name), true)
     }
 
     /// Checks that others may not add names to the present folder, where that matters.
     fn check_last_folder(&self) -> Result<(), FileError> {
         match (self.folders, self.steps.last()) {
             (Folders::OthersMayNotAdd, Some(step)) => {
-                self.check_step(step.owner, self.real(), false)
+                self.check_step(step.owner, &self.real(), false)
             }
             _ => Ok(()),
         }
     }
 
-    fn check_step(&self, owner: Owner, at: PathBuf, sticky: bool) -> Result<(), FileError> {
-        match refusal(&at, owner, self.trusted, sticky) {
+    fn check_step(&self, owner: Owner, at: &Path, sticky: bool) -> Result<(), FileError> {
+        match refusal(at, owner, self.trusted, sticky) {
             None => Ok(()),
             Some((reason, remedy)) => Err(FileError::NotTrusted {
                 path: self.path.to_owned(),
