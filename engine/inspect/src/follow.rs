@@ -98,7 +98,10 @@ impl Inspector {
         let fd = match follow.fd {
             FdOf::None => None,
             FdOf::Arg(at) => Some(fd_in(header.args[usize::from(at)])),
-            FdOf::Fcntl if matches!(header.args[1], F_DUPFD | F_DUPFD_CLOEXEC) && !failed => {
+            FdOf::Fcntl
+                if matches!(u32_in(header.args[1]).into(), F_DUPFD | F_DUPFD_CLOEXEC)
+                    && !failed =>
+            {
                 i32::try_from(header.ret).ok()
             }
             FdOf::Fcntl => Some(fd_in(header.args[0])),
@@ -134,7 +137,7 @@ impl Inspector {
         let call = Call {
             event,
             key,
-            args: header.args,
+            args: call_of.arguments(event.abi(), header.nr, &header.args),
             ret: header.ret,
             applied: scanned > header.time_ns,
         };
@@ -160,7 +163,7 @@ impl Inspector {
                 return;
             }
             Effect::Close => header.args[0],
-            Effect::DupTo(_) if header.args[0] != header.args[1] => header.args[1],
+            Effect::DupTo(_) if fd_in(header.args[0]) != fd_in(header.args[1]) => header.args[1],
             Effect::DupTo(_)
             | Effect::None
             | Effect::Open { .. }

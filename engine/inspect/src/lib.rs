@@ -278,7 +278,7 @@ impl Inspector {
             Kind::Syscall => {
                 let key = self.locate(header);
                 seen.process = Some(key);
-                seen.call = table::by_number(event.abi(), header.nr);
+                seen.call = Some(table::of_number(event.abi(), header.nr));
                 self.follow_cgroup(header, key);
                 self.credentials(event, key);
                 if let Some(call) = seen.call {
