@@ -131,7 +131,7 @@ impl FieldResolver for FieldRegistry {
     }
 
     fn event_type(&self, name: &str) -> Result<u32, UnknownName> {
-        let found = call_of_type(name).map(Syscall::index).or_else(|| {
+        let found = call_of_type(name).map(|call| call.event_type().index()).or_else(|| {
             let others = OTHER_TYPES.iter().map(|(_, name)| *name);
             let at = others
                 .chain(NEVER.iter().copied())
@@ -149,11 +149,20 @@ impl FieldResolver for FieldRegistry {
     }
 }
 
-/// The call whose events have this type, by its own name or by Falco's.
-#[must_use]
-pub fn call_of_type(name: &str) -> Option<&'static Syscall> {
+/// The calls whose events have this type, by a call's name or by Falco's.
+pub fn calls_of_type(name: &str) -> impl Iterator<Item = &'static Syscall> {
+    table::of_type(own_name(name))
+}
+
+/// The call with this name, or the name that Falco gives to its events.
+pub(super) fn call_of_type(name: &str) -> Option<&'static Syscall> {
+    table::by_name(own_name(name))
+}
+
+/// The name of the call that Falco calls `name`.
+fn own_name(name: &str) -> &str {
     let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
-    table::by_name(alias.map_or(name, |(_, call)| call))
+    alias.map_or(name, |(_, call)| call)
 }
 
 /// Names that Falco gives to the events of calls, and the names of the calls.
@@ -247,8 +256,6 @@ const OTHER_TYPES: &[(Kind, &str)] = &[
     (Kind::Exit, "procexit"),
     (Kind::Signal, "signaldeliver"),
     (Kind::Lost, "drop"),
-    // A call that the table does not have; drivers are not asked for any.
-    (Kind::Syscall, "unknown"),
 ];
 
 /// The number of an event's type: a call's place in the table, then events of other kinds.
@@ -256,15 +263,11 @@ const OTHER_TYPES: &[(Kind, &str)] = &[
 pub fn event_type_of(event: &Event<'_>, seen: &Seen) -> u32 {
     let at = seen.call.map_or_else(
         || {
-            let kind = if event.kind() == Kind::Exec {
-                Kind::Syscall
-            } else {
-                event.kind()
-            };
+            let kind = event.kind();
             let other = OTHER_TYPES.iter().position(|(other, _)| *other == kind);
-            SYSCALLS.len() + other.unwrap_or(OTHER_TYPES.len() - 1)
+            other.map_or(table::unknown().index(), |at| SYSCALLS.len() + at)
         },
-        Syscall::index,
+        |call| call.event_type().index(),
     );
     u32::try_from(at).unwrap_or(u32::MAX)
 }
@@ -277,6 +280,6 @@ pub fn event_type_name(event: &Event<'_>, seen: &Seen) -> &'static str {
             let other = OTHER_TYPES.iter().find(|(kind, _)| *kind == event.kind());
             other.map_or("unknown", |(_, name)| name)
         },
-        |call| call.name,
+        |call| call.event_type().name,
     )
 }

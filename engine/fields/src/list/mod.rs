@@ -7,16 +7,18 @@ mod event;
 mod ids;
 mod kernel;
 mod process;
+mod target;
 
 use super::row::FieldDef;
 
-const PARTS: [&[FieldDef]; 7] = [
+const PARTS: [&[FieldDef]; 8] = [
     event::EVENT,
     process::PROCESS,
     descriptor::DESCRIPTOR,
     ids::IDS,
     container::CONTAINER,
     kernel::KERNEL,
+    target::TARGET,
     empty::EMPTY,
 ];
 
