@@ -1,7 +1,7 @@
 //! Functions of `evt.*`.
 
 use driver_api::event::{Attachment, Encoding, Event, Flags, Kind};
-use driver_api::table::{Category, Returns};
+use driver_api::table::{Category, Returns, Syscall};
 
 use decode::falco;
 use inspect::{self, DescriptorKind};
@@ -31,6 +31,21 @@ pub(super) fn text_of<'a>(view: &View<'a>, from: &Attachment<'a>) -> &'a [u8] {
 
 pub(super) fn type_name<'a>(view: &View<'a>) -> Value<'a> {
     Value::String(event_type_name(view.event, view.seen).as_bytes())
+}
+
+/// The name of a call as the kernel has it.
+pub(super) fn kernel_name<'a>(view: &View<'a>) -> Value<'a> {
+    let (Some(call), header) = (view.seen.call, view.event.header()) else {
+        return Value::None;
+    };
+    if call.is_unknown() {
+        return Value::String(
+            view.scratch
+                .text(|out| out.push_str(&format!("syscall_{:#x}", header.nr))),
+        );
+    }
+    let made_through = Syscall::made_through(view.event.abi(), header.nr);
+    Value::String(made_through.unwrap_or(call).name.as_bytes())
 }
 
 /// A time as text.

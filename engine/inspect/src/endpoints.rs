@@ -127,7 +127,7 @@ impl Inspector {
         seen.message = next;
         seen.kept = None;
         seen.name_changed = false;
-        let call = Call::new(event, key, true);
+        let call = Call::new(event, call_of, key, true);
         let known = self.descriptor_of(key, call.tid(), call.fd(0));
         let socket = known.and_then(|known| known.socket).unwrap_or_default();
         let address = name.as_ref().and_then(|name| sockets::address(name.bytes));

@@ -83,12 +83,17 @@ pub(super) struct Call<'a, 'e> {
 }
 
 impl<'a, 'e> Call<'a, 'e> {
-    pub(super) fn new(event: &'a Event<'e>, key: ProcessKey, applied: bool) -> Self {
+    pub(super) fn new(
+        event: &'a Event<'e>,
+        call: &Syscall,
+        key: ProcessKey,
+        applied: bool,
+    ) -> Self {
         let header = event.header();
         Self {
             event,
             key,
-            args: header.args,
+            args: call.arguments(event.abi(), header.nr, &header.args),
             ret: header.ret,
             applied,
         }
@@ -171,7 +176,7 @@ impl Inspector {
             .processes
             .get(key)
             .map_or(0, |process| process.scanned_ns);
-        let call = Call::new(event, key, scanned > header.time_ns);
+        let call = Call::new(event, call_of, key, scanned > header.time_ns);
         self.apply(follow.effect, call_of, &call, seen);
     }
 

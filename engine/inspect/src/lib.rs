@@ -67,6 +67,7 @@ pub use containers::{Cgroups, Container, ContainerSource, Metadata, Runtime};
 pub use descriptor::{Connection, Descriptor, DescriptorKind, Role, Socket};
 pub use effects::open_flags;
 pub use effects::{is_chdir, needed, spared};
+pub use fd_passing::pidfd_target;
 pub use follow::{AT_FDCWD, fd_in, flags_of_open};
 pub use process::{Credentials, Process};
 pub use process_table::ProcessKey;
@@ -285,7 +286,7 @@ impl Inspector {
             Kind::Syscall => {
                 let key = self.locate(header);
                 seen.process = Some(key);
-                seen.call = table::by_number(event.abi(), header.nr);
+                seen.call = Some(table::of_number(event.abi(), header.nr));
                 self.follow_cgroup(header, key);
                 self.credentials(event, key);
                 if let Some(call) = seen.call {

@@ -198,7 +198,7 @@ impl Inspector {
     /// A process executed a program.
     pub(super) fn exec(&mut self, event: &Event<'_>, seen: &mut Seen) {
         let header = event.header();
-        seen.call = table::by_number(event.abi(), header.nr);
+        seen.call = Some(table::of_number(event.abi(), header.nr));
         let mut key = self.locate(header);
         if self.processes.get(key).is_none_or(|process| process.ended) {
             // the pid has been reused, and the new process's fork was missed
