@@ -45,7 +45,7 @@ static __always_inline void op_str(const struct out *o, __u8 what, __u32 limit, 
 /* The size of the smallest pages. */
 #define PAGE 4096
 
-/* `len` bytes, of which at most `limit` are captured. */
+/* `len` bytes; at most `limit` of them are captured. */
 static __always_inline void op_bytes(const struct out *o, __u8 what, __u8 part, __u32 limit, __u64 ptr, __u64 len)
 {
 	__u8 status = LANNER_TRUNCATED;

@@ -7,9 +7,8 @@ use libc::pid_t;
 
 use super::capture::NotifyCapture;
 use super::listener::Notification;
-use super::processes::{Birth, PendingExec};
+use super::processes::PendingExec;
 use super::{family, is_first_call};
-use crate::clone;
 use crate::events::{self, Sink};
 use crate::hiding::{self, Called};
 use crate::memory::Memory;
@@ -38,7 +37,8 @@ impl NotifyCapture {
             called,
             args,
             plan: self.events.plan_of(call, abi, nr),
-            selected: self.selection.contains(call),
+            // one that lanner asks about for its own sake may be one that it must not be asked for
+            selected: self.selection.contains(call) && !call.unfailing,
         })
     }
 
@@ -71,18 +71,15 @@ impl NotifyCapture {
         if self.processes.execs > 0 {
             self.settle_exec(tid, is_first_call(entry.called.call.name), sink);
         }
-        let (mut gave_birth, mut tgid) = (false, tid);
+        let mut tgid = tid;
         if let Some(thread) = self.processes.threads.get_mut(&tid) {
-            (gave_birth, tgid) = (thread.birth.is_some(), thread.tgid);
+            tgid = thread.tgid;
             if thread.owner_is_stale {
                 thread.owner = threads::owner(tid.unsigned_abs());
             }
             thread.owner_is_stale = entry.called.call.category == Category::User;
         }
         let leaves = entry.called.call.returns == Returns::None;
-        if gave_birth {
-            self.look_for_child(tid, sink);
-        }
         if leaves && self.processes.lacks_pidfds() {
             // a child that it has waited for has ended before it
             self.report_ends(true, sink);
@@ -99,9 +96,6 @@ impl NotifyCapture {
                 Flags::ENTRY
             };
             self.build(tid, &entry, flags);
-        }
-        if entry.plan.flags & flag::CHILD != 0 {
-            self.begin_birth(tid, &entry);
         }
         if !self.answer(id, is_made) {
             // the thread does not wait any more: it was killed, or a signal has interrupted it and it will ask again
@@ -139,21 +133,6 @@ impl NotifyCapture {
             if process.exec.replace(pending).is_none() {
                 self.processes.execs += 1;
             }
-        }
-    }
-
-    fn begin_birth(&mut self, tid: pid_t, entry: &Entry) {
-        let flags = if entry.called.call.name == "vfork" {
-            clone::VFORK
-        } else {
-            clone::flags(tid, entry.called.call.name, entry.args[0]).unwrap_or(0)
-        };
-        if let Some(thread) = self.processes.threads.get_mut(&tid) {
-            thread.birth = Some(Birth {
-                is_thread: flags & clone::THREAD != 0,
-                flags,
-            });
-            self.looks.expect(tid);
         }
     }
 

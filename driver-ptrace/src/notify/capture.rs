@@ -13,7 +13,6 @@ use libc::pid_t;
 
 use super::launch::ListenerChannel;
 use super::listener::Listener;
-use super::looks::Looks;
 use super::processes::Processes;
 use super::watchdog::Watchdog;
 use crate::events::{self, Events, Sink};
@@ -46,8 +45,6 @@ pub(crate) struct NotifyCapture {
     channel: Option<ListenerChannel>,
     running: Option<Running>,
     pub(super) processes: Processes,
-    /// When to look for children that were not seen yet.
-    pub(super) looks: Looks,
     /// The command has executed its program. Events before that are of lanner's own code.
     pub(super) launched: bool,
     pub(super) status: Option<i32>,
@@ -77,7 +74,6 @@ impl NotifyCapture {
             channel: Some(channel),
             running: None,
             processes: Processes::new()?,
-            looks: Looks::default(),
             launched: false,
             status: None,
             ended: false,
@@ -236,7 +232,6 @@ impl NotifyCapture {
 
     /// How long to wait.
     fn patience(&self, left: Duration) -> Duration {
-        let left = left.min(self.looks.patience());
         if self.processes.is_empty() || self.processes.lacks_pidfds() {
             left.min(LOOK)
         } else {
@@ -252,8 +247,6 @@ impl NotifyCapture {
         };
         let ready = running.listener.wait(Some(self.processes.ends()), patience);
         let call = ready.call.then(|| running.listener.receive()).flatten();
-        // before ends, which may be of those children
-        self.look_for_children(sink);
         // an end that the parent has seen is delivered before what the parent does next
         if ready.other || self.processes.lacks_pidfds() {
             self.report_ends(false, sink);

@@ -6,7 +6,7 @@ use driver_api::request::FACT_MAX;
 use libc::pid_t;
 
 use super::capture::NotifyCapture;
-use super::processes::{self, Parent, PendingExec};
+use super::processes::{Parent, PendingExec};
 use crate::clone;
 use crate::events::Sink;
 use crate::facts;
@@ -91,13 +91,14 @@ impl NotifyCapture {
             // its first thread has not made a call yet
             self.announce(tgid, None, sink);
         }
-        let parent = self.processes.parent_of(parent, tgid != tid);
+        let parent = parent.and_then(|parent| self.processes.parent(parent));
         let parent = parent.unwrap_or(Parent {
             tid: self.command.pid().cast_signed(),
             tgid: self.command.pid().cast_signed(),
             owner,
-            flags: 0,
         });
+        // what the C library gives; the call was not seen
+        let flags = if tgid == tid { 0 } else { clone::PTHREAD };
         let mut header = Header {
             tid: parent.tid.unsigned_abs(),
             tgid: parent.tgid.unsigned_abs(),
@@ -105,50 +106,11 @@ impl NotifyCapture {
             gid: parent.owner.gid,
             ..self.header(Kind::Fork, tid)
         };
-        header.args[..3].copy_from_slice(&[
-            u64::from(id),
-            u64::from(tgid.unsigned_abs()),
-            clone::without_signal(parent.flags),
-        ]);
+        header.args[..3].copy_from_slice(&[u64::from(id), u64::from(tgid.unsigned_abs()), flags]);
         self.add(tid, tgid, owner);
         self.events.builder.begin(&header);
         self.deliver(sink);
         true
-    }
-
-    /// A thread has come back from a call that makes a child, and the child has not made a call yet.
-    pub(super) fn look_for_child(&mut self, tid: pid_t, sink: Sink) {
-        self.find_child(tid, sink);
-        if let Some(thread) = self.processes.threads.get_mut(&tid) {
-            // the child is announced, or the call has failed
-            thread.birth = None;
-        }
-    }
-
-    /// Looks for children that have not made a call yet: many end without one.
-    pub(super) fn look_for_children(&mut self, sink: Sink) {
-        while let Some(look) = self.looks.take_due() {
-            if !self.find_child(look.tid(), sink) {
-                self.looks.again(look);
-            }
-        }
-    }
-
-    /// Announces the child of a thread that is in a call which makes one, if it exists. False: it may still come.
-    fn find_child(&mut self, tid: pid_t, sink: Sink) -> bool {
-        let Some(thread) = self.processes.threads.get(&tid) else {
-            return true;
-        };
-        let (Some(birth), tgid) = (thread.birth, thread.tgid) else {
-            return true;
-        };
-        let mut found = false;
-        for child in processes::offspring(tgid, tid, birth.is_thread) {
-            if !self.processes.threads.contains_key(&child) {
-                found |= self.announce(child, None, sink);
-            }
-        }
-        found
     }
 
     /// A thread makes a call: has the exec that was entered in its process succeeded or failed? `first`: the call is

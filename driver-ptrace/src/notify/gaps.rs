@@ -65,9 +65,9 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
         Gap::program(),
         Gap::new(
             "the moment of births",
-            "a birth is reported when the child or its parent makes the next call that the filter asks about, or \
-             when lanner sees the child in /proc; a child that ends before may be missed, and if several threads \
-             fork at once, the parent is a guess",
+            "the calls that make processes and threads are left alone, so that a birth is reported when the child \
+             makes its first call that the filter asks about, which glibc does at once; a child that makes none is \
+             missed. Its parent is the first thread of a process, whichever has made it",
             trace,
         ),
         Gap::new(

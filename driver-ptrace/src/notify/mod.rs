@@ -3,7 +3,7 @@
 //!
 //! [`launch`] installs the filter and gets its [`listener`]. [`capture`] is the loop, and [`calls`] makes events of
 //! entries. [`family`] finds out about births, execs and ends, which nothing reports here, with the help of
-//! [`processes`] and [`looks`]. [`watchdog`] ends a command whose lanner was killed. [`trial`] tries whether all that is allowed,
+//! [`processes`]. [`watchdog`] ends a command whose lanner was killed. [`trial`] tries whether all that is allowed,
 //! [`gaps`] says what the mode needs and lacks.
 
 mod calls;
@@ -12,7 +12,6 @@ mod family;
 mod gaps;
 mod launch;
 mod listener;
-mod looks;
 mod processes;
 pub(crate) mod trial;
 mod watchdog;
@@ -45,10 +44,11 @@ const FIRST_CALL: (&str, Option<u32>) = if cfg!(target_arch = "x86_64") {
 };
 /// The same call of 32-bit programs.
 const FIRST_NARROW_CALL: &str = "set_thread_area";
-/// Calls by which processes come and go. A process's end needs none.
-const FAMILY: [&str; 7] = [
-    "execve", "execveat", "clone", "clone3", "fork", "vfork", "exit",
-];
+/// What glibc does first in a new thread and in a new process, long before a signal can come: the calls that make them
+/// are left alone.
+const BORN_CALL: &str = "set_robust_list";
+/// Calls that change what a process is. A process's end needs none.
+const FAMILY: [&str; 3] = ["execve", "execveat", "exit"];
 
 /// Whether a new program begins with this call.
 fn is_first_call(name: &str) -> bool {
@@ -63,12 +63,12 @@ fn unfailing_calls() -> SyscallSet {
 
 /// The calls that the filter has to ask about for a selection.
 fn filtered_calls(selection: &SyscallSet) -> SyscallSet {
-    let own = FAMILY.into_iter().chain([FIRST_NARROW_CALL]);
+    let own = FAMILY.into_iter().chain([FIRST_NARROW_CALL, BORN_CALL]);
     selection
         .with_multiplexers()
-        .union(&own.filter_map(by_name).collect())
         .union(&trace::calls_that_change_user())
         .without(&unfailing_calls())
+        .union(&own.filter_map(by_name).collect())
 }
 
 /// The filter for these calls, for the first one of a new program, and for a call that hides memory from lanner.

@@ -108,7 +108,7 @@ pub(super) const EVENT: &[FieldDef] = &[
     F::new(
         "evt.is_open_create",
         Bool,
-        "A file was opened, and created if it did not exist.",
+        "A file was opened that did not exist before. Drivers other than ebpf-core do not know whether it existed, unless the call demands that; then O_CREAT counts.",
         |v, _| evt::is_open_create(v),
     ),
     F::new("evt.reltime", U64, "Nanoseconds since the first event.", |v, _| Value::U64(v.seen.since_start_ns)),
