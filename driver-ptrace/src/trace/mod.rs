@@ -36,7 +36,7 @@ use driver_start::Held;
 use crate::NAME;
 use crate::filter::{self, Action};
 use crate::guard;
-use crate::tracee::{STARTED, seize};
+use crate::tracee::{HELD, seize};
 use capture::{Coverage, Mode, PtraceCapture};
 use waiter::Waiter;
 
@@ -127,7 +127,7 @@ fn start(
     };
     // SAFETY: the closure makes two system calls and does not allocate.
     let held = unsafe { Held::with_pre_exec(command, pre_exec) }.map_err(OpenError::target)?;
-    seize(held.pid() as libc::pid_t, STARTED)
+    seize(held.pid() as libc::pid_t, HELD)
         .map_err(OpenError::failed(NAME, "trace its own child"))?;
     let coverage = Coverage::new(Mode::Filter, wanted);
     guard::keep_others_out();
