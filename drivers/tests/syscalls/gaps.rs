@@ -87,7 +87,7 @@ pub(crate) const GAPS: &[Gap] = &[
             "sendfile64",
         ],
         what: "what the kernel changes",
-        reason: "calls are seen at their entry alone: memory that the kernel reads and then writes is told as the program \
+        reason: "calls are seen at their entry alone: memory that the kernel reads and then writes is reported as the program \
                  had filled it",
     },
     Gap {
