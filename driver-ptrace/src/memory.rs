@@ -1,13 +1,19 @@
-//! Reads the memory of a stopped thread: process_vm_readv(2), or /proc/PID/mem where that is forbidden.
+//! Reads the memory of a stopped thread: /proc/PID/mem, or process_vm_readv(2) where there is no /proc.
+//!
+//! A page for which userfaultfd(2) asks the program itself is no memory for /proc/PID/mem, which says so at once.
+//! process_vm_readv(2) would wait for the program, perhaps for ever.
 //!
 //! Small reads are served from windows that are fetched ahead. A path, the words of a vector and the strings that
 //! they point to mostly lie side by side, and a system call costs more than reading a kilobyte.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 
 use libc::{c_void, iovec, pid_t};
+
+use crate::proc_dir::ProcDir;
 
 const PAGE: u64 = 4096;
 /// How many bytes are fetched for a small read. Never beyond the page: the next one may not exist.
@@ -22,7 +28,19 @@ pub(crate) struct Memory {
     tid: pid_t,
     /// Pointers are 4 bytes wide.
     pub(crate) narrow: bool,
+    access: OnceCell<Access>,
     windows: RefCell<Windows>,
+}
+
+/// How a process's memory can be read.
+#[derive(Debug)]
+enum Access {
+    /// /proc/TID/mem
+    File(File),
+    /// The kernel forbids it.
+    Denied,
+    /// The thread has no folder in /proc.
+    WithoutProc,
 }
 
 /// One window for a vector, one for what it points to.
@@ -50,6 +68,7 @@ impl Memory {
         Self {
             tid,
             narrow,
+            access: OnceCell::new(),
             windows: RefCell::new(Windows {
                 window: [empty; 2],
                 last: 0,
@@ -98,6 +117,33 @@ impl Memory {
     }
 
     fn read_directly(&self, at: u64, into: &mut [u8]) -> usize {
+        match self.access() {
+            Access::File(file) => file.read_at(into, at).unwrap_or(0),
+            Access::Denied => 0,
+            Access::WithoutProc => self.read_across(at, into),
+        }
+    }
+
+    /// How the memory can be read. Found out at the first read.
+    fn access(&self) -> &Access {
+        self.access.get_or_init(|| {
+            let Some(dir) = ProcDir::open(self.tid.unsigned_abs()) else {
+                return Access::WithoutProc;
+            };
+            match dir.file(c"mem") {
+                Ok(file) => Access::File(file.into()),
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => Access::Denied,
+                Err(_) => Access::WithoutProc,
+            }
+        })
+    }
+
+    /// Whether lanner was not allowed to read what it has tried to.
+    pub(crate) fn was_denied(&self) -> bool {
+        matches!(self.access.get(), Some(Access::Denied))
+    }
+
+    fn read_across(&self, at: u64, into: &mut [u8]) -> usize {
         let Ok(address) = usize::try_from(at) else {
             return 0;
         };
@@ -114,15 +160,7 @@ impl Memory {
         let got = unsafe {
             libc::process_vm_readv(self.tid, &raw const local, 1, &raw const remote, 1, 0)
         };
-        if let Ok(got) = usize::try_from(got) {
-            return got;
-        }
-        match std::io::Error::last_os_error().raw_os_error() {
-            Some(libc::EPERM | libc::ENOSYS) => File::open(format!("/proc/{}/mem", self.tid))
-                .and_then(|file| file.read_at(into, at))
-                .unwrap_or(0),
-            _ => self.read_pages(at, into),
-        }
+        usize::try_from(got).unwrap_or_else(|_| self.read_pages(at, into))
     }
 
     /// Reads page by page: of an element of a vector that can be read in part alone, the kernel reads nothing.
@@ -132,11 +170,11 @@ impl Memory {
             return 0;
         }
         let (head, tail) = into.split_at_mut(first);
-        let got = self.read_directly(at, head);
+        let got = self.read_across(at, head);
         if got < first {
             got
         } else {
-            got + self.read_directly(at.wrapping_add(first as u64), tail)
+            got + self.read_across(at.wrapping_add(first as u64), tail)
         }
     }
 

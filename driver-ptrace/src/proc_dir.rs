@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::ffi::CStr;
-use std::io::Write;
+use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
@@ -126,6 +126,15 @@ impl ProcDir {
         let name = Short::new(format_args!("/proc/{tid}"))?;
         let flags = libc::O_PATH | libc::O_DIRECTORY;
         open(libc::AT_FDCWD, name.c_str()?, flags).map(Self)
+    }
+
+    /// A file of the folder.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or the thread is gone.
+    pub(crate) fn file(&self, name: &CStr) -> io::Result<OwnedFd> {
+        open(self.0.as_raw_fd(), name, libc::O_RDONLY).ok_or_else(io::Error::last_os_error)
     }
 
     /// Reads a file, as far as there is room.
