@@ -1,15 +1,18 @@
-//! Reads the memory of a stopped thread: /proc/PID/mem, or process_vm_readv(2) where there is no /proc.
+//! Reads the memory of a stopped thread: process_vm_readv(2), or /proc/PID/mem where that is forbidden.
 //!
-//! A page for which userfaultfd(2) asks the program itself is no memory for /proc/PID/mem, which says so at once.
-//! process_vm_readv(2) would wait for the program, perhaps for ever.
+//! If a page comes from the program itself (userfaultfd(2)), process_vm_readv(2) waits for the program, perhaps for ever.
+//! /proc/PID/mem says at once that there is no such page. So it is read alone, once a program has asked for such pages
+//! ([`expect_withheld_pages`]). It does not respect the protection of pages: memory that the program could not read
+//! itself is shown then, and no fault.
 //!
 //! Small reads are served from windows that are fetched ahead. A path, the words of a vector and the strings that
 //! they point to mostly lie side by side, and a system call costs more than reading a kilobyte.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use libc::{c_void, iovec, pid_t};
 
@@ -28,19 +31,19 @@ pub(crate) struct Memory {
     tid: pid_t,
     /// Pointers are 4 bytes wide.
     pub(crate) narrow: bool,
-    access: OnceCell<Access>,
+    /// /proc/TID/mem. None: it cannot be opened.
+    file: OnceCell<Option<File>>,
+    /// The kernel has forbidden a read.
+    was_denied: Cell<bool>,
     windows: RefCell<Windows>,
 }
 
-/// How a process's memory can be read.
-#[derive(Debug)]
-enum Access {
-    /// /proc/TID/mem
-    File(File),
-    /// The kernel forbids it.
-    Denied,
-    /// The thread has no folder in /proc.
-    WithoutProc,
+/// A watched program may have pages that come from itself.
+static WITHHELD_PAGES: AtomicBool = AtomicBool::new(false);
+
+/// A watched program is about to have pages that come from itself: from now on, no read waits for one.
+pub(crate) fn expect_withheld_pages() {
+    WITHHELD_PAGES.store(true, Ordering::Relaxed);
 }
 
 /// One window for a vector, one for what it points to.
@@ -68,7 +71,8 @@ impl Memory {
         Self {
             tid,
             narrow,
-            access: OnceCell::new(),
+            file: OnceCell::new(),
+            was_denied: Cell::new(false),
             windows: RefCell::new(Windows {
                 window: [empty; 2],
                 last: 0,
@@ -117,30 +121,31 @@ impl Memory {
     }
 
     fn read_directly(&self, at: u64, into: &mut [u8]) -> usize {
-        match self.access() {
-            Access::File(file) => file.read_at(into, at).unwrap_or(0),
-            Access::Denied => 0,
-            Access::WithoutProc => self.read_across(at, into),
+        if WITHHELD_PAGES.load(Ordering::Relaxed) {
+            return self.read_file(at, into);
         }
+        self.read_across(at, into)
     }
 
-    /// How the memory can be read. Found out at the first read.
-    fn access(&self) -> &Access {
-        self.access.get_or_init(|| {
-            let Some(dir) = ProcDir::open(self.tid.unsigned_abs()) else {
-                return Access::WithoutProc;
-            };
+    fn read_file(&self, at: u64, into: &mut [u8]) -> usize {
+        let file = self.file.get_or_init(|| {
+            let dir = ProcDir::open(self.tid.unsigned_abs())?;
             match dir.file(c"mem") {
-                Ok(file) => Access::File(file.into()),
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => Access::Denied,
-                Err(_) => Access::WithoutProc,
+                Ok(file) => Some(file.into()),
+                Err(error) => {
+                    let denied = error.kind() == ErrorKind::PermissionDenied;
+                    self.was_denied.set(self.was_denied.get() || denied);
+                    None
+                }
             }
-        })
+        });
+        let read = file.as_ref().map(|file| file.read_at(into, at));
+        read.and_then(Result::ok).unwrap_or(0)
     }
 
     /// Whether lanner was not allowed to read what it has tried to.
     pub(crate) fn was_denied(&self) -> bool {
-        matches!(self.access.get(), Some(Access::Denied))
+        self.was_denied.get()
     }
 
     fn read_across(&self, at: u64, into: &mut [u8]) -> usize {
@@ -160,7 +165,13 @@ impl Memory {
         let got = unsafe {
             libc::process_vm_readv(self.tid, &raw const local, 1, &raw const remote, 1, 0)
         };
-        usize::try_from(got).unwrap_or_else(|_| self.read_pages(at, into))
+        if let Ok(got) = usize::try_from(got) {
+            return got;
+        }
+        match std::io::Error::last_os_error().raw_os_error() {
+            Some(libc::EPERM | libc::ENOSYS) => self.read_file(at, into),
+            _ => self.read_pages(at, into),
+        }
     }
 
     /// Reads page by page: of an element of a vector that can be read in part alone, the kernel reads nothing.

@@ -112,6 +112,15 @@ pub(crate) fn descriptor(tid: u32, fd: i64) -> Option<Link> {
     })
 }
 
+/// Whether one of a process's descriptors is a link to this.
+pub(crate) fn has_descriptor(pid: u32, target: &[u8]) -> bool {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd"));
+    entries.into_iter().flatten().flatten().any(|entry| {
+        std::fs::read_link(entry.path())
+            .is_ok_and(|link| link.as_os_str().as_encoded_bytes() == target)
+    })
+}
+
 fn open(folder: i32, name: &CStr, flags: i32) -> Option<OwnedFd> {
     // SAFETY: the path is a C string; the new descriptor is ours alone.
     unsafe {

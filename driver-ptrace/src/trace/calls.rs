@@ -13,7 +13,7 @@ use super::tracees::Call;
 use crate::events::Sink;
 use crate::filter;
 use crate::hiding::{self, Called};
-use crate::memory::Memory;
+use crate::memory::{self, Memory};
 use crate::proc_dir::PATH_MAX;
 use crate::threads;
 use crate::tracee::{Boundary, Entry, ExitStop, Gone, SeccompStop, SyscallStop};
@@ -88,6 +88,9 @@ impl PtraceCapture {
         let Some(Called { abi, nr, call }) = called(entry) else {
             return;
         };
+        if hiding::withholds_pages(call, &entry.args) {
+            memory::expect_withheld_pages();
+        }
         let plan = self.events.plan_of(call, abi, nr);
         let selected = self.coverage.selection.contains(call);
         let mut begun = Call {
