@@ -49,8 +49,13 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// The structs of these alerts. They must not be used once the alerts or this are changed or gone.
-    pub(super) fn fill<A: AsRef<Alert>>(&mut self, alerts: &[A]) -> LannerBatch {
+    /// The structs of these alerts. `refused` takes the plugin's answer. The structs must not be used after any of the
+    /// three was changed or dropped.
+    pub(super) fn fill<A: AsRef<Alert>>(
+        &mut self,
+        alerts: &[A],
+        refused: &mut usize,
+    ) -> LannerBatch {
         self.tags.clear();
         self.fields.clear();
         self.elements.clear();
@@ -105,6 +110,7 @@ impl Batch {
             size: size_of::<LannerBatch>(),
             alerts: self.pointers.as_ptr(),
             count: self.pointers.len(),
+            refused: std::ptr::from_mut(refused),
         }
     }
 

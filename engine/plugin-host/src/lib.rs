@@ -1,27 +1,29 @@
-//! The host's side of the plugin border: finds plugins, loads them, and calls them safely. Rule
-//! plugins stand between inspection and alerts, output plugins at the very end.
+//! The host's side of the plugin border: finds plugins, loads them, and calls them safely. Rule plugins decide which events
+//! become alerts; output plugins deliver alerts.
 //!
 //! | file | does |
 //! |---|---|
-//! | `trust` | who may have written this file? |
+//! | `trust` | may only trusted users have written this file? |
 //! | `elf` | is it a library for this machine? |
 //! | `load` | opens it, and checks version, sizes and functions before anything else is touched |
 //! | `find` | plugins in directories, and why some are refused |
-//! | `pin` | is it the file that was looked at? |
+//! | `pin` | does the file have the SHA-256 sum of the configuration? |
 //! | `settings` | do the settings fit the plugin's schema? |
 //! | `metrics` | numbers that plugins publish |
 //! | `rules` | [`RuleHost`]: an opened rule plugin |
-//! | `outputs`, `alert` | [`OutputHost`]: an opened output plugin, and what it delivers |
+//! | `outputs`, `alert` | [`OutputHost`]: an opened output plugin, and the alerts that it delivers |
 //! | `slow` | calls that may hang |
+//! | `crash` | says which plugin crashed or ended the process |
 //! | `border` | what plugins can call |
-//! | `error` | what can go wrong, and what to do about it |
+//! | `error` | the errors, and what to do about them |
 //!
-//! A plugin that panics is reported with its name, counted and switched off; the others run on.
-//! Plugins are never unloaded, as their threads and thread-local data would dangle.
+//! A plugin that panics is reported with its name, counted and switched off; the others go on. Plugins are never unloaded,
+//! since their threads and thread-local data would point into unmapped memory.
 
 mod alert;
 mod border;
 pub mod check;
+mod crash;
 mod elf;
 mod error;
 mod find;
@@ -35,12 +37,13 @@ mod slow;
 pub mod trust;
 
 pub use alert::Alert;
+pub use crash::report_crashes;
 pub use elf::check as check_library;
 pub use error::PluginError;
-pub use find::{Found, find, find_pinned, list};
+pub use find::{Found, files, find, find_pinned, list};
 pub use load::{Plugin, load, load_pinned};
 pub use outputs::OutputHost;
-pub use pin::{Pins, sum};
+pub use pin::{Pins, sum, sum_of};
 pub use settings::check as check_settings;
 pub use slow::within;
 

@@ -70,15 +70,20 @@ pub fn sum(path: &Path) -> Result<String, PluginError> {
             path: path.to_owned(),
             source,
         })?;
-    let digits = sum
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    Ok(digits)
+    Ok(digits(&sum.finalize()))
 }
 
-/// Takes what is written into a sum.
+/// The SHA-256 sum of bytes, in hexadecimal digits.
+#[must_use]
+pub fn sum_of(bytes: &[u8]) -> String {
+    digits(&Sha256::digest(bytes))
+}
+
+fn digits(sum: &[u8]) -> String {
+    sum.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Adds everything that is written to a sum.
 struct Hasher<'a>(&'a mut Sha256);
 
 impl io::Write for Hasher<'_> {

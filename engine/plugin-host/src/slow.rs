@@ -6,20 +6,26 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
+use super::crash::Inside;
+
 /// Calls that have not returned, by the thread that made them.
-static UNFINISHED: Mutex<Vec<(ThreadId, String, &'static str)>> = Mutex::new(Vec::new());
+static UNFINISHED: Mutex<Vec<(ThreadId, &'static str, &'static str)>> = Mutex::new(Vec::new());
 
 /// A call that has not returned.
 #[derive(Debug)]
-pub(super) struct Call(());
+pub(super) struct Call {
+    _inside: Inside,
+}
 
 impl Call {
     /// This thread calls a plugin.
-    pub(super) fn begin(plugin: &str, call: &'static str) -> Self {
-        let entry = (thread::current().id(), plugin.to_owned(), call);
+    pub(super) fn begin(plugin: &'static str, call: &'static str) -> Self {
+        let entry = (thread::current().id(), plugin, call);
         let mut all = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
         all.push(entry);
-        Self(())
+        Self {
+            _inside: Inside::enter(plugin),
+        }
     }
 }
 
@@ -60,7 +66,8 @@ pub fn within<T: Send + 'static>(
         Err(RecvTimeoutError::Timeout) => {
             let all = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
             let it = thread.thread().id();
-            let found = all.iter().find(|(thread, ..)| *thread == it);
+            // The innermost call is the one that hangs.
+            let found = all.iter().rfind(|(thread, ..)| *thread == it);
             let who = found.map_or_else(
                 || "it".to_owned(),
                 |(_, plugin, call)| format!("plugin `{plugin}` hangs: it was asked to {call}, and"),
