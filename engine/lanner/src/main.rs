@@ -5,6 +5,7 @@ mod args;
 mod drivers;
 mod lists;
 mod logging;
+mod outputs;
 mod plugins;
 mod record;
 mod report;
@@ -53,6 +54,7 @@ impl Failure {
 /// Runs the command line. Exit codes: 0; 1 (failed after the start); 2 (cannot do what was asked); or the status of the
 /// watched command, which is 128 plus the signal's number if a signal killed it.
 fn main() -> ExitCode {
+    plugin_host::report_crashes();
     let cli = Cli::parse();
     logging::start(cli.verbose);
     let result = match cli.verb {
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Verb::Fields(args) => lists::fields(&args),
         Verb::Rules(verb) => rules::rules(verb),
         Verb::Plugins(args) => plugins::plugins(args),
+        Verb::Outputs(verb) => outputs::outputs(&verb),
     };
     result.unwrap_or_else(|failure| {
         say(&failure.message);

@@ -17,7 +17,13 @@ pub(super) struct Usage {
     pub(super) descriptors: u64,
 }
 
-/// Nothing where /proc cannot be read.
+/// The release of the running kernel. Empty if /proc cannot be read.
+pub(super) fn kernel_release() -> String {
+    let text = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    text.trim().to_owned()
+}
+
+/// What this process uses. `None` if /proc cannot be read.
 pub(super) fn read() -> Option<Usage> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     // the name, in parentheses, may hold anything
