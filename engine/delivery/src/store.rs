@@ -11,7 +11,7 @@ use super::spool::Spool;
 
 /// The most alerts in one commit.
 const COMMIT: usize = 1024;
-/// How long after an error the spool is tried again, and how often ages are looked at.
+/// How long after an error lanner tries the spool again, and how often it checks the age of alerts.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// See the module.
@@ -22,14 +22,14 @@ pub(super) enum Store {
     Disk(Box<Disk>),
 }
 
-/// A spool, and what could not be written to it yet.
+/// A spool, and the alerts that could not be written to it yet.
 #[derive(Debug)]
 pub(super) struct Disk {
     spool: Spool,
     unwritten: Vec<Arc<Alert>>,
     /// It is not tried again before this time.
     broken_until: Option<Instant>,
-    /// When ages are to be looked at.
+    /// When the age of alerts is checked next.
     look: Instant,
 }
 
@@ -46,7 +46,7 @@ impl Store {
         }
     }
 
-    /// How many alerts are wanted from the queue now. `idle`: the output has nothing to do.
+    /// How many alerts it takes from the queue now. `idle`: the output has nothing to do.
     pub(super) fn wants(&self, idle: bool) -> usize {
         match self {
             Self::Memory(batch, _) if batch.is_empty() && idle => BATCH,
@@ -55,7 +55,7 @@ impl Store {
         }
     }
 
-    /// When it wants to be called, even if there is no news.
+    /// When it has something to do, even without news.
     pub(super) fn wake(&self) -> Option<Instant> {
         match self {
             Self::Memory(..) => None,
@@ -67,7 +67,7 @@ impl Store {
         }
     }
 
-    /// Takes alerts from the queue. On disk they are safe when this returns, unless the disk is at fault.
+    /// Takes alerts from the queue. When this returns, they are on disk, unless the disk fails.
     pub(super) fn put(&mut self, mut alerts: Vec<Arc<Alert>>, name: &str, counters: &Counters) {
         match self {
             Self::Memory(batch, _) if batch.is_empty() => *batch = alerts,
@@ -119,7 +119,7 @@ impl Store {
         }
     }
 
-    /// Alerts that wait here, and of these those that would be lost if lanner ended.
+    /// The number of alerts that wait here, and the number of those that would be lost if lanner ended.
     pub(super) fn waiting(&self) -> (usize, usize) {
         match self {
             Self::Memory(batch, _) => (batch.len(), batch.len()),
@@ -138,12 +138,12 @@ impl Store {
         }
     }
 
-    /// Whether what waits here outlives lanner.
+    /// Whether waiting alerts survive the end of lanner.
     pub(super) fn keeps(&self) -> bool {
         matches!(self, Self::Disk(_))
     }
 
-    /// Writes what is to be written: at the end, or because it is time.
+    /// Writes to the disk: at the end (`now`), or if it is time.
     pub(super) fn tidy(&mut self, name: &str, counters: &Counters, now: bool) {
         if let Self::Disk(disk) = self
             && (now || disk.due())
@@ -152,7 +152,7 @@ impl Store {
         }
     }
 
-    /// The spool, for whoever goes on with it, and what is not in it.
+    /// The spool for the successor of the output, and the alerts that are not in it.
     pub(super) fn end(self) -> (Option<Spool>, Vec<Arc<Alert>>) {
         match self {
             Self::Memory(batch, _) => (None, batch),

@@ -15,6 +15,7 @@ mod signals;
 mod trace;
 mod watch;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -69,10 +70,23 @@ fn main() -> ExitCode {
         Verb::Plugins(args) => plugins::plugins(args),
         Verb::Outputs(verb) => outputs::outputs(&verb),
     };
-    result.unwrap_or_else(|failure| {
+    let code = result.unwrap_or_else(|failure| {
         say(&failure.message);
         ExitCode::from(failure.code)
-    })
+    });
+    if plugin_host::is_loading() {
+        leave(code);
+    }
+    code
+}
+
+/// Ends the process although a plugin hangs while it is loaded.
+fn leave(code: ExitCode) -> ! {
+    let number = (0..=u8::MAX).find(|number| ExitCode::from(*number) == code);
+    // An error has no other place to go.
+    let _ = std::io::stdout().flush();
+    // SAFETY: it ends the process, and runs nothing of it.
+    unsafe { libc::_exit(number.unwrap_or(1).into()) }
 }
 
 /// Writes one message to standard error. Standard output is for events and alerts alone.
@@ -86,7 +100,6 @@ pub(crate) fn say(message: &str) {
 /// The watched command may write into the same pipe. So each write has whole lines, as many as a pipe takes in one piece
 /// (`PIPE_BUF`, pipe(7)). A longer line can be interleaved with other output.
 pub(crate) fn print(text: &[u8]) -> Result<ExitCode, Failure> {
-    use std::io::Write;
     let mut out = std::io::stdout().lock();
     let mut rest = text;
     let mut written = Ok(());

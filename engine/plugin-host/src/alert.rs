@@ -13,9 +13,9 @@ pub struct Alert {
     pub time_ns: u64,
     /// Name of the rule.
     pub rule: String,
-    /// How bad it is.
+    /// How serious it is.
     pub priority: Priority,
-    /// Where the event came from, such as `syscall`.
+    /// The source of the event, such as `syscall`.
     pub source: String,
     /// Name of the host.
     pub hostname: String,
@@ -35,8 +35,8 @@ impl AsRef<Alert> for Alert {
     }
 }
 
-/// The structs of a batch, and all that they point to. Its vectors keep their room from batch to batch, so that a
-/// call costs no allocation.
+/// The structs of a batch, and everything that they point to. The vectors keep their memory from batch to batch, so that a
+/// call allocates nothing.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     tags: Vec<LannerStr>,
@@ -85,7 +85,7 @@ impl Batch {
                 reserved: 0,
             });
         }
-        // No vector grows any more: now their contents have addresses.
+        // The vectors do not grow from here on, so the addresses of their elements are final.
         for (field, first, len) in &self.lists {
             let list = LannerList {
                 ptr: self.elements[*first..].as_ptr(),

@@ -6,11 +6,12 @@
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, Once, PoisonError};
+use std::time::Instant;
 
 use lanner_plugin::Level;
 use lanner_plugin::abi::{ABI_MAJOR, ABI_MINOR, LannerHost, LannerStr, LannerText};
 
-use super::metrics;
+use super::{metrics, repeats};
 
 /// The longest text that is taken from a plugin; the rest is cut off.
 const MAX_TEXT: usize = 1 << 20;
@@ -53,6 +54,13 @@ unsafe extern "C" fn log(ctx: *const c_void, level: u32, message: LannerStr) {
     contained(|| {
         let plugin = plugin_name(ctx);
         let message = printable(&text(message), false);
+        match repeats::admit(plugin, &message, Instant::now()) {
+            None => return,
+            Some(0) => {}
+            Some(count) => {
+                tracing::info!(target: "lanner::plugin", plugin, "the last message came {count} more times");
+            }
+        }
         match Level::from_number(level) {
             Level::Error => tracing::error!(target: "lanner::plugin", plugin, "{message}"),
             Level::Warn => tracing::warn!(target: "lanner::plugin", plugin, "{message}"),

@@ -1,5 +1,5 @@
-//! Is a file a shared library for this machine? The dynamic linker's own messages leave a user
-//! guessing. The layout is that of elf(5).
+//! Checks that a file is a shared library for this machine, because the dynamic linker's own messages do not help users.
+//! The layout is that of elf(5).
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -22,7 +22,7 @@ pub fn check(path: &Path) -> Result<(), PluginError> {
         path: path.to_owned(),
         source,
     })?;
-    // Without /proc there is nothing to compare with; then the linker has the last word.
+    // Without /proc there is nothing to compare with. Then the linker decides.
     let own = read(Path::new("/proc/self/exe")).ok().flatten();
     compare(path, header, own)
 }
@@ -71,7 +71,7 @@ fn number(header: &Header, at: usize) -> u16 {
     }
 }
 
-/// The machine's name, with the word size where it can differ.
+/// The machine's name, with the word size if there are several.
 fn machine(header: &Header) -> String {
     let bits = if header[4] == 1 { 32 } else { 64 };
     let order = if header[5] == 2 { ", big-endian" } else { "" };

@@ -9,12 +9,12 @@ use super::error::PluginError;
 use super::load::{Plugin, load_pinned};
 use super::pin::Pins;
 
-/// A file that looks like a plugin.
+/// A file that may be a plugin.
 #[derive(Debug)]
 pub struct Found {
     /// The file.
     pub path: PathBuf,
-    /// The plugin, or why it is refused.
+    /// The plugin, or why lanner refuses it.
     pub plugin: Result<Plugin, PluginError>,
 }
 

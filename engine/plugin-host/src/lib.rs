@@ -14,7 +14,7 @@
 //! | `outputs`, `alert` | [`OutputHost`]: an opened output plugin, and the alerts that it delivers |
 //! | `slow` | calls that may hang |
 //! | `crash` | says which plugin crashed or ended the process |
-//! | `border` | what plugins can call |
+//! | `border`, `repeats` | the functions that plugins can call; log messages that repeat |
 //! | `error` | the errors, and what to do about them |
 //!
 //! A plugin that panics is reported with its name, counted and switched off; the others go on. Plugins are never unloaded,
@@ -31,6 +31,7 @@ mod load;
 pub mod metrics;
 mod outputs;
 mod pin;
+mod repeats;
 mod rules;
 mod settings;
 mod slow;
@@ -45,7 +46,7 @@ pub use load::{Plugin, load, load_pinned};
 pub use outputs::OutputHost;
 pub use pin::{Pins, sum, sum_of};
 pub use settings::check as check_settings;
-pub use slow::within;
+pub use slow::{is_loading, within};
 
 pub use rules::{Rule, RuleFile, RuleHost};
 

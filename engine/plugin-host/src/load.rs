@@ -17,7 +17,7 @@ use serde_json::Value as Json;
 use super::border::{self, last_text, reason};
 use super::error::PluginError;
 use super::pin::Pins;
-use super::slow::Call;
+use super::slow::{Call, LOAD};
 use super::{crash, elf, metrics, trust};
 
 /// The longest name, version or description.
@@ -67,7 +67,7 @@ pub fn load_pinned(path: &Path, pins: &Pins) -> Result<Plugin, PluginError> {
     let real = trust::check(path)?;
     pins.check(path)?;
     elf::check(&real)?;
-    let _call = Call::begin(crash::file_name(path), "load");
+    let _call = Call::begin(crash::file_name(path), LOAD);
     // SAFETY: this runs the library's initialisers; whoever wrote it is trusted, as checked above.
     let library = unsafe { Library::open(Some(&real), RTLD_NOW | RTLD_LOCAL) };
     let library = library.map_err(|error| PluginError::NotLoaded {

@@ -24,7 +24,7 @@ pub struct OutputHost {
     state: *mut c_void,
     /// Why it is switched off.
     off: Option<String>,
-    /// The structs of the batch that was delivered last, whose room is used again.
+    /// The structs of the last batch. Their memory is used again.
     batch: Batch,
 }
 

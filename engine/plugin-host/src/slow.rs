@@ -1,5 +1,5 @@
-//! Calls of plugins that cannot be interrupted. Each runs on a thread of its own. The caller waits for the thread up to a
-//! deadline, and learns then which plugin is slow.
+//! Calls of plugins, which cannot be interrupted. They run on a thread of their own. The caller waits for it up to a
+//! deadline, and then learns which plugin is slow.
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
@@ -10,6 +10,9 @@ use super::crash::Inside;
 
 /// Calls that have not returned, by the thread that made them.
 static UNFINISHED: Mutex<Vec<(ThreadId, &'static str, &'static str)>> = Mutex::new(Vec::new());
+
+/// The name of the call that loads a plugin.
+pub(super) const LOAD: &str = "load";
 
 /// A call that has not returned.
 #[derive(Debug)]
@@ -37,6 +40,13 @@ impl Drop for Call {
             all.remove(at);
         }
     }
+}
+
+/// Whether a plugin is being loaded. If it hangs, exit(3) hangs as well: both need the lock of the dynamic linker.
+#[must_use]
+pub fn is_loading() -> bool {
+    let all = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+    all.iter().any(|(_, _, call)| *call == LOAD)
 }
 
 /// Does work that calls plugins, on a thread of its own, and waits until the deadline. Work that takes longer goes on there

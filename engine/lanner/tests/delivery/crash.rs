@@ -1,12 +1,11 @@
 //! Plugins that end the process that they are in, or hang while they are loaded: each is named.
 
-use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use test_support::wait_until;
 
-use crate::session::{BIN, Folder, Lanner};
+use crate::session::{BIN, Folder};
 use crate::stage::{Gate, compile};
 
 #[test]
@@ -28,19 +27,13 @@ fn a_plugin_that_crashes_or_exits_is_named() {
                 gate.0.display()
             ),
         );
-        let stop = folder.path("stop");
-        let lanner = Lanner::of_maker(
-            "ptrace",
-            &["-c", config.to_str().expect("a text")],
-            (&folder.path("watched"), &stop),
-            "0.01",
-        );
+        let lanner = folder.lanner("ptrace", &config, "0.01");
         wait_until(&format!("alerts come {:?}", lanner.err), || {
             lanner.alerts("Notice A ") > 0
         });
         gate.set(way);
         lanner.wait_for(&format!("plugin `output-gate` {expected}"));
-        fs::write(&stop, "").expect("a file");
+        folder.stop();
         lanner.end();
     }
 }

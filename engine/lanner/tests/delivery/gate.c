@@ -109,8 +109,12 @@ static LannerStatus gate_emit(void *state, const LannerBatch *batch, size_t *del
 	size_t count = batch->count;
 #ifdef LANNER_GO_ON
 	size_t first = 0;
-	while (first < count && batch->alerts[first]->text.ptr[batch->alerts[first]->text.len - 1] != '7')
+	while (first < count) {
+		LannerStr text = batch->alerts[first]->text;
+		if (text.len > 0 && text.ptr[text.len - 1] == '7')
+			break;
 		first++;
+	}
 	if (there(gate, "refuses"))
 		count = first;
 #endif

@@ -1,4 +1,4 @@
-//! What lanner itself uses, from /proc/self (proc_pid_stat(5), proc_pid_statm(5)).
+//! The resources that lanner uses, from /proc/self (proc_pid_stat(5), proc_pid_statm(5)).
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use std::fs;
 pub(super) struct Usage {
     /// Seconds in user space and in the kernel.
     pub(super) cpu_seconds: f64,
-    /// Bytes that are resident.
+    /// Resident memory in bytes.
     pub(super) resident: u64,
     /// Bytes of address space.
     pub(super) address_space: u64,
