@@ -75,7 +75,7 @@ impl Wanted {
                 START => wanted.starts = true,
                 EXIT => wanted.exits = true,
                 name => match table::by_name(name) {
-                    Some(call) => wanted.calls.insert(call),
+                    Some(_) => table::of_type(name).for_each(|call| wanted.calls.insert(call)),
                     None => {
                         let known = SYSCALLS.iter().map(|call| call.name).chain([START, EXIT]);
                         let hint = nearest(name, known)
@@ -99,7 +99,10 @@ impl Wanted {
             Kind::Fork => self.starts,
             Kind::Exit => self.exits,
             Kind::Exec | Kind::Lost | Kind::Signal => true,
-            Kind::Syscall => decode::call(event).is_none_or(|call| self.calls.contains(call)),
+            Kind::Syscall => {
+                let call = table::of_number(event.abi(), event.header().nr);
+                self.calls.contains(call)
+            }
         }
     }
 }

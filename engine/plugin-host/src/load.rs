@@ -49,7 +49,7 @@ unsafe impl Send for Loaded {}
 // SAFETY: as above.
 unsafe impl Sync for Loaded {}
 
-/// Loads a plugin, if only trusted users can have written it.
+/// Loads a plugin if only trusted users can have written it.
 ///
 /// # Errors
 ///

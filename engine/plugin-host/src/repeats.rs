@@ -46,16 +46,15 @@ mod tests {
     #[test]
     fn the_same_message_is_written_once_a_minute_with_a_count() {
         let begin = Instant::now();
-        let admit = |message: &str, seconds| {
-            super::admit("parrot", message, begin + Duration::from_secs(seconds))
-        };
-        assert_eq!(admit("a", 0), Some(0));
-        assert_eq!(admit("a", 1), None);
-        assert_eq!(admit("a", 59), None);
-        assert_eq!(admit("a", 60), Some(2));
-        assert_eq!(admit("a", 61), None);
-        assert_eq!(admit("b", 61), Some(1));
-        assert_eq!(admit("a", 61), Some(0));
-        assert_eq!(super::admit("other", "a", begin), Some(0));
+        let again =
+            |message: &str, seconds| admit("parrot", message, begin + Duration::from_secs(seconds));
+        assert_eq!(again("a", 0), Some(0));
+        assert_eq!(again("a", 1), None);
+        assert_eq!(again("a", 59), None);
+        assert_eq!(again("a", 60), Some(2));
+        assert_eq!(again("a", 61), None);
+        assert_eq!(again("b", 61), Some(1));
+        assert_eq!(again("a", 61), Some(0));
+        assert_eq!(admit("other", "a", begin), Some(0));
     }
 }

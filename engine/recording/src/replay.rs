@@ -143,8 +143,9 @@ impl Replay {
     fn wanted(&self, event: &Event<'_>) -> bool {
         event.kind() != Kind::Syscall
             || event.has(Flags::UNSELECTED)
-            || table::by_number(event.abi(), event.header().nr)
-                .is_some_and(|call| self.selection.contains(call))
+            || self
+                .selection
+                .contains(table::of_number(event.abi(), event.header().nr))
     }
 
     /// Marks the current event as unselected if it is an exec outside the selection: only the state needs it.

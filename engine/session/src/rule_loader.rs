@@ -284,10 +284,7 @@ pub(super) fn names_to_look_up(rules: &mut RuleHost) -> Result<Vec<String>, Load
 fn selection<'a>(rules: impl Iterator<Item = &'a RuleHost>) -> (SyscallSet, Omit) {
     let of = |rules: &RuleHost| match rules.event_types() {
         EventTypes::All => SyscallSet::all(),
-        EventTypes::Only(names) => names
-            .iter()
-            .filter_map(|name| table::by_name(name))
-            .collect(),
+        EventTypes::Only(names) => names.iter().flat_map(|name| table::of_type(name)).collect(),
     };
     let wanted = rules.fold(SyscallSet::default(), |all, rules| all.union(&of(rules)));
     let spared = inspect::spared();

@@ -172,7 +172,7 @@ fn filter_and_go_on(python: &Python) {
     );
     assert_eq!(got[0]["alert"]["json"], alerts[0].json);
 
-    // The client goes on after the first alert. Then six more come, of which four are kept.
+    // The client goes on after the first alert. Then six more come; four are kept.
     let after = |cursor: &Value| json!({"after": cursor, "no_follow": true});
     let cursor = &got[0]["cursor"];
     assert_eq!(rules(&own("0", after(cursor)).rest()), ["two", "three"]);

@@ -108,7 +108,7 @@ fn a_lost_alert_is_an_alert() {
         ),
     );
     let lanner = folder.lanner("ptrace", &config, "0.001");
-    wait_until(&format!("the others are told {:?}", lanner.err), || {
+    wait_until(&format!("the others are notified {:?}", lanner.err), || {
         lanner.alerts("Critical lanner internal: alert loss. Output loser lost ") > 0
     });
     folder.stop();

@@ -26,6 +26,7 @@ mod recorded;
 mod rules;
 mod runtimes;
 mod scenes;
+mod state;
 mod terminal;
 mod transparent;
 mod unprivileged;
