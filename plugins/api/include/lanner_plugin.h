@@ -26,8 +26,8 @@
  *  9. Settings. Without settings in the configuration, the text is empty (len 0), not `null` or `{}`. Treat it as `{}`.
  *     Otherwise it is one JSON value, usually an object, that fits the schema if the plugin has one.
  * 10. Time. on_event runs for every event, often a million times a second: it should take less than a microsecond.
- *     emit runs for up to 256 alerts, and should return after about a second (LANNER_GO_ON). Between the first emit
- *     that left the queue empty and the next one, the host calls flush: what emit buffers must be written out there.
+ *     emit runs for up to 256 alerts, and should return after about a second (LANNER_GO_ON). The host calls flush when
+ *     no more alerts wait, and before close: what emit buffers must be written out there.
  * 11. Threads of your own. A plugin may start threads, which may use the host's table (log, metrics) at any time. Block
  *     all signals in them: the signals of the process are lanner's. Do not change signal handlers, the signal mask of
  *     the thread that calls you, the working directory, the umask or the environment. End your threads in close: the
