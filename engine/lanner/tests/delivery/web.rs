@@ -3,7 +3,7 @@
 use std::fs;
 use test_support::wait_until;
 
-use crate::session::{Folder, Lanner, get};
+use crate::session::{Folder, get};
 use crate::stage::Gate;
 
 #[test]
@@ -12,11 +12,7 @@ fn a_running_lanner_tells_how_it_is() {
     let gate = Gate::new(&folder.path("gate"));
     gate.set("away");
     let rules = folder.rule("A \"quoted\"", "");
-    let (watched, stop, socket) = (
-        folder.path("watched"),
-        folder.path("stop"),
-        folder.path("web"),
-    );
+    let socket = folder.path("web");
     let config = folder.put(
         "lanner.yaml",
         &format!(
@@ -29,12 +25,7 @@ fn a_running_lanner_tells_how_it_is() {
             folder.path("spool.redb").display(),
         ),
     );
-    let lanner = Lanner::of_maker(
-        "ptrace",
-        &["-c", config.to_str().expect("a text")],
-        (&watched, &stop),
-        "0.001",
-    );
+    let lanner = folder.lanner("ptrace", &config, "0.001");
     let metrics = || {
         get(&socket, "/metrics")
             .map(|(_, body)| body)
@@ -93,7 +84,7 @@ fn a_running_lanner_tells_how_it_is() {
             .mode()
     };
     assert_eq!(mode & 0o077, 0, "the socket is for its owner");
-    fs::write(&stop, "").expect("a file");
+    folder.stop();
     let (_, err) = lanner.end();
     assert!(
         err.iter()
@@ -108,7 +99,6 @@ fn a_lost_alert_is_an_alert() {
     let gate = Gate::new(&folder.path("gate"));
     gate.set("gives-up");
     let rules = folder.rule("A", "");
-    let (watched, stop) = (folder.path("watched"), folder.path("stop"));
     let config = folder.put(
         "lanner.yaml",
         &format!(
@@ -117,16 +107,11 @@ fn a_lost_alert_is_an_alert() {
             gate.0.display(),
         ),
     );
-    let lanner = Lanner::of_maker(
-        "ptrace",
-        &["-c", config.to_str().expect("a text")],
-        (&watched, &stop),
-        "0.001",
-    );
+    let lanner = folder.lanner("ptrace", &config, "0.001");
     wait_until(&format!("the others are notified {:?}", lanner.err), || {
         lanner.alerts("Critical lanner internal: alert loss. Output loser lost ") > 0
     });
-    fs::write(&stop, "").expect("a file");
+    folder.stop();
     let (out, _) = lanner.end();
     assert!(
         out.iter()
