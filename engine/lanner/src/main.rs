@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use plugin_host::secrets;
+use plugin_host::{files, secrets};
 
 use args::{Cli, Verb};
 use lines::Lines;
@@ -59,6 +59,7 @@ impl Failure {
 /// Runs the command line. Exit codes: 0; 1 (failed after the start); 2 (cannot do what was asked); or the status of the
 /// watched command, which is 128 plus the signal's number if a signal killed it.
 fn main() -> ExitCode {
+    forget_untrusted_variables();
     plugin_host::report_crashes();
     let cli = Cli::parse();
     logging::start(cli.verbose);
@@ -92,6 +93,19 @@ fn leave(code: ExitCode) -> ! {
     let _ = std::io::stdout().flush();
     // SAFETY: it ends the process, and runs nothing of it.
     unsafe { libc::_exit(number.unwrap_or(1).into()) }
+}
+
+/// Removes lanner's own environment variables where the environment belongs to a user with fewer rights.
+fn forget_untrusted_variables() {
+    if !files::is_secure() {
+        return;
+    }
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"LANNER_") {
+            // SAFETY: this is the only thread, as `main` has just begun.
+            unsafe { std::env::remove_var(name) };
+        }
+    }
 }
 
 /// Writes one message, without secrets, to standard error. Standard output is for events and alerts alone.

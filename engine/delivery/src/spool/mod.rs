@@ -195,7 +195,14 @@ impl Spool {
     /// Opens the store again. After an error, it accepts no more writes.
     pub(super) fn reopen(&mut self) -> Result<(), SpoolError> {
         self.store = None;
-        if let Some(folder) = self.settings.path.parent() {
+        let path = &self.settings.path;
+        let mut opened = SpoolFile::open(path, self.settings.fsync);
+        // a folder is made only where no other user can change the way to it
+        if opened
+            .as_ref()
+            .is_err_and(|error| error.kind() == ErrorKind::NotFound)
+            && let Some(folder) = path.parent()
+        {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -204,22 +211,32 @@ impl Spool {
                     path: folder.to_owned(),
                     source,
                 })?;
+            opened = SpoolFile::open(path, self.settings.fsync);
         }
-        let path = &self.settings.path;
-        let file =
-            SpoolFile::open(path, self.settings.fsync).map_err(|source| SpoolError::Open {
-                path: path.clone(),
-                source,
-            })?;
-        let store = Database::builder()
-            .set_cache_size(CACHE)
-            .create_with_backend(file)
-            .map_err(|error| self.failed(error))?;
-        let write = store.begin_write().map_err(|error| self.failed(error))?;
-        write
-            .open_table(ALERTS)
-            .map_err(|error| self.failed(error))?;
-        write.commit().map_err(|error| self.failed(error))?;
+        let file = opened.map_err(|source| SpoolError::Open {
+            path: path.clone(),
+            source,
+        })?;
+        let unmade = file.if_new().map_err(|source| SpoolError::Open {
+            path: path.clone(),
+            source,
+        })?;
+        let make = || -> Result<Database, redb::Error> {
+            let store = Database::builder()
+                .set_cache_size(CACHE)
+                .create_with_backend(file)?;
+            let write = store.begin_write()?;
+            write.open_table(ALERTS)?;
+            write.commit()?;
+            Ok(store)
+        };
+        let store = make().map_err(|error| {
+            // half a new file, on a full disk, would look damaged the next time
+            if let Some(new) = unmade {
+                drop(new.set_len(0));
+            }
+            self.failed(error)
+        })?;
         self.store = Some(store);
         let (mut count, mut bytes, mut next) = (0, 0, self.next);
         self.read(|alerts| {

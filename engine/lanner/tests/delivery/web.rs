@@ -127,11 +127,7 @@ fn clients_that_are_slow_keep_no_one_from_asking_for_health() {
     use std::time::Duration;
 
     let folder = Folder::new();
-    let (watched, stop, socket) = (
-        folder.path("watched"),
-        folder.path("stop"),
-        folder.path("web"),
-    );
+    let socket = folder.path("web");
     let config = folder.put(
         "lanner.yaml",
         &format!(
@@ -140,8 +136,7 @@ fn clients_that_are_slow_keep_no_one_from_asking_for_health() {
             socket.display(),
         ),
     );
-    let config = config.to_str().expect("a text");
-    let lanner = Lanner::of_maker("ptrace", &["-c", config], (&watched, &stop), "0.01");
+    let lanner = folder.lanner("ptrace", &config, "0.01");
     wait_until("it answers", || get(&socket, "/healthz").is_some());
     // half of them do not finish their request, the others do not read their answer
     let slow: Vec<UnixStream> = (0..200)
@@ -163,6 +158,6 @@ fn clients_that_are_slow_keep_no_one_from_asking_for_health() {
     let read = stream.read_to_string(&mut answer);
     assert!(answer.starts_with("HTTP/1.1 200"), "{read:?}: {answer}");
     drop(slow);
-    fs::write(&stop, "").expect("a file");
+    folder.stop();
     lanner.end();
 }
