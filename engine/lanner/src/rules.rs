@@ -13,7 +13,6 @@ use fields::FieldRegistry;
 use plugin_host::{
     self, Diagnostic, EventTypes, Explanation, Plugin, Rule, RuleFile, RuleHost, Severity,
 };
-use session::config::trusted;
 use session::rule_tests::{self, Bench, Outcome, Suite};
 use session::{plugin_directories, rule_files};
 use suggest::did_you_mean;
@@ -117,7 +116,7 @@ fn check(args: &RuleCheckArgs) -> Result<ExitCode, Failure> {
 
 /// A warning about a file that `lanner run` would refuse, because other users can write it.
 fn untrusted(path: &Path) -> Option<Diagnostic> {
-    let error = trusted::file(path).err()?;
+    let error = RuleFile::read_trusted(path).err()?;
     Some(Diagnostic {
         severity: Severity::Warning,
         code: "LOAD_UNTRUSTED_FILE".to_owned(),
