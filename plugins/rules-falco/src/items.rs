@@ -258,9 +258,14 @@ impl Items {
         let bare = !essential.iter().any(|key| keys.has(key));
         if changes.has_override() {
             keys.check_override(&changes, REPLACEABLE)?;
-            self.override_rule(name, optional_source(source)?.as_ref(), &changes, keys)
+            self.override_rule(
+                name,
+                optional_source(source.as_deref())?.as_ref(),
+                &changes,
+                keys,
+            )
         } else if changes.append {
-            self.append_to_rule(name, optional_source(source)?.as_ref(), keys)
+            self.append_to_rule(name, optional_source(source.as_deref())?.as_ref(), keys)
         } else if bare {
             self.enable_rule(name, keys)
         } else {
@@ -488,8 +493,8 @@ impl Items {
 }
 
 /// The source of an item that changes a rule. It may have no value.
-fn optional_source(node: Option<Arc<Node>>) -> Result<Option<Scalar>, Problem> {
-    match node.as_deref() {
+fn optional_source(node: Option<&Node>) -> Result<Option<Scalar>, Problem> {
+    match node {
         Some(Node::Scalar(scalar)) if scalar.is_null() || scalar.text.is_empty() => Ok(None),
         Some(node) => crate::keys::text("source", node).map(Some),
         None => Ok(None),

@@ -142,12 +142,12 @@ pub(crate) fn parse(source: &Arc<SourceFile>) -> Result<Vec<Arc<Node>>, Problem>
         match parse_text(source, &text, &dashes) {
             Err(Refused::LoneDash(at, problem)) => {
                 if dashes.len() == MAX_DASHES || text.as_bytes().get(at) != Some(&b'-') {
-                    return Err(problem);
+                    return Err(*problem);
                 }
                 text.replace_range(at..=at, "_");
                 dashes.push(at);
             }
-            Err(Refused::Other(problem)) => return Err(problem),
+            Err(Refused::Other(problem)) => return Err(*problem),
             Ok(documents) => return Ok(documents),
         }
     }
@@ -156,13 +156,13 @@ pub(crate) fn parse(source: &Arc<SourceFile>) -> Result<Vec<Arc<Node>>, Problem>
 /// Why a text is not parsed.
 enum Refused {
     /// Because of a `-` at this byte.
-    LoneDash(usize, Problem),
-    Other(Problem),
+    LoneDash(usize, Box<Problem>),
+    Other(Box<Problem>),
 }
 
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
-        Self::Other(problem)
+        Self::Other(problem.into())
     }
 }
 
@@ -197,9 +197,9 @@ fn parse_text(
                 .filter(|at| text.as_bytes().get(*at) == Some(&b'-'));
             match dash.next() {
                 Some(at) if error.info().contains("cannot start with '-'") => {
-                    Refused::LoneDash(at, problem)
+                    Refused::LoneDash(at, problem.into())
                 }
-                _ => Refused::Other(problem),
+                _ => Refused::Other(problem.into()),
             }
         })?;
         let here = place(

@@ -49,7 +49,7 @@ impl<F> Term<F> {
             Self::Field(field) => found(field),
             Self::Text(_) => {}
             Self::List(args) | Self::Call(_, args, _) => {
-                args.iter().for_each(|arg| arg.fields(found))
+                args.iter().for_each(|arg| arg.fields(found));
             }
         }
     }
