@@ -6,7 +6,7 @@ use driver_api::event::{Event, Fact};
 
 use super::effects::Effect;
 use super::follow::{Call, u32_in};
-use super::process::Credentials;
+use super::process::{Credentials, Process};
 use super::process_table::ProcessKey;
 use super::{Inspector, path};
 
@@ -149,6 +149,36 @@ impl Inspector {
         {
             process.tty = tty;
         }
+    }
+
+    /// A file was opened for writing. If it is `/proc/PID/comm` or `/proc/PID/task/TID/comm`, names are asked for from now
+    /// on. The id may be of another pid namespace, so the names of the calling process are asked for, too.
+    pub(super) fn open_comm(&mut self, call: &Call<'_, '_>, path: &[u8]) {
+        let Some(inner) = path
+            .strip_prefix(b"/proc/")
+            .and_then(|path| path.strip_suffix(b"/comm"))
+        else {
+            return;
+        };
+        let pid = inner.split(|&b| b == b'/').next().unwrap_or_default();
+        let pid = std::str::from_utf8(pid)
+            .ok()
+            .and_then(|pid| pid.parse().ok());
+        let named = pid.and_then(|pid| self.processes.key(pid));
+        for key in named.into_iter().chain([call.key]) {
+            if let Some(process) = self.processes.get_mut(key) {
+                process.renamed_by_file = true;
+            }
+        }
+    }
+
+    /// The name of a thread. If a program may have changed it by a file in /proc, /proc is asked.
+    #[must_use]
+    pub fn thread_name<'a>(&'a self, process: &'a Process, tid: u32) -> Cow<'a, [u8]> {
+        let asks = process.renamed_by_file && !process.ended;
+        let asked = (self.proc_fs.as_ref().filter(|_| asks))
+            .and_then(|proc_fs| proc_fs.thread_name(process.pid, tid));
+        asked.map_or_else(|| Cow::Borrowed(process.thread_name(tid)), Cow::Owned)
     }
 
     /// ioctl(2) on a terminal: `TIOCSCTTY`, `TIOCNOTTY`.

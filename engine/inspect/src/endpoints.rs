@@ -256,12 +256,13 @@ impl Inspector {
         let files = self.files_of(call.key, call.tid());
         let before = files.and_then(|files| self.files.get(files, fd));
         let before = before.map(|entry| Arc::clone(&entry.descriptor));
-        self.replace_here(call, fd, Arc::clone(&descriptor), seen);
+        let new = Arc::clone(&descriptor);
+        self.replace_here(call, fd, descriptor, seen);
         if let Some((files, before)) = files.zip(before)
             && !call.applied
-            && *before != *descriptor
+            && *before != *new
         {
-            self.files.replace_all(files, &before, &descriptor);
+            self.files.replace_all(files, &before, &new);
             self.files.pool.keep(before);
         }
     }
