@@ -1,23 +1,25 @@
 //! Calls by which a program can hide from lanner: what it is about to do, or its memory.
 
 use driver_api::event::Abi;
-use driver_api::table::{self, Syscall};
+use driver_api::table::{self, Multiplexed, Syscall};
+use libc::pid_t;
 
 use crate::filter;
+use crate::memory::Memory;
 
 /// PR_SET_DUMPABLE: whether other processes of the user may read this one (prctl(2)).
 const SET_DUMPABLE: u32 = 4;
 /// PR_SET_SECCOMP, with the modes of seccomp(2): SECCOMP_MODE_STRICT is 1, SECCOMP_MODE_FILTER is 2.
 const SET_SECCOMP: u32 = 22;
 
-/// USERFAULTFD_IOC_NEW (linux/userfaultfd.h): what userfaultfd(2) does, as a request to /dev/userfaultfd.
-const NEW_USERFAULT: u32 = 0xaa00;
+/// UFFDIO_REGISTER (ioctl_userfaultfd(2)): pages of the process come from itself, when it wants.
+const WITHHOLD_PAGES: u32 = 0xc020_aa00;
 
 /// Calls by which a program hides with one value of an argument alone: its place, and the value.
 pub(crate) const NARROWED: [(&str, (u32, u32)); 3] = [
     ("prctl", (0, SET_DUMPABLE)),
     ("prctl", (0, SET_SECCOMP)),
-    ("ioctl", (1, NEW_USERFAULT)),
+    ("ioctl", (1, WITHHOLD_PAGES)),
 ];
 
 /// A call, as the table has it.
@@ -29,11 +31,36 @@ pub(crate) struct Called {
 }
 
 impl Called {
-    /// The call with this number. None: the table does not have it. `arch` is AUDIT_ARCH_* (linux/audit.h).
+    /// The call with this number. None: of a foreign architecture. `arch` is AUDIT_ARCH_* (linux/audit.h).
     pub(crate) fn of(arch: u32, nr: u32) -> Option<Self> {
         let abi = filter::abi_of(arch, nr)?;
-        let call = table::by_number(abi, nr)?;
+        let call = table::of_number(abi, nr);
         Some(Self { abi, nr, call })
+    }
+
+    /// The call that the program means, with its registers: programs make some calls through socketcall(2) and ipc(2).
+    /// Unchanged if the thread's memory cannot be read.
+    pub(crate) fn meant(self, tid: pid_t, args: [u64; 6]) -> (Self, [u64; 6]) {
+        let Some(meant) = Multiplexed::of(self.abi, self.nr, args[0]) else {
+            return (self, args);
+        };
+        let mut bytes = [0; 24];
+        let read = &mut bytes[..4 * usize::from(meant.words)];
+        let memory = Memory::new(tid, true);
+        let base = args.get(usize::from(meant.base)).copied().unwrap_or(0);
+        if memory.read(base, read) < read.len() {
+            return (self, args);
+        }
+        let words: Vec<u32> = read
+            .chunks_exact(4)
+            .filter_map(|word| Some(u32::from_ne_bytes(word.try_into().ok()?)))
+            .collect();
+        let called = Self {
+            nr: meant.number(),
+            call: meant.call(),
+            ..self
+        };
+        (called, meant.arguments(&args, &words))
     }
 }
 
@@ -55,11 +82,7 @@ pub(crate) fn adds_filter(call: &Syscall, args: &[u64; 6]) -> bool {
 
 /// Whether the call lets its process decide when its own pages come.
 pub(crate) fn withholds_pages(call: &Syscall, args: &[u64; 6]) -> bool {
-    match call.name {
-        "userfaultfd" => true,
-        "ioctl" => args[1] as u32 == NEW_USERFAULT,
-        _ => false,
-    }
+    call.name == "ioctl" && args[1] as u32 == WITHHOLD_PAGES
 }
 
 #[cfg(test)]
@@ -85,11 +108,10 @@ mod tests {
     }
 
     #[test]
-    fn a_process_can_withhold_pages_by_a_call_or_by_a_device() {
-        assert!(withholds_pages(called("userfaultfd").call, &[0; 6]));
+    fn a_process_withholds_pages_by_a_request() {
         let ioctl = called("ioctl").call;
-        assert!(withholds_pages(ioctl, &[3, 0xaa00, 0, 0, 0, 0]));
-        assert!(!withholds_pages(ioctl, &[3, 0xaa01, 0, 0, 0, 0]));
+        assert!(withholds_pages(ioctl, &[3, 0xc020_aa00, 0, 0, 0, 0]));
+        assert!(!withholds_pages(ioctl, &[3, 0xc018_aa3f, 0, 0, 0, 0]));
     }
 
     #[test]

@@ -65,6 +65,7 @@ fn unfailing_calls() -> SyscallSet {
 fn filtered_calls(selection: &SyscallSet) -> SyscallSet {
     let own = FAMILY.into_iter().chain([FIRST_NARROW_CALL, BORN_CALL]);
     selection
+        .with_multiplexers()
         .union(&trace::calls_that_change_user())
         .without(&unfailing_calls())
         .union(&own.filter_map(by_name).collect())
@@ -76,7 +77,7 @@ fn program(wanted: &SyscallSet) -> Vec<sock_filter> {
         .into_iter()
         .map(|(name, arg)| (name, Some(arg)));
     let mut program: Vec<sock_filter> = hiding
-        .chain([FIRST_CALL, ("userfaultfd", None)])
+        .chain([FIRST_CALL])
         .filter_map(|(name, arg)| Some((by_name(name)?, arg)))
         .flat_map(|(call, arg)| filter::if_call(call, arg, Action::Notify))
         .collect();
