@@ -12,14 +12,14 @@ const SET_DUMPABLE: u32 = 4;
 /// PR_SET_SECCOMP, with the modes of seccomp(2): SECCOMP_MODE_STRICT is 1, SECCOMP_MODE_FILTER is 2.
 const SET_SECCOMP: u32 = 22;
 
-/// USERFAULTFD_IOC_NEW (linux/userfaultfd.h): what userfaultfd(2) does, as a request to /dev/userfaultfd.
-const NEW_USERFAULT: u32 = 0xaa00;
+/// UFFDIO_REGISTER (ioctl_userfaultfd(2)): pages of the process come from itself, when it wants.
+const WITHHOLD_PAGES: u32 = 0xc020_aa00;
 
 /// Calls by which a program hides with one value of an argument alone: its place, and the value.
 pub(crate) const NARROWED: [(&str, (u32, u32)); 3] = [
     ("prctl", (0, SET_DUMPABLE)),
     ("prctl", (0, SET_SECCOMP)),
-    ("ioctl", (1, NEW_USERFAULT)),
+    ("ioctl", (1, WITHHOLD_PAGES)),
 ];
 
 /// A call, as the table has it.
@@ -82,11 +82,7 @@ pub(crate) fn adds_filter(call: &Syscall, args: &[u64; 6]) -> bool {
 
 /// Whether the call lets its process decide when its own pages come.
 pub(crate) fn withholds_pages(call: &Syscall, args: &[u64; 6]) -> bool {
-    match call.name {
-        "userfaultfd" => true,
-        "ioctl" => args[1] as u32 == NEW_USERFAULT,
-        _ => false,
-    }
+    call.name == "ioctl" && args[1] as u32 == WITHHOLD_PAGES
 }
 
 #[cfg(test)]
@@ -112,11 +108,10 @@ mod tests {
     }
 
     #[test]
-    fn a_process_can_withhold_pages_by_a_call_or_by_a_device() {
-        assert!(withholds_pages(called("userfaultfd").call, &[0; 6]));
+    fn a_process_withholds_pages_by_a_request() {
         let ioctl = called("ioctl").call;
-        assert!(withholds_pages(ioctl, &[3, 0xaa00, 0, 0, 0, 0]));
-        assert!(!withholds_pages(ioctl, &[3, 0xaa01, 0, 0, 0, 0]));
+        assert!(withholds_pages(ioctl, &[3, 0xc020_aa00, 0, 0, 0, 0]));
+        assert!(!withholds_pages(ioctl, &[3, 0xc018_aa3f, 0, 0, 0, 0]));
     }
 
     #[test]

@@ -77,7 +77,7 @@ fn program(wanted: &SyscallSet) -> Vec<sock_filter> {
         .into_iter()
         .map(|(name, arg)| (name, Some(arg)));
     let mut program: Vec<sock_filter> = hiding
-        .chain([FIRST_CALL, ("userfaultfd", None)])
+        .chain([FIRST_CALL])
         .filter_map(|(name, arg)| Some((by_name(name)?, arg)))
         .flat_map(|(call, arg)| filter::if_call(call, arg, Action::Notify))
         .collect();
