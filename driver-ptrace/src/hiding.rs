@@ -41,6 +41,11 @@ impl Called {
     /// The call that the program means, with its registers: programs make some calls through socketcall(2) and ipc(2).
     /// Unchanged if the thread's memory cannot be read.
     pub(crate) fn meant(self, tid: pid_t, args: [u64; 6]) -> (Self, [u64; 6]) {
+        let args = match self.abi {
+            // the registers of a 64-bit program that makes a 32-bit call have more
+            Abi::I386 | Abi::Arm => args.map(|arg| arg & 0xffff_ffff),
+            Abi::X86_64 | Abi::X32 | Abi::Aarch64 => args,
+        };
         let Some(meant) = Multiplexed::of(self.abi, self.nr, args[0]) else {
             return (self, args);
         };

@@ -239,9 +239,11 @@ impl Interpreter<'_> {
         let take = usize::try_from(len).unwrap_or(usize::MAX).min(limit);
         self.scratch.clear();
         self.scratch.resize(take, 0);
-        // what is on the first page, if the rest is not mapped
+        // what is on the first page, if the rest is not mapped; nothing of a part of a message
         let got = self.memory.read(at, self.scratch);
-        self.scratch.truncate(got);
+        let is_part = part != Part::None.of(0);
+        self.scratch
+            .truncate(if is_part && got < take { 0 } else { got });
         let status = status(got < take, len > take as u64);
         self.event
             .attach(what, part, status, Encoding::Raw, len, self.scratch);

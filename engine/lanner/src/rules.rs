@@ -11,7 +11,7 @@ use super::args::{RuleCheckArgs, RuleExplainArgs, RuleListArgs, RuleTestArgs, Ru
 use super::{Failure, print, say};
 use fields::FieldRegistry;
 use plugin_host::{
-    self, Diagnostic, EventTypes, Explanation, Plugin, Rule, RuleFile, RuleHost, Severity, files,
+    self, Diagnostic, EventTypes, Explanation, Plugin, Rule, RuleFile, RuleHost, Severity,
 };
 use session::rule_tests::{self, Bench, Outcome, Suite};
 use session::{plugin_directories, rule_files};
