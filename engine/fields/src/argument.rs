@@ -278,7 +278,9 @@ pub(super) fn arg<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
             };
             match param.kind {
                 Kind::Str | Kind::Path(_) => string(view, at),
-                Kind::Number(Number::Fd | Number::DirFd, _) => {
+                Kind::Number(Number::Fd | Number::DirFd, _)
+                    if !view.event.lacks(call.register(view.event.abi(), usize::from(at))) =>
+                {
                     let fd = inspect::fd_in(view.event.header().args[usize::from(at)]);
                     let descriptor = if view.seen.fd == Some(fd) {
                         view.descriptor()
@@ -388,7 +390,10 @@ pub(super) fn raw<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
         return Value::None;
     };
     match &value {
-        decode::Value::Null | decode::Value::Unread(_) | decode::Value::Unused => Value::None,
+        decode::Value::Null
+        | decode::Value::Unread(_)
+        | decode::Value::Unknown
+        | decode::Value::Unused => Value::None,
         decode::Value::Str(said) => Value::String(text_of(view, &said.0)),
         decode::Value::Strings(said) => Value::String(text_of(view, &said.0)),
         decode::Value::Bytes(said) => Value::Bytes(text_of(view, &said.0)),

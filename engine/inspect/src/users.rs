@@ -38,6 +38,8 @@ struct File<T> {
     root: Option<PathBuf>,
     path: PathBuf,
     stamp: Option<(SystemTime, u64)>,
+    /// There is no file: the entries do not change.
+    fixed: bool,
     entries: IdMap<u32, T>,
     parse: fn(&[&[u8]]) -> Option<T>,
 }
@@ -49,6 +51,23 @@ impl Users {
         let mut users = Self::unread(directory);
         users.reload();
         users
+    }
+
+    /// Users and groups that never change. Of several with one id, the first counts.
+    pub(super) fn fixed(
+        users: impl Iterator<Item = (u32, User)>,
+        groups: impl Iterator<Item = (u32, Box<[u8]>)>,
+    ) -> Self {
+        let mut fixed = Self::unread(Path::new(""));
+        fixed.passwd.fixed = true;
+        fixed.group.fixed = true;
+        for (id, user) in users {
+            fixed.passwd.entries.entry(id).or_insert(user);
+        }
+        for (id, name) in groups {
+            fixed.group.entries.entry(id).or_insert(name);
+        }
+        fixed
     }
 
     fn unread(directory: &Path) -> Self {
@@ -170,6 +189,7 @@ impl<T> File<T> {
             root: None,
             path,
             stamp: None,
+            fixed: false,
             entries: IdMap::default(),
             parse,
         }
@@ -194,6 +214,9 @@ impl<T> File<T> {
     }
 
     fn reload(&mut self) {
+        if self.fixed {
+            return;
+        }
         let file = self.open();
         let stamp = file
             .as_ref()

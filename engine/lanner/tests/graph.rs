@@ -59,6 +59,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("recording", &["decode", "driver-api", "inspect", "suggest"]),
+    ("scap", &["driver-api", "inspect"]),
     // what becomes of them
     ("lanner-plugin", &[]),
     ("plugin-host", &["lanner-plugin", "suggest"]),
@@ -76,6 +77,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "lanner-plugin",
             "plugin-host",
             "recording",
+            "scap",
             "suggest",
         ],
     ),

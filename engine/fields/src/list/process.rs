@@ -146,7 +146,8 @@ pub(super) const PROCESS: &[FieldDef] = &[
         key.map_or(Value::None, |key| Value::U64(v.inspector.descriptors(key).count() as u64))
     }),
     F::new("thread.tid", I64, "Id of the thread.", |v, _| {
-        proc::number(v.process().map(|_| v.seen.tid))
+        // a capture file may have events of threads without saying which process they are of
+        proc::number((v.process().is_some() || v.seen.tid != 0).then_some(v.seen.tid))
     }),
     F::new("thread.nametid", Text, "Name and id of the thread, with nothing between them: `cat22`.", |v, _| {
         proc::thread_name_and_id(v)

@@ -25,6 +25,7 @@ mod parity;
 mod recorded;
 mod rules;
 mod runtimes;
+mod scap;
 mod scenes;
 mod terminal;
 mod transparent;
