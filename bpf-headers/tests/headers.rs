@@ -47,6 +47,7 @@ const PLAN: Header<'_> = Header {
         named("Op", "lanner_op", ""),
         named("Plan", "lanner_plan", ""),
         named("VariantKey", "lanner_variant_key", ""),
+        named("Multiplexed", "lanner_multiplexed", ""),
     ],
     constants: Constants {
         prefixes: &[

@@ -8,10 +8,13 @@ const volatile struct settings settings SEC(".rodata.settings");
 /* By call number, which returns are captured: bit 0: of 64-bit calls, bit 1: of 32-bit calls. */
 volatile __u8 gate[LANNER_PLAN_NRS] SEC(".data.gate");
 
-/* Capture plans by call number; those of 32-bit calls follow those of 64-bit calls. */
+/*
+ * Capture plans by call number; those of 32-bit calls follow those of 64-bit calls, and those of calls that are made
+ * through others come last.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 2 * LANNER_PLAN_NRS);
+	__uint(max_entries, 2 * LANNER_PLAN_NRS + LANNER_MULTIPLEXED);
 	__type(key, __u32);
 	__type(value, struct lanner_plan);
 } plans SEC(".maps");
@@ -42,7 +45,8 @@ struct {
  * messages, of which each run captures one.
  */
 struct exec_call {
-	__u64 next; /* index of the message to capture next */
+	__u32 next; /* index of the message to capture next */
+	__u32 plan; /* index of the plan of a call with messages */
 	struct lanner_event event;
 	__u8 rest[EXEC_ROOM - sizeof(struct lanner_event)];
 };

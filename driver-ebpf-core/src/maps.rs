@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
 use driver_api::event::{Abi, Loss};
-use driver_api::plan::{self, Op, Plan, VariantKey, flag};
+use driver_api::plan::{self, Multiplexed, Op, Plan, VariantKey, flag};
 use driver_api::request::{Limits, SyscallSet};
 use driver_ebpf::follow::Followed;
 use driver_ebpf::start::Follow;
@@ -139,8 +139,10 @@ pub(crate) struct Maps {
     pub(crate) wakeup: RawMap,
     /// One value: for each call number, whether its return is captured.
     gate: TypedMap<u32, [u8; plan::NUMBERS]>,
-    /// By number; those of 32-bit calls follow those of 64-bit calls.
+    /// By number; those of 32-bit calls follow those of 64-bit calls, and those of calls made through others come
+    /// last.
     plans: TypedMap<u32, Plan>,
+    multiplexed: TypedMap<u32, Multiplexed>,
     variants: TypedMap<VariantKey, Op>,
     /// A [`Follow`] by thread id.
     followed: TypedMap<u32, u8>,
@@ -163,6 +165,7 @@ impl Maps {
             wakeup: RawMap(open(object, "wakeup")?),
             gate: TypedMap::open(object, ".data.gate")?,
             plans: TypedMap::open(object, "plans")?,
+            multiplexed: TypedMap::open(object, "multiplexed")?,
             variants: TypedMap::open(object, "variants")?,
             followed: TypedMap::open(object, "followed")?,
             losses: TypedMap::open(object, "losses")?,
@@ -176,6 +179,7 @@ impl Maps {
     ///
     /// The kernel refuses to change a map.
     pub(crate) fn select(&self, selection: &SyscallSet, limits: &Limits) -> Result<(), MapError> {
+        let selection = &selection.with_multiplexers();
         let mut gate = [0u8; plan::NUMBERS];
         let mut plans = Vec::new();
         for (bit, abi) in [(1, Abi::NATIVE), (2, Abi::COMPAT)] {
@@ -186,6 +190,10 @@ impl Maps {
                 plans.push(plan);
             }
         }
+        plans.extend(plan::multiplexed(selection, limits));
+        self.multiplexed
+            .set_all(plan::multiplexed_keys())
+            .map_err(refused("write the calls that are made through others"))?;
         self.plans
             .set_all((0..).zip(plans))
             .map_err(refused("write the capture plans"))?;

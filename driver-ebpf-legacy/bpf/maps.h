@@ -41,7 +41,10 @@ struct exec_call {
 MAP(settings, ARRAY, 4, sizeof(struct settings), 1);
 MAP(offsets, ARRAY, 4, sizeof(struct offsets), 1);
 MAP(events, PERF_EVENT_ARRAY, 4, 4, 0);
-MAP(plans, ARRAY, 4, sizeof(struct lanner_plan), 2 * LANNER_PLAN_NRS);
+/* By call number, those of 32-bit calls behind those of 64-bit calls; last those of calls made through others. */
+MAP(plans, ARRAY, 4, sizeof(struct lanner_plan), 2 * LANNER_PLAN_NRS + LANNER_MULTIPLEXED);
+/* The calls that are made through others (multiplexed.h has the keys). */
+MAP(multiplexed, HASH, 4, sizeof(struct lanner_multiplexed), 2 * LANNER_MULTIPLEXED);
 /* The operations of variants, by the parameter and the value that choose them. */
 MAP(variants, HASH, sizeof(struct lanner_variant_key), sizeof(struct lanner_op), 2048);
 /* Thread id to enum follow. */

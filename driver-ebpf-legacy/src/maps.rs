@@ -5,7 +5,7 @@
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, ProgramArray};
 use aya::{Ebpf, Pod};
 use driver_api::event::{Abi, Loss};
-use driver_api::plan::{self, Op, Plan, VariantKey};
+use driver_api::plan::{self, Multiplexed, Op, Plan, VariantKey};
 use driver_api::request::{Limits, SyscallSet};
 
 use crate::error::{BpfError, ObjectError};
@@ -49,11 +49,19 @@ pub(crate) struct OpValue(Op);
 // SAFETY: as for PlanValue.
 unsafe impl Pod for OpValue {}
 
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct MultiplexedValue(Multiplexed);
+
+// SAFETY: as for PlanValue.
+unsafe impl Pod for MultiplexedValue {}
+
 /// Maps through which user space controls the programs.
 pub(crate) struct ControlMaps {
     pub(crate) settings: Array<MapData, Settings>,
     offsets: Array<MapData, Offsets>,
     plans: Array<MapData, PlanValue>,
+    multiplexed: HashMap<MapData, u32, MultiplexedValue>,
     interest: Array<MapData, u8>,
     variants: HashMap<MapData, VariantKeyValue, OpValue>,
     /// Thread id to `enum follow`.
@@ -81,6 +89,7 @@ pub(crate) fn take_all(ebpf: &mut Ebpf) -> Result<(ControlMaps, OutputMaps), Obj
         settings: take(ebpf, "settings")?,
         offsets: take(ebpf, "offsets")?,
         plans: take(ebpf, "plans")?,
+        multiplexed: take(ebpf, "multiplexed")?,
         interest: take(ebpf, "interest")?,
         variants: take(ebpf, "variants")?,
         followed: take(ebpf, "followed")?,
@@ -145,6 +154,7 @@ impl ControlMaps {
         selection: &SyscallSet,
         limits: &Limits,
     ) -> Result<(), ObjectError> {
+        let selection = &selection.with_multiplexers();
         let mut interest = [0; plan::NUMBERS];
         for (first, abi) in [(0, Abi::NATIVE), (plan::NUMBERS, Abi::COMPAT)] {
             for (number, plan) in plan::array(abi, selection, limits).into_iter().enumerate() {
@@ -154,6 +164,16 @@ impl ControlMaps {
                     .set(key, PlanValue(plan), 0)
                     .map_err(unwritten("plans"))?;
             }
+        }
+        for (key, plan) in (2 * plan::NUMBERS as u32..).zip(plan::multiplexed(selection, limits)) {
+            self.plans
+                .set(key, PlanValue(plan), 0)
+                .map_err(unwritten("plans"))?;
+        }
+        for (key, one) in plan::multiplexed_keys() {
+            self.multiplexed
+                .insert(key, MultiplexedValue(one), 0)
+                .map_err(unwritten("multiplexed"))?;
         }
         for (key, flags) in (0..).zip(interest) {
             self.interest

@@ -75,6 +75,8 @@ pub(crate) struct PtraceCapture {
     pub(super) life: Lifecycle,
     pub(super) coverage: Coverage,
     pub(super) events: Events,
+    /// No program can forbid lanner to read its memory.
+    pub(super) reads_everything: bool,
 }
 
 impl PtraceCapture {
@@ -84,6 +86,7 @@ impl PtraceCapture {
         coverage: Coverage,
         command: Option<Held>,
         limits: Limits,
+        reads_everything: bool,
     ) -> Self {
         let mut tracees = Tracees::default();
         if let Some(command) = &command {
@@ -96,6 +99,7 @@ impl PtraceCapture {
             life: Lifecycle::new(command),
             coverage,
             events: Events::new(limits),
+            reads_everything,
         }
     }
 
@@ -236,7 +240,7 @@ impl Capture for PtraceCapture {
 
     fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
         let omitted = self.events.limits().omit.if_held;
-        self.coverage.selection = selection.without(&omitted);
+        self.coverage.selection = selection.without(&omitted).with_multiplexers();
         // an installed filter stays; what it lets pass can only be had by stopping at every call
         if !self.coverage.covers_selection() {
             if !self.waiter.is_ours() {

@@ -6,14 +6,16 @@ use std::io::Write as _;
 use driver_api::event::{Header, Part};
 use driver_api::table::{self, Syscall};
 
-use super::descriptor::DescriptorKind;
+use super::descriptor::{Descriptor, DescriptorKind};
 use super::follow::{Call, fd_in};
 use super::process_table::ProcessKey;
 use super::program::Capabilities;
 use super::{Inspector, Seen};
 use decode::{self, control};
 
+const CLONE_FS: u64 = 0x200;
 const CLONE_FILES: u64 = 0x400;
+const CLONE_NEWNS: u64 = 0x2_0000;
 const CLONE_NEWPID: u64 = 0x2000_0000;
 const CLONE_NEWUSER: u64 = 0x1000_0000;
 /// include/uapi/asm-generic/ioctls.h
@@ -23,6 +25,13 @@ const MSG_CMSG_CLOEXEC: u64 = 0x4000_0000;
 
 /// The name of a pidfd begins with this; the process's id follows.
 const PIDFD: &[u8] = b"pid:";
+
+/// The id of the process that a pidfd refers to, in the PID namespace of the process that has opened it.
+#[must_use]
+pub fn pidfd_target(descriptor: &Descriptor) -> Option<u32> {
+    let pid = descriptor.name.strip_prefix(PIDFD)?;
+    std::str::from_utf8(pid).ok()?.parse().ok()
+}
 
 /// The most unknown descriptors that are looked up in /proc in one second of event time.
 const LOOKUPS_PER_S: u32 = 500;
@@ -50,7 +59,7 @@ impl Inspector {
     /// Looks up a descriptor that an event is about, if it is unknown: it came over a socket, or its opening was
     /// missed. Usually /proc still has it.
     pub(super) fn look_up_descriptor(&mut self, header: &Header, key: ProcessKey, fd: i32) {
-        let Some(files) = self.files_of(key) else {
+        let Some(files) = self.files_of(key, header.tid) else {
             return;
         };
         if self.proc_fs.is_none()
@@ -70,7 +79,7 @@ impl Inspector {
             .event
             .parts(1)
             .filter(|part| part.part == Part::Control);
-        let Some(files) = self.files_of(call.key) else {
+        let Some(files) = self.files_of(call.key, call.tid()) else {
             return;
         };
         for part in parts {
@@ -105,16 +114,15 @@ impl Inspector {
     /// namespace. If that is not the host's, /proc is asked.
     pub(super) fn pidfd_getfd(&mut self, call: &Call<'_, '_>, seen: &mut Seen) {
         let pid = self
-            .descriptor_of(call.key, call.fd(0))
-            .and_then(|pidfd| pidfd.name.strip_prefix(PIDFD))
-            .and_then(|pid| std::str::from_utf8(pid).ok()?.parse::<u32>().ok());
+            .descriptor_of(call.key, call.tid(), call.fd(0))
+            .and_then(pidfd_target);
         let is_host_namespace = self
             .processes
             .get(call.key)
             .is_some_and(|process| process.vpid == Some(process.pid));
         let original = pid
             .filter(|_| is_host_namespace)
-            .and_then(|pid| self.files_of(self.processes.key(pid)?))
+            .and_then(|pid| self.files_of(self.processes.key(pid)?, pid))
             .and_then(|files| self.files.get(files, call.fd(1)))
             .map(|entry| entry.descriptor.clone());
         let Some(new) = seen.fd else { return };
@@ -124,7 +132,7 @@ impl Inspector {
                 self.store(call, new, descriptor, true);
             }
             None if !call.applied => {
-                if let Some(files) = self.files_of(call.key) {
+                if let Some(files) = self.files_of(call.key, call.tid()) {
                     self.files.remove(files, new);
                 }
                 let header = *call.event.header();
@@ -136,12 +144,15 @@ impl Inspector {
 
     /// ioctl(2) on any descriptor: FIOCLEX, FIONCLEX.
     pub(super) fn ioctl(&mut self, call: &Call<'_, '_>) {
-        let on = match call.args[1] {
+        let on = match call.int(1) {
             FIOCLEX => true,
             FIONCLEX => false,
             _ => return,
         };
-        if let Some(files) = self.files_of(call.key).filter(|_| !call.applied) {
+        if let Some(files) = self
+            .files_of(call.key, call.tid())
+            .filter(|_| !call.applied)
+        {
             self.files.set_close_on_exec(files, call.fd(0), on);
         }
     }
@@ -157,11 +168,20 @@ impl Inspector {
             process.children_in_other_pid_ns = true;
         }
         if any || flags & CLONE_NEWUSER != 0 {
-            process.capabilities = None;
+            process.change_credentials(call.tid(), |own| own.capabilities = None);
         }
-        if !joins && flags & CLONE_FILES != 0 && !call.applied {
-            let own = self.files.unshare(process.files);
-            process.files = own;
+        if !joins && !call.applied {
+            if flags & CLONE_FILES != 0 {
+                self.unshare_files(call.key, call.tid());
+            }
+            // unshare(2): a thread in a user or mount namespace of its own has a directory of its own
+            if flags & (CLONE_FS | CLONE_NEWNS | CLONE_NEWUSER) != 0 {
+                self.unshare_directory(call.key, call.tid());
+            }
+        }
+        if joins && flags & CLONE_NEWNS != 0 && !call.applied {
+            // setns(2): the thread is at the root of the mount namespace that it joins
+            self.set_cwd(call.key, call.tid(), b"/");
         }
         self.look_at_cgroups(call.key);
     }
@@ -186,7 +206,7 @@ impl Inspector {
         };
         let capabilities = sets();
         if let Some(process) = self.processes.get_mut(call.key).filter(|_| !call.applied) {
-            process.capabilities = capabilities;
+            process.change_credentials(call.tid(), |own| own.capabilities = capabilities);
         }
     }
 }

@@ -58,8 +58,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "suggest",
         ],
     ),
-    ("recording", &["decode", "driver-api", "inspect", "suggest"]),
-    ("scap", &["driver-api", "inspect"]),
+    (
+        "recording",
+        &[
+            "decode",
+            "driver-api",
+            "inspect",
+            "lanner-plugin",
+            "suggest",
+        ],
+    ),
+    ("scap", &["driver-api", "inspect", "lanner-plugin"]),
     // what becomes of them
     ("lanner-plugin", &[]),
     ("plugin-host", &["lanner-plugin", "suggest"]),

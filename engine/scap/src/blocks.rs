@@ -6,6 +6,7 @@ use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
+use lanner_plugin::files;
 
 use super::error::{Fault, ScapError};
 
@@ -27,8 +28,8 @@ enum Input {
 }
 
 impl Input {
-    fn open(path: &Path) -> io::Result<Self> {
-        let mut file = BufReader::with_capacity(1 << 18, File::open(path)?);
+    fn new(file: File) -> io::Result<Self> {
+        let mut file = BufReader::with_capacity(1 << 18, file);
         if file.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
             let inside = MultiGzDecoder::new(file);
             return Ok(Self::Gzip(Box::new(BufReader::with_capacity(
@@ -72,23 +73,24 @@ impl std::fmt::Debug for Input {
     }
 }
 
-/// Whether a file begins as a capture of Falco's or sysdig's does.
-///
-/// # Errors
-///
-/// The file cannot be read.
-pub fn is_capture(path: &Path) -> io::Result<bool> {
+/// Whether a file begins as a capture of Falco's or sysdig's does. A file that cannot be read is none, and neither is a pipe:
+/// what is read of it cannot be read again.
+#[must_use]
+pub fn is_capture(path: &Path) -> bool {
     let mut start = [0; 12];
-    match Input::open(path)?.fill(&mut start) {
-        Ok(12) => {}
-        // a file that is not compressed as it says is none
-        Ok(_) | Err(_) => return Ok(false),
+    let file = files::open_untrusted(path).ok();
+    let regular = file.filter(|file| file.metadata().is_ok_and(|about| about.is_file()));
+    let filled = regular
+        .and_then(|file| Input::new(file).ok())
+        .and_then(|mut input| input.fill(&mut start).ok());
+    if filled != Some(start.len()) {
+        return false;
     }
     let word = |at: usize| {
         let bytes = [start[at], start[at + 1], start[at + 2], start[at + 3]];
         u32::from_le_bytes(bytes)
     };
-    Ok(word(0) == SECTION && (word(8) == ORDER || word(8) == ORDER.swap_bytes()))
+    word(0) == SECTION && (word(8) == ORDER || word(8) == ORDER.swap_bytes())
 }
 
 /// The blocks of a capture, one after another.
@@ -107,10 +109,11 @@ pub(crate) struct Blocks {
 impl Blocks {
     pub(crate) fn open(path: &Path) -> Result<Self, ScapError> {
         let name = path.display().to_string();
-        let input = Input::open(path).map_err(|source| ScapError::Unreadable {
-            path: name.clone(),
-            source,
-        })?;
+        let input =
+            Input::new(files::open_untrusted(path)?).map_err(|source| ScapError::Unreadable {
+                path: name.clone(),
+                source,
+            })?;
         let mut blocks = Self {
             path: name,
             input,
@@ -182,15 +185,10 @@ impl Blocks {
         if let Err(error) = (&mut self.input).take(wanted).read_to_end(&mut self.body) {
             return Err(self.failed(error));
         }
-        let Some((body, tail)) = self
-            .body
-            .split_last_chunk::<TAIL>()
-            .filter(|(body, _)| body.len() == inner)
-        else {
-            return Err(self.fault(Fault::Cut));
+        let tail = match self.body.split_last_chunk::<TAIL>() {
+            Some((body, tail)) if body.len() == inner => u32::from_le_bytes(*tail),
+            _ => return Err(self.fault(Fault::Cut)),
         };
-        let _ = body;
-        let tail = u32::from_le_bytes(*tail);
         self.body.truncate(inner);
         if tail != len {
             return Err(self.fault(Fault::Tail { head: len, tail }));

@@ -9,7 +9,9 @@ use driver_api::event::{Event, EventBuilder, Flags, Header, Kind};
 use driver_api::request::SyscallSet;
 use driver_api::stats::Stats;
 use driver_api::table;
+use driver_api::turn::Turn;
 use inspect::{Clock, ContainerSource, Recorded};
+use zerocopy::FromBytes;
 
 use super::blocks::Blocks;
 use super::bytes::{text, unsigned};
@@ -24,8 +26,6 @@ use super::process::{Processes, UNKNOWN, id};
 use super::state::{Lists, StateWriter};
 use super::table::{EventType, Table, What};
 
-/// The most events that one poll delivers. Between polls, the caller looks for signals.
-const BATCH: usize = 16_384;
 /// The most bytes of all lists together.
 const MAX_LISTS: u64 = 512 << 20;
 
@@ -261,6 +261,22 @@ impl ScapReplay {
         }
     }
 
+    /// Marks the next event as unselected if it is an exec outside the selection: only the state needs it.
+    fn mark_unselected_exec(&mut self) {
+        /// Offset of the flags in an event.
+        const FLAGS: usize = std::mem::offset_of!(Header, flags);
+        let event = &mut self.ready[self.next..];
+        let unselected = Event::parse(event).is_ok_and(|event| {
+            event.kind() == Kind::Exec
+                && table::by_number(event.abi(), event.header().nr)
+                    .is_some_and(|call| !self.selection.contains(call))
+        });
+        if unselected && let Some(Ok((flags, _))) = event.get_mut(FLAGS..).map(u16::mut_from_prefix)
+        {
+            *flags |= Flags::UNSELECTED;
+        }
+    }
+
     /// Whether a driver with this selection would deliver the event. Drivers always deliver an exec.
     fn wanted(&self, event: &Event<'_>) -> bool {
         event.kind() != Kind::Syscall
@@ -306,7 +322,8 @@ impl Capture for ScapReplay {
         sink: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> Result<Polled, CaptureError> {
         let mut count = 0;
-        while count < BATCH {
+        let mut turn = Turn::begin();
+        while !turn.is_over() {
             if self.next >= self.ready.len() {
                 match self.fill() {
                     Ok(true) => {}
@@ -318,6 +335,7 @@ impl Capture for ScapReplay {
                     }
                 }
             }
+            self.mark_unselected_exec();
             let Ok(event) = Event::parse(&self.ready[self.next..]) else {
                 // an event of lanner's own making is one; if it is not, the rest cannot be told apart
                 self.stats.malformed += 1;

@@ -4,7 +4,7 @@
 use driver_api::event::{
     Abi, Encoding, EventBuilder, Fact, Flags, Header, Kind as EventKind, Part, Status, lacks_flag,
 };
-use driver_api::table::{Buffer, Kind, Syscall, Width, is_narrow, layout};
+use driver_api::table::{Buffer, Kind, Number, Syscall, Width, is_narrow, layout};
 use zerocopy::IntoBytes;
 
 use super::bytes::{signed, text, unsigned};
@@ -165,9 +165,18 @@ impl Draft {
                 self.known |= 1 << register;
             }
         };
-        if pair {
-            put(register, value & 0xffff_ffff);
-            put(register + 1, value >> 32);
+        let upper_first = self
+            .call
+            .params
+            .get(usize::from(at))
+            .is_some_and(|param| matches!(param.kind, Kind::Number(Number::HighLow, _)));
+        let (low, high) = (value & 0xffff_ffff, value >> 32);
+        if upper_first {
+            put(register, high);
+            put(register + 1, low);
+        } else if pair {
+            put(register, low);
+            put(register + 1, high);
         } else {
             put(register, value);
         }
@@ -188,12 +197,6 @@ impl Draft {
                 }
             }
             Place::Full => self.full = unsigned(value),
-            Place::Halves(low, high) => {
-                if let Some(value) = number(param.form, value) {
-                    self.set(low, value & 0xffff_ffff);
-                    self.set(high, value >> 32);
-                }
-            }
             Place::Param(at) => self.param(at, param, value),
             Place::Member {
                 param: at,

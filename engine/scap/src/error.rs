@@ -2,9 +2,14 @@
 
 use std::io;
 
+use lanner_plugin::files::FileError;
+
 /// Why a capture cannot be read. Print it with [`driver_api::error::Chain`].
 #[derive(Debug, thiserror::Error)]
 pub enum ScapError {
+    /// The file cannot be opened, or is not a regular one.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The file cannot be read.
     #[error("cannot read {path}")]
     Unreadable {

@@ -15,6 +15,8 @@ use super::lists::{DescriptorEntry, End, Opened, ProgramEntry, ThreadEntry};
 use super::process::{Process, Processes, UNKNOWN, id};
 use super::socket::{self, Address};
 
+const CLONE_FS: u64 = 0x200;
+const CLONE_FILES: u64 = 0x400;
 const CLONE_THREAD: u64 = 0x1_0000;
 const CLONE_NEWPID: u64 = 0x2000_0000;
 const PR_SET_NAME: u64 = 15;
@@ -228,7 +230,7 @@ impl StateWriter<'_> {
             if tid == pid {
                 continue;
             }
-            self.fork(who, tid, pid, CLONE_THREAD, 0);
+            self.fork(who, tid, pid, CLONE_THREAD | CLONE_FILES | CLONE_FS, 0);
             if thread.comm != entry.comm {
                 let own = Who { tid, ..who };
                 self.call(own, "prctl", &[PR_SET_NAME, 1], 0, &[(1, &thread.comm)]);

@@ -18,6 +18,18 @@ pub(crate) struct EventType {
     pub(crate) params: Vec<Param>,
 }
 
+impl EventType {
+    /// A type of events that report nothing.
+    fn unused() -> Self {
+        Self {
+            enter: true,
+            large: false,
+            what: What::Nothing,
+            params: Vec::new(),
+        }
+    }
+}
+
 /// What an event reports.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum What {
@@ -74,8 +86,6 @@ pub(crate) enum Place {
     Full,
     /// That parameter of the call.
     Param(u8),
-    /// Its lower half in one parameter, its upper half in another.
-    Halves(u8, u8),
     /// In memory that the parameter points to: element, and the member of that element.
     Member {
         param: u8,
@@ -269,7 +279,11 @@ impl Table {
         for line in lines(include_str!("events.tbl")) {
             match table.event_type(line) {
                 Some(parsed) => table.types.push(parsed),
-                None => table.faults.push(line.to_owned()),
+                None => {
+                    table.faults.push(line.to_owned());
+                    // the types after it keep their numbers
+                    table.types.push(EventType::unused());
+                }
             }
         }
         table
@@ -387,9 +401,6 @@ fn resolve(call: &'static Syscall, name: &str, place: Option<&'static str>) -> O
         "@tuple" => Place::Tuple,
         "@path" => Place::Path,
         _ => {
-            if let Some((low, high)) = place.split_once('|') {
-                return Some(Place::Halves(index(low)?, index(high)?));
-            }
             let Some((param, inner)) = place.split_once('.') else {
                 return Some(Place::Param(index(place)?));
             };
@@ -450,7 +461,6 @@ fn kind_at(call: &'static Syscall, place: Place) -> Option<Kind> {
         Place::Nowhere
         | Place::Result
         | Place::Full
-        | Place::Halves(..)
         | Place::Member { member: None, .. }
         | Place::Message(..)
         | Place::Tuple

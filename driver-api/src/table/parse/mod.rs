@@ -2,6 +2,7 @@
 
 mod error;
 mod kind;
+mod multiplexed;
 mod structs;
 mod symbols;
 mod syscalls;
@@ -9,6 +10,7 @@ mod variants;
 
 pub(crate) use error::{Fault, TableError};
 pub(crate) use kind::{Kind, Len, LenFrom};
+pub(crate) use multiplexed::{Multiplexed, multiplexed};
 pub(crate) use structs::{Layout, Structure, structs};
 pub(crate) use symbols::{SymbolSet, symbols};
 pub(crate) use syscalls::{Param, Row, syscalls};
@@ -19,6 +21,7 @@ pub(crate) const SYSCALLS: &str = "syscalls.tbl";
 pub(crate) const SYMBOLS: &str = "symbols.tbl";
 pub(crate) const STRUCTS: &str = "structs.tbl";
 pub(crate) const VARIANTS: &str = "variants.tbl";
+pub(crate) const MULTIPLEXED: &str = "multiplexed.tbl";
 
 /// The lines that are not empty, with their numbers from 1 on, without comments.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {

@@ -13,6 +13,10 @@ pub(crate) struct Row {
     pub(crate) numbers: [i32; 5],
     pub(crate) category: Category,
     pub(crate) returns: Returns,
+    /// A line `!unfailing` names it.
+    pub(crate) unfailing: bool,
+    /// The place in the table of the call whose type its events have; none: its own.
+    pub(crate) event_type: Option<usize>,
     pub(crate) facts: Vec<Fact>,
     pub(crate) params: Vec<Param>,
 }
@@ -43,10 +47,41 @@ const FACTS: &[(&str, &str)] = &[("path", "Path"), ("tuple", "Tuple")];
 /// Registers that have arguments.
 const REGISTERS: usize = 6;
 
+/// Begins a line that names calls of the table that must not be made to fail.
+const UNFAILING: &str = "!unfailing";
+/// A line with this word names a call, and others whose events are of the call's type.
+const AS: &str = "!as";
+
 pub(crate) fn syscalls(text: &str) -> Result<Vec<Row>, TableError> {
-    lines(text)
-        .map(|(line, text)| row(line, text).map_err(|fault| fault.at(SYSCALLS, line)))
-        .collect()
+    let mut rows = Vec::new();
+    let (mut unfailing, mut types) = (Vec::new(), Vec::new());
+    for (line, text) in lines(text) {
+        match (text.strip_prefix(UNFAILING), text.strip_prefix(AS)) {
+            (Some(names), _) => unfailing.push((line, names)),
+            (_, Some(names)) => types.push((line, names)),
+            _ => rows.push(row(line, text).map_err(|fault| fault.at(SYSCALLS, line))?),
+        }
+    }
+    for (line, names) in types {
+        let mut found = names.split_whitespace().map(|name| {
+            let at = rows.iter().position(|row: &Row| row.name == name);
+            at.ok_or_else(|| Fault::no_such("call", name, SYSCALLS).at(SYSCALLS, line))
+        });
+        let of = found
+            .next()
+            .unwrap_or(Err(Fault::Ends("a type").at(SYSCALLS, line)))?;
+        for at in found.collect::<Result<Vec<_>, _>>()? {
+            rows[at].event_type = Some(of);
+        }
+    }
+    for (line, names) in unfailing {
+        for name in names.split_whitespace() {
+            let row = rows.iter_mut().find(|row| row.name == name);
+            let row = row.ok_or_else(|| Fault::no_such("call", name, SYSCALLS));
+            row.map_err(|fault| fault.at(SYSCALLS, line))?.unfailing = true;
+        }
+    }
+    Ok(rows)
 }
 
 fn call_number(word: &str) -> Result<i32, Fault> {
@@ -105,6 +140,8 @@ fn row(line: usize, text: &str) -> Result<Row, Fault> {
         numbers,
         category,
         returns,
+        unfailing: false,
+        event_type: None,
         facts: parts
             .map(|part| fact(part, &position))
             .collect::<Result<_, _>>()?,

@@ -12,9 +12,12 @@
 
 mod alerts;
 mod cli;
+mod config_check;
 mod containers;
+mod ends;
 mod entry;
 mod entry_container;
+mod foreign;
 mod host;
 mod lanner;
 mod names;
@@ -27,6 +30,7 @@ mod rules;
 mod runtimes;
 mod scap;
 mod scenes;
+mod state;
 mod terminal;
 mod transparent;
 mod unprivileged;

@@ -8,7 +8,7 @@ use test_support::skipped;
 
 use crate::lanner::{run, stderr};
 
-fn workspace() -> PathBuf {
+pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 

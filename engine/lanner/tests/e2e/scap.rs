@@ -5,9 +5,10 @@ use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use test_support::{skipped, workspace};
+use test_support::skipped;
 
 use crate::lanner::{run, stderr};
+use crate::rules::workspace;
 
 /// The fields that are compared, in the order of the tables. `evt.args` is lanner's own.
 const FIELDS: [&str; 16] = [

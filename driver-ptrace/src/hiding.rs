@@ -1,0 +1,105 @@
+//! Calls by which a program can hide from lanner: what it is about to do, or its memory.
+
+use driver_api::event::Abi;
+use driver_api::table::{self, Multiplexed, Syscall};
+use libc::pid_t;
+
+use crate::filter;
+use crate::memory::Memory;
+
+/// PR_SET_DUMPABLE: whether other processes of the user may read this one (prctl(2)).
+pub(crate) const SET_DUMPABLE: u32 = 4;
+/// PR_SET_SECCOMP, with the modes of seccomp(2): SECCOMP_MODE_STRICT is 1, SECCOMP_MODE_FILTER is 2.
+const SET_SECCOMP: u32 = 22;
+
+/// A call, as the table has it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Called {
+    pub(crate) abi: Abi,
+    pub(crate) nr: u32,
+    pub(crate) call: &'static Syscall,
+}
+
+impl Called {
+    /// The call with this number. None: of a foreign architecture. `arch` is AUDIT_ARCH_* (linux/audit.h).
+    pub(crate) fn of(arch: u32, nr: u32) -> Option<Self> {
+        let abi = filter::abi_of(arch, nr)?;
+        let call = table::of_number(abi, nr);
+        Some(Self { abi, nr, call })
+    }
+
+    /// The call that the program means, with its registers: programs make some calls through socketcall(2) and ipc(2).
+    /// Unchanged if the thread's memory cannot be read.
+    pub(crate) fn meant(self, tid: pid_t, args: [u64; 6]) -> (Self, [u64; 6]) {
+        let Some(meant) = Multiplexed::of(self.abi, self.nr, args[0]) else {
+            return (self, args);
+        };
+        let mut bytes = [0; 24];
+        let read = &mut bytes[..4 * usize::from(meant.words)];
+        let memory = Memory::new(tid, true);
+        let base = args.get(usize::from(meant.base)).copied().unwrap_or(0);
+        if memory.read(base, read) < read.len() {
+            return (self, args);
+        }
+        let words: Vec<u32> = read
+            .chunks_exact(4)
+            .filter_map(|word| Some(u32::from_ne_bytes(word.try_into().ok()?)))
+            .collect();
+        let called = Self {
+            nr: meant.number(),
+            call: meant.call(),
+            ..self
+        };
+        (called, meant.arguments(&args, &words))
+    }
+}
+
+/// Whether the call forbids other processes of the user to read the memory and the descriptors of its process.
+pub(crate) fn hides(called: &Called, args: &[u64; 6]) -> bool {
+    // the kernel takes all bits of the second argument, as wide as a register
+    called.call.name == "prctl" && args[0] as u32 == SET_DUMPABLE && args[1] == 0
+}
+
+/// Whether the call gives its process a filter, which can answer calls before lanner's filter stops them: ERRNO and
+/// USER_NOTIF go before TRACE (seccomp(2)).
+pub(crate) fn adds_filter(call: &Syscall, args: &[u64; 6]) -> bool {
+    match call.name {
+        "seccomp" => (args[0] as u32) < 2,
+        "prctl" => args[0] as u32 == SET_SECCOMP,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn called(name: &str) -> Called {
+        let call = table::by_name(name).unwrap();
+        Called {
+            abi: Abi::NATIVE,
+            nr: call.number(Abi::NATIVE).unwrap(),
+            call,
+        }
+    }
+
+    #[test]
+    fn only_a_zero_hides_memory() {
+        let prctl = called("prctl");
+        assert!(hides(&prctl, &[4, 0, 9, 9, 9, 9]));
+        assert!(hides(&prctl, &[0xffff_ffff_0000_0004, 0, 0, 0, 0, 0]));
+        assert!(!hides(&prctl, &[4, 1, 0, 0, 0, 0]) && !hides(&prctl, &[3, 0, 0, 0, 0, 0]));
+        assert!(!hides(&called("kill"), &[4, 0, 0, 0, 0, 0]));
+    }
+
+    #[test]
+    fn filters_come_by_two_calls() {
+        let seccomp = called("seccomp").call;
+        for (operation, adds) in [(0, true), (1, true), (2, false), (3, false)] {
+            assert_eq!(adds_filter(seccomp, &[operation, 0, 0, 0, 0, 0]), adds);
+        }
+        let prctl = called("prctl").call;
+        assert!(adds_filter(prctl, &[22, 2, 0, 0, 0, 0]));
+        assert!(!adds_filter(prctl, &[21, 2, 0, 0, 0, 0]));
+    }
+}
