@@ -77,10 +77,8 @@ fn is_explained(field: &str, row: &HashMap<&str, &str>, theirs: &str, ours: &str
         "proc.pid" => theirs == "-1" && ours.is_empty(),
         // the directory that an exec names, and no slash at its end
         "proc.cwd" => theirs.is_empty() || theirs.strip_suffix('/') == Some(ours),
-        // no descriptor at all, or both of two
-        "fd.num" => {
-            matches!(theirs, "-1" | "4294967295") && ours.is_empty() || of("evt.type") == "pipe"
-        }
+        // no descriptor at all, in 32 bits, or both of two
+        "fd.num" => ours == "-1" && (theirs == "4294967295" || of("evt.type") == "pipe"),
         // a descriptor of which nothing is known
         "fd.typechar" => theirs == "o" || of("evt.type") == "pipe",
         // one message of a socket to another address, or without an own address
