@@ -75,6 +75,10 @@ fn is_explained(field: &str, row: &HashMap<&str, &str>, theirs: &str, ours: &str
     match field {
         // a process that the capture does not name
         "proc.pid" => theirs == "-1" && ours.is_empty(),
+        // the end of a thread has the ids of its process
+        "user.uid" | "user.name" => {
+            of("evt.type") == "procexit" && of("thread.tid") != of("proc.pid")
+        }
         // the directory that an exec names, and no slash at its end
         "proc.cwd" => theirs.is_empty() || theirs.strip_suffix('/') == Some(ours),
         // no descriptor at all, in 32 bits, or both of two
