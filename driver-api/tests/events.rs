@@ -237,3 +237,19 @@ fn limits_are_named_and_bounded() {
             .contains("bytes, path")
     );
 }
+
+#[test]
+fn an_event_can_lack_arguments() {
+    use driver_api::event::lacks_flag;
+    let mut builder = EventBuilder::new();
+    builder.begin(&Header {
+        kind: Kind::Syscall as u8,
+        flags: lacks_flag(0) | lacks_flag(5) | Flags::UNSELECTED,
+        ..Header::default()
+    });
+    let event = builder.finish().unwrap();
+    let lacking: Vec<usize> = (0..8).filter(|register| event.lacks(*register)).collect();
+    assert_eq!(lacking, [0, 5]);
+    let all = Flags::NORETURN | Flags::UNSELECTED | Flags::INCOMPLETE | Flags::ENTRY;
+    assert!((0..6).all(|register| lacks_flag(register) & all == 0));
+}

@@ -64,6 +64,8 @@ fn main() {
         writer.flush().expect("write a recording");
     }
 
+    put("scap", "seed", &capture());
+
     let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules");
     for entry in fs::read_dir(rules).expect("the folder of rules") {
         let path = entry.expect("the folder of rules").path();
@@ -101,4 +103,64 @@ fn main() {
     }
     let program = fs::read("/proc/self/exe").expect("this program");
     put("plugin_manifest", "seed-elf", &program[..64]);
+}
+
+/// A small capture of Falco's: a section, a thread in the first version of the list, the entry and the return of an open.
+fn capture() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut block = |kind: u32, body: &[u8]| {
+        let padded = body.len().next_multiple_of(4);
+        let len = u32::try_from(padded + 12)
+            .expect("a small block")
+            .to_le_bytes();
+        bytes.extend(kind.to_le_bytes());
+        bytes.extend(len);
+        bytes.extend_from_slice(body);
+        bytes.resize(bytes.len() + padded - body.len(), 0);
+        bytes.extend(len);
+    };
+    let long = |value: u64| value.to_le_bytes();
+    block(
+        0x0a0d_0d0a,
+        &[
+            &0x1a2b_3c4d_u32.to_le_bytes()[..],
+            &[1, 0, 2, 0],
+            &[0xff; 8],
+        ]
+        .concat(),
+    );
+    let thread = [
+        &long(7)[..],
+        &long(7),
+        &long(1),
+        b"\x02\0sh\x02\0sh\x03\0-c\0\x01\0/",
+        &[0; 8 + 4 + 4 + 4],
+    ];
+    block(0x202, &thread.concat());
+    let event = |kind: u16, params: &[&[u8]]| {
+        let inner: usize = params.iter().map(|param| param.len() + 2).sum();
+        let len = u32::try_from(26 + inner).expect("a small event");
+        let count = u32::try_from(params.len()).expect("few parameters");
+        let mut body = [&[0, 0][..], &long(1), &long(7), &len.to_le_bytes()].concat();
+        body.extend(kind.to_le_bytes());
+        body.extend(count.to_le_bytes());
+        for param in params {
+            body.extend(
+                u16::try_from(param.len())
+                    .expect("a small one")
+                    .to_le_bytes(),
+            );
+        }
+        body.extend(params.concat());
+        body
+    };
+    block(
+        0x216,
+        &event(306, &[&long(3), b"x\0", &[1, 16, 0, 0], &[0; 4]]),
+    );
+    block(
+        0x216,
+        &event(307, &[&long(4), &long(3), b"x\0", &[1, 16, 0, 0], &[0; 4]]),
+    );
+    bytes
 }

@@ -32,6 +32,17 @@ pub enum Malformed {
     Attachment(u8),
 }
 
+/// The bit of [`Header::flags`] that says that an event lacks argument register `register`; 0: there is no such register.
+pub const fn lacks_flag(register: usize) -> u16 {
+    /// The first of the six bits.
+    const FIRST: usize = 10;
+    if register < 6 {
+        1 << (FIRST + register)
+    } else {
+        0
+    }
+}
+
 /// One event, borrowed from the driver for the time of a call.
 #[derive(Debug, Clone, Copy)]
 pub struct Event<'a> {
@@ -100,6 +111,12 @@ impl<'a> Event<'a> {
     /// Whether any of these bits of [`Flags`](super::Flags) is set.
     pub fn has(&self, flag: u16) -> bool {
         self.header.flags & flag != 0
+    }
+
+    /// Whether the source of the event did not know what was in argument register `register`. Only events of capture
+    /// files in other formats lack arguments; such a register holds all ones.
+    pub fn lacks(&self, register: usize) -> bool {
+        self.has(lacks_flag(register))
     }
 
     /// Every attachment, in the order in which the driver wrote them.

@@ -105,8 +105,15 @@ pub fn parameters(out: &mut String, event: &Event<'_>, call: &Syscall) {
 /// out those that the flags do not ask for.
 fn clone(out: &mut String, event: &Event<'_>, call: &Syscall) {
     let raw = |at| variant::raw(event, call, at);
+    let shown = |out: &mut String, at| {
+        if event.lacks(call.register(event.abi(), at)) {
+            out.push('?');
+        } else {
+            pointer(out, raw(at));
+        }
+    };
     out.push_str("child_stack=");
-    pointer(out, raw(1));
+    shown(out, 1);
     out.push_str(", flags=");
     if let Some(flags) = value::param(event, call, 0) {
         flags.text(out);
@@ -119,7 +126,7 @@ fn clone(out: &mut String, event: &Event<'_>, call: &Syscall) {
     ] {
         if raw(0) & bits != 0 {
             let _ = write!(out, ", {name}=");
-            pointer(out, raw(at));
+            shown(out, at);
         }
     }
 }

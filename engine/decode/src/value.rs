@@ -21,6 +21,8 @@ pub enum Value<'a> {
     Null,
     /// Memory that the event does not have: not written because the call failed, or not readable.
     Unread(u64),
+    /// The event does not say what it was ([`Event::lacks`]).
+    Unknown,
     /// Without meaning in this call, such as the mode of an open that creates nothing.
     Unused,
     /// A number.
@@ -71,6 +73,7 @@ impl Value<'_> {
             | Self::Capabilities(Capabilities(bits)) => Some(Scalar::Unsigned(*bits)),
             Self::Null
             | Self::Unread(_)
+            | Self::Unknown
             | Self::Unused
             | Self::Str(_)
             | Self::Strings(_)
@@ -92,7 +95,7 @@ impl Value<'_> {
     /// What writes it. Values without a type of their own write themselves, below.
     fn forms(&self) -> &dyn Forms {
         match self {
-            Self::Null | Self::Unread(_) | Self::Unused => self,
+            Self::Null | Self::Unread(_) | Self::Unknown | Self::Unused => self,
             Self::Number(number) => number,
             Self::Flags(flags) => flags,
             Self::Enum(value) => value,
@@ -120,6 +123,7 @@ impl Forms for Value<'_> {
         match self {
             Self::Null => out.push_str("NULL"),
             Self::Unread(address) => pointer(out, *address),
+            Self::Unknown => out.push('?'),
             Self::Unused => out.push('0'),
             value => value.forms().text(out),
         }
@@ -127,7 +131,7 @@ impl Forms for Value<'_> {
 
     fn json(&self, out: &mut String) {
         match self {
-            Self::Null | Self::Unread(_) => out.push_str("null"),
+            Self::Null | Self::Unread(_) | Self::Unknown => out.push_str("null"),
             Self::Unused => out.push('0'),
             value => value.forms().json(out),
         }
@@ -135,7 +139,7 @@ impl Forms for Value<'_> {
 
     fn falco(&self, out: &mut String, style: Style) -> bool {
         match self {
-            Self::Null | Self::Unread(_) => false,
+            Self::Null | Self::Unread(_) | Self::Unknown => false,
             Self::Unused => {
                 out.push('0');
                 true
@@ -148,6 +152,9 @@ impl Forms for Value<'_> {
 /// Decodes parameter `at` of a call. None: the call has no such parameter.
 pub fn param<'a>(event: &Event<'a>, call: &Syscall, at: usize) -> Option<Value<'a>> {
     let param = call.params.get(at)?;
+    if event.lacks(call.register(event.abi(), at)) && !matches!(param.kind, Kind::None) {
+        return Some(Value::Unknown);
+    }
     if let Some((of, mask)) = param.only_if
         && variant::raw(event, call, usize::from(of)) & mask == 0
     {

@@ -281,15 +281,16 @@ pub(super) fn arg<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
             let Some(param) = call.params.get(usize::from(at)) else {
                 return Value::None;
             };
+            let lacks = (view.event).lacks(call.register(view.event.abi(), usize::from(at)));
             match param.kind {
                 Kind::Str => string(view, at),
                 Kind::Path(_) => text(path::argument(view, usize::from(at))),
-                Kind::Number(number @ (Number::Uid | Number::Gid | Number::Pid), _) => {
+                Kind::Number(number @ (Number::Uid | Number::Gid | Number::Pid), _) if !lacks => {
                     let id = view.event.header().args[usize::from(at)];
                     named_id(view, call, number, id)
                         .unwrap_or_else(|| falco_text(view, call, param.name))
                 }
-                Kind::Number(Number::Fd | Number::DirFd, _) => {
+                Kind::Number(Number::Fd | Number::DirFd, _) if !lacks => {
                     let fd = inspect::fd_in(view.event.header().args[usize::from(at)]);
                     let descriptor = if view.seen.fd == Some(fd) {
                         view.descriptor()
@@ -455,7 +456,10 @@ pub(super) fn raw<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
         return Value::None;
     };
     match &value {
-        decode::Value::Null | decode::Value::Unread(_) | decode::Value::Unused => Value::None,
+        decode::Value::Null
+        | decode::Value::Unread(_)
+        | decode::Value::Unknown
+        | decode::Value::Unused => Value::None,
         decode::Value::Str(said) => Value::String(text_of(view, &said.0)),
         decode::Value::Strings(said) => Value::String(text_of(view, &said.0)),
         decode::Value::Bytes(said) => Value::Bytes(text_of(view, &said.0)),

@@ -35,6 +35,10 @@ impl Inspector {
             return;
         };
         process.cgroup_id = header.cgroup;
+        if self.recorded.is_some() {
+            self.take_recorded_cgroups(header, key);
+            return;
+        }
         let read = !process.cgroups.text.is_empty();
         if !(first && read) {
             self.look_at_cgroups(key);
@@ -69,6 +73,10 @@ impl Inspector {
     /// Reads the cgroups after exec, because they may have been set between fork and exec. With cgroup v2 alone this is
     /// not necessary if the event has the id that is known already.
     pub(super) fn look_at_cgroups_after_exec(&mut self, header: &Header, key: ProcessKey) {
+        if self.recorded.is_some() {
+            self.take_recorded_cgroups(header, key);
+            return;
+        }
         let Some(process) = self.processes.get(key) else {
             return;
         };
@@ -107,6 +115,22 @@ impl Inspector {
         }
         if let Some(container) = &process.cgroups.container {
             container.seen(pid);
+        }
+    }
+}
+
+impl Inspector {
+    /// Takes the cgroups that a capture file gave this id. 0: the file does not say, so the process keeps those that it has.
+    fn take_recorded_cgroups(&mut self, header: &Header, key: ProcessKey) {
+        let text = self
+            .recorded
+            .as_ref()
+            .and_then(|recorded| recorded.cgroups(header.cgroup));
+        if let Some(text) = text
+            && let Some(process) = self.processes.get_mut(key)
+        {
+            process.cgroup_id = header.cgroup;
+            process.cgroups = self.containers.group(&text, header.tgid);
         }
     }
 }

@@ -64,6 +64,7 @@ fn o_directory(abi: Abi) -> u64 {
 /// The flags of a call that opens a file. None: they were not captured.
 pub fn flags_of_open(event: &Event<'_>, flags: OpenFlags) -> Option<u64> {
     match flags {
+        OpenFlags::Arg(at) if event.lacks(at.into()) => None,
         OpenFlags::Arg(at) => Some(event.header().args[usize::from(at)]),
         OpenFlags::Creat => Some(0o1101),
         OpenFlags::At(at) => {
@@ -161,7 +162,9 @@ impl Inspector {
         {
             self.look_up_descriptor(header, key, fd);
         }
-        if follow.effect == Effect::None {
+        // a file of another format may not say which descriptor, or which id, the call was about
+        let about_unknown = event.lacks(0) && !matches!(follow.fd, FdOf::Returned);
+        if follow.effect == Effect::None || about_unknown {
             return;
         }
         if at_entry {

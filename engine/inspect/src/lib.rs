@@ -22,6 +22,7 @@
 //! | `cgroups` | when a process's cgroups are read |
 //! | `program` | files and capabilities of executables |
 //! | `users` | names of users and groups, also those of containers |
+//! | `recorded` | users and cgroups that a capture file names |
 //! | `clock`, `path`, `hash` | wall clock; paths without file access; a fast hasher |
 //!
 //! The event path calls [`Inspector::update`] once for each event, in order, before rules see it. The result ([`Seen`])
@@ -48,6 +49,7 @@ mod proc_fs;
 mod process;
 mod process_table;
 mod program;
+mod recorded;
 mod resync;
 mod sockets;
 mod synthesize;
@@ -72,6 +74,7 @@ pub use follow::{AT_FDCWD, fd_in, flags_of_open};
 pub use process::{Credentials, Process};
 pub use process_table::ProcessKey;
 pub use program::{Capabilities, ProgramFile};
+pub use recorded::Recorded;
 pub use sockets::ends;
 pub use text::Text;
 pub use users::{User, Users};
@@ -94,6 +97,8 @@ pub struct Options {
     pub clock: Clock,
     /// Where information about containers comes from, beyond their cgroups. None: there is no source.
     pub containers: Option<Arc<dyn ContainerSource>>,
+    /// Users and cgroups of the host that a capture file was made on. None: users are those of [`etc`](Self::etc).
+    pub recorded: Option<Arc<Recorded>>,
     /// The most descriptors of one process.
     pub max_descriptors: usize,
     /// The most descriptors of all processes together.
@@ -119,6 +124,7 @@ impl Default for Options {
             etc: PathBuf::from("/etc"),
             clock: Clock::host(),
             containers: None,
+            recorded: None,
             max_descriptors: 131_072,
             max_all_descriptors: 1_000_000,
             max_ancestors: 16384,
@@ -184,6 +190,8 @@ pub struct Inspector {
     directories: Directories,
     proc_fs: Option<ProcFs>,
     users: Users,
+    /// [`Options::recorded`].
+    recorded: Option<Arc<Recorded>>,
     containers: Containers,
     /// Cgroups by their v2 id, which events carry.
     cgroups_by_id: IdMap<u64, Arc<Cgroups>>,
@@ -226,7 +234,11 @@ impl Inspector {
             files: FileTables::new(options.max_descriptors, options.max_all_descriptors),
             directories: Directories::default(),
             proc_fs: options.proc_root.as_deref().map(ProcFs::new),
-            users: Users::new(&options.etc),
+            users: match &options.recorded {
+                Some(recorded) => recorded.users(),
+                None => Users::new(&options.etc),
+            },
+            recorded: options.recorded.clone(),
             containers: Containers::new(options.containers.clone()),
             cgroups_by_id: IdMap::default(),
             clock: options.clock,
@@ -268,6 +280,13 @@ impl Inspector {
             ..Seen::default()
         };
         self.before_ns = header.time_ns;
+        if header.tgid == 0 && header.tid != 0 {
+            // a capture file has an event of a thread whose process it does not name
+            if matches!(event.kind(), Kind::Syscall | Kind::Exec) {
+                seen.call = table::by_number(event.abi(), header.nr);
+            }
+            return seen;
+        }
         match event.kind() {
             Kind::Lost => {
                 self.mark_stale();

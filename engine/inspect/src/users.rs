@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use super::hash::IdMap;
@@ -38,6 +39,8 @@ struct File<T> {
     root: Option<PathBuf>,
     path: PathBuf,
     stamp: Option<(SystemTime, u64)>,
+    /// There is no file: the entries do not change.
+    fixed: bool,
     entries: IdMap<u32, T>,
     parse: fn(&[&[u8]]) -> Option<T>,
 }
@@ -49,6 +52,23 @@ impl Users {
         let mut users = Self::unread(directory);
         users.reload();
         users
+    }
+
+    /// Users and groups that never change. Of several with one id, the first counts.
+    pub(super) fn fixed(
+        users: impl Iterator<Item = (u32, User)>,
+        groups: impl Iterator<Item = (u32, Box<[u8]>)>,
+    ) -> Self {
+        let mut fixed = Self::unread(Path::new(""));
+        fixed.passwd.fixed = true;
+        fixed.group.fixed = true;
+        for (id, user) in users {
+            fixed.passwd.entries.entry(id).or_insert(user);
+        }
+        for (id, name) in groups {
+            fixed.group.entries.entry(id).or_insert(name);
+        }
+        fixed
     }
 
     fn unread(directory: &Path) -> Self {
@@ -99,6 +119,17 @@ impl Users {
     }
 }
 
+/// User and group 0, where nothing else is known.
+static ROOT: LazyLock<Users> = LazyLock::new(|| {
+    let root = User {
+        name: (*b"root").into(),
+        home: (*b"/root").into(),
+        shell: Box::default(),
+    };
+    let group: Box<[u8]> = (*b"root").into();
+    Users::fixed([(0, root)].into_iter(), [(0, group)].into_iter())
+});
+
 /// Whether a root directory exists and is not lanner's own. A process that prepares a container is in the container's
 /// cgroup before it changes its root.
 fn is_another_root(root: &Path) -> bool {
@@ -127,6 +158,11 @@ impl Inspector {
     /// Calls `then` with the users of a process's container, if its files can be read. They are read at the first call,
     /// and checked for changes at most once a second.
     pub fn users_of(&self, process: &Process, now_ns: u64, then: impl FnOnce(&Users)) {
+        if self.recorded.is_some() && process.cgroups.container.is_some() {
+            // a capture has the users of the host alone; user 0 is root everywhere
+            then(&ROOT);
+            return;
+        }
         let (Some(container), Some(proc_fs)) = (&process.cgroups.container, &self.proc_fs) else {
             return;
         };
@@ -170,6 +206,7 @@ impl<T> File<T> {
             root: None,
             path,
             stamp: None,
+            fixed: false,
             entries: IdMap::default(),
             parse,
         }
@@ -194,6 +231,9 @@ impl<T> File<T> {
     }
 
     fn reload(&mut self) {
+        if self.fixed {
+            return;
+        }
         let file = self.open();
         let stamp = file
             .as_ref()

@@ -112,7 +112,7 @@ pub(crate) struct SourceArgs {
     /// ebpf-core; with `auto`, drivers that need no types can still be chosen.
     #[arg(long, value_name = "FILE")]
     pub(crate) btf: Option<PathBuf>,
-    /// Take the events from a file that `lanner record` has made, instead of a driver.
+    /// Take the events from a file instead of a driver: a recording of `lanner record`, or a capture of Falco or sysdig (.scap).
     #[arg(long, value_name = "FILE", conflicts_with_all = ["pids", "command", "duration"])]
     pub(crate) replay: Option<PathBuf>,
     /// A command to start and to watch, with all it starts. Its exit status becomes lanner's.

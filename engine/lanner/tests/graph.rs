@@ -68,6 +68,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "suggest",
         ],
     ),
+    ("scap", &["driver-api", "inspect", "lanner-plugin"]),
     // what becomes of them
     ("lanner-plugin", &[]),
     ("plugin-host", &["lanner-plugin", "suggest"]),
@@ -85,6 +86,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "lanner-plugin",
             "plugin-host",
             "recording",
+            "scap",
             "suggest",
         ],
     ),

@@ -55,6 +55,6 @@ pub use output_test::{OutputTest, test_outputs};
 pub use rule_files::{plugin_directories, rule_files};
 pub use rule_loader::{LoadConfig, alert_rules};
 pub use session::{OpenedSession, Session, Summary, check};
-pub use source::{EventSource, OpenedSource, Scan, SourceConfig, SourceError};
+pub use source::{EventSource, OpenedSource, RecordedHost, Scan, SourceConfig, SourceError};
 pub use telemetry::DriverFacts;
 pub use watch::{Consumer, watch};

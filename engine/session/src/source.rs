@@ -4,15 +4,17 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use driver_api::driver::Capture;
 use driver_api::request::{Command, LimitError, Limits, Omit, Request, SyscallSet, Target};
 use driver_api::stats::Stats;
 use driver_api::support::Gap;
-use inspect::{Clock, Inspector};
+use inspect::{Clock, ContainerSource, Inspector};
 use lanner_plugin::files::{self, FileError};
 use recording::{Replay, ReplayError};
+use scap::{ScapError, ScapReplay};
 
 use crate::telemetry::DriverFacts;
 
@@ -86,10 +88,21 @@ pub struct OpenedSource {
     pub gaps: Vec<Gap>,
     /// Which processes that were alive when the capture began the state has to look for.
     pub scan: Scan,
-    /// The clock of a recording that is replayed. None: events are of this host, and of now.
-    pub recorded: Option<Clock>,
+    /// What a recording that is replayed says beside its events. None: events are of this host, and of now.
+    pub recorded: Option<RecordedHost>,
     /// Ends the session after this time.
     pub duration: Option<Duration>,
+}
+
+/// The host that a recording was made on.
+#[derive(Debug, Clone)]
+pub struct RecordedHost {
+    /// Its clock.
+    pub clock: Clock,
+    /// Its users and cgroups. None: the recording does not have them.
+    pub names: Option<Arc<inspect::Recorded>>,
+    /// What its runtimes said about containers. None: the recording does not have it.
+    pub containers: Option<Arc<dyn ContainerSource>>,
 }
 
 /// Which processes were alive before the capture began.
@@ -122,6 +135,9 @@ pub enum SourceError {
     /// The recording cannot be read.
     #[error("--replay")]
     Recording(#[from] ReplayError),
+    /// The capture cannot be read.
+    #[error("--replay")]
+    Scap(#[from] ScapError),
 }
 
 impl OpenedSource {
@@ -140,15 +156,16 @@ impl OpenedSource {
     /// The options for the state of this source.
     #[must_use]
     pub fn inspect_options(&self) -> inspect::Options {
-        match self.recorded {
-            Some(clock) => inspect::Options {
+        match &self.recorded {
+            Some(host) => inspect::Options {
                 proc_root: None,
-                containers: None,
-                clock,
+                containers: host.containers.clone(),
+                recorded: host.names.clone(),
+                clock: host.clock,
                 ..inspect::Options::default()
             },
             None => inspect::Options {
-                containers: Some(std::sync::Arc::new(containers::Fetcher::new(
+                containers: Some(Arc::new(containers::Fetcher::new(
                     containers::Runtimes::host(),
                 ))),
                 ..inspect::Options::default()
@@ -246,7 +263,23 @@ impl EventSource for SourceConfig {
 }
 
 fn open_recording(path: &Path, selection: &SyscallSet) -> Result<OpenedSource, SourceError> {
-    let capture = Replay::open(path, *selection)?;
+    let (capture, recorded): (Box<dyn Capture>, _) = if scap::is_capture(path) {
+        let capture = ScapReplay::open(path, *selection)?;
+        let recorded = RecordedHost {
+            clock: capture.clock(),
+            names: Some(capture.recorded()),
+            containers: Some(capture.containers()),
+        };
+        (Box::new(capture), recorded)
+    } else {
+        let capture = Replay::open(path, *selection)?;
+        let recorded = RecordedHost {
+            clock: capture.clock(),
+            names: None,
+            containers: None,
+        };
+        (Box::new(capture), recorded)
+    };
     Ok(OpenedSource {
         driver: DriverFacts {
             name: "replay".to_owned(),
@@ -255,9 +288,9 @@ fn open_recording(path: &Path, selection: &SyscallSet) -> Result<OpenedSource, S
         },
         gaps: Vec::new(),
         scan: Scan::Host,
-        recorded: Some(capture.clock()),
+        recorded: Some(recorded),
         duration: None,
-        capture: Box::new(capture),
+        capture,
     })
 }
 

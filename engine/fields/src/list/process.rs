@@ -145,7 +145,8 @@ pub(super) const PROCESS: &[FieldDef] = &[
         proc::open_count(v).map_or(Value::None, |count| Value::U64(count as u64))
     }),
     F::new("thread.tid", I64, "Id of the thread.", |v, _| {
-        proc::number(v.process().map(|_| v.seen.tid))
+        // a capture file may have events of threads without saying which process they are of
+        proc::number((v.process().is_some() || v.seen.tid != 0).then_some(v.seen.tid))
     }),
     F::new("thread.nametid", Text, "Name and id of the thread, with nothing between them: `cat22`.", |v, _| {
         proc::thread_name_and_id(v)

@@ -28,6 +28,7 @@ mod parity;
 mod recorded;
 mod rules;
 mod runtimes;
+mod scap;
 mod scenes;
 mod state;
 mod terminal;

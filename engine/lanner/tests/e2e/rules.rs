@@ -9,7 +9,7 @@ use test_support::{is_root, skipped};
 
 use crate::lanner::{run, stderr};
 
-fn workspace() -> PathBuf {
+pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 

@@ -1,0 +1,366 @@
+//! Reads a capture from its first block to its last, and hands out lanner's events.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use driver_api::driver::{Capture, CaptureError, Flow, Polled};
+use driver_api::event::{Event, EventBuilder, Flags, Header, Kind};
+use driver_api::request::SyscallSet;
+use driver_api::stats::Stats;
+use driver_api::table;
+use driver_api::turn::Turn;
+use inspect::{Clock, ContainerSource, Recorded};
+use zerocopy::FromBytes;
+
+use super::blocks::Blocks;
+use super::bytes::{text, unsigned};
+use super::containers::Answers;
+use super::encode::{Draft, Who, finish};
+use super::error::{Fault, ScapError};
+use super::event::{self, Raw};
+use super::life;
+use super::lists::{self, BlockKind, UserList};
+use super::merge::{Entries, Merged};
+use super::process::{Processes, UNKNOWN, id};
+use super::state::{Lists, StateWriter};
+use super::table::{EventType, Table, What};
+
+/// The most bytes of all lists together.
+const MAX_LISTS: u64 = 512 << 20;
+
+/// A capture that is being replayed.
+#[derive(Debug)]
+pub struct ScapReplay {
+    blocks: Blocks,
+    selection: SyscallSet,
+    stats: Stats,
+    recorded: Arc<Recorded>,
+    answers: Arc<Answers>,
+    lists: Lists,
+    /// Events in front of the first that is delivered have been read.
+    begun: bool,
+    /// The current block has not been read.
+    waiting: bool,
+    /// The number of the current event in the capture.
+    number: u64,
+    pub(crate) processes: Processes,
+    entries: Entries,
+    pub(crate) builder: EventBuilder,
+    /// Events that are ready, one after another, and where the next one begins.
+    pub(crate) ready: Vec<u8>,
+    next: usize,
+}
+
+impl ScapReplay {
+    /// Opens a capture and reads its lists. Like a driver, it delivers the calls of the selection, and all events that are
+    /// not calls.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, is no capture, or is damaged in front of its first event.
+    pub fn open(path: &Path, selection: SyscallSet) -> Result<Self, ScapError> {
+        let mut blocks = Blocks::open(path)?;
+        let mut lists = Lists::default();
+        let mut users = UserList::default();
+        let mut bytes = 0_u64;
+        let mut waiting = false;
+        while blocks.advance()? {
+            let (kind, body) = blocks.current();
+            bytes += body.len() as u64;
+            let kind = BlockKind::of(kind);
+            if let BlockKind::Event { .. } = kind {
+                waiting = true;
+                break;
+            }
+            read_list(kind, body, &mut lists, &mut users).map_err(|fault| blocks.fault(fault))?;
+            if bytes > MAX_LISTS {
+                return Err(blocks.fault(Fault::Lists(MAX_LISTS)));
+            }
+        }
+        Ok(Self {
+            blocks,
+            selection,
+            stats: Stats::default(),
+            recorded: Arc::new(Recorded::new(users.users, users.groups)),
+            answers: Arc::default(),
+            lists,
+            begun: false,
+            waiting,
+            number: 0,
+            processes: Processes::default(),
+            entries: Entries::default(),
+            builder: EventBuilder::new(),
+            ready: Vec::new(),
+            next: 0,
+        })
+    }
+
+    /// The clock of the events: their times are times of day.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        Clock::fixed(0)
+    }
+
+    /// Users and cgroups of the host that the capture was made on.
+    #[must_use]
+    pub fn recorded(&self) -> Arc<Recorded> {
+        Arc::clone(&self.recorded)
+    }
+
+    /// What the capture says about containers.
+    #[must_use]
+    pub fn containers(&self) -> Arc<dyn ContainerSource> {
+        Arc::clone(&self.answers) as Arc<dyn ContainerSource>
+    }
+
+    /// Reads blocks until an event is ready. False: the capture has ended.
+    fn fill(&mut self) -> Result<bool, ScapError> {
+        self.ready.clear();
+        self.next = 0;
+        while self.ready.is_empty() {
+            if !std::mem::take(&mut self.waiting) && !self.blocks.advance()? {
+                self.begin(0);
+                self.answers.end();
+                return Ok(!self.ready.is_empty());
+            }
+            self.block()?;
+        }
+        Ok(true)
+    }
+
+    fn block(&mut self) -> Result<(), ScapError> {
+        let (kind, body) = self.blocks.current();
+        let body = body.to_vec();
+        match BlockKind::of(kind) {
+            BlockKind::Event { counted, flagged } => {
+                self.number += 1;
+                let number = self.number;
+                let raw = event::parse(&body, counted, flagged)
+                    .map_err(|kind| self.blocks.fault(Fault::Event { number, kind }))?;
+                if let Some(kind) = raw.kind {
+                    self.event(&raw, kind);
+                }
+                Ok(())
+            }
+            BlockKind::Section => {
+                // captures that were put one behind the other
+                self.processes.clear();
+                self.entries = Entries::default();
+                self.lists = Lists::default();
+                self.begun = false;
+                Ok(())
+            }
+            kind => {
+                // users of a second capture are not taken: names have been given by the first
+                let mut users = UserList::default();
+                read_list(kind, &body, &mut self.lists, &mut users)
+                    .map_err(|fault| self.blocks.fault(fault))
+            }
+        }
+    }
+
+    /// Writes the state in front of the first event.
+    fn begin(&mut self, time_ns: u64) {
+        if std::mem::replace(&mut self.begun, true) {
+            return;
+        }
+        let lists = std::mem::take(&mut self.lists);
+        let mut writer = StateWriter {
+            builder: &mut self.builder,
+            out: &mut self.ready,
+            time_ns,
+        };
+        writer.lists(&lists, &mut self.processes, &self.recorded);
+    }
+
+    fn event(&mut self, raw: &Raw<'_>, kind: &'static EventType) {
+        if let What::Container = kind.what {
+            let said = kind.params.iter().zip(raw.params.as_slice());
+            for (_, json) in said.filter(|(param, _)| matches!(param.name, "json" | "data")) {
+                self.answers.take(text(json));
+            }
+            return;
+        }
+        self.begin(raw.time_ns);
+        match kind.what {
+            What::Nothing | What::Container => {}
+            What::Exit => {
+                self.entries.forget(raw.tid);
+                life::exit(self, raw, kind);
+            }
+            What::Signal => self.signal(raw, kind),
+            What::Call(_) | What::Coded if kind.enter => self.entries.enter(raw, kind),
+            What::Call(_) | What::Coded => self.call(raw, kind),
+        }
+    }
+
+    /// Who an event is about. The process is 0 if the capture does not say which one it is.
+    pub(crate) fn who(&self, raw: &Raw<'_>) -> Who {
+        let tid = id(raw.tid).unwrap_or(0);
+        let pid = self.processes.pid(tid);
+        let (uid, gid) = self.processes.ids(tid);
+        Who {
+            time_ns: raw.time_ns,
+            cpu: raw.cpu,
+            tgid: pid.unwrap_or(0),
+            tid,
+            uid,
+            gid,
+            cgroup: 0,
+            flags: if raw.state_only { Flags::UNSELECTED } else { 0 },
+        }
+    }
+
+    fn signal(&mut self, raw: &Raw<'_>, kind: &EventType) {
+        let number = |name: &str| {
+            let at = kind.params.iter().position(|param| param.name == name)?;
+            unsigned(raw.params.as_slice().get(at)?)
+        };
+        let sender = number("spid").filter(|pid| *pid <= u64::from(UNKNOWN));
+        let header = Header {
+            args: [number("sig").unwrap_or(0), sender.unwrap_or(0), 0, 0, 0, 0],
+            ..self.who(raw).header(Kind::Signal)
+        };
+        self.builder.begin(&header);
+        finish(&mut self.builder, &mut self.ready);
+    }
+
+    fn call(&mut self, raw: &Raw<'_>, kind: &'static EventType) {
+        let entered = self.entries.leave(raw.tid, kind);
+        let merged = Merged::new(raw, kind, entered.as_ref());
+        let call = match kind.what {
+            What::Call(call) => Some(call),
+            What::Coded => coded(&merged),
+            What::Nothing | What::Exit | What::Signal | What::Container => None,
+        };
+        let Some(call) = call else { return };
+        if life::is_exec(call) {
+            life::exec(self, raw, call, &merged);
+            return;
+        }
+        if life::makes_child(call) {
+            life::birth(self, raw, call, &merged);
+            return;
+        }
+        let who = self.who(raw);
+        if let Some(mut draft) = Draft::new(call, who) {
+            draft.fill(&merged);
+            if draft.result().is_some_and(|ret| ret >= 0) {
+                life::note(self, who.tgid, call, &draft.header);
+            }
+            draft.write(&mut self.builder, &mut self.ready);
+        }
+    }
+
+    fn failed(&self, error: ScapError) -> CaptureError {
+        CaptureError {
+            driver: "replay",
+            step: format!("read {}", self.blocks.path()),
+            source: error.into(),
+        }
+    }
+
+    /// Marks the next event as unselected if it is an exec outside the selection: only the state needs it.
+    fn mark_unselected_exec(&mut self) {
+        /// Offset of the flags in an event.
+        const FLAGS: usize = std::mem::offset_of!(Header, flags);
+        let event = &mut self.ready[self.next..];
+        let unselected = Event::parse(event).is_ok_and(|event| {
+            event.kind() == Kind::Exec
+                && table::by_number(event.abi(), event.header().nr)
+                    .is_some_and(|call| !self.selection.contains(call))
+        });
+        if unselected && let Some(Ok((flags, _))) = event.get_mut(FLAGS..).map(u16::mut_from_prefix)
+        {
+            *flags |= Flags::UNSELECTED;
+        }
+    }
+
+    /// Whether a driver with this selection would deliver the event. Drivers always deliver an exec.
+    fn wanted(&self, event: &Event<'_>) -> bool {
+        event.kind() != Kind::Syscall
+            || event.has(Flags::UNSELECTED)
+            || table::by_number(event.abi(), event.header().nr)
+                .is_some_and(|call| self.selection.contains(call))
+    }
+}
+
+/// The call that the code of a generic event names; without a known code, the native number, which is x86's.
+fn coded(merged: &Merged<'_>) -> Option<&'static table::Syscall> {
+    let number = |name: &str| merged.get(name).and_then(unsigned);
+    let code = number("ID").and_then(|code| u16::try_from(code).ok());
+    code.and_then(|code| Table::get().call(code)).or_else(|| {
+        let number = number("nativeID").and_then(|number| u32::try_from(number).ok())?;
+        table::by_number(driver_api::event::Abi::X86_64, number)
+    })
+}
+
+fn read_list(
+    kind: BlockKind,
+    body: &[u8],
+    lists: &mut Lists,
+    users: &mut UserList,
+) -> Result<(), Fault> {
+    match kind {
+        BlockKind::Processes(version) => lists::processes(body, version, &mut lists.threads),
+        BlockKind::Descriptors { sized } => {
+            let mut found = Vec::new();
+            let tid = lists::descriptors(body, sized, &mut found)?;
+            lists.descriptors.entry(tid).or_default().append(&mut found);
+            Ok(())
+        }
+        BlockKind::Users { sized } => lists::users(body, sized, users),
+        BlockKind::Section | BlockKind::Event { .. } | BlockKind::Other => Ok(()),
+    }
+}
+
+impl Capture for ScapReplay {
+    fn poll(
+        &mut self,
+        _: Duration,
+        sink: &mut dyn FnMut(Event<'_>) -> Flow,
+    ) -> Result<Polled, CaptureError> {
+        let mut count = 0;
+        let mut turn = Turn::begin();
+        while !turn.is_over() {
+            if self.next >= self.ready.len() {
+                match self.fill() {
+                    Ok(true) => {}
+                    Ok(false) if count == 0 => return Ok(Polled::Ended(None)),
+                    Ok(false) => break,
+                    Err(error) => {
+                        self.answers.end();
+                        return Err(self.failed(error));
+                    }
+                }
+            }
+            self.mark_unselected_exec();
+            let Ok(event) = Event::parse(&self.ready[self.next..]) else {
+                // an event of lanner's own making is one; if it is not, the rest cannot be told apart
+                self.stats.malformed += 1;
+                self.next = self.ready.len();
+                continue;
+            };
+            self.next += event.header().len as usize;
+            if !self.wanted(&event) {
+                continue;
+            }
+            count += 1;
+            self.stats.captured += 1;
+            if sink(event) == Flow::Stop {
+                break;
+            }
+        }
+        Ok(Polled::Events(count))
+    }
+
+    fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
+        self.selection = *selection;
+        Ok(())
+    }
+
+    fn stats(&self) -> Stats {
+        self.stats
+    }
+}

@@ -1,0 +1,43 @@
+//! Captures of Falco, sysdig and Stratoshark (`.scap`), as a capture whose events are lanner's.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `events.tbl`, `flags.tbl`, `codes.tbl` | Falco's types of events and their parameters, values with names, codes of calls |
+//! | `table` | these tables, resolved against lanner's own |
+//! | `blocks` | cuts a file, compressed or not, into blocks |
+//! | `lists` | processes, descriptors and users, in every version of their blocks |
+//! | `event` | one event and its parameters |
+//! | `merge` | one call from the events of its entry and its return |
+//! | `encode` | a call as a lanner event |
+//! | `socket` | addresses and lists of descriptors |
+//! | `life` | exec, fork and exit |
+//! | `process` | which process a thread belongs to |
+//! | `state` | the lists as events that make the same state |
+//! | `containers` | what runtimes answered |
+//! | `capture` | reads all of it, in order |
+//!
+//! A capture has an event for the entry and one for the return of a call; lanner has one for both, at the time of the return.
+//! Which parameter belongs where is in the tables alone: no code knows a call, except those that make processes or give
+//! them programs.
+
+mod blocks;
+mod bytes;
+mod capture;
+mod containers;
+mod encode;
+mod error;
+mod event;
+mod life;
+mod lists;
+mod merge;
+mod process;
+mod socket;
+mod state;
+mod table;
+
+pub use blocks::is_capture;
+pub use capture::ScapReplay;
+pub use error::{Fault, ScapError};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,469 @@
+//! The tables of Falco's event types (`events.tbl`), flags (`flags.tbl`) and codes of system calls (`codes.tbl`), with
+//! every name resolved to what it means in lanner's own tables.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use driver_api::event::{Abi, Part};
+use driver_api::table::{Buffer, Kind, SYMBOL_SETS, SymbolSet, Syscall, by_name};
+
+/// A type of events.
+#[derive(Debug)]
+pub(crate) struct EventType {
+    /// Whether it reports that a call is entered.
+    pub(crate) enter: bool,
+    /// Whether the lengths of parameters have 32 bits.
+    pub(crate) large: bool,
+    pub(crate) what: What,
+    pub(crate) params: Vec<Param>,
+}
+
+impl EventType {
+    /// A type of events that report nothing.
+    fn unused() -> Self {
+        Self {
+            enter: true,
+            large: false,
+            what: What::Nothing,
+            params: Vec::new(),
+        }
+    }
+}
+
+/// What an event reports.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum What {
+    /// Nothing that lanner has an event for.
+    Nothing,
+    Call(&'static Syscall),
+    /// The call that a code names.
+    Coded,
+    /// A thread ended.
+    Exit,
+    /// A signal was delivered.
+    Signal,
+    /// What a runtime says about a container.
+    Container,
+}
+
+/// A parameter.
+#[derive(Debug)]
+pub(crate) struct Param {
+    pub(crate) name: &'static str,
+    pub(crate) form: Form,
+    pub(crate) place: Place,
+    /// Its symbols, if it has some and its place has some.
+    pub(crate) symbols: Option<Symbols>,
+}
+
+/// The form of a parameter's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Unsigned,
+    Signed,
+    /// A number with names: the set of Falco's values.
+    Symbols(&'static Set),
+    Text,
+    Bytes,
+    SockAddr,
+    Tuple,
+    Descriptors,
+    /// Nanoseconds.
+    Interval,
+    /// A number of one of these forms, and a value of that form.
+    Dynamic(&'static [Form]),
+    /// Anything else.
+    Other,
+}
+
+/// Where a parameter belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Nowhere,
+    /// The return value.
+    Result,
+    /// How many bytes of data there are.
+    Full,
+    /// That parameter of the call.
+    Param(u8),
+    /// In memory that the parameter points to: element, and the member of that element.
+    Member {
+        param: u8,
+        element: u8,
+        member: Option<&'static str>,
+    },
+    /// A part of the message that the parameter points to.
+    Message(u8, Part),
+    /// The ends of the socket.
+    Tuple,
+    /// The path behind the descriptor.
+    Path,
+}
+
+/// A set of Falco's values with names.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Set {
+    pub(crate) name: &'static str,
+    pub(crate) values: Vec<(&'static str, u64)>,
+}
+
+impl Set {
+    /// The set with this name.
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
+        SETS.get(name)
+    }
+}
+
+/// How Falco's values become the kernel's.
+#[derive(Debug)]
+pub(crate) struct Symbols {
+    /// They are the same.
+    same: bool,
+    /// The kernel's value is one of several, not the sum of some.
+    one: bool,
+    /// Falco's value and the kernel's.
+    pairs: Vec<(u64, u64)>,
+}
+
+impl Symbols {
+    /// Matches the names of both sets. `missing` gets the names that the kernel's set does not have.
+    pub(crate) fn new(
+        theirs: &Set,
+        ours: &'static SymbolSet,
+        one: bool,
+        mut missing: impl FnMut(&'static str),
+    ) -> Self {
+        let mut pairs = Vec::new();
+        for (name, value) in &theirs.values {
+            match value_of(ours, name).or_else(|| value_of(open_bits()?, name)) {
+                Some(kernel) => pairs.push((*value, kernel)),
+                None => missing(name),
+            }
+        }
+        Self {
+            one,
+            same: pairs.iter().all(|(theirs, kernel)| theirs == kernel),
+            pairs,
+        }
+    }
+
+    /// The kernel's value. None: Falco's value stands for any that it has no name for.
+    pub(crate) fn kernel(&self, value: u64) -> Option<u64> {
+        if self.same {
+            return Some(value);
+        }
+        if let Some((_, kernel)) = self.pairs.iter().find(|(theirs, _)| *theirs == value) {
+            return Some(*kernel);
+        }
+        if self.one {
+            return None;
+        }
+        let mut rest = value;
+        let mut kernel = 0;
+        for (theirs, ours) in &self.pairs {
+            if *theirs != 0 && rest & theirs == *theirs {
+                rest &= !theirs;
+                kernel |= ours;
+            }
+        }
+        Some(kernel)
+    }
+}
+
+/// The value of a name in a set, among its single values and among those of its fields.
+fn value_of(set: &SymbolSet, name: &str) -> Option<u64> {
+    let fields = set.fields.iter().flat_map(|(_, values)| values.iter());
+    let mut all = set.values.iter().chain(fields);
+    all.find(|(_, known)| *known == name)
+        .map(|(value, _)| *value)
+}
+
+/// Flags of open(2), which other calls take under other names.
+fn open_bits() -> Option<&'static SymbolSet> {
+    SYMBOL_SETS
+        .iter()
+        .copied()
+        .find(|set| set.name == "open_bits")
+}
+
+/// The set of symbols of a kind, and whether a value is one of it.
+pub(crate) fn symbols_of(kind: &Kind) -> Option<(&'static SymbolSet, bool)> {
+    match kind {
+        Kind::Flags(set, _) => Some((set, false)),
+        Kind::Enum(set, _) => Some((set, true)),
+        _ => None,
+    }
+}
+
+/// The tables.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    types: Vec<EventType>,
+    codes: HashMap<u16, &'static Syscall>,
+    /// What is wrong with the tables.
+    pub(crate) faults: Vec<String>,
+    /// Names of Falco's that the kernel's set does not have: parameter and name.
+    pub(crate) nameless: Vec<(String, &'static str)>,
+}
+
+/// The ABI in which an event of a call is written: the first that has the call. A capture does not say which ABI a call
+/// was made through.
+pub(crate) fn abi_of(call: &Syscall) -> Option<(Abi, u32)> {
+    [Abi::X86_64, Abi::I386, Abi::Arm, Abi::Aarch64]
+        .into_iter()
+        .find_map(|abi| Some((abi, call.number(abi)?)))
+}
+
+static SETS: LazyLock<HashMap<&'static str, Set>> = LazyLock::new(|| {
+    let mut sets: HashMap<&'static str, Set> = HashMap::new();
+    let mut current = "";
+    for line in lines(include_str!("flags.tbl")) {
+        let mut words = line.split_whitespace();
+        if !line.starts_with(' ') {
+            current = words.next().unwrap_or_default();
+        }
+        let set = sets.entry(current).or_insert_with(|| Set {
+            name: current,
+            values: Vec::new(),
+        });
+        set.values.extend(words.filter_map(|word| {
+            let (name, value) = word.split_once('=')?;
+            let value = u64::from_str_radix(value.strip_prefix("0x")?, 16).ok()?;
+            Some((name, value))
+        }));
+    }
+    sets
+});
+
+static TABLE: LazyLock<Table> = LazyLock::new(Table::parse);
+
+fn lines(text: &'static str) -> impl Iterator<Item = &'static str> {
+    text.lines()
+        .filter(|line| !line.starts_with('#') && !line.trim().is_empty())
+}
+
+impl Table {
+    pub(crate) fn get() -> &'static Self {
+        &TABLE
+    }
+
+    /// The type with this number.
+    pub(crate) fn event(&self, number: u16) -> Option<&EventType> {
+        self.types.get(usize::from(number))
+    }
+
+    /// The call with this code.
+    pub(crate) fn call(&self, code: u16) -> Option<&'static Syscall> {
+        self.codes.get(&code).copied()
+    }
+
+    /// All types, in the order of their numbers.
+    #[cfg(test)]
+    pub(crate) fn types(&self) -> &[EventType] {
+        &self.types
+    }
+
+    fn parse() -> Self {
+        let mut table = Self::default();
+        for line in lines(include_str!("codes.tbl")) {
+            let parsed = line
+                .split_once(' ')
+                .and_then(|(code, name)| Some((code.parse().ok()?, by_name(name.trim())?)));
+            match parsed {
+                Some((code, call)) => {
+                    table.codes.insert(code, call);
+                }
+                None => table.faults.push(line.to_owned()),
+            }
+        }
+        for line in lines(include_str!("events.tbl")) {
+            match table.event_type(line) {
+                Some(parsed) => table.types.push(parsed),
+                None => {
+                    table.faults.push(line.to_owned());
+                    // the types after it keep their numbers
+                    table.types.push(EventType::unused());
+                }
+            }
+        }
+        table
+    }
+
+    fn event_type(&mut self, line: &'static str) -> Option<EventType> {
+        let mut words = line.split_whitespace();
+        let number: usize = words.next()?.parse().ok()?;
+        let (name, half) = words.next()?.rsplit_once('.')?;
+        let what = match words.next()? {
+            "-" => What::Nothing,
+            "?" => What::Coded,
+            "!exit" => What::Exit,
+            "!signal" => What::Signal,
+            "!container" => What::Container,
+            call => What::Call(by_name(call)?),
+        };
+        let params = words
+            .map(|word| self.param(name, what, word))
+            .collect::<Option<Vec<Param>>>()?;
+        (number == self.types.len()).then_some(EventType {
+            enter: half.starts_with('e'),
+            large: half.ends_with('+'),
+            what,
+            params,
+        })
+    }
+
+    fn param(&mut self, event: &str, what: What, word: &'static str) -> Option<Param> {
+        let (name, rest) = word.split_once(':')?;
+        let (form, place) = match rest.split_once('>') {
+            Some((form, place)) => (form, Some(place)),
+            None => (rest, None),
+        };
+        let form = form_of(form)?;
+        let place = match what {
+            What::Call(call) => resolve(call, name, place)?,
+            _ => Place::Nowhere,
+        };
+        let kind = match what {
+            What::Call(call) => kind_at(call, place),
+            _ => None,
+        };
+        let symbols = match (form, kind.as_ref().and_then(symbols_of)) {
+            (Form::Symbols(theirs), Some((ours, one))) => {
+                Some(Symbols::new(theirs, ours, one, |missing| {
+                    self.nameless.push((format!("{event}.{name}"), missing));
+                }))
+            }
+            _ => None,
+        };
+        Some(Param {
+            name,
+            form,
+            place,
+            symbols,
+        })
+    }
+}
+
+/// The forms that a value of each dynamic set has, by its number.
+const DYNAMIC: &[(&str, &[Form])] = &[
+    (
+        "sockopt",
+        &[
+            Form::Bytes,
+            Form::Signed,
+            Form::Unsigned,
+            Form::Unsigned,
+            Form::Interval,
+        ],
+    ),
+    ("ptrace", &[Form::Unsigned, Form::Unsigned]),
+    ("bpf", &[Form::Signed, Form::Signed]),
+    ("keyctl", &[Form::Signed, Form::Text]),
+];
+
+fn form_of(word: &'static str) -> Option<Form> {
+    if let Some((sort, set)) = word.strip_suffix(')').and_then(|word| word.split_once('(')) {
+        return match sort {
+            "flags" | "enum" => SETS.get(set).map(Form::Symbols),
+            "dyn" => {
+                let (_, forms) = DYNAMIC.iter().find(|(name, _)| *name == set)?;
+                Some(Form::Dynamic(forms))
+            }
+            _ => None,
+        };
+    }
+    Some(match word {
+        "u8" | "u16" | "u32" | "u64" | "uid" | "gid" | "sig" | "mode" | "code" | "port"
+        | "sigset" | "abstime" => Form::Unsigned,
+        "i8" | "i16" | "i32" | "i64" | "err" | "fd" | "pid" => Form::Signed,
+        "str" | "path" => Form::Text,
+        "bytes" => Form::Bytes,
+        "addr" => Form::SockAddr,
+        "tuple" => Form::Tuple,
+        "fdlist" => Form::Descriptors,
+        "reltime" => Form::Interval,
+        "ip4" | "ip6" | "strs" | "pairs" => Form::Other,
+        _ => return None,
+    })
+}
+
+/// Where a parameter with this name belongs in a call. Calls that make a process or give it a program have parameters
+/// that are facts about the process; these have no place of their own.
+fn resolve(call: &'static Syscall, name: &str, place: Option<&'static str>) -> Option<Place> {
+    let index = |name: &str| u8::try_from(call.param(name)?.0).ok();
+    let Some(place) = place else {
+        return Some(index(name).map_or(Place::Nowhere, Place::Param));
+    };
+    Some(match place {
+        "-" => Place::Nowhere,
+        "=" => Place::Result,
+        "#" => Place::Full,
+        "@tuple" => Place::Tuple,
+        "@path" => Place::Path,
+        _ => {
+            let Some((param, inner)) = place.split_once('.') else {
+                return Some(Place::Param(index(place)?));
+            };
+            let at = index(param)?;
+            if let Kind::Msghdr | Kind::Buffer(Buffer::Mmsghdr, _) =
+                call.params[usize::from(at)].kind
+            {
+                let part = match inner {
+                    "name" => Part::Name,
+                    "data" => Part::Data,
+                    "control" => Part::Control,
+                    _ => return None,
+                };
+                return Some(Place::Message(at, part));
+            }
+            let (element, member) = match inner.split_once('.') {
+                Some((element, member)) => (element.parse().ok()?, Some(member)),
+                None => match inner.parse() {
+                    Ok(element) => (element, None),
+                    Err(_) => (0, Some(inner)),
+                },
+            };
+            let member = match member {
+                Some(member) => Some(member_of(&call.params[usize::from(at)].kind, member)?.0),
+                None => None,
+            };
+            Place::Member {
+                param: at,
+                element,
+                member,
+            }
+        }
+    })
+}
+
+/// The member with this name of the structure that a parameter points to: its name, offset and kind. The layout is that of
+/// x86.
+pub(crate) fn member_of(kind: &Kind, name: &str) -> Option<(&'static str, usize, Kind)> {
+    match kind {
+        Kind::Struct(of, _) => {
+            let field = of.layouts[0].fields.iter().find(|f| f.name == name)?;
+            Some((field.name, field.offset as usize, field.kind))
+        }
+        Kind::Array(of, _) => member_of(of, name),
+        _ => None,
+    }
+}
+
+/// What a place holds.
+fn kind_at(call: &'static Syscall, place: Place) -> Option<Kind> {
+    match place {
+        Place::Param(at) => Some(call.params.get(usize::from(at))?.kind),
+        Place::Member {
+            param,
+            member: Some(member),
+            ..
+        } => member_of(&call.params.get(usize::from(param))?.kind, member).map(|(.., kind)| kind),
+        Place::Nowhere
+        | Place::Result
+        | Place::Full
+        | Place::Member { member: None, .. }
+        | Place::Message(..)
+        | Place::Tuple
+        | Place::Path => None,
+    }
+}

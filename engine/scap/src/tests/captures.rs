@@ -1,0 +1,351 @@
+//! What captures say comes out as lanner's events and state.
+
+use std::io::Write as _;
+
+use super::maker::{Body, CGROUPS, Maker, each, int, long, open, process, text};
+
+/// `AT_FDCWD` as Falco writes it.
+const CWD: i64 = -100;
+
+#[test]
+fn every_version_of_an_event_gives_the_same_call() {
+    // O_RDONLY|O_CLOEXEC in Falco's bits
+    let flags = 0x1001;
+    let mut first = Maker::new();
+    first.shell();
+    first.old_event(7, 102, &[long(CWD), text("hosts"), int(flags), int(0)]);
+    first.old_event(7, 103, &[long(4)]);
+    let mut last = Maker::new();
+    last.shell();
+    last.event(7, 306, &[long(CWD), text("hosts"), int(flags), int(0)]);
+    let all = [
+        long(4),
+        long(CWD),
+        text("hosts"),
+        int(flags),
+        int(0),
+        int(1),
+        long(2),
+    ];
+    last.event(7, 307, &all);
+    // a later version has one more parameter
+    let mut later = Maker::new();
+    later.shell();
+    later.event(7, 307, &[&all[..], &[long(9)]].concat());
+    for maker in [first, last, later] {
+        assert_eq!(
+            maker.seen(),
+            [r#"openat(AT_FDCWD, "hosts", O_RDONLY|O_CLOEXEC) = 4"#]
+        );
+        let state = maker.state();
+        let key = state.process_by_pid(7).unwrap();
+        assert_eq!(state.cwd(key, 7), b"/tmp");
+    }
+}
+
+#[test]
+fn what_a_capture_does_not_have_is_unknown() {
+    let mut maker = Maker::new();
+    maker.shell();
+    // a generic event: Falco's code of mprotect, its number on x86_64
+    maker.event(7, 1, &[vec![117, 0], vec![10, 0]]);
+    let seen = maker.seen();
+    assert_eq!(seen.len(), 1);
+    let name = seen[0].split('(').next().unwrap();
+    assert_eq!(
+        seen[0],
+        format!(
+            "{name}({}) = ?",
+            vec!["?"; seen[0].matches('?').count() - 1].join(", ")
+        )
+    );
+    // a thread that no list and no event puts into a process
+    let mut unknown = Maker::new();
+    unknown.shell();
+    unknown.event(99, 5, &[long(0), long(3)]);
+    let mut pids = Vec::new();
+    each(&mut unknown.open().unwrap(), |event| {
+        if event.header().tid == 99 {
+            pids.push(event.header().tgid);
+        }
+    })
+    .unwrap();
+    assert_eq!(pids, [0]);
+    let state = unknown.state();
+    assert!(state.process_by_pid(99).is_none());
+    assert!(state.process_by_pid(0).is_none());
+}
+
+#[test]
+fn every_version_of_the_list_of_processes_is_read() {
+    let blocks = [
+        0x202_u32, 0x207, 0x209, 0x210, 0x211, 0x212, 0x213, 0x214, 0x215,
+    ];
+    for (version, block) in (1_u8..).zip(blocks) {
+        let mut maker = Maker::new();
+        maker.block(block, &process(version));
+        maker.event(7, 5, &[long(0), long(3)]);
+        let state = maker.state();
+        let shell = state.process_by_pid(7).unwrap();
+        let args: Vec<_> = shell.args().collect();
+        assert_eq!(args, [&b"/bin/sh"[..], b"-c", b"true"], "{version}");
+        assert_eq!(
+            (&*shell.name, state.cwd(shell, 7)),
+            (&b"sh"[..], &b"/tmp"[..])
+        );
+        let ids = shell.credentials(7);
+        assert_eq!((shell.ppid, ids.euid, ids.egid), (1, 1000, 100));
+        assert_eq!(shell.env().count(), usize::from(version >= 3));
+        assert_eq!(shell.cgroups.container.is_some(), version >= 4, "{version}");
+        assert_eq!(shell.sid, if version >= 6 { 5 } else { 0 });
+        assert_eq!(shell.exe.is_empty(), version < 7);
+        let login = if version >= 9 { 500 } else { u32::MAX };
+        assert_eq!(shell.loginuid, login);
+        let file = shell
+            .file
+            .map(|file| (file.inode, file.ctime_ns, file.mtime_ns));
+        assert_eq!(file, (version >= 9).then_some((42, 43, 44)));
+        let sets = ids.capabilities.map(|sets| sets.effective);
+        assert_eq!(sets, (version >= 9).then_some(3));
+    }
+}
+
+#[test]
+fn descriptors_of_the_list_are_in_the_state() {
+    let mut maker = Maker::new();
+    maker.block(0x215, &process(9));
+    let address = |bytes: [u8; 4]| Body::default().bytes(&bytes).0;
+    let socket = Body::default().u64(4).u64(0).u8(3);
+    let socket = socket
+        .bytes(&address([192, 0, 2, 1]))
+        .bytes(&address([192, 0, 2, 9]))
+        .u16(40000)
+        .u16(443)
+        .u8(2);
+    let server = Body::default().u64(5).u64(0).u8(5);
+    let server = server.bytes(&address([0, 0, 0, 0])).u16(80).u8(2);
+    let unix = Body::default().u64(6).u64(0).u8(8).u64(1).u64(2);
+    let unix = unix.string(b"/run/x.sock");
+    let directory = Body::default().u64(7).u64(0).u8(2).string(b"/home");
+    let body = [socket, server, unix, directory]
+        .map(|entry| entry.0)
+        .concat();
+    maker.block(0x203, &[long(7), body].concat());
+    maker.event(7, 5, &[long(0), long(99)]);
+    let state = maker.state();
+    let key = state.process_by_pid(7).unwrap();
+    assert_eq!(key.pid, 7);
+    let mut seen = Vec::new();
+    let mut replay = maker.open().unwrap();
+    let mut inspector = super::maker::inspector(&replay);
+    each(&mut replay, |event| {
+        let update = inspector.update(event);
+        if !event.has(driver_api::event::Flags::UNSELECTED) {
+            let process = update.process.unwrap();
+            for fd in 4..8 {
+                let descriptor = inspector.descriptor_of(process, 7, fd).unwrap();
+                let name = String::from_utf8(descriptor.name.clone()).unwrap();
+                seen.push(format!("{} {name}", descriptor.kind.letter()));
+            }
+        }
+    })
+    .unwrap();
+    assert_eq!(
+        seen,
+        [
+            "4 192.0.2.1:40000->192.0.2.9:443",
+            "4 0.0.0.0:80",
+            "u /run/x.sock",
+            "d /home"
+        ]
+    );
+}
+
+#[test]
+fn a_fork_and_an_exec_make_a_process() {
+    let mut maker = Maker::new();
+    maker.shell();
+    // the parent's return of clone, then the child's
+    let birth = |res: i64, tid: i64, ptid: i64| {
+        let mut params = vec![long(res), text("/bin/sh"), b"-c\0".to_vec()];
+        params.extend([long(tid), long(tid), long(ptid), text(""), long(1024)]);
+        params.extend([long(0), long(0), int(0), int(0), int(0), text("sh")]);
+        params.extend([
+            CGROUPS.to_vec(),
+            int(0),
+            int(1000),
+            int(100),
+            long(tid),
+            long(tid),
+        ]);
+        params
+    };
+    maker.event(7, 223, &birth(8, 7, 1));
+    maker.event(8, 223, &birth(0, 8, 7));
+    let mut exec = vec![long(0), text("cat"), b"/etc/hosts\0".to_vec()];
+    exec.extend([long(8), long(8), long(7), text("/srv"), long(1024)]);
+    exec.extend([long(0), long(0), int(0), int(0), int(0), text("cat")]);
+    exec.extend([
+        CGROUPS.to_vec(),
+        b"B=c\0".to_vec(),
+        int(0),
+        long(8),
+        int(500),
+    ]);
+    // an executable in the upper layer, its capabilities, file, user and path
+    exec.extend([int(2), long(0), long(0), long(7), long(5), long(6), long(7)]);
+    exec.extend([
+        int(33),
+        text("/usr/bin/cat"),
+        long(8),
+        int(44),
+        text("/bin/cat"),
+    ]);
+    maker.event(8, 292, &[text("/bin/cat")]);
+    maker.event(8, 293, &exec);
+    let state = maker.state();
+    let cat = state.process_by_pid(8).unwrap();
+    let ids = cat.credentials(8);
+    assert_eq!((&*cat.name, &*cat.exe), (&b"cat"[..], &b"/usr/bin/cat"[..]));
+    assert_eq!(
+        (cat.ppid, ids.euid, ids.egid, cat.loginuid),
+        (7, 33, 44, 500)
+    );
+    assert_eq!(state.cwd(cat, 8), b"/srv");
+    assert_eq!(cat.args().collect::<Vec<_>>(), [&b"cat"[..], b"/etc/hosts"]);
+    assert_eq!(ids.capabilities.unwrap().effective, 7);
+    assert!(cat.cgroups.container.is_some());
+    assert_eq!(
+        maker.seen().last().unwrap(),
+        r#"execve("/bin/cat", ["cat", "/etc/hosts"], 0x1 /* 1 var */) = 0"#
+    );
+    maker.event(8, 186, &[long(256), long(1), vec![0], vec![0], long(1)]);
+    assert_eq!(maker.seen().last().unwrap(), "+++ exited with 1 +++");
+    // the state ends a process with the event after its end
+    maker.event(7, 5, &[long(0), long(3)]);
+    assert!(maker.state().process_by_pid(8).is_none_or(|cat| cat.ended));
+}
+
+#[test]
+fn users_and_containers_are_those_of_the_capture() {
+    let mut maker = Maker::new();
+    let user = Body::default().u8(0).u32(1000).u32(100);
+    let user = user.string(b"ada").string(b"/home/ada").string(b"/bin/sh");
+    let group = Body::default().u8(1).u32(100).string(b"staff");
+    maker.block(0x220, &[user.sized(), group.sized()].concat());
+    maker.shell();
+    let json = r#"{"container":{"id":"0123456789ab","name":"web","image":"nginx:1","imagerepo":"nginx","labels":{"a":"b"},"Mounts":[]}}"#;
+    maker.event(-1, 272, &[text(json)]);
+    maker.event(7, 5, &[long(0), long(3)]);
+    let state = maker.state();
+    assert_eq!(&*state.users().user(1000).unwrap().name, b"ada");
+    assert_eq!(state.users().group(100), Some(&b"staff"[..]));
+    // the host that replays has such a user, the capture has not
+    assert!(state.users().user(0).is_none());
+    let shell = state.process_by_pid(7).unwrap();
+    let container = shell.cgroups.container.as_ref().unwrap();
+    let metadata = container.metadata().unwrap();
+    assert_eq!(
+        (&*metadata.name, &*metadata.image.repository),
+        ("web", "nginx")
+    );
+}
+
+#[test]
+fn flags_and_addresses_are_the_kernels() {
+    let mut maker = Maker::new();
+    maker.shell();
+    // mmap: PROT_READ, MAP_PRIVATE|MAP_DENYWRITE in Falco's bits
+    maker.old_event(
+        7,
+        160,
+        &[long(0), long(4096), int(1), int(0x402), long(3), long(0)],
+    );
+    maker.old_event(7, 161, &[long(0x7000), int(1), int(1), int(1)]);
+    let tuple = Body::default()
+        .u8(2)
+        .bytes(&[127, 0, 0, 1])
+        .u16(40000)
+        .bytes(&[127, 0, 0, 2])
+        .u16(80);
+    maker.old_event(7, 22, &[long(4)]);
+    maker.old_event(7, 23, &[long(-115), tuple.0]);
+    // fcntl: F_DUPFD_CLOEXEC is 26 in Falco
+    maker.old_event(7, 150, &[long(3), vec![26]]);
+    maker.old_event(7, 151, &[long(9)]);
+    let list = Body::default().u16(1).u64(4).u16(5);
+    maker.old_event(7, 80, &[list.0.clone(), long(10)]);
+    maker.old_event(7, 81, &[long(1), list.0]);
+    maker.old_event(7, 62, &[long(3), int(0)]);
+    assert_eq!(
+        maker.seen()[..3],
+        [
+            "mmap(NULL, 4096, PROT_READ, MAP_PRIVATE|MAP_DENYWRITE, 3, 0) = 0x7000",
+            "connect(4, {sa_family=AF_INET, sin_port=htons(80), sin_addr=inet_addr(\"127.0.0.2\")}, ?) = -1 EINPROGRESS (Operation now in progress)",
+            "fcntl(3, F_DUPFD_CLOEXEC, ?) = 9",
+        ]
+    );
+    assert!(
+        maker.seen()[3].contains("POLLIN|POLLOUT"),
+        "{:?}",
+        maker.seen()
+    );
+}
+
+#[test]
+fn a_compressed_capture_reads_as_a_plain_one() {
+    let mut maker = Maker::new();
+    maker.shell();
+    maker.event(7, 5, &[long(0), long(3)]);
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&maker.bytes).unwrap();
+    let packed = packed.finish().unwrap();
+    let count = |bytes: &[u8]| {
+        let mut events = 0;
+        each(&mut open(bytes).unwrap(), |_| events += 1).unwrap();
+        events
+    };
+    assert_eq!(count(&packed), count(&maker.bytes));
+    assert!(count(&packed) > 3);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for (bytes, is) in [
+        (&packed[..], true),
+        (&maker.bytes, true),
+        (b"lanner\0\x01 xyz", false),
+    ] {
+        std::fs::write(file.path(), bytes).unwrap();
+        assert_eq!(crate::is_capture(file.path()), is);
+    }
+}
+
+#[test]
+fn a_replay_hands_out_what_a_driver_with_that_selection_would() {
+    use driver_api::event::{Flags, Kind};
+    let mut maker = Maker::new();
+    maker.shell();
+    maker.event(7, 5, &[long(0), long(3)]);
+    maker.event(7, 71, &[long(0), long(3)]);
+    let mut exec = vec![long(0), text("cat"), Vec::new(), long(7), long(7), long(1)];
+    exec.extend([text(""), long(1024)]);
+    maker.old_event(7, 13, &exec);
+    let only: driver_api::request::SyscallSet =
+        driver_api::table::by_name("close").into_iter().collect();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &maker.bytes).unwrap();
+    let mut replay = crate::ScapReplay::open(file.path(), only).unwrap();
+    let mut seen = Vec::new();
+    let mut execs = 0;
+    each(&mut replay, |event| {
+        if !event.has(Flags::UNSELECTED) {
+            let mut line = String::new();
+            decode::text::line(&mut line, event);
+            seen.push(line);
+        } else if event.kind() == Kind::Exec {
+            execs += 1;
+        }
+    })
+    .unwrap();
+    assert_eq!(seen, ["close(3) = 0"]);
+    // that of the list, and the one that is not selected
+    assert_eq!(execs, 2);
+}

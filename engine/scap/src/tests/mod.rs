@@ -1,0 +1,6 @@
+//! Tests of the tables, of captures in every version of the format, and of damaged ones.
+
+mod captures;
+mod damage;
+mod maker;
+mod tables;
