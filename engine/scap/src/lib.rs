@@ -9,6 +9,7 @@
 //! | `event` | one event and its parameters |
 //! | `merge` | one call from the events of its entry and its return |
 //! | `encode` | a call as a lanner event |
+//! | `value` | numbers in their forms |
 //! | `socket` | addresses and lists of descriptors |
 //! | `life` | exec, fork and exit |
 //! | `process` | which process a thread belongs to |
@@ -34,6 +35,7 @@ mod process;
 mod socket;
 mod state;
 mod table;
+mod value;
 
 pub use blocks::is_capture;
 pub use capture::ScapReplay;
