@@ -126,7 +126,11 @@ fn a_process_tells_about_itself_and_its_ancestors() {
             ("thread.nametid", s("cat22")),
             ("thread.ismain", YES),
             ("user.uid", u(33)),
-            ("user.name", NONE),
+            ("user.name", s("<NA>")),
+            ("user.homedir", s("<NA>")),
+            ("user.shell", s("<NA>")),
+            ("user.loginname", s("<NA>")),
+            ("group.name", s("<NA>")),
             ("user.loginuid", i(-1)),
             ("group.gid", u(34)),
             ("evt.type", s("execve")),
@@ -525,3 +529,6 @@ fn has_kind(value: Value<'_>, kind: FieldKind) -> bool {
         Value::List(_) => false,
     }
 }
+
+#[path = "falco_tests.rs"]
+mod falco;

@@ -1,12 +1,11 @@
 //! Loads the configuration, the rules and the plugins, at the start and for each reload. A reload does this on a thread of
 //! its own and changes nothing that runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use driver_api::request::{Omit, SyscallSet};
-use driver_api::table;
 
 use crate::config::{Config, Loaded, Matching};
 use crate::counters::Board;
@@ -18,7 +17,7 @@ use crate::worker_loader;
 use delivery::alert::{AlertFormat, AlertRule, AppendOutput};
 use delivery::{Planned, RuleLimits};
 use fields::template::Template;
-use fields::{FieldRegistry, Fields, HostNames, host_names};
+use fields::{FieldRegistry, Fields, HostNames, calls_of_type, host_names};
 use plugin_host::{self, EventTypes, OutputHost, Pins, Plugin, Priority, Rule, RuleFile, RuleHost};
 
 /// How long plugins may take to open.
@@ -145,6 +144,16 @@ impl RuleLoader {
         };
         let (files, mut watched) =
             trusted_rule_files(named).map_err(|source| LoadError::RuleFiles { from, source })?;
+        let rule_sums = files.iter().map(|file| {
+            let sum = plugin_host::sum_of(&file.text);
+            (file_name(Path::new(&file.name)), sum)
+        });
+        let rule_sums = rule_sums.collect();
+        let config_sums = loaded.files.iter().filter_map(|file| {
+            // A file that was removed since then has no sum.
+            Some((file_name(file), plugin_host::sum(file).ok()?))
+        });
+        let config_sums = config_sums.collect();
         watched.extend_from_slice(&loaded.files);
         let is_empty = |file: &&RuleFile| file.text.trim_ascii().is_empty();
         let empty: Vec<String> = (files.iter().filter(is_empty))
@@ -189,7 +198,9 @@ impl RuleLoader {
         }
         Ok(RuleSet {
             limits: RuleLimits::new(rules.rules().iter().map(|rule| limits.of(&rule.name))),
-            board: Board::new(&all, before.unwrap_or(&Board::default())).into(),
+            board: Board::new(&all, before.unwrap_or(&Board::default()))
+                .with_sums(rule_sums, config_sums)
+                .into(),
             workers,
             templates,
             fields: registry.fields().with_names(HostNames::watch(names)),
@@ -295,7 +306,7 @@ pub(super) fn names_to_look_up(rules: &mut RuleHost) -> Result<Vec<String>, Load
 fn selection<'a>(rules: impl Iterator<Item = &'a RuleHost>) -> (SyscallSet, Omit) {
     let of = |rules: &RuleHost| match rules.event_types() {
         EventTypes::All => SyscallSet::all(),
-        EventTypes::Only(names) => names.iter().flat_map(|name| table::of_type(name)).collect(),
+        EventTypes::Only(names) => names.iter().flat_map(|name| calls_of_type(name)).collect(),
     };
     let wanted = rules.fold(SyscallSet::default(), |all, rules| all.union(&of(rules)));
     let spared = inspect::spared();
@@ -308,4 +319,10 @@ fn selection<'a>(rules: impl Iterator<Item = &'a RuleHost>) -> (SyscallSet, Omit
         Omit::NOTHING
     };
     (wanted.union(&inspect::needed()), omit)
+}
+
+/// The last part of a path, which metrics show.
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    name.to_string_lossy().into_owned()
 }
