@@ -89,10 +89,10 @@ impl PtraceCapture {
         let Some(made) = called(entry) else {
             return;
         };
-        if hiding::withholds_pages(made.call, &entry.args) {
+        let (Called { abi, nr, call }, args) = made.meant(tid, entry.args);
+        if hiding::withholds_pages(call, &args) {
             memory::expect_withheld_pages();
         }
-        let (Called { abi, nr, call }, args) = made.meant(tid, entry.args);
         let plan = self.events.plan_of(call, abi, nr);
         let selected = self.coverage.selection.contains(call);
         let mut begun = Call {
