@@ -42,8 +42,15 @@ static __always_inline void op_str(const struct out *o, __u8 what, __u32 limit, 
 	finish_attachment(o, at, what, 0, status, LANNER_RAW, len, 0);
 }
 
-/* `len` bytes; at most `limit` of them are captured. */
-static __always_inline void op_bytes(const struct out *o, __u8 what, __u8 part, __u32 limit, __u64 ptr, __u64 len)
+/* The size of the smallest pages. */
+#define PAGE 4096
+
+/*
+ * `len` bytes; at most `limit` of them are captured. `first_page` is a constant: 1: if the end is not mapped, what is
+ * on the first page is captured. Programs that capture several pieces have no room for that on old kernels.
+ */
+static __always_inline void take_bytes(const struct out *o, __u8 what, __u8 part, __u32 limit, __u64 ptr, __u64 len,
+				       int first_page)
 {
 	__u8 status = LANNER_TRUNCATED;
 	__u64 take = limit;
@@ -68,10 +75,20 @@ static __always_inline void op_bytes(const struct out *o, __u8 what, __u8 part, 
 	}
 	OPAQUE(take);
 	if ((__s64)take > 0 && READ_USER(at + HEAD, SIZED(take, CHUNK_MASK), from) != 0) {
+		__u64 first = PAGE - (ptr & (PAGE - 1));
+
 		status = LANNER_FAULT;
-		take = 0;
+		take = first_page && take > first ? first : 0;
+		OPAQUE(take);
+		if (!first_page || !WITHIN(take, PAGE) || READ_USER(at + HEAD, SIZED(take, CHUNK_MASK), from) != 0)
+			take = 0;
 	}
 	finish_attachment(o, at, what, part, status, LANNER_RAW, take, len);
+}
+
+static __always_inline void op_bytes(const struct out *o, __u8 what, __u8 part, __u32 limit, __u64 ptr, __u64 len)
+{
+	take_bytes(o, what, part, limit, ptr, len, 1);
 }
 
 /* Strings one after another: an area of arguments or of environment variables. */
@@ -81,7 +98,7 @@ static __always_inline void op_strings(const struct out *o, __u8 what, __u64 sta
 
 	if (!at || !start)
 		return;
-	op_bytes(o, what, 0, 4096, start, len < 0 ? 0 : len);
+	take_bytes(o, what, 0, 4096, start, len < 0 ? 0 : len, 0);
 	((struct lanner_attachment *)at)->encoding = LANNER_STRINGS;
 }
 

@@ -99,7 +99,7 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
 			STATUS(at) = LANNER_FAULT;
 			break;
 		}
-		if (cap >= 0 && len > cap - total)
+		if (cap >= 0 && total + len > cap)
 			len = cap - total;
 		TOTAL(at) = total + len;
 		if (!len)
@@ -152,10 +152,10 @@ static __always_inline void op_msg(const struct out *o, __u8 what, __u8 index, _
 	} else {
 		name = m[0], name_len = m[1], iov = m[2], iovs = m[3], control = m[4], control_len = m[5];
 	}
-	op_bytes(o, what, PART_OF(index, LANNER_PART_NAME), 128, name_len > 0 ? name : 0, name_len);
+	take_bytes(o, what, PART_OF(index, LANNER_PART_NAME), 128, name_len > 0 ? name : 0, name_len, 0);
 	g.count = iovs;
 	op_iov(o, what, PART_OF(index, LANNER_PART_DATA), iov, g);
-	op_bytes(o, what, PART_OF(index, LANNER_PART_CONTROL), 256, control_len ? control : 0, control_len);
+	take_bytes(o, what, PART_OF(index, LANNER_PART_CONTROL), 256, control_len ? control : 0, control_len, 0);
 	return;
 fault:;
 	__u8 *at = begin_attachment(o);

@@ -8,9 +8,19 @@ use crate::filter;
 use crate::memory::Memory;
 
 /// PR_SET_DUMPABLE: whether other processes of the user may read this one (prctl(2)).
-pub(crate) const SET_DUMPABLE: u32 = 4;
+const SET_DUMPABLE: u32 = 4;
 /// PR_SET_SECCOMP, with the modes of seccomp(2): SECCOMP_MODE_STRICT is 1, SECCOMP_MODE_FILTER is 2.
 const SET_SECCOMP: u32 = 22;
+
+/// UFFDIO_REGISTER (ioctl_userfaultfd(2)): pages of the process come from itself, when it wants.
+const WITHHOLD_PAGES: u32 = 0xc020_aa00;
+
+/// Calls by which a program hides with one value of an argument alone: its place, and the value.
+pub(crate) const NARROWED: [(&str, (u32, u32)); 3] = [
+    ("prctl", (0, SET_DUMPABLE)),
+    ("prctl", (0, SET_SECCOMP)),
+    ("ioctl", (1, WITHHOLD_PAGES)),
+];
 
 /// A call, as the table has it.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +41,11 @@ impl Called {
     /// The call that the program means, with its registers: programs make some calls through socketcall(2) and ipc(2).
     /// Unchanged if the thread's memory cannot be read.
     pub(crate) fn meant(self, tid: pid_t, args: [u64; 6]) -> (Self, [u64; 6]) {
+        let args = match self.abi {
+            // the registers of a 64-bit program that makes a 32-bit call have more
+            Abi::I386 | Abi::Arm => args.map(|arg| arg & 0xffff_ffff),
+            Abi::X86_64 | Abi::X32 | Abi::Aarch64 => args,
+        };
         let Some(meant) = Multiplexed::of(self.abi, self.nr, args[0]) else {
             return (self, args);
         };
@@ -70,6 +85,11 @@ pub(crate) fn adds_filter(call: &Syscall, args: &[u64; 6]) -> bool {
     }
 }
 
+/// Whether the call lets its process decide when its own pages come.
+pub(crate) fn withholds_pages(call: &Syscall, args: &[u64; 6]) -> bool {
+    call.name == "ioctl" && args[1] as u32 == WITHHOLD_PAGES
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +110,13 @@ mod tests {
         assert!(hides(&prctl, &[0xffff_ffff_0000_0004, 0, 0, 0, 0, 0]));
         assert!(!hides(&prctl, &[4, 1, 0, 0, 0, 0]) && !hides(&prctl, &[3, 0, 0, 0, 0, 0]));
         assert!(!hides(&called("kill"), &[4, 0, 0, 0, 0, 0]));
+    }
+
+    #[test]
+    fn a_process_withholds_pages_by_a_request() {
+        let ioctl = called("ioctl").call;
+        assert!(withholds_pages(ioctl, &[3, 0xc020_aa00, 0, 0, 0, 0]));
+        assert!(!withholds_pages(ioctl, &[3, 0xc018_aa3f, 0, 0, 0, 0]));
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 receiver.py NOTES STATUSES PORT [CERT KEY [CA]]
 
-Writes the requests to the file NOTES. Answers with the STATUSES (comma-separated) in turn, then with 200. With CERT and
-KEY it uses TLS. With a CA, clients must show a certificate that it has signed. Prints its port; with PORT 0 the kernel
+Writes the requests to the file NOTES. Answers with the STATUSES (comma-separated) in turn, then with 200. `503+30` also
+asks to be tried again after 30 seconds. Among the STATUSES may be what holds for all requests: `limit=BYTES` answers a
+longer one with 413, `refuse=WORD` answers one that has the word with 400, `slow=SECONDS` waits before each answer. With
+CERT and KEY it uses TLS. With a CA, clients must show a certificate that it has signed. Prints its port; with PORT 0 the kernel
 chooses one.
 """
 
@@ -12,9 +14,12 @@ import http.server
 import json
 import ssl
 import sys
+import time
 
 notes, statuses, port, tls = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
-statuses = [int(status) for status in statuses.split(",") if status]
+words = [word for word in statuses.split(",") if word]
+always = dict(word.split("=") for word in words if "=" in word)
+statuses = [word.split("+") for word in words if "=" not in word]
 connections = 0
 
 
@@ -33,14 +38,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
             body = gzip.decompress(body)
         note = {"connection": self.number, "path": self.path, "body": body.decode()}
         note["headers"] = {name.lower(): value for name, value in self.headers.items()}
-        with open(notes, "a", encoding="utf-8") as file:
-            file.write(json.dumps(note) + "\n")
-        status = statuses.pop(0) if statuses else 200
+        time.sleep(float(always.get("slow", 0)))
+        status, *wait = statuses.pop(0) if statuses else ["200"]
+        status = int(status)
+        if len(body) > int(always.get("limit", len(body))):
+            status = 413
+        if "refuse" in always and always["refuse"].encode() in body:
+            status = 400
         answer = b"noted\n"
         self.send_response(status)
         self.send_header("Content-Length", str(len(answer)))
+        if wait:
+            self.send_header("Retry-After", wait[0])
         if status == 301:
             self.send_header("Location", "/elsewhere")
+        note["status"] = status
+        with open(notes, "a", encoding="utf-8") as file:
+            file.write(json.dumps(note) + "\n")
         self.end_headers()
         self.wfile.write(answer)
 

@@ -80,20 +80,31 @@ impl ListenerChannel {
     }
 }
 
+/// The bytes of a message: a process id.
+fn part_of(id: &mut pid_t) -> libc::iovec {
+    libc::iovec {
+        iov_base: std::ptr::from_mut(id).cast(),
+        iov_len: size_of::<pid_t>(),
+    }
+}
+
+/// A message of these bytes, and a descriptor in `control`. It points to both.
+fn message_of(part: &mut libc::iovec, control: &mut Control) -> libc::msghdr {
+    // SAFETY: plain data, for which zeros are valid.
+    let mut message: libc::msghdr = unsafe { zeroed() };
+    message.msg_iov = part;
+    message.msg_iovlen = 1;
+    message.msg_control = std::ptr::from_mut(control).cast();
+    message.msg_controllen = size_of::<Control>();
+    message
+}
+
 /// Receives a message with the helper's id and the listener.
 fn receive(socket: RawFd) -> io::Result<(OwnedFd, pid_t)> {
     let mut helper: pid_t = 0;
     let mut control = Control([0; 24]);
-    let mut part = libc::iovec {
-        iov_base: (&raw mut helper).cast(),
-        iov_len: size_of::<pid_t>(),
-    };
-    // SAFETY: plain data, for which zeros are valid.
-    let mut message: libc::msghdr = unsafe { zeroed() };
-    message.msg_iov = &raw mut part;
-    message.msg_iovlen = 1;
-    message.msg_control = (&raw mut control).cast();
-    message.msg_controllen = size_of::<Control>();
+    let mut part = part_of(&mut helper);
+    let mut message = message_of(&mut part, &mut control);
     // SAFETY: the vectors of the message describe `helper` and `control`, which outlive the call.
     let got = unsafe { libc::recvmsg(socket, &raw mut message, libc::MSG_CMSG_CLOEXEC) };
     if got < 0 {
@@ -197,16 +208,8 @@ fn send(socket: RawFd, descriptor: RawFd) {
     // SAFETY: getpid(2) always succeeds.
     let mut own = unsafe { libc::getpid() };
     let mut control = Control([0; 24]);
-    let mut part = libc::iovec {
-        iov_base: (&raw mut own).cast(),
-        iov_len: size_of::<pid_t>(),
-    };
-    // SAFETY: plain data, for which zeros are valid.
-    let mut message: libc::msghdr = unsafe { zeroed() };
-    message.msg_iov = &raw mut part;
-    message.msg_iovlen = 1;
-    message.msg_control = (&raw mut control).cast();
-    message.msg_controllen = size_of::<Control>();
+    let mut part = part_of(&mut own);
+    let message = message_of(&mut part, &mut control);
     // SAFETY: `control` has room for the header and one descriptor behind it, and is aligned; the vectors of the
     // message describe memory of this function that outlives the call.
     unsafe {

@@ -168,8 +168,8 @@ fn watch(
         command.map_or(-1, AsRawFd::as_raw_fd),
     ];
     kept.sort_unstable();
-    // SAFETY: these calls take numbers, and memory of this function that outlives them.
     guard::keep_others_out();
+    // SAFETY: these calls take numbers, and memory of this function that outlives them.
     unsafe {
         // signals that a terminal or a supervisor sends to lanner's process group are not for the watchdog
         let mut all: libc::sigset_t = std::mem::zeroed();

@@ -50,7 +50,7 @@ pub(crate) fn play(folder: &Path, low: bool, names: &[String]) -> ExitCode {
         if names.is_empty() || names.iter().any(|name| name == case.call.name) {
             actor.arena.reset();
             truths.push(actor.case(place, case));
-            actor.scenery.strike();
+            actor.scenery.clear();
         }
     }
     std::fs::write(folder.join("truth"), truth::encode(&truths)).expect("the truth can be written");
@@ -110,7 +110,7 @@ impl Actor {
             ret: None,
             exec: false,
             want: Vec::new(),
-            untold: Vec::new(),
+            more_written: Vec::new(),
         };
         match case.play {
             Play::Ends => in_child(|| {
@@ -155,7 +155,7 @@ impl Actor {
                     limits: self.limits,
                 };
                 truth.want = reference::wants(&made);
-                truth.untold = reference::untold(&made, &truth.want);
+                truth.more_written = reference::more_written(&made, &truth.want);
                 let fd = i32::try_from(ret).unwrap_or(-1);
                 // closing a ring interrupts later calls in which its process waits
                 let stays = case.call.name == "io_uring_setup";

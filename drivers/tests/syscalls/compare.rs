@@ -8,7 +8,7 @@ use driver_api::table::{Kind as ParamKind, Written};
 
 use crate::truth::{Truth, Want};
 
-/// A difference: where, what should be, what is.
+/// A difference between the event and the truth.
 #[derive(Debug, Clone)]
 pub(crate) struct Fault {
     /// A parameter, a fact, or a part of the header.
@@ -26,7 +26,7 @@ fn fault(what: impl Into<String>, expected: impl Into<String>, found: impl Into<
 }
 
 /// All differences between what happened and what the driver delivered behind the call's mark.
-/// `entry_only`: the driver sees entries alone.
+/// `entry_only`: the driver sees only entries.
 pub(crate) fn compare(truth: &Truth, kept: &[Vec<u8>], entry_only: bool) -> Vec<Fault> {
     let events = kept.iter().filter_map(|bytes| Event::parse(bytes).ok());
     let mut same = events.filter(|event| event.header().nr == truth.nr && event.abi() == truth.abi);
@@ -43,9 +43,9 @@ pub(crate) fn compare(truth: &Truth, kept: &[Vec<u8>], entry_only: bool) -> Vec<
         )];
     };
     let mut faults = header(truth, &event, entry_only);
-    for (what, written, told) in &truth.untold {
+    for (what, written, by_table) in &truth.more_written {
         let expected = format!("the {written} bytes that the kernel wrote");
-        let found = format!("{told} bytes by the table");
+        let found = format!("{by_table} bytes by the table");
         faults.push(fault(register(truth, *what), expected, found));
     }
     attachments(&mut faults, truth, &event, entry_only);
@@ -143,7 +143,7 @@ fn seen(attachment: &Attachment<'_>) -> Want {
         what: attachment.what,
         part: attachment.part.of(attachment.index).0,
         status: attachment.status as u8,
-        // what a fact was cut off from is not always known
+        // how long a fact was that was cut off is not always known
         full: if is_fact {
             bytes.len() as u64
         } else {
@@ -153,8 +153,8 @@ fn seen(attachment: &Attachment<'_>) -> Want {
     }
 }
 
-/// Whether the kernel writes what stands there, or makes it known, when the call is made: what a driver that
-/// sees entries alone cannot have.
+/// Whether the kernel writes this memory, or only then has this fact, when the call is made. A driver that sees only
+/// entries cannot have it.
 fn is_done_by_kernel(truth: &Truth, what: u8) -> bool {
     if Fact::from_u8(what).is_some() {
         return !truth.exec;
@@ -164,7 +164,7 @@ fn is_done_by_kernel(truth: &Truth, what: u8) -> bool {
     };
     let place = (0..call.params.len()).find(|p| call.register(truth.abi, *p) == usize::from(what));
     let param = place.map(|place| &call.params[place]);
-    // what a variant is, another parameter decides
+    // another parameter decides what a variant is
     param.is_some_and(|param| {
         param.written != Written::Always || matches!(param.kind, ParamKind::By(..) | ParamKind::Ioc)
     })

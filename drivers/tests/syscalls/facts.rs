@@ -1,4 +1,4 @@
-//! What the kernel says about the actor's own descriptors: what facts must say.
+//! What the kernel says about the actor's own descriptors. The facts of an event must say the same.
 
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
@@ -24,7 +24,7 @@ type Getter = unsafe extern "C" fn(i32, *mut libc::sockaddr, *mut libc::socklen_
 fn name(fd: i32, get: Getter) -> Option<Vec<u8>> {
     let mut bytes = vec![0_u8; 128];
     let mut len = 128;
-    // SAFETY: the kernel writes at most `len` bytes, which there are.
+    // SAFETY: the kernel writes at most `len` bytes, and the buffer has as many.
     let error = unsafe { get(fd, bytes.as_mut_ptr().cast(), &raw mut len) };
     bytes.truncate(len as usize);
     (error == 0).then_some(bytes)

@@ -59,13 +59,13 @@ pub(crate) fn wants(made: &Made<'_>) -> Vec<Want> {
     wants
 }
 
-/// Where the kernel wrote more bytes than the table says: the register, the bytes written, the bytes expected. This
-/// tests the table itself, because the kernel knows the length of what it writes. Drivers capture nothing of what a
-/// failed call has written.
-pub(crate) fn untold(made: &Made<'_>, wants: &[Want]) -> Vec<(u8, u64, u64)> {
-    let mut untold = Vec::new();
+/// Where the kernel wrote more bytes than the table says: the register, the bytes written, the bytes by the table. This
+/// tests the table itself, because the kernel knows how much it writes. Drivers capture nothing that a failed call has
+/// written.
+pub(crate) fn more_written(made: &Made<'_>, wants: &[Want]) -> Vec<(u8, u64, u64)> {
+    let mut more = Vec::new();
     if made.ret < 0 {
-        return untold;
+        return more;
     }
     for (at, param) in made.call.params.iter().enumerate() {
         let what = made.call.register(made.abi, at) as u8;
@@ -78,13 +78,13 @@ pub(crate) fn untold(made: &Made<'_>, wants: &[Want]) -> Vec<(u8, u64, u64)> {
             continue;
         }
         let nul = u64::from(is_text);
-        let told = of().map(|want| want.full + nul).max().unwrap_or(0);
+        let by_table = of().map(|want| want.full + nul).max().unwrap_or(0);
         let written = made.arena.changed(made.args[usize::from(what)]);
-        if written > told {
-            untold.push((what, written, told));
+        if written > by_table {
+            more.push((what, written, by_table));
         }
     }
-    untold
+    more
 }
 
 /// Bytes of a vector, and how complete they are.
@@ -208,7 +208,17 @@ impl Made<'_> {
                 wants.push(Want::new(what, Part::None, 0, status, 0, text));
             }
             Kind::Strv => wants.push(self.strings(what, at)),
-            Kind::Buffer(Buffer::SockAddr, len) => bytes(self.len(len), SOCKADDR),
+            Kind::Buffer(Buffer::SockAddr, len) => {
+                // the kernel replaces the size of the buffer by the size of the address
+                let room = match len.from {
+                    LenFrom::At(of) if output => self.arena.before(self.arg(of)),
+                    _ => None,
+                };
+                bytes(
+                    self.len(len),
+                    room.map_or(SOCKADDR, |room| SOCKADDR.min(room.into())),
+                );
+            }
             Kind::Struct(of, None) => bytes(Some(of.layouts[layout].size.into()), STRUCT),
             Kind::Struct(_, Some(len)) => bytes(self.len(len), STRUCT),
             Kind::Buffer(
@@ -305,7 +315,15 @@ impl Made<'_> {
                 Want::new(what, part, index, Status::Truncated, len, bytes)
             }
             Some(bytes) => Want::new(what, part, index, Status::Whole, len, bytes),
-            None => Want::new(what, part, index, Status::Fault, len, Vec::new()),
+            None => {
+                // what is on the first page, if the rest is not mapped; nothing of a part of a message
+                let first = 4096 - at % 4096;
+                let prefix = self.arena.read(at, first as usize);
+                let bytes = prefix
+                    .filter(|_| take > first && part == Part::None)
+                    .unwrap_or_default();
+                Want::new(what, part, index, Status::Fault, len, bytes)
+            }
         }
     }
 
@@ -415,7 +433,8 @@ impl Made<'_> {
             ));
             return;
         };
-        let name_len = fields[1] & 0xffff_ffff;
+        // an int
+        let name_len = u64::try_from(fields[1] as i32).unwrap_or(0);
         if name_len > 0 && fields[0] != 0 {
             let place = (Part::Name, index);
             wants.push(self.bytes(what, place, fields[0], name_len, SOCKADDR));

@@ -12,14 +12,14 @@ use driver_api::table;
 
 use crate::raw;
 
-/// Descriptors that keep nothing between cases are made once; the others anew for each.
+/// Descriptors without a state of their own are made once; the others are made anew for each case.
 #[derive(Debug)]
 pub(crate) struct Scenery {
     folder: PathBuf,
     kept: HashMap<String, i32>,
     fresh: Vec<i32>,
     maps: Vec<(usize, usize)>,
-    /// What is no descriptor: by its sort and its id.
+    /// What is not a descriptor: its sort and its id.
     objects: Vec<(String, i32)>,
     names: usize,
     aio: HashMap<Abi, u64>,
@@ -34,8 +34,8 @@ impl Scenery {
     pub(crate) fn new(folder: &Path) -> Self {
         let text: Vec<u8> = (b'a'..=b'z').cycle().take(1 << 16).collect();
         fs::write(folder.join("file"), text).expect("the folder can be written to");
-        std::os::unix::fs::symlink("file", folder.join("link")).expect("so can links");
-        fs::create_dir(folder.join("dir")).expect("so can folders");
+        std::os::unix::fs::symlink("file", folder.join("link")).expect("links can be made");
+        fs::create_dir(folder.join("dir")).expect("folders can be made");
         Self {
             folder: folder.to_owned(),
             kept: HashMap::new(),
@@ -47,8 +47,8 @@ impl Scenery {
         }
     }
 
-    /// Puts away what was made for one case.
-    pub(crate) fn strike(&mut self) {
+    /// Closes and removes what was made for one case.
+    pub(crate) fn clear(&mut self) {
         // SAFETY: descriptors and mappings that were made for the case alone. Some
         // are gone already: that was the case.
         unsafe {
@@ -105,7 +105,7 @@ impl Scenery {
         at as u64
     }
 
-    /// What is known by a number: of System V, a timer, a child that ends with the status 3.
+    /// Makes an object that has a number: one of System V, a timer, or a child that ends with status 3.
     pub(crate) fn object(&mut self, sort: &str) -> u64 {
         // SAFETY: new objects, which no other code knows; the message is as long as it is said to be.
         let id = unsafe {
@@ -149,7 +149,7 @@ impl Scenery {
         fd
     }
 
-    /// Makes it, and says whether it serves all cases.
+    /// Makes a descriptor, and says whether all cases can use it.
     fn make(&mut self, name: &str) -> (i32, bool) {
         let file = self.c_path("file");
         let folder = self.c_path("dir");
@@ -206,15 +206,15 @@ impl Scenery {
                     let fd = libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0);
                     (fd as i32, false)
                 }
-                other => panic!("scenes.tbl names a descriptor that there is not: {other}"),
+                other => panic!("scenes.tbl names an unknown descriptor: {other}"),
             }
         }
     }
 
-    /// One end of a pipe that holds 100 bytes; the other stays open.
+    /// One end of a pipe that holds 100 bytes; the other end stays open.
     unsafe fn pipe(&mut self, read: bool) -> i32 {
         let mut ends = [0; 2];
-        // SAFETY: an array of two, and 100 bytes that there are.
+        // SAFETY: an array of two descriptors, and 100 bytes of data.
         unsafe {
             must(libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK));
             libc::write(ends[1], [b'p'; 100].as_ptr().cast(), 100);
@@ -224,10 +224,10 @@ impl Scenery {
         if read { first } else { second }
     }
 
-    /// One end of a socket pair, at which 100 bytes wait; the other stays open.
+    /// One end of a socket pair, at which 100 bytes wait; the other end stays open.
     unsafe fn pair(&mut self, kind: i32) -> i32 {
         let mut ends = [0; 2];
-        // SAFETY: an array of two, and 100 bytes that there are.
+        // SAFETY: an array of two descriptors, and 100 bytes of data.
         unsafe {
             let kind = kind | libc::SOCK_NONBLOCK;
             must(libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()));
@@ -261,7 +261,7 @@ impl Scenery {
             message.msg_iovlen = 1;
             message.msg_control = control.as_mut_ptr().cast();
             message.msg_controllen = 24;
-            // what waits already goes first
+            // removes the bytes that wait already
             let mut old = [0_u8; 100];
             libc::read(fd, old.as_mut_ptr().cast(), 100);
             let other = *self.fresh.last().expect("the other end has just been made");

@@ -1,4 +1,4 @@
-//! What the actor knows about each call it made, and the file in which it tells.
+//! What the actor knows about each call that it made, and the file in which it writes that down.
 
 use std::io;
 
@@ -10,13 +10,13 @@ use driver_api::table::{self, Syscall};
 pub(crate) struct Want {
     /// The register, or the fact.
     pub(crate) what: u8,
-    /// A part of a message and the message's place, as the wire has it.
+    /// A part of a message and the message's index, encoded as in an event.
     pub(crate) part: u8,
-    /// How much must be there.
+    /// Its status.
     pub(crate) status: u8,
-    /// Bytes there were.
+    /// How many bytes there were to capture.
     pub(crate) full: u64,
-    /// What is there; of a path, as text.
+    /// Its bytes; a path as text.
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -43,20 +43,20 @@ impl Want {
 /// One call.
 #[derive(Debug, Clone)]
 pub(crate) struct Truth {
-    /// Which of the cases, and which of its calls.
+    /// The index of the case, and of the call within the case.
     pub(crate) place: (usize, usize),
-    /// What the case is about; empty: the generated call.
+    /// What distinguishes the case; empty: the generated call.
     pub(crate) label: String,
     pub(crate) abi: Abi,
     pub(crate) nr: u32,
     pub(crate) args: [u64; 6],
     /// None: the call does not return.
     pub(crate) ret: Option<i64>,
-    /// It is an exec that succeeds.
+    /// Whether it is an exec that succeeds.
     pub(crate) exec: bool,
     pub(crate) want: Vec<Want>,
-    /// Where the kernel wrote more than the table tells: the register, the bytes written, those told.
-    pub(crate) untold: Vec<(u8, u64, u64)>,
+    /// Where the kernel wrote more bytes than the table says: the register, the bytes written, the bytes by the table.
+    pub(crate) more_written: Vec<(u8, u64, u64)>,
 }
 
 impl Truth {
@@ -95,11 +95,11 @@ pub(crate) fn encode(all: &[Truth]) -> Vec<u8> {
             put(&mut out, want.full);
             put_bytes(&mut out, &want.bytes);
         }
-        put(&mut out, truth.untold.len() as u64);
-        for (what, written, told) in &truth.untold {
+        put(&mut out, truth.more_written.len() as u64);
+        for (what, written, by_table) in &truth.more_written {
             put(&mut out, (*what).into());
             put(&mut out, *written);
-            put(&mut out, *told);
+            put(&mut out, *by_table);
         }
     }
     out
@@ -155,9 +155,9 @@ impl Reader<'_> {
                 bytes: self.bytes()?,
             });
         }
-        let mut untold = Vec::new();
+        let mut more_written = Vec::new();
         for _ in 0..self.number()? {
-            untold.push((self.byte()?, self.number()?, self.number()?));
+            more_written.push((self.byte()?, self.number()?, self.number()?));
         }
         Ok(Truth {
             place,
@@ -168,7 +168,7 @@ impl Reader<'_> {
             ret: returns.then_some(ret),
             exec,
             want,
-            untold,
+            more_written,
         })
     }
 }

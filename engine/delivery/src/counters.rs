@@ -31,25 +31,25 @@ macro_rules! counters {
 counters! {
     /// Alerts that were meant for this output.
     offered,
-    /// Written to disk; from then on they survive a crash of lanner.
+    /// Written to disk, where they survive a crash of lanner.
     stored,
     /// Delivered.
     delivered,
     /// Lost: the queue was full.
     overflowed,
-    /// Lost: the output gave up, or is switched off.
+    /// Lost: the receiver refused them, or the output is switched off.
     refused,
     /// Dropped: more than the output's rate allows.
     limited,
-    /// Lost: the oldest on disk, as the spool was as large as it may be.
+    /// Lost: the oldest on disk, because the spool had its full size.
     evicted,
-    /// Lost: the oldest on disk, as the disk was full.
+    /// Lost: the oldest on disk, because the disk was full.
     disk_full,
-    /// Lost: they waited on disk for longer than they may.
+    /// Lost: they waited on disk longer than `age` allows.
     expired,
-    /// Lost: what was on disk could not be read.
+    /// Lost: they could not be read from the disk.
     unreadable,
-    /// Lost: still waiting in memory when lanner ended.
+    /// Lost: they waited in memory when lanner ended.
     abandoned,
     /// Times that the output asked to be tried again.
     retries,

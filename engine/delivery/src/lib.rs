@@ -15,6 +15,7 @@
 //! | `mailbox` | messages between the threads of an output |
 //! | `worker`, `store` | keeps alerts, decides when the plugin is called, and accounts for how that went |
 //! | `caller` | calls the plugin, and may hang |
+//! | `pace`, `notes` | pauses and sizes of batches; log lines about failures |
 //! | `spool` | alerts on disk |
 //! | `limit` | rate limits and de-duplication, by rule |
 //! | `counters` | what became of the alerts, by cause |
@@ -25,6 +26,8 @@ mod caller;
 mod counters;
 mod limit;
 mod mailbox;
+mod notes;
+mod pace;
 mod settings;
 mod spool;
 mod store;

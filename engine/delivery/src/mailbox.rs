@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use plugin_host::{Alert, Delivery, PluginError};
 
-/// How a call of the plugin went.
+/// The result of a call of the plugin.
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// `emit`, and whether the plugin is switched off now.
@@ -21,7 +21,7 @@ struct Post {
     queue: VecDeque<Arc<Alert>>,
     outcome: Option<Outcome>,
     reopen: bool,
-    /// The output is to end, at this time at the latest.
+    /// The output must end by this time.
     stop: Option<Instant>,
     /// The thread that calls the plugin has ended.
     closed: bool,
@@ -35,7 +35,7 @@ pub(super) struct Mailbox {
     capacity: usize,
 }
 
-/// What was waiting.
+/// The messages that were waiting.
 #[derive(Debug, Default)]
 pub(super) struct News {
     pub(super) alerts: Vec<Arc<Alert>>,
@@ -58,8 +58,8 @@ impl Mailbox {
         self.post.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues an alert, unless the queue is full or the output ends. Never waits for anything but the lock,
-    /// which is held for moments only.
+    /// Queues an alert, unless the queue is full or the output ends. Waits for the lock alone, which no thread holds for
+    /// long.
     pub(super) fn push(&self, alert: Arc<Alert>) -> bool {
         let mut post = self.post();
         if post.queue.len() >= self.capacity || post.stop.is_some() {
@@ -75,7 +75,7 @@ impl Mailbox {
         true
     }
 
-    /// Puts what a predecessor leaves before what waits already.
+    /// Puts the alerts of a predecessor before those that wait.
     pub(super) fn put_first(&self, mut first: VecDeque<Arc<Alert>>) {
         let mut post = self.post();
         first.append(&mut post.queue);
@@ -92,8 +92,8 @@ impl Mailbox {
         self.news.notify_all();
     }
 
-    pub(super) fn stop(&self, at_the_latest: Instant) {
-        self.post().stop = Some(at_the_latest);
+    pub(super) fn stop(&self, until: Instant) {
+        self.post().stop = Some(until);
         self.news.notify_all();
     }
 
@@ -102,7 +102,7 @@ impl Mailbox {
         self.news.notify_all();
     }
 
-    /// Waits for news: for alerts only if `wanted` is not 0, for a stop only if it was not known.
+    /// Waits for news: for alerts only if `wanted` is not 0, for a stop only if it is not known yet.
     pub(super) fn wait(&self, wanted: usize, stopping: bool, until: Option<Instant>) -> News {
         let mut post = self.post();
         loop {
@@ -134,7 +134,7 @@ impl Mailbox {
         }
     }
 
-    /// Waits until the calling thread has ended, and says whether it has.
+    /// Waits until the calling thread has ended, and returns whether it has.
     pub(super) fn wait_closed(&self, until: Instant) -> bool {
         let mut post = self.post();
         while !post.closed {
@@ -151,12 +151,12 @@ impl Mailbox {
         true
     }
 
-    /// How many wait.
+    /// The number of waiting alerts.
     pub(super) fn len(&self) -> usize {
         self.post().queue.len()
     }
 
-    /// What still waits, at the end.
+    /// Takes all waiting alerts, at the end.
     pub(super) fn drain(&self) -> VecDeque<Arc<Alert>> {
         std::mem::take(&mut self.post().queue)
     }

@@ -58,7 +58,7 @@ impl QueueSettings {
             name: name.to_owned(),
             queue: 8192,
             deadline: Duration::from_secs(10),
-            retry_first: Duration::from_millis(20),
+            retry_first: Duration::from_millis(100),
             retry_max: Duration::from_secs(5),
             flush_each: false,
             rate: None,

@@ -11,32 +11,32 @@ use super::spool::Spool;
 
 /// The most alerts in one commit.
 const COMMIT: usize = 1024;
-/// How long after an error the spool is tried again, and how often ages are looked at.
+/// How long after an error lanner tries the spool again, and how often it checks the age of alerts.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug)]
 pub(super) enum Store {
-    /// What the output has now, or is to have next.
-    Memory(Vec<Arc<Alert>>),
+    /// Alerts that the output has now or gets next, and how many of them it has now.
+    Memory(Vec<Arc<Alert>>, usize),
     Disk(Box<Disk>),
 }
 
-/// A spool, and what could not be written to it yet.
+/// A spool, and the alerts that could not be written to it yet.
 #[derive(Debug)]
 pub(super) struct Disk {
     spool: Spool,
     unwritten: Vec<Arc<Alert>>,
     /// It is not tried again before this time.
     broken_until: Option<Instant>,
-    /// When ages are to be looked at.
+    /// When the age of alerts is checked next.
     look: Instant,
 }
 
 impl Store {
     pub(super) fn new(spool: Option<Spool>) -> Self {
         match spool {
-            None => Self::Memory(Vec::new()),
+            None => Self::Memory(Vec::new(), 0),
             Some(spool) => Self::Disk(Box::new(Disk {
                 broken_until: (!spool.is_open()).then(Instant::now),
                 spool,
@@ -46,19 +46,19 @@ impl Store {
         }
     }
 
-    /// How many alerts are wanted from the queue now. `idle`: the output has nothing to do.
+    /// How many alerts it takes from the queue now. `idle`: the output has nothing to do.
     pub(super) fn wants(&self, idle: bool) -> usize {
         match self {
-            Self::Memory(batch) if batch.is_empty() && idle => BATCH,
+            Self::Memory(batch, _) if batch.is_empty() && idle => BATCH,
             Self::Disk(disk) if disk.unwritten.is_empty() => COMMIT,
             _ => 0,
         }
     }
 
-    /// When it wants to be called, even if there is no news.
+    /// When it has something to do, even without news.
     pub(super) fn wake(&self) -> Option<Instant> {
         match self {
-            Self::Memory(_) => None,
+            Self::Memory(..) => None,
             Self::Disk(disk) if disk.broken_until.is_some() => disk.broken_until,
             Self::Disk(disk) if disk.spool.settings().age.is_some() && !disk.spool.is_empty() => {
                 Some(disk.look)
@@ -67,11 +67,11 @@ impl Store {
         }
     }
 
-    /// Takes alerts from the queue. On disk they are safe when this returns, unless the disk is at fault.
+    /// Takes alerts from the queue. When this returns, they are on disk, unless the disk fails.
     pub(super) fn put(&mut self, mut alerts: Vec<Arc<Alert>>, name: &str, counters: &Counters) {
         match self {
-            Self::Memory(batch) if batch.is_empty() => *batch = alerts,
-            Self::Memory(batch) => batch.append(&mut alerts),
+            Self::Memory(batch, _) if batch.is_empty() => *batch = alerts,
+            Self::Memory(batch, _) => batch.append(&mut alerts),
             Self::Disk(disk) => {
                 disk.unwritten.append(&mut alerts);
                 disk.write(name, counters);
@@ -79,11 +79,14 @@ impl Store {
         }
     }
 
-    /// The next batch.
-    pub(super) fn take(&mut self, name: &str, counters: &Counters) -> Vec<Arc<Alert>> {
+    /// The next batch, of `most` alerts or fewer.
+    pub(super) fn take(&mut self, most: usize, name: &str, counters: &Counters) -> Vec<Arc<Alert>> {
         match self {
-            Self::Memory(batch) => batch.clone(),
-            Self::Disk(disk) => match disk.spool.take(BATCH) {
+            Self::Memory(batch, taken) => {
+                *taken = most.min(batch.len());
+                batch[..*taken].to_vec()
+            }
+            Self::Disk(disk) => match disk.spool.take(most) {
                 Ok((alerts, unreadable)) => {
                     Counters::add(&counters.unreadable, unreadable);
                     alerts
@@ -99,7 +102,7 @@ impl Store {
     /// How many alerts the output has now.
     pub(super) fn batch_len(&self) -> usize {
         match self {
-            Self::Memory(batch) => batch.len(),
+            Self::Memory(_, taken) => *taken,
             Self::Disk(disk) => disk.spool.taken(),
         }
     }
@@ -107,15 +110,19 @@ impl Store {
     /// Removes this number of alerts from the start of the batch.
     pub(super) fn done(&mut self, count: usize) {
         match self {
-            Self::Memory(batch) => drop(batch.drain(..count.min(batch.len()))),
+            Self::Memory(batch, taken) => {
+                let count = count.min(*taken);
+                drop(batch.drain(..count));
+                *taken -= count;
+            }
             Self::Disk(disk) => disk.spool.delivered(count),
         }
     }
 
-    /// Alerts that wait here, and of these those that would be lost if lanner ended.
+    /// The number of alerts that wait here, and the number of those that would be lost if lanner ended.
     pub(super) fn waiting(&self) -> (usize, usize) {
         match self {
-            Self::Memory(batch) => (batch.len(), batch.len()),
+            Self::Memory(batch, _) => (batch.len(), batch.len()),
             Self::Disk(disk) => (
                 disk.spool.len() + disk.unwritten.len(),
                 disk.unwritten.len(),
@@ -126,17 +133,17 @@ impl Store {
     /// Alerts on disk, and their bytes.
     pub(super) fn on_disk(&self) -> (usize, u64) {
         match self {
-            Self::Memory(_) => (0, 0),
+            Self::Memory(..) => (0, 0),
             Self::Disk(disk) => (disk.spool.len(), disk.spool.bytes()),
         }
     }
 
-    /// Whether what waits here outlives lanner.
+    /// Whether waiting alerts survive the end of lanner.
     pub(super) fn keeps(&self) -> bool {
         matches!(self, Self::Disk(_))
     }
 
-    /// Writes what is to be written: at the end, or because it is time.
+    /// Writes to the disk: at the end (`now`), or if it is time.
     pub(super) fn tidy(&mut self, name: &str, counters: &Counters, now: bool) {
         if let Self::Disk(disk) = self
             && (now || disk.due())
@@ -145,10 +152,10 @@ impl Store {
         }
     }
 
-    /// The spool, for whoever goes on with it, and what is not in it.
+    /// The spool for the successor of the output, and the alerts that are not in it.
     pub(super) fn end(self) -> (Option<Spool>, Vec<Arc<Alert>>) {
         match self {
-            Self::Memory(batch) => (None, batch),
+            Self::Memory(batch, _) => (None, batch),
             Self::Disk(disk) => (Some(disk.spool), disk.unwritten),
         }
     }

@@ -1,5 +1,5 @@
 //! The thread of an output: takes alerts from its queue, stores them, requests calls of the plugin, and handles their
-//! results. It never calls the plugin itself, and so never hangs.
+//! results. It never calls the plugin itself, so it never hangs.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,6 +11,8 @@ use plugin_host::{Alert, Delivery, OutputHost};
 use super::caller::{Caller, Job};
 use super::counters::Counters;
 use super::mailbox::{Mailbox, News, Outcome};
+use super::notes::{Line, Notes};
+use super::pace::Pace;
 use super::settings::QueueSettings;
 use super::spool::Spool;
 use super::store::Store;
@@ -35,8 +37,11 @@ pub(super) struct Worker {
     store: Store,
     /// The output is not called before this time.
     pause: Option<Instant>,
-    next_pause: Duration,
-    /// Something may be held back by the plugin.
+    pace: Pace,
+    /// Failures after which alerts are offered again, and alerts that will not be.
+    retries: Notes,
+    refusals: Notes,
+    /// The plugin may have buffered alerts.
     unflushed: bool,
     reopen: bool,
     stop: Option<Instant>,
@@ -55,7 +60,12 @@ impl Worker {
         let off = host.off().is_some();
         let caller = Caller::start(&settings.name, host, Arc::clone(&mailbox))?;
         let worker = Self {
-            next_pause: settings.retry_first,
+            pace: Pace::new(
+                (settings.retry_first, settings.retry_max),
+                settings.deadline,
+            ),
+            retries: Notes::default(),
+            refusals: Notes::default(),
             settings,
             mailbox,
             counters,
@@ -119,21 +129,24 @@ impl Worker {
                 .put(news.alerts, &self.settings.name, &self.counters);
         }
         if let Some(outcome) = news.outcome {
-            self.caller.busy = None;
+            let since = self.caller.busy.take();
             if self.counters.hanging.swap(0, Relaxed) != 0 {
                 tracing::warn!("output {} answers again", self.settings.name);
             }
-            self.conclude(outcome);
+            self.conclude(outcome, since);
         }
     }
 
-    fn conclude(&mut self, outcome: Outcome) {
+    fn conclude(&mut self, outcome: Outcome, since: Option<Instant>) {
         let name = &self.settings.name;
         match outcome {
             Outcome::Emitted(delivery, off) => {
                 self.unflushed = true;
                 self.off = off;
-                self.account(delivery);
+                let done = self.account(delivery);
+                if let Some(since) = since {
+                    self.pace.took(done, since.elapsed());
+                }
             }
             Outcome::Flushed(Ok(())) | Outcome::Reopened(Ok(())) => {}
             Outcome::Flushed(Err(error)) | Outcome::Reopened(Err(error)) => {
@@ -142,48 +155,91 @@ impl Worker {
         }
     }
 
-    fn account(&mut self, delivery: Delivery) {
-        let name = &self.settings.name;
+    /// Accounts for an answer. Returns how many alerts are done.
+    fn account(&mut self, delivery: Delivery) -> usize {
         let batch = self.store.batch_len();
         match delivery {
             Delivery::Delivered => {
                 self.delivered(batch);
-                self.next_pause = self.settings.retry_first;
+                self.works();
+                batch
+            }
+            Delivery::GoOn {
+                delivered,
+                refused,
+                reason,
+            } => {
+                let delivered = delivered.min(batch);
+                let refused = refused.min(batch - delivered);
+                self.done(delivered, refused, reason);
+                if refused == 0 {
+                    self.works();
+                }
+                delivered + refused
             }
             Delivery::TryAgain { delivered, reason } => {
                 let delivered = delivered.min(batch);
                 self.delivered(delivered);
                 Counters::add(&self.counters.retries, 1);
-                if delivered > 0 {
-                    self.next_pause = self.settings.retry_first;
+                let now = Instant::now();
+                if let Some(line) = self.retries.add(now, 1, reason) {
+                    self.tell_of_retries(&line);
                 }
-                if self.next_pause == self.settings.retry_first {
-                    tracing::warn!(
-                        "output {} asks to be tried again: {reason}",
-                        self.settings.name
-                    );
-                }
-                self.pause = Some(Instant::now() + self.next_pause);
-                self.next_pause = (self.next_pause * 2).min(self.settings.retry_max);
+                self.pause = Some(now + self.pace.pause(delivered > 0));
+                delivered
             }
             Delivery::GiveUp { delivered, reason } if self.off && self.store.keeps() => {
+                let name = &self.settings.name;
                 tracing::error!("output {name} is off, and its alerts are kept: {reason}");
-                self.delivered(delivered.min(batch));
+                let delivered = delivered.min(batch);
+                self.delivered(delivered);
+                delivered
             }
             Delivery::GiveUp { delivered, reason } => {
                 let delivered = delivered.min(batch);
-                let lost = batch - delivered;
-                tracing::warn!("output {name} gave up on {lost} alerts: {reason}");
-                self.delivered(delivered);
-                Counters::add(&self.counters.refused, lost);
-                self.store.done(lost);
+                self.done(delivered, batch - delivered, reason);
+                batch
             }
         }
     }
 
+    /// The output delivered all that it was asked to.
+    fn works(&mut self) {
+        self.pace.worked();
+        if self.retries.works() {
+            tracing::info!("output {} delivers again", self.settings.name);
+        }
+    }
+
+    /// Alerts of the batch that were delivered, and those after them that never will be.
+    fn done(&mut self, delivered: usize, refused: usize, reason: String) {
+        Counters::add(&self.counters.delivered, delivered);
+        Counters::add(&self.counters.refused, refused);
+        self.store.done(delivered + refused);
+        if refused > 0
+            && let Some(line) = self.refusals.add(Instant::now(), refused, reason)
+        {
+            self.tell_of_refusals(&line);
+        }
+    }
+
+    fn tell_of_retries(&self, Line { count, reason }: &Line) {
+        let name = &self.settings.name;
+        match count {
+            1 => tracing::warn!("output {name} asks to be tried again: {reason}"),
+            _ => {
+                tracing::warn!("output {name} asked {count} times to be tried again: {reason}");
+            }
+        }
+    }
+
+    fn tell_of_refusals(&self, Line { count, reason }: &Line) {
+        let name = &self.settings.name;
+        tracing::warn!("output {name} gave up on {count} alerts: {reason}");
+    }
+
     fn delivered(&mut self, count: usize) {
-        Counters::add(&self.counters.delivered, count);
-        self.store.done(count);
+        self.done(count, 0, String::new());
     }
 
     fn look_at_clock(&mut self, now: Instant) {
@@ -222,7 +278,8 @@ impl Worker {
         if self.pause.is_some() {
             return;
         }
-        let batch = self.store.take(&self.settings.name, &self.counters);
+        let most = self.pace.batch();
+        let batch = self.store.take(most, &self.settings.name, &self.counters);
         if !batch.is_empty() {
             self.caller.begin(Job::Emit(batch), now);
         } else if self.unflushed && self.mailbox.len() == 0 {
@@ -267,6 +324,12 @@ impl Worker {
         // The last call may have just ended.
         let news = self.mailbox.wait(0, true, Some(Instant::now()));
         self.hear(news);
+        if let Some(line) = self.retries.rest() {
+            self.tell_of_retries(&line);
+        }
+        if let Some(line) = self.refusals.rest() {
+            self.tell_of_refusals(&line);
+        }
         self.store.put(
             self.mailbox.drain().into(),
             &self.settings.name,

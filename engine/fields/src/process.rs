@@ -1,5 +1,7 @@
 //! Functions of `proc.*`, `thread.*`, `user.*` and `group.*`.
 
+use std::borrow::Cow;
+
 use driver_api::event::Kind;
 use inspect::{Descriptor, Process, ProgramFile, User};
 use lanner_plugin::Value;
@@ -92,15 +94,23 @@ pub(super) fn of_leader<'a>(view: &View<'a>, id: fn(&Process) -> u32, about: Abo
         .map_or(Value::None, |leader| about(view, leader))
 }
 
-pub(super) fn name<'a>(_: &View<'a>, process: &'a Process) -> Value<'a> {
-    Value::String(&process.name)
+/// The name of a thread.
+fn name_of<'a>(view: &View<'a>, process: &'a Process, tid: u32) -> &'a [u8] {
+    match view.inspector.thread_name(process, tid) {
+        Cow::Borrowed(name) => name,
+        Cow::Owned(name) => view.scratch.bytes(|out| out.extend_from_slice(&name)),
+    }
+}
+
+pub(super) fn name<'a>(view: &View<'a>, process: &'a Process) -> Value<'a> {
+    Value::String(name_of(view, process, process.pid))
 }
 
 /// The name of the thread that made the event.
 pub(super) fn thread_name<'a>(view: &View<'a>) -> Value<'a> {
     text(
         view.known()
-            .map(|process| process.thread_name(view.seen.tid)),
+            .map(|process| name_of(view, process, view.seen.tid)),
     )
 }
 
@@ -110,8 +120,9 @@ pub(super) fn thread_name_and_id<'a>(view: &View<'a>) -> Value<'a> {
         return Value::None;
     };
     let tid = view.seen.tid;
+    let name = name_of(view, process, tid);
     Value::String(view.scratch.bytes(|out| {
-        out.extend_from_slice(process.thread_name(tid));
+        out.extend_from_slice(name);
         out.extend_from_slice(tid.to_string().as_bytes());
     }))
 }
@@ -157,7 +168,7 @@ pub(super) fn ancestor_env<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
 
 /// Name and arguments.
 pub(super) fn command_line<'a>(view: &View<'a>, process: &'a Process) -> Value<'a> {
-    line(view, process, &process.name)
+    line(view, process, name_of(view, process, process.pid))
 }
 
 /// `argv[0]` and arguments.
@@ -174,7 +185,7 @@ pub(super) fn thread_command_line<'a>(view: &View<'a>) -> Value<'a> {
     let Some(process) = view.known() else {
         return Value::None;
     };
-    line(view, process, process.thread_name(view.seen.tid))
+    line(view, process, name_of(view, process, view.seen.tid))
 }
 
 fn line<'a>(view: &View<'a>, process: &'a Process, first: &'a [u8]) -> Value<'a> {

@@ -1,6 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
-use driver_api::event::{Event, Fact, Flags, Ids, Kind};
+use driver_api::event::{Abi, Event, Fact, Flags, Ids, Kind};
+use driver_api::table::Multiplexed;
 
 use super::*;
 use inspect::Inspector;
@@ -528,6 +529,45 @@ fn has_kind(value: Value<'_>, kind: FieldKind) -> bool {
         Value::Ip(_) => kind == FieldKind::Ip,
         Value::List(_) => false,
     }
+}
+
+#[test]
+fn calls_of_32_bit_programs_have_the_type_of_the_call_that_is_meant() {
+    let narrow = |nr: u32| {
+        let mut event = Ev::call(22, "setuid", &[0], 0);
+        event.header.abi = Abi::I386 as u8;
+        event.header.nr = nr;
+        with(shells(), event)
+    };
+    // setuid32
+    expect(
+        &narrow(213),
+        &[
+            ("evt.type", s("setuid")),
+            ("syscall.type", s("setuid")),
+            ("evt.type.is[setuid]", u(1)),
+            ("evt.call", s("setuid32")),
+        ],
+    );
+    // connect(2), made through socketcall(2)
+    let connect = Multiplexed::of(Abi::I386, 102, 3).unwrap().number();
+    expect(
+        &narrow(connect),
+        &[("evt.type", s("connect")), ("evt.call", s("socketcall"))],
+    );
+    expect(
+        &narrow(1000),
+        &[("evt.type", s("unknown")), ("evt.call", s("syscall_0x3e8"))],
+    );
+}
+
+#[test]
+fn a_type_is_known_by_the_names_of_all_its_calls() {
+    let registry = FieldRegistry::new("host");
+    let number = |name: &str| registry.event_type(name).unwrap();
+    assert_eq!(number("setuid32"), number("setuid"));
+    assert_ne!(number("setuid"), number("setgid"));
+    assert!(registry.event_type("unknown").is_ok());
 }
 
 #[path = "falco_tests.rs"]

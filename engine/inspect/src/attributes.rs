@@ -6,14 +6,27 @@ use driver_api::event::{Event, Fact};
 
 use super::effects::Effect;
 use super::follow::{Call, u32_in};
-use super::process::Credentials;
+use super::process::{Credentials, Process};
 use super::process_table::ProcessKey;
 use super::{Inspector, path};
 
 const PR_SET_NAME: u64 = 15;
 const PR_SET_CHILD_SUBREAPER: u64 = 36;
+/// include/uapi/asm-generic/ioctls.h
+const TIOCSCTTY: u64 = 0x540e;
+const TIOCNOTTY: u64 = 0x5422;
+/// The major number of pseudo terminals (Documentation/admin-guide/devices.txt).
+const PTS_MAJOR: u32 = 136;
 /// An id that leaves the process's id as it is.
 const UNCHANGED: u32 = u32::MAX;
+
+/// The device number of a pseudo terminal, by its path, in the form of `/proc/PID/stat`.
+fn pseudo_terminal(path: &[u8]) -> Option<u32> {
+    let number = std::str::from_utf8(path.strip_prefix(b"/dev/pts/")?).ok()?;
+    let minor: u32 = number.parse().ok()?;
+    // new_encode_dev() in include/linux/kdev_t.h
+    Some((minor & 0xff) | PTS_MAJOR << 8 | (minor & !0xff) << 12)
+}
 
 impl Inspector {
     pub(super) fn change_directory(&mut self, call: &Call<'_, '_>, effect: Effect) {
@@ -121,6 +134,66 @@ impl Inspector {
             texts.set(&mut process.name, &name);
         } else if let Some(thread) = process.threads.iter_mut().find(|t| t.tid == header.tid) {
             texts.set(thread.name.get_or_insert_default(), &name);
+        }
+    }
+
+    /// The leader of a session opened a file. If that is a terminal, and the session has none, it gets this one
+    /// (`O_NOCTTY` in open(2)).
+    pub(super) fn open_terminal(&mut self, call: &Call<'_, '_>, path: &[u8]) {
+        let Some(tty) = pseudo_terminal(path).filter(|_| !call.applied) else {
+            return;
+        };
+        if let Some(process) = self.processes.get_mut(call.key)
+            && process.sid == process.pid
+            && process.tty == 0
+        {
+            process.tty = tty;
+        }
+    }
+
+    /// A file was opened for writing. If it is `/proc/PID/comm` or `/proc/PID/task/TID/comm`, names are asked for from now
+    /// on. The id may be of another pid namespace, so the names of the calling process are asked for, too.
+    pub(super) fn open_comm(&mut self, call: &Call<'_, '_>, path: &[u8]) {
+        let Some(inner) = path
+            .strip_prefix(b"/proc/")
+            .and_then(|path| path.strip_suffix(b"/comm"))
+        else {
+            return;
+        };
+        let pid = inner.split(|&b| b == b'/').next().unwrap_or_default();
+        let pid = std::str::from_utf8(pid)
+            .ok()
+            .and_then(|pid| pid.parse().ok());
+        let named = pid.and_then(|pid| self.processes.key(pid));
+        for key in named.into_iter().chain([call.key]) {
+            if let Some(process) = self.processes.get_mut(key) {
+                process.renamed_by_file = true;
+            }
+        }
+    }
+
+    /// The name of a thread. If a program may have changed it by a file in /proc, /proc is asked.
+    #[must_use]
+    pub fn thread_name<'a>(&'a self, process: &'a Process, tid: u32) -> Cow<'a, [u8]> {
+        let asks = process.renamed_by_file && !process.ended;
+        let asked = (self.proc_fs.as_ref().filter(|_| asks))
+            .and_then(|proc_fs| proc_fs.thread_name(process.pid, tid));
+        asked.map_or_else(|| Cow::Borrowed(process.thread_name(tid)), Cow::Owned)
+    }
+
+    /// ioctl(2) on a terminal: `TIOCSCTTY`, `TIOCNOTTY`.
+    pub(super) fn set_terminal(&mut self, call: &Call<'_, '_>) {
+        let tty = match call.int(1) {
+            TIOCSCTTY => self
+                .descriptor_of(call.key, call.tid(), call.fd(0))
+                .and_then(|terminal| pseudo_terminal(&terminal.name)),
+            TIOCNOTTY => Some(0),
+            _ => return,
+        };
+        if let Some(process) = self.processes.get_mut(call.key).filter(|_| !call.applied)
+            && let Some(tty) = tty
+        {
+            process.tty = tty;
         }
     }
 

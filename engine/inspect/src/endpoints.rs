@@ -218,9 +218,14 @@ impl Inspector {
                 socket.protocol = tuple.protocol;
             }
             match (fact, address) {
-                (Some((local, remote)), _) => {
-                    socket.local = Some(local);
-                    socket.remote = Some(remote);
+                (Some((local, remote)), said) => {
+                    // if the other side has already refused, the kernel has cleared the ends
+                    let cleared = |end: SocketAddr| end.port() == 0;
+                    socket.local = Some(local).filter(|end| !cleared(*end));
+                    socket.remote = match said {
+                        Some(Address::Inet(said)) if cleared(remote) => Some(said),
+                        _ => Some(remote),
+                    };
                 }
                 (None, Some(Address::Inet(remote))) => socket.remote = Some(remote),
                 (None, _) => return,
@@ -251,12 +256,13 @@ impl Inspector {
         let files = self.files_of(call.key, call.tid());
         let before = files.and_then(|files| self.files.get(files, fd));
         let before = before.map(|entry| Arc::clone(&entry.descriptor));
-        self.replace_here(call, fd, Arc::clone(&descriptor), seen);
+        let new = Arc::clone(&descriptor);
+        self.replace_here(call, fd, descriptor, seen);
         if let Some((files, before)) = files.zip(before)
             && !call.applied
-            && *before != *descriptor
+            && *before != *new
         {
-            self.files.replace_all(files, &before, &descriptor);
+            self.files.replace_all(files, &before, &new);
             self.files.pool.keep(before);
         }
     }

@@ -218,6 +218,7 @@ impl Inspector {
         };
         process.known = true;
         process.probed = true;
+        process.renamed_by_file = false;
         process.forget_threads(texts);
         process.threads.push(Thread::new(header.tid));
         self.scratch.clear();

@@ -7,6 +7,8 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use driver_api::event::{Fact, Ids};
+
 use super::testing::{Ev, Noise, feed};
 use super::tests::{fd_name, names, open};
 use super::*;
@@ -160,4 +162,32 @@ fn a_hostile_proc_does_no_harm() {
             Ev::call(1_000_000, "getpid", &[], 0),
         ],
     );
+}
+
+#[test]
+fn a_name_that_is_written_to_a_file_is_asked_for() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("10/task/11");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("comm"), "written\n").unwrap();
+    let mut inspector = Inspector::new(&Options {
+        proc_root: Some(root.path().to_owned()),
+        ..testing::isolated_options()
+    });
+    let name = |inspector: &Inspector| {
+        let process = inspector.process_by_pid(10).unwrap();
+        String::from_utf8_lossy(&inspector.thread_name(process, 11)).into_owned()
+    };
+    let open = |flags| {
+        Ev::call(10, "openat", &[-100, 1, flags, 0], 3)
+            .said(1, b"/proc/self/task/11/comm")
+            .fact(Fact::Path, b"/proc/10/task/11/comm")
+    };
+    let start = Ev::exec(10, "/bin/server", &["server"], Ids::default());
+    feed(&mut inspector, &[start.clone(), open(0)]);
+    assert_eq!(name(&inspector), "server");
+    feed(&mut inspector, &[open(1)]);
+    assert_eq!(name(&inspector), "written");
+    feed(&mut inspector, &[start]);
+    assert_eq!(name(&inspector), "server");
 }

@@ -110,6 +110,9 @@ pub struct Process {
     pub(super) subreaper: bool,
     /// Whether its children are in another pid namespace than it (unshare(2), setns(2)).
     pub(super) children_in_other_pid_ns: bool,
+    /// Whether a program has opened a file `comm` in /proc, by which threads of this process can be renamed. Writing to it is
+    /// not captured.
+    pub(super) renamed_by_file: bool,
     /// The number of known processes that have this one as parent.
     pub(super) children: u32,
 }
@@ -137,6 +140,7 @@ impl Process {
             cgroup_id: 0,
             subreaper: false,
             children_in_other_pid_ns: false,
+            renamed_by_file: false,
             start_ns: 0,
             ended: false,
             scanned_ns: 0,

@@ -58,6 +58,9 @@ pub(crate) enum Verb {
     Rules(RuleVerb),
     /// List the plugins, try one out, or begin a new one.
     Plugins(PluginArgs),
+    /// Send an alert through outputs, to see whether it arrives.
+    #[command(subcommand)]
+    Outputs(OutputVerb),
 }
 
 /// `NAME=N`, which a limit can be.
@@ -173,6 +176,30 @@ pub(crate) struct ConfigArgs {
     /// Sets a key, as for `lanner run`.
     #[arg(short = 'o', long = "option", value_name = "KEY=VALUE")]
     pub(crate) options: Vec<String>,
+}
+
+/// `lanner outputs`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum OutputVerb {
+    /// Send one alert through outputs of the configuration. Exit status 1: it was not delivered.
+    Test(OutputTestArgs),
+}
+
+/// `lanner outputs test`.
+#[derive(Debug, Args)]
+pub(crate) struct OutputTestArgs {
+    /// The outputs; all if none is named.
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// The configuration file.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Sets a key, as for `lanner run`.
+    #[arg(short = 'o', long = "option", value_name = "KEY=VALUE")]
+    pub(crate) options: Vec<String>,
+    /// Where plugins are; may be repeated.
+    #[arg(long = "plugin-dir", value_name = "DIR")]
+    pub(crate) plugin_dirs: Vec<PathBuf>,
 }
 
 impl SourceArgs {
@@ -373,6 +400,12 @@ pub(crate) struct PluginListArgs {
     /// Where plugins are; may be repeated.
     #[arg(long = "plugin-dir", value_name = "DIR")]
     pub(crate) plugin_dirs: Vec<PathBuf>,
+    /// How long loading a plugin may take.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub(crate) deadline: Duration,
+    /// List this file alone, in this process, as JSON.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// `lanner plugins check`.
@@ -393,6 +426,12 @@ pub(crate) struct PluginCheckArgs {
     /// Also measure what a call costs, in nanoseconds.
     #[arg(long)]
     pub(crate) cost: bool,
+    /// Deliver the alerts of the check even if the settings have the address of another host.
+    #[arg(long)]
+    pub(crate) deliver: bool,
+    /// Load the plugin into this process.
+    #[arg(long, hide = true)]
+    pub(crate) in_this_process: bool,
 }
 
 /// `lanner plugins new`.

@@ -1,6 +1,6 @@
 //! Sends lanner's log to journald if standard error is connected to it, and else to standard error.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 
@@ -31,6 +31,7 @@ pub(super) fn start(verbose: u8) {
         None => tracing_subscriber::fmt::layer()
             .with_writer(|| Hiding(std::io::stderr()))
             .with_target(false)
+            .with_ansi(colours())
             .boxed(),
     };
     let _ = tracing_subscriber::registry()
@@ -59,6 +60,12 @@ impl Write for Hiding {
     fn flush(&mut self) -> std::io::Result<()> {
         self.0.flush()
     }
+}
+
+/// Whether lines have colours: only for a person, who may forbid it (https://no-color.org).
+fn colours() -> bool {
+    let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && !forbidden
 }
 
 /// Whether standard error is the journal: systemd says which socket that is (systemd.exec(5), `JOURNAL_STREAM`).

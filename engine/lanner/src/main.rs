@@ -6,6 +6,7 @@ mod drivers;
 mod lines;
 mod lists;
 mod logging;
+mod outputs;
 mod plugins;
 mod record;
 mod report;
@@ -15,11 +16,12 @@ mod signals;
 mod trace;
 mod watch;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use plugin_host::secrets;
+use plugin_host::{files, secrets};
 
 use args::{Cli, Verb};
 use lines::Lines;
@@ -57,6 +59,8 @@ impl Failure {
 /// Runs the command line. Exit codes: 0; 1 (failed after the start); 2 (cannot do what was asked); or the status of the
 /// watched command, which is 128 plus the signal's number if a signal killed it.
 fn main() -> ExitCode {
+    forget_untrusted_variables();
+    plugin_host::report_crashes();
     let cli = Cli::parse();
     logging::start(cli.verbose);
     signals::survive_file_limit();
@@ -70,16 +74,42 @@ fn main() -> ExitCode {
         Verb::Fields(args) => lists::fields(&args),
         Verb::Rules(verb) => rules::rules(verb),
         Verb::Plugins(args) => plugins::plugins(args),
+        Verb::Outputs(verb) => outputs::outputs(&verb),
     };
-    result.unwrap_or_else(|failure| {
+    let code = result.unwrap_or_else(|failure| {
         say(&failure.message);
         ExitCode::from(failure.code)
-    })
+    });
+    if plugin_host::is_loading() {
+        leave(code);
+    }
+    code
+}
+
+/// Ends the process although a plugin hangs while it is loaded.
+fn leave(code: ExitCode) -> ! {
+    let number = (0..=u8::MAX).find(|number| ExitCode::from(*number) == code);
+    // An error has no other place to go.
+    let _ = std::io::stdout().flush();
+    // SAFETY: it ends the process, and runs nothing of it.
+    unsafe { libc::_exit(number.unwrap_or(1).into()) }
+}
+
+/// Removes lanner's own environment variables where the environment belongs to a user with fewer rights.
+fn forget_untrusted_variables() {
+    if !files::is_secure() {
+        return;
+    }
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"LANNER_") {
+            // SAFETY: this is the only thread, as `main` has just begun.
+            unsafe { std::env::remove_var(name) };
+        }
+    }
 }
 
 /// Writes one message, without secrets, to standard error. Standard output is for events and alerts alone.
 pub(crate) fn say(message: &str) {
-    use std::io::Write;
     // where standard error cannot be written, there is no place to say so
     let _ = writeln!(std::io::stderr(), "lanner: {}", secrets::hide(message));
 }

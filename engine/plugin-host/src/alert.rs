@@ -13,9 +13,9 @@ pub struct Alert {
     pub time_ns: u64,
     /// Name of the rule.
     pub rule: String,
-    /// How bad it is.
+    /// How serious it is.
     pub priority: Priority,
-    /// Where the event came from, such as `syscall`.
+    /// The source of the event, such as `syscall`.
     pub source: String,
     /// Name of the host.
     pub hostname: String,
@@ -35,8 +35,8 @@ impl AsRef<Alert> for Alert {
     }
 }
 
-/// The structs of a batch, and all that they point to. Its vectors keep their room from batch to batch, so that a
-/// call costs no allocation.
+/// The structs of a batch, and everything that they point to. The vectors keep their memory from batch to batch, so that a
+/// call allocates nothing.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     tags: Vec<LannerStr>,
@@ -49,8 +49,13 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// The structs of these alerts. They must not be used once the alerts or this are changed or gone.
-    pub(super) fn fill<A: AsRef<Alert>>(&mut self, alerts: &[A]) -> LannerBatch {
+    /// The structs of these alerts. `refused` takes the plugin's answer. The structs must not be used after any of the
+    /// three was changed or dropped.
+    pub(super) fn fill<A: AsRef<Alert>>(
+        &mut self,
+        alerts: &[A],
+        refused: &mut usize,
+    ) -> LannerBatch {
         self.tags.clear();
         self.fields.clear();
         self.elements.clear();
@@ -80,7 +85,7 @@ impl Batch {
                 reserved: 0,
             });
         }
-        // No vector grows any more: now their contents have addresses.
+        // The vectors do not grow from here on, so the addresses of their elements are final.
         for (field, first, len) in &self.lists {
             let list = LannerList {
                 ptr: self.elements[*first..].as_ptr(),
@@ -105,6 +110,7 @@ impl Batch {
             size: size_of::<LannerBatch>(),
             alerts: self.pointers.as_ptr(),
             count: self.pointers.len(),
+            refused: std::ptr::from_mut(refused),
         }
     }
 

@@ -3,31 +3,39 @@
 //! Pointers and lengths that a plugin passes may be wrong. The kernel copies what they point to
 //! (process_vm_readv(2)): it returns an error where a read of our own would crash lanner.
 
-use std::borrow::Cow;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
+use std::sync::{Mutex, Once, PoisonError};
+use std::time::Instant;
 
 use lanner_plugin::Level;
 use lanner_plugin::abi::{ABI_MAJOR, ABI_MINOR, LannerHost, LannerStr, LannerText};
 
-use super::{metrics, secrets};
+use super::{metrics, repeats, secrets};
 
 /// The longest text that is taken from a plugin; the rest is cut off.
 const MAX_TEXT: usize = 1 << 20;
-/// A text or an array that claims to be longer is a mistake; it is not read at all.
+/// The longest message that is shown.
+const MAX_MESSAGE: usize = 1 << 16;
+/// An array that claims to be longer is a mistake, and is not read at all.
 const NONSENSE: usize = 1 << 26;
+/// The same for a text. A text may be longer than what is taken of it: it is cut.
+const NONSENSE_TEXT: usize = 1 << 32;
 /// The most elements of an array that are read.
 const MAX_ITEMS: usize = 1 << 14;
 
+/// Plugins that have a table. Their number, from 1, is the table's `ctx`: a wrong `ctx` leads nowhere.
+static NAMES: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
+
 /// Makes the table for a plugin. It is never freed, as plugins may use it until the process ends.
-pub(super) fn host_table(plugin: &str) -> &'static LannerHost {
-    let name: &'static String = Box::leak(Box::new(plugin.to_owned()));
+pub(super) fn host_table(plugin: &'static str) -> &'static LannerHost {
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    names.push(plugin);
     Box::leak(Box::new(LannerHost {
         size: size_of::<LannerHost>(),
         abi_major: ABI_MAJOR,
         abi_minor: ABI_MINOR,
-        ctx: std::ptr::from_ref(name).cast(),
+        ctx: std::ptr::without_provenance(names.len()),
         log: Some(log),
         metric: Some(metrics::register),
         metric_add: Some(metrics::count),
@@ -36,21 +44,23 @@ pub(super) fn host_table(plugin: &str) -> &'static LannerHost {
 }
 
 /// The name of the plugin that a table was made for.
-///
-/// # Safety
-///
-/// `ctx` is that of a table that [`host_table`] made.
-pub(super) unsafe fn plugin_name(ctx: *const c_void) -> &'static str {
-    // SAFETY: by the function's contract; the name is leaked.
-    unsafe { (*ctx.cast::<String>()).as_str() }
+pub(super) fn plugin_name(ctx: *const c_void) -> &'static str {
+    let names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = ctx.addr().checked_sub(1).and_then(|at| names.get(at));
+    known.unwrap_or(&"(a plugin that passes no valid ctx)")
 }
 
 unsafe extern "C" fn log(ctx: *const c_void, level: u32, message: LannerStr) {
     contained(|| {
-        // SAFETY: `ctx` is the host's own.
-        let plugin = unsafe { plugin_name(ctx) };
-        let message = text(message);
-        let message = secrets::hide(&message);
+        let plugin = plugin_name(ctx);
+        let message = printable(&secrets::hide(&text(message)), false);
+        match repeats::admit(plugin, &message, Instant::now()) {
+            None => return,
+            Some(0) => {}
+            Some(count) => {
+                tracing::info!(target: "lanner::plugin", plugin, "the last message came {count} more times");
+            }
+        }
         match Level::from_number(level) {
             Level::Error => tracing::error!(target: "lanner::plugin", plugin, "{message}"),
             Level::Warn => tracing::warn!(target: "lanner::plugin", plugin, "{message}"),
@@ -59,6 +69,36 @@ unsafe extern "C" fn log(ctx: *const c_void, level: u32, message: LannerStr) {
             Level::Trace => tracing::trace!(target: "lanner::plugin", plugin, "{message}"),
         }
     });
+}
+
+/// What a sink's `ctx` points to. `None`: the plugin passed none.
+///
+/// # Safety
+///
+/// `ctx` is null, or what the host put into the sink, whose call has not returned.
+pub(super) unsafe fn place<'a, T>(ctx: *mut c_void) -> Option<&'a mut T> {
+    // SAFETY: by the function's contract.
+    unsafe { ctx.cast::<T>().as_mut() }
+}
+
+/// A text of a plugin for logs and terminals: control characters and those that change the direction of text are escaped
+/// (`\u{1b}`). A long text is cut.
+pub(super) fn printable(text: &str, lines: bool) -> String {
+    let mut shown = String::with_capacity(text.len().min(MAX_MESSAGE));
+    for c in text.chars() {
+        if shown.len() >= MAX_MESSAGE {
+            shown.push_str(" ... (cut)");
+            break;
+        }
+        let direction = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let kept = lines && matches!(c, '\n' | '\t');
+        if (c.is_control() && !kept) || direction {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 /// Runs the body of a function that a plugin called. A panic of the host ends here and does not unwind into the plugin.
@@ -70,7 +110,7 @@ pub(super) fn contained(body: impl FnOnce()) {
 
 /// Copies a text from a plugin, at most [`MAX_TEXT`] bytes, up to the first byte that cannot be read.
 pub(super) fn text(raw: LannerStr) -> String {
-    if raw.len > NONSENSE {
+    if raw.len > NONSENSE_TEXT {
         return String::new();
     }
     String::from_utf8_lossy(&bytes(raw.ptr.addr(), raw.len.min(MAX_TEXT))).into_owned()
@@ -173,8 +213,12 @@ fn warn_of_trust(error: &std::io::Error) {
 pub(super) fn last_text(into: &mut String) -> LannerText {
     unsafe extern "C" fn put(ctx: *mut c_void, raw: LannerStr) {
         let text = text(raw);
-        // SAFETY: `ctx` is `into`, and no one else borrows it during the call.
-        contained(|| unsafe { *ctx.cast::<String>() = text });
+        contained(|| {
+            // SAFETY: `ctx` is `into`, and no one else borrows it during the call.
+            if let Some(into) = unsafe { place::<String>(ctx) } {
+                *into = text;
+            }
+        });
     }
     LannerText {
         ctx: std::ptr::from_mut(into).cast(),
@@ -186,8 +230,12 @@ pub(super) fn last_text(into: &mut String) -> LannerText {
 pub(super) fn all_texts(into: &mut Vec<String>) -> LannerText {
     unsafe extern "C" fn put(ctx: *mut c_void, raw: LannerStr) {
         let text = text(raw);
-        // SAFETY: `ctx` is `into`, and no one else borrows it during the call.
-        contained(|| unsafe { (*ctx.cast::<Vec<String>>()).push(text) });
+        contained(|| {
+            // SAFETY: `ctx` is `into`, and no one else borrows it during the call.
+            if let Some(into) = unsafe { place::<Vec<String>>(ctx) } {
+                into.push(text);
+            }
+        });
     }
     LannerText {
         ctx: std::ptr::from_mut(into).cast(),
@@ -195,15 +243,12 @@ pub(super) fn all_texts(into: &mut Vec<String>) -> LannerText {
     }
 }
 
-/// The reason that a plugin gave, without secrets, or a text that says that it gave none.
-pub(super) fn reason(text: String, status: i32) -> String {
+/// The reason that a plugin gave, without secrets and fit to be shown, or a text that says that it gave none. It may have several lines.
+pub(super) fn reason(text: &str, status: i32) -> String {
     if text.is_empty() {
         format!("it gave no reason (status {status})")
     } else {
-        match secrets::hide(&text) {
-            Cow::Borrowed(_) => text,
-            Cow::Owned(hidden) => hidden,
-        }
+        printable(&secrets::hide(text), true)
     }
 }
 
@@ -231,6 +276,42 @@ mod tests {
                 unsafe { slice(std::ptr::without_provenance(address), 1 << 20) };
             assert!(numbers.is_empty(), "{address:#x}");
         }
+    }
+
+    #[test]
+    fn functions_of_the_host_survive_null() {
+        // SAFETY: null is what is tried.
+        unsafe {
+            log(std::ptr::null(), 1, LannerStr::null());
+            log(std::ptr::without_provenance(usize::MAX), 1, str(0, 7));
+            let none = metrics::register(std::ptr::null(), std::ptr::null());
+            assert!(none.is_null());
+            let mut into = String::new();
+            let put = last_text(&mut into).put.unwrap();
+            put(std::ptr::null_mut(), LannerStr::new(b"x"));
+            let mut all = Vec::new();
+            let put = all_texts(&mut all).put.unwrap();
+            put(std::ptr::null_mut(), LannerStr::new(b"x"));
+        }
+    }
+
+    #[test]
+    fn texts_are_shown_without_control_characters_and_cut() {
+        let text = "a\u{1b}[2J\r\n\u{9b}31m\u{202e}b\tü";
+        assert_eq!(
+            printable(text, false),
+            "a\\u{1b}[2J\\r\\n\\u{9b}31m\\u{202e}b\\tü"
+        );
+        assert!(printable(text, true).contains("\\r\n\\u{9b}"));
+        let long = "x".repeat(1 << 20);
+        let shown = reason(&long, 1);
+        assert!(shown.len() < MAX_MESSAGE + 20 && shown.ends_with("(cut)"));
+        let huge = LannerStr {
+            ptr: long.as_ptr(),
+            len: NONSENSE + 1,
+        };
+        // Only the beginning of it is there.
+        assert!(super::text(huge).starts_with("xxx"));
     }
 
     #[test]

@@ -9,29 +9,35 @@ use super::error::PluginError;
 use super::load::{Plugin, load_pinned};
 use super::pin::Pins;
 
-/// A file that looks like a plugin.
+/// A file that may be a plugin.
 #[derive(Debug)]
 pub struct Found {
     /// The file.
     pub path: PathBuf,
-    /// The plugin, or why it is refused.
+    /// The plugin, or why lanner refuses it.
     pub plugin: Result<Plugin, PluginError>,
 }
 
-/// Loads every `lib*.so` of the directories, sorted by name within each. Of two plugins with the
-/// same name, the first is taken and the second refused. A directory that is not there has none.
+/// The files in the directories that look like plugins: `lib*.so`, sorted by name within each directory. A directory that
+/// does not exist has none.
+#[must_use]
+pub fn files(directories: &[PathBuf]) -> Vec<PathBuf> {
+    let files = directories
+        .iter()
+        .flat_map(|directory| libraries(directory));
+    files.collect()
+}
+
+/// Loads the [`files`] of the directories. If two plugins have the same name, the second one is refused.
 #[must_use]
 pub fn list(directories: &[PathBuf]) -> Vec<Found> {
     list_pinned(directories, &Pins::default())
 }
 
-/// As [`list`], but refuses what is not pinned.
+/// As [`list`], but refuses files that are not pinned.
 fn list_pinned(directories: &[PathBuf], pins: &Pins) -> Vec<Found> {
     let mut found: Vec<Found> = Vec::new();
-    for path in directories
-        .iter()
-        .flat_map(|directory| libraries(directory))
-    {
+    for path in files(directories) {
         let plugin = load_pinned(&path, pins).and_then(|plugin| {
             let same = found
                 .iter()
@@ -55,15 +61,15 @@ fn list_pinned(directories: &[PathBuf], pins: &Pins) -> Vec<Found> {
 ///
 /// # Errors
 ///
-/// [`PluginError::NotFound`], which also tells which plugins were refused, and why.
+/// [`PluginError::NotFound`], which also names the refused plugins with the reasons.
 pub fn find(directories: &[PathBuf], name: &str) -> Result<Plugin, PluginError> {
     find_pinned(directories, name, &Pins::default())
 }
 
 /// As [`find`], but takes only files with the right SHA-256 sums, if there are any sums.
 ///
-/// The plugin `output-x` is looked for in `liboutput_x.so` first; only if that is something else, everything in the
-/// directories is loaded and asked for its name.
+/// It looks for the plugin `output-x` in `liboutput_x.so` first. Only if that is another plugin, it loads all files of the
+/// directories and compares their names.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! The host's side of the plugin border: finds plugins, loads them, and calls them safely. Rule
-//! plugins stand between inspection and alerts, output plugins at the very end.
+//! The host's side of the plugin border: finds plugins, loads them, and calls them safely. Rule plugins decide which events
+//! become alerts; output plugins deliver alerts.
 //!
 //! | file | does |
 //! |---|---|
@@ -11,17 +11,19 @@
 //! | `settings` | do the settings fit the plugin's schema? |
 //! | `metrics` | numbers that plugins publish |
 //! | `rules` | [`RuleHost`]: an opened rule plugin |
-//! | `outputs`, `alert` | [`OutputHost`]: an opened output plugin, and what it delivers |
+//! | `outputs`, `alert` | [`OutputHost`]: an opened output plugin, and the alerts that it delivers |
 //! | `slow` | calls that may hang |
-//! | `border` | what plugins can call |
-//! | `error` | what can go wrong, and what to do about it |
+//! | `crash` | says which plugin crashed or ended the process |
+//! | `border`, `repeats` | the functions that plugins can call; log messages that repeat |
+//! | `error` | the errors, and what to do about them |
 //!
-//! A plugin that panics is reported with its name, counted and switched off; the others run on.
-//! Plugins are never unloaded, as their threads and thread-local data would dangle.
+//! A plugin that panics is reported with its name, counted and switched off; the others go on. Plugins are never unloaded,
+//! since their threads and thread-local data would point into unmapped memory.
 
 mod alert;
 mod border;
 pub mod check;
+mod crash;
 mod elf;
 mod error;
 mod find;
@@ -29,20 +31,22 @@ mod load;
 pub mod metrics;
 mod outputs;
 mod pin;
+mod repeats;
 mod rules;
 pub mod secrets;
 mod settings;
 mod slow;
 
 pub use alert::Alert;
+pub use crash::report_crashes;
 pub use elf::check as check_library;
 pub use error::PluginError;
-pub use find::{Found, find, find_pinned, list};
+pub use find::{Found, files, find, find_pinned, list};
 pub use load::{Plugin, load, load_pinned};
 pub use outputs::OutputHost;
-pub use pin::{Pins, sum};
+pub use pin::{Pins, sum, sum_of};
 pub use settings::check as check_settings;
-pub use slow::within;
+pub use slow::{is_loading, within};
 
 pub use rules::{Rule, RuleFile, RuleHost};
 

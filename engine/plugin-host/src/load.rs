@@ -1,5 +1,6 @@
-//! Loads one plugin. Nothing of it is used before version and sizes are known to be right.
+//! Loads one plugin. Nothing of it is used before its version and sizes have been checked.
 
+use std::ffi::c_void;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -17,8 +18,8 @@ use serde_json::Value as Json;
 use super::border::{self, last_text, reason};
 use super::error::PluginError;
 use super::pin::Pins;
-use super::slow::Call;
-use super::{elf, metrics};
+use super::slow::{Call, LOAD};
+use super::{crash, elf, metrics};
 
 /// The longest name, version or description.
 const MAX_WORD: usize = 4096;
@@ -32,7 +33,7 @@ pub struct Plugin(Arc<Loaded>);
 
 struct Loaded {
     path: PathBuf,
-    name: String,
+    name: &'static str,
     version: String,
     description: String,
     abi: (u32, u32),
@@ -53,7 +54,7 @@ unsafe impl Sync for Loaded {}
 ///
 /// # Errors
 ///
-/// Each way in which a file is no usable plugin has its own [`PluginError`], which names the file.
+/// There is a [`PluginError`] for each reason why a file is no usable plugin. It names the file.
 pub fn load(path: &Path) -> Result<Plugin, PluginError> {
     load_pinned(path, &Pins::default())
 }
@@ -69,6 +70,7 @@ pub fn load_pinned(path: &Path, pins: &Pins) -> Result<Plugin, PluginError> {
     let (file, real) = files::library(path)?;
     pins.check(path, &file)?;
     elf::check_open(path, &file)?;
+    let _call = Call::begin(crash::file_name(path), LOAD);
     // SAFETY: this runs the library's initialisers; whoever can write it is trusted, as checked above.
     let library = unsafe { Library::open(Some(&real), RTLD_NOW | RTLD_LOCAL) };
     let library = library.map_err(|error| PluginError::NotLoaded {
@@ -76,9 +78,9 @@ pub fn load_pinned(path: &Path, pins: &Pins) -> Result<Plugin, PluginError> {
         reason: cause(&error),
     })?;
     // SAFETY: a trusted library that exports this symbol exports this function.
-    let description = unsafe {
+    let (description, code) = unsafe {
         match library.get::<LannerPluginFn>(SYMBOL.as_bytes()) {
-            Ok(function) => function(),
+            Ok(function) => (function(), *function as *const c_void),
             Err(_) => {
                 return Err(PluginError::MissingSymbol {
                     path: path.to_owned(),
@@ -89,7 +91,7 @@ pub fn load_pinned(path: &Path, pins: &Pins) -> Result<Plugin, PluginError> {
     // Its code may run for as long as the process does.
     std::mem::forget(library);
     // SAFETY: a plugin's description stays valid until the process ends.
-    unsafe { read(path, description) }
+    unsafe { read(path, description, code) }
 }
 
 fn cause(error: &libloading::Error) -> String {
@@ -101,9 +103,13 @@ fn cause(error: &libloading::Error) -> String {
 
 /// # Safety
 ///
-/// `raw` is null, or at least its first three fields can be read; what it says of sizes and
-/// pointers is true until the process ends.
-unsafe fn read(path: &Path, raw: *const LannerPlugin) -> Result<Plugin, PluginError> {
+/// `raw` is null, or at least its first three fields can be read, and its sizes and pointers are valid until the process
+/// ends. `code` is an address in the plugin's code.
+unsafe fn read(
+    path: &Path,
+    raw: *const LannerPlugin,
+    code: *const c_void,
+) -> Result<Plugin, PluginError> {
     let faulty = |reason: &str| PluginError::Faulty {
         path: path.to_owned(),
         reason: reason.to_owned(),
@@ -152,6 +158,8 @@ unsafe fn read(path: &Path, raw: *const LannerPlugin) -> Result<Plugin, PluginEr
             path: path.to_owned(),
         });
     }
+    let label = crash::forever(&name);
+    crash::note_code(label, code);
     Ok(Plugin(Arc::new(Loaded {
         path: path.to_owned(),
         version: word(raw.version, "version")?,
@@ -159,8 +167,8 @@ unsafe fn read(path: &Path, raw: *const LannerPlugin) -> Result<Plugin, PluginEr
         abi: (major, minor),
         rules,
         output,
-        host: border::host_table(&name),
-        name,
+        host: border::host_table(label),
+        name: label,
         faults: AtomicU64::new(0),
         rule_schema: OnceLock::new(),
         output_schema: OnceLock::new(),
@@ -184,8 +192,8 @@ fn check_size(
     Ok(())
 }
 
-/// Checks one capability: its size, then each of its functions. A table of an earlier minor version
-/// is shorter than ours; what it lacks are functions that are absent.
+/// Checks one capability: its size, then each of its functions. A table of an earlier minor version is shorter than ours:
+/// the functions that it lacks count as absent.
 macro_rules! capability {
     ($function:ident, $struct:ident, $capability:literal, $what:literal; $($field:ident)*) => {
         /// # Safety
@@ -211,8 +219,7 @@ macro_rules! capability {
                 let mut whole = $struct::empty();
                 // Half a function is none.
                 let size = size - size % size_of::<usize>();
-                // SAFETY: as many bytes as are copied are there on both sides, and a prefix of the
-                // fields of a table is what a shorter table has.
+                // SAFETY: both sides have this number of bytes, and a shorter table has the first fields of ours.
                 unsafe {
                     ptr::copy_nonoverlapping(
                         raw.cast::<u8>(),
@@ -248,7 +255,12 @@ impl Plugin {
     /// Its name, which the configuration uses.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.0.name
+        self.0.name
+    }
+
+    /// Its name, which stays valid until the process ends.
+    pub(super) fn label(&self) -> &'static str {
+        self.0.name
     }
 
     /// Its version.
@@ -287,13 +299,13 @@ impl Plugin {
             .collect()
     }
 
-    /// How often it panicked, failed or answered nonsense, over all its states.
+    /// How often it panicked, failed or gave an invalid answer, over all its states.
     #[must_use]
     pub fn faults(&self) -> u64 {
         self.0.faults.load(Ordering::Relaxed)
     }
 
-    /// Counts a fault, and reports it: the first ones, then ever fewer.
+    /// Counts a fault. Reports the first, second, fourth, eighth and so on.
     pub(super) fn fault(&self, call: &str, reason: &str) {
         let count = self.0.faults.fetch_add(1, Ordering::Relaxed) + 1;
         metrics::fault(self.name());
@@ -308,21 +320,21 @@ impl Plugin {
         }
     }
 
-    /// The JSON schema of its settings as an output, where it has one.
+    /// The JSON schema of its settings as an output, if it has one.
     ///
     /// # Errors
     ///
-    /// It is no output, or what it hands over is no JSON.
+    /// It is no output, or its schema is not JSON.
     pub fn output_schema(&self) -> Result<Option<&Json>, PluginError> {
         let table = self.output_table()?;
         self.schema(&self.0.output_schema, table.schema)
     }
 
-    /// The JSON schema of its settings as a rule plugin, where it has one.
+    /// The JSON schema of its settings as a rule plugin, if it has one.
     ///
     /// # Errors
     ///
-    /// It has no rules, or what it hands over is no JSON.
+    /// It has no rules, or its schema is not JSON.
     pub fn rule_schema(&self) -> Result<Option<&Json>, PluginError> {
         let table = self.rule_table()?;
         self.schema(&self.0.rule_schema, table.schema)
@@ -341,7 +353,7 @@ impl Plugin {
         };
         let (mut schema, mut text) = (String::new(), String::new());
         let (sink, error) = (last_text(&mut schema), last_text(&mut text));
-        let _call = Call::begin(self.name(), "say what its settings are");
+        let _call = Call::begin(self.label(), "say what its settings are");
         // SAFETY: both sinks live through the call.
         let status = unsafe { function(&raw const sink, &raw const error) };
         let failed = |reason: String| PluginError::Failed {
@@ -350,10 +362,10 @@ impl Plugin {
             reason,
         };
         if status != STATUS_OK {
-            return Err(failed(reason(text, status)));
+            return Err(failed(reason(&text, status)));
         }
         let schema = serde_json::from_str(&schema)
-            .map_err(|error| failed(format!("its schema is no JSON: {error}")))?;
+            .map_err(|error| failed(format!("its schema is not JSON: {error}")))?;
         Ok(known.get_or_init(|| Some(schema)).as_ref())
     }
 

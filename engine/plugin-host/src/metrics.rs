@@ -1,9 +1,10 @@
-//! Numbers for /metrics: what plugins publish, and how often each was faulty. One list for the process, as plugins
-//! are never unloaded and keep their handles.
+//! Numbers for /metrics: those that plugins publish, and the number of faults of each plugin. There is one list for the
+//! process, because plugins are never unloaded and keep their handles.
 //!
-//! A handle is an index, never a pointer: whatever a plugin passes, only this table is touched. Counting is one
+//! A handle is an index, never a pointer: whatever a plugin passes, a call changes this table alone. Counting is one
 //! atomic addition.
 
+use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -13,8 +14,13 @@ use lanner_plugin::abi::{LannerLabel, LannerMetric, METRIC_COUNTER, METRIC_GAUGE
 use super::border::{contained, plugin_name, slice, text};
 use super::secrets;
 
-/// The most metrics of all plugins together, so that a plugin that makes labels from its input cannot fill memory.
+/// The most metrics of all plugins together.
 const CAPACITY: usize = 1024;
+/// The most metrics of one plugin. A plugin that makes labels from its input can neither fill memory nor take the room
+/// of others.
+const OF_ONE: usize = 128;
+/// The longest value of a label, in bytes. A longer one is cut.
+const MAX_VALUE: usize = 1024;
 /// The most labels of a metric.
 const MAX_LABELS: usize = 16;
 
@@ -36,7 +42,7 @@ pub enum MetricKind {
 pub struct Metric {
     /// The whole name, fit for Prometheus: `lanner_output_http_requests_total`.
     pub name: String,
-    /// One sentence on what it counts, without line breaks.
+    /// One sentence on what it counts. It may hold any text.
     pub help: String,
     /// Whether it only grows.
     pub kind: MetricKind,
@@ -48,6 +54,8 @@ pub struct Metric {
 
 #[derive(Debug)]
 struct Entry {
+    /// Whose it is. Empty: lanner's own, about a plugin.
+    plugin: &'static str,
     name: String,
     help: String,
     kind: MetricKind,
@@ -73,6 +81,12 @@ enum Refused {
     OtherKind(String),
     #[error("there are {CAPACITY} metrics already")]
     Full,
+    #[error("it has {OF_ONE} metrics already, the most that a plugin may have")]
+    TooMany,
+    #[error("{name} has the label {label} twice")]
+    LabelTwice { name: String, label: String },
+    #[error("{name}: labels that begin with `__` are Prometheus' own")]
+    ReservedLabel { name: String },
 }
 
 /// All metrics of plugins, in the order of registration. Metrics of the same name are not always next to each other.
@@ -113,6 +127,7 @@ pub(super) fn fault(plugin: &str) {
         help: "Panics, failures and nonsense answers of a plugin.".to_owned(),
         kind: MetricKind::Counter,
         labels: vec![("plugin".to_owned(), plugin.to_owned())],
+        plugin: "",
         value: AtomicU64::new(0),
     });
     if let Some(entry) = added.ok().and_then(|at| ENTRIES[at].get()) {
@@ -123,7 +138,9 @@ pub(super) fn fault(plugin: &str) {
 /// Adds an entry, or finds the one with this name and these labels.
 fn add(entry: Entry) -> Result<usize, Refused> {
     let mut length = LENGTH.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut of_one = 0;
     for (at, old) in ENTRIES.iter().map_while(OnceLock::get).enumerate() {
+        of_one += usize::from(old.plugin == entry.plugin);
         if old.name != entry.name {
             continue;
         }
@@ -133,6 +150,9 @@ fn add(entry: Entry) -> Result<usize, Refused> {
         if old.labels == entry.labels {
             return Ok(at);
         }
+    }
+    if !entry.plugin.is_empty() && of_one >= OF_ONE {
+        return Err(Refused::TooMany);
     }
     let Some(free) = ENTRIES.get(*length) else {
         return Err(Refused::Full);
@@ -149,23 +169,34 @@ pub(super) unsafe extern "C" fn register(
 ) -> *const c_void {
     let mut handle = std::ptr::null();
     contained(|| {
-        // SAFETY: `ctx` is the host's own.
-        let plugin = unsafe { plugin_name(ctx) };
+        let plugin = plugin_name(ctx);
         // SAFETY: the plugin passes a metric that lives through the call.
         match unsafe { read(plugin, metric) }.and_then(add) {
             Ok(at) => handle = std::ptr::without_provenance(at + 1),
             Err(refused) => {
-                tracing::warn!(target: "lanner::plugin", plugin, "a metric is refused: {refused}");
+                warn(plugin, &refused);
             }
         }
     });
     handle
 }
 
+/// Warns of a metric that is refused: of the first ones of a plugin, then ever less often. A plugin may try again for each
+/// alert.
+fn warn(plugin: &'static str, refused: &Refused) {
+    static REFUSALS: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
+    let mut refusals = REFUSALS.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = refusals.entry(plugin).or_default();
+    *count += 1;
+    if count.is_power_of_two() {
+        tracing::warn!(target: "lanner::plugin", plugin, refusals = *count, "a metric is refused: {refused}");
+    }
+}
+
 /// # Safety
 ///
 /// `raw` is null or a metric as the header describes it.
-unsafe fn read(plugin: &str, raw: *const LannerMetric) -> Result<Entry, Refused> {
+unsafe fn read(plugin: &'static str, raw: *const LannerMetric) -> Result<Entry, Refused> {
     // SAFETY: by the function's contract.
     let raw = unsafe { raw.as_ref() }.ok_or(Refused::Null)?;
     if raw.size < size_of::<LannerMetric>() {
@@ -185,13 +216,25 @@ unsafe fn read(plugin: &str, raw: *const LannerMetric) -> Result<Entry, Refused>
     let labels: Vec<LannerLabel> = unsafe { slice(raw.labels, raw.label_count) };
     let labels = labels.iter().map(|label| {
         let key = text(label.name);
-        let value = text(label.value);
-        word(&key).map(|()| (key, secrets::hide(&value).into_owned()))
+        let mut value = secrets::hide(&text(label.value)).into_owned();
+        value.truncate(value.floor_char_boundary(MAX_VALUE));
+        word(&key).map(|()| (key, value))
     });
+    // The order does not distinguish metrics.
+    let mut labels: Vec<(String, String)> = labels.collect::<Result<_, _>>()?;
+    labels.sort();
+    if let Some(pair) = labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        let label = pair[0].0.clone();
+        return Err(Refused::LabelTwice { name, label });
+    }
+    if labels.iter().any(|(label, _)| label.starts_with("__")) {
+        return Err(Refused::ReservedLabel { name });
+    }
     Ok(Entry {
-        labels: labels.collect::<Result<_, _>>()?,
+        plugin,
+        labels,
         name: format!("lanner_{}_{name}", plugin.replace('-', "_")),
-        help: text(raw.help).replace(['\n', '\r'], " "),
+        help: text(raw.help),
         kind,
         value: AtomicU64::new(0),
     })
@@ -274,6 +317,38 @@ mod tests {
             Some(7.0)
         );
         assert_eq!(value("lanner_output_metrics_test_x_total", "a"), None);
+    }
+
+    #[test]
+    fn labels_are_a_set_and_a_plugin_has_a_share_of_the_room() {
+        // SAFETY: the table is whole, and leaked.
+        let host = unsafe { Host::from_abi(host_table("output-greedy")) }.unwrap();
+        let name = "lanner_output_greedy_sent_total";
+        let get = |name: &str| -> Vec<Metric> {
+            let all = snapshot().into_iter();
+            all.filter(|one| one.name == name).collect()
+        };
+        host.counter("sent_total", "Sent.", &[("a", "1"), ("b", "2")])
+            .add(1);
+        host.counter("sent_total", "Sent.", &[("b", "2"), ("a", "1")])
+            .add(1);
+        host.counter("sent_total", "Sent.", &[("a", "1"), ("a", "2")])
+            .add(1);
+        host.counter("sent_total", "Sent.", &[("__name__", "x")])
+            .add(1);
+        let found = get(name);
+        assert_eq!((found.len(), found[0].value), (1, 2.0), "{found:?}");
+        for number in 0..CAPACITY {
+            let text = format!("{number}{}", "ü".repeat(MAX_VALUE));
+            host.counter("many_total", "Many.", &[("n", &text)]).add(1);
+        }
+        let many = get("lanner_output_greedy_many_total");
+        assert_eq!(many.len(), OF_ONE - 1);
+        assert!(many[0].labels[0].1.len() <= MAX_VALUE);
+        // SAFETY: as above.
+        let other = unsafe { Host::from_abi(host_table("output-modest")) }.unwrap();
+        other.counter("sent_total", "Sent.", &[]).add(1);
+        assert_eq!(get("lanner_output_modest_sent_total").len(), 1);
     }
 
     #[test]

@@ -5,11 +5,12 @@ use std::ffi::c_void;
 use lanner_plugin::Delivery;
 use lanner_plugin::abi::{
     LannerOutputPlugin, LannerStatus, LannerStr, LannerText, STATUS_ERROR, STATUS_GIVE_UP,
-    STATUS_OK, STATUS_PANIC, STATUS_TRY_AGAIN,
+    STATUS_GO_ON, STATUS_OK, STATUS_PANIC, STATUS_TRY_AGAIN,
 };
 
 use super::alert::{Alert, Batch};
-use super::border::{last_text, reason};
+use super::border::{last_text, printable, reason};
+use super::crash::Inside;
 use super::error::PluginError;
 use super::load::Plugin;
 use super::settings as check;
@@ -23,7 +24,7 @@ pub struct OutputHost {
     state: *mut c_void,
     /// Why it is switched off.
     off: Option<String>,
-    /// The structs of the batch that was delivered last, whose room is used again.
+    /// The structs of the last batch. Their memory is used again.
     batch: Batch,
 }
 
@@ -69,7 +70,7 @@ impl OutputHost {
         let mut text = String::new();
         let error = last_text(&mut text);
         let settings = LannerStr::new(settings.as_bytes());
-        let call = Call::begin(plugin.name(), "open");
+        let call = Call::begin(plugin.label(), "open");
         let status = match table.open {
             // SAFETY: the table was checked; all pointers live through the call.
             Some(open) => unsafe {
@@ -104,19 +105,30 @@ impl OutputHost {
 
     /// Delivers alerts, oldest first. An output that is switched off gives up.
     pub fn emit<A: AsRef<Alert>>(&mut self, alerts: &[A]) -> Delivery {
-        let batch = self.batch.fill(alerts);
-        let mut delivered = 0;
+        let (mut delivered, mut refused) = (0, 0);
+        let batch = self.batch.fill(alerts, &mut refused);
         let emit = self.table.emit;
         let (status, text) = self.call("emit", |state, error| {
             // SAFETY: the state is open and ours alone; all pointers live through the call.
             emit.map(|emit| unsafe { emit(state, &raw const batch, &raw mut delivered, error) })
         });
-        if delivered > alerts.len() {
+        // The plugin wrote through the pointer in `batch`.
+        let refused_now = if status == STATUS_GO_ON { refused } else { 0 };
+        if delivered
+            .checked_add(refused_now)
+            .is_none_or(|done| done > alerts.len())
+        {
             self.plugin.fault(
                 "emit",
-                "it claims to have delivered more alerts than it got",
+                "it claims to have delivered or refused more alerts than it got",
             );
             delivered = 0;
+        } else if status == STATUS_GO_ON && (delivered + refused_now > 0 || alerts.is_empty()) {
+            return Delivery::GoOn {
+                delivered,
+                refused: refused_now,
+                reason: text,
+            };
         }
         match status {
             STATUS_OK => Delivery::Delivered,
@@ -136,11 +148,11 @@ impl OutputHost {
         }
     }
 
-    /// Has the plugin push out what it holds back.
+    /// Makes the plugin write out what it buffers.
     ///
     /// # Errors
     ///
-    /// It did not work, or the plugin is switched off.
+    /// The plugin failed, or it is switched off.
     pub fn flush(&mut self) -> Result<(), PluginError> {
         let flush = self.table.flush;
         let (status, text) = self.call("flush", |state, error| {
@@ -150,11 +162,11 @@ impl OutputHost {
         self.result("flush", status, text)
     }
 
-    /// Has the plugin open its files and connections anew.
+    /// Makes the plugin open its files and connections again.
     ///
     /// # Errors
     ///
-    /// It did not work, or the plugin is switched off.
+    /// The plugin failed, or it is switched off.
     pub fn reopen(&mut self) -> Result<(), PluginError> {
         let reopen = self.table.reopen;
         let (status, text) = self.call("reopen", |state, error| {
@@ -175,11 +187,16 @@ impl OutputHost {
         }
         let mut text = String::new();
         let error = last_text(&mut text);
+        let inside = Inside::enter(self.plugin.label());
         let status = function(self.state, &raw const error).unwrap_or(STATUS_ERROR);
-        if status == STATUS_OK {
-            return (status, text);
+        drop(inside);
+        if status == STATUS_OK || status == STATUS_GO_ON {
+            return (status, one_line(&text));
         }
-        let text = reason(text, status);
+        let text = match text.is_empty() {
+            true => reason(&text, status),
+            false => one_line(&text),
+        };
         if status == STATUS_PANIC {
             self.plugin
                 .fault(name, &format!("it panicked and is switched off: {text}"));
@@ -201,9 +218,14 @@ impl OutputHost {
     }
 }
 
+/// A reason in one line. It often has a part of a receiver's answer, which must not look like lines of lanner's log.
+fn one_line(text: &str) -> String {
+    printable(text, false)
+}
+
 fn failure(plugin: &Plugin, call: &'static str, status: LannerStatus, text: String) -> PluginError {
     let plugin = plugin.name().to_owned();
-    let reason = reason(text, status);
+    let reason = reason(&text, status);
     match status {
         STATUS_PANIC => PluginError::Panicked { plugin, reason },
         _ => PluginError::Failed {
@@ -217,6 +239,7 @@ fn failure(plugin: &Plugin, call: &'static str, status: LannerStatus, text: Stri
 impl Drop for OutputHost {
     fn drop(&mut self) {
         if let Some(close) = self.table.close {
+            let _inside = Inside::enter(self.plugin.label());
             // SAFETY: the state came from `open`, and this is the last use.
             unsafe { close(self.state) };
         }

@@ -46,7 +46,7 @@ impl Pins {
                 path: path.to_owned(),
             });
         };
-        let found = sum_of(path, file)?;
+        let found = sum_of_file(path, file)?;
         if found != *expected {
             return Err(PluginError::WrongSum {
                 path: path.to_owned(),
@@ -64,10 +64,10 @@ impl Pins {
 ///
 /// The file cannot be read.
 pub fn sum(path: &Path) -> Result<String, PluginError> {
-    sum_of(path, &files::open_untrusted(path)?)
+    sum_of_file(path, &files::open_untrusted(path)?)
 }
 
-fn sum_of(path: &Path, mut file: &File) -> Result<String, PluginError> {
+fn sum_of_file(path: &Path, mut file: &File) -> Result<String, PluginError> {
     let mut sum = Sha256::new();
     let hashed = file
         .rewind()
@@ -76,15 +76,20 @@ fn sum_of(path: &Path, mut file: &File) -> Result<String, PluginError> {
         path: path.to_owned(),
         source,
     })?;
-    let digits = sum
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    Ok(digits)
+    Ok(digits(&sum.finalize()))
 }
 
-/// Takes what is written into a sum.
+/// The SHA-256 sum of bytes, in hexadecimal digits.
+#[must_use]
+pub fn sum_of(bytes: &[u8]) -> String {
+    digits(&Sha256::digest(bytes))
+}
+
+fn digits(sum: &[u8]) -> String {
+    sum.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Adds everything that is written to a sum.
 struct Hasher<'a>(&'a mut Sha256);
 
 impl io::Write for Hasher<'_> {

@@ -15,7 +15,8 @@ use lanner_plugin::{
     RawValue, Relation, ResolvedField, Severity, UnknownName,
 };
 
-use super::border::{all_texts, contained, last_text, reason, slice, text};
+use super::border::{all_texts, contained, last_text, place, reason, slice, text};
+use super::crash::Inside;
 use super::error::PluginError;
 use super::load::Plugin;
 use super::settings as check;
@@ -71,9 +72,9 @@ pub struct Rule {
     pub name: String,
     /// What it finds and why that matters.
     pub description: String,
-    /// How bad a match is.
+    /// How serious a match is.
     pub priority: Priority,
-    /// Where its events come from, such as `syscall`.
+    /// The source of its events, such as `syscall`.
     pub source: String,
     /// Tags.
     pub tags: Vec<String>,
@@ -135,8 +136,8 @@ impl RuleHost {
         Ok(host)
     }
 
-    /// Reports all diagnostics about rule files. A plugin that has no function for it
-    /// is asked to open them; then the reason for a refusal is all that is said.
+    /// Reports all diagnostics about rule files. If the plugin has no function for that, this opens the files, and reports
+    /// only why the plugin refused them.
     ///
     /// # Errors
     ///
@@ -269,7 +270,7 @@ impl RuleHost {
         &self.rules
     }
 
-    /// The event types that the rules want.
+    /// The event types that the rules need.
     #[must_use]
     pub fn event_types(&self) -> &EventTypes {
         &self.event_types
@@ -302,6 +303,7 @@ impl RuleHost {
         };
         let mut text = String::new();
         let error = last_text(&mut text);
+        let inside = Inside::enter(self.plugin.label());
         let status = match self.table.on_event {
             // SAFETY: the state is open and ours alone; all pointers live through the call.
             Some(on_event) => unsafe {
@@ -314,6 +316,7 @@ impl RuleHost {
             },
             None => STATUS_ERROR,
         };
+        drop(inside);
         if status != STATUS_OK {
             self.failed(status, text, matches);
         } else if !matches.is_empty() {
@@ -334,7 +337,7 @@ impl RuleHost {
     #[cold]
     fn failed(&mut self, status: LannerStatus, text: String, matches: &mut Vec<u32>) {
         matches.clear();
-        let text = reason(text, status);
+        let text = reason(&text, status);
         if status == STATUS_PANIC {
             self.plugin.fault(
                 "on_event",
@@ -350,6 +353,7 @@ impl RuleHost {
 impl Drop for RuleHost {
     fn drop(&mut self) {
         if let Some(close) = self.table.close {
+            let _inside = Inside::enter(self.plugin.label());
             // SAFETY: the state came from `open`, and this is the last use.
             unsafe { close(self.state) };
         }
@@ -395,13 +399,13 @@ fn run(
     let mut text = String::new();
     let error = last_text(&mut text);
     let status = {
-        let _call = Call::begin(plugin.name(), call);
+        let _call = Call::begin(plugin.label(), call);
         function(&raw const error).unwrap_or(STATUS_ERROR)
     };
     if status == STATUS_OK {
         return Ok(());
     }
-    let reason = reason(text, status);
+    let reason = reason(&text, status);
     let name = plugin.name().to_owned();
     if status == STATUS_PANIC {
         plugin.fault(call, &reason);
@@ -422,24 +426,35 @@ unsafe extern "C" fn get_field<S: FieldSource>(
     field: u32,
     value: *mut LannerValue,
 ) {
-    // SAFETY: the plugin passes a place for the value.
-    unsafe { *value = LannerValue::NONE };
-    // SAFETY: `ctx` is the event of the `on_event` that is going on, and its values live as long.
-    contained(|| unsafe {
-        *value = RawValue::from((*ctx.cast::<S>()).get(field)).abi();
+    // SAFETY: the plugin passes a place for the value, or null.
+    let Some(value) = (unsafe { value.as_mut() }) else {
+        return;
+    };
+    *value = LannerValue::NONE;
+    contained(|| {
+        // SAFETY: `ctx` is the event of the running `on_event`, or null. The event's values live as long.
+        if let Some(event) = unsafe { ctx.cast::<S>().as_ref() } {
+            *value = RawValue::from(event.get(field)).abi();
+        }
     });
 }
 
 unsafe extern "C" fn put_match(ctx: *mut c_void, rule: u32) {
-    // SAFETY: `ctx` is the `matches` of the `on_event` that is going on.
-    contained(|| unsafe { (*ctx.cast::<Vec<u32>>()).push(rule) });
+    contained(|| {
+        // SAFETY: `ctx` is the `matches` of the running `on_event`, or null.
+        if let Some(matches) = unsafe { place::<Vec<u32>>(ctx) } {
+            matches.push(rule);
+        }
+    });
 }
 
 unsafe extern "C" fn put_rule(ctx: *mut c_void, rule: *const LannerRule) {
     contained(|| {
-        // SAFETY: `ctx` is the vector that `describe` passed; the plugin passes a valid rule.
+        // SAFETY: `ctx` is the vector that `describe` passed, or null; the plugin passes a valid rule.
         unsafe {
-            let rules = &mut *ctx.cast::<Vec<Option<Rule>>>();
+            let Some(rules) = place::<Vec<Option<Rule>>>(ctx) else {
+                return;
+            };
             let raw = slice(rule, 1).pop();
             let Some(raw) = raw.filter(|raw| raw.size >= size_of::<LannerRule>()) else {
                 rules.push(None);
@@ -468,7 +483,9 @@ fn texts(first: *const LannerStr, count: usize) -> Vec<String> {
 unsafe extern "C" fn put_diagnostic(ctx: *mut c_void, diagnostic: *const LannerDiagnostic) {
     // SAFETY: `ctx` is the vector that `check` passed; the plugin passes a valid diagnostic.
     contained(|| unsafe {
-        let all = &mut *ctx.cast::<Vec<Diagnostic>>();
+        let Some(all) = place::<Vec<Diagnostic>>(ctx) else {
+            return;
+        };
         let whole = |raw: &LannerDiagnostic| raw.size >= size_of::<LannerDiagnostic>();
         if let Some(raw) = slice(diagnostic, 1).pop().filter(whole) {
             all.push(Diagnostic {
@@ -491,10 +508,12 @@ unsafe extern "C" fn put_diagnostic(ctx: *mut c_void, diagnostic: *const LannerD
 unsafe extern "C" fn put_explanation(ctx: *mut c_void, explanation: *const LannerExplanation) {
     // SAFETY: `ctx` is the place that `explain` passed; the plugin passes a valid explanation.
     contained(|| unsafe {
-        let place = &mut *ctx.cast::<Option<Explanation>>();
+        let Some(into) = place::<Option<Explanation>>(ctx) else {
+            return;
+        };
         let whole = |raw: &LannerExplanation| raw.size >= size_of::<LannerExplanation>();
         if let Some(raw) = slice(explanation, 1).pop().filter(whole) {
-            *place = Some(Explanation {
+            *into = Some(Explanation {
                 condition: text(raw.condition),
                 event_types: if raw.all_event_types == 0 {
                     EventTypes::Only(texts(raw.event_types, raw.event_type_count))
@@ -511,7 +530,9 @@ unsafe extern "C" fn put_explanation(ctx: *mut c_void, explanation: *const Lanne
 unsafe extern "C" fn put_comparison(ctx: *mut c_void, comparison: *const LannerComparison) {
     // SAFETY: `ctx` is the vector that `comparisons` passed; the plugin passes a valid comparison.
     contained(|| unsafe {
-        let all = &mut *ctx.cast::<Vec<FieldComparison>>();
+        let Some(all) = place::<Vec<FieldComparison>>(ctx) else {
+            return;
+        };
         let whole = |raw: &LannerComparison| raw.size >= size_of::<LannerComparison>();
         if let Some(raw) = slice(comparison, 1).pop().filter(whole) {
             all.push(FieldComparison {
@@ -563,7 +584,9 @@ unsafe extern "C" fn resolve_field(
     // SAFETY: `ctx` is the resolver of the `open` that is going on, the rest is the plugin's and
     // lives through the call.
     contained(|| unsafe {
-        let resolver = *ctx.cast::<&dyn FieldResolver>();
+        let Some(resolver) = ctx.cast::<&dyn FieldResolver>().as_ref() else {
+            return;
+        };
         let arg = (!arg.ptr.is_null()).then(|| text(arg));
         let found = resolver.resolve(&text(name), arg.as_deref());
         status = answer(found.map(ResolvedField::to_abi), field, error);
@@ -580,7 +603,9 @@ unsafe extern "C" fn resolve_event_type(
     let mut status = STATUS_ERROR;
     // SAFETY: as above.
     contained(|| unsafe {
-        let resolver = *ctx.cast::<&dyn FieldResolver>();
+        let Some(resolver) = ctx.cast::<&dyn FieldResolver>().as_ref() else {
+            return;
+        };
         status = answer(resolver.event_type(&text(name)), event_type, error);
     });
     status

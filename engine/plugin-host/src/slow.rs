@@ -1,25 +1,34 @@
-//! Calls of plugins that cannot be interrupted. Each runs on a thread of its own. The caller waits for the thread up to a
-//! deadline, and learns then which plugin is slow.
+//! Calls of plugins, which cannot be interrupted. They run on a thread of their own. The caller waits for it up to a
+//! deadline, and then learns which plugin is slow.
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
+use super::crash::Inside;
+
 /// Calls that have not returned, by the thread that made them.
-static UNFINISHED: Mutex<Vec<(ThreadId, String, &'static str)>> = Mutex::new(Vec::new());
+static UNFINISHED: Mutex<Vec<(ThreadId, &'static str, &'static str)>> = Mutex::new(Vec::new());
+
+/// The name of the call that loads a plugin.
+pub(super) const LOAD: &str = "load";
 
 /// A call that has not returned.
 #[derive(Debug)]
-pub(super) struct Call(());
+pub(super) struct Call {
+    _inside: Inside,
+}
 
 impl Call {
     /// This thread calls a plugin.
-    pub(super) fn begin(plugin: &str, call: &'static str) -> Self {
-        let entry = (thread::current().id(), plugin.to_owned(), call);
+    pub(super) fn begin(plugin: &'static str, call: &'static str) -> Self {
+        let entry = (thread::current().id(), plugin, call);
         let mut all = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
         all.push(entry);
-        Self(())
+        Self {
+            _inside: Inside::enter(plugin),
+        }
     }
 }
 
@@ -31,6 +40,13 @@ impl Drop for Call {
             all.remove(at);
         }
     }
+}
+
+/// Whether a plugin is being loaded. If it hangs, exit(3) hangs as well: both need the lock of the dynamic linker.
+#[must_use]
+pub fn is_loading() -> bool {
+    let all = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+    all.iter().any(|(_, _, call)| *call == LOAD)
 }
 
 /// Does work that calls plugins, on a thread of its own, and waits until the deadline. Work that takes longer goes on there
@@ -60,7 +76,8 @@ pub fn within<T: Send + 'static>(
         Err(RecvTimeoutError::Timeout) => {
             let all = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
             let it = thread.thread().id();
-            let found = all.iter().find(|(thread, ..)| *thread == it);
+            // The innermost call is the one that hangs.
+            let found = all.iter().rfind(|(thread, ..)| *thread == it);
             let who = found.map_or_else(
                 || "it".to_owned(),
                 |(_, plugin, call)| format!("plugin `{plugin}` hangs: it was asked to {call}, and"),

@@ -121,7 +121,13 @@ static LannerStatus open_rules(const LannerHost *host, const LannerRuleRequest *
                                void **state, const LannerText *error) {
     LannerStr name = STR("proc.name"), type = STR("openat"), none = { 0, 0 }, hello = STR("hello");
     host->log(host->ctx, LANNER_LEVEL_INFO, hello);
+    host->log(NULL, LANNER_LEVEL_INFO, hello);
+    host->metric(NULL, NULL);
     const LannerResolver *r = request->resolver;
+    if (r->field(NULL, name, none, &field, error) != LANNER_ERROR) return LANNER_ERROR;
+    if (r->field(r->ctx, name, none, NULL, NULL) != LANNER_ERROR) return LANNER_ERROR;
+    if (r->event_type(NULL, type, NULL, NULL) != LANNER_ERROR) return LANNER_ERROR;
+    error->put(NULL, hello);
     if (request->file_count == 1) { say(error, "r.yaml:1:1: no good"); return LANNER_ERROR; }
     if (r->field(r->ctx, name, none, &field, error) != LANNER_OK) return LANNER_ERROR;
     if (r->event_type(r->ctx, type, &wanted, error) != LANNER_OK) return LANNER_ERROR;
@@ -130,6 +136,7 @@ static LannerStatus open_rules(const LannerHost *host, const LannerRuleRequest *
 }
 static LannerStatus list_rules(void *state, const LannerRuleSink *sink, const LannerText *error) {
     LannerStr tags[] = { STR("t1"), STR("t2") };
+    sink->put(NULL, NULL);
     LannerRule rule = { sizeof rule, STR("cat"), STR("why"), STR("syscall"), STR("out"),
                         tags, 2, 4, 1 };
     sink->put(sink->ctx, &rule);
@@ -142,6 +149,11 @@ static LannerStatus types(void *state, const LannerText *sink, const LannerText 
 static LannerStatus on_event(void *state, const LannerEvent *event, const LannerMatches *matches,
                              const LannerText *error) {
     LannerValue value;
+    /* NULL where something belongs is no crash. */
+    event->get(event->ctx, field.id, NULL);
+    event->get(NULL, field.id, &value);
+    if (value.tag != LANNER_NONE) return LANNER_ERROR;
+    matches->put(NULL, 0);
     event->get(event->ctx, field.id, &value);
     if (value.tag != LANNER_STRING) return LANNER_OK;
     if (value.data.bytes.len == 3 && event->event_type == wanted) matches->put(matches->ctx, 0);
@@ -241,7 +253,7 @@ fn a_rule_plugin_in_c_is_opened_asked_and_survives_its_faults() {
     let plugin = load(&directory.c("sample", TABLES)).unwrap();
     assert_eq!(
         (plugin.name(), plugin.version(), plugin.abi()),
-        ("sample", "1.2.3", (1, 3))
+        ("sample", "1.2.3", (1, 4))
     );
     assert_eq!(plugin.capabilities(), ["rules", "output"]);
 

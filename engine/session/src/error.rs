@@ -73,6 +73,14 @@ pub enum LoadError {
         /// What was probably meant, if anything.
         hint: String,
     },
+    /// There is no output of this name.
+    #[error("there is no output {output:?}{hint}")]
+    NoSuchOutput {
+        /// The name.
+        output: String,
+        /// What was probably meant, if anything.
+        hint: String,
+    },
     /// An output's plugin cannot be opened.
     #[error("output {output}")]
     Output {

@@ -1,7 +1,7 @@
 //! Loads the configuration, the rules and the plugins, at the start and for each reload. A reload does this on a thread of
 //! its own and changes nothing that runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -144,6 +144,16 @@ impl RuleLoader {
         };
         let (files, mut watched) =
             trusted_rule_files(named).map_err(|source| LoadError::RuleFiles { from, source })?;
+        let rule_sums = files.iter().map(|file| {
+            let sum = plugin_host::sum_of(&file.text);
+            (file_name(Path::new(&file.name)), sum)
+        });
+        let rule_sums = rule_sums.collect();
+        let config_sums = loaded.files.iter().filter_map(|file| {
+            // A file that was removed since then has no sum.
+            Some((file_name(file), plugin_host::sum(file).ok()?))
+        });
+        let config_sums = config_sums.collect();
         watched.extend_from_slice(&loaded.files);
         let is_empty = |file: &&RuleFile| file.text.trim_ascii().is_empty();
         let empty: Vec<String> = (files.iter().filter(is_empty))
@@ -188,7 +198,9 @@ impl RuleLoader {
         }
         Ok(RuleSet {
             limits: RuleLimits::new(rules.rules().iter().map(|rule| limits.of(&rule.name))),
-            board: Board::new(&all, before.unwrap_or(&Board::default())).into(),
+            board: Board::new(&all, before.unwrap_or(&Board::default()))
+                .with_sums(rule_sums, config_sums)
+                .into(),
             workers,
             templates,
             fields: registry.fields().with_names(HostNames::watch(names)),
@@ -307,4 +319,10 @@ fn selection<'a>(rules: impl Iterator<Item = &'a RuleHost>) -> (SyscallSet, Omit
         Omit::NOTHING
     };
     (wanted.union(&inspect::needed()), omit)
+}
+
+/// The last part of a path, which metrics show.
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    name.to_string_lossy().into_owned()
 }

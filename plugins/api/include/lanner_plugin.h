@@ -9,8 +9,8 @@
  *
  *  1. Versions. The host refuses a plugin whose abi_major differs from its own. abi_minor may differ: structs that
  *     begin with `size` may be longer or shorter than in this header. Set `size` to sizeof the struct when you fill
- *     one in. Before you read a field that came with a later minor version than 0 (`Since 1.1`), check that `size`
- *     covers it. Structs without `size` never change.
+ *     one in. Before you read a field that came with a later minor version than 0 (`Since 1.1`), check that the struct
+ *     has it: LANNER_HAS(batch, refused). Structs without `size` never change.
  *  2. Ownership. Whoever creates a text, an array or a struct keeps it and frees it. The other side may read it until
  *     the call that passed it returns, and copies what it wants to keep. Neither side frees memory of the other.
  *  3. Texts are a pointer and a length. They have no terminating NUL and may contain NUL. Names and messages are
@@ -23,6 +23,20 @@
  *     returns, on the thread of that call. They are never NULL.
  *  7. Blocking. Each function says whether it may block. A function that says nothing must not block.
  *  8. The host never unloads the library.
+ *  9. Settings. Without settings in the configuration, the text is empty (len 0), not `null` or `{}`. Treat it as `{}`.
+ *     Otherwise it is one JSON value, usually an object, that fits the schema if the plugin has one.
+ * 10. Time. on_event runs for every event, often a million times a second: it should take less than a microsecond.
+ *     emit runs for up to 256 alerts, and should return after about a second (LANNER_GO_ON). The host calls flush when
+ *     no more alerts wait, and before close: what emit buffers must be written out there.
+ * 11. Threads of your own. A plugin may start threads, which may use the host's table (log, metrics) at any time. Block
+ *     all signals in them: the signals of the process are lanner's. Do not change signal handlers, the signal mask of
+ *     the thread that calls you, the working directory, the umask or the environment. End your threads in close: the
+ *     state is gone afterwards.
+ * 12. Processes. lanner has many threads, so a child may only call functions that are safe after fork() until it calls
+ *     exec: use posix_spawn() or vfork(). Open descriptors with O_CLOEXEC. Wait for your own children alone, by pid.
+ *     Never call exit() or abort(): they end lanner.
+ * 13. Crashes. A plugin that crashes ends lanner. lanner prints the plugin's name before that, if the crash is in the
+ *     plugin's code or in a call of the plugin.
  *
  * Priorities are those of syslog: 0 Emergency, 1 Alert, 2 Critical, 3 Error, 4 Warning, 5 Notice, 6 Informational,
  * 7 Debug.
@@ -38,7 +52,7 @@
 #define LANNER_ABI_MAJOR 1
 
 /* The minor version of this interface. Host and plugin may differ: a higher one only appends fields. */
-#define LANNER_ABI_MINOR 3
+#define LANNER_ABI_MINOR 4
 
 /* Log level: a failure. */
 #define LANNER_LEVEL_ERROR 1
@@ -547,6 +561,9 @@ typedef struct LannerBatch {
     const struct LannerAlert *const *alerts;
     /* Number of alerts. */
     size_t count;
+    /* Since 1.4. Where `emit` stores how many alerts can never be delivered, counted from the first one that was not
+     * delivered. `*refused` is 0 before the call. The host reads it only if `emit` returns `LANNER_GO_ON`. */
+    size_t *refused;
 } LannerBatch;
 
 /* The capability to deliver alerts. All functions up to `close` are required. */
@@ -561,15 +578,18 @@ typedef struct LannerOutputPlugin {
                          void **state,
                          const struct LannerText *error);
     /* Delivers alerts in order, and stores in `*delivered` how many, counted from the front of the batch
-     * (`*delivered` is 0 before the call). May block for a few seconds: only the output's own thread waits.
-     * Returns:
+     * (`*delivered` is 0 before the call). May block for a few seconds: only the output's own thread waits. If the
+     * alerts take longer than about a second together, return `LANNER_GO_ON` then: the host takes a call that exceeds
+     * the output's `deadline` (10 s) for one that hangs. Returns:
      *
      * - `LANNER_OK`: all were delivered; `*delivered` is ignored
      * - `LANNER_TRY_AGAIN`: the host waits, then offers the undelivered alerts again, possibly with more after them
      * - `LANNER_GIVE_UP`: the host counts the undelivered alerts as lost
      * - `LANNER_ERROR`: as `LANNER_TRY_AGAIN`, and the host reports a fault of the plugin
+     * - `LANNER_GO_ON`: the first `*delivered` alerts were delivered. The receiver will never take the `*refused` alerts
+     * after them: the host counts these as lost. It offers the rest at once. At least one of the numbers is not 0
      *
-     * For the last three, `error` receives the reason. */
+     * `error` receives the reason if alerts were not delivered. */
     LannerStatus (*emit)(void *state,
                          const struct LannerBatch *batch,
                          size_t *delivered,
@@ -624,7 +644,15 @@ typedef const struct LannerPlugin *(*LannerPluginFn)(void);
 /* From `emit` only: the undelivered alerts of this batch can never be delivered. */
 #define LANNER_GIVE_UP 4
 
+/* Since 1.4. From `emit` only, and only if the batch has `refused`: a part of the batch is done. The host offers the rest
+ * at once. */
+#define LANNER_GO_ON 5
+
 #endif  /* LANNER_PLUGIN_H */
+
+/* Whether the struct that `pointer` points to has a field: its `size` covers the whole of it. */
+#define LANNER_HAS(pointer, field) \
+    ((pointer)->size >= (size_t)((const char *)(&(pointer)->field + 1) - (const char *)(pointer)))
 
 #if defined(__GNUC__)
 #define LANNER_EXPORT __attribute__((visibility("default")))

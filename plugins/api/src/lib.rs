@@ -77,7 +77,7 @@ pub use chain::Chain;
 pub use field::{FieldResolver, FieldSource};
 pub use host::{Counter, Gauge, Host, Level};
 pub use lines::LineWriter;
-pub use output::{AlertView, Alerts, Delivery, OutputPlugin};
+pub use output::{AlertView, Alerts, Delivery, OutputPlugin, Turn};
 pub use priority::{Priority, UnknownPriority};
 pub use report::{Diagnostic, Explanation, FieldComparison, Relation, Severity};
 pub use request::{FieldKind, ResolvedField, RuleFileView, RuleRequest, UnknownName};

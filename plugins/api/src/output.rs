@@ -1,6 +1,7 @@
 //! Output plugins: they receive alerts and deliver them.
 
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -16,7 +17,9 @@ use crate::value::{RawValue, Value};
 ///
 /// 1. Each configured output has its own state and its own thread. Only that thread calls the state.
 /// 2. `emit` receives alerts oldest first, and delivers them in this order. It may block for a few seconds: return
-///    [`Delivery::TryAgain`] instead of waiting for a receiver that is unreachable.
+///    [`Delivery::TryAgain`] instead of waiting for a receiver that is unreachable. If many alerts are slow together,
+///    return [`Delivery::GoOn`] after about a second ([`Turn`]): the host takes a call that exceeds the output's
+///    `deadline` for one that hangs.
 /// 3. The host offers undelivered alerts again. An alert may arrive twice, but is not lost.
 /// 4. A panic ends the state: the host reports it, and only drops the state after that.
 pub trait OutputPlugin: Sized + Send + 'static {
@@ -73,9 +76,41 @@ pub enum Delivery {
         /// The reason for the rest.
         reason: String,
     },
+    /// A part of the batch is done, and at least one alert is. The host offers the rest at once. (A host before 1.4 has no
+    /// such answer: it waits as for [`Delivery::TryAgain`], and counts refused alerts as delivered.)
+    GoOn {
+        /// The number of delivered alerts, counted from the front.
+        delivered: usize,
+        /// The number of alerts after those that can never be delivered. The host counts them as lost.
+        refused: usize,
+        /// Why they are refused. Empty if none is.
+        reason: String,
+    },
 }
 
 impl Delivery {
+    /// [`Delivery::GoOn`] after this number of delivered alerts.
+    #[must_use]
+    pub fn go_on(delivered: usize) -> Self {
+        Self::GoOn {
+            delivered,
+            refused: 0,
+            reason: String::new(),
+        }
+    }
+
+    /// [`Delivery::GoOn`]: after the delivered alerts, the receiver refused this number of alerts for good. The reason is
+    /// the text of an error and all its sources.
+    #[must_use]
+    pub fn refused(delivered: usize, refused: usize, error: &(dyn std::error::Error + '_)) -> Self {
+        let reason = Chain(error).to_string();
+        Self::GoOn {
+            delivered,
+            refused,
+            reason,
+        }
+    }
+
     /// [`Delivery::TryAgain`] with the text of an error and all its sources.
     #[must_use]
     pub fn try_again(delivered: usize, error: &(dyn std::error::Error + '_)) -> Self {
@@ -91,6 +126,47 @@ impl Delivery {
     }
 }
 
+/// The time that a call of [`OutputPlugin::emit`] should take at most. An output that delivers alerts one by one looks at
+/// it after each.
+///
+/// ```
+/// use lanner_plugin::{Alerts, Delivery, Turn};
+///
+/// fn emit(alerts: &Alerts<'_>) -> Delivery {
+///     let turn = Turn::begin();
+///     for (done, alert) in alerts.iter().enumerate() {
+///         if done > 0 && turn.is_over() {
+///             return Delivery::go_on(done);
+///         }
+///         println!("{}", alert.text());
+///     }
+///     Delivery::Delivered
+/// }
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Turn {
+    end: Instant,
+}
+
+impl Turn {
+    /// How long a call should take.
+    pub const LENGTH: Duration = Duration::from_secs(1);
+
+    /// A turn that begins now.
+    #[must_use]
+    pub fn begin() -> Self {
+        Self {
+            end: Instant::now() + Self::LENGTH,
+        }
+    }
+
+    /// Whether it is time to return.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        Instant::now() >= self.end
+    }
+}
+
 /// A batch of alerts, oldest first.
 #[derive(Clone, Copy)]
 pub struct Alerts<'a>(&'a [*const LannerAlert]);
@@ -103,12 +179,15 @@ impl<'a> Alerts<'a> {
     /// # Safety
     ///
     /// `raw` and everything that it points to match the header's description for `'a`.
-    pub(crate) unsafe fn from_abi(raw: &'a LannerBatch) -> Self {
-        if raw.alerts.is_null() {
-            return Self(&[]);
+    pub(crate) unsafe fn from_abi(raw: *const LannerBatch) -> Self {
+        // SAFETY: by the function's contract. The fields are read one by one, as an older host's struct is shorter.
+        unsafe {
+            let (alerts, count) = ((*raw).alerts, (*raw).count);
+            if alerts.is_null() {
+                return Self(&[]);
+            }
+            Self(std::slice::from_raw_parts(alerts, count))
         }
-        // SAFETY: by the function's contract.
-        Self(unsafe { std::slice::from_raw_parts(raw.alerts, raw.count) })
     }
 
     /// The number of alerts.

@@ -228,9 +228,10 @@ pub fn batch<R>(alerts: &[Alert], body: impl FnOnce(&Alerts<'_>) -> R) -> R {
         size: size_of::<LannerBatch>(),
         alerts: pointers.as_ptr(),
         count: pointers.len(),
+        refused: std::ptr::null_mut(),
     };
     // SAFETY: everything lives until `body` has returned.
-    body(&unsafe { Alerts::from_abi(&raw) })
+    body(&unsafe { Alerts::from_abi(&raw const raw) })
 }
 
 /// Lets an output deliver alerts.

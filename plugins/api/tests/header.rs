@@ -86,8 +86,8 @@ const PREAMBLE: &str = r"/* SPDX-License-Identifier: Apache-2.0 */
  *
  *  1. Versions. The host refuses a plugin whose abi_major differs from its own. abi_minor may differ: structs that
  *     begin with `size` may be longer or shorter than in this header. Set `size` to sizeof the struct when you fill
- *     one in. Before you read a field that came with a later minor version than 0 (`Since 1.1`), check that `size`
- *     covers it. Structs without `size` never change.
+ *     one in. Before you read a field that came with a later minor version than 0 (`Since 1.1`), check that the struct
+ *     has it: LANNER_HAS(batch, refused). Structs without `size` never change.
  *  2. Ownership. Whoever creates a text, an array or a struct keeps it and frees it. The other side may read it until
  *     the call that passed it returns, and copies what it wants to keep. Neither side frees memory of the other.
  *  3. Texts are a pointer and a length. They have no terminating NUL and may contain NUL. Names and messages are
@@ -100,6 +100,20 @@ const PREAMBLE: &str = r"/* SPDX-License-Identifier: Apache-2.0 */
  *     returns, on the thread of that call. They are never NULL.
  *  7. Blocking. Each function says whether it may block. A function that says nothing must not block.
  *  8. The host never unloads the library.
+ *  9. Settings. Without settings in the configuration, the text is empty (len 0), not `null` or `{}`. Treat it as `{}`.
+ *     Otherwise it is one JSON value, usually an object, that fits the schema if the plugin has one.
+ * 10. Time. on_event runs for every event, often a million times a second: it should take less than a microsecond.
+ *     emit runs for up to 256 alerts, and should return after about a second (LANNER_GO_ON). The host calls flush when
+ *     no more alerts wait, and before close: what emit buffers must be written out there.
+ * 11. Threads of your own. A plugin may start threads, which may use the host's table (log, metrics) at any time. Block
+ *     all signals in them: the signals of the process are lanner's. Do not change signal handlers, the signal mask of
+ *     the thread that calls you, the working directory, the umask or the environment. End your threads in close: the
+ *     state is gone afterwards.
+ * 12. Processes. lanner has many threads, so a child may only call functions that are safe after fork() until it calls
+ *     exec: use posix_spawn() or vfork(). Open descriptors with O_CLOEXEC. Wait for your own children alone, by pid.
+ *     Never call exit() or abort(): they end lanner.
+ * 13. Crashes. A plugin that crashes ends lanner. lanner prints the plugin's name before that, if the crash is in the
+ *     plugin's code or in a call of the plugin.
  *
  * Priorities are those of syslog: 0 Emergency, 1 Alert, 2 Critical, 3 Error, 4 Warning, 5 Notice, 6 Informational,
  * 7 Debug.
@@ -107,7 +121,11 @@ const PREAMBLE: &str = r"/* SPDX-License-Identifier: Apache-2.0 */
 ";
 
 /// The exported function. cbindgen cannot see it, because the plugin defines it.
-const TRAILER: &str = r##"#if defined(__GNUC__)
+const TRAILER: &str = r##"/* Whether the struct that `pointer` points to has a field: its `size` covers the whole of it. */
+#define LANNER_HAS(pointer, field) \
+    ((pointer)->size >= (size_t)((const char *)(&(pointer)->field + 1) - (const char *)(pointer)))
+
+#if defined(__GNUC__)
 #define LANNER_EXPORT __attribute__((visibility("default")))
 #else
 #define LANNER_EXPORT
@@ -248,7 +266,7 @@ fn c_and_rust_agree_on_every_struct_and_constant() {
             size, time_ns, rule, source, hostname, text, json, tags, tag_count, fields,
             field_count, priority, reserved
         }
-        LannerBatch { size, alerts, count }
+        LannerBatch { size, alerts, count, refused }
         LannerOutputPlugin { size, open, emit, flush, reopen, close, schema }
         LannerPlugin {
             abi_major, abi_minor, size, name, version, description, rules, output
@@ -262,6 +280,7 @@ fn c_and_rust_agree_on_every_struct_and_constant() {
         STATUS_PANIC = LANNER_PANIC
         STATUS_TRY_AGAIN = LANNER_TRY_AGAIN
         STATUS_GIVE_UP = LANNER_GIVE_UP
+        STATUS_GO_ON = LANNER_GO_ON
         LEVEL_ERROR = LANNER_LEVEL_ERROR
         LEVEL_WARN = LANNER_LEVEL_WARN
         LEVEL_INFO = LANNER_LEVEL_INFO

@@ -152,6 +152,7 @@ mod tests {
             Delivery::Delivered => (lines.len(), "delivered"),
             Delivery::TryAgain { delivered, .. } => (delivered, "try again"),
             Delivery::GiveUp { delivered, .. } => (delivered, "give up"),
+            Delivery::GoOn { delivered, .. } => (delivered, "go on"),
         }
     }
 

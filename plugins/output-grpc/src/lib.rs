@@ -8,11 +8,13 @@
 //! | `falco`, `own` | the services |
 //! | `convert` | alerts as messages |
 //! | `server` | listening, TLS, stopping |
+//! | `authority` | makes requests of current clients acceptable to the HTTP/2 library |
 //! | `generated` | messages and service traits, made from `proto/` (see `tests/generated.rs`) |
 //!
 //! An alert counts as delivered when it is in the buffer. A client that reads too slowly misses alerts and gets a notice
 //! of that. It neither delays other clients nor costs more memory than they do.
 
+mod authority;
 mod convert;
 mod falco;
 mod follow;

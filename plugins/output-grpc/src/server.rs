@@ -15,11 +15,13 @@ use lanner_plugin::files::{self, FileError};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tonic::transport::server::Router;
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
 use crate::Settings;
+use crate::authority::Connection;
 use crate::falco::{Outputs, Version};
 use crate::log::Log;
 use crate::own::Own;
@@ -125,6 +127,7 @@ impl Server {
                 let listener = listener.try_clone();
                 let listener = listener.and_then(tokio::net::UnixListener::from_std);
                 let incoming = UnixListenerStream::new(listener.map_err(self.listen_error())?);
+                let incoming = incoming.map(|stream| stream.map(Connection::new));
                 let serve = router.serve_with_incoming_shutdown(incoming, stopped);
                 runtime.spawn(async { drop(serve.await) })
             }

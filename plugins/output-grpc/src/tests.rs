@@ -1,4 +1,5 @@
-//! Against a client that shares no code with ours: grpcio, with a codec written from the wire format.
+//! Against a client that shares no code with ours: grpcio, the system's and the current one, with a codec written from the
+//! wire format; and against Falco's own client.
 
 use std::fs;
 use std::path::Path;
@@ -6,13 +7,18 @@ use std::path::Path;
 use lanner_plugin::testing::{self, Alert};
 use lanner_plugin::{OwnedValue, Priority};
 use serde_json::{Value, json};
-use test_support::peers::{Authority, Client, python};
+use test_support::peers::{Authority, Client, Python, current_python, python};
 
 use super::*;
 
 /// All lines that a client prints.
-fn printed(python: &str, args: &[&str]) -> Vec<Value> {
+fn printed(python: &Python, args: &[&str]) -> Vec<Value> {
     Client::start(python, args).rest()
+}
+
+/// The clients of today and of some years ago: they write requests differently.
+fn pythons() -> Vec<&'static Python> {
+    [python(), current_python()].into_iter().flatten().collect()
 }
 
 fn open(settings: &Value) -> Output {
@@ -60,7 +66,10 @@ fn rules(messages: &[Value]) -> Vec<&str> {
 
 #[test]
 fn falcos_clients_get_every_field_where_they_look_for_it() {
-    let Some(python) = python() else { return };
+    pythons().into_iter().for_each(get_every_field);
+}
+
+fn get_every_field(python: &Python) {
     let folder = tempfile::tempdir().unwrap();
     let (mut output, target) = at_socket(folder.path(), &json!({}));
     let version = printed(python, &[&target, "version"]);
@@ -101,7 +110,10 @@ fn falcos_clients_get_every_field_where_they_look_for_it() {
 
 #[test]
 fn get_has_what_this_client_has_not_got_yet_and_ends() {
-    let Some(python) = python() else { return };
+    pythons().into_iter().for_each(get_what_is_new);
+}
+
+fn get_what_is_new(python: &Python) {
     let folder = tempfile::tempdir().unwrap();
     let (mut output, target) = at_socket(folder.path(), &json!({"keep": 3}));
     emit(&mut output, &["one", "two"]);
@@ -119,7 +131,10 @@ fn get_has_what_this_client_has_not_got_yet_and_ends() {
 
 #[test]
 fn our_own_service_filters_and_goes_on_from_a_cursor() {
-    let Some(python) = python() else { return };
+    pythons().into_iter().for_each(filter_and_go_on);
+}
+
+fn filter_and_go_on(python: &Python) {
     let folder = tempfile::tempdir().unwrap();
     let (mut output, target) = at_socket(folder.path(), &json!({"keep": 4}));
     let own = |count: &str, request: Value| {
@@ -185,8 +200,36 @@ fn our_own_service_filters_and_goes_on_from_a_cursor() {
     assert_eq!(error[0]["error"], "INVALID_ARGUMENT");
 }
 
+#[test]
+fn falcos_own_client_works_with_the_current_grpcio() {
+    let Some(python) = current_python() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (mut output, target) = at_socket(folder.path(), &json!({}));
+    let endpoint = target.replacen("unix:", "unix://", 1);
+    let falcos =
+        |args: &[&str]| Client::start_falcos(python, &[&[endpoint.as_str()], args].concat()).rest();
+    assert_eq!(
+        falcos(&["version"]),
+        [json!({"version": env!("CARGO_PKG_VERSION")})]
+    );
+    emit(&mut output, &["one", "two"]);
+    assert_eq!(rules(&falcos(&["get"])), ["one", "two"]);
+    emit(&mut output, &["three"]);
+    std::thread::scope(|scope| {
+        let got = scope.spawn(|| falcos(&["sub", "2"]));
+        // The subscription begins at a time that this test does not see.
+        while !got.is_finished() {
+            emit(&mut output, &["more"]);
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        assert_eq!(rules(&got.join().unwrap()).len(), 2);
+    });
+}
+
 /// All messages that our own service sends for a request.
-fn subscribe(python: &str, target: &str, request: &str) -> Vec<Value> {
+fn subscribe(python: &Python, target: &str, request: &str) -> Vec<Value> {
     let mut client = Client::start(python, &[target, "own", "0", request]);
     client.ready();
     client.rest()

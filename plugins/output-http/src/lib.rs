@@ -1,23 +1,30 @@
 //! Output plugin: alerts by HTTP POST. A request has one alert, as falcosidekick and Falco's other receivers expect it, or
 //! many.
 //!
-//! The answer's status decides. 2xx: the alert is delivered. 400, 413, 415 and 422: the receiver will never take this
-//! alert; the plugin logs and counts it (`rejected_total`) and goes on with the next one. Any other status, or no answer:
-//! the host offers the alert again.
+//! The answer's status decides. 2xx: the alerts are delivered. 400, 413, 415 and 422: the receiver will never take these
+//! alerts. If they are several, the plugin sends fewer, until it finds the one that is refused: the host gives up on that
+//! one, and the plugin counts it (`rejected_total`). Any other status, or no answer: the host offers the alerts again,
+//! after the time that the receiver asks for (`Retry-After`).
 
 mod agent;
 mod body;
+mod share;
 mod token;
+mod wait;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use lanner_plugin::{Alerts, Chain, Counter, Delivery, Error, Host, Level, OutputPlugin};
+use lanner_plugin::{Alerts, Counter, Delivery, Error, Host, Level, OutputPlugin, Turn};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ureq::Agent;
 use ureq::http::StatusCode;
+
+use share::Share;
+use wait::Wait;
 
 /// What a user can set for this plugin. The names are Falco's where Falco has them (`http_output`).
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -28,6 +35,15 @@ pub struct Settings {
     /// How many alerts go into one request.
     #[serde(default)]
     pub batch: Batch,
+    /// How many alerts a request has at most, if `batch` is not `none`.
+    #[serde(default = "most_alerts")]
+    #[schemars(range(min = 1))]
+    pub batch_alerts: usize,
+    /// How many bytes of alerts a request has at most, before compression, if `batch` is not `none`. A request has at
+    /// least one alert.
+    #[serde(default = "most_bytes")]
+    #[schemars(range(min = 1))]
+    pub batch_bytes: usize,
     /// The `User-Agent` header.
     #[serde(default = "user_agent")]
     pub user_agent: String,
@@ -96,6 +112,14 @@ fn yes() -> bool {
     true
 }
 
+fn most_alerts() -> usize {
+    256
+}
+
+fn most_bytes() -> usize {
+    1_000_000
+}
+
 fn five() -> u64 {
     5
 }
@@ -108,6 +132,8 @@ pub struct Output {
     agent: Agent,
     /// The `Authorization` header, from `bearer_token_file`.
     authorization: Option<String>,
+    share: Share,
+    wait: Wait,
     requests: Counter,
     rejected: Counter,
 }
@@ -125,6 +151,8 @@ enum PostError {
         status: StatusCode,
         /// The beginning of the answer's body.
         answer: String,
+        /// How long the receiver asks to wait.
+        retry_after: Option<Duration>,
     },
 }
 
@@ -134,6 +162,13 @@ impl PostError {
         match self {
             Self::Compress(_) | Self::NoAnswer { .. } => false,
             Self::Status { status, .. } => matches!(status.as_u16(), 400 | 413 | 415 | 422),
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Compress(_) | Self::NoAnswer { .. } => None,
+            Self::Status { retry_after, .. } => *retry_after,
         }
     }
 }
@@ -146,6 +181,8 @@ impl OutputPlugin for Output {
         Ok(Self {
             agent: agent::new(&settings)?,
             authorization: token::authorization(&settings)?,
+            share: Share::new(&settings)?,
+            wait: Wait::default(),
             requests: counter("requests_total", "Requests that were answered."),
             rejected: counter(
                 "rejected_total",
@@ -157,24 +194,34 @@ impl OutputPlugin for Output {
     }
 
     fn emit(&mut self, alerts: &Alerts<'_>) -> Delivery {
+        if let Some(wait) = self.wait.left(Instant::now()) {
+            return Delivery::try_again(0, &wait);
+        }
         let alerts: Vec<&str> = alerts.iter().map(|alert| alert.json()).collect();
-        let size = match self.settings.batch {
-            Batch::None => 1,
-            Batch::Array | Batch::Lines => alerts.len().max(1),
-        };
-        let mut delivered = 0;
-        for batch in alerts.chunks(size) {
-            match self.post(batch) {
-                Ok(()) => {}
-                Err(error) if error.is_rejection() => {
-                    let count = batch.len();
-                    self.rejected.add(count as u64);
-                    let message = format!("{count} alerts are refused for good: {}", Chain(&error));
-                    self.host.log(Level::Error, &message);
-                }
-                Err(error) => return Delivery::try_again(delivered, &error),
+        let turn = Turn::begin();
+        let mut done = 0;
+        while done < alerts.len() {
+            if done > 0 && turn.is_over() {
+                return Delivery::go_on(done);
             }
-            delivered += batch.len();
+            let count = self.share.of(&alerts[done..]);
+            match self.post(&alerts[done..done + count]) {
+                Ok(()) => {
+                    done += count;
+                    self.share.accepted();
+                }
+                // One of these alerts is at fault, or they are too many.
+                Err(error) if error.is_rejection() && count > 1 => self.share.halve(count),
+                Err(error) if error.is_rejection() => {
+                    self.rejected.add(1);
+                    self.share.found();
+                    return Delivery::refused(done, 1, &error);
+                }
+                Err(error) => {
+                    self.wait.begin(error.retry_after());
+                    return Delivery::try_again(done, &error);
+                }
+            }
         }
         Delivery::Delivered
     }
@@ -183,6 +230,7 @@ impl OutputPlugin for Output {
     fn reopen(&mut self) -> Result<(), Error> {
         self.authorization = token::authorization(&self.settings)?;
         self.agent = agent::new(&self.settings)?;
+        self.wait = Wait::default();
         Ok(())
     }
 }
@@ -215,6 +263,8 @@ impl Output {
         };
         self.requests.add(1);
         let status = response.status();
+        let retry_after = response.headers().get("retry-after");
+        let retry_after = retry_after.and_then(|value| wait::retry_after(value.to_str().ok()?));
         // The connection can be used again only when the answer has been read to its end.
         let answer = response
             .body_mut()
@@ -235,6 +285,7 @@ impl Output {
             url,
             status,
             answer,
+            retry_after,
         })
     }
 }

@@ -98,22 +98,130 @@ fn answers_decide_what_becomes_of_alerts() {
         let words: Vec<String> = receiver.notes().iter().flat_map(words).collect();
         assert_eq!(words, ["one", "two", "two", "three"], "{status}");
     }
-    // One alert is refused for good. The others are delivered.
-    let receiver = Receiver::start("200,400", &[]);
+}
+
+/// An output that posts to a receiver, on a host that hears what it counts.
+fn heard(receiver: &Receiver, more: &Value) -> (Output, &'static testing::Heard) {
     let (host, heard) = testing::host_with_ears();
-    let settings = json!({"url": format!("http://localhost:{}/", receiver.port)});
-    let mut output: Output = testing::open_on(host, &settings).unwrap();
-    assert_eq!(
-        emit(&mut output, &["one", "two", "three"]),
-        Delivery::Delivered
-    );
-    assert_eq!(heard.metric("rejected_total"), Some(1.0));
-    assert_eq!(heard.metric("requests_total"), Some(3.0));
-    assert!(
-        heard.lines()[0].contains("refused for good"),
-        "{:?}",
-        heard.lines()
-    );
+    let mut settings = more.clone();
+    settings["url"] = json!(format!("http://localhost:{}/", receiver.port));
+    (testing::open_on(host, &settings).unwrap(), heard)
+}
+
+/// Offers alerts as the host does, until all are done. Returns those that were refused.
+fn deliver<'a>(output: &mut Output, mut alerts: &[&'a str]) -> Vec<&'a str> {
+    let mut refused_ones = Vec::new();
+    loop {
+        match emit(output, alerts) {
+            Delivery::Delivered => return refused_ones,
+            Delivery::GoOn {
+                delivered,
+                refused,
+                reason,
+            } => {
+                assert!(delivered + refused > 0);
+                assert!(refused == 0 || reason.contains(" answers 4"), "{reason}");
+                refused_ones.extend(&alerts[delivered..delivered + refused]);
+                alerts = &alerts[delivered + refused..];
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The alerts of the requests that the receiver took.
+fn taken(receiver: &Receiver) -> Vec<String> {
+    let notes = receiver.notes();
+    let taken = notes.iter().filter(|note| note["status"] == 200);
+    taken.flat_map(words).collect()
+}
+
+#[test]
+fn of_a_batch_that_is_refused_all_alerts_but_the_one_at_fault_arrive() {
+    let names: Vec<String> = (0..100).map(|number| format!("n{number}n")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for batch in ["none", "array", "lines"] {
+        let receiver = Receiver::start("refuse=n7", &[]);
+        let (mut output, heard) = heard(&receiver, &json!({"batch": batch}));
+        let at_fault: Vec<&str> = names
+            .iter()
+            .copied()
+            .filter(|name| name.starts_with("n7"))
+            .collect();
+        assert_eq!(deliver(&mut output, &names), at_fault, "{batch}");
+        let rest = names.iter().filter(|name| !name.starts_with("n7"));
+        assert!(taken(&receiver).iter().eq(rest), "{batch}");
+        assert_eq!(heard.metric("rejected_total"), Some(11.0), "{batch}");
+    }
+}
+
+#[test]
+fn requests_keep_to_the_receivers_limit_and_to_our_own() {
+    let names: Vec<String> = (0..200).map(|number| format!("n{number}")).collect();
+    let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let long = "x".repeat(6000);
+    names[50] = &long;
+    // An alert has about 230 bytes, and its message twice.
+    let receiver = Receiver::start("limit=5000", &[]);
+    let (mut output, _) = heard(&receiver, &json!({"batch": "array"}));
+    assert_eq!(deliver(&mut output, &names), [long.as_str()]);
+    let rest = names.iter().filter(|name| **name != long);
+    assert!(taken(&receiver).iter().eq(rest));
+
+    let receiver = Receiver::start("", &[]);
+    let limits = json!({"batch": "lines", "batch_alerts": 10, "batch_bytes": 1500});
+    let (mut output, _) = heard(&receiver, &limits);
+    assert!(deliver(&mut output, &names).is_empty());
+    assert!(taken(&receiver).iter().eq(&names));
+    for note in receiver.notes() {
+        let bytes = note["body"].as_str().unwrap().len();
+        assert!(bytes <= 1500 || words(&note) == [long.as_str()], "{bytes}");
+    }
+    let limits = json!({"batch": "lines", "batch_alerts": 10});
+    let (mut output, _) = heard(&receiver, &limits);
+    deliver(&mut output, &names[..15]);
+    let notes = receiver.notes();
+    let last = notes[notes.len() - 2..]
+        .iter()
+        .map(|note| words(note).len());
+    assert!(last.eq([10, 5]));
+}
+
+#[test]
+fn a_slow_receiver_gets_as_many_alerts_as_fit_into_a_second() {
+    let receiver = Receiver::start("slow=0.3", &[]);
+    let (mut output, _) = heard(&receiver, &json!({}));
+    let answer = emit(&mut output, &["x"; 50]);
+    let Delivery::GoOn {
+        delivered,
+        refused: 0,
+        ..
+    } = answer
+    else {
+        panic!("{answer:?}");
+    };
+    assert!((1..10).contains(&delivered), "{delivered}");
+    assert_eq!(receiver.notes().len(), delivered);
+}
+
+#[test]
+fn no_request_is_sent_before_the_time_that_the_receiver_asks_for() {
+    let receiver = Receiver::start("503+2", &[]);
+    let (mut output, _) = heard(&receiver, &json!({}));
+    let begin = Instant::now();
+    for expected in ["503", "asked to wait 2 more seconds"] {
+        let answer = emit(&mut output, &["one"]);
+        assert!(
+            matches!(&answer, Delivery::TryAgain { delivered: 0, reason } if reason.contains(expected)),
+            "{answer:?}"
+        );
+    }
+    assert_eq!(receiver.notes().len(), 1);
+    while emit(&mut output, &["one"]) != Delivery::Delivered {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(begin.elapsed() >= Duration::from_secs(2));
+    assert_eq!(receiver.notes().len(), 2);
 }
 
 /// Starts a receiver with TLS. `client` names the authority that must have signed the certificates of clients.
@@ -201,6 +309,10 @@ fn mistakes_are_known_at_once() {
         (json!({"url": "ftp://x/"}), "no http:// or https://"),
         (json!({"url": "localhost:80"}), "`url`"),
         (json!({"url": "http://x/", "timeout": 0}), "`timeout`"),
+        (
+            json!({"url": "http://x/", "batch_bytes": 0}),
+            "`batch_bytes`",
+        ),
         (
             json!({"url": "https://x/", "ca_cert": "/nonexistent"}),
             "/nonexistent: No such file",

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use async_nats::jetstream::context::{Context, CreateStreamError, PublishError};
+use async_nats::jetstream::context::{Context, CreateStreamError, PublishError, PublishErrorKind};
 use async_nats::jetstream::stream::Config;
 use async_nats::{ConnectError, ConnectOptions, HeaderMap, ServerAddr};
 use lanner_plugin::InvalidSetting;
@@ -77,6 +77,27 @@ pub(crate) enum PublishFailure {
     Acknowledge(#[source] PublishError),
     #[error("the output is closed")]
     Closed,
+}
+
+impl PublishFailure {
+    /// Whether the server will never take the message: it is larger than its `max_payload`.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Publish(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded)
+    }
+
+    /// Whether the stream is missing: it was deleted after this connection was made.
+    pub(crate) fn is_missing_stream(&self) -> bool {
+        match self {
+            Self::Publish(error) | Self::Acknowledge(error) => {
+                error.kind() == PublishErrorKind::StreamNotFound
+            }
+            Self::Settings(_)
+            | Self::Connect(_)
+            | Self::NoAnswer(_)
+            | Self::Stream(_)
+            | Self::Closed => false,
+        }
+    }
 }
 
 pub(crate) fn check(settings: &Settings) -> Result<(), SettingsError> {

@@ -207,7 +207,13 @@ impl OutputPlugin for Output {
             Some(source) => {
                 let servers: Vec<&str> = self.settings.servers.iter().map(String::as_str).collect();
                 let servers = servers.join(",");
-                Delivery::try_again(published.acknowledged, &Undelivered { servers, source })
+                let refused = source.is_refusal();
+                let undelivered = Undelivered { servers, source };
+                if refused {
+                    Delivery::refused(published.acknowledged, 1, &undelivered)
+                } else {
+                    Delivery::try_again(published.acknowledged, &undelivered)
+                }
             }
         }
     }
@@ -233,7 +239,13 @@ impl Output {
                 Err(error) => return Published::failed(error),
             },
         };
-        runtime.block_on(connection.publish(outgoing))
+        let published = runtime.block_on(connection.publish(outgoing));
+        let missing = published.failed.as_ref();
+        if missing.is_some_and(PublishFailure::is_missing_stream) {
+            // The next connection makes the stream again.
+            self.connection = None;
+        }
+        published
     }
 }
 

@@ -38,7 +38,7 @@ fn deliver(output: &mut Output, mut alerts: &[Alert]) {
                 alerts = &alerts[delivered..];
                 false
             }
-            Delivery::GiveUp { reason, .. } => panic!("{reason}"),
+            Delivery::GiveUp { reason, .. } | Delivery::GoOn { reason, .. } => panic!("{reason}"),
         }
     });
 }
@@ -65,6 +65,40 @@ fn alerts_are_in_the_stream_once_and_in_order() {
     assert_eq!(numbers(&messages), (0..310).collect::<Vec<_>>());
     assert_eq!(messages[0].0, "lanner.alerts.tester.Warning");
     assert_eq!(messages[0].1["rule"], "A rule");
+}
+
+#[test]
+fn a_stream_that_was_deleted_is_made_again() {
+    let Some(server) = NatsServer::start(&[]) else {
+        return;
+    };
+    let (mut output, _) = open(&server, &json!({}));
+    deliver(&mut output, &alerts(0..10));
+    server.delete_stream();
+    deliver(&mut output, &alerts(10..20));
+    let messages = server.messages();
+    assert_eq!(numbers(&messages), (10..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_alert_that_is_larger_than_the_server_allows_is_refused_alone() {
+    let Some(server) = NatsServer::start(&[]) else {
+        return;
+    };
+    let (mut output, _) = open(&server, &json!({}));
+    let mut three = alerts(0..3);
+    // The server's default is 1 MiB.
+    three[1] = Alert::new("A rule", &"x".repeat(1 << 20));
+    match testing::emit(&mut output, &three) {
+        Delivery::GoOn {
+            delivered: 1,
+            refused: 1,
+            reason,
+        } => assert!(!reason.is_empty()),
+        other => panic!("{other:?}"),
+    }
+    deliver(&mut output, &three[2..]);
+    assert_eq!(numbers(&server.messages()), [0, 2]);
 }
 
 #[test]

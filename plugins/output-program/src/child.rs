@@ -11,6 +11,42 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+/// The process groups of running programs. lanner may end while a program hangs, and the output's thread with it: then no one
+/// but the exit handler can end the program.
+mod running {
+    use std::collections::BTreeSet;
+    use std::sync::{Mutex, Once, PoisonError};
+
+    use nix::sys::signal::{Signal, killpg};
+    use nix::unistd::Pid;
+
+    static GROUPS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+    pub(super) fn add(group: u32) {
+        static HANDLER: Once = Once::new();
+        HANDLER.call_once(|| {
+            // SAFETY: the plugin is never unloaded, so the function stays. If there is no room for it, programs that hang
+            // run on, as without it.
+            let _ = unsafe { nix::libc::atexit(kill_all) };
+        });
+        let mut groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
+        groups.insert(group);
+    }
+
+    pub(super) fn remove(group: u32) {
+        let mut groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
+        groups.remove(&group);
+    }
+
+    extern "C" fn kill_all() {
+        let groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
+        for group in &*groups {
+            // a group whose program was not waited for keeps its number
+            let _ = killpg(Pid::from_raw(group.cast_signed()), Signal::SIGKILL);
+        }
+    }
+}
+
 /// A running program. It has a process group of its own. So the processes that it starts are killed with it, and the
 /// terminal's Ctrl-C, which is for lanner, does not interrupt it.
 #[derive(Debug)]
@@ -48,12 +84,8 @@ impl Child {
             // Lanner's standard output has nothing but alerts and events.
             .stdout(io::stderr())
             .process_group(0);
-        // SAFETY: between fork and exec, the closure makes one system call and touches no memory. lanner may end while the
-        // program hangs: the kernel ends the program then.
-        unsafe {
-            command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?));
-        }
         let mut process = command.spawn().map_err(ChildError::Start)?;
+        running::add(process.id());
         let input = process.stdin.take();
         let child = Self { process, input };
         if let Some(input) = &child.input {
@@ -125,6 +157,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
+        running::remove(self.process.id());
         if matches!(self.process.try_wait(), Ok(None)) {
             // The child has not been waited for, so its number still is that of its process group.
             if let Ok(group) = i32::try_from(self.process.id()) {

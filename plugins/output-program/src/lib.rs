@@ -10,7 +10,7 @@ mod child;
 use std::time::Duration;
 
 use lanner_plugin::{
-    Alerts, Chain, Delivery, Error, Host, InvalidSetting, Level, LineWriter, OutputPlugin,
+    Alerts, Chain, Delivery, Error, Host, InvalidSetting, Level, LineWriter, OutputPlugin, Turn,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -81,6 +81,7 @@ impl OutputPlugin for Output {
             self.run(&lines)
         };
         match failed {
+            None if delivered < lines.len() => Delivery::go_on(delivered),
             None => Delivery::Delivered,
             Some(error) => Delivery::try_again(delivered, &error),
         }
@@ -100,16 +101,20 @@ impl Output {
         Duration::from_secs(self.settings.timeout)
     }
 
-    /// Runs a program for the whole batch, or one for each alert. Returns how many lines were delivered and, if not
-    /// all, why.
+    /// Runs a program for the whole batch, or one for each alert until the turn is over. Returns how many lines were
+    /// delivered, and the error if there was one.
     fn run(&self, lines: &[&str]) -> (usize, Option<ChildError>) {
         let size = if self.settings.single {
             1
         } else {
             lines.len().max(1)
         };
+        let turn = Turn::begin();
         let mut delivered = 0;
         for batch in lines.chunks(size) {
+            if delivered > 0 && turn.is_over() {
+                break;
+            }
             let mut text = batch.join("\n");
             text.push('\n');
             let timeout = self.timeout();

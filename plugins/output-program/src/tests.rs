@@ -146,3 +146,23 @@ fn the_page_describes_the_settings() {
     let schema = schemars::schema_for!(Settings);
     test_support::assert_documented("output-program", schema.as_value());
 }
+
+#[test]
+fn programs_that_are_started_for_each_alert_take_about_a_second_of_a_call() {
+    let (_folder, path) = folder();
+    let program = format!("sleep 0.3; cat >> {}", path.display());
+    let mut output = open(&program, json!({"single": true}));
+    let messages: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+    let messages: Vec<&str> = messages.iter().map(String::as_str).collect();
+    let answer = emit(&mut output, &messages);
+    let Delivery::GoOn {
+        delivered,
+        refused: 0,
+        ..
+    } = answer
+    else {
+        panic!("{answer:?}");
+    };
+    assert!((1..10).contains(&delivered), "{delivered}");
+    assert_eq!(words(&path), messages[..delivered]);
+}

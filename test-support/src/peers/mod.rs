@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `certificates` | an authority, and what it signs |
 //! | `receiver` | Python's web server (`peers/receiver.py`) |
-//! | `client` | a gRPC client made of grpcio and a codec written from the wire format (`peers/client.py`) |
+//! | `client` | a gRPC client made of grpcio and a codec written from the wire format (`peers/client.py`), and Falco's |
 //! | `rsyslogd`, `nats` | the daemons |
 //!
 //! A test whose peer is not installed is [skipped](crate::skipped).
@@ -22,7 +22,7 @@ use std::process::Child;
 use crate::skipped;
 
 pub use certificates::Authority;
-pub use client::{CRI, Client, python};
+pub use client::{CRI, Client, Python, current_python, python};
 pub use nats::NatsServer;
 pub use receiver::{Receiver, words};
 pub use rsyslogd::Rsyslogd;

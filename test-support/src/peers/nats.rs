@@ -60,6 +60,16 @@ impl NatsServer {
         });
     }
 
+    /// Deletes the stream LANNER.
+    pub fn delete_stream(&self) {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let address = format!("nats://127.0.0.1:{}", self.port);
+            let context = jetstream::new(async_nats::connect(address).await.unwrap());
+            context.delete_stream("LANNER").await.unwrap();
+        });
+    }
+
     /// The messages that are in the stream LANNER now, in its order: subject and content.
     #[must_use]
     pub fn messages(&self) -> Vec<(String, Value)> {

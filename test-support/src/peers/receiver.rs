@@ -20,8 +20,9 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Starts a server that answers with these statuses (`200,500`), and then with 200. `tls` is empty, or has the files
-    /// of its certificate and key, and perhaps of the authority that must have signed its clients' certificates.
+    /// Starts a server that answers with these statuses (`200,500`), and then with 200. The first lines of
+    /// `receiver.py` list what else can be among them. `tls` is empty, or has the files of its certificate and key, and
+    /// perhaps of the authority that must have signed its clients' certificates.
     #[must_use]
     pub fn start(statuses: &str, tls: &[PathBuf]) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -44,7 +45,7 @@ impl Receiver {
         (self.process, self.port) = run(self.folder.path(), "", self.port, &self.tls);
     }
 
-    /// The requests that it received: `connection` (a number), `path`, `headers` and `body` of each.
+    /// The requests that it received: `connection` (a number), `path`, `headers`, `body` and the `status` of its answer.
     #[must_use]
     pub fn notes(&self) -> Vec<Value> {
         let notes = fs::read_to_string(self.folder.path().join("notes")).unwrap_or_default();

@@ -38,6 +38,16 @@ impl SpoolFile {
     }
 }
 
+impl SpoolFile {
+    /// The file once more, if it is new and has nothing in it.
+    pub(super) fn if_new(&self) -> io::Result<Option<File>> {
+        match self.file.metadata()?.len() {
+            0 => self.file.try_clone().map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
 impl StorageBackend for SpoolFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())

@@ -1,9 +1,8 @@
-//! Alerts on disk: those that an output has not taken yet, oldest first.
+//! Alerts on disk: those that an output has not accepted yet, oldest first.
 //!
-//! The store is a redb database of one table, from the number of an alert to its bytes. Each commit is whole
-//! or not there at all, whenever the process dies; with `fsync` (the default) also whenever the power goes.
-//! What was chosen against: fjall, which makes files of 64 MiB in advance, has threads of its own and sixty
-//! dependencies; LMDB, which is C. A log of our own would be code that others have written better.
+//! The store is a redb database with one table, from the number of an alert to its bytes. Each commit is complete or absent,
+//! whenever the process dies; with `fsync` (the default) also if the power fails. The alternatives: fjall preallocates
+//! files of 64 MiB, has threads of its own and sixty dependencies; LMDB is a C library.
 
 mod file;
 #[cfg(test)]
@@ -30,17 +29,17 @@ use file::SpoolFile;
 const ALERTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("alerts");
 /// Bytes that the store may keep of its pages in memory.
 const CACHE: usize = 4 << 20;
-/// Alerts that are kept in memory besides, so that what is delivered at once is not read again.
+/// Alerts that are kept in memory as well, so that those that are delivered soon are not read from the disk.
 const RECENT: usize = 2048;
 
-/// How long after a full disk it is tried again whether there is room.
+/// How long after a full disk lanner tries whether there is more room.
 const CRAMPED: Duration = Duration::from_secs(60);
 
-/// What went wrong with a spool.
+/// A spool cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
-    /// Its folder cannot be made.
-    #[error("the spool's folder {path} cannot be made: {source}")]
+    /// Its folder cannot be created.
+    #[error("the spool's folder {path} cannot be created: {source}")]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -95,12 +94,12 @@ impl SpoolError {
     }
 }
 
-/// What a commit dropped of the oldest.
+/// The oldest alerts that a commit dropped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Dropped {
-    /// The spool was as large as it may be.
+    /// The spool had its full size.
     pub(super) evicted: usize,
-    /// They waited for longer than they may.
+    /// They waited longer than `age` allows.
     pub(super) expired: usize,
 }
 
@@ -114,22 +113,22 @@ pub struct Spool {
     /// How many there are, and how many bytes.
     count: usize,
     bytes: u64,
-    /// The newest ones; all that follow the first of these are here.
+    /// The newest alerts, without gaps.
     recent: VecDeque<(u64, Arc<Alert>)>,
-    /// Numbers of those that the output has now: these are not dropped.
+    /// Numbers of the alerts that the output has now. They are not dropped.
     taken: Vec<u64>,
-    /// Numbers of those that are delivered, but still on disk.
+    /// Numbers of alerts that are done, but still on disk.
     done: Vec<u64>,
-    /// The disk was full: bytes that there may be, and until when.
+    /// The disk was full: a limit of bytes, and until when it holds.
     cramped: Option<(u64, Instant)>,
 }
 
 impl Spool {
-    /// Opens a spool, or makes one. One that is damaged is set aside, and its new name returned.
+    /// Opens a spool, or creates it. Renames a damaged file, and returns its new name.
     ///
     /// # Errors
     ///
-    /// It cannot be made there, or another process has it.
+    /// It cannot be created, or another process uses it.
     pub fn open(settings: SpoolSettings) -> Result<(Self, Option<PathBuf>), SpoolError> {
         let mut spool = Self::unopened(settings);
         let Err(error) = spool.reopen() else {
@@ -143,7 +142,7 @@ impl Spool {
             .settings
             .path
             .with_extension(format!("damaged-{}", now_ns()));
-        tracing::error!("{error}; it is set aside as {}", aside.display());
+        tracing::error!("{error}; the file is renamed to {}", aside.display());
         fs::rename(&spool.settings.path, &aside).map_err(|_| error)?;
         spool.reopen()?;
         Ok((spool, Some(aside)))
@@ -193,10 +192,17 @@ impl Spool {
         }
     }
 
-    /// Opens the store anew: after an error it takes no more writes.
+    /// Opens the store again. After an error, it accepts no more writes.
     pub(super) fn reopen(&mut self) -> Result<(), SpoolError> {
         self.store = None;
-        if let Some(folder) = self.settings.path.parent() {
+        let path = &self.settings.path;
+        let mut opened = SpoolFile::open(path, self.settings.fsync);
+        // a folder is made only where no other user can change the way to it
+        if opened
+            .as_ref()
+            .is_err_and(|error| error.kind() == ErrorKind::NotFound)
+            && let Some(folder) = path.parent()
+        {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -205,22 +211,32 @@ impl Spool {
                     path: folder.to_owned(),
                     source,
                 })?;
+            opened = SpoolFile::open(path, self.settings.fsync);
         }
-        let path = &self.settings.path;
-        let file =
-            SpoolFile::open(path, self.settings.fsync).map_err(|source| SpoolError::Open {
-                path: path.clone(),
-                source,
-            })?;
-        let store = Database::builder()
-            .set_cache_size(CACHE)
-            .create_with_backend(file)
-            .map_err(|error| self.failed(error))?;
-        let write = store.begin_write().map_err(|error| self.failed(error))?;
-        write
-            .open_table(ALERTS)
-            .map_err(|error| self.failed(error))?;
-        write.commit().map_err(|error| self.failed(error))?;
+        let file = opened.map_err(|source| SpoolError::Open {
+            path: path.clone(),
+            source,
+        })?;
+        let unmade = file.if_new().map_err(|source| SpoolError::Open {
+            path: path.clone(),
+            source,
+        })?;
+        let make = || -> Result<Database, redb::Error> {
+            let store = Database::builder()
+                .set_cache_size(CACHE)
+                .create_with_backend(file)?;
+            let write = store.begin_write()?;
+            write.open_table(ALERTS)?;
+            write.commit()?;
+            Ok(store)
+        };
+        let store = make().map_err(|error| {
+            // half a new file, on a full disk, would look damaged the next time
+            if let Some(new) = unmade {
+                drop(new.set_len(0));
+            }
+            self.failed(error)
+        })?;
         self.store = Some(store);
         let (mut count, mut bytes, mut next) = (0, 0, self.next);
         self.read(|alerts| {
@@ -250,11 +266,11 @@ impl Spool {
         look(&alerts).map_err(|error| self.failed(error))
     }
 
-    /// The same spool with other bounds.
+    /// The same spool with other limits.
     ///
     /// # Errors
     ///
-    /// It could not be opened anew, which a change of `fsync` takes.
+    /// `fsync` changes, and the spool could not be opened again.
     pub(super) fn with(mut self, settings: SpoolSettings) -> Result<Self, SpoolError> {
         let anew = settings.fsync != self.settings.fsync;
         self.settings = settings;
@@ -266,8 +282,8 @@ impl Spool {
         Ok(self)
     }
 
-    /// All that waits, before these alerts, for an output that has a spool no longer. What cannot be read stays
-    /// in the file.
+    /// Takes all alerts out of the spool and puts them before these, for an output that has no spool any more. Unreadable
+    /// alerts stay in the file.
     pub(super) fn empty_into(&mut self, mut behind: VecDeque<Arc<Alert>>) -> VecDeque<Arc<Alert>> {
         let mut all = VecDeque::new();
         loop {
@@ -290,19 +306,19 @@ impl Spool {
         all
     }
 
-    /// How it was set up.
+    /// Its settings.
     #[must_use]
     pub fn settings(&self) -> &SpoolSettings {
         &self.settings
     }
 
-    /// Alerts that wait.
+    /// The number of waiting alerts.
     #[must_use]
     pub fn len(&self) -> usize {
         self.count.saturating_sub(self.done.len())
     }
 
-    /// Whether none waits.
+    /// Whether no alert waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -314,8 +330,8 @@ impl Spool {
         self.bytes
     }
 
-    /// Stores alerts, forgets those that are delivered, and drops the oldest that are too many or too old.
-    /// In one commit: when it returns, all that is on disk.
+    /// Stores alerts, removes those that are done, and drops the oldest ones if they are too many or too old, all in one
+    /// commit. When it returns, the disk has the result.
     ///
     /// # Errors
     ///
@@ -330,9 +346,9 @@ impl Spool {
         self.commit_with(new)
     }
 
-    /// As [`Spool::commit`], after the disk was full: from now on, a quarter of what fitted stays free, so that
-    /// to forget alerts is always possible: pages are never changed in place. After a while it is tried again
-    /// whether there is more room. Says how many of the oldest went for that, even if it failed.
+    /// As [`Spool::commit`], after the disk was full. From now on, a quarter of the space that was there stays free, so that
+    /// alerts can be removed: the store never changes a page in place. After a while the limit ends. Returns how many of
+    /// the oldest alerts were dropped for that, even if it failed.
     pub(super) fn commit_on_full_disk(
         &mut self,
         new: &[Arc<Alert>],
@@ -347,7 +363,7 @@ impl Spool {
             self.reopen()?;
             self.cramped = Some((limit.saturating_sub(wanted), until));
             for_room = self.commit_with(&[])?.1;
-            // what one commit frees, the next but one can use
+            // The space that a commit frees can be used by the next but one.
             self.commit_with(&[])?;
             self.cramped = Some((limit, until));
             let (dropped, more) = self.commit_with(new)?;
@@ -358,7 +374,7 @@ impl Spool {
         (for_room, result)
     }
 
-    /// How many the output has now.
+    /// How many alerts the output has now.
     pub(super) fn taken(&self) -> usize {
         self.taken.len()
     }

@@ -1,9 +1,12 @@
-//! `lanner plugins check`.
+//! `lanner plugins check`. The check runs in a process of its own, as a plugin may end the process that it is loaded into.
 
-use std::process::ExitCode;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, ExitCode, Stdio};
 
 use super::super::args::PluginCheckArgs;
 use super::super::{Failure, print};
+use serde_json::Value;
+
 use fields::FieldRegistry;
 use fields::template::Template;
 use plugin_host::check::{self, HostFields, Request, Verdict};
@@ -29,7 +32,82 @@ impl HostFields for Checked {
     }
 }
 
+const GOOD: &str = "it is good";
+const NOT_GOOD: &str = "it is not good";
+
 pub(super) fn check(args: &PluginCheckArgs) -> Result<ExitCode, Failure> {
+    if args.in_this_process {
+        return run(args);
+    }
+    if let Some(address) = address(&args.settings).filter(|_| !args.deliver) {
+        return Err(Failure::usage(format!(
+            "the check of an output delivers {} alerts that it makes up, and the settings have the address {address:?}; \
+             add --deliver to send them there",
+            check::ALERTS
+        )));
+    }
+    let mut child = Command::new("/proc/self/exe");
+    child.args(["plugins", "check", "--in-this-process"]);
+    child.arg(format!("--settings={}", args.settings));
+    child.arg(format!("--deadline={}ms", args.deadline.as_millis()));
+    for rules in &args.rules {
+        child.arg("--rules").arg(rules);
+    }
+    if args.cost {
+        child.arg("--cost");
+    }
+    let child = child.arg("--").arg(&args.file).stdout(Stdio::piped());
+    let failed = |error| Failure::broken(format!("cannot start a process for the check: {error}"));
+    let mut child = child.spawn().map_err(failed)?;
+    let mut last = String::new();
+    if let Some(output) = child.stdout.take() {
+        let mut output = BufReader::new(output);
+        let mut line = Vec::new();
+        // What the plugin itself prints comes here as well.
+        while output
+            .read_until(b'\n', &mut line)
+            .is_ok_and(|read| read > 0)
+        {
+            print(&line)?;
+            last = String::from_utf8_lossy(&line).into_owned();
+            line.clear();
+        }
+    }
+    let status = child.wait().map_err(failed)?;
+    match (status.code(), last.trim_end()) {
+        (Some(0), GOOD) => Ok(ExitCode::SUCCESS),
+        (Some(1), NOT_GOOD) => Ok(ExitCode::FAILURE),
+        // Wrong rule files, for example. The child has said what is wrong.
+        (Some(2), "") => Ok(ExitCode::from(2)),
+        _ => {
+            let text = format!("BAD: the plugin ended the process ({status})\n{NOT_GOOD}\n");
+            print(text.as_bytes())?;
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// An address of another host in settings.
+fn address(settings: &str) -> Option<String> {
+    fn find(value: &Value) -> Option<String> {
+        match value {
+            Value::String(text) => {
+                let (scheme, rest) = text.split_once("://")?;
+                let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+                let here = ["localhost", "127.", "[::1]"]
+                    .iter()
+                    .any(|name| host.starts_with(name));
+                (scheme != "unix" && !here).then(|| text.clone())
+            }
+            Value::Array(values) => values.iter().find_map(find),
+            Value::Object(values) => values.values().find_map(find),
+            Value::Null | Value::Bool(_) | Value::Number(_) => None,
+        }
+    }
+    find(&serde_json::from_str(settings).ok()?)
+}
+
+fn run(args: &PluginCheckArgs) -> Result<ExitCode, Failure> {
     let rules = args.rules.iter().map(|path| RuleFile::read(path));
     let request = Request {
         file: args.file.clone(),
@@ -53,11 +131,14 @@ pub(super) fn check(args: &PluginCheckArgs) -> Result<ExitCode, Failure> {
         }
     });
     written?;
-    print(if good {
-        b"it is good\n"
-    } else {
-        b"it is not good\n"
-    })?;
+    print(
+        if good {
+            format!("{GOOD}\n")
+        } else {
+            format!("{NOT_GOOD}\n")
+        }
+        .as_bytes(),
+    )?;
     Ok(if good {
         ExitCode::SUCCESS
     } else {

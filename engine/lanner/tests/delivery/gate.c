@@ -2,6 +2,7 @@
 #include "lanner_plugin.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +14,9 @@
 
 /* Files in one folder: `out` is written; while `away` exists it asks to be tried again, while `hangs`
  * exists it does not return, while `gives-up` exists it gives up, while `panics` exists it says that it panicked, while
- * `lies` exists it has delivered more than it got, for a reason that leads nowhere. `open-hangs` and `flush-hangs` do
- * what they say. Each `reopen` leaves a line in `reopened`. */
+ * `lies` exists it has delivered more than it got, for a reason that leads nowhere; while `slow` exists it takes 20 ms
+ * for each alert; if `crashes`, `aborts`, `exits` or `thread-crashes` exists it does that; while `refuses` exists it refuses alerts whose text ends in 7. `open-hangs` and `flush-hangs` do what
+ * they say. Each `reopen` leaves a line in `reopened`. */
 struct gate {
 	int folder;
 };
@@ -55,9 +57,41 @@ static int append(struct gate *gate, const char *name, const char *text, size_t 
 	return whole;
 }
 
+/* GATE_LOAD is what happens when the library is loaded: 1: it hangs, 2: it exits, 3: it crashes. */
+#ifdef GATE_LOAD
+__attribute__((constructor)) static void loaded(void)
+{
+	while (GATE_LOAD == 1)
+		pause();
+	if (GATE_LOAD == 2)
+		exit(0);
+	*(volatile int *)16 = 1;
+}
+#endif
+
+static void *crash(void *unused)
+{
+	*(volatile int *)16 = 1;
+	return unused;
+}
+
+static void misbehave(struct gate *gate)
+{
+	pthread_t thread;
+	if (there(gate, "crashes"))
+		crash(NULL);
+	if (there(gate, "aborts"))
+		abort();
+	if (there(gate, "exits"))
+		exit(0);
+	if (there(gate, "thread-crashes") && pthread_create(&thread, NULL, crash, NULL) == 0)
+		pthread_join(thread, NULL);
+}
+
 static LannerStatus gate_emit(void *state, const LannerBatch *batch, size_t *delivered, const LannerText *error)
 {
 	struct gate *gate = state;
+	misbehave(gate);
 	while (there(gate, "hangs"))
 		usleep(1000);
 	if (there(gate, "panics"))
@@ -72,12 +106,26 @@ static LannerStatus gate_emit(void *state, const LannerBatch *batch, size_t *del
 		return LANNER_TRY_AGAIN;
 	if (there(gate, "gives-up"))
 		return LANNER_GIVE_UP;
+	size_t count = batch->count;
+#ifdef LANNER_GO_ON
+	size_t first = 0;
+	while (first < count) {
+		LannerStr text = batch->alerts[first]->text;
+		if (text.len > 0 && text.ptr[text.len - 1] == '7')
+			break;
+		first++;
+	}
+	if (there(gate, "refuses"))
+		count = first;
+#endif
 	size_t len = 0;
-	for (size_t i = 0; i < batch->count; i++)
+	for (size_t i = 0; i < count; i++)
 		len += batch->alerts[i]->text.len + 1;
-	char *lines = malloc(len);
+	char *lines = malloc(len + 1);
 	size_t at = 0;
-	for (size_t i = 0; i < batch->count; i++) {
+	for (size_t i = 0; i < count; i++) {
+		if (there(gate, "slow"))
+			usleep(20000);
 		LannerStr text = batch->alerts[i]->text;
 		memcpy(lines + at, text.ptr, text.len);
 		at += text.len;
@@ -85,6 +133,15 @@ static LannerStatus gate_emit(void *state, const LannerBatch *batch, size_t *del
 	}
 	int whole = append(gate, "out", lines, at);
 	free(lines);
+#ifdef LANNER_GO_ON
+	if (whole && count < batch->count && LANNER_HAS(batch, refused)) {
+		static const char reason[] = "it ends in 7";
+		error->put(error->ctx, (LannerStr){(const uint8_t *)reason, sizeof reason - 1});
+		*delivered = count;
+		*batch->refused = 1;
+		return LANNER_GO_ON;
+	}
+#endif
 	return whole ? LANNER_OK : LANNER_GIVE_UP;
 }
 

@@ -14,7 +14,6 @@ struct Stage {
     /// The folder of the output plugin; that of the rule plugin is the whole one.
     output: Gate,
     web: PathBuf,
-    stop: PathBuf,
     lanner: Lanner,
 }
 
@@ -22,7 +21,7 @@ impl Stage {
     fn start() -> Self {
         let folder = Folder::new();
         let output = Gate::new(&folder.path("gate"));
-        let (web, stop) = (folder.path("web"), folder.path("stop"));
+        let web = folder.path("web");
         let rules = folder.rule("Ours", "");
         let config = folder.put(
             "lanner.yaml",
@@ -37,17 +36,11 @@ impl Stage {
                 output.0.display(),
             ),
         );
-        let lanner = Lanner::of_maker(
-            "ptrace",
-            &["-c", config.to_str().expect("a text")],
-            (&folder.path("watched"), &stop),
-            "0.002",
-        );
+        let lanner = folder.lanner("ptrace", &config, "0.002");
         let stage = Self {
             folder,
             output,
             web,
-            stop,
             lanner,
         };
         stage.both_go_on();
@@ -100,7 +93,7 @@ impl Stage {
     }
 
     fn end(self) -> (Vec<String>, Vec<String>) {
-        fs::write(&self.stop, "").expect("a file");
+        self.folder.stop();
         self.lanner.end()
     }
 }

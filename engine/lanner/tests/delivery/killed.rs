@@ -127,3 +127,35 @@ fn everything_on_disk_is_delivered_in_order_with_duplicates_at_the_seams_only() 
         seams.len()
     );
 }
+
+/// Whether a process with this argument runs.
+fn runs(argument: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let mut lines = processes.filter_map(|one| std::fs::read(one.path().join("cmdline")).ok());
+    lines.any(|line| {
+        line.split(|byte| *byte == 0)
+            .any(|arg| arg == argument.as_bytes())
+    })
+}
+
+#[test]
+fn a_program_that_hangs_ends_with_lanner() {
+    let folder = crate::session::Folder::new();
+    let rules = folder.rule("A", "");
+    // no other process sleeps for this long
+    let seconds = format!("{}", 1_000_000 + std::process::id());
+    let config = folder.put(
+        "lanner.yaml",
+        &format!(
+            "rules_files: [{}]\nprogram_output: {{enabled: true, program: \"exec sleep {seconds}\"}}\n",
+            rules.display()
+        ),
+    );
+    let (watched, stop) = (folder.path("watched"), folder.path("stop"));
+    let options = ["-c", config.to_str().expect("a text")];
+    let lanner = crate::session::Lanner::of_maker("ptrace", &options, (&watched, &stop), "0.01");
+    wait_until("the program runs", || runs(&seconds));
+    std::fs::write(&stop, "").expect("a file");
+    lanner.end();
+    wait_until("the program has ended", || !runs(&seconds));
+}

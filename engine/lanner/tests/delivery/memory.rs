@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use delivery::{Outputs, QueueSettings, Rate};
+use delivery::{Counts, Outputs, QueueSettings, Rate};
 use plugin_host::Priority;
 use test_support::wait_until;
 
+use crate::disk::spooled;
 use crate::stage::{Gate, alert, counts, push, settings};
 
 #[test]
@@ -102,6 +103,92 @@ fn what_an_output_gives_up_on_is_counted() {
     let accounts = outputs.finish();
     assert_eq!(accounts[0].counts.lost(), 50);
     assert!(gate.numbers().into_iter().eq(50..60));
+}
+
+#[test]
+fn alerts_that_a_receiver_refuses_are_lost_and_those_around_them_arrive() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for spool in [false, true] {
+        let gate = Gate::new(&folder.path().join(format!("{spool}")));
+        gate.set("refuses");
+        let lane = match spool {
+            true => spooled("g", &gate.0.join("spool.redb")),
+            false => settings("g"),
+        };
+        let outputs = Outputs::start(vec![gate.planned(lane)]).expect("it starts");
+        push(&outputs, 0..200);
+        let refused = |counts: Counts| (counts.refused, counts.delivered);
+        wait_until("all are done", || {
+            refused(counts(&outputs, "g")) == (20, 180)
+        });
+        let accounts = outputs.finish();
+        assert_eq!(accounts[0].counts.lost(), 20, "{accounts:?}");
+        assert_eq!(accounts[0].counts.retries, 0, "{accounts:?}");
+        let expected = (0..200).filter(|number| number % 10 != 7);
+        assert!(gate.numbers().into_iter().eq(expected), "{spool}");
+    }
+}
+
+#[test]
+fn what_an_output_with_a_spool_gives_up_on_is_not_offered_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gate = Gate::new(folder.path());
+    gate.set("gives-up");
+    let lane = spooled("g", &folder.path().join("spool.redb"));
+    let outputs = Outputs::start(vec![gate.planned(lane)]).expect("it starts");
+    push(&outputs, 0..50);
+    wait_until("all are given up", || counts(&outputs, "g").refused >= 50);
+    gate.unset("gives-up");
+    push(&outputs, 50..60);
+    let accounts = outputs.finish();
+    assert_eq!(accounts[0].counts.lost(), 50, "{accounts:?}");
+    assert!(gate.numbers().into_iter().eq(50..60));
+}
+
+#[test]
+fn an_output_that_is_slow_with_each_alert_does_not_hang() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gate = Gate::new(folder.path());
+    gate.set("slow");
+    let outputs = Outputs::start(vec![gate.planned(QueueSettings {
+        deadline: Duration::from_secs(4),
+        ..settings("g")
+    })])
+    .expect("it starts");
+    // One call with as many as fit into a batch would take more than 5 s.
+    push(&outputs, 0..400);
+    wait_until("they are delivered", || {
+        counts(&outputs, "g").delivered == 400
+    });
+    let accounts = outputs.finish();
+    assert_eq!(accounts[0].counts.deadlines, 0, "{accounts:?}");
+    assert!(gate.numbers().into_iter().eq(0..400));
+}
+
+#[test]
+fn a_receiver_that_is_slow_with_each_request_does_not_hang_the_output() {
+    let receiver = test_support::peers::Receiver::start("slow=0.05", &[]);
+    let folder = std::path::Path::new(crate::session::BIN).parent();
+    let folder = folder.expect("a folder").to_owned();
+    let plugin = plugin_host::find(&[folder], "output-http").expect("the plugin");
+    let text = format!(r#"{{"url":"http://127.0.0.1:{}/"}}"#, receiver.port);
+    let outputs = Outputs::start(vec![delivery::Planned {
+        host: Some(plugin_host::OutputHost::open(&plugin, &text).expect("it opens")),
+        identity: text,
+        settings: QueueSettings {
+            // Of a call that should take a second. 200 requests take more than 10.
+            deadline: Duration::from_secs(5),
+            ..settings("g")
+        },
+    }])
+    .expect("it starts");
+    push(&outputs, 0..200);
+    wait_until("they are delivered", || {
+        counts(&outputs, "g").delivered == 200
+    });
+    let accounts = outputs.finish();
+    assert_eq!(accounts[0].counts.deadlines, 0, "{accounts:?}");
+    assert_eq!(receiver.notes().len(), 200);
 }
 
 #[test]

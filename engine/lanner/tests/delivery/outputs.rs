@@ -6,7 +6,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use test_support::peers::{Authority, Client, NatsServer, Receiver, Rsyslogd, python};
+use test_support::peers::{
+    Authority, Client, NatsServer, Receiver, Rsyslogd, current_python, python,
+};
 use test_support::{skipped, wait_until};
 
 use crate::session::{Folder, Lanner};
@@ -143,8 +145,9 @@ impl Tls {
 
 #[test]
 fn what_a_rule_sees_arrives_at_every_output_whole_and_in_order() {
-    let (Some(python), Some(nats), Some(syslog)) = (
+    let (Some(python), Some(current), Some(nats), Some(syslog)) = (
         python(),
+        current_python(),
         NatsServer::start(&[]),
         Rsyslogd::start(Rsyslogd::TLS),
     ) else {
@@ -189,7 +192,7 @@ outputs:
     let target = format!("unix:{}", socket.display());
     let mut own = Client::start(python, &[&target, "own", "0", r#"{"after":"oldest"}"#]);
     own.ready();
-    let mut sub = Client::start(python, &[&target, "sub", "50"]);
+    let mut sub = Client::start(current, &[&target, "sub", "50"]);
     sub.ready();
     order(&mut pipe, 180);
     let made = 200;

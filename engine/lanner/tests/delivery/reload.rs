@@ -82,17 +82,11 @@ fn no_event_is_lost_or_judged_twice_while_rules_are_swapped() {
 fn a_bad_change_is_an_alert_and_the_old_rules_run_on() {
     let folder = Folder::new();
     let rules = folder.rule("A", "");
-    let (watched, stop) = (folder.path("watched"), folder.path("stop"));
     let config = folder.put(
         "lanner.yaml",
         &format!("rules_files: [{}]\n", rules.display()),
     );
-    let lanner = Lanner::of_maker(
-        "ptrace",
-        &["-c", config.to_str().expect("a text")],
-        (&watched, &stop),
-        "0.001",
-    );
+    let lanner = folder.lanner("ptrace", &config, "0.001");
     wait_until("the first alerts come", || lanner.alerts("Notice A") > 0);
     for (file, text, part) in [
         (
@@ -119,7 +113,7 @@ fn a_bad_change_is_an_alert_and_the_old_rules_run_on() {
     wait_until("so is a bad configuration", || {
         lanner.alerts("there is no key `no_such_key`") > 0
     });
-    fs::write(&stop, "").expect("a file");
+    folder.stop();
     let (_, err) = lanner.end();
     assert!(
         err.iter().any(|line| line.contains("are reloaded")),

@@ -60,6 +60,21 @@ impl Folder {
     }
 }
 
+impl Folder {
+    /// A session with a configuration, of a program that makes numbered files in `watched`, `pause` seconds apart, until
+    /// [`Folder::stop`].
+    pub(crate) fn lanner(&self, driver: &str, config: &Path, pause: &str) -> Lanner {
+        let options = ["-c", config.to_str().expect("a text")];
+        let places = (&*self.path("watched"), &*self.path("stop"));
+        Lanner::of_maker(driver, &options, places, pause)
+    }
+
+    /// Ends the program that makes files.
+    pub(crate) fn stop(&self) {
+        fs::write(self.path("stop"), "").expect("a file");
+    }
+}
+
 /// A session.
 pub(crate) struct Lanner {
     pub(crate) child: Child,

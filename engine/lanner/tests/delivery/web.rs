@@ -3,7 +3,7 @@
 use std::fs;
 use test_support::wait_until;
 
-use crate::session::{Folder, Lanner, get};
+use crate::session::{Folder, get};
 use crate::stage::Gate;
 
 #[test]
@@ -12,11 +12,7 @@ fn a_running_lanner_tells_how_it_is() {
     let gate = Gate::new(&folder.path("gate"));
     gate.set("away");
     let rules = folder.rule("A \"quoted\"", "");
-    let (watched, stop, socket) = (
-        folder.path("watched"),
-        folder.path("stop"),
-        folder.path("web"),
-    );
+    let socket = folder.path("web");
     let config = folder.put(
         "lanner.yaml",
         &format!(
@@ -29,12 +25,7 @@ fn a_running_lanner_tells_how_it_is() {
             folder.path("spool.redb").display(),
         ),
     );
-    let lanner = Lanner::of_maker(
-        "ptrace",
-        &["-c", config.to_str().expect("a text")],
-        (&watched, &stop),
-        "0.001",
-    );
+    let lanner = folder.lanner("ptrace", &config, "0.001");
     let metrics = || {
         get(&socket, "/metrics")
             .map(|(_, body)| body)
@@ -93,7 +84,7 @@ fn a_running_lanner_tells_how_it_is() {
             .mode()
     };
     assert_eq!(mode & 0o077, 0, "the socket is for its owner");
-    fs::write(&stop, "").expect("a file");
+    folder.stop();
     let (_, err) = lanner.end();
     assert!(
         err.iter()
@@ -108,7 +99,6 @@ fn a_lost_alert_is_an_alert() {
     let gate = Gate::new(&folder.path("gate"));
     gate.set("gives-up");
     let rules = folder.rule("A", "");
-    let (watched, stop) = (folder.path("watched"), folder.path("stop"));
     let config = folder.put(
         "lanner.yaml",
         &format!(
@@ -117,16 +107,11 @@ fn a_lost_alert_is_an_alert() {
             gate.0.display(),
         ),
     );
-    let lanner = Lanner::of_maker(
-        "ptrace",
-        &["-c", config.to_str().expect("a text")],
-        (&watched, &stop),
-        "0.001",
-    );
+    let lanner = folder.lanner("ptrace", &config, "0.001");
     wait_until(&format!("the others are notified {:?}", lanner.err), || {
         lanner.alerts("Critical lanner internal: alert loss. Output loser lost ") > 0
     });
-    fs::write(&stop, "").expect("a file");
+    folder.stop();
     let (out, _) = lanner.end();
     assert!(
         out.iter()
@@ -142,11 +127,7 @@ fn clients_that_are_slow_keep_no_one_from_asking_for_health() {
     use std::time::Duration;
 
     let folder = Folder::new();
-    let (watched, stop, socket) = (
-        folder.path("watched"),
-        folder.path("stop"),
-        folder.path("web"),
-    );
+    let socket = folder.path("web");
     let config = folder.put(
         "lanner.yaml",
         &format!(
@@ -155,8 +136,7 @@ fn clients_that_are_slow_keep_no_one_from_asking_for_health() {
             socket.display(),
         ),
     );
-    let config = config.to_str().expect("a text");
-    let lanner = Lanner::of_maker("ptrace", &["-c", config], (&watched, &stop), "0.01");
+    let lanner = folder.lanner("ptrace", &config, "0.01");
     wait_until("it answers", || get(&socket, "/healthz").is_some());
     // half of them do not finish their request, the others do not read their answer
     let slow: Vec<UnixStream> = (0..200)
@@ -178,6 +158,6 @@ fn clients_that_are_slow_keep_no_one_from_asking_for_health() {
     let read = stream.read_to_string(&mut answer);
     assert!(answer.starts_with("HTTP/1.1 200"), "{read:?}: {answer}");
     drop(slow);
-    fs::write(&stop, "").expect("a file");
+    folder.stop();
     lanner.end();
 }

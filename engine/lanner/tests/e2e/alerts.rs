@@ -1,6 +1,7 @@
 //! Alerts from every driver, as text and as Falco's JSON object.
 
 use std::fs;
+use std::process::Output;
 
 use serde_json::Value;
 
@@ -37,30 +38,28 @@ fn alert_lines(stdout: &[u8], word: &str) -> Vec<String> {
         .collect()
 }
 
+/// Runs a session of `cat /etc/shadow`. Returns the one line with an alert, which has a word.
+fn one_alert(driver: &str, options: &[&str], word: &str) -> (Output, String) {
+    let rules = rules();
+    let path = rules.path().to_str().expect("a text");
+    let begin = ["run", "--driver", driver, "-r", path];
+    let command = ["--", "cat", "/etc/shadow"];
+    let output = run([&begin[..], options, &command].concat());
+    let mut lines = alert_lines(&output.stdout, word);
+    assert_eq!(
+        lines.len(),
+        1,
+        "{driver}: {}{}",
+        String::from_utf8_lossy(&output.stdout),
+        stderr(&output)
+    );
+    (output, lines.remove(0))
+}
+
 #[test]
 fn text_alerts() {
-    let rules = rules();
     for driver in usable() {
-        let path = rules.path().to_str().expect("a text");
-        let output = run([
-            "run",
-            "--driver",
-            driver,
-            "-r",
-            path,
-            "--",
-            "cat",
-            "/etc/shadow",
-        ]);
-        let lines = alert_lines(&output.stdout, "Warning Secret read");
-        assert_eq!(
-            lines.len(),
-            1,
-            "{driver}: {}{}",
-            String::from_utf8_lossy(&output.stdout),
-            stderr(&output)
-        );
-        let line = &lines[0];
+        let (output, line) = one_alert(driver, &[], "Warning Secret read");
         let (clock, rest) = line.split_once(": ").expect("HH:MM:SS.nnnnnnnnn: ...");
         assert_eq!(clock.len(), 18, "{line}");
         assert!(
@@ -80,29 +79,9 @@ fn text_alerts() {
 
 #[test]
 fn json_alerts() {
-    let rules = rules();
     for driver in usable() {
-        let path = rules.path().to_str().expect("a text");
-        let output = run([
-            "run",
-            "--driver",
-            driver,
-            "--json",
-            "-r",
-            path,
-            "--",
-            "cat",
-            "/etc/shadow",
-        ]);
-        let lines = alert_lines(&output.stdout, "\"rule\":\"Secret read\"");
-        assert_eq!(
-            lines.len(),
-            1,
-            "{driver}: {}{}",
-            String::from_utf8_lossy(&output.stdout),
-            stderr(&output)
-        );
-        let alert: Value = serde_json::from_str(&lines[0]).expect("a JSON object");
+        let (_, line) = one_alert(driver, &["--json"], "\"rule\":\"Secret read\"");
+        let alert: Value = serde_json::from_str(&line).expect("a JSON object");
         let keys: Vec<&String> = alert.as_object().expect("an object").keys().collect();
         assert_eq!(
             keys,

@@ -289,7 +289,7 @@ fn docker_containerd_and_podman_tell_what_they_run() {
         assert_eq!(fields["container.image.tag"], "one", "{driver}");
         assert_eq!(fields["container.mount.dest[/srv*]"], "/srv", "{driver}");
 
-        let (pod, container) = stage.pod(python);
+        let (pod, container) = stage.pod(python.program());
         let fields = watcher.next("server", "/bin/busybox");
         assert_eq!(fields["container.type"], "containerd", "{driver}");
         assert_eq!(fields["container.full_id"], container, "{driver}");

@@ -15,6 +15,9 @@ use std::time::Duration;
 use crate::settings::Validator;
 use crate::{FieldResolver, Plugin, PluginError, RuleFile, load};
 
+/// How many alerts the check of an output delivers.
+pub const ALERTS: usize = outputs::ALERTS;
+
 /// The fields of a host, which rule plugins are checked with.
 pub trait HostFields: FieldResolver {
     /// Checks the fields that a rule's output names.
@@ -69,7 +72,14 @@ struct Run<'a> {
 pub fn check(request: &Request, tell: &mut dyn FnMut(&str, Option<&Verdict>)) -> bool {
     const LOAD: &str = "load it";
     tell(LOAD, None);
-    let plugin = match load(&request.file) {
+    let (file, loaded) = (request.file.clone(), mpsc::channel());
+    std::thread::spawn(move || drop(loaded.0.send(load(&file))));
+    let Ok(loaded) = loaded.1.recv_timeout(request.deadline) else {
+        let late = format!("it did not return within {:?}", request.deadline);
+        tell(LOAD, Some(&Verdict::Bad(late)));
+        return false;
+    };
+    let plugin = match loaded {
         Ok(plugin) => plugin,
         Err(error) => {
             tell(LOAD, Some(&Verdict::Bad(error.to_string())));

@@ -5,13 +5,20 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::{End, Run, Verdict, refused};
 use crate::{Alert, Delivery, OutputHost, OwnedValue, Plugin, PluginError, Priority};
 
-/// Opens a plugin from a function's argument.
+/// How many alerts a check delivers, all steps together.
+pub(super) const ALERTS: usize = 1 + MANY + STRANGE + 1;
+/// In one call.
+const MANY: usize = 1000;
+/// Unusual ones: three, and one of each priority.
+const STRANGE: usize = 3 + Priority::ALL.len();
+
+/// A step, with the opened plugin.
 type Step = fn(&mut OutputHost) -> Verdict;
 
 pub(super) fn check(run: &mut Run<'_>) -> Result<(), End> {
     run.schema(Plugin::output_schema)?;
-    let no_json = "it took them: it should refuse what it cannot read";
-    let unknown = "it took them: slips of the pen in the configuration will go unnoticed";
+    let no_json = "it accepted them: it should refuse what it cannot read";
+    let unknown = "it accepted them: a misspelt setting will stay unnoticed";
     for (name, settings, otherwise) in [
         ("output: open with settings that are no JSON", "[", no_json),
         (
@@ -49,7 +56,7 @@ pub(super) fn check(run: &mut Run<'_>) -> Result<(), End> {
         ("output: emit nothing", |host| emit(host, &[])),
         ("output: emit one alert", |host| emit(host, &[alert(0)])),
         ("output: emit 1000 alerts at once", |host| {
-            emit(host, &(0..1000).map(alert).collect::<Vec<_>>())
+            emit(host, &(0..MANY as u64).map(alert).collect::<Vec<_>>())
         }),
         ("output: emit alerts with strange contents", |host| {
             emit(host, &strange())
@@ -111,6 +118,20 @@ fn emit(host: &mut OutputHost, alerts: &[Alert]) -> Verdict {
         {
             Verdict::Bad("it did not deliver, and does not say why".to_owned())
         }
+        Delivery::GoOn {
+            refused: 1..,
+            reason,
+            ..
+        } if reason.is_empty() => {
+            Verdict::Bad("it refused alerts, and does not say why".to_owned())
+        }
+        Delivery::GoOn {
+            delivered,
+            refused,
+            reason,
+        } => Verdict::Note(format!(
+            "{delivered} of {all} delivered, {refused} refused, then it asks for the rest: {reason}"
+        )),
         Delivery::TryAgain { delivered, reason } => Verdict::Note(format!(
             "{delivered} of {all} delivered, then it asks to be tried again: {reason}"
         )),
@@ -190,5 +211,7 @@ fn strange() -> Vec<Alert> {
         priority,
         ..alert(0)
     });
-    [empty, long, odd].into_iter().chain(priorities).collect()
+    let alerts: Vec<Alert> = [empty, long, odd].into_iter().chain(priorities).collect();
+    debug_assert_eq!(alerts.len(), STRANGE);
+    alerts
 }

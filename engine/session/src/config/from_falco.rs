@@ -52,7 +52,8 @@ fn convert(source: &Arc<str>, text: &str) -> Result<Converted, ConfigError> {
         return Err(ConfigError::at(root.place, Fault::NotAMap));
     };
     strict::read_booleans(&mut root, &schema());
-    let grpc = grpc(root.take("grpc"), root.take("grpc_output"), &mut notes);
+    let (server, output) = (root.take("grpc"), root.take("grpc_output"));
+    let grpc = grpc(server, output.as_ref(), &mut notes);
     if let Some(engine) = root.take("engine") {
         driver(&engine, &mut yaml, &mut notes);
     }
@@ -222,20 +223,20 @@ fn driver(engine: &Node, yaml: &mut String, notes: &mut Notes) {
 }
 
 /// The settings of `output-grpc`, if Falco's gRPC output is on.
-fn grpc(server: Option<Node>, output: Option<Node>, notes: &mut Notes) -> Option<Node> {
-    let is_on = |node: &Option<Node>| {
-        let enabled = node.as_ref().and_then(|node| node.get("enabled"));
+fn grpc(server: Option<Node>, output: Option<&Node>, notes: &mut Notes) -> Option<Node> {
+    let is_on = |node: Option<&Node>| {
+        let enabled = node.and_then(|node| node.get("enabled"));
         enabled.is_some_and(|node| match &node.kind {
             Kind::Bool(on) => *on,
             Kind::Text(text) => strict::boolean(text) == Some(true),
             _ => false,
         })
     };
-    let mut server = match (is_on(&server), is_on(&output)) {
+    let mut server = match (is_on(server.as_ref()), is_on(output)) {
         (true, true) => server?,
         (false, false) => return None,
         _ => {
-            if let Some(node) = server.as_ref().or(output.as_ref()) {
+            if let Some(node) = server.as_ref().or(output) {
                 let why =
                     "alerts need both `grpc` and `grpc_output`, and only one of them is enabled";
                 notes.add(node, "grpc", why);

@@ -9,6 +9,10 @@ use plugin_host::{Priority, Rule};
 #[derive(Debug, Default)]
 pub(crate) struct Board {
     rules: Vec<RuleCount>,
+    /// The rule files that were loaded, and their SHA-256 sums.
+    pub(crate) rule_sums: Vec<(String, String)>,
+    /// The configuration files.
+    pub(crate) config_sums: Vec<(String, String)>,
 }
 
 /// The counters of a rule.
@@ -16,9 +20,9 @@ pub(crate) struct Board {
 pub(crate) struct RuleCount {
     /// Its name.
     pub name: String,
-    /// How bad a match is.
+    /// How serious a match is.
     pub priority: Priority,
-    /// Where its events come from.
+    /// The source of its events.
     pub source: String,
     /// Its tags.
     pub tags: Vec<String>,
@@ -28,7 +32,7 @@ pub(crate) struct RuleCount {
 }
 
 impl Board {
-    /// Counters for these rules. Those that were counted before go on from there.
+    /// Counters for these rules. A rule that was counted before keeps its counts.
     #[must_use]
     pub(crate) fn new(rules: &[Rule], before: &Self) -> Self {
         let count = |rule: &Rule| {
@@ -48,6 +52,21 @@ impl Board {
         };
         Self {
             rules: rules.iter().map(count).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// With the sums of the files that were loaded: names and sums of rule files, and of configuration files.
+    #[must_use]
+    pub(crate) fn with_sums(
+        self,
+        rule_sums: Vec<(String, String)>,
+        config_sums: Vec<(String, String)>,
+    ) -> Self {
+        Self {
+            rule_sums,
+            config_sums,
+            ..self
         }
     }
 

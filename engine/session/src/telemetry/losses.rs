@@ -53,14 +53,14 @@ pub(crate) fn empty_rules(format: &AlertFormat, file: &str) -> Alert {
     format.internal(now_ns(), RULES_EMPTY, Priority::Critical, &message, fields)
 }
 
-/// The counts of the last look.
+/// The counts at the last look.
 #[derive(Debug)]
 pub(crate) struct Losses {
     settings: EventDrops,
     bucket: Bucket,
     events: (u64, [u64; Loss::ALL.len()]),
     outputs: HashMap<String, Counts>,
-    /// Events that rule plugins did not see, and a limit for the alerts about that.
+    /// The number of events that each rule plugin did not see, and a limit for the alerts about that.
     unseen: HashMap<String, (u64, Bucket)>,
     rate: Rate,
     rules_hang: bool,
@@ -225,7 +225,7 @@ impl Losses {
                     fields.push((format!("lost.{cause}"), OwnedValue::U64(now - before)));
                 }
             }
-            // a dead output loses these, too, which is not worth another one each second
+            // A dead output loses these alerts as well, which does not need another alert each second.
             if lost <= self.told {
                 continue;
             }

@@ -1,10 +1,10 @@
-//! What lanner knows about itself. The event path writes numbers here, and never waits; others read them:
-//! `/metrics`, `/healthz`, alerts about losses, the service manager's watchdog.
+//! Numbers about lanner itself. The event path writes them and never waits. `/metrics`, `/healthz`, alerts about losses and
+//! the service manager's watchdog read them.
 //!
 //! | file | does |
 //! |---|---|
-//! | `losses` | what was lost becomes an alert |
-//! | `prometheus`, `usage` | the text of /metrics; what lanner itself uses |
+//! | `losses` | alerts about losses |
+//! | `prometheus`, `usage` | the text of /metrics; the resources that lanner uses |
 //! | `web` | HTTP |
 //! | `service` | systemd's notifications |
 
@@ -24,7 +24,7 @@ use driver_api::stats::Stats;
 use crate::counters::{Board, WorkerStatus};
 use inspect::InspectorStats;
 
-/// The event path is alive if it was heard of within this time.
+/// The event path is alive if it reported within this time.
 pub(crate) const ALIVE: Duration = Duration::from_secs(10);
 
 /// The driver of a session.
@@ -32,9 +32,9 @@ pub(crate) const ALIVE: Duration = Duration::from_secs(10);
 pub struct DriverFacts {
     /// Its name; empty: not open yet.
     pub name: String,
-    /// Which was taken, and why.
+    /// Why it was chosen.
     pub reason: String,
-    /// What it cannot do here.
+    /// What it cannot do on this host.
     pub gaps: Vec<String>,
 }
 
@@ -58,9 +58,9 @@ pub(crate) struct Telemetry {
     board: RwLock<Arc<Board>>,
     /// No rule can match any more.
     pub(crate) rules_off: AtomicBool,
-    /// The session is to end, as events were lost and the configuration says so.
+    /// The session must end, because events were lost and the configuration says so.
     pub(crate) exit: AtomicBool,
-    /// The event path asks the rule plugin.
+    /// The event path is in a call of the rule plugin.
     asking: AtomicBool,
     workers: RwLock<Vec<Arc<WorkerStatus>>>,
     reloads: AtomicU64,
@@ -104,26 +104,26 @@ impl Telemetry {
         self.heartbeat.store(passed, Relaxed);
     }
 
-    /// Whether the event path was heard of a moment ago.
+    /// Whether the event path reported a moment ago.
     #[must_use]
     pub(crate) fn is_alive(&self) -> bool {
         let beat = Duration::from_millis(self.heartbeat.load(Relaxed));
         self.started.elapsed().saturating_sub(beat) < ALIVE
     }
 
-    /// The event path asks the rule plugin now, or does not any more.
+    /// The event path enters or leaves a call of the rule plugin.
     #[inline]
     pub(crate) fn asks(&self, asks: bool) {
         self.asking.store(asks, Relaxed);
     }
 
-    /// The event path does not answer, as the rule plugin does not.
+    /// The event path does not report, because the rule plugin does not return.
     #[must_use]
     pub(crate) fn rules_hang(&self) -> bool {
         self.asking.load(Relaxed) && !self.is_alive()
     }
 
-    /// The rule plugins beside the event path. They go on counting where those before them stand.
+    /// Sets the rule plugins with threads of their own. They continue the counts of their predecessors.
     pub(crate) fn set_workers(&self, workers: Vec<Arc<WorkerStatus>>) {
         let mut now = self.workers.write().unwrap_or_else(PoisonError::into_inner);
         for worker in &workers {
@@ -135,14 +135,14 @@ impl Telemetry {
         *now = workers;
     }
 
-    /// The rule plugins beside the event path.
+    /// The rule plugins with threads of their own.
     #[must_use]
     pub(crate) fn workers(&self) -> Vec<Arc<WorkerStatus>> {
         let workers = self.workers.read().unwrap_or_else(PoisonError::into_inner);
         workers.clone()
     }
 
-    /// What the capture and the inspector count.
+    /// Publishes the counts of the capture and the inspector.
     pub(crate) fn publish(&self, stats: &Stats, state: &InspectorStats) {
         self.captured.store(stats.captured, Relaxed);
         for (to, from) in self.lost.iter().zip(stats.lost) {
@@ -157,7 +157,7 @@ impl Telemetry {
         self.probed.store(state.probed, Relaxed);
     }
 
-    /// The driver that was taken.
+    /// Sets the driver that was chosen.
     pub(crate) fn set_driver(&self, facts: DriverFacts) {
         *self.driver.lock().unwrap_or_else(PoisonError::into_inner) = facts;
     }
@@ -169,7 +169,7 @@ impl Telemetry {
             .clone()
     }
 
-    /// The rules that are counted from now on.
+    /// Sets the rules that are counted from now on.
     pub(crate) fn set_board(&self, board: Arc<Board>) {
         *self.board.write().unwrap_or_else(PoisonError::into_inner) = board;
     }

@@ -1,6 +1,10 @@
-//! The text of /metrics: Prometheus' format 0.0.4. Falco's names where the meaning is the same; what is ours
-//! begins with `lanner_`.
+//! The text of /metrics: Prometheus' format 0.0.4. A metric with the meaning of one of Falco's has its name; the others
+//! begin with `lanner_`.
+//!
+//! The page is written here and not by the crate prometheus-client, because that crate writes OpenMetrics: it decides on
+//! suffixes and labels itself, so Falco's names could not all be kept.
 
+use std::collections::BTreeSet;
 use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,7 +21,8 @@ struct Page(String);
 
 impl Page {
     fn head(&mut self, name: &str, kind: &str, help: &str) {
-        // writing to a text cannot fail
+        let help = help.replace('\\', "\\\\").replace('\n', "\\n");
+        // Writing to a string cannot fail.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
@@ -58,7 +63,7 @@ pub(super) fn page(telemetry: &Telemetry, outputs: &[Account]) -> String {
     page.0
 }
 
-/// What plugins publish themselves. Samples of one name stand together (the format demands it).
+/// The metrics that plugins publish. Samples of one name must be next to each other.
 fn plugins(page: &mut Page) {
     let mut metrics = metrics::snapshot();
     metrics.sort_by(|a, b| a.name.cmp(&b.name));
@@ -78,8 +83,32 @@ fn plugins(page: &mut Page) {
 fn about(page: &mut Page, telemetry: &Telemetry) {
     let driver = telemetry.driver();
     let version = env!("CARGO_PKG_VERSION");
-    page.head("lanner_version_info", GAUGE, "Version of lanner.");
-    page.line("lanner_version_info", &[("version", version)], 1);
+    for name in ["lanner_version_info", "falcosecurity_falco_version_info"] {
+        page.head(name, GAUGE, "Version of lanner.");
+        page.line(name, &[("version", version)], 1);
+    }
+    let name = "falcosecurity_falco_kernel_release_info";
+    let release = usage::kernel_release();
+    page.head(name, GAUGE, "Release of the kernel.");
+    page.line(name, &[("kernel_release", &release)], 1);
+    let board = telemetry.board();
+    for (name, help, files) in [
+        (
+            "falcosecurity_falco_sha256_rules_files_info",
+            "SHA-256 sums of the rule files that were loaded.",
+            &board.rule_sums,
+        ),
+        (
+            "falcosecurity_falco_sha256_config_files_info",
+            "SHA-256 sums of the configuration files that were loaded.",
+            &board.config_sums,
+        ),
+    ] {
+        page.head(name, GAUGE, help);
+        for (file, sum) in files {
+            page.line(name, &[("file_name", file), ("sha256", sum)], 1);
+        }
+    }
     page.head(
         "falcosecurity_scap_engine_name_info",
         GAUGE,
@@ -93,7 +122,7 @@ fn about(page: &mut Page, telemetry: &Telemetry) {
     page.head(
         "lanner_driver_info",
         GAUGE,
-        "The driver, and why it was taken.",
+        "The driver, and why it was chosen.",
     );
     page.line(
         "lanner_driver_info",
@@ -103,7 +132,7 @@ fn about(page: &mut Page, telemetry: &Telemetry) {
     page.head(
         "lanner_driver_gap_info",
         GAUGE,
-        "What the driver cannot do here.",
+        "What the driver cannot do on this host.",
     );
     for gap in &driver.gaps {
         page.line("lanner_driver_gap_info", &[("gap", gap)], 1);
@@ -154,6 +183,14 @@ fn events(page: &mut Page, telemetry: &Telemetry) {
         "Events that were lost.",
         lost.iter().sum::<u64>(),
     );
+    let name = "falcosecurity_scap_n_drops_buffer_total";
+    page.head(
+        name,
+        COUNTER,
+        "Events that a full buffer had no room for. Lanner does not count them by call and direction.",
+    );
+    let labels = [("drop", "all"), ("dir", "all")];
+    page.line(name, &labels, lost[Loss::BufferFull as usize]);
     page.head(
         "lanner_events_lost_total",
         COUNTER,
@@ -170,7 +207,7 @@ fn events(page: &mut Page, telemetry: &Telemetry) {
         (
             "lanner_events_malformed_total",
             COUNTER,
-            "What was no event.",
+            "Malformed events.",
             &telemetry.malformed,
         ),
         (
@@ -182,7 +219,7 @@ fn events(page: &mut Page, telemetry: &Telemetry) {
         (
             "lanner_buffer_size_bytes",
             GAUGE,
-            "Bytes that the driver's buffers hold.",
+            "Size of the driver's buffers in bytes.",
             &telemetry.capacity,
         ),
         (
@@ -194,7 +231,7 @@ fn events(page: &mut Page, telemetry: &Telemetry) {
         (
             "lanner_processes_known",
             GAUGE,
-            "With those that have ended.",
+            "Processes that are known, including those that have ended.",
             &telemetry.processes,
         ),
         (
@@ -220,15 +257,17 @@ fn rules(page: &mut Page, telemetry: &Telemetry) {
     let name = "falcosecurity_falco_rules_matches_total";
     page.head(name, COUNTER, "Matches, by rule.");
     for (rule, [matches, ..]) in board.rules().filter(|(_, [matches, ..])| *matches > 0) {
-        // Falco counts priorities from 0, the worst
+        // As in Falco, 0 is the most serious.
         let priority = (rule.priority as u32).to_string();
         let tags = rule.tags.join(",");
-        let labels = [
+        let marks = tag_labels(&rule.tags);
+        let mut labels = vec![
             ("priority", priority.as_str()),
             ("rule_name", rule.name.as_str()),
             ("source", rule.source.as_str()),
             ("tags", tags.as_str()),
         ];
+        labels.extend(marks.iter().map(|mark| (mark.as_str(), "true")));
         page.line(name, &labels, matches);
     }
     let name = "lanner_alerts_suppressed_total";
@@ -259,6 +298,15 @@ fn rules(page: &mut Page, telemetry: &Telemetry) {
     rule_plugins(page, &telemetry.workers());
 }
 
+/// Falco's label for each tag: `tag_T1059_004="true"`. Characters that a label cannot have become `_`.
+fn tag_labels(tags: &[String]) -> BTreeSet<String> {
+    let label = |tag: &String| {
+        let good = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+        format!("tag_{}", tag.chars().map(good).collect::<String>())
+    };
+    tags.iter().map(label).collect()
+}
+
 type WorkerRow = (
     &'static str,
     &'static str,
@@ -266,7 +314,7 @@ type WorkerRow = (
     fn(&WorkerStatus) -> u64,
 );
 
-/// Those beside the event path.
+/// Rule plugins with a thread of their own.
 fn rule_plugins(page: &mut Page, workers: &[Arc<WorkerStatus>]) {
     let all: [WorkerRow; 5] = [
         (
@@ -444,33 +492,4 @@ fn ourselves(page: &mut Page) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_are_escaped_and_every_line_is_in_the_format() {
-        let telemetry = Telemetry::default();
-        telemetry.set_driver(super::super::DriverFacts {
-            name: "ptrace".to_owned(),
-            reason: "because \"x\\y\"\nz".to_owned(),
-            gaps: vec!["g".to_owned()],
-        });
-        let accounts = [Account {
-            output: "o".to_owned(),
-            counts: delivery::Counts {
-                overflowed: 3,
-                ..Default::default()
-            },
-        }];
-        let text = page(&telemetry, &accounts);
-        assert!(text.contains(r#"reason="because \"x\\y\"\nz""#), "{text}");
-        assert!(text.contains("\nfalcosecurity_falco_outputs_queue_num_drops_total 3\n"));
-        assert!(text.contains("lanner_output_lost_total{output=\"o\",cause=\"queue-full\"} 3"));
-        for line in text.lines().filter(|line| !line.starts_with('#')) {
-            let (name, value) = line.rsplit_once(' ').unwrap();
-            assert!(value.parse::<f64>().is_ok(), "{line}");
-            let name = name.split('{').next().unwrap();
-            assert!(text.contains(&format!("# TYPE {name} ")), "{line}");
-        }
-    }
-}
+mod tests;

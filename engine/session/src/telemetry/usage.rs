@@ -1,4 +1,4 @@
-//! What lanner itself uses, from /proc/self (proc_pid_stat(5), proc_pid_statm(5)).
+//! The resources that lanner uses, from /proc/self (proc_pid_stat(5), proc_pid_statm(5)).
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use std::fs;
 pub(super) struct Usage {
     /// Seconds in user space and in the kernel.
     pub(super) cpu_seconds: f64,
-    /// Bytes that are resident.
+    /// Resident memory in bytes.
     pub(super) resident: u64,
     /// Bytes of address space.
     pub(super) address_space: u64,
@@ -17,7 +17,13 @@ pub(super) struct Usage {
     pub(super) descriptors: u64,
 }
 
-/// Nothing where /proc cannot be read.
+/// The release of the running kernel. Empty if /proc cannot be read.
+pub(super) fn kernel_release() -> String {
+    let text = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    text.trim().to_owned()
+}
+
+/// What this process uses. `None` if /proc cannot be read.
 pub(super) fn read() -> Option<Usage> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     // the name, in parentheses, may hold anything

@@ -56,6 +56,16 @@ pub struct LannerBatch {
     pub alerts: *const *const LannerAlert,
     /// Number of alerts.
     pub count: usize,
+    /// Since 1.4. Where `emit` stores how many alerts can never be delivered, counted from the first one that was not
+    /// delivered. `*refused` is 0 before the call. The host reads it only if `emit` returns `LANNER_GO_ON`.
+    pub refused: *mut usize,
+}
+
+impl LannerBatch {
+    /// Bytes in this struct in version 1.0.
+    ///
+    /// cbindgen:ignore
+    pub const FIRST_SIZE: usize = std::mem::offset_of!(Self, refused);
 }
 
 /// The capability to deliver alerts. All functions up to `close` are required.
@@ -76,15 +86,18 @@ pub struct LannerOutputPlugin {
         ) -> LannerStatus,
     >,
     /// Delivers alerts in order, and stores in `*delivered` how many, counted from the front of the batch
-    /// (`*delivered` is 0 before the call). May block for a few seconds: only the output's own thread waits.
-    /// Returns:
+    /// (`*delivered` is 0 before the call). May block for a few seconds: only the output's own thread waits. If the
+    /// alerts take longer than about a second together, return `LANNER_GO_ON` then: the host takes a call that exceeds
+    /// the output's `deadline` (10 s) for one that hangs. Returns:
     ///
     /// - `LANNER_OK`: all were delivered; `*delivered` is ignored
     /// - `LANNER_TRY_AGAIN`: the host waits, then offers the undelivered alerts again, possibly with more after them
     /// - `LANNER_GIVE_UP`: the host counts the undelivered alerts as lost
     /// - `LANNER_ERROR`: as `LANNER_TRY_AGAIN`, and the host reports a fault of the plugin
+    /// - `LANNER_GO_ON`: the first `*delivered` alerts were delivered. The receiver will never take the `*refused` alerts
+    ///   after them: the host counts these as lost. It offers the rest at once. At least one of the numbers is not 0
     ///
-    /// For the last three, `error` receives the reason.
+    /// `error` receives the reason if alerts were not delivered.
     pub emit: Option<
         unsafe extern "C" fn(
             state: *mut c_void,

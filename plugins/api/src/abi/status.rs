@@ -12,3 +12,6 @@ pub const STATUS_PANIC: LannerStatus = 2;
 pub const STATUS_TRY_AGAIN: LannerStatus = 3;
 /// From `emit` only: the undelivered alerts of this batch can never be delivered.
 pub const STATUS_GIVE_UP: LannerStatus = 4;
+/// Since 1.4. From `emit` only, and only if the batch has `refused`: a part of the batch is done. The host offers the rest
+/// at once.
+pub const STATUS_GO_ON: LannerStatus = 5;

@@ -1,0 +1,34 @@
+//! `lanner outputs test` sends one alert through outputs of the configuration.
+
+use std::process::ExitCode;
+
+use session::LoadConfig;
+
+use super::args::OutputVerb;
+use super::{Failure, say};
+
+pub(crate) fn outputs(verb: &OutputVerb) -> Result<ExitCode, Failure> {
+    let OutputVerb::Test(args) = verb;
+    let config = LoadConfig {
+        config: args.config.clone(),
+        options: args.options.clone(),
+        plugin_dirs: args.plugin_dirs.clone(),
+        ..LoadConfig::default()
+    };
+    let tests = session::test_outputs(config, &args.names)?;
+    let mut code = ExitCode::SUCCESS;
+    for test in &tests {
+        let name = &test.output;
+        match &test.failure {
+            None => say(&format!(
+                "output {name}: delivered after {} ms",
+                test.took.as_millis()
+            )),
+            Some(reason) => {
+                code = ExitCode::FAILURE;
+                say(&format!("output {name}: not delivered: {reason}"));
+            }
+        }
+    }
+    Ok(code)
+}

@@ -1,0 +1,215 @@
+//! Plugins that end the process that they are in, or hang while they are loaded: each is named.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use test_support::wait_until;
+
+use crate::session::{BIN, Folder};
+use crate::stage::{Gate, compile};
+
+#[test]
+fn a_plugin_that_crashes_or_exits_is_named() {
+    for (way, expected) in [
+        ("crashes", "crashed lanner: SIGSEGV in its code"),
+        ("aborts", "crashed lanner: SIGABRT in a call of it"),
+        ("thread-crashes", "crashed lanner: SIGSEGV in its code"),
+        ("exits", "called exit, which ends lanner"),
+    ] {
+        let folder = Folder::new();
+        let gate = Gate::new(&folder.path("gate"));
+        let rules = folder.rule("A", "");
+        let config = folder.put(
+            "lanner.yaml",
+            &format!(
+                "rules_files: [{}]\noutputs:\n- {{plugin: output-gate, settings: {{folder: {}}}}}\n",
+                rules.display(),
+                gate.0.display()
+            ),
+        );
+        let lanner = folder.lanner("ptrace", &config, "0.01");
+        wait_until(&format!("alerts come {:?}", lanner.err), || {
+            lanner.alerts("Notice A ") > 0
+        });
+        gate.set(way);
+        lanner.wait_for(&format!("plugin `output-gate` {expected}"));
+        folder.stop();
+        lanner.end();
+    }
+}
+
+/// Compiles a good plugin and one of each kind that cannot be loaded.
+fn plugins(folder: &Path) {
+    compile("gate.c", &folder.join("liboutput_gate.so"), &[]);
+    for (number, name) in [(1, "hangs"), (2, "exits"), (3, "crashes")] {
+        let library = folder.join(format!("lib{name}.so"));
+        compile("gate.c", &library, &[&format!("-DGATE_LOAD={number}")]);
+    }
+}
+
+fn lanner(args: &[&str]) -> (Output, String) {
+    let output = Command::new(BIN).args(args).output().expect("lanner runs");
+    let said = [&output.stdout[..], &output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    (output, said)
+}
+
+#[test]
+fn plugins_that_cannot_be_loaded_do_not_keep_others_from_being_listed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    plugins(folder.path());
+    let path = folder.path().to_str().expect("a text");
+    for json in [false, true] {
+        let mut args = vec!["plugins", "list", "--deadline", "2s", "--plugin-dir", path];
+        args.extend(json.then_some("--json"));
+        let (output, said) = lanner(&args);
+        assert!(output.status.success(), "{said}");
+        for expected in [
+            "libhangs.so: it hangs: it has not been loaded after 2s",
+            "libexits.so: it ended the process that loaded it (exit status: 1)",
+            "libcrashes.so: it ended the process that loaded it (signal: 11",
+            "lanner: plugin `libexits.so` called exit",
+            "lanner: plugin `libcrashes.so` crashed lanner: SIGSEGV",
+            "output-gate",
+        ] {
+            assert!(said.contains(expected), "{expected}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_check_finds_plugins_that_end_the_process_or_hang_while_they_are_loaded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    plugins(folder.path());
+    let gate = Gate::new(&folder.path().join("gate"));
+    let settings = format!("{{\"folder\":\"{}\"}}", gate.0.display());
+    let check = |library: &str| {
+        let library = folder.path().join(library);
+        let library = library.to_str().expect("a text");
+        lanner(&[
+            "plugins",
+            "check",
+            "--deadline",
+            "2s",
+            "--settings",
+            &settings,
+            library,
+        ])
+    };
+    let (output, said) = check("liboutput_gate.so");
+    assert!(output.status.success(), "{said}");
+    for (library, expected) in [
+        (
+            "libhangs.so",
+            "load it ... BAD: it did not return within 2s",
+        ),
+        (
+            "libexits.so",
+            "load it ... BAD: the plugin ended the process (exit status: 1)",
+        ),
+        (
+            "libcrashes.so",
+            "load it ... BAD: the plugin ended the process (signal: 11",
+        ),
+    ] {
+        let (output, said) = check(library);
+        assert_eq!(output.status.code(), Some(1), "{library}: {said}");
+        assert!(said.contains(expected), "{library}: {said}");
+        assert!(said.contains("it is not good\n"), "{library}: {said}");
+    }
+    gate.set("exits");
+    let (output, said) = check("liboutput_gate.so");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let expected = "output: emit nothing ... BAD: the plugin ended the process";
+    assert!(said.contains(expected), "{said}");
+}
+
+#[test]
+fn a_check_asks_before_it_sends_alerts_to_another_host() {
+    let folder = Path::new(BIN).parent().expect("a folder");
+    let library = folder.join("liboutput_http.so");
+    let library = library.to_str().expect("a text");
+    let settings = r#"{"url":"http://192.0.2.1:9/"}"#;
+    let (output, said) = lanner(&["plugins", "check", library, "--settings", settings]);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("delivers 1013 alerts") && said.contains("add --deliver"),
+        "{said}"
+    );
+}
+
+#[test]
+fn one_alert_can_be_sent_through_an_output() {
+    let receiver = test_support::peers::Receiver::start("200,400", &[]);
+    let gone = test_support::peers::Receiver::start("", &[]);
+    let port = gone.port;
+    drop(gone);
+    let http = |name: &str, port: u16| {
+        format!(
+            "{{plugin: output-http, name: {name}, settings: {{url: \"http://127.0.0.1:{port}/\"}}}}"
+        )
+    };
+    let outputs = format!(
+        "outputs=[{},{}]",
+        http("here", receiver.port),
+        http("gone", port)
+    );
+    let test = |names: &[&str]| {
+        let args = [
+            "outputs",
+            "test",
+            "-o",
+            "stdout_output.enabled=false",
+            "-o",
+            &outputs,
+        ];
+        let (output, said) = lanner(&[&args[..], names].concat());
+        (output.status.code(), said)
+    };
+    let (code, said) = test(&["here"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("output here: delivered"), "{said}");
+    let alerts = receiver.alerts();
+    assert_eq!(alerts.len(), 1, "{alerts:?}");
+    assert_eq!(alerts[0]["rule"], "lanner internal: test");
+    let (code, said) = test(&[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("output here: not delivered: it is refused"),
+        "{said}"
+    );
+    assert!(said.contains("output gone: not delivered: "), "{said}");
+    let (code, said) = test(&["her"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("there is no output \"her\"; did you mean"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_plugin_that_hangs_while_it_is_loaded_is_named_when_a_session_starts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let library = folder.path().join("liboutput_hangs.so");
+    compile("gate.c", &library, &["-DGATE_LOAD=1"]);
+    let beside = Path::new(BIN).parent().expect("a folder");
+    let (beside, folder) = (beside.to_str(), folder.path().to_str());
+    let (output, said) = lanner(&[
+        "run",
+        "--driver",
+        "ptrace",
+        "-o",
+        "plugin_deadline=2s",
+        "-o",
+        "outputs=[{plugin: output-hangs}]",
+        "--plugin-dir",
+        beside.expect("a text"),
+        "--plugin-dir",
+        folder.expect("a text"),
+        "--",
+        "true",
+    ]);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let expected = "plugin `liboutput_hangs.so` hangs: it was asked to load";
+    assert!(said.contains(expected), "{said}");
+}
