@@ -20,8 +20,9 @@
 //!    strictly. A fork event comes before any event of the child.
 //! 7. A selected call is delivered once, when it returns, with its number, ABI, six arguments, return value and
 //!    the attachments that its [`Plan`](crate::plan::Plan) names. A call that does not return (`exit`,
-//!    `exit_group`) is delivered at its entry, marked [`Flags::NORETURN`](crate::event::Flags). If a thread dies
-//!    during a call, the call is not delivered. A driver that only sees entries has gaps that say so. It delivers
+//!    `exit_group`) is delivered at its entry, marked [`Flags::NORETURN`](crate::event::Flags). If a thread is killed
+//!    in a call, the call is delivered with the result that the kernel has computed, even if the program never gets
+//!    it; a call that the kernel has not made is not delivered. A driver that only sees entries has gaps that say so. It delivers
 //!    each call at its entry, marked [`Flags::ENTRY`](crate::event::Flags), without a return value, without the
 //!    memory that the kernel writes and without facts.
 //! 8. Memory is captured as it is when the call returns. Exception: the memory of a successful exec is captured as

@@ -14,7 +14,7 @@ use crate::events::Sink;
 use crate::filter;
 use crate::hiding::{self, Called};
 use crate::interpret;
-use crate::memory::Memory;
+use crate::memory::{self, Memory};
 use crate::proc_dir::PATH_MAX;
 use crate::threads;
 use crate::tracee::{Boundary, Entry, ExitStop, Gone, SeccompStop, SyscallStop};
@@ -90,6 +90,9 @@ impl PtraceCapture {
             return;
         };
         let (Called { abi, nr, call }, args) = made.meant(tid, entry.args);
+        if hiding::withholds_pages(call, &args) {
+            memory::expect_withheld_pages();
+        }
         let plan = self.events.plan_of(call, abi, nr);
         let selected = self.coverage.selection.contains(call);
         let mut begun = Call {

@@ -39,7 +39,10 @@ impl PtraceCapture {
         if former != tid {
             self.take_over(former, tid, sink);
         }
-        self.life.set_launched();
+        if !self.life.is_launched() {
+            stop.begin();
+            self.life.set_launched();
+        }
         let Some(thread) = self.tracees.get_mut(tid) else {
             return Err(Gone);
         };

@@ -164,10 +164,10 @@ fn reselect(stage: &Stage) -> Outcome {
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
     let end = folder.path().join("end");
     let command = actor("ticks", &[end.to_str().unwrap_or_default()]);
-    let mut capture = stage.must_open(&request(Target::Command(command), &["getpid"]))?;
+    let mut capture = stage.must_open(&request(Target::Command(command), &["personality"]))?;
     let mut events = Vec::new();
     until(capture.as_mut(), &mut events, |events| {
-        events.iter().filter(|e| e.name() == "getpid").count() >= 5
+        events.iter().filter(|e| e.name() == "personality").count() >= 5
     })?;
     check(!events.iter().any(|e| e.name() == "openat"), || {
         "openat before it was selected".to_owned()
@@ -182,8 +182,8 @@ fn reselect(stage: &Stage) -> Outcome {
         fs::write(&end, b"").map_err(|e| e.to_string())?;
         let (events, status) = to_the_end(capture.as_mut())?;
         same("status", &status, &Some(0))?;
-        let after = events.iter().filter(|e| e.name() == "getpid").count();
-        same("getpid after it was deselected", &after, &0)?;
+        let after = events.iter().filter(|e| e.name() == "personality").count();
+        same("personality after it was deselected", &after, &0)?;
         return Ok(Some("gap: a wider selection".to_owned()));
     }
     selected.map_err(said)?;
@@ -194,8 +194,8 @@ fn reselect(stage: &Stage) -> Outcome {
     until(capture.as_mut(), &mut events, |events| {
         events.iter().filter(|e| e.name() == "openat").count() >= 5
     })?;
-    check(!events.iter().any(|e| e.name() == "getpid"), || {
-        "getpid after it was deselected".to_owned()
+    check(!events.iter().any(|e| e.name() == "personality"), || {
+        "personality after it was deselected".to_owned()
     })?;
     fs::write(&end, b"").map_err(|e| e.to_string())?;
     let (_, status) = to_the_end(capture.as_mut())?;

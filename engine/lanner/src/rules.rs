@@ -11,7 +11,7 @@ use super::args::{RuleCheckArgs, RuleExplainArgs, RuleListArgs, RuleTestArgs, Ru
 use super::{Failure, print, say};
 use fields::FieldRegistry;
 use plugin_host::{
-    self, Diagnostic, EventTypes, Explanation, Plugin, Rule, RuleFile, RuleHost, Severity, files,
+    self, Diagnostic, EventTypes, Explanation, Plugin, Rule, RuleFile, RuleHost, Severity,
 };
 use session::rule_tests::{self, Bench, Outcome, Suite};
 use session::{plugin_directories, rule_files};
@@ -116,7 +116,7 @@ fn check(args: &RuleCheckArgs) -> Result<ExitCode, Failure> {
 
 /// A warning about a file that `lanner run` would refuse, because other users can write it.
 fn untrusted(path: &Path) -> Option<Diagnostic> {
-    let error = files::open(path).err()?;
+    let error = RuleFile::read_trusted(path).err()?;
     Some(Diagnostic {
         severity: Severity::Warning,
         code: "LOAD_UNTRUSTED_FILE".to_owned(),
