@@ -20,8 +20,9 @@
 //!    strictly. A fork event comes before any event of the child.
 //! 7. A selected call is delivered once, when it returns, with its number, ABI, six arguments, return value and
 //!    the attachments that its [`Plan`](crate::plan::Plan) names. A call that does not return (`exit`,
-//!    `exit_group`) is delivered at its entry, marked [`Flags::NORETURN`](crate::event::Flags). If a thread dies
-//!    during a call, the call is not delivered. A driver that only sees entries has gaps that say so. It delivers
+//!    `exit_group`) is delivered at its entry, marked [`Flags::NORETURN`](crate::event::Flags). If a thread is killed
+//!    in a call, the call is delivered with the result that the kernel has computed, even if the program never gets
+//!    it; a call that the kernel has not made is not delivered. A driver that only sees entries has gaps that say so. It delivers
 //!    each call at its entry, marked [`Flags::ENTRY`](crate::event::Flags), without a return value, without the
 //!    memory that the kernel writes and without facts.
 //! 8. Memory is captured as it is when the call returns. Exception: the memory of a successful exec is captured as
@@ -40,8 +41,10 @@
 //!
 //! **Running**
 //!
-//! 15. [`Capture::poll`] takes at most the timeout and the time that the sink takes. An event is valid only during
-//!     the call of the sink that receives it.
+//! 15. [`Capture::poll`] waits for at most the timeout, and hands over events for at most [`TURN`](crate::turn::TURN),
+//!     or for the few calls of the sink that take longer. It leaves the events that wait then to the next poll. So
+//!     whoever polls can do other things in between, however many events come. An event is valid only during the call
+//!     of the sink that receives it.
 //! 16. After a sink has answered [`Flow::Stop`], it gets no further event from that poll. The next poll continues
 //!     with the next event.
 //! 17. [`Capture::select`] replaces the selection. The new one applies to calls that begin after it has returned.

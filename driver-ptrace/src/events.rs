@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use driver_api::driver::Flow;
-use driver_api::event::{Abi, Event, EventBuilder, Header, Kind, layout};
+use driver_api::event::{Abi, Event, EventBuilder, Header, Kind, Loss, layout};
 use driver_api::plan::Plan;
 use driver_api::request::Limits;
 use driver_api::stats::Stats;
@@ -87,6 +87,10 @@ pub(crate) struct Events {
     halted: bool,
     waiting: VecDeque<Vec<u8>>,
     stats: Stats,
+    /// The losses that were delivered, by cause.
+    reported: [u64; Loss::CAUSES],
+    /// The last process whose memory lanner was not allowed to read; 0: none.
+    unreadable: u32,
 }
 
 impl Events {
@@ -98,6 +102,8 @@ impl Events {
             halted: false,
             waiting: VecDeque::new(),
             stats: Stats::default(),
+            reported: [0; Loss::CAUSES],
+            unreadable: 0,
         }
     }
 
@@ -115,8 +121,15 @@ impl Events {
     }
 
     /// Begins the event of a call and attaches what its plan names. The plan is followed as if the call had
-    /// returned `ret`.
-    pub(crate) fn begin_call(&mut self, header: &Header, ret: i64, plan: &Plan, memory: &Memory) {
+    /// returned `ret`. `room`: what [`interpret::room`] has found at the call's entry.
+    pub(crate) fn begin_call(
+        &mut self,
+        header: &Header,
+        ret: i64,
+        plan: &Plan,
+        memory: &Memory,
+        room: Option<u32>,
+    ) {
         self.builder.begin(header);
         let seen = Header { ret, ..*header };
         interpret::follow(
@@ -126,7 +139,43 @@ impl Events {
             memory,
             &mut self.scratch,
             &self.plans.limits,
+            room,
         );
+        if memory.was_denied() {
+            self.note_unreadable(header.tgid);
+        }
+    }
+
+    /// An event lacks its memory, because lanner may not read that of its process.
+    fn note_unreadable(&mut self, tgid: u32) {
+        self.stats.lost[Loss::Fault as usize] += 1;
+        if self.unreadable != tgid {
+            self.unreadable = tgid;
+            tracing::warn!(
+                "lanner may not read the memory of process {tgid}, whose program is not readable or has changed its \
+                 user: its events lack memory and facts, and are counted as lost; give lanner CAP_SYS_PTRACE"
+            );
+        }
+    }
+
+    /// Delivers the losses that were not delivered yet.
+    fn report_losses(&mut self, sink: Sink) {
+        for (at, cause) in Loss::ALL.into_iter().enumerate() {
+            let new = self.stats.lost[at] - self.reported[at];
+            if new == 0 || self.halted {
+                continue;
+            }
+            self.reported[at] = self.stats.lost[at];
+            let mut args = [0; 6];
+            args[..2].copy_from_slice(&[new, cause as u64]);
+            self.builder.begin(&Header {
+                kind: Kind::Lost as u8,
+                time_ns: monotonic_ns(),
+                args,
+                ..Header::default()
+            });
+            self.deliver(sink);
+        }
     }
 
     /// Begins an event with the attachments of another one.
@@ -196,6 +245,7 @@ impl Events {
                 self.halted = sink(event) == Flow::Stop;
             }
         }
+        self.report_losses(sink);
         before
     }
 

@@ -133,17 +133,19 @@ pub(crate) fn program(
 }
 
 /// A prologue for another filter: `action` for a call by its native number and by that of 32-bit programs, else on to
-/// what follows. With `first_arg`, only for calls whose first argument has this lower half; the kernel ignores the upper
-/// half of a number of 32 bits.
-pub(crate) fn if_call(call: &Syscall, first_arg: Option<u32>, action: Action) -> Vec<sock_filter> {
+/// what follows. With `arg`, only for calls whose argument at that place has this lower half; the kernel ignores the
+/// upper half of a number of 32 bits.
+pub(crate) fn if_call(call: &Syscall, arg: Option<(u32, u32)>, action: Action) -> Vec<sock_filter> {
     let mut filter = Vec::new();
     for (arch, abi) in ARCHES {
         let Some(nr) = call.number(abi) else {
             continue;
         };
         let mut found = vec![give(action.answer(arch))];
-        if let Some(value) = first_arg {
-            found.splice(0..0, [load(FIRST_ARG), equal_or_skip(value, 1)]);
+        if let Some((at, value)) = arg {
+            // the lower half comes first on these machines
+            let lower = load(FIRST_ARG + 8 * at);
+            found.splice(0..0, [lower, equal_or_skip(value, 1)]);
         }
         filter.extend([load(NR), equal_or_skip(nr, 2 + found.len() as u8)]);
         filter.extend([load(ARCH), equal_or_skip(arch, found.len() as u8)]);

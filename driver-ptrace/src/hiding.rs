@@ -8,9 +8,19 @@ use crate::filter;
 use crate::memory::Memory;
 
 /// PR_SET_DUMPABLE: whether other processes of the user may read this one (prctl(2)).
-pub(crate) const SET_DUMPABLE: u32 = 4;
+const SET_DUMPABLE: u32 = 4;
 /// PR_SET_SECCOMP, with the modes of seccomp(2): SECCOMP_MODE_STRICT is 1, SECCOMP_MODE_FILTER is 2.
 const SET_SECCOMP: u32 = 22;
+
+/// USERFAULTFD_IOC_NEW (linux/userfaultfd.h): what userfaultfd(2) does, as a request to /dev/userfaultfd.
+const NEW_USERFAULT: u32 = 0xaa00;
+
+/// Calls by which a program hides with one value of an argument alone: its place, and the value.
+pub(crate) const NARROWED: [(&str, (u32, u32)); 3] = [
+    ("prctl", (0, SET_DUMPABLE)),
+    ("prctl", (0, SET_SECCOMP)),
+    ("ioctl", (1, NEW_USERFAULT)),
+];
 
 /// A call, as the table has it.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +80,15 @@ pub(crate) fn adds_filter(call: &Syscall, args: &[u64; 6]) -> bool {
     }
 }
 
+/// Whether the call lets its process decide when its own pages come.
+pub(crate) fn withholds_pages(call: &Syscall, args: &[u64; 6]) -> bool {
+    match call.name {
+        "userfaultfd" => true,
+        "ioctl" => args[1] as u32 == NEW_USERFAULT,
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +109,14 @@ mod tests {
         assert!(hides(&prctl, &[0xffff_ffff_0000_0004, 0, 0, 0, 0, 0]));
         assert!(!hides(&prctl, &[4, 1, 0, 0, 0, 0]) && !hides(&prctl, &[3, 0, 0, 0, 0, 0]));
         assert!(!hides(&called("kill"), &[4, 0, 0, 0, 0, 0]));
+    }
+
+    #[test]
+    fn a_process_can_withhold_pages_by_a_call_or_by_a_device() {
+        assert!(withholds_pages(called("userfaultfd").call, &[0; 6]));
+        let ioctl = called("ioctl").call;
+        assert!(withholds_pages(ioctl, &[3, 0xaa00, 0, 0, 0, 0]));
+        assert!(!withholds_pages(ioctl, &[3, 0xaa01, 0, 0, 0, 0]));
     }
 
     #[test]

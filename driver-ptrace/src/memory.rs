@@ -1,13 +1,22 @@
 //! Reads the memory of a stopped thread: process_vm_readv(2), or /proc/PID/mem where that is forbidden.
 //!
+//! If a page comes from the program itself (userfaultfd(2)), process_vm_readv(2) waits for the program, perhaps for ever.
+//! /proc/PID/mem says at once that there is no such page. So it is read alone, once a program has asked for such pages
+//! ([`expect_withheld_pages`]). It does not respect the protection of pages: memory that the program could not read
+//! itself is shown then, and no fault.
+//!
 //! Small reads are served from windows that are fetched ahead. A path, the words of a vector and the strings that
 //! they point to mostly lie side by side, and a system call costs more than reading a kilobyte.
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use libc::{c_void, iovec, pid_t};
+
+use crate::proc_dir::ProcDir;
 
 const PAGE: u64 = 4096;
 /// How many bytes are fetched for a small read. Never beyond the page: the next one may not exist.
@@ -22,7 +31,19 @@ pub(crate) struct Memory {
     tid: pid_t,
     /// Pointers are 4 bytes wide.
     pub(crate) narrow: bool,
+    /// /proc/TID/mem. None: it cannot be opened.
+    file: OnceCell<Option<File>>,
+    /// The kernel has forbidden a read.
+    was_denied: Cell<bool>,
     windows: RefCell<Windows>,
+}
+
+/// A watched program may have pages that come from itself.
+static WITHHELD_PAGES: AtomicBool = AtomicBool::new(false);
+
+/// A watched program is about to have pages that come from itself: from now on, no read waits for one.
+pub(crate) fn expect_withheld_pages() {
+    WITHHELD_PAGES.store(true, Ordering::Relaxed);
 }
 
 /// One window for a vector, one for what it points to.
@@ -50,6 +71,8 @@ impl Memory {
         Self {
             tid,
             narrow,
+            file: OnceCell::new(),
+            was_denied: Cell::new(false),
             windows: RefCell::new(Windows {
                 window: [empty; 2],
                 last: 0,
@@ -98,6 +121,34 @@ impl Memory {
     }
 
     fn read_directly(&self, at: u64, into: &mut [u8]) -> usize {
+        if WITHHELD_PAGES.load(Ordering::Relaxed) {
+            return self.read_file(at, into);
+        }
+        self.read_across(at, into)
+    }
+
+    fn read_file(&self, at: u64, into: &mut [u8]) -> usize {
+        let file = self.file.get_or_init(|| {
+            let dir = ProcDir::open(self.tid.unsigned_abs())?;
+            match dir.file(c"mem") {
+                Ok(file) => Some(file.into()),
+                Err(error) => {
+                    let denied = error.kind() == ErrorKind::PermissionDenied;
+                    self.was_denied.set(self.was_denied.get() || denied);
+                    None
+                }
+            }
+        });
+        let read = file.as_ref().map(|file| file.read_at(into, at));
+        read.and_then(Result::ok).unwrap_or(0)
+    }
+
+    /// Whether lanner was not allowed to read what it has tried to.
+    pub(crate) fn was_denied(&self) -> bool {
+        self.was_denied.get()
+    }
+
+    fn read_across(&self, at: u64, into: &mut [u8]) -> usize {
         let Ok(address) = usize::try_from(at) else {
             return 0;
         };
@@ -118,9 +169,7 @@ impl Memory {
             return got;
         }
         match std::io::Error::last_os_error().raw_os_error() {
-            Some(libc::EPERM | libc::ENOSYS) => File::open(format!("/proc/{}/mem", self.tid))
-                .and_then(|file| file.read_at(into, at))
-                .unwrap_or(0),
+            Some(libc::EPERM | libc::ENOSYS) => self.read_file(at, into),
             _ => self.read_pages(at, into),
         }
     }
@@ -132,11 +181,11 @@ impl Memory {
             return 0;
         }
         let (head, tail) = into.split_at_mut(first);
-        let got = self.read_directly(at, head);
+        let got = self.read_across(at, head);
         if got < first {
             got
         } else {
-            got + self.read_directly(at.wrapping_add(first as u64), tail)
+            got + self.read_across(at.wrapping_add(first as u64), tail)
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::ffi::CStr;
-use std::io::Write;
+use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
@@ -112,6 +112,15 @@ pub(crate) fn descriptor(tid: u32, fd: i64) -> Option<Link> {
     })
 }
 
+/// Whether one of a process's descriptors is a link to this.
+pub(crate) fn has_descriptor(pid: u32, target: &[u8]) -> bool {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd"));
+    entries.into_iter().flatten().flatten().any(|entry| {
+        std::fs::read_link(entry.path())
+            .is_ok_and(|link| link.as_os_str().as_encoded_bytes() == target)
+    })
+}
+
 fn open(folder: i32, name: &CStr, flags: i32) -> Option<OwnedFd> {
     // SAFETY: the path is a C string; the new descriptor is ours alone.
     unsafe {
@@ -126,6 +135,15 @@ impl ProcDir {
         let name = Short::new(format_args!("/proc/{tid}"))?;
         let flags = libc::O_PATH | libc::O_DIRECTORY;
         open(libc::AT_FDCWD, name.c_str()?, flags).map(Self)
+    }
+
+    /// A file of the folder.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or the thread is gone.
+    pub(crate) fn file(&self, name: &CStr) -> io::Result<OwnedFd> {
+        open(self.0.as_raw_fd(), name, libc::O_RDONLY).ok_or_else(io::Error::last_os_error)
     }
 
     /// Reads a file, as far as there is room.

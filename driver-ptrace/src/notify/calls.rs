@@ -11,7 +11,7 @@ use super::processes::PendingExec;
 use super::{family, is_first_call};
 use crate::events::{self, Sink};
 use crate::hiding::{self, Called};
-use crate::memory::Memory;
+use crate::memory::{self, Memory};
 use crate::threads;
 
 /// The return value with which the plan of a call that has not returned is followed: an error without a special
@@ -59,6 +59,11 @@ impl NotifyCapture {
         self.note_waiting(tid);
         let entry = self.entry_of(notification).filter(|_| tid > 0);
         let hides = |entry: &Entry| hiding::hides(&entry.called, &entry.args);
+        if let Some(entry) = &entry
+            && hiding::withholds_pages(entry.called.call, &entry.args)
+        {
+            memory::expect_withheld_pages();
+        }
         // it is answered instead of made, unless lanner may read everything
         let is_made = self.reads_everything || !entry.as_ref().is_some_and(hides);
         let Some(entry) = entry else {
@@ -120,7 +125,7 @@ impl NotifyCapture {
         };
         let memory = Memory::new(tid, table::is_narrow(entry.called.abi, entry.called.nr));
         self.events
-            .begin_call(&header, NOT_YET, &entry.plan, &memory);
+            .begin_call(&header, NOT_YET, &entry.plan, &memory, None);
     }
 
     fn begin_exec(&mut self, tid: pid_t, tgid: pid_t, entry: &Entry) {

@@ -5,6 +5,8 @@ use driver_api::host::{Host, Trial, capability};
 use driver_api::support::Gap;
 use driver_api::table::SYSCALLS;
 
+use crate::guard;
+
 /// What keeps this mode from working on a host.
 pub(super) fn missing(host: &Host) -> Vec<Gap> {
     let mut missing = Vec::new();
@@ -124,6 +126,11 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
             "",
         ),
         Gap::new(
+            "calls that a seccomp filter of the program's own refuses",
+            "the refusal goes before the notification (seccomp(2))",
+            trace,
+        ),
+        Gap::new(
             "programs that use seccomp notification themselves",
             "the kernel allows one listener in a tree of processes (EBUSY)",
             trace,
@@ -134,6 +141,7 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
             "",
         ),
     ];
+    gaps.extend(guard::gaps(host));
     if !host.has(capability::SYS_ADMIN) {
         gaps.push(Gap::new(
             "the privilege of setuid programs below a command",

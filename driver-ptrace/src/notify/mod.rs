@@ -26,7 +26,7 @@ use libc::sock_filter;
 
 use crate::filter::{self, Action};
 use crate::guard;
-use crate::hiding::SET_DUMPABLE;
+use crate::hiding;
 use crate::memory::Memory;
 use crate::trace;
 use capture::NotifyCapture;
@@ -35,10 +35,10 @@ use launch::ListenerChannel;
 /// `ARCH_SET_FS` (arch_prctl(2)): where a thread's own variables are.
 const SET_FS: u32 = 0x1002;
 /// A call that a new program makes when it starts, and hardly ever later: it shows that an exec has succeeded. No signal
-/// can end it with EINTR then, because exec resets all handlers. With the only first argument to ask about, if it has
-/// other uses.
-const FIRST_CALL: (&str, Option<u32>) = if cfg!(target_arch = "x86_64") {
-    ("arch_prctl", Some(SET_FS))
+/// can end it with EINTR then, because exec resets all handlers. With the only argument to ask about, by its place, if the
+/// call has other uses.
+const FIRST_CALL: (&str, Option<(u32, u32)>) = if cfg!(target_arch = "x86_64") {
+    ("arch_prctl", Some((0, SET_FS)))
 } else {
     ("set_tid_address", None)
 };
@@ -71,13 +71,15 @@ fn filtered_calls(selection: &SyscallSet) -> SyscallSet {
         .union(&own.filter_map(by_name).collect())
 }
 
-/// The filter for these calls, for the first one of a new program, and for a call that hides memory from lanner.
+/// The filter for these calls, for the first one of a new program, and for those by which programs hide from lanner.
 fn program(wanted: &SyscallSet) -> Vec<sock_filter> {
-    let hides = ("prctl", Some(SET_DUMPABLE));
-    let mut program: Vec<sock_filter> = [FIRST_CALL, hides]
+    let hiding = hiding::NARROWED
         .into_iter()
-        .filter_map(|(name, first_arg)| Some((by_name(name)?, first_arg)))
-        .flat_map(|(call, first_arg)| filter::if_call(call, first_arg, Action::Notify))
+        .map(|(name, arg)| (name, Some(arg)));
+    let mut program: Vec<sock_filter> = hiding
+        .chain([FIRST_CALL, ("userfaultfd", None)])
+        .filter_map(|(name, arg)| Some((by_name(name)?, arg)))
+        .flat_map(|(call, arg)| filter::if_call(call, arg, Action::Notify))
         .collect();
     program.extend(filter::program(
         |call| wanted.contains(call),

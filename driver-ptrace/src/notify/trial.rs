@@ -29,7 +29,7 @@ pub(crate) fn ptrace() -> Trial {
             if child < 0 {
                 return FAILED;
             }
-            let seized = tracee::seize(child, tracee::STARTED);
+            let seized = tracee::seize(child, tracee::HELD);
             libc::kill(child, libc::SIGKILL);
             libc::waitpid(child, std::ptr::null_mut(), libc::__WALL);
             status_of(&seized)

@@ -8,8 +8,8 @@ use driver_start::ThreadsError;
 use libc::pid_t;
 
 use super::capture::PtraceCapture;
-use crate::threads;
 use crate::tracee::{ATTACHED, interrupt, seize};
+use crate::{memory, proc_dir, threads};
 
 /// How long running threads may take to come to a stop. One that takes longer is asleep in the kernel, and stops
 /// before it makes its next call.
@@ -56,6 +56,9 @@ impl PtraceCapture {
     pub(super) fn seize_all(&mut self, pids: &[u32]) -> Result<(), AttachError> {
         for pid in pids {
             driver_start::follow_threads(&[*pid], |tid| self.seize_one(*pid, tid))?;
+            if proc_dir::has_descriptor(*pid, b"anon_inode:[userfaultfd]") {
+                memory::expect_withheld_pages();
+            }
             if !self.tracees.iter().any(|(_, thread)| thread.tgid == *pid)
                 && threads::tracing_state(*pid).gone
             {

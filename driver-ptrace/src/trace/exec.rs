@@ -26,7 +26,8 @@ impl PtraceCapture {
     ) -> Vec<u8> {
         let flags = if selected { 0 } else { Flags::UNSELECTED };
         let header = self.call_header(tid, call, 0, flags);
-        self.events.begin_call(&header, 0, plan, &call.memory(tid));
+        self.events
+            .begin_call(&header, 0, plan, &call.memory(tid), None);
         self.events.take().unwrap_or_default()
     }
 
@@ -38,7 +39,10 @@ impl PtraceCapture {
         if former != tid {
             self.take_over(former, tid, sink);
         }
-        self.life.set_launched();
+        if !self.life.is_launched() {
+            stop.begin();
+            self.life.set_launched();
+        }
         let Some(thread) = self.tracees.get_mut(tid) else {
             return Err(Gone);
         };

@@ -3,6 +3,8 @@
 use driver_api::host::{Host, Trial, capability};
 use driver_api::support::{Gap, Support};
 
+use crate::guard;
+
 /// What this mode could do on a host.
 pub(super) fn support(host: &Host) -> Support {
     let missing = missing(host);
@@ -96,9 +98,31 @@ fn gaps(host: &Host) -> Vec<Gap> {
             "use an eBPF driver",
         ),
         Gap::new(
-            "calls that a seccomp filter of the program's own refuses or answers",
-            "the kernel does not stop them for a tracer",
+            "calls that a seccomp filter around lanner refuses or answers",
+            "a filter that lanner itself runs under, such as a container's profile, goes before the stop for a \
+             tracer; a filter that the command adds does not",
             "use an eBPF driver",
+        ),
+        Gap::new(
+            "speed of programs with a seccomp filter of their own",
+            "their filter could answer before lanner's, so that they stop at every call from then on",
+            "use an eBPF driver",
+        ),
+        Gap::new(
+            "the path behind a descriptor that other threads replace at once",
+            "it is looked up when the call has returned: until then another thread, or a process that shares the \
+             descriptors, can put another file in its place",
+            "use an eBPF driver",
+        ),
+        Gap::new(
+            "memory of files on a FUSE file system",
+            "reading it waits for the file system's server, which can keep lanner waiting",
+            "use an eBPF driver for programs that may start such servers",
+        ),
+        Gap::new(
+            "the other end of a Unix socket before Linux 5.6",
+            "it is asked of a duplicate of the descriptor (pidfd_getfd), and /proc/net/unix does not have it",
+            "use Linux 5.6 or later, or an eBPF driver",
         ),
         Gap::new(
             "ignored signals while epoll_wait, sigtimedwait or the like wait with a limit",
@@ -111,6 +135,7 @@ fn gaps(host: &Host) -> Vec<Gap> {
             "attach to it instead (-p PID)",
         ),
     ];
+    gaps.extend(guard::gaps(host));
     if !(host.has(capability::SYS_ADMIN) && host.has(capability::SYS_PTRACE)) {
         gaps.push(Gap::new(
             "the privilege of setuid programs",

@@ -102,6 +102,11 @@ impl PtraceCapture {
         waiting.extend(stopped);
         waiting.iter().for_each(|tid| kill(*tid));
         if !self.waiter.is_ours() {
+            // they stop on their way to their end, and only their tracer can let them go on
+            tracing::warn!(
+                "the capture was dropped by another thread than the one that opened it: its command ends when that \
+                 thread ends"
+            );
             return;
         }
         self.until_empty(waiting, |waiting, stop| {

@@ -32,11 +32,12 @@ use driver_api::request::{Command, Limits, Request, SyscallSet, Target};
 use driver_api::support::{Serves, Support};
 use driver_api::table::{Category, Param, Returns, SYSCALLS, Written, by_name};
 use driver_start::Held;
+use libc::sock_filter;
 
 use crate::NAME;
 use crate::filter::{self, Action};
-use crate::guard;
-use crate::tracee::{STARTED, seize};
+use crate::tracee::{HELD, seize};
+use crate::{guard, hiding};
 use capture::{Coverage, Mode, PtraceCapture};
 use waiter::Waiter;
 
@@ -123,14 +124,22 @@ fn start(
 ) -> Result<PtraceCapture, OpenError> {
     let privileged = host.has(capability::SYS_ADMIN);
     let stopped = stopped_calls(&wanted);
-    let program = filter::program(|call| stopped.contains(call), Action::Trace);
+    let mut program: Vec<sock_filter> = hiding::NARROWED
+        .into_iter()
+        .filter_map(|(name, arg)| Some((by_name(name)?, arg)))
+        .flat_map(|(call, arg)| filter::if_call(call, Some(arg), Action::Trace))
+        .collect();
+    program.extend(filter::program(
+        |call| stopped.contains(call),
+        Action::Trace,
+    ));
     let pre_exec = || {
         filter::allow_filters(privileged)?;
         filter::install(&program, 0).map(|_| ())
     };
     // SAFETY: the closure makes two system calls and does not allocate.
     let held = unsafe { Held::with_pre_exec(command, pre_exec) }.map_err(OpenError::target)?;
-    seize(held.pid() as libc::pid_t, STARTED)
+    seize(held.pid() as libc::pid_t, HELD)
         .map_err(OpenError::failed(NAME, "trace its own child"))?;
     let coverage = Coverage::new(Mode::Filter, wanted);
     guard::keep_others_out();
@@ -160,9 +169,15 @@ pub(crate) fn calls_that_change_user() -> SyscallSet {
 fn stopped_calls(selection: &SyscallSet) -> SyscallSet {
     // a call that goes on behind a stop may do so as restart_syscall(2)
     // by the last two, programs hide from lanner
-    let always = ["execve", "execveat", "restart_syscall", "prctl", "seccomp"]
-        .into_iter()
-        .chain(affinity::CALLS);
+    let always = [
+        "execve",
+        "execveat",
+        "restart_syscall",
+        "seccomp",
+        "userfaultfd",
+    ]
+    .into_iter()
+    .chain(affinity::CALLS);
     let always = always.filter_map(by_name).collect();
     let stopped = selection.union(&always).union(&calls_that_change_user());
     if affinity::opens().any(|call| selection.contains(call)) {
@@ -238,6 +253,7 @@ mod tests {
         assert_eq!(
             closed,
             [
+                "programs that may not be read",
                 "the privilege of setuid programs",
                 "attaching to running processes"
             ]

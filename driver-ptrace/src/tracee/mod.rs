@@ -37,8 +37,11 @@ pub(crate) const ATTACHED: c_long = (libc::PTRACE_O_TRACESYSGOOD
 
 /// The options of a command: in addition, the stops of its filter, and its end with lanner's. Under the filter it
 /// cannot run without a tracer.
-pub(crate) const STARTED: c_long =
+const STARTED: c_long =
     ATTACHED | (libc::PTRACE_O_TRACESECCOMP | libc::PTRACE_O_EXITKILL) as c_long;
+
+/// The options of a command that has not run yet: it does not stop when it is killed, so that any thread can end it.
+pub(crate) const HELD: c_long = STARTED & !(libc::PTRACE_O_TRACEEXIT as c_long);
 
 /// The thread has vanished: SIGKILL takes it from any stop. [`wait`] reports its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use libc::{c_ulong, pid_t};
 
 use super::position::{self, Boundary, Entry};
 use super::registers::InterruptedCall;
-use super::{Gone, request};
+use super::{Gone, STARTED, request};
 use crate::filter;
 
 /// PTRACE_EVENT_STOP (linux/ptrace.h), which libc does not have: a group-stop, an interruption, or the first stop
@@ -270,6 +270,12 @@ impl BirthStop {
 }
 
 impl ExecStop {
+    /// The command runs its program: from now on, it and its descendants have all options.
+    pub(crate) fn begin(&self) {
+        // the end of a thread that is gone is reported
+        let _ = request(libc::PTRACE_SETOPTIONS, self.tid(), 0, STARTED as usize);
+    }
+
     /// The id that the thread had before: exec gives it the id of its process's first thread.
     pub(crate) fn former_tid(&self) -> Result<pid_t, Gone> {
         self.message().map(u32::cast_signed)

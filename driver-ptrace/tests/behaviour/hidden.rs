@@ -1,7 +1,7 @@
 //! What a program does to hide from its tracer is seen.
 
 use driver_api::driver::Driver;
-use driver_api::event::Abi;
+use driver_api::event::{Abi, Kind, Status};
 use driver_api::host::{Host, capability};
 use driver_ptrace::{Notify, Ptrace};
 
@@ -98,6 +98,75 @@ fn a_capture_keeps_others_out_of_its_process_and_not_out_of_its_command() {
         let dumpable = unsafe { libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0) };
         assert_eq!(dumpable, 0, "{driver:?}");
     }
+}
+
+#[test]
+fn a_page_that_never_comes_is_a_fault_and_holds_nobody_up() {
+    let modes: [&dyn Driver; 2] = [&Ptrace, &Notify];
+    for driver in modes {
+        for names in [&["write"][..], &everything()] {
+            let target = scene("withheld-memory");
+            let (events, status) = watch_on(driver, &host(), target, names);
+            if exit_code(status) == 63 {
+                eprintln!("skipped: this user may not use userfaultfd(2)");
+                return;
+            }
+            assert_eq!(exit_code(status), 0, "{driver:?}");
+            let writes = named(&events, "write");
+            let write = writes.iter().find(|event| event.header().args[2] == 16);
+            let write = write.expect("the call").event();
+            let data = write.argument(1).expect("its memory");
+            assert_eq!(data.status, Status::Fault, "{driver:?}");
+        }
+    }
+}
+
+/// A program whose file this user may not read, run by nobody: only CAP_SYS_PTRACE could read its memory.
+#[test]
+fn events_of_a_program_that_may_not_be_read_are_counted_as_lost() {
+    // SAFETY: these calls take numbers.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("skipped: only root can make itself a user who may not read a program");
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("lanner-closed-{}", std::process::id()));
+    std::fs::create_dir(&folder).expect("a folder");
+    let program = folder.join("closed");
+    std::fs::copy(actor_path(), &program).expect("a program");
+    for (path, mode) in [(&folder, 0o755), (&program, 0o711)] {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(path, mode).expect("its mode");
+    }
+    // a process of its own: no thread of this one must change its user
+    // SAFETY: the child runs the capture and ends; the test process has other threads, whose locks it does not need
+    // once it has changed its user.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: these calls take numbers.
+        let changed = unsafe { libc::setgid(65534) == 0 && libc::setuid(65534) == 0 };
+        let mut capture = open_on(
+            &Ptrace,
+            &without_privilege(),
+            command(&program, &["vfork"]),
+            &["openat"],
+        )
+        .expect("the driver opens");
+        let (events, _) = until(capture.as_mut(), |_| false).expect("the capture goes on");
+        let lost = capture.stats().lost_total();
+        let told: u64 = of_kind(&events, Kind::Lost)
+            .iter()
+            .map(|event| event.header().args[0])
+            .sum();
+        let good = changed && lost > 0 && told > 0 && told <= lost;
+        eprintln!("lost {lost}, told {told}");
+        // SAFETY: ends the child without the exit handlers of the test.
+        unsafe { libc::_exit(i32::from(!good)) };
+    }
+    let mut status = 0;
+    // SAFETY: the kernel writes one int.
+    unsafe { libc::waitpid(child, &raw mut status, 0) };
+    std::fs::remove_dir_all(&folder).expect("the folder");
+    assert_eq!(exit_code(status), 0);
 }
 
 /// Has every PTRACE_GET_SYSCALL_INFO of this thread fail as before Linux 5.3.

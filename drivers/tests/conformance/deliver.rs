@@ -287,7 +287,7 @@ fn losses(stage: &Stage) -> Outcome {
     let storm: u64 = if loses { 400_000 } else { 20_000 };
     let mut request = request(
         Target::Command(actor("storm", &[&storm.to_string()])),
-        &["getpid"],
+        &["personality"],
     );
     request.buffer = 1 << 16;
     let mut capture = stage.must_open(&request)?;
@@ -299,7 +299,7 @@ fn losses(stage: &Stage) -> Outcome {
     same("status", &status, &Some(0))?;
     events.extend(rest);
     let stats = capture.stats();
-    let calls = named(&events, "getpid").count() as u64;
+    let calls = named(&events, "personality").count() as u64;
     let reported: u64 = events
         .iter()
         .filter(|e| e.kind() == Kind::Lost)

@@ -12,11 +12,16 @@ use driver_api::request::Target;
 
 use crate::Case;
 use crate::stage::{
-    Outcome, Stage, actor, calls, check, poll, request, said, same, to_the_end, until,
+    Outcome, PATIENCE, Stage, actor, calls, check, poll, request, said, same, to_the_end, until,
 };
 
 pub(crate) const CASES: &[Case] = &[
     (&[15], "poll keeps to its timeout", poll_timeout),
+    (
+        &[15],
+        "a poll leaves what waits to the next one when its time is over",
+        poll_takes_turns,
+    ),
     (&[16], "a sink can stop and go on", stop_and_go_on),
     (&[17], "a selection can be replaced", reselect),
     (
@@ -86,6 +91,36 @@ fn poll_timeout(stage: &Stage) -> Outcome {
     result.map(|()| None)
 }
 
+/// The sink is slower than the command, so that events pile up.
+fn poll_takes_turns(stage: &Stage) -> Outcome {
+    const SLOW: Duration = Duration::from_millis(10);
+    let mut capture =
+        stage.must_open(&request(Target::Command(actor("opens", &[])), &["openat"]))?;
+    let (mut opens, mut most) = (0, 0);
+    let begin = Instant::now();
+    loop {
+        let mut taken: u32 = 0;
+        let polled = capture
+            .poll(Duration::from_millis(50), &mut |event| {
+                thread::sleep(SLOW);
+                taken += 1;
+                let path = event.argument(1).map(|a| a.bytes.to_vec());
+                opens += usize::from(path.is_some_and(|path| path.starts_with(b"/nonexistent/")));
+                Flow::Continue
+            })
+            .map_err(said)?;
+        most = most.max(taken);
+        if matches!(polled, Polled::Ended(_)) {
+            break;
+        }
+        check(begin.elapsed() < PATIENCE, || "no end".to_owned())?;
+    }
+    same("opens", &opens, &100)?;
+    // the time is over after five events of this sink; a few more pass before the clock is looked at
+    check(most < 30, || format!("one poll handed over {most} events"))?;
+    Ok(None)
+}
+
 fn stop_and_go_on(stage: &Stage) -> Outcome {
     let mut capture =
         stage.must_open(&request(Target::Command(actor("opens", &[])), &["openat"]))?;
@@ -129,10 +164,10 @@ fn reselect(stage: &Stage) -> Outcome {
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
     let end = folder.path().join("end");
     let command = actor("ticks", &[end.to_str().unwrap_or_default()]);
-    let mut capture = stage.must_open(&request(Target::Command(command), &["getpid"]))?;
+    let mut capture = stage.must_open(&request(Target::Command(command), &["personality"]))?;
     let mut events = Vec::new();
     until(capture.as_mut(), &mut events, |events| {
-        events.iter().filter(|e| e.name() == "getpid").count() >= 5
+        events.iter().filter(|e| e.name() == "personality").count() >= 5
     })?;
     check(!events.iter().any(|e| e.name() == "openat"), || {
         "openat before it was selected".to_owned()
@@ -147,8 +182,8 @@ fn reselect(stage: &Stage) -> Outcome {
         fs::write(&end, b"").map_err(|e| e.to_string())?;
         let (events, status) = to_the_end(capture.as_mut())?;
         same("status", &status, &Some(0))?;
-        let after = events.iter().filter(|e| e.name() == "getpid").count();
-        same("getpid after it was deselected", &after, &0)?;
+        let after = events.iter().filter(|e| e.name() == "personality").count();
+        same("personality after it was deselected", &after, &0)?;
         return Ok(Some("gap: a wider selection".to_owned()));
     }
     selected.map_err(said)?;
@@ -159,8 +194,8 @@ fn reselect(stage: &Stage) -> Outcome {
     until(capture.as_mut(), &mut events, |events| {
         events.iter().filter(|e| e.name() == "openat").count() >= 5
     })?;
-    check(!events.iter().any(|e| e.name() == "getpid"), || {
-        "getpid after it was deselected".to_owned()
+    check(!events.iter().any(|e| e.name() == "personality"), || {
+        "personality after it was deselected".to_owned()
     })?;
     fs::write(&end, b"").map_err(|e| e.to_string())?;
     let (_, status) = to_the_end(capture.as_mut())?;

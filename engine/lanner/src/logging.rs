@@ -1,9 +1,10 @@
 //! Sends lanner's log to journald if standard error is connected to it, and else to standard error.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 
+use plugin_host::secrets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
@@ -28,7 +29,7 @@ pub(super) fn start(verbose: u8) {
     let layer = match journal {
         Some(journal) => journal.boxed(),
         None => tracing_subscriber::fmt::layer()
-            .with_writer(std::io::stderr)
+            .with_writer(|| Hiding(std::io::stderr()))
             .with_target(false)
             .with_ansi(colours())
             .boxed(),
@@ -50,6 +51,21 @@ pub(super) fn set_level(level: &str) {
 fn colours() -> bool {
     let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     std::io::stderr().is_terminal() && !forbidden
+}
+
+/// Writes without secrets. The log writes each line in one piece.
+struct Hiding(std::io::Stderr);
+
+impl Write for Hiding {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        self.0.write_all(secrets::hide(&text).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Whether standard error is the journal: systemd says which socket that is (systemd.exec(5), `JOURNAL_STREAM`).

@@ -11,7 +11,7 @@ use std::time::Instant;
 use lanner_plugin::Level;
 use lanner_plugin::abi::{ABI_MAJOR, ABI_MINOR, LannerHost, LannerStr, LannerText};
 
-use super::{metrics, repeats};
+use super::{metrics, repeats, secrets};
 
 /// The longest text that is taken from a plugin; the rest is cut off.
 const MAX_TEXT: usize = 1 << 20;
@@ -82,8 +82,9 @@ pub(super) unsafe fn place<'a, T>(ctx: *mut c_void) -> Option<&'a mut T> {
 }
 
 /// A text of a plugin for logs and terminals: control characters and those that change the direction of text are escaped
-/// (`\u{1b}`). A long text is cut.
+/// (`\u{1b}`), and secrets are hidden. A long text is cut.
 pub(super) fn printable(text: &str, lines: bool) -> String {
+    let text = secrets::hide(text);
     let mut shown = String::with_capacity(text.len().min(MAX_MESSAGE));
     for c in text.chars() {
         if shown.len() >= MAX_MESSAGE {

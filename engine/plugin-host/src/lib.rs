@@ -3,11 +3,11 @@
 //!
 //! | file | does |
 //! |---|---|
-//! | `trust` | may only trusted users have written this file? |
-//! | `elf` | is it a library for this machine? |
+//! | `elf` | is it a whole library for this machine? |
 //! | `load` | opens it, and checks version, sizes and functions before anything else is touched |
 //! | `find` | plugins in directories, and why some are refused |
 //! | `pin` | does the file have the SHA-256 sum of the configuration? |
+//! | `secrets` | values that no message shows |
 //! | `settings` | do the settings fit the plugin's schema? |
 //! | `metrics` | numbers that plugins publish |
 //! | `rules` | [`RuleHost`]: an opened rule plugin |
@@ -33,9 +33,9 @@ mod outputs;
 mod pin;
 mod repeats;
 mod rules;
+pub mod secrets;
 mod settings;
 mod slow;
-pub mod trust;
 
 pub use alert::Alert;
 pub use crash::report_crashes;
@@ -44,12 +44,13 @@ pub use error::PluginError;
 pub use find::{Found, files, find, find_pinned, list};
 pub use load::{Plugin, load, load_pinned};
 pub use outputs::OutputHost;
-pub use pin::{Pins, sum, sum_of};
+pub use pin::{Pins, sum, sum_of_bytes};
 pub use settings::check as check_settings;
 pub use slow::{is_loading, within};
 
 pub use rules::{Rule, RuleFile, RuleHost};
 
+pub use lanner_plugin::files;
 pub use lanner_plugin::{
     Delivery, Diagnostic, EventTypes, Explanation, FieldKind, FieldResolver, FieldSource, List,
     OwnedValue, Priority, RawValue, ResolvedField, Severity, UnknownName, Value,

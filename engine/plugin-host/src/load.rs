@@ -11,6 +11,7 @@ use lanner_plugin::abi::{
     ABI_MAJOR, LannerHost, LannerOutputPlugin, LannerPlugin, LannerPluginFn, LannerRulePlugin,
     LannerStatus, LannerStr, LannerText, STATUS_OK, SYMBOL,
 };
+use lanner_plugin::files;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use serde_json::Value as Json;
 
@@ -18,7 +19,7 @@ use super::border::{self, last_text, reason};
 use super::error::PluginError;
 use super::pin::Pins;
 use super::slow::{Call, LOAD};
-use super::{crash, elf, metrics, trust};
+use super::{crash, elf, metrics};
 
 /// The longest name, version or description.
 const MAX_WORD: usize = 4096;
@@ -49,7 +50,7 @@ unsafe impl Send for Loaded {}
 // SAFETY: as above.
 unsafe impl Sync for Loaded {}
 
-/// Loads a plugin if only trusted users can have written it.
+/// Loads a plugin, if only root and the user who runs lanner can have written it.
 ///
 /// # Errors
 ///
@@ -64,11 +65,13 @@ pub fn load(path: &Path) -> Result<Plugin, PluginError> {
 ///
 /// As for [`load`].
 pub fn load_pinned(path: &Path, pins: &Pins) -> Result<Plugin, PluginError> {
-    let real = trust::check(path)?;
-    pins.check(path)?;
-    elf::check(&real)?;
+    // The linker opens the path again. Only root and the user who runs lanner can change where it leads. The name of the
+    // descriptor would break libraries that the plugin brings along, which the linker finds by the plugin's folder.
+    let (file, real) = files::library(path)?;
+    pins.check(path, &file)?;
+    elf::check_open(path, &file)?;
     let _call = Call::begin(crash::file_name(path), LOAD);
-    // SAFETY: this runs the library's initialisers; whoever wrote it is trusted, as checked above.
+    // SAFETY: this runs the library's initialisers; whoever can write it is trusted, as checked above.
     let library = unsafe { Library::open(Some(&real), RTLD_NOW | RTLD_LOCAL) };
     let library = library.map_err(|error| PluginError::NotLoaded {
         path: path.to_owned(),

@@ -12,6 +12,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use lanner_plugin::abi::{LannerLabel, LannerMetric, METRIC_COUNTER, METRIC_GAUGE};
 
 use super::border::{contained, plugin_name, slice, text};
+use super::secrets;
 
 /// The most metrics of all plugins together.
 const CAPACITY: usize = 1024;
@@ -215,7 +216,7 @@ unsafe fn read(plugin: &'static str, raw: *const LannerMetric) -> Result<Entry, 
     let labels: Vec<LannerLabel> = unsafe { slice(raw.labels, raw.label_count) };
     let labels = labels.iter().map(|label| {
         let key = text(label.name);
-        let mut value = text(label.value);
+        let mut value = secrets::hide(&text(label.value)).into_owned();
         value.truncate(value.floor_char_boundary(MAX_VALUE));
         word(&key).map(|()| (key, value))
     });

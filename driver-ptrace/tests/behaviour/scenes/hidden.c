@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <linux/userfaultfd.h>
 #include <stddef.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -156,4 +157,20 @@ void stopped_calls(int count)
 		kill(child, SIGCONT);
 		CHECK(status_of(child) == 0);
 	}
+}
+
+/* Gives the kernel a page whose content the program itself would have to bring, and never does. Exit code 63: this user
+ * may not have such pages. */
+void withheld_memory(int count)
+{
+	int fault = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (fault < 0)
+		exit(63);
+	struct uffdio_api api = {.api = UFFD_API};
+	CHECK(!ioctl(fault, UFFDIO_API, &api));
+	char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct uffdio_register missing = {{(uintptr_t)page, 4096}, UFFDIO_REGISTER_MODE_MISSING};
+	CHECK(!ioctl(fault, UFFDIO_REGISTER, &missing));
+	/* this descriptor is none: the kernel does not look at the page */
+	CHECK(write(-1, page, 16) == -1 && errno == EBADF);
 }

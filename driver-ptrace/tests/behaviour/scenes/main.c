@@ -91,6 +91,7 @@ static const struct scene {
     {"stopped-calls", stopped_calls},
     {"unfailing-calls", unfailing_calls},
     {"storm", storm},
+    {"withheld-memory", withheld_memory},
 };
 
 int main(int argc, char **argv)

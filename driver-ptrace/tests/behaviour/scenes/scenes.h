@@ -81,3 +81,4 @@ void by_another_number(int count);
 void stopped_calls(int count);
 void unfailing_calls(int count);
 void storm(int count);
+void withheld_memory(int count);

@@ -1,20 +1,14 @@
 //! Why a file of tests cannot be used. Print these errors with [`driver_api::error::Chain`].
 
-use std::io;
-
 use driver_api::event::Malformed;
+use lanner_plugin::files::FileError;
 
 /// Why a file of tests cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SuiteError {
     /// The file cannot be read.
-    #[error("cannot read {path}")]
-    Read {
-        /// The file.
-        path: String,
-        /// The reason.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Read(#[from] FileError),
     /// The file is not YAML, or not in the format of tests.
     #[error("{path}")]
     Parse {
@@ -108,6 +102,9 @@ pub enum StepError {
     /// Only one end of a connection is given.
     #[error("a connection has two ends: give both `local` and `remote`")]
     OneEnd,
+    /// The login id is neither -1 nor an id.
+    #[error("`loginuid` is a user id, or -1 for none, not {0}")]
+    LoginId(i64),
     /// The event is too large, or otherwise invalid.
     #[error("it does not make a valid event")]
     Malformed(#[from] Malformed),
@@ -138,6 +135,16 @@ pub enum ValueError {
     /// It is not the address of a socket.
     #[error("an address is written like 192.0.2.1:443, not `{0}`")]
     Address(String),
+    /// The structure has no field with this name.
+    #[error("`struct {structure}` has no field `{name}`{help}")]
+    Field {
+        /// The name.
+        name: String,
+        /// The structure.
+        structure: &'static str,
+        /// The nearest name that exists; may be empty.
+        help: String,
+    },
     /// The format has no notation for this kind of parameter.
     #[error("a test cannot describe this kind of parameter; give the `fields` instead")]
     Undescribable,

@@ -1,12 +1,15 @@
 //! A file of tests, in YAML. Unknown keys are errors.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use lanner_plugin::files;
 use serde::Deserialize;
 
 use super::error::SuiteError;
+
+/// The largest file of tests that is read, in bytes.
+const MAX_FILE: u64 = 64 << 20;
 
 /// A file of tests.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -54,8 +57,8 @@ pub struct Process {
     pub uid: u32,
     /// Group id.
     pub gid: u32,
-    /// Login user id. Default: none.
-    pub loginuid: Option<u32>,
+    /// Login user id. Default, and -1: none.
+    pub loginuid: Option<i64>,
     /// Device number of the terminal; 0: none.
     pub tty: u32,
     /// Process group. Default: the process's id.
@@ -100,6 +103,8 @@ pub enum Given {
     One(String),
     /// A list.
     Many(Vec<String>),
+    /// The fields of a structure.
+    Fields(BTreeMap<String, Given>),
 }
 
 impl<'de> Deserialize<'de> for Given {
@@ -118,6 +123,7 @@ impl<'de> Deserialize<'de> for Given {
         enum Raw {
             Plain(Plain),
             Many(Vec<Plain>),
+            Fields(BTreeMap<String, Given>),
         }
         let text = |plain| match plain {
             Plain::Bool(v) => v.to_string(),
@@ -130,6 +136,7 @@ impl<'de> Deserialize<'de> for Given {
             None => Self::Missing,
             Some(Raw::Plain(plain)) => Self::One(text(plain)),
             Some(Raw::Many(all)) => Self::Many(all.into_iter().map(text).collect()),
+            Some(Raw::Fields(fields)) => Self::Fields(fields),
         })
     }
 }
@@ -142,10 +149,8 @@ impl Suite {
     /// The file cannot be read, or is not in the format of tests.
     pub fn read(path: &Path) -> Result<Self, SuiteError> {
         let name = || path.display().to_string();
-        let text = fs::read_to_string(path).map_err(|source| SuiteError::Read {
-            path: name(),
-            source,
-        })?;
+        let file = files::open_untrusted(path)?;
+        let text = files::read_opened_text(file, path, MAX_FILE)?;
         let mut suite: Self =
             serde_saphyr::from_str(&text).map_err(|source| SuiteError::Parse {
                 path: name(),
