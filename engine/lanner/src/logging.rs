@@ -47,6 +47,12 @@ pub(super) fn set_level(level: &str) {
     }
 }
 
+/// Whether lines have colours: only for a person, who may forbid it (https://no-color.org).
+fn colours() -> bool {
+    let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && !forbidden
+}
+
 /// Writes without secrets. The log writes each line in one piece.
 struct Hiding(std::io::Stderr);
 
@@ -60,12 +66,6 @@ impl Write for Hiding {
     fn flush(&mut self) -> std::io::Result<()> {
         self.0.flush()
     }
-}
-
-/// Whether lines have colours: only for a person, who may forbid it (https://no-color.org).
-fn colours() -> bool {
-    let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    std::io::stderr().is_terminal() && !forbidden
 }
 
 /// Whether standard error is the journal: systemd says which socket that is (systemd.exec(5), `JOURNAL_STREAM`).

@@ -53,7 +53,7 @@ pub(super) fn plugin_name(ctx: *const c_void) -> &'static str {
 unsafe extern "C" fn log(ctx: *const c_void, level: u32, message: LannerStr) {
     contained(|| {
         let plugin = plugin_name(ctx);
-        let message = printable(&secrets::hide(&text(message)), false);
+        let message = printable(&text(message), false);
         match repeats::admit(plugin, &message, Instant::now()) {
             None => return,
             Some(0) => {}
@@ -82,8 +82,9 @@ pub(super) unsafe fn place<'a, T>(ctx: *mut c_void) -> Option<&'a mut T> {
 }
 
 /// A text of a plugin for logs and terminals: control characters and those that change the direction of text are escaped
-/// (`\u{1b}`). A long text is cut.
+/// (`\u{1b}`), and secrets are hidden. A long text is cut.
 pub(super) fn printable(text: &str, lines: bool) -> String {
+    let text = secrets::hide(text);
     let mut shown = String::with_capacity(text.len().min(MAX_MESSAGE));
     for c in text.chars() {
         if shown.len() >= MAX_MESSAGE {
@@ -243,12 +244,12 @@ pub(super) fn all_texts(into: &mut Vec<String>) -> LannerText {
     }
 }
 
-/// The reason that a plugin gave, without secrets and fit to be shown, or a text that says that it gave none. It may have several lines.
+/// The reason that a plugin gave, fit to be shown, or a text that says that it gave none. It may have several lines.
 pub(super) fn reason(text: &str, status: i32) -> String {
     if text.is_empty() {
         format!("it gave no reason (status {status})")
     } else {
-        printable(&secrets::hide(text), true)
+        printable(text, true)
     }
 }
 

@@ -6,7 +6,7 @@
 //! | `elf` | is it a whole library for this machine? |
 //! | `load` | opens it, and checks version, sizes and functions before anything else is touched |
 //! | `find` | plugins in directories, and why some are refused |
-//! | `pin` | is it the file that the user reviewed? |
+//! | `pin` | does the file have the SHA-256 sum of the configuration? |
 //! | `secrets` | values that no message shows |
 //! | `settings` | do the settings fit the plugin's schema? |
 //! | `metrics` | numbers that plugins publish |
@@ -44,7 +44,7 @@ pub use error::PluginError;
 pub use find::{Found, files, find, find_pinned, list};
 pub use load::{Plugin, load, load_pinned};
 pub use outputs::OutputHost;
-pub use pin::{Pins, sum, sum_of};
+pub use pin::{Pins, sum, sum_of_bytes};
 pub use settings::check as check_settings;
 pub use slow::{is_loading, within};
 

@@ -80,7 +80,7 @@ impl OutputHost {
         };
         drop(call);
         if status != STATUS_OK {
-            return Err(failure(plugin, "open", status, text));
+            return Err(failure(plugin, "open", status, &text));
         }
         Ok(Self {
             plugin: plugin.clone(),
@@ -159,7 +159,7 @@ impl OutputHost {
             // SAFETY: the state is open and ours alone.
             flush.map(|flush| unsafe { flush(state, error) })
         });
-        self.result("flush", status, text)
+        self.result("flush", status, &text)
     }
 
     /// Makes the plugin open its files and connections again.
@@ -173,7 +173,7 @@ impl OutputHost {
             // SAFETY: the state is open and ours alone.
             reopen.map(|reopen| unsafe { reopen(state, error) })
         });
-        self.result("reopen", status, text)
+        self.result("reopen", status, &text)
     }
 
     /// Calls a function of the plugin, unless it is switched off; a panic switches it off.
@@ -209,7 +209,7 @@ impl OutputHost {
         &self,
         call: &'static str,
         status: LannerStatus,
-        text: String,
+        text: &str,
     ) -> Result<(), PluginError> {
         match status {
             STATUS_OK => Ok(()),
@@ -223,9 +223,9 @@ fn one_line(text: &str) -> String {
     printable(text, false)
 }
 
-fn failure(plugin: &Plugin, call: &'static str, status: LannerStatus, text: String) -> PluginError {
+fn failure(plugin: &Plugin, call: &'static str, status: LannerStatus, text: &str) -> PluginError {
     let plugin = plugin.name().to_owned();
-    let reason = reason(&text, status);
+    let reason = reason(text, status);
     match status {
         STATUS_PANIC => PluginError::Panicked { plugin, reason },
         _ => PluginError::Failed {

@@ -81,7 +81,7 @@ fn sum_of_file(path: &Path, mut file: &File) -> Result<String, PluginError> {
 
 /// The SHA-256 sum of bytes, in hexadecimal digits.
 #[must_use]
-pub fn sum_of(bytes: &[u8]) -> String {
+pub fn sum_of_bytes(bytes: &[u8]) -> String {
     digits(&Sha256::digest(bytes))
 }
 

@@ -318,7 +318,7 @@ impl RuleHost {
         };
         drop(inside);
         if status != STATUS_OK {
-            self.failed(status, text, matches);
+            self.failed(status, &text, matches);
         } else if !matches.is_empty() {
             self.check_indices(matches);
         }
@@ -335,9 +335,9 @@ impl RuleHost {
     }
 
     #[cold]
-    fn failed(&mut self, status: LannerStatus, text: String, matches: &mut Vec<u32>) {
+    fn failed(&mut self, status: LannerStatus, text: &str, matches: &mut Vec<u32>) {
         matches.clear();
-        let text = reason(&text, status);
+        let text = reason(text, status);
         if status == STATUS_PANIC {
             self.plugin.fault(
                 "on_event",

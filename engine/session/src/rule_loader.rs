@@ -145,7 +145,7 @@ impl RuleLoader {
         let (files, mut watched) =
             trusted_rule_files(named).map_err(|source| LoadError::RuleFiles { from, source })?;
         let rule_sums = files.iter().map(|file| {
-            let sum = plugin_host::sum_of(&file.text);
+            let sum = plugin_host::sum_of_bytes(&file.text);
             (file_name(Path::new(&file.name)), sum)
         });
         let rule_sums = rule_sums.collect();

@@ -70,7 +70,7 @@ pub fn current_python() -> Option<&'static Python> {
     let found = FOUND.get_or_init(|| {
         let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers/python");
         let there = modules.join("falco").exists();
-        find(Some(modules), "grpc, falco").filter(|_| there)
+        find(Some(&modules), "grpc, falco").filter(|_| there)
     });
     if found.is_none() {
         skipped("grpcio and falco are not in target/peers/python; tools/peers installs them");
@@ -78,10 +78,10 @@ pub fn current_python() -> Option<&'static Python> {
     found.as_ref()
 }
 
-fn find(modules: Option<PathBuf>, needed: &str) -> Option<Python> {
+fn find(modules: Option<&Path>, needed: &str) -> Option<Python> {
     let pythons = PYTHONS.map(|program| Python {
         program,
-        modules: modules.clone(),
+        modules: modules.map(Path::to_owned),
     });
     pythons.into_iter().find(|python| python.has(needed))
 }
