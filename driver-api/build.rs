@@ -18,7 +18,7 @@ mod parse;
 mod words;
 
 use parse::{
-    Fault, Kind, Layout, Len, LenFrom, Param, Row, STRUCTS, SYMBOLS, SYSCALLS, Structure,
+    Fault, IO_URING, Kind, Layout, Len, LenFrom, Param, Row, STRUCTS, SYMBOLS, SYSCALLS, Structure,
     SymbolSet, TableError, VARIANTS, Variant,
 };
 
@@ -59,13 +59,15 @@ enum BuildError {
 }
 
 fn generate() -> Result<(), BuildError> {
-    for file in [SYSCALLS, SYMBOLS, STRUCTS, VARIANTS] {
+    for file in [SYSCALLS, IO_URING, SYMBOLS, STRUCTS, VARIANTS] {
         println!("cargo::rerun-if-changed={file}");
     }
     for source in ["build.rs", "src/table/parse", "src/table/words"] {
         println!("cargo::rerun-if-changed={source}");
     }
-    let rows = parse::syscalls(&read(SYSCALLS)?)?;
+    let mut rows = parse::syscalls(&read(SYSCALLS)?)?;
+    let operations = parse::operations(&read(IO_URING)?, &rows)?;
+    rows.extend(operations);
     let sets = parse::symbols(&read(SYMBOLS)?)?;
     let structs = parse::structs(&read(STRUCTS)?)?;
     let variants = parse::variants(&read(VARIANTS)?, &sets)?;
@@ -295,7 +297,7 @@ fn variant_statics(
 }
 
 fn syscall_statics(out: &mut String, rows: &[Row], names: &Names<'_>) -> Result<(), TableError> {
-    out.push_str("/// Every system call, in the order of `syscalls.tbl`.\npub static SYSCALLS: &[Syscall] = &[\n");
+    out.push_str("/// Every system call, in the order of `syscalls.tbl`, and then every operation of io_uring.\npub static SYSCALLS: &[Syscall] = &[\n");
     let param = |param: &Param| -> Result<String, Fault> {
         Ok(format!(
             "Param {{ name: {:?}, aliases: &{:?}, kind: {}, written: Written::{:?}, only_if: {:?}, backwards: {:?} }}",
@@ -321,13 +323,17 @@ fn syscall_statics(out: &mut String, rows: &[Row], names: &Names<'_>) -> Result<
             .collect();
         let _ = writeln!(
             out,
-            "Syscall {{ name: {:?}, numbers: {:?}, category: Category::{:?}, returns: Returns::{:?}, facts: &[{}], params: &[{}] }},",
+            "Syscall {{ name: {:?}, acts_as: {:?}, numbers: {:?}, category: Category::{:?}, returns: Returns::{:?}, facts: &[{}], params: &[{}], sqe: [{}] }},",
             row.name,
+            row.acts_as,
             row.numbers,
             row.category,
             row.returns,
             facts.join(", "),
-            params.join(", ")
+            params.join(", "),
+            row.sqe
+                .map(|field| format!("SqeField::{field:?}"))
+                .join(", ")
         );
     }
     out.push_str("];\n");
@@ -336,7 +342,7 @@ fn syscall_statics(out: &mut String, rows: &[Row], names: &Names<'_>) -> Result<
 
 /// For each column of numbers, the index of the call with that number.
 fn number_tables(out: &mut String, rows: &[Row]) -> Result<(), TableError> {
-    let mut tables = [[u16::MAX; NUMBERS]; 5];
+    let mut tables = [[u16::MAX; NUMBERS]; 6];
     for (index, row) in (0_u16..).zip(rows) {
         for (table, number) in tables.iter_mut().zip(row.numbers) {
             let Ok(nr) = usize::try_from(number) else {
@@ -361,7 +367,7 @@ fn number_tables(out: &mut String, rows: &[Row]) -> Result<(), TableError> {
     }
     let _ = writeln!(
         out,
-        "pub(super) static BY_NUMBER: [[u16; {NUMBERS}]; 5] = {tables:?};"
+        "pub(super) static BY_NUMBER: [[u16; {NUMBERS}]; 6] = {tables:?};"
     );
     Ok(())
 }

@@ -8,10 +8,10 @@ const volatile struct settings settings SEC(".rodata.settings");
 /* By call number, which returns are captured: bit 0: of 64-bit calls, bit 1: of 32-bit calls. */
 volatile __u8 gate[LANNER_PLAN_NRS] SEC(".data.gate");
 
-/* Capture plans by call number; those of 32-bit calls follow those of 64-bit calls. */
+/* Capture plans: of 64-bit calls by number, then of 32-bit calls, then of the operations of io_uring by code. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 2 * LANNER_PLAN_NRS);
+	__uint(max_entries, 2 * LANNER_PLAN_NRS + LANNER_PLAN_OPERATIONS);
 	__type(key, __u32);
 	__type(value, struct lanner_plan);
 } plans SEC(".maps");

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
 use driver_api::event::{Abi, Loss};
-use driver_api::plan::{self, Op, Plan, VariantKey, flag};
+use driver_api::plan::{self, Op, Plan, SqeArgs, VariantKey, flag};
 use driver_api::request::{Limits, SyscallSet};
 use driver_ebpf::follow::Followed;
 use driver_ebpf::start::Follow;
@@ -139,8 +139,10 @@ pub(crate) struct Maps {
     pub(crate) wakeup: RawMap,
     /// One value: for each call number, whether its return is captured.
     gate: TypedMap<u32, [u8; plan::NUMBERS]>,
-    /// By number; those of 32-bit calls follow those of 64-bit calls.
+    /// Those of 64-bit calls by number, then those of 32-bit calls, then those of the operations of io_uring by code.
     plans: TypedMap<u32, Plan>,
+    /// Where the requests of an operation hold its arguments, by code.
+    sqe_args: TypedMap<u32, SqeArgs>,
     variants: TypedMap<VariantKey, Op>,
     /// A [`Follow`] by thread id.
     followed: TypedMap<u32, u8>,
@@ -163,6 +165,7 @@ impl Maps {
             wakeup: RawMap(open(object, "wakeup")?),
             gate: TypedMap::open(object, ".data.gate")?,
             plans: TypedMap::open(object, "plans")?,
+            sqe_args: TypedMap::open(object, "sqe_args")?,
             variants: TypedMap::open(object, "variants")?,
             followed: TypedMap::open(object, "followed")?,
             losses: TypedMap::open(object, "losses")?,
@@ -186,6 +189,12 @@ impl Maps {
                 plans.push(plan);
             }
         }
+        let (operations, places): (Vec<_>, Vec<_>) =
+            plan::operations(selection, limits).into_iter().unzip();
+        plans.extend(operations);
+        self.sqe_args
+            .set_all((0..).zip(places))
+            .map_err(refused("write where requests of io_uring hold arguments"))?;
         self.plans
             .set_all((0..).zip(plans))
             .map_err(refused("write the capture plans"))?;

@@ -37,7 +37,7 @@ static __attribute__((always_inline)) inline void *user_address(__u64 at)
 #define STRING_RUNS 4 /* together 128 strings, the limit of the core driver, too */
 
 /* CGROUP_ID is not defined, because its helper came with Linux 4.18 */
-#include "offsets.h"
+#include "legacy_layout.h"
 #include "maps.h"
 #include "ops.h"
 #include "read.h"
@@ -47,6 +47,7 @@ static __attribute__((always_inline)) inline void *user_address(__u64 at)
 #include "facts.h"
 #include "operations.h"
 #include "exec.h"
+#include "io_uring.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 

@@ -104,7 +104,7 @@ TAIL(op_variant)
 
 	variant = slot->op;
 	choose(&o, &variant, &slot->op);
-	if (due(o.event->ret, slot->op.when))
+	if (due(result_of(event_of(slot)), slot->op.when))
 		run_simple(&o, &slot->op);
 	next(ctx, chain, slot);
 }
@@ -161,7 +161,7 @@ TAIL(op_walk)
 				break;
 		}
 		slot->run++;
-		if (end == WALK_ON && slot->run < (COMPONENTS - FIRST_COMPONENTS) / RUN_COMPONENTS) {
+		if (end == WALK_ON && slot->run < (slot->what == LANNER_FACT_PATH ? PATH_RUNS : EXEC_PATH_RUNS)) {
 			bpf_tail_call(ctx, chain, TAIL_WALK);
 			incomplete(&o);
 		}

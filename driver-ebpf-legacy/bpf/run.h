@@ -90,13 +90,16 @@ static __always_inline void read_args(const struct regs *regs, __u8 abi, struct 
 #endif
 }
 
-/* The index of a call's plan in `plans`. An index beyond the end means that there is none. */
+/* An index beyond the end of `plans`. */
+#define NO_PLAN (2 * LANNER_PLAN_NRS + LANNER_PLAN_OPERATIONS)
+
+/* The index of a call's plan in `plans`, or NO_PLAN. */
 static __always_inline __u32 plan_key(__u8 abi, __u64 nr)
 {
 	__u32 key = PLAIN_NR(nr);
 
 	if (key >= LANNER_PLAN_NRS)
-		return 2 * LANNER_PLAN_NRS;
+		return NO_PLAN;
 	return abi == ABI_COMPAT ? key + LANNER_PLAN_NRS : key;
 }
 

@@ -10,6 +10,8 @@ mod attach;
 mod capture;
 mod error;
 mod kernel;
+#[doc(hidden)]
+pub mod layout;
 mod load;
 mod loaded;
 mod maps;

@@ -5,28 +5,11 @@
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, ProgramArray};
 use aya::{Ebpf, Pod};
 use driver_api::event::{Abi, Loss};
-use driver_api::plan::{self, Op, Plan, VariantKey};
+use driver_api::plan::{self, Op, Plan, SqeArgs, VariantKey};
 use driver_api::request::{Limits, SyscallSet};
 
 use crate::error::{BpfError, ObjectError};
-use crate::offsets::Offsets;
-
-/// `struct settings` of `maps.h`.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub(crate) struct Settings {
-    /// Lanner's own process id, as the kernel's programs see it.
-    pub(crate) self_tgid: u32,
-    /// The number of execve(2).
-    pub(crate) execve_nr: u32,
-    /// 1: only threads in `followed` are captured.
-    pub(crate) tree: u32,
-    /// 1: entries are seen at the scheduler's tracepoints, as late as they can be.
-    pub(crate) late: u32,
-}
-
-// SAFETY: four numbers without padding; every bit pattern is valid.
-unsafe impl Pod for Settings {}
+use crate::layout::{Offsets, Settings};
 
 #[derive(Debug, Clone, Copy)]
 #[repr(transparent)]
@@ -49,11 +32,22 @@ pub(crate) struct OpValue(Op);
 // SAFETY: as for PlanValue.
 unsafe impl Pod for OpValue {}
 
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct SqeArgsValue(SqeArgs);
+
+// SAFETY: as for PlanValue.
+unsafe impl Pod for SqeArgsValue {}
+
+/// Where the plans of the operations of io_uring begin: behind those of both ABIs.
+const OPERATIONS: u32 = 2 * plan::NUMBERS as u32;
+
 /// Maps through which user space controls the programs.
 pub(crate) struct ControlMaps {
     pub(crate) settings: Array<MapData, Settings>,
     offsets: Array<MapData, Offsets>,
     plans: Array<MapData, PlanValue>,
+    sqe_args: Array<MapData, SqeArgsValue>,
     interest: Array<MapData, u8>,
     variants: HashMap<MapData, VariantKeyValue, OpValue>,
     /// Thread id to `enum follow`.
@@ -81,6 +75,7 @@ pub(crate) fn take_all(ebpf: &mut Ebpf) -> Result<(ControlMaps, OutputMaps), Obj
         settings: take(ebpf, "settings")?,
         offsets: take(ebpf, "offsets")?,
         plans: take(ebpf, "plans")?,
+        sqe_args: take(ebpf, "sqe_args")?,
         interest: take(ebpf, "interest")?,
         variants: take(ebpf, "variants")?,
         followed: take(ebpf, "followed")?,
@@ -154,6 +149,14 @@ impl ControlMaps {
                     .set(key, PlanValue(plan), 0)
                     .map_err(unwritten("plans"))?;
             }
+        }
+        for (code, (plan, places)) in (0u32..).zip(plan::operations(selection, limits)) {
+            self.plans
+                .set(OPERATIONS + code, PlanValue(plan), 0)
+                .map_err(unwritten("plans"))?;
+            self.sqe_args
+                .set(code, SqeArgsValue(places), 0)
+                .map_err(unwritten("sqe_args"))?;
         }
         for (key, flags) in (0..).zip(interest) {
             self.interest

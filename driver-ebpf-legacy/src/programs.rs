@@ -104,6 +104,21 @@ pub(crate) const ENTER: TracepointProgram = TracepointProgram {
     perf_event: "raw_syscalls/sys_enter",
 };
 
+/// Attached where the kernel has them: a kernel has one, or no io_uring. The second was the name before Linux 6.4. There
+/// are programs for raw tracepoints alone, which are older than io_uring.
+pub(crate) const SUBMITTED: [TracepointProgram; 2] = [
+    TracepointProgram {
+        name: "io_uring_submit_req",
+        raw: "io_uring_submit_req",
+        perf_event: "io_uring/io_uring_submit_req",
+    },
+    TracepointProgram {
+        name: "io_uring_submit_sqe",
+        raw: "io_uring_submit_sqe",
+        perf_event: "io_uring/io_uring_submit_sqe",
+    },
+];
+
 /// Attached where functions cannot be used. There is a program for the raw tracepoint alone, which came with
 /// Linux 6.10.
 pub(crate) const PREPARED: TracepointProgram = TracepointProgram {

@@ -9,8 +9,8 @@
 mod calls;
 mod error;
 mod files;
-mod layout;
 mod peek;
+mod rings;
 mod sockets;
 mod tasks;
 
@@ -20,8 +20,8 @@ use driver_api::support::Gap;
 use crate::attach::TracepointKind;
 use crate::attach::tracefs::{Tracefs, TracefsError};
 use crate::kernel::Features;
+use crate::layout::{Offsets, have};
 pub(crate) use error::OffsetsError;
-pub(crate) use layout::{Offsets, have};
 use peek::Peek;
 
 /// What the search found out.
@@ -63,6 +63,11 @@ const FACTS: [(u32, &str); 14] = [
         "32-bit calls (int 0x80) of 64-bit programs: they are taken for 64-bit calls",
     ),
 ];
+
+/// An offset in a struct as [`Offsets`] keeps it. Structs are small: the conversion never fails.
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(0)
+}
 
 /// Searches for everything. `cpu` is one that is online.
 pub(crate) fn find(
@@ -142,6 +147,7 @@ fn search(peek: &mut Peek, off: &mut Offsets, me: u64) -> Option<()> {
         if sockets::internet(peek, off, me).is_some() {
             sockets::internet6(peek, off, me);
             sockets::unix(peek, off, me);
+            rings::rings(peek, off, me);
         }
     }
     files::memory(peek, off, &task);

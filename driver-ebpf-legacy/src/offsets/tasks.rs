@@ -11,10 +11,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{getresgid, getresuid};
 
 use super::error::OffsetsError;
-use super::layout::{Offsets, have, offset};
+use super::offset;
 use super::peek::{
-    Caller, PAUSE, Peek, REPETITIONS, identify, is_pointer, offsets_of, pointers, u32_at, u64_at,
+    PAUSE, Peek, REPETITIONS, identify, is_pointer, offsets_of, pointers, u32_at, u64_at,
 };
+use crate::layout::{Caller, Offsets, have};
 
 /// Bytes of a task_struct that are searched. The fields are before the registers at its end.
 const TASK: usize = 8192;

@@ -92,6 +92,17 @@ pub(super) fn failed<'a>(view: &View<'a>) -> Value<'a> {
     }
 }
 
+/// The names of the parameters and facts whose memory fell short in this way.
+pub(super) fn fell_short<'a>(view: &View<'a>, how: decode::Short) -> Value<'a> {
+    let names = decode::fell_short(view.event, how).map(|(of, name)| {
+        Value::String(view.scratch.text(|out| {
+            out.push_str(of);
+            out.push_str(name);
+        }))
+    });
+    view.scratch.list(names)
+}
+
 pub(super) fn category<'a>(view: &View<'a>) -> Value<'a> {
     let Some(call) = view.seen.call else {
         return Value::String(match view.event.kind() {

@@ -47,6 +47,7 @@ fn o_directory(abi: Abi) -> u64 {
     match abi {
         Abi::Aarch64 | Abi::Arm => 0o40_000,
         Abi::X86_64 | Abi::I386 | Abi::X32 => 0o200_000,
+        Abi::IoUring => o_directory(Abi::NATIVE),
     }
 }
 
@@ -94,7 +95,9 @@ impl Inspector {
         let header = event.header();
         let follow = effects::of(call_of);
         let at_entry = event.has(Flags::ENTRY);
-        let failed = at_entry || (-4095..0).contains(&header.ret);
+        // io_uring: the kernel has copied the address when the operation is submitted, as for a connect(2) that goes on
+        let connects = follow.effect == Effect::Connect && event.abi() == Abi::IoUring;
+        let failed = (at_entry && !connects) || (-4095..0).contains(&header.ret);
         let fd = match follow.fd {
             FdOf::None => None,
             FdOf::Arg(at) => Some(fd_in(header.args[usize::from(at)])),
@@ -120,7 +123,7 @@ impl Inspector {
         if follow.effect == Effect::None {
             return;
         }
-        if at_entry {
+        if at_entry && !connects {
             self.forget(follow.effect, header, key, seen);
             return;
         }
@@ -135,7 +138,7 @@ impl Inspector {
             event,
             key,
             args: header.args,
-            ret: header.ret,
+            ret: if connects { EINPROGRESS } else { header.ret },
             applied: scanned > header.time_ns,
         };
         self.apply(follow.effect, call_of, &call, seen);

@@ -1,6 +1,7 @@
 //! Reads the tables, for the build script.
 
 mod error;
+mod io_uring;
 mod kind;
 mod structs;
 mod symbols;
@@ -8,6 +9,7 @@ mod syscalls;
 mod variants;
 
 pub(crate) use error::{Fault, TableError};
+pub(crate) use io_uring::operations;
 pub(crate) use kind::{Kind, Len, LenFrom};
 pub(crate) use structs::{Layout, Structure, structs};
 pub(crate) use symbols::{SymbolSet, symbols};
@@ -16,6 +18,7 @@ pub(crate) use variants::{Variant, variants};
 
 /// The files.
 pub(crate) const SYSCALLS: &str = "syscalls.tbl";
+pub(crate) const IO_URING: &str = "io_uring.tbl";
 pub(crate) const SYMBOLS: &str = "symbols.tbl";
 pub(crate) const STRUCTS: &str = "structs.tbl";
 pub(crate) const VARIANTS: &str = "variants.tbl";
