@@ -323,12 +323,13 @@ fn syscall_statics(out: &mut String, rows: &[Row], names: &Names<'_>) -> Result<
             .collect();
         let _ = writeln!(
             out,
-            "Syscall {{ name: {:?}, acts_as: {:?}, numbers: {:?}, category: Category::{:?}, returns: Returns::{:?}, facts: &[{}], params: &[{}], sqe: [{}] }},",
+            "Syscall {{ name: {:?}, acts_as: {:?}, numbers: {:?}, category: Category::{:?}, returns: Returns::{:?}, unfailing: {}, facts: &[{}], params: &[{}], sqe: [{}] }},",
             row.name,
             row.acts_as,
             row.numbers,
             row.category,
             row.returns,
+            row.unfailing,
             facts.join(", "),
             params.join(", "),
             row.sqe

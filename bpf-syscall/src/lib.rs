@@ -197,7 +197,7 @@ pub fn create_map(
     };
     // SAFETY: these attributes hold no address.
     let fd = unsafe { bpf(BPF_MAP_CREATE, &mut attributes) }?;
-    // SAFETY: the kernel has just made the descriptor, and nobody else knows it.
+    // SAFETY: the kernel has just made the descriptor, and nothing else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -232,7 +232,7 @@ pub fn load_program(
         };
         // SAFETY: the kernel reads `count` instructions and the licence, which outlive the call, and writes nothing.
         match unsafe { bpf(BPF_PROG_LOAD, &mut attributes) } {
-            // SAFETY: the kernel has just made the descriptor, and nobody else knows it.
+            // SAFETY: the kernel has just made the descriptor, and nothing else has it.
             Ok(fd) => return Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
             // the verifier gives up when a signal is pending
             Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && attempt < ATTEMPTS => {

@@ -40,7 +40,7 @@
 /* A successful call is an exec event. */
 #define LANNER_PLAN_EXEC 8
 
-/* The call needs much room: it has an operation of which a call has at most one. */
+/* The call needs much room: it has an operation that a call has at most once. */
 #define LANNER_PLAN_LARGE 16
 
 /* Nothing. */

@@ -93,7 +93,7 @@ pub trait Driver: Sync + fmt::Debug {
         false
     }
 
-    /// Signals that it sends to lanner's own process while it captures. Nobody else may handle them.
+    /// Signals that it sends to lanner's own process while it captures. No other code may handle them.
     fn reserved_signals(&self) -> Vec<i32> {
         Vec::new()
     }

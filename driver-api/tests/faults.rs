@@ -44,6 +44,10 @@ fn a_line_of_calls_says_what_is_expected() {
         )
     );
     assert_eq!(
+        call("read 0 3 63 3 io_read size\n!unfailing read raed"),
+        "syscalls.tbl:3: there is no call \"raed\" in syscalls.tbl"
+    );
+    assert_eq!(
         call("read 0 3 63 3 io_read size fd:fd buf:>bytes[len] size:size"),
         "syscalls.tbl:2: there is no parameter \"len\" in this call"
     );

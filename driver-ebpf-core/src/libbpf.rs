@@ -9,7 +9,7 @@ use libbpf_rs::{ErrorKind, PrintLevel};
 
 use crate::NAME;
 
-/// Lines that are kept of what libbpf prints, and lines of them that an error holds.
+/// How many lines of libbpf's output are kept, and how many of them an error holds.
 const KEPT: usize = 64;
 const SHOWN: usize = 12;
 

@@ -21,7 +21,7 @@ pub(crate) struct Mapping {
 }
 
 // SAFETY: the mapping stays at its address until it is dropped, and all access through `&self` is atomic, but for
-// `slice`, whose caller promises that nobody writes.
+// `slice`, whose caller promises that nothing writes.
 unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}
@@ -84,7 +84,7 @@ impl Mapping {
     ///
     /// # Safety
     ///
-    /// Nobody writes these bytes as long as the slice lives.
+    /// Nothing writes these bytes as long as the slice lives.
     pub(crate) unsafe fn slice(&self, offset: usize, len: usize) -> Option<&[u8]> {
         if !self.holds(offset, len) {
             return None;

@@ -66,6 +66,9 @@
 /* Rings of io_uring. */
 #define HAVE_RINGS 65536
 
+/* A thread's struct pid. */
+#define HAVE_THREAD_PID 131072
+
 /* Settings, written before anything is attached. */
 struct settings {
 	/* lanner's own process id, as the programs see it: its calls are never captured. */
@@ -171,6 +174,8 @@ struct offsets {
 	__u32 request_code;
 	/* 1: the first argument of io_uring_submit_sqe is the ring, before Linux 6.0. */
 	__u32 submits_ring;
+	/* thread_pid of struct task_struct, since Linux 4.19. */
+	__u32 task_thread_pid;
 	/* In struct io_ring_ctx. */
 	__u32 ring_flags;
 	/* The pointer to the ring's requests. */

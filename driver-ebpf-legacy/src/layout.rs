@@ -56,6 +56,8 @@ pub mod have {
     pub const REGS: u32 = 32768;
     /// Rings of io_uring.
     pub const RINGS: u32 = 65536;
+    /// A thread's `struct pid`.
+    pub const THREAD_PID: u32 = 131072;
 }
 
 /// Offsets of fields in this kernel's structs, in bytes. There is neither BTF nor a header to look them up in: a search of
@@ -153,6 +155,8 @@ pub struct Offsets {
     pub request_code: u32,
     /// 1: the first argument of `io_uring_submit_sqe` is the ring, before Linux 6.0.
     pub submits_ring: u32,
+    /// `thread_pid` of `struct task_struct`, since Linux 4.19.
+    pub task_thread_pid: u32,
     /// In `struct io_ring_ctx`.
     pub ring_flags: u32,
     /// The pointer to the ring's requests.

@@ -42,7 +42,7 @@ static __always_inline void op_str(const struct out *o, __u8 what, __u32 limit, 
 	finish_attachment(o, at, what, 0, status, LANNER_RAW, len, 0);
 }
 
-/* `len` bytes, of which at most `limit` are captured. */
+/* `len` bytes; at most `limit` of them are captured. */
 static __always_inline void op_bytes(const struct out *o, __u8 what, __u8 part, __u32 limit, __u64 ptr, __s64 len)
 {
 	__u8 status = LANNER_TRUNCATED;

@@ -6,8 +6,9 @@ use crate::memory::Memory;
 
 /// The child is a thread of the caller's process.
 pub(crate) const THREAD: u64 = libc::CLONE_THREAD as u64;
-/// The flags of a clone that does what vfork(2) does.
-pub(crate) const VFORK: u64 = (libc::CLONE_VM | libc::CLONE_VFORK) as u64;
+/// The flags with which C libraries make a thread, as far as they say what the threads share.
+pub(crate) const PTHREAD: u64 =
+    THREAD | (libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_FILES | libc::CLONE_SIGHAND) as u64;
 /// The signal in the low byte of the flags, which events do not have.
 const CSIGNAL: u64 = 0xff;
 

@@ -18,7 +18,10 @@ pub(crate) mod arch {
 }
 
 /// The data of this filter's stops (`SECCOMP_RET_DATA`). A filter that the program has made itself has other data.
-pub(crate) const OURS: u16 = 0x1a7e;
+const OURS: u16 = 0x1a7e;
+/// The data of its stops at calls of 32-bit programs: kernels before Linux 5.3 tell a tracer nothing else about a call's
+/// ABI.
+pub(crate) const OURS_NARROW: u16 = 0x1a7f;
 /// The ABIs of this machine, the native one first.
 const ARCHES: [(u32, Abi); 2] = if cfg!(target_arch = "aarch64") {
     [(arch::AARCH64, Abi::Aarch64), (arch::ARM, Abi::Arm)]
@@ -40,10 +43,11 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// What the filter returns.
-    fn answer(self) -> u32 {
+    /// What the filter returns for a call of this architecture.
+    fn answer(self, arch: u32) -> u32 {
         match self {
-            Self::Trace => libc::SECCOMP_RET_TRACE | u32::from(OURS),
+            Self::Trace if arch == ARCHES[0].0 => libc::SECCOMP_RET_TRACE | u32::from(OURS),
+            Self::Trace => libc::SECCOMP_RET_TRACE | u32::from(OURS_NARROW),
             Self::Notify => libc::SECCOMP_RET_USER_NOTIF,
         }
     }
@@ -111,7 +115,7 @@ pub(crate) fn program(
             .collect();
         numbers.sort_unstable();
         let mut block = vec![load(NR)];
-        tree(&mut block, &ranges(&numbers, action.answer()));
+        tree(&mut block, &ranges(&numbers, action.answer(*arch)));
         // over the jump that skips this block
         filter.push(op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, *arch));
         filter.push(skip(block.len()));
@@ -121,21 +125,29 @@ pub(crate) fn program(
     filter
 }
 
-/// A prologue for another filter: `action` for a native call with a zero for its first argument, else on to what
-/// follows.
-pub(crate) fn if_first_arg_is_zero(nr: u32, action: Action) -> [sock_filter; 9] {
-    // an argument is compared in two halves
-    [
-        load(NR),
-        equal_or_skip(nr, 7),
-        load(ARCH),
-        equal_or_skip(ARCHES[0].0, 5),
-        load(FIRST_ARG),
-        equal_or_skip(0, 3),
-        load(FIRST_ARG + 4),
-        equal_or_skip(0, 1),
-        give(action.answer()),
-    ]
+/// A prologue for another filter: `action` for a call by its native number and by that of 32-bit programs, else on to
+/// what follows. With `first_arg`, only for calls whose first argument has this lower half; the kernel ignores the upper
+/// half of a number of 32 bits.
+pub(crate) fn if_call(call: &Syscall, first_arg: Option<u32>, action: Action) -> Vec<sock_filter> {
+    let mut filter = Vec::new();
+    for (arch, abi) in ARCHES {
+        let Some(nr) = call.number(abi) else {
+            continue;
+        };
+        let mut found = vec![give(action.answer(arch))];
+        if let Some(value) = first_arg {
+            found.splice(0..0, [load(FIRST_ARG), equal_or_skip(value, 1)]);
+        }
+        filter.extend([load(NR), equal_or_skip(nr, 2 + found.len() as u8)]);
+        filter.extend([load(ARCH), equal_or_skip(arch, found.len() as u8)]);
+        filter.extend(found);
+    }
+    filter
+}
+
+/// Whether the data of a stop is that of this filter.
+pub(crate) fn is_ours(data: Option<u16>) -> bool {
+    matches!(data, Some(OURS | OURS_NARROW))
 }
 
 /// Ranges of numbers with the same answer: first number, answer.
@@ -251,8 +263,9 @@ mod tests {
         for step in [1, 2, 3, 7, 1000] {
             let wanted = |call: &'static Syscall| call.index().is_multiple_of(step);
             let filter = program(wanted, Action::Trace);
-            let (stop, pass) = (Action::Trace.answer(), libc::SECCOMP_RET_ALLOW);
+            let pass = libc::SECCOMP_RET_ALLOW;
             for (arch, abi) in ARCHES {
+                let stop = Action::Trace.answer(arch);
                 for nr in 0..1100 {
                     let stops = driver_api::table::by_number(abi, nr).is_some_and(wanted);
                     assert_eq!(
@@ -273,7 +286,37 @@ mod tests {
                     .filter(|call| call.number(Abi::X32) == Some(nr & !X32_BIT))
                     .is_some_and(wanted);
                 let answer = answer(&filter, arch::X86_64, nr);
+                let stop = Action::Trace.answer(arch::X86_64);
                 assert_eq!(answer == stop, stops, "x32 {nr:#x} step {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_stops_of_32_bit_calls_say_so() {
+        let answers = ARCHES.map(|(arch, abi)| {
+            let call = driver_api::table::by_name("openat").unwrap();
+            let filter = program(|other| other.name == call.name, Action::Trace);
+            answer(&filter, arch, call.number(abi).unwrap())
+        });
+        assert_eq!(
+            answers.map(|answer| answer as u16),
+            [OURS, OURS_NARROW],
+            "{answers:x?}"
+        );
+        assert!(answers.iter().all(|answer| is_ours(Some(*answer as u16))));
+        assert!(!is_ours(Some(1)) && !is_ours(None));
+    }
+
+    #[test]
+    fn a_prologue_asks_about_one_call_in_every_abi() {
+        let call = driver_api::table::by_name("getpid").unwrap();
+        let mut filter = if_call(call, None, Action::Notify);
+        filter.extend(program(|_| false, Action::Notify));
+        for (arch, abi) in ARCHES {
+            for nr in 0..1100 {
+                let asks = answer(&filter, arch, nr) == libc::SECCOMP_RET_USER_NOTIF;
+                assert_eq!(asks, call.number(abi) == Some(nr), "{abi:?} {nr}");
             }
         }
     }

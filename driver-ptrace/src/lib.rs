@@ -3,12 +3,15 @@
 //! `trace` and `notify` are its two modes; `modes` chooses between them and registers the driver. Both compile their
 //! filter in `filter`. At a call they follow the capture plan (`interpret`), which reads the thread's `memory`, its
 //! `facts` from /proc (`proc_dir`, `threads`) and the ends of its `sockets`. `events` hands the result to the sink.
-//! `tracee` has the types for stopped threads, `clone` the flags of births, `id_map` maps by ids.
+//! `tracee` has the types for stopped threads, `clone` the flags of births, `id_map` maps by ids. `hiding` knows
+//! the calls by which programs hide from lanner, and `guard` keeps them away from lanner itself.
 
 mod clone;
 mod events;
 mod facts;
 mod filter;
+mod guard;
+mod hiding;
 mod id_map;
 mod interpret;
 mod memory;

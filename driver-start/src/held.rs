@@ -69,10 +69,18 @@ impl Held {
         let mask = SigSet::all()
             .thread_swap_mask(SigmaskHow::SIG_SETMASK)
             .map_err(StartError::system("block signals"))?;
+        // lanner is about to trace the child or to read its memory, so that the child must not be hidden
+        let is_hidden = is_hidden();
+        if is_hidden {
+            hide(false);
+        }
         // SAFETY: the child calls only async-signal-safe functions (read, write, sigaction, sigprocmask, execv,
         // _exit, and by this function's contract `pre_exec`). All memory that it uses was allocated before.
         let forked = unsafe { fork() };
         if !matches!(forked, Ok(ForkResult::Child)) {
+            if is_hidden {
+                hide(true);
+            }
             let _ = mask.thread_set_mask();
         }
         match forked.map_err(StartError::system("fork"))? {
@@ -198,6 +206,17 @@ impl Drop for Held {
             let _ = nix::sys::wait::waitpid(self.pid, None);
         }
     }
+}
+
+/// Whether lanner has made itself unreachable for other processes of its user (PR_SET_DUMPABLE of prctl(2)).
+fn is_hidden() -> bool {
+    // SAFETY: this operation takes numbers.
+    unsafe { libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0) != 1 }
+}
+
+fn hide(hides: bool) {
+    // SAFETY: this operation takes numbers.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, libc::c_ulong::from(!hides), 0, 0, 0) };
 }
 
 /// Resets every handler to the default. Handlers are the parent's code; exec resets them, too, but a signal may

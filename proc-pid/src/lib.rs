@@ -3,7 +3,7 @@
 //!
 //! Both are views of bytes: a view of bytes that somebody else has read borrows them ([`Stat::parse`]), and a view
 //! of a running process owns what it has read ([`Stat::of`]). A look-up scans the text, and costs nothing for fields
-//! that nobody asks for.
+//! that no caller asks for.
 //!
 //! A process chooses its own name, so that the bytes are not to be trusted. Nothing here panics; what is not there or
 //! is not a number is `None`.

@@ -1,4 +1,4 @@
-//! `/proc/PID/stat` (proc_pid_stat(5)): one line of fields, of which the second is the name in parentheses.
+//! `/proc/PID/stat` (proc_pid_stat(5)): one line of fields. The second is the name, in parentheses.
 
 use std::ops::Range;
 use std::str::FromStr;
@@ -84,7 +84,7 @@ pub enum State {
     Stopped,
     /// `t`: its tracer stopped it.
     TracingStop,
-    /// `Z`: it has ended, and nobody has waited for it.
+    /// `Z`: it has ended, and its parent has not waited for it.
     Zombie,
     /// `X`: it is being removed.
     Dead,

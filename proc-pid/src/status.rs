@@ -127,7 +127,7 @@ impl<B: AsRef<[u8]>> Status<B> {
         self.number("PPid")
     }
 
-    /// The thread that traces it (`TracerPid`); none: nobody does.
+    /// The thread that traces it (`TracerPid`), if there is one.
     pub fn tracer(&self) -> Option<u32> {
         self.number("TracerPid").filter(|tracer| *tracer != 0)
     }

@@ -5,8 +5,18 @@ cd /tmp || exit 1
 # options that a row passes to every lanner
 more=""
 
-# features that this kernel lacks, so that rows cannot require them
+# Whether this kernel is older than a version: its major and its minor number.
+older_than() {
+	release=$(uname -r)
+	major=${release%%.*} minor=${release#*.}
+	minor=${minor%%[!0-9]*}
+	[ "$major" -lt "$1" ] || { [ "$major" -eq "$1" ] && [ "$minor" -lt "$2" ]; }
+}
+
+# features that this kernel lacks, so that rows cannot require them (FEATURES in judge.py)
 [ -e /sys/kernel/btf/vmlinux ] || echo "@lacks btf"
+# SECCOMP_USER_NOTIF_FLAG_CONTINUE
+older_than 5 5 && echo "@lacks notify"
 
 # step NAME SECONDS COMMAND: the limit is for steps that hang, not for steps that are slow on a busy machine
 step() {

@@ -8,8 +8,12 @@ PASSED, GAP, FAILED = "passed", "gap", "FAILED"
 VICTIM = "/etc/hosts"
 # The gap that explains why a driver does not run in its best mode.
 MODE_GAP, OTHER_MODE = "trace mode", "notify"
-# A feature that a driver needs from the kernel, and the gap that must report its absence.
-NEEDS = {"ebpf-core": ("btf", "kernel types")}
+# Features that a kernel can lack, as guest.sh names them: which driver cannot work without them in the rows that need
+# them, and the gap that must report that.
+FEATURES = {
+    "btf": ("ebpf-core", "kernel types"),
+    "notify": ("ptrace", "seccomp user notification"),
+}
 # Gaps that permit missing data.
 BLIND = "the memory that parameters point to"
 PREEMPTED = "calls that are made while a program is preempted"
@@ -105,14 +109,15 @@ def judge_driver(row, measured, name, said):
     else:
         cell.verdict = GAP
         judge_refusal(measured, name, cell)
-        if name in row.works and not excused(name, measured, cell):
+        if name in row.works and not excused(row, name, measured, cell):
             cell.fault("it should work here, and is said not to: " + "; ".join(why for _, why, _ in cell.gaps))
     return cell
 
 
-def excused(name, measured, cell):
-    """Whether a driver cannot work because of a feature that the kernel lacks, and says so."""
-    return name in NEEDS and NEEDS[name][0] in measured.lacks and any(what == NEEDS[name][1] for what, _, _ in cell.gaps)
+def excused(row, name, measured, cell):
+    """Whether a driver cannot work in this row because of a feature that the kernel lacks, and says so."""
+    lacking = [FEATURES[feature] for feature in row.needs if feature in measured.lacks]
+    return any((name, what) in lacking for what, _, _ in cell.gaps)
 
 
 def judge_suites(measured, name, cell):
@@ -143,7 +148,7 @@ def judge_note(line, cell):
     if re.search(r"runs of programs were skipped|the kernel skipped \d+ runs", line):
         cell.again += 1
         if PREEMPTED not in what:
-            cell.fault(f"runs of programs were skipped, of which lanner drivers says nothing: {line}")
+            cell.fault(f"runs of programs were skipped, and lanner drivers does not name that gap: {line}")
 
 
 def judge_named(measured, name, cell):

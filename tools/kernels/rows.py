@@ -24,6 +24,7 @@ class Row:
     before: str = "true"
     after: str = "true"
     drivers: tuple = DRIVERS
+    needs: tuple = ("btf",)  # features of judge.FEATURES without which a driver of `works` may be a gap
 
 
 def sysctl(name, value, default):
@@ -69,10 +70,10 @@ ROWS = (
     Row("a user, Yama 1", "user", (PTRACE,), drivers=(PTRACE,), **yama(1)),
     Row("root, Yama 2", "root", (PTRACE,), drivers=(PTRACE,), **yama(2)),
     # here ptrace switches to notify mode by itself
-    Row("a user, Yama 2", "user", (PTRACE,), BLIND, drivers=(PTRACE,), **yama(2)),
+    Row("a user, Yama 2", "user", (PTRACE,), BLIND, drivers=(PTRACE,), needs=("notify",), **yama(2)),
     # last, because this scope stays until the next boot
-    Row("root, Yama 3", "root", (PTRACE,), BLIND, drivers=(PTRACE,), **yama(3)),
-    Row("a user, Yama 3", "user", (PTRACE,), BLIND, drivers=(PTRACE,), **yama(3)),
+    Row("root, Yama 3", "root", (PTRACE,), BLIND, drivers=(PTRACE,), needs=("notify",), **yama(3)),
+    Row("a user, Yama 3", "user", (PTRACE,), BLIND, drivers=(PTRACE,), needs=("notify",), **yama(3)),
 )
 
 

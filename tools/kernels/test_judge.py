@@ -59,7 +59,7 @@ class Judge(unittest.TestCase):
         text = "ptrace: clause [1] a case: ok (gap: a program's file)\n27 passed, 0 failed, 0 skipped\n@end 0"
         self.assertIn("does not name", self.failed("ptrace", conformance_ptrace=text))
         text = text.replace("gap: a program's file", "run 1 times more, as runs of programs were skipped")
-        self.assertIn("says nothing", self.failed("ptrace", conformance_ptrace=text))
+        self.assertIn("does not name that gap", self.failed("ptrace", conformance_ptrace=text))
         gaps = [{**GAP, "what": judge.PREEMPTED}]
         said = {"drivers": [driver("ebpf-core", False, [GAP]), driver("ptrace", True, gaps)],
                 "choice": {"command": {"driver": "ptrace"}}}
@@ -92,6 +92,23 @@ class Judge(unittest.TestCase):
                     "choice": {"command": {"driver": "ptrace"}}}
             measured, _ = judge.parse("@lacks btf\n" + transcript(drivers=json.dumps(said) + "\n@end 0"))
             self.assertEqual(judge.judge(row, measured["a row"])["ebpf-core"].faults == [], right)
+
+    def test_a_kernel_without_notifications_excuses_ptrace_in_the_rows_that_need_them_alone(self):
+        gap = {"what": "seccomp user notification", "why": "no capability", "remedy": "use Linux 5.5 or later"}
+        said = {"drivers": [driver("ebpf-core", False, [GAP]), driver("ptrace", False, [gap])], "choice": {}}
+        text = "@lacks notify\n" + transcript(
+            drivers=json.dumps(said) + "\n@end 0",
+            conformance_ptrace="ptrace: skipped, it cannot run here: no capability\n0 passed, 0 failed, 1 skipped\n@end 0",
+            named_ptrace="lanner: ptrace cannot run here: no capability\n@end 2",
+        )
+        for lacking, needs, right in ((True, ("notify",), True), (False, ("notify",), False), (True, ("btf",), False)):
+            row = rows.Row("a row", "user", ("ptrace",), drivers=("ptrace",), needs=needs)
+            measured, _ = judge.parse(text if lacking else text.replace("@lacks notify\n", ""))
+            self.assertEqual(judge.judge(row, measured["a row"])["ptrace"].faults == [], right)
+
+    def test_rows_need_features_that_the_judge_knows(self):
+        for row in rows.ROWS:
+            self.assertEqual([feature for feature in row.needs if feature not in judge.FEATURES], [])
 
     def test_where_no_memory_can_be_read_numbers_are_enough(self):
         mode = {"what": "trace mode", "why": "Yama", "remedy": ""}

@@ -33,7 +33,7 @@ pub mod flag {
     pub const CHILD: u8 = 4;
     /// A successful call is an exec event.
     pub const EXEC: u8 = 8;
-    /// The call needs much room: it has an operation of which a call has at most one.
+    /// The call needs much room: it has an operation that a call has at most once.
     pub const LARGE: u8 = 16;
 }
 

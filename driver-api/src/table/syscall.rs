@@ -19,6 +19,9 @@ pub struct Syscall {
     pub category: Category,
     /// What the return value means.
     pub returns: Returns,
+    /// It never ends with EINTR, and its callers count on that: they ignore errors, or cannot go on after one. A driver
+    /// that could make calls fail leaves it alone.
+    pub unfailing: bool,
     /// What the kernel is asked beyond the parameters.
     pub facts: &'static [FactOf],
     /// The parameters, in the order of the arguments.

@@ -35,7 +35,7 @@ pub(crate) struct Discovered {
 }
 
 /// Facts: the offsets that they need, and the names of their gaps.
-const FACTS: [(u32, &str); 14] = [
+const FACTS: [(u32, &str); 15] = [
     (have::PATH | have::FD, "resolved paths of descriptors"),
     (have::EXE | have::PATH, "resolved paths of executables"),
     (
@@ -56,6 +56,10 @@ const FACTS: [(u32, &str); 14] = [
         "effective ids of new programs: the real ids are given instead",
     ),
     (have::GROUPS, "process groups and sessions of new programs"),
+    (
+        have::THREAD_PID | have::FD | have::PARENT,
+        "what a new process shares with its parent, and its id in its own PID namespace",
+    ),
     (have::TTY, "terminals of new programs"),
     (have::LOGINUID, "login ids of new programs"),
     (
@@ -137,7 +141,9 @@ fn search(peek: &mut Peek, off: &mut Offsets, me: u64) -> Option<()> {
     if let Some(family) = tasks::Family::new(peek) {
         tasks::parent(off, &family);
         tasks::credentials(peek, off, &family);
-        tasks::groups(peek, off, &family);
+        if tasks::groups(peek, off, &family).is_some() {
+            tasks::thread_pid(peek, off, &task, &family);
+        }
         tasks::terminal(peek, off, &family);
         tasks::loginuid(off, &task, &family);
     }

@@ -389,6 +389,28 @@ pub(super) fn groups(peek: &mut Peek, off: &mut Offsets, family: &Family) -> Opt
     Some(())
 }
 
+/// Finds `thread_pid`, by the thread ids in what it points to. Before Linux 4.19 a task has no such pointer.
+pub(super) fn thread_pid(
+    peek: &mut Peek,
+    off: &mut Offsets,
+    task: &[u8],
+    family: &Family,
+) -> Option<()> {
+    if off.groups_in_task != 0 {
+        return None;
+    }
+    let (leaf, mine) = (family.leaf.tid(), peek.caller(0)?.tid());
+    let nr = off.pid_nr as usize;
+    let mut number = |pid: u64| peek.read(pid, nr + 4).and_then(|bytes| u32_at(&bytes, nr));
+    let at = pointers(&family.bytes).find(|&(at, pid)| {
+        let own = u64_at(task, at).filter(|own| is_pointer(*own));
+        number(pid) == Some(leaf) && own.is_some_and(|own| number(own) == Some(mine))
+    })?;
+    off.task_thread_pid = offset(at.0);
+    off.have |= have::THREAD_PID;
+    Some(())
+}
+
 /// Finds the number in the initial PID namespace in a struct pid, by two of them whose numbers are known.
 fn pid_number(
     peek: &mut Peek,

@@ -1,18 +1,16 @@
 //! Makes events of notifications: a thread waits at the entry of a call until it is answered.
 
-use driver_api::event::{Abi, Flags, Header, Kind};
+use driver_api::event::{Flags, Header, Kind};
 use driver_api::plan::{Plan, flag};
-use driver_api::table::{self, Category, Returns, Syscall};
+use driver_api::table::{self, Category, Returns};
 use libc::pid_t;
 
-use super::FIRST_CALLS;
 use super::capture::NotifyCapture;
-use super::family;
 use super::listener::Notification;
-use super::processes::{Birth, PendingExec};
-use crate::clone;
+use super::processes::PendingExec;
+use super::{family, is_first_call};
 use crate::events::{self, Sink};
-use crate::filter;
+use crate::hiding::{self, Called};
 use crate::memory::Memory;
 use crate::threads;
 
@@ -23,9 +21,7 @@ const NOT_YET: i64 = -1;
 /// A call that is about to be made.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry {
-    call: &'static Syscall,
-    abi: Abi,
-    nr: u32,
+    called: Called,
     args: [u64; 6],
     plan: Plan,
     selected: bool,
@@ -34,16 +30,14 @@ pub(super) struct Entry {
 impl NotifyCapture {
     /// The call of a notification. None: the table does not have it.
     fn entry_of(&self, notification: &Notification) -> Option<Entry> {
-        let nr = notification.nr;
-        let abi = filter::abi_of(notification.arch, nr)?;
-        let call = table::by_number(abi, nr)?;
+        let called = Called::of(notification.arch, notification.nr)?;
+        let Called { abi, nr, call } = called;
         Some(Entry {
-            call,
-            abi,
-            nr,
+            called,
             args: notification.args,
             plan: self.events.plan_of(call, abi, nr),
-            selected: self.selection.contains(call),
+            // one that lanner asks about for its own sake may be one that it must not be asked for
+            selected: self.selection.contains(call) && !call.unfailing,
         })
     }
 
@@ -63,39 +57,35 @@ impl NotifyCapture {
         let (id, tid) = (notification.id, notification.tid);
         self.note_waiting(tid);
         let entry = self.entry_of(notification).filter(|_| tid > 0);
+        let hides = |entry: &Entry| hiding::hides(&entry.called, &entry.args);
+        // it is answered instead of made, unless lanner may read everything
+        let is_made = self.reads_everything || !entry.as_ref().is_some_and(hides);
         let Some(entry) = entry else {
-            self.answer(id);
+            self.answer(id, true);
             return;
         };
         if !self.processes.threads.contains_key(&tid) && !self.announce(tid, Some(id), sink) {
             return;
         }
         if self.processes.execs > 0 {
-            let name = entry.call.name;
-            self.settle_exec(tid, name == "brk" || FIRST_CALLS.contains(&name), sink);
+            self.settle_exec(tid, is_first_call(entry.called.call.name), sink);
         }
-        let (mut gave_birth, mut tgid) = (false, tid);
+        let mut tgid = tid;
         if let Some(thread) = self.processes.threads.get_mut(&tid) {
-            (gave_birth, tgid) = (thread.birth.is_some(), thread.tgid);
+            tgid = thread.tgid;
             if thread.owner_is_stale {
                 thread.owner = threads::owner(tid.unsigned_abs());
             }
-            thread.owner_is_stale = entry.call.category == Category::User;
+            thread.owner_is_stale = entry.called.call.category == Category::User;
         }
-        let leaves = entry.call.returns == Returns::None;
-        if gave_birth {
-            self.look_for_child(tid, sink);
-        }
+        let leaves = entry.called.call.returns == Returns::None;
         if leaves && self.processes.lacks_pidfds() {
             // a child that it has waited for has ended before it
             self.report_ends(true, sink);
         }
-        if leaves && entry.call.name == "exit_group" {
-            self.look_for_threads(tgid, tid, sink);
-        }
         if entry.plan.flags & flag::EXEC != 0 {
             self.begin_exec(tid, tgid, &entry);
-            self.answer(id);
+            self.answer(id, true);
             return;
         }
         if entry.selected {
@@ -106,10 +96,7 @@ impl NotifyCapture {
             };
             self.build(tid, &entry, flags);
         }
-        if entry.plan.flags & flag::CHILD != 0 {
-            self.begin_birth(tid, &entry);
-        }
-        if !self.answer(id) {
+        if !self.answer(id, is_made) {
             // the thread does not wait any more: it was killed, or a signal has interrupted it and it will ask again
             return;
         }
@@ -117,20 +104,20 @@ impl NotifyCapture {
             self.deliver(sink);
         }
         if leaves {
-            self.leaves(tid, tgid, &entry, sink);
+            self.leaves(tid, tgid, entry.args[0], sink);
         }
     }
 
     /// Begins the event of an entry.
     fn build(&mut self, tid: pid_t, entry: &Entry, flags: u16) {
         let header = Header {
-            abi: entry.abi as u8,
-            nr: entry.nr,
+            abi: entry.called.abi as u8,
+            nr: entry.called.nr,
             args: entry.args,
             flags,
             ..self.header(Kind::Syscall, tid)
         };
-        let memory = Memory::new(tid, table::is_narrow(entry.abi, entry.nr));
+        let memory = Memory::new(tid, table::is_narrow(entry.called.abi, entry.called.nr));
         self.events
             .begin_call(&header, NOT_YET, &entry.plan, &memory);
     }
@@ -139,7 +126,7 @@ impl NotifyCapture {
         let flags = if entry.selected { 0 } else { Flags::UNSELECTED };
         self.build(tid, entry, flags);
         let event = self.events.take().unwrap_or_default();
-        let before = family::program_of(tid);
+        let before = family::Image::of(tid);
         if let Some(process) = self.processes.get_mut(tgid) {
             let pending = PendingExec { tid, event, before };
             if process.exec.replace(pending).is_none() {
@@ -148,28 +135,12 @@ impl NotifyCapture {
         }
     }
 
-    fn begin_birth(&mut self, tid: pid_t, entry: &Entry) {
-        let flags = if entry.call.name == "vfork" {
-            clone::VFORK
-        } else {
-            clone::flags(tid, entry.call.name, entry.args[0]).unwrap_or(0)
-        };
-        if let Some(thread) = self.processes.threads.get_mut(&tid) {
-            thread.birth = Some(Birth {
-                is_thread: flags & clone::THREAD != 0,
-                flags,
-            });
-        }
-    }
-
-    /// exit(2) ends a thread, exit_group(2) a process. The pidfd of a process shows its end.
-    fn leaves(&mut self, tid: pid_t, tgid: pid_t, entry: &Entry, sink: Sink) {
-        let status = ((entry.args[0] & 0xff) << 8) as i32;
-        if entry.call.name == "exit" {
-            self.thread_ended(tid, status, sink);
-        }
+    /// exit(2) ends a thread. The pidfd of a process shows the process's end.
+    fn leaves(&mut self, tid: pid_t, tgid: pid_t, code: u64, sink: Sink) {
+        let status = ((code & 0xff) << 8) as i32;
+        self.thread_ended(tid, status, sink);
         if let Some(process) = self.processes.get_mut(tgid)
-            && (entry.call.name == "exit_group" || process.threads.is_empty())
+            && process.threads.is_empty()
         {
             process.leaving = Some(status);
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use driver_api::driver::{Capture, CaptureError, CommandState, Flow, Polled};
 use driver_api::error::Cause;
 use driver_api::event::Event;
-use driver_api::request::{Limits, SyscallSet};
+use driver_api::request::{Request, SyscallSet};
 use driver_api::stats::Stats;
 use driver_start::Held;
 use libc::pid_t;
@@ -55,6 +55,8 @@ pub(crate) struct NotifyCapture {
     filtered: SyscallSet,
     pub(super) selection: SyscallSet,
     pub(super) events: Events,
+    /// No program can forbid lanner to read its memory.
+    pub(super) reads_everything: bool,
 }
 
 impl NotifyCapture {
@@ -62,9 +64,10 @@ impl NotifyCapture {
         driver: &'static str,
         command: Held,
         channel: ListenerChannel,
-        selection: SyscallSet,
-        limits: Limits,
+        request: &Request,
+        reads_everything: bool,
     ) -> std::io::Result<Self> {
+        let selection = request.selection;
         Ok(Self {
             driver,
             command,
@@ -77,7 +80,8 @@ impl NotifyCapture {
             deserted: None,
             filtered: super::filtered_calls(&selection),
             selection,
-            events: Events::new(limits),
+            events: Events::new(request.limits),
+            reads_everything,
         })
     }
 
@@ -94,12 +98,18 @@ impl NotifyCapture {
         listener.is_some_and(|listener| listener.is_valid(id))
     }
 
-    /// Lets a waiting thread make its call. False: it does not wait any more.
-    pub(super) fn answer(&self, id: u64) -> bool {
+    /// Lets a waiting thread make its call, or has the call return 0 without being made. False: it does not wait any
+    /// more.
+    pub(super) fn answer(&self, id: u64, is_made: bool) -> bool {
         let Some(running) = &self.running else {
             return false;
         };
-        let answered = running.listener.answer(id).is_ok();
+        let listener = &running.listener;
+        let answered = if is_made {
+            listener.answer(id).is_ok()
+        } else {
+            listener.succeed(id).is_ok()
+        };
         if let Some(watchdog) = &running.watchdog {
             watchdog.note_waiting(0);
         }
@@ -344,7 +354,8 @@ impl Capture for NotifyCapture {
     }
 
     fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
-        if self.filtered.union(selection) != self.filtered {
+        let asked = selection.without(&super::unfailing_calls());
+        if self.filtered.union(&asked) != self.filtered {
             return Err(self.failure(
                 "widen the selection",
                 "notify mode's filter stays as it was when the command was started; select all that will be \

@@ -6,7 +6,7 @@ use driver_api::request::FACT_MAX;
 use libc::pid_t;
 
 use super::capture::NotifyCapture;
-use super::processes::{self, Parent, PendingExec};
+use super::processes::{Parent, PendingExec};
 use crate::clone;
 use crate::events::Sink;
 use crate::facts;
@@ -17,9 +17,48 @@ use crate::threads;
 /// The entry of the auxiliary vector with the address of sixteen random bytes (getauxval(3)).
 const AT_RANDOM: u64 = 25;
 
-/// What is different for each program that a process executes: the auxiliary vector, which has addresses that the
-/// kernel chose at random, and the random bytes, which are new with every exec.
-pub(super) fn program_of(tid: pid_t) -> Option<Vec<u8>> {
+/// What tells a program that a process executes from the one before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Image {
+    /// New with every exec. None: lanner may not read it, or the process has ended.
+    exec: Option<Vec<u8>>,
+    /// Its name and arguments, which everybody may read. A process that has ended still has its name.
+    name: Vec<u8>,
+}
+
+impl Image {
+    /// What a thread runs.
+    pub(super) fn of(tid: pid_t) -> Self {
+        let mut name = Vec::new();
+        if let Some(dir) = ProcDir::open(tid.unsigned_abs()) {
+            let mut room = [0; 1024];
+            name.extend_from_slice(dir.read(c"comm", &mut room).unwrap_or_default());
+            name.extend_from_slice(dir.read(c"cmdline", &mut room).unwrap_or_default());
+        }
+        Self {
+            exec: exec_of(tid),
+            name,
+        }
+    }
+
+    /// Whether another program has taken this one's place. `first`: the thread makes a call that programs begin with.
+    fn is_replaced(&self, now: &Self, first: bool) -> bool {
+        if self.exec.is_none() && now.exec.is_none() {
+            first || self.name != now.name
+        } else {
+            self.exec != now.exec
+        }
+    }
+
+    /// Whether the name of a process that has ended is that of another program.
+    fn is_replaced_by_ended(&self, now: &Self) -> bool {
+        !now.name.is_empty() && !self.name.starts_with(&now.name)
+    }
+}
+
+/// What is different for each exec of a process: the auxiliary vector, which has addresses that the kernel chose at
+/// random, and the random bytes, which are new with every exec.
+fn exec_of(tid: pid_t) -> Option<Vec<u8>> {
     let mut room = [0; 1024];
     let auxv = ProcDir::open(tid.unsigned_abs())?.read(c"auxv", &mut room)?;
     if auxv.is_empty() {
@@ -52,13 +91,14 @@ impl NotifyCapture {
             // its first thread has not made a call yet
             self.announce(tgid, None, sink);
         }
-        let parent = self.processes.parent_of(parent, tgid != tid);
+        let parent = parent.and_then(|parent| self.processes.parent(parent));
         let parent = parent.unwrap_or(Parent {
             tid: self.command.pid().cast_signed(),
             tgid: self.command.pid().cast_signed(),
             owner,
-            flags: 0,
         });
+        // what the C library gives; the call was not seen
+        let flags = if tgid == tid { 0 } else { clone::PTHREAD };
         let mut header = Header {
             tid: parent.tid.unsigned_abs(),
             tgid: parent.tgid.unsigned_abs(),
@@ -66,45 +106,11 @@ impl NotifyCapture {
             gid: parent.owner.gid,
             ..self.header(Kind::Fork, tid)
         };
-        header.args[..3].copy_from_slice(&[
-            u64::from(id),
-            u64::from(tgid.unsigned_abs()),
-            clone::without_signal(parent.flags),
-        ]);
+        header.args[..3].copy_from_slice(&[u64::from(id), u64::from(tgid.unsigned_abs()), flags]);
         self.add(tid, tgid, owner);
         self.events.builder.begin(&header);
         self.deliver(sink);
         true
-    }
-
-    /// A thread has come back from a call that makes a child, and the child has not made a call yet.
-    pub(super) fn look_for_child(&mut self, tid: pid_t, sink: Sink) {
-        let Some(thread) = self.processes.threads.get(&tid) else {
-            return;
-        };
-        let (Some(birth), tgid) = (thread.birth, thread.tgid) else {
-            return;
-        };
-        for child in processes::offspring(tgid, tid, birth.is_thread) {
-            if !self.processes.threads.contains_key(&child) {
-                self.announce(child, None, sink);
-            }
-        }
-        if let Some(thread) = self.processes.threads.get_mut(&tid) {
-            // the child is announced, or the call has failed
-            thread.birth = None;
-        }
-    }
-
-    /// A process is about to end: threads that have not made a call yet never will.
-    pub(super) fn look_for_threads(&mut self, tgid: pid_t, except: pid_t, sink: Sink) {
-        let Some(process) = self.processes.get_mut(tgid) else {
-            return;
-        };
-        let tids = process.threads.clone();
-        for tid in tids.into_iter().filter(|tid| *tid != except) {
-            self.look_for_child(tid, sink);
-        }
     }
 
     /// A thread makes a call: has the exec that was entered in its process succeeded or failed? `first`: the call is
@@ -119,13 +125,8 @@ impl NotifyCapture {
         let Some(pending) = process.exec.take() else {
             return;
         };
-        let now = program_of(tid);
-        let replaced = match (&pending.before, &now) {
-            // /proc cannot be read: only a call that looks like a beginning shows a new program
-            (None, None) => first && pending.tid == tid,
-            (before, now) => before != now,
-        };
-        if replaced {
+        let first = first && pending.tid == tid;
+        if pending.before.is_replaced(&Image::of(tid), first) {
             self.processes.execs -= 1;
             self.executed(tgid, &pending, sink);
         } else if pending.tid == tid {
@@ -220,7 +221,12 @@ impl NotifyCapture {
         let exec = process.exec.take();
         if let Some(pending) = exec {
             self.processes.execs -= 1;
-            self.exec_failed(&pending, sink);
+            if pending.before.is_replaced_by_ended(&Image::of(tgid)) {
+                self.executed(tgid, &pending, sink);
+                tids = vec![tgid];
+            } else {
+                self.exec_failed(&pending, sink);
+            }
         }
         // the first thread goes last: its end is the process's
         tids.sort_unstable_by_key(|tid| *tid == tgid);

@@ -1,7 +1,9 @@
 //! What notify mode needs of a host, and what it cannot do.
 
+use driver_api::event::Abi;
 use driver_api::host::{Host, Trial, capability};
 use driver_api::support::Gap;
+use driver_api::table::SYSCALLS;
 
 /// What keeps this mode from working on a host.
 pub(super) fn missing(host: &Host) -> Vec<Gap> {
@@ -67,8 +69,9 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
         Gap::program(),
         Gap::new(
             "the moment of births",
-            "a birth is reported when the child or its parent makes the next call that the filter asks about; a \
-             child that is killed before may be missed, and if several threads fork at once, the parent is a guess",
+            "the calls that make processes and threads are left alone, so that a birth is reported when the child \
+             makes its first call that the filter asks about, which glibc does at once; a child that makes none is \
+             missed. Its parent is the first thread of a process, whichever has made it",
             trace,
         ),
         Gap::new(
@@ -78,9 +81,24 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
             trace,
         ),
         Gap::new(
-            "the exit status of descendants that are killed",
+            "the exit status of descendants",
             "their parents may have waited for them before lanner looks; from Linux 6.15 on the kernel keeps it",
             "",
+        ),
+        Gap::new(
+            "calls that must not fail",
+            format!(
+                "a signal ends a call with EINTR if it arrives before lanner has received the notification; calls \
+                 that never end so, and whose callers count on that, are not captured: {}",
+                unfailing().join(", ")
+            ),
+            trace,
+        ),
+        Gap::new(
+            "calls that a signal ends with EINTR",
+            "if a signal whose handler lacks SA_RESTART arrives within the microseconds before lanner has received \
+             the notification, a captured call ends with EINTR, even one that otherwise never does",
+            trace,
         ),
         Gap::new(
             "running processes (-p)",
@@ -138,6 +156,13 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
         ));
     }
     gaps
+}
+
+/// The calls of this machine that this mode does not capture.
+fn unfailing() -> Vec<&'static str> {
+    let calls = SYSCALLS.iter().filter(|call| call.unfailing);
+    let native = calls.filter(|call| call.number(Abi::NATIVE).is_some());
+    native.map(|call| call.name).collect()
 }
 
 /// The gap of parameters that point to memory.

@@ -113,11 +113,24 @@ impl Listener {
     ///
     /// ENOENT: the thread does not wait any more. It was killed, or a signal has interrupted it.
     pub(crate) fn answer(&self, id: u64) -> io::Result<()> {
+        self.respond(id, CONTINUE)
+    }
+
+    /// Has the thread's call return 0 without being made.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Listener::answer`].
+    pub(crate) fn succeed(&self, id: u64) -> io::Result<()> {
+        self.respond(id, 0)
+    }
+
+    fn respond(&self, id: u64, flags: u32) -> io::Result<()> {
         let response = seccomp_notif_resp {
             id,
             val: 0,
             error: 0,
-            flags: CONTINUE,
+            flags,
         };
         // SAFETY: the kernel reads one response.
         if unsafe { libc::ioctl(self.0.as_raw_fd(), SEND, &raw const response) } == 0 {

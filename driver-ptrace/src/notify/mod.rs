@@ -17,49 +17,67 @@ pub(crate) mod trial;
 mod watchdog;
 
 use driver_api::driver::{OpenError, Opened};
-use driver_api::event::Abi;
 use driver_api::host::{Host, capability};
 use driver_api::request::{Command, Request, SyscallSet, Target};
 use driver_api::support::{Gap, Support};
-use driver_api::table::by_name;
+use driver_api::table::{SYSCALLS, by_name};
 use driver_start::Held;
 use libc::sock_filter;
 
 use crate::filter::{self, Action};
+use crate::guard;
+use crate::hiding::SET_DUMPABLE;
 use crate::memory::Memory;
 use crate::trace;
 use capture::NotifyCapture;
 use launch::ListenerChannel;
 
-/// Calls that a new program makes first, and hardly ever later: they show that an exec has succeeded. The very first
-/// is mostly brk(0), for which the filter has a test of its own.
-const FIRST_CALLS: [&str; 3] = ["set_tid_address", "arch_prctl", "set_thread_area"];
-/// Calls by which processes come and go.
-const FAMILY: [&str; 8] = [
-    "execve",
-    "execveat",
-    "clone",
-    "clone3",
-    "fork",
-    "vfork",
-    "exit",
-    "exit_group",
-];
+/// `ARCH_SET_FS` (arch_prctl(2)): where a thread's own variables are.
+const SET_FS: u32 = 0x1002;
+/// A call that a new program makes when it starts, and hardly ever later: it shows that an exec has succeeded. No signal
+/// can end it with EINTR then, because exec resets all handlers. With the only first argument to ask about, if it has
+/// other uses.
+const FIRST_CALL: (&str, Option<u32>) = if cfg!(target_arch = "x86_64") {
+    ("arch_prctl", Some(SET_FS))
+} else {
+    ("set_tid_address", None)
+};
+/// The same call of 32-bit programs.
+const FIRST_NARROW_CALL: &str = "set_thread_area";
+/// What glibc does first in a new thread and in a new process, long before a signal can come: the calls that make them
+/// are left alone.
+const BORN_CALL: &str = "set_robust_list";
+/// Calls that change what a process is. A process's end needs none.
+const FAMILY: [&str; 3] = ["execve", "execveat", "exit"];
+
+/// Whether a new program begins with this call.
+fn is_first_call(name: &str) -> bool {
+    name == FIRST_CALL.0 || name == FIRST_NARROW_CALL
+}
+
+/// The calls that this mode leaves alone: a signal can end a call before lanner has received its notification, and
+/// these must not fail.
+fn unfailing_calls() -> SyscallSet {
+    SYSCALLS.iter().filter(|call| call.unfailing).collect()
+}
 
 /// The calls that the filter has to ask about for a selection.
 fn filtered_calls(selection: &SyscallSet) -> SyscallSet {
-    let own = FAMILY.iter().chain(&FIRST_CALLS);
-    trace::stopped_calls(selection).union(&own.filter_map(|name| by_name(name)).collect())
+    let own = FAMILY.into_iter().chain([FIRST_NARROW_CALL, BORN_CALL]);
+    selection
+        .union(&trace::calls_that_change_user())
+        .without(&unfailing_calls())
+        .union(&own.filter_map(by_name).collect())
 }
 
-/// The filter for these calls. It also asks about brk(0), with which a starting program finds out the end of its
-/// heap; other calls of brk pass.
+/// The filter for these calls, for the first one of a new program, and for a call that hides memory from lanner.
 fn program(wanted: &SyscallSet) -> Vec<sock_filter> {
-    let brk = by_name("brk").and_then(|call| call.number(Abi::NATIVE));
-    let mut program = match brk {
-        Some(brk) => filter::if_first_arg_is_zero(brk, Action::Notify).to_vec(),
-        None => Vec::new(),
-    };
+    let hides = ("prctl", Some(SET_DUMPABLE));
+    let mut program: Vec<sock_filter> = [FIRST_CALL, hides]
+        .into_iter()
+        .filter_map(|(name, first_arg)| Some((by_name(name)?, first_arg)))
+        .flat_map(|(call, first_arg)| filter::if_call(call, first_arg, Action::Notify))
+        .collect();
     program.extend(filter::program(
         |call| wanted.contains(call),
         Action::Notify,
@@ -128,7 +146,9 @@ pub(crate) fn open(
             "reading another process's memory is forbidden here",
         ));
     }
-    let capture = NotifyCapture::new(driver, held, channel, request.selection, request.limits)
+    guard::keep_others_out();
+    let reads_everything = host.has(capability::SYS_PTRACE);
+    let capture = NotifyCapture::new(driver, held, channel, request, reads_everything)
         .map_err(OpenError::failed(driver, "follow processes"))?;
     Ok(Opened {
         capture: Box::new(capture),

@@ -1,6 +1,5 @@
 //! Which processes are followed, by pidfds that report their ends, and which of their threads are known.
 
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -8,35 +7,24 @@ use std::time::{Duration, Instant};
 use libc::{c_int, pid_t};
 use proc_pid::{Field, State};
 
+use super::family::Image;
 use crate::id_map::IdMap;
 use crate::proc_dir::ProcDir;
 use crate::threads::Owner;
 
 /// The time between two looks at processes without a pidfd.
 const LOOK: Duration = Duration::from_millis(20);
-/// How many births without a known child are remembered after the parent's end.
-const ENDED_PARENTS: usize = 64;
 /// `PIDFD_GET_INFO`, `PIDFD_INFO_EXIT` of linux/pidfd.h (6.15), and the size of the first `struct pidfd_info`.
 const GET_INFO: libc::c_ulong = 0xc040_ff0b;
 const INFO_EXIT: u64 = 8;
 const INFO_WORDS: usize = 8;
 
-/// A call of the clone family whose child is not known yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Birth {
-    /// The child is a thread of the same process.
-    pub(crate) is_thread: bool,
-    /// clone(2)'s flags; 0 for fork(2).
-    pub(crate) flags: u64,
-}
-
-/// The thread that made a child, and how.
+/// The process that made a child, by its first thread: which one made the call is not known.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Parent {
     pub(crate) tid: pid_t,
     pub(crate) tgid: pid_t,
     pub(crate) owner: Owner,
-    pub(crate) flags: u64,
 }
 
 /// A known thread.
@@ -46,7 +34,6 @@ pub(crate) struct Thread {
     pub(crate) owner: Owner,
     /// It has made a call that may have changed its owner.
     pub(crate) owner_is_stale: bool,
-    pub(crate) birth: Option<Birth>,
 }
 
 /// An exec that was entered, and may succeed or fail.
@@ -56,8 +43,8 @@ pub(crate) struct PendingExec {
     pub(crate) tid: pid_t,
     /// Its event, with what its entry can say.
     pub(crate) event: Vec<u8>,
-    /// Which program the process ran before it.
-    pub(crate) before: Option<Vec<u8>>,
+    /// What the process ran before it.
+    pub(crate) before: Image,
 }
 
 /// A followed process.
@@ -65,7 +52,7 @@ pub(crate) struct PendingExec {
 pub(crate) struct Process {
     pidfd: Option<OwnedFd>,
     pub(crate) threads: Vec<pid_t>,
-    /// The status that it has given to exit_group(2), or its last thread to exit(2).
+    /// The status that its last thread has given to exit(2).
     pub(crate) leaving: Option<i32>,
     pub(crate) exec: Option<PendingExec>,
 }
@@ -78,8 +65,6 @@ pub(crate) struct Processes {
     pub(crate) threads: IdMap<Thread>,
     /// How many processes have a pending exec.
     pub(crate) execs: usize,
-    /// Threads that have ended before their child was known.
-    ended_parents: Vec<Parent>,
     /// The processes that have no pidfd, and when they were looked at last.
     without_pidfd: Vec<pid_t>,
     looked: Instant,
@@ -110,7 +95,6 @@ impl Processes {
             processes: IdMap::default(),
             threads: IdMap::default(),
             execs: 0,
-            ended_parents: Vec::new(),
             without_pidfd: Vec::new(),
             looked: Instant::now(),
         })
@@ -148,7 +132,6 @@ impl Processes {
             tgid,
             owner,
             owner_is_stale: false,
-            birth: None,
         };
         self.threads.insert(tid, thread);
         if let Some(process) = self.processes.get_mut(&tgid) {
@@ -189,13 +172,6 @@ impl Processes {
         };
         if let Some(process) = self.processes.get_mut(&thread.tgid) {
             process.threads.retain(|other| *other != tid);
-        }
-        if let Some(birth) = thread.birth.filter(|birth| !birth.is_thread) {
-            if self.ended_parents.len() == ENDED_PARENTS {
-                self.ended_parents.remove(0);
-            }
-            self.ended_parents
-                .push(as_parent(tid, &thread, birth.flags));
         }
     }
 
@@ -247,38 +223,11 @@ impl Processes {
         }
     }
 
-    /// The thread that made a child. It belongs to the process that /proc names as the parent, and has made a call of
-    /// that kind; if the parent is gone, it is a thread that has ended before its child was known. Each call has one
-    /// child.
-    pub(crate) fn parent_of(&mut self, parent: Option<pid_t>, is_thread: bool) -> Option<Parent> {
-        let claim = |tid: pid_t, threads: &mut IdMap<Thread>| {
-            let thread = threads.get_mut(&tid)?;
-            let birth = thread.birth.filter(|birth| birth.is_thread == is_thread)?;
-            thread.birth = None;
-            Some(as_parent(tid, thread, birth.flags))
-        };
-        let parent = parent.filter(|parent| self.processes.contains_key(parent));
-        if let Some(process) = parent.and_then(|parent| self.processes.get(&parent)) {
-            let threads = &mut self.threads;
-            if let Some(parent) = process.threads.iter().find_map(|tid| claim(*tid, threads)) {
-                return Some(parent);
-            }
-            // made by a call that was not seen, or by one whose child is known already
-            let tid = *process.threads.first()?;
-            return self
-                .threads
-                .get(&tid)
-                .map(|thread| as_parent(tid, thread, 0));
-        }
-        if !self.ended_parents.is_empty() {
-            return Some(self.ended_parents.remove(0));
-        }
-        let waiting = self
-            .threads
-            .iter()
-            .find(|(_, thread)| thread.birth.is_some());
-        let tid = waiting.map(|(tid, _)| *tid)?;
-        claim(tid, &mut self.threads)
+    /// A process that is followed, as the parent of another one.
+    pub(crate) fn parent(&self, tgid: pid_t) -> Option<Parent> {
+        let tid = *self.processes.get(&tgid)?.threads.first()?;
+        let owner = self.threads.get(&tid)?.owner;
+        Some(Parent { tid, tgid, owner })
     }
 
     /// The wait status of a process that has ended. None: it cannot be found out.
@@ -292,15 +241,6 @@ impl Processes {
             // its parent may have waited for it meanwhile
             .or_else(kept)
             .or_else(|| process.and_then(|process| process.leaving))
-    }
-}
-
-fn as_parent(tid: pid_t, thread: &Thread, flags: u64) -> Parent {
-    Parent {
-        tid,
-        tgid: thread.tgid,
-        owner: thread.owner,
-        flags,
     }
 }
 
@@ -342,22 +282,4 @@ fn has_ended(pid: pid_t) -> bool {
     let dir = ProcDir::open(pid.unsigned_abs());
     let stat = dir.and_then(|dir| dir.stat(&mut room));
     stat.is_none_or(|stat| stat.state().has_ended())
-}
-
-/// The threads of a process, or the children of a thread (if the kernel has CONFIG_PROC_CHILDREN).
-pub(crate) fn offspring(tgid: pid_t, tid: pid_t, threads: bool) -> Vec<pid_t> {
-    if threads {
-        let Ok(entries) = fs::read_dir(format!("/proc/{tgid}/task")) else {
-            return Vec::new();
-        };
-        return entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .collect();
-    }
-    fs::read_to_string(format!("/proc/{tgid}/task/{tid}/children"))
-        .unwrap_or_default()
-        .split_ascii_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .collect()
 }

@@ -8,7 +8,7 @@ use driver_api::host::Trial;
 use libc::{c_int, pid_t};
 
 use super::launch::{self, ListenerChannel};
-use crate::tracee;
+use crate::{guard, tracee};
 
 /// A trial that takes longer hangs: its child ends.
 const SECONDS: u32 = 5;
@@ -126,6 +126,7 @@ unsafe fn in_child(attempt: impl FnOnce() -> i32) -> Trial {
         let child = libc::fork();
         if child == 0 {
             libc::alarm(SECONDS);
+            guard::let_in();
             libc::_exit(attempt());
         }
         child

@@ -12,6 +12,7 @@ use libc::{c_uint, pid_t};
 
 use super::listener::Listener;
 use super::processes::pidfd;
+use crate::guard;
 
 /// How many descriptors are closed one by one if close_range(2) is missing.
 const FEW: RawFd = 1024;
@@ -168,6 +169,7 @@ fn watch(
     ];
     kept.sort_unstable();
     // SAFETY: these calls take numbers, and memory of this function that outlives them.
+    guard::keep_others_out();
     unsafe {
         // signals that a terminal or a supervisor sends to lanner's process group are not for the watchdog
         let mut all: libc::sigset_t = std::mem::zeroed();

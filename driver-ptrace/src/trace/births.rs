@@ -68,7 +68,7 @@ impl PtraceCapture {
             self.follow_child(&header, birth, sink);
         }
         // the caller of vfork(2) returns later
-        if !self.coverage.stops_every_call() && stop.kind() != BirthKind::Vfork {
+        if !self.stops_every_call(tid) && stop.kind() != BirthKind::Vfork {
             self.clone_returns(tid, child, sink);
         }
         self.resume(stop.into());
@@ -87,7 +87,9 @@ impl PtraceCapture {
         self.events.builder.begin(&header);
         self.deliver(sink);
         let parent = header.tid as pid_t;
-        let thread = Thread::new(birth.tgid, birth.owner, parent);
+        let mut thread = Thread::new(birth.tgid, birth.owner, parent);
+        let maker = self.tracees.get(parent);
+        thread.has_own_filter = maker.is_some_and(|maker| maker.has_own_filter);
         self.tracees.insert(birth.child, thread);
         self.pinner.born(birth.child, parent);
     }

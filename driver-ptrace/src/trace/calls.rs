@@ -2,7 +2,7 @@
 
 use driver_api::event::{Flags, Header, Kind};
 use driver_api::plan::flag;
-use driver_api::table::{self, Category, Returns};
+use driver_api::table::{Category, Returns};
 use libc::pid_t;
 
 use super::affinity;
@@ -12,23 +12,33 @@ use super::pinning::Pinning;
 use super::tracees::Call;
 use crate::events::Sink;
 use crate::filter;
+use crate::hiding::{self, Called};
 use crate::memory::Memory;
 use crate::proc_dir::PATH_MAX;
 use crate::threads;
-use crate::tracee::{Boundary, Entry, Gone, SeccompStop, SyscallStop};
+use crate::tracee::{Boundary, Entry, ExitStop, Gone, SeccompStop, SyscallStop};
+
+/// The call of an entry. None: the table does not have it.
+fn called(entry: &Entry) -> Option<Called> {
+    let nr = u32::try_from(entry.nr).ok()?;
+    Called::of(entry.arch, nr)
+}
 
 impl PtraceCapture {
     /// A filter has stopped a thread at the entry of a call.
     pub(super) fn at_filter(&mut self, stop: SeccompStop, sink: Sink) -> Result<(), Gone> {
         let entry = stop.entry()?;
-        if entry.filter_data != Some(filter::OURS) {
+        if !filter::is_ours(entry.filter_data) {
             // A filter that the program has made itself stops it for a tracer. The program knows of none: untraced,
             // the call would fail with ENOSYS (seccomp(2)).
-            stop.refuse();
+            stop.answer(-i64::from(libc::ENOSYS));
         }
         // where every call stops, the entry has a stop of its own
-        if !self.coverage.stops_every_call() {
+        if !self.stops_every_call(stop.tid()) {
             self.entered(stop.tid(), &entry, sink);
+            if self.hides_memory(&entry) {
+                stop.answer(0);
+            }
         }
         self.resume(stop.into());
         Ok(())
@@ -41,10 +51,14 @@ impl PtraceCapture {
             return Err(Gone);
         };
         let expects_entry = !thread.inside && thread.call.is_none();
+        let stops_every_call = thread.has_own_filter || self.coverage.stops_every_call();
         match stop.boundary(expects_entry)? {
-            Boundary::Entry(entry) if self.coverage.stops_every_call() => {
+            Boundary::Entry(entry) if stops_every_call => {
                 thread.inside = true;
                 self.entered(tid, &entry, sink);
+                if self.hides_memory(&entry) {
+                    stop.answer(0);
+                }
             }
             Boundary::Entry(_) => {}
             Boundary::Exit { ret } => {
@@ -59,13 +73,19 @@ impl PtraceCapture {
         Ok(())
     }
 
+    /// Whether a call would keep lanner from reading the thread's memory: prctl(PR_SET_DUMPABLE, 0). It is answered
+    /// instead of made, unless lanner may read everything.
+    fn hides_memory(&self, entry: &Entry) -> bool {
+        !self.reads_everything
+            && called(entry).is_some_and(|found| hiding::hides(&found, &entry.args))
+    }
+
     /// A thread is about to make a call. Decides whether its exit is waited for.
     fn entered(&mut self, tid: pid_t, entry: &Entry, sink: Sink) {
-        let found = u32::try_from(entry.nr).ok().and_then(|nr| {
-            let abi = filter::abi_of(entry.arch, nr)?;
-            table::by_number(abi, nr).map(|call| (abi, nr, call))
-        });
-        let Some((abi, nr, call)) = found else {
+        if let Some(thread) = self.tracees.get_mut(tid) {
+            thread.was_stopped = false;
+        }
+        let Some(Called { abi, nr, call }) = called(entry) else {
             return;
         };
         let plan = self.events.plan_of(call, abi, nr);
@@ -94,8 +114,10 @@ impl PtraceCapture {
             if !selected {
                 self.unpin_for_status(&begun, &begun.memory(tid));
             }
-            awaits_exit |=
-                selected || plan.flags & flag::CHILD != 0 || call.category == Category::User;
+            awaits_exit |= selected
+                || plan.flags & flag::CHILD != 0
+                || call.category == Category::User
+                || hiding::adds_filter(call, &begun.args);
         }
         if let Some(continued) = self.continued_call(tid, call.name, sink) {
             begun = continued;
@@ -114,6 +136,30 @@ impl PtraceCapture {
                 self.pinner.unpin_for_a_while();
             }
         }
+    }
+
+    /// A thread is about to end. If it is killed in a call, the call may have done its work: it is delivered with what
+    /// it returns, though that never reaches the program.
+    pub(super) fn dies(&mut self, stop: ExitStop, sink: Sink) -> Result<(), Gone> {
+        let tid = stop.tid();
+        if let Some(call) = self
+            .tracees
+            .get_mut(tid)
+            .and_then(|thread| thread.call.take())
+        {
+            self.pinner.end_call(tid);
+            // killed at the entry, it was not made
+            if let Ok(ret) = stop.result()
+                && ret != -i64::from(libc::ENOSYS)
+            {
+                self.exit_of(tid, call, ret, sink);
+                if let Some(pending) = self.take_pending_restart(tid) {
+                    pending.deliver(self, sink);
+                }
+            }
+        }
+        self.resume(stop.into());
+        Ok(())
     }
 
     /// The header of a call's event.
@@ -141,6 +187,13 @@ impl PtraceCapture {
             && let Some(thread) = self.tracees.get_mut(tid)
         {
             thread.owner = threads::owner(tid.unsigned_abs());
+        }
+        if ret >= 0
+            && hiding::adds_filter(call.call, &call.args)
+            && let Some(thread) = self.tracees.get(tid)
+        {
+            // perhaps for all threads of the process
+            self.tracees.note_own_filter(thread.tgid);
         }
         // a successful exec is an event already; a clone may have been followed for its flags alone
         let is_selected = self.coverage.selection.contains(call.call);

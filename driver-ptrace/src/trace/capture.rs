@@ -75,6 +75,8 @@ pub(crate) struct PtraceCapture {
     pub(super) life: Lifecycle,
     pub(super) coverage: Coverage,
     pub(super) events: Events,
+    /// No program can forbid lanner to read its memory.
+    pub(super) reads_everything: bool,
 }
 
 impl PtraceCapture {
@@ -84,6 +86,7 @@ impl PtraceCapture {
         coverage: Coverage,
         command: Option<Held>,
         limits: Limits,
+        reads_everything: bool,
     ) -> Self {
         let mut tracees = Tracees::default();
         if let Some(command) = &command {
@@ -96,6 +99,7 @@ impl PtraceCapture {
             life: Lifecycle::new(command),
             coverage,
             events: Events::new(limits),
+            reads_everything,
         }
     }
 

@@ -48,7 +48,7 @@ impl PtraceCapture {
         }
         let owner = thread.owner;
         let begun = thread.call.as_mut().and_then(|call| call.exec.take());
-        if !self.coverage.stops_every_call() {
+        if !(thread.has_own_filter || self.coverage.stops_every_call()) {
             thread.call = None;
         } else if let Some(call) = &mut thread.call {
             // its exit stop is still to come, and is no event

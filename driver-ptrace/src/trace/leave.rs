@@ -77,6 +77,7 @@ impl PtraceCapture {
                 stop @ (Stop::Seccomp(_)
                 | Stop::Birth(_)
                 | Stop::Exec(_)
+                | Stop::Exit(_)
                 | Stop::Group(_)
                 | Stop::Unexpected(_)) => stop.detach_without_signal(),
             }

@@ -35,6 +35,7 @@ use driver_start::Held;
 
 use crate::NAME;
 use crate::filter::{self, Action};
+use crate::guard;
 use crate::tracee::{STARTED, seize};
 use capture::{Coverage, Mode, PtraceCapture};
 use waiter::Waiter;
@@ -95,7 +96,9 @@ impl Driver for Ptrace {
             Target::Pids(pids) => {
                 driver_start::threads(pids).map_err(OpenError::target)?;
                 let coverage = Coverage::new(Mode::Every, wanted);
-                let mut capture = PtraceCapture::new(waiter, coverage, None, request.limits);
+                let reads = host.has(capability::SYS_PTRACE);
+                let mut capture = PtraceCapture::new(waiter, coverage, None, request.limits, reads);
+                guard::keep_others_out();
                 capture.seize_all(pids).map_err(OpenError::target)?;
                 capture
             }
@@ -127,34 +130,43 @@ fn start(
     seize(held.pid() as libc::pid_t, STARTED)
         .map_err(OpenError::failed(NAME, "trace its own child"))?;
     let coverage = Coverage::new(Mode::Filter, wanted);
-    let mut capture = PtraceCapture::new(waiter, coverage, Some(held), limits);
+    guard::keep_others_out();
+    let reads = host.has(capability::SYS_PTRACE);
+    let mut capture = PtraceCapture::new(waiter, coverage, Some(held), limits, reads);
     if affinity::opens().all(|call| stopped.contains(call)) {
         capture.pinner.pin_between_calls();
     }
     Ok(capture)
 }
 
-/// The calls that the filter has to stop for a selection: in addition to it, exec, the calls that change a thread's
-/// user, and those that could show how tracees are pinned.
-pub(crate) fn stopped_calls(selection: &SyscallSet) -> SyscallSet {
-    let change_user = SYSCALLS
+/// The calls that change a thread's user.
+pub(crate) fn calls_that_change_user() -> SyscallSet {
+    SYSCALLS
         .iter()
         .filter(|call| call.category == Category::User && call.returns == Returns::Errno)
         // without those that only ask
         .filter(|call| {
             let fills = |param: &Param| matches!(param.written, Written::Success);
             !call.params.iter().any(fills)
-        });
+        })
+        .collect()
+}
+
+/// The calls that the filter has to stop for a selection: in addition to it, exec, the calls that change a thread's
+/// user, and those that could show how tracees are pinned.
+fn stopped_calls(selection: &SyscallSet) -> SyscallSet {
     // a call that goes on behind a stop may do so as restart_syscall(2)
-    let always = ["execve", "execveat", "restart_syscall"]
+    // by the last two, programs hide from lanner
+    let always = ["execve", "execveat", "restart_syscall", "prctl", "seccomp"]
         .into_iter()
         .chain(affinity::CALLS);
-    let always = always.filter_map(by_name).chain(change_user);
+    let always = always.filter_map(by_name).collect();
+    let stopped = selection.union(&always).union(&calls_that_change_user());
     if affinity::opens().any(|call| selection.contains(call)) {
         // if some opens stop, the others, which are few, stop as well
-        selection.union(&always.chain(affinity::opens()).collect())
+        stopped.union(&affinity::opens().collect())
     } else {
-        selection.union(&always.collect())
+        stopped
     }
 }
 

@@ -54,6 +54,11 @@ impl PendingRestart {
         })
     }
 
+    /// Hands over the event of a call that is not made again.
+    pub(super) fn deliver(self, capture: &mut PtraceCapture, sink: Sink) {
+        capture.deliver_kept(&self.event, sink);
+    }
+
     /// Whether a stop by SIGTRAP is the end of a step into a handler.
     pub(super) fn is_stepping(&self) -> bool {
         self.stepping
@@ -77,7 +82,7 @@ impl PtraceCapture {
             }
             Stop::Signal(stop) => {
                 if pending.ret == EINTR {
-                    if !restart::before_signal(&stop) {
+                    if !self.make_again_before(&stop) {
                         self.deliver_kept(&pending.event, sink);
                         return Some(Stop::Signal(stop));
                     }
@@ -105,7 +110,7 @@ impl PtraceCapture {
             Stop::Interrupt(stop) => {
                 if pending.ret != EINTR {
                     self.keep_pending_restart(tid, pending);
-                } else if restart::after_interruption(&stop) {
+                } else if self.make_again_after(&stop) {
                     pending.ret = ERESTARTNOHAND;
                     self.keep_pending_restart(tid, pending);
                 } else {
@@ -115,6 +120,11 @@ impl PtraceCapture {
             }
             stop @ (Stop::Seccomp(_) | Stop::Group(_)) => {
                 self.keep_pending_restart(tid, pending);
+                Some(stop)
+            }
+            // it has ended like this, as far as anybody can know
+            stop @ Stop::Exit(_) => {
+                self.deliver_kept(&pending.event, sink);
                 Some(stop)
             }
             // the thread has gone on to another call

@@ -6,7 +6,7 @@ use libc::pid_t;
 use super::capture::PtraceCapture;
 use super::restart;
 use crate::events::Sink;
-use crate::tracee::{Gone, Resumption, RunUntil, Stop, Wait};
+use crate::tracee::{Gone, InterruptStop, Resumption, RunUntil, SignalStop, Stop, Wait};
 
 /// How many generations of ancestors [`PtraceCapture::is_near`] looks at.
 const GENERATIONS: usize = 16;
@@ -47,17 +47,43 @@ impl PtraceCapture {
             Stop::Birth(stop) => self.born(stop, sink)?,
             Stop::Exec(stop) => self.executed(stop, sink)?,
             Stop::Signal(stop) => {
-                restart::before_signal(&stop);
+                self.make_again_before(&stop);
                 self.resume(stop.deliver());
             }
-            Stop::Group(stop) => stop.listen(),
+            Stop::Group(stop) => {
+                if let Some(thread) = self.tracees.get_mut(stop.tid()) {
+                    thread.was_stopped = true;
+                }
+                stop.listen();
+            }
             Stop::Interrupt(stop) => {
-                restart::after_interruption(&stop);
+                self.make_again_after(&stop);
                 self.resume(stop.into());
             }
+            Stop::Exit(stop) => self.dies(stop, sink)?,
             Stop::Unexpected(stop) => self.resume(stop.into()),
         }
         Ok(())
+    }
+
+    /// In a stop that may be by an interruption of lanner's: has the call that it interrupted made again. Not if the
+    /// thread comes out of a stop by SIGSTOP or its like, which interrupts calls without a tracer, too.
+    pub(super) fn make_again_after(&self, stop: &InterruptStop) -> bool {
+        let thread = self.tracees.get(stop.tid());
+        !thread.is_some_and(|thread| thread.was_stopped) && restart::after_interruption(stop)
+    }
+
+    /// Before a signal is delivered: has the call that it interrupted made again, if it would not have been
+    /// interrupted without a tracer.
+    pub(super) fn make_again_before(&mut self, stop: &SignalStop) -> bool {
+        let is_cont = stop.signal() == libc::SIGCONT;
+        let Some(thread) = self.tracees.get_mut(stop.tid()) else {
+            return false;
+        };
+        if !is_cont {
+            thread.was_stopped = false;
+        }
+        !thread.was_stopped && restart::before_signal(stop)
     }
 
     /// Resumes a thread, to the exit stop of its call if that is needed.
@@ -66,7 +92,7 @@ impl PtraceCapture {
         let thread = self.tracees.get(tid);
         let is_pending = thread.is_some_and(|thread| thread.pending_restart.is_some());
         let call = thread.and_then(|thread| thread.call.as_ref());
-        let until = if call.is_some() || is_pending || self.coverage.stops_every_call() {
+        let until = if call.is_some() || is_pending || self.stops_every_call(tid) {
             RunUntil::CallBoundary
         } else {
             RunUntil::Event
@@ -75,6 +101,12 @@ impl PtraceCapture {
         let resident = self.pinner.resident();
         let near = resident.is_some_and(|resident| self.is_near(tid, resident));
         self.pinner.resume(resumption, until, pinning, near);
+    }
+
+    /// Whether a thread stops at every call: because all do, or because it has a filter of its own.
+    pub(super) fn stops_every_call(&self, tid: pid_t) -> bool {
+        let thread = self.tracees.get(tid);
+        self.coverage.stops_every_call() || thread.is_some_and(|thread| thread.has_own_filter)
     }
 
     /// Whether a thread may be woken on the CPU of another one, the resident. It may if it is the resident itself

@@ -37,6 +37,10 @@ pub(crate) struct Thread {
     pub(crate) inside: bool,
     /// A call that a signal has interrupted.
     pub(crate) pending_restart: Option<PendingRestart>,
+    /// It has a filter of its own, whose answer can go before that of lanner's filter: it stops at every call.
+    pub(crate) has_own_filter: bool,
+    /// A stopping signal has stopped it since its last call.
+    pub(crate) was_stopped: bool,
 }
 
 impl Thread {
@@ -50,6 +54,8 @@ impl Thread {
             shares_ids: None,
             inside: false,
             pending_restart: None,
+            has_own_filter: false,
+            was_stopped: false,
         }
     }
 }
@@ -158,6 +164,14 @@ impl Tracees {
     pub(crate) fn clear(&mut self) {
         self.threads.clear();
         self.pending_births.clear();
+    }
+
+    /// Has all threads of a process stop at every call.
+    pub(crate) fn note_own_filter(&mut self, tgid: u32) {
+        let threads = self.threads.values_mut();
+        threads
+            .filter(|thread| thread.tgid == tgid)
+            .for_each(|thread| thread.has_own_filter = true);
     }
 
     /// Removes all threads; returns their ids.

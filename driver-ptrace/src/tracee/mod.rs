@@ -22,8 +22,8 @@ use libc::{c_long, c_uint, c_void, pid_t};
 pub(crate) use position::{Boundary, Entry};
 pub(crate) use registers::InterruptedCall;
 pub(crate) use stop::{
-    BirthKind, BirthStop, ExecStop, InterruptStop, Resumption, ReturnPath, RunUntil, SeccompStop,
-    SignalStop, Stop, SyscallStop, Wait,
+    BirthKind, BirthStop, ExecStop, ExitStop, InterruptStop, Resumption, ReturnPath, RunUntil,
+    SeccompStop, SignalStop, Stop, SyscallStop, Wait,
 };
 
 /// The options of a thread in an attached process (ptrace(2)). Without TRACESECCOMP: a filter of the program's own
@@ -32,7 +32,8 @@ pub(crate) const ATTACHED: c_long = (libc::PTRACE_O_TRACESYSGOOD
     | libc::PTRACE_O_TRACEFORK
     | libc::PTRACE_O_TRACEVFORK
     | libc::PTRACE_O_TRACECLONE
-    | libc::PTRACE_O_TRACEEXEC) as c_long;
+    | libc::PTRACE_O_TRACEEXEC
+    | libc::PTRACE_O_TRACEEXIT) as c_long;
 
 /// The options of a command: in addition, the stops of its filter, and its end with lanner's. Under the filter it
 /// cannot run without a tracer.

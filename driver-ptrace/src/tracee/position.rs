@@ -47,8 +47,14 @@ pub(crate) struct Entry {
     pub(crate) filter_data: Option<u16>,
 }
 
-/// Where in a call a thread is; `expects_entry` decides for kernels that cannot say.
-pub(super) fn of(stopped: &Stopped, expects_entry: bool) -> Result<Boundary, Gone> {
+/// Where in a call a thread is; `expects_entry` and, for a 64-bit program, `narrow` decide for kernels that cannot
+/// say: whether it is an entry, and whether the call comes by the numbers of 32-bit programs.
+pub(super) fn of(
+    stopped: &Stopped,
+    expects_entry: bool,
+    narrow: impl Fn() -> bool,
+) -> Result<Boundary, Gone> {
+    let in_registers = || stopped.boundary_in_registers(expects_entry, expects_entry && narrow());
     let mut info = MaybeUninit::<SyscallInfo>::zeroed();
     // SAFETY: the kernel writes at most the given number of bytes, which is the size of `info`.
     let result = unsafe {
@@ -62,7 +68,7 @@ pub(super) fn of(stopped: &Stopped, expects_entry: bool) -> Result<Boundary, Gon
     if result <= 0 {
         return match std::io::Error::last_os_error().raw_os_error() {
             Some(libc::ESRCH) => Err(Gone),
-            _ => stopped.boundary_in_registers(expects_entry),
+            _ => in_registers(),
         };
     }
     // SAFETY: zeroed, and partly written by the kernel; all bit patterns are valid.
@@ -79,6 +85,6 @@ pub(super) fn of(stopped: &Stopped, expects_entry: bool) -> Result<Boundary, Gon
             filter_data: (op == SYSCALL_INFO_SECCOMP).then_some(d[7] as u16),
         })),
         // the kernel names no call: the members of the union are not set
-        _ => stopped.boundary_in_registers(expects_entry),
+        _ => in_registers(),
     }
 }

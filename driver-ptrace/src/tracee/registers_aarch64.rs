@@ -61,8 +61,13 @@ impl Stopped {
         }
     }
 
+    /// A 64-bit program cannot make the calls of 32-bit programs.
+    pub(super) fn is_narrow_instruction(&self) -> bool {
+        false
+    }
+
     /// The entry or exit that the thread is at, by its registers.
-    pub(super) fn boundary_in_registers(&self, entry: bool) -> Result<Boundary, Gone> {
+    pub(super) fn boundary_in_registers(&self, entry: bool, _: bool) -> Result<Boundary, Gone> {
         let (regs, len) = self.register_set().ok_or(Gone)?;
         let r = regs.regs;
         let is_narrow = len < size_of::<user_regs_struct>();
@@ -97,10 +102,10 @@ impl Stopped {
     /// Has no effect: see [`Stopped::interrupted_call`].
     pub(super) fn set_result(&self, _: i64) {}
 
-    /// Skips the call that the thread is about to make, which then fails with ENOSYS.
-    pub(super) fn skip_call(&self) {
+    /// Skips the call that the thread is about to make: it returns `result`.
+    pub(super) fn skip_call(&self, result: i64) {
         if let Some((mut regs, len)) = self.register_set() {
-            regs.regs[0] = i64::from(-libc::ENOSYS).cast_unsigned();
+            regs.regs[0] = result.cast_unsigned();
             let status = libc::NT_PRSTATUS as usize;
             self.set_register_set(status, (&raw mut regs).cast(), len);
         }

@@ -53,15 +53,30 @@ impl Stopped {
         let _ = request(libc::PTRACE_POKEUSER, self.tid(), place, value as usize);
     }
 
-    /// The entry or exit that the thread is at, by its registers.
-    pub(super) fn boundary_in_registers(&self, entry: bool) -> Result<Boundary, Gone> {
+    /// Whether the thread has come into the kernel by `int 0x80`, with which a 64-bit program makes the calls of 32-bit
+    /// programs. The instruction is behind the thread.
+    pub(super) fn is_narrow_instruction(&self) -> bool {
+        const INT_80: [u8; 2] = [0xcd, 0x80];
+        let place = self.register(offset_of!(user_regs_struct, rip));
+        let before = place.and_then(|place| place.checked_sub(INT_80.len() as u64));
+        let memory = Memory::new(self.tid(), false);
+        before.and_then(|at| memory.exactly(at)) == Some(INT_80)
+    }
+
+    /// The entry or exit that the thread is at, by its registers. `narrow`: the thread of a 64-bit program makes a call
+    /// of 32-bit programs.
+    pub(super) fn boundary_in_registers(
+        &self,
+        entry: bool,
+        narrow: bool,
+    ) -> Result<Boundary, Gone> {
         let r = self.registers().ok_or(Gone)?;
         if !entry {
             return Ok(Boundary::Exit {
                 ret: r.rax.cast_signed(),
             });
         }
-        let (arch, args) = if r.cs == NARROW_CODE {
+        let (arch, args) = if narrow || r.cs == NARROW_CODE {
             (
                 arch::I386,
                 [r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp].map(|arg| arg & 0xffff_ffff),
@@ -101,9 +116,10 @@ impl Stopped {
         self.set_register(offset_of!(user_regs_struct, rax), result.cast_unsigned());
     }
 
-    /// Skips the call that the thread is about to make. The kernel has set the return value to ENOSYS already.
-    pub(super) fn skip_call(&self) {
+    /// Skips the call that the thread is about to make: it returns `result`.
+    pub(super) fn skip_call(&self, result: i64) {
         self.set_register(offset_of!(user_regs_struct, orig_rax), u64::MAX);
+        self.set_result(result);
     }
 
     /// At a handler's first instruction: what the call that the handler has interrupted returns afterwards.

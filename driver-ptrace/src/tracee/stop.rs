@@ -8,6 +8,7 @@ use libc::{c_ulong, pid_t};
 use super::position::{self, Boundary, Entry};
 use super::registers::InterruptedCall;
 use super::{Gone, request};
+use crate::filter;
 
 /// PTRACE_EVENT_STOP (linux/ptrace.h), which libc does not have: a group-stop, an interruption, or the first stop
 /// of a thread that was attached automatically.
@@ -40,6 +41,8 @@ pub(crate) enum Stop {
     Birth(BirthStop),
     /// In an exec that has succeeded.
     Exec(ExecStop),
+    /// On the way to its end: its memory and its descriptors still exist.
+    Exit(ExitStop),
     /// Before a signal is delivered.
     Signal(SignalStop),
     /// With all threads of its process, by a stopping signal.
@@ -115,6 +118,8 @@ guards! {
     BirthStop { kind: BirthKind }
     /// A PTRACE_EVENT_EXEC stop.
     ExecStop {}
+    /// A PTRACE_EVENT_EXIT stop.
+    ExitStop {}
     /// A signal-delivery-stop.
     SignalStop { signal: c_int }
     /// A group-stop. It must not be resumed: its end is a matter of SIGCONT.
@@ -162,6 +167,7 @@ impl Wait {
             libc::PTRACE_EVENT_VFORK => birth(stopped, BirthKind::Vfork),
             libc::PTRACE_EVENT_CLONE => birth(stopped, BirthKind::Clone),
             libc::PTRACE_EVENT_EXEC => Stop::Exec(ExecStop { stopped }),
+            libc::PTRACE_EVENT_EXIT => Stop::Exit(ExitStop { stopped }),
             EVENT_STOP if stopping.contains(&signal) => Stop::Group(GroupStop { stopped }),
             EVENT_STOP => Stop::Interrupt(InterruptStop { stopped }),
             _ => Stop::Unexpected(UnexpectedStop { stopped }),
@@ -177,6 +183,7 @@ impl Stop {
             Self::Seccomp(stop) => stop.tid(),
             Self::Birth(stop) => stop.tid(),
             Self::Exec(stop) => stop.tid(),
+            Self::Exit(stop) => stop.tid(),
             Self::Signal(stop) => stop.tid(),
             Self::Group(stop) => stop.tid(),
             Self::Interrupt(stop) => stop.tid(),
@@ -191,6 +198,7 @@ impl Stop {
             Self::Seccomp(stop) => stop.into(),
             Self::Birth(stop) => stop.into(),
             Self::Exec(stop) => stop.into(),
+            Self::Exit(stop) => stop.into(),
             Self::Signal(stop) => stop.suppress(),
             Self::Group(stop) => return Err(stop),
             Self::Interrupt(stop) => stop.into(),
@@ -219,16 +227,22 @@ impl SyscallStop {
     /// Where in a call the thread is. `expects_entry` is what the caller knows, for kernels that cannot say
     /// (before Linux 5.3).
     pub(crate) fn boundary(&self, expects_entry: bool) -> Result<Boundary, Gone> {
-        position::of(self, expects_entry)
+        position::of(self, expects_entry, || self.is_narrow_instruction())
+    }
+
+    /// At an entry: has the call return this instead of being made.
+    pub(crate) fn answer(&self, result: i64) {
+        self.stopped.skip_call(result);
     }
 }
 
 impl SeccompStop {
     /// The call that is about to be made.
     pub(crate) fn entry(&self) -> Result<Entry, Gone> {
-        match position::of(self, true)? {
+        let data = || self.message().ok().map(|data| data as u16);
+        match position::of(self, true, || data() == Some(filter::OURS_NARROW))? {
             Boundary::Entry(entry) if entry.filter_data.is_none() => Ok(Entry {
-                filter_data: Some(self.message()? as u16),
+                filter_data: data(),
                 ..entry
             }),
             Boundary::Entry(entry) => Ok(entry),
@@ -237,10 +251,9 @@ impl SeccompStop {
         }
     }
 
-    /// Has the call that is about to be made fail with ENOSYS: number -1 is no call (seccomp(2),
-    /// `SECCOMP_RET_TRACE`).
-    pub(crate) fn refuse(&self) {
-        self.stopped.skip_call();
+    /// Has the call return this instead of being made: number -1 is no call (seccomp(2), `SECCOMP_RET_TRACE`).
+    pub(crate) fn answer(&self, result: i64) {
+        self.stopped.skip_call(result);
     }
 }
 
@@ -260,6 +273,16 @@ impl ExecStop {
     /// The id that the thread had before: exec gives it the id of its process's first thread.
     pub(crate) fn former_tid(&self) -> Result<pid_t, Gone> {
         self.message().map(u32::cast_signed)
+    }
+}
+
+impl ExitStop {
+    /// What the call that it is killed in returns. That never reaches the program.
+    pub(crate) fn result(&self) -> Result<i64, Gone> {
+        match self.stopped.boundary_in_registers(false, false)? {
+            Boundary::Exit { ret } => Ok(ret),
+            Boundary::Entry(_) => Err(Gone),
+        }
     }
 }
 
@@ -404,7 +427,7 @@ macro_rules! resumed_without_signal {
     )*};
 }
 
-resumed_without_signal! { SyscallStop SeccompStop BirthStop ExecStop InterruptStop UnexpectedStop }
+resumed_without_signal! { SyscallStop SeccompStop BirthStop ExecStop ExitStop InterruptStop UnexpectedStop }
 
 #[cfg(test)]
 mod tests {
@@ -453,8 +476,9 @@ mod tests {
         for signal in [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU] {
             assert!(matches!(stop(signal, EVENT_STOP), Stop::Group(_)));
         }
+        assert!(matches!(stop(trap, libc::PTRACE_EVENT_EXIT), Stop::Exit(_)));
         assert!(matches!(
-            stop(trap, libc::PTRACE_EVENT_EXIT),
+            stop(trap, libc::PTRACE_EVENT_VFORK_DONE),
             Stop::Unexpected(_)
         ));
     }

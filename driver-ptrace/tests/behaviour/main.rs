@@ -10,7 +10,9 @@
 )]
 
 mod commands;
+mod hidden;
 mod leaving;
+mod notify;
 mod pids;
 mod scenes;
 mod stage;

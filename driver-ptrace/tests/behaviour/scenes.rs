@@ -144,6 +144,16 @@ fn all_threads_of_a_process_stop_and_go_on_together() {
 }
 
 #[test]
+fn a_real_stop_ends_the_calls_that_it_ends_without_a_tracer() {
+    holds_everywhere(&["stopped-calls"]);
+}
+
+#[test]
+fn storms_of_forks_threads_and_signals_come_to_their_end() {
+    holds_everywhere(&["storm", "10"]);
+}
+
+#[test]
 fn children_of_every_kind_are_born_and_waited_for() {
     holds_everywhere(&["births"]);
 }

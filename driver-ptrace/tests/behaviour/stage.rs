@@ -88,7 +88,7 @@ pub(crate) fn actor_path() -> &'static Path {
 }
 
 pub(crate) fn scenes_path() -> &'static Path {
-    const SOURCES: [&str; 7] = [
+    const SOURCES: [&str; 9] = [
         "scenes/main.c",
         "scenes/signals.c",
         "scenes/blocked.c",
@@ -96,6 +96,8 @@ pub(crate) fn scenes_path() -> &'static Path {
         "scenes/births.c",
         "scenes/threads.c",
         "scenes/filters.c",
+        "scenes/hidden.c",
+        "scenes/storm.c",
     ];
     static SCENES: OnceLock<PathBuf> = OnceLock::new();
     SCENES.get_or_init(|| compiled("scenes", &SOURCES, &["-pthread"]))
@@ -157,13 +159,23 @@ pub(crate) fn host() -> Host {
 }
 
 pub(crate) fn open(target: Target, names: &[&str]) -> Result<Box<dyn Capture>, OpenError> {
+    open_on(&Ptrace, &host(), target, names)
+}
+
+/// Opens a mode of the driver on a host.
+pub(crate) fn open_on(
+    driver: &dyn Driver,
+    host: &Host,
+    target: Target,
+    names: &[&str],
+) -> Result<Box<dyn Capture>, OpenError> {
     let request = Request {
         target,
         selection: calls(names),
         limits: Limits::default(),
         buffer: 1 << 20,
     };
-    let opened = Ptrace.open(&host(), &request)?;
+    let opened = driver.open(host, &request)?;
     Ok(opened.capture)
 }
 
@@ -194,12 +206,22 @@ pub(crate) fn until(
     Ok((events, None))
 }
 
-/// Runs a command to its end.
-pub(crate) fn watch(target: Target, names: &[&str]) -> (Vec<Kept>, i32) {
-    let mut capture = open(target, names).expect("the driver opens");
+/// Runs a command to its end in a mode of the driver, on a host.
+pub(crate) fn watch_on(
+    driver: &dyn Driver,
+    host: &Host,
+    target: Target,
+    names: &[&str],
+) -> (Vec<Kept>, i32) {
+    let mut capture = open_on(driver, host, target, names).expect("the driver opens");
     let (events, status) = until(capture.as_mut(), |_| false).expect("the capture goes on");
     let status = status.flatten().expect("a wait status");
     (events, status)
+}
+
+/// Runs a command to its end.
+pub(crate) fn watch(target: Target, names: &[&str]) -> (Vec<Kept>, i32) {
+    watch_on(&Ptrace, &host(), target, names)
 }
 
 pub(crate) fn exit_code(status: i32) -> i32 {

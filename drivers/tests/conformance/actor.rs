@@ -1,4 +1,4 @@
-//! The programs that the cases watch. Each scene makes calls of which every argument is known.
+//! The programs that the cases watch. Each scene makes calls with known arguments.
 
 use std::ffi::CString;
 use std::fs;
@@ -228,7 +228,7 @@ fn resolved(folder: &str) {
     open_raw("/proc/self/status", libc::O_RDONLY);
 }
 
-/// Reads an empty pipe and sleeps, each of which a timer's handler ends, and reads it once more while a handler with
+/// Reads an empty pipe and sleeps until a timer's handler ends each call, and reads it once more while a handler with
 /// SA_RESTART lets the call go on until something comes.
 fn interrupted() {
     static FILL: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(-1);

@@ -14,7 +14,7 @@ use crate::stage::{Kept, Outcome, Stage, actor, calls, check, request, said, sam
 pub(crate) const CASES: &[Case] = &[
     (
         &[21],
-        "a process that is held stands still while the sink has its event",
+        "a held process does not run while the sink has its event",
         stands_still,
     ),
     (

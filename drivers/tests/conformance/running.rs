@@ -21,7 +21,7 @@ pub(crate) const CASES: &[Case] = &[
     (&[17], "a selection can be replaced", reselect),
     (
         &[18],
-        "the end is told with the status, again and again",
+        "the end is reported with the status, at every later poll too",
         end_is_told,
     ),
     (

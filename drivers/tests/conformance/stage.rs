@@ -103,6 +103,24 @@ impl Stage<'_> {
         support.gaps().iter().any(|gap| gap.what == "return values")
     }
 
+    /// For a call that must not fail: whether the driver says that it does not capture it. It must not deliver it then,
+    /// either, which is the result of the case.
+    pub(crate) fn leaves_alone(&self, call: &str) -> Option<Outcome> {
+        let support = self.driver.probe(self.host);
+        let mut gaps = support.gaps().iter();
+        gaps.find(|gap| gap.what == "calls that must not fail" && gap.why.contains(call))?;
+        Some(
+            self.watch("exit", &["7"], &[call])
+                .and_then(|(events, status)| {
+                    same("status", &status, &Some(7 << 8))?;
+                    match named(&events, call).next() {
+                        Some(_) => Err(format!("{call} is delivered in spite of the gap")),
+                        None => Ok(Some("gap: calls that must not fail".to_owned())),
+                    }
+                }),
+        )
+    }
+
     /// For a driver that cannot capture running processes, or not on this host: it must say so, which is the result of
     /// the case.
     pub(crate) fn no_pids(&self) -> Option<Outcome> {

@@ -110,7 +110,7 @@ fn header(truth: &Truth, event: &Event<'_>, entry_only: bool) -> Vec<Fault> {
     faults
 }
 
-/// The name of what stands in a register.
+/// The name of the value in a register.
 fn register(truth: &Truth, at: u8) -> String {
     let call = truth.call();
     let named = call.and_then(|call| {
@@ -181,7 +181,7 @@ fn attachments(faults: &mut Vec<Fault>, truth: &Truth, event: &Event<'_>, entry_
         .filter(|a| a.what != driver_api::event::layout::REPLACED);
     for found in found {
         let found = seen(&found);
-        // ids and what is told of an exec's file are compared by the other suite
+        // ids and the facts of an exec's file are compared by the other suite
         if found.what != Fact::Ids as u8 && found.what != Fact::Program as u8 {
             let pair = pairs.entry((found.what, found.part)).or_default();
             pair.1.push(found);

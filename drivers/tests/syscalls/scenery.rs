@@ -1,5 +1,5 @@
 //! What the script's calls work on: files, sockets and other descriptors, all of them under one folder or
-//! known to nobody else.
+//! that no other process knows.
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -49,7 +49,7 @@ impl Scenery {
 
     /// Puts away what was made for one case.
     pub(crate) fn strike(&mut self) {
-        // SAFETY: descriptors and mappings that were made for the case and are used by nobody else. Some
+        // SAFETY: descriptors and mappings that were made for the case alone. Some
         // are gone already: that was the case.
         unsafe {
             self.fresh.drain(..).for_each(|fd| {
@@ -80,7 +80,7 @@ impl Scenery {
         }
     }
 
-    /// A path under the folder; `+`: one that nobody has used.
+    /// A path under the folder; `+`: one that was not used before.
     pub(crate) fn path(&mut self, name: &str) -> Vec<u8> {
         let name = if name == "+" {
             self.names += 1;
@@ -107,7 +107,7 @@ impl Scenery {
 
     /// What is known by a number: of System V, a timer, a child that ends with the status 3.
     pub(crate) fn object(&mut self, sort: &str) -> u64 {
-        // SAFETY: new objects, which nobody else knows; the message is as long as it is said to be.
+        // SAFETY: new objects, which no other code knows; the message is as long as it is said to be.
         let id = unsafe {
             match sort {
                 "queue" => {
@@ -121,8 +121,8 @@ impl Scenery {
                 "timer" => {
                     let mut id = 0_i32;
                     let to = &raw mut id;
-                    let nobody = std::ptr::null::<u8>();
-                    libc::syscall(libc::SYS_timer_create, libc::CLOCK_MONOTONIC, nobody, to);
+                    let no_event = std::ptr::null::<u8>();
+                    libc::syscall(libc::SYS_timer_create, libc::CLOCK_MONOTONIC, no_event, to);
                     id
                 }
                 _ => match libc::fork() {
@@ -290,7 +290,7 @@ impl Scenery {
         *self.aio.entry(abi).or_insert_with(|| {
             let call = table::by_name("io_setup").expect("a call of the table");
             let nr = call.number(abi).expect("every ABI has it");
-            // SAFETY: io_setup(2) writes the number it is given, eight bytes at the most.
+            // SAFETY: io_setup(2) writes the number it is given, at most eight bytes.
             unsafe {
                 raw::call(abi, nr, &[8, number, 0, 0, 0, 0]);
                 *(number as *const u64)

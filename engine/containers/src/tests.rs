@@ -305,10 +305,10 @@ fn where_nobody_is_there_the_answer_is_that() {
     assert_eq!(metadata(Runtimes::default(), &group).1, None);
     let (container, named) = metadata(Runtimes::default(), "/lxc.payload.web/x");
     assert_eq!((&*container.id, &*named.unwrap().name), ("web", "web"));
-    let nobody = Containers::new(None)
+    let no_source = Containers::new(None)
         .group(format!("0::{group}\n").as_bytes(), 1)
         .container
         .clone()
         .unwrap();
-    assert!(nobody.is_answered() && nobody.metadata().is_none());
+    assert!(no_source.is_answered() && no_source.metadata().is_none());
 }

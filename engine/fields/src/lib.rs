@@ -13,6 +13,7 @@
 //! | `event`, `process`, `descriptor`, `path` | the functions: `evt.*`, `proc.*` and ids, `fd.*`, `fs.path.*` |
 //! | `container` | `container.*` and `k8s.*`, some of which come later than the event |
 //! | `kernel` | what the kernel did, beside what the program said |
+//! | `target` | the other process that a call acts on |
 //! | `ask` | what /proc is asked for at that moment |
 //! | `argument`, `member` | arguments in brackets; `evt.arg`, also of members of structures |
 //! | `names`, `services` | names of hosts and ports |
@@ -37,6 +38,7 @@ mod registry;
 mod row;
 mod scratch;
 mod services;
+mod target;
 pub mod template;
 pub mod time;
 mod view;

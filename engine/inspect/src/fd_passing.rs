@@ -6,7 +6,7 @@ use std::io::Write as _;
 use driver_api::event::{Header, Part};
 use driver_api::table::{self, Syscall};
 
-use super::descriptor::DescriptorKind;
+use super::descriptor::{Descriptor, DescriptorKind};
 use super::follow::{Call, fd_in};
 use super::process_table::ProcessKey;
 use super::program::Capabilities;
@@ -23,6 +23,13 @@ const MSG_CMSG_CLOEXEC: u64 = 0x4000_0000;
 
 /// The name of a pidfd begins with this; the process's id follows.
 const PIDFD: &[u8] = b"pid:";
+
+/// The id of the process that a pidfd refers to, in the PID namespace of the process that has opened it.
+#[must_use]
+pub fn pidfd_target(descriptor: &Descriptor) -> Option<u32> {
+    let pid = descriptor.name.strip_prefix(PIDFD)?;
+    std::str::from_utf8(pid).ok()?.parse().ok()
+}
 
 /// The most unknown descriptors that are looked up in /proc in one second of event time.
 const LOOKUPS_PER_S: u32 = 500;
@@ -106,8 +113,7 @@ impl Inspector {
     pub(super) fn pidfd_getfd(&mut self, call: &Call<'_, '_>, seen: &mut Seen) {
         let pid = self
             .descriptor_of(call.key, call.fd(0))
-            .and_then(|pidfd| pidfd.name.strip_prefix(PIDFD))
-            .and_then(|pid| std::str::from_utf8(pid).ok()?.parse::<u32>().ok());
+            .and_then(pidfd_target);
         let is_host_namespace = self
             .processes
             .get(call.key)

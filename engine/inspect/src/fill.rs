@@ -104,7 +104,7 @@ impl Inspector {
         self.stub(header)
     }
 
-    /// A process of which only one event is known.
+    /// A process that is known from a single event.
     pub(super) fn stub(&mut self, header: &Header) -> ProcessKey {
         let files = self.files.create();
         let mut process = Process::unknown(header.tgid, files);
@@ -197,7 +197,7 @@ impl Inspector {
         let mut process = from_snapshot(pid, snapshot, files);
         process.cgroups = cgroups;
         process.scanned_ns = now;
-        // a process of which only the fork was known keeps its lineage
+        // a process that was known from its fork alone keeps its lineage
         process.parent = parent.filter(|parent| {
             self.processes
                 .get(*parent)

@@ -64,6 +64,7 @@ pub use containers::{Cgroups, Container, ContainerSource, Metadata, Runtime};
 pub use descriptor::{Connection, Descriptor, DescriptorKind, Role, Socket};
 pub use effects::open_flags;
 pub use effects::{needed, spared};
+pub use fd_passing::pidfd_target;
 pub use follow::{AT_FDCWD, fd_in, flags_of_open};
 pub use process::Process;
 pub use process_table::ProcessKey;

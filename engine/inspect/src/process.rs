@@ -84,7 +84,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// A process of which only the existence is known.
+    /// A process about which nothing is known but that it exists.
     pub(super) fn unknown(pid: u32, files: FilesId) -> Self {
         Self {
             pid,

@@ -274,7 +274,7 @@ pub(crate) struct RuleCheckArgs {
     /// Warnings count as errors do.
     #[arg(long)]
     pub(crate) strict: bool,
-    /// Also what is merely worth knowing, such as macros that nobody uses.
+    /// Also what is merely worth knowing, such as macros that no rule uses.
     #[arg(long)]
     pub(crate) notes: bool,
     /// How they are read, and shown.

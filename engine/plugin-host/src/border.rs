@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_text_whose_end_cannot_be_read_is_cut_there() {
-        // SAFETY: two new pages, of which the second is made unreadable; both are left behind.
+        // SAFETY: two new pages; the second is made unreadable; both are leaked.
         let first = unsafe {
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
             let prot = libc::PROT_READ | libc::PROT_WRITE;

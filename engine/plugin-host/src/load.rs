@@ -48,7 +48,7 @@ unsafe impl Send for Loaded {}
 // SAFETY: as above.
 unsafe impl Sync for Loaded {}
 
-/// Loads a plugin, if nobody untrusted can have written it.
+/// Loads a plugin if only trusted users can have written it.
 ///
 /// # Errors
 ///

@@ -180,7 +180,7 @@ unsafe fn read(plugin: &str, raw: *const LannerMetric) -> Result<Entry, Refused>
     if raw.label_count > MAX_LABELS {
         return Err(Refused::Labels(name));
     }
-    // SAFETY: labels are plain pointers and lengths, of which any bytes are valid ones.
+    // SAFETY: labels are plain pointers and lengths; all bit patterns are valid.
     let labels: Vec<LannerLabel> = unsafe { slice(raw.labels, raw.label_count) };
     let labels = labels.iter().map(|label| {
         let key = text(label.name);

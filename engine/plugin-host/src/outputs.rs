@@ -44,7 +44,7 @@ impl OutputHost {
         Self::open_unchecked(plugin, settings)
     }
 
-    /// As [`OutputHost::open`], with settings that nobody has looked at.
+    /// As [`OutputHost::open`], with settings that were not checked.
     pub(crate) fn open_unchecked(plugin: &Plugin, settings: &str) -> Result<Self, PluginError> {
         let table = plugin.output_table()?;
         let mut state = std::ptr::null_mut();

@@ -444,7 +444,7 @@ unsafe extern "C" fn put_rule(ctx: *mut c_void, rule: *const LannerRule) {
 
 /// Copies texts from a plugin.
 fn texts(first: *const LannerStr, count: usize) -> Vec<String> {
-    // SAFETY: texts are plain pointers and lengths, of which any bytes are valid ones.
+    // SAFETY: texts are plain pointers and lengths; all bit patterns are valid.
     let raw = unsafe { slice(first, count) };
     raw.into_iter().map(text).collect()
 }

@@ -38,7 +38,7 @@ pub fn check_file(path: &Path) -> Result<PathBuf, PluginError> {
     check_from(path, 1)
 }
 
-/// The same for a directory of which every file is used.
+/// The same for a directory whose files are all used.
 pub fn check_folder(path: &Path) -> Result<PathBuf, PluginError> {
     check_from(path, 1)
 }

@@ -64,7 +64,7 @@ fn a_full_file_is_rotated_and_no_line_is_lost_or_torn() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("alerts");
     let mut output = open(&path, json!({"max_size_mb": 1, "keep": 2}));
-    // 40 lines of 100,000 bytes, of which ten fit into a file
+    // 40 lines of 100,000 bytes; ten fit into a file
     let numbers: Vec<String> = (0..40)
         .map(|n| format!("{}{n:02}", "x".repeat(99_961)))
         .collect();

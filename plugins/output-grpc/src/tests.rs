@@ -157,7 +157,7 @@ fn our_own_service_filters_and_goes_on_from_a_cursor() {
     );
     assert_eq!(got[0]["alert"]["json"], alerts[0].json);
 
-    // The client goes on after the first alert. Then six more come, of which four are kept.
+    // The client goes on after the first alert. Then six more come; four are kept.
     let after = |cursor: &Value| json!({"after": cursor, "no_follow": true});
     let cursor = &got[0]["cursor"];
     assert_eq!(rules(&own("0", after(cursor)).rest()), ["two", "three"]);

@@ -52,7 +52,7 @@ impl Child {
         let input = process.stdin.take();
         let child = Self { process, input };
         if let Some(input) = &child.input {
-            // Writes have a deadline, so they must not block. Nobody else has this end of the pipe, and it has no
+            // Writes have a deadline, so they must not block. No other process has this end of the pipe, and it has no
             // other flags.
             fcntl(input.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
                 .map_err(|errno| ChildError::Start(errno.into()))?;

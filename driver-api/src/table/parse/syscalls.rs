@@ -16,6 +16,8 @@ pub(crate) struct Row {
     pub(crate) numbers: [i32; 6],
     pub(crate) category: Category,
     pub(crate) returns: Returns,
+    /// A line `!unfailing` names it.
+    pub(crate) unfailing: bool,
     pub(crate) facts: Vec<Fact>,
     pub(crate) params: Vec<Param>,
     /// Where a request of an io_uring holds each parameter.
@@ -48,10 +50,26 @@ const FACTS: &[(&str, &str)] = &[("path", "Path"), ("tuple", "Tuple")];
 /// Registers that have arguments.
 pub(super) const REGISTERS: usize = 6;
 
+/// Begins a line that names calls of the table that must not be made to fail.
+const UNFAILING: &str = "!unfailing";
+
 pub(crate) fn syscalls(text: &str) -> Result<Vec<Row>, TableError> {
-    lines(text)
-        .map(|(line, text)| row(line, text).map_err(|fault| fault.at(SYSCALLS, line)))
-        .collect()
+    let mut rows = Vec::new();
+    let mut unfailing = Vec::new();
+    for (line, text) in lines(text) {
+        match text.strip_prefix(UNFAILING) {
+            Some(names) => unfailing.push((line, names)),
+            None => rows.push(row(line, text).map_err(|fault| fault.at(SYSCALLS, line))?),
+        }
+    }
+    for (line, names) in unfailing {
+        for name in names.split_whitespace() {
+            let row = rows.iter_mut().find(|row| row.name == name);
+            let row = row.ok_or_else(|| Fault::no_such("call", name, SYSCALLS));
+            row.map_err(|fault| fault.at(SYSCALLS, line))?.unfailing = true;
+        }
+    }
+    Ok(rows)
 }
 
 pub(super) fn call_number(word: &str) -> Result<i32, Fault> {
@@ -96,6 +114,7 @@ fn row(line: usize, text: &str) -> Result<Row, Fault> {
         numbers,
         category,
         returns,
+        unfailing: false,
         facts: parts
             .map(|part| fact(part, &position))
             .collect::<Result<_, _>>()?,

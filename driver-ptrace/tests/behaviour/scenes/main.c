@@ -84,6 +84,13 @@ static const struct scene {
     {"own-filters", own_filters},
     {"own-listener", own_listener},
     {"own-tracer", own_tracer},
+    {"killed-in-a-call", killed_in_a_call},
+    {"hidden-by-filters", hidden_by_filters},
+    {"closed-memory", closed_memory},
+    {"by-another-number", by_another_number},
+    {"stopped-calls", stopped_calls},
+    {"unfailing-calls", unfailing_calls},
+    {"storm", storm},
 };
 
 int main(int argc, char **argv)

@@ -426,7 +426,7 @@ impl Spool {
         Ok((alerts, unreadable))
     }
 
-    /// The first so many of those that were taken need not be kept any more.
+    /// Forgets the first `count` of the alerts that were taken.
     pub(super) fn delivered(&mut self, count: usize) {
         let count = count.min(self.taken.len());
         self.done.extend(self.taken.drain(..count));

@@ -1,5 +1,5 @@
 //! The loss of power, in tests: every step of a spool's file is noted, and files are made as a disk may have them when
-//! the power goes at some step: whatever was synced, and of what came later any part, in pieces, in any order.
+//! the power goes at some step: all that was synced, and any part of what was written later, in pieces and in any order.
 
 use std::cell::RefCell;
 use std::fs;
@@ -84,7 +84,7 @@ fn apply(image: &mut Vec<u8>, step: &Step) {
     }
 }
 
-/// What the disk has after these steps, of which those behind the last sync came through in part.
+/// What the disk has after these steps, if only a part of those behind the last sync reached it.
 fn image(steps: &[Step], dice: &mut Dice) -> Vec<u8> {
     let synced = steps
         .iter()

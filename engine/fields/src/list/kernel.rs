@@ -11,7 +11,8 @@ pub(super) const KERNEL: &[FieldDef] = &[
     F::new(
         "kernel.path",
         Text,
-        "Path of the file that was opened, from the kernel: no link, no `..`, no race.",
+        "Path of the file behind the descriptor that was opened, from the kernel: no link, no `..`. Another thread \
+         can put another file behind the descriptor before it is looked at, but cannot change the path.",
         |v, _| kernel::path(v),
     ),
     F::new(

@@ -6,16 +6,18 @@ mod event;
 mod ids;
 mod kernel;
 mod process;
+mod target;
 
 use super::row::FieldDef;
 
-const PARTS: [&[FieldDef]; 6] = [
+const PARTS: [&[FieldDef]; 7] = [
     event::EVENT,
     process::PROCESS,
     descriptor::DESCRIPTOR,
     ids::IDS,
     container::CONTAINER,
     kernel::KERNEL,
+    target::TARGET,
 ];
 
 const COUNT: usize = {

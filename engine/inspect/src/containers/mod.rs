@@ -90,7 +90,7 @@ impl Containers {
         let container = Arc::new(Container::new(&found.id, found.runtime, found.pod_uid, pid));
         self.containers.insert(found.id.into(), container.clone());
         match &self.source {
-            // nobody knows more than the name
+            // no source knows more than the name
             _ if !container.runtime.answers() => container.answer(Some(Metadata {
                 name: container.id.to_string(),
                 ..Metadata::default()

@@ -53,7 +53,7 @@ fn alerts_wait_on_disk_for_an_output_that_is_away_and_for_the_next_lanner() {
         use std::os::unix::fs::PermissionsExt;
         spool.metadata().expect("the spool").permissions().mode()
     };
-    assert_eq!(mode & 0o077, 0, "alerts are nobody else's");
+    assert_eq!(mode & 0o077, 0, "only the owner may read alerts");
 }
 
 #[test]

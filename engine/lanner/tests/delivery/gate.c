@@ -1,4 +1,4 @@
-/* An output for tests: appends the text of each alert to a file, unless it is told to be away or to hang. */
+/* An output for tests: appends the text of each alert to a file. Files in its folder make it refuse or hang. */
 #include "lanner_plugin.h"
 
 #include <fcntl.h>

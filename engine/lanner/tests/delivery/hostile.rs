@@ -123,7 +123,7 @@ fn a_rule_plugin_that_hangs_costs_its_own_events_alone() {
         stage.metric("lanner_rule_plugin_hanging{plugin=\"rules-gate\"} 0\n")
     });
     assert!(stage.metric("lanner_rule_plugin_timeouts_total{plugin=\"rules-gate\"} 1\n"));
-    // what it cannot see at the end is counted, and nobody waits for it
+    // what it cannot see at the end is counted, and nothing waits for it
     stage.set("hangs");
     wait_until("it hangs again", || {
         stage.metric("lanner_rule_plugin_hanging{plugin=\"rules-gate\"} 1\n")
@@ -178,9 +178,10 @@ fn an_output_plugin_that_hangs_lies_and_panics_costs_its_own_alerts_alone() {
     for call in ["hangs", "flush-hangs"] {
         let before = stage.lanner.alerts("output timeout. Output theirs");
         stage.output.set(call);
-        wait_until(&format!("{call} is told: {:?}", stage.lanner.err), || {
-            stage.lanner.alerts("output timeout. Output theirs") > before
-        });
+        wait_until(
+            &format!("{call} is reported: {:?}", stage.lanner.err),
+            || stage.lanner.alerts("output timeout. Output theirs") > before,
+        );
         stage.we_go_on();
         stage.output.unset(call);
         let written = theirs().len();

@@ -53,7 +53,7 @@ impl Feeder {
         Self { child, lines }
     }
 
-    /// Reads on until so many alerts are on disk, and returns how many are known to be.
+    /// Reads on until this many alerts are on disk, and returns how many are known to be.
     fn until(&mut self, wanted: u64) -> u64 {
         let mut line = String::new();
         loop {

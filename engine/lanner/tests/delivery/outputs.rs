@@ -87,7 +87,7 @@ with open(sys.argv[2]) as orders:
             number += 1
 ";
 
-/// A session of a command that makes files when it is told to, and ends when it is told no more: so all can be waited
+/// A session of a command that makes files on request, and ends when the requests end: so all can be waited
 /// for that has only moments when a session ends.
 fn on_demand(folder: &Folder, driver: &str, config: &Path) -> (Lanner, fs::File) {
     let (watched, orders) = (folder.path("watched"), folder.path("orders"));
@@ -380,10 +380,7 @@ fn ninety_subscribers_get_everything_while_ten_are_stuck_and_told_what_they_miss
     // if each of those that are stuck had its own alerts, these alone were 10 * 1500 * 16 kB
     let more = most.saturating_sub(before);
     assert!(more < 100 << 20, "{more} bytes more than at the start");
-    println!(
-        "gRPC: {} KiB more than at the start, at the most",
-        more >> 10
-    );
+    println!("gRPC: at most {} KiB more than at the start", more >> 10);
     clients.write_line("wake");
     let summary: Value = serde_json::from_str(&clients.line()).expect("JSON");
     assert_eq!(summary["fast"], serde_json::json!(vec![ALERTS; 90]));

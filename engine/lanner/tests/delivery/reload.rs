@@ -166,7 +166,9 @@ fn signals_reload_and_reopen() {
         lanner.alerts("Notice A") > 0
     });
     lanner.signal(Signal::SIGUSR1);
-    wait_until("the plugin is told", || gate.0.join("reopened").exists());
+    wait_until("the plugin is notified", || {
+        gate.0.join("reopened").exists()
+    });
     folder.rule("B", "");
     lanner.signal(Signal::SIGHUP);
     wait_until("the new rule works", || lanner.alerts("Notice B") > 0);

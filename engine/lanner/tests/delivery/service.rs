@@ -1,4 +1,4 @@
-//! The service: what its manager is told, and whether its unit is sound.
+//! The service: its notifications to the manager, and its unit.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;

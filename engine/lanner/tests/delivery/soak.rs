@@ -87,7 +87,7 @@ fn what_was_raised_before_a_kill_is_delivered_after_it() {
     );
     wait_until("something was delivered", || !numbers(&gate).is_empty());
     let numbers = numbers(&gate);
-    // what was made while no lanner lived was seen by nobody: a gap for each kill
+    // what was made while no lanner lived was not seen: a gap for each kill
     let (mut gaps, mut missing, mut twice, mut back) = (0, 0, 0, 0);
     let mut next = numbers[0];
     for (at, number) in numbers.iter().enumerate() {
@@ -99,7 +99,7 @@ fn what_was_raised_before_a_kill_is_delivered_after_it() {
     }
     println!(
         "soak: {seconds} s, {} alerts came out, {twice} of them twice, {back} steps back, {gaps} gaps with {missing} \
-         files that nobody saw",
+         files that were not seen",
         numbers.len()
     );
     assert!(gaps <= 2, "{gaps} gaps with 2 kills");

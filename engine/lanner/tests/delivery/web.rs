@@ -123,7 +123,7 @@ fn a_lost_alert_is_an_alert() {
         (&watched, &stop),
         "0.001",
     );
-    wait_until(&format!("the others are told {:?}", lanner.err), || {
+    wait_until(&format!("the others are notified {:?}", lanner.err), || {
         lanner.alerts("Critical lanner internal: alert loss. Output loser lost ") > 0
     });
     fs::write(&stop, "").expect("a file");

@@ -329,7 +329,7 @@ fn a_process_that_was_attached_to_goes_on_whatever_ends_lanner() {
             };
             let (before, begin) = (calls(), Instant::now());
             while calls() == before {
-                assert!(begin.elapsed() < PATIENCE, "it stands still");
+                assert!(begin.elapsed() < PATIENCE, "it makes no progress");
                 std::thread::sleep(Duration::from_millis(10));
             }
             kill(pid, libc::SIGKILL);
@@ -339,7 +339,7 @@ fn a_process_that_was_attached_to_goes_on_whatever_ends_lanner() {
     }
 }
 
-/// Leaves orphans behind, some of which end at once, and waits until none is a zombie.
+/// Leaves orphans behind, some of them ending at once, and waits until none is a zombie.
 pub(crate) const ORPHANS: &str = r#"
 import os, sys, time
 for turn in range(20):

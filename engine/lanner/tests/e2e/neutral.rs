@@ -7,7 +7,7 @@
 //! - the bytes of an iovec array are one string, as they went through the call; the lengths of a message's
 //!   parts are those of what is shown;
 //! - what strace makes of a terminal's settings is prose;
-//! - a date stands behind a time stamp, and behind some results what they mean.
+//! - a date follows a time stamp, and an explanation follows some results.
 
 /// Members that differ from run to run.
 const RANDOM: &[&str] = &[
@@ -69,7 +69,7 @@ pub(crate) fn line(text: &str) -> String {
     members(result(&text))
 }
 
-/// Without what stands in parentheses behind a result that is no error.
+/// Without the parentheses behind a result that is no error.
 fn result(text: &str) -> &str {
     match text.rsplit_once(" = ") {
         Some((_, result)) if !result.starts_with('-') => match result.split_once(" (") {
@@ -182,7 +182,7 @@ fn closing(text: &str) -> Option<usize> {
     walk(text, |depth, c, at| depth == 1 && c == '}' && at > 0)
 }
 
-/// The first place outside of strings of which `found` says yes; it is told the depth of brackets before it.
+/// The first place outside of strings that `found` accepts; it gets the depth of brackets before the place.
 fn walk(text: &str, found: impl Fn(usize, char, usize) -> bool) -> Option<usize> {
     let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
     for (at, c) in text.char_indices() {

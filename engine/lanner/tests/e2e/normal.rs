@@ -92,7 +92,7 @@ fn plain(value: &Value, births: &Births, key: &str) -> String {
     match value {
         _ if crate::neutral::is_random(key) => "RANDOM".to_owned(),
         Value::Object(map) => {
-            // the program's file and capabilities are told by ebpf-core alone; elsewhere /proc is asked
+            // only ebpf-core reports the program's file and capabilities; elsewhere /proc is asked
             let told_by_all = |(key, _): &(&String, &Value)| *key != "program";
             let parts: Vec<String> = map
                 .iter()

@@ -138,7 +138,7 @@ fn lanner(driver: &str, events: &str, command: &[String]) -> Story {
 /// Names threads by their births, which the results of clone and its kin tell, and masks what is random.
 fn told(lines: &Lines) -> Story {
     let mut births = Births::default();
-    // the first is nobody's child; ids begin again at their end
+    // the first has no parent here; ids begin again at their end
     let children: Vec<u64> = lines
         .values()
         .flatten()
@@ -151,7 +151,7 @@ fn told(lines: &Lines) -> Story {
             .expect("a thread"),
     );
     let mut waiting: Vec<u64> = lines.keys().copied().collect();
-    // parents before children: a child's id is told by a parent whose name is known
+    // parents before children: the parent, whose name is known, reports its child's id
     while let Some(at) = waiting.iter().position(|tid| births.name(*tid).is_some()) {
         let tid = waiting.remove(at);
         for line in &lines[&tid] {

@@ -1,6 +1,6 @@
 //! Real runtimes that are asked about their containers: dockerd, containerd as Kubernetes uses it, podman's service.
 //!
-//! All of them run below a folder of the test's, which lanner is told to be the host's root: there it finds their
+//! All of them run below a folder of the test, which lanner takes for the host's root: there it finds their
 //! sockets, and nothing of podman's files.
 
 use std::fs;
@@ -28,7 +28,7 @@ const RULES: &str = r#"
 const IMAGE: &str = "docker.io/library/lanner-test:one";
 /// Of the pod that cri.py makes.
 const POD_UID: &str = "2b0e4b6e-0000-4000-8000-000000000001";
-/// What runs in every container: long enough for nobody to be late.
+/// What runs in every container: long enough that no reader is late.
 const WORK: &str = "true marker; exec sleep 1";
 
 /// Processes that end with the test, last started first.

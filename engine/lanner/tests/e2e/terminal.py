@@ -120,7 +120,7 @@ def shell(prefix):
     job = at.foreground()
     at.send("\x1a")
     at.expect("Stopped")
-    # whether bash has seen that all of it stands, and so sends SIGCONT by itself, is a matter of luck
+    # bash sends SIGCONT by itself only if it has noticed that all of the job is stopped, which is a matter of luck
     at.send("kill %1; kill -CONT %1 2>&-\n")
     at.until("the job is gone", lambda: states(job) == [])
     # told before the next prompt
@@ -165,7 +165,7 @@ def job(prefix):
     at.expect("one\r\none\r\n")
     at.send("\x1a")
     at.expect("Stopped")
-    at.until("all of it stands still", lambda: set(states(job)) <= {"T", "t"})
+    at.until("all of it is stopped", lambda: set(states(job)) <= {"T", "t"})
     at.send("fg\n")
     at.until("the job has the terminal again", lambda: at.foreground() == job)
     at.send("two\n")

@@ -55,7 +55,7 @@ impl Cell {
         copy_program(Path::new(BIN), &root.join("lanner"));
         for library in libraries(BIN).union(&libraries(busybox)) {
             let inside = root.join(library.strip_prefix("/").expect("ldd prints whole paths"));
-            let parent = inside.parent().expect("it stands in a folder");
+            let parent = inside.parent().expect("it has a folder");
             fs::create_dir_all(parent).expect("folders can be made");
             fs::copy(library, inside).expect("the library can be read");
         }

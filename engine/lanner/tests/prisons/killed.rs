@@ -21,7 +21,7 @@ fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Whether a process has ended; nobody may have waited for it.
+/// Whether a process has ended. Its parent may not have waited for it yet.
 fn is_over(pid: &str) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let state = status.lines().find_map(|line| line.strip_prefix("State:"));

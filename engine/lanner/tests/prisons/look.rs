@@ -95,7 +95,7 @@ fn sort(stdout: &[u8]) -> (Vec<Value>, String) {
     (events, told)
 }
 
-/// The choice of the mode is told, and why, if it is not the best.
+/// The mode is reported, with the reason if it is not the best.
 fn announced(what: &str, mode: Mode, said: &str) {
     let notify = said.contains("notify mode is used instead") || said.contains("ptrace-notify");
     assert_eq!(mode != Mode::Trace, notify, "{what}: {said}");
@@ -110,7 +110,7 @@ fn named<'a>(events: &'a [Value], name: &'a str) -> impl Iterator<Item = &'a Val
 fn opened(what: &str, mode: Mode, events: &[Value], secret: &str) {
     let open = named(events, "openat")
         .find(|event| event["params"]["path"] == secret)
-        .unwrap_or_else(|| panic!("{what}: nobody opens {secret}: {events:?}"));
+        .unwrap_or_else(|| panic!("{what}: no event opens {secret}: {events:?}"));
     if mode == Mode::Trace {
         assert!(open["ret"].as_i64() >= Some(0), "{what}: {open}");
         assert_eq!(open["facts"]["path"], secret, "{what}: {open}");

@@ -43,7 +43,7 @@ static int run(char **argv)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
-/* Opens a file, after so many seconds. */
+/* Opens a file, after this many seconds. */
 static int look(const char *path, int seconds)
 {
 	char byte;

@@ -87,7 +87,7 @@ pub struct Step {
     pub fields: BTreeMap<String, Given>,
     /// The rules that must match; all others must not. Default: any rules may match.
     pub alerts: Option<Vec<String>>,
-    /// Texts, each of which at least one alert must contain.
+    /// Texts. For each of them, at least one alert must contain it.
     pub output: Vec<String>,
 }
 

@@ -44,7 +44,7 @@ pub struct Config {
     pub driver_order: Vec<String>,
     /// A file with the kernel's types (`--btf`).
     pub btf: Option<PathBuf>,
-    /// How much is captured of what arguments point to: bytes, path, strings, arrays, entries.
+    /// How much of the memory behind arguments is captured: bytes, path, strings, arrays, entries.
     pub limits: BTreeMap<String, u32>,
 
     /// Alerts as JSON lines.
@@ -59,7 +59,7 @@ pub struct Config {
     pub json_include_tags_property: bool,
     /// Date and time in UTC at the beginning of the text.
     pub time_format_iso_8601: bool,
-    /// What is appended to the alerts of which rules.
+    /// Texts that are appended to alerts, each with the rules that it applies to.
     pub append_output: Vec<AppendOutput>,
     /// Fields that every alert has.
     pub static_fields: BTreeMap<String, String>,
@@ -106,7 +106,7 @@ pub struct RulePluginConfig {
     /// The plugin's settings; it checks them.
     #[serde(default)]
     pub settings: serde_json::Map<String, serde_json::Value>,
-    /// Events that wait for it at the most, 8192 by default.
+    /// At most this many events wait for it, 8192 by default.
     pub queue: Option<usize>,
     /// How long one call may take before the plugin is reported as hanging; 10s by default.
     pub deadline: Option<Time>,
@@ -168,7 +168,7 @@ pub enum LogLevel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutputsQueue {
-    /// Alerts that wait in memory for each output at the most.
+    /// At most this many alerts wait in memory for each output.
     pub capacity: usize,
 }
 

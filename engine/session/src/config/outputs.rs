@@ -49,7 +49,7 @@ pub struct OutputConfig {
     /// The plugin's settings; it checks them.
     #[serde(default)]
     pub settings: Map<String, Value>,
-    /// Alerts that wait in memory at the most; `outputs_queue.capacity` by default.
+    /// At most this many alerts wait in memory; `outputs_queue.capacity` by default.
     pub queue: Option<usize>,
     /// How long one call of the plugin may take before it is reported as hanging; 10s by default.
     pub deadline: Option<Time>,
@@ -73,7 +73,7 @@ pub struct OutputConfig {
 pub struct SpoolConfig {
     /// The file; `/var/lib/lanner/spool/NAME.redb` by default.
     pub path: Option<PathBuf>,
-    /// Bytes of alerts at the most, 64M by default: then the oldest go. The file is up to two and a half times as
+    /// At most this many bytes of alerts, 64M by default; then the oldest go. The file is up to two and a half times as
     /// large.
     pub size: Option<Size>,
     /// How long an alert may wait; without: for ever.

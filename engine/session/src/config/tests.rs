@@ -1,4 +1,4 @@
-//! What a configuration may say, and what it is told if it says something else.
+//! What a configuration may contain, and the errors for everything else.
 
 use super::*;
 use driver_api::error::Chain;

@@ -62,7 +62,7 @@ impl WorkerStatus {
         &self.plugin
     }
 
-    /// Goes on counting where another one of the same plugin stands.
+    /// Continues from the counts of another worker of the same plugin.
     pub fn follow(&self, before: &Self) {
         self.lost.fetch_add(before.lost(), Relaxed);
         self.timeouts.fetch_add(before.timeouts(), Relaxed);

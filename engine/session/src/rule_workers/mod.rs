@@ -1,5 +1,5 @@
 //! Rule plugins beside the event path: each has a thread of its own behind a bounded queue of events. A plugin that
-//! hangs there, or is slow, costs its own events, which are counted, and delays nobody.
+//! hangs there, or is slow, loses its own events, which are counted. It delays no other.
 //!
 //! ```text
 //! event path: the fields that the plugin asked for when it was opened -> queue -> thread: plugin, alerts -> outputs
@@ -48,7 +48,7 @@ pub(crate) struct WorkerRules {
 /// How a plugin is treated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WorkerSettings {
-    /// Events that wait for it at the most.
+    /// At most this many events wait for it.
     pub queue: usize,
     /// How long a call may take before it is reported as hanging.
     pub deadline: Duration,

@@ -1,4 +1,4 @@
-//! What the service manager is told (sd_notify(3)): ready, alive, reloading, stopping. Nothing, where there is
+//! Notifies the service manager (sd_notify(3)): ready, alive, reloading, stopping. Does nothing if there is
 //! none.
 
 use std::time::Duration;
