@@ -107,8 +107,8 @@ static __always_inline int walk(const struct out *o, const struct offsets *off, 
 
 		if (orphan && name[0] == '[')
 			return WALK_NO_PATH; /* an anonymous inode */
-		slot->memfd |= slot->what == LANNER_FACT_EXE && orphan && len >= 6 && name[0] == 'm' && name[1] == 'e' &&
-			       name[2] == 'm' && name[3] == 'f' && name[4] == 'd' && name[5] == ':';
+		slot->memfd |= slot->what == LANNER_FACT_EXE && orphan && len >= 6 && name[0] == 'm' &&
+			       name[1] == 'e' && name[2] == 'm' && name[3] == 'f' && name[4] == 'd' && name[5] == ':';
 		if (orphan || !d.pprev) {
 			end[0] = ' ', end[1] = '(', end[2] = 'd', end[3] = 'e', end[4] = 'l';
 			end[5] = 'e', end[6] = 't', end[7] = 'e', end[8] = 'd', end[9] = ')';

@@ -324,7 +324,8 @@ static __always_inline void process_fork(void *ctx, __u64 child, const struct bi
 #define CLONE_PARENT 0x8000
 #define CLONE_THREAD 0x10000
 #define CLONE_NEWPID 0x20000000
-/* The offset of `level` in struct pid, which follows the count of references on every kernel; bytes of a struct upid. */
+/* The offset of `level` in struct pid, which follows the count of references on every kernel; bytes of a struct upid.
+ */
 #define LEVEL_AT 4
 #define UPID_SIZE 16
 #define HAVE_BIRTHS (HAVE_THREAD_PID | HAVE_FD | HAVE_PARENT)

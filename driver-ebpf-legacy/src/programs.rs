@@ -151,8 +151,24 @@ pub(crate) fn find<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program
         })
 }
 
-/// Loads a program of one of the types that the object has.
+/// Loads a program of one of the types that the object has. A signal that arrives meanwhile makes the verifier give up
+/// (`EAGAIN`), so it is asked again.
 pub(crate) fn load(program: &mut Program) -> Result<(), ProgramError> {
+    const TRIES: usize = 5;
+    let interrupted = |error: &ProgramError| {
+        matches!(error, ProgramError::LoadError { io_error, .. }
+            if io_error.raw_os_error() == Some(libc::EAGAIN))
+    };
+    for _ in 1..TRIES {
+        match load_once(program) {
+            Err(error) if interrupted(&error) => {}
+            loaded => return loaded,
+        }
+    }
+    load_once(program)
+}
+
+fn load_once(program: &mut Program) -> Result<(), ProgramError> {
     match program {
         Program::RawTracePoint(program) => program.load(),
         Program::TracePoint(program) => program.load(),

@@ -219,16 +219,17 @@ pub(super) fn rings(peek: &mut Peek, off: &mut Offsets, task: u64) -> Option<()>
     let flags = only((0..RING - 4).step_by(4).filter(|&at| {
         u32_at(&first, at) == Some(CLAMP | CQSIZE) && u32_at(&other, at) == Some(CLAMP)
     }))?;
+    // the first that fit: behind the ring the memory may be that of the other ring
     let (mut array, mut requests) = (None, None);
     for (at, to) in pointers(&first) {
         let Some(bytes) = peek.read(to, 4 * REQUEST) else {
             continue;
         };
         if (0..4).all(|n| u32_at(&bytes, 4 * n) == Some(index(n as u32))) {
-            array = Some(at);
+            array.get_or_insert(at);
         }
         if (0..4).all(|n| u64_at(&bytes, REQUEST * n + 32) == Some(ring.mark_of(n as u32))) {
-            requests = Some(at);
+            requests.get_or_insert(at);
         }
     }
     let [polled, timed] = [polled, timed].map(|[first, second]| {
