@@ -18,8 +18,8 @@ mod parse;
 mod words;
 
 use parse::{
-    Fault, IO_URING, Kind, Layout, Len, LenFrom, Param, Row, STRUCTS, SYMBOLS, SYSCALLS, Structure,
-    SymbolSet, TableError, VARIANTS, Variant,
+    Fault, IO_URING, Kind, Layout, Len, LenFrom, MULTIPLEXED, Multiplexed, Param, Row, STRUCTS,
+    SYMBOLS, SYSCALLS, Structure, SymbolSet, TableError, VARIANTS, Variant,
 };
 
 /// Numbers that an ABI can have: `plan::NUMBERS`.
@@ -59,7 +59,7 @@ enum BuildError {
 }
 
 fn generate() -> Result<(), BuildError> {
-    for file in [SYSCALLS, IO_URING, SYMBOLS, STRUCTS, VARIANTS] {
+    for file in [SYSCALLS, IO_URING, SYMBOLS, STRUCTS, VARIANTS, MULTIPLEXED] {
         println!("cargo::rerun-if-changed={file}");
     }
     for source in ["build.rs", "src/table/parse", "src/table/words"] {
@@ -71,6 +71,7 @@ fn generate() -> Result<(), BuildError> {
     let sets = parse::symbols(&read(SYMBOLS)?)?;
     let structs = parse::structs(&read(STRUCTS)?)?;
     let variants = parse::variants(&read(VARIANTS)?, &sets)?;
+    let multiplexed = parse::multiplexed(&read(MULTIPLEXED)?, &sets)?;
     let names = Names {
         sets: sets.iter().map(|s| s.name.as_str()).collect(),
         structs: structs.iter().map(|s| s.name.as_str()).collect(),
@@ -82,6 +83,7 @@ fn generate() -> Result<(), BuildError> {
     variant_statics(&mut out, &variants, &names)?;
     syscall_statics(&mut out, &rows, &names)?;
     number_tables(&mut out, &rows)?;
+    multiplexed_static(&mut out, &multiplexed, &rows)?;
     let path = Path::new(&env::var("OUT_DIR")?).join("table.rs");
     fs::write(&path, out).map_err(|source| BuildError::Write { path, source })
 }
@@ -158,7 +160,10 @@ fn length(len: Len) -> String {
         LenFrom::At(at) => format!("LenFrom::At({at})"),
         LenFrom::Ret => "LenFrom::Ret".to_owned(),
     };
-    format!("Len {{ from: {from}, add: {:?} }}", len.add)
+    format!(
+        "Len {{ from: {from}, add: {:?}, most: {:?} }}",
+        len.add, len.most
+    )
 }
 
 fn symbol_statics(out: &mut String, sets: &[SymbolSet]) {
@@ -323,18 +328,49 @@ fn syscall_statics(out: &mut String, rows: &[Row], names: &Names<'_>) -> Result<
             .collect();
         let _ = writeln!(
             out,
-            "Syscall {{ name: {:?}, acts_as: {:?}, numbers: {:?}, category: Category::{:?}, returns: Returns::{:?}, unfailing: {}, facts: &[{}], params: &[{}], sqe: [{}] }},",
+            "Syscall {{ name: {:?}, acts_as: {:?}, numbers: {:?}, category: Category::{:?}, returns: Returns::{:?}, unfailing: {}, event_type: {:?}, facts: &[{}], params: &[{}], sqe: [{}] }},",
             row.name,
             row.acts_as,
             row.numbers,
             row.category,
             row.returns,
             row.unfailing,
+            row.event_type,
             facts.join(", "),
             params.join(", "),
             row.sqe
                 .map(|field| format!("SqeField::{field:?}"))
                 .join(", ")
+        );
+    }
+    out.push_str("];\n");
+    Ok(())
+}
+
+/// The calls that are made through others.
+fn multiplexed_static(
+    out: &mut String,
+    all: &[Multiplexed],
+    rows: &[Row],
+) -> Result<(), TableError> {
+    const I386: usize = 1;
+    out.push_str("pub(super) static MULTIPLEXED: &[Multiplexed] = &[\n");
+    for one in all {
+        let at = |name: &str| {
+            let found = rows.iter().position(|row| row.name == name);
+            found.ok_or_else(|| Fault::no_such("call", name, SYSCALLS).at(MULTIPLEXED, one.line))
+        };
+        let through = at(&one.through)?;
+        let _ = writeln!(
+            out,
+            "Multiplexed {{ through: {through}, through_nr: {}, value: {}, version: {:?}, call: {}, base: {}, words: {}, sources: &{:?} }},",
+            rows[through].numbers[I386],
+            one.value,
+            one.version,
+            at(&one.call)?,
+            one.base,
+            one.words,
+            one.sources
         );
     }
     out.push_str("];\n");

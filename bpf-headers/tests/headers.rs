@@ -49,6 +49,7 @@ const PLAN: Header<'_> = Header {
         named("VariantKey", "lanner_variant_key", ""),
         named("SqeArg", "lanner_sqe_arg", ""),
         named("SqeArgs", "lanner_sqe_args", ""),
+        named("Multiplexed", "lanner_multiplexed", ""),
     ],
     constants: Constants {
         prefixes: &[

@@ -48,8 +48,8 @@ enum lanner_kind {
 	/* A process has a new program; nr says by which call. */
 	LANNER_KIND_EXEC = 2,
 	/* A thread or process was born. args: its tid, its tgid, the clone flags (0: not known), its tid in its own
-	 * PID namespace (0: not known), and LANNER_FORK_SEEN with the flags among CLONE_FILES, CLONE_PARENT and
-	 * CLONE_NEWPID that the driver saw take effect (0: the driver did not look). */
+	 * PID namespace (0: not known), and LANNER_FORK_SEEN with those of the flags CLONE_FS, CLONE_FILES,
+	 * CLONE_PARENT and CLONE_NEWPID that the driver saw take effect (0: the driver did not look). */
 	LANNER_KIND_FORK = 3,
 	/* A thread ended. ret is its wait status (wait(2)). */
 	LANNER_KIND_EXIT = 4,
@@ -154,6 +154,10 @@ enum lanner_layer {
 /* Captured at the entry of a call that does return: ret has no meaning, and the event has neither what the
  * kernel writes into memory nor facts. On an exit: the thread's wait status could not be determined. */
 #define LANNER_FLAG_ENTRY 8
+/* The call opened a file, and the file was created by that. */
+#define LANNER_FLAG_CREATED 16
+/* The call opened a file that existed before. With neither flag, this is not known. */
+#define LANNER_FLAG_EXISTED 32
 /* With either flag ret has no meaning. For Event::has. */
 #define LANNER_FLAG_NO_RESULT (LANNER_FLAG_NORETURN | LANNER_FLAG_ENTRY)
 

@@ -13,11 +13,15 @@
 /* How many operations a plan has room for. */
 #define LANNER_PLAN_OPS 6
 
-/* How many numbers an ABI can have in an array of plans. */
+/* How many numbers an ABI can have in an array of plans. The last plan is for all higher numbers, too, and for no call
+ * of the table. */
 #define LANNER_PLAN_NRS 1024
 
 /* How many codes operations of io_uring can have, a power of two. */
 #define LANNER_PLAN_OPERATIONS 128
+
+/* How many calls can be made through others. Their plans follow those of all ABIs. */
+#define LANNER_MULTIPLEXED 64
 
 /* Value of lanner_op.arg: the return value. */
 #define LANNER_ARG_RET 7
@@ -25,8 +29,17 @@
 /* Value of lanner_op.unit: the length counts bits, and is rounded up to whole longs. */
 #define LANNER_UNIT_BITS 0xffff
 
+/* Value of lanner_op.unit: the length counts bits and is one too large; then as with LANNER_UNIT_BITS. */
+#define LANNER_UNIT_BITS_AND_ONE 65534
+
 /* Value of lanner_op.unit with N added: the byte count is the length divided by 2^N, rounded up. */
 #define LANNER_UNIT_SHIFT 65280
+
+/* The most bits that a length counts. */
+#define LANNER_BITS_MAX 16777215
+
+/* Bit of lanner_op.len_unused: the length has a sign. If it is negative, there is nothing to capture. */
+#define LANNER_LEN_SIGNED 128
 
 /* The user, a rule or the state wants this call. */
 #define LANNER_PLAN_SELECTED 1
@@ -42,6 +55,9 @@
 
 /* The call needs much room: it has an operation that a call has at most once. */
 #define LANNER_PLAN_LARGE 16
+
+/* Other calls are made through it: struct lanner_multiplexed says which. */
+#define LANNER_PLAN_MULTIPLEXER 32
 
 /* Nothing. */
 #define LANNER_OP_NONE 0
@@ -88,7 +104,7 @@
 /* limit is the length. */
 #define LANNER_LEN_CONST 0
 
-/* The value of argument len_arg. */
+/* The value of argument len_arg, in the width that len_unused leaves. */
 #define LANNER_LEN_ARG 1
 
 /* The return value. */
@@ -106,6 +122,9 @@
 /* The ioctl request in argument len_arg contains the length; the kernel writes the memory if the request
  * reads. */
 #define LANNER_LEN_IOC 6
+
+/* The return value, but no more than the value of argument len_arg. */
+#define LANNER_LEN_RET_AND_ARG 7
 
 /* The argument is always what is at its place. */
 #define LANNER_UNLESS_NEVER 0
@@ -130,15 +149,17 @@ struct lanner_op {
 	__u8 len_from;
 	/* The register that has the length, or the first selector of a variant. */
 	__u8 len_arg;
-	/* Bytes of one element, where the length counts elements; or LANNER_UNIT_BITS; or LANNER_UNIT_SHIFT + N; of a
-	 * variant, its id. */
+	/* Bytes of one element, where the length counts elements; or LANNER_UNIT_BITS; or LANNER_UNIT_BITS_AND_ONE; or
+	 * LANNER_UNIT_SHIFT + N; of a variant, its id. */
 	__u16 unit;
 	/* Bytes to capture at most; of a variant, the bits of the first selector that count. */
 	__u32 limit;
 	/* Bytes to add to the length; of a variant, the register of the second selector or LANNER_ARG_RET. */
 	__u16 add;
 	/* Entries to look at, at most. */
-	__u16 entries;
+	__u8 entries;
+	/* How many of the upper bits of the register with the length do not count, and LANNER_LEN_SIGNED. */
+	__u8 len_unused;
 };
 
 /* What to fetch for one call. */
@@ -184,6 +205,21 @@ struct lanner_sqe_arg {
 struct lanner_sqe_args {
 	/* In the order of the parameters. */
 	struct lanner_sqe_arg arg[6];
+};
+
+/* For the interpreters in the kernel: a call that is made through another one. Its key is the number of the other call
+ * in the highest byte, the version's presence in bit 16, and the value of the first register below. */
+struct lanner_multiplexed {
+	/* The number of the event. */
+	__u32 nr;
+	/* The index of its plan behind those of all ABIs. */
+	__u32 plan;
+	/* Where each register comes from: one of the call's own registers, from 6 on a word in memory; 255: it is 0. */
+	__u8 sources[6];
+	/* The register that points to the words. */
+	__u8 base;
+	/* How many words of 32 bits there are. */
+	__u8 words;
 };
 
 #endif

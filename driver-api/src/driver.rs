@@ -40,8 +40,10 @@
 //!
 //! **Running**
 //!
-//! 15. [`Capture::poll`] takes at most the timeout and the time that the sink takes. An event is valid only during
-//!     the call of the sink that receives it.
+//! 15. [`Capture::poll`] waits for at most the timeout, and hands over events for at most [`TURN`](crate::turn::TURN),
+//!     or for the few calls of the sink that take longer. It leaves the events that wait then to the next poll. So
+//!     whoever polls can do other things in between, however many events come. An event is valid only during the call
+//!     of the sink that receives it.
 //! 16. After a sink has answered [`Flow::Stop`], it gets no further event from that poll. The next poll continues
 //!     with the next event.
 //! 17. [`Capture::select`] replaces the selection. The new one applies to calls that begin after it has returned.

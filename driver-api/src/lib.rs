@@ -20,6 +20,7 @@ pub mod scripted;
 pub mod stats;
 pub mod support;
 pub mod table;
+pub mod turn;
 
 pub use inventory;
 

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use crate::table::{SYSCALLS, Syscall};
+use crate::table::{Multiplexed, SYSCALLS, Syscall};
 
 /// Everything that a driver needs to know to begin.
 #[derive(Debug, Clone)]
@@ -187,6 +187,14 @@ impl SyscallSet {
     /// The calls, in the order of the table.
     pub fn iter(&self) -> impl Iterator<Item = &'static Syscall> + '_ {
         SYSCALLS.iter().filter(|call| self.contains(call))
+    }
+
+    /// The set, and the calls through which programs make calls of the set: a driver captures these to see those.
+    #[must_use]
+    pub fn with_multiplexers(&self) -> Self {
+        let made = Multiplexed::all().iter();
+        let through = made.filter(|one| self.contains(one.call()));
+        self.union(&through.map(Multiplexed::through).collect())
     }
 
     /// Calls that are in either set.

@@ -298,6 +298,40 @@ fn lengths_point_to_parameters_that_are_there() {
     }
 }
 
+/// The register that has a length in a variant.
+fn length_register(kind: Kind) -> Option<u8> {
+    let (Kind::Buffer(_, len) | Kind::Array(_, len) | Kind::Struct(_, Some(len))) = kind else {
+        return None;
+    };
+    match (len.from, len.most) {
+        (LenFrom::Arg(at), _) | (_, Some(at)) => Some(at),
+        _ => None,
+    }
+}
+
+/// The plan takes the width of a length in a variant from one of the calls that use the variant.
+#[test]
+fn calls_that_share_a_variant_have_lengths_of_the_same_width() {
+    let mut lengths = 0;
+    for variant in table::VARIANTS {
+        let kinds = variant.rows.iter().map(|row| row.meaning.kind);
+        for at in kinds.filter_map(length_register) {
+            let users = SYSCALLS.iter().filter(|call| variant.is_used_by(call));
+            let mut widths: Vec<_> = users
+                .map(|call| {
+                    let param = call.param_at(Abi::I386, at.into());
+                    let param = param.unwrap_or_else(|| panic!("{}: register {at}", call.name));
+                    param.kind.width()
+                })
+                .collect();
+            widths.dedup();
+            assert!(widths.len() == 1, "variant {}: {widths:?}", variant.name);
+            lengths += 1;
+        }
+    }
+    assert!(lengths > 20, "{lengths} lengths in variants");
+}
+
 #[test]
 fn structures_have_the_sizes_of_the_headers() {
     let size = |name: &str| {

@@ -16,17 +16,15 @@ static __always_inline int wanted(__u32 tgid, __u32 tid)
 	return state && *state == FOLLOW_ACTIVE;
 }
 
-/* The plan of a call. NULL: no plan has room for its number. */
-static __always_inline struct lanner_plan *plan_of(__u8 abi, __u64 nr)
-{
-	__u32 key = PLAIN_NR(nr);
+static __always_inline struct lanner_plan *plan_at(__u32 key) { return bpf_map_lookup_elem(&plans, &key); }
 
-	if (key >= LANNER_PLAN_NRS)
-		return NULL;
-	if (abi == ABI_COMPAT)
-		key += LANNER_PLAN_NRS;
-	return bpf_map_lookup_elem(&plans, &key);
+static __always_inline __u32 index_of_plan(__u8 abi, __u64 nr)
+{
+	return index_of(nr) + (abi == ABI_COMPAT ? LANNER_PLAN_NRS : 0);
 }
+
+/* The plan of a call. It is never NULL, which the verifier does not know. */
+static __always_inline struct lanner_plan *plan_of(__u8 abi, __u64 nr) { return plan_at(index_of_plan(abi, nr)); }
 
 /* The parts of a plan that a program carries out: a constant, which leaves out what the program never meets. */
 enum parts {
@@ -42,7 +40,8 @@ enum parts {
 static __always_inline void run_vector(const struct out *o, const struct lanner_op *op)
 {
 	__u64 ptr = arg_at(o, op->arg);
-	__s64 len, most;
+	__u64 len;
+	__s64 most;
 
 	if (!length_of(o, op, &len, &most))
 		return;
@@ -113,9 +112,13 @@ static __always_inline void run_plan(const struct out *o, const struct lanner_pl
 
 _Static_assert(LARGE_ROOM <= LANNER_EVENT_MAX, "an event larger than LANNER_EVENT_MAX");
 
-/* Delivers the event of a call. `parts` is 0: without attachments. */
+/*
+ * Delivers the event of a call. `call`: the call that was made through it, which has a plan of its own, or NULL.
+ * `parts` is 0: without attachments.
+ */
 static __always_inline void emit_call(const __u64 *args, __s64 ret, __u64 nr, __u8 abi, __u16 flags,
-				      const struct lanner_plan *plan, struct task_struct *task, int parts)
+				      const struct lanner_plan *plan, struct task_struct *task,
+				      const struct lanner_multiplexed *call, int parts)
 {
 	struct out o = {.last = LARGE_LAST, .chunk = LARGE_CHUNK};
 	__u64 time = bpf_ktime_get_ns();
@@ -128,7 +131,10 @@ static __always_inline void emit_call(const __u64 *args, __s64 ret, __u64 nr, __
 	__builtin_memcpy(event->args, args, sizeof(event->args));
 	if (parts) {
 		o.event = event;
-		run_plan(&o, plan, task, parts);
+		if (call && become_meant(&o, call))
+			plan = plan_at(plan_of_meant(call));
+		if (plan)
+			run_plan(&o, plan, task, parts);
 		commit(&place, o.event->len);
 	} else {
 		commit(&place, sizeof(*event));

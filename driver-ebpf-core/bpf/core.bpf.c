@@ -27,6 +27,14 @@ struct {
 	__type(value, struct lanner_op);
 } variants SEC(".maps");
 
+/* The calls that are made through others (multiplexed.h has the keys). */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2 * LANNER_MULTIPLEXED);
+	__type(key, __u32);
+	__type(value, struct lanner_multiplexed);
+} multiplexed SEC(".maps");
+
 /* The chunk (struct out) of programs that capture argument vectors. */
 #define VECTOR_CHUNK 8448
 #ifndef SINGLE_RUN
@@ -34,6 +42,7 @@ struct {
 #endif
 
 #include "ops.h"
+#include "multiplexed.h"
 #include "kernel.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -53,14 +62,15 @@ TRACEPOINT(sys_exit) int sys_exit(__u64 *ctx)
 {
 	const struct pt_regs *regs = (void *)ctx[0];
 	__u64 nr = NR_OF(PLAIN, regs), args[6];
-	__u32 low = PLAIN_NR(nr);
+	const struct lanner_multiplexed *call = NULL;
+	__u64 low = index_of(nr);
 	struct lanner_plan *plan;
 	struct task_struct *task;
 	__u16 flags = 0, open = 0;
 	__s64 ret = ctx[1];
-	__u8 abi;
+	__u8 abi, large;
 
-	if (low >= LANNER_PLAN_NRS || !gate[low])
+	if (!gate[low])
 		return 0;
 	task = current_task();
 	abi = ABI_OF(PLAIN, regs, task, nr);
@@ -79,6 +89,18 @@ TRACEPOINT(sys_exit) int sys_exit(__u64 *ctx)
 		open = open_flags(ret);
 		ret = -EINTR;
 	}
+	large = plan->flags & LANNER_PLAN_LARGE;
+	if (unlikely(plan->flags & LANNER_PLAN_MULTIPLEXER)) {
+		READ_ARGS(PLAIN, regs, abi, args);
+		call = meant(nr, args[0]);
+		if (call) {
+			struct lanner_plan *its = plan_at(plan_of_meant(call));
+
+			if (!its || !(its->flags & LANNER_PLAN_SELECTED))
+				return 0;
+			large = its->flags & LANNER_PLAN_LARGE;
+		}
+	}
 	if (plan->flags & LANNER_PLAN_EXEC) {
 		__u32 tid = KNOWN(task, pid);
 
@@ -87,15 +109,15 @@ TRACEPOINT(sys_exit) int sys_exit(__u64 *ctx)
 			return 0; /* process_exec() has delivered a success */
 		bpf_tail_call(ctx, &tails, TAIL_EXEC);
 		flags = LANNER_FLAG_INCOMPLETE; /* the kernel has refused the program */
-	} else if (plan->flags & LANNER_PLAN_LARGE) {
+	} else if (large) {
 		bpf_tail_call(ctx, &tails, TAIL_MESSAGES);
 		flags = LANNER_FLAG_INCOMPLETE;
 	}
 	READ_ARGS(PLAIN, regs, abi, args);
-	if (plan->ops && !flags)
-		emit_call(args, ret, nr, abi, open, plan, task, GATHERED | FACTS | VARIANTS);
+	if ((plan->ops || call) && !flags)
+		emit_call(args, ret, nr, abi, open, plan, task, call, GATHERED | FACTS | VARIANTS);
 	else
-		emit_call(args, ret, nr, abi, flags | open, plan, task, 0);
+		emit_call(args, ret, nr, abi, flags | open, plan, task, NULL, 0);
 	return 0;
 }
 
@@ -111,7 +133,7 @@ TRACEPOINT(sys_exit) int sys_exit_exec(__u64 *ctx)
 	if (!plan)
 		return 0;
 	READ_ARGS(PLAIN, regs, abi, args);
-	emit_call(args, ctx[1], nr, abi, 0, plan, task, VECTORS);
+	emit_call(args, ctx[1], nr, abi, 0, plan, task, NULL, VECTORS);
 	return 0;
 }
 
@@ -135,6 +157,16 @@ TRACEPOINT(sys_exit) int sys_exit_messages(__u64 *ctx)
 		if (!call)
 			return 0;
 		o.event = &call->event;
+		call->plan = index_of_plan(abi, nr);
+		if (plan->flags & LANNER_PLAN_MULTIPLEXER) {
+			const struct lanner_multiplexed *is = meant(nr, args[0]);
+
+			if (is && become_meant(&o, is))
+				call->plan = plan_of_meant(is);
+		}
+		plan = plan_at(call->plan);
+		if (!plan)
+			return 0;
 		o.event->ret = ctx[1];
 		if (restarts(o.event->ret)) {
 			o.event->flags = open_flags(o.event->ret);
@@ -143,6 +175,9 @@ TRACEPOINT(sys_exit) int sys_exit_messages(__u64 *ctx)
 		run_plan(&o, plan, NULL, 0);
 	}
 	o.event = &call->event;
+	plan = plan_at(call->plan);
+	if (!plan)
+		return 0;
 	vector = plan->vector;
 	OPAQUE(vector);
 	next = call->next;

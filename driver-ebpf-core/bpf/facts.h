@@ -213,13 +213,18 @@ static __always_inline struct file *file_of(struct task_struct *task, __s64 fd)
 	return file;
 }
 
-/* Fact: the resolved path of a descriptor. */
+/* include/linux/fs.h: the open made the file */
+#define FMODE_CREATED_BIT 20
+
+/* Fact: the resolved path of a descriptor. The event's flags say whether the file was created. */
 static __always_inline void op_fd_path(const struct out *o, __u8 what, __u32 limit, struct task_struct *task, __s64 fd)
 {
 	struct file *file = file_of(task, fd);
 
-	if (file)
-		op_path(o, what, limit, FOLLOW(file, f_path.mnt), FOLLOW(file, f_path.dentry), NULL, 0);
+	if (!file)
+		return;
+	o->event->flags |= LANNER_FLAG_EXISTED >> (FOLLOW(file, f_mode) >> FMODE_CREATED_BIT & 1);
+	op_path(o, what, limit, FOLLOW(file, f_path.mnt), FOLLOW(file, f_path.dentry), NULL, 0);
 }
 
 /* Fact: the name of a Unix socket (unix(7)). */

@@ -83,7 +83,7 @@ static __always_inline int submitted(struct io_ring_ctx *ring, __u8 code)
 	struct out o = {.last = LARGE_LAST, .chunk = LARGE_CHUNK};
 	struct task_struct *task = current_task();
 	struct lanner_sqe_args *places;
-	__u32 key = 2 * LANNER_PLAN_NRS;
+	__u32 key = OPERATION_PLANS;
 	struct lanner_event *event;
 	struct lanner_plan *plan;
 	struct place place;

@@ -104,6 +104,7 @@ struct file {
 	struct path f_path;
 	void *private_data;
 	void *f_op;
+	unsigned int f_mode;
 };
 struct fdtable {
 	unsigned int max_fds;

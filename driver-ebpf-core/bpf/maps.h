@@ -8,10 +8,14 @@ const volatile struct settings settings SEC(".rodata.settings");
 /* By call number, which returns are captured: bit 0: of 64-bit calls, bit 1: of 32-bit calls. */
 volatile __u8 gate[LANNER_PLAN_NRS] SEC(".data.gate");
 
-/* Capture plans: of 64-bit calls by number, then of 32-bit calls, then of the operations of io_uring by code. */
+/*
+ * Capture plans by call number; those of 32-bit calls follow those of 64-bit calls, then those of calls that are made
+ * through others, and last those of the operations of io_uring by code.
+ */
+#define OPERATION_PLANS (2 * LANNER_PLAN_NRS + LANNER_MULTIPLEXED)
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 2 * LANNER_PLAN_NRS + LANNER_PLAN_OPERATIONS);
+	__uint(max_entries, OPERATION_PLANS + LANNER_PLAN_OPERATIONS);
 	__type(key, __u32);
 	__type(value, struct lanner_plan);
 } plans SEC(".maps");
@@ -42,7 +46,8 @@ struct {
  * messages, of which each run captures one.
  */
 struct exec_call {
-	__u64 next; /* index of the message to capture next */
+	__u32 next; /* index of the message to capture next */
+	__u32 plan; /* index of the plan of a call with messages */
 	struct lanner_event event;
 	__u8 rest[EXEC_ROOM - sizeof(struct lanner_event)];
 };

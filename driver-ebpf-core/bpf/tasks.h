@@ -87,6 +87,7 @@ static __always_inline void emit_plain(struct task_struct *task, __u8 kind, __u1
 	commit(&place, sizeof(*event));
 }
 
+#define CLONE_FS 0x200
 #define CLONE_FILES 0x400
 #define CLONE_PARENT 0x8000
 #define CLONE_NEWPID 0x20000000
@@ -103,6 +104,7 @@ static __always_inline void emit_fork(struct task_struct *parent, struct task_st
 	bpf_probe_read_kernel(&own, sizeof(own),
 			      (char *)&pid->numbers + level * __builtin_preserve_type_info(*pid->numbers, 1));
 	seen |= CLONE_NEWPID * (1 - IS_SAME(level, READ_FIELD(above, level)));
+	seen |= CLONE_FS * IS_SAME(READ_FIELD(child, fs), READ_FIELD(parent, fs));
 	seen |= CLONE_FILES * IS_SAME(READ_FIELD(child, files), READ_FIELD(parent, files));
 	seen |= CLONE_PARENT * IS_SAME(READ_FIELD(child, real_parent), READ_FIELD(parent, real_parent));
 	event = reserve(&place, sizeof(*event));

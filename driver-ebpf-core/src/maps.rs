@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
 use driver_api::event::{Abi, Loss};
-use driver_api::plan::{self, Op, Plan, SqeArgs, VariantKey, flag};
+use driver_api::plan::{self, Multiplexed, Op, Plan, SqeArgs, VariantKey, flag};
 use driver_api::request::{Limits, SyscallSet};
 use driver_ebpf::follow::Followed;
 use driver_ebpf::start::Follow;
@@ -139,8 +139,10 @@ pub(crate) struct Maps {
     pub(crate) wakeup: RawMap,
     /// One value: for each call number, whether its return is captured.
     gate: TypedMap<u32, [u8; plan::NUMBERS]>,
-    /// Those of 64-bit calls by number, then those of 32-bit calls, then those of the operations of io_uring by code.
+    /// By number; those of 32-bit calls follow those of 64-bit calls, then those of calls made through others, and last
+    /// those of the operations of io_uring by code.
     plans: TypedMap<u32, Plan>,
+    multiplexed: TypedMap<u32, Multiplexed>,
     /// Where the requests of an operation hold its arguments, by code.
     sqe_args: TypedMap<u32, SqeArgs>,
     variants: TypedMap<VariantKey, Op>,
@@ -166,6 +168,7 @@ impl Maps {
             gate: TypedMap::open(object, ".data.gate")?,
             plans: TypedMap::open(object, "plans")?,
             sqe_args: TypedMap::open(object, "sqe_args")?,
+            multiplexed: TypedMap::open(object, "multiplexed")?,
             variants: TypedMap::open(object, "variants")?,
             followed: TypedMap::open(object, "followed")?,
             losses: TypedMap::open(object, "losses")?,
@@ -179,6 +182,7 @@ impl Maps {
     ///
     /// The kernel refuses to change a map.
     pub(crate) fn select(&self, selection: &SyscallSet, limits: &Limits) -> Result<(), MapError> {
+        let selection = &selection.with_multiplexers();
         let mut gate = [0u8; plan::NUMBERS];
         let mut plans = Vec::new();
         for (bit, abi) in [(1, Abi::NATIVE), (2, Abi::COMPAT)] {
@@ -189,6 +193,11 @@ impl Maps {
                 plans.push(plan);
             }
         }
+        plans.extend(plan::multiplexed(selection, limits));
+        plans.resize(2 * plan::NUMBERS + plan::MULTIPLEXED, Plan::default());
+        self.multiplexed
+            .set_all(plan::multiplexed_keys())
+            .map_err(refused("write the calls that are made through others"))?;
         let (operations, places): (Vec<_>, Vec<_>) =
             plan::operations(selection, limits).into_iter().unzip();
         plans.extend(operations);

@@ -16,6 +16,7 @@ enum tail {
 	TAIL_IDS = 14,
 	TAIL_STRINGS = 15,
 	TAIL_END = 16,
+	TAIL_MULTIPLEXED = 17, /* a call that was made through another one */
 };
 
 /*

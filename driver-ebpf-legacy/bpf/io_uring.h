@@ -55,7 +55,7 @@ static __always_inline void submitted(void *ctx, const struct offsets *off, __u6
 	__u64 id = bpf_get_current_pid_tgid(), request;
 	const struct settings *set = get_settings();
 	const struct lanner_sqe_args *places;
-	__u32 key = 2 * LANNER_PLAN_NRS;
+	__u32 key = OPERATION_PLANS;
 	struct lanner_plan *plan;
 	struct slot *slot;
 

@@ -40,6 +40,7 @@ static __attribute__((always_inline)) inline void *user_address(__u64 at)
 #include "legacy_layout.h"
 #include "maps.h"
 #include "ops.h"
+#include "multiplexed.h"
 #include "read.h"
 #include "run.h"
 #include "slot.h"
@@ -78,6 +79,8 @@ static __always_inline void begin_call(void *ctx, void *chain, const struct offs
 	slot->then = then;
 	fill_header(event, LANNER_KIND_SYSCALL, abi, flags, NR_OF(regs), ret, id);
 	read_args(regs, abi, event);
+	if (plan && plan->flags & LANNER_PLAN_MULTIPLEXER)
+		bpf_tail_call(ctx, chain, TAIL_MULTIPLEXED);
 	if (!plan || !plan->ops) {
 		deliver(ctx, slot);
 		return;
@@ -113,7 +116,7 @@ static __always_inline void begin_call(void *ctx, void *chain, const struct offs
 /* The flags of the plans that a call number has in both ABIs. */
 static __always_inline __u8 interest_in(__u64 nr)
 {
-	__u32 key = PLAIN_NR(nr);
+	__u32 key = index_of(nr);
 	__u8 *flags = bpf_map_lookup_elem(&interest, &key);
 
 	return flags ? *flags : 0;

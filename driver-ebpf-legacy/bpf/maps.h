@@ -33,10 +33,16 @@ struct exec_call {
 MAP(settings, ARRAY, 4, sizeof(struct settings), 1);
 MAP(offsets, ARRAY, 4, sizeof(struct offsets), 1);
 MAP(events, PERF_EVENT_ARRAY, 4, 4, 0);
-/* Of 64-bit calls by number, then of 32-bit calls, then of the operations of io_uring by code. */
-MAP(plans, ARRAY, 4, sizeof(struct lanner_plan), 2 * LANNER_PLAN_NRS + LANNER_PLAN_OPERATIONS);
+/*
+ * By call number, those of 32-bit calls behind those of 64-bit calls; then those of calls made through others, and last
+ * those of the operations of io_uring by code.
+ */
+#define OPERATION_PLANS (2 * LANNER_PLAN_NRS + LANNER_MULTIPLEXED)
+MAP(plans, ARRAY, 4, sizeof(struct lanner_plan), OPERATION_PLANS + LANNER_PLAN_OPERATIONS);
 /* Where the requests of each operation of io_uring hold its arguments, by code. */
 MAP(sqe_args, ARRAY, 4, sizeof(struct lanner_sqe_args), LANNER_PLAN_OPERATIONS);
+/* The calls that are made through others (multiplexed.h has the keys). */
+MAP(multiplexed, HASH, 4, sizeof(struct lanner_multiplexed), 2 * LANNER_MULTIPLEXED);
 /* The operations of variants, by the parameter and the value that choose them. */
 MAP(variants, HASH, sizeof(struct lanner_variant_key), sizeof(struct lanner_op), 2048);
 /* Thread id to enum follow. */

@@ -49,8 +49,8 @@ ENTRY_TAIL(op_vector)
 static __always_inline void gather(void *ctx, void *chain, int message)
 {
 	struct slot *slot = my_slot();
-	__s64 len, most;
-	__u64 ptr;
+	__u64 ptr, len;
+	__s64 most;
 
 	if (!slot)
 		return;
@@ -88,6 +88,32 @@ TAIL(op_messages)
 		op_mmsg_one(&o, &slot->op, run);
 		bpf_tail_call(ctx, chain, LANNER_OP_MMSG);
 		incomplete(&o);
+	}
+	next(ctx, chain, slot);
+}
+
+/* A call through which others are made: the event becomes that of the call that is meant, if it is selected. */
+TAIL(op_multiplexed)
+{
+	const struct lanner_multiplexed *call;
+	struct lanner_plan *plan;
+	struct slot *slot = my_slot();
+	__u32 key;
+
+	if (!slot)
+		return;
+	struct out o = OUT(slot);
+
+	call = meant(PLAIN_NR(o.event->nr), o.event->args[0]);
+	if (call) {
+		key = plan_of_meant(call);
+		plan = bpf_map_lookup_elem(&plans, &key);
+		if (!plan || !(plan->flags & LANNER_PLAN_SELECTED)) {
+			release_slot(slot);
+			return;
+		}
+		if (become_meant(&o, call))
+			slot->plan = key;
 	}
 	next(ctx, chain, slot);
 }

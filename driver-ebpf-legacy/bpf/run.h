@@ -90,17 +90,10 @@ static __always_inline void read_args(const struct regs *regs, __u8 abi, struct 
 #endif
 }
 
-/* An index beyond the end of `plans`. */
-#define NO_PLAN (2 * LANNER_PLAN_NRS + LANNER_PLAN_OPERATIONS)
-
-/* The index of a call's plan in `plans`, or NO_PLAN. */
+/* The index of a call's plan in `plans`. */
 static __always_inline __u32 plan_key(__u8 abi, __u64 nr)
 {
-	__u32 key = PLAIN_NR(nr);
-
-	if (key >= LANNER_PLAN_NRS)
-		return NO_PLAN;
-	return abi == ABI_COMPAT ? key + LANNER_PLAN_NRS : key;
+	return index_of(nr) + (abi == ABI_COMPAT ? LANNER_PLAN_NRS : 0);
 }
 
 #endif

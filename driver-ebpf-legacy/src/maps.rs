@@ -5,7 +5,7 @@
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, ProgramArray};
 use aya::{Ebpf, Pod};
 use driver_api::event::{Abi, Loss};
-use driver_api::plan::{self, Op, Plan, SqeArgs, VariantKey};
+use driver_api::plan::{self, Multiplexed, Op, Plan, SqeArgs, VariantKey};
 use driver_api::request::{Limits, SyscallSet};
 
 use crate::error::{BpfError, ObjectError};
@@ -34,13 +34,20 @@ unsafe impl Pod for OpValue {}
 
 #[derive(Debug, Clone, Copy)]
 #[repr(transparent)]
+pub(crate) struct MultiplexedValue(Multiplexed);
+
+// SAFETY: as for PlanValue.
+unsafe impl Pod for MultiplexedValue {}
+
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
 pub(crate) struct SqeArgsValue(SqeArgs);
 
 // SAFETY: as for PlanValue.
 unsafe impl Pod for SqeArgsValue {}
 
-/// Where the plans of the operations of io_uring begin: behind those of both ABIs.
-const OPERATIONS: u32 = 2 * plan::NUMBERS as u32;
+/// Where the plans of the operations of io_uring begin: behind those of both ABIs, and of calls made through others.
+const OPERATIONS: u32 = (2 * plan::NUMBERS + plan::MULTIPLEXED) as u32;
 
 /// Maps through which user space controls the programs.
 pub(crate) struct ControlMaps {
@@ -48,6 +55,7 @@ pub(crate) struct ControlMaps {
     offsets: Array<MapData, Offsets>,
     plans: Array<MapData, PlanValue>,
     sqe_args: Array<MapData, SqeArgsValue>,
+    multiplexed: HashMap<MapData, u32, MultiplexedValue>,
     interest: Array<MapData, u8>,
     variants: HashMap<MapData, VariantKeyValue, OpValue>,
     /// Thread id to `enum follow`.
@@ -76,6 +84,7 @@ pub(crate) fn take_all(ebpf: &mut Ebpf) -> Result<(ControlMaps, OutputMaps), Obj
         offsets: take(ebpf, "offsets")?,
         plans: take(ebpf, "plans")?,
         sqe_args: take(ebpf, "sqe_args")?,
+        multiplexed: take(ebpf, "multiplexed")?,
         interest: take(ebpf, "interest")?,
         variants: take(ebpf, "variants")?,
         followed: take(ebpf, "followed")?,
@@ -140,6 +149,7 @@ impl ControlMaps {
         selection: &SyscallSet,
         limits: &Limits,
     ) -> Result<(), ObjectError> {
+        let selection = &selection.with_multiplexers();
         let mut interest = [0; plan::NUMBERS];
         for (first, abi) in [(0, Abi::NATIVE), (plan::NUMBERS, Abi::COMPAT)] {
             for (number, plan) in plan::array(abi, selection, limits).into_iter().enumerate() {
@@ -149,6 +159,16 @@ impl ControlMaps {
                     .set(key, PlanValue(plan), 0)
                     .map_err(unwritten("plans"))?;
             }
+        }
+        for (key, plan) in (2 * plan::NUMBERS as u32..).zip(plan::multiplexed(selection, limits)) {
+            self.plans
+                .set(key, PlanValue(plan), 0)
+                .map_err(unwritten("plans"))?;
+        }
+        for (key, one) in plan::multiplexed_keys() {
+            self.multiplexed
+                .insert(key, MultiplexedValue(one), 0)
+                .map_err(unwritten("multiplexed"))?;
         }
         for (code, (plan, places)) in (0u32..).zip(plan::operations(selection, limits)) {
             self.plans

@@ -24,7 +24,7 @@ const fn tail(index: u32, name: &'static str) -> Tail {
 }
 
 /// Programs of the map `tails`. One with two indices is loaded once.
-const TAILS: [Tail; 15] = [
+const TAILS: [Tail; 16] = [
     tail(1, "op_simple"),
     tail(2, "op_simple"),
     tail(3, "op_vector"),
@@ -35,6 +35,7 @@ const TAILS: [Tail; 15] = [
     tail(8, "op_messages"),
     tail(9, "op_variant"),
     tail(10, "op_walk"),
+    tail(17, "op_multiplexed"),
     tail(11, "exec_keep"),
     tail(12, "exec_exe"),
     tail(13, "exec_cwd"),

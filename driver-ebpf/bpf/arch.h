@@ -38,4 +38,17 @@
 #error "the BPF programs do not support this architecture"
 #endif
 
+/*
+ * The index in an array by call number: the last one is for all numbers that it has no room for. From 512 on it has the
+ * numbers that only x32 has, which carry x32's bit.
+ */
+static __attribute__((always_inline)) inline __u64 index_of(__u64 nr)
+{
+	__u64 index = PLAIN_NR(nr);
+
+	if (index >= 512 && !(nr & 0x40000000))
+		return LANNER_PLAN_NRS - 1;
+	return index < LANNER_PLAN_NRS ? index : LANNER_PLAN_NRS - 1;
+}
+
 #endif

@@ -43,7 +43,7 @@ static __always_inline void op_str(const struct out *o, __u8 what, __u32 limit, 
 }
 
 /* `len` bytes; at most `limit` of them are captured. */
-static __always_inline void op_bytes(const struct out *o, __u8 what, __u8 part, __u32 limit, __u64 ptr, __s64 len)
+static __always_inline void op_bytes(const struct out *o, __u8 what, __u8 part, __u32 limit, __u64 ptr, __u64 len)
 {
 	__u8 status = LANNER_TRUNCATED;
 	__u64 take = limit;
@@ -55,9 +55,7 @@ static __always_inline void op_bytes(const struct out *o, __u8 what, __u8 part, 
 	at = begin_attachment(o);
 	if (!at)
 		return;
-	if (len < 0)
-		len = 0;
-	if ((__u64)len <= take) {
+	if (len <= take) {
 		take = len;
 		status = LANNER_WHOLE;
 	}
@@ -83,7 +81,7 @@ static __always_inline void op_strings(const struct out *o, __u8 what, __u64 sta
 
 	if (!at || !start)
 		return;
-	op_bytes(o, what, 0, 4096, start, len);
+	op_bytes(o, what, 0, 4096, start, len < 0 ? 0 : len);
 	((struct lanner_attachment *)at)->encoding = LANNER_STRINGS;
 }
 

@@ -21,22 +21,37 @@
 #include "string_arrays.h"
 #include "vectors.h"
 
+/* The register that has the length, in the width that the kernel takes. A negative length is 0. */
+static __always_inline __u64 length_in(const struct out *o, const struct lanner_op *op)
+{
+	__u64 value = arg_at(o, op->len_arg) << (op->len_unused & 63);
+
+	if (op->len_unused & LANNER_LEN_SIGNED && (__s64)value < 0)
+		return 0;
+	return value >> (op->len_unused & 63);
+}
+
 /*
  * Finds the length of an operation's memory in bytes or elements (`len`), and how many bytes of it hold data if the
  * return value says so (`most`, negative: all). 0: the length cannot be read.
  */
-static __always_inline int length_of(const struct out *o, const struct lanner_op *op, __s64 *len, __s64 *most)
+static __always_inline int length_of(const struct out *o, const struct lanner_op *op, __u64 *len, __s64 *most)
 {
-	__u64 value = op->len_from == LANNER_LEN_RET ? o->event->ret : arg_at(o, op->len_arg);
+	__u64 value = length_in(o, op);
+	__s64 ret = o->event->ret;
 	__u32 word = 0;
 
 	*most = -1;
 	switch (op->len_from) {
 	case LANNER_LEN_ARG_AND_RET:
-		*most = o->event->ret;
+		*most = ret;
 	case LANNER_LEN_ARG: /* fall through */
 		break;
-	case LANNER_LEN_RET:
+	case LANNER_LEN_RET_AND_ARG:
+		if (value < ret)
+			ret = value;
+	case LANNER_LEN_RET: /* fall through */
+		value = ret < 0 ? 0 : ret;
 		*most = value;
 		break;
 	case LANNER_LEN_U32_AT:
@@ -56,7 +71,9 @@ static __always_inline int length_of(const struct out *o, const struct lanner_op
 	default:
 		value = op->limit;
 	}
-	*len = value + (op->len_from == LANNER_LEN_CONST ? 0 : op->add);
+	*len = value;
+	if (op->len_from != LANNER_LEN_CONST && value <= ~(__u64)op->add)
+		*len = value + op->add;
 	return 1;
 }
 
@@ -86,11 +103,20 @@ static __always_inline void choose(const struct out *o, const struct lanner_op *
 		op->len_arg = variant->len_arg;
 }
 
+/* Bytes of whole longs that hold this many bits. */
+static __always_inline __u64 bits_in_bytes(const struct out *o, __u64 bits)
+{
+	if (bits > LANNER_BITS_MAX)
+		bits = LANNER_BITS_MAX;
+	return (bits + 8 * word_size(o) - 1) / (8 * word_size(o)) * word_size(o);
+}
+
 /* Carries out an operation on a string or on bytes; ignores others. */
 static __always_inline void run_simple(const struct out *o, const struct lanner_op *op)
 {
 	__u64 ptr = arg_at(o, op->arg);
-	__s64 len, most;
+	__u64 len, unit = op->unit;
+	__s64 most;
 
 	if (op->code == LANNER_OP_STR) {
 		op_str(o, op->what, op->limit, ptr);
@@ -98,12 +124,12 @@ static __always_inline void run_simple(const struct out *o, const struct lanner_
 	}
 	if (op->code != LANNER_OP_BYTES || !length_of(o, op, &len, &most))
 		return;
-	if (op->unit == LANNER_UNIT_BITS)
-		len = ((len & 0xffffff) + 8 * word_size(o) - 1) / (8 * word_size(o)) * word_size(o);
-	else if (op->unit >= LANNER_UNIT_SHIFT)
-		len = ((__u64)len + (1ULL << (op->unit & 31)) - 1) >> (op->unit & 31);
-	else if (op->len_from != LANNER_LEN_CONST && op->unit > 1)
-		len = (len & 0x7fffffff) * op->unit;
+	if (unit >= LANNER_UNIT_BITS_AND_ONE)
+		len = bits_in_bytes(o, len - (unit == LANNER_UNIT_BITS_AND_ONE && len));
+	else if (unit >= LANNER_UNIT_SHIFT)
+		len = (len >> (unit & 31)) + ((len & ((1ULL << (unit & 31)) - 1)) != 0);
+	else if (op->len_from != LANNER_LEN_CONST && unit > 1)
+		len = (len > 0xffffffff ? 0xffffffff : len) * unit;
 	op_bytes(o, op->what, 0, op->limit, ptr, len);
 }
 

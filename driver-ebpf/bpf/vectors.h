@@ -99,7 +99,7 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
 			STATUS(at) = LANNER_FAULT;
 			break;
 		}
-		if (cap >= 0 && total + len > cap)
+		if (cap >= 0 && len > cap - total)
 			len = cap - total;
 		TOTAL(at) = total + len;
 		if (!len)
@@ -139,7 +139,7 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
 static __always_inline void op_msg(const struct out *o, __u8 what, __u8 index, __u64 ptr, struct gather g)
 {
 	__u64 name, iov, iovs, control, control_len, size, m[8] = {}; /* 6 words, and room for what SIZED could add */
-	__u32 name_len;
+	__s32 name_len;
 
 	if (!ptr)
 		return;
@@ -152,7 +152,7 @@ static __always_inline void op_msg(const struct out *o, __u8 what, __u8 index, _
 	} else {
 		name = m[0], name_len = m[1], iov = m[2], iovs = m[3], control = m[4], control_len = m[5];
 	}
-	op_bytes(o, what, PART_OF(index, LANNER_PART_NAME), 128, name_len ? name : 0, name_len);
+	op_bytes(o, what, PART_OF(index, LANNER_PART_NAME), 128, name_len > 0 ? name : 0, name_len);
 	g.count = iovs;
 	op_iov(o, what, PART_OF(index, LANNER_PART_DATA), iov, g);
 	op_bytes(o, what, PART_OF(index, LANNER_PART_CONTROL), 256, control_len ? control : 0, control_len);

@@ -10,6 +10,7 @@ use driver_api::error::{CaptureError, Cause};
 use driver_api::event::{Event, Loss};
 use driver_api::request::{Limits, Request, SyscallSet};
 use driver_api::stats::Stats;
+use driver_api::turn::Turn;
 
 use crate::follow::{self, Followed};
 use crate::interrupted::{self, InterruptedCalls, Verdict};
@@ -28,7 +29,7 @@ pub trait Source: Send + fmt::Debug {
         let _ = timeout;
     }
 
-    /// Hands the bytes of the waiting events to the sink, in order, until the sink stops it. Returns how many there were.
+    /// Hands the bytes of the waiting events to the sink, in order, until the sink stops it. Returns how many it got.
     fn drain(&mut self, sink: &mut dyn FnMut(&[u8]) -> Flow) -> usize;
 
     /// Waits for an event, for `timeout` at most. It may return early: the caller polls again.
@@ -85,26 +86,31 @@ impl<S: Source> EbpfCapture<S> {
         }
     }
 
+    /// Hands over the events that wait, until the sink stops it or the turn is over.
     fn drain(&mut self, sink: &mut dyn FnMut(Event<'_>) -> Flow) -> usize {
         let (mut delivered, mut malformed) = (0, 0);
         let interrupted = &mut self.interrupted;
-        self.source.drain(&mut |bytes| match Event::parse(bytes) {
-            Ok(event) => match interrupted.judge(&event, bytes) {
-                Verdict::Deliver => {
-                    delivered += 1;
-                    sink(event)
+        let mut turn = Turn::begin();
+        self.source.drain(&mut |bytes| {
+            let flow = match Event::parse(bytes) {
+                Ok(event) => match interrupted.judge(&event, bytes) {
+                    Verdict::Deliver => {
+                        delivered += 1;
+                        sink(event)
+                    }
+                    Verdict::Ended(call) => Event::parse(&call).map_or(Flow::Continue, |event| {
+                        delivered += 1;
+                        sink(event)
+                    }),
+                    Verdict::Withhold => Flow::Continue,
+                },
+                Err(error) => {
+                    tracing::warn!("a program delivered a malformed event: {error}");
+                    malformed += 1;
+                    Flow::Continue
                 }
-                Verdict::Ended(call) => Event::parse(&call).map_or(Flow::Continue, |event| {
-                    delivered += 1;
-                    sink(event)
-                }),
-                Verdict::Withhold => Flow::Continue,
-            },
-            Err(error) => {
-                tracing::warn!("a program delivered a malformed event: {error}");
-                malformed += 1;
-                Flow::Continue
-            }
+            };
+            if turn.is_over() { Flow::Stop } else { flow }
         });
         self.malformed += malformed;
         self.captured += delivered as u64;

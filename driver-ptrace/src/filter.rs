@@ -6,7 +6,7 @@
 //! answer for user notification (seccomp(2), linux/filter.h).
 
 use driver_api::event::Abi;
-use driver_api::table::{SYSCALLS, Syscall, X32_BIT};
+use driver_api::table::{self, SYSCALLS, Syscall, X32_BIT};
 use libc::sock_filter;
 
 /// Audit architectures (linux/audit.h).
@@ -103,19 +103,26 @@ pub(crate) fn program(
 ) -> Vec<sock_filter> {
     let mut filter = vec![load(ARCH)];
     for (arch, abi) in &ARCHES {
-        let mut numbers: Vec<u32> = SYSCALLS
+        let answer = |wanted: bool| match wanted {
+            true => action.answer(*arch),
+            false => libc::SECCOMP_RET_ALLOW,
+        };
+        let mut answers: Vec<(u32, u32)> = SYSCALLS
             .iter()
-            .filter(|call| wanted(call))
             .flat_map(|call| {
                 // x32 calls come with the architecture of x86_64
                 let x32 = call.number(Abi::X32).map(|nr| nr | X32_BIT);
-                [call.number(*abi), x32.filter(|_| *abi == Abi::X86_64)]
+                let numbers = [call.number(*abi), x32.filter(|_| *abi == Abi::X86_64)];
+                let answer = answer(wanted(call));
+                numbers.into_iter().flatten().map(move |nr| (nr, answer))
             })
-            .flatten()
             .collect();
-        numbers.sort_unstable();
+        answers.sort_unstable();
         let mut block = vec![load(NR)];
-        tree(&mut block, &ranges(&numbers, action.answer(*arch)));
+        tree(
+            &mut block,
+            &ranges(&answers, answer(wanted(table::unknown()))),
+        );
         // over the jump that skips this block
         filter.push(op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, *arch));
         filter.push(skip(block.len()));
@@ -150,16 +157,17 @@ pub(crate) fn is_ours(data: Option<u16>) -> bool {
     matches!(data, Some(OURS | OURS_NARROW))
 }
 
-/// Ranges of numbers with the same answer: first number, answer.
-fn ranges(numbers: &[u32], answer: u32) -> Vec<(u32, u32)> {
-    let mut ranges: Vec<(u32, u32)> = vec![(0, libc::SECCOMP_RET_ALLOW)];
-    for &number in numbers {
+/// Ranges of numbers with the same answer: first number, answer. `answers` has the answers to the numbers that are known,
+/// in ascending order; `other` is the answer to all others.
+fn ranges(answers: &[(u32, u32)], other: u32) -> Vec<(u32, u32)> {
+    let mut ranges: Vec<(u32, u32)> = vec![(0, other)];
+    for &(number, answer) in answers {
         match ranges.last_mut() {
             // directly behind the range before
-            Some(last) if *last == (number, libc::SECCOMP_RET_ALLOW) => *last = (number, answer),
+            Some(last) if last.0 == number => last.1 = answer,
             _ => ranges.push((number, answer)),
         }
-        ranges.push((number + 1, libc::SECCOMP_RET_ALLOW));
+        ranges.push((number + 1, other));
     }
     ranges.dedup_by_key(|range| range.1);
     ranges
@@ -267,7 +275,7 @@ mod tests {
             for (arch, abi) in ARCHES {
                 let stop = Action::Trace.answer(arch);
                 for nr in 0..1100 {
-                    let stops = driver_api::table::by_number(abi, nr).is_some_and(wanted);
+                    let stops = wanted(table::of_number(abi, nr));
                     assert_eq!(
                         answer(&filter, arch, nr),
                         if stops { stop } else { pass },
@@ -282,9 +290,9 @@ mod tests {
                 0..0
             };
             for nr in x32.map(|nr| nr | X32_BIT) {
-                let stops = driver_api::table::by_number(Abi::X32, nr)
-                    .filter(|call| call.number(Abi::X32) == Some(nr & !X32_BIT))
-                    .is_some_and(wanted);
+                let known = table::by_number(Abi::X32, nr)
+                    .filter(|call| call.number(Abi::X32) == Some(nr & !X32_BIT));
+                let stops = wanted(known.unwrap_or(table::unknown()));
                 let answer = answer(&filter, arch::X86_64, nr);
                 let stop = Action::Trace.answer(arch::X86_64);
                 assert_eq!(answer == stop, stops, "x32 {nr:#x} step {step}");
@@ -295,7 +303,7 @@ mod tests {
     #[test]
     fn the_stops_of_32_bit_calls_say_so() {
         let answers = ARCHES.map(|(arch, abi)| {
-            let call = driver_api::table::by_name("openat").unwrap();
+            let call = table::by_name("openat").unwrap();
             let filter = program(|other| other.name == call.name, Action::Trace);
             answer(&filter, arch, call.number(abi).unwrap())
         });
@@ -310,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_prologue_asks_about_one_call_in_every_abi() {
-        let call = driver_api::table::by_name("getpid").unwrap();
+        let call = table::by_name("getpid").unwrap();
         let mut filter = if_call(call, None, Action::Notify);
         filter.extend(program(|_| false, Action::Notify));
         for (arch, abi) in ARCHES {

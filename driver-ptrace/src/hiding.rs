@@ -1,9 +1,11 @@
 //! Calls by which a program can hide from lanner: what it is about to do, or its memory.
 
 use driver_api::event::Abi;
-use driver_api::table::{self, Syscall};
+use driver_api::table::{self, Multiplexed, Syscall};
+use libc::pid_t;
 
 use crate::filter;
+use crate::memory::Memory;
 
 /// PR_SET_DUMPABLE: whether other processes of the user may read this one (prctl(2)).
 pub(crate) const SET_DUMPABLE: u32 = 4;
@@ -19,11 +21,36 @@ pub(crate) struct Called {
 }
 
 impl Called {
-    /// The call with this number. None: the table does not have it. `arch` is AUDIT_ARCH_* (linux/audit.h).
+    /// The call with this number. None: of a foreign architecture. `arch` is AUDIT_ARCH_* (linux/audit.h).
     pub(crate) fn of(arch: u32, nr: u32) -> Option<Self> {
         let abi = filter::abi_of(arch, nr)?;
-        let call = table::by_number(abi, nr)?;
+        let call = table::of_number(abi, nr);
         Some(Self { abi, nr, call })
+    }
+
+    /// The call that the program means, with its registers: programs make some calls through socketcall(2) and ipc(2).
+    /// Unchanged if the thread's memory cannot be read.
+    pub(crate) fn meant(self, tid: pid_t, args: [u64; 6]) -> (Self, [u64; 6]) {
+        let Some(meant) = Multiplexed::of(self.abi, self.nr, args[0]) else {
+            return (self, args);
+        };
+        let mut bytes = [0; 24];
+        let read = &mut bytes[..4 * usize::from(meant.words)];
+        let memory = Memory::new(tid, true);
+        let base = args.get(usize::from(meant.base)).copied().unwrap_or(0);
+        if memory.read(base, read) < read.len() {
+            return (self, args);
+        }
+        let words: Vec<u32> = read
+            .chunks_exact(4)
+            .filter_map(|word| Some(u32::from_ne_bytes(word.try_into().ok()?)))
+            .collect();
+        let called = Self {
+            nr: meant.number(),
+            call: meant.call(),
+            ..self
+        };
+        (called, meant.arguments(&args, &words))
     }
 }
 

@@ -2,7 +2,10 @@
 //! to the event. `driver-ebpf/bpf/ops.h` has the same operations.
 
 use driver_api::event::{Abi, Encoding, EventBuilder, Header, Part, PartAt, Status};
-use driver_api::plan::{self, ARG_RET, Op, Plan, UNIT_BITS, UNIT_SHIFT, code, len_from, when};
+use driver_api::plan::{
+    self, ARG_RET, BITS_MAX, LEN_SIGNED, Op, Plan, UNIT_BITS, UNIT_BITS_AND_ONE, UNIT_SHIFT, code,
+    len_from, when,
+};
 use driver_api::request::Limits;
 
 use crate::facts;
@@ -139,14 +142,28 @@ impl Interpreter<'_> {
         u64::try_from(self.header.ret).unwrap_or(0)
     }
 
+    /// The register that has the length, in the width that the kernel takes. A negative length is 0.
+    fn length_in(&self, op: &Op) -> u64 {
+        let unused = op.len_unused & !LEN_SIGNED;
+        let value = self.arg(op.len_arg) << unused;
+        if op.len_unused & LEN_SIGNED != 0 && value.cast_signed() < 0 {
+            return 0;
+        }
+        value >> unused
+    }
+
     /// A length or count, and the most bytes that the return value allows. None: there is nothing to read.
     fn length(&self, op: &Op) -> Option<(u64, Option<u64>)> {
         let ret = self.returned();
         let value = self.arg(op.len_arg);
         let (len, most) = match op.len_from {
-            len_from::ARG => (value, None),
-            len_from::ARG_AND_RET => (value, Some(ret)),
+            len_from::ARG => (self.length_in(op), None),
+            len_from::ARG_AND_RET => (self.length_in(op), Some(ret)),
             len_from::RET => (ret, Some(ret)),
+            len_from::RET_AND_ARG => {
+                let len = ret.min(self.length_in(op));
+                (len, Some(len))
+            }
             len_from::U32_AT if value == 0 => return None,
             len_from::U32_AT => {
                 let len = self.memory.exactly(value)?;
@@ -166,10 +183,14 @@ impl Interpreter<'_> {
     fn in_bytes(&self, op: &Op, len: u64) -> u64 {
         let width = self.memory.width();
         match (op.len_from, op.unit) {
-            (_, UNIT_BITS) => (len & 0xff_ffff).div_ceil(8 * width) * width,
+            (_, UNIT_BITS | UNIT_BITS_AND_ONE) => {
+                let bits = len - u64::from(op.unit == UNIT_BITS_AND_ONE && len > 0);
+                bits.min(BITS_MAX.into()).div_ceil(8 * width) * width
+            }
             (_, unit @ UNIT_SHIFT..) => len.div_ceil(1 << (unit & 31)),
             (len_from::CONST, _) => len,
-            (_, unit) => len.saturating_mul(u64::from(unit.max(1))),
+            (_, 0 | 1) => len,
+            (_, unit) => len.min(u32::MAX.into()) * u64::from(unit),
         }
     }
 
@@ -189,8 +210,6 @@ impl Interpreter<'_> {
         if at == 0 {
             return;
         }
-        // a length with the highest bit set is negative
-        let len = if len.cast_signed() < 0 { 0 } else { len };
         let take = usize::try_from(len).unwrap_or(usize::MAX).min(limit);
         self.scratch.clear();
         self.scratch.resize(take, 0);
@@ -316,8 +335,8 @@ impl Interpreter<'_> {
             *word = value;
         }
         let [name, name_len, buffers, count, control, control_len] = words;
-        let name_len = name_len & 0xffff_ffff;
-        if name_len > 0 {
+        // an int (struct user_msghdr in include/linux/socket.h)
+        if let Ok(name_len @ 1..) = u64::try_from(name_len as i32) {
             let part = Part::Name.of(index);
             self.bytes(op.what, part, NAME_LIMIT, name, name_len);
         }

@@ -60,8 +60,8 @@ pub enum Kind {
     /// A process has a new program; `nr` says by which call.
     Exec = 2,
     /// A thread or process was born. `args`: its tid, its tgid, the clone flags (0: not known), its tid in its own
-    /// PID namespace (0: not known), and [`FORK_SEEN`] with the flags among `CLONE_FILES`, `CLONE_PARENT` and
-    /// `CLONE_NEWPID` that the driver saw take effect (0: the driver did not look).
+    /// PID namespace (0: not known), and [`FORK_SEEN`] with those of the flags `CLONE_FS`, `CLONE_FILES`,
+    /// `CLONE_PARENT` and `CLONE_NEWPID` that the driver saw take effect (0: the driver did not look).
     Fork = 3,
     /// A thread ended. `ret` is its wait status (wait(2)).
     Exit = 4,
@@ -160,6 +160,11 @@ impl Flags {
     /// Captured at the entry of a call that does return: `ret` has no meaning, and the event has neither what the
     /// kernel writes into memory nor facts. On an exit: the thread's wait status could not be determined.
     pub const ENTRY: u16 = 8;
+
+    /// The call opened a file, and the file was created by that.
+    pub const CREATED: u16 = 16;
+    /// The call opened a file that existed before. With neither flag, this is not known.
+    pub const EXISTED: u16 = 32;
 
     /// With either flag `ret` has no meaning. For [`Event::has`](super::Event::has).
     pub const NO_RESULT: u16 = Self::NORETURN | Self::ENTRY;

@@ -2,7 +2,10 @@
 
 use nix::unistd::{SysconfVar, sysconf};
 
-use super::{ARG_RET, OPS, Op, Plan, UNIT_BITS, UNIT_SHIFT, code, flag, len_from, when};
+use super::{
+    ARG_RET, LEN_SIGNED, OPS, Op, Plan, UNIT_BITS, UNIT_BITS_AND_ONE, UNIT_SHIFT, code, flag,
+    len_from, when,
+};
 use crate::event::{Abi, Fact};
 use crate::request::{FACT_MAX, Limits};
 use crate::table::{
@@ -34,9 +37,16 @@ impl Plan {
         if call.params.iter().any(|p| matches!(p.kind, Kind::Strv)) {
             plan.flags |= flag::EXEC;
         }
+        if abi == Abi::I386
+            && table::Multiplexed::all()
+                .iter()
+                .any(|one| std::ptr::eq(one.through(), call))
+        {
+            plan.flags |= flag::MULTIPLEXER;
+        }
         let builder = PlanBuilder {
-            call: Some(call),
-            ..PlanBuilder::for_variants(abi, nr, limits)
+            by_register: false,
+            ..PlanBuilder::for_variants(Some(call), abi, nr, limits)
         };
         for (at, param) in call.params.iter().enumerate() {
             plan.push(builder.op_of_param(at, param));
@@ -68,8 +78,10 @@ impl Plan {
 
 /// Makes the operations of one call, or of the variants.
 pub(super) struct PlanBuilder<'a> {
-    /// The call whose parameters lengths name. None: for variants, whose lengths name registers.
+    /// The call that is planned. None: no call uses the variant.
     call: Option<&'a Syscall>,
+    /// Lengths name registers, as in variants, not parameters.
+    by_register: bool,
     abi: Abi,
     /// Index in [`Structure::layouts`](table::Structure::layouts).
     layout: usize,
@@ -77,10 +89,16 @@ pub(super) struct PlanBuilder<'a> {
 }
 
 impl<'a> PlanBuilder<'a> {
-    /// A builder for the operations of variants.
-    pub(super) fn for_variants(abi: Abi, nr: u32, limits: &'a Limits) -> Self {
+    /// A builder for the operations of a variant that this call uses.
+    pub(super) fn for_variants(
+        call: Option<&'a Syscall>,
+        abi: Abi,
+        nr: u32,
+        limits: &'a Limits,
+    ) -> Self {
         Self {
-            call: None,
+            call,
+            by_register: true,
             abi,
             layout: table::layout(abi, nr),
             limits,
@@ -89,8 +107,26 @@ impl<'a> PlanBuilder<'a> {
 
     fn register(&self, param: u8) -> u8 {
         match self.call {
-            Some(call) => call.register(self.abi, usize::from(param)) as u8,
-            None => param,
+            Some(call) if !self.by_register => call.register(self.abi, param.into()) as u8,
+            _ => param,
+        }
+    }
+
+    /// What a plan says about the width of a length in this register: how many of the upper bits do not count, and
+    /// whether there is a sign.
+    fn unused_bits(&self, register: u8) -> u8 {
+        let param = self
+            .call
+            .and_then(|call| call.param_at(self.abi, register.into()));
+        let Some(width) = param.and_then(|param| param.kind.width()) else {
+            return 0;
+        };
+        let narrow = table::has_narrow_pointers(self.layout);
+        let unused = 64 - 8 * width.bytes(narrow) as u8;
+        if width.is_signed() {
+            unused | LEN_SIGNED
+        } else {
+            unused
         }
     }
 
@@ -176,6 +212,7 @@ impl<'a> PlanBuilder<'a> {
                 let len = len.unwrap_or(Len {
                     from: LenFrom::Const(of.layouts[self.layout].size),
                     add: Some(0),
+                    most: None,
                 });
                 self.bytes(op, len, 1, STRUCT_MAX)
             }
@@ -189,7 +226,7 @@ impl<'a> PlanBuilder<'a> {
             },
             Kind::Pointers(of, len) => Op {
                 code: code::IOV,
-                entries: self.limits.entries,
+                entries: self.entries(),
                 unit: self.unit_of(of),
                 ..self.with_len(op, len, 0, self.limits.arrays)
             },
@@ -208,7 +245,7 @@ impl<'a> PlanBuilder<'a> {
                     len_from::CONST
                 },
                 limit: self.limits.bytes,
-                entries: self.limits.entries,
+                entries: self.entries(),
                 ..op
             },
             // the value is in the register
@@ -226,6 +263,7 @@ impl<'a> PlanBuilder<'a> {
                 let unit = match counts {
                     Counts::Bytes => 1,
                     Counts::Bits => UNIT_BITS,
+                    Counts::BitsAndOne => UNIT_BITS_AND_ONE,
                     Counts::PagesOf => UNIT_SHIFT + page_size().ilog2() as u16,
                 };
                 let limit = match room {
@@ -245,16 +283,21 @@ impl<'a> PlanBuilder<'a> {
                     } else {
                         op.len_from
                     },
-                    entries: self.limits.entries,
+                    entries: self.entries(),
                     ..op
                 }
             }
             Fetch::Messages => Op {
                 code: code::MMSG,
-                entries: self.limits.entries,
+                entries: self.entries(),
                 ..self.with_len(op, len, 0, self.limits.bytes)
             },
         }
+    }
+
+    /// The most entries of a vector that are read: 16 or fewer ([`Limits::set`]).
+    fn entries(&self) -> u8 {
+        self.limits.entries.min(255) as u8
     }
 
     /// Bytes of one element of an array.
@@ -286,6 +329,7 @@ impl<'a> PlanBuilder<'a> {
             LenFrom::Arg(of) => Op {
                 len_from: len_from::ARG,
                 len_arg: self.register(of),
+                len_unused: self.unused_bits(self.register(of)),
                 ..op
             },
             LenFrom::At(of) => Op {
@@ -293,10 +337,18 @@ impl<'a> PlanBuilder<'a> {
                 len_arg: self.register(of),
                 ..op
             },
-            LenFrom::Ret => Op {
-                len_from: len_from::RET,
-                len_arg: op.arg,
-                ..op
+            LenFrom::Ret => match len.most {
+                Some(of) => Op {
+                    len_from: len_from::RET_AND_ARG,
+                    len_arg: self.register(of),
+                    len_unused: self.unused_bits(self.register(of)),
+                    ..op
+                },
+                None => Op {
+                    len_from: len_from::RET,
+                    len_arg: op.arg,
+                    ..op
+                },
             },
         }
     }

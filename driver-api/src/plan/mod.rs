@@ -12,16 +12,25 @@ use build::PlanBuilder;
 
 /// How many operations a plan has room for.
 pub const OPS: usize = 6;
-/// How many numbers an ABI can have in an array of plans.
+/// How many numbers an ABI can have in an array of plans. The last plan is for all higher numbers, too, and for no call
+/// of the table.
 pub const NUMBERS: usize = 1024;
 /// How many codes operations of io_uring can have, a power of two.
 pub const OPERATIONS: usize = 128;
+/// How many calls can be made through others. Their plans follow those of all ABIs.
+pub const MULTIPLEXED: usize = 64;
 /// Value of [`Op::arg`]: the return value.
 pub const ARG_RET: u8 = 7;
 /// Value of [`Op::unit`]: the length counts bits, and is rounded up to whole longs.
 pub const UNIT_BITS: u16 = u16::MAX;
+/// Value of [`Op::unit`]: the length counts bits and is one too large; then as with [`UNIT_BITS`].
+pub const UNIT_BITS_AND_ONE: u16 = 0xfffe;
 /// Value of [`Op::unit`] with N added: the byte count is the length divided by 2^N, rounded up.
 pub const UNIT_SHIFT: u16 = 0xff00;
+/// The most bits that a length counts.
+pub const BITS_MAX: u32 = 0xff_ffff;
+/// Bit of [`Op::len_unused`]: the length has a sign. If it is negative, there is nothing to capture.
+pub const LEN_SIGNED: u8 = 0x80;
 
 /// Bits of [`Plan::flags`].
 pub mod flag {
@@ -35,6 +44,8 @@ pub mod flag {
     pub const EXEC: u8 = 8;
     /// The call needs much room: it has an operation that a call has at most once.
     pub const LARGE: u8 = 16;
+    /// Other calls are made through it: [`Multiplexed`](super::Multiplexed) says which.
+    pub const MULTIPLEXER: u8 = 32;
 }
 
 /// What an operation fetches.
@@ -77,7 +88,7 @@ pub mod when {
 pub mod len_from {
     /// `limit` is the length.
     pub const CONST: u8 = 0;
-    /// The value of argument `len_arg`.
+    /// The value of argument `len_arg`, in the width that `len_unused` leaves.
     pub const ARG: u8 = 1;
     /// The return value.
     pub const RET: u8 = 2;
@@ -90,6 +101,8 @@ pub mod len_from {
     /// The ioctl request in argument `len_arg` contains the length; the kernel writes the memory if the request
     /// reads.
     pub const IOC: u8 = 6;
+    /// The return value, but no more than the value of argument `len_arg`.
+    pub const RET_AND_ARG: u8 = 7;
 }
 
 /// One thing to fetch.
@@ -110,15 +123,17 @@ pub struct Op {
     pub len_from: u8,
     /// The register that has the length, or the first selector of a variant.
     pub len_arg: u8,
-    /// Bytes of one element, where the length counts elements; or [`UNIT_BITS`]; or [`UNIT_SHIFT`] + N; of a
-    /// variant, its id.
+    /// Bytes of one element, where the length counts elements; or [`UNIT_BITS`]; or [`UNIT_BITS_AND_ONE`]; or
+    /// [`UNIT_SHIFT`] + N; of a variant, its id.
     pub unit: u16,
     /// Bytes to capture at most; of a variant, the bits of the first selector that count.
     pub limit: u32,
     /// Bytes to add to the length; of a variant, the register of the second selector or [`ARG_RET`].
     pub add: u16,
     /// Entries to look at, at most.
-    pub entries: u16,
+    pub entries: u8,
+    /// How many of the upper bits of the register with the length do not count, and [`LEN_SIGNED`].
+    pub len_unused: u8,
 }
 
 /// What to fetch for one call.
@@ -223,9 +238,7 @@ pub fn array(abi: Abi, selected: &SyscallSet, limits: &Limits) -> Vec<Plan> {
             } else {
                 abi
             };
-            let Some(call) = table::by_number(abi, nr) else {
-                return Plan::default();
-            };
+            let call = table::of_number(abi, nr);
             let mut plan = Plan::of(call, abi, nr, limits);
             if selected.contains(call) {
                 plan.flags |= flag::SELECTED;
@@ -233,6 +246,60 @@ pub fn array(abi: Abi, selected: &SyscallSet, limits: &Limits) -> Vec<Plan> {
             plan
         })
         .collect()
+}
+
+/// The plans of the calls that are made through others, in the order of
+/// [`Multiplexed::all`](table::Multiplexed::all).
+pub fn multiplexed(selected: &SyscallSet, limits: &Limits) -> Vec<Plan> {
+    table::Multiplexed::all()
+        .iter()
+        .map(|one| {
+            let mut plan = Plan::of(one.call(), Abi::I386, one.number(), limits);
+            if selected.contains(one.call()) {
+                plan.flags |= flag::SELECTED;
+            }
+            plan
+        })
+        .collect()
+}
+
+/// For the interpreters in the kernel: a call that is made through another one. Its key is the number of the other call
+/// in the highest byte, the version's presence in bit 16, and the value of the first register below.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Multiplexed {
+    /// The number of the event.
+    pub nr: u32,
+    /// The index of its plan behind those of all ABIs.
+    pub plan: u32,
+    /// Where each register comes from: one of the call's own registers, from 6 on a word in memory; 255: it is 0.
+    pub sources: [u8; 6],
+    /// The register that points to the words.
+    pub base: u8,
+    /// How many words of 32 bits there are.
+    pub words: u8,
+}
+
+/// The calls that are made through others, by their keys.
+pub fn multiplexed_keys() -> Vec<(u32, Multiplexed)> {
+    let mut all = Vec::new();
+    for (plan, one) in (0..).zip(table::Multiplexed::all()) {
+        let mut sources = [u8::MAX; 6];
+        for (to, from) in sources.iter_mut().zip(one.sources) {
+            *to = *from;
+        }
+        let value = Multiplexed {
+            nr: one.number(),
+            plan,
+            sources,
+            base: one.base,
+            words: one.words,
+        };
+        all.extend(one.keys().map(|key| (key, value)));
+    }
+    all
 }
 
 /// One more than the last number that x32 alone has.
@@ -279,10 +346,10 @@ impl VariantKey {
 
 /// The operations that [`code::VARIANT`] chooses among, for one width of pointers, without `what` and `arg`.
 pub fn variants(abi: Abi, limits: &Limits) -> Vec<(VariantKey, Op)> {
-    let builder = PlanBuilder::for_variants(abi, 0, limits);
     let narrow = u16::from(table::is_narrow(abi, 0));
     let mut all = Vec::new();
     for variant in VARIANTS.iter().filter(|variant| variant.has_memory()) {
+        let builder = PlanBuilder::for_variants(variant.user(), abi, 0, limits);
         let id = variant.id;
         let op = |meaning| builder.op_of_meaning(meaning, Op::default());
         all.push((VariantKey::other(id, narrow), op(&variant.other)));
@@ -316,5 +383,6 @@ pub fn chosen(op: &Op, abi: Abi, nr: u32, arg: impl Fn(u8) -> u64, limits: &Limi
         len_arg: op.len_arg,
         ..Op::default()
     };
-    PlanBuilder::for_variants(abi, nr, limits).op_of_meaning(&meaning, base)
+    PlanBuilder::for_variants(table::by_number(abi, nr), abi, nr, limits)
+        .op_of_meaning(&meaning, base)
 }

@@ -160,6 +160,8 @@ pub struct Len {
     pub from: LenFrom,
     /// Bytes to add; none: the size of a long.
     pub add: Option<u16>,
+    /// With a return value: no more than this parameter says. The call can return more than it wrote.
+    pub most: Option<u8>,
 }
 
 impl Len {

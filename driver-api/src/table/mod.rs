@@ -1,7 +1,8 @@
-//! The table of system calls, made from `syscalls.tbl`, `io_uring.tbl`, `symbols.tbl`, `structs.tbl` and `variants.tbl` at
-//! build time, and look-ups in it by number and by name.
+//! The table of system calls, made from `syscalls.tbl`, `io_uring.tbl`, `symbols.tbl`, `structs.tbl`, `variants.tbl` and
+//! `multiplexed.tbl` at build time, and look-ups in it by number and by name.
 
 mod kind;
+mod multiplexed;
 mod structure;
 mod symbols;
 mod syscall;
@@ -11,6 +12,7 @@ mod words;
 use crate::event::Abi;
 
 pub use kind::{Kind, Len, LenFrom};
+pub use multiplexed::{FIRST_WORD, MULTIPLEXED_BIT, Multiplexed};
 pub use structure::{AARCH64, ARM, Field, Layout, NARROW, Structure, has_narrow_pointers};
 pub use symbols::SymbolSet;
 pub use syscall::{FactOf, Param, Syscall};
@@ -22,8 +24,9 @@ pub use words::{
 mod generated {
     #![expect(clippy::unreadable_literal, reason = "made by the build script")]
     use super::{
-        Buffer, Category, FactOf, Field, Kind, Layout, Len, LenFrom, Meaning, Number, Param,
-        Returns, SqeField, Structure, SymbolSet, Syscall, Variant, VariantRow, Width, Written,
+        Buffer, Category, FactOf, Field, Kind, Layout, Len, LenFrom, Meaning, Multiplexed, Number,
+        Param, Returns, SqeField, Structure, SymbolSet, Syscall, Variant, VariantRow, Width,
+        Written,
     };
     use crate::event::Fact;
     include!(concat!(env!("OUT_DIR"), "/table.rs"));
@@ -74,8 +77,27 @@ pub fn layout(abi: Abi, nr: u32) -> usize {
     }
 }
 
-/// The call with this number. An x32 number may carry its bit.
+/// The name in the table of a call that the table does not have.
+const UNKNOWN: &str = "unknown";
+
+/// The call with this number; if the table has none, the one that stands for all unknown calls
+/// ([`Syscall::is_unknown`]). An x32 number may carry its bit.
+pub fn of_number(abi: Abi, nr: u32) -> &'static Syscall {
+    by_number(abi, nr).unwrap_or(unknown())
+}
+
+/// What stands for all calls whose numbers the table does not have: it was made before they were.
+pub fn unknown() -> &'static Syscall {
+    // the table ends with it
+    &SYSCALLS[SYSCALLS.len() - 1]
+}
+
+/// The call with this number. An x32 number may carry its bit; a call that was made through another one has the number
+/// that [`Multiplexed::number`] gives it.
 pub fn by_number(abi: Abi, nr: u32) -> Option<&'static Syscall> {
+    if abi == Abi::I386 && nr & MULTIPLEXED_BIT != 0 {
+        return Multiplexed::with_number(nr).map(Multiplexed::call);
+    }
     let nr = if abi == Abi::X32 { nr & !X32_BIT } else { nr };
     let column = if abi == Abi::X32 && nr >= X32_FIRST {
         X32_COLUMN
@@ -84,6 +106,15 @@ pub fn by_number(abi: Abi, nr: u32) -> Option<&'static Syscall> {
     };
     let index = *generated::BY_NUMBER[column].get(usize::try_from(nr).ok()?)?;
     SYSCALLS.get(usize::from(index))
+}
+
+/// The calls with this name, or with events of this type ([`Syscall::event_type`]).
+pub fn of_type(name: &str) -> impl Iterator<Item = &'static Syscall> {
+    let of = by_name(name);
+    let same = move |call: &&Syscall| {
+        of.is_some_and(|of| std::ptr::eq(call.event_type(), of.event_type()))
+    };
+    SYSCALLS.iter().filter(same)
 }
 
 /// The call with this name.

@@ -1,7 +1,7 @@
 //! A system call and its parameters, as a line of `syscalls.tbl` has them.
 
 use super::words::{Category, Number, Returns, SqeField, Width, Written};
-use super::{Kind, SYSCALLS, X32_COLUMN, abi_column};
+use super::{Kind, Multiplexed, SYSCALLS, X32_COLUMN, abi_column};
 use crate::event::{Abi, Fact};
 
 /// A system call, or an operation of io_uring(7).
@@ -22,6 +22,8 @@ pub struct Syscall {
     /// It never ends with EINTR, and its callers count on that: they ignore errors, or cannot go on after one. A driver
     /// that could make calls fail leaves it alone.
     pub unfailing: bool,
+    /// The index of the call whose type its events have; none: its own.
+    pub(super) event_type: Option<u16>,
     /// What the kernel is asked beyond the parameters.
     pub facts: &'static [FactOf],
     /// The parameters, in the order of the arguments.
@@ -70,6 +72,24 @@ impl Syscall {
         })
     }
 
+    /// The call that rules see in it: setuid(2) in setuid32 of 32-bit programs.
+    pub fn event_type(&self) -> &Self {
+        self.event_type
+            .map_or(self, |at| &SYSCALLS[usize::from(at)])
+    }
+
+    /// Whether it stands for all calls whose numbers the table does not have.
+    pub fn is_unknown(&self) -> bool {
+        self.name == super::UNKNOWN
+    }
+
+    /// The call as the kernel names it, where a program made it through another one, socketcall(2) or ipc(2): the
+    /// other one. `nr` is the number in the event.
+    pub fn made_through(abi: Abi, nr: u32) -> Option<&'static Self> {
+        let made = Multiplexed::with_number(nr).filter(|_| abi == Abi::I386);
+        made.map(Multiplexed::through)
+    }
+
     /// Its number in an ABI, an x32 number without its bit.
     pub fn number(&self, abi: Abi) -> Option<u32> {
         let own = || u32::try_from(self.numbers[X32_COLUMN]).ok();
@@ -93,7 +113,7 @@ impl Syscall {
         let narrow = matches!(abi, Abi::I386 | Abi::Arm);
         // arm's procedure call standard: a 64-bit argument begins in an even register
         let aligned = |p: &Param| {
-            let halves = matches!(p.kind, Kind::Number(Number::OffPair, _));
+            let halves = matches!(p.kind, Kind::Number(Number::OffPair | Number::HighLow, _));
             abi == Abi::Arm && p.is_pair(true) && !halves
         };
         let mut register = 0;
@@ -107,6 +127,42 @@ impl Syscall {
             register += 1 + usize::from(param.is_pair(narrow));
         }
         register
+    }
+
+    /// The parameter that is in this register, in the first of its registers.
+    pub fn param_at(&self, abi: Abi, register: usize) -> Option<&'static Param> {
+        (0..self.params.len())
+            .find(|at| self.register(abi, *at) == register)
+            .map(|at| &self.params[at])
+    }
+
+    /// The registers of a call as the kernel takes them: each in the width of its parameter. A program can put
+    /// anything into the rest of a register. Registers of other parameters, or of none, are as they were. `nr` is the
+    /// call's number.
+    #[must_use]
+    pub fn arguments(&self, abi: Abi, nr: u32, registers: &[u64; 6]) -> [u64; 6] {
+        let narrow = super::is_narrow(abi, nr);
+        let mut cut = *registers;
+        for (at, param) in self.params.iter().enumerate() {
+            let pair = param.is_pair(matches!(abi, Abi::I386 | Abi::Arm));
+            let width = match param.kind {
+                Kind::By(variant, selectors) => {
+                    let value = |at: usize| {
+                        selectors.get(at).map_or(0, |of| {
+                            registers[self.register(abi, usize::from(*of)).min(5)] as u32
+                        })
+                    };
+                    variant.meaning(value(0), value(1)).kind.width()
+                }
+                kind => kind.width(),
+            };
+            if let (Some(width), false) = (width, pair)
+                && let Some(value) = cut.get_mut(self.register(abi, at))
+            {
+                *value = width.cut(*value, narrow);
+            }
+        }
+        cut
     }
 
     /// The parameter with this name or alias, and its index.

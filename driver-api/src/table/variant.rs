@@ -1,7 +1,7 @@
 //! A variant of `variants.tbl`: what a parameter or field is where others decide.
 
-use super::Kind;
 use super::words::Written;
+use super::{Kind, SYSCALLS, Syscall};
 
 /// What something is, and when its memory is captured.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +44,18 @@ impl Variant {
             Ok(at) => self.rows[at].meaning,
             Err(_) => self.other,
         }
+    }
+
+    /// The first call that uses it. All calls that do give its registers the same widths.
+    pub(crate) fn user(&self) -> Option<&'static Syscall> {
+        SYSCALLS.iter().find(|call| self.is_used_by(call))
+    }
+
+    /// Whether a parameter of the call is of this kind.
+    pub fn is_used_by(&self, call: &Syscall) -> bool {
+        call.params
+            .iter()
+            .any(|param| matches!(param.kind, Kind::By(variant, _) if variant.id == self.id))
     }
 
     /// Whether it points to memory for any value.

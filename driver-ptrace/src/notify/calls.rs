@@ -28,13 +28,14 @@ pub(super) struct Entry {
 }
 
 impl NotifyCapture {
-    /// The call of a notification. None: the table does not have it.
+    /// The call of a notification. None: it is of a foreign architecture.
     fn entry_of(&self, notification: &Notification) -> Option<Entry> {
         let called = Called::of(notification.arch, notification.nr)?;
+        let (called, args) = called.meant(notification.tid, notification.args);
         let Called { abi, nr, call } = called;
         Some(Entry {
             called,
-            args: notification.args,
+            args,
             plan: self.events.plan_of(call, abi, nr),
             // one that lanner asks about for its own sake may be one that it must not be asked for
             selected: self.selection.contains(call) && !call.unfailing,

@@ -67,7 +67,7 @@ impl NotifyCapture {
         request: &Request,
         reads_everything: bool,
     ) -> std::io::Result<Self> {
-        let selection = request.selection;
+        let selection = request.selection.with_multiplexers();
         Ok(Self {
             driver,
             command,
@@ -354,6 +354,7 @@ impl Capture for NotifyCapture {
     }
 
     fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
+        let selection = &selection.with_multiplexers();
         let asked = selection.without(&super::unfailing_calls());
         if self.filtered.union(&asked) != self.filtered {
             return Err(self.failure(

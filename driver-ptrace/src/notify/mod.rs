@@ -65,6 +65,7 @@ fn unfailing_calls() -> SyscallSet {
 fn filtered_calls(selection: &SyscallSet) -> SyscallSet {
     let own = FAMILY.into_iter().chain([FIRST_NARROW_CALL, BORN_CALL]);
     selection
+        .with_multiplexers()
         .union(&trace::calls_that_change_user())
         .without(&unfailing_calls())
         .union(&own.filter_map(by_name).collect())

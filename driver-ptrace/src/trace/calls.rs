@@ -18,10 +18,10 @@ use crate::proc_dir::PATH_MAX;
 use crate::threads;
 use crate::tracee::{Boundary, Entry, ExitStop, Gone, SeccompStop, SyscallStop};
 
-/// The call of an entry. None: the table does not have it.
+/// The call of an entry. None: it is of a foreign architecture.
 fn called(entry: &Entry) -> Option<Called> {
-    let nr = u32::try_from(entry.nr).ok()?;
-    Called::of(entry.arch, nr)
+    // the kernel takes the low 32 bits
+    Called::of(entry.arch, entry.nr as u32)
 }
 
 impl PtraceCapture {
@@ -85,16 +85,17 @@ impl PtraceCapture {
         if let Some(thread) = self.tracees.get_mut(tid) {
             thread.was_stopped = false;
         }
-        let Some(Called { abi, nr, call }) = called(entry) else {
+        let Some(made) = called(entry) else {
             return;
         };
+        let (Called { abi, nr, call }, args) = made.meant(tid, entry.args);
         let plan = self.events.plan_of(call, abi, nr);
         let selected = self.coverage.selection.contains(call);
         let mut begun = Call {
             call,
             abi,
             nr,
-            args: entry.args,
+            args,
             pinning: Pinning::of(call),
             exec: None,
         };

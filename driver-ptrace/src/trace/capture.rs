@@ -240,7 +240,7 @@ impl Capture for PtraceCapture {
 
     fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
         let omitted = self.events.limits().omit.if_held;
-        self.coverage.selection = selection.without(&omitted);
+        self.coverage.selection = selection.without(&omitted).with_multiplexers();
         // an installed filter stays; what it lets pass can only be had by stopping at every call
         if !self.coverage.covers_selection() {
             if !self.waiter.is_ours() {

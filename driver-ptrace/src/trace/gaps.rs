@@ -79,6 +79,11 @@ fn gaps(host: &Host) -> Vec<Gap> {
             "use ebpf-core",
         ),
         Gap::new(
+            "whether an open has created its file",
+            "the kernel does not tell a tracer; evt.is_open_create is true for each O_CREAT that succeeds",
+            "use ebpf-core",
+        ),
+        Gap::new(
             "the CPU of an event",
             "it is the CPU on which lanner saw the stop",
             "",

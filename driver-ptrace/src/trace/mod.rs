@@ -82,7 +82,10 @@ impl Driver for Ptrace {
             return Err(OpenError::Unusable { driver: NAME, gaps });
         }
         let waiter = Waiter::new().map_err(OpenError::failed(NAME, "make a timer"))?;
-        let wanted = request.selection.without(&request.limits.omit.if_held);
+        let wanted = request
+            .selection
+            .without(&request.limits.omit.if_held)
+            .with_multiplexers();
         let capture = match &request.target {
             Target::Host => {
                 return Err(OpenError::Unsupported {

@@ -12,11 +12,16 @@ use driver_api::request::Target;
 
 use crate::Case;
 use crate::stage::{
-    Outcome, Stage, actor, calls, check, poll, request, said, same, to_the_end, until,
+    Outcome, PATIENCE, Stage, actor, calls, check, poll, request, said, same, to_the_end, until,
 };
 
 pub(crate) const CASES: &[Case] = &[
     (&[15], "poll keeps to its timeout", poll_timeout),
+    (
+        &[15],
+        "a poll leaves what waits to the next one when its time is over",
+        poll_takes_turns,
+    ),
     (&[16], "a sink can stop and go on", stop_and_go_on),
     (&[17], "a selection can be replaced", reselect),
     (
@@ -84,6 +89,36 @@ fn poll_timeout(stage: &Stage) -> Outcome {
     let _ = sleeper.kill();
     let _ = sleeper.wait();
     result.map(|()| None)
+}
+
+/// The sink is slower than the command, so that events pile up.
+fn poll_takes_turns(stage: &Stage) -> Outcome {
+    const SLOW: Duration = Duration::from_millis(10);
+    let mut capture =
+        stage.must_open(&request(Target::Command(actor("opens", &[])), &["openat"]))?;
+    let (mut opens, mut most) = (0, 0);
+    let begin = Instant::now();
+    loop {
+        let mut taken: u32 = 0;
+        let polled = capture
+            .poll(Duration::from_millis(50), &mut |event| {
+                thread::sleep(SLOW);
+                taken += 1;
+                let path = event.argument(1).map(|a| a.bytes.to_vec());
+                opens += usize::from(path.is_some_and(|path| path.starts_with(b"/nonexistent/")));
+                Flow::Continue
+            })
+            .map_err(said)?;
+        most = most.max(taken);
+        if matches!(polled, Polled::Ended(_)) {
+            break;
+        }
+        check(begin.elapsed() < PATIENCE, || "no end".to_owned())?;
+    }
+    same("opens", &opens, &100)?;
+    // the time is over after five events of this sink; a few more pass before the clock is looked at
+    check(most < 30, || format!("one poll handed over {most} events"))?;
+    Ok(None)
 }
 
 fn stop_and_go_on(stage: &Stage) -> Outcome {

@@ -16,7 +16,7 @@ use driver_api::table;
 pub(crate) type Outcome = Result<Option<String>, String>;
 
 /// The longest time without an event. There is no limit on the whole time of an actor: an emulated machine is slow.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The driver under test.
 pub(crate) struct Stage<'a> {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use driver_api::event::Abi;
 use driver_api::request::{Limits, Omit};
-use driver_api::table::{Returns, X32_BIT};
+use driver_api::table::{Multiplexed, Returns, Syscall, X32_BIT};
 
 use crate::arena::Arena;
 use crate::raw;
@@ -142,9 +142,12 @@ impl Actor {
                 self.arena.remember();
                 let ret = seen(case.abi, made(place, case, &args));
                 truth.ret = Some(ret);
+                let (call, nr, args) = self.meant(case, nr, args);
+                truth.nr = nr;
+                truth.args = args;
                 let made = Made {
                     arena: &self.arena,
-                    call: case.call,
+                    call,
                     abi: case.abi,
                     nr,
                     args,
@@ -163,6 +166,28 @@ impl Actor {
             }
         }
         truth
+    }
+}
+
+impl Actor {
+    /// The call that a case means, which it may make through socketcall(2) or ipc(2), its number and its arguments.
+    fn meant(&self, case: &Case, nr: u32, args: [u64; 6]) -> (&'static Syscall, u32, [u64; 6]) {
+        let meant = Multiplexed::of(case.abi, nr, args[0]);
+        let words = meant.and_then(|meant| {
+            let len = 4 * usize::from(meant.words);
+            let bytes = match len {
+                0 => Some(Vec::new()),
+                _ => self.arena.read(args[usize::from(meant.base)], len),
+            };
+            let word = |bytes: &[u8]| u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            Some(bytes?.chunks_exact(4).map(word).collect::<Vec<u32>>())
+        });
+        match (meant, words) {
+            (Some(meant), Some(words)) => {
+                (meant.call(), meant.number(), meant.arguments(&args, &words))
+            }
+            _ => (case.call, nr, args),
+        }
     }
 }
 

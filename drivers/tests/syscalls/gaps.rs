@@ -85,6 +85,7 @@ pub(crate) const GAPS: &[Gap] = &[
             "select",
             "sendfile",
             "sendfile64",
+            "socketcall",
         ],
         what: "what the kernel changes",
         reason: "calls are seen at their entry alone: memory that the kernel reads and then writes is reported as the program \

@@ -140,11 +140,11 @@ pub(crate) unsafe fn birth(_: Abi, nr: u32, args: &[u64; 6]) -> i64 {
 /// The first argument of the call that precedes each call of the script.
 pub(crate) const MARK: u64 = 0x6c61_6e6e;
 
-/// Announces the next call of the script by `getpriority(MARK, case, step)`, which fails.
+/// Announces the next call of the script by `ioprio_get(MARK, case, step)`, which fails.
 pub(crate) fn mark(case: usize, step: usize) {
-    // SAFETY: getpriority(2) of a kind that does not exist has no effect.
+    // SAFETY: ioprio_get(2) of a kind that does not exist has no effect.
     unsafe {
         let marked = [MARK, case as u64, step as u64, 0, 0, 0];
-        call(Abi::NATIVE, libc::SYS_getpriority as u32, &marked);
+        call(Abi::NATIVE, libc::SYS_ioprio_get as u32, &marked);
     }
 }

@@ -128,6 +128,7 @@ impl Made<'_> {
                             Len {
                                 from: LenFrom::Const(len),
                                 add: Some(0),
+                                most: None,
                             },
                         ),
                         Written::Always,
@@ -144,7 +145,7 @@ impl Made<'_> {
         let add = len.add.map_or(self.width(), u64::from);
         let value = match len.from {
             LenFrom::Const(n) => return Some(n.into()),
-            LenFrom::Arg(at) => self.arg(at),
+            LenFrom::Arg(at) => self.length_in(at),
             LenFrom::At(at) => {
                 let at = self.arg(at);
                 if at == 0 {
@@ -152,9 +153,31 @@ impl Made<'_> {
                 }
                 self.u32(at)?.into()
             }
-            LenFrom::Ret => self.ret.cast_unsigned(),
+            LenFrom::Ret => {
+                let most = len.most.map_or(u64::MAX, |of| self.length_in(of));
+                most.min(u64::try_from(self.ret).unwrap_or(0))
+            }
         };
-        Some(value.wrapping_add(add))
+        Some(value.checked_add(add).unwrap_or(value))
+    }
+
+    /// The value of a parameter that is a length, in the width of the parameter; in a variant, `at` is a register. A
+    /// negative length is 0.
+    fn length_in(&self, at: u8) -> u64 {
+        let narrow = self.narrow();
+        let width = self.call.params[usize::from(at)].kind.width();
+        match (self.arg(at), width) {
+            (value, None) => value,
+            (value, Some(width)) if width.bytes(narrow) == 8 && !width.is_signed() => value,
+            (value, Some(width)) if width.is_signed() => {
+                let value = match width.bytes(narrow) {
+                    4 => i64::from(value as i32),
+                    _ => value.cast_signed(),
+                };
+                u64::try_from(value).unwrap_or(0)
+            }
+            (value, Some(width)) => value & (u64::MAX >> (64 - 8 * width.bytes(narrow))),
+        }
     }
 
     fn u32(&self, at: u64) -> Option<u32> {
@@ -202,9 +225,15 @@ impl Made<'_> {
                 bytes(self.len(len), limits.arrays.into());
             }
             Kind::Buffer(Buffer::Sigset | Buffer::CpuSet, len) => bytes(self.len(len), BITS),
-            Kind::Buffer(Buffer::FdSet | Buffer::NodeMask, len) => {
+            Kind::Buffer(set @ (Buffer::FdSet | Buffer::NodeMask), len) => {
                 let width = self.width();
-                let whole = |bits: u64| (bits & 0xff_ffff).div_ceil(8 * width) * width;
+                let whole = |bits: u64| {
+                    let bits = match set {
+                        Buffer::NodeMask => bits.saturating_sub(1),
+                        _ => bits,
+                    };
+                    bits.min(0xff_ffff).div_ceil(8 * width) * width
+                };
                 bytes(self.len(len).map(whole), BITS);
             }
             Kind::Buffer(Buffer::Pages, len) => {
@@ -218,7 +247,11 @@ impl Made<'_> {
                     LenFrom::Const(_) => STRUCT,
                     _ => limits.arrays.into(),
                 };
-                bytes(self.len(len).map(|n| n.saturating_mul(unit)), limit);
+                let whole = |n: u64| match unit {
+                    1 => n,
+                    _ => n.min(u32::MAX.into()) * unit,
+                };
+                bytes(self.len(len).map(whole), limit);
             }
             Kind::Buffer(Buffer::Iovec, len) => {
                 if let Some(count) = self.len(len) {
@@ -266,8 +299,6 @@ impl Made<'_> {
     }
 
     fn bytes(&self, what: u8, (part, index): (Part, u8), at: u64, len: u64, limit: u64) -> Want {
-        // a negative length: nothing is captured
-        let len = if len.cast_signed() < 0 { 0 } else { len };
         let take = len.min(limit);
         match self.arena.read(at, take as usize) {
             Some(bytes) if len > take => {

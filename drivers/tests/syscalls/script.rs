@@ -141,7 +141,26 @@ pub(crate) fn script() -> Vec<Case> {
         let nr = call.number(Abi::X32).expect("x32 has it");
         cases.push(plain(call, Abi::X32, nr));
     }
+    for (abi, nr) in unknown_numbers() {
+        cases.push(Case {
+            label: format!("number {nr}"),
+            ..plain(driver_api::table::unknown(), abi, nr)
+        });
+    }
     cases
+}
+
+/// Numbers that the table does not have: calls of newer kernels are not to be a blind spot.
+fn unknown_numbers() -> Vec<(Abi, u32)> {
+    let mut all = Vec::new();
+    for &abi in ABIS {
+        all.extend([500, 1000, 1023, 1024, 70_000].map(|nr| (abi, nr)));
+    }
+    if Abi::NATIVE == Abi::X86_64 {
+        // x32 alone has 512, and x86_64 alone 13
+        all.extend([(Abi::X86_64, 512), (Abi::X32, 600)]);
+    }
+    all
 }
 
 fn plain(call: &'static Syscall, abi: Abi, nr: u32) -> Case {

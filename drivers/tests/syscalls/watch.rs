@@ -53,7 +53,7 @@ impl Keeper {
             }
             Kind::Syscall | Kind::Exec => {
                 let marks = table::by_number(event.abi(), header.nr)
-                    .is_some_and(|call| call.name == "getpriority");
+                    .is_some_and(|call| call.name == "ioprio_get");
                 if marks && header.args[0] == MARK {
                     let place = (header.args[1] as usize, header.args[2] as usize);
                     self.last = place;

@@ -64,8 +64,12 @@ fn set(args: &mut [u64; 6], case: &Case, at: usize, value: u64) {
     let register = case.call.register(case.abi, at);
     let is_i386 = narrow(case);
     args[register] = if is_i386 { value & 0xffff_ffff } else { value };
-    if case.call.params[at].is_pair(is_i386) {
+    let param = &case.call.params[at];
+    if param.is_pair(is_i386) {
         args[register + 1] = value >> 32;
+        if matches!(param.kind, Kind::Number(Number::HighLow, _)) {
+            args.swap(register, register + 1);
+        }
     }
 }
 
@@ -93,7 +97,7 @@ fn number(case: &Case, at: usize, kind: &Kind) -> u64 {
         Number::DirFd => -100_i64 as u64,
         Number::Pid => 0x4f_fff0 + n,
         Number::Hex => 0xbe_ef00 + n,
-        Number::Loff | Number::OffPair => (0x77 + n) << 32 | (0x1000 + n),
+        Number::Loff | Number::OffPair | Number::HighLow => (0x77 + n) << 32 | (0x1000 + n),
         Number::I32 if case.call.category == Category::Ipc => 0x7fff_ff00 + n,
         Number::I32
         | Number::U32

@@ -139,7 +139,12 @@ fn syscall(members: &mut Members<'_>, event: &Event<'_>) {
     let call = call(event);
     match call {
         Some(call) => {
-            members.word("type", call.name);
+            members.word("type", call.event_type().name);
+            let made_through = Syscall::made_through(event.abi(), header.nr);
+            let made = made_through.unwrap_or(call).name;
+            if made != call.event_type().name {
+                members.word("call", made);
+            }
             params(members.key("params"), event, call);
         }
         None => {

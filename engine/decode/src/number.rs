@@ -43,6 +43,7 @@ impl Number {
             Reading::Signed
             | Reading::Unsigned
             | Reading::Hex
+            | Reading::Pages
             | Reading::Address
             | Reading::Id
             | Reading::Mode
@@ -69,9 +70,15 @@ impl Number {
             | Reading::Address
             | Reading::Device
             | Reading::Limit => Some(Scalar::Unsigned(self.bits)),
+            Reading::Pages => Some(Scalar::Unsigned(self.in_bytes())),
             Reading::ClockId => Some(Scalar::Unsigned(self.low().into())),
             Reading::IpcKey | Reading::Ioprio | Reading::WaitStatus | Reading::Ip4 => None,
         }
+    }
+
+    /// A number of pages as the bytes that they have (`mmap2` in arch/x86/kernel/sys_ia32.c).
+    fn in_bytes(&self) -> u64 {
+        self.bits.wrapping_mul(4096)
     }
 
     /// The low 32 bits.
@@ -82,6 +89,14 @@ impl Number {
     /// The low 32 bits, signed.
     fn int(&self) -> i32 {
         self.low().cast_signed()
+    }
+
+    /// A signal: an int, except where the kernel compares all of a long.
+    fn signal(&self) -> u64 {
+        match self.width {
+            Width::Ulong | Width::U64 => self.bits,
+            _ => self.low().into(),
+        }
     }
 
     /// A user or group id; the 16-bit ids of old calls have their own value for "unchanged".
@@ -112,6 +127,7 @@ impl Forms for Number {
             Reading::Signed => decimal(out, self.bits.cast_signed()),
             Reading::Unsigned => decimal(out, self.bits),
             Reading::Hex => hex(out, self.bits),
+            Reading::Pages => hex(out, self.in_bytes()),
             Reading::Address => pointer(out, self.bits),
             Reading::DirFd if self.int() == AT_FDCWD => out.push_str("AT_FDCWD"),
             Reading::DirFd => decimal(out, self.int()),
@@ -119,7 +135,7 @@ impl Forms for Number {
             Reading::Id => decimal(out, self.id()),
             Reading::Mode => mode(out, self.low().into()),
             Reading::FileType => file_type(out, self.low()),
-            Reading::Signal => signal(out, self.low().into()),
+            Reading::Signal => signal(out, self.signal()),
             Reading::Device => {
                 let (major, minor) = symbols::device(self.bits);
                 out.push_str("makedev(");
@@ -142,6 +158,7 @@ impl Forms for Number {
         match self.reading {
             Reading::Signed => decimal(out, self.bits.cast_signed()),
             Reading::Unsigned | Reading::Hex | Reading::Limit => decimal(out, self.bits),
+            Reading::Pages => decimal(out, self.in_bytes()),
             Reading::Address if self.bits == 0 => out.push_str("null"),
             Reading::Address => {
                 let _ = write!(out, "\"{:#x}\"", self.bits);
@@ -156,7 +173,7 @@ impl Forms for Number {
             | Reading::WaitStatus => decimal(out, self.low()),
             Reading::Signal => {
                 out.push('"');
-                signal(out, self.low().into());
+                signal(out, self.signal());
                 out.push('"');
             }
             Reading::ClockId => json::quoted(out, |out| clock(out, self.int(), Remark::Without)),
@@ -184,6 +201,7 @@ impl Forms for Number {
                 clock(out, self.int(), Remark::Without);
             }),
             Reading::Hex | Reading::Device => decimal(out, self.bits),
+            Reading::Pages => decimal(out, self.in_bytes()),
             Reading::Address => {
                 let _ = write!(out, "{:x}", self.bits);
             }
@@ -350,34 +368,23 @@ fn clock(out: &mut String, id: i32, remark: Remark) {
 
 /// The number in a register, sign-extended where its width has a sign.
 pub(super) fn of_register(raw: u64, width: Width, narrow: bool) -> u64 {
-    let bytes = raw.to_le_bytes();
-    of_bytes(&bytes, 0, width, narrow, u64::from_le_bytes).unwrap_or(raw)
+    let number = width.cut(raw, narrow);
+    match width {
+        Width::Be16 | Width::Be32 => in_host_order(number, width),
+        _ => number,
+    }
 }
 
 /// The number at an offset in memory.
 pub(super) fn of_memory(bytes: &[u8], at: usize, width: Width, narrow: bool) -> Option<u64> {
-    of_bytes(bytes, at, width, narrow, u64::from_ne_bytes)
-}
-
-fn of_bytes(
-    bytes: &[u8],
-    at: usize,
-    width: Width,
-    narrow: bool,
-    read: fn([u8; 8]) -> u64,
-) -> Option<u64> {
     let size = width.bytes(narrow);
     let found = bytes.get(at..at.checked_add(size)?)?;
     let mut whole = [0; 8];
     whole.get_mut(..size)?.copy_from_slice(found);
-    let number = read(whole);
-    Some(match width {
-        Width::I8 | Width::I16 | Width::I32 | Width::I64 | Width::Long => {
-            let unused = 64 - u32::try_from(size).unwrap_or(8) * 8;
-            ((number << unused).cast_signed() >> unused).cast_unsigned()
-        }
-        Width::Be16 => u64::from(u16::from_be_bytes(*found.first_chunk()?)),
-        Width::Be32 => u64::from(u32::from_be_bytes(*found.first_chunk()?)),
-        Width::U8 | Width::U16 | Width::U32 | Width::U64 | Width::Ulong | Width::Loff => number,
-    })
+    Some(of_register(u64::from_ne_bytes(whole), width, narrow))
+}
+
+/// A number in network order, whose bytes are the lowest ones.
+fn in_host_order(number: u64, width: Width) -> u64 {
+    number.swap_bytes() >> (64 - 8 * width.bytes(false))
 }

@@ -1,7 +1,7 @@
 //! The value of a parameter's register, and what the parameter is in this call.
 
 use driver_api::event::{Abi, Event};
-use driver_api::table::{self, Kind, Meaning, Param, Syscall};
+use driver_api::table::{self, Kind, Meaning, Number, Param, Syscall};
 
 /// The value in a parameter's register, or in its two registers.
 pub(super) fn raw(event: &Event<'_>, call: &Syscall, at: usize) -> u64 {
@@ -10,8 +10,19 @@ pub(super) fn raw(event: &Event<'_>, call: &Syscall, at: usize) -> u64 {
     let args = &event.header().args;
     let value = |at: usize| args.get(at).copied().unwrap_or_default();
     let narrow = matches!(abi, Abi::I386 | Abi::Arm);
-    if narrow && call.params.get(at).is_some_and(|p| p.is_pair(true)) {
-        value(register) & 0xffff_ffff | value(register + 1) << 32
+    let param = call.params.get(at);
+    if narrow && param.is_some_and(|p| p.is_pair(true)) {
+        let (first, second) = (value(register), value(register + 1));
+        let high_first = matches!(
+            param.map(|p| p.kind),
+            Some(Kind::Number(Number::HighLow, _))
+        );
+        let (low, high) = if high_first {
+            (second, first)
+        } else {
+            (first, second)
+        };
+        low & 0xffff_ffff | high << 32
     } else {
         value(register)
     }
@@ -28,14 +39,26 @@ pub(super) fn meaning(event: &Event<'_>, call: &Syscall, param: &Param) -> Meani
         let Kind::By(variant, selectors) = meaning.kind else {
             break;
         };
-        let value = |at: usize| {
-            selectors.get(at).map_or(0, |of| {
-                u32::try_from(raw(event, call, usize::from(*of)) & 0xffff_ffff).unwrap_or(0)
-            })
+        let value = |at: usize| match selectors.get(at) {
+            Some(of) => selector(event, call, usize::from(*of)),
+            None => Some(0),
         };
-        meaning = variant.meaning(value(0), value(1));
+        meaning = match (value(0), value(1)) {
+            (Some(first), Some(second)) => variant.meaning(first, second),
+            _ => variant.other,
+        };
     }
     meaning
+}
+
+/// The value of a selector. None: it is so large that no variant lists it.
+fn selector(event: &Event<'_>, call: &Syscall, at: usize) -> Option<u32> {
+    let value = raw(event, call, at);
+    let width = call.params.get(at).and_then(|param| param.kind.width());
+    match width.map(|width| width.bytes(is_narrow(event))) {
+        Some(8) => u32::try_from(value).ok(),
+        _ => u32::try_from(value & 0xffff_ffff).ok(),
+    }
 }
 
 /// Whether the memory of this call has 32-bit pointers.

@@ -299,11 +299,21 @@ impl Beginning {
                     first = old.empty_into(first);
                 }
                 match wanted {
-                    Some(wanted) => {
-                        let (spool, aside) = Spool::open(wanted.clone()).map_err(wrong)?;
-                        Counters::add(&self.counters.unreadable, usize::from(aside.is_some()));
-                        Some(spool)
-                    }
+                    Some(wanted) => match Spool::open(wanted.clone()) {
+                        Ok((spool, aside)) => {
+                            Counters::add(&self.counters.unreadable, usize::from(aside.is_some()));
+                            Some(spool)
+                        }
+                        // the capture goes on without its disk
+                        Err(error) if error.is_of_disk() => {
+                            Counters::add(&self.counters.spool_errors, 1);
+                            tracing::error!(
+                                "output {name}: {error}; alerts wait in memory until it works"
+                            );
+                            Some(Spool::unopened(wanted.clone()))
+                        }
+                        Err(error) => return Err(wrong(error)),
+                    },
                     None => None,
                 }
             }

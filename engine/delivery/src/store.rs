@@ -38,9 +38,9 @@ impl Store {
         match spool {
             None => Self::Memory(Vec::new()),
             Some(spool) => Self::Disk(Box::new(Disk {
+                broken_until: (!spool.is_open()).then(Instant::now),
                 spool,
                 unwritten: Vec::new(),
-                broken_until: None,
                 look: Instant::now(),
             })),
         }

@@ -13,6 +13,8 @@ use lanner_plugin::{UnknownName, Value};
 use super::event::text_of;
 use super::list::FIELDS;
 use super::member::{self, Member};
+use super::path;
+use super::process::text;
 use super::row::{ArgRule, FieldDef};
 use super::view::View;
 use suggest::did_you_mean;
@@ -224,7 +226,7 @@ fn member_text<'a>(view: &View<'a>, call: &Syscall, member: Member) -> Value<'a>
         && let Some(descriptor) = view
             .seen
             .process
-            .and_then(|key| view.inspector.descriptor_of(key, fd))
+            .and_then(|key| view.inspector.descriptor_of(key, view.seen.tid, fd))
     {
         return described(view, descriptor);
     }
@@ -277,7 +279,8 @@ pub(super) fn arg<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
                 return Value::None;
             };
             match param.kind {
-                Kind::Str | Kind::Path(_) => string(view, at),
+                Kind::Str => string(view, at),
+                Kind::Path(_) => text(path::argument(view, usize::from(at))),
                 Kind::Number(Number::Fd | Number::DirFd, _) => {
                     let fd = inspect::fd_in(view.event.header().args[usize::from(at)]);
                     let descriptor = if view.seen.fd == Some(fd) {
@@ -285,7 +288,7 @@ pub(super) fn arg<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
                     } else {
                         view.seen
                             .process
-                            .and_then(|key| view.inspector.descriptor_of(key, fd))
+                            .and_then(|key| view.inspector.descriptor_of(key, view.seen.tid, fd))
                     };
                     match descriptor {
                         Some(descriptor) => described(view, descriptor),
@@ -321,9 +324,7 @@ fn falco_text<'a>(view: &View<'a>, call: &Syscall, name: &str) -> Value<'a> {
 }
 
 fn string<'a>(view: &View<'a>, at: u8) -> Value<'a> {
-    view.event
-        .argument(usize::from(at))
-        .map_or(Value::None, |said| Value::String(text_of(view, &said)))
+    text(path::said(view, usize::from(at)))
 }
 
 fn fact<'a>(view: &View<'a>, fact: Fact) -> Value<'a> {

@@ -125,10 +125,7 @@ pub(super) fn descriptor_limit<'a>(view: &View<'a>) -> Value<'a> {
 
 /// Open descriptors in percent of the limit.
 pub(super) fn descriptor_usage<'a>(view: &View<'a>) -> Value<'a> {
-    let open = view
-        .seen
-        .process
-        .map(|key| view.inspector.descriptors(key).count());
+    let open = super::process::open_count(view);
     match open.zip(limit(view)) {
         #[expect(clippy::cast_precision_loss, reason = "a share in percent")]
         Some((open, limit)) if limit > 0 => Value::F64(open as f64 * 100.0 / limit as f64),
@@ -140,7 +137,7 @@ pub(super) fn descriptor_usage<'a>(view: &View<'a>) -> Value<'a> {
 pub(super) fn capabilities<'a>(view: &View<'a>, set: fn(Capabilities) -> u64) -> Value<'a> {
     let Some(bits) = view
         .known()
-        .and_then(|process| view.inspector.capabilities(process))
+        .and_then(|process| view.inspector.capabilities(process, view.seen.tid))
         .map(set)
     else {
         return Value::None;

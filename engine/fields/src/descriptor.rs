@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use driver_api::table::Category;
+use driver_api::table::{Category, Returns, Syscall};
 use inspect::{Connection, Descriptor, DescriptorKind, Role, Socket};
 use lanner_plugin::Value;
 
@@ -12,8 +12,13 @@ use super::path;
 use super::process::{number, text};
 use super::view::View;
 
+/// The number of the descriptor. As in Falco, -1: the call is about no descriptor, or has made none because it failed.
 pub(super) fn fd<'a>(view: &View<'a>) -> Value<'a> {
-    number(view.seen.fd)
+    let makes_one = |call: &Syscall| call.returns == Returns::Fd;
+    match (view.seen.fd, view.seen.call) {
+        (None, Some(call)) if !(makes_one(call) && at_entry(view.event)) => Value::I64(-1),
+        (fd, _) => number(fd),
+    }
 }
 
 /// The path that a call would have opened, had it not failed, or is about to.
@@ -103,25 +108,24 @@ pub(super) fn types<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
     let Some(key) = view.seen.process else {
         return Value::None;
     };
+    let tid = view.seen.tid;
     if let Some(fd) = arg.index() {
         let fd = i32::try_from(fd).ok();
-        let descriptor = fd.and_then(|fd| view.inspector.descriptor_of(key, fd));
-        return text(descriptor.map(|descriptor| descriptor.kind.name().as_bytes()));
+        let open = fd.and_then(|fd| view.inspector.current_descriptor(key, tid, fd));
+        return text(open.map(|open| open.kind.name().as_bytes()));
     }
     let mut seen = 0_u32;
-    let mut is_new = |descriptor: &Descriptor| {
-        let bit = 1 << (descriptor.kind as u32);
+    let mut is_new = |kind: DescriptorKind| {
+        let bit = 1 << (kind as u32);
         let new = seen & bit == 0;
         seen |= bit;
         new
     };
-    let kinds = view
-        .inspector
-        .descriptors(key)
-        .map(|(_, descriptor)| descriptor);
+    let open = view.inspector.current_descriptors(key, tid);
+    let kinds = open.into_iter().map(|(_, kind)| kind);
     let names = kinds
-        .filter(|d| is_new(d))
-        .map(|d| Value::String(d.kind.name().as_bytes()));
+        .filter(|kind| is_new(*kind))
+        .map(|kind| Value::String(kind.name().as_bytes()));
     view.scratch.list(names)
 }
 
@@ -169,8 +173,9 @@ pub(super) fn both_ports<'a>(view: &View<'a>) -> Value<'a> {
 
 pub(super) fn protocol<'a>(view: &View<'a>) -> Value<'a> {
     let name = match socket(view).map(|socket| socket.protocol) {
-        Some(6) => "tcp",
-        Some(17) => "udp",
+        // Multipath TCP and UDP-Lite, too
+        Some(6 | 262) => "tcp",
+        Some(17 | 136) => "udp",
         Some(1 | 58) => "icmp",
         Some(255) => "raw",
         _ => return Value::None,
@@ -295,7 +300,11 @@ pub(super) fn polled<'a>(
                 out.push(',');
             }
             let before = out.len();
-            about(out, fd, view.inspector.descriptor_of(key, fd));
+            about(
+                out,
+                fd,
+                view.inspector.descriptor_of(key, view.seen.tid, fd),
+            );
             if out.len() == before {
                 out.truncate(mark);
             }

@@ -1,7 +1,7 @@
 //! Functions of `evt.*`.
 
 use driver_api::event::{Attachment, Encoding, Event, Flags, Kind};
-use driver_api::table::{Category, Returns};
+use driver_api::table::{Category, Returns, Syscall};
 
 use decode::falco;
 use inspect::{self, DescriptorKind};
@@ -16,6 +16,7 @@ const O_RDONLY: u64 = 0;
 const O_WRONLY: u64 = 1;
 const O_RDWR: u64 = 2;
 const O_CREAT: u64 = 0o100;
+const O_EXCL: u64 = 0o200;
 /// `__O_TMPFILE` alone, as `O_TMPFILE` holds `O_DIRECTORY`, which differs between ABIs.
 const O_TMPFILE: u64 = 0o20_000_000;
 
@@ -30,6 +31,21 @@ pub(super) fn text_of<'a>(view: &View<'a>, from: &Attachment<'a>) -> &'a [u8] {
 
 pub(super) fn type_name<'a>(view: &View<'a>) -> Value<'a> {
     Value::String(event_type_name(view.event, view.seen).as_bytes())
+}
+
+/// The name of a call as the kernel has it.
+pub(super) fn kernel_name<'a>(view: &View<'a>) -> Value<'a> {
+    let (Some(call), header) = (view.seen.call, view.event.header()) else {
+        return Value::None;
+    };
+    if call.is_unknown() {
+        return Value::String(
+            view.scratch
+                .text(|out| out.push_str(&format!("syscall_{:#x}", header.nr))),
+        );
+    }
+    let made_through = Syscall::made_through(view.event.abi(), header.nr);
+    Value::String(made_through.unwrap_or(call).name.as_bytes())
 }
 
 /// A time as text.
@@ -157,10 +173,19 @@ fn may_create(flags: u64) -> bool {
 }
 
 pub(super) fn is_open_create<'a>(view: &View<'a>) -> Value<'a> {
-    if at_entry(view.event) {
+    let event = view.event;
+    if at_entry(event) {
         return Value::None;
     }
-    Value::Bool(open_flags(view).is_some_and(may_create) && !has_failed(view.event))
+    let Some(flags) = open_flags(view) else {
+        return Value::Bool(false);
+    };
+    if has_failed(event) || event.has(Flags::CREATED) {
+        return Value::Bool(!has_failed(event));
+    }
+    // O_EXCL with O_CREAT never opens a file that exists
+    let always = flags & O_TMPFILE != 0 || flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL;
+    Value::Bool(always || may_create(flags) && !event.has(Flags::EXISTED))
 }
 
 pub(super) fn is_open_exec<'a>(view: &View<'a>) -> Value<'a> {
@@ -192,7 +217,8 @@ fn buffer_of<'a>(view: &View<'a>) -> Option<Attachment<'a>> {
             view.event.argument(at)
         }
         ParamKind::Msghdr | ParamKind::Buffer(Buffer::Mmsghdr, _) => {
-            view.event.part(at, Part::Data)
+            let mut parts = view.event.parts(at);
+            parts.find(|part| part.part == Part::Data && part.index == view.seen.message)
         }
         _ => None,
     };

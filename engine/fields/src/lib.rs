@@ -52,4 +52,6 @@ pub use scratch::Scratch;
 pub use view::View;
 
 #[cfg(test)]
+mod path_tests;
+#[cfg(test)]
 mod tests;

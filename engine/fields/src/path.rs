@@ -1,6 +1,7 @@
-//! Functions of `fs.path.*`: the paths that calls act on.
+//! Paths that calls act on: `fs.path.*`, `evt.abspath`, and parameters that are paths.
 
-use driver_api::table::{Category, Kind};
+use driver_api::event::Status;
+use driver_api::table::{Category, Kind, Syscall};
 
 use lanner_plugin::Value;
 
@@ -12,23 +13,33 @@ use super::view::View;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PathParam {
     pub(super) at: usize,
-    /// The descriptor it is relative to.
-    dirfd: Option<usize>,
+    base: Base,
+}
+
+/// Where a relative path begins.
+#[derive(Debug, Clone, Copy)]
+enum Base {
+    /// At the working directory.
+    Cwd,
+    /// At the directory behind the descriptor in this parameter.
+    Descriptor(usize),
+    /// In the directory of the symbolic link whose path is this parameter.
+    Link(usize),
 }
 
 /// Which path of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Which {
-    /// The only one.
+    /// The path of a call that has one path.
     Name,
-    /// What is moved or linked.
+    /// The path that is renamed, mounted or linked.
     Source,
-    /// Where to.
+    /// The new path, the mount point, or the path that a link leads to.
     Target,
 }
 
-/// Calls with two paths: name, source, target. A link's source is the link, its target what it
-/// leads to, as Falco has it.
+/// Calls with two paths: name, source, target. As in Falco, the source of a link is the link, and its target is what the
+/// link leads to.
 const TWO_PATHS: &[(&str, &str, &str)] = &[
     ("rename", "oldpath", "newpath"),
     ("renameat", "oldpath", "newpath"),
@@ -40,13 +51,23 @@ const TWO_PATHS: &[(&str, &str, &str)] = &[
     ("mount", "dev", "dir"),
 ];
 
-fn param(view: &View<'_>, name: &str) -> Option<PathParam> {
-    let (at, param) = view.seen.call?.param(name)?;
-    let dirfd = match param.kind {
-        Kind::Path(dirfd) => dirfd.map(usize::from),
-        _ => None,
+fn param_at(call: &Syscall, at: usize) -> Option<PathParam> {
+    let base = match call.params.get(at)?.kind {
+        Kind::Path(Some(descriptor)) => Base::Descriptor(descriptor.into()),
+        _ => Base::Cwd,
     };
-    Some(PathParam { at, dirfd })
+    Some(PathParam { at, base })
+}
+
+fn param(view: &View<'_>, name: &str) -> Option<PathParam> {
+    let call = view.seen.call?;
+    let (at, _) = call.param(name)?;
+    param_at(call, at)
+}
+
+fn first_path(call: &Syscall) -> Option<PathParam> {
+    let is_path = |param: &driver_api::table::Param| matches!(param.kind, Kind::Path(_));
+    param_at(call, call.params.iter().position(is_path)?)
 }
 
 /// The path of a call that opens a file.
@@ -59,36 +80,74 @@ fn which(view: &View<'_>, which: Which) -> Option<PathParam> {
     let two = TWO_PATHS.iter().find(|(name, ..)| *name == call.acts_as);
     match (which, two) {
         (Which::Source, Some((_, source, _))) => param(view, source),
-        (Which::Target, Some((.., target))) => param(view, target),
-        (Which::Name, None) if call.category == Category::File || call.name == "umount2" => {
-            let at = call
-                .params
-                .iter()
-                .position(|param| matches!(param.kind, Kind::Path(_)))?;
-            param(view, call.params[at].name)
+        (Which::Target, Some((_, source, target))) => {
+            let mut found = param(view, target)?;
+            // Falco has no value for a relative target of symlinkat(2), and begins that of symlink(2) at the working
+            // directory; the kernel begins both in the link's directory
+            if let PathParam {
+                at,
+                base: Base::Descriptor(_),
+            } = param(view, source)?
+                && matches!(call.params[found.at].kind, Kind::Str)
+            {
+                found.base = Base::Link(at);
+            }
+            Some(found)
         }
-        _ => None,
+        (Which::Name, None) if call.category == Category::File || call.name == "umount2" => {
+            first_path(call)
+        }
+        (Which::Source | Which::Target, None) | (Which::Name, _) => None,
     }
 }
 
-/// A path as it is seen from the root, by its letters.
+/// A string as the program passed it. None: the kernel could not read it.
+pub(super) fn said<'a>(view: &View<'a>, at: usize) -> Option<&'a [u8]> {
+    let said = view.event.argument(at)?;
+    (said.status != Status::Fault).then(|| text_of(view, &said))
+}
+
+/// A path, made absolute without access to files. It stays relative if its directory is not known.
 pub(super) fn resolved<'a>(view: &View<'a>, param: PathParam) -> Option<&'a [u8]> {
-    let said = text_of(view, &view.event.argument(param.at)?);
-    let base = param
-        .dirfd
-        .map(|at| inspect::fd_in(view.event.header().args[at]));
+    let said = said(view, param.at)?;
     let key = view.seen.process?;
-    let base: &[u8] = match base.filter(|fd| *fd != inspect::AT_FDCWD) {
-        Some(fd) => view
-            .inspector
-            .descriptor_of(key, fd)
-            .map_or(&[], |d| &d.name),
-        None => view.process().map_or(&[], |process| &process.cwd),
+    let cwd = || {
+        view.process().map_or(&[][..], |process| {
+            view.inspector.cwd(process, view.seen.tid)
+        })
+    };
+    let base: &[u8] = match param.base {
+        // after chdir(2), the path is the working directory
+        Base::Cwd if !has_failed(view.event) && view.seen.call.is_some_and(inspect::is_chdir) => {
+            return Some(cwd());
+        }
+        Base::Cwd => cwd(),
+        Base::Descriptor(at) => match inspect::fd_in(view.event.header().args[at]) {
+            inspect::AT_FDCWD => cwd(),
+            fd => (view.inspector.descriptor_of(key, view.seen.tid, fd))
+                .map_or(&[], |directory| &directory.name),
+        },
+        Base::Link(at) => {
+            let link = resolved(view, param_at(view.seen.call?, at)?)?;
+            let end = link.iter().rposition(|&b| b == b'/').unwrap_or(0);
+            &link[..end.max(1).min(link.len())]
+        }
     };
     Some(
         view.scratch
             .bytes(|out| inspect::path::resolve(base, said, out)),
     )
+}
+
+/// A parameter that is a path, as Falco's `evt.arg` shows it: a relative path is made absolute, unless the call is
+/// chdir(2); an absolute path stays as it is.
+pub(super) fn argument<'a>(view: &View<'a>, at: usize) -> Option<&'a [u8]> {
+    let said = said(view, at)?;
+    let call = view.seen.call?;
+    if said.is_empty() || said.starts_with(b"/") || inspect::is_chdir(call) {
+        return Some(said);
+    }
+    resolved(view, param_at(call, at)?)
 }
 
 /// A path of a call that succeeded.
@@ -98,9 +157,7 @@ pub(super) fn path<'a>(view: &View<'a>, wanted: Which, raw: bool) -> Value<'a> {
     }
     if let Some(param) = which(view, wanted) {
         return text(if raw {
-            view.event
-                .argument(param.at)
-                .map(|said| text_of(view, &said))
+            said(view, param.at)
         } else {
             resolved(view, param)
         });
@@ -112,17 +169,11 @@ pub(super) fn path<'a>(view: &View<'a>, wanted: Which, raw: bool) -> Value<'a> {
     Value::None
 }
 
-/// The path of a call, absolute, whether or not it succeeded.
+/// The absolute path of a call, also of one that failed.
 pub(super) fn absolute<'a>(view: &View<'a>, wanted: Which) -> Value<'a> {
     let param = match wanted {
-        Which::Name => view.seen.call.and_then(|call| {
-            let at = call
-                .params
-                .iter()
-                .position(|p| matches!(p.kind, Kind::Path(_)))?;
-            param(view, call.params[at].name)
-        }),
-        other => which(view, other),
+        Which::Name => view.seen.call.and_then(first_path),
+        Which::Source | Which::Target => which(view, wanted),
     };
     text(param.and_then(|param| resolved(view, param)))
 }

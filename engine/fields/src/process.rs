@@ -1,16 +1,16 @@
 //! Functions of `proc.*`, `thread.*`, `user.*` and `group.*`.
 
+use driver_api::event::Kind;
 use inspect::{Descriptor, Process, ProgramFile, User};
 use lanner_plugin::Value;
 
 use super::argument::Arg;
 use super::view::View;
 
-/// Appends texts, with a space between them.
+/// Appends texts, with a space between each two. A text may be empty.
 pub(super) fn join<'a>(out: &mut Vec<u8>, texts: impl Iterator<Item = &'a [u8]>) {
-    let start = out.len();
-    for text in texts {
-        if out.len() > start {
+    for (at, text) in texts.enumerate() {
+        if at > 0 {
             out.push(b' ');
         }
         out.extend_from_slice(text);
@@ -210,8 +210,32 @@ pub(super) fn env<'a>(view: &View<'a>, process: &'a Process, arg: &Arg) -> Value
     }
 }
 
+/// The working directory. It ends with a slash, as in Falco.
 pub(super) fn cwd<'a>(view: &View<'a>) -> Value<'a> {
-    some_text(view.known().map(|process| &*process.cwd))
+    let Some(cwd) = view
+        .known()
+        .map(|process| view.inspector.cwd(process, view.seen.tid))
+    else {
+        return Value::None;
+    };
+    if cwd.is_empty() || cwd.ends_with(b"/") {
+        return some_text(Some(cwd));
+    }
+    Value::String(view.scratch.bytes(|out| {
+        out.extend_from_slice(cwd);
+        out.push(b'/');
+    }))
+}
+
+/// The controlling terminal. An exec event has that of its moment.
+pub(super) fn tty(view: &View<'_>) -> Option<u32> {
+    let process = view.known()?;
+    Some(match view.event.kind() {
+        Kind::Exec => process.tty,
+        Kind::Syscall | Kind::Fork | Kind::Exit | Kind::Signal | Kind::Lost => {
+            view.inspector.tty(process)
+        }
+    })
 }
 
 /// The oldest ancestor, or the process itself, that is a shell, as far up as there are shells.
@@ -247,18 +271,18 @@ pub(super) fn start<'a>(view: &View<'a>, process: &'a Process) -> Value<'a> {
 pub(super) fn uid(view: &View<'_>) -> Option<u32> {
     let process = view.process();
     process
-        .map(|process| process.euid)
+        .map(|process| process.credentials(view.seen.tid).euid)
         .or_else(|| has_user(view).then(|| view.event.header().uid))
 }
 
 fn has_user(view: &View<'_>) -> bool {
-    view.event.kind() != driver_api::event::Kind::Lost
+    view.event.kind() != Kind::Lost
 }
 
 pub(super) fn gid(view: &View<'_>) -> Option<u32> {
     let process = view.process();
     process
-        .map(|process| process.egid)
+        .map(|process| process.credentials(view.seen.tid).egid)
         .or_else(|| has_user(view).then(|| view.event.header().gid))
 }
 
@@ -354,7 +378,10 @@ pub(super) fn start_ns(view: &View<'_>) -> Option<u64> {
 
 pub(super) fn is_exe_writable<'a>(view: &View<'a>) -> Value<'a> {
     match view.known().zip(file(view)) {
-        Some((process, file)) => Value::Bool(file.is_writable_by(process.euid, process.egid)),
+        Some((process, file)) => {
+            let user = process.credentials(view.seen.tid);
+            Value::Bool(file.is_writable_by(user.euid, user.egid))
+        }
         None => Value::None,
     }
 }
@@ -386,17 +413,20 @@ pub(super) fn exe_flags<'a>(view: &View<'a>) -> Value<'a> {
     }))
 }
 
-/// Something about what is open under a number.
-pub(super) fn stream<'a>(
-    view: &View<'a>,
-    fd: i32,
-    about: fn(&'a Descriptor) -> &'a [u8],
-) -> Value<'a> {
-    let descriptor = view
-        .seen
-        .process
-        .and_then(|key| view.inspector.descriptor_of(key, fd));
-    text(descriptor.map(about))
+/// A property of the descriptor with this number.
+pub(super) fn stream<'a>(view: &View<'a>, fd: i32, about: fn(&Descriptor) -> &[u8]) -> Value<'a> {
+    let tid = view.seen.tid;
+    let open = (view.seen.process).and_then(|key| view.inspector.current_descriptor(key, tid, fd));
+    text(open.map(|open| {
+        view.scratch
+            .bytes(|out| out.extend_from_slice(about(&open)))
+    }))
+}
+
+/// The number of descriptors that the thread has open.
+pub(super) fn open_count(view: &View<'_>) -> Option<usize> {
+    let key = view.seen.process?;
+    Some(view.inspector.current_descriptors(key, view.seen.tid).len())
 }
 
 /// Of the leader of the process group as its pid namespace has it, which is the same process.

@@ -136,6 +136,11 @@ impl FieldResolver for FieldRegistry {
             .clone()
             .chain(OTHER_TYPES.iter().map(|(_, name)| *name));
         let found = names.clone().position(|known| known == name);
+        let found = found.map(|at| {
+            SYSCALLS
+                .get(at)
+                .map_or(at, |call| call.event_type().index())
+        });
         found.and_then(|at| u32::try_from(at).ok()).ok_or_else(|| {
             UnknownName::new(format!(
                 "there is no event type `{name}`{}",
@@ -203,8 +208,6 @@ const OTHER_TYPES: &[(Kind, &str)] = &[
     (Kind::Exit, "procexit"),
     (Kind::Signal, "signaldeliver"),
     (Kind::Lost, "drop"),
-    // A call that the table does not have; drivers are not asked for any.
-    (Kind::Syscall, "unknown"),
 ];
 
 /// The number of an event's type: a call's place in the table, then events of other kinds.
@@ -212,15 +215,11 @@ const OTHER_TYPES: &[(Kind, &str)] = &[
 pub fn event_type_of(event: &Event<'_>, seen: &Seen) -> u32 {
     let at = seen.call.map_or_else(
         || {
-            let kind = if event.kind() == Kind::Exec {
-                Kind::Syscall
-            } else {
-                event.kind()
-            };
+            let kind = event.kind();
             let other = OTHER_TYPES.iter().position(|(other, _)| *other == kind);
-            SYSCALLS.len() + other.unwrap_or(OTHER_TYPES.len() - 1)
+            other.map_or(table::unknown().index(), |at| SYSCALLS.len() + at)
         },
-        table::Syscall::index,
+        |call| call.event_type().index(),
     );
     u32::try_from(at).unwrap_or(u32::MAX)
 }
@@ -233,6 +232,6 @@ pub fn event_type_name(event: &Event<'_>, seen: &Seen) -> &'static str {
             let other = OTHER_TYPES.iter().find(|(kind, _)| *kind == event.kind());
             other.map_or("unknown", |(_, name)| name)
         },
-        |call| call.name,
+        |call| call.event_type().name,
     )
 }

@@ -50,7 +50,9 @@ fn of_pidfd(view: &View<'_>) -> Option<u32> {
     let at = call.params.iter().position(|param| is_fd(param.kind))?;
     let register = call.register(view.event.abi(), at);
     let fd = inspect::fd_in(*view.event.header().args.get(register)?);
-    let descriptor = view.inspector.descriptor_of(view.seen.process?, fd)?;
+    let descriptor = view
+        .inspector
+        .descriptor_of(view.seen.process?, view.seen.tid, fd)?;
     inspect::pidfd_target(descriptor)
 }
 

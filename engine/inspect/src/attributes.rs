@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use driver_api::event::Event;
+use driver_api::event::{Event, Fact};
 
 use super::effects::Effect;
 use super::follow::{Call, u32_in};
-use super::process::Process;
+use super::process::Credentials;
 use super::process_table::ProcessKey;
 use super::{Inspector, path};
 
@@ -22,17 +22,25 @@ impl Inspector {
         }
         let mut cwd = std::mem::take(&mut self.scratch);
         cwd.clear();
-        if effect == Effect::Fchdir {
+        // a stopped thread still has the directory that it has just entered
+        let stopped = || {
+            let proc_fs = self.proc_fs.as_ref().filter(|_| self.held)?;
+            proc_fs.link(call.tid(), "cwd")
+        };
+        if let Some(fact) = call.event.fact(Fact::Cwd) {
+            fact.append_text(&mut cwd);
+        } else if let Some(found) = stopped() {
+            let path = found.strip_suffix(b" (deleted)").unwrap_or(&found);
+            cwd.extend_from_slice(path);
+        } else if effect == Effect::Fchdir {
             cwd.extend_from_slice(
-                self.descriptor_of(call.key, call.fd(0))
+                self.descriptor_of(call.key, call.tid(), call.fd(0))
                     .map_or(&[], |directory| &directory.name),
             );
-        } else if let Some(said) = call.event.argument(0) {
-            path::resolve(self.base_directory(call, None), &said.text(), &mut cwd);
+        } else if let Some(said) = call.text(0) {
+            path::resolve(self.base_directory(call, None), &said, &mut cwd);
         }
-        if let Some((process, texts)) = self.processes.edit(call.key) {
-            texts.set(&mut process.cwd, &cwd);
-        }
+        self.set_cwd(call.key, call.tid(), &cwd);
         self.scratch = cwd;
     }
 
@@ -46,42 +54,50 @@ impl Inspector {
         if process.scanned_ns > header.time_ns {
             return;
         }
-        if process.uid != header.uid {
-            process.uid = header.uid;
-            process.euid = header.uid;
-            process.capabilities = None;
+        let known = process.credentials(header.tid);
+        if (known.uid, known.gid) == (header.uid, header.gid) {
+            return;
         }
-        if process.gid != header.gid {
-            process.gid = header.gid;
-            process.egid = header.gid;
-        }
+        process.change_credentials(header.tid, |own| {
+            if own.uid != header.uid {
+                own.uid = header.uid;
+                own.euid = header.uid;
+                own.capabilities = None;
+            }
+            if own.gid != header.gid {
+                own.gid = header.gid;
+                own.egid = header.gid;
+            }
+        });
     }
 
     pub(super) fn set_id(
         &mut self,
         call: &Call<'_, '_>,
         at: u8,
-        effective: fn(&mut Process) -> &mut u32,
+        effective: fn(&mut Credentials) -> &mut u32,
     ) {
         let Some(process) = self.processes.get_mut(call.key).filter(|_| !call.applied) else {
             return;
         };
-        // capabilities(7): the new ones depend on the former ids, and on settings that are not followed
-        process.capabilities = None;
         let id = u32_in(call.args[usize::from(at)]);
-        if id != UNCHANGED {
-            *effective(process) = id;
-        }
+        process.change_credentials(call.tid(), |own| {
+            // capabilities(7): the new ones depend on the former ids, and on settings that are not followed
+            own.capabilities = None;
+            if id != UNCHANGED {
+                *effective(own) = id;
+            }
+        });
     }
 
     /// prctl(2): `PR_SET_NAME`, `PR_SET_CHILD_SUBREAPER`. If the driver did not capture the name, /proc has it.
     pub(super) fn prctl(&mut self, call: &Call<'_, '_>) {
-        if call.args[0] == PR_SET_CHILD_SUBREAPER
+        if call.int(0) == PR_SET_CHILD_SUBREAPER
             && let Some(process) = self.processes.get_mut(call.key)
         {
             process.subreaper = call.args[1] != 0;
         }
-        if call.args[0] != PR_SET_NAME {
+        if call.int(0) != PR_SET_NAME {
             return;
         }
         let header = call.event.header();

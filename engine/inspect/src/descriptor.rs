@@ -144,6 +144,8 @@ pub struct Socket {
     pub role: Role,
     /// Whether it is connected.
     pub connection: Connection,
+    /// Whether the program has chosen the local port (bind(2)).
+    pub bound: bool,
 }
 
 impl Socket {
@@ -446,6 +448,30 @@ impl FileTables {
     pub(super) fn set_close_on_exec(&mut self, id: FilesId, fd: i32, on: bool) {
         if let Some(entry) = self.at(id).and_then(|files| files.entries.get_mut(&fd)) {
             entry.close_on_exec = on;
+        }
+    }
+
+    /// Gives all numbers that refer to `old`, in all tables, another descriptor: a socket and its duplicates change
+    /// together. The search begins in the table `first`, and ends when no reference is left.
+    pub(super) fn replace_all(
+        &mut self,
+        first: FilesId,
+        old: &Arc<Descriptor>,
+        new: &Arc<Descriptor>,
+    ) {
+        let at = self.slots.len().min(first.0 as usize);
+        let mut left = Arc::strong_count(old).saturating_sub(1);
+        let (before, rest) = self.slots.split_at_mut(at);
+        for files in rest.iter_mut().chain(before.iter_mut().rev()) {
+            if left == 0 {
+                break;
+            }
+            for entry in files.entries.values_mut() {
+                if Arc::ptr_eq(&entry.descriptor, old) {
+                    entry.descriptor = Arc::clone(new);
+                    left = left.saturating_sub(1);
+                }
+            }
         }
     }
 

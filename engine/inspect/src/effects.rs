@@ -8,7 +8,7 @@ mod resolve;
 use std::sync::LazyLock;
 
 use driver_api::request::SyscallSet;
-use driver_api::table::{Kind, Number, Returns, SYSCALLS, Syscall};
+use driver_api::table::{self, Buffer, Category, Kind, Number, Returns, SYSCALLS, Syscall};
 
 use super::descriptor::DescriptorKind;
 use resolve::{call, param, resolve};
@@ -18,9 +18,9 @@ use resolve::{call, param, resolve};
 pub(super) enum Effect<P = u8> {
     /// Nothing.
     None,
-    /// Opens a file.
+    /// Opens a file. None: the call has no path, but a handle.
     Open {
-        path: P,
+        path: Option<P>,
         dirfd: Option<P>,
         flags: OpenFlags<P>,
     },
@@ -42,8 +42,11 @@ pub(super) enum Effect<P = u8> {
     Accept(Option<P>),
     Bind,
     Listen,
-    /// Sends a message; the address, or the `msghdr`, is in that parameter.
-    Send(P),
+    /// Sends a message; the address, or the `msghdr`, is in the parameter `to`.
+    Send {
+        to: P,
+        flags: P,
+    },
     /// Receives a message; the sender's address is in that parameter.
     ReceiveFrom(P),
     Chdir,
@@ -115,10 +118,14 @@ type Named = Effect<&'static str>;
 
 const fn open(dirfd: Option<&'static str>, flags: OpenFlags<&'static str>) -> Named {
     Effect::Open {
-        path: "path",
+        path: Some("path"),
         dirfd,
         flags,
     }
+}
+
+const fn send(to: &'static str) -> Named {
+    Effect::Send { to, flags: "flags" }
 }
 
 /// Makes a descriptor without a name; the flags are in the parameter `flags`.
@@ -137,6 +144,15 @@ const NEEDED: &[(&str, Named)] = &[
     ("creat", open(None, OpenFlags::Creat)),
     ("openat", open(Some("dirfd"), OpenFlags::Arg("flags"))),
     ("openat2", open(Some("dirfd"), OpenFlags::At("how"))),
+    (
+        "open_by_handle_at",
+        Effect::Open {
+            path: None,
+            dirfd: None,
+            flags: OpenFlags::Arg("flags"),
+        },
+    ),
+    ("open_tree", flagged(DescriptorKind::Other)),
     ("close", Effect::Close),
     ("close_range", Effect::CloseRange),
     ("dup", Effect::Dup),
@@ -210,9 +226,9 @@ const NEEDED: &[(&str, Named)] = &[
 
 /// Calls that the state follows if they are captured for another reason, but does not need.
 const IF_SEEN: &[(&str, Named)] = &[
-    ("sendto", Effect::Send("addr")),
-    ("sendmsg", Effect::Send("msg")),
-    ("sendmmsg", Effect::Send("data")),
+    ("sendto", send("addr")),
+    ("sendmsg", send("msg")),
+    ("sendmmsg", send("data")),
     ("recvfrom", Effect::ReceiveFrom("addr")),
     ("recvmsg", Effect::Receive),
     ("recvmmsg", Effect::Receive),
@@ -332,6 +348,21 @@ pub fn open_flags(call: &Syscall) -> Option<OpenFlags> {
         return None;
     };
     Some(flags)
+}
+
+/// Whether a call changes the working directory to a path.
+#[must_use]
+pub fn is_chdir(call: &Syscall) -> bool {
+    of(call).effect == Effect::Chdir
+}
+
+/// Whether a call sends (true) or receives (false) an array of messages. None: it does neither.
+pub(super) fn moves_messages(call: &Syscall) -> Option<bool> {
+    let array = |param: &table::Param| matches!(param.kind, Kind::Buffer(Buffer::Mmsghdr, _));
+    call.params
+        .iter()
+        .any(array)
+        .then(|| call.category == Category::IoWrite)
 }
 
 /// The calls that the state needs. They are captured in addition to those that rules want.

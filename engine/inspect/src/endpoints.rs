@@ -1,29 +1,54 @@
 //! Applies the effects of calls on sockets: connect, accept, bind, listen, and messages with addresses. The kernel's
 //! addresses are preferred. If the driver has none, the address that the program passed is used.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use driver_api::event::{Fact, Part};
+use driver_api::event::{Event, Fact, Part};
 
 use super::descriptor::{Connection, Descriptor, DescriptorKind, Role, Socket};
+use super::effects;
 use super::follow::{CLOEXEC, Call};
 use super::sockets::{self, Address};
 use super::{Inspector, Seen};
 
-/// `IPPROTO_TCP`
-const TCP: u16 = 6;
-
-/// The other side of a message, with the index of the argument that has its address.
+/// The other side of a message; `at` is the argument that has its address.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Peer {
-    To(u8),
-    From(u8),
+    /// The message goes there. `opens`: the call also makes the connection (`MSG_FASTOPEN`).
+    To {
+        at: u8,
+        opens: bool,
+    },
+    From {
+        at: u8,
+    },
+}
+
+/// Which end a datagram socket is that no call has connected. This depends on the event alone, and on bind(2), which the
+/// state always sees; not on whether other messages are captured.
+fn datagram_role(socket: &Socket, remote: u16, sends: bool) -> Role {
+    let local = socket.local.map(|local| local.port());
+    let Some(local) = local.filter(|_| socket.bound) else {
+        // the kernel has chosen the port, so the first message was sent from here
+        return Role::Client;
+    };
+    if sockets::serves(local, remote) {
+        Role::Server
+    } else if sockets::serves(remote, local) || sends {
+        Role::Client
+    } else {
+        Role::Server
+    }
 }
 
 impl Inspector {
     pub(super) fn connect(&mut self, call: &Call<'_, '_>, seen: &mut Seen) {
         let said = call.event.argument(1);
         let address = said.as_ref().and_then(|said| sockets::address(said.bytes));
+        if address == Some(Address::None) {
+            return self.disconnect(call, seen);
+        }
         let connection = if call.ret < 0 {
             Connection::Pending
         } else {
@@ -32,37 +57,132 @@ impl Inspector {
         self.set_remote(call, address, connection, seen);
     }
 
-    /// A message was sent to an address, or received from one. Ignored for a connected socket.
+    /// connect(2) with `AF_UNSPEC`: the socket has no other end any more.
+    fn disconnect(&mut self, call: &Call<'_, '_>, seen: &mut Seen) {
+        let fd = call.fd(0);
+        let known = self.descriptor_of(call.key, call.tid(), fd);
+        if known.is_some_and(|known| known.kind == DescriptorKind::Unix) {
+            let unnamed = self
+                .files
+                .pool
+                .place(Descriptor::bare(DescriptorKind::Unix));
+            return self.replace(call, fd, unnamed, seen);
+        }
+        self.change_socket(call, seen, |socket| {
+            socket.remote = None;
+            socket.local = socket.local.filter(|_| socket.bound);
+            socket.connection = Connection::None;
+            socket.role = Role::None;
+        });
+    }
+
+    /// A message was sent to an address, or received from one.
     pub(super) fn datagram(&mut self, call: &Call<'_, '_>, peer: Peer, seen: &mut Seen) {
-        let (Peer::To(at) | Peer::From(at)) = peer;
+        let (Peer::To { at, .. } | Peer::From { at }) = peer;
         let at = usize::from(at);
         let said = match at {
             1 => call.event.part(at, Part::Name),
             _ => call.event.argument(at),
         };
         let address = said.as_ref().and_then(|said| sockets::address(said.bytes));
-        let socket = self
-            .descriptor_of(call.key, call.fd(0))
-            .and_then(|known| known.socket);
-        if socket
-            .is_some_and(|socket| socket.connection != Connection::None || socket.protocol == TCP)
-        {
+        let known = self.descriptor_of(call.key, call.tid(), call.fd(0));
+        let socket = known.and_then(|known| known.socket).unwrap_or_default();
+        if sockets::is_stream(socket.protocol) {
+            if matches!(peer, Peer::To { opens: true, .. }) && socket.connection == Connection::None
+            {
+                let connection = if call.ret < 0 {
+                    Connection::Pending
+                } else {
+                    Connection::Made
+                };
+                self.set_remote(call, address, connection, seen);
+            }
             return;
         }
-        match (address, peer) {
-            (None, _) => {}
-            (Some(address), Peer::To(_)) => {
-                self.set_remote(call, Some(address), Connection::None, seen);
+        if call.ret >= 0 {
+            self.message(call, address, matches!(peer, Peer::To { .. }), seen);
+        }
+    }
+
+    /// The event is about the next message of the call, if the call has sent or received several.
+    pub fn next_message(&mut self, event: &Event<'_>, seen: &mut Seen) -> bool {
+        let Some((call_of, key)) = seen.call.zip(seen.process) else {
+            return false;
+        };
+        let Some(sends) = effects::moves_messages(call_of) else {
+            return false;
+        };
+        let header = event.header();
+        let next = seen.message.saturating_add(1);
+        if i64::from(next) >= header.ret {
+            return false;
+        }
+        let mut parts = event.parts(1).filter(|part| part.index == next);
+        let Some(first) = parts.next() else {
+            return false;
+        };
+        let name = std::iter::once(first)
+            .chain(parts)
+            .find(|part| part.part == Part::Name);
+        seen.message = next;
+        seen.kept = None;
+        seen.name_changed = false;
+        let call = Call::new(event, call_of, key, true);
+        let known = self.descriptor_of(key, call.tid(), call.fd(0));
+        let socket = known.and_then(|known| known.socket).unwrap_or_default();
+        let address = name.as_ref().and_then(|name| sockets::address(name.bytes));
+        if !sockets::is_stream(socket.protocol) {
+            self.message(&call, address, sends, seen);
+        }
+        true
+    }
+
+    /// A datagram goes to an address, or comes from one, that may differ from the one of the socket.
+    fn message(
+        &mut self,
+        call: &Call<'_, '_>,
+        address: Option<Address<'_>>,
+        sends: bool,
+        seen: &mut Seen,
+    ) {
+        let fd = call.fd(0);
+        let known = self.descriptor_of(call.key, call.tid(), fd);
+        let before = known.and_then(|known| known.socket);
+        match address {
+            Some(Address::Inet(remote)) => {
+                let mut socket = before.unwrap_or_default();
+                let is_connected = socket.connection != Connection::None;
+                let same = |end: SocketAddr| {
+                    end.ip().to_canonical() == remote.ip().to_canonical()
+                        && end.port() == remote.port()
+                };
+                if is_connected && (!sends || socket.remote.is_some_and(same)) {
+                    return;
+                }
+                if !is_connected {
+                    socket.role = datagram_role(&socket, remote.port(), sends);
+                }
+                socket.remote = Some(remote);
+                socket.connection = Connection::None;
+                let descriptor = self.files.pool.socket(DescriptorKind::Ipv4, socket);
+                if is_connected {
+                    // the next message goes to the connected end again
+                    seen.name_changed = true;
+                    seen.kept = Some(descriptor);
+                } else {
+                    self.replace_here(call, fd, descriptor, seen);
+                }
             }
-            (Some(Address::Inet(remote)), Peer::From(_)) => {
-                self.change_socket(call, seen, |socket| {
-                    socket.remote = Some(remote);
-                    if socket.role == Role::None {
-                        socket.role = Role::Server;
-                    }
-                });
+            Some(Address::Unix(name)) if sends => {
+                let mut peer = std::mem::take(&mut self.scratch);
+                peer.clear();
+                peer.extend_from_slice(name);
+                let descriptor = self.unix(peer);
+                let known = self.descriptor_of(call.key, call.tid(), fd);
+                seen.name_changed = known.is_none_or(|known| known.name != descriptor.name);
+                seen.kept = Some(descriptor);
             }
-            (Some(Address::Unix(_)), Peer::From(_)) => {}
+            Some(Address::Unix(_) | Address::None) | None => {}
         }
     }
 
@@ -79,7 +199,7 @@ impl Inspector {
         if fact.is_none() && address.is_none() {
             return;
         }
-        let before = self.descriptor_of(call.key, fd);
+        let before = self.descriptor_of(call.key, call.tid(), fd);
         let descriptor = if fact.is_none()
             && let Some(Address::Unix(name)) = address
         {
@@ -105,9 +225,7 @@ impl Inspector {
                 (None, Some(Address::Inet(remote))) => socket.remote = Some(remote),
                 (None, _) => return,
             }
-            if !(connection == Connection::None && socket.role == Role::Server) {
-                socket.role = Role::Client;
-            }
+            socket.role = Role::Client;
             socket.connection = connection;
             self.files.pool.socket(DescriptorKind::Ipv4, socket)
         };
@@ -122,7 +240,7 @@ impl Inspector {
         descriptor
     }
 
-    /// Replaces what is known of a descriptor.
+    /// Replaces what is known of a descriptor and of its duplicates, also those in other processes.
     pub(super) fn replace(
         &mut self,
         call: &Call<'_, '_>,
@@ -130,7 +248,28 @@ impl Inspector {
         descriptor: Arc<Descriptor>,
         seen: &mut Seen,
     ) {
-        let files = self.files_of(call.key);
+        let files = self.files_of(call.key, call.tid());
+        let before = files.and_then(|files| self.files.get(files, fd));
+        let before = before.map(|entry| Arc::clone(&entry.descriptor));
+        self.replace_here(call, fd, Arc::clone(&descriptor), seen);
+        if let Some((files, before)) = files.zip(before)
+            && !call.applied
+            && *before != *descriptor
+        {
+            self.files.replace_all(files, &before, &descriptor);
+            self.files.pool.keep(before);
+        }
+    }
+
+    /// Replaces what is known of a descriptor, but not of its duplicates.
+    fn replace_here(
+        &mut self,
+        call: &Call<'_, '_>,
+        fd: i32,
+        descriptor: Arc<Descriptor>,
+        seen: &mut Seen,
+    ) {
+        let files = self.files_of(call.key, call.tid());
         let before = files.and_then(|files| self.files.get(files, fd));
         if before.is_some_and(|entry| entry.descriptor == descriptor) {
             self.files.pool.keep(descriptor);
@@ -145,7 +284,7 @@ impl Inspector {
     pub(super) fn accept(&mut self, call: &Call<'_, '_>, flags: Option<u8>, seen: &mut Seen) {
         let tuple = call.event.tuple();
         let ends = tuple.as_ref().and_then(sockets::ends);
-        let listener = self.files_of(call.key);
+        let listener = self.files_of(call.key, call.tid());
         let listener = listener.and_then(|files| self.files.get(files, call.fd(0)));
         let listener = listener.map(|entry| Arc::clone(&entry.descriptor));
         let said = call.event.argument(1);
@@ -175,7 +314,7 @@ impl Inspector {
                 self.scratch.extend_from_slice(&listener.name);
                 self.files.pool.file(kind, &self.scratch, None)
             }
-            (None, Some(Address::Unix(_)), None) => {
+            (None, Some(Address::Unix(_) | Address::None), None) => {
                 let unix = Descriptor::bare(DescriptorKind::Unix);
                 self.files.pool.place(unix)
             }
@@ -194,7 +333,10 @@ impl Inspector {
         };
         match sockets::address(said.bytes) {
             Some(Address::Inet(local)) => {
-                self.change_socket(call, seen, |socket| socket.local = Some(local));
+                self.change_socket(call, seen, |socket| {
+                    socket.local = Some(local);
+                    socket.bound = local.port() != 0;
+                });
             }
             Some(Address::Unix(name)) => {
                 let mut said = std::mem::take(&mut self.scratch);
@@ -203,7 +345,7 @@ impl Inspector {
                 let descriptor = self.unix(said);
                 self.replace(call, call.fd(0), descriptor, seen);
             }
-            None => {}
+            Some(Address::None) | None => {}
         }
     }
 
@@ -215,7 +357,7 @@ impl Inspector {
         change: impl FnOnce(&mut Socket),
     ) {
         let fd = call.fd(0);
-        let (kind, mut socket) = match self.descriptor_of(call.key, fd) {
+        let (kind, mut socket) = match self.descriptor_of(call.key, call.tid(), fd) {
             Some(Descriptor {
                 kind,
                 socket: Some(socket),

@@ -1,6 +1,7 @@
 //! Compares descriptors with /proc while the driver keeps the thread of an event stopped. Closing is not captured then,
 //! so the state may still have a file that was closed; but /proc has the descriptors as the call found them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use driver_api::event::Header;
@@ -9,6 +10,7 @@ use super::Inspector;
 use super::descriptor::{Descriptor, DescriptorKind};
 use super::fill::{self, O_CLOEXEC};
 use super::follow::fd_in;
+use super::proc_fs::ProcFs;
 use super::process_table::ProcessKey;
 use super::sockets;
 
@@ -25,7 +27,7 @@ impl Inspector {
 
     /// Compares one descriptor with /proc. If it is unknown or another one, it is taken from there.
     pub(super) fn compare_descriptor(&mut self, tid: u32, key: ProcessKey, fd: i32) {
-        let Some(files) = self.files_of(key) else {
+        let Some(files) = self.files_of(key, tid) else {
             return;
         };
         let Some(proc_fs) = self.proc_fs.clone() else {
@@ -40,15 +42,64 @@ impl Inspector {
             return;
         }
         let flags = proc_fs.descriptor_flags(tid, fd);
-        let descriptor = match fill::socket_inode(&link) {
-            None => fill::from_link(&link, flags),
-            Some(inode) => sockets::net_table(&proc_fs, tid)
-                .remove(&inode)
-                .unwrap_or_else(|| Descriptor::bare(DescriptorKind::Other)),
-        };
+        let descriptor = found(&proc_fs, tid, fd, &link);
         let close_on_exec = flags & O_CLOEXEC != 0;
         self.files
             .insert(files, fd, Arc::new(descriptor), close_on_exec);
+    }
+}
+
+impl Inspector {
+    /// What a descriptor of a thread refers to now. The state may have a descriptor that was closed without an event, if
+    /// the driver stops the thread; then /proc is asked.
+    #[must_use]
+    pub fn current_descriptor(
+        &self,
+        key: ProcessKey,
+        tid: u32,
+        fd: i32,
+    ) -> Option<Cow<'_, Descriptor>> {
+        let known = self.descriptor_of(key, tid, fd);
+        let Some(proc_fs) = self.asks_proc(key, tid) else {
+            return known.map(Cow::Borrowed);
+        };
+        let link = proc_fs.link(tid, &format!("fd/{fd}"))?;
+        if let Some(known) = known.filter(|known| is_behind(known, &link)) {
+            return Some(Cow::Borrowed(known));
+        }
+        Some(Cow::Owned(found(proc_fs, tid, fd, &link)))
+    }
+
+    /// The descriptors that a thread has open now, and their kinds; see [`current_descriptor`](Self::current_descriptor).
+    #[must_use]
+    pub fn current_descriptors(&self, key: ProcessKey, tid: u32) -> Vec<(i32, DescriptorKind)> {
+        let known = || self.descriptors(key, tid).map(|(fd, open)| (fd, open.kind));
+        let Some(proc_fs) = self.asks_proc(key, tid) else {
+            return known().collect();
+        };
+        let kind = |fd, link: &[u8]| match self.descriptor_of(key, tid, fd) {
+            Some(known) if is_behind(known, link) => known.kind,
+            _ => found(proc_fs, tid, fd, link).kind,
+        };
+        let links = proc_fs.descriptor_links(tid, self.max_descriptors);
+        links.map(|(fd, link)| (fd, kind(fd, &link))).collect()
+    }
+
+    /// /proc, if it says more about the descriptors of a thread than the state does.
+    fn asks_proc(&self, key: ProcessKey, tid: u32) -> Option<&ProcFs> {
+        self.files_of(key, tid)?;
+        let proc_fs = self.proc_fs.as_ref().filter(|_| self.held)?;
+        proc_fs.exists(tid).then_some(proc_fs)
+    }
+}
+
+/// The descriptor behind a link in `/proc/PID/fd`.
+fn found(proc_fs: &ProcFs, tid: u32, fd: i32, link: &[u8]) -> Descriptor {
+    match fill::socket_inode(link) {
+        None => fill::from_link(link, proc_fs.descriptor_flags(tid, fd)),
+        Some(inode) => sockets::net_table(proc_fs, tid)
+            .remove(&inode)
+            .unwrap_or_else(|| Descriptor::bare(DescriptorKind::Other)),
     }
 }
 
@@ -142,6 +193,27 @@ mod tests {
             &[opened, Ev::call(42, "fchmod", &[4, 0o644], -9)],
         );
         assert!(inspector.descriptor(&seen).is_none());
+    }
+
+    #[test]
+    fn a_descriptor_that_was_closed_without_an_event_does_not_count() {
+        for (held, count) in [(true, 1), (false, 2)] {
+            let (_root, mut inspector) = inspector("/some/file", held);
+            let open = |fd, path: &[u8]| {
+                Ev::call(42, "openat", &[-100, 1, 0, 0], fd)
+                    .said(1, path)
+                    .fact(Fact::Path, path)
+            };
+            let socket = Ev::call(42, "socket", &[2, 1, 0], 4);
+            let seen = feed(&mut inspector, &[open(3, b"/some/file"), socket]);
+            let key = seen.process.unwrap();
+            let all = inspector.current_descriptors(key, 42);
+            assert_eq!(all.len(), count);
+            assert!(all.contains(&(3, DescriptorKind::File)));
+            let socket = inspector.current_descriptor(key, 42, 4);
+            assert_eq!(socket.is_some(), !held);
+            assert!(inspector.current_descriptor(key, 42, 3).is_some());
+        }
     }
 
     #[test]

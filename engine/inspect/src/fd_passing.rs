@@ -13,7 +13,9 @@ use super::program::Capabilities;
 use super::{Inspector, Seen};
 use decode::{self, control};
 
+const CLONE_FS: u64 = 0x200;
 const CLONE_FILES: u64 = 0x400;
+const CLONE_NEWNS: u64 = 0x2_0000;
 const CLONE_NEWPID: u64 = 0x2000_0000;
 const CLONE_NEWUSER: u64 = 0x1000_0000;
 /// include/uapi/asm-generic/ioctls.h
@@ -57,7 +59,7 @@ impl Inspector {
     /// Looks up a descriptor that an event is about, if it is unknown: it came over a socket, or its opening was
     /// missed. Usually /proc still has it.
     pub(super) fn look_up_descriptor(&mut self, header: &Header, key: ProcessKey, fd: i32) {
-        let Some(files) = self.files_of(key) else {
+        let Some(files) = self.files_of(key, header.tid) else {
             return;
         };
         if self.proc_fs.is_none()
@@ -77,7 +79,7 @@ impl Inspector {
             .event
             .parts(1)
             .filter(|part| part.part == Part::Control);
-        let Some(files) = self.files_of(call.key) else {
+        let Some(files) = self.files_of(call.key, call.tid()) else {
             return;
         };
         for part in parts {
@@ -112,7 +114,7 @@ impl Inspector {
     /// namespace. If that is not the host's, /proc is asked.
     pub(super) fn pidfd_getfd(&mut self, call: &Call<'_, '_>, seen: &mut Seen) {
         let pid = self
-            .descriptor_of(call.key, call.fd(0))
+            .descriptor_of(call.key, call.tid(), call.fd(0))
             .and_then(pidfd_target);
         let is_host_namespace = self
             .processes
@@ -120,7 +122,7 @@ impl Inspector {
             .is_some_and(|process| process.vpid == Some(process.pid));
         let original = pid
             .filter(|_| is_host_namespace)
-            .and_then(|pid| self.files_of(self.processes.key(pid)?))
+            .and_then(|pid| self.files_of(self.processes.key(pid)?, pid))
             .and_then(|files| self.files.get(files, call.fd(1)))
             .map(|entry| entry.descriptor.clone());
         let Some(new) = seen.fd else { return };
@@ -130,7 +132,7 @@ impl Inspector {
                 self.store(call, new, descriptor, true);
             }
             None if !call.applied => {
-                if let Some(files) = self.files_of(call.key) {
+                if let Some(files) = self.files_of(call.key, call.tid()) {
                     self.files.remove(files, new);
                 }
                 let header = *call.event.header();
@@ -142,12 +144,15 @@ impl Inspector {
 
     /// ioctl(2) on any descriptor: FIOCLEX, FIONCLEX.
     pub(super) fn ioctl(&mut self, call: &Call<'_, '_>) {
-        let on = match call.args[1] {
+        let on = match call.int(1) {
             FIOCLEX => true,
             FIONCLEX => false,
             _ => return,
         };
-        if let Some(files) = self.files_of(call.key).filter(|_| !call.applied) {
+        if let Some(files) = self
+            .files_of(call.key, call.tid())
+            .filter(|_| !call.applied)
+        {
             self.files.set_close_on_exec(files, call.fd(0), on);
         }
     }
@@ -163,11 +168,20 @@ impl Inspector {
             process.children_in_other_pid_ns = true;
         }
         if any || flags & CLONE_NEWUSER != 0 {
-            process.capabilities = None;
+            process.change_credentials(call.tid(), |own| own.capabilities = None);
         }
-        if !joins && flags & CLONE_FILES != 0 && !call.applied {
-            let own = self.files.unshare(process.files);
-            process.files = own;
+        if !joins && !call.applied {
+            if flags & CLONE_FILES != 0 {
+                self.unshare_files(call.key, call.tid());
+            }
+            // unshare(2): a thread in a user or mount namespace of its own has a directory of its own
+            if flags & (CLONE_FS | CLONE_NEWNS | CLONE_NEWUSER) != 0 {
+                self.unshare_directory(call.key, call.tid());
+            }
+        }
+        if joins && flags & CLONE_NEWNS != 0 && !call.applied {
+            // setns(2): the thread is at the root of the mount namespace that it joins
+            self.set_cwd(call.key, call.tid(), b"/");
         }
         self.look_at_cgroups(call.key);
     }
@@ -192,7 +206,7 @@ impl Inspector {
         };
         let capabilities = sets();
         if let Some(process) = self.processes.get_mut(call.key).filter(|_| !call.applied) {
-            process.capabilities = capabilities;
+            process.change_credentials(call.tid(), |own| own.capabilities = capabilities);
         }
     }
 }

@@ -7,7 +7,7 @@ use driver_api::event::Header;
 
 use super::descriptor::{Descriptor, DescriptorKind, FilesId};
 use super::proc_fs::{ProcFs, Snapshot};
-use super::process::{Process, Thread};
+use super::process::{Credentials, Process, Thread};
 use super::process_table::ProcessKey;
 use super::sockets::{self, NetTable};
 use super::{Inspector, clock};
@@ -109,14 +109,14 @@ impl Inspector {
         let files = self.files.create();
         let mut process = Process::unknown(header.tgid, files);
         process.probed = true;
-        process.uid = header.uid;
-        process.euid = header.uid;
-        process.gid = header.gid;
-        process.egid = header.gid;
-        process.threads.push(Thread {
-            tid: header.tid,
-            name: None,
-        });
+        process.main_credentials = Credentials {
+            uid: header.uid,
+            euid: header.uid,
+            gid: header.gid,
+            egid: header.gid,
+            capabilities: None,
+        };
+        process.threads.push(Thread::new(header.tid));
         self.last = None;
         self.processes.insert(process)
     }
@@ -194,9 +194,19 @@ impl Inspector {
             self.read_descriptors(proc_fs, pid, files, nets);
         }
         let cgroups = self.containers.group(&snapshot.cgroups, pid);
+        let directory = self.directories.create(&snapshot.cwd);
         let mut process = from_snapshot(pid, snapshot, files);
+        process.directory = directory;
         process.cgroups = cgroups;
         process.scanned_ns = now;
+        for thread in process
+            .threads
+            .iter_mut()
+            .filter(|thread| thread.tid != pid)
+        {
+            let name = proc_fs.thread_name(pid, thread.tid);
+            thread.name = name.filter(|name| **name != *process.name).map(Into::into);
+        }
         // a process that was known from its fork alone keeps its lineage
         process.parent = parent.filter(|parent| {
             self.processes
@@ -261,24 +271,15 @@ fn from_snapshot(pid: u32, from: Snapshot, files: FilesId) -> Process {
         exe: from.exe.into(),
         args: from.args.into(),
         env: from.env.into(),
-        cwd: from.cwd.into(),
-        uid: from.uids[0],
-        euid: from.uids[1],
-        gid: from.gids[0],
-        egid: from.gids[1],
+        main_credentials: from.credentials,
         loginuid: from.loginuid,
         pgid: from.pgid,
         sid: from.sid,
         tty: from.tty,
         memfd: from.memfd,
         file: from.file,
-        capabilities: from.capabilities,
         start_ns: from.start_ns,
-        threads: from
-            .threads
-            .iter()
-            .map(|&tid| Thread { tid, name: None })
-            .collect(),
+        threads: from.threads.iter().copied().map(Thread::new).collect(),
         ..Process::unknown(pid, files)
     }
 }

@@ -1,8 +1,9 @@
 //! Applies the effects of calls to the state. Failed calls have none, except connect(2) that is in progress.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use driver_api::event::{Abi, Event, Fact, Flags, Header};
+use driver_api::event::{Abi, Event, Fact, Flags, Header, Status};
 use driver_api::table::Syscall;
 
 use super::descriptor::{Descriptor, DescriptorKind, Role, Socket};
@@ -10,12 +11,13 @@ use super::effects::{self, CloseOnExec, Effect, FdOf, OpenFlags};
 use super::endpoints::Peer;
 use super::process_table::ProcessKey;
 use super::sockets;
-use super::text::Text;
 use super::{Inspector, Seen, path};
 
 /// The descriptor that stands for the working directory (open(2)).
 pub const AT_FDCWD: i32 = -100;
 pub(super) const CLOEXEC: u64 = 0x8_0000;
+/// `__O_TMPFILE`
+const TMPFILE: u64 = 0o20_000_000;
 const MFD_CLOEXEC: u64 = 1;
 const F_DUPFD: u64 = 0;
 const F_SETFD: u64 = 2;
@@ -23,6 +25,8 @@ const F_DUPFD_CLOEXEC: u64 = 1030;
 const FD_CLOEXEC: u64 = 1;
 const CLOSE_RANGE_UNSHARE: u64 = 2;
 const CLOSE_RANGE_CLOEXEC: u64 = 4;
+/// include/linux/socket.h
+const MSG_FASTOPEN: u64 = 0x2000_0000;
 const EINPROGRESS: i64 = -115;
 
 /// The descriptor in an argument: the low 32 bits of the register.
@@ -40,6 +44,11 @@ pub fn fd_in(argument: u64) -> i32 {
 )]
 pub(super) fn u32_in(argument: u64) -> u32 {
     argument as u32
+}
+
+/// An argument that is an int.
+fn int(argument: u64) -> u64 {
+    u32_in(argument).into()
 }
 
 /// `O_DIRECTORY`, which differs between architectures.
@@ -73,9 +82,42 @@ pub(super) struct Call<'a, 'e> {
     pub(super) applied: bool,
 }
 
+impl<'a, 'e> Call<'a, 'e> {
+    pub(super) fn new(
+        event: &'a Event<'e>,
+        call: &Syscall,
+        key: ProcessKey,
+        applied: bool,
+    ) -> Self {
+        let header = event.header();
+        Self {
+            event,
+            key,
+            args: call.arguments(event.abi(), header.nr, &header.args),
+            ret: header.ret,
+            applied,
+        }
+    }
+}
+
 impl Call<'_, '_> {
+    pub(super) fn tid(&self) -> u32 {
+        self.event.header().tid
+    }
+
     pub(super) fn fd(&self, at: usize) -> i32 {
         fd_in(self.args[at])
+    }
+
+    /// An argument that is an int: the kernel ignores the upper half of the register.
+    pub(super) fn int(&self, at: usize) -> u64 {
+        int(self.args[at])
+    }
+
+    /// The string that an argument points to. None: the kernel could not read it.
+    pub(super) fn text(&self, at: usize) -> Option<Cow<'_, [u8]>> {
+        let said = self.event.argument(at)?;
+        (said.status != Status::Fault).then(|| said.text())
     }
 
     pub(super) fn has(&self, at: Option<u8>, flag: u64) -> bool {
@@ -101,7 +143,7 @@ impl Inspector {
         let fd = match follow.fd {
             FdOf::None => None,
             FdOf::Arg(at) => Some(fd_in(header.args[usize::from(at)])),
-            FdOf::Fcntl if matches!(header.args[1], F_DUPFD | F_DUPFD_CLOEXEC) && !failed => {
+            FdOf::Fcntl if matches!(int(header.args[1]), F_DUPFD | F_DUPFD_CLOEXEC) && !failed => {
                 i32::try_from(header.ret).ok()
             }
             FdOf::Fcntl => Some(fd_in(header.args[0])),
@@ -127,43 +169,39 @@ impl Inspector {
             self.forget(follow.effect, header, key, seen);
             return;
         }
-        if failed && !(follow.effect == Effect::Connect && header.ret == EINPROGRESS) {
+        // a connection that is being made; sending makes one with MSG_FASTOPEN
+        let connects = matches!(follow.effect, Effect::Connect | Effect::Send { .. });
+        if failed && !(connects && header.ret == EINPROGRESS) {
             return;
         }
         let scanned = self
             .processes
             .get(key)
             .map_or(0, |process| process.scanned_ns);
-        let call = Call {
-            event,
-            key,
-            args: header.args,
-            ret: if connects { EINPROGRESS } else { header.ret },
-            applied: scanned > header.time_ns,
-        };
+        let mut call = Call::new(event, call_of, key, scanned > header.time_ns);
+        if connects {
+            call.ret = EINPROGRESS;
+        }
         self.apply(follow.effect, call_of, &call, seen);
     }
 
     /// A call is entered, and no event will report its result. Forgets what the call may make wrong: no name is better
     /// than a former one.
     fn forget(&mut self, effect: Effect, header: &Header, key: ProcessKey, seen: &mut Seen) {
-        let pid = header.tgid;
-        if let Some(process) = self.processes.get_mut(key)
-            && process.cwd.is_empty()
-            && let Some(cwd) = self.proc_fs.as_ref().and_then(|proc| proc.link(pid, "cwd"))
+        let tid = header.tid;
+        if let Some(process) = self.processes.get(key)
+            && self.cwd(process, tid).is_empty()
+            && let Some(cwd) = self.proc_fs.as_ref().and_then(|proc| proc.link(tid, "cwd"))
         {
-            process.cwd = cwd.into();
+            self.set_cwd(key, tid, &cwd);
         }
         let closed = match effect {
             Effect::Chdir | Effect::Fchdir => {
                 // the next call reads it from /proc
-                if let Some(process) = self.processes.get_mut(key) {
-                    process.cwd = Text::default();
-                }
-                return;
+                return self.set_cwd(key, tid, &[]);
             }
             Effect::Close => header.args[0],
-            Effect::DupTo(_) if header.args[0] != header.args[1] => header.args[1],
+            Effect::DupTo(_) if fd_in(header.args[0]) != fd_in(header.args[1]) => header.args[1],
             Effect::DupTo(_)
             | Effect::None
             | Effect::Open { .. }
@@ -179,7 +217,7 @@ impl Inspector {
             | Effect::Accept(_)
             | Effect::Bind
             | Effect::Listen
-            | Effect::Send(_)
+            | Effect::Send { .. }
             | Effect::ReceiveFrom(_)
             | Effect::SetUid(_)
             | Effect::SetGid(_)
@@ -194,7 +232,7 @@ impl Inspector {
             | Effect::Receive
             | Effect::Ioctl => return,
         };
-        if let Some(files) = self.files_of(key)
+        if let Some(files) = self.files_of(key, tid)
             && let Some(entry) = self.files.remove(files, fd_in(closed))
             && effect == Effect::Close
         {
@@ -218,12 +256,18 @@ impl Inspector {
                     CloseOnExec::Always => true,
                     CloseOnExec::Flag(at) => call.has(Some(at), CLOEXEC),
                 };
-                self.install_new(call, Descriptor::bare(kind), close_on_exec, seen);
+                let mut new = Descriptor::bare(kind);
+                if kind == DescriptorKind::Other
+                    && let Some(path) = call.event.fact(Fact::Path)
+                {
+                    path.append_text(&mut new.name);
+                }
+                self.install_new(call, new, close_on_exec, seen);
             }
             Effect::Memfd => self.memfd(call, seen),
             Effect::Close => {
                 if !call.applied
-                    && let Some(files) = self.files_of(call.key)
+                    && let Some(files) = self.files_of(call.key, call.tid())
                 {
                     seen.kept = self
                         .files
@@ -237,7 +281,7 @@ impl Inspector {
             Effect::CloseRange => self.close_range(call),
             Effect::Dup => self.duplicate(call, false, seen),
             Effect::DupTo(flags) => {
-                if call.args[0] != call.args[1] {
+                if call.fd(0) != call.fd(1) {
                     self.duplicate(call, call.has(flags, CLOEXEC), seen);
                 }
             }
@@ -251,14 +295,11 @@ impl Inspector {
                 self.pair(call, 3, unix, call.has(Some(1), CLOEXEC));
             }
             Effect::Socket => {
-                let family = u16::try_from(call.args[0]).unwrap_or(0);
+                let family = u16::try_from(call.int(0)).unwrap_or(0);
                 let kind = sockets::kind_of_family(family);
                 let mut socket = Descriptor::bare(kind);
                 if kind.is_inet() {
-                    let protocol = match u16::try_from(call.args[2]) {
-                        Ok(0) | Err(_) => sockets::default_protocol(call.args[1]),
-                        Ok(protocol) => protocol,
-                    };
+                    let protocol = sockets::protocol_of(call.int(1), call.int(2));
                     socket.socket = Some(Socket {
                         protocol,
                         ..Socket::default()
@@ -267,17 +308,20 @@ impl Inspector {
                 self.install_new(call, socket, call.has(Some(1), CLOEXEC), seen);
             }
             Effect::Connect => self.connect(call, seen),
-            Effect::Send(at) => self.datagram(call, Peer::To(at), seen),
-            Effect::ReceiveFrom(at) => self.datagram(call, Peer::From(at), seen),
+            Effect::Send { to, flags } => {
+                let opens = call.has(Some(flags), MSG_FASTOPEN);
+                self.datagram(call, Peer::To { at: to, opens }, seen);
+            }
+            Effect::ReceiveFrom(at) => self.datagram(call, Peer::From { at }, seen),
             Effect::Receive => {
-                self.datagram(call, Peer::From(1), seen);
+                self.datagram(call, Peer::From { at: 1 }, seen);
                 self.receive(call);
             }
             Effect::Accept(flags) => self.accept(call, flags, seen),
             Effect::Bind => self.bind(call, seen),
             Effect::Listen => self.change_socket(call, seen, |socket| socket.role = Role::Server),
             Effect::Namespaces { flags, joins } => {
-                self.namespaces(call, call.args[usize::from(flags)], joins);
+                self.namespaces(call, call.int(flags.into()), joins);
             }
             Effect::Root => self.look_at_cgroups(call.key),
             Effect::Capset => self.capset(call, of),
@@ -285,19 +329,11 @@ impl Inspector {
             Effect::PidfdGetfd => self.pidfd_getfd(call, seen),
             Effect::Ioctl => self.ioctl(call),
             Effect::Chdir | Effect::Fchdir => self.change_directory(call, effect),
-            Effect::SetUid(at) => self.set_id(call, at, |process| &mut process.euid),
-            Effect::SetGid(at) => self.set_id(call, at, |process| &mut process.egid),
+            Effect::SetUid(at) => self.set_id(call, at, |own| &mut own.euid),
+            Effect::SetGid(at) => self.set_id(call, at, |own| &mut own.egid),
             Effect::Prctl => self.prctl(call),
             Effect::SetSid | Effect::SetPgid => self.set_group(call, effect),
         }
-    }
-
-    /// The descriptor table of a living process.
-    pub(super) fn files_of(&self, key: ProcessKey) -> Option<super::descriptor::FilesId> {
-        self.processes
-            .get(key)
-            .filter(|process| !process.ended)
-            .map(|process| process.files)
     }
 
     /// Makes a number refer to a descriptor, unless the call's effect is already known.
@@ -309,7 +345,7 @@ impl Inspector {
         cloexec: bool,
     ) {
         if !call.applied
-            && let Some(files) = self.files_of(call.key)
+            && let Some(files) = self.files_of(call.key, call.tid())
         {
             self.files.insert(files, fd, descriptor, cloexec);
         }
@@ -345,15 +381,12 @@ impl Inspector {
     fn open(
         &mut self,
         call: &Call<'_, '_>,
-        path_at: u8,
+        path_at: Option<u8>,
         dirfd: Option<u8>,
         flags: OpenFlags,
         seen: &mut Seen,
     ) {
-        let said = call
-            .event
-            .argument(usize::from(path_at))
-            .map(|path| path.text());
+        let said = path_at.and_then(|at| call.text(at.into()));
         let mut name = std::mem::take(&mut self.scratch);
         name.clear();
         if let Some(fact) = call.event.fact(Fact::Path) {
@@ -363,10 +396,12 @@ impl Inspector {
             path::resolve(base, said, &mut name);
         }
         let flags = flags_of_open(call.event, flags).unwrap_or(0);
-        let kind = if flags & o_directory(call.event.abi()) == 0 {
-            DescriptorKind::File
-        } else {
+        // O_TMPFILE has the bit of O_DIRECTORY, and makes a file
+        let is_directory = flags & o_directory(call.event.abi()) != 0 && flags & TMPFILE == 0;
+        let kind = if is_directory {
             DescriptorKind::Directory
+        } else {
+            DescriptorKind::File
         };
         let descriptor = self.files.pool.file(kind, &name, said.as_deref());
         self.scratch = name;
@@ -379,9 +414,9 @@ impl Inspector {
             return &[];
         };
         match dirfd.map(|at| call.fd(usize::from(at))) {
-            None | Some(AT_FDCWD) => &process.cwd,
+            None | Some(AT_FDCWD) => self.cwd(process, call.tid()),
             Some(fd) => {
-                let entry = self.files.get(process.files, fd);
+                let entry = self.files.get(process.files_of(call.tid()), fd);
                 entry.map_or(&[], |entry| &entry.descriptor.name)
             }
         }
@@ -404,20 +439,19 @@ impl Inspector {
         if call.applied {
             return;
         }
-        let Some(process) = self.processes.get_mut(call.key) else {
+        if call.args[2] & CLOSE_RANGE_UNSHARE != 0 {
+            self.unshare_files(call.key, call.tid());
+        }
+        let Some(files) = self.files_of(call.key, call.tid()) else {
             return;
         };
-        if call.args[2] & CLOSE_RANGE_UNSHARE != 0 {
-            let own = self.files.unshare(process.files);
-            process.files = own;
-        }
         let mark = call.args[2] & CLOSE_RANGE_CLOEXEC != 0;
         let (first, last) = (u32_in(call.args[0]), u32_in(call.args[1]));
-        self.files.close_range(process.files, first, last, mark);
+        self.files.close_range(files, first, last, mark);
     }
 
     fn duplicate(&mut self, call: &Call<'_, '_>, cloexec: bool, seen: &mut Seen) {
-        let Some(files) = self.files_of(call.key) else {
+        let Some(files) = self.files_of(call.key, call.tid()) else {
             return;
         };
         let Ok(new) = i32::try_from(call.ret) else {
@@ -441,11 +475,11 @@ impl Inspector {
     }
 
     fn fcntl(&mut self, call: &Call<'_, '_>, seen: &mut Seen) {
-        match call.args[1] {
+        match call.int(1) {
             F_DUPFD => self.duplicate(call, false, seen),
             F_DUPFD_CLOEXEC => self.duplicate(call, true, seen),
             F_SETFD if !call.applied => {
-                if let Some(files) = self.files_of(call.key) {
+                if let Some(files) = self.files_of(call.key, call.tid()) {
                     let on = call.args[2] & FD_CLOEXEC != 0;
                     self.files.set_close_on_exec(files, call.fd(0), on);
                 }

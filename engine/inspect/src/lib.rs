@@ -12,6 +12,7 @@
 //! | `fd_passing` | descriptors that are passed or taken, or whose opening was missed |
 //! | `life` | fork, exec, exit |
 //! | `resync` | what happens after events were lost |
+//! | `threads`, `directories` | what the kernel keeps for each thread; working directories |
 //! | `pool`, `text` | reuse of the memory of closed descriptors and of processes' texts |
 //! | `fd_check` | compares the descriptors of a stopped thread with /proc |
 //! | `fill` | takes state from /proc, at the start and for missed processes |
@@ -32,6 +33,7 @@ mod cgroups;
 mod clock;
 pub mod containers;
 mod descriptor;
+mod directories;
 mod effects;
 mod endpoints;
 mod fd_check;
@@ -50,6 +52,7 @@ mod resync;
 mod sockets;
 mod synthesize;
 mod text;
+mod threads;
 mod users;
 
 use std::collections::HashSet;
@@ -63,10 +66,10 @@ pub use clock::Clock;
 pub use containers::{Cgroups, Container, ContainerSource, Metadata, Runtime};
 pub use descriptor::{Connection, Descriptor, DescriptorKind, Role, Socket};
 pub use effects::open_flags;
-pub use effects::{needed, spared};
+pub use effects::{is_chdir, needed, spared};
 pub use fd_passing::pidfd_target;
 pub use follow::{AT_FDCWD, fd_in, flags_of_open};
-pub use process::Process;
+pub use process::{Credentials, Process};
 pub use process_table::ProcessKey;
 pub use program::{Capabilities, ProgramFile};
 pub use sockets::ends;
@@ -75,6 +78,7 @@ pub use users::{User, Users};
 
 use containers::Containers;
 use descriptor::FileTables;
+use directories::Directories;
 use hash::IdMap;
 use proc_fs::ProcFs;
 use process_table::{ProcessTable, Retention};
@@ -144,6 +148,8 @@ pub struct Seen {
     pub since_start_ns: u64,
     /// Nanoseconds since the previous event.
     pub since_last_ns: u64,
+    /// The message that the event is about, of a call that sends or receives several.
+    pub message: u8,
     /// Whether the event changed the descriptor's name.
     pub name_changed: bool,
     /// What the descriptor refers to, if the process's table does not say it (any more).
@@ -175,6 +181,7 @@ const REFRESH_NS: u64 = 1_000_000_000;
 pub struct Inspector {
     processes: ProcessTable,
     files: FileTables,
+    directories: Directories,
     proc_fs: Option<ProcFs>,
     users: Users,
     containers: Containers,
@@ -217,6 +224,7 @@ impl Inspector {
                 recent: options.max_recent,
             }),
             files: FileTables::new(options.max_descriptors, options.max_all_descriptors),
+            directories: Directories::default(),
             proc_fs: options.proc_root.as_deref().map(ProcFs::new),
             users: Users::new(&options.etc),
             containers: Containers::new(options.containers.clone()),
@@ -278,7 +286,7 @@ impl Inspector {
             Kind::Syscall => {
                 let key = self.locate(header);
                 seen.process = Some(key);
-                seen.call = table::by_number(event.abi(), header.nr);
+                seen.call = Some(table::of_number(event.abi(), header.nr));
                 self.follow_cgroup(header, key);
                 self.credentials(event, key);
                 if let Some(call) = seen.call {
@@ -318,23 +326,23 @@ impl Inspector {
         if let Some(kept) = &seen.kept {
             return Some(kept);
         }
-        self.descriptor_of(seen.process?, seen.fd?)
+        self.descriptor_of(seen.process?, seen.tid, seen.fd?)
     }
 
-    /// What a descriptor of a process refers to.
+    /// What a descriptor of a thread refers to.
     #[must_use]
-    pub fn descriptor_of(&self, process: ProcessKey, fd: i32) -> Option<&Descriptor> {
-        let files = self.processes.get(process)?.files;
+    pub fn descriptor_of(&self, process: ProcessKey, tid: u32, fd: i32) -> Option<&Descriptor> {
+        let files = self.processes.get(process)?.files_of(tid);
         self.files.get(files, fd).map(|entry| &*entry.descriptor)
     }
 
-    /// The descriptors of a process, in any order.
-    pub fn descriptors(&self, process: ProcessKey) -> impl Iterator<Item = (i32, &Descriptor)> {
-        let files = self
-            .processes
-            .get(process)
-            .filter(|p| !p.ended)
-            .map(|p| p.files);
+    /// The descriptors of a thread, in any order.
+    pub fn descriptors(
+        &self,
+        process: ProcessKey,
+        tid: u32,
+    ) -> impl Iterator<Item = (i32, &Descriptor)> {
+        let files = self.files_of(process, tid);
         files.into_iter().flat_map(|files| self.files.iter(files))
     }
 
@@ -356,6 +364,16 @@ impl Inspector {
             .as_ref()
             .filter(|_| !process.ended)?
             .read(process.pid, file)
+    }
+
+    /// The device number of a process's controlling terminal; 0: none. The state knows it from the last exec; opening a
+    /// terminal and ioctl(2) change it, so /proc is asked.
+    #[must_use]
+    pub fn tty(&self, process: &Process) -> u32 {
+        let proc_fs = self.proc_fs.as_ref().filter(|_| !process.ended);
+        proc_fs
+            .and_then(|proc_fs| proc_fs.tty(process.pid))
+            .unwrap_or(process.tty)
     }
 
     /// The current metadata of the file behind a process's descriptor.
@@ -381,11 +399,7 @@ impl Inspector {
     fn finish_last(&mut self) {
         self.files.pool.next();
         let Some(key) = self.ended.take() else { return };
-        if let Some((process, texts)) = self.processes.edit(key) {
-            texts.recycle(&mut process.env);
-        }
-        self.processes.end(key);
-        self.last = None;
+        self.end_process(key);
     }
 
     #[cold]
@@ -397,6 +411,8 @@ impl Inspector {
     }
 }
 
+#[cfg(test)]
+mod network_tests;
 #[cfg(test)]
 mod proc_tests;
 #[cfg(test)]
@@ -411,3 +427,5 @@ mod steady_tests;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod thread_tests;

@@ -5,11 +5,14 @@ use driver_api::event::{Event, Fact};
 use driver_api::table;
 
 use super::descriptor::FilesId;
-use super::process::Thread;
+use super::directories::DirectoryId;
+use super::process::{Credentials, Thread};
 use super::process_table::ProcessKey;
 use super::program::{Capabilities, ProgramFile};
+use super::threads::Shared;
 use super::{Inspector, Seen};
 
+const CLONE_FS: u64 = 0x200;
 const CLONE_FILES: u64 = 0x400;
 const CLONE_PARENT: u64 = 0x8000;
 const CLONE_NEWPID: u64 = 0x2000_0000;
@@ -33,11 +36,15 @@ struct Birth {
     flags_known: bool,
 }
 
-/// Whether two processes share their descriptors (kcmp(2), `KCMP_FILES`). False if the kernel does not say.
-fn same_files(one: u32, other: u32) -> bool {
-    const KCMP_FILES: libc::c_int = 2;
+/// kcmp(2): the descriptor table.
+const KCMP_FILES: libc::c_int = 2;
+/// kcmp(2): the working directory.
+const KCMP_FS: libc::c_int = 3;
+
+/// Whether two threads share something (kcmp(2)). False if the kernel does not say.
+fn is_same(one: u32, other: u32, what: libc::c_int) -> bool {
     // SAFETY: the call takes numbers alone.
-    unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_FILES, 0, 0) == 0 }
+    unsafe { libc::syscall(libc::SYS_kcmp, one, other, what, 0, 0) == 0 }
 }
 
 impl Inspector {
@@ -46,12 +53,22 @@ impl Inspector {
         let header = event.header();
         let [tid, tgid, called_flags, vpid, observed_flags, _] = header.args;
         let flags = called_flags | observed_flags & !FORK_SEEN;
+        let flags_known = called_flags != 0 || observed_flags & FORK_SEEN != 0;
         let (Some(parent_key), Ok(tid), Ok(tgid)) =
             (seen.process, u32::try_from(tid), u32::try_from(tgid))
         else {
             return;
         };
         self.absent.remove(&tgid);
+        let mut flags = flags;
+        let mut vpid = u32::try_from(vpid).ok().filter(|vpid| *vpid != 0);
+        if !flags_known
+            && tgid != header.tgid
+            && let Some((is_sibling, found)) = self.birth_in_proc(parent_key, tgid)
+        {
+            flags |= if is_sibling { CLONE_PARENT } else { 0 };
+            vpid = vpid.or(found);
+        }
         let Some((parent, texts)) = self.processes.edit(parent_key) else {
             return;
         };
@@ -59,10 +76,16 @@ impl Inspector {
             // a new thread has the name of the thread that created it
             let name = parent.thread_name(header.tid);
             let name = (*name != *parent.name).then(|| texts.text(name));
-            if !parent.threads.iter().any(|thread| thread.tid == tid) {
-                parent.threads.push(Thread { tid, name });
-            }
-            return;
+            let new = Thread {
+                name,
+                ..Thread::new(tid)
+            };
+            let shares = |flag| !flags_known || flags & flag != 0;
+            let shared = Shared {
+                files: shares(CLONE_FILES),
+                directory: shares(CLONE_FS),
+            };
+            return self.add_thread(parent_key, new, header.tid, shared);
         }
         let mut child_of = parent_key;
         if flags & CLONE_PARENT != 0
@@ -86,11 +109,25 @@ impl Inspector {
             parent: child_of,
             tid,
             tgid,
-            vpid: u32::try_from(vpid).ok().filter(|vpid| *vpid != 0),
+            vpid,
             flags,
-            flags_known: called_flags != 0 || observed_flags & FORK_SEEN != 0,
+            flags_known,
         };
         self.birth(event, &birth);
+    }
+
+    /// What /proc says about a birth, for drivers that do not report the flags: whether the child has the same parent as
+    /// its creator (`CLONE_PARENT`), and its id in its own pid namespace.
+    fn birth_in_proc(&self, creator: ProcessKey, child: u32) -> Option<(bool, Option<u32>)> {
+        let proc_fs = self.proc_fs.as_ref()?;
+        let creator = self.processes.get(creator)?;
+        let status = proc_fs.status(child)?;
+        let ppid = status.ppid()?;
+        // an orphan may have the same parent, too
+        let is_sibling = ppid != creator.pid
+            && ppid == self.processes.parent_pid(creator)
+            && (proc_fs.status(creator.pid)?.state()).is_some_and(|state| !state.has_ended());
+        Some((is_sibling, status.innermost_pid()))
     }
 
     fn birth(&mut self, event: &Event<'_>, birth: &Birth) {
@@ -106,16 +143,21 @@ impl Inspector {
         let Some((creator, texts)) = self.processes.edit(caller) else {
             return;
         };
-        let files = creator.files;
+        let caller_tid = event.header().tid;
+        let (files, directory) = (
+            creator.files_of(caller_tid),
+            creator.directory_of(caller_tid),
+        );
         let mut child = creator.child(tgid, files);
-        let thread_name = creator.thread_name(event.header().tid);
+        child.main_credentials = creator.credentials(caller_tid);
+        let thread_name = creator.thread_name(caller_tid);
         if *thread_name != *child.name {
             child.name = texts.text(thread_name);
         }
         let other_namespace = flags & CLONE_NEWPID != 0 || creator.children_in_other_pid_ns;
         let host_namespace = creator.vpid == Some(creator.pid) && !other_namespace;
         if flags & CLONE_NEWUSER != 0 {
-            child.capabilities = None;
+            child.main_credentials.capabilities = None;
         }
         child.parent = Some(parent);
         if let Some(parent) = self.processes.get(parent) {
@@ -129,16 +171,21 @@ impl Inspector {
             Some(proc_fs) => proc_fs.vpid(tgid),
             None => None,
         };
-        let shares = flags & CLONE_FILES != 0
-            || !flags_known && self.proc_fs.is_some() && same_files(event.header().tgid, tgid);
-        child.files = if shares {
+        let asks = !flags_known && self.proc_fs.is_some();
+        let shares = |flag, asked| flags & flag != 0 || asks && is_same(caller_tid, tgid, asked);
+        child.files = if shares(CLONE_FILES, KCMP_FILES) {
             self.files.share(files)
         } else {
             self.files.copy(files)
         };
+        child.directory = if shares(CLONE_FS, KCMP_FS) {
+            self.directories.share(directory)
+        } else {
+            self.directories.copy(directory)
+        };
         let key = self.processes.insert(child);
         if let Some(child) = self.processes.get_mut(key) {
-            child.threads.push(Thread { tid, name: None });
+            child.threads.push(Thread::new(tid));
         }
         if flags & CLONE_INTO_CGROUP != 0 {
             self.look_at_cgroups(key);
@@ -151,32 +198,32 @@ impl Inspector {
     /// A process executed a program.
     pub(super) fn exec(&mut self, event: &Event<'_>, seen: &mut Seen) {
         let header = event.header();
-        seen.call = table::by_number(event.abi(), header.nr);
+        seen.call = Some(table::of_number(event.abi(), header.nr));
         let mut key = self.locate(header);
         if self.processes.get(key).is_none_or(|process| process.ended) {
             // the pid has been reused, and the new process's fork was missed
             key = self.stub(header);
         }
         seen.process = Some(key);
+        self.keep_executing_thread(key);
+        if let Some(cwd) = event.fact(Fact::Cwd) {
+            let mut path = std::mem::take(&mut self.scratch);
+            path.clear();
+            cwd.append_text(&mut path);
+            self.set_cwd(key, header.tid, &path);
+            self.scratch = path;
+        }
         let Some((process, texts)) = self.processes.edit(key) else {
             return;
         };
         process.known = true;
         process.probed = true;
         process.forget_threads(texts);
-        process.threads.push(Thread {
-            tid: header.tid,
-            name: None,
-        });
+        process.threads.push(Thread::new(header.tid));
         self.scratch.clear();
         if let Some(exe) = event.fact(Fact::Exe) {
             exe.append_text(&mut self.scratch);
             texts.set(&mut process.exe, &self.scratch);
-        }
-        if let Some(cwd) = event.fact(Fact::Cwd) {
-            self.scratch.clear();
-            cwd.append_text(&mut self.scratch);
-            texts.set(&mut process.cwd, &self.scratch);
         }
         if let Some(args) = event.fact(Fact::Argv) {
             texts.set(&mut process.args, args.bytes);
@@ -195,29 +242,32 @@ impl Inspector {
                 .unwrap_or_default();
             texts.set(&mut process.name, &name[..name.len().min(15)]);
         }
-        process.uid = header.uid;
-        process.gid = header.gid;
+        process.main_credentials.uid = header.uid;
+        process.main_credentials.gid = header.gid;
         if let Some(ids) = event.ids() {
             process.ppid = ids.ppid;
             process.pgid = ids.pgid;
             process.sid = ids.sid;
             process.loginuid = ids.loginuid;
-            process.uid = ids.uid;
-            process.euid = ids.euid;
-            process.gid = ids.gid;
-            process.egid = ids.egid;
+            process.main_credentials = Credentials {
+                uid: ids.uid,
+                euid: ids.euid,
+                gid: ids.gid,
+                egid: ids.egid,
+                capabilities: None,
+            };
             process.tty = ids.tty;
             process.memfd = ids.memfd != 0;
         }
         if let Some(program) = event.program() {
             process.file = Some(ProgramFile::of_kernel(&program));
-            process.capabilities = Some(Capabilities::from(&program));
+            process.main_credentials.capabilities = Some(Capabilities::from(&program));
         } else {
             let proc_fs = self.proc_fs.as_ref().filter(|_| self.programs);
             process.file =
                 proc_fs.and_then(|proc_fs| ProgramFile::at(&proc_fs.path(header.tgid, "exe")));
             // a stopped process can be asked later, when a rule wants to know
-            process.capabilities = proc_fs
+            process.main_credentials.capabilities = proc_fs
                 .filter(|_| !self.held)
                 .and_then(|proc_fs| proc_fs.capabilities(header.tgid));
         }
@@ -245,6 +295,7 @@ impl Inspector {
     pub(super) fn exit(&mut self, event: &Event<'_>, seen: &Seen) {
         let Some(key) = seen.process else { return };
         let tid = event.header().tid;
+        self.release_threads(key, Some(tid));
         if let Some((process, texts)) = self.processes.edit(key) {
             process.forget_thread(tid, texts);
             if process.threads.is_empty() && !process.ended {
@@ -257,14 +308,25 @@ impl Inspector {
 
     /// Ends a process at once, because its exit was missed.
     pub(super) fn end_now(&mut self, key: ProcessKey) {
-        if let Some((process, texts)) = self.processes.edit(key)
+        if let Some(process) = self.processes.get_mut(key)
             && !process.ended
         {
-            texts.recycle(&mut process.env);
             self.files
                 .release(std::mem::replace(&mut process.files, FilesId::NONE));
-            self.processes.end(key);
+            self.end_process(key);
         }
+        self.last = None;
+    }
+
+    /// Marks a process as ended, and gives up what is of no use any more.
+    pub(super) fn end_process(&mut self, key: ProcessKey) {
+        self.release_threads(key, None);
+        if let Some((process, texts)) = self.processes.edit(key) {
+            texts.recycle(&mut process.env);
+            let directory = std::mem::replace(&mut process.directory, DirectoryId::NONE);
+            self.directories.release(directory);
+        }
+        self.processes.end(key);
         self.last = None;
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use proc_pid::{Field, Ids, Stat, Status};
 
+use super::process::Credentials;
 use super::program::{Capabilities, ProgramFile};
 
 /// The most bytes of arguments or environment that are read: the default of drivers.
@@ -25,10 +26,7 @@ pub(super) struct Snapshot {
     pub(super) tty: u32,
     pub(super) start_ns: u64,
     pub(super) vpid: Option<u32>,
-    /// Real and effective user id.
-    pub(super) uids: [u32; 2],
-    /// Real and effective group id.
-    pub(super) gids: [u32; 2],
+    pub(super) credentials: Credentials,
     pub(super) loginuid: u32,
     pub(super) args: Vec<u8>,
     pub(super) env: Vec<u8>,
@@ -38,7 +36,6 @@ pub(super) struct Snapshot {
     pub(super) threads: Vec<u32>,
     pub(super) cgroups: Vec<u8>,
     pub(super) file: Option<ProgramFile>,
-    pub(super) capabilities: Option<Capabilities>,
 }
 
 /// A mounted procfs, usually `/proc`.
@@ -90,6 +87,11 @@ impl ProcFs {
         Some(name)
     }
 
+    /// The device number of a process's controlling terminal; 0: none.
+    pub(super) fn tty(&self, pid: u32) -> Option<u32> {
+        from_stat(&self.read(pid, "stat")?).map(|stat| stat.tty)
+    }
+
     /// The id of a process in its own pid namespace.
     pub(super) fn vpid(&self, pid: u32) -> Option<u32> {
         self.status(pid)?.innermost_pid()
@@ -103,9 +105,15 @@ impl ProcFs {
             return None;
         }
         snapshot.vpid = status.innermost_pid();
-        snapshot.uids = real_and_effective(status.uids());
-        snapshot.gids = real_and_effective(status.gids());
-        snapshot.capabilities = status.capabilities().map(Capabilities::from);
+        let [uid, euid] = real_and_effective(status.uids());
+        let [gid, egid] = real_and_effective(status.gids());
+        snapshot.credentials = Credentials {
+            uid,
+            euid,
+            gid,
+            egid,
+            capabilities: status.capabilities().map(Capabilities::from),
+        };
         let text = |file| read(&self.path(pid, file), STRINGS).unwrap_or_default();
         snapshot.args = terminated(text("cmdline"));
         snapshot.env = terminated(text("environ"));
@@ -138,7 +146,8 @@ impl ProcFs {
         self.status(pid)?.capabilities().map(Capabilities::from)
     }
 
-    fn status(&self, pid: u32) -> Option<Status<Vec<u8>>> {
+    /// `/proc/PID/status`.
+    pub(super) fn status(&self, pid: u32) -> Option<Status<Vec<u8>>> {
         self.read(pid, "status").map(Status::parse)
     }
 
@@ -155,13 +164,22 @@ impl ProcFs {
     /// The descriptors of a process, at most `limit`: number, target of the link, and flags (those of open(2), with
     /// `O_CLOEXEC`).
     pub(super) fn descriptors(&self, pid: u32, limit: usize) -> Vec<(i32, Vec<u8>, u64)> {
+        self.descriptor_links(pid, limit)
+            .map(|(fd, link)| (fd, link, self.descriptor_flags(pid, fd)))
+            .collect()
+    }
+
+    /// Numbers and links of the descriptors of a process, at most `limit`.
+    pub(super) fn descriptor_links(
+        &self,
+        pid: u32,
+        limit: usize,
+    ) -> impl Iterator<Item = (i32, Vec<u8>)> {
         let fds = numbers(&self.path(pid, "fd")).into_iter().take(limit);
-        let one = |fd: u32| {
+        fds.filter_map(move |fd| {
             let link = self.link(pid, &format!("fd/{fd}"))?;
-            let fd = i32::try_from(fd).ok()?;
-            Some((fd, link, self.descriptor_flags(pid, fd)))
-        };
-        fds.filter_map(one).collect()
+            Some((i32::try_from(fd).ok()?, link))
+        })
     }
 
     /// The flags of a descriptor, as in [`descriptors`](Self::descriptors).

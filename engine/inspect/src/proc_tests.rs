@@ -33,7 +33,7 @@ fn this_process_is_found_in_proc() {
             .as_encoded_bytes()
     );
     assert_eq!(
-        &*me.cwd,
+        inspector.cwd(me, me.pid),
         std::env::current_dir()
             .unwrap()
             .as_os_str()
@@ -60,7 +60,7 @@ fn this_process_is_found_in_proc() {
     let lineage: Vec<u32> = inspector.lineage(sleeper).map(|p| p.pid).collect();
     assert_eq!(lineage[..2], [child.id(), pid]);
     assert_eq!(
-        inspector.descriptor_of(sleeper, 0).unwrap().kind,
+        inspector.descriptor_of(sleeper, 0, 0).unwrap().kind,
         DescriptorKind::Pipe
     );
     child.kill().unwrap();
@@ -99,7 +99,11 @@ fn an_effect_that_proc_already_has_is_not_applied_again() {
     // the event is older than the reading of /proc
     let mut event = open(std::process::id(), "/somewhere", 0, fd.into());
     event.header.time_ns = 1;
-    event.header.uid = inspector.process_by_pid(std::process::id()).unwrap().uid;
+    event.header.uid = inspector
+        .process_by_pid(std::process::id())
+        .unwrap()
+        .credentials(0)
+        .uid;
     let seen = feed(&mut inspector, &[event]);
     assert_eq!(
         &*inspector.descriptor(&seen).unwrap().name,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::containers::{self, Cgroups};
 use super::descriptor::FilesId;
+use super::directories::DirectoryId;
 use super::process_table::ProcessKey;
 use super::program::{Capabilities, ProgramFile};
 use super::text::{Text, TextPool};
@@ -14,6 +15,43 @@ pub(super) struct Thread {
     pub(super) tid: u32,
     /// Its name. None: that of the process.
     pub(super) name: Option<Text>,
+    /// What it does not share with the first thread. None: it shares it.
+    pub(super) credentials: Option<Credentials>,
+    pub(super) directory: Option<DirectoryId>,
+    pub(super) files: Option<FilesId>,
+}
+
+impl Thread {
+    /// A thread that shares everything with the first thread.
+    pub(super) fn new(tid: u32) -> Self {
+        Self {
+            tid,
+            name: None,
+            credentials: None,
+            directory: None,
+            files: None,
+        }
+    }
+
+    /// Whether there is something that it does not share.
+    pub(super) fn is_separate(&self) -> bool {
+        self.credentials.is_some() || self.directory.is_some() || self.files.is_some()
+    }
+}
+
+/// The ids and capabilities with which a thread acts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// Real user id.
+    pub uid: u32,
+    /// Effective user id.
+    pub euid: u32,
+    /// Real group id.
+    pub gid: u32,
+    /// Effective group id.
+    pub egid: u32,
+    /// Capabilities. None: not known; /proc may have them.
+    pub capabilities: Option<Capabilities>,
 }
 
 /// What is known of a process. Texts are in the bytes that the kernel gave.
@@ -37,16 +75,6 @@ pub struct Process {
     pub args: Text,
     /// Environment variables, each terminated by NUL.
     pub env: Text,
-    /// Working directory; empty: not known.
-    pub cwd: Text,
-    /// Real user id.
-    pub uid: u32,
-    /// Effective user id.
-    pub euid: u32,
-    /// Real group id.
-    pub gid: u32,
-    /// Effective group id.
-    pub egid: u32,
     /// Login user id; `u32::MAX`: none.
     pub loginuid: u32,
     /// Process group.
@@ -59,8 +87,6 @@ pub struct Process {
     pub memfd: bool,
     /// The executable's file. None: not known.
     pub file: Option<ProgramFile>,
-    /// The process's capabilities. None: not known; /proc may have them.
-    pub capabilities: Option<Capabilities>,
     /// Its cgroups, and the container that they belong to.
     pub cgroups: Arc<Cgroups>,
     /// When it started: `CLOCK_MONOTONIC`, in nanoseconds; 0: not known.
@@ -72,6 +98,11 @@ pub struct Process {
     /// Whether /proc has been asked, so that it need not be asked again.
     pub(super) probed: bool,
     pub(super) threads: Vec<Thread>,
+    /// Whether a thread has something that it does not share with the first thread.
+    pub(super) has_separate_threads: bool,
+    /// The first thread's ids and capabilities, working directory and descriptor table.
+    pub(super) main_credentials: Credentials,
+    pub(super) directory: DirectoryId,
     pub(super) files: FilesId,
     /// The cgroup v2 id of its latest events; 0: its events had none.
     pub(super) cgroup_id: u64,
@@ -96,18 +127,12 @@ impl Process {
             exe: Text::default(),
             args: Text::default(),
             env: Text::default(),
-            cwd: Text::default(),
-            uid: 0,
-            euid: 0,
-            gid: 0,
-            egid: 0,
             loginuid: u32::MAX,
             pgid: 0,
             sid: 0,
             tty: 0,
             memfd: false,
             file: None,
-            capabilities: None,
             cgroups: containers::unknown(),
             cgroup_id: 0,
             subreaper: false,
@@ -117,6 +142,9 @@ impl Process {
             scanned_ns: 0,
             probed: false,
             threads: Vec::new(),
+            has_separate_threads: false,
+            main_credentials: Credentials::default(),
+            directory: DirectoryId::NONE,
             files,
             children: 0,
         }
@@ -134,13 +162,14 @@ impl Process {
             exe: self.exe.clone(),
             args: self.args.clone(),
             env: self.env.clone(),
-            cwd: self.cwd.clone(),
             cgroups: Arc::clone(&self.cgroups),
             // a clone of everything would allocate memory for the threads
             scanned_ns: 0,
             probed: false,
             ended: false,
             threads: Vec::new(),
+            has_separate_threads: false,
+            directory: DirectoryId::NONE,
             files,
             children: 0,
             subreaper: false,
@@ -151,13 +180,7 @@ impl Process {
 
     /// Recycles its texts and forgets its threads. The memory of the thread list is kept.
     pub(super) fn clear(&mut self, texts: &mut TextPool) {
-        for text in [
-            &mut self.name,
-            &mut self.exe,
-            &mut self.args,
-            &mut self.env,
-            &mut self.cwd,
-        ] {
+        for text in [&mut self.name, &mut self.exe, &mut self.args, &mut self.env] {
             texts.recycle(text);
         }
         self.forget_threads(texts);
@@ -174,6 +197,7 @@ impl Process {
 
     /// All threads have ended.
     pub(super) fn forget_threads(&mut self, texts: &mut TextPool) {
+        self.has_separate_threads = false;
         for mut thread in self.threads.drain(..) {
             thread.name.iter_mut().for_each(|name| texts.recycle(name));
         }

@@ -104,12 +104,12 @@ impl From<proc_pid::Capabilities> for Capabilities {
 }
 
 impl Inspector {
-    /// The capabilities of a process. If they are not known, /proc is asked.
+    /// The capabilities of a thread. If they are not known, /proc is asked.
     #[must_use]
-    pub fn capabilities(&self, process: &Process) -> Option<Capabilities> {
-        process.capabilities.or_else(|| {
+    pub fn capabilities(&self, process: &Process, tid: u32) -> Option<Capabilities> {
+        process.credentials(tid).capabilities.or_else(|| {
             let proc_fs = self.proc_fs.as_ref().filter(|_| !process.ended)?;
-            proc_fs.capabilities(process.pid)
+            proc_fs.capabilities(tid)
         })
     }
 

@@ -87,6 +87,7 @@ impl Inspector {
         let Some(found) = proc_fs.snapshot(pid) else {
             return;
         };
+        self.release_threads(key, None);
         let files = self.files.create();
         self.read_descriptors(&proc_fs, pid, files, &mut NetTables::new());
         let cgroups = self.containers.group(&found.cgroups, pid);
@@ -103,12 +104,9 @@ impl Inspector {
         }
         process.known = true;
         process.name = found.name.into();
-        process.cwd = found.cwd.into();
         process.ppid = found.ppid;
         process.vpid = found.vpid.or(process.vpid);
-        [process.uid, process.euid] = found.uids;
-        [process.gid, process.egid] = found.gids;
-        process.capabilities = found.capabilities;
+        process.main_credentials = found.credentials;
         process.pgid = found.pgid;
         process.sid = found.sid;
         process.tty = found.tty;
@@ -119,14 +117,16 @@ impl Inspector {
             .threads
             .iter()
             .map(|&tid| Thread {
-                tid,
                 name: former
                     .iter()
                     .find(|thread| thread.tid == tid)
                     .and_then(|thread| thread.name.clone()),
+                ..Thread::new(tid)
             })
             .collect();
+        process.has_separate_threads = false;
         let old = std::mem::replace(&mut process.files, files);
         self.files.release(old);
+        self.set_cwd(key, pid, &found.cwd);
     }
 }

@@ -8,6 +8,7 @@ use super::descriptor::{Connection, Descriptor, DescriptorKind, Role, Socket};
 use super::hash::IdMap;
 use super::proc_fs::{self, ProcFs};
 
+const AF_UNSPEC: u16 = 0;
 pub(super) const AF_UNIX: u16 = 1;
 pub(super) const AF_INET: u16 = 2;
 pub(super) const AF_INET6: u16 = 10;
@@ -28,14 +29,35 @@ pub(super) fn kind_of_family(family: u16) -> DescriptorKind {
     }
 }
 
-/// The default protocol of a socket type of an internet family.
-pub(super) fn default_protocol(socket_type: u64) -> u16 {
-    match socket_type & 0xf {
-        1 => 6,
-        2 => 17,
-        _ => 0,
+/// `IPPROTO_TCP`
+const TCP: u16 = 6;
+/// `IPPROTO_UDP`
+const UDP: u16 = 17;
+/// `IPPROTO_RAW`
+const RAW: u16 = 255;
+/// `IPPROTO_MPTCP`
+const MPTCP: u16 = 262;
+/// `IPPROTO_UDPLITE`
+const UDP_LITE: u16 = 136;
+
+/// The protocol of a socket of an internet family, from the arguments of socket(2). That of a raw socket is `IPPROTO_RAW`.
+pub(super) fn protocol_of(socket_type: u64, protocol: u64) -> u16 {
+    match (socket_type & 0xf, u16::try_from(protocol).unwrap_or(0)) {
+        (3, _) => RAW,
+        (1, 0) => TCP,
+        (2, 0) => UDP,
+        (_, protocol) => protocol,
     }
 }
+
+/// Whether sockets of a protocol carry streams: their messages go to the other end, whatever address a call passes.
+pub(super) fn is_stream(protocol: u16) -> bool {
+    matches!(protocol, TCP | MPTCP)
+}
+
+/// Local ports that the kernel gives to sockets begin here, unless the host is configured otherwise (ip(7),
+/// `ip_local_port_range`).
+pub(super) const FIRST_EPHEMERAL: u16 = 32768;
 
 /// The address in a `struct sockaddr`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +65,8 @@ pub(super) enum Address<'a> {
     Inet(SocketAddr),
     /// A path, or an abstract name, which begins with NUL. Empty: unnamed.
     Unix(&'a [u8]),
+    /// `AF_UNSPEC`: connect(2) takes the connection away.
+    None,
 }
 
 /// Parses a `struct sockaddr` (ip(7), ipv6(7), unix(7)).
@@ -67,6 +91,7 @@ pub(super) fn address(bytes: &[u8]) -> Option<Address<'_>> {
                 name.split(|&b| b == 0).next().unwrap_or_default(),
             ))
         }
+        AF_UNSPEC => Some(Address::None),
         _ => None,
     }
 }
@@ -96,6 +121,11 @@ pub fn ends(tuple: &Tuple) -> Option<(SocketAddr, SocketAddr)> {
     ))
 }
 
+/// Whether the ports of two ends say that the local end is the server.
+pub(super) fn serves(local: u16, remote: u16) -> bool {
+    local < FIRST_EPHEMERAL && remote >= FIRST_EPHEMERAL
+}
+
 /// The sockets of a network namespace by inode.
 pub(super) type NetTable = IdMap<u64, Descriptor>;
 
@@ -103,12 +133,14 @@ pub(super) type NetTable = IdMap<u64, Descriptor>;
 pub(super) fn net_table(proc_fs: &ProcFs, pid: u32) -> NetTable {
     let mut table = NetTable::default();
     let files = [
-        ("tcp", 6),
-        ("tcp6", 6),
-        ("udp", 17),
-        ("udp6", 17),
-        ("raw", 255),
-        ("raw6", 255),
+        ("tcp", TCP),
+        ("tcp6", TCP),
+        ("udp", UDP),
+        ("udp6", UDP),
+        ("udplite", UDP_LITE),
+        ("udplite6", UDP_LITE),
+        ("raw", RAW),
+        ("raw6", RAW),
     ];
     let mut listening = Vec::new();
     let mut accepted = Vec::new();
@@ -124,8 +156,10 @@ pub(super) fn net_table(proc_fs: &ProcFs, pid: u32) -> NetTable {
                 remote: (remote.port() != 0).then_some(remote),
                 role: Role::None,
                 connection: Connection::None,
+                // the kernel has chosen a port from the range
+                bound: local.port() != 0 && local.port() < FIRST_EPHEMERAL,
             };
-            if state == LISTEN && protocol == 6 {
+            if state == LISTEN && protocol == TCP {
                 socket.role = Role::Server;
                 listening.push(local.port());
             } else if socket.remote.is_some() {
@@ -136,16 +170,19 @@ pub(super) fn net_table(proc_fs: &ProcFs, pid: u32) -> NetTable {
             table.insert(inode, Descriptor::socket(DescriptorKind::Ipv4, socket));
         }
     }
-    // /proc does not say which side connected: if somebody listens on the local port, it was the other side
+    // /proc does not say which side connected. If a socket listens on the local port, it was the other side. If the
+    // listening socket is closed, the ports tell: the kernel has chosen that of the side that connected.
     listening.sort_unstable();
     for inode in accepted {
         let Some(mut socket) = table.get(&inode).and_then(|d| d.socket) else {
             continue;
         };
-        if socket
-            .local
-            .is_some_and(|end| listening.binary_search(&end.port()).is_ok())
-        {
+        let is_listening = |port| listening.binary_search(&port).is_ok();
+        let ports = socket.local.zip(socket.remote);
+        if ports.is_some_and(|(local, remote)| {
+            is_listening(local.port())
+                || !is_listening(remote.port()) && serves(local.port(), remote.port())
+        }) {
             socket.role = Role::Server;
             table.insert(inode, Descriptor::socket(DescriptorKind::Ipv4, socket));
         }

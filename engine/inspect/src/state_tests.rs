@@ -20,7 +20,7 @@ fn open(pid: u32, path: &str, fd: i64) -> Ev {
 
 fn name(inspector: &Inspector, pid: u32, fd: i32) -> Option<String> {
     let key = inspector.processes.key(pid)?;
-    let descriptor = inspector.descriptor_of(key, fd)?;
+    let descriptor = inspector.descriptor_of(key, 0, fd)?;
     Some(String::from_utf8_lossy(&descriptor.name).into_owned())
 }
 
@@ -132,7 +132,10 @@ fn capabilities_come_with_exec_and_change_with_capset_and_ids() {
         &[exec(10, 1).fact(Fact::Program, program.as_bytes())],
     );
     let process = inspector.process_by_pid(10).unwrap();
-    assert_eq!(process.capabilities.unwrap().effective, 0b1011);
+    assert_eq!(
+        process.credentials(10).capabilities.unwrap().effective,
+        0b1011
+    );
     assert_eq!(inspector.program_layer(process), Some(Layer::Upper));
     assert_eq!(process.file.as_ref().unwrap().inode, 77);
     // two halves of struct __user_cap_data_struct: effective, permitted, inheritable
@@ -148,12 +151,24 @@ fn capabilities_come_with_exec_and_change_with_capset_and_ids() {
             Ev::call(10, "setuid", &[5], 0).uid(5),
         ],
     );
-    let sets = inspector.process_by_pid(11).unwrap().capabilities.unwrap();
+    let sets = inspector
+        .process_by_pid(11)
+        .unwrap()
+        .credentials(11)
+        .capabilities
+        .unwrap();
     assert_eq!(
         (sets.effective, sets.permitted, sets.inheritable),
         (1, 3, 4)
     );
-    assert_eq!(inspector.process_by_pid(10).unwrap().capabilities, None);
+    assert_eq!(
+        inspector
+            .process_by_pid(10)
+            .unwrap()
+            .credentials(10)
+            .capabilities,
+        None
+    );
 }
 
 #[test]
@@ -202,7 +217,7 @@ fn a_datagram_names_its_socket_and_a_connection_keeps_its_name() {
     assert!(!again.name_changed);
     let socket = |inspector: &Inspector| {
         let key = inspector.processes.key(10).unwrap();
-        inspector.descriptor_of(key, 3).unwrap().socket.unwrap()
+        inspector.descriptor_of(key, 0, 3).unwrap().socket.unwrap()
     };
     assert_eq!(socket(&inspector).connection, Connection::None);
     let connect =
@@ -380,4 +395,29 @@ fn a_million_short_lived_processes_and_a_hundred_thousand_descriptors_are_bounde
         &[Ev::call(1, "close_range", &[0, i64::from(u32::MAX), 0], 0)],
     );
     assert_eq!(inspector.stats().descriptors, 0);
+}
+
+#[test]
+fn a_file_that_is_opened_by_handle_or_without_a_name_is_a_file() {
+    let mut inspector = isolated();
+    let handle = Ev::call(10, "open_by_handle_at", &[3, 1, 2], 4).fact(Fact::Path, b"/data/x");
+    // O_TMPFILE
+    let unnamed = Ev::call(10, "openat", &[-100, 1, 0o20_200_001, 0o600], 5)
+        .said(1, b"/data")
+        .fact(Fact::Path, b"/data/#17");
+    let tree = Ev::call(10, "open_tree", &[-100, 1, 1], 6)
+        .said(1, b"y")
+        .fact(Fact::Path, b"/data/y");
+    feed(&mut inspector, &[handle, unnamed, tree]);
+    let key = inspector.processes.key(10).unwrap();
+    let open = |fd| {
+        let found = inspector.descriptor_of(key, 10, fd).unwrap();
+        (
+            found.kind,
+            String::from_utf8_lossy(&found.name).into_owned(),
+        )
+    };
+    assert_eq!(open(4), (DescriptorKind::File, "/data/x".to_owned()));
+    assert_eq!(open(5), (DescriptorKind::File, "/data/#17".to_owned()));
+    assert_eq!(open(6), (DescriptorKind::Other, "/data/y".to_owned()));
 }

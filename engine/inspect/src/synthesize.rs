@@ -14,12 +14,15 @@ use zerocopy::IntoBytes;
 
 use super::descriptor::{Descriptor, DescriptorKind, Role, Socket};
 use super::fill::O_DIRECTORY;
-use super::process::Process;
+use super::process::{Process, Thread};
 use super::process_table::ProcessKey;
 use super::sockets::{AF_INET, AF_INET6, AF_NETLINK, AF_UNIX};
 use super::{Inspector, clock};
 
-const CLONE_THREAD: u64 = 0x1_0000;
+const CLONE_FS: u64 = 0x200;
+const CLONE_FILES: u64 = 0x400;
+/// What makes a thread that shares everything with its creator.
+const CLONE_THREAD: u64 = 0x1_0000 | CLONE_FS | CLONE_FILES;
 const CLONE_NEWPID: u64 = 0x2000_0000;
 const F_SETFD: u64 = 2;
 const PR_SET_NAME: u64 = 15;
@@ -108,8 +111,8 @@ impl Synthesizer<'_> {
         let who = Header {
             tgid: process.pid,
             tid: process.pid,
-            uid: process.uid,
-            gid: process.gid,
+            uid: process.main_credentials.uid,
+            gid: process.main_credentials.gid,
             time_ns: self.now,
             ..Header::default()
         };
@@ -124,8 +127,8 @@ impl Synthesizer<'_> {
                 kind: Kind::Fork as u8,
                 tgid: parent.pid,
                 tid: parent.pid,
-                uid: parent.uid,
-                gid: parent.gid,
+                uid: parent.main_credentials.uid,
+                gid: parent.main_credentials.gid,
                 time_ns: process.start_ns.min(self.now),
                 args: [pid, pid, flags, 0, 0, 0],
                 ..Header::default()
@@ -159,6 +162,7 @@ impl Synthesizer<'_> {
                     &[(1, Encoding::Raw, name)],
                 );
             }
+            self.separate(process, thread, &who);
         }
         if !process.ended {
             for (fd, descriptor, cloexec) in self.inspector.files.entries(process.files) {
@@ -167,16 +171,46 @@ impl Synthesizer<'_> {
         }
     }
 
+    /// What a thread does not share with the first thread.
+    fn separate(&mut self, process: &Process, thread: &Thread, who: &Header) {
+        let credentials = process.credentials(thread.tid);
+        let who = Header {
+            tid: thread.tid,
+            uid: credentials.uid,
+            gid: credentials.gid,
+            ..*who
+        };
+        if thread.credentials.is_some() {
+            let same = u64::from(u32::MAX);
+            let (user, group) = (credentials.euid.into(), credentials.egid.into());
+            self.call(&who, "setresuid", &[same, user, same], 0, &[]);
+            self.call(&who, "setresgid", &[same, group, same], 0, &[]);
+        }
+        if let Some(directory) = thread.directory {
+            let path = self.inspector.directories.path(directory);
+            self.call(&who, "unshare", &[CLONE_FS], 0, &[]);
+            self.call(&who, "chdir", &[], 0, &[(0, Encoding::Raw, path)]);
+        }
+        if let Some(files) = thread.files {
+            self.call(&who, "unshare", &[CLONE_FILES], 0, &[]);
+            self.call(&who, "close_range", &[0, u64::from(u32::MAX), 0], 0, &[]);
+            for (fd, descriptor, cloexec) in self.inspector.files.entries(files) {
+                self.descriptor(&who, fd, descriptor, cloexec);
+            }
+        }
+    }
+
     fn program(&mut self, process: &Process, who: &Header) {
+        let credentials = process.main_credentials;
         let ids = Ids {
             ppid: process.ppid,
             pgid: process.pgid,
             sid: process.sid,
             loginuid: process.loginuid,
-            uid: process.uid,
-            euid: process.euid,
-            gid: process.gid,
-            egid: process.egid,
+            uid: credentials.uid,
+            euid: credentials.euid,
+            gid: credentials.gid,
+            egid: credentials.egid,
             tty: process.tty,
             memfd: process.memfd.into(),
         };
@@ -190,7 +224,11 @@ impl Synthesizer<'_> {
             (Fact::Ids as u8, Encoding::Raw, ids.as_bytes()),
             (Fact::Comm as u8, Encoding::Raw, &*process.name),
             (Fact::Exe as u8, Encoding::Raw, &*process.exe),
-            (Fact::Cwd as u8, Encoding::Raw, &*process.cwd),
+            (
+                Fact::Cwd as u8,
+                Encoding::Raw,
+                self.inspector.cwd(process, process.pid),
+            ),
             (Fact::Argv as u8, Encoding::Strings, &*process.args),
             (Fact::Env as u8, Encoding::Strings, &*process.env),
         ];
@@ -353,12 +391,28 @@ mod tests {
                 process.name.escape_ascii().to_string(),
                 process.exe.escape_ascii().to_string(),
                 process.args.escape_ascii().to_string(),
-                process.cwd.escape_ascii().to_string(),
-                process.euid,
+                inspector
+                    .cwd(process, process.pid)
+                    .escape_ascii()
+                    .to_string(),
+                process.main_credentials.euid,
                 process.sid,
                 process.loginuid,
-                process.threads,
+                process.threads.len(),
             ));
+            for thread in &process.threads {
+                let files = inspector.files.entries(process.files_of(thread.tid));
+                let mut files: Vec<_> = files.map(|entry| format!("{entry:?}")).collect();
+                files.sort();
+                lines.push(format!(
+                    "{} {} {:?} {:?} {} {files:?}",
+                    process.pid,
+                    thread.tid,
+                    thread.name,
+                    process.credentials(thread.tid),
+                    inspector.cwd(process, thread.tid).escape_ascii(),
+                ));
+            }
             for (fd, descriptor, cloexec) in inspector.files.entries(process.files) {
                 lines.push(format!("{} {fd} {cloexec} {descriptor:?}", process.pid));
             }
@@ -389,6 +443,14 @@ mod tests {
                 Ev::fork(7, 8, 8, 0),
                 Ev::exec(8, "/usr/bin/server", &["server"], ids),
                 Ev::fork(8, 8, 9, CLONE_THREAD),
+                Ev::fork(8, 8, 10, CLONE_THREAD),
+                Ev::call(8, "unshare", &[0x600], 0).thread(10),
+                Ev::call(8, "chdir", &[1], 0).thread(10).said(0, b"/other"),
+                Ev::call(8, "setresuid", &[5, 6, 7], 0).thread(10).uid(5),
+                Ev::call(8, "openat", &[0, 0, 0], 3)
+                    .thread(10)
+                    .said(1, b"/etc/y")
+                    .fact(Fact::Path, b"/etc/y"),
                 Ev::call(8, "prctl", &[15], 0).thread(9).said(1, b"worker"),
                 Ev::call(8, "openat", &[0, 0, 0o2_000_000], 3)
                     .said(1, b"../etc/x")

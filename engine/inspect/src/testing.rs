@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use driver_api::driver::{Capture, Flow, Polled};
 use driver_api::event::{
-    Abi, Encoding, Event, EventBuilder, Fact, Header, Ids, Kind, Part, Status, Tuple,
+    Abi, Encoding, Event, EventBuilder, Fact, Header, Ids, Kind, Part, PartAt, Status, Tuple,
 };
 use driver_api::scripted::Scripted;
 use driver_api::table;
@@ -19,7 +19,8 @@ pub struct Ev {
     /// The fixed part of the event.
     pub header: Header,
     attached: Vec<(u8, Encoding, Vec<u8>)>,
-    control: Option<(u8, Vec<u8>)>,
+    parts: Vec<(u8, PartAt, Vec<u8>)>,
+    unread: Vec<u8>,
 }
 
 impl Ev {
@@ -36,7 +37,8 @@ impl Ev {
         Self {
             header,
             attached: Vec::new(),
-            control: None,
+            parts: Vec::new(),
+            unread: Vec::new(),
         }
     }
 
@@ -98,9 +100,21 @@ impl Ev {
         self
     }
 
+    /// Marks the memory behind an argument as unreadable.
+    pub fn unread(mut self, at: u8) -> Self {
+        self.unread.push(at);
+        self
+    }
+
     /// Adds the control messages of a `msghdr`.
-    pub fn control(mut self, at: u8, bytes: &[u8]) -> Self {
-        self.control = Some((at, bytes.to_vec()));
+    pub fn control(self, at: u8, bytes: &[u8]) -> Self {
+        self.part(at, 0, Part::Control as u8, bytes)
+    }
+
+    /// Adds a part of a `msghdr`, or of one in an array: the number of a [`Part`].
+    pub fn part(mut self, at: u8, index: u8, part: u8, bytes: &[u8]) -> Self {
+        self.parts
+            .push((at, PartAt(index << 2 | part), bytes.to_vec()));
         self
     }
 
@@ -155,16 +169,12 @@ impl Ev {
             let full = bytes.len() as u64;
             builder.attach(*what, Part::None, Status::Whole, *encoding, full, bytes);
         }
-        if let Some((at, bytes)) = &self.control {
+        for at in &self.unread {
+            builder.attach(*at, Part::None, Status::Fault, Encoding::Raw, 0, &[]);
+        }
+        for (at, part, bytes) in &self.parts {
             let full = bytes.len() as u64;
-            builder.attach(
-                *at,
-                Part::Control,
-                Status::Whole,
-                Encoding::Raw,
-                full,
-                bytes,
-            );
+            builder.attach(*at, *part, Status::Whole, Encoding::Raw, full, bytes);
         }
         builder.finish().unwrap().to_vec()
     }

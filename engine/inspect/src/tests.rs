@@ -19,7 +19,7 @@ fn ids(ppid: u32, uid: u32, euid: u32) -> Ids {
 
 pub(super) fn fd_name(inspector: &Inspector, pid: u32, fd: i32) -> Option<String> {
     let key = inspector.processes.key(pid)?;
-    let descriptor = inspector.descriptor_of(key, fd)?;
+    let descriptor = inspector.descriptor_of(key, 0, fd)?;
     Some(String::from_utf8_lossy(&descriptor.name).into_owned())
 }
 
@@ -46,7 +46,7 @@ fn a_child_inherits_and_exec_replaces() {
     );
     let child = inspector.process_by_pid(11).unwrap();
     assert_eq!(
-        (&*child.name, &*child.cwd, child.ppid),
+        (&*child.name, inspector.cwd(child, child.pid), child.ppid),
         (&b"sshd"[..], &b"/srv"[..], 10)
     );
     let parent = inspector.process_by_pid(10).unwrap();
@@ -64,7 +64,8 @@ fn a_child_inherits_and_exec_replaces() {
         (&*child.exe, &*child.args),
         (&b"/bin/bash"[..], &b"-bash\0"[..])
     );
-    assert_eq!((child.uid, child.euid), (1000, 0));
+    let user = child.credentials(child.pid);
+    assert_eq!((user.uid, user.euid), (1000, 0));
 }
 
 #[test]
@@ -91,9 +92,9 @@ fn what_a_call_without_a_result_may_have_changed_is_forgotten() {
     );
     assert_eq!(seen.fd, None);
     let key = seen.process.unwrap();
-    assert!(inspector.descriptor_of(key, 0).is_none());
+    assert!(inspector.descriptor_of(key, 0, 0).is_none());
     let name = |inspector: &Inspector, fd| {
-        let descriptor = inspector.descriptor_of(key, fd);
+        let descriptor = inspector.descriptor_of(key, 0, fd);
         descriptor.map(|descriptor| descriptor.name.to_vec())
     };
     assert_eq!(name(&inspector, 3), Some(b"/one".to_vec()));
@@ -105,7 +106,8 @@ fn what_a_call_without_a_result_may_have_changed_is_forgotten() {
     assert_eq!(name(&inspector, 4), None);
     assert_eq!(name(&inspector, 5), Some(b"/three".to_vec()));
     feed(&mut inspector, &[entry("chdir", &[1]).said(0, b"/nowhere")]);
-    assert_eq!(&*inspector.process_by_pid(10).unwrap().cwd, b"");
+    let process = inspector.process_by_pid(10).unwrap();
+    assert_eq!(inspector.cwd(process, 10), b"");
 }
 
 #[test]
@@ -207,7 +209,7 @@ fn descriptors_follow_open_dup_and_close() {
     }
     let key = inspector.processes.key(10).unwrap();
     assert_eq!(
-        inspector.descriptor_of(key, 3).unwrap().raw_name(),
+        inspector.descriptor_of(key, 0, 3).unwrap().raw_name(),
         b"x/../y"
     );
     let seen = feed(&mut inspector, &[Ev::call(10, "close", &[3], 0)]);
@@ -246,7 +248,7 @@ fn a_relative_path_begins_at_its_directory_descriptor() {
     );
     let key = inspector.processes.key(10).unwrap();
     assert_eq!(
-        inspector.descriptor_of(key, 3).unwrap().kind,
+        inspector.descriptor_of(key, 0, 3).unwrap().kind,
         DescriptorKind::Directory
     );
     for (fd, name) in [(4, "/etc/passwd"), (5, "/etc/group"), (6, "/var/log")] {
@@ -319,12 +321,12 @@ fn sockets_have_both_ends_and_a_role() {
     let key = inspector.processes.key(10).unwrap();
     for (fd, name, role) in expected {
         assert_eq!(fd_name(&inspector, 10, fd).as_deref(), Some(name));
-        let socket = inspector.descriptor_of(key, fd).unwrap().socket;
+        let socket = inspector.descriptor_of(key, 0, fd).unwrap().socket;
         assert_eq!(socket.map(|s| s.role), role, "{fd}");
     }
     assert_eq!(
         inspector
-            .descriptor_of(key, 4)
+            .descriptor_of(key, 0, 4)
             .unwrap()
             .socket
             .unwrap()
@@ -345,7 +347,7 @@ fn pipes_and_anonymous_descriptors_are_followed() {
         ],
     );
     let key = inspector.processes.key(10).unwrap();
-    let kind = |fd| inspector.descriptor_of(key, fd).unwrap().kind;
+    let kind = |fd| inspector.descriptor_of(key, 0, fd).unwrap().kind;
     assert_eq!(
         (kind(3), kind(4)),
         (DescriptorKind::Pipe, DescriptorKind::Pipe)
@@ -363,7 +365,7 @@ fn pipes_and_anonymous_descriptors_are_followed() {
 #[test]
 fn effective_ids_follow_setuid_and_missed_changes() {
     let mut inspector = isolated();
-    let euid = |inspector: &Inspector| inspector.process_by_pid(10).unwrap().euid;
+    let euid = |inspector: &Inspector| inspector.process_by_pid(10).unwrap().credentials(10).euid;
     feed(
         &mut inspector,
         &[Ev::exec(10, "/bin/su", &["su"], ids(1, 1000, 0))],
@@ -427,7 +429,7 @@ fn memory_is_bounded_by_what_lives() {
     let stats = inspector.stats();
     assert!(stats.processes < 20 && stats.file_tables < 4, "{stats:?}");
     let key = inspector.processes.key(10).unwrap();
-    assert_eq!(inspector.descriptors(key).count(), 100);
+    assert_eq!(inspector.descriptors(key, 0).count(), 100);
 }
 
 #[test]

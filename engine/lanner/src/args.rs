@@ -133,6 +133,9 @@ pub(crate) struct RunArgs {
     /// Alerts as JSON lines, as Falco writes them.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Write the alerts to this file instead of standard output, which the command uses as well. They are appended.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
     /// Where plugins are; may be repeated.
     #[arg(long = "plugin-dir", value_name = "DIR")]
     pub(crate) plugin_dirs: Vec<PathBuf>,
@@ -148,6 +151,17 @@ pub(crate) enum ConfigVerb {
     Check(ConfigArgs),
     /// Print the JSON schema of the configuration file.
     Schema,
+    /// Convert Falco's configuration (falco.yaml). Prints lanner's, and on standard error a line for each key that
+    /// has no counterpart, with the reason.
+    FromFalco(FromFalcoArgs),
+}
+
+/// `lanner config from-falco`.
+#[derive(Debug, Args)]
+pub(crate) struct FromFalcoArgs {
+    /// Falco's configuration.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 /// `lanner config check`.
@@ -190,6 +204,10 @@ pub(crate) struct TraceArgs {
     /// Events as JSON lines.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Write the events to this file instead of standard output, which the command uses as well. A file that is
+    /// there is replaced.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
     /// Whose events.
     #[command(flatten)]
     pub(crate) source: SourceArgs,

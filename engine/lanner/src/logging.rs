@@ -1,8 +1,10 @@
 //! Sends lanner's log to journald if standard error is connected to it, and else to standard error.
 
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 
+use plugin_host::secrets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
@@ -27,7 +29,7 @@ pub(super) fn start(verbose: u8) {
     let layer = match journal {
         Some(journal) => journal.boxed(),
         None => tracing_subscriber::fmt::layer()
-            .with_writer(std::io::stderr)
+            .with_writer(|| Hiding(std::io::stderr()))
             .with_target(false)
             .boxed(),
     };
@@ -41,6 +43,21 @@ pub(super) fn start(verbose: u8) {
 pub(super) fn set_level(level: &str) {
     if let Some(Some(handle)) = CHOSEN.get() {
         let _ = handle.reload(EnvFilter::from(level));
+    }
+}
+
+/// Writes without secrets. The log writes each line in one piece.
+struct Hiding(std::io::Stderr);
+
+impl Write for Hiding {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        self.0.write_all(secrets::hide(&text).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
     }
 }
 

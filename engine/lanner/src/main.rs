@@ -3,6 +3,7 @@
 
 mod args;
 mod drivers;
+mod lines;
 mod lists;
 mod logging;
 mod plugins;
@@ -18,7 +19,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use plugin_host::secrets;
+
 use args::{Cli, Verb};
+use lines::Lines;
 
 /// Exit code: the request or the set-up is at fault, and nothing was started.
 const USAGE: u8 = 2;
@@ -55,6 +59,7 @@ impl Failure {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start(cli.verbose);
+    signals::survive_file_limit();
     let result = match cli.verb {
         Verb::Run(args) => run::run(&args),
         Verb::Config(verb) => run::config(&verb),
@@ -72,29 +77,16 @@ fn main() -> ExitCode {
     })
 }
 
-/// Writes one message to standard error. Standard output is for events and alerts alone.
-#[expect(clippy::print_stderr, reason = "messages to the user go there")]
+/// Writes one message, without secrets, to standard error. Standard output is for events and alerts alone.
 pub(crate) fn say(message: &str) {
-    eprintln!("lanner: {message}");
+    use std::io::Write;
+    // where standard error cannot be written, there is no place to say so
+    let _ = writeln!(std::io::stderr(), "lanner: {}", secrets::hide(message));
 }
 
 /// Writes to standard output. A reader that has gone is not an error.
-///
-/// The watched command may write into the same pipe. So each write has whole lines, as many as a pipe takes in one piece
-/// (`PIPE_BUF`, pipe(7)). A longer line can be interleaved with other output.
 pub(crate) fn print(text: &[u8]) -> Result<ExitCode, Failure> {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    let mut rest = text;
-    let mut written = Ok(());
-    while !rest.is_empty() && written.is_ok() {
-        let fits = rest.len().min(libc::PIPE_BUF);
-        let lines = rest[..fits].iter().rposition(|byte| *byte == b'\n');
-        let (now, later) = rest.split_at(lines.map_or(fits, |at| at + 1));
-        written = out.write_all(now);
-        rest = later;
-    }
-    match written.and_then(|()| out.flush()) {
+    match Lines::open(None)?.write(text) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::broken(
             format!("cannot write to standard output: {error}"),
         )),

@@ -1,6 +1,8 @@
 //! `lanner record`: writes the events of a capture to a file.
 
+use std::io;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use driver_api::driver::Flow;
 use driver_api::event::Event;
@@ -8,48 +10,55 @@ use driver_api::request::{Omit, SyscallSet};
 
 use super::args::RecordArgs;
 use super::trace::Wanted;
-use super::watch::watch;
+use super::watch::{Ending, watch};
 use super::{Failure, say};
 use inspect::{Clock, Inspector};
 use recording::Writer;
 use session::Consumer;
 
+/// How often what was recorded goes to the file: what a killed lanner loses.
+const FLUSH: Duration = Duration::from_secs(1);
+
 pub(crate) fn record(args: &RecordArgs) -> Result<ExitCode, Failure> {
     let wanted = Wanted::new(&args.events)?;
     let selection: SyscallSet = wanted.calls.union(&inspect::needed());
-    let failed = |error: std::io::Error| {
-        Failure::usage(format!("cannot write {}: {error}", args.output.display()))
-    };
+    let failed = |error: io::Error| format!("cannot write {}: {error}", args.output.display());
     watch(&args.source, &selection, Omit::NOTHING, |source| {
         let mut inspector = Inspector::new(&source.inspect_options());
         source.scan(&mut inspector);
-        let mut writer = Writer::create(&args.output, Clock::host()).map_err(failed)?;
+        let mut writer = Writer::create(&args.output, Clock::host())
+            .map_err(|error| Failure::usage(failed(error)))?;
         let mut error = None;
         inspector.synthesize(&mut |event| {
             if let Err(why) = writer.event(event) {
                 error.get_or_insert(why);
             }
         });
-        error.map_or(Ok(Recorder { writer, bad: false }), |error| {
-            Err(failed(error))
-        })
+        // the state is in the file before the first event comes
+        match error.or_else(|| writer.flush().err()) {
+            None => Ok(Recorder {
+                writer,
+                flushed: Instant::now(),
+                failed: None,
+            }),
+            Some(error) => Err(Failure::broken(failed(error))),
+        }
     })
 }
 
 struct Recorder {
     writer: Writer,
-    /// Set when the file cannot be written any more.
-    bad: bool,
+    flushed: Instant,
+    /// Why the file cannot be written any more.
+    failed: Option<io::Error>,
 }
 
 impl Recorder {
-    fn done(&mut self, written: std::io::Result<()>) -> Flow {
+    fn done(&mut self, written: io::Result<()>) -> Flow {
         match written {
             Ok(()) => Flow::Continue,
             Err(error) => {
-                if !std::mem::replace(&mut self.bad, true) {
-                    say(&format!("the recording cannot be written: {error}"));
-                }
+                self.failed.get_or_insert(error);
                 Flow::Stop
             }
         }
@@ -63,14 +72,29 @@ impl Consumer for Recorder {
     }
 
     fn idle(&mut self) -> Flow {
-        Flow::Continue
+        if self.flushed.elapsed() < FLUSH {
+            return Flow::Continue;
+        }
+        self.flushed = Instant::now();
+        let written = self.writer.flush();
+        self.done(written)
     }
 }
 
-impl Drop for Recorder {
-    fn drop(&mut self) {
-        let written = self.writer.flush();
-        self.done(written);
-        say(&format!("{} events recorded", self.writer.events()));
+impl Ending for Recorder {
+    fn end(mut self) -> Result<(), Failure> {
+        if self.failed.is_none() {
+            let written = self.writer.finish();
+            self.done(written);
+        }
+        match self.failed {
+            None => {
+                say(&format!("{} events recorded", self.writer.events()));
+                Ok(())
+            }
+            Some(error) => Err(Failure::broken(format!(
+                "the recording is not whole, because it could not be written: {error}"
+            ))),
+        }
     }
 }

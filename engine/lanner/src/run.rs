@@ -8,7 +8,7 @@ use session::{LoadConfig, Notice, Observer, Session, SessionError};
 
 use super::args::{ConfigArgs, ConfigVerb, RunArgs};
 use super::watch::{self, CommandSignals};
-use super::{Failure, report, say, signals};
+use super::{Failure, lines, report, say, signals};
 
 impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {
@@ -53,12 +53,16 @@ impl Observer for Terminal {
 }
 
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
+    if args.output.is_none() {
+        lines::need_stdout()?;
+    }
     let session = Session::new(LoadConfig {
         config: args.config.clone(),
         options: args.options.clone(),
         rules: args.rules.clone(),
         plugin_dirs: args.plugin_dirs.clone(),
         json: args.json,
+        output: args.output.clone(),
     })?;
     if let Some(level) = session.log_level() {
         super::logging::set_level(level.name());
@@ -79,7 +83,12 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     let status = summary
         .ended
         .map_err(|error| Failure::broken(Chain(&error)))?;
-    Ok(report::exit_code(status))
+    let lost = (summary.outputs.iter()).any(|output| output.counts.lost() > 0);
+    match status {
+        // it is reported above
+        None | Some(0) if lost => Ok(ExitCode::FAILURE),
+        _ => Ok(report::exit_code(status)),
+    }
 }
 
 /// `lanner config`
@@ -90,13 +99,19 @@ pub(crate) fn config(verb: &ConfigVerb) -> Result<ExitCode, Failure> {
             let text = text.map_err(Failure::broken)? + "\n";
             super::print(text.as_bytes())
         }
+        ConfigVerb::FromFalco(args) => {
+            let converted = session::config::from_falco(&args.file)
+                .map_err(|error| Failure::usage(Chain(&error)))?;
+            converted.notes.iter().for_each(|note| say(note));
+            super::print(converted.yaml.as_bytes())
+        }
         ConfigVerb::Check(ConfigArgs { config, options }) => {
             session::check(LoadConfig {
                 config: config.clone(),
                 options: options.clone(),
                 ..LoadConfig::default()
             })
-            .map_err(Failure::broken)?;
+            .map_err(|error| Failure::broken(Chain(&error)))?;
             say("the configuration and the rules can be used");
             Ok(ExitCode::SUCCESS)
         }

@@ -117,6 +117,16 @@ fn handle(signal: i32, handler: Handler, flags: i32) -> Result<(), Failure> {
     )))
 }
 
+/// A file that would become larger than the limit (`ulimit -f`) is an error of the write, and does not kill lanner. A
+/// handler does that, because a command would inherit an ignored signal.
+pub(crate) fn survive_file_limit() {
+    if let Err(failure) = handle(libc::SIGXFSZ, nothing, libc::SA_RESTART) {
+        tracing::debug!("{}", failure.message);
+    }
+}
+
+extern "C" fn nothing(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
+
 /// Notes that the command has begun, and sends it the signals that came before.
 pub(crate) fn begun(pid: u32) {
     let pid = pid.cast_signed();

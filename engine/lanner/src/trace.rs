@@ -1,6 +1,6 @@
 //! `lanner trace`: prints events, one line each.
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use driver_api::driver::Flow;
@@ -8,12 +8,13 @@ use driver_api::event::{Event, Flags, Kind};
 use driver_api::request::{Omit, SyscallSet};
 use driver_api::table::{self, SYSCALLS};
 
+use super::Failure;
 use super::args::TraceArgs;
-use super::watch::watch;
-use super::{Failure, print};
+use super::lines::Lines;
+use super::watch::{Ending, watch};
 use inspect::Inspector;
 use session::Consumer;
-use suggest::nearest;
+use suggest::did_you_mean;
 
 /// Names of events that are not system calls.
 const START: &str = "procstart";
@@ -44,7 +45,8 @@ pub(crate) fn trace(args: &TraceArgs) -> Result<ExitCode, Failure> {
             json: args.json,
             inspector,
             out: String::with_capacity(2 * HELD_BACK),
-            gone: false,
+            to: Lines::open(args.output.as_deref())?,
+            failed: None,
         })
     })
 }
@@ -75,14 +77,13 @@ impl Wanted {
                 START => wanted.starts = true,
                 EXIT => wanted.exits = true,
                 name => match table::by_name(name) {
-                    Some(call) => wanted.calls.insert(call),
+                    Some(_) => table::of_type(name).for_each(|call| wanted.calls.insert(call)),
                     None => {
                         let known = SYSCALLS.iter().map(|call| call.name).chain([START, EXIT]);
-                        let hint = nearest(name, known)
-                            .map(|near| format!("; did you mean {near}?"))
-                            .unwrap_or_default();
+                        let hint = did_you_mean(name, known);
                         return Err(Failure::usage(format!(
-                            "there is no event {name:?}{hint} `lanner syscalls` lists them"
+                            "-e: there is no event `{name}`{hint} (`lanner syscalls` lists the system calls; the \
+                             others are {START} and {EXIT})"
                         )));
                     }
                 },
@@ -99,7 +100,10 @@ impl Wanted {
             Kind::Fork => self.starts,
             Kind::Exit => self.exits,
             Kind::Exec | Kind::Lost | Kind::Signal => true,
-            Kind::Syscall => decode::call(event).is_none_or(|call| self.calls.contains(call)),
+            Kind::Syscall => {
+                let call = table::of_number(event.abi(), event.header().nr);
+                self.calls.contains(call)
+            }
         }
     }
 }
@@ -108,8 +112,11 @@ struct Printer {
     wanted: Wanted,
     json: bool,
     inspector: Inspector,
+    /// Lines that are held back.
     out: String,
-    gone: bool,
+    to: Lines,
+    /// Why nothing can be written any more.
+    failed: Option<io::Error>,
 }
 
 impl Consumer for Printer {
@@ -152,14 +159,26 @@ impl Consumer for Printer {
     }
 
     fn idle(&mut self) -> Flow {
-        if !self.out.is_empty() {
-            self.gone |= print(self.out.as_bytes()).is_err() || io::stdout().flush().is_err();
+        if !self.out.is_empty() && self.failed.is_none() {
+            self.failed = self.to.write(self.out.as_bytes()).err();
             self.out.clear();
         }
-        if self.gone {
-            Flow::Stop
-        } else {
-            Flow::Continue
+        match self.failed {
+            Some(_) => Flow::Stop,
+            None => Flow::Continue,
+        }
+    }
+}
+
+impl Ending for Printer {
+    fn end(mut self) -> Result<(), Failure> {
+        self.idle();
+        match self.failed {
+            None => Ok(()),
+            Some(error) => Err(Failure::broken(format!(
+                "cannot write to {}: {error}",
+                self.to
+            ))),
         }
     }
 }

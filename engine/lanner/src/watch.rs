@@ -34,9 +34,19 @@ pub(crate) fn tell_driver(reason: &str, gaps: &[Gap]) {
     }
 }
 
+/// A consumer whose end can fail.
+pub(crate) trait Ending: Consumer {
+    /// Finishes what was written.
+    ///
+    /// # Errors
+    ///
+    /// Not everything could be written.
+    fn end(self) -> Result<(), Failure>;
+}
+
 /// Opens the source and feeds its events to a consumer. The consumer is made after the source is open, so that a source
 /// that fails leaves nothing behind.
-pub(crate) fn watch<C: Consumer>(
+pub(crate) fn watch<C: Ending>(
     args: &SourceArgs,
     selection: &SyscallSet,
     omit: Omit,
@@ -51,8 +61,10 @@ pub(crate) fn watch<C: Consumer>(
     if source.is_live() {
         tell_driver(&source.driver.reason, &source.gaps);
     }
-    let status = session::watch(&mut source, &mut consumer, &control)
-        .map_err(|error| Failure::broken(Chain(&error)))?;
+    let ended = session::watch(&mut source, &mut consumer, &control);
     report::capture(&source.stats());
+    let written = consumer.end();
+    let status = ended.map_err(|error| Failure::broken(Chain(&error)))?;
+    written?;
     Ok(report::exit_code(status))
 }

@@ -58,7 +58,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "suggest",
         ],
     ),
-    ("recording", &["decode", "driver-api", "inspect", "suggest"]),
+    (
+        "recording",
+        &[
+            "decode",
+            "driver-api",
+            "inspect",
+            "lanner-plugin",
+            "suggest",
+        ],
+    ),
     // what becomes of them
     ("lanner-plugin", &[]),
     ("plugin-host", &["lanner-plugin", "suggest"]),

@@ -3,6 +3,7 @@
 //! Pointers and lengths that a plugin passes may be wrong. The kernel copies what they point to
 //! (process_vm_readv(2)): it returns an error where a read of our own would crash lanner.
 
+use std::borrow::Cow;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
@@ -10,7 +11,7 @@ use std::sync::Once;
 use lanner_plugin::Level;
 use lanner_plugin::abi::{ABI_MAJOR, ABI_MINOR, LannerHost, LannerStr, LannerText};
 
-use super::metrics;
+use super::{metrics, secrets};
 
 /// The longest text that is taken from a plugin; the rest is cut off.
 const MAX_TEXT: usize = 1 << 20;
@@ -49,6 +50,7 @@ unsafe extern "C" fn log(ctx: *const c_void, level: u32, message: LannerStr) {
         // SAFETY: `ctx` is the host's own.
         let plugin = unsafe { plugin_name(ctx) };
         let message = text(message);
+        let message = secrets::hide(&message);
         match Level::from_number(level) {
             Level::Error => tracing::error!(target: "lanner::plugin", plugin, "{message}"),
             Level::Warn => tracing::warn!(target: "lanner::plugin", plugin, "{message}"),
@@ -193,12 +195,15 @@ pub(super) fn all_texts(into: &mut Vec<String>) -> LannerText {
     }
 }
 
-/// The reason that a plugin gave, or a text that says that it gave none.
+/// The reason that a plugin gave, without secrets, or a text that says that it gave none.
 pub(super) fn reason(text: String, status: i32) -> String {
     if text.is_empty() {
         format!("it gave no reason (status {status})")
     } else {
-        text
+        match secrets::hide(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(hidden) => hidden,
+        }
     }
 }
 

@@ -1,30 +1,16 @@
 //! What can go wrong with plugins: what was tried, on which file, and the next step.
 
-use std::io;
 use std::path::PathBuf;
+
+use lanner_plugin::files::FileError;
 
 /// A plugin that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PluginError {
-    /// The file could not be read.
-    #[error("cannot read {path}: {source}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// Somebody who is not trusted may have written it.
-    #[error("{path} is refused: {reason}; {remedy}")]
-    NotTrusted {
-        /// The plugin's file.
-        path: PathBuf,
-        /// Who may have written what.
-        reason: String,
-        /// A command that sets it right.
-        remedy: String,
-    },
+    /// The file cannot be read, or another user can change it.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The file is no shared library.
     #[error("{path} is not a shared library: {reason}")]
     NotALibrary {
@@ -32,6 +18,19 @@ pub enum PluginError {
         path: PathBuf,
         /// What it is.
         reason: String,
+    },
+    /// The file is shorter than its headers say.
+    #[error(
+        "{path} is cut off: it has {size} bytes, and its headers speak of {needed}; copy it again, to another name, and \
+         rename it when it is whole"
+    )]
+    CutOff {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        size: u64,
+        /// The size that its headers need.
+        needed: u64,
     },
     /// The library is for another machine.
     #[error("{path} is built for {found}, and this is {expected}; build the plugin for {expected}")]

@@ -3,11 +3,11 @@
 //!
 //! | file | does |
 //! |---|---|
-//! | `trust` | who may have written this file? |
-//! | `elf` | is it a library for this machine? |
+//! | `elf` | is it a whole library for this machine? |
 //! | `load` | opens it, and checks version, sizes and functions before anything else is touched |
 //! | `find` | plugins in directories, and why some are refused |
-//! | `pin` | is it the file that was looked at? |
+//! | `pin` | is it the file that the user reviewed? |
+//! | `secrets` | values that no message shows |
 //! | `settings` | do the settings fit the plugin's schema? |
 //! | `metrics` | numbers that plugins publish |
 //! | `rules` | [`RuleHost`]: an opened rule plugin |
@@ -30,9 +30,9 @@ pub mod metrics;
 mod outputs;
 mod pin;
 mod rules;
+pub mod secrets;
 mod settings;
 mod slow;
-pub mod trust;
 
 pub use alert::Alert;
 pub use elf::check as check_library;
@@ -46,6 +46,7 @@ pub use slow::within;
 
 pub use rules::{Rule, RuleFile, RuleHost};
 
+pub use lanner_plugin::files;
 pub use lanner_plugin::{
     Delivery, Diagnostic, EventTypes, Explanation, FieldKind, FieldResolver, FieldSource, List,
     OwnedValue, Priority, RawValue, ResolvedField, Severity, UnknownName, Value,

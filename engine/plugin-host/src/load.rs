@@ -10,6 +10,7 @@ use lanner_plugin::abi::{
     ABI_MAJOR, LannerHost, LannerOutputPlugin, LannerPlugin, LannerPluginFn, LannerRulePlugin,
     LannerStatus, LannerStr, LannerText, STATUS_OK, SYMBOL,
 };
+use lanner_plugin::files;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use serde_json::Value as Json;
 
@@ -17,7 +18,7 @@ use super::border::{self, last_text, reason};
 use super::error::PluginError;
 use super::pin::Pins;
 use super::slow::Call;
-use super::{elf, metrics, trust};
+use super::{elf, metrics};
 
 /// The longest name, version or description.
 const MAX_WORD: usize = 4096;
@@ -48,7 +49,7 @@ unsafe impl Send for Loaded {}
 // SAFETY: as above.
 unsafe impl Sync for Loaded {}
 
-/// Loads a plugin if only trusted users can have written it.
+/// Loads a plugin, if only root and the user who runs lanner can have written it.
 ///
 /// # Errors
 ///
@@ -63,10 +64,12 @@ pub fn load(path: &Path) -> Result<Plugin, PluginError> {
 ///
 /// As for [`load`].
 pub fn load_pinned(path: &Path, pins: &Pins) -> Result<Plugin, PluginError> {
-    let real = trust::check(path)?;
-    pins.check(path)?;
-    elf::check(&real)?;
-    // SAFETY: this runs the library's initialisers; whoever wrote it is trusted, as checked above.
+    // The linker opens the path again. Only root and the user who runs lanner can change where it leads. The name of the
+    // descriptor would break libraries that the plugin brings along, which the linker finds by the plugin's folder.
+    let (file, real) = files::library(path)?;
+    pins.check(path, &file)?;
+    elf::check_open(path, &file)?;
+    // SAFETY: this runs the library's initialisers; whoever can write it is trusted, as checked above.
     let library = unsafe { Library::open(Some(&real), RTLD_NOW | RTLD_LOCAL) };
     let library = library.map_err(|error| PluginError::NotLoaded {
         path: path.to_owned(),

@@ -11,6 +11,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use lanner_plugin::abi::{LannerLabel, LannerMetric, METRIC_COUNTER, METRIC_GAUGE};
 
 use super::border::{contained, plugin_name, slice, text};
+use super::secrets;
 
 /// The most metrics of all plugins together, so that a plugin that makes labels from its input cannot fill memory.
 const CAPACITY: usize = 1024;
@@ -184,7 +185,8 @@ unsafe fn read(plugin: &str, raw: *const LannerMetric) -> Result<Entry, Refused>
     let labels: Vec<LannerLabel> = unsafe { slice(raw.labels, raw.label_count) };
     let labels = labels.iter().map(|label| {
         let key = text(label.name);
-        word(&key).map(|()| (key, text(label.value)))
+        let value = text(label.value);
+        word(&key).map(|()| (key, secrets::hide(&value).into_owned()))
     });
     Ok(Entry {
         labels: labels.collect::<Result<_, _>>()?,

@@ -44,6 +44,24 @@ impl OutputHost {
         Self::open_unchecked(plugin, settings)
     }
 
+    /// Checks settings as far as the plugin's schema goes, and opens nothing.
+    ///
+    /// # Errors
+    ///
+    /// The plugin is no output plugin, or its schema does not allow the settings.
+    pub fn check(plugin: &Plugin, settings: &str) -> Result<(), PluginError> {
+        plugin.output_table()?;
+        let Some(schema) = plugin.output_schema()? else {
+            return Ok(());
+        };
+        if !settings.is_empty() {
+            return check::check(plugin.name(), schema, settings);
+        }
+        // where there are no settings, a plugin may take them from either
+        check::check(plugin.name(), schema, "null")
+            .or_else(|_| check::check(plugin.name(), schema, "{}"))
+    }
+
     /// As [`OutputHost::open`], with settings that were not checked.
     pub(crate) fn open_unchecked(plugin: &Plugin, settings: &str) -> Result<Self, PluginError> {
         let table = plugin.output_table()?;

@@ -1,11 +1,12 @@
-//! SHA-256 sums that plugin files must have. `trust` checks who can write a plugin's file; the sum checks that the file is
+//! SHA-256 sums that plugin files must have. `load` checks who can write a plugin's file; the sum checks that the file is
 //! the one that the user reviewed.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek};
 use std::path::Path;
 
+use lanner_plugin::files::{self, FileError};
 use sha2::{Digest, Sha256};
 
 use super::error::PluginError;
@@ -34,8 +35,8 @@ impl Pins {
         Ok(Self(sums.collect::<Result<_, _>>()?))
     }
 
-    /// Checks a file before anything of it is run.
-    pub(super) fn check(&self, path: &Path) -> Result<(), PluginError> {
+    /// Checks an open file before anything of it runs.
+    pub(super) fn check(&self, path: &Path, file: &File) -> Result<(), PluginError> {
         if self.0.is_empty() {
             return Ok(());
         }
@@ -45,7 +46,7 @@ impl Pins {
                 path: path.to_owned(),
             });
         };
-        let found = sum(path)?;
+        let found = sum_of(path, file)?;
         if found != *expected {
             return Err(PluginError::WrongSum {
                 path: path.to_owned(),
@@ -61,15 +62,20 @@ impl Pins {
 ///
 /// # Errors
 ///
-/// [`PluginError::Unreadable`]
+/// The file cannot be read.
 pub fn sum(path: &Path) -> Result<String, PluginError> {
+    sum_of(path, &files::open_untrusted(path)?)
+}
+
+fn sum_of(path: &Path, mut file: &File) -> Result<String, PluginError> {
     let mut sum = Sha256::new();
-    File::open(path)
-        .and_then(|mut file| io::copy(&mut file, &mut Hasher(&mut sum)))
-        .map_err(|source| PluginError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
+    let hashed = file
+        .rewind()
+        .and_then(|()| io::copy(&mut file, &mut Hasher(&mut sum)));
+    hashed.map_err(|source| FileError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
     let digits = sum
         .finalize()
         .iter()
@@ -105,16 +111,20 @@ mod tests {
         let sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(super::sum(&path).unwrap(), sum);
         let pin = |file: &str, sum: &str| Pins::new([(file.to_owned(), sum.to_owned())]);
-        Pins::default().check(&path).unwrap();
-        pin("libx.so", sum).unwrap().check(&path).unwrap();
+        let file = File::open(&path).unwrap();
+        Pins::default().check(&path, &file).unwrap();
+        pin("libx.so", sum).unwrap().check(&path, &file).unwrap();
         pin("libx.so", &sum.to_uppercase())
             .unwrap()
-            .check(&path)
+            .check(&path, &file)
             .unwrap();
-        let other = pin("liby.so", sum).unwrap().check(&path);
+        let other = pin("liby.so", sum).unwrap().check(&path, &file);
         assert!(matches!(other, Err(PluginError::NotPinned { .. })));
         std::fs::write(&path, "abd").unwrap();
-        let changed = pin("libx.so", sum).unwrap().check(&path).unwrap_err();
+        let changed = pin("libx.so", sum)
+            .unwrap()
+            .check(&path, &file)
+            .unwrap_err();
         assert!(changed.to_string().contains(sum), "{changed}");
         assert!(pin("libx.so", "abc").unwrap_err().contains("libx.so"));
     }

@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use suggest::did_you_mean;
 
 use super::error::PluginError;
+use super::secrets;
 
 /// At most this many faults are reported at a time.
 const MAX_FAULTS: usize = 5;
@@ -72,7 +73,7 @@ pub fn check(plugin: &str, schema: &Json, settings: &str) -> Result<(), PluginEr
     }
     let refuse = |reason: String| PluginError::Settings {
         plugin: plugin.to_owned(),
-        reason,
+        reason: secrets::hide(&reason).into_owned(),
     };
     let given: Json =
         serde_json::from_str(settings).map_err(|error| refuse(format!("not JSON: {error}")))?;
@@ -166,9 +167,10 @@ fn at(key: &str, text: &str) -> String {
     }
 }
 
-/// A wrong value, which can be long.
+/// A wrong value, without secrets. It can be long: what is cut could not be recognised as a secret any more.
 fn shown(value: &Json) -> String {
     let text = value.to_string();
+    let text = secrets::hide(&text);
     let mut shown: String = text.chars().take(MAX_SHOWN).collect();
     if shown.len() < text.len() {
         shown.push_str("...");

@@ -8,9 +8,9 @@
 //! | `script` | makes events from the descriptions in a rule test |
 //!
 //! A file is a header (`Head`) followed by events, in the bytes that the driver delivered (`driver-api/bpf/event.h`).
-//! Each event begins with its length. The first events make the state at the start
-//! ([`Inspector::synthesize`](inspect::Inspector::synthesize)); they are marked as unselected, so that rules do not see
-//! them. Numbers are in the byte order of the recording machine.
+//! Each event begins with its length. A length of 0 marks the end: a recording without it was cut off. The first events
+//! make the state at the start ([`Inspector::synthesize`](inspect::Inspector::synthesize)); they are marked as unselected,
+//! so that rules do not see them. Numbers are in the byte order of the recording machine.
 //!
 //! A recording has no user names: those of the replaying host apply.
 
@@ -26,6 +26,9 @@ pub use write::Writer;
 
 /// The first bytes of a recording. The last byte is the version of the file's own layout.
 const MAGIC: [u8; 8] = *b"lanner\x00\x01";
+
+/// What is in the place of an event's length at the end of a recording.
+const END: u32 = 0;
 
 /// The header of a recording.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -12,17 +12,19 @@ use driver_api::event::{Event, Flags, Header, Kind};
 use driver_api::request::SyscallSet;
 use driver_api::stats::Stats;
 use driver_api::table;
+use driver_api::turn::Turn;
+use lanner_plugin::files::{self, FileError};
 use zerocopy::FromBytes;
 
-use super::{Head, MAGIC};
+use super::{END, Head, MAGIC};
 use inspect::Clock;
-
-/// The most events that one poll delivers. Between polls, the caller looks for signals.
-const BATCH: usize = 16_384;
 
 /// Why a file cannot be replayed. Print it with [`driver_api::error::Chain`].
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
+    /// It cannot be opened, or is not a regular file.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// It cannot be read.
     #[error("cannot read {path}")]
     Unreadable {
@@ -60,6 +62,8 @@ pub struct Replay {
     clock: Clock,
     selection: SyscallSet,
     stats: Stats,
+    /// The end was reached.
+    ended: bool,
     /// The current event.
     bytes: Vec<u8>,
 }
@@ -76,7 +80,8 @@ impl Replay {
             path: name.clone(),
             source,
         };
-        let mut file = BufReader::with_capacity(1 << 20, File::open(path).map_err(unreadable)?);
+        let file = files::open_untrusted(path)?;
+        let mut file = BufReader::with_capacity(1 << 20, file);
         let mut bytes = [0; size_of::<Head>()];
         match file.read_exact(&mut bytes) {
             Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
@@ -100,6 +105,7 @@ impl Replay {
             clock: Clock::fixed(head.clock_offset),
             selection,
             stats: Stats::default(),
+            ended: false,
             bytes: Vec::with_capacity(MAX),
         })
     }
@@ -113,6 +119,9 @@ impl Replay {
     /// Reads the next event's bytes. Returns false at the end of the file.
     fn read(&mut self) -> Result<bool, CaptureError> {
         const LENGTH: usize = size_of::<u32>();
+        if self.ended {
+            return Ok(false);
+        }
         let failed = |source: Cause| CaptureError {
             driver: "replay",
             step: format!("read {}", self.path),
@@ -120,8 +129,14 @@ impl Replay {
         };
         let mut length = [0; LENGTH];
         match self.file.read_exact(&mut length) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Ok(self.note_cut());
+            }
             Err(error) => return Err(failed(error.into())),
+            Ok(()) if length == END.to_ne_bytes() => {
+                self.ended = true;
+                return Ok(false);
+            }
             Ok(()) => {}
         }
         let whole = u32::from_ne_bytes(length) as usize;
@@ -132,19 +147,30 @@ impl Replay {
         self.bytes.extend_from_slice(&length);
         self.bytes.resize(whole, 0);
         match self.file.read_exact(&mut self.bytes[LENGTH..]) {
-            // the recorder was stopped in the middle of an event
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(self.note_cut()),
             Err(error) => Err(failed(error.into())),
             Ok(()) => Ok(true),
         }
+    }
+
+    /// The file ends without a mark. Returns false: there is no further event.
+    fn note_cut(&mut self) -> bool {
+        if !std::mem::replace(&mut self.ended, true) {
+            tracing::warn!(
+                "{} was cut off: its recorder was killed or had no room left; every whole event is replayed",
+                self.path
+            );
+        }
+        false
     }
 
     /// Whether a driver with this selection would deliver the event. Drivers always deliver an exec.
     fn wanted(&self, event: &Event<'_>) -> bool {
         event.kind() != Kind::Syscall
             || event.has(Flags::UNSELECTED)
-            || table::by_number(event.abi(), event.header().nr)
-                .is_some_and(|call| self.selection.contains(call))
+            || self
+                .selection
+                .contains(table::of_number(event.abi(), event.header().nr))
     }
 
     /// Marks the current event as unselected if it is an exec outside the selection: only the state needs it.
@@ -169,7 +195,8 @@ impl Capture for Replay {
         sink: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> Result<Polled, CaptureError> {
         let mut count = 0;
-        while count < BATCH {
+        let mut turn = Turn::begin();
+        loop {
             if !self.read()? {
                 if count == 0 {
                     return Ok(Polled::Ended(None));
@@ -188,7 +215,7 @@ impl Capture for Replay {
             }
             count += 1;
             self.stats.captured += 1;
-            if sink(event) == Flow::Stop {
+            if sink(event) == Flow::Stop || turn.is_over() {
                 break;
             }
         }

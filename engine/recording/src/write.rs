@@ -1,13 +1,14 @@
 //! Writes a recording.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use driver_api::event::Event;
 use zerocopy::IntoBytes;
 
-use super::Head;
+use super::{END, Head};
 use inspect::Clock;
 
 /// Bytes that are buffered before they are written.
@@ -21,22 +22,36 @@ pub struct Writer {
     events: u64,
 }
 
+/// Creates or empties a file. A recording has arguments, environments and data of programs, so only its owner may read it.
+fn create(path: &Path) -> io::Result<File> {
+    const FOR_OWNER: u32 = 0o600;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(FOR_OWNER)
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        // the file may have been there before
+        file.set_permissions(Permissions::from_mode(FOR_OWNER))?;
+    }
+    Ok(file)
+}
+
 impl Writer {
-    /// Creates a file, or replaces one. `clock` turns event times into the time of day.
+    /// Creates a file that only its owner may read, or replaces one. `clock` turns event times into the time of day.
     ///
     /// # Errors
     ///
-    /// The file cannot be written.
+    /// The file cannot be opened for writing.
     pub fn create(path: &Path, clock: Clock) -> io::Result<Self> {
-        let mut writer = Self {
-            file: File::create(path)?,
-            buffer: Vec::with_capacity(2 * BUFFER),
+        let mut buffer = Vec::with_capacity(2 * BUFFER);
+        buffer.extend_from_slice(Head::new(clock.offset_ns()).as_bytes());
+        Ok(Self {
+            file: create(path)?,
+            buffer,
             events: 0,
-        };
-        let head = Head::new(clock.offset_ns());
-        writer.buffer.extend_from_slice(head.as_bytes());
-        writer.flush()?;
-        Ok(writer)
+        })
     }
 
     /// Appends an event.
@@ -57,6 +72,16 @@ impl Writer {
     #[must_use]
     pub fn events(&self) -> u64 {
         self.events
+    }
+
+    /// Marks the end of the recording, and writes what is buffered.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.buffer.extend_from_slice(END.as_bytes());
+        self.flush()
     }
 
     /// Writes what is buffered.

@@ -5,9 +5,10 @@ use std::io;
 use driver_api::driver::CaptureError;
 pub(crate) use driver_api::error::Cause;
 use fields::template::TemplateError;
+use lanner_plugin::files::FileError;
 use plugin_host::PluginError;
 
-use crate::config::{ConfigError, TrustError};
+use crate::config::ConfigError;
 use crate::source::SourceError;
 
 /// Why a session cannot begin. Nothing was started.
@@ -36,9 +37,14 @@ pub enum LoadError {
     /// The configuration is at fault.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The rule files are at fault.
-    #[error(transparent)]
-    RuleFiles(#[from] RuleFilesError),
+    /// The rule files of an option or a key are at fault.
+    #[error("{from}")]
+    RuleFiles {
+        /// `-r`, or the key of the configuration.
+        from: &'static str,
+        /// What is wrong with them.
+        source: RuleFilesError,
+    },
     /// A plugin cannot be found or used, or refuses the rules.
     #[error(transparent)]
     Plugin(#[from] PluginError),
@@ -83,12 +89,12 @@ pub enum LoadError {
 /// Why rule files cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RuleFilesError {
-    /// A file or folder is refused.
+    /// A folder is refused or cannot be listed.
     #[error(transparent)]
-    Trust(#[from] TrustError),
-    /// A file cannot be read.
+    Folder(#[from] FileError),
+    /// A file is refused or cannot be read.
     #[error(transparent)]
-    Unreadable(#[from] PluginError),
+    File(#[from] PluginError),
     /// Only empty folders are named.
     #[error("`rules_files` names folders without a rule file (*.yaml)")]
     Empty,

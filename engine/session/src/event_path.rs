@@ -9,7 +9,7 @@ use driver_api::event::{Event, Flags};
 
 use delivery::{Account, LateAlerts, Outputs, PATIENCE, RuleLimits, Verdict};
 use fields::{Scratch, View};
-use inspect::Inspector;
+use inspect::{Inspector, Seen};
 use plugin_host::Alert;
 
 use crate::control::{Control, Notice};
@@ -143,22 +143,11 @@ impl EventPath {
             .push(rules_off(&self.now.format, plugin, reason));
     }
 
-    /// How long alerts may still have to wait. None: no alert waits.
-    fn patience(&self) -> Option<Duration> {
-        let retired = self.retired.iter().map(|(_, late)| late);
-        (retired.chain([&self.late]).filter_map(LateAlerts::patience)).max()
-    }
-}
-
-impl Consumer for EventPath {
-    fn event(&mut self, event: &Event<'_>) -> Flow {
-        let seen = self.inspector.update(event);
-        if event.has(Flags::UNSELECTED) {
-            return Flow::Continue;
-        }
+    /// Matches the rules with an event, or with one message of it, and hands alerts on.
+    fn judge(&mut self, event: &Event<'_>, seen: &Seen) {
         let now = &mut *self.now;
         {
-            let view = View::new(&now.fields, &self.inspector, event, &seen, &self.scratch);
+            let view = View::new(&now.fields, &self.inspector, event, seen, &self.scratch);
             self.telemetry.asks(true);
             now.rules.on_event(&view, &mut self.matches);
             self.telemetry.asks(false);
@@ -181,6 +170,26 @@ impl Consumer for EventPath {
             }
         }
         self.scratch.reset();
+    }
+
+    /// How long alerts may still have to wait. None: no alert waits.
+    fn patience(&self) -> Option<Duration> {
+        let retired = self.retired.iter().map(|(_, late)| late);
+        (retired.chain([&self.late]).filter_map(LateAlerts::patience)).max()
+    }
+}
+
+impl Consumer for EventPath {
+    fn event(&mut self, event: &Event<'_>) -> Flow {
+        let mut seen = self.inspector.update(event);
+        if event.has(Flags::UNSELECTED) {
+            return Flow::Continue;
+        }
+        self.judge(event, &seen);
+        // as in Falco, a call that sends several messages is judged once for each
+        while self.inspector.next_message(event, &mut seen) {
+            self.judge(event, &seen);
+        }
         Flow::Continue
     }
 

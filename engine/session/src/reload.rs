@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use driver_api::error::Chain;
 use driver_api::request::Omit;
+use lanner_plugin::files;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
@@ -22,16 +23,19 @@ use crate::control::Notice;
 use crate::error::ReloadError;
 use crate::rule_loader::{RuleLoader, RuleSet};
 use crate::session::Shared;
-use crate::telemetry::losses::RELOAD_FAILED;
+use crate::telemetry::losses::{RELOAD_FAILED, empty_rules};
 use crate::telemetry::{now_ns, service};
 use delivery::PATIENCE;
 use delivery::alert::AlertFormat;
-use plugin_host::{OwnedValue, Priority};
+use plugin_host::{OwnedValue, Priority, secrets};
 
 /// How long the thread waits, in milliseconds, before it looks for requests again.
 const TICK: u16 = 100;
 /// A reload begins when files have not changed for this long, because editors and tools write in several steps.
 const QUIET: Duration = Duration::from_millis(200);
+
+/// More bytes of a file are not looked at: a file that large is refused.
+const MAX_HASHED: u64 = 64 << 20;
 
 /// Passes loaded rules from the reload thread to the event path.
 #[derive(Debug)]
@@ -224,7 +228,7 @@ impl Reloader {
                 service::ready("watching");
             }
             Err(error) => {
-                let reason = Chain(&error).to_string();
+                let reason = secrets::hide(&Chain(&error).to_string()).into_owned();
                 tracing::error!("the reload failed, and what ran before runs on: {reason}");
                 service::ready("watching; the last reload failed");
                 self.shared.outputs.push(self.format.internal(
@@ -257,7 +261,7 @@ impl Reloader {
         if self.omits && prepared.omit == Omit::NOTHING {
             return Err(ReloadError::Omitted);
         }
-        let files = prepared.files.clone();
+        let (files, empty) = (prepared.files.clone(), prepared.empty.clone());
         handover.give(Box::new(prepared));
         loop {
             match answers.recv_timeout(Duration::from_millis(100)) {
@@ -284,6 +288,9 @@ impl Reloader {
         });
         self.format = self.loader.format(&loaded.config);
         self.loaded = loaded;
+        for file in &empty {
+            self.shared.outputs.push(empty_rules(&self.format, file));
+        }
         if errors.is_empty() {
             Ok(())
         } else {
@@ -409,7 +416,9 @@ fn hash(file: &Path) -> u64 {
         names.sort();
         names.hash(&mut hasher);
     } else {
-        std::fs::read(file).ok().hash(&mut hasher);
+        let bytes = files::open_untrusted(file)
+            .and_then(|opened| files::read_opened(opened, file, MAX_HASHED));
+        bytes.ok().hash(&mut hasher);
     }
     hasher.finish()
 }

@@ -1,10 +1,12 @@
 //! Finds rule files and plugins, and checks who may write them.
 
+use std::ffi::{CStr, OsStr};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use lanner_plugin::files;
 use plugin_host::{PluginError, RuleFile};
 
-use crate::config::trusted;
 use crate::error::RuleFilesError;
 
 /// The rules of a build tree, or of a binary that was copied somewhere by itself.
@@ -19,7 +21,8 @@ pub fn plugin_directories(named: Vec<PathBuf>, plugin: &str) -> Vec<PathBuf> {
     if !named.is_empty() {
         return named;
     }
-    let executable = std::env::current_exe().unwrap_or_default();
+    let executable = std::env::current_exe().or_else(|_| executable_without_proc());
+    let executable = executable.unwrap_or_default();
     let beside = executable.parent().map(Path::to_owned).unwrap_or_default();
     let library = format!("lib{}.so", plugin.replace('-', "_"));
     if beside.join(library).exists() {
@@ -29,17 +32,37 @@ pub fn plugin_directories(named: Vec<PathBuf>, plugin: &str) -> Vec<PathBuf> {
     }
 }
 
+/// The path that lanner was started by (`AT_EXECFN`, getauxval(3)), where there is no /proc.
+fn executable_without_proc() -> std::io::Result<PathBuf> {
+    // SAFETY: getauxval(3) takes a number.
+    let name = unsafe { libc::getauxval(libc::AT_EXECFN) };
+    if name == 0 {
+        return Err(std::io::ErrorKind::NotFound.into());
+    }
+    let name: *const libc::c_char = std::ptr::with_exposed_provenance(name as usize);
+    // SAFETY: the kernel put a text there that ends with a null byte and stays for as long as the process runs.
+    let name = unsafe { CStr::from_ptr(name) };
+    std::fs::canonicalize(OsStr::from_bytes(name.to_bytes()))
+}
+
 /// Reads these rule files; without any, the default rules.
 ///
 /// # Errors
 ///
 /// A file cannot be read.
 pub fn rule_files(named: &[PathBuf]) -> Result<Vec<RuleFile>, PluginError> {
+    read_rule_files(named, RuleFile::read)
+}
+
+fn read_rule_files(
+    named: &[PathBuf],
+    read: impl Fn(&Path) -> Result<RuleFile, PluginError>,
+) -> Result<Vec<RuleFile>, PluginError> {
     if !named.is_empty() {
-        return named.iter().map(|path| RuleFile::read(path)).collect();
+        return named.iter().map(|path| read(path)).collect();
     }
     if Path::new(INSTALLED).exists() {
-        return RuleFile::read(Path::new(INSTALLED)).map(|file| vec![file]);
+        return read(Path::new(INSTALLED)).map(|file| vec![file]);
     }
     Ok(vec![RuleFile {
         name: "the default rules".to_owned(),
@@ -57,7 +80,7 @@ pub(crate) fn trusted_rule_files(
     for path in named {
         watched.push(path.clone());
         if path.is_dir() {
-            let files = trusted::folder(path, &["yaml", "yml"])?;
+            let files = files::list(path, &["yaml", "yml"])?;
             watched.extend_from_slice(&files);
             paths.extend(files);
         } else {
@@ -68,12 +91,9 @@ pub(crate) fn trusted_rule_files(
         paths.push(PathBuf::from(INSTALLED));
         watched.push(PathBuf::from(INSTALLED));
     }
-    for path in &paths {
-        trusted::file(path)?;
-    }
     if paths.is_empty() && !named.is_empty() {
         return Err(RuleFilesError::Empty);
     }
-    let files = rule_files(&paths)?;
+    let files = read_rule_files(&paths, RuleFile::read_trusted)?;
     Ok((files, watched))
 }

@@ -19,7 +19,7 @@ use delivery::alert::{AlertFormat, AlertRule, AppendOutput};
 use delivery::{Planned, RuleLimits};
 use fields::template::Template;
 use fields::{FieldRegistry, Fields, HostNames, host_names};
-use plugin_host::{self, EventTypes, OutputHost, Pins, Plugin, Priority, Rule, RuleHost};
+use plugin_host::{self, EventTypes, OutputHost, Pins, Plugin, Priority, Rule, RuleFile, RuleHost};
 
 /// How long plugins may take to open.
 const OPENING: Duration = Duration::from_secs(30);
@@ -37,6 +37,8 @@ pub struct LoadConfig {
     pub plugin_dirs: Vec<PathBuf>,
     /// Makes alerts JSON, even if the configuration does not.
     pub json: bool,
+    /// Where alerts go instead of standard output.
+    pub output: Option<PathBuf>,
 }
 
 /// Loads configuration and rules: at the start and for each reload.
@@ -62,6 +64,8 @@ pub(super) struct RuleSet {
     pub(super) omit: Omit,
     /// The files and folders that it was loaded from.
     pub(super) files: Vec<PathBuf>,
+    /// Rule files that are empty: an accident, more often than not.
+    pub(super) empty: Vec<String>,
 }
 
 impl RuleLoader {
@@ -74,7 +78,11 @@ impl RuleLoader {
 
     /// Reads the configuration and applies the options.
     pub(super) fn configuration(&self) -> Result<Loaded, LoadError> {
-        let loaded = Config::load(self.args.config.as_deref(), &self.args.options)?;
+        let mut loaded = Config::load(self.args.config.as_deref(), &self.args.options)?;
+        if let Some(file) = &self.args.output {
+            let json = self.args.json || loaded.config.json_output;
+            loaded.config.replace_stdout(file, json);
+        }
         Ok(loaded)
     }
 
@@ -130,13 +138,21 @@ impl RuleLoader {
         before: Option<&Board>,
     ) -> Result<RuleSet, LoadError> {
         let config = &loaded.config;
-        let named = if self.args.rules.is_empty() {
-            &config.rules_files
+        let (from, named) = if self.args.rules.is_empty() {
+            ("rules_files", &config.rules_files)
         } else {
-            &self.args.rules
+            ("-r", &self.args.rules)
         };
-        let (files, mut watched) = trusted_rule_files(named)?;
+        let (files, mut watched) =
+            trusted_rule_files(named).map_err(|source| LoadError::RuleFiles { from, source })?;
         watched.extend_from_slice(&loaded.files);
+        let is_empty = |file: &&RuleFile| file.text.trim_ascii().is_empty();
+        let empty: Vec<String> = (files.iter().filter(is_empty))
+            .map(|file| file.name.clone())
+            .collect();
+        for file in &empty {
+            tracing::warn!("{file} is empty: it has no rules");
+        }
         let registry = FieldRegistry::new(&self.hostname);
         let plugin = self.plugin(config, &config.rules_plugin)?;
         let settings = match config.rule_matching {
@@ -182,6 +198,7 @@ impl RuleLoader {
             selection,
             omit,
             files: watched,
+            empty,
             rules,
         })
     }
@@ -229,10 +246,16 @@ impl RuleLoader {
         config.all_outputs().iter().map(open).collect()
     }
 
-    /// Whether there is a plugin for each output, without opening any.
-    pub(super) fn find_outputs(&self, config: &Config) -> Result<(), LoadError> {
+    /// Checks the settings of each output, without opening any.
+    pub(super) fn check_outputs(&self, config: &Config) -> Result<(), LoadError> {
         for output in config.all_outputs() {
-            self.plugin(config, &output.plugin)?;
+            let plugin = self.plugin(config, &output.plugin)?;
+            OutputHost::check(&plugin, &output.settings_json()).map_err(|source| {
+                LoadError::Output {
+                    output: output.name().to_owned(),
+                    source,
+                }
+            })?;
         }
         Ok(())
     }
@@ -272,10 +295,7 @@ pub(super) fn names_to_look_up(rules: &mut RuleHost) -> Result<Vec<String>, Load
 fn selection<'a>(rules: impl Iterator<Item = &'a RuleHost>) -> (SyscallSet, Omit) {
     let of = |rules: &RuleHost| match rules.event_types() {
         EventTypes::All => SyscallSet::all(),
-        EventTypes::Only(names) => names
-            .iter()
-            .filter_map(|name| table::by_name(name))
-            .collect(),
+        EventTypes::Only(names) => names.iter().flat_map(|name| table::of_type(name)).collect(),
     };
     let wanted = rules.fold(SyscallSet::default(), |all, rules| all.union(&of(rules)));
     let spared = inspect::spared();

@@ -8,6 +8,7 @@ use driver_api::request::Omit;
 use driver_api::stats::Stats;
 use driver_api::support::Gap;
 use inspect::Inspector;
+use lanner_plugin::files;
 
 use crate::config::{Loaded, LogLevel};
 use crate::control::Control;
@@ -17,7 +18,7 @@ use crate::event_path::EventPath;
 use crate::monitor;
 use crate::reload::Reloader;
 use crate::rule_loader::{LoadConfig, RuleLoader, RuleSet};
-use crate::source::{EventSource, OpenedSource, SourceConfig};
+use crate::source::{EventSource, OpenedSource, SourceConfig, SourceError};
 use crate::telemetry::{Telemetry, service, web};
 use crate::watch::watch;
 
@@ -189,7 +190,8 @@ impl OpenedSession {
     }
 }
 
-/// Checks a configuration and the rules that it names, and finds the plugins of its outputs. Starts nothing.
+/// Checks a configuration, the rules that it names, and the settings of its outputs: what [`Session::new`] and
+/// [`Session::open`] would refuse, as far as that can be known without opening or starting anything.
 ///
 /// # Errors
 ///
@@ -200,7 +202,15 @@ pub fn check(config: LoadConfig) -> Result<(), SessionError> {
     let wanted = loaded.clone();
     let checked = loader.within(&loaded.config, move |loader| {
         drop(loader.load(&wanted, None)?);
-        loader.find_outputs(&wanted.config)
+        loader.check_outputs(&wanted.config)
     });
-    Ok(checked?)
+    checked?;
+    let config = &loaded.config;
+    if let Some(btf) = &config.btf {
+        files::resolve(btf).map_err(SourceError::from)?;
+    }
+    if config.webserver.enabled {
+        web::check(&config.webserver)?;
+    }
+    Ok(())
 }

@@ -11,9 +11,13 @@ use driver_api::request::{Command, LimitError, Limits, Omit, Request, SyscallSet
 use driver_api::stats::Stats;
 use driver_api::support::Gap;
 use inspect::{Clock, Inspector};
+use lanner_plugin::files::{self, FileError};
 use recording::{Replay, ReplayError};
 
 use crate::telemetry::DriverFacts;
+
+/// A limit of the bytes of a path that is smaller than this is reported: many paths are longer.
+const SHORT_PATH: u32 = 256;
 
 /// Where the events of a session come from, as the user asks for it.
 #[derive(Debug, Clone)]
@@ -112,8 +116,11 @@ pub enum SourceError {
     /// No driver can capture it.
     #[error(transparent)]
     Driver(#[from] drivers::Refused),
+    /// The file of types cannot be read, or another user can change it.
+    #[error("--btf")]
+    Btf(#[from] FileError),
     /// The recording cannot be read.
-    #[error(transparent)]
+    #[error("--replay")]
     Recording(#[from] ReplayError),
 }
 
@@ -194,7 +201,7 @@ impl SourceConfig {
             buffer: self.buffer,
         };
         let mut host = drivers::host::detect();
-        host.btf_file.clone_from(&self.btf);
+        host.btf_file = (self.btf.as_deref()).map(files::resolve).transpose()?;
         let order = drivers::Order::named(&self.driver_order)?;
         let chosen = drivers::open_as(&self.driver, &self.mode, &order, &host, &request)?;
         if let Err(error) = drivers::privilege::drop_unneeded(chosen.driver, &host) {
@@ -202,7 +209,14 @@ impl SourceConfig {
         }
         let reason = chosen.reason();
         let gap = |gap: &Gap| format!("{}: {}", gap.what, gap.why);
-        let opened = chosen.opened;
+        let mut opened = chosen.opened;
+        if request.limits.path < SHORT_PATH {
+            opened.gaps.push(Gap::new(
+                format!("paths of more than {} bytes", request.limits.path),
+                "the limit `path` is so small that rules about paths cannot match",
+                "raise the limit: --limit path=4096, or `limits: {path: 4096}` in the configuration",
+            ));
+        }
         Ok(OpenedSource {
             driver: DriverFacts {
                 name: chosen.driver.name().to_owned(),

@@ -12,8 +12,8 @@ use crate::source::OpenedSource;
 /// How long a poll may wait before the loop looks at requests and the clock.
 const TICK: Duration = Duration::from_millis(100);
 
-/// For how long, at the end, the loop still takes events that were captured before.
-const LAST_LOOK: Duration = Duration::from_secs(2);
+/// For how long, at the end, the loop still takes events that were captured before. What still waits then is reported.
+const LAST_LOOK: Duration = Duration::from_millis(500);
 
 /// What consumes the events of a session.
 pub trait Consumer {
@@ -81,9 +81,11 @@ fn take_rest(
     while Instant::now() < last {
         let round = poll(source, consumer, control, Duration::ZERO)?;
         if round.stopped || !matches!(round.polled, Polled::Events(1..)) {
-            break;
+            return Ok(());
         }
     }
+    let pending = source.stats().pending;
+    tracing::warn!("the session ends before {pending} bytes of captured events were looked at");
     Ok(())
 }
 

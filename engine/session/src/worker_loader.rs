@@ -57,7 +57,10 @@ pub(super) fn load(
 ) -> Result<LoadedWorker, LoadError> {
     let (files, watched) = match wanted.rules_files.as_slice() {
         [] => Default::default(),
-        named => trusted_rule_files(named)?,
+        named => trusted_rule_files(named).map_err(|source| LoadError::RuleFiles {
+            from: "rule_plugins: rules_files",
+            source,
+        })?,
     };
     let plugin = loader.plugin(config, &wanted.plugin)?;
     let settings = match &wanted.settings {

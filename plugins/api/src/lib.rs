@@ -43,6 +43,7 @@
 //! | [`RulePlugin`] | takes events, reports matches |
 //! | [`OutputPlugin`] | takes alerts, delivers them |
 //! | [`Transformer`], [`Term`] | functions of field values, for conditions and templates |
+//! | [`files`] | opens files so that no other user can swap or change them |
 //! | [`LineWriter`], [`Permissions`], [`Chain`] | what many outputs need |
 //! | `testing` | a host and alerts for tests (feature `testing`) |
 
@@ -52,6 +53,7 @@ mod cache;
 mod chain;
 mod export;
 mod field;
+pub mod files;
 mod host;
 mod lines;
 mod output;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanner_plugin::InvalidSetting;
+use lanner_plugin::files::{self, FileError};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -26,6 +27,8 @@ use crate::proto::falco::outputs::service_server::ServiceServer as OutputsServer
 use crate::proto::falco::version::service_server::ServiceServer as VersionServer;
 use crate::proto::own::alerts_server::AlertsServer;
 
+/// The largest file that is read, in bytes.
+const MAX_PEM: u64 = 16 << 20;
 /// How long stopping waits until clients have received all alerts.
 const DRAIN: Duration = Duration::from_secs(2);
 /// A client that does not answer a ping for this long is disconnected.
@@ -57,8 +60,8 @@ pub(crate) enum ServerError {
         "over TCP, `private_key`, `cert_chain` and `root_certs` are needed; without them, listen at a Unix socket"
     )]
     NoCertificates,
-    #[error("cannot read {}", file.display())]
-    Read { file: PathBuf, source: io::Error },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("cannot use the certificates")]
     Tls(#[source] tonic::transport::Error),
 }
@@ -233,12 +236,7 @@ fn tls(settings: &Settings) -> Result<ServerTlsConfig, ServerError> {
     ) else {
         return Err(ServerError::NoCertificates);
     };
-    let read = |file: &Path| {
-        fs::read(file).map_err(|source| {
-            let file = file.to_owned();
-            ServerError::Read { file, source }
-        })
-    };
+    let read = |file: &Path| files::read(file, MAX_PEM);
     Ok(ServerTlsConfig::new()
         .identity(Identity::from_pem(read(chain)?, read(key)?))
         .client_ca_root(Certificate::from_pem(read(roots)?))

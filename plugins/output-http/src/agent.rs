@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lanner_plugin::files::{self, FileError};
 use lanner_plugin::{InvalidSetting, at_least};
 use ureq::Agent;
 use ureq::http::Uri;
@@ -13,6 +14,9 @@ use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConf
 
 use crate::Settings;
 
+/// The largest file that is read, in bytes.
+const MAX_PEM: u64 = 16 << 20;
+
 /// There is no client for these settings.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AgentError {
@@ -20,8 +24,10 @@ pub(crate) enum AgentError {
     Setting(#[from] InvalidSetting),
     #[error("`url`: {url:?} is no address")]
     Url { url: String, source: InvalidUri },
-    #[error("cannot read {}", file.display())]
-    Read { file: PathBuf, source: io::Error },
+    #[error("cannot list {}", file.display())]
+    List { file: PathBuf, source: io::Error },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("cannot use the PEM file {}", file.display())]
     Pem { file: PathBuf, source: ureq::Error },
     #[error("there is no certificate in {}", file.display())]
@@ -85,8 +91,8 @@ fn roots(settings: &Settings) -> Result<Vec<Certificate<'static>>, AgentError> {
         roots.extend(certificates(file)?);
     }
     if let Some(folder) = &settings.ca_path {
-        for entry in fs::read_dir(folder).map_err(read_error(folder))? {
-            let file = entry.map_err(read_error(folder))?.path();
+        for entry in fs::read_dir(folder).map_err(list_error(folder))? {
+            let file = entry.map_err(list_error(folder))?.path();
             if file.is_file() {
                 // The folder can have other files, too.
                 roots.extend(certificates(&file).unwrap_or_default());
@@ -121,12 +127,12 @@ fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>, AgentError> {
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, AgentError> {
-    fs::read(file).map_err(read_error(file))
+    Ok(files::read(file, MAX_PEM)?)
 }
 
-fn read_error(file: &Path) -> impl FnOnce(io::Error) -> AgentError {
+fn list_error(file: &Path) -> impl FnOnce(io::Error) -> AgentError {
     let file = file.to_owned();
-    |source| AgentError::Read { file, source }
+    |source| AgentError::List { file, source }
 }
 
 fn pem_error(file: &Path) -> impl FnOnce(ureq::Error) -> AgentError {

@@ -1,20 +1,22 @@
 //! The token of `bearer_token_file` (RFC 6750).
 
-use std::fs;
-use std::io;
 use std::path::PathBuf;
 
 use lanner_plugin::InvalidSetting;
+use lanner_plugin::files::{self, FileError};
 
 use crate::Settings;
+
+/// The largest file that is read, in bytes.
+const MAX_TOKEN: u64 = 1 << 16;
 
 /// There is no token for these settings.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TokenError {
     #[error(transparent)]
     Setting(#[from] InvalidSetting),
-    #[error("cannot read {}", file.display())]
-    Read { file: PathBuf, source: io::Error },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("{} has no token: one word of printable ASCII characters", file.display())]
     NoToken { file: PathBuf },
 }
@@ -29,10 +31,7 @@ pub(crate) fn authorization(settings: &Settings) -> Result<Option<String>, Token
         let reason = "`headers` has `Authorization`, too; remove one of them";
         return Err(InvalidSetting::new("bearer_token_file", reason).into());
     }
-    let token = match fs::read_to_string(&file) {
-        Ok(text) => text.trim().to_owned(),
-        Err(source) => return Err(TokenError::Read { file, source }),
-    };
+    let token = files::read_text(&file, MAX_TOKEN)?.trim().to_owned();
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(TokenError::NoToken { file });
     }

@@ -1,19 +1,22 @@
 //! The connection to the stream.
 
-use std::fs::File;
 use std::future::IntoFuture;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::jetstream::context::{Context, CreateStreamError, PublishError};
 use async_nats::jetstream::stream::Config;
 use async_nats::{ConnectError, ConnectOptions, HeaderMap, ServerAddr};
 use lanner_plugin::InvalidSetting;
+use lanner_plugin::files::{self, FileError};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
 use crate::Settings;
+
+/// The largest file of credentials that is read, in bytes.
+const MAX_CREDENTIALS: u64 = 1 << 16;
 
 /// A message to be published.
 #[derive(Debug)]
@@ -47,8 +50,10 @@ pub(crate) enum SettingsError {
     Setting(#[from] InvalidSetting),
     #[error("`servers`: {server:?} is no address")]
     Server { server: String, source: io::Error },
-    #[error("cannot read {}", file.display())]
-    Read { file: PathBuf, source: io::Error },
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("cannot use the credentials in {}", file.display())]
+    Credentials { file: PathBuf, source: io::Error },
     #[error("`client_cert` and `client_key` go together; set both or neither")]
     HalfOfClient,
     #[error("`user` and `password` go together; set both or neither")]
@@ -83,7 +88,8 @@ pub(crate) fn check(settings: &Settings) -> Result<(), SettingsError> {
         &settings.client_key,
     ];
     for file in files.into_iter().flatten() {
-        File::open(file).map_err(read_error(file))?;
+        // the client library opens it again, by a path that no other user can change
+        files::open(file)?;
     }
     if settings.client_cert.is_some() != settings.client_key.is_some() {
         return Err(SettingsError::HalfOfClient);
@@ -92,11 +98,6 @@ pub(crate) fn check(settings: &Settings) -> Result<(), SettingsError> {
         return Err(SettingsError::HalfOfUser);
     }
     Ok(())
-}
-
-fn read_error(file: &Path) -> impl FnOnce(io::Error) -> SettingsError {
-    let file = file.to_owned();
-    |source| SettingsError::Read { file, source }
 }
 
 fn addresses(settings: &Settings) -> Result<Vec<ServerAddr>, SettingsError> {
@@ -109,15 +110,18 @@ fn addresses(settings: &Settings) -> Result<Vec<ServerAddr>, SettingsError> {
     settings.servers.iter().map(parse).collect()
 }
 
-async fn options(settings: &Settings) -> Result<ConnectOptions, SettingsError> {
+fn options(settings: &Settings) -> Result<ConnectOptions, SettingsError> {
     let mut options = ConnectOptions::new()
         .name("lanner")
         .connection_timeout(settings.deadline());
     if let Some(file) = &settings.credentials_file {
+        let text = files::read_text(file, MAX_CREDENTIALS)?;
         options = options
-            .credentials_file(file)
-            .await
-            .map_err(read_error(file))?;
+            .credentials(&text)
+            .map_err(|source| SettingsError::Credentials {
+                file: file.clone(),
+                source,
+            })?;
     }
     if let (Some(user), Some(password)) = (&settings.user, &settings.password) {
         options = options.user_and_password(user.clone(), password.clone());
@@ -146,7 +150,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) async fn new(settings: &Settings) -> Result<Self, PublishFailure> {
         let deadline = settings.deadline();
-        let connect = options(settings).await?.connect(addresses(settings)?);
+        let connect = options(settings)?.connect(addresses(settings)?);
         let client = timeout(deadline, connect)
             .await
             .map_err(|_| PublishFailure::NoAnswer(deadline))?

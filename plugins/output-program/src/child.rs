@@ -41,14 +41,19 @@ pub(crate) enum ChildError {
 impl Child {
     /// Starts a program through /bin/sh.
     pub(crate) fn start(program: &str) -> Result<Self, ChildError> {
-        let mut process = Command::new("/bin/sh")
+        let mut command = Command::new("/bin/sh");
+        command
             .args(["-c", program])
             .stdin(Stdio::piped())
             // Lanner's standard output has nothing but alerts and events.
             .stdout(io::stderr())
-            .process_group(0)
-            .spawn()
-            .map_err(ChildError::Start)?;
+            .process_group(0);
+        // SAFETY: between fork and exec, the closure makes one system call and touches no memory. lanner may end while the
+        // program hangs: the kernel ends the program then.
+        unsafe {
+            command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?));
+        }
+        let mut process = command.spawn().map_err(ChildError::Start)?;
         let input = process.stdin.take();
         let child = Self { process, input };
         if let Some(input) = &child.input {

@@ -45,6 +45,8 @@ pub(crate) struct Len {
     pub(crate) from: LenFrom,
     /// Bytes to add; none: the size of a long.
     pub(crate) add: Option<u16>,
+    /// The parameter that limits a return value.
+    pub(crate) most: Option<u8>,
 }
 
 /// Where a length is.
@@ -207,6 +209,7 @@ impl Len {
     const ONE: Self = Self {
         from: LenFrom::Const(1),
         add: Some(0),
+        most: None,
     };
 
     /// The length, if it is a constant.
@@ -217,7 +220,7 @@ impl Len {
         }
     }
 
-    /// Reads `NAME`, `*NAME`, `ret`, a number, or `$N`, with `+N` or `+long` after it.
+    /// Reads `NAME`, `*NAME`, `ret`, `ret<NAME`, a number, or `$N`, with `+N` or `+long` after it.
     fn parse(text: &str, position: Position<'_>) -> Result<Self, Fault> {
         let (text, add) = match text.split_once('+') {
             Some((text, "long")) => (text, None),
@@ -228,6 +231,11 @@ impl Len {
             Some(at) => narrow_number(at, u8::MAX),
             None => position(name),
         };
+        let (text, most) = match text.split_once('<') {
+            Some(("ret", most)) => ("ret", Some(index(most)?)),
+            Some(_) => return Err(Fault::syntax("`ret<NAME`", text)),
+            None => (text, None),
+        };
         let from = match (text, text.strip_prefix('*')) {
             ("ret", _) => LenFrom::Ret,
             (_, Some(of)) => LenFrom::At(index(of)?),
@@ -236,6 +244,6 @@ impl Len {
             }
             _ => LenFrom::Arg(index(text)?),
         };
-        Ok(Self { from, add })
+        Ok(Self { from, add, most })
     }
 }

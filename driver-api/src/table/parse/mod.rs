@@ -3,6 +3,7 @@
 mod error;
 mod io_uring;
 mod kind;
+mod multiplexed;
 mod structs;
 mod symbols;
 mod syscalls;
@@ -11,6 +12,7 @@ mod variants;
 pub(crate) use error::{Fault, TableError};
 pub(crate) use io_uring::operations;
 pub(crate) use kind::{Kind, Len, LenFrom};
+pub(crate) use multiplexed::{Multiplexed, multiplexed};
 pub(crate) use structs::{Layout, Structure, structs};
 pub(crate) use symbols::{SymbolSet, symbols};
 pub(crate) use syscalls::{Param, Row, syscalls};
@@ -22,6 +24,7 @@ pub(crate) const IO_URING: &str = "io_uring.tbl";
 pub(crate) const SYMBOLS: &str = "symbols.tbl";
 pub(crate) const STRUCTS: &str = "structs.tbl";
 pub(crate) const VARIANTS: &str = "variants.tbl";
+pub(crate) const MULTIPLEXED: &str = "multiplexed.tbl";
 
 /// The lines that are not empty, with their numbers from 1 on, without comments.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {

@@ -18,6 +18,8 @@ pub(crate) struct Row {
     pub(crate) returns: Returns,
     /// A line `!unfailing` names it.
     pub(crate) unfailing: bool,
+    /// The place in the table of the call whose type its events have; none: its own.
+    pub(crate) event_type: Option<usize>,
     pub(crate) facts: Vec<Fact>,
     pub(crate) params: Vec<Param>,
     /// Where a request of an io_uring holds each parameter.
@@ -52,14 +54,29 @@ pub(super) const REGISTERS: usize = 6;
 
 /// Begins a line that names calls of the table that must not be made to fail.
 const UNFAILING: &str = "!unfailing";
+/// A line with this word names a call, and others whose events are of the call's type.
+const AS: &str = "!as";
 
 pub(crate) fn syscalls(text: &str) -> Result<Vec<Row>, TableError> {
     let mut rows = Vec::new();
-    let mut unfailing = Vec::new();
+    let (mut unfailing, mut types) = (Vec::new(), Vec::new());
     for (line, text) in lines(text) {
-        match text.strip_prefix(UNFAILING) {
-            Some(names) => unfailing.push((line, names)),
-            None => rows.push(row(line, text).map_err(|fault| fault.at(SYSCALLS, line))?),
+        match (text.strip_prefix(UNFAILING), text.strip_prefix(AS)) {
+            (Some(names), _) => unfailing.push((line, names)),
+            (_, Some(names)) => types.push((line, names)),
+            _ => rows.push(row(line, text).map_err(|fault| fault.at(SYSCALLS, line))?),
+        }
+    }
+    for (line, names) in types {
+        let mut found = names.split_whitespace().map(|name| {
+            let at = rows.iter().position(|row: &Row| row.name == name);
+            at.ok_or_else(|| Fault::no_such("call", name, SYSCALLS).at(SYSCALLS, line))
+        });
+        let of = found
+            .next()
+            .unwrap_or(Err(Fault::Ends("a type").at(SYSCALLS, line)))?;
+        for at in found.collect::<Result<Vec<_>, _>>()? {
+            rows[at].event_type = Some(of);
         }
     }
     for (line, names) in unfailing {
@@ -115,6 +132,7 @@ fn row(line: usize, text: &str) -> Result<Row, Fault> {
         category,
         returns,
         unfailing: false,
+        event_type: None,
         facts: parts
             .map(|part| fact(part, &position))
             .collect::<Result<_, _>>()?,

@@ -17,7 +17,7 @@ words! {
         FdSet = "fdset",
         /// One bit for each CPU.
         CpuSet = "cpuset",
-        /// One bit for each NUMA node; the length counts bits.
+        /// One bit for each NUMA node; the length counts bits, and one more.
         NodeMask = "nodemask",
         /// One byte for each page of memory; the length is that of the memory.
         Pages = "pages",
@@ -50,6 +50,8 @@ pub enum Counts {
     Bytes,
     /// Bits, in whole longs.
     Bits,
+    /// One more than the bits, in whole longs (`get_nodes()` in mm/mempolicy.c).
+    BitsAndOne,
     /// Bytes of memory; the buffer has one byte for each of its pages.
     PagesOf,
 }
@@ -77,7 +79,8 @@ impl Buffer {
             Self::Dirents | Self::Dirents64 => Fetch::Bytes(Counts::Bytes, Room::Array),
             Self::SockAddr => Fetch::Bytes(Counts::Bytes, Room::Address),
             Self::Sigset | Self::CpuSet => Fetch::Bytes(Counts::Bytes, Room::Set),
-            Self::FdSet | Self::NodeMask => Fetch::Bytes(Counts::Bits, Room::Set),
+            Self::FdSet => Fetch::Bytes(Counts::Bits, Room::Set),
+            Self::NodeMask => Fetch::Bytes(Counts::BitsAndOne, Room::Set),
             Self::Pages => Fetch::Bytes(Counts::PagesOf, Room::Data),
             Self::Iovec => Fetch::Vector,
             Self::Mmsghdr => Fetch::Messages,

@@ -29,6 +29,9 @@ words! {
         Be32 = "be32",
         /// 64 bits; two registers where registers have 32 bits.
         Loff = "loff",
+        /// 16 bits where pointers have 32, else 32: ids of calls that have a successor with 32-bit ids on those
+        /// ABIs (kernel/uid16.c). All ones mean "unchanged" in either width.
+        OldId = "oldid",
     }
 }
 
@@ -47,6 +50,43 @@ impl Width {
                     8
                 }
             }
+            Self::OldId => {
+                if narrow {
+                    2
+                } else {
+                    4
+                }
+            }
+        }
+    }
+
+    /// Whether it has a sign.
+    pub const fn is_signed(self) -> bool {
+        match self {
+            Self::I8 | Self::I16 | Self::I32 | Self::I64 | Self::Long | Self::Loff => true,
+            Self::U8
+            | Self::U16
+            | Self::U32
+            | Self::U64
+            | Self::Ulong
+            | Self::Be16
+            | Self::Be32
+            | Self::OldId => false,
+        }
+    }
+
+    /// The value of a register as the kernel takes it: in this width, with its sign extended. `narrow`: pointers
+    /// have 32 bits.
+    pub const fn cut(self, register: u64, narrow: bool) -> u64 {
+        let unused = 64 - 8 * self.bytes(narrow) as u32;
+        let cut = register << unused >> unused;
+        if self.is_signed() {
+            ((register << unused).cast_signed() >> unused).cast_unsigned()
+        } else if matches!(self, Self::OldId) && narrow && cut == 0xffff {
+            // "unchanged" has all bits set (low2highuid() in include/linux/highuid.h)
+            0xffff_ffff
+        } else {
+            cut
         }
     }
 }
@@ -88,6 +128,10 @@ words! {
         Loff = "loff",
         /// An offset in a file in two registers on every ABI, the low half first.
         OffPair = "offpair",
+        /// An offset in a file in two registers, the high half first.
+        HighLow = "highlow",
+        /// An offset in a file, in pages of 4096 bytes.
+        PageOff = "pageoff",
         /// Permission bits of a new file.
         Mode = "mode",
         /// Permission bits to set on a file.
@@ -136,6 +180,8 @@ pub enum Reading {
     Unsigned,
     /// A number best read in base 16.
     Hex,
+    /// A number of pages of 4096 bytes, shown in bytes.
+    Pages,
     /// An address.
     Address,
     /// A directory's descriptor or `AT_FDCWD`.
@@ -171,7 +217,8 @@ impl Number {
             Self::I8 => Width::I8,
             Self::U8 => Width::U8,
             Self::I16 => Width::I16,
-            Self::U16 => Width::U16,
+            // umode_t
+            Self::U16 | Self::Mode | Self::Chmod => Width::U16,
             Self::Fd
             | Self::DirFd
             | Self::I32
@@ -181,8 +228,6 @@ impl Number {
             | Self::ClockId => Width::I32,
             Self::U32
             | Self::Size32
-            | Self::Mode
-            | Self::Chmod
             | Self::FileType
             | Self::Uid
             | Self::Gid
@@ -190,10 +235,12 @@ impl Number {
             | Self::Ioprio
             | Self::Wstatus => Width::U32,
             Self::I64 | Self::Off => Width::I64,
-            Self::Loff | Self::OffPair => Width::Loff,
+            Self::Loff | Self::OffPair | Self::HighLow => Width::Loff,
             Self::U64 => Width::U64,
             Self::Long => Width::Long,
-            Self::Ulong | Self::Size | Self::Ptr | Self::Hex | Self::Limit => Width::Ulong,
+            Self::Ulong | Self::Size | Self::Ptr | Self::Hex | Self::Limit | Self::PageOff => {
+                Width::Ulong
+            }
             Self::Be16 => Width::Be16,
             Self::Be32 | Self::Ip4 => Width::Be32,
         }
@@ -211,6 +258,7 @@ impl Number {
             | Self::Off
             | Self::Loff
             | Self::OffPair
+            | Self::HighLow
             | Self::Pid => Reading::Signed,
             Self::U8
             | Self::U16
@@ -228,6 +276,7 @@ impl Number {
             Self::Signal => Reading::Signal,
             Self::Ptr => Reading::Address,
             Self::Hex => Reading::Hex,
+            Self::PageOff => Reading::Pages,
             Self::Dev => Reading::Device,
             Self::IpcKey => Reading::IpcKey,
             Self::Limit => Reading::Limit,

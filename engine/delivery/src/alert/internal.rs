@@ -7,12 +7,20 @@ use serde_json::{Map, Value as Json};
 
 use super::{Alert, AlertFormat, OwnedValue, Priority, json};
 use fields::time;
+use plugin_host::secrets;
 
 /// The source of such alerts.
 const SOURCE: &str = "internal";
 
+fn without_secrets(value: Json) -> Json {
+    match value {
+        Json::String(text) => secrets::hide(&text).into_owned().into(),
+        other => other,
+    }
+}
+
 impl AlertFormat {
-    /// Makes an alert that no event is behind.
+    /// Makes an alert that no event is behind. It shows no secrets.
     #[must_use]
     pub fn internal(
         &self,
@@ -22,6 +30,7 @@ impl AlertFormat {
         message: &str,
         fields: Vec<(String, OwnedValue)>,
     ) -> Alert {
+        let message = &secrets::hide(message);
         let mut text = String::new();
         if self.iso_time {
             time::iso8601(&mut text, time_ns, "+0000");
@@ -30,7 +39,7 @@ impl AlertFormat {
         }
         let sorted: BTreeMap<&String, Json> = fields
             .iter()
-            .map(|(name, value)| (name, json(value)))
+            .map(|(name, value)| (name, without_secrets(json(value))))
             .collect();
         let object: Map<String, Json> = sorted
             .into_iter()

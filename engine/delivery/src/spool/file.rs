@@ -1,12 +1,13 @@
 //! The file below the store: every byte that it is long has its place on the disk, so that a full disk is
 //! noticed when the file should grow, and never when something in it changes.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use plugin_host::files::{self, FileError};
 use redb::StorageBackend;
 
 #[cfg(test)]
@@ -20,16 +21,12 @@ pub(super) struct SpoolFile {
 }
 
 impl SpoolFile {
-    /// Opens or makes the file, for lanner alone: alerts may hold what is secret.
+    /// Opens or makes the file, for lanner alone: alerts may hold what is secret, and no other user may add alerts.
     pub(super) fn open(path: &Path, fsync: bool) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW)
-            .open(path)?;
+        let file = files::open_store(path).map_err(|error| match error {
+            FileError::Unreadable { source, .. } => source,
+            other => io::Error::new(io::ErrorKind::PermissionDenied, other),
+        })?;
         match file.try_lock() {
             Ok(()) => Ok(Self { file, fsync }),
             Err(TryLockError::WouldBlock) => Err(io::Error::new(

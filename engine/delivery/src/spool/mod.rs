@@ -48,12 +48,12 @@ pub enum SpoolError {
         source: std::io::Error,
     },
     /// The file cannot be opened.
-    #[error("the spool {path} cannot be opened: {reason}")]
+    #[error("the spool {path} cannot be opened: {source}")]
     Open {
         /// The file.
         path: PathBuf,
         /// Why.
-        reason: String,
+        source: std::io::Error,
     },
     /// It cannot be read or written.
     #[error("the spool {path} cannot be used: {source}")]
@@ -68,11 +68,30 @@ pub enum SpoolError {
 impl SpoolError {
     /// Whether there is no room on the disk.
     pub(super) fn is_full(&self) -> bool {
-        let Self::Use { source, .. } = self else {
-            return false;
+        self.io().is_some_and(|error| {
+            matches!(
+                error.kind(),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
+            )
+        })
+    }
+
+    /// Whether the disk is at fault, and not the settings: it is full, read-only, or broken. That can pass.
+    pub(super) fn is_of_disk(&self) -> bool {
+        let broken = |error: &std::io::Error| {
+            error.kind() == ErrorKind::ReadOnlyFilesystem || error.raw_os_error() == Some(libc::EIO)
         };
-        matches!(&**source, redb::Error::Io(error)
-            if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge))
+        self.is_full() || self.io().is_some_and(broken)
+    }
+
+    fn io(&self) -> Option<&std::io::Error> {
+        match self {
+            Self::Folder { source, .. } | Self::Open { source, .. } => Some(source),
+            Self::Use { source, .. } => match &**source {
+                redb::Error::Io(error) => Some(error),
+                _ => None,
+            },
+        }
     }
 }
 
@@ -112,27 +131,7 @@ impl Spool {
     ///
     /// It cannot be made there, or another process has it.
     pub fn open(settings: SpoolSettings) -> Result<(Self, Option<PathBuf>), SpoolError> {
-        if let Some(folder) = settings.path.parent() {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)
-                .map_err(|source| SpoolError::Folder {
-                    path: folder.to_owned(),
-                    source,
-                })?;
-        }
-        let mut spool = Self {
-            settings,
-            store: None,
-            next: 0,
-            count: 0,
-            bytes: 0,
-            recent: VecDeque::new(),
-            taken: Vec::new(),
-            done: Vec::new(),
-            cramped: None,
-        };
+        let mut spool = Self::unopened(settings);
         let Err(error) = spool.reopen() else {
             return Ok((spool, None));
         };
@@ -148,6 +147,26 @@ impl Spool {
         fs::rename(&spool.settings.path, &aside).map_err(|_| error)?;
         spool.reopen()?;
         Ok((spool, Some(aside)))
+    }
+
+    /// A spool that is not open yet: [`Spool::reopen`] tries it.
+    pub(super) fn unopened(settings: SpoolSettings) -> Self {
+        Self {
+            settings,
+            store: None,
+            next: 0,
+            count: 0,
+            bytes: 0,
+            recent: VecDeque::new(),
+            taken: Vec::new(),
+            done: Vec::new(),
+            cramped: None,
+        }
+    }
+
+    /// Whether it was opened.
+    pub(super) fn is_open(&self) -> bool {
+        self.store.is_some()
     }
 
     fn is_damage(&self, error: &SpoolError) -> bool {
@@ -177,11 +196,21 @@ impl Spool {
     /// Opens the store anew: after an error it takes no more writes.
     pub(super) fn reopen(&mut self) -> Result<(), SpoolError> {
         self.store = None;
+        if let Some(folder) = self.settings.path.parent() {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .map_err(|source| SpoolError::Folder {
+                    path: folder.to_owned(),
+                    source,
+                })?;
+        }
         let path = &self.settings.path;
         let file =
-            SpoolFile::open(path, self.settings.fsync).map_err(|error| SpoolError::Open {
+            SpoolFile::open(path, self.settings.fsync).map_err(|source| SpoolError::Open {
                 path: path.clone(),
-                reason: error.to_string(),
+                source,
             })?;
         let store = Database::builder()
             .set_cache_size(CACHE)

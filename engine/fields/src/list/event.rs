@@ -45,11 +45,20 @@ pub(super) const EVENT: &[FieldDef] = &[
     F::new(
         "evt.type",
         Text,
-        "Name of the call, as `openat`; or `procstart`, `procexit`, `signaldeliver`, `drop`.",
+        "Name of the call, as `openat`; or `procstart`, `procexit`, `signaldeliver`, `drop`. A call that only 32-bit \
+         programs have is named as the one of 64-bit programs: `setuid`, not `setuid32`. `unknown`: a call that lanner \
+         does not know.",
         |v, _| evt::type_name(v),
     ),
+    F::new(
+        "evt.call",
+        Text,
+        "Name of the call as the kernel has it, as `setuid32`, or `socketcall` where a 32-bit program made the call \
+         through it; of an unknown call its number, as `syscall_0x3e8`.",
+        |v, _| evt::kernel_name(v),
+    ),
     F::new("syscall.type", Text, "Name of the call; nothing for other events.", |v, _| {
-        v.seen.call.map_or(Value::None, |call| Value::String(call.name.as_bytes()))
+        v.seen.call.map_or(Value::None, |call| Value::String(call.event_type().name.as_bytes()))
     }),
     F::new("evt.dir", Text, "Always `<`: events are those of calls that have returned.", |_, _| {
         Value::String(b"<")
@@ -114,7 +123,7 @@ pub(super) const EVENT: &[FieldDef] = &[
     F::new(
         "evt.is_open_create",
         Bool,
-        "A file was opened, and created if it did not exist.",
+        "A file was opened that did not exist before. Drivers other than ebpf-core do not know whether it existed, unless the call demands that; then O_CREAT counts.",
         |v, _| evt::is_open_create(v),
     ),
     F::new("evt.reltime", U64, "Nanoseconds since the first event.", |v, _| Value::U64(v.seen.since_start_ns)),

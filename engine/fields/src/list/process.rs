@@ -73,12 +73,12 @@ pub(super) const PROCESS: &[FieldDef] = &[
         v.known().map_or(Value::None, |process| proc::env(v, process, arg))
     })
     .arg(ArgRule::Name),
-    F::new("proc.cwd", Text, "Working directory.", |v, _| proc::cwd(v)),
+    F::new("proc.cwd", Text, "Working directory, with a slash at its end.", |v, _| proc::cwd(v)),
     F::new("proc.loginshellid", I64, "Id of the oldest shell in the lineage.", |v, _| {
         proc::login_shell(v)
     }),
     F::new("proc.tty", U64, "Device number of the controlling terminal; 0: none.", |v, _| {
-        proc::unsigned(v.known().map(|process| process.tty))
+        proc::unsigned(proc::tty(v))
     }),
     F::new("proc.pid", I64, "Id of the process.", |v, _| proc::number(v.process().map(|p| p.pid))),
     F::new("proc.ppid", I64, "Id of the parent, who may have adopted the process.", |v, _| {
@@ -142,8 +142,7 @@ pub(super) const PROCESS: &[FieldDef] = &[
         v.process().map_or(Value::None, |process| Value::U64(process.threads() as u64))
     }),
     F::new("proc.fdopencount", U64, "How many descriptors are known to be open.", |v, _| {
-        let key = v.seen.process;
-        key.map_or(Value::None, |key| Value::U64(v.inspector.descriptors(key).count() as u64))
+        proc::open_count(v).map_or(Value::None, |count| Value::U64(count as u64))
     }),
     F::new("thread.tid", I64, "Id of the thread.", |v, _| {
         proc::number(v.process().map(|_| v.seen.tid))

@@ -21,7 +21,7 @@ pub(super) const fn resolve<const N: usize>(
 const fn resolve_one(effect: Named, of: &Syscall) -> Effect {
     match effect {
         Effect::Open { path, dirfd, flags } => Effect::Open {
-            path: param(of, path),
+            path: optional(of, path),
             dirfd: optional(of, dirfd),
             flags: match flags {
                 OpenFlags::Arg(flags) => OpenFlags::Arg(param(of, flags)),
@@ -40,7 +40,10 @@ const fn resolve_one(effect: Named, of: &Syscall) -> Effect {
         Effect::DupTo(flags) => Effect::DupTo(optional(of, flags)),
         Effect::Pipe(flags) => Effect::Pipe(optional(of, flags)),
         Effect::Accept(flags) => Effect::Accept(optional(of, flags)),
-        Effect::Send(to) => Effect::Send(param(of, to)),
+        Effect::Send { to, flags } => Effect::Send {
+            to: param(of, to),
+            flags: param(of, flags),
+        },
         Effect::ReceiveFrom(from) => Effect::ReceiveFrom(param(of, from)),
         Effect::SetUid(id) => Effect::SetUid(param(of, id)),
         Effect::SetGid(id) => Effect::SetGid(param(of, id)),

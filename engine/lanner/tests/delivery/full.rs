@@ -74,3 +74,32 @@ fn a_full_disk_costs_the_oldest_and_nothing_else() {
     assert_eq!(numbers.len() as u64, before.spooled);
     assert!(numbers.is_sorted() && numbers.last() == Some(&(total - 1)));
 }
+
+/// The disk is full before lanner begins: alerts wait in memory, and go on when there is room.
+#[test]
+fn a_disk_that_is_full_at_the_start_does_not_stop_the_capture() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mount = folder.path().join("disk");
+    let Some(disk) = Disk::new(&mount) else {
+        skipped("a full disk takes a mount, and so root");
+        return;
+    };
+    let ballast = disk.0.join("ballast");
+    let file = std::fs::File::create(&ballast).expect("a file");
+    let mut at = 0;
+    while std::os::unix::fs::FileExt::write_at(&file, &[1; 4096], at).is_ok_and(|n| n == 4096) {
+        at += 4096;
+    }
+    let gate = Gate::new(&folder.path().join("gate"));
+    let lane = spooled("g", &disk.0.join("g.redb"));
+    let outputs = Outputs::start(vec![gate.planned(lane)]).expect("it starts without its disk");
+    assert!(counts(&outputs, "g").spool_errors > 0);
+    push(&outputs, 0..10);
+    std::fs::remove_file(&ballast).expect("it is there");
+    drop(file);
+    wait_until("they are delivered once there is room", || {
+        counts(&outputs, "g").delivered == 10
+    });
+    assert_eq!(gate.numbers(), (0..10).collect::<Vec<_>>());
+    assert_eq!(outputs.finish()[0].counts.lost(), 0);
+}

@@ -12,6 +12,7 @@ mod killed;
 mod memory;
 mod outputs;
 mod reload;
+mod secrets;
 mod service;
 mod session;
 mod soak;

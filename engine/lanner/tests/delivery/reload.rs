@@ -183,3 +183,20 @@ fn signals_reload_and_reopen() {
     fs::write(&stop, "").expect("a file");
     maker.wait().expect("it ends");
 }
+
+#[test]
+fn a_rule_file_that_a_reload_finds_empty_is_an_alert() {
+    let folder = Folder::new();
+    let rules = folder.rule("A", "");
+    let (watched, stop) = (folder.path("watched"), folder.path("stop"));
+    let options = ["-r", rules.to_str().expect("a text")];
+    let lanner = Lanner::of_maker("ptrace", &options, (&watched, &stop), "0.01");
+    wait_until("the first alerts come", || lanner.alerts("Notice A") > 0);
+    folder.put("rules.yaml", " \n");
+    wait_until(&format!("it is told: {:?}", lanner.err), || {
+        lanner.alerts("Critical lanner internal: empty rule file. ") > 0
+    });
+    assert!(lanner.said("rules.yaml is empty") > 0);
+    fs::write(&stop, "").expect("a file");
+    lanner.end();
+}

@@ -134,3 +134,50 @@ fn a_lost_alert_is_an_alert() {
         "{out:?}"
     );
 }
+
+#[test]
+fn clients_that_are_slow_keep_no_one_from_asking_for_health() {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    let folder = Folder::new();
+    let (watched, stop, socket) = (
+        folder.path("watched"),
+        folder.path("stop"),
+        folder.path("web"),
+    );
+    let config = folder.put(
+        "lanner.yaml",
+        &format!(
+            "rules_files: [{}]\nwebserver: {{enabled: true, unix_socket: {}}}\n",
+            folder.rule("A", "").display(),
+            socket.display(),
+        ),
+    );
+    let config = config.to_str().expect("a text");
+    let lanner = Lanner::of_maker("ptrace", &["-c", config], (&watched, &stop), "0.01");
+    wait_until("it answers", || get(&socket, "/healthz").is_some());
+    // half of them do not finish their request, the others do not read their answer
+    let slow: Vec<UnixStream> = (0..200)
+        .map(|at| {
+            let mut stream = UnixStream::connect(&socket).expect("a connection");
+            let end = if at % 2 == 0 { "" } else { "\r\n" };
+            // the oldest are ended meanwhile
+            let _ = write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\n{end}");
+            stream
+        })
+        .collect();
+    let mut stream = UnixStream::connect(&socket).expect("a connection");
+    // lanner itself gives a slow client 10 seconds
+    let patience = Some(Duration::from_secs(5));
+    stream.set_read_timeout(patience).expect("a timeout");
+    let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).expect("a request");
+    let mut answer = String::new();
+    let read = stream.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{read:?}: {answer}");
+    drop(slow);
+    fs::write(&stop, "").expect("a file");
+    lanner.end();
+}

@@ -12,9 +12,12 @@
 
 mod alerts;
 mod cli;
+mod config_check;
 mod containers;
+mod ends;
 mod entry;
 mod entry_container;
+mod foreign;
 mod host;
 mod lanner;
 mod names;
@@ -26,6 +29,7 @@ mod recorded;
 mod rules;
 mod runtimes;
 mod scenes;
+mod state;
 mod terminal;
 mod transparent;
 mod unprivileged;

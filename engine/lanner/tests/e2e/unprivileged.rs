@@ -20,7 +20,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// A copy of binary and plugins that everybody may read, with folders that nobody else may write.
-fn stage() -> (tempfile::TempDir, PathBuf) {
+pub(crate) fn stage() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))
         .expect("the folder is ours");
@@ -43,7 +43,7 @@ fn as_nobody(bin: &Path, args: &[&str]) -> std::process::Output {
     through(&prison, bin, args)
 }
 
-fn through(prison: &[&str], bin: &Path, args: &[&str]) -> std::process::Output {
+pub(crate) fn through(prison: &[&str], bin: &Path, args: &[&str]) -> std::process::Output {
     let mut command = if is_root() {
         let mut command = Command::new("setpriv");
         command.args(prison).arg(bin);

@@ -1,20 +1,14 @@
 //! Why a file of tests cannot be used. Print these errors with [`driver_api::error::Chain`].
 
-use std::io;
-
 use driver_api::event::Malformed;
+use lanner_plugin::files::FileError;
 
 /// Why a file of tests cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SuiteError {
     /// The file cannot be read.
-    #[error("cannot read {path}")]
-    Read {
-        /// The file.
-        path: String,
-        /// The reason.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Read(#[from] FileError),
     /// The file is not YAML, or not in the format of tests.
     #[error("{path}")]
     Parse {

@@ -1,12 +1,15 @@
 //! A file of tests, in YAML. Unknown keys are errors.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use lanner_plugin::files;
 use serde::Deserialize;
 
 use super::error::SuiteError;
+
+/// The largest file of tests that is read, in bytes.
+const MAX_FILE: u64 = 64 << 20;
 
 /// A file of tests.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -142,10 +145,8 @@ impl Suite {
     /// The file cannot be read, or is not in the format of tests.
     pub fn read(path: &Path) -> Result<Self, SuiteError> {
         let name = || path.display().to_string();
-        let text = fs::read_to_string(path).map_err(|source| SuiteError::Read {
-            path: name(),
-            source,
-        })?;
+        let file = files::open_untrusted(path)?;
+        let text = files::read_opened_text(file, path, MAX_FILE)?;
         let mut suite: Self =
             serde_saphyr::from_str(&text).map_err(|source| SuiteError::Parse {
                 path: name(),

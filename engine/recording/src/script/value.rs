@@ -47,6 +47,7 @@ pub(super) fn argument(kind: &Kind, given: &Given) -> Result<Argument, ValueErro
             Reading::Signed
             | Reading::Unsigned
             | Reading::Hex
+            | Reading::Pages
             | Reading::Address
             | Reading::DirFd
             | Reading::Id

@@ -1,27 +1,16 @@
 //! What is wrong with a configuration, and where.
 
-use std::io;
-use std::path::PathBuf;
-
 use driver_api::request::LimitError;
-use plugin_host::PluginError;
+use lanner_plugin::files::FileError;
 
 use crate::error::Cause;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// A file cannot be read.
-    #[error("{}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
     /// A file or a folder of files is refused or cannot be read.
     #[error(transparent)]
-    Trust(#[from] TrustError),
+    File(#[from] FileError),
     /// Something is wrong at one place.
     #[error("{place}")]
     At {
@@ -57,22 +46,6 @@ impl ConfigError {
     }
 }
 
-/// Why a file that decides what lanner does is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum TrustError {
-    /// Other users may write it.
-    #[error(transparent)]
-    Writable(#[from] PluginError),
-    /// The folder cannot be listed.
-    #[error("{}", path.display())]
-    Unreadable {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-}
-
 /// What is wrong at a place of the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
@@ -82,6 +55,9 @@ pub enum Fault {
     /// Lists and maps are nested too deep.
     #[error("lists and maps are nested more than {0} deep here")]
     TooDeep(usize),
+    /// Aliases or values from files make it too large.
+    #[error("the aliases and values up to here make more than 16 MiB")]
+    TooLarge,
     /// An alias without an anchor.
     #[error("this alias has no anchor before it")]
     NoAnchor,
@@ -155,13 +131,19 @@ pub enum ExpandError {
         /// Why.
         source: std::env::VarError,
     },
-    /// The file cannot be read.
+    /// The environment belongs to a user who has fewer rights than lanner.
+    #[error(
+        "${{{0}}}: this lanner has more rights than its user (file capabilities), so it does not trust the environment; \
+         write the value into the configuration, or into a file of root's and use ${{file:...}}"
+    )]
+    NotTrusted(String),
+    /// The file cannot be read, or another user can change it.
     #[error("${{{name}}}")]
     File {
         /// `file:` and the path.
         name: String,
         /// Why.
-        source: io::Error,
+        source: FileError,
     },
 }
 
@@ -169,7 +151,7 @@ pub enum ExpandError {
 #[derive(Debug, thiserror::Error)]
 pub enum OptionError {
     /// It has no `=`.
-    #[error("this is not KEY=VALUE")]
+    #[error("this is not KEY=VALUE; --output FILE writes alerts to a file")]
     NotKeyValue,
     /// The key has an empty part.
     #[error("a name is missing in the key")]
@@ -209,6 +191,21 @@ pub enum KeyError {
     /// The queue of an output has no room.
     #[error("{0}: a queue holds at least one alert")]
     NoAlerts(String),
+    /// The queue of an output or a plugin is too long.
+    #[error("{0}: a queue holds at most {max}", max = super::outputs::MAX_QUEUE)]
+    LongQueue(String),
+    /// A time is zero.
+    #[error("{0}: a time must be longer than 0s")]
+    NoTime(String),
+    /// A spool has no room for alerts.
+    #[error("{0}: spool.size: a spool has at least 64K")]
+    SmallSpool(String),
+    /// Two outputs have one spool.
+    #[error("{0}: its spool is also that of {1}; give one of them another `spool.path`")]
+    SpoolTwice(String, String),
+    /// A driver does not exist, or is named twice.
+    #[error(transparent)]
+    Driver(#[from] drivers::Refused),
     /// A rate is negative or not a number.
     #[error("{0}: a rate is a number of alerts a second")]
     Rate(String),

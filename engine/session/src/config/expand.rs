@@ -1,15 +1,21 @@
 //! Fills in values from outside: `${NAME}` from the environment, `${NAME:-default}`, and `${file:/path}` from a file. `$$`
 //! becomes `$`.
 
-use std::fs;
+use std::path::Path;
+
+use lanner_plugin::files;
+use plugin_host::secrets;
 
 use super::error::ExpandError;
+
+/// The largest file that `${file:...}` reads, in bytes.
+const MAX_SECRET: u64 = 1 << 20;
 
 /// A text with everything filled in.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Expanded {
     pub(super) text: String,
-    /// Something was filled in. Messages must not show it.
+    /// Something from outside was filled in. Messages must not show it.
     pub(super) secret: bool,
 }
 
@@ -28,8 +34,12 @@ pub(super) fn expand(text: &str) -> Result<Expanded, ExpandError> {
             rest = behind;
         } else if let Some(behind) = behind.strip_prefix('{') {
             let (name, behind) = behind.split_once('}').ok_or(ExpandError::Unclosed)?;
-            expanded.text.push_str(&look_up(name)?);
-            expanded.secret = true;
+            let (value, secret) = look_up(name)?;
+            if secret {
+                secrets::keep(&value);
+            }
+            expanded.text.push_str(&value);
+            expanded.secret |= secret;
             rest = behind;
         } else {
             expanded.text.push('$');
@@ -40,22 +50,26 @@ pub(super) fn expand(text: &str) -> Result<Expanded, ExpandError> {
     Ok(expanded)
 }
 
-fn look_up(name: &str) -> Result<String, ExpandError> {
+/// What is filled in, and whether it is a secret. A default is none: the configuration shows it.
+fn look_up(name: &str) -> Result<(String, bool), ExpandError> {
     if let Some(path) = name.strip_prefix("file:") {
-        return fs::read_to_string(path)
-            .map(|text| text.trim_end_matches(['\n', '\r']).to_owned())
+        return files::read_text(Path::new(path), MAX_SECRET)
+            .map(|text| (text.trim_end_matches(['\n', '\r']).to_owned(), true))
             .map_err(|source| ExpandError::File {
                 name: name.to_owned(),
                 source,
             });
+    }
+    if files::is_secure() {
+        return Err(ExpandError::NotTrusted(name.to_owned()));
     }
     let (name, default) = match name.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (name, None),
     };
     match (std::env::var(name), default) {
-        (Ok(value), _) => Ok(value),
-        (Err(_), Some(default)) => Ok(default.to_owned()),
+        (Ok(value), _) => Ok((value, true)),
+        (Err(_), Some(default)) => Ok((default.to_owned(), false)),
         (Err(std::env::VarError::NotPresent), None) => Err(ExpandError::NotSet(name.to_owned())),
         (Err(source @ std::env::VarError::NotUnicode(_)), None) => Err(ExpandError::Variable {
             name: name.to_owned(),
@@ -66,6 +80,8 @@ fn look_up(name: &str) -> Result<String, ExpandError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn text(text: &str) -> String {

@@ -59,19 +59,23 @@ enum Step {
 
 /// Applies `a.b[0].c=value`; `a[]=value` appends.
 pub(super) fn set(root: &mut Node, option: &str) -> Result<(), ConfigError> {
+    // the value may be secret: messages show the key alone
+    let key = option.split_once('=').map_or(option, |(key, _)| key);
     let wrong = |source| ConfigError::Option {
-        option: option.to_owned(),
+        option: key.to_owned(),
         source,
     };
     let (key, value) = option
         .split_once('=')
         .ok_or_else(|| wrong(OptionError::NotKeyValue))?;
-    // the value may be secret: messages show the key alone
     let place = Place {
         source: Arc::from(format!("-o {key}")),
         line: 0,
     };
     let steps = steps(key).map_err(wrong)?;
+    if steps.len() > tree::MAX_DEPTH {
+        return Err(ConfigError::at(&place, Fault::TooDeep(tree::MAX_DEPTH)));
+    }
     let value = match tree::parse(&place.source, value) {
         Ok(Some(mut node)) => {
             replace_place(&mut node, &place);
@@ -83,15 +87,14 @@ pub(super) fn set(root: &mut Node, option: &str) -> Result<(), ConfigError> {
             secret: false,
         },
         // the value is not YAML, for example a text that begins with `*`
-        Err(_) => Node {
-            kind: Kind::Text(
-                expand::expand(value)
-                    .map_err(|error| ConfigError::at(&place, error))?
-                    .text,
-            ),
-            place: place.clone(),
-            secret: false,
-        },
+        Err(_) => {
+            let expanded = expand::expand(value).map_err(|error| ConfigError::at(&place, error))?;
+            Node {
+                kind: Kind::Text(expanded.text),
+                place: place.clone(),
+                secret: expanded.secret,
+            }
+        }
     };
     let mut node = root;
     for step in steps {

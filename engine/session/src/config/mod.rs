@@ -5,30 +5,31 @@
 //! | `tree` | YAML with places |
 //! | `expand` | what comes from the environment and from files |
 //! | `merge` | included files, `-o key=value` |
-//! | `strict` | unknown keys |
+//! | `strict` | unknown keys, and words for yes and no |
+//! | `from_falco` | converts Falco's configuration |
 //! | `keys`, `outputs`, `units` | the keys, typed |
 //! | `error` | what is wrong, and where |
-//! | `trusted` | refuses files that other users can write |
 
 mod error;
 mod expand;
+mod from_falco;
 mod keys;
 mod merge;
 mod outputs;
 mod strict;
 mod tree;
-pub mod trusted;
 mod units;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use driver_api::request::Limits;
 
+use lanner_plugin::files;
 use plugin_host::Pins;
 
-pub use error::{ConfigError, ExpandError, Fault, KeyError, OptionError, TrustError};
+pub use error::{ConfigError, ExpandError, Fault, KeyError, OptionError};
+pub use from_falco::{Converted, from_falco};
 pub use keys::{
     AlertLimit, AlertLimits, Config, DEFAULT_RULES_PLUGIN, DropAction, EventDrops, LogLevel,
     Matching, OutputsQueue, RulePluginConfig, Webserver,
@@ -37,7 +38,11 @@ pub use outputs::{BuiltInOutput, Fsync, OutputConfig, SpoolConfig};
 pub use units::{Size, Time};
 
 use merge::Strategy;
+use outputs::MAX_QUEUE;
 use tree::{Kind, Node, Place};
+
+/// The largest file that is read, in bytes.
+const MAX_FILE: u64 = 4 << 20;
 
 /// A configuration, and the files that it was read from.
 #[derive(Debug, Clone, Default)]
@@ -79,7 +84,9 @@ impl Config {
         if let Some(late) = root.get("config_files") {
             return Err(ConfigError::at(&late.place, Fault::LateInclude));
         }
-        let unknown = strict::unknown_keys(&root, &schema());
+        let schema = schema();
+        strict::read_booleans(&mut root, &schema);
+        let unknown = strict::unknown_keys(&root, &schema);
         if !unknown.is_empty() {
             return Err(ConfigError::UnknownKeys(unknown));
         }
@@ -101,6 +108,10 @@ impl Config {
         if self.outputs_queue.capacity == 0 {
             return Err(("outputs_queue", KeyError::EmptyQueue));
         }
+        if self.outputs_queue.capacity > MAX_QUEUE {
+            let key = "capacity".to_owned();
+            return Err(("outputs_queue", KeyError::LongQueue(key)));
+        }
         for (at, plugin) in self.rule_plugins.iter().enumerate() {
             let name = &plugin.plugin;
             let mut before = self.rule_plugins[..at].iter();
@@ -110,7 +121,39 @@ impl Config {
             if plugin.queue == Some(0) {
                 return Err(("rule_plugins", KeyError::NoEvents(name.clone())));
             }
+            if plugin.queue.is_some_and(|queue| queue > MAX_QUEUE) {
+                return Err(("rule_plugins", KeyError::LongQueue(name.clone())));
+            }
+            if plugin.deadline.is_some_and(|time| time.0.is_zero()) {
+                let key = format!("{name}: deadline");
+                return Err(("rule_plugins", KeyError::NoTime(key)));
+            }
         }
+        if self.plugin_deadline.is_some_and(|time| time.0.is_zero()) {
+            let key = "plugin_deadline".to_owned();
+            return Err(("plugin_deadline", KeyError::NoTime(key)));
+        }
+        let is_rate = |rate: f64| rate.is_finite() && rate >= 0.0;
+        let limits = &self.alert_limits;
+        let rates = [("all rules", limits.rate)]
+            .into_iter()
+            .chain((limits.rules.iter()).map(|(rule, limit)| (rule.as_str(), limit.rate)));
+        for (rule, rate) in rates {
+            if rate.is_some_and(|rate| !is_rate(rate)) {
+                return Err(("alert_limits", KeyError::Rate(rule.to_owned())));
+            }
+        }
+        if !is_rate(self.syscall_event_drops.rate) {
+            let what = "losses".to_owned();
+            return Err(("syscall_event_drops", KeyError::Rate(what)));
+        }
+        if let Some(driver) = &self.driver
+            && driver != drivers::AUTO
+        {
+            drivers::Order::named(&[driver]).map_err(|error| ("driver", error.into()))?;
+        }
+        drivers::Order::named(&self.driver_order)
+            .map_err(|error| ("driver_order", error.into()))?;
         if let Err(problem) = outputs::check(&self.outputs) {
             return Err(("outputs", problem));
         }
@@ -123,11 +166,7 @@ impl Config {
 
 fn read(path: &Path, files: &mut Vec<PathBuf>) -> Result<Node, ConfigError> {
     files.push(path.to_owned());
-    trusted::file(path)?;
-    let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = files::read_text(path, MAX_FILE)?;
     let source: Arc<str> = Arc::from(path.display().to_string());
     let place = Place {
         source: Arc::clone(&source),
@@ -156,7 +195,7 @@ fn include(
         let path = base.join(path);
         if path.is_dir() {
             files.push(path.clone());
-            for file in trusted::folder(&path, &["yaml", "yml"])? {
+            for file in files::list(&path, &["yaml", "yml"])? {
                 include_one(root, &file, strategy, files)?;
             }
         } else {

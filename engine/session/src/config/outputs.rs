@@ -1,6 +1,6 @@
 //! Which outputs a configuration asks for: the list `outputs`, and Falco's own keys for some of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +15,10 @@ use delivery::{QueueSettings, Rate, RuleLimit, SpoolSettings};
 
 /// Where spools are, unless the configuration says.
 const SPOOLS: &str = "/var/lib/lanner/spool";
+/// The most alerts or events that a queue may hold. They wait in memory.
+pub(super) const MAX_QUEUE: usize = 10_000_000;
+/// The least bytes of a spool: some alerts fit.
+const MIN_SPOOL: u64 = 64 << 10;
 /// How many at once, where a rate is set and nothing else.
 const BURST: u32 = 1000;
 
@@ -96,6 +100,7 @@ pub enum Fsync {
 /// What names and numbers must be.
 pub(super) fn check(outputs: &[OutputConfig]) -> Result<(), KeyError> {
     let mut names = BTreeSet::new();
+    let mut spools = BTreeMap::new();
     for output in outputs {
         let name = output.name();
         let ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -107,6 +112,32 @@ pub(super) fn check(outputs: &[OutputConfig]) -> Result<(), KeyError> {
         }
         if output.queue == Some(0) {
             return Err(KeyError::NoAlerts(name.to_owned()));
+        }
+        if output.queue.is_some_and(|queue| queue > MAX_QUEUE) {
+            return Err(KeyError::LongQueue(format!("{name}: queue")));
+        }
+        let times = [
+            ("deadline", output.deadline),
+            ("retry_first", output.retry_first),
+            ("retry_max", output.retry_max),
+            (
+                "spool.age",
+                output.spool.as_ref().and_then(|spool| spool.age),
+            ),
+        ];
+        for (key, time) in times {
+            if time.is_some_and(|time| time.0.is_zero()) {
+                return Err(KeyError::NoTime(format!("{name}: {key}")));
+            }
+        }
+        if let Some(spool) = &output.spool {
+            let settings = output.spool(spool);
+            if settings.size < MIN_SPOOL {
+                return Err(KeyError::SmallSpool(name.to_owned()));
+            }
+            if let Some(other) = spools.insert(settings.path, name) {
+                return Err(KeyError::SpoolTwice(name.to_owned(), other.to_owned()));
+            }
         }
         if output
             .rate
@@ -187,6 +218,18 @@ impl OutputConfig {
 }
 
 impl Config {
+    /// Sends the alerts that would go to standard output to a file, which they are appended to.
+    pub(crate) fn replace_stdout(&mut self, file: &Path, json: bool) {
+        let mut settings = Map::new();
+        settings.insert("filename".to_owned(), file.to_string_lossy().into());
+        settings.insert("json".to_owned(), json.into());
+        self.stdout_output.enabled = false;
+        self.outputs.push(OutputConfig {
+            name: Some("--output".to_owned()),
+            ..OutputConfig::plain("output-file", settings)
+        });
+    }
+
     /// All outputs, those under Falco's keys first.
     #[must_use]
     pub fn all_outputs(&self) -> Vec<OutputConfig> {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::tree::{Kind, Node};
+use super::tree::{Kind, Node, Place};
 use suggest::did_you_mean;
 
 /// Says which keys the schema does not know, with their places and what was probably meant.
@@ -51,6 +51,64 @@ fn walk(node: &Node, schema: &Value, root: &Value, path: &str, problems: &mut Ve
         }
         _ => {}
     }
+}
+
+/// Reads `yes`, `no`, `on` and `off` where the schema has a boolean, as YAML 1.1 and so Falco do.
+pub(super) fn read_booleans(node: &mut Node, schema: &Value) {
+    read_booleans_below(node, schema, schema);
+}
+
+fn read_booleans_below(node: &mut Node, schema: &Value, root: &Value) {
+    let schema = resolve(schema, root, &node.kind);
+    match &mut node.kind {
+        Kind::Text(text) if schema["type"] == "boolean" => {
+            if let Some(value) = boolean(text) {
+                node.kind = Kind::Bool(value);
+            }
+        }
+        Kind::Map(entries) => {
+            for (key, child) in entries {
+                let schema = match schema["properties"].get(&*key) {
+                    Some(schema) => schema,
+                    None => &schema["additionalProperties"],
+                };
+                read_booleans_below(child, schema, root);
+            }
+        }
+        Kind::List(items) => {
+            for item in items {
+                read_booleans_below(item, &schema["items"], root);
+            }
+        }
+        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => {}
+    }
+}
+
+/// A boolean of YAML 1.1 that is none of YAML 1.2.
+pub(super) fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
+        "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
+        _ => None,
+    }
+}
+
+/// Removes the keys below `key` that the schema does not know, and returns them with their places.
+pub(super) fn drop_unknown(key: &str, node: &mut Node, schema: &Value) -> Vec<(String, Place)> {
+    let mut dropped = Vec::new();
+    let of_key = resolve(&schema["properties"][key], schema, &node.kind);
+    if of_key["additionalProperties"] == Value::Bool(false)
+        && let Kind::Map(entries) = &mut node.kind
+    {
+        entries.retain(|(name, node)| {
+            let known = of_key["properties"].get(name).is_some();
+            if !known {
+                dropped.push((format!("{key}.{name}"), node.place.clone()));
+            }
+            known
+        });
+    }
+    dropped
 }
 
 /// Follows references, and takes of several forms the one that a value of this kind has.

@@ -2,6 +2,7 @@
 
 use super::*;
 use driver_api::error::Chain;
+use std::fs;
 use std::time::Duration;
 
 struct Folder(tempfile::TempDir);
@@ -262,6 +263,15 @@ fn outputs_have_their_own_queue_and_spool() {
 }
 
 #[test]
+fn yes_and_no_are_read_where_a_boolean_is_expected_and_nowhere_else() {
+    let config =
+        load("json_output: yes\nstdout_output: {enabled: off}\nstatic_fields: {a: \"no\"}\n");
+    let config = config.unwrap();
+    assert!(config.json_output && !config.stdout_output.enabled);
+    assert_eq!(config.static_fields["a"], "no");
+}
+
+#[test]
 fn limits_of_a_rule_go_before_those_of_all() {
     let config = load("alert_limits:\n  rate: 2\n  deduplicate: 10s\n  rules:\n    R: {rate: 0, deduplicate: 0s}\n    S: {max_burst: 3}\n").unwrap();
     let limits = &config.alert_limits;
@@ -320,6 +330,19 @@ fn hostile_texts_are_errors_and_no_panics() {
     ] {
         assert!(load(text).is_err(), "{text:?}");
     }
+    let bomb = (0..30).fold("a0: &a0 [x, x]\n".to_owned(), |text, at| {
+        format!("{text}a{}: &a{} [*a{at}, *a{at}]\n", at + 1, at + 1)
+    });
+    let error = load(&bomb).unwrap_err();
+    assert!(error.contains("more than 16 MiB"), "{error}");
+    let chain = (0..1000).fold("a0: &a0 [x]\n".to_owned(), |text, at| {
+        format!("{text}a{}: &a{} [[*a{at}]]\n", at + 1, at + 1)
+    });
+    let error = load(&chain).unwrap_err();
+    assert!(error.contains("nested more than"), "{error}");
+    let option = format!("a{}=1", "[0]".repeat(20_000));
+    let error = Config::load(None, &[option]).unwrap_err();
+    assert!(Chain(&error).to_string().contains("nested more than"));
     let deep = "[".repeat(1000) + &"]".repeat(1000);
     assert!(load(&format!("rules_files: {deep}")).is_err());
 }

@@ -6,11 +6,16 @@ use std::sync::Arc;
 use granit_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Number, Value};
 
-use super::error::{ConfigError, Fault};
-use super::expand;
+use super::error::{ConfigError, ExpandError, Fault};
+use super::expand::{self, Expanded};
 
 /// How deep lists and maps may nest.
-const MAX_DEPTH: usize = 50;
+pub(super) const MAX_DEPTH: usize = 50;
+
+/// How much a file may hold once its aliases are resolved: bytes of text, and [`NODE`] for each value.
+const MAX_SIZE: usize = 16 << 20;
+/// What a value counts for, besides its text.
+const NODE: usize = 64;
 
 /// Where a value is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +83,31 @@ impl Node {
         Some(entries.remove(at).1)
     }
 
+    /// How much of [`MAX_SIZE`] this is.
+    fn size(&self) -> usize {
+        NODE + match &self.kind {
+            Kind::Null | Kind::Bool(_) | Kind::Number(_) => 0,
+            Kind::Text(text) => text.len(),
+            Kind::List(items) => items.iter().map(Self::size).sum(),
+            Kind::Map(entries) => {
+                let sizes = entries.iter().map(|(key, node)| key.len() + node.size());
+                sizes.sum()
+            }
+        }
+    }
+
+    /// How many lists and maps are nested here.
+    fn depth(&self) -> usize {
+        match &self.kind {
+            Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => 0,
+            Kind::List(items) => 1 + items.iter().map(Self::depth).max().unwrap_or(0),
+            Kind::Map(entries) => {
+                let depths = entries.iter().map(|(_, node)| node.depth());
+                1 + depths.max().unwrap_or(0)
+            }
+        }
+    }
+
     /// As JSON, for serde.
     pub(super) fn json(&self) -> Value {
         match &self.kind {
@@ -129,6 +159,15 @@ enum Open {
 
 /// Parses a text with one document or none, and fills in values from the environment and from files.
 pub(super) fn parse(source: &Arc<str>, text: &str) -> Result<Option<Node>, ConfigError> {
+    parse_with(source, text, &expand::expand)
+}
+
+/// As [`parse`], with another function for what is filled in.
+pub(super) fn parse_with(
+    source: &Arc<str>,
+    text: &str,
+    fill_in: &dyn Fn(&str) -> Result<Expanded, ExpandError>,
+) -> Result<Option<Node>, ConfigError> {
     let place = |line| Place {
         source: Arc::clone(source),
         line,
@@ -136,6 +175,7 @@ pub(super) fn parse(source: &Arc<str>, text: &str) -> Result<Option<Node>, Confi
     let mut document = None;
     let mut stack: Vec<(Open, Place, usize)> = Vec::new();
     let mut anchors: Vec<(usize, Node)> = Vec::new();
+    let mut size = 0_usize;
     for next in Parser::new_from_str(text) {
         let (event, span) = next.map_err(|error| {
             let here = place(error.marker().line());
@@ -144,8 +184,7 @@ pub(super) fn parse(source: &Arc<str>, text: &str) -> Result<Option<Node>, Confi
         let here = place(span.start.line());
         let (node, anchor) = match event {
             Event::Scalar(text, style, anchor, _) => {
-                let expanded =
-                    expand::expand(&text).map_err(|error| ConfigError::at(&here, error))?;
+                let expanded = fill_in(&text).map_err(|error| ConfigError::at(&here, error))?;
                 let kind = match style {
                     ScalarStyle::Plain => plain(&expanded.text),
                     _ => Kind::Text(expanded.text),
@@ -184,11 +223,27 @@ pub(super) fn parse(source: &Arc<str>, text: &str) -> Result<Option<Node>, Confi
                 None => continue,
             },
             Event::Alias(id) => match anchors.iter().find(|(anchor, _)| *anchor == id) {
-                Some((_, node)) => (node.clone(), 0),
+                Some((_, node)) if stack.len() + node.depth() > MAX_DEPTH => {
+                    return Err(ConfigError::at(here, Fault::TooDeep(MAX_DEPTH)));
+                }
+                Some((_, node)) => {
+                    size = size.saturating_add(node.size());
+                    if size > MAX_SIZE {
+                        return Err(ConfigError::at(here, Fault::TooLarge));
+                    }
+                    (node.clone(), 0)
+                }
                 None => return Err(ConfigError::at(here, Fault::NoAnchor)),
             },
             _ => continue,
         };
+        if let Kind::Text(text) = &node.kind {
+            size = size.saturating_add(text.len());
+        }
+        size = size.saturating_add(NODE);
+        if size > MAX_SIZE {
+            return Err(ConfigError::at(node.place, Fault::TooLarge));
+        }
         if anchor != 0 {
             anchors.push((anchor, node.clone()));
         }

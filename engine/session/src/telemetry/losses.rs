@@ -19,6 +19,8 @@ pub(crate) const EVENT_DROP: &str = "Falco internal: syscall event drop";
 pub(crate) const RELOAD_FAILED: &str = "Falco internal: hot restart failure";
 /// Alerts were lost. Falco counts these only.
 pub(crate) const ALERT_LOSS: &str = "lanner internal: alert loss";
+/// An output's disk is full, read-only or broken.
+pub(crate) const OUTPUT_DISK: &str = "lanner internal: output spool";
 /// A plugin hangs. Falco logs this only.
 pub(crate) const OUTPUT_HANGS: &str = "lanner internal: output timeout";
 
@@ -26,6 +28,8 @@ pub(crate) const OUTPUT_HANGS: &str = "lanner internal: output timeout";
 pub(crate) const RULES_HANG: &str = "lanner internal: rule plugin timeout";
 /// A rule plugin is switched off.
 const RULES_OFF: &str = "lanner internal: rule plugin off";
+/// A reload found an empty rule file.
+pub(crate) const RULES_EMPTY: &str = "lanner internal: empty rule file";
 /// A rule plugin beside the event path did not see all events.
 pub(crate) const RULES_LOSS: &str = "lanner internal: rule plugin event loss";
 
@@ -40,6 +44,13 @@ pub(crate) fn rules_off(format: &AlertFormat, plugin: &str, reason: &str) -> Ale
     let message = format!("{RULES_OFF}. Rule plugin {plugin} is switched off: {reason}.");
     let fields = vec![text("plugin", plugin), text("reason", reason)];
     format.internal(now_ns(), RULES_OFF, Priority::Critical, &message, fields)
+}
+
+/// The alert about a rule file that a reload found empty.
+pub(crate) fn empty_rules(format: &AlertFormat, file: &str) -> Alert {
+    let message = format!("{RULES_EMPTY}. {file} is empty since the last reload: it has no rules.");
+    let fields = vec![text("file", file)];
+    format.internal(now_ns(), RULES_EMPTY, Priority::Critical, &message, fields)
 }
 
 /// The counts of the last look.
@@ -183,6 +194,20 @@ impl Losses {
                 let alert = format.internal(
                     now_ns(),
                     OUTPUT_HANGS,
+                    Priority::Critical,
+                    &message,
+                    vec![label()],
+                );
+                outputs.push(alert);
+                told += 1;
+            }
+            if now.spool_errors > 0 && before.spool_errors == 0 {
+                let message = format!(
+                    "{OUTPUT_DISK}. Output {name} cannot use its spool; its alerts wait in memory until it can."
+                );
+                let alert = format.internal(
+                    now_ns(),
+                    OUTPUT_DISK,
                     Priority::Critical,
                     &message,
                     vec![label()],

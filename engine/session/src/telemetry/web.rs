@@ -1,8 +1,10 @@
 //! HTTP: /metrics, /healthz, /versions. One thread of its own, off by default.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fs;
 use std::io;
+use std::net::ToSocketAddrs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
@@ -19,17 +21,20 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use super::{Telemetry, prometheus};
 use crate::config::Webserver;
 use crate::error::WebError;
 use delivery::Outputs;
 
-/// Connections at once; more wait.
+/// Connections at once. One more ends the oldest, so that clients that are slow, or that mean harm, keep no one from asking
+/// for health.
 const CONNECTIONS: usize = 64;
 /// How long a client may take for its request.
 const SLOW: Duration = Duration::from_secs(10);
+/// How long a connection may last, whatever it does: reading slowly, or asking again and again.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// What is asked for.
 #[derive(Debug)]
@@ -93,6 +98,36 @@ pub(crate) fn start(
     Ok(())
 }
 
+/// Checks that the server could listen at its address, without a claim to it.
+///
+/// # Errors
+///
+/// There is no such address, or no folder for the socket.
+pub(crate) fn check(settings: &Webserver) -> Result<(), WebError> {
+    let (checked, place) = match &settings.unix_socket {
+        Some(path) => {
+            let folder = match path.parent() {
+                Some(folder) if folder != Path::new("") => folder,
+                _ => Path::new("."),
+            };
+            let checked = fs::metadata(folder).and_then(|folder| {
+                if folder.is_dir() {
+                    Ok(())
+                } else {
+                    Err(io::ErrorKind::NotADirectory.into())
+                }
+            });
+            (checked, path.display().to_string())
+        }
+        None => {
+            let (address, port) = (settings.listen_address.as_str(), settings.listen_port);
+            let found = (address, port).to_socket_addrs();
+            (found.map(drop), format!("{address}:{port}"))
+        }
+    };
+    checked.map_err(|source| WebError { place, source })
+}
+
 /// Replaces a socket that was left behind, but not one with a listener. Only the owner may connect.
 fn listen_at(path: &Path) -> io::Result<StdUnixListener> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
@@ -105,30 +140,48 @@ fn listen_at(path: &Path) -> io::Result<StdUnixListener> {
 }
 
 async fn serve(listener: Listener, site: Arc<Site>) -> io::Result<()> {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut open = Connections::default();
     match listener {
         Listener::Tcp(listener) => {
             listener.set_nonblocking(true)?;
             let listener = TcpListener::from_std(listener)?;
             loop {
-                let place = Arc::clone(&places).acquire_owned().await;
                 match listener.accept().await {
-                    Ok((stream, _)) => drop(tokio::spawn(talk(stream, Arc::clone(&site), place))),
+                    Ok((stream, _)) => open.add(talk(stream, Arc::clone(&site))),
                     Err(error) => pause(&error).await,
                 }
+                // its request is looked at before another connection can end it
+                tokio::task::yield_now().await;
             }
         }
         Listener::Unix(listener) => {
             listener.set_nonblocking(true)?;
             let listener = UnixListener::from_std(listener)?;
             loop {
-                let place = Arc::clone(&places).acquire_owned().await;
                 match listener.accept().await {
-                    Ok((stream, _)) => drop(tokio::spawn(talk(stream, Arc::clone(&site), place))),
+                    Ok((stream, _)) => open.add(talk(stream, Arc::clone(&site))),
                     Err(error) => pause(&error).await,
                 }
+                // its request is looked at before another connection can end it
+                tokio::task::yield_now().await;
             }
         }
+    }
+}
+
+/// The open connections, the oldest first.
+#[derive(Debug, Default)]
+struct Connections(VecDeque<JoinHandle<()>>);
+
+impl Connections {
+    fn add(&mut self, talk: impl Future<Output = ()> + Send + 'static) {
+        self.0.retain(|connection| !connection.is_finished());
+        if self.0.len() >= CONNECTIONS
+            && let Some(oldest) = self.0.pop_front()
+        {
+            oldest.abort();
+        }
+        self.0.push_back(tokio::spawn(talk));
     }
 }
 
@@ -138,8 +191,7 @@ async fn pause(error: &io::Error) {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
-/// `_place` is given back at the end.
-async fn talk<S, P>(stream: S, site: Arc<Site>, _place: P)
+async fn talk<S>(stream: S, site: Arc<Site>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -151,8 +203,10 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(SLOW)
         .serve_connection(TokioIo::new(stream), answer);
-    if let Err(error) = talk.await {
-        tracing::debug!("webserver: {error}");
+    match tokio::time::timeout(LONGEST, talk).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!("webserver: {error}"),
+        Err(_) => tracing::debug!("webserver: a connection lasted more than {LONGEST:?}"),
     }
 }
 

@@ -1,0 +1,257 @@
+//! Tests of where data goes: which ends the descriptor of an event has.
+
+use super::testing::{Ev, feed, isolated};
+use super::{Connection, Inspector, Seen};
+
+const UDP: i64 = 2;
+const TCP: i64 = 1;
+const FASTOPEN: i64 = 0x2000_0000;
+/// Bits that the kernel ignores in an argument that is an int.
+const GARBAGE: i64 = 0x0ead_beef << 32;
+
+fn inet(last: u8, port: u16) -> Vec<u8> {
+    let mut bytes = 2_u16.to_ne_bytes().to_vec();
+    bytes.extend(port.to_be_bytes());
+    bytes.extend([127, 0, 0, last]);
+    bytes
+}
+
+fn socket(pid: u32, fd: i64, kind: i64) -> Ev {
+    Ev::call(pid, "socket", &[2, kind, 0], fd)
+}
+
+fn connect(pid: u32, fd: i64, to: &[u8]) -> Ev {
+    Ev::call(pid, "connect", &[fd, 1, 16], 0).said(1, to)
+}
+
+fn bind(fd: i64, to: &[u8]) -> Ev {
+    Ev::call(10, "bind", &[fd, 1, 16], 0).said(1, to)
+}
+
+fn send(fd: i64, to: Option<&[u8]>) -> Ev {
+    let event = Ev::call(10, "sendto", &[fd, 1, 2, 0, 4, 16], 2);
+    match to {
+        Some(to) => event.said(4, to),
+        None => event,
+    }
+}
+
+fn receive(fd: i64, from: &[u8]) -> Ev {
+    Ev::call(10, "recvfrom", &[fd, 1, 2, 0, 4, 5], 2).said(4, from)
+}
+
+fn write(pid: u32, fd: i64) -> Ev {
+    Ev::call(pid, "write", &[fd, 1, 2], 2)
+}
+
+fn name(inspector: &Inspector, seen: &Seen) -> String {
+    let descriptor = inspector.descriptor(seen).expect("a descriptor");
+    String::from_utf8_lossy(&descriptor.name).into_owned()
+}
+
+/// The name of the descriptor at the last event.
+fn last(inspector: &mut Inspector, events: &[Ev]) -> String {
+    let seen = feed(inspector, events);
+    name(inspector, &seen)
+}
+
+#[test]
+fn a_connected_datagram_socket_can_send_elsewhere() {
+    let mut inspector = isolated();
+    let (one, two, three) = (inet(1, 7001), inet(2, 7002), inet(3, 7003));
+    feed(&mut inspector, &[socket(10, 3, UDP), connect(10, 3, &one)]);
+    assert_eq!(last(&mut inspector, &[send(3, None)]), "127.0.0.1:7001");
+    let seen = feed(&mut inspector, &[send(3, Some(&two))]);
+    assert_eq!(name(&inspector, &seen), "127.0.0.2:7002");
+    assert!(seen.name_changed);
+    let socket = inspector.descriptor(&seen).unwrap().socket.unwrap();
+    assert_eq!(socket.connection, Connection::None);
+    assert_eq!(socket.server(), Some("127.0.0.2:7002".parse().unwrap()));
+    let message = Ev::call(10, "sendmsg", &[3, 1, 0], 2).part(1, 0, 1, &three);
+    assert_eq!(last(&mut inspector, &[message]), "127.0.0.3:7003");
+    // the socket is still connected to the first
+    assert_eq!(
+        last(&mut inspector, &[send(3, Some(&one))]),
+        "127.0.0.1:7001"
+    );
+    assert_eq!(last(&mut inspector, &[write(10, 3)]), "127.0.0.1:7001");
+    assert_eq!(
+        last(&mut inspector, &[connect(10, 3, &two)]),
+        "127.0.0.2:7002"
+    );
+}
+
+#[test]
+fn a_socket_that_is_disconnected_has_no_other_end() {
+    let mut inspector = isolated();
+    let three = inet(3, 7003);
+    let unspecified = [0; 16];
+    let seen = feed(
+        &mut inspector,
+        &[
+            socket(10, 3, UDP),
+            connect(10, 3, &inet(1, 7001)),
+            connect(10, 3, &unspecified),
+        ],
+    );
+    let socket = inspector.descriptor(&seen).unwrap().socket.unwrap();
+    assert_eq!((socket.remote, socket.connection), (None, Connection::None));
+    assert_eq!(
+        last(&mut inspector, &[send(3, Some(&three))]),
+        "127.0.0.3:7003"
+    );
+}
+
+#[test]
+fn each_message_of_a_call_has_its_own_destination() {
+    let mut inspector = isolated();
+    let to = [inet(1, 7001), inet(2, 7002)];
+    let mut event = Ev::call(10, "sendmmsg", &[3, 1, 2, 0], 2);
+    for (index, to) in (0..).zip(&to) {
+        event = event.part(1, index, 1, to).part(1, index, 2, b"data");
+    }
+    let mut names = Vec::new();
+    feed(&mut inspector, &[socket(10, 3, UDP)]);
+    super::testing::deliver(&[event], |event| {
+        let mut seen = inspector.update(event);
+        names.push(name(&inspector, &seen));
+        while inspector.next_message(event, &mut seen) {
+            names.push(name(&inspector, &seen));
+        }
+    });
+    assert_eq!(names, ["127.0.0.1:7001", "127.0.0.2:7002"]);
+    // one message was sent, the other was not
+    let sent = Ev::call(10, "sendmmsg", &[3, 1, 2, 0], 1)
+        .part(1, 0, 1, &to[0])
+        .part(1, 1, 1, &to[1]);
+    super::testing::deliver(&[sent], |event| {
+        let mut seen = inspector.update(event);
+        assert!(!inspector.next_message(event, &mut seen));
+    });
+}
+
+#[test]
+fn sending_can_make_the_connection() {
+    for (ret, connection) in [(8, Connection::Made), (-115, Connection::Pending)] {
+        let mut inspector = isolated();
+        let first = Ev::call(10, "sendto", &[3, 1, 8, FASTOPEN, 4, 16], ret).said(4, &inet(1, 80));
+        let seen = feed(&mut inspector, &[socket(10, 3, TCP), first, write(10, 3)]);
+        assert_eq!(name(&inspector, &seen), "127.0.0.1:80");
+        let socket = inspector.descriptor(&seen).unwrap().socket.unwrap();
+        assert_eq!(socket.connection, connection);
+    }
+    // without the flag, the kernel ignores the address
+    let mut inspector = isolated();
+    let events = [
+        socket(10, 3, TCP),
+        connect(10, 3, &inet(1, 80)),
+        send(3, Some(&inet(2, 81))),
+    ];
+    assert_eq!(last(&mut inspector, &events), "127.0.0.1:80");
+}
+
+#[test]
+fn which_end_a_datagram_socket_is_does_not_depend_on_captured_messages() {
+    let peers = [inet(5, 53), inet(5, 50_000), inet(5, 7105)];
+    let bound: [Option<u16>; 4] = [None, Some(53), Some(7006), Some(50_001)];
+    for port in bound {
+        for peer in &peers {
+            let start = || {
+                let mut inspector = isolated();
+                feed(&mut inspector, &[socket(10, 3, UDP)]);
+                if let Some(port) = port {
+                    feed(&mut inspector, &[bind(3, &inet(6, port))]);
+                }
+                inspector
+            };
+            let role = |inspector: &mut Inspector, events: &[Ev]| {
+                let seen = feed(inspector, events);
+                inspector.descriptor(&seen).unwrap().socket.unwrap().role
+            };
+            let alone = role(&mut start(), &[send(3, Some(peer))]);
+            let after = role(&mut start(), &[receive(3, peer), send(3, Some(peer))]);
+            assert_eq!(alone, after, "{port:?} {peer:?}");
+            let alone = role(&mut start(), &[receive(3, peer)]);
+            let after = role(&mut start(), &[send(3, Some(peer)), receive(3, peer)]);
+            assert_eq!(alone, after, "{port:?} {peer:?}");
+        }
+    }
+    // a resolver's answer comes from the server, and a server's answer goes to the client
+    let mut client = isolated();
+    let seen = feed(&mut client, &[socket(10, 3, UDP), receive(3, &inet(5, 53))]);
+    let socket_of = |inspector: &Inspector, seen: &Seen| inspector.descriptor(seen).unwrap().socket;
+    let server = socket_of(&client, &seen).unwrap().server();
+    assert_eq!(server, Some("127.0.0.5:53".parse().unwrap()));
+    let mut server = isolated();
+    let events = [
+        socket(10, 3, UDP),
+        bind(3, &inet(6, 53)),
+        send(3, Some(&inet(5, 50_000))),
+    ];
+    let seen = feed(&mut server, &events);
+    let client = socket_of(&server, &seen).unwrap().client();
+    assert_eq!(client, Some("127.0.0.5:50000".parse().unwrap()));
+}
+
+#[test]
+fn duplicates_and_children_see_that_a_socket_is_connected() {
+    let mut inspector = isolated();
+    let one = inet(1, 80);
+    let events = [
+        socket(10, 3, TCP),
+        Ev::call(10, "dup", &[3], 4),
+        Ev::fork(10, 20, 20, 0),
+        connect(10, 3, &one),
+    ];
+    feed(&mut inspector, &events);
+    assert_eq!(last(&mut inspector, &[write(10, 4)]), "127.0.0.1:80");
+    assert_eq!(last(&mut inspector, &[write(20, 3)]), "127.0.0.1:80");
+    assert_eq!(last(&mut inspector, &[write(20, 4)]), "127.0.0.1:80");
+    // the parent's reconnection by the child
+    feed(&mut inspector, &[connect(20, 4, &inet(2, 80))]);
+    assert_eq!(last(&mut inspector, &[write(10, 3)]), "127.0.0.2:80");
+}
+
+#[test]
+fn a_unix_datagram_does_not_rename_the_socket() {
+    let mut inspector = isolated();
+    let path = |path: &[u8]| [&1_u16.to_ne_bytes()[..], path].concat();
+    let events = [
+        Ev::call(10, "socket", &[1, 2, 0], 3),
+        connect(10, 3, &path(b"/run/one")),
+        send(3, Some(&path(b"/dev/log"))),
+    ];
+    assert_eq!(last(&mut inspector, &events), "/dev/log");
+    assert_eq!(last(&mut inspector, &[write(10, 3)]), "/run/one");
+}
+
+#[test]
+fn the_upper_half_of_an_int_is_ignored() {
+    let mut inspector = isolated();
+    let dirty = |name, args: &[i64], ret| {
+        let args: Vec<i64> = args.iter().map(|arg| arg | GARBAGE).collect();
+        Ev::call(10, name, &args, ret)
+    };
+    feed(
+        &mut inspector,
+        &[
+            dirty("socket", &[2, TCP | 0x8_0000, 0], 3),
+            dirty("connect", &[3, 1, 16], 0).said(1, &inet(1, 80)),
+            // F_DUPFD
+            dirty("fcntl", &[3, 0, 10], 10),
+            Ev::call(10, "dup2", &[10 | GARBAGE, 10], 10),
+        ],
+    );
+    assert_eq!(last(&mut inspector, &[write(10, 10)]), "127.0.0.1:80");
+    let socket = inspector.descriptors(inspector.processes.key(10).unwrap(), 10);
+    assert!(
+        socket
+            .into_iter()
+            .all(|(_, found)| found.socket.unwrap().protocol == 6)
+    );
+    feed(
+        &mut inspector,
+        &[dirty("prctl", &[15], 0).said(1, b"renamed")],
+    );
+    assert_eq!(&*inspector.process_by_pid(10).unwrap().name, b"renamed");
+}

@@ -1,0 +1,220 @@
+//! State that programs change in unusual ways: what one thread alone changes, whom each message goes to, paths that are
+//! relative. Every driver must show the same.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use test_support::{is_root, skipped};
+
+use crate::lanner::{run, stderr, usable};
+
+/// Helpers of the programs below.
+const PRELUDE: &str = r#"
+import ctypes, os, platform, socket, sys, threading
+libc = ctypes.CDLL(None, use_errno=True)
+AT = sys.argv[1]
+
+def thread(do):
+    one = threading.Thread(target=do)
+    one.start()
+    one.join()
+
+def miss(name):
+    try:
+        os.open(name, os.O_RDONLY)
+    except OSError:
+        pass
+"#;
+
+/// The values that fields have for the events that a condition selects, while a Python program runs in an empty folder.
+fn values(
+    driver: &str,
+    folder: &Path,
+    (condition, fields): (&str, &[&str]),
+    program: &str,
+) -> Vec<Vec<Value>> {
+    let output: Vec<String> = fields.iter().map(|field| format!("%{field}")).collect();
+    let rules = folder.join("rules.yaml");
+    let rule = format!(
+        "- rule: state\n  desc: d\n  condition: >\n    {condition}\n  output: '{}'\n  priority: INFO\n",
+        output.join(" ")
+    );
+    fs::write(&rules, rule).expect("write the rules");
+    let script = folder.join("program.py");
+    fs::write(&script, format!("{PRELUDE}{program}")).expect("write the program");
+    let at = folder.join("empty");
+    let _ = fs::remove_dir_all(&at);
+    fs::create_dir(&at).expect("make a folder");
+    let text = |path: &Path| path.display().to_string();
+    let output = run([
+        "run",
+        "--driver",
+        driver,
+        "-r",
+        &text(&rules),
+        "--json",
+        "--",
+        "python3",
+        &text(&script),
+        &text(&at),
+    ]);
+    let lines = output.stdout.split(|b| *b == b'\n');
+    let alerts = lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    let found: Vec<Vec<Value>> = alerts
+        .filter(|alert| alert["rule"] == "state")
+        .map(|alert| {
+            let of = |field: &&str| alert["output_fields"][*field].clone();
+            fields.iter().map(of).collect()
+        })
+        .collect();
+    assert!(!found.is_empty(), "{driver}: {}", stderr(&output));
+    found
+}
+
+/// Runs a program on every driver, and compares the values that are there.
+fn expect(question: (&str, &[&str]), program: &str, expected: &[&[&str]]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path().join("empty").display().to_string();
+    let expected: Vec<Vec<String>> = expected
+        .iter()
+        .map(|row| row.iter().map(|text| text.replace("AT", &at)).collect())
+        .collect();
+    for driver in usable() {
+        let found: Vec<Vec<String>> = values(driver, folder.path(), question, program)
+            .into_iter()
+            .map(|row| {
+                let there = row.iter().filter(|value| !value.is_null());
+                there
+                    .map(|value| {
+                        value
+                            .as_str()
+                            .map_or_else(|| value.to_string(), str::to_owned)
+                    })
+                    .collect()
+            })
+            .collect();
+        assert_eq!(found, expected, "{driver}");
+    }
+}
+
+#[test]
+fn relative_paths_are_shown_absolute() {
+    expect(
+        (
+            "evt.type in (mkdir, mkdirat, rename, renameat, renameat2, rmdir, unlinkat, chmod, fchmodat)
+    and proc.cwd endswith /empty/",
+            &["evt.arg.path", "evt.arg.name", "evt.arg.oldpath", "evt.arg.newpath", "evt.arg.filename"],
+        ),
+        "os.chdir(AT)\nos.mkdir('d1')\nos.rename('d1', 'd2')\nos.chmod('d2', 0o700)\n\
+         d = os.open(AT, os.O_RDONLY)\nos.chdir('/tmp')\nos.chdir(AT)\nos.rename('d2', AT + '/d3', src_dir_fd=d)\nos.rmdir('d3')\n",
+        &[
+            &["AT/d1"],
+            &["AT/d1", "AT/d2"],
+            // chmod's path has the name filename, and path as another
+            &["AT/d2", "AT/d2"],
+            &["AT/d2", "AT/d3"],
+            &["AT/d3"],
+        ],
+    );
+}
+
+#[test]
+fn a_thread_changes_its_own_directory_and_descriptors() {
+    expect(
+        (
+            "evt.type in (open, openat) and fd.name endswith -mark",
+            &["fd.name", "proc.cwd"],
+        ),
+        "os.chdir(AT)\n\
+         def away():\n    libc.unshare(0x200)\n    os.chdir('/usr')\n    miss('thread-mark')\n\
+         thread(away)\nmiss('main-mark')\n",
+        &[&["/usr/thread-mark", "/usr/"], &["AT/main-mark", "AT/"]],
+    );
+    expect(
+        ("evt.type = fchmod", &["fd.name"]),
+        "one, two = (os.open(AT + name, os.O_CREAT | os.O_RDWR) for name in ('/one', '/two'))\n\
+         def away():\n    libc.unshare(0x400)\n    os.dup2(two, one)\n    os.fchmod(one, 0o600)\n\
+         thread(away)\nos.fchmod(one, 0o600)\n",
+        &[&["AT/two"], &["AT/one"]],
+    );
+}
+
+#[test]
+fn a_thread_that_gives_up_its_ids_changes_them_for_itself() {
+    if !is_root() {
+        skipped("changing ids needs root");
+        return;
+    }
+    expect(
+        (
+            "evt.type in (open, openat) and fd.name endswith -mark",
+            &["fd.name", "user.uid", "group.gid"],
+        ),
+        "number = {'x86_64': (117, 119), 'aarch64': (147, 149)}[platform.machine()]\n\
+         def away():\n    libc.syscall(number[1], -1, 7, -1)\n    libc.syscall(number[0], -1, 1, -1)\n    miss('/thread-mark')\n\
+         thread(away)\nmiss('/main-mark')\n",
+        &[&["/thread-mark", "1", "7"], &["/main-mark", "0", "0"]],
+    );
+}
+
+#[test]
+fn each_message_shows_whom_it_goes_to() {
+    expect(
+        (
+            "evt.type in (sendto, sendmsg, write) and fd.l4proto = udp",
+            &["fd.rip", "fd.rport", "fd.sport"],
+        ),
+        "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n\
+         copy = os.dup(s.fileno())\n\
+         s.connect(('127.0.0.1', 7001))\n\
+         s.sendto(b'x', ('127.0.0.2', 7002))\ns.sendmsg([b'x'], [], 0, ('127.0.0.3', 7003))\nos.write(copy, b'x')\n\
+         libc.connect(s.fileno(), bytes(16), 16)\ns.sendto(b'x', ('127.0.0.4', 7004))\n",
+        &[
+            &["127.0.0.2", "7002", "7002"],
+            &["127.0.0.3", "7003", "7003"],
+            &["127.0.0.1", "7001", "7001"],
+            &["127.0.0.4", "7004", "7004"],
+        ],
+    );
+}
+
+#[test]
+fn descriptors_that_were_closed_do_not_count() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let question = (
+        "evt.type in (open, openat) and fd.name contains count-",
+        &["fd.name", "fd.num", "proc.fdopencount", "fd.types"][..],
+    );
+    let program = "for i in range(20):\n    os.close(os.open('/etc/passwd', os.O_RDONLY))\n\
+         s = socket.socket()\ns.close()\n\
+         miss('/count-%d' % (len(os.listdir('/proc/self/fd')) - 1))\n";
+    for driver in usable() {
+        let found = values(driver, folder.path(), question, program);
+        let [name, number, count, types] = &found[0][..] else {
+            panic!("{driver}: {found:?}");
+        };
+        assert_eq!(name.as_str(), Some(&*format!("/count-{count}")), "{driver}");
+        assert_eq!(number, -1, "{driver}");
+        assert!(!types.to_string().contains("ipv4"), "{driver}: {types}");
+    }
+}
+
+#[test]
+fn a_file_is_created_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let question = (
+        "evt.type in (open, openat) and fd.name endswith /new",
+        &["evt.is_open_create", "fd.typechar"][..],
+    );
+    let program = "for flags in (os.O_CREAT, os.O_CREAT, os.O_RDWR):\n    os.close(os.open(AT + '/new', flags))\n";
+    for driver in usable() {
+        let created: Vec<Value> = values(driver, folder.path(), question, program)
+            .into_iter()
+            .map(|row| row[0].clone())
+            .collect();
+        // the other drivers name this as a gap
+        let second = driver != "ebpf-core";
+        assert_eq!(created, [true, second, false], "{driver}");
+    }
+}

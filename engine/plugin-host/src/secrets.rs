@@ -1,0 +1,211 @@
+//! Values that no message shows: what a configuration took from the environment or from a file.
+//!
+//! Settings go to plugins as text, and a plugin may repeat them in its messages: whole, in part, or encoded. So the host
+//! knows the values themselves, and puts [`HIDDEN`] in their place wherever a text leaves lanner: messages, the log,
+//! alerts about lanner itself, metrics.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use aho_corasick::{AhoCorasick, MatchKind};
+
+/// What stands in the place of a secret.
+pub const HIDDEN: &str = "***";
+
+/// Shorter values are not hidden: they would make every message unreadable, and protect nothing.
+const MIN: usize = 4;
+/// Shorter values are hidden only as whole words: `8080`, but not in `180801`.
+const MIN_INSIDE: usize = 8;
+/// Shorter parts of a value are not hidden by themselves: the `https` of an address is no secret.
+const MIN_PART: usize = 8;
+
+/// Every text that is hidden.
+static TEXTS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+static MATCHER: RwLock<Option<Arc<AhoCorasick>>> = RwLock::new(None);
+
+/// Hides a value from now on, for as long as the process runs.
+pub fn keep(value: &str) {
+    let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = texts.len();
+    texts.extend(forms(value));
+    if texts.len() == before {
+        return;
+    }
+    let matcher = AhoCorasick::builder()
+        .ascii_case_insensitive(true)
+        .match_kind(MatchKind::LeftmostLongest)
+        .build(texts.iter());
+    match matcher {
+        Ok(matcher) => {
+            *MATCHER.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(matcher));
+        }
+        // that many bytes of secrets do not fit into memory
+        Err(error) => tracing::error!("secrets cannot be hidden in messages: {error}"),
+    }
+}
+
+/// A text without secrets.
+#[must_use]
+pub fn hide(text: &str) -> Cow<'_, str> {
+    let matcher = MATCHER.read().unwrap_or_else(PoisonError::into_inner);
+    let Some(matcher) = matcher.as_ref() else {
+        return Cow::Borrowed(text);
+    };
+    let mut shown = String::new();
+    let mut end = 0;
+    for found in matcher.find_iter(text) {
+        let (at, behind) = (found.start(), found.end());
+        let whole =
+            !is_word(text[..at].chars().next_back()) && !is_word(text[behind..].chars().next());
+        if found.len() >= MIN_INSIDE || whole {
+            shown.push_str(&text[end..at]);
+            shown.push_str(HIDDEN);
+            end = behind;
+        }
+    }
+    if end == 0 {
+        return Cow::Borrowed(text);
+    }
+    shown.push_str(&text[end..]);
+    Cow::Owned(shown)
+}
+
+fn is_word(next: Option<char>) -> bool {
+    next.is_some_and(|c| c.is_alphanumeric() || c == '_')
+}
+
+/// The forms in which a message may show a value: itself, its lines, and the parts of an address; each as it is, escaped
+/// as in JSON and in Rust's debug output, and percent-encoded (RFC 3986).
+fn forms(value: &str) -> BTreeSet<String> {
+    let mut plain: BTreeSet<String> = BTreeSet::new();
+    for line in value.lines().chain([value]).map(str::trim) {
+        plain.insert(line.to_owned());
+        for part in address(line) {
+            plain.extend([part.to_owned(), percent_decoded(part)]);
+        }
+        let decoded = percent_decoded(line);
+        let is_separator: fn(char) -> bool =
+            |c| !(c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '~' | '+'));
+        // the names in a path are no secrets by themselves
+        let has_parts = !line.starts_with('/');
+        for text in [line, &decoded].into_iter().filter(|_| has_parts) {
+            plain.extend(runs(text, is_separator));
+        }
+        plain.insert(decoded);
+    }
+    let mut forms = BTreeSet::new();
+    for text in plain {
+        let json = serde_json::Value::from(text.as_str()).to_string();
+        forms.insert(json.trim_matches('"').to_owned());
+        forms.insert(text.escape_debug().to_string());
+        forms.insert(percent_encoded(&text));
+        forms.insert(text);
+    }
+    forms.retain(|form| form.len() >= MIN);
+    forms
+}
+
+/// The parts of a text between separators, and every run of neighbouring parts.
+fn runs(text: &str, is_separator: fn(char) -> bool) -> Vec<String> {
+    /// Of more parts, there would be too many runs.
+    const MAX: usize = 32;
+    let mut bounds = vec![];
+    for part in text
+        .split(is_separator)
+        .filter(|part| !part.is_empty())
+        .take(MAX)
+    {
+        let from = part.as_ptr().addr() - text.as_ptr().addr();
+        bounds.push((from, from + part.len()));
+    }
+    let mut runs = Vec::new();
+    for (at, (from, _)) in bounds.iter().enumerate() {
+        let ends = bounds[at..].iter().map(|(_, to)| &text[*from..*to]);
+        runs.extend(ends.filter(|run| run.len() >= MIN_PART).map(str::to_owned));
+    }
+    runs
+}
+
+/// User, password and host of an address, if it is one.
+fn address(text: &str) -> Vec<&str> {
+    let Some((_, behind)) = text.split_once("://") else {
+        return Vec::new();
+    };
+    let authority = behind.split(['/', '?', '#']).next().unwrap_or_default();
+    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (name, password) = user.split_once(':').unwrap_or((user, ""));
+    let host_name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    vec![user, name, password, host, host_name]
+}
+
+fn percent_encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            // writing to a string cannot fail
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, more)) = rest.split_first() {
+        let digits = more.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match byte.filter(|_| *first == b'%') {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &more[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = more;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_hidden_in_every_form() {
+        keep("https://me:p%40ss-w0rd@Hooks.Example.com:8443/services/T0KEN-1234?x=y\n");
+        keep("a \"quoted\" one\\");
+        keep("9417");
+        keep("xy");
+        keep("port/name:4711");
+        keep("/srv/alerts-of-mine/lanner");
+        for (text, expected) in [
+            ("cannot reach hooks.example.com:8443", "cannot reach ***"),
+            ("POST /services/T0KEN-1234: 403", "POST /***: 403"),
+            ("user me, password p@ss-w0rd.", "user me, password ***."),
+            ("\"a \\\"quoted\\\" one\\\\\" is wrong", "\"***\" is wrong"),
+            ("no host port/name", "no host ***"),
+            ("a%20%22quoted%22%20one%5C", "***"),
+            ("port 9417, and 94170", "port ***, and 94170"),
+            (
+                "xyz and https are no secrets",
+                "xyz and https are no secrets",
+            ),
+            ("lanner, alerts-of-mine", "lanner, alerts-of-mine"),
+            (
+                "cannot open /srv/alerts-of-mine/lanner/x",
+                "cannot open ***/x",
+            ),
+            ("me:p%40ss-w0rd", "***"),
+        ] {
+            assert_eq!(hide(text), expected, "{text}");
+        }
+        let whole = "https://me:p%40ss-w0rd@Hooks.Example.com:8443/services/T0KEN-1234?x=y";
+        assert_eq!(hide(&format!("{whole:?}")), "\"***\"");
+    }
+}

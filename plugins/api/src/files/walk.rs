@@ -1,0 +1,384 @@
+//! The way to a file, folder by folder. Each step opens one name below a folder that is open and was checked, without
+//! following links (openat(2), `O_NOFOLLOW`), and checks what it has opened.
+
+use std::collections::VecDeque;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use super::{FileError, Trusted, other_than_file};
+
+/// path_resolution(7): the kernel follows as many.
+const MAX_LINKS: u32 = 40;
+
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+const STICKY: u32 = 0o1000;
+
+/// Whether others may add names to the folder of the file. They may never replace names there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Folders {
+    /// As in a folder with the sticky bit: other files there do not matter.
+    OthersMayAdd,
+    /// Every file of the folder can be used.
+    OthersMayNotAdd,
+}
+
+/// What a check looks at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Owner {
+    pub(super) uid: u32,
+    pub(super) mode: u32,
+    pub(super) kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Folder,
+    Link,
+    Other,
+}
+
+impl From<&Metadata> for Owner {
+    fn from(metadata: &Metadata) -> Self {
+        let kind = if metadata.is_dir() {
+            Kind::Folder
+        } else if metadata.is_symlink() {
+            Kind::Link
+        } else {
+            Kind::Other
+        };
+        Self {
+            uid: metadata.uid(),
+            mode: metadata.mode(),
+            kind,
+        }
+    }
+}
+
+/// A folder on the way, which is open.
+struct Step {
+    folder: File,
+    name: OsString,
+    owner: Owner,
+}
+
+/// The way to one file.
+pub(super) struct Walk<'a> {
+    path: &'a Path,
+    trusted: Trusted,
+    folders: Folders,
+    /// From the root to the present folder.
+    steps: Vec<Step>,
+}
+
+/// Where a walk ends.
+enum End {
+    /// In the last folder itself.
+    Folder,
+    /// At this name in the last folder.
+    File(OsString, Metadata),
+    /// The last folder has no such name.
+    Missing(OsString),
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(path: &'a Path, trusted: Trusted, folders: Folders) -> Self {
+        Self {
+            path,
+            trusted,
+            folders,
+            steps: Vec::new(),
+        }
+    }
+
+    /// Opens the file for reading. Also returns its path without links.
+    pub(super) fn open(mut self) -> Result<(File, PathBuf), FileError> {
+        let (name, found) = match self.walk(true)? {
+            End::File(name, found) => (name, found),
+            End::Folder => return Err(self.not_a_file("a folder")),
+            End::Missing(_) => return Err(self.missing()),
+        };
+        self.check_last_folder()?;
+        let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
+        let (file, opened) = self.open_file(&name, flags)?;
+        if (opened.dev(), opened.ino()) != (found.dev(), found.ino()) {
+            return Err(self.unreadable(io::Error::other("it was replaced while it was opened")));
+        }
+        Ok((file, self.real().join(name)))
+    }
+
+    /// Opens the file for reading and writing, or makes it. A link in the last place is refused.
+    pub(super) fn open_store(mut self) -> Result<File, FileError> {
+        let (End::File(name, _) | End::Missing(name)) = self.walk(false)? else {
+            return Err(self.not_a_file("a folder"));
+        };
+        let flags = libc::O_RDWR | libc::O_CREAT | libc::O_NONBLOCK | libc::O_NOCTTY;
+        Ok(self.open_file(&name, flags)?.0)
+    }
+
+    /// The folder's path without links.
+    pub(super) fn folder(mut self) -> Result<PathBuf, FileError> {
+        match self.walk(true)? {
+            End::Folder => {
+                self.check_last_folder()?;
+                Ok(self.real())
+            }
+            End::File(..) => Err(self.unreadable(io::ErrorKind::NotADirectory.into())),
+            End::Missing(_) => Err(self.missing()),
+        }
+    }
+
+    /// Goes along the path, and checks everything on the way.
+    fn walk(&mut self, follow_last: bool) -> Result<End, FileError> {
+        let start = if self.path.is_absolute() {
+            self.path.to_owned()
+        } else {
+            let here = std::env::current_dir().map_err(|error| self.unreadable(error))?;
+            here.join(self.path)
+        };
+        self.enter_root()?;
+        let mut left = names(&start);
+        let mut links = 0;
+        while let Some(name) = left.pop_front() {
+            if name == ".." {
+                if self.steps.len() > 1 {
+                    self.steps.pop();
+                }
+                continue;
+            }
+            let found = match self.look(&name) {
+                Ok(found) => found,
+                Err(error) if error.kind() == io::ErrorKind::NotFound && left.is_empty() => {
+                    return Ok(End::Missing(name));
+                }
+                Err(error) => return Err(self.unreadable(error)),
+            };
+            let metadata = found.metadata().map_err(|error| self.unreadable(error))?;
+            let owner = Owner::from(&metadata);
+            if owner.kind == Kind::Other
+                && left.is_empty()
+                && let Some(what) = other_than_file(metadata.file_type())
+            {
+                return Err(self.not_a_file(what));
+            }
+            self.check(&name, owner)?;
+            match owner.kind {
+                Kind::Folder => self.steps.push(Step {
+                    folder: found,
+                    name,
+                    owner,
+                }),
+                Kind::Link if left.is_empty() && !follow_last => {
+                    return Err(self.not_a_file("a link"));
+                }
+                Kind::Link => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return Err(self.unreadable(io::Error::from_raw_os_error(libc::ELOOP)));
+                    }
+                    let target = read_link(&found).map_err(|error| self.unreadable(error))?;
+                    if target.is_absolute() {
+                        self.steps.truncate(1);
+                    }
+                    for name in names(&target).into_iter().rev() {
+                        left.push_front(name);
+                    }
+                }
+                Kind::Other if left.is_empty() => return Ok(End::File(name, metadata)),
+                Kind::Other => {
+                    return Err(self.unreadable(io::ErrorKind::NotADirectory.into()));
+                }
+            }
+        }
+        Ok(End::Folder)
+    }
+
+    fn enter_root(&mut self) -> Result<(), FileError> {
+        let folder = File::from(
+            open_at(
+                libc::AT_FDCWD,
+                OsStr::new("/"),
+                libc::O_PATH | libc::O_DIRECTORY,
+            )
+            .map_err(|error| self.unreadable(error))?,
+        );
+        let metadata = folder.metadata().map_err(|error| self.unreadable(error))?;
+        let owner = Owner::from(&metadata);
+        self.steps.push(Step {
+            folder,
+            name: OsString::from("/"),
+            owner,
+        });
+        self.check_step(owner, &self.real(), false)
+    }
+
+    /// What has this name in the present folder; a link is not followed. A folder is opened as one, because that is what
+    /// mounts an automount point (open(2), `O_PATH`).
+    fn look(&self, name: &OsStr) -> io::Result<File> {
+        let found = self.open_below(name, libc::O_PATH | libc::O_DIRECTORY);
+        let found = match found {
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                self.open_below(name, libc::O_PATH)
+            }
+            other => other,
+        };
+        Ok(File::from(found?))
+    }
+
+    /// Opens the regular file of this name in the present folder, and checks what was opened.
+    fn open_file(&self, name: &OsStr, flags: i32) -> Result<(File, Metadata), FileError> {
+        let opened = self.open_below(name, flags);
+        let file = File::from(opened.map_err(|error| self.unreadable(error))?);
+        let metadata = file.metadata().map_err(|error| self.unreadable(error))?;
+        if let Some(what) = other_than_file(metadata.file_type()) {
+            return Err(self.not_a_file(what));
+        }
+        self.check(name, Owner::from(&metadata))?;
+        Ok((file, metadata))
+    }
+
+    fn open_below(&self, name: &OsStr, flags: i32) -> io::Result<OwnedFd> {
+        let folder = self.steps.last().map_or(-1, |step| step.folder.as_raw_fd());
+        open_at(folder, name, flags | libc::O_NOFOLLOW)
+    }
+
+    /// Checks what has this name in the present folder.
+    fn check(&self, name: &OsStr, owner: Owner) -> Result<(), FileError> {
+        self.check_step(owner, &self.real().join(name), true)
+    }
+
+    /// Checks that others may not add names to the present folder, where that matters.
+    fn check_last_folder(&self) -> Result<(), FileError> {
+        match (self.folders, self.steps.last()) {
+            (Folders::OthersMayNotAdd, Some(step)) => {
+                self.check_step(step.owner, &self.real(), false)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_step(&self, owner: Owner, at: &Path, sticky: bool) -> Result<(), FileError> {
+        match refusal(at, owner, self.trusted, sticky) {
+            None => Ok(()),
+            Some((reason, remedy)) => Err(FileError::NotTrusted {
+                path: self.path.to_owned(),
+                reason,
+                remedy,
+            }),
+        }
+    }
+
+    /// The path of the present folder, without links.
+    fn real(&self) -> PathBuf {
+        self.steps.iter().map(|step| &step.name).collect()
+    }
+
+    fn unreadable(&self, source: io::Error) -> FileError {
+        FileError::Unreadable {
+            path: self.path.to_owned(),
+            source,
+        }
+    }
+
+    fn missing(&self) -> FileError {
+        self.unreadable(io::Error::from_raw_os_error(libc::ENOENT))
+    }
+
+    fn not_a_file(&self, what: &'static str) -> FileError {
+        FileError::NotAFile {
+            path: self.path.to_owned(),
+            what,
+        }
+    }
+}
+
+/// The names in a path, without `.` and the root.
+fn names(path: &Path) -> VecDeque<OsString> {
+    path.components()
+        .filter_map(|component| match component {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some(OsString::from("..")),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+        })
+        .collect()
+}
+
+/// Why something is not trusted, and the remedy. `sticky`: a folder to which others can add names is good enough, if they
+/// cannot replace names there.
+pub(super) fn refusal(
+    path: &Path,
+    owner: Owner,
+    trusted: Trusted,
+    sticky: bool,
+) -> Option<(String, String)> {
+    let shown = path.display();
+    let uid = owner.uid;
+    let refused = match trusted {
+        Trusted::Everyone => return None,
+        Trusted::RootAnd(user) if uid != 0 && uid != user => Some((
+            format!(
+                "{shown} belongs to user {uid}, who is neither root nor the user running lanner ({user})"
+            ),
+            format!("if you trust it: chown -h {user} {shown}"),
+        )),
+        Trusted::Root if uid != 0 => Some((
+            format!(
+                "{shown} belongs to user {uid}, and a lanner that has more rights than its user (file \
+                 capabilities) trusts root alone"
+            ),
+            "run lanner as root or without file capabilities, or let root own the file".to_owned(),
+        )),
+        Trusted::RootAnd(_) | Trusted::Root => None,
+    };
+    if refused.is_some() {
+        return refused;
+    }
+    // everyone may write to a link, which means nothing (symlink(7))
+    let sticky = sticky && owner.kind == Kind::Folder && owner.mode & STICKY != 0;
+    if owner.kind != Kind::Link && owner.mode & WRITABLE_BY_OTHERS != 0 && !sticky {
+        let mode = owner.mode & 0o7777;
+        return Some((
+            format!("users other than its owner may write to {shown} (mode {mode:04o})"),
+            format!("if you trust it: chmod go-w {shown}"),
+        ));
+    }
+    None
+}
+
+/// openat(2) with `O_CLOEXEC`.
+fn open_at(folder: i32, name: &OsStr, flags: i32) -> io::Result<OwnedFd> {
+    /// For a file that is made.
+    const FOR_OWNER: libc::c_uint = 0o600;
+    let name = CString::new(name.as_bytes())?;
+    // SAFETY: the name ends with a null byte and lives through the call; the folder is open, or -1, which is an error.
+    let fd = unsafe { libc::openat(folder, name.as_ptr(), flags | libc::O_CLOEXEC, FOR_OWNER) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just opened it, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Where an open link leads (readlinkat(2) with an empty name).
+fn read_link(link: &File) -> io::Result<PathBuf> {
+    let mut target = vec![0_u8; libc::PATH_MAX as usize];
+    // SAFETY: the kernel writes at most as many bytes as the vector has.
+    let len = unsafe {
+        libc::readlinkat(
+            link.as_raw_fd(),
+            c"".as_ptr(),
+            target.as_mut_ptr().cast(),
+            target.len(),
+        )
+    };
+    let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
+    target.truncate(len);
+    if target.is_empty() {
+        return Err(io::Error::from_raw_os_error(libc::ENOENT));
+    }
+    Ok(PathBuf::from(OsString::from_vec(target)))
+}
