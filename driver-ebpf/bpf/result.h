@@ -44,7 +44,8 @@ static __always_inline __u16 handler_flags(__u64 sa_flags)
  */
 static __always_inline __s64 result_of(const struct lanner_event *event)
 {
-	return event->flags & LANNER_FLAG_ENTRY ? -1 : event->ret;
+	/* -1 if the flag is set, without a branch, which the verifier would follow */
+	return event->ret | -(__s64)(event->flags / LANNER_FLAG_ENTRY & 1);
 }
 
 /* Whether an operation with this LANNER_WHEN_* is carried out after a call that returned `ret`. */
