@@ -42,6 +42,9 @@ static __always_inline void op_str(const struct out *o, __u8 what, __u32 limit, 
 	finish_attachment(o, at, what, 0, status, LANNER_RAW, len, 0);
 }
 
+/* The size of the smallest pages. */
+#define PAGE 4096
+
 /* `len` bytes; at most `limit` of them are captured. */
 static __always_inline void op_bytes(const struct out *o, __u8 what, __u8 part, __u32 limit, __u64 ptr, __u64 len)
 {
@@ -68,8 +71,14 @@ static __always_inline void op_bytes(const struct out *o, __u8 what, __u8 part, 
 	}
 	OPAQUE(take);
 	if ((__s64)take > 0 && READ_USER(at + HEAD, SIZED(take, CHUNK_MASK), from) != 0) {
+		/* what is on the first page, if the rest is not mapped */
+		__u64 first = PAGE - (ptr & (PAGE - 1));
+
 		status = LANNER_FAULT;
-		take = 0;
+		take = take > first ? first : 0;
+		OPAQUE(take);
+		if (!WITHIN(take, PAGE) || READ_USER(at + HEAD, SIZED(take, CHUNK_MASK), from) != 0)
+			take = 0;
 	}
 	finish_attachment(o, at, what, part, status, LANNER_RAW, take, len);
 }

@@ -91,6 +91,13 @@ pub fn always(host: &Host) -> Vec<Gap> {
             "",
         ),
         Gap::new(
+            "the size of a buffer for an address that the kernel writes",
+            "accept, getsockname, recvfrom and others replace it by the size that the address would need, and programs in \
+             the kernel look when the call returns: a longer address is shown as far as the kernel's own name of the \
+             socket or the name's end confirms it",
+            "",
+        ),
+        Gap::new(
             "all strings of a very long argument vector",
             "programs in the kernel look at a bounded number of them, and mark the rest as truncated; \
              the facts argv and env of a successful exec are bounded by bytes alone",

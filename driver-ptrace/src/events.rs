@@ -115,8 +115,15 @@ impl Events {
     }
 
     /// Begins the event of a call and attaches what its plan names. The plan is followed as if the call had
-    /// returned `ret`.
-    pub(crate) fn begin_call(&mut self, header: &Header, ret: i64, plan: &Plan, memory: &Memory) {
+    /// returned `ret`. `room`: what [`interpret::room`] has found at the call's entry.
+    pub(crate) fn begin_call(
+        &mut self,
+        header: &Header,
+        ret: i64,
+        plan: &Plan,
+        memory: &Memory,
+        room: Option<u32>,
+    ) {
         self.builder.begin(header);
         let seen = Header { ret, ..*header };
         interpret::follow(
@@ -126,6 +133,7 @@ impl Events {
             memory,
             &mut self.scratch,
             &self.plans.limits,
+            room,
         );
     }
 

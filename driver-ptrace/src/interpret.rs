@@ -26,12 +26,14 @@ pub(crate) fn follow(
     memory: &Memory,
     scratch: &mut Vec<u8>,
     limits: &Limits,
+    room: Option<u32>,
 ) {
     let mut interpreter = Interpreter {
         event,
         header,
         memory,
         scratch,
+        room,
     };
     for op in &plan.op[..usize::from(plan.ops)] {
         let chosen;
@@ -48,6 +50,22 @@ pub(crate) fn follow(
             interpreter.run(op);
         }
     }
+}
+
+/// How many bytes a program has room for where the kernel writes memory and replaces their number by how many there
+/// would have been (accept(2), recvmsg(2)). To be asked for at the entry of a call. None: the call has no such memory.
+pub(crate) fn room(plan: &Plan, args: &[u64; 6], memory: &Memory) -> Option<u32> {
+    let arg = |at: u8| args.get(usize::from(at)).copied().filter(|at| *at != 0);
+    let ops = plan.op.iter().take(plan.ops.into());
+    let mut places = ops.filter(|op| op.when == when::SUCCESS).filter_map(|op| {
+        match (op.code, op.len_from) {
+            (code::BYTES, len_from::U32_AT) => arg(op.len_arg),
+            // msg_namelen
+            (code::MSG, _) => Some(arg(op.arg)?.wrapping_add(memory.width())),
+            _ => None,
+        }
+    });
+    memory.exactly(places.next()?).map(u32::from_ne_bytes)
 }
 
 /// Whether an operation is to run for a call that has returned this.
@@ -77,6 +95,8 @@ struct Interpreter<'a> {
     memory: &'a Memory,
     /// Holds what is read of one attachment.
     scratch: &'a mut Vec<u8>,
+    /// What [`room`] has found at the entry of the call.
+    room: Option<u32>,
 }
 
 impl Interpreter<'_> {
@@ -110,6 +130,12 @@ impl Interpreter<'_> {
             code::BYTES => {
                 if let Some((len, _)) = self.length(op) {
                     let part = Part::None.of(0);
+                    let limit = match self.room {
+                        Some(room) if op.len_from == len_from::U32_AT => {
+                            limit.min(room as usize + usize::from(op.add))
+                        }
+                        _ => limit,
+                    };
                     self.bytes(op.what, part, limit, at, self.in_bytes(op, len));
                 }
             }
@@ -213,11 +239,10 @@ impl Interpreter<'_> {
         let take = usize::try_from(len).unwrap_or(usize::MAX).min(limit);
         self.scratch.clear();
         self.scratch.resize(take, 0);
-        let fault = self.memory.read(at, self.scratch) < take;
-        if fault {
-            self.scratch.clear();
-        }
-        let status = status(fault, len > take as u64);
+        // what is on the first page, if the rest is not mapped
+        let got = self.memory.read(at, self.scratch);
+        self.scratch.truncate(got);
+        let status = status(got < take, len > take as u64);
         self.event
             .attach(what, part, status, Encoding::Raw, len, self.scratch);
     }
@@ -338,7 +363,9 @@ impl Interpreter<'_> {
         // an int (struct user_msghdr in include/linux/socket.h)
         if let Ok(name_len @ 1..) = u64::try_from(name_len as i32) {
             let part = Part::Name.of(index);
-            self.bytes(op.what, part, NAME_LIMIT, name, name_len);
+            let room = self.room.map_or(NAME_LIMIT, |room| room as usize);
+            let limit = NAME_LIMIT.min(room);
+            self.bytes(op.what, part, limit, name, name_len);
         }
         self.gather(op, Part::Data.of(index), buffers, count, most);
         if control_len > 0 {

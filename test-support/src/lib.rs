@@ -26,6 +26,17 @@ pub use documented::assert_documented;
 pub use skip::{is_root, skipped, usable_drivers};
 pub use wait::{PATIENCE, wait_for, wait_until};
 
+/// `podman run`, as it works here: without a network; with runc, since crun does not work with every layout of cgroups;
+/// and with small limits, since podman's own ones need CAP_SYS_RESOURCE. The caller adds options, the image and the command.
+#[must_use]
+pub fn podman_run() -> std::process::Command {
+    let mut podman = std::process::Command::new("podman");
+    podman
+        .args(["run", "--rm", "--runtime=runc", "--network=none"])
+        .args(["--ulimit=nofile=20000:20000", "--ulimit=nproc=20000:20000"]);
+    podman
+}
+
 /// The last word of each line.
 #[must_use]
 pub fn last_words(text: &str) -> Vec<String> {

@@ -120,7 +120,7 @@ impl NotifyCapture {
         };
         let memory = Memory::new(tid, table::is_narrow(entry.called.abi, entry.called.nr));
         self.events
-            .begin_call(&header, NOT_YET, &entry.plan, &memory);
+            .begin_call(&header, NOT_YET, &entry.plan, &memory, None);
     }
 
     fn begin_exec(&mut self, tid: pid_t, tgid: pid_t, entry: &Entry) {

@@ -13,6 +13,7 @@ use super::tracees::Call;
 use crate::events::Sink;
 use crate::filter;
 use crate::hiding::{self, Called};
+use crate::interpret;
 use crate::memory::Memory;
 use crate::proc_dir::PATH_MAX;
 use crate::threads;
@@ -97,8 +98,12 @@ impl PtraceCapture {
             nr,
             args,
             pinning: Pinning::of(call),
+            room: None,
             exec: None,
         };
+        if selected {
+            begun.room = interpret::room(&plan, &begun.args, &begun.memory(tid));
+        }
         let mut awaits_exit = false;
         if affinity::is_affinity_call(call) {
             self.pinner.begin_affinity_call(tid);
@@ -204,7 +209,8 @@ impl PtraceCapture {
         let header = self.call_header(tid, &call, ret, 0);
         let plan = self.events.plan_of(call.call, call.abi, call.nr);
         let memory = call.memory(tid);
-        self.events.begin_call(&header, ret, &plan, &memory);
+        self.events
+            .begin_call(&header, ret, &plan, &memory, call.room);
         if ret >= 0 {
             // the path is mostly in what `memory` has read ahead
             self.unpin_for_status(&call, &memory);

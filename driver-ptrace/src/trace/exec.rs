@@ -26,7 +26,8 @@ impl PtraceCapture {
     ) -> Vec<u8> {
         let flags = if selected { 0 } else { Flags::UNSELECTED };
         let header = self.call_header(tid, call, 0, flags);
-        self.events.begin_call(&header, 0, plan, &call.memory(tid));
+        self.events
+            .begin_call(&header, 0, plan, &call.memory(tid), None);
         self.events.take().unwrap_or_default()
     }
 

@@ -67,6 +67,8 @@ pub(crate) struct Call {
     pub(crate) abi: Abi,
     pub(crate) nr: u32,
     pub(crate) args: [u64; 6],
+    /// What the program has room for: see [`interpret::room`](crate::interpret::room).
+    pub(super) room: Option<u32>,
     /// Where the thread may run until its exit.
     pub(crate) pinning: Pinning,
     /// For an exec: the event that was begun at its entry, because its memory is gone afterwards.

@@ -96,6 +96,13 @@ impl Arena {
         self.before = self.read(self.base, self.used * SLOT).unwrap_or_default();
     }
 
+    /// The 32-bit number that was at this address before the call. None: no slot has the address.
+    pub(crate) fn before(&self, at: u64) -> Option<u32> {
+        let start = at.checked_sub(self.base)? as usize;
+        let bytes = self.before.get(start..start.checked_add(4)?)?;
+        Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+    }
+
     /// How many bytes the kernel wrote from this address on: the distance to the last byte of the slot that changed.
     pub(crate) fn changed(&self, at: u64) -> u64 {
         let Some(start) = at.checked_sub(self.base).map(|start| start as usize) else {

@@ -53,6 +53,14 @@ pub(crate) const GAPS: &[Gap] = &[
         reason: "a signal can make a call fail before it is seen, and these must not fail: they are left alone",
     },
     Gap {
+        drivers: EBPF,
+        abis: &[],
+        calls: &["getsockname"],
+        what: "addr",
+        reason: "the kernel replaces the size of the buffer by the size of the address before the program in the kernel \
+                 looks",
+    },
+    Gap {
         drivers: &[ENTRY_ONLY],
         abis: &[],
         calls: &[],

@@ -208,7 +208,17 @@ impl Made<'_> {
                 wants.push(Want::new(what, Part::None, 0, status, 0, text));
             }
             Kind::Strv => wants.push(self.strings(what, at)),
-            Kind::Buffer(Buffer::SockAddr, len) => bytes(self.len(len), SOCKADDR),
+            Kind::Buffer(Buffer::SockAddr, len) => {
+                // the kernel replaces the size of the buffer by the size of the address
+                let room = match len.from {
+                    LenFrom::At(of) if output => self.arena.before(self.arg(of)),
+                    _ => None,
+                };
+                bytes(
+                    self.len(len),
+                    room.map_or(SOCKADDR, |room| SOCKADDR.min(room.into())),
+                );
+            }
             Kind::Struct(of, None) => bytes(Some(of.layouts[layout].size.into()), STRUCT),
             Kind::Struct(_, Some(len)) => bytes(self.len(len), STRUCT),
             Kind::Buffer(
@@ -305,7 +315,13 @@ impl Made<'_> {
                 Want::new(what, part, index, Status::Truncated, len, bytes)
             }
             Some(bytes) => Want::new(what, part, index, Status::Whole, len, bytes),
-            None => Want::new(what, part, index, Status::Fault, len, Vec::new()),
+            None => {
+                // what is on the first page, if the rest is not mapped
+                let first = 4096 - at % 4096;
+                let prefix = self.arena.read(at, first as usize);
+                let bytes = prefix.filter(|_| take > first).unwrap_or_default();
+                Want::new(what, part, index, Status::Fault, len, bytes)
+            }
         }
     }
 
@@ -415,7 +431,8 @@ impl Made<'_> {
             ));
             return;
         };
-        let name_len = fields[1] & 0xffff_ffff;
+        // an int
+        let name_len = u64::try_from(fields[1] as i32).unwrap_or(0);
         if name_len > 0 && fields[0] != 0 {
             let place = (Part::Name, index);
             wants.push(self.bytes(what, place, fields[0], name_len, SOCKADDR));

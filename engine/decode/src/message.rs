@@ -31,13 +31,21 @@ pub struct Message<'a> {
 pub struct Messages<'a> {
     event: Event<'a>,
     register: usize,
+    /// The kernel wrote them.
+    received: bool,
     /// How many messages were sent or received, or should have been if the call has failed or not returned.
     pub count: u64,
 }
 
 impl<'a> Message<'a> {
     /// Message `index` behind a register; none if the event has no part of it.
-    pub(super) fn of(event: &Event<'a>, register: usize, index: u8) -> Option<Self> {
+    /// `received`: the kernel wrote the name.
+    pub(super) fn of(
+        event: &Event<'a>,
+        register: usize,
+        index: u8,
+        received: bool,
+    ) -> Option<Self> {
         let part = |part| {
             event
                 .parts(register)
@@ -48,7 +56,13 @@ impl<'a> Message<'a> {
             return None;
         }
         Some(Self {
-            name: name.and_then(|name| SockAddr::parse(name.bytes)),
+            name: name.and_then(|name| {
+                if received {
+                    SockAddr::of_kernel(event, &name)
+                } else {
+                    SockAddr::parse(name.bytes)
+                }
+            }),
             data,
             control,
             narrow: variant::is_narrow(event),
@@ -58,7 +72,13 @@ impl<'a> Message<'a> {
 
 impl<'a> Messages<'a> {
     /// The messages behind a register; none if the event has no part of any.
-    pub(super) fn of(event: &Event<'a>, call: &Syscall, register: usize, len: Len) -> Option<Self> {
+    pub(super) fn of(
+        event: &Event<'a>,
+        call: &Syscall,
+        register: usize,
+        len: Len,
+        received: bool,
+    ) -> Option<Self> {
         event.parts(register).next()?;
         let asked = match len.from {
             LenFrom::Arg(of) => variant::raw(event, call, usize::from(of)) & 0xffff_ffff,
@@ -69,14 +89,15 @@ impl<'a> Messages<'a> {
         Some(Self {
             event: *event,
             register,
+            received,
             count: done.unwrap_or(asked),
         })
     }
 
     /// The messages that were captured, in their order.
     pub fn iter(&self) -> impl Iterator<Item = Message<'a>> + use<'a> {
-        let (event, register) = (self.event, self.register);
-        (0_u8..64).map_while(move |index| Message::of(&event, register, index))
+        let (event, register, received) = (self.event, self.register, self.received);
+        (0_u8..64).map_while(move |index| Message::of(&event, register, index, received))
     }
 
     /// The gathered bytes of the first one.

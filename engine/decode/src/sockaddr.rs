@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use driver_api::event::{Attachment, Event, Fact, Status};
+
 use super::buffer::quote;
 use super::forms::{Forms, Style};
 use super::json::{self, Members};
@@ -77,6 +79,27 @@ pub enum SockAddr<'a> {
     },
 }
 
+/// Bytes of `struct sockaddr`: hardly any program has room for less.
+const SMALLEST_ROOM: usize = 16;
+
+/// How many bytes two names have in common.
+fn common(name: &[u8], other: &[u8]) -> usize {
+    name.iter()
+        .zip(other)
+        .take_while(|(one, other)| one == other)
+        .count()
+}
+
+/// How many bytes of a Unix socket's name are certainly in the program's buffer (unix(7)). A path ends with its only NUL,
+/// so if it does not, its end is elsewhere. An abstract name has no end that shows.
+fn certain_name(name: &[u8]) -> usize {
+    match name {
+        [] => 0,
+        [0, ..] => name.len().min(SMALLEST_ROOM - 2),
+        _ => name.iter().position(|byte| *byte == 0).unwrap_or(0),
+    }
+}
+
 /// `N` bytes at an offset.
 pub(super) fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
@@ -96,6 +119,26 @@ impl<'a> SockAddr<'a> {
             _ => None,
         };
         Some(known.unwrap_or(Self::Other { family, data }))
+    }
+
+    /// Reads an address that the kernel wrote. The kernel cuts it off at the end of the program's buffer, and says how
+    /// long it would have been. A driver that has not seen the size of the buffer captures that many bytes, so the end
+    /// may be memory behind the buffer. Of a Unix socket's address only what is certain is taken.
+    pub(super) fn of_kernel(event: &Event<'_>, attached: &Attachment<'a>) -> Option<Self> {
+        let bytes = attached.bytes;
+        let Some((family, name)) = bytes.split_first_chunk() else {
+            return Self::parse(bytes);
+        };
+        if u16::from_ne_bytes(*family) != UNIX || attached.status != Status::Whole {
+            return Self::parse(bytes);
+        }
+        let certain = [Fact::Local, Fact::Peer]
+            .into_iter()
+            .filter_map(|fact| Some(common(name, event.fact(fact)?.bytes)))
+            .max()
+            .filter(|common| *common > 0)
+            .unwrap_or_else(|| certain_name(name));
+        Self::parse(bytes.get(..2 + certain)?)
     }
 
     /// `AF_*`.

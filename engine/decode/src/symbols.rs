@@ -232,7 +232,7 @@ pub fn write_flags(out: &mut String, set: &SymbolSet, value: u64, remark: Remark
     }
     if set.mode != 0 {
         bar(out);
-        let _ = write!(out, "{:03o}", value & set.mode);
+        super::number::mode(out, value & set.mode);
     }
     if out.len() == start {
         out.push('0');

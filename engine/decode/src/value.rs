@@ -1,7 +1,7 @@
 //! One parameter of an event, typed.
 
 use driver_api::event::{Event, Fact, Kind as EventKind, Status};
-use driver_api::table::{Buffer, Kind, LenFrom, Param, Syscall, Width};
+use driver_api::table::{Buffer, Kind, LenFrom, Param, Syscall, Width, Written};
 
 use super::buffer::{Bytes, Inline, SockOption, Str, Strings, is_cut};
 use super::dirents::{Dirents, Form};
@@ -179,9 +179,13 @@ fn memory<'a>(
 ) -> Option<Value<'a>> {
     let register = call.register(event.abi(), at);
     match kind {
-        Kind::Msghdr => return Message::of(event, register, 0).map(Value::Message),
+        Kind::Msghdr => {
+            let received = param.written == Written::Success;
+            return Message::of(event, register, 0, received).map(Value::Message);
+        }
         Kind::Buffer(Buffer::Mmsghdr, len) => {
-            return Messages::of(event, call, register, len).map(Value::Messages);
+            let received = param.written == Written::Success;
+            return Messages::of(event, call, register, len, received).map(Value::Messages);
         }
         _ => {}
     }
@@ -210,6 +214,9 @@ fn memory<'a>(
         Kind::Buffer(buffer, _) => match buffer {
             Buffer::Bytes | Buffer::Iovec | Buffer::Pages | Buffer::MsgBuf | Buffer::Mmsghdr => {
                 Value::Bytes(Bytes(attached))
+            }
+            Buffer::SockAddr if param.written == Written::Success => {
+                Value::SockAddr(SockAddr::of_kernel(event, &attached)?)
             }
             Buffer::SockAddr => Value::SockAddr(SockAddr::parse(bytes)?),
             Buffer::Sigset => Value::Signals(Signals::of_memory(bytes)),

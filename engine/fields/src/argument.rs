@@ -265,8 +265,11 @@ pub(super) fn arg<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
         Place::Nowhere => Value::None,
         Place::Fact(fact) => self::fact(view, fact),
         Place::Member(member) => member_text(view, call, member),
-        Place::State(at) => state(view, at),
+        Place::State(at) => named_state(view, call, at),
         Place::Result => {
+            if let Some(name) = named_result(view, call) {
+                return name;
+            }
             if call.returns == Returns::Fd
                 && let Some(descriptor) = view.descriptor()
             {
@@ -281,6 +284,11 @@ pub(super) fn arg<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
             match param.kind {
                 Kind::Str => string(view, at),
                 Kind::Path(_) => text(path::argument(view, usize::from(at))),
+                Kind::Number(number @ (Number::Uid | Number::Gid | Number::Pid), _) => {
+                    let id = view.event.header().args[usize::from(at)];
+                    named_id(view, call, number, id)
+                        .unwrap_or_else(|| falco_text(view, call, param.name))
+                }
                 Kind::Number(Number::Fd | Number::DirFd, _) => {
                     let fd = inspect::fd_in(view.event.header().args[usize::from(at)]);
                     let descriptor = if view.seen.fd == Some(fd) {
@@ -298,6 +306,64 @@ pub(super) fn arg<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
                 _ => falco_text(view, call, param.name),
             }
         }
+    }
+}
+
+/// The name of a user, group or process, which Falco shows in place of its id. None: the id is shown.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the kernel takes the lower 32 bits"
+)]
+fn named_id<'a>(view: &View<'a>, call: &Syscall, number: Number, id: u64) -> Option<Value<'a>> {
+    let id = id as u32;
+    match number {
+        // Falco has ids of files as numbers.
+        Number::Uid | Number::Gid if call.category != Category::User => None,
+        Number::Uid | Number::Gid if id == u32::MAX => Some(Value::String(b"<NONE>")),
+        Number::Uid => Some(super::process::user_name(view, id)),
+        Number::Gid => Some(super::process::name_of_group(view, id)),
+        Number::Pid => {
+            let process = view.inspector.process_by_pid(id);
+            let name = process.map(|process| &*process.name);
+            name.filter(|name| !name.is_empty()).map(Value::String)
+        }
+        _ => None,
+    }
+}
+
+/// The name of the user or group whose id a call returns.
+fn named_result<'a>(view: &View<'a>, call: &Syscall) -> Option<Value<'a>> {
+    let number = match call.returns {
+        Returns::Uid => Number::Uid,
+        Returns::Gid => Number::Gid,
+        _ => return None,
+    };
+    let id = u64::try_from(view.event.header().ret).ok()?;
+    named_id(view, call, number, id)
+}
+
+/// State that Falco shows as a parameter: names in place of ids.
+fn named_state<'a>(view: &View<'a>, call: &Syscall, at: u8) -> Value<'a> {
+    let field = STATE.get(usize::from(at)).map(|(.., field)| *field);
+    let name = match field {
+        Some("user.uid") if is_exec(call) => "user.name",
+        Some("group.gid") if is_exec(call) => "group.name",
+        Some("user.loginuid") => {
+            if super::process::login_id(view) == Value::I64(-1) {
+                return Value::String(b"<NONE>");
+            }
+            "user.loginname"
+        }
+        Some("proc.pid" | "thread.tid") => "proc.name",
+        Some("proc.ppid") => "proc.pname",
+        _ => return state(view, at),
+    };
+    let field = FIELDS.iter().find(|field| field.name == name);
+    let value = field.map_or(Value::None, |field| (field.get)(view, &Arg::None));
+    if value == Value::None {
+        state(view, at)
+    } else {
+        value
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) fn fd<'a>(view: &View<'a>) -> Value<'a> {
     }
 }
 
-/// The path that a call would have opened, had it not failed, or is about to.
+/// The path of an open that failed, or that has not returned yet.
 fn failed_name<'a>(view: &View<'a>) -> Option<&'a [u8]> {
     if !(has_failed(view.event) || at_entry(view.event))
         || view
@@ -103,7 +103,7 @@ pub(super) fn type_letter<'a>(view: &View<'a>) -> Value<'a> {
     text(kind.map(|kind| kind.letter().as_bytes()))
 }
 
-/// The types of all open descriptors, each once; or that of one.
+/// The types of all open descriptors, each once; with a number, the type of that descriptor.
 pub(super) fn types<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
     let Some(key) = view.seen.process else {
         return Value::None;
@@ -154,7 +154,7 @@ pub(super) fn port<'a>(view: &View<'a>, end: End) -> Value<'a> {
     port.map_or(Value::None, |port| Value::U64(port.into()))
 }
 
-/// Both ends, or the one there is.
+/// Both ends, or the one that is known.
 fn ends<'a>(view: &View<'a>, of: fn(SocketAddr) -> Value<'static>) -> Value<'a> {
     let Some(socket) = socket(view) else {
         return Value::None;
@@ -197,7 +197,7 @@ pub(super) fn is_server<'a>(view: &View<'a>) -> Value<'a> {
     })
 }
 
-/// Whether a socket is connected. One that was about to be is, once something was sent or received.
+/// Whether a socket is connected. If connect(2) was in progress, the socket is connected once it has sent or received.
 pub(super) fn is_connected<'a>(view: &View<'a>) -> Value<'a> {
     let Some(socket) = socket(view) else {
         return Value::None;
@@ -216,7 +216,7 @@ pub(super) fn is_connected<'a>(view: &View<'a>) -> Value<'a> {
     })
 }
 
-/// Number of thread and descriptor, one after the other.
+/// The id of the thread, followed by the number of the descriptor.
 pub(super) fn unique<'a>(view: &View<'a>) -> Value<'a> {
     use std::fmt::Write as _;
     match view.seen.fd {
@@ -242,7 +242,7 @@ pub(super) fn in_container<'a>(view: &View<'a>, name: Value<'a>) -> Value<'a> {
     }))
 }
 
-/// The service that has a port, from /etc/services; the number where it has no name.
+/// The name of a port in /etc/services; the number if it has no name.
 pub(super) fn service<'a>(view: &View<'a>, end: End) -> Value<'a> {
     use std::fmt::Write as _;
     let Some(socket) = socket(view) else {
@@ -259,14 +259,14 @@ pub(super) fn service<'a>(view: &View<'a>, end: End) -> Value<'a> {
     }
 }
 
-/// The name of which one end's address is known to be.
+/// The name of one end's address, if it is known.
 pub(super) fn host_name<'a>(view: &View<'a>, end: End) -> Value<'a> {
     let ip = socket(view).and_then(end).map(|end| end.ip());
     let name = ip.and_then(|ip| view.fields.names.name_of(ip, view.scratch));
     text(name)
 }
 
-/// What poll(2) waits for: of each descriptor something, with commas between.
+/// A property of each descriptor that poll(2) waits for, with commas between.
 pub(super) fn polled<'a>(
     view: &View<'a>,
     about: fn(&mut String, i32, Option<&Descriptor>),

@@ -7,7 +7,7 @@ use decode::falco;
 use inspect::{self, DescriptorKind};
 use lanner_plugin::Value;
 
-use super::registry::event_type_name;
+use super::registry::{call_of_type, event_type_name};
 use super::time;
 use super::view::View;
 
@@ -331,7 +331,8 @@ pub(super) fn count_failure<'a>(view: &View<'a>, sort: Failure) -> Value<'a> {
 pub(super) fn is_of_type<'a>(view: &View<'a>, arg: &super::argument::Arg) -> Value<'a> {
     match arg {
         super::argument::Arg::Name(name) => {
-            Value::U64(u64::from(event_type_name(view.event, view.seen) == &**name))
+            let wanted = call_of_type(name).map_or(&**name, |call| call.name);
+            Value::U64(u64::from(event_type_name(view.event, view.seen) == wanted))
         }
         _ => Value::None,
     }

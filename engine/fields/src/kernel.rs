@@ -1,5 +1,5 @@
-//! Functions of `kernel.*`: what the kernel did, beside what the program said. A program can change what it said
-//! while the kernel reads it, and can say it by a symbolic link or by `..`; what the kernel did it cannot change.
+//! Functions of `kernel.*`: what the kernel did, and whether it differs from what the program passed. A program can change
+//! its memory while the kernel reads it, and can use symbolic links and `..`. It cannot change what the kernel did.
 
 use driver_api::event::Fact;
 use driver_api::table::Kind;
@@ -22,7 +22,7 @@ pub(super) fn path<'a>(view: &View<'a>) -> Value<'a> {
     text(fact(view, Fact::Path))
 }
 
-/// Whether the file that was opened is another one than the path's letters say.
+/// Whether the file that was opened has another path than the one that the program passed.
 pub(super) fn path_differs<'a>(view: &View<'a>) -> Value<'a> {
     let said = path::of_open(view).and_then(|param| path::resolved(view, param));
     differ(said, fact(view, Fact::Path))
@@ -33,13 +33,13 @@ pub(super) fn exe<'a>(view: &View<'a>) -> Value<'a> {
     text(fact(view, Fact::Exe))
 }
 
-/// Whether the new program is another file than the one that exec was called with: a script, a link, or a race.
+/// Whether the new program is another file than the path in the call says: a script, a link, or a race.
 pub(super) fn exe_differs<'a>(view: &View<'a>) -> Value<'a> {
     let said = path::of_open(view).and_then(|param| path::resolved(view, param));
     differ(said, fact(view, Fact::Exe))
 }
 
-/// Whether the new program has other arguments than exec was called with: those of a script's interpreter, or a race.
+/// Whether the new program has other arguments than the call: those of a script's interpreter, or a race.
 pub(super) fn args_differ<'a>(view: &View<'a>) -> Value<'a> {
     let said = view.seen.call.and_then(|call| {
         let at = call
@@ -51,7 +51,7 @@ pub(super) fn args_differ<'a>(view: &View<'a>) -> Value<'a> {
     match said.zip(view.event.fact(Fact::Argv)) {
         Some((said, did)) => {
             let count = said.bytes.len().min(did.bytes.len());
-            // one may be cut where the other is not
+            // a limit may have cut one of them
             let cut = said.bytes.len() != did.bytes.len()
                 && (said.status != driver_api::event::Status::Whole
                     || did.status != driver_api::event::Status::Whole);
@@ -65,13 +65,13 @@ pub(super) fn args_differ<'a>(view: &View<'a>) -> Value<'a> {
 
 fn differ<'a>(said: Option<&[u8]>, did: Option<&[u8]>) -> Value<'a> {
     match said.zip(did) {
-        // without a directory to begin at, letters say nothing
+        // a relative path whose directory is not known says nothing
         Some((said, did)) if said.first() == Some(&b'/') => Value::Bool(said != did),
         _ => Value::None,
     }
 }
 
-/// Both ends of the socket, as the kernel has them.
+/// Both ends of the socket, from the kernel.
 fn ends(view: &View<'_>) -> Option<(std::net::SocketAddr, std::net::SocketAddr)> {
     inspect::ends(&view.event.tuple()?)
 }
@@ -86,7 +86,7 @@ pub(super) fn remote_port<'a>(view: &View<'a>) -> Value<'a> {
     ends(view).map_or(Value::None, |(_, remote)| Value::U64(remote.port().into()))
 }
 
-/// Whether the other end is another one than the call was given.
+/// Whether the other end has another address than the one in the call.
 pub(super) fn remote_differs<'a>(view: &View<'a>) -> Value<'a> {
     let said = view.seen.call.and_then(|call| {
         let at = call.params.iter().position(|param| param.name == "addr")?;

@@ -46,7 +46,7 @@ mod view;
 pub use escape::{escape, without_invalid};
 pub use list::{FIELDS, LEFT_OUT};
 pub use names::{HostNames, host_names};
-pub use registry::{FieldId, FieldRegistry, Fields, event_type_name, event_type_of};
+pub use registry::{FieldId, FieldRegistry, Fields, calls_of_type, event_type_name, event_type_of};
 pub use row::{ArgRule, FieldDef, Many};
 pub use scratch::Scratch;
 pub use view::View;

@@ -299,16 +299,30 @@ pub(super) fn login_id<'a>(view: &View<'a>) -> Value<'a> {
     }
 }
 
-/// What a user of the host, or of the container that the process is in, is called and so on.
-pub(super) fn user<'a>(view: &View<'a>, about: fn(&User) -> &[u8]) -> Value<'a> {
-    uid(view).map_or(Value::None, |uid| user_of(view, uid, about))
+/// The text for an id without an entry, as in Falco.
+pub(super) const NO_ENTRY: &[u8] = b"<NA>";
+
+/// What a user of the host, or of the container that the process is in, is called and so on. `root` is what it is for user 0
+/// without an entry.
+pub(super) fn user<'a>(
+    view: &View<'a>,
+    about: fn(&User) -> &[u8],
+    root: &'static [u8],
+) -> Value<'a> {
+    uid(view).map_or(Value::None, |uid| user_of(view, uid, about, root))
 }
 
-fn user_of<'a>(view: &View<'a>, uid: u32, about: fn(&User) -> &[u8]) -> Value<'a> {
+fn user_of<'a>(
+    view: &View<'a>,
+    uid: u32,
+    about: fn(&User) -> &[u8],
+    root: &'static [u8],
+) -> Value<'a> {
+    let without = if uid == 0 { root } else { NO_ENTRY };
     if let Some(process) = view.process()
         && process.cgroups.container.is_some()
     {
-        let mut value = Value::None;
+        let mut value = Value::String(without);
         view.inspector
             .users_of(process, view.seen.time_ns, |users| {
                 if let Some(user) = users.user(uid) {
@@ -318,23 +332,37 @@ fn user_of<'a>(view: &View<'a>, uid: u32, about: fn(&User) -> &[u8]) -> Value<'a
             });
         return value;
     }
-    text(view.inspector.users().user(uid).map(about))
+    let user = view.inspector.users().user(uid);
+    Value::String(user.map_or(without, about))
+}
+
+/// The name of a user, of the host or of the container that the process is in.
+pub(super) fn user_name<'a>(view: &View<'a>, uid: u32) -> Value<'a> {
+    user_of(view, uid, |user| &user.name, b"root")
 }
 
 pub(super) fn login_name<'a>(view: &View<'a>) -> Value<'a> {
+    if view.known().is_none() {
+        return Value::None;
+    }
     // who logged in did so on the host
-    let user = login_uid(view).and_then(|uid| view.inspector.users().user(uid));
-    text(user.map(|user| &*user.name))
+    let uid = login_uid(view);
+    let user = uid.and_then(|uid| view.inspector.users().user(uid));
+    let without: &[u8] = if uid == Some(0) { b"root" } else { NO_ENTRY };
+    Value::String(user.map_or(without, |user| &*user.name))
 }
 
 pub(super) fn group_name<'a>(view: &View<'a>) -> Value<'a> {
-    let Some(gid) = gid(view) else {
-        return Value::None;
-    };
+    gid(view).map_or(Value::None, |gid| name_of_group(view, gid))
+}
+
+/// The name of a group, of the host or of the container that the process is in.
+pub(super) fn name_of_group<'a>(view: &View<'a>, gid: u32) -> Value<'a> {
+    let without: &[u8] = if gid == 0 { b"root" } else { NO_ENTRY };
     if let Some(process) = view.process()
         && process.cgroups.container.is_some()
     {
-        let mut value = Value::None;
+        let mut value = Value::String(without);
         view.inspector
             .users_of(process, view.seen.time_ns, |users| {
                 if let Some(name) = users.group(gid) {
@@ -343,7 +371,7 @@ pub(super) fn group_name<'a>(view: &View<'a>) -> Value<'a> {
             });
         return value;
     }
-    text(view.inspector.users().group(gid))
+    Value::String(view.inspector.users().group(gid).unwrap_or(without))
 }
 
 /// When the first process of the pid namespace began, in nanoseconds since the epoch: an ancestor, or the process

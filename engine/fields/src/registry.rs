@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use driver_api::event::{Event, Kind};
-use driver_api::table::{self, SYSCALLS};
+use driver_api::table::{self, SYSCALLS, Syscall};
 
 use inspect::{Container, Seen};
 use lanner_plugin::{FieldResolver, ResolvedField, UnknownName, Value};
@@ -131,17 +131,16 @@ impl FieldResolver for FieldRegistry {
     }
 
     fn event_type(&self, name: &str) -> Result<u32, UnknownName> {
-        let calls = SYSCALLS.iter().map(|call| call.name);
-        let names = calls
-            .clone()
-            .chain(OTHER_TYPES.iter().map(|(_, name)| *name));
-        let found = names.clone().position(|known| known == name);
-        let found = found.map(|at| {
-            SYSCALLS
-                .get(at)
-                .map_or(at, |call| call.event_type().index())
+        let found = call_of_type(name).map(|call| call.event_type().index()).or_else(|| {
+            let others = OTHER_TYPES.iter().map(|(_, name)| *name);
+            let at = others
+                .chain(NEVER.iter().copied())
+                .position(|known| known == name)?;
+            Some(SYSCALLS.len() + at)
         });
         found.and_then(|at| u32::try_from(at).ok()).ok_or_else(|| {
+            let calls = SYSCALLS.iter().map(|call| call.name);
+            let names = calls.chain(OTHER_TYPES.iter().map(|(_, name)| *name));
             UnknownName::new(format!(
                 "there is no event type `{name}`{}",
                 did_you_mean(name, names)
@@ -149,6 +148,52 @@ impl FieldResolver for FieldRegistry {
         })
     }
 }
+
+/// The calls whose events have this type, by a call's name or by Falco's.
+pub fn calls_of_type(name: &str) -> impl Iterator<Item = &'static Syscall> {
+    table::of_type(own_name(name))
+}
+
+/// The call with this name, or the name that Falco gives to its events.
+pub(super) fn call_of_type(name: &str) -> Option<&'static Syscall> {
+    table::by_name(own_name(name))
+}
+
+/// The name of the call that Falco calls `name`.
+fn own_name(name: &str) -> &str {
+    let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
+    alias.map_or(name, |(_, call)| call)
+}
+
+/// Names that Falco gives to the events of calls, and the names of the calls.
+const ALIASES: &[(&str, &str)] = &[
+    ("pread", "pread64"),
+    ("pwrite", "pwrite64"),
+    ("prlimit", "prlimit64"),
+    ("llseek", "_llseek"),
+];
+
+/// Event types of Falco that lanner never sees: its own reports, and those of its plugins. Rules may name them.
+const NEVER: &[&str] = &[
+    "container",
+    "switch",
+    "pluginevent",
+    "asyncevent",
+    "useradded",
+    "userdeleted",
+    "groupadded",
+    "groupdeleted",
+    "procinfo",
+    "page_fault",
+    "notification",
+    "infra",
+    "k8s",
+    "mesos",
+    "tracer",
+    "cpu_hotplug",
+    "scapevent",
+    "NA",
+];
 
 impl Fields {
     /// With the names that addresses have.
@@ -187,10 +232,13 @@ impl Fields {
     }
 }
 
-/// `evt.arg.flags` is `evt.arg[flags]`.
+/// `evt.arg.flags` is `evt.arg[flags]`. Falco also writes `thread.cgroup.cpu` and `evt.type.is.open`.
 fn split_param<'a>(name: &'a str, arg: Option<&'a str>) -> (&'a str, Option<&'a str>) {
+    let dotted = |def: &&FieldDef| {
+        def.arg == ArgRule::Param || matches!(def.name, "thread.cgroup" | "evt.type.is")
+    };
     if arg.is_none() {
-        for def in FIELDS.iter().filter(|def| def.arg == ArgRule::Param) {
+        for def in FIELDS.iter().filter(dotted) {
             if let Some(arg) = name
                 .strip_prefix(def.name)
                 .and_then(|rest| rest.strip_prefix('.'))

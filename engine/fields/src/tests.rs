@@ -126,7 +126,11 @@ fn a_process_tells_about_itself_and_its_ancestors() {
             ("thread.nametid", s("cat22")),
             ("thread.ismain", YES),
             ("user.uid", u(33)),
-            ("user.name", NONE),
+            ("user.name", s("<NA>")),
+            ("user.homedir", s("<NA>")),
+            ("user.shell", s("<NA>")),
+            ("user.loginname", s("<NA>")),
+            ("group.name", s("<NA>")),
             ("user.loginuid", i(-1)),
             ("group.gid", u(34)),
             ("evt.type", s("execve")),
@@ -524,4 +528,90 @@ fn has_kind(value: Value<'_>, kind: FieldKind) -> bool {
         Value::Ip(_) => kind == FieldKind::Ip,
         Value::List(_) => false,
     }
+}
+
+#[test]
+fn ids_of_a_call_are_names_as_in_falco() {
+    let root = Ids {
+        euid: 0,
+        egid: 0,
+        ..ids(1)
+    };
+    let of = |call: Ev| vec![Ev::exec(20, "/usr/bin/su", &["su"], root), call];
+    // The host has no users in this test.
+    for (call, field, expected) in [
+        (Ev::call(20, "setuid", &[0], 0), "evt.arg[uid]", "root"),
+        (Ev::call(20, "setuid", &[4711], 0), "evt.arg[uid]", "<NA>"),
+        (
+            Ev::call(20, "setresgid", &[-1, 0, 7], 0),
+            "evt.arg[rgid]",
+            "<NONE>",
+        ),
+        (
+            Ev::call(20, "setresgid", &[-1, 0, 7], 0),
+            "evt.arg[egid]",
+            "root",
+        ),
+        (Ev::call(20, "geteuid", &[], 0), "evt.arg[res]", "root"),
+        (Ev::call(20, "kill", &[20, 9], 0), "evt.arg[pid]", "su"),
+        (Ev::call(20, "kill", &[77, 9], 0), "evt.arg[pid]", "77"),
+    ] {
+        expect(&of(call), &[(field, s(expected))]);
+    }
+    let chown = || of(Ev::call(20, "chown", &[0, 0, 0], 0));
+    expect(&chown(), &[("evt.arg[uid]", s("0"))]);
+    expect(
+        &of(Ev::call(20, "setuid", &[4711], 0)),
+        &[("evt.rawarg[uid]", u(4711))],
+    );
+    expect(
+        &of(Ev::call(20, "getpid", &[], 20)),
+        &[
+            ("user.name", s("root")),
+            ("user.homedir", s("/root")),
+            ("user.shell", s("<NA>")),
+            ("group.name", s("root")),
+        ],
+    );
+}
+
+#[test]
+fn event_types_have_the_names_of_falco() {
+    let registry = FieldRegistry::new("host");
+    let number = |name: &str| registry.event_type(name).unwrap();
+    for (alias, call) in [
+        ("pread", "pread64"),
+        ("prlimit", "prlimit64"),
+        ("openat", "openat"),
+    ] {
+        assert_eq!(number(alias), number(call));
+        assert!(calls_of_type(alias).any(|found| found.name == call));
+    }
+    // Events that only Falco has: different numbers, and no call.
+    let never = ["container", "pluginevent", "useradded", "procexit"].map(number);
+    let mut once = never.to_vec();
+    once.sort_unstable();
+    once.dedup();
+    assert_eq!(once.len(), never.len());
+    assert!(calls_of_type("container").next().is_none());
+    assert!(registry.event_type("contaner").is_err());
+}
+
+#[test]
+fn fields_that_falco_has_given_up_are_there_and_missing() {
+    let event = vec![Ev::call(7, "openat", &[-100, 1, 0], 3)];
+    for name in [
+        "evt.latency",
+        "container.healthcheck",
+        "proc.is_container_healthcheck",
+        "k8s.rc.name",
+        "k8s.ns.label[app]",
+    ] {
+        expect(&event, &[(name, NONE)]);
+    }
+    let registry = FieldRegistry::new("host");
+    let dotted = registry.field("thread.cgroup.cpuacct", None).unwrap();
+    assert_eq!(&*registry.name(dotted), "thread.cgroup[cpuacct]");
+    expect(&event, &[("evt.type.is[openat]", u(1))]);
+    assert!(registry.field("evt.type.is.pread", None).is_ok());
 }

@@ -12,8 +12,21 @@ use super::{Inspector, path};
 
 const PR_SET_NAME: u64 = 15;
 const PR_SET_CHILD_SUBREAPER: u64 = 36;
+/// include/uapi/asm-generic/ioctls.h
+const TIOCSCTTY: u64 = 0x540e;
+const TIOCNOTTY: u64 = 0x5422;
+/// The major number of pseudo terminals (Documentation/admin-guide/devices.txt).
+const PTS_MAJOR: u32 = 136;
 /// An id that leaves the process's id as it is.
 const UNCHANGED: u32 = u32::MAX;
+
+/// The device number of a pseudo terminal, by its path, in the form of `/proc/PID/stat`.
+fn pseudo_terminal(path: &[u8]) -> Option<u32> {
+    let number = std::str::from_utf8(path.strip_prefix(b"/dev/pts/")?).ok()?;
+    let minor: u32 = number.parse().ok()?;
+    // new_encode_dev() in include/linux/kdev_t.h
+    Some((minor & 0xff) | PTS_MAJOR << 8 | (minor & !0xff) << 12)
+}
 
 impl Inspector {
     pub(super) fn change_directory(&mut self, call: &Call<'_, '_>, effect: Effect) {
@@ -121,6 +134,36 @@ impl Inspector {
             texts.set(&mut process.name, &name);
         } else if let Some(thread) = process.threads.iter_mut().find(|t| t.tid == header.tid) {
             texts.set(thread.name.get_or_insert_default(), &name);
+        }
+    }
+
+    /// The leader of a session opened a file. If that is a terminal, and the session has none, it gets this one
+    /// (`O_NOCTTY` in open(2)).
+    pub(super) fn open_terminal(&mut self, call: &Call<'_, '_>, path: &[u8]) {
+        let Some(tty) = pseudo_terminal(path).filter(|_| !call.applied) else {
+            return;
+        };
+        if let Some(process) = self.processes.get_mut(call.key)
+            && process.sid == process.pid
+            && process.tty == 0
+        {
+            process.tty = tty;
+        }
+    }
+
+    /// ioctl(2) on a terminal: `TIOCSCTTY`, `TIOCNOTTY`.
+    pub(super) fn set_terminal(&mut self, call: &Call<'_, '_>) {
+        let tty = match call.int(1) {
+            TIOCSCTTY => self
+                .descriptor_of(call.key, call.tid(), call.fd(0))
+                .and_then(|terminal| pseudo_terminal(&terminal.name)),
+            TIOCNOTTY => Some(0),
+            _ => return,
+        };
+        if let Some(process) = self.processes.get_mut(call.key).filter(|_| !call.applied)
+            && let Some(tty) = tty
+        {
+            process.tty = tty;
         }
     }
 

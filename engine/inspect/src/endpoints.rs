@@ -218,9 +218,14 @@ impl Inspector {
                 socket.protocol = tuple.protocol;
             }
             match (fact, address) {
-                (Some((local, remote)), _) => {
-                    socket.local = Some(local);
-                    socket.remote = Some(remote);
+                (Some((local, remote)), said) => {
+                    // if the other side has already refused, the kernel has cleared the ends
+                    let cleared = |end: SocketAddr| end.port() == 0;
+                    socket.local = Some(local).filter(|end| !cleared(*end));
+                    socket.remote = match said {
+                        Some(Address::Inet(said)) if cleared(remote) => Some(said),
+                        _ => Some(remote),
+                    };
                 }
                 (None, Some(Address::Inet(remote))) => socket.remote = Some(remote),
                 (None, _) => return,

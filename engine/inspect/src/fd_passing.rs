@@ -142,8 +142,9 @@ impl Inspector {
         }
     }
 
-    /// ioctl(2) on any descriptor: FIOCLEX, FIONCLEX.
+    /// ioctl(2): FIOCLEX and FIONCLEX on any descriptor, and the controlling terminal.
     pub(super) fn ioctl(&mut self, call: &Call<'_, '_>) {
+        self.set_terminal(call);
         let on = match call.int(1) {
             FIOCLEX => true,
             FIONCLEX => false,

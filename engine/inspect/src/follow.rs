@@ -16,6 +16,7 @@ use super::{Inspector, Seen, path};
 /// The descriptor that stands for the working directory (open(2)).
 pub const AT_FDCWD: i32 = -100;
 pub(super) const CLOEXEC: u64 = 0x8_0000;
+const O_NOCTTY: u64 = 0o400;
 /// `__O_TMPFILE`
 const TMPFILE: u64 = 0o20_000_000;
 const MFD_CLOEXEC: u64 = 1;
@@ -404,6 +405,9 @@ impl Inspector {
             DescriptorKind::File
         };
         let descriptor = self.files.pool.file(kind, &name, said.as_deref());
+        if flags & O_NOCTTY == 0 {
+            self.open_terminal(call, &name);
+        }
         self.scratch = name;
         self.install(call, descriptor, flags & CLOEXEC != 0, seen);
     }

@@ -366,11 +366,12 @@ impl Inspector {
             .read(process.pid, file)
     }
 
-    /// The device number of a process's controlling terminal; 0: none. The state knows it from the last exec; opening a
-    /// terminal and ioctl(2) change it, so /proc is asked.
+    /// The device number of a process's controlling terminal; 0: none. While the driver stops the thread, /proc has that of
+    /// the moment. Otherwise it follows from exec, setsid(2), opening a terminal, and ioctl(2) if that is captured.
     #[must_use]
     pub fn tty(&self, process: &Process) -> u32 {
-        let proc_fs = self.proc_fs.as_ref().filter(|_| !process.ended);
+        let asks = self.held && !process.ended;
+        let proc_fs = self.proc_fs.as_ref().filter(|_| asks);
         proc_fs
             .and_then(|proc_fs| proc_fs.tty(process.pid))
             .unwrap_or(process.tty)

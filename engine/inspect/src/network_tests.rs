@@ -255,3 +255,13 @@ fn the_upper_half_of_an_int_is_ignored() {
     );
     assert_eq!(&*inspector.process_by_pid(10).unwrap().name, b"renamed");
 }
+
+#[test]
+fn a_refused_connection_keeps_the_address_that_was_asked_for() {
+    let mut inspector = isolated();
+    let refused = Ev::call(10, "connect", &[3, 1, 16], -115)
+        .said(1, &inet(1, 9))
+        .tuple(([127, 0, 0, 1], 60820), ([0, 0, 0, 0], 0));
+    let name = last(&mut inspector, &[socket(10, 3, TCP), refused]);
+    assert_eq!(name, "127.0.0.1:60820->127.0.0.1:9");
+}

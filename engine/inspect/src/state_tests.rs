@@ -421,3 +421,39 @@ fn a_file_that_is_opened_by_handle_or_without_a_name_is_a_file() {
     assert_eq!(open(5), (DescriptorKind::File, "/data/#17".to_owned()));
     assert_eq!(open(6), (DescriptorKind::Other, "/data/y".to_owned()));
 }
+
+#[test]
+fn the_leader_of_a_session_gets_the_terminal_that_it_opens() {
+    let mut inspector = isolated();
+    let pts = |flags: i64| {
+        Ev::call(10, "openat", &[-100, 1, flags, 0], 3)
+            .said(1, b"/dev/pts/300")
+            .fact(Fact::Path, b"/dev/pts/300")
+    };
+    let tty = |inspector: &mut Inspector, events: &[Ev]| {
+        feed(inspector, events);
+        inspector.tty(inspector.process_by_pid(10).unwrap())
+    };
+    let ids = Ids {
+        tty: 34816,
+        ..Ids::default()
+    };
+    assert_eq!(
+        tty(
+            &mut inspector,
+            &[Ev::exec(10, "/bin/sh", &["sh"], ids), pts(2)]
+        ),
+        34816
+    );
+    let setsid = Ev::call(10, "setsid", &[], 10);
+    // O_NOCTTY
+    assert_eq!(tty(&mut inspector, &[setsid.clone(), pts(0o402)]), 0);
+    let expected = 136 << 8 | (300 & 0xff) | (300 & !0xff) << 12;
+    let take = Ev::call(10, "ioctl", &[3, 0x540e, 0], 0);
+    assert_eq!(tty(&mut inspector, &[take]), expected);
+    assert_eq!(
+        tty(&mut inspector, &[Ev::call(10, "ioctl", &[3, 0x5422, 0], 0)]),
+        0
+    );
+    assert_eq!(tty(&mut inspector, &[setsid, pts(2)]), expected);
+}

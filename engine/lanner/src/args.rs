@@ -281,6 +281,9 @@ pub(crate) struct UseArgs {
     /// warning, instead of refusing the files.
     #[arg(long)]
     pub(crate) skip_unknown: bool,
+    /// Refuse whatever Falco would refuse, so that the rules can be used there, too.
+    #[arg(long)]
+    pub(crate) strict_falco: bool,
 }
 
 /// `lanner rules check`.

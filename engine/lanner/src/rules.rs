@@ -13,6 +13,7 @@ use fields::FieldRegistry;
 use plugin_host::{
     self, Diagnostic, EventTypes, Explanation, Plugin, Rule, RuleFile, RuleHost, Severity,
 };
+use session::config::trusted;
 use session::rule_tests::{self, Bench, Outcome, Suite};
 use session::{plugin_directories, rule_files};
 use suggest::did_you_mean;
@@ -34,28 +35,36 @@ fn plugin(args: &UseArgs) -> Result<Plugin, Failure> {
     plugin_host::find(&directories, &args.plugin).map_err(Failure::usage)
 }
 
-fn settings(args: &UseArgs) -> &'static str {
+/// The settings of the rule plugin, as JSON.
+fn settings(args: &UseArgs) -> String {
+    let mut settings = serde_json::Map::new();
     if args.skip_unknown {
-        r#"{"unknown_fields":"skip-rule"}"#
-    } else {
-        ""
+        settings.insert("unknown_fields".to_owned(), "skip-rule".into());
     }
+    if args.strict_falco {
+        settings.insert("strict_falco".to_owned(), true.into());
+    }
+    if settings.is_empty() {
+        return String::new();
+    }
+    Value::Object(settings).to_string()
 }
 
 fn open(args: &UseArgs, files: &[RuleFile], registry: &FieldRegistry) -> Result<RuleHost, Failure> {
-    RuleHost::open(&plugin(args)?, registry, files, settings(args)).map_err(Failure::usage)
+    RuleHost::open(&plugin(args)?, registry, files, &settings(args)).map_err(Failure::usage)
 }
 
 fn check(args: &RuleCheckArgs) -> Result<ExitCode, Failure> {
     let files = rule_files(&args.files).map_err(Failure::usage)?;
     let registry = FieldRegistry::new("");
-    let found = RuleHost::check(
+    let mut found = RuleHost::check(
         &plugin(&args.using)?,
         &registry,
         &files,
-        settings(&args.using),
+        &settings(&args.using),
     )
     .map_err(Failure::broken)?;
+    found.splice(0..0, args.files.iter().filter_map(|path| untrusted(path)));
     let count = |severity| found.iter().filter(|one| one.severity == severity).count();
     let errors = count(Severity::Error);
     let warnings = count(Severity::Warning);
@@ -104,6 +113,18 @@ fn check(args: &RuleCheckArgs) -> Result<ExitCode, Failure> {
         print(text.as_bytes())?;
     }
     Ok(ExitCode::from(u8::from(!good)))
+}
+
+/// A warning about a file that `lanner run` would refuse, because other users can write it.
+fn untrusted(path: &Path) -> Option<Diagnostic> {
+    let error = trusted::file(path).err()?;
+    Some(Diagnostic {
+        severity: Severity::Warning,
+        code: "LOAD_UNTRUSTED_FILE".to_owned(),
+        message: format!("`lanner run` will refuse this file: {}", Chain(&error)),
+        file: path.display().to_string(),
+        ..Diagnostic::default()
+    })
 }
 
 fn plural(count: usize, what: &str) -> String {
@@ -208,7 +229,7 @@ fn explained(rule: &Rule, explanation: &Explanation) -> String {
         wrap(&mut text, &rule.tags.join(", "));
     }
     let _ = writeln!(text, "\ncondition, with macros and lists filled in");
-    wrap(&mut text, &explanation.condition);
+    wrap_words(&mut text, words(&explanation.condition));
     let types = match &explanation.event_types {
         EventTypes::All => "all".to_owned(),
         EventTypes::Only(names) if names.is_empty() => "none: it never matches".to_owned(),
@@ -229,8 +250,23 @@ fn explained(rule: &Rule, explanation: &Explanation) -> String {
 
 /// Appends lines of limited width, broken at blanks.
 fn wrap(out: &mut String, text: &str) {
+    wrap_words(out, text.split_whitespace());
+}
+
+/// The words of a condition. Blanks in quotes do not end a word.
+fn words(condition: &str) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    let words = condition.split(move |c: char| {
+        quoted ^= c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        c == ' ' && !quoted
+    });
+    words.filter(|word| !word.is_empty())
+}
+
+fn wrap_words<'a>(out: &mut String, words: impl Iterator<Item = &'a str>) {
     let mut width = 0;
-    for word in text.split_whitespace() {
+    for word in words {
         let length = word.chars().count();
         if width > 0 && width + 1 + length > WIDTH {
             out.push('\n');

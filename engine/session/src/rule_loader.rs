@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use driver_api::request::{Omit, SyscallSet};
-use driver_api::table;
 
 use crate::config::{Config, Loaded, Matching};
 use crate::counters::Board;
@@ -18,7 +17,7 @@ use crate::worker_loader;
 use delivery::alert::{AlertFormat, AlertRule, AppendOutput};
 use delivery::{Planned, RuleLimits};
 use fields::template::Template;
-use fields::{FieldRegistry, Fields, HostNames, host_names};
+use fields::{FieldRegistry, Fields, HostNames, calls_of_type, host_names};
 use plugin_host::{self, EventTypes, OutputHost, Pins, Plugin, Priority, Rule, RuleFile, RuleHost};
 
 /// How long plugins may take to open.
@@ -295,7 +294,7 @@ pub(super) fn names_to_look_up(rules: &mut RuleHost) -> Result<Vec<String>, Load
 fn selection<'a>(rules: impl Iterator<Item = &'a RuleHost>) -> (SyscallSet, Omit) {
     let of = |rules: &RuleHost| match rules.event_types() {
         EventTypes::All => SyscallSet::all(),
-        EventTypes::Only(names) => names.iter().flat_map(|name| table::of_type(name)).collect(),
+        EventTypes::Only(names) => names.iter().flat_map(|name| calls_of_type(name)).collect(),
     };
     let wanted = rules.fold(SyscallSet::default(), |all, rules| all.union(&of(rules)));
     let spared = inspect::spared();

@@ -73,7 +73,7 @@ impl Operand {
     pub(crate) fn plain(&self) -> Option<&FieldRef> {
         match &self.term {
             Term::Field(field) => Some(field),
-            Term::Text(_) | Term::Call(..) => None,
+            Term::Text(_) | Term::List(_) | Term::Call(..) => None,
         }
     }
 }
@@ -96,16 +96,11 @@ impl fmt::Display for Operand {
 fn write_term(f: &mut fmt::Formatter<'_>, term: &Term<FieldRef>) -> fmt::Result {
     match term {
         Term::Field(field) => write!(f, "{field}"),
-        Term::Text(text) => write_quoted(f, &String::from_utf8_lossy(text)),
+        Term::Text(text) => write_quoted(f, text),
+        Term::List(elements) => write_terms(f, elements),
         Term::Call(transformer, args, option) => {
-            write!(f, "{}(", transformer.name())?;
-            for (at, arg) in args.iter().enumerate() {
-                if at > 0 {
-                    f.write_str(", ")?;
-                }
-                write_term(f, arg)?;
-            }
-            f.write_str(")")?;
+            f.write_str(transformer.name())?;
+            write_terms(f, args)?;
             match option {
                 Some(option) => write!(f, "[{option}]"),
                 None => Ok(()),
@@ -114,27 +109,45 @@ fn write_term(f: &mut fmt::Formatter<'_>, term: &Term<FieldRef>) -> fmt::Result 
     }
 }
 
-/// Writes a text as in a condition: in quotes if it would not be one word without them.
-pub(crate) fn write_value(f: &mut impl fmt::Write, text: &str) -> fmt::Result {
-    let bare =
-        !text.is_empty() && !text.contains(|c: char| c.is_control() || "()\"' \\=,".contains(c));
+fn write_terms(f: &mut fmt::Formatter<'_>, terms: &[Term<FieldRef>]) -> fmt::Result {
+    f.write_str("(")?;
+    for (at, term) in terms.iter().enumerate() {
+        if at > 0 {
+            f.write_str(", ")?;
+        }
+        write_term(f, term)?;
+    }
+    f.write_str(")")
+}
+
+/// Writes a value as in a condition: in quotes if it would not be one word without them.
+pub(crate) fn write_value(f: &mut impl fmt::Write, word: &Word) -> fmt::Result {
+    let text = &word.text;
+    let bare = word.raw.is_none()
+        && !text.is_empty()
+        && !text.contains(|c: char| c.is_control() || "()\"' \\=,".contains(c));
     if bare {
         f.write_str(text)
     } else {
-        write_quoted(f, text)
+        write_quoted(f, word.bytes())
     }
 }
 
-fn write_quoted(f: &mut impl fmt::Write, text: &str) -> fmt::Result {
+fn write_quoted(f: &mut impl fmt::Write, bytes: &[u8]) -> fmt::Result {
     f.write_char('"')?;
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => write!(f, "\\{c}")?,
-            '\n' => f.write_str("\\n")?,
-            '\r' => f.write_str("\\r")?,
-            '\t' => f.write_str("\\t")?,
-            c if c.is_ascii_control() => write!(f, "\\x{:02x}", u32::from(c))?,
-            c => f.write_char(c)?,
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '"' | '\\' => write!(f, "\\{c}")?,
+                '\n' => f.write_str("\\n")?,
+                '\r' => f.write_str("\\r")?,
+                '\t' => f.write_str("\\t")?,
+                c if c.is_ascii_control() => write!(f, "\\x{:02x}", u32::from(c))?,
+                c => f.write_char(c)?,
+            }
+        }
+        for byte in chunk.invalid() {
+            write!(f, "\\x{byte:02x}")?;
         }
     }
     f.write_char('"')
@@ -143,10 +156,17 @@ fn write_quoted(f: &mut impl fmt::Write, text: &str) -> fmt::Result {
 /// A text in a condition.
 #[derive(Debug, Clone)]
 pub(crate) struct Word {
+    /// The text. What is not UTF-8 is replaced.
     pub(crate) text: String,
-    /// In quotes, so it is never the name of a list.
-    pub(crate) quoted: bool,
+    /// Its bytes, if they are not UTF-8.
+    pub(crate) raw: Option<Box<[u8]>>,
     pub(crate) place: Place,
+}
+
+impl Word {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.raw.as_deref().unwrap_or(self.text.as_bytes())
+    }
 }
 
 /// Whether exactly one, at least one, or all of several constants have to fit.

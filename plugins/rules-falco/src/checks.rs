@@ -24,6 +24,12 @@ pub(crate) fn comparison(
     field: &ResolvedField,
 ) -> Result<Checked, Problem> {
     suits(check, field)?;
+    if field.kind != FieldKind::Bytes
+        && let Some(word) = values.iter().find(|word| word.text.contains('\0'))
+    {
+        let message = "no value contains the byte 0";
+        return Err(Problem::new(&word.place, message).code(code::CONDITION));
+    }
     if let FieldKind::String | FieldKind::Bytes = field.kind
         && let Some(comparison) = joinable(check, values)?
     {

@@ -114,6 +114,11 @@ fn with_transformers(
     match term {
         Term::Field(_) => found(around),
         Term::Text(_) => {}
+        Term::List(elements) => {
+            for element in elements {
+                with_transformers(element, around, found);
+            }
+        }
         Term::Call(transformer, args, _) => {
             let depth = around.len();
             if *transformer != Transformer::Val {

@@ -3,18 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use lanner_plugin::{FieldKind, Relation, ResolvedField, RuleRequest, Term, UnknownName};
+use lanner_plugin::{FieldKind, Relation, ResolvedField, RuleRequest, Severity, Term, UnknownName};
 
 use crate::ast::{Check, Expr, FieldRef, Operand, Right, Word};
 use crate::checks::{self, Checked};
 use crate::graph::{Comparison, Graph, Id, Test};
-use crate::items::Items;
+use crate::hints;
+use crate::items::{Items, Macro};
 use crate::link;
+use crate::lists::Lists;
 use crate::matcher::Matcher;
+use crate::narrow;
 use crate::operators::Op;
-use crate::parse::{ConditionText, condition};
+use crate::parse::condition;
 use crate::program::Candidates;
 use crate::source::{Place, Problem, code};
+use crate::text::Composed;
 use crate::types::TypeSet;
 
 /// Looks up names: the host, or a table of a test.
@@ -33,8 +37,11 @@ impl Names for RuleRequest<'_> {
     }
 }
 
-/// The depth limit of conditions with macros filled in, and of lists in lists.
+/// The depth limit of conditions with macros filled in.
 const MAX_DEPTH: usize = 400;
+
+/// A condition that can match more event types than this is slow. Falco counts the entry and the exit of a call, up to 100.
+const MAX_TYPES: usize = 50;
 
 /// A compiled condition and the event types that it, and its opposite, can match.
 #[derive(Clone)]
@@ -42,6 +49,8 @@ struct Compiled {
     node: Id,
     types: TypeSet,
     opposite: TypeSet,
+    /// What `evt.num`, which is at least 1, decides about it, as in the macro `never_true: evt.num=0`.
+    known: Option<bool>,
 }
 
 enum MacroState {
@@ -69,7 +78,7 @@ pub(crate) struct KnownMatcher {
 
 /// Compiles rules one by one into a program.
 pub(crate) struct Compiler<'a, N> {
-    names: &'a N,
+    pub(crate) names: &'a N,
     items: &'a Items,
     graph: Graph,
     /// The condition of each rule; none for one that never matches.
@@ -79,6 +88,9 @@ pub(crate) struct Compiler<'a, N> {
     matchers: Vec<KnownMatcher>,
     matcher_indices: HashMap<String, usize>,
     macros: HashMap<String, MacroState>,
+    /// Macros that no rule uses, and that were checked.
+    checked: BTreeSet<&'a str>,
+    pub(crate) lists: Lists<'a>,
     /// Macros and lists that rules use.
     used_names: BTreeSet<String>,
     rule_types: Vec<TypeSet>,
@@ -86,8 +98,8 @@ pub(crate) struct Compiler<'a, N> {
     /// Notes on conditions.
     pub(crate) notes: Vec<Problem>,
     depth: usize,
-    /// The number of the item that is being compiled, among the items of all files.
-    order: usize,
+    /// The macro that is being compiled.
+    inside: Option<&'a Macro>,
 }
 
 impl<'a, N: Names> Compiler<'a, N> {
@@ -102,36 +114,35 @@ impl<'a, N: Names> Compiler<'a, N> {
             matchers: Vec::new(),
             matcher_indices: HashMap::new(),
             macros: HashMap::new(),
+            checked: BTreeSet::new(),
+            lists: Lists::new(items),
             used_names: BTreeSet::new(),
             rule_types: Vec::new(),
             type_names: BTreeMap::new(),
             notes: Vec::new(),
             depth: 0,
-            order: 0,
+            inside: None,
         }
     }
 
     /// Adds the next rule. Returns whether its condition names the event types that it needs.
-    pub(crate) fn rule(
-        &mut self,
-        text: &ConditionText,
-        exceptions: Vec<Expr>,
-        enabled: bool,
-    ) -> Result<bool, Problem> {
-        let mut expr = condition(text)?;
-        if !exceptions.is_empty() {
-            expr = Expr::And(vec![expr, Expr::Not(Box::new(Expr::Or(exceptions)))]);
-        }
+    pub(crate) fn rule(&mut self, text: &Composed, enabled: bool) -> Result<bool, Problem> {
+        self.inside = None;
+        let expr = self.parse(text)?;
         let compiled = self.expr(&expr)?;
-        let specific = compiled.types.finite().is_some();
+        let few = |types: &BTreeSet<u32>| types.len() <= MAX_TYPES;
+        let specific = compiled.types.finite().is_some_and(few) || compiled.known == Some(false);
         self.conditions.push(enabled.then_some(compiled.node));
         self.rule_types.push(compiled.types);
         Ok(specific)
     }
 
-    /// Sets the number, among the items of all files, of the item whose condition is compiled next.
-    pub(crate) fn begin_rule(&mut self, order: usize) {
-        self.order = order;
+    /// Fills lists into a condition and parses it.
+    fn parse(&mut self, text: &Composed) -> Result<Expr, Problem> {
+        let text = self
+            .lists
+            .fill_in(text.clone(), &mut self.used_names, &mut self.notes)?;
+        condition(&text, &mut self.notes)
     }
 
     /// Adds a rule that never matches, so that later rules keep their numbers.
@@ -140,9 +151,64 @@ impl<'a, N: Names> Compiler<'a, N> {
         self.rule_types.push(TypeSet::none());
     }
 
-    /// Compiles a macro that no rule uses, to find its faults.
-    pub(crate) fn check_macro(&mut self, name: &str, place: &Place) -> Result<(), Problem> {
-        self.shared(name, place).map(|_| ())
+    /// Checks a macro that no rule uses. As in Falco, its grammar and its macros must be right, not its values.
+    pub(crate) fn check_macro(&mut self, known: &'a Macro) -> Result<(), Problem> {
+        let mut path = vec![known.name.as_str()];
+        self.check_macro_in(known, &mut path)
+    }
+
+    fn check_macro_in(&mut self, known: &'a Macro, path: &mut Vec<&'a str>) -> Result<(), Problem> {
+        if self.macros.contains_key(&known.name) || !self.checked.insert(&known.name) {
+            return Ok(());
+        }
+        self.inside = Some(known);
+        let expr = self.parse(&known.condition)?;
+        self.check_macros(&expr, known, path)
+    }
+
+    fn check_macros(
+        &mut self,
+        expr: &Expr,
+        inside: &'a Macro,
+        path: &mut Vec<&'a str>,
+    ) -> Result<(), Problem> {
+        match expr {
+            Expr::Or(terms) | Expr::And(terms) => terms
+                .iter()
+                .try_for_each(|term| self.check_macros(term, inside, path)),
+            Expr::Not(inner) => self.check_macros(inner, inside, path),
+            Expr::Macro(word) => {
+                let known = self.find_macro(&word.text, &word.place)?;
+                self.inside = Some(inside);
+                self.note_order(known, &word.place);
+                if path.contains(&known.name.as_str()) {
+                    return Err(contains_itself(&known.name, &word.place));
+                }
+                if path.len() > MAX_DEPTH {
+                    let message = "macros are nested too deeply here";
+                    return Err(Problem::new(&word.place, message).code(code::CONDITION));
+                }
+                self.used_names.insert(known.name.clone());
+                path.push(&known.name);
+                let result = self.check_macro_in(known, path);
+                path.pop();
+                result
+            }
+            Expr::Check(_) => Ok(()),
+        }
+    }
+
+    fn find_macro(&self, name: &str, place: &Place) -> Result<&'a Macro, Problem> {
+        let items = self.items;
+        if let Some(at) = items.macro_indices.get(name) {
+            return Ok(&items.macros[*at]);
+        }
+        let problem = Problem::new(place, format!("there is no macro `{name}`"));
+        Err(if self.lists.contains(name) {
+            problem.help("it is a list; use it as `field in (list)`")
+        } else {
+            problem.nearest(name, items.macro_indices.keys().map(String::as_str))
+        })
     }
 
     /// Records the macros and lists of a rule that is not compiled.
@@ -155,17 +221,12 @@ impl<'a, N: Names> Compiler<'a, N> {
         self.macros.contains_key(name) || self.used_names.contains(name)
     }
 
-    /// Whether a rule so far uses this list.
-    pub(crate) fn used_list(&self, name: &str) -> bool {
-        self.used_names.contains(name)
-    }
-
     /// Looks up a field.
     pub(crate) fn field(&self, field: &FieldRef) -> Result<ResolvedField, Problem> {
         let found = self.names.field(&field.name, field.arg.as_deref());
         found.map_err(|UnknownName { reason }| {
             let mut problem = Problem::new(&field.place, format!("there is no field `{field}`"))
-                .code(code::FILTER);
+                .code(code::CONDITION);
             problem.missing = Some(field.to_string().into());
             explain_unknown(problem, &reason, "`lanner fields` lists the fields")
         })
@@ -189,6 +250,16 @@ impl<'a, N: Names> Compiler<'a, N> {
         match term {
             Term::Field(field) => self.field(field),
             Term::Text(_) => Ok(ResolvedField::new(0, FieldKind::String)),
+            Term::List(elements) => {
+                for element in elements {
+                    let found = self.term_type(element, place)?;
+                    if found.any || found.list || found.kind == FieldKind::Any {
+                        let message = "an element of a list has one value";
+                        return Err(Problem::new(place, message).code(code::CONDITION));
+                    }
+                }
+                Ok(ResolvedField::new(0, FieldKind::String).list())
+            }
             Term::Call(transformer, args, option) => {
                 let mut types = Vec::with_capacity(args.len());
                 for arg in args {
@@ -209,8 +280,12 @@ impl<'a, N: Names> Compiler<'a, N> {
         let at = self.operands.len();
         self.graph.source_costs.push(match &operand.term {
             Term::Call(..) => 20.0,
-            Term::Field(_) | Term::Text(_) if operand.field.any || operand.field.list => 15.0,
-            Term::Field(_) | Term::Text(_) => 0.0,
+            Term::Field(_) | Term::Text(_) | Term::List(_)
+                if operand.field.any || operand.field.list =>
+            {
+                15.0
+            }
+            Term::Field(_) | Term::Text(_) | Term::List(_) => 0.0,
         });
         self.operand_indices.insert(operand.term.clone(), at);
         self.operands.push(operand);
@@ -250,6 +325,7 @@ impl<'a, N: Names> Compiler<'a, N> {
                     node: self.graph.or(&ids),
                     types,
                     opposite,
+                    known: known_of(&terms, true),
                 })
             }
             Expr::And(terms) => {
@@ -264,6 +340,7 @@ impl<'a, N: Names> Compiler<'a, N> {
                     node: self.graph.and(&ids),
                     types,
                     opposite,
+                    known: known_of(&terms, false),
                 })
             }
             Expr::Not(inner) => {
@@ -272,6 +349,7 @@ impl<'a, N: Names> Compiler<'a, N> {
                     node: self.graph.not(inner.node),
                     types: inner.opposite,
                     opposite: inner.types,
+                    known: inner.known.map(|known| !known),
                 })
             }
             Expr::Macro(word) => self.shared(&word.text, &word.place),
@@ -285,42 +363,43 @@ impl<'a, N: Names> Compiler<'a, N> {
 
     fn shared(&mut self, name: &str, place: &Place) -> Result<Compiled, Problem> {
         match self.macros.get(name) {
-            Some(MacroState::Done(result)) => return result.clone(),
-            Some(MacroState::Open) => {
-                return Err(
-                    Problem::new(place, format!("the macro `{name}` contains itself"))
-                        .code(code::CONDITION),
-                );
+            Some(MacroState::Done(result)) => {
+                let result = result.clone();
+                let known = self.find_macro(name, place)?;
+                self.note_order(known, place);
+                return result;
             }
+            Some(MacroState::Open) => return Err(contains_itself(name, place)),
             None => {}
         }
-        let items = self.items;
-        let Some(known) = items.macros.get(name) else {
-            let problem =
-                Problem::new(place, format!("there is no macro `{name}`")).code(code::CONDITION);
-            return Err(if items.lists.contains_key(name) {
-                problem.help("it is a list; use it as `field in (list)`")
-            } else {
-                problem.nearest(name, items.macros.keys().map(String::as_str))
-            });
-        };
+        let known = self.find_macro(name, place)?;
         if self.depth > MAX_DEPTH {
             let message = "macros are nested too deeply here";
             return Err(Problem::new(place, message).code(code::CONDITION));
         }
-        if known.order > self.order {
-            let message = format!("the macro `{name}` is defined only later");
-            let problem = Problem::note(code::ORDER, place, message);
-            self.notes
-                .push(problem.help("Falco would not find it; define it before its first use"));
-        }
+        self.note_order(known, place);
         self.macros.insert(name.to_owned(), MacroState::Open);
-        let around = std::mem::replace(&mut self.order, known.order);
-        let result = condition(&known.condition).and_then(|expr| self.expr(&expr));
-        self.order = around;
+        let around = self.inside.replace(known);
+        let result = self
+            .parse(&known.condition)
+            .and_then(|expr| self.expr(&expr));
+        self.inside = around;
         let done = MacroState::Done(result.clone());
         self.macros.insert(name.to_owned(), done);
         result
+    }
+
+    /// Notes a macro within a macro that is defined only after the last change of the outer one.
+    fn note_order(&mut self, known: &Macro, place: &Place) {
+        if self
+            .inside
+            .is_some_and(|around| known.order > around.changed)
+        {
+            let message = format!("the macro `{}` is defined only later", known.name);
+            let problem = Problem::refused_by_falco(code::VALIDATE, place, message);
+            self.notes
+                .push(problem.help("Falco would not find it; define it before its first use"));
+        }
     }
 
     fn check(&mut self, check: &Check) -> Result<Compiled, Problem> {
@@ -328,18 +407,14 @@ impl<'a, N: Names> Compiler<'a, N> {
             Right::Operand(right) => return self.check_with(check, right),
             Right::Values(values) => values,
         };
-        let expanded;
-        let values = if check.op.takes_list() || check.quantifier.is_some() {
-            expanded = self.expand(values)?;
-            &expanded
-        } else {
-            expanded = self.single(check, values)?;
-            &expanded
-        };
         self.note_missing(check, values);
-        self.warn_of_direction(check);
+        self.note_fields(&check.left);
+        for word in values {
+            let known = |name: &str, arg: Option<&str>| self.names.field(name, arg).is_ok();
+            self.notes.extend(hints::of_value(check.op, word, known));
+        }
         if check.is_event_type() {
-            return self.event_type(values, check.op == Op::Ne);
+            return self.event_type(check, values);
         }
         // Events are ends of calls only, as in Falco since its engine 0.58.
         if matches!(check.op, Op::Eq | Op::Ne | Op::In)
@@ -353,6 +428,9 @@ impl<'a, N: Names> Compiler<'a, N> {
         }
         let left = self.operand(&check.left)?;
         let field = left.field;
+        self.notes.extend(narrow::notes(check, values, &field));
+        let numbers = self.falco_numbers(check, values, &field);
+        let values = numbers.as_deref().unwrap_or(values);
         let comparison = match checks::comparison(check, values, &field)? {
             Checked::Joinable(comparison) => comparison,
             Checked::Matcher(matcher) => {
@@ -370,11 +448,55 @@ impl<'a, N: Names> Compiler<'a, N> {
             }
         };
         let source = self.source(left);
-        Ok(self.test(source, check.op.candidates(&field), comparison))
+        let compiled = self.test(source, check.op.candidates(&field), comparison);
+        Ok(Compiled {
+            known: hints::decided_by_number(check, values),
+            ..compiled
+        })
+    }
+
+    /// The values with numbers as Falco reads them: names of services are their ports, and a number that does not fit wraps
+    /// around. None if all values are what they look like.
+    fn falco_numbers(
+        &mut self,
+        check: &Check,
+        values: &[Word],
+        field: &ResolvedField,
+    ) -> Option<Vec<Word>> {
+        let read: Vec<_> = values
+            .iter()
+            .map(|word| narrow::number(check, &word.text, field))
+            .collect();
+        if read.iter().all(Option::is_none) {
+            return None;
+        }
+        let mut replaced = Vec::new();
+        for (word, read) in values.iter().zip(read) {
+            let text = read.unwrap_or_else(|| word.text.clone());
+            if word.text.starts_with(['-', '+'])
+                || word.text.starts_with(|c: char| c.is_ascii_digit())
+            {
+                let message = format!(
+                    "`{}` does not fit this field, and becomes {text}",
+                    word.text
+                );
+                if text != word.text {
+                    self.notes
+                        .push(Problem::note(code::WRAPS, &word.place, message));
+                }
+            }
+            replaced.push(Word {
+                text,
+                ..word.clone()
+            });
+        }
+        Some(replaced)
     }
 
     /// `field op val(field)`
     fn check_with(&mut self, check: &Check, right: &Operand) -> Result<Compiled, Problem> {
+        self.note_fields(&check.left);
+        self.note_fields(right);
         let left = self.operand(&check.left)?;
         let value = self.operand(right)?;
         checks::suit_each_other(check, &left.field, &value.field, &right.place)?;
@@ -411,34 +533,8 @@ impl<'a, N: Names> Compiler<'a, N> {
             }),
             types: TypeSet::all(),
             opposite: TypeSet::all(),
+            known: None,
         }
-    }
-
-    /// The constant of an operator that takes one. The name of a list with one element stands for the element.
-    fn single(&mut self, check: &Check, values: &[Word]) -> Result<Vec<Word>, Problem> {
-        let Some(word) = values.first().filter(|word| !word.quoted) else {
-            return Ok(values.to_vec());
-        };
-        if !self.items.lists.contains_key(&word.text) {
-            return Ok(values.to_vec());
-        }
-        let elements = self.expand(values)?;
-        if elements.len() == 1 {
-            return Ok(elements);
-        }
-        let message = format!(
-            "`{}` is a list of {} elements, and `{}` compares with one value",
-            word.text,
-            elements.len(),
-            check.op.name()
-        );
-        let help = format!(
-            "write `{} in ({})`, or put quotes around it if you mean a text",
-            check.left, word.text
-        );
-        Err(Problem::new(&word.place, message)
-            .code(code::CONDITION)
-            .help(help))
     }
 
     /// Notes a comparison with `<NA>`, which means a missing value in outputs only.
@@ -451,15 +547,12 @@ impl<'a, N: Names> Compiler<'a, N> {
         }
     }
 
-    /// Warns about `evt.dir`, the only deprecated field of Falco that lanner has.
-    fn warn_of_direction(&mut self, check: &Check) {
-        if let Term::Field(field) = &check.left.term
-            && field.name == "evt.dir"
-        {
-            let message = "`evt.dir` is deprecated: events are those of calls that have returned";
-            let problem = Problem::warning(code::DEPRECATED, &field.place, message);
-            self.notes.push(problem.help("leave this check out"));
-        }
+    /// Notes fields that Falco does not have, or has given up.
+    fn note_fields(&mut self, operand: &Operand) {
+        let notes = &mut self.notes;
+        operand.term.fields(&mut |field| {
+            notes.extend(hints::of_field(field, code::CONDITION));
+        });
     }
 
     fn constant(&mut self, value: bool) -> Compiled {
@@ -473,6 +566,7 @@ impl<'a, N: Names> Compiler<'a, N> {
             node: self.graph.constant(value),
             types,
             opposite,
+            known: Some(value),
         }
     }
 
@@ -482,18 +576,30 @@ impl<'a, N: Names> Compiler<'a, N> {
             .event_type(&word.text)
             .map_err(|UnknownName { reason }| {
                 let message = format!("there is no event type `{}`", word.text);
-                let mut problem = Problem::new(&word.place, message).code(code::FILTER);
+                let mut problem = Problem::new(&word.place, message).code(code::CONDITION);
                 problem.missing = Some(word.text.as_str().into());
                 explain_unknown(problem, &reason, "`lanner syscalls` lists them")
             })
     }
 
-    fn event_type(&mut self, values: &[Word], negated: bool) -> Result<Compiled, Problem> {
+    fn event_type(&mut self, check: &Check, values: &[Word]) -> Result<Compiled, Problem> {
+        let negated = check.op == Op::Ne;
+        let free = check.left.plain().is_some_and(|f| f.name == "syscall.type");
         let mut types = Vec::new();
         for value in values {
-            let number = self.type_number(value)?;
-            self.type_names.insert(number, value.text.clone());
-            types.push(number);
+            match self.type_number(value) {
+                Ok(number) => {
+                    self.type_names.insert(number, value.text.clone());
+                    types.push(number);
+                }
+                // As in Falco, `syscall.type` takes any text.
+                Err(problem) if free => self.notes.push(Problem {
+                    severity: Severity::Note,
+                    missing: None,
+                    ..problem.code(code::HINT)
+                }),
+                Err(problem) => return Err(problem),
+            }
         }
         let set = TypeSet::only(types.iter().copied());
         let opposite = set.clone().invert();
@@ -503,57 +609,30 @@ impl<'a, N: Names> Compiler<'a, N> {
                 node: self.graph.not(node),
                 types: opposite,
                 opposite: set,
+                known: None,
             }
         } else {
             Compiled {
                 node,
                 types: set,
                 opposite,
+                known: None,
             }
         })
     }
+}
 
-    /// Replaces the names of lists by their elements.
-    fn expand(&mut self, values: &[Word]) -> Result<Vec<Word>, Problem> {
-        let mut out = Vec::new();
-        let mut seen = BTreeSet::new();
-        for value in values {
-            self.expand_word(value, &mut out, &mut seen, &mut Vec::new())?;
-        }
-        Ok(out)
+/// Whether terms decide an `or` (`and`): one that is true (false) does, and so do all others.
+fn known_of(terms: &[Compiled], or: bool) -> Option<bool> {
+    if terms.iter().any(|term| term.known == Some(or)) {
+        return Some(or);
     }
+    let all = terms.iter().all(|term| term.known == Some(!or));
+    all.then_some(!or)
+}
 
-    fn expand_word(
-        &mut self,
-        word: &Word,
-        out: &mut Vec<Word>,
-        seen: &mut BTreeSet<String>,
-        path: &mut Vec<String>,
-    ) -> Result<(), Problem> {
-        let items = self.items;
-        let list = (!word.quoted)
-            .then(|| items.lists.get(&word.text))
-            .flatten();
-        let Some(list) = list else {
-            out.push(word.clone());
-            return Ok(());
-        };
-        self.used_names.insert(word.text.clone());
-        if path.len() > MAX_DEPTH || path.contains(&word.text) {
-            let message = format!("the list `{}` contains itself", word.text);
-            return Err(Problem::new(&word.place, message).code(code::CONDITION));
-        }
-        // Each list is needed only once.
-        if !seen.insert(word.text.clone()) {
-            return Ok(());
-        }
-        path.push(word.text.clone());
-        for element in &list.words {
-            self.expand_word(element, out, seen, path)?;
-        }
-        path.pop();
-        Ok(())
-    }
+fn contains_itself(name: &str, place: &Place) -> Problem {
+    Problem::new(place, format!("the macro `{name}` contains itself"))
 }
 
 /// Adds the host's reason why it does not know a name, without the part that the message already says. `without` is the

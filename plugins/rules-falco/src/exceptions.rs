@@ -1,301 +1,378 @@
-//! Exceptions of rules: tables of field values for which a rule does not match. They become part of the condition:
-//! `condition and not (row or row or ...)`.
+//! Exceptions of rules: tables of field values for which a rule does not match. They become part of the condition's text:
+//! `(condition) and not (row or row or ...)`.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::ast::{Check, Expr, Operand, Quantifier, Right, Word};
-use crate::keys::{Keys, text, texts};
+use crate::ast::Quantifier;
+use crate::keys::{Keys, text};
+use crate::lists::push_value;
 use crate::operators::Op;
-use crate::parse::lone_operand;
 use crate::source::{Place, Problem, code};
+use crate::text::Composed;
 use crate::yaml::{Node, Scalar};
 
 /// An exception of a rule.
 #[derive(Debug)]
 pub(crate) struct Exception {
     name: Scalar,
-    columns: Option<Columns>,
-    values: Vec<Arc<Node>>,
+    fields: Option<Entry>,
+    comparators: Option<Entry>,
+    values: Vec<Entry>,
 }
 
-#[derive(Debug)]
-enum Columns {
-    /// One field. The values are a list.
-    One(Column),
-    /// Several fields. Each value is a row.
-    Several(Vec<Column>),
+/// A text or a list, which may contain lists.
+#[derive(Debug, Clone)]
+enum Entry {
+    One(Arc<Scalar>),
+    Several(Place, Vec<Entry>),
 }
 
-/// A field, and how it is compared with the values.
-#[derive(Debug)]
-struct Column {
-    field: Operand,
-    comparator: Comparator,
-    /// The position of the comparator.
-    place: Place,
-}
-
-/// An operator, possibly with a quantifier: `startswith anyof`.
-#[derive(Debug, Clone, Copy)]
-struct Comparator {
-    op: Op,
-    quantifier: Option<Quantifier>,
-}
-
-impl Exception {
-    pub(crate) fn read_all(node: &Node) -> Result<Vec<Self>, Problem> {
-        match node {
-            Node::Sequence(_, items) => items.iter().map(|item| Self::read(item)).collect(),
-            Node::Scalar(scalar) if scalar.is_null() => Ok(Vec::new()),
-            other => {
-                let message = format!("`exceptions` must be a list, not {}", other.kind());
-                Err(Problem::new(other.place(), message))
+impl Entry {
+    fn read(name: &str, node: &Node) -> Result<Self, Problem> {
+        Ok(match node {
+            Node::Scalar(scalar) if scalar.is_null() => Self::One(Arc::new(scalar.with_text(""))),
+            Node::Scalar(_) => Self::One(Arc::new(text(name, node)?)),
+            Node::Sequence(place, nodes) => {
+                let entries = nodes.iter().map(|node| Self::read(name, node));
+                Self::Several(place.clone(), entries.collect::<Result<_, _>>()?)
             }
+            // Falco reads nothing from it.
+            Node::Mapping(place, _) => Self::One(Arc::new(Scalar::new("", place))),
+        })
+    }
+
+    /// Whether something was given.
+    fn is_given(&self) -> bool {
+        match self {
+            Self::One(scalar) => !scalar.text.is_empty(),
+            Self::Several(..) => true,
         }
     }
 
-    fn read(item: &Node) -> Result<Self, Problem> {
+    fn place(&self) -> &Place {
+        match self {
+            Self::One(scalar) => &scalar.place,
+            Self::Several(place, _) => place,
+        }
+    }
+
+    /// The text, which is empty for a list.
+    fn text(&self) -> &str {
+        match self {
+            Self::One(scalar) => &scalar.text,
+            Self::Several(..) => "",
+        }
+    }
+}
+
+/// Reads the key `exceptions`. `append` says that they are appended to those of a rule.
+pub(crate) fn read(
+    keys: &mut Keys,
+    problems: &mut Vec<Problem>,
+    append: bool,
+) -> Result<Option<Vec<Exception>>, Problem> {
+    let Some(node) = keys.take("exceptions") else {
+        return Ok(None);
+    };
+    let nodes = match &*node {
+        Node::Sequence(_, nodes) => nodes.as_slice(),
+        Node::Scalar(scalar) if scalar.is_null() => &[],
+        other => {
+            let message = format!("`exceptions` must be a list, not {}", other.kind());
+            return Err(Problem::new(other.place(), message).code(code::ITEM));
+        }
+    };
+    let mut exceptions: Vec<Exception> = Vec::new();
+    for node in nodes {
+        let exception = Exception::read(node, problems, append)?;
+        let name = &exception.name;
+        if exceptions.iter().any(|known| known.name.text == name.text) {
+            let message = format!("two exceptions are called `{}`", name.text);
+            problems.push(Problem::warning(code::EXCEPTION_NAME, &name.place, message));
+        }
+        exceptions.push(exception);
+    }
+    Ok(Some(exceptions))
+}
+
+/// Appends exceptions. One without fields adds its values to the exception of the same name.
+pub(crate) fn append(to: &mut Vec<Exception>, more: Vec<Exception>) -> Result<(), Problem> {
+    for mut exception in more {
+        let place = exception.name.place.clone();
+        let known = to
+            .iter_mut()
+            .find(|old| old.name.text == exception.name.text);
+        let Some(old) = known else {
+            if exception.fields.is_some() && exception.values.is_empty() {
+                return Err(Problem::new(&place, "this exception needs `values`"));
+            }
+            exception.complete()?;
+            to.push(exception);
+            continue;
+        };
+        if exception.fields.is_some() || exception.comparators.is_some() {
+            let message = "an earlier exception with this name has `fields` already";
+            return Err(Problem::new(&place, message)
+                .help("give only `name` and `values` to add values to it"));
+        }
+        old.values.append(&mut exception.values);
+    }
+    Ok(())
+}
+
+impl Exception {
+    fn read(item: &Node, problems: &mut Vec<Problem>, append: bool) -> Result<Self, Problem> {
         let mut keys = Keys::new(item)?;
         let Some(name) = keys.text("name")? else {
-            return Err(Problem::new(item.place(), "an exception needs a `name`"));
+            let problem = Problem::new(item.place(), "an exception needs a `name`");
+            return Err(problem.code(code::ITEM));
         };
         let fields = keys.take("fields");
-        let comps = keys.take("comps");
+        if fields.is_none() && !append {
+            let problem = Problem::new(&name.place, "this exception needs `fields`");
+            return Err(problem.code(code::ITEM));
+        }
+        let entry = |name: &str, node: Option<Arc<Node>>| -> Result<Option<Entry>, Problem> {
+            let entry = node.map(|node| Entry::read(name, &node)).transpose()?;
+            Ok(entry.filter(Entry::is_given))
+        };
+        let fields = entry("fields", fields)?;
+        let comparators = entry("comps", keys.take("comps"))?;
         let values = match keys.take("values").as_deref() {
-            Some(Node::Sequence(_, rows)) => rows.clone(),
-            Some(Node::Scalar(scalar)) if scalar.is_null() => Vec::new(),
+            Some(Node::Sequence(_, rows)) => {
+                let rows = rows.iter().map(|row| Entry::read("values", row));
+                rows.collect::<Result<_, _>>()?
+            }
             Some(other) => {
                 let message = format!("`values` must be a list, not {}", other.kind());
-                return Err(Problem::new(other.place(), message));
+                return Err(Problem::new(other.place(), message).code(code::ITEM));
             }
-            None => Vec::new(),
+            None => {
+                if append {
+                    let message = format!("the exception `{}` appends no values", name.text);
+                    problems.push(Problem::warning(code::NO_VALUES, &name.place, message));
+                }
+                Vec::new()
+            }
         };
-        if let Some(unknown) = keys.unknown().into_iter().next() {
-            return Err(unknown);
-        }
-        let columns = match fields {
-            Some(fields) => Some(Columns::read(&fields, comps.as_deref())?),
-            None => None,
-        };
+        problems.extend(keys.unknown());
         Ok(Self {
             name,
-            columns,
+            fields,
+            comparators,
             values,
         })
     }
 
-    /// Warns about exceptions with the same name.
-    pub(crate) fn duplicates(all: &[Self]) -> Vec<Problem> {
-        let mut seen = HashSet::new();
-        let twice = all
-            .iter()
-            .filter(|one| !seen.insert(one.name.text.as_str()));
-        twice
-            .map(|one| {
-                let message = format!("two exceptions are called `{}`", one.name.text);
-                Problem::warning(code::EXCEPTION_NAME, &one.name.place, message)
-            })
-            .collect()
+    /// A note if the exception has one field and no comparator, which Falco needs where exceptions are replaced.
+    pub(crate) fn without_comparators(&self) -> Option<Problem> {
+        let message = "Falco needs `comps` in exceptions that replace others";
+        let one = matches!(self.fields, Some(Entry::One(_)));
+        let missing = one && self.comparators.is_none() && !self.values.is_empty();
+        missing.then(|| Problem::refused_by_falco(code::CONDITION, &self.name.place, message))
     }
 
-    /// Warns about appended exceptions without values.
-    pub(crate) fn without_values(all: &[Self]) -> Vec<Problem> {
-        let empty = all.iter().filter(|one| one.values.is_empty());
-        empty
-            .map(|one| {
-                let message = format!("the exception `{}` appends no values", one.name.text);
-                Problem::warning(code::NO_VALUES, &one.name.place, message)
-            })
-            .collect()
-    }
-
-    /// Appends exceptions. One without fields adds its values to the exception of the same name.
-    pub(crate) fn append_all(to: &mut Vec<Self>, more: Vec<Self>) -> Result<(), Problem> {
-        for exception in more {
-            match to
-                .iter_mut()
-                .find(|old| old.name.text == exception.name.text)
-            {
-                Some(old) if exception.columns.is_none() => old.values.extend(exception.values),
-                Some(_) => {
-                    let message = "an earlier exception with this name has `fields` already";
-                    return Err(Problem::new(&exception.name.place, message)
-                        .help("give only `name` and `values` to add values to it"));
-                }
-                None => to.push(exception),
-            }
-        }
-        Ok(())
-    }
-
-    /// The condition for which the rule does not match. None if there are no values.
-    pub(crate) fn condition(&self) -> Result<Option<Expr>, Problem> {
-        let Some(columns) = &self.columns else {
+    /// Fills in the usual comparators, and checks that fields and comparators fit each other.
+    pub(crate) fn complete(&mut self) -> Result<(), Problem> {
+        let Some(fields) = &self.fields else {
             return Err(Problem::new(
                 &self.name.place,
                 "this exception needs `fields`",
             ));
         };
-        let rows: Vec<Expr> = match columns {
-            Columns::One(column) if column.comparator.takes_list() => {
-                let mut words = Vec::new();
-                for value in &self.values {
-                    words.extend(cell(value)?);
-                }
-                if words.is_empty() {
-                    Vec::new()
-                } else {
-                    vec![column.check(words)]
-                }
-            }
-            Columns::One(column) => {
-                let mut checks = Vec::new();
-                for value in &self.values {
-                    for word in cell(value)? {
-                        checks.push(column.check(vec![word]));
+        let place = fields.place().clone();
+        match fields {
+            Entry::Several(_, fields) => {
+                let usual = || {
+                    let equal = Entry::One(Arc::new(Scalar::new("=", &place)));
+                    Entry::Several(place.clone(), vec![equal; fields.len()])
+                };
+                let comparators = self.comparators.get_or_insert_with(usual);
+                let some = match comparators {
+                    Entry::Several(_, some) if some.len() == fields.len() => some,
+                    _ => {
+                        let message = "`comps` and `fields` must be equally long lists";
+                        return Err(Problem::new(comparators.place(), message));
+                    }
+                };
+                for entry in some {
+                    trim(entry);
+                    let known = Op::by_name(entry.text()).is_some();
+                    if !known && !is_modified(entry.text()) {
+                        return Err(unknown_comparator(entry));
                     }
                 }
-                checks
             }
-            Columns::Several(columns) => {
-                let rows = self.values.iter().map(|row| Self::row(columns, row));
-                rows.collect::<Result<_, _>>()?
+            Entry::One(_) => {
+                let usual = || Entry::One(Arc::new(Scalar::new("in", &place)));
+                let entry = self.comparators.get_or_insert_with(usual);
+                trim(entry);
+                let known = Op::by_name(entry.text()).is_some_and(Op::takes_list);
+                if !known && !is_modified(entry.text()) {
+                    return Err(unknown_comparator(entry));
+                }
             }
-        };
-        Ok((!rows.is_empty()).then_some(Expr::Or(rows)))
+        }
+        Ok(())
     }
 
-    fn row(columns: &[Column], row: &Node) -> Result<Expr, Problem> {
-        let Node::Sequence(_, cells) = row else {
-            let message = format!("a row of values is a list, not {}", row.kind());
-            return Err(Problem::new(row.place(), message));
+    /// The fields, to look up.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &Arc<Scalar>> {
+        let entries = match &self.fields {
+            Some(Entry::Several(_, entries)) => entries.as_slice(),
+            Some(one) => std::slice::from_ref(one),
+            None => &[],
         };
-        if cells.len() != columns.len() {
-            let (have, need) = (cells.len(), columns.len());
-            let message = format!("this row has {have} values, but there are {need} fields");
-            return Err(Problem::new(row.place(), message));
-        }
-        let mut checks = Vec::new();
-        for (column, value) in columns.iter().zip(cells) {
-            let comparator = column.comparator;
-            if !comparator.takes_list() && matches!(**value, Node::Sequence(..)) {
-                let name = comparator.op.name();
-                let message = format!("`{name}` compares with one value, not with a list");
-                return Err(Problem::new(value.place(), message));
-            }
-            checks.push(column.check(cell(value)?));
-        }
-        Ok(Expr::And(checks))
-    }
-}
-
-impl Columns {
-    fn read(fields: &Node, comps: Option<&Node>) -> Result<Self, Problem> {
-        if let Node::Scalar(field) = fields {
-            let comp = comps.map(|node| text("comps", node)).transpose()?;
-            return Ok(Self::One(Column::read(field, comp.as_ref(), Op::In)?));
-        }
-        let fields = texts("fields", fields)?;
-        let comps = comps.map(|node| texts("comps", node)).transpose()?;
-        if let (Some(comps), Some(first)) = (&comps, fields.first())
-            && comps.len() != fields.len()
-        {
-            let message = "`comps` and `fields` must be equally long";
-            return Err(Problem::new(&first.place, message));
-        }
-        let columns = fields.iter().enumerate().map(|(at, field)| {
-            let comp = comps.as_ref().and_then(|comps| comps.get(at));
-            Column::read(field, comp, Op::Eq)
-        });
-        Ok(Self::Several(columns.collect::<Result<_, _>>()?))
-    }
-}
-
-impl Column {
-    /// Reads a field and its comparator. Without one, `default` compares.
-    fn read(field: &Scalar, comp: Option<&Scalar>, default: Op) -> Result<Self, Problem> {
-        let default = Comparator {
-            op: default,
-            quantifier: None,
-        };
-        Ok(Self {
-            field: lone_operand(field)?,
-            comparator: comp.map_or(Ok(default), Comparator::read)?,
-            place: comp.unwrap_or(field).place.clone(),
+        entries.iter().filter_map(|entry| match entry {
+            Entry::One(scalar) => Some(scalar),
+            Entry::Several(..) => None,
         })
     }
 
-    fn check(&self, values: Vec<Word>) -> Expr {
-        Expr::Check(Check {
-            left: self.field.clone(),
-            op: self.comparator.op,
-            quantifier: self.comparator.quantifier,
-            op_place: self.place.clone(),
-            right: Right::Values(values),
-        })
-    }
-}
-
-impl Comparator {
-    fn read(comp: &Scalar) -> Result<Self, Problem> {
-        let mut words = comp.text.split_whitespace();
-        let name = words.next().unwrap_or_default();
-        let op = Op::by_name(name).filter(|op| op.takes_values());
-        let quantifier = words.next().map(Quantifier::by_name);
-        match (op, quantifier, words.next()) {
-            (Some(op), None, None) => Ok(Self {
-                op,
-                quantifier: None,
-            }),
-            (Some(op), Some(Some(quantifier)), None) if op.takes_quantifier() => Ok(Self {
-                op,
-                quantifier: Some(quantifier),
-            }),
-            (op, _, _) => {
-                let message = format!("`{}` is not an operator for exceptions", comp.text);
-                let problem = Problem::new(&comp.place, message);
-                Err(match op {
-                    None => problem.nearest(name, Op::all_names()),
-                    Some(op) if op.takes_quantifier() => {
-                        problem.help(format!("write `{name}`, or `{name} anyof`"))
-                    }
-                    Some(_) => problem.help(format!("write `{name}`")),
-                })
+    /// Appends ` and not (...)` to a condition, if there are values.
+    fn write(&self, out: &mut Composed) -> Result<(), Problem> {
+        let (Some(fields), Some(comparators)) = (&self.fields, &self.comparators) else {
+            return Ok(());
+        };
+        if self.values.is_empty() {
+            return Ok(());
+        }
+        let glue = Arc::new(self.name.clone());
+        out.add(" and not (", &glue);
+        match (fields, comparators) {
+            (Entry::Several(_, fields), Entry::Several(_, comparators)) => {
+                for (at, row) in self.values.iter().enumerate() {
+                    out.add(if at == 0 { "(" } else { " or (" }, &glue);
+                    write_row(fields, comparators, row, out)?;
+                    out.add(")", &glue);
+                }
             }
+            (Entry::One(field), Entry::One(comparator)) => {
+                out.push(field, None);
+                out.add(" ", comparator);
+                out.push(comparator, None);
+                for (at, value) in self.values.iter().enumerate() {
+                    let Entry::One(scalar) = value else {
+                        let message = "with one field, the values are texts, not lists";
+                        return Err(Problem::new(value.place(), message));
+                    };
+                    out.add(if at == 0 { " (" } else { ", " }, scalar);
+                    push_value(out, scalar, None);
+                }
+                out.add(")", &glue);
+            }
+            // `complete` has refused these.
+            (Entry::Several(..), Entry::One(_)) | (Entry::One(_), Entry::Several(..)) => {}
         }
-    }
-
-    /// Whether it compares with several values at once.
-    fn takes_list(self) -> bool {
-        self.op.takes_list() || self.quantifier.is_some()
+        out.add(")", &glue);
+        Ok(())
     }
 }
 
-/// The values of a cell: a text, or a list of texts.
-fn cell(node: &Node) -> Result<Vec<Word>, Problem> {
-    match node {
-        Node::Scalar(scalar) => {
-            // Falco also accepts a list as one text: "(a, b)".
-            let inner = scalar
-                .text
-                .strip_prefix('(')
-                .and_then(|t| t.strip_suffix(')'));
-            let Some(inner) = inner else {
-                return Ok(vec![Word::of_item(scalar.clone())]);
-            };
-            let parts = inner
-                .split(',')
-                .map(|part| Word::of_item(scalar.with_text(part.trim())));
-            Ok(parts.collect())
+/// A condition with exceptions.
+pub(crate) fn with_exceptions(
+    condition: &Composed,
+    exceptions: &[Exception],
+) -> Result<Composed, Problem> {
+    let (Some(_), Some(scalar)) = (exceptions.first(), condition.scalar(0)) else {
+        return Ok(condition.clone());
+    };
+    let mut text = Composed::default();
+    text.add("(", scalar);
+    text.push_slice(condition, 0..condition.as_str().len());
+    text.add(")", scalar);
+    for exception in exceptions {
+        exception.write(&mut text)?;
+    }
+    Ok(text)
+}
+
+fn write_row(
+    fields: &[Entry],
+    comparators: &[Entry],
+    row: &Entry,
+    out: &mut Composed,
+) -> Result<(), Problem> {
+    let cells = match row {
+        Entry::Several(_, cells) => cells.as_slice(),
+        Entry::One(_) => &[],
+    };
+    if cells.len() != fields.len() {
+        let message = match row {
+            Entry::Several(..) => {
+                let (have, need) = (cells.len(), fields.len());
+                format!("this row has {have} values, but there are {need} fields")
+            }
+            Entry::One(_) => "a row of values is a list, not a text".to_owned(),
+        };
+        return Err(Problem::new(row.place(), message));
+    }
+    for (at, ((field, comparator), cell)) in fields.iter().zip(comparators).zip(cells).enumerate() {
+        let (Entry::One(field), Entry::One(comparator)) = (field, comparator) else {
+            let message = "`fields` and `comps` are texts or lists of texts";
+            return Err(Problem::new(field.place(), message));
+        };
+        out.add(if at == 0 { "" } else { " and " }, field);
+        out.push(field, None);
+        out.add(" ", comparator);
+        out.push(comparator, None);
+        out.add(" ", comparator);
+        match cell {
+            Entry::Several(place, values) => {
+                let glue = Arc::new(Scalar::new("", place));
+                out.add("(", &glue);
+                for (at, value) in values.iter().enumerate() {
+                    let Entry::One(value) = value else {
+                        let message = "a list of values contains no lists";
+                        return Err(Problem::new(value.place(), message).code(code::CONDITION));
+                    };
+                    out.add(if at == 0 { "" } else { ", " }, value);
+                    push_value(out, value, None);
+                }
+                out.add(")", &glue);
+            }
+            Entry::One(value) if takes_list(&comparator.text) => {
+                // As in Falco, a list may be one text: "(a, b)".
+                let open = !value.text.starts_with('(');
+                out.add(if open { "(" } else { "" }, value);
+                out.push(value, None);
+                out.add(if open { ")" } else { "" }, value);
+            }
+            Entry::One(value) => push_value(out, value, None),
         }
-        Node::Sequence(..) => Ok(texts("values", node)?
-            .into_iter()
-            .map(Word::of_item)
-            .collect()),
-        Node::Mapping(place, _) => Err(Problem::new(
-            place,
-            "a value is a text or a list, not a map",
+    }
+    Ok(())
+}
+
+fn trim(entry: &mut Entry) {
+    if let Entry::One(scalar) = entry {
+        let trimmed = scalar.text.trim_matches([' ', '\t', '\r', '\n']);
+        *scalar = Arc::new(scalar.with_text(trimmed));
+    }
+}
+
+/// Whether a comparator is followed by several values.
+fn takes_list(comparator: &str) -> bool {
+    Op::by_name(comparator).is_some_and(Op::takes_list) || is_modified(comparator)
+}
+
+/// Whether a comparator is one like `startswith anyof`.
+fn is_modified(comparator: &str) -> bool {
+    let Some((op, quantifier)) = comparator.split_once(' ') else {
+        return false;
+    };
+    Op::by_name(op).is_some_and(Op::takes_quantifier) && Quantifier::by_name(quantifier).is_some()
+}
+
+fn unknown_comparator(entry: &Entry) -> Problem {
+    let name = entry.text();
+    let message = format!("`{name}` is not an operator for exceptions");
+    let first = name.split(' ').next().unwrap_or_default();
+    match Op::by_name(first) {
+        Some(op) if op.takes_quantifier() => Problem::new(entry.place(), message).help(format!(
+            "write `{first} anyof`, or `{first}` in a list of comparators"
         )),
+        Some(_) => Problem::new(entry.place(), message).help(format!("write `{first}`")),
+        None => Problem::new(entry.place(), message).nearest(first, Op::all_names()),
     }
 }

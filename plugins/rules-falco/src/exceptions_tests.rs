@@ -29,12 +29,13 @@ fn comparators_of_exceptions_take_quantifiers() {
     for (comparator, expected) in [
         (
             "startswith someof",
-            "write `startswith`, or `startswith anyof`",
+            "write `startswith anyof`, or `startswith` in a list",
         ),
         ("in anyof", "write `in`"),
-        ("= anyof x", "write `=`, or `= anyof`"),
+        ("= anyof x", "write `= anyof`, or `=` in a list"),
         ("strartswith", "did you mean `startswith`?"),
         ("exists", "is not an operator for exceptions"),
+        ("startswith", "is not an operator for exceptions"),
     ] {
         let text = rule("r", "evt.type = open")
             + &format!(

@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
 
 use crate::ast::{Check, Expr, FieldRef, Operand, Right, Word, write_value};
+use crate::exceptions::with_exceptions;
 use crate::items::{Items, Rule};
+use crate::lists::Lists;
 use crate::parse::condition;
+use crate::text::Composed;
 
 /// The length limit of an explained condition. Macros that use each other can make a condition very long.
 const MAX_LENGTH: usize = 1 << 16;
@@ -29,28 +32,22 @@ pub(crate) struct Parts {
 pub(crate) fn parts(items: &Items, rule: &Rule) -> Parts {
     let mut writer = Writer {
         items,
+        lists: Lists::new(items),
         parts: Parts::default(),
         done: HashSet::new(),
         depth: 0,
     };
-    if let Ok(expr) = condition(&rule.condition) {
+    let text = with_exceptions(&rule.condition, &rule.exceptions).ok();
+    if let Some(expr) = text.and_then(|text| writer.parse(text)) {
         writer.collect(&expr);
-        let mut exceptions = Vec::new();
-        for exception in &rule.exceptions {
-            exceptions.extend(exception.condition().ok().flatten());
-        }
-        exceptions.iter().for_each(|expr| writer.collect(expr));
-        writer.write(&expr, if exceptions.is_empty() { 0 } else { 2 });
-        if !exceptions.is_empty() {
-            writer.parts.condition.push_str(" and not ");
-            writer.write(&Expr::Or(exceptions), 3);
-        }
+        writer.write(&expr, 0);
     }
     writer.parts
 }
 
 struct Writer<'a> {
     items: &'a Items,
+    lists: Lists<'a>,
     parts: Parts,
     /// Macros whose fields are already collected.
     done: HashSet<&'a str>,
@@ -58,6 +55,13 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
+    /// Fills lists into a condition and parses it.
+    fn parse(&mut self, text: Composed) -> Option<Expr> {
+        let names = &mut self.parts.names;
+        let text = self.lists.fill_in(text, names, &mut Vec::new()).ok()?;
+        condition(&text, &mut Vec::new()).ok()
+    }
+
     fn collect(&mut self, expr: &Expr) {
         match expr {
             Expr::Or(terms) | Expr::And(terms) => {
@@ -66,11 +70,12 @@ impl<'a> Writer<'a> {
             Expr::Not(inner) => self.collect(inner),
             Expr::Macro(word) => {
                 let items = self.items;
-                if let Some((name, found)) = items.macros.get_key_value(&word.text)
+                let found = items.macro_indices.get_key_value(&word.text);
+                if let Some((name, at)) = found
                     && self.done.insert(name)
                 {
                     self.parts.names.insert(name.clone());
-                    if let Ok(expr) = condition(&found.condition) {
+                    if let Some(expr) = self.parse(items.macros[*at].condition.clone()) {
                         self.collect(&expr);
                     }
                 }
@@ -79,13 +84,10 @@ impl<'a> Writer<'a> {
                 self.fields(&check.left);
                 match &check.right {
                     Right::Operand(operand) => self.fields(operand),
-                    Right::Values(words) => {
-                        let mut all = Vec::new();
-                        self.expand(words, &mut all, 0);
-                        if check.is_event_type() {
-                            self.parts.types.append(&mut all);
-                        }
+                    Right::Values(words) if check.is_event_type() => {
+                        self.parts.types.extend(words.iter().cloned());
                     }
+                    Right::Values(_) => {}
                 }
             }
         }
@@ -99,24 +101,6 @@ impl<'a> Writer<'a> {
                 .entry(name)
                 .or_insert_with(|| field.clone());
         });
-    }
-
-    /// Replaces lists by their elements, and records the lists.
-    fn expand(&mut self, words: &[Word], out: &mut Vec<Word>, depth: usize) {
-        for word in words {
-            if out.len() > MAX_LENGTH {
-                return;
-            }
-            let items = self.items;
-            match items.lists.get(&word.text).filter(|_| !word.quoted) {
-                Some(list) if depth < MAX_DEPTH => {
-                    if self.parts.names.insert(word.text.clone()) || depth == 0 {
-                        self.expand(&list.words, out, depth + 1);
-                    }
-                }
-                _ => out.push(word.clone()),
-            }
-        }
     }
 
     /// Writes a condition. `around` is the precedence of the operator around it: 1 `or`, 2 `and`, 3 `not`.
@@ -136,10 +120,12 @@ impl<'a> Writer<'a> {
                 self.write(inner, 3);
             }
             Expr::Macro(word) => {
-                let found = self.items.macros.get(&word.text);
-                match found.map(|found| condition(&found.condition)) {
-                    Some(Ok(expr)) => self.write(&expr, around),
-                    _ => self.parts.condition.push_str(&word.text),
+                let items = self.items;
+                let found = items.macro_indices.get(&word.text);
+                let text = found.map(|at| items.macros[*at].condition.clone());
+                match text.and_then(|text| self.parse(text)) {
+                    Some(expr) => self.write(&expr, around),
+                    None => self.parts.condition.push_str(&word.text),
                 }
             }
             Expr::Check(check) => self.check(check),
@@ -174,23 +160,19 @@ impl<'a> Writer<'a> {
                 let _ = write!(self.parts.condition, " {operand}");
             }
             Right::Values(words) if check.op.takes_list() || check.quantifier.is_some() => {
-                let mut values = Vec::new();
-                let names = std::mem::take(&mut self.parts.names);
-                self.expand(words, &mut values, 0);
-                self.parts.names.extend(names);
                 self.parts.condition.push_str(" (");
-                for (at, value) in values.iter().enumerate() {
+                for (at, word) in words.iter().enumerate() {
                     if at > 0 {
                         self.parts.condition.push_str(", ");
                     }
-                    let _ = write_value(&mut self.parts.condition, &value.text);
+                    let _ = write_value(&mut self.parts.condition, word);
                 }
                 self.parts.condition.push(')');
             }
             Right::Values(words) => {
                 for word in words {
                     self.parts.condition.push(' ');
-                    let _ = write_value(&mut self.parts.condition, &word.text);
+                    let _ = write_value(&mut self.parts.condition, word);
                 }
             }
         }

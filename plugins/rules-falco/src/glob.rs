@@ -70,15 +70,20 @@ fn set(pattern: &[u8], p: usize, byte: u8, lower: impl Fn(u8) -> u8) -> Option<(
     }
 }
 
-/// Whether `path` equals `pattern` or lies below it. A wildcard stays within one component.
+/// Whether `path` equals `pattern` or lies below it. A wildcard stays within one component. As in Falco, a leading `/` does
+/// not matter, and a component without wildcards is literal.
 pub(crate) fn path_prefix(pattern: &[u8], path: &[u8]) -> bool {
     let mut parts = components(path);
-    pattern.starts_with(b"/") == path.starts_with(b"/")
-        && components(pattern).all(|pattern| {
-            parts
-                .next()
-                .is_some_and(|part| matches(pattern, part, false))
+    components(pattern).all(|pattern| {
+        let wild = pattern.iter().any(|byte| b"?*[".contains(byte));
+        parts.next().is_some_and(|part| {
+            if wild {
+                matches(pattern, part, false)
+            } else {
+                pattern == part
+            }
         })
+    })
 }
 
 fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -137,7 +142,11 @@ mod tests {
             ("/etc", "/etcetera", false),
             ("/home/*/.ssh", "/home/joe/.ssh/id", true),
             ("/home/*/.ssh", "/home/joe/x/.ssh/id", false),
-            ("etc", "/etc", false),
+            ("etc", "/etc", true),
+            ("/etc", "etc/x", true),
+            ("/", "x", true),
+            (r"/a\b", r"/a\b", true),
+            (r"/a\*", "/a*", true),
         ] {
             let found = path_prefix(pattern.as_bytes(), path.as_bytes());
             assert_eq!(found, expected, "{pattern} {path}");

@@ -1,6 +1,5 @@
-//! The keys of one item. Each is taken once; a key that remains is unknown.
+//! The keys of one item. Each is taken once; a key that remains is unknown. The checks are those of Falco.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::source::{Place, Problem, code};
@@ -14,38 +13,35 @@ pub(crate) struct Keys {
     known: Vec<&'static str>,
     /// The keys that were present.
     taken: Vec<(&'static str, Place)>,
-}
-
-/// How an item changes one key of an earlier item with the same name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Change {
-    Define,
-    Append,
-    Replace,
+    /// Warnings about keys.
+    warnings: Vec<Problem>,
 }
 
 /// How an item changes an earlier item with the same name.
-#[derive(Debug)]
-pub(crate) enum Changes {
-    /// Replaces it.
-    Define,
-    /// `append: true`: appends every key that is present.
-    AppendAll,
-    /// `override:` has a change for each key.
-    Override(HashMap<String, Change>),
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// `append: true`
+    pub(crate) append: bool,
+    /// The keys that `override` appends.
+    pub(crate) appended: Vec<Scalar>,
+    /// The keys that `override` replaces.
+    pub(crate) replaced: Vec<Scalar>,
 }
 
 impl Changes {
-    pub(crate) fn of(&self, key: &str) -> Change {
-        match self {
-            Self::Define => Change::Define,
-            Self::AppendAll => Change::Append,
-            Self::Override(keys) => keys.get(key).copied().unwrap_or(Change::Replace),
-        }
+    pub(crate) fn has_override(&self) -> bool {
+        !self.appended.is_empty() || !self.replaced.is_empty()
     }
 
-    pub(crate) fn is_definition(&self) -> bool {
-        matches!(self, Self::Define)
+    /// Whether a key of the item is appended to the earlier item.
+    pub(crate) fn appends(&self, key: &str) -> bool {
+        self.append || self.appended.iter().any(|one| one.text == key)
+    }
+
+    /// Whether `override` names a key.
+    fn names(&self, key: &str) -> bool {
+        let mut all = self.appended.iter().chain(&self.replaced);
+        all.any(|one| one.text == key)
     }
 }
 
@@ -53,23 +49,33 @@ impl Keys {
     pub(crate) fn new(item: &Node) -> Result<Self, Problem> {
         let Node::Mapping(_, entries) = item else {
             let message = format!("an item is a map of keys, not {}", item.kind());
-            return Err(Problem::new(item.place(), message));
+            return Err(Problem::new(item.place(), message).code(code::ITEM));
         };
-        let mut seen = HashSet::new();
-        for (key, _) in entries {
-            if !seen.insert(key.text.as_str()) {
+        let mut kept: Vec<(Scalar, Arc<Node>)> = Vec::new();
+        let mut warnings = Vec::new();
+        for (key, value) in entries {
+            if kept.iter().any(|(known, _)| known.text == key.text) {
                 let message = format!("the key `{}` is given twice", key.text);
-                return Err(Problem::new(&key.place, message).code(code::ITEM));
+                let problem = Problem::warning(code::LEFT_OUT, &key.place, message);
+                warnings.push(problem.help("the first one counts; remove the other one"));
+            } else {
+                kept.push((key.clone(), Arc::clone(value)));
             }
         }
         Ok(Self {
-            entries: entries.clone(),
+            entries: kept,
             known: Vec::new(),
             taken: Vec::new(),
+            warnings,
         })
     }
 
-    /// The value of a key.
+    /// Whether the item has a key.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.place_of(name).is_some()
+    }
+
+    /// The value of a key, also if it is null.
     pub(crate) fn take(&mut self, name: &'static str) -> Option<Arc<Node>> {
         self.known.push(name);
         let at = self.entries.iter().position(|(key, _)| key.text == name)?;
@@ -86,121 +92,163 @@ impl Keys {
         let Some(scalar) = self.text(name)? else {
             return Ok(None);
         };
-        match scalar.text.to_ascii_lowercase().as_str() {
-            "true" | "yes" | "on" => Ok(Some(true)),
-            "false" | "no" | "off" => Ok(Some(false)),
-            other => {
-                let message = format!("`{name}` must be true or false, not `{other}`");
-                Err(Problem::new(&scalar.place, message))
-            }
-        }
+        boolean(&scalar.text).map(Some).ok_or_else(|| {
+            let message = format!("`{name}` must be true or false, not `{}`", scalar.text);
+            Problem::new(&scalar.place, message).code(code::ITEM)
+        })
+    }
+
+    pub(crate) fn number(&mut self, name: &'static str) -> Result<Option<u32>, Problem> {
+        let Some(scalar) = self.text(name)? else {
+            return Ok(None);
+        };
+        scalar.text.parse().map(Some).map_err(|_| {
+            let message = format!("`{name}` must be a number, not `{}`", scalar.text);
+            Problem::new(&scalar.place, message).code(code::ITEM)
+        })
     }
 
     pub(crate) fn texts(&mut self, name: &'static str) -> Result<Option<Vec<Scalar>>, Problem> {
         self.take(name).map(|node| texts(name, &node)).transpose()
     }
 
-    /// Reads `append` and `override`, which decide about the keys taken so far.
-    pub(crate) fn change(
-        &mut self,
-        appendable: &[&str],
-        replaceable: &[&str],
-    ) -> Result<Changes, Problem> {
-        let given = self.taken.clone();
-        let append = self.boolean("append")?.unwrap_or(false);
-        let Some(node) = self.take("override") else {
-            return Ok(if append {
-                Changes::AppendAll
-            } else {
-                Changes::Define
-            });
+    /// Reads `append` and `override`. `keys` are those that `override` can append and those that it can replace.
+    pub(crate) fn changes(&mut self, keys: (&[&str], &[&str])) -> Result<Changes, Problem> {
+        let (appendable, replaceable) = keys;
+        let mut changes = Changes {
+            append: self.boolean("append")?.unwrap_or(false),
+            ..Changes::default()
         };
-        let Node::Mapping(place, entries) = &*node else {
-            let message = format!("`override` is a map of keys, not {}", node.kind());
-            return Err(Problem::new(node.place(), message));
+        let node = self.take("override");
+        let entries = match node.as_deref() {
+            Some(Node::Mapping(_, entries)) => entries.as_slice(),
+            Some(node @ Node::Sequence(..)) => {
+                let message = format!("`override` is a map of keys, not {}", node.kind());
+                return Err(Problem::new(node.place(), message).code(code::ITEM));
+            }
+            Some(Node::Scalar(scalar)) => {
+                if !scalar.is_null() {
+                    let message = "`override` is ignored: it is a map of keys";
+                    let problem = Problem::warning(code::LEFT_OUT, &scalar.place, message);
+                    self.warnings
+                        .push(problem.help("write `override: {condition: append}`"));
+                }
+                &[]
+            }
+            None => &[],
         };
-        if append {
-            return Err(Problem::new(
-                place,
-                "`append` and `override` exclude each other",
-            ));
-        }
-        let mut changes = HashMap::new();
         for (key, how) in entries {
             let how = text("override", how)?;
-            let (change, allowed) = match how.text.as_str() {
-                "append" => (Change::Append, appendable),
-                "replace" => (Change::Replace, replaceable),
-                _ => return Err(Problem::new(&how.place, "choose `append` or `replace`")),
+            let (keys, allowed) = match how.text.as_str() {
+                "append" => (&mut changes.appended, appendable),
+                "replace" => (&mut changes.replaced, replaceable),
+                _ => {
+                    let problem = Problem::new(&how.place, "choose `append` or `replace`");
+                    return Err(problem.code(code::ITEM));
+                }
             };
             if !allowed.contains(&key.text.as_str()) {
                 let message = format!("`{}` cannot be overridden with `{}`", key.text, how.text);
                 let help = format!("`{}` takes {}", how.text, allowed.join(", "));
-                return Err(Problem::new(&key.place, message).help(help));
+                return Err(Problem::new(&key.place, message)
+                    .code(code::ITEM)
+                    .help(help));
             }
-            if !given.iter().any(|(name, _)| *name == key.text) {
+            keys.push(key.clone());
+        }
+        if changes.append && changes.has_override() {
+            let place = node.as_deref().map_or(&self.taken[0].1, Node::place);
+            let message = "`append` and `override` exclude each other";
+            return Err(Problem::new(place, message).code(code::ITEM));
+        }
+        Ok(changes)
+    }
+
+    /// Checks that `override` names each of these keys that the item has, and none that it does not have.
+    pub(crate) fn check_override(&self, changes: &Changes, keys: &[&str]) -> Result<(), Problem> {
+        for key in changes.appended.iter().chain(&changes.replaced) {
+            if self.place_of(&key.text).is_none() {
                 let message = format!(
                     "`override` names `{}`, but the item has no such key",
                     key.text
                 );
-                return Err(Problem::new(&key.place, message));
+                return Err(Problem::new(&key.place, message).code(code::ITEM));
             }
-            changes.insert(key.text.clone(), change);
         }
-        let name_key = given.first().map(|(name, _)| *name);
-        for (name, place) in &given {
-            if Some(*name) != name_key && !changes.contains_key(*name) {
+        for name in keys.iter().filter(|name| !changes.names(name)) {
+            if let Some(place) = self.place_of(name) {
                 let message = format!("`override` does not say what to do with `{name}`");
                 let help = format!("add `{name}: replace` or `{name}: append` to it");
-                return Err(Problem::new(place, message).help(help));
+                return Err(Problem::new(place, message).code(code::ITEM).help(help));
             }
         }
-        Ok(Changes::Override(changes))
+        Ok(())
     }
 
-    /// The position of a key that was present.
+    /// The position of a key of the item.
     pub(crate) fn place_of(&self, name: &str) -> Option<&Place> {
-        let found = self.taken.iter().find(|(taken, _)| *taken == name);
-        found.map(|(_, place)| place)
+        let taken = self.taken.iter().find(|(taken, _)| *taken == name);
+        let left = || self.entries.iter().find(|(key, _)| key.text == name);
+        taken
+            .map(|(_, place)| place)
+            .or_else(|| left().map(|(key, _)| &key.place))
     }
 
-    /// A warning for each remaining key.
+    /// A warning for each remaining key, and for each key that is given twice.
     pub(crate) fn unknown(self) -> Vec<Problem> {
         let known = self.known;
         let entries = self.entries.into_iter();
-        entries
-            .map(|(key, _)| {
-                let message = format!("the key `{}` is unknown and ignored", key.text);
-                Problem::warning(code::KEY, &key.place, message)
-                    .nearest(&key.text, known.iter().copied())
-            })
-            .collect()
+        let unknown = entries.map(|(key, _)| {
+            let message = format!("the key `{}` is unknown and ignored", key.text);
+            Problem::warning(code::KEY, &key.place, message)
+                .nearest(&key.text, known.iter().copied())
+        });
+        unknown.chain(self.warnings).collect()
     }
 }
 
-/// The value of a key that must be a text.
-pub(crate) fn text(name: &str, node: &Node) -> Result<Scalar, Problem> {
-    match node {
-        Node::Scalar(scalar) if !scalar.is_null() => Ok(scalar.clone()),
-        Node::Scalar(scalar) => Err(Problem::new(
-            &scalar.place,
-            format!("`{name}` has no value"),
-        )),
-        other => {
-            let message = format!("`{name}` must be a text, not {}", other.kind());
-            Err(Problem::new(other.place(), message))
-        }
+/// The words that YAML 1.1 has for true and false, in lower case, upper case, or capitalized.
+fn boolean(text: &str) -> Option<bool> {
+    let lower = text.to_ascii_lowercase();
+    let rest = text.get(1..).unwrap_or_default();
+    let cased = text == lower
+        || text == text.to_ascii_uppercase()
+        || (text.starts_with(|c: char| c.is_ascii_uppercase())
+            && rest == rest.to_ascii_lowercase());
+    match lower.as_str() {
+        "y" | "yes" | "true" | "on" if cased => Some(true),
+        "n" | "no" | "false" | "off" if cased => Some(false),
+        _ => None,
     }
+}
+
+/// The value of a key that must be a text, and not empty.
+pub(crate) fn text(name: &str, node: &Node) -> Result<Scalar, Problem> {
+    let message = match node {
+        Node::Scalar(scalar) if !scalar.is_null() && !scalar.text.is_empty() => {
+            return Ok(scalar.clone());
+        }
+        Node::Scalar(_) => format!("`{name}` has no value"),
+        other => format!("`{name}` must be a text, not {}", other.kind()),
+    };
+    Err(Problem::new(node.place(), message).code(code::ITEM))
 }
 
 /// The value of a key that must be a list of texts.
-pub(crate) fn texts(name: &str, node: &Node) -> Result<Vec<Scalar>, Problem> {
-    match node {
-        Node::Sequence(_, nodes) => nodes.iter().map(|node| text(name, node)).collect(),
-        Node::Scalar(scalar) if scalar.is_null() => Ok(Vec::new()),
-        other => {
-            let message = format!("`{name}` must be a list, not {}", other.kind());
-            Err(Problem::new(other.place(), message))
+fn texts(name: &str, node: &Node) -> Result<Vec<Scalar>, Problem> {
+    let wrong = |node: &Node, what: &str| {
+        let message = format!("{what}, not {}", node.kind());
+        Err(Problem::new(node.place(), message).code(code::ITEM))
+    };
+    let Node::Sequence(_, nodes) = node else {
+        return wrong(node, &format!("`{name}` must be a list"));
+    };
+    let mut texts = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        match &**node {
+            Node::Scalar(scalar) if !scalar.is_null() => texts.push(scalar.clone()),
+            other => return wrong(other, &format!("an element of `{name}` must be a text")),
         }
     }
+    Ok(texts)
 }

@@ -5,12 +5,14 @@
 //! |---|---|
 //! | `source`, `yaml` | rule files as a tree with the position of every node |
 //! | `keys`, `items`, `exceptions`, `versions` | lists, macros and rules; append and override |
-//! | `ast`, `parse` | conditions as written |
+//! | `text`, `lists` | the text of a condition, with exceptions and lists filled in |
+//! | `ast`, `parse`, `quotes` | conditions as written |
 //! | `operators` | the table of operators |
 //! | `template` | the fields of output templates |
 //! | `compile`, `checks`, `types` | looks up names, checks types, finds the event types of a condition |
+//! | `hints`, `narrow` | what Falco warns about in a condition, and what it refuses |
 //! | `graph`, `link` | simplifies, orders and shares conditions, and sorts them by event type |
-//! | `matcher`, `text_matcher`, `texts`, `numbers`, `addresses`, `glob` | one comparison |
+//! | `matcher`, `text_matcher`, `texts`, `numbers`, `addresses`, `glob`, `posix` | one comparison |
 //! | `program` | compiled rules, and their evaluation for an event |
 //! | `explain`, `comparisons` | what a rule means, for people and for the host |
 //! | `rules` | from rule files to a program: the modules above in order |
@@ -26,17 +28,23 @@ mod exceptions;
 mod explain;
 mod glob;
 mod graph;
+mod hints;
 mod items;
 mod keys;
 mod link;
+mod lists;
 mod matcher;
+mod narrow;
 mod numbers;
 mod operators;
 mod parse;
+mod posix;
 mod program;
+mod quotes;
 mod rules;
 mod source;
 mod template;
+mod text;
 mod text_matcher;
 mod texts;
 mod types;
@@ -62,6 +70,8 @@ pub struct Settings {
     pub rule_matching: RuleMatching,
     /// What to do with a rule that uses a field or an event type that the host does not have.
     pub unknown_fields: UnknownFields,
+    /// Refuse whatever Falco would refuse, so that the rules can be used there, too.
+    pub strict_falco: bool,
 }
 
 /// How many rules may match one event.

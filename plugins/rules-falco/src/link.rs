@@ -296,7 +296,9 @@ impl<'a> Linker<'a> {
                 ValueSource {
                     fetch: match term {
                         Term::Field(slot) => Fetch::Slot(slot),
-                        term @ (Term::Text(_) | Term::Call(..)) => Fetch::Term(term),
+                        term @ (Term::Text(_) | Term::List(_) | Term::Call(..)) => {
+                            Fetch::Term(term)
+                        }
                     },
                     symbols,
                     symbol: Cell::new((0, Symbol::None)),

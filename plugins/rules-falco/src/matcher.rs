@@ -128,7 +128,8 @@ impl Matcher {
                 let mut fitting = matchers.iter().map(|matcher| matcher.matches(value));
                 match quantifier {
                     Quantifier::Any => fitting.any(|fits| fits),
-                    Quantifier::All => fitting.all(|fits| fits),
+                    // As in Falco, nothing fits all of no constants.
+                    Quantifier::All => !matchers.is_empty() && fitting.all(|fits| fits),
                     Quantifier::One => fitting.filter(|fits| *fits).count() == 1,
                 }
             }

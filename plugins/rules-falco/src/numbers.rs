@@ -81,11 +81,11 @@ impl Number {
         }
     }
 
-    /// Decimal, `0x` hexadecimal, or with a fraction or an exponent.
+    /// Decimal, `0x` hexadecimal, or with a fraction or an exponent; with or without a sign.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (digits, negative) = match text.strip_prefix('-') {
             Some(rest) => (rest, true),
-            None => (text, false),
+            None => (text.strip_prefix('+').unwrap_or(text), false),
         };
         if !digits.starts_with(|c: char| c.is_ascii_digit()) {
             return None;
@@ -109,10 +109,11 @@ mod tests {
     fn numbers_are_read_as_falco_reads_them() {
         assert_eq!(Number::parse("22"), Some(Number::Whole(22)));
         assert_eq!(Number::parse("-1"), Some(Number::Whole(-1)));
+        assert_eq!(Number::parse("+5"), Some(Number::Whole(5)));
         assert_eq!(Number::parse("0x1F"), Some(Number::Whole(31)));
         assert_eq!(Number::parse("5e9"), Some(Number::Fraction(5e9)));
         assert_eq!(Number::parse("1.5"), Some(Number::Fraction(1.5)));
-        for bad in ["", "-", "x", "0x", "0xg", "1x", "inf", "NaN", "--1"] {
+        for bad in ["", "-", "x", "0x", "0xg", "1x", "inf", "NaN", "--1", "+-1"] {
             assert_eq!(Number::parse(bad), None, "{bad}");
         }
     }

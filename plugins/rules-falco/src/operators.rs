@@ -166,6 +166,14 @@ impl Op {
         }
     }
 
+    /// Whether one value without a modifier follows, which is a number in Falco.
+    pub(crate) fn takes_number(self) -> bool {
+        match self.right() {
+            RightSide::PlainValue => true,
+            RightSide::Nothing | RightSide::Value | RightSide::Values => false,
+        }
+    }
+
     /// Whether `oneof`, `anyof` or `allof` may follow.
     pub(crate) fn takes_quantifier(self) -> bool {
         match self.right() {

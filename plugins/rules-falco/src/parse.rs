@@ -1,78 +1,55 @@
-//! The parser of conditions, from text to [`Expr`], by recursive descent.
+//! The parser of conditions, from text to [`Expr`], by recursive descent. The grammar is that of Falco's own parser.
 //!
 //! ```text
 //! Or    := And ('or' And)*
 //! And   := Not ('and' Not)*
 //! Not   := 'not'* Check
 //! Check := '(' Or ')' | Operand Cond | macro
-//! Cond  := 'exists' | op value | op modifier? '(' value, ... ')' | op transformer
+//! Cond  := 'exists' | order number | op value | op modifier List | listop List | op transformer
+//! List  := '(' value, ... ')' | name
 //! Operand := field | transformer
-//! transformer := name '(' argument, ... ')' ('[' option ']')?
+//! transformer := name '(' Arg, ... ')' ('[' option ']')?
+//! Arg   := field | transformer | number | text in quotes | '(' Arg, ... ')'
 //! ```
-
-use std::sync::Arc;
 
 use lanner_plugin::{Term, Transformer};
 
 use crate::ast::{Check, Expr, FieldRef, Operand, Quantifier, Right, Word};
 use crate::operators::Op;
-use crate::source::{Place, Problem, code};
+use crate::quotes::{self, Unquoted};
+use crate::source::{Problem, code};
+use crate::text::Composed;
 use crate::yaml::Scalar;
 
-/// The depth limit of parentheses. Falco has the same.
-const MAX_DEPTH: usize = 100;
+/// The depth limit of parentheses. Falco's is a little lower.
+const MAX_DEPTH: usize = 200;
 
 /// The longest operator made of signs: `<=`.
 const MAX_SIGNS: usize = 2;
 
-/// The text of a condition: a scalar, and the scalars appended to it.
-#[derive(Debug, Clone)]
-pub(crate) struct ConditionText {
-    text: String,
-    first: Arc<Scalar>,
-    more: Vec<(usize, Arc<Scalar>)>,
-}
-
-impl ConditionText {
-    pub(crate) fn new(scalar: Scalar) -> Self {
-        Self {
-            text: scalar.text.clone(),
-            first: Arc::new(scalar),
-            more: Vec::new(),
-        }
-    }
-
-    /// Appends a text after a blank, as Falco does.
-    pub(crate) fn append(&mut self, scalar: Scalar) {
-        self.text.push(' ');
-        self.text.push_str(&scalar.text);
-        let start = self.text.len() - scalar.text.len();
-        self.more.push((start, Arc::new(scalar)));
-    }
-
-    fn place(&self, offset: usize) -> Place {
-        match self.more.iter().rev().find(|(start, _)| *start <= offset) {
-            Some((start, scalar)) => scalar.place_of(offset - start),
-            None => self.first.place_of(offset.min(self.first.text.len())),
-        }
-    }
-}
-
-/// Parses a condition.
-pub(crate) fn condition(text: &ConditionText) -> Result<Expr, Problem> {
+/// Parses a condition. `notes` gets what Falco would refuse.
+pub(crate) fn condition(text: &Composed, notes: &mut Vec<Problem>) -> Result<Expr, Problem> {
     let mut parser = Parser::new(text);
     let expr = parser.or()?;
     parser.blank();
-    match parser.bytes.get(parser.at) {
-        None => Ok(expr),
-        Some(b')') => Err(parser.problem("there is no `(` for this `)`")),
-        Some(_) => Err(parser.problem("`and`, `or` or the end was expected here")),
-    }
+    let expr = match parser.bytes.get(parser.at) {
+        None => expr,
+        Some(b')') => return Err(parser.problem("there is no `(` for this `)`")),
+        Some(b',') if text.is_of_list(parser.at) => {
+            let message = "a list with several elements stands where one value is needed";
+            return Err(parser.problem(message).help(
+                "write `in (...)` or `= anyof (...)`, or put quotes around it if you mean a text",
+            ));
+        }
+        Some(_) => return Err(parser.problem("`and`, `or` or the end was expected here")),
+    };
+    notes.append(&mut parser.notes);
+    Ok(expr)
 }
 
 /// Parses a text that is one field or transformer, as in an exception.
 pub(crate) fn lone_operand(scalar: &Scalar) -> Result<Operand, Problem> {
-    let text = ConditionText::new(scalar.clone());
+    let text = Composed::new(scalar.clone());
     let mut parser = Parser::new(&text);
     let word = parser.identifier();
     match parser.operand(word, 0)? {
@@ -84,12 +61,12 @@ pub(crate) fn lone_operand(scalar: &Scalar) -> Result<Operand, Problem> {
     }
 }
 
-/// Parses the field or transformer at a byte of a text. Returns it with its end, or none if there is neither.
+/// Parses the transformer at a byte of a text. Returns it with its end, or none if there is none.
 pub(crate) fn operand_at(
     scalar: &Scalar,
     start: usize,
 ) -> Result<Option<(Operand, usize)>, Problem> {
-    let text = ConditionText::new(scalar.clone());
+    let text = Composed::new(scalar.clone());
     let mut parser = Parser::new(&text);
     parser.at = start;
     let word = parser.identifier();
@@ -111,19 +88,21 @@ pub(crate) fn split_argument(name: &str) -> (&str, Option<&str>) {
 }
 
 struct Parser<'a> {
-    text: &'a ConditionText,
+    text: &'a Composed,
     bytes: &'a [u8],
     at: usize,
     depth: usize,
+    notes: Vec<Problem>,
 }
 
 impl<'a> Parser<'a> {
-    fn new(text: &'a ConditionText) -> Self {
+    fn new(text: &'a Composed) -> Self {
         Self {
             text,
-            bytes: text.text.as_bytes(),
+            bytes: text.as_str().as_bytes(),
             at: 0,
             depth: 0,
+            notes: Vec::new(),
         }
     }
 
@@ -135,10 +114,40 @@ impl<'a> Parser<'a> {
         Problem::new(&self.text.place(at), message).code(code::CONDITION)
     }
 
-    fn blank(&mut self) {
-        while self.bytes.get(self.at).is_some_and(u8::is_ascii_whitespace) {
+    /// Notes that Falco refuses what is at `at`.
+    fn note(&mut self, at: usize, message: impl Into<Box<str>>) {
+        let place = self.text.place(at);
+        self.notes
+            .push(Problem::refused_by_falco(code::CONDITION, &place, message));
+    }
+
+    /// Moves past blanks. Returns whether there were some.
+    fn blank(&mut self) -> bool {
+        let start = self.at;
+        while matches!(
+            self.bytes.get(self.at),
+            Some(b' ' | b'\t' | b'\x08' | b'\r' | b'\n')
+        ) {
             self.at += 1;
         }
+        self.at > start
+    }
+
+    /// Moves past `text` if it is next.
+    fn take(&mut self, text: &str) -> bool {
+        let found = self.bytes[self.at..].starts_with(text.as_bytes());
+        self.at += if found { text.len() } else { 0 };
+        found
+    }
+
+    /// Moves past `word` and the blanks that must follow it.
+    fn take_word(&mut self, word: &str) -> bool {
+        let start = self.at;
+        if self.take(word) && self.blank() {
+            return true;
+        }
+        self.at = start;
+        false
     }
 
     /// `[a-zA-Z][a-zA-Z0-9_]*` at the current position, without moving past it.
@@ -160,39 +169,51 @@ impl<'a> Parser<'a> {
         word
     }
 
-    /// Moves past `keyword` if it is the next whole word.
-    fn keyword(&mut self, keyword: &str) -> bool {
-        self.blank();
-        let found = self.peek_identifier() == keyword
-            && !matches!(self.bytes.get(self.at + keyword.len()), Some(b'.'));
-        if found {
-            self.at += keyword.len();
-        }
-        found
-    }
-
     fn or(&mut self) -> Result<Expr, Problem> {
-        let mut terms = vec![self.and()?];
-        while self.keyword("or") {
-            terms.push(self.and()?);
-        }
-        Ok(single(terms, Expr::Or))
+        self.joined("or", Self::and, Expr::Or)
     }
 
     fn and(&mut self) -> Result<Expr, Problem> {
-        let mut terms = vec![self.not()?];
-        while self.keyword("and") {
-            terms.push(self.not()?);
+        self.joined("and", Self::not, Expr::And)
+    }
+
+    /// Terms with a keyword between them. The keyword is followed by a blank, or by parentheses.
+    fn joined(
+        &mut self,
+        keyword: &str,
+        term: fn(&mut Self) -> Result<Expr, Problem>,
+        join: fn(Vec<Expr>) -> Expr,
+    ) -> Result<Expr, Problem> {
+        let mut terms = vec![term(self)?];
+        loop {
+            self.blank();
+            if !self.take(keyword) {
+                return Ok(single(terms, join));
+            }
+            terms.push(if self.blank() {
+                term(self)?
+            } else if self.bytes.get(self.at) == Some(&b'(') {
+                self.embedded()?
+            } else {
+                let message = format!("a blank or `(` was expected after `{keyword}`");
+                return Err(self.problem(message));
+            });
         }
-        Ok(single(terms, Expr::And))
     }
 
     fn not(&mut self) -> Result<Expr, Problem> {
+        self.blank();
         let mut negated = false;
-        while self.keyword("not") {
+        while self.take_word("not") {
             negated = !negated;
         }
-        let check = self.check()?;
+        let check = if self.bytes[self.at..].starts_with(b"not(") {
+            self.at += "not".len();
+            negated = !negated;
+            self.embedded()?
+        } else {
+            self.check()?
+        };
         Ok(if negated {
             Expr::Not(Box::new(check))
         } else {
@@ -200,22 +221,27 @@ impl<'a> Parser<'a> {
         })
     }
 
+    /// A condition in parentheses.
+    fn embedded(&mut self) -> Result<Expr, Problem> {
+        let start = self.at;
+        self.enter()?;
+        self.at += 1;
+        let expr = self.or()?;
+        self.depth -= 1;
+        self.blank();
+        if !self.take(")") {
+            return Err(self
+                .problem("`)`, `and` or `or` was expected here")
+                .help(format!("the `(` is at {}", self.text.place(start))));
+        }
+        Ok(expr)
+    }
+
     fn check(&mut self) -> Result<Expr, Problem> {
         self.blank();
         let start = self.at;
         if self.bytes.get(start) == Some(&b'(') {
-            self.enter()?;
-            self.at += 1;
-            let expr = self.or()?;
-            self.depth -= 1;
-            self.blank();
-            if self.bytes.get(self.at) != Some(&b')') {
-                return Err(self
-                    .problem("`)`, `and` or `or` was expected here")
-                    .help(format!("the `(` is at {}", self.text.place(start))));
-            }
-            self.at += 1;
-            return Ok(expr);
+            return self.embedded();
         }
         let word = self.identifier();
         if word.is_empty() || matches!(word, "and" | "or" | "in" | "exists") {
@@ -224,6 +250,9 @@ impl<'a> Parser<'a> {
             return Err(problem.help("a check is written like `proc.name = cat`"));
         }
         if let Some(operand) = self.operand(word, start)? {
+            if word == Transformer::Val.name() {
+                self.note(start, "Falco takes `val` only on the right side");
+            }
             return self.comparison(operand).map(Expr::Check);
         }
         if self.bytes.get(self.at) == Some(&b'(') {
@@ -237,7 +266,7 @@ impl<'a> Parser<'a> {
         }
         Ok(Expr::Macro(Word {
             text: word.to_owned(),
-            quoted: false,
+            raw: None,
             place: self.text.place(start),
         }))
     }
@@ -288,8 +317,16 @@ impl<'a> Parser<'a> {
 
     fn argument(&mut self, transformer: Transformer) -> Result<Term<FieldRef>, Problem> {
         let start = self.at;
-        if let Some(b'"' | b'\'') = self.bytes.get(start) {
-            return Ok(Term::Text(self.quoted()?.into_bytes().into()));
+        match self.bytes.get(start) {
+            Some(b'"' | b'\'') => {
+                let text = self.quoted()?;
+                return Ok(Term::Text(text.bytes().into()));
+            }
+            Some(b'(') => return self.list_argument(transformer),
+            _ => {}
+        }
+        if let Some(number) = self.number() {
+            return Ok(Term::Text(number.as_bytes().into()));
         }
         let word = self.identifier();
         if let Some(operand) = self.operand(word, start)? {
@@ -298,6 +335,68 @@ impl<'a> Parser<'a> {
         let message = format!("`{}` needs a field here", transformer.name());
         let problem = self.problem_at(start, message);
         Err(problem.help("a field is written like `proc.name`; put quotes around a text"))
+    }
+
+    /// `(a, b)` as the argument of a transformer.
+    fn list_argument(&mut self, transformer: Transformer) -> Result<Term<FieldRef>, Problem> {
+        let open = self.at;
+        self.enter()?;
+        self.at += 1;
+        let mut elements = Vec::new();
+        self.blank();
+        if !self.take(")") {
+            loop {
+                self.blank();
+                if self.bytes.get(self.at) == Some(&b'(') {
+                    return Err(self.problem("a list contains no lists"));
+                }
+                elements.push(self.argument(transformer)?);
+                self.blank();
+                if self.take(")") {
+                    break;
+                }
+                if !self.take(",") {
+                    return Err(self.problem_at(open, "this list has no `)`"));
+                }
+            }
+        }
+        self.depth -= 1;
+        Ok(Term::List(elements.into()))
+    }
+
+    /// A number: `0x1f`, `-5`, `1.5e+3`.
+    fn number(&mut self) -> Option<&'a str> {
+        let rest = &self.bytes[self.at..];
+        let count = |from: usize, is: fn(&u8) -> bool| {
+            let rest = rest.get(from..).unwrap_or_default();
+            rest.iter().take_while(|byte| is(byte)).count()
+        };
+        let digits = |from| count(from, u8::is_ascii_digit);
+        let hexadecimal = match rest {
+            [b'0', b'x' | b'X', ..] => count(2, u8::is_ascii_hexdigit),
+            _ => 0,
+        };
+        let length = if hexadecimal > 0 {
+            2 + hexadecimal
+        } else {
+            let sign = usize::from(matches!(rest.first(), Some(b'+' | b'-')));
+            let whole = digits(sign);
+            if whole == 0 {
+                return None;
+            }
+            let mut end = sign + whole;
+            if rest.get(end) == Some(&b'.') {
+                end += 1 + digits(end + 1);
+            }
+            if let (Some(b'e' | b'E'), Some(b'+' | b'-')) = (rest.get(end), rest.get(end + 1)) {
+                let exponent = digits(end + 2);
+                end += if exponent > 0 { 2 + exponent } else { 0 };
+            }
+            end
+        };
+        let text = std::str::from_utf8(&rest[..length]).ok()?;
+        self.at += length;
+        Some(text)
     }
 
     /// Counts one more level of nesting.
@@ -341,11 +440,13 @@ impl<'a> Parser<'a> {
 
     fn field_argument(&mut self) -> Result<String, Problem> {
         let start = self.at;
-        let arg = match self.bytes.get(self.at) {
-            Some(b'"' | b'\'') => self.quoted()?,
-            _ => self.bare(b"[]\"' \t\r\n"),
+        let quoted = matches!(self.bytes.get(start), Some(b'"' | b'\''));
+        let arg = if quoted {
+            self.quoted()?.text
+        } else {
+            self.bare(b"[]\"' \t\r\n\x0b\x0c")
         };
-        if self.bytes.get(self.at) != Some(&b']') || arg.is_empty() {
+        if self.bytes.get(self.at) != Some(&b']') || (arg.is_empty() && !quoted) {
             let problem = self.problem_at(start, "this field's argument has no end");
             return Err(problem.help("an argument is written like `proc.aname[2]`"));
         }
@@ -357,43 +458,55 @@ impl<'a> Parser<'a> {
         self.blank();
         let start = self.at;
         let op_place = self.text.place(start);
-        let op = self.operator()?;
-        let mut quantifier = None;
-        if op.takes_quantifier() {
-            let word = {
-                self.blank();
-                self.peek_identifier()
-            };
-            let found = Quantifier::by_name(word);
-            let after = self.bytes.get(self.at + word.len());
-            if found.is_some() && after.is_some_and(|byte| b" \t\r\n(".contains(byte)) {
-                self.at += word.len();
-                quantifier = found;
-            }
-        }
-        self.blank();
-        let right = if !op.takes_values() {
-            Right::Values(Vec::new())
-        } else if let Some(operand) = self.transformer()? {
-            if let Some(quantifier) = quantifier {
-                let message = format!("`{}` needs a list", quantifier.name());
-                return Err(Problem::new(&operand.place, message).code(code::CONDITION));
-            }
-            Right::Operand(operand)
-        } else if (op.takes_list() || quantifier.is_some())
-            && self.bytes.get(self.at) == Some(&b'(')
-        {
-            Right::Values(self.list()?)
-        } else {
-            Right::Values(vec![self.value(op)?])
-        };
-        Ok(Check {
+        let (op, blank) = self.operator()?;
+        let check = |quantifier, right| Check {
             left,
             op,
             quantifier,
             op_place,
             right,
-        })
+        };
+        if !op.takes_values() {
+            return Ok(check(None, Right::Values(Vec::new())));
+        }
+        if op.takes_quantifier()
+            && (self.blank() || blank)
+            && let Some(quantifier) = self.quantifier()
+        {
+            let values = self.list()?;
+            return Ok(check(Some(quantifier), Right::Values(values)));
+        }
+        self.blank();
+        if op.takes_list() && self.bytes.get(self.at) == Some(&b'(') {
+            let values = self.list()?;
+            return Ok(check(None, Right::Values(values)));
+        }
+        if let Some(operand) = self.transformer()? {
+            return Ok(check(None, Right::Operand(operand)));
+        }
+        let values = if op.takes_list() {
+            self.list()?
+        } else if op.takes_number() {
+            vec![self.ordered_value(op)?]
+        } else {
+            vec![self.value(op)?]
+        };
+        Ok(check(None, Right::Values(values)))
+    }
+
+    /// The modifier that comes next, if several values follow it. Otherwise the word is a value itself.
+    fn quantifier(&mut self) -> Option<Quantifier> {
+        let start = self.at;
+        let word = self.peek_identifier();
+        let found = Quantifier::by_name(word).filter(|_| self.take_word(word));
+        let next = self.peek_identifier();
+        let values = self.bytes.get(self.at) == Some(&b'(')
+            || !(next.is_empty() || matches!(next, "and" | "or" | "not"));
+        if found.is_none() || !values {
+            self.at = start;
+            return None;
+        }
+        found
     }
 
     /// The transformer that comes next, if there is one.
@@ -409,7 +522,8 @@ impl<'a> Parser<'a> {
         self.call(transformer, start).map(Some)
     }
 
-    fn operator(&mut self) -> Result<Op, Problem> {
+    /// The operator, and whether a blank follows it.
+    fn operator(&mut self) -> Result<(Op, bool), Problem> {
         let start = self.at;
         // Signs such as `<=`, the longest first.
         let signs = self.bytes[start..]
@@ -419,12 +533,18 @@ impl<'a> Parser<'a> {
             let symbol = &self.bytes[start..start + len];
             if let Some(op) = std::str::from_utf8(symbol).ok().and_then(Op::by_name) {
                 self.at += len;
-                return Ok(op);
+                return Ok((op, self.blank()));
             }
         }
         let word = self.identifier();
         if let Some(op) = Op::by_name(word) {
-            return Ok(op);
+            let blank = self.blank();
+            // As in Falco, `in(` is fine and `contains(` is not.
+            if blank || op.takes_list() || !op.takes_values() {
+                return Ok((op, blank));
+            }
+            let message = format!("`{word}` needs a blank after it");
+            return Err(self.problem(message));
         }
         let names = Op::all_names();
         let all: Vec<_> = names.clone().collect();
@@ -434,9 +554,21 @@ impl<'a> Parser<'a> {
             .nearest(word, names.filter(|name| name.len() > 2)))
     }
 
+    /// `(a, b)`, or one name.
     fn list(&mut self) -> Result<Vec<Word>, Problem> {
         let open = self.at;
-        self.at += 1;
+        if !self.take("(") {
+            let name = self.identifier();
+            if name.is_empty() {
+                let problem = self.problem("`(` was expected here");
+                return Err(problem.help("values are written like `(a, b)`"));
+            }
+            return Ok(vec![Word {
+                text: name.to_owned(),
+                raw: None,
+                place: self.text.place(open),
+            }]);
+        }
         let mut values = Vec::new();
         loop {
             self.blank();
@@ -460,18 +592,32 @@ impl<'a> Parser<'a> {
         Ok(values)
     }
 
+    /// The value of `<` and its like: a number. lanner also takes a text.
+    fn ordered_value(&mut self, op: Op) -> Result<Word, Problem> {
+        let start = self.at;
+        match self.number() {
+            Some(number) => Ok(Word {
+                text: number.to_owned(),
+                raw: None,
+                place: self.text.place(start),
+            }),
+            None => {
+                let value = self.value(op)?;
+                let message = format!("Falco takes only numbers after `{}`", op.name());
+                self.note(start, message);
+                Ok(value)
+            }
+        }
+    }
+
     fn value(&mut self, op: Op) -> Result<Word, Problem> {
         let start = self.at;
         let place = self.text.place(start);
         if let Some(b'"' | b'\'') = self.bytes.get(start) {
-            let text = self.quoted()?;
-            return Ok(Word {
-                text,
-                quoted: true,
-                place,
-            });
+            let Unquoted { text, raw } = self.quoted()?;
+            return Ok(Word { text, raw, place });
         }
-        let text = self.bare(b"()\"' \t\r\n=,");
+        let text = self.bare(b"()\"' \t\r\n\x0b\x0c=,");
         if text.is_empty() {
             let message = format!("`{}` needs a value here", op.name());
             return Err(self
@@ -480,7 +626,7 @@ impl<'a> Parser<'a> {
         }
         Ok(Word {
             text,
-            quoted: false,
+            raw: None,
             place,
         })
     }
@@ -496,60 +642,18 @@ impl<'a> Parser<'a> {
     }
 
     /// A quoted text, with its escapes resolved.
-    fn quoted(&mut self) -> Result<String, Problem> {
+    fn quoted(&mut self) -> Result<Unquoted, Problem> {
         let start = self.at;
-        let (text, end) = unquote(&self.text.text[start..])
+        let length = quotes::length(&self.bytes[start..])
             .ok_or_else(|| self.problem_at(start, "this quoted text has no end"))?;
-        self.at += end;
-        Ok(text)
+        let inner = &self.bytes[start + 1..start + length - 1];
+        let unquoted = quotes::unescape(inner, self.bytes[start]).map_err(|error| {
+            self.problem_at(start + 1 + error.at, error.to_string())
+                .help("write `\\\\` for a backslash")
+        })?;
+        self.at += length;
+        Ok(unquoted)
     }
-}
-
-/// Resolves the escapes of the quoted text at the start of `text`. Returns it with its end. An unknown escape stays as it
-/// is.
-pub(crate) fn unquote(text: &str) -> Option<(String, usize)> {
-    let quote = text.chars().next().filter(|c| matches!(c, '"' | '\''))?;
-    let mut out = String::new();
-    let mut chars = text.char_indices().skip(1).peekable();
-    while let Some((at, c)) = chars.next() {
-        if c == quote {
-            return Some((out, at + 1));
-        }
-        if c != '\\' {
-            out.push(c);
-            continue;
-        }
-        let Some((at, escaped)) = chars.next() else {
-            break;
-        };
-        match escaped {
-            'b' => out.push('\u{8}'),
-            'f' => out.push('\u{c}'),
-            'n' => out.push('\n'),
-            'r' => out.push('\r'),
-            't' => out.push('\t'),
-            '\\' | '/' => out.push(escaped),
-            ' ' => out.push('\\'),
-            'x' => {
-                let digits = text.get(at + 1..at + 3);
-                let code = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-                match code.filter(u8::is_ascii) {
-                    Some(code) => {
-                        out.push(char::from(code));
-                        chars.next();
-                        chars.next();
-                    }
-                    None => out.push_str("\\x"),
-                }
-            }
-            c if c == quote => out.push(c),
-            other => {
-                out.push('\\');
-                out.push(other);
-            }
-        }
-    }
-    None
 }
 
 fn single(mut terms: Vec<Expr>, join: impl FnOnce(Vec<Expr>) -> Expr) -> Expr {

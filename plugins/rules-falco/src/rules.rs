@@ -7,8 +7,12 @@ use lanner_plugin::{Diagnostic, RuleInfo, Severity};
 
 use crate::ast::FieldRef;
 use crate::compile::{Compiler, Names};
-use crate::items::{Items, Rule};
+use crate::exceptions::{Exception, with_exceptions};
+use crate::hints;
+use crate::items::{Items, Rule, SYSCALL};
+use crate::parse::lone_operand;
 use crate::source::{Problem, SourceFile, code};
+use crate::yaml::Scalar;
 use crate::{FalcoRules, Settings, UnknownFields, explain, template, yaml};
 
 /// The number of errors that the error of `open` shows.
@@ -58,13 +62,21 @@ pub(crate) fn load(files: &[File<'_>], names: &impl Names, settings: Settings) -
             description: rule.description.trim().to_owned(),
             priority: rule.priority,
             source: rule.source.clone(),
-            tags: rule.tags.clone(),
+            tags: rule.tags.iter().cloned().collect(),
             output: template::clean(&rule.output),
             enabled,
         });
     }
-    check_unused(&mut compiler, &items, &mut problems);
+    check_macros(&mut compiler, &items, &mut problems);
+    if problems.iter().all(|one| one.severity != Severity::Error) {
+        note_unused(&compiler, &items, &mut problems);
+    }
     problems.append(&mut compiler.notes);
+    if settings.strict_falco {
+        for problem in problems.iter_mut().filter(|one| one.falco_refuses) {
+            problem.severity = Severity::Error;
+        }
+    }
     let linked = compiler.finish();
     let diagnostics = in_order(problems, files);
     let result = match refusal(&diagnostics) {
@@ -122,9 +134,9 @@ fn add<N: Names>(
         item: problem.item.or_else(|| Some(name.text.as_str().into())),
         ..problem
     };
-    if rule.source != "syscall" {
+    if rule.source != SYSCALL {
         let message = format!(
-            "rule `{}` is left out: its source is `{}`, and lanner has only `syscall`",
+            "rule `{}` is left out: its source is `{}`, and lanner has only `{SYSCALL}`",
             name.text, rule.source
         );
         compiler.no_rule();
@@ -135,7 +147,6 @@ fn add<N: Names>(
         )));
         return false;
     }
-    compiler.begin_rule(rule.order);
     match compile(compiler, rule) {
         Ok(false) if rule.warn_event_types && rule.enabled => {
             let message = format!(
@@ -152,17 +163,20 @@ fn add<N: Names>(
         Err(problem) => {
             let skip = rule.skip_if_unknown || settings.unknown_fields == UnknownFields::SkipRule;
             compiler.no_rule();
-            let found = if problem.missing.is_some() {
-                missing(compiler, items, rule)
-            } else {
-                vec![problem]
-            };
+            let mut found = Vec::new();
+            if problem.missing.is_some() {
+                found = missing(compiler, items, rule);
+            }
+            if found.iter().all(|one| one.missing != problem.missing) {
+                found.push(problem);
+            }
             problems.extend(found.into_iter().map(|problem| {
                 let mut problem = of_rule(problem);
                 if problem.missing.is_some() && skip {
                     let said = &problem.message;
                     problem.message = format!("rule `{}` is left out: {said}", name.text).into();
                     problem.severity = Severity::Warning;
+                    problem.code = code::FILTER;
                 }
                 problem
             }));
@@ -176,10 +190,7 @@ fn missing<N: Names>(compiler: &mut Compiler<'_, N>, items: &Items, rule: &Rule)
     let parts = explain::parts(items, rule);
     let mut missing: Vec<Problem> = Vec::new();
     for part in &rule.output {
-        for operand in template::fields(part).unwrap_or_default() {
-            let mut look = |field: &FieldRef| missing.extend(compiler.field(field).err());
-            operand.term.fields(&mut look);
-        }
+        missing.extend(output(compiler, part).err());
     }
     // The compiler itself handles `evt.type` and `evt.dir`.
     let here = |name: &String| matches!(name.as_str(), "evt.type" | "syscall.type" | "evt.dir");
@@ -197,46 +208,64 @@ fn missing<N: Names>(compiler: &mut Compiler<'_, N>, items: &Items, rule: &Rule)
 
 /// Compiles a rule. Returns whether it names the event types that it needs.
 fn compile<N: Names>(compiler: &mut Compiler<'_, N>, rule: &Rule) -> Result<bool, Problem> {
+    for field in rule.exceptions.iter().flat_map(Exception::fields) {
+        let found = lone_operand(field).and_then(|operand| compiler.operand(&operand));
+        found.map_err(|problem| problem.code(code::VALIDATE))?;
+    }
+    let condition = with_exceptions(&rule.condition, &rule.exceptions)?;
     for part in &rule.output {
-        for operand in template::fields(part)? {
-            compiler.operand(&operand)?;
-        }
+        output(compiler, part)?;
     }
-    let mut exceptions = Vec::new();
-    for exception in &rule.exceptions {
-        exceptions.extend(exception.condition()?);
-    }
-    compiler.rule(&rule.condition, exceptions, rule.enabled)
+    compiler.rule(&condition, rule.enabled)
 }
 
-/// Notes macros and lists that no rule uses, and reports the problems of those macros, except for names that the host lacks.
-fn check_unused<N: Names>(
-    compiler: &mut Compiler<'_, N>,
-    items: &Items,
+/// Checks the fields of a template, and warns about those that are deprecated.
+fn output<N: Names>(compiler: &mut Compiler<'_, N>, part: &Scalar) -> Result<(), Problem> {
+    let names = compiler.names;
+    let found = template::fields(part, &mut compiler.notes, |field| {
+        names.field(&field.name, field.arg.as_deref()).is_ok()
+    })?;
+    for operand in found {
+        let resolved = compiler.operand(&operand);
+        resolved.map_err(|problem| problem.code(code::OUTPUT))?;
+        let notes = &mut compiler.notes;
+        operand.term.fields(&mut |field: &FieldRef| {
+            notes.extend(hints::of_field(field, code::OUTPUT));
+        });
+    }
+    Ok(())
+}
+
+/// Checks macros that no rule uses.
+fn check_macros<'a, N: Names>(
+    compiler: &mut Compiler<'a, N>,
+    items: &'a Items,
     problems: &mut Vec<Problem>,
 ) {
-    let mut unused: Vec<_> = items
-        .macros
-        .iter()
-        .filter(|(name, _)| !compiler.used_macro(name))
-        .collect();
-    unused.sort_by_key(|(_, one)| one.order);
-    for (name, one) in unused {
-        let message = format!("macro `{name}` is not used");
-        problems.push(Problem::note(code::UNUSED_MACRO, &one.place, message));
-        compiler.begin_rule(usize::MAX);
-        if let Err(problem) = compiler.check_macro(name, &one.place)
-            && problem.missing.is_none()
-        {
+    for one in &items.macros {
+        if compiler.used_macro(&one.name) {
+            continue;
+        }
+        if let Err(problem) = compiler.check_macro(one) {
             problems.push(Problem {
-                item: Some(name.as_str().into()),
+                item: Some(one.name.as_str().into()),
                 ..problem
             });
         }
     }
-    for (name, list) in &items.lists {
-        if !compiler.used_list(name) {
-            let message = format!("list `{name}` is not used");
+}
+
+/// Notes macros and lists that nothing uses.
+fn note_unused<N: Names>(compiler: &Compiler<'_, N>, items: &Items, problems: &mut Vec<Problem>) {
+    for one in &items.macros {
+        if !compiler.used_macro(&one.name) {
+            let message = format!("macro `{}` is not used", one.name);
+            problems.push(Problem::note(code::UNUSED_MACRO, &one.place, message));
+        }
+    }
+    for (at, list) in items.lists.iter().enumerate() {
+        if !compiler.lists.is_used(at) {
+            let message = format!("list `{}` is not used", list.name);
             problems.push(Problem::note(code::UNUSED_LIST, &list.place, message));
         }
     }
@@ -296,6 +325,10 @@ mod exceptions_tests;
 #[cfg(test)]
 #[path = "language_tests.rs"]
 mod language_tests;
+
+#[cfg(test)]
+#[path = "falco_tests.rs"]
+mod falco_tests;
 
 #[cfg(test)]
 #[path = "files_tests.rs"]

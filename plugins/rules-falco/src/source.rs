@@ -67,6 +67,8 @@ pub(crate) struct Problem {
     pub(crate) item: Option<Box<str>>,
     /// The field or event type that the host does not know. A rule can ask to be left out for that reason.
     pub(crate) missing: Option<Box<str>>,
+    /// For a note: Falco refuses this, with the code.
+    pub(crate) falco_refuses: bool,
 }
 
 impl Problem {
@@ -88,6 +90,19 @@ impl Problem {
             help: None,
             item: None,
             missing: None,
+            falco_refuses: false,
+        }
+    }
+
+    /// A note that Falco refuses something. With the setting `strict_falco`, it is an error.
+    pub(crate) fn refused_by_falco(
+        code: &'static str,
+        place: &Place,
+        message: impl Into<Box<str>>,
+    ) -> Self {
+        Self {
+            falco_refuses: true,
+            ..Self::note(code, place, message)
         }
     }
 
@@ -179,9 +194,14 @@ pub(crate) mod code {
     pub(crate) const MACRO_NAME: &str = "LOAD_INVALID_MACRO_NAME";
     pub(crate) const LIST_NAME: &str = "LOAD_INVALID_LIST_NAME";
     pub(crate) const KEY: &str = "LOAD_UNKNOWN_KEY";
+    pub(crate) const HINT: &str = "LOAD_COMPILE_CONDITION";
+    /// Not in Falco: a number that does not fit its field.
+    pub(crate) const WRAPS: &str = "LOAD_WRAPPED_NUMBER";
+    /// Not in Falco: a field that no event has.
+    pub(crate) const EMPTY: &str = "LOAD_EMPTY_FIELD";
     /// Not in Falco: lanner knows this key and ignores it.
     pub(crate) const LEFT_OUT: &str = "LOAD_LEFT_OUT";
-    /// Not in Falco: Falco depends on the order of definitions here, and lanner does not.
+    /// Not in Falco: Falco understands this differently, because of the order or the depth of definitions.
     pub(crate) const ORDER: &str = "LOAD_ORDER";
 }
 

@@ -10,6 +10,7 @@ use regex::RegexBuilder;
 
 use crate::ast::Word;
 use crate::glob;
+use crate::posix;
 use crate::source::{Problem, code};
 use crate::texts::{Affixes, Side, TextSet};
 
@@ -190,7 +191,7 @@ impl TextMatcher {
 
 /// The bytes of a constant.
 pub(crate) fn bytes(word: &Word) -> Box<[u8]> {
-    word.text.as_bytes().into()
+    word.bytes().into()
 }
 
 /// The bytes of a constant that is written in hexadecimal.
@@ -208,19 +209,28 @@ pub(crate) fn hexadecimal(word: &Word) -> Result<Box<[u8]>, Problem> {
     })
 }
 
-/// A regular expression that has to fit the whole text.
+/// A regular expression that has to fit the whole text: one of Falco's, or another one of the crate `regex`.
 fn regex(word: &Word) -> Result<regex::Regex, Problem> {
-    let build = |text: &str| RegexBuilder::new(text).size_limit(MAX_REGEX).build();
+    let build = |text: &str| {
+        let mut builder = RegexBuilder::new(text);
+        builder.multi_line(true).size_limit(MAX_REGEX).build()
+    };
+    let text = posix::translate(&word.text).unwrap_or_else(|_| word.text.clone());
     // Alone first, so that an unbalanced `)` cannot escape from the anchors.
-    let built = build(&word.text).and_then(|_| build(&format!(r"\A(?:{})\z", word.text)));
+    let built = build(&text).and_then(|_| build(&format!(r"\A(?:{text})\z")));
+    let problem = |reason: &str| {
+        let message = format!("this is no regular expression: {reason}");
+        Problem::new(&word.place, message)
+            .code(code::CONDITION)
+            .help("the syntax is that of RE2 for POSIX: no look-around, no back-references")
+    };
+    if word.raw.is_some() {
+        return Err(problem("it has bytes that are not UTF-8"));
+    }
     built.map_err(|error| {
         // The last line has the reason. The lines before draw a picture of the expression with the anchors.
         let text = error.to_string();
         let reason = text.lines().last().unwrap_or_default();
-        let reason = reason.strip_prefix("error: ").unwrap_or(reason);
-        let message = format!("this is no regular expression: {reason}");
-        Problem::new(&word.place, message)
-            .code(code::CONDITION)
-            .help("the syntax is RE2's: no look-around, no back-references")
+        problem(reason.strip_prefix("error: ").unwrap_or(reason))
     })
 }

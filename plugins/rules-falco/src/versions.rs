@@ -10,7 +10,7 @@ use crate::yaml::{Node, Scalar};
 const ENGINE: (u64, u64, u64) = (0, 63, 0);
 
 /// Plugins of Falco whose fields the host has built in.
-const BUILT_IN: &[&str] = &["container", "k8smeta"];
+const BUILT_IN: &[&str] = &["container"];
 
 /// Checks that this plugin implements the version of the engine that a file needs.
 pub(crate) fn engine(needed: &Scalar) -> Result<(), Problem> {
@@ -33,10 +33,19 @@ pub(crate) fn plugins(list: &Node) -> Result<Vec<Problem>, Problem> {
         let mut keys = Keys::new(item)?;
         let first = plugin(item, &mut keys)?;
         let mut all = vec![first.clone()];
+        let twice = |all: &[Scalar], one: &Scalar| {
+            let found = all.iter().any(|known| known.text == one.text);
+            let message = format!("the plugin `{}` is named twice", one.text);
+            found.then(|| Problem::new(&one.place, message))
+        };
         if let Some(others) = keys.take("alternatives") {
             for item in elements("alternatives", &others)? {
                 let mut keys = Keys::new(item)?;
-                all.push(plugin(item, &mut keys)?);
+                let other = plugin(item, &mut keys)?;
+                if let Some(problem) = twice(&all, &other) {
+                    return Err(problem);
+                }
+                all.push(other);
                 warnings.extend(keys.unknown());
             }
         }
@@ -75,7 +84,7 @@ fn plugin(item: &Node, keys: &mut Keys) -> Result<Scalar, Problem> {
     let version = keys.take("version").ok_or_else(|| need("version"))?;
     let version = text("version", &version)?;
     if parse(&version.text).is_none() {
-        return Err(not_a_version(&version));
+        return Err(not_a_version(&version).code(code::VALIDATE));
     }
     text("name", &name)
 }
@@ -90,19 +99,17 @@ fn not_a_version(found: &Scalar) -> Problem {
     }
 }
 
-/// Parses `0.57.0`, or `57`, the older form. The part after a `-` or a `+` is ignored.
+/// Parses `0.57.0`, or `57`, the older form. As in Falco, anything may follow the third number.
 fn parse(text: &str) -> Option<(u64, u64, u64)> {
-    let text = text.split(['-', '+']).next()?;
-    let mut numbers = text.split('.').map(|number| {
-        let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-        digits.then(|| number.parse().ok()).flatten()
-    });
-    let first = numbers.next()??;
-    let Some(second) = numbers.next() else {
-        return Some((0, first, 0));
-    };
-    let third = numbers.next().unwrap_or(Some(0))?;
-    numbers.next().is_none().then_some((first, second?, third))
+    let number = |text: &str| text.parse::<u32>().ok().map(u64::from);
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some((0, number(text)?, 0));
+    }
+    let (first, rest) = text.split_once('.')?;
+    let (second, rest) = rest.split_once('.')?;
+    let end = rest.find(|c: char| !c.is_ascii_digit());
+    let third = &rest[..end.unwrap_or(rest.len())];
+    Some((number(first)?, number(second)?, number(third)?))
 }
 
 #[cfg(test)]
@@ -113,14 +120,15 @@ mod tests {
     fn versions_are_read_in_both_forms() {
         assert_eq!(parse("0.57.0"), Some((0, 57, 0)));
         assert_eq!(parse("13"), Some((0, 13, 0)));
-        assert_eq!(parse("1.2"), Some((1, 2, 0)));
+        assert_eq!(parse("1.2.3.4"), Some((1, 2, 3)));
         assert_eq!(parse("0.40.0-rc1"), Some((0, 40, 0)));
         for bad in [
             "",
             "x",
             "1.",
             "1.x",
-            "1.2.3.4",
+            "1.2",
+            "1.2.x",
             "-1",
             "99999999999999999999",
         ] {

@@ -43,6 +43,7 @@ impl Node {
     /// Its kind, for messages.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
+            Self::Scalar(scalar) if scalar.is_null() => "nothing",
             Self::Scalar(_) => "a text",
             Self::Sequence(..) => "a list",
             Self::Mapping(..) => "a map",
@@ -51,9 +52,19 @@ impl Node {
 }
 
 impl Scalar {
+    /// A text that is not in the file. Messages about it point at `place`.
+    pub(crate) fn new(text: &str, place: &Place) -> Self {
+        Self {
+            text: text.to_owned(),
+            place: place.clone(),
+            plain: true,
+            block: false,
+        }
+    }
+
     /// Whether it is empty or YAML's null.
     pub(crate) fn is_null(&self) -> bool {
-        self.plain && matches!(self.text.as_str(), "" | "~" | "null")
+        self.plain && matches!(self.text.as_str(), "" | "~" | "null" | "Null" | "NULL")
     }
 
     /// Another text with the same position.
@@ -118,8 +129,49 @@ enum Open {
     Mapping(Vec<(Scalar, Arc<Node>)>, Option<Scalar>),
 }
 
+/// How many lone `-` in `[-, a]` a file may have.
+const MAX_DASHES: usize = 100;
+
 /// Parses all documents of a file.
+///
+/// Falco takes a lone `-` in a list in brackets, `[-, a]`, which the parser refuses. It is parsed as another letter then.
 pub(crate) fn parse(source: &Arc<SourceFile>) -> Result<Vec<Arc<Node>>, Problem> {
+    let mut text = source.text.clone();
+    let mut dashes = Vec::new();
+    loop {
+        match parse_text(source, &text, &dashes) {
+            Err(Refused::LoneDash(at, problem)) => {
+                if dashes.len() == MAX_DASHES || text.as_bytes().get(at) != Some(&b'-') {
+                    return Err(problem);
+                }
+                text.replace_range(at..=at, "_");
+                dashes.push(at);
+            }
+            Err(Refused::Other(problem)) => return Err(problem),
+            Ok(documents) => return Ok(documents),
+        }
+    }
+}
+
+/// Why a text is not parsed.
+enum Refused {
+    /// Because of a `-` at this byte.
+    LoneDash(usize, Problem),
+    Other(Problem),
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self::Other(problem)
+    }
+}
+
+/// Parses a text in which the letters at `dashes` stand for `-`.
+fn parse_text(
+    source: &Arc<SourceFile>,
+    text: &str,
+    dashes: &[usize],
+) -> Result<Vec<Arc<Node>>, Refused> {
     let place = |offset: Option<usize>| Place {
         source: Arc::clone(source),
         offset: offset.unwrap_or(0),
@@ -128,27 +180,41 @@ pub(crate) fn parse(source: &Arc<SourceFile>) -> Result<Vec<Arc<Node>>, Problem>
     let mut documents = Vec::new();
     let mut stack: Vec<(Open, Place, usize)> = Vec::new();
     let mut anchors: HashMap<usize, Arc<Node>> = HashMap::new();
-    for next in Parser::new_from_str(&source.text) {
+    for next in Parser::new_from_str(text) {
         let (event, span) = next.map_err(|error| {
             let marker = error.marker();
             let offset = marker
                 .byte_offset()
-                .or_else(|| byte_offset(&source.text, marker.index()));
-            Problem::new(
-                &place(offset),
-                format!("this is not YAML: {}", error.info()),
-            )
-            .code(code::YAML)
+                .or_else(|| byte_offset(text, marker.index()));
+            let message = format!("this is not YAML: {}", error.info());
+            let problem = Problem::new(&place(offset), message).code(code::YAML);
+            // The error may be at the dash, or after it.
+            let dash = offset
+                .into_iter()
+                .flat_map(|at| [Some(at), at.checked_sub(1)]);
+            let mut dash = dash
+                .flatten()
+                .filter(|at| text.as_bytes().get(*at) == Some(&b'-'));
+            match dash.next() {
+                Some(at) if error.info().contains("cannot start with '-'") => {
+                    Refused::LoneDash(at, problem)
+                }
+                _ => Refused::Other(problem),
+            }
         })?;
         let here = place(
             span.start
                 .byte_offset()
-                .or_else(|| byte_offset(&source.text, span.start.index())),
+                .or_else(|| byte_offset(text, span.start.index())),
         );
         let (node, anchor) = match event {
             Event::Scalar(text, style, anchor, _) => {
+                let mut text = text.into_owned();
+                if dashes.contains(&here.offset) {
+                    text.replace_range(..1, "-");
+                }
                 let scalar = Scalar {
-                    text: text.into_owned(),
+                    text,
                     place: here,
                     plain: style == ScalarStyle::Plain,
                     block: matches!(style, ScalarStyle::Literal | ScalarStyle::Folded),
@@ -157,7 +223,7 @@ pub(crate) fn parse(source: &Arc<SourceFile>) -> Result<Vec<Arc<Node>>, Problem>
             }
             Event::SequenceStart(..) | Event::MappingStart(..) if stack.len() == MAX_DEPTH => {
                 let message = format!("lists and maps are nested more than {MAX_DEPTH} deep here");
-                return Err(Problem::new(&here, message).code(code::YAML));
+                return Err(Problem::new(&here, message).code(code::YAML).into());
             }
             Event::SequenceStart(_, anchor, _) => {
                 stack.push((Open::Sequence(Vec::new()), here, anchor));
@@ -178,7 +244,9 @@ pub(crate) fn parse(source: &Arc<SourceFile>) -> Result<Vec<Arc<Node>>, Problem>
             },
             Event::Alias(id) => match anchors.get(&id) {
                 Some(node) => (Arc::clone(node), 0),
-                None => return Err(Problem::new(&here, "this alias has no anchor before it")),
+                None => {
+                    return Err(Problem::new(&here, "this alias has no anchor before it").into());
+                }
             },
             _ => continue,
         };
@@ -194,7 +262,7 @@ pub(crate) fn parse(source: &Arc<SourceFile>) -> Result<Vec<Arc<Node>>, Problem>
                     Node::Scalar(scalar) => *key = Some(scalar.clone()),
                     other => {
                         let what = format!("a key must be a text, not {}", other.kind());
-                        return Err(Problem::new(other.place(), what));
+                        return Err(Problem::new(other.place(), what).into());
                     }
                 },
             },
@@ -266,6 +334,26 @@ mod tests {
             panic!("not a list");
         };
         assert!(Arc::ptr_eq(&items[0], &items[1]));
+    }
+
+    #[test]
+    fn a_lone_dash_is_a_text() {
+        let documents = read("k: x\nl: [-, a, '-']\nm: [-]\n");
+        let Node::Mapping(_, entries) = &*documents[0] else {
+            panic!("not a map");
+        };
+        let texts = |at: usize| match &*entries[at].1 {
+            Node::Sequence(_, items) => items
+                .iter()
+                .map(|item| match &**item {
+                    Node::Scalar(scalar) => scalar.text.clone(),
+                    other => panic!("not a text: {other:?}"),
+                })
+                .collect::<Vec<_>>(),
+            other => panic!("not a list: {other:?}"),
+        };
+        assert_eq!(texts(1), ["-", "a", "-"]);
+        assert_eq!(texts(2), ["-"]);
     }
 
     #[test]

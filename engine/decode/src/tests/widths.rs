@@ -1,6 +1,6 @@
 //! Parameters are as wide as the kernel takes them, whatever a program puts into the rest of the register.
 
-use driver_api::event::Abi;
+use driver_api::event::{Abi, Encoding, Fact, Part, Status};
 use driver_api::table;
 
 use super::Arg::{M, N, S};
@@ -101,4 +101,44 @@ fn the_registers_of_a_call_can_be_had_as_the_kernel_takes_them() {
     );
     // two registers are one parameter
     assert_eq!(cut("pread64", Abi::I386, [1, 2, 3, 4, 5, 0])[3..5], [4, 5]);
+}
+
+/// The text of a call that returned the address of a Unix socket, as long as the kernel says it is.
+fn received(name: &str, path: &[u8], kernel: Option<(Fact, &[u8])>) -> String {
+    let address = [&1_u16.to_ne_bytes()[..], path].concat();
+    let len = M((address.len() as u32).to_ne_bytes().to_vec());
+    let args = match name {
+        "recvfrom" => vec![N(3), S(b"x"), N(1), N(0), M(address), len],
+        _ => vec![N(3), M(address), len],
+    };
+    let (mut builder, _) = event(name, &args, 1);
+    let mut whole = altered(&mut builder, |_| {});
+    if let Some((fact, name)) = kernel {
+        let full = name.len() as u64;
+        whole.attach(
+            fact as u8,
+            Part::None,
+            Status::Whole,
+            Encoding::Raw,
+            full,
+            name,
+        );
+    }
+    let mut out = String::new();
+    text::line(&mut out, &whole.finish().unwrap());
+    out
+}
+
+#[test]
+fn memory_behind_the_buffer_for_an_address_is_not_shown() {
+    // the kernel wrote 6 bytes and says 12
+    let shown = received("recvfrom", b"/runSECRET", None);
+    assert!(!shown.contains("SECRET"), "{shown}");
+    let whole = received("recvfrom", b"/run/log\0", None);
+    assert!(whole.contains("sun_path=\"/run/log\""), "{whole}");
+    // where the kernel has the name, the beginning is certain
+    let shown = received("accept", b"/runSECRET", Some((Fact::Peer, b"/run/log")));
+    assert!(shown.contains("sun_path=\"/run\""), "{shown}");
+    let shown = received("recvfrom", b"\0an abstract one SECRET", None);
+    assert!(!shown.contains("SECRET"), "{shown}");
 }

@@ -18,20 +18,20 @@ pub(super) const DESCRIPTOR: &[FieldDef] = &[
     F::new(
         "fd.num",
         I64,
-        "Number of the descriptor that the call is about.",
+        "Number of the descriptor that the call is about; -1: it is about none, or failed to make one.",
         |v, _| fd::fd(v),
     ),
     F::new(
         "fd.name",
         Text,
-        "Path of the file, from the kernel where the driver has it; `client:port->server:port` of a \
-         socket. A failed open has the path that it asked for.",
+        "Path of the file, from the kernel if the driver reports it. For a socket `client:port->server:port`; a datagram \
+         has the address that it goes to or comes from. For a failed open, the path that the program passed.",
         |v, _| fd::name(v),
     ),
     F::new(
         "fd.nameraw",
         Text,
-        "Path of the file as the program said it.",
+        "Path of the file as the program passed it.",
         |v, _| fd::raw_name(v),
     ),
     F::new("fd.directory", Text, "Directory of the file.", |v, _| {
@@ -124,9 +124,12 @@ pub(super) const DESCRIPTOR: &[FieldDef] = &[
     F::new("fd.rport", U64, "Remote port.", |v, _| {
         fd::port(v, fd::remote)
     }),
-    F::new("fd.l4proto", Text, "tcp, udp, icmp or raw.", |v, _| {
-        fd::protocol(v)
-    }),
+    F::new(
+        "fd.l4proto",
+        Text,
+        "tcp (also for Multipath TCP), udp (also for UDP-Lite), icmp or raw.",
+        |v, _| fd::protocol(v),
+    ),
     F::new("fd.sockfamily", Text, "`ip` or `unix`.", |v, _| {
         fd::family(v)
     }),
@@ -142,7 +145,7 @@ pub(super) const DESCRIPTOR: &[FieldDef] = &[
     F::new(
         "fd.name_changed",
         Bool,
-        "The event gave the descriptor another name, as a datagram to somebody else does.",
+        "The event changed the name of the descriptor, as a datagram to another address does.",
         |v, _| {
             v.seen
                 .fd
@@ -152,7 +155,7 @@ pub(super) const DESCRIPTOR: &[FieldDef] = &[
     F::new(
         "fd.uid",
         Text,
-        "Id of the thread and number of the descriptor, one after the other.",
+        "Id of the thread, followed by the number of the descriptor.",
         |v, _| fd::unique(v),
     ),
     F::new(
@@ -174,25 +177,25 @@ pub(super) const DESCRIPTOR: &[FieldDef] = &[
     F::new(
         "fd.cproto",
         Text,
-        "Service by the client port, from /etc/services; the port where it has no name.",
+        "Name of the client port in /etc/services; the number if it has no name.",
         |v, _| fd::service(v, Socket::client),
     ),
     F::new(
         "fd.sproto",
         Text,
-        "Service by the server port, from /etc/services; the port where it has no name.",
+        "Name of the server port in /etc/services; the number if it has no name.",
         |v, _| fd::service(v, Socket::server),
     ),
     F::new(
         "fd.lproto",
         Text,
-        "Service by the local port, from /etc/services; the port where it has no name.",
+        "Name of the local port in /etc/services; the number if it has no name.",
         |v, _| fd::service(v, fd::local),
     ),
     F::new(
         "fd.rproto",
         Text,
-        "Service by the remote port, from /etc/services; the port where it has no name.",
+        "Name of the remote port in /etc/services; the number if it has no name.",
         |v, _| fd::service(v, fd::remote),
     ),
     F::new(
@@ -293,37 +296,37 @@ pub(super) const DESCRIPTOR: &[FieldDef] = &[
     F::new(
         "fs.path.name",
         Text,
-        "Path that a successful call acted on, made absolute by its letters.",
+        "Path that a successful call acted on, absolute; symbolic links are not followed.",
         |v, _| path(v, Which::Name, false),
     ),
     F::new(
         "fs.path.nameraw",
         Text,
-        "The same, as the program said it.",
+        "The same path as the program passed it.",
         |v, _| path(v, Which::Name, true),
     ),
     F::new(
         "fs.path.source",
         Text,
-        "What was renamed or mounted; of links, the link.",
+        "Path that was renamed or mounted; for calls that make links, the link.",
         |v, _| path(v, Which::Source, false),
     ),
     F::new(
         "fs.path.sourceraw",
         Text,
-        "The same, as the program said it.",
+        "The same path as the program passed it.",
         |v, _| path(v, Which::Source, true),
     ),
     F::new(
         "fs.path.target",
         Text,
-        "What it was renamed to, or mounted on; of links, what they lead to.",
+        "New path, or the mount point; for calls that make links, the path that the link leads to.",
         |v, _| path(v, Which::Target, false),
     ),
     F::new(
         "fs.path.targetraw",
         Text,
-        "The same, as the program said it.",
+        "The same path as the program passed it.",
         |v, _| path(v, Which::Target, true),
     ),
 ];

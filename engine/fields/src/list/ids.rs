@@ -14,18 +14,21 @@ pub(super) const IDS: &[FieldDef] = &[
     F::new(
         "user.name",
         Text,
-        "Name of the user, from /etc/passwd.",
-        |v, _| proc::user(v, |user| &user.name),
+        "Name of the user, from /etc/passwd; `<NA>` if it has no entry.",
+        |v, _| proc::user(v, |user| &user.name, b"root"),
     ),
     F::new(
         "user.homedir",
         Text,
-        "Home directory of the user.",
-        |v, _| proc::user(v, |user| &user.home),
+        "Home directory of the user; `<NA>` if it has no entry.",
+        |v, _| proc::user(v, |user| &user.home, b"/root"),
     ),
-    F::new("user.shell", Text, "Login shell of the user.", |v, _| {
-        proc::user(v, |user| &user.shell)
-    }),
+    F::new(
+        "user.shell",
+        Text,
+        "Login shell of the user; `<NA>` if it has no entry.",
+        |v, _| proc::user(v, |user| &user.shell, proc::NO_ENTRY),
+    ),
     F::new(
         "user.loginuid",
         I64,
@@ -35,7 +38,7 @@ pub(super) const IDS: &[FieldDef] = &[
     F::new(
         "user.loginname",
         Text,
-        "Name of the user who logged in.",
+        "Name of the user who logged in; `<NA>`: nobody did, or the user has no entry.",
         |v, _| proc::login_name(v),
     ),
     F::new("group.gid", U64, "Effective id of the group.", |v, _| {
@@ -44,7 +47,7 @@ pub(super) const IDS: &[FieldDef] = &[
     F::new(
         "group.name",
         Text,
-        "Name of the group, from /etc/group.",
+        "Name of the group, from /etc/group; `<NA>` if it has no entry.",
         |v, _| proc::group_name(v),
     ),
 ];

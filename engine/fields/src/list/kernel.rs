@@ -1,4 +1,4 @@
-//! Rows of `kernel.*`: beyond Falco.
+//! Rows of `kernel.*`, which Falco does not have.
 
 use lanner_plugin::FieldKind::{Bool, Ip, String as Text, U64};
 
@@ -11,32 +11,31 @@ pub(super) const KERNEL: &[FieldDef] = &[
     F::new(
         "kernel.path",
         Text,
-        "Path of the file behind the descriptor that was opened, from the kernel: no link, no `..`. Another thread \
-         can put another file behind the descriptor before it is looked at, but cannot change the path.",
+        "Path of the file behind the descriptor that the call returned, from the kernel: without symbolic links and `..`.",
         |v, _| kernel::path(v),
     ),
     F::new(
         "kernel.path_differs",
         Bool,
-        "The file that was opened is another one than the letters of the path say: there is a link in it, or it was changed in time.",
+        "The file that was opened has another path than the one that the program passed: there is a symbolic link in the path, or the program changed the path during the call.",
         |v, _| kernel::path_differs(v),
     ),
     F::new(
         "kernel.exepath",
         Text,
-        "Path of the new program, from the kernel; for exec.",
+        "Path of the new program, from the kernel; for exec events.",
         |v, _| kernel::exe(v),
     ),
     F::new(
         "kernel.exe_differs",
         Bool,
-        "The new program is another file than exec was called with: a script's interpreter, a link, or it was changed in time.",
+        "The new program is another file than the path in the call says: a script's interpreter, the target of a link, or the program changed the path during the call.",
         |v, _| kernel::exe_differs(v),
     ),
     F::new(
         "kernel.args_differ",
         Bool,
-        "The new program has other arguments than exec was called with: those of a script's interpreter, or they were changed in time.",
+        "The new program has other arguments than the call: those of a script's interpreter, or the program changed them during the call.",
         |v, _| kernel::args_differ(v),
     ),
     F::new(
@@ -54,7 +53,7 @@ pub(super) const KERNEL: &[FieldDef] = &[
     F::new(
         "kernel.remote_differs",
         Bool,
-        "The socket was connected to another end than the call was given: it is redirected, or the address was changed in time.",
+        "The socket is connected to another address than the one in the call: the connection is redirected, or the program changed the address during the call.",
         |v, _| kernel::remote_differs(v),
     ),
 ];

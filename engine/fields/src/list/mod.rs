@@ -2,6 +2,7 @@
 
 mod container;
 mod descriptor;
+mod empty;
 mod event;
 mod ids;
 mod kernel;
@@ -10,7 +11,7 @@ mod target;
 
 use super::row::FieldDef;
 
-const PARTS: [&[FieldDef]; 7] = [
+const PARTS: [&[FieldDef]; 8] = [
     event::EVENT,
     process::PROCESS,
     descriptor::DESCRIPTOR,
@@ -18,6 +19,7 @@ const PARTS: [&[FieldDef]; 7] = [
     container::CONTAINER,
     kernel::KERNEL,
     target::TARGET,
+    empty::EMPTY,
 ];
 
 const COUNT: usize = {
@@ -48,22 +50,8 @@ pub static FIELDS: &[FieldDef] = &ALL;
 
 /// Fields of Falco's that are not there, and why: Falco itself has given them up, or has them for listings alone.
 pub const LEFT_OUT: &[(&str, &str)] = &[
-    ("evt.latency", "a call is one event, when it has returned"),
-    ("evt.latency.s", "a call is one event, when it has returned"),
-    (
-        "evt.latency.ns",
-        "a call is one event, when it has returned",
-    ),
-    (
-        "evt.latency.human",
-        "a call is one event, when it has returned",
-    ),
     (
         "evt.latency.quantized",
-        "a call is one event, when it has returned",
-    ),
-    (
-        "evt.wait_latency",
         "a call is one event, when it has returned",
     ),
     (
@@ -109,26 +97,4 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
     ),
     ("thread.vmsize.b", "`thread.vmsize`, which is in KiB"),
     ("thread.vmrss.b", "`thread.vmrss`, which is in KiB"),
-    ("container.healthcheck", "deprecated, and empty in Falco"),
-    ("container.liveness_probe", "deprecated, and empty in Falco"),
-    (
-        "container.readiness_probe",
-        "deprecated, and empty in Falco",
-    ),
-    (
-        "proc.is_container_healthcheck",
-        "deprecated, and empty in Falco",
-    ),
-    (
-        "proc.is_container_liveness_probe",
-        "deprecated, and empty in Falco",
-    ),
-    (
-        "proc.is_container_readiness_probe",
-        "deprecated, and empty in Falco",
-    ),
-    (
-        "k8s.ns.id",
-        "deprecated, and empty in Falco, as are `k8s.ns.label`, `k8s.rc.*`, `k8s.svc.*`, `k8s.rs.*` and `k8s.deployment.*`",
-    ),
 ];

@@ -1,15 +1,17 @@
 //! Output templates: the text of an alert, with fields in it. They are compiled when rules are loaded and filled in when a
 //! rule matches.
 //!
-//! `%field`, `%field[arg]` and `%evt.arg.name` become the field's value, or `<NA>` if the event does not have it.
-//! `%tolower(field)` and other transformers become the transformer's result. A `%` that no field name follows stays a `%`.
-//! A `*` at the beginning, which templates of Falco may have, is ignored.
+//! `%field`, `%field[arg]` and `%evt.arg.name` become the field's value, or `<NA>` if the event does not have it. Where several
+//! fields fit, the longest name counts: `%proc.nameand` is `%proc.name` and a text. `%10proc.name` has a width: the value is
+//! cut or filled with blanks. `%tolower(field)` and other transformers become the transformer's result. A `%` that no name
+//! follows stays a `%`. A `*` at the beginning, which templates of Falco may have, is ignored.
 
 use std::fmt::Write as _;
 
 use lanner_plugin::{Buffers, Term, Transformer, TransformerError};
 
 use crate::{FieldId, FieldRegistry, escape};
+use driver_api::table::{Kind, SYSCALLS};
 use lanner_plugin::{
     FieldKind, FieldResolver, FieldSource, OwnedValue, ResolvedField, UnknownName, Value,
 };
@@ -37,16 +39,30 @@ enum Part {
 /// A field of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateField {
-    /// As the template has it, without `%`.
+    /// As the template has it, without `%` and width.
     pub name: Box<str>,
     term: Term<FieldId>,
+    /// The number of bytes of its text. Any number if it is 0.
+    width: usize,
+    form: Form,
+}
+
+/// How a value is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// As its type says.
+    Plain,
+    /// Several values as one text with blanks: `%proc.aname` without a number.
+    Joined,
+    /// A number in hexadecimal, as Falco shows flags in `%evt.rawarg.flags`.
+    Hexadecimal,
 }
 
 impl TemplateField {
     /// Hands the value for an event to `then`.
     pub fn value(&self, event: &impl FieldSource, then: &mut dyn FnMut(Value<'_>)) {
         match &self.term {
-            Term::Field(id) => then(event.get(id.number())),
+            Term::Field(id) => self.form.show(event.get(id.number()), then),
             term => {
                 let get = |id: &FieldId| event.get(id.number());
                 term.value(&Buffers::default(), &get, then);
@@ -60,6 +76,40 @@ impl TemplateField {
         let mut owned = OwnedValue::None;
         self.value(event, &mut |value| owned = value.to_owned());
         owned
+    }
+}
+
+impl Form {
+    fn of(term: &Term<FieldId>, kind: ResolvedField, written: &str) -> Self {
+        let is_flags = |name: &str| {
+            let params = SYSCALLS.iter().flat_map(|call| call.params);
+            let mut named = params.filter(|param| param.name == name);
+            named.any(|param| matches!(param.kind, Kind::Flags(..)))
+        };
+        match term {
+            Term::Field(_) if kind.any && kind.kind == FieldKind::String => Self::Joined,
+            Term::Field(_) if written.strip_prefix("evt.rawarg.").is_some_and(is_flags) => {
+                Self::Hexadecimal
+            }
+            Term::Field(_) | Term::Text(_) | Term::List(_) | Term::Call(..) => Self::Plain,
+        }
+    }
+
+    fn show(self, value: Value<'_>, then: &mut dyn FnMut(Value<'_>)) {
+        match (self, value) {
+            (Self::Joined, Value::List(list)) => {
+                let texts = list.iter().filter_map(Value::as_bytes);
+                let text: Vec<u8> = texts.collect::<Vec<_>>().join(&b' ');
+                then(Value::String(&text));
+            }
+            (Self::Hexadecimal, Value::U64(number)) => {
+                then(Value::String(format!("{number:X}").as_bytes()));
+            }
+            (Self::Hexadecimal, Value::I64(number)) => {
+                then(Value::String(format!("{number:X}").as_bytes()));
+            }
+            (Self::Plain | Self::Joined | Self::Hexadecimal, value) => then(value),
+        }
     }
 }
 
@@ -109,16 +159,18 @@ impl Template {
             literal.push_str(&rest[..at]);
             let place = text.len() - rest.len() + at;
             rest = &rest[at + 1..];
-            let found = field_at(rest, fields).map_err(|fault| TemplateError {
+            let after = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+            let digits = &rest[..rest.len() - after.len()];
+            let found = field_at(after, fields).map_err(|fault| TemplateError {
                 at: place,
                 reason: fault.to_string(),
             })?;
-            let Some((term, length)) = found else {
+            let Some((term, kind, length)) = found else {
                 literal.push('%');
                 continue;
             };
-            let written = &rest[..length];
-            rest = &rest[length..];
+            let written = &after[..length];
+            rest = &after[length..];
             if written == EMPTY_FIELD {
                 continue;
             }
@@ -127,7 +179,9 @@ impl Template {
             }
             parts.push(Part::Field(TemplateField {
                 name: written.into(),
+                form: Form::of(&term, kind, written),
                 term,
+                width: digits.parse().unwrap_or(0).min(MAX_WIDTH),
             }));
         }
         literal.push_str(rest);
@@ -143,7 +197,13 @@ impl Template {
         for part in &self.parts {
             match part {
                 Part::Text(text) => out.push_str(text),
-                Part::Field(field) => field.value(event, &mut |value| write_value(out, value)),
+                Part::Field(field) => {
+                    let start = out.len();
+                    field.value(event, &mut |value| write_value(out, value));
+                    if field.width > 0 {
+                        fit(out, start, field.width);
+                    }
+                }
             }
         }
     }
@@ -168,8 +228,8 @@ impl Template {
     }
 }
 
-/// The field or transformer after a `%`, and the length of its text; `None` if there is none.
-type Found = Option<(Term<FieldId>, usize)>;
+/// The field or transformer after a `%`, its type, and the length of its text; `None` if there is none.
+type Found = Option<(Term<FieldId>, ResolvedField, usize)>;
 
 fn field_at(text: &str, fields: &FieldRegistry) -> Result<Found, Fault> {
     let mut reader = Reader {
@@ -179,7 +239,7 @@ fn field_at(text: &str, fields: &FieldRegistry) -> Result<Found, Fault> {
         fields,
     };
     let found = reader.operand()?;
-    Ok(found.map(|(term, _)| (term, reader.at)))
+    Ok(found.map(|(term, kind)| (term, kind, reader.at)))
 }
 
 /// Fields within transformers, each once.
@@ -199,12 +259,28 @@ fn inner_fields(parts: &[Part], fields: &FieldRegistry) -> Vec<TemplateField> {
                 inner.push(TemplateField {
                     name,
                     term: Term::Field(*id),
+                    width: 0,
+                    form: Form::Plain,
                 });
             }
         });
     }
     inner
 }
+
+/// Cuts the text after `start` to a width, at the end of a character, or fills it with blanks.
+fn fit(out: &mut String, start: usize, width: usize) {
+    let mut end = out.len().min(start + width);
+    while !out.is_char_boundary(end) {
+        end -= 1;
+    }
+    out.truncate(end);
+    let blanks = start + width - end;
+    out.extend(std::iter::repeat_n(' ', blanks));
+}
+
+/// The greatest width of a field.
+const MAX_WIDTH: usize = 4096;
 
 /// The deepest nesting of transformers.
 const MAX_DEPTH: usize = 100;
@@ -238,9 +314,7 @@ impl Reader<'_> {
             .rest()
             .find(|c| !is_name(c))
             .unwrap_or(self.rest().len());
-        // A full stop after a field ends the sentence.
-        let name = self.rest()[..end].trim_end_matches('.').to_owned();
-        let whole = name.len() == end;
+        let mut name = self.rest()[..end].to_owned();
         if !name.contains('.') {
             let call = !name.is_empty() && self.rest()[end..].starts_with('(');
             return if call {
@@ -249,18 +323,55 @@ impl Reader<'_> {
                 Ok(None)
             };
         }
-        self.at += name.len();
-        if name == EMPTY_FIELD {
+        if self.rest().starts_with(EMPTY_FIELD) {
+            self.at += EMPTY_FIELD.len();
             let nothing = ResolvedField::new(0, FieldKind::String);
             return Ok(Some((Term::Text(Box::default()), nothing)));
         }
-        let arg = if whole && self.take('[') {
-            Some(self.bracket(&name)?)
+        // The longest name of a field, with an argument if it takes that.
+        let mut fault = None;
+        while name.contains('.') {
+            // `%evt.arg.nope` is no parameter `n`.
+            let last = name.rsplit('.').next().unwrap_or_default().len();
+            let letter = last == 1 && name.len() < end && name.contains("arg.");
+            if !name.ends_with('.') && !letter {
+                for bracket in [true, false] {
+                    match self.field(&name, bracket) {
+                        Ok(Some(found)) => return Ok(Some(found)),
+                        Ok(None) => {}
+                        Err(error) => drop(fault.get_or_insert(error)),
+                    }
+                }
+            }
+            name.pop();
+        }
+        match fault {
+            Some(fault) => Err(fault),
+            None => Ok(None),
+        }
+    }
+
+    /// The field of this name, with an argument in brackets or without one.
+    fn field(
+        &mut self,
+        name: &str,
+        bracket: bool,
+    ) -> Result<Option<(Term<FieldId>, ResolvedField)>, Fault> {
+        let start = self.at;
+        let arg = if bracket {
+            let inner = self.rest()[name.len()..].strip_prefix('[');
+            let Some((arg, _)) = inner.and_then(|inner| inner.split_once(']')) else {
+                return Ok(None);
+            };
+            Some(arg.to_owned())
         } else {
             None
         };
-        let field = self.fields.resolve(&name, arg.as_deref())?;
-        let id = self.fields.field(&name, arg.as_deref())?;
+        let length = name.len() + arg.as_ref().map_or(0, |arg| arg.len() + 2);
+        let arg = arg.as_deref().map(unquoted);
+        let field = self.fields.resolve(name, arg)?;
+        let id = self.fields.field(name, arg)?;
+        self.at = start + length;
         Ok(Some((Term::Field(id), field)))
     }
 
@@ -289,15 +400,7 @@ impl Reader<'_> {
         let (mut args, mut types) = (Vec::new(), Vec::new());
         loop {
             self.blank();
-            let (term, kind) = match self.quoted(name)? {
-                Some(text) => (
-                    Term::Text(text.into_bytes().into()),
-                    ResolvedField::new(0, FieldKind::String),
-                ),
-                None => self
-                    .operand()?
-                    .ok_or_else(|| Fault::NoField(name.to_owned()))?,
-            };
+            let (term, kind) = self.argument(name)?;
             args.push(term);
             types.push(kind);
             self.blank();
@@ -316,6 +419,48 @@ impl Reader<'_> {
         };
         let kind = transformer.result(&types, option.is_some())?;
         Ok((Term::Call(transformer, args.into(), option), kind))
+    }
+
+    /// An argument of a transformer: a text, a number, a list, or a field.
+    fn argument(&mut self, name: &str) -> Result<(Term<FieldId>, ResolvedField), Fault> {
+        let text = ResolvedField::new(0, FieldKind::String);
+        if let Some(quoted) = self.quoted(name)? {
+            return Ok((Term::Text(quoted.into_bytes().into()), text));
+        }
+        let rest = self.rest();
+        let digits = rest.trim_start_matches(['+', '-']);
+        if digits.starts_with(|c: char| c.is_ascii_digit()) {
+            let is_number = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '-');
+            let end = rest.find(|c| !is_number(c)).unwrap_or(rest.len());
+            let number = rest[..end].to_owned();
+            self.at += end;
+            return Ok((Term::Text(number.into_bytes().into()), text));
+        }
+        if !self.take('(') {
+            let found = self.operand()?;
+            return found.ok_or_else(|| Fault::NoField(name.to_owned()));
+        }
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(Fault::Depth);
+        }
+        let mut elements = Vec::new();
+        self.blank();
+        if !self.take(')') {
+            loop {
+                self.blank();
+                elements.push(self.argument(name)?.0);
+                self.blank();
+                if self.take(')') {
+                    break;
+                }
+                if !self.take(',') {
+                    return Err(Fault::OpenParenthesis(name.to_owned()));
+                }
+            }
+        }
+        self.depth -= 1;
+        Ok((Term::List(elements.into()), text.list()))
     }
 
     /// A text in quotes; the escapes are those of a quote and a backslash.
@@ -345,6 +490,17 @@ impl Reader<'_> {
         }
         Err(Fault::OpenQuote(name.to_owned()))
     }
+}
+
+/// An argument without the quotes that may be around it.
+fn unquoted(arg: &str) -> &str {
+    for quote in ['"', '\''] {
+        let inner = arg.strip_prefix(quote);
+        if let Some(inner) = inner.and_then(|arg| arg.strip_suffix(quote)) {
+            return inner;
+        }
+    }
+    arg
 }
 
 /// Appends a value as text that is safe to show.

@@ -20,7 +20,7 @@ fn render(text: &str, event: Ev) -> String {
 }
 
 fn open() -> Ev {
-    Ev::call(7, "openat", &[-100, 1, 0], 3).said(1, b"/etc/a\nb\xff")
+    Ev::call(7, "openat", &[-100, 1, 0x80000], 3).said(1, b"/etc/a\nb\xff")
 }
 
 #[test]
@@ -50,6 +50,13 @@ fn fields_are_filled_in() {
         ),
         ("%tolower(proc.pname)", "<NA>"),
         ("100%(evt.type)", "100%(evt.type)"),
+        ("%10evt.type|%3evt.type|%0evt.type", "openat    |ope|openat"),
+        ("%8evt.arg.path|", "/etc/a\\x|"),
+        ("%evt.typeand %evt.type[0]", "openatand openat[0]"),
+        ("%proc.aname[x] %proc.aname[", "<NA>[x] <NA>["),
+        ("%join(\"+\", (evt.type, 7, 'x'))", "openat+7+x"),
+        ("%getopt((\"-n\", \"a\"), \"n:\")", "(n,a)"),
+        ("%evt.rawarg.flags", "80000"),
     ];
     for (template, expected) in cases {
         assert_eq!(render(template, open()), expected, "{template}");
@@ -61,8 +68,7 @@ fn errors_say_where_and_what_was_perhaps_meant() {
     let registry = FieldRegistry::new("host");
     let cases = [
         ("x %proc.nmae", 2, "did you mean `proc.name`"),
-        ("*%proc.aname[x]", 0, "a number"),
-        ("%proc.aname[1", 0, "no `]`"),
+        ("%thread.cgroup[1", 0, "needs an argument"),
         ("%touper(proc.name)", 0, "did you mean `toupper`"),
         ("x %toupper(proc.nmae)", 2, "did you mean `proc.name`"),
         ("%toupper(proc.pid)", 0, "needs a text"),

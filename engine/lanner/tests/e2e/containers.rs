@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use test_support::{is_root, skipped};
+use test_support::{is_root, podman_run, skipped};
 
 use crate::lanner::{BIN, usable};
 
@@ -100,14 +100,7 @@ impl Image {
             self.name.rsplit(':').next().unwrap_or_default(),
             options.len()
         );
-        let output = Command::new("podman")
-            .args(["run", "--rm", "--runtime=runc", "--network=none"])
-            .args([
-                "--ulimit",
-                "nofile=20000:20000",
-                "--ulimit",
-                "nproc=20000:20000",
-            ])
+        let output = podman_run()
             .args(["--name", &name])
             .args(options)
             .arg(&self.name)

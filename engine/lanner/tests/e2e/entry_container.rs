@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use test_support::{is_root, skipped};
+use test_support::{is_root, podman_run, skipped};
 
 use crate::entry::{LISTENER, ORPHANS, Running};
 use crate::lanner::BIN;
@@ -38,16 +38,8 @@ impl Container {
     fn run(&self, options: &[&str], command: &[&str]) -> Running {
         let plugins = Path::new(BIN).parent().expect("a folder");
         let entry = "[\"/lanner/lanner\",\"run\",\"--driver\",\"ptrace\",\"--\"]";
-        let mut podman = Command::new("podman");
+        let mut podman = podman_run();
         podman
-            .args(["run", "--rm", "--runtime=runc", "--network=none"])
-            // where CAP_SYS_RESOURCE is missing, the defaults cannot be had
-            .args([
-                "--ulimit",
-                "nofile=20000:20000",
-                "--ulimit",
-                "nproc=20000:20000",
-            ])
             .args(["--name", &self.name])
             .args(
                 ["/usr", "/lib", "/lib64", "/bin"]

@@ -1,10 +1,11 @@
 //! `lanner rules`: what it says, and the exit status that goes with it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use test_support::skipped;
+use test_support::{is_root, skipped};
 
 use crate::lanner::{run, stderr};
 
@@ -53,7 +54,7 @@ fn check_tells_place_line_and_remedy_and_fails() {
     assert_eq!(status, Some(1));
     assert_eq!(document["successful"], false);
     assert_eq!(document["errors"][0]["position"]["line"], 3);
-    assert_eq!(document["errors"][0]["code"], "LOAD_UNKNOWN_FILTER");
+    assert_eq!(document["errors"][0]["code"], "LOAD_ERR_COMPILE_CONDITION");
     let (status, document) = json(&["rules", "check", "--json", "--skip-unknown", path]);
     assert_eq!(
         (status, &document["successful"]),
@@ -70,6 +71,52 @@ fn warnings_fail_only_where_that_is_asked_for() {
         run(["rules", "check", "--strict", path]).status.code(),
         Some(1)
     );
+}
+
+#[test]
+fn a_file_that_run_refuses_is_warned_about() {
+    if !is_root() {
+        return skipped("only a privileged lanner refuses files that others can write");
+    }
+    let file = file(&rule("evt.type = openat"));
+    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o664)).expect("changed");
+    let path = file.path().to_str().expect("a text");
+    let (status, document) = json(&["rules", "check", "--json", path]);
+    assert_eq!(status, Some(0));
+    let warning = document["warnings"][0]["message"].to_string();
+    assert!(
+        warning.contains("`lanner run` will refuse this file"),
+        "{warning}"
+    );
+    assert_eq!(document["warnings"][0]["code"], "LOAD_UNTRUSTED_FILE");
+}
+
+#[test]
+fn the_default_rules_load_in_falco() {
+    let output = run(["rules", "check", "--strict", "--strict-falco"]);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    let wide = file(&rule("evt.type = openat and proc.name < b"));
+    let path = wide.path().to_str().expect("a text");
+    assert_eq!(run(["rules", "check", path]).status.code(), Some(0));
+    let (status, document) = json(&["rules", "check", "--json", "--strict-falco", path]);
+    assert_eq!(status, Some(1));
+    assert_eq!(document["errors"][0]["code"], "LOAD_ERR_COMPILE_CONDITION");
+}
+
+#[test]
+fn an_explanation_keeps_quoted_texts_in_one_line() {
+    let text = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen";
+    let condition = format!("\"evt.type = openat and proc.cmdline = '{text}'\"");
+    let file = file(&rule(&condition));
+    let path = file.path().to_str().expect("a text");
+    let output = run(["rules", "explain", "r", "-r", path]);
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(shown.contains(&format!("\"{text}\"")), "{shown}");
 }
 
 #[test]
@@ -211,4 +258,22 @@ fn every_field_of_falco_is_there_or_said_to_be_left_out() {
             );
         }
     }
+}
+
+#[test]
+fn tests_describe_ids_and_structures() {
+    let rules = file(
+        &(rule("evt.type = openat2 and user.uid = 1000 and user.loginuid = -1")
+            .replace("output: o", "output: 'flags=%evt.arg.flags'")),
+    );
+    let path = rules.path().to_str().expect("a text");
+    let tests = file(&format!(
+        "rules: [{path}]\ntests:\n  - name: ids\n    processes:\n      \
+         - {{exe: /bin/cat, uid: 1000, loginuid: -1}}\n    events:\n      \
+         - {{call: openat2, params: {{path: /x, how: {{flags: O_RDONLY|O_CLOEXEC}}}}, returns: 3, alerts: [r], output: [O_CLOEXEC]}}\n      \
+         - {{call: openat2, params: {{path: /y}}, returns: 4, alerts: [r]}}\n"
+    ));
+    let output = run(["rules", "test", tests.path().to_str().expect("a text")]);
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{shown}{}", stderr(&output));
 }

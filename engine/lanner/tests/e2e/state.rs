@@ -165,7 +165,11 @@ fn each_message_shows_whom_it_goes_to() {
             "evt.type in (sendto, sendmsg, write) and fd.l4proto = udp",
             &["fd.rip", "fd.rport", "fd.sport"],
         ),
-        "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n\
+        // somebody receives: otherwise a later call returns the error of an earlier message
+        "def receiver(last):\n    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n\
+         \u{20}   one.bind(('127.0.0.%d' % last, 7000 + last))\n    return one\n\
+         receivers = [receiver(last) for last in range(1, 5)]\n\
+         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n\
          copy = os.dup(s.fileno())\n\
          s.connect(('127.0.0.1', 7001))\n\
          s.sendto(b'x', ('127.0.0.2', 7002))\ns.sendmsg([b'x'], [], 0, ('127.0.0.3', 7003))\nos.write(copy, b'x')\n\

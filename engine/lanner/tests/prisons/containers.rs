@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::process::Command;
-use test_support::{is_root, skipped};
+use test_support::{is_root, podman_run, skipped};
 
 use crate::cell::{Cell, SECRET_PATH, has};
 use crate::look::{Mode, check, run};
@@ -16,21 +16,10 @@ fn profile(calls: &[&str], action: &str) -> String {
     )
 }
 
-/// podman with a root of ours, without a network; crun does not get along with every cgroup layout, and the
-/// limits of podman's own choice need CAP_SYS_RESOURCE.
+/// podman with a root directory of ours.
 fn podman(cell: &Cell, options: &[&str]) -> Command {
-    let mut podman = Command::new("podman");
-    podman
-        .args(["run", "--rm", "--runtime=runc", "--network=none"])
-        .args([
-            "--ulimit",
-            "nofile=20000:20000",
-            "--ulimit",
-            "nproc=20000:20000",
-        ])
-        .args(options)
-        .arg("--rootfs")
-        .arg(cell.root());
+    let mut podman = podman_run();
+    podman.args(options).arg("--rootfs").arg(cell.root());
     podman
 }
 

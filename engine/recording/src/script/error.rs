@@ -102,6 +102,9 @@ pub enum StepError {
     /// Only one end of a connection is given.
     #[error("a connection has two ends: give both `local` and `remote`")]
     OneEnd,
+    /// The login id is neither -1 nor an id.
+    #[error("`loginuid` is a user id, or -1 for none, not {0}")]
+    LoginId(i64),
     /// The event is too large, or otherwise invalid.
     #[error("it does not make a valid event")]
     Malformed(#[from] Malformed),
@@ -132,6 +135,16 @@ pub enum ValueError {
     /// It is not the address of a socket.
     #[error("an address is written like 192.0.2.1:443, not `{0}`")]
     Address(String),
+    /// The structure has no field with this name.
+    #[error("`struct {structure}` has no field `{name}`{help}")]
+    Field {
+        /// The name.
+        name: String,
+        /// The structure.
+        structure: &'static str,
+        /// The nearest name that exists; may be empty.
+        help: String,
+    },
     /// The format has no notation for this kind of parameter.
     #[error("a test cannot describe this kind of parameter; give the `fields` instead")]
     Undescribable,

@@ -57,8 +57,8 @@ pub struct Process {
     pub uid: u32,
     /// Group id.
     pub gid: u32,
-    /// Login user id. Default: none.
-    pub loginuid: Option<u32>,
+    /// Login user id. Default, and -1: none.
+    pub loginuid: Option<i64>,
     /// Device number of the terminal; 0: none.
     pub tty: u32,
     /// Process group. Default: the process's id.
@@ -103,6 +103,8 @@ pub enum Given {
     One(String),
     /// A list.
     Many(Vec<String>),
+    /// The fields of a structure.
+    Fields(BTreeMap<String, Given>),
 }
 
 impl<'de> Deserialize<'de> for Given {
@@ -121,6 +123,7 @@ impl<'de> Deserialize<'de> for Given {
         enum Raw {
             Plain(Plain),
             Many(Vec<Plain>),
+            Fields(BTreeMap<String, Given>),
         }
         let text = |plain| match plain {
             Plain::Bool(v) => v.to_string(),
@@ -133,6 +136,7 @@ impl<'de> Deserialize<'de> for Given {
             None => Self::Missing,
             Some(Raw::Plain(plain)) => Self::One(text(plain)),
             Some(Raw::Many(all)) => Self::Many(all.into_iter().map(text).collect()),
+            Some(Raw::Fields(fields)) => Self::Fields(fields),
         })
     }
 }

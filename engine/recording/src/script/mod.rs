@@ -10,6 +10,7 @@ mod error;
 mod format;
 mod value;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use driver_api::event::{
@@ -43,6 +44,8 @@ pub struct Script {
     time_ns: u64,
     /// Ids of the processes, in the order in which they appeared.
     pids: Vec<u32>,
+    /// The user and the group of each process.
+    owners: HashMap<u32, (u32, u32)>,
     builder: EventBuilder,
 }
 
@@ -57,6 +60,7 @@ impl Script {
             events: Vec::new(),
             time_ns: START_NS,
             pids: Vec::new(),
+            owners: HashMap::new(),
             builder: EventBuilder::new(),
         };
         for (at, process) in test.processes.iter().enumerate() {
@@ -87,7 +91,10 @@ impl Script {
 
     fn header(&mut self, kind: Kind, pid: u32) -> Header {
         self.time_ns += STEP_NS;
+        let (uid, gid) = self.owners.get(&pid).copied().unwrap_or_default();
         Header {
+            uid,
+            gid,
             kind: kind as u8,
             abi: Abi::X86_64 as u8,
             tgid: pid,
@@ -136,6 +143,9 @@ impl Script {
                 header.args = [pid.into(), pid.into(), 0, 0, 0, 0];
                 self.builder.begin(&header);
                 self.finish(None)?;
+                if let Some(owner) = self.owners.get(&parent) {
+                    self.owners.insert(pid, *owner);
+                }
             }
             self.pids.push(pid);
         }
@@ -149,7 +159,7 @@ impl Script {
             ppid: parent.unwrap_or(0),
             pgid: process.pgid.unwrap_or(pid),
             sid: process.sid.unwrap_or(pid),
-            loginuid: process.loginuid.unwrap_or(NO_LOGIN),
+            loginuid: login_id(process)?,
             uid: process.uid,
             euid: process.uid,
             gid: process.gid,
@@ -158,10 +168,9 @@ impl Script {
             memfd: process.memfd.into(),
         };
         let call = named("execve")?;
+        self.owners.insert(pid, (process.uid, process.gid));
         let mut header = self.header(Kind::Exec, pid);
         header.nr = call.number(Abi::X86_64).unwrap_or(0);
-        header.uid = process.uid;
-        header.gid = process.gid;
         self.builder.begin(&header);
         self.attach(Fact::Exe as u8, Encoding::Raw, exe.as_bytes());
         let args = process.args.clone().unwrap_or_else(|| vec![name.clone()]);
@@ -274,6 +283,14 @@ impl Script {
             [None, None] => Ok(()),
             [Some(_), None] | [None, Some(_)] => Err(StepError::OneEnd),
         }
+    }
+}
+
+/// The login id of a process; all ones if there is none.
+fn login_id(process: &Process) -> Result<u32, StepError> {
+    match process.loginuid {
+        None | Some(-1) => Ok(NO_LOGIN),
+        Some(id) => u32::try_from(id).map_err(|_| StepError::LoginId(id)),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Parameters of calls, from the text that a test gives to the number or memory that an event has.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use decode::errno;
 use driver_api::event::Encoding;
-use driver_api::table::{Buffer, Kind, Number, Reading, SymbolSet};
+use driver_api::table::{Buffer, Kind, Number, Reading, Structure, SymbolSet};
 use suggest::did_you_mean;
 
 use super::error::{StepError, ValueError};
@@ -25,7 +26,10 @@ pub(super) fn argument(kind: &Kind, given: &Given) -> Result<Argument, ValueErro
             let bytes = texts.iter().flat_map(|text| text.bytes().chain([0]));
             return Ok(Argument::Memory(Encoding::Strings, bytes.collect()));
         }
-        (_, Given::Many(_)) => return Err(ValueError::List),
+        (Kind::Struct(of, _), Given::Fields(fields)) => {
+            return structure(of, fields).map(|bytes| Argument::Memory(Encoding::Raw, bytes));
+        }
+        (_, Given::Many(_) | Given::Fields(_)) => return Err(ValueError::List),
         (_, Given::One(text)) => text,
     };
     match kind {
@@ -86,6 +90,35 @@ pub(super) fn argument(kind: &Kind, given: &Given) -> Result<Argument, ValueErro
         | Kind::Ioc
         | Kind::None => number(text).map(Argument::Number),
     }
+}
+
+/// A structure in memory. The fields that are not given are zero.
+fn structure(of: &Structure, given: &BTreeMap<String, Given>) -> Result<Vec<u8>, ValueError> {
+    let [layout, ..] = &of.layouts;
+    let mut bytes = vec![0; layout.size as usize];
+    for (name, value) in given {
+        let found = layout.fields.iter().find(|field| field.name == name);
+        let field = found.ok_or_else(|| {
+            let known = layout.fields.iter().map(|field| field.name);
+            ValueError::Field {
+                name: name.clone(),
+                structure: of.name,
+                help: did_you_mean(name, known),
+            }
+        })?;
+        let (Some(width), Argument::Number(number)) =
+            (field.kind.width(), argument(&field.kind, value)?)
+        else {
+            return Err(ValueError::Undescribable);
+        };
+        let start = field.offset as usize;
+        let number = number.to_le_bytes();
+        let width = width.bytes(false).min(number.len());
+        if let Some(place) = bytes.get_mut(start..start + width) {
+            place.copy_from_slice(&number[..width]);
+        }
+    }
+    Ok(bytes)
 }
 
 fn number(text: &str) -> Result<u64, ValueError> {

@@ -99,6 +99,7 @@ fn value_of(
     let value = match given {
         Given::Missing => OwnedValue::None,
         Given::One(text) => scalar(name, text, field)?,
+        Given::Fields(_) => return Err(format!("`{name}` is no structure")),
         Given::Many(texts) => {
             let elements = texts.iter().map(|text| scalar(name, text, field));
             OwnedValue::List(elements.collect::<Result<_, _>>()?)

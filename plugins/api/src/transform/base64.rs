@@ -1,21 +1,30 @@
-//! Base64, for `b64`.
+//! Base64, for `b64`, as Falco decodes it.
 
-/// Appends the decoded text to `out`: either alphabet of RFC 4648, with or without padding. Returns false if the
-/// text is not base64.
+/// Appends the decoded text to `out`: the alphabet of RFC 4648, section 4, with or without padding. Returns false if the
+/// text is not base64, or has bits after its last byte.
 pub(super) fn decode(text: &[u8], out: &mut Vec<u8>) -> bool {
-    let end = text.iter().rposition(|byte| *byte != b'=');
-    let text = &text[..end.map_or(0, |at| at + 1)];
+    let one_less = |text: &mut &[u8]| {
+        if let Some(rest) = text.strip_suffix(b"=") {
+            *text = rest;
+        }
+    };
+    let mut letters = text;
+    one_less(&mut letters);
+    one_less(&mut letters);
+    if letters.is_empty() {
+        return text.is_empty();
+    }
     let (mut bits, mut count) = (0_u32, 0);
-    for byte in text {
+    for byte in letters {
         let six = match byte {
             b'A'..=b'Z' => byte - b'A',
             b'a'..=b'z' => byte - b'a' + 26,
             b'0'..=b'9' => byte - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
+            b'+' => 62,
+            b'/' => 63,
             _ => return false,
         };
-        bits = bits << 6 | u32::from(six);
+        bits = (bits << 6 | u32::from(six)) & 0xffff;
         count += 6;
         if count >= 8 {
             count -= 8;
@@ -23,5 +32,5 @@ pub(super) fn decode(text: &[u8], out: &mut Vec<u8>) -> bool {
         }
     }
     // A single last letter has six bits, which make no byte.
-    count < 6
+    count < 6 && bits & ((1 << count) - 1) == 0
 }

@@ -1,27 +1,37 @@
-//! The options of a command line, for `getopt`.
+//! The options of a command line, for `getopt`, as Falco finds them.
 
 use crate::value::{List, RawValue, Value};
 
-/// The number of options that `getopt` returns at most.
-const MAX_OPTIONS: usize = 64;
+/// This many options and values need no allocation.
+const FEW: usize = 64;
 
-/// Passes to `then` the letters of the options in a command line, or the argument of the option `wanted`.
+/// Passes to `then` the options in a command line with their values, or the value of the option `wanted`.
+///
+/// `known` lists the letters of options, each with a `:` after it if a value follows. The result has `?` for an unknown
+/// letter, and an empty text where a value is missing. The last one of several options `wanted` counts; an option without
+/// values has its letter as value.
 pub(super) fn evaluate(
     value: Value<'_>,
     known: &[u8],
     wanted: Option<&str>,
     then: &mut dyn FnMut(Value<'_>),
 ) {
-    let mut found = [RawValue::from(Value::None); MAX_OPTIONS];
-    let mut count = 0;
+    // Most command lines need no memory of their own.
+    let mut few = [RawValue::from(Value::None); FEW];
+    let (mut count, mut many) = (0, Vec::new());
     let mut argument = None;
-    let mut visit = |letter, text| {
-        if let Some(slot) = found.get_mut(count) {
-            *slot = RawValue::from(Value::String(letter));
-            count += 1;
-        }
-        if wanted.is_some_and(|wanted| wanted.as_bytes() == letter) {
-            argument = Some(text);
+    let mut visit = |letter: u8, option: Option<_>, text: Option<_>| match wanted {
+        Some(wanted) if wanted.as_bytes() == [letter] => argument = text.or(option),
+        Some(_) => {}
+        None => {
+            for text in option.into_iter().chain(text) {
+                let value = RawValue::from(Value::String(text));
+                match few.get_mut(count) {
+                    Some(slot) => *slot = value,
+                    None => many.push(value),
+                }
+                count += 1;
+            }
         }
     };
     match value {
@@ -39,15 +49,20 @@ pub(super) fn evaluate(
     }
     then(match wanted {
         Some(_) => argument.map_or(Value::None, Value::String),
-        None => Value::List(List::new(&found[..count])),
+        None if many.is_empty() => Value::List(List::new(&few[..count])),
+        None => {
+            many.splice(0..0, few);
+            Value::List(List::new(&many))
+        }
     });
 }
 
-/// Calls `visit` for each option and its argument, as getopt(3) finds them: up to the first word that is not an option.
+/// Calls `visit` for each option with its letter, its name and its value, up to the first word that is not an option. Long
+/// options are passed over.
 fn options<'a>(
     mut words: impl Iterator<Item = &'a [u8]>,
     known: &[u8],
-    visit: &mut impl FnMut(&'a [u8], &'a [u8]),
+    visit: &mut impl FnMut(u8, Option<&'a [u8]>, Option<&'a [u8]>),
 ) {
     while let Some(word) = words.next() {
         let Some(letters) = word.strip_prefix(b"-").filter(|rest| !rest.is_empty()) else {
@@ -56,24 +71,29 @@ fn options<'a>(
         if letters == b"-" {
             return;
         }
-        for at in 0..letters.len() {
-            let letter = &letters[at..=at];
-            let place = known.iter().position(|known| *known == letter[0]);
-            let Some(place) = place.filter(|_| letter != b":") else {
+        if letters.starts_with(b"-") {
+            continue;
+        }
+        for (at, letter) in letters.iter().enumerate() {
+            let place = known.iter().position(|known| known == letter);
+            let Some(place) = place.filter(|_| *letter != b':') else {
+                visit(b'?', Some(b"?"), None);
                 continue;
             };
+            let name = &letters[at..=at];
             if known.get(place + 1) != Some(&b':') {
-                visit(letter, b"");
+                visit(*letter, Some(name), None);
                 continue;
             }
             let rest = &letters[at + 1..];
-            let argument = if rest.is_empty() {
+            let value = if rest.is_empty() {
                 words.next()
             } else {
                 Some(rest)
             };
-            if let Some(argument) = argument {
-                visit(letter, argument);
+            match value {
+                Some(value) => visit(*letter, Some(name), Some(value)),
+                None => visit(*letter, None, Some(b"")),
             }
             break;
         }

@@ -55,12 +55,12 @@ transformers! {
     Basename = "basename",
     /// The number of bytes of a text or a buffer, or of elements of a list.
     Len = "len",
-    /// `join(list, separator)`: the elements of a list as one text.
+    /// `join(separator, list)`: the elements of a list as one text. `join(list, separator)` means the same.
     Join = "join",
     /// `concat(item, ...)`: fields and texts as one text.
     Concat = "concat",
-    /// `getopt(args, "ab:")`: the letters of the options in a command line, as getopt(3) finds them.
-    /// `getopt(args, "ab:")[b]`: the argument of an option.
+    /// `getopt(args, "ab:")`: the options in a command line with their values. `args` is a list of words, or a text.
+    /// `getopt(args, "ab:")[b]`: the value of an option.
     Getopt = "getopt",
 }
 
@@ -129,8 +129,10 @@ impl Transformer {
                 _ => needs("a text, a buffer or a list"),
             },
             Self::Join => match args {
-                [list, separator] if list.list && is_text(separator) => made(FieldKind::String),
-                _ => needs("a list and a text, as in `join(fd.types, \",\")`"),
+                [separator, list] | [list, separator] if list.list && is_text(separator) => {
+                    made(FieldKind::String)
+                }
+                _ => needs("a text and a list, as in `join(\",\", fd.types)`"),
             },
             Self::Concat => match args {
                 [_, ..] if args.iter().all(|arg| !arg.list) => made(FieldKind::String),

@@ -14,6 +14,8 @@ pub enum Term<F> {
     Field(F),
     /// A text.
     Text(Box<[u8]>),
+    /// A list: `join(",", (proc.name, "x"))`. Its elements become texts.
+    List(Box<[Term<F>]>),
     /// A transformer, its arguments, and the option in brackets: `getopt(proc.args, "ab:")[b]`.
     Call(Transformer, Box<[Term<F>]>, Option<Box<str>>),
 }
@@ -46,7 +48,9 @@ impl<F> Term<F> {
         match self {
             Self::Field(field) => found(field),
             Self::Text(_) => {}
-            Self::Call(_, args, _) => args.iter().for_each(|arg| arg.fields(found)),
+            Self::List(args) | Self::Call(_, args, _) => {
+                args.iter().for_each(|arg| arg.fields(found))
+            }
         }
     }
 
@@ -59,12 +63,9 @@ impl<F> Term<F> {
         Ok(match self {
             Self::Field(field) => Term::Field(change(field)?),
             Self::Text(text) => Term::Text(text.clone()),
+            Self::List(elements) => Term::List(map_all(elements, change)?),
             Self::Call(transformer, args, option) => {
-                let mut changed = Vec::with_capacity(args.len());
-                for arg in args {
-                    changed.push(arg.try_map(change)?);
-                }
-                Term::Call(*transformer, changed.into(), option.clone())
+                Term::Call(*transformer, map_all(args, change)?, option.clone())
             }
         })
     }
@@ -79,11 +80,58 @@ impl<F> Term<F> {
         match self {
             Self::Field(field) => then(get(field)),
             Self::Text(text) => then(Value::String(text)),
+            Self::List(elements) => list(elements, buffers, get, then),
             Self::Call(transformer, args, option) => {
                 call(*transformer, args, option.as_deref(), buffers, get, then);
             }
         }
     }
+}
+
+fn map_all<F, G, E>(
+    terms: &[Term<F>],
+    change: &mut impl FnMut(&F) -> Result<G, E>,
+) -> Result<Box<[Term<G>]>, E> {
+    let mut changed = Vec::with_capacity(terms.len());
+    for term in terms {
+        changed.push(term.try_map(change)?);
+    }
+    Ok(changed.into())
+}
+
+/// Passes a list of texts to `then`, or no value if an element has none.
+fn list<'e, F>(
+    elements: &[Term<F>],
+    buffers: &Buffers,
+    get: &dyn Fn(&F) -> Value<'e>,
+    then: &mut dyn FnMut(Value<'_>),
+) {
+    let mut out = buffers.take();
+    let mut ends = Vec::with_capacity(elements.len());
+    let mut whole = true;
+    for element in elements {
+        element.value(buffers, get, &mut |value| {
+            whole &= append(&mut out, value);
+        });
+        ends.push(out.len());
+    }
+    if whole {
+        pieces(&out, &ends, then);
+    } else {
+        then(Value::None);
+    }
+    buffers.put_back(out);
+}
+
+/// Passes the list of the texts that end at these bytes of a buffer to `then`.
+fn pieces(buffer: &[u8], ends: &[usize], then: &mut dyn FnMut(Value<'_>)) {
+    let mut start = 0;
+    let mut elements: Vec<RawValue<'_>> = Vec::with_capacity(ends.len());
+    for end in ends {
+        elements.push(RawValue::from(Value::String(&buffer[start..*end])));
+        start = *end;
+    }
+    then(Value::List(List::new(&elements)));
 }
 
 fn call<'e, F>(
@@ -97,9 +145,10 @@ fn call<'e, F>(
     let Some(first) = args.first() else {
         return then(Value::None);
     };
-    let second = match args.get(1) {
-        Some(Term::Text(text)) => &**text,
-        _ => b"",
+    // The second argument, for those that have one.
+    let with_second = |then: &mut dyn FnMut(Value<'_>)| match args.get(1) {
+        Some(second) => second.value(buffers, get, then),
+        None => then(Value::None),
     };
     match transformer {
         Transformer::Val => first.value(buffers, get, then),
@@ -134,19 +183,27 @@ fn call<'e, F>(
             });
             buffers.put_back(out);
         }),
-        Transformer::Join => first.value(buffers, get, &mut |value| {
-            let Value::List(list) = value else {
-                return then(Value::None);
-            };
-            let mut out = buffers.take();
-            for (at, element) in list.iter().enumerate() {
-                if at > 0 {
-                    out.extend_from_slice(second);
+        Transformer::Join => first.value(buffers, get, &mut |first| {
+            with_second(&mut |second| {
+                let (list, separator) = match (first, second) {
+                    (separator, Value::List(list)) | (Value::List(list), separator) => {
+                        (list, separator)
+                    }
+                    _ => return then(Value::None),
+                };
+                let Some(separator) = separator.as_bytes() else {
+                    return then(Value::None);
+                };
+                let mut out = buffers.take();
+                for (at, element) in list.iter().enumerate() {
+                    if at > 0 {
+                        out.extend_from_slice(separator);
+                    }
+                    append(&mut out, element);
                 }
-                append(&mut out, element);
-            }
-            then(Value::String(&out));
-            buffers.put_back(out);
+                then(Value::String(&out));
+                buffers.put_back(out);
+            });
         }),
         Transformer::Concat => {
             let mut out = buffers.take();
@@ -161,8 +218,11 @@ fn call<'e, F>(
             });
             buffers.put_back(out);
         }
-        Transformer::Getopt => first.value(buffers, get, &mut |value| {
-            getopt::evaluate(value, second, option, then);
+        Transformer::Getopt => first.value(buffers, get, &mut |line| {
+            with_second(&mut |known| match known.as_bytes() {
+                Some(known) => getopt::evaluate(line, known, option, then),
+                None => then(Value::None),
+            });
         }),
     }
 }
@@ -193,16 +253,7 @@ fn each<'e, F>(
                     }
                     ends.push(out.len());
                 }
-                let mut start = 0;
-                let elements: Vec<RawValue<'_>> = ends
-                    .into_iter()
-                    .map(|end| {
-                        let element = Value::String(&out[start..end]);
-                        start = end;
-                        RawValue::from(element)
-                    })
-                    .collect();
-                then(Value::List(List::new(&elements)));
+                pieces(&out, &ends, then);
             }
             _ => then(Value::None),
         }

@@ -71,6 +71,11 @@ fn base64_needs_no_padding_and_refuses_nonsense() {
         ("", Some("")),
         ("Z", None),
         ("Zm9v!", None),
+        ("Zm9=", None),
+        ("Zh", None),
+        ("=", None),
+        ("Zg===", None),
+        ("__--", None),
     ] {
         let expected = expected.map_or(OwnedValue::None, s);
         assert_eq!(
@@ -81,36 +86,61 @@ fn base64_needs_no_padding_and_refuses_nonsense() {
     }
 }
 
-#[test]
-fn getopt_finds_options_as_the_c_library_does() {
-    let letters = |line: &str, known: &str| match run(
-        Transformer::Getopt,
-        vec![text(line), text(known)],
-        None,
-    ) {
-        OwnedValue::List(list) => list
-            .iter()
-            .map(|v| v.scalar().as_str().unwrap().to_owned())
-            .collect::<String>(),
+/// The result of `getopt` as texts; one text if there is an option.
+fn getopt(words: Term<u32>, known: &str, option: Option<&str>) -> Vec<String> {
+    let text = |value: &OwnedValue| match value {
+        OwnedValue::String(text) => String::from_utf8(text.clone()).unwrap(),
         other => panic!("{other:?}"),
     };
-    let argument = |line: &str, known: &str, option: &str| {
-        run(
-            Transformer::Getopt,
-            vec![text(line), text(known)],
-            Some(option),
-        )
-    };
-    assert_eq!(letters("-n -t 5 file -x", "nt:x"), "nt");
-    assert_eq!(letters("-nt5", "nt:"), "nt");
-    assert_eq!(letters("-q -n", "n"), "n");
-    assert_eq!(letters("-n -- -t 5", "nt:"), "n");
-    assert_eq!(letters("", "n"), "");
-    assert_eq!(argument("-n -t 5", "nt:", "t"), s("5"));
-    assert_eq!(argument("-nt5", "nt:", "t"), s("5"));
-    assert_eq!(argument("-t", "nt:", "t"), OwnedValue::None);
-    assert_eq!(argument("-n", "nt:", "t"), OwnedValue::None);
-    assert_eq!(argument("-n", "nt:", "n"), s(""));
+    match run(Transformer::Getopt, vec![words, self::text(known)], option) {
+        OwnedValue::List(list) => list
+            .iter()
+            .map(|value| value.scalar().as_str().unwrap().to_owned())
+            .collect(),
+        OwnedValue::None => Vec::new(),
+        value => vec![text(&value)],
+    }
+}
+
+fn words(words: &[&str]) -> Term<u32> {
+    Term::List(words.iter().map(|word| text(word)).collect())
+}
+
+#[test]
+fn getopt_finds_options_and_their_values_as_falco_does() {
+    let found = |words: Term<u32>, known: &str| getopt(words, known, None).join(" ");
+    assert_eq!(found(text("-n -t 5 file -x"), "nt:x"), "n t 5");
+    assert_eq!(found(text("-nt5"), "nt:"), "n t 5");
+    assert_eq!(found(text("-q -n"), "n"), "? n");
+    assert_eq!(found(text("-n -- -t 5"), "nt:"), "n");
+    assert_eq!(found(text("--exec -n"), "n"), "n");
+    assert_eq!(found(text(""), "n"), "");
+    assert_eq!(found(words(&["-t", "a b", "-n"]), "nt:"), "t a b n");
+    assert_eq!(found(words(&["-n", "", "-n"]), "n"), "n");
+    assert_eq!(getopt(text("-t"), "nt:", None), [""]);
+    let value = |words: Term<u32>, option: &str| getopt(words, "nt:", Some(option)).join(" ");
+    assert_eq!(value(text("-n -t 5"), "t"), "5");
+    assert_eq!(value(text("-nt5 -t6"), "t"), "6");
+    assert_eq!(value(text("-n"), "n"), "n");
+    assert_eq!(getopt(text("-n"), "nt:", Some("t")), Vec::<String>::new());
+    assert_eq!(getopt(text("-t"), "nt:", Some("t")), [""]);
+    let many = "-n ".repeat(500) + "-t 1";
+    assert_eq!(value(text(&many), "t"), "1");
+}
+
+#[test]
+fn a_list_may_be_written() {
+    let list = |elements: Vec<Term<u32>>| Term::List(elements.into());
+    let both = list(vec![Term::Field(1), text("x"), Term::Field(3)]);
+    let join = |first, second| run(Transformer::Join, vec![first, second], None);
+    assert_eq!(join(text("-"), both.clone()), s("/usr/bin/Cat-x-443"));
+    assert_eq!(join(both.clone(), text("-")), s("/usr/bin/Cat-x-443"));
+    assert_eq!(join(text("-"), list(vec![])), s(""));
+    assert_eq!(
+        join(text("-"), list(vec![Term::Field(9)])),
+        OwnedValue::None
+    );
+    assert_eq!(run(Transformer::Len, vec![both], None), OwnedValue::U64(3));
 }
 
 #[test]

@@ -1,0 +1,48 @@
+//! Rows of fields that no event has: Falco has given them up, but old rules still name them.
+
+use lanner_plugin::FieldKind::{Bool, String as Text, U64};
+use lanner_plugin::Value;
+
+use super::super::argument::Arg;
+use super::super::row::{ArgRule, FieldDef};
+use super::super::view::View;
+
+use FieldDef as F;
+
+fn none<'a>(_: &View<'a>, _: &Arg) -> Value<'a> {
+    Value::None
+}
+
+#[rustfmt::skip]
+pub(super) const EMPTY: &[FieldDef] = &[
+    F::new("evt.latency", U64, "Always missing: a call is one event, when it has returned.", none).deprecated(),
+    F::new("evt.latency.s", U64, "Always missing: a call is one event, when it has returned.", none).deprecated(),
+    F::new("evt.latency.ns", U64, "Always missing: a call is one event, when it has returned.", none).deprecated(),
+    F::new("evt.wait_latency", U64, "Always missing: a call is one event, when it has returned.", none).deprecated(),
+    F::new("evt.latency.human", Text, "Always missing: a call is one event, when it has returned.", none).deprecated(),
+    F::new("container.healthcheck", Text, "Always missing, as in Falco.", none).deprecated(),
+    F::new("container.liveness_probe", Text, "Always missing, as in Falco.", none).deprecated(),
+    F::new("container.readiness_probe", Text, "Always missing, as in Falco.", none).deprecated(),
+    F::new("proc.is_container_healthcheck", Bool, "Always missing, as in Falco.", none).deprecated(),
+    F::new("proc.is_container_liveness_probe", Bool, "Always missing, as in Falco.", none).deprecated(),
+    F::new("proc.is_container_readiness_probe", Bool, "Always missing, as in Falco.", none).deprecated(),
+    F::new("k8s.ns.id", Text, "Always missing, as in Falco.", none).deprecated(),
+    F::new("k8s.ns.label", Text, "Always missing, as in Falco.", none).deprecated().arg(ArgRule::Key),
+    F::new("k8s.ns.labels", Text, "Always missing, as in Falco.", none).deprecated(),
+    F::new("k8s.rc.name", Text, "Always missing, as in Falco.", none).deprecated(),
+    F::new("k8s.rc.id", Text, "Always missing, as in Falco.", none).deprecated(),
+    F::new("k8s.rc.label", Text, "Always missing, as in Falco.", none).deprecated().arg(ArgRule::Key),
+    F::new("k8s.rc.labels", Text, "Always missing, as in Falco.", none).deprecated(),
+    F::new("k8s.svc.name", Text, "Always missing, as in Falco.", none).deprecated(),
+    F::new("k8s.svc.id", Text, "Always missing, as in Falco.", none).deprecated(),
+    F::new("k8s.svc.label", Text, "Always missing, as in Falco.", none).deprecated().arg(ArgRule::Key),
+    F::new("k8s.svc.labels", Text, "Always missing, as in Falco.", none).deprecated(),
+    F::new("k8s.rs.name", Text, "Always missing, as in Falco.", none).deprecated(),
+    F::new("k8s.rs.id", Text, "Always missing, as in Falco.", none).deprecated(),
+    F::new("k8s.rs.label", Text, "Always missing, as in Falco.", none).deprecated().arg(ArgRule::Key),
+    F::new("k8s.rs.labels", Text, "Always missing, as in Falco.", none).deprecated(),
+    F::new("k8s.deployment.name", Text, "Always missing, as in Falco.", none).deprecated(),
+    F::new("k8s.deployment.id", Text, "Always missing, as in Falco.", none).deprecated(),
+    F::new("k8s.deployment.label", Text, "Always missing, as in Falco.", none).deprecated().arg(ArgRule::Key),
+    F::new("k8s.deployment.labels", Text, "Always missing, as in Falco.", none).deprecated(),
+];
