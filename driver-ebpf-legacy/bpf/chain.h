@@ -87,7 +87,6 @@ static __always_inline void next(void *ctx, void *chain, struct slot *slot)
 {
 	__u32 stage = slot->stage, last = slot->then, key = slot->plan, code = 0;
 	struct lanner_plan *plan;
-	__s64 ret;
 
 	if (stage) {
 		slot->stage = stage + 1;
@@ -101,12 +100,11 @@ static __always_inline void next(void *ctx, void *chain, struct slot *slot)
 	plan = bpf_map_lookup_elem(&plans, &key);
 	if (!plan)
 		goto end;
-	ret = result_of(event_of(slot));
 #pragma unroll
 	for (__u32 i = 0; i < LANNER_PLAN_OPS; i++) {
 		if (i < slot->at || i >= plan->ops || code)
 			continue;
-		if (due(ret, plan->op[i].when)) {
+		if (due(event_of(slot)->ret, plan->op[i].when)) {
 			slot->op = plan->op[i];
 			slot->at = i + 1;
 			slot->run = 0;

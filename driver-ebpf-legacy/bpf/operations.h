@@ -130,7 +130,7 @@ TAIL(op_variant)
 
 	variant = slot->op;
 	choose(&o, &variant, &slot->op);
-	if (due(result_of(event_of(slot)), slot->op.when))
+	if (due(o.event->ret, slot->op.when))
 		run_simple(&o, &slot->op);
 	next(ctx, chain, slot);
 }

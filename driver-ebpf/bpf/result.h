@@ -38,16 +38,6 @@ static __always_inline __u16 handler_flags(__u64 sa_flags)
 	return sa_flags & SA_RESTART ? FLAG_OPEN | FLAG_OPEN_RESTARTS : FLAG_OPEN;
 }
 
-/*
- * The result by which the operations of an event's plan are due. An operation of io_uring has none yet, so nothing that
- * its success writes is there.
- */
-static __always_inline __s64 result_of(const struct lanner_event *event)
-{
-	/* -1 if the flag is set, without a branch, which the verifier would follow */
-	return event->ret | -(__s64)(event->flags / LANNER_FLAG_ENTRY & 1);
-}
-
 /* Whether an operation with this LANNER_WHEN_* is carried out after a call that returned `ret`. */
 static __always_inline int due(__s64 ret, __u8 when)
 {

@@ -77,7 +77,7 @@ pub(super) fn at_entry(event: &Event<'_>) -> bool {
 }
 
 pub(super) fn has_failed(event: &Event<'_>) -> bool {
-    (-4095..0).contains(&event.header().ret)
+    !event.has(Flags::NO_RESULT) && (-4095..0).contains(&event.header().ret)
 }
 
 pub(super) fn result<'a>(view: &View<'a>) -> Value<'a> {

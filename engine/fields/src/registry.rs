@@ -131,13 +131,15 @@ impl FieldResolver for FieldRegistry {
     }
 
     fn event_type(&self, name: &str) -> Result<u32, UnknownName> {
-        let found = call_of_type(name).map(|call| call.event_type().index()).or_else(|| {
-            let others = OTHER_TYPES.iter().map(|(_, name)| *name);
-            let at = others
-                .chain(NEVER.iter().copied())
-                .position(|known| known == name)?;
-            Some(SYSCALLS.len() + at)
-        });
+        let found = call_of_type(name)
+            .map(|call| call.event_type().index())
+            .or_else(|| {
+                let others = OTHER_TYPES.iter().map(|(_, name)| *name);
+                let at = others
+                    .chain(NEVER.iter().copied())
+                    .position(|known| known == name)?;
+                Some(SYSCALLS.len() + at)
+            });
         found.and_then(|at| u32::try_from(at).ok()).ok_or_else(|| {
             let calls = SYSCALLS.iter().map(|call| call.name);
             let names = calls.chain(OTHER_TYPES.iter().map(|(_, name)| *name));

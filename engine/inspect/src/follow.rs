@@ -140,7 +140,11 @@ impl Inspector {
         let at_entry = event.has(Flags::ENTRY);
         // io_uring: the kernel has copied the address when the operation is submitted, as for a connect(2) that goes on
         let connects = follow.effect == Effect::Connect && event.abi() == Abi::IoUring;
-        let failed = (at_entry && !connects) || (-4095..0).contains(&header.ret);
+        let failed = if at_entry {
+            !connects
+        } else {
+            (-4095..0).contains(&header.ret)
+        };
         let fd = match follow.fd {
             FdOf::None => None,
             FdOf::Arg(at) => Some(fd_in(header.args[usize::from(at)])),
