@@ -18,8 +18,8 @@ mod parse;
 mod words;
 
 use parse::{
-    Fault, Kind, Layout, Len, LenFrom, MULTIPLEXED, Multiplexed, Param, Row, STRUCTS, SYMBOLS,
-    SYSCALLS, Structure, SymbolSet, TableError, VARIANTS, Variant,
+    Fault, IO_URING, Kind, Layout, Len, LenFrom, MULTIPLEXED, Multiplexed, Param, Row, STRUCTS,
+    SYMBOLS, SYSCALLS, Structure, SymbolSet, TableError, VARIANTS, Variant,
 };
 
 /// Numbers that an ABI can have: `plan::NUMBERS`.
@@ -59,13 +59,15 @@ enum BuildError {
 }
 
 fn generate() -> Result<(), BuildError> {
-    for file in [SYSCALLS, SYMBOLS, STRUCTS, VARIANTS, MULTIPLEXED] {
+    for file in [SYSCALLS, IO_URING, SYMBOLS, STRUCTS, VARIANTS, MULTIPLEXED] {
         println!("cargo::rerun-if-changed={file}");
     }
     for source in ["build.rs", "src/table/parse", "src/table/words"] {
         println!("cargo::rerun-if-changed={source}");
     }
-    let rows = parse::syscalls(&read(SYSCALLS)?)?;
+    let mut rows = parse::syscalls(&read(SYSCALLS)?)?;
+    let operations = parse::operations(&read(IO_URING)?, &rows)?;
+    rows.extend(operations);
     let sets = parse::symbols(&read(SYMBOLS)?)?;
     let structs = parse::structs(&read(STRUCTS)?)?;
     let variants = parse::variants(&read(VARIANTS)?, &sets)?;
@@ -300,7 +302,7 @@ fn variant_statics(
 }
 
 fn syscall_statics(out: &mut String, rows: &[Row], names: &Names<'_>) -> Result<(), TableError> {
-    out.push_str("/// Every system call, in the order of `syscalls.tbl`.\npub static SYSCALLS: &[Syscall] = &[\n");
+    out.push_str("/// Every system call, in the order of `syscalls.tbl`, and then every operation of io_uring.\npub static SYSCALLS: &[Syscall] = &[\n");
     let param = |param: &Param| -> Result<String, Fault> {
         Ok(format!(
             "Param {{ name: {:?}, aliases: &{:?}, kind: {}, written: Written::{:?}, only_if: {:?}, backwards: {:?} }}",
@@ -326,15 +328,19 @@ fn syscall_statics(out: &mut String, rows: &[Row], names: &Names<'_>) -> Result<
             .collect();
         let _ = writeln!(
             out,
-            "Syscall {{ name: {:?}, numbers: {:?}, category: Category::{:?}, returns: Returns::{:?}, unfailing: {}, event_type: {:?}, facts: &[{}], params: &[{}] }},",
+            "Syscall {{ name: {:?}, acts_as: {:?}, numbers: {:?}, category: Category::{:?}, returns: Returns::{:?}, unfailing: {}, event_type: {:?}, facts: &[{}], params: &[{}], sqe: [{}] }},",
             row.name,
+            row.acts_as,
             row.numbers,
             row.category,
             row.returns,
             row.unfailing,
             row.event_type,
             facts.join(", "),
-            params.join(", ")
+            params.join(", "),
+            row.sqe
+                .map(|field| format!("SqeField::{field:?}"))
+                .join(", ")
         );
     }
     out.push_str("];\n");
@@ -373,7 +379,7 @@ fn multiplexed_static(
 
 /// For each column of numbers, the index of the call with that number.
 fn number_tables(out: &mut String, rows: &[Row]) -> Result<(), TableError> {
-    let mut tables = [[u16::MAX; NUMBERS]; 5];
+    let mut tables = [[u16::MAX; NUMBERS]; 6];
     for (index, row) in (0_u16..).zip(rows) {
         for (table, number) in tables.iter_mut().zip(row.numbers) {
             let Ok(nr) = usize::try_from(number) else {
@@ -398,7 +404,7 @@ fn number_tables(out: &mut String, rows: &[Row]) -> Result<(), TableError> {
     }
     let _ = writeln!(
         out,
-        "pub(super) static BY_NUMBER: [[u16; {NUMBERS}]; 5] = {tables:?};"
+        "pub(super) static BY_NUMBER: [[u16; {NUMBERS}]; 6] = {tables:?};"
     );
     Ok(())
 }

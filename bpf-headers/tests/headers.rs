@@ -47,6 +47,8 @@ const PLAN: Header<'_> = Header {
         named("Op", "lanner_op", ""),
         named("Plan", "lanner_plan", ""),
         named("VariantKey", "lanner_variant_key", ""),
+        named("SqeArg", "lanner_sqe_arg", ""),
+        named("SqeArgs", "lanner_sqe_args", ""),
         named("Multiplexed", "lanner_multiplexed", ""),
     ],
     constants: Constants {
@@ -56,8 +58,13 @@ const PLAN: Header<'_> = Header {
             ("code", "LANNER_OP_"),
             ("when", "LANNER_WHEN_"),
             ("len_from", "LANNER_LEN_"),
+            ("unless", "LANNER_UNLESS_"),
         ],
-        names: &[("OPS", "LANNER_PLAN_OPS"), ("NUMBERS", "LANNER_PLAN_NRS")],
+        names: &[
+            ("OPS", "LANNER_PLAN_OPS"),
+            ("NUMBERS", "LANNER_PLAN_NRS"),
+            ("OPERATIONS", "LANNER_PLAN_OPERATIONS"),
+        ],
     },
 };
 
@@ -88,6 +95,24 @@ const CORE: Header<'_> = Header {
     },
 };
 
+const LEGACY: Header<'_> = Header {
+    source: "driver-ebpf-legacy/src/layout.rs",
+    header: "driver-ebpf-legacy/bpf/legacy_layout.h",
+    about: "What the legacy driver's programs share with user space.",
+    types: &[
+        named("Settings", "settings", ""),
+        named("Offsets", "offsets", ""),
+        named("Query", "query", ""),
+        named("Caller", "caller", ""),
+        named("Answer", "answer", ""),
+        named("Submission", "submission", ""),
+    ],
+    constants: Constants {
+        prefixes: &[("", ""), ("have", "HAVE_")],
+        names: &[],
+    },
+};
+
 fn check(header: &Header<'_>) -> Result<(), Error> {
     header.check(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
 }
@@ -110,4 +135,9 @@ fn the_header_of_both_ebpf_drivers_is_current() -> Result<(), Error> {
 #[test]
 fn the_header_of_the_core_driver_is_current() -> Result<(), Error> {
     check(&CORE)
+}
+
+#[test]
+fn the_header_of_the_legacy_driver_is_current() -> Result<(), Error> {
+    check(&LEGACY)
 }

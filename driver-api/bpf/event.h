@@ -71,6 +71,8 @@ enum lanner_abi {
 	LANNER_ABI_AARCH64 = 3,
 	/* 32-bit ARM. */
 	LANNER_ABI_ARM = 4,
+	/* No system call, but an operation that was submitted to an io_uring; its code is the number. */
+	LANNER_ABI_IO_URING = 5,
 };
 
 /* What the kernel did: facts that a program cannot forge or change after the call. */

@@ -17,6 +17,9 @@
  * of the table. */
 #define LANNER_PLAN_NRS 1024
 
+/* How many codes operations of io_uring can have, a power of two. */
+#define LANNER_PLAN_OPERATIONS 128
+
 /* How many calls can be made through others. Their plans follow those of all ABIs. */
 #define LANNER_MULTIPLEXED 64
 
@@ -123,6 +126,15 @@
 /* The return value, but no more than the value of argument len_arg. */
 #define LANNER_LEN_RET_AND_ARG 7
 
+/* The argument is always what is at its place. */
+#define LANNER_UNLESS_NEVER 0
+
+/* The request's flags have IOSQE_FIXED_FILE. */
+#define LANNER_UNLESS_FIXED_FILE 1
+
+/* file_index is not 0. */
+#define LANNER_UNLESS_FILE_INDEX 2
+
 /* One thing to fetch. */
 struct lanner_op {
 	/* One of LANNER_OP_*; 0: none. */
@@ -175,6 +187,24 @@ struct lanner_variant_key {
 	__u32 first;
 	/* The second selector; 0 if there is none. */
 	__u32 second;
+};
+
+/* Where a request of an io_uring (struct io_uring_sqe) holds an argument. */
+struct lanner_sqe_arg {
+	/* The offset in the request. */
+	__u8 offset;
+	/* Its bytes; 0: there is no such argument. */
+	__u8 size;
+	/* One of LANNER_UNLESS_*: then all bits of the argument are set. */
+	__u8 unless;
+	/* 0. */
+	__u8 unused;
+};
+
+/* Where the requests of one operation hold its arguments. */
+struct lanner_sqe_args {
+	/* In the order of the parameters. */
+	struct lanner_sqe_arg arg[6];
 };
 
 /* For the interpreters in the kernel: a call that is made through another one. Its key is the number of the other call

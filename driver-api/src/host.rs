@@ -21,6 +21,11 @@ pub struct Host {
     pub btf_file: Option<PathBuf>,
     /// Mount point of tracefs, if it can be read.
     pub tracefs: Option<PathBuf>,
+    /// The kernel has no raw tracepoints (Linux 4.17). Also false if that was not tried, or lanner may not load programs to
+    /// find out.
+    pub lacks_raw_tracepoints: bool,
+    /// Why lanner cannot read the ids of tracepoints, though it needs them. None: it can, needs none, or has not tried.
+    pub no_tracefs: Option<String>,
     /// `kernel.perf_event_paranoid`.
     pub perf_event_paranoid: Option<i64>,
     /// `kernel.unprivileged_bpf_disabled`.

@@ -150,7 +150,7 @@ impl Limits {
     }
 }
 
-const WORDS: usize = 8;
+const WORDS: usize = 10;
 
 /// A set of system calls of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

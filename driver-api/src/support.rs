@@ -48,6 +48,17 @@ impl Gap {
         )
     }
 
+    /// The `what` of [`Gap::operations`].
+    pub const OPERATIONS: &str = "operations of io_uring";
+
+    /// What helps against operations of io_uring that are not seen, or not seen in full.
+    pub const DISABLE_IO_URING: &str = "sysctl kernel.io_uring_disabled=2 (Linux 6.6), or a seccomp filter that refuses io_uring_setup";
+
+    /// Operations that are submitted to rings of io_uring(7): the gap of a driver that does not see them.
+    pub fn operations(why: impl Into<String>) -> Self {
+        Self::new(Self::OPERATIONS, why, Self::DISABLE_IO_URING)
+    }
+
     /// The `what` of [`Gap::program`].
     pub const PROGRAM: &str = "a program's file and capabilities, as they were at its exec";
 

@@ -202,6 +202,27 @@ fn every_plan_has_room_for_what_its_call_needs() {
 }
 
 #[test]
+fn a_path_without_its_beginning_is_no_other_path() {
+    let text = |status, parts: &[u8]| {
+        let mut builder = EventBuilder::new();
+        builder.begin(&Header {
+            kind: Kind::Syscall as u8,
+            ..Header::default()
+        });
+        let path = Fact::Path as u8;
+        builder.attach(path, Part::None, status, Encoding::Parts, 0, parts);
+        let event = builder.finish().unwrap();
+        String::from_utf8(event.fact(Fact::Path).unwrap().text().into_owned()).unwrap()
+    };
+    let parts = b"leaf\0d\0";
+    assert_eq!(text(Status::Whole, parts), "/d/leaf");
+    assert_eq!(text(Status::Truncated, parts), ".../d/leaf");
+    assert_eq!(text(Status::Fault, parts), ".../d/leaf");
+    assert_eq!(text(Status::Fault, b""), "...");
+    assert_eq!(text(Status::Whole, b""), "/");
+}
+
+#[test]
 fn sets_hold_what_was_put_in() {
     let set: SyscallSet = SYSCALLS.iter().step_by(3).collect();
     let held: Vec<&str> = set.iter().map(|call| call.name).collect();

@@ -8,7 +8,14 @@ use driver_api::plan::{self, code};
 use driver_api::request::Limits;
 use driver_api::table::{self, Kind, LenFrom, STRUCTURES, SYSCALLS, Syscall};
 
-const ABIS: [Abi; 5] = [Abi::X86_64, Abi::I386, Abi::X32, Abi::Aarch64, Abi::Arm];
+const ABIS: [Abi; 6] = [
+    Abi::X86_64,
+    Abi::I386,
+    Abi::X32,
+    Abi::Aarch64,
+    Abi::Arm,
+    Abi::IoUring,
+];
 
 #[test]
 fn every_call_is_found_by_name_and_number() {
@@ -30,6 +37,57 @@ fn every_call_is_found_by_name_and_number() {
         }
     }
     assert!(table::by_number(Abi::X86_64, u32::MAX).is_none());
+}
+
+#[test]
+fn operations_of_io_uring_have_the_codes_of_the_header() {
+    const HEADER: &str = "/usr/include/linux/io_uring.h";
+    let Ok(header) = fs::read_to_string(HEADER) else {
+        println!("skipped: {HEADER} cannot be read");
+        return;
+    };
+    let names: Vec<String> = header
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("IORING_OP_")?.strip_suffix(','))
+        .map(|name| format!("io_uring_{}", name.to_lowercase()))
+        .filter(|name| name != "io_uring_last")
+        .collect();
+    assert!(names.len() > 40, "{names:?}");
+    for (code, name) in (0..).zip(&names) {
+        let call = table::by_number(Abi::IoUring, code).map(|call| call.name);
+        assert_eq!(call, Some(name.as_str()), "code {code}");
+    }
+}
+
+#[test]
+fn a_request_of_io_uring_has_the_arguments_of_its_system_call() {
+    let mut request = [0_u8; 64];
+    request[4..8].copy_from_slice(&7_i32.to_le_bytes());
+    request[8..16].copy_from_slice(&0x1111_u64.to_le_bytes());
+    request[16..24].copy_from_slice(&0x2222_u64.to_le_bytes());
+    request[24..28].copy_from_slice(&0o640_u32.to_le_bytes());
+    request[28..32].copy_from_slice(&2_u32.to_le_bytes());
+    let arguments =
+        |request: &[u8; 64], name: &str| table::by_name(name).unwrap().arguments_in(request);
+    assert_eq!(
+        arguments(&request, "io_uring_openat"),
+        [7, 0x2222, 2, 0o640, 0, 0]
+    );
+    assert_eq!(
+        arguments(&request, "io_uring_connect"),
+        [7, 0x2222, 0x1111, 0, 0, 0]
+    );
+    assert_eq!(arguments(&request, "io_uring_close")[0], 7);
+    // a registered file has no descriptor
+    request[44] = 1;
+    assert_eq!(arguments(&request, "io_uring_close")[0], u64::MAX);
+    request[1] = 1;
+    assert_eq!(arguments(&request, "io_uring_read")[0], u64::MAX);
+    let openat = table::by_name("openat").unwrap();
+    let operation = table::by_name("io_uring_openat").unwrap();
+    let names = |call: &Syscall| call.params.iter().map(|p| p.name).collect::<Vec<_>>();
+    assert_eq!(names(operation), names(openat));
+    assert_eq!((operation.acts_as, openat.acts_as), ("openat", "openat"));
 }
 
 #[test]

@@ -213,3 +213,4 @@ TRACEPOINT(sys_enter) int sys_enter(__u64 *ctx)
 }
 
 #include "tasks.h"
+#include "io_uring.h"

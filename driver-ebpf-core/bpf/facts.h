@@ -8,8 +8,17 @@
 
 #include "steps.h"
 
-/* The most steps of a walk: components of a path and crossings of mounts. */
+/*
+ * The most steps of a walk, components of a path and crossings of mounts: a path of one letter for each component ends
+ * at its limit of bytes before. Where the verifier follows each step by itself, it follows COMPONENTS, and the helper
+ * (loop.h) takes the others.
+ */
+#define MOST_COMPONENTS 2176
+#ifdef MAY_GOTO
+#define COMPONENTS MOST_COMPONENTS
+#else
 #define COMPONENTS 96
+#endif
 /* Bytes that one component may need: a name of 255, " (deleted)", NUL, rounded up. */
 #define NAME_ROOM 272
 /* The longest name that is read with plain loads. */
@@ -95,7 +104,7 @@ static __always_inline int walk_one(const struct out *o, struct walk *w, __u32 l
 			w->nameless = 1;
 			return 1;
 		}
-		w->memfd = orphan && len > 6 && name[0] == 'm' && name[1] == 'e' && name[2] == 'm' && name[3] == 'f' &&
+		w->memfd = orphan && len >= 6 && name[0] == 'm' && name[1] == 'e' && name[2] == 'm' && name[3] == 'f' &&
 			   name[4] == 'd' && name[5] == ':';
 		done += len;
 		if (orphan || unhashed) {
@@ -121,13 +130,24 @@ static __always_inline int walk_one(const struct out *o, struct walk *w, __u32 l
 struct path_run {
 	struct lanner_event *event;
 	struct walk walk;
+	__u64 taken; /* steps before this loop */
 };
 
 static long path_step(__u64 i, struct path_run *run)
 {
 	struct out o = {.event = run->event, .chunk = VECTOR_CHUNK};
 
-	return walk_one(&o, &run->walk, 4096, i);
+	return walk_one(&o, &run->walk, 4096, run->taken + i);
+}
+
+/* Takes the steps of a walk that are left, by the helper. */
+static __always_inline void walk_on(const struct out *o, struct walk *w, __u64 taken)
+{
+	struct path_run run = {.event = (void *)o->event, .walk = *w, .taken = taken};
+
+	bpf_loop(MOST_COMPONENTS, path_step, &run, 0);
+	w->memfd = run.walk.memfd;
+	w->nameless = run.walk.nameless;
 }
 #endif
 
@@ -140,6 +160,7 @@ static __always_inline void op_path(const struct out *o, __u8 what, __u32 limit,
 {
 	struct walk w = {.mnt = mnt, .dentry = dentry};
 	__u8 *at;
+	int on __attribute__((unused)) = 1;
 
 	if (!mnt || !dentry)
 		return;
@@ -152,18 +173,21 @@ static __always_inline void op_path(const struct out *o, __u8 what, __u32 limit,
 	w.root = FOLLOW(mnt, mnt_root);
 #ifndef SINGLE_RUN
 	if (rare && HAVE_LOOP) {
-		struct path_run run = {.event = (void *)o->event, .walk = w};
-
-		bpf_loop(COMPONENTS, path_step, &run, 0);
-		w.memfd = run.walk.memfd;
-		w.nameless = run.walk.nameless;
+		walk_on(o, &w, 0);
+		on = 0;
 	} else
 #endif
 		STEPS(i, DONE(at), COMPONENTS)
 		{
-			if (walk_one(o, &w, limit, i))
+			if (walk_one(o, &w, limit, i)) {
+				on = 0;
 				break;
+			}
 		}
+#if !defined(SINGLE_RUN)
+	if (COMPONENTS < MOST_COMPONENTS && on && HAVE_LOOP)
+		walk_on(o, &w, COMPONENTS);
+#endif
 	if (w.nameless)
 		return;
 	if (memfd)

@@ -165,6 +165,21 @@ struct inode___split {
 	__s64 i_mtime_sec, i_ctime_sec;
 	__u32 i_mtime_nsec, i_ctime_nsec;
 };
+/* Both in io_uring/io_uring.c or linux/io_uring_types.h. */
+struct io_ring_ctx {
+	unsigned int flags;
+	__u32 *sq_array; /* NULL: the requests are taken in their order */
+	unsigned int sq_entries;
+	unsigned int cached_sq_head;
+	struct io_uring_sqe *sq_sqes;
+};
+struct io_cmd_data {
+};
+struct io_kiocb {
+	struct io_cmd_data cmd; /* since 6.0 */
+	struct io_ring_ctx *ctx;
+	__u8 opcode;
+};
 struct linux_binprm {
 	const char *filename;
 };

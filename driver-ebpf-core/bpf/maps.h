@@ -9,12 +9,13 @@ const volatile struct settings settings SEC(".rodata.settings");
 volatile __u8 gate[LANNER_PLAN_NRS] SEC(".data.gate");
 
 /*
- * Capture plans by call number; those of 32-bit calls follow those of 64-bit calls, and those of calls that are made
- * through others come last.
+ * Capture plans by call number; those of 32-bit calls follow those of 64-bit calls, then those of calls that are made
+ * through others, and last those of the operations of io_uring by code.
  */
+#define OPERATION_PLANS (2 * LANNER_PLAN_NRS + LANNER_MULTIPLEXED)
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 2 * LANNER_PLAN_NRS + LANNER_MULTIPLEXED);
+	__uint(max_entries, OPERATION_PLANS + LANNER_PLAN_OPERATIONS);
 	__type(key, __u32);
 	__type(value, struct lanner_plan);
 } plans SEC(".maps");

@@ -9,7 +9,7 @@ use driver_api::request::{Request, Target};
 use driver_api::support::Gap;
 use driver_ebpf::capture::EbpfCapture;
 use driver_ebpf::missed::Missed;
-use driver_ebpf::{memory, own, start};
+use driver_ebpf::{gaps, memory, own, start};
 
 use crate::NAME;
 use crate::capture::RingSource;
@@ -59,6 +59,7 @@ pub(crate) fn open(
         object,
         maps,
         links,
+        operations,
     } = running;
     let rings = Rings::new(
         layout,
@@ -84,6 +85,9 @@ pub(crate) fn open(
     };
     let capture = EbpfCapture::new(NAME, source, command, request);
     let mut gaps = refused.gaps();
+    if !operations {
+        gaps.extend(gaps::operations());
+    }
     gaps.extend(own::gap());
     Ok((capture, gaps))
 }

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
 use driver_api::event::{Abi, Loss};
-use driver_api::plan::{self, Multiplexed, Op, Plan, VariantKey, flag};
+use driver_api::plan::{self, Multiplexed, Op, Plan, SqeArgs, VariantKey, flag};
 use driver_api::request::{Limits, SyscallSet};
 use driver_ebpf::follow::Followed;
 use driver_ebpf::start::Follow;
@@ -139,10 +139,12 @@ pub(crate) struct Maps {
     pub(crate) wakeup: RawMap,
     /// One value: for each call number, whether its return is captured.
     gate: TypedMap<u32, [u8; plan::NUMBERS]>,
-    /// By number; those of 32-bit calls follow those of 64-bit calls, and those of calls made through others come
-    /// last.
+    /// By number; those of 32-bit calls follow those of 64-bit calls, then those of calls made through others, and last
+    /// those of the operations of io_uring by code.
     plans: TypedMap<u32, Plan>,
     multiplexed: TypedMap<u32, Multiplexed>,
+    /// Where the requests of an operation hold its arguments, by code.
+    sqe_args: TypedMap<u32, SqeArgs>,
     variants: TypedMap<VariantKey, Op>,
     /// A [`Follow`] by thread id.
     followed: TypedMap<u32, u8>,
@@ -165,6 +167,7 @@ impl Maps {
             wakeup: RawMap(open(object, "wakeup")?),
             gate: TypedMap::open(object, ".data.gate")?,
             plans: TypedMap::open(object, "plans")?,
+            sqe_args: TypedMap::open(object, "sqe_args")?,
             multiplexed: TypedMap::open(object, "multiplexed")?,
             variants: TypedMap::open(object, "variants")?,
             followed: TypedMap::open(object, "followed")?,
@@ -191,9 +194,16 @@ impl Maps {
             }
         }
         plans.extend(plan::multiplexed(selection, limits));
+        plans.resize(2 * plan::NUMBERS + plan::MULTIPLEXED, Plan::default());
         self.multiplexed
             .set_all(plan::multiplexed_keys())
             .map_err(refused("write the calls that are made through others"))?;
+        let (operations, places): (Vec<_>, Vec<_>) =
+            plan::operations(selection, limits).into_iter().unzip();
+        plans.extend(operations);
+        self.sqe_args
+            .set_all((0..).zip(places))
+            .map_err(refused("write where requests of io_uring hold arguments"))?;
         self.plans
             .set_all((0..).zip(plans))
             .map_err(refused("write the capture plans"))?;

@@ -26,11 +26,16 @@ const TAILS: [(Tail, &str); 2] = [
     (Tail::Messages, "sys_exit_messages"),
 ];
 
+/// Programs at the tracepoint of submitted operations of io_uring, which has another name on older kernels.
+const SUBMITTED: [&str; 2] = ["io_uring_submit_req", "io_uring_submit_sqe"];
+
 /// Programs that run, and their maps.
 pub(crate) struct Running {
     pub(crate) object: Object,
     pub(crate) maps: Maps,
     pub(crate) links: Vec<Link>,
+    /// Operations of io_uring are captured.
+    pub(crate) operations: bool,
 }
 
 /// Why the programs of an object do not run.
@@ -91,11 +96,12 @@ pub(crate) fn start(
     maps.select(&interrupted::watched(&request.selection), &request.limits)
         .map_err(OpenError::failed(NAME, "select the calls"))?;
     chain(&object, &maps)?;
-    let links = attach(&object)?;
+    let (links, operations) = attach(&object)?;
     Ok(Running {
         object,
         maps,
         links,
+        operations,
     })
 }
 
@@ -145,19 +151,33 @@ fn chain(object: &Object, maps: &Maps) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Attaches every program but those of [`TAILS`].
-fn attach(object: &Object) -> Result<Vec<Link>, StartError> {
+/// Attaches every program but those of [`TAILS`]. Returns also whether one of [`SUBMITTED`] is attached.
+fn attach(object: &Object) -> Result<(Vec<Link>, bool), StartError> {
     let mut links = Vec::new();
+    let mut operations = false;
     for program in object.progs_mut().filter(|program| program.autoload()) {
         let name = program.name().to_string_lossy().into_owned();
         if TAILS.iter().any(|(_, tail)| *tail == name) {
             continue;
         }
-        let link = program.attach().map_err(|error| StartError {
-            error: failed(format!("attach the program {name}"))(error),
-            program: Some(name),
-        })?;
+        let submitted = SUBMITTED.contains(&name.as_str());
+        let link = match program.attach() {
+            Ok(link) => link,
+            Err(error) if submitted => {
+                tracing::debug!("{name}: {error}");
+                continue;
+            }
+            Err(error) => {
+                return Err(StartError {
+                    error: failed(format!("attach the program {name}"))(error),
+                    program: Some(name),
+                });
+            }
+        };
+        operations |= submitted;
         links.push(link);
     }
-    Ok(links)
+    // what libbpf printed about the tracepoint that this kernel does not have
+    printed();
+    Ok((links, operations))
 }

@@ -17,7 +17,7 @@ struct Optional {
 
 /// All programs but `sys_exit`, without which almost nothing is captured, and those that see entries, for which
 /// [`crate::entry`] has several ways.
-const OPTIONAL: [Optional; 7] = [
+const OPTIONAL: [Optional; 9] = [
     Optional {
         program: "sys_exit_exec",
         follows: false,
@@ -37,6 +37,16 @@ const OPTIONAL: [Optional; 7] = [
         program: "sys_enter",
         follows: false,
         lacks: "what an exec was called with, and calls that do not return",
+    },
+    Optional {
+        program: "io_uring_submit_req",
+        follows: false,
+        lacks: "operations of io_uring (Linux 6.4 and later)",
+    },
+    Optional {
+        program: "io_uring_submit_sqe",
+        follows: false,
+        lacks: "operations of io_uring (before Linux 6.4)",
     },
     Optional {
         program: "process_exec",

@@ -6,9 +6,11 @@
 #ifndef LANNER_FACTS_H
 #define LANNER_FACTS_H
 
-#define COMPONENTS 99	   /* of a path, crossed mounts included */
 #define FIRST_COMPONENTS 4 /* walked by the program that begins the path: most paths have no more */
-#define RUN_COMPONENTS 19  /* walked by each further run, of which there are five at most */
+#define RUN_COMPONENTS 19  /* walked by each further run */
+/* How many further runs a path has. An event has 32 tail calls, and an exec two paths. */
+#define PATH_RUNS 22
+#define EXEC_PATH_RUNS 12
 
 #define FAMILY_AT 16 /* offsets in struct sock_common, whose first members are the same on every kernel */
 #define DADDR_AT 0
@@ -105,8 +107,8 @@ static __always_inline int walk(const struct out *o, const struct offsets *off, 
 
 		if (orphan && name[0] == '[')
 			return WALK_NO_PATH; /* an anonymous inode */
-		slot->memfd |= slot->what == LANNER_FACT_EXE && orphan && len > 6 && name[0] == 'm' && name[1] == 'e' &&
-			       name[2] == 'm' && name[3] == 'f' && name[4] == 'd' && name[5] == ':';
+		slot->memfd |= slot->what == LANNER_FACT_EXE && orphan && len >= 6 && name[0] == 'm' &&
+			       name[1] == 'e' && name[2] == 'm' && name[3] == 'f' && name[4] == 'd' && name[5] == ':';
 		if (orphan || !d.pprev) {
 			end[0] = ' ', end[1] = '(', end[2] = 'd', end[3] = 'e', end[4] = 'l';
 			end[5] = 'e', end[6] = 't', end[7] = 'e', end[8] = 'd', end[9] = ')';

@@ -37,7 +37,7 @@ static __attribute__((always_inline)) inline void *user_address(__u64 at)
 #define STRING_RUNS 4 /* together 128 strings, the limit of the core driver, too */
 
 /* CGROUP_ID is not defined, because its helper came with Linux 4.18 */
-#include "offsets.h"
+#include "legacy_layout.h"
 #include "maps.h"
 #include "ops.h"
 #include "multiplexed.h"
@@ -48,6 +48,7 @@ static __attribute__((always_inline)) inline void *user_address(__u64 at)
 #include "facts.h"
 #include "operations.h"
 #include "exec.h"
+#include "io_uring.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -272,8 +273,14 @@ TRACEPOINT(sys_enter)(void *ctx)
 	return 0;
 }
 
-/* Outputs a fork, an exit, or a signal. */
-static __always_inline void output_lifecycle(void *ctx, __u8 kind, __u16 flags, __s64 ret, __u64 child, __u64 id)
+/* What is known of a birth: the arguments of a fork event behind the child's ids (enum lanner_kind). */
+struct birth {
+	__u64 flags, own_id, seen;
+};
+
+/* Outputs a fork, an exit, or a signal. `birth`: of a fork, else NULL. */
+static __always_inline void output_lifecycle(void *ctx, __u8 kind, __u16 flags, __s64 ret, __u64 child,
+					     const struct birth *birth, __u64 id)
 {
 	struct slot *slot = claim_slot(ctx, id);
 	struct lanner_event *event;
@@ -285,11 +292,16 @@ static __always_inline void output_lifecycle(void *ctx, __u8 kind, __u16 flags, 
 	__builtin_memset(event->args, 0, sizeof(event->args));
 	event->args[0] = (__u32)child;
 	event->args[1] = child >> 32;
+	if (birth) {
+		event->args[2] = birth->flags;
+		event->args[3] = birth->own_id;
+		event->args[4] = birth->seen;
+	}
 	deliver(ctx, slot);
 }
 
 /* `child`: the thread id of a new thread and, in the upper half, its process id. */
-static __always_inline void process_fork(void *ctx, __u64 child)
+static __always_inline void process_fork(void *ctx, __u64 child, const struct birth *birth)
 {
 	__u64 id = bpf_get_current_pid_tgid();
 	const struct settings *set = get_settings();
@@ -308,19 +320,47 @@ static __always_inline void process_fork(void *ctx, __u64 child)
 		if (copy != FOLLOW_ACTIVE)
 			return;
 	}
-	output_lifecycle(ctx, LANNER_KIND_FORK, 0, 0, child, id);
+	output_lifecycle(ctx, LANNER_KIND_FORK, 0, 0, child, birth, id);
+}
+
+#define CLONE_FILES 0x400
+#define CLONE_PARENT 0x8000
+#define CLONE_THREAD 0x10000
+#define CLONE_NEWPID 0x20000000
+/* The offset of `level` in struct pid, which follows the count of references on every kernel; bytes of a struct upid.
+ */
+#define LEVEL_AT 4
+#define UPID_SIZE 16
+#define HAVE_BIRTHS (HAVE_THREAD_PID | HAVE_FD | HAVE_PARENT)
+
+/* Looks at what parent and child share. */
+static __always_inline void see_birth(const struct offsets *off, __u64 parent, __u64 child, struct birth *birth)
+{
+	__u64 pid = read_u64(child, off->task_thread_pid), above = read_u64(parent, off->task_thread_pid);
+	__u32 level = read_u32(pid, LEVEL_AT);
+
+	birth->own_id = read_u32(pid, off->pid_nr + (__u64)level * UPID_SIZE);
+	birth->seen = LANNER_FORK_SEEN;
+	if (level != read_u32(above, LEVEL_AT))
+		birth->seen |= CLONE_NEWPID;
+	if (read_u64(child, off->task_files) == read_u64(parent, off->task_files))
+		birth->seen |= CLONE_FILES;
+	if (read_u64(child, off->task_real_parent) == read_u64(parent, off->task_real_parent))
+		birth->seen |= CLONE_PARENT;
 }
 
 RAW(process_fork)(__u64 *ctx)
 {
 	const struct offsets *off = get_offsets();
+	struct birth birth = {};
 
-	if (off)
-		process_fork(ctx, read_u64(ctx[1], off->task_pid)); /* pid, tgid */
+	if (!off)
+		return 0;
+	if ((off->have & HAVE_BIRTHS) == HAVE_BIRTHS)
+		see_birth(off, ctx[0], ctx[1], &birth);
+	process_fork(ctx, read_u64(ctx[1], off->task_pid), &birth); /* pid, tgid */
 	return 0;
 }
-
-#define CLONE_THREAD 0x10000
 
 /*
  * At task:task_newtask. The tracepoint sched_process_fork, which comes a little later, does not record whether the
@@ -329,14 +369,16 @@ RAW(process_fork)(__u64 *ctx)
 TRACEPOINT(process_fork)(void *ctx)
 {
 	const struct offsets *off = get_offsets();
+	struct birth birth = {};
 	__u64 tid, tgid;
 
 	if (!off)
 		return 0;
 	tid = tgid = recorded(ctx, off->newtask_pid);
-	if (recorded(ctx, off->newtask_flags) & CLONE_THREAD)
+	birth.flags = recorded(ctx, off->newtask_flags);
+	if (birth.flags & CLONE_THREAD)
 		tgid = bpf_get_current_pid_tgid() >> 32;
-	process_fork(ctx, tid | tgid << 32);
+	process_fork(ctx, tid | tgid << 32, &birth);
 	return 0;
 }
 
@@ -373,7 +415,7 @@ TAIL(process_exit)
 			code = (int)read_u32(bpf_get_current_task(), off->task_exit_code);
 		if (set->late)
 			on_task_end(ctx, chain, off, code);
-		output_lifecycle(ctx, LANNER_KIND_EXIT, 0, code, 0, id);
+		output_lifecycle(ctx, LANNER_KIND_EXIT, 0, code, 0, NULL, id);
 	}
 	if (set->tree)
 		bpf_map_delete_elem(&followed, &tid);
@@ -386,7 +428,7 @@ static __always_inline void signal_delivered(void *ctx, __u64 signal, __u64 hand
 	const struct settings *set = get_settings();
 
 	if (HAS_HANDLER(handler) && set && is_captured(set, id))
-		output_lifecycle(ctx, LANNER_KIND_SIGNAL, handler_flags(sa_flags), 0, signal, id);
+		output_lifecycle(ctx, LANNER_KIND_SIGNAL, handler_flags(sa_flags), 0, signal, NULL, id);
 }
 
 RAW(signal_delivered)(__u64 *ctx)

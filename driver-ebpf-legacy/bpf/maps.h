@@ -18,14 +18,6 @@ struct bpf_map_def {
 	    .max_entries = entries,                                                                                    \
 	}
 
-/* Written before anything is attached. src/maps.rs has the same struct. */
-struct settings {
-	__u32 self_tgid; /* the process id of lanner itself, which is never captured */
-	__u32 execve_nr; /* for an exec whose entry was not seen */
-	__u32 tree;	 /* 1: only threads in `followed` are captured */
-	__u32 late;	 /* 1: entries are seen at the scheduler's tracepoints */
-};
-
 #define EXEC_ROOM 16384
 #define EXEC_CALLS 256
 #define EXEC_TRIES 3
@@ -41,8 +33,14 @@ struct exec_call {
 MAP(settings, ARRAY, 4, sizeof(struct settings), 1);
 MAP(offsets, ARRAY, 4, sizeof(struct offsets), 1);
 MAP(events, PERF_EVENT_ARRAY, 4, 4, 0);
-/* By call number, those of 32-bit calls behind those of 64-bit calls; last those of calls made through others. */
-MAP(plans, ARRAY, 4, sizeof(struct lanner_plan), 2 * LANNER_PLAN_NRS + LANNER_MULTIPLEXED);
+/*
+ * By call number, those of 32-bit calls behind those of 64-bit calls; then those of calls made through others, and last
+ * those of the operations of io_uring by code.
+ */
+#define OPERATION_PLANS (2 * LANNER_PLAN_NRS + LANNER_MULTIPLEXED)
+MAP(plans, ARRAY, 4, sizeof(struct lanner_plan), OPERATION_PLANS + LANNER_PLAN_OPERATIONS);
+/* Where the requests of each operation of io_uring hold its arguments, by code. */
+MAP(sqe_args, ARRAY, 4, sizeof(struct lanner_sqe_args), LANNER_PLAN_OPERATIONS);
 /* The calls that are made through others (multiplexed.h has the keys). */
 MAP(multiplexed, HASH, 4, sizeof(struct lanner_multiplexed), 2 * LANNER_MULTIPLEXED);
 /* The operations of variants, by the parameter and the value that choose them. */

@@ -187,7 +187,7 @@ TAIL(op_walk)
 				break;
 		}
 		slot->run++;
-		if (end == WALK_ON && slot->run < (COMPONENTS - FIRST_COMPONENTS) / RUN_COMPONENTS) {
+		if (end == WALK_ON && slot->run < (slot->what == LANNER_FACT_PATH ? PATH_RUNS : EXEC_PATH_RUNS)) {
 			bpf_tail_call(ctx, chain, TAIL_WALK);
 			incomplete(&o);
 		}

@@ -6,33 +6,10 @@
 #define FIXED_BOUNDS
 #include "bpf.h"
 #include "bounds.h"
+#include "legacy_layout.h"
 
 struct bpf_map_def {
 	__u32 type, key_size, value_size, max_entries, map_flags;
-};
-
-#define CALLERS 8
-#define ANSWER_SIZE 4096
-
-/* src/offsets/peek.rs has the same three structs. */
-struct query {
-	__u64 address;
-	__u32 len, magic;
-	__u32 relative;	 /* 1: the address is an offset in the caller's task_struct */
-	__u32 id_offset; /* of the call's number, in the record of raw_syscalls:sys_enter */
-	__u32 argument_offset;
-	__u32 number; /* of the query */
-};
-
-struct caller {
-	__u64 task, id;
-	__u8 head[128]; /* of the task: its thread_info */
-};
-
-struct answer {
-	__s64 error;
-	__u64 number; /* of the query that it answers */
-	__u8 bytes[ANSWER_SIZE];
 };
 
 struct bpf_map_def query SEC("maps") = {
@@ -41,6 +18,9 @@ struct bpf_map_def callers SEC("maps") = {
     .type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = sizeof(struct caller), .max_entries = CALLERS};
 struct bpf_map_def answer SEC("maps") = {
     .type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = sizeof(struct answer), .max_entries = 1};
+
+struct bpf_map_def submission SEC("maps") = {
+    .type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = sizeof(struct submission), .max_entries = 1};
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -114,5 +94,29 @@ SEC("tracepoint/sys_enter") int tp_peek(void *ctx)
 	nr = recorded(ctx, query_->id_offset);
 	if (nr == NR_GETPGID || nr == NR_GETPGID_COMPAT)
 		respond(query_, recorded(ctx, query_->argument_offset));
+	return 0;
+}
+
+/* An operation of io_uring is submitted. */
+static __always_inline void submit(__u64 first, __u64 second)
+{
+	__u32 zero = 0;
+	struct submission *seen = bpf_map_lookup_elem(&submission, &zero);
+
+	if (seen && seen->id == bpf_get_current_pid_tgid()) {
+		seen->arguments[0] = first;
+		seen->arguments[1] = second;
+	}
+}
+
+SEC("raw_tracepoint/io_uring_submit_req") int raw_submit_req(__u64 *ctx)
+{
+	submit(ctx[0], 0);
+	return 0;
+}
+
+SEC("raw_tracepoint/io_uring_submit_sqe") int raw_submit_sqe(__u64 *ctx)
+{
+	submit(ctx[0], ctx[1]);
 	return 0;
 }

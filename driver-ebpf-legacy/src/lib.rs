@@ -10,6 +10,8 @@ mod attach;
 mod capture;
 mod error;
 mod kernel;
+#[doc(hidden)]
+pub mod layout;
 mod load;
 mod loaded;
 mod maps;
@@ -88,8 +90,25 @@ impl Driver for Legacy {
         gaps::capabilities_to_open(host)
     }
 
+    fn try_out(&self, host: &mut Host) {
+        if host.may_trace_with_bpf() && load::lacks_raw_tracepoints() {
+            host.lacks_raw_tracepoints = true;
+            host.no_tracefs = load::no_tracefs(self.features);
+        }
+    }
+
     fn probe(&self, host: &Host) -> Support {
         let mut missing = gaps::missing(host);
+        if host.lacks_raw_tracepoints
+            && let Some(why) = &host.no_tracefs
+        {
+            missing.push(Gap::new(
+                "a tracefs that lanner can read",
+                format!("without raw tracepoints (Linux 4.17), this driver finds tracepoints there: {why}"),
+                "mount -t tracefs -o mode=755 tracefs /sys/kernel/tracing (remount,mode=755 if it is mounted), or give \
+                 lanner CAP_DAC_READ_SEARCH",
+            ));
+        }
         if host.perf_event_paranoid.is_some_and(|level| level > 2)
             && !host.has(capability::SYS_ADMIN)
         {
@@ -144,6 +163,32 @@ impl Driver for Legacy {
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kernel_without_raw_tracepoints_needs_a_tracefs() {
+        let host = |lacks_raw_tracepoints, no_tracefs: Option<&str>| Host {
+            capabilities: u64::MAX,
+            lacks_raw_tracepoints,
+            no_tracefs: no_tracefs.map(str::to_owned),
+            ..Host::default()
+        };
+        let why = "cannot read events/raw_syscalls/sys_exit/id in tracefs: permission denied";
+        for (host, usable) in [
+            (host(false, None), true),
+            (host(true, None), true),
+            (host(true, Some(why)), false),
+        ] {
+            let support = LEGACY.probe(&host);
+            assert_eq!(support.usable(), usable, "{host:?}");
+            if !usable {
+                let [gap] = support.gaps() else {
+                    panic!("one gap, not {support:?}");
+                };
+                assert!(gap.why.contains(why), "{gap:?}");
+                assert!(gap.remedy.contains("CAP_DAC_READ_SEARCH"), "{gap:?}");
+            }
+        }
+    }
 
     #[test]
     fn gaps_name_what_prevents_or_limits_perf_buffers_and_the_remedy() {

@@ -3,7 +3,9 @@
 use std::io;
 
 use aya::EbpfLoader;
+use bpf_syscall::{Attach, Instruction, ProgramKind, load_program};
 use driver_api::driver::{OpenError, Opened};
+use driver_api::error::Chain;
 use driver_api::event::Abi;
 use driver_api::request::{Request, Target};
 use driver_api::support::Gap;
@@ -12,17 +14,34 @@ use driver_ebpf::capture::EbpfCapture;
 use driver_ebpf::{interrupted, memory, quiet, start};
 
 use crate::NAME;
+use crate::attach::tracefs::Tracefs;
 use crate::capture::PerfSource;
 use crate::error::{FollowError, LoadError, ObjectError};
 use crate::kernel::Features;
+use crate::layout::Settings;
 use crate::loaded::{AttachOptions, Loaded};
-use crate::maps::{self, OutputMaps, Settings};
+use crate::maps::{self, OutputMaps};
 use crate::offsets::{self, Discovered};
 use crate::perf::{Batches, BufferError, MIN_SIZE, Perf, SLOTS, page_size};
 use crate::programs;
 
 /// The programs, compiled from `bpf/legacy.bpf.c`.
 pub(crate) static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/legacy.o"));
+
+/// Whether this kernel refuses programs at raw tracepoints, because it does not know them.
+pub(crate) fn lacks_raw_tracepoints() -> bool {
+    let nothing = [Instruction::set(0), Instruction::EXIT];
+    load_program(ProgramKind::RawTracepoint, Attach::OfKind, &nothing)
+        .is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL))
+}
+
+/// Why the ids of tracepoints cannot be read. None: they can be.
+pub(crate) fn no_tracefs(features: Features) -> Option<String> {
+    Tracefs::open(features)
+        .and_then(|tracefs| tracefs.id("raw_syscalls/sys_exit"))
+        .err()
+        .map(|error| Chain(&error).to_string())
+}
 
 /// Opens a capture.
 pub(crate) fn open(features: Features, request: &Request) -> Result<Opened, OpenError> {

@@ -8,6 +8,7 @@ use driver_api::event::Loss;
 use driver_api::request::{Limits, SyscallSet};
 use driver_api::support::Gap;
 use driver_ebpf::follow::Followed;
+use driver_ebpf::gaps;
 use driver_ebpf::missed::Missed;
 use driver_ebpf::start::Follow;
 
@@ -16,10 +17,10 @@ use driver_api::error::Chain;
 use crate::attach::{AttachError, EntryError, PerfEvents, TracepointKind};
 use crate::error::{BpfError, LoadError, ObjectError};
 use crate::kernel::{Feature, Features};
-use crate::maps::{ControlMaps, Settings, unwritten};
-use crate::offsets::{Offsets, have};
+use crate::layout::{Offsets, Settings, have};
+use crate::maps::{ControlMaps, unwritten};
 use crate::programs::{
-    self, ATTACHED, ENTER, ENTRY_TAILS, FUNCTION, FUNCTION_PREFIX, PREPARED, SIGNALS,
+    self, ATTACHED, ENTER, ENTRY_TAILS, FUNCTION, FUNCTION_PREFIX, PREPARED, SIGNALS, SUBMITTED,
     TracepointProgram,
 };
 
@@ -105,6 +106,7 @@ impl Loaded {
         for program in ATTACHED {
             self.attach_one(how, program)?;
         }
+        self.see_operations(how, gaps);
         let Err(functions) = self.see_entries_at_functions(how) else {
             return Ok(());
         };
@@ -176,6 +178,22 @@ impl Loaded {
             self.missed.watch(name, fd.as_fd());
         }
         Ok(())
+    }
+
+    /// Sees operations that are submitted to rings of io_uring.
+    fn see_operations(&mut self, how: &AttachOptions<'_>, gaps: &mut Vec<Gap>) {
+        if !matches!(how.kind, TracepointKind::Raw) {
+            return; // such a kernel is older than io_uring
+        }
+        let seen = how.offsets.has(have::RINGS)
+            && SUBMITTED.iter().any(|program| {
+                self.load_and_attach(how, *program)
+                    .inspect_err(|error| tracing::debug!("{}: {}", program.name, Chain(error)))
+                    .is_ok()
+            });
+        if !seen {
+            gaps.extend(gaps::operations());
+        }
     }
 
     /// Sees entries at the kernel functions of the calls whose entry matters.

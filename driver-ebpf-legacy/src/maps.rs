@@ -5,28 +5,11 @@
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, ProgramArray};
 use aya::{Ebpf, Pod};
 use driver_api::event::{Abi, Loss};
-use driver_api::plan::{self, Multiplexed, Op, Plan, VariantKey};
+use driver_api::plan::{self, Multiplexed, Op, Plan, SqeArgs, VariantKey};
 use driver_api::request::{Limits, SyscallSet};
 
 use crate::error::{BpfError, ObjectError};
-use crate::offsets::Offsets;
-
-/// `struct settings` of `maps.h`.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub(crate) struct Settings {
-    /// Lanner's own process id, as the kernel's programs see it.
-    pub(crate) self_tgid: u32,
-    /// The number of execve(2).
-    pub(crate) execve_nr: u32,
-    /// 1: only threads in `followed` are captured.
-    pub(crate) tree: u32,
-    /// 1: entries are seen at the scheduler's tracepoints, as late as they can be.
-    pub(crate) late: u32,
-}
-
-// SAFETY: four numbers without padding; every bit pattern is valid.
-unsafe impl Pod for Settings {}
+use crate::layout::{Offsets, Settings};
 
 #[derive(Debug, Clone, Copy)]
 #[repr(transparent)]
@@ -56,11 +39,22 @@ pub(crate) struct MultiplexedValue(Multiplexed);
 // SAFETY: as for PlanValue.
 unsafe impl Pod for MultiplexedValue {}
 
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct SqeArgsValue(SqeArgs);
+
+// SAFETY: as for PlanValue.
+unsafe impl Pod for SqeArgsValue {}
+
+/// Where the plans of the operations of io_uring begin: behind those of both ABIs, and of calls made through others.
+const OPERATIONS: u32 = (2 * plan::NUMBERS + plan::MULTIPLEXED) as u32;
+
 /// Maps through which user space controls the programs.
 pub(crate) struct ControlMaps {
     pub(crate) settings: Array<MapData, Settings>,
     offsets: Array<MapData, Offsets>,
     plans: Array<MapData, PlanValue>,
+    sqe_args: Array<MapData, SqeArgsValue>,
     multiplexed: HashMap<MapData, u32, MultiplexedValue>,
     interest: Array<MapData, u8>,
     variants: HashMap<MapData, VariantKeyValue, OpValue>,
@@ -89,6 +83,7 @@ pub(crate) fn take_all(ebpf: &mut Ebpf) -> Result<(ControlMaps, OutputMaps), Obj
         settings: take(ebpf, "settings")?,
         offsets: take(ebpf, "offsets")?,
         plans: take(ebpf, "plans")?,
+        sqe_args: take(ebpf, "sqe_args")?,
         multiplexed: take(ebpf, "multiplexed")?,
         interest: take(ebpf, "interest")?,
         variants: take(ebpf, "variants")?,
@@ -174,6 +169,14 @@ impl ControlMaps {
             self.multiplexed
                 .insert(key, MultiplexedValue(one), 0)
                 .map_err(unwritten("multiplexed"))?;
+        }
+        for (code, (plan, places)) in (0u32..).zip(plan::operations(selection, limits)) {
+            self.plans
+                .set(OPERATIONS + code, PlanValue(plan), 0)
+                .map_err(unwritten("plans"))?;
+            self.sqe_args
+                .set(code, SqeArgsValue(places), 0)
+                .map_err(unwritten("sqe_args"))?;
         }
         for (key, flags) in (0..).zip(interest) {
             self.interest

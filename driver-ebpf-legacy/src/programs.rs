@@ -105,6 +105,21 @@ pub(crate) const ENTER: TracepointProgram = TracepointProgram {
     perf_event: "raw_syscalls/sys_enter",
 };
 
+/// Attached where the kernel has them: a kernel has one, or no io_uring. The second was the name before Linux 6.4. There
+/// are programs for raw tracepoints alone, which are older than io_uring.
+pub(crate) const SUBMITTED: [TracepointProgram; 2] = [
+    TracepointProgram {
+        name: "io_uring_submit_req",
+        raw: "io_uring_submit_req",
+        perf_event: "io_uring/io_uring_submit_req",
+    },
+    TracepointProgram {
+        name: "io_uring_submit_sqe",
+        raw: "io_uring_submit_sqe",
+        perf_event: "io_uring/io_uring_submit_sqe",
+    },
+];
+
 /// Attached where functions cannot be used. There is a program for the raw tracepoint alone, which came with
 /// Linux 6.10.
 pub(crate) const PREPARED: TracepointProgram = TracepointProgram {
@@ -137,8 +152,24 @@ pub(crate) fn find<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program
         })
 }
 
-/// Loads a program of one of the types that the object has.
+/// Loads a program of one of the types that the object has. A signal that arrives meanwhile makes the verifier give up
+/// (`EAGAIN`), so it is asked again.
 pub(crate) fn load(program: &mut Program) -> Result<(), ProgramError> {
+    const TRIES: usize = 5;
+    let interrupted = |error: &ProgramError| {
+        matches!(error, ProgramError::LoadError { io_error, .. }
+            if io_error.raw_os_error() == Some(libc::EAGAIN))
+    };
+    for _ in 1..TRIES {
+        match load_once(program) {
+            Err(error) if interrupted(&error) => {}
+            loaded => return loaded,
+        }
+    }
+    load_once(program)
+}
+
+fn load_once(program: &mut Program) -> Result<(), ProgramError> {
     match program {
         Program::RawTracePoint(program) => program.load(),
         Program::TracePoint(program) => program.load(),

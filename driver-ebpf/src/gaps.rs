@@ -1,5 +1,7 @@
 //! What both eBPF drivers need of a host, and what neither can capture.
 
+use std::{fs, io};
+
 use driver_api::host::{Host, capability};
 use driver_api::support::Gap;
 
@@ -57,6 +59,23 @@ pub fn capabilities_to_open(host: &Host) -> u64 {
     }
 }
 
+/// The gap of a kernel where submitted operations of io_uring cannot be seen. None: no program can submit any.
+pub fn operations() -> Option<Gap> {
+    let disabled = fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
+    if disabled.is_ok_and(|level| level.trim() == "2") {
+        return None;
+    }
+    // SAFETY: io_uring_setup(2) with NULL fails before it makes a ring.
+    let made = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, 0) };
+    let absent = made < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS);
+    (!absent).then(|| {
+        Gap::operations(
+            "the kernel has no tracepoint for submitted operations, or refuses the program there, or lanner did not \
+             find its rings in the kernel's memory",
+        )
+    })
+}
+
 /// Gaps of both drivers on every host.
 pub fn always(host: &Host) -> Vec<Gap> {
     let mut gaps = vec![
@@ -85,6 +104,12 @@ pub fn always(host: &Host) -> Vec<Gap> {
             "",
         ),
     ];
+    gaps.push(Gap::new(
+        "results, descriptors and resolved paths of operations of io_uring",
+        "an operation is captured when it is submitted, from the request in the program's memory, which another thread \
+         can change meanwhile; what a ring opened or closed is looked up in /proc when it is used",
+        Gap::DISABLE_IO_URING,
+    ));
     if host.preemptible {
         gaps.push(Gap::new(
             "calls that are made while a program is preempted",

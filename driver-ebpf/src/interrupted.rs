@@ -18,6 +18,9 @@ use crate::layout::{FLAG_OPEN as OPEN, FLAG_OPEN_RESTARTS as RESTARTS};
 /// The call that goes on with an interrupted one.
 const RESTART: &str = "restart_syscall";
 
+/// How many ABIs there are, with that of operations of io_uring, which has no such call.
+const ABIS: usize = Abi::IoUring as usize + 1;
+
 /// What has to be captured so that a selection can be delivered: itself, and restart_syscall(2).
 pub fn watched(selection: &SyscallSet) -> SyscallSet {
     let mut all = *selection;
@@ -43,14 +46,14 @@ pub(crate) enum Verdict {
 pub(crate) struct InterruptedCalls {
     open: HashMap<u32, Vec<u8>>,
     /// The number of restart_syscall in each ABI, if it is not selected.
-    unselected: [Option<u32>; 5],
+    unselected: [Option<u32>; ABIS],
 }
 
 impl InterruptedCalls {
     pub(crate) fn new(selection: &SyscallSet) -> Self {
         let mut new = Self {
             open: HashMap::new(),
-            unselected: [None; 5],
+            unselected: [None; ABIS],
         };
         new.select(selection);
         new

@@ -44,7 +44,7 @@ impl Called {
         let args = match self.abi {
             // the registers of a 64-bit program that makes a 32-bit call have more
             Abi::I386 | Abi::Arm => args.map(|arg| arg & 0xffff_ffff),
-            Abi::X86_64 | Abi::X32 | Abi::Aarch64 => args,
+            Abi::X86_64 | Abi::X32 | Abi::Aarch64 | Abi::IoUring => args,
         };
         let Some(meant) = Multiplexed::of(self.abi, self.nr, args[0]) else {
             return (self, args);

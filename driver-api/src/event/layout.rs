@@ -100,6 +100,8 @@ pub enum Abi {
     Aarch64 = 3,
     /// 32-bit ARM.
     Arm = 4,
+    /// No system call, but an operation that was submitted to an io_uring; its code is the number.
+    IoUring = 5,
 }
 
 impl Abi {
@@ -125,6 +127,7 @@ impl Abi {
             2 => Self::X32,
             3 => Self::Aarch64,
             4 => Self::Arm,
+            5 => Self::IoUring,
             _ => return None,
         })
     }
@@ -137,6 +140,7 @@ impl Abi {
             Self::X32 => "x32",
             Self::Aarch64 => "aarch64",
             Self::Arm => "arm",
+            Self::IoUring => "io_uring",
         }
     }
 }

@@ -12,4 +12,4 @@ pub use layout::{
     Abi, Encoding, Fact, Flags, Header, Ids, Kind, Layer, Loss, Part, PartAt, Program, Status,
     Tuple,
 };
-pub use view::{Attachment, Attachments, Event, Malformed, lacks_flag};
+pub use view::{Attachment, Attachments, CUT, Event, Malformed, lacks_flag};

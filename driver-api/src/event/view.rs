@@ -7,6 +7,9 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::layout::{AttachmentHeader, VERSION};
 use super::{Abi, Encoding, Fact, Header, Ids, Kind, Part, Program, Status, Tuple};
 
+/// What a path begins with whose first components were cut off or could not be read.
+pub const CUT: &[u8] = b"...";
+
 /// Bytes that are not an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
@@ -205,7 +208,8 @@ pub struct Attachment<'a> {
 }
 
 impl<'a> Attachment<'a> {
-    /// The bytes as one path or string. Path components are joined; other encodings are returned as they are.
+    /// The bytes as one path or string. Path components are joined; other encodings are returned as they are. A path whose
+    /// beginning is missing begins with [`CUT`], not with `/`: it would be another path.
     pub fn text(&self) -> Cow<'a, [u8]> {
         if self.encoding != Encoding::Parts {
             return Cow::Borrowed(self.bytes);
@@ -222,6 +226,9 @@ impl<'a> Attachment<'a> {
             return;
         }
         let start = out.len();
+        if self.status != Status::Whole {
+            out.extend_from_slice(CUT);
+        }
         let parts = self.bytes.strip_suffix(b"\0").unwrap_or(self.bytes);
         if !parts.is_empty() {
             for part in parts.rsplit(|&b| b == 0) {

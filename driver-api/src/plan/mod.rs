@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::event::Abi;
 use crate::request::{Limits, SyscallSet};
-use crate::table::{self, VARIANTS};
+use crate::table::{self, SqeField, VARIANTS};
 use build::PlanBuilder;
 
 /// How many operations a plan has room for.
@@ -15,6 +15,8 @@ pub const OPS: usize = 6;
 /// How many numbers an ABI can have in an array of plans. The last plan is for all higher numbers, too, and for no call
 /// of the table.
 pub const NUMBERS: usize = 1024;
+/// How many codes operations of io_uring can have, a power of two.
+pub const OPERATIONS: usize = 128;
 /// How many calls can be made through others. Their plans follow those of all ABIs.
 pub const MULTIPLEXED: usize = 64;
 /// Value of [`Op::arg`]: the return value.
@@ -151,6 +153,79 @@ pub struct Plan {
     pub fact: u8,
     /// The operations, in the order of the attachments.
     pub op: [Op; OPS],
+}
+
+/// Where a request of an io_uring (`struct io_uring_sqe`) holds an argument.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct SqeArg {
+    /// The offset in the request.
+    pub offset: u8,
+    /// Its bytes; 0: there is no such argument.
+    pub size: u8,
+    /// One of [`unless`]: then all bits of the argument are set.
+    pub unless: u8,
+    /// 0.
+    pub unused: u8,
+}
+
+/// When an argument of a request does not mean what its place says.
+pub mod unless {
+    /// The argument is always what is at its place.
+    pub const NEVER: u8 = 0;
+    /// The request's flags have `IOSQE_FIXED_FILE`.
+    pub const FIXED_FILE: u8 = 1;
+    /// `file_index` is not 0.
+    pub const FILE_INDEX: u8 = 2;
+}
+
+/// Where the requests of one operation hold its arguments.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct SqeArgs {
+    /// In the order of the parameters.
+    pub arg: [SqeArg; 6],
+}
+
+/// For the interpreters in the kernel: the plans of the operations of io_uring in the order of their codes, each with
+/// the places of its arguments.
+pub fn operations(selected: &SyscallSet, limits: &Limits) -> Vec<(Plan, SqeArgs)> {
+    (0..OPERATIONS as u32)
+        .map(|code| {
+            let Some(call) = table::by_number(Abi::IoUring, code) else {
+                return (Plan::default(), SqeArgs::default());
+            };
+            let mut plan = Plan::of(call, Abi::IoUring, code, limits);
+            if selected.contains(call) {
+                plan.flags |= flag::SELECTED;
+            }
+            let arg = call.sqe.map(|field| {
+                let (offset, size) = field.place();
+                SqeArg {
+                    offset,
+                    size,
+                    unless: match field {
+                        SqeField::Fd => unless::FIXED_FILE,
+                        SqeField::Closed => unless::FILE_INDEX,
+                        SqeField::None
+                        | SqeField::Int
+                        | SqeField::Off
+                        | SqeField::Addr
+                        | SqeField::Len
+                        | SqeField::Flags
+                        | SqeField::More
+                        | SqeField::Addr3 => unless::NEVER,
+                    },
+                    unused: 0,
+                }
+            });
+            (plan, SqeArgs { arg })
+        })
+        .collect()
 }
 
 /// The plans of a whole ABI in the order of its numbers, for the interpreters in the kernel. The array of

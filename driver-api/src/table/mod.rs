@@ -1,4 +1,4 @@
-//! The table of system calls, made from `syscalls.tbl`, `symbols.tbl`, `structs.tbl`, `variants.tbl` and
+//! The table of system calls, made from `syscalls.tbl`, `io_uring.tbl`, `symbols.tbl`, `structs.tbl`, `variants.tbl` and
 //! `multiplexed.tbl` at build time, and look-ups in it by number and by name.
 
 mod kind;
@@ -17,13 +17,16 @@ pub use structure::{AARCH64, ARM, Field, Layout, NARROW, Structure, has_narrow_p
 pub use symbols::SymbolSet;
 pub use syscall::{FactOf, Param, Syscall};
 pub use variant::{Meaning, Variant, VariantRow};
-pub use words::{Buffer, Category, Counts, Fetch, Number, Reading, Returns, Room, Width, Written};
+pub use words::{
+    Buffer, Category, Counts, Fetch, Number, Reading, Returns, Room, SqeField, Width, Written,
+};
 
 mod generated {
     #![expect(clippy::unreadable_literal, reason = "made by the build script")]
     use super::{
         Buffer, Category, FactOf, Field, Kind, Layout, Len, LenFrom, Meaning, Multiplexed, Number,
-        Param, Returns, Structure, SymbolSet, Syscall, Variant, VariantRow, Width, Written,
+        Param, Returns, SqeField, Structure, SymbolSet, Syscall, Variant, VariantRow, Width,
+        Written,
     };
     use crate::event::Fact;
     include!(concat!(env!("OUT_DIR"), "/table.rs"));
@@ -47,6 +50,7 @@ fn abi_column(abi: Abi) -> usize {
         Abi::I386 => 1,
         Abi::Aarch64 => 2,
         Abi::Arm => 4,
+        Abi::IoUring => 5,
     }
 }
 
@@ -55,7 +59,8 @@ pub fn is_narrow(abi: Abi, nr: u32) -> bool {
     match abi {
         Abi::I386 | Abi::Arm => true,
         Abi::X32 => (nr & !X32_BIT) >= X32_FIRST,
-        Abi::X86_64 | Abi::Aarch64 => false,
+        // a request has 64-bit pointers even in a 32-bit program
+        Abi::X86_64 | Abi::Aarch64 | Abi::IoUring => false,
     }
 }
 
@@ -65,7 +70,7 @@ pub fn layout(abi: Abi, nr: u32) -> usize {
         ARM
     } else if is_narrow(abi, nr) {
         NARROW
-    } else if abi == Abi::Aarch64 {
+    } else if abi == Abi::Aarch64 || (abi == Abi::IoUring && Abi::NATIVE == Abi::Aarch64) {
         AARCH64
     } else {
         0

@@ -1,16 +1,20 @@
 //! A system call and its parameters, as a line of `syscalls.tbl` has them.
 
-use super::words::{Category, Number, Returns, Width, Written};
+use super::words::{Category, Number, Returns, SqeField, Width, Written};
 use super::{Kind, Multiplexed, SYSCALLS, X32_COLUMN, abi_column};
 use crate::event::{Abi, Fact};
 
-/// A system call.
+/// A system call, or an operation of io_uring(7).
 #[derive(Debug)]
 pub struct Syscall {
     /// The kernel's name.
     pub name: &'static str,
-    /// Its numbers on x86_64, i386 and aarch64, the number that x32 alone has, and its number on arm; -1: none.
-    pub numbers: [i32; 5],
+    /// The system call that does what this operation of io_uring does; its own name where there is none, and of a
+    /// system call.
+    pub acts_as: &'static str,
+    /// Its numbers on x86_64, i386 and aarch64, the number that x32 alone has, its number on arm, and the code of an
+    /// operation of io_uring; -1: none.
+    pub numbers: [i32; 6],
     /// What it is about.
     pub category: Category,
     /// What the return value means.
@@ -24,12 +28,48 @@ pub struct Syscall {
     pub facts: &'static [FactOf],
     /// The parameters, in the order of the arguments.
     pub params: &'static [Param],
+    /// Where a request of an io_uring holds each parameter. Of a system call: nowhere.
+    pub sqe: [SqeField; 6],
 }
 
 impl Syscall {
     /// Its index in [`SYSCALLS`], and in a [`SyscallSet`](crate::request::SyscallSet).
     pub fn index(&self) -> usize {
         (std::ptr::from_ref(self) as usize - SYSCALLS.as_ptr() as usize) / size_of::<Self>()
+    }
+
+    /// Whether it is an operation of io_uring(7).
+    pub fn is_operation(&self) -> bool {
+        self.number(Abi::IoUring).is_some()
+    }
+
+    /// The arguments in a request of an io_uring (`struct io_uring_sqe`), in the order of the parameters. A registered
+    /// file has no descriptor: all bits of its argument are set.
+    pub fn arguments_in(&self, request: &[u8; 64]) -> [u64; 6] {
+        /// `IOSQE_FIXED_FILE` in the request's flags.
+        const FIXED_FILE: u8 = 1;
+        let number = |field: SqeField| {
+            let (at, size) = field.place();
+            let (at, size) = (usize::from(at), usize::from(size));
+            let mut bytes = [0; 8];
+            bytes[..size].copy_from_slice(&request[at..at + size]);
+            u64::from_le_bytes(bytes)
+        };
+        self.sqe.map(|field| {
+            let registered = match field {
+                SqeField::Fd => request[1] & FIXED_FILE != 0,
+                SqeField::Closed => number(SqeField::More) != 0,
+                SqeField::None
+                | SqeField::Int
+                | SqeField::Off
+                | SqeField::Addr
+                | SqeField::Len
+                | SqeField::Flags
+                | SqeField::More
+                | SqeField::Addr3 => false,
+            };
+            if registered { u64::MAX } else { number(field) }
+        })
     }
 
     /// The call that rules see in it: setuid(2) in setuid32 of 32-bit programs.

@@ -206,7 +206,15 @@ fn detached() -> io::Result<Tracefs> {
             0,
         ))
     }?;
-    Tracefs::at(folder).ok_or_else(|| io::ErrorKind::NotFound.into())
+    Tracefs::at(folder).ok_or_else(|| unmarked("the new mount"))
+}
+
+/// A tracefs at this place in which nothing can be found, as its files cannot be looked up.
+fn unmarked(place: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        format!("{MARK} cannot be found in {place}"),
+    )
 }
 
 /// Mounts it in the mount namespace of a thread that ends at once. The open directory keeps the mount alive.
@@ -223,7 +231,7 @@ fn in_namespace() -> io::Result<Tracefs> {
                 match mount(tracefs, place, tracefs, MsFlags::empty(), none) {
                     Ok(()) => {
                         return Tracefs::at(open_folder(Path::new(place))?)
-                            .ok_or_else(|| io::ErrorKind::NotFound.into());
+                            .ok_or_else(|| unmarked(place));
                     }
                     Err(error) => last = error,
                 }

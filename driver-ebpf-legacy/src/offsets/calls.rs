@@ -1,11 +1,12 @@
 //! The system call that a task is in: where its registers are, and whether it is a 32-bit call.
 
-use super::layout::{Offsets, have, offset};
+use super::offset;
 use super::peek::{Peek, pointers, u64_at};
 #[cfg(target_arch = "x86_64")]
 use super::peek::{identify, identify_compat, u32_at};
 #[cfg(target_arch = "x86_64")]
 use super::tasks::{fork_or_log, wait};
+use crate::layout::{Offsets, have};
 
 /// The most bytes that a task_struct has before the floating-point state at its end.
 #[cfg(target_arch = "x86_64")]

@@ -7,8 +7,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use proc_pid::{Field, Stat};
 
-use super::layout::{Offsets, have, offset};
+use super::offset;
 use super::peek::{Peek, is_pointer, pointers, u32_at, u64_at};
+use crate::layout::{Offsets, have};
 
 /// Bytes of a struct that are searched.
 const STRUCT: usize = 512;

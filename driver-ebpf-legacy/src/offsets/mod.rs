@@ -9,8 +9,8 @@
 mod calls;
 mod error;
 mod files;
-mod layout;
 mod peek;
+mod rings;
 mod sockets;
 mod tasks;
 
@@ -20,8 +20,8 @@ use driver_api::support::Gap;
 use crate::attach::TracepointKind;
 use crate::attach::tracefs::{Tracefs, TracefsError};
 use crate::kernel::Features;
+use crate::layout::{Offsets, have};
 pub(crate) use error::OffsetsError;
-pub(crate) use layout::{Offsets, have};
 use peek::Peek;
 
 /// What the search found out.
@@ -35,7 +35,7 @@ pub(crate) struct Discovered {
 }
 
 /// Facts: the offsets that they need, and the names of their gaps.
-const FACTS: [(u32, &str); 14] = [
+const FACTS: [(u32, &str); 15] = [
     (have::PATH | have::FD, "resolved paths of descriptors"),
     (have::EXE | have::PATH, "resolved paths of executables"),
     (
@@ -56,6 +56,10 @@ const FACTS: [(u32, &str); 14] = [
         "effective ids of new programs: the real ids are given instead",
     ),
     (have::GROUPS, "process groups and sessions of new programs"),
+    (
+        have::THREAD_PID | have::FD | have::PARENT,
+        "what a new process shares with its parent, and its id in its own PID namespace",
+    ),
     (have::TTY, "terminals of new programs"),
     (have::LOGINUID, "login ids of new programs"),
     (
@@ -63,6 +67,11 @@ const FACTS: [(u32, &str); 14] = [
         "32-bit calls (int 0x80) of 64-bit programs: they are taken for 64-bit calls",
     ),
 ];
+
+/// An offset in a struct as [`Offsets`] keeps it. Structs are small: the conversion never fails.
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(0)
+}
 
 /// Searches for everything. `cpu` is one that is online.
 pub(crate) fn find(
@@ -132,7 +141,9 @@ fn search(peek: &mut Peek, off: &mut Offsets, me: u64) -> Option<()> {
     if let Some(family) = tasks::Family::new(peek) {
         tasks::parent(off, &family);
         tasks::credentials(peek, off, &family);
-        tasks::groups(peek, off, &family);
+        if tasks::groups(peek, off, &family).is_some() {
+            tasks::thread_pid(peek, off, &task, &family);
+        }
         tasks::terminal(peek, off, &family);
         tasks::loginuid(off, &task, &family);
     }
@@ -142,6 +153,7 @@ fn search(peek: &mut Peek, off: &mut Offsets, me: u64) -> Option<()> {
         if sockets::internet(peek, off, me).is_some() {
             sockets::internet6(peek, off, me);
             sockets::unix(peek, off, me);
+            rings::rings(peek, off, me);
         }
     }
     files::memory(peek, off, &task);

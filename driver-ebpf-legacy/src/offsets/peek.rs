@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aya::maps::{Array, MapData};
 use aya::programs::Program;
-use aya::{Ebpf, EbpfLoader, Pod};
+use aya::{Ebpf, EbpfLoader};
 use driver_ebpf::life::monotonic_ns;
 
 use driver_api::error::Chain;
@@ -18,15 +18,11 @@ use crate::attach::tracefs::Tracefs;
 use crate::attach::{AttachError, PerfEvents, TracepointKind};
 use crate::error::{BpfError, ObjectError};
 use crate::kernel::{Feature, Features};
+use crate::layout::{ANSWER_SIZE, Answer, CALLERS, Caller, Query, Submission};
 use crate::{maps, programs};
 
 /// The program, compiled from `bpf/peek.bpf.c`.
 static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/peek.o"));
-
-/// Bytes that are read at once (`ANSWER_SIZE` in `peek.bpf.c`).
-const ANSWER_SIZE: usize = 4096;
-/// Elements of the map `callers` (`CALLERS` in `peek.bpf.c`).
-const CALLERS: u32 = 8;
 
 /// How often all queries of a search together are repeated, and the pause before each repetition.
 ///
@@ -43,47 +39,6 @@ fn unique() -> u32 {
     let mix = u32::try_from(mix & 0xf_ffff).unwrap_or(0);
     0x4000_0000 | (mix << 10) | ((NEXT.fetch_add(1, Ordering::Relaxed) & 127) * CALLERS)
 }
-
-/// `struct query` of `peek.bpf.c`: what the program is to read.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-struct Query {
-    address: u64,
-    len: u32,
-    magic: u32,
-    relative: u32,
-    id_offset: u32,
-    argument_offset: u32,
-    number: u32,
-}
-
-/// `struct caller` of `peek.bpf.c`: who made a call.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub(crate) struct Caller {
-    /// The address of its `struct task_struct`.
-    pub(crate) task: u64,
-    id: u64,
-    /// The beginning of the task: its `struct thread_info`.
-    _head: [u8; 128],
-}
-
-/// `struct answer` of `peek.bpf.c`: what the program has read.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-struct Answer {
-    error: i64,
-    /// The number of the query that it answers.
-    number: u64,
-    bytes: [u8; ANSWER_SIZE],
-}
-
-// SAFETY: numbers without padding; every bit pattern is valid.
-unsafe impl Pod for Query {}
-// SAFETY: as above.
-unsafe impl Pod for Caller {}
-// SAFETY: as above.
-unsafe impl Pod for Answer {}
 
 impl Caller {
     /// Its process id in the initial PID namespace.
@@ -109,7 +64,7 @@ pub(crate) struct Peek {
     repetitions: u32,
     // dropped before its program
     _perf_events: PerfEvents,
-    _ebpf: Ebpf,
+    ebpf: Ebpf,
     maps: PeekMaps,
 }
 
@@ -126,6 +81,7 @@ struct PeekMaps {
     query: Array<MapData, Query>,
     callers: Array<MapData, Caller>,
     answer: Array<MapData, Answer>,
+    submission: Array<MapData, Submission>,
 }
 
 /// Calls getpgid(2) so that the program records the caller at this index, and answers the query if the index is 0.
@@ -169,6 +125,7 @@ impl Peek {
             query: maps::take(&mut ebpf, "query")?,
             callers: maps::take(&mut ebpf, "callers")?,
             answer: maps::take(&mut ebpf, "answer")?,
+            submission: maps::take(&mut ebpf, "submission")?,
         };
         let mut perf_events = PerfEvents::default();
         let (kind, record) = match attach_raw(features, &mut ebpf) {
@@ -190,7 +147,7 @@ impl Peek {
             number: 0,
             repetitions: REPETITIONS,
             _perf_events: perf_events,
-            _ebpf: ebpf,
+            ebpf,
             maps,
         })
     }
@@ -255,6 +212,36 @@ impl Peek {
             identify(magic, 0);
             Some(())
         })
+    }
+
+    /// The arguments of the tracepoint that submitted operations of io_uring pass, from the last one that `submit` submits.
+    pub(crate) fn submission(&mut self, submit: impl FnOnce() -> Option<()>) -> Option<[u64; 2]> {
+        const PROGRAMS: [(&str, &str); 2] = [
+            ("raw_submit_req", "io_uring_submit_req"),
+            ("raw_submit_sqe", "io_uring_submit_sqe"),
+        ];
+        let id = self.me()?.id;
+        let nothing = Submission {
+            id,
+            arguments: [0; 2],
+        };
+        self.maps.submission.set(0, nothing, 0).ok()?;
+        let (program, link) = PROGRAMS.iter().find_map(|&(name, tracepoint)| {
+            let Program::RawTracePoint(program) = programs::find(&mut self.ebpf, name).ok()? else {
+                return None;
+            };
+            if program.fd().is_err() {
+                program.load().ok()?;
+            }
+            Some((name, program.attach(tracepoint).ok()?))
+        })?;
+        let submitted = submit();
+        if let Ok(Program::RawTracePoint(program)) = programs::find(&mut self.ebpf, program) {
+            let _ = program.detach(link);
+        }
+        submitted?;
+        let seen = self.maps.submission.get(&0, 0).ok()?;
+        (seen.arguments[0] != 0).then_some(seen.arguments)
     }
 
     /// The caller of [`identify`] with this index.

@@ -6,8 +6,9 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
 
 use super::files::file_of;
-use super::layout::{Offsets, have, offset};
+use super::offset;
 use super::peek::{Peek, is_pointer, pointers, u16_at, u64_at};
+use crate::layout::{Offsets, have};
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;

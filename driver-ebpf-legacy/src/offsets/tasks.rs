@@ -11,10 +11,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{getresgid, getresuid};
 
 use super::error::OffsetsError;
-use super::layout::{Offsets, have, offset};
+use super::offset;
 use super::peek::{
-    Caller, PAUSE, Peek, REPETITIONS, identify, is_pointer, offsets_of, pointers, u32_at, u64_at,
+    PAUSE, Peek, REPETITIONS, identify, is_pointer, offsets_of, pointers, u32_at, u64_at,
 };
+use crate::layout::{Caller, Offsets, have};
 
 /// Bytes of a task_struct that are searched. The fields are before the registers at its end.
 const TASK: usize = 8192;
@@ -385,6 +386,28 @@ pub(super) fn groups(peek: &mut Peek, off: &mut Offsets, family: &Family) -> Opt
         return None;
     }
     off.have |= have::GROUPS;
+    Some(())
+}
+
+/// Finds `thread_pid`, by the thread ids in what it points to. Before Linux 4.19 a task has no such pointer.
+pub(super) fn thread_pid(
+    peek: &mut Peek,
+    off: &mut Offsets,
+    task: &[u8],
+    family: &Family,
+) -> Option<()> {
+    if off.groups_in_task != 0 {
+        return None;
+    }
+    let (leaf, mine) = (family.leaf.tid(), peek.caller(0)?.tid());
+    let nr = off.pid_nr as usize;
+    let mut number = |pid: u64| peek.read(pid, nr + 4).and_then(|bytes| u32_at(&bytes, nr));
+    let at = pointers(&family.bytes).find(|&(at, pid)| {
+        let own = u64_at(task, at).filter(|own| is_pointer(*own));
+        number(pid) == Some(leaf) && own.is_some_and(|own| number(own) == Some(mine))
+    })?;
+    off.task_thread_pid = offset(at.0);
+    off.have |= have::THREAD_PID;
     Some(())
 }
 

@@ -1,5 +1,9 @@
 //! The driver at work on this kernel. The tests need root, and say so where they have to be skipped.
-#![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 mod older;
 mod stage;
@@ -8,6 +12,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use driver_api::driver::{Flow, Polled};
+use driver_api::event::layout::FORK_SEEN;
 use driver_api::event::{Event, Fact, Kind};
 use driver_ebpf_legacy::Legacy;
 
@@ -54,6 +59,31 @@ fn an_exec_has_its_facts_and_an_exit_its_code() {
         (sid.unsigned_abs(), pgid.unsigned_abs())
     );
     assert_eq!((ids.uid, ids.euid, ids.memfd), (0, 0, 0));
+}
+
+#[test]
+fn a_birth_says_what_is_shared_and_the_id_in_a_new_namespace() {
+    const CLONE_NEWPID: u64 = 0x2000_0000;
+    if !root() {
+        return;
+    }
+    let (events, status) = run("unshare --pid --fork true && true", &["getpid"]);
+    if status != Some(0) {
+        println!("skipped: unshare(1) makes no PID namespace here");
+        return;
+    }
+    let births: Vec<[u64; 6]> = events
+        .iter()
+        .map(|bytes| Event::parse(bytes).expect("an event"))
+        .filter(|event| event.kind() == Kind::Fork)
+        .map(|event| event.header().args)
+        .collect();
+    let [unshare, inside] = births[..] else {
+        panic!("two births, not {births:?}");
+    };
+    assert_eq!(unshare[3], unshare[0], "its id in lanner's own namespace");
+    assert_eq!(unshare[4], FORK_SEEN);
+    assert_eq!((inside[3], inside[4]), (1, FORK_SEEN | CLONE_NEWPID));
 }
 
 #[test]

@@ -48,6 +48,10 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
              the result are absent, and rules that ask for them do not match",
             trace,
         ),
+        Gap::operations(
+            "they are no system calls, so neither ptrace nor seccomp sees them: only io_uring_setup and \
+             io_uring_enter are",
+        ),
         Gap::new(
             "what the kernel writes into memory",
             "it is not there yet when the call is entered",

@@ -66,6 +66,10 @@ fn gaps(host: &Host) -> Vec<Gap> {
             "the kernel reports them to no tracer; below a command their captured calls fail with ENOSYS",
             "use an eBPF driver",
         ),
+        Gap::operations(
+            "they are no system calls, so neither ptrace nor seccomp sees them: only io_uring_setup and \
+             io_uring_enter are",
+        ),
         Gap::new(
             "cgroup ids",
             "the kernel gives them to programs in the kernel alone",

@@ -45,6 +45,8 @@ pub(crate) fn play(scene: &str, args: &[String]) -> ExitCode {
         "ticks" => ticks(arg(0)),
         "surroundings" => surroundings(arg(0)),
         "resolved" => resolved(arg(0)),
+        "below" => below(arg(0), arg(1).parse().unwrap_or(0)),
+        "rings" => crate::rings::act(arg(0)),
         "interrupted" => interrupted(),
         other => panic!("there is no scene {other}"),
     }
@@ -91,6 +93,21 @@ fn memory(path: &str) {
         libc::syscall(libc::SYS_read, 9999, buffer.as_mut_ptr(), buffer.len());
         libc::syscall(libc::SYS_openat, libc::AT_FDCWD, 0_usize, 0, 0);
         libc::syscall(libc::SYS_openat, libc::AT_FDCWD, 1_usize, 0, 0);
+    }
+}
+
+/// Opens a file below so many directories, and removes them.
+fn below(folder: &str, depth: usize) {
+    std::env::set_current_dir(folder).expect("the folder is there");
+    for _ in 0..depth {
+        fs::create_dir("d").expect("a directory can be made");
+        std::env::set_current_dir("d").expect("it is there");
+    }
+    open_raw("leaf", libc::O_RDWR | libc::O_CREAT);
+    fs::remove_file("leaf").expect("the file can be removed");
+    for _ in 0..depth {
+        std::env::set_current_dir("..").expect("there is a directory above");
+        fs::remove_dir("d").expect("a directory can be removed");
     }
 }
 

@@ -20,6 +20,7 @@ mod deliver;
 mod exec;
 mod held;
 mod memory;
+mod rings;
 mod running;
 mod stage;
 
@@ -43,6 +44,7 @@ fn cases() -> Vec<Case> {
         deliver::CASES,
         memory::CASES,
         exec::CASES,
+        rings::CASES,
         running::CASES,
         held::CASES,
         machine,

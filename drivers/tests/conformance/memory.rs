@@ -1,6 +1,6 @@
 //! Clauses 7, 8 and 13: the memory that arguments point to, and the paths of descriptors.
 
-use driver_api::event::{Fact, Status};
+use driver_api::event::{CUT, Fact, Status};
 
 use crate::Case;
 use crate::actor::LONG;
@@ -10,6 +10,7 @@ pub(crate) const CASES: &[Case] = &[
     (&[8, 13], "memory is captured as the contract says", memory),
     (&[13], "what is too long is marked", truncated),
     (&[7], "a descriptor's resolved path is a fact", resolved),
+    (&[7, 13], "a path that is too deep is no other path", deep),
 ];
 
 fn memory(stage: &Stage) -> Outcome {
@@ -156,5 +157,38 @@ fn resolved(stage: &Stage) -> Outcome {
         status.starts_with("/proc/") && status.ends_with("/status") && !status.contains("self"),
         || format!("the path of /proc/self/status is {status:?}"),
     )?;
+    Ok(None)
+}
+
+/// A file in 300 directories has its path, or the end of it; in 2,500 directories, whose names have 5,000 bytes, the end.
+fn deep(stage: &Stage) -> Outcome {
+    let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let folder = folder.path().canonicalize().map_err(|e| e.to_string())?;
+    let folder = folder.to_str().unwrap_or_default();
+    for depth in [90, 300, 2500] {
+        let (events, _) = stage.watch("below", &[folder, &depth.to_string()], &["openat"])?;
+        if stage.entry_only() {
+            return Ok(Some("gap: resolved paths".to_owned()));
+        }
+        let open = named(&events, "openat")
+            .find(|e| e.text(1).as_deref() == Some("leaf"))
+            .ok_or("the openat is missing")?;
+        let event = open.event();
+        let Some(fact) = event.fact(Fact::Path) else {
+            check(depth > 2000, || format!("{depth} deep, it has no path"))?;
+            continue;
+        };
+        let path = fact.text().into_owned();
+        if fact.status == Status::Whole {
+            let expected = format!("{folder}{}/leaf", "/d".repeat(depth));
+            same("path", &String::from_utf8_lossy(&path), &expected.into())?;
+        } else {
+            check(depth > 90, || "a path of 90 components is cut".to_owned())?;
+            check(
+                path.starts_with(CUT) && path.ends_with(b"/d/d/leaf"),
+                || format!("{depth} deep: {}", String::from_utf8_lossy(&path)),
+            )?;
+        }
+    }
     Ok(None)
 }

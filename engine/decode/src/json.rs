@@ -13,11 +13,11 @@
 
 use std::fmt::Write as _;
 
-use driver_api::event::{Attachment, Event, Fact, Flags, Kind as EventKind, Loss};
+use driver_api::event::{Attachment, Event, Flags, Kind as EventKind, Loss};
 use driver_api::table::{Returns, Syscall};
 
 use super::forms::Forms;
-use super::shortfall::{Short, shortfall};
+use super::shortfall::{Short, names};
 use super::symbols::{self, Remark, hex, write_enum, write_flags};
 use super::{call, errno, facts, number, value};
 
@@ -176,26 +176,12 @@ fn error(out: &mut String, ret: i64) {
 
 /// Lists the parameters, and as `facts.NAME` the facts, whose memory fell short in this way, if any.
 fn shortfalls(members: &mut Members<'_>, event: &Event<'_>, key: &str, which: Short) {
-    let is_call = matches!(event.kind(), EventKind::Syscall | EventKind::Exec);
-    let call = call(event).filter(|_| is_call);
-    let params = call.into_iter().flat_map(|call| {
-        (0..call.params.len())
-            .filter(move |at| {
-                value::param(event, call, *at)
-                    .is_some_and(|value| shortfall(event, call, *at, &value) == Some(which))
-            })
-            .map(|at| ("", call.params[at].name))
-    });
-    let facts = event
-        .attachments()
-        .filter(|attached| Short::of(attached.status) == Some(which))
-        .filter_map(|attached| Some(("facts.", Fact::from_u8(attached.what)?.name())));
-    let mut names = params.chain(facts).peekable();
-    if names.peek().is_none() {
+    let mut fell_short = names(event, which).peekable();
+    if fell_short.peek().is_none() {
         return;
     }
     let mut inside = Members::array(members.key(key));
-    for (of, name) in names {
+    for (of, name) in fell_short {
         let _ = write!(inside.item(), "\"{of}{name}\"");
     }
     inside.end();

@@ -34,6 +34,7 @@ pub use buffer::{Bytes, Inline, SockOption, Str, Strings};
 pub use message::{Message, Messages};
 pub use number::{Number, Scalar};
 pub use sets::{Bits, Capabilities, Signals};
+pub use shortfall::{Short, names as fell_short};
 pub use value::{Value, param};
 
 use driver_api::event::Event;

@@ -1,21 +1,23 @@
 //! Which parameters' memory was not captured in full.
 
-use driver_api::event::{Event, Flags, Status};
+use driver_api::event::{Event, Fact, Flags, Kind, Status};
 use driver_api::table::{Syscall, Written};
 
-use super::value::Value;
-use super::variant;
+use super::value::{self, Value};
+use super::{call, variant};
 
-/// How the memory of a parameter fell short: it is cut at a limit, or could not be read.
+/// How the memory of a parameter or a fact fell short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Short {
+pub enum Short {
+    /// It is cut at a limit.
     Truncated,
+    /// It could not be read.
     Incomplete,
 }
 
 impl Short {
     /// How memory of this status fell short.
-    pub(super) fn of(status: Status) -> Option<Self> {
+    fn of(status: Status) -> Option<Self> {
         match status {
             Status::Whole => None,
             Status::Truncated => Some(Self::Truncated),
@@ -31,13 +33,33 @@ impl Short {
     }
 }
 
+/// The parameters and facts whose memory fell short in this way, each with what precedes its name: nothing or `facts.`.
+pub fn names<'a>(
+    event: &'a Event<'_>,
+    which: Short,
+) -> impl Iterator<Item = (&'static str, &'static str)> + 'a {
+    let is_call = matches!(event.kind(), Kind::Syscall | Kind::Exec);
+    let params = call(event)
+        .filter(|_| is_call)
+        .into_iter()
+        .flat_map(move |call| {
+            let short = move |at: &usize| {
+                value::param(event, call, *at)
+                    .is_some_and(|value| shortfall(event, call, *at, &value) == Some(which))
+            };
+            (0..call.params.len())
+                .filter(short)
+                .map(|at| ("", call.params[at].name))
+        });
+    let facts = event
+        .attachments()
+        .filter(move |attached| Short::of(attached.status) == Some(which))
+        .filter_map(|attached| Some(("facts.", Fact::from_u8(attached.what)?.name())));
+    params.chain(facts)
+}
+
 /// Whether and how a parameter's memory fell short.
-pub(super) fn shortfall(
-    event: &Event<'_>,
-    call: &Syscall,
-    at: usize,
-    value: &Value<'_>,
-) -> Option<Short> {
+fn shortfall(event: &Event<'_>, call: &Syscall, at: usize, value: &Value<'_>) -> Option<Short> {
     let written = call.params.get(at).map_or(Written::Always, |param| {
         variant::meaning(event, call, param).written
     });

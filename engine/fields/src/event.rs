@@ -77,7 +77,7 @@ pub(super) fn at_entry(event: &Event<'_>) -> bool {
 }
 
 pub(super) fn has_failed(event: &Event<'_>) -> bool {
-    (-4095..0).contains(&event.header().ret)
+    !event.has(Flags::NO_RESULT) && (-4095..0).contains(&event.header().ret)
 }
 
 pub(super) fn result<'a>(view: &View<'a>) -> Value<'a> {
@@ -106,6 +106,17 @@ pub(super) fn failed<'a>(view: &View<'a>) -> Value<'a> {
     } else {
         Value::None
     }
+}
+
+/// The names of the parameters and facts whose memory fell short in this way.
+pub(super) fn fell_short<'a>(view: &View<'a>, how: decode::Short) -> Value<'a> {
+    let names = decode::fell_short(view.event, how).map(|(of, name)| {
+        Value::String(view.scratch.text(|out| {
+            out.push_str(of);
+            out.push_str(name);
+        }))
+    });
+    view.scratch.list(names)
 }
 
 pub(super) fn category<'a>(view: &View<'a>) -> Value<'a> {

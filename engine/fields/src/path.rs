@@ -77,7 +77,7 @@ pub(super) fn of_open(view: &View<'_>) -> Option<PathParam> {
 
 fn which(view: &View<'_>, which: Which) -> Option<PathParam> {
     let call = view.seen.call?;
-    let two = TWO_PATHS.iter().find(|(name, ..)| *name == call.name);
+    let two = TWO_PATHS.iter().find(|(name, ..)| *name == call.acts_as);
     match (which, two) {
         (Which::Source, Some((_, source, _))) => param(view, source),
         (Which::Target, Some((_, source, target))) => {

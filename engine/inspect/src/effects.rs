@@ -295,7 +295,7 @@ static FOLLOW: LazyLock<Vec<Follow>> = LazyLock::new(|| SYSCALLS.iter().map(foll
 fn find(call: &Syscall, table: &[(&str, Effect)]) -> Option<Effect> {
     table
         .iter()
-        .find(|(name, _)| *name == call.name)
+        .find(|(name, _)| *name == call.acts_as)
         .map(|(_, effect)| *effect)
 }
 

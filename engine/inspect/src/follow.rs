@@ -58,6 +58,7 @@ fn o_directory(abi: Abi) -> u64 {
     match abi {
         Abi::Aarch64 | Abi::Arm => 0o40_000,
         Abi::X86_64 | Abi::I386 | Abi::X32 => 0o200_000,
+        Abi::IoUring => o_directory(Abi::NATIVE),
     }
 }
 
@@ -139,7 +140,13 @@ impl Inspector {
         let header = event.header();
         let follow = effects::of(call_of);
         let at_entry = event.has(Flags::ENTRY);
-        let failed = at_entry || (-4095..0).contains(&header.ret);
+        // io_uring: the kernel has copied the address when the operation is submitted, as for a connect(2) that goes on
+        let connects = follow.effect == Effect::Connect && event.abi() == Abi::IoUring;
+        let failed = if at_entry {
+            !connects
+        } else {
+            (-4095..0).contains(&header.ret)
+        };
         let fd = match follow.fd {
             FdOf::None => None,
             FdOf::Arg(at) => Some(fd_in(header.args[usize::from(at)])),
@@ -167,7 +174,7 @@ impl Inspector {
         if follow.effect == Effect::None || about_unknown {
             return;
         }
-        if at_entry {
+        if at_entry && !connects {
             self.forget(follow.effect, header, key, seen);
             return;
         }
@@ -180,7 +187,10 @@ impl Inspector {
             .processes
             .get(key)
             .map_or(0, |process| process.scanned_ns);
-        let call = Call::new(event, call_of, key, scanned > header.time_ns);
+        let mut call = Call::new(event, call_of, key, scanned > header.time_ns);
+        if connects {
+            call.ret = EINPROGRESS;
+        }
         self.apply(follow.effect, call_of, &call, seen);
     }
 

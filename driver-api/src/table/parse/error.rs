@@ -59,6 +59,13 @@ pub(crate) enum Fault {
     /// More parameters than a call has registers.
     #[error("a call has at most 6 parameters, found {0}")]
     Parameters(usize),
+    /// An operation of io_uring that has not a field for each parameter of its system call.
+    #[error("{call} has {has} parameters, found {found} fields")]
+    Fields {
+        call: String,
+        has: usize,
+        found: usize,
+    },
     /// A kind whose size the table does not give.
     #[error("{0:?} has no size of its own, expected a kind that a structure can contain")]
     NotInPlace(String),

@@ -1,6 +1,7 @@
 //! Reads the tables, for the build script.
 
 mod error;
+mod io_uring;
 mod kind;
 mod multiplexed;
 mod structs;
@@ -9,6 +10,7 @@ mod syscalls;
 mod variants;
 
 pub(crate) use error::{Fault, TableError};
+pub(crate) use io_uring::operations;
 pub(crate) use kind::{Kind, Len, LenFrom};
 pub(crate) use multiplexed::{Multiplexed, multiplexed};
 pub(crate) use structs::{Layout, Structure, structs};
@@ -18,6 +20,7 @@ pub(crate) use variants::{Variant, variants};
 
 /// The files.
 pub(crate) const SYSCALLS: &str = "syscalls.tbl";
+pub(crate) const IO_URING: &str = "io_uring.tbl";
 pub(crate) const SYMBOLS: &str = "symbols.tbl";
 pub(crate) const STRUCTS: &str = "structs.tbl";
 pub(crate) const VARIANTS: &str = "variants.tbl";

@@ -2,15 +2,18 @@
 
 use super::kind::{Kind, Position};
 use super::{Fault, SYSCALLS, TableError, lines, list, narrow_number, number};
-use crate::words::{Category, Returns, Written};
+use crate::words::{Category, Returns, SqeField, Written};
 
-/// A line of `syscalls.tbl`.
+/// A line of `syscalls.tbl` or `io_uring.tbl`.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) line: usize,
     pub(crate) name: String,
-    /// On x86_64, i386 and aarch64, the number that x32 alone has, and on arm; -1: none.
-    pub(crate) numbers: [i32; 5],
+    /// The system call that does the same; its own name where it is one, or where none does.
+    pub(crate) acts_as: String,
+    /// On x86_64, i386 and aarch64, the number that x32 alone has, on arm, and the code of an operation of io_uring;
+    /// -1: none.
+    pub(crate) numbers: [i32; 6],
     pub(crate) category: Category,
     pub(crate) returns: Returns,
     /// A line `!unfailing` names it.
@@ -19,6 +22,8 @@ pub(crate) struct Row {
     pub(crate) event_type: Option<usize>,
     pub(crate) facts: Vec<Fact>,
     pub(crate) params: Vec<Param>,
+    /// Where a request of an io_uring holds each parameter.
+    pub(crate) sqe: [SqeField; REGISTERS],
 }
 
 /// A fact: the variant's name, and the parameter it is about (none: the returned descriptor).
@@ -29,7 +34,7 @@ pub(crate) struct Fact {
 }
 
 /// A parameter of a call.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Param {
     pub(crate) name: String,
     pub(crate) aliases: Vec<String>,
@@ -45,7 +50,7 @@ pub(crate) struct Param {
 const FACTS: &[(&str, &str)] = &[("path", "Path"), ("tuple", "Tuple")];
 
 /// Registers that have arguments.
-const REGISTERS: usize = 6;
+pub(super) const REGISTERS: usize = 6;
 
 /// Begins a line that names calls of the table that must not be made to fail.
 const UNFAILING: &str = "!unfailing";
@@ -84,7 +89,7 @@ pub(crate) fn syscalls(text: &str) -> Result<Vec<Row>, TableError> {
     Ok(rows)
 }
 
-fn call_number(word: &str) -> Result<i32, Fault> {
+pub(super) fn call_number(word: &str) -> Result<i32, Fault> {
     match word {
         "-" => Ok(-1),
         _ => word.parse().map_err(|source| Fault::Number {
@@ -106,36 +111,22 @@ fn row(line: usize, text: &str) -> Result<Row, Fault> {
         call_number(next("a number on aarch64")?)?,
         call_number(x32)?,
         call_number(next("a number on arm")?)?,
+        -1,
     ];
-    let category = next("a category")?;
-    let category = Category::from_word(category).ok_or_else(|| Fault::Word {
-        what: "category",
-        word: category.to_owned(),
-        known: list(Category::ALL.iter().map(|one| one.word())),
-    })?;
-    let returns = next("a return value")?;
+    let category = category(next("a category")?)?;
+    let words_of_return = next("a return value")?;
     let words: Vec<&str> = words.collect();
     if words.len() > REGISTERS {
         return Err(Fault::Parameters(words.len()));
     }
-    let position = |name: &str| {
-        words
-            .iter()
-            .position(|word| word.split([':', '/']).next() == Some(name))
-            .and_then(|at| u8::try_from(at).ok())
-            .ok_or_else(|| Fault::no_such("parameter", name, "this call"))
-    };
+    let position = |name: &str| positions(&words, name);
     let params = words.iter().map(|word| param(word, &position));
     let params = params.collect::<Result<_, _>>()?;
-    let mut parts = returns.split('+');
-    let returns = parts.next().unwrap_or_default();
-    let returns = Returns::from_word(returns).ok_or_else(|| Fault::Word {
-        what: "kind of return value",
-        word: returns.to_owned(),
-        known: list(Returns::ALL.iter().map(|one| one.word())),
-    })?;
+    let mut parts = words_of_return.split('+');
+    let returns = returns(parts.next().unwrap_or_default())?;
     Ok(Row {
         line,
+        acts_as: name.clone(),
         name,
         numbers,
         category,
@@ -146,6 +137,32 @@ fn row(line: usize, text: &str) -> Result<Row, Fault> {
             .map(|part| fact(part, &position))
             .collect::<Result<_, _>>()?,
         params,
+        sqe: [SqeField::None; REGISTERS],
+    })
+}
+
+/// The index of the parameter with this name.
+pub(super) fn positions(words: &[&str], name: &str) -> Result<u8, Fault> {
+    words
+        .iter()
+        .position(|word| word.split([':', '/']).next() == Some(name))
+        .and_then(|at| u8::try_from(at).ok())
+        .ok_or_else(|| Fault::no_such("parameter", name, "this call"))
+}
+
+pub(super) fn category(word: &str) -> Result<Category, Fault> {
+    Category::from_word(word).ok_or_else(|| Fault::Word {
+        what: "category",
+        word: word.to_owned(),
+        known: list(Category::ALL.iter().map(|one| one.word())),
+    })
+}
+
+pub(super) fn returns(word: &str) -> Result<Returns, Fault> {
+    Returns::from_word(word).ok_or_else(|| Fault::Word {
+        what: "kind of return value",
+        word: word.to_owned(),
+        known: list(Returns::ALL.iter().map(|one| one.word())),
     })
 }
 
@@ -163,7 +180,7 @@ fn fact(text: &str, position: Position<'_>) -> Result<Fact, Fault> {
     Ok(Fact { fact, of })
 }
 
-fn param(word: &str, position: Position<'_>) -> Result<Param, Fault> {
+pub(super) fn param(word: &str, position: Position<'_>) -> Result<Param, Fault> {
     let (names, rest) = word
         .split_once(':')
         .ok_or_else(|| Fault::syntax("`NAME:KIND`", word))?;

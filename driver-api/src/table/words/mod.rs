@@ -31,9 +31,11 @@ macro_rules! words {
 
 mod buffer;
 mod number;
+mod sqe;
 
 pub use buffer::{Buffer, Counts, Fetch, Room};
 pub use number::{Number, Reading, Width};
+pub use sqe::SqeField;
 
 words! {
     /// What a system call is about.

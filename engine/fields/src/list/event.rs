@@ -5,7 +5,7 @@ use lanner_plugin::Value;
 
 use super::super::event::Failure;
 use super::super::path::{Which, absolute};
-use super::super::row::{ArgRule, FieldDef};
+use super::super::row::{ArgRule, FieldDef, Many};
 use super::super::{argument, event as evt, time};
 
 use FieldDef as F;
@@ -90,6 +90,21 @@ pub(super) const EVENT: &[FieldDef] = &[
         evt::raw_result(v)
     }),
     F::new("evt.failed", Bool, "Whether the call returned an error.", |v, _| evt::failed(v)),
+    F::new(
+        "evt.truncated",
+        Text,
+        "Parameters of which the end is missing, by name, and facts, as `facts.path`: they were longer than a limit. Of a \
+         path of the kernel's, the beginning is missing, and `...` is there instead.",
+        |v, _| evt::fell_short(v, decode::Short::Truncated),
+    )
+    .many(Many::List),
+    F::new(
+        "evt.unreadable",
+        Text,
+        "Parameters, by name, and facts, as `facts.path`, whose memory could not be read.",
+        |v, _| evt::fell_short(v, decode::Short::Incomplete),
+    )
+    .many(Many::List),
     F::new("evt.buffer", Bytes, "What was read, written, sent or received.", |v, _| {
         evt::buffer(v)
     }),

@@ -3,7 +3,7 @@
 use std::fs;
 use test_support::wait_until;
 
-use crate::session::{Folder, Lanner, get};
+use crate::session::{Folder, get};
 use crate::stage::Gate;
 
 #[test]

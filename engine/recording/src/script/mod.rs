@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use driver_api::event::{
-    Abi, Encoding, EventBuilder, Fact, Header, Ids, Kind, Part, Status, Tuple,
+    Abi, Encoding, EventBuilder, Fact, Flags, Header, Ids, Kind, Part, Status, Tuple,
 };
 use driver_api::table::{self, Kind as ParamKind, Number, SYSCALLS, Syscall};
 use suggest::did_you_mean;
@@ -189,9 +189,15 @@ impl Script {
         let last = self.pids.last().copied();
         let pid = step.pid.or(last).unwrap_or(FIRST_PID);
         let mut header = self.header(Kind::Syscall, pid);
-        header.nr = call
-            .number(Abi::X86_64)
-            .ok_or_else(|| StepError::OtherAbi(name.to_owned()))?;
+        if let Some(code) = call.number(Abi::IoUring) {
+            header.abi = Abi::IoUring as u8;
+            header.flags |= Flags::ENTRY;
+            header.nr = code;
+        } else {
+            header.nr = call
+                .number(Abi::X86_64)
+                .ok_or_else(|| StepError::OtherAbi(name.to_owned()))?;
+        }
         header.ret = value::returned(step)?;
         let mut attached: Vec<(u8, Encoding, Vec<u8>)> = Vec::new();
         for (name, given) in &step.params {

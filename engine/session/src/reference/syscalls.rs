@@ -20,7 +20,7 @@ pub fn syscalls(form: Form) -> String {
         text.push_str("# System calls\n\nMade by `make docs` from `driver-api/syscalls.tbl`. Names in parentheses are aliases.\n\n");
         text.push_str("| call | x86_64 | i386 | aarch64 | arm | category | parameters |\n|---|---|---|---|---|---|---|\n");
     }
-    for call in SYSCALLS {
+    for call in SYSCALLS.iter().filter(|call| !call.is_operation()) {
         let number = |abi| {
             call.number(abi)
                 .map_or_else(|| "-".to_owned(), |number| number.to_string())
@@ -44,7 +44,45 @@ pub fn syscalls(form: Form) -> String {
             )
         };
     }
+    operations(&mut text, form);
     text
+}
+
+/// Appends the operations of io_uring, each with its code.
+fn operations(text: &mut String, form: Form) {
+    if form == Form::Markdown {
+        text.push_str(
+            "\n## Operations of io_uring\n\nMade from `driver-api/io_uring.tbl`. A program submits them to a ring instead of \
+             making system calls. Each is an event of this name. It does what the system call beside it does, and has the \
+             same parameters.\n\n| operation | code | system call | category | parameters |\n|---|---|---|---|---|\n",
+        );
+    } else {
+        text.push_str("\noperations of io_uring, with their codes:\n");
+    }
+    for call in SYSCALLS {
+        let Some(code) = call.number(Abi::IoUring) else {
+            continue;
+        };
+        let acts_as = if call.acts_as == call.name {
+            "-"
+        } else {
+            call.acts_as
+        };
+        let params: Vec<String> = call.params.iter().map(param_text).collect();
+        let params = params.join(", ");
+        let (name, category) = (call.name, call.category);
+        let _ = if form == Form::Markdown {
+            writeln!(
+                text,
+                "| {name} | {code} | {acts_as} | {category} | {params} |"
+            )
+        } else {
+            writeln!(
+                text,
+                "{name:<25} {code:>4}  {acts_as:<15}  {category:<9} {params}"
+            )
+        };
+    }
 }
 
 fn param_text(param: &Param) -> String {
@@ -65,7 +103,8 @@ fn syscall_json(call: &Syscall) -> Value {
     let facts: Vec<&str> = call.facts.iter().map(|fact| fact.fact.name()).collect();
     json!({
         "name": call.name,
-        "numbers": {"x86_64": call.number(Abi::X86_64), "i386": call.number(Abi::I386), "x32": call.number(Abi::X32), "aarch64": call.number(Abi::Aarch64), "arm": call.number(Abi::Arm)},
+        "numbers": {"x86_64": call.number(Abi::X86_64), "i386": call.number(Abi::I386), "x32": call.number(Abi::X32), "aarch64": call.number(Abi::Aarch64), "arm": call.number(Abi::Arm), "io_uring": call.number(Abi::IoUring)},
+        "acts_as": call.acts_as,
         "category": call.category.word(),
         "params": params,
         "returns": call.returns.word(),
