@@ -28,7 +28,7 @@ pub enum ScriptError {
         /// Its position in `processes`, from 1.
         number: usize,
         /// What is wrong.
-        source: StepError,
+        source: Box<StepError>,
     },
     /// One of the events is wrong.
     #[error("event {number} ({title})")]
@@ -38,7 +38,7 @@ pub enum ScriptError {
         /// The call, or `exec`.
         title: String,
         /// What is wrong.
-        source: StepError,
+        source: Box<StepError>,
     },
 }
 

@@ -68,14 +68,14 @@ impl Script {
                 .exec(process, None, None)
                 .map_err(|source| ScriptError::Process {
                     number: at + 1,
-                    source,
+                    source: source.into(),
                 })?;
         }
         for (at, step) in test.events.iter().enumerate() {
             script.step(step, at).map_err(|source| ScriptError::Event {
                 number: at + 1,
                 title: step.title().to_owned(),
-                source,
+                source: source.into(),
             })?;
         }
         Ok(script)
