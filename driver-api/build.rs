@@ -22,6 +22,9 @@ use parse::{
     SYMBOLS, SYSCALLS, Structure, SymbolSet, TableError, VARIANTS, Variant,
 };
 
+/// The row for all calls whose numbers the table does not have.
+const UNKNOWN: &str = "unknown";
+
 /// Numbers that an ABI can have: `plan::NUMBERS`.
 const NUMBERS: usize = 1024;
 
@@ -344,6 +347,9 @@ fn syscall_statics(out: &mut String, rows: &[Row], names: &Names<'_>) -> Result<
         );
     }
     out.push_str("];\n");
+    let unknown = (rows.iter().position(|row| row.name == UNKNOWN))
+        .ok_or_else(|| Fault::no_such("call", UNKNOWN, SYSCALLS).at(SYSCALLS, 0))?;
+    let _ = writeln!(out, "pub(super) const UNKNOWN_AT: usize = {unknown};");
     Ok(())
 }
 

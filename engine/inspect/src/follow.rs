@@ -179,8 +179,8 @@ impl Inspector {
             return;
         }
         // a connection that is being made; sending makes one with MSG_FASTOPEN
-        let connects = matches!(follow.effect, Effect::Connect | Effect::Send { .. });
-        if failed && !(connects && header.ret == EINPROGRESS) {
+        let may_be_pending = matches!(follow.effect, Effect::Connect | Effect::Send { .. });
+        if failed && !(may_be_pending && header.ret == EINPROGRESS) {
             return;
         }
         let scanned = self
