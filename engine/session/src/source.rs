@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use driver_api::driver::Capture;
+use driver_api::event::Loss;
 use driver_api::request::{Command, LimitError, Limits, Omit, Request, SyscallSet, Target};
 use driver_api::stats::Stats;
 use driver_api::support::Gap;
@@ -92,6 +93,8 @@ pub struct OpenedSource {
     pub recorded: Option<RecordedHost>,
     /// Ends the session after this time.
     pub duration: Option<Duration>,
+    /// Events that were captured, but that the session ended before; 0 until then.
+    pub unseen: u64,
 }
 
 /// The host that a recording was made on.
@@ -184,7 +187,9 @@ impl OpenedSource {
     /// Counters of the capture.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.capture.stats()
+        let mut stats = self.capture.stats();
+        stats.lost[Loss::BufferFull as usize] += self.unseen;
+        stats
     }
 }
 
@@ -249,6 +254,7 @@ impl SourceConfig {
             },
             recorded: None,
             duration: self.duration,
+            unseen: 0,
         })
     }
 }
@@ -290,6 +296,7 @@ fn open_recording(path: &Path, selection: &SyscallSet) -> Result<OpenedSource, S
         scan: Scan::Host,
         recorded: Some(recorded),
         duration: None,
+        unseen: 0,
         capture,
     })
 }

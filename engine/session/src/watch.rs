@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use driver_api::driver::{Capture, CaptureError, CommandState, Flow, Polled};
-use driver_api::event::Event;
+use driver_api::event::{Event, EventBuilder, Header, Kind, Loss};
 
 use crate::control::Control;
 use crate::source::OpenedSource;
@@ -12,8 +12,12 @@ use crate::source::OpenedSource;
 /// How long a poll may wait before the loop looks at requests and the clock.
 const TICK: Duration = Duration::from_millis(100);
 
-/// For how long, at the end, the loop still takes events that were captured before. What still waits then is reported.
+/// For how long, at the end, the loop still takes events that were captured before. Those that still wait then are counted
+/// as lost.
 const LAST_LOOK: Duration = Duration::from_millis(500);
+
+/// For how long those events are counted. The bytes that are left then are reported.
+const COUNTING: Duration = Duration::from_millis(500);
 
 /// What consumes the events of a session.
 pub trait Consumer {
@@ -84,8 +88,42 @@ fn take_rest(
             return Ok(());
         }
     }
-    let pending = source.stats().pending;
-    tracing::warn!("the session ends before {pending} bytes of captured events were looked at");
+    count_rest(source, consumer)
+}
+
+/// Counts the events that still wait as lost: the consumer was too slow for them.
+fn count_rest(source: &mut OpenedSource, consumer: &mut impl Consumer) -> Result<(), CaptureError> {
+    let last = Instant::now() + COUNTING;
+    let mut unseen = Header {
+        kind: Kind::Lost as u8,
+        ..Header::default()
+    };
+    unseen.args[1] = Loss::BufferFull as u64;
+    let mut some = true;
+    while some && Instant::now() < last {
+        let polled = source.capture.poll(Duration::ZERO, &mut |event| {
+            if event.kind() == Kind::Lost {
+                return consumer.event(&event);
+            }
+            unseen.args[0] += 1;
+            unseen.time_ns = event.header().time_ns;
+            Flow::Continue
+        })?;
+        some = matches!(polled, Polled::Events(1..));
+    }
+    source.unseen = unseen.args[0];
+    if source.unseen > 0 {
+        let mut builder = EventBuilder::new();
+        builder.begin(&unseen);
+        if let Ok(event) = builder.finish() {
+            consumer.event(&event);
+            consumer.idle();
+        }
+    }
+    if some {
+        let pending = source.stats().pending;
+        tracing::warn!("the session ends before {pending} bytes of captured events were counted");
+    }
     Ok(())
 }
 

@@ -305,6 +305,7 @@ fn requests_show_the_token_of_a_file_which_is_read_again_when_reopened() {
 
 #[test]
 fn mistakes_are_known_at_once() {
+    let empty = tempfile::NamedTempFile::new().unwrap();
     for (settings, expected) in [
         (json!({"url": "ftp://x/"}), "no http:// or https://"),
         (json!({"url": "localhost:80"}), "`url`"),
@@ -323,13 +324,17 @@ fn mistakes_are_known_at_once() {
             "/nonexistent: No such file",
         ),
         (
+            json!({"url": "http://x/", "bearer_token_file": empty.path()}),
+            "has no token",
+        ),
+        (
             json!({"url": "http://x/", "bearer_token_file": "/dev/null"}),
-            "/dev/null has no token",
+            "/dev/null is a device",
         ),
         (
             json!({
                 "url": "http://x/",
-                "bearer_token_file": "/dev/null",
+                "bearer_token_file": empty.path(),
                 "headers": {"authorization": "Basic eA=="},
             }),
             "`headers` has `Authorization`",

@@ -160,6 +160,7 @@ pub(crate) fn mask(text: &str, births: &Births) -> String {
             (".git/t", 6),
             ("/cc", 6),
             ("127.0.0.1:", 5),
+            ("[::1]:", 5),
             ("htons(", 5),
         ] {
             if let Some(after) = rest.strip_prefix(prefix)

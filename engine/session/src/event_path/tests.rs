@@ -171,6 +171,7 @@ impl EventSource for Source {
             scan: Scan::Children,
             recorded: None,
             duration: None,
+            unseen: 0,
         })
     }
 }
