@@ -85,11 +85,12 @@ static __always_inline void begin_call(void *ctx, void *chain, const struct offs
 		deliver(ctx, slot);
 		return;
 	}
+	/* The result is read from the event: of `ret` the verifier would follow each range that a test leaves of it. */
 #pragma unroll
 	for (__u32 i = 0; i < SIMPLE_HERE; i++) {
 		const struct lanner_op *op = &plan->op[i];
 
-		if (more || i >= plan->ops || !due(ret, op->when))
+		if (more || i >= plan->ops || !due(o.event->ret, op->when))
 			continue;
 		if (op->code == LANNER_OP_STR || op->code == LANNER_OP_BYTES) {
 			run_simple(&o, op);
