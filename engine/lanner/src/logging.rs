@@ -47,7 +47,7 @@ pub(super) fn set_level(level: &str) {
     }
 }
 
-/// Whether lines have colours: only for a person, who may forbid it (https://no-color.org).
+/// Whether lines have colours: only for a person, who may forbid it (<https://no-color.org>).
 fn colours() -> bool {
     let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     std::io::stderr().is_terminal() && !forbidden
