@@ -10,6 +10,7 @@
 //! | `secrets` | values that no message shows |
 //! | `settings` | do the settings fit the plugin's schema? |
 //! | `metrics` | numbers that plugins publish |
+//! | `rule_file` | reads rule files |
 //! | `rules` | [`RuleHost`]: an opened rule plugin |
 //! | `outputs`, `alert` | [`OutputHost`]: an opened output plugin, and the alerts that it delivers |
 //! | `slow` | calls that may hang |
@@ -32,6 +33,7 @@ pub mod metrics;
 mod outputs;
 mod pin;
 mod repeats;
+mod rule_file;
 mod rules;
 pub mod secrets;
 mod settings;
@@ -48,7 +50,8 @@ pub use pin::{Pins, sum, sum_of_bytes};
 pub use settings::check as check_settings;
 pub use slow::{is_loading, within};
 
-pub use rules::{Rule, RuleFile, RuleHost};
+pub use rule_file::RuleFile;
+pub use rules::{Rule, RuleHost};
 
 pub use lanner_plugin::files;
 pub use lanner_plugin::{

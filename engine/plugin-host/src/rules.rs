@@ -1,7 +1,6 @@
 //! [`RuleHost`]: an opened rule plugin. It is called for every event.
 
 use std::ffi::c_void;
-use std::path::Path;
 
 use lanner_plugin::abi::{
     LannerComparison, LannerComparisonSink, LannerDiagnostic, LannerDiagnosticSink, LannerEvent,
@@ -9,7 +8,6 @@ use lanner_plugin::abi::{
     LannerRule, LannerRuleFile, LannerRulePlugin, LannerRuleRequest, LannerRuleSink, LannerStatus,
     LannerStr, LannerText, LannerValue, STATUS_ERROR, STATUS_OK, STATUS_PANIC,
 };
-use lanner_plugin::files;
 use lanner_plugin::{
     Diagnostic, EventTypes, Explanation, FieldComparison, FieldResolver, FieldSource, Priority,
     RawValue, Relation, ResolvedField, Severity, UnknownName,
@@ -19,51 +17,9 @@ use super::border::{all_texts, contained, last_text, place, reason, slice, text}
 use super::crash::Inside;
 use super::error::PluginError;
 use super::load::Plugin;
+use super::rule_file::RuleFile;
 use super::settings as check;
 use super::slow::Call;
-
-/// The largest rule file that is read, in bytes.
-const MAX_RULE_FILE: u64 = 64 << 20;
-
-/// A rule file.
-#[derive(Debug, Clone)]
-pub struct RuleFile {
-    /// Its name, for messages.
-    pub name: String,
-    /// Its contents.
-    pub text: Vec<u8>,
-}
-
-impl RuleFile {
-    /// Reads a file, whoever owns it: to check it, or to list its rules.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read, is not a regular file, or is larger than 64 MiB.
-    pub fn read(path: &Path) -> Result<Self, PluginError> {
-        let file = files::open_untrusted(path)?;
-        Ok(Self::named(
-            path,
-            files::read_opened(file, path, MAX_RULE_FILE)?,
-        ))
-    }
-
-    /// Reads a file whose rules decide what lanner sees.
-    ///
-    /// # Errors
-    ///
-    /// As for [`RuleFile::read`]; or another user can change the file.
-    pub fn read_trusted(path: &Path) -> Result<Self, PluginError> {
-        Ok(Self::named(path, files::read(path, MAX_RULE_FILE)?))
-    }
-
-    fn named(path: &Path, text: Vec<u8>) -> Self {
-        Self {
-            name: path.display().to_string(),
-            text,
-        }
-    }
-}
 
 /// A rule, as its plugin describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
