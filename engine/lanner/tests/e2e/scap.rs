@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use test_support::skipped;
+use test_support::absent;
 
 use crate::lanner::{run, stderr};
 use crate::rules::workspace;
@@ -38,10 +38,7 @@ fn captures() -> Option<PathBuf> {
         .map_or_else(|| workspace().join("../shared"), PathBuf::from);
     let folder = shared.join("cases/captures");
     if !folder.exists() {
-        skipped(&format!(
-            "{} is not there; set LANNER_SHARED",
-            folder.display()
-        ));
+        absent(&folder);
         return None;
     }
     Some(folder)

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use plugin_host::Plugin;
 use serde_json::Value;
-use test_support::skipped;
+use test_support::absent;
 
 /// The lines of a file of Falco's answers. None, and a reason on standard error, if the file is not here.
 fn answers(file: &str) -> Option<Vec<Value>> {
@@ -29,10 +29,7 @@ fn answers(file: &str) -> Option<Vec<Value>> {
     );
     let path = shared.join("cases/rules").join(file);
     let Ok(text) = fs::read_to_string(&path) else {
-        skipped(&format!(
-            "{} is not there; set LANNER_SHARED",
-            path.display()
-        ));
+        absent(&path);
         return None;
     };
     let lines = text.lines().map(serde_json::from_str);
