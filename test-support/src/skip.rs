@@ -18,7 +18,10 @@ pub fn skipped(why: &str) {
 
 /// Reports that a test is left out because an input that is not part of the project is not on this machine.
 pub fn absent(path: &Path) {
-    report(&format!("{} is not there; set LANNER_SHARED", path.display()));
+    report(&format!(
+        "{} is not there; set LANNER_SHARED",
+        path.display()
+    ));
 }
 
 /// Whether the test runs as root.
