@@ -132,6 +132,9 @@ fn read_formats(tracefs: &Tracefs, offsets: &mut Offsets) -> Result<(), TracefsE
     Ok(())
 }
 
+/// How often rings of io_uring are searched for. Each search makes new ones.
+const RING_SEARCHES: u32 = 5;
+
 /// One search. `me` is the address of this thread's task_struct.
 fn search(peek: &mut Peek, off: &mut Offsets, me: u64) -> Option<()> {
     let task = tasks::bytes_of(peek, me);
@@ -153,7 +156,8 @@ fn search(peek: &mut Peek, off: &mut Offsets, me: u64) -> Option<()> {
         if sockets::internet(peek, off, me).is_some() {
             sockets::internet6(peek, off, me);
             sockets::unix(peek, off, me);
-            rings::rings(peek, off, me);
+            // again, because the memory behind a ring can belong to one that looks alike, of another lanner's search
+            (0..RING_SEARCHES).find_map(|_| rings::rings(peek, off, me));
         }
     }
     files::memory(peek, off, &task);
