@@ -85,9 +85,25 @@ pub(crate) fn adds_filter(call: &Syscall, args: &[u64; 6]) -> bool {
     }
 }
 
-/// Whether the call lets its process decide when its own pages come.
-pub(crate) fn withholds_pages(call: &Syscall, args: &[u64; 6]) -> bool {
+/// Whether the call lets its process decide when its own pages come. The request means that only if the process has a
+/// userfaultfd(2): any, as another thread can give it the number in this call.
+pub(crate) fn withholds_pages(tid: pid_t, call: &Syscall, args: &[u64; 6]) -> bool {
+    asks_for_own_pages(call, args) && may_have_userfaultfd(tid)
+}
+
+fn asks_for_own_pages(call: &Syscall, args: &[u64; 6]) -> bool {
     call.name == "ioctl" && args[1] as u32 == WITHHOLD_PAGES
+}
+
+/// False only if every descriptor of the thread was seen, and is something else.
+fn may_have_userfaultfd(tid: pid_t) -> bool {
+    let Ok(mut entries) = std::fs::read_dir(format!("/proc/{tid}/fd")) else {
+        return true;
+    };
+    entries.any(|entry| {
+        let target = entry.and_then(|entry| std::fs::read_link(entry.path()));
+        !target.is_ok_and(|target| target.as_os_str() != "anon_inode:[userfaultfd]")
+    })
 }
 
 #[cfg(test)]
@@ -115,8 +131,8 @@ mod tests {
     #[test]
     fn a_process_withholds_pages_by_a_request() {
         let ioctl = called("ioctl").call;
-        assert!(withholds_pages(ioctl, &[3, 0xc020_aa00, 0, 0, 0, 0]));
-        assert!(!withholds_pages(ioctl, &[3, 0xc018_aa3f, 0, 0, 0, 0]));
+        assert!(asks_for_own_pages(ioctl, &[3, 0xc020_aa00, 0, 0, 0, 0]));
+        assert!(!asks_for_own_pages(ioctl, &[3, 0xc018_aa3f, 0, 0, 0, 0]));
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl NotifyCapture {
         let entry = self.entry_of(notification).filter(|_| tid > 0);
         let hides = |entry: &Entry| hiding::hides(&entry.called, &entry.args);
         if let Some(entry) = &entry
-            && hiding::withholds_pages(entry.called.call, &entry.args)
+            && hiding::withholds_pages(tid, entry.called.call, &entry.args)
         {
             memory::expect_withheld_pages();
         }

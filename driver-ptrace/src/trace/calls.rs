@@ -90,7 +90,7 @@ impl PtraceCapture {
             return;
         };
         let (Called { abi, nr, call }, args) = made.meant(tid, entry.args);
-        if hiding::withholds_pages(call, &args) {
+        if hiding::withholds_pages(tid, call, &args) {
             memory::expect_withheld_pages();
         }
         let plan = self.events.plan_of(call, abi, nr);
