@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// [`driver`](crate::driver)).
 pub const TURN: Duration = Duration::from_millis(50);
 
-/// So many events pass between two looks at the clock.
+/// How many events pass between two looks at the clock.
 const BETWEEN_LOOKS: u32 = 8;
 
 /// The time in which a poll hands over events. Under overload, events come faster than they are consumed, and whoever

@@ -152,7 +152,7 @@ impl Ring {
         self.mark << 8 | u64::from(index)
     }
 
-    /// Submits so many requests more.
+    /// Submits this many more requests.
     fn submit(&mut self, count: u32) -> Option<()> {
         self.submitted += count;
         self.queue

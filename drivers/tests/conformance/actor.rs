@@ -96,7 +96,7 @@ fn memory(path: &str) {
     }
 }
 
-/// Opens a file below so many directories, and removes them.
+/// Opens a file below this many directories, and removes them.
 fn below(folder: &str, depth: usize) {
     std::env::set_current_dir(folder).expect("the folder is there");
     for _ in 0..depth {

@@ -75,7 +75,7 @@ impl Who {
 }
 
 impl Draft {
-    /// A call of which nothing is known yet. None: no ABI has it.
+    /// A call whose arguments are not known yet. None: no ABI has it.
     pub(crate) fn new(call: &'static Syscall, who: Who) -> Option<Self> {
         let (abi, nr) = abi_of(call)?;
         Some(Self {

@@ -17,7 +17,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// A process of which nothing is known.
+    /// A process about which nothing is known.
     pub(crate) fn unknown() -> Self {
         Self {
             ids: Ids {

@@ -80,7 +80,7 @@ fn is_explained(field: &str, row: &HashMap<&str, &str>, theirs: &str, ours: &str
         "proc.cwd" => theirs.is_empty() || theirs.strip_suffix('/') == Some(ours),
         // no descriptor at all, in 32 bits, or both of two
         "fd.num" => ours == "-1" && (theirs == "4294967295" || of("evt.type") == "pipe"),
-        // a descriptor of which nothing is known
+        // a descriptor that the capture does not describe
         "fd.typechar" => theirs == "o" || of("evt.type") == "pipe",
         // one message of a socket to another address, or without an own address
         "fd.name" => matches!(
