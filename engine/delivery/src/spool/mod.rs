@@ -6,6 +6,8 @@
 
 mod file;
 #[cfg(test)]
+mod full;
+#[cfg(test)]
 mod power;
 mod record;
 
@@ -346,9 +348,10 @@ impl Spool {
         self.commit_with(new)
     }
 
-    /// As [`Spool::commit`], after the disk was full. From now on, a quarter of the space that was there stays free, so that
-    /// alerts can be removed: the store never changes a page in place. After a while the limit ends. Returns how many of
-    /// the oldest alerts were dropped for that, even if it failed.
+    /// As [`Spool::commit`], after the disk was full. If it still is, a quarter of the space that was there stays free from
+    /// now on, so that alerts can be removed: the store never changes a page in place. After a while the limit ends. Returns
+    /// how many of the oldest alerts were dropped for that, even if it failed. Nothing is dropped where nothing is on disk:
+    /// that would make no room.
     pub(super) fn commit_on_full_disk(
         &mut self,
         new: &[Arc<Alert>],
@@ -357,10 +360,15 @@ impl Spool {
             .map(|alert| record::encode(alert, 0).len() as u64)
             .sum();
         let until = Instant::now() + CRAMPED;
-        let limit = self.bytes / 4 * 3;
         let mut for_room = 0;
         let mut attempt = || {
             self.reopen()?;
+            let limit = self.bytes / 4 * 3;
+            // there may be room again
+            match self.commit_with(new) {
+                Err(error) if error.is_full() && limit > 0 => self.reopen()?,
+                other => return other.map(|(dropped, _)| dropped),
+            }
             self.cramped = Some((limit.saturating_sub(wanted), until));
             for_room = self.commit_with(&[])?.1;
             // The space that a commit frees can be used by the next but one.

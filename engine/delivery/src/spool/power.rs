@@ -49,7 +49,7 @@ impl Dice {
     }
 }
 
-fn settings(path: &Path, fsync: bool) -> SpoolSettings {
+pub(super) fn settings(path: &Path, fsync: bool) -> SpoolSettings {
     SpoolSettings {
         path: path.to_owned(),
         size: 64 << 20,
@@ -58,7 +58,7 @@ fn settings(path: &Path, fsync: bool) -> SpoolSettings {
     }
 }
 
-fn alert(number: u64, size: usize) -> Arc<Alert> {
+pub(super) fn alert(number: u64, size: usize) -> Arc<Alert> {
     Arc::new(Alert {
         time_ns: number,
         rule: "r".to_owned(),
