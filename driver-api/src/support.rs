@@ -72,6 +72,45 @@ impl Gap {
         )
     }
 
+    /// Calls whose memory another thread changes between the moment when the kernel reads it and that when lanner does.
+    pub fn changed_memory(why: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(
+            "calls whose memory another thread changes meanwhile",
+            why,
+            remedy,
+        )
+    }
+
+    /// The paths of calls that make no descriptor: the gap of a driver that does not see how the kernel resolves them.
+    pub fn paths_of_other_calls() -> Self {
+        Self::new(
+            "resolved paths of calls that open nothing",
+            "rename, unlink, link, chmod, mount and others are reported with the path as the program wrote it, made \
+             absolute by its letters: links to folders, /proc/self/fd, chroot(2), and folders whose descriptor another \
+             process passed on lead elsewhere",
+            "watch what prepares it, too: symlink, chroot, unshare and setns",
+        )
+    }
+
+    /// Paths that begin at a mount or a root that other processes do not have.
+    pub fn own_roots() -> Self {
+        Self::new(
+            "paths below a root or a mount of a process's own",
+            "after pivot_root(2), and in a mount that is not attached (open_tree, fsmount), a path begins there",
+            "watch the calls that make them, as the default rules \"Mount made through descriptors\" and \"Namespace \
+             changed\" do",
+        )
+    }
+
+    /// A name that a process gets through a file: the gap of a driver that does not look at the name at each call.
+    pub fn name_by_file() -> Self {
+        Self::new(
+            "names of processes that are written to /proc/PID/comm",
+            "only exec and prctl(2) change a name that lanner knows; what is written to that file is not captured for it",
+            "watch who opens the file, as the default rule \"Process renamed through /proc\" does",
+        )
+    }
+
     /// A gap with its three texts.
     pub fn new(what: impl Into<String>, why: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {

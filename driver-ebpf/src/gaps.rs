@@ -104,6 +104,16 @@ pub fn always(host: &Host) -> Vec<Gap> {
             "",
         ),
     ];
+    gaps.extend([
+        Gap::changed_memory(
+            "memory that a parameter points to is read when the call returns, but for paths of opens and programs, which \
+             the kernel knows: another thread can have changed it since the kernel read it",
+            "",
+        ),
+        Gap::paths_of_other_calls(),
+        Gap::own_roots(),
+        Gap::name_by_file(),
+    ]);
     gaps.push(Gap::new(
         "results, descriptors and resolved paths of operations of io_uring",
         "an operation is captured when it is submitted, from the request in the program's memory, which another thread \
