@@ -5,10 +5,11 @@ import re
 
 import store
 
-# What the machine needs of a kernel, built in. It loads no modules: those that test-kernels passes by --kernel have none.
+# What the machine and the suites need of a kernel, built in: kernels that test-kernels passes by --kernel have no modules.
+# UNIX_DIAG has the other end of a Unix socket for ptrace before Linux 5.6.
 REQUIRED = (
-    "64BIT", "BLK_DEV_INITRD", "BINFMT_ELF", "BINFMT_SCRIPT", "DEVTMPFS", "PROC_FS", "SYSFS", "TMPFS", "UNIX", "PCI",
-    "VIRTIO_PCI", "VIRTIO_CONSOLE",
+    "64BIT", "BLK_DEV_INITRD", "BINFMT_ELF", "BINFMT_SCRIPT", "DEVTMPFS", "PROC_FS", "SYSFS", "TMPFS", "UNIX",
+    "UNIX_DIAG", "PCI", "VIRTIO_PCI", "VIRTIO_CONSOLE",
 )
 
 
