@@ -3,6 +3,7 @@
 import os
 import re
 
+import bzimage
 import store
 
 # What the machine and the suites need of a kernel, built in: kernels that test-kernels passes by --kernel have no modules.
@@ -42,5 +43,7 @@ def put(text):
         if missing:
             options = " ".join(f"CONFIG_{option}=y" for option in missing)
             raise RuntimeError(f"--kernel {text}: {config} lacks {options}: build the kernel with them")
-    store.put(name, image, None, {"from": f"{name}, a kernel of one's own"})
+    with open(image, "rb") as file:
+        release = bzimage.release(file.read())
+    store.put(name, image, None, {"from": f"{release or 'unknown release'}, a kernel of one's own"})
     return name

@@ -1,4 +1,4 @@
-//! Checks that Linux 4.14 would load the programs. It cannot be booted here, so a model of its verifier goes through each
+//! Checks that Linux 4.14 would load the programs. It needs no such kernel: a model of its verifier goes through each
 //! program, refuses what that verifier refuses, and compares the work with its limits.
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
 
