@@ -331,6 +331,7 @@ static __always_inline void process_fork(void *ctx, __u64 child, const struct bi
 	output_lifecycle(ctx, LANNER_KIND_FORK, 0, 0, child, birth, id);
 }
 
+#define CLONE_FS 0x200
 #define CLONE_FILES 0x400
 #define CLONE_PARENT 0x8000
 #define CLONE_THREAD 0x10000
@@ -339,7 +340,7 @@ static __always_inline void process_fork(void *ctx, __u64 child, const struct bi
  */
 #define LEVEL_AT 4
 #define UPID_SIZE 16
-#define HAVE_BIRTHS (HAVE_THREAD_PID | HAVE_FD | HAVE_PARENT)
+#define HAVE_BIRTHS (HAVE_THREAD_PID | HAVE_FD | HAVE_CWD | HAVE_PARENT)
 
 /* Looks at what parent and child share. */
 static __always_inline void see_birth(const struct offsets *off, __u64 parent, __u64 child, struct birth *birth)
@@ -351,6 +352,8 @@ static __always_inline void see_birth(const struct offsets *off, __u64 parent, _
 	birth->seen = LANNER_FORK_SEEN;
 	if (level != read_u32(above, LEVEL_AT))
 		birth->seen |= CLONE_NEWPID;
+	if (read_u64(child, off->task_fs) == read_u64(parent, off->task_fs))
+		birth->seen |= CLONE_FS;
 	if (read_u64(child, off->task_files) == read_u64(parent, off->task_files))
 		birth->seen |= CLONE_FILES;
 	if (read_u64(child, off->task_real_parent) == read_u64(parent, off->task_real_parent))

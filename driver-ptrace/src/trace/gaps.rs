@@ -118,6 +118,7 @@ fn gaps(host: &Host) -> Vec<Gap> {
              descriptors, can put another file in its place",
             "use an eBPF driver",
         ),
+        Gap::named_files(),
         Gap::new(
             "memory of files on a FUSE file system",
             "reading it waits for the file system's server, which can keep lanner waiting",
