@@ -59,6 +59,18 @@ impl Gap {
         Self::new(Self::OPERATIONS, why, Self::DISABLE_IO_URING)
     }
 
+    /// Calls that name a file without opening it: the gap of a driver that does not see what the kernel found there.
+    pub fn named_files() -> Self {
+        Self::new(
+            "the file that a path names, in calls that do not open it",
+            "of rename, unlink, link, mkdir, chmod, mount and others, the path is what the program passed, and a fact says \
+             where a relative path begins: symbolic links in the path are not resolved, and another thread can change the \
+             path while the kernel reads it",
+            "watch who makes symbolic links (symlink, symlinkat), and where the files are opened: there the path is the \
+             kernel's",
+        )
+    }
+
     /// The `what` of [`Gap::program`].
     pub const PROGRAM: &str = "a program's file and capabilities, as they were at its exec";
 
@@ -78,17 +90,6 @@ impl Gap {
             "calls whose memory another thread changes meanwhile",
             why,
             remedy,
-        )
-    }
-
-    /// The paths of calls that make no descriptor: the gap of a driver that does not see how the kernel resolves them.
-    pub fn paths_of_other_calls() -> Self {
-        Self::new(
-            "resolved paths of calls that open nothing",
-            "rename, unlink, link, chmod, mount and others are reported with the path as the program wrote it, made \
-             absolute by its letters: links to folders, /proc/self/fd, chroot(2), and folders whose descriptor another \
-             process passed on lead elsewhere",
-            "watch what prepares it, too: symlink, chroot, unshare and setns",
         )
     }
 

@@ -62,7 +62,6 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
             "a new descriptor is not there yet when the call is entered",
             trace,
         ),
-        Gap::paths_of_other_calls(),
         Gap::own_roots(),
         Gap::name_by_file(),
         Gap::changed_memory(
@@ -71,6 +70,7 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
             trace,
         ),
         Gap::program(),
+        Gap::named_files(),
         Gap::new(
             "the moment of births",
             "the calls that make processes and threads are left alone, so that a birth is reported when the child \
