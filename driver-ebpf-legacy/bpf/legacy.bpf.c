@@ -15,14 +15,21 @@
  */
 static __attribute__((always_inline)) inline void *user_address(__u64 at)
 {
-	__u64 mine;
-
 #ifdef USER_TAGS
-	at = at << (64 - USER_BITS - 1) >> (64 - USER_BITS - 1); /* without its tag */
-#endif
-	mine = ((at >> USER_BITS) - 1) >> 63;
+	__u64 kernels;
+
+	/* without the tag, the highest bit tells; the asm keeps the shifts, which are shorter than a mask of 64 bits */
+	at <<= 63 - USER_BITS;
+	asm volatile("" : "+r"(at));
+	kernels = at >> 63;
+	asm volatile("" : "+r"(kernels));
+	return (void *)(at >> (63 - USER_BITS) & (kernels - 1));
+#else
+	__u64 mine = ((at >> USER_BITS) - 1) >> 63;
+
 	asm volatile("" : "+r"(mine));
 	return (void *)(at & (0 - mine));
+#endif
 }
 
 #define USER(address) user_address(address)
