@@ -62,8 +62,9 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
             "a new descriptor is not there yet when the call is entered",
             trace,
         ),
-        Gap::new(
-            "calls whose memory another thread changes meanwhile",
+        Gap::own_roots(),
+        Gap::name_by_file(),
+        Gap::changed_memory(
             "the kernel reads that memory again when it makes the call: it can differ from what was captured \
              (seccomp_unotify(2))",
             trace,

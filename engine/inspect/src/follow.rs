@@ -154,8 +154,10 @@ impl Inspector {
         let at_entry = event.has(Flags::ENTRY);
         // io_uring: the kernel has copied the address when the operation is submitted, as for a connect(2) that goes on
         let connects = follow.effect == Effect::Connect && event.abi() == Abi::IoUring;
+        // what is followed of prctl(2) cannot fail, so its result need not be known
+        let takes_effect = connects || follow.effect == Effect::Prctl;
         let failed = if at_entry {
-            !connects
+            !takes_effect
         } else {
             (-4095..0).contains(&header.ret)
         };
@@ -186,7 +188,7 @@ impl Inspector {
         if follow.effect == Effect::None || about_unknown {
             return;
         }
-        if at_entry && !connects {
+        if at_entry && !takes_effect {
             self.forget(follow.effect, header, key, seen);
             return;
         }
