@@ -34,3 +34,4 @@ mod state;
 mod terminal;
 mod transparent;
 mod unprivileged;
+mod written;
