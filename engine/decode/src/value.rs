@@ -188,7 +188,7 @@ fn memory<'a>(
     match kind {
         Kind::Msghdr => {
             let received = param.written == Written::Success;
-            return Message::of(event, register, 0, received).map(Value::Message);
+            return Message::of(event, register, received).map(Value::Message);
         }
         Kind::Buffer(Buffer::Mmsghdr, len) => {
             let received = param.written == Written::Success;

@@ -30,6 +30,7 @@ mod rules;
 mod runtimes;
 mod scap;
 mod scenes;
+mod sockets;
 mod state;
 mod terminal;
 mod transparent;
