@@ -20,10 +20,16 @@ pub struct Writer {
     file: File,
     buffer: Vec<u8>,
     events: u64,
+    /// Bytes that are in the file.
+    written: u64,
 }
 
 /// Creates or empties a file. A recording has arguments, environments and data of programs, so only its owner may read it.
-fn create(path: &Path) -> io::Result<File> {
+///
+/// # Errors
+///
+/// The file cannot be opened for writing.
+pub fn create(path: &Path) -> io::Result<File> {
     const FOR_OWNER: u32 = 0o600;
     let file = OpenOptions::new()
         .write(true)
@@ -39,19 +45,26 @@ fn create(path: &Path) -> io::Result<File> {
 }
 
 impl Writer {
-    /// Creates a file that only its owner may read, or replaces one. `clock` turns event times into the time of day.
+    /// Writes a recording into an empty file. `clock` turns event times into the time of day.
+    #[must_use]
+    pub fn new(file: File, clock: Clock) -> Self {
+        let mut buffer = Vec::with_capacity(2 * BUFFER);
+        buffer.extend_from_slice(Head::new(clock.offset_ns()).as_bytes());
+        Self {
+            file,
+            buffer,
+            events: 0,
+            written: 0,
+        }
+    }
+
+    /// Creates a file that only its owner may read, or replaces one.
     ///
     /// # Errors
     ///
     /// The file cannot be opened for writing.
     pub fn create(path: &Path, clock: Clock) -> io::Result<Self> {
-        let mut buffer = Vec::with_capacity(2 * BUFFER);
-        buffer.extend_from_slice(Head::new(clock.offset_ns()).as_bytes());
-        Ok(Self {
-            file: create(path)?,
-            buffer,
-            events: 0,
-        })
+        Ok(Self::new(create(path)?, clock))
     }
 
     /// Appends an event.
@@ -74,6 +87,12 @@ impl Writer {
         self.events
     }
 
+    /// Bytes of the recording so far, those that are buffered included.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
     /// Marks the end of the recording, and writes what is buffered.
     ///
     /// # Errors
@@ -91,6 +110,7 @@ impl Writer {
     /// The file cannot be written.
     pub fn flush(&mut self) -> io::Result<()> {
         self.file.write_all(&self.buffer)?;
+        self.written += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
     }

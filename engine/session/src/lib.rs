@@ -18,6 +18,7 @@
 //! | `session` | [`Session`]: everything together |
 //! | `config` | the configuration file |
 //! | `source` | opens a driver or a recording |
+//! | `recording_file` | writes events to a file, in lanner's format or in Falco's |
 //! | `watch` | the loop: polls the capture, feeds a [`Consumer`] |
 //! | `event_path` | the consumer that matches rules and hands alerts to the outputs |
 //! | `rule_files`, `rule_loader` | finds and loads rules, and everything that belongs to them |
@@ -36,6 +37,7 @@ mod error;
 mod event_path;
 mod monitor;
 mod output_test;
+mod recording_file;
 pub mod reference;
 mod reload;
 mod rule_files;
@@ -52,6 +54,7 @@ pub use control::{Control, Notice, Observer};
 pub use counters::WorkerStatus;
 pub use error::{LoadError, RuleFilesError, RuleOutputError, SessionError, WebError};
 pub use output_test::{OutputTest, test_outputs};
+pub use recording_file::{RecordingFile, RecordingFormat};
 pub use rule_files::{plugin_directories, rule_files};
 pub use rule_loader::{LoadConfig, alert_rules};
 pub use session::{OpenedSession, Session, Summary, check};

@@ -31,6 +31,7 @@ mod runtimes;
 mod scap;
 mod scenes;
 mod state;
+mod sysdig;
 mod terminal;
 mod transparent;
 mod unprivileged;
