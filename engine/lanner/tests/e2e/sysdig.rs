@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use test_support::skip;
+use test_support::skipped;
 
-use crate::lanner::{run, stderr, stdout};
+use crate::lanner::{run, stderr};
 
 /// What both are asked about an event, under the names that both have.
 const FIELDS: [&str; 5] = ["evt.type", "proc.pid", "proc.name", "fd.name", "evt.res"];
@@ -34,7 +34,7 @@ fn sysdig(args: &[&str]) -> String {
 fn has_sysdig() -> bool {
     let found = Command::new("sysdig").arg("--version").output().is_ok();
     if !found {
-        skip("sysdig is not installed; `make test` installs it");
+        skipped("sysdig is not installed; `make test` installs it");
     }
     found
 }
@@ -63,7 +63,7 @@ fn by_lanner(recording: &Path, folder: &Path) -> Vec<Vec<String>> {
         &rules,
     ]);
     assert!(output.status.success(), "{}", stderr(&output));
-    stdout(&output)
+    String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| line.split_once("|begin|"))
         .map(|(_, fields)| fields.split('|').map(|field| plain(field).to_owned()).collect())
@@ -125,7 +125,7 @@ fn recorded(folder: &Path) -> Option<(std::path::PathBuf, std::path::PathBuf)> {
         Path::new(&format!("cd {}; {COMMANDS}", folder.display())),
     ]);
     if !own.exists() {
-        skip(&stderr(&output));
+        skipped(&stderr(&output));
         return None;
     }
     let output = run([Path::new("convert"), &own, &theirs]);
@@ -163,7 +163,7 @@ fn sysdig_says_the_same_of_what_lanner_writes() {
         };
         let found = rest.find(|ours| same(&ours[0]) == kind && ours[1] == pid);
         let found = found.unwrap_or_else(|| panic!("lanner has no such event: {event:?}"));
-        for (field, value) in FIELDS.iter().zip(found).skip(2) {
+        for (field, value) in FIELDS.iter().zip(found).skipped(2) {
             let theirs = &event[*field];
             let same = match *field {
                 // Falco has no result of a generic event, and sysdig no error in the same words
