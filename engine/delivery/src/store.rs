@@ -143,12 +143,16 @@ impl Store {
         matches!(self, Self::Disk(_))
     }
 
-    /// Writes to the disk: at the end (`now`), or if it is time.
-    pub(super) fn tidy(&mut self, name: &str, counters: &Counters, now: bool) {
-        if let Self::Disk(disk) = self
-            && (now || disk.due())
-        {
-            disk.write(name, counters);
+    /// Writes to the disk: at the end (`now`), or if it is time. Returns whether alerts that were only in memory are on
+    /// disk now.
+    pub(super) fn tidy(&mut self, name: &str, counters: &Counters, now: bool) -> bool {
+        match self {
+            Self::Disk(disk) if now || disk.due() => {
+                let unwritten = disk.unwritten.len();
+                disk.write(name, counters);
+                disk.unwritten.len() < unwritten
+            }
+            Self::Disk(_) | Self::Memory(..) => false,
         }
     }
 

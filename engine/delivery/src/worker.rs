@@ -91,8 +91,12 @@ impl Worker {
                 self.offer(now);
             }
             // The last batch is removed from the disk while the plugin works on the next.
-            self.store.tidy(&self.settings.name, &self.counters, false);
+            let stored = self.store.tidy(&self.settings.name, &self.counters, false);
             self.show();
+            if stored {
+                // the disk works again: these alerts can be offered now
+                continue;
+            }
             if self.is_over(now) {
                 return self.end();
             }

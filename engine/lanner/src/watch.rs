@@ -34,33 +34,25 @@ pub(crate) fn tell_driver(reason: &str, gaps: &[Gap]) {
     }
 }
 
-/// A consumer whose end can fail.
-pub(crate) trait Ending: Consumer {
-    /// Finishes what was written.
-    ///
-    /// # Errors
-    ///
-    /// Not everything could be written.
-    fn end(self) -> Result<(), Failure>;
-}
-
 /// Opens the source and feeds its events to a consumer. The consumer is made after the source is open, so that a source
-/// that fails leaves nothing behind.
-pub(crate) fn watch<C: Ending>(
+/// that fails leaves nothing behind. `finish` gets it at the end.
+pub(crate) fn watch<C: Consumer>(
     args: &SourceArgs,
     selection: &SyscallSet,
     omit: Omit,
     consumer: impl FnOnce(&OpenedSource) -> Result<C, Failure>,
+    finish: impl FnOnce(C) -> Result<(), Failure>,
 ) -> Result<ExitCode, Failure> {
-    watch_source(&args.config(), selection, omit, consumer)
+    watch_source(&args.config(), selection, omit, consumer, finish)
 }
 
 /// [`watch`], with a source that no arguments describe.
-pub(crate) fn watch_source<C: Ending>(
+pub(crate) fn watch_source<C: Consumer>(
     config: &SourceConfig,
     selection: &SyscallSet,
     omit: Omit,
     consumer: impl FnOnce(&OpenedSource) -> Result<C, Failure>,
+    finish: impl FnOnce(C) -> Result<(), Failure>,
 ) -> Result<ExitCode, Failure> {
     let control = signals::watch(config, false, Box::new(CommandSignals))?;
     let mut source = config
@@ -72,7 +64,7 @@ pub(crate) fn watch_source<C: Ending>(
     }
     let ended = session::watch(&mut source, &mut consumer, &control);
     report::capture(&source.stats());
-    let written = consumer.end();
+    let written = finish(consumer);
     let status = ended.map_err(|error| Failure::broken(Chain(&error)))?;
     written?;
     Ok(report::exit_code(status))

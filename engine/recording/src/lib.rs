@@ -25,7 +25,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 pub use replay::{Replay, ReplayError};
 pub use ring::{Ring, Window};
-pub use write::{Writer, create};
+pub use write::Writer;
 
 /// The first bytes of a recording. The last byte is the version of the file's own layout.
 const MAGIC: [u8; 8] = *b"lanner\x00\x01";

@@ -1,7 +1,8 @@
 //! A file of events, in lanner's format or in Falco's (.scap).
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use driver_api::event::Event;
@@ -10,6 +11,9 @@ use recording::Writer;
 use scap::{Machine, ScapWriter};
 
 use crate::source::OpenedSource;
+
+/// A file of events has arguments, environments and data of programs.
+const FOR_OWNER: u32 = 0o600;
 
 /// The format of a file of events.
 #[derive(
@@ -68,11 +72,15 @@ impl RecordingFile {
     ) -> io::Result<Self> {
         match format {
             RecordingFormat::Scap => {
+                if file.metadata()?.is_file() {
+                    // the file may have been there before
+                    file.set_permissions(Permissions::from_mode(FOR_OWNER))?;
+                }
                 let writer = ScapWriter::new(file, state, machine);
                 Ok(Self(Format::Scap(Box::new(writer))))
             }
             RecordingFormat::Lanner => {
-                let mut writer = Writer::new(file, state.clock());
+                let mut writer = Writer::new(file, state.clock())?;
                 let mut failed = None;
                 state.synthesize(&mut |event| {
                     if let Err(error) = writer.event(event) {

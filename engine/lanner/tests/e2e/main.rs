@@ -35,3 +35,4 @@ mod sysdig;
 mod terminal;
 mod transparent;
 mod unprivileged;
+mod written;

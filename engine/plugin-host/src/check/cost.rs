@@ -10,6 +10,10 @@ use crate::{OutputHost, RuleHost};
 
 const ROUNDS: u32 = 200;
 const CALLS: u32 = 1000;
+/// A round of slow calls has fewer of them, so that it takes about this time.
+const ROUND: Duration = Duration::from_millis(1);
+/// No round begins after this time.
+const ENOUGH: Duration = Duration::from_secs(1);
 
 pub(super) fn measure(run: &mut Run<'_>) -> Result<(), End> {
     let settings = run.request.settings.clone();
@@ -43,15 +47,24 @@ pub(super) fn measure(run: &mut Run<'_>) -> Result<(), End> {
 
 /// Nanoseconds of one call.
 fn fastest(mut call: impl FnMut()) -> f64 {
-    let mut best = Duration::MAX;
+    let start = Instant::now();
+    call();
+    let one = start.elapsed().max(Duration::from_nanos(1));
+    let calls = u32::try_from(ROUND.as_nanos() / one.as_nanos())
+        .unwrap_or(CALLS)
+        .clamp(1, CALLS);
+    let mut best = one * calls;
     for _ in 0..ROUNDS {
         let begin = Instant::now();
-        for _ in 0..CALLS {
+        if begin - start > ENOUGH {
+            break;
+        }
+        for _ in 0..calls {
             call();
         }
         best = best.min(begin.elapsed());
     }
-    best.as_secs_f64() * 1e9 / f64::from(CALLS)
+    best.as_secs_f64() * 1e9 / f64::from(calls)
 }
 
 fn rules(host: &mut RuleHost) -> Verdict {
