@@ -325,6 +325,13 @@ impl Inspector {
         self.processes.get(key)
     }
 
+    /// The living processes about which something is known, in any order.
+    pub fn living(&self) -> impl Iterator<Item = (ProcessKey, &Process)> {
+        let keys = self.processes.living_keys().into_iter();
+        keys.filter_map(|key| Some((key, self.process(key)?)))
+            .filter(|(_, process)| process.known)
+    }
+
     /// The process that has a pid now, or had it last.
     #[must_use]
     pub fn process_by_pid(&self, pid: u32) -> Option<&Process> {

@@ -32,6 +32,7 @@ mod scap;
 mod scenes;
 mod sockets;
 mod state;
+mod sysdig;
 mod terminal;
 mod transparent;
 mod unprivileged;
