@@ -5,14 +5,15 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use driver_api::driver::Flow;
+use driver_api::error::Chain;
 use driver_api::event::Event;
 use driver_api::request::{Omit, SyscallSet};
 
 use super::args::RecordArgs;
-use super::trace::Wanted;
 use super::watch::{Ending, watch};
 use super::{Failure, say};
 use inspect::{Clock, Inspector};
+use look::EventSet;
 use recording::Writer;
 use session::Consumer;
 
@@ -20,10 +21,10 @@ use session::Consumer;
 const FLUSH: Duration = Duration::from_secs(1);
 
 pub(crate) fn record(args: &RecordArgs) -> Result<ExitCode, Failure> {
-    let wanted = Wanted::new(&args.events)?;
+    let wanted = EventSet::parse(&args.events).map_err(|error| Failure::usage(Chain(&error)))?;
     let selection: SyscallSet = wanted.calls.union(&inspect::needed());
     let failed = |error: io::Error| format!("cannot write {}: {error}", args.output.display());
-    watch(&args.source, &selection, Omit::NOTHING, |source| {
+    watch(&args.source, false, &selection, Omit::NOTHING, |source| {
         let mut inspector = Inspector::new(&source.inspect_options());
         source.scan(&mut inspector);
         let mut writer = Writer::create(&args.output, Clock::host())

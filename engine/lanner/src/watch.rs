@@ -45,9 +45,10 @@ pub(crate) trait Ending: Consumer {
 }
 
 /// Opens the source and feeds its events to a consumer. The consumer is made after the source is open, so that a source
-/// that fails leaves nothing behind.
+/// that fails leaves nothing behind. `quiet`: the driver and its gaps are not reported.
 pub(crate) fn watch<C: Ending>(
     args: &SourceArgs,
+    quiet: bool,
     selection: &SyscallSet,
     omit: Omit,
     consumer: impl FnOnce(&OpenedSource) -> Result<C, Failure>,
@@ -58,7 +59,7 @@ pub(crate) fn watch<C: Ending>(
         .open(selection, omit)
         .map_err(|error| Failure::usage(Chain(&error)))?;
     let mut consumer = consumer(&source)?;
-    if source.is_live() {
+    if source.is_live() && !quiet {
         tell_driver(&source.driver.reason, &source.gaps);
     }
     let ended = session::watch(&mut source, &mut consumer, &control);

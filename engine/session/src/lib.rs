@@ -53,7 +53,7 @@ pub use counters::WorkerStatus;
 pub use error::{LoadError, RuleFilesError, RuleOutputError, SessionError, WebError};
 pub use output_test::{OutputTest, test_outputs};
 pub use rule_files::{plugin_directories, rule_files};
-pub use rule_loader::{LoadConfig, alert_rules};
+pub use rule_loader::{LoadConfig, alert_rules, calls_of, with_state};
 pub use session::{OpenedSession, Session, Summary, check};
 pub use source::{EventSource, OpenedSource, RecordedHost, Scan, SourceConfig, SourceError};
 pub use telemetry::DriverFacts;
