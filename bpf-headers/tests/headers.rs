@@ -28,6 +28,7 @@ const EVENT: Header<'_> = Header {
         named("Tuple", "lanner_tuple", ""),
         named("Ids", "lanner_ids", ""),
         named("Program", "lanner_program", ""),
+        named("OpenedFile", "lanner_file", ""),
     ],
     constants: Constants {
         prefixes: &[("", "LANNER_")],

@@ -19,6 +19,9 @@
 /* In a fork's fifth argument: the driver has determined what parent and child share. */
 #define LANNER_FORK_SEEN 9223372036854775808ull
 
+/* In lanner_file.flags: not known. */
+#define LANNER_FLAGS_UNKNOWN 4294967295
+
 /* In lanner_attachment.what: ignore this attachment, a better one follows. */
 #define LANNER_REPLACED 255
 
@@ -99,6 +102,15 @@ enum lanner_fact {
 	LANNER_FACT_PEER = 25,
 	/* The program's file and the process's capabilities, a struct lanner_program. */
 	LANNER_FACT_PROGRAM = 26,
+	/* Resolved path of the directory that the first path of a call begins at, if that path is relative. */
+	LANNER_FACT_BASE = 27,
+	/* The same for the second path of a call. */
+	LANNER_FACT_BASE2 = 28,
+	/* Resolved path of the thread's root directory, where an absolute path of the call begins, if it is not the root of
+	 * the mount namespace. Of chroot(2): the new root directory. */
+	LANNER_FACT_ROOT = 29,
+	/* struct lanner_file: the file that was opened. */
+	LANNER_FACT_FILE = 30,
 };
 
 /* How much of the memory an attachment holds. */
@@ -152,7 +164,7 @@ enum lanner_layer {
 /* An attachment was left out, because the event would have been larger than LANNER_EVENT_MAX. */
 #define LANNER_FLAG_INCOMPLETE 4
 /* Captured at the entry of a call that does return: ret has no meaning, and the event has neither what the
- * kernel writes into memory nor facts. On an exit: the thread's wait status could not be determined. */
+ * kernel writes into memory nor facts, except where its paths begin. On an exit: the thread's wait status could not be determined. */
 #define LANNER_FLAG_ENTRY 8
 /* The call opened a file, and the file was created by that. */
 #define LANNER_FLAG_CREATED 16
@@ -275,6 +287,20 @@ struct lanner_program {
 	__u32 gid;
 	/* A LANNER_LAYER_*, or LANNER_LAYER_UNKNOWN. */
 	__u32 layer;
+};
+
+/* A file that was opened. */
+struct lanner_file {
+	/* The inode's number, as the file system that has the file counts it. */
+	__u64 inode;
+	/* The device of the file system, major number in the upper 12 of 32 bits, minor number in the lower 20. */
+	__u32 device;
+	/* The file's permissions and type. */
+	__u32 mode;
+	/* The flags that the file was opened with, O_*; all ones: not known. */
+	__u32 flags;
+	/* 0. */
+	__u32 unused;
 };
 
 #endif

@@ -59,6 +59,9 @@
 /* Other calls are made through it: struct lanner_multiplexed says which. */
 #define LANNER_PLAN_MULTIPLEXER 32
 
+/* It has facts about directories of the thread. */
+#define LANNER_PLAN_DIRECTORIES 64
+
 /* Nothing. */
 #define LANNER_OP_NONE 0
 
@@ -88,6 +91,13 @@
 
 /* Another operation: the value of an argument chooses it among variants. */
 #define LANNER_OP_VARIANT 9
+
+/* Fact: the directory that the path in register arg begins at. len_arg is the register of the descriptor that a
+ * relative path is relative to; LANNER_ARG_RET: none. */
+#define LANNER_OP_BASE 10
+
+/* Fact: a directory of the thread, its working directory or its root directory, as what says. */
+#define LANNER_OP_DIRECTORY 11
 
 /* Always. */
 #define LANNER_WHEN_ALWAYS 0
@@ -156,7 +166,7 @@ struct lanner_op {
 	__u32 limit;
 	/* Bytes to add to the length; of a variant, the register of the second selector or LANNER_ARG_RET. */
 	__u16 add;
-	/* Entries to look at, at most. */
+	/* Entries to look at, at most; of LANNER_OP_FD_PATH, 1: no register has the flags that the file was opened with. */
 	__u8 entries;
 	/* How many of the upper bits of the register with the length do not count, and LANNER_LEN_SIGNED. */
 	__u8 len_unused;
@@ -171,7 +181,7 @@ struct lanner_plan {
 	/* Index of the one operation that gathers (LANNER_OP_IOV, LANNER_OP_MSG, LANNER_OP_MMSG), or of the first
 	 * argument vector (LANNER_OP_STRV), which the second one follows; LANNER_PLAN_OPS: none. */
 	__u8 vector;
-	/* Index of the one fact; LANNER_PLAN_OPS: none. */
+	/* Index of the one fact about a descriptor, or of the first about a directory; LANNER_PLAN_OPS: none. */
 	__u8 fact;
 	/* The operations, in the order of the attachments. */
 	struct lanner_op op[LANNER_PLAN_OPS];

@@ -59,6 +59,18 @@ impl Gap {
         Self::new(Self::OPERATIONS, why, Self::DISABLE_IO_URING)
     }
 
+    /// Calls that name a file without opening it: the gap of a driver that does not see what the kernel found there.
+    pub fn named_files() -> Self {
+        Self::new(
+            "the file that a path names, in calls that do not open it",
+            "of rename, unlink, link, mkdir, chmod, mount and others, the path is what the program passed, and a fact says \
+             where a relative path begins: symbolic links in the path are not resolved, and another thread can change the \
+             path while the kernel reads it",
+            "watch who makes symbolic links (symlink, symlinkat), and where the files are opened: there the path is the \
+             kernel's",
+        )
+    }
+
     /// The `what` of [`Gap::program`].
     pub const PROGRAM: &str = "a program's file and capabilities, as they were at its exec";
 

@@ -174,21 +174,29 @@ fn every_plan_has_room_for_what_its_call_needs() {
     for call in SYSCALLS {
         let plan = Plan::of(call, Abi::X86_64, 0, &Limits::default());
         assert!(usize::from(plan.ops) <= plan.op.len(), "{}", call.name);
-        let facts = plan.op[..usize::from(plan.ops)]
-            .iter()
-            .filter(|op| matches!(op.code, code::FD_PATH | code::FD_TUPLE))
-            .count();
+        let count = |codes: &[u8]| {
+            let ops = plan.op[..usize::from(plan.ops)].iter();
+            ops.filter(|op| codes.contains(&op.code)).count()
+        };
+        let about_descriptor = count(&[code::FD_PATH, code::FD_TUPLE]);
+        let directories = count(&[code::BASE, code::DIRECTORY]);
         assert_eq!(
-            facts,
+            about_descriptor + directories,
             call.facts.len(),
             "{} has a fact too many for its plan",
             call.name
         );
         assert!(
-            facts <= 1,
-            "{}: the programs in the kernel follow one fact",
+            about_descriptor <= 1 && (about_descriptor == 0 || directories == 0),
+            "{}: the programs in the kernel follow one fact about a descriptor, or facts about directories",
             call.name
         );
+        assert!(
+            directories <= 2,
+            "{}: the programs in the kernel follow two facts about directories",
+            call.name
+        );
+        assert_eq!(directories > 0, plan.flags & flag::DIRECTORIES != 0);
         let gathers = plan.op[..usize::from(plan.ops)]
             .iter()
             .filter(|op| matches!(op.code, code::IOV | code::MSG | code::MMSG))

@@ -30,11 +30,13 @@ static __always_inline struct lanner_plan *plan_of(__u8 abi, __u64 nr) { return 
 enum parts {
 	VECTORS = 1,  /* argument vectors, which only exec has */
 	GATHERED = 2, /* vectors of iovecs, messages */
-	FACTS = 4,
+	FACTS = 4,    /* about a descriptor */
 	VARIANTS = 8,
+	DIRECTORIES = 16, /* facts about directories of the thread */
 };
 
-#define VECTORS_MOST 2 /* argv and envp */
+#define VECTORS_MOST 2	   /* argv and envp */
+#define DIRECTORIES_MOST 2 /* where the two paths of a call begin */
 
 /* Carries out the one operation that gathers. */
 static __always_inline void run_vector(const struct out *o, const struct lanner_op *op)
@@ -67,9 +69,23 @@ static __always_inline void run_strings(const struct out *o, const struct lanner
 	}
 }
 
+/* Carries out the facts about directories, the first of which is operation `first`: as run_strings(). */
+static __always_inline void run_directories(const struct out *o, const struct lanner_plan *plan,
+					    struct task_struct *task, __u64 first)
+{
+	for (int i = 0; i < DIRECTORIES_MOST; i++) {
+		__u64 at = first + i;
+
+		OPAQUE(at);
+		if (at < LANNER_PLAN_OPS && plan->op[at].code >= LANNER_OP_BASE &&
+		    due(o->event->ret, plan->op[at].when))
+			op_directory(o, &plan->op[at], task);
+	}
+}
+
 /*
  * Carries out a plan: strings and buffers in their order, then the argument vectors, or the one vector of iovecs or the
- * one message that a call may have, then the one fact.
+ * one message that a call may have, then the facts.
  */
 static __always_inline void run_plan(const struct out *o, const struct lanner_plan *plan, struct task_struct *task,
 				     int parts)
@@ -94,13 +110,15 @@ static __always_inline void run_plan(const struct out *o, const struct lanner_pl
 	if (parts & GATHERED && vector < LANNER_PLAN_OPS && due(o->event->ret, plan->op[vector].when))
 		run_vector(o, &plan->op[vector]);
 	OPAQUE(fact);
+	if (parts & DIRECTORIES)
+		run_directories(o, plan, task, fact);
 	if (parts & FACTS && fact < LANNER_PLAN_OPS && due(o->event->ret, plan->op[fact].when)) {
 		const struct lanner_op *op = &plan->op[fact];
 		__s64 fd = op->arg == LANNER_ARG_RET ? o->event->ret : (int)arg_at(o, op->arg);
 
 		if (op->code == LANNER_OP_FD_PATH)
 			op_fd_path(o, op->what, op->limit, task, fd);
-		else
+		else if (op->code == LANNER_OP_FD_TUPLE)
 			op_fd_tuple(o, op->what, task, fd);
 	}
 }

@@ -112,6 +112,9 @@ TRACEPOINT(sys_exit) int sys_exit(__u64 *ctx)
 	} else if (large) {
 		bpf_tail_call(ctx, &tails, TAIL_MESSAGES);
 		flags = LANNER_FLAG_INCOMPLETE;
+	} else if (unlikely(plan->flags & LANNER_PLAN_DIRECTORIES)) {
+		bpf_tail_call(ctx, &tails, TAIL_DIRECTORIES);
+		flags = LANNER_FLAG_INCOMPLETE;
 	}
 	READ_ARGS(PLAIN, regs, abi, args);
 	if ((plan->ops || call) && !flags)
@@ -134,6 +137,30 @@ TRACEPOINT(sys_exit) int sys_exit_exec(__u64 *ctx)
 		return 0;
 	READ_ARGS(PLAIN, regs, abi, args);
 	emit_call(args, ctx[1], nr, abi, 0, plan, task, NULL, VECTORS);
+	return 0;
+}
+
+/* A call with facts about directories of its thread. */
+TRACEPOINT(sys_exit) int sys_exit_directories(__u64 *ctx)
+{
+	const struct pt_regs *regs = (void *)ctx[0];
+	struct task_struct *task = current_task();
+	__u64 nr = NR_OF(PLAIN, regs), args[6];
+	__u8 abi = ABI_OF(PLAIN, regs, task, nr);
+	struct lanner_plan *plan = plan_of(abi, nr);
+	__s64 ret = ctx[1];
+	__u16 open = 0;
+
+	if (!plan)
+		return 0;
+	if (abi == ABI_COMPAT)
+		ret = narrow_result(ret);
+	if (restarts(ret)) {
+		open = open_flags(ret);
+		ret = -EINTR;
+	}
+	READ_ARGS(PLAIN, regs, abi, args);
+	emit_call(args, ret, nr, abi, open, plan, task, NULL, DIRECTORIES);
 	return 0;
 }
 

@@ -24,6 +24,8 @@ enum tail {
 	TAIL_EXEC = 0,
 	/* Takes one message of an array. */
 	TAIL_MESSAGES = 1,
+	/* Delivers a call with facts about directories. */
+	TAIL_DIRECTORIES = 2,
 };
 
 /* Settings, fixed before the programs are loaded. */

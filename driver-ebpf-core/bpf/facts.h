@@ -213,10 +213,29 @@ static __always_inline struct file *file_of(struct task_struct *task, __s64 fd)
 	return file;
 }
 
+/* Fact: the file that was opened. */
+static __always_inline void op_file(const struct out *o, struct file *file)
+{
+	struct inode *inode = FOLLOW(file, f_inode);
+	struct super_block *sb = FOLLOW(inode, i_sb);
+	struct lanner_file *opened;
+	__u8 *at = begin_attachment(o);
+
+	if (!at)
+		return;
+	opened = (void *)(at + HEAD);
+	opened->inode = FOLLOW(inode, i_ino);
+	opened->device = FOLLOW(sb, s_dev);
+	opened->mode = FOLLOW(inode, i_mode);
+	opened->flags = FOLLOW(file, f_flags);
+	opened->unused = 0;
+	finish_attachment(o, at, LANNER_FACT_FILE, 0, LANNER_WHOLE, LANNER_RAW, sizeof(*opened), 0);
+}
+
 /* include/linux/fs.h: the open made the file */
 #define FMODE_CREATED_BIT 20
 
-/* Fact: the resolved path of a descriptor. The event's flags say whether the file was created. */
+/* Facts: the file behind a descriptor, and its resolved path. The event's flags say whether the file was created. */
 static __always_inline void op_fd_path(const struct out *o, __u8 what, __u32 limit, struct task_struct *task, __s64 fd)
 {
 	struct file *file = file_of(task, fd);
@@ -224,7 +243,67 @@ static __always_inline void op_fd_path(const struct out *o, __u8 what, __u32 lim
 	if (!file)
 		return;
 	o->event->flags |= LANNER_FLAG_EXISTED >> (FOLLOW(file, f_mode) >> FMODE_CREATED_BIT & 1);
+	op_file(o, file);
 	op_path(o, what, limit, FOLLOW(file, f_path.mnt), FOLLOW(file, f_path.dentry), NULL, 0);
+}
+
+#define ROOTS 4 /* mounts that lie on each other at the root of a namespace; mostly two, the first of which is rootfs  \
+		 */
+
+/* Whether this is the root of its mount namespace. */
+static __always_inline int is_topmost(struct vfsmount *mnt, struct dentry *dentry)
+{
+#pragma unroll
+	for (int i = 0; i < ROOTS; i++) {
+		struct mount *mount = (void *)mnt - __builtin_preserve_field_info(((struct mount *)0)->mnt, 0);
+		struct mount *parent = FOLLOW(mount, mnt_parent);
+
+		if (dentry != FOLLOW(mnt, mnt_root))
+			return 0;
+		if (parent == mount)
+			return 1;
+		dentry = FOLLOW(mount, mnt_mountpoint);
+		mnt = &parent->mnt;
+	}
+	return 0;
+}
+
+#define AT_FDCWD (-100)
+
+/* Fact: a directory of the thread, or the one that a path of the call begins at. */
+static __always_inline void op_directory(const struct out *o, const struct lanner_op *op, struct task_struct *task)
+{
+	struct fs_struct *fs = FOLLOW(task, fs);
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+	__u8 what = op->what, first = 0;
+
+	if (!fs)
+		return;
+	mnt = FOLLOW(fs, pwd.mnt);
+	dentry = FOLLOW(fs, pwd.dentry);
+	if (op->code == LANNER_OP_BASE) {
+		__s64 fd = op->len_arg == LANNER_ARG_RET ? AT_FDCWD : (int)arg_at(o, op->len_arg);
+
+		if (READ_USER(&first, 1, USER(arg_at(o, op->arg))) != 0)
+			return;
+		if (first != '/' && fd != AT_FDCWD) {
+			struct file *file = file_of(task, fd);
+
+			if (!file)
+				return;
+			mnt = FOLLOW(file, f_path.mnt);
+			dentry = FOLLOW(file, f_path.dentry);
+		}
+	}
+	if (first == '/' || what == LANNER_FACT_ROOT) {
+		mnt = FOLLOW(fs, root.mnt);
+		dentry = FOLLOW(fs, root.dentry);
+		if (first == '/' && is_topmost(mnt, dentry))
+			return;
+		what = LANNER_FACT_ROOT;
+	}
+	op_path(o, what, 4096, mnt, dentry, NULL, 1);
 }
 
 /* Fact: the name of a Unix socket (unix(7)). */

@@ -70,6 +70,7 @@ struct qstr {
 	const unsigned char *name;
 };
 struct super_block {
+	__u32 s_dev;
 	unsigned long s_magic;
 };
 struct inode {
@@ -104,7 +105,8 @@ struct file {
 	struct path f_path;
 	void *private_data;
 	void *f_op;
-	unsigned int f_mode;
+	struct inode *f_inode;
+	unsigned int f_flags, f_mode;
 };
 struct fdtable {
 	unsigned int max_fds;
@@ -114,7 +116,7 @@ struct files_struct {
 	struct fdtable *fdt;
 };
 struct fs_struct {
-	struct path pwd;
+	struct path root, pwd;
 };
 struct mm_struct {
 	unsigned long arg_start, arg_end, env_start, env_end;

@@ -71,7 +71,7 @@ struct {
 /* Programs that only a tail call reaches, by enum tail. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, 2);
+	__uint(max_entries, 3);
 	__uint(key_size, 4);
 	__uint(value_size, 4);
 } tails SEC(".maps");

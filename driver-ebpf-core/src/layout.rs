@@ -68,4 +68,6 @@ pub enum Tail {
     Exec = 0,
     /// Takes one message of an array.
     Messages = 1,
+    /// Delivers a call with facts about directories.
+    Directories = 2,
 }

@@ -21,9 +21,10 @@ use crate::ring::RingLayout;
 use crate::ways::Way;
 
 /// Programs that only a tail call reaches.
-const TAILS: [(Tail, &str); 2] = [
+const TAILS: [(Tail, &str); 3] = [
     (Tail::Exec, "sys_exit_exec"),
     (Tail::Messages, "sys_exit_messages"),
+    (Tail::Directories, "sys_exit_directories"),
 ];
 
 /// Programs at the tracepoint of submitted operations of io_uring, which has another name on older kernels.

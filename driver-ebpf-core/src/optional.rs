@@ -17,7 +17,7 @@ struct Optional {
 
 /// All programs but `sys_exit`, without which almost nothing is captured, and those that see entries, for which
 /// [`crate::entry`] has several ways.
-const OPTIONAL: [Optional; 9] = [
+const OPTIONAL: [Optional; 10] = [
     Optional {
         program: "sys_exit_exec",
         follows: false,
@@ -27,6 +27,11 @@ const OPTIONAL: [Optional; 9] = [
         program: "sys_exit_messages",
         follows: false,
         lacks: "what the messages of sendmmsg and recvmmsg hold",
+    },
+    Optional {
+        program: "sys_exit_directories",
+        follows: false,
+        lacks: "paths of calls that rename, remove, link or change files, and where those paths begin",
     },
     Optional {
         program: "signal_delivered",

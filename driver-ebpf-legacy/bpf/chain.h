@@ -9,14 +9,14 @@
 
 /* Indices in `tails`, after the codes of the operations. src/programs.rs has the names. */
 enum tail {
-	TAIL_WALK = 10, /* further components of a path */
-	TAIL_KEEP = 11, /* keeps the event that the entry of an exec began */
-	TAIL_EXE = 12,	/* from here on: the facts of an exec, in this order */
-	TAIL_CWD = 13,
-	TAIL_IDS = 14,
-	TAIL_STRINGS = 15,
-	TAIL_END = 16,
-	TAIL_MULTIPLEXED = 17, /* a call that was made through another one */
+	TAIL_WALK = 12, /* further components of a path */
+	TAIL_KEEP = 13, /* keeps the event that the entry of an exec began */
+	TAIL_EXE = 14,	/* from here on: the facts of an exec, in this order */
+	TAIL_CWD = 15,
+	TAIL_IDS = 16,
+	TAIL_STRINGS = 17,
+	TAIL_END = 18,
+	TAIL_MULTIPLEXED = 19, /* a call that was made through another one */
 };
 
 /*

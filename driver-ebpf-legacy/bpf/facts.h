@@ -159,6 +159,27 @@ static __always_inline void path_fact(void *ctx, void *chain, const struct out *
 		finish_attachment(o, at, what, 0, STATUS(at), LANNER_PARTS, DONE(at), 0);
 }
 
+#define ROOTS 4 /* as in the core driver */
+
+/* Whether the struct path at this address is the root of its mount namespace. */
+static __always_inline int is_topmost(const struct offsets *off, __u64 path)
+{
+	struct pair at = read_pair(path, 0);
+
+#pragma unroll
+	for (int i = 0; i < ROOTS; i++) {
+		struct pair up = read_pair(at.first, -16);
+
+		if (at.second != read_u64(at.first, 0))
+			return 0;
+		if (up.first == at.first - off->mount_mnt)
+			return 1;
+		at.second = up.second;
+		at.first = up.first + off->mount_mnt;
+	}
+	return 0;
+}
+
 /* The address of the struct file of a descriptor of this task. */
 static __always_inline __u64 file_of(const struct offsets *off, __u64 task, __s64 fd)
 {
@@ -239,6 +260,34 @@ static __always_inline void op_fd_tuple(const struct out *o, const struct offset
 		op_unix_name(o, off, LANNER_FACT_LOCAL, sk);
 		op_unix_name(o, off, LANNER_FACT_PEER, read_u64(sk, off->unix_peer));
 	}
+}
+
+/* include/linux/fs.h: the open made the file */
+#define FMODE_CREATED 0x100000
+#define DEVICE_AT 16 /* s_dev in struct super_block, behind a list's two pointers */
+
+/* Fact: the file that was opened. The event's flags say whether the file was created. */
+static __always_inline void op_file(const struct out *o, const struct offsets *off, __u64 file)
+{
+	struct lanner_file opened = {};
+	__u64 inode;
+	__u8 *at;
+
+	if (off->have & HAVE_CREATED)
+		o->event->flags |=
+		    read_u32(file, off->file_mode) & FMODE_CREATED ? LANNER_FLAG_CREATED : LANNER_FLAG_EXISTED;
+	if (!(off->have & HAVE_FILE))
+		return;
+	at = begin_attachment(o);
+	if (!at)
+		return;
+	inode = read_u64(file, off->file_inode);
+	opened.inode = read_u64(inode, off->inode_number);
+	opened.device = read_u32(read_u64(inode, off->inode_sb), DEVICE_AT);
+	opened.mode = read_u16(inode, 0); /* i_mode comes first */
+	opened.flags = read_u32(file, off->file_flags);
+	__builtin_memcpy(at + HEAD, &opened, sizeof(opened));
+	finish_attachment(o, at, LANNER_FACT_FILE, 0, LANNER_WHOLE, LANNER_RAW, sizeof(opened), 0);
 }
 
 static __always_inline __u32 tty_of(const struct offsets *off, __u64 signal)

@@ -15,14 +15,21 @@
  */
 static __attribute__((always_inline)) inline void *user_address(__u64 at)
 {
-	__u64 mine;
-
 #ifdef USER_TAGS
-	at = at << (64 - USER_BITS - 1) >> (64 - USER_BITS - 1); /* without its tag */
-#endif
-	mine = ((at >> USER_BITS) - 1) >> 63;
+	__u64 kernels;
+
+	/* without the tag, the highest bit tells; the asm keeps the shifts, which are shorter than a mask of 64 bits */
+	at <<= 63 - USER_BITS;
+	asm volatile("" : "+r"(at));
+	kernels = at >> 63;
+	asm volatile("" : "+r"(kernels));
+	return (void *)(at >> (63 - USER_BITS) & (kernels - 1));
+#else
+	__u64 mine = ((at >> USER_BITS) - 1) >> 63;
+
 	asm volatile("" : "+r"(mine));
 	return (void *)(at & (0 - mine));
+#endif
 }
 
 #define USER(address) user_address(address)
@@ -324,6 +331,7 @@ static __always_inline void process_fork(void *ctx, __u64 child, const struct bi
 	output_lifecycle(ctx, LANNER_KIND_FORK, 0, 0, child, birth, id);
 }
 
+#define CLONE_FS 0x200
 #define CLONE_FILES 0x400
 #define CLONE_PARENT 0x8000
 #define CLONE_THREAD 0x10000
@@ -332,7 +340,7 @@ static __always_inline void process_fork(void *ctx, __u64 child, const struct bi
  */
 #define LEVEL_AT 4
 #define UPID_SIZE 16
-#define HAVE_BIRTHS (HAVE_THREAD_PID | HAVE_FD | HAVE_PARENT)
+#define HAVE_BIRTHS (HAVE_THREAD_PID | HAVE_FD | HAVE_CWD | HAVE_PARENT)
 
 /* Looks at what parent and child share. */
 static __always_inline void see_birth(const struct offsets *off, __u64 parent, __u64 child, struct birth *birth)
@@ -344,6 +352,8 @@ static __always_inline void see_birth(const struct offsets *off, __u64 parent, _
 	birth->seen = LANNER_FORK_SEEN;
 	if (level != read_u32(above, LEVEL_AT))
 		birth->seen |= CLONE_NEWPID;
+	if (read_u64(child, off->task_fs) == read_u64(parent, off->task_fs))
+		birth->seen |= CLONE_FS;
 	if (read_u64(child, off->task_files) == read_u64(parent, off->task_files))
 		birth->seen |= CLONE_FILES;
 	if (read_u64(child, off->task_real_parent) == read_u64(parent, off->task_real_parent))

@@ -69,6 +69,12 @@
 /* A thread's struct pid. */
 #define HAVE_THREAD_PID 131072
 
+/* An open file: its inode and its flags. */
+#define HAVE_FILE 262144
+
+/* Whether an open has created its file. */
+#define HAVE_CREATED 524288
+
 /* Settings, written before anything is attached. */
 struct settings {
 	/* lanner's own process id, as the programs see it: its calls are never captured. */
@@ -186,6 +192,16 @@ struct offsets {
 	__u32 ring_head;
 	/* How many requests the ring has room for. */
 	__u32 ring_entries;
+	/* f_inode of struct file. */
+	__u32 file_inode;
+	/* f_flags of struct file. */
+	__u32 file_flags;
+	/* f_mode of struct file. */
+	__u32 file_mode;
+	/* i_ino of struct inode, which begins with i_mode. */
+	__u32 inode_number;
+	/* i_sb of struct inode. */
+	__u32 inode_sb;
 };
 
 /* What a search asks the program at sys_enter to read. */

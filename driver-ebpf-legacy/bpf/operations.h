@@ -148,8 +148,10 @@ static __always_inline void fd_path(void *ctx, void *chain, const struct out *o,
 
 	if (off->have & HAVE_PATH && off->have & HAVE_FD) {
 		file = file_of(off, bpf_get_current_task(), fd_of(o, &slot->op));
-		if (file)
-			path_fact(ctx, chain, o, off, slot, slot->op.what, slot->op.limit, file + off->file_path);
+		if (!file)
+			return;
+		op_file(o, off, file);
+		path_fact(ctx, chain, o, off, slot, slot->op.what, slot->op.limit, file + off->file_path);
 	}
 }
 
@@ -163,6 +165,46 @@ TAIL(op_fd_path)
 	struct out o = OUT(slot);
 
 	fd_path(ctx, chain, &o, off, slot);
+	next(ctx, chain, slot);
+}
+
+#define AT_FDCWD (-100)
+
+/* A directory of the thread, or the one that a path of the call begins at. */
+TAIL(op_directory)
+{
+	const struct offsets *off = get_offsets();
+	struct slot *slot = my_slot();
+	__u64 task, fs, path;
+	__u8 what, first = 0;
+
+	if (!slot || !off)
+		return;
+	struct out o = OUT(slot);
+
+	task = bpf_get_current_task();
+	fs = off->have & HAVE_CWD ? read_u64(task, off->task_fs) : 0;
+	path = fs ? fs + off->fs_pwd : 0;
+	what = slot->op.what;
+	if (slot->op.code == LANNER_OP_BASE) {
+		__s64 fd = slot->op.len_arg == LANNER_ARG_RET ? AT_FDCWD : (__s64)(int)arg_at(&o, slot->op.len_arg);
+
+		if (READ_USER(&first, 1, USER(arg_at(&o, slot->op.arg))) != 0) {
+			path = 0;
+		} else if (first != '/' && fd != AT_FDCWD) {
+			path = off->have & HAVE_FD ? file_of(off, task, fd) : 0;
+			path = path ? path + off->file_path : 0;
+		}
+	}
+	if (path && (first == '/' || what == LANNER_FACT_ROOT)) {
+		what = LANNER_FACT_ROOT;
+		/* the root directory precedes the working directory in struct fs_struct */
+		path = fs + off->fs_pwd - 16;
+		if (first == '/' && is_topmost(off, path))
+			path = 0;
+	}
+	if (path)
+		path_fact(ctx, chain, &o, off, slot, what, slot->op.limit, path);
 	next(ctx, chain, slot);
 }
 

@@ -58,6 +58,10 @@ pub mod have {
     pub const RINGS: u32 = 65536;
     /// A thread's `struct pid`.
     pub const THREAD_PID: u32 = 131072;
+    /// An open file: its inode and its flags.
+    pub const FILE: u32 = 262144;
+    /// Whether an open has created its file.
+    pub const CREATED: u32 = 524288;
 }
 
 /// Offsets of fields in this kernel's structs, in bytes. There is neither BTF nor a header to look them up in: a search of
@@ -167,6 +171,16 @@ pub struct Offsets {
     pub ring_head: u32,
     /// How many requests the ring has room for.
     pub ring_entries: u32,
+    /// `f_inode` of `struct file`.
+    pub file_inode: u32,
+    /// `f_flags` of `struct file`.
+    pub file_flags: u32,
+    /// `f_mode` of `struct file`.
+    pub file_mode: u32,
+    /// `i_ino` of `struct inode`, which begins with `i_mode`.
+    pub inode_number: u32,
+    /// `i_sb` of `struct inode`.
+    pub inode_sb: u32,
 }
 
 // SAFETY: numbers of one size without padding; every bit pattern is valid.

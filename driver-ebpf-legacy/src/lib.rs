@@ -128,12 +128,6 @@ impl Driver for Legacy {
             "",
         ));
         gaps.push(Gap::program());
-        gaps.push(Gap::new(
-            "whether an open has created its file",
-            "the kernel keeps it in a structure whose layout this driver does not search; evt.is_open_create is true for \
-             each O_CREAT that succeeds",
-            "use ebpf-core",
-        ));
         // beside the limit, the kernel allows perf_event_mlock_kb for each CPU, 516 KiB by default (perf_mmap())
         if let Some(limit) = host.locked_memory
             && !host.has(capability::IPC_LOCK)

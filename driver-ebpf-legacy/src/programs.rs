@@ -24,7 +24,7 @@ const fn tail(index: u32, name: &'static str) -> Tail {
 }
 
 /// Programs of the map `tails`. One with two indices is loaded once.
-const TAILS: [Tail; 16] = [
+const TAILS: [Tail; 18] = [
     tail(1, "op_simple"),
     tail(2, "op_simple"),
     tail(3, "op_vector"),
@@ -34,13 +34,15 @@ const TAILS: [Tail; 16] = [
     tail(7, "op_tuple"),
     tail(8, "op_messages"),
     tail(9, "op_variant"),
-    tail(10, "op_walk"),
-    tail(17, "op_multiplexed"),
-    tail(11, "exec_keep"),
-    tail(12, "exec_exe"),
-    tail(13, "exec_cwd"),
-    tail(14, "exec_ids"),
-    tail(15, "exec_strings"),
+    tail(10, "op_directory"),
+    tail(11, "op_directory"),
+    tail(12, "op_walk"),
+    tail(19, "op_multiplexed"),
+    tail(13, "exec_keep"),
+    tail(14, "exec_exe"),
+    tail(15, "exec_cwd"),
+    tail(16, "exec_ids"),
+    tail(17, "exec_strings"),
 ];
 
 /// Programs of the map `entry_tails`: those that are reached from the entry of a call, where that is a function.
@@ -48,7 +50,7 @@ pub(crate) const ENTRY_TAILS: [Tail; 4] = [
     tail(1, "op_simple"),
     tail(2, "op_simple"),
     tail(3, "op_vector"),
-    tail(11, "exec_keep"),
+    tail(13, "exec_keep"),
 ];
 
 /// The prefix in the names of programs at functions (`chain.h`).

@@ -102,11 +102,14 @@ static __always_inline void op_strings(const struct out *o, __u8 what, __u64 sta
 	((struct lanner_attachment *)at)->encoding = LANNER_STRINGS;
 }
 
-/* Reads a word, as wide as a pointer of the program, from the program's memory. */
+/*
+ * Reads a word, as wide as a pointer of the program, from the program's memory. `at` is in an array whose beginning has
+ * passed USER: the array is too short to reach the kernel's memory, so its entries need no check of their own.
+ */
 static __always_inline long read_word(const struct out *o, __u64 at, __u64 *word)
 {
 	*word = 0;
-	return READ_USER(word, SIZED(word_size(o), 7), USER(at));
+	return READ_USER(word, SIZED(word_size(o), 7), (void *)at);
 }
 
 #endif

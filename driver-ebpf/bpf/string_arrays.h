@@ -84,7 +84,7 @@ static __always_inline int strv_run(const struct out *o, __u8 *at, __u32 first, 
 	volatile struct strings *from = strings_at(o, at);
 	__u32 half = o->chunk / 2;
 
-	from->ptr = ptr + first * word_size(o);
+	from->ptr = (__u64)USER(ptr + first * word_size(o));
 	from->limit = limit > half ? half : limit;
 #ifdef STRINGS_LOOP
 	if (HAVE_LOOP)

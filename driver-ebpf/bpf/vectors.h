@@ -5,11 +5,11 @@
 
 #include "bytes.h"
 
-/* Reads a struct iovec (readv(2)). */
+/* Reads a struct iovec (readv(2)). For `at`, see read_word. */
 static __always_inline long read_iovec(const struct out *o, __u64 at, __u64 *base, __u64 *len)
 {
 	__u64 pair[2] = {}, small = narrow(o);
-	long error = READ_USER(pair, SIZED(16 - 8 * small, 15), USER(at));
+	long error = READ_USER(pair, SIZED(16 - 8 * small, 15), (void *)at);
 
 	*base = pair[0] & (~0ULL >> (32 * small));
 	*len = (pair[0] >> 32) * small + pair[1] * (1 - small);
@@ -65,19 +65,25 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
 		limit = half;
 	}
 	begin_loop(at);
-	/* What the loop compares with is kept in memory, behind the data: see struct out for why. */
+	/*
+	 * What the loop compares with is kept in memory, behind the data: see struct out for why. What is needed after
+	 * the loop is kept there too, because registers are scarce in it.
+	 */
 	volatile struct {
 		__u64 ptr, count, limit;
 		__s64 most;
 		__u16 entries, unit;
+		__u8 what, part;
 	} *to = (void *)(at + HEAD + half);
 
-	to->ptr = ptr;
+	to->ptr = (__u64)USER(ptr);
 	to->count = g.count;
 	to->limit = limit;
 	to->most = g.most;
 	to->entries = g.entries;
 	to->unit = g.unit;
+	to->what = what;
+	to->part = part;
 #ifdef UNROLL_LOOPS
 #pragma unroll
 #endif
@@ -129,7 +135,7 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
 		}
 		DONE(at) = done + take;
 	}
-	finish_attachment(o, at, what, part, STATUS(at), LANNER_RAW, DONE(at), TOTAL(at));
+	finish_attachment(o, at, to->what, to->part, STATUS(at), LANNER_RAW, DONE(at), TOTAL(at));
 }
 
 /* Names a part of message `index` of an array. */

@@ -1,4 +1,4 @@
-//! Compiles BPF C with clang, for build scripts.
+//! Compiles BPF C with clang, for build scripts and for tests of the programs.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -75,19 +75,10 @@ pub fn object(source: &str, flags: &[&str]) -> Result<(), CompileError> {
 ///
 /// This is not a build script, the architecture is not supported, or clang cannot be run or prints errors.
 pub fn variant(source: &str, name: &str, flags: &[&str]) -> Result<(), CompileError> {
-    let (crate_dir, out_dir) = (variable("CARGO_MANIFEST_DIR")?, variable("OUT_DIR")?);
-    let input = Path::new(&crate_dir)
-        .join("bpf")
-        .join(format!("{source}.bpf.c"));
-    let output = Path::new(&out_dir).join(format!("{name}.o"));
-    let headers = [
-        driver_api::HEADERS,
-        super::HEADERS,
-        &format!("{crate_dir}/bpf"),
-    ]
-    .map(str::to_owned);
-    for folder in &headers {
-        let entries = fs::read_dir(folder).map_err(|source| CompileError::Headers {
+    let crate_dir = variable("CARGO_MANIFEST_DIR")?;
+    let output = Path::new(&variable("OUT_DIR")?).join(format!("{name}.o"));
+    for folder in headers(&crate_dir) {
+        let entries = fs::read_dir(&folder).map_err(|source| CompileError::Headers {
             folder: folder.clone(),
             source,
         })?;
@@ -96,8 +87,34 @@ pub fn variant(source: &str, name: &str, flags: &[&str]) -> Result<(), CompileEr
         }
     }
     println!("cargo::rerun-if-env-changed=CLANG");
+    let architecture = variable("CARGO_CFG_TARGET_ARCH")?;
+    compile(&crate_dir, source, &output, &architecture, flags)
+}
+
+/// The folders with headers, for programs of a crate.
+fn headers(crate_dir: &str) -> [String; 3] {
+    let own = format!("{crate_dir}/bpf");
+    [driver_api::HEADERS, super::HEADERS, &own].map(str::to_owned)
+}
+
+/// Compiles `bpf/SOURCE.bpf.c` of the crate in `crate_dir` to `output`, for kernels on `architecture` (named as in
+/// `cfg(target_arch)`). Tests use it for the architecture that they do not run on.
+///
+/// # Errors
+///
+/// The architecture is not supported, or clang cannot be run or prints errors.
+pub fn compile(
+    crate_dir: &str,
+    source: &str,
+    output: &Path,
+    architecture: &str,
+    flags: &[&str],
+) -> Result<(), CompileError> {
+    let input = Path::new(crate_dir)
+        .join("bpf")
+        .join(format!("{source}.bpf.c"));
     let clang = env::var("CLANG").unwrap_or_else(|_| "clang".to_owned());
-    let target = match variable("CARGO_CFG_TARGET_ARCH")?.as_str() {
+    let target = match architecture {
         "x86_64" => "-D__TARGET_ARCH_x86",
         "aarch64" => "-D__TARGET_ARCH_arm64",
         other => return Err(CompileError::Architecture(other.to_owned())),
@@ -116,8 +133,8 @@ pub fn variant(source: &str, name: &str, flags: &[&str]) -> Result<(), CompileEr
         ]);
     command
         .args(flags)
-        .args(headers.iter().map(|folder| format!("-I{folder}")));
-    command.arg("-c").arg(&input).arg("-o").arg(&output);
+        .args(headers(crate_dir).map(|folder| format!("-I{folder}")));
+    command.arg("-c").arg(&input).arg("-o").arg(output);
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(CompileError::Refused {

@@ -104,6 +104,13 @@ pub fn always(host: &Host) -> Vec<Gap> {
             "",
         ),
     ];
+    gaps.push(Gap::named_files());
+    gaps.push(Gap::new(
+        "the file behind a descriptor that other threads replace at once",
+        "it is looked up when the call that opened it returns: until then, a thread or process that shares the descriptors \
+         can put another file in its place; kernel.path_differs then compares with the path that the program passed",
+        "",
+    ));
     gaps.push(Gap::new(
         "results, descriptors and resolved paths of operations of io_uring",
         "an operation is captured when it is submitted, from the request in the program's memory, which another thread \

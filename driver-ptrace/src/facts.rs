@@ -5,7 +5,10 @@ use std::ffi::CString;
 use std::fs;
 use std::mem::MaybeUninit;
 
-use driver_api::event::{Encoding, EventBuilder, Fact, Ids, Layer, Part, Program, Status};
+use driver_api::event::layout::FLAGS_UNKNOWN;
+use driver_api::event::{
+    Encoding, EventBuilder, Fact, Ids, Layer, OpenedFile, Part, Program, Status,
+};
 use proc_pid::Field;
 use zerocopy::IntoBytes;
 
@@ -36,6 +39,47 @@ fn attach_link(event: &mut EventBuilder, what: u8, limit: usize, link: Option<&L
 /// Attaches the resolved path behind a descriptor.
 pub(crate) fn path(event: &mut EventBuilder, what: u8, limit: usize, tid: u32, fd: i64) {
     attach_link(event, what, limit, proc_dir::descriptor(tid, fd).as_ref());
+}
+
+/// Attaches the file behind a descriptor. `with_flags`: also the flags that it was opened with.
+pub(crate) fn file(event: &mut EventBuilder, tid: u32, fd: i64, with_flags: bool) {
+    let Some(status) = proc_dir::descriptor_status(tid, fd) else {
+        return;
+    };
+    let flags = with_flags.then(|| proc_dir::descriptor_flags(tid, fd));
+    let file = OpenedFile {
+        inode: status.st_ino,
+        device: OpenedFile::device(libc::major(status.st_dev), libc::minor(status.st_dev)),
+        mode: status.st_mode,
+        flags: flags.flatten().unwrap_or(FLAGS_UNKNOWN),
+        unused: 0,
+    };
+    attach_raw(event, Fact::File as u8, file.as_bytes());
+}
+
+/// Attaches the working directory.
+pub(crate) fn working_directory(event: &mut EventBuilder, what: u8, limit: usize, tid: u32) {
+    attach_link(event, what, limit, proc_dir::of_thread(tid, "cwd").as_ref());
+}
+
+/// Attaches the root directory, if it is not that of the mount namespace.
+pub(crate) fn changed_root(event: &mut EventBuilder, limit: usize, tid: u32) {
+    let root = proc_dir::of_thread(tid, "root").filter(|root| root.text() != b"/");
+    attach_link(event, Fact::Root as u8, limit, root.as_ref());
+}
+
+/// Attaches a directory of the thread: its root directory if `what` says so, else its working directory.
+pub(crate) fn directory(event: &mut EventBuilder, what: u8, limit: usize, tid: u32) {
+    if what == Fact::Root as u8 {
+        attach_link(
+            event,
+            what,
+            limit,
+            proc_dir::of_thread(tid, "root").as_ref(),
+        );
+    } else {
+        working_directory(event, what, limit, tid);
+    }
 }
 
 /// Attaches all facts of a new program; `owner` are the ids of its process.

@@ -45,7 +45,11 @@ pub(crate) fn follow(
         } else {
             op
         };
-        let omitted = limits.omit.facts && matches!(op.code, code::FD_PATH | code::FD_TUPLE);
+        let is_fact = matches!(
+            op.code,
+            code::FD_PATH | code::FD_TUPLE | code::BASE | code::DIRECTORY
+        );
+        let omitted = limits.omit.facts && is_fact;
         if !omitted && is_due(op.when, header.ret) {
             interpreter.run(op);
         }
@@ -110,7 +114,13 @@ impl Interpreter<'_> {
         match op.code {
             code::FD_PATH => {
                 let fd = self.descriptor(op);
+                facts::file(self.event, tid, fd, op.entries != 0);
                 facts::path(self.event, op.what, limit, tid, fd);
+                return;
+            }
+            code::BASE => return self.base(op, tid),
+            code::DIRECTORY => {
+                facts::directory(self.event, op.what, limit, tid);
                 return;
             }
             code::FD_TUPLE => {
@@ -151,6 +161,21 @@ impl Interpreter<'_> {
                 self.message(op, 0, at, most);
             }
             _ => {}
+        }
+    }
+
+    /// The directory that a path begins at: the root directory if the path is absolute.
+    fn base(&mut self, op: &Op, tid: u32) {
+        let Some([first]) = self.memory.exactly(self.arg(op.arg)) else {
+            return;
+        };
+        let limit = op.limit as usize;
+        match self.arg(op.len_arg) as i32 {
+            _ if first == b'/' => facts::changed_root(self.event, limit, tid),
+            fd if op.len_arg != ARG_RET && fd != libc::AT_FDCWD => {
+                facts::path(self.event, op.what, limit, tid, fd.into());
+            }
+            _ => facts::working_directory(self.event, op.what, limit, tid),
         }
     }
 

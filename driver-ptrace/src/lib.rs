@@ -2,9 +2,9 @@
 //!
 //! `trace` and `notify` are its two modes; `modes` chooses between them and registers the driver. Both compile their
 //! filter in `filter`. At a call they follow the capture plan (`interpret`), which reads the thread's `memory`, its
-//! `facts` from /proc (`proc_dir`, `threads`) and the ends of its `sockets`. `events` hands the result to the sink.
-//! `tracee` has the types for stopped threads, `clone` the flags of births, `id_map` maps by ids. `hiding` knows
-//! the calls by which programs hide from lanner, and `guard` keeps them away from lanner itself.
+//! `facts` from /proc (`proc_dir`, `threads`) and the ends of its `sockets` (`unix_diag`). `events` hands the result to
+//! the sink. `tracee` has the types for stopped threads, `clone` the flags of births, `id_map` maps by ids. `hiding`
+//! knows the calls by which programs hide from lanner, and `guard` keeps them away from lanner itself.
 
 mod clone;
 mod events;
@@ -22,6 +22,7 @@ mod sockets;
 mod threads;
 mod trace;
 mod tracee;
+mod unix_diag;
 
 pub use modes::{AnyMode, Notify};
 pub use trace::Ptrace;

@@ -112,6 +112,51 @@ pub(crate) fn descriptor(tid: u32, fd: i64) -> Option<Link> {
     })
 }
 
+/// The target of a link in a thread's folder.
+pub(crate) fn of_thread(tid: u32, name: &str) -> Option<Link> {
+    let path = Short::new(format_args!("/proc/{tid}/{name}"))?;
+    Link::read(libc::AT_FDCWD, path.c_str()?)
+}
+
+/// The status of the file behind a thread's descriptor (stat(2)).
+pub(crate) fn descriptor_status(tid: u32, fd: i64) -> Option<libc::stat> {
+    let name = Short::new(format_args!("/proc/{tid}/fd/{fd}"))?;
+    status(libc::AT_FDCWD, name.c_str()?)
+}
+
+/// The flags that the file behind a thread's descriptor was opened with, without `O_CLOEXEC`, which is the descriptor's.
+pub(crate) fn descriptor_flags(tid: u32, fd: i64) -> Option<u32> {
+    let name = Short::new(format_args!("/proc/{tid}/fdinfo/{fd}"))?;
+    let file = open(libc::AT_FDCWD, name.c_str()?, libc::O_RDONLY)?;
+    let mut room = [0; 256];
+    let text = std::str::from_utf8(read(&file, &mut room)?).ok()?;
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags:"))?;
+    let flags = u32::from_str_radix(flags.trim(), 8).ok()?;
+    Some(flags & !libc::O_CLOEXEC.cast_unsigned())
+}
+
+/// Reads a file, as far as there is room.
+fn read<'a>(file: &OwnedFd, into: &'a mut [u8]) -> Option<&'a [u8]> {
+    // SAFETY: the kernel writes at most as many bytes as `into` has.
+    let got = unsafe { libc::read(file.as_raw_fd(), into.as_mut_ptr().cast(), into.len()) };
+    into.get(..usize::try_from(got).ok()?)
+}
+
+/// The status of a file (stat(2)); of the folder itself if the name is empty.
+fn status(folder: i32, name: &CStr) -> Option<libc::stat> {
+    let mut status = MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: the name is a C string; the kernel writes one struct stat, for which all bit patterns are valid.
+    unsafe {
+        let error = libc::fstatat(
+            folder,
+            name.as_ptr(),
+            status.as_mut_ptr(),
+            libc::AT_EMPTY_PATH,
+        );
+        (error == 0).then(|| status.assume_init())
+    }
+}
+
 /// Whether one of a process's descriptors is a link to this.
 pub(crate) fn has_descriptor(pid: u32, target: &[u8]) -> bool {
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd"));
@@ -149,9 +194,7 @@ impl ProcDir {
     /// Reads a file, as far as there is room.
     pub(crate) fn read<'a>(&self, name: &CStr, into: &'a mut [u8]) -> Option<&'a [u8]> {
         let file = open(self.0.as_raw_fd(), name, libc::O_RDONLY)?;
-        // SAFETY: the kernel writes at most as many bytes as `into` has.
-        let got = unsafe { libc::read(file.as_raw_fd(), into.as_mut_ptr().cast(), into.len()) };
-        into.get(..usize::try_from(got).ok()?)
+        read(&file, into)
     }
 
     /// The file `stat` (proc_pid_stat(5)), which fits into a kilobyte.
@@ -166,16 +209,6 @@ impl ProcDir {
 
     /// The status of a link's target (stat(2)); of the folder itself if the name is empty.
     pub(crate) fn status(&self, name: &CStr) -> Option<libc::stat> {
-        let mut status = MaybeUninit::<libc::stat>::zeroed();
-        // SAFETY: the name is a C string; the kernel writes one struct stat, for which all bit patterns are valid.
-        unsafe {
-            let error = libc::fstatat(
-                self.0.as_raw_fd(),
-                name.as_ptr(),
-                status.as_mut_ptr(),
-                libc::AT_EMPTY_PATH,
-            );
-            (error == 0).then(|| status.assume_init())
-        }
+        status(self.0.as_raw_fd(), name)
     }
 }

@@ -1,4 +1,5 @@
-//! Both ends of a tracee's socket: asked of a duplicate of its descriptor, or looked up in /proc/TID/net.
+//! Both ends of a tracee's socket: asked of a duplicate of its descriptor, or looked up by its inode, with sock_diag(7) or
+//! in /proc/TID/net.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -8,18 +9,19 @@ use driver_api::event::{EventBuilder, Fact, Tuple};
 use zerocopy::IntoBytes;
 
 use crate::facts::attach_raw;
+use crate::unix_diag;
 
 /// Attaches both ends of a socket, and the names of Unix sockets.
 pub(crate) fn tuple(event: &mut EventBuilder, what: u8, tgid: u32, tid: u32, fd: i64) {
     let Ok(fd) = i32::try_from(fd) else { return };
     let Some((tuple, local, peer)) = duplicate(tgid, fd)
         .and_then(|socket| ends(&socket))
-        .or_else(|| from_proc(tid, fd))
+        .or_else(|| by_inode(tid, fd))
     else {
         return;
     };
     let tuple = if incomplete(&tuple) {
-        from_proc(tid, fd).map_or(tuple, |(found, ..)| found)
+        by_inode(tid, fd).map_or(tuple, |(found, ..)| found)
     } else {
         tuple
     };
@@ -63,7 +65,10 @@ fn ends(socket: &OwnedFd) -> Option<Ends> {
     tuple.protocol = protocol(socket);
     let (mut from, mut to) = (Vec::new(), Vec::new());
     match i32::from(tuple.family) {
-        libc::AF_UNIX => (from, to) = (unix_name(&local), unix_name(&remote)),
+        libc::AF_UNIX => {
+            [from, to] = [local, remote]
+                .map(|end| unix_diag::name(end.get(2..).unwrap_or_default()).to_vec());
+        }
         libc::AF_INET | libc::AF_INET6 => {
             (tuple.local_port, tuple.local) = inet(&local);
             (tuple.remote_port, tuple.remote) = inet(&remote);
@@ -100,14 +105,6 @@ fn protocol(socket: &OwnedFd) -> u16 {
     u16::try_from(protocol).unwrap_or(0)
 }
 
-fn unix_name(address: &[u8]) -> Vec<u8> {
-    match address.get(2..) {
-        None | Some([]) => Vec::new(),
-        Some(name @ [0, ..]) => name.to_vec(),
-        Some(name) => name.split(|b| *b == 0).next().unwrap_or_default().to_vec(),
-    }
-}
-
 fn inet(address: &[u8]) -> (u16, [u8; 16]) {
     let mut bytes = [0; 16];
     let port = address
@@ -121,14 +118,23 @@ fn inet(address: &[u8]) -> (u16, [u8; 16]) {
     (port, bytes)
 }
 
-/// Looks the socket up by its inode, in the tables of the tracee's network namespace.
-fn from_proc(tid: u32, fd: i32) -> Option<Ends> {
+/// Looks the socket up by its inode, in the tracee's network namespace.
+fn by_inode(tid: u32, fd: i32) -> Option<Ends> {
     let link = fs::read_link(format!("/proc/{tid}/fd/{fd}")).ok()?;
     let inode = link
         .to_str()?
         .strip_prefix("socket:[")?
         .strip_suffix(']')?
         .to_owned();
+    let unix = Tuple {
+        family: u16::try_from(libc::AF_UNIX).unwrap_or(0),
+        ..Tuple::default()
+    };
+    if shares_network(tid)
+        && let Some((local, peer)) = inode.parse().ok().and_then(unix_diag::names)
+    {
+        return Some((unix, local, peer));
+    }
     let tables = [
         ("tcp", libc::AF_INET, libc::IPPROTO_TCP),
         ("tcp6", libc::AF_INET6, libc::IPPROTO_TCP),
@@ -156,8 +162,9 @@ fn from_proc(tid: u32, fd: i32) -> Option<Ends> {
             }
         }
     }
-    let unix = fs::read_to_string(format!("/proc/{tid}/net/unix")).ok()?;
-    let line = unix
+    // the table has no peers
+    let table = fs::read_to_string(format!("/proc/{tid}/net/unix")).ok()?;
+    let line = table
         .lines()
         .find(|line| line.split_whitespace().nth(6) == Some(&inode))?;
     let name = line.split_whitespace().nth(7).unwrap_or_default();
@@ -166,14 +173,13 @@ fn from_proc(tid: u32, fd: i32) -> Option<Ends> {
     } else {
         name.to_owned()
     };
-    Some((
-        Tuple {
-            family: u16::try_from(libc::AF_UNIX).unwrap_or(0),
-            ..Tuple::default()
-        },
-        name.into_bytes(),
-        Vec::new(),
-    ))
+    Some((unix, name.into_bytes(), Vec::new()))
+}
+
+/// Whether a thread has lanner's network namespace. Where the kernel has no network namespaces, there are no links.
+fn shares_network(tid: u32) -> bool {
+    let namespace = |of: &str| fs::read_link(format!("/proc/{of}/ns/net")).ok();
+    namespace("self") == namespace(&tid.to_string())
 }
 
 /// Parses an address like "0100007F:1F90": words in host order, the port as a number.
@@ -186,4 +192,76 @@ fn hex_address(text: &str) -> Option<([u8; 16], u16)> {
         }
     }
     Some((bytes, u16::from_str_radix(port, 16).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Error;
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
+    use std::process;
+
+    use super::*;
+
+    fn inode_of(socket: &impl AsRawFd) -> u32 {
+        let inode = fs::metadata(format!("/proc/self/fd/{}", socket.as_raw_fd()));
+        inode.map_or(0, |inode| inode.ino() as u32)
+    }
+
+    /// Whether a lookup by inode gives what the kernel says about a descriptor.
+    fn assert_same(what: &str, socket: impl Into<OwnedFd>, has_peer: bool) -> Result<(), Error> {
+        let socket = socket.into();
+        let asked = ends(&socket).ok_or_else(Error::last_os_error)?;
+        assert_eq!(!asked.2.is_empty(), has_peer, "{what}");
+        assert_eq!(
+            by_inode(process::id(), socket.as_raw_fd()),
+            Some(asked),
+            "{what}"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_unix_socket_is_found_by_its_inode_with_both_ends() -> Result<(), Error> {
+        let place = tempfile::tempdir()?;
+        let path = place.path().join("listener");
+        let by_path = UnixListener::bind(&path)?;
+        if unix_diag::names(inode_of(&by_path)).is_none() {
+            test_support::skipped("the kernel lacks CONFIG_UNIX_DIAG");
+            return Ok(());
+        }
+        let abstract_name = SocketAddr::from_abstract_name(format!("a\0b @{}", process::id()))?;
+        let by_name = UnixListener::bind_addr(&abstract_name)?;
+        let waiting = UnixStream::connect(&path)?;
+        assert_same(
+            "a connection that waits to be accepted",
+            waiting.try_clone()?,
+            true,
+        )?;
+        let accepted = by_path.accept()?.0;
+        assert_same("a connection that was accepted", waiting, true)?;
+        assert_same("the listener's end", accepted, false)?;
+        assert_same(
+            "an abstract name",
+            UnixStream::connect_addr(&abstract_name)?,
+            true,
+        )?;
+        assert_same("a listener", by_name, false)?;
+        assert_same("a pair", UnixStream::pair()?.0, false)?;
+        let receiver = UnixDatagram::bind(place.path().join("receiver"))?;
+        let sender = UnixDatagram::unbound()?;
+        assert_same("datagrams without a peer", sender.try_clone()?, false)?;
+        sender.connect_addr(&receiver.local_addr()?)?;
+        assert_same("datagrams", sender, true)?;
+        // the listener's name is the one that it was bound to
+        let link = place.path().join("link");
+        symlink(&path, &link)?;
+        assert_same(
+            "a connection through a link",
+            UnixStream::connect(&link)?,
+            true,
+        )?;
+        Ok(())
+    }
 }

@@ -56,7 +56,8 @@ fn main() {
     fs::create_dir_all(corpus.join("recording")).expect("make a folder");
     for (number, some) in events.chunks(RECORDED_EVENTS).enumerate() {
         let path = corpus.join(format!("recording/seed-{number}"));
-        let mut writer = Writer::create(&path, Clock::fixed(0)).expect("write a recording");
+        let file = fs::File::create(&path).expect("write a recording");
+        let mut writer = Writer::new(file, Clock::fixed(0)).expect("write a recording");
         for event in some {
             let event = driver_api::event::Event::parse(event).expect("an event");
             writer.event(&event).expect("write a recording");

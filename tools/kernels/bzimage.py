@@ -1,6 +1,5 @@
-"""Extracts the ELF file from a kernel image, so that qemu can start it and the guest need not unpack it.
-
-Under emulation that saves seconds at each boot. Documentation/arch/x86/boot.rst has the header.
+"""Reads a kernel image: its release, and the ELF file in it. qemu can start the ELF file itself, and the guest need not
+unpack it, which saves seconds at each boot under emulation. Documentation/arch/x86/boot.rst has the header.
 """
 
 import gzip
@@ -13,6 +12,15 @@ import subprocess
 # include/xen/interface/elfnote.h: the entry point for a loader such as qemu's
 XEN_ELFNOTE_PHYS32_ENTRY = 18
 PT_NOTE = 4
+
+
+def release(image):
+    """The release in the bytes of a bzImage, such as 4.19.79, or None."""
+    if image[0x202:0x206] != b"HdrS":
+        return None
+    (at,) = struct.unpack_from("<H", image, 0x20E)
+    words = image[0x200 + at:].split(b"\0", 1)[0].decode(errors="replace").split() if at else []
+    return words[0] if words else None
 
 
 def startable(image):

@@ -15,6 +15,8 @@ older_than() {
 
 # features that this kernel lacks, so that rows cannot require them (FEATURES in judge.py)
 [ -e /sys/kernel/btf/vmlinux ] || echo "@lacks btf"
+# BPF_RAW_TRACEPOINT_OPEN: without it, ebpf-legacy reads the formats of tracepoints in tracefs, which only root may read
+older_than 4 17 && echo "@lacks raw tracepoints"
 # SECCOMP_USER_NOTIF_FLAG_CONTINUE
 older_than 5 5 && echo "@lacks notify"
 

@@ -12,6 +12,7 @@ MODE_GAP, OTHER_MODE = "trace mode", "notify"
 # them, and the gap that must report that.
 FEATURES = {
     "btf": ("ebpf-core", "kernel types"),
+    "raw tracepoints": ("ebpf-legacy", "a tracefs that lanner can read"),
     "notify": ("ptrace", "seccomp user notification"),
 }
 # Gaps that permit missing data.

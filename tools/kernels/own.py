@@ -3,12 +3,14 @@
 import os
 import re
 
+import bzimage
 import store
 
-# What the machine needs of a kernel, built in. It loads no modules: those that test-kernels passes by --kernel have none.
+# What the machine and the suites need of a kernel, built in: kernels that test-kernels passes by --kernel have no modules.
+# UNIX_DIAG has the other end of a Unix socket for ptrace before Linux 5.6.
 REQUIRED = (
-    "64BIT", "BLK_DEV_INITRD", "BINFMT_ELF", "BINFMT_SCRIPT", "DEVTMPFS", "PROC_FS", "SYSFS", "TMPFS", "UNIX", "PCI",
-    "VIRTIO_PCI", "VIRTIO_CONSOLE",
+    "64BIT", "BLK_DEV_INITRD", "BINFMT_ELF", "BINFMT_SCRIPT", "DEVTMPFS", "PROC_FS", "SYSFS", "TMPFS", "UNIX",
+    "UNIX_DIAG", "PCI", "VIRTIO_PCI", "VIRTIO_CONSOLE",
 )
 
 
@@ -41,5 +43,7 @@ def put(text):
         if missing:
             options = " ".join(f"CONFIG_{option}=y" for option in missing)
             raise RuntimeError(f"--kernel {text}: {config} lacks {options}: build the kernel with them")
-    store.put(name, image, None, {"from": f"{name}, a kernel of one's own"})
+    with open(image, "rb") as file:
+        release = bzimage.release(file.read())
+    store.put(name, image, None, {"from": f"{release or 'unknown release'}, a kernel of one's own"})
     return name

@@ -62,7 +62,11 @@ ROWS = (
         f"knows_bpf_capability && ulimit -l 64 && set_sysctl {PARANOID} 2", f"ulimit -l unlimited; set_sysctl {PARANOID} 3"),
     Row("... and RLIMIT_MEMLOCK 64 MiB", "+bpf,+perfmon", DRIVERS, FEW,
         f"knows_bpf_capability && ulimit -l 65536 && set_sysctl {PARANOID} 2", f"ulimit -l unlimited; set_sysctl {PARANOID} 3"),
-    Row("a user with CAP_SYS_ADMIN, CAP_SYS_RESOURCE", ENOUGH_BEFORE, DRIVERS),
+    Row("a user with CAP_SYS_ADMIN, CAP_SYS_RESOURCE", ENOUGH_BEFORE, DRIVERS, needs=("btf", "raw tracepoints")),
+    # before Linux 4.17
+    Row("... and a readable tracefs", ENOUGH_BEFORE, DRIVERS,
+        before="older_than 4 17 && mount -o remount,mode=755 /sys/kernel/tracing",
+        after="older_than 4 17 && mount -o remount,mode=700 /sys/kernel/tracing"),
     Row("root, perf_event_paranoid 4", "root", DRIVERS, **sysctl(PARANOID, 4, 3)),
     Row("root, no tracefs", "root", DRIVERS, **NO_TRACEFS),
     Row("root, no kernel types, --btf FILE", "root", (CORE,), drivers=(CORE,), **TYPES_IN_FILE),

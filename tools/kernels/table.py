@@ -1,11 +1,14 @@
 """Prints the matrix, and writes it into docs/drivers.md."""
 
+import datetime
 import os
 
 from judge import FAILED, GAP, MODE_GAP
 from rows import DRIVERS
 
-BEGIN, END = "<!-- matrix: made by `make test-kernels`; do not edit -->", "<!-- end of the matrix -->"
+# Where a page has the matrix of Debian's kernels, and where that of kernels of one's own: the lines before and after it.
+DEBIAN = ("<!-- matrix: made by `make test-kernels`; do not edit -->", "<!-- end of the matrix -->")
+OWN = ("<!-- own kernels: made by `tools/test-kernels --kernel`; do not edit -->", "<!-- end of own kernels -->")
 
 
 class Gaps:
@@ -75,13 +78,20 @@ def document(results, kernels):
     return {"kernels": kernels, "rows": [row(key, *pair) for key, rows in results.items() for pair in rows]}
 
 
-def write(page, text):
-    """Puts the lines between the page's two markers."""
+def measured(options):
+    """When kernels of one's own were measured, and with which options. Debian's have versions instead."""
+    words = " ".join(["tools/test-kernels", *options])
+    return [f"Measured on {datetime.date.today().isoformat()} by `{words}`."]
+
+
+def write(page, text, marks=DEBIAN):
+    """Puts the lines between the page's two marks."""
+    begin, end = marks
     with open(page, encoding="utf-8") as file:
-        before, _, rest = file.read().partition(BEGIN)
-    after = rest.partition(END)[2]
+        before, _, rest = file.read().partition(begin)
+    after = rest.partition(end)[2]
     if not after:
-        raise RuntimeError(f"{page} has not the lines {BEGIN} and {END}")
+        raise RuntimeError(f"{page} lacks the lines {begin} and {end}")
     with open(page + ".new", "w", encoding="utf-8") as file:
-        file.write(before + BEGIN + "\n\n" + "\n".join(text) + "\n\n" + END + after)
+        file.write(before + begin + "\n\n" + "\n".join(text) + "\n\n" + end + after)
     os.rename(page + ".new", page)

@@ -1,6 +1,8 @@
 """Tests what the judge calls passed, a gap, and failed. Run by `python3 -m unittest discover -s tools/kernels`."""
 
 import json
+import os
+import tempfile
 import unittest
 
 import judge
@@ -127,6 +129,21 @@ class Judge(unittest.TestCase):
         self.assertEqual(row["drivers"]["ebpf-core"]["gaps"], [GAP])
         self.assertEqual(row["drivers"]["ptrace"]["verdict"], judge.PASSED)
         self.assertEqual(row["auto"], {"driver": "ptrace", "faults": []})
+
+    def test_a_page_has_the_kernels_of_ones_own_beside_the_others(self):
+        with tempfile.TemporaryDirectory() as place:
+            page = os.path.join(place, "page.md")
+            text = "\n".join(["first", *table.DEBIAN, "between", *table.OWN, "last"])
+            with open(page, "w", encoding="utf-8") as file:
+                file.write(text)
+            table.write(page, [*table.measured(["--few", "--kernel 4.14=..."]), "", "rows"], table.OWN)
+            with open(page, encoding="utf-8") as file:
+                parts = file.read().split(table.OWN[0])
+            self.assertEqual(parts[0], text.split(table.OWN[0])[0])
+            self.assertRegex(parts[1], r"Measured on \d{4}-\d\d-\d\d by `tools/test-kernels --few --kernel 4.14=...`.\n\nrows\n")
+            self.assertTrue(parts[1].endswith("last"))
+            with self.assertRaises(RuntimeError):
+                table.write(page, [], ("<!-- no such line -->", "<!-- -->"))
 
     def test_auto_has_to_take_the_best_and_to_say_why(self):
         self.assertIn("should have been taken", self.failed("auto", auto="lanner: driver ebpf-core\n@end 0"))

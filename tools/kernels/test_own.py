@@ -1,9 +1,11 @@
 """Tests what `--kernel` takes. Run by `python3 -m unittest discover -s tools/kernels`."""
 
 import os
+import struct
 import tempfile
 import unittest
 
+import bzimage
 import own
 
 
@@ -29,6 +31,15 @@ class Own(unittest.TestCase):
     def test_an_image_whose_name_has_a_colon_is_taken_as_it_is(self):
         image = self.file("a:b", "")
         self.assertEqual(own.parse(f"mine={image}"), ("mine", image, None))
+
+    def test_the_release_is_read_from_the_image(self):
+        header = bytearray(0x300)
+        header[0x202:0x206] = b"HdrS"
+        self.assertIsNone(bzimage.release(header))
+        struct.pack_into("<H", header, 0x20E, 0x80)
+        header[0x280:0x2A0] = b"4.19.79 (root@vm) #1 SMP Mon 30\0"
+        self.assertEqual(bzimage.release(header), "4.19.79")
+        self.assertIsNone(bzimage.release(b""))
 
     def test_other_texts_are_refused(self):
         for text in ("4.14", f"={self.image}", f"../up={self.image}", "4.14=", f"4.14={self.image}:none", "4.14=none"):

@@ -10,6 +10,9 @@ pub const MAX: usize = 32768;
 /// In a fork's fifth argument: the driver has determined what parent and child share.
 pub const FORK_SEEN: u64 = 0x8000_0000_0000_0000;
 
+/// In [`OpenedFile::flags`]: not known.
+pub const FLAGS_UNKNOWN: u32 = 0xffff_ffff;
+
 /// In [`AttachmentHeader::what`]: ignore this attachment, a better one follows.
 pub const REPLACED: u8 = 255;
 
@@ -158,7 +161,7 @@ impl Flags {
     /// An attachment was left out, because the event would have been larger than [`MAX`].
     pub const INCOMPLETE: u16 = 4;
     /// Captured at the entry of a call that does return: `ret` has no meaning, and the event has neither what the
-    /// kernel writes into memory nor facts. On an exit: the thread's wait status could not be determined.
+    /// kernel writes into memory nor facts, except where its paths begin. On an exit: the thread's wait status could not be determined.
     pub const ENTRY: u16 = 8;
 
     /// The call opened a file, and the file was created by that.
@@ -238,6 +241,15 @@ pub enum Fact {
     Peer = 25,
     /// The program's file and the process's capabilities, a [`Program`].
     Program = 26,
+    /// Resolved path of the directory that the first path of a call begins at, if that path is relative.
+    Base = 27,
+    /// The same for the second path of a call.
+    Base2 = 28,
+    /// Resolved path of the thread's root directory, where an absolute path of the call begins, if it is not the root of
+    /// the mount namespace. Of chroot(2): the new root directory.
+    Root = 29,
+    /// [`OpenedFile`]: the file that was opened.
+    File = 30,
 }
 
 impl Fact {
@@ -255,6 +267,10 @@ impl Fact {
             Self::Local => "local",
             Self::Peer => "peer",
             Self::Program => "program",
+            Self::Base => "base",
+            Self::Base2 => "base2",
+            Self::Root => "root",
+            Self::File => "file",
         }
     }
 
@@ -272,6 +288,10 @@ impl Fact {
             24 => Self::Local,
             25 => Self::Peer,
             26 => Self::Program,
+            27 => Self::Base,
+            28 => Self::Base2,
+            29 => Self::Root,
+            30 => Self::File,
             _ => return None,
         })
     }
@@ -424,6 +444,41 @@ pub struct Program {
     pub gid: u32,
     /// A [`Layer`], or [`Layer::UNKNOWN`].
     pub layer: u32,
+}
+
+/// A file that was opened.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct OpenedFile {
+    /// The inode's number, as the file system that has the file counts it.
+    pub inode: u64,
+    /// The device of the file system, major number in the upper 12 of 32 bits, minor number in the lower 20.
+    pub device: u32,
+    /// The file's permissions and type.
+    pub mode: u32,
+    /// The flags that the file was opened with, `O_*`; all ones: not known.
+    pub flags: u32,
+    /// 0.
+    pub unused: u32,
+}
+
+impl OpenedFile {
+    /// The device number in the form of `device`.
+    pub const fn device(major: u32, minor: u32) -> u32 {
+        major << 20 | minor & 0xf_ffff
+    }
+
+    /// The major and the minor number of the device.
+    pub const fn device_numbers(&self) -> (u32, u32) {
+        (self.device >> 20, self.device & 0xf_ffff)
+    }
+
+    /// Whether it is a directory.
+    pub const fn is_directory(&self) -> bool {
+        self.mode & 0o170_000 == 0o040_000
+    }
 }
 
 /// The layer of an overlay file system that a file is in.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::layout::{AttachmentHeader, VERSION};
-use super::{Abi, Encoding, Fact, Header, Ids, Kind, Part, Program, Status, Tuple};
+use super::{Abi, Encoding, Fact, Header, Ids, Kind, OpenedFile, Part, Program, Status, Tuple};
 
 /// What a path begins with whose first components were cut off or could not be read.
 pub const CUT: &[u8] = b"...";
@@ -172,6 +172,13 @@ impl<'a> Event<'a> {
         self.fact(Fact::Program)
             .and_then(|a| Program::read_from_prefix(a.bytes).ok())
             .map(|(program, _)| program)
+    }
+
+    /// The file that was opened, if the event has it.
+    pub fn opened(&self) -> Option<OpenedFile> {
+        self.fact(Fact::File)
+            .and_then(|a| OpenedFile::read_from_prefix(a.bytes).ok())
+            .map(|(file, _)| file)
     }
 
     /// A copy of the event's bytes, which [`Event::parse`] reads again.

@@ -69,6 +69,10 @@ impl Plan {
                 self.flags |= flag::LARGE;
             }
             code::FD_PATH | code::FD_TUPLE => self.fact = self.ops,
+            code::BASE | code::DIRECTORY => {
+                self.flags |= flag::DIRECTORIES;
+                self.fact = self.fact.min(self.ops);
+            }
             _ => {}
         }
         self.op[usize::from(self.ops)] = op;
@@ -164,23 +168,38 @@ impl<'a> PlanBuilder<'a> {
         let (code, when, limit) = match fact.fact {
             Fact::Path => (code::FD_PATH, when::SUCCESS, FACT_MAX),
             Fact::Tuple => (code::FD_TUPLE, when::CONNECTED, 0),
+            Fact::Cwd | Fact::Root => (code::DIRECTORY, when::SUCCESS, FACT_MAX),
+            Fact::Base | Fact::Base2 => (code::BASE, when::ALWAYS, FACT_MAX),
             // these are no facts about a descriptor: drivers attach them to events without a plan
             Fact::Exe
-            | Fact::Cwd
             | Fact::Argv
             | Fact::Env
             | Fact::Ids
             | Fact::Comm
             | Fact::Local
             | Fact::Peer
-            | Fact::Program => return Op::default(),
+            | Fact::Program
+            | Fact::File => return Op::default(),
         };
+        let params = self.call.map_or(&[][..], |call| call.params);
+        let descriptor = match fact.of.and_then(|at| params.get(usize::from(at))) {
+            Some(Param {
+                kind: Kind::Path(Some(descriptor)),
+                ..
+            }) => self.register(*descriptor),
+            _ => ARG_RET,
+        };
+        let in_register = params
+            .iter()
+            .any(|param| matches!(param.kind, Kind::Flags(set, _) if set.name == "open"));
         Op {
             code,
             what: fact.fact as u8,
             arg: fact.of.map_or(ARG_RET, |at| self.register(at)),
             when,
+            len_arg: descriptor,
             limit,
+            entries: u8::from(code == code::FD_PATH && !in_register),
             ..Op::default()
         }
     }

@@ -46,6 +46,8 @@ pub mod flag {
     pub const LARGE: u8 = 16;
     /// Other calls are made through it: [`Multiplexed`](super::Multiplexed) says which.
     pub const MULTIPLEXER: u8 = 32;
+    /// It has facts about directories of the thread.
+    pub const DIRECTORIES: u8 = 64;
 }
 
 /// What an operation fetches.
@@ -70,6 +72,11 @@ pub mod code {
     pub const MMSG: u8 = 8;
     /// Another operation: the value of an argument chooses it among [`variants`](super::variants).
     pub const VARIANT: u8 = 9;
+    /// Fact: the directory that the path in register `arg` begins at. `len_arg` is the register of the descriptor that a
+    /// relative path is relative to; [`ARG_RET`](super::ARG_RET): none.
+    pub const BASE: u8 = 10;
+    /// Fact: a directory of the thread, its working directory or its root directory, as `what` says.
+    pub const DIRECTORY: u8 = 11;
 }
 
 /// When an operation is carried out.
@@ -130,7 +137,7 @@ pub struct Op {
     pub limit: u32,
     /// Bytes to add to the length; of a variant, the register of the second selector or [`ARG_RET`].
     pub add: u16,
-    /// Entries to look at, at most.
+    /// Entries to look at, at most; of [`code::FD_PATH`], 1: no register has the flags that the file was opened with.
     pub entries: u8,
     /// How many of the upper bits of the register with the length do not count, and [`LEN_SIGNED`].
     pub len_unused: u8,
@@ -149,7 +156,7 @@ pub struct Plan {
     /// Index of the one operation that gathers ([`code::IOV`], [`code::MSG`], [`code::MMSG`]), or of the first
     /// argument vector ([`code::STRV`]), which the second one follows; [`OPS`]: none.
     pub vector: u8,
-    /// Index of the one fact; [`OPS`]: none.
+    /// Index of the one fact about a descriptor, or of the first about a directory; [`OPS`]: none.
     pub fact: u8,
     /// The operations, in the order of the attachments.
     pub op: [Op; OPS],

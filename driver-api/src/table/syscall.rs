@@ -174,12 +174,12 @@ impl Syscall {
     }
 }
 
-/// A fact and the descriptor it is about.
+/// A fact and what it is about.
 #[derive(Debug)]
 pub struct FactOf {
     /// The fact.
     pub fact: Fact,
-    /// The parameter that is the descriptor; none: the returned one.
+    /// The parameter that is the descriptor or the path; none: the returned descriptor, or the thread.
     pub of: Option<u8>,
 }
 

@@ -19,13 +19,13 @@ const COMPONENTS: usize = 96;
 /// Open files of this process that the search knows everything about.
 pub(super) struct Known {
     /// A memfd with a unique name.
-    memfd: OwnedFd,
+    pub(super) memfd: OwnedFd,
     /// The same file by another descriptor.
     duplicate: OwnedFd,
     /// The name of its dentry.
     name: String,
     /// A file whose path crosses a mount.
-    proc: File,
+    pub(super) proc: File,
     /// A file on disk.
     exe: Option<File>,
 }

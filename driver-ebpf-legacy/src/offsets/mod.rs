@@ -9,6 +9,7 @@
 mod calls;
 mod error;
 mod files;
+mod opened;
 mod peek;
 mod rings;
 mod sockets;
@@ -35,13 +36,18 @@ pub(crate) struct Discovered {
 }
 
 /// Facts: the offsets that they need, and the names of their gaps.
-const FACTS: [(u32, &str); 15] = [
+const FACTS: [(u32, &str); 17] = [
     (have::PATH | have::FD, "resolved paths of descriptors"),
     (have::EXE | have::PATH, "resolved paths of executables"),
     (
         have::CWD | have::PATH,
-        "working directories of new programs",
+        "working directories, root directories, and where relative paths begin",
     ),
+    (
+        have::FILE,
+        "inodes, devices and flags of opened files from the kernel",
+    ),
+    (have::CREATED, "whether an open has created its file"),
     (
         have::STRINGS,
         "argv and environment of new programs as the kernel has them",
@@ -57,7 +63,7 @@ const FACTS: [(u32, &str); 15] = [
     ),
     (have::GROUPS, "process groups and sessions of new programs"),
     (
-        have::THREAD_PID | have::FD | have::PARENT,
+        have::THREAD_PID | have::FD | have::CWD | have::PARENT,
         "what a new process shares with its parent, and its id in its own PID namespace",
     ),
     (have::TTY, "terminals of new programs"),
@@ -153,6 +159,7 @@ fn search(peek: &mut Peek, off: &mut Offsets, me: u64) -> Option<()> {
     let known = files::Known::open(peek)?;
     if files::descriptors(peek, off, &task, &known).is_some() {
         files::paths(peek, off, me, &known);
+        opened::file(peek, off, me, &known);
         if sockets::internet(peek, off, me).is_some() {
             sockets::internet6(peek, off, me);
             sockets::unix(peek, off, me);

@@ -1,22 +1,20 @@
-//! Checks that Linux 4.14 would load the programs. It cannot be booted here, so a model of its verifier goes through each
+//! Checks that Linux 4.14 would load the programs. It needs no such kernel: a model of its verifier goes through each
 //! program, refuses what that verifier refuses, and compares the work with its limits.
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod bounds;
 mod helpers;
 mod memory;
+#[path = "../objects/mod.rs"]
+mod objects;
 mod state;
 mod walk;
 
 use std::collections::BTreeMap;
 
 use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget, SymbolKind};
+use objects::objects;
 use walk::{Effort, Insn, Map, follow};
-
-const OBJECTS: [&[u8]; 2] = [
-    include_bytes!(concat!(env!("OUT_DIR"), "/legacy.o")),
-    include_bytes!(concat!(env!("OUT_DIR"), "/peek.o")),
-];
 
 fn number(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
@@ -68,8 +66,8 @@ fn parse(bytes: &[u8]) -> (Vec<Map>, BTreeMap<String, Vec<Insn>>) {
 #[test]
 fn every_program_passes_the_verifier_of_the_oldest_kernel() {
     let mut refused = Vec::new();
-    for object in OBJECTS {
-        let (maps, programs) = parse(object);
+    for (object, bytes) in objects() {
+        let (maps, programs) = parse(bytes);
         assert!(!programs.is_empty());
         for (name, code) in programs {
             match follow(&code, &maps) {
@@ -79,11 +77,11 @@ fn every_program_passes_the_verifier_of_the_oldest_kernel() {
                     pending,
                     stack,
                 }) => println!(
-                    "{name}: {} instructions, {processed} processed, {states} states, {pending} pending, {stack} bytes of stack",
+                    "{object}, {name}: {} instructions, {processed} processed, {states} states, {pending} pending, {stack} bytes of stack",
                     code.len()
                 ),
                 Err((at, why, effort)) => {
-                    refused.push(format!("{name}: at {at}: {why} ({effort:?})"));
+                    refused.push(format!("{object}, {name}: at {at}: {why} ({effort:?})"));
                 }
             }
         }

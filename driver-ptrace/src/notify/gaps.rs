@@ -69,6 +69,7 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
             trace,
         ),
         Gap::program(),
+        Gap::named_files(),
         Gap::new(
             "the moment of births",
             "the calls that make processes and threads are left alone, so that a birth is reported when the child \

@@ -118,14 +118,16 @@ fn gaps(host: &Host) -> Vec<Gap> {
              descriptors, can put another file in its place",
             "use an eBPF driver",
         ),
+        Gap::named_files(),
         Gap::new(
             "memory of files on a FUSE file system",
             "reading it waits for the file system's server, which can keep lanner waiting",
             "use an eBPF driver for programs that may start such servers",
         ),
         Gap::new(
-            "the other end of a Unix socket before Linux 5.6",
-            "it is asked of a duplicate of the descriptor (pidfd_getfd), and /proc/net/unix does not have it",
+            "the other end of some Unix sockets before Linux 5.6",
+            "lanner cannot duplicate the descriptor there (pidfd_getfd) and asks sock_diag(7), which needs CONFIG_UNIX_DIAG \
+             and knows only sockets in lanner's own network namespace",
             "use Linux 5.6 or later, or an eBPF driver",
         ),
         Gap::new(

@@ -45,6 +45,8 @@ pub(crate) fn play(scene: &str, args: &[String]) -> ExitCode {
         "ticks" => ticks(arg(0)),
         "surroundings" => surroundings(arg(0)),
         "resolved" => resolved(arg(0)),
+        "directories" => crate::directories::act(arg(0)),
+        "opened" => crate::directories::open(arg(0)),
         "below" => below(arg(0), arg(1).parse().unwrap_or(0)),
         "rings" => crate::rings::act(arg(0)),
         "interrupted" => interrupted(),

@@ -17,6 +17,7 @@ mod actor;
 mod arm;
 mod begin;
 mod deliver;
+mod directories;
 mod exec;
 mod held;
 mod memory;
@@ -43,6 +44,7 @@ fn cases() -> Vec<Case> {
         begin::CASES,
         deliver::CASES,
         memory::CASES,
+        directories::CASES,
         exec::CASES,
         rings::CASES,
         running::CASES,

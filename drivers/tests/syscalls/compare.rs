@@ -179,8 +179,9 @@ fn attachments(faults: &mut Vec<Fault>, truth: &Truth, event: &Event<'_>, entry_
         .filter(|a| a.what != driver_api::event::layout::REPLACED);
     for found in found {
         let found = seen(&found);
-        // ids and the facts of an exec's file are compared by the other suite
-        if found.what != Fact::Ids as u8 && found.what != Fact::Program as u8 {
+        // ids and the facts of files are compared by the other suite
+        let elsewhere = [Fact::Ids, Fact::Program, Fact::File];
+        if !elsewhere.iter().any(|fact| found.what == *fact as u8) {
             let pair = pairs.entry((found.what, found.part)).or_default();
             pair.1.push(found);
         }

@@ -14,9 +14,14 @@ fn whole(fact: Fact, bytes: Vec<u8>) -> Want {
 
 /// The path behind a descriptor; pipes, sockets and anonymous inodes have none.
 pub(crate) fn path(fd: i64) -> Option<Want> {
-    let link = fs::read_link(format!("/proc/self/fd/{fd}")).ok()?;
+    directory(Fact::Path, &format!("fd/{fd}"))
+}
+
+/// The target of a link of this thread in /proc, if it is a path.
+pub(crate) fn directory(fact: Fact, name: &str) -> Option<Want> {
+    let link = fs::read_link(format!("/proc/thread-self/{name}")).ok()?;
     let link = link.into_os_string().into_vec();
-    link.starts_with(b"/").then(|| whole(Fact::Path, link))
+    link.starts_with(b"/").then(|| whole(fact, link))
 }
 
 type Getter = unsafe extern "C" fn(i32, *mut libc::sockaddr, *mut libc::socklen_t) -> i32;

@@ -3,7 +3,7 @@
 
 use driver_api::event::{Abi, Fact, Part, Status};
 use driver_api::request::Limits;
-use driver_api::table::{self, Buffer, Kind, Len, LenFrom, NARROW, Syscall, Written};
+use driver_api::table::{self, Buffer, FactOf, Kind, Len, LenFrom, NARROW, Syscall, Written};
 
 use nix::unistd::{SysconfVar, sysconf};
 
@@ -50,6 +50,9 @@ pub(crate) fn wants(made: &Made<'_>) -> Vec<Want> {
             .map_or(made.ret, |of| i64::from(made.arg(of) as i32));
         match fact.fact {
             Fact::Path if made.ret >= 0 => wants.extend(facts::path(fd)),
+            Fact::Cwd if made.ret >= 0 => wants.extend(facts::directory(Fact::Cwd, "cwd")),
+            Fact::Root if made.ret >= 0 => wants.extend(facts::directory(Fact::Root, "root")),
+            Fact::Base | Fact::Base2 => wants.extend(made.base(fact)),
             Fact::Tuple if made.ret >= 0 || made.ret == -i64::from(libc::EINPROGRESS) => {
                 wants.extend(facts::socket(fd));
             }
@@ -177,6 +180,24 @@ impl Made<'_> {
                 u64::try_from(value).unwrap_or(0)
             }
             (value, Some(width)) => value & (u64::MAX >> (64 - 8 * width.bytes(narrow))),
+        }
+    }
+
+    /// The directory that a path begins at.
+    fn base(&self, fact: &FactOf) -> Option<Want> {
+        let param = fact.of?;
+        let first = self.arena.read(self.arg(param), 1)?;
+        let Kind::Path(descriptor) = self.call.params[usize::from(param)].kind else {
+            return None;
+        };
+        let fd = descriptor.map_or(libc::AT_FDCWD, |at| self.arg(at) as i32);
+        match fd {
+            // the root of the mount namespace needs no words
+            _ if first == b"/" => {
+                facts::directory(Fact::Root, "root").filter(|root| root.bytes != b"/")
+            }
+            libc::AT_FDCWD => facts::directory(fact.fact, "cwd"),
+            fd => facts::directory(fact.fact, &format!("fd/{fd}")),
         }
     }
 

@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use driver_api::event::{Attachment, Encoding, Event, Fact, Ids, Layer, Program, Tuple};
+use driver_api::event::layout::FLAGS_UNKNOWN;
+use driver_api::event::{
+    Attachment, Encoding, Event, Fact, Ids, Layer, OpenedFile, Program, Tuple,
+};
 
 use super::json::{self, Members};
 use super::sockaddr::{INET, INET6};
@@ -34,9 +37,20 @@ pub(super) fn object(out: &mut String, event: &Event<'_>) {
             // Part of the tuple, if there is one.
             Fact::Local | Fact::Peer if event.tuple().is_some() => {}
             Fact::Argv | Fact::Env => json::strings(members.key(fact.name()), &attached),
-            Fact::Path | Fact::Exe | Fact::Cwd | Fact::Comm | Fact::Local | Fact::Peer => {
-                text(members.key(fact.name()), &attached);
+            Fact::File => {
+                if let Some(found) = event.opened() {
+                    file(members.key(fact.name()), &found);
+                }
             }
+            Fact::Path
+            | Fact::Exe
+            | Fact::Cwd
+            | Fact::Comm
+            | Fact::Local
+            | Fact::Peer
+            | Fact::Base
+            | Fact::Base2
+            | Fact::Root => text(members.key(fact.name()), &attached),
         }
     }
     members.end();
@@ -99,6 +113,17 @@ fn ids(out: &mut String, ids: &Ids) {
     members.number("egid", ids.egid);
     members.number("tty", ids.tty);
     members.number("memfd", ids.memfd);
+    members.end();
+}
+
+fn file(out: &mut String, file: &OpenedFile) {
+    let mut members = Members::object(out);
+    members.number("inode", file.inode);
+    members.number("device", file.device);
+    members.word("mode", &format!("0{:o}", file.mode));
+    if file.flags != FLAGS_UNKNOWN {
+        members.word("flags", &format!("{:#x}", file.flags));
+    }
     members.end();
 }
 

@@ -42,7 +42,7 @@ pub(super) enum Place {
     State(u8),
 }
 
-const FACTS: [Fact; 10] = [
+const FACTS: [Fact; 13] = [
     Fact::Path,
     Fact::Tuple,
     Fact::Exe,
@@ -53,6 +53,9 @@ const FACTS: [Fact; 10] = [
     Fact::Comm,
     Fact::Local,
     Fact::Peer,
+    Fact::Base,
+    Fact::Base2,
+    Fact::Root,
 ];
 
 impl Arg {

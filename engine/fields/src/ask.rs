@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use inspect::{Capabilities, DescriptorKind, Process};
+use inspect::{Capabilities, DescriptorKind, FileId, Process};
 use lanner_plugin::Value;
 
 use super::process::{number, text};
@@ -177,30 +177,40 @@ pub(super) fn program_layer<'a>(view: &View<'a>, layer: Layer) -> Value<'a> {
     })
 }
 
-/// Something about the file behind the event's descriptor.
-pub(super) fn file<'a>(view: &View<'a>, about: fn(&std::fs::Metadata) -> i64) -> Value<'a> {
+/// Something about the file behind the event's descriptor, as the kernel had it when the file was opened; or as /proc has
+/// it now, if lanner did not see that.
+pub(super) fn file<'a>(view: &View<'a>, about: fn(&FileId) -> i64) -> Value<'a> {
+    if let Some(opened) = view.descriptor().and_then(|descriptor| descriptor.file) {
+        return Value::I64(about(&opened));
+    }
     let open = view
         .seen
         .fd
         .zip(view.known())
         .and_then(|(fd, process)| view.inspector.ask_file(process, fd));
-    open.map_or(Value::None, |file| Value::I64(about(&file)))
+    open.map_or(Value::None, |file| {
+        Value::I64(about(&FileId {
+            inode: file.ino(),
+            major: libc::major(file.dev()),
+            minor: libc::minor(file.dev()),
+        }))
+    })
 }
 
-pub(super) fn device(file: &std::fs::Metadata) -> i64 {
-    i64::try_from(file.dev()).unwrap_or(-1)
+pub(super) fn device(file: &FileId) -> i64 {
+    i64::try_from(libc::makedev(file.major, file.minor)).unwrap_or(-1)
 }
 
-pub(super) fn device_major(file: &std::fs::Metadata) -> i64 {
-    i64::from(libc::major(file.dev()))
+pub(super) fn device_major(file: &FileId) -> i64 {
+    file.major.into()
 }
 
-pub(super) fn device_minor(file: &std::fs::Metadata) -> i64 {
-    i64::from(libc::minor(file.dev()))
+pub(super) fn device_minor(file: &FileId) -> i64 {
+    file.minor.into()
 }
 
-pub(super) fn inode(file: &std::fs::Metadata) -> i64 {
-    file.ino().cast_signed()
+pub(super) fn inode(file: &FileId) -> i64 {
+    file.inode.cast_signed()
 }
 
 /// `cpu=/ memory=/x`: the path of every controller; that of cgroup v2 as `unified`.

@@ -1,7 +1,7 @@
 //! Paths that calls act on: `fs.path.*`, `evt.abspath`, and parameters that are paths.
 
-use driver_api::event::Status;
-use driver_api::table::{Category, Kind, Syscall};
+use driver_api::event::{Fact, Status};
+use driver_api::table::{Category, Kind, Param, Syscall};
 
 use lanner_plugin::Value;
 
@@ -66,7 +66,7 @@ fn param(view: &View<'_>, name: &str) -> Option<PathParam> {
 }
 
 fn first_path(call: &Syscall) -> Option<PathParam> {
-    let is_path = |param: &driver_api::table::Param| matches!(param.kind, Kind::Path(_));
+    let is_path = |param: &Param| matches!(param.kind, Kind::Path(_));
     param_at(call, call.params.iter().position(is_path)?)
 }
 
@@ -107,6 +107,28 @@ pub(super) fn said<'a>(view: &View<'a>, at: usize) -> Option<&'a [u8]> {
     (said.status != Status::Fault).then(|| text_of(view, &said))
 }
 
+/// The directory at which the kernel began to resolve a path of the call, as the driver saw it. `said` is the path.
+fn seen_base<'a>(view: &View<'a>, at: usize, said: &[u8]) -> Option<&'a [u8]> {
+    let params = view.seen.call?.params;
+    let is_path = |param: &&Param| matches!(param.kind, Kind::Path(_));
+    is_path(&params.get(at)?).then_some(())?;
+    let earlier = params[..at].iter().filter(is_path).count();
+    let fact = match (said.first(), earlier) {
+        (Some(b'/'), _) => Fact::Root,
+        (_, 0) => Fact::Base,
+        (_, 1) => Fact::Base2,
+        _ => return None,
+    };
+    view.event.fact(fact).map(|fact| text_of(view, &fact))
+}
+
+/// The root directory that chroot(2) has set.
+fn new_root<'a>(view: &View<'a>) -> Option<&'a [u8]> {
+    let sets = |call: &&Syscall| call.facts.iter().any(|fact| fact.fact == Fact::Root);
+    view.seen.call.filter(sets)?;
+    view.event.fact(Fact::Root).map(|fact| text_of(view, &fact))
+}
+
 /// A path, made absolute without access to files. It stays relative if its directory is not known.
 pub(super) fn resolved<'a>(view: &View<'a>, param: PathParam) -> Option<&'a [u8]> {
     let said = said(view, param.at)?;
@@ -116,6 +138,18 @@ pub(super) fn resolved<'a>(view: &View<'a>, param: PathParam) -> Option<&'a [u8]
             view.inspector.cwd(process, view.seen.tid)
         })
     };
+    if let Some(root) = new_root(view) {
+        return Some(root);
+    }
+    if let Some(base) = seen_base(view, param.at, said) {
+        return Some(view.scratch.bytes(|out| {
+            if said.starts_with(b"/") {
+                inspect::path::resolve_below(base, said, out);
+            } else {
+                inspect::path::resolve(base, said, out);
+            }
+        }));
+    }
     let base: &[u8] = match param.base {
         // after chdir(2), the path is the working directory
         Base::Cwd if !has_failed(view.event) && view.seen.call.is_some_and(inspect::is_chdir) => {

@@ -1,6 +1,7 @@
 //! Tests of the values of paths.
 
-use driver_api::event::{Fact, Ids};
+use driver_api::event::{Fact, Ids, OpenedFile};
+use lanner_plugin::OwnedValue;
 
 use super::tests::{NONE, expect, i, s};
 use inspect::testing::Ev;
@@ -105,6 +106,114 @@ fn a_path_that_could_not_be_read_is_not_the_working_directory() {
     expect(
         &in_srv(&[moved]),
         &[("proc.cwd", NONE), ("evt.arg.path", NONE)],
+    );
+}
+
+#[test]
+fn a_path_begins_where_the_kernel_says() {
+    let rename = Ev::call(22, "renameat2", &[9, 1, -100, 2, 0], 0)
+        .said(1, b"../a")
+        .said(3, b"b")
+        .fact(Fact::Base, b"/passed/by/socket")
+        .fact(Fact::Base2, b"/shared/with/a/thread");
+    expect(
+        &in_srv(&[rename]),
+        &[
+            ("fs.path.source", s("/passed/by/a")),
+            ("fs.path.target", s("/shared/with/a/thread/b")),
+            ("evt.arg.oldpath", s("/passed/by/a")),
+            ("fs.path.targetraw", s("b")),
+        ],
+    );
+    // without letters, the path is the descriptor's own
+    let link = Ev::call(22, "linkat", &[5, 1, -100, 2, 0x1000], 0)
+        .said(1, b"")
+        .said(3, b"x")
+        .fact(Fact::Base, b"/etc/shadow")
+        .fact(Fact::Base2, b"/tmp");
+    expect(
+        &in_srv(&[link]),
+        &[
+            ("fs.path.target", s("/etc/shadow")),
+            ("fs.path.source", s("/tmp/x")),
+        ],
+    );
+    let jailed = Ev::call(22, "unlink", &[1], 0)
+        .said(0, b"/../../etc/passwd")
+        .fact(Fact::Root, b"/jail");
+    expect(
+        &in_srv(&[jailed]),
+        &[("fs.path.name", s("/jail/etc/passwd"))],
+    );
+    // a fact about an absolute path says nothing about a relative one, and the other way round
+    let changed = Ev::call(22, "unlink", &[1], 0)
+        .said(0, b"x")
+        .fact(Fact::Root, b"/jail");
+    expect(&in_srv(&[changed]), &[("fs.path.name", s("/srv/www/x"))]);
+    let chroot = Ev::call(22, "chroot", &[1], 0)
+        .said(0, b"link")
+        .fact(Fact::Root, b"/where/it/leads");
+    expect(
+        &in_srv(&[chroot]),
+        &[("fs.path.name", s("/where/it/leads"))],
+    );
+}
+
+#[test]
+fn the_directory_that_a_call_enters_is_what_the_kernel_says() {
+    let chdir = Ev::call(22, "chdir", &[1], 0)
+        .said(0, b"link/..")
+        .fact(Fact::Cwd, b"/elsewhere");
+    let setns = Ev::call(22, "setns", &[4, 0], 0).fact(Fact::Cwd, b"/");
+    let after = Ev::call(22, "mkdir", &[1, 0], 0).said(0, b"d");
+    expect(
+        &in_srv(&[chdir.clone(), after.clone()]),
+        &[
+            ("fs.path.name", s("/elsewhere/d")),
+            ("proc.cwd", s("/elsewhere/")),
+        ],
+    );
+    expect(
+        &in_srv(&[chdir, setns, after]),
+        &[("fs.path.name", s("/d"))],
+    );
+}
+
+#[test]
+fn inode_and_device_are_those_of_the_moment_of_the_open() {
+    let file = OpenedFile {
+        inode: 4711,
+        device: OpenedFile::device(8, 3),
+        mode: 0o100_644,
+        flags: 0o2,
+        unused: 0,
+    };
+    let how = [0_u64.to_ne_bytes(), [0; 8], [0; 8]].concat();
+    let open = Ev::call(22, "openat2", &[-100, 1, 2, 24], 3)
+        .said(1, b"/data/x")
+        .said(2, &how)
+        .opened(&file)
+        .fact(Fact::Path, b"/data/x");
+    let read = Ev::call(22, "read", &[3, 0, 0], 0);
+    for calls in [vec![open.clone()], vec![open.clone(), read]] {
+        expect(
+            &in_srv(&calls),
+            &[
+                ("fd.ino", i(4711)),
+                ("fd.dev", i(0x803)),
+                ("fd.dev.major", i(8)),
+                ("fd.dev.minor", i(3)),
+                ("fd.typechar", s("f")),
+            ],
+        );
+    }
+    // the structure says that it is read; the program can have changed it
+    expect(
+        &in_srv(&[open]),
+        &[
+            ("evt.is_open_write", OwnedValue::Bool(true)),
+            ("evt.is_open_read", OwnedValue::Bool(true)),
+        ],
     );
 }
 

@@ -57,6 +57,16 @@ impl Inspector {
         self.scratch = cwd;
     }
 
+    /// Takes the working directory that a call has left, if the driver says which.
+    pub(super) fn take_directory(&mut self, call: &Call<'_, '_>) {
+        if let Some(fact) = call.event.fact(Fact::Cwd)
+            && !call.applied
+        {
+            let cwd = fact.text();
+            self.set_cwd(call.key, call.tid(), &cwd);
+        }
+    }
+
     /// Takes the real ids, which every event has. If they changed and no call explains it, the effective ids are taken
     /// to have changed as well.
     pub(super) fn credentials(&mut self, event: &Event<'_>, key: ProcessKey) {

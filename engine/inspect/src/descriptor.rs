@@ -4,6 +4,8 @@ use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use driver_api::event::OpenedFile;
+
 use super::hash::IdMap;
 use super::pool::Pool;
 
@@ -201,6 +203,31 @@ pub struct Descriptor {
     pub raw: Vec<u8>,
     /// What is known of an internet socket.
     pub socket: Option<Socket>,
+    /// The file that it refers to, as the kernel had it when the file was opened.
+    pub file: Option<FileId>,
+}
+
+/// Identifies a file on this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileId {
+    /// The inode's number.
+    pub inode: u64,
+    /// The device's major number.
+    pub major: u32,
+    /// The device's minor number.
+    pub minor: u32,
+}
+
+impl FileId {
+    /// The file that a call opened.
+    pub(super) fn of(opened: &OpenedFile) -> Self {
+        let (major, minor) = opened.device_numbers();
+        Self {
+            inode: opened.inode,
+            major,
+            minor,
+        }
+    }
 }
 
 impl Descriptor {
@@ -211,6 +238,7 @@ impl Descriptor {
             name: Vec::new(),
             raw: Vec::new(),
             socket: None,
+            file: None,
         }
     }
 
@@ -243,6 +271,7 @@ impl Descriptor {
         socket.append_name(&mut self.name);
         self.raw.clear();
         self.socket = Some(socket);
+        self.file = None;
     }
 
     /// The path that the program passed.

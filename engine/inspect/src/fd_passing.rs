@@ -184,6 +184,7 @@ impl Inspector {
             // setns(2): the thread is at the root of the mount namespace that it joins
             self.set_cwd(call.key, call.tid(), b"/");
         }
+        self.take_directory(call);
         self.look_at_cgroups(call.key);
     }
 

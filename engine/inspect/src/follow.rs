@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use driver_api::event::layout::FLAGS_UNKNOWN;
 use driver_api::event::{Abi, Event, Fact, Flags, Header, Status};
 use driver_api::table::Syscall;
 
-use super::descriptor::{Descriptor, DescriptorKind, Role, Socket};
+use super::descriptor::{Descriptor, DescriptorKind, FileId, Role, Socket};
 use super::effects::{self, CloseOnExec, Effect, FdOf, OpenFlags};
 use super::endpoints::Peer;
 use super::process_table::ProcessKey;
@@ -17,6 +18,9 @@ use super::{Inspector, Seen, path};
 pub const AT_FDCWD: i32 = -100;
 pub(super) const CLOEXEC: u64 = 0x8_0000;
 const O_ACCMODE: u64 = 3;
+/// The flags of open(2) that an open file does not keep (do_dentry_open() in fs/open.c): `O_CREAT`, `O_EXCL`, `O_NOCTTY`
+/// and `O_TRUNC`; and `O_CLOEXEC`, which is the descriptor's.
+const NOT_KEPT: u64 = 0o1700 | CLOEXEC;
 const O_NOCTTY: u64 = 0o400;
 /// `__O_TMPFILE`
 const TMPFILE: u64 = 0o20_000_000;
@@ -69,8 +73,16 @@ pub fn flags_of_open(event: &Event<'_>, flags: OpenFlags) -> Option<u64> {
         OpenFlags::Arg(at) => Some(event.header().args[usize::from(at)]),
         OpenFlags::Creat => Some(0o1101),
         OpenFlags::At(at) => {
-            let how = event.argument(usize::from(at))?;
-            Some(u64::from_ne_bytes(how.bytes.get(..8)?.try_into().ok()?))
+            let how = event.argument(usize::from(at));
+            let said =
+                how.and_then(|how| Some(u64::from_ne_bytes(how.bytes.get(..8)?.try_into().ok()?)));
+            // the program can change its memory after the kernel has read it
+            match event.opened().map(|file| file.flags) {
+                Some(flags) if flags != FLAGS_UNKNOWN => {
+                    Some(u64::from(flags) | said.unwrap_or(0) & NOT_KEPT)
+                }
+                _ => said,
+            }
         }
     }
 }
@@ -270,6 +282,7 @@ impl Inspector {
                     && let Some(path) = call.event.fact(Fact::Path)
                 {
                     path.append_text(&mut new.name);
+                    new.file = call.event.opened().as_ref().map(FileId::of);
                 }
                 self.install_new(call, new, close_on_exec, seen);
             }
@@ -332,7 +345,10 @@ impl Inspector {
             Effect::Namespaces { flags, joins } => {
                 self.namespaces(call, call.int(flags.into()), joins);
             }
-            Effect::Root => self.look_at_cgroups(call.key),
+            Effect::Root => {
+                self.take_directory(call);
+                self.look_at_cgroups(call.key);
+            }
             Effect::Capset => self.capset(call, of),
             Effect::Pidfd => self.pidfd(call, seen),
             Effect::PidfdGetfd => self.pidfd_getfd(call, seen),
@@ -405,14 +421,17 @@ impl Inspector {
             path::resolve(base, said, &mut name);
         }
         let flags = flags_of_open(call.event, flags).unwrap_or(0);
+        let opened = call.event.opened();
         // O_TMPFILE has the bit of O_DIRECTORY, and makes a file
-        let is_directory = flags & o_directory(call.event.abi()) != 0 && flags & TMPFILE == 0;
+        let asks = flags & o_directory(call.event.abi()) != 0 && flags & TMPFILE == 0;
+        let is_directory = opened.map_or(asks, |file| file.is_directory());
         let kind = if is_directory {
             DescriptorKind::Directory
         } else {
             DescriptorKind::File
         };
-        let descriptor = self.files.pool.file(kind, &name, said.as_deref());
+        let file = opened.as_ref().map(FileId::of);
+        let descriptor = (self.files.pool).opened(kind, &name, said.as_deref(), file);
         if flags & O_ACCMODE != 0 {
             self.open_comm(call, &name);
         }

@@ -66,7 +66,7 @@ use driver_api::table::{self, Syscall};
 
 pub use clock::Clock;
 pub use containers::{Cgroups, Container, ContainerSource, Metadata, Runtime};
-pub use descriptor::{Connection, Descriptor, DescriptorKind, Role, Socket};
+pub use descriptor::{Connection, Descriptor, DescriptorKind, FileId, Role, Socket};
 pub use effects::open_flags;
 pub use effects::{is_chdir, needed, spared};
 pub use fd_passing::pidfd_target;

@@ -18,6 +18,18 @@ pub fn resolve(base: &[u8], path: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Appends the absolute form of the absolute path `path` of a process whose root directory is `root`. `..` does not lead
+/// out of the root.
+pub fn resolve_below(root: &[u8], path: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    push_components(root, start, out);
+    let below = out.len();
+    push_components(path, below, out);
+    if out.len() == start {
+        out.push(b'/');
+    }
+}
+
 fn push_components(path: &[u8], start: usize, out: &mut Vec<u8>) {
     for component in path.split(|&b| b == b'/') {
         match component {
@@ -44,6 +56,19 @@ mod tests {
             .strip_prefix("kept")
             .unwrap()
             .to_owned()
+    }
+
+    #[test]
+    fn an_absolute_path_stays_below_the_root_directory() {
+        for (path, expected) in [
+            ("/etc/passwd", "/jail/etc/passwd"),
+            ("/../../etc", "/jail/etc"),
+            ("/", "/jail"),
+        ] {
+            let mut out = b"kept".to_vec();
+            super::resolve_below(b"/jail", path.as_bytes(), &mut out);
+            assert_eq!(out, format!("kept{expected}").into_bytes(), "{path}");
+        }
     }
 
     #[test]

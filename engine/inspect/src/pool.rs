@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::descriptor::{Descriptor, DescriptorKind, Socket};
+use super::descriptor::{Descriptor, DescriptorKind, FileId, Socket};
 
 /// The most descriptors of each list that are kept.
 const KEPT: usize = 512;
@@ -76,7 +76,24 @@ impl Pool {
             let said = said.filter(|said| *said != name);
             fill(&mut descriptor.raw, said.unwrap_or_default());
             descriptor.socket = None;
+            descriptor.file = None;
         })
+    }
+
+    /// A file or directory that a call opened, and what the kernel says about it.
+    pub(super) fn opened(
+        &mut self,
+        kind: DescriptorKind,
+        name: &[u8],
+        said: Option<&[u8]>,
+        file: Option<FileId>,
+    ) -> Arc<Descriptor> {
+        let mut descriptor = self.file(kind, name, said);
+        // a new descriptor has no other owner
+        if let Some(inner) = Arc::get_mut(&mut descriptor) {
+            inner.file = file;
+        }
+        descriptor
     }
 
     /// An internet socket.
@@ -93,6 +110,7 @@ impl Pool {
                 descriptor.name.clear();
                 descriptor.raw.clear();
                 descriptor.socket = what.socket;
+                descriptor.file = what.file;
             } else {
                 *descriptor = what;
             }

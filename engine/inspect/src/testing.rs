@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use driver_api::driver::{Capture, Flow, Polled};
 use driver_api::event::{
-    Abi, Encoding, Event, EventBuilder, Fact, Header, Ids, Kind, Part, PartAt, Status, Tuple,
+    Abi, Encoding, Event, EventBuilder, Fact, Header, Ids, Kind, OpenedFile, Part, PartAt, Status,
+    Tuple,
 };
 use driver_api::scripted::Scripted;
 use driver_api::table;
@@ -141,6 +142,11 @@ impl Ev {
             .collect();
         self.attached.push((what, Encoding::Strings, bytes));
         self
+    }
+
+    /// Adds the file that was opened.
+    pub fn opened(self, file: &OpenedFile) -> Self {
+        self.fact(Fact::File, file.as_bytes())
     }
 
     /// Adds the ends of an IPv4 connection.
@@ -299,7 +305,7 @@ impl Noise {
             let what = if self.below(2) == 0 {
                 self.below(6)
             } else {
-                16 + self.below(11)
+                16 + self.below(15)
             };
             let parts = [
                 Part::None,

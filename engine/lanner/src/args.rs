@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use driver_api::request::Limits;
 use session::SourceConfig;
 use session::config::DEFAULT_RULES_PLUGIN;
 
+use super::arg_values::{bytes, limit, plugin_name};
 pub(crate) use trace::TraceArgs;
 
 /// Watches what processes do, runs rules over it, and delivers alerts.
@@ -66,20 +66,6 @@ pub(crate) enum Verb {
     /// Send an alert through outputs, to see whether it arrives.
     #[command(subcommand)]
     Outputs(OutputVerb),
-}
-
-/// `NAME=N`, which a limit can be.
-fn limit(text: &str) -> Result<(String, u32), String> {
-    let (name, value) = text
-        .split_once('=')
-        .ok_or_else(|| format!("{text:?} is not NAME=N, such as path=256"))?;
-    let value = value
-        .parse()
-        .map_err(|_| format!("{value:?} is no number"))?;
-    Limits::default()
-        .set(name, value)
-        .map_err(|error| error.to_string())?;
-    Ok((name.to_owned(), value))
 }
 
 /// Whose events, from which driver, for how long.
@@ -444,37 +430,4 @@ pub(crate) enum PluginKind {
     Output,
     /// It decides which events break a rule.
     Rules,
-}
-
-/// A name that fits plugins and crates alike.
-fn plugin_name(text: &str) -> Result<String, String> {
-    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if text.is_empty()
-        || text.len() > 64
-        || !text.bytes().all(good)
-        || !text.starts_with(|first: char| first.is_ascii_lowercase())
-        || text.ends_with('-')
-    {
-        return Err(
-            "a name begins with a letter and has at most 64 lower-case letters, digits and `-`"
-                .to_owned(),
-        );
-    }
-    Ok(text.to_owned())
-}
-
-fn bytes(text: &str) -> Result<usize, String> {
-    let (digits, unit) = match text.strip_suffix(['K', 'k']) {
-        Some(digits) => (digits, 1 << 10),
-        None => match text.strip_suffix(['M', 'm']) {
-            Some(digits) => (digits, 1 << 20),
-            None => (text, 1),
-        },
-    };
-    digits
-        .parse::<usize>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit))
-        .filter(|number| number.is_power_of_two() && *number >= 1 << 16)
-        .ok_or_else(|| "a power of two of at least 64K is needed, such as 1M or 8M".to_owned())
 }

@@ -1,11 +1,12 @@
 //! Where lines go: standard output, or a file of `-o`.
 
-use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use plugin_host::files;
+use session::WholeLines;
 
 use super::Failure;
 
@@ -39,18 +40,9 @@ pub(crate) fn need_stdout() -> Result<(), Failure> {
 #[derive(Debug)]
 pub(crate) enum Lines {
     /// Standard output.
-    Stdout,
-    /// A file, and its path.
-    File(File, PathBuf),
-}
-
-impl fmt::Display for Lines {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stdout => f.write_str("standard output"),
-            Self::File(_, path) => write!(f, "{}", path.display()),
-        }
-    }
+    Stdout(WholeLines<io::Stdout>),
+    /// A file.
+    File(WholeLines<File>),
 }
 
 impl Lines {
@@ -60,47 +52,27 @@ impl Lines {
         const FOR_OWNER: u32 = 0o600;
         let Some(path) = path else {
             need_stdout()?;
-            return Ok(Self::Stdout);
+            return Ok(Self::Stdout(WholeLines(io::stdout())));
         };
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(FOR_OWNER)
-            .open(path);
-        match file {
-            Ok(file) => Ok(Self::File(file, path.to_owned())),
-            Err(error) => Err(Failure::usage(format!(
-                "-o: cannot write {}: {error}",
-                path.display()
-            ))),
-        }
-    }
-
-    /// Writes lines.
-    ///
-    /// The watched command may write into the same pipe. So each write has whole lines, as many as a pipe takes in one piece
-    /// (`PIPE_BUF`, pipe(7)). A longer line can be interleaved with other output.
-    pub(crate) fn write(&mut self, text: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Stdout => {
-                let mut out = io::stdout().lock();
-                whole_lines(&mut out, text)?;
-                out.flush()
-            }
-            Self::File(file, _) => whole_lines(file, text),
+        match files::replace(path, FOR_OWNER) {
+            Ok(file) => Ok(Self::File(WholeLines(file))),
+            Err(error) => Err(Failure::usage(format!("-o: {error}"))),
         }
     }
 }
 
-fn whole_lines(out: &mut impl Write, text: &[u8]) -> io::Result<()> {
-    let mut rest = text;
-    while !rest.is_empty() {
-        let fits = rest.len().min(libc::PIPE_BUF);
-        let lines = rest[..fits].iter().rposition(|byte| *byte == b'\n');
-        let (now, later) = rest.split_at(lines.map_or(fits, |at| at + 1));
-        out.write_all(now)?;
-        rest = later;
+impl Write for Lines {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stdout(to) => to.write(text),
+            Self::File(to) => to.write(text),
+        }
     }
-    Ok(())
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stdout(to) => to.flush(),
+            Self::File(to) => to.flush(),
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The `lanner` command: its arguments, its verbs, signals and the log. Everything else is in the library crates;
 //! `session` puts them together.
 
+mod arg_values;
 mod args;
 mod drivers;
 mod lines;
@@ -116,7 +117,8 @@ pub(crate) fn say(message: &str) {
 
 /// Writes to standard output. A reader that has gone is not an error.
 pub(crate) fn print(text: &[u8]) -> Result<ExitCode, Failure> {
-    match Lines::open(None)?.write(text) {
+    let mut out = Lines::open(None)?;
+    match out.write_all(text).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::broken(
             format!("cannot write to standard output: {error}"),
         )),

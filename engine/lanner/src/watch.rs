@@ -34,24 +34,15 @@ pub(crate) fn tell_driver(reason: &str, gaps: &[Gap]) {
     }
 }
 
-/// A consumer whose end can fail.
-pub(crate) trait Ending: Consumer {
-    /// Finishes what was written.
-    ///
-    /// # Errors
-    ///
-    /// Not everything could be written.
-    fn end(self) -> Result<(), Failure>;
-}
-
 /// Opens the source and feeds its events to a consumer. The consumer is made after the source is open, so that a source
-/// that fails leaves nothing behind. `quiet`: the driver and its gaps are not reported.
-pub(crate) fn watch<C: Ending>(
+/// that fails leaves nothing behind. `finish` gets it at the end. `quiet`: the driver and its gaps are not reported.
+pub(crate) fn watch<C: Consumer>(
     args: &SourceArgs,
     quiet: bool,
     selection: &SyscallSet,
     omit: Omit,
     consumer: impl FnOnce(&OpenedSource) -> Result<C, Failure>,
+    finish: impl FnOnce(C) -> Result<(), Failure>,
 ) -> Result<ExitCode, Failure> {
     let config = args.config();
     let control = signals::watch(&config, false, Box::new(CommandSignals))?;
@@ -64,7 +55,7 @@ pub(crate) fn watch<C: Ending>(
     }
     let ended = session::watch(&mut source, &mut consumer, &control);
     report::capture(&source.stats());
-    let written = consumer.end();
+    let written = finish(consumer);
     let status = ended.map_err(|error| Failure::broken(Chain(&error)))?;
     written?;
     Ok(report::exit_code(status))

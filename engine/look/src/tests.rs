@@ -20,15 +20,37 @@ fn request(form: Form) -> Request {
     }
 }
 
+/// Text that the test reads later.
+struct Shared(Rc<RefCell<Vec<u8>>>);
+
+impl io::Write for Shared {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(text)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A reader that has gone.
+struct Gone;
+
+impl io::Write for Gone {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// What is written about these events.
 fn written(request: &Request, events: &[Ev]) -> String {
     let plan = Plan::new(request).unwrap();
     let text = Rc::new(RefCell::new(Vec::new()));
-    let to = Rc::clone(&text);
-    let sink: Sink = Box::new(move |lines| {
-        to.borrow_mut().extend_from_slice(lines);
-        Ok(())
-    });
+    let sink: Sink = Box::new(Shared(Rc::clone(&text)));
     let mut trace = plan.with_state(isolated(), false, sink);
     deliver(events, |event| {
         trace.event(event);
@@ -278,7 +300,7 @@ fn nothing_is_captured_that_neither_the_request_nor_the_state_needs() {
 #[test]
 fn a_reader_that_has_gone_ends_the_trace() {
     let plan = Plan::new(&request(lines_plain())).unwrap();
-    let sink: Sink = Box::new(|_| Err(io::ErrorKind::BrokenPipe.into()));
+    let sink: Sink = Box::new(Gone);
     let mut trace = plan.with_state(isolated(), false, sink);
     deliver(&[read(3, 1)], |event| {
         trace.event(event);

@@ -1,7 +1,7 @@
 //! The consumer: filters events, hands them to lines or an aggregation, and writes the text.
 
 use std::fmt;
-use std::io;
+use std::io::Write;
 
 use driver_api::driver::Flow;
 use driver_api::event::Event;
@@ -22,8 +22,8 @@ use super::plan::{Plan, Show};
 /// How many bytes of output are held back at most.
 const HELD_BACK: usize = 1 << 16;
 
-/// Takes whole lines.
-pub type Sink = Box<dyn FnMut(&[u8]) -> io::Result<()>>;
+/// Takes the text, in whole lines.
+pub type Sink = Box<dyn Write>;
 
 /// What is written.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl fmt::Debug for Trace {
 }
 
 impl Plan {
-    /// A consumer for an opened source. `sink` takes the text, in whole lines.
+    /// A consumer for an opened source. `sink` takes the text.
     #[must_use]
     pub fn consumer(self, source: &OpenedSource, sink: Sink) -> Trace {
         let (_, omit) = self.selection();
@@ -201,9 +201,9 @@ impl Trace {
 
     fn write(&mut self) {
         if !self.out.is_empty() && self.failed.is_none() {
-            self.failed = (self.sink)(self.out.as_bytes())
-                .err()
-                .map(TraceError::Write);
+            let written = self.sink.write_all(self.out.as_bytes());
+            let written = written.and_then(|()| self.sink.flush());
+            self.failed = written.err().map(TraceError::Write);
             self.out.clear();
         }
     }

@@ -46,9 +46,9 @@ pub use error::PluginError;
 pub use find::{Found, files, find, find_pinned, list};
 pub use load::{Plugin, load, load_pinned};
 pub use outputs::OutputHost;
-pub use pin::{Pins, sum, sum_of_bytes};
+pub use pin::{InvalidSum, Pins, sum, sum_of_bytes};
 pub use settings::check as check_settings;
-pub use slow::{is_loading, within};
+pub use slow::{NoResult, is_loading, within};
 
 pub use rule_file::RuleFile;
 pub use rules::{Rule, RuleHost};

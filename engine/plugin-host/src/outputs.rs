@@ -16,6 +16,9 @@ use super::load::Plugin;
 use super::settings as check;
 use super::slow::Call;
 
+/// The name of the call that checks settings.
+const CHECK: &str = "check its settings";
+
 /// A configured output. One thread uses it at a time; every call may block.
 #[derive(Debug)]
 pub struct OutputHost {
@@ -32,39 +35,65 @@ pub struct OutputHost {
 unsafe impl Send for OutputHost {}
 
 impl OutputHost {
-    /// Opens an output with settings: a JSON text, or nothing.
+    /// Checks settings (a JSON text, or nothing) and opens an output with them.
     ///
     /// # Errors
     ///
     /// The plugin is no output plugin, or refuses the settings.
     pub fn open(plugin: &Plugin, settings: &str) -> Result<Self, PluginError> {
-        plugin.output_table()?;
-        if let Some(schema) = plugin.output_schema()? {
-            check::check(plugin.name(), schema, settings)?;
-        }
-        Self::open_unchecked(plugin, settings)
+        Self::check(plugin, settings)?;
+        Self::open_checked(plugin, settings)
     }
 
-    /// Checks settings as far as the plugin's schema goes, and opens nothing.
+    /// Checks settings by the plugin's schema, and by its `check` if it has one. Opens nothing.
     ///
     /// # Errors
     ///
-    /// The plugin is no output plugin, or its schema does not allow the settings.
+    /// The plugin is no output plugin, or refuses the settings.
     pub fn check(plugin: &Plugin, settings: &str) -> Result<(), PluginError> {
         plugin.output_table()?;
-        let Some(schema) = plugin.output_schema()? else {
-            return Ok(());
-        };
-        if !settings.is_empty() {
-            return check::check(plugin.name(), schema, settings);
+        if let Some(schema) = plugin.output_schema()? {
+            if settings.is_empty() {
+                // Without settings, a plugin may take them from either.
+                check::check(plugin.name(), schema, "null")
+                    .or_else(|_| check::check(plugin.name(), schema, "{}"))?;
+            } else {
+                check::check(plugin.name(), schema, settings)?;
+            }
         }
-        // where there are no settings, a plugin may take them from either
-        check::check(plugin.name(), schema, "null")
-            .or_else(|_| check::check(plugin.name(), schema, "{}"))
+        Self::ask(plugin, settings).unwrap_or(Ok(()))
     }
 
-    /// As [`OutputHost::open`], with settings that were not checked.
-    pub(crate) fn open_unchecked(plugin: &Plugin, settings: &str) -> Result<Self, PluginError> {
+    /// What the plugin's own `check` says about settings. None: it has no such function.
+    pub(crate) fn ask(plugin: &Plugin, settings: &str) -> Option<Result<(), PluginError>> {
+        let table = match plugin.output_table() {
+            Ok(table) => table,
+            Err(error) => return Some(Err(error)),
+        };
+        let check = table.check?;
+        let mut text = String::new();
+        let error = last_text(&mut text);
+        let settings = LannerStr::new(settings.as_bytes());
+        let call = Call::begin(plugin.label(), CHECK);
+        // SAFETY: all pointers live through the call.
+        let status = unsafe { check(plugin.host(), settings, &raw const error) };
+        drop(call);
+        Some(match status {
+            STATUS_OK => Ok(()),
+            STATUS_ERROR => Err(PluginError::Settings {
+                plugin: plugin.name().to_owned(),
+                reason: reason(&text, status),
+            }),
+            _ => Err(failure(plugin, CHECK, status, &text)),
+        })
+    }
+
+    /// Opens an output with settings that [`OutputHost::check`] accepts.
+    ///
+    /// # Errors
+    ///
+    /// The plugin is no output plugin, or refuses the settings.
+    pub fn open_checked(plugin: &Plugin, settings: &str) -> Result<Self, PluginError> {
         let table = plugin.output_table()?;
         let mut state = std::ptr::null_mut();
         let mut text = String::new();

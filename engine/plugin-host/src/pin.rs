@@ -15,19 +15,27 @@ use super::error::PluginError;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pins(BTreeMap<String, String>);
 
+/// A text is no SHA-256 sum.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file}: {sum:?} is no SHA-256 sum, which has 64 hexadecimal digits")]
+pub struct InvalidSum {
+    /// The name of the file that it is for.
+    file: String,
+    /// The text.
+    sum: String,
+}
+
 impl Pins {
     /// Takes sums as `sha256sum` prints them: 64 hexadecimal digits, by file name.
     ///
     /// # Errors
     ///
-    /// The name of a file whose sum is not 64 hexadecimal digits.
-    pub fn new(sums: impl IntoIterator<Item = (String, String)>) -> Result<Self, String> {
+    /// A sum is not 64 hexadecimal digits.
+    pub fn new(sums: impl IntoIterator<Item = (String, String)>) -> Result<Self, InvalidSum> {
         let check = |(file, sum): (String, String)| {
             let sum = sum.trim().to_ascii_lowercase();
             if sum.len() != 64 || !sum.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                return Err(format!(
-                    "{file}: {sum:?} is no SHA-256 sum, which has 64 hexadecimal digits"
-                ));
+                return Err(InvalidSum { file, sum });
             }
             Ok((file, sum))
         };
@@ -131,6 +139,7 @@ mod tests {
             .check(&path, &file)
             .unwrap_err();
         assert!(changed.to_string().contains(sum), "{changed}");
-        assert!(pin("libx.so", "abc").unwrap_err().contains("libx.so"));
+        let invalid = pin("libx.so", "abc").unwrap_err().to_string();
+        assert!(invalid.contains("libx.so"), "{invalid}");
     }
 }

@@ -49,16 +49,43 @@ pub fn is_loading() -> bool {
     all.iter().any(|(_, _, call)| *call == LOAD)
 }
 
+/// Why work that calls plugins has no result.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoResult {
+    /// The kernel refused a thread for the work.
+    #[error("no thread to call plugins on")]
+    Thread(#[source] std::io::Error),
+    /// A plugin's call has not returned.
+    #[error(
+        "plugin `{plugin}` hangs: it was asked to {call}, and has not returned for {patience:?} (plugin_deadline)"
+    )]
+    Hangs {
+        /// The plugin, or the file that it is loaded from.
+        plugin: &'static str,
+        /// What it was asked to do.
+        call: &'static str,
+        /// How long the work took.
+        patience: Duration,
+    },
+    /// The work takes too long, but no plugin is called at the moment.
+    #[error("calling plugins takes longer than {0:?} (plugin_deadline)")]
+    Slow(Duration),
+    /// The work panicked.
+    #[error("lanner is at fault: a panic while plugins were called")]
+    Panic,
+}
+
 /// Does work that calls plugins, on a thread of its own, and waits until the deadline. Work that takes longer goes on there
 /// and its result is dropped.
 ///
 /// # Errors
 ///
-/// The work's own error; or the name of the plugin whose call did not return in time.
+/// There is no result within the deadline.
 pub fn within<T: Send + 'static>(
     patience: Duration,
-    work: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, NoResult> {
     let (answer, answers) = channel();
     let thread = thread::Builder::new()
         .name("open".to_owned())
@@ -66,25 +93,25 @@ pub fn within<T: Send + 'static>(
             // The caller may have stopped waiting.
             drop(answer.send(work()));
         });
-    let thread = thread.map_err(|error| format!("no thread: {error}"))?;
+    let thread = thread.map_err(NoResult::Thread)?;
     match answers.recv_timeout(patience) {
         Ok(result) => {
             drop(thread.join());
-            result
+            Ok(result)
         }
-        Err(RecvTimeoutError::Disconnected) => Err("lanner is at fault: a panic".to_owned()),
+        Err(RecvTimeoutError::Disconnected) => Err(NoResult::Panic),
         Err(RecvTimeoutError::Timeout) => {
             let all = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
             let it = thread.thread().id();
             // The innermost call is the one that hangs.
-            let found = all.iter().rfind(|(thread, ..)| *thread == it);
-            let who = found.map_or_else(
-                || "it".to_owned(),
-                |(_, plugin, call)| format!("plugin `{plugin}` hangs: it was asked to {call}, and"),
-            );
-            Err(format!(
-                "{who} has not returned for {patience:?} (plugin_deadline)"
-            ))
+            match all.iter().rfind(|(thread, ..)| *thread == it) {
+                Some((_, plugin, call)) => Err(NoResult::Hangs {
+                    plugin,
+                    call,
+                    patience,
+                }),
+                None => Err(NoResult::Slow(patience)),
+            }
         }
     }
 }
@@ -95,15 +122,15 @@ mod tests {
 
     #[test]
     fn what_hangs_is_named_and_left_behind() {
-        assert_eq!(within(Duration::from_secs(60), || Ok(7)), Ok(7));
+        assert_eq!(within(Duration::from_secs(60), || 7).unwrap(), 7);
         let (hold, held) = channel::<()>();
         let error = within(Duration::from_millis(50), move || {
             drop(Call::begin("other", "open"));
             let _call = Call::begin("sloth", "open");
             let _ = held.recv();
-            Ok(())
         })
-        .unwrap_err();
+        .unwrap_err()
+        .to_string();
         assert!(
             error.starts_with("plugin `sloth` hangs: it was asked to open"),
             "{error}"

@@ -103,6 +103,9 @@ pub(crate) const TABLES: &str = r#"
 #ifndef OUTPUT
 #define OUTPUT &output
 #endif
+#ifndef CHECK
+#define CHECK NULL
+#endif
 #ifndef PLUGIN_SIZE
 #define PLUGIN_SIZE sizeof(LannerPlugin)
 #endif
@@ -189,7 +192,7 @@ static LannerStatus nothing(void *state, const LannerText *error) { return LANNE
 static const LannerRulePlugin rules = { RULES_SIZE, open_rules, LIST, types, on_event,
                                         close_state };
 static const LannerOutputPlugin output = { sizeof output, open_output, EMIT, nothing, nothing,
-                                           close_state };
+                                           close_state, NULL, CHECK };
 static const LannerPlugin plugin = { MAJOR, MINOR, PLUGIN_SIZE, STR(NAME), STR("1.2.3"),
                                      STR("A sample."), RULES, OUTPUT };
 const LannerPlugin *lanner_plugin(void) { return &plugin; }
@@ -253,7 +256,7 @@ fn a_rule_plugin_in_c_is_opened_asked_and_survives_its_faults() {
     let plugin = load(&directory.c("sample", TABLES)).unwrap();
     assert_eq!(
         (plugin.name(), plugin.version(), plugin.abi()),
-        ("sample", "1.2.3", (1, 4))
+        ("sample", "1.2.3", (1, 5))
     );
     assert_eq!(plugin.capabilities(), ["rules", "output"]);
 
@@ -344,6 +347,38 @@ fn an_output_plugin_in_c_gets_typed_alerts_and_its_answers_are_understood() {
         host.emit(&[alert(Priority::Warning)]),
         Delivery::GiveUp { reason, .. } if reason.contains("switched off: boom")
     ));
+}
+
+#[test]
+fn a_check_of_settings_is_asked_before_open_and_is_optional() {
+    let directory = Directory::new();
+    let check = r#"
+#define CHECK check_settings
+static LannerStatus check_settings(const LannerHost *host, LannerStr settings, const LannerText *error) {
+    LannerStr reason = { (const uint8_t *)"no such file", 12 };
+    if (!host || settings.len == 3) { error->put(error->ctx, reason); return LANNER_ERROR; }
+    if (settings.len == 4) return LANNER_PANIC;
+    return LANNER_OK;
+}
+"#;
+    let with = load(&directory.c("with", &format!("{check}{TABLES}"))).unwrap();
+    OutputHost::check(&with, "{}").unwrap();
+    for call in [OutputHost::check, |plugin: &Plugin, settings: &str| {
+        OutputHost::open(plugin, settings).map(drop)
+    }] {
+        let refused = call(&with, "[1]").unwrap_err();
+        let expected = "plugin `sample`: settings: no such file";
+        assert_eq!(refused.to_string(), expected);
+        let panicked = call(&with, "[12]").unwrap_err();
+        assert!(
+            matches!(panicked, PluginError::Panicked { .. }),
+            "{panicked}"
+        );
+    }
+    let without = load(&directory.c("without", TABLES)).unwrap();
+    OutputHost::check(&without, "[1]").unwrap();
+    let refused = OutputHost::open(&without, "[1]").unwrap_err().to_string();
+    assert!(refused.contains("failed to open"), "{refused}");
 }
 
 #[test]

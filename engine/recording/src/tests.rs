@@ -14,7 +14,7 @@ use inspect::testing::Ev;
 
 fn recorded(events: &[Ev]) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let mut writer = Writer::create(file.path(), Clock::fixed(7)).unwrap();
+    let mut writer = Writer::new(file.reopen().unwrap(), Clock::fixed(7)).unwrap();
     for event in events {
         let bytes = event.bytes();
         writer.event(&Event::parse(&bytes).unwrap()).unwrap();

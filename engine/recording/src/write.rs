@@ -1,9 +1,8 @@
 //! Writes a recording.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
 
 use driver_api::event::Event;
 use zerocopy::IntoBytes;
@@ -22,33 +21,23 @@ pub struct Writer {
     events: u64,
 }
 
-/// Creates or empties a file. A recording has arguments, environments and data of programs, so only its owner may read it.
-fn create(path: &Path) -> io::Result<File> {
-    const FOR_OWNER: u32 = 0o600;
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(FOR_OWNER)
-        .open(path)?;
-    if file.metadata()?.is_file() {
-        // the file may have been there before
-        file.set_permissions(Permissions::from_mode(FOR_OWNER))?;
-    }
-    Ok(file)
-}
-
 impl Writer {
-    /// Creates a file that only its owner may read, or replaces one. `clock` turns event times into the time of day.
+    /// Writes a recording into an empty file. A recording has arguments, environments and data of programs, so the file is
+    /// made readable for its owner only. `clock` turns event times into the time of day.
     ///
     /// # Errors
     ///
-    /// The file cannot be opened for writing.
-    pub fn create(path: &Path, clock: Clock) -> io::Result<Self> {
+    /// The file's permissions cannot be changed.
+    pub fn new(file: File, clock: Clock) -> io::Result<Self> {
+        const FOR_OWNER: u32 = 0o600;
+        if file.metadata()?.is_file() {
+            // The file may have been there before.
+            file.set_permissions(Permissions::from_mode(FOR_OWNER))?;
+        }
         let mut buffer = Vec::with_capacity(2 * BUFFER);
         buffer.extend_from_slice(Head::new(clock.offset_ns()).as_bytes());
         Ok(Self {
-            file: create(path)?,
+            file,
             buffer,
             events: 0,
         })

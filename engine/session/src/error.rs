@@ -6,7 +6,7 @@ use driver_api::driver::CaptureError;
 pub(crate) use driver_api::error::Cause;
 use fields::template::TemplateError;
 use lanner_plugin::files::FileError;
-use plugin_host::PluginError;
+use plugin_host::{InvalidSum, NoResult, PluginError};
 
 use crate::config::ConfigError;
 use crate::source::SourceError;
@@ -50,7 +50,7 @@ pub enum LoadError {
     Plugin(#[from] PluginError),
     /// `plugin_sums` of the configuration is not understood.
     #[error(transparent)]
-    Sums(Cause),
+    Sums(#[from] InvalidSum),
     /// A rule plugin beside the event path cannot be opened.
     #[error("rule_plugins")]
     Worker(#[source] PluginError),
@@ -91,7 +91,7 @@ pub enum LoadError {
     },
     /// Plugins did not open in time, or could not be called.
     #[error(transparent)]
-    Opening(Cause),
+    Opening(#[from] NoResult),
 }
 
 /// Why rule files cannot be used.

@@ -20,6 +20,7 @@
 //! | `source` | opens a driver or a recording |
 //! | `watch` | the loop: polls the capture, feeds a [`Consumer`] |
 //! | `event_path` | the consumer that matches rules and hands alerts to the outputs |
+//! | `event_recorder`, `whole_lines` | the consumer that keeps events in a file; a writer for lines that others write, too |
 //! | `rule_files`, `rule_loader` | finds and loads rules, and everything that belongs to them |
 //! | `rule_workers`, `worker_loader` | rule plugins beside the event path |
 //! | `reload` | notices changes, loads rules again, and hands them to the event path |
@@ -34,6 +35,7 @@ mod control;
 mod counters;
 mod error;
 mod event_path;
+mod event_recorder;
 mod monitor;
 mod output_test;
 pub mod reference;
@@ -46,11 +48,13 @@ mod session;
 mod source;
 mod telemetry;
 mod watch;
+mod whole_lines;
 mod worker_loader;
 
 pub use control::{Control, Notice, Observer};
 pub use counters::WorkerStatus;
 pub use error::{LoadError, RuleFilesError, RuleOutputError, SessionError, WebError};
+pub use event_recorder::{EventRecorder, RecordError};
 pub use output_test::{OutputTest, test_outputs};
 pub use rule_files::{plugin_directories, rule_files};
 pub use rule_loader::{LoadConfig, alert_rules, calls_of, with_state};
@@ -58,3 +62,4 @@ pub use session::{OpenedSession, Session, Summary, check};
 pub use source::{EventSource, OpenedSource, RecordedHost, Scan, SourceConfig, SourceError};
 pub use telemetry::DriverFacts;
 pub use watch::{Consumer, watch};
+pub use whole_lines::WholeLines;

@@ -15,7 +15,7 @@ use crate::rule_workers::RuleWorker;
 use crate::source::SourceConfig;
 use crate::worker_loader;
 use delivery::alert::{AlertFormat, AlertRule, AppendOutput};
-use delivery::{Planned, RuleLimits};
+use delivery::{Planned, QueueSettings, RuleLimits};
 use fields::template::Template;
 use fields::{FieldRegistry, Fields, HostNames, calls_of_type, host_names};
 use plugin_host::{self, EventTypes, OutputHost, Pins, Plugin, Priority, Rule, RuleFile, RuleHost};
@@ -103,8 +103,7 @@ impl RuleLoader {
 
     /// The plugin of this name, if it is the one that was pinned.
     pub(super) fn plugin(&self, config: &Config, name: &str) -> Result<Plugin, LoadError> {
-        let pins =
-            Pins::new(config.plugin_sums.clone()).map_err(|error| LoadError::Sums(error.into()))?;
+        let pins = Pins::new(config.plugin_sums.clone())?;
         let plugin = plugin_host::find_pinned(&self.directories(config), name, &pins)?;
         Ok(plugin)
     }
@@ -222,8 +221,7 @@ impl RuleLoader {
     ) -> Result<T, LoadError> {
         let patience = config.plugin_deadline.map_or(OPENING, |time| time.0);
         let loader = Arc::clone(self);
-        plugin_host::within(patience, move || Ok(work(&loader)))
-            .map_err(|error| LoadError::Opening(error.into()))?
+        plugin_host::within(patience, move || work(&loader))?
     }
 
     /// Opens the outputs. Outputs that run already, by their identity, are not opened again.
@@ -234,15 +232,17 @@ impl RuleLoader {
     ) -> Result<Vec<Planned>, LoadError> {
         let mut config = config.clone();
         config.json_output |= self.args.json;
+        // All are checked before one is opened: a configuration that is refused leaves no trace.
+        self.check_outputs(&config, running)?;
         let open = |output: &crate::config::OutputConfig| {
             let queue = output.queue(&config);
             let settings = output.settings_json();
             let plugin = self.plugin(&config, &output.plugin)?;
-            let identity = format!("{} {settings} {queue:?}", plugin.path().display());
+            let identity = identity(&plugin, &settings, &queue);
             let host = if running.contains(&identity) {
                 None
             } else {
-                let host = OutputHost::open(&plugin, &settings);
+                let host = OutputHost::open_checked(&plugin, &settings);
                 Some(host.map_err(|source| LoadError::Output {
                     output: output.name().to_owned(),
                     source,
@@ -257,19 +257,30 @@ impl RuleLoader {
         config.all_outputs().iter().map(open).collect()
     }
 
-    /// Checks the settings of each output, without opening any.
-    pub(super) fn check_outputs(&self, config: &Config) -> Result<(), LoadError> {
+    /// Checks the settings of each output that does not run, without opening any.
+    pub(super) fn check_outputs(
+        &self,
+        config: &Config,
+        running: &[String],
+    ) -> Result<(), LoadError> {
         for output in config.all_outputs() {
             let plugin = self.plugin(config, &output.plugin)?;
-            OutputHost::check(&plugin, &output.settings_json()).map_err(|source| {
-                LoadError::Output {
-                    output: output.name().to_owned(),
-                    source,
-                }
+            let settings = output.settings_json();
+            if running.contains(&identity(&plugin, &settings, &output.queue(config))) {
+                continue;
+            }
+            OutputHost::check(&plugin, &settings).map_err(|source| LoadError::Output {
+                output: output.name().to_owned(),
+                source,
             })?;
         }
         Ok(())
     }
+}
+
+/// What makes an output the same one before and after a reload.
+fn identity(plugin: &Plugin, settings: &str, queue: &QueueSettings) -> String {
+    format!("{} {settings} {queue:?}", plugin.path().display())
 }
 
 /// Compiles the outputs of all rules. The output of a disabled rule is empty if it does not compile, because such a rule

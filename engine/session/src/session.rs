@@ -202,7 +202,7 @@ pub fn check(config: LoadConfig) -> Result<(), SessionError> {
     let wanted = loaded.clone();
     let checked = loader.within(&loaded.config, move |loader| {
         drop(loader.load(&wanted, None)?);
-        loader.check_outputs(&wanted.config)
+        loader.check_outputs(&wanted.config, &[])
     });
     checked?;
     let config = &loaded.config;

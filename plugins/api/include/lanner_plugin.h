@@ -52,7 +52,7 @@
 #define LANNER_ABI_MAJOR 1
 
 /* The minor version of this interface. Host and plugin may differ: a higher one only appends fields. */
-#define LANNER_ABI_MINOR 4
+#define LANNER_ABI_MINOR 5
 
 /* Log level: a failure. */
 #define LANNER_LEVEL_ERROR 1
@@ -604,6 +604,14 @@ typedef struct LannerOutputPlugin {
     /* Since 1.2, may be NULL. Hands over the JSON schema (draft 2020-12) of the settings: one `put`. Lanner checks
      * settings against it before it calls `open`. Gives the same answer each time; must not block. */
     LannerStatus (*schema)(const struct LannerText *sink, const struct LannerText *error);
+    /* Since 1.5, may be NULL. Checks settings as far as that is possible without a trace: it may read files
+     * (certificates, tokens), but must not create, connect, listen, look up names or start anything. Returns
+     * `LANNER_ERROR` and gives `error` the reason for settings that `open` would refuse, and `LANNER_OK` for all others:
+     * there, `open` can still fail. Lanner calls it before `open`, for all outputs before it opens the first one, and
+     * without `open` for `lanner config check`. It stores nothing. May block for a short time. */
+    LannerStatus (*check)(const struct LannerHost *host,
+                          struct LannerStr settings,
+                          const struct LannerText *error);
 } LannerOutputPlugin;
 
 /* What the exported function returns. Constant, and valid until the process ends. */

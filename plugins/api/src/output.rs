@@ -28,6 +28,17 @@ pub trait OutputPlugin: Sized + Send + 'static {
     /// first. The `description`s in the schema are the documentation comments.
     type Settings: DeserializeOwned + JsonSchema;
 
+    /// Checks settings without a trace: it may read files (certificates, tokens), but does not create, connect, listen, look
+    /// up names or start anything. `lanner config check` calls it without `open`. By default, all settings are right that
+    /// fit the type.
+    ///
+    /// # Errors
+    ///
+    /// `open` would refuse the settings. The text goes to the user.
+    fn check(_settings: &Self::Settings) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Prepares for delivery. It must not fail because a receiver is unreachable at the moment.
     ///
     /// # Errors

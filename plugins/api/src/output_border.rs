@@ -27,7 +27,22 @@ impl<P: OutputPlugin> OutputTable<P> {
         reopen: Some(reopen::<P>),
         close: Some(close::<P>),
         schema: Some(schema::<P::Settings>),
+        check: Some(check::<P>),
     };
+}
+
+unsafe extern "C" fn check<P: OutputPlugin>(
+    _host: *const LannerHost,
+    settings: LannerStr,
+    error: *const LannerText,
+) -> LannerStatus {
+    // SAFETY: the pointers are as the header describes them.
+    unsafe {
+        guard(error, || {
+            P::check(&read_settings(settings.as_bytes())?)?;
+            Ok(STATUS_OK)
+        })
+    }
 }
 
 unsafe extern "C" fn open<P: OutputPlugin>(

@@ -24,7 +24,7 @@ use crate::output::{Alerts, Delivery, OutputPlugin};
 use crate::priority::Priority;
 use crate::value::{OwnedValue, RawValue};
 
-pub use crate::testing_outputs::{emit_messages, open, open_on, refusal};
+pub use crate::testing_outputs::{emit_messages, objection, open, open_on, refusal};
 
 /// What a plugin sent to its host.
 #[derive(Debug, Default)]

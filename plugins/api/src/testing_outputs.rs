@@ -31,6 +31,15 @@ pub fn refusal<P: OutputPlugin>(json: &serde_json::Value) -> Option<String> {
     Some(Chain(&*refused).to_string())
 }
 
+/// The text with which an output's `check` refuses settings, as the user sees it. `None`: it has no objection.
+#[must_use]
+pub fn objection<P: OutputPlugin>(json: &serde_json::Value) -> Option<String> {
+    let checked = settings(json.to_string().as_bytes())
+        .map_err(Error::from)
+        .and_then(|settings| P::check(&settings));
+    Some(Chain(&*checked.err()?).to_string())
+}
+
 /// Has an output deliver one alert for each message. All are of the rule `r`.
 pub fn emit_messages<P: OutputPlugin>(output: &mut P, messages: &[&str]) -> Delivery {
     let alerts: Vec<Alert> = messages.iter().map(|text| Alert::new("r", text)).collect();

@@ -267,7 +267,7 @@ fn c_and_rust_agree_on_every_struct_and_constant() {
             field_count, priority, reserved
         }
         LannerBatch { size, alerts, count, refused }
-        LannerOutputPlugin { size, open, emit, flush, reopen, close, schema }
+        LannerOutputPlugin { size, open, emit, flush, reopen, close, schema, check }
         LannerPlugin {
             abi_major, abi_minor, size, name, version, description, rules, output
         }

@@ -6,11 +6,11 @@
 
 mod rotate;
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use lanner_plugin::files::{self, WriteTarget};
 use lanner_plugin::{
     Alerts, Delivery, Error, Host, InvalidSetting, OutputPlugin, Permissions, at_least,
 };
@@ -21,7 +21,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The file. It is created if it does not exist; its folder must exist.
+    /// The file. It is created if it does not exist; its folder must exist. A file or a link of another user is refused.
     pub filename: PathBuf,
     /// Keep the file open. If false, it is opened for each batch, so that it can be moved at any time.
     #[serde(default = "yes")]
@@ -58,8 +58,10 @@ fn five() -> u32 {
 /// The file cannot be used.
 #[derive(Debug, thiserror::Error)]
 enum FileError {
-    #[error("cannot open {}", path.display())]
-    Open { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Open(#[from] files::FileError),
+    #[error("cannot read the size of {}", path.display())]
+    Size { path: PathBuf, source: io::Error },
     #[error("cannot rotate {}", path.display())]
     Rotate { path: PathBuf, source: io::Error },
     #[error("cannot write to {}", path.display())]
@@ -79,15 +81,21 @@ pub struct Output {
     open: Option<OpenFile>,
 }
 
-/// A file that is open, and its size.
+/// A file that is open, where it is, and its size.
 #[derive(Debug)]
 struct OpenFile {
+    target: WriteTarget,
     file: File,
     size: u64,
 }
 
 impl OutputPlugin for Output {
     type Settings = Settings;
+
+    fn check(settings: &Settings) -> Result<(), Error> {
+        check(settings)?;
+        Ok(files::check_writable(&settings.filename)?)
+    }
 
     fn open(_host: Host, settings: Settings) -> Result<Self, Error> {
         let mode = check(&settings)?;
@@ -134,14 +142,15 @@ fn check(settings: &Settings) -> Result<u32, InvalidSetting> {
 }
 
 impl OpenFile {
-    fn new(path: &Path, mode: u32) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(mode)
-            .open(path)?;
-        let size = file.metadata()?.len();
-        Ok(Self { file, size })
+    fn new(path: &Path, mode: u32) -> Result<Self, FileError> {
+        let target = WriteTarget::find(path)?;
+        let file = target.append(mode)?;
+        let metadata = file.metadata().map_err(|source| FileError::Size {
+            path: path.to_owned(),
+            source,
+        })?;
+        let size = metadata.len();
+        Ok(Self { target, file, size })
     }
 }
 
@@ -151,11 +160,7 @@ impl Output {
         match &mut self.open {
             Some(open) => Ok(open),
             none => {
-                let path = &self.settings.filename;
-                let opened = OpenFile::new(path, self.mode).map_err(|source| FileError::Open {
-                    path: path.clone(),
-                    source,
-                })?;
+                let opened = OpenFile::new(&self.settings.filename, self.mode)?;
                 Ok(none.insert(opened))
             }
         }
@@ -185,12 +190,14 @@ impl Output {
             mib => mib.saturating_mul(1 << 20),
         };
         let first = lines.first().map_or(0, |line| line.len() as u64 + 1);
-        let size = self.file()?.size;
+        let (max_age, keep) = (self.settings.max_age_hours, self.settings.keep);
+        let open = self.file()?;
         // An empty file takes any line, however long it is.
-        let full = size > 0 && size.saturating_add(first) > limit;
-        if full || rotate::is_old(&path, size, self.settings.max_age_hours) {
+        let full = open.size > 0 && open.size.saturating_add(first) > limit;
+        if full || rotate::is_old(&open.file, open.size, max_age) {
+            let rotated = rotate::rotate(&open.target, keep);
             self.open = None;
-            if let Err(source) = rotate::rotate(&path, self.settings.keep) {
+            if let Err(source) = rotated {
                 return Err(FileError::Rotate { path, source });
             }
         }

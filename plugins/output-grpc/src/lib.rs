@@ -117,6 +117,11 @@ pub struct Output {
 impl OutputPlugin for Output {
     type Settings = Settings;
 
+    fn check(settings: &Settings) -> Result<(), Error> {
+        check(settings)?;
+        Ok(server::check(settings)?)
+    }
+
     fn open(host: Host, settings: Settings) -> Result<Self, Error> {
         check(&settings)?;
         let log = Arc::new(Log::new(host, &settings));

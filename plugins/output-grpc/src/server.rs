@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -58,6 +58,8 @@ pub(crate) enum ServerError {
     Resolve { address: String, source: io::Error },
     #[error("cannot listen at {address}")]
     Listen { address: String, source: io::Error },
+    #[error("{address} exists, and is no socket", address = path.display())]
+    NotASocket { path: PathBuf },
     #[error(
         "over TCP, `private_key`, `cert_chain` and `root_certs` are needed; without them, listen at a Unix socket"
     )]
@@ -79,6 +81,62 @@ struct Serving {
 enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener, PathBuf),
+}
+
+/// Checks settings without listening.
+pub(crate) fn check(settings: &Settings) -> Result<(), ServerError> {
+    if let Some(path) = unix_path(settings)? {
+        return check_socket(&path);
+    }
+    let address = &settings.bind_address;
+    let is_port = |port: &str| port.parse::<u16>().is_ok();
+    if !(address.rsplit_once(':')).is_some_and(|(host, port)| !host.is_empty() && is_port(port)) {
+        let reason = format!("{address:?} is neither unix:///PATH nor HOST:PORT");
+        return Err(InvalidSetting::new("bind_address", reason).into());
+    }
+    tonic::transport::Server::builder()
+        .tls_config(tls(settings)?)
+        .map_err(ServerError::Tls)?;
+    if let Ok(address) = address.parse::<SocketAddr>() {
+        // A UDP socket shows whether the address is one of this host, and keeps no one from the port.
+        UdpSocket::bind((address.ip(), 0)).map_err(|source| ServerError::Listen {
+            address: settings.bind_address.clone(),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+/// Checks that there can be a socket at a path. Its folder may be missing: it is made.
+fn check_socket(path: &Path) -> Result<(), ServerError> {
+    // sockaddr_un(7)
+    const LONGEST: usize = 107;
+    if path.as_os_str().len() > LONGEST {
+        let reason = format!("its path has more than {LONGEST} bytes");
+        return Err(InvalidSetting::new("bind_address", reason).into());
+    }
+    if fs::symlink_metadata(path).is_ok_and(|there| !there.file_type().is_socket()) {
+        let path = path.to_owned();
+        return Err(ServerError::NotASocket { path });
+    }
+    let folder = path.ancestors().skip(1).find(|folder| folder.exists());
+    let unused = format!(".lanner-{}", std::process::id());
+    files::check_writable(&folder.unwrap_or(Path::new("/")).join(unused))?;
+    Ok(())
+}
+
+/// The path of the socket. None: the settings want TCP.
+fn unix_path(settings: &Settings) -> Result<Option<PathBuf>, InvalidSetting> {
+    let address = &settings.bind_address;
+    let Some(path) = address.strip_prefix("unix://") else {
+        return Ok(None);
+    };
+    if !path.starts_with('/') {
+        let reason = format!("{address:?} is not unix:///PATH");
+        return Err(InvalidSetting::new("bind_address", reason));
+    }
+    settings.socket_mode.bits("socket_mode")?;
+    Ok(Some(PathBuf::from(path)))
 }
 
 impl Server {
@@ -192,13 +250,8 @@ impl Listener {
             address: address.clone(),
             source,
         };
-        if let Some(path) = address.strip_prefix("unix://") {
-            if !path.starts_with('/') {
-                let reason = format!("{address:?} is not unix:///PATH");
-                return Err(InvalidSetting::new("bind_address", reason).into());
-            }
+        if let Some(path) = unix_path(settings)? {
             let mode = settings.socket_mode.bits("socket_mode")?;
-            let path = PathBuf::from(path);
             let listener = listen_unix(&path, mode).map_err(listen_error)?;
             return Ok(Self::Unix(listener, path));
         }

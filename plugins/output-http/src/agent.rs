@@ -8,8 +8,8 @@ use std::time::Duration;
 use lanner_plugin::files::{self, FileError};
 use lanner_plugin::{InvalidSetting, at_least};
 use ureq::Agent;
-use ureq::http::Uri;
 use ureq::http::uri::InvalidUri;
+use ureq::http::{HeaderName, HeaderValue, Uri};
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
 use crate::Settings;
@@ -49,6 +49,7 @@ pub(crate) fn new(settings: &Settings) -> Result<Agent, AgentError> {
         return Err(InvalidSetting::new("url", reason).into());
     }
     at_least("timeout", settings.timeout, 1)?;
+    check_headers(settings)?;
     let timeout = Some(Duration::from_secs(settings.timeout));
     let idle = if settings.keep_alive { 1 } else { 0 };
     let config = Agent::config_builder()
@@ -63,6 +64,26 @@ pub(crate) fn new(settings: &Settings) -> Result<Agent, AgentError> {
         .user_agent(&settings.user_agent)
         .build();
     Ok(config.new_agent())
+}
+
+/// What a request cannot have is an error of the first request otherwise, which would be tried for ever.
+fn check_headers(settings: &Settings) -> Result<(), InvalidSetting> {
+    for (name, value) in &settings.headers {
+        if HeaderName::try_from(name).is_err() {
+            let reason = format!("{name:?} is no name of a header");
+            return Err(InvalidSetting::new("headers", reason));
+        }
+        if HeaderValue::try_from(value).is_err() {
+            // The value may be a secret.
+            let reason = format!("the value of {name:?} has characters that a header cannot have");
+            return Err(InvalidSetting::new("headers", reason));
+        }
+    }
+    if HeaderValue::try_from(&settings.user_agent).is_err() {
+        let reason = "it has characters that a header cannot have";
+        return Err(InvalidSetting::new("user_agent", reason));
+    }
+    Ok(())
 }
 
 fn tls(settings: &Settings, https: bool) -> Result<TlsConfig, AgentError> {

@@ -176,6 +176,14 @@ impl PostError {
 impl OutputPlugin for Output {
     type Settings = Settings;
 
+    fn check(settings: &Settings) -> Result<(), Error> {
+        // The client connects with its first request.
+        agent::new(settings)?;
+        token::authorization(settings)?;
+        Share::new(settings)?;
+        Ok(())
+    }
+
     fn open(host: Host, settings: Settings) -> Result<Self, Error> {
         let counter = |name, help| host.counter(name, help, &[]);
         Ok(Self {

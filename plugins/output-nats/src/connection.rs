@@ -2,7 +2,7 @@
 
 use std::future::IntoFuture;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_nats::jetstream::context::{Context, CreateStreamError, PublishError, PublishErrorKind};
@@ -10,6 +10,8 @@ use async_nats::jetstream::stream::Config;
 use async_nats::{ConnectError, ConnectOptions, HeaderMap, ServerAddr};
 use lanner_plugin::InvalidSetting;
 use lanner_plugin::files::{self, FileError};
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
@@ -17,6 +19,8 @@ use crate::Settings;
 
 /// The largest file of credentials that is read, in bytes.
 const MAX_CREDENTIALS: u64 = 1 << 16;
+/// The largest file of certificates or keys that is read, in bytes.
+const MAX_PEM: u64 = 16 << 20;
 
 /// A message to be published.
 #[derive(Debug)]
@@ -52,6 +56,10 @@ pub(crate) enum SettingsError {
     Server { server: String, source: io::Error },
     #[error(transparent)]
     File(#[from] FileError),
+    #[error("cannot read the PEM file {}", file.display())]
+    Pem { file: PathBuf, source: pem::Error },
+    #[error("there is no certificate in {}", file.display())]
+    NoCertificate { file: PathBuf },
     #[error("cannot use the credentials in {}", file.display())]
     Credentials { file: PathBuf, source: io::Error },
     #[error("`client_cert` and `client_key` go together; set both or neither")]
@@ -102,15 +110,21 @@ impl PublishFailure {
 
 pub(crate) fn check(settings: &Settings) -> Result<(), SettingsError> {
     addresses(settings)?;
-    let files = [
-        &settings.credentials_file,
-        &settings.ca_cert,
-        &settings.client_cert,
-        &settings.client_key,
-    ];
-    for file in files.into_iter().flatten() {
-        // the client library opens it again, by a path that no other user can change
-        files::open(file)?;
+    options(settings)?;
+    // The client library opens these files again, by paths that no other user can change.
+    for file in [&settings.ca_cert, &settings.client_cert]
+        .into_iter()
+        .flatten()
+    {
+        let read = files::read(file, MAX_PEM)?;
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read).collect();
+        if found.map_err(pem_error(file))?.is_empty() {
+            let file = file.clone();
+            return Err(SettingsError::NoCertificate { file });
+        }
+    }
+    if let Some(file) = &settings.client_key {
+        PrivateKeyDer::from_pem_slice(&files::read(file, MAX_PEM)?).map_err(pem_error(file))?;
     }
     if settings.client_cert.is_some() != settings.client_key.is_some() {
         return Err(SettingsError::HalfOfClient);
@@ -119,6 +133,11 @@ pub(crate) fn check(settings: &Settings) -> Result<(), SettingsError> {
         return Err(SettingsError::HalfOfUser);
     }
     Ok(())
+}
+
+fn pem_error(file: &Path) -> impl FnOnce(pem::Error) -> SettingsError {
+    let file = file.to_owned();
+    |source| SettingsError::Pem { file, source }
 }
 
 fn addresses(settings: &Settings) -> Result<Vec<ServerAddr>, SettingsError> {

@@ -116,6 +116,15 @@ impl Settings {
             );
             return Err(InvalidSetting::new("subject", reason));
         }
+        // JetStream, "Naming Conventions"
+        let forbidden = |c: char| ".*>/\\".contains(c) || c.is_whitespace() || c.is_control();
+        if self.stream.is_empty() || self.stream.contains(forbidden) {
+            let reason = format!(
+                "{:?} is no name of a stream: it has no blanks and none of . * > / \\",
+                self.stream
+            );
+            return Err(InvalidSetting::new("stream", reason));
+        }
         Ok(())
     }
 
@@ -175,6 +184,11 @@ struct Undelivered {
 
 impl OutputPlugin for Output {
     type Settings = Settings;
+
+    fn check(settings: &Settings) -> Result<(), Error> {
+        settings.check()?;
+        Ok(connection::check(settings)?)
+    }
 
     fn open(host: Host, settings: Settings) -> Result<Self, Error> {
         settings.check()?;

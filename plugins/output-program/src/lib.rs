@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use lanner_plugin::{
     Alerts, Chain, Delivery, Error, Host, InvalidSetting, Level, LineWriter, OutputPlugin, Turn,
+    at_least,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -56,14 +57,12 @@ pub struct Output {
 impl OutputPlugin for Output {
     type Settings = Settings;
 
+    fn check(settings: &Settings) -> Result<(), Error> {
+        Ok(check(settings)?)
+    }
+
     fn open(host: Host, settings: Settings) -> Result<Self, Error> {
-        if settings.program.trim().is_empty() {
-            return Err(InvalidSetting::new("program", "it is empty; give a command line").into());
-        }
-        if settings.single && settings.keep_alive {
-            let reason = "it excludes `keep_alive`; set one of them";
-            return Err(InvalidSetting::new("single", reason).into());
-        }
+        check(&settings)?;
         Ok(Self {
             host,
             settings,
@@ -94,6 +93,23 @@ impl OutputPlugin for Output {
             None => Ok(()),
         }
     }
+}
+
+fn check(settings: &Settings) -> Result<(), InvalidSetting> {
+    if settings.program.trim().is_empty() {
+        return Err(InvalidSetting::new(
+            "program",
+            "it is empty; give a command line",
+        ));
+    }
+    if settings.program.contains('\0') {
+        return Err(InvalidSetting::new("program", "it has a null character"));
+    }
+    if settings.single && settings.keep_alive {
+        let reason = "it excludes `keep_alive`; set one of them";
+        return Err(InvalidSetting::new("single", reason));
+    }
+    at_least("timeout", settings.timeout, 1)
 }
 
 impl Output {

@@ -85,6 +85,13 @@ struct Undelivered {
 impl OutputPlugin for Output {
     type Settings = Settings;
 
+    fn check(settings: &Settings) -> Result<(), Error> {
+        check(settings)?;
+        // It connects later.
+        Receiver::new(settings)?;
+        Ok(())
+    }
+
     fn open(host: Host, settings: Settings) -> Result<Self, Error> {
         check(&settings)?;
         let receiver = Receiver::new(&settings)?;

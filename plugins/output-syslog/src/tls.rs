@@ -3,17 +3,25 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lanner_plugin::files::{self, FileError};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::Settings;
 
+/// The largest file that is read, in bytes.
+const MAX_PEM: u64 = 16 << 20;
+
 /// TLS cannot be set up with these settings.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("cannot read the PEM file {}", file.display())]
     Pem { file: PathBuf, source: pem::Error },
+    #[error("there is no certificate in {}", file.display())]
+    NoCertificate { file: PathBuf },
     #[error("cannot use the certificates of {}", file.display())]
     Certificate {
         file: PathBuf,
@@ -37,7 +45,8 @@ pub(crate) fn client(settings: &Settings) -> Result<Arc<ClientConfig>, TlsError>
     let config = match (&settings.client_cert, &settings.client_key) {
         (None, None) => config.with_no_client_auth(),
         (Some(chain), Some(key_file)) => {
-            let key = PrivateKeyDer::from_pem_file(key_file).map_err(pem_error(key_file))?;
+            let key = PrivateKeyDer::from_pem_slice(&files::read(key_file, MAX_PEM)?)
+                .map_err(pem_error(key_file))?;
             config
                 .with_client_auth_cert(certificates(chain)?, key)
                 .map_err(certificate_error(chain))?
@@ -68,9 +77,14 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, TlsError> {
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    CertificateDer::pem_file_iter(file)
-        .and_then(Iterator::collect)
-        .map_err(pem_error(file))
+    let found: Result<Vec<_>, _> =
+        CertificateDer::pem_slice_iter(&files::read(file, MAX_PEM)?).collect();
+    let found = found.map_err(pem_error(file))?;
+    if found.is_empty() {
+        let file = file.to_owned();
+        return Err(TlsError::NoCertificate { file });
+    }
+    Ok(found)
 }
 
 fn pem_error(file: &Path) -> impl FnOnce(pem::Error) -> TlsError {

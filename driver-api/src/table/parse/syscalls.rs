@@ -26,7 +26,7 @@ pub(crate) struct Row {
     pub(crate) sqe: [SqeField; REGISTERS],
 }
 
-/// A fact: the variant's name, and the parameter it is about (none: the returned descriptor).
+/// A fact: the variant's name, and the parameter it is about (none: the returned descriptor, or the thread).
 #[derive(Debug)]
 pub(crate) struct Fact {
     pub(crate) fact: &'static str,
@@ -47,7 +47,14 @@ pub(crate) struct Param {
 }
 
 /// The facts that a call can have: the word, and the variant of `Fact`.
-const FACTS: &[(&str, &str)] = &[("path", "Path"), ("tuple", "Tuple")];
+const FACTS: &[(&str, &str)] = &[
+    ("path", "Path"),
+    ("tuple", "Tuple"),
+    ("cwd", "Cwd"),
+    ("root", "Root"),
+    ("base", "Base"),
+    ("base2", "Base2"),
+];
 
 /// Registers that have arguments.
 pub(super) const REGISTERS: usize = 6;

@@ -222,18 +222,24 @@ pub(super) const DESCRIPTOR: &[FieldDef] = &[
         "Name of the remote address, if it is one that a rule compares with.",
         |v, _| fd::host_name(v, fd::remote),
     ),
-    F::new("fd.dev", I64, "Device that the file is on.", |v, _| {
-        ask::file(v, ask::device)
-    }),
+    F::new(
+        "fd.dev",
+        I64,
+        "Device that the file is on, as it was when the file was opened.",
+        |v, _| ask::file(v, ask::device),
+    ),
     F::new("fd.dev.major", I64, "Its major number.", |v, _| {
         ask::file(v, ask::device_major)
     }),
     F::new("fd.dev.minor", I64, "Its minor number.", |v, _| {
         ask::file(v, ask::device_minor)
     }),
-    F::new("fd.ino", I64, "Inode of the file.", |v, _| {
-        ask::file(v, ask::inode)
-    }),
+    F::new(
+        "fd.ino",
+        I64,
+        "Inode of the file, as it was when the file was opened.",
+        |v, _| ask::file(v, ask::inode),
+    ),
     F::new(
         "fd.is_upper_layer",
         Bool,

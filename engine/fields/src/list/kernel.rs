@@ -11,13 +11,13 @@ pub(super) const KERNEL: &[FieldDef] = &[
     F::new(
         "kernel.path",
         Text,
-        "Path of the file behind the descriptor that the call returned, from the kernel: without symbolic links and `..`.",
+        "Path of the file behind the descriptor that the call returned, from the kernel: without symbolic links and `..`. It is looked up when the call returns: by then, another thread can have put another file behind the descriptor.",
         |v, _| kernel::path(v),
     ),
     F::new(
         "kernel.path_differs",
         Bool,
-        "The file that was opened has another path than the one that the program passed: there is a symbolic link in the path, or the program changed the path during the call.",
+        "The file that was opened has another path than the one that the program passed: there is a symbolic link in the path, the program changed the path during the call, or another thread put another file behind the descriptor.",
         |v, _| kernel::path_differs(v),
     ),
     F::new(

@@ -90,3 +90,167 @@ fn what_run_would_refuse_is_told_with_its_output() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(!alerts.exists(), "nothing was opened");
 }
+
+/// A setting of an output that only the output itself can judge: the output's part of the configuration, and what the
+/// message has. `FOLDER` has `garbage`, which is no PEM file, and `socket`, which is a folder.
+const FOUND_BY_PLUGINS: [(&str, &str); 33] = [
+    (
+        "{plugin: output-file, settings: {filename: /nonexistent/alerts}}",
+        "/nonexistent/alerts",
+    ),
+    (
+        "{plugin: output-file, settings: {filename: FOLDER/garbage/alerts}}",
+        "ot a directory",
+    ),
+    (
+        "{plugin: output-file, settings: {filename: FOLDER}}",
+        "is a folder",
+    ),
+    (
+        "{plugin: output-program, settings: {program: \"  \"}}",
+        "`program`",
+    ),
+    (
+        "{plugin: output-program, settings: {program: cat, single: true, keep_alive: true}}",
+        "`single`",
+    ),
+    (
+        "{plugin: output-syslog, settings: {address: nonsense}}",
+        "`address`",
+    ),
+    (
+        "{plugin: output-syslog, settings: {address: \"tcp://receiver\"}}",
+        "`address`",
+    ),
+    (
+        "{plugin: output-syslog, settings: {address: \"tls://a b:6514\"}}",
+        "`address`",
+    ),
+    (
+        "{plugin: output-syslog, settings: {address: \"tls://a:6514\", ca_cert: /nonexistent/ca}}",
+        "/nonexistent/ca",
+    ),
+    (
+        "{plugin: output-syslog, settings: {address: \"tls://a:6514\", ca_cert: FOLDER/garbage}}",
+        "garbage",
+    ),
+    (
+        "{plugin: output-syslog, settings: {address: \"tls://a:6514\", client_cert: FOLDER/garbage}}",
+        "client_key",
+    ),
+    (
+        "{plugin: output-http, settings: {url: \"ftp://receiver\"}}",
+        "`url`",
+    ),
+    (
+        "{plugin: output-http, settings: {url: \"no address\"}}",
+        "`url`",
+    ),
+    (
+        "{plugin: output-http, settings: {url: \"https://a\", ca_cert: /nonexistent/ca}}",
+        "/nonexistent/ca",
+    ),
+    (
+        "{plugin: output-http, settings: {url: \"https://a\", ca_bundle: FOLDER/garbage}}",
+        "garbage",
+    ),
+    (
+        "{plugin: output-http, settings: {url: \"https://a\", ca_path: /nonexistent/folder}}",
+        "/nonexistent/folder",
+    ),
+    (
+        "{plugin: output-http, settings: {url: \"https://a\", mtls: true}}",
+        "`mtls`",
+    ),
+    (
+        "{plugin: output-http, settings: {url: \"http://a\", bearer_token_file: /nonexistent/token}}",
+        "/nonexistent/token",
+    ),
+    (
+        "{plugin: output-http, settings: {url: \"http://a\", headers: {\"a b\": c}}}",
+        "`headers`",
+    ),
+    (
+        "{plugin: output-http, settings: {url: \"http://a\", headers: {a: \"b\\nc\"}}}",
+        "`headers`",
+    ),
+    (
+        "{plugin: output-nats, settings: {servers: [\"nats://a:b:c\"]}}",
+        "`servers`",
+    ),
+    (
+        "{plugin: output-nats, settings: {subject: \"a..b\"}}",
+        "`subject`",
+    ),
+    (
+        "{plugin: output-nats, settings: {stream: \"a.b\"}}",
+        "`stream`",
+    ),
+    ("{plugin: output-nats, settings: {user: me}}", "`password`"),
+    (
+        "{plugin: output-nats, settings: {credentials_file: /nonexistent/creds}}",
+        "/nonexistent/creds",
+    ),
+    (
+        "{plugin: output-nats, settings: {credentials_file: FOLDER/garbage}}",
+        "garbage",
+    ),
+    (
+        "{plugin: output-nats, settings: {ca_cert: FOLDER/garbage}}",
+        "garbage",
+    ),
+    (
+        "{plugin: output-nats, settings: {client_cert: FOLDER/garbage, client_key: FOLDER/garbage}}",
+        "garbage",
+    ),
+    (
+        "{plugin: output-grpc, settings: {bind_address: \"unix://relative\"}}",
+        "`bind_address`",
+    ),
+    (
+        "{plugin: output-grpc, settings: {bind_address: \"unix://FOLDER/socket\"}}",
+        "is no socket",
+    ),
+    (
+        "{plugin: output-grpc, settings: {bind_address: \"unix://FOLDER/garbage/socket\"}}",
+        "ot a directory",
+    ),
+    (
+        "{plugin: output-grpc, settings: {bind_address: \"127.0.0.1:5060\"}}",
+        "`private_key`",
+    ),
+    (
+        "{plugin: output-grpc, settings: {bind_address: \"127.0.0.1:5060\", private_key: FOLDER/garbage, \
+         cert_chain: FOLDER/garbage, root_certs: FOLDER/garbage}}",
+        "certificates",
+    ),
+];
+
+#[test]
+fn what_only_the_output_knows_is_found_without_opening_anything() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("a text");
+    let file = folder.path().join("lanner.yaml");
+    let config = file.to_str().expect("a text");
+    fs::write(folder.path().join("garbage"), "no certificate").expect("a file");
+    fs::create_dir(folder.path().join("socket")).expect("a folder");
+    let alerts = folder.path().join("alerts");
+    for (output, expected) in FOUND_BY_PLUGINS {
+        let output = output.replace("FOLDER", path);
+        // One that is right comes before it.
+        let text = format!(
+            "outputs:\n- {{plugin: output-file, name: first, settings: {{filename: {}}}}}\n- {output}\n",
+            alerts.display()
+        );
+        fs::write(&file, &text).expect("a file");
+        let checked = run(["config", "check", config]);
+        let said = stderr(&checked);
+        assert_eq!(checked.status.code(), Some(1), "{text}{said}");
+        assert!(said.contains(expected), "{text}{said}");
+        let refused = run(["run", "-c", config, "--driver", "ptrace", "--", "true"]);
+        let said = stderr(&refused);
+        assert_eq!(refused.status.code(), Some(2), "{text}{said}");
+        assert!(said.contains(expected), "{text}{said}");
+        assert!(!alerts.exists(), "{text}: an output was opened");
+    }
+}

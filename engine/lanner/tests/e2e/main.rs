@@ -35,3 +35,4 @@ mod state;
 mod terminal;
 mod transparent;
 mod unprivileged;
+mod written;

@@ -189,7 +189,9 @@ impl Run<'_> {
 fn refused<T>(answer: Result<T, PluginError>, otherwise: &str) -> Verdict {
     match answer {
         Ok(_) => Verdict::Note(otherwise.to_owned()),
-        Err(PluginError::Failed { reason, .. }) if !reason.starts_with("it gave no reason") => {
+        Err(PluginError::Failed { reason, .. } | PluginError::Settings { reason, .. })
+            if !reason.starts_with("it gave no reason") =>
+        {
             Verdict::Good
         }
         Err(error) => Verdict::Bad(error.to_string()),

@@ -12,6 +12,9 @@ const MANY: usize = 1000;
 /// Unusual ones: three, and one of each priority.
 const STRANGE: usize = 3 + Priority::ALL.len();
 
+const HINT: &str = "--settings has the settings for this check";
+const NO_CHECK: &str = "it has none: `lanner config check` cannot find what only `open` finds";
+
 /// A step, with the opened plugin.
 type Step = fn(&mut OutputHost) -> Verdict;
 
@@ -28,18 +31,39 @@ pub(super) fn check(run: &mut Run<'_>) -> Result<(), End> {
         ),
     ] {
         run.step(name, move |plugin| {
-            let answer = OutputHost::open_unchecked(plugin, settings);
+            let answer = OutputHost::open_checked(plugin, settings);
             (refused(answer, otherwise), Some(()))
         })?;
     }
+    for (name, settings, otherwise) in [
+        ("output: check settings that are no JSON", "[", no_json),
+        (
+            "output: check unknown settings",
+            r#"{"no such setting":1}"#,
+            unknown,
+        ),
+    ] {
+        run.step(name, move |plugin| {
+            let verdict = match OutputHost::ask(plugin, settings) {
+                Some(answer) => refused(answer, otherwise),
+                None => Verdict::Note(NO_CHECK.to_owned()),
+            };
+            (verdict, Some(()))
+        })?;
+    }
+    let settings = run.request.settings.clone();
+    run.step("output: check its settings", move |plugin| {
+        let verdict = match OutputHost::check(plugin, &settings) {
+            Ok(()) => Verdict::Good,
+            Err(error) => Verdict::Bad(format!("{error}; {HINT}")),
+        };
+        (verdict, Some(()))
+    })?;
     let settings = run.request.settings.clone();
     let open = move |plugin: &Plugin| match OutputHost::open(plugin, &settings) {
         Ok(host) => (Verdict::Good, Some(host)),
         Err(error @ PluginError::Panicked { .. }) => (Verdict::Bad(error.to_string()), None),
-        Err(error) => {
-            let hint = "--settings has what it is opened with here";
-            (Verdict::Bad(format!("{error}; {hint}")), None)
-        }
+        Err(error) => (Verdict::Bad(format!("{error}; {HINT}")), None),
     };
     let Some(mut host) = run.step("output: open", open.clone())? else {
         return Ok(());

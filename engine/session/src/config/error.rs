@@ -2,8 +2,7 @@
 
 use driver_api::request::LimitError;
 use lanner_plugin::files::FileError;
-
-use crate::error::Cause;
+use plugin_host::InvalidSum;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -172,7 +171,7 @@ pub enum KeyError {
     Limit(#[from] LimitError),
     /// `plugin_sums`
     #[error(transparent)]
-    Sum(Cause),
+    Sum(#[from] InvalidSum),
     /// `outputs_queue`
     #[error("a queue holds at least one alert: lanner's are never unbounded")]
     EmptyQueue,

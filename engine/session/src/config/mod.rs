@@ -103,8 +103,7 @@ impl Config {
         for (name, value) in &self.limits {
             (Limits::default().set(name, *value)).map_err(|error| ("limits", error.into()))?;
         }
-        Pins::new(self.plugin_sums.clone())
-            .map_err(|error| ("plugin_sums", KeyError::Sum(error.into())))?;
+        Pins::new(self.plugin_sums.clone()).map_err(|error| ("plugin_sums", error.into()))?;
         if self.outputs_queue.capacity == 0 {
             return Err(("outputs_queue", KeyError::EmptyQueue));
         }

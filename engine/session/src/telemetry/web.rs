@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fs;
 use std::io;
-use std::net::ToSocketAddrs;
+use std::net::{ToSocketAddrs, UdpSocket};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
@@ -121,8 +121,14 @@ pub(crate) fn check(settings: &Webserver) -> Result<(), WebError> {
         }
         None => {
             let (address, port) = (settings.listen_address.as_str(), settings.listen_port);
-            let found = (address, port).to_socket_addrs();
-            (found.map(drop), format!("{address}:{port}"))
+            let found = (address, port).to_socket_addrs().and_then(|addresses| {
+                let addresses: Vec<_> = addresses.map(|address| (address.ip(), 0)).collect();
+                // A UDP socket shows whether the address is one of this host, and keeps no one from the port.
+                addresses
+                    .into_iter()
+                    .try_for_each(|address| UdpSocket::bind(address).map(drop))
+            });
+            (found, format!("{address}:{port}"))
         }
     };
     checked.map_err(|source| WebError { place, source })

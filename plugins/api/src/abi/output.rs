@@ -120,6 +120,18 @@ pub struct LannerOutputPlugin {
     pub schema: Option<
         unsafe extern "C" fn(sink: *const LannerText, error: *const LannerText) -> LannerStatus,
     >,
+    /// Since 1.5, may be NULL. Checks settings as far as that is possible without a trace: it may read files
+    /// (certificates, tokens), but must not create, connect, listen, look up names or start anything. Returns
+    /// `LANNER_ERROR` and gives `error` the reason for settings that `open` would refuse, and `LANNER_OK` for all others:
+    /// there, `open` can still fail. Lanner calls it before `open`, for all outputs before it opens the first one, and
+    /// without `open` for `lanner config check`. It stores nothing. May block for a short time.
+    pub check: Option<
+        unsafe extern "C" fn(
+            host: *const LannerHost,
+            settings: LannerStr,
+            error: *const LannerText,
+        ) -> LannerStatus,
+    >,
 }
 
 impl LannerOutputPlugin {
@@ -139,6 +151,7 @@ impl LannerOutputPlugin {
             reopen: None,
             close: None,
             schema: None,
+            check: None,
         }
     }
 }

@@ -13,8 +13,11 @@
 //!   error. Exception: a descriptor that lanner was started with (`/dev/stdin`, `/dev/fd/N`) may be a pipe.
 //!
 //! A process without privileges has nothing to give away. There, owners are checked for plugins alone.
+//!
+//! Files that lanner writes have rules of their own: see [`WriteTarget`].
 
 mod walk;
+mod write;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -22,6 +25,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use walk::{Folders, Walk};
+pub use write::{WriteTarget, append, check_writable, replace};
 
 /// Why a file is not opened or not read. The text names the file and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +52,22 @@ pub enum FileError {
     /// It is not a regular file.
     #[error("{} is {what}, and only regular files are read", path.display())]
     NotAFile {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// The system does not let it be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is nothing that can be written.
+    #[error("{} is {what}, which cannot be written", path.display())]
+    NotWritten {
         /// The file.
         path: PathBuf,
         /// What it is.
@@ -329,8 +349,21 @@ fn other_than_file(kind: fs::FileType) -> Option<&'static str> {
     }
 }
 
-/// Whether a path names a descriptor that whoever started lanner opened.
+/// Whether a path names a descriptor that whoever started lanner opened to be read.
 fn is_handed_over(path: &Path) -> bool {
+    path == Path::new("/dev/stdin") || is_numbered(path)
+}
+
+/// Whether a path names a descriptor that whoever started lanner opened to be written.
+fn is_descriptor(path: &Path) -> bool {
+    ["/dev/stdout", "/dev/stderr"]
+        .map(Path::new)
+        .contains(&path)
+        || is_numbered(path)
+}
+
+/// Whether a path names a descriptor by its number.
+fn is_numbered(path: &Path) -> bool {
     let Some(text) = path.to_str() else {
         return false;
     };
@@ -338,7 +371,7 @@ fn is_handed_over(path: &Path) -> bool {
         .strip_prefix("/dev/fd/")
         .or_else(|| text.strip_prefix("/proc/self/fd/"));
     let is_number = |number: &str| number.bytes().all(|byte| byte.is_ascii_digit());
-    text == "/dev/stdin" || number.is_some_and(|number| !number.is_empty() && is_number(number))
+    number.is_some_and(|number| !number.is_empty() && is_number(number))
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
+use super::write::REMEDY;
 use super::{FileError, Trusted, other_than_file};
 
 /// path_resolution(7): the kernel follows as many.
@@ -25,6 +26,8 @@ pub(super) enum Folders {
     OthersMayAdd,
     /// Every file of the folder can be used.
     OthersMayNotAdd,
+    /// The file is to be written (see `write`): links and the file count, and folders may belong to anyone.
+    ForWriting,
 }
 
 /// What a check looks at.
@@ -33,6 +36,18 @@ pub(super) struct Owner {
     pub(super) uid: u32,
     pub(super) mode: u32,
     pub(super) kind: Kind,
+}
+
+impl Owner {
+    /// Whether users that are not trusted can write to it.
+    pub(super) fn others_may_write(self, trusted: Trusted) -> bool {
+        let is_trusted = match trusted {
+            Trusted::Everyone => true,
+            Trusted::RootAnd(user) => self.uid == 0 || self.uid == user,
+            Trusted::Root => self.uid == 0,
+        };
+        !is_trusted || self.mode & WRITABLE_BY_OTHERS != 0
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +135,19 @@ impl<'a> Walk<'a> {
         Ok(self.open_file(&name, flags)?.0)
     }
 
+    /// The folder of a file to write, its owner, the file's name there, and whether it exists.
+    pub(super) fn target(mut self) -> Result<(File, Owner, OsString, bool), FileError> {
+        let (name, exists) = match self.walk(true)? {
+            End::File(name, _) => (name, true),
+            End::Missing(name) => (name, false),
+            End::Folder => return Err(self.not_a_file("a folder")),
+        };
+        match self.steps.pop() {
+            Some(step) => Ok((step.folder, step.owner, name, exists)),
+            None => Err(self.missing()),
+        }
+    }
+
     /// The folder's path without links.
     pub(super) fn folder(mut self) -> Result<PathBuf, FileError> {
         match self.walk(true)? {
@@ -134,17 +162,18 @@ impl<'a> Walk<'a> {
 
     /// Goes along the path, and checks everything on the way.
     fn walk(&mut self, follow_last: bool) -> Result<End, FileError> {
-        let start = if self.path.is_absolute() {
+        let start = if self.path.is_absolute() || self.writes() {
             self.path.to_owned()
         } else {
             let here = std::env::current_dir().map_err(|error| self.unreadable(error))?;
             here.join(self.path)
         };
-        self.enter_root()?;
+        self.enter(if start.is_absolute() { "/" } else { "." })?;
         let mut left = names(&start);
         let mut links = 0;
         while let Some(name) = left.pop_front() {
-            if name == ".." {
+            // Without checks of folders, `..` is a name like any other.
+            if name == ".." && !self.writes() {
                 if self.steps.len() > 1 {
                     self.steps.pop();
                 }
@@ -159,9 +188,12 @@ impl<'a> Walk<'a> {
             };
             let metadata = found.metadata().map_err(|error| self.unreadable(error))?;
             let owner = Owner::from(&metadata);
+            let kind = metadata.file_type();
+            let is_stream = self.writes() && (kind.is_fifo() || kind.is_char_device());
             if owner.kind == Kind::Other
                 && left.is_empty()
-                && let Some(what) = other_than_file(metadata.file_type())
+                && !is_stream
+                && let Some(what) = other_than_file(kind)
             {
                 return Err(self.not_a_file(what));
             }
@@ -182,7 +214,8 @@ impl<'a> Walk<'a> {
                     }
                     let target = read_link(&found).map_err(|error| self.unreadable(error))?;
                     if target.is_absolute() {
-                        self.steps.truncate(1);
+                        self.steps.clear();
+                        self.enter("/")?;
                     }
                     for name in names(&target).into_iter().rev() {
                         left.push_front(name);
@@ -197,20 +230,16 @@ impl<'a> Walk<'a> {
         Ok(End::Folder)
     }
 
-    fn enter_root(&mut self) -> Result<(), FileError> {
-        let folder = File::from(
-            open_at(
-                libc::AT_FDCWD,
-                OsStr::new("/"),
-                libc::O_PATH | libc::O_DIRECTORY,
-            )
-            .map_err(|error| self.unreadable(error))?,
-        );
+    /// Begins at `/` or at `.`.
+    fn enter(&mut self, start: &str) -> Result<(), FileError> {
+        let flags = libc::O_PATH | libc::O_DIRECTORY;
+        let folder = open_at(libc::AT_FDCWD, OsStr::new(start), flags, FOR_OWNER);
+        let folder = File::from(folder.map_err(|error| self.unreadable(error))?);
         let metadata = folder.metadata().map_err(|error| self.unreadable(error))?;
         let owner = Owner::from(&metadata);
         self.steps.push(Step {
             folder,
-            name: OsString::from("/"),
+            name: OsString::from(start),
             owner,
         });
         self.check_step(owner, &self.real(), false)
@@ -243,7 +272,7 @@ impl<'a> Walk<'a> {
 
     fn open_below(&self, name: &OsStr, flags: i32) -> io::Result<OwnedFd> {
         let folder = self.steps.last().map_or(-1, |step| step.folder.as_raw_fd());
-        open_at(folder, name, flags | libc::O_NOFOLLOW)
+        open_at(folder, name, flags | libc::O_NOFOLLOW, FOR_OWNER)
     }
 
     /// Checks what has this name in the present folder.
@@ -262,7 +291,12 @@ impl<'a> Walk<'a> {
     }
 
     fn check_step(&self, owner: Owner, at: &Path, sticky: bool) -> Result<(), FileError> {
-        match refusal(at, owner, self.trusted, sticky) {
+        let refused = if self.writes() {
+            foreign(at, owner, self.trusted)
+        } else {
+            refusal(at, owner, self.trusted, sticky)
+        };
+        match refused {
             None => Ok(()),
             Some((reason, remedy)) => Err(FileError::NotTrusted {
                 path: self.path.to_owned(),
@@ -277,10 +311,16 @@ impl<'a> Walk<'a> {
         self.steps.iter().map(|step| &step.name).collect()
     }
 
+    fn writes(&self) -> bool {
+        self.folders == Folders::ForWriting
+    }
+
     fn unreadable(&self, source: io::Error) -> FileError {
-        FileError::Unreadable {
-            path: self.path.to_owned(),
-            source,
+        let path = self.path.to_owned();
+        if self.writes() {
+            FileError::Unwritable { path, source }
+        } else {
+            FileError::Unreadable { path, source }
         }
     }
 
@@ -289,9 +329,11 @@ impl<'a> Walk<'a> {
     }
 
     fn not_a_file(&self, what: &'static str) -> FileError {
-        FileError::NotAFile {
-            path: self.path.to_owned(),
-            what,
+        let path = self.path.to_owned();
+        if self.writes() {
+            FileError::NotWritten { path, what }
+        } else {
+            FileError::NotAFile { path, what }
         }
     }
 }
@@ -349,13 +391,33 @@ pub(super) fn refusal(
     None
 }
 
-/// openat(2) with `O_CLOEXEC`.
-fn open_at(folder: i32, name: &OsStr, flags: i32) -> io::Result<OwnedFd> {
-    /// For a file that is made.
-    const FOR_OWNER: libc::c_uint = 0o600;
+/// Why a link or a file on the way to a file that is written is not used, and the remedy.
+fn foreign(path: &Path, owner: Owner, trusted: Trusted) -> Option<(String, String)> {
+    let Trusted::RootAnd(user) = trusted else {
+        return None;
+    };
+    let what = match owner.kind {
+        Kind::Folder => return None,
+        Kind::Link => "the link ",
+        Kind::Other => "",
+    };
+    let (shown, uid) = (path.display(), owner.uid);
+    (uid != 0 && uid != user).then(|| {
+        let reason = format!(
+            "{what}{shown} belongs to user {uid}, who is neither root nor the user running lanner ({user})"
+        );
+        (reason, REMEDY.to_owned())
+    })
+}
+
+/// The permissions of a file that lanner makes for itself.
+const FOR_OWNER: u32 = 0o600;
+
+/// openat(2) with `O_CLOEXEC`. `mode` are the permissions of a file that is made.
+pub(super) fn open_at(folder: i32, name: &OsStr, flags: i32, mode: u32) -> io::Result<OwnedFd> {
     let name = CString::new(name.as_bytes())?;
     // SAFETY: the name ends with a null byte and lives through the call; the folder is open, or -1, which is an error.
-    let fd = unsafe { libc::openat(folder, name.as_ptr(), flags | libc::O_CLOEXEC, FOR_OWNER) };
+    let fd = unsafe { libc::openat(folder, name.as_ptr(), flags | libc::O_CLOEXEC, mode) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
