@@ -59,7 +59,8 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
         ),
         Gap::new(
             "resolved paths and ends of sockets",
-            "a new descriptor is not there yet when the call is entered",
+            "a new descriptor is not there yet when the call is entered; of a connection or a message, the address that \
+             the program passed is shown",
             trace,
         ),
         Gap::own_roots(),
