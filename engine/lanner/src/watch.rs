@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use driver_api::error::Chain;
 use driver_api::request::{Omit, SyscallSet};
 use driver_api::support::Gap;
-use session::{Consumer, EventSource, Notice, Observer, OpenedSource};
+use session::{Consumer, EventSource, Notice, Observer, OpenedSource, SourceConfig};
 
 use super::args::SourceArgs;
 use super::{Failure, report, say, signals};
@@ -43,8 +43,18 @@ pub(crate) fn watch<C: Consumer>(
     consumer: impl FnOnce(&OpenedSource) -> Result<C, Failure>,
     finish: impl FnOnce(C) -> Result<(), Failure>,
 ) -> Result<ExitCode, Failure> {
-    let config = args.config();
-    let control = signals::watch(&config, false, Box::new(CommandSignals))?;
+    watch_source(&args.config(), selection, omit, consumer, finish)
+}
+
+/// [`watch`], with a source that no arguments describe.
+pub(crate) fn watch_source<C: Consumer>(
+    config: &SourceConfig,
+    selection: &SyscallSet,
+    omit: Omit,
+    consumer: impl FnOnce(&OpenedSource) -> Result<C, Failure>,
+    finish: impl FnOnce(C) -> Result<(), Failure>,
+) -> Result<ExitCode, Failure> {
+    let control = signals::watch(config, false, Box::new(CommandSignals))?;
     let mut source = config
         .open(selection, omit)
         .map_err(|error| Failure::usage(Chain(&error)))?;

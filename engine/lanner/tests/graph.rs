@@ -68,7 +68,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "suggest",
         ],
     ),
-    ("scap", &["driver-api", "inspect", "lanner-plugin"]),
+    ("scap", &["decode", "driver-api", "inspect", "lanner-plugin"]),
     // what becomes of them
     ("lanner-plugin", &[]),
     ("plugin-host", &["lanner-plugin", "suggest"]),

@@ -18,6 +18,7 @@
 //! | `session` | [`Session`]: everything together |
 //! | `config` | the configuration file |
 //! | `source` | opens a driver or a recording |
+//! | `recording_file` | writes events to a file, in lanner's format or in Falco's |
 //! | `watch` | the loop: polls the capture, feeds a [`Consumer`] |
 //! | `event_path` | the consumer that matches rules and hands alerts to the outputs |
 //! | `event_printer`, `event_recorder`, `event_selection` | consumers that write events to a file, and which events |
@@ -40,6 +41,7 @@ mod event_recorder;
 mod event_selection;
 mod monitor;
 mod output_test;
+mod recording_file;
 pub mod reference;
 mod reload;
 mod rule_files;
@@ -59,7 +61,8 @@ pub use event_printer::{EventPrinter, WholeLines};
 pub use event_recorder::{EventRecorder, RecordError};
 pub use event_selection::{EventSelection, NoSuchEvent};
 pub use output_test::{OutputTest, test_outputs};
-pub use rule_files::{plugin_directories, rule_files};
+pub use recording_file::{RecordingFile, RecordingFormat};
+pub use rule_files::{executable, plugin_directories, rule_files};
 pub use rule_loader::{LoadConfig, alert_rules};
 pub use session::{OpenedSession, Session, Summary, check};
 pub use source::{EventSource, OpenedSource, RecordedHost, Scan, SourceConfig, SourceError};
