@@ -105,6 +105,7 @@ pub fn always(host: &Host) -> Vec<Gap> {
         ),
     ];
     gaps.push(Gap::named_files());
+    gaps.push(Gap::foreign_mounts());
     gaps.push(Gap::new(
         "the file behind a descriptor that other threads replace at once",
         "it is looked up when the call that opened it returns: until then, a thread or process that shares the descriptors \

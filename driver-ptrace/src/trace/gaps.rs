@@ -119,6 +119,7 @@ fn gaps(host: &Host) -> Vec<Gap> {
             "use an eBPF driver",
         ),
         Gap::named_files(),
+        Gap::foreign_mounts(),
         Gap::new(
             "memory of files on a FUSE file system",
             "reading it waits for the file system's server, which can keep lanner waiting",
