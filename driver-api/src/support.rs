@@ -66,8 +66,17 @@ impl Gap {
             "of rename, unlink, link, mkdir, chmod, mount and others, the path is what the program passed, and a fact says \
              where a relative path begins: symbolic links in the path are not resolved, and another thread can change the \
              path while the kernel reads it",
-            "watch who makes symbolic links (symlink, symlinkat), and where the files are opened: there the path is the \
-             kernel's",
+            "fs.realpath.* is where the path leads when a rule asks; where files are opened, the path is the kernel's",
+        )
+    }
+
+    /// Files on mounts of other mount namespaces, or of none: the gap of a driver that does not tell them apart.
+    pub fn foreign_mounts() -> Self {
+        Self::new(
+            "whether a path is one of the process's own mount namespace",
+            "a file on a detached mount (open_tree, fsopen), or one that a descriptor from another mount namespace leads \
+             to, has the path that it has there",
+            "watch open_tree, fsopen, fsmount and setns; fd.ino and fd.dev tell the file",
         )
     }
 
@@ -90,16 +99,6 @@ impl Gap {
             "calls whose memory another thread changes meanwhile",
             why,
             remedy,
-        )
-    }
-
-    /// Paths that begin at a mount or a root that other processes do not have.
-    pub fn own_roots() -> Self {
-        Self::new(
-            "paths below a root or a mount of a process's own",
-            "after pivot_root(2), and in a mount that is not attached (open_tree, fsmount), a path begins there",
-            "watch the calls that make them, as the default rules \"Mount made through descriptors\" and \"Namespace \
-             changed\" do",
         )
     }
 

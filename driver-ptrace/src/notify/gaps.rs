@@ -63,7 +63,7 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
              the program passed is shown",
             trace,
         ),
-        Gap::own_roots(),
+        Gap::foreign_mounts(),
         Gap::name_by_file(),
         Gap::changed_memory(
             "the kernel reads that memory again when it makes the call: it can differ from what was captured \
