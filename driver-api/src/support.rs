@@ -74,9 +74,9 @@ impl Gap {
     pub fn foreign_mounts() -> Self {
         Self::new(
             "whether a path is one of the process's own mount namespace",
-            "a file on a detached mount (open_tree, fsopen), or one that a descriptor from another mount namespace leads \
-             to, has the path that it has there",
-            "watch open_tree, fsopen, fsmount and setns; fd.ino and fd.dev tell the file",
+            "a file on a detached mount (open_tree, fsopen), below the root of pivot_root(2), or behind a descriptor from \
+             another mount namespace, has the path that it has there",
+            "watch open_tree, fsopen, fsmount, pivot_root and setns; fd.ino and fd.dev tell the file",
         )
     }
 
