@@ -70,16 +70,6 @@ impl Gap {
         )
     }
 
-    /// Files on mounts of other mount namespaces, or of none: the gap of a driver that does not tell them apart.
-    pub fn foreign_mounts() -> Self {
-        Self::new(
-            "whether a path is one of the process's own mount namespace",
-            "a file on a detached mount (open_tree, fsopen), or one that a descriptor from another mount namespace leads \
-             to, has the path that it has there",
-            "watch open_tree, fsopen, fsmount and setns; fd.ino and fd.dev tell the file",
-        )
-    }
-
     /// The `what` of [`Gap::program`].
     pub const PROGRAM: &str = "a program's file and capabilities, as they were at its exec";
 
@@ -90,6 +80,34 @@ impl Gap {
             "they are looked up in /proc when a rule asks for them: if the process has ended by then, they are \
              unknown; the layer of an overlay that the file is in is searched for among the mounts",
             "use ebpf-core",
+        )
+    }
+
+    /// Calls whose memory another thread changes between the moment when the kernel reads it and that when lanner does.
+    pub fn changed_memory(why: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(
+            "calls whose memory another thread changes meanwhile",
+            why,
+            remedy,
+        )
+    }
+
+    /// Paths that begin at a mount or a root that other processes do not have.
+    pub fn own_roots() -> Self {
+        Self::new(
+            "paths below a root or a mount of a process's own",
+            "after pivot_root(2), and in a mount that is not attached (open_tree, fsmount), a path begins there",
+            "watch the calls that make them, as the default rules \"Mount made through descriptors\" and \"Namespace \
+             changed\" do",
+        )
+    }
+
+    /// A name that a process gets through a file: the gap of a driver that does not look at the name at each call.
+    pub fn name_by_file() -> Self {
+        Self::new(
+            "names of processes that are written to /proc/PID/comm",
+            "only exec and prctl(2) change a name that lanner knows; what is written to that file is not captured for it",
+            "watch who opens the file, as the default rule \"Process renamed through /proc\" does",
         )
     }
 
