@@ -99,3 +99,39 @@ fn what_is_no_recording_is_refused() {
         .unwrap_err();
     assert!(error.source.to_string().contains("damaged"), "{error}");
 }
+
+/// What a recording that an earlier lanner wrote has. The file is never written again.
+#[test]
+fn a_recording_of_the_first_version_is_replayed() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/v1.rec");
+    let mut replay = Replay::open(file.as_ref(), SyscallSet::all()).unwrap();
+    assert!(replay.clock().epoch_ns(0) > 0);
+    let mut state = 0;
+    let mut lines = Vec::new();
+    loop {
+        let polled = replay.poll(Duration::ZERO, &mut |event| {
+            if event.has(Flags::UNSELECTED) {
+                state += 1;
+            } else {
+                let mut line = String::new();
+                decode::text::line(&mut line, &event);
+                lines.push(line);
+            }
+            Flow::Continue
+        });
+        if polled.unwrap() == Polled::Ended(None) {
+            break;
+        }
+    }
+    assert_eq!(state, 22);
+    let calls: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
+    assert_eq!(
+        calls,
+        [
+            r#"prctl(PR_GET_NAME, "busybox\0\0\0\0\0\0\0\0\0") = 0"#,
+            r#"openat(AT_FDCWD, "/etc/hostname", O_RDONLY) = 3"#,
+            "close(3) = 0",
+            "+++ exited with 0 +++",
+        ]
+    );
+}
