@@ -15,6 +15,7 @@ pub mod error;
 pub mod event;
 pub mod host;
 pub mod plan;
+pub mod replay;
 pub mod request;
 pub mod scripted;
 pub mod stats;

@@ -158,7 +158,7 @@ fn environment(out: &mut String, all: &Attachment<'_>) {
 }
 
 fn result(out: &mut String, event: &Event<'_>, call: &Syscall) {
-    let ret = event.header().ret;
+    let ret = call.result(event.header().ret);
     if call.returns == Returns::None || event.has(Flags::NO_RESULT) {
         out.push_str(" = ?");
         return;
@@ -187,6 +187,7 @@ fn result(out: &mut String, event: &Event<'_>, call: &Syscall) {
         | Returns::Uid
         | Returns::Gid
         | Returns::I64
+        | Returns::Int
         | Returns::None => outcome(out, ret),
     }
 }

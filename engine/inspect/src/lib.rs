@@ -4,7 +4,8 @@
 //! | file | holds |
 //! |---|---|
 //! | `process`, `process_table` | a process; all processes and their lineage |
-//! | `descriptor`, `sockets` | descriptors; addresses and tables of sockets |
+//! | `descriptor`, `sockets` | descriptors; addresses of sockets |
+//! | `net_table`, `unix_peers` | sockets that were made before lanner looked |
 //! | `effects` | the effect of each call on the state, and so which calls the state needs |
 //! | `follow` | applies the effects; descriptors |
 //! | `endpoints` | applies the effects on sockets |
@@ -43,6 +44,7 @@ mod fill;
 mod follow;
 mod hash;
 mod life;
+mod net_table;
 pub mod path;
 mod pool;
 mod proc_fs;
@@ -55,6 +57,7 @@ mod sockets;
 mod synthesize;
 mod text;
 mod threads;
+mod unix_peers;
 mod users;
 
 use std::collections::HashSet;

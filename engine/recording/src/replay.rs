@@ -8,11 +8,10 @@ use std::time::Duration;
 use driver_api::driver::{Capture, CaptureError, Flow, Polled};
 use driver_api::error::Cause;
 use driver_api::event::layout::{self, MAX};
-use driver_api::event::{Event, Flags, Header, Kind};
+use driver_api::event::{Event, Header};
+use driver_api::replay::{EventFile, Player};
 use driver_api::request::SyscallSet;
 use driver_api::stats::Stats;
-use driver_api::table;
-use driver_api::turn::Turn;
 use lanner_plugin::files::{self, FileError};
 use zerocopy::FromBytes;
 
@@ -57,15 +56,22 @@ struct Damaged(usize);
 /// A recording that is being replayed.
 #[derive(Debug)]
 pub struct Replay {
+    clock: Clock,
+    player: Player,
+    reader: Reader,
+}
+
+/// The file of a recording.
+#[derive(Debug)]
+struct Reader {
     path: String,
     file: BufReader<File>,
-    clock: Clock,
-    selection: SyscallSet,
-    stats: Stats,
     /// The end was reached.
     ended: bool,
     /// The current event.
     bytes: Vec<u8>,
+    /// Whether the current event has not been delivered.
+    waiting: bool,
 }
 
 impl Replay {
@@ -100,13 +106,15 @@ impl Replay {
             });
         }
         Ok(Self {
-            path: name,
-            file,
             clock: Clock::fixed(head.clock_offset),
-            selection,
-            stats: Stats::default(),
-            ended: false,
-            bytes: Vec::with_capacity(MAX),
+            player: Player::new(selection),
+            reader: Reader {
+                path: name,
+                file,
+                ended: false,
+                bytes: Vec::with_capacity(MAX),
+                waiting: false,
+            },
         })
     }
 
@@ -115,7 +123,9 @@ impl Replay {
     pub fn clock(&self) -> Clock {
         self.clock
     }
+}
 
+impl Reader {
     /// Reads the next event's bytes. Returns false at the end of the file.
     fn read(&mut self) -> Result<bool, CaptureError> {
         const LENGTH: usize = size_of::<u32>();
@@ -163,28 +173,18 @@ impl Replay {
         }
         false
     }
+}
 
-    /// Whether a driver with this selection would deliver the event. Drivers always deliver an exec.
-    fn wanted(&self, event: &Event<'_>) -> bool {
-        event.kind() != Kind::Syscall
-            || event.has(Flags::UNSELECTED)
-            || self
-                .selection
-                .contains(table::of_number(event.abi(), event.header().nr))
+impl EventFile for Reader {
+    fn current(&mut self) -> Result<Option<&mut [u8]>, CaptureError> {
+        if !self.waiting {
+            self.waiting = self.read()?;
+        }
+        Ok(self.waiting.then_some(&mut self.bytes[..]))
     }
 
-    /// Marks the current event as unselected if it is an exec outside the selection: only the state needs it.
-    fn mark_unselected_exec(&mut self) {
-        /// Offset of the flags in an event.
-        const FLAGS: usize = std::mem::offset_of!(Header, flags);
-        let unselected = Event::parse(&self.bytes).is_ok_and(|event| {
-            event.kind() == Kind::Exec
-                && table::by_number(event.abi(), event.header().nr)
-                    .is_some_and(|call| !self.selection.contains(call))
-        });
-        if unselected && let Ok((flags, _)) = u16::mut_from_prefix(&mut self.bytes[FLAGS..]) {
-            *flags |= Flags::UNSELECTED;
-        }
+    fn advance(&mut self, _: Option<usize>) {
+        self.waiting = false;
     }
 }
 
@@ -194,40 +194,15 @@ impl Capture for Replay {
         _: Duration,
         sink: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> Result<Polled, CaptureError> {
-        let mut count = 0;
-        let mut turn = Turn::begin();
-        loop {
-            if !self.read()? {
-                if count == 0 {
-                    return Ok(Polled::Ended(None));
-                }
-                break;
-            }
-            if self.bytes[std::mem::offset_of!(Header, kind)] == Kind::Exec as u8 {
-                self.mark_unselected_exec();
-            }
-            let Ok(event) = Event::parse(&self.bytes) else {
-                self.stats.malformed += 1;
-                continue;
-            };
-            if !self.wanted(&event) {
-                continue;
-            }
-            count += 1;
-            self.stats.captured += 1;
-            if sink(event) == Flow::Stop || turn.is_over() {
-                break;
-            }
-        }
-        Ok(Polled::Events(count))
+        self.player.poll(&mut self.reader, sink)
     }
 
     fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
-        self.selection = *selection;
+        self.player.select(selection);
         Ok(())
     }
 
     fn stats(&self) -> Stats {
-        self.stats
+        self.player.stats()
     }
 }

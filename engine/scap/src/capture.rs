@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use driver_api::driver::{Capture, CaptureError, Flow, Polled};
 use driver_api::event::{Event, EventBuilder, Flags, Header, Kind};
+use driver_api::replay::{EventFile, Player};
 use driver_api::request::SyscallSet;
 use driver_api::stats::Stats;
 use driver_api::table;
-use driver_api::turn::Turn;
 use inspect::{Clock, ContainerSource, Recorded};
-use zerocopy::FromBytes;
 
 use super::blocks::Blocks;
 use super::bytes::{text, unsigned};
@@ -34,8 +33,7 @@ const MAX_LISTS: u64 = 512 << 20;
 #[derive(Debug)]
 pub struct ScapReplay {
     blocks: Blocks,
-    selection: SyscallSet,
-    stats: Stats,
+    player: Player,
     recorded: Arc<Recorded>,
     answers: Arc<Answers>,
     lists: Lists,
@@ -81,8 +79,7 @@ impl ScapReplay {
         }
         Ok(Self {
             blocks,
-            selection,
-            stats: Stats::default(),
+            player: Player::new(selection),
             recorded: Arc::new(Recorded::new(users.users, users.groups)),
             answers: Arc::default(),
             lists,
@@ -286,30 +283,6 @@ impl ScapReplay {
             source: error.into(),
         }
     }
-
-    /// Marks the next event as unselected if it is an exec outside the selection: only the state needs it.
-    fn mark_unselected_exec(&mut self) {
-        /// Offset of the flags in an event.
-        const FLAGS: usize = std::mem::offset_of!(Header, flags);
-        let event = &mut self.ready[self.next..];
-        let unselected = Event::parse(event).is_ok_and(|event| {
-            event.kind() == Kind::Exec
-                && table::by_number(event.abi(), event.header().nr)
-                    .is_some_and(|call| !self.selection.contains(call))
-        });
-        if unselected && let Some(Ok((flags, _))) = event.get_mut(FLAGS..).map(u16::mut_from_prefix)
-        {
-            *flags |= Flags::UNSELECTED;
-        }
-    }
-
-    /// Whether a driver with this selection would deliver the event. Drivers always deliver an exec.
-    fn wanted(&self, event: &Event<'_>) -> bool {
-        event.kind() != Kind::Syscall
-            || event.has(Flags::UNSELECTED)
-            || table::by_number(event.abi(), event.header().nr)
-                .is_some_and(|call| self.selection.contains(call))
-    }
 }
 
 /// The call that the code of a generic event names; without a known code, the native number, which is x86's.
@@ -341,52 +314,45 @@ fn read_list(
     }
 }
 
+impl EventFile for ScapReplay {
+    fn current(&mut self) -> Result<Option<&mut [u8]>, CaptureError> {
+        if self.next >= self.ready.len() {
+            match self.fill() {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
+                Err(error) => {
+                    self.answers.end();
+                    return Err(self.failed(error));
+                }
+            }
+        }
+        Ok(self.ready.get_mut(self.next..))
+    }
+
+    fn advance(&mut self, len: Option<usize>) {
+        // An event of lanner's own making is one. If it is not, the rest cannot be told apart.
+        self.next = len.map_or(self.ready.len(), |len| self.next + len);
+    }
+}
+
 impl Capture for ScapReplay {
     fn poll(
         &mut self,
         _: Duration,
         sink: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> Result<Polled, CaptureError> {
-        let mut count = 0;
-        let mut turn = Turn::begin();
-        while !turn.is_over() {
-            if self.next >= self.ready.len() {
-                match self.fill() {
-                    Ok(true) => {}
-                    Ok(false) if count == 0 => return Ok(Polled::Ended(None)),
-                    Ok(false) => break,
-                    Err(error) => {
-                        self.answers.end();
-                        return Err(self.failed(error));
-                    }
-                }
-            }
-            self.mark_unselected_exec();
-            let Ok(event) = Event::parse(&self.ready[self.next..]) else {
-                // an event of lanner's own making is one; if it is not, the rest cannot be told apart
-                self.stats.malformed += 1;
-                self.next = self.ready.len();
-                continue;
-            };
-            self.next += event.header().len as usize;
-            if !self.wanted(&event) {
-                continue;
-            }
-            count += 1;
-            self.stats.captured += 1;
-            if sink(event) == Flow::Stop {
-                break;
-            }
-        }
-        Ok(Polled::Events(count))
+        let mut player = std::mem::take(&mut self.player);
+        let polled = player.poll(self, sink);
+        self.player = player;
+        polled
     }
 
     fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
-        self.selection = *selection;
+        self.player.select(selection);
         Ok(())
     }
 
     fn stats(&self) -> Stats {
-        self.stats
+        self.player.stats()
     }
 }

@@ -64,7 +64,7 @@ pub use event_recorder::{EventRecorder, RecordError};
 pub use event_selection::{EventSelection, NoSuchEvent};
 pub use output_test::{OutputTest, test_outputs};
 pub use recording_file::{RecordingFile, RecordingFormat};
-pub use rule_files::{plugin_directories, rule_files};
+pub use rule_files::{executable, plugin_directories, rule_files};
 pub use rule_loader::{LoadConfig, alert_rules};
 pub use session::{OpenedSession, Session, Summary, check};
 pub use source::{EventSource, OpenedSource, RecordedHost, Scan, SourceConfig, SourceError};

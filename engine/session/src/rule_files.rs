@@ -1,6 +1,7 @@
 //! Finds rule files and plugins, and checks who may write them.
 
 use std::ffi::{CStr, OsStr};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -21,8 +22,7 @@ pub fn plugin_directories(named: Vec<PathBuf>, plugin: &str) -> Vec<PathBuf> {
     if !named.is_empty() {
         return named;
     }
-    let executable = std::env::current_exe().or_else(|_| executable_without_proc());
-    let executable = executable.unwrap_or_default();
+    let executable = executable().unwrap_or_default();
     let beside = executable.parent().map(Path::to_owned).unwrap_or_default();
     let library = format!("lib{}.so", plugin.replace('-', "_"));
     if beside.join(library).exists() {
@@ -32,12 +32,21 @@ pub fn plugin_directories(named: Vec<PathBuf>, plugin: &str) -> Vec<PathBuf> {
     }
 }
 
+/// The file of the running program, also where there is no /proc.
+///
+/// # Errors
+///
+/// The program was started by a path that does not lead to it any more.
+pub fn executable() -> io::Result<PathBuf> {
+    std::env::current_exe().or_else(|_| executable_without_proc())
+}
+
 /// The path that lanner was started by (`AT_EXECFN`, getauxval(3)), where there is no /proc.
-fn executable_without_proc() -> std::io::Result<PathBuf> {
+fn executable_without_proc() -> io::Result<PathBuf> {
     // SAFETY: getauxval(3) takes a number.
     let name = unsafe { libc::getauxval(libc::AT_EXECFN) };
     if name == 0 {
-        return Err(std::io::ErrorKind::NotFound.into());
+        return Err(io::ErrorKind::NotFound.into());
     }
     let name: *const libc::c_char = std::ptr::with_exposed_provenance(name as usize);
     // SAFETY: the kernel put a text there that ends with a null byte and stays for as long as the process runs.

@@ -123,6 +123,9 @@ pub enum SourceError {
     /// Both a command and running processes were named.
     #[error("either a command or processes (-p) can be watched, not both")]
     CommandAndPids,
+    /// Drivers and the state need it.
+    #[error("/proc is not there, and lanner needs it; mount it: mount -t proc proc /proc")]
+    NoProc,
     /// The command's program is neither a path nor in `PATH`.
     #[error("there is no program {}", .0.to_string_lossy())]
     NoProgram(OsString),
@@ -208,6 +211,9 @@ impl SourceConfig {
     }
 
     fn open_driver(&self, selection: &SyscallSet, omit: Omit) -> Result<OpenedSource, SourceError> {
+        if !Path::new("/proc/self").exists() {
+            return Err(SourceError::NoProc);
+        }
         let mut limits = Limits {
             bytes: self.snaplen,
             omit,

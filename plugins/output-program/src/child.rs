@@ -11,47 +11,22 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-/// The process groups of running programs. lanner may end while a program hangs, and the output's thread with it: then no one
-/// but the exit handler can end the program.
-mod running {
-    use std::collections::BTreeSet;
-    use std::sync::{Mutex, Once, PoisonError};
+/// What the guard runs: it reads from a pipe that only lanner writes to. When lanner has died, however that happened, the
+/// read ends, and the guard kills its whole process group, itself included.
+const GUARD: &str = "read -r end || kill -s KILL 0";
 
-    use nix::sys::signal::{Signal, killpg};
-    use nix::unistd::Pid;
-
-    static GROUPS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
-
-    pub(super) fn add(group: u32) {
-        static HANDLER: Once = Once::new();
-        HANDLER.call_once(|| {
-            // SAFETY: the plugin is never unloaded, so the function stays. If there is no room for it, programs that hang
-            // run on, as without it.
-            let _ = unsafe { nix::libc::atexit(kill_all) };
-        });
-        let mut groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
-        groups.insert(group);
-    }
-
-    pub(super) fn remove(group: u32) {
-        let mut groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
-        groups.remove(&group);
-    }
-
-    extern "C" fn kill_all() {
-        let groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
-        for group in &*groups {
-            // a group whose program was not waited for keeps its number
-            let _ = killpg(Pid::from_raw(group.cast_signed()), Signal::SIGKILL);
-        }
-    }
-}
-
-/// A running program. It has a process group of its own. So the processes that it starts are killed with it, and the
-/// terminal's Ctrl-C, which is for lanner, does not interrupt it.
+/// A running program, and its guard. Both are in a process group of their own, which the guard leads. So
+///
+/// - a program that hangs is killed with all processes that it started;
+/// - the terminal's Ctrl-C, which is for lanner, does not interrupt it;
+/// - nothing of it outlives lanner, even if lanner is killed by SIGKILL: the kernel then closes the guard's pipe. A program
+///   that is being started holds that pipe, too, until it is in the group.
 #[derive(Debug)]
 pub(crate) struct Child {
     process: process::Child,
+    guard: process::Child,
+    /// lanner's end of the guard's pipe.
+    _held: Option<ChildStdin>,
     input: Option<ChildStdin>,
 }
 
@@ -77,17 +52,36 @@ pub(crate) enum ChildError {
 impl Child {
     /// Starts a program through /bin/sh.
     pub(crate) fn start(program: &str) -> Result<Self, ChildError> {
+        let mut guard = Command::new("/bin/sh")
+            .args(["-c", GUARD])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .map_err(ChildError::Start)?;
+        let held = guard.stdin.take();
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", program])
             .stdin(Stdio::piped())
             // Lanner's standard output has nothing but alerts and events.
             .stdout(io::stderr())
-            .process_group(0);
-        let mut process = command.spawn().map_err(ChildError::Start)?;
-        running::add(process.id());
+            .process_group(guard.id().cast_signed());
+        let mut process = match command.spawn() {
+            Ok(process) => process,
+            Err(error) => {
+                end_guard(&mut guard);
+                return Err(ChildError::Start(error));
+            }
+        };
         let input = process.stdin.take();
-        let child = Self { process, input };
+        let child = Self {
+            process,
+            guard,
+            _held: held,
+            input,
+        };
         if let Some(input) = &child.input {
             // Writes have a deadline, so they must not block. No other process has this end of the pipe, and it has no
             // other flags.
@@ -157,15 +151,20 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        running::remove(self.process.id());
         if matches!(self.process.try_wait(), Ok(None)) {
-            // The child has not been waited for, so its number still is that of its process group.
-            if let Ok(group) = i32::try_from(self.process.id()) {
-                let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
-            }
+            // The guard has not been waited for, so its number still is that of the group.
+            let group = Pid::from_raw(self.guard.id().cast_signed());
+            let _ = killpg(group, Signal::SIGKILL);
             let _ = self.process.wait();
         }
+        end_guard(&mut self.guard);
     }
+}
+
+/// Ends the guard of a program that has ended. What the program left behind in its group goes on.
+fn end_guard(guard: &mut process::Child) {
+    let _ = guard.kill();
+    let _ = guard.wait();
 }
 
 /// Waits until the pipe takes bytes or is broken. Returns false if neither happens before the deadline.

@@ -97,11 +97,15 @@ void closed_memory(int count)
 void by_another_number(int count)
 {
 #ifdef __x86_64__
-	char *low = mmap((void *)0x10000000, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	char *low =
+	    mmap((void *)0x10000000, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	long fd;
 	CHECK(low != MAP_FAILED);
 	strcpy(low, "/dev/null");
-	__asm__ volatile("int $0x80" : "=a"(fd) : "a"(5), "b"(low), "c"(O_RDONLY), "d"(0) : "memory", "r8", "r9", "r10", "r11");
+	__asm__ volatile("int $0x80"
+			 : "=a"(fd)
+			 : "a"(5), "b"(low), "c"(O_RDONLY), "d"(0)
+			 : "memory", "r8", "r9", "r10", "r11");
 	CHECK((int)fd >= 0);
 	/* the same number is another call among those of 64-bit programs */
 	struct stat *nowhere = NULL;

@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use super::super::args::PluginCheckArgs;
 use super::super::{Failure, print};
+use super::myself;
 use serde_json::Value;
 
 use fields::FieldRegistry;
@@ -46,7 +47,8 @@ pub(super) fn check(args: &PluginCheckArgs) -> Result<ExitCode, Failure> {
             check::ALERTS
         )));
     }
-    let mut child = Command::new("/proc/self/exe");
+    let failed = |error| Failure::broken(format!("cannot start a process for the check: {error}"));
+    let mut child = Command::new(myself().map_err(failed)?);
     child.args(["plugins", "check", "--in-this-process"]);
     child.arg(format!("--settings={}", args.settings));
     child.arg(format!("--deadline={}ms", args.deadline.as_millis()));
@@ -57,7 +59,6 @@ pub(super) fn check(args: &PluginCheckArgs) -> Result<ExitCode, Failure> {
         child.arg("--cost");
     }
     let child = child.arg("--").arg(&args.file).stdout(Stdio::piped());
-    let failed = |error| Failure::broken(format!("cannot start a process for the check: {error}"));
     let mut child = child.spawn().map_err(failed)?;
     let mut last = String::new();
     if let Some(output) = child.stdout.take() {

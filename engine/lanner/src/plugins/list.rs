@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::super::args::PluginListArgs;
 use super::super::{Failure, print};
+use super::myself;
 use plugin_host::{self, Plugin, PluginError};
 use session::config::DEFAULT_RULES_PLUGIN;
 use session::plugin_directories;
@@ -56,7 +57,7 @@ enum AskError {
 
 /// Loads a file in another process and returns its row.
 fn ask(file: &Path, deadline: Duration) -> Result<Value, AskError> {
-    let mut child = Command::new("/proc/self/exe")
+    let mut child = Command::new(myself().map_err(AskError::Start)?)
         .args(["plugins", "list", "--file"])
         .arg(file)
         .stdin(Stdio::null())

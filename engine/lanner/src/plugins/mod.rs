@@ -4,10 +4,21 @@ mod check;
 mod list;
 mod new;
 
+use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::Failure;
 use super::args::{PluginArgs, PluginVerb};
+
+/// The program to start for another process of lanner. The link leads to the running program even if its file was replaced.
+fn myself() -> io::Result<PathBuf> {
+    let link = PathBuf::from("/proc/self/exe");
+    if link.exists() {
+        return Ok(link);
+    }
+    session::executable()
+}
 
 pub(crate) fn plugins(args: PluginArgs) -> Result<ExitCode, Failure> {
     match args.verb {

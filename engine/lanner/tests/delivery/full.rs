@@ -1,6 +1,6 @@
 //! A full disk, which takes a file system of its own and so root.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use delivery::Outputs;
@@ -10,10 +10,10 @@ use crate::disk::spooled;
 use crate::stage::{Gate, counts, push};
 
 /// A small tmpfs that goes with it.
-struct Disk<'a>(&'a Path);
+pub(crate) struct Disk<'a>(&'a Path);
 
 impl<'a> Disk<'a> {
-    fn new(folder: &'a Path) -> Option<Self> {
+    pub(crate) fn new(folder: &'a Path) -> Option<Self> {
         std::fs::create_dir(folder).expect("a folder");
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=6m,mode=700", "lanner-test"])
@@ -21,6 +21,17 @@ impl<'a> Disk<'a> {
             .status()
             .is_ok_and(|status| status.success());
         mounted.then_some(Self(folder))
+    }
+
+    /// Fills it. Removing the file that is returned makes room again.
+    pub(crate) fn fill(&self) -> PathBuf {
+        let ballast = self.0.join("ballast");
+        let file = std::fs::File::create(&ballast).expect("a file");
+        let mut at = 0;
+        while std::os::unix::fs::FileExt::write_at(&file, &[1; 4096], at).is_ok_and(|n| n == 4096) {
+            at += 4096;
+        }
+        ballast
     }
 }
 
@@ -84,19 +95,13 @@ fn a_disk_that_is_full_at_the_start_does_not_stop_the_capture() {
         skipped("a full disk takes a mount, and so root");
         return;
     };
-    let ballast = disk.0.join("ballast");
-    let file = std::fs::File::create(&ballast).expect("a file");
-    let mut at = 0;
-    while std::os::unix::fs::FileExt::write_at(&file, &[1; 4096], at).is_ok_and(|n| n == 4096) {
-        at += 4096;
-    }
+    let ballast = disk.fill();
     let gate = Gate::new(&folder.path().join("gate"));
     let lane = spooled("g", &disk.0.join("g.redb"));
     let outputs = Outputs::start(vec![gate.planned(lane)]).expect("it starts without its disk");
     assert!(counts(&outputs, "g").spool_errors > 0);
     push(&outputs, 0..10);
     std::fs::remove_file(&ballast).expect("it is there");
-    drop(file);
     wait_until("they are delivered once there is room", || {
         counts(&outputs, "g").delivered == 10
     });

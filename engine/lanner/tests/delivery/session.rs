@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use test_support::wait_until;
@@ -149,13 +149,19 @@ impl Lanner {
     }
 
     /// Waits for its end; what it printed.
-    pub(crate) fn end(mut self) -> (Vec<String>, Vec<String>) {
-        self.child.wait().expect("it ends");
+    pub(crate) fn end(self) -> (Vec<String>, Vec<String>) {
+        let (out, err, _) = self.end_with_status();
+        (out, err)
+    }
+
+    /// Waits for its end; what it printed, and its status.
+    pub(crate) fn end_with_status(mut self) -> (Vec<String>, Vec<String>, ExitStatus) {
+        let status = self.child.wait().expect("it ends");
         for reader in self.readers.drain(..) {
             reader.join().expect("all is read");
         }
         let take = |lines: &Mutex<Vec<String>>| lines.lock().expect("lines").clone();
-        (take(&self.out), take(&self.err))
+        (take(&self.out), take(&self.err), status)
     }
 }
 

@@ -31,6 +31,7 @@ mod rules;
 mod runtimes;
 mod scap;
 mod scenes;
+mod sockets;
 mod state;
 mod sysdig;
 mod terminal;

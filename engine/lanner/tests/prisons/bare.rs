@@ -108,3 +108,33 @@ fn bubblewrap_lets_both_modes_work() {
     ];
     check_behind("bubblewrap", &words);
 }
+
+#[test]
+fn without_proc_what_needs_it_says_so_and_the_rest_works() {
+    if !is_root() || !has("unshare") {
+        skipped("hiding /proc takes root and unshare");
+        return;
+    }
+    let hidden = |args: &str| {
+        let script =
+            format!("mount --make-rprivate / && mount -t tmpfs none /proc && {BIN} {args} 2>&1");
+        let output = Command::new("unshare")
+            .args(["-m", "sh", "-c", &script])
+            .output();
+        String::from_utf8_lossy(&output.expect("unshare").stdout).into_owned()
+    };
+    let beside = Path::new(BIN).parent().expect("a folder");
+    let plugin = beside.join("liboutput_console.so").display().to_string();
+    for (args, expected) in [
+        ("rules list", " enabled"),
+        ("plugins list", "rules-falco"),
+        (&*format!("plugins check {plugin}"), "it is good"),
+        ("config check", "can be used"),
+        ("run --driver ptrace -- true", "mount -t proc proc /proc"),
+        ("trace -- true", "mount -t proc proc /proc"),
+    ] {
+        let said = hidden(args);
+        assert!(said.contains(expected), "{args}: {said}");
+        assert!(!said.contains("there is no plugin"), "{args}: {said}");
+    }
+}
