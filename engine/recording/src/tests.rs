@@ -90,6 +90,12 @@ fn what_is_no_recording_is_refused() {
         Err(ReplayError::Version { version: 99, .. })
     ));
     bytes[8] = driver_api::event::layout::VERSION;
+    bytes[7] = 2;
+    fs::write(file.path(), &bytes).unwrap();
+    let opened = Replay::open(file.path(), SyscallSet::all());
+    let refused = matches!(opened, Err(ReplayError::FileVersion { version: 2, .. }));
+    assert!(refused);
+    bytes[7] = 1;
     bytes[24] = 1;
     bytes[25..28].fill(0);
     fs::write(file.path(), &bytes).unwrap();

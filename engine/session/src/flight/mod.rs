@@ -6,7 +6,7 @@
 //! | `folder` | the folder of the files: creates them, and removes old ones |
 //! | `writer` | the thread that writes |
 //!
-//! The event path copies each event into a ring and does nothing else. When a rule asks for a file, the ring goes to the
+//! The event path copies each event into a ring and does nothing else. When a rule asks for a file, a copy of the ring goes to the
 //! writer, with the state at its beginning; later events follow it in chunks, until the time or another limit is over. The
 //! event path never waits for the writer: events for which it has no room are counted, and the file says so.
 
@@ -20,7 +20,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel}
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use driver_api::event::{Event, EventBuilder, Header, Kind, Loss};
+use driver_api::event::layout::MAX;
+use driver_api::event::{Event, EventBuilder, Flags, Header, Kind, Loss};
 use inspect::Inspector;
 use recording::Ring;
 
@@ -173,12 +174,12 @@ impl FlightRecorder {
             });
             if let Ok(lost) = self.builder.finish() {
                 lost.append_to(&mut active.chunk);
-                active.lost = 0;
+                active.count += std::mem::take(&mut active.lost);
             }
         }
         event.append_to(&mut active.chunk);
         active.count += 1;
-        let counts = !event.has(driver_api::event::Flags::UNSELECTED);
+        let counts = !event.has(Flags::UNSELECTED);
         if let (Some(left), true) = (&mut active.events, counts) {
             *left = left.saturating_sub(1);
         }
@@ -194,14 +195,16 @@ impl FlightRecorder {
     /// Hands the current chunk to the writer.
     fn hand_over(&mut self) {
         self.spare.extend(self.returned.try_iter().take(16));
-        self.spare.truncate(16);
         let Some((active, jobs)) = self.active.as_mut().zip(self.jobs.as_ref()) else {
             return;
         };
         if active.chunk.is_empty() {
             return;
         }
-        let events = std::mem::replace(&mut active.chunk, Vec::with_capacity(CHUNK + (32 << 10)));
+        let mut next = self.spare.pop().unwrap_or_default();
+        next.clear();
+        next.reserve(CHUNK + MAX);
+        let events = std::mem::replace(&mut active.chunk, next);
         match jobs.try_send(Job::Events(events)) {
             Ok(()) => {}
             Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => {
@@ -253,7 +256,7 @@ impl FlightRecorder {
         let written = Arc::new(AtomicU64::new(0));
         let job = Job::Begin {
             file,
-            window: self.ring.take(from_ns, &mut self.spare),
+            window: self.ring.window(from_ns, &mut self.spare),
             written: Arc::clone(&written),
         };
         let sent = self
@@ -273,7 +276,7 @@ impl FlightRecorder {
             events: limits.events,
             bytes: limits.bytes,
             written,
-            chunk: Vec::with_capacity(CHUNK + (32 << 10)),
+            chunk: Vec::with_capacity(CHUNK + MAX),
             count: 0,
             lost: 0,
         });
@@ -291,7 +294,12 @@ impl FlightRecorder {
     /// Between events: hands over what waits, and ends a file whose time is over.
     pub(crate) fn idle(&mut self) {
         self.send_end();
-        let Some(active) = &self.active else { return };
+        let Some(active) = &self.active else {
+            // the memory of the last file is not kept
+            self.spare = Vec::new();
+            self.returned.try_iter().for_each(drop);
+            return;
+        };
         if self.live && Instant::now() >= active.until {
             self.end();
         } else {
