@@ -21,6 +21,7 @@ mod entry_container;
 mod foreign;
 mod host;
 mod lanner;
+mod looking;
 mod names;
 mod neutral;
 mod normal;
