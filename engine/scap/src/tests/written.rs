@@ -65,15 +65,11 @@ fn process(pid: u32) -> Vec<u8> {
 
 #[test]
 fn calls_come_back_with_their_parameters() {
-    let address = [2, 0, 0x1f, 0x90, 192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0];
     let events = [
         Ev::call(7, "openat", &[-100, 1, 0o2_101], 3).said(1, b"/etc/hosts"),
         Ev::call(7, "openat", &[-100, 1, 0], -2).said(1, b"/nowhere"),
         Ev::call(7, "read", &[3, 1, 100], 5).said(1, b"hello"),
         Ev::call(7, "socket", &[2, 1, 0], 4),
-        Ev::call(7, "connect", &[4, 1, 16], 0)
-            .said(1, &address)
-            .tuple(([192, 0, 2, 9], 4000), ([192, 0, 2, 1], 8080)),
         Ev::call(7, "mmap", &[0, 4096, 3, 0x22, -1, 0], 0x7000),
         Ev::call(7, "pipe2", &[1, 0o2_000_000], 0).said(0, &[5, 0, 0, 0, 6, 0, 0, 0]),
         Ev::call(7, "fchmodat", &[-100, 1, 0o644], 0).said(1, b"f"),
@@ -96,6 +92,29 @@ fn calls_come_back_with_their_parameters() {
         assert_eq!(found, expected);
     }
     assert_eq!(found.len(), expected.len());
+}
+
+#[test]
+fn a_connection_comes_back_with_both_ends() {
+    let address = [2, 0, 0x1f, 0x90, 192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+    let connect = Ev::call(7, "connect", &[4, 1, 16], 0)
+        .said(1, &address)
+        .tuple(([192, 0, 2, 9], 4000), ([192, 0, 2, 1], 8080));
+    let file = written(&[process(7), connect.bytes()]);
+    let mut replay = ScapReplay::open(file.path(), SyscallSet::all()).unwrap();
+    let mut ends = None;
+    while replay
+        .poll(std::time::Duration::ZERO, &mut |event| {
+            if event.kind() == Kind::Syscall && !event.has(Flags::UNSELECTED) {
+                ends = event.tuple().and_then(|tuple| inspect::ends(&tuple));
+            }
+            Flow::Continue
+        })
+        .unwrap()
+        != Polled::Ended(None)
+    {}
+    let end = |text: &str| text.parse::<std::net::SocketAddr>().unwrap();
+    assert_eq!(ends, Some((end("192.0.2.9:4000"), end("192.0.2.1:8080"))));
 }
 
 #[test]

@@ -125,6 +125,16 @@ pub struct LannerComparison {
     pub reserved: u32,
 }
 
+/// Takes comparisons, one call for each. Since 1.3.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct LannerComparisonSink {
+    /// Pass it to `put`.
+    pub ctx: *mut c_void,
+    /// Copies the comparison. It reads at most 16384 constants: pass more in several calls.
+    pub put: Option<unsafe extern "C" fn(ctx: *mut c_void, comparison: *const LannerComparison)>,
+}
+
 /// What a rule asks to keep in a file when it matches. Since 1.5.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
@@ -154,14 +164,4 @@ pub struct LannerCaptureSink {
     pub ctx: *mut c_void,
     /// Copies it.
     pub put: Option<unsafe extern "C" fn(ctx: *mut c_void, capture: *const LannerCapture)>,
-}
-
-/// Takes comparisons, one call for each. Since 1.3.
-#[repr(C)]
-#[derive(Debug, Clone, Copy)]
-pub struct LannerComparisonSink {
-    /// Pass it to `put`.
-    pub ctx: *mut c_void,
-    /// Copies the comparison. It reads at most 16384 constants: pass more in several calls.
-    pub put: Option<unsafe extern "C" fn(ctx: *mut c_void, comparison: *const LannerComparison)>,
 }
