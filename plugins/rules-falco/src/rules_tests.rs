@@ -585,7 +585,7 @@ fn rules_ask_for_files_and_later_items_change_that() {
         + "  capture: yes\n  capture_events: 9\n  capture_filesize: 2\n"
         + "- rule: a\n  capture_duration: 5000\n  override: {capture_duration: replace}\n";
     let loaded = load_text(&text, Settings::default());
-    let about_files = |warning: &&str| warning.contains("capture");
+    let about_files = |warning: &String| warning.contains("capture");
     assert_eq!(warnings(&loaded).into_iter().find(about_files), None);
     let asked = loaded.result.unwrap().captures();
     let a = RuleCapture {
