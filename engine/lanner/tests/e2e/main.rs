@@ -18,6 +18,7 @@ mod containers;
 mod ends;
 mod entry;
 mod entry_container;
+mod fix;
 mod foreign;
 mod host;
 mod lanner;
