@@ -1,5 +1,6 @@
 //! What a driver can do on a host, and what it cannot.
 
+use crate::fix::Fix;
 use crate::request::Target;
 
 /// The answer of [`Driver::probe`](crate::driver::Driver::probe).
@@ -34,6 +35,8 @@ pub struct Gap {
     pub why: String,
     /// What the user can change. Empty: nothing helps.
     pub remedy: String,
+    /// What commands can change: each of these closes the gap. Empty: no command helps.
+    pub fixes: Vec<Fix>,
 }
 
 impl Gap {
@@ -54,9 +57,15 @@ impl Gap {
     /// What helps against operations of io_uring that are not seen, or not seen in full.
     pub const DISABLE_IO_URING: &str = "sysctl kernel.io_uring_disabled=2 (Linux 6.6), or a seccomp filter that refuses io_uring_setup";
 
+    /// The same as a command.
+    pub const NO_IO_URING: Fix = Fix::Sysctl {
+        name: "kernel.io_uring_disabled",
+        value: "2",
+    };
+
     /// Operations that are submitted to rings of io_uring(7): the gap of a driver that does not see them.
     pub fn operations(why: impl Into<String>) -> Self {
-        Self::new(Self::OPERATIONS, why, Self::DISABLE_IO_URING)
+        Self::new(Self::OPERATIONS, why, Self::DISABLE_IO_URING).fixed_by(Self::NO_IO_URING)
     }
 
     /// Calls that name a file without opening it: the gap of a driver that does not see what the kernel found there.
@@ -67,16 +76,6 @@ impl Gap {
              where a relative path begins: symbolic links in the path are not resolved, and another thread can change the \
              path while the kernel reads it",
             "fs.realpath.* is where the path leads when a rule asks; where files are opened, the path is the kernel's",
-        )
-    }
-
-    /// Files on mounts of other mount namespaces, or of none: the gap of a driver that does not tell them apart.
-    pub fn foreign_mounts() -> Self {
-        Self::new(
-            "whether a path is one of the process's own mount namespace",
-            "a file on a detached mount (open_tree, fsopen), below the root of pivot_root(2), or behind a descriptor from \
-             another mount namespace, has the path that it has there",
-            "watch open_tree, fsopen, fsmount, pivot_root and setns; fd.ino and fd.dev tell the file",
         )
     }
 
@@ -102,6 +101,16 @@ impl Gap {
         )
     }
 
+    /// Paths that begin at a mount or a root that other processes do not have.
+    pub fn own_roots() -> Self {
+        Self::new(
+            "paths below a root or a mount of a process's own",
+            "after pivot_root(2), and in a mount that is not attached (open_tree, fsmount), a path begins there",
+            "watch the calls that make them, as the default rules \"Mount made through descriptors\" and \"Namespace \
+             changed\" do",
+        )
+    }
+
     /// A name that a process gets through a file: the gap of a driver that does not look at the name at each call.
     pub fn name_by_file() -> Self {
         Self::new(
@@ -117,7 +126,15 @@ impl Gap {
             what: what.into(),
             why: why.into(),
             remedy: remedy.into(),
+            fixes: Vec::new(),
         }
+    }
+
+    /// The gap, with something that commands can change. Each of several fixes closes it.
+    #[must_use]
+    pub fn fixed_by(mut self, fix: Fix) -> Self {
+        self.fixes.push(fix);
+        self
     }
 }
 

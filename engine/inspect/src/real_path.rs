@@ -2,7 +2,8 @@
 //!
 //! The path is the program's, so nothing may happen because lanner looks at it: nothing is opened, no file system is asked
 //! or mounted, and no link of /proc is followed. The kernel answers from its cache of names (`RESOLVE_CACHED`, Linux 5.12),
-//! where the names are that the call has just looked up.
+//! where the names are that the call has just looked up. It does not answer while it would have to note that a link was
+//! followed, as it does for the first time after the link was made.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use session::{RecordingFormat, SourceConfig};
 use session::config::DEFAULT_RULES_PLUGIN;
+use session::{RecordingFormat, SourceConfig};
 
 use super::arg_values::{bytes, limit, plugin_name};
 pub(crate) use trace::TraceArgs;
@@ -268,7 +268,10 @@ pub(crate) struct RecordArgs {
 /// `lanner drivers`.
 #[derive(Debug, Args)]
 pub(crate) struct DriversArgs {
-    /// As JSON.
+    /// Print the commands that close gaps on this host, where commands can. They are for a root shell; lanner runs none.
+    #[arg(long)]
+    pub(crate) fix: bool,
+    /// As JSON, with these commands.
     #[arg(long)]
     pub(crate) json: bool,
     /// The order in which auto would try them, as for `lanner run`.

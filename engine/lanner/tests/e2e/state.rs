@@ -155,9 +155,12 @@ fn links_in_the_directories_of_a_path_can_be_seen_through() {
                 "fs.realpath.target",
             ],
         ),
-        "os.mkdir(AT + '/real')\nos.symlink('real', AT + '/link')\nopen(AT + '/real/a', 'w').close()\n\
+        // the kernel notes when a link was followed, and does not answer from its cache while it would have to (relatime)
+        "def followed(link):\n    for _ in range(100000):\n        os.stat(link)\n        found = os.lstat(link)\n\
+         \u{20}       if found.st_atime_ns > found.st_mtime_ns:\n            return\n\
+         os.mkdir(AT + '/real')\nos.symlink('real', AT + '/link')\nopen(AT + '/real/a', 'w').close()\nfollowed(AT + '/link')\n\
          os.rename(AT + '/real/a', AT + '/real/b')\nos.rename(AT + '/real/b', AT + '/link/c')\n\
-         os.symlink('c', AT + '/real/last')\nos.chmod(AT + '/real/last', 0o600)\n",
+         os.symlink('c', AT + '/real/last')\nfollowed(AT + '/real/last')\nos.chmod(AT + '/real/last', 0o600)\n",
         &[&["AT/link/c", "AT/real/c"], &["AT/real/last", "AT/real/c"]],
     );
 }
@@ -260,8 +263,8 @@ fn a_file_is_created_once() {
             .into_iter()
             .map(|row| row[0].clone())
             .collect();
-        // the other drivers name this as a gap
-        let second = driver != "ebpf-core";
+        // ptrace names this as a gap; so does ebpf-legacy before Linux 4.19
+        let second = driver == "ptrace";
         assert_eq!(created, [true, second, false], "{driver}");
     }
 }
