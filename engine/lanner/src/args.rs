@@ -268,7 +268,10 @@ pub(crate) struct RecordArgs {
 /// `lanner drivers`.
 #[derive(Debug, Args)]
 pub(crate) struct DriversArgs {
-    /// As JSON.
+    /// Print the commands that close gaps on this host, where commands can. They are for a root shell; lanner runs none.
+    #[arg(long)]
+    pub(crate) fix: bool,
+    /// As JSON, with these commands.
     #[arg(long)]
     pub(crate) json: bool,
     /// The order in which auto would try them, as for `lanner run`.

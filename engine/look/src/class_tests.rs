@@ -1,4 +1,4 @@
-//! The classes of calls, compared with those of strace(1).
+//! The classes of calls, compared with those of strace(1). docs/tracing.md names the differences that users may notice.
 
 use std::collections::BTreeMap;
 
@@ -75,7 +75,65 @@ const STRACE: [(Class, &str); 8] = [
 ];
 
 /// Where the classes differ from strace's, and why.
-const DIFFERENT: &[(Class, &str, &str)] = &[];
+const DIFFERENT: &[(Class, &str, &str)] = &[
+    (
+        Class::Creds,
+        "prctl",
+        "a few of its many options are about capabilities",
+    ),
+    (
+        Class::Desc,
+        "bpf",
+        "its command decides whether it takes a descriptor or makes one",
+    ),
+    (
+        Class::File,
+        "fsconfig",
+        "its command decides whether it takes a path",
+    ),
+    (
+        Class::Network,
+        "sendfile",
+        "it also copies from file to file",
+    ),
+    (
+        Class::Memory,
+        "io_setup",
+        "it is about asynchronous input and output",
+    ),
+    (
+        Class::Memory,
+        "io_destroy",
+        "it is about asynchronous input and output",
+    ),
+    (
+        Class::Memory,
+        "io_uring_register",
+        "registering memory is one of its many operations",
+    ),
+    (
+        Class::Memory,
+        "modify_ldt",
+        "the table is part of the address space",
+    ),
+    (Class::Memory, "pkey_alloc", "keys protect pages"),
+    (Class::Memory, "pkey_free", "keys protect pages"),
+    (
+        Class::Memory,
+        "process_madvise",
+        "it is madvise for another process",
+    ),
+    (
+        Class::Signal,
+        "io_uring_enter",
+        "it waits for requests; the mask is for the meantime",
+    ),
+    (
+        Class::Signal,
+        "restart_syscall",
+        "the kernel makes programs call it after a signal",
+    ),
+];
 
 #[test]
 fn classes_are_those_of_strace() {

@@ -11,12 +11,14 @@
 )]
 
 mod alerts;
+mod capture;
 mod cli;
 mod config_check;
 mod containers;
 mod ends;
 mod entry;
 mod entry_container;
+mod fix;
 mod foreign;
 mod host;
 mod lanner;
