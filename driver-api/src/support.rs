@@ -75,8 +75,7 @@ impl Gap {
             "of rename, unlink, link, mkdir, chmod, mount and others, the path is what the program passed, and a fact says \
              where a relative path begins: symbolic links in the path are not resolved, and another thread can change the \
              path while the kernel reads it",
-            "watch who makes symbolic links (symlink, symlinkat), and where the files are opened: there the path is the \
-             kernel's",
+            "fs.realpath.* is where the path leads when a rule asks; where files are opened, the path is the kernel's",
         )
     }
 

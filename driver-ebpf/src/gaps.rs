@@ -138,6 +138,12 @@ pub fn always(host: &Host) -> Vec<Gap> {
         Gap::named_files(),
         Gap::own_roots(),
         Gap::name_by_file(),
+        Gap::new(
+            "lanner's own programs and maps",
+            "who may call bpf(2) can detach or change them, after which events are missing and nothing says so",
+            "let no program that is watched have CAP_BPF or CAP_SYS_ADMIN; the default rule \"BPF used\" reports who calls \
+             bpf(2)",
+        ),
     ]);
     gaps.push(Gap::new(
         "the file behind a descriptor that other threads replace at once",

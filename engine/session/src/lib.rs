@@ -22,6 +22,7 @@
 //! | `watch` | the loop: polls the capture, feeds a [`Consumer`] |
 //! | `event_path` | the consumer that matches rules and hands alerts to the outputs |
 //! | `event_recorder`, `whole_lines` | the consumer that keeps events in a file; a writer for lines that others write, too |
+//! | `flight` | keeps the latest events, and writes those around an alert into a file |
 //! | `rule_files`, `rule_loader` | finds and loads rules, and everything that belongs to them |
 //! | `rule_workers`, `worker_loader` | rule plugins beside the event path |
 //! | `reload` | notices changes, loads rules again, and hands them to the event path |
@@ -37,6 +38,7 @@ mod counters;
 mod error;
 mod event_path;
 mod event_recorder;
+mod flight;
 mod monitor;
 mod output_test;
 mod recording_file;

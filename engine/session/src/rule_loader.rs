@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use driver_api::request::{Omit, SyscallSet};
 
-use crate::config::{Config, Loaded, Matching};
+use crate::config::{CaptureSelection, Config, Loaded, Matching};
 use crate::counters::Board;
 use crate::error::{LoadError, RuleOutputError};
+use crate::flight;
 use crate::rule_files::{plugin_directories, trusted_rule_files};
 use crate::rule_workers::RuleWorker;
 use crate::source::SourceConfig;
@@ -60,6 +61,10 @@ pub(super) struct RuleSet {
     pub(super) workers: Vec<RuleWorker>,
     pub(super) least: Priority,
     pub(super) selection: SyscallSet,
+    /// What the rules and the state need of it, if more is captured for the files of alerts. Rules see nothing else.
+    pub(super) judged: Option<SyscallSet>,
+    /// Which alerts have files.
+    pub(super) captures: flight::Plan,
     pub(super) omit: Omit,
     /// The files and folders that it was loaded from.
     pub(super) files: Vec<PathBuf>,
@@ -185,6 +190,13 @@ impl RuleLoader {
                 .into_iter()
                 .chain(beside.map(|worker| &worker.host)),
         );
+        let captures = flight::Plan::new(&config.capture, templates.len(), &rules.captures()?);
+        let widened = captures.is_on() && config.capture.capture_selection == CaptureSelection::All;
+        let (selection, judged, omit) = if widened {
+            (SyscallSet::all(), Some(selection), Omit::NOTHING)
+        } else {
+            (selection, None, omit)
+        };
         let limits = &config.alert_limits;
         let known = |name: &String| all.iter().any(|rule| rule.name == *name);
         if let Some(unknown) = limits.rules.keys().find(|name| !known(name)) {
@@ -206,6 +218,8 @@ impl RuleLoader {
             format: self.format(config),
             least: config.priority.priority(),
             selection,
+            judged,
+            captures,
             omit,
             files: watched,
             empty,

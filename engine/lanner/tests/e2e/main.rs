@@ -11,6 +11,7 @@
 )]
 
 mod alerts;
+mod capture;
 mod cli;
 mod config_check;
 mod containers;
