@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use session::{RecordingFormat, SourceConfig};
 use session::config::DEFAULT_RULES_PLUGIN;
+use session::{RecordingFormat, SourceConfig};
 
 use super::arg_values::{bytes, limit, plugin_name};
 

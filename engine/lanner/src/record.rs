@@ -5,9 +5,7 @@ use std::process::ExitCode;
 
 use driver_api::error::Chain;
 use driver_api::request::{Omit, SyscallSet};
-use session::{
-    EventRecorder, OpenedSource, RecordError, RecordingFormat, SourceConfig,
-};
+use session::{EventRecorder, OpenedSource, RecordError, RecordingFormat, SourceConfig};
 
 use super::args::{ConvertArgs, FileFormat, RecordArgs};
 use super::trace::selection;

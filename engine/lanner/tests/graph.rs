@@ -68,7 +68,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "suggest",
         ],
     ),
-    ("scap", &["decode", "driver-api", "inspect", "lanner-plugin"]),
+    (
+        "scap",
+        &["decode", "driver-api", "inspect", "lanner-plugin"],
+    ),
     // what becomes of them
     ("lanner-plugin", &[]),
     ("plugin-host", &["lanner-plugin", "suggest"]),

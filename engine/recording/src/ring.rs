@@ -260,7 +260,9 @@ mod tests {
         assert!(all[0].1 <= 30 * SECOND && all[0].1 > 20 * SECOND, "{all:?}");
         // one state, and every event after it
         let first = all[0].1 / SECOND;
-        let expected: Vec<_> = (first..=40).map(|second| (Kind::Syscall, second * SECOND)).collect();
+        let expected: Vec<_> = (first..=40)
+            .map(|second| (Kind::Syscall, second * SECOND))
+            .collect();
         assert_eq!(all[1..], expected);
         assert_eq!(ring.bytes(), 0);
         // and it goes on

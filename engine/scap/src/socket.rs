@@ -120,7 +120,9 @@ pub(crate) fn falco_ends(own: Option<&Address>, other: &Address, came: bool) -> 
                 IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
             };
             let any = Address::Inet(any);
-            let own = own.filter(|own| own.family() == other.family()).unwrap_or(&any);
+            let own = own
+                .filter(|own| own.family() == other.family())
+                .unwrap_or(&any);
             let (source, target) = if came { (other, own) } else { (own, other) };
             source.append(&mut out);
             target.append(&mut out);

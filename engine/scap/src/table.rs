@@ -179,10 +179,7 @@ impl Symbols {
             return value;
         }
         let named = self.pairs.iter().fold(0, |all, pair| all | pair.kernel);
-        let exact = self
-            .pairs
-            .iter()
-            .find(|pair| pair.kernel == value & named);
+        let exact = self.pairs.iter().find(|pair| pair.kernel == value & named);
         // where some bits are a number, each part has a name of its own
         let has_parts = self.pairs.iter().any(|pair| pair.mask != pair.kernel);
         match exact {
@@ -221,7 +218,10 @@ impl Symbols {
 
 /// The value of a name in a set, among its single values and among those of its fields, and the bits that it is made of.
 fn value_of(set: &SymbolSet, name: &str) -> Option<(u64, u64)> {
-    let single = set.values.iter().map(|(value, known)| (*value, *value, *known));
+    let single = set
+        .values
+        .iter()
+        .map(|(value, known)| (*value, *value, *known));
     let fields = set.fields.iter().flat_map(|(mask, values)| {
         values
             .iter()

@@ -17,7 +17,15 @@ const FOR_OWNER: u32 = 0o600;
 
 /// The format of a file of events.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    serde::Deserialize,
+    serde::Serialize,
+    schemars::JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum RecordingFormat {
@@ -90,9 +98,7 @@ impl RecordingFile {
                 // the state is in the file before the first event comes
                 match failed {
                     Some(error) => Err(error),
-                    None => writer
-                        .flush()
-                        .map(|()| Self(Format::Lanner(writer))),
+                    None => writer.flush().map(|()| Self(Format::Lanner(writer))),
                 }
             }
         }

@@ -49,7 +49,10 @@ fn by_lanner(recording: &Path, folder: &Path) -> Vec<Vec<String>> {
     let rules = folder.join("each.yaml");
     let fields = FIELDS.map(str::to_owned).into_iter();
     let arguments = ARGUMENTS.map(|name| format!("evt.arg.{name}"));
-    let all: Vec<String> = fields.chain(arguments).map(|field| format!("%{field}")).collect();
+    let all: Vec<String> = fields
+        .chain(arguments)
+        .map(|field| format!("%{field}"))
+        .collect();
     let rule = format!(
         "- rule: each\n  desc: d\n  condition: evt.num > 0\n  output: \"|begin|{}\"\n  priority: NOTICE\n",
         all.join("|")
@@ -66,7 +69,12 @@ fn by_lanner(recording: &Path, folder: &Path) -> Vec<Vec<String>> {
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| line.split_once("|begin|"))
-        .map(|(_, fields)| fields.split('|').map(|field| plain(field).to_owned()).collect())
+        .map(|(_, fields)| {
+            fields
+                .split('|')
+                .map(|field| plain(field).to_owned())
+                .collect()
+        })
         .collect()
 }
 
@@ -172,7 +180,10 @@ fn sysdig_says_the_same_of_what_lanner_writes() {
                 "fd.name" => theirs == value || (theirs == "<NA>" || theirs.is_empty()),
                 _ => theirs == value,
             };
-            assert!(same, "{field}: {value:?}, sysdig says {theirs:?}: {event:?}");
+            assert!(
+                same,
+                "{field}: {value:?}, sysdig says {theirs:?}: {event:?}"
+            );
         }
         for (name, value) in ARGUMENTS.iter().zip(&found[FIELDS.len()..]) {
             let Some(theirs) = argument(&event["evt.args"], name).filter(|_| value != "<NA>")
@@ -188,7 +199,10 @@ fn sysdig_says_the_same_of_what_lanner_writes() {
         *compared.entry("events").or_default() += 1;
     }
     for name in ["events", "name", "path"] {
-        assert!(compared.get(name).is_some_and(|count| *count > 0), "{compared:?}");
+        assert!(
+            compared.get(name).is_some_and(|count| *count > 0),
+            "{compared:?}"
+        );
     }
     assert!(compared["events"] > 100, "{compared:?}");
 }

@@ -283,11 +283,7 @@ impl<'a> Caller<'a> {
         let accepts = self.call.returns == Returns::Fd;
         let fact = self.event.tuple().and_then(|tuple| inspect::ends(&tuple));
         if let Some((own, other)) = fact {
-            return socket::falco_ends(
-                Some(&Address::Inet(own)),
-                &Address::Inet(other),
-                accepts,
-            );
+            return socket::falco_ends(Some(&Address::Inet(own)), &Address::Inet(other), accepts);
         }
         // a connection that was not made, or one of another family
         let unix = [Fact::Peer, Fact::Local]

@@ -184,12 +184,7 @@ fn write_thread(block: &mut Block<'_>, inspector: &Inspector, process: &Process,
         .u64(long(process.pgid));
 }
 
-fn write_descriptors(
-    out: &mut Vec<u8>,
-    inspector: &Inspector,
-    key: ProcessKey,
-    process: &Process,
-) {
+fn write_descriptors(out: &mut Vec<u8>, inspector: &Inspector, key: ProcessKey, process: &Process) {
     let mut all: Vec<_> = inspector.descriptors(key, process.pid).collect();
     all.sort_by_key(|(fd, _)| *fd);
     let mut block = Block::begin(out, DESCRIPTORS);
@@ -249,7 +244,10 @@ fn write_descriptor(block: &mut Block<'_>, descriptor: &Descriptor) {
         }
         DescriptorKind::Unix => {
             // the kernel's addresses of both ends
-            block.u8(8).bytes(&[0; 16]).string(&descriptor.name, MAX_PATH);
+            block
+                .u8(8)
+                .bytes(&[0; 16])
+                .string(&descriptor.name, MAX_PATH);
             return;
         }
         DescriptorKind::Pipe => 7,

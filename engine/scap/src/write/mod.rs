@@ -217,7 +217,14 @@ impl ScapWriter {
             tid: number(tid),
             ..Self::head(event, seen)
         };
-        let about = About::child(child, number(tid), &self.inspector, event, flags, number(vtid));
+        let about = About::child(
+            child,
+            number(tid),
+            &self.inspector,
+            event,
+            flags,
+            number(vtid),
+        );
         self.params.clear();
         for param in &kind.params {
             let value = about.param(param.name);
