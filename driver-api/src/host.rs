@@ -66,6 +66,8 @@ pub enum Trial {
 
 /// Numbers of the capabilities that drivers ask for (include/uapi/linux/capability.h).
 pub mod capability {
+    /// CAP_DAC_READ_SEARCH
+    pub const DAC_READ_SEARCH: u32 = 2;
     /// CAP_IPC_LOCK
     pub const IPC_LOCK: u32 = 14;
     /// CAP_SYS_PTRACE

@@ -13,6 +13,7 @@
 pub mod driver;
 pub mod error;
 pub mod event;
+pub mod fix;
 pub mod host;
 pub mod plan;
 pub mod replay;

@@ -1,5 +1,6 @@
 //! What a driver can do on a host, and what it cannot.
 
+use crate::fix::Fix;
 use crate::request::Target;
 
 /// The answer of [`Driver::probe`](crate::driver::Driver::probe).
@@ -34,6 +35,8 @@ pub struct Gap {
     pub why: String,
     /// What the user can change. Empty: nothing helps.
     pub remedy: String,
+    /// What commands can change: each of these closes the gap. Empty: no command helps.
+    pub fixes: Vec<Fix>,
 }
 
 impl Gap {
@@ -54,9 +57,15 @@ impl Gap {
     /// What helps against operations of io_uring that are not seen, or not seen in full.
     pub const DISABLE_IO_URING: &str = "sysctl kernel.io_uring_disabled=2 (Linux 6.6), or a seccomp filter that refuses io_uring_setup";
 
+    /// The same as a command.
+    pub const NO_IO_URING: Fix = Fix::Sysctl {
+        name: "kernel.io_uring_disabled",
+        value: "2",
+    };
+
     /// Operations that are submitted to rings of io_uring(7): the gap of a driver that does not see them.
     pub fn operations(why: impl Into<String>) -> Self {
-        Self::new(Self::OPERATIONS, why, Self::DISABLE_IO_URING)
+        Self::new(Self::OPERATIONS, why, Self::DISABLE_IO_URING).fixed_by(Self::NO_IO_URING)
     }
 
     /// Calls that name a file without opening it: the gap of a driver that does not see what the kernel found there.
@@ -66,8 +75,7 @@ impl Gap {
             "of rename, unlink, link, mkdir, chmod, mount and others, the path is what the program passed, and a fact says \
              where a relative path begins: symbolic links in the path are not resolved, and another thread can change the \
              path while the kernel reads it",
-            "watch who makes symbolic links (symlink, symlinkat), and where the files are opened: there the path is the \
-             kernel's",
+            "fs.realpath.* is where the path leads when a rule asks; where files are opened, the path is the kernel's",
         )
     }
 
@@ -118,7 +126,15 @@ impl Gap {
             what: what.into(),
             why: why.into(),
             remedy: remedy.into(),
+            fixes: Vec::new(),
         }
+    }
+
+    /// The gap, with something that commands can change. Each of several fixes closes it.
+    #[must_use]
+    pub fn fixed_by(mut self, fix: Fix) -> Self {
+        self.fixes.push(fix);
+        self
     }
 }
 

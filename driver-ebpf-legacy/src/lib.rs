@@ -21,6 +21,7 @@ mod programs;
 mod sys;
 
 use driver_api::driver::{Driver, OpenError, Opened};
+use driver_api::fix::Fix;
 use driver_api::host::{Host, capability};
 use driver_api::request::Request;
 use driver_api::support::{Gap, Serves, Support};
@@ -104,21 +105,38 @@ impl Driver for Legacy {
         if host.lacks_raw_tracepoints
             && let Some(why) = &host.no_tracefs
         {
-            missing.push(Gap::new(
+            let gap = Gap::new(
                 "a tracefs that lanner can read",
-                format!("without raw tracepoints (Linux 4.17), this driver finds tracepoints there: {why}"),
+                format!(
+                    "without raw tracepoints (Linux 4.17), this driver finds tracepoints there: {why}"
+                ),
                 "mount -t tracefs -o mode=755 tracefs /sys/kernel/tracing (remount,mode=755 if it is mounted), or give \
                  lanner CAP_DAC_READ_SEARCH",
-            ));
+            );
+            missing.push(
+                gap.fixed_by(Fix::Mount {
+                    kind: "tracefs",
+                    options: "mode=755",
+                    at: "/sys/kernel/tracing",
+                })
+                .fixed_by(Fix::Capabilities(vec![capability::DAC_READ_SEARCH])),
+            );
         }
         if host.perf_event_paranoid.is_some_and(|level| level > 2)
             && !host.has(capability::SYS_ADMIN)
         {
-            missing.push(Gap::new(
+            let gap = Gap::new(
                 "opening perf buffers",
                 "kernel.perf_event_paranoid is 3 or more, which CAP_PERFMON alone does not pass",
                 "sysctl kernel.perf_event_paranoid=2, or give lanner CAP_SYS_ADMIN",
-            ));
+            );
+            missing.push(
+                gap.fixed_by(Fix::Sysctl {
+                    name: "kernel.perf_event_paranoid",
+                    value: "2",
+                })
+                .fixed_by(Fix::Capabilities(vec![capability::SYS_ADMIN])),
+            );
         }
         if !missing.is_empty() {
             return Support::Unusable(missing);
@@ -138,7 +156,7 @@ impl Driver for Legacy {
             && !host.has(capability::IPC_LOCK)
             && host.perf_event_paranoid.is_none_or(|level| level > -1)
         {
-            gaps.push(Gap::new(
+            let gap = Gap::new(
                 "perf buffers as large as asked for",
                 format!(
                     "beyond kernel.perf_event_mlock_kb they count against RLIMIT_MEMLOCK, which is {} KiB here: \
@@ -146,7 +164,11 @@ impl Driver for Legacy {
                     limit / 1024
                 ),
                 "ulimit -l unlimited, LimitMEMLOCK=infinity in a systemd unit, CAP_IPC_LOCK or CAP_SYS_RESOURCE",
-            ));
+            );
+            gaps.push(
+                gap.fixed_by(Fix::LOCKED_MEMORY)
+                    .fixed_by(Fix::Capabilities(vec![capability::IPC_LOCK])),
+            );
         }
         Support::Usable(gaps)
     }

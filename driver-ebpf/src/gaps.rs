@@ -2,6 +2,7 @@
 
 use std::{fs, io};
 
+use driver_api::fix::Fix;
 use driver_api::host::{Host, capability};
 use driver_api::support::Gap;
 
@@ -16,7 +17,12 @@ pub fn missing(host: &Host) -> Vec<Gap> {
         .into_iter()
         .filter_map(|(number, name)| (!host.has(number)).then_some(name))
         .collect();
-        missing.push(Gap::new(
+        let needed = if before_cap_bpf(&host.release) {
+            vec![capability::SYS_ADMIN]
+        } else {
+            vec![capability::BPF, capability::PERFMON]
+        };
+        let gap = Gap::new(
             "loading BPF programs",
             format!(
                 "{} {} not effective, nor is CAP_SYS_ADMIN",
@@ -25,7 +31,8 @@ pub fn missing(host: &Host) -> Vec<Gap> {
             ),
             "run as root, or give lanner both: setcap cap_bpf,cap_perfmon+ep, or AmbientCapabilities=CAP_BPF \
              CAP_PERFMON in its systemd unit (before Linux 5.8: CAP_SYS_ADMIN)",
-        ));
+        );
+        missing.push(gap.fixed_by(Fix::Capabilities(needed)));
     }
     if host.lockdown.as_deref() == Some("confidentiality") {
         missing.push(Gap::new(
@@ -35,16 +42,34 @@ pub fn missing(host: &Host) -> Vec<Gap> {
         ));
     }
     if let Some(limit) = host.locked_memory.filter(|_| host.locks_bpf_memory) {
-        missing.push(Gap::new(
+        let gap = Gap::new(
             "memory for BPF maps",
             format!(
                 "this kernel counts it against RLIMIT_MEMLOCK, which is {} KiB here",
                 limit / 1024
             ),
             "ulimit -l unlimited, LimitMEMLOCK=infinity in a systemd unit, or CAP_SYS_RESOURCE",
-        ));
+        );
+        missing.push(gap.fixed_by(Fix::LOCKED_MEMORY));
     }
     missing
+}
+
+/// Whether a kernel has neither CAP_BPF nor CAP_PERFMON, which came with Linux 5.8.
+fn before_cap_bpf(release: &str) -> bool {
+    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < (5, 8),
+        _ => false,
+    }
+}
+
+#[test]
+fn kernels_from_5_8_on_have_cap_bpf() {
+    let before = ["4.14.0", "5.7.19-generic", "5.7-rc1"];
+    assert!(before.iter().all(|release| before_cap_bpf(release)));
+    let since = ["5.8.0", "5.10.0-9-amd64", "6.18.5", "10.0", ""];
+    assert!(!since.iter().any(|release| before_cap_bpf(release)));
 }
 
 /// Capabilities that loading and attaching programs needs, and the running capture does not.
@@ -113,6 +138,12 @@ pub fn always(host: &Host) -> Vec<Gap> {
         Gap::named_files(),
         Gap::own_roots(),
         Gap::name_by_file(),
+        Gap::new(
+            "lanner's own programs and maps",
+            "who may call bpf(2) can detach or change them, after which events are missing and nothing says so",
+            "let no program that is watched have CAP_BPF or CAP_SYS_ADMIN; the default rule \"BPF used\" reports who calls \
+             bpf(2)",
+        ),
     ]);
     gaps.push(Gap::new(
         "the file behind a descriptor that other threads replace at once",
@@ -120,12 +151,13 @@ pub fn always(host: &Host) -> Vec<Gap> {
          can put another file in its place; kernel.path_differs then compares with the path that the program passed",
         "",
     ));
-    gaps.push(Gap::new(
+    let operations = Gap::new(
         "results, descriptors and resolved paths of operations of io_uring",
         "an operation is captured when it is submitted, from the request in the program's memory, which another thread \
          can change meanwhile; what a ring opened or closed is looked up in /proc when it is used",
         Gap::DISABLE_IO_URING,
-    ));
+    );
+    gaps.push(operations.fixed_by(Gap::NO_IO_URING));
     if host.preemptible {
         gaps.push(Gap::new(
             "calls that are made while a program is preempted",

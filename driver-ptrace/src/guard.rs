@@ -1,5 +1,6 @@
 //! Keeps the watched programs, which run as lanner's own user, away from lanner itself.
 
+use driver_api::fix::Fix;
 use driver_api::host::{Host, capability};
 use driver_api::support::Gap;
 
@@ -12,13 +13,14 @@ pub(crate) fn gaps(host: &Host) -> Vec<Gap> {
         "let no program that is watched have CAP_SYS_PTRACE; the default rules report such attempts",
     )];
     if !host.has(capability::SYS_PTRACE) {
-        gaps.push(Gap::new(
+        let gap = Gap::new(
             "programs that may not be read",
             "the kernel closes the memory and the descriptors of a program whose file is not readable (mode 0711), \
              and of one that has changed its user: their events lack memory and facts, and are counted as lost \
              (fault). prctl(PR_SET_DUMPABLE, 0) is answered without an effect",
             "give lanner CAP_SYS_PTRACE, or use an eBPF driver",
-        ));
+        );
+        gaps.push(gap.fixed_by(Fix::Capabilities(vec![capability::SYS_PTRACE])));
     }
     gaps
 }

@@ -169,6 +169,9 @@ fn throughput(
             let pass = whole.pass(Through::Rules(rules));
             let what = format!("state, {name} ({count} rules)");
             add(&mut at, what, whole.events, pass);
+            let pass = whole.pass(Through::Recorded(rules));
+            let what = format!("the same with the flight recorder, {name}");
+            add(&mut at, what, whole.events, pass);
             let pass = selected.pass(Through::Rules(rules));
             let what = format!("the same, only what {name} needs");
             add(&mut at, what, selected.events, pass);
@@ -193,6 +196,7 @@ fn lay_out(rows: &[Row], report: &mut Report, goals: &mut Goals) {
             "matches",
         ],
     );
+    let mut rules_alone = None;
     for row in rows {
         let mut each: Vec<f64> = row
             .passes
@@ -218,7 +222,15 @@ fn lay_out(rows: &[Row], report: &mut Report, goals: &mut Goals) {
                 Some(millions),
                 "",
             );
+        } else if row.name == "the same with the flight recorder, falco_rules.yaml" {
+            goals.at_most(
+                "replay, the flight recorder's part of state and falco_rules.yaml",
+                1.05,
+                rules_alone.map(|alone: f64| median / alone),
+                " times",
+            );
         } else if row.name.starts_with("state, falco_rules.yaml") {
+            rules_alone = Some(median);
             goals.at_least(
                 "replay, state and falco_rules.yaml, millions of events a second",
                 4.0,

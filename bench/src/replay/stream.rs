@@ -10,7 +10,7 @@ use driver_api::table;
 use fields::{FieldRegistry, Fields, Scratch, View};
 use inspect::{self, Clock, Inspector};
 use plugin_host::{EventTypes, Plugin, RuleFile, RuleHost};
-use recording::Replay;
+use recording::{Replay, Ring};
 
 use super::allocations;
 use crate::{Error, Result};
@@ -132,6 +132,30 @@ pub(crate) enum Through<'a> {
     Nothing,
     State,
     Rules(&'a mut Rules),
+    /// The flight recorder, and rules.
+    Recorded(&'a mut Rules),
+}
+
+/// The flight recorder's default memory and time.
+const RING: usize = 64 << 20;
+const WINDOW_NS: u64 = 10_000_000_000;
+
+/// State and rules take an event.
+fn judge(
+    rules: &mut Rules,
+    inspector: &mut Inspector,
+    event: &Event<'_>,
+    scratch: &mut Scratch,
+    found: &mut Vec<u32>,
+) {
+    found.clear();
+    let seen = inspector.update(event);
+    if event.has(Flags::UNSELECTED) {
+        return;
+    }
+    let view = View::new(&rules.fields, inspector, event, &seen, scratch);
+    rules.host.on_event(&view, found);
+    scratch.reset();
 }
 
 impl Stream {
@@ -150,20 +174,24 @@ impl Stream {
         let mut found = Vec::new();
         let mut matches = 0;
         let mut sum = 0;
+        let mut ring = Ring::new(RING, WINDOW_NS);
         let mut each: Box<dyn FnMut(&Event<'_>)> = match through {
             Through::Nothing => Box::new(|event| sum ^= event.header().ret),
             Through::State => Box::new(|event| {
                 std::hint::black_box(inspector.update(event));
             }),
-            Through::Rules(rules) => Box::new(|event| {
-                let seen = inspector.update(event);
-                if event.has(Flags::UNSELECTED) {
-                    return;
+            Through::Recorded(rules) => Box::new(|event| {
+                let time_ns = event.header().time_ns;
+                if ring.is_due(time_ns) {
+                    ring.begin(time_ns, |sink| inspector.synthesize(sink));
                 }
-                let view = View::new(&rules.fields, &inspector, event, &seen, &scratch);
-                rules.host.on_event(&view, &mut found);
+                ring.push(event);
+                judge(rules, &mut inspector, event, &mut scratch, &mut found);
                 matches += found.len() as u64;
-                scratch.reset();
+            }),
+            Through::Rules(rules) => Box::new(|event| {
+                judge(rules, &mut inspector, event, &mut scratch, &mut found);
+                matches += found.len() as u64;
             }),
         };
         let middle = self.middle();

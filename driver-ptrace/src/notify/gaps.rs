@@ -1,6 +1,7 @@
 //! What notify mode needs of a host, and what it cannot do.
 
 use driver_api::event::Abi;
+use driver_api::fix::Fix;
 use driver_api::host::{Host, Trial, capability};
 use driver_api::support::Gap;
 use driver_api::table::SYSCALLS;
@@ -150,11 +151,14 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
     ];
     gaps.extend(guard::gaps(host));
     if !host.has(capability::SYS_ADMIN) {
-        gaps.push(Gap::new(
-            "the privilege of setuid programs below a command",
-            "without CAP_SYS_ADMIN a seccomp filter demands no_new_privs",
-            "give lanner CAP_SYS_ADMIN",
-        ));
+        gaps.push(
+            Gap::new(
+                "the privilege of setuid programs below a command",
+                "without CAP_SYS_ADMIN a seccomp filter demands no_new_privs",
+                "give lanner CAP_SYS_ADMIN",
+            )
+            .fixed_by(Fix::Capabilities(vec![capability::SYS_ADMIN])),
+        );
     }
     let closed = match host.ptrace_scope {
         Some(3) => true,
@@ -162,9 +166,14 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
         _ => false,
     };
     if closed {
-        gaps.push(unreadable(
-            "kernel.yama.ptrace_scope forbids lanner to read another process's memory",
-        ));
+        let gap =
+            unreadable("kernel.yama.ptrace_scope forbids lanner to read another process's memory");
+        gaps.push(if host.ptrace_scope == Some(2) {
+            gap.fixed_by(Fix::ptrace_scope("1"))
+                .fixed_by(Fix::Capabilities(vec![capability::SYS_PTRACE]))
+        } else {
+            gap
+        });
     }
     gaps
 }

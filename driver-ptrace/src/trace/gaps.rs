@@ -1,5 +1,6 @@
 //! What trace mode needs of a host, and what it cannot do.
 
+use driver_api::fix::Fix;
 use driver_api::host::{Host, Trial, capability};
 use driver_api::support::{Gap, Support};
 
@@ -32,11 +33,15 @@ fn missing(host: &Host) -> Vec<Gap> {
         ));
     }
     if host.ptrace_scope == Some(2) && !host.has(capability::SYS_PTRACE) {
-        missing.push(Gap::new(
-            "ptrace",
-            "kernel.yama.ptrace_scope is 2, which keeps it for CAP_SYS_PTRACE",
-            "sysctl kernel.yama.ptrace_scope=1, or CAP_SYS_PTRACE",
-        ));
+        missing.push(
+            Gap::new(
+                "ptrace",
+                "kernel.yama.ptrace_scope is 2, which keeps it for CAP_SYS_PTRACE",
+                "sysctl kernel.yama.ptrace_scope=1, or CAP_SYS_PTRACE",
+            )
+            .fixed_by(Fix::ptrace_scope("1"))
+            .fixed_by(Fix::Capabilities(vec![capability::SYS_PTRACE])),
+        );
     }
     if let (Trial::Refused(errno), true) = (host.ptrace, missing.is_empty()) {
         let error = std::io::Error::from_raw_os_error(errno);
@@ -149,19 +154,27 @@ fn gaps(host: &Host) -> Vec<Gap> {
     ];
     gaps.extend(guard::gaps(host));
     if !(host.has(capability::SYS_ADMIN) && host.has(capability::SYS_PTRACE)) {
-        gaps.push(Gap::new(
+        let gap = Gap::new(
             "the privilege of setuid programs",
             "without CAP_SYS_ADMIN a seccomp filter demands no_new_privs, and without CAP_SYS_PTRACE the \
              kernel gives a traced program no privilege",
             "give lanner CAP_SYS_ADMIN and CAP_SYS_PTRACE, or use an eBPF driver",
-        ));
+        );
+        gaps.push(gap.fixed_by(Fix::Capabilities(vec![
+            capability::SYS_ADMIN,
+            capability::SYS_PTRACE,
+        ])));
     }
     if host.ptrace_scope == Some(1) && !host.has(capability::SYS_PTRACE) {
-        gaps.push(Gap::new(
-            "attaching to running processes",
-            "kernel.yama.ptrace_scope allows it to ancestors or to CAP_SYS_PTRACE alone",
-            "sysctl kernel.yama.ptrace_scope=0, or CAP_SYS_PTRACE",
-        ));
+        gaps.push(
+            Gap::new(
+                "attaching to running processes",
+                "kernel.yama.ptrace_scope allows it to ancestors or to CAP_SYS_PTRACE alone",
+                "sysctl kernel.yama.ptrace_scope=0, or CAP_SYS_PTRACE",
+            )
+            .fixed_by(Fix::ptrace_scope("0"))
+            .fixed_by(Fix::Capabilities(vec![capability::SYS_PTRACE])),
+        );
     }
     gaps
 }

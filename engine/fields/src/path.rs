@@ -132,29 +132,40 @@ fn new_root<'a>(view: &View<'a>) -> Option<&'a [u8]> {
 /// A path, made absolute without access to files. It stays relative if its directory is not known.
 pub(super) fn resolved<'a>(view: &View<'a>, param: PathParam) -> Option<&'a [u8]> {
     let said = said(view, param.at)?;
+    if let Some(root) = new_root(view) {
+        return Some(root);
+    }
+    // after chdir(2), the path is the working directory
+    if !has_failed(view.event) && view.seen.call.is_some_and(inspect::is_chdir) {
+        let process = view.process();
+        return process.map(|process| view.inspector.cwd(process, view.seen.tid));
+    }
+    let base = base_of(view, param, said)?;
+    Some(view.scratch.bytes(|out| {
+        if said.starts_with(b"/") {
+            inspect::path::resolve_below(base, said, out);
+        } else {
+            inspect::path::resolve(base, said, out);
+        }
+    }))
+}
+
+/// The directory at which a path of the call begins; of an absolute path, the root directory. Empty: it is not known, or the
+/// root of the mount namespace. None: the process is not known.
+fn base_of<'a>(view: &View<'a>, param: PathParam, said: &[u8]) -> Option<&'a [u8]> {
     let key = view.seen.process?;
+    if let Some(base) = seen_base(view, param.at, said) {
+        return Some(base);
+    }
+    if said.starts_with(b"/") {
+        return Some(&[]);
+    }
     let cwd = || {
         view.process().map_or(&[][..], |process| {
             view.inspector.cwd(process, view.seen.tid)
         })
     };
-    if let Some(root) = new_root(view) {
-        return Some(root);
-    }
-    if let Some(base) = seen_base(view, param.at, said) {
-        return Some(view.scratch.bytes(|out| {
-            if said.starts_with(b"/") {
-                inspect::path::resolve_below(base, said, out);
-            } else {
-                inspect::path::resolve(base, said, out);
-            }
-        }));
-    }
-    let base: &[u8] = match param.base {
-        // after chdir(2), the path is the working directory
-        Base::Cwd if !has_failed(view.event) && view.seen.call.is_some_and(inspect::is_chdir) => {
-            return Some(cwd());
-        }
+    Some(match param.base {
         Base::Cwd => cwd(),
         Base::Descriptor(at) => match inspect::fd_in(view.event.header().args[at]) {
             inspect::AT_FDCWD => cwd(),
@@ -166,11 +177,83 @@ pub(super) fn resolved<'a>(view: &View<'a>, param: PathParam) -> Option<&'a [u8]
             let end = link.iter().rposition(|&b| b == b'/').unwrap_or(0);
             &link[..end.max(1).min(link.len())]
         }
+    })
+}
+
+/// Calls that follow a symbolic link in the last component of their path, unless their flags say otherwise.
+const FOLLOW_LAST: &[&str] = &[
+    "chmod",
+    "fchmodat",
+    "fchmodat2",
+    "chown",
+    "fchownat",
+    "truncate",
+    "truncate64",
+    "setxattr",
+    "setxattrat",
+    "removexattr",
+    "utime",
+    "utimes",
+    "utimensat",
+    "mount",
+    "umount2",
+];
+const AT_SYMLINK_NOFOLLOW: u64 = 0x100;
+
+/// Whether the call follows a symbolic link in the last component of its path.
+fn follows_last(view: &View<'_>) -> bool {
+    let Some(call) = view.seen.call else {
+        return false;
     };
-    Some(
-        view.scratch
-            .bytes(|out| inspect::path::resolve(base, said, out)),
-    )
+    let flags = call.param("flags").filter(|_| call.name != "mount");
+    let flags = flags.map_or(0, |(at, _)| view.event.header().args[at]);
+    FOLLOW_LAST.contains(&call.event_type().name) && flags & AT_SYMLINK_NOFOLLOW == 0
+}
+
+/// A path of a call that succeeded, behind the symbolic links in its directories, as the file system is now.
+pub(super) fn real<'a>(view: &View<'a>, wanted: Which) -> Value<'a> {
+    if has_failed(view.event) {
+        return Value::None;
+    }
+    let found = || {
+        let param = which(view, wanted)?;
+        let said = said(view, param.at)?;
+        let changes = new_root(view).is_some() || view.seen.call.is_some_and(inspect::is_chdir);
+        if changes {
+            return resolved(view, param);
+        }
+        let base = base_of(view, param, said)?;
+        let path = [base, b"/", said].concat();
+        let process = view.process().filter(|_| path.starts_with(b"/"))?;
+        let follows = follows_last(view);
+        let mut known = false;
+        let real = view.scratch.bytes(|out| {
+            known = (view.inspector).real_path(process, view.seen.tid, &path, follows, out);
+        });
+        known.then_some(real)
+    };
+    text(found())
+}
+
+/// Whether one of the call's paths leads elsewhere than its letters say.
+pub(super) fn real_differs<'a>(view: &View<'a>) -> Value<'a> {
+    let mut known = false;
+    for wanted in [Which::Name, Which::Source, Which::Target] {
+        let (Value::String(real), Value::String(named)) =
+            (real(view, wanted), path(view, wanted, false))
+        else {
+            continue;
+        };
+        known = true;
+        if real != named {
+            return Value::Bool(true);
+        }
+    }
+    if known {
+        Value::Bool(false)
+    } else {
+        Value::None
+    }
 }
 
 /// A parameter that is a path, as Falco's `evt.arg` shows it: a relative path is made absolute, unless the call is

@@ -51,6 +51,7 @@ mod proc_fs;
 mod process;
 mod process_table;
 mod program;
+mod real_path;
 mod recorded;
 mod resync;
 mod sockets;

@@ -1,5 +1,7 @@
 //! What the command line looks like; the texts here are what `--help` teaches.
 
+mod trace;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +11,7 @@ use session::config::DEFAULT_RULES_PLUGIN;
 use session::{RecordingFormat, SourceConfig};
 
 use super::arg_values::{bytes, limit, plugin_name};
+pub(crate) use trace::TraceArgs;
 
 /// Watches what processes do, runs rules over it, and delivers alerts.
 ///
@@ -32,6 +35,7 @@ const EXAMPLES: &str = "Examples:
   lanner run -- cat /etc/shadow              one command and all it starts; no privilege needed
   lanner run -p 1234                         a running process and all it starts
   lanner trace -e openat,connect -- curl localhost
+  lanner trace --count proc.name,evt.type    the busiest programs and calls
   lanner record -o FILE -- make              events in a file; lanner run --replay FILE
   lanner rules check my_rules.yaml           what is wrong with them
   lanner drivers                             what each driver can do on this host";
@@ -210,25 +214,6 @@ impl SourceArgs {
     }
 }
 
-/// `lanner trace`.
-#[derive(Debug, Args)]
-pub(crate) struct TraceArgs {
-    /// Names of system calls, separated by commas; procstart and procexit are the births and ends of
-    /// processes. Without: everything.
-    #[arg(short, long = "events", value_name = "NAME", value_delimiter = ',')]
-    pub(crate) events: Vec<String>,
-    /// Events as JSON lines.
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Write the events to this file instead of standard output, which the command uses as well. A file that is
-    /// there is replaced.
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
-    /// Whose events.
-    #[command(flatten)]
-    pub(crate) source: SourceArgs,
-}
-
 /// The format of a file of events.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum FileFormat {
@@ -272,8 +257,8 @@ pub(crate) struct RecordArgs {
     /// The file's format. Without: scap if its name ends so, else lanner's own.
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) format: Option<FileFormat>,
-    /// Names of system calls, separated by commas: these, and what the state needs. Without: everything.
-    #[arg(short, long = "events", value_name = "NAME", value_delimiter = ',')]
+    /// Names of system calls and classes, as for `lanner trace`: these, and what the state needs. Without: everything.
+    #[arg(short, long = "events", value_name = "NAME")]
     pub(crate) events: Vec<String>,
     /// Whose events.
     #[command(flatten)]
@@ -283,7 +268,10 @@ pub(crate) struct RecordArgs {
 /// `lanner drivers`.
 #[derive(Debug, Args)]
 pub(crate) struct DriversArgs {
-    /// As JSON.
+    /// Print the commands that close gaps on this host, where commands can. They are for a root shell; lanner runs none.
+    #[arg(long)]
+    pub(crate) fix: bool,
+    /// As JSON, with these commands.
     #[arg(long)]
     pub(crate) json: bool,
     /// The order in which auto would try them, as for `lanner run`.

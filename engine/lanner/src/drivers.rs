@@ -12,6 +12,9 @@ pub(crate) fn list(args: &DriversArgs) -> Result<ExitCode, Failure> {
     let mut host = drivers::host::try_out(&drivers::host::detect());
     host.btf_file.clone_from(&args.btf);
     let order = Order::named(&args.driver_order).map_err(Failure::usage)?;
+    if args.fix && !args.json {
+        return print(reference::fixes(&host).as_bytes());
+    }
     let form = if args.json { Form::Json } else { Form::Text };
     print(reference::drivers(&host, &order, form).as_bytes())
 }

@@ -5,18 +5,20 @@ use std::process::ExitCode;
 
 use driver_api::error::Chain;
 use driver_api::request::{Omit, SyscallSet};
+use look::EventSet;
 use session::{EventRecorder, OpenedSource, RecordError, RecordingFormat, SourceConfig};
 
 use super::args::{ConvertArgs, FileFormat, RecordArgs};
-use super::trace::selection;
 use super::watch::{watch, watch_source};
 use super::{Failure, say};
 
 pub(crate) fn record(args: &RecordArgs) -> Result<ExitCode, Failure> {
-    let calls = EventRecorder::needs(&selection(&args.events)?);
+    let wanted = EventSet::parse(&args.events).map_err(|error| Failure::usage(Chain(&error)))?;
+    let calls = EventRecorder::needs(&wanted.calls);
     let format = FileFormat::of(args.format, &args.output);
     watch(
         &args.source,
+        false,
         &calls,
         Omit::NOTHING,
         |source| create(&args.output, format, source),
@@ -38,6 +40,7 @@ pub(crate) fn convert(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     };
     watch_source(
         &source,
+        false,
         &SyscallSet::all(),
         Omit::NOTHING,
         |source| create(&args.to, format, source),

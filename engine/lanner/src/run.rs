@@ -17,7 +17,8 @@ impl From<SessionError> for Failure {
             SessionError::Configuration(_)
             | SessionError::Source(_)
             | SessionError::Output(_)
-            | SessionError::Web(_) => Self::usage(Chain(&error)),
+            | SessionError::Web(_)
+            | SessionError::Capture(_) => Self::usage(Chain(&error)),
         }
     }
 }

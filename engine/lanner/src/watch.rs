@@ -35,20 +35,22 @@ pub(crate) fn tell_driver(reason: &str, gaps: &[Gap]) {
 }
 
 /// Opens the source and feeds its events to a consumer. The consumer is made after the source is open, so that a source
-/// that fails leaves nothing behind. `finish` gets it at the end.
+/// that fails leaves nothing behind. `finish` gets it at the end. `quiet`: the driver and its gaps are not reported.
 pub(crate) fn watch<C: Consumer>(
     args: &SourceArgs,
+    quiet: bool,
     selection: &SyscallSet,
     omit: Omit,
     consumer: impl FnOnce(&OpenedSource) -> Result<C, Failure>,
     finish: impl FnOnce(C) -> Result<(), Failure>,
 ) -> Result<ExitCode, Failure> {
-    watch_source(&args.config(), selection, omit, consumer, finish)
+    watch_source(&args.config(), quiet, selection, omit, consumer, finish)
 }
 
 /// [`watch`], with a source that no arguments describe.
 pub(crate) fn watch_source<C: Consumer>(
     config: &SourceConfig,
+    quiet: bool,
     selection: &SyscallSet,
     omit: Omit,
     consumer: impl FnOnce(&OpenedSource) -> Result<C, Failure>,
@@ -59,7 +61,7 @@ pub(crate) fn watch_source<C: Consumer>(
         .open(selection, omit)
         .map_err(|error| Failure::usage(Chain(&error)))?;
     let mut consumer = consumer(&source)?;
-    if source.is_live() {
+    if source.is_live() && !quiet {
         tell_driver(&source.driver.reason, &source.gaps);
     }
     let ended = session::watch(&mut source, &mut consumer, &control);

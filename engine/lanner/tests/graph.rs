@@ -94,6 +94,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "look",
+        &[
+            "decode",
+            "driver-api",
+            "fields",
+            "inspect",
+            "plugin-host",
+            "session",
+            "suggest",
+        ],
+    ),
+    (
         "lanner",
         &[
             "decode",
@@ -102,6 +114,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "drivers",
             "fields",
             "inspect",
+            "look",
             "plugin-host",
             "recording",
             "session",

@@ -56,7 +56,7 @@ pub use rules::{Rule, RuleHost};
 pub use lanner_plugin::files;
 pub use lanner_plugin::{
     Delivery, Diagnostic, EventTypes, Explanation, FieldKind, FieldResolver, FieldSource, List,
-    OwnedValue, Priority, RawValue, ResolvedField, Severity, UnknownName, Value,
+    OwnedValue, Priority, RawValue, ResolvedField, RuleCapture, Severity, UnknownName, Value,
 };
 
 #[cfg(test)]

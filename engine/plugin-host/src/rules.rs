@@ -1,16 +1,18 @@
 //! [`RuleHost`]: an opened rule plugin. It is called for every event.
 
 use std::ffi::c_void;
+use std::time::Duration;
 
 use lanner_plugin::abi::{
-    LannerComparison, LannerComparisonSink, LannerDiagnostic, LannerDiagnosticSink, LannerEvent,
-    LannerExplanation, LannerExplanationSink, LannerField, LannerMatches, LannerResolver,
-    LannerRule, LannerRuleFile, LannerRulePlugin, LannerRuleRequest, LannerRuleSink, LannerStatus,
-    LannerStr, LannerText, LannerValue, STATUS_ERROR, STATUS_OK, STATUS_PANIC,
+    LannerCapture, LannerCaptureSink, LannerComparison, LannerComparisonSink, LannerDiagnostic,
+    LannerDiagnosticSink, LannerEvent, LannerExplanation, LannerExplanationSink, LannerField,
+    LannerMatches, LannerResolver, LannerRule, LannerRuleFile, LannerRulePlugin, LannerRuleRequest,
+    LannerRuleSink, LannerStatus, LannerStr, LannerText, LannerValue, STATUS_ERROR, STATUS_OK,
+    STATUS_PANIC,
 };
 use lanner_plugin::{
     Diagnostic, EventTypes, Explanation, FieldComparison, FieldResolver, FieldSource, Priority,
-    RawValue, Relation, ResolvedField, Severity, UnknownName,
+    RawValue, Relation, ResolvedField, RuleCapture, Severity, UnknownName,
 };
 
 use super::border::{all_texts, contained, last_text, place, reason, slice, text};
@@ -175,6 +177,30 @@ impl RuleHost {
             // SAFETY: the state is open and ours alone; the sink lives through the call.
             Some(unsafe { comparisons(state, &raw const sink, error) })
         })?;
+        Ok(found)
+    }
+
+    /// The rules that want the events around a match in a file. None from a plugin that was built before ABI 1.5.
+    ///
+    /// # Errors
+    ///
+    /// The plugin failed; the text has its reason.
+    pub fn captures(&mut self) -> Result<Vec<RuleCapture>, PluginError> {
+        let Some(captures) = self.table.captures else {
+            return Ok(Vec::new());
+        };
+        let state = self.state;
+        let mut found: Vec<RuleCapture> = Vec::new();
+        let sink = LannerCaptureSink {
+            ctx: std::ptr::from_mut(&mut found).cast(),
+            put: Some(put_capture),
+        };
+        run(&self.plugin, "report its captures", |error| {
+            // SAFETY: the state is open and ours alone; the sink lives through the call.
+            Some(unsafe { captures(state, &raw const sink, error) })
+        })?;
+        let rules = self.rules.len();
+        found.retain(|capture| (capture.rule as usize) < rules);
         Ok(found)
     }
 
@@ -496,6 +522,26 @@ unsafe extern "C" fn put_comparison(ctx: *mut c_void, comparison: *const LannerC
                 relation: Relation::from_number(raw.relation),
                 transformers: texts(raw.transformers, raw.transformer_count),
                 constants: texts(raw.constants, raw.constant_count),
+            });
+        }
+    });
+}
+
+unsafe extern "C" fn put_capture(ctx: *mut c_void, capture: *const LannerCapture) {
+    let given = |value: u64, none: u64| (value != none).then_some(value);
+    // SAFETY: `ctx` is the vector that `captures` passed; the plugin passes a valid capture.
+    contained(|| unsafe {
+        let Some(all) = place::<Vec<RuleCapture>>(ctx) else {
+            return;
+        };
+        let whole = |raw: &LannerCapture| raw.size >= size_of::<LannerCapture>();
+        if let Some(raw) = slice(capture, 1).pop().filter(whole) {
+            all.push(RuleCapture {
+                rule: raw.rule,
+                duration: given(raw.duration_ms, 0).map(Duration::from_millis),
+                before: given(raw.before_ms, u64::MAX).map(Duration::from_millis),
+                events: given(raw.events, 0),
+                bytes: given(raw.bytes, 0),
             });
         }
     });

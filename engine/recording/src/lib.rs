@@ -27,8 +27,11 @@ pub use replay::{Replay, ReplayError};
 pub use ring::{Ring, Window};
 pub use write::Writer;
 
-/// The first bytes of a recording. The last byte is the version of the file's own layout.
-const MAGIC: [u8; 8] = *b"lanner\x00\x01";
+/// The first bytes of a recording.
+const MAGIC: [u8; 7] = *b"lanner\x00";
+
+/// The version of the file's own layout, which follows them.
+const VERSION: u8 = 1;
 
 /// What is in the place of an event's length at the end of a recording.
 const END: u32 = 0;
@@ -48,7 +51,10 @@ struct Head {
 impl Head {
     fn new(clock_offset: i64) -> Self {
         Self {
-            magic: MAGIC,
+            magic: {
+                let [a, b, c, d, e, f, g] = MAGIC;
+                [a, b, c, d, e, f, g, VERSION]
+            },
             layout: layout::VERSION.into(),
             reserved: 0,
             clock_offset,

@@ -15,7 +15,7 @@ use driver_api::stats::Stats;
 use lanner_plugin::files::{self, FileError};
 use zerocopy::FromBytes;
 
-use super::{END, Head, MAGIC};
+use super::{END, Head, MAGIC, VERSION};
 use inspect::Clock;
 
 /// Why a file cannot be replayed. Print it with [`driver_api::error::Chain`].
@@ -35,6 +35,17 @@ pub enum ReplayError {
     /// It is not a recording.
     #[error("{0} is no recording of lanner's; `lanner record -o FILE` makes one")]
     Foreign(String),
+    /// Another lanner's: the file has another layout.
+    #[error(
+        "{path} is a recording of version {version}, and this lanner reads version {}",
+        VERSION
+    )]
+    FileVersion {
+        /// The file.
+        path: String,
+        /// The version that it has.
+        version: u8,
+    },
     /// Its events have another layout.
     #[error(
         "{path} has events of layout version {version}, and this lanner reads version {}",
@@ -96,8 +107,15 @@ impl Replay {
             _ => {}
         }
         let head = Head::read_from_bytes(&bytes).map_err(|_| ReplayError::Foreign(name.clone()))?;
-        if head.magic != MAGIC {
+        let [start @ .., version] = head.magic;
+        if start != MAGIC || version == 0 {
             return Err(ReplayError::Foreign(name));
+        }
+        if version != VERSION {
+            return Err(ReplayError::FileVersion {
+                path: name,
+                version,
+            });
         }
         if head.layout != u32::from(layout::VERSION) {
             return Err(ReplayError::Version {

@@ -40,7 +40,7 @@ pub struct Ring {
     began_ns: Option<u64>,
 }
 
-/// Events that were taken from a ring: a state first, then what happened.
+/// A copy of what a ring has: a state first, then what happened.
 #[derive(Debug, Default)]
 pub struct Window {
     /// The bytes of events, one after another; no event is in two chunks.
@@ -123,9 +123,9 @@ impl Ring {
         self.used.iter().map(|chunk| chunk.bytes.len()).sum()
     }
 
-    /// Takes the span that was current at `from_ns`, and all later ones. The ring is empty then. `spare` are chunks that were
-    /// taken before and are not needed any more; without them, memory is allocated.
-    pub fn take(&mut self, from_ns: u64, spare: &mut Vec<Vec<u8>>) -> Window {
+    /// Copies the span that was current at `from_ns`, and all later ones. The ring goes on, so that the next file has what it
+    /// needs, too. `spare` are chunks of earlier copies that are not needed any more; without them, memory is allocated.
+    pub fn window(&self, from_ns: u64, spare: &mut Vec<Vec<u8>>) -> Window {
         let all = || self.used.iter().filter(|chunk| chunk.begins);
         let enough = all().rfind(|chunk| chunk.first_ns <= from_ns);
         let at = enough.or_else(|| all().next()).map(|chunk| chunk.first_ns);
@@ -133,30 +133,22 @@ impl Ring {
             chunks: Vec::with_capacity(CHUNKS),
             began_ns: at,
         };
-        // spans that have been taken so far
+        // spans that have been copied so far
         let mut spans = 0_usize;
-        for mut chunk in self.used.drain(..) {
+        for chunk in &self.used {
             if chunk.begins && (spans > 0 || Some(chunk.first_ns) == at) {
                 spans += 1;
             }
-            match spans {
-                0 => {
-                    self.free.push(chunk.bytes);
-                    continue;
-                }
-                1 => {}
+            let bytes = match spans {
+                0 => continue,
+                1 => chunk.bytes.as_slice(),
                 // the events in between have made this state
-                _ => drop(chunk.bytes.drain(..chunk.state)),
-            }
-            window.chunks.push(chunk.bytes);
-        }
-        self.began_ns = None;
-        self.span = 0;
-        while self.free.len() < CHUNKS {
-            let mut chunk = spare.pop().unwrap_or_default();
-            chunk.clear();
-            chunk.reserve_exact(self.chunk);
-            self.free.push(chunk);
+                _ => chunk.bytes.get(chunk.state..).unwrap_or_default(),
+            };
+            let mut copy = spare.pop().unwrap_or_default();
+            copy.clear();
+            copy.extend_from_slice(bytes);
+            window.chunks.push(copy);
         }
         window
     }
@@ -254,7 +246,7 @@ mod tests {
         for second in 1..=40 {
             add(&mut ring, second * SECOND, 7);
         }
-        let taken = ring.take(30 * SECOND, &mut Vec::new());
+        let taken = ring.window(30 * SECOND, &mut Vec::new());
         let all = events(&taken);
         assert_eq!(all[0].0, Kind::Exec);
         assert!(all[0].1 <= 30 * SECOND && all[0].1 > 20 * SECOND, "{all:?}");
@@ -264,10 +256,11 @@ mod tests {
             .map(|second| (Kind::Syscall, second * SECOND))
             .collect();
         assert_eq!(all[1..], expected);
-        assert_eq!(ring.bytes(), 0);
         // and it goes on
         add(&mut ring, 41 * SECOND, 7);
-        assert_eq!(events(&ring.take(0, &mut Vec::new())).len(), 2);
+        let later = events(&ring.window(31 * SECOND, &mut Vec::new()));
+        assert!(later[0].1 <= 31 * SECOND);
+        assert_eq!(later.last(), Some(&(Kind::Syscall, 41 * SECOND)));
     }
 
     #[test]
@@ -277,7 +270,7 @@ mod tests {
             add(&mut ring, SECOND + at, 7);
             assert!(ring.bytes() <= LEAST);
         }
-        let all = events(&ring.take(0, &mut Vec::new()));
+        let all = events(&ring.window(0, &mut Vec::new()));
         assert_eq!(all[0].0, Kind::Exec);
         assert_eq!(all.last().unwrap().1, SECOND + 199_999);
         let times: Vec<_> = all.iter().map(|(_, at)| *at).collect();

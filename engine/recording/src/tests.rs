@@ -90,6 +90,12 @@ fn what_is_no_recording_is_refused() {
         Err(ReplayError::Version { version: 99, .. })
     ));
     bytes[8] = driver_api::event::layout::VERSION;
+    bytes[7] = 2;
+    fs::write(file.path(), &bytes).unwrap();
+    let opened = Replay::open(file.path(), SyscallSet::all());
+    let refused = matches!(opened, Err(ReplayError::FileVersion { version: 2, .. }));
+    assert!(refused);
+    bytes[7] = 1;
     bytes[24] = 1;
     bytes[25..28].fill(0);
     fs::write(file.path(), &bytes).unwrap();
@@ -98,4 +104,40 @@ fn what_is_no_recording_is_refused() {
         .poll(Duration::ZERO, &mut |_| Flow::Continue)
         .unwrap_err();
     assert!(error.source.to_string().contains("damaged"), "{error}");
+}
+
+/// What a recording that an earlier lanner wrote has. The file is never written again.
+#[test]
+fn a_recording_of_the_first_version_is_replayed() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/v1.rec");
+    let mut replay = Replay::open(file.as_ref(), SyscallSet::all()).unwrap();
+    assert!(replay.clock().epoch_ns(0) > 0);
+    let mut state = 0;
+    let mut lines = Vec::new();
+    loop {
+        let polled = replay.poll(Duration::ZERO, &mut |event| {
+            if event.has(Flags::UNSELECTED) {
+                state += 1;
+            } else {
+                let mut line = String::new();
+                decode::text::line(&mut line, &event);
+                lines.push(line);
+            }
+            Flow::Continue
+        });
+        if polled.unwrap() == Polled::Ended(None) {
+            break;
+        }
+    }
+    assert_eq!(state, 22);
+    let calls: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
+    assert_eq!(
+        calls,
+        [
+            r#"prctl(PR_GET_NAME, "busybox\0\0\0\0\0\0\0\0\0") = 0"#,
+            r#"openat(AT_FDCWD, "/etc/hostname", O_RDONLY) = 3"#,
+            "close(3) = 0",
+            "+++ exited with 0 +++",
+        ]
+    );
 }

@@ -26,6 +26,9 @@ pub enum SessionError {
     /// The web server cannot start.
     #[error(transparent)]
     Web(#[from] WebError),
+    /// The folder of capture files cannot be used.
+    #[error("capture.path_prefix")]
+    Capture(#[source] io::Error),
     /// The kernel refused a thread.
     #[error("cannot start a thread")]
     Thread(#[from] io::Error),

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use driver_api::driver::{Capture, Flow};
-use driver_api::event::{Event, Flags};
+use driver_api::event::{Event, Flags, Kind};
+use driver_api::table::of_number;
 
 use delivery::{Account, LateAlerts, Outputs, PATIENCE, RuleLimits, Verdict};
 use fields::{Scratch, View};
@@ -15,6 +16,7 @@ use plugin_host::Alert;
 use crate::control::{Control, Notice};
 use crate::counters::{Board, WorkerStatus};
 use crate::error::ReloadError;
+use crate::flight::FlightRecorder;
 use crate::monitor::Monitor;
 use crate::reload::{Handover, ReloadThread};
 use crate::rule_loader::RuleSet;
@@ -46,6 +48,10 @@ pub(super) struct EventPath {
     reloader: Option<ReloadThread>,
     monitor: Option<Monitor>,
     control: Arc<Control>,
+    /// Keeps the latest events, if an alert can have a file.
+    flight: Option<FlightRecorder>,
+    /// Events happen now.
+    live: bool,
     published: Instant,
 }
 
@@ -56,6 +62,8 @@ impl EventPath {
         shared: Shared,
         (handover, reloader): (Arc<Handover>, ReloadThread),
         monitor: Monitor,
+        flight: Option<FlightRecorder>,
+        live: bool,
     ) -> std::io::Result<Self> {
         let Shared {
             telemetry,
@@ -79,6 +87,8 @@ impl EventPath {
             reloader: Some(reloader),
             monitor: Some(monitor),
             control,
+            flight,
+            live,
             published: Instant::now(),
         })
     }
@@ -160,8 +170,15 @@ impl EventPath {
                 if rule.priority > now.least {
                     continue;
                 }
-                if !self.late.keep(at, rule, &now.fields, &view) {
-                    let alert = now.format.alert(rule, &view);
+                let file = match (&mut self.flight, now.captures.of(at)) {
+                    (Some(flight), Some(limits)) => {
+                        flight.alert(limits, event, seen.time_ns, seen.number)
+                    }
+                    _ => None,
+                };
+                let file = file.as_deref();
+                if !self.late.keep(at, rule, &now.fields, &view, file) {
+                    let alert = now.format.alert_with_file(rule, &view, file);
                     deliver(&mut now.limits, &now.board, &self.outputs, at, alert);
                 }
             }
@@ -170,6 +187,18 @@ impl EventPath {
             }
         }
         self.scratch.reset();
+    }
+
+    /// Whether rules see the event. Others are captured for the files of alerts alone.
+    #[inline]
+    fn is_judged(&self, event: &Event<'_>) -> bool {
+        match &self.now.judged {
+            None => true,
+            Some(judged) => {
+                !matches!(event.kind(), Kind::Syscall | Kind::Exec)
+                    || judged.contains(of_number(event.abi(), event.header().nr))
+            }
+        }
     }
 
     /// How long alerts may still have to wait. None: no alert waits.
@@ -181,8 +210,11 @@ impl EventPath {
 
 impl Consumer for EventPath {
     fn event(&mut self, event: &Event<'_>) -> Flow {
+        if let Some(flight) = &mut self.flight {
+            flight.event(event, &self.inspector);
+        }
         let mut seen = self.inspector.update(event);
-        if event.has(Flags::UNSELECTED) {
+        if event.has(Flags::UNSELECTED) || !self.is_judged(event) {
             return Flow::Continue;
         }
         self.judge(event, &seen);
@@ -196,6 +228,9 @@ impl Consumer for EventPath {
     fn idle(&mut self) -> Flow {
         self.telemetry.beat();
         self.deliver_all_late();
+        if let Some(flight) = &mut self.flight {
+            flight.idle();
+        }
         self.now.workers.iter_mut().for_each(RuleWorker::hand_over);
         self.ending.retain(|worker| !worker.is_finished());
         if self.telemetry.exit.load(Relaxed) {
@@ -227,6 +262,16 @@ impl Consumer for EventPath {
             // a selection that is refused changes nothing
             self.handover.answer(Err(ReloadError::Selection(error)));
             return;
+        }
+        if next.captures != self.now.captures {
+            // the file that is being written ends here
+            if let Some(old) = self.flight.take() {
+                old.retire();
+            }
+            match FlightRecorder::start(&next.captures, &self.inspector, self.live) {
+                Ok(flight) => self.flight = flight,
+                Err(error) => tracing::warn!("alerts have no files: {error}"),
+            }
         }
         if let Err(error) = start_workers(&mut next, &self.telemetry, &self.outputs) {
             self.handover.answer(Err(ReloadError::Thread(error)));
@@ -275,6 +320,8 @@ impl EventPath {
             workers.push(Arc::clone(worker.status()));
         }
         self.ending.clear();
+        // the file that is being written is whole then
+        drop(self.flight.take());
         drop(self.monitor.take());
         Finished {
             workers,

@@ -9,7 +9,6 @@ use driver_api::event::Event;
 use driver_api::request::SyscallSet;
 use lanner_plugin::files::{self, FileError};
 
-use crate::event_selection::EventSelection;
 use crate::recording_file::{RecordingFile, RecordingFormat};
 use crate::source::OpenedSource;
 use crate::watch::Consumer;
@@ -40,10 +39,10 @@ pub struct EventRecorder {
 }
 
 impl EventRecorder {
-    /// What a source has to capture for these events: they, and what a replay needs to follow the state.
+    /// What a source has to capture for these calls: they, and what a replay needs to follow the state.
     #[must_use]
-    pub fn needs(wanted: &EventSelection) -> SyscallSet {
-        wanted.calls().union(&inspect::needed())
+    pub fn needs(wanted: &SyscallSet) -> SyscallSet {
+        wanted.union(&inspect::needed())
     }
 
     /// Creates or replaces a file, and writes the state that was there before the first event.

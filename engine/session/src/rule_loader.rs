@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use driver_api::request::{Omit, SyscallSet};
 
-use crate::config::{Config, Loaded, Matching};
+use crate::config::{CaptureSelection, Config, Loaded, Matching};
 use crate::counters::Board;
 use crate::error::{LoadError, RuleOutputError};
+use crate::flight;
 use crate::rule_files::{plugin_directories, trusted_rule_files};
 use crate::rule_workers::RuleWorker;
 use crate::source::SourceConfig;
@@ -60,6 +61,10 @@ pub(super) struct RuleSet {
     pub(super) workers: Vec<RuleWorker>,
     pub(super) least: Priority,
     pub(super) selection: SyscallSet,
+    /// What the rules and the state need of it, if more is captured for the files of alerts. Rules see nothing else.
+    pub(super) judged: Option<SyscallSet>,
+    /// Which alerts have files.
+    pub(super) captures: flight::Plan,
     pub(super) omit: Omit,
     /// The files and folders that it was loaded from.
     pub(super) files: Vec<PathBuf>,
@@ -185,6 +190,13 @@ impl RuleLoader {
                 .into_iter()
                 .chain(beside.map(|worker| &worker.host)),
         );
+        let captures = flight::Plan::new(&config.capture, templates.len(), &rules.captures()?);
+        let widened = captures.is_on() && config.capture.capture_selection == CaptureSelection::All;
+        let (selection, judged, omit) = if widened {
+            (SyscallSet::all(), Some(selection), Omit::NOTHING)
+        } else {
+            (selection, None, omit)
+        };
         let limits = &config.alert_limits;
         let known = |name: &String| all.iter().any(|rule| rule.name == *name);
         if let Some(unknown) = limits.rules.keys().find(|name| !known(name)) {
@@ -206,6 +218,8 @@ impl RuleLoader {
             format: self.format(config),
             least: config.priority.priority(),
             selection,
+            judged,
+            captures,
             omit,
             files: watched,
             empty,
@@ -311,17 +325,30 @@ pub(super) fn names_to_look_up(rules: &mut RuleHost) -> Result<Vec<String>, Load
     Ok(host_names(&comparisons))
 }
 
-/// The calls that the rules and the state need: nothing else is captured. Also returns which calls the driver may omit
-/// where it holds processes: all calls that only following descriptors needs, or none if a rule needs one of them, because
-/// descriptors are either followed or looked up.
+/// The calls that the rules and the state need: nothing else is captured. Also what the driver may omit.
 fn selection<'a>(rules: impl Iterator<Item = &'a RuleHost>) -> (SyscallSet, Omit) {
-    let of = |rules: &RuleHost| match rules.event_types() {
+    let wanted = rules.fold(SyscallSet::default(), |all, rules| {
+        all.union(&calls_of(rules.event_types()))
+    });
+    with_state(&wanted)
+}
+
+/// The calls whose events have these types.
+#[must_use]
+pub fn calls_of(types: &EventTypes) -> SyscallSet {
+    match types {
         EventTypes::All => SyscallSet::all(),
         EventTypes::Only(names) => names.iter().flat_map(|name| calls_of_type(name)).collect(),
-    };
-    let wanted = rules.fold(SyscallSet::default(), |all, rules| all.union(&of(rules)));
+    }
+}
+
+/// These calls, and those that the state needs. Also which calls the driver may omit where it holds processes: all calls
+/// that only following descriptors needs, or none if one of them is wanted, because descriptors are either followed or
+/// looked up.
+#[must_use]
+pub fn with_state(wanted: &SyscallSet) -> (SyscallSet, Omit) {
     let spared = inspect::spared();
-    let omit = if spared.without(&wanted) == spared {
+    let omit = if spared.without(wanted) == spared {
         Omit {
             if_held: spared,
             ..Omit::NOTHING

@@ -15,6 +15,7 @@ use crate::control::Control;
 use crate::counters::WorkerStatus;
 use crate::error::SessionError;
 use crate::event_path::EventPath;
+use crate::flight::FlightRecorder;
 use crate::monitor;
 use crate::reload::Reloader;
 use crate::rule_loader::{LoadConfig, RuleLoader, RuleSet};
@@ -177,7 +178,10 @@ impl OpenedSession {
         let (initial, handover, reloader) = reloader.start()?;
         service::ready("watching");
         let reload = (handover, reloader);
-        let mut path = EventPath::new(initial, inspector, shared, reload, monitor)?;
+        let live = source.is_live();
+        let flight = FlightRecorder::start(&initial.captures, &inspector, live)
+            .map_err(SessionError::Capture)?;
+        let mut path = EventPath::new(initial, inspector, shared, reload, monitor, flight, live)?;
         let ended = watch(&mut source, &mut path, control);
         let stats = source.stats();
         let finished = path.finish();

@@ -461,6 +461,33 @@ typedef struct LannerComparisonSink {
     void (*put)(void *ctx, const struct LannerComparison *comparison);
 } LannerComparisonSink;
 
+/* What a rule asks to keep in a file when it matches. Since 1.5. */
+typedef struct LannerCapture {
+    /* Bytes in this struct. */
+    size_t size;
+    /* Index of the rule. */
+    uint32_t rule;
+    /* 0. */
+    uint32_t reserved;
+    /* How long events are kept after the match, in milliseconds. 0: as the configuration says. */
+    uint64_t duration_ms;
+    /* How long events are kept that happened before the match, in milliseconds. `UINT64_MAX`: as the configuration
+     * says. */
+    uint64_t before_ms;
+    /* The most events after the match. 0: any number. */
+    uint64_t events;
+    /* The most bytes of the file. 0: as the configuration says. */
+    uint64_t bytes;
+} LannerCapture;
+
+/* Takes what rules ask to keep, one call for each rule. Since 1.5. */
+typedef struct LannerCaptureSink {
+    /* Pass it to `put`. */
+    void *ctx;
+    /* Copies it. */
+    void (*put)(void *ctx, const struct LannerCapture *capture);
+} LannerCaptureSink;
+
 /* The capability to decide which events break a rule. All functions up to `close` are required. */
 typedef struct LannerRulePlugin {
     /* Bytes in this struct. */
@@ -513,6 +540,11 @@ typedef struct LannerRulePlugin {
     LannerStatus (*comparisons)(void *state,
                                 const struct LannerComparisonSink *sink,
                                 const struct LannerText *error);
+    /* Since 1.5, may be NULL. Reports which rules want the events around a match in a file: one `put` for each of these
+     * rules. Without this function, none does. Gives the same answer each time; must not block. */
+    LannerStatus (*captures)(void *state,
+                             const struct LannerCaptureSink *sink,
+                             const struct LannerText *error);
 } LannerRulePlugin;
 
 /* A field of an alert. */

@@ -1,5 +1,7 @@
 //! What a rule plugin reports about rules: diagnostics, explanations, comparisons.
 
+use std::time::Duration;
+
 use std::fmt;
 
 use crate::abi::{
@@ -59,6 +61,21 @@ pub struct Explanation {
     pub fields: Vec<String>,
     /// The macros and lists that it uses.
     pub parts: Vec<String>,
+}
+
+/// What a rule asks to keep in a file when it matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RuleCapture {
+    /// Index of the rule.
+    pub rule: u32,
+    /// How long events are kept after the match. None: as the configuration says.
+    pub duration: Option<Duration>,
+    /// How long events are kept that happened before the match. None: as the configuration says.
+    pub before: Option<Duration>,
+    /// The most events after the match.
+    pub events: Option<u64>,
+    /// The most bytes of the file. None: as the configuration says.
+    pub bytes: Option<u64>,
 }
 
 /// A field that rules compare with constants.

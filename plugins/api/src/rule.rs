@@ -11,7 +11,7 @@ use crate::border::Error;
 use crate::chain::Chain;
 use crate::host::Host;
 use crate::priority::Priority;
-use crate::report::{Diagnostic, Explanation, FieldComparison};
+use crate::report::{Diagnostic, Explanation, FieldComparison, RuleCapture};
 use crate::request::RuleRequest;
 use crate::value::{RawValue, Value};
 
@@ -19,7 +19,7 @@ use crate::value::{RawValue, Value};
 ///
 /// 1. The host opens one state for each shard, possibly from several threads. It calls a state from one
 ///    thread at a time, and may move it between threads.
-/// 2. `rules`, `event_types` and `comparisons` return the same answer each time.
+/// 2. `rules`, `event_types`, `comparisons` and `captures` return the same answer each time.
 /// 3. `on_event` runs for every event: it must not block, and should not allocate.
 /// 4. A panic ends the state: the host reports it, and only drops the state after that.
 pub trait RulePlugin: Sized + Send + 'static {
@@ -73,6 +73,11 @@ pub trait RulePlugin: Sized + Send + 'static {
     /// it: it resolves only the host names that a rule compares `fd.sip.name` and similar fields with. By default
     /// there are none, and those fields have no value.
     fn comparisons(&self) -> Vec<FieldComparison> {
+        Vec::new()
+    }
+
+    /// The rules that want the events around a match in a file. By default none does.
+    fn captures(&self) -> Vec<RuleCapture> {
         Vec::new()
     }
 

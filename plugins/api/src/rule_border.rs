@@ -2,12 +2,13 @@
 
 use std::ffi::c_void;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use crate::abi::{
-    LannerComparison, LannerComparisonSink, LannerDiagnostic, LannerDiagnosticSink, LannerEvent,
-    LannerExplanation, LannerExplanationSink, LannerHost, LannerMatches, LannerRule,
-    LannerRulePlugin, LannerRuleRequest, LannerRuleSink, LannerStatus, LannerStr, LannerText,
-    STATUS_OK,
+    LannerCapture, LannerCaptureSink, LannerComparison, LannerComparisonSink, LannerDiagnostic,
+    LannerDiagnosticSink, LannerEvent, LannerExplanation, LannerExplanationSink, LannerHost,
+    LannerMatches, LannerRule, LannerRulePlugin, LannerRuleRequest, LannerRuleSink, LannerStatus,
+    LannerStr, LannerText, STATUS_OK,
 };
 use crate::border::{CallError, Error, State, close, guard, say, schema, settings, with_state};
 use crate::host::Host;
@@ -35,6 +36,7 @@ impl<P: RulePlugin> RuleTable<P> {
         explain: Some(explain::<P>),
         schema: Some(schema::<P::Settings>),
         comparisons: Some(comparisons::<P>),
+        captures: Some(captures::<P>),
     };
 }
 
@@ -249,6 +251,35 @@ unsafe extern "C" fn comparisons<P: RulePlugin>(
                     };
                     put(sink.ctx, &raw const raw);
                 }
+            }
+            Ok(STATUS_OK)
+        })
+    }
+}
+
+unsafe extern "C" fn captures<P: RulePlugin>(
+    state: *mut c_void,
+    sink: *const LannerCaptureSink,
+    error: *const LannerText,
+) -> LannerStatus {
+    // SAFETY: the pointers are as the header describes them.
+    unsafe {
+        with_state(state, error, |plugin: &mut P| {
+            let Some((sink, put)) = sink.as_ref().and_then(|sink| Some((sink, sink.put?))) else {
+                return Err(missing("captures", "a sink"));
+            };
+            let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX - 1);
+            for capture in plugin.captures() {
+                let raw = LannerCapture {
+                    size: size_of::<LannerCapture>(),
+                    rule: capture.rule,
+                    reserved: 0,
+                    duration_ms: capture.duration.map_or(0, ms),
+                    before_ms: capture.before.map_or(u64::MAX, ms),
+                    events: capture.events.unwrap_or(0),
+                    bytes: capture.bytes.unwrap_or(0),
+                };
+                put(sink.ctx, &raw const raw);
             }
             Ok(STATUS_OK)
         })

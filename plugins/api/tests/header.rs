@@ -258,8 +258,11 @@ fn c_and_rust_agree_on_every_struct_and_constant() {
             reserved
         }
         LannerComparisonSink { ctx, put }
+        LannerCapture { size, rule, reserved, duration_ms, before_ms, events, bytes }
+        LannerCaptureSink { ctx, put }
         LannerRulePlugin {
-            size, open, rules, event_types, on_event, close, check, explain, schema, comparisons
+            size, open, rules, event_types, on_event, close, check, explain, schema, comparisons,
+            captures
         }
         LannerAlertField { name, value }
         LannerAlert {

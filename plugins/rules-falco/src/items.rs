@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
-use lanner_plugin::Priority;
+use lanner_plugin::{Priority, RuleCapture};
 
 use crate::exceptions::{self, Exception};
 use crate::keys::{Changes, Keys};
@@ -66,6 +67,44 @@ pub(crate) struct Rule {
     pub(crate) exceptions: Vec<Exception>,
     pub(crate) warn_event_types: bool,
     pub(crate) skip_if_unknown: bool,
+    pub(crate) capture: Capture,
+}
+
+/// What a rule asks to keep in a file when it matches. None: as the configuration says.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Capture {
+    pub(crate) wanted: bool,
+    /// Milliseconds after the match; 0: as the configuration says.
+    duration_ms: Option<u32>,
+    /// Before it.
+    before: Option<Duration>,
+    events: Option<u32>,
+    /// Megabytes.
+    file_size: Option<u32>,
+}
+
+impl Capture {
+    /// Reads the keys. Those that are not there stay as they are.
+    fn read(&mut self, keys: &mut Keys) -> Result<(), Problem> {
+        self.wanted = keys.boolean("capture")?.unwrap_or(self.wanted);
+        self.duration_ms = keys.number("capture_duration")?.or(self.duration_ms);
+        self.events = keys.number("capture_events")?.or(self.events);
+        self.file_size = keys.number("capture_filesize")?.or(self.file_size);
+        self.before = keys.time("capture_before")?.or(self.before);
+        Ok(())
+    }
+
+    /// It as the host takes it, for the rule with this index.
+    pub(crate) fn of_rule(&self, rule: u32) -> RuleCapture {
+        let given = |number: Option<u32>| number.filter(|number| *number != 0).map(u64::from);
+        RuleCapture {
+            rule,
+            duration: given(self.duration_ms).map(Duration::from_millis),
+            before: self.before,
+            events: given(self.events),
+            bytes: given(self.file_size).map(|megabytes| megabytes << 20),
+        }
+    }
 }
 
 /// The keys of a rule that `override` can append.
@@ -79,6 +118,9 @@ const REPLACEABLE: &[&str] = &[
     "priority",
     "capture",
     "capture_duration",
+    "capture_events",
+    "capture_filesize",
+    "capture_before",
     "tags",
     "exceptions",
     "enabled",
@@ -312,7 +354,8 @@ impl Items {
         let description = keys.text("desc")?;
         let priority = keys.text("priority")?.as_ref().map(priority).transpose()?;
         let enabled = keys.boolean("enabled")?.unwrap_or(true);
-        self.leave_out_capture(keys)?;
+        let mut capture = Capture::default();
+        capture.read(keys)?;
         let warn_event_types = keys.boolean("warn_evttypes")?.unwrap_or(true);
         let skip_if_unknown = keys.boolean("skip-if-unknown-filter")?.unwrap_or(false);
         let tags = keys.texts("tags")?.unwrap_or_default();
@@ -341,6 +384,7 @@ impl Items {
             exceptions,
             warn_event_types,
             skip_if_unknown,
+            capture,
         };
         match known {
             Some(index) => self.rules[index] = rule,
@@ -423,7 +467,9 @@ impl Items {
         let new_priority = keys.text("priority")?.as_ref().map(priority).transpose()?;
         let tags = keys.texts("tags")?;
         let enabled = keys.boolean("enabled")?;
-        self.leave_out_capture(keys)?;
+        let known = self.rule_indices.get(&name.text);
+        let mut capture = known.map_or_else(Capture::default, |at| self.rules[*at].capture);
+        capture.read(keys)?;
         let warn_event_types = keys.boolean("warn_evttypes")?;
         let skip_if_unknown = keys.boolean("skip-if-unknown-filter")?;
         let append_exceptions = changes.appends("exceptions");
@@ -466,6 +512,7 @@ impl Items {
         }
         rule.priority = new_priority.unwrap_or(rule.priority);
         rule.enabled = enabled.unwrap_or(rule.enabled);
+        rule.capture = capture;
         rule.warn_event_types = warn_event_types.unwrap_or(rule.warn_event_types);
         rule.skip_if_unknown = skip_if_unknown.unwrap_or(rule.skip_if_unknown);
         match exceptions {
@@ -474,19 +521,6 @@ impl Items {
             }
             Some(exceptions) => rule.exceptions = exceptions,
             None => {}
-        }
-        Ok(())
-    }
-
-    fn leave_out_capture(&mut self, keys: &mut Keys) -> Result<(), Problem> {
-        keys.boolean("capture")?;
-        keys.number("capture_duration")?;
-        for key in ["capture", "capture_duration"] {
-            if let Some(place) = keys.place_of(key) {
-                let message = format!("`{key}` is ignored: lanner writes no capture files");
-                self.problems
-                    .push(Problem::warning(code::LEFT_OUT, place, message));
-            }
         }
         Ok(())
     }

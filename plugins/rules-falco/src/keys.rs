@@ -1,6 +1,7 @@
 //! The keys of one item. Each is taken once; a key that remains is unknown. The checks are those of Falco.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::source::{Place, Problem, code};
 use crate::yaml::{Node, Scalar};
@@ -108,6 +109,20 @@ impl Keys {
         })
     }
 
+    /// A time: a number of milliseconds, or one with a unit, such as `10s`.
+    pub(crate) fn time(&mut self, name: &'static str) -> Result<Option<Duration>, Problem> {
+        let Some(scalar) = self.text(name)? else {
+            return Ok(None);
+        };
+        time(&scalar.text).map(Some).ok_or_else(|| {
+            let message = format!(
+                "`{name}` must be a time such as `10s`, not `{}`",
+                scalar.text
+            );
+            Problem::new(&scalar.place, message).code(code::ITEM)
+        })
+    }
+
     pub(crate) fn texts(&mut self, name: &'static str) -> Result<Option<Vec<Scalar>>, Problem> {
         self.take(name).map(|node| texts(name, &node)).transpose()
     }
@@ -205,6 +220,23 @@ impl Keys {
         });
         unknown.chain(self.warnings).collect()
     }
+}
+
+/// A number with a unit; without one, of milliseconds.
+fn time(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let unit = text.find(|c: char| !c.is_ascii_digit());
+    let (number, unit) = text.split_at(unit.unwrap_or(text.len()));
+    let ms: u64 = match unit.trim() {
+        "" | "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    Some(Duration::from_millis(
+        number.parse::<u64>().ok()?.checked_mul(ms)?,
+    ))
 }
 
 /// The words that YAML 1.1 has for true and false, in lower case, upper case, or capitalized.

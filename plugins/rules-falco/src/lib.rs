@@ -53,7 +53,7 @@ mod yaml;
 
 use lanner_plugin::{
     Diagnostic, Error, Event, EventTypes, Explanation, FieldComparison, Host, Level, Matches,
-    RuleInfo, RulePlugin, RuleRequest, Severity,
+    RuleCapture, RuleInfo, RulePlugin, RuleRequest, Severity,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -164,6 +164,14 @@ impl RulePlugin for FalcoRules {
 
     fn comparisons(&self) -> Vec<FieldComparison> {
         self.comparisons.clone()
+    }
+
+    fn captures(&self) -> Vec<RuleCapture> {
+        let rules = (0..).zip(&self.items.rules);
+        rules
+            .filter(|(_, rule)| rule.capture.wanted)
+            .map(|(at, rule)| rule.capture.of_rule(at))
+            .collect()
     }
 
     fn rules(&self) -> &[RuleInfo] {

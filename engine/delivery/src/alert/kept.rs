@@ -10,6 +10,8 @@ pub struct Kept {
     time_ns: u64,
     /// In the order of their ids.
     values: Vec<(FieldId, OwnedValue)>,
+    /// The file that has the events around the alert.
+    file: Option<Box<str>>,
     /// Lists are put together here.
     lists: Scratch,
 }
@@ -23,8 +25,22 @@ impl Kept {
             event_type: view.event_type(),
             time_ns: view.time_ns(),
             values: ids.iter().map(value).collect(),
+            file: None,
             lists: Scratch::default(),
         }
+    }
+
+    /// The same, with the name of the file that has the events around the alert.
+    pub(super) fn with_file(self, file: Option<&str>) -> Self {
+        Self {
+            file: file.map(Into::into),
+            ..self
+        }
+    }
+
+    /// That name.
+    pub(super) fn file(&self) -> Option<&str> {
+        self.file.as_deref()
     }
 
     /// When the event happened, in nanoseconds since the epoch.

@@ -33,7 +33,15 @@ struct Waiting {
 impl LateAlerts {
     /// Keeps what an alert needs if its text tells something of a container whose runtime has not answered. False: the
     /// alert can be made at once.
-    pub fn keep(&mut self, at: usize, rule: &AlertRule, fields: &Fields, view: &View<'_>) -> bool {
+    /// `file` has the events around the alert.
+    pub fn keep(
+        &mut self,
+        at: usize,
+        rule: &AlertRule,
+        fields: &Fields,
+        view: &View<'_>,
+        file: Option<&str>,
+    ) -> bool {
         let Some(container) = view
             .container()
             .filter(|container| !container.is_answered())
@@ -51,7 +59,7 @@ impl LateAlerts {
             rule: at,
             until: Instant::now() + PATIENCE,
             container: container.clone(),
-            kept: Kept::of(view, &ids),
+            kept: Kept::of(view, &ids).with_file(file),
         });
         true
     }

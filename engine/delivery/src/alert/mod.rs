@@ -20,6 +20,9 @@ pub use append::{AppendOutput, ExtraField, RuleMatch};
 pub use kept::Kept;
 pub use late::LateAlerts;
 
+/// The field with the name of the file that has the events around an alert.
+pub const CAPTURE_FILE: &str = "capture.file";
+
 /// The format of alerts. The defaults are Falco's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AlertFormat {
@@ -58,16 +61,28 @@ impl AlertFormat {
     /// Makes the alert of a rule that an event matches.
     #[must_use]
     pub fn alert(&self, rule: &AlertRule, view: &View<'_>) -> Alert {
-        self.alert_of(rule, view.time_ns(), view)
+        self.alert_of(rule, view.time_ns(), view, None)
+    }
+
+    /// The same, with the name of the file that has the events around the alert.
+    #[must_use]
+    pub fn alert_with_file(&self, rule: &AlertRule, view: &View<'_>, file: Option<&str>) -> Alert {
+        self.alert_of(rule, view.time_ns(), view, file)
     }
 
     /// The same from fields that were kept.
     #[must_use]
     pub fn alert_of_kept(&self, rule: &AlertRule, kept: &Kept) -> Alert {
-        self.alert_of(rule, kept.time_ns(), kept)
+        self.alert_of(rule, kept.time_ns(), kept, kept.file())
     }
 
-    fn alert_of(&self, rule: &AlertRule, time_ns: u64, view: &impl FieldSource) -> Alert {
+    fn alert_of(
+        &self,
+        rule: &AlertRule,
+        time_ns: u64,
+        view: &impl FieldSource,
+        file: Option<&str>,
+    ) -> Alert {
         let mut message = String::new();
         rule.template.render(view, &mut message);
         let time_field = if self.iso_time {
@@ -113,6 +128,10 @@ impl AlertFormat {
             if fields.iter().all(|(known, _)| known != name) {
                 fields.push((name.to_owned(), value));
             }
+        }
+        if let Some(file) = file {
+            let value = OwnedValue::String(file.as_bytes().to_vec());
+            fields.push((CAPTURE_FILE.to_owned(), value));
         }
         let json = self.json(rule, time_ns, &message, &text, &fields);
         Alert {

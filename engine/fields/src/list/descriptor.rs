@@ -8,7 +8,7 @@ use inspect::Socket;
 use lanner_plugin::FieldKind::{Bool, I64, Ip, String as Text, U64};
 use lanner_plugin::Value;
 
-use super::super::path::{Which, path};
+use super::super::path::{Which, path, real, real_differs};
 use super::super::row::{ArgRule, FieldDef, Many};
 use super::super::{ask, descriptor as fd};
 
@@ -334,5 +334,29 @@ pub(super) const DESCRIPTOR: &[FieldDef] = &[
         Text,
         "The same path as the program passed it.",
         |v, _| path(v, Which::Target, true),
+    ),
+    F::new(
+        "fs.realpath.name",
+        Text,
+        "`fs.path.name` behind the symbolic links in its directories, as lanner finds it in the kernel's cache of names after the call (Linux 5.12): another process can have changed the links by then. It has no value if that cache does not tell, as for links that were just made.",
+        |v, _| real(v, Which::Name),
+    ),
+    F::new(
+        "fs.realpath.source",
+        Text,
+        "The same of `fs.path.source`.",
+        |v, _| real(v, Which::Source),
+    ),
+    F::new(
+        "fs.realpath.target",
+        Text,
+        "The same of `fs.path.target`.",
+        |v, _| real(v, Which::Target),
+    ),
+    F::new(
+        "fs.realpath.differs",
+        Bool,
+        "One of these paths is another one than the call's letters say: there is a symbolic link in its directories, or `..` behind one.",
+        |v, _| real_differs(v),
     ),
 ];

@@ -11,15 +11,18 @@
 )]
 
 mod alerts;
+mod capture;
 mod cli;
 mod config_check;
 mod containers;
 mod ends;
 mod entry;
 mod entry_container;
+mod fix;
 mod foreign;
 mod host;
 mod lanner;
+mod looking;
 mod names;
 mod neutral;
 mod normal;

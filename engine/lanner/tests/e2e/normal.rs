@@ -92,8 +92,10 @@ fn plain(value: &Value, births: &Births, key: &str) -> String {
     match value {
         _ if crate::neutral::is_random(key) => "RANDOM".to_owned(),
         Value::Object(map) => {
-            // only ebpf-core reports the program's file and capabilities; elsewhere /proc is asked
-            let told_by_all = |(key, _): &(&String, &Value)| *key != "program";
+            // only ebpf-core reports the program's file and capabilities; elsewhere /proc is asked. The inode of an opened file
+            // is another one in each run.
+            let told_by_all =
+                |(key, _): &(&String, &Value)| !matches!(key.as_str(), "program" | "file");
             let parts: Vec<String> = map
                 .iter()
                 .filter(told_by_all)

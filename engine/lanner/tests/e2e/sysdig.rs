@@ -171,7 +171,7 @@ fn sysdig_says_the_same_of_what_lanner_writes() {
         };
         let found = rest.find(|ours| same(&ours[0]) == kind && ours[1] == pid);
         let found = found.unwrap_or_else(|| panic!("lanner has no such event: {event:?}"));
-        for (field, value) in FIELDS.iter().zip(found).skipped(2) {
+        for (field, value) in FIELDS.iter().zip(found).skip(2) {
             let theirs = &event[*field];
             let same = match *field {
                 // Falco has no result of a generic event, and sysdig no error in the same words

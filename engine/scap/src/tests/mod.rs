@@ -4,3 +4,4 @@ mod captures;
 mod damage;
 mod maker;
 mod tables;
+mod written;

@@ -62,7 +62,7 @@ fn plain(value: &Value<'_>) -> Option<u64> {
         Value::Number(number) => Some(number.signed().cast_unsigned()),
         Value::Flags(flags) => Some(flags.0),
         Value::Enum(value) => Some(value.0),
-        Value::Signals(set) => Some(set.0),
+        Value::Signals(set) => Some(set.bits),
         Value::Capabilities(set) => Some(set.0),
         Value::Array(array) => plain(&array.iter().next()?),
         Value::Struct(of) => interval(of),

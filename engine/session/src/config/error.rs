@@ -172,6 +172,9 @@ pub enum KeyError {
     /// `plugin_sums`
     #[error(transparent)]
     Sum(#[from] InvalidSum),
+    /// `capture`
+    #[error("memory: at most 4G")]
+    MuchMemory,
     /// `outputs_queue`
     #[error("a queue holds at least one alert: lanner's are never unbounded")]
     EmptyQueue,

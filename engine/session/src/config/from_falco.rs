@@ -98,7 +98,6 @@ fn why_not(key: &str) -> Option<&'static str> {
         "falco_libs" => "the size of lanner's state follows from the host",
         "syscall_event_timeouts" => "lanner has no such limit: without events it waits",
         "buffer_format_base64" => "lanner writes buffers as text with escapes",
-        "capture" => "`lanner record` keeps events in a file",
         "container_engines" => "lanner finds container runtimes by their sockets",
         _ => return None,
     };
@@ -321,7 +320,7 @@ fn key_text(key: &str) -> String {
 mod tests {
     use std::fs;
 
-    use super::super::Config;
+    use super::super::{CaptureMode, Config};
     use super::*;
 
     const FALCO: &str = r#"
@@ -361,6 +360,12 @@ webserver:
   threadiness: 0
   ssl_enabled: false
 log_level: notice
+capture:
+  enabled: true
+  path_prefix: /tmp/falco
+  mode: all_rules
+  default_duration: 5000
+  max_file_size_mb: 100
 syscall_event_drops:
   threshold: .1
   simulate_drops: false
@@ -385,6 +390,10 @@ new_key_of_falco: 1
         );
         assert_eq!(config.http_output.settings["url"], "http://sink:2801");
         assert!(!config.http_output.settings.contains_key("ca_cert"));
+        assert_eq!(config.capture.enabled, Some(true));
+        assert_eq!(config.capture.mode, CaptureMode::AllRules);
+        assert_eq!(config.capture.path_prefix, Path::new("/tmp/falco"));
+        assert_eq!(config.capture.max_file_size_mb, Some(100));
         assert!(converted.yaml.contains("node: ${NODE_NAME}\n"));
         let expected = [
             "falco.yaml:11: engine.modern_ebpf.cpus_for_each_buffer: ",

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::capture::CaptureConfig;
 use super::outputs::{BuiltInOutput, OutputConfig};
 use super::units::Time;
 use delivery::alert::AppendOutput;
@@ -84,6 +85,9 @@ pub struct Config {
     pub alert_limits: AlertLimits,
     /// What happens when events are lost.
     pub syscall_event_drops: EventDrops,
+
+    /// Files with the events around an alert.
+    pub capture: CaptureConfig,
 
     /// Metrics, health and versions over HTTP.
     pub webserver: Webserver,
@@ -279,6 +283,7 @@ impl Default for Config {
             outputs: Vec::new(),
             alert_limits: AlertLimits::default(),
             syscall_event_drops: EventDrops::default(),
+            capture: CaptureConfig::default(),
             webserver: Webserver::default(),
             log_level: None,
         }

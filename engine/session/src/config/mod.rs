@@ -7,9 +7,10 @@
 //! | `merge` | included files, `-o key=value` |
 //! | `strict` | unknown keys, and words for yes and no |
 //! | `from_falco` | converts Falco's configuration |
-//! | `keys`, `outputs`, `units` | the keys, typed |
+//! | `keys`, `capture`, `outputs`, `units` | the keys, typed |
 //! | `error` | what is wrong, and where |
 
+mod capture;
 mod error;
 mod expand;
 mod from_falco;
@@ -28,6 +29,7 @@ use driver_api::request::Limits;
 use lanner_plugin::files;
 use plugin_host::Pins;
 
+pub use capture::{CaptureConfig, CaptureMode, CaptureSelection};
 pub use error::{ConfigError, ExpandError, Fault, KeyError, OptionError};
 pub use from_falco::{Converted, from_falco};
 pub use keys::{
@@ -153,6 +155,9 @@ impl Config {
         }
         drivers::Order::named(&self.driver_order)
             .map_err(|error| ("driver_order", error.into()))?;
+        if self.capture.memory.0 > capture::MAX_MEMORY {
+            return Err(("capture", KeyError::MuchMemory));
+        }
         if let Err(problem) = outputs::check(&self.outputs) {
             return Err(("outputs", problem));
         }

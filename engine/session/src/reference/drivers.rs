@@ -1,9 +1,12 @@
 //! The drivers: what each can do on this host, its gaps, and what would close them.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
-use driver_api::driver::Mode;
+use driver_api::driver::{Driver, Mode};
+use driver_api::fix::{FixFor, Way};
 use driver_api::host::Host;
 use driver_api::request::{Command, Target};
 use driver_api::support::{Gap, Support};
@@ -22,12 +25,15 @@ pub fn drivers(host: &Host, order: &Order, form: Form) -> String {
             .map(|driver| {
                 let support = driver.probe(host);
                 let serves = driver.serves();
+                let gaps = |gaps: &[Gap]| -> Vec<_> {
+                    gaps.iter().map(|gap| gap_json(gap, gaps, host)).collect()
+                };
                 json!({
                     "name": driver.name(),
                     "description": driver.description(),
                     "usable": support.usable(),
                     "serves": {"host": serves.host, "command": serves.command, "pids": serves.pids},
-                    "gaps": support.gaps().iter().map(gap_json).collect::<Vec<_>>(),
+                    "gaps": gaps(support.gaps()),
                     "modes": driver.modes().iter().map(|mode| mode_json(mode, host)).collect::<Vec<_>>(),
                 })
             })
@@ -104,10 +110,11 @@ fn append_gaps(text: &mut String, heading: &str, gaps: &[Gap]) {
 
 fn mode_json(mode: &Mode, host: &Host) -> serde_json::Value {
     let support = mode.driver.probe(host);
+    let gaps = support.gaps();
     json!({
         "name": mode.name,
         "usable": support.usable(),
-        "gaps": support.gaps().iter().map(gap_json).collect::<Vec<_>>(),
+        "gaps": gaps.iter().map(|gap| gap_json(gap, gaps, host)).collect::<Vec<_>>(),
     })
 }
 
@@ -143,6 +150,137 @@ fn choices(order: &Order, host: &Host) -> serde_json::Value {
     serde_json::Value::Object(choices.collect())
 }
 
-fn gap_json(gap: &Gap) -> serde_json::Value {
-    json!({"what": gap.what, "why": gap.why, "remedy": gap.remedy})
+fn gap_json(gap: &Gap, all: &[Gap], host: &Host) -> serde_json::Value {
+    let ways = ways(gap, all, host);
+    let ways = ways
+        .iter()
+        .map(|way| json!({"effect": way.effect, "commands": way.commands}));
+    json!({
+        "what": gap.what,
+        "why": gap.why,
+        "remedy": gap.remedy,
+        "fix": ways.collect::<Vec<_>>(),
+    })
+}
+
+/// The ways to close one of the gaps of a driver by commands.
+fn ways(gap: &Gap, all: &[Gap], host: &Host) -> Vec<Way> {
+    let fixes = all.iter().filter_map(|gap| gap.fixes.first());
+    // what the file has already stays; root has everything, whatever the file has
+    let own = if host.euid == 0 { 0 } else { host.capabilities };
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("lanner"));
+    let of = FixFor {
+        program: &program,
+        capabilities: fixes.fold(own, |set, fix| set | fix.capabilities()),
+    };
+    gap.fixes.iter().flat_map(|fix| fix.ways(&of)).collect()
+}
+
+/// The commands that close gaps of drivers on this host, or make a driver usable, as text. A gap that no command closes is
+/// left out.
+#[must_use]
+pub fn fixes(host: &Host) -> String {
+    let mut text = String::new();
+    let mut seen = BTreeSet::new();
+    for driver in registered() {
+        let mut say = |name: &str, driver: &dyn Driver| {
+            let support = driver.probe(host);
+            let verdict = match support {
+                Support::Usable(_) => "gap",
+                Support::Unusable(_) => "missing",
+            };
+            for gap in support.gaps() {
+                let ways = ways(gap, support.gaps(), host);
+                if !ways.is_empty() && seen.insert((name.to_owned(), gap.what.clone())) {
+                    append_ways(
+                        &mut text,
+                        &format!("{name}: {verdict}: {}", gap.what),
+                        &ways,
+                    );
+                }
+            }
+        };
+        if driver.modes().is_empty() {
+            say(driver.name(), driver);
+        }
+        for mode in driver.modes() {
+            say(
+                &format!("{}, mode {}", driver.name(), mode.name),
+                mode.driver,
+            );
+        }
+    }
+    if text.is_empty() {
+        return "no command closes a gap on this host (`lanner drivers` shows the gaps)\n"
+            .to_owned();
+    }
+    text
+}
+
+fn append_ways(text: &mut String, heading: &str, ways: &[Way]) {
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    let _ = writeln!(text, "{heading}");
+    for (at, way) in ways.iter().enumerate() {
+        let or = if at == 0 { "" } else { "or " };
+        let _ = writeln!(text, "  {or}{}:", way.effect);
+        for command in &way.commands {
+            let _ = writeln!(text, "    {command}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A host on which a user without any capability may not trace.
+    fn poor() -> Host {
+        Host {
+            release: "6.12.0".to_owned(),
+            euid: 1000,
+            ptrace_scope: Some(2),
+            seccomp: true,
+            btf: true,
+            ..Host::default()
+        }
+    }
+
+    #[test]
+    fn what_a_command_can_close_has_its_commands() {
+        let text = fixes(&poor());
+        assert!(text.contains("setcap cap_perfmon,cap_bpf+ep "), "{text}");
+        assert!(
+            text.contains("sysctl -w kernel.yama.ptrace_scope=1"),
+            "{text}"
+        );
+        assert!(
+            text.contains("lanner.service.d/60-capabilities.conf"),
+            "{text}"
+        );
+        let old = Host {
+            release: "5.4.0".to_owned(),
+            ..poor()
+        };
+        assert!(fixes(&old).contains("setcap cap_sys_admin+ep "));
+    }
+
+    #[test]
+    fn json_has_the_commands_beside_each_gap() {
+        let text = drivers(&poor(), &Order::default(), Form::Json);
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let drivers = document["drivers"].as_array().unwrap();
+        let gaps = drivers
+            .iter()
+            .flat_map(|driver| driver["gaps"].as_array().unwrap());
+        let gaps: Vec<_> = gaps.collect();
+        let loading = gaps
+            .iter()
+            .find(|gap| gap["what"] == "loading BPF programs")
+            .unwrap();
+        let command = loading["fix"][0]["commands"][0].as_str().unwrap();
+        assert!(command.starts_with("setcap "), "{command}");
+        assert!(gaps.iter().all(|gap| gap["fix"].is_array()));
+    }
 }

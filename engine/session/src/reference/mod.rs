@@ -4,7 +4,7 @@ mod drivers;
 mod fields;
 mod syscalls;
 
-pub use self::drivers::drivers;
+pub use self::drivers::{drivers, fixes};
 pub use self::fields::fields;
 pub use self::syscalls::syscalls;
 

@@ -134,3 +134,34 @@ pub struct LannerComparisonSink {
     /// Copies the comparison. It reads at most 16384 constants: pass more in several calls.
     pub put: Option<unsafe extern "C" fn(ctx: *mut c_void, comparison: *const LannerComparison)>,
 }
+
+/// What a rule asks to keep in a file when it matches. Since 1.5.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct LannerCapture {
+    /// Bytes in this struct.
+    pub size: usize,
+    /// Index of the rule.
+    pub rule: u32,
+    /// 0.
+    pub reserved: u32,
+    /// How long events are kept after the match, in milliseconds. 0: as the configuration says.
+    pub duration_ms: u64,
+    /// How long events are kept that happened before the match, in milliseconds. `UINT64_MAX`: as the configuration
+    /// says.
+    pub before_ms: u64,
+    /// The most events after the match. 0: any number.
+    pub events: u64,
+    /// The most bytes of the file. 0: as the configuration says.
+    pub bytes: u64,
+}
+
+/// Takes what rules ask to keep, one call for each rule. Since 1.5.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct LannerCaptureSink {
+    /// Pass it to `put`.
+    pub ctx: *mut c_void,
+    /// Copies it.
+    pub put: Option<unsafe extern "C" fn(ctx: *mut c_void, capture: *const LannerCapture)>,
+}

@@ -3,8 +3,8 @@
 use std::ffi::c_void;
 
 use super::{
-    LannerComparisonSink, LannerDiagnosticSink, LannerExplanationSink, LannerHost, LannerResolver,
-    LannerStatus, LannerStr, LannerText, LannerValue,
+    LannerCaptureSink, LannerComparisonSink, LannerDiagnosticSink, LannerExplanationSink,
+    LannerHost, LannerResolver, LannerStatus, LannerStr, LannerText, LannerValue,
 };
 
 /// A rule file that the host has read.
@@ -178,6 +178,15 @@ pub struct LannerRulePlugin {
             error: *const LannerText,
         ) -> LannerStatus,
     >,
+    /// Since 1.5, may be NULL. Reports which rules want the events around a match in a file: one `put` for each of these
+    /// rules. Without this function, none does. Gives the same answer each time; must not block.
+    pub captures: Option<
+        unsafe extern "C" fn(
+            state: *mut c_void,
+            sink: *const LannerCaptureSink,
+            error: *const LannerText,
+        ) -> LannerStatus,
+    >,
 }
 
 impl LannerRulePlugin {
@@ -200,6 +209,7 @@ impl LannerRulePlugin {
             explain: None,
             schema: None,
             comparisons: None,
+            captures: None,
         }
     }
 }

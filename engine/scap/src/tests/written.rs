@@ -1,0 +1,211 @@
+//! What is written is read again with the same values.
+
+use driver_api::driver::{Capture, Flow, Polled};
+use driver_api::event::{Event, Fact, Flags, Ids, Kind};
+use driver_api::request::SyscallSet;
+use driver_api::table::{SYSCALLS, Syscall};
+use inspect::testing::{Ev, Noise, isolated_options};
+use inspect::{Clock, Inspector, Options};
+
+use crate::table::Table;
+use crate::{Machine, ScapReplay, ScapWriter};
+
+/// Writes events, and gives the capture.
+fn written(events: &[Vec<u8>]) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let inspector = Inspector::new(&Options {
+        clock: Clock::fixed(0),
+        ..isolated_options()
+    });
+    let to = file.reopen().unwrap();
+    let mut writer = ScapWriter::new(to, inspector, Machine::host(Clock::fixed(0)));
+    for event in events {
+        writer.event(&Event::parse(event).unwrap()).unwrap();
+    }
+    writer.finish().unwrap();
+    file
+}
+
+/// The events of a capture that are no state, each as its line of text.
+fn lines(file: &tempfile::NamedTempFile) -> Vec<(Kind, u32, String)> {
+    let mut replay = ScapReplay::open(file.path(), SyscallSet::all()).unwrap();
+    let mut all = Vec::new();
+    loop {
+        let polled = replay.poll(std::time::Duration::ZERO, &mut |event| {
+            if !event.has(Flags::UNSELECTED) {
+                all.push(line(&event));
+            }
+            Flow::Continue
+        });
+        if polled.unwrap() == Polled::Ended(None) {
+            return all;
+        }
+    }
+}
+
+fn line(event: &Event<'_>) -> (Kind, u32, String) {
+    let mut text = String::new();
+    decode::text::line(&mut text, event);
+    (event.kind(), event.header().tgid, text)
+}
+
+/// A process that the first event needs.
+fn process(pid: u32) -> Vec<u8> {
+    let ids = Ids {
+        ppid: 1,
+        uid: 1000,
+        gid: 1000,
+        ..Ids::default()
+    };
+    let mut exec = Ev::exec(pid, "/usr/bin/program", &["program", "one", "two"], ids)
+        .fact(Fact::Cwd, b"/home");
+    exec.header.flags = Flags::UNSELECTED;
+    exec.bytes()
+}
+
+#[test]
+fn calls_come_back_with_their_parameters() {
+    let events = [
+        Ev::call(7, "openat", &[-100, 1, 0o2_101], 3).said(1, b"/etc/hosts"),
+        Ev::call(7, "openat", &[-100, 1, 0], -2).said(1, b"/nowhere"),
+        Ev::call(7, "read", &[3, 1, 100], 5).said(1, b"hello"),
+        Ev::call(7, "socket", &[2, 1, 0], 4),
+        Ev::call(7, "mmap", &[0, 4096, 3, 0x22, -1, 0], 0x7000),
+        Ev::call(7, "pipe2", &[1, 0o2_000_000], 0).said(0, &[5, 0, 0, 0, 6, 0, 0, 0]),
+        Ev::call(7, "fchmodat", &[-100, 1, 0o644], 0).said(1, b"f"),
+        Ev::call(7, "kill", &[8, 9], -3),
+        Ev::call(7, "lseek", &[3, 7, 1], 7),
+        Ev::call(7, "prctl", &[15, 1], 0).said(1, b"name"),
+        Ev::call(7, "renameat2", &[-100, 1, -100, 1, 1], 0)
+            .said(1, b"a")
+            .said(3, b"b"),
+        Ev::call(7, "close", &[3], 0),
+    ];
+    let mut all = vec![process(7)];
+    all.extend(events.iter().map(Ev::bytes));
+    let expected: Vec<_> = all[1..]
+        .iter()
+        .map(|bytes| line(&Event::parse(bytes).unwrap()))
+        .collect();
+    let found = lines(&written(&all));
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!(found, expected);
+    }
+    assert_eq!(found.len(), expected.len());
+}
+
+#[test]
+fn a_connection_comes_back_with_both_ends() {
+    let address = [2, 0, 0x1f, 0x90, 192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+    let connect = Ev::call(7, "connect", &[4, 1, 16], 0)
+        .said(1, &address)
+        .tuple(([192, 0, 2, 9], 4000), ([192, 0, 2, 1], 8080));
+    let file = written(&[process(7), connect.bytes()]);
+    let mut replay = ScapReplay::open(file.path(), SyscallSet::all()).unwrap();
+    let mut ends = None;
+    while replay
+        .poll(std::time::Duration::ZERO, &mut |event| {
+            if event.kind() == Kind::Syscall && !event.has(Flags::UNSELECTED) {
+                ends = event.tuple().and_then(|tuple| inspect::ends(&tuple));
+            }
+            Flow::Continue
+        })
+        .unwrap()
+        != Polled::Ended(None)
+    {}
+    let end = |text: &str| text.parse::<std::net::SocketAddr>().unwrap();
+    assert_eq!(ends, Some((end("192.0.2.9:4000"), end("192.0.2.1:8080"))));
+}
+
+#[test]
+fn lives_and_losses_come_back() {
+    let mut lost = Ev::new(Kind::Lost, 0);
+    lost.header.args = [12, 1, 0, 0, 0, 0];
+    let mut exit = Ev::exit(8, 8);
+    exit.header.ret = 0x100;
+    let events = [
+        process(7),
+        Ev::fork(7, 8, 8, 0).bytes(),
+        Ev::exec(8, "/bin/ls", &["ls", "-l"], Ids::default()).bytes(),
+        lost.bytes(),
+        exit.bytes(),
+    ];
+    let found = lines(&written(&events));
+    let kinds: Vec<(Kind, u32)> = found.iter().map(|(kind, pid, _)| (*kind, *pid)).collect();
+    assert_eq!(
+        kinds,
+        [
+            (Kind::Syscall, 8),
+            (Kind::Exec, 8),
+            (Kind::Lost, 0),
+            (Kind::Exit, 8),
+        ]
+    );
+    assert!(found[1].2.contains(r#"["ls", "-l"]"#), "{}", found[1].2);
+    assert!(found[2].2.contains("12"), "{}", found[2].2);
+}
+
+#[test]
+fn a_state_comes_back() {
+    let file = written(&[process(7), Ev::call(7, "close", &[99], -9).bytes()]);
+    let mut replay = ScapReplay::open(file.path(), SyscallSet::all()).unwrap();
+    let mut inspector = Inspector::new(&Options {
+        recorded: Some(replay.recorded()),
+        ..isolated_options()
+    });
+    while replay
+        .poll(std::time::Duration::ZERO, &mut |event| {
+            inspector.update(&event);
+            Flow::Continue
+        })
+        .unwrap()
+        != Polled::Ended(None)
+    {}
+    let process = inspector.process_by_pid(7).unwrap();
+    assert_eq!(&*process.name, b"program");
+    assert_eq!(&*process.exe, b"/usr/bin/program");
+    assert_eq!(
+        process.args().collect::<Vec<_>>(),
+        [&b"program"[..], b"one", b"two"]
+    );
+    assert_eq!(inspector.cwd(process, 7), b"/home");
+    assert_eq!(process.credentials(7).uid, 1000);
+}
+
+#[test]
+fn any_event_can_be_written_and_read() {
+    let mut noise = Noise(7);
+    let events: Vec<Vec<u8>> = (0..3000).map(|_| noise.event()).collect();
+    let whole: Vec<Vec<u8>> = events
+        .into_iter()
+        .filter(|bytes| Event::parse(bytes).is_ok())
+        .collect();
+    assert!(whole.len() > 1000);
+    lines(&written(&whole));
+}
+
+#[test]
+fn every_type_is_the_newest_of_its_call() {
+    let table = Table::get();
+    let has_type = |call: &&Syscall| table.newest(call).is_some();
+    assert!(SYSCALLS.iter().filter(has_type).count() > 150);
+    for call in SYSCALLS.iter().filter(has_type) {
+        let kind = table.newest(call).unwrap();
+        let entry = table.event(kind.number - 1).unwrap();
+        assert!(!kind.enter && entry.enter, "{}", call.name);
+    }
+    let open = table.newest(driver_api::table::by_name("openat").unwrap());
+    assert_eq!(open.unwrap().number, 307);
+}
+
+#[test]
+fn a_file_that_cannot_be_written_says_so() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let read_only = std::fs::File::open(file.path()).unwrap();
+    let mut writer = ScapWriter::new(
+        read_only,
+        Inspector::new(&isolated_options()),
+        Machine::default(),
+    );
+    assert!(writer.finish().is_err());
+}

@@ -1,0 +1,190 @@
+//! A file has what happened before the alert, with the state of then, and nothing is written elsewhere.
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use driver_api::driver::{Capture, Polled};
+use driver_api::request::SyscallSet;
+use inspect::testing::{Ev, isolated};
+use plugin_host::RuleCapture;
+use recording::Replay;
+
+use super::*;
+use crate::config::{CaptureConfig, Size, Time};
+use crate::recording_file::RecordingFormat;
+
+const SECOND: u64 = 1_000_000_000;
+
+fn config(folder: &Path) -> CaptureConfig {
+    CaptureConfig {
+        path_prefix: folder.join("alert"),
+        format: RecordingFormat::Lanner,
+        memory: Size(4 << 20),
+        ..CaptureConfig::default()
+    }
+}
+
+fn asked(seconds: u64) -> RuleCapture {
+    RuleCapture {
+        rule: 0,
+        duration: Some(Duration::from_secs(seconds)),
+        ..RuleCapture::default()
+    }
+}
+
+struct Stage {
+    recorder: FlightRecorder,
+    inspector: Inspector,
+    plan: Plan,
+    number: u64,
+}
+
+impl Stage {
+    fn new(config: &CaptureConfig, asked: RuleCapture) -> Self {
+        let plan = Plan::new(config, 1, &[asked]);
+        let inspector = isolated();
+        let recorder = FlightRecorder::start(&plan, &inspector, false)
+            .unwrap()
+            .unwrap();
+        Self {
+            recorder,
+            inspector,
+            plan,
+            number: 0,
+        }
+    }
+
+    /// An event at this second.
+    fn event(&mut self, second: u64, mut event: Ev) -> Ev {
+        event.header.time_ns = second * SECOND;
+        let bytes = event.bytes();
+        let parsed = Event::parse(&bytes).unwrap();
+        self.recorder.event(&parsed, &self.inspector);
+        self.inspector.update(&parsed);
+        self.number += 1;
+        event
+    }
+
+    /// The rule matches an event at this second.
+    fn alert(&mut self, second: u64) -> Option<String> {
+        let event = self.event(second, Ev::call(7, "close", &[9], 0));
+        let bytes = event.bytes();
+        let parsed = Event::parse(&bytes).unwrap();
+        let limits = *self.plan.of(0).unwrap();
+        self.recorder
+            .alert(&limits, &parsed, parsed.header().time_ns, self.number)
+    }
+}
+
+/// Times of the selected events of a file, in seconds, and the state after its unselected ones.
+fn read(file: &Path) -> (Vec<u64>, Inspector) {
+    let mut replay = Replay::open(file, SyscallSet::all()).unwrap();
+    let mut state = isolated();
+    let mut times = Vec::new();
+    while !matches!(
+        replay.poll(Duration::ZERO, &mut |event| {
+            if event.has(driver_api::event::Flags::UNSELECTED) && times.is_empty() {
+                state.update(&event);
+            } else {
+                times.push(event.header().time_ns / SECOND);
+            }
+            driver_api::driver::Flow::Continue
+        }),
+        Ok(Polled::Ended(_))
+    ) {}
+    (times, state)
+}
+
+#[test]
+fn a_file_begins_before_the_alert_with_the_state_of_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stage = Stage::new(&config(folder.path()), asked(5));
+    let ids = driver_api::event::Ids::default();
+    stage.event(1, Ev::exec(7, "/bin/first", &["first"], ids));
+    for second in 2..=59 {
+        stage.event(second, Ev::call(7, "close", &[second.cast_signed()], 0));
+    }
+    stage.event(60, Ev::exec(7, "/bin/second", &["second"], ids));
+    let name = stage.alert(61).unwrap();
+    // a second alert shares the file, and makes it longer
+    assert_eq!(stage.alert(64).as_ref(), Some(&name));
+    for second in 65..=80 {
+        stage.event(second, Ev::call(7, "close", &[3], 0));
+    }
+    drop(stage);
+    let file = folder.path().join(&name);
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let (times, state) = read(&file);
+    assert!(times[0] <= 51 && times[0] > 40, "{times:?}");
+    let expected: Vec<u64> = (times[0]..=61).chain(64..=68).collect();
+    assert_eq!(times, expected);
+    assert_eq!(&*state.process_by_pid(7).unwrap().exe, b"/bin/first");
+}
+
+#[test]
+fn limits_end_a_file_and_remove_old_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let few = CaptureConfig {
+        max_files: 2,
+        ..config(folder.path())
+    };
+    let mut stage = Stage::new(
+        &few,
+        RuleCapture {
+            events: Some(3),
+            ..asked(1000)
+        },
+    );
+    std::fs::write(folder.path().join("alert_notes.scap"), "kept").unwrap();
+    let mut names = Vec::new();
+    for round in 1..=4_u64 {
+        names.push(stage.alert(round * 100).unwrap());
+        for more in 1..=10 {
+            stage.event(round * 100 + more, Ev::call(7, "close", &[3], 0));
+        }
+    }
+    drop(stage);
+    names.dedup();
+    assert_eq!(names.len(), 4);
+    let exists = |name: &String| folder.path().join(name).exists();
+    let left: Vec<bool> = names.iter().map(exists).collect();
+    assert_eq!(left, [false, false, true, true]);
+    assert!(folder.path().join("alert_notes.scap").exists());
+    let (times, _) = read(&folder.path().join(&names[3]));
+    assert_eq!(times.last(), Some(&403));
+}
+
+#[test]
+fn nothing_is_written_through_a_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let link = folder.path().join("link");
+    symlink(elsewhere.path(), &link).unwrap();
+    assert!(Folder::open(&config(&link)).is_err());
+
+    let opened = Folder::open(&config(folder.path())).unwrap();
+    let (name, _) = opened.create(1, 1).unwrap();
+    std::fs::remove_file(folder.path().join(&name)).unwrap();
+    symlink(elsewhere.path().join("target"), folder.path().join(&name)).unwrap();
+    assert!(opened.create(1, 1).is_err());
+    assert!(!elsewhere.path().join("target").exists());
+}
+
+#[test]
+fn the_configuration_can_forbid_what_rules_ask_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let never = CaptureConfig {
+        enabled: Some(false),
+        ..config(folder.path())
+    };
+    assert!(!Plan::new(&never, 1, &[asked(1)]).is_on());
+    assert!(!Plan::new(&config(folder.path()), 1, &[]).is_on());
+    let capped = CaptureConfig {
+        max_file_size_mb: Some(1),
+        capture_before: Time(Duration::from_secs(30)),
+        ..config(folder.path())
+    };
+    let plan = Plan::new(&capped, 1, &[asked(1)]);
+    assert_eq!(plan.of(0).unwrap().bytes, Some(1 << 20));
+    assert_eq!(plan.window(), Duration::from_secs(30));
+}

@@ -1,0 +1,135 @@
+"""The table: how many values of each parameter of each call are equal, in another format, raw or wrong."""
+
+import collections
+import difflib
+import functools
+import os
+import re
+
+import judge
+import text
+
+MISSING = "(nothing)"
+# This driver sees calls at their entry alone, and leaves some to themselves.
+ENTRY_ONLY = "ptrace-notify"
+AT_ENTRY = "ptrace-notify shows what is there when a call is entered, and does not see calls that must not fail"
+call = functools.lru_cache(100000)(text.call)
+HERE = os.path.dirname(__file__)
+
+
+class Table:
+    """Verdicts by driver, call and parameter. The same pair of texts counts once, however many programs have it."""
+
+    def __init__(self, root):
+        self.names = parameters(os.path.join(root, "driver-api", "syscalls.tbl"))
+        self.explained = explanations(os.path.join(HERE, "explained.tbl"))
+        self.seen = {}
+        self.lines = collections.defaultdict(list)
+        self.programs = collections.defaultdict(set)
+
+    def add(self, driver, program, first, second, ours):
+        """Takes in one program: two runs of strace, and one of lanner. What differs between the two is not compared."""
+        self.programs[driver].add(program)
+        whole = driver != ENTRY_ONLY
+        if whole and len(first["threads"]) != len(ours["threads"]):
+            self.lines[driver].append(f"{program}: {len(first['threads'])} threads, here {len(ours['threads'])}")
+        for number, (left, right) in enumerate(zip(first["threads"], ours["threads"])):
+            again = second["threads"][number] if number < len(second["threads"]) else []
+            left = [found for found in map(call, left) if found]
+            again = iter([other for one, other in align(left, [found for found in map(call, again) if found]) if one])
+            for one, other in align(left, [found for found in map(call, right) if found]):
+                twice = next(again) if one else None
+                if one and one.ret.startswith("?"):
+                    # the call will be made again, or its thread is at its end
+                    continue
+                if one and other:
+                    self.compare(driver, program, one, twice, other)
+                elif whole or other:
+                    said = one or other
+                    self.lines[driver].append(f"{program}: {'only strace' if one else 'only lanner'}: {said.name}({', '.join(said.params)})")
+
+    def compare(self, driver, program, one, again, other):
+        names = self.names.get(one.name, [])
+        pairs = [(names[at] if at < len(names) else str(at), judge.value, *pair, at)
+                 for at, pair in enumerate(judge.parameters(one.params, other.params))]
+        if other.ret != "?":
+            pairs.append(("(result)", judge.result, one.ret, other.ret, -1))
+        for name, verdict, left, right, at in pairs:
+            if again:
+                twice = again.ret if at == -1 else again.params[at] if at < len(again.params) else left
+                if twice != left:
+                    continue
+            key = (driver, one.name, name, left, right)
+            if key not in self.seen:
+                found = judge.RAW_HERE if right == MISSING else verdict(left, right)
+                self.seen[key] = (found, program)
+
+    def explanation(self, key, verdict):
+        """Why a value differs, if that is known."""
+        driver, name, param, left, right = key
+        if driver == ENTRY_ONLY and verdict == judge.WRONG:
+            return AT_ENTRY
+        for calls, params, found, word, reason in self.explained:
+            if word == judge.NAMES[verdict] and calls.fullmatch(name) and params.fullmatch(param) and found.search(f"{left} | {right}"):
+                return reason
+        return None
+
+    def counts(self, driver):
+        """By verdict; the last is the number of wrong ones that are explained."""
+        counts = [0] * 6
+        for key, (verdict, _) in self.seen.items():
+            if key[0] != driver:
+                continue
+            if verdict == judge.WRONG and self.explanation(key, verdict):
+                counts[5] += 1
+            else:
+                counts[verdict] += 1
+        return counts
+
+    def by_parameter(self, driver):
+        rows = collections.defaultdict(lambda: [0] * 5)
+        for key, (verdict, _) in self.seen.items():
+            if key[0] == driver:
+                rows[key[1], key[2]][verdict] += 1
+        return rows
+
+
+def align(left, right):
+    """Pairs of calls, by their names; None where one side has none."""
+    names, others = [one.name for one in left], [one.name for one in right]
+    if names == others:
+        yield from zip(left, right)
+        return
+    matcher = difflib.SequenceMatcher(None, names, others, autojunk=False)
+    for tag, a, b, c, d in matcher.get_opcodes():
+        if tag == "equal":
+            yield from zip(left[a:b], right[c:d])
+        else:
+            yield from ((one, None) for one in left[a:b])
+            yield from ((None, one) for one in right[c:d])
+
+
+def parameters(path):
+    """The names of the parameters of each call."""
+    names = {}
+    with open(path) as file:
+        for line in file:
+            words = line.split()
+            if len(words) > 6 and not line.startswith(("#", "!")):
+                names[words[0]] = [re.split("[/:]", word)[0] for word in words[7:]]
+    return names
+
+
+def explanations(path):
+    """Lines of CALL PARAMETER VERDICT /PATTERN/ REASON; the first two are patterns as well."""
+    rows = []
+    with open(path) as file:
+        for line in file:
+            found = re.match(r"(\S+) (\S+) (wrong|raw-here) /(.*)/ (.+)$", line.strip())
+            if line.startswith("#") or not line.strip():
+                continue
+            if not found:
+                raise ValueError(f"{path}: `{line.strip()}` is no line of CALL PARAMETER VERDICT /PATTERN/ REASON")
+            calls, params, word, pattern, reason = found.groups()
+            rows.append((re.compile(calls), re.compile(params), re.compile(pattern, re.S), word.replace("-", " "), reason))
+    return rows

@@ -1,0 +1,63 @@
+"""Tests of the comparison: python3 -B -m unittest discover -s tools/oracle"""
+
+import unittest
+
+import judge
+import text
+
+
+class Lines(unittest.TestCase):
+    def test_a_call_is_taken_apart(self):
+        found = text.call(r'openat(AT_FDCWD, "a, \")b", O_RDONLY|O_CLOEXEC) = -1 ENOENT (No such file)')
+        self.assertEqual(found.params, ["AT_FDCWD", r'"a, \")b"', "O_RDONLY|O_CLOEXEC"])
+        self.assertEqual(found.ret, "-1 ENOENT (No such file)")
+
+    def test_a_call_that_did_not_return_is_none(self):
+        self.assertIsNone(text.call("pause( <unfinished ...>"))
+        self.assertIsNone(text.call("+++ exited with 0 +++"))
+
+    def test_comments_are_left_out_but_not_in_strings(self):
+        self.assertEqual(text.plain('{a=0x5 /* A_??? */, b="/* x */"}'), '{a=0x5 , b="/* x */"}')
+
+
+class Values(unittest.TestCase):
+    def check(self, verdict, theirs, ours):
+        self.assertEqual(judge.NAMES[judge.value(theirs, ours)], verdict, f"{theirs} and {ours}")
+
+    def test_equal(self):
+        self.check("equal", "{a=1}", "{a=1}")
+
+    def test_another_format(self):
+        self.check("another format", "0x10", "16")
+        self.check("another format", "[{a=1}]", "{a=1}")
+        self.check("another format", "{b=2, a=1}", "{a=1, b=2}")
+        self.check("another format", r'"\x61\x62"', '"ab"')
+        self.check("another format", '[{iov_base="a", iov_len=1}, {iov_base="b", iov_len=1}]', '"ab"')
+        self.check("another format", "[110 => 2]", "[2]")
+        self.check("another format", "QCMD(Q_QUOTAON, USRQUOTA)", "Q_QUOTAON|USRQUOTA")
+        self.check("another format", "[0000000000000005]", "[0 2]")
+
+    def test_raw_here(self):
+        self.check("raw here", "PR_PAC_APIAKEY", "0x1")
+        self.check("raw here", "{nlmsg_len=20, nlmsg_type=0}", r'"\24\0\0\0\0\0"')
+        self.check("raw here", "{a=1, b=X_Y}", "{a=1, b=7}")
+        self.check("raw here", '{name="x"}', "0x7ffff7fbc000")
+        self.check("raw here", "FIONREAD", "_IOC(_IOC_READ, 0x54, 0x1b, 0x4)")
+
+    def test_raw_in_strace(self):
+        self.check("raw in strace", "0x7ffff7fbc000", "{a=1}")
+        self.check("raw in strace", "0x40 /* X_??? */", "X_NEW")
+
+    def test_wrong(self):
+        self.check("wrong", "5", "6")
+        self.check("wrong", "A|B", "A|C")
+        self.check("wrong", '"ab"', '"ac"')
+        self.check("wrong", "{a=1}", "{a=2}")
+
+    def test_a_parameter_that_means_nothing_may_be_left_out(self):
+        pairs = judge.parameters(["a", "FUTEX_WAIT", "7"], ["a", "FUTEX_WAIT", "0x5", "7"])
+        self.assertEqual(pairs, [("a", "a"), ("FUTEX_WAIT", "FUTEX_WAIT"), ("7", "7")])
+
+
+if __name__ == "__main__":
+    unittest.main()
