@@ -247,8 +247,8 @@ static __always_inline void op_fd_path(const struct out *o, __u8 what, __u32 lim
 	op_path(o, what, limit, FOLLOW(file, f_path.mnt), FOLLOW(file, f_path.dentry), NULL, 0);
 }
 
-#define ROOTS 4 /* mounts that lie on each other at the root of a namespace; mostly two, the first of which is rootfs  \
-		 */
+/* Mounts that lie on each other at the root of a namespace: mostly two, the first of which is rootfs. */
+#define ROOTS 4
 
 /* Whether this is the root of its mount namespace. */
 static __always_inline int is_topmost(struct vfsmount *mnt, struct dentry *dentry)

@@ -83,7 +83,7 @@ fn read(file: &Path) -> (Vec<u64>, Inspector) {
     let mut times = Vec::new();
     while !matches!(
         replay.poll(Duration::ZERO, &mut |event| {
-            if event.has(driver_api::event::Flags::UNSELECTED) && times.is_empty() {
+            if event.has(Flags::UNSELECTED) && times.is_empty() {
                 state.update(&event);
             } else {
                 times.push(event.header().time_ns / SECOND);
