@@ -86,10 +86,8 @@ fn a_user_who_cannot_read_tracefs_is_refused_with_what_would_help() {
     }
     let opened = std::thread::spawn(|| {
         // SAFETY: the system call, unlike libc's function, changes this thread alone, which ends below.
-        assert_eq!(
-            unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) },
-            0
-        );
+        let changed = unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) };
+        assert_eq!(changed, 0);
         let host = Host {
             capabilities: !0,
             ..Host::default()
