@@ -21,7 +21,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use stage::{BIN, CANNOT, Outcome, Outcomes, REFUSED, Stage};
-use table::{MODES, Row, Table, Verdict};
+use table::{MODES, Mode, Row, Table, Verdict};
 use test_support::{is_root, skipped, usable_drivers};
 
 /// What differs between a row and the run. None: nothing.
@@ -98,8 +98,7 @@ fn ptrace_notify_sees_what_the_table_says() {
 }
 
 /// The gaps that `lanner drivers` names for a mode.
-fn named(drivers: &Value, mode: usize) -> Option<BTreeSet<String>> {
-    let mode = &MODES[mode];
+fn named(drivers: &Value, mode: &Mode) -> Option<BTreeSet<String>> {
     let find = |rows: &Value, name: &str| {
         let rows = rows.as_array().cloned().unwrap_or_default();
         rows.into_iter().find(|row| row["name"] == name)
@@ -128,14 +127,14 @@ fn drivers_name_every_gap_of_the_table() {
     let drivers: Value = serde_json::from_slice(&output.stdout).expect("drivers prints JSON");
     let table = Table::new();
     let mut unnamed = Vec::new();
-    for mode in 0..MODES.len() {
-        let name = MODES[mode].name;
+    for (at, mode) in MODES.iter().enumerate() {
+        let name = mode.name;
         let Some(named) = named(&drivers, mode) else {
             skipped(&format!("{name} cannot run here"));
             continue;
         };
         for row in &table.rows {
-            let Some(label) = row.verdicts[mode].gap() else {
+            let Some(label) = row.verdicts[at].gap() else {
                 continue;
             };
             let what = table.gaps.get(label).copied();

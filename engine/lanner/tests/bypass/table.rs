@@ -126,7 +126,9 @@ impl Table {
         for line in TABLE.lines() {
             let labelled = |word: &str| line.strip_prefix(word)?.split_once(": ");
             if line.is_empty() || line.starts_with('#') {
-            } else if let Some(title) = line.strip_prefix("== ") {
+                continue;
+            }
+            if let Some(title) = line.strip_prefix("== ") {
                 section = title;
             } else if let Some((label, what)) = labelled("gap ") {
                 table.gaps.insert(label, what);
