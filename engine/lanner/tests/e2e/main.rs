@@ -20,6 +20,7 @@ mod entry_container;
 mod foreign;
 mod host;
 mod lanner;
+mod memory;
 mod names;
 mod neutral;
 mod normal;
