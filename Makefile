@@ -10,7 +10,7 @@ PLUGINS = rules-falco $(sort $(notdir $(wildcard plugins/output-*)))
 BUILT = target/$(PROFILE)
 
 .PHONY: run build test lint fuzz bench bench-quick install setup clean docs header conformance-report test-kernels \
-	cross-arm64 test-kernels-arm64
+	bypass-page cross-arm64 test-kernels-arm64
 
 # ARGS are arguments of `lanner run`, or a whole command line that begins with one of lanner's verbs.
 VERB = $(if $(filter run trace record drivers syscalls fields rules plugins outputs config help,$(firstword $(ARGS))),,run)
@@ -72,6 +72,11 @@ header:
 # What each driver delivers of each call. Only root can run all drivers.
 conformance-report:
 	$(CARGO) test -p drivers --no-default-features --features $$(tools/features) --test syscalls -- --report
+
+# What becomes of ways past a monitor: docs/bypass.md, after a run of all of them. Only root can run all drivers.
+bypass-page:
+	LANNER_WRITE_PAGE=1 $(CARGO) test -p lanner --no-default-features --features $$(tools/features) --test bypass \
+		the_page_is_current
 
 # The drivers on other kernels, in virtual machines: the matrix of docs/drivers.md, which the default kernels write.
 # ARGS are those of tools/test-kernels (--row WORD).

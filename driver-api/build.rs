@@ -253,9 +253,10 @@ fn struct_statics(
             .map_err(|fault| fault.at(STRUCTS, structure.line))?;
         let _ = writeln!(
             out,
-            "static STRUCT_{}: Structure = Structure {{ name: {:?}, layouts: [{}] }};",
+            "static STRUCT_{}: Structure = Structure {{ name: {:?}, sized: {:?}, layouts: [{}] }};",
             structure.name.to_uppercase(),
             structure.name,
+            structure.sized,
             layouts.join(", ")
         );
     }

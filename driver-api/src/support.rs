@@ -84,6 +84,34 @@ impl Gap {
         )
     }
 
+    /// Calls whose memory another thread changes between the moment when the kernel reads it and that when lanner does.
+    pub fn changed_memory(why: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(
+            "calls whose memory another thread changes meanwhile",
+            why,
+            remedy,
+        )
+    }
+
+    /// Paths that begin at a mount or a root that other processes do not have.
+    pub fn own_roots() -> Self {
+        Self::new(
+            "paths below a root or a mount of a process's own",
+            "after pivot_root(2), and in a mount that is not attached (open_tree, fsmount), a path begins there",
+            "watch the calls that make them, as the default rules \"Mount made through descriptors\" and \"Namespace \
+             changed\" do",
+        )
+    }
+
+    /// A name that a process gets through a file: the gap of a driver that does not look at the name at each call.
+    pub fn name_by_file() -> Self {
+        Self::new(
+            "names of processes that are written to /proc/PID/comm",
+            "only exec and prctl(2) change a name that lanner knows; what is written to that file is not captured for it",
+            "watch who opens the file, as the default rule \"Process renamed through /proc\" does",
+        )
+    }
+
     /// A gap with its three texts.
     pub fn new(what: impl Into<String>, why: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {

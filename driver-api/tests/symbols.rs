@@ -127,9 +127,10 @@ fn symbols(layout: usize) -> BTreeSet<(&'static str, u64)> {
     single
         .chain(fields.flat_map(|(_, values)| *values))
         .map(|(value, name)| (*name, *value))
-        // `21<<MAP_HUGE_SHIFT` is no C name; glibc's O_LARGEFILE and locks depend on its own ABI.
+        // `21<<MAP_HUGE_SHIFT` is no C name; glibc's O_LARGEFILE and locks depend on its own ABI, and O_DIRECTORY is part
+        // of its __O_TMPFILE.
         .filter(|(name, _)| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
-        .filter(|(name, _)| !matches!(*name, "O_LARGEFILE" | "SIGRTMIN"))
+        .filter(|(name, _)| !matches!(*name, "O_LARGEFILE" | "__O_TMPFILE" | "SIGRTMIN"))
         .filter(|(name, _)| !matches!(*name, "F_GETLK64" | "F_SETLK64" | "F_SETLKW64"))
         .collect()
 }

@@ -137,6 +137,7 @@ struct task_struct {
 #endif
 	int pid, tgid;
 	int exit_code;
+	__u64 start_time, self_exec_id;
 	struct task_struct *real_parent;
 	struct pid *thread_pid; /* since 4.19 */
 	struct mm_struct *mm;

@@ -3,8 +3,57 @@
 #ifndef LANNER_TASKS_H
 #define LANNER_TASKS_H
 
+/*
+ * While a program is preempted, the kernel does not run it for another thread on that CPU (since Linux 7.0 at
+ * tracepoints). Births, new programs and ends are rare and must not be missed. So their programs exist in copies, which
+ * the kernel skips one by one: the first copy that runs makes the event, and the others see that in `handled`. Kernels
+ * that lack may_goto do not preempt programs at tracepoints.
+ */
+#ifdef MAY_GOTO
+#define COPIES 3
+#define COPIED(tracepoint, name, body)                                                                                 \
+	TRACEPOINT(tracepoint) int name(__u64 *ctx) { return body(ctx, 0); }                                           \
+	TRACEPOINT(tracepoint) int name##_copy1(__u64 *ctx) { return body(ctx, 1); }                                   \
+	TRACEPOINT(tracepoint) int name##_copy2(__u64 *ctx) { return body(ctx, 2); }
+#else
+#define COPIES 1
+#define COPIED(tracepoint, name, body)                                                                                 \
+	TRACEPOINT(tracepoint) int name(__u64 *ctx) { return body(ctx, 0); }
+#endif
+
+/* What a copy has made an event of: the kind of the event, and its thread. */
+struct handled_key {
+	__u32 tid, kind;
+};
+
+#ifdef MAY_GOTO
+/* By what happened, a number that is another one when it happens to another thread with this id, or once more. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct handled_key);
+	__type(value, __u64);
+} handled SEC(".maps");
+#endif
+
+/* Whether this copy makes the event: no other copy has. `which` is a number as in `handled`. */
+static __always_inline int is_mine(__u32 tid, __u32 kind, __u64 which, int copy)
+{
+#ifdef MAY_GOTO
+	struct handled_key key = {.tid = tid, .kind = kind};
+	__u64 *seen = bpf_map_lookup_elem(&handled, &key);
+
+	if (seen && *seen == which)
+		return 0;
+	/* if the map cannot be changed at this moment, the next copy makes the event, and the last one in any case */
+	return bpf_map_update_elem(&handled, &key, &which, BPF_ANY) == 0 || copy == COPIES - 1;
+#else
+	return 1;
+#endif
+}
+
 /* An exec has succeeded: its arguments, and the facts of the new program. */
-TRACEPOINT(sched_process_exec) int process_exec(__u64 *ctx)
+static __always_inline int exec_succeeded(__u64 *ctx, int copy)
 {
 	struct out o = {.last = LARGE_LAST, .chunk = LARGE_CHUNK};
 	struct task_struct *task = (void *)ctx[0];
@@ -33,7 +82,7 @@ TRACEPOINT(sched_process_exec) int process_exec(__u64 *ctx)
 			bpf_map_delete_elem(&followed, &old_tid);
 		}
 	}
-	if (!wanted(KNOWN(task, tgid), tid))
+	if (!wanted(KNOWN(task, tgid), tid) || !is_mine(tid, LANNER_KIND_EXEC, READ_FIELD(task, self_exec_id), copy))
 		return 0;
 	time = bpf_ktime_get_ns();
 	event = reserve(&place, LARGE_ROOM);
@@ -69,6 +118,8 @@ TRACEPOINT(sched_process_exec) int process_exec(__u64 *ctx)
 	commit(&place, o.event->len);
 	return 0;
 }
+
+COPIED(sched_process_exec, process_exec, exec_succeeded)
 
 /* Delivers an event of the current task without attachments. */
 static __always_inline void emit_plain(struct task_struct *task, __u8 kind, __u16 flags, __s64 ret, __u64 arg0,
@@ -120,7 +171,7 @@ static __always_inline void emit_fork(struct task_struct *parent, struct task_st
 	commit(&place, sizeof(*event));
 }
 
-TRACEPOINT(sched_process_fork) int process_fork(__u64 *ctx)
+static __always_inline int born(__u64 *ctx, int copy)
 {
 	struct task_struct *parent = (void *)ctx[0], *child = (void *)ctx[1];
 	__u32 tid = KNOWN(parent, pid), child_tid = KNOWN(child, pid);
@@ -142,20 +193,23 @@ TRACEPOINT(sched_process_fork) int process_fork(__u64 *ctx)
 		if (copy != FOLLOW_ACTIVE)
 			return 0;
 	}
-	emit_fork(parent, child);
+	if (is_mine(child_tid, LANNER_KIND_FORK, READ_FIELD(child, start_time), copy))
+		emit_fork(parent, child);
 	return 0;
 }
 
-TRACEPOINT(sched_process_exit) int process_exit(__u64 *ctx)
+COPIED(sched_process_fork, process_fork, born)
+
+static __always_inline int ended(__u64 *ctx, int copy)
 {
 	struct task_struct *task = (void *)ctx[0];
 	__u32 tid = KNOWN(task, pid);
 
+	if (wanted(KNOWN(task, tgid), tid) && is_mine(tid, LANNER_KIND_EXIT, READ_FIELD(task, start_time), copy)) {
 #ifndef NO_TYPES
-	if (settings.late)
-		registers_entered((void *)bpf_task_pt_regs(task), task, LANNER_PLAN_NORETURN);
+		if (settings.late)
+			registers_entered((void *)bpf_task_pt_regs(task), task, LANNER_PLAN_NORETURN);
 #endif
-	if (wanted(KNOWN(task, tgid), tid)) {
 		bpf_map_delete_elem(&execs, &tid);
 		emit_plain(task, LANNER_KIND_EXIT, 0, KNOWN(task, exit_code), 0, 0);
 	}
@@ -163,6 +217,8 @@ TRACEPOINT(sched_process_exit) int process_exit(__u64 *ctx)
 		bpf_map_delete_elem(&followed, &tid);
 	return 0;
 }
+
+COPIED(sched_process_exit, process_exit, ended)
 
 /* A signal is delivered: if a handler is about to run, it decides how the call of its thread ends. */
 TRACEPOINT(signal_deliver) int signal_delivered(__u64 *ctx)

@@ -53,8 +53,19 @@ pub(crate) fn open(
     libbpf::listen();
     let cpus = libbpf_rs::num_possible_cpus().map_err(failed("count the CPUs"))?;
     let layout = RingLayout::new(cpus, request.buffer);
-    let Started { running, refused } =
-        start_programs(&ways(own_types, types_file), request, layout, types_file)?;
+    let ways = ways(own_types, types_file);
+    let started = start_programs(&ways, request, layout, types_file, Refused::default)?;
+    capture(started, request, layout, command)
+}
+
+/// Makes the programs that run follow the target.
+fn capture(
+    started: Started,
+    request: &Request,
+    layout: RingLayout,
+    command: Option<start::Held>,
+) -> Result<(EbpfCapture<RingSource>, Vec<Gap>), OpenError> {
+    let Started { running, refused } = started;
     let Running {
         object,
         maps,
@@ -99,12 +110,14 @@ struct Started {
 }
 
 /// Loads and attaches the programs in the first of the ways that this kernel takes, without the programs that it refuses
-/// and that a capture can do without. If it takes none of the ways, the error is that of the first.
+/// and that a capture can do without. If it takes none of the ways, the error is that of the first. `without`: programs
+/// that are left out from the beginning.
 fn start_programs(
     ways: &[Way],
     request: &Request,
     layout: RingLayout,
     types_file: Option<&Path>,
+    without: fn() -> Refused,
 ) -> Result<Started, OpenError> {
     let mut first = None;
     for way in ways {
@@ -112,7 +125,7 @@ fn start_programs(
         if way.entry == Entry::Scheduler && matches!(request.target, Target::Command(_)) {
             continue;
         }
-        let mut refused = Refused::default();
+        let mut refused = without();
         loop {
             match object::start(*way, request, layout, types_file, &refused) {
                 Ok(running) => return Ok(Started { running, refused }),
@@ -136,9 +149,14 @@ fn start_programs(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use driver_api::driver::{Capture, Flow};
+    use driver_api::event::Kind;
     use driver_api::request::{Limits, SyscallSet};
 
     use super::*;
+    use crate::features::Features;
 
     /// The programs, with one that every verifier refuses (`REFUSE_FORK` in `bpf/tasks.h`).
     static WITHOUT_FORK: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core-refused.o"));
@@ -156,7 +174,76 @@ mod tests {
             object: WITHOUT_FORK,
             entry: Entry::Tracepoint,
         }];
-        start_programs(&ways, &request, RingLayout::new(cpus, request.buffer), None)
+        let layout = RingLayout::new(cpus, request.buffer);
+        start_programs(&ways, &request, layout, None, Refused::default)
+    }
+
+    /// How many births, execs and ends of `true` the programs see while it runs ten times.
+    fn lives(without: fn() -> Refused) -> [usize; 3] {
+        const TIMES: usize = 10;
+        libbpf::listen();
+        let request = Request {
+            target: Target::Host,
+            selection: SyscallSet::default(),
+            limits: Limits::default(),
+            buffer: 1 << 22,
+        };
+        let cpus = libbpf_rs::num_possible_cpus().expect("there are CPUs");
+        let layout = RingLayout::new(cpus, request.buffer);
+        let ways = ways(true, None);
+        let started = start_programs(&ways, &request, layout, None, without).expect("they run");
+        let (mut capture, _) = capture(started, &request, layout, None).expect("it is open");
+        // the children are born by a shell, because the programs leave out lanner's own process
+        let script = "for i in 0 1 2 3 4 5 6 7 8 9; do /bin/true; done; exit 7";
+        let mut shell = std::process::Command::new("/bin/sh")
+            .args(["-c", script])
+            .spawn()
+            .expect("a shell starts");
+        let parent = shell.id();
+        let mut seen = [0; 3];
+        let mut children = std::collections::BTreeSet::new();
+        let mut ended = false;
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while !ended && std::time::Instant::now() < deadline {
+            let polled = capture.poll(Duration::from_millis(100), &mut |event| {
+                let header = event.header();
+                let of_child = children.contains(&header.tgid);
+                match event.kind() {
+                    Kind::Fork if header.tgid == parent => {
+                        children.insert(u32::try_from(header.args[1]).unwrap_or(0));
+                        seen[0] += 1;
+                    }
+                    Kind::Exec if of_child => seen[1] += 1,
+                    Kind::Exit if of_child => seen[2] += 1,
+                    Kind::Exit if header.tgid == parent => ended = true,
+                    _ => {}
+                }
+                Flow::Continue
+            });
+            polled.expect("events can be read");
+        }
+        shell.wait().expect("the shell ends");
+        assert!(ended, "the end of the shell is missing: {seen:?}");
+        assert_eq!(children.len(), TIMES, "{seen:?}");
+        seen
+    }
+
+    /// Needs root.
+    #[test]
+    fn births_execs_and_ends_are_seen_once_by_all_copies_of_a_program() {
+        assert_eq!(lives(Refused::default), [10, 10, 10]);
+    }
+
+    /// Needs root, and a kernel for which there are copies (Linux 6.9). The kernel skips a program for all the time that
+    /// another thread is preempted in it; here the first ones are not there at all.
+    #[test]
+    fn a_copy_sees_what_the_first_program_misses() {
+        if !Features::of_kernel().may_goto {
+            println!("skipped: this kernel does not preempt programs at tracepoints");
+            return;
+        }
+        let without_first = || Refused::hiding(&["process_fork", "process_exec", "process_exit"]);
+        assert_eq!(lives(without_first), [10, 10, 10]);
     }
 
     /// Needs root, and a kernel that takes the programs for 5.12 and later.

@@ -70,20 +70,40 @@ const OPTIONAL: [Optional; 10] = [
     },
 ];
 
+/// The name of a program without the number of its copy (`bpf/tasks.h`): copies are refused and left out together.
+fn without_copy(program: &str) -> &str {
+    program.split("_copy").next().unwrap_or(program)
+}
+
 /// Programs that were refused, each with the reason.
 #[derive(Debug, Default)]
-pub(crate) struct Refused(BTreeMap<&'static str, String>);
+pub(crate) struct Refused {
+    /// By the name of the program.
+    why: BTreeMap<&'static str, String>,
+    /// Programs that a test leaves out.
+    hidden: &'static [&'static str],
+}
 
 impl Refused {
+    /// These programs are left out, but not their copies.
+    #[cfg(test)]
+    pub(crate) const fn hiding(hidden: &'static [&'static str]) -> Self {
+        Self {
+            why: BTreeMap::new(),
+            hidden,
+        }
+    }
+
     /// Notes a program that was refused. False if this target cannot be captured without it, or if it was noted before.
     pub(crate) fn note(&mut self, program: &str, target: &Target, why: &str) -> bool {
         let known = OPTIONAL.iter().find(|known| {
-            known.program == program && (!known.follows || matches!(target, Target::Host))
+            known.program == without_copy(program)
+                && (!known.follows || matches!(target, Target::Host))
         });
         let Some(known) = known else {
             return false;
         };
-        self.0
+        self.why
             .insert(known.program, why.to_owned())
             // if it was noted before, leaving it out has not helped
             .is_none()
@@ -91,7 +111,7 @@ impl Refused {
 
     /// Whether this program was refused.
     pub(crate) fn has(&self, program: &str) -> bool {
-        self.0.contains_key(program)
+        self.hidden.contains(&program) || self.why.contains_key(without_copy(program))
     }
 
     /// What is missing. The log gets the kernel's own words.
@@ -99,7 +119,7 @@ impl Refused {
         OPTIONAL
             .iter()
             .filter_map(|known| {
-                let why = self.0.get(known.program)?;
+                let why = self.why.get(known.program)?;
                 tracing::warn!(
                     "the kernel refuses the program {}, so {} will be missing: {why}",
                     known.program,
@@ -140,6 +160,14 @@ mod tests {
                     libbpf: prog 'process_fork': failed to load: -13\n";
         assert_eq!(named(said), Some("process_fork"));
         assert_eq!(named("libbpf: map 'rings': failed to create"), None);
+    }
+
+    #[test]
+    fn copies_are_left_out_together() {
+        let mut refused = Refused::default();
+        assert!(refused.note("process_exec_copy1", &Target::Host, "no"));
+        assert!(refused.has("process_exec") && refused.has("process_exec_copy2"));
+        assert!(!refused.has("process_exit_copy1") && !refused.has("sys_exit"));
     }
 
     #[test]

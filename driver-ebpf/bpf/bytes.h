@@ -27,7 +27,12 @@ static __always_inline void op_str(const struct out *o, __u8 what, __u32 limit, 
 		room = o->chunk;
 	n = READ_USER_STR(at + HEAD, SIZED(room, CHUNK_MASK), from);
 	if (n == -EFAULT) {
+		/* all that the limit allows can be there, and nothing behind it: a path of 4096 bytes without an end */
 		status = LANNER_FAULT;
+		if (limit <= o->chunk && READ_USER(at + HEAD, SIZED(limit, CHUNK_MASK), from) == 0) {
+			len = limit;
+			status = LANNER_TRUNCATED;
+		}
 	} else if (n > 0) {
 		len = n - 1;
 		if (len > limit) {

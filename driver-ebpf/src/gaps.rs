@@ -104,7 +104,22 @@ pub fn always(host: &Host) -> Vec<Gap> {
             "",
         ),
     ];
-    gaps.push(Gap::named_files());
+    gaps.extend([
+        Gap::changed_memory(
+            "memory that a parameter points to is read when the call returns, but for paths of opens and programs, which \
+             the kernel knows: another thread can have changed it since the kernel read it",
+            "",
+        ),
+        Gap::named_files(),
+        Gap::own_roots(),
+        Gap::name_by_file(),
+        Gap::new(
+            "lanner's own programs and maps",
+            "who may call bpf(2) can detach or change them, after which events are missing and nothing says so",
+            "let no program that is watched have CAP_BPF or CAP_SYS_ADMIN; the default rule \"BPF used\" reports who calls \
+             bpf(2)",
+        ),
+    ]);
     gaps.push(Gap::new(
         "the file behind a descriptor that other threads replace at once",
         "it is looked up when the call that opened it returns: until then, a thread or process that shares the descriptors \

@@ -246,7 +246,12 @@ impl Interpreter<'_> {
     }
 
     fn string(&mut self, what: u8, limit: usize, at: u64) {
-        let (whole, more) = self.memory.string(at, limit, self.scratch);
+        let (mut whole, mut more) = self.memory.string(at, limit, self.scratch);
+        if !whole && self.scratch.len() == limit {
+            // all that the limit allows is there, and nothing behind it: a path of 4096 bytes without an end
+            whole = true;
+            more = true;
+        }
         if !whole {
             // as the kernel's string copy does: nothing, if a part cannot be read
             self.scratch.clear();

@@ -19,6 +19,8 @@ pub const fn has_narrow_pointers(layout: usize) -> bool {
 pub struct Structure {
     /// Its name in `structs.tbl`.
     pub name: &'static str,
+    /// The field that says how long the structure is, and its length where that field is 0.
+    pub sized: Option<(u8, u32)>,
     /// Its layouts: with 64-bit pointers, with 32-bit pointers, on aarch64, on arm.
     pub layouts: [Layout; 4],
 }

@@ -78,6 +78,28 @@ impl Syscall {
             .map_or(self, |at| &SYSCALLS[usize::from(at)])
     }
 
+    /// The return value as the call means it. Some calls return an `int`, whose upper half is not the sign: on x86_64,
+    /// modify_ldt(2) returns the error -22 as 4294967274.
+    pub fn result(&self, ret: i64) -> i64 {
+        match self.returns {
+            Returns::Int => i64::from(ret as i32),
+            Returns::Errno
+            | Returns::Fd
+            | Returns::Size
+            | Returns::Pid
+            | Returns::Child
+            | Returns::Ptr
+            | Returns::Fcntl
+            | Returns::Off
+            | Returns::Mode
+            | Returns::Uid
+            | Returns::Gid
+            | Returns::Hex
+            | Returns::I64
+            | Returns::None => ret,
+        }
+    }
+
     /// Whether it stands for all calls whose numbers the table does not have.
     pub fn is_unknown(&self) -> bool {
         self.name == super::UNKNOWN

@@ -9,6 +9,7 @@
 mod calls;
 mod error;
 mod files;
+mod login;
 mod opened;
 mod peek;
 mod rings;
@@ -154,7 +155,7 @@ fn search(peek: &mut Peek, off: &mut Offsets, me: u64) -> Option<()> {
             tasks::thread_pid(peek, off, &task, &family);
         }
         tasks::terminal(peek, off, &family);
-        tasks::loginuid(off, &task, &family);
+        login::loginuid(off, &task, &family);
     }
     let known = files::Known::open(peek)?;
     if files::descriptors(peek, off, &task, &known).is_some() {

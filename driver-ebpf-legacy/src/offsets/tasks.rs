@@ -164,7 +164,7 @@ pub(super) struct Family {
     middle: Caller,
     leaf: Caller,
     /// The leaf's task_struct.
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     /// The leaf has the ids [`UIDS`] and [`GIDS`].
     has_ids: bool,
     /// The session's controlling terminal.
@@ -535,42 +535,4 @@ fn read_signal(peek: &mut Peek, signal: u64) -> Option<Vec<u8>> {
     let bytes = peek.read(signal, 1024).or_else(|| peek.read(signal, 512))?;
     let one = u32_at(&bytes, 0)? <= 64 && u32_at(&bytes, 4)? == 1 && u32_at(&bytes, 8)? == 1;
     one.then_some(bytes)
-}
-
-/// Finds `loginuid` and `sessionid`, which are between `audit_context` and `seccomp`, a little after `signal`. Both are -1
-/// in a process without a login, and so are other numbers: the place that fits must be the only one.
-pub(super) fn loginuid(off: &mut Offsets, task: &[u8], family: &Family) -> Option<()> {
-    const NEAR: usize = 256;
-    let number = |path| {
-        std::fs::read_to_string(path)
-            .ok()?
-            .trim()
-            .parse::<u32>()
-            .ok()
-    };
-    let (loginuid, session) = (
-        number("/proc/self/loginuid")?,
-        number("/proc/self/sessionid")?,
-    );
-    let signal = off.task_signal as usize;
-    let fits = |bytes: &[u8], at: usize| {
-        let context = u64_at(bytes, at - 8)?;
-        let mode = u32_at(bytes, at + 8)?;
-        let ids = u32_at(bytes, at)? == loginuid && u32_at(bytes, at + 4)? == session;
-        Some(ids && (context == 0 || is_pointer(context)) && mode <= 2)
-    };
-    let mut found = offsets_of(task, loginuid).filter(|&at| {
-        at > 8
-            && (signal == 0 || (signal..signal + NEAR).contains(&at))
-            && [task, &family.bytes]
-                .iter()
-                .all(|bytes| fits(bytes, at) == Some(true))
-    });
-    let at = found.next()?;
-    if found.next().is_some() {
-        return None;
-    }
-    off.task_loginuid = offset(at);
-    off.have |= have::LOGINUID;
-    Some(())
 }

@@ -59,11 +59,13 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
         ),
         Gap::new(
             "resolved paths and ends of sockets",
-            "a new descriptor is not there yet when the call is entered",
+            "a new descriptor is not there yet when the call is entered; of a connection or a message, the address that \
+             the program passed is shown",
             trace,
         ),
-        Gap::new(
-            "calls whose memory another thread changes meanwhile",
+        Gap::own_roots(),
+        Gap::name_by_file(),
+        Gap::changed_memory(
             "the kernel reads that memory again when it makes the call: it can differ from what was captured \
              (seccomp_unotify(2))",
             trace,

@@ -118,7 +118,13 @@ fn gaps(host: &Host) -> Vec<Gap> {
              descriptors, can put another file in its place",
             "use an eBPF driver",
         ),
+        Gap::changed_memory(
+            "memory that a parameter points to is read when the call returns: another thread can have changed it since \
+             the kernel read it",
+            "",
+        ),
         Gap::named_files(),
+        Gap::own_roots(),
         Gap::new(
             "memory of files on a FUSE file system",
             "reading it waits for the file system's server, which can keep lanner waiting",

@@ -359,6 +359,10 @@ impl Made<'_> {
             }
             text.push(byte[0]);
         }
+        // all that the limit allows can be there, and nothing behind it
+        if text.len() as u64 == limit {
+            return (Status::Truncated, text);
+        }
         (Status::Fault, Vec::new())
     }
 

@@ -54,7 +54,7 @@ pub fn res(out: &mut String, event: &Event<'_>) -> bool {
     if event.has(Flags::NO_RESULT) {
         return false;
     }
-    let ret = event.header().ret;
+    let ret = super::returned(event);
     match errno::of(ret).map(errno::name) {
         None => out.push_str("SUCCESS"),
         Some(Some(name)) => out.push_str(name),
@@ -78,7 +78,7 @@ fn result(out: &mut String, event: &Event<'_>, call: &Syscall, style: Style) -> 
     if call.returns == Returns::None || event.has(Flags::NO_RESULT) {
         return false;
     }
-    let ret = event.header().ret;
+    let ret = call.result(event.header().ret);
     let name = errno::of(ret).and_then(errno::name);
     let _ = match (name, style) {
         (Some(name), Style::Short) => write!(out, "{name}"),

@@ -161,8 +161,9 @@ fn syscall(members: &mut Members<'_>, event: &Event<'_>) {
         members.key("ret").push_str("null");
         members.key("error").push_str("null");
     } else {
-        members.number("ret", header.ret);
-        error(members.key("error"), header.ret);
+        let ret = call.map_or(header.ret, |call| call.result(header.ret));
+        members.number("ret", ret);
+        error(members.key("error"), ret);
     }
 }
 

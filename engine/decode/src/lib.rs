@@ -45,6 +45,12 @@ pub fn capability(number: u64) -> Option<&'static str> {
     symbols::set("cap").and_then(|set| symbols::name(set, number))
 }
 
+/// The return value of an event, as its call means it.
+pub fn returned(event: &Event<'_>) -> i64 {
+    let ret = event.header().ret;
+    call(event).map_or(ret, |call| call.result(ret))
+}
+
 /// The call that an event is about, if the table has it.
 pub fn call(event: &Event<'_>) -> Option<&'static Syscall> {
     table::by_number(event.abi(), event.header().nr)

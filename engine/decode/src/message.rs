@@ -38,24 +38,21 @@ pub struct Messages<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Message `index` behind a register; none if the event has no part of it.
-    /// `received`: the kernel wrote the name.
-    pub(super) fn of(
-        event: &Event<'a>,
-        register: usize,
-        index: u8,
-        received: bool,
-    ) -> Option<Self> {
+    /// The message behind a register; none if the event has no part of it. `received`: the kernel wrote the name.
+    pub(super) fn of(event: &Event<'a>, register: usize, received: bool) -> Option<Self> {
+        event.parts(register).next()?;
+        Some(Self::at(event, register, 0, received))
+    }
+
+    /// Message `index` behind a register. It may have no part at all: a datagram without data, to the connected end.
+    fn at(event: &Event<'a>, register: usize, index: u8, received: bool) -> Self {
         let part = |part| {
             event
                 .parts(register)
                 .find(|a| a.index == index && a.part == part)
         };
         let (name, data, control) = (part(Part::Name), part(Part::Data), part(Part::Control));
-        if name.is_none() && data.is_none() && control.is_none() {
-            return None;
-        }
-        Some(Self {
+        Self {
             name: name.and_then(|name| {
                 if received {
                     SockAddr::of_kernel(event, &name)
@@ -66,7 +63,7 @@ impl<'a> Message<'a> {
             data,
             control,
             narrow: variant::is_narrow(event),
-        })
+        }
     }
 }
 
@@ -97,7 +94,9 @@ impl<'a> Messages<'a> {
     /// The messages that were captured, in their order.
     pub fn iter(&self) -> impl Iterator<Item = Message<'a>> + use<'a> {
         let (event, register, received) = (self.event, self.register, self.received);
-        (0_u8..64).map_while(move |index| Message::of(&event, register, index, received))
+        let last = event.parts(register).map(|part| part.index).max();
+        let captured = 0..last.map_or(0, |last| last + 1);
+        captured.map(move |index| Message::at(&event, register, index, received))
     }
 
     /// The gathered bytes of the first one.

@@ -133,7 +133,7 @@ impl Forms for Number {
             Reading::DirFd => decimal(out, self.int()),
             Reading::Id if self.id() == u32::MAX => out.push_str("-1"),
             Reading::Id => decimal(out, self.id()),
-            Reading::Mode => mode(out, self.low().into()),
+            Reading::Mode => mode(out, self.bits),
             Reading::FileType => file_type(out, self.low()),
             Reading::Signal => signal(out, self.signal()),
             Reading::Device => {
@@ -166,11 +166,10 @@ impl Forms for Number {
             Reading::DirFd => decimal(out, self.int()),
             Reading::Id if self.id() == u32::MAX => out.push_str("-1"),
             Reading::Id => decimal(out, self.id()),
-            Reading::Mode
-            | Reading::FileType
-            | Reading::IpcKey
-            | Reading::Ioprio
-            | Reading::WaitStatus => decimal(out, self.low()),
+            Reading::FileType | Reading::IpcKey | Reading::Ioprio | Reading::WaitStatus => {
+                decimal(out, self.low())
+            }
+            Reading::Mode => decimal(out, self.bits),
             Reading::Signal => {
                 out.push('"');
                 signal(out, self.signal());

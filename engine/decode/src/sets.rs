@@ -8,7 +8,14 @@ use super::symbols;
 
 /// Signals; number 1 is the lowest bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Signals(pub u64);
+pub struct Signals {
+    /// One bit for each signal.
+    pub bits: u64,
+    /// How many signals the set has room for.
+    pub room: u32,
+    /// Not all of the set was captured.
+    pub cut: bool,
+}
 
 /// Capabilities; `CAP_CHOWN`, number 0, is the lowest bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,11 +31,15 @@ pub struct Bits<'a> {
 
 impl Signals {
     /// The signals in the first 64 bits.
-    pub(super) fn of_memory(bytes: &[u8]) -> Self {
+    pub(super) fn of_memory(bytes: &[u8], cut: bool) -> Self {
         let mut all = [0; 8];
         let len = bytes.len().min(8);
         all[..len].copy_from_slice(&bytes[..len]);
-        Self(u64::from_ne_bytes(all))
+        Self {
+            bits: u64::from_ne_bytes(all),
+            room: 8 * len as u32,
+            cut,
+        }
     }
 }
 
@@ -51,8 +62,13 @@ impl<'a> Bits<'a> {
 impl Forms for Signals {
     /// Names without their prefix. If more than half of the signals are in the set, strace lists the others.
     fn text(&self, out: &mut String) {
-        let inverted = self.0.count_ones() > 32;
-        let shown = if inverted { !self.0 } else { self.0 };
+        let all = u64::MAX.checked_shr(64 - self.room).unwrap_or_default();
+        let inverted = self.bits.count_ones() > self.room / 2;
+        let shown = if inverted {
+            !self.bits & all
+        } else {
+            self.bits
+        };
         out.push_str(if inverted { "~[" } else { "[" });
         let mut space = "";
         for at in ones(shown) {
@@ -62,12 +78,15 @@ impl Forms for Signals {
             };
             space = " ";
         }
+        if self.cut {
+            let _ = write!(out, "{space}...");
+        }
         out.push(']');
     }
 
     fn json(&self, out: &mut String) {
         let mut inside = Members::array(out);
-        for at in ones(self.0) {
+        for at in ones(self.bits) {
             json::signal(inside.item(), at + 1);
         }
         inside.end();

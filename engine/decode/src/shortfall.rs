@@ -93,6 +93,11 @@ fn shortfall(event: &Event<'_>, call: &Syscall, at: usize, value: &Value<'_>) ->
             worst = Short::worse(worst, attached.status);
         }
     }
+    if let Value::Messages(messages) = value
+        && (messages.iter().count() as u64) < messages.count
+    {
+        worst = Short::worse(worst, Status::Truncated);
+    }
     // these strings can be a fact's
     if let Value::Strings(strings) = value {
         worst = Short::worse(worst, strings.0.status);

@@ -8,7 +8,7 @@ use driver_api::event::{Attachment, Event, Fact, Status};
 use super::buffer::quote;
 use super::forms::{Forms, Style};
 use super::json::{self, Members};
-use super::symbols::{hex, named};
+use super::symbols::{self, Remark, hex, named, write_flags};
 
 /// `AF_UNIX`.
 pub const UNIX: u16 = 1;
@@ -20,6 +20,8 @@ pub const INET6: u16 = 10;
 pub const NETLINK: u16 = 16;
 /// `AF_PACKET`.
 pub const PACKET: u16 = 17;
+/// `AF_VSOCK`.
+pub const VSOCK: u16 = 40;
 
 /// A socket address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +72,15 @@ pub enum SockAddr<'a> {
         /// The link-layer address.
         addr: &'a [u8],
     },
+    /// `struct sockaddr_vm` (vsock(7)).
+    Vsock {
+        /// The virtual machine, `VMADDR_CID_*`.
+        cid: u32,
+        /// Host order.
+        port: u32,
+        /// `VMADDR_FLAG_*`.
+        flags: u8,
+    },
     /// Another family, or an address that is too short for its family.
     Other {
         /// `AF_*`.
@@ -116,6 +127,7 @@ impl<'a> SockAddr<'a> {
             INET6 => Self::inet6(bytes),
             NETLINK => Self::netlink(bytes),
             PACKET => Self::packet(bytes),
+            VSOCK => Self::vsock(bytes),
             _ => None,
         };
         Some(known.unwrap_or(Self::Other { family, data }))
@@ -149,6 +161,7 @@ impl<'a> SockAddr<'a> {
             Self::Unix(_) | Self::Abstract(_) | Self::Unnamed => UNIX,
             Self::Netlink { .. } => NETLINK,
             Self::Packet { .. } => PACKET,
+            Self::Vsock { .. } => VSOCK,
             Self::Other { family, .. } => *family,
         }
     }
@@ -182,6 +195,15 @@ impl<'a> SockAddr<'a> {
         Some(Self::Netlink {
             pid: u32::from_ne_bytes(bytes_at(bytes, 4)?),
             groups: u32::from_ne_bytes(bytes_at(bytes, 8)?),
+        })
+    }
+
+    fn vsock(bytes: &[u8]) -> Option<Self> {
+        bytes.get(..16)?;
+        Some(Self::Vsock {
+            port: u32::from_ne_bytes(bytes_at(bytes, 4)?),
+            cid: u32::from_ne_bytes(bytes_at(bytes, 8)?),
+            flags: *bytes.get(12)?,
         })
     }
 
@@ -268,6 +290,16 @@ impl Forms for SockAddr<'_> {
                     out.push(']');
                 }
             }
+            Self::Vsock { cid, port, flags } => {
+                out.push_str(", svm_cid=");
+                named(out, "vsock_cid", u64::from(*cid));
+                out.push_str(", svm_port=");
+                named(out, "vsock_port", u64::from(*port));
+                out.push_str(", svm_flags=");
+                if let Some(set) = symbols::set("vsock_flags") {
+                    write_flags(out, set, u64::from(*flags), Remark::With);
+                }
+            }
             Self::Other { data: [], .. } => {}
             Self::Other { data, .. } => {
                 out.push_str(", sa_data=");
@@ -322,6 +354,13 @@ impl Forms for SockAddr<'_> {
                 let bytes: Vec<String> = addr.iter().map(|byte| format!("{byte:02x}")).collect();
                 inside.word("addr", &bytes.join(":"));
             }
+            Self::Vsock { cid, port, flags } => {
+                inside.number("cid", cid);
+                inside.number("port", port);
+                if *flags != 0 {
+                    inside.number("flags", flags);
+                }
+            }
             Self::Other { data, .. } => json::string(inside.key("data"), data),
         }
         inside.end();
@@ -334,9 +373,12 @@ impl Forms for SockAddr<'_> {
             Self::Unix(path) => write!(out, "{}", String::from_utf8_lossy(path)),
             Self::Abstract(name) => write!(out, "@{}", String::from_utf8_lossy(name)),
             Self::Unnamed => Ok(()),
-            Self::Netlink { .. } | Self::Packet { .. } | Self::Other { .. } => {
-                write!(out, "family {}", self.family())
-            }
+            Self::Netlink { pid, groups } => write!(out, "netlink:{pid}:{groups:#x}"),
+            Self::Packet {
+                protocol, index, ..
+            } => write!(out, "packet:{index}:{protocol:#x}"),
+            Self::Vsock { cid, port, .. } => write!(out, "vsock:{cid}:{port}"),
+            Self::Other { family, .. } => write!(out, "family {family}"),
         };
         true
     }

@@ -1,10 +1,11 @@
 //! Structures and arrays, as `structs.tbl` lays them out.
 
+use std::fmt::Write as _;
 use std::net::Ipv6Addr;
 
 use driver_api::table::{Buffer, Field, Kind, Structure, Width, has_narrow_pointers};
 
-use super::buffer::Inline;
+use super::buffer::{Inline, quote};
 use super::forms::{Forms, Style, and_more, list};
 use super::json::Members;
 use super::number::{self, Number};
@@ -19,6 +20,8 @@ pub struct Struct<'a> {
     of: &'static Structure,
     layout: usize,
     bytes: &'a [u8],
+    /// The structure goes on behind what was captured.
+    cut: bool,
 }
 
 /// An array in the bytes of an event.
@@ -45,8 +48,43 @@ pub struct FieldValue<'a> {
 }
 
 impl<'a> Struct<'a> {
-    pub(super) fn new(of: &'static Structure, layout: usize, bytes: &'a [u8]) -> Self {
-        Self { of, layout, bytes }
+    pub(super) fn new(of: &'static Structure, layout: usize, bytes: &'a [u8], cut: bool) -> Self {
+        let mut new = Self {
+            of,
+            layout,
+            bytes,
+            cut,
+        };
+        if let Some((field, first)) = of.sized
+            && let Some(said) = new.number(field)
+        {
+            let said = if said == 0 { first.into() } else { said };
+            let all = bytes.len() as u64;
+            new.cut = said > all;
+            // the field is always there: even a length that the kernel refuses is shown
+            let end = new.end_of(field).max(said.min(all) as usize);
+            new.bytes = bytes.get(..end).unwrap_or(bytes);
+        }
+        new
+    }
+
+    /// Where a field ends.
+    fn end_of(&self, at: u8) -> usize {
+        self.fields_of().get(usize::from(at)).map_or(0, |field| {
+            field.offset as usize + field.kind.size(self.layout).unwrap_or(0)
+        })
+    }
+
+    /// What was captured behind the last field that is known, where it is not 0, and where it begins: a newer
+    /// version of the structure has fields there.
+    fn unknown(&self) -> Option<(usize, &'a [u8])> {
+        let size = self.of.layouts[self.layout].size as usize;
+        let last = self.fields_of().last()?;
+        if matches!(last.kind, Kind::Rest) {
+            return None;
+        }
+        let rest = self.bytes.get(size..)?;
+        rest.iter().any(|byte| *byte != 0).then_some((size, rest))
     }
 
     /// The name of the structure.
@@ -66,7 +104,7 @@ impl<'a> Struct<'a> {
     /// Calls `sink` with every field that was captured whole, in order, and with the fields of a field named
     /// `_` in its place. True: some fields were not captured.
     pub fn fields(&self, sink: &mut dyn FnMut(FieldValue<'a>)) -> bool {
-        let mut cut = false;
+        let mut cut = self.cut && self.bytes.len() >= self.of.layouts[self.layout].size as usize;
         for field in self.fields_of() {
             if field.name.starts_with("__") {
                 continue;
@@ -82,9 +120,9 @@ impl<'a> Struct<'a> {
                     value,
                     counts,
                 }),
-                // a field after the end of a shorter version of the structure is not missing
+                // a field after the end of a shorter version of the structure is not missing, half a field is
                 (_, None) => {
-                    cut |= counts && self.bytes.len() < self.of.layouts[self.layout].size as usize;
+                    cut |= counts && (self.cut || (field.offset as usize) < self.bytes.len());
                 }
             }
         }
@@ -179,13 +217,16 @@ fn in_place<'a>(kind: &Kind, layout: usize, bytes: &'a [u8]) -> Option<Value<'a>
         }
         Kind::Rest => Value::Inline(Inline(bytes)),
         // a structure can be captured in part
-        Kind::Struct(of, None) => Value::Struct(Struct::new(of, layout, own.unwrap_or(bytes))),
+        Kind::Struct(of, None) => {
+            let cut = own.is_none();
+            Value::Struct(Struct::new(of, layout, own.unwrap_or(bytes), cut))
+        }
         Kind::Chars(_) => {
             let all = own?;
             Value::Inline(Inline(all.split(|b| *b == 0).next().unwrap_or(all)))
         }
         Kind::Raw(_) => Value::Inline(Inline(own?)),
-        Kind::Buffer(Buffer::Sigset, _) => Value::Signals(Signals::of_memory(own?)),
+        Kind::Buffer(Buffer::Sigset, _) => Value::Signals(Signals::of_memory(own?, false)),
         Kind::Buffer(Buffer::SockAddr, _) => Value::SockAddr(SockAddr::parse(own?)?),
         Kind::Array(of, _) => Value::Array(Array::new(of, layout, own?, false, false)),
         // no field of a structure is of these kinds
@@ -232,6 +273,11 @@ impl Forms for Struct<'_> {
             out.push('=');
             field.value.text(out);
         });
+        if let Some((at, bytes)) = self.unknown() {
+            let last = self.bytes.len() - 1;
+            let _ = write!(out, ", /* bytes {at}..{last} */ ");
+            quote(out, bytes);
+        }
         if cut {
             out.push_str(if first { "..." } else { ", ..." });
         }

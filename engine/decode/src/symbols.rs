@@ -50,9 +50,21 @@ impl Forms for Enum {
 
     fn falco(&self, out: &mut String, style: Style) -> bool {
         meaning(out, style, &self.0, |out| {
-            write_enum(out, self.1, self.0, Remark::Without);
+            match falco_names(self.1, self.0) {
+                Some(names) => out.push_str(names),
+                None => write_enum(out, self.1, self.0, Remark::Without),
+            }
         });
         true
+    }
+}
+
+/// The names of a value that has several in Falco, which writes all of them.
+fn falco_names(set: &SymbolSet, value: u64) -> Option<&'static str> {
+    match (set.name, value) {
+        ("sock_domain", 1) => Some("AF_LOCAL|AF_UNIX"),
+        ("sock_domain", 16) => Some("AF_ROUTE|AF_NETLINK"),
+        _ => None,
     }
 }
 

@@ -7,23 +7,32 @@
 use std::fmt::Write as _;
 
 use driver_api::event::{Attachment, Event, Flags, Kind as EventKind, Loss, Status};
-use driver_api::table::{Returns, Syscall};
+use driver_api::table::{Kind, Number, Returns, Syscall};
 
 use super::buffer::Strings;
-use super::forms::Forms;
+use super::forms::{Forms, and_more, list};
 use super::number::{mode, pointer, signal};
 use super::symbols::{self, Enum, Remark, hex, write_enum, write_flags};
 use super::value::{self, Value};
 use super::{call, errno, variant};
 
+/// Appends what is known of a descriptor of the event's thread, or of `AT_FDCWD`, after its number.
+pub type Behind<'a> = dyn FnMut(&mut String, i32) + 'a;
+
 /// Appends an event, without a newline: a call with its result, or another event.
 pub fn line(out: &mut String, event: &Event<'_>) {
+    line_with(out, event, &mut |_, _| {});
+}
+
+/// Appends an event as [`line`] does, and what is behind the descriptors that are parameters, elements of an array, or
+/// the result.
+pub fn line_with(out: &mut String, event: &Event<'_>, behind: &mut Behind<'_>) {
     let header = event.header();
     match event.kind() {
         EventKind::Syscall | EventKind::Exec => match call(event) {
             Some(call) => {
-                parameters(out, event, call);
-                result(out, event, call);
+                parameters_with(out, event, call, behind);
+                result(out, event, call, behind);
             }
             None => unknown(out, event),
         },
@@ -80,6 +89,10 @@ fn unknown(out: &mut String, event: &Event<'_>) {
 
 /// Appends a call's name and its parameters in parentheses.
 pub fn parameters(out: &mut String, event: &Event<'_>, call: &Syscall) {
+    parameters_with(out, event, call, &mut |_, _| {});
+}
+
+fn parameters_with(out: &mut String, event: &Event<'_>, call: &Syscall, behind: &mut Behind<'_>) {
     out.push_str(call.name);
     out.push('(');
     if call.name == "clone" {
@@ -95,7 +108,27 @@ pub fn parameters(out: &mut String, event: &Event<'_>, call: &Syscall) {
             if at > 0 {
                 out.push_str(", ");
             }
+            let kind = variant::meaning(event, call, &call.params[at]).kind;
+            if let (Value::Array(array), Kind::Array(of, _)) = (value, kind)
+                && is_descriptor(of)
+            {
+                list(out, array.iter(), |out, value| {
+                    value.text(out);
+                    if let Value::Number(number) = value {
+                        say_behind(out, number.signed(), behind);
+                    }
+                });
+                if array.cut {
+                    and_more(out);
+                }
+                continue;
+            }
             parameter(out, event, call, at, &value);
+            if let Value::Number(number) = value
+                && is_descriptor(&kind)
+            {
+                say_behind(out, number.signed(), behind);
+            }
         }
     }
     out.push(')');
@@ -146,6 +179,17 @@ fn parameter(out: &mut String, event: &Event<'_>, call: &Syscall, at: usize, val
     }
 }
 
+/// Whether it is a number of a descriptor.
+fn is_descriptor(kind: &Kind) -> bool {
+    matches!(kind, Kind::Number(Number::Fd | Number::DirFd, _))
+}
+
+fn say_behind(out: &mut String, fd: i64, behind: &mut Behind<'_>) {
+    if let Ok(fd) = i32::try_from(fd) {
+        behind(out, fd);
+    }
+}
+
 fn environment(out: &mut String, all: &Attachment<'_>) {
     let count = all.strings().count();
     let least = if all.status == Status::Whole {
@@ -157,8 +201,8 @@ fn environment(out: &mut String, all: &Attachment<'_>) {
     let _ = write!(out, " /* {least}{count} var{s} */");
 }
 
-fn result(out: &mut String, event: &Event<'_>, call: &Syscall) {
-    let ret = event.header().ret;
+fn result(out: &mut String, event: &Event<'_>, call: &Syscall, behind: &mut Behind<'_>) {
+    let ret = call.result(event.header().ret);
     if call.returns == Returns::None || event.has(Flags::NO_RESULT) {
         out.push_str(" = ?");
         return;
@@ -177,9 +221,12 @@ fn result(out: &mut String, event: &Event<'_>, call: &Syscall) {
             mode(out, ret.cast_unsigned());
         }
         Returns::Fcntl if ret != 0 => fcntl(out, variant::raw(event, call, 1), ret),
+        Returns::Fd => {
+            outcome(out, ret);
+            say_behind(out, ret, behind);
+        }
         Returns::Fcntl
         | Returns::Errno
-        | Returns::Fd
         | Returns::Size
         | Returns::Pid
         | Returns::Child
@@ -187,6 +234,7 @@ fn result(out: &mut String, event: &Event<'_>, call: &Syscall) {
         | Returns::Uid
         | Returns::Gid
         | Returns::I64
+        | Returns::Int
         | Returns::None => outcome(out, ret),
     }
 }

@@ -188,7 +188,7 @@ fn memory<'a>(
     match kind {
         Kind::Msghdr => {
             let received = param.written == Written::Success;
-            return Message::of(event, register, 0, received).map(Value::Message);
+            return Message::of(event, register, received).map(Value::Message);
         }
         Kind::Buffer(Buffer::Mmsghdr, len) => {
             let received = param.written == Written::Success;
@@ -211,13 +211,13 @@ fn memory<'a>(
     Some(match kind {
         Kind::Str | Kind::Path(_) => Value::Str(Str(attached)),
         Kind::Strv => Value::Strings(Strings(attached)),
-        Kind::Struct(of, _) => Value::Struct(Struct::new(of, layout, bytes)),
+        Kind::Struct(of, _) => Value::Struct(Struct::new(of, layout, bytes, cut)),
         Kind::Array(of, len) => {
             let single = matches!(len.from, LenFrom::Const(1));
             Value::Array(Array::new(of, layout, bytes, single, cut))
         }
         Kind::Pointers(of, _) => Value::Array(Array::new(of, layout, bytes, false, cut)),
-        Kind::SigArg => Value::Signals(Signals::of_memory(bytes)),
+        Kind::SigArg => Value::Signals(Signals::of_memory(bytes, cut)),
         Kind::Buffer(buffer, _) => match buffer {
             Buffer::Bytes | Buffer::Iovec | Buffer::Pages | Buffer::MsgBuf | Buffer::Mmsghdr => {
                 Value::Bytes(Bytes(attached))
@@ -226,7 +226,7 @@ fn memory<'a>(
                 Value::SockAddr(SockAddr::of_kernel(event, &attached)?)
             }
             Buffer::SockAddr => Value::SockAddr(SockAddr::parse(bytes)?),
-            Buffer::Sigset => Value::Signals(Signals::of_memory(bytes)),
+            Buffer::Sigset => Value::Signals(Signals::of_memory(bytes, cut)),
             Buffer::FdSet | Buffer::CpuSet | Buffer::NodeMask => Value::Bits(Bits { bytes, cut }),
             Buffer::SockOption => Value::SockOption(SockOption(attached)),
             Buffer::Dirents64 => Value::Dirents(Dirents::new(bytes, Form::Wide, cut)),

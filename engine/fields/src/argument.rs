@@ -399,7 +399,11 @@ fn string<'a>(view: &View<'a>, at: u8) -> Value<'a> {
 
 fn fact<'a>(view: &View<'a>, fact: Fact) -> Value<'a> {
     let event: &Event<'a> = view.event;
+    // as in Falco, calls that send and receive have it as well, and the end that connected comes first
+    let socket = view.descriptor().filter(|socket| socket.kind.is_inet());
+    let name = socket.map(|socket| &*socket.name);
     match fact {
+        Fact::Tuple if name.is_some_and(|name| !name.is_empty()) => text(name),
         Fact::Tuple => match event.tuple() {
             Some(tuple) => Value::String(view.scratch.text(|out| {
                 let (local, remote) = inspect::ends(&tuple).unzip();

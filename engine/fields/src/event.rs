@@ -77,7 +77,7 @@ pub(super) fn at_entry(event: &Event<'_>) -> bool {
 }
 
 pub(super) fn has_failed(event: &Event<'_>) -> bool {
-    !event.has(Flags::NO_RESULT) && (-4095..0).contains(&event.header().ret)
+    !event.has(Flags::NO_RESULT) && (-4095..0).contains(&decode::returned(event))
 }
 
 pub(super) fn result<'a>(view: &View<'a>) -> Value<'a> {
@@ -94,7 +94,7 @@ pub(super) fn result<'a>(view: &View<'a>) -> Value<'a> {
 
 pub(super) fn raw_result<'a>(view: &View<'a>) -> Value<'a> {
     if has_result(view) {
-        Value::I64(view.event.header().ret)
+        Value::I64(decode::returned(view.event))
     } else {
         Value::None
     }

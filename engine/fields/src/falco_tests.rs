@@ -48,6 +48,26 @@ fn ids_of_a_call_are_names_as_in_falco() {
 }
 
 #[test]
+fn the_tuple_of_a_call_begins_with_the_end_that_connected() {
+    let (here, there) = (([10, 0, 0, 1], 80), ([1, 1, 1, 1], 4000));
+    let accept = Ev::call(22, "accept", &[3, 0, 0], 4).tuple(here, there);
+    let both = [("evt.arg.tuple", s("1.1.1.1:4000->10.0.0.1:80"))];
+    expect(&[accept.clone()], &both);
+    // calls that move data have no such fact
+    expect(
+        &[
+            accept.clone(),
+            Ev::call(22, "sendto", &[4, 1, 2, 0, 0, 0], 2),
+        ],
+        &both,
+    );
+    let connect = Ev::call(22, "connect", &[3, 1, 16], 0).tuple(there, here);
+    expect(&[connect], &both);
+    let file = Ev::call(22, "sendto", &[9, 1, 2, 0, 0, 0], -88);
+    expect(&[file], &[("evt.arg.tuple", NONE)]);
+}
+
+#[test]
 fn event_types_have_the_names_of_falco() {
     let registry = FieldRegistry::new("host");
     let number = |name: &str| registry.event_type(name).unwrap();

@@ -432,7 +432,11 @@ pub(super) fn exe_flags<'a>(view: &View<'a>) -> Value<'a> {
         return Value::None;
     };
     let layer = view.inspector.program_layer(process);
-    let writable = matches!(is_exe_writable(view), Value::Bool(true));
+    let writable = is_exe_writable(view);
+    if matches!(writable, Value::None) && layer.is_none() && !process.memfd {
+        return Value::None;
+    }
+    let writable = matches!(writable, Value::Bool(true));
     let flags = [
         ("EXE_WRITABLE", writable),
         ("EXE_UPPER_LAYER", layer == Some(Layer::Upper)),

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use driver_api::event::{Event, Fact, Part};
+use driver_api::event::{Attachment, Event, Fact, Flags, Part};
 
 use super::descriptor::{Connection, Descriptor, DescriptorKind, Role, Socket};
 use super::effects;
@@ -42,6 +42,13 @@ fn datagram_role(socket: &Socket, remote: u16, sends: bool) -> Role {
     }
 }
 
+/// The address in message `index` behind a parameter.
+fn name_of<'a>(event: &Event<'a>, at: usize, index: u8) -> Option<Attachment<'a>> {
+    event
+        .parts(at)
+        .find(|part| part.index == index && part.part == Part::Name)
+}
+
 impl Inspector {
     pub(super) fn connect(&mut self, call: &Call<'_, '_>, seen: &mut Seen) {
         let said = call.event.argument(1);
@@ -49,12 +56,7 @@ impl Inspector {
         if address == Some(Address::None) {
             return self.disconnect(call, seen);
         }
-        let connection = if call.ret < 0 {
-            Connection::Pending
-        } else {
-            Connection::Made
-        };
-        self.set_remote(call, address, connection, seen);
+        self.set_remote(call, address, seen);
     }
 
     /// connect(2) with `AF_UNSPEC`: the socket has no other end any more.
@@ -81,7 +83,7 @@ impl Inspector {
         let (Peer::To { at, .. } | Peer::From { at }) = peer;
         let at = usize::from(at);
         let said = match at {
-            1 => call.event.part(at, Part::Name),
+            1 => name_of(call.event, at, 0),
             _ => call.event.argument(at),
         };
         let address = said.as_ref().and_then(|said| sockets::address(said.bytes));
@@ -90,16 +92,11 @@ impl Inspector {
         if sockets::is_stream(socket.protocol) {
             if matches!(peer, Peer::To { opens: true, .. }) && socket.connection == Connection::None
             {
-                let connection = if call.ret < 0 {
-                    Connection::Pending
-                } else {
-                    Connection::Made
-                };
-                self.set_remote(call, address, connection, seen);
+                self.set_remote(call, address, seen);
             }
             return;
         }
-        if call.ret >= 0 {
+        if call.ret >= 0 || call.entered {
             self.message(call, address, matches!(peer, Peer::To { .. }), seen);
         }
     }
@@ -114,16 +111,14 @@ impl Inspector {
         };
         let header = event.header();
         let next = seen.message.saturating_add(1);
-        if i64::from(next) >= header.ret {
+        if !event.has(Flags::ENTRY) && i64::from(next) >= header.ret {
             return false;
         }
-        let mut parts = event.parts(1).filter(|part| part.index == next);
-        let Some(first) = parts.next() else {
+        // a message may have neither a name nor data
+        if event.parts(1).all(|part| part.index < next) {
             return false;
-        };
-        let name = std::iter::once(first)
-            .chain(parts)
-            .find(|part| part.part == Part::Name);
+        }
+        let name = name_of(event, 1, next);
         seen.message = next;
         seen.kept = None;
         seen.name_changed = false;
@@ -187,13 +182,7 @@ impl Inspector {
     }
 
     /// A socket refers to another end from now on.
-    fn set_remote(
-        &mut self,
-        call: &Call<'_, '_>,
-        address: Option<Address<'_>>,
-        connection: Connection,
-        seen: &mut Seen,
-    ) {
+    fn set_remote(&mut self, call: &Call<'_, '_>, address: Option<Address<'_>>, seen: &mut Seen) {
         let fd = call.fd(0);
         let fact = call.event.tuple().and_then(|tuple| sockets::ends(&tuple));
         if fact.is_none() && address.is_none() {
@@ -231,7 +220,7 @@ impl Inspector {
                 (None, _) => return,
             }
             socket.role = Role::Client;
-            socket.connection = connection;
+            socket.connection = call.connection();
             self.files.pool.socket(DescriptorKind::Ipv4, socket)
         };
         self.replace(call, fd, descriptor, seen);

@@ -1,5 +1,8 @@
 //! Compares descriptors with /proc while the driver keeps the thread of an event stopped. Closing is not captured then,
 //! so the state may still have a file that was closed; but /proc has the descriptors as the call found them.
+//!
+//! A driver that reports calls when they are entered, and not how they end, does not say what descriptors become. So
+//! they are compared as well: a number cannot get another meaning before the next event, apart from being closed.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,11 +11,12 @@ use driver_api::event::Header;
 
 use super::Inspector;
 use super::descriptor::{Descriptor, DescriptorKind};
+use super::fd_passing::LOOKUPS_PER_S;
 use super::fill::{self, O_CLOEXEC};
 use super::follow::fd_in;
+use super::net_table;
 use super::proc_fs::ProcFs;
 use super::process_table::ProcessKey;
-use super::sockets;
 
 impl Inspector {
     /// Compares the arguments that are descriptors with /proc. `arguments` has one bit for each.
@@ -20,13 +24,14 @@ impl Inspector {
         for (at, argument) in header.args.into_iter().enumerate() {
             let fd = fd_in(argument);
             if arguments & (1 << at) != 0 && fd >= 0 {
-                self.compare_descriptor(header.tid, key, fd);
+                self.compare_descriptor(header, key, fd);
             }
         }
     }
 
     /// Compares one descriptor with /proc. If it is unknown or another one, it is taken from there.
-    pub(super) fn compare_descriptor(&mut self, tid: u32, key: ProcessKey, fd: i32) {
+    pub(super) fn compare_descriptor(&mut self, header: &Header, key: ProcessKey, fd: i32) {
+        let tid = header.tid;
         let Some(files) = self.files_of(key, tid) else {
             return;
         };
@@ -38,7 +43,13 @@ impl Inspector {
             return;
         };
         let known = self.files.get(files, fd);
-        if known.is_some_and(|entry| is_behind(&entry.descriptor, &link)) {
+        // the state has not seen which sockets were made and closed, unless the driver stops threads
+        let may_differ = !self.held && fill::socket_inode(&link).is_some();
+        if known.is_some_and(|entry| !may_differ && is_behind(&entry.descriptor, &link)) {
+            return;
+        }
+        if may_differ && !self.lookups.take(header.time_ns, LOOKUPS_PER_S) {
+            self.files.remove(files, fd);
             return;
         }
         let flags = proc_fs.descriptor_flags(tid, fd);
@@ -97,9 +108,7 @@ impl Inspector {
 fn found(proc_fs: &ProcFs, tid: u32, fd: i32, link: &[u8]) -> Descriptor {
     match fill::socket_inode(link) {
         None => fill::from_link(link, proc_fs.descriptor_flags(tid, fd)),
-        Some(inode) => sockets::net_table(proc_fs, tid)
-            .remove(&inode)
-            .unwrap_or_else(|| Descriptor::bare(DescriptorKind::Other)),
+        Some(inode) => net_table::one(proc_fs, tid, fd, inode),
     }
 }
 

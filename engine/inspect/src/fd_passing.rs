@@ -34,7 +34,7 @@ pub fn pidfd_target(descriptor: &Descriptor) -> Option<u32> {
 }
 
 /// The most unknown descriptors that are looked up in /proc in one second of event time.
-const LOOKUPS_PER_S: u32 = 500;
+pub(super) const LOOKUPS_PER_S: u32 = 500;
 
 /// Limits how often something is done per second of event time.
 #[derive(Debug, Default)]
@@ -68,7 +68,7 @@ impl Inspector {
         {
             return;
         }
-        self.compare_descriptor(header.tid, key, fd);
+        self.compare_descriptor(header, key, fd);
     }
 
     /// recvmsg(2), recvmmsg(2): received descriptors are new, whatever their numbers referred to before.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use driver_api::event::Header;
 
 use super::descriptor::{Descriptor, DescriptorKind, FilesId};
+use super::net_table::{self, NetTable};
 use super::proc_fs::{ProcFs, Snapshot};
 use super::process::{Credentials, Process, Thread};
 use super::process_table::ProcessKey;
-use super::sockets::{self, NetTable};
 use super::{Inspector, clock};
 
 pub(super) const O_CLOEXEC: u64 = 0o2_000_000;
@@ -226,20 +226,23 @@ impl Inspector {
         let mut namespace = None;
         for (fd, link, flags) in proc_fs.descriptors(pid, self.max_descriptors) {
             let descriptor = match socket_inode(&link) {
-                None => from_link(&link, flags),
+                None => Arc::new(from_link(&link, flags)),
                 Some(inode) => {
                     let namespace = namespace.get_or_insert_with(|| {
                         let name = proc_fs.link(pid, "ns/net").unwrap_or_default();
                         nets.entry(name.clone())
-                            .or_insert_with(|| sockets::net_table(proc_fs, pid));
+                            .or_insert_with(|| net_table::all(proc_fs, pid));
                         name
                     });
-                    let known = nets.get(namespace).and_then(|net| net.get(&inode)).cloned();
-                    known.unwrap_or_else(|| Descriptor::bare(DescriptorKind::Other))
+                    let unlisted = || Arc::new(net_table::unlisted(proc_fs, pid, fd));
+                    match nets.get_mut(namespace) {
+                        Some(net) => Arc::clone(net.entry(inode).or_insert_with(unlisted)),
+                        None => unlisted(),
+                    }
                 }
             };
             self.files
-                .insert(files, fd, Arc::new(descriptor), flags & O_CLOEXEC != 0);
+                .insert(files, fd, descriptor, flags & O_CLOEXEC != 0);
         }
     }
 

@@ -7,7 +7,7 @@ use driver_api::event::layout::FLAGS_UNKNOWN;
 use driver_api::event::{Abi, Event, Fact, Flags, Header, Status};
 use driver_api::table::Syscall;
 
-use super::descriptor::{Descriptor, DescriptorKind, FileId, Role, Socket};
+use super::descriptor::{Connection, Descriptor, DescriptorKind, FileId, Role, Socket};
 use super::effects::{self, CloseOnExec, Effect, FdOf, OpenFlags};
 use super::endpoints::Peer;
 use super::process_table::ProcessKey;
@@ -93,8 +93,11 @@ pub(super) struct Call<'a, 'e> {
     pub(super) key: ProcessKey,
     pub(super) args: [u64; 6],
     pub(super) ret: i64,
-    /// Whether /proc was read after this call: the state already has the effect.
+    /// Whether the effect is only for the event itself: /proc was read after this call, so that the state already has the
+    /// effect, or the call is entered and has had no effect yet.
     pub(super) applied: bool,
+    /// Whether the call is entered, and no event will report how it ends.
+    pub(super) entered: bool,
 }
 
 impl<'a, 'e> Call<'a, 'e> {
@@ -111,6 +114,7 @@ impl<'a, 'e> Call<'a, 'e> {
             args: call.arguments(event.abi(), header.nr, &header.args),
             ret: header.ret,
             applied,
+            entered: false,
         }
     }
 }
@@ -135,6 +139,15 @@ impl Call<'_, '_> {
         (said.status != Status::Fault).then(|| said.text())
     }
 
+    /// The connection that the call has made or begun.
+    pub(super) fn connection(&self) -> Connection {
+        if self.entered || self.ret < 0 {
+            Connection::Pending
+        } else {
+            Connection::Made
+        }
+    }
+
     pub(super) fn has(&self, at: Option<u8>, flag: u64) -> bool {
         at.is_some_and(|at| self.args[usize::from(at)] & flag != 0)
     }
@@ -154,8 +167,10 @@ impl Inspector {
         let at_entry = event.has(Flags::ENTRY);
         // io_uring: the kernel has copied the address when the operation is submitted, as for a connect(2) that goes on
         let connects = follow.effect == Effect::Connect && event.abi() == Abi::IoUring;
+        // what is followed of prctl(2) cannot fail, so its result need not be known
+        let takes_effect = connects || follow.effect == Effect::Prctl;
         let failed = if at_entry {
-            !connects
+            !takes_effect
         } else {
             (-4095..0).contains(&header.ret)
         };
@@ -170,7 +185,9 @@ impl Inspector {
             FdOf::Returned => i32::try_from(header.ret).ok(),
         };
         seen.fd = fd.filter(|fd| *fd >= 0);
-        if self.held && follow.descriptors != 0 {
+        // operations of io_uring may name descriptors that only the ring has
+        let asks = self.held || at_entry && event.abi() != Abi::IoUring;
+        if asks && follow.descriptors != 0 {
             self.compare_descriptors(header, key, follow.descriptors);
         }
         if let Some(fd) = seen.fd
@@ -186,7 +203,13 @@ impl Inspector {
         if follow.effect == Effect::None || about_unknown {
             return;
         }
-        if at_entry && !connects {
+        if at_entry && !takes_effect {
+            if matches!(follow.effect, Effect::Connect | Effect::Send { .. }) {
+                // whom the program wants to reach: that is what the event is about, and no change of the state
+                let mut call = Call::new(event, call_of, key, true);
+                call.entered = true;
+                self.apply(follow.effect, call_of, &call, seen);
+            }
             self.forget(follow.effect, header, key, seen);
             return;
         }
@@ -216,14 +239,18 @@ impl Inspector {
         {
             self.set_cwd(key, tid, &cwd);
         }
-        let closed = match effect {
+        let changed = match effect {
             Effect::Chdir | Effect::Fchdir => {
                 // the next call reads it from /proc
                 return self.set_cwd(key, tid, &[]);
             }
-            Effect::Close => header.args[0],
             Effect::DupTo(_) if fd_in(header.args[0]) != fd_in(header.args[1]) => header.args[1],
+            Effect::Close | Effect::Connect | Effect::Bind | Effect::Listen => header.args[0],
+            Effect::Send { flags, .. } if header.args[usize::from(flags)] & MSG_FASTOPEN != 0 => {
+                header.args[0]
+            }
             Effect::DupTo(_)
+            | Effect::Send { .. }
             | Effect::None
             | Effect::Open { .. }
             | Effect::Anonymous(..)
@@ -234,11 +261,7 @@ impl Inspector {
             | Effect::Pipe(_)
             | Effect::Socketpair
             | Effect::Socket
-            | Effect::Connect
             | Effect::Accept(_)
-            | Effect::Bind
-            | Effect::Listen
-            | Effect::Send { .. }
             | Effect::ReceiveFrom(_)
             | Effect::SetUid(_)
             | Effect::SetGid(_)
@@ -254,10 +277,10 @@ impl Inspector {
             | Effect::Ioctl => return,
         };
         if let Some(files) = self.files_of(key, tid)
-            && let Some(entry) = self.files.remove(files, fd_in(closed))
-            && effect == Effect::Close
+            && let Some(entry) = self.files.remove(files, fd_in(changed))
+            && !matches!(effect, Effect::DupTo(_))
         {
-            seen.kept = Some(entry.descriptor);
+            seen.kept.get_or_insert(entry.descriptor);
         }
     }
 

@@ -4,7 +4,8 @@
 //! | file | holds |
 //! |---|---|
 //! | `process`, `process_table` | a process; all processes and their lineage |
-//! | `descriptor`, `sockets` | descriptors; addresses and tables of sockets |
+//! | `descriptor`, `sockets` | descriptors; addresses of sockets |
+//! | `net_table`, `unix_peers` | sockets that were made before lanner looked |
 //! | `effects` | the effect of each call on the state, and so which calls the state needs |
 //! | `follow` | applies the effects; descriptors |
 //! | `endpoints` | applies the effects on sockets |
@@ -43,6 +44,7 @@ mod fill;
 mod follow;
 mod hash;
 mod life;
+mod net_table;
 pub mod path;
 mod pool;
 mod proc_fs;
@@ -55,6 +57,7 @@ mod sockets;
 mod synthesize;
 mod text;
 mod threads;
+mod unix_peers;
 mod users;
 
 use std::collections::HashSet;
@@ -320,6 +323,13 @@ impl Inspector {
     #[must_use]
     pub fn process(&self, key: ProcessKey) -> Option<&Process> {
         self.processes.get(key)
+    }
+
+    /// The living processes about which something is known, in any order.
+    pub fn living(&self) -> impl Iterator<Item = (ProcessKey, &Process)> {
+        let keys = self.processes.living_keys().into_iter();
+        keys.filter_map(|key| Some((key, self.process(key)?)))
+            .filter(|(_, process)| process.known)
     }
 
     /// The process that has a pid now, or had it last.

@@ -265,3 +265,55 @@ fn a_refused_connection_keeps_the_address_that_was_asked_for() {
     let name = last(&mut inspector, &[socket(10, 3, TCP), refused]);
     assert_eq!(name, "127.0.0.1:60820->127.0.0.1:9");
 }
+
+#[test]
+fn a_message_without_name_and_data_does_not_hide_the_next_one() {
+    let mut inspector = isolated();
+    let (one, two) = (inet(1, 7001), inet(2, 7002));
+    feed(&mut inspector, &[socket(10, 3, UDP), connect(10, 3, &one)]);
+    let event = Ev::call(10, "sendmmsg", &[3, 1, 3, 0], 3).part(1, 1, 1, &two);
+    let mut names = Vec::new();
+    super::testing::deliver(&[event], |event| {
+        let mut seen = inspector.update(event);
+        names.push(name(&inspector, &seen));
+        while inspector.next_message(event, &mut seen) {
+            names.push(name(&inspector, &seen));
+        }
+    });
+    assert_eq!(names, ["127.0.0.1:7001", "127.0.0.2:7002"]);
+}
+
+#[test]
+fn a_call_that_is_entered_shows_whom_it_wants_to_reach() {
+    let (one, two) = (inet(1, 7001), inet(2, 7002));
+    let many = Ev::call(10, "sendmmsg", &[3, 1, 2, 0], 0)
+        .part(1, 0, 1, &one)
+        .part(1, 1, 1, &two);
+    let message = Ev::call(10, "sendmsg", &[3, 1, 0], 0).part(1, 0, 1, &two);
+    let open = Ev::call(10, "sendto", &[3, 1, 8, FASTOPEN, 4, 16], 0).said(4, &one);
+    let unix = [&1_u16.to_ne_bytes()[..], b"/run/x"].concat();
+    for (kind, event, expected) in [
+        (UDP, send(3, Some(&one)), &["127.0.0.1:7001"][..]),
+        (UDP, message, &["127.0.0.2:7002"]),
+        (UDP, many, &["127.0.0.1:7001", "127.0.0.2:7002"]),
+        (TCP, connect(10, 3, &one), &["127.0.0.1:7001"]),
+        (TCP, open, &["127.0.0.1:7001"]),
+        (TCP, connect(10, 3, &unix), &["/run/x"]),
+    ] {
+        let mut inspector = isolated();
+        feed(&mut inspector, &[socket(10, 3, kind)]);
+        let mut names = Vec::new();
+        super::testing::deliver(&[event.entered()], |event| {
+            let mut seen = inspector.update(event);
+            names.push(name(&inspector, &seen));
+            while inspector.next_message(event, &mut seen) {
+                names.push(name(&inspector, &seen));
+            }
+        });
+        assert_eq!(names, expected);
+        // how it ended is not known, so the descriptor is not either, or is as before
+        let seen = feed(&mut inspector, &[write(10, 3)]);
+        let after = inspector.descriptor(&seen);
+        assert!(after.is_none_or(|after| after.name.is_empty()));
+    }
+}

@@ -1,6 +1,7 @@
 //! Reads processes from /proc. A process may vanish while it is read, and controls much of what /proc says about it. So
 //! nothing is trusted, every read is limited, and what cannot be read is not known instead of an error.
 
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -180,6 +181,28 @@ impl ProcFs {
             let link = self.link(pid, &format!("fd/{fd}"))?;
             Some((i32::try_from(fd).ok()?, link))
         })
+    }
+
+    /// What the kernel calls the protocol of the socket behind a descriptor: `name` in its struct proto (net/socket.c gives
+    /// it as an extended attribute). None: it is no socket.
+    pub(super) fn socket_protocol(&self, pid: u32, fd: i32) -> Option<Vec<u8>> {
+        let path = self.path(pid, &format!("fd/{fd}"));
+        let path = CString::new(path.into_os_string().into_vec()).ok()?;
+        let mut name = vec![0_u8; 64];
+        // SAFETY: both strings end with NUL; the kernel writes at most as many bytes as the vector has.
+        let len = unsafe {
+            libc::getxattr(
+                path.as_ptr(),
+                c"system.sockprotoname".as_ptr(),
+                name.as_mut_ptr().cast(),
+                name.len(),
+            )
+        };
+        name.truncate(usize::try_from(len).ok()?);
+        if name.last() == Some(&0) {
+            name.pop();
+        }
+        Some(name)
     }
 
     /// The flags of a descriptor, as in [`descriptors`](Self::descriptors).

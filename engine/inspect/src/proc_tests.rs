@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -190,4 +191,82 @@ fn a_name_that_is_written_to_a_file_is_asked_for() {
     assert_eq!(name(&inspector), "written");
     feed(&mut inspector, &[start]);
     assert_eq!(name(&inspector), "server");
+}
+
+#[test]
+fn unix_sockets_that_are_connected_already_have_the_names_of_their_peers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let listener = UnixListener::bind(path("stream")).unwrap();
+    let client = UnixStream::connect(path("stream")).unwrap();
+    let (server, _) = listener.accept().unwrap();
+    let log = UnixDatagram::bind(path("log")).unwrap();
+    let named = UnixDatagram::bind(path("named")).unwrap();
+    named.connect(path("log")).unwrap();
+    let (pair, _other) = UnixStream::pair().unwrap();
+    let mut inspector = Inspector::new(&Options::default());
+    inspector.scan_proc();
+    let pid = std::process::id();
+    let name = |fd: i32| fd_name(&inspector, pid, fd).unwrap_or_default();
+    let is = |fd: i32, expected: &str| {
+        assert_eq!(name(fd), path(expected).to_str().unwrap(), "{expected}");
+    };
+    is(listener.as_raw_fd(), "stream");
+    is(client.as_raw_fd(), "stream");
+    is(server.as_raw_fd(), "stream");
+    is(log.as_raw_fd(), "log");
+    is(named.as_raw_fd(), "log");
+    assert_eq!(name(pair.as_raw_fd()), "");
+}
+
+#[test]
+fn a_socket_that_is_not_bound_has_a_protocol_and_is_shared_with_its_duplicates() {
+    // std binds each UDP socket; a stream socket is connected to nothing until the event below
+    // SAFETY: the call takes numbers.
+    let fd = unsafe { libc::socket(libc::AF_INET6, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+    assert!(fd >= 0);
+    // SAFETY: the descriptor is new, and nothing else owns it.
+    let socket = unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) };
+    let copy = socket.try_clone().unwrap();
+    let mut inspector = Inspector::new(&Options::default());
+    inspector.scan_proc();
+    let pid = std::process::id();
+    let key = inspector.processes.key(pid).unwrap();
+    let found = inspector.descriptor_of(key, pid, fd).unwrap();
+    assert_eq!(found.kind, DescriptorKind::Ipv6);
+    assert_eq!(found.socket.unwrap().protocol, 6);
+    let mut to = 2_u16.to_ne_bytes().to_vec();
+    to.extend([0, 80, 127, 0, 0, 1]);
+    let mut connect = Ev::call(pid, "connect", &[fd.into(), 1, 16], 0).said(1, &to);
+    connect.header.time_ns = u64::MAX / 2;
+    feed(&mut inspector, &[connect]);
+    let name = fd_name(&inspector, pid, copy.as_raw_fd()).unwrap();
+    assert_eq!(name, "127.0.0.1:80");
+}
+
+#[test]
+fn descriptors_of_a_call_that_is_entered_are_looked_up() {
+    let mut inspector = Inspector::new(&Options::default());
+    let pid = std::process::id();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let write = |fd: i32| Ev::call(pid, "write", &[fd.into(), 1, 2], 0).entered();
+    let name = |inspector: &Inspector, seen: &Seen| {
+        let found = inspector.descriptor(seen).unwrap();
+        String::from_utf8_lossy(&found.name).into_owned()
+    };
+    let seen = feed(&mut inspector, &[write(file.as_raw_fd())]);
+    assert_eq!(name(&inspector, &seen), file.path().to_str().unwrap());
+    // a number that comes to mean another socket without any event
+    let first = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let fd = first.as_raw_fd();
+    let seen = feed(&mut inspector, &[write(fd)]);
+    let before = first.local_addr().unwrap().to_string();
+    assert_eq!(name(&inspector, &seen), before);
+    let second = UdpSocket::bind("127.0.0.1:0").unwrap();
+    // SAFETY: both numbers belong to sockets that live until the end of the test.
+    assert_eq!(unsafe { libc::dup2(second.as_raw_fd(), fd) }, fd);
+    let seen = feed(&mut inspector, &[write(fd)]);
+    let after = second.local_addr().unwrap().to_string();
+    assert_eq!(name(&inspector, &seen), after);
+    drop(first);
 }

@@ -213,6 +213,11 @@ impl Process {
         self.threads.len()
     }
 
+    /// The ids of its threads.
+    pub fn thread_ids(&self) -> impl Iterator<Item = u32> {
+        self.threads.iter().map(|thread| thread.tid)
+    }
+
     /// The arguments.
     pub fn args(&self) -> impl Iterator<Item = &[u8]> {
         strings(&self.args)

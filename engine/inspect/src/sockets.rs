@@ -1,22 +1,16 @@
-//! Reads addresses of sockets: in memory (`struct sockaddr`), in facts (`Tuple`) and in /proc/PID/net.
+//! Reads addresses of sockets: in memory (`struct sockaddr`) and in facts (`Tuple`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use driver_api::event::Tuple;
 
-use super::descriptor::{Connection, Descriptor, DescriptorKind, Role, Socket};
-use super::hash::IdMap;
-use super::proc_fs::{self, ProcFs};
+use super::descriptor::DescriptorKind;
 
 const AF_UNSPEC: u16 = 0;
 pub(super) const AF_UNIX: u16 = 1;
 pub(super) const AF_INET: u16 = 2;
 pub(super) const AF_INET6: u16 = 10;
 pub(super) const AF_NETLINK: u16 = 16;
-/// The most bytes that are read of a file in /proc/PID/net.
-const NET_FILE: u64 = 8 << 20;
-/// `TCP_LISTEN` in include/net/tcp_states.h.
-const LISTEN: u8 = 10;
 
 /// The kind of a socket of this address family.
 pub(super) fn kind_of_family(family: u16) -> DescriptorKind {
@@ -30,15 +24,22 @@ pub(super) fn kind_of_family(family: u16) -> DescriptorKind {
 }
 
 /// `IPPROTO_TCP`
-const TCP: u16 = 6;
+pub(super) const TCP: u16 = 6;
 /// `IPPROTO_UDP`
-const UDP: u16 = 17;
+pub(super) const UDP: u16 = 17;
 /// `IPPROTO_RAW`
-const RAW: u16 = 255;
+pub(super) const RAW: u16 = 255;
 /// `IPPROTO_MPTCP`
-const MPTCP: u16 = 262;
+pub(super) const MPTCP: u16 = 262;
 /// `IPPROTO_UDPLITE`
-const UDP_LITE: u16 = 136;
+pub(super) const UDP_LITE: u16 = 136;
+
+/// `IPPROTO_ICMP`
+pub(super) const ICMP: u16 = 1;
+/// `IPPROTO_ICMPV6`
+pub(super) const ICMP6: u16 = 58;
+/// `IPPROTO_SCTP`
+pub(super) const SCTP: u16 = 132;
 
 /// The protocol of a socket of an internet family, from the arguments of socket(2). That of a raw socket is `IPPROTO_RAW`.
 pub(super) fn protocol_of(socket_type: u64, protocol: u64) -> u16 {
@@ -126,121 +127,6 @@ pub(super) fn serves(local: u16, remote: u16) -> bool {
     local < FIRST_EPHEMERAL && remote >= FIRST_EPHEMERAL
 }
 
-/// The sockets of a network namespace by inode.
-pub(super) type NetTable = IdMap<u64, Descriptor>;
-
-/// Reads the sockets of the network namespace that a process is in.
-pub(super) fn net_table(proc_fs: &ProcFs, pid: u32) -> NetTable {
-    let mut table = NetTable::default();
-    let files = [
-        ("tcp", TCP),
-        ("tcp6", TCP),
-        ("udp", UDP),
-        ("udp6", UDP),
-        ("udplite", UDP_LITE),
-        ("udplite6", UDP_LITE),
-        ("raw", RAW),
-        ("raw6", RAW),
-    ];
-    let mut listening = Vec::new();
-    let mut accepted = Vec::new();
-    for (file, protocol) in files {
-        let text = proc_fs::read(&proc_fs.path(pid, &format!("net/{file}")), NET_FILE);
-        for line in text.unwrap_or_default().split(|&b| b == b'\n').skip(1) {
-            let Some((inode, local, remote, state)) = inet_line(line) else {
-                continue;
-            };
-            let mut socket = Socket {
-                protocol,
-                local: Some(local),
-                remote: (remote.port() != 0).then_some(remote),
-                role: Role::None,
-                connection: Connection::None,
-                // the kernel has chosen a port from the range
-                bound: local.port() != 0 && local.port() < FIRST_EPHEMERAL,
-            };
-            if state == LISTEN && protocol == TCP {
-                socket.role = Role::Server;
-                listening.push(local.port());
-            } else if socket.remote.is_some() {
-                socket.role = Role::Client;
-                socket.connection = Connection::Made;
-                accepted.push(inode);
-            }
-            table.insert(inode, Descriptor::socket(DescriptorKind::Ipv4, socket));
-        }
-    }
-    // /proc does not say which side connected. If a socket listens on the local port, it was the other side. If the
-    // listening socket is closed, the ports tell: the kernel has chosen that of the side that connected.
-    listening.sort_unstable();
-    for inode in accepted {
-        let Some(mut socket) = table.get(&inode).and_then(|d| d.socket) else {
-            continue;
-        };
-        let is_listening = |port| listening.binary_search(&port).is_ok();
-        let ports = socket.local.zip(socket.remote);
-        if ports.is_some_and(|(local, remote)| {
-            is_listening(local.port())
-                || !is_listening(remote.port()) && serves(local.port(), remote.port())
-        }) {
-            socket.role = Role::Server;
-            table.insert(inode, Descriptor::socket(DescriptorKind::Ipv4, socket));
-        }
-    }
-    let text = proc_fs::read(&proc_fs.path(pid, "net/unix"), NET_FILE).unwrap_or_default();
-    for line in text.split(|&b| b == b'\n').skip(1) {
-        if let Some((inode, name)) = unix_line(line) {
-            table.insert(inode, Descriptor::named(DescriptorKind::Unix, name));
-        }
-    }
-    table
-}
-
-/// `sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout inode ...`
-fn inet_line(line: &[u8]) -> Option<(u64, SocketAddr, SocketAddr, u8)> {
-    let mut words = std::str::from_utf8(line)
-        .ok()?
-        .split_ascii_whitespace()
-        .skip(1);
-    let (local, remote) = (hex_address(words.next()?)?, hex_address(words.next()?)?);
-    let state = u8::from_str_radix(words.next()?, 16).ok()?;
-    Some((words.nth(5)?.parse().ok()?, local, remote, state))
-}
-
-/// An address such as `0100007F:0277`: words of four bytes in host order.
-fn hex_address(text: &str) -> Option<SocketAddr> {
-    let (ip, port) = text.split_once(':')?;
-    let port = u16::from_str_radix(port, 16).ok()?;
-    let word = |at: usize| {
-        Some(
-            u32::from_str_radix(ip.get(at * 8..at * 8 + 8)?, 16)
-                .ok()?
-                .to_ne_bytes(),
-        )
-    };
-    let ip = match ip.len() {
-        8 => IpAddr::from(word(0)?),
-        32 => {
-            let mut bytes = [0; 16];
-            for at in 0..4 {
-                bytes[at * 4..at * 4 + 4].copy_from_slice(&word(at)?);
-            }
-            IpAddr::from(bytes)
-        }
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip, port))
-}
-
-/// `Num: RefCount Protocol Flags Type St Inode Path`
-fn unix_line(line: &[u8]) -> Option<(u64, &[u8])> {
-    let mut words = line.split(|&b| b == b' ').filter(|w| !w.is_empty());
-    let inode = words.nth(6)?;
-    let number = std::str::from_utf8(inode).ok()?.parse().ok()?;
-    let end = inode.as_ptr() as usize - line.as_ptr() as usize + inode.len();
-    Some((number, line.get(end + 1..).unwrap_or_default()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,22 +147,5 @@ mod tests {
         for length in 0..8 {
             assert_eq!(address(&inet[..length]), None);
         }
-    }
-
-    #[test]
-    fn lines_of_proc_net_are_read() {
-        let line = b"   0: 0100007F:1F90 0200000A:C350 01 00000000:00000000 00:00000000 00000000  1000        0 4711 1 0";
-        let (inode, local, remote, state) = inet_line(line).unwrap();
-        assert_eq!((inode, state), (4711, 1));
-        assert_eq!(local, "127.0.0.1:8080".parse().unwrap());
-        assert_eq!(remote, "10.0.0.2:50000".parse().unwrap());
-        let v6 = hex_address("00000000000000000000000001000000:0050").unwrap();
-        assert_eq!(v6, "[::1]:80".parse().unwrap());
-        let unix = b"0000000000000000: 00000002 00000000 00010000 0001 01 22914 /run/a b";
-        assert_eq!(unix_line(unix), Some((22914, &b"/run/a b"[..])));
-        let unnamed = b"0000000000000000: 00000002 00000000 00010000 0001 01 7";
-        assert_eq!(unix_line(unnamed), Some((7, &b""[..])));
-        assert_eq!(inet_line(b"\xff"), None);
-        assert_eq!(hex_address("\u{e9}\u{e9}\u{e9}\u{e9}:1"), None);
     }
 }

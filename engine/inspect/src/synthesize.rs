@@ -16,7 +16,9 @@ use super::descriptor::{Descriptor, DescriptorKind, Role, Socket};
 use super::fill::O_DIRECTORY;
 use super::process::{Process, Thread};
 use super::process_table::ProcessKey;
-use super::sockets::{AF_INET, AF_INET6, AF_NETLINK, AF_UNIX};
+use super::sockets::{
+    AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, ICMP, ICMP6, MPTCP, SCTP, TCP, UDP, UDP_LITE,
+};
 use super::{Inspector, clock};
 
 const CLONE_FS: u64 = 0x200;
@@ -295,8 +297,8 @@ impl Synthesizer<'_> {
         let socket = what.socket.unwrap_or_default();
         let number = u64::try_from(fd).unwrap_or(0);
         let socket_type = match socket.protocol {
-            17 => SOCK_DGRAM,
-            6 => SOCK_STREAM,
+            TCP | MPTCP | SCTP => SOCK_STREAM,
+            UDP | UDP_LITE | ICMP | ICMP6 => SOCK_DGRAM,
             _ => SOCK_RAW,
         };
         let args = [family.into(), socket_type, socket.protocol.into()];

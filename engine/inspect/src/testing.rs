@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use driver_api::driver::{Capture, Flow, Polled};
 use driver_api::event::{
-    Abi, Encoding, Event, EventBuilder, Fact, Header, Ids, Kind, OpenedFile, Part, PartAt, Status,
-    Tuple,
+    Abi, Encoding, Event, EventBuilder, Fact, Flags, Header, Ids, Kind, OpenedFile, Part, PartAt,
+    Status, Tuple,
 };
 use driver_api::scripted::Scripted;
 use driver_api::table;
@@ -86,6 +86,12 @@ impl Ev {
     /// Sets the event's thread.
     pub fn thread(mut self, tid: u32) -> Self {
         self.header.tid = tid;
+        self
+    }
+
+    /// The call is entered, and no event will report its result.
+    pub fn entered(mut self) -> Self {
+        self.header.flags |= Flags::ENTRY;
         self
     }
 

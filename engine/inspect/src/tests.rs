@@ -69,6 +69,18 @@ fn a_child_inherits_and_exec_replaces() {
 }
 
 #[test]
+fn a_name_is_taken_over_where_the_result_of_prctl_is_not_known() {
+    let mut renamed = Ev::call(10, "prctl", &[15, 1], 0).said(1, b"sshd");
+    renamed.header.flags = Flags::ENTRY;
+    let mut inspector = isolated();
+    feed(
+        &mut inspector,
+        &[Ev::exec(10, "/bin/a", &["a"], ids(1, 0, 0)), renamed],
+    );
+    assert_eq!(&*inspector.process_by_pid(10).unwrap().name, b"sshd");
+}
+
+#[test]
 fn what_a_call_without_a_result_may_have_changed_is_forgotten() {
     let entry = |name: &str, args: &[i64]| {
         let mut call = Ev::call(10, name, args, 0);

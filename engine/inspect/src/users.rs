@@ -112,6 +112,17 @@ impl Users {
         self.passwd.entries.get(&uid)
     }
 
+    /// All users, in any order.
+    pub fn users(&self) -> impl Iterator<Item = (u32, &User)> {
+        self.passwd.entries.iter().map(|(uid, user)| (*uid, user))
+    }
+
+    /// All groups, each with its name, in any order.
+    pub fn groups(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        let entries = self.group.entries.iter();
+        entries.map(|(gid, name)| (*gid, name.as_ref()))
+    }
+
     /// Name of the group with this id.
     #[must_use]
     pub fn group(&self, gid: u32) -> Option<&[u8]> {

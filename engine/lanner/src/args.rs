@@ -1,14 +1,17 @@
 //! What the command line looks like; the texts here are what `--help` teaches.
 
+mod trace;
+
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
-use session::SourceConfig;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use session::config::DEFAULT_RULES_PLUGIN;
+use session::{RecordingFormat, SourceConfig};
 
 use super::arg_values::{bytes, limit, plugin_name};
+pub(crate) use trace::TraceArgs;
 
 /// Watches what processes do, runs rules over it, and delivers alerts.
 ///
@@ -32,6 +35,7 @@ const EXAMPLES: &str = "Examples:
   lanner run -- cat /etc/shadow              one command and all it starts; no privilege needed
   lanner run -p 1234                         a running process and all it starts
   lanner trace -e openat,connect -- curl localhost
+  lanner trace --count proc.name,evt.type    the busiest programs and calls
   lanner record -o FILE -- make              events in a file; lanner run --replay FILE
   lanner rules check my_rules.yaml           what is wrong with them
   lanner drivers                             what each driver can do on this host";
@@ -48,6 +52,8 @@ pub(crate) enum Verb {
     Trace(TraceArgs),
     /// Keep events in a file, to be replayed with `lanner run --replay` or `lanner trace --replay`.
     Record(RecordArgs),
+    /// Write the events of a recording or a capture in the other format.
+    Convert(ConvertArgs),
     /// Show what each driver can do on this host, what it cannot, and what would change that.
     Drivers(DriversArgs),
     /// List the system calls, with their numbers and parameters.
@@ -208,23 +214,38 @@ impl SourceArgs {
     }
 }
 
-/// `lanner trace`.
+/// The format of a file of events.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum FileFormat {
+    /// That of Falco, sysdig and Stratoshark.
+    Scap,
+    /// lanner's own, which keeps all that the driver captured.
+    Lanner,
+}
+
+impl FileFormat {
+    /// The format that was asked for; else the one that the file's name asks for.
+    pub(crate) fn of(asked: Option<Self>, file: &Path) -> RecordingFormat {
+        match asked {
+            Some(Self::Scap) => RecordingFormat::Scap,
+            Some(Self::Lanner) => RecordingFormat::Lanner,
+            None => RecordingFormat::of(file),
+        }
+    }
+}
+
+/// `lanner convert`.
 #[derive(Debug, Args)]
-pub(crate) struct TraceArgs {
-    /// Names of system calls, separated by commas; procstart and procexit are the births and ends of
-    /// processes. Without: everything.
-    #[arg(short, long = "events", value_name = "NAME", value_delimiter = ',')]
-    pub(crate) events: Vec<String>,
-    /// Events as JSON lines.
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Write the events to this file instead of standard output, which the command uses as well. A file that is
-    /// there is replaced.
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
-    /// Whose events.
-    #[command(flatten)]
-    pub(crate) source: SourceArgs,
+pub(crate) struct ConvertArgs {
+    /// A recording of `lanner record`, or a capture of Falco or sysdig.
+    #[arg(value_name = "FROM")]
+    pub(crate) from: PathBuf,
+    /// The file to write; one that is there is replaced.
+    #[arg(value_name = "TO")]
+    pub(crate) to: PathBuf,
+    /// The format of the file that is written. Without: scap if its name ends so, else lanner's own.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) format: Option<FileFormat>,
 }
 
 /// `lanner record`.
@@ -233,8 +254,11 @@ pub(crate) struct RecordArgs {
     /// The file to write; one that is there is replaced.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
-    /// Names of system calls, separated by commas: these, and what the state needs. Without: everything.
-    #[arg(short, long = "events", value_name = "NAME", value_delimiter = ',')]
+    /// The file's format. Without: scap if its name ends so, else lanner's own.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) format: Option<FileFormat>,
+    /// Names of system calls and classes, as for `lanner trace`: these, and what the state needs. Without: everything.
+    #[arg(short, long = "events", value_name = "NAME")]
     pub(crate) events: Vec<String>,
     /// Whose events.
     #[command(flatten)]

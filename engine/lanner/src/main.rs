@@ -70,6 +70,7 @@ fn main() -> ExitCode {
         Verb::Config(verb) => run::config(&verb),
         Verb::Trace(args) => trace::trace(&args),
         Verb::Record(args) => record::record(&args),
+        Verb::Convert(args) => record::convert(&args),
         Verb::Drivers(args) => drivers::list(&args),
         Verb::Syscalls(args) => lists::syscalls(&args),
         Verb::Fields(args) => lists::fields(&args),

@@ -1,38 +1,76 @@
-//! `lanner record`: writes the events of a capture to a file.
+//! `lanner record` writes the events of a source to a file, and `lanner convert` those of a file to another one.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use driver_api::error::Chain;
-use driver_api::request::Omit;
-use session::{EventRecorder, RecordError};
+use driver_api::request::{Omit, SyscallSet};
+use look::EventSet;
+use session::{EventRecorder, OpenedSource, RecordError, RecordingFormat, SourceConfig};
 
-use super::args::RecordArgs;
-use super::trace::selection;
-use super::watch::watch;
+use super::args::{ConvertArgs, FileFormat, RecordArgs};
+use super::watch::{watch, watch_source};
 use super::{Failure, say};
 
 pub(crate) fn record(args: &RecordArgs) -> Result<ExitCode, Failure> {
-    let calls = EventRecorder::needs(&selection(&args.events)?);
-    let failed = |error| match error {
-        RecordError::File(error) => Failure::usage(format!("-o: {error}")),
-        RecordError::Write(error) => {
-            Failure::broken(format!("cannot write {}: {error}", args.output.display()))
-        }
-    };
+    let wanted = EventSet::parse(&args.events).map_err(|error| Failure::usage(Chain(&error)))?;
+    let calls = EventRecorder::needs(&wanted.calls);
+    let format = FileFormat::of(args.format, &args.output);
     watch(
         &args.source,
+        false,
         &calls,
         Omit::NOTHING,
-        |source| EventRecorder::create(&args.output, source).map_err(failed),
-        |recorder| match recorder.finish() {
-            Ok(events) => {
-                say(&format!("{events} events recorded"));
-                Ok(())
-            }
-            Err(error) => Err(Failure::broken(format!(
-                "the recording is not whole, because it could not be written: {}",
-                Chain(&error)
-            ))),
-        },
+        |source| create(&args.output, format, source),
+        |recorder| finish(recorder, "recorded"),
     )
+}
+
+pub(crate) fn convert(args: &ConvertArgs) -> Result<ExitCode, Failure> {
+    let same = |one: &Path| std::fs::canonicalize(one).ok();
+    if same(&args.to).is_some_and(|to| Some(to) == same(&args.from)) {
+        return Err(Failure::usage(
+            "the file to write is the one to read; name another one",
+        ));
+    }
+    let format = FileFormat::of(args.format, &args.to);
+    let source = SourceConfig {
+        replay: Some(args.from.clone()),
+        ..SourceConfig::default()
+    };
+    watch_source(
+        &source,
+        false,
+        &SyscallSet::all(),
+        Omit::NOTHING,
+        |source| create(&args.to, format, source),
+        |recorder| finish(recorder, "written"),
+    )
+}
+
+fn create(
+    path: &Path,
+    format: RecordingFormat,
+    source: &OpenedSource,
+) -> Result<EventRecorder, Failure> {
+    EventRecorder::create(path, format, source).map_err(|error| match error {
+        RecordError::File(error) => Failure::usage(Chain(&error)),
+        RecordError::Write(error) => {
+            Failure::broken(format!("cannot write {}: {error}", path.display()))
+        }
+    })
+}
+
+/// `done`: what was done with the events.
+fn finish(recorder: EventRecorder, done: &str) -> Result<(), Failure> {
+    match recorder.finish() {
+        Ok(events) => {
+            say(&format!("{events} events {done}"));
+            Ok(())
+        }
+        Err(error) => Err(Failure::broken(format!(
+            "the recording is not whole, because it could not be written: {}",
+            Chain(&error)
+        ))),
+    }
 }

@@ -1,39 +1,39 @@
-//! `lanner trace`: prints events, one line each.
+//! `lanner trace`: shows events, or reports about them. The library `look` does the work.
 
 use std::process::ExitCode;
 
 use driver_api::error::Chain;
-use session::{EventPrinter, EventSelection};
+use look::{Plan, TraceError};
 
-use super::Failure;
 use super::args::TraceArgs;
 use super::lines::Lines;
 use super::watch::watch;
+use super::{Failure, say};
 
 pub(crate) fn trace(args: &TraceArgs) -> Result<ExitCode, Failure> {
-    let wanted = selection(&args.events)?;
-    let (calls, omit) = EventPrinter::needs(&wanted, args.json);
+    let plan = Plan::new(&args.request()).map_err(|error| Failure::usage(Chain(&error)))?;
+    let (calls, omit) = plan.selection();
+    if args.durations {
+        say("-T: no driver reports when a call began, so the time in calls is not known");
+    }
     let place = args.output.as_ref();
     let place = place.map_or_else(
         || "standard output".to_owned(),
         |path| path.display().to_string(),
     );
+    let failed = |error| match error {
+        TraceError::Write(error) => Failure::broken(format!("cannot write to {place}: {error}")),
+        error @ TraceError::Condition(_) => Failure::broken(error),
+    };
     watch(
-        &args.source,
+        &args.source(),
+        args.quiet > 0,
         &calls,
         omit,
         |source| {
             let to = Box::new(Lines::open(args.output.as_deref())?);
-            Ok(EventPrinter::new(wanted, args.json, source, to))
+            Ok(plan.consumer(source, to))
         },
-        |printer| {
-            let failed = |error| Failure::broken(format!("cannot write to {place}: {error}"));
-            printer.finish().map_err(failed)
-        },
+        |trace| trace.end().map_err(failed),
     )
-}
-
-/// The events that `-e` names.
-pub(super) fn selection(names: &[String]) -> Result<EventSelection, Failure> {
-    EventSelection::named(names).map_err(|error| Failure::usage(format!("-e: {}", Chain(&error))))
 }

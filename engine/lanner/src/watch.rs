@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use driver_api::error::Chain;
 use driver_api::request::{Omit, SyscallSet};
 use driver_api::support::Gap;
-use session::{Consumer, EventSource, Notice, Observer, OpenedSource};
+use session::{Consumer, EventSource, Notice, Observer, OpenedSource, SourceConfig};
 
 use super::args::SourceArgs;
 use super::{Failure, report, say, signals};
@@ -35,21 +35,33 @@ pub(crate) fn tell_driver(reason: &str, gaps: &[Gap]) {
 }
 
 /// Opens the source and feeds its events to a consumer. The consumer is made after the source is open, so that a source
-/// that fails leaves nothing behind. `finish` gets it at the end.
+/// that fails leaves nothing behind. `finish` gets it at the end. `quiet`: the driver and its gaps are not reported.
 pub(crate) fn watch<C: Consumer>(
     args: &SourceArgs,
+    quiet: bool,
     selection: &SyscallSet,
     omit: Omit,
     consumer: impl FnOnce(&OpenedSource) -> Result<C, Failure>,
     finish: impl FnOnce(C) -> Result<(), Failure>,
 ) -> Result<ExitCode, Failure> {
-    let config = args.config();
-    let control = signals::watch(&config, false, Box::new(CommandSignals))?;
+    watch_source(&args.config(), quiet, selection, omit, consumer, finish)
+}
+
+/// [`watch`], with a source that no arguments describe.
+pub(crate) fn watch_source<C: Consumer>(
+    config: &SourceConfig,
+    quiet: bool,
+    selection: &SyscallSet,
+    omit: Omit,
+    consumer: impl FnOnce(&OpenedSource) -> Result<C, Failure>,
+    finish: impl FnOnce(C) -> Result<(), Failure>,
+) -> Result<ExitCode, Failure> {
+    let control = signals::watch(config, false, Box::new(CommandSignals))?;
     let mut source = config
         .open(selection, omit)
         .map_err(|error| Failure::usage(Chain(&error)))?;
     let mut consumer = consumer(&source)?;
-    if source.is_live() {
+    if source.is_live() && !quiet {
         tell_driver(&source.driver.reason, &source.gaps);
     }
     let ended = session::watch(&mut source, &mut consumer, &control);

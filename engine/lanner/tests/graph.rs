@@ -68,7 +68,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "suggest",
         ],
     ),
-    ("scap", &["driver-api", "inspect", "lanner-plugin"]),
+    (
+        "scap",
+        &["decode", "driver-api", "inspect", "lanner-plugin"],
+    ),
     // what becomes of them
     ("lanner-plugin", &[]),
     ("plugin-host", &["lanner-plugin", "suggest"]),
@@ -91,6 +94,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "look",
+        &[
+            "decode",
+            "driver-api",
+            "fields",
+            "inspect",
+            "plugin-host",
+            "session",
+            "suggest",
+        ],
+    ),
+    (
         "lanner",
         &[
             "decode",
@@ -99,6 +114,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "drivers",
             "fields",
             "inspect",
+            "look",
             "plugin-host",
             "recording",
             "session",

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `write` | writes a recording |
 //! | `replay` | replays it |
+//! | `ring` | keeps the latest events in memory |
 //! | `script` | makes events from the descriptions in a rule test |
 //!
 //! A file is a header (`Head`) followed by events, in the bytes that the driver delivered (`driver-api/bpf/event.h`).
@@ -15,6 +16,7 @@
 //! A recording has no user names: those of the replaying host apply.
 
 mod replay;
+mod ring;
 pub mod script;
 mod write;
 
@@ -22,6 +24,7 @@ use driver_api::event::layout;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 pub use replay::{Replay, ReplayError};
+pub use ring::{Ring, Window};
 pub use write::Writer;
 
 /// The first bytes of a recording. The last byte is the version of the file's own layout.

@@ -19,6 +19,8 @@ pub struct Writer {
     file: File,
     buffer: Vec<u8>,
     events: u64,
+    /// Bytes that are in the file.
+    written: u64,
 }
 
 impl Writer {
@@ -40,6 +42,7 @@ impl Writer {
             file,
             buffer,
             events: 0,
+            written: 0,
         })
     }
 
@@ -63,6 +66,12 @@ impl Writer {
         self.events
     }
 
+    /// Bytes of the recording so far, those that are buffered included.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
     /// Marks the end of the recording, and writes what is buffered.
     ///
     /// # Errors
@@ -80,6 +89,7 @@ impl Writer {
     /// The file cannot be written.
     pub fn flush(&mut self) -> io::Result<()> {
         self.file.write_all(&self.buffer)?;
+        self.written += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
     }

@@ -13,7 +13,7 @@ use super::error::{Fault, ScapError};
 /// The type of a section header, the first block. It reads the same in either byte order.
 pub(crate) const SECTION: u32 = 0x0a0d_0d0a;
 /// The first bytes of a section header's body, which show the byte order.
-const ORDER: u32 = 0x1a2b_3c4d;
+pub(crate) const ORDER: u32 = 0x1a2b_3c4d;
 /// Bytes of a block's type and length.
 const HEAD: usize = 8;
 /// Bytes of the length at its end.

@@ -24,6 +24,7 @@ use super::merge::{Entries, Merged};
 use super::process::{Processes, UNKNOWN, id};
 use super::state::{Lists, StateWriter};
 use super::table::{EventType, Table, What};
+use super::write::LOST;
 
 /// The most bytes of all lists together.
 const MAX_LISTS: u64 = 512 << 20;
@@ -182,6 +183,7 @@ impl ScapReplay {
         self.begin(raw.time_ns);
         match kind.what {
             What::Nothing | What::Container => {}
+            What::Notice => self.notice(raw),
             What::Exit => {
                 self.entries.forget(raw.tid);
                 life::exit(self, raw, kind);
@@ -223,13 +225,37 @@ impl ScapReplay {
         finish(&mut self.builder, &mut self.ready);
     }
 
+    /// A message of lanner's own says that events are missing.
+    fn notice(&mut self, raw: &Raw<'_>) {
+        let [id, said, ..] = *raw.params.as_slice() else {
+            return;
+        };
+        if text(id) != LOST.as_bytes() {
+            return;
+        }
+        let said = String::from_utf8_lossy(text(said));
+        let mut numbers = said.split(' ').map_while(|word| word.parse().ok());
+        let (Some(count), Some(cause)) = (numbers.next(), numbers.next()) else {
+            return;
+        };
+        let header = Header {
+            time_ns: raw.time_ns,
+            cpu: raw.cpu,
+            kind: Kind::Lost as u8,
+            args: [count, cause, 0, 0, 0, 0],
+            ..Header::default()
+        };
+        self.builder.begin(&header);
+        finish(&mut self.builder, &mut self.ready);
+    }
+
     fn call(&mut self, raw: &Raw<'_>, kind: &'static EventType) {
         let entered = self.entries.leave(raw.tid, kind);
         let merged = Merged::new(raw, kind, entered.as_ref());
         let call = match kind.what {
             What::Call(call) => Some(call),
             What::Coded => coded(&merged),
-            What::Nothing | What::Exit | What::Signal | What::Container => None,
+            What::Nothing | What::Exit | What::Signal | What::Container | What::Notice => None,
         };
         let Some(call) = call else { return };
         if life::is_exec(call) {

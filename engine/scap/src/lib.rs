@@ -16,6 +16,7 @@
 //! | `state` | the lists as events that make the same state |
 //! | `containers` | what runtimes answered |
 //! | `capture` | reads all of it, in order |
+//! | `write` | writes one |
 //!
 //! A capture has an event for the entry and one for the return of a call; lanner has one for both, at the time of the return.
 //! Which parameter belongs where is in the tables alone: no code knows a call, except those that make processes or give
@@ -36,10 +37,12 @@ mod socket;
 mod state;
 mod table;
 mod value;
+mod write;
 
 pub use blocks::is_capture;
 pub use capture::ScapReplay;
 pub use error::{Fault, ScapError};
+pub use write::{Machine, ScapWriter};
 
 #[cfg(test)]
 mod tests;

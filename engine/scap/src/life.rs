@@ -22,10 +22,10 @@ use super::table::{EventType, Set, Symbols};
 const CLONE_THREAD: u64 = 0x1_0000;
 const CLONE_NEWPID: u64 = 0x2000_0000;
 /// In Falco's flags of a program.
-const EXE_WRITABLE: u64 = 1;
-const EXE_UPPER: u64 = 2;
-const EXE_MEMFD: u64 = 4;
-const EXE_LOWER: u64 = 8;
+pub(crate) const EXE_WRITABLE: u64 = 1;
+pub(crate) const EXE_UPPER: u64 = 2;
+pub(crate) const EXE_MEMFD: u64 = 4;
+pub(crate) const EXE_LOWER: u64 = 8;
 
 /// Whether a call gives a process a new program.
 pub(crate) fn is_exec(call: &Syscall) -> bool {
@@ -225,21 +225,28 @@ fn path_of(merged: &Merged<'_>) -> Vec<u8> {
     path
 }
 
+static CLONE_SYMBOLS: LazyLock<Option<Symbols>> = LazyLock::new(|| {
+    let ours = SYMBOL_SETS
+        .iter()
+        .copied()
+        .find(|set| set.name == "clone")?;
+    let theirs = Set::named("clone_flags")?;
+    Some(Symbols::new(theirs, ours, false, |_| {}))
+});
+
 /// The kernel's flags of a clone.
 fn clone_flags(merged: &Merged<'_>) -> u64 {
-    static SYMBOLS: LazyLock<Option<Symbols>> = LazyLock::new(|| {
-        let ours = SYMBOL_SETS
-            .iter()
-            .copied()
-            .find(|set| set.name == "clone")?;
-        let theirs = Set::named("clone_flags")?;
-        Some(Symbols::new(theirs, ours, false, |_| {}))
-    });
     let theirs = merged.get("flags").and_then(unsigned).unwrap_or(0);
-    let symbols = SYMBOLS.as_ref();
+    let symbols = CLONE_SYMBOLS.as_ref();
     symbols
         .and_then(|symbols| symbols.kernel(theirs))
         .unwrap_or(0)
+}
+
+/// Falco's flags of a clone.
+pub(crate) fn falco_clone_flags(kernel: u64) -> u64 {
+    let symbols = CLONE_SYMBOLS.as_ref();
+    symbols.map_or(0, |symbols| symbols.falco(kernel))
 }
 
 /// A call returned that makes a child, in the parent or in the child.

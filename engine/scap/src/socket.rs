@@ -1,6 +1,6 @@
 //! Socket addresses and lists of descriptors, in Falco's bytes and in the kernel's.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::LazyLock;
 
 use driver_api::event::Tuple;
@@ -69,6 +69,80 @@ impl Address {
             }
         }
     }
+}
+
+impl Address {
+    /// As Falco writes it: the family in one byte, address, port. None: it is of no family that Falco writes.
+    pub(crate) fn to_falco(&self) -> Option<Vec<u8>> {
+        let mut out = vec![self.family()];
+        self.append(&mut out);
+        Some(out)
+    }
+
+    fn family(&self) -> u8 {
+        let family = match self {
+            Self::Unix(_) => AF_UNIX,
+            Self::Inet(SocketAddr::V4(_)) => AF_INET,
+            Self::Inet(SocketAddr::V6(_)) => AF_INET6,
+        };
+        family as u8
+    }
+
+    fn append(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Unix(path) => {
+                out.extend_from_slice(path);
+                out.push(0);
+            }
+            Self::Inet(end) => {
+                match end.ip() {
+                    IpAddr::V4(ip) => out.extend(ip.octets()),
+                    IpAddr::V6(ip) => out.extend(ip.octets()),
+                }
+                out.extend(end.port().to_le_bytes());
+            }
+        }
+    }
+}
+
+/// Both ends as Falco writes them: source, then target. `came`: the other end is the source.
+pub(crate) fn falco_ends(own: Option<&Address>, other: &Address, came: bool) -> Option<Vec<u8>> {
+    let mut out = vec![other.family()];
+    match other {
+        // the kernel's addresses of both ends, which mean nothing outside it
+        Address::Unix(_) => {
+            out.extend([0; 16]);
+            other.append(&mut out);
+        }
+        Address::Inet(end) => {
+            let any: SocketAddr = match end.ip() {
+                IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+                IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+            };
+            let any = Address::Inet(any);
+            let own = own
+                .filter(|own| own.family() == other.family())
+                .unwrap_or(&any);
+            let (source, target) = if came { (other, own) } else { (own, other) };
+            source.append(&mut out);
+            target.append(&mut out);
+        }
+    }
+    Some(out)
+}
+
+/// A list of polled descriptors, each with its events, as Falco writes it.
+pub(crate) fn falco_poll_list(polled: impl Iterator<Item = (u64, u64)>) -> Vec<u8> {
+    let mut out = vec![0, 0];
+    let mut count = 0_u16;
+    for (fd, events) in polled {
+        let events = POLL.as_ref().map_or(0, |symbols| symbols.falco(events));
+        out.extend(fd.to_le_bytes());
+        out.extend(u16::try_from(events & 0xffff).unwrap_or(0).to_le_bytes());
+        count += 1;
+    }
+    out[..2].copy_from_slice(&count.to_le_bytes());
+    out
 }
 
 /// An address as Falco writes it: the family in one byte, address, port.

@@ -10,6 +10,8 @@ use driver_api::table::{Buffer, Kind, SYMBOL_SETS, SymbolSet, Syscall, by_name};
 /// A type of events.
 #[derive(Debug)]
 pub(crate) struct EventType {
+    /// Its number.
+    pub(crate) number: u16,
     /// Whether it reports that a call is entered.
     pub(crate) enter: bool,
     /// Whether the lengths of parameters have 32 bits.
@@ -20,8 +22,9 @@ pub(crate) struct EventType {
 
 impl EventType {
     /// A type of events that report nothing.
-    fn unused() -> Self {
+    fn unused(number: u16) -> Self {
         Self {
+            number,
             enter: true,
             large: false,
             what: What::Nothing,
@@ -44,6 +47,8 @@ pub(crate) enum What {
     Signal,
     /// What a runtime says about a container.
     Container,
+    /// A message, with which lanner says that events are missing.
+    Notice,
 }
 
 /// A parameter.
@@ -51,6 +56,8 @@ pub(crate) enum What {
 pub(crate) struct Param {
     pub(crate) name: &'static str,
     pub(crate) form: Form,
+    /// Bytes of a number; 0: it is none.
+    pub(crate) width: usize,
     pub(crate) place: Place,
     /// Its symbols, if it has some and its place has some.
     pub(crate) symbols: Option<Symbols>,
@@ -70,8 +77,8 @@ pub(crate) enum Form {
     Descriptors,
     /// Nanoseconds.
     Interval,
-    /// A number of one of these forms, and a value of that form.
-    Dynamic(&'static [Form]),
+    /// A number of one of these forms, and a value of that form, with its bytes.
+    Dynamic(&'static [(Form, usize)]),
     /// Anything else.
     Other,
 }
@@ -121,8 +128,18 @@ pub(crate) struct Symbols {
     same: bool,
     /// The kernel's value is one of several, not the sum of some.
     one: bool,
-    /// Falco's value and the kernel's.
-    pairs: Vec<(u64, u64)>,
+    pairs: Vec<Pair>,
+    /// Falco's value for one that it has no name for.
+    other: u64,
+}
+
+/// One value as Falco and as the kernel has it.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    theirs: u64,
+    kernel: u64,
+    /// The bits of which the kernel's value is made.
+    mask: u64,
 }
 
 impl Symbols {
@@ -136,14 +153,43 @@ impl Symbols {
         let mut pairs = Vec::new();
         for (name, value) in &theirs.values {
             match value_of(ours, name).or_else(|| value_of(open_bits()?, name)) {
-                Some(kernel) => pairs.push((*value, kernel)),
+                Some((kernel, mask)) => pairs.push(Pair {
+                    theirs: *value,
+                    kernel,
+                    mask,
+                }),
                 None => missing(name),
             }
         }
+        let unnamed = theirs
+            .values
+            .iter()
+            .find(|(name, _)| name.ends_with("UNKNOWN"));
         Self {
             one,
-            same: pairs.iter().all(|(theirs, kernel)| theirs == kernel),
+            same: pairs.iter().all(|pair| pair.theirs == pair.kernel),
             pairs,
+            other: unnamed.map_or(0, |(_, value)| *value),
+        }
+    }
+
+    /// Falco's value of one of the kernel's.
+    pub(crate) fn falco(&self, value: u64) -> u64 {
+        if self.same {
+            return value;
+        }
+        let named = self.pairs.iter().fold(0, |all, pair| all | pair.kernel);
+        let exact = self.pairs.iter().find(|pair| pair.kernel == value & named);
+        // where some bits are a number, each part has a name of its own
+        let has_parts = self.pairs.iter().any(|pair| pair.mask != pair.kernel);
+        match exact {
+            Some(pair) if self.one || !has_parts => pair.theirs,
+            _ if self.one => self.other,
+            _ => self
+                .pairs
+                .iter()
+                .filter(|pair| pair.mask != 0 && value & pair.mask == pair.kernel)
+                .fold(0, |all, pair| all | pair.theirs),
         }
     }
 
@@ -152,30 +198,38 @@ impl Symbols {
         if self.same {
             return Some(value);
         }
-        if let Some((_, kernel)) = self.pairs.iter().find(|(theirs, _)| *theirs == value) {
-            return Some(*kernel);
+        if let Some(pair) = self.pairs.iter().find(|pair| pair.theirs == value) {
+            return Some(pair.kernel);
         }
         if self.one {
             return None;
         }
         let mut rest = value;
         let mut kernel = 0;
-        for (theirs, ours) in &self.pairs {
-            if *theirs != 0 && rest & theirs == *theirs {
-                rest &= !theirs;
-                kernel |= ours;
+        for pair in &self.pairs {
+            if pair.theirs != 0 && rest & pair.theirs == pair.theirs {
+                rest &= !pair.theirs;
+                kernel |= pair.kernel;
             }
         }
         Some(kernel)
     }
 }
 
-/// The value of a name in a set, among its single values and among those of its fields.
-fn value_of(set: &SymbolSet, name: &str) -> Option<u64> {
-    let fields = set.fields.iter().flat_map(|(_, values)| values.iter());
-    let mut all = set.values.iter().chain(fields);
-    all.find(|(_, known)| *known == name)
-        .map(|(value, _)| *value)
+/// The value of a name in a set, among its single values and among those of its fields, and the bits that it is made of.
+fn value_of(set: &SymbolSet, name: &str) -> Option<(u64, u64)> {
+    let single = set
+        .values
+        .iter()
+        .map(|(value, known)| (*value, *value, *known));
+    let fields = set.fields.iter().flat_map(|(mask, values)| {
+        values
+            .iter()
+            .map(move |(value, known)| (*value, *mask, *known))
+    });
+    let mut all = single.chain(fields);
+    all.find(|(.., known)| *known == name)
+        .map(|(value, mask, _)| (value, mask))
 }
 
 /// Flags of open(2), which other calls take under other names.
@@ -200,6 +254,10 @@ pub(crate) fn symbols_of(kind: &Kind) -> Option<(&'static SymbolSet, bool)> {
 pub(crate) struct Table {
     types: Vec<EventType>,
     codes: HashMap<u16, &'static Syscall>,
+    /// The code of each call, by its index.
+    codes_of: HashMap<usize, u16>,
+    /// The newest type that reports the return of each call, by its index.
+    newest: HashMap<usize, u16>,
     /// What is wrong with the tables.
     pub(crate) faults: Vec<String>,
     /// Names of Falco's that the kernel's set does not have: parameter and name.
@@ -257,6 +315,21 @@ impl Table {
         self.codes.get(&code).copied()
     }
 
+    /// The newest type of the events that report the return of a call. None: Falco has none for this call.
+    pub(crate) fn newest(&self, call: &Syscall) -> Option<&EventType> {
+        self.event(*self.newest.get(&call.index())?)
+    }
+
+    /// The types that report this, in the order of their numbers.
+    pub(crate) fn all(&self, what: impl Fn(What) -> bool) -> impl Iterator<Item = &EventType> {
+        self.types.iter().filter(move |kind| what(kind.what))
+    }
+
+    /// The code of a call.
+    pub(crate) fn code(&self, call: &Syscall) -> Option<u16> {
+        self.codes_of.get(&call.index()).copied()
+    }
+
     /// All types, in the order of their numbers.
     #[cfg(test)]
     pub(crate) fn types(&self) -> &[EventType] {
@@ -272,17 +345,23 @@ impl Table {
             match parsed {
                 Some((code, call)) => {
                     table.codes.insert(code, call);
+                    table.codes_of.insert(call.index(), code);
                 }
                 None => table.faults.push(line.to_owned()),
             }
         }
-        for line in lines(include_str!("events.tbl")) {
+        for (number, line) in (0..).zip(lines(include_str!("events.tbl"))) {
             match table.event_type(line) {
-                Some(parsed) => table.types.push(parsed),
+                Some(parsed) => {
+                    if let (What::Call(call), false) = (parsed.what, parsed.enter) {
+                        table.newest.insert(call.index(), number);
+                    }
+                    table.types.push(parsed);
+                }
                 None => {
                     table.faults.push(line.to_owned());
                     // the types after it keep their numbers
-                    table.types.push(EventType::unused());
+                    table.types.push(EventType::unused(number));
                 }
             }
         }
@@ -291,7 +370,7 @@ impl Table {
 
     fn event_type(&mut self, line: &'static str) -> Option<EventType> {
         let mut words = line.split_whitespace();
-        let number: usize = words.next()?.parse().ok()?;
+        let number: u16 = words.next()?.parse().ok()?;
         let (name, half) = words.next()?.rsplit_once('.')?;
         let what = match words.next()? {
             "-" => What::Nothing,
@@ -299,12 +378,14 @@ impl Table {
             "!exit" => What::Exit,
             "!signal" => What::Signal,
             "!container" => What::Container,
+            "!notice" => What::Notice,
             call => What::Call(by_name(call)?),
         };
         let params = words
             .map(|word| self.param(name, what, word))
             .collect::<Option<Vec<Param>>>()?;
-        (number == self.types.len()).then_some(EventType {
+        (usize::from(number) == self.types.len()).then_some(EventType {
+            number,
             enter: half.starts_with('e'),
             large: half.ends_with('+'),
             what,
@@ -318,7 +399,7 @@ impl Table {
             Some((form, place)) => (form, Some(place)),
             None => (rest, None),
         };
-        let form = form_of(form)?;
+        let (form, width) = form_of(form)?;
         let place = match what {
             What::Call(call) => resolve(call, name, place)?,
             _ => Place::Nowhere,
@@ -338,51 +419,61 @@ impl Table {
         Some(Param {
             name,
             form,
+            width,
             place,
             symbols,
         })
     }
 }
 
-/// The forms that a value of each dynamic set has, by its number.
-const DYNAMIC: &[(&str, &[Form])] = &[
+/// The forms that a value of each dynamic set has, by its number, and its bytes.
+const DYNAMIC: &[(&str, &[(Form, usize)])] = &[
     (
         "sockopt",
         &[
-            Form::Bytes,
-            Form::Signed,
-            Form::Unsigned,
-            Form::Unsigned,
-            Form::Interval,
+            (Form::Bytes, 0),
+            (Form::Signed, 8),
+            (Form::Unsigned, 4),
+            (Form::Unsigned, 8),
+            (Form::Interval, 8),
         ],
     ),
-    ("ptrace", &[Form::Unsigned, Form::Unsigned]),
-    ("bpf", &[Form::Signed, Form::Signed]),
-    ("keyctl", &[Form::Signed, Form::Text]),
+    ("ptrace", &[(Form::Unsigned, 8), (Form::Unsigned, 1)]),
+    ("bpf", &[(Form::Signed, 8), (Form::Signed, 8)]),
+    ("keyctl", &[(Form::Signed, 8), (Form::Text, 0)]),
 ];
 
-fn form_of(word: &'static str) -> Option<Form> {
+/// The form with this word, and the bytes of a number; 0: it is none.
+fn form_of(word: &'static str) -> Option<(Form, usize)> {
     if let Some((sort, set)) = word.strip_suffix(')').and_then(|word| word.split_once('(')) {
+        let symbols = |width| Some((Form::Symbols(SETS.get(set)?), width));
         return match sort {
-            "flags" | "enum" => SETS.get(set).map(Form::Symbols),
+            "flags" | "enum" => symbols(4),
+            "flags16" | "enum16" => symbols(2),
+            "flags8" | "enum8" => symbols(1),
             "dyn" => {
                 let (_, forms) = DYNAMIC.iter().find(|(name, _)| *name == set)?;
-                Some(Form::Dynamic(forms))
+                Some((Form::Dynamic(forms), 0))
             }
             _ => None,
         };
     }
     Some(match word {
-        "u8" | "u16" | "u32" | "u64" | "uid" | "gid" | "sig" | "mode" | "code" | "port"
-        | "sigset" | "abstime" => Form::Unsigned,
-        "i8" | "i16" | "i32" | "i64" | "err" | "fd" | "pid" => Form::Signed,
-        "str" | "path" => Form::Text,
-        "bytes" => Form::Bytes,
-        "addr" => Form::SockAddr,
-        "tuple" => Form::Tuple,
-        "fdlist" => Form::Descriptors,
-        "reltime" => Form::Interval,
-        "ip4" | "ip6" | "strs" | "pairs" => Form::Other,
+        "u8" | "sig" => (Form::Unsigned, 1),
+        "u16" | "code" | "port" => (Form::Unsigned, 2),
+        "u32" | "uid" | "gid" | "mode" | "sigset" => (Form::Unsigned, 4),
+        "u64" | "abstime" => (Form::Unsigned, 8),
+        "i8" => (Form::Signed, 1),
+        "i16" => (Form::Signed, 2),
+        "i32" => (Form::Signed, 4),
+        "i64" | "err" | "fd" | "pid" => (Form::Signed, 8),
+        "reltime" => (Form::Interval, 8),
+        "str" | "path" => (Form::Text, 0),
+        "bytes" => (Form::Bytes, 0),
+        "addr" => (Form::SockAddr, 0),
+        "tuple" => (Form::Tuple, 0),
+        "fdlist" => (Form::Descriptors, 0),
+        "ip4" | "ip6" | "strs" | "pairs" => (Form::Other, 0),
         _ => return None,
     })
 }

@@ -19,9 +19,13 @@ pub(crate) fn number(form: Form, value: &[u8]) -> Option<u64> {
 }
 
 /// The form that a dynamic value has, and the value.
-pub(crate) fn dynamic<'a>(forms: &'static [Form], value: &'a [u8]) -> Option<(Form, &'a [u8])> {
+pub(crate) fn dynamic<'a>(
+    forms: &'static [(Form, usize)],
+    value: &'a [u8],
+) -> Option<(Form, &'a [u8])> {
     let (which, value) = value.split_first()?;
-    Some((*forms.get(usize::from(*which))?, value))
+    let (form, _) = forms.get(usize::from(*which))?;
+    Some((*form, value))
 }
 
 /// Writes nanoseconds as seconds and their fraction, as the structure's two fields have them.

@@ -7,11 +7,9 @@ use std::time::{Duration, Instant};
 use driver_api::driver::Flow;
 use driver_api::event::Event;
 use driver_api::request::SyscallSet;
-use inspect::{Clock, Inspector};
 use lanner_plugin::files::{self, FileError};
-use recording::Writer;
 
-use crate::event_selection::EventSelection;
+use crate::recording_file::{RecordingFile, RecordingFormat};
 use crate::source::OpenedSource;
 use crate::watch::Consumer;
 
@@ -31,20 +29,20 @@ pub enum RecordError {
     Write(#[from] io::Error),
 }
 
-/// The consumer behind `lanner record`.
+/// The consumer behind `lanner record` and `lanner convert`.
 #[derive(Debug)]
 pub struct EventRecorder {
-    writer: Writer,
+    writer: RecordingFile,
     flushed: Instant,
     /// Why the file cannot be written any more.
     failed: Option<io::Error>,
 }
 
 impl EventRecorder {
-    /// What a source has to capture for these events: they, and what a replay needs to follow the state.
+    /// What a source has to capture for these calls: they, and what a replay needs to follow the state.
     #[must_use]
-    pub fn needs(wanted: &EventSelection) -> SyscallSet {
-        wanted.calls().union(&inspect::needed())
+    pub fn needs(wanted: &SyscallSet) -> SyscallSet {
+        wanted.union(&inspect::needed())
     }
 
     /// Creates or replaces a file, and writes the state that was there before the first event.
@@ -52,22 +50,14 @@ impl EventRecorder {
     /// # Errors
     ///
     /// The file cannot be written, or another user put it there.
-    pub fn create(path: &Path, source: &OpenedSource) -> Result<Self, RecordError> {
-        let mut inspector = Inspector::new(&source.inspect_options());
-        source.scan(&mut inspector);
-        let mut writer = Writer::new(files::replace(path, FOR_OWNER)?, Clock::host())?;
-        let mut failed = None;
-        inspector.synthesize(&mut |event| {
-            if let Err(error) = writer.event(event) {
-                failed.get_or_insert(error);
-            }
-        });
-        if let Some(error) = failed {
-            return Err(error.into());
-        }
-        writer.flush()?;
+    pub fn create(
+        path: &Path,
+        format: RecordingFormat,
+        source: &OpenedSource,
+    ) -> Result<Self, RecordError> {
+        let file = files::replace(path, FOR_OWNER)?;
         Ok(Self {
-            writer,
+            writer: RecordingFile::of_source(file, format, source)?,
             flushed: Instant::now(),
             failed: None,
         })

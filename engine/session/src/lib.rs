@@ -18,9 +18,10 @@
 //! | `session` | [`Session`]: everything together |
 //! | `config` | the configuration file |
 //! | `source` | opens a driver or a recording |
+//! | `recording_file` | writes events to a file, in lanner's format or in Falco's |
 //! | `watch` | the loop: polls the capture, feeds a [`Consumer`] |
 //! | `event_path` | the consumer that matches rules and hands alerts to the outputs |
-//! | `event_printer`, `event_recorder`, `event_selection` | consumers that write events to a file, and which events |
+//! | `event_recorder`, `whole_lines` | the consumer that keeps events in a file; a writer for lines that others write, too |
 //! | `rule_files`, `rule_loader` | finds and loads rules, and everything that belongs to them |
 //! | `rule_workers`, `worker_loader` | rule plugins beside the event path |
 //! | `reload` | notices changes, loads rules again, and hands them to the event path |
@@ -35,11 +36,10 @@ mod control;
 mod counters;
 mod error;
 mod event_path;
-mod event_printer;
 mod event_recorder;
-mod event_selection;
 mod monitor;
 mod output_test;
+mod recording_file;
 pub mod reference;
 mod reload;
 mod rule_files;
@@ -50,18 +50,19 @@ mod session;
 mod source;
 mod telemetry;
 mod watch;
+mod whole_lines;
 mod worker_loader;
 
 pub use control::{Control, Notice, Observer};
 pub use counters::WorkerStatus;
 pub use error::{LoadError, RuleFilesError, RuleOutputError, SessionError, WebError};
-pub use event_printer::{EventPrinter, WholeLines};
 pub use event_recorder::{EventRecorder, RecordError};
-pub use event_selection::{EventSelection, NoSuchEvent};
 pub use output_test::{OutputTest, test_outputs};
+pub use recording_file::{RecordingFile, RecordingFormat};
 pub use rule_files::{executable, plugin_directories, rule_files};
-pub use rule_loader::{LoadConfig, alert_rules};
+pub use rule_loader::{LoadConfig, alert_rules, calls_of, with_state};
 pub use session::{OpenedSession, Session, Summary, check};
 pub use source::{EventSource, OpenedSource, RecordedHost, Scan, SourceConfig, SourceError};
 pub use telemetry::DriverFacts;
 pub use watch::{Consumer, watch};
+pub use whole_lines::WholeLines;

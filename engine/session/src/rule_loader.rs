@@ -320,17 +320,30 @@ pub(super) fn names_to_look_up(rules: &mut RuleHost) -> Result<Vec<String>, Load
     Ok(host_names(&comparisons))
 }
 
-/// The calls that the rules and the state need: nothing else is captured. Also returns which calls the driver may omit
-/// where it holds processes: all calls that only following descriptors needs, or none if a rule needs one of them, because
-/// descriptors are either followed or looked up.
+/// The calls that the rules and the state need: nothing else is captured. Also what the driver may omit.
 fn selection<'a>(rules: impl Iterator<Item = &'a RuleHost>) -> (SyscallSet, Omit) {
-    let of = |rules: &RuleHost| match rules.event_types() {
+    let wanted = rules.fold(SyscallSet::default(), |all, rules| {
+        all.union(&calls_of(rules.event_types()))
+    });
+    with_state(&wanted)
+}
+
+/// The calls whose events have these types.
+#[must_use]
+pub fn calls_of(types: &EventTypes) -> SyscallSet {
+    match types {
         EventTypes::All => SyscallSet::all(),
         EventTypes::Only(names) => names.iter().flat_map(|name| calls_of_type(name)).collect(),
-    };
-    let wanted = rules.fold(SyscallSet::default(), |all, rules| all.union(&of(rules)));
+    }
+}
+
+/// These calls, and those that the state needs. Also which calls the driver may omit where it holds processes: all calls
+/// that only following descriptors needs, or none if one of them is wanted, because descriptors are either followed or
+/// looked up.
+#[must_use]
+pub fn with_state(wanted: &SyscallSet) -> (SyscallSet, Omit) {
     let spared = inspect::spared();
-    let omit = if spared.without(&wanted) == spared {
+    let omit = if spared.without(wanted) == spared {
         Omit {
             if_held: spared,
             ..Omit::NOTHING

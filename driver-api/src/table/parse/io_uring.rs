@@ -36,18 +36,11 @@ fn row(line: usize, text: &str, calls: &[Row]) -> Result<Row, Fault> {
             });
         }
         sqe[..fields.len()].copy_from_slice(&fields);
+        let has = (same.category, same.returns);
         return Ok(Row {
-            line,
-            name,
             acts_as: call.to_owned(),
-            numbers,
-            category: same.category,
-            returns: same.returns,
-            unfailing: false,
-            event_type: None,
-            facts: Vec::new(),
-            params: same.params.clone(),
             sqe,
+            ..Row::new((line, name), numbers, has, same.params.clone())
         });
     }
     let category = category(third)?;
@@ -66,17 +59,8 @@ fn row(line: usize, text: &str, calls: &[Row]) -> Result<Row, Fault> {
         params.push(param(declared, &position)?);
     }
     Ok(Row {
-        line,
-        acts_as: name.clone(),
-        name,
-        numbers,
-        category,
-        returns,
-        unfailing: false,
-        event_type: None,
-        facts: Vec::new(),
-        params,
         sqe,
+        ..Row::new((line, name), numbers, (category, returns), params)
     })
 }
 

@@ -10,6 +10,8 @@ use super::{Fault, STRUCTS, TableError, lines, narrow_number, number};
 pub(crate) struct Structure {
     pub(crate) line: usize,
     pub(crate) name: String,
+    /// The field that says how long the structure is, and its length where that is 0.
+    pub(crate) sized: Option<(u8, u32)>,
     pub(crate) layouts: [Layout; 4],
 }
 
@@ -37,6 +39,8 @@ struct Written {
     packed: bool,
     /// With 64-bit and with 32-bit pointers.
     sizes: Option<[u32; 2]>,
+    /// The field that says how long the structure is, and its length where that is 0.
+    sized: Option<(String, u32)>,
     /// The fields, with their lines.
     fields: Vec<(usize, String)>,
 }
@@ -93,14 +97,31 @@ pub(crate) fn structs(text: &str) -> Result<Vec<Structure>, TableError> {
         }
         done.insert(name.clone(), layouts);
     }
-    Ok(order
+    order
         .into_iter()
-        .map(|(line, name)| Structure {
-            line,
-            layouts: done.remove(&name).unwrap_or_default(),
-            name,
+        .map(|(line, name)| {
+            let layouts: [Layout; 4] = done.remove(&name).unwrap_or_default();
+            let said = written
+                .get(&(name.clone(), WIDE))
+                .and_then(|block| block.sized.as_ref());
+            let sized = match said {
+                Some((field, first)) => {
+                    let at = layouts[WIDE].fields.iter().position(|of| of.name == *field);
+                    let at = at.and_then(|at| u8::try_from(at).ok()).ok_or_else(|| {
+                        Fault::no_such("field", field, "this structure").at(STRUCTS, line)
+                    })?;
+                    Some((at, *first))
+                }
+                None => None,
+            };
+            Ok(Structure {
+                line,
+                name,
+                sized,
+                layouts,
+            })
         })
-        .collect())
+        .collect()
 }
 
 /// Reads the line that begins a structure: its name, and the ABI whose layout follows.
@@ -120,6 +141,15 @@ fn begin(text: &str) -> Result<(String, usize, Written), Fault> {
             "narrow" => abi = NARROW,
             "aarch64" => abi = AARCH64,
             "arm" => abi = ARM,
+            sized if sized.starts_with("sized(") => {
+                let inside = sized
+                    .strip_prefix("sized(")
+                    .and_then(|rest| rest.strip_suffix(')'))
+                    .and_then(|inside| inside.split_once(','));
+                let (field, first) =
+                    inside.ok_or_else(|| Fault::syntax("`sized(FIELD,BYTES)`", sized))?;
+                new.sized = Some((field.to_owned(), narrow_number(first, u32::MAX)?));
+            }
             size => {
                 let (wide, narrow) = size.split_once('/').unwrap_or((size, size));
                 new.sizes = Some([

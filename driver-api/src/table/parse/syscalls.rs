@@ -26,6 +26,30 @@ pub(crate) struct Row {
     pub(crate) sqe: [SqeField; REGISTERS],
 }
 
+impl Row {
+    /// A row of the line and the name, with a category and a return value, and with nothing that few rows have.
+    pub(super) fn new(
+        (line, name): (usize, String),
+        numbers: [i32; 6],
+        (category, returns): (Category, Returns),
+        params: Vec<Param>,
+    ) -> Self {
+        Self {
+            line,
+            acts_as: name.clone(),
+            name,
+            numbers,
+            category,
+            returns,
+            unfailing: false,
+            event_type: None,
+            facts: Vec::new(),
+            params,
+            sqe: [SqeField::None; REGISTERS],
+        }
+    }
+}
+
 /// A fact: the variant's name, and the parameter it is about (none: the returned descriptor, or the thread).
 #[derive(Debug)]
 pub(crate) struct Fact {
@@ -131,20 +155,10 @@ fn row(line: usize, text: &str) -> Result<Row, Fault> {
     let params = params.collect::<Result<_, _>>()?;
     let mut parts = words_of_return.split('+');
     let returns = returns(parts.next().unwrap_or_default())?;
+    let facts = parts.map(|part| fact(part, &position));
     Ok(Row {
-        line,
-        acts_as: name.clone(),
-        name,
-        numbers,
-        category,
-        returns,
-        unfailing: false,
-        event_type: None,
-        facts: parts
-            .map(|part| fact(part, &position))
-            .collect::<Result<_, _>>()?,
-        params,
-        sqe: [SqeField::None; REGISTERS],
+        facts: facts.collect::<Result<_, _>>()?,
+        ..Row::new((line, name), numbers, (category, returns), params)
     })
 }
 

@@ -114,6 +114,8 @@ words! {
         Hex = "hex",
         /// A number.
         I64 = "i64",
+        /// A number of 32 bits.
+        Int = "int",
         /// The call does not return.
         None = "none",
     }

@@ -227,6 +227,97 @@ fn parameters_have_types_in_json() {
 }
 
 #[test]
+fn an_address_of_any_family_is_text_that_a_rule_can_compare() {
+    let mut machine = 40_u16.to_ne_bytes().to_vec();
+    machine.extend([0, 0]);
+    machine.extend(1234_u32.to_ne_bytes());
+    machine.extend(2_u32.to_ne_bytes());
+    machine.extend([0; 4]);
+    let mut any = machine.clone();
+    any[4..12].fill(0xff);
+    any[12] = 1;
+    let mut netlink = 16_u16.to_ne_bytes().to_vec();
+    netlink.extend([0, 0]);
+    netlink.extend(77_u32.to_ne_bytes());
+    netlink.extend(5_u32.to_ne_bytes());
+    let mut packet = 17_u16.to_ne_bytes().to_vec();
+    packet.extend(0x0806_u16.to_be_bytes());
+    packet.extend(2_i32.to_ne_bytes());
+    packet.extend([1, 0, 0, 0]);
+    packet.extend([0; 8]);
+    for (address, as_falco) in [
+        (&machine, "vsock:2:1234"),
+        (&any, "vsock:4294967295:4294967295"),
+        (&netlink, "netlink:77:0x5"),
+        (&packet, "packet:2:0x806"),
+        (&machine[..12].to_vec(), "family 40"),
+    ] {
+        let len = address.len() as u64;
+        let (mut builder, call) = event("connect", &[N(3), M(address.clone()), N(len)], 0);
+        let event = builder.finish().expect("an event");
+        let mut out = String::new();
+        assert!(falco::arg(&mut out, &event, call, "addr"));
+        assert_eq!(out, as_falco);
+    }
+    let connect = |address: &[u8]| line("connect", &[N(3), M(address.to_vec()), N(16)], 0);
+    assert_eq!(
+        connect(&machine),
+        "connect(3, {sa_family=AF_VSOCK, svm_cid=VMADDR_CID_HOST, svm_port=0x4d2, svm_flags=0}, 16) = 0"
+    );
+    assert_eq!(
+        connect(&any),
+        "connect(3, {sa_family=AF_VSOCK, svm_cid=VMADDR_CID_ANY, svm_port=VMADDR_PORT_ANY, \
+         svm_flags=VMADDR_FLAG_TO_HOST}, 16) = 0"
+    );
+    assert_eq!(
+        params("connect", &[N(3), M(machine), N(16)], 0),
+        r#"{"fd":3,"addr":{"family":"AF_VSOCK","cid":2,"port":1234},"addrlen":16}"#
+    );
+}
+
+#[test]
+fn a_value_with_several_names_in_falco_has_all_of_them() {
+    for (family, short, long) in [
+        (1, "AF_LOCAL|AF_UNIX", "1(AF_LOCAL|AF_UNIX)"),
+        (16, "AF_ROUTE|AF_NETLINK", "16(AF_ROUTE|AF_NETLINK)"),
+        (2, "AF_INET", "2(AF_INET)"),
+    ] {
+        let (mut builder, call) = event("socket", &[N(family), N(1), N(0)], 3);
+        let event = builder.finish().expect("an event");
+        let mut out = String::new();
+        assert!(falco::arg(&mut out, &event, call, "domain"));
+        assert_eq!(out, short);
+        out.clear();
+        falco::args(&mut out, &event, call);
+        assert!(out.contains(long), "{out}");
+    }
+}
+
+#[test]
+fn messages_that_were_not_captured_are_missing() {
+    let with = |ret: i64, captured: u8| {
+        let (mut builder, _) = event("sendmmsg", &[N(3), N(0x1000), N(20), N(0)], ret);
+        for index in 0..captured {
+            builder.attach(
+                1,
+                Part::Data.of(index),
+                Status::Whole,
+                Encoding::Raw,
+                1,
+                b"x",
+            );
+        }
+        let event = builder.finish().expect("an event");
+        let short = crate::fell_short(&event, crate::Short::Truncated);
+        short.map(|(_, name)| name).collect::<Vec<_>>()
+    };
+    assert_eq!(with(20, 16), ["data"]);
+    assert_eq!(with(16, 16), [""; 0]);
+    // it failed, and how many it should have sent is known
+    assert_eq!(with(-11, 16), ["data"]);
+}
+
+#[test]
 fn a_message_has_parts() {
     let (mut builder, call) = event("sendmsg", &[N(3), N(0x1000), N(0)], 2);
     builder.attach(1, Part::Name, Status::Whole, Encoding::Raw, 4, b"\x01\0/x");

@@ -1,5 +1,6 @@
 //! Events made by hand, and what decoding makes of them.
 
+mod extents;
 mod forms;
 mod hostile;
 mod oracle;

@@ -17,6 +17,37 @@ pub(crate) fn usable() -> Vec<&'static str> {
     usable_drivers(BIN, &drivers)
 }
 
+/// The options for each driver of [`usable`], and for both modes of a driver that has modes, as far as they are usable.
+pub(crate) fn modes() -> Vec<Vec<String>> {
+    let output = run(["drivers", "--json"]);
+    let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let all = said["drivers"].as_array().expect("drivers");
+    let modes_of = |driver: &str| -> Vec<String> {
+        let of = all.iter().find(|one| one["name"] == driver);
+        let modes = of.and_then(|one| one["modes"].as_array());
+        let usable = modes
+            .into_iter()
+            .flatten()
+            .filter(|mode| mode["usable"] == true);
+        usable
+            .filter_map(|mode| Some(mode["name"].as_str()?.to_owned()))
+            .collect()
+    };
+    let mut options = Vec::new();
+    for driver in usable() {
+        let plain = vec!["--driver".to_owned(), driver.to_owned()];
+        let modes = modes_of(driver);
+        if modes.is_empty() {
+            options.push(plain.clone());
+        }
+        options.extend(modes.into_iter().map(|mode| {
+            let with = [format!("--{driver}-mode"), mode];
+            plain.iter().cloned().chain(with).collect()
+        }));
+    }
+    options
+}
+
 /// Runs lanner to its end.
 pub(crate) fn run<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Output {
     Command::new(BIN)

@@ -28,8 +28,8 @@ def miss(name):
 "#;
 
 /// The values that fields have for the events that a condition selects, while a Python program runs in an empty folder.
-fn values(
-    driver: &str,
+pub(crate) fn values(
+    driver: &[String],
     folder: &Path,
     (condition, fields): (&str, &[&str]),
     program: &str,
@@ -47,18 +47,13 @@ fn values(
     let _ = fs::remove_dir_all(&at);
     fs::create_dir(&at).expect("make a folder");
     let text = |path: &Path| path.display().to_string();
-    let output = run([
-        "run",
-        "--driver",
-        driver,
-        "-r",
-        &text(&rules),
-        "--json",
-        "--",
-        "python3",
-        &text(&script),
-        &text(&at),
-    ]);
+    let mut args = vec!["run".to_owned()];
+    args.extend_from_slice(driver);
+    args.extend(["-r".to_owned(), text(&rules)]);
+    // each message of a call is an event
+    args.extend(["--json", "-o", "rule_matching=all", "--", "python3"].map(str::to_owned));
+    args.extend([text(&script), text(&at)]);
+    let output = run(&args);
     let lines = output.stdout.split(|b| *b == b'\n');
     let alerts = lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
     let found: Vec<Vec<Value>> = alerts
@@ -68,7 +63,7 @@ fn values(
             fields.iter().map(of).collect()
         })
         .collect();
-    assert!(!found.is_empty(), "{driver}: {}", stderr(&output));
+    assert!(!found.is_empty(), "{driver:?}: {}", stderr(&output));
     found
 }
 
@@ -81,21 +76,31 @@ fn expect(question: (&str, &[&str]), program: &str, expected: &[&[&str]]) {
         .map(|row| row.iter().map(|text| text.replace("AT", &at)).collect())
         .collect();
     for driver in usable() {
-        let found: Vec<Vec<String>> = values(driver, folder.path(), question, program)
-            .into_iter()
-            .map(|row| {
-                let there = row.iter().filter(|value| !value.is_null());
-                there
-                    .map(|value| {
-                        value
-                            .as_str()
-                            .map_or_else(|| value.to_string(), str::to_owned)
-                    })
-                    .collect()
-            })
-            .collect();
-        assert_eq!(found, expected, "{driver}");
+        let found = values(&named(driver), folder.path(), question, program);
+        assert_eq!(as_texts(&found), expected, "{driver}");
     }
+}
+
+/// The options that choose a driver.
+fn named(driver: &str) -> [String; 2] {
+    ["--driver".to_owned(), driver.to_owned()]
+}
+
+/// The values that are there, as text.
+pub(crate) fn as_texts(rows: &[Vec<Value>]) -> Vec<Vec<String>> {
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
+    rows.iter()
+        .map(|row| {
+            row.iter()
+                .filter(|value| !value.is_null())
+                .map(text)
+                .collect()
+        })
+        .collect()
 }
 
 #[test]
@@ -194,7 +199,7 @@ fn descriptors_that_were_closed_do_not_count() {
          s = socket.socket()\ns.close()\n\
          miss('/count-%d' % (len(os.listdir('/proc/self/fd')) - 1))\n";
     for driver in usable() {
-        let found = values(driver, folder.path(), question, program);
+        let found = values(&named(driver), folder.path(), question, program);
         let [name, number, count, types] = &found[0][..] else {
             panic!("{driver}: {found:?}");
         };
@@ -213,7 +218,7 @@ fn a_file_is_created_once() {
     );
     let program = "for flags in (os.O_CREAT, os.O_CREAT, os.O_RDWR):\n    os.close(os.open(AT + '/new', flags))\n";
     for driver in usable() {
-        let created: Vec<Value> = values(driver, folder.path(), question, program)
+        let created: Vec<Value> = values(&named(driver), folder.path(), question, program)
             .into_iter()
             .map(|row| row[0].clone())
             .collect();
@@ -221,4 +226,33 @@ fn a_file_is_created_once() {
         let second = driver != "ebpf-core";
         assert_eq!(created, [true, second, false], "{driver}");
     }
+}
+
+#[test]
+fn ids_of_a_call_are_names() {
+    if !is_root() {
+        skipped("changing ids needs root");
+        return;
+    }
+    let question = (
+        "evt.type in (setresgid, setuid, kill)",
+        &[
+            "evt.arg.rgid",
+            "evt.arg.egid",
+            "evt.arg.uid",
+            "evt.arg.pid",
+            "evt.rawarg.egid",
+        ][..],
+    );
+    let program = "os.setresgid(-1, 0, 7)\nos.setresgid(0, 471147, -1)\nos.kill(os.getpid(), 0)\nos.setuid(471147)\n";
+    expect(
+        question,
+        program,
+        &[
+            &["<NONE>", "root", "0"],
+            &["root", "<NA>", "471147"],
+            &["python3"],
+            &["<NA>"],
+        ],
+    );
 }

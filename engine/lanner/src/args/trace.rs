@@ -1,0 +1,174 @@
+//! The arguments of `lanner trace`. Letters mean what they mean for strace(1).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, ArgGroup, Args};
+use look::{Aggregation, Form, LineOptions, Request, Stamp};
+use session::config::DEFAULT_RULES_PLUGIN;
+
+use super::SourceArgs;
+
+/// Options that report about all events instead of showing each.
+const REPORTS: [&str; 4] = ["count", "hist", "stats", "summary"];
+
+/// `lanner trace`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("report").args(REPORTS), group = ArgGroup::new("measured").args(["hist", "stats"]))]
+pub(crate) struct TraceArgs {
+    /// Names of system calls, separated by commas; procstart and procexit are the births and ends of
+    /// processes. Classes as strace has them: %file, %process, %network, %desc, %signal, %ipc, %memory, %creds. `!` at the
+    /// beginning: all but these. `trace=` before it is understood. May be repeated. Without: everything.
+    #[arg(short, long = "events", value_name = "NAME")]
+    pub(crate) events: Vec<String>,
+    /// Only events that fulfil this condition, written as the condition of a rule. Only the calls that can fulfil it are
+    /// captured.
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub(crate) condition: Option<String>,
+    /// Events, or a report, as JSON lines.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// A line for each event made from a template, such as '%evt.time %proc.name %fd.name'. `lanner fields` lists the
+    /// fields.
+    #[arg(long, value_name = "TEMPLATE", conflicts_with = "json")]
+    pub(crate) format: Option<String>,
+    /// Write the events to this file instead of standard output, which the command uses as well. A file that is
+    /// there is replaced.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Count events by the values of fields, such as proc.name or proc.name,fd.name.
+    #[arg(
+        long,
+        value_name = "FIELD",
+        conflicts_with = "format",
+        help_heading = "Reports"
+    )]
+    pub(crate) count: Option<String>,
+    /// Draw a histogram of a number, such as evt.buflen.
+    #[arg(
+        long,
+        value_name = "FIELD",
+        conflicts_with = "format",
+        help_heading = "Reports"
+    )]
+    pub(crate) hist: Option<String>,
+    /// Report the count, least, average, greatest and sum of a number.
+    #[arg(
+        long,
+        value_name = "FIELD",
+        conflicts_with = "format",
+        help_heading = "Reports"
+    )]
+    pub(crate) stats: Option<String>,
+    /// A histogram or statistics for each value of these fields.
+    #[arg(
+        long,
+        value_name = "FIELD",
+        requires = "measured",
+        help_heading = "Reports"
+    )]
+    pub(crate) by: Option<String>,
+    /// Count calls and errors, as strace -c does.
+    #[arg(
+        short = 'c',
+        long = "summary",
+        conflicts_with = "format",
+        help_heading = "Reports"
+    )]
+    pub(crate) summary: bool,
+    /// How many keys a report shows.
+    #[arg(long, value_name = "N", default_value_t = 20, help_heading = "Reports")]
+    pub(crate) top: usize,
+    /// Report each time that this time has passed, such as 1s, and begin anew.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "report", help_heading = "Reports")]
+    pub(crate) interval: Option<Duration>,
+    /// The time of each event: -t seconds, -tt microseconds, -ttt seconds since the epoch.
+    #[arg(short = 't', action = ArgAction::Count, conflicts_with_all = ["json", "format", "report"], help_heading = "As strace")]
+    pub(crate) times: u8,
+    /// The time since the line before.
+    #[arg(short = 'r', long = "relative-timestamps", conflicts_with_all = ["json", "format", "report"], help_heading = "As strace")]
+    pub(crate) relative: bool,
+    /// The time spent in calls. No driver reports when a call began: lanner says so, and goes on without.
+    #[arg(short = 'T', long = "syscall-times", help_heading = "As strace")]
+    pub(crate) durations: bool,
+    /// Paths and addresses behind descriptors.
+    #[arg(short = 'y', long = "decode-fds", action = ArgAction::Count, conflicts_with_all = ["json", "format", "report"], help_heading = "As strace")]
+    pub(crate) behind: u8,
+    /// Bytes shown of a buffer; the same as --snaplen.
+    #[arg(short = 's', long = "string-limit", value_name = "LEN", value_parser = clap::value_parser!(u32).range(0..=4096), conflicts_with_all = ["snaplen", "replay"], help_heading = "As strace")]
+    pub(crate) string_limit: Option<u32>,
+    /// Say nothing about the driver; -qq: nothing about ends of threads, too.
+    #[arg(short = 'q', long = "quiet", action = ArgAction::Count, help_heading = "As strace")]
+    pub(crate) quiet: u8,
+    /// Follow children. lanner always does.
+    #[arg(short = 'f', long = "follow-forks", action = ArgAction::Count, help_heading = "As strace")]
+    pub(crate) follow: u8,
+    /// Where plugins are; may be repeated. The rule plugin compiles the condition.
+    #[arg(long = "plugin-dir", value_name = "DIR")]
+    pub(crate) plugin_dirs: Vec<PathBuf>,
+    /// Whose events.
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+impl TraceArgs {
+    /// What the library is asked for.
+    pub(crate) fn request(&self) -> Request {
+        Request {
+            events: self.events.clone(),
+            condition: self.condition.clone(),
+            form: self.form(),
+            rules_plugin: DEFAULT_RULES_PLUGIN.to_owned(),
+            plugin_dirs: self.plugin_dirs.clone(),
+        }
+    }
+
+    fn form(&self) -> Form {
+        let by = self.by.clone();
+        let what = match (&self.count, &self.hist, &self.stats, self.summary) {
+            (Some(by), ..) => Aggregation::Count { by: by.clone() },
+            (_, Some(field), ..) => Aggregation::Hist {
+                field: field.clone(),
+                by,
+            },
+            (_, _, Some(field), _) => Aggregation::Stats {
+                field: field.clone(),
+                by,
+            },
+            (_, _, _, true) => Aggregation::Calls,
+            (None, None, None, false) => return self.events_form(),
+        };
+        Form::Aggregate {
+            what,
+            top: self.top,
+            interval: self.interval,
+            json: self.json,
+        }
+    }
+
+    fn events_form(&self) -> Form {
+        match &self.format {
+            Some(template) => Form::Template(template.clone()),
+            None if self.json => Form::Json,
+            None => Form::Lines(LineOptions {
+                stamp: match self.times {
+                    0 => Stamp::None,
+                    1 => Stamp::Seconds,
+                    2 => Stamp::Micros,
+                    _ => Stamp::Epoch,
+                },
+                relative: self.relative,
+                behind: self.behind > 0,
+                without_ends: self.quiet > 1,
+            }),
+        }
+    }
+
+    /// Whose events, with what is captured of them.
+    pub(crate) fn source(&self) -> SourceArgs {
+        SourceArgs {
+            snaplen: self.string_limit.unwrap_or(self.source.snaplen),
+            ..self.source.clone()
+        }
+    }
+}

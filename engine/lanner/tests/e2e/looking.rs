@@ -1,0 +1,224 @@
+//! `lanner trace` beyond plain lines: conditions, templates, reports, and the letters that strace has.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use test_support::wait_until;
+
+use crate::lanner::{BIN, run, stderr, usable};
+
+/// Opens one file twice and another once, and one that is not there.
+const SCRIPT: &str = "cat /etc/hosts /etc/hosts /etc/passwd /nonexistent; exit 0";
+/// That cat(1) opens those files.
+const OPENS: &str =
+    "evt.type in (open, openat) and proc.name = cat and fd.name in (/etc/hosts, /etc/passwd)";
+
+/// What lanner writes into the file of `-o` when it watches a shell with this script.
+fn looked(driver: &str, args: &[&str], script: &str) -> (String, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("out");
+    let mut all = vec![
+        "trace",
+        "--driver",
+        driver,
+        "-o",
+        file.to_str().expect("a text"),
+    ];
+    all.extend(args);
+    all.extend(["--", "/bin/sh", "-c", script]);
+    let output = run(&all);
+    let said = stderr(&output);
+    assert!(output.status.success(), "{driver} {args:?}: {said}");
+    let text = fs::read(&file).expect("lanner wrote the file");
+    (String::from_utf8_lossy(&text).into_owned(), said)
+}
+
+/// The words of each line.
+fn rows(text: &str) -> Vec<String> {
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    text.lines().map(words).collect()
+}
+
+#[test]
+fn a_condition_decides_which_events_a_template_shows() {
+    for driver in usable() {
+        let args = [
+            "--where",
+            OPENS,
+            "--format",
+            "%proc.name:%fd.name:%evt.failed",
+        ];
+        let (text, _) = looked(driver, &args, SCRIPT);
+        assert_eq!(
+            text, "cat:/etc/hosts:false\ncat:/etc/hosts:false\ncat:/etc/passwd:false\n",
+            "{driver}"
+        );
+    }
+}
+
+#[test]
+fn events_are_counted_alike_by_every_driver_and_in_a_recording() {
+    for driver in usable() {
+        let args = ["--where", OPENS, "--count", "fd.name", "--json"];
+        let (text, _) = looked(driver, &args, SCRIPT);
+        let report: Value = serde_json::from_str(&text).expect("one line of JSON");
+        assert_eq!(
+            report["rows"][0]["key"][0], "/etc/hosts",
+            "{driver}: {text}"
+        );
+        assert_eq!(report["rows"][0]["count"], 2, "{driver}: {text}");
+        assert_eq!(report["rows"][1]["count"], 1, "{driver}: {text}");
+        assert_eq!(report["rows"][2], Value::Null, "{driver}: {text}");
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("events");
+        let file = file.to_str().expect("a text");
+        run([
+            "record", "--driver", driver, "-o", file, "--", "/bin/sh", "-c", SCRIPT,
+        ]);
+        let mut replay = vec!["trace", "--replay", file];
+        replay.extend(args);
+        let replayed = run(&replay);
+        let again = String::from_utf8_lossy(&replayed.stdout).into_owned();
+        assert_eq!(again, text, "{driver}: {}", stderr(&replayed));
+    }
+}
+
+#[test]
+fn a_summary_counts_calls_and_errors() {
+    for driver in usable() {
+        let args = [
+            "-c",
+            "--where",
+            "proc.name = cat and evt.type in (open, openat)",
+        ];
+        let (text, _) = looked(driver, &args, SCRIPT);
+        let rows = rows(&text);
+        assert_eq!(rows[0], "% calls calls errors syscall", "{driver}");
+        let calls: Vec<&String> = rows
+            .iter()
+            .filter(|row| row.ends_with(" openat") || row.ends_with(" open"))
+            .collect();
+        assert_eq!(calls.len(), 1, "{driver}: {text}");
+        let words: Vec<&str> = calls[0].split(' ').collect();
+        assert_eq!(words[0], "100.00", "{driver}: {text}");
+        let errors: u32 = words[2].parse().expect("a number of errors");
+        assert!(errors >= 1, "{driver}: {text}");
+    }
+}
+
+#[test]
+fn histograms_and_statistics_measure_what_calls_returned() {
+    let script = "head -c 300 /dev/zero > /dev/null; head -c 5 /dev/zero > /dev/null";
+    let writes = "evt.type = write and proc.name = head and fd.name = /dev/null";
+    for driver in usable() {
+        let args = ["--where", writes, "--hist", "evt.rawres"];
+        let (text, _) = looked(driver, &args, script);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "evt.rawres:", "{driver}");
+        assert!(
+            lines[1].starts_with("[4, 8)                 1 |@@@@"),
+            "{driver}: {text}"
+        );
+        let last = lines.last().expect("a line");
+        assert!(
+            last.starts_with("[256, 512)             1 |@@@@"),
+            "{driver}: {text}"
+        );
+        let args = [
+            "--where",
+            writes,
+            "--stats",
+            "evt.rawres",
+            "--by",
+            "proc.name,fd.name",
+        ];
+        let (text, _) = looked(driver, &args, script);
+        assert_eq!(
+            rows(&text)[1],
+            "2 5 152.5 300 305 head /dev/null",
+            "{driver}"
+        );
+    }
+}
+
+#[test]
+fn classes_and_descriptors_are_shown_as_strace_shows_them() {
+    for driver in usable() {
+        let (text, said) = looked(
+            driver,
+            &["-qf", "-y", "-e", "trace=%desc,!close", "-e", "!close"],
+            SCRIPT,
+        );
+        assert!(
+            said.is_empty() || said.contains("/nonexistent"),
+            "{driver}: {said}"
+        );
+        assert!(!said.contains("lanner:"), "{driver}: {said}");
+        assert!(text.contains(" = 3</etc/hosts>\n"), "{driver}: {text}");
+        assert!(text.contains("\tread(3</etc/hosts>, "), "{driver}: {text}");
+        assert!(!text.contains("\tclose("), "{driver}: {text}");
+        let (text, _) = looked(driver, &["-e", "%file", "-ttt"], SCRIPT);
+        assert!(text.contains("\"/etc/hosts\""), "{driver}: {text}");
+        assert!(!text.contains("read("), "{driver}: {text}");
+    }
+}
+
+#[test]
+fn a_report_comes_while_the_command_runs() {
+    for driver in usable() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, done) = (folder.path().join("out"), folder.path().join("done"));
+        let script = format!(
+            "cat /etc/hosts > /dev/null; while [ ! -e {} ]; do sleep 0.05; done",
+            done.display()
+        );
+        let mut child = Command::new(BIN)
+            .args([
+                "trace", "--driver", driver, "--where", OPENS, "--count", "fd.name",
+            ])
+            .args(["--interval", "100ms", "-o"])
+            .arg(&file)
+            .args(["--", "/bin/sh", "-c", &script])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("lanner can be started");
+        let text = || fs::read_to_string(&file).unwrap_or_default();
+        wait_until("the first report", || text().contains("1  /etc/hosts"));
+        fs::write(&done, "").expect("written");
+        let status = child.wait().expect("lanner ends");
+        assert!(status.success(), "{driver}");
+        // what was reported is not reported again
+        assert_eq!(
+            text().matches("/etc/hosts").count(),
+            1,
+            "{driver}: {}",
+            text()
+        );
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_the_reason() {
+    let cases: [(&[&str], &str); 8] = [
+        (&["--where", "fd.nam = /x"], "fd.name"),
+        (&["--where", "evt.type = openat and"], "--where"),
+        (&["--format", "%proc.nam"], "proc.name"),
+        (&["--count", "proc.nam"], "proc.name"),
+        (&["--hist", "proc.name"], "no number"),
+        (&["--by", "proc.name"], "--hist"),
+        (&["--interval", "1s"], "--count"),
+        (&["-e", "%fil"], "%file"),
+    ];
+    for (args, word) in cases {
+        let mut all = vec!["trace"];
+        all.extend(args);
+        all.extend(["--", "touch", "/nonexistent/marker"]);
+        let output = run(&all);
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
+        assert!(message.contains(word), "{args:?}: {message}");
+    }
+}

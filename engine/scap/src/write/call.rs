@@ -1,0 +1,326 @@
+//! The parameters of a call as Falco has them: the tables read backwards. A parameter's place in the call says where its
+//! value is in lanner's event, and its form how Falco writes it.
+
+use decode::Value;
+use decode::sockaddr::SockAddr;
+use decode::structs::Struct;
+use driver_api::event::{Attachment, Event, Fact, Flags, Part};
+use driver_api::table::{Category, Returns, Syscall};
+use inspect::{Inspector, Seen};
+
+use super::super::socket::{self, Address};
+use super::super::table::{EventType, Form, Param, Place, Symbols, What, symbols_of};
+use super::process::text;
+
+/// A value of a parameter about which nothing is known. A number has its bytes, because readers take them unasked.
+pub(super) fn nothing(param: &Param) -> Vec<u8> {
+    if param.place == Place::Nowhere {
+        vec![0; param.width]
+    } else {
+        Vec::new()
+    }
+}
+
+/// A call whose parameters are written.
+pub(super) struct Caller<'a> {
+    event: &'a Event<'a>,
+    call: &'static Syscall,
+    seen: &'a Seen,
+    inspector: &'a Inspector,
+}
+
+/// The bytes of a number.
+fn number(value: u64, width: usize) -> Vec<u8> {
+    value.to_le_bytes()[..width.min(8)].to_vec()
+}
+
+/// Seconds and a fraction as nanoseconds.
+fn interval(of: &Struct<'_>) -> Option<u64> {
+    let mut ns = None;
+    of.fields(&mut |field| {
+        let Some(value) = plain(&field.value) else {
+            return;
+        };
+        let scale = if field.name.ends_with("nsec") {
+            1
+        } else if field.name.ends_with("usec") {
+            1000
+        } else {
+            1_000_000_000
+        };
+        let sum = value.wrapping_mul(scale).wrapping_add(ns.unwrap_or(0));
+        ns = Some(sum);
+    });
+    ns
+}
+
+/// A value as a number, with the bits that the program gave.
+fn plain(value: &Value<'_>) -> Option<u64> {
+    match value {
+        Value::Null | Value::Unused => Some(0),
+        Value::Unread(address) => Some(*address),
+        Value::Number(number) => Some(number.signed().cast_unsigned()),
+        Value::Flags(flags) => Some(flags.0),
+        Value::Enum(value) => Some(value.0),
+        Value::Signals(set) => Some(set.bits),
+        Value::Capabilities(set) => Some(set.0),
+        Value::Array(array) => plain(&array.iter().next()?),
+        Value::Struct(of) => interval(of),
+        Value::SockOption(option) => {
+            let bytes = option.0.bytes.get(..4)?.try_into().ok()?;
+            Some(u32::from_le_bytes(bytes).into())
+        }
+        Value::Unknown
+        | Value::Str(_)
+        | Value::Strings(_)
+        | Value::Bytes(_)
+        | Value::Inline(_)
+        | Value::Ip(_)
+        | Value::SockAddr(_)
+        | Value::Message(_)
+        | Value::Messages(_)
+        | Value::Bits(_)
+        | Value::Dirents(_) => None,
+    }
+}
+
+impl<'a> Caller<'a> {
+    pub(super) fn new(
+        event: &'a Event<'a>,
+        call: &'static Syscall,
+        seen: &'a Seen,
+        inspector: &'a Inspector,
+    ) -> Self {
+        Self {
+            event,
+            call,
+            seen,
+            inspector,
+        }
+    }
+
+    /// The parameter of this call that is the one of the type's call.
+    fn at(&self, kind: &EventType, at: u8) -> Option<usize> {
+        let What::Call(theirs) = kind.what else {
+            return None;
+        };
+        let name = theirs.params.get(usize::from(at))?.name;
+        self.call.param(name).map(|(at, _)| at)
+    }
+
+    /// The bytes of a parameter. None: lanner does not have it.
+    pub(super) fn param(&self, kind: &EventType, param: &Param) -> Option<Vec<u8>> {
+        match param.place {
+            Place::Nowhere => None,
+            Place::Result => {
+                let known = !self.event.has(Flags::NO_RESULT);
+                known.then(|| number(self.event.header().ret.cast_unsigned(), param.width))
+            }
+            Place::Full => Some(number(self.full().unwrap_or(0), param.width)),
+            Place::Param(at) => self.whole(self.at(kind, at)?, kind, param),
+            Place::Member {
+                param: at,
+                element,
+                member,
+            } => {
+                let value = decode::param(self.event, self.call, self.at(kind, at)?)?;
+                let value = member_of(value, element, member)?;
+                let theirs = match &param.symbols {
+                    Some(symbols) => symbols.falco(plain(&value)?),
+                    None => plain(&value)?,
+                };
+                Some(number(theirs, param.width))
+            }
+            Place::Message(at, part) => self.message(self.at(kind, at)?, part, param.form),
+            Place::Tuple => self.ends(),
+            Place::Path => {
+                let path = self.event.fact(Fact::Path)?;
+                Some(text(&path.text()))
+            }
+        }
+    }
+
+    /// How many bytes were read or written, or should have been.
+    fn full(&self) -> Option<u64> {
+        let is_data = |attached: &Attachment<'_>| {
+            let part = matches!(attached.part, Part::None | Part::Data);
+            part && Fact::from_u8(attached.what).is_none()
+        };
+        let moved = u64::try_from(self.event.header().ret).ok();
+        let writes = self.call.category != Category::IoRead;
+        let attached = self.event.attachments().find(is_data);
+        attached
+            .filter(|_| writes)
+            .map(|attached| attached.full)
+            .or(moved)
+    }
+
+    fn whole(&self, at: usize, kind: &EventType, param: &Param) -> Option<Vec<u8>> {
+        let value = decode::param(self.event, self.call, at)?;
+        match param.form {
+            Form::Unsigned | Form::Signed | Form::Interval => {
+                // of two parameters for one of the kernel's, the string counts
+                let value = match value {
+                    Value::Str(_) => 0,
+                    value => plain(&value)?,
+                };
+                Some(number(value, param.width))
+            }
+            Form::Symbols(theirs) => {
+                let value = plain(&value)?;
+                let kind = self.call.params[at].kind;
+                let falco = match (&param.symbols, symbols_of(&kind)) {
+                    (Some(symbols), _) => symbols.falco(value),
+                    (None, Some((ours, one))) => {
+                        Symbols::new(theirs, ours, one, |_| {}).falco(value)
+                    }
+                    (None, None) => value,
+                };
+                Some(number(falco, param.width))
+            }
+            Form::Text => match value {
+                Value::Str(string) => Some(text(&string.0.text())),
+                _ => None,
+            },
+            Form::Bytes => match value {
+                Value::Null
+                | Value::Unread(_)
+                | Value::Unknown
+                | Value::Unused
+                | Value::Number(_)
+                | Value::Str(_) => None,
+                _ => {
+                    let register = self.call.register(self.event.abi(), at);
+                    let memory = self.event.argument(register)?;
+                    Some(memory.bytes.to_vec())
+                }
+            },
+            Form::SockAddr => match value {
+                Value::SockAddr(address) => address_of(&address)?.to_falco(),
+                _ => None,
+            },
+            Form::Tuple => match value {
+                Value::SockAddr(address) => self.datagram(&address_of(&address)?),
+                _ => None,
+            },
+            Form::Descriptors => match value {
+                Value::Array(array) => {
+                    let polled = array.iter().filter_map(|one| {
+                        let field = |name| plain(&member_of(one, 0, Some(name))?);
+                        // what is asked for at the entry, what happened at the return
+                        let events = if kind.enter { "events" } else { "revents" };
+                        Some((field("fd")?, field(events)?))
+                    });
+                    Some(socket::falco_poll_list(polled))
+                }
+                _ => None,
+            },
+            Form::Dynamic(forms) => self.dynamic(at, forms, &value),
+            Form::Other => None,
+        }
+    }
+
+    /// A value behind the number of its form, the first form that it fits.
+    fn dynamic(
+        &self,
+        at: usize,
+        forms: &'static [(Form, usize)],
+        value: &Value<'_>,
+    ) -> Option<Vec<u8>> {
+        let memory = || {
+            let register = self.call.register(self.event.abi(), at);
+            self.event.argument(register)
+        };
+        (0_u8..).zip(forms).find_map(|(index, (form, width))| {
+            let bytes = match (form, value) {
+                (Form::Text, Value::Str(string)) => text(&string.0.text()),
+                // a number of 4 bytes is one; anything else is bytes
+                (Form::Unsigned, Value::SockOption(option)) if option.0.bytes.len() == *width => {
+                    option.0.bytes.to_vec()
+                }
+                (Form::Bytes, Value::SockOption(option)) if option.0.bytes.len() != 4 => {
+                    option.0.bytes.to_vec()
+                }
+                (Form::Bytes, Value::Struct(_) | Value::Bytes(_) | Value::Array(_)) => {
+                    memory()?.bytes.to_vec()
+                }
+                (Form::Signed | Form::Unsigned, Value::SockOption(_) | Value::Str(_)) => {
+                    return None;
+                }
+                (Form::Signed | Form::Unsigned, value) if forms[0].0 != Form::Bytes => {
+                    number(plain(value)?, *width)
+                }
+                _ => return None,
+            };
+            Some([&[index][..], &bytes].concat())
+        })
+    }
+
+    fn message(&self, at: usize, part: Part, form: Form) -> Option<Vec<u8>> {
+        let register = self.call.register(self.event.abi(), at);
+        let memory = self.event.part(register, part)?;
+        if part == Part::Name && form == Form::Tuple {
+            return self.datagram(&address_of(&SockAddr::parse(memory.bytes)?)?);
+        }
+        Some(memory.bytes.to_vec())
+    }
+
+    /// This end of the event's socket.
+    fn own(&self) -> Option<Address> {
+        let descriptor = self.inspector.descriptor(self.seen)?;
+        descriptor.socket?.local.map(Address::Inet)
+    }
+
+    /// Both ends of a message: from where it came, and where it went.
+    fn datagram(&self, other: &Address) -> Option<Vec<u8>> {
+        let own = self.own();
+        let came = self.call.category == Category::IoRead;
+        socket::falco_ends(own.as_ref(), other, came)
+    }
+
+    /// Both ends of a connection: the source is the one that connected.
+    fn ends(&self) -> Option<Vec<u8>> {
+        let accepts = self.call.returns == Returns::Fd;
+        let fact = self.event.tuple().and_then(|tuple| inspect::ends(&tuple));
+        if let Some((own, other)) = fact {
+            return socket::falco_ends(Some(&Address::Inet(own)), &Address::Inet(other), accepts);
+        }
+        // a connection that was not made, or one of another family
+        let unix = [Fact::Peer, Fact::Local]
+            .into_iter()
+            .find_map(|fact| self.event.fact(fact));
+        if let Some(name) = unix {
+            return socket::falco_ends(None, &Address::Unix(name.bytes.to_vec()), false);
+        }
+        let (at, _) = self.call.param("addr")?;
+        match decode::param(self.event, self.call, at)? {
+            Value::SockAddr(address) => {
+                socket::falco_ends(self.own().as_ref(), &address_of(&address)?, accepts)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Element and member of an array or a structure.
+fn member_of<'a>(value: Value<'a>, element: u8, member: Option<&str>) -> Option<Value<'a>> {
+    let value = match value {
+        Value::Array(array) => array.iter().nth(element.into())?,
+        value => value,
+    };
+    match (value, member) {
+        (Value::Struct(of), Some(name)) => of.field(name),
+        (value, None) => Some(value),
+        _ => None,
+    }
+}
+
+fn address_of(address: &SockAddr<'_>) -> Option<Address> {
+    Some(match *address {
+        SockAddr::Inet { ip, port } => Address::Inet((ip, port).into()),
+        SockAddr::Inet6 { ip, port, .. } => Address::Inet((ip, port).into()),
+        SockAddr::Unix(path) => Address::Unix(path.to_vec()),
+        SockAddr::Abstract(name) => Address::Unix([b"@", name].concat()),
+        _ => return None,
+    })
+}

@@ -1,0 +1,296 @@
+//! Writes a capture that Falco, sysdig and Stratoshark read: the state in lists, then the events, in the newest types of
+//! `events.tbl`.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `blocks` | blocks and the header of an event |
+//! | `lists` | processes, descriptors, users, the host and its interfaces |
+//! | `call` | the parameters of a call: the tables read backwards |
+//! | `process` | parameters that are facts about a process |
+//!
+//! A call becomes two events, one for its entry and one for its return, because older readers take a call's descriptor and
+//! path from its entry. Both have the time of the return: lanner does not know when the call was entered.
+
+mod blocks;
+mod call;
+mod lists;
+mod process;
+
+use std::fs::File;
+use std::io::{self, Write as _};
+
+use driver_api::event::{Abi, Event, Flags, Kind};
+use driver_api::table::{Syscall, of_number};
+use inspect::{Inspector, Seen};
+
+use super::table::{EventType, Table, What};
+use blocks::{Block, Head};
+use call::Caller;
+use process::About;
+
+pub use lists::Machine;
+
+/// Bytes that are buffered before they are written.
+const BUFFER: usize = 1 << 20;
+
+/// The id of a notification that says how many events are missing, and why.
+pub(crate) const LOST: &str = "lanner.lost";
+
+/// A capture that is being written.
+#[derive(Debug)]
+pub struct ScapWriter {
+    file: File,
+    buffer: Vec<u8>,
+    /// Follows the events: Falco's have facts about processes that lanner's do not repeat.
+    inspector: Inspector,
+    machine: Machine,
+    /// The lists have been written.
+    begun: bool,
+    events: u64,
+    written: u64,
+    params: Vec<Vec<u8>>,
+}
+
+impl ScapWriter {
+    /// Writes a capture into an empty file. `inspector` has the state in front of the first event, or gets it from the first
+    /// events, if these are marked as unselected.
+    #[must_use]
+    pub fn new(file: File, inspector: Inspector, machine: Machine) -> Self {
+        Self {
+            file,
+            buffer: Vec::with_capacity(2 * BUFFER),
+            inspector,
+            machine,
+            begun: false,
+            events: 0,
+            written: 0,
+            params: Vec::new(),
+        }
+    }
+
+    /// Appends an event.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        let unselected = event.has(Flags::UNSELECTED);
+        if !self.begun && unselected {
+            self.inspector.update(event);
+            return Ok(());
+        }
+        self.begin();
+        let seen = self.inspector.update(event);
+        self.events += u64::from(!unselected);
+        match event.kind() {
+            Kind::Syscall | Kind::Exec => self.call(event, &seen),
+            Kind::Fork => self.fork(event, &seen),
+            Kind::Exit => self.exit(event, &seen),
+            Kind::Signal => self.signal(event, &seen),
+            Kind::Lost => self.lost(event, &seen),
+        }
+        if self.buffer.len() >= BUFFER {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// The number of events so far.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Bytes of the file so far, those that are buffered included.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    /// Writes what is buffered.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.file.write_all(&self.buffer)?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Writes all that is left. A capture without events has its lists.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.begin();
+        self.flush()
+    }
+
+    /// Writes the lists, once.
+    fn begin(&mut self) {
+        if !std::mem::replace(&mut self.begun, true) {
+            lists::write(&mut self.buffer, &self.inspector, &self.machine);
+        }
+    }
+
+    fn head(event: &Event<'_>, seen: &Seen) -> Head {
+        Head {
+            time_ns: seen.time_ns,
+            tid: event.header().tid,
+            cpu: event.header().cpu,
+            state_only: event.has(Flags::UNSELECTED),
+        }
+    }
+
+    /// Writes an event whose parameters are ready.
+    fn put(&mut self, head: Head, kind: &EventType) {
+        Block::event(&mut self.buffer, head, kind, &self.params);
+    }
+
+    fn call(&mut self, event: &Event<'_>, seen: &Seen) {
+        let header = event.header();
+        let call = of_number(event.abi(), header.nr);
+        let head = Self::head(event, seen);
+        let table = Table::get();
+        // an operation of an io_uring is written as the call that does the same
+        let same = driver_api::table::by_name(call.acts_as).unwrap_or(call);
+        // an event without a result has none of Falco's types but the generic one
+        let kind = (table.newest(call).or_else(|| table.newest(same)))
+            .filter(|_| !event.has(Flags::NORETURN));
+        let Some(kind) = kind else {
+            self.generic(head, call);
+            return;
+        };
+        let caller = Caller::new(event, call, seen, &self.inspector);
+        let about = seen
+            .process
+            .and_then(|key| self.inspector.process(key))
+            .map(|process| About::of(process, header.tid, &self.inspector, event));
+        for kind in [table.event(kind.number - 1), Some(kind)]
+            .into_iter()
+            .flatten()
+        {
+            self.params.clear();
+            for param in &kind.params {
+                let value = caller
+                    .param(kind, param)
+                    .or_else(|| about.as_ref()?.param(param.name));
+                self.params
+                    .push(value.unwrap_or_else(|| call::nothing(param)));
+            }
+            Block::event(&mut self.buffer, head, kind, &self.params);
+        }
+    }
+
+    /// A call for which Falco has no type. Readers of 2022 end when they meet a code that they do not know: such a call has its
+    /// number on x86_64 alone.
+    fn generic(&mut self, head: Head, call: &Syscall) {
+        /// The last code that they know.
+        const LAST: u16 = 332;
+        let table = Table::get();
+        let code = table.code(call).filter(|code| *code <= LAST).unwrap_or(0);
+        let native = call
+            .number(Abi::X86_64)
+            .and_then(|number| u16::try_from(number).ok());
+        for kind in table.all(|what| matches!(what, What::Coded)) {
+            self.params.clear();
+            self.params.push(code.to_le_bytes().to_vec());
+            let native = native.unwrap_or(u16::MAX);
+            self.params.push(native.to_le_bytes().to_vec());
+            Block::event(&mut self.buffer, head, kind, &self.params);
+        }
+    }
+
+    /// A birth: the call that makes a child, as it returns in the child.
+    fn fork(&mut self, event: &Event<'_>, seen: &Seen) {
+        let [tid, pid, flags, vtid, ..] = event.header().args;
+        let number = |value: u64| u32::try_from(value).unwrap_or(0);
+        let clone = driver_api::table::by_name(CLONE).and_then(|call| Table::get().newest(call));
+        let child = self.inspector.process_by_pid(number(pid));
+        let (Some(kind), Some(child)) = (clone, child) else {
+            return;
+        };
+        let head = Head {
+            tid: number(tid),
+            ..Self::head(event, seen)
+        };
+        let about = About::child(
+            child,
+            number(tid),
+            &self.inspector,
+            event,
+            flags,
+            number(vtid),
+        );
+        self.params.clear();
+        for param in &kind.params {
+            let value = about.param(param.name);
+            self.params
+                .push(value.unwrap_or_else(|| call::nothing(param)));
+        }
+        self.put(head, kind);
+    }
+
+    fn exit(&mut self, event: &Event<'_>, seen: &Seen) {
+        let Some(kind) = Table::get()
+            .all(|what| matches!(what, What::Exit))
+            .max_by_key(|kind| kind.params.len())
+        else {
+            return;
+        };
+        let known = !event.has(Flags::ENTRY);
+        let status = if known { event.header().ret } else { 0 };
+        // wait(2): the signal is in the low bits, the exit code above
+        let (code, signal, core) = (status >> 8 & 0xff, status & 0x7f, status >> 7 & 1);
+        self.params.clear();
+        for param in &kind.params {
+            let value = match param.name {
+                "status" if !known => Vec::new(),
+                "status" => status.to_le_bytes().to_vec(),
+                "ret" => code.to_le_bytes().to_vec(),
+                "sig" => vec![u8::try_from(signal).unwrap_or(0)],
+                "core" => vec![u8::try_from(core).unwrap_or(0)],
+                _ => call::nothing(param),
+            };
+            self.params.push(value);
+        }
+        self.put(Self::head(event, seen), kind);
+    }
+
+    fn signal(&mut self, event: &Event<'_>, seen: &Seen) {
+        let Some(kind) = Table::get().all(|what| matches!(what, What::Signal)).next() else {
+            return;
+        };
+        let header = event.header();
+        self.params.clear();
+        for param in &kind.params {
+            let value = match param.name {
+                "spid" => header.args[1].to_le_bytes().to_vec(),
+                "dpid" => i64::from(header.tgid).to_le_bytes().to_vec(),
+                "sig" => vec![u8::try_from(header.args[0] & 0xff).unwrap_or(0)],
+                _ => call::nothing(param),
+            };
+            self.params.push(value);
+        }
+        self.put(Self::head(event, seen), kind);
+    }
+
+    /// Events are missing here. Falco has no event that says how many: it is a notification.
+    fn lost(&mut self, event: &Event<'_>, seen: &Seen) {
+        let Some(kind) = Table::get().all(|what| matches!(what, What::Notice)).next() else {
+            return;
+        };
+        let [count, cause, ..] = event.header().args;
+        self.params.clear();
+        self.params.push(process::text(LOST.as_bytes()));
+        self.params
+            .push(process::text(format!("{count} {cause}").as_bytes()));
+        self.put(Self::head(event, seen), kind);
+    }
+}
+
+/// The call whose return in the child reports a birth.
+const CLONE: &str = "clone";

@@ -1,0 +1,157 @@
+//! Parameters that are facts about a process: those of the events that give it a program or make a child.
+
+use driver_api::event::{Event, Fact, Kind, Layer};
+use inspect::{Inspector, Process};
+
+use super::super::life::{EXE_LOWER, EXE_MEMFD, EXE_UPPER, EXE_WRITABLE, falco_clone_flags};
+
+/// A string with its NUL.
+pub(super) fn text(value: &[u8]) -> Vec<u8> {
+    let value = super::super::bytes::text(value);
+    [value, b"\0"].concat()
+}
+
+/// The first argument, and the others, each with its NUL.
+pub(super) fn arguments(all: &[u8]) -> (&[u8], &[u8]) {
+    let end = all.iter().position(|&byte| byte == 0);
+    end.map_or((all, &[]), |end| (&all[..end], &all[end + 1..]))
+}
+
+/// Cgroups as `controllers=path`, each with its NUL, from the form of `/proc/PID/cgroup`.
+pub(super) fn cgroups(of: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for line in of.split(|&byte| byte == b'\n') {
+        let mut parts = line.splitn(3, |&byte| byte == b':');
+        if let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next())
+        {
+            out.extend_from_slice(controllers);
+            out.push(b'=');
+            out.extend_from_slice(path);
+            out.push(0);
+        }
+    }
+    out
+}
+
+/// Falco's flags of a program's file.
+pub(super) fn program_flags(process: &Process, inspector: &Inspector) -> u64 {
+    let writable = process.file.is_some_and(|file| {
+        let credentials = process.credentials(process.pid);
+        file.is_writable_by(credentials.euid, credentials.egid)
+    });
+    let layer = match inspector.program_layer(process) {
+        Some(Layer::Upper) => EXE_UPPER,
+        Some(Layer::Lower) => EXE_LOWER,
+        Some(Layer::None) | None => 0,
+    };
+    let bit = |set: bool, bit: u64| if set { bit } else { 0 };
+    bit(writable, EXE_WRITABLE) | bit(process.memfd, EXE_MEMFD) | layer
+}
+
+/// A process, as an event shows it.
+#[derive(Debug)]
+pub(super) struct About<'a> {
+    process: &'a Process,
+    tid: u32,
+    inspector: &'a Inspector,
+    event: &'a Event<'a>,
+    /// The flags with which it was made; of a birth alone.
+    birth: Option<u64>,
+    vtid: u32,
+}
+
+impl<'a> About<'a> {
+    pub(super) fn of(
+        process: &'a Process,
+        tid: u32,
+        inspector: &'a Inspector,
+        event: &'a Event<'a>,
+    ) -> Self {
+        Self {
+            process,
+            tid,
+            inspector,
+            event,
+            birth: None,
+            vtid: 0,
+        }
+    }
+
+    pub(super) fn child(
+        process: &'a Process,
+        tid: u32,
+        inspector: &'a Inspector,
+        event: &'a Event<'a>,
+        flags: u64,
+        vtid: u32,
+    ) -> Self {
+        Self {
+            birth: Some(flags),
+            vtid,
+            ..Self::of(process, tid, inspector, event)
+        }
+    }
+
+    /// The arguments of the program: those that the event names before those of the state.
+    fn argv(&self) -> &'a [u8] {
+        let said = (self.event.kind() == Kind::Exec)
+            .then(|| self.event.fact(Fact::Argv))
+            .flatten();
+        said.map_or(&self.process.args, |said| said.bytes)
+    }
+
+    fn env(&self) -> &'a [u8] {
+        let said = (self.event.kind() == Kind::Exec)
+            .then(|| self.event.fact(Fact::Env))
+            .flatten();
+        said.map_or(&self.process.env, |said| said.bytes)
+    }
+
+    /// The parameter with this name. None: it is no fact about a process, or lanner does not have it.
+    pub(super) fn param(&self, name: &str) -> Option<Vec<u8>> {
+        let process = self.process;
+        let long = |value: u32| i64::from(value).to_le_bytes().to_vec();
+        let int = |value: u32| value.to_le_bytes().to_vec();
+        let credentials = process.credentials(self.tid);
+        let capabilities = || self.inspector.capabilities(process, self.tid);
+        Some(match name {
+            "res" if self.birth.is_some() => long(0),
+            "exe" => text(arguments(self.argv()).0),
+            "args" => arguments(self.argv()).1.to_vec(),
+            "tid" => long(self.tid),
+            "pid" => long(process.pid),
+            "ptid" => long(self.inspector.parent_pid(process)),
+            "cwd" => text(self.inspector.cwd(process, self.tid)),
+            "comm" => text(process.thread_name(self.tid)),
+            "cgroups" => cgroups(&process.cgroups.text),
+            "env" => self.env().to_vec(),
+            "tty" => int(self.inspector.tty(process)),
+            "vpgid" | "pgid" => long(process.pgid),
+            "loginuid" => int(process.loginuid),
+            "uid" => int(credentials.uid),
+            "gid" => int(credentials.gid),
+            "vtid" if self.vtid != 0 => long(self.vtid),
+            "vtid" if self.tid == process.pid => long(process.vpid.unwrap_or(self.tid)),
+            "vtid" => long(self.tid),
+            "vpid" => long(process.vpid.unwrap_or(process.pid)),
+            "trusted_exepath" => text(&process.exe),
+            "exe_ino" => process.file?.inode.to_le_bytes().to_vec(),
+            "exe_ino_ctime" => process.file?.ctime_ns.to_le_bytes().to_vec(),
+            "exe_ino_mtime" => process.file?.mtime_ns.to_le_bytes().to_vec(),
+            "cap_inheritable" => capabilities()?.inheritable.to_le_bytes().to_vec(),
+            "cap_permitted" => capabilities()?.permitted.to_le_bytes().to_vec(),
+            "cap_effective" => capabilities()?.effective.to_le_bytes().to_vec(),
+            "flags" => {
+                let flags = match self.birth {
+                    Some(flags) => falco_clone_flags(flags),
+                    None if self.event.kind() == Kind::Exec => {
+                        program_flags(process, self.inspector)
+                    }
+                    None => return None,
+                };
+                int(u32::try_from(flags & 0xffff_ffff).unwrap_or(0))
+            }
+            _ => return None,
+        })
+    }
+}

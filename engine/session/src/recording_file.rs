@@ -1,0 +1,181 @@
+//! A file of events, in lanner's format or in Falco's (.scap).
+
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use driver_api::event::Event;
+use inspect::Inspector;
+use recording::Writer;
+use scap::{Machine, ScapWriter};
+
+use crate::source::OpenedSource;
+
+/// A file of events has arguments, environments and data of programs.
+const FOR_OWNER: u32 = 0o600;
+
+/// The format of a file of events.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    serde::Deserialize,
+    serde::Serialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordingFormat {
+    /// That of Falco, sysdig and Stratoshark.
+    #[default]
+    Scap,
+    /// lanner's own: the events as the driver gave them.
+    Lanner,
+}
+
+impl RecordingFormat {
+    /// The format that the name of a file asks for: Falco's for `.scap`, else lanner's.
+    #[must_use]
+    pub fn of(path: &Path) -> Self {
+        match path.extension() {
+            Some(extension) if extension == "scap" => Self::Scap,
+            _ => Self::Lanner,
+        }
+    }
+
+    /// The usual end of a file's name, without its dot.
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Scap => "scap",
+            Self::Lanner => "rec",
+        }
+    }
+}
+
+/// A file of events that is being written.
+#[derive(Debug)]
+pub struct RecordingFile(Format);
+
+#[derive(Debug)]
+enum Format {
+    Lanner(Writer),
+    Scap(Box<ScapWriter>),
+}
+
+impl RecordingFile {
+    /// Writes a state, and then events, into an empty file.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn new(
+        file: File,
+        format: RecordingFormat,
+        state: Inspector,
+        machine: Machine,
+    ) -> io::Result<Self> {
+        match format {
+            RecordingFormat::Scap => {
+                if file.metadata()?.is_file() {
+                    // the file may have been there before
+                    file.set_permissions(Permissions::from_mode(FOR_OWNER))?;
+                }
+                let writer = ScapWriter::new(file, state, machine);
+                Ok(Self(Format::Scap(Box::new(writer))))
+            }
+            RecordingFormat::Lanner => {
+                let mut writer = Writer::new(file, state.clock())?;
+                let mut failed = None;
+                state.synthesize(&mut |event| {
+                    if let Err(error) = writer.event(event) {
+                        failed.get_or_insert(error);
+                    }
+                });
+                // the state is in the file before the first event comes
+                match failed {
+                    Some(error) => Err(error),
+                    None => writer.flush().map(|()| Self(Format::Lanner(writer))),
+                }
+            }
+        }
+    }
+
+    /// Writes the events of a source into an empty file.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn of_source(
+        file: File,
+        format: RecordingFormat,
+        source: &OpenedSource,
+    ) -> io::Result<Self> {
+        let options = source.inspect_options();
+        let machine = if source.is_live() {
+            Machine::host(options.clock)
+        } else {
+            Machine::default()
+        };
+        let mut inspector = Inspector::new(&options);
+        source.scan(&mut inspector);
+        Self::new(file, format, inspector, machine)
+    }
+
+    /// Appends an event.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        match &mut self.0 {
+            Format::Lanner(writer) => writer.event(event),
+            Format::Scap(writer) => writer.event(event),
+        }
+    }
+
+    /// The number of events so far.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        match &self.0 {
+            Format::Lanner(writer) => writer.events(),
+            Format::Scap(writer) => writer.events(),
+        }
+    }
+
+    /// Bytes of the file so far, those that are buffered included.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        match &self.0 {
+            Format::Lanner(writer) => writer.bytes(),
+            Format::Scap(writer) => writer.bytes(),
+        }
+    }
+
+    /// Writes what is buffered.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        match &mut self.0 {
+            Format::Lanner(writer) => writer.flush(),
+            Format::Scap(writer) => writer.flush(),
+        }
+    }
+
+    /// Writes all that is left.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn finish(&mut self) -> io::Result<()> {
+        match &mut self.0 {
+            Format::Lanner(writer) => writer.finish(),
+            Format::Scap(writer) => writer.finish(),
+        }
+    }
+}
