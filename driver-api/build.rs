@@ -18,8 +18,8 @@ mod parse;
 mod words;
 
 use parse::{
-    Fault, IO_URING, Kind, Layout, Len, LenFrom, MULTIPLEXED, Multiplexed, Param, Row, STRUCTS,
-    SYMBOLS, SYSCALLS, Structure, SymbolSet, TableError, VARIANTS, Variant,
+    Fault, IO_URING, IOCTLS, Kind, Layout, Len, LenFrom, MULTIPLEXED, Multiplexed, Param, Row,
+    STRUCTS, SYMBOLS, SYSCALLS, Structure, SymbolSet, TableError, VARIANTS, Variant,
 };
 
 /// The row for all calls whose numbers the table does not have.
@@ -62,7 +62,15 @@ enum BuildError {
 }
 
 fn generate() -> Result<(), BuildError> {
-    for file in [SYSCALLS, IO_URING, SYMBOLS, STRUCTS, VARIANTS, MULTIPLEXED] {
+    for file in [
+        SYSCALLS,
+        IO_URING,
+        SYMBOLS,
+        IOCTLS,
+        STRUCTS,
+        VARIANTS,
+        MULTIPLEXED,
+    ] {
         println!("cargo::rerun-if-changed={file}");
     }
     for source in ["build.rs", "src/table/parse", "src/table/words"] {
@@ -71,7 +79,8 @@ fn generate() -> Result<(), BuildError> {
     let mut rows = parse::syscalls(&read(SYSCALLS)?)?;
     let operations = parse::operations(&read(IO_URING)?, &rows)?;
     rows.extend(operations);
-    let sets = parse::symbols(&read(SYMBOLS)?)?;
+    let mut sets = parse::symbols(SYMBOLS, &read(SYMBOLS)?)?;
+    sets.extend(parse::symbols(IOCTLS, &read(IOCTLS)?)?);
     let structs = parse::structs(&read(STRUCTS)?)?;
     let variants = parse::variants(&read(VARIANTS)?, &sets)?;
     let multiplexed = parse::multiplexed(&read(MULTIPLEXED)?, &sets)?;

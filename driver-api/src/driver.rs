@@ -24,7 +24,7 @@
 //!    in a call, the call is delivered with the result that the kernel has computed, even if the program never gets
 //!    it; a call that the kernel has not made is not delivered. A driver that only sees entries has gaps that say so. It delivers
 //!    each call at its entry, marked [`Flags::ENTRY`](crate::event::Flags), without a return value, without the
-//!    memory that the kernel writes and without facts.
+//!    memory that the kernel writes, and without facts except for the directories where its paths begin.
 //! 8. Memory is captured as it is when the call returns. Exception: the memory of a successful exec is captured as
 //!    it was at the entry. Output parameters are captured only if the call succeeded. Null pointers have no
 //!    attachment.

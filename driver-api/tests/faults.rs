@@ -64,11 +64,11 @@ fn a_line_of_calls_says_what_is_expected() {
 #[test]
 fn the_other_tables_do_so_too() {
     assert_eq!(
-        text(parse::symbols("    A 1\n")),
+        text(parse::symbols(parse::SYMBOLS, "    A 1\n")),
         "symbols.tbl:1: expected `set NAME [UNKNOWN]` before this line"
     );
     assert_eq!(
-        text(parse::symbols("set a\n    arm A 1\n")),
+        text(parse::symbols(parse::SYMBOLS, "set a\n    arm A 1\n")),
         "symbols.tbl:2: there is no symbol \"A\" in the lines of set a above"
     );
     assert_eq!(

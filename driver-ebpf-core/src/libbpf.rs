@@ -34,8 +34,7 @@ pub(crate) fn printed() -> String {
     std::mem::take(&mut *PRINTED.lock().unwrap_or_else(PoisonError::into_inner)).concat()
 }
 
-/// An error of libbpf with the last lines that it has printed, and with what helps if the limit of locked memory may be
-/// the cause.
+/// An error of libbpf with the last lines that it has printed, and with what helps if the cause may be a limit of memory.
 ///
 /// Its text includes that of its source, because the lines belong behind that.
 #[derive(Debug, thiserror::Error)]
@@ -51,10 +50,15 @@ impl LibbpfError {
         // the verifier refuses a program with "permission denied", too, but then it prints a log
         let is_limit =
             source.kind() == ErrorKind::PermissionDenied && !printed.contains("PROG LOAD LOG");
+        let hint = match source.kind() {
+            ErrorKind::OutOfMemory => Some(memory::OUT_OF_MEMORY.to_owned()),
+            _ if is_limit => memory::hint(),
+            _ => None,
+        };
         let lines: Vec<&str> = printed.lines().filter(|line| !line.is_empty()).collect();
         Self {
             source,
-            hint: is_limit.then(memory::hint).flatten(),
+            hint,
             lines: lines[lines.len().saturating_sub(SHOWN)..]
                 .iter()
                 .map(|&line| line.to_owned())

@@ -180,7 +180,7 @@ struct offsets {
 	__u32 request_code;
 	/* 1: the first argument of io_uring_submit_sqe is the ring, before Linux 6.0. */
 	__u32 submits_ring;
-	/* thread_pid of struct task_struct, since Linux 4.19. */
+	/* thread_pid of struct task_struct; before Linux 4.19, the first link to a struct pid. */
 	__u32 task_thread_pid;
 	/* In struct io_ring_ctx. */
 	__u32 ring_flags;

@@ -159,7 +159,7 @@ pub struct Offsets {
     pub request_code: u32,
     /// 1: the first argument of `io_uring_submit_sqe` is the ring, before Linux 6.0.
     pub submits_ring: u32,
-    /// `thread_pid` of `struct task_struct`, since Linux 4.19.
+    /// `thread_pid` of `struct task_struct`; before Linux 4.19, the first link to a `struct pid`.
     pub task_thread_pid: u32,
     /// In `struct io_ring_ctx`.
     pub ring_flags: u32,

@@ -92,7 +92,9 @@ impl Driver for Legacy {
     }
 
     fn try_out(&self, host: &mut Host) {
-        if host.may_trace_with_bpf() && load::lacks_raw_tracepoints() {
+        if host.may_trace_with_bpf()
+            && (self.features.hides(Feature::RawTracepoints) || load::lacks_raw_tracepoints())
+        {
             host.lacks_raw_tracepoints = true;
             host.no_tracefs = load::no_tracefs(self.features);
         }
@@ -146,6 +148,9 @@ impl Driver for Legacy {
             "",
         ));
         gaps.push(Gap::program());
+        if host.lacks_raw_tracepoints {
+            gaps.push(offsets::births_gap());
+        }
         // beside the limit, the kernel allows perf_event_mlock_kb for each CPU, 516 KiB by default (perf_mmap())
         if let Some(limit) = host.locked_memory
             && !host.has(capability::IPC_LOCK)
@@ -169,7 +174,10 @@ impl Driver for Legacy {
     }
 
     fn open(&self, host: &Host, request: &Request) -> Result<Opened, OpenError> {
-        if let Support::Unusable(gaps) = self.probe(host) {
+        // who names the driver has not tried anything before: the reasons must be the same as those of `lanner drivers`
+        let mut host = host.clone();
+        self.try_out(&mut host);
+        if let Support::Unusable(gaps) = self.probe(&host) {
             return Err(OpenError::Unusable { driver: NAME, gaps });
         }
         load::open(self.features, request)
@@ -196,6 +204,9 @@ mod tests {
         ] {
             let support = LEGACY.probe(&host);
             assert_eq!(support.usable(), usable, "{host:?}");
+            let births = offsets::births_gap().what;
+            let named = support.gaps().iter().any(|gap| gap.what == births);
+            assert_eq!(named, usable && host.lacks_raw_tracepoints, "{host:?}");
             if !usable {
                 let [gap] = support.gaps() else {
                     panic!("one gap, not {support:?}");

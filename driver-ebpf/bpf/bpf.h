@@ -70,6 +70,7 @@ static long (*bpf_task_pt_regs)(void *task) = (void *)175; /* 5.15 */
 
 #define EINTR 4
 #define EFAULT 14
+#define ENOSYS 38
 #define EINPROGRESS 115
 #define AF_UNIX 1
 #define AF_INET 2

@@ -22,6 +22,15 @@ static __always_inline int restarts(__s64 ret) { return ret <= -512 && ret >= -5
 #define ERESTARTSYS 512
 #define ERESTARTNOINTR 513
 
+/*
+ * Whether it is no call that returns, but a signal handler: the registers of the code that the signal interrupted are
+ * back, with no number in them. A program that makes the call -1 gets ENOSYS.
+ */
+static __always_inline int is_return_of_handler(__u64 nr, __s64 ret)
+{
+	return (__u32)nr == 0xffffffff && (__s32)ret != -ENOSYS;
+}
+
 /* How an open call with this return value is marked. */
 static __always_inline __u16 open_flags(__s64 ret)
 {

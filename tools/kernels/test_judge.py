@@ -112,6 +112,12 @@ class Judge(unittest.TestCase):
         for row in rows.ROWS:
             self.assertEqual([feature for feature in row.needs if feature not in judge.FEATURES], [])
 
+    def test_the_quick_rows_have_the_documented_capabilities_of_every_kernel(self):
+        quick = {row.name: row for row in rows.quick(rows.ROWS)}
+        self.assertEqual(set(quick), set(rows.QUICK))
+        self.assertEqual(quick["a user with CAP_SYS_ADMIN, CAP_SYS_RESOURCE"].before, "! knows_bpf_capability")
+        self.assertEqual(quick["a user"].cases, "")
+
     def test_where_no_memory_can_be_read_numbers_are_enough(self):
         mode = {"what": "trace mode", "why": "Yama", "remedy": ""}
         blind = {"what": "the memory that parameters point to", "why": "Yama", "remedy": ""}

@@ -293,6 +293,15 @@ impl<'a> PlanBuilder<'a> {
                 };
                 self.bytes(op, len, unit, limit)
             }
+            Fetch::Name => Op {
+                code: code::STR,
+                limit: len
+                    .constant()
+                    .and_then(|most| u32::try_from(most).ok())
+                    .unwrap_or(self.limits.path)
+                    .min(self.limits.path),
+                ..op
+            },
             Fetch::Vector => {
                 let op = self.with_len(op, len, 0, self.limits.bytes);
                 Op {

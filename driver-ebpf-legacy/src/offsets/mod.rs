@@ -65,7 +65,7 @@ const FACTS: [(u32, &str); 17] = [
     (have::GROUPS, "process groups and sessions of new programs"),
     (
         have::THREAD_PID | have::FD | have::CWD | have::PARENT,
-        "what a new process shares with its parent, and its id in its own PID namespace",
+        BIRTHS,
     ),
     (have::TTY, "terminals of new programs"),
     (have::LOGINUID, "login ids of new programs"),
@@ -74,6 +74,18 @@ const FACTS: [(u32, &str); 17] = [
         "32-bit calls (int 0x80) of 64-bit programs: they are taken for 64-bit calls",
     ),
 ];
+
+const BIRTHS: &str =
+    "what a new process shares with its parent, and its id in its own PID namespace";
+
+/// Why births say less where there are no raw tracepoints.
+pub(crate) fn births_gap() -> Gap {
+    Gap::new(
+        BIRTHS,
+        "the kernel's structs are compared at a raw tracepoint, and these came with Linux 4.17",
+        "use Linux 4.17 or later, or the driver ptrace",
+    )
+}
 
 /// An offset in a struct as [`Offsets`] keeps it. Structs are small: the conversion never fails.
 fn offset(at: usize) -> u32 {
@@ -109,16 +121,22 @@ pub(crate) fn find(
         }
         TracepointKind::PerfEvent(tracefs) => {
             read_formats(tracefs, &mut offsets).map_err(OffsetsError::Formats)?;
+            gaps.push(births_gap());
         }
     }
-    let missing = FACTS.iter().filter(|(bits, _)| !offsets.has(*bits));
-    gaps.extend(missing.map(|(_, what)| {
-        Gap::new(
-            *what,
-            "a search of kernel memory did not find where the kernel keeps them",
-            "use the driver ebpf-core or ptrace",
-        )
-    }));
+    let missing = FACTS
+        .iter()
+        .filter(|(bits, what)| !offsets.has(*bits) && !gaps.iter().any(|gap| gap.what == *what));
+    let missing: Vec<Gap> = missing
+        .map(|(_, what)| {
+            Gap::new(
+                *what,
+                "a search of kernel memory did not find where the kernel keeps them",
+                "use the driver ebpf-core or ptrace",
+            )
+        })
+        .collect();
+    gaps.extend(missing);
     tracing::debug!(?offsets, "found in the kernel");
     Ok(Discovered {
         offsets,

@@ -389,16 +389,14 @@ pub(super) fn groups(peek: &mut Peek, off: &mut Offsets, family: &Family) -> Opt
     Some(())
 }
 
-/// Finds `thread_pid`, by the thread ids in what it points to. Before Linux 4.19 a task has no such pointer.
+/// Finds `thread_pid`, by the thread ids in what it points to. Before Linux 4.19 the first of the task's links to its
+/// struct pids has the same pointer.
 pub(super) fn thread_pid(
     peek: &mut Peek,
     off: &mut Offsets,
     task: &[u8],
     family: &Family,
 ) -> Option<()> {
-    if off.groups_in_task != 0 {
-        return None;
-    }
     let (leaf, mine) = (family.leaf.tid(), peek.caller(0)?.tid());
     let nr = off.pid_nr as usize;
     let mut number = |pid: u64| peek.read(pid, nr + 4).and_then(|bytes| u32_at(&bytes, nr));

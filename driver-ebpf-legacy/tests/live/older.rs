@@ -4,7 +4,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use driver_api::driver::{Driver, OpenError};
 use driver_api::event::{Event, Fact, Kind};
+use driver_api::host::Host;
 use driver_api::request::Target;
 use driver_ebpf_legacy::{Feature, Legacy};
 use nix::mount::{MsFlags, mount, umount};
@@ -75,6 +77,34 @@ fn a_command_is_captured_in_every_way_of_attaching() {
     for hidden in KERNELS {
         sees_a_command(hidden, &format!("without {hidden:?}"));
     }
+}
+
+#[test]
+fn a_user_who_cannot_read_tracefs_is_refused_with_what_would_help() {
+    if !root() {
+        return;
+    }
+    let opened = std::thread::spawn(|| {
+        // SAFETY: the system call, unlike libc's function, changes this thread alone, which ends below.
+        let changed = unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) };
+        assert_eq!(changed, 0);
+        let host = Host {
+            capabilities: !0,
+            ..Host::default()
+        };
+        let driver = Legacy::without(&[Feature::RawTracepoints, Feature::MountedTracefs]);
+        driver
+            .open(&host, &request("true", &["openat"]))
+            .map(|_| ())
+    });
+    let Err(OpenError::Unusable { gaps, .. }) = opened.join().expect("a thread") else {
+        panic!("it is refused before anything is loaded");
+    };
+    let [gap] = &gaps[..] else {
+        panic!("one gap, not {gaps:?}");
+    };
+    assert_eq!(gap.what, "a tracefs that lanner can read");
+    assert!(gap.remedy.contains("CAP_DAC_READ_SEARCH"), "{gap:?}");
 }
 
 #[test]

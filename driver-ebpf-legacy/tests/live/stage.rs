@@ -50,7 +50,10 @@ pub(crate) fn open(driver: &Legacy, request: &Request) -> Opened {
         ..Host::default()
     };
     let opened = driver.open(&host, request).expect("the driver opens");
-    assert_eq!(opened.gaps, [], "every offset is found on this kernel");
+    // where raw tracepoints are hidden or missing, the driver names what they alone give
+    let mut gaps = opened.gaps.iter();
+    let search = gaps.find(|gap| !gap.why.contains("raw tracepoint"));
+    assert_eq!(search, None, "every offset is found on this kernel");
     opened
 }
 

@@ -228,6 +228,11 @@ impl Made<'_> {
                 let (status, text) = self.string(at, limits.path.into());
                 wants.push(Want::new(what, Part::None, 0, status, 0, text));
             }
+            Kind::Buffer(Buffer::Name, len) => {
+                let most = self.len(len).unwrap_or(0).min(limits.path.into());
+                let (status, text) = self.string(at, most);
+                wants.push(Want::new(what, Part::None, 0, status, 0, text));
+            }
             Kind::Strv => wants.push(self.strings(what, at)),
             Kind::Buffer(Buffer::SockAddr, len) => {
                 // the kernel replaces the size of the buffer by the size of the address

@@ -35,7 +35,13 @@ fn in_table(abi: Abi) -> usize {
         .count()
 }
 
-/// The page.
+/// The part of the page that tools/strace-oracle writes.
+pub(crate) fn beside_strace(page: &str) -> &str {
+    let found = page.find("\n## Beside strace\n");
+    found.map_or("", |at| &page[at..])
+}
+
+/// The page, up to the part of tools/strace-oracle.
 pub(crate) fn page(all: &[(&'static str, Verdicts)]) -> String {
     let mut page = String::from(
         "# Conformance\n\n\

@@ -76,7 +76,9 @@ pub(crate) fn main() -> ExitCode {
     }
     if wish.report {
         let page = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/conformance.md");
-        std::fs::write(page, report::page(&all)).expect("the page can be written");
+        let old = std::fs::read_to_string(&page).unwrap_or_default();
+        let text = report::page(&all) + report::beside_strace(&old);
+        std::fs::write(page, text).expect("the page can be written");
     }
     if failed == 0 {
         ExitCode::SUCCESS

@@ -54,7 +54,17 @@ pub fn messages(bytes: &[u8], narrow: bool) -> impl Iterator<Item = Control<'_>>
         let head = word + 8;
         let level = u32::from_ne_bytes(bytes_at(rest, word)?);
         let kind = u32::from_ne_bytes(bytes_at(rest, word + 4)?);
-        let end = usize::try_from(len).ok().filter(|end| *end >= head)?;
+        // a length that does not hold the header ends the list, as in the kernel (CMSG_OK in include/linux/socket.h)
+        let end = usize::try_from(len).ok().filter(|end| *end >= head);
+        let Some(end) = end else {
+            rest = &[];
+            return Some(Control {
+                len,
+                level,
+                kind,
+                data: &[],
+            });
+        };
         let data = rest.get(head..end.min(rest.len()))?;
         // a program can write any length: rounding it up must not wrap to a place that was read already
         rest = end
@@ -73,6 +83,18 @@ pub fn messages(bytes: &[u8], narrow: bool) -> impl Iterator<Item = Control<'_>>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_that_is_shorter_than_its_header_is_the_last_one() {
+        let header = [SOCKET, RIGHTS].map(u32::to_ne_bytes).concat();
+        let short = [&9_u64.to_ne_bytes()[..], &header, &[7, 0, 0, 0]].concat();
+        let found: Vec<Control<'_>> = messages(&short, false).take(9).collect();
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (found[0].len, found[0].kind, found[0].data),
+            (9, RIGHTS, &[][..])
+        );
+    }
 
     #[test]
     fn a_length_that_cannot_be_rounded_up_ends_the_list() {

@@ -167,7 +167,7 @@ impl Forms for Number {
             Reading::Id if self.id() == u32::MAX => out.push_str("-1"),
             Reading::Id => decimal(out, self.id()),
             Reading::FileType | Reading::IpcKey | Reading::Ioprio | Reading::WaitStatus => {
-                decimal(out, self.low())
+                decimal(out, self.low());
             }
             Reading::Mode => decimal(out, self.bits),
             Reading::Signal => {

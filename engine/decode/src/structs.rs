@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::Ipv6Addr;
 
-use driver_api::table::{Buffer, Field, Kind, Structure, Width, has_narrow_pointers};
+use driver_api::table::{Buffer, Field, Kind, STRUCTURES, Structure, Width, has_narrow_pointers};
 
 use super::buffer::{Inline, quote};
 use super::forms::{Forms, Style, and_more, list};
@@ -66,6 +66,12 @@ impl<'a> Struct<'a> {
             new.bytes = bytes.get(..end).unwrap_or(bytes);
         }
         new
+    }
+
+    /// The same, of the structure with this name in `structs.tbl`.
+    pub(super) fn named(name: &str, layout: usize, bytes: &'a [u8], cut: bool) -> Option<Self> {
+        let of = STRUCTURES.iter().find(|of| of.name == name)?;
+        Some(Self::new(of, layout, bytes, cut))
     }
 
     /// Where a field ends.
@@ -232,6 +238,7 @@ fn in_place<'a>(kind: &Kind, layout: usize, bytes: &'a [u8]) -> Option<Value<'a>
         // no field of a structure is of these kinds
         Kind::Buffer(
             Buffer::Bytes
+            | Buffer::Name
             | Buffer::Iovec
             | Buffer::Mmsghdr
             | Buffer::FdSet

@@ -219,9 +219,11 @@ fn memory<'a>(
         Kind::Pointers(of, _) => Value::Array(Array::new(of, layout, bytes, false, cut)),
         Kind::SigArg => Value::Signals(Signals::of_memory(bytes, cut)),
         Kind::Buffer(buffer, _) => match buffer {
-            Buffer::Bytes | Buffer::Iovec | Buffer::Pages | Buffer::MsgBuf | Buffer::Mmsghdr => {
+            Buffer::Name => Value::Str(Str(attached)),
+            Buffer::Bytes | Buffer::Iovec | Buffer::Pages | Buffer::Mmsghdr => {
                 Value::Bytes(Bytes(attached))
             }
+            Buffer::MsgBuf => Value::Struct(Struct::named("msgbuf", layout, bytes, cut)?),
             Buffer::SockAddr if param.written == Written::Success => {
                 Value::SockAddr(SockAddr::of_kernel(event, &attached)?)
             }

@@ -148,6 +148,8 @@ pub struct Socket {
     pub connection: Connection,
     /// Whether the program has chosen the local port (bind(2)).
     pub bound: bool,
+    /// Whether it was made for IPv6. Its ends may be IPv4 addresses nevertheless.
+    pub is_v6: bool,
 }
 
 impl Socket {
@@ -267,6 +269,7 @@ impl Descriptor {
             Some(IpAddr::V6(_)) => DescriptorKind::Ipv6,
             None => kind,
         };
+        socket.is_v6 |= self.kind == DescriptorKind::Ipv6;
         self.name.clear();
         socket.append_name(&mut self.name);
         self.raw.clear();

@@ -53,7 +53,7 @@ impl Inspector {
     pub(super) fn connect(&mut self, call: &Call<'_, '_>, seen: &mut Seen) {
         let said = call.event.argument(1);
         let address = said.as_ref().and_then(|said| sockets::address(said.bytes));
-        if address == Some(Address::None) {
+        if matches!(address, Some(Address::Unspecified(_))) {
             return self.disconnect(call, seen);
         }
         self.set_remote(call, address, seen);
@@ -143,6 +143,11 @@ impl Inspector {
         let fd = call.fd(0);
         let known = self.descriptor_of(call.key, call.tid(), fd);
         let before = known.and_then(|known| known.socket);
+        let address = if sends {
+            address.map(|address| address.on(known))
+        } else {
+            address
+        };
         match address {
             Some(Address::Inet(remote)) => {
                 let mut socket = before.unwrap_or_default();
@@ -177,7 +182,7 @@ impl Inspector {
                 seen.name_changed = known.is_none_or(|known| known.name != descriptor.name);
                 seen.kept = Some(descriptor);
             }
-            Some(Address::Unix(_) | Address::None) | None => {}
+            Some(Address::Unix(_) | Address::Unspecified(_)) | None => {}
         }
     }
 
@@ -201,10 +206,11 @@ impl Inspector {
             self.unix(peer)
         } else {
             let mut socket = before.and_then(|before| before.socket).unwrap_or_default();
-            if let Some(tuple) = call.event.tuple()
-                && socket.protocol == 0
-            {
-                socket.protocol = tuple.protocol;
+            if let Some(tuple) = call.event.tuple() {
+                if socket.protocol == 0 {
+                    socket.protocol = tuple.protocol;
+                }
+                socket.is_v6 |= tuple.family == sockets::AF_INET6;
             }
             match (fact, address) {
                 (Some((local, remote)), said) => {
@@ -296,6 +302,7 @@ impl Inspector {
                 socket.remote = Some(remote);
                 if let Some(tuple) = tuple {
                     socket.protocol = tuple.protocol;
+                    socket.is_v6 |= tuple.family == sockets::AF_INET6;
                 }
                 self.files.pool.socket(DescriptorKind::Ipv4, socket)
             }
@@ -309,7 +316,7 @@ impl Inspector {
                 self.scratch.extend_from_slice(&listener.name);
                 self.files.pool.file(kind, &self.scratch, None)
             }
-            (None, Some(Address::Unix(_) | Address::None), None) => {
+            (None, Some(Address::Unix(_) | Address::Unspecified(_)), None) => {
                 let unix = Descriptor::bare(DescriptorKind::Unix);
                 self.files.pool.place(unix)
             }
@@ -326,7 +333,8 @@ impl Inspector {
         let Some(said) = call.event.argument(1) else {
             return;
         };
-        match sockets::address(said.bytes) {
+        let known = self.descriptor_of(call.key, call.tid(), call.fd(0));
+        match sockets::address(said.bytes).map(|address| address.on(known)) {
             Some(Address::Inet(local)) => {
                 self.change_socket(call, seen, |socket| {
                     socket.local = Some(local);
@@ -340,7 +348,7 @@ impl Inspector {
                 let descriptor = self.unix(said);
                 self.replace(call, call.fd(0), descriptor, seen);
             }
-            Some(Address::None) | None => {}
+            Some(Address::Unspecified(_)) | None => {}
         }
     }
 

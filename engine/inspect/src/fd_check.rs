@@ -99,7 +99,8 @@ impl Inspector {
     /// /proc, if it says more about the descriptors of a thread than the state does.
     fn asks_proc(&self, key: ProcessKey, tid: u32) -> Option<&ProcFs> {
         self.files_of(key, tid)?;
-        let proc_fs = self.proc_fs.as_ref().filter(|_| self.held)?;
+        let asks = self.held || self.reports_entries;
+        let proc_fs = self.proc_fs.as_ref().filter(|_| asks)?;
         proc_fs.exists(tid).then_some(proc_fs)
     }
 }
@@ -223,6 +224,20 @@ mod tests {
             assert_eq!(socket.is_some(), !held);
             assert!(inspector.current_descriptor(key, 42, 3).is_some());
         }
+    }
+
+    #[test]
+    fn descriptors_are_counted_where_calls_are_reported_when_they_are_entered() {
+        let (_root, mut inspector) = inspector("/some/file", false);
+        let seen = feed(
+            &mut inspector,
+            &[Ev::call(42, "fchmod", &[3, 0o644], 0).entered()],
+        );
+        let key = seen.process.unwrap();
+        // opening it was not reported, and neither was closing another one
+        let all = inspector.current_descriptors(key, 42);
+        assert_eq!(all, [(3, DescriptorKind::File)]);
+        assert!(inspector.current_descriptor(key, 42, 4).is_none());
     }
 
     #[test]

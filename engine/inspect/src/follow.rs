@@ -186,8 +186,9 @@ impl Inspector {
         };
         seen.fd = fd.filter(|fd| *fd >= 0);
         // operations of io_uring may name descriptors that only the ring has
-        let asks = self.held || at_entry && event.abi() != Abi::IoUring;
-        if asks && follow.descriptors != 0 {
+        let entered = at_entry && event.abi() != Abi::IoUring;
+        self.reports_entries |= entered;
+        if (self.held || entered) && follow.descriptors != 0 {
             self.compare_descriptors(header, key, follow.descriptors);
         }
         if let Some(fd) = seen.fd
@@ -347,6 +348,7 @@ impl Inspector {
                     let protocol = sockets::protocol_of(call.int(1), call.int(2));
                     socket.socket = Some(Socket {
                         protocol,
+                        is_v6: kind == DescriptorKind::Ipv6,
                         ..Socket::default()
                     });
                 }

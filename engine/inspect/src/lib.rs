@@ -203,6 +203,8 @@ pub struct Inspector {
     max_descriptors: usize,
     /// [`Options::held`].
     held: bool,
+    /// Whether the driver reports calls when they are entered, and not how they end.
+    reports_entries: bool,
     /// [`Options::programs`].
     programs: bool,
     /// Pids that /proc does not have; it is not asked for them again.
@@ -248,6 +250,7 @@ impl Inspector {
             clock: options.clock,
             max_descriptors: options.max_descriptors,
             held: options.held,
+            reports_entries: false,
             programs: options.programs,
             absent: HashSet::new(),
             stale: resync::StaleProcesses::default(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::descriptor::{Connection, Descriptor, DescriptorKind, Role, Socket};
 use super::hash::IdMap;
 use super::proc_fs::{self, ProcFs};
-use super::sockets::{ICMP, ICMP6, MPTCP, RAW, SCTP, TCP, UDP, UDP_LITE, serves};
+use super::sockets::{FIRST_EPHEMERAL, ICMP, ICMP6, MPTCP, RAW, SCTP, TCP, UDP, UDP_LITE, serves};
 use super::unix_peers;
 
 /// The most bytes that are read of a file in /proc/PID/net.
@@ -88,6 +88,7 @@ pub(super) fn unlisted(proc_fs: &ProcFs, pid: u32, fd: i32) -> Descriptor {
     };
     let socket = Socket {
         protocol,
+        is_v6: kind == DescriptorKind::Ipv6,
         ..Socket::default()
     };
     Descriptor::socket(kind, socket)
@@ -116,7 +117,8 @@ fn inet(proc_fs: &ProcFs, pid: u32, wanted: impl Fn(u16) -> bool) -> IdMap<u64, 
                 role: Role::None,
                 connection: Connection::None,
                 // the kernel has chosen a port from the range
-                bound: local.port() != 0 && local.port() < super::sockets::FIRST_EPHEMERAL,
+                bound: local.port() != 0 && local.port() < FIRST_EPHEMERAL,
+                is_v6: kind == DescriptorKind::Ipv6,
             };
             if state == LISTEN && protocol == TCP {
                 socket.role = Role::Server;

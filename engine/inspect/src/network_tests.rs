@@ -1,5 +1,7 @@
 //! Tests of where data goes: which ends the descriptor of an event has.
 
+use driver_api::event::Abi;
+
 use super::testing::{Ev, feed, isolated};
 use super::{Connection, Inspector, Seen};
 
@@ -292,9 +294,14 @@ fn a_call_that_is_entered_shows_whom_it_wants_to_reach() {
     let message = Ev::call(10, "sendmsg", &[3, 1, 0], 0).part(1, 0, 1, &two);
     let open = Ev::call(10, "sendto", &[3, 1, 8, FASTOPEN, 4, 16], 0).said(4, &one);
     let unix = [&1_u16.to_ne_bytes()[..], b"/run/x"].concat();
+    // IORING_OP_SEND
+    let mut submitted = send(3, Some(&two));
+    submitted.header.abi = Abi::IoUring as u8;
+    submitted.header.nr = 26;
     for (kind, event, expected) in [
         (UDP, send(3, Some(&one)), &["127.0.0.1:7001"][..]),
         (UDP, message, &["127.0.0.2:7002"]),
+        (UDP, submitted, &["127.0.0.2:7002"]),
         (UDP, many, &["127.0.0.1:7001", "127.0.0.2:7002"]),
         (TCP, connect(10, 3, &one), &["127.0.0.1:7001"]),
         (TCP, open, &["127.0.0.1:7001"]),
@@ -316,4 +323,30 @@ fn a_call_that_is_entered_shows_whom_it_wants_to_reach() {
         let after = inspector.descriptor(&seen);
         assert!(after.is_none_or(|after| after.name.is_empty()));
     }
+}
+
+#[test]
+fn an_address_without_a_family_is_one_of_ipv4_to_all_but_connect() {
+    let unspecified = |mut address: Vec<u8>| {
+        address[..2].fill(0);
+        address
+    };
+    let (one, two) = (inet(1, 7001), inet(2, 7002));
+    let hidden = unspecified(two.clone());
+    let message = || Ev::call(10, "sendmsg", &[3, 1, 0], 2).part(1, 0, 1, &hidden);
+    for send in [send(3, Some(&hidden)), message()] {
+        let mut inspector = isolated();
+        feed(&mut inspector, &[socket(10, 3, UDP), connect(10, 3, &one)]);
+        assert_eq!(last(&mut inspector, &[send]), "127.0.0.2:7002");
+    }
+    // a socket for IPv6 sends to its connected end
+    let mut inspector = isolated();
+    let wide = Ev::call(10, "socket", &[10, 2, 0], 3);
+    feed(&mut inspector, &[wide, connect(10, 3, &one)]);
+    assert_eq!(last(&mut inspector, &[message()]), "127.0.0.1:7001");
+    let mut inspector = isolated();
+    let bound = bind(3, &unspecified(inet(0, 80)));
+    let seen = feed(&mut inspector, &[socket(10, 3, TCP), bound]);
+    let socket = inspector.descriptor(&seen).unwrap().socket.unwrap();
+    assert_eq!(socket.local.unwrap().port(), 80);
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use driver_api::event::Tuple;
 
-use super::descriptor::DescriptorKind;
+use super::descriptor::{Descriptor, DescriptorKind};
 
 const AF_UNSPEC: u16 = 0;
 pub(super) const AF_UNIX: u16 = 1;
@@ -66,22 +66,44 @@ pub(super) enum Address<'a> {
     Inet(SocketAddr),
     /// A path, or an abstract name, which begins with NUL. Empty: unnamed.
     Unix(&'a [u8]),
-    /// `AF_UNSPEC`: connect(2) takes the connection away.
-    None,
+    /// `AF_UNSPEC`: connect(2) takes the connection away. To other calls on an IPv4 socket, it is this address of
+    /// `AF_INET`.
+    Unspecified(Option<SocketAddr>),
+}
+
+impl Address<'_> {
+    /// What the address means to a call on this socket, other than connect(2) (udp_sendmsg() and __inet_bind() in
+    /// net/ipv4).
+    pub(super) fn on(self, socket: Option<&Descriptor>) -> Self {
+        let is_v4 = socket.is_none_or(|socket| match socket.kind {
+            DescriptorKind::Ipv4 | DescriptorKind::Ipv6 => {
+                socket.socket.is_none_or(|socket| !socket.is_v6)
+            }
+            kind => kind == DescriptorKind::Other,
+        });
+        match self {
+            Self::Unspecified(Some(address)) if is_v4 => Self::Inet(address),
+            Self::Inet(_) | Self::Unix(_) | Self::Unspecified(_) => self,
+        }
+    }
+}
+
+/// The address in a `struct sockaddr_in`, whatever its family.
+fn inet(bytes: &[u8]) -> Option<SocketAddr> {
+    let port = u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?);
+    let ip: [u8; 4] = bytes.get(4..8)?.try_into().ok()?;
+    Some(SocketAddr::new(IpAddr::from(ip), port))
 }
 
 /// Parses a `struct sockaddr` (ip(7), ipv6(7), unix(7)).
 pub(super) fn address(bytes: &[u8]) -> Option<Address<'_>> {
     let family = u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?);
-    let port = || Some(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?));
     match family {
-        AF_INET => {
-            let ip: [u8; 4] = bytes.get(4..8)?.try_into().ok()?;
-            Some(Address::Inet(SocketAddr::new(IpAddr::from(ip), port()?)))
-        }
+        AF_INET => inet(bytes).map(Address::Inet),
         AF_INET6 => {
             let ip: [u8; 16] = bytes.get(8..24)?.try_into().ok()?;
-            Some(Address::Inet(SocketAddr::new(IpAddr::from(ip), port()?)))
+            let port = u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?);
+            Some(Address::Inet(SocketAddr::new(IpAddr::from(ip), port)))
         }
         AF_UNIX => {
             let name = bytes.get(2..)?;
@@ -92,7 +114,7 @@ pub(super) fn address(bytes: &[u8]) -> Option<Address<'_>> {
                 name.split(|&b| b == 0).next().unwrap_or_default(),
             ))
         }
-        AF_UNSPEC => Some(Address::None),
+        AF_UNSPEC => Some(Address::Unspecified(inet(bytes))),
         _ => None,
     }
 }

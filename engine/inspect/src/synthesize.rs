@@ -295,13 +295,14 @@ impl Synthesizer<'_> {
             AF_INET
         };
         let socket = what.socket.unwrap_or_default();
+        let made_for = if socket.is_v6 { AF_INET6 } else { family };
         let number = u64::try_from(fd).unwrap_or(0);
         let socket_type = match socket.protocol {
             TCP | MPTCP | SCTP => SOCK_STREAM,
             UDP | UDP_LITE | ICMP | ICMP6 => SOCK_DGRAM,
             _ => SOCK_RAW,
         };
-        let args = [family.into(), socket_type, socket.protocol.into()];
+        let args = [made_for.into(), socket_type, socket.protocol.into()];
         self.call(who, "socket", &args, fd.into(), &[]);
         if let Some(tuple) = tuple(family, &socket) {
             let fact = (Fact::Tuple as u8, Encoding::Raw, tuple.as_bytes());

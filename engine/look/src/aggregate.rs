@@ -367,20 +367,16 @@ impl Calls {
         const LINE: &str = "------- --------- --------- ----------------\n";
         out.push_str("% calls     calls    errors syscall\n");
         out.push_str(LINE);
-        let mut row = |name: &str, count: u64, errors: u64| {
+        for (name, count, errors) in &rows {
             #[expect(clippy::cast_precision_loss, reason = "a share in percent")]
-            let share = count as f64 * 100.0 / total.max(1) as f64;
-            let errors = if errors == 0 {
+            let share = *count as f64 * 100.0 / total.max(1) as f64;
+            let errors = if *errors == 0 {
                 String::new()
             } else {
                 errors.to_string()
             };
             let _ = writeln!(out, "{share:>7.2} {count:>9} {errors:>9} {name}");
-        };
-        for (name, count, errors) in &rows {
-            row(name, *count, *errors);
         }
-        drop(row);
         out.push_str(LINE);
         let errors = if failed == 0 {
             String::new()

@@ -86,7 +86,7 @@ pub(crate) enum Show {
     Json,
     Template(Template),
     Aggregate {
-        aggregate: Aggregate,
+        aggregate: Box<Aggregate>,
         top: usize,
         interval_ns: Option<u64>,
         json: bool,
@@ -129,7 +129,7 @@ impl Plan {
                 interval,
                 json,
             } => Show::Aggregate {
-                aggregate: aggregate(what, &registry)?,
+                aggregate: Box::new(aggregate(what, &registry)?),
                 top: *top,
                 interval_ns: interval
                     .map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1)),
@@ -167,7 +167,7 @@ impl Plan {
             || match &self.show {
                 Show::Lines(_) | Show::Json => false,
                 Show::Template(_) => true,
-                Show::Aggregate { aggregate, .. } => !matches!(aggregate, Aggregate::Calls(_)),
+                Show::Aggregate { aggregate, .. } => !matches!(**aggregate, Aggregate::Calls(_)),
             }
     }
 

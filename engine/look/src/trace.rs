@@ -31,13 +31,13 @@ enum Output {
     Lines(Lines),
     Json,
     Template(Template),
-    Reports(Reports),
+    Reports(Box<Reports>),
 }
 
 /// Reports about all events, and when they are due.
 #[derive(Debug)]
 struct Reports {
-    aggregate: Aggregate,
+    aggregate: Box<Aggregate>,
     top: usize,
     json: bool,
     interval_ns: Option<u64>,
@@ -103,13 +103,13 @@ impl Plan {
                     top,
                     interval_ns,
                     json,
-                } => Output::Reports(Reports {
+                } => Output::Reports(Box::new(Reports {
                     aggregate,
                     top,
                     json,
                     interval_ns,
                     due_ns: None,
-                }),
+                })),
             },
             is_live,
             inspector,

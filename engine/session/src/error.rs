@@ -92,6 +92,14 @@ pub enum LoadError {
         /// Why.
         source: PluginError,
     },
+    /// The spool of an output cannot be where the configuration says.
+    #[error("output {output}: its spool")]
+    Spool {
+        /// The output.
+        output: String,
+        /// Why.
+        source: FileError,
+    },
     /// Plugins did not open in time, or could not be called.
     #[error(transparent)]
     Opening(#[from] NoResult),

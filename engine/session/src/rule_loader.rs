@@ -19,7 +19,9 @@ use delivery::alert::{AlertFormat, AlertRule, AppendOutput};
 use delivery::{Planned, QueueSettings, RuleLimits};
 use fields::template::Template;
 use fields::{FieldRegistry, Fields, HostNames, calls_of_type, host_names};
-use plugin_host::{self, EventTypes, OutputHost, Pins, Plugin, Priority, Rule, RuleFile, RuleHost};
+use plugin_host::{
+    self, EventTypes, OutputHost, Pins, Plugin, Priority, Rule, RuleFile, RuleHost, files,
+};
 
 /// How long plugins may take to open.
 const OPENING: Duration = Duration::from_secs(30);
@@ -280,8 +282,15 @@ impl RuleLoader {
         for output in config.all_outputs() {
             let plugin = self.plugin(config, &output.plugin)?;
             let settings = output.settings_json();
-            if running.contains(&identity(&plugin, &settings, &output.queue(config))) {
+            let queue = output.queue(config);
+            if running.contains(&identity(&plugin, &settings, &queue)) {
                 continue;
+            }
+            if let Some(spool) = &queue.spool {
+                files::check_store(&spool.path).map_err(|source| LoadError::Spool {
+                    output: output.name().to_owned(),
+                    source,
+                })?;
             }
             OutputHost::check(&plugin, &settings).map_err(|source| LoadError::Output {
                 output: output.name().to_owned(),

@@ -48,6 +48,13 @@ pub(crate) fn new(settings: &Settings) -> Result<Agent, AgentError> {
         let reason = format!("{url:?} is no http:// or https:// address");
         return Err(InvalidSetting::new("url", reason).into());
     }
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let port = authority.rsplit_once(':').map(|(_, port)| port);
+    // An IPv6 address without a port ends with a bracket.
+    if port.is_some_and(|port| !port.ends_with(']') && port.parse::<u16>().is_err()) {
+        let reason = format!("the port of {url:?} is no number from 0 to 65535");
+        return Err(InvalidSetting::new("url", reason).into());
+    }
     at_least("timeout", settings.timeout, 1)?;
     check_headers(settings)?;
     let timeout = Some(Duration::from_secs(settings.timeout));

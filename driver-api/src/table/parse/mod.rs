@@ -22,6 +22,7 @@ pub(crate) use variants::{Variant, variants};
 pub(crate) const SYSCALLS: &str = "syscalls.tbl";
 pub(crate) const IO_URING: &str = "io_uring.tbl";
 pub(crate) const SYMBOLS: &str = "symbols.tbl";
+pub(crate) const IOCTLS: &str = "ioctls.tbl";
 pub(crate) const STRUCTS: &str = "structs.tbl";
 pub(crate) const VARIANTS: &str = "variants.tbl";
 pub(crate) const MULTIPLEXED: &str = "multiplexed.tbl";

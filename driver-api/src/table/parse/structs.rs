@@ -253,6 +253,7 @@ fn extent(kind: &Kind, abi: usize, done: &Layouts) -> Result<(u32, u32), Fault> 
         }
         // a number
         Kind::By(name, _) if name.starts_with("si_code") => (4, 4),
+        Kind::By(name, _) if name == "perf_config" => (8, if abi == NARROW { 4 } else { 8 }),
         // all that is left
         Kind::By(..) => (0, long),
         Kind::Struct(_, Some(_)) | Kind::Word(_) | Kind::Path(_) | Kind::Pointers(..) => {

@@ -1,6 +1,6 @@
-//! Reads `symbols.tbl`.
+//! Reads `symbols.tbl` and `ioctls.tbl`.
 
-use super::{Fault, SYMBOLS, TableError, lines, number};
+use super::{Fault, TableError, lines, number};
 
 /// A set of `symbols.tbl`.
 #[derive(Debug)]
@@ -19,7 +19,8 @@ pub(crate) struct SymbolSet {
     pub(crate) arm: Vec<(u64, String)>,
 }
 
-pub(crate) fn symbols(text: &str) -> Result<Vec<SymbolSet>, TableError> {
+/// Reads the sets of a table, `file`.
+pub(crate) fn symbols(file: &'static str, text: &str) -> Result<Vec<SymbolSet>, TableError> {
     let mut sets: Vec<SymbolSet> = Vec::new();
     for (line, text) in lines(text) {
         let read = if text.starts_with(char::is_whitespace) {
@@ -30,7 +31,7 @@ pub(crate) fn symbols(text: &str) -> Result<Vec<SymbolSet>, TableError> {
         } else {
             SymbolSet::begin(text).map(|set| sets.push(set))
         };
-        read.map_err(|fault| fault.at(SYMBOLS, line))?;
+        read.map_err(|fault| fault.at(file, line))?;
     }
     Ok(sets)
 }

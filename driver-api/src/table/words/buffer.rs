@@ -3,6 +3,8 @@
 words! {
     /// What a pointer with a length points to.
     Buffer {
+        /// A string of which the kernel looks at no more than that many bytes.
+        Name = "name",
         /// Bytes that mean nothing to the kernel.
         Bytes = "bytes",
         /// A socket address.
@@ -37,6 +39,8 @@ words! {
 pub enum Fetch {
     /// The bytes at the address.
     Bytes(Counts, Room),
+    /// A string, up to its end or to the length.
+    Name,
     /// The bytes that an array of `struct iovec` refers to, gathered.
     Vector,
     /// The names, bytes and control messages of an array of `struct mmsghdr`.
@@ -82,6 +86,7 @@ impl Buffer {
             Self::FdSet => Fetch::Bytes(Counts::Bits, Room::Set),
             Self::NodeMask => Fetch::Bytes(Counts::BitsAndOne, Room::Set),
             Self::Pages => Fetch::Bytes(Counts::PagesOf, Room::Data),
+            Self::Name => Fetch::Name,
             Self::Iovec => Fetch::Vector,
             Self::Mmsghdr => Fetch::Messages,
         }
@@ -90,6 +95,7 @@ impl Buffer {
     /// What it is, in words for people.
     pub const fn title(self) -> &'static str {
         match self {
+            Self::Name => "name",
             Self::Bytes | Self::Pages => "bytes",
             Self::SockAddr => "socket address",
             Self::Iovec => "bytes of iovecs",

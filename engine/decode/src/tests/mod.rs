@@ -3,6 +3,7 @@
 mod extents;
 mod forms;
 mod hostile;
+mod names;
 mod oracle;
 mod widths;
 

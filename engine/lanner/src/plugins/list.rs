@@ -1,9 +1,8 @@
 //! `lanner plugins list`. Each file is loaded in a process of its own: one that hangs, crashes or ends its process is a line
 //! of the list.
 
-use std::fmt::Write as _;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -13,13 +12,14 @@ use serde_json::{Value, json};
 use super::super::args::PluginListArgs;
 use super::super::{Failure, print};
 use super::myself;
-use plugin_host::{self, Plugin, PluginError};
+use plugin_host::{self, PluginError};
 use session::config::DEFAULT_RULES_PLUGIN;
 use session::plugin_directories;
+use session::reference;
 
 pub(super) fn list(args: &PluginListArgs) -> Result<ExitCode, Failure> {
     if let Some(file) = &args.file {
-        return print(format!("{}\n", row(file)).as_bytes());
+        return print(format!("{}\n", reference::plugin(file)).as_bytes());
     }
     let directories = plugin_directories(args.plugin_dirs.clone(), DEFAULT_RULES_PLUGIN);
     let mut rows: Vec<Value> = Vec::new();
@@ -41,7 +41,7 @@ pub(super) fn list(args: &PluginListArgs) -> Result<ExitCode, Failure> {
     if args.json {
         return print(format!("{:#}\n", Value::from(rows)).as_bytes());
     }
-    print(text(&rows, &directories).as_bytes())
+    print(reference::plugins(&rows, &directories).as_bytes())
 }
 
 /// Why another process could not describe a plugin.
@@ -93,106 +93,7 @@ fn ask(file: &Path, deadline: Duration) -> Result<Value, AskError> {
     }
 }
 
+/// The row of a file that is no usable plugin.
 fn refused(file: &Path, error: &str) -> Value {
     json!({"path": file, "sha256": plugin_host::sum(file).ok(), "error": error})
-}
-
-/// Loads a file in this process.
-fn row(file: &Path) -> Value {
-    let plugin = match plugin_host::load(file) {
-        Ok(plugin) => plugin,
-        Err(error) => return refused(file, &error.to_string()),
-    };
-    let mut errors = Vec::new();
-    let mut settings = serde_json::Map::new();
-    for (capability, schema) in schemas(&plugin) {
-        let schema = schema.map(|schema| schema.cloned().unwrap_or_default());
-        let schema = schema.unwrap_or_else(|error| {
-            errors.push(error.to_string());
-            Value::Null
-        });
-        settings.insert(capability.to_owned(), schema);
-    }
-    json!({
-        "name": plugin.name(),
-        "version": plugin.version(),
-        "abi": format!("{}.{}", plugin.abi().0, plugin.abi().1),
-        "capabilities": plugin.capabilities(),
-        "description": plugin.description(),
-        "path": file,
-        "sha256": plugin_host::sum(file).ok(),
-        "settings": settings,
-        "schema_errors": errors,
-        "error": null,
-    })
-}
-
-/// The schemas of a plugin's settings, by capability.
-fn schemas(plugin: &Plugin) -> Vec<(&'static str, Result<Option<&Value>, PluginError>)> {
-    plugin
-        .capabilities()
-        .into_iter()
-        .map(|capability| {
-            let schema = match capability {
-                "rules" => plugin.rule_schema(),
-                _ => plugin.output_schema(),
-            };
-            (capability, schema)
-        })
-        .collect()
-}
-
-fn text(rows: &[Value], directories: &[PathBuf]) -> String {
-    let mut text = String::new();
-    for row in rows {
-        let field = |name: &str| row[name].as_str().unwrap_or_default();
-        if let Some(error) = row["error"].as_str() {
-            let _ = writeln!(text, "refused: {error}");
-            continue;
-        }
-        let list = |name: &str| {
-            let values = row[name].as_array().into_iter().flatten();
-            values.filter_map(Value::as_str).collect::<Vec<_>>()
-        };
-        let _ = writeln!(
-            text,
-            "{} {} (ABI {}, {}): {}\n  {}",
-            field("name"),
-            field("version"),
-            field("abi"),
-            list("capabilities").join(", "),
-            field("description"),
-            field("path")
-        );
-        for capability in list("capabilities") {
-            settings(&row["settings"][capability], &mut text);
-        }
-        for error in list("schema_errors") {
-            let _ = writeln!(text, "  {error}");
-        }
-    }
-    if rows.is_empty() {
-        let shown: Vec<String> = directories
-            .iter()
-            .map(|directory| directory.display().to_string())
-            .collect();
-        let _ = writeln!(text, "no plugins in {}", shown.join(", "));
-    }
-    text
-}
-
-/// One line for each setting.
-fn settings(schema: &Value, text: &mut String) {
-    let Some(properties) = schema["properties"].as_object() else {
-        return;
-    };
-    for (name, property) in properties {
-        let description = property["description"].as_str().unwrap_or_default();
-        let description = description.split("\n\n").next().unwrap_or_default();
-        let _ = write!(text, "  {name}: {}", description.replace('\n', " "));
-        match property.get("default") {
-            Some(Value::Null) | None => text.push('\n'),
-            Some(default) => drop(writeln!(text, " [{default}]")),
-        }
-    }
 }

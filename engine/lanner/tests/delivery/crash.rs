@@ -60,12 +60,12 @@ fn plugins_that_cannot_be_loaded_do_not_keep_others_from_being_listed() {
     plugins(folder.path());
     let path = folder.path().to_str().expect("a text");
     for json in [false, true] {
-        let mut args = vec!["plugins", "list", "--deadline", "2s", "--plugin-dir", path];
+        let mut args = vec!["plugins", "list", "--deadline", "8s", "--plugin-dir", path];
         args.extend(json.then_some("--json"));
         let (output, said) = lanner(&args);
         assert!(output.status.success(), "{said}");
         for expected in [
-            "libhangs.so: it hangs: it has not been loaded after 2s",
+            "libhangs.so: it hangs: it has not been loaded after 8s",
             "libexits.so: it ended the process that loaded it (exit status: 1)",
             "libcrashes.so: it ended the process that loaded it (signal: 11",
             "lanner: plugin `libexits.so` called exit",
@@ -90,7 +90,7 @@ fn a_check_finds_plugins_that_end_the_process_or_hang_while_they_are_loaded() {
             "plugins",
             "check",
             "--deadline",
-            "2s",
+            "8s",
             "--settings",
             &settings,
             library,
@@ -101,7 +101,7 @@ fn a_check_finds_plugins_that_end_the_process_or_hang_while_they_are_loaded() {
     for (library, expected) in [
         (
             "libhangs.so",
-            "load it ... BAD: it did not return within 2s",
+            "load it ... BAD: it did not return within 8s",
         ),
         (
             "libexits.so",
@@ -199,7 +199,7 @@ fn a_plugin_that_hangs_while_it_is_loaded_is_named_when_a_session_starts() {
         "--driver",
         "ptrace",
         "-o",
-        "plugin_deadline=2s",
+        "plugin_deadline=10s",
         "-o",
         "outputs=[{plugin: output-hangs}]",
         "--plugin-dir",

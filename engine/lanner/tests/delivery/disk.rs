@@ -29,6 +29,9 @@ fn alerts_wait_on_disk_for_an_output_that_is_away_and_for_the_next_lanner() {
     for life in 0..3 {
         let outputs = Outputs::start(vec![gate.planned(spooled("g", &spool))]).expect("it starts");
         push(&outputs, life * 1000..(life + 1) * 1000);
+        wait_until("they are on disk", || {
+            counts(&outputs, "g").spooled == (life + 1) * 1000
+        });
         let accounts = outputs.finish();
         assert_eq!(
             accounts[0].counts.spooled,
@@ -126,6 +129,7 @@ fn what_is_too_old_is_dropped_and_counted() {
     let path = folder.path().join("g.redb");
     let outputs = Outputs::start(vec![gate.planned(spooled("g", &path))]).expect("it starts");
     push(&outputs, 0..500);
+    wait_until("they are on disk", || counts(&outputs, "g").spooled == 500);
     assert_eq!(outputs.finish()[0].counts.spooled, 500);
     let mut lane = spooled("g", &path);
     if let Some(spool) = &mut lane.spool {
@@ -149,6 +153,9 @@ fn a_damaged_spool_is_set_aside_and_counted() {
     std::fs::write(&path, vec![0x5a; 1 << 20]).expect("a file");
     let outputs = Outputs::start(vec![gate.planned(spooled("g", &path))]).expect("it starts");
     push(&outputs, 0..10);
+    wait_until("they are delivered", || {
+        counts(&outputs, "g").delivered == 10
+    });
     let accounts = outputs.finish();
     assert_eq!(
         (accounts[0].counts.delivered, accounts[0].counts.unreadable),

@@ -70,6 +70,11 @@ fn a_full_disk_costs_the_oldest_and_nothing_else() {
             }
         }
     }
+    // counters are written one after the other
+    wait_until("they are counted", || {
+        let counts = counts(&outputs, "g");
+        counts.spooled + counts.disk_full == total
+    });
     let before = counts(&outputs, "g");
     assert!(before.disk_full > 0, "{before:?}");
     assert_eq!(before.spooled + before.disk_full, total, "{before:?}");

@@ -26,10 +26,10 @@ impl Stage {
         let config = folder.put(
             "lanner.yaml",
             &format!(
-                "rules_files: [{}]\nwebserver: {{enabled: true, unix_socket: {}}}\nplugin_deadline: 1s\n\
+                "rules_files: [{}]\nwebserver: {{enabled: true, unix_socket: {}}}\nplugin_deadline: 10s\n\
                  syscall_event_drops: {{rate: 1}}\n\
-                 rule_plugins:\n- {{plugin: rules-gate, settings: {{folder: {}}}, queue: 100, deadline: 1s}}\n\
-                 outputs:\n- {{plugin: output-gate, name: theirs, settings: {{folder: {}}}, deadline: 1s}}\n",
+                 rule_plugins:\n- {{plugin: rules-gate, settings: {{folder: {}}}, queue: 100, deadline: 4s}}\n\
+                 outputs:\n- {{plugin: output-gate, name: theirs, settings: {{folder: {}}}, deadline: 4s}}\n",
                 rules.display(),
                 web.display(),
                 folder.path("").display().to_string().trim_end_matches('/'),
@@ -214,7 +214,7 @@ fn a_plugin_that_does_not_open_or_is_of_another_version_is_named_and_nothing_is_
     for (plugins, expected) in [
         (
             gates,
-            "plugin `output-gate` hangs: it was asked to open, and has not returned for 1s",
+            "plugin `output-gate` hangs: it was asked to open, and has not returned for 10s",
         ),
         (
             wrong.as_path(),
@@ -227,7 +227,7 @@ fn a_plugin_that_does_not_open_or_is_of_another_version_is_named_and_nothing_is_
                 "--driver",
                 "ptrace",
                 "-o",
-                "plugin_deadline=1s",
+                "plugin_deadline=10s",
                 "-r",
             ])
             .arg(&rules)

@@ -32,6 +32,10 @@ fn a_dead_output_delays_no_other_and_its_losses_are_counted() {
         });
     }
     assert!(alive.numbers().into_iter().eq(0..2000));
+    // its own thread may not have run yet
+    wait_until("the dead one is tried", || {
+        counts(&outputs, "dead").retries > 0
+    });
     let dead_counts = counts(&outputs, "dead");
     assert!(dead_counts.retries > 0, "{dead_counts:?}");
     assert_eq!(
@@ -70,8 +74,11 @@ fn a_hanging_output_is_reported_and_the_end_does_not_wait_for_it() {
     ])
     .expect("they start");
     push(&outputs, 0..10);
-    wait_until("it is reported", || counts(&outputs, "stuck").hanging == 1);
-    assert_eq!(counts(&outputs, "stuck").deadlines, 1);
+    // counters are written one after the other
+    wait_until("it is reported", || {
+        let counts = counts(&outputs, "stuck");
+        (counts.hanging, counts.deadlines) == (1, 1)
+    });
     wait_until("the other one goes on", || {
         counts(&outputs, "alive").delivered == 10
     });
@@ -82,7 +89,9 @@ fn a_hanging_output_is_reported_and_the_end_does_not_wait_for_it() {
     });
     stuck.set("hangs");
     push(&outputs, 10..15);
-    wait_until("it hangs again", || counts(&outputs, "stuck").hanging == 1);
+    wait_until("it hangs again, and the other one has all", || {
+        counts(&outputs, "stuck").hanging == 1 && counts(&outputs, "alive").delivered == 15
+    });
     let start = Instant::now();
     let accounts = outputs.finish();
     assert!(start.elapsed() < Duration::from_secs(30));
@@ -100,6 +109,9 @@ fn what_an_output_gives_up_on_is_counted() {
     wait_until("all are given up", || counts(&outputs, "g").refused == 50);
     gate.unset("gives-up");
     push(&outputs, 50..60);
+    wait_until("the others arrive", || {
+        counts(&outputs, "g").delivered == 10
+    });
     let accounts = outputs.finish();
     assert_eq!(accounts[0].counts.lost(), 50);
     assert!(gate.numbers().into_iter().eq(50..60));
@@ -140,6 +152,9 @@ fn what_an_output_with_a_spool_gives_up_on_is_not_offered_again() {
     wait_until("all are given up", || counts(&outputs, "g").refused >= 50);
     gate.unset("gives-up");
     push(&outputs, 50..60);
+    wait_until("the others arrive", || {
+        counts(&outputs, "g").delivered == 10
+    });
     let accounts = outputs.finish();
     assert_eq!(accounts[0].counts.lost(), 50, "{accounts:?}");
     assert!(gate.numbers().into_iter().eq(50..60));
@@ -216,6 +231,10 @@ fn rates_and_priorities_are_by_output() {
     let mut warning = alert(10);
     warning.priority = Priority::Warning;
     outputs.push(warning);
+    wait_until("each has its own", || {
+        let few = counts(&outputs, "few");
+        (few.delivered, few.limited) == (3, 8) && counts(&outputs, "grave").delivered == 1
+    });
     let accounts = outputs.finish();
     assert_eq!(
         (accounts[0].counts.delivered, accounts[0].counts.limited),
@@ -270,6 +289,11 @@ fn an_output_that_changes_passes_its_queue_on() {
     assert!(gone.is_empty() && errors.is_empty(), "{gone:?} {errors:?}");
     push(&outputs, 1000..2000);
     gate.unset("away");
+    wait_until("both have all", || {
+        ["changes", "stays"]
+            .iter()
+            .all(|name| counts(&outputs, name).delivered == 2000)
+    });
     let accounts = outputs.finish();
     for (gate, account) in [&gate, &same].iter().zip(&accounts) {
         assert!(gate.numbers().into_iter().eq(0..2000), "{account:?}");

@@ -19,7 +19,6 @@ fn a_program_that_hangs_ends_with_lanner_however_lanner_ends() {
         ("SIGKILL", "false", Signal::SIGKILL),
         ("SIGKILL", "true", Signal::SIGKILL),
         ("SIGTERM", "true", Signal::SIGTERM),
-        ("SIGSEGV", "false", Signal::SIGSEGV),
     ];
     for driver in drivers() {
         for (name, keep_alive, signal) in ways {

@@ -34,6 +34,30 @@ fn what_run_would_refuse_is_told_with_its_output() {
             "its spool is also that of a",
         ),
         (
+            "outputs: [{plugin: output-console, spool: {path: /dev}}]\n",
+            "/dev is a folder",
+        ),
+        (
+            "outputs: [{plugin: output-console, spool: {path: /dev/null}}]\n",
+            "is a device",
+        ),
+        (
+            "outputs: [{plugin: output-console, spool: {path: /etc/hostname/a/b}}]\n",
+            "/etc/hostname",
+        ),
+        (
+            "webserver: {enabled: true, unix_socket: /etc}\n",
+            "is no socket",
+        ),
+        (
+            "webserver: {enabled: true, listen_address: 192.0.2.7}\n",
+            "192.0.2.7",
+        ),
+        (
+            "outputs: [{plugin: output-http, settings: {url: \"http://a:99999/\"}}]\n",
+            "port",
+        ),
+        (
             "outputs: [{plugin: output-console, deadline: 0s}]\n",
             "longer than 0s",
         ),

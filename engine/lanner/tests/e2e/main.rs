@@ -23,6 +23,7 @@ mod foreign;
 mod host;
 mod lanner;
 mod looking;
+mod memory;
 mod names;
 mod neutral;
 mod normal;

@@ -56,6 +56,7 @@ fn every_mode_shows_whom_a_message_goes_to() {
             "{SEND_MANY}\
              s.sendto(b'x', ('127.0.0.1', 7301))\ns.sendmsg([b'x'], [], 0, ('127.0.0.1', 7302))\n\
              send_many(s, [7302, 7301])\n\
+             libc.sendto(s.fileno(), b'x', 1, 0, bytes(2) + struct.pack('!H', 7302) + bytes([127, 0, 0, 1]) + bytes(8), 16)\n\
              t = socket.socket()\nt.setblocking(False)\nt.connect_ex(('127.0.0.1', 7303))\n"
         ),
         &[
@@ -63,6 +64,8 @@ fn every_mode_shows_whom_a_message_goes_to() {
             &["sendmsg", "7302", "7302", "udp", "ipv4"],
             &["sendmmsg", "7302", "7302", "udp", "ipv4"],
             &["sendmmsg", "7301", "7301", "udp", "ipv4"],
+            // AF_UNSPEC, which the kernel takes for AF_INET
+            &["sendto", "7302", "7302", "udp", "ipv4"],
             &["connect", "7303", "7303", "tcp", "ipv4"],
         ],
     );

@@ -33,7 +33,9 @@ pub(super) fn argument(kind: &Kind, given: &Given) -> Result<Argument, ValueErro
         (_, Given::One(text)) => text,
     };
     match kind {
-        Kind::Str | Kind::Path(_) | Kind::Buffer(Buffer::Bytes | Buffer::Iovec, _) => {
+        Kind::Str
+        | Kind::Path(_)
+        | Kind::Buffer(Buffer::Bytes | Buffer::Name | Buffer::Iovec, _) => {
             Ok(Argument::Memory(Encoding::Raw, text.as_bytes().to_vec()))
         }
         Kind::Buffer(Buffer::SockAddr, _) => {

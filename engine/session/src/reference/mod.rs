@@ -1,11 +1,16 @@
-//! What there is to name in rules and on the command line, for people and for programs: system calls, fields, drivers.
+//! What there is to name in rules and on the command line, for people and for programs: system calls, fields, drivers,
+//! rules, plugins.
 
 mod drivers;
 mod fields;
+mod plugins;
+mod rules;
 mod syscalls;
 
 pub use self::drivers::{drivers, fixes};
 pub use self::fields::fields;
+pub use self::plugins::{plugin, plugins};
+pub use self::rules::{CheckedRules, plural, rule, rules};
 pub use self::syscalls::syscalls;
 
 /// The form of a list.

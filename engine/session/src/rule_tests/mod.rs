@@ -9,7 +9,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use driver_api::driver::{Capture, Flow};
-use driver_api::error::Chain;
 use driver_api::event::Event;
 use driver_api::scripted::Scripted;
 
@@ -17,12 +16,16 @@ use fields::template::Template;
 use fields::{FieldRegistry, Fields, Scratch, View};
 use inspect::{Clock, Inspector, Options};
 use plugin_host::{
-    FieldKind, FieldResolver, FieldSource, OwnedValue, RawValue, ResolvedField, RuleHost,
-    UnknownName, Value,
+    FieldKind, FieldResolver, FieldSource, OwnedValue, RawValue, ResolvedField, RuleHost, Value,
 };
+use suggest::did_you_mean;
 
 use recording::script;
 pub use recording::script::{Given, Step, Suite, Test};
+
+mod error;
+
+pub use error::{FieldError, TestError};
 
 /// The wall clock of tests: 2026-01-01.
 const EPOCH_NS: i64 = 1_767_225_600_000_000_000;
@@ -71,13 +74,37 @@ impl FieldSource for Overridden<'_> {
     }
 }
 
+/// Checks that all rules exist that tests expect alerts of.
+///
+/// # Errors
+///
+/// The first rule that does not exist.
+pub fn check_rules(suite: &Suite, rules: &RuleHost) -> Result<(), TestError> {
+    let names = || rules.rules().iter().map(|rule| rule.name.as_str());
+    let steps = suite.tests.iter().flat_map(|test| &test.events);
+    let mut expected = steps.flat_map(|step| &step.alerts).flatten();
+    match expected.find(|expected| !names().any(|name| name == *expected)) {
+        None => Ok(()),
+        Some(unknown) => Err(TestError::NoSuchRule {
+            hint: did_you_mean(unknown, names()),
+            rule: unknown.clone(),
+        }),
+    }
+}
+
 /// Looks up the fields that tests set. Call it before [`Bench::new`], because fields get their numbers here.
-pub fn resolve(suite: &Suite, registry: &FieldRegistry) -> Result<(), String> {
+///
+/// # Errors
+///
+/// A field does not exist, or cannot have its value.
+pub fn resolve(suite: &Suite, registry: &FieldRegistry) -> Result<(), TestError> {
     for test in &suite.tests {
         for step in &test.events {
             for (name, given) in &step.fields {
-                value_of(registry, name, given)
-                    .map_err(|reason| format!("test `{}`: {reason}", test.name))?;
+                value_of(registry, name, given).map_err(|source| TestError::Field {
+                    test: test.name.clone(),
+                    source,
+                })?;
             }
         }
     }
@@ -88,18 +115,16 @@ fn value_of(
     registry: &FieldRegistry,
     name: &str,
     given: &Given,
-) -> Result<(u32, OwnedValue), String> {
+) -> Result<(u32, OwnedValue), FieldError> {
     let (base, arg) = match name.split_once('[') {
         Some((base, rest)) => (base, Some(rest.strip_suffix(']').unwrap_or(rest))),
         None => (name, None),
     };
-    let field = registry
-        .resolve(base, arg)
-        .map_err(|UnknownName { reason }| reason)?;
+    let field = registry.resolve(base, arg)?;
     let value = match given {
         Given::Missing => OwnedValue::None,
         Given::One(text) => scalar(name, text, field)?,
-        Given::Fields(_) => return Err(format!("`{name}` is no structure")),
+        Given::Fields(_) => return Err(FieldError::Structure(name.to_owned())),
         Given::Many(texts) => {
             let elements = texts.iter().map(|text| scalar(name, text, field));
             OwnedValue::List(elements.collect::<Result<_, _>>()?)
@@ -108,8 +133,12 @@ fn value_of(
     Ok((field.id, value))
 }
 
-fn scalar(name: &str, text: &str, field: ResolvedField) -> Result<OwnedValue, String> {
-    let no = |what: &str| format!("`{name}` is {what}, and `{text}` is none");
+fn scalar(name: &str, text: &str, field: ResolvedField) -> Result<OwnedValue, FieldError> {
+    let no = |expected: &'static str| FieldError::Kind {
+        name: name.to_owned(),
+        expected,
+        value: text.to_owned(),
+    };
     Ok(match field.kind {
         FieldKind::String => OwnedValue::String(text.as_bytes().to_vec()),
         FieldKind::Bytes => OwnedValue::Bytes(text.as_bytes().to_vec()),
@@ -136,14 +165,21 @@ impl Bench {
     }
 
     /// Runs a test with fresh state.
-    pub fn run(&mut self, test: &Test, registry: &FieldRegistry) -> Result<Outcome, String> {
+    ///
+    /// # Errors
+    ///
+    /// Its events cannot be built or delivered.
+    pub fn run(&mut self, test: &Test, registry: &FieldRegistry) -> Result<Outcome, TestError> {
         let mut inspector = Inspector::new(&Options {
             proc_root: None,
             etc: Path::new("/nonexistent").to_owned(),
             clock: Clock::fixed(EPOCH_NS),
             ..Options::default()
         });
-        let script = script::Script::new(test).map_err(|error| Chain(&error).to_string())?;
+        let script = script::Script::new(test).map_err(|source| TestError::Script {
+            test: test.name.clone(),
+            source,
+        })?;
         let mut failures = Vec::new();
         let mut scratch = Scratch::default();
         let mut at = 0;
@@ -164,7 +200,10 @@ impl Bench {
             scratch.reset();
             Flow::Continue
         });
-        polled.map_err(|error| error.to_string())?;
+        polled.map_err(|source| TestError::Capture {
+            test: test.name.clone(),
+            source,
+        })?;
         if at != script.events.len() {
             failures.push("some events were malformed".to_owned());
         }
@@ -186,7 +225,7 @@ impl Bench {
         for (name, value) in &step.fields {
             match value_of(registry, name, value) {
                 Ok((id, value)) => drop(given.insert(id, value)),
-                Err(reason) => return vec![reason],
+                Err(error) => return vec![error.to_string()],
             }
         }
         let lists: HashMap<u32, Vec<RawValue<'_>>> = given

@@ -110,13 +110,14 @@ pub(crate) fn check(settings: &Webserver) -> Result<(), WebError> {
                 Some(folder) if folder != Path::new("") => folder,
                 _ => Path::new("."),
             };
-            let checked = fs::metadata(folder).and_then(|folder| {
-                if folder.is_dir() {
-                    Ok(())
-                } else {
-                    Err(io::ErrorKind::NotADirectory.into())
-                }
-            });
+            let is_taken = fs::symlink_metadata(path).is_ok_and(|at| !at.file_type().is_socket());
+            let checked = match fs::metadata(folder) {
+                _ if path.as_os_str().is_empty() => Err(io::ErrorKind::NotFound.into()),
+                _ if is_taken => Err(io::Error::other("it exists, and is no socket")),
+                Ok(folder) if folder.is_dir() => Ok(()),
+                Ok(_) => Err(io::ErrorKind::NotADirectory.into()),
+                Err(error) => Err(error),
+            };
             (checked, path.display().to_string())
         }
         None => {

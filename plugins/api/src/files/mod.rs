@@ -285,6 +285,27 @@ pub fn open_store(path: &Path) -> Result<File, FileError> {
     }
 }
 
+/// Checks, without opening or making it, whether [`open_store`] would refuse a file. Folders that are missing can be made.
+///
+/// # Errors
+///
+/// Another user can change the file, or it is not a regular file.
+pub fn check_store(path: &Path) -> Result<(), FileError> {
+    let existing = path
+        .ancestors()
+        .find(|part| part.as_os_str().is_empty() || fs::symlink_metadata(part).is_ok());
+    match existing {
+        // The file itself is there, or its folder is.
+        Some(there) if there == path || path.parent() == Some(there) => {
+            Walk::new(path, Trusted::for_files(), Folders::OthersMayAdd).check_store()
+        }
+        Some(there) => Walk::new(there, Trusted::for_files(), Folders::OthersMayAdd)
+            .folder()
+            .map(drop),
+        None => Ok(()),
+    }
+}
+
 /// Opens a file for reading without a look at its owners: a recording, or a file of tests. It must be a regular file or
 /// a descriptor that lanner was started with.
 ///

@@ -151,9 +151,25 @@ fn a_store_is_made_for_its_user_and_no_link_leads_away() {
     let link = folder.path().join("link");
     symlink(&file, &link).unwrap();
     assert!(open_store(&link).is_err());
+    for (path, good) in [
+        (store.clone(), true),
+        (folder.path().join("new"), true),
+        (folder.path().join("new/folders/store"), true),
+        (link.clone(), false),
+        (store.join("below"), false),
+        (store.join("below/folders/store"), false),
+        (folder.path().to_owned(), false),
+        (PathBuf::from("/dev/null"), false),
+        (PathBuf::new(), false),
+    ] {
+        let checked = check_store(&path);
+        assert_eq!(checked.is_ok(), good, "{path:?}: {checked:?}");
+    }
+    assert!(!folder.path().join("new").exists(), "a check makes nothing");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
     // only a privileged process has something to give away
     assert_eq!(open_store(&store).is_err(), is_privileged());
+    assert_eq!(check_store(&store).is_err(), is_privileged());
 }
 
 /// Another user's folder, in which a link leads to our file and, a moment later, to theirs.

@@ -135,6 +135,14 @@ impl<'a> Walk<'a> {
         Ok(self.open_file(&name, flags)?.0)
     }
 
+    /// Checks what [`Walk::open_store`] checks, as far as that is possible without opening the file.
+    pub(super) fn check_store(mut self) -> Result<(), FileError> {
+        match self.walk(false)? {
+            End::File(..) | End::Missing(_) => Ok(()),
+            End::Folder => Err(self.not_a_file("a folder")),
+        }
+    }
+
     /// The folder of a file to write, its owner, the file's name there, and whether it exists.
     pub(super) fn target(mut self) -> Result<(File, Owner, OsString, bool), FileError> {
         let (name, exists) = match self.walk(true)? {

@@ -1,0 +1,117 @@
+//! Plugins: what a file is, and the list of those in folders.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use plugin_host::{Plugin, PluginError};
+use serde_json::{Value, json};
+
+/// Loads a file in this process. Returns its row of the list, as a JSON object: what the plugin says about itself, or why the
+/// file is refused.
+#[must_use]
+pub fn plugin(file: &Path) -> Value {
+    let plugin = match plugin_host::load(file) {
+        Ok(plugin) => plugin,
+        Err(error) => {
+            return json!({
+                "path": file,
+                "sha256": plugin_host::sum(file).ok(),
+                "error": error.to_string(),
+            });
+        }
+    };
+    let mut errors = Vec::new();
+    let mut settings = serde_json::Map::new();
+    for (capability, schema) in schemas(&plugin) {
+        let schema = schema.map(|schema| schema.cloned().unwrap_or_default());
+        let schema = schema.unwrap_or_else(|error| {
+            errors.push(error.to_string());
+            Value::Null
+        });
+        settings.insert(capability.to_owned(), schema);
+    }
+    json!({
+        "name": plugin.name(),
+        "version": plugin.version(),
+        "abi": format!("{}.{}", plugin.abi().0, plugin.abi().1),
+        "capabilities": plugin.capabilities(),
+        "description": plugin.description(),
+        "path": file,
+        "sha256": plugin_host::sum(file).ok(),
+        "settings": settings,
+        "schema_errors": errors,
+        "error": null,
+    })
+}
+
+/// The schemas of a plugin's settings, by capability.
+fn schemas(plugin: &Plugin) -> Vec<(&'static str, Result<Option<&Value>, PluginError>)> {
+    plugin
+        .capabilities()
+        .into_iter()
+        .map(|capability| {
+            let schema = match capability {
+                "rules" => plugin.rule_schema(),
+                _ => plugin.output_schema(),
+            };
+            (capability, schema)
+        })
+        .collect()
+}
+
+/// The list of these rows, as text. `directories` are those that were searched.
+#[must_use]
+pub fn plugins(rows: &[Value], directories: &[PathBuf]) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let field = |name: &str| row[name].as_str().unwrap_or_default();
+        if let Some(error) = row["error"].as_str() {
+            let _ = writeln!(text, "refused: {error}");
+            continue;
+        }
+        let list = |name: &str| {
+            let values = row[name].as_array().into_iter().flatten();
+            values.filter_map(Value::as_str).collect::<Vec<_>>()
+        };
+        let _ = writeln!(
+            text,
+            "{} {} (ABI {}, {}): {}\n  {}",
+            field("name"),
+            field("version"),
+            field("abi"),
+            list("capabilities").join(", "),
+            field("description"),
+            field("path")
+        );
+        for capability in list("capabilities") {
+            settings(&row["settings"][capability], &mut text);
+        }
+        for error in list("schema_errors") {
+            let _ = writeln!(text, "  {error}");
+        }
+    }
+    if rows.is_empty() {
+        let shown: Vec<String> = directories
+            .iter()
+            .map(|directory| directory.display().to_string())
+            .collect();
+        let _ = writeln!(text, "no plugins in {}", shown.join(", "));
+    }
+    text
+}
+
+/// One line for each setting.
+fn settings(schema: &Value, text: &mut String) {
+    let Some(properties) = schema["properties"].as_object() else {
+        return;
+    };
+    for (name, property) in properties {
+        let description = property["description"].as_str().unwrap_or_default();
+        let description = description.split("\n\n").next().unwrap_or_default();
+        let _ = write!(text, "  {name}: {}", description.replace('\n', " "));
+        match property.get("default") {
+            Some(Value::Null) | None => text.push('\n'),
+            Some(default) => drop(writeln!(text, " [{default}]")),
+        }
+    }
+}
