@@ -260,17 +260,21 @@ fn an_interval_reports_and_begins_anew() {
             by: "evt.type".to_owned(),
         },
         top: 20,
-        // the events of a test are closer together
-        interval: Some(std::time::Duration::from_nanos(1)),
+        interval: Some(std::time::Duration::from_secs(1)),
         json: true,
     };
-    let text = written(&request(form), &[read(3, 1), read(3, 1), read(3, 1)]);
+    let events = [0, 999_999_999, 1_000_000_000, 7_000_000_000].map(|later_ns| {
+        let mut event = read(3, 1);
+        event.header.time_ns += later_ns;
+        event
+    });
+    let text = written(&request(form), &events);
     let counts: Vec<serde_json::Value> = (text.lines())
         .map(|line| {
             serde_json::from_str::<serde_json::Value>(line).unwrap()["rows"][0]["count"].clone()
         })
         .collect();
-    assert_eq!(counts, [1, 1, 1]);
+    assert_eq!(counts, [2, 1, 1]);
 }
 
 #[test]

@@ -203,7 +203,7 @@ fn a_report_comes_while_the_command_runs() {
 #[test]
 fn what_makes_no_sense_is_refused_with_the_reason() {
     let cases: [(&[&str], &str); 8] = [
-        (&["--where", "fd.nam = /x"], "fd.name"),
+        (&["--where", "proc.nam = x"], "proc.name"),
         (&["--where", "evt.type = openat and"], "--where"),
         (&["--format", "%proc.nam"], "proc.name"),
         (&["--count", "proc.nam"], "proc.name"),

@@ -15,6 +15,9 @@ const FIELDS: [&str; 5] = ["evt.type", "proc.pid", "proc.name", "fd.name", "evt.
 /// Arguments that both write in the same form.
 const ARGUMENTS: [&str; 7] = ["name", "flags", "size", "mode", "path", "op", "length"];
 
+/// Between two values. Flags are joined by `|`.
+const BETWEEN: &str = " ## ";
+
 /// Programs that open, read, write, fail, connect and start others.
 const COMMANDS: &str = "cat /etc/hostname /nowhere; echo some words > written; ls -l written; mkdir made; rmdir made; rm written; \
                         (true; false) | cat; ln -s a b; mv b c; rm c";
@@ -55,7 +58,7 @@ fn by_lanner(recording: &Path, folder: &Path) -> Vec<Vec<String>> {
         .collect();
     let rule = format!(
         "- rule: each\n  desc: d\n  condition: evt.num > 0\n  output: \"|begin|{}\"\n  priority: NOTICE\n",
-        all.join("|")
+        all.join(BETWEEN)
     );
     fs::write(&rules, rule).expect("written");
     let output = run([
@@ -71,7 +74,7 @@ fn by_lanner(recording: &Path, folder: &Path) -> Vec<Vec<String>> {
         .filter_map(|line| line.split_once("|begin|"))
         .map(|(_, fields)| {
             fields
-                .split('|')
+                .split(BETWEEN)
                 .map(|field| plain(field).to_owned())
                 .collect()
         })
@@ -87,12 +90,12 @@ fn by_sysdig(capture: &Path) -> Vec<HashMap<String, String>> {
         .map(|field| format!("%{field}"))
         .collect();
     // a value that is missing must not hide the event
-    let format = format!("*{}", all.join("|"));
+    let format = format!("*{}", all.join(BETWEEN));
     let text = sysdig(&["-r", &capture.display().to_string(), "-p", &format]);
     let mut events = Vec::new();
     let mut before = 0_u64;
     for line in text.lines() {
-        let mut values = line.split('|').map(|value| plain(value).to_owned());
+        let mut values = line.split(BETWEEN).map(|value| plain(value).to_owned());
         let named: HashMap<String, String> = names
             .iter()
             .chain(&FIELDS)
@@ -176,8 +179,15 @@ fn sysdig_says_the_same_of_what_lanner_writes() {
             let same = match *field {
                 // Falco has no result of a generic event, and sysdig no error in the same words
                 "evt.res" => theirs == "<NA>" || theirs == value,
-                // sysdig names a descriptor that has no name by nothing, lanner by none
-                "fd.name" => theirs == value || (theirs == "<NA>" || theirs.is_empty()),
+                // sysdig names a descriptor that has no name by nothing, lanner by none. sysdig names a file by the path
+                // that was asked for, and a socket by an address that it could not be connected to; lanner names the file
+                // that was opened, and no socket that is not connected
+                "fd.name" => {
+                    theirs == value
+                        || (theirs == "<NA>" || theirs.is_empty())
+                        || value.is_empty()
+                        || fs::canonicalize(theirs).is_ok_and(|path| path == Path::new(value))
+                }
                 _ => theirs == value,
             };
             assert!(
@@ -228,10 +238,16 @@ fn lanner_reads_what_sysdig_writes_of_a_capture() {
             by_lanner(&theirs, folder.path()),
             by_lanner(&again, folder.path()),
         );
-        // sysdig leaves out the types that it does not know
+        // sysdig leaves out the types that it does not know, and with them what they say about descriptors; only an event
+        // that has the path itself still has the name
+        let same = |one: &[String], again: &[String]| {
+            let mut fields = FIELDS.iter().chain(&ARGUMENTS).zip(one.iter().zip(again));
+            let has_path = again[0].starts_with("open");
+            fields.all(|(field, (one, again))| one == again || (*field == "fd.name" && !has_path))
+        };
         let mut rest = first.iter();
         for event in &second {
-            assert!(rest.any(|one| one == event), "{event:?}");
+            assert!(rest.any(|one| same(one, event)), "{event:?}");
         }
         assert!(second.len() > 100, "{} of {}", second.len(), first.len());
     }
