@@ -151,6 +151,9 @@ impl Driver for Legacy {
         if host.lacks_raw_tracepoints {
             gaps.push(offsets::births_gap());
         }
+        if gaps::older_than(&host.release, (4, 19)) {
+            gaps.push(offsets::created_gap());
+        }
         // beside the limit, the kernel allows perf_event_mlock_kb for each CPU, 516 KiB by default (perf_mmap())
         if let Some(limit) = host.locked_memory
             && !host.has(capability::IPC_LOCK)
@@ -215,6 +218,25 @@ mod tests {
                 assert!(gap.remedy.contains("CAP_DAC_READ_SEARCH"), "{gap:?}");
             }
         }
+    }
+
+    #[test]
+    fn kernels_before_4_19_do_not_say_that_an_open_has_created_its_file() {
+        let named = |release: &str| {
+            let host = Host {
+                capabilities: u64::MAX,
+                release: release.to_owned(),
+                ..Host::default()
+            };
+            let what = offsets::created_gap().what;
+            LEGACY
+                .probe(&host)
+                .gaps()
+                .iter()
+                .any(|gap| gap.what == what)
+        };
+        assert!(named("4.14.67") && named("4.18.0-553.el8"));
+        assert!(!named("4.19.79") && !named("6.18.5"));
     }
 
     #[test]

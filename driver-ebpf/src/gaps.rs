@@ -17,7 +17,8 @@ pub fn missing(host: &Host) -> Vec<Gap> {
         .into_iter()
         .filter_map(|(number, name)| (!host.has(number)).then_some(name))
         .collect();
-        let needed = if before_cap_bpf(&host.release) {
+        // CAP_BPF and CAP_PERFMON came with it
+        let needed = if older_than(&host.release, (5, 8)) {
             vec![capability::SYS_ADMIN]
         } else {
             vec![capability::BPF, capability::PERFMON]
@@ -55,21 +56,22 @@ pub fn missing(host: &Host) -> Vec<Gap> {
     missing
 }
 
-/// Whether a kernel has neither CAP_BPF nor CAP_PERFMON, which came with Linux 5.8.
-fn before_cap_bpf(release: &str) -> bool {
+/// Whether a kernel is older than a version: major and minor number. A release that is no version is not.
+#[must_use]
+pub fn older_than(release: &str, version: (u32, u32)) -> bool {
     let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
     match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < (5, 8),
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < version,
         _ => false,
     }
 }
 
 #[test]
-fn kernels_from_5_8_on_have_cap_bpf() {
+fn a_release_is_compared_with_a_version() {
     let before = ["4.14.0", "5.7.19-generic", "5.7-rc1"];
-    assert!(before.iter().all(|release| before_cap_bpf(release)));
+    assert!(before.iter().all(|release| older_than(release, (5, 8))));
     let since = ["5.8.0", "5.10.0-9-amd64", "6.18.5", "10.0", ""];
-    assert!(!since.iter().any(|release| before_cap_bpf(release)));
+    assert!(!since.iter().any(|release| older_than(release, (5, 8))));
 }
 
 /// Capabilities that loading and attaching programs needs, and the running capture does not.

@@ -48,7 +48,7 @@ const FACTS: [(u32, &str); 17] = [
         have::FILE,
         "inodes, devices and flags of opened files from the kernel",
     ),
-    (have::CREATED, "whether an open has created its file"),
+    (have::CREATED, CREATED),
     (
         have::STRINGS,
         "argv and environment of new programs as the kernel has them",
@@ -77,6 +77,17 @@ const FACTS: [(u32, &str); 17] = [
 
 const BIRTHS: &str =
     "what a new process shares with its parent, and its id in its own PID namespace";
+
+const CREATED: &str = "whether an open has created its file";
+
+/// Why a file that an open has created is not known before Linux 4.19.
+pub(crate) fn created_gap() -> Gap {
+    Gap::new(
+        CREATED,
+        "the mark of such a file, FMODE_CREATED, came with Linux 4.19",
+        "use Linux 4.19 or later",
+    )
+}
 
 /// Why births say less where there are no raw tracepoints.
 pub(crate) fn births_gap() -> Gap {

@@ -152,7 +152,8 @@ impl Forms for Value<'_> {
 /// Decodes parameter `at` of a call. None: the call has no such parameter.
 pub fn param<'a>(event: &Event<'a>, call: &Syscall, at: usize) -> Option<Value<'a>> {
     let param = call.params.get(at)?;
-    if event.lacks(call.register(event.abi(), at)) && !matches!(param.kind, Kind::None) {
+    let kind = variant::meaning(event, call, param).kind;
+    if event.lacks(call.register(event.abi(), at)) && !matches!(kind, Kind::None) {
         return Some(Value::Unknown);
     }
     if let Some((of, mask)) = param.only_if
@@ -163,7 +164,7 @@ pub fn param<'a>(event: &Event<'a>, call: &Syscall, at: usize) -> Option<Value<'
     let raw = variant::raw(event, call, at);
     let bits = |width: Width| number::of_register(raw, width, variant::is_narrow(event));
     let layout = variant::layout(event);
-    match variant::meaning(event, call, param).kind {
+    match kind {
         Kind::None => None,
         Kind::Number(number, width) => {
             let number = Number::new(bits(width), width, number.reading());
