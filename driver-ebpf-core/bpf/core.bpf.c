@@ -74,7 +74,8 @@ TRACEPOINT(sys_exit) int sys_exit(__u64 *ctx)
 		return 0;
 	task = current_task();
 	abi = ABI_OF(PLAIN, regs, task, nr);
-	if (!(gate[low] & (abi == ABI_COMPAT ? 2 : 1)) || IS_NEW_PROGRAM(regs, abi, nr, ret) || is_return_of_handler(nr, ret))
+	if (!(gate[low] & (abi == ABI_COMPAT ? 2 : 1)) || IS_NEW_PROGRAM(regs, abi, nr, ret) ||
+	    is_return_of_handler(nr, ret))
 		return 0;
 	plan = plan_of(abi, nr);
 	if (!plan || !wanted(KNOWN(task, tgid), KNOWN(task, pid)))

@@ -156,7 +156,8 @@ static __always_inline void on_return(void *ctx, const struct offsets *off, cons
 		return;
 	if (abi == ABI_COMPAT)
 		ret = narrow_result(ret);
-	if (ret == -ERESTARTNOINTR || (ret == 0 && flags & LANNER_PLAN_CHILD) || is_new_program(regs, abi, ret) || is_return_of_handler(NR_OF(regs), ret))
+	if (ret == -ERESTARTNOINTR || (ret == 0 && flags & LANNER_PLAN_CHILD) || is_new_program(regs, abi, ret) ||
+	    is_return_of_handler(NR_OF(regs), ret))
 		return;
 	if (restarts(ret)) {
 		open = open_flags(ret);

@@ -24,7 +24,7 @@ pub fn line(out: &mut String, event: &Event<'_>) {
     line_with(out, event, &mut |_, _| {});
 }
 
-/// Appends an event as [`line`] does, and what is behind the descriptors that are parameters, elements of an array, or
+/// Appends an event as [`line()`] does, and what is behind the descriptors that are parameters, elements of an array, or
 /// the result.
 pub fn line_with(out: &mut String, event: &Event<'_>, behind: &mut Behind<'_>) {
     let header = event.header();
