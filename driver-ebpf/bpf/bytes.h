@@ -29,7 +29,9 @@ static __always_inline void op_str(const struct out *o, __u8 what, __u32 limit, 
 	if (n == -EFAULT) {
 		/* all that the limit allows can be there, and nothing behind it: a path of 4096 bytes without an end */
 		status = LANNER_FAULT;
-		if (limit <= o->chunk && READ_USER(at + HEAD, SIZED(limit, CHUNK_MASK), from) == 0) {
+		room = limit;
+		OPAQUE(room); /* what is compared is what is used, so that verifiers before 5.11 see the bound */
+		if (room <= o->chunk && READ_USER(at + HEAD, SIZED(room, CHUNK_MASK), from) == 0) {
 			len = limit;
 			status = LANNER_TRUNCATED;
 		}
