@@ -57,7 +57,8 @@ fn every_mode_shows_whom_a_message_goes_to() {
              s.sendto(b'x', ('127.0.0.1', 7301))\ns.sendmsg([b'x'], [], 0, ('127.0.0.1', 7302))\n\
              send_many(s, [7302, 7301])\n\
              libc.sendto(s.fileno(), b'x', 1, 0, bytes(2) + struct.pack('!H', 7302) + bytes([127, 0, 0, 1]) + bytes(8), 16)\n\
-             t = socket.socket()\nt.setblocking(False)\nt.connect_ex(('127.0.0.1', 7303))\n"
+             t = socket.socket()\nt.setblocking(False)\nt.connect_ex(('127.0.0.1', 7303))\n\
+             # in notify mode lanner looks at sockets while their process lives\nimport time\ntime.sleep(1)\n"
         ),
         &[
             &["sendto", "7301", "7301", "udp", "ipv4"],
