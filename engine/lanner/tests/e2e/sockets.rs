@@ -30,17 +30,23 @@ def send_many(one, ports):
 
 def receiver(port):
     one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    # tests run beside each other
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     one.bind(('127.0.0.1', port))
     return one
 receivers = [receiver(port) for port in (7301, 7302)]
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 "#;
 
+/// In notify mode lanner looks at a socket while its process lives.
+const LIVE_ON: &str = "import time\ntime.sleep(1)\n";
+
 /// Compares the values that are there, in every mode of every driver.
 fn expect(question: (&str, &[&str]), program: &str, expected: &[&[&str]]) {
     let folder = tempfile::tempdir().expect("a folder");
+    let program = format!("{program}{LIVE_ON}");
     for driver in modes() {
-        let found = values(&driver, folder.path(), question, program);
+        let found = values(&driver, folder.path(), question, &program);
         assert_eq!(as_texts(&found), expected, "{driver:?}");
     }
 }
@@ -57,8 +63,7 @@ fn every_mode_shows_whom_a_message_goes_to() {
              s.sendto(b'x', ('127.0.0.1', 7301))\ns.sendmsg([b'x'], [], 0, ('127.0.0.1', 7302))\n\
              send_many(s, [7302, 7301])\n\
              libc.sendto(s.fileno(), b'x', 1, 0, bytes(2) + struct.pack('!H', 7302) + bytes([127, 0, 0, 1]) + bytes(8), 16)\n\
-             t = socket.socket()\nt.setblocking(False)\nt.connect_ex(('127.0.0.1', 7303))\n\
-             # in notify mode lanner looks at sockets while their process lives\nimport time\ntime.sleep(1)\n"
+             t = socket.socket()\nt.setblocking(False)\nt.connect_ex(('127.0.0.1', 7303))\n"
         ),
         &[
             &["sendto", "7301", "7301", "udp", "ipv4"],
@@ -83,7 +88,7 @@ fn no_message_of_a_call_is_hidden() {
     // where there are more than are captured, a rule can ask for that
     let folder = tempfile::tempdir().expect("a folder");
     let question = ("evt.type = sendmmsg", &["fd.rport", "evt.truncated"][..]);
-    let program = format!("{SEND_MANY}send_many(s, [7301] * 40)\n");
+    let program = format!("{SEND_MANY}send_many(s, [7301] * 40)\n{LIVE_ON}");
     for driver in modes() {
         let found = values(&driver, folder.path(), question, &program);
         assert!(found.len() < 40, "{driver:?}");
