@@ -69,7 +69,7 @@ static __always_inline void run_strings(const struct out *o, const struct lanner
 	}
 }
 
-/* Carries out the facts about directories, the first of which is operation `first`: as run_strings(). */
+/* Carries out the facts about directories, as run_strings() does with strings. They begin at operation `first`. */
 static __always_inline void run_directories(const struct out *o, const struct lanner_plan *plan,
 					    struct task_struct *task, __u64 first)
 {

@@ -247,7 +247,7 @@ static __always_inline void op_fd_path(const struct out *o, __u8 what, __u32 lim
 	op_path(o, what, limit, FOLLOW(file, f_path.mnt), FOLLOW(file, f_path.dentry), NULL, 0);
 }
 
-/* Mounts that lie on each other at the root of a namespace: mostly two, the first of which is rootfs. */
+/* Mounts that lie on each other at the root of a namespace. Mostly there are two: rootfs, and the one on it. */
 #define ROOTS 4
 
 /* Whether this is the root of its mount namespace. */

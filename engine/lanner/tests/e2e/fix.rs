@@ -1,4 +1,4 @@
-//! `lanner drivers --fix`: its commands do close the gap that they stand beside.
+//! `lanner drivers --fix`: each command closes its gap.
 
 use std::process::Command;
 
