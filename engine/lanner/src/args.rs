@@ -1,5 +1,6 @@
 //! What the command line looks like; the texts here are what `--help` teaches.
 
+mod top;
 mod trace;
 
 use std::ffi::OsString;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use session::config::DEFAULT_RULES_PLUGIN;
 use session::{RecordingFormat, SourceConfig};
 
+pub(crate) use self::top::TopArgs;
 use super::arg_values::{bytes, limit, plugin_name};
 pub(crate) use trace::TraceArgs;
 
@@ -36,6 +38,7 @@ const EXAMPLES: &str = "Examples:
   lanner run -p 1234                         a running process and all it starts
   lanner trace -e openat,connect -- curl localhost
   lanner trace --count proc.name,evt.type    the busiest programs and calls
+  lanner top                                 live: busy processes, alerts, calls, files; ? helps
   lanner record -o FILE -- make              events in a file; lanner run --replay FILE
   lanner rules check my_rules.yaml           what is wrong with them
   lanner drivers                             what each driver can do on this host";
@@ -50,6 +53,8 @@ pub(crate) enum Verb {
     Config(ConfigVerb),
     /// Print events, one line each.
     Trace(TraceArgs),
+    /// Show live what happens: processes, alerts, calls, files, connections, containers.
+    Top(TopArgs),
     /// Keep events in a file, to be replayed with `lanner run --replay` or `lanner trace --replay`.
     Record(RecordArgs),
     /// Write the events of a recording or a capture in the other format.

@@ -106,6 +106,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "top",
+        &[
+            "decode",
+            "delivery",
+            "driver-api",
+            "fields",
+            "inspect",
+            "look",
+            "plugin-host",
+            "session",
+        ],
+    ),
+    (
         "lanner",
         &[
             "decode",
@@ -119,6 +132,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "recording",
             "session",
             "suggest",
+            "top",
         ],
     ),
     (

@@ -38,6 +38,7 @@ mod sockets;
 mod state;
 mod sysdig;
 mod terminal;
+mod top;
 mod transparent;
 mod unprivileged;
 mod written;
