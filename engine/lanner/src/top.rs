@@ -6,9 +6,9 @@ use driver_api::error::Chain;
 use session::EventSource;
 use top::{Plan, Screen, TopError};
 
-use super::args::TopArgs;
 use super::watch::CommandSignals;
 use super::{Failure, report, signals};
+use command_line::TopArgs;
 
 pub(crate) fn top(args: &TopArgs) -> Result<ExitCode, Failure> {
     let usage = |error: TopError| Failure::usage(Chain(&error));

@@ -119,17 +119,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "command-line",
+        &["driver-api", "drivers", "look", "session", "top"],
+    ),
+    (
         "lanner",
         &[
-            "decode",
+            "command-line",
             "delivery",
             "driver-api",
             "drivers",
             "fields",
-            "inspect",
             "look",
             "plugin-host",
-            "recording",
             "session",
             "suggest",
             "top",

@@ -10,30 +10,30 @@ use super::SourceArgs;
 
 /// `lanner top`.
 #[derive(Debug, Args)]
-pub(crate) struct TopArgs {
+pub struct TopArgs {
     /// A rule file or a folder of rule files, for alerts; may be repeated. Without any: the default rules.
     #[arg(short, long = "rules", value_name = "FILE")]
-    pub(crate) rules: Vec<PathBuf>,
+    pub rules: Vec<PathBuf>,
     /// Run no rules: there are no alerts.
     #[arg(long, conflicts_with = "rules")]
-    pub(crate) no_rules: bool,
+    pub no_rules: bool,
     /// Names of system calls and classes, as for `lanner trace`. Without: everything. Fewer calls cost less.
     #[arg(short, long = "events", value_name = "NAME")]
-    pub(crate) events: Vec<String>,
+    pub events: Vec<String>,
     /// Count only events that fulfil this condition, written as the condition of a rule. The key / changes it.
     #[arg(long = "where", value_name = "CONDITION")]
-    pub(crate) condition: Option<String>,
+    pub condition: Option<String>,
     /// Where plugins are; may be repeated. The rule plugin compiles rules and conditions.
     #[arg(long = "plugin-dir", value_name = "DIR")]
-    pub(crate) plugin_dirs: Vec<PathBuf>,
+    pub plugin_dirs: Vec<PathBuf>,
     /// Whose events.
     #[command(flatten)]
-    pub(crate) source: SourceArgs,
+    pub source: SourceArgs,
 }
 
 impl TopArgs {
     /// What the library is asked for.
-    pub(crate) fn request(&self) -> Request {
+    pub fn request(&self) -> Request {
         Request {
             events: self.events.clone(),
             condition: self.condition.clone(),
@@ -50,7 +50,7 @@ impl TopArgs {
     }
 
     /// What is watched.
-    pub(crate) fn target(&self) -> Target {
+    pub fn target(&self) -> Target {
         let source = &self.source;
         let command = source.command.first();
         let words = match (&source.replay, command) {
