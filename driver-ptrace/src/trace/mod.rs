@@ -167,8 +167,8 @@ pub(crate) fn calls_that_change_user() -> SyscallSet {
 /// The calls that the filter has to stop for a selection: in addition to it, exec, the calls that change a thread's
 /// user, and those that could show how tracees are pinned.
 fn stopped_calls(selection: &SyscallSet) -> SyscallSet {
-    // a call that goes on behind a stop may do so as restart_syscall(2)
-    // by the last two, programs hide from lanner
+    // A call that goes on behind a stop may do so as restart_syscall(2). Programs can hide from lanner by seccomp(2) and
+    // userfaultfd(2).
     let always = [
         "execve",
         "execveat",

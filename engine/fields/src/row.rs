@@ -124,7 +124,7 @@ impl FieldDef {
         }
     }
 
-    /// The part before the last name, as `proc` or `fs.path`.
+    /// The part before the first dot, such as `proc` or `fs`.
     #[must_use]
     pub fn class(&self) -> &'static str {
         self.name.split('.').next().unwrap_or(self.name)

@@ -50,7 +50,7 @@ pub struct Window {
 }
 
 impl Ring {
-    /// A ring of so many bytes, but not fewer than 1 MiB, that keeps at least the last `window_ns`, as far as that fits.
+    /// A ring of `bytes`, at least 1 MiB. It keeps at least the last `window_ns`, as far as that fits.
     #[must_use]
     pub fn new(bytes: usize, window_ns: u64) -> Self {
         let chunk = bytes.max(LEAST) / CHUNKS;
