@@ -70,7 +70,9 @@ pub(crate) fn capture(stats: &Stats) {
 fn advice(cause: Loss) -> &'static str {
     match cause {
         Loss::BufferFull => "a larger --buffer or fewer events would help",
-        Loss::Nested => "the kernel skipped programs that interrupted each other; fewer events would help",
+        Loss::Nested => {
+            "the kernel skipped programs that interrupted each other; fewer events would help"
+        }
         Loss::TableFull => "more processes than the driver can follow; watching fewer would help",
         Loss::Fault => "the kernel refused to read them; `lanner drivers` names the gap",
     }
