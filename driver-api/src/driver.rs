@@ -37,7 +37,8 @@
 //!     of lanner's own.
 //! 13. The status of an attachment says whether it is whole.
 //! 14. Lost events are counted by cause in [`Stats::lost`], and a later poll delivers `Lost` events with the
-//!     same counts.
+//!     same counts. If births, execs or ends may be among them, the `Lost` event comes before all events that happened
+//!     after the loss, unless the kernel has skipped a program (`nested`).
 //!
 //! **Running**
 //!

@@ -28,10 +28,11 @@ struct {
 	__type(value, __u8);
 } followed SEC(".maps");
 
-/* Lost events, by enum lanner_loss. */
+/* Lost events, by enum lanner_loss; and how many of all are births, execs and ends. */
+#define LOST_LIVES LANNER_LOSS_CAUSES
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, LANNER_LOSS_CAUSES);
+	__uint(max_entries, LANNER_LOSS_CAUSES + 1);
 	__type(key, __u32);
 	__type(value, __u64);
 } losses SEC(".maps");

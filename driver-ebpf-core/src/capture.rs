@@ -42,6 +42,10 @@ impl Source for RingSource {
         self.rings.gather(timeout, self.maps.wakeup.as_fd());
     }
 
+    fn look(&mut self) {
+        self.rings.look();
+    }
+
     fn drain(&mut self, sink: &mut dyn FnMut(&[u8]) -> Flow) -> usize {
         self.rings.drain(sink)
     }
@@ -62,6 +66,10 @@ impl Source for RingSource {
         let mut lost = self.maps.lost();
         lost[Loss::Nested as usize] += self.missed.runs();
         lost
+    }
+
+    fn lost_lives(&self) -> u64 {
+        self.maps.lost_lives() + self.missed.lives()
     }
 
     fn followed(&mut self) -> &mut dyn Followed {

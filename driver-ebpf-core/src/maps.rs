@@ -148,7 +148,7 @@ pub(crate) struct Maps {
     variants: TypedMap<VariantKey, Op>,
     /// A [`Follow`] by thread id.
     followed: TypedMap<u32, u8>,
-    /// By cause, for each CPU.
+    /// By cause, for each CPU, and behind the causes how many of all are births, execs and ends.
     losses: TypedMap<u32, u64>,
     /// Descriptors of programs, by [`Tail`].
     tails: TypedMap<u32, RawFd>,
@@ -240,17 +240,21 @@ impl Maps {
 
     /// Events lost so far, by cause.
     pub(crate) fn lost(&self) -> [u64; Loss::ALL.len()] {
-        Loss::ALL.map(|cause| {
-            let of_cpus = self
-                .losses
-                .handle
-                .lookup_percpu((cause as u32).as_bytes(), MapFlags::ANY);
-            let Ok(Some(of_cpus)) = of_cpus else {
-                return 0;
-            };
-            let count = |bytes: &Vec<u8>| u64::read_from_bytes(bytes.get(..8)?).ok();
-            of_cpus.iter().filter_map(count).sum()
-        })
+        Loss::ALL.map(|cause| self.lost_of(cause as u32))
+    }
+
+    /// Births, execs and ends among the lost events.
+    pub(crate) fn lost_lives(&self) -> u64 {
+        self.lost_of(Loss::ALL.len() as u32)
+    }
+
+    fn lost_of(&self, key: u32) -> u64 {
+        let of_cpus = (self.losses.handle).lookup_percpu(key.as_bytes(), MapFlags::ANY);
+        let Ok(Some(of_cpus)) = of_cpus else {
+            return 0;
+        };
+        let count = |bytes: &Vec<u8>| u64::read_from_bytes(bytes.get(..8)?).ok();
+        of_cpus.iter().filter_map(count).sum()
     }
 }
 

@@ -21,6 +21,10 @@ pub(crate) struct PerfSource {
 }
 
 impl Source for PerfSource {
+    fn look(&mut self) {
+        self.perf.look();
+    }
+
     fn drain(&mut self, sink: &mut dyn FnMut(&[u8]) -> Flow) -> usize {
         self.perf.drain(sink)
     }
@@ -47,6 +51,12 @@ impl Source for PerfSource {
         let full = &mut lost[Loss::BufferFull as usize];
         *full = (*full).max(self.perf.lost());
         lost
+    }
+
+    /// Nothing says what was in a batch that found no room.
+    fn lost_lives(&self) -> u64 {
+        let full = self.loaded.maps.lost_of(Loss::BufferFull);
+        self.perf.lost().max(full) + self.loaded.missed.lives()
     }
 
     fn followed(&mut self) -> &mut dyn Followed {

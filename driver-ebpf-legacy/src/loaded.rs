@@ -56,7 +56,7 @@ pub(crate) struct Loaded {
     perf_events: PerfEvents,
     ebpf: Ebpf,
     pub(crate) maps: ControlMaps,
-    missed: Missed,
+    pub(crate) missed: Missed,
 }
 
 impl std::fmt::Debug for Loaded {

@@ -195,12 +195,12 @@ impl ControlMaps {
 
     /// Events that the programs lost so far, by cause.
     pub(crate) fn lost(&self) -> [u64; Loss::ALL.len()] {
-        let mut lost = [0; Loss::ALL.len()];
-        for (cause, sum) in (0u32..).zip(&mut lost) {
-            if let Ok(values) = self.losses.get(&cause, 0) {
-                *sum = values.iter().sum();
-            }
-        }
-        lost
+        Loss::ALL.map(|cause| self.lost_of(cause))
+    }
+
+    /// Events that the programs lost so far by one cause.
+    pub(crate) fn lost_of(&self, cause: Loss) -> u64 {
+        let values = self.losses.get(&(cause as u32), 0);
+        values.map_or(0, |values| values.iter().sum())
     }
 }

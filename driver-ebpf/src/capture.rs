@@ -29,7 +29,11 @@ pub trait Source: Send + fmt::Debug {
         let _ = timeout;
     }
 
-    /// Hands the bytes of the waiting events to the sink, in order, until the sink stops it. Returns how many it got.
+    /// Looks at what waits: the next drain hands over no later events.
+    fn look(&mut self);
+
+    /// Hands the bytes of the events that the last look has seen to the sink, in order, until the sink stops it. Returns
+    /// how many it got. It may end earlier if it finds that events were lost.
     fn drain(&mut self, sink: &mut dyn FnMut(&[u8]) -> Flow) -> usize;
 
     /// Waits for an event, for `timeout` at most. It may return early: the caller polls again.
@@ -43,6 +47,11 @@ pub trait Source: Send + fmt::Debug {
 
     /// Events lost so far, by cause.
     fn lost(&self) -> [u64; Loss::ALL.len()];
+
+    /// How many of the lost events may be births, execs or ends, so far: all that were lost before an event that the last
+    /// look has seen, but for those that the kernel has skipped, which are of the time of the last [`lost`](Self::lost)
+    /// (reading their counters takes long).
+    fn lost_lives(&self) -> u64;
 
     /// The threads that are followed.
     fn followed(&mut self) -> &mut dyn Followed;
@@ -86,8 +95,26 @@ impl<S: Source> EbpfCapture<S> {
         }
     }
 
-    /// Hands over the events that wait, until the sink stops it or the turn is over.
+    /// Delivers an event for each cause of losses that has grown.
+    fn report_losses(&mut self, sink: &mut dyn FnMut(Event<'_>) -> Flow) -> usize {
+        let counted = self.source.lost();
+        let lost = self.losses.report(counted, self.source.lost_lives(), sink);
+        if lost > 0 {
+            self.interrupted.forget();
+        }
+        lost
+    }
+
+    /// Hands over the events that wait, until the sink stops it or the turn is over. If births, execs or ends were lost,
+    /// that comes first: the events that follow may be of other processes or programs than they seem to be.
     fn drain(&mut self, sink: &mut dyn FnMut(Event<'_>) -> Flow) -> usize {
+        self.source.look();
+        if self.source.lost_lives() > self.losses.lives() {
+            let lost = self.report_losses(sink);
+            if lost > 0 {
+                return lost;
+            }
+        }
         let (mut delivered, mut malformed) = (0, 0);
         let interrupted = &mut self.interrupted;
         let mut turn = Turn::begin();
@@ -144,11 +171,7 @@ impl<S: Source> Capture for EbpfCapture<S> {
         }
         self.checked = Instant::now();
         let before = self.losses.counted();
-        let lost = self.losses.report(self.source.lost(), &mut sink);
-        if lost > 0 {
-            self.interrupted.forget();
-        }
-        count += lost;
+        count += self.report_losses(&mut sink);
         let skipped = |lost: [u64; Loss::ALL.len()]| lost[Loss::Nested as usize];
         if self.life.follows() && skipped(self.losses.counted()) > skipped(before) {
             follow::adopt(self.source.followed());

@@ -296,7 +296,7 @@ impl Inspector {
         }
         match event.kind() {
             Kind::Lost => {
-                self.mark_stale();
+                self.mark_stale(header.time_ns, !event.lost_calls_alone());
                 return seen;
             }
             Kind::Exec => self.exec(event, &mut seen),
@@ -445,6 +445,8 @@ impl Inspector {
     }
 }
 
+#[cfg(test)]
+mod loss_tests;
 #[cfg(test)]
 mod network_tests;
 #[cfg(test)]

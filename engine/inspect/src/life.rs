@@ -97,7 +97,7 @@ impl Inspector {
             && let Some(child) = self.processes.get(key)
             && !child.ended
         {
-            if child.scanned_ns > header.time_ns {
+            if child.scanned_ns > header.time_ns && child.known {
                 // /proc was read after the fork, so its state is newer; but it does not say who forked
                 self.processes.set_parent(key, child_of);
                 return;
@@ -164,6 +164,7 @@ impl Inspector {
             child.ppid = parent.pid;
         }
         child.start_ns = event.header().time_ns;
+        child.checked = self.checked_by(event.header().time_ns);
         child.vpid = match &self.proc_fs {
             _ if vpid.is_some() => vpid,
             _ if host_namespace => Some(tgid),
@@ -213,11 +214,13 @@ impl Inspector {
             self.set_cwd(key, header.tid, &path);
             self.scratch = path;
         }
+        let checked = self.checked_by(header.time_ns);
         let Some((process, texts)) = self.processes.edit(key) else {
             return;
         };
         process.known = true;
         process.probed = true;
+        process.checked = checked;
         process.renamed_by_file = false;
         process.forget_threads(texts);
         process.threads.push(Thread::new(header.tid));
@@ -285,7 +288,7 @@ impl Inspector {
         self.look_at_cgroups_after_exec(header, key);
         self.keep_users(key, header.time_ns);
         if orphan && ppid != 0 && ppid != header.tgid {
-            let parent = self.locate_pid(ppid);
+            let parent = self.locate_pid(ppid, header.time_ns);
             if let Some(parent) = parent {
                 self.processes.set_parent(key, parent);
             }

@@ -87,6 +87,8 @@ pub struct OpenedSource {
     pub driver: DriverFacts,
     /// What the driver cannot do here.
     pub gaps: Vec<Gap>,
+    /// Whether every process of this host is captured.
+    pub whole_host: bool,
     /// Which processes that were alive when the capture began the state has to look for.
     pub scan: Scan,
     /// What a recording that is replayed says beside its events. None: events are of this host, and of now.
@@ -253,6 +255,7 @@ impl SourceConfig {
             },
             capture: opened.capture,
             gaps: opened.gaps,
+            whole_host: matches!(request.target, Target::Host),
             scan: if self.command.is_empty() {
                 Scan::Host
             } else {
@@ -299,6 +302,7 @@ fn open_recording(path: &Path, selection: &SyscallSet) -> Result<OpenedSource, S
             gaps: Vec::new(),
         },
         gaps: Vec::new(),
+        whole_host: false,
         scan: Scan::Host,
         recorded: Some(recorded),
         duration: None,

@@ -168,6 +168,7 @@ impl EventSource for Source {
             capture: Box::new(capture),
             driver: DriverFacts::default(),
             gaps: Vec::new(),
+            whole_host: false,
             scan: Scan::Children,
             recorded: None,
             duration: None,
