@@ -7,6 +7,7 @@
 //! - [`request`], [`support`], [`host`], [`stats`], [`error`]: the types that these traits take and return;
 //! - [`event`]: the event's layout, one for all drivers, in Rust and (`bpf/event.h`) in C;
 //! - [`table`]: the syscall table, `syscalls.tbl`, and the names of its flags, `symbols.tbl`;
+//! - [`selection`], [`predicate`]: which calls are captured, and which of their events;
 //! - [`plan`]: what to fetch for each call, derived from the table, in Rust and (`bpf/plan.h`) in C;
 //! - [`scripted`]: a driver that delivers the events that a test gives it.
 
@@ -16,9 +17,11 @@ pub mod event;
 pub mod fix;
 pub mod host;
 pub mod plan;
+pub mod predicate;
 pub mod replay;
 pub mod request;
 pub mod scripted;
+pub mod selection;
 pub mod stats;
 pub mod support;
 pub mod table;

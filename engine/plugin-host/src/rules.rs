@@ -6,13 +6,14 @@ use std::time::Duration;
 use lanner_plugin::abi::{
     LannerCapture, LannerCaptureSink, LannerComparison, LannerComparisonSink, LannerDiagnostic,
     LannerDiagnosticSink, LannerEvent, LannerExplanation, LannerExplanationSink, LannerField,
-    LannerMatches, LannerResolver, LannerRule, LannerRuleFile, LannerRulePlugin, LannerRuleRequest,
-    LannerRuleSink, LannerStatus, LannerStr, LannerText, LannerValue, STATUS_ERROR, STATUS_OK,
-    STATUS_PANIC,
+    LannerMatches, LannerNeed, LannerNeedSink, LannerResolver, LannerRule, LannerRuleFile,
+    LannerRulePlugin, LannerRuleRequest, LannerRuleSink, LannerStatus, LannerStr, LannerTest,
+    LannerText, LannerValue, STATUS_ERROR, STATUS_OK, STATUS_PANIC,
 };
 use lanner_plugin::{
-    Diagnostic, EventTypes, Explanation, FieldComparison, FieldResolver, FieldSource, Priority,
-    RawValue, Relation, ResolvedField, RuleCapture, Severity, UnknownName,
+    Diagnostic, EventNeed, EventTypes, Explanation, FieldComparison, FieldResolver, FieldSource,
+    FieldTest, Priority, RawValue, Relation, ResolvedField, RuleCapture, Severity, TestRelation,
+    UnknownName,
 };
 
 use super::border::{all_texts, contained, last_text, place, reason, slice, text};
@@ -50,6 +51,7 @@ pub struct RuleHost {
     state: *mut c_void,
     rules: Vec<Rule>,
     event_types: EventTypes,
+    needs: Vec<EventNeed>,
     /// Why it is switched off.
     off: Option<String>,
 }
@@ -88,6 +90,7 @@ impl RuleHost {
             state,
             rules: Vec::new(),
             event_types: EventTypes::All,
+            needs: Vec::new(),
             off: None,
         };
         host.describe()?;
@@ -237,7 +240,26 @@ impl RuleHost {
         if !names.iter().any(|name| name == "all") {
             self.event_types = EventTypes::Only(names);
         }
+        self.needs = self.ask_needs()?;
         Ok(())
+    }
+
+    fn ask_needs(&self) -> Result<Vec<EventNeed>, PluginError> {
+        let Some(needs) = self.table.needs else {
+            return Ok(Vec::new());
+        };
+        let state = self.state;
+        let mut found: Vec<Option<EventNeed>> = Vec::new();
+        let sink = LannerNeedSink {
+            ctx: std::ptr::from_mut(&mut found).cast(),
+            put: Some(put_need),
+        };
+        run(&self.plugin, "report its needs", |error| {
+            // SAFETY: the state is open and ours alone; the sink lives through the call.
+            Some(unsafe { needs(state, &raw const sink, error) })
+        })?;
+        // a need that cannot be read may be one of any type
+        Ok(found.into_iter().collect::<Option<_>>().unwrap_or_default())
     }
 
     /// The plugin.
@@ -256,6 +278,13 @@ impl RuleHost {
     #[must_use]
     pub fn event_types(&self) -> &EventTypes {
         &self.event_types
+    }
+
+    /// Which events of a type the rules can match. A type that is not named has no limit, and so has each type of a plugin
+    /// that was built before ABI 1.6.
+    #[must_use]
+    pub fn needs(&self) -> &[EventNeed] {
+        &self.needs
     }
 
     /// Why the plugin is switched off, if it is.
@@ -545,6 +574,36 @@ unsafe extern "C" fn put_capture(ctx: *mut c_void, capture: *const LannerCapture
             });
         }
     });
+}
+
+unsafe extern "C" fn put_need(ctx: *mut c_void, need: *const LannerNeed) {
+    // SAFETY: `ctx` is the vector that `ask_needs` passed; the plugin passes a valid need, whose tests are pointers,
+    // lengths and numbers.
+    contained(|| unsafe {
+        let Some(all) = place::<Vec<Option<EventNeed>>>(ctx) else {
+            return;
+        };
+        let whole = |raw: &LannerNeed| raw.size >= size_of::<LannerNeed>();
+        let raw = slice(need, 1).pop().filter(whole);
+        all.push(raw.map(|raw| {
+            let tests: Vec<LannerTest> = slice(raw.tests, raw.test_count);
+            EventNeed {
+                event_type: text(raw.event_type),
+                tests: tests.iter().filter_map(field_test).collect(),
+            }
+        }));
+    });
+}
+
+/// A test. None: it is unknown or cannot be read. The need is weaker without it, which does no harm.
+fn field_test(raw: &LannerTest) -> Option<FieldTest> {
+    let constants = texts(raw.constants, raw.constant_count);
+    (constants.len() == raw.constant_count).then_some(FieldTest {
+        field: text(raw.field),
+        relation: TestRelation::from_number(raw.relation)?,
+        constants,
+        negated: raw.negated != 0,
+    })
 }
 
 /// Hands the outcome of a look-up to the plugin.
