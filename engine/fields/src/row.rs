@@ -4,6 +4,7 @@ use lanner_plugin::{FieldKind, Value};
 
 use super::argument::Arg;
 use super::container::GetLate;
+use super::needs::Implies;
 use super::view::View;
 
 /// Finds a field's value.
@@ -59,6 +60,8 @@ pub struct FieldDef {
     pub(super) get: Get,
     /// The same of a container, where its runtime's answer may come later than the event.
     pub(super) late: Option<GetLate>,
+    /// What a test of the field says about a call's result and arguments.
+    pub(super) implies: Option<Implies>,
 }
 
 impl FieldDef {
@@ -78,6 +81,7 @@ impl FieldDef {
             description,
             get,
             late: None,
+            implies: None,
         }
     }
 
@@ -100,6 +104,13 @@ impl FieldDef {
 
     pub(super) const fn many(self, many: Many) -> Self {
         Self { many, ..self }
+    }
+
+    pub(super) const fn implies(self, implies: Implies) -> Self {
+        Self {
+            implies: Some(implies),
+            ..self
+        }
     }
 
     pub(super) const fn deprecated(self) -> Self {

@@ -10,7 +10,7 @@ use lanner_plugin::Value;
 
 use super::super::path::{Which, path, real, real_differs};
 use super::super::row::{ArgRule, FieldDef, Many};
-use super::super::{ask, descriptor as fd};
+use super::super::{ask, descriptor as fd, needs};
 
 use FieldDef as F;
 
@@ -20,7 +20,8 @@ pub(super) const DESCRIPTOR: &[FieldDef] = &[
         I64,
         "Number of the descriptor that the call is about; -1: it is about none, or failed to make one.",
         |v, _| fd::fd(v),
-    ),
+    )
+    .implies(needs::descriptor),
     F::new(
         "fd.name",
         Text,
