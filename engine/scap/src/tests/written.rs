@@ -209,3 +209,63 @@ fn a_file_that_cannot_be_written_says_so() {
     );
     assert!(writer.finish().is_err());
 }
+
+/// A runtime that answers at once.
+#[derive(Debug)]
+struct Answers;
+
+impl inspect::ContainerSource for Answers {
+    fn ask(&self, container: &std::sync::Arc<inspect::Container>, _: Option<u32>) {
+        container.answer(Some(inspect::Metadata {
+            name: "web".to_owned(),
+            ..inspect::Metadata::default()
+        }));
+    }
+}
+
+#[test]
+fn what_runtimes_say_about_containers_is_in_the_file() {
+    let id = "c010f5a08549441fb384b5e9ede5a4e4122381543d5213298164215f9a25736a";
+    let recorded = inspect::Recorded::default();
+    let group = recorded.cgroup_id(format!("0::/system.slice/docker-{id}.scope\n").as_bytes());
+    let inspector = Inspector::new(&Options {
+        clock: Clock::fixed(0),
+        recorded: Some(recorded.into()),
+        containers: Some(std::sync::Arc::new(Answers)),
+        ..isolated_options()
+    });
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let to = file.reopen().unwrap();
+    let mut writer = ScapWriter::new(to, inspector, Machine::default());
+    let ids = Ids::default();
+    // one that is there before the first event, and the event
+    for (pid, flags) in [(7, Flags::UNSELECTED), (8, 0)] {
+        let mut exec = Ev::exec(pid, "/bin/web", &["web"], ids);
+        (exec.header.flags, exec.header.cgroup) = (flags, group);
+        writer.event(&Event::parse(&exec.bytes()).unwrap()).unwrap();
+    }
+    writer.finish().unwrap();
+
+    let mut replay = ScapReplay::open(file.path(), SyscallSet::all()).unwrap();
+    let mut state = Inspector::new(&Options {
+        clock: Clock::fixed(0),
+        recorded: Some(replay.recorded()),
+        containers: Some(replay.containers()),
+        ..isolated_options()
+    });
+    let mut names = Vec::new();
+    while replay
+        .poll(std::time::Duration::ZERO, &mut |event| {
+            let seen = state.update(&event);
+            if !event.has(Flags::UNSELECTED) {
+                let process = state.process(seen.process.unwrap()).unwrap();
+                let container = process.cgroups.container.as_ref().unwrap();
+                names.push(container.metadata().unwrap().name.clone());
+            }
+            Flow::Continue
+        })
+        .unwrap()
+        != Polled::Ended(None)
+    {}
+    assert_eq!(names, ["web"]);
+}
