@@ -68,6 +68,9 @@ pub(crate) fn note(replay: &mut ScapReplay, pid: u32, call: &Syscall, header: &H
     if let Some(gid) = new(&SETS_GID) {
         process.ids.egid = gid;
     }
+    if matches!(call.name, "unshare" | "setns") {
+        process.other_children = true;
+    }
     if call.name == "setsid" {
         process.ids.sid = pid;
         process.ids.pgid = pid;
@@ -269,7 +272,9 @@ pub(crate) fn birth(
             if let Some(child) = id(child).filter(|_| same_namespace && flags & CLONE_NEWPID == 0) {
                 let by = replay.who(raw);
                 // the child has the same id in both, if there is one namespace alone
-                let vpid = vtid.map_or(0, |_| child);
+                let maker = replay.processes.get(by.tgid);
+                let one_namespace = !maker.is_some_and(|maker| maker.other_children);
+                let vpid = vtid.filter(|_| one_namespace).map_or(0, |_| child);
                 fork(replay, by, child, None, flags, vpid, merged);
             }
         }

@@ -432,8 +432,15 @@ fn a_child_has_the_name_and_the_id_that_its_birth_says() {
     set("vtid", long(7));
     set("vpid", long(7));
     maker.event(7, 223, &params);
+    // from now on, children may have another id in a namespace of their own
+    let unshare = crate::table::Table::get();
+    let unshare = unshare.newest(driver_api::table::by_name("unshare").unwrap());
+    maker.event(7, unshare.unwrap().number, &[long(0), int(0)]);
+    params[0] = long(9);
+    maker.event(7, 223, &params);
     maker.event(8, 5, &[long(0), long(3)]);
     let state = maker.state();
     let child = state.process_by_pid(8).unwrap();
     assert_eq!((&*child.name, child.vpid), (&b"renamed"[..], Some(8)));
+    assert_eq!(state.process_by_pid(9).unwrap().vpid, None);
 }

@@ -28,8 +28,8 @@ use inspect::{Inspector, Seen};
 
 use super::table::{EventType, Table, What};
 use blocks::{Block, Head};
-use call::Caller;
-use process::About;
+pub(crate) use call::Caller;
+pub(crate) use process::About;
 
 pub use lists::Machine;
 
