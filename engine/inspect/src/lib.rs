@@ -68,6 +68,7 @@ use std::sync::Arc;
 use driver_api::event::{Event, Kind};
 use driver_api::table::{self, Syscall};
 
+pub use cgroups::KnownCgroups;
 pub use clock::Clock;
 pub use containers::{Cgroups, Container, ContainerSource, Metadata, Runtime};
 pub use descriptor::{Connection, Descriptor, DescriptorKind, FileId, Role, Socket};
@@ -290,6 +291,7 @@ impl Inspector {
             // a capture file has an event of a thread whose process it does not name
             if matches!(event.kind(), Kind::Syscall | Kind::Exec) {
                 seen.call = table::by_number(event.abi(), header.nr);
+                seen.fd = seen.call.and_then(|call| follow::descriptor(event, call));
             }
             return seen;
         }
@@ -376,6 +378,17 @@ impl Inspector {
     ) -> impl Iterator<Item = (i32, &Descriptor)> {
         let files = self.files_of(process, tid);
         files.into_iter().flat_map(|files| self.files.iter(files))
+    }
+
+    /// The known containers, in any order.
+    pub fn containers(&self) -> impl Iterator<Item = &Arc<Container>> {
+        self.containers.known()
+    }
+
+    /// The number of known containers.
+    #[must_use]
+    pub fn container_count(&self) -> usize {
+        self.containers.len().1
     }
 
     /// The users of this host.

@@ -174,9 +174,16 @@ impl ScapReplay {
 
     fn event(&mut self, raw: &Raw<'_>, kind: &'static EventType) {
         if let What::Container = kind.what {
-            let said = kind.params.iter().zip(raw.params.as_slice());
-            for (_, json) in said.filter(|(param, _)| matches!(param.name, "json" | "data")) {
-                self.answers.take(text(json));
+            let said = |name: &str| {
+                let at = kind.params.iter().position(|param| param.name == name)?;
+                raw.params.as_slice().get(at).map(|value| text(value))
+            };
+            if let Some(json) = said("json").or_else(|| said("data")) {
+                self.answers.take(json);
+            } else if let (Some(id), Some(name), Some(image)) =
+                (said("id"), said("name"), said("image"))
+            {
+                self.answers.take_named(id, name, image);
             }
             return;
         }

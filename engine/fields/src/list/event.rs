@@ -73,7 +73,7 @@ pub(super) const EVENT: &[FieldDef] = &[
     F::new("evt.cpu", I64, "The CPU on which it happened.", |v, _| {
         Value::I64(v.event.header().cpu.into())
     }),
-    F::new("evt.args", Text, "Result and parameters, `name=value` each.", |v, _| evt::args(v)),
+    F::new("evt.args", Text, "Result and parameters as Falco prints them, `name=value` each.", |v, _| evt::args(v)),
     F::new("evt.info", Text, "The same as `evt.args`.", |v, _| evt::args(v)),
     F::new(
         "evt.arg",
