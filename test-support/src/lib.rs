@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `wait` | [`PATIENCE`], [`wait_for`], [`wait_until`] |
 //! | `skip` | [`skipped`], [`is_root`], [`usable_drivers`] |
+//! | `counting` | [`Counting`], an allocator that counts |
 //! | `documented` | [`assert_documented`]: a page lists every setting with its default |
 //! | `peers` (feature `peers`) | certificates, and servers and clients that are not ours |
 //!
@@ -16,12 +17,14 @@
     reason = "a test that cannot set its stage has failed"
 )]
 
+mod counting;
 mod documented;
 #[cfg(feature = "peers")]
 pub mod peers;
 mod skip;
 mod wait;
 
+pub use counting::{Counting, allocations};
 pub use documented::assert_documented;
 pub use skip::{absent, is_root, skipped, usable_drivers};
 pub use wait::{PATIENCE, wait_for, wait_until};

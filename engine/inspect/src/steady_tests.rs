@@ -1,44 +1,10 @@
 //! Following events allocates nothing once the state has reached its largest size.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use driver_api::event::{Fact, Ids};
+use test_support::{Counting, allocations};
 
 use super::testing::{Ev, deliver, feed, isolated_options};
 use super::{Inspector, Options};
-
-/// Counts the allocations of each thread.
-struct Counting;
-
-thread_local! {
-    static COUNT: Cell<usize> = const { Cell::new(0) };
-}
-
-fn count() {
-    // a thread that is ending has no counter any more
-    let _ = COUNT.try_with(|count| count.set(count.get() + 1));
-}
-
-// SAFETY: every call is passed on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller upholds the contract of GlobalAlloc.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller upholds the contract of GlobalAlloc.
-        unsafe { System.dealloc(pointer, layout) };
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller upholds the contract of GlobalAlloc.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -100,9 +66,9 @@ fn processes_that_come_and_go_take_no_memory() {
         allocated = 0;
         for events in &rounds {
             deliver(events, |event| {
-                let before = COUNT.with(Cell::get);
+                let before = allocations();
                 inspector.update(event);
-                allocated += COUNT.with(Cell::get) - before;
+                allocated += allocations() - before;
             });
         }
     }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use drivers::Order;
 use session::reference::{self, Form};
 
-use super::args::DriversArgs;
 use super::{Failure, print};
+use command_line::DriversArgs;
 
 pub(crate) fn list(args: &DriversArgs) -> Result<ExitCode, Failure> {
     let mut host = drivers::host::try_out(&drivers::host::detect());

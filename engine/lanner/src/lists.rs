@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use session::reference::{self, Form};
 
-use super::args::ListArgs;
 use super::{Failure, print};
+use command_line::ListArgs;
 
 fn form(args: &ListArgs) -> Form {
     match (args.json, args.markdown) {

@@ -1,8 +1,6 @@
 //! The `lanner` command: its arguments, its verbs, signals and the log. Everything else is in the library crates;
 //! `session` puts them together.
 
-mod arg_values;
-mod args;
 mod drivers;
 mod lines;
 mod lists;
@@ -24,7 +22,7 @@ use clap::Parser;
 
 use plugin_host::{files, secrets};
 
-use args::{Cli, Verb};
+use command_line::{Cli, Verb};
 use lines::Lines;
 
 /// Exit code: the request or the set-up is at fault, and nothing was started.

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use session::LoadConfig;
 
-use super::args::OutputVerb;
 use super::{Failure, say};
+use command_line::OutputVerb;
 
 pub(crate) fn outputs(verb: &OutputVerb) -> Result<ExitCode, Failure> {
     let OutputVerb::Test(args) = verb;

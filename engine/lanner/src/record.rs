@@ -8,9 +8,9 @@ use driver_api::request::{Omit, SyscallSet};
 use look::EventSet;
 use session::{EventRecorder, OpenedSource, RecordError, RecordingFormat, SourceConfig};
 
-use super::args::{ConvertArgs, FileFormat, RecordArgs};
 use super::watch::{watch, watch_source};
 use super::{Failure, say};
+use command_line::{ConvertArgs, FileFormat, RecordArgs};
 
 pub(crate) fn record(args: &RecordArgs) -> Result<ExitCode, Failure> {
     let wanted = EventSet::parse(&args.events).map_err(|error| Failure::usage(Chain(&error)))?;

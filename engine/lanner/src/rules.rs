@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use driver_api::error::Chain;
 use serde_json::{Value, json};
 
-use super::args::{RuleCheckArgs, RuleExplainArgs, RuleListArgs, RuleTestArgs, RuleVerb, UseArgs};
 use super::{Failure, print, say};
+use command_line::{RuleCheckArgs, RuleExplainArgs, RuleListArgs, RuleTestArgs, RuleVerb, UseArgs};
 use fields::FieldRegistry;
 use plugin_host::{self, Diagnostic, Plugin, RuleFile, RuleHost, Severity};
 use session::reference::{self, Form, plural};

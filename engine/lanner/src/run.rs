@@ -6,9 +6,9 @@ use driver_api::error::Chain;
 use session::config::LogLevel;
 use session::{LoadConfig, Notice, Observer, Session, SessionError};
 
-use super::args::{ConfigArgs, ConfigVerb, RunArgs};
 use super::watch::{self, CommandSignals};
 use super::{Failure, lines, report, say, signals};
+use command_line::{ConfigArgs, ConfigVerb, RunArgs};
 
 impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use driver_api::error::Chain;
 use look::{Plan, TraceError};
 
-use super::args::TraceArgs;
 use super::lines::Lines;
 use super::watch::watch;
 use super::{Failure, say};
+use command_line::TraceArgs;
 
 pub(crate) fn trace(args: &TraceArgs) -> Result<ExitCode, Failure> {
     let plan = Plan::new(&args.request()).map_err(|error| Failure::usage(Chain(&error)))?;

@@ -7,8 +7,8 @@ use driver_api::request::{Omit, SyscallSet};
 use driver_api::support::Gap;
 use session::{Consumer, EventSource, Notice, Observer, OpenedSource, SourceConfig};
 
-use super::args::SourceArgs;
 use super::{Failure, report, say, signals};
+use command_line::SourceArgs;
 
 /// Tells the signal handlers which process signals are meant for.
 #[derive(Debug)]

@@ -106,17 +106,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "command-line",
+        &["driver-api", "drivers", "look", "session"],
+    ),
+    (
         "lanner",
         &[
-            "decode",
+            "command-line",
             "delivery",
             "driver-api",
             "drivers",
             "fields",
-            "inspect",
             "look",
             "plugin-host",
-            "recording",
             "session",
             "suggest",
         ],

@@ -2,30 +2,8 @@
 
 mod host;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use host::{ORDINARY, Rules};
-
-struct Counting;
-
-thread_local! {
-    static COUNT: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: the system's allocator does all the work.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(pointer, layout) };
-    }
-}
+use test_support::{Counting, allocations as allocated};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -40,11 +18,11 @@ fn allocations(text: &[u8]) -> usize {
     for event in &events {
         assert_eq!(rules.run(event), 0);
     }
-    let before = COUNT.with(Cell::get);
+    let before = allocated();
     for event in events.iter().cycle().take(1000) {
         assert_eq!(rules.run(event), 0);
     }
-    COUNT.with(Cell::get) - before
+    allocated() - before
 }
 
 #[test]

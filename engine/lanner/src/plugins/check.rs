@@ -3,9 +3,9 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 
-use super::super::args::PluginCheckArgs;
 use super::super::{Failure, print};
 use super::myself;
+use command_line::PluginCheckArgs;
 use serde_json::Value;
 
 use fields::FieldRegistry;

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::args::PluginListArgs;
 use super::super::{Failure, print};
 use super::myself;
+use command_line::PluginListArgs;
 use plugin_host::{self, PluginError};
 use session::config::DEFAULT_RULES_PLUGIN;
 use session::plugin_directories;

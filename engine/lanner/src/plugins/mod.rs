@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::Failure;
-use super::args::{PluginArgs, PluginVerb};
+use command_line::{PluginArgs, PluginVerb};
 
 /// The program to start for another process of lanner. The link leads to the running program even if its file was replaced.
 fn myself() -> io::Result<PathBuf> {

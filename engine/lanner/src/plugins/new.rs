@@ -6,8 +6,8 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::super::args::{PluginKind, PluginNewArgs};
 use super::super::{Failure, print};
+use command_line::{PluginKind, PluginNewArgs};
 
 /// The SDK as the examples name it, in a checkout.
 const SDK_IN_EXAMPLES: &str = "path = \"../../api\"";

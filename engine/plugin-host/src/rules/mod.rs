@@ -1,27 +1,31 @@
 //! [`RuleHost`]: an opened rule plugin. It is called for every event.
 
-use std::ffi::c_void;
-use std::time::Duration;
+mod callbacks;
 
+use std::ffi::c_void;
+
+use callbacks::{
+    get_field, put_capture, put_comparison, put_diagnostic, put_explanation, put_match, put_rule,
+    resolve_event_type, resolve_field,
+};
 use lanner_plugin::abi::{
-    LannerCapture, LannerCaptureSink, LannerComparison, LannerComparisonSink, LannerDiagnostic,
-    LannerDiagnosticSink, LannerEvent, LannerExplanation, LannerExplanationSink, LannerField,
-    LannerMatches, LannerResolver, LannerRule, LannerRuleFile, LannerRulePlugin, LannerRuleRequest,
-    LannerRuleSink, LannerStatus, LannerStr, LannerText, LannerValue, STATUS_ERROR, STATUS_OK,
-    STATUS_PANIC,
+    LannerCaptureSink, LannerComparisonSink, LannerDiagnosticSink, LannerEvent,
+    LannerExplanationSink, LannerMatches, LannerResolver, LannerRuleFile, LannerRulePlugin,
+    LannerRuleRequest, LannerRuleSink, LannerStatus, LannerStr, LannerText, STATUS_ERROR,
+    STATUS_OK, STATUS_PANIC,
 };
 use lanner_plugin::{
     Diagnostic, EventTypes, Explanation, FieldComparison, FieldResolver, FieldSource, Priority,
-    RawValue, Relation, ResolvedField, RuleCapture, Severity, UnknownName,
+    RuleCapture,
 };
 
-use super::border::{all_texts, contained, last_text, place, reason, slice, text};
-use super::crash::Inside;
-use super::error::PluginError;
-use super::load::Plugin;
-use super::rule_file::RuleFile;
-use super::settings as check;
-use super::slow::Call;
+use crate::border::{all_texts, last_text, reason};
+use crate::crash::Inside;
+use crate::error::PluginError;
+use crate::load::Plugin;
+use crate::rule_file::RuleFile;
+use crate::settings as check;
+use crate::slow::Call;
 
 /// A rule, as its plugin describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -401,214 +405,4 @@ fn run(
         call,
         reason,
     })
-}
-
-unsafe extern "C" fn get_field<S: FieldSource>(
-    ctx: *const c_void,
-    field: u32,
-    value: *mut LannerValue,
-) {
-    // SAFETY: the plugin passes a place for the value, or null.
-    let Some(value) = (unsafe { value.as_mut() }) else {
-        return;
-    };
-    *value = LannerValue::NONE;
-    contained(|| {
-        // SAFETY: `ctx` is the event of the running `on_event`, or null. The event's values live as long.
-        if let Some(event) = unsafe { ctx.cast::<S>().as_ref() } {
-            *value = RawValue::from(event.get(field)).abi();
-        }
-    });
-}
-
-unsafe extern "C" fn put_match(ctx: *mut c_void, rule: u32) {
-    contained(|| {
-        // SAFETY: `ctx` is the `matches` of the running `on_event`, or null.
-        if let Some(matches) = unsafe { place::<Vec<u32>>(ctx) } {
-            matches.push(rule);
-        }
-    });
-}
-
-unsafe extern "C" fn put_rule(ctx: *mut c_void, rule: *const LannerRule) {
-    contained(|| {
-        // SAFETY: `ctx` is the vector that `describe` passed, or null; the plugin passes a valid rule.
-        unsafe {
-            let Some(rules) = place::<Vec<Option<Rule>>>(ctx) else {
-                return;
-            };
-            let raw = slice(rule, 1).pop();
-            let Some(raw) = raw.filter(|raw| raw.size >= size_of::<LannerRule>()) else {
-                rules.push(None);
-                return;
-            };
-            rules.push(Some(Rule {
-                name: text(raw.name),
-                description: text(raw.description),
-                priority: Priority::from_number(raw.priority).unwrap_or(Priority::Debug),
-                source: text(raw.source),
-                tags: texts(raw.tags, raw.tag_count),
-                output: text(raw.output),
-                enabled: raw.enabled != 0,
-            }));
-        }
-    });
-}
-
-/// Copies texts from a plugin.
-fn texts(first: *const LannerStr, count: usize) -> Vec<String> {
-    // SAFETY: texts are plain pointers and lengths; all bit patterns are valid.
-    let raw = unsafe { slice(first, count) };
-    raw.into_iter().map(text).collect()
-}
-
-unsafe extern "C" fn put_diagnostic(ctx: *mut c_void, diagnostic: *const LannerDiagnostic) {
-    // SAFETY: `ctx` is the vector that `check` passed; the plugin passes a valid diagnostic.
-    contained(|| unsafe {
-        let Some(all) = place::<Vec<Diagnostic>>(ctx) else {
-            return;
-        };
-        let whole = |raw: &LannerDiagnostic| raw.size >= size_of::<LannerDiagnostic>();
-        if let Some(raw) = slice(diagnostic, 1).pop().filter(whole) {
-            all.push(Diagnostic {
-                severity: Severity::from_number(raw.severity),
-                code: text(raw.code),
-                file: text(raw.file),
-                line: raw.line,
-                column: raw.column,
-                message: text(raw.message),
-                help: text(raw.help),
-                snippet: text(raw.snippet),
-                caret: raw.caret,
-                item: text(raw.item),
-                missing: text(raw.missing),
-            });
-        }
-    });
-}
-
-unsafe extern "C" fn put_explanation(ctx: *mut c_void, explanation: *const LannerExplanation) {
-    // SAFETY: `ctx` is the place that `explain` passed; the plugin passes a valid explanation.
-    contained(|| unsafe {
-        let Some(into) = place::<Option<Explanation>>(ctx) else {
-            return;
-        };
-        let whole = |raw: &LannerExplanation| raw.size >= size_of::<LannerExplanation>();
-        if let Some(raw) = slice(explanation, 1).pop().filter(whole) {
-            *into = Some(Explanation {
-                condition: text(raw.condition),
-                event_types: if raw.all_event_types == 0 {
-                    EventTypes::Only(texts(raw.event_types, raw.event_type_count))
-                } else {
-                    EventTypes::All
-                },
-                fields: texts(raw.fields, raw.field_count),
-                parts: texts(raw.parts, raw.part_count),
-            });
-        }
-    });
-}
-
-unsafe extern "C" fn put_comparison(ctx: *mut c_void, comparison: *const LannerComparison) {
-    // SAFETY: `ctx` is the vector that `comparisons` passed; the plugin passes a valid comparison.
-    contained(|| unsafe {
-        let Some(all) = place::<Vec<FieldComparison>>(ctx) else {
-            return;
-        };
-        let whole = |raw: &LannerComparison| raw.size >= size_of::<LannerComparison>();
-        if let Some(raw) = slice(comparison, 1).pop().filter(whole) {
-            all.push(FieldComparison {
-                field: text(raw.field),
-                relation: Relation::from_number(raw.relation),
-                transformers: texts(raw.transformers, raw.transformer_count),
-                constants: texts(raw.constants, raw.constant_count),
-            });
-        }
-    });
-}
-
-unsafe extern "C" fn put_capture(ctx: *mut c_void, capture: *const LannerCapture) {
-    let given = |value: u64, none: u64| (value != none).then_some(value);
-    // SAFETY: `ctx` is the vector that `captures` passed; the plugin passes a valid capture.
-    contained(|| unsafe {
-        let Some(all) = place::<Vec<RuleCapture>>(ctx) else {
-            return;
-        };
-        let whole = |raw: &LannerCapture| raw.size >= size_of::<LannerCapture>();
-        if let Some(raw) = slice(capture, 1).pop().filter(whole) {
-            all.push(RuleCapture {
-                rule: raw.rule,
-                duration: given(raw.duration_ms, 0).map(Duration::from_millis),
-                before: given(raw.before_ms, u64::MAX).map(Duration::from_millis),
-                events: given(raw.events, 0),
-                bytes: given(raw.bytes, 0),
-            });
-        }
-    });
-}
-
-/// Hands the outcome of a look-up to the plugin.
-///
-/// # Safety
-///
-/// `into` and `error` are null or valid.
-unsafe fn answer<T>(
-    found: Result<T, UnknownName>,
-    into: *mut T,
-    error: *const LannerText,
-) -> LannerStatus {
-    // SAFETY: by the function's contract.
-    unsafe {
-        match found {
-            Ok(value) if !into.is_null() => {
-                *into = value;
-                STATUS_OK
-            }
-            Ok(_) => STATUS_ERROR,
-            Err(UnknownName { reason }) => {
-                if let Some(error) = error.as_ref() {
-                    error.say(&reason);
-                }
-                STATUS_ERROR
-            }
-        }
-    }
-}
-
-unsafe extern "C" fn resolve_field(
-    ctx: *const c_void,
-    name: LannerStr,
-    arg: LannerStr,
-    field: *mut LannerField,
-    error: *const LannerText,
-) -> LannerStatus {
-    let mut status = STATUS_ERROR;
-    // SAFETY: `ctx` is the resolver of the `open` that is going on, the rest is the plugin's and
-    // lives through the call.
-    contained(|| unsafe {
-        let Some(resolver) = ctx.cast::<&dyn FieldResolver>().as_ref() else {
-            return;
-        };
-        let arg = (!arg.ptr.is_null()).then(|| text(arg));
-        let found = resolver.resolve(&text(name), arg.as_deref());
-        status = answer(found.map(ResolvedField::to_abi), field, error);
-    });
-    status
-}
-
-unsafe extern "C" fn resolve_event_type(
-    ctx: *const c_void,
-    name: LannerStr,
-    event_type: *mut u32,
-    error: *const LannerText,
-) -> LannerStatus {
-    let mut status = STATUS_ERROR;
-    // SAFETY: as above.
-    contained(|| unsafe {
-        let Some(resolver) = ctx.cast::<&dyn FieldResolver>().as_ref() else {
-            return;
-        };
-        status = answer(resolver.event_type(&text(name)), event_type, error);
-    });
-    status
 }

@@ -1,6 +1,8 @@
-//! What the command line looks like; the texts here are what `--help` teaches.
+//! The command line of `lanner`: verbs and arguments, and the requests that they make of the libraries. The texts here are
+//! what `--help` teaches.
 
 mod trace;
+mod values;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,8 +12,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use session::config::DEFAULT_RULES_PLUGIN;
 use session::{RecordingFormat, SourceConfig};
 
-use super::arg_values::{bytes, limit, plugin_name};
-pub(crate) use trace::TraceArgs;
+pub use trace::TraceArgs;
+use values::{bytes, limit, plugin_name};
 
 /// Watches what processes do, runs rules over it, and delivers alerts.
 ///
@@ -20,13 +22,13 @@ pub(crate) use trace::TraceArgs;
 /// first that works here and can do what you ask is taken, and lanner says which and why.
 #[derive(Debug, Parser)]
 #[command(name = "lanner", version, after_help = EXAMPLES)]
-pub(crate) struct Cli {
+pub struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub(crate) verb: Verb,
+    pub verb: Verb,
     /// Say more on standard error; twice: say everything. LANNER_LOG=debug does the same.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub(crate) verbose: u8,
+    pub verbose: u8,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -42,7 +44,7 @@ const EXAMPLES: &str = "Examples:
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Verb {
+pub enum Verb {
     /// Run rules over events and deliver alerts.
     Run(RunArgs),
     /// Check the configuration, or print its schema.
@@ -72,77 +74,77 @@ pub(crate) enum Verb {
 
 /// Whose events, from which driver, for how long.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct SourceArgs {
+pub struct SourceArgs {
     /// ebpf-core, ebpf-legacy, ptrace, or auto: the first that works here. A driver that is named is
     /// never replaced by another.
-    #[arg(short, long, default_value = ::drivers::AUTO, value_name = "DRIVER")]
-    pub(crate) driver: String,
+    #[arg(short, long, default_value = drivers::AUTO, value_name = "DRIVER")]
+    pub driver: String,
     /// How the ptrace driver captures: trace, notify (seccomp notification, for places where ptrace is
     /// forbidden: calls at their entry, without results), or auto: trace where it works, else notify.
-    #[arg(long, default_value = ::drivers::AUTO, value_name = "MODE")]
-    pub(crate) ptrace_mode: String,
+    #[arg(long, default_value = drivers::AUTO, value_name = "MODE")]
+    pub ptrace_mode: String,
     /// The drivers that auto tries, in this order, separated by commas; those that are not named are not
     /// tried.
     #[arg(long, value_name = "DRIVER", value_delimiter = ',')]
-    pub(crate) driver_order: Vec<String>,
+    pub driver_order: Vec<String>,
     /// Watch this running process, all its threads and all it starts from now on. May be repeated.
     #[arg(short, long = "pid", value_name = "PID")]
-    pub(crate) pids: Vec<u32>,
+    pub pids: Vec<u32>,
     /// Stop after this time, such as 10s or 5m.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub(crate) duration: Option<Duration>,
+    pub duration: Option<Duration>,
     /// Bytes of buffer for each CPU, a power of two; K and M are understood.
     #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = bytes)]
-    pub(crate) buffer: usize,
+    pub buffer: usize,
     /// Bytes captured of a buffer that is read, written, sent or received.
     #[arg(long, value_name = "BYTES", default_value_t = 80, value_parser = clap::value_parser!(u32).range(0..=4096))]
-    pub(crate) snaplen: u32,
+    pub snaplen: u32,
     /// How much else is captured: path, strings (an argument vector, an environment), arrays (bytes of
     /// structures and numbers), entries (of iovecs, messages). May be repeated.
     #[arg(long = "limit", value_name = "NAME=N", value_parser = limit)]
-    pub(crate) limits: Vec<(String, u32)>,
+    pub limits: Vec<(String, u32)>,
     /// A file with the kernel's types (BTF), for kernels that have none of their own in /sys/kernel/btf. For
     /// ebpf-core; with `auto`, drivers that need no types can still be chosen.
     #[arg(long, value_name = "FILE")]
-    pub(crate) btf: Option<PathBuf>,
+    pub btf: Option<PathBuf>,
     /// Take the events from a file instead of a driver: a recording of `lanner record`, or a capture of Falco or sysdig (.scap).
     #[arg(long, value_name = "FILE", conflicts_with_all = ["pids", "command", "duration"])]
-    pub(crate) replay: Option<PathBuf>,
+    pub replay: Option<PathBuf>,
     /// A command to start and to watch, with all it starts. Its exit status becomes lanner's.
     #[arg(last = true, value_name = "COMMAND")]
-    pub(crate) command: Vec<OsString>,
+    pub command: Vec<OsString>,
 }
 
 /// `lanner run`.
 #[derive(Debug, Args)]
-pub(crate) struct RunArgs {
+pub struct RunArgs {
     /// A rule file; may be repeated. Without any: the default rules.
     #[arg(short, long = "rules", value_name = "FILE")]
-    pub(crate) rules: Vec<PathBuf>,
+    pub rules: Vec<PathBuf>,
     /// A configuration file (YAML). What the command line says goes before what it says.
     #[arg(short, long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
     /// Sets a key of the configuration, such as `json_output=true`, `outputs[0].deadline=5s` or
     /// `rules_files[]=more.yaml` (appends). May be repeated.
     #[arg(short = 'o', long = "option", value_name = "KEY=VALUE")]
-    pub(crate) options: Vec<String>,
+    pub options: Vec<String>,
     /// Alerts as JSON lines, as Falco writes them.
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
     /// Write the alerts to this file instead of standard output, which the command uses as well. They are appended.
     #[arg(long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
+    pub output: Option<PathBuf>,
     /// Where plugins are; may be repeated.
     #[arg(long = "plugin-dir", value_name = "DIR")]
-    pub(crate) plugin_dirs: Vec<PathBuf>,
+    pub plugin_dirs: Vec<PathBuf>,
     /// Whose events.
     #[command(flatten)]
-    pub(crate) source: SourceArgs,
+    pub source: SourceArgs,
 }
 
 /// `lanner config`.
 #[derive(Debug, Subcommand)]
-pub(crate) enum ConfigVerb {
+pub enum ConfigVerb {
     /// Say what is wrong with a configuration and the rules that it names. Exit status 1: there are errors.
     Check(ConfigArgs),
     /// Print the JSON schema of the configuration file.
@@ -154,50 +156,50 @@ pub(crate) enum ConfigVerb {
 
 /// `lanner config from-falco`.
 #[derive(Debug, Args)]
-pub(crate) struct FromFalcoArgs {
+pub struct FromFalcoArgs {
     /// Falco's configuration.
     #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
+    pub file: PathBuf,
 }
 
 /// `lanner config check`.
 #[derive(Debug, Args)]
-pub(crate) struct ConfigArgs {
+pub struct ConfigArgs {
     /// The file.
     #[arg(value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
     /// Sets a key, as for `lanner run`.
     #[arg(short = 'o', long = "option", value_name = "KEY=VALUE")]
-    pub(crate) options: Vec<String>,
+    pub options: Vec<String>,
 }
 
 /// `lanner outputs`.
 #[derive(Debug, Subcommand)]
-pub(crate) enum OutputVerb {
+pub enum OutputVerb {
     /// Send one alert through outputs of the configuration. Exit status 1: it was not delivered.
     Test(OutputTestArgs),
 }
 
 /// `lanner outputs test`.
 #[derive(Debug, Args)]
-pub(crate) struct OutputTestArgs {
+pub struct OutputTestArgs {
     /// The outputs; all if none is named.
     #[arg(value_name = "NAME")]
-    pub(crate) names: Vec<String>,
+    pub names: Vec<String>,
     /// The configuration file.
     #[arg(short, long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
     /// Sets a key, as for `lanner run`.
     #[arg(short = 'o', long = "option", value_name = "KEY=VALUE")]
-    pub(crate) options: Vec<String>,
+    pub options: Vec<String>,
     /// Where plugins are; may be repeated.
     #[arg(long = "plugin-dir", value_name = "DIR")]
-    pub(crate) plugin_dirs: Vec<PathBuf>,
+    pub plugin_dirs: Vec<PathBuf>,
 }
 
 impl SourceArgs {
     /// What the session is to watch.
-    pub(crate) fn config(&self) -> SourceConfig {
+    pub fn config(&self) -> SourceConfig {
         SourceConfig {
             driver: self.driver.clone(),
             mode: self.ptrace_mode.clone(),
@@ -216,7 +218,7 @@ impl SourceArgs {
 
 /// The format of a file of events.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum FileFormat {
+pub enum FileFormat {
     /// That of Falco, sysdig and Stratoshark.
     Scap,
     /// lanner's own, which keeps all that the driver captured.
@@ -225,7 +227,7 @@ pub(crate) enum FileFormat {
 
 impl FileFormat {
     /// The format that was asked for; else the one that the file's name asks for.
-    pub(crate) fn of(asked: Option<Self>, file: &Path) -> RecordingFormat {
+    pub fn of(asked: Option<Self>, file: &Path) -> RecordingFormat {
         match asked {
             Some(Self::Scap) => RecordingFormat::Scap,
             Some(Self::Lanner) => RecordingFormat::Lanner,
@@ -236,66 +238,66 @@ impl FileFormat {
 
 /// `lanner convert`.
 #[derive(Debug, Args)]
-pub(crate) struct ConvertArgs {
+pub struct ConvertArgs {
     /// A recording of `lanner record`, or a capture of Falco or sysdig.
     #[arg(value_name = "FROM")]
-    pub(crate) from: PathBuf,
+    pub from: PathBuf,
     /// The file to write; one that is there is replaced.
     #[arg(value_name = "TO")]
-    pub(crate) to: PathBuf,
+    pub to: PathBuf,
     /// The format of the file that is written. Without: scap if its name ends so, else lanner's own.
     #[arg(long, value_enum, value_name = "FORMAT")]
-    pub(crate) format: Option<FileFormat>,
+    pub format: Option<FileFormat>,
 }
 
 /// `lanner record`.
 #[derive(Debug, Args)]
-pub(crate) struct RecordArgs {
+pub struct RecordArgs {
     /// The file to write; one that is there is replaced.
     #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: PathBuf,
+    pub output: PathBuf,
     /// The file's format. Without: scap if its name ends so, else lanner's own.
     #[arg(long, value_enum, value_name = "FORMAT")]
-    pub(crate) format: Option<FileFormat>,
+    pub format: Option<FileFormat>,
     /// Names of system calls and classes, as for `lanner trace`: these, and what the state needs. Without: everything.
     #[arg(short, long = "events", value_name = "NAME")]
-    pub(crate) events: Vec<String>,
+    pub events: Vec<String>,
     /// Whose events.
     #[command(flatten)]
-    pub(crate) source: SourceArgs,
+    pub source: SourceArgs,
 }
 
 /// `lanner drivers`.
 #[derive(Debug, Args)]
-pub(crate) struct DriversArgs {
+pub struct DriversArgs {
     /// Print the commands that close gaps on this host, where commands can. They are for a root shell; lanner runs none.
     #[arg(long)]
-    pub(crate) fix: bool,
+    pub fix: bool,
     /// As JSON, with these commands.
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
     /// The order in which auto would try them, as for `lanner run`.
     #[arg(long, value_name = "DRIVER", value_delimiter = ',')]
-    pub(crate) driver_order: Vec<String>,
+    pub driver_order: Vec<String>,
     /// A file with the kernel's types, as for `lanner run`.
     #[arg(long, value_name = "FILE")]
-    pub(crate) btf: Option<PathBuf>,
+    pub btf: Option<PathBuf>,
 }
 
 /// `lanner syscalls`, `lanner fields`.
 #[derive(Debug, Args)]
-pub(crate) struct ListArgs {
+pub struct ListArgs {
     /// As JSON.
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
     /// As a page of documentation.
     #[arg(long, conflicts_with = "json")]
-    pub(crate) markdown: bool,
+    pub markdown: bool,
 }
 
 /// `lanner rules`.
 #[derive(Debug, Subcommand)]
-pub(crate) enum RuleVerb {
+pub enum RuleVerb {
     /// Say what is wrong with rule files, and what would be right. Exit status 1: there are errors.
     Check(RuleCheckArgs),
     /// List the rules.
@@ -308,95 +310,95 @@ pub(crate) enum RuleVerb {
 
 /// Which plugin reads the rules, how, and how the answer is shown.
 #[derive(Debug, Args)]
-pub(crate) struct UseArgs {
+pub struct UseArgs {
     /// As JSON.
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
     /// The rule plugin.
     #[arg(long, value_name = "NAME", default_value = DEFAULT_RULES_PLUGIN)]
-    pub(crate) plugin: String,
+    pub plugin: String,
     /// Where plugins are; may be repeated.
     #[arg(long = "plugin-dir", value_name = "DIR")]
-    pub(crate) plugin_dirs: Vec<PathBuf>,
+    pub plugin_dirs: Vec<PathBuf>,
     /// Leave out rules that use a field or an event type which this lanner does not have, with a
     /// warning, instead of refusing the files.
     #[arg(long)]
-    pub(crate) skip_unknown: bool,
+    pub skip_unknown: bool,
     /// Refuse whatever Falco would refuse, so that the rules can be used there, too.
     #[arg(long)]
-    pub(crate) strict_falco: bool,
+    pub strict_falco: bool,
 }
 
 /// `lanner rules check`.
 #[derive(Debug, Args)]
-pub(crate) struct RuleCheckArgs {
+pub struct RuleCheckArgs {
     /// Rule files, in the order in which they are loaded. Without any: the default rules.
     #[arg(value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
+    pub files: Vec<PathBuf>,
     /// Warnings count as errors do.
     #[arg(long)]
-    pub(crate) strict: bool,
+    pub strict: bool,
     /// Also what is merely worth knowing, such as macros that no rule uses.
     #[arg(long)]
-    pub(crate) notes: bool,
+    pub notes: bool,
     /// How they are read, and shown.
     #[command(flatten)]
-    pub(crate) using: UseArgs,
+    pub using: UseArgs,
 }
 
 /// `lanner rules list`.
 #[derive(Debug, Args)]
-pub(crate) struct RuleListArgs {
+pub struct RuleListArgs {
     /// Rule files. Without any: the default rules.
     #[arg(value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
+    pub files: Vec<PathBuf>,
     /// How they are read, and shown.
     #[command(flatten)]
-    pub(crate) using: UseArgs,
+    pub using: UseArgs,
 }
 
 /// `lanner rules explain`.
 #[derive(Debug, Args)]
-pub(crate) struct RuleExplainArgs {
+pub struct RuleExplainArgs {
     /// Name of the rule.
-    pub(crate) rule: String,
+    pub rule: String,
     /// A rule file; may be repeated. Without any: the default rules.
     #[arg(short, long = "rules", value_name = "FILE")]
-    pub(crate) rules: Vec<PathBuf>,
+    pub rules: Vec<PathBuf>,
     /// How they are read, and shown.
     #[command(flatten)]
-    pub(crate) using: UseArgs,
+    pub using: UseArgs,
 }
 
 /// `lanner rules test`.
 #[derive(Debug, Args)]
-pub(crate) struct RuleTestArgs {
+pub struct RuleTestArgs {
     /// Test files (YAML); docs/rules.md has the format.
     #[arg(value_name = "FILE", required = true)]
-    pub(crate) files: Vec<PathBuf>,
+    pub files: Vec<PathBuf>,
     /// A rule file instead of those that the test files name; may be repeated.
     #[arg(short, long = "rules", value_name = "FILE")]
-    pub(crate) rules: Vec<PathBuf>,
+    pub rules: Vec<PathBuf>,
     /// How they are read, and shown.
     #[command(flatten)]
-    pub(crate) using: UseArgs,
+    pub using: UseArgs,
 }
 
 /// `lanner plugins`; without a verb it lists.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct PluginArgs {
+pub struct PluginArgs {
     /// What to do.
     #[command(subcommand)]
-    pub(crate) verb: Option<PluginVerb>,
+    pub verb: Option<PluginVerb>,
     /// Of the list.
     #[command(flatten)]
-    pub(crate) list: PluginListArgs,
+    pub list: PluginListArgs,
 }
 
 /// What `lanner plugins` can do.
 #[derive(Debug, Subcommand)]
-pub(crate) enum PluginVerb {
+pub enum PluginVerb {
     /// List the plugins with their settings, and those that were refused, with the reason.
     List(PluginListArgs),
     /// Run a plugin through everything that lanner may do to it. Exit status 1: it failed.
@@ -407,67 +409,67 @@ pub(crate) enum PluginVerb {
 
 /// `lanner plugins list`.
 #[derive(Debug, Args)]
-pub(crate) struct PluginListArgs {
+pub struct PluginListArgs {
     /// As JSON, with the schemas of the settings and SHA-256 sums.
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
     /// Where plugins are; may be repeated.
     #[arg(long = "plugin-dir", value_name = "DIR")]
-    pub(crate) plugin_dirs: Vec<PathBuf>,
+    pub plugin_dirs: Vec<PathBuf>,
     /// How long loading a plugin may take.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
-    pub(crate) deadline: Duration,
+    pub deadline: Duration,
     /// List this file alone, in this process, as JSON.
     #[arg(long, value_name = "FILE", hide = true)]
-    pub(crate) file: Option<PathBuf>,
+    pub file: Option<PathBuf>,
 }
 
 /// `lanner plugins check`.
 #[derive(Debug, Args)]
-pub(crate) struct PluginCheckArgs {
+pub struct PluginCheckArgs {
     /// The plugin's file.
     #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
+    pub file: PathBuf,
     /// Settings to open it with, as JSON.
     #[arg(long, value_name = "JSON", default_value = "")]
-    pub(crate) settings: String,
+    pub settings: String,
     /// A rule file to open it with; may be repeated.
     #[arg(short, long = "rules", value_name = "FILE")]
-    pub(crate) rules: Vec<PathBuf>,
+    pub rules: Vec<PathBuf>,
     /// How long a call may take; one that takes longer has failed, and ends the run.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
-    pub(crate) deadline: Duration,
+    pub deadline: Duration,
     /// Also measure what a call costs, in nanoseconds.
     #[arg(long)]
-    pub(crate) cost: bool,
+    pub cost: bool,
     /// Deliver the alerts of the check even if the settings have the address of another host.
     #[arg(long)]
-    pub(crate) deliver: bool,
+    pub deliver: bool,
     /// Load the plugin into this process.
     #[arg(long, hide = true)]
-    pub(crate) in_this_process: bool,
+    pub in_this_process: bool,
 }
 
 /// `lanner plugins new`.
 #[derive(Debug, Args)]
-pub(crate) struct PluginNewArgs {
+pub struct PluginNewArgs {
     /// Its name: lower-case letters, digits, `-`. A folder of this name is made.
     #[arg(value_name = "NAME", value_parser = plugin_name)]
-    pub(crate) name: String,
+    pub name: String,
     /// What it is to do.
     #[arg(long, value_enum, value_name = "KIND")]
-    pub(crate) kind: PluginKind,
+    pub kind: PluginKind,
     /// The folder to make it in.
     #[arg(long = "in", value_name = "DIR", default_value = ".")]
-    pub(crate) folder: PathBuf,
+    pub folder: PathBuf,
     /// Take the SDK from this folder, `plugins/api` of a checkout, instead of crates.io.
     #[arg(long, value_name = "DIR")]
-    pub(crate) sdk_path: Option<PathBuf>,
+    pub sdk_path: Option<PathBuf>,
 }
 
 /// What a new plugin does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum PluginKind {
+pub enum PluginKind {
     /// It delivers alerts.
     Output,
     /// It decides which events break a rule.

@@ -12,30 +12,33 @@ use super::SourceArgs;
 /// Options that report about all events instead of showing each.
 const REPORTS: [&str; 4] = ["count", "hist", "stats", "summary"];
 
+/// What shows no lines in lanner's own form.
+const NO_LINES: [&str; 3] = ["json", "format", "report"];
+
 /// `lanner trace`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("report").args(REPORTS), group = ArgGroup::new("measured").args(["hist", "stats"]))]
-pub(crate) struct TraceArgs {
+pub struct TraceArgs {
     /// Names of system calls, separated by commas; procstart and procexit are the births and ends of
     /// processes. Classes as strace has them: %file, %process, %network, %desc, %signal, %ipc, %memory, %creds. `!` at the
     /// beginning: all but these. `trace=` before it is understood. May be repeated. Without: everything.
     #[arg(short, long = "events", value_name = "NAME")]
-    pub(crate) events: Vec<String>,
+    pub events: Vec<String>,
     /// Only events that fulfil this condition, written as the condition of a rule. Only the calls that can fulfil it are
     /// captured.
     #[arg(long = "where", value_name = "CONDITION")]
-    pub(crate) condition: Option<String>,
+    pub condition: Option<String>,
     /// Events, or a report, as JSON lines.
     #[arg(long)]
-    pub(crate) json: bool,
+    pub json: bool,
     /// A line for each event made from a template, such as '%evt.time %proc.name %fd.name'. `lanner fields` lists the
     /// fields.
     #[arg(long, value_name = "TEMPLATE", conflicts_with = "json")]
-    pub(crate) format: Option<String>,
+    pub format: Option<String>,
     /// Write the events to this file instead of standard output, which the command uses as well. A file that is
     /// there is replaced.
     #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
+    pub output: Option<PathBuf>,
     /// Count events by the values of fields, such as proc.name or proc.name,fd.name.
     #[arg(
         long,
@@ -43,7 +46,7 @@ pub(crate) struct TraceArgs {
         conflicts_with = "format",
         help_heading = "Reports"
     )]
-    pub(crate) count: Option<String>,
+    pub count: Option<String>,
     /// Draw a histogram of a number, such as evt.buflen.
     #[arg(
         long,
@@ -51,7 +54,7 @@ pub(crate) struct TraceArgs {
         conflicts_with = "format",
         help_heading = "Reports"
     )]
-    pub(crate) hist: Option<String>,
+    pub hist: Option<String>,
     /// Report the count, least, average, greatest and sum of a number.
     #[arg(
         long,
@@ -59,7 +62,7 @@ pub(crate) struct TraceArgs {
         conflicts_with = "format",
         help_heading = "Reports"
     )]
-    pub(crate) stats: Option<String>,
+    pub stats: Option<String>,
     /// A histogram or statistics for each value of these fields.
     #[arg(
         long,
@@ -67,7 +70,7 @@ pub(crate) struct TraceArgs {
         requires = "measured",
         help_heading = "Reports"
     )]
-    pub(crate) by: Option<String>,
+    pub by: Option<String>,
     /// Count calls and errors, as strace -c does.
     #[arg(
         short = 'c',
@@ -75,45 +78,45 @@ pub(crate) struct TraceArgs {
         conflicts_with = "format",
         help_heading = "Reports"
     )]
-    pub(crate) summary: bool,
+    pub summary: bool,
     /// How many keys a report shows.
     #[arg(long, value_name = "N", default_value_t = 20, help_heading = "Reports")]
-    pub(crate) top: usize,
+    pub top: usize,
     /// Report each time that this time has passed, such as 1s, and begin anew.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "report", help_heading = "Reports")]
-    pub(crate) interval: Option<Duration>,
+    pub interval: Option<Duration>,
     /// The time of each event: -t seconds, -tt microseconds, -ttt seconds since the epoch.
-    #[arg(short = 't', action = ArgAction::Count, conflicts_with_all = ["json", "format", "report"], help_heading = "As strace")]
-    pub(crate) times: u8,
+    #[arg(short = 't', action = ArgAction::Count, conflicts_with_all = NO_LINES, help_heading = "As strace")]
+    pub times: u8,
     /// The time since the line before.
-    #[arg(short = 'r', long = "relative-timestamps", conflicts_with_all = ["json", "format", "report"], help_heading = "As strace")]
-    pub(crate) relative: bool,
+    #[arg(short = 'r', long = "relative-timestamps", conflicts_with_all = NO_LINES, help_heading = "As strace")]
+    pub relative: bool,
     /// The time spent in calls. No driver reports when a call began: lanner says so, and goes on without.
     #[arg(short = 'T', long = "syscall-times", help_heading = "As strace")]
-    pub(crate) durations: bool,
+    pub durations: bool,
     /// Paths and addresses behind descriptors.
-    #[arg(short = 'y', long = "decode-fds", action = ArgAction::Count, conflicts_with_all = ["json", "format", "report"], help_heading = "As strace")]
-    pub(crate) behind: u8,
+    #[arg(short = 'y', long = "decode-fds", action = ArgAction::Count, conflicts_with_all = NO_LINES, help_heading = "As strace")]
+    pub behind: u8,
     /// Bytes shown of a buffer; the same as --snaplen.
     #[arg(short = 's', long = "string-limit", value_name = "LEN", value_parser = clap::value_parser!(u32).range(0..=4096), conflicts_with_all = ["snaplen", "replay"], help_heading = "As strace")]
-    pub(crate) string_limit: Option<u32>,
+    pub string_limit: Option<u32>,
     /// Say nothing about the driver; -qq: nothing about ends of threads, too.
     #[arg(short = 'q', long = "quiet", action = ArgAction::Count, help_heading = "As strace")]
-    pub(crate) quiet: u8,
+    pub quiet: u8,
     /// Follow children. lanner always does.
     #[arg(short = 'f', long = "follow-forks", action = ArgAction::Count, help_heading = "As strace")]
-    pub(crate) follow: u8,
+    pub follow: u8,
     /// Where plugins are; may be repeated. The rule plugin compiles the condition.
     #[arg(long = "plugin-dir", value_name = "DIR")]
-    pub(crate) plugin_dirs: Vec<PathBuf>,
+    pub plugin_dirs: Vec<PathBuf>,
     /// Whose events.
     #[command(flatten)]
-    pub(crate) source: SourceArgs,
+    pub source: SourceArgs,
 }
 
 impl TraceArgs {
     /// What the library is asked for.
-    pub(crate) fn request(&self) -> Request {
+    pub fn request(&self) -> Request {
         Request {
             events: self.events.clone(),
             condition: self.condition.clone(),
@@ -165,7 +168,7 @@ impl TraceArgs {
     }
 
     /// Whose events, with what is captured of them.
-    pub(crate) fn source(&self) -> SourceArgs {
+    pub fn source(&self) -> SourceArgs {
         SourceArgs {
             snaplen: self.string_limit.unwrap_or(self.source.snaplen),
             ..self.source.clone()
