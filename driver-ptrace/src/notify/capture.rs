@@ -58,6 +58,8 @@ pub(crate) struct NotifyCapture {
     pub(super) events: Events,
     /// No program can forbid lanner to read its memory.
     pub(super) reads_everything: bool,
+    /// Once lanner has a notification, only a fatal signal ends its thread's wait.
+    pub(super) waits_firmly: bool,
 }
 
 impl NotifyCapture {
@@ -83,6 +85,7 @@ impl NotifyCapture {
             selection,
             events: Events::new(request.limits),
             reads_everything,
+            waits_firmly: super::launch::can_wait_firmly(),
         })
     }
 

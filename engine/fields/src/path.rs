@@ -1,6 +1,6 @@
 //! Paths that calls act on: `fs.path.*`, `evt.abspath`, and parameters that are paths.
 
-use driver_api::event::{Fact, Status};
+use driver_api::event::{Fact, Flags, Status};
 use driver_api::table::{Category, Kind, LastLink, Param, Syscall};
 
 use lanner_plugin::Value;
@@ -125,7 +125,8 @@ pub(super) fn resolved<'a>(view: &View<'a>, param: PathParam) -> Option<&'a [u8]
         return Some(root);
     }
     // after chdir(2), the path is the working directory
-    if !has_failed(view.event) && view.seen.call.is_some_and(inspect::is_chdir) {
+    let has_returned = !has_failed(view.event) && !view.event.has(Flags::ENTRY);
+    if has_returned && view.seen.call.is_some_and(inspect::is_chdir) {
         let process = view.process();
         return process.map(|process| view.inspector.cwd(process, view.seen.tid));
     }

@@ -330,11 +330,15 @@ fn follow(call: &Syscall) -> Follow {
     } else {
         call.params.len()
     };
+    let is_compared = |at: &usize| {
+        let kind = call.params[*at].kind;
+        matches!(kind, Kind::Number(Number::Fd | Number::DirFd, _))
+    };
     Follow {
         effect,
         fd,
         descriptors: (0..compared)
-            .filter(is_fd)
+            .filter(is_compared)
             .fold(0, |bits, at| bits | 1 << at),
     }
 }

@@ -160,6 +160,16 @@ impl Inspector {
         let host_namespace = creator.vpid == Some(creator.pid) && !other_namespace;
         if flags & CLONE_NEWUSER != 0 {
             child.main_credentials.capabilities = None;
+            child.in_other_user_ns = true;
+        }
+        if self.reports_entries {
+            // which thread has made it is not known
+            child.main_credentials.stale = true;
+            let found = self.proc_fs.as_ref();
+            let found = found.and_then(|proc_fs| proc_fs.thread_name(tgid, tid));
+            if let Some(name) = found.filter(|name| **name != *child.name) {
+                child.name = texts.text(&name);
+            }
         }
         child.parent = parent;
         child.ppid = match parent {
@@ -262,6 +272,7 @@ impl Inspector {
                 gid: ids.gid,
                 egid: ids.egid,
                 capabilities: None,
+                stale: false,
             };
             process.tty = ids.tty;
             process.memfd = ids.memfd != 0;

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 use test_support::{is_root, skipped};
 
-use crate::lanner::{run, stderr, usable};
+use crate::lanner::{modes, run, stderr, usable};
 
 /// Helpers of the programs below.
 const PRELUDE: &str = r#"
@@ -67,7 +67,7 @@ pub(crate) fn values(
     found
 }
 
-/// Runs a program on every driver, and compares the values that are there.
+/// Runs a program in every mode of every driver, and compares the values that are there.
 fn expect(question: (&str, &[&str]), program: &str, expected: &[&[&str]]) {
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path().join("empty").display().to_string();
@@ -75,9 +75,9 @@ fn expect(question: (&str, &[&str]), program: &str, expected: &[&[&str]]) {
         .iter()
         .map(|row| row.iter().map(|text| text.replace("AT", &at)).collect())
         .collect();
-    for driver in usable() {
-        let found = values(&named(driver), folder.path(), question, program);
-        assert_eq!(as_texts(&found), expected, "{driver}");
+    for driver in modes() {
+        let found = values(&driver, folder.path(), question, program);
+        assert_eq!(as_texts(&found), expected, "{driver:?}");
     }
 }
 
@@ -310,4 +310,85 @@ fn ids_of_a_call_are_names() {
             &["<NA>"],
         ],
     );
+}
+
+#[test]
+fn a_user_namespace_does_not_hide_who_a_user_is_on_the_host() {
+    if !is_root() {
+        skipped("another user's namespace needs root");
+        return;
+    }
+    expect(
+        (
+            "evt.type in (open, openat) and fd.name endswith -mark",
+            &["fd.name", "user.uid", "group.gid"],
+        ),
+        "ready, go = os.pipe(), os.pipe()\nchild = os.fork()\n\
+         if child == 0:\n    os.setresgid(1000, 1000, 1000)\n    os.setresuid(1000, 1000, 1000)\n\
+         \u{20}   libc.unshare(0x10000000)\n    os.write(ready[1], b'x')\n    os.read(go[0], 1)\n\
+         \u{20}   os.setresgid(0, 0, 0)\n    os.setresuid(0, 0, 0)\n    miss('/root-there-mark')\n    os._exit(0)\n\
+         os.read(ready[0], 1)\n\
+         for name, text in (('setgroups', 'deny'), ('uid_map', '0 1000 1'), ('gid_map', '0 1000 1')):\n\
+         \u{20}   with open('/proc/%d/%s' % (child, name), 'w') as one:\n        one.write(text)\n\
+         os.write(go[1], b'x')\nos.waitpid(child, 0)\nmiss('/root-here-mark')\n",
+        &[
+            &["/root-there-mark", "1000", "1000"],
+            &["/root-here-mark", "0", "0"],
+        ],
+    );
+}
+
+#[test]
+fn effective_ids_are_followed() {
+    if !is_root() {
+        skipped("changing ids needs root");
+        return;
+    }
+    expect(
+        (
+            "evt.type in (open, openat) and fd.name endswith -mark",
+            &["fd.name", "user.uid", "group.gid"],
+        ),
+        "os.setresgid(-1, 9, -1)\nos.setresuid(-1, 5, -1)\nmiss('/five-mark')\n\
+         if os.fork() == 0:\n    miss('/child-mark')\n    os._exit(0)\nos.wait()\n\
+         os.setresuid(-1, 0, -1)\nmiss('/root-mark')\n",
+        &[
+            &["/five-mark", "5", "9"],
+            &["/child-mark", "5", "9"],
+            &["/root-mark", "0", "9"],
+        ],
+    );
+}
+
+#[test]
+fn a_process_group_is_that_of_the_host() {
+    if !is_root() {
+        skipped("a PID namespace needs root");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let question = (
+        "evt.type in (open, openat) and fd.name endswith -mark",
+        &["fd.name", "proc.vpid", "proc.pgid"][..],
+    );
+    // the second process of the namespace begins a group, and the third joins it by the number that it has there
+    let program = "libc.unshare(0x20000000)\n\
+         first = os.fork()\nif first:\n    os.waitpid(first, 0)\n    os._exit(0)\n\
+         stay = os.pipe()\nready = os.pipe()\n\
+         leader = os.fork()\n\
+         if leader == 0:\n    os.setpgid(0, 0)\n    miss('/leader-mark')\n    os.write(ready[1], b'x')\n    os.read(stay[0], 1)\n    os._exit(0)\n\
+         os.read(ready[0], 1)\n\
+         member = os.fork()\n\
+         if member == 0:\n    os.setpgid(0, leader)\n    miss('/member-mark')\n    os._exit(0)\n\
+         os.waitpid(member, 0)\nos.write(stay[1], b'x')\nos.waitpid(leader, 0)\n";
+    for driver in modes() {
+        let found = values(&driver, folder.path(), question, program);
+        let [leader, member] = &found[..] else {
+            panic!("{driver:?}: {found:?}");
+        };
+        assert_eq!(leader[1], 2, "{driver:?}");
+        assert_eq!(member[1], 3, "{driver:?}");
+        assert_eq!(leader[2], member[2], "{driver:?}");
+        assert!(leader[2].as_u64() > Some(3), "{driver:?}: {leader:?}");
+    }
 }
