@@ -18,7 +18,8 @@ pub(crate) fn top(args: &TopArgs) -> Result<ExitCode, Failure> {
     let config = args.source.config();
     let control = signals::watch(&config, false, Box::new(CommandSignals))?;
     let (calls, omit) = plan.selection();
-    let open = || config.open(&calls, omit);
+    let selection = calls.into();
+    let open = || config.open(&selection, omit);
     let source = open().map_err(|error| Failure::usage(Chain(&error)))?;
     let ended = plan
         .run(
