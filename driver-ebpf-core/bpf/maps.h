@@ -20,6 +20,14 @@ struct {
 	__type(value, struct lanner_plan);
 } plans SEC(".maps");
 
+/* What the arguments of calls must fulfil, by the index in their plans. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, LANNER_PREDICATES);
+	__type(key, __u32);
+	__type(value, struct lanner_condition);
+} conditions SEC(".maps");
+
 /* By thread id, an enum follow. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

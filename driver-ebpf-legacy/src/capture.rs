@@ -5,7 +5,8 @@ use std::time::Duration;
 use driver_api::driver::Flow;
 use driver_api::error::Cause;
 use driver_api::event::Loss;
-use driver_api::request::{Limits, SyscallSet};
+use driver_api::request::Limits;
+use driver_api::selection::Selection;
 use driver_ebpf::capture::Source;
 use driver_ebpf::follow::Followed;
 
@@ -63,7 +64,7 @@ impl Source for PerfSource {
         &mut self.loaded
     }
 
-    fn select(&mut self, selection: &SyscallSet, limits: &Limits) -> Result<(), Cause> {
+    fn select(&mut self, selection: &Selection, limits: &Limits) -> Result<(), Cause> {
         self.loaded.select(selection, limits).map_err(Cause::from)
     }
 }

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use driver_api::driver::{Capture, CommandState, Flow, Polled};
 use driver_api::error::{CaptureError, Cause};
 use driver_api::event::{Event, Loss};
-use driver_api::request::{Limits, Request, SyscallSet};
+use driver_api::plan;
+use driver_api::request::{Limits, Request};
+use driver_api::selection::Selection;
 use driver_api::stats::Stats;
 use driver_api::turn::Turn;
 
@@ -61,7 +63,7 @@ pub trait Source: Send + fmt::Debug {
     /// # Errors
     ///
     /// The kernel refused to change a map.
-    fn select(&mut self, selection: &SyscallSet, limits: &Limits) -> Result<(), Cause>;
+    fn select(&mut self, selection: &Selection, limits: &Limits) -> Result<(), Cause>;
 }
 
 /// One capture.
@@ -73,10 +75,24 @@ pub struct EbpfCapture<S> {
     life: Life,
     losses: Losses,
     interrupted: InterruptedCalls,
+    /// The selection, if the programs do not know all of its predicates.
+    rest: Option<Selection>,
     /// When the loss counters and the target's life were checked last.
     checked: Instant,
     captured: u64,
     malformed: u64,
+}
+
+/// The selection, if events have to be looked at again: the programs cannot leave out a call that has not failed, because
+/// it may end an open one, and they have room for a limited number of conditions.
+fn rest_of(selection: &Selection) -> Option<Selection> {
+    let conditions = selection
+        .predicates()
+        .filter(|(_, one)| one.tests_arguments());
+    let many = conditions.count() > plan::PREDICATES / 8;
+    let watched = interrupted::watched(selection);
+    let more = watched.predicates().count() < selection.predicates().count();
+    (many || more || selection.wants_failures_alone()).then(|| selection.clone())
 }
 
 impl<S: Source> EbpfCapture<S> {
@@ -89,6 +105,7 @@ impl<S: Source> EbpfCapture<S> {
             life: Life::new(driver, request, command),
             losses: Losses::default(),
             interrupted: InterruptedCalls::new(&request.selection),
+            rest: rest_of(&request.selection),
             checked: Instant::now(),
             captured: 0,
             malformed: 0,
@@ -117,18 +134,20 @@ impl<S: Source> EbpfCapture<S> {
         }
         let (mut delivered, mut malformed) = (0, 0);
         let interrupted = &mut self.interrupted;
+        let rest = self.rest.as_ref();
+        let mut sink = |event: Event<'_>| {
+            if rest.is_some_and(|rest| !rest.allows(&event)) {
+                return Flow::Continue;
+            }
+            delivered += 1;
+            sink(event)
+        };
         let mut turn = Turn::begin();
         self.source.drain(&mut |bytes| {
             let flow = match Event::parse(bytes) {
                 Ok(event) => match interrupted.judge(&event, bytes) {
-                    Verdict::Deliver => {
-                        delivered += 1;
-                        sink(event)
-                    }
-                    Verdict::Ended(call) => Event::parse(&call).map_or(Flow::Continue, |event| {
-                        delivered += 1;
-                        sink(event)
-                    }),
+                    Verdict::Deliver => sink(event),
+                    Verdict::Ended(call) => Event::parse(&call).map_or(Flow::Continue, &mut sink),
                     Verdict::Withhold => Flow::Continue,
                 },
                 Err(error) => {
@@ -189,11 +208,12 @@ impl<S: Source> Capture for EbpfCapture<S> {
         self.life.command()
     }
 
-    fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
+    fn select(&mut self, selection: &Selection) -> Result<(), CaptureError> {
         self.source
             .select(&interrupted::watched(selection), &self.limits)
             .map_err(CaptureError::failed(self.driver, "change the selection"))?;
         self.interrupted.select(selection);
+        self.rest = rest_of(selection);
         Ok(())
     }
 

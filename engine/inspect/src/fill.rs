@@ -6,6 +6,8 @@ use std::sync::Arc;
 use driver_api::event::Header;
 
 use super::descriptor::{Descriptor, DescriptorKind, FilesId};
+use super::directories::Directories;
+use super::follow::TMPFILE;
 use super::net_table::{self, NetTable};
 use super::proc_fs::{ProcFs, Snapshot};
 use super::process::{Credentials, Process, Thread};
@@ -122,6 +124,7 @@ impl Inspector {
             gid: header.gid,
             egid: header.gid,
             capabilities: None,
+            stale: false,
         };
         process.threads.push(Thread::new(header.tid));
         self.last = None;
@@ -216,6 +219,7 @@ impl Inspector {
         process.cgroups = cgroups;
         process.scanned_ns = now;
         process.checked = self.stale.lives;
+        process.in_other_user_ns = proc_fs.is_in_other_user_ns(pid);
         for thread in process
             .threads
             .iter_mut()
@@ -224,6 +228,7 @@ impl Inspector {
             let name = proc_fs.thread_name(pid, thread.tid);
             thread.name = name.filter(|name| **name != *process.name).map(Into::into);
         }
+        read_threads(&mut self.directories, proc_fs, &mut process);
         // a process that was known from its fork alone keeps its lineage
         process.parent = parent.filter(|parent| {
             self.processes
@@ -247,7 +252,7 @@ impl Inspector {
         let mut namespace = None;
         for (fd, link, flags) in proc_fs.descriptors(pid, self.max_descriptors) {
             let descriptor = match socket_inode(&link) {
-                None => Arc::new(from_link(&link, flags)),
+                None => Arc::new(from_proc(proc_fs, pid, fd, &link, flags)),
                 Some(inode) => {
                     let namespace = namespace.get_or_insert_with(|| {
                         let name = proc_fs.link(pid, "ns/net").unwrap_or_default();
@@ -285,6 +290,20 @@ impl Inspector {
     }
 }
 
+/// Takes in what the threads of a process do not share with the first one: ids, capabilities, working directory.
+pub(super) fn read_threads(all: &mut Directories, proc_fs: &ProcFs, process: &mut Process) {
+    let pid = process.pid;
+    let others = process.threads.iter_mut().filter(|one| one.tid != pid);
+    for thread in others {
+        let own = proc_fs.credentials(pid, thread.tid);
+        thread.credentials = own.filter(|own| *own != process.main_credentials);
+        let cwd = proc_fs.link(pid, &format!("task/{}/cwd", thread.tid));
+        let cwd = cwd.filter(|cwd| **cwd != *all.path(process.directory));
+        thread.directory = cwd.map(|cwd| all.create(&cwd));
+    }
+    process.has_separate_threads = process.threads.iter().any(Thread::is_separate);
+}
+
 fn from_snapshot(pid: u32, from: Snapshot, files: FilesId) -> Process {
     Process {
         ppid: from.ppid,
@@ -314,6 +333,22 @@ pub(super) fn socket_inode(link: &[u8]) -> Option<u64> {
     std::str::from_utf8(inode).ok()?.parse().ok()
 }
 
+/// What /proc says about a descriptor with this link and these flags of open(2). Not for sockets.
+pub(super) fn from_proc(
+    proc_fs: &ProcFs,
+    pid: u32,
+    fd: i32,
+    link: &[u8],
+    flags: u64,
+) -> Descriptor {
+    let mut found = from_link(link, flags);
+    // a directory can be opened without O_DIRECTORY
+    if found.kind == DescriptorKind::File && proc_fs.is_directory(pid, fd) {
+        found.kind = DescriptorKind::Directory;
+    }
+    found
+}
+
 /// What a link in `/proc/PID/fd` says about a descriptor with these flags of open(2). Not for sockets.
 pub(super) fn from_link(link: &[u8], flags: u64) -> Descriptor {
     if link.starts_with(b"pipe:") {
@@ -326,8 +361,10 @@ pub(super) fn from_link(link: &[u8], flags: u64) -> Descriptor {
     if name.starts_with(b"/memfd:") {
         return Descriptor::named(DescriptorKind::Memfd, name);
     }
+    // O_TMPFILE has the bit of O_DIRECTORY, and makes a file
+    let is_directory = flags & O_DIRECTORY != 0 && flags & TMPFILE == 0;
     let kind = match link.first() {
-        Some(b'/') if flags & O_DIRECTORY != 0 => DescriptorKind::Directory,
+        Some(b'/') if is_directory => DescriptorKind::Directory,
         Some(b'/') => DescriptorKind::File,
         _ => DescriptorKind::Other,
     };

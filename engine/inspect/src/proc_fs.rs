@@ -93,6 +93,25 @@ impl ProcFs {
         from_stat(&self.read(pid, "stat")?).map(|stat| stat.tty)
     }
 
+    /// The process group and the session of a process.
+    pub(super) fn groups(&self, pid: u32) -> Option<(u32, u32)> {
+        from_stat(&self.read(pid, "stat")?).map(|stat| (stat.pgid, stat.sid))
+    }
+
+    /// The ids and capabilities of a thread.
+    pub(super) fn credentials(&self, pid: u32, tid: u32) -> Option<Credentials> {
+        let status = Status::parse(self.read(pid, &format!("task/{tid}/status"))?);
+        status.uids()?;
+        Some(credentials_in(&status))
+    }
+
+    /// Whether a process is in another user namespace than lanner. False if that is not known.
+    pub(super) fn is_in_other_user_ns(&self, pid: u32) -> bool {
+        let own = fs::read_link(self.root.join("self/ns/user")).ok();
+        let other = fs::read_link(self.path(pid, "ns/user")).ok();
+        own.zip(other).is_some_and(|(own, other)| own != other)
+    }
+
     /// The id of a process in its own pid namespace.
     pub(super) fn vpid(&self, pid: u32) -> Option<u32> {
         self.status(pid)?.innermost_pid()
@@ -106,15 +125,7 @@ impl ProcFs {
             return None;
         }
         snapshot.vpid = status.innermost_pid();
-        let [uid, euid] = real_and_effective(status.uids());
-        let [gid, egid] = real_and_effective(status.gids());
-        snapshot.credentials = Credentials {
-            uid,
-            euid,
-            gid,
-            egid,
-            capabilities: status.capabilities().map(Capabilities::from),
-        };
+        snapshot.credentials = credentials_in(&status);
         let text = |file| read(&self.path(pid, file), STRINGS).unwrap_or_default();
         snapshot.args = self.args(pid);
         snapshot.env = terminated(text("environ"));
@@ -198,6 +209,28 @@ impl ProcFs {
         })
     }
 
+    /// Whether a descriptor refers to a directory. A file system that answers late is not asked: what the kernel has in its
+    /// cache counts.
+    pub(super) fn is_directory(&self, pid: u32, fd: i32) -> bool {
+        let path = self.path(pid, &format!("fd/{fd}")).into_os_string();
+        let Ok(path) = CString::new(path.into_vec()) else {
+            return false;
+        };
+        // SAFETY: plain data, for which zeros are valid.
+        let mut found: libc::statx = unsafe { std::mem::zeroed() };
+        // SAFETY: the path ends with NUL, and the kernel writes one struct statx. Both outlive the call.
+        let failed = unsafe {
+            libc::statx(
+                libc::AT_FDCWD,
+                path.as_ptr(),
+                libc::AT_STATX_DONT_SYNC,
+                libc::STATX_TYPE,
+                &raw mut found,
+            )
+        };
+        failed == 0 && u32::from(found.stx_mode) & libc::S_IFMT == libc::S_IFDIR
+    }
+
     /// What the kernel calls the protocol of the socket behind a descriptor: `name` in its struct proto (net/socket.c gives
     /// it as an extended attribute). None: it is no socket.
     pub(super) fn socket_protocol(&self, pid: u32, fd: i32) -> Option<Vec<u8>> {
@@ -272,6 +305,19 @@ fn from_stat(text: &[u8]) -> Option<Snapshot> {
         loginuid: u32::MAX,
         ..Snapshot::default()
     })
+}
+
+fn credentials_in(status: &Status<Vec<u8>>) -> Credentials {
+    let [uid, euid] = real_and_effective(status.uids());
+    let [gid, egid] = real_and_effective(status.gids());
+    Credentials {
+        uid,
+        euid,
+        gid,
+        egid,
+        capabilities: status.capabilities().map(Capabilities::from),
+        stale: false,
+    }
 }
 
 /// The real and the effective id; 0 where they cannot be read.

@@ -18,7 +18,7 @@ use driver_api::event::Header;
 use super::Inspector;
 use super::clock;
 use super::fd_passing::Budget;
-use super::fill::NetTables;
+use super::fill::{self, NetTables};
 use super::proc_fs::{ProcFs, Snapshot};
 use super::process::{Credentials, Process, Thread};
 use super::process_table::ProcessKey;
@@ -420,6 +420,9 @@ impl Inspector {
         let old = std::mem::replace(&mut process.files, files);
         self.files.release(old);
         self.set_cwd(key, pid, &found.cwd);
+        if let Some(process) = self.processes.get_mut(key) {
+            fill::read_threads(&mut self.directories, &proc_fs, process);
+        }
     }
 }
 

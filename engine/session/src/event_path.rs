@@ -181,7 +181,8 @@ impl EventPath {
                 }
                 let file = match (&mut self.flight, now.captures.of(at)) {
                     (Some(flight), Some(limits)) => {
-                        flight.alert(limits, event, seen.time_ns, seen.number)
+                        let state = &self.inspector;
+                        flight.alert(limits, event, state, seen.time_ns, seen.number)
                     }
                     _ => None,
                 };

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use driver_api::driver::Capture;
 use driver_api::event::Loss;
-use driver_api::request::{Command, LimitError, Limits, Omit, Request, SyscallSet, Target};
+use driver_api::request::{Command, LimitError, Limits, Omit, Request, Target};
+use driver_api::selection::Selection;
 use driver_api::stats::Stats;
 use driver_api::support::Gap;
 use inspect::{Clock, ContainerSource, Inspector};
@@ -75,7 +76,7 @@ pub trait EventSource {
     /// # Errors
     ///
     /// The source cannot capture.
-    fn open(&self, selection: &SyscallSet, omit: Omit) -> Result<OpenedSource, SourceError>;
+    fn open(&self, selection: &Selection, omit: Omit) -> Result<OpenedSource, SourceError>;
 }
 
 /// A capture that has begun.
@@ -212,7 +213,7 @@ impl SourceConfig {
         }
     }
 
-    fn open_driver(&self, selection: &SyscallSet, omit: Omit) -> Result<OpenedSource, SourceError> {
+    fn open_driver(&self, selection: &Selection, omit: Omit) -> Result<OpenedSource, SourceError> {
         if !Path::new("/proc/self").exists() {
             return Err(SourceError::NoProc);
         }
@@ -226,7 +227,7 @@ impl SourceConfig {
         }
         let request = Request {
             target: self.target()?,
-            selection: *selection,
+            selection: selection.clone(),
             limits,
             buffer: self.buffer,
         };
@@ -269,7 +270,7 @@ impl SourceConfig {
 }
 
 impl EventSource for SourceConfig {
-    fn open(&self, selection: &SyscallSet, omit: Omit) -> Result<OpenedSource, SourceError> {
+    fn open(&self, selection: &Selection, omit: Omit) -> Result<OpenedSource, SourceError> {
         match &self.replay {
             Some(path) => open_recording(path, selection),
             None => self.open_driver(selection, omit),
@@ -277,9 +278,9 @@ impl EventSource for SourceConfig {
     }
 }
 
-fn open_recording(path: &Path, selection: &SyscallSet) -> Result<OpenedSource, SourceError> {
+fn open_recording(path: &Path, selection: &Selection) -> Result<OpenedSource, SourceError> {
     let (capture, recorded): (Box<dyn Capture>, _) = if scap::is_capture(path) {
-        let capture = ScapReplay::open(path, *selection)?;
+        let capture = ScapReplay::open(path, selection.clone())?;
         let recorded = RecordedHost {
             clock: capture.clock(),
             names: Some(capture.recorded()),
@@ -287,7 +288,7 @@ fn open_recording(path: &Path, selection: &SyscallSet) -> Result<OpenedSource, S
         };
         (Box::new(capture), recorded)
     } else {
-        let capture = Replay::open(path, *selection)?;
+        let capture = Replay::open(path, selection.clone())?;
         let recorded = RecordedHost {
             clock: capture.clock(),
             names: None,

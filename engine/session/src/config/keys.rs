@@ -12,7 +12,7 @@ use super::outputs::{BuiltInOutput, OutputConfig};
 use super::units::Time;
 use delivery::alert::AppendOutput;
 
-/// What a configuration file may say. What the command line says goes before it.
+/// What a configuration file may say. Options of the command line override it.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
