@@ -99,10 +99,14 @@ fn health(socket: &Path) -> String {
 
 /// The latest beat that came back.
 fn beats(socket: &Path) -> u64 {
-    let page = get(socket, "/metrics").map_or_else(String::new, |(_, body)| body);
+    let page = metrics(socket);
     let back = "lanner_heartbeat_number{at=\"back\"} ";
     let number = page.lines().find_map(|line| line.strip_prefix(back));
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+fn metrics(socket: &Path) -> String {
+    get(socket, "/metrics").map_or_else(String::new, |(_, body)| body)
 }
 
 /// A lanner that captures the host, and the socket of its web server.
@@ -167,6 +171,47 @@ fn a_lanner_whose_maps_another_process_clears_says_so_until_they_are_restored() 
 }
 
 #[test]
+fn rules_see_no_heartbeat_and_a_reload_does_not_end_it() {
+    const ASK: &str = "import os; os.sched_get_priority_max(os.SCHED_FIFO)";
+    if !nix::unistd::geteuid().is_root() {
+        skipped("capturing the host needs privilege");
+        return;
+    }
+    for driver in ["ebpf-core", "ebpf-legacy"] {
+        let folder = Folder::new();
+        let (lanner, socket) = start(&folder, driver, "{interval: 100ms}");
+        wait_until("beats come back", || beats(&socket) > 2);
+        // other programs make such calls, too: only a rule that asks for them sees these
+        let ask = || {
+            let mut python = std::process::Command::new("python3");
+            let asked = python.args(["-c", ASK]).status().expect("python3");
+            assert!(asked.success());
+        };
+        ask();
+        folder.put(
+            "rules.yaml",
+            "- rule: B\n  desc: d\n  condition: evt.type = sched_get_priority_max\n  \
+             output: B of %proc.name\n  priority: NOTICE\n",
+        );
+        wait_until("the rules are loaded", || {
+            metrics(&socket).contains("lanner_reloads_total{outcome=\"ok\"} 1")
+        });
+        let before = beats(&socket);
+        wait_until("beats still come back", || beats(&socket) > before + 5);
+        wait_until("the rule sees others' calls", || {
+            ask();
+            lanner.alerts("B of python3") > 0
+        });
+        lanner.signal(Signal::SIGTERM);
+        let (out, _) = lanner.end();
+        assert!(
+            !out.iter().any(|line| line.contains("B of lanner")),
+            "{out:?}"
+        );
+    }
+}
+
+#[test]
 fn a_heartbeat_can_be_switched_off() {
     if !nix::unistd::geteuid().is_root() {
         skipped("capturing the host needs privilege");
@@ -174,7 +219,7 @@ fn a_heartbeat_can_be_switched_off() {
     }
     let folder = Folder::new();
     let (lanner, socket) = start(&folder, "ebpf-core", "{enabled: false}");
-    let page = get(&socket, "/metrics").expect("it answers").1;
+    let page = metrics(&socket);
     assert!(!page.contains("lanner_heartbeat"), "{page}");
     lanner.signal(Signal::SIGTERM);
     lanner.end();
