@@ -69,10 +69,28 @@ impl FilterError {
     /// The reason alone, in lines: the user sees which condition it is about.
     pub(crate) fn reason(&self) -> String {
         match self {
-            Self::Refused(PluginError::Failed { reason, .. }) => reason.trim().to_owned(),
+            // the excerpt shows the rule that lanner makes of the condition, which the user did not write
+            Self::Refused(PluginError::Failed { reason, .. }) => {
+                let first = reason.trim().lines().next().unwrap_or_default();
+                without_place(first).to_owned()
+            }
             Self::Refused(other) => driver_api::error::Chain(other).to_string(),
             Self::NoPlugin(why) => why.clone(),
         }
+    }
+}
+
+/// A message without `NAME:LINE:COLUMN: ` at its beginning: the place is one in the rule that lanner makes.
+fn without_place(message: &str) -> &str {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let mut parts = message.splitn(4, ':');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(NAME), Some(line), Some(column), Some(rest))
+            if is_number(line) && is_number(column) =>
+        {
+            rest.trim()
+        }
+        _ => message,
     }
 }
 
@@ -157,6 +175,18 @@ mod tests {
         assert_eq!(complete("nosuch.fie"), Completion::default());
         assert!(complete("").choices.len() > 100);
         assert_eq!(complete("contai").insert, "ner.");
+    }
+
+    #[test]
+    fn messages_lose_the_place_in_a_rule_that_the_user_did_not_write() {
+        assert_eq!(
+            without_place("filter:1:31: a blank: after `and`"),
+            "a blank: after `and`"
+        );
+        assert_eq!(
+            without_place("fd.name: no such field"),
+            "fd.name: no such field"
+        );
     }
 
     #[test]

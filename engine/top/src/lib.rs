@@ -13,7 +13,7 @@
 //! | `pane` | the panes: columns, and rows in order |
 //! | `app`, `prompt` | what keys do |
 //! | `draw` | what is drawn |
-//! | `screen` | the terminal: [`Screen`] |
+//! | `screen`, `keys` | the terminal: [`Screen`], and keys from it |
 //! | `cost` | CPU time and memory of lanner itself |
 //! | `text` | text of programs, made safe to show |
 //! | `error` | what can go wrong |
@@ -26,6 +26,7 @@ mod draw;
 mod error;
 mod filter;
 mod history;
+mod keys;
 mod model;
 mod pane;
 mod processes;

@@ -17,7 +17,6 @@ use look::EventSet;
 use plugin_host::{Plugin, RuleHost};
 use ratatui::Terminal;
 use ratatui::backend::Backend;
-use ratatui::crossterm::event::{self, Event as TerminalEvent, KeyEventKind};
 use ratatui::layout::{Position, Rect};
 use session::{Control, OpenedSource, SourceError, plugin_directories};
 
@@ -27,6 +26,7 @@ use crate::cost::Meter;
 use crate::draw::draw;
 use crate::error::TopError;
 use crate::filter::Compiler;
+use crate::keys::{Keys, Waited};
 use crate::model::{Model, Source};
 use crate::screen::{self, Screen};
 use crate::watcher::{Asked, Rules, Shared, Watcher};
@@ -405,6 +405,7 @@ impl View<'_> {
     /// Draws and takes keys until the user leaves.
     fn show(self, screen: Screen, mut app: App) -> Result<(), TopError> {
         let mut terminal = screen.terminal().map_err(TopError::Terminal)?;
+        let mut keys = Keys::open().map_err(TopError::Terminal)?;
         let mut meter = Meter::new();
         // the first rates come soon
         let mut ticked = Instant::now();
@@ -432,25 +433,20 @@ impl View<'_> {
                 .map_err(TopError::Terminal)?;
             let until = Instant::now() + FRAME;
             loop {
-                let wait = until.saturating_duration_since(Instant::now());
-                if !event::poll(wait).map_err(TopError::Terminal)? {
-                    break;
-                }
-                let is_drawn_again = match event::read().map_err(TopError::Terminal)? {
-                    TerminalEvent::Key(key) if key.kind != KeyEventKind::Release => {
+                match keys.wait(until.saturating_duration_since(Instant::now())) {
+                    Ok(Waited::Key(key)) => {
                         let action = {
                             let mut model = self.shared.model();
                             model.notice = None;
                             app.key(key, &model)
                         };
                         self.act(action, &mut app, &mut terminal)?;
-                        true
+                        break;
                     }
-                    TerminalEvent::Resize(..) => true,
-                    _ => false,
-                };
-                if is_drawn_again {
-                    break;
+                    Ok(Waited::Nothing) if Instant::now() < until => {}
+                    Ok(Waited::Nothing) => break,
+                    Ok(Waited::HungUp) => return Ok(()),
+                    Err(error) => return Err(TopError::Terminal(error)),
                 }
             }
         }

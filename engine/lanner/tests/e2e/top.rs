@@ -412,3 +412,23 @@ fn without_a_terminal_the_error_says_what_to_use() {
     tmux.shows("ended: 2");
     assert!(tmux.screen().contains("TERM=dumb"), "{}", tmux.screen());
 }
+
+#[test]
+fn lanner_ends_when_its_terminal_is_gone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pid = folder.path().join("pid");
+    let (_stage, command) = stage();
+    let command = format!(
+        "sh -c 'trap \"\" HUP; echo $$ > {}; exec {BIN} top -d ptrace --no-rules -- {}'",
+        pid.display(),
+        command.replace('\'', "\"")
+    );
+    let Some(tmux) = Tmux::start(80, 24, &command) else {
+        return;
+    };
+    tmux.shows("cat /etc/hosts");
+    let number = fs::read_to_string(&pid).expect("the process id");
+    let process = Path::new("/proc").join(number.trim());
+    drop(tmux);
+    wait_until("lanner ends", || !process.exists());
+}
