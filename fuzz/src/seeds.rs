@@ -165,3 +165,29 @@ fn capture() -> Vec<u8> {
     );
     bytes
 }
+
+/// What instrumented code calls. The flags of `tools/fuzz` instrument every crate, and this program has no libFuzzer.
+macro_rules! callbacks {
+    ($($name:ident($($kind:ty),*);)*) => {
+        $(
+            // SAFETY: no other function of this program has this name, and callers expect nothing of it.
+            #[unsafe(no_mangle)]
+            extern "C" fn $name($(_: $kind),*) {}
+        )*
+    };
+}
+
+callbacks! {
+    __sanitizer_cov_8bit_counters_init(*const u8, *const u8);
+    __sanitizer_cov_pcs_init(*const usize, *const usize);
+    __sanitizer_cov_trace_pc_indir(usize);
+    __sanitizer_cov_trace_cmp1(u8, u8);
+    __sanitizer_cov_trace_cmp2(u16, u16);
+    __sanitizer_cov_trace_cmp4(u32, u32);
+    __sanitizer_cov_trace_cmp8(u64, u64);
+    __sanitizer_cov_trace_const_cmp1(u8, u8);
+    __sanitizer_cov_trace_const_cmp2(u16, u16);
+    __sanitizer_cov_trace_const_cmp4(u32, u32);
+    __sanitizer_cov_trace_const_cmp8(u64, u64);
+    __sanitizer_cov_trace_switch(u64, *const u64);
+}

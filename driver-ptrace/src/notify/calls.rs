@@ -2,6 +2,7 @@
 
 use driver_api::event::{Flags, Header, Kind};
 use driver_api::plan::{Plan, flag};
+use driver_api::predicate::Made;
 use driver_api::table::{self, Category, Returns};
 use libc::pid_t;
 
@@ -33,12 +34,19 @@ impl NotifyCapture {
         let called = Called::of(notification.arch, notification.nr)?;
         let (called, args) = called.meant(notification.tid, notification.args);
         let Called { abi, nr, call } = called;
+        // how it will end is not known
+        let made = Made {
+            abi,
+            nr,
+            args: &args,
+            result: None,
+        };
         Some(Entry {
             called,
             args,
             plan: self.events.plan_of(call, abi, nr),
             // one that lanner asks about for its own sake may be one that it must not be asked for
-            selected: self.selection.contains(call) && !call.unfailing,
+            selected: self.selection.wants(call, &made) && !call.unfailing,
         })
     }
 

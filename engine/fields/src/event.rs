@@ -148,7 +148,20 @@ pub(super) fn args<'a>(view: &View<'a>) -> Value<'a> {
     let Some(call) = view.seen.call else {
         return Value::None;
     };
-    Value::String(view.scratch.text(|out| falco::args(out, view.event, call)))
+    let absolute = |name: &'static str| {
+        let (at, param) = call.param(name)?;
+        let is_path = matches!(param.kind, driver_api::table::Kind::Path(_));
+        let said = (view.event).argument(call.register(view.event.abi(), at))?;
+        let relative = is_path && !said.text().is_empty() && !said.text().starts_with(b"/");
+        let path = super::path::argument(view, at).filter(|_| relative)?;
+        Some(String::from_utf8_lossy(path).into_owned())
+    };
+    Value::String(view.scratch.text(|out| {
+        // what Falco has no type of events for is in lanner's own form
+        if !scap::args(out, view.event, view.seen, view.inspector, &absolute) {
+            falco::args(out, view.event, call);
+        }
+    }))
 }
 
 fn open_flags(view: &View<'_>) -> Option<u64> {

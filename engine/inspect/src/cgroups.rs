@@ -16,6 +16,48 @@ use super::process_table::ProcessKey;
 /// The most cgroup ids that are remembered.
 const MAX_IDS: usize = 4096;
 
+/// The cgroups that a state knows, for a state that follows the same events and has no /proc.
+#[derive(Debug, Clone, Default)]
+pub struct KnownCgroups {
+    /// By the ids of processes.
+    by_pid: Vec<(u32, Arc<Cgroups>)>,
+    /// By the ids in events.
+    by_id: Vec<(u64, Arc<Cgroups>)>,
+}
+
+impl Inspector {
+    /// The cgroups of processes and events.
+    #[must_use]
+    pub fn cgroups(&self) -> KnownCgroups {
+        let of = |key| {
+            let process = self.processes.get(key)?;
+            Some((process.pid, Arc::clone(&process.cgroups)))
+        };
+        let by_id = self.cgroups_by_id.iter();
+        KnownCgroups {
+            by_pid: self.processes.keys().filter_map(of).collect(),
+            by_id: by_id.map(|(id, group)| (*id, Arc::clone(group))).collect(),
+        }
+    }
+
+    /// Gives the processes of this state the cgroups that another one knows.
+    pub fn learn_cgroups(&mut self, known: &KnownCgroups) {
+        for (pid, group) in &known.by_pid {
+            let key = self.processes.key(*pid);
+            if let Some(process) = key.and_then(|key| self.processes.get_mut(key))
+                && process.cgroups.text.is_empty()
+                && !group.text.is_empty()
+            {
+                process.cgroups = self.containers.group(&group.text, *pid);
+            }
+        }
+        for (id, group) in &known.by_id {
+            let group = self.containers.group(&group.text, 0);
+            self.cgroups_by_id.insert(*id, group);
+        }
+    }
+}
+
 impl Inspector {
     /// Reads the cgroups of an event's process again if the event has another cgroup id than before.
     #[inline]
@@ -37,6 +79,12 @@ impl Inspector {
         process.cgroup_id = header.cgroup;
         if self.recorded.is_some() {
             self.take_recorded_cgroups(header, key);
+            return;
+        }
+        if self.proc_fs.is_none() {
+            if let Some(known) = self.cgroups_by_id.get(&header.cgroup) {
+                process.cgroups = known.clone();
+            }
             return;
         }
         let read = !process.cgroups.text.is_empty();

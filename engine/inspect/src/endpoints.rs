@@ -301,7 +301,9 @@ impl Inspector {
                 socket.local = Some(local);
                 socket.remote = Some(remote);
                 if let Some(tuple) = tuple {
-                    socket.protocol = tuple.protocol;
+                    if tuple.protocol != 0 {
+                        socket.protocol = tuple.protocol;
+                    }
                     socket.is_v6 |= tuple.family == sockets::AF_INET6;
                 }
                 self.files.pool.socket(DescriptorKind::Ipv4, socket)

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use driver_api::event::layout::FLAGS_UNKNOWN;
-use driver_api::event::{Abi, Event, Fact, Flags, Status};
+use driver_api::event::{Abi, Event, Fact, Flags, Header, Status};
 use driver_api::table::Syscall;
 
 use super::descriptor::{Connection, Descriptor, DescriptorKind, FileId, Role, Socket};
@@ -153,6 +153,28 @@ impl Call<'_, '_> {
     }
 }
 
+/// The descriptor that a call is about, from its parameters and its result alone.
+fn descriptor_in(header: &Header, of: FdOf, failed: bool) -> Option<i32> {
+    let fd = match of {
+        FdOf::None => None,
+        FdOf::Arg(at) => Some(fd_in(header.args[usize::from(at)])),
+        FdOf::Fcntl if matches!(int(header.args[1]), F_DUPFD | F_DUPFD_CLOEXEC) && !failed => {
+            i32::try_from(header.ret).ok()
+        }
+        FdOf::Fcntl => Some(fd_in(header.args[0])),
+        FdOf::Returned if failed => None,
+        FdOf::Returned => i32::try_from(header.ret).ok(),
+    };
+    fd.filter(|fd| *fd >= 0)
+}
+
+/// The descriptor that a call of an unknown process is about.
+pub(super) fn descriptor(event: &Event<'_>, call: &'static Syscall) -> Option<i32> {
+    let header = event.header();
+    let failed = event.has(Flags::ENTRY) || (-4095..0).contains(&header.ret);
+    descriptor_in(header, effects::of(call).fd, failed)
+}
+
 impl Inspector {
     /// Finds the descriptor that a call is about, and applies the call's effect.
     pub(super) fn follow(
@@ -174,17 +196,7 @@ impl Inspector {
         } else {
             (-4095..0).contains(&header.ret)
         };
-        let fd = match follow.fd {
-            FdOf::None => None,
-            FdOf::Arg(at) => Some(fd_in(header.args[usize::from(at)])),
-            FdOf::Fcntl if matches!(int(header.args[1]), F_DUPFD | F_DUPFD_CLOEXEC) && !failed => {
-                i32::try_from(header.ret).ok()
-            }
-            FdOf::Fcntl => Some(fd_in(header.args[0])),
-            FdOf::Returned if failed => None,
-            FdOf::Returned => i32::try_from(header.ret).ok(),
-        };
-        seen.fd = fd.filter(|fd| *fd >= 0);
+        seen.fd = descriptor_in(header, follow.fd, failed);
         // operations of io_uring may name descriptors that only the ring has
         let entered = at_entry && event.abi() != Abi::IoUring;
         self.reports_entries |= entered;

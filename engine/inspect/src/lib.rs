@@ -70,11 +70,11 @@ use std::sync::Arc;
 use driver_api::event::{Event, Kind};
 use driver_api::table::{self, Syscall};
 
+pub use cgroups::KnownCgroups;
 pub use clock::Clock;
 pub use containers::{Cgroups, Container, ContainerSource, Metadata, Runtime};
 pub use descriptor::{Connection, Descriptor, DescriptorKind, FileId, Role, Socket};
-pub use effects::open_flags;
-pub use effects::{is_chdir, needed, spared};
+pub use effects::{OpenFlags, is_chdir, needed, needed_events, open_flags, spared};
 pub use fd_passing::pidfd_target;
 pub use follow::{AT_FDCWD, fd_in, flags_of_open};
 pub use process::{Credentials, Process};
@@ -293,12 +293,13 @@ impl Inspector {
             // a capture file has an event of a thread whose process it does not name
             if matches!(event.kind(), Kind::Syscall | Kind::Exec) {
                 seen.call = table::by_number(event.abi(), header.nr);
+                seen.fd = seen.call.and_then(|call| follow::descriptor(event, call));
             }
             return seen;
         }
         match event.kind() {
             Kind::Lost => {
-                self.mark_stale();
+                self.mark_stale(header.time_ns, !event.lost_calls_alone());
                 return seen;
             }
             Kind::Exec => self.exec(event, &mut seen),
@@ -381,6 +382,17 @@ impl Inspector {
         files.into_iter().flat_map(|files| self.files.iter(files))
     }
 
+    /// The known containers, in any order.
+    pub fn containers(&self) -> impl Iterator<Item = &Arc<Container>> {
+        self.containers.known()
+    }
+
+    /// The number of known containers.
+    #[must_use]
+    pub fn container_count(&self) -> usize {
+        self.containers.len().1
+    }
+
     /// The users of this host.
     #[must_use]
     pub fn users(&self) -> &Users {
@@ -450,6 +462,8 @@ impl Inspector {
     }
 }
 
+#[cfg(test)]
+mod loss_tests;
 #[cfg(test)]
 mod network_tests;
 #[cfg(test)]

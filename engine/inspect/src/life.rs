@@ -24,8 +24,8 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 struct Birth {
     /// The process that called.
     caller: ProcessKey,
-    /// The parent: the caller, or its parent with `CLONE_PARENT`.
-    parent: ProcessKey,
+    /// The parent: the caller, or its parent with `CLONE_PARENT`. None: that parent is not known.
+    parent: Option<ProcessKey>,
     tid: u32,
     tgid: u32,
     /// The child's id in its own pid namespace.
@@ -87,19 +87,20 @@ impl Inspector {
             };
             return self.add_thread(parent_key, new, header.tid, shared);
         }
-        let mut child_of = parent_key;
-        if flags & CLONE_PARENT != 0
-            && let Some(grandparent) = parent.parent
-        {
-            child_of = grandparent;
-        }
+        let child_of = if flags & CLONE_PARENT == 0 {
+            Some(parent_key)
+        } else {
+            parent.parent
+        };
         if let Some(key) = self.processes.key(tgid)
             && let Some(child) = self.processes.get(key)
             && !child.ended
         {
-            if child.scanned_ns > header.time_ns {
+            if child.scanned_ns > header.time_ns && child.known {
                 // /proc was read after the fork, so its state is newer; but it does not say who forked
-                self.processes.set_parent(key, child_of);
+                if let Some(child_of) = child_of {
+                    self.processes.set_parent(key, child_of);
+                }
                 return;
             }
             self.end_now(key);
@@ -148,6 +149,7 @@ impl Inspector {
             creator.files_of(caller_tid),
             creator.directory_of(caller_tid),
         );
+        let sibling_of = creator.ppid;
         let mut child = creator.child(tgid, files);
         child.main_credentials = creator.credentials(caller_tid);
         let thread_name = creator.thread_name(caller_tid);
@@ -169,11 +171,13 @@ impl Inspector {
                 child.name = texts.text(&name);
             }
         }
-        child.parent = Some(parent);
-        if let Some(parent) = self.processes.get(parent) {
-            child.ppid = parent.pid;
-        }
+        child.parent = parent;
+        child.ppid = match parent {
+            None => sibling_of,
+            Some(parent) => (self.processes.get(parent)).map_or(child.ppid, |parent| parent.pid),
+        };
         child.start_ns = event.header().time_ns;
+        child.checked = self.checked_by(event.header().time_ns);
         child.vpid = match &self.proc_fs {
             _ if vpid.is_some() => vpid,
             _ if host_namespace => Some(tgid),
@@ -223,11 +227,13 @@ impl Inspector {
             self.set_cwd(key, header.tid, &path);
             self.scratch = path;
         }
+        let checked = self.checked_by(header.time_ns);
         let Some((process, texts)) = self.processes.edit(key) else {
             return;
         };
         process.known = true;
         process.probed = true;
+        process.checked = checked;
         process.renamed_by_file = false;
         process.forget_threads(texts);
         process.threads.push(Thread::new(header.tid));
@@ -296,7 +302,7 @@ impl Inspector {
         self.look_at_cgroups_after_exec(header, key);
         self.keep_users(key, header.time_ns);
         if orphan && ppid != 0 && ppid != header.tgid {
-            let parent = self.locate_pid(ppid);
+            let parent = self.locate_pid(ppid, header.time_ns);
             if let Some(parent) = parent {
                 self.processes.set_parent(key, parent);
             }

@@ -127,25 +127,40 @@ impl ProcFs {
         snapshot.vpid = status.innermost_pid();
         snapshot.credentials = credentials_in(&status);
         let text = |file| read(&self.path(pid, file), STRINGS).unwrap_or_default();
-        snapshot.args = terminated(text("cmdline"));
+        snapshot.args = self.args(pid);
         snapshot.env = terminated(text("environ"));
         snapshot.loginuid = std::str::from_utf8(&text("loginuid"))
             .ok()
             .and_then(|id| id.trim().parse().ok())
             .unwrap_or(u32::MAX);
-        let link = |file| self.link(pid, file).unwrap_or_default();
-        snapshot.exe = link("exe");
-        snapshot.memfd = snapshot.exe.starts_with(b"/memfd:");
-        if let Some(path) = snapshot.exe.strip_suffix(b" (deleted)")
-            && !snapshot.memfd
-        {
-            snapshot.exe = path.to_vec();
-        }
-        snapshot.cwd = link("cwd");
+        (snapshot.exe, snapshot.memfd) = self.exe(pid).unwrap_or_default();
+        snapshot.cwd = self.link(pid, "cwd").unwrap_or_default();
         snapshot.cgroups = read(&self.path(pid, "cgroup"), SMALL).unwrap_or_default();
         snapshot.file = ProgramFile::at(&self.path(pid, "exe"));
         snapshot.threads = numbers(&self.path(pid, "task"));
         Some(snapshot)
+    }
+
+    /// When a process started, in nanoseconds since boot. None: there is no such process.
+    pub(super) fn start_ns(&self, pid: u32) -> Option<u64> {
+        from_stat(&self.read(pid, "stat")?).map(|stat| stat.start_ns)
+    }
+
+    /// The path of a process's executable, and whether that is a memfd.
+    pub(super) fn exe(&self, pid: u32) -> Option<(Vec<u8>, bool)> {
+        let mut exe = self.link(pid, "exe")?;
+        let memfd = exe.starts_with(b"/memfd:");
+        if let Some(path) = exe.strip_suffix(b" (deleted)")
+            && !memfd
+        {
+            exe.truncate(path.len());
+        }
+        Some((exe, memfd))
+    }
+
+    /// The arguments of a process, each terminated by NUL.
+    pub(super) fn args(&self, pid: u32) -> Vec<u8> {
+        terminated(read(&self.path(pid, "cmdline"), STRINGS).unwrap_or_default())
     }
 
     /// A file of a process.

@@ -97,6 +97,8 @@ pub struct Process {
     pub ended: bool,
     /// When the process was read from /proc; 0: it has been followed since its fork.
     pub(super) scanned_ns: u64,
+    /// The loss (`StaleProcesses::lives`) after which its program was known to be right.
+    pub(super) checked: u32,
     /// Whether /proc has been asked, so that it need not be asked again.
     pub(super) probed: bool,
     pub(super) threads: Vec<Thread>,
@@ -152,6 +154,7 @@ impl Process {
             start_ns: 0,
             ended: false,
             scanned_ns: 0,
+            checked: 0,
             probed: false,
             threads: Vec::new(),
             has_separate_threads: false,

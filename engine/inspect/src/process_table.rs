@@ -97,6 +97,11 @@ impl ProcessTable {
         Some((process, &mut self.texts))
     }
 
+    /// The processes that are known by their ids, those that have ended lately included.
+    pub(super) fn keys(&self) -> impl Iterator<Item = ProcessKey> {
+        self.by_pid.values().copied()
+    }
+
     pub(super) fn living_keys(&self) -> Vec<ProcessKey> {
         let living = |key: &ProcessKey| self.get(*key).is_some_and(|process| !process.ended);
         self.by_pid.values().copied().filter(living).collect()

@@ -292,6 +292,14 @@ fn state_heals_after_a_loss() {
         &mut inspector,
         &[Ev::new(Kind::Lost, 0), Ev::call(42, "getpid", &[], 42)],
     );
+    assert_eq!(
+        &*inspector.process_by_pid(42).unwrap().name,
+        b"",
+        "the event is older than what /proc says"
+    );
+    let mut later = Ev::call(42, "getpid", &[], 42);
+    later.header.time_ns = u64::MAX / 2;
+    feed(&mut inspector, &[later]);
     let process = inspector.process_by_pid(42).unwrap();
     assert_eq!(
         (&*process.name, &*process.exe),
@@ -305,7 +313,7 @@ fn state_heals_after_a_loss() {
     // its exit is lost too, and is noticed when the next second begins
     fs::remove_dir_all(root.path().join("42")).unwrap();
     let mut later = Ev::call(7, "getpid", &[], 7);
-    later.header.time_ns += 2_000_000_000;
+    later.header.time_ns = u64::MAX / 2 + 2_000_000_000;
     feed(&mut inspector, &[Ev::new(Kind::Lost, 0), later]);
     assert!(inspector.process_by_pid(42).unwrap().ended);
 }
@@ -456,4 +464,35 @@ fn the_leader_of_a_session_gets_the_terminal_that_it_opens() {
         0
     );
     assert_eq!(tty(&mut inspector, &[setsid, pts(2)]), expected);
+}
+
+#[test]
+fn a_sibling_of_its_creator_has_the_same_parent_even_if_that_is_unknown() {
+    const CLONE_PARENT: u64 = 0x8000;
+    let mut inspector = isolated();
+    feed(
+        &mut inspector,
+        &[exec(10, 5), born(10, 11, 11, CLONE_PARENT), exec(12, 10)],
+    );
+    let parent = |pid| {
+        let process = inspector.process_by_pid(pid).unwrap();
+        inspector.parent_pid(process)
+    };
+    assert_eq!((parent(10), parent(11), parent(12)), (5, 5, 10));
+}
+
+#[test]
+fn a_call_of_an_unknown_process_has_the_number_of_its_descriptor() {
+    let mut inspector = isolated();
+    let mut fds = Vec::new();
+    for mut call in [
+        Ev::call(0, "read", &[3, 1, 100], 5),
+        Ev::call(0, "socket", &[2, 1, 0], 4),
+        Ev::call(0, "openat", &[-100, 1, 0], -2),
+    ] {
+        (call.header.tgid, call.header.tid) = (0, 77);
+        let bytes = call.bytes();
+        fds.push(inspector.update(&Event::parse(&bytes).unwrap()).fd);
+    }
+    assert_eq!(fds, [Some(3), Some(4), None]);
 }

@@ -50,7 +50,11 @@ impl Inspector {
             inspector: self,
             sink,
             builder: EventBuilder::new(),
-            now: clock::monotonic_ns(),
+            // what follows from events alone is as old as the last of them
+            now: match self.proc_fs {
+                None if self.number > 0 => self.before_ns,
+                _ => clock::monotonic_ns(),
+            },
         };
         let mut done = HashSet::new();
         for key in self.processes.living_keys() {

@@ -2,21 +2,53 @@
 //!
 //! The ring is a row of chunks of fixed size. A *span* is a state, as events that make it, and the events that follow it; it
 //! begins a chunk. The oldest span is dropped whole, as its events mean nothing without its state. Adding an event copies its
-//! bytes and allocates nothing: the memory of all chunks is allocated at the start, and chunks are used again.
+//! bytes and allocates nothing: the ring allocates all its memory at the start, and uses chunks again.
+//!
+//! A file of an alert shares the full chunks with the ring, so that nothing but the chunk in use is copied. While a file holds a
+//! chunk that the ring drops, the ring takes new memory in its place.
 
 use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use driver_api::event::Event;
+use driver_api::event::layout::MAX;
 
-/// How many chunks a ring has.
+/// How many chunks a small ring has.
 const CHUNKS: usize = 16;
-/// The least bytes of a ring: a chunk holds at least two events of any size.
-const LEAST: usize = CHUNKS * 2 * driver_api::event::layout::MAX;
+/// The fewest bytes of a chunk: it holds at least two events of any size.
+const LEAST: usize = 2 * MAX;
+/// The most bytes of a chunk. An alert copies one chunk at most.
+const MOST: usize = 256 << 10;
 
-/// Part of a ring.
+/// The memory of a full chunk.
 #[derive(Debug)]
-struct Chunk {
+struct Memory {
     bytes: Vec<u8>,
+    /// How many of these there are.
+    count: Arc<AtomicUsize>,
+}
+
+impl Memory {
+    fn new(size: usize, count: &Arc<AtomicUsize>) -> Arc<Self> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self {
+            bytes: Vec::with_capacity(size),
+            count: Arc::clone(count),
+        })
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a chunk holds.
+#[derive(Debug, Clone, Copy, Default)]
+struct About {
     /// It begins a span.
     begins: bool,
     /// How many of its first bytes are the span's state.
@@ -28,10 +60,21 @@ struct Chunk {
 /// The latest events and the states that they belong to.
 #[derive(Debug)]
 pub struct Ring {
-    /// The oldest first. Each has the same capacity.
-    used: VecDeque<Chunk>,
-    free: Vec<Vec<u8>>,
+    /// Full chunks, the oldest first.
+    full: VecDeque<(Arc<Memory>, About)>,
+    /// The chunk in use. It means nothing while there is no span.
+    current: Vec<u8>,
+    about: About,
+    /// Memory that only the ring has.
+    free: Vec<Arc<Memory>>,
+    /// Chunks whose memory a file still has, for which the ring may take new memory.
+    lacking: usize,
+    /// How many chunks' memory there is: the ring's, and that of dropped chunks which files still have.
+    memory: Arc<AtomicUsize>,
+    /// Bytes of a chunk.
     chunk: usize,
+    /// How many chunks the ring has, that in use included.
+    chunks: usize,
     /// Bytes of the current span, without its state.
     span: usize,
     /// How long a span lasts.
@@ -40,24 +83,63 @@ pub struct Ring {
     began_ns: Option<u64>,
 }
 
-/// A copy of what a ring has: a state first, then what happened.
+/// What a ring has: a state first, then what happened.
 #[derive(Debug, Default)]
 pub struct Window {
-    /// The bytes of events, one after another; no event is in two chunks.
-    pub chunks: Vec<Vec<u8>>,
+    chunks: Vec<Piece>,
     /// When it begins, in the time of events. None: the ring had no span.
     pub began_ns: Option<u64>,
 }
 
+/// Part of a window.
+#[derive(Debug)]
+enum Piece {
+    Shared(Arc<Memory>, Range<usize>),
+    Copied(Vec<u8>),
+}
+
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Shared(memory, range) => memory.bytes.get(range.clone()).unwrap_or_default(),
+            Self::Copied(bytes) => bytes,
+        }
+    }
+}
+
+impl Window {
+    /// The bytes of events, one after another; no event is in two chunks.
+    pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        self.chunks.iter().map(Piece::bytes)
+    }
+
+    /// How many bytes were copied for it. The ring shares the others.
+    #[must_use]
+    pub fn copied(&self) -> usize {
+        let copied = self.chunks.iter().map(|piece| match piece {
+            Piece::Shared(..) => 0,
+            Piece::Copied(bytes) => bytes.len(),
+        });
+        copied.sum()
+    }
+}
+
 impl Ring {
-    /// A ring of so many bytes, but not fewer than 1 MiB, that keeps at least the last `window_ns`, as far as that fits.
+    /// A ring of this many bytes, but not fewer than 1 MiB, that keeps at least the last `window_ns`, as far as that fits.
     #[must_use]
     pub fn new(bytes: usize, window_ns: u64) -> Self {
-        let chunk = bytes.max(LEAST) / CHUNKS;
+        let chunk = (bytes / CHUNKS).clamp(LEAST, MOST);
+        let chunks = (bytes / chunk).max(CHUNKS);
+        let memory = Arc::default();
         Self {
-            used: VecDeque::with_capacity(CHUNKS),
-            free: (0..CHUNKS).map(|_| Vec::with_capacity(chunk)).collect(),
+            full: VecDeque::with_capacity(chunks),
+            current: Vec::with_capacity(chunk),
+            about: About::default(),
+            free: (1..chunks).map(|_| Memory::new(chunk, &memory)).collect(),
+            lacking: 0,
+            memory,
             chunk,
+            chunks,
             span: 0,
             length_ns: (window_ns / 2).max(1),
             began_ns: None,
@@ -70,7 +152,8 @@ impl Ring {
     pub fn is_due(&self, time_ns: u64) -> bool {
         match self.began_ns {
             Some(began) => {
-                time_ns >= began.saturating_add(self.length_ns) || self.span >= self.chunk * 4
+                time_ns >= began.saturating_add(self.length_ns)
+                    || self.span >= self.chunk * (self.chunks / 4)
             }
             None => true,
         }
@@ -80,8 +163,7 @@ impl Ring {
     /// half the ring, and the file of an alert will not have it.
     pub fn begin(&mut self, time_ns: u64, state: impl FnOnce(&mut dyn FnMut(&Event<'_>))) -> bool {
         self.next_chunk(time_ns, true);
-        self.began_ns = Some(time_ns);
-        let mut left = CHUNKS / 2;
+        let mut left = self.chunks / 2;
         let mut fits = true;
         state(&mut |event| {
             if !self.has_room(event) {
@@ -92,10 +174,8 @@ impl Ring {
                 left -= 1;
                 self.next_chunk(time_ns, false);
             }
-            self.append(event);
-            if let Some(chunk) = self.used.back_mut() {
-                chunk.state = chunk.bytes.len();
-            }
+            event.append_to(&mut self.current);
+            self.about.state = self.current.len();
         });
         self.span = 0;
         fits
@@ -114,90 +194,123 @@ impl Ring {
             }
         }
         self.span += event.header().len as usize;
-        self.append(event);
+        event.append_to(&mut self.current);
     }
 
     /// Bytes of the ring that hold events.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.used.iter().map(|chunk| chunk.bytes.len()).sum()
+        let full: usize = self.full.iter().map(|(memory, _)| memory.bytes.len()).sum();
+        full + self.current.len()
     }
 
-    /// Copies the span that was current at `from_ns`, and all later ones. The ring goes on, so that the next file has what it
-    /// needs, too. `spare` are chunks of earlier copies that are not needed any more; without them, memory is allocated.
-    pub fn window(&self, from_ns: u64, spare: &mut Vec<Vec<u8>>) -> Window {
-        let all = || self.used.iter().filter(|chunk| chunk.begins);
-        let enough = all().rfind(|chunk| chunk.first_ns <= from_ns);
-        let at = enough.or_else(|| all().next()).map(|chunk| chunk.first_ns);
+    /// Bytes of memory that only files have: of chunks that the ring has dropped. New memory is in their place.
+    #[must_use]
+    pub fn lent(&self) -> usize {
+        let own = self.full.len() + self.free.len();
+        (self.memory.load(Ordering::Relaxed).saturating_sub(own)) * self.chunk
+    }
+
+    /// The span that was current at `from_ns`, and all later ones. The ring goes on, so that the next file has what it needs,
+    /// too. Full chunks are shared, and one chunk is copied.
+    #[must_use]
+    pub fn window(&self, from_ns: u64) -> Window {
+        if self.began_ns.is_none() {
+            return Window::default();
+        }
+        let about = || self.full.iter().map(|(_, about)| about);
+        let spans = || about().chain([&self.about]).filter(|about| about.begins);
+        let enough = spans().rfind(|span| span.first_ns <= from_ns);
+        let at = enough.or_else(|| spans().next()).map(|span| span.first_ns);
         let mut window = Window {
-            chunks: Vec::with_capacity(CHUNKS),
+            chunks: Vec::with_capacity(self.full.len() + 1),
             began_ns: at,
         };
-        // spans that have been copied so far
-        let mut spans = 0_usize;
-        for chunk in &self.used {
-            if chunk.begins && (spans > 0 || Some(chunk.first_ns) == at) {
-                spans += 1;
+        // spans of the window so far
+        let mut count = 0_usize;
+        let mut from = |about: &About| {
+            if about.begins && (count > 0 || Some(about.first_ns) == at) {
+                count += 1;
             }
-            let bytes = match spans {
-                0 => continue,
-                1 => chunk.bytes.as_slice(),
+            match count {
+                0 => None,
+                1 => Some(0),
                 // the events in between have made this state
-                _ => chunk.bytes.get(chunk.state..).unwrap_or_default(),
-            };
-            let mut copy = spare.pop().unwrap_or_default();
-            copy.clear();
-            copy.extend_from_slice(bytes);
-            window.chunks.push(copy);
+                _ => Some(about.state),
+            }
+        };
+        for (memory, about) in &self.full {
+            if let Some(from) = from(about) {
+                let range = from..memory.bytes.len();
+                let piece = Piece::Shared(Arc::clone(memory), range);
+                window.chunks.push(piece);
+            }
+        }
+        if let Some(from) = from(&self.about) {
+            let copy = self.current.get(from..).unwrap_or_default().to_vec();
+            window.chunks.push(Piece::Copied(copy));
         }
         window
     }
 
     #[inline]
     fn has_room(&self, event: &Event<'_>) -> bool {
-        let len = event.header().len as usize;
-        let last = self.used.back();
-        last.is_some_and(|chunk| chunk.bytes.len() + len <= self.chunk)
-    }
-
-    #[inline]
-    fn append(&mut self, event: &Event<'_>) {
-        if let Some(chunk) = self.used.back_mut() {
-            event.append_to(&mut chunk.bytes);
-        }
+        self.current.len() + event.header().len as usize <= self.chunk
     }
 
     /// Goes on in another chunk: a free one, or the oldest, whose span is dropped.
     #[cold]
     fn next_chunk(&mut self, time_ns: u64, begins: bool) {
-        if self.free.is_empty() {
-            self.drop_oldest();
+        if self.began_ns.is_some() {
+            self.put_away();
         }
-        let Some(mut bytes) = self.free.pop() else {
-            return;
-        };
-        bytes.clear();
-        if self.began_ns.is_none() && !begins {
-            // its state is gone
-            self.free.push(bytes);
-            return;
+        self.current.clear();
+        if begins {
+            self.began_ns = Some(time_ns);
         }
-        self.used.push_back(Chunk {
-            bytes,
+        // else its state may just have gone
+        self.about = About {
             begins,
             state: 0,
             first_ns: time_ns,
-        });
+        };
     }
 
+    /// Moves the bytes of the chunk in use to the full ones.
+    fn put_away(&mut self) {
+        if self.free.is_empty() && self.lacking == 0 {
+            self.drop_oldest();
+        }
+        if self.free.is_empty() && self.lacking > 0 {
+            self.lacking -= 1;
+            self.free.push(Memory::new(self.chunk, &self.memory));
+        }
+        if self.began_ns.is_none() {
+            return;
+        }
+        let Some(mut memory) = self.free.pop() else {
+            return;
+        };
+        // free memory has no other owner
+        if let Some(memory) = Arc::get_mut(&mut memory) {
+            std::mem::swap(&mut memory.bytes, &mut self.current);
+        }
+        self.full.push_back((memory, self.about));
+    }
+
+    /// Drops the oldest span.
     fn drop_oldest(&mut self) {
-        while let Some(chunk) = self.used.pop_front() {
-            self.free.push(chunk.bytes);
-            match self.used.front() {
-                Some(next) if !next.begins => {}
+        while let Some((mut memory, _)) = self.full.pop_front() {
+            match Arc::get_mut(&mut memory) {
+                Some(_) => self.free.push(memory),
+                None => self.lacking += 1,
+            }
+            match self.full.front() {
+                Some((_, next)) if !next.begins => {}
                 Some(_) => return,
-                // the only span is the current one
-                None => self.began_ns = None,
+                // the chunk in use goes on with the span that has just lost its beginning
+                None if !self.about.begins => self.began_ns = None,
+                None => {}
             }
         }
     }
@@ -229,8 +342,8 @@ mod tests {
     /// Kind and time of each event.
     fn events(window: &Window) -> Vec<(Kind, u64)> {
         let mut all = Vec::new();
-        for chunk in &window.chunks {
-            let mut rest = chunk.as_slice();
+        for chunk in window.chunks() {
+            let mut rest = chunk;
             while !rest.is_empty() {
                 let event = Event::parse(rest).unwrap();
                 all.push((event.kind(), event.header().time_ns));
@@ -246,7 +359,7 @@ mod tests {
         for second in 1..=40 {
             add(&mut ring, second * SECOND, 7);
         }
-        let taken = ring.window(30 * SECOND, &mut Vec::new());
+        let taken = ring.window(30 * SECOND);
         let all = events(&taken);
         assert_eq!(all[0].0, Kind::Exec);
         assert!(all[0].1 <= 30 * SECOND && all[0].1 > 20 * SECOND, "{all:?}");
@@ -258,7 +371,7 @@ mod tests {
         assert_eq!(all[1..], expected);
         // and it goes on
         add(&mut ring, 41 * SECOND, 7);
-        let later = events(&ring.window(31 * SECOND, &mut Vec::new()));
+        let later = events(&ring.window(31 * SECOND));
         assert!(later[0].1 <= 31 * SECOND);
         assert_eq!(later.last(), Some(&(Kind::Syscall, 41 * SECOND)));
     }
@@ -268,9 +381,9 @@ mod tests {
         let mut ring = Ring::new(0, 10 * SECOND);
         for at in 0..200_000_u64 {
             add(&mut ring, SECOND + at, 7);
-            assert!(ring.bytes() <= LEAST);
+            assert!(ring.bytes() <= CHUNKS * LEAST);
         }
-        let all = events(&ring.window(0, &mut Vec::new()));
+        let all = events(&ring.window(0));
         assert_eq!(all[0].0, Kind::Exec);
         assert_eq!(all.last().unwrap().1, SECOND + 199_999);
         let times: Vec<_> = all.iter().map(|(_, at)| *at).collect();

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use inspect::containers::{Image, Mount, Pod};
 use inspect::{Container, ContainerSource, Metadata};
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 /// The answers of a capture.
 #[derive(Debug, Default)]
@@ -43,7 +44,10 @@ impl Answers {
         let Ok(said) = serde_json::from_slice::<Said>(json) else {
             return;
         };
-        let said = said.container;
+        self.note(said.container);
+    }
+
+    fn note(&self, said: SaidContainer) {
         let id = inspect::containers::short(&said.id).to_owned();
         let metadata = said.metadata();
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,6 +63,17 @@ impl Answers {
         }
     }
 
+    /// Takes the parameters of an event from before the JSON.
+    pub(crate) fn take_named(&self, id: &[u8], name: &[u8], image: &[u8]) {
+        let string = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        self.note(SaidContainer {
+            id: string(id),
+            name: string(name),
+            image: string(image),
+            ..SaidContainer::default()
+        });
+    }
+
     /// There are no more answers.
     pub(crate) fn end(&self) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,6 +82,16 @@ impl Answers {
             container.answer(None);
         }
     }
+}
+
+/// A member that has another type says nothing, and hides no other member. Falco's libraries write `null` for an empty map.
+fn lenient<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned + Default,
+{
+    let value = serde_json::Value::deserialize(from)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
 }
 
 #[derive(Debug, Deserialize)]
@@ -79,33 +104,52 @@ struct Said {
 #[serde(default)]
 struct SaidContainer {
     id: String,
+    #[serde(deserialize_with = "lenient")]
     name: String,
+    #[serde(deserialize_with = "lenient")]
     image: String,
+    #[serde(deserialize_with = "lenient")]
     imageid: String,
+    #[serde(deserialize_with = "lenient")]
     imagerepo: String,
+    #[serde(deserialize_with = "lenient")]
     imagetag: String,
+    #[serde(deserialize_with = "lenient")]
     imagedigest: String,
+    #[serde(deserialize_with = "lenient")]
     privileged: Option<bool>,
-    #[serde(rename = "Mounts")]
+    #[serde(rename = "Mounts", deserialize_with = "lenient")]
     mounts: Vec<SaidMount>,
+    #[serde(deserialize_with = "lenient")]
     labels: BTreeMap<String, String>,
+    #[serde(deserialize_with = "lenient")]
     ip: String,
+    #[serde(deserialize_with = "lenient")]
     cni_json: String,
+    #[serde(deserialize_with = "lenient")]
     host_pid: Option<bool>,
+    #[serde(deserialize_with = "lenient")]
     host_network: Option<bool>,
+    #[serde(deserialize_with = "lenient")]
     host_ipc: Option<bool>,
     /// Seconds since the epoch.
+    #[serde(deserialize_with = "lenient")]
     created_time: u64,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct SaidMount {
+    #[serde(deserialize_with = "lenient")]
     source: String,
+    #[serde(deserialize_with = "lenient")]
     destination: String,
+    #[serde(deserialize_with = "lenient")]
     mode: String,
     #[serde(rename = "RW")]
+    #[serde(deserialize_with = "lenient")]
     writable: bool,
+    #[serde(deserialize_with = "lenient")]
     propagation: String,
 }
 

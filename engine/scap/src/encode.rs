@@ -2,7 +2,8 @@
 //! would have captured them. What the capture does not have is marked as lacking ([`lacks_flag`]).
 
 use driver_api::event::{
-    Abi, Encoding, EventBuilder, Fact, Flags, Header, Kind as EventKind, Part, Status, lacks_flag,
+    Abi, Encoding, EventBuilder, Fact, Flags, Header, Kind as EventKind, Part, Status, Tuple,
+    lacks_flag,
 };
 use driver_api::table::{Buffer, Kind, Number, Syscall, Width, is_narrow, layout};
 use zerocopy::IntoBytes;
@@ -12,6 +13,8 @@ use super::merge::Merged;
 use super::socket::{self, Address};
 use super::table::{Form, Param, Place, Symbols, abi_of, member_of, symbols_of};
 use super::value::{dynamic, interval, number};
+
+const TCP: u16 = 6;
 
 /// What a register holds that points to memory whose address the capture does not have.
 const PRESENT: u64 = 1;
@@ -406,7 +409,7 @@ impl Draft {
             (source, target)
         };
         if !own.is_unspecified() {
-            self.ends_fact(&own, &other);
+            self.ends_fact(&own, &other, 0);
         }
     }
 
@@ -422,7 +425,8 @@ impl Draft {
         } else {
             (source, target)
         };
-        self.ends_fact(&own, &other);
+        // as in Falco's library: what accept(2) returns on an IP socket is a connection of TCP
+        self.ends_fact(&own, &other, if accepts { TCP } else { 0 });
         let address = self
             .call
             .param("addr")
@@ -432,8 +436,9 @@ impl Draft {
         }
     }
 
-    fn ends_fact(&mut self, own: &Address, other: &Address) {
+    fn ends_fact(&mut self, own: &Address, other: &Address, protocol: u16) {
         if let Some(tuple) = socket::tuple(own, other) {
+            let tuple = Tuple { protocol, ..tuple };
             self.fact(Fact::Tuple, tuple.as_bytes());
         }
     }

@@ -17,11 +17,13 @@
 //! | `containers` | what runtimes answered |
 //! | `capture` | reads all of it, in order |
 //! | `write` | writes one |
+//! | `args` | parameters as Falco's library prints them |
 //!
 //! A capture has an event for the entry and one for the return of a call; lanner has one for both, at the time of the return.
 //! Which parameter belongs where is in the tables alone: no code knows a call, except those that make processes or give
 //! them programs.
 
+mod args;
 mod blocks;
 mod bytes;
 mod capture;
@@ -39,6 +41,7 @@ mod table;
 mod value;
 mod write;
 
+pub use args::args;
 pub use blocks::is_capture;
 pub use capture::ScapReplay;
 pub use error::{Fault, ScapError};

@@ -68,6 +68,9 @@ pub(crate) fn note(replay: &mut ScapReplay, pid: u32, call: &Syscall, header: &H
     if let Some(gid) = new(&SETS_GID) {
         process.ids.egid = gid;
     }
+    if matches!(call.name, "unshare" | "setns") {
+        process.other_children = true;
+    }
     if call.name == "setsid" {
         process.ids.sid = pid;
         process.ids.pgid = pid;
@@ -268,7 +271,11 @@ pub(crate) fn birth(
             let same_namespace = vtid.is_none_or(|vtid| vtid == tid);
             if let Some(child) = id(child).filter(|_| same_namespace && flags & CLONE_NEWPID == 0) {
                 let by = replay.who(raw);
-                fork(replay, by, child, None, flags, 0, merged);
+                // the child has the same id in both, if there is one namespace alone
+                let maker = replay.processes.get(by.tgid);
+                let one_namespace = !maker.is_some_and(|maker| maker.other_children);
+                let vpid = vtid.filter(|_| one_namespace).map_or(0, |_| child);
+                fork(replay, by, child, None, flags, vpid, merged);
             }
         }
         _ => meet(replay, tid, merged),
@@ -394,6 +401,21 @@ fn fork(
     };
     replay.builder.begin(&header);
     finish(&mut replay.builder, &mut replay.ready);
+    // the maker may have changed its name by a call whose parameters the capture does not have
+    if let Some(name) = merged.get("comm").map(text).filter(|name| !name.is_empty()) {
+        let child = Who {
+            tgid: pid,
+            tid,
+            flags: Flags::UNSELECTED,
+            ..by
+        };
+        let mut writer = StateWriter {
+            builder: &mut replay.builder,
+            out: &mut replay.ready,
+            time_ns: by.time_ns,
+        };
+        writer.named(child, name);
+    }
 }
 
 /// A thread ended.

@@ -13,6 +13,8 @@ pub(crate) const UNKNOWN: u32 = u32::MAX;
 pub(crate) struct Process {
     pub(crate) ids: Ids,
     pub(crate) cgroup: u64,
+    /// Its children may be in another pid namespace.
+    pub(crate) other_children: bool,
     threads: u32,
 }
 
@@ -29,6 +31,7 @@ impl Process {
                 ..Ids::default()
             },
             cgroup: 0,
+            other_children: false,
             threads: 0,
         }
     }
@@ -40,6 +43,7 @@ impl Process {
         Self {
             ids,
             cgroup,
+            other_children: false,
             threads: 0,
         }
     }
@@ -47,6 +51,7 @@ impl Process {
     /// A copy without threads.
     pub(crate) fn as_new(&self) -> Self {
         Self {
+            other_children: false,
             threads: 0,
             ..self.clone()
         }

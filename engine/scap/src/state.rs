@@ -33,6 +33,18 @@ pub(crate) struct Lists {
     pub(crate) descriptors: HashMap<i64, Vec<DescriptorEntry>>,
 }
 
+impl Lists {
+    /// The ports on which processes of the list wait for connections.
+    fn served_ports(&self) -> HashSet<u16> {
+        let all = self.descriptors.values().flatten();
+        all.filter_map(|entry| match &entry.what {
+            Opened::Bound(_, own) => Some(own.port()),
+            _ => None,
+        })
+        .collect()
+    }
+}
+
 /// What a program is started with: its facts.
 #[derive(Debug, Default)]
 pub(crate) struct Facts<'a> {
@@ -131,6 +143,7 @@ impl StateWriter<'_> {
         };
         // a parent is a thread; if the list does not have it, it is taken to be its process's first one
         let parent = |of: &ThreadEntry| pid_of.get(&of.ptid).copied().unwrap_or(of.ptid);
+        let served = lists.served_ports();
         let mut done = HashSet::new();
         for thread in &lists.threads {
             let mut line = Vec::new();
@@ -149,7 +162,7 @@ impl StateWriter<'_> {
                     entry,
                     parent(entry),
                     others,
-                    descriptors,
+                    (descriptors, &served),
                     processes,
                     recorded,
                 );
@@ -162,7 +175,7 @@ impl StateWriter<'_> {
         entry: &ThreadEntry,
         parent: i64,
         threads: &[&ThreadEntry],
-        descriptors: impl Iterator<Item = &'a DescriptorEntry>,
+        (descriptors, served): (impl Iterator<Item = &'a DescriptorEntry>, &HashSet<u16>),
         processes: &mut Processes,
         recorded: &Recorded,
     ) {
@@ -233,11 +246,11 @@ impl StateWriter<'_> {
             self.fork(who, tid, pid, CLONE_THREAD | CLONE_FILES | CLONE_FS, 0);
             if thread.comm != entry.comm {
                 let own = Who { tid, ..who };
-                self.call(own, "prctl", &[PR_SET_NAME, 1], 0, &[(1, &thread.comm)]);
+                self.named(own, &thread.comm);
             }
         }
         for descriptor in descriptors {
-            self.descriptor(who, descriptor);
+            self.descriptor(who, descriptor, served);
         }
     }
 
@@ -249,6 +262,11 @@ impl StateWriter<'_> {
         };
         self.builder.begin(&header);
         finish(self.builder, self.out);
+    }
+
+    /// A thread has this name.
+    pub(crate) fn named(&mut self, who: Who, name: &[u8]) {
+        self.call(who, "prctl", &[PR_SET_NAME, 1], 0, &[(1, name)]);
     }
 
     /// A process has this program.
@@ -312,7 +330,7 @@ impl StateWriter<'_> {
         finish(self.builder, self.out);
     }
 
-    fn descriptor(&mut self, who: Who, entry: &DescriptorEntry) {
+    fn descriptor(&mut self, who: Who, entry: &DescriptorEntry, served: &HashSet<u16>) {
         let Ok(fd) = i32::try_from(entry.fd) else {
             return;
         };
@@ -343,7 +361,13 @@ impl StateWriter<'_> {
                 let ends = (Address::Inet(*own), Address::Inet(*other));
                 if let Some(tuple) = socket::tuple(&ends.0, &ends.1) {
                     let fact = (Fact::Tuple as u8, tuple.as_bytes());
-                    self.call(who, "connect", &[number], 0, &[fact]);
+                    // the list does not say who connected; as in Falco's library, a port that a process of the list serves
+                    // is the server's, and sockets of IPv6 are clients
+                    if own.is_ipv4() && served.contains(&own.port()) {
+                        self.call(who, "accept4", &[number], ret, &[fact]);
+                    } else {
+                        self.call(who, "connect", &[number], 0, &[fact]);
+                    }
                 }
             }
             Opened::Bound(protocol, own) => {

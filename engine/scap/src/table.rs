@@ -56,11 +56,49 @@ pub(crate) enum What {
 pub(crate) struct Param {
     pub(crate) name: &'static str,
     pub(crate) form: Form,
+    /// How Falco's library prints a number.
+    pub(crate) show: Show,
     /// Bytes of a number; 0: it is none.
     pub(crate) width: usize,
     pub(crate) place: Place,
     /// Its symbols, if it has some and its place has some.
     pub(crate) symbols: Option<Symbols>,
+}
+
+impl Param {
+    /// The name of the parameter of this call that it is.
+    pub(crate) fn call_name(&self, call: &'static Syscall) -> Option<&'static str> {
+        match self.place {
+            Place::Param(at) => Some(call.params.get(usize::from(at))?.name),
+            Place::Nowhere
+            | Place::Result
+            | Place::Full
+            | Place::Member { .. }
+            | Place::Message(..)
+            | Place::Tuple
+            | Place::Path => None,
+        }
+    }
+}
+
+/// How Falco's library prints a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Show {
+    Decimal,
+    Hex,
+    Octal,
+    /// One of several values with names; of others, the number is their sum.
+    One,
+    /// With the name of the error, if it is negative.
+    Errno,
+    /// With what the descriptor refers to.
+    Descriptor,
+    /// With a name.
+    Process,
+    User,
+    Group,
+    Signal,
+    Mode,
 }
 
 /// The form of a parameter's bytes.
@@ -399,7 +437,7 @@ impl Table {
             Some((form, place)) => (form, Some(place)),
             None => (rest, None),
         };
-        let (form, width) = form_of(form)?;
+        let (show, (form, width)) = (show_of(form), form_of(form)?);
         let place = match what {
             What::Call(call) => resolve(call, name, place)?,
             _ => Place::Nowhere,
@@ -419,6 +457,7 @@ impl Table {
         Some(Param {
             name,
             form,
+            show,
             width,
             place,
             symbols,
@@ -443,6 +482,23 @@ const DYNAMIC: &[(&str, &[(Form, usize)])] = &[
     ("keyctl", &[(Form::Signed, 8), (Form::Text, 0)]),
 ];
 
+/// How a number with this word is printed.
+fn show_of(word: &str) -> Show {
+    match word {
+        "err" => Show::Errno,
+        "fd" => Show::Descriptor,
+        "pid" => Show::Process,
+        "uid" => Show::User,
+        "gid" => Show::Group,
+        "sig" => Show::Signal,
+        "mode" => Show::Mode,
+        "o32" => Show::Octal,
+        "x8" | "x32" | "x64" | "xi32" | "dyn(ptrace)" => Show::Hex,
+        word if word.starts_with("enum") => Show::One,
+        _ => Show::Decimal,
+    }
+}
+
 /// The form with this word, and the bytes of a number; 0: it is none.
 fn form_of(word: &'static str) -> Option<(Form, usize)> {
     if let Some((sort, set)) = word.strip_suffix(')').and_then(|word| word.split_once('(')) {
@@ -459,13 +515,13 @@ fn form_of(word: &'static str) -> Option<(Form, usize)> {
         };
     }
     Some(match word {
-        "u8" | "sig" => (Form::Unsigned, 1),
+        "u8" | "x8" | "sig" => (Form::Unsigned, 1),
         "u16" | "code" | "port" => (Form::Unsigned, 2),
-        "u32" | "uid" | "gid" | "mode" | "sigset" => (Form::Unsigned, 4),
-        "u64" | "abstime" => (Form::Unsigned, 8),
+        "u32" | "x32" | "o32" | "uid" | "gid" | "mode" | "sigset" => (Form::Unsigned, 4),
+        "u64" | "x64" | "abstime" => (Form::Unsigned, 8),
         "i8" => (Form::Signed, 1),
         "i16" => (Form::Signed, 2),
-        "i32" => (Form::Signed, 4),
+        "i32" | "xi32" => (Form::Signed, 4),
         "i64" | "err" | "fd" | "pid" => (Form::Signed, 8),
         "reltime" => (Form::Interval, 8),
         "str" | "path" => (Form::Text, 0),

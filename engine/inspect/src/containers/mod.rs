@@ -109,6 +109,11 @@ impl Containers {
         self.prune_at = (self.groups.len() * 2).max(MANY);
     }
 
+    /// The known containers, in any order.
+    pub fn known(&self) -> impl Iterator<Item = &Arc<Container>> {
+        self.containers.values()
+    }
+
     /// The numbers of known cgroups and containers.
     pub fn len(&self) -> (usize, usize) {
         (self.groups.len(), self.containers.len())

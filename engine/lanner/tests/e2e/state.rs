@@ -147,7 +147,8 @@ fn paths_begin_where_the_kernel_says() {
 fn links_in_the_directories_of_a_path_can_be_seen_through() {
     expect(
         (
-            "evt.type in (rename, renameat, renameat2, chmod, fchmodat) and fs.realpath.differs = true",
+            "evt.type in (rename, renameat, renameat2, chmod, fchmodat, access, faccessat, faccessat2, linkat, openat)
+    and fs.realpath.differs = true and (fs.path.name contains /empty/ or fs.path.target contains /empty/)",
             &[
                 "fs.path.name",
                 "fs.realpath.name",
@@ -155,13 +156,26 @@ fn links_in_the_directories_of_a_path_can_be_seen_through() {
                 "fs.realpath.target",
             ],
         ),
+        // linkat(2), faccessat2(2): behind a link that is the last component, if a flag says so, or unless it does
         // the kernel notes when a link was followed, and does not answer from its cache while it would have to (relatime)
         "def followed(link):\n    for _ in range(100000):\n        os.stat(link)\n        found = os.lstat(link)\n\
          \u{20}       if found.st_atime_ns > found.st_mtime_ns:\n            return\n\
          os.mkdir(AT + '/real')\nos.symlink('real', AT + '/link')\nopen(AT + '/real/a', 'w').close()\nfollowed(AT + '/link')\n\
          os.rename(AT + '/real/a', AT + '/real/b')\nos.rename(AT + '/real/b', AT + '/link/c')\n\
-         os.symlink('c', AT + '/real/last')\nfollowed(AT + '/real/last')\nos.chmod(AT + '/real/last', 0o600)\n",
-        &[&["AT/link/c", "AT/real/c"], &["AT/real/last", "AT/real/c"]],
+         os.symlink('c', AT + '/real/last')\nfollowed(AT + '/real/last')\nos.chmod(AT + '/real/last', 0o600)\n\
+         os.access(AT + '/real/last', os.F_OK)\n\
+         number = {'x86_64': 439, 'aarch64': 439}[platform.machine()]\n\
+         libc.syscall(number, -100, (AT + '/real/last').encode(), 0, 0x100)\n\
+         os.link(AT + '/real/last', AT + '/real/d', follow_symlinks=True)\n\
+         os.link(AT + '/real/last', AT + '/real/e', follow_symlinks=False)\n\
+         os.close(os.open(AT + '/link/last', os.O_RDONLY))\n",
+        &[
+            &["AT/link/c", "AT/real/c"],
+            &["AT/real/last", "AT/real/c"],
+            &["AT/real/last", "AT/real/c"],
+            &["AT/real/last", "AT/real/c"],
+            &["AT/link/last", "AT/real/c"],
+        ],
     );
 }
 

@@ -349,3 +349,98 @@ fn a_replay_hands_out_what_a_driver_with_that_selection_would() {
     // that of the list, and the one that is not selected
     assert_eq!(execs, 2);
 }
+
+#[test]
+fn a_container_is_known_whatever_else_is_said_about_it() {
+    let id = "c010f5a08549441fb384b5e9ede5a4e4122381543d5213298164215f9a25736a";
+    // an empty map is `null`
+    let json = format!(
+        r#"{{"container":{{"id":"{}","name":"web","image":"shop:2","labels":null,"Mounts":null,"privileged":0}}}}"#,
+        &id[..12]
+    );
+    let mut newer = Maker::new();
+    newer.shell();
+    newer.event(0, 272, &[text(&json)]);
+    let mut older = Maker::new();
+    older.shell();
+    older.event(
+        0,
+        228,
+        &[text(&id[..12]), int(0), text("web"), text("shop:2")],
+    );
+    for maker in [newer, older] {
+        let mut replay = maker.open().unwrap();
+        let container = std::sync::Arc::new(inspect::Container::new(
+            id,
+            inspect::Runtime::Docker,
+            None,
+            1,
+        ));
+        replay.containers().ask(&container, None);
+        each(&mut replay, |_| {}).unwrap();
+        let said = container.metadata().unwrap();
+        assert_eq!(
+            (said.name.as_str(), said.image.name.as_str()),
+            ("web", "shop:2")
+        );
+    }
+}
+
+#[test]
+fn a_connection_to_a_served_port_is_the_servers() {
+    let mut maker = Maker::new();
+    maker.block(0x215, &process(9));
+    let ends = |fd: u64, own: u16, other: u16| {
+        let socket = Body::default().u64(fd).u64(0).u8(3);
+        let socket = socket.bytes(&[192, 0, 2, 1]).bytes(&[192, 0, 2, 9]);
+        socket.u16(own).u16(other).u8(2).0
+    };
+    let listens = Body::default().u64(3).u64(0).u8(5);
+    let listens = listens.bytes(&[0, 0, 0, 0]).u16(22).u8(2).0;
+    let body = [listens, ends(4, 22, 40000), ends(5, 40001, 22)].concat();
+    maker.block(0x203, &[long(7), body].concat());
+    maker.event(7, 5, &[long(0), long(99)]);
+    let mut replay = maker.open().unwrap();
+    let mut state = super::maker::inspector(&replay);
+    let mut key = None;
+    each(&mut replay, |event| key = state.update(event).process).unwrap();
+    let name = |fd| {
+        let descriptor = state.descriptor_of(key.unwrap(), 7, fd).unwrap();
+        String::from_utf8(descriptor.name.clone()).unwrap()
+    };
+    assert_eq!(name(4), "192.0.2.9:40000->192.0.2.1:22");
+    assert_eq!(name(5), "192.0.2.1:40001->192.0.2.9:22");
+}
+
+#[test]
+fn a_child_has_the_name_and_the_id_that_its_birth_says() {
+    let mut maker = Maker::new();
+    maker.shell();
+    let at = |name: &str| {
+        let kind = crate::table::Table::get().event(223).unwrap();
+        kind.params.iter().position(|param| param.name == name)
+    };
+    let mut params = vec![Vec::new(); 20];
+    let mut set = |name: &str, value: Vec<u8>| params[at(name).unwrap()] = value;
+    set("res", long(8));
+    set("exe", text("sh"));
+    set("tid", long(7));
+    set("pid", long(7));
+    set("ptid", long(1));
+    set("comm", text("renamed"));
+    set("flags", int(0));
+    set("vtid", long(7));
+    set("vpid", long(7));
+    maker.event(7, 223, &params);
+    // from now on, children may have another id in a namespace of their own
+    let unshare = crate::table::Table::get();
+    let unshare = unshare.newest(driver_api::table::by_name("unshare").unwrap());
+    maker.event(7, unshare.unwrap().number, &[long(0), int(0)]);
+    params[0] = long(9);
+    maker.event(7, 223, &params);
+    maker.event(8, 5, &[long(0), long(3)]);
+    let state = maker.state();
+    let child = state.process_by_pid(8).unwrap();
+    assert_eq!((&*child.name, child.vpid), (&b"renamed"[..], Some(8)));
+    assert_eq!(state.process_by_pid(9).unwrap().vpid, None);
+}

@@ -209,3 +209,112 @@ fn a_file_that_cannot_be_written_says_so() {
     );
     assert!(writer.finish().is_err());
 }
+
+/// A runtime that answers at once.
+#[derive(Debug)]
+struct Answers;
+
+impl inspect::ContainerSource for Answers {
+    fn ask(&self, container: &std::sync::Arc<inspect::Container>, _: Option<u32>) {
+        container.answer(Some(inspect::Metadata {
+            name: "web".to_owned(),
+            ..inspect::Metadata::default()
+        }));
+    }
+}
+
+#[test]
+fn what_runtimes_say_about_containers_is_in_the_file() {
+    let id = "c010f5a08549441fb384b5e9ede5a4e4122381543d5213298164215f9a25736a";
+    let recorded = inspect::Recorded::default();
+    let group = recorded.cgroup_id(format!("0::/system.slice/docker-{id}.scope\n").as_bytes());
+    let inspector = Inspector::new(&Options {
+        clock: Clock::fixed(0),
+        recorded: Some(recorded.into()),
+        containers: Some(std::sync::Arc::new(Answers)),
+        ..isolated_options()
+    });
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let to = file.reopen().unwrap();
+    let mut writer = ScapWriter::new(to, inspector, Machine::default());
+    let ids = Ids::default();
+    // one that is there before the first event, and the event
+    for (pid, flags) in [(7, Flags::UNSELECTED), (8, 0)] {
+        let mut exec = Ev::exec(pid, "/bin/web", &["web"], ids);
+        (exec.header.flags, exec.header.cgroup) = (flags, group);
+        writer.event(&Event::parse(&exec.bytes()).unwrap()).unwrap();
+    }
+    writer.finish().unwrap();
+
+    let mut replay = ScapReplay::open(file.path(), SyscallSet::all()).unwrap();
+    let mut state = Inspector::new(&Options {
+        clock: Clock::fixed(0),
+        recorded: Some(replay.recorded()),
+        containers: Some(replay.containers()),
+        ..isolated_options()
+    });
+    let mut names = Vec::new();
+    while replay
+        .poll(std::time::Duration::ZERO, &mut |event| {
+            let seen = state.update(&event);
+            if !event.has(Flags::UNSELECTED) {
+                let process = state.process(seen.process.unwrap()).unwrap();
+                let container = process.cgroups.container.as_ref().unwrap();
+                names.push(container.metadata().unwrap().name.clone());
+            }
+            Flow::Continue
+        })
+        .unwrap()
+        != Polled::Ended(None)
+    {}
+    assert_eq!(names, ["web"]);
+}
+
+#[test]
+fn parameters_are_printed_as_falcos_library_does() {
+    let printed = |events: &[Ev], at: usize| {
+        let mut state = Inspector::new(&isolated_options());
+        state.update(&Event::parse(&process(7)).unwrap());
+        let mut lines = Vec::new();
+        for event in events {
+            let bytes = event.bytes();
+            let event = Event::parse(&bytes).unwrap();
+            let seen = state.update(&event);
+            let mut out = String::new();
+            let known = crate::args(&mut out, &event, &seen, &state, &|_| {
+                Some("/home/hosts".to_owned())
+            });
+            assert_eq!(known, !out.is_empty());
+            lines.push(out);
+        }
+        lines.swap_remove(at)
+    };
+    let open = Ev::call(7, "openat", &[-100, 1, 0o2_000_000], 3).said(1, b"hosts");
+    assert_eq!(
+        printed(std::slice::from_ref(&open), 0),
+        "fd=3(<f>/home/hosts) dirfd=-100(AT_FDCWD) name=hosts(/home/hosts) flags=4097(O_RDONLY|O_CLOEXEC) mode=0 dev=<NA> ino=<NA>"
+    );
+    let read = Ev::call(7, "read", &[3, 1, 100], 6).said(1, b"hi\0\xffyou");
+    assert_eq!(
+        printed(&[open.clone(), read], 1),
+        "res=6 data=hi..you fd=3(<f>/home/hosts) size=100"
+    );
+    let failed = Ev::call(7, "close", &[9], -9);
+    assert_eq!(printed(&[failed], 0), "res=-9(EBADF) fd=9");
+    let mapped = Ev::call(7, "mmap", &[0x7f00, 4096, 3, 0x22, -1, 0], 0x7000);
+    assert_eq!(
+        printed(&[mapped], 0),
+        "res=28672 vm_size=<NA> vm_rss=<NA> vm_swap=<NA> addr=7F00 length=4096 prot=3(PROT_READ|PROT_WRITE) \
+         flags=10(MAP_PRIVATE|MAP_ANONYMOUS) fd=-1(EPERM) offset=0"
+    );
+    let made = Ev::call(7, "fchmodat", &[-100, 1, 0o644], 0).said(1, b"f");
+    assert_eq!(
+        printed(&[made], 0),
+        "res=0 dirfd=-100(AT_FDCWD) filename=f(/home/hosts) mode=644(S_IROTH|S_IRGRP|S_IWUSR|S_IRUSR)"
+    );
+    let killed = Ev::call(7, "kill", &[7, 9], 0);
+    assert_eq!(printed(&[killed], 0), "res=0 pid=7(program) sig=9(SIGKILL)");
+    // what Falco has no type for
+    let other = Ev::call(7, "sched_yield", &[], 0);
+    assert_eq!(printed(&[other], 0), "");
+}

@@ -22,7 +22,7 @@ pub(super) fn nothing(param: &Param) -> Vec<u8> {
 }
 
 /// A call whose parameters are written.
-pub(super) struct Caller<'a> {
+pub(crate) struct Caller<'a> {
     event: &'a Event<'a>,
     call: &'static Syscall,
     seen: &'a Seen,
@@ -85,7 +85,7 @@ fn plain(value: &Value<'_>) -> Option<u64> {
 }
 
 impl<'a> Caller<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         event: &'a Event<'a>,
         call: &'static Syscall,
         seen: &'a Seen,
@@ -109,7 +109,7 @@ impl<'a> Caller<'a> {
     }
 
     /// The bytes of a parameter. None: lanner does not have it.
-    pub(super) fn param(&self, kind: &EventType, param: &Param) -> Option<Vec<u8>> {
+    pub(crate) fn param(&self, kind: &EventType, param: &Param) -> Option<Vec<u8>> {
         match param.place {
             Place::Nowhere => None,
             Place::Result => {

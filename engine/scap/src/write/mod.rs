@@ -7,15 +7,18 @@
 //! | `lists` | processes, descriptors, users, the host and its interfaces |
 //! | `call` | the parameters of a call: the tables read backwards |
 //! | `process` | parameters that are facts about a process |
+//! | `containers` | what runtimes say about containers |
 //!
 //! A call becomes two events, one for its entry and one for its return, because older readers take a call's descriptor and
 //! path from its entry. Both have the time of the return: lanner does not know when the call was entered.
 
 mod blocks;
 mod call;
+mod containers;
 mod lists;
 mod process;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Write as _};
 
@@ -25,13 +28,16 @@ use inspect::{Inspector, Seen};
 
 use super::table::{EventType, Table, What};
 use blocks::{Block, Head};
-use call::Caller;
-use process::About;
+pub(crate) use call::Caller;
+pub(crate) use process::About;
 
 pub use lists::Machine;
 
 /// Bytes that are buffered before they are written.
 const BUFFER: usize = 1 << 20;
+
+/// After how many events it looks whether runtimes have said something.
+const NAMES_EVERY: u64 = 64;
 
 /// The id of a notification that says how many events are missing, and why.
 pub(crate) const LOST: &str = "lanner.lost";
@@ -49,6 +55,10 @@ pub struct ScapWriter {
     events: u64,
     written: u64,
     params: Vec<Vec<u8>>,
+    /// Containers whose names are in the file.
+    named: HashSet<Box<str>>,
+    /// The time of the last event.
+    last_ns: u64,
 }
 
 impl ScapWriter {
@@ -65,6 +75,8 @@ impl ScapWriter {
             events: 0,
             written: 0,
             params: Vec::new(),
+            named: HashSet::new(),
+            last_ns: 0,
         }
     }
 
@@ -79,6 +91,7 @@ impl ScapWriter {
             self.inspector.update(event);
             return Ok(());
         }
+        self.last_ns = self.inspector.clock().epoch_ns(event.header().time_ns);
         self.begin();
         let seen = self.inspector.update(event);
         self.events += u64::from(!unselected);
@@ -89,10 +102,43 @@ impl ScapWriter {
             Kind::Signal => self.signal(event, &seen),
             Kind::Lost => self.lost(event, &seen),
         }
+        // a runtime answers a little later
+        if self.events.is_multiple_of(NAMES_EVERY) {
+            self.name_containers();
+        }
         if self.buffer.len() >= BUFFER {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// Writes what runtimes have said about containers since the last time.
+    fn name_containers(&mut self) {
+        if !self.begun || self.inspector.container_count() == self.named.len() {
+            return;
+        }
+        let newest = Table::get()
+            .all(|what| matches!(what, What::Container))
+            .find(|kind| kind.large && kind.params.len() == 1);
+        let Some(kind) = newest else { return };
+        let head = Head {
+            time_ns: self.last_ns,
+            tid: 0,
+            cpu: 0,
+            state_only: false,
+        };
+        for container in self.inspector.containers() {
+            if self.named.contains(&container.id) {
+                continue;
+            }
+            let Some(json) = containers::json(container) else {
+                continue;
+            };
+            self.named.insert(container.id.clone());
+            self.params.clear();
+            self.params.push(process::text(json.as_bytes()));
+            Block::event(&mut self.buffer, head, kind, &self.params);
+        }
     }
 
     /// The number of events so far.
@@ -113,6 +159,7 @@ impl ScapWriter {
     ///
     /// The file cannot be written.
     pub fn flush(&mut self) -> io::Result<()> {
+        self.name_containers();
         self.file.write_all(&self.buffer)?;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
@@ -133,6 +180,7 @@ impl ScapWriter {
     fn begin(&mut self) {
         if !std::mem::replace(&mut self.begun, true) {
             lists::write(&mut self.buffer, &self.inspector, &self.machine);
+            self.name_containers();
         }
     }
 

@@ -50,7 +50,7 @@ pub(super) fn program_flags(process: &Process, inspector: &Inspector) -> u64 {
 
 /// A process, as an event shows it.
 #[derive(Debug)]
-pub(super) struct About<'a> {
+pub(crate) struct About<'a> {
     process: &'a Process,
     tid: u32,
     inspector: &'a Inspector,
@@ -61,7 +61,7 @@ pub(super) struct About<'a> {
 }
 
 impl<'a> About<'a> {
-    pub(super) fn of(
+    pub(crate) fn of(
         process: &'a Process,
         tid: u32,
         inspector: &'a Inspector,
@@ -108,7 +108,7 @@ impl<'a> About<'a> {
     }
 
     /// The parameter with this name. None: it is no fact about a process, or lanner does not have it.
-    pub(super) fn param(&self, name: &str) -> Option<Vec<u8>> {
+    pub(crate) fn param(&self, name: &str) -> Option<Vec<u8>> {
         let process = self.process;
         let long = |value: u32| i64::from(value).to_le_bytes().to_vec();
         let int = |value: u32| value.to_le_bytes().to_vec();

@@ -5,17 +5,19 @@
 //! | `plan` | which rules ask for a file, and with which limits |
 //! | `folder` | the folder of the files: creates them, and removes old ones |
 //! | `writer` | the thread that writes |
+//! | `known` | what the session knows about containers |
 //!
-//! The event path copies each event into a ring and does nothing else. When a rule asks for a file, a copy of the ring goes to the
-//! writer, with the state at its beginning; later events follow it in chunks, until the time or another limit is over. The
-//! event path never waits for the writer: events for which it has no room are counted, and the file says so.
+//! The event path copies each event into a ring and does nothing else. When a rule asks for a file, the writer gets the full chunks of
+//! the ring, which it shares with the ring, and a copy of the last one. Later events follow in chunks of their own, until the time or
+//! another limit is over. The event path never waits for the writer: it counts events for which the writer has no room, and the
+//! file says how many these are.
 
 mod folder;
+mod known;
 mod plan;
 mod writer;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -26,8 +28,9 @@ use inspect::Inspector;
 use recording::Ring;
 
 pub(crate) use folder::Folder;
+use known::Known;
 pub(crate) use plan::{Limits, Plan};
-use writer::{Job, Writer};
+use writer::{Job, Size, Writer};
 
 /// Bytes of later events that go to the writer at once.
 const CHUNK: usize = 256 << 10;
@@ -42,14 +45,14 @@ struct Active {
     name: String,
     /// The time of the events at which it ends.
     until_ns: u64,
+    /// The time of its last event.
+    last_ns: u64,
     /// When it ends if no events come.
     until: Instant,
     /// How many more events it takes. None: any number.
     events: Option<u64>,
-    /// How large it may become. None: any size.
-    bytes: Option<u64>,
-    /// How large it is, as the writer says.
-    written: Arc<AtomicU64>,
+    /// How large it may become, and whether it is.
+    size: Arc<Size>,
     chunk: Vec<u8>,
     /// Events in the chunk.
     count: u64,
@@ -62,6 +65,9 @@ struct Active {
 pub(crate) struct FlightRecorder {
     ring: Ring,
     folder: Arc<Folder>,
+    known: Arc<Known>,
+    /// How many containers the session knew when `known` learned from it.
+    containers: usize,
     active: Option<Active>,
     spare: Vec<Vec<u8>>,
     jobs: Option<SyncSender<Job>>,
@@ -72,8 +78,8 @@ pub(crate) struct FlightRecorder {
     /// The log has said that the state of this host is too large.
     told: bool,
     complained: Option<Instant>,
-    /// The writer had no room for the end of a file. The beginning of the next one ends it, too.
-    owes_end: bool,
+    /// The end of a file, for which the writer has had no room yet.
+    owed: Option<Job>,
     builder: EventBuilder,
 }
 
@@ -88,6 +94,22 @@ impl FlightRecorder {
         inspector: &Inspector,
         live: bool,
     ) -> std::io::Result<Option<Self>> {
+        let Some((mut recorder, writer)) = Self::with_writer(plan, inspector, live)? else {
+            return Ok(None);
+        };
+        let thread = std::thread::Builder::new()
+            .name("lanner-capture".to_owned())
+            .spawn(move || writer.run())?;
+        recorder.thread = Some(thread);
+        Ok(Some(recorder))
+    }
+
+    /// A recorder, and what its thread has to run.
+    fn with_writer(
+        plan: &Plan,
+        inspector: &Inspector,
+        live: bool,
+    ) -> std::io::Result<Option<(Self, Writer)>> {
         if !plan.is_on() {
             return Ok(None);
         }
@@ -104,32 +126,35 @@ impl FlightRecorder {
         };
         let (jobs, queue) = sync_channel(WAITING);
         let (give_back, returned) = channel();
-        let writer = Writer::new(
-            queue,
+        let known = Arc::new(Known::default());
+        let writer = Writer {
+            jobs: queue,
             give_back,
-            Arc::clone(&folder),
-            plan.config().format,
-            inspector.clock(),
+            folder: Arc::clone(&folder),
+            known: Arc::clone(&known),
+            format: plan.config().format,
+            clock: inspector.clock(),
             live,
-        );
-        let thread = std::thread::Builder::new()
-            .name("lanner-capture".to_owned())
-            .spawn(move || writer.run())?;
+            open: None,
+        };
         let memory = usize::try_from(plan.config().memory.0).unwrap_or(usize::MAX);
-        Ok(Some(Self {
+        let recorder = Self {
             ring: Ring::new(memory, ns(plan.window())),
             folder,
+            known,
+            containers: 0,
             active: None,
             spare: Vec::new(),
             jobs: Some(jobs),
             returned,
-            thread: Some(thread),
+            thread: None,
             live,
             told: false,
             complained: None,
-            owes_end: false,
+            owed: None,
             builder: EventBuilder::new(),
-        }))
+        };
+        Ok(Some((recorder, writer)))
     }
 
     /// Takes an event that the inspector has not seen yet.
@@ -141,8 +166,17 @@ impl FlightRecorder {
         }
         self.ring.push(event);
         if self.active.is_some() {
+            if inspector.container_count() != self.containers {
+                self.learn(inspector);
+            }
             self.follow(event);
         }
+    }
+
+    #[cold]
+    fn learn(&mut self, inspector: &Inspector) {
+        self.containers = inspector.container_count();
+        self.known.learn(inspector);
     }
 
     #[cold]
@@ -166,26 +200,21 @@ impl FlightRecorder {
         }
         if active.chunk.is_empty() && active.lost > 0 {
             // the events that the file lacks are missing here
-            self.builder.begin(&Header {
-                kind: Kind::Lost as u8,
-                time_ns: event.header().time_ns,
-                args: [active.lost, Loss::BufferFull as u64, 0, 0, 0, 0],
-                ..Header::default()
-            });
+            let header = loss(active.lost, event.header().time_ns);
+            self.builder.begin(&header);
             if let Ok(lost) = self.builder.finish() {
                 lost.append_to(&mut active.chunk);
                 active.count += std::mem::take(&mut active.lost);
             }
         }
+        active.last_ns = event.header().time_ns;
         event.append_to(&mut active.chunk);
         active.count += 1;
         let counts = !event.has(Flags::UNSELECTED);
         if let (Some(left), true) = (&mut active.events, counts) {
             *left = left.saturating_sub(1);
         }
-        let size = active.written.load(Ordering::Relaxed);
-        let full = active.bytes.is_some_and(|most| size >= most);
-        if full || active.events == Some(0) {
+        if active.size.is_full() || active.events == Some(0) {
             self.end();
         } else if active.chunk.len() >= CHUNK {
             self.hand_over();
@@ -224,6 +253,7 @@ impl FlightRecorder {
         &mut self,
         limits: &Limits,
         event: &Event<'_>,
+        inspector: &Inspector,
         time_ns: u64,
         number: u64,
     ) -> Option<String> {
@@ -238,11 +268,13 @@ impl FlightRecorder {
                 .events
                 .zip(limits.events)
                 .map(|(left, more)| left.max(more));
-            active.bytes = active
-                .bytes
-                .zip(limits.bytes)
-                .map(|(one, other)| one.max(other));
+            active.size.raise(limits.bytes);
             return Some(active.name.clone());
+        }
+        self.send_end();
+        if self.owed.is_some() || self.ring.lent() > 0 {
+            self.complain("the disk is too slow for another capture file");
+            return None;
         }
         let (name, file) = match self.folder.create(time_ns, number) {
             Ok(created) => created,
@@ -251,13 +283,14 @@ impl FlightRecorder {
                 return None;
             }
         };
-        self.spare.extend(self.returned.try_iter().take(16));
+        self.learn(inspector);
         let from_ns = at_ns.saturating_sub(ns(limits.before));
-        let written = Arc::new(AtomicU64::new(0));
+        let size = Arc::new(Size::new(limits.bytes));
         let job = Job::Begin {
             file,
-            window: self.ring.window(from_ns, &mut self.spare),
-            written: Arc::clone(&written),
+            window: self.ring.window(from_ns),
+            cgroups: inspector.cgroups(),
+            size: Arc::clone(&size),
         };
         let sent = self
             .jobs
@@ -268,14 +301,13 @@ impl FlightRecorder {
             self.complain("the disk is too slow for another capture file");
             return None;
         }
-        self.owes_end = false;
         self.active = Some(Active {
             name: name.clone(),
             until_ns,
+            last_ns: at_ns,
             until,
             events: limits.events,
-            bytes: limits.bytes,
-            written,
+            size,
             chunk: Vec::with_capacity(CHUNK + MAX),
             count: 0,
             lost: 0,
@@ -316,17 +348,30 @@ impl FlightRecorder {
         if active.lost > 0 {
             tracing::warn!("{} lacks its last {} events", active.name, active.lost);
         }
-        self.owes_end = true;
+        self.owed = Some(Job::End {
+            lost: active.lost,
+            at_ns: active.last_ns,
+        });
         self.send_end();
     }
 
     /// Tells the writer that the file has ended, as soon as it has room for that.
     fn send_end(&mut self) {
-        if self.owes_end
-            && let Some(jobs) = &self.jobs
+        if let Some((end, jobs)) = self.owed.take().zip(self.jobs.as_ref())
+            && let Err(TrySendError::Full(end)) = jobs.try_send(end)
         {
-            self.owes_end = jobs.try_send(Job::End).is_err();
+            self.owed = Some(end);
         }
+    }
+}
+
+/// The header of an event that says that events are missing, because the writer had no room for them.
+fn loss(count: u64, time_ns: u64) -> Header {
+    Header {
+        kind: Kind::Lost as u8,
+        time_ns,
+        args: [count, Loss::BufferFull as u64, 0, 0, 0, 0],
+        ..Header::default()
     }
 }
 
@@ -342,6 +387,10 @@ impl FlightRecorder {
 impl Drop for FlightRecorder {
     fn drop(&mut self) {
         self.end();
+        if let Some((end, jobs)) = self.owed.take().zip(self.jobs.take()) {
+            // the writer makes room
+            drop(jobs.send(end));
+        }
         drop(self.jobs.take());
         if let Some(thread) = self.thread.take() {
             drop(thread.join());

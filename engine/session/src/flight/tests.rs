@@ -5,6 +5,7 @@ use std::path::Path;
 
 use driver_api::driver::{Capture, Polled};
 use driver_api::request::SyscallSet;
+use driver_api::scripted::Scripted;
 use inspect::testing::{Ev, isolated};
 use plugin_host::RuleCapture;
 use recording::Replay;
@@ -71,8 +72,9 @@ impl Stage {
         let bytes = event.bytes();
         let parsed = Event::parse(&bytes).unwrap();
         let limits = *self.plan.of(0).unwrap();
+        let time_ns = parsed.header().time_ns;
         self.recorder
-            .alert(&limits, &parsed, parsed.header().time_ns, self.number)
+            .alert(&limits, &parsed, &self.inspector, time_ns, self.number)
     }
 }
 
@@ -187,4 +189,134 @@ fn the_configuration_can_forbid_what_rules_ask_for() {
     let plan = Plan::new(&capped, 1, &[asked(1)]);
     assert_eq!(plan.of(0).unwrap().bytes, Some(1 << 20));
     assert_eq!(plan.window(), Duration::from_secs(30));
+}
+
+/// Numbers of the selected events of a file, and how many it says are missing.
+fn numbers(file: &Path) -> (Vec<u64>, u64) {
+    let mut replay = Replay::open(file, SyscallSet::all()).unwrap();
+    let (mut numbers, mut lost) = (Vec::new(), 0);
+    while !matches!(
+        replay.poll(Duration::ZERO, &mut |event| {
+            let header = event.header();
+            match event.kind() {
+                Kind::Lost => lost += header.args[0],
+                _ if event.has(Flags::UNSELECTED) => {}
+                _ => numbers.push(header.args[0]),
+            }
+            driver_api::driver::Flow::Continue
+        }),
+        Ok(Polled::Ended(_))
+    ) {}
+    (numbers, lost)
+}
+
+/// Numbered events of this many bytes and more, a microsecond after one another.
+fn numbered(from: u64, to: u64, bytes: usize) -> impl Iterator<Item = Vec<u8>> {
+    let data = vec![b'x'; bytes];
+    (from..to).map(move |number| {
+        let argument = number.cast_signed();
+        let mut event = Ev::call(7, "write", &[argument, 1, 8], 8).said(1, &data);
+        event.header.time_ns = SECOND + number * 1000;
+        event.bytes()
+    })
+}
+
+/// Feeds the recorder as the event path does.
+fn feed(recorder: &mut FlightRecorder, events: impl IntoIterator<Item = Vec<u8>>) {
+    let inspector = isolated();
+    let mut scripted = Scripted::new(events, None);
+    let polled = scripted.poll(Duration::ZERO, &mut |event| {
+        recorder.event(&event, &inspector);
+        driver_api::driver::Flow::Continue
+    });
+    assert!(matches!(polled, Ok(Polled::Events(_))));
+}
+
+#[test]
+fn events_go_on_while_a_full_ring_is_saved_and_none_is_lost_in_silence() {
+    const MEMORY: usize = 64 << 20;
+    const BYTES: usize = 16 << 10;
+    /// More than the ring holds.
+    const BEFORE: u64 = 5000;
+    /// More than waits for the writer.
+    const AFTER: u64 = 3000;
+    let folder = tempfile::tempdir().unwrap();
+    let config = CaptureConfig {
+        memory: Size(MEMORY as u64),
+        ..config(folder.path())
+    };
+    let plan = Plan::new(&config, 1, &[asked(1000)]);
+    let inspector = isolated();
+    // nobody runs the writer: the disk is as slow as can be
+    let (mut recorder, writer) = FlightRecorder::with_writer(&plan, &inspector, false)
+        .unwrap()
+        .unwrap();
+    feed(&mut recorder, numbered(0, BEFORE, BYTES));
+    assert!(recorder.ring.bytes() > MEMORY / 2);
+    assert!(recorder.ring.window(0).copied() <= 256 << 10);
+    let alert = numbered(BEFORE - 1, BEFORE, 1).next().unwrap();
+    let alert = Event::parse(&alert).unwrap();
+    let limits = *plan.of(0).unwrap();
+    let name = recorder.alert(&limits, &alert, &inspector, SECOND, 1);
+    let name = name.unwrap();
+    feed(&mut recorder, numbered(BEFORE, BEFORE + AFTER, BYTES));
+    assert!(recorder.ring.bytes() <= MEMORY);
+    assert!(recorder.ring.lent() > 0 && recorder.ring.lent() <= MEMORY);
+    // another file would need more memory
+    recorder.end();
+    assert_eq!(recorder.alert(&limits, &alert, &inspector, SECOND, 2), None);
+    let thread = std::thread::spawn(move || writer.run());
+    drop(recorder);
+    thread.join().unwrap();
+
+    let (found, lost) = numbers(&folder.path().join(name));
+    let later = found.partition_point(|number| *number < BEFORE);
+    let (before, after) = found.split_at(later);
+    assert!(before.len() > MEMORY / 2 / (2 * BYTES), "{}", before.len());
+    assert!(before.iter().copied().eq(before[0]..BEFORE));
+    assert!(lost > 0 && !after.is_empty());
+    assert_eq!(after.len() as u64 + lost, AFTER);
+}
+
+#[test]
+fn a_file_is_not_larger_than_asked_for_and_has_the_alert() {
+    const MOST: u64 = 200_000;
+    const BYTES: usize = 1000;
+    for format in [RecordingFormat::Lanner, RecordingFormat::Scap] {
+        let folder = tempfile::tempdir().unwrap();
+        let config = CaptureConfig {
+            format,
+            ..config(folder.path())
+        };
+        let capture = RuleCapture {
+            bytes: Some(MOST),
+            ..asked(1000)
+        };
+        let mut stage = Stage::new(&config, capture);
+        let ids = driver_api::event::Ids::default();
+        stage.event(1, Ev::exec(7, "/bin/first", &["first"], ids));
+        let data = vec![b'x'; BYTES];
+        let write = |number| Ev::call(7, "write", &[number, 1, 8], 8).said(1, &data);
+        for number in 0..1000 {
+            stage.event(2, write(number));
+        }
+        let name = stage.alert(2).unwrap();
+        for number in 1000..2000 {
+            stage.event(3, write(number));
+        }
+        drop(stage);
+        let file = folder.path().join(name);
+        let size = file.metadata().unwrap().len();
+        // one event more, in two halves, and the end
+        assert!(size >= MOST / 2 && size < MOST + 4096, "{format:?}: {size}");
+        if format == RecordingFormat::Lanner {
+            let (found, lost) = numbers(&file);
+            assert_eq!(lost, 0);
+            // the alert's event has the number 9
+            let alert = found.windows(3).position(|part| part == [999, 9, 1000]);
+            assert!(alert.is_some(), "{found:?}");
+            let (_, state) = read(&file);
+            assert_eq!(&*state.process_by_pid(7).unwrap().exe, b"/bin/first");
+        }
+    }
 }
