@@ -270,6 +270,29 @@ fn moves(view: &View<'_>) -> Option<bool> {
     }
 }
 
+/// `evt.buflen` of calls that move data, or only of those that read or write, on such descriptors.
+pub(super) fn length_of<'a>(
+    view: &View<'a>,
+    writes: Option<bool>,
+    fits: fn(DescriptorKind) -> bool,
+) -> Value<'a> {
+    let moves = moves(view).filter(|moves| writes.is_none_or(|writes| writes == *moves));
+    let kind = view.descriptor().map(|descriptor| descriptor.kind);
+    if moves.is_some() && kind.is_some_and(fits) {
+        buffer_length(view)
+    } else {
+        Value::None
+    }
+}
+
+pub(super) fn is_file(kind: DescriptorKind) -> bool {
+    kind == DescriptorKind::File
+}
+
+pub(super) fn is_inet(kind: DescriptorKind) -> bool {
+    kind.is_inet()
+}
+
 pub(super) fn is_io<'a>(view: &View<'a>) -> Value<'a> {
     Value::Bool(moves(view).is_some())
 }
