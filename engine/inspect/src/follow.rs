@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use driver_api::event::layout::FLAGS_UNKNOWN;
-use driver_api::event::{Abi, Event, Fact, Flags, Status};
+use driver_api::event::{Abi, Event, Fact, Flags, Header, Status};
 use driver_api::table::Syscall;
 
 use super::descriptor::{Connection, Descriptor, DescriptorKind, FileId, Role, Socket};

@@ -117,6 +117,7 @@ impl Process {
                 gid: header.gid,
                 egid: header.gid,
                 capabilities: None,
+                stale: false,
             };
         }
     }
