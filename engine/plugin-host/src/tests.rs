@@ -569,13 +569,13 @@ fn the_first_party_plugins_are_built_on_the_same_border() {
     assert!(host.needs().is_empty());
     let selective = good.replace("proc.name=cat", "proc.name in (cat, dog)");
     let host = RuleHost::open(&rules, &Selecting, &[file(&selective)], "").unwrap();
-    let test = lanner_plugin::FieldTest {
+    let test = FieldTest {
         field: "proc.name".to_owned(),
-        relation: lanner_plugin::TestRelation::Equal,
+        relation: TestRelation::Equal,
         constants: vec!["cat".to_owned(), "dog".to_owned()],
         negated: false,
     };
-    let need = lanner_plugin::EventNeed {
+    let need = EventNeed {
         event_type: "openat".to_owned(),
         tests: vec![test],
     };

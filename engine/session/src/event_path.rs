@@ -274,7 +274,7 @@ impl Consumer for EventPath {
         };
         let selection = match self.telemetry.pulse.beats() {
             Some(_) => heartbeat::with_call(&next.selection),
-            None => next.selection,
+            None => next.selection.clone(),
         };
         if next.selection != self.now.selection
             && let Err(error) = capture.select(&selection)

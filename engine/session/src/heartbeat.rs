@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use driver_api::event::{Abi, Event, Kind, Loss};
-use driver_api::request::SyscallSet;
+use driver_api::selection::Selection;
 use driver_api::table::{self, Syscall};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -81,13 +81,9 @@ pub(crate) fn call() -> Option<&'static Syscall> {
     table::by_name(CALL)
 }
 
-/// A selection with the heartbeat's call.
-pub(crate) fn with_call(selection: &SyscallSet) -> SyscallSet {
-    let mut all = *selection;
-    if let Some(call) = call() {
-        all.insert(call);
-    }
-    all
+/// A selection with all events of the heartbeat's call.
+pub(crate) fn with_call(selection: &Selection) -> Selection {
+    selection.with_all_of(&call().into_iter().collect())
 }
 
 /// Whether an event is a call of the heartbeat's kind. Other programs make some, too.
@@ -394,7 +390,7 @@ mod tests {
         let call = call().unwrap();
         let number = call.number(Abi::NATIVE).map(i64::from);
         assert_eq!(number, Some(libc::SYS_sched_get_priority_max));
-        assert!(with_call(&SyscallSet::empty()).contains(call));
+        assert!(with_call(&Selection::default()).contains(call));
     }
 
     #[test]
