@@ -7,9 +7,9 @@ ARGS ?=
 # cargo's profile: `release` is quick to build; `dist` is for packages and measurements (Cargo.toml).
 PROFILE ?= release
 PLUGINS = rules-falco $(sort $(notdir $(wildcard plugins/output-*)))
-BUILT = target/$(PROFILE)
+BUILT = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
-.PHONY: run build test lint fuzz bench bench-quick install setup clean docs header conformance-report test-kernels \
+.PHONY: run build test test-packages lint fuzz bench bench-quick install packages pages setup clean docs header conformance-report test-kernels \
 	bypass-page cross-arm64 test-kernels-arm64
 
 # ARGS are arguments of `lanner run`, or a whole command line that begins with one of lanner's verbs.
@@ -95,16 +95,38 @@ test-kernels-arm64:
 	@tools/setup build
 	tools/test-kernels-arm64 $(ARGS)
 
-# For a package: `make install PROFILE=dist DESTDIR=...`; target/dist/*.dwp and *.so.dwp have the debug information.
-install: build
+# Manual pages and completions for shells, in target/pages.
+pages: build
+	$(CARGO) run --quiet --profile $(PROFILE) --no-default-features --features $$(tools/features quiet) -p command-line \
+		--example pages -- target/pages
+
+install: build pages
 	install -D -m 755 $(BUILT)/lanner $(DESTDIR)$(PREFIX)/bin/lanner
 	install -d -m 755 $(DESTDIR)$(PREFIX)/lib/lanner/plugins $(DESTDIR)/etc/lanner
 	$(foreach plugin,$(PLUGINS),install -m 644 $(BUILT)/lib$(subst -,_,$(plugin)).so $(DESTDIR)$(PREFIX)/lib/lanner/plugins/ &&) true
 	install -D -m 644 plugins/api/include/lanner_plugin.h $(DESTDIR)$(PREFIX)/include/lanner_plugin.h
 	install -m 644 rules/lanner_rules.yaml $(DESTDIR)/etc/lanner/lanner_rules.yaml
 	[ -e $(DESTDIR)/etc/lanner/lanner.yaml ] || install -m 644 packaging/lanner.yaml $(DESTDIR)/etc/lanner/lanner.yaml
+	install -d -m 755 $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/doc/lanner
+	for page in target/pages/man/*.1; do \
+		gzip -9n < $$page > $(DESTDIR)$(PREFIX)/share/man/man1/$${page##*/}.gz || exit 1; done
+	install -m 644 LICENSE README.md CHANGELOG.md $(DESTDIR)$(PREFIX)/share/doc/lanner/
+	install -D -m 644 target/pages/bash/lanner $(DESTDIR)$(PREFIX)/share/bash-completion/completions/lanner
+	install -D -m 644 target/pages/zsh/_lanner $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_lanner
+	install -D -m 644 target/pages/fish/lanner.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/lanner.fish
 	install -d -m 755 $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's#/usr/bin/#$(PREFIX)/bin/#' packaging/lanner.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/lanner.service
+
+# A .deb and an .rpm in target/package, and the debug information of their build. ARGS: another version.
+packages: PROFILE = dist
+packages:
+	@tools/setup packages
+	tools/package $(PROFILE) $(ARGS)
+
+# Installs, upgrades, runs and purges the packages in roots of their own. Needs root.
+test-packages:
+	@tools/setup packages
+	tools/test-packages $(ARGS)
 
 clean:
 	$(CARGO) clean

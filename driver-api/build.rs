@@ -318,12 +318,13 @@ fn syscall_statics(out: &mut String, rows: &[Row], names: &Names<'_>) -> Result<
     out.push_str("/// Every system call, in the order of `syscalls.tbl`, and then every operation of io_uring.\npub static SYSCALLS: &[Syscall] = &[\n");
     let param = |param: &Param| -> Result<String, Fault> {
         Ok(format!(
-            "Param {{ name: {:?}, aliases: &{:?}, kind: {}, written: Written::{:?}, only_if: {:?}, backwards: {:?} }}",
+            "Param {{ name: {:?}, aliases: &{:?}, kind: {}, written: Written::{:?}, only_if: {:?}, last_link: LastLink::{:?}, backwards: {:?} }}",
             param.name,
             param.aliases,
             names.kind(&param.kind)?,
             param.written,
             param.only_if,
+            param.last_link,
             param.backwards
         ))
     };
@@ -341,7 +342,7 @@ fn syscall_statics(out: &mut String, rows: &[Row], names: &Names<'_>) -> Result<
             .collect();
         let _ = writeln!(
             out,
-            "Syscall {{ name: {:?}, acts_as: {:?}, numbers: {:?}, category: Category::{:?}, returns: Returns::{:?}, unfailing: {}, event_type: {:?}, facts: &[{}], params: &[{}], sqe: [{}] }},",
+            "Syscall {{ name: {:?}, acts_as: {:?}, numbers: {:?}, category: Category::{:?}, returns: Returns::{:?}, unfailing: {}, event_type: {:?}, paths: {:?}, behind: {}, facts: &[{}], params: &[{}], sqe: [{}] }},",
             row.name,
             row.acts_as,
             row.numbers,
@@ -349,6 +350,8 @@ fn syscall_statics(out: &mut String, rows: &[Row], names: &Names<'_>) -> Result<
             row.returns,
             row.unfailing,
             row.event_type,
+            row.paths,
+            row.behind,
             facts.join(", "),
             params.join(", "),
             row.sqe

@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &ConsumeArgs) -> Result<()> {
     }
     let request = Request {
         target: Target::Host,
-        selection: selection(&arguments.select)?,
+        selection: selection(&arguments.select)?.into(),
         limits: Limits::default(),
         buffer: arguments.buffer,
     };

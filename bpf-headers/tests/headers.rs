@@ -47,6 +47,9 @@ const PLAN: Header<'_> = Header {
     types: &[
         named("Op", "lanner_op", ""),
         named("Plan", "lanner_plan", ""),
+        named("RegisterTest", "lanner_register_test", ""),
+        named("Alternative", "lanner_alternative", ""),
+        named("Condition", "lanner_condition", ""),
         named("VariantKey", "lanner_variant_key", ""),
         named("SqeArg", "lanner_sqe_arg", ""),
         named("SqeArgs", "lanner_sqe_args", ""),

@@ -19,6 +19,9 @@
 /* In a fork's fifth argument: the driver has determined what parent and child share. */
 #define LANNER_FORK_SEEN 9223372036854775808ull
 
+/* In the third argument of lanner_kind.Lost: only calls are missing, and no birth, exec or end. */
+#define LANNER_LOST_CALLS 1
+
 /* In lanner_file.flags: not known. */
 #define LANNER_FLAGS_UNKNOWN 4294967295
 
@@ -58,7 +61,8 @@ enum lanner_kind {
 	LANNER_KIND_EXIT = 4,
 	/* A signal was delivered. args: signal, sender's tgid (0: the kernel or unknown). */
 	LANNER_KIND_SIGNAL = 5,
-	/* Events are missing here. args: how many, the LANNER_LOSS_*. */
+	/* Events are missing here. args: how many, the LANNER_LOSS_*, and LANNER_LOST_CALLS if only calls are missing (0: births,
+	 * execs and ends may be, too). */
 	LANNER_KIND_LOST = 6,
 };
 

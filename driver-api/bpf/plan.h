@@ -23,6 +23,15 @@
 /* How many calls can be made through others. Their plans follow those of all ABIs. */
 #define LANNER_MULTIPLEXED 64
 
+/* How many clauses a predicate has room for. */
+#define LANNER_CLAUSES 4
+
+/* How many tests of arguments a clause has room for. */
+#define LANNER_TESTS 2
+
+/* How many conditions the programs have room for. */
+#define LANNER_PREDICATES 256
+
 /* Value of lanner_op.arg: the return value. */
 #define LANNER_ARG_RET 7
 
@@ -61,6 +70,9 @@
 
 /* It has facts about directories of the thread. */
 #define LANNER_PLAN_DIRECTORIES 64
+
+/* An event is wanted only if the call returned no error. */
+#define LANNER_PLAN_OK_ONLY 128
 
 /* Nothing. */
 #define LANNER_OP_NONE 0
@@ -183,8 +195,36 @@ struct lanner_plan {
 	__u8 vector;
 	/* Index of the one fact about a descriptor, or of the first about a directory; LANNER_PLAN_OPS: none. */
 	__u8 fact;
+	/* The index of what the arguments must fulfil (struct lanner_condition); 0: nothing. */
+	__u32 predicate;
 	/* The operations, in the order of the attachments. */
 	struct lanner_op op[LANNER_PLAN_OPS];
+};
+
+/* A test of one register. */
+struct lanner_register_test {
+	/* The bits that are compared, at the place of the register; 0 at all other places. */
+	__u64 mask[6];
+	/* What they are compared with. */
+	__u64 value;
+	/* 1: they must be equal; 0: they must not be. */
+	__u64 equal;
+};
+
+/* Tests that must hold together. Tests that are not used hold. */
+struct lanner_alternative {
+	/* 0: it is not used, and does not hold; 1: it holds for calls without an error only; 2: for all calls. */
+	__u64 outcome;
+	/* The tests. */
+	struct lanner_register_test test[LANNER_TESTS];
+};
+
+/* What a call's registers must fulfil for its event to be wanted: one of these. For a clause that wants only calls that
+ * failed, it does not look at the result: how a call ends that a signal has interrupted is not known yet. The reader of
+ * the events does. */
+struct lanner_condition {
+	/* The alternatives. */
+	struct lanner_alternative alternative[LANNER_CLAUSES];
 };
 
 /* The key of an operation in variants. */

@@ -37,7 +37,8 @@
 //!     of lanner's own.
 //! 13. The status of an attachment says whether it is whole.
 //! 14. Lost events are counted by cause in [`Stats::lost`], and a later poll delivers `Lost` events with the
-//!     same counts.
+//!     same counts. If births, execs or ends may be among them, the `Lost` event comes before all events that happened
+//!     after the loss, unless the kernel has skipped a program (`nested`).
 //!
 //! **Running**
 //!
@@ -60,6 +61,10 @@
 //!     [`Omit::if_held`](crate::request::Omit::if_held), even if they are selected; other captures do.
 //! 22. With [`Omit::facts`](crate::request::Omit::facts) an event may lack its facts, except for the fact comm of an
 //!     exec. Everything else stays the same.
+//! 23. An event of a selected call is delivered if and only if the call's [`Predicate`](crate::predicate::Predicate)
+//!     holds for it. What is left out is not lost. Where an event has no result ([`Flags::ENTRY`](crate::event::Flags)),
+//!     every outcome holds. The predicate always holds for a call that was made through another one
+//!     ([`Multiplexed`](crate::table::Multiplexed)).
 
 use std::fmt;
 use std::time::Duration;
@@ -67,7 +72,8 @@ use std::time::Duration;
 pub use crate::error::{CaptureError, OpenError};
 use crate::event::Event;
 use crate::host::Host;
-use crate::request::{Request, SyscallSet};
+use crate::request::Request;
+use crate::selection::Selection;
 use crate::stats::Stats;
 use crate::support::{Gap, Serves, Support};
 
@@ -171,7 +177,7 @@ pub trait Capture: Send + fmt::Debug {
     /// # Errors
     ///
     /// The kernel refused, or this capture cannot widen its selection. The old selection stays.
-    fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError>;
+    fn select(&mut self, selection: &Selection) -> Result<(), CaptureError>;
 
     /// Counters of this capture.
     fn stats(&self) -> Stats;

@@ -2,7 +2,7 @@
 
 use crate::driver::{CaptureError, Flow, Polled};
 use crate::event::{Event, Flags, Header, Kind};
-use crate::request::SyscallSet;
+use crate::selection::Selection;
 use crate::stats::Stats;
 use crate::table;
 use crate::turn::Turn;
@@ -23,23 +23,23 @@ pub trait EventFile {
 /// Delivers events of a file as a driver with a selection would deliver them.
 #[derive(Debug, Default)]
 pub struct Player {
-    selection: SyscallSet,
+    selection: Selection,
     stats: Stats,
 }
 
 impl Player {
-    /// Delivers the calls of the selection, and all events that are not calls.
+    /// Delivers the events of the selection, and all events that are not calls.
     #[must_use]
-    pub fn new(selection: SyscallSet) -> Self {
+    pub fn new(selection: impl Into<Selection>) -> Self {
         Self {
-            selection,
+            selection: selection.into(),
             stats: Stats::default(),
         }
     }
 
     /// Replaces the selection.
-    pub fn select(&mut self, selection: &SyscallSet) {
-        self.selection = *selection;
+    pub fn select(&mut self, selection: &Selection) {
+        self.selection.clone_from(selection);
     }
 
     /// Counters of the events that were delivered.
@@ -93,9 +93,10 @@ impl Player {
     fn wants(&self, event: &Event<'_>) -> bool {
         event.kind() != Kind::Syscall
             || event.has(Flags::UNSELECTED)
-            || self
+            || (self
                 .selection
                 .contains(table::of_number(event.abi(), event.header().nr))
+                && self.selection.allows(event))
     }
 
     /// Marks an exec outside the selection as unselected: only the state needs it.
@@ -120,6 +121,7 @@ impl Player {
 mod tests {
     use super::*;
     use crate::event::{Abi, EventBuilder};
+    use crate::request::SyscallSet;
     use crate::turn::TURN;
     use std::time::{Duration, Instant};
 
@@ -167,7 +169,7 @@ mod tests {
         });
         assert_eq!(polled.unwrap(), Polled::Events(1));
         assert!(marked);
-        player.select(&SyscallSet::all());
+        player.select(&SyscallSet::all().into());
         let polled = player.poll(&mut call(Kind::Exec, "execve"), &mut |event| {
             marked = event.has(Flags::UNSELECTED);
             Flow::Stop

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use crate::selection::Selection;
 use crate::table::{Multiplexed, SYSCALLS, Syscall};
 
 /// Everything that a driver needs to know to begin.
@@ -9,8 +10,8 @@ use crate::table::{Multiplexed, SYSCALLS, Syscall};
 pub struct Request {
     /// Whose calls.
     pub target: Target,
-    /// Which calls. Births, execs and exits are always captured.
-    pub selection: SyscallSet,
+    /// Which calls, and which of their events. Births, execs and exits are always captured.
+    pub selection: Selection,
     /// How much of each call.
     pub limits: Limits,
     /// Bytes of buffer for each CPU, a power of two.

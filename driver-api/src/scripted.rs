@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::driver::{Capture, CaptureError, Flow, Polled};
 use crate::event::Event;
-use crate::request::SyscallSet;
+use crate::selection::Selection;
 use crate::stats::Stats;
 
 /// A capture that delivers the events it was given and then ends.
@@ -15,7 +15,7 @@ pub struct Scripted {
     status: Option<i32>,
     stats: Stats,
     /// The last selection that [`Capture::select`] was called with.
-    pub selected: Option<SyscallSet>,
+    pub selected: Option<Selection>,
 }
 
 impl Scripted {
@@ -41,6 +41,13 @@ impl Capture for Scripted {
                 self.stats.malformed += 1;
                 continue;
             };
+            if self
+                .selected
+                .as_ref()
+                .is_some_and(|selected| !selected.allows(&event))
+            {
+                continue;
+            }
             count += 1;
             self.stats.captured += 1;
             if sink(event) == Flow::Stop {
@@ -54,8 +61,8 @@ impl Capture for Scripted {
         })
     }
 
-    fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
-        self.selected = Some(*selection);
+    fn select(&mut self, selection: &Selection) -> Result<(), CaptureError> {
+        self.selected = Some(selection.clone());
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use driver_api::event::Abi;
 use driver_api::plan::{self, code};
 use driver_api::request::Limits;
-use driver_api::table::{self, Kind, LenFrom, STRUCTURES, SYSCALLS, Syscall};
+use driver_api::table::{self, Kind, LastLink, LenFrom, STRUCTURES, SYSCALLS, Syscall};
 
 const ABIS: [Abi; 6] = [
     Abi::X86_64,
@@ -443,5 +443,73 @@ fn variants_choose_the_same_everywhere() {
         };
         let found = listed.iter().find(|(k, _)| *k == key).expect("a key").1;
         assert_eq!((found.code, found.limit), (chosen.code, chosen.limit));
+    }
+}
+
+/// What symlink(7) and the calls' pages say about a link that is the last component of a path.
+#[test]
+fn the_table_says_which_links_are_followed() {
+    let last = |call: &str, param: &str| {
+        let call = table::by_name(call).expect("a call");
+        call.param(param).expect("a parameter").1.last_link
+    };
+    let at = |call: &str, param: &str| {
+        let call = table::by_name(call).expect("a call");
+        u8::try_from(call.param(param).expect("a parameter").0).expect("an index")
+    };
+    for call in [
+        "lstat",
+        "unlink",
+        "readlink",
+        "lchown",
+        "lsetxattr",
+        "rename",
+        "mkdir",
+    ] {
+        let call = table::by_name(call).expect("a call");
+        assert!(
+            call.params
+                .iter()
+                .all(|param| param.last_link == LastLink::Kept),
+            "{}",
+            call.name
+        );
+    }
+    for (call, param) in [
+        ("stat", "path"),
+        ("chmod", "filename"),
+        ("umount", "name"),
+        ("mount", "dir"),
+    ] {
+        assert_eq!(last(call, param), LastLink::Followed, "{call}");
+    }
+    for (call, param, flags, mask) in [
+        ("fchmodat2", "filename", "flags", 0x100),
+        ("umount2", "name", "flags", 8),
+        ("setxattrat", "pathname", "at_flags", 0x100),
+        ("io_uring_statx", "filename", "flags", 0x100),
+    ] {
+        assert_eq!(
+            last(call, param),
+            LastLink::KeptIf(at(call, flags), mask),
+            "{call}"
+        );
+    }
+    let follow = LastLink::FollowedIf(at("linkat", "flags"), 0x400);
+    assert_eq!(last("linkat", "oldpath"), follow);
+    assert_eq!(last("linkat", "newpath"), LastLink::Kept);
+}
+
+#[test]
+fn only_paths_have_a_last_component() {
+    for call in SYSCALLS {
+        for param in call.params {
+            let is_path = matches!(param.kind, Kind::Path(_));
+            assert!(
+                is_path || param.last_link == LastLink::Kept,
+                "{}",
+                call.name
+            );
+        }
     }
 }

@@ -26,6 +26,15 @@ static __always_inline __u32 index_of_plan(__u8 abi, __u64 nr)
 /* The plan of a call. It is never NULL, which the verifier does not know. */
 static __always_inline struct lanner_plan *plan_of(__u8 abi, __u64 nr) { return plan_at(index_of_plan(abi, nr)); }
 
+/* Whether the arguments of a call fulfil the condition of its plan. */
+static __always_inline int fulfils_plan(const struct lanner_plan *plan, const __u64 *args, __s64 ret)
+{
+	__u32 key = plan->predicate;
+	const struct lanner_condition *condition = bpf_map_lookup_elem(&conditions, &key);
+
+	return !condition || fulfils(condition, args, ret);
+}
+
 /* The parts of a plan that a program carries out: a constant, which leaves out what the program never meets. */
 enum parts {
 	VECTORS = 1,  /* argument vectors, which only exec has */

@@ -43,6 +43,7 @@ struct {
 
 #include "ops.h"
 #include "multiplexed.h"
+#include "predicate.h"
 #include "kernel.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -89,6 +90,13 @@ TRACEPOINT(sys_exit) int sys_exit(__u64 *ctx)
 			return 0;
 		open = open_flags(ret);
 		ret = -EINTR;
+	}
+	if (rejects_result(plan->flags, ret))
+		return 0;
+	if (unlikely(plan->predicate)) {
+		READ_ARGS(PLAIN, regs, abi, args);
+		if (!fulfils_plan(plan, args, ret))
+			return 0;
 	}
 	large = plan->flags & LANNER_PLAN_LARGE;
 	if (unlikely(plan->flags & LANNER_PLAN_MULTIPLEXER)) {

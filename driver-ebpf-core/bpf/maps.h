@@ -20,6 +20,14 @@ struct {
 	__type(value, struct lanner_plan);
 } plans SEC(".maps");
 
+/* What the arguments of calls must fulfil, by the index in their plans. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, LANNER_PREDICATES);
+	__type(key, __u32);
+	__type(value, struct lanner_condition);
+} conditions SEC(".maps");
+
 /* By thread id, an enum follow. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -28,10 +36,11 @@ struct {
 	__type(value, __u8);
 } followed SEC(".maps");
 
-/* Lost events, by enum lanner_loss. */
+/* Lost events, by enum lanner_loss; and how many of all are births, execs and ends. */
+#define LOST_LIVES LANNER_LOSS_CAUSES
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, LANNER_LOSS_CAUSES);
+	__uint(max_entries, LANNER_LOSS_CAUSES + 1);
 	__type(key, __u32);
 	__type(value, __u64);
 } losses SEC(".maps");

@@ -87,9 +87,13 @@ static __always_inline void *bytes_at(__u32 cpu, __u64 at)
 /*
  * Reserves `room` bytes for an event. NULL: there is no room, which is counted as a loss. Read the event's time before:
  * then neither the order of records on a CPU nor the order of times across CPUs swaps events of one process.
+ *
+ * The last eighth of a ring is for births, execs and ends (`life`): without them, later events would be told of the
+ * wrong process.
  */
-static __always_inline void *reserve(struct place *place, __u64 room)
+static __always_inline void *reserve_for(struct place *place, __u64 room, int life)
 {
+	__u64 size = (__u64)settings.chunks << settings.chunk_shift;
 	__u32 cpu = bpf_get_smp_processor_id();
 	struct lanner_ring *ring = bpf_map_lookup_elem(&rings, &cpu);
 
@@ -104,8 +108,10 @@ static __always_inline void *reserve(struct place *place, __u64 room)
 		__u64 state = *(volatile __u64 *)&ring->state;
 		__u64 at = state >> WRITING_BITS;
 
-		if (at + room - *(volatile __u64 *)&ring->consumed > (__u64)settings.chunks << settings.chunk_shift) {
+		if (at + room - *(volatile __u64 *)&ring->consumed > (life ? size : size - (size >> 3))) {
 			lose(LANNER_LOSS_BUFFER_FULL);
+			if (life)
+				lose(LOST_LIVES);
 			return NULL;
 		}
 		if ((state & WRITING_MASK) == WRITING_MASK)
@@ -116,8 +122,12 @@ static __always_inline void *reserve(struct place *place, __u64 room)
 		return bytes_at(cpu, at);
 	}
 	lose(LANNER_LOSS_NESTED);
+	if (life)
+		lose(LOST_LIVES);
 	return NULL;
 }
+
+static __always_inline void *reserve(struct place *place, __u64 room) { return reserve_for(place, room, 0); }
 
 /* Marks the unused room behind a record of `len` bytes, so that the reader skips it. */
 static __always_inline void leave_gap(const struct place *place, __u32 len)

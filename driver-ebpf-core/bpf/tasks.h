@@ -85,7 +85,7 @@ static __always_inline int exec_succeeded(__u64 *ctx, int copy)
 	if (!wanted(KNOWN(task, tgid), tid) || !is_mine(tid, LANNER_KIND_EXEC, READ_FIELD(task, self_exec_id), copy))
 		return 0;
 	time = bpf_ktime_get_ns();
-	event = reserve(&place, LARGE_ROOM);
+	event = reserve_for(&place, LARGE_ROOM, 1);
 	if (!event) {
 		bpf_map_delete_elem(&execs, &old_tid);
 		return 0;
@@ -127,7 +127,7 @@ static __always_inline void emit_plain(struct task_struct *task, __u8 kind, __u1
 {
 	__u64 time = bpf_ktime_get_ns();
 	struct place place;
-	struct lanner_event *event = reserve(&place, sizeof(*event));
+	struct lanner_event *event = reserve_for(&place, sizeof(*event), kind == LANNER_KIND_EXIT);
 
 	if (!event)
 		return;
@@ -158,7 +158,7 @@ static __always_inline void emit_fork(struct task_struct *parent, struct task_st
 	seen |= CLONE_FS * IS_SAME(READ_FIELD(child, fs), READ_FIELD(parent, fs));
 	seen |= CLONE_FILES * IS_SAME(READ_FIELD(child, files), READ_FIELD(parent, files));
 	seen |= CLONE_PARENT * IS_SAME(READ_FIELD(child, real_parent), READ_FIELD(parent, real_parent));
-	event = reserve(&place, sizeof(*event));
+	event = reserve_for(&place, sizeof(*event), 1);
 	if (!event)
 		return;
 	begin_event(event, &place, time, parent, LANNER_KIND_FORK, ABI_NATIVE, 0, 0, 0);

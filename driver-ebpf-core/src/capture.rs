@@ -7,7 +7,8 @@ use std::time::Duration;
 use driver_api::driver::Flow;
 use driver_api::error::Cause;
 use driver_api::event::Loss;
-use driver_api::request::{Limits, SyscallSet};
+use driver_api::request::Limits;
+use driver_api::selection::Selection;
 use driver_ebpf::capture::Source;
 use driver_ebpf::follow::Followed;
 use driver_ebpf::missed::Missed;
@@ -42,6 +43,10 @@ impl Source for RingSource {
         self.rings.gather(timeout, self.maps.wakeup.as_fd());
     }
 
+    fn look(&mut self) {
+        self.rings.look();
+    }
+
     fn drain(&mut self, sink: &mut dyn FnMut(&[u8]) -> Flow) -> usize {
         self.rings.drain(sink)
     }
@@ -64,11 +69,15 @@ impl Source for RingSource {
         lost
     }
 
+    fn lost_lives(&self) -> u64 {
+        self.maps.lost_lives() + self.missed.lives()
+    }
+
     fn followed(&mut self) -> &mut dyn Followed {
         &mut self.maps
     }
 
-    fn select(&mut self, selection: &SyscallSet, limits: &Limits) -> Result<(), Cause> {
+    fn select(&mut self, selection: &Selection, limits: &Limits) -> Result<(), Cause> {
         self.maps.select(selection, limits).map_err(Cause::from)
     }
 }

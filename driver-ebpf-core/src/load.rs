@@ -165,7 +165,7 @@ mod tests {
         libbpf::listen();
         let request = Request {
             target,
-            selection: SyscallSet::all(),
+            selection: SyscallSet::all().into(),
             limits: Limits::default(),
             buffer: 1 << 16,
         };
@@ -184,7 +184,7 @@ mod tests {
         libbpf::listen();
         let request = Request {
             target: Target::Host,
-            selection: SyscallSet::default(),
+            selection: SyscallSet::default().into(),
             limits: Limits::default(),
             buffer: 1 << 22,
         };

@@ -5,8 +5,11 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
 use driver_api::event::{Abi, Loss};
-use driver_api::plan::{self, Multiplexed, Op, Plan, SqeArgs, VariantKey, flag};
-use driver_api::request::{Limits, SyscallSet};
+use driver_api::plan::{
+    self, Condition, Multiplexed, Op, Plan, PredicateTable, SqeArgs, VariantKey, flag,
+};
+use driver_api::request::Limits;
+use driver_api::selection::Selection;
 use driver_ebpf::follow::Followed;
 use driver_ebpf::start::Follow;
 use libbpf_rs::{MapCore, MapFlags, MapHandle, Object};
@@ -142,13 +145,17 @@ pub(crate) struct Maps {
     /// By number; those of 32-bit calls follow those of 64-bit calls, then those of calls made through others, and last
     /// those of the operations of io_uring by code.
     plans: TypedMap<u32, Plan>,
+    /// What the arguments of calls must fulfil, by the index in their plans.
+    conditions: TypedMap<u32, Condition>,
+    /// How many selections were written.
+    selections: u64,
     multiplexed: TypedMap<u32, Multiplexed>,
     /// Where the requests of an operation hold its arguments, by code.
     sqe_args: TypedMap<u32, SqeArgs>,
     variants: TypedMap<VariantKey, Op>,
     /// A [`Follow`] by thread id.
     followed: TypedMap<u32, u8>,
-    /// By cause, for each CPU.
+    /// By cause, for each CPU, and behind the causes how many of all are births, execs and ends.
     losses: TypedMap<u32, u64>,
     /// Descriptors of programs, by [`Tail`].
     tails: TypedMap<u32, RawFd>,
@@ -167,6 +174,8 @@ impl Maps {
             wakeup: RawMap(open(object, "wakeup")?),
             gate: TypedMap::open(object, ".data.gate")?,
             plans: TypedMap::open(object, "plans")?,
+            conditions: TypedMap::open(object, "conditions")?,
+            selections: 0,
             sqe_args: TypedMap::open(object, "sqe_args")?,
             multiplexed: TypedMap::open(object, "multiplexed")?,
             variants: TypedMap::open(object, "variants")?,
@@ -181,12 +190,19 @@ impl Maps {
     /// # Errors
     ///
     /// The kernel refuses to change a map.
-    pub(crate) fn select(&self, selection: &SyscallSet, limits: &Limits) -> Result<(), MapError> {
+    pub(crate) fn select(
+        &mut self,
+        selection: &Selection,
+        limits: &Limits,
+    ) -> Result<(), MapError> {
         let selection = &selection.with_multiplexers();
         let mut gate = [0u8; plan::NUMBERS];
         let mut plans = Vec::new();
+        let mut conditions = PredicateTable::new(self.selections);
+        self.selections += 1;
         for (bit, abi) in [(1, Abi::NATIVE), (2, Abi::COMPAT)] {
-            for (of_call, plan) in gate.iter_mut().zip(plan::array(abi, selection, limits)) {
+            let of_abi = plan::array(abi, selection, limits, &mut conditions);
+            for (of_call, plan) in gate.iter_mut().zip(of_abi) {
                 if plan.flags & (flag::SELECTED | flag::EXEC) != 0 {
                     *of_call |= bit;
                 }
@@ -204,6 +220,9 @@ impl Maps {
         self.sqe_args
             .set_all((0..).zip(places))
             .map_err(refused("write where requests of io_uring hold arguments"))?;
+        self.conditions
+            .set_all(conditions.entries())
+            .map_err(refused("write what arguments must fulfil"))?;
         self.plans
             .set_all((0..).zip(plans))
             .map_err(refused("write the capture plans"))?;
@@ -240,17 +259,21 @@ impl Maps {
 
     /// Events lost so far, by cause.
     pub(crate) fn lost(&self) -> [u64; Loss::ALL.len()] {
-        Loss::ALL.map(|cause| {
-            let of_cpus = self
-                .losses
-                .handle
-                .lookup_percpu((cause as u32).as_bytes(), MapFlags::ANY);
-            let Ok(Some(of_cpus)) = of_cpus else {
-                return 0;
-            };
-            let count = |bytes: &Vec<u8>| u64::read_from_bytes(bytes.get(..8)?).ok();
-            of_cpus.iter().filter_map(count).sum()
-        })
+        Loss::ALL.map(|cause| self.lost_of(cause as u32))
+    }
+
+    /// Births, execs and ends among the lost events.
+    pub(crate) fn lost_lives(&self) -> u64 {
+        self.lost_of(Loss::ALL.len() as u32)
+    }
+
+    fn lost_of(&self, key: u32) -> u64 {
+        let of_cpus = (self.losses.handle).lookup_percpu(key.as_bytes(), MapFlags::ANY);
+        let Ok(Some(of_cpus)) = of_cpus else {
+            return 0;
+        };
+        let count = |bytes: &Vec<u8>| u64::read_from_bytes(bytes.get(..8)?).ok();
+        of_cpus.iter().filter_map(count).sum()
     }
 }
 

@@ -93,7 +93,7 @@ pub(crate) fn start(
             error: OpenError::failed(NAME, "load its programs")(LibbpfError::new(error, &printed)),
         }
     })?;
-    let maps = Maps::of(&object).map_err(OpenError::failed(NAME, "open its maps"))?;
+    let mut maps = Maps::of(&object).map_err(OpenError::failed(NAME, "open its maps"))?;
     maps.select(&interrupted::watched(&request.selection), &request.limits)
         .map_err(OpenError::failed(NAME, "select the calls"))?;
     chain(&object, &maps)?;

@@ -153,13 +153,13 @@ impl Rings {
         }
     }
 
-    /// Hands the waiting events to `sink` in the order of time, and returns how many there were.
+    /// Looks at what waits for the next drain.
     ///
     /// It looks at the ends of all rings twice. Whatever came before an event within the first look was written before
     /// that event. The second look begins after the first has seen the event, so it sees that predecessor in whichever
-    /// ring it is. The merge takes from all that the second look saw, and stops at the first event that only the second
+    /// ring it is. The merge in [`drain`](Self::drain) takes from all that the second look saw, and stops at the first event that only the second
     /// look saw, because predecessors of that one may still be missing.
-    pub(crate) fn drain(&mut self, sink: &mut dyn FnMut(&[u8]) -> Flow) -> usize {
+    pub(crate) fn look(&mut self) {
         for ring in &mut self.rings {
             ring.first = ring.end();
         }
@@ -168,6 +168,10 @@ impl Rings {
             ring.second = if single { ring.first } else { ring.end() };
             ring.find_event();
         }
+    }
+
+    /// Hands the events that the last look saw to `sink` in the order of time, and returns how many there were.
+    pub(crate) fn drain(&mut self, sink: &mut dyn FnMut(&[u8]) -> Flow) -> usize {
         let mut count = 0;
         let mut flow = Flow::Continue;
         while flow == Flow::Continue {

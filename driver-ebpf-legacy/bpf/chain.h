@@ -17,6 +17,7 @@ enum tail {
 	TAIL_STRINGS = 17,
 	TAIL_END = 18,
 	TAIL_MULTIPLEXED = 19, /* a call that was made through another one */
+	TAIL_PREDICATE = 20,   /* a call whose arguments must fulfil a condition */
 };
 
 /*

@@ -48,6 +48,7 @@ static __attribute__((always_inline)) inline void *user_address(__u64 at)
 #include "maps.h"
 #include "ops.h"
 #include "multiplexed.h"
+#include "predicate.h"
 #include "read.h"
 #include "run.h"
 #include "slot.h"
@@ -88,6 +89,8 @@ static __always_inline void begin_call(void *ctx, void *chain, const struct offs
 	read_args(regs, abi, event);
 	if (plan && plan->flags & LANNER_PLAN_MULTIPLEXER)
 		bpf_tail_call(ctx, chain, TAIL_MULTIPLEXED);
+	if (plan && plan->predicate)
+		bpf_tail_call(ctx, chain, TAIL_PREDICATE);
 	if (!plan || !plan->ops) {
 		deliver(ctx, slot);
 		return;
@@ -163,6 +166,8 @@ static __always_inline void on_return(void *ctx, const struct offsets *off, cons
 		open = open_flags(ret);
 		ret = -EINTR;
 	}
+	if (rejects_result(flags, ret))
+		return;
 	if (flags & LANNER_PLAN_EXEC) {
 		release_exec(find_exec(id));
 		if (ret == 0 || !(flags & LANNER_PLAN_SELECTED))

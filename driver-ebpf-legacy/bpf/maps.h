@@ -39,6 +39,8 @@ MAP(events, PERF_EVENT_ARRAY, 4, 4, 0);
  */
 #define OPERATION_PLANS (2 * LANNER_PLAN_NRS + LANNER_MULTIPLEXED)
 MAP(plans, ARRAY, 4, sizeof(struct lanner_plan), OPERATION_PLANS + LANNER_PLAN_OPERATIONS);
+/* What the arguments of calls must fulfil, by the index in their plans. */
+MAP(conditions, ARRAY, 4, sizeof(struct lanner_condition), LANNER_PREDICATES);
 /* Where the requests of each operation of io_uring hold its arguments, by code. */
 MAP(sqe_args, ARRAY, 4, sizeof(struct lanner_sqe_args), LANNER_PLAN_OPERATIONS);
 /* The calls that are made through others (multiplexed.h has the keys). */

@@ -118,6 +118,33 @@ TAIL(op_multiplexed)
 	next(ctx, chain, slot);
 }
 
+/* A call whose arguments must fulfil a condition. The slot is no room in the buffer yet. */
+TAIL(op_predicate)
+{
+	const struct lanner_condition *condition;
+	struct lanner_plan *plan;
+	struct slot *slot = my_slot();
+	__u64 args[6];
+	__u32 key;
+
+	if (!slot)
+		return;
+	struct out o = OUT(slot);
+
+#pragma unroll
+	for (int i = 0; i < 6; i++)
+		args[i] = o.event->args[i];
+	key = slot->plan;
+	plan = bpf_map_lookup_elem(&plans, &key);
+	key = plan ? plan->predicate : 0;
+	condition = bpf_map_lookup_elem(&conditions, &key);
+	if (condition && key && !fulfils(condition, args, o.event->ret)) {
+		release_slot(slot);
+		return;
+	}
+	next(ctx, chain, slot);
+}
+
 /* The operation that the value of an argument chooses. */
 TAIL(op_variant)
 {

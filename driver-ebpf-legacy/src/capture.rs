@@ -5,7 +5,8 @@ use std::time::Duration;
 use driver_api::driver::Flow;
 use driver_api::error::Cause;
 use driver_api::event::Loss;
-use driver_api::request::{Limits, SyscallSet};
+use driver_api::request::Limits;
+use driver_api::selection::Selection;
 use driver_ebpf::capture::Source;
 use driver_ebpf::follow::Followed;
 
@@ -21,6 +22,10 @@ pub(crate) struct PerfSource {
 }
 
 impl Source for PerfSource {
+    fn look(&mut self) {
+        self.perf.look();
+    }
+
     fn drain(&mut self, sink: &mut dyn FnMut(&[u8]) -> Flow) -> usize {
         self.perf.drain(sink)
     }
@@ -49,11 +54,17 @@ impl Source for PerfSource {
         lost
     }
 
+    /// Nothing says what was in a batch that found no room.
+    fn lost_lives(&self) -> u64 {
+        let full = self.loaded.maps.lost_of(Loss::BufferFull);
+        self.perf.lost().max(full) + self.loaded.missed.lives()
+    }
+
     fn followed(&mut self) -> &mut dyn Followed {
         &mut self.loaded
     }
 
-    fn select(&mut self, selection: &SyscallSet, limits: &Limits) -> Result<(), Cause> {
+    fn select(&mut self, selection: &Selection, limits: &Limits) -> Result<(), Cause> {
         self.loaded.select(selection, limits).map_err(Cause::from)
     }
 }

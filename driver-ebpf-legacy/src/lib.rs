@@ -177,7 +177,8 @@ impl Driver for Legacy {
     }
 
     fn open(&self, host: &Host, request: &Request) -> Result<Opened, OpenError> {
-        // who names the driver has not tried anything before: the reasons must be the same as those of `lanner drivers`
+        // If the user named the driver, nothing was tried yet. It is tried now, so that the reasons equal those of
+        // `lanner drivers`.
         let mut host = host.clone();
         self.try_out(&mut host);
         if let Support::Unusable(gaps) = self.probe(&host) {

@@ -5,7 +5,8 @@ use std::os::fd::AsFd;
 use aya::Ebpf;
 use aya::programs::Program;
 use driver_api::event::Loss;
-use driver_api::request::{Limits, SyscallSet};
+use driver_api::request::Limits;
+use driver_api::selection::Selection;
 use driver_api::support::Gap;
 use driver_ebpf::follow::Followed;
 use driver_ebpf::gaps;
@@ -56,7 +57,7 @@ pub(crate) struct Loaded {
     perf_events: PerfEvents,
     ebpf: Ebpf,
     pub(crate) maps: ControlMaps,
-    missed: Missed,
+    pub(crate) missed: Missed,
 }
 
 impl std::fmt::Debug for Loaded {
@@ -248,7 +249,7 @@ impl Loaded {
     /// Writes the plans of a selection.
     pub(crate) fn select(
         &mut self,
-        selection: &SyscallSet,
+        selection: &Selection,
         limits: &Limits,
     ) -> Result<(), ObjectError> {
         self.maps.select(selection, limits)

@@ -5,8 +5,11 @@
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, ProgramArray};
 use aya::{Ebpf, Pod};
 use driver_api::event::{Abi, Loss};
-use driver_api::plan::{self, Multiplexed, Op, Plan, SqeArgs, VariantKey};
-use driver_api::request::{Limits, SyscallSet};
+use driver_api::plan::{
+    self, Condition, Multiplexed, Op, Plan, PredicateTable, SqeArgs, VariantKey,
+};
+use driver_api::request::Limits;
+use driver_api::selection::Selection;
 
 use crate::error::{BpfError, ObjectError};
 use crate::layout::{Offsets, Settings};
@@ -46,6 +49,13 @@ pub(crate) struct SqeArgsValue(SqeArgs);
 // SAFETY: as for PlanValue.
 unsafe impl Pod for SqeArgsValue {}
 
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct ConditionValue(Condition);
+
+// SAFETY: as for PlanValue.
+unsafe impl Pod for ConditionValue {}
+
 /// Where the plans of the operations of io_uring begin: behind those of both ABIs, and of calls made through others.
 const OPERATIONS: u32 = (2 * plan::NUMBERS + plan::MULTIPLEXED) as u32;
 
@@ -54,6 +64,9 @@ pub(crate) struct ControlMaps {
     pub(crate) settings: Array<MapData, Settings>,
     offsets: Array<MapData, Offsets>,
     plans: Array<MapData, PlanValue>,
+    conditions: Array<MapData, ConditionValue>,
+    /// How many selections were written.
+    selections: u64,
     sqe_args: Array<MapData, SqeArgsValue>,
     multiplexed: HashMap<MapData, u32, MultiplexedValue>,
     interest: Array<MapData, u8>,
@@ -83,6 +96,8 @@ pub(crate) fn take_all(ebpf: &mut Ebpf) -> Result<(ControlMaps, OutputMaps), Obj
         settings: take(ebpf, "settings")?,
         offsets: take(ebpf, "offsets")?,
         plans: take(ebpf, "plans")?,
+        conditions: take(ebpf, "conditions")?,
+        selections: 0,
         sqe_args: take(ebpf, "sqe_args")?,
         multiplexed: take(ebpf, "multiplexed")?,
         interest: take(ebpf, "interest")?,
@@ -146,13 +161,23 @@ impl ControlMaps {
     /// Writes the plans of a selection.
     pub(crate) fn select(
         &mut self,
-        selection: &SyscallSet,
+        selection: &Selection,
         limits: &Limits,
     ) -> Result<(), ObjectError> {
         let selection = &selection.with_multiplexers();
         let mut interest = [0; plan::NUMBERS];
-        for (first, abi) in [(0, Abi::NATIVE), (plan::NUMBERS, Abi::COMPAT)] {
-            for (number, plan) in plan::array(abi, selection, limits).into_iter().enumerate() {
+        let mut conditions = PredicateTable::new(self.selections);
+        self.selections += 1;
+        let abis = [(0, Abi::NATIVE), (plan::NUMBERS, Abi::COMPAT)];
+        let plans =
+            abis.map(|(first, abi)| (first, plan::array(abi, selection, limits, &mut conditions)));
+        for (key, condition) in conditions.entries() {
+            self.conditions
+                .set(key, ConditionValue(condition), 0)
+                .map_err(unwritten("conditions"))?;
+        }
+        for (first, plans) in plans {
+            for (number, plan) in plans.into_iter().enumerate() {
                 let key = u32::try_from(first + number).unwrap_or(u32::MAX);
                 interest[number] |= plan.flags;
                 self.plans
@@ -195,12 +220,12 @@ impl ControlMaps {
 
     /// Events that the programs lost so far, by cause.
     pub(crate) fn lost(&self) -> [u64; Loss::ALL.len()] {
-        let mut lost = [0; Loss::ALL.len()];
-        for (cause, sum) in (0u32..).zip(&mut lost) {
-            if let Ok(values) = self.losses.get(&cause, 0) {
-                *sum = values.iter().sum();
-            }
-        }
-        lost
+        Loss::ALL.map(|cause| self.lost_of(cause))
+    }
+
+    /// Events that the programs lost so far by one cause.
+    pub(crate) fn lost_of(&self, cause: Loss) -> u64 {
+        let values = self.losses.get(&(cause as u32), 0);
+        values.map_or(0, |values| values.iter().sum())
     }
 }

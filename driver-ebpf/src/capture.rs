@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use driver_api::driver::{Capture, CommandState, Flow, Polled};
 use driver_api::error::{CaptureError, Cause};
 use driver_api::event::{Event, Loss};
-use driver_api::request::{Limits, Request, SyscallSet};
+use driver_api::plan;
+use driver_api::request::{Limits, Request};
+use driver_api::selection::Selection;
 use driver_api::stats::Stats;
 use driver_api::turn::Turn;
 
@@ -29,7 +31,11 @@ pub trait Source: Send + fmt::Debug {
         let _ = timeout;
     }
 
-    /// Hands the bytes of the waiting events to the sink, in order, until the sink stops it. Returns how many it got.
+    /// Looks at what waits: the next drain hands over no later events.
+    fn look(&mut self);
+
+    /// Hands the bytes of the events that the last look has seen to the sink, in order, until the sink stops it. Returns
+    /// how many it got. It may end earlier if it finds that events were lost.
     fn drain(&mut self, sink: &mut dyn FnMut(&[u8]) -> Flow) -> usize;
 
     /// Waits for an event, for `timeout` at most. It may return early: the caller polls again.
@@ -44,6 +50,11 @@ pub trait Source: Send + fmt::Debug {
     /// Events lost so far, by cause.
     fn lost(&self) -> [u64; Loss::ALL.len()];
 
+    /// How many of the lost events may be births, execs or ends, so far: all that were lost before an event that the last
+    /// look has seen, but for those that the kernel has skipped, which are of the time of the last [`lost`](Self::lost)
+    /// (reading their counters takes long).
+    fn lost_lives(&self) -> u64;
+
     /// The threads that are followed.
     fn followed(&mut self) -> &mut dyn Followed;
 
@@ -52,7 +63,7 @@ pub trait Source: Send + fmt::Debug {
     /// # Errors
     ///
     /// The kernel refused to change a map.
-    fn select(&mut self, selection: &SyscallSet, limits: &Limits) -> Result<(), Cause>;
+    fn select(&mut self, selection: &Selection, limits: &Limits) -> Result<(), Cause>;
 }
 
 /// One capture.
@@ -64,10 +75,24 @@ pub struct EbpfCapture<S> {
     life: Life,
     losses: Losses,
     interrupted: InterruptedCalls,
+    /// The selection, if the programs do not know all of its predicates.
+    rest: Option<Selection>,
     /// When the loss counters and the target's life were checked last.
     checked: Instant,
     captured: u64,
     malformed: u64,
+}
+
+/// The selection, if events have to be looked at again: the programs cannot leave out a call that has not failed, because
+/// it may end an open one, and they have room for a limited number of conditions.
+fn rest_of(selection: &Selection) -> Option<Selection> {
+    let conditions = selection
+        .predicates()
+        .filter(|(_, one)| one.tests_arguments());
+    let many = conditions.count() > plan::PREDICATES / 8;
+    let watched = interrupted::watched(selection);
+    let more = watched.predicates().count() < selection.predicates().count();
+    (many || more || selection.wants_failures_alone()).then(|| selection.clone())
 }
 
 impl<S: Source> EbpfCapture<S> {
@@ -80,28 +105,49 @@ impl<S: Source> EbpfCapture<S> {
             life: Life::new(driver, request, command),
             losses: Losses::default(),
             interrupted: InterruptedCalls::new(&request.selection),
+            rest: rest_of(&request.selection),
             checked: Instant::now(),
             captured: 0,
             malformed: 0,
         }
     }
 
-    /// Hands over the events that wait, until the sink stops it or the turn is over.
+    /// Delivers an event for each cause of losses that has grown.
+    fn report_losses(&mut self, sink: &mut dyn FnMut(Event<'_>) -> Flow) -> usize {
+        let counted = self.source.lost();
+        let lost = self.losses.report(counted, self.source.lost_lives(), sink);
+        if lost > 0 {
+            self.interrupted.forget();
+        }
+        lost
+    }
+
+    /// Hands over the events that wait, until the sink stops it or the turn is over. If births, execs or ends were lost,
+    /// that comes first: the events that follow may be of other processes or programs than they seem to be.
     fn drain(&mut self, sink: &mut dyn FnMut(Event<'_>) -> Flow) -> usize {
+        self.source.look();
+        if self.source.lost_lives() > self.losses.lives() {
+            let lost = self.report_losses(sink);
+            if lost > 0 {
+                return lost;
+            }
+        }
         let (mut delivered, mut malformed) = (0, 0);
         let interrupted = &mut self.interrupted;
+        let rest = self.rest.as_ref();
+        let mut sink = |event: Event<'_>| {
+            if rest.is_some_and(|rest| !rest.allows(&event)) {
+                return Flow::Continue;
+            }
+            delivered += 1;
+            sink(event)
+        };
         let mut turn = Turn::begin();
         self.source.drain(&mut |bytes| {
             let flow = match Event::parse(bytes) {
                 Ok(event) => match interrupted.judge(&event, bytes) {
-                    Verdict::Deliver => {
-                        delivered += 1;
-                        sink(event)
-                    }
-                    Verdict::Ended(call) => Event::parse(&call).map_or(Flow::Continue, |event| {
-                        delivered += 1;
-                        sink(event)
-                    }),
+                    Verdict::Deliver => sink(event),
+                    Verdict::Ended(call) => Event::parse(&call).map_or(Flow::Continue, &mut sink),
                     Verdict::Withhold => Flow::Continue,
                 },
                 Err(error) => {
@@ -144,11 +190,7 @@ impl<S: Source> Capture for EbpfCapture<S> {
         }
         self.checked = Instant::now();
         let before = self.losses.counted();
-        let lost = self.losses.report(self.source.lost(), &mut sink);
-        if lost > 0 {
-            self.interrupted.forget();
-        }
-        count += lost;
+        count += self.report_losses(&mut sink);
         let skipped = |lost: [u64; Loss::ALL.len()]| lost[Loss::Nested as usize];
         if self.life.follows() && skipped(self.losses.counted()) > skipped(before) {
             follow::adopt(self.source.followed());
@@ -166,11 +208,12 @@ impl<S: Source> Capture for EbpfCapture<S> {
         self.life.command()
     }
 
-    fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
+    fn select(&mut self, selection: &Selection) -> Result<(), CaptureError> {
         self.source
             .select(&interrupted::watched(selection), &self.limits)
             .map_err(CaptureError::failed(self.driver, "change the selection"))?;
         self.interrupted.select(selection);
+        self.rest = rest_of(selection);
         Ok(())
     }
 

@@ -142,7 +142,9 @@ pub fn always(host: &Host) -> Vec<Gap> {
         Gap::name_by_file(),
         Gap::new(
             "lanner's own programs and maps",
-            "who may call bpf(2) can detach or change them, after which events are missing and nothing says so",
+            "who may call bpf(2) can detach or change them, after which events are missing; if no event arrives any more, \
+             the heartbeat of a lanner that captures the host says so, but it makes one call alone, and a change that \
+             leaves that call is not noticed",
             "let no program that is watched have CAP_BPF or CAP_SYS_ADMIN; the default rule \"BPF used\" reports who calls \
              bpf(2)",
         ),

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::mem::offset_of;
 
 use driver_api::event::{Abi, Event, Header, Kind};
-use driver_api::request::SyscallSet;
+use driver_api::selection::Selection;
 use driver_api::table;
 
 use crate::layout::{FLAG_OPEN as OPEN, FLAG_OPEN_RESTARTS as RESTARTS};
@@ -22,12 +22,8 @@ const RESTART: &str = "restart_syscall";
 const ABIS: usize = Abi::IoUring as usize + 1;
 
 /// What has to be captured so that a selection can be delivered: itself, and restart_syscall(2).
-pub fn watched(selection: &SyscallSet) -> SyscallSet {
-    let mut all = *selection;
-    if let Some(call) = table::by_name(RESTART) {
-        all.insert(call);
-    }
-    all
+pub fn watched(selection: &Selection) -> Selection {
+    selection.with_all_of(&table::by_name(RESTART).into_iter().collect())
 }
 
 /// What to do with an event.
@@ -50,7 +46,7 @@ pub(crate) struct InterruptedCalls {
 }
 
 impl InterruptedCalls {
-    pub(crate) fn new(selection: &SyscallSet) -> Self {
+    pub(crate) fn new(selection: &Selection) -> Self {
         let mut new = Self {
             open: HashMap::new(),
             unselected: [None; ABIS],
@@ -59,7 +55,7 @@ impl InterruptedCalls {
         new
     }
 
-    pub(crate) fn select(&mut self, selection: &SyscallSet) {
+    pub(crate) fn select(&mut self, selection: &Selection) {
         let call = table::by_name(RESTART).filter(|call| !selection.contains(call));
         for (abi, number) in (0..).zip(&mut self.unselected) {
             *number = Abi::from_u8(abi).and_then(|abi| call?.number(abi));
@@ -139,6 +135,7 @@ fn put(event: &mut [u8], at: usize, value: &[u8]) {
 #[cfg(test)]
 mod tests {
     use driver_api::event::EventBuilder;
+    use driver_api::request::SyscallSet;
 
     use super::*;
 
@@ -178,7 +175,7 @@ mod tests {
             (OPEN | RESTARTS, OPEN | RESTARTS, false),
         ];
         for (call, handler, ends) in cases {
-            let mut calls = InterruptedCalls::new(&SyscallSet::all());
+            let mut calls = InterruptedCalls::new(&SyscallSet::all().into());
             let read = event(Kind::Syscall, 7, call, number("read"));
             assert_eq!(judged(&mut calls, &read), Verdict::Withhold);
             let other = event(Kind::Signal, 8, OPEN, 0);
@@ -199,14 +196,14 @@ mod tests {
     fn a_call_that_is_made_again_is_forgotten() {
         let mut selection = SyscallSet::empty();
         selection.insert(table::by_name("nanosleep").expect("a call"));
-        let mut calls = InterruptedCalls::new(&selection);
+        let mut calls = InterruptedCalls::new(&selection.into());
         let sleep = event(Kind::Syscall, 7, OPEN, number("nanosleep"));
         let again = event(Kind::Syscall, 7, 0, number(RESTART));
         let signal = event(Kind::Signal, 7, OPEN, 0);
         assert_eq!(judged(&mut calls, &sleep), Verdict::Withhold);
         assert_eq!(judged(&mut calls, &again), Verdict::Withhold);
         assert_eq!(judged(&mut calls, &signal), Verdict::Withhold);
-        calls.select(&SyscallSet::all());
+        calls.select(&SyscallSet::all().into());
         assert_eq!(judged(&mut calls, &again), Verdict::Deliver);
     }
 }

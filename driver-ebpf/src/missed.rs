@@ -9,10 +9,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
+/// How the names of programs at births, execs and ends begin.
+const LIVES: &str = "process_";
+
 /// The programs whose skipped runs are counted.
 #[derive(Debug, Default)]
 pub struct Missed {
     programs: Vec<Program>,
+    /// Skipped runs for births, execs and ends, at the last look.
+    lives: Cell<u64>,
 }
 
 #[derive(Debug)]
@@ -43,11 +48,20 @@ impl Missed {
     /// program and its copies (`NAME_copy1`), those of the one that was skipped least: what is lost was skipped by
     /// all of them. The log names the programs.
     pub fn runs(&self) -> u64 {
-        let runs = self
+        let runs: Vec<(&str, u64)> = self
             .programs
             .iter()
-            .filter_map(|program| Some((original(&program.name), program.runs()?)));
-        least_of_each(runs)
+            .filter_map(|program| Some((original(&program.name), program.runs()?)))
+            .collect();
+        let of_lives = |(name, _): &(&str, u64)| name.starts_with(LIVES);
+        self.lives
+            .set(least_of_each(runs.iter().copied().filter(of_lives)));
+        least_of_each(runs.into_iter())
+    }
+
+    /// Those of the last [`runs`](Self::runs) that were for births, execs and ends of processes.
+    pub fn lives(&self) -> u64 {
+        self.lives.get()
     }
 }
 

@@ -167,7 +167,8 @@ impl Events {
             }
             self.reported[at] = self.stats.lost[at];
             let mut args = [0; 6];
-            args[..2].copy_from_slice(&[new, cause as u64]);
+            // what is lost is memory, and no event
+            args[..3].copy_from_slice(&[new, cause as u64, layout::LOST_CALLS]);
             self.builder.begin(&Header {
                 kind: Kind::Lost as u8,
                 time_ns: monotonic_ns(),

@@ -270,7 +270,7 @@ mod tests {
     fn a_running_process_is_not_supported_without_ptrace() {
         let request = Request {
             target: Target::Pids(vec![std::process::id()]),
-            selection: driver_api::request::SyscallSet::empty(),
+            selection: driver_api::selection::Selection::default(),
             limits: driver_api::request::Limits::default(),
             buffer: 0,
         };

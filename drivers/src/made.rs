@@ -2,8 +2,9 @@
 
 use driver_api::driver::{Driver, Mode, OpenError, Opened};
 use driver_api::host::{Host, capability};
-use driver_api::request::{Command, Limits, Request, SyscallSet, Target};
+use driver_api::request::{Command, Limits, Request, Target};
 use driver_api::scripted::Scripted;
+use driver_api::selection::Selection;
 use driver_api::support::{Gap, Serves, Support};
 
 /// A driver that is usable on a host with seccomp, and that opens or fails to load.
@@ -97,7 +98,7 @@ pub(crate) fn host() -> Host {
 pub(crate) fn request(target: Target) -> Request {
     Request {
         target,
-        selection: SyscallSet::empty(),
+        selection: Selection::default(),
         limits: Limits::default(),
         buffer: 1 << 16,
     }

@@ -9,6 +9,8 @@ pub const MAX: usize = 32768;
 
 /// In a fork's fifth argument: the driver has determined what parent and child share.
 pub const FORK_SEEN: u64 = 0x8000_0000_0000_0000;
+/// In the third argument of [`Kind::Lost`]: only calls are missing, and no birth, exec or end.
+pub const LOST_CALLS: u64 = 1;
 
 /// In [`OpenedFile::flags`]: not known.
 pub const FLAGS_UNKNOWN: u32 = 0xffff_ffff;
@@ -70,7 +72,8 @@ pub enum Kind {
     Exit = 4,
     /// A signal was delivered. `args`: signal, sender's tgid (0: the kernel or unknown).
     Signal = 5,
-    /// Events are missing here. `args`: how many, the [`Loss`].
+    /// Events are missing here. `args`: how many, the [`Loss`], and [`LOST_CALLS`] if only calls are missing (0: births,
+    /// execs and ends may be, too).
     Lost = 6,
 }
 

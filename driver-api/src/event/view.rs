@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::layout::{AttachmentHeader, VERSION};
+use super::layout::{AttachmentHeader, LOST_CALLS, VERSION};
 use super::{Abi, Encoding, Fact, Header, Ids, Kind, OpenedFile, Part, Program, Status, Tuple};
 
 /// What a path begins with whose first components were cut off or could not be read.
@@ -114,6 +114,12 @@ impl<'a> Event<'a> {
     /// Whether any of these bits of [`Flags`](super::Flags) is set.
     pub fn has(&self, flag: u16) -> bool {
         self.header.flags & flag != 0
+    }
+
+    /// Whether nothing but calls is missing where this event is. Otherwise births, execs or ends may be missing. Only of
+    /// [`Kind::Lost`].
+    pub fn lost_calls_alone(&self) -> bool {
+        self.header.args[2] == LOST_CALLS
     }
 
     /// Whether the source of the event did not know what was in argument register `register`. Only events of capture

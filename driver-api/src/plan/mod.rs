@@ -2,13 +2,16 @@
 //! the kernel and in the ptrace driver follow it. `bpf/plan.h` is generated from this file (`make header`).
 
 mod build;
+mod predicates;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::event::Abi;
-use crate::request::{Limits, SyscallSet};
+use crate::request::Limits;
+use crate::selection::Selection;
 use crate::table::{self, SqeField, VARIANTS};
 use build::PlanBuilder;
+pub use predicates::PredicateTable;
 
 /// How many operations a plan has room for.
 pub const OPS: usize = 6;
@@ -19,6 +22,12 @@ pub const NUMBERS: usize = 1024;
 pub const OPERATIONS: usize = 128;
 /// How many calls can be made through others. Their plans follow those of all ABIs.
 pub const MULTIPLEXED: usize = 64;
+/// How many clauses a predicate has room for.
+pub const CLAUSES: usize = 4;
+/// How many tests of arguments a clause has room for.
+pub const TESTS: usize = 2;
+/// How many conditions the programs have room for.
+pub const PREDICATES: usize = 256;
 /// Value of [`Op::arg`]: the return value.
 pub const ARG_RET: u8 = 7;
 /// Value of [`Op::unit`]: the length counts bits, and is rounded up to whole longs.
@@ -48,6 +57,8 @@ pub mod flag {
     pub const MULTIPLEXER: u8 = 32;
     /// It has facts about directories of the thread.
     pub const DIRECTORIES: u8 = 64;
+    /// An event is wanted only if the call returned no error.
+    pub const OK_ONLY: u8 = 128;
 }
 
 /// What an operation fetches.
@@ -158,8 +169,48 @@ pub struct Plan {
     pub vector: u8,
     /// Index of the one fact about a descriptor, or of the first about a directory; [`OPS`]: none.
     pub fact: u8,
+    /// The index of what the arguments must fulfil ([`Condition`]); 0: nothing.
+    pub predicate: u32,
     /// The operations, in the order of the attachments.
     pub op: [Op; OPS],
+}
+
+/// A test of one register.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct RegisterTest {
+    /// The bits that are compared, at the place of the register; 0 at all other places.
+    pub mask: [u64; 6],
+    /// What they are compared with.
+    pub value: u64,
+    /// 1: they must be equal; 0: they must not be.
+    pub equal: u64,
+}
+
+/// Tests that must hold together. Tests that are not used hold.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Alternative {
+    /// 0: it is not used, and does not hold; 1: it holds for calls without an error only; 2: for all calls.
+    pub outcome: u64,
+    /// The tests.
+    pub test: [RegisterTest; TESTS],
+}
+
+/// What a call's registers must fulfil for its event to be wanted: one of these. For a clause that wants only calls that
+/// failed, it does not look at the result: how a call ends that a signal has interrupted is not known yet. The reader of
+/// the events does.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Condition {
+    /// The alternatives.
+    pub alternative: [Alternative; CLAUSES],
 }
 
 /// Where a request of an io_uring (`struct io_uring_sqe`) holds an argument.
@@ -200,7 +251,7 @@ pub struct SqeArgs {
 
 /// For the interpreters in the kernel: the plans of the operations of io_uring in the order of their codes, each with
 /// the places of its arguments.
-pub fn operations(selected: &SyscallSet, limits: &Limits) -> Vec<(Plan, SqeArgs)> {
+pub fn operations(selected: &Selection, limits: &Limits) -> Vec<(Plan, SqeArgs)> {
     (0..OPERATIONS as u32)
         .map(|code| {
             let Some(call) = table::by_number(Abi::IoUring, code) else {
@@ -236,8 +287,13 @@ pub fn operations(selected: &SyscallSet, limits: &Limits) -> Vec<(Plan, SqeArgs)
 }
 
 /// The plans of a whole ABI in the order of its numbers, for the interpreters in the kernel. The array of
-/// x86_64 also has the plans of the numbers that x32 alone has.
-pub fn array(abi: Abi, selected: &SyscallSet, limits: &Limits) -> Vec<Plan> {
+/// x86_64 also has the plans of the numbers that x32 alone has. What their predicates test is added to `conditions`.
+pub fn array(
+    abi: Abi,
+    selected: &Selection,
+    limits: &Limits,
+    conditions: &mut PredicateTable,
+) -> Vec<Plan> {
     (0..NUMBERS as u32)
         .map(|nr| {
             let abi = if abi == Abi::X86_64 && table::is_narrow(Abi::X32, nr) && nr < X32_END {
@@ -249,6 +305,7 @@ pub fn array(abi: Abi, selected: &SyscallSet, limits: &Limits) -> Vec<Plan> {
             let mut plan = Plan::of(call, abi, nr, limits);
             if selected.contains(call) {
                 plan.flags |= flag::SELECTED;
+                conditions.put_into(&mut plan, &selected.predicate(call), call, (abi, nr));
             }
             plan
         })
@@ -257,7 +314,7 @@ pub fn array(abi: Abi, selected: &SyscallSet, limits: &Limits) -> Vec<Plan> {
 
 /// The plans of the calls that are made through others, in the order of
 /// [`Multiplexed::all`](table::Multiplexed::all).
-pub fn multiplexed(selected: &SyscallSet, limits: &Limits) -> Vec<Plan> {
+pub fn multiplexed(selected: &Selection, limits: &Limits) -> Vec<Plan> {
     table::Multiplexed::all()
         .iter()
         .map(|one| {

@@ -6,9 +6,9 @@
 //! |---|---|
 //! | number that reads like another one | `words/number.rs`, the head of `syscalls.tbl` |
 //! | number that reads in its own way | these two and the decoder's `number.rs`, which has its text, JSON and Falco form |
-//! | number that rule tests can give by name | these three and the rule tests' `script/mod.rs` |
-//! | memory with a length | `words/buffer.rs`, the head of `syscalls.tbl`, the decoder's `value.rs`, and the decoder's file for its forms |
-//! | anything else: a variant of [`Kind`] | this file, `parse/kind.rs`, `plan/build.rs`, the decoder's `value.rs`, the head of `syscalls.tbl` |
+//! | number that rule tests can give by name | these three and the rule tests' `script/value.rs` |
+//! | memory with a length | `words/buffer.rs`, the head of `syscalls.tbl`, the decoder's `value.rs` and `structs.rs`, the decoder's file for its forms, the rule tests' `script/value.rs` |
+//! | anything else: a variant of [`Kind`] | this file, `parse/kind.rs`, `plan/build.rs`, the decoder's `value.rs` and `structs.rs`, the rule tests' `script/value.rs`, the head of `syscalls.tbl` |
 //!
 //! A line of a table that uses the kind, and the test of it, come on top. The compiler points to each place:
 //! no match over [`Kind`], [`Number`], [`Reading`](super::Reading) or [`Buffer`] outside the tests has a wildcard

@@ -18,15 +18,16 @@ pub use symbols::SymbolSet;
 pub use syscall::{FactOf, Param, Syscall};
 pub use variant::{Meaning, Variant, VariantRow};
 pub use words::{
-    Buffer, Category, Counts, Fetch, Number, Reading, Returns, Room, SqeField, Width, Written,
+    Buffer, Category, Counts, Fetch, LastLink, Number, Reading, Returns, Room, SqeField, Width,
+    Written,
 };
 
 mod generated {
     #![expect(clippy::unreadable_literal, reason = "made by the build script")]
     use super::{
-        Buffer, Category, FactOf, Field, Kind, Layout, Len, LenFrom, Meaning, Multiplexed, Number,
-        Param, Returns, SqeField, Structure, SymbolSet, Syscall, Variant, VariantRow, Width,
-        Written,
+        Buffer, Category, FactOf, Field, Kind, LastLink, Layout, Len, LenFrom, Meaning,
+        Multiplexed, Number, Param, Returns, SqeField, Structure, SymbolSet, Syscall, Variant,
+        VariantRow, Width, Written,
     };
     use crate::event::Fact;
     include!(concat!(env!("OUT_DIR"), "/table.rs"));

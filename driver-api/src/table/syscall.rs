@@ -1,6 +1,6 @@
 //! A system call and its parameters, as a line of `syscalls.tbl` has them.
 
-use super::words::{Category, Number, Returns, SqeField, Width, Written};
+use super::words::{Category, LastLink, Number, Returns, SqeField, Width, Written};
 use super::{Kind, Multiplexed, SYSCALLS, X32_COLUMN, abi_column};
 use crate::event::{Abi, Fact};
 
@@ -24,6 +24,10 @@ pub struct Syscall {
     pub unfailing: bool,
     /// The index of the call whose type its events have; none: its own.
     pub(super) event_type: Option<u16>,
+    /// The parameters that are Falco's source and target, of a call with two paths.
+    pub paths: Option<(u8, u8)>,
+    /// It acts on the file behind its descriptor, and Falco gives it a path.
+    pub behind: bool,
     /// What the kernel is asked beyond the parameters.
     pub facts: &'static [FactOf],
     /// The parameters, in the order of the arguments.
@@ -218,6 +222,8 @@ pub struct Param {
     pub written: Written,
     /// It means something only when that parameter has one of these bits.
     pub only_if: Option<(u8, u64)>,
+    /// Of a path.
+    pub last_link: LastLink,
     /// Its register where the kernel is configured with `CLONE_BACKWARDS`.
     pub backwards: Option<u8>,
 }

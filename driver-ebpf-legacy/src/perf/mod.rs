@@ -150,17 +150,18 @@ impl Perf {
         self.due.set(begun);
     }
 
-    /// Hands the waiting events to `sink` in the order of time, and returns their number. A drain that follows the last
-    /// one within [`GATHER`] takes nothing, unless there was a wait between them.
+    /// Looks at what waits for the next drain. A look that follows the last drain within [`GATHER`] finds nothing, unless
+    /// there was a wait between them.
     ///
     /// Two snapshots of all buffers' ends are taken. What happened before an event of the first snapshot was written
     /// before that event. The second snapshot began after the first had seen the event, so it has all that happened
     /// before it, in whichever buffer. The merge takes from what the second snapshot has, and stops at the first event
     /// that only the second has: earlier events than that one may still be missing. So no clock delays anything, and
     /// an event waits at most for the next call.
-    pub(crate) fn drain(&mut self, sink: &mut dyn FnMut(&[u8]) -> Flow) -> usize {
+    pub(crate) fn look(&mut self) {
+        self.heads.clear();
         if Instant::now() < self.due.get() {
-            return 0;
+            return;
         }
         self.batches.read_marks(&mut self.marks);
         for buffer in &mut self.buffers {
@@ -175,15 +176,24 @@ impl Perf {
             );
         }
         self.batches.read_marks(&mut self.marks);
-        self.heads.clear();
         for (at, buffer) in self.buffers.iter_mut().enumerate() {
             if let Some(time) = buffer.take_second_snapshot(mark_of(&self.marks, buffer)) {
                 self.heads.push(Reverse((time, at)));
             }
         }
+    }
+
+    /// Hands the events that the last look saw to `sink` in the order of time, and returns their number. It ends at the
+    /// first event before which others are missing.
+    pub(crate) fn drain(&mut self, sink: &mut dyn FnMut(&[u8]) -> Flow) -> usize {
+        if self.heads.is_empty() {
+            return 0;
+        }
         let mut count = 0;
         let mut flow = Flow::Continue;
+        let mut misses = false;
         while flow == Flow::Continue
+            && !misses
             && let Some(Reverse((_, at))) = self.heads.pop()
         {
             // takes from this buffer until another one has an earlier event
@@ -196,7 +206,11 @@ impl Perf {
                 flow = sink(buffer.event(&mut self.joined));
                 count += 1;
                 buffer.skip();
-                match buffer.advance() {
+                let lost = buffer.lost();
+                let next = buffer.advance();
+                misses = buffer.lost() > lost;
+                match next {
+                    _ if misses => break false,
                     Some(time) if time > other => {
                         self.heads.push(Reverse((time, at)));
                         break false;
@@ -210,7 +224,8 @@ impl Perf {
             }
         }
         self.buffers.iter_mut().for_each(Buffer::publish);
-        if flow == Flow::Continue {
+        self.heads.clear();
+        if flow == Flow::Continue && !misses {
             self.due.set(Instant::now() + GATHER);
         }
         count

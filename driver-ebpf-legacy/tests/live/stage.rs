@@ -28,7 +28,8 @@ pub(crate) fn request_for(target: Target, calls: &[&str]) -> Request {
         selection: calls
             .iter()
             .filter_map(|name| table::by_name(name))
-            .collect::<SyscallSet>(),
+            .collect::<SyscallSet>()
+            .into(),
         limits: Limits::default(),
         buffer: 1 << 20,
     }

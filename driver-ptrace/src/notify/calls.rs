@@ -2,6 +2,7 @@
 
 use driver_api::event::{Flags, Header, Kind};
 use driver_api::plan::{Plan, flag};
+use driver_api::predicate::Made;
 use driver_api::table::{self, Category, Returns};
 use libc::pid_t;
 
@@ -33,12 +34,19 @@ impl NotifyCapture {
         let called = Called::of(notification.arch, notification.nr)?;
         let (called, args) = called.meant(notification.tid, notification.args);
         let Called { abi, nr, call } = called;
+        // how it will end is not known
+        let made = Made {
+            abi,
+            nr,
+            args: &args,
+            result: None,
+        };
         Some(Entry {
             called,
             args,
             plan: self.events.plan_of(call, abi, nr),
             // one that lanner asks about for its own sake may be one that it must not be asked for
-            selected: self.selection.contains(call) && !call.unfailing,
+            selected: self.selection.wants(call, &made) && !call.unfailing,
         })
     }
 
@@ -51,9 +59,10 @@ impl NotifyCapture {
 
     /// Handles one notification and answers it.
     ///
-    /// Its event is delivered when the kernel has accepted the answer. That says, like
-    /// SECCOMP_IOCTL_NOTIF_ID_VALID but without another call, that the thread has waited until then and that what
-    /// was read was its own.
+    /// Its event is delivered while the thread waits, so that the sink finds in /proc what the call finds. Before Linux 5.19
+    /// a signal can end the wait, and the thread asks again. There the event is delivered when the kernel has accepted
+    /// the answer. That says, like SECCOMP_IOCTL_NOTIF_ID_VALID, that the thread has waited until then and that what was
+    /// read was its own.
     pub(super) fn notified(&mut self, notification: &Notification, sink: Sink) {
         let (id, tid) = (notification.id, notification.tid);
         self.note_waiting(tid);
@@ -102,11 +111,18 @@ impl NotifyCapture {
             };
             self.build(tid, &entry, flags);
         }
+        let waits = entry.selected && self.waits_firmly;
+        if waits {
+            if !self.is_valid(id) {
+                return;
+            }
+            self.deliver(sink);
+        }
         if !self.answer(id, is_made) {
             // the thread does not wait any more: it was killed, or a signal has interrupted it and it will ask again
             return;
         }
-        if entry.selected {
+        if entry.selected && !waits {
             self.deliver(sink);
         }
         if leaves {

@@ -7,6 +7,7 @@ use driver_api::driver::{Capture, CaptureError, CommandState, Flow, Polled};
 use driver_api::error::Cause;
 use driver_api::event::Event;
 use driver_api::request::{Request, SyscallSet};
+use driver_api::selection::Selection;
 use driver_api::stats::Stats;
 use driver_start::Held;
 use libc::pid_t;
@@ -53,10 +54,12 @@ pub(crate) struct NotifyCapture {
     deserted: Option<Instant>,
     /// The calls that the filter asks about.
     filtered: SyscallSet,
-    pub(super) selection: SyscallSet,
+    pub(super) selection: Selection,
     pub(super) events: Events,
     /// No program can forbid lanner to read its memory.
     pub(super) reads_everything: bool,
+    /// Once lanner has a notification, only a fatal signal ends its thread's wait.
+    pub(super) waits_firmly: bool,
 }
 
 impl NotifyCapture {
@@ -78,10 +81,11 @@ impl NotifyCapture {
             status: None,
             ended: false,
             deserted: None,
-            filtered: super::filtered_calls(&selection),
+            filtered: super::filtered_calls(selection.calls()),
             selection,
             events: Events::new(request.limits),
             reads_everything,
+            waits_firmly: super::launch::can_wait_firmly(),
         })
     }
 
@@ -353,9 +357,9 @@ impl Capture for NotifyCapture {
         })
     }
 
-    fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
-        let selection = &selection.with_multiplexers();
-        let asked = selection.without(&super::unfailing_calls());
+    fn select(&mut self, selection: &Selection) -> Result<(), CaptureError> {
+        let selection = selection.with_multiplexers();
+        let asked = selection.calls().without(&super::unfailing_calls());
         if self.filtered.union(&asked) != self.filtered {
             return Err(self.failure(
                 "widen the selection",
@@ -363,7 +367,7 @@ impl Capture for NotifyCapture {
                   wanted from the start, or use trace mode",
             ));
         }
-        self.selection = *selection;
+        self.selection = selection;
         Ok(())
     }
 

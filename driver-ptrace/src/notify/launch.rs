@@ -169,10 +169,8 @@ pub(crate) unsafe fn install(
     if helper == 0 {
         pass_on(socket, place);
     }
-    // Linux 5.19: once lanner has received the notification, only a fatal signal interrupts the call
     let listener: c_ulong = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
-    let killable = libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
-    let installed = match filter::install(filter, listener | killable) {
+    let installed = match filter::install(filter, FIRM_LISTENER) {
         Err(libc::EINVAL) => filter::install(filter, listener),
         installed => installed,
     };
@@ -181,6 +179,19 @@ pub(crate) unsafe fn install(
         unsafe { libc::kill(helper as pid_t, libc::SIGKILL) };
     }
     installed.map(|_| ())
+}
+
+/// Linux 5.19: once lanner has received a notification, only a fatal signal interrupts the call.
+const FIRM_LISTENER: c_ulong =
+    libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+
+/// Whether this kernel has [`FIRM_LISTENER`]. seccomp(2) looks at the flags before it reads the filter.
+pub(super) fn can_wait_firmly() -> bool {
+    let operation = c_long::from(libc::SECCOMP_SET_MODE_FILTER);
+    // SAFETY: the filter is a null pointer, which the kernel refuses with EFAULT. So no filter is installed.
+    let refused =
+        unsafe { libc::syscall(libc::SYS_seccomp, operation, FIRM_LISTENER, 0_usize) } != 0;
+    refused && errno() == libc::EFAULT
 }
 
 /// The helper: waits until the descriptor exists, sends it, and ends.

@@ -142,7 +142,7 @@ pub(crate) fn open(
             ));
         }
     };
-    let (held, channel) = hold(driver, host, command, &request.selection)?;
+    let (held, channel) = hold(driver, host, command, request.selection.calls())?;
     let mut gaps = Vec::new();
     if !is_readable(&held) {
         gaps.push(gaps::unreadable(

@@ -2,6 +2,7 @@
 
 use driver_api::event::{Flags, Header, Kind};
 use driver_api::plan::flag;
+use driver_api::predicate::Made;
 use driver_api::table::{Category, Returns};
 use libc::pid_t;
 
@@ -94,7 +95,13 @@ impl PtraceCapture {
             memory::expect_withheld_pages();
         }
         let plan = self.events.plan_of(call, abi, nr);
-        let selected = self.coverage.selection.contains(call);
+        let made = Made {
+            abi,
+            nr,
+            args: &args,
+            result: None,
+        };
+        let selected = self.coverage.selection.wants(call, &made);
         let mut begun = Call {
             call,
             abi,
@@ -207,6 +214,19 @@ impl PtraceCapture {
         // a successful exec is an event already; a clone may have been followed for its flags alone
         let is_selected = self.coverage.selection.contains(call.call);
         if !is_selected || (call.exec.is_some() && ret == 0) {
+            return;
+        }
+        let made = Made {
+            abi: call.abi,
+            nr: call.nr,
+            args: &call.args,
+            result: Some(ret),
+        };
+        // how a pending call ends is decided when it is delivered
+        if !is_pending && !self.coverage.selection.wants(call.call, &made) {
+            if ret >= 0 {
+                self.unpin_for_status(&call, &call.memory(tid));
+            }
             return;
         }
         let header = self.call_header(tid, &call, ret, 0);

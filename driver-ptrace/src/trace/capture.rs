@@ -8,6 +8,7 @@ use driver_api::driver::{Capture, CaptureError, CommandState, Flow, Polled};
 use driver_api::error::Cause;
 use driver_api::event::{Event, Header, Kind};
 use driver_api::request::{Limits, SyscallSet};
+use driver_api::selection::Selection;
 use driver_api::stats::Stats;
 use driver_start::Held;
 use libc::pid_t;
@@ -29,8 +30,8 @@ pub(super) struct Coverage {
     mode: Mode,
     /// The calls that the filter was made for.
     filtered: SyscallSet,
-    /// The calls that are delivered.
-    pub(super) selection: SyscallSet,
+    /// The events that are delivered.
+    pub(super) selection: Selection,
 }
 
 /// What makes calls stop.
@@ -44,10 +45,10 @@ pub(super) enum Mode {
 }
 
 impl Coverage {
-    pub(super) fn new(mode: Mode, selection: SyscallSet) -> Self {
+    pub(super) fn new(mode: Mode, selection: Selection) -> Self {
         Self {
             mode,
-            filtered: selection,
+            filtered: *selection.calls(),
             selection,
         }
     }
@@ -61,7 +62,7 @@ impl Coverage {
     fn covers_selection(&self) -> bool {
         match self.mode {
             Mode::Every => true,
-            Mode::Filter => self.filtered.union(&self.selection) == self.filtered,
+            Mode::Filter => self.filtered.union(self.selection.calls()) == self.filtered,
         }
     }
 }
@@ -120,7 +121,9 @@ impl PtraceCapture {
 
     /// Hands over an event that was made before.
     pub(super) fn deliver_kept(&mut self, bytes: &[u8], sink: Sink) {
-        if let Ok(event) = Event::parse(bytes) {
+        if let Ok(event) = Event::parse(bytes)
+            && self.coverage.selection.allows(&event)
+        {
             self.events.begin_from(event.header(), &event);
             self.deliver(sink);
         }
@@ -238,7 +241,7 @@ impl Capture for PtraceCapture {
         true
     }
 
-    fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
+    fn select(&mut self, selection: &Selection) -> Result<(), CaptureError> {
         let omitted = self.events.limits().omit.if_held;
         self.coverage.selection = selection.without(&omitted).with_multiplexers();
         // an installed filter stays; what it lets pass can only be had by stopping at every call

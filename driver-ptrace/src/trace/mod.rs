@@ -29,6 +29,7 @@ mod waiter;
 use driver_api::driver::{Driver, OpenError, Opened};
 use driver_api::host::{Host, capability};
 use driver_api::request::{Command, Limits, Request, SyscallSet, Target};
+use driver_api::selection::Selection;
 use driver_api::support::{Serves, Support};
 use driver_api::table::{Category, Param, Returns, SYSCALLS, Written, by_name};
 use driver_start::Held;
@@ -119,11 +120,11 @@ fn start(
     host: &Host,
     command: &Command,
     waiter: Waiter,
-    wanted: SyscallSet,
+    wanted: Selection,
     limits: Limits,
 ) -> Result<PtraceCapture, OpenError> {
     let privileged = host.has(capability::SYS_ADMIN);
-    let stopped = stopped_calls(&wanted);
+    let stopped = stopped_calls(wanted.calls());
     let mut program: Vec<sock_filter> = hiding::NARROWED
         .into_iter()
         .filter_map(|(name, arg)| Some((by_name(name)?, arg)))
@@ -167,8 +168,8 @@ pub(crate) fn calls_that_change_user() -> SyscallSet {
 /// The calls that the filter has to stop for a selection: in addition to it, exec, the calls that change a thread's
 /// user, and those that could show how tracees are pinned.
 fn stopped_calls(selection: &SyscallSet) -> SyscallSet {
-    // a call that goes on behind a stop may do so as restart_syscall(2)
-    // by the last two, programs hide from lanner
+    // A call that goes on behind a stop may do so as restart_syscall(2). Programs can hide from lanner by seccomp(2) and
+    // userfaultfd(2).
     let always = [
         "execve",
         "execveat",
@@ -264,7 +265,7 @@ mod tests {
     fn a_host_without_filters_is_refused_and_a_whole_host_is_not_supported() {
         let request = |target| Request {
             target,
-            selection: SyscallSet::empty(),
+            selection: Selection::default(),
             limits: Limits::default(),
             buffer: 0,
         };

@@ -227,7 +227,7 @@ fn a_wider_selection_takes_effect_at_once() {
     })
     .expect("the capture goes on");
     capture
-        .select(&calls(&["openat", "open"]))
+        .select(&calls(&["openat", "open"]).into())
         .expect("a wider selection");
     let (events, status) = until(capture.as_mut(), |_| false).expect("the capture goes on");
     assert_eq!(exit_code(status.flatten().expect("a wait status")), 0);
@@ -328,7 +328,7 @@ fn a_command_that_was_not_run_ends_with_its_capture() {
         let mut capture = open(actor(&["group-stop"]), &["execve"]).expect("opens");
         if widened {
             capture
-                .select(&calls(&["getpid"]))
+                .select(&calls(&["getpid"]).into())
                 .expect("a wider selection");
         }
         let begin = Instant::now();

@@ -32,7 +32,9 @@ fn widened(scene: &[&str]) {
     let (_, end) =
         until(capture.as_mut(), |event| event.kind() == Kind::Exec).expect("the capture goes on");
     assert_eq!(end, None);
-    capture.select(&calls(&everything())).expect("all calls");
+    capture
+        .select(&calls(&everything()).into())
+        .expect("all calls");
     let (_, end) = until(capture.as_mut(), |_| false).expect("the capture goes on");
     assert_eq!(end, Some(Some(0)), "{scene:?} with a wider selection");
 }

@@ -171,7 +171,7 @@ pub(crate) fn open_on(
 ) -> Result<Box<dyn Capture>, OpenError> {
     let request = Request {
         target,
-        selection: calls(names),
+        selection: calls(names).into(),
         limits: Limits::default(),
         buffer: 1 << 20,
     };

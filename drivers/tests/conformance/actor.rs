@@ -50,6 +50,7 @@ pub(crate) fn play(scene: &str, args: &[String]) -> ExitCode {
         "below" => below(arg(0), arg(1).parse().unwrap_or(0)),
         "rings" => crate::rings::act(arg(0)),
         "interrupted" => interrupted(),
+        "predicates" => crate::predicates::act(arg(0)),
         other => panic!("there is no scene {other}"),
     }
     ExitCode::SUCCESS

@@ -68,7 +68,7 @@ fn left_out(stage: &Stage) -> Outcome {
     let mut capture = stage.must_open(&wanted)?;
     let holds = capture.holds();
     // a later selection leaves it out as well
-    let again = capture.select(&calls(&["openat", "write"]));
+    let again = capture.select(&calls(&["openat", "write"]).into());
     again.map_err(said)?;
     let (events, _) = to_the_end(capture.as_mut())?;
     let count = |name: &str| events.iter().filter(|e| e.name() == name).count();

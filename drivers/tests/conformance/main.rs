@@ -21,6 +21,7 @@ mod directories;
 mod exec;
 mod held;
 mod memory;
+mod predicates;
 mod rings;
 mod running;
 mod stage;
@@ -49,6 +50,7 @@ fn cases() -> Vec<Case> {
         rings::CASES,
         running::CASES,
         held::CASES,
+        predicates::CASES,
         machine,
     ]
     .concat()

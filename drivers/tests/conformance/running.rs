@@ -172,12 +172,12 @@ fn reselect(stage: &Stage) -> Outcome {
     check(!events.iter().any(|e| e.name() == "openat"), || {
         "openat before it was selected".to_owned()
     })?;
-    let selected = capture.select(&calls(&["openat"]));
+    let selected = capture.select(&calls(&["openat"]).into());
     if let (Err(error), true) = (&selected, stage.entry_only()) {
         // the filter of a command cannot be replaced; a selection within it can be
         let text = Chain(error).to_string();
         check(text.contains("from the start"), || text)?;
-        let narrower = capture.select(&calls(&[]));
+        let narrower = capture.select(&calls(&[]).into());
         narrower.map_err(said)?;
         fs::write(&end, b"").map_err(|e| e.to_string())?;
         let (events, status) = to_the_end(capture.as_mut())?;

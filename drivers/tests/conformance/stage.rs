@@ -89,7 +89,7 @@ pub(crate) fn actor(scene: &str, args: &[&str]) -> Command {
 pub(crate) fn request(target: Target, names: &[&str]) -> Request {
     Request {
         target,
-        selection: calls(names),
+        selection: calls(names).into(),
         limits: Limits::default(),
         buffer: 4 << 20,
     }

@@ -133,7 +133,7 @@ fn events(
 ) -> Result<Option<i32>, String> {
     let request = Request {
         target: Target::Command(command),
-        selection: SyscallSet::all(),
+        selection: SyscallSet::all().into(),
         limits,
         buffer: 16 << 20,
     };

@@ -121,7 +121,7 @@ pub struct RunArgs {
     /// A rule file; may be repeated. Without any: the default rules.
     #[arg(short, long = "rules", value_name = "FILE")]
     pub rules: Vec<PathBuf>,
-    /// A configuration file (YAML). What the command line says goes before what it says.
+    /// A configuration file (YAML). Options of the command line override it.
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Sets a key of the configuration, such as `json_output=true`, `outputs[0].deadline=5s` or

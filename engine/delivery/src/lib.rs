@@ -97,7 +97,7 @@ pub struct Account {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Its spool cannot be used.
-    #[error("output {output}: {source}")]
+    #[error("output {output}")]
     Spool {
         /// Its name.
         output: String,
@@ -105,13 +105,13 @@ pub enum StartError {
         source: SpoolError,
     },
     /// It should go on running, but does not run.
-    #[error("output {output}: it does not run")]
+    #[error("output {output} was to go on, but does not run any more")]
     Gone {
         /// Its name.
         output: String,
     },
     /// The kernel refused a thread.
-    #[error("output {output}: no thread: {source}")]
+    #[error("output {output}: cannot start a thread")]
     Thread {
         /// Its name.
         output: String,

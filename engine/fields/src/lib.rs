@@ -18,6 +18,7 @@
 //! | `argument`, `member` | arguments in brackets; `evt.arg`, also of members of structures |
 //! | `names`, `services` | names of hosts and ports |
 //! | `registry` | names to numbers |
+//! | `needs` | what tests of fields say about a call's result and arguments |
 //! | `view` | [`View`] |
 //! | `scratch`, `time`, `escape` | room for values, times as text, safe text |
 //! | [`template`] | texts with fields in them |
@@ -32,6 +33,7 @@ mod kernel;
 mod list;
 mod member;
 mod names;
+mod needs;
 mod path;
 mod process;
 mod registry;
@@ -46,6 +48,7 @@ mod view;
 pub use escape::{escape, without_invalid};
 pub use list::{FIELDS, LEFT_OUT};
 pub use names::{HostNames, host_names};
+pub use needs::Needs;
 pub use registry::{FieldId, FieldRegistry, Fields, calls_of_type, event_type_name, event_type_of};
 pub use row::{ArgRule, FieldDef, Many};
 pub use scratch::Scratch;

@@ -1,7 +1,7 @@
 //! Paths that calls act on: `fs.path.*`, `evt.abspath`, and parameters that are paths.
 
-use driver_api::event::{Fact, Status};
-use driver_api::table::{Category, Kind, Param, Syscall};
+use driver_api::event::{Fact, Flags, Status};
+use driver_api::table::{Category, Kind, LastLink, Param, Syscall};
 
 use lanner_plugin::Value;
 
@@ -38,19 +38,6 @@ pub(super) enum Which {
     Target,
 }
 
-/// Calls with two paths: name, source, target. As in Falco, the source of a link is the link, and its target is what the
-/// link leads to.
-const TWO_PATHS: &[(&str, &str, &str)] = &[
-    ("rename", "oldpath", "newpath"),
-    ("renameat", "oldpath", "newpath"),
-    ("renameat2", "oldpath", "newpath"),
-    ("link", "newpath", "oldpath"),
-    ("linkat", "newpath", "oldpath"),
-    ("symlink", "linkpath", "target"),
-    ("symlinkat", "linkpath", "target"),
-    ("mount", "dev", "dir"),
-];
-
 fn param_at(call: &Syscall, at: usize) -> Option<PathParam> {
     let base = match call.params.get(at)?.kind {
         Kind::Path(Some(descriptor)) => Base::Descriptor(descriptor.into()),
@@ -77,28 +64,30 @@ pub(super) fn of_open(view: &View<'_>) -> Option<PathParam> {
 
 fn which(view: &View<'_>, which: Which) -> Option<PathParam> {
     let call = view.seen.call?;
-    let two = TWO_PATHS.iter().find(|(name, ..)| *name == call.acts_as);
-    match (which, two) {
-        (Which::Source, Some((_, source, _))) => param(view, source),
-        (Which::Target, Some((_, source, target))) => {
-            let mut found = param(view, target)?;
+    match (which, call.paths) {
+        (Which::Source, Some((source, _))) => param_at(call, source.into()),
+        (Which::Target, Some((source, target))) => {
+            let (source, target) = (usize::from(source), usize::from(target));
+            let mut found = param_at(call, target)?;
             // Falco has no value for a relative target of symlinkat(2), and begins that of symlink(2) at the working
             // directory; the kernel begins both in the link's directory
-            if let PathParam {
-                at,
-                base: Base::Descriptor(_),
-            } = param(view, source)?
-                && matches!(call.params[found.at].kind, Kind::Str)
+            if matches!(call.params.get(source)?.kind, Kind::Path(Some(_)))
+                && matches!(call.params.get(target)?.kind, Kind::Str)
             {
-                found.base = Base::Link(at);
+                found.base = Base::Link(source);
             }
             Some(found)
         }
-        (Which::Name, None) if call.category == Category::File || call.name == "umount2" => {
+        (Which::Name, None) if call.category == Category::File || tells_base(call) => {
             first_path(call)
         }
         (Which::Source | Which::Target, None) | (Which::Name, _) => None,
     }
+}
+
+/// Whether the kernel says where the call's path begins.
+fn tells_base(call: &Syscall) -> bool {
+    call.facts.iter().any(|fact| fact.fact == Fact::Base)
 }
 
 /// A string as the program passed it. None: the kernel could not read it.
@@ -136,7 +125,8 @@ pub(super) fn resolved<'a>(view: &View<'a>, param: PathParam) -> Option<&'a [u8]
         return Some(root);
     }
     // after chdir(2), the path is the working directory
-    if !has_failed(view.event) && view.seen.call.is_some_and(inspect::is_chdir) {
+    let has_returned = !has_failed(view.event) && !view.event.has(Flags::ENTRY);
+    if has_returned && view.seen.call.is_some_and(inspect::is_chdir) {
         let process = view.process();
         return process.map(|process| view.inspector.cwd(process, view.seen.tid));
     }
@@ -180,34 +170,35 @@ fn base_of<'a>(view: &View<'a>, param: PathParam, said: &[u8]) -> Option<&'a [u8
     })
 }
 
-/// Calls that follow a symbolic link in the last component of their path, unless their flags say otherwise.
-const FOLLOW_LAST: &[&str] = &[
-    "chmod",
-    "fchmodat",
-    "fchmodat2",
-    "chown",
-    "fchownat",
-    "truncate",
-    "truncate64",
-    "setxattr",
-    "setxattrat",
-    "removexattr",
-    "utime",
-    "utimes",
-    "utimensat",
-    "mount",
-    "umount2",
-];
-const AT_SYMLINK_NOFOLLOW: u64 = 0x100;
+/// The kernel's path of the file that the call opened.
+fn opened<'a>(view: &View<'a>) -> Option<&'a [u8]> {
+    let opens = |call: &&Syscall| {
+        (call.facts.iter()).any(|fact| fact.fact == Fact::Path && fact.of.is_none())
+    };
+    view.seen.call.filter(opens)?;
+    let path = view.event.fact(Fact::Path)?;
+    Some(text_of(view, &path)).filter(|path| path.starts_with(b"/"))
+}
 
-/// Whether the call follows a symbolic link in the last component of its path.
-fn follows_last(view: &View<'_>) -> bool {
+/// Whether the kernel follows a symbolic link in the last component of the path.
+fn follows_last(view: &View<'_>, at: usize) -> bool {
     let Some(call) = view.seen.call else {
         return false;
     };
-    let flags = call.param("flags").filter(|_| call.name != "mount");
-    let flags = flags.map_or(0, |(at, _)| view.event.header().args[at]);
-    FOLLOW_LAST.contains(&call.event_type().name) && flags & AT_SYMLINK_NOFOLLOW == 0
+    let has = |of: u8, mask: u64| {
+        let header = view.event.header();
+        let register = call.register(view.event.abi(), of.into());
+        header
+            .args
+            .get(register)
+            .is_some_and(|flags| flags & mask != 0)
+    };
+    match call.params.get(at).map(|param| param.last_link) {
+        None | Some(LastLink::Kept) => false,
+        Some(LastLink::Followed) => true,
+        Some(LastLink::KeptIf(of, mask)) => !has(of, mask),
+        Some(LastLink::FollowedIf(of, mask)) => has(of, mask),
+    }
 }
 
 /// A path of a call that succeeded, behind the symbolic links in its directories, as the file system is now.
@@ -218,6 +209,9 @@ pub(super) fn real<'a>(view: &View<'a>, wanted: Which) -> Value<'a> {
     let found = || {
         let param = which(view, wanted)?;
         let said = said(view, param.at)?;
+        if let Some(path) = opened(view) {
+            return Some(path);
+        }
         let changes = new_root(view).is_some() || view.seen.call.is_some_and(inspect::is_chdir);
         if changes {
             return resolved(view, param);
@@ -225,7 +219,7 @@ pub(super) fn real<'a>(view: &View<'a>, wanted: Which) -> Value<'a> {
         let base = base_of(view, param, said)?;
         let path = [base, b"/", said].concat();
         let process = view.process().filter(|_| path.starts_with(b"/"))?;
-        let follows = follows_last(view);
+        let follows = follows_last(view, param.at);
         let mut known = false;
         let real = view.scratch.bytes(|out| {
             known = (view.inspector).real_path(process, view.seen.tid, &path, follows, out);
@@ -279,7 +273,7 @@ pub(super) fn path<'a>(view: &View<'a>, wanted: Which, raw: bool) -> Value<'a> {
             resolved(view, param)
         });
     }
-    let by_descriptor = matches!(view.seen.call.map(|c| c.name), Some("fchmod" | "fchown"));
+    let by_descriptor = view.seen.call.is_some_and(|call| call.event_type().behind);
     if wanted == Which::Name && by_descriptor {
         return text(view.descriptor().map(|descriptor| &*descriptor.name));
     }

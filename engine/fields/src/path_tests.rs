@@ -160,6 +160,38 @@ fn a_path_begins_where_the_kernel_says() {
 }
 
 #[test]
+fn calls_that_mount_have_paths() {
+    let moved = Ev::call(22, "move_mount", &[-100, 1, -100, 2, 0], 0)
+        .said(1, b"a")
+        .said(3, b"/b");
+    expect(
+        &in_srv(&[moved]),
+        &[
+            ("fs.path.source", s("/srv/www/a")),
+            ("fs.path.target", s("/b")),
+            ("fs.path.name", NONE),
+        ],
+    );
+    let unmounted = Ev::call(22, "umount2", &[1, 0], 0).said(0, b"a");
+    expect(&in_srv(&[unmounted]), &[("fs.path.name", s("/srv/www/a"))]);
+}
+
+#[test]
+fn the_real_path_of_an_opened_file_is_what_the_kernel_opened() {
+    let open = Ev::call(22, "openat", &[-100, 1, 0, 0], 5)
+        .said(1, b"link")
+        .fact(Fact::Path, b"/etc/shadow");
+    expect(
+        &in_srv(&[open]),
+        &[
+            ("fs.path.name", s("/srv/www/link")),
+            ("fs.realpath.name", s("/etc/shadow")),
+            ("fs.realpath.differs", OwnedValue::Bool(true)),
+        ],
+    );
+}
+
+#[test]
 fn the_directory_that_a_call_enters_is_what_the_kernel_says() {
     let chdir = Ev::call(22, "chdir", &[1], 0)
         .said(0, b"link/..")

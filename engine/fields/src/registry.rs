@@ -122,6 +122,10 @@ impl FieldResolver for FieldRegistry {
             used.len() - 1
         });
         let field = ResolvedField::new(u32::try_from(at).unwrap_or(u32::MAX), def.kind);
+        let field = match def.implies {
+            Some(_) => field.selects(),
+            None => field,
+        };
         Ok(match def.many {
             Many::Either => field.either(),
             Many::Any if arg.is_none() => field.any(),
@@ -235,7 +239,7 @@ impl Fields {
 }
 
 /// `evt.arg.flags` is `evt.arg[flags]`. Falco also writes `thread.cgroup.cpu` and `evt.type.is.open`.
-fn split_param<'a>(name: &'a str, arg: Option<&'a str>) -> (&'a str, Option<&'a str>) {
+pub(super) fn split_param<'a>(name: &'a str, arg: Option<&'a str>) -> (&'a str, Option<&'a str>) {
     let dotted = |def: &&FieldDef| {
         def.arg == ArgRule::Param || matches!(def.name, "thread.cgroup" | "evt.type.is")
     };

@@ -4,6 +4,7 @@ use lanner_plugin::{FieldKind, Value};
 
 use super::argument::Arg;
 use super::container::GetLate;
+use super::needs::Implies;
 use super::view::View;
 
 /// Finds a field's value.
@@ -59,6 +60,8 @@ pub struct FieldDef {
     pub(super) get: Get,
     /// The same of a container, where its runtime's answer may come later than the event.
     pub(super) late: Option<GetLate>,
+    /// What a test of the field says about a call's result and arguments.
+    pub(super) implies: Option<Implies>,
 }
 
 impl FieldDef {
@@ -78,6 +81,7 @@ impl FieldDef {
             description,
             get,
             late: None,
+            implies: None,
         }
     }
 
@@ -102,6 +106,13 @@ impl FieldDef {
         Self { many, ..self }
     }
 
+    pub(super) const fn implies(self, implies: Implies) -> Self {
+        Self {
+            implies: Some(implies),
+            ..self
+        }
+    }
+
     pub(super) const fn deprecated(self) -> Self {
         Self {
             deprecated: true,
@@ -124,7 +135,7 @@ impl FieldDef {
         }
     }
 
-    /// The part before the last name, as `proc` or `fs.path`.
+    /// The part before the first dot, such as `proc` or `fs`.
     #[must_use]
     pub fn class(&self) -> &'static str {
         self.name.split('.').next().unwrap_or(self.name)

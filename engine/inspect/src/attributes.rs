@@ -78,6 +78,20 @@ impl Inspector {
             return;
         }
         let known = process.credentials(header.tid);
+        if known.stale {
+            let found = (self.proc_fs.as_ref())
+                .and_then(|proc_fs| proc_fs.credentials(header.tgid, header.tid));
+            let real = Credentials {
+                uid: header.uid,
+                euid: header.uid,
+                gid: header.gid,
+                egid: header.gid,
+                capabilities: None,
+                stale: false,
+            };
+            process.change_credentials(header.tid, |own| *own = found.unwrap_or(real));
+        }
+        let known = process.credentials(header.tid);
         if (known.uid, known.gid) == (header.uid, header.gid) {
             return;
         }
@@ -94,16 +108,31 @@ impl Inspector {
         });
     }
 
+    /// A call has set an effective id to the one in its parameter `at`. `real` is the real id after that.
     pub(super) fn set_id(
         &mut self,
         call: &Call<'_, '_>,
         at: u8,
+        real: u32,
         effective: fn(&mut Credentials) -> &mut u32,
     ) {
         let Some(process) = self.processes.get_mut(call.key).filter(|_| !call.applied) else {
             return;
         };
         let id = u32_in(call.args[usize::from(at)]);
+        if process.in_other_user_ns && id != UNCHANGED {
+            // the id is one of that namespace; the kernel's real id and /proc have those of the host
+            let found = (self.proc_fs.as_ref())
+                .and_then(|proc_fs| proc_fs.credentials(process.pid, call.tid()));
+            process.change_credentials(call.tid(), |own| match found {
+                Some(found) => *own = found,
+                None => {
+                    own.capabilities = None;
+                    *effective(own) = real;
+                }
+            });
+            return;
+        }
         process.change_credentials(call.tid(), |own| {
             // capabilities(7): the new ones depend on the former ids, and on settings that are not followed
             own.capabilities = None;
@@ -182,6 +211,22 @@ impl Inspector {
         }
     }
 
+    /// Whether the leader of the process's session has a terminal open. It can have become the session's by ioctl(2)
+    /// (`TIOCSCTTY`), which is not captured.
+    pub(super) fn session_may_have_terminal(&self, process: &Process) -> bool {
+        let is_terminal = |name: &[u8]| {
+            pseudo_terminal(name).is_some()
+                || name.starts_with(b"/dev/tty")
+                || name == b"/dev/console"
+        };
+        let leader = self.processes.key(process.sid);
+        let leader = leader.and_then(|key| self.processes.get(key));
+        leader.is_some_and(|leader| {
+            let open = self.files.iter(leader.files);
+            open.into_iter().any(|(_, open)| is_terminal(&open.name))
+        })
+    }
+
     /// The name of a thread. If a program may have changed it by a file in /proc, /proc is asked.
     #[must_use]
     pub fn thread_name<'a>(&'a self, process: &'a Process, tid: u32) -> Cow<'a, [u8]> {
@@ -208,8 +253,8 @@ impl Inspector {
     }
 
     pub(super) fn set_group(&mut self, call: &Call<'_, '_>, effect: Effect) {
-        let own = call.event.header().tgid;
         if effect == Effect::SetSid {
+            let own = call.event.header().tgid;
             if let Some(process) = self.processes.get_mut(call.key) {
                 process.sid = own;
                 process.pgid = own;
@@ -217,15 +262,49 @@ impl Inspector {
             }
             return;
         }
-        let or_own = |id: u32, own: u32| if id == 0 { own } else { id };
-        let pid = or_own(u32_in(call.args[0]), own);
-        let pgid = or_own(u32_in(call.args[1]), pid);
-        if let Some(process) = self
-            .processes
-            .key(pid)
-            .and_then(|key| self.processes.get_mut(key))
+        let Some(target) = self.process_as_named(call.key, call.args[0]) else {
+            return;
+        };
+        let group = match u32_in(call.args[1]) {
+            0 => Some(target),
+            _ => self.process_as_named(call.key, call.args[1]),
+        };
+        let group = group.and_then(|leader| self.processes.get(leader));
+        let Some(pid) = self.processes.get(target).map(|process| process.pid) else {
+            return;
+        };
+        // the leader of the group may have ended, or may be no relative of the caller
+        let pgid = group.map(|leader| leader.pid).or_else(|| {
+            let caller = self.processes.get(call.key)?;
+            if caller.vpid == Some(caller.pid) {
+                return Some(u32_in(call.args[1]));
+            }
+            Some(self.proc_fs.as_ref()?.groups(pid)?.0)
+        });
+        if let Some(process) = self.processes.get_mut(target)
+            && let Some(pgid) = pgid
         {
             process.pgid = pgid;
         }
+    }
+
+    /// The process that a call names by an id in the caller's pid namespace; 0: the caller. In another namespace than the
+    /// host's, only the caller, its children and its siblings are found.
+    pub(super) fn process_as_named(&self, caller: ProcessKey, argument: u64) -> Option<ProcessKey> {
+        let id = u32_in(argument);
+        let process = self.processes.get(caller)?;
+        if id == 0 || process.vpid == Some(id) {
+            return Some(caller);
+        }
+        if process.vpid == Some(process.pid) {
+            return self.processes.key(id);
+        }
+        let parents = [Some(caller), process.parent.or(Some(caller))];
+        let is_meant = |other: &Process| {
+            parents.contains(&other.parent) && other.vpid == Some(id) && other.pid != id
+        };
+        self.living()
+            .find(|(_, other)| is_meant(other))
+            .map(|(key, _)| key)
     }
 }

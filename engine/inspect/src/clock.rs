@@ -52,6 +52,12 @@ pub(super) fn monotonic_ns() -> u64 {
     u64::try_from(read(libc::CLOCK_MONOTONIC)).unwrap_or(0)
 }
 
+/// How long this host has slept since boot, in nanoseconds: `CLOCK_MONOTONIC` does not count that, and /proc does.
+pub(super) fn slept_ns() -> u64 {
+    let slept = read(libc::CLOCK_BOOTTIME).saturating_sub(read(libc::CLOCK_MONOTONIC));
+    u64::try_from(slept).unwrap_or(0)
+}
+
 fn read(clock: libc::clockid_t) -> i64 {
     let mut time = libc::timespec {
         tv_sec: 0,

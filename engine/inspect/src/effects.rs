@@ -7,7 +7,9 @@ mod resolve;
 
 use std::sync::LazyLock;
 
+use driver_api::predicate::{Clause, Outcome, Predicate};
 use driver_api::request::SyscallSet;
+use driver_api::selection::Selection;
 use driver_api::table::{self, Buffer, Category, Kind, Number, Returns, SYSCALLS, Syscall};
 
 use super::descriptor::DescriptorKind;
@@ -328,11 +330,15 @@ fn follow(call: &Syscall) -> Follow {
     } else {
         call.params.len()
     };
+    let is_compared = |at: &usize| {
+        let kind = call.params[*at].kind;
+        matches!(kind, Kind::Number(Number::Fd | Number::DirFd, _))
+    };
     Follow {
         effect,
         fd,
         descriptors: (0..compared)
-            .filter(is_fd)
+            .filter(is_compared)
             .fold(0, |bits, at| bits | 1 << at),
     }
 }
@@ -372,6 +378,22 @@ pub fn needed() -> SyscallSet {
         .iter()
         .filter(|call| find(call, &NEEDED_RESOLVED).is_some())
         .collect()
+}
+
+/// The events that the state needs of the [`needed`] calls: a call that fails changes nothing, except that a connection
+/// may be begun (`EINPROGRESS`).
+#[must_use]
+pub fn needed_events() -> Selection {
+    let mut events = Selection::default();
+    for call in needed().iter() {
+        let outcome = match of(call).effect {
+            Effect::Connect => Outcome::Any,
+            _ => Outcome::Ok,
+        };
+        let predicate = Predicate::of(call, &[Clause::of(outcome)]);
+        events.add(call, &predicate.unwrap_or_default());
+    }
+    events
 }
 
 /// Those of the [`needed`] calls that the state does not need if the driver stops a thread while its event is

@@ -108,7 +108,10 @@ impl Inspector {
 /// The descriptor behind a link in `/proc/PID/fd`.
 fn found(proc_fs: &ProcFs, tid: u32, fd: i32, link: &[u8]) -> Descriptor {
     match fill::socket_inode(link) {
-        None => fill::from_link(link, proc_fs.descriptor_flags(tid, fd)),
+        None => {
+            let flags = proc_fs.descriptor_flags(tid, fd);
+            fill::from_proc(proc_fs, tid, fd, link, flags)
+        }
         Some(inode) => net_table::one(proc_fs, tid, fd, inode),
     }
 }

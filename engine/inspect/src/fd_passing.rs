@@ -170,6 +170,7 @@ impl Inspector {
         }
         if any || flags & CLONE_NEWUSER != 0 {
             process.change_credentials(call.tid(), |own| own.capabilities = None);
+            process.in_other_user_ns = true;
         }
         if !joins && !call.applied {
             if flags & CLONE_FILES != 0 {

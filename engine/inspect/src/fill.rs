@@ -6,10 +6,13 @@ use std::sync::Arc;
 use driver_api::event::Header;
 
 use super::descriptor::{Descriptor, DescriptorKind, FilesId};
+use super::directories::Directories;
+use super::follow::TMPFILE;
 use super::net_table::{self, NetTable};
 use super::proc_fs::{ProcFs, Snapshot};
 use super::process::{Credentials, Process, Thread};
 use super::process_table::ProcessKey;
+use super::resync::is_later;
 use super::{Inspector, clock};
 
 pub(super) const O_CLOEXEC: u64 = 0o2_000_000;
@@ -34,7 +37,7 @@ impl Inspector {
         let mut nets = NetTables::new();
         let mut found = Vec::new();
         for pid in proc_fs.pids() {
-            if let Some(key) = self.read_process(&proc_fs, pid, Some(&mut nets)) {
+            if let Some(key) = self.read_process(&proc_fs, pid, Some(&mut nets), None) {
                 found.push(key);
             }
         }
@@ -60,9 +63,9 @@ impl Inspector {
         };
         let mut nets = NetTables::new();
         for child in children {
-            if let Some(key) = self.read_process(&proc_fs, child, Some(&mut nets)) {
+            if let Some(key) = self.read_process(&proc_fs, child, Some(&mut nets), None) {
                 // ancestors have no events, so their descriptors are not needed
-                self.read_ancestors(&proc_fs, key, None);
+                self.read_ancestors(&proc_fs, key, None, None);
             }
         }
     }
@@ -75,8 +78,10 @@ impl Inspector {
             return key;
         }
         let key = self.locate_slowly(header);
-        self.resync(header, key);
-        self.last = Some((header.tgid, key));
+        let key = self.resync(header, key);
+        if !self.awaits_readings() {
+            self.last = Some((header.tgid, key));
+        }
         key
     }
 
@@ -90,11 +95,14 @@ impl Inspector {
         {
             return key;
         }
-        if let Some(key) = self.probe(header.tgid) {
+        if let Some(key) = self.probe(header.tgid, Some(header.time_ns)) {
             return key;
         }
+        let lives = self.stale.lives;
         if let Some(key) = former
             && let Some(process) = self.processes.get_mut(key)
+            // if the birth of another process was lost since then, the event may be of that one
+            && !(process.ended && process.checked != lives)
         {
             // it has ended, or /proc does not have it any more: what is known remains
             process.probed = true;
@@ -109,32 +117,34 @@ impl Inspector {
         let files = self.files.create();
         let mut process = Process::unknown(header.tgid, files);
         process.probed = true;
+        process.checked = self.stale.lives;
         process.main_credentials = Credentials {
             uid: header.uid,
             euid: header.uid,
             gid: header.gid,
             egid: header.gid,
             capabilities: None,
+            stale: false,
         };
         process.threads.push(Thread::new(header.tid));
         self.last = None;
         self.processes.insert(process)
     }
 
-    /// A process by its pid. An unknown process is looked up in /proc.
-    pub(super) fn locate_pid(&mut self, pid: u32) -> Option<ProcessKey> {
-        self.processes.key(pid).or_else(|| self.probe(pid))
+    /// A process by its pid, for an event of this time. An unknown process is looked up in /proc.
+    pub(super) fn locate_pid(&mut self, pid: u32, time_ns: u64) -> Option<ProcessKey> {
+        (self.processes.key(pid)).or_else(|| self.probe(pid, Some(time_ns)))
     }
 
-    /// Looks up a process in /proc, and its unknown ancestors.
+    /// Looks up a process in /proc, and its unknown ancestors. `time_ns`: of the event that the process made.
     #[cold]
-    fn probe(&mut self, pid: u32) -> Option<ProcessKey> {
+    pub(super) fn probe(&mut self, pid: u32, time_ns: Option<u64>) -> Option<ProcessKey> {
         if self.absent.contains(&pid) {
             return None;
         }
         let proc_fs = self.proc_fs.clone()?;
         let mut nets = NetTables::new();
-        let Some(first) = self.read_process(&proc_fs, pid, Some(&mut nets)) else {
+        let Some(first) = self.read_process(&proc_fs, pid, Some(&mut nets), time_ns) else {
             if self.absent.len() >= MAX_ABSENT {
                 self.absent.clear();
             }
@@ -142,7 +152,7 @@ impl Inspector {
             return None;
         };
         self.probed += 1;
-        self.read_ancestors(&proc_fs, first, Some(&mut nets));
+        self.read_ancestors(&proc_fs, first, Some(&mut nets), time_ns);
         Some(first)
     }
 
@@ -152,6 +162,7 @@ impl Inspector {
         proc_fs: &ProcFs,
         from: ProcessKey,
         mut nets: Option<&mut NetTables>,
+        time_ns: Option<u64>,
     ) {
         /// The most ancestors that are read at once.
         const MAX_DEPTH: usize = 32;
@@ -165,7 +176,8 @@ impl Inspector {
                 self.processes.set_parent(child, parent);
                 break;
             }
-            let Some(parent) = self.read_process(proc_fs, ppid, nets.as_deref_mut()) else {
+            let Some(parent) = self.read_process(proc_fs, ppid, nets.as_deref_mut(), time_ns)
+            else {
                 break;
             };
             self.processes.set_parent(child, parent);
@@ -173,15 +185,22 @@ impl Inspector {
         }
     }
 
-    /// Takes in a process, and its descriptors if there are tables to look up sockets in.
+    /// Takes in a process, and its descriptors if there are tables to look up sockets in. If an event of an earlier time
+    /// (`time_ns`) asks for it after births or execs may have been lost, its program may be the next one: see `resync`.
     fn read_process(
         &mut self,
         proc_fs: &ProcFs,
         pid: u32,
         nets: Option<&mut NetTables>,
+        time_ns: Option<u64>,
     ) -> Option<ProcessKey> {
         let now = clock::monotonic_ns();
         let snapshot = proc_fs.snapshot(pid)?;
+        let doubted = time_ns.filter(|_| self.stale.lives > 0);
+        if doubted.is_some_and(|time_ns| is_later(snapshot.start_ns, time_ns)) {
+            return None;
+        }
+        let program = doubted.map(|time_ns| (time_ns, snapshot.clone()));
         let former = self.processes.key(pid);
         let parent = former
             .and_then(|key| self.processes.get(key))
@@ -199,6 +218,8 @@ impl Inspector {
         process.directory = directory;
         process.cgroups = cgroups;
         process.scanned_ns = now;
+        process.checked = self.stale.lives;
+        process.in_other_user_ns = proc_fs.is_in_other_user_ns(pid);
         for thread in process
             .threads
             .iter_mut()
@@ -207,13 +228,18 @@ impl Inspector {
             let name = proc_fs.thread_name(pid, thread.tid);
             thread.name = name.filter(|name| **name != *process.name).map(Into::into);
         }
+        read_threads(&mut self.directories, proc_fs, &mut process);
         // a process that was known from its fork alone keeps its lineage
         process.parent = parent.filter(|parent| {
             self.processes
                 .get(*parent)
                 .is_some_and(|parent| parent.pid == process.ppid)
         });
-        Some(self.processes.insert(process))
+        let key = self.processes.insert(process);
+        if let Some((time_ns, found)) = program {
+            self.withhold(key, time_ns, now, found);
+        }
+        Some(key)
     }
 
     pub(super) fn read_descriptors(
@@ -226,7 +252,7 @@ impl Inspector {
         let mut namespace = None;
         for (fd, link, flags) in proc_fs.descriptors(pid, self.max_descriptors) {
             let descriptor = match socket_inode(&link) {
-                None => Arc::new(from_link(&link, flags)),
+                None => Arc::new(from_proc(proc_fs, pid, fd, &link, flags)),
                 Some(inode) => {
                     let namespace = namespace.get_or_insert_with(|| {
                         let name = proc_fs.link(pid, "ns/net").unwrap_or_default();
@@ -264,6 +290,20 @@ impl Inspector {
     }
 }
 
+/// Takes in what the threads of a process do not share with the first one: ids, capabilities, working directory.
+pub(super) fn read_threads(all: &mut Directories, proc_fs: &ProcFs, process: &mut Process) {
+    let pid = process.pid;
+    let others = process.threads.iter_mut().filter(|one| one.tid != pid);
+    for thread in others {
+        let own = proc_fs.credentials(pid, thread.tid);
+        thread.credentials = own.filter(|own| *own != process.main_credentials);
+        let cwd = proc_fs.link(pid, &format!("task/{}/cwd", thread.tid));
+        let cwd = cwd.filter(|cwd| **cwd != *all.path(process.directory));
+        thread.directory = cwd.map(|cwd| all.create(&cwd));
+    }
+    process.has_separate_threads = process.threads.iter().any(Thread::is_separate);
+}
+
 fn from_snapshot(pid: u32, from: Snapshot, files: FilesId) -> Process {
     Process {
         ppid: from.ppid,
@@ -293,6 +333,22 @@ pub(super) fn socket_inode(link: &[u8]) -> Option<u64> {
     std::str::from_utf8(inode).ok()?.parse().ok()
 }
 
+/// What /proc says about a descriptor with this link and these flags of open(2). Not for sockets.
+pub(super) fn from_proc(
+    proc_fs: &ProcFs,
+    pid: u32,
+    fd: i32,
+    link: &[u8],
+    flags: u64,
+) -> Descriptor {
+    let mut found = from_link(link, flags);
+    // a directory can be opened without O_DIRECTORY
+    if found.kind == DescriptorKind::File && proc_fs.is_directory(pid, fd) {
+        found.kind = DescriptorKind::Directory;
+    }
+    found
+}
+
 /// What a link in `/proc/PID/fd` says about a descriptor with these flags of open(2). Not for sockets.
 pub(super) fn from_link(link: &[u8], flags: u64) -> Descriptor {
     if link.starts_with(b"pipe:") {
@@ -305,8 +361,10 @@ pub(super) fn from_link(link: &[u8], flags: u64) -> Descriptor {
     if name.starts_with(b"/memfd:") {
         return Descriptor::named(DescriptorKind::Memfd, name);
     }
+    // O_TMPFILE has the bit of O_DIRECTORY, and makes a file
+    let is_directory = flags & O_DIRECTORY != 0 && flags & TMPFILE == 0;
     let kind = match link.first() {
-        Some(b'/') if flags & O_DIRECTORY != 0 => DescriptorKind::Directory,
+        Some(b'/') if is_directory => DescriptorKind::Directory,
         Some(b'/') => DescriptorKind::File,
         _ => DescriptorKind::Other,
     };

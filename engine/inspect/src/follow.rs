@@ -17,13 +17,13 @@ use super::{Inspector, Seen, path};
 /// The descriptor that stands for the working directory (open(2)).
 pub const AT_FDCWD: i32 = -100;
 pub(super) const CLOEXEC: u64 = 0x8_0000;
-const O_ACCMODE: u64 = 3;
+pub(super) const O_ACCMODE: u64 = 3;
 /// The flags of open(2) that an open file does not keep (do_dentry_open() in fs/open.c): `O_CREAT`, `O_EXCL`, `O_NOCTTY`
 /// and `O_TRUNC`; and `O_CLOEXEC`, which is the descriptor's.
 const NOT_KEPT: u64 = 0o1700 | CLOEXEC;
 const O_NOCTTY: u64 = 0o400;
 /// `__O_TMPFILE`
-const TMPFILE: u64 = 0o20_000_000;
+pub(super) const TMPFILE: u64 = 0o20_000_000;
 const MFD_CLOEXEC: u64 = 1;
 const F_DUPFD: u64 = 0;
 const F_SETFD: u64 = 2;
@@ -32,7 +32,7 @@ const FD_CLOEXEC: u64 = 1;
 const CLOSE_RANGE_UNSHARE: u64 = 2;
 const CLOSE_RANGE_CLOEXEC: u64 = 4;
 /// include/linux/socket.h
-const MSG_FASTOPEN: u64 = 0x2000_0000;
+pub(super) const MSG_FASTOPEN: u64 = 0x2000_0000;
 const EINPROGRESS: i64 = -115;
 
 /// The descriptor in an argument: the low 32 bits of the register.
@@ -200,6 +200,9 @@ impl Inspector {
         // operations of io_uring may name descriptors that only the ring has
         let entered = at_entry && event.abi() != Abi::IoUring;
         self.reports_entries |= entered;
+        if entered {
+            self.take_entry(header, key);
+        }
         if (self.held || entered) && follow.descriptors != 0 {
             self.compare_descriptors(header, key, follow.descriptors);
         }
@@ -217,13 +220,13 @@ impl Inspector {
             return;
         }
         if at_entry && !takes_effect {
+            let mut call = Call::new(event, call_of, key, true);
+            call.entered = true;
             if matches!(follow.effect, Effect::Connect | Effect::Send { .. }) {
                 // whom the program wants to reach: that is what the event is about, and no change of the state
-                let mut call = Call::new(event, call_of, key, true);
-                call.entered = true;
                 self.apply(follow.effect, call_of, &call, seen);
             }
-            self.forget(follow.effect, header, key, seen);
+            self.forget(follow.effect, &call, seen);
             return;
         }
         // a connection that is being made; sending makes one with MSG_FASTOPEN
@@ -240,61 +243,6 @@ impl Inspector {
             call.ret = EINPROGRESS;
         }
         self.apply(follow.effect, call_of, &call, seen);
-    }
-
-    /// A call is entered, and no event will report its result. Forgets what the call may make wrong: no name is better
-    /// than a former one.
-    fn forget(&mut self, effect: Effect, header: &Header, key: ProcessKey, seen: &mut Seen) {
-        let tid = header.tid;
-        if let Some(process) = self.processes.get(key)
-            && self.cwd(process, tid).is_empty()
-            && let Some(cwd) = self.proc_fs.as_ref().and_then(|proc| proc.link(tid, "cwd"))
-        {
-            self.set_cwd(key, tid, &cwd);
-        }
-        let changed = match effect {
-            Effect::Chdir | Effect::Fchdir => {
-                // the next call reads it from /proc
-                return self.set_cwd(key, tid, &[]);
-            }
-            Effect::DupTo(_) if fd_in(header.args[0]) != fd_in(header.args[1]) => header.args[1],
-            Effect::Close | Effect::Connect | Effect::Bind | Effect::Listen => header.args[0],
-            Effect::Send { flags, .. } if header.args[usize::from(flags)] & MSG_FASTOPEN != 0 => {
-                header.args[0]
-            }
-            Effect::DupTo(_)
-            | Effect::Send { .. }
-            | Effect::None
-            | Effect::Open { .. }
-            | Effect::Anonymous(..)
-            | Effect::Memfd
-            | Effect::CloseRange
-            | Effect::Dup
-            | Effect::Fcntl
-            | Effect::Pipe(_)
-            | Effect::Socketpair
-            | Effect::Socket
-            | Effect::Accept(_)
-            | Effect::ReceiveFrom(_)
-            | Effect::SetUid(_)
-            | Effect::SetGid(_)
-            | Effect::Prctl
-            | Effect::SetSid
-            | Effect::SetPgid
-            | Effect::Namespaces { .. }
-            | Effect::Root
-            | Effect::Capset
-            | Effect::Pidfd
-            | Effect::PidfdGetfd
-            | Effect::Receive
-            | Effect::Ioctl => return,
-        };
-        if let Some(files) = self.files_of(key, tid)
-            && let Some(entry) = self.files.remove(files, fd_in(changed))
-            && !matches!(effect, Effect::DupTo(_))
-        {
-            seen.kept.get_or_insert(entry.descriptor);
-        }
     }
 
     fn apply(
@@ -391,8 +339,12 @@ impl Inspector {
             Effect::PidfdGetfd => self.pidfd_getfd(call, seen),
             Effect::Ioctl => self.ioctl(call),
             Effect::Chdir | Effect::Fchdir => self.change_directory(call, effect),
-            Effect::SetUid(at) => self.set_id(call, at, |own| &mut own.euid),
-            Effect::SetGid(at) => self.set_id(call, at, |own| &mut own.egid),
+            Effect::SetUid(at) => {
+                self.set_id(call, at, call.event.header().uid, |own| &mut own.euid)
+            }
+            Effect::SetGid(at) => {
+                self.set_id(call, at, call.event.header().gid, |own| &mut own.egid)
+            }
             Effect::Prctl => self.prctl(call),
             Effect::SetSid | Effect::SetPgid => self.set_group(call, effect),
         }

@@ -9,6 +9,7 @@
 //! | `effects` | the effect of each call on the state, and so which calls the state needs |
 //! | `follow` | applies the effects; descriptors |
 //! | `endpoints` | applies the effects on sockets |
+//! | `entries` | calls that are reported when they are entered |
 //! | `attributes` | applies the effects on a process itself: directory, ids, names |
 //! | `fd_passing` | descriptors that are passed or taken, or whose opening was missed |
 //! | `life` | fork, exec, exit |
@@ -38,6 +39,7 @@ mod descriptor;
 mod directories;
 mod effects;
 mod endpoints;
+mod entries;
 mod fd_check;
 mod fd_passing;
 mod fill;
@@ -72,8 +74,7 @@ pub use cgroups::KnownCgroups;
 pub use clock::Clock;
 pub use containers::{Cgroups, Container, ContainerSource, Metadata, Runtime};
 pub use descriptor::{Connection, Descriptor, DescriptorKind, FileId, Role, Socket};
-pub use effects::open_flags;
-pub use effects::{is_chdir, needed, spared};
+pub use effects::{OpenFlags, is_chdir, needed, needed_events, open_flags, spared};
 pub use fd_passing::pidfd_target;
 pub use follow::{AT_FDCWD, fd_in, flags_of_open};
 pub use process::{Credentials, Process};
@@ -298,7 +299,7 @@ impl Inspector {
         }
         match event.kind() {
             Kind::Lost => {
-                self.mark_stale();
+                self.mark_stale(header.time_ns, !event.lost_calls_alone());
                 return seen;
             }
             Kind::Exec => self.exec(event, &mut seen),
@@ -412,11 +413,14 @@ impl Inspector {
             .read(process.pid, file)
     }
 
-    /// The device number of a process's controlling terminal; 0: none. While the driver stops the thread, /proc has that of
-    /// the moment. Otherwise it follows from exec, setsid(2), opening a terminal, and ioctl(2) if that is captured.
+    /// The device number of a process's controlling terminal; 0: none. While the thread waits, /proc has that of the moment.
+    /// Otherwise it follows from exec, setsid(2), opening a terminal, and ioctl(2) if that is captured; /proc is asked if
+    /// the session may have got a terminal by an ioctl(2) that is not captured.
     #[must_use]
     pub fn tty(&self, process: &Process) -> u32 {
-        let asks = self.held && !process.ended;
+        let waits = self.held || self.reports_entries;
+        let may_differ = || process.tty == 0 && self.session_may_have_terminal(process);
+        let asks = !process.ended && (waits || may_differ());
         let proc_fs = self.proc_fs.as_ref().filter(|_| asks);
         proc_fs
             .and_then(|proc_fs| proc_fs.tty(process.pid))
@@ -458,6 +462,8 @@ impl Inspector {
     }
 }
 
+#[cfg(test)]
+mod loss_tests;
 #[cfg(test)]
 mod network_tests;
 #[cfg(test)]

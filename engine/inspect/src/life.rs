@@ -96,7 +96,7 @@ impl Inspector {
             && let Some(child) = self.processes.get(key)
             && !child.ended
         {
-            if child.scanned_ns > header.time_ns {
+            if child.scanned_ns > header.time_ns && child.known {
                 // /proc was read after the fork, so its state is newer; but it does not say who forked
                 if let Some(child_of) = child_of {
                     self.processes.set_parent(key, child_of);
@@ -160,6 +160,16 @@ impl Inspector {
         let host_namespace = creator.vpid == Some(creator.pid) && !other_namespace;
         if flags & CLONE_NEWUSER != 0 {
             child.main_credentials.capabilities = None;
+            child.in_other_user_ns = true;
+        }
+        if self.reports_entries {
+            // which thread has made it is not known
+            child.main_credentials.stale = true;
+            let found = self.proc_fs.as_ref();
+            let found = found.and_then(|proc_fs| proc_fs.thread_name(tgid, tid));
+            if let Some(name) = found.filter(|name| **name != *child.name) {
+                child.name = texts.text(&name);
+            }
         }
         child.parent = parent;
         child.ppid = match parent {
@@ -167,6 +177,7 @@ impl Inspector {
             Some(parent) => (self.processes.get(parent)).map_or(child.ppid, |parent| parent.pid),
         };
         child.start_ns = event.header().time_ns;
+        child.checked = self.checked_by(event.header().time_ns);
         child.vpid = match &self.proc_fs {
             _ if vpid.is_some() => vpid,
             _ if host_namespace => Some(tgid),
@@ -216,11 +227,13 @@ impl Inspector {
             self.set_cwd(key, header.tid, &path);
             self.scratch = path;
         }
+        let checked = self.checked_by(header.time_ns);
         let Some((process, texts)) = self.processes.edit(key) else {
             return;
         };
         process.known = true;
         process.probed = true;
+        process.checked = checked;
         process.renamed_by_file = false;
         process.forget_threads(texts);
         process.threads.push(Thread::new(header.tid));
@@ -259,6 +272,7 @@ impl Inspector {
                 gid: ids.gid,
                 egid: ids.egid,
                 capabilities: None,
+                stale: false,
             };
             process.tty = ids.tty;
             process.memfd = ids.memfd != 0;
@@ -288,7 +302,7 @@ impl Inspector {
         self.look_at_cgroups_after_exec(header, key);
         self.keep_users(key, header.time_ns);
         if orphan && ppid != 0 && ppid != header.tgid {
-            let parent = self.locate_pid(ppid);
+            let parent = self.locate_pid(ppid, header.time_ns);
             if let Some(parent) = parent {
                 self.processes.set_parent(key, parent);
             }

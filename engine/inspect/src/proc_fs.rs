@@ -93,6 +93,25 @@ impl ProcFs {
         from_stat(&self.read(pid, "stat")?).map(|stat| stat.tty)
     }
 
+    /// The process group and the session of a process.
+    pub(super) fn groups(&self, pid: u32) -> Option<(u32, u32)> {
+        from_stat(&self.read(pid, "stat")?).map(|stat| (stat.pgid, stat.sid))
+    }
+
+    /// The ids and capabilities of a thread.
+    pub(super) fn credentials(&self, pid: u32, tid: u32) -> Option<Credentials> {
+        let status = Status::parse(self.read(pid, &format!("task/{tid}/status"))?);
+        status.uids()?;
+        Some(credentials_in(&status))
+    }
+
+    /// Whether a process is in another user namespace than lanner. False if that is not known.
+    pub(super) fn is_in_other_user_ns(&self, pid: u32) -> bool {
+        let own = fs::read_link(self.root.join("self/ns/user")).ok();
+        let other = fs::read_link(self.path(pid, "ns/user")).ok();
+        own.zip(other).is_some_and(|(own, other)| own != other)
+    }
+
     /// The id of a process in its own pid namespace.
     pub(super) fn vpid(&self, pid: u32) -> Option<u32> {
         self.status(pid)?.innermost_pid()
@@ -106,35 +125,42 @@ impl ProcFs {
             return None;
         }
         snapshot.vpid = status.innermost_pid();
-        let [uid, euid] = real_and_effective(status.uids());
-        let [gid, egid] = real_and_effective(status.gids());
-        snapshot.credentials = Credentials {
-            uid,
-            euid,
-            gid,
-            egid,
-            capabilities: status.capabilities().map(Capabilities::from),
-        };
+        snapshot.credentials = credentials_in(&status);
         let text = |file| read(&self.path(pid, file), STRINGS).unwrap_or_default();
-        snapshot.args = terminated(text("cmdline"));
+        snapshot.args = self.args(pid);
         snapshot.env = terminated(text("environ"));
         snapshot.loginuid = std::str::from_utf8(&text("loginuid"))
             .ok()
             .and_then(|id| id.trim().parse().ok())
             .unwrap_or(u32::MAX);
-        let link = |file| self.link(pid, file).unwrap_or_default();
-        snapshot.exe = link("exe");
-        snapshot.memfd = snapshot.exe.starts_with(b"/memfd:");
-        if let Some(path) = snapshot.exe.strip_suffix(b" (deleted)")
-            && !snapshot.memfd
-        {
-            snapshot.exe = path.to_vec();
-        }
-        snapshot.cwd = link("cwd");
+        (snapshot.exe, snapshot.memfd) = self.exe(pid).unwrap_or_default();
+        snapshot.cwd = self.link(pid, "cwd").unwrap_or_default();
         snapshot.cgroups = read(&self.path(pid, "cgroup"), SMALL).unwrap_or_default();
         snapshot.file = ProgramFile::at(&self.path(pid, "exe"));
         snapshot.threads = numbers(&self.path(pid, "task"));
         Some(snapshot)
+    }
+
+    /// When a process started, in nanoseconds since boot. None: there is no such process.
+    pub(super) fn start_ns(&self, pid: u32) -> Option<u64> {
+        from_stat(&self.read(pid, "stat")?).map(|stat| stat.start_ns)
+    }
+
+    /// The path of a process's executable, and whether that is a memfd.
+    pub(super) fn exe(&self, pid: u32) -> Option<(Vec<u8>, bool)> {
+        let mut exe = self.link(pid, "exe")?;
+        let memfd = exe.starts_with(b"/memfd:");
+        if let Some(path) = exe.strip_suffix(b" (deleted)")
+            && !memfd
+        {
+            exe.truncate(path.len());
+        }
+        Some((exe, memfd))
+    }
+
+    /// The arguments of a process, each terminated by NUL.
+    pub(super) fn args(&self, pid: u32) -> Vec<u8> {
+        terminated(read(&self.path(pid, "cmdline"), STRINGS).unwrap_or_default())
     }
 
     /// A file of a process.
@@ -181,6 +207,28 @@ impl ProcFs {
             let link = self.link(pid, &format!("fd/{fd}"))?;
             Some((i32::try_from(fd).ok()?, link))
         })
+    }
+
+    /// Whether a descriptor refers to a directory. A file system that answers late is not asked: what the kernel has in its
+    /// cache counts.
+    pub(super) fn is_directory(&self, pid: u32, fd: i32) -> bool {
+        let path = self.path(pid, &format!("fd/{fd}")).into_os_string();
+        let Ok(path) = CString::new(path.into_vec()) else {
+            return false;
+        };
+        // SAFETY: plain data, for which zeros are valid.
+        let mut found: libc::statx = unsafe { std::mem::zeroed() };
+        // SAFETY: the path ends with NUL, and the kernel writes one struct statx. Both outlive the call.
+        let failed = unsafe {
+            libc::statx(
+                libc::AT_FDCWD,
+                path.as_ptr(),
+                libc::AT_STATX_DONT_SYNC,
+                libc::STATX_TYPE,
+                &raw mut found,
+            )
+        };
+        failed == 0 && u32::from(found.stx_mode) & libc::S_IFMT == libc::S_IFDIR
     }
 
     /// What the kernel calls the protocol of the socket behind a descriptor: `name` in its struct proto (net/socket.c gives
@@ -257,6 +305,19 @@ fn from_stat(text: &[u8]) -> Option<Snapshot> {
         loginuid: u32::MAX,
         ..Snapshot::default()
     })
+}
+
+fn credentials_in(status: &Status<Vec<u8>>) -> Credentials {
+    let [uid, euid] = real_and_effective(status.uids());
+    let [gid, egid] = real_and_effective(status.gids());
+    Credentials {
+        uid,
+        euid,
+        gid,
+        egid,
+        capabilities: status.capabilities().map(Capabilities::from),
+        stale: false,
+    }
 }
 
 /// The real and the effective id; 0 where they cannot be read.

@@ -270,3 +270,172 @@ fn descriptors_of_a_call_that_is_entered_are_looked_up() {
     assert_eq!(name(&inspector, &seen), after);
     drop(first);
 }
+
+#[test]
+fn a_directory_and_a_file_without_a_name_are_what_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = fs::File::open(folder.path()).unwrap();
+    let unnamed = tempfile::tempfile_in(folder.path()).unwrap();
+    let mut inspector = Inspector::new(&Options::default());
+    inspector.scan_proc();
+    let pid = std::process::id();
+    let key = inspector.processes.key(pid).unwrap();
+    let kind = |fd: i32| inspector.descriptor_of(key, pid, fd).unwrap().kind;
+    assert_eq!(kind(plain.as_raw_fd()), DescriptorKind::Directory);
+    assert_eq!(kind(unnamed.as_raw_fd()), DescriptorKind::File);
+    let tmpfile = fill::from_link(b"/data/#17 (deleted)", 0o20_600_002 | fill::O_DIRECTORY);
+    assert_eq!(tmpfile.kind, DescriptorKind::File);
+}
+
+/// A /proc with one thread of process 10: its ids, and its working directory.
+fn proc_of_a_thread(tid: u32, euid: u32, cwd: &str) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let thread = root.path().join(format!("10/task/{tid}"));
+    fs::create_dir_all(&thread).unwrap();
+    let status = format!("Tgid:\t10\nUid:\t0\t{euid}\t0\t0\nGid:\t0\t0\t0\t0\n");
+    fs::write(thread.join("status"), &status).unwrap();
+    fs::write(root.path().join("10/status"), &status).unwrap();
+    fs::write(root.path().join("10/stat"), "10 (a) S 1 77 78 34816 -1").unwrap();
+    // a thread has a folder of its own beside those of processes
+    fs::create_dir_all(root.path().join(tid.to_string())).unwrap();
+    std::os::unix::fs::symlink(cwd, root.path().join(format!("{tid}/cwd"))).unwrap();
+    root
+}
+
+#[test]
+fn what_entered_calls_may_have_changed_is_asked_for() {
+    let root = proc_of_a_thread(10, 5, "/srv");
+    let mut inspector = Inspector::new(&Options {
+        proc_root: Some(root.path().to_owned()),
+        ..testing::isolated_options()
+    });
+    let start = Ev::exec(10, "/bin/server", &["server"], Ids::default()).fact(Fact::Cwd, b"/");
+    let entered = |name, args: &[i64]| {
+        let mut call = Ev::call(10, name, args, 0).entered();
+        // later than the reading of /proc
+        call.header.time_ns = u64::MAX / 2;
+        call
+    };
+    let state = |inspector: &Inspector| {
+        let process = inspector.process_by_pid(10).unwrap();
+        let cwd = String::from_utf8_lossy(inspector.cwd(process, 10)).into_owned();
+        (process.credentials(10).euid, process.pgid, process.sid, cwd)
+    };
+    // each is asked for at the event after its call
+    feed(
+        &mut inspector,
+        &[
+            start,
+            entered("setresuid", &[-1, 5, -1]),
+            entered("setsid", &[]),
+        ],
+    );
+    assert_eq!(state(&inspector), (5, 0, 0, "/srv".to_owned()));
+    feed(&mut inspector, &[entered("getpid", &[])]);
+    assert_eq!(state(&inspector), (5, 77, 78, "/srv".to_owned()));
+}
+
+#[test]
+fn ids_that_a_call_names_are_of_the_callers_user_namespace() {
+    const CLONE_NEWUSER: u64 = 0x1000_0000;
+    let calls = |root: Option<&Path>| {
+        let mut inspector = Inspector::new(&Options {
+            proc_root: root.map(Path::to_owned),
+            ..testing::isolated_options()
+        });
+        let user = Ids {
+            uid: 1000,
+            euid: 1000,
+            ..Ids::default()
+        };
+        let mut root_there = Ev::call(10, "setresuid", &[0, 0, 0], 0);
+        root_there.header.uid = 1000;
+        let start = Ev::exec(9, "/bin/a", &["a"], user);
+        let mut born = Ev::fork(9, 10, 10, CLONE_NEWUSER);
+        born.header.uid = 1000;
+        feed(&mut inspector, &[start, born, root_there]);
+        let euid = |pid| inspector.process_by_pid(pid).unwrap().credentials(pid).euid;
+        (euid(9), euid(10))
+    };
+    assert_eq!(calls(None), (1000, 1000));
+    // /proc knows effective ids that differ from the real one
+    let root = proc_of_a_thread(10, 1005, "/");
+    assert_eq!(calls(Some(root.path())).1, 1005);
+}
+
+#[test]
+fn threads_that_had_other_ids_and_directories_before_have_them() {
+    let root = proc_of_a_thread(11, 5, "/thread");
+    let process = root.path().join("10");
+    fs::create_dir_all(process.join("task/10")).unwrap();
+    fs::write(
+        process.join("status"),
+        "Tgid:\t10\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n",
+    )
+    .unwrap();
+    std::os::unix::fs::symlink("/main", process.join("cwd")).unwrap();
+    std::os::unix::fs::symlink("/thread", process.join("task/11/cwd")).unwrap();
+    let mut inspector = Inspector::new(&Options {
+        proc_root: Some(root.path().to_owned()),
+        ..testing::isolated_options()
+    });
+    inspector.scan_proc();
+    let process = inspector.process_by_pid(10).unwrap();
+    let of = |tid| {
+        let cwd = String::from_utf8_lossy(inspector.cwd(process, tid)).into_owned();
+        (process.credentials(tid).euid, cwd)
+    };
+    assert_eq!(of(10), (0, "/main".to_owned()));
+    assert_eq!(of(11), (5, "/thread".to_owned()));
+}
+
+#[test]
+fn process_groups_are_named_in_the_callers_pid_namespace() {
+    const CLONE_NEWPID: u64 = 0x2000_0000;
+    let born = |parent, child: u32, vpid: u64, flags| {
+        let mut fork = Ev::fork(parent, child, child, flags);
+        fork.header.args[3] = vpid;
+        fork
+    };
+    let mut inspector = Inspector::new(&testing::isolated_options());
+    feed(
+        &mut inspector,
+        &[
+            Ev::exec(3, "/bin/other", &["other"], Ids::default()),
+            Ev::exec(9, "/bin/a", &["a"], Ids::default()),
+            born(9, 10, 1, CLONE_NEWPID),
+            born(10, 11, 2, 0),
+            born(10, 12, 3, 0),
+            born(10, 13, 4, 0),
+            // the parent, for a child; the child, for itself; into the group of a sibling
+            Ev::call(10, "setpgid", &[2, 0], 0),
+            Ev::call(12, "setpgid", &[0, 3], 0),
+            Ev::call(13, "setpgid", &[0, 2], 0),
+        ],
+    );
+    let group = |pid| inspector.process_by_pid(pid).unwrap().pgid;
+    assert_eq!([11, 12, 13].map(group), [11, 12, 11]);
+    // a process of the host with that id
+    assert_eq!(group(3), 0);
+}
+
+#[test]
+fn a_directory_that_an_entered_call_names_is_looked_up() {
+    let mut inspector = Inspector::new(&Options::default());
+    let pid = std::process::id();
+    let folder = tempfile::tempdir().unwrap();
+    let directory = fs::File::open(folder.path()).unwrap();
+    let fd = directory.as_raw_fd();
+    let seen = feed(
+        &mut inspector,
+        &[
+            open(pid, "/another/file", 0, fd.into()),
+            Ev::call(pid, "mkdirat", &[fd.into(), 1, 0o755], 0).entered(),
+        ],
+    );
+    let found = inspector.descriptor_of(seen.process.unwrap(), pid, fd);
+    assert_eq!(
+        found.unwrap().name,
+        folder.path().as_os_str().as_encoded_bytes()
+    );
+}

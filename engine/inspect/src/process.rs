@@ -52,6 +52,8 @@ pub struct Credentials {
     pub egid: u32,
     /// Capabilities. None: not known; /proc may have them.
     pub capabilities: Option<Capabilities>,
+    /// Whether a call was entered that may change them. /proc has them.
+    pub(super) stale: bool,
 }
 
 /// What is known of a process. Texts are in the bytes that the kernel gave.
@@ -95,6 +97,8 @@ pub struct Process {
     pub ended: bool,
     /// When the process was read from /proc; 0: it has been followed since its fork.
     pub(super) scanned_ns: u64,
+    /// The loss (`StaleProcesses::lives`) after which its program was known to be right.
+    pub(super) checked: u32,
     /// Whether /proc has been asked, so that it need not be asked again.
     pub(super) probed: bool,
     pub(super) threads: Vec<Thread>,
@@ -108,6 +112,10 @@ pub struct Process {
     pub(super) cgroup_id: u64,
     /// Whether it adopts orphans among its descendants (prctl(2), `PR_SET_CHILD_SUBREAPER`).
     pub(super) subreaper: bool,
+    /// Whether it is in another user namespace than lanner: ids that its calls name are not those of the host.
+    pub(super) in_other_user_ns: bool,
+    /// Whether a call was entered that may change its process group or session. /proc has them.
+    pub(super) groups_stale: bool,
     /// Whether its children are in another pid namespace than it (unshare(2), setns(2)).
     pub(super) children_in_other_pid_ns: bool,
     /// Whether a program has opened a file `comm` in /proc, by which threads of this process can be renamed. Writing to it is
@@ -139,11 +147,14 @@ impl Process {
             cgroups: containers::unknown(),
             cgroup_id: 0,
             subreaper: false,
+            in_other_user_ns: false,
+            groups_stale: false,
             children_in_other_pid_ns: false,
             renamed_by_file: false,
             start_ns: 0,
             ended: false,
             scanned_ns: 0,
+            checked: 0,
             probed: false,
             threads: Vec::new(),
             has_separate_threads: false,

@@ -292,6 +292,14 @@ fn state_heals_after_a_loss() {
         &mut inspector,
         &[Ev::new(Kind::Lost, 0), Ev::call(42, "getpid", &[], 42)],
     );
+    assert_eq!(
+        &*inspector.process_by_pid(42).unwrap().name,
+        b"",
+        "the event is older than what /proc says"
+    );
+    let mut later = Ev::call(42, "getpid", &[], 42);
+    later.header.time_ns = u64::MAX / 2;
+    feed(&mut inspector, &[later]);
     let process = inspector.process_by_pid(42).unwrap();
     assert_eq!(
         (&*process.name, &*process.exe),
@@ -305,7 +313,7 @@ fn state_heals_after_a_loss() {
     // its exit is lost too, and is noticed when the next second begins
     fs::remove_dir_all(root.path().join("42")).unwrap();
     let mut later = Ev::call(7, "getpid", &[], 7);
-    later.header.time_ns += 2_000_000_000;
+    later.header.time_ns = u64::MAX / 2 + 2_000_000_000;
     feed(&mut inspector, &[Ev::new(Kind::Lost, 0), later]);
     assert!(inspector.process_by_pid(42).unwrap().ended);
 }

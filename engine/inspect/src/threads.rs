@@ -182,7 +182,11 @@ impl Inspector {
             return;
         }
         process.threads.push(new);
-        let credentials = process.credentials(creator);
+        let credentials = Credentials {
+            // which thread has made it is not known
+            stale: self.reports_entries,
+            ..process.credentials(creator)
+        };
         process.change_credentials(tid, |own| *own = credentials);
         let (files, directory) = (process.files_of(creator), process.directory_of(creator));
         if files != process.files || !shared.files {

@@ -95,13 +95,19 @@ fn leave(code: ExitCode) -> ! {
     unsafe { libc::_exit(number.unwrap_or(1).into()) }
 }
 
-/// Removes lanner's own environment variables where the environment belongs to a user with fewer rights.
+/// Removes the environment variables that lanner or its outputs listen to, where the environment belongs to a user with fewer
+/// rights: they would choose the proxy that alerts go through, and the certificates that vouch for their receivers.
 fn forget_untrusted_variables() {
     if !files::is_secure() {
         return;
     }
     for (name, _) in std::env::vars_os() {
-        if name.as_encoded_bytes().starts_with(b"LANNER_") {
+        let word = name.to_string_lossy().to_ascii_uppercase();
+        if ["LANNER_", "SSL_CERT_"]
+            .iter()
+            .any(|first| word.starts_with(first))
+            || word.ends_with("_PROXY")
+        {
             // SAFETY: this is the only thread, as `main` has just begun.
             unsafe { std::env::remove_var(name) };
         }

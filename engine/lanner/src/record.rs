@@ -19,7 +19,7 @@ pub(crate) fn record(args: &RecordArgs) -> Result<ExitCode, Failure> {
     watch(
         &args.source,
         false,
-        &calls,
+        &calls.into(),
         Omit::NOTHING,
         |source| create(&args.output, format, source),
         |recorder| finish(recorder, "recorded"),
@@ -41,7 +41,7 @@ pub(crate) fn convert(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     watch_source(
         &source,
         false,
-        &SyscallSet::all(),
+        &SyscallSet::all().into(),
         Omit::NOTHING,
         |source| create(&args.to, format, source),
         |recorder| finish(recorder, "written"),

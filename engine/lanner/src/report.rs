@@ -49,13 +49,13 @@ pub(crate) fn capture(stats: &Stats) {
             .iter()
             .zip(stats.lost)
             .filter(|(_, count)| *count > 0)
-            .map(|(cause, count)| format!("{} {count}", cause.name()))
+            .map(|(cause, count)| format!("{} {count}: {}", cause.name(), advice(*cause)))
             .collect();
         say(&format!(
-            "{} events captured, {} lost ({}); a larger --buffer or fewer events would help",
+            "{} events captured, {} lost ({})",
             stats.captured,
             stats.lost_total(),
-            causes.join(", ")
+            causes.join("; ")
         ));
     }
     if stats.malformed > 0 {
@@ -63,6 +63,18 @@ pub(crate) fn capture(stats: &Stats) {
             "{} malformed events were left out",
             stats.malformed
         ));
+    }
+}
+
+/// What would help against losses of this cause.
+fn advice(cause: Loss) -> &'static str {
+    match cause {
+        Loss::BufferFull => "a larger --buffer or fewer events would help",
+        Loss::Nested => {
+            "the kernel skipped programs that interrupted each other; fewer events would help"
+        }
+        Loss::TableFull => "more processes than the driver can follow; watching fewer would help",
+        Loss::Fault => "the kernel refused to read them; `lanner drivers` names the gap",
     }
 }
 

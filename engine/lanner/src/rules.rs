@@ -103,7 +103,13 @@ fn explain(args: &RuleExplainArgs) -> Result<ExitCode, Failure> {
     let explanation = host
         .explain(u32::try_from(at).unwrap_or(u32::MAX))
         .map_err(Failure::broken)?;
-    let text = reference::rule(&host.rules()[at], &explanation, form(&args.using));
+    let captured = session::events_for([&host].into_iter());
+    let text = reference::rule(
+        &host.rules()[at],
+        &explanation,
+        &captured,
+        form(&args.using),
+    );
     print(text.as_bytes())
 }
 

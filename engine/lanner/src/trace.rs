@@ -28,7 +28,7 @@ pub(crate) fn trace(args: &TraceArgs) -> Result<ExitCode, Failure> {
     watch(
         &args.source(),
         args.quiet > 0,
-        &calls,
+        &calls.into(),
         omit,
         |source| {
             let to = Box::new(Lines::open(args.output.as_deref())?);

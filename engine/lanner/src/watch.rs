@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use driver_api::error::Chain;
-use driver_api::request::{Omit, SyscallSet};
+use driver_api::request::Omit;
+use driver_api::selection::Selection;
 use driver_api::support::Gap;
 use session::{Consumer, EventSource, Notice, Observer, OpenedSource, SourceConfig};
 
@@ -39,7 +40,7 @@ pub(crate) fn tell_driver(reason: &str, gaps: &[Gap]) {
 pub(crate) fn watch<C: Consumer>(
     args: &SourceArgs,
     quiet: bool,
-    selection: &SyscallSet,
+    selection: &Selection,
     omit: Omit,
     consumer: impl FnOnce(&OpenedSource) -> Result<C, Failure>,
     finish: impl FnOnce(C) -> Result<(), Failure>,
@@ -51,7 +52,7 @@ pub(crate) fn watch<C: Consumer>(
 pub(crate) fn watch_source<C: Consumer>(
     config: &SourceConfig,
     quiet: bool,
-    selection: &SyscallSet,
+    selection: &Selection,
     omit: Omit,
     consumer: impl FnOnce(&OpenedSource) -> Result<C, Failure>,
     finish: impl FnOnce(C) -> Result<(), Failure>,

@@ -226,21 +226,23 @@ unsafe extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: 
             "\n",
         ]);
     }
-    // What was there before goes on: Rust's own handler, or the kernel's default, which ends the process.
+    // A fault happens again when this returns, and what was there before handles it: Rust's own handler, or the kernel's
+    // default, which ends the process. A signal that was sent (kill(2), abort(3)) does not come again, nor does that of a
+    // call that a seccomp filter refuses. Rust's handler would only restore the default. So here the default follows.
+    let comes_again = code > 0 && signal != libc::SIGSYS;
     // SAFETY: the struct is null or leaked; raising a signal in its own handler is allowed.
     unsafe {
         let before = at.map_or(std::ptr::null_mut(), |at| {
             BEFORE[at].load(Ordering::Acquire)
         });
-        if before.is_null() {
-            let mut default: libc::sigaction = std::mem::zeroed();
-            default.sa_sigaction = libc::SIG_DFL;
-            libc::sigaction(signal, &raw const default, std::ptr::null_mut());
-        } else {
+        if comes_again && !before.is_null() {
             libc::sigaction(signal, before, std::ptr::null_mut());
+            return;
         }
-        // A fault happens again when this returns. A signal that was sent (kill(2), abort(3)) does not.
-        if code <= 0 {
+        let mut default: libc::sigaction = std::mem::zeroed();
+        default.sa_sigaction = libc::SIG_DFL;
+        libc::sigaction(signal, &raw const default, std::ptr::null_mut());
+        if !comes_again {
             libc::raise(signal);
         }
     }

@@ -55,8 +55,9 @@ pub use rules::{Rule, RuleHost};
 
 pub use lanner_plugin::files;
 pub use lanner_plugin::{
-    Delivery, Diagnostic, EventTypes, Explanation, FieldKind, FieldResolver, FieldSource, List,
-    OwnedValue, Priority, RawValue, ResolvedField, RuleCapture, Severity, UnknownName, Value,
+    Delivery, Diagnostic, EventNeed, EventTypes, Explanation, FieldKind, FieldResolver,
+    FieldSource, FieldTest, List, OwnedValue, Priority, RawValue, ResolvedField, RuleCapture,
+    Severity, TestRelation, UnknownName, Value,
 };
 
 #[cfg(test)]

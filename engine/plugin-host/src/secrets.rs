@@ -77,7 +77,8 @@ fn is_word(next: Option<char>) -> bool {
 }
 
 /// The forms in which a message may show a value: itself, its lines, and the parts of an address; each as it is, escaped
-/// as in JSON and in Rust's debug output, and percent-encoded (RFC 3986).
+/// as in JSON and in Rust's debug output, percent-encoded (RFC 3986), and in base64 (RFC 4648), as HTTP's basic
+/// authentication has user and password.
 fn forms(value: &str) -> BTreeSet<String> {
     let mut plain: BTreeSet<String> = BTreeSet::new();
     for line in value.lines().chain([value]).map(str::trim) {
@@ -101,6 +102,9 @@ fn forms(value: &str) -> BTreeSet<String> {
         forms.insert(json.trim_matches('"').to_owned());
         forms.insert(text.escape_debug().to_string());
         forms.insert(percent_encoded(&text));
+        if text.len() >= MIN_PART {
+            forms.extend([b"+/", b"-_"].map(|last| base64(text.as_bytes(), *last)));
+        }
         forms.insert(text);
     }
     forms.retain(|form| form.len() >= MIN);
@@ -152,6 +156,34 @@ fn percent_encoded(text: &str) -> String {
     })
 }
 
+/// Base64 without padding. `last`: the characters that stand for 62 and 63.
+fn base64(bytes: &[u8], last: [u8; 2]) -> String {
+    let digit = |value: u8| match value {
+        0..26 => b'A' + value,
+        26..52 => b'a' + value - 26,
+        52..62 => b'0' + value - 52,
+        62 => last[0],
+        _ => last[1],
+    };
+    let mut encoded = String::new();
+    for three in bytes.chunks(3) {
+        let (a, b, c) = (
+            three[0],
+            three.get(1).copied().unwrap_or(0),
+            three.get(2).copied().unwrap_or(0),
+        );
+        let digits = [
+            a >> 2,
+            (a & 3) << 4 | b >> 4,
+            (b & 15) << 2 | c >> 6,
+            c & 63,
+        ];
+        let digits = &digits[..=three.len()];
+        encoded.extend(digits.iter().map(|value| char::from(digit(*value))));
+    }
+    encoded
+}
+
 fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -192,6 +224,10 @@ mod tests {
             ("no host port/name", "no host ***"),
             ("a%20%22quoted%22%20one%5C", "***"),
             ("port 9417, and 94170", "port ***, and 94170"),
+            (
+                "Authorization: Basic bWU6cEBzcy13MHJk",
+                "Authorization: Basic ***",
+            ),
             (
                 "xyz and https are no secrets",
                 "xyz and https are no secrets",

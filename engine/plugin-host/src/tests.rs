@@ -460,6 +460,7 @@ fn a_plugin_of_an_older_minor_version_does_without_what_came_later() {
         "{error}"
     );
     assert_eq!(host.comparisons().unwrap(), []);
+    assert_eq!(host.needs(), []);
 }
 
 #[test]
@@ -503,6 +504,19 @@ fn directories_are_listed_with_what_was_refused() {
         error.contains("no plugin `other`") && error.contains("libbroken.so"),
         "{error}"
     );
+}
+
+/// The same fields, by which drivers can leave out events.
+struct Selecting;
+
+impl FieldResolver for Selecting {
+    fn resolve(&self, name: &str, arg: Option<&str>) -> Result<ResolvedField, UnknownName> {
+        Table.resolve(name, arg).map(ResolvedField::selects)
+    }
+
+    fn event_type(&self, name: &str) -> Result<u32, UnknownName> {
+        Table.event_type(name)
+    }
 }
 
 #[test]
@@ -552,6 +566,20 @@ fn the_first_party_plugins_are_built_on_the_same_border() {
         constants: vec!["cat".to_owned()],
     };
     assert_eq!(host.comparisons().unwrap(), [comparison]);
+    assert!(host.needs().is_empty());
+    let selective = good.replace("proc.name=cat", "proc.name in (cat, dog)");
+    let host = RuleHost::open(&rules, &Selecting, &[file(&selective)], "").unwrap();
+    let test = FieldTest {
+        field: "proc.name".to_owned(),
+        relation: TestRelation::Equal,
+        constants: vec!["cat".to_owned(), "dog".to_owned()],
+        negated: false,
+    };
+    let need = EventNeed {
+        event_type: "openat".to_owned(),
+        tests: vec![test],
+    };
+    assert_eq!(host.needs(), [need]);
     let error = RuleHost::open(&rules, &Table, &[], "{\"x\":1}")
         .unwrap_err()
         .to_string();

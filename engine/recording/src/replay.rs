@@ -10,7 +10,7 @@ use driver_api::error::Cause;
 use driver_api::event::layout::{self, MAX};
 use driver_api::event::{Event, Header};
 use driver_api::replay::{EventFile, Player};
-use driver_api::request::SyscallSet;
+use driver_api::selection::Selection;
 use driver_api::stats::Stats;
 use lanner_plugin::files::{self, FileError};
 use zerocopy::FromBytes;
@@ -91,7 +91,7 @@ impl Replay {
     /// # Errors
     ///
     /// The file cannot be read, is not a recording, or has events of another layout version.
-    pub fn open(path: &Path, selection: SyscallSet) -> Result<Self, ReplayError> {
+    pub fn open(path: &Path, selection: impl Into<Selection>) -> Result<Self, ReplayError> {
         let name = path.display().to_string();
         let unreadable = |source| ReplayError::Unreadable {
             path: name.clone(),
@@ -215,7 +215,7 @@ impl Capture for Replay {
         self.player.poll(&mut self.reader, sink)
     }
 
-    fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
+    fn select(&mut self, selection: &Selection) -> Result<(), CaptureError> {
         self.player.select(selection);
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use driver_api::driver::{Capture, CaptureError, Flow, Polled};
 use driver_api::event::{Event, EventBuilder, Flags, Header, Kind};
 use driver_api::replay::{EventFile, Player};
-use driver_api::request::SyscallSet;
+use driver_api::selection::Selection;
 use driver_api::stats::Stats;
 use driver_api::table;
 use inspect::{Clock, ContainerSource, Recorded};
@@ -58,7 +58,7 @@ impl ScapReplay {
     /// # Errors
     ///
     /// The file cannot be read, is no capture, or is damaged in front of its first event.
-    pub fn open(path: &Path, selection: SyscallSet) -> Result<Self, ScapError> {
+    pub fn open(path: &Path, selection: impl Into<Selection>) -> Result<Self, ScapError> {
         let mut blocks = Blocks::open(path)?;
         let mut lists = Lists::default();
         let mut users = UserList::default();
@@ -354,7 +354,7 @@ impl Capture for ScapReplay {
         polled
     }
 
-    fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
+    fn select(&mut self, selection: &Selection) -> Result<(), CaptureError> {
         self.player.select(selection);
         Ok(())
     }

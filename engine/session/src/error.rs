@@ -27,7 +27,7 @@ pub enum SessionError {
     #[error(transparent)]
     Web(#[from] WebError),
     /// The folder of capture files cannot be used.
-    #[error("capture.path_prefix")]
+    #[error("cannot use the folder of capture files (capture.path_prefix)")]
     Capture(#[source] io::Error),
     /// The kernel refused a thread.
     #[error("cannot start a thread")]
@@ -55,7 +55,7 @@ pub enum LoadError {
     #[error(transparent)]
     Sums(#[from] InvalidSum),
     /// A rule plugin beside the event path cannot be opened.
-    #[error("rule_plugins")]
+    #[error("cannot use a plugin of rule_plugins")]
     Worker(#[source] PluginError),
     /// A rule plugin wants events of a type that does not exist.
     #[error("plugin `{plugin}`")]
@@ -152,7 +152,7 @@ pub(crate) enum ReloadError {
     #[error("the driver cannot capture what the new rules need while it runs")]
     Selection(#[source] CaptureError),
     /// A rule plugin got no thread.
-    #[error("no thread")]
+    #[error("cannot start a thread for a rule plugin")]
     Thread(#[source] io::Error),
     /// The session ends before the event path took the rules.
     #[error("the session ends")]

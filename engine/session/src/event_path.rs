@@ -17,6 +17,7 @@ use crate::control::{Control, Notice};
 use crate::counters::{Board, WorkerStatus};
 use crate::error::ReloadError;
 use crate::flight::FlightRecorder;
+use crate::heartbeat;
 use crate::monitor::Monitor;
 use crate::reload::{Handover, ReloadThread};
 use crate::rule_loader::RuleSet;
@@ -52,6 +53,8 @@ pub(super) struct EventPath {
     flight: Option<FlightRecorder>,
     /// Events happen now.
     live: bool,
+    /// The rules want calls of the heartbeat's kind.
+    is_beat_selected: bool,
     published: Instant,
 }
 
@@ -74,6 +77,7 @@ impl EventPath {
         telemetry.set_board(Arc::clone(&first.board));
         telemetry.beat();
         Ok(Self {
+            is_beat_selected: selects_beat(&first),
             now: first,
             inspector,
             scratch: Scratch::default(),
@@ -92,6 +96,11 @@ impl EventPath {
             published: Instant::now(),
         })
     }
+}
+
+/// Whether rules want calls of the heartbeat's kind.
+fn selects_beat(rules: &RuleSet) -> bool {
+    heartbeat::call().is_some_and(|call| rules.selection.contains(call))
 }
 
 /// Starts the rule plugins beside the event path.
@@ -193,6 +202,9 @@ impl EventPath {
     /// Whether rules see the event. Others are captured for the files of alerts alone.
     #[inline]
     fn is_judged(&self, event: &Event<'_>) -> bool {
+        if heartbeat::is_call(event) && !self.is_beat_selected {
+            return false;
+        }
         match &self.now.judged {
             None => true,
             Some(judged) => {
@@ -211,6 +223,9 @@ impl EventPath {
 
 impl Consumer for EventPath {
     fn event(&mut self, event: &Event<'_>) -> Flow {
+        if self.telemetry.pulse.takes(event) {
+            return Flow::Continue;
+        }
         if let Some(flight) = &mut self.flight {
             flight.event(event, &self.inspector);
         }
@@ -257,8 +272,12 @@ impl Consumer for EventPath {
         let Some(mut next) = self.handover.take() else {
             return;
         };
+        let selection = match self.telemetry.pulse.beats() {
+            Some(_) => heartbeat::with_call(&next.selection),
+            None => next.selection.clone(),
+        };
         if next.selection != self.now.selection
-            && let Err(error) = capture.select(&next.selection)
+            && let Err(error) = capture.select(&selection)
         {
             // a selection that is refused changes nothing
             self.handover.answer(Err(ReloadError::Selection(error)));
@@ -280,6 +299,7 @@ impl Consumer for EventPath {
         }
         self.telemetry.set_board(Arc::clone(&next.board));
         self.telemetry.rules_off.store(false, Relaxed);
+        self.is_beat_selected = selects_beat(&next);
         let mut old = std::mem::replace(&mut self.now, next);
         old.workers.iter_mut().for_each(RuleWorker::end);
         self.ending.append(&mut old.workers);

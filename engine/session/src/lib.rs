@@ -26,7 +26,8 @@
 //! | `rule_files`, `rule_loader` | finds and loads rules, and everything that belongs to them |
 //! | `rule_workers`, `worker_loader` | rule plugins beside the event path |
 //! | `reload` | notices changes, loads rules again, and hands them to the event path |
-//! | `monitor` | looks once a second for losses; keeps the service manager's watchdog content |
+//! | `heartbeat` | a call that must come back as an event |
+//! | `monitor` | looks once a second for losses and at the heartbeat; keeps the service manager's watchdog content |
 //! | `counters`, `telemetry` | counts what happens, and shows it |
 //! | `control` | requests to a running session, and what it reports |
 //! | `reference` | lists of system calls, fields and drivers |
@@ -39,6 +40,7 @@ mod error;
 mod event_path;
 mod event_recorder;
 mod flight;
+mod heartbeat;
 mod monitor;
 mod output_test;
 mod recording_file;
@@ -62,7 +64,7 @@ pub use event_recorder::{EventRecorder, RecordError};
 pub use output_test::{OutputTest, test_outputs};
 pub use recording_file::{RecordingFile, RecordingFormat};
 pub use rule_files::{executable, plugin_directories, rule_files};
-pub use rule_loader::{LoadConfig, alert_rules, calls_of, with_state};
+pub use rule_loader::{LoadConfig, alert_rules, calls_of, events_for, with_state};
 pub use session::{OpenedSession, Session, Summary, check};
 pub use source::{EventSource, OpenedSource, RecordedHost, Scan, SourceConfig, SourceError};
 pub use telemetry::DriverFacts;

@@ -1,4 +1,4 @@
-//! A thread that looks for losses once a second. It also keeps the service manager's watchdog content, as long as the
+//! A thread that looks for losses once a second, and at the heartbeat. It also keeps the service manager's watchdog content, as long as the
 //! event path runs and has rules.
 
 use std::sync::atomic::Ordering::Relaxed;
@@ -7,8 +7,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::config::EventDrops;
+use crate::heartbeat::Heartbeat;
 use crate::session::Shared;
-use crate::telemetry::losses::Losses;
+use crate::telemetry::losses::{Losses, raise_heartbeat};
 use crate::telemetry::service;
 use delivery::alert::AlertFormat;
 
@@ -24,11 +25,15 @@ pub(super) struct Monitor {
 pub(super) fn start(
     settings: EventDrops,
     format: AlertFormat,
+    mut heartbeat: Option<Heartbeat>,
     shared: Shared,
 ) -> std::io::Result<Monitor> {
     let (end, ends) = channel::<()>();
     let watchdog = service::watchdog();
     let tick = watchdog.map_or(SECOND, |watchdog| watchdog.min(SECOND));
+    let tick = heartbeat
+        .as_ref()
+        .map_or(tick, |heartbeat| heartbeat.interval().min(tick));
     let mut losses = Losses::new(settings);
     let thread = std::thread::Builder::new()
         .name("monitor".to_owned())
@@ -40,6 +45,9 @@ pub(super) fn start(
                 if over || looked.elapsed() >= SECOND {
                     looked = Instant::now();
                     losses.look(&shared.telemetry, &format, &shared.outputs);
+                }
+                if let Some(sign) = heartbeat.as_mut().and_then(Heartbeat::look) {
+                    raise_heartbeat(&format, &shared.outputs, &sign);
                 }
                 if let Some(watchdog) = watchdog
                     && notified.elapsed() >= watchdog

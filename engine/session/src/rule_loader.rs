@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use driver_api::request::{Omit, SyscallSet};
+use driver_api::selection::Selection;
 
 use crate::config::{CaptureSelection, Config, Loaded, Matching};
 use crate::counters::Board;
@@ -18,7 +19,7 @@ use crate::worker_loader;
 use delivery::alert::{AlertFormat, AlertRule, AppendOutput};
 use delivery::{Planned, QueueSettings, RuleLimits};
 use fields::template::Template;
-use fields::{FieldRegistry, Fields, HostNames, calls_of_type, host_names};
+use fields::{FieldRegistry, Fields, HostNames, Needs, calls_of_type, host_names};
 use plugin_host::{
     self, EventTypes, OutputHost, Pins, Plugin, Priority, Rule, RuleFile, RuleHost, files,
 };
@@ -62,7 +63,7 @@ pub(super) struct RuleSet {
     /// Rule plugins beside the event path, in the order in which their rules are on the board.
     pub(super) workers: Vec<RuleWorker>,
     pub(super) least: Priority,
-    pub(super) selection: SyscallSet,
+    pub(super) selection: Selection,
     /// What the rules and the state need of it, if more is captured for the files of alerts. Rules see nothing else.
     pub(super) judged: Option<SyscallSet>,
     /// Which alerts have files.
@@ -195,7 +196,11 @@ impl RuleLoader {
         let captures = flight::Plan::new(&config.capture, templates.len(), &rules.captures()?);
         let widened = captures.is_on() && config.capture.capture_selection == CaptureSelection::All;
         let (selection, judged, omit) = if widened {
-            (SyscallSet::all(), Some(selection), Omit::NOTHING)
+            let judged = Some(*selection.calls());
+            (SyscallSet::all().into(), judged, Omit::NOTHING)
+        } else if captures.is_on() {
+            // the files of alerts show what the calls around a match did, failed ones, too
+            (Selection::from(*selection.calls()), None, omit)
         } else {
             (selection, None, omit)
         };
@@ -334,12 +339,32 @@ pub(super) fn names_to_look_up(rules: &mut RuleHost) -> Result<Vec<String>, Load
     Ok(host_names(&comparisons))
 }
 
-/// The calls that the rules and the state need: nothing else is captured. Also what the driver may omit.
-fn selection<'a>(rules: impl Iterator<Item = &'a RuleHost>) -> (SyscallSet, Omit) {
-    let wanted = rules.fold(SyscallSet::default(), |all, rules| {
-        all.union(&calls_of(rules.event_types()))
-    });
-    with_state(&wanted)
+/// The events that the rules and the state need: nothing else is captured. Also what the driver may omit.
+fn selection<'a>(rules: impl Iterator<Item = &'a RuleHost>) -> (Selection, Omit) {
+    let mut wanted = SyscallSet::default();
+    let events = events_for(rules.inspect(|rules| {
+        wanted = wanted.union(&calls_of(rules.event_types()));
+    }));
+    let (_, omit) = with_state(&wanted);
+    (events, omit)
+}
+
+/// The events that these rules and the state need.
+#[must_use]
+pub fn events_for<'a>(rules: impl Iterator<Item = &'a RuleHost>) -> Selection {
+    rules.fold(inspect::needed_events(), |all, rules| {
+        all.union(&events_of(rules))
+    })
+}
+
+/// The events that the rules of a plugin need.
+fn events_of(rules: &RuleHost) -> Selection {
+    let needs = Needs::new(rules.needs());
+    let mut events = Selection::default();
+    for call in calls_of(rules.event_types()).iter() {
+        events.add(call, &needs.predicate(call));
+    }
+    events
 }
 
 /// The calls whose events have these types.

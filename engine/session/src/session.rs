@@ -16,6 +16,7 @@ use crate::counters::WorkerStatus;
 use crate::error::SessionError;
 use crate::event_path::EventPath;
 use crate::flight::FlightRecorder;
+use crate::heartbeat::{self, Heartbeat};
 use crate::monitor;
 use crate::reload::Reloader;
 use crate::rule_loader::{LoadConfig, RuleLoader, RuleSet};
@@ -42,6 +43,7 @@ pub struct OpenedSession {
     source: OpenedSource,
     /// The driver holds processes and omits some calls.
     omits: bool,
+    heartbeat: Option<Heartbeat>,
     telemetry: Arc<Telemetry>,
     outputs: Arc<Outputs>,
 }
@@ -110,14 +112,15 @@ impl Session {
     /// The source cannot capture, or an output or the web server cannot start.
     pub fn open(self, source: &dyn EventSource) -> Result<OpenedSession, SessionError> {
         let omit = self.rules.omit;
-        let source = source.open(&self.rules.selection, omit)?;
+        let mut source = source.open(&self.rules.selection, omit)?;
+        let telemetry = Arc::new(Telemetry::default());
+        let heartbeat = self.heartbeat(&mut source, &telemetry);
         let omits = source.holds() && omit != Omit::NOTHING;
         let mut inspector = Inspector::new(&inspect::Options {
             held: omits,
             ..source.inspect_options()
         });
         source.scan(&mut inspector);
-        let telemetry = Arc::new(Telemetry::default());
         telemetry.set_driver(source.driver.clone());
         let outputs = Arc::new(Outputs::start(self.outputs)?);
         let webserver = &self.loaded.config.webserver;
@@ -132,9 +135,32 @@ impl Session {
             inspector,
             source,
             omits,
+            heartbeat,
             telemetry,
             outputs,
         })
+    }
+
+    /// Starts the heartbeat, if one makes sense.
+    fn heartbeat(
+        &self,
+        source: &mut OpenedSource,
+        telemetry: &Arc<Telemetry>,
+    ) -> Option<Heartbeat> {
+        let config = &self.loaded.config.heartbeat;
+        if !config.enabled || !source.whole_host || source.holds() {
+            return None;
+        }
+        let selection = heartbeat::with_call(&self.rules.selection);
+        if let Err(error) = source.capture.select(&selection) {
+            tracing::warn!("there is no heartbeat: {error}");
+            return None;
+        }
+        Heartbeat::start(config, Arc::clone(telemetry))
+            .inspect_err(|error| {
+                tracing::warn!("there is no heartbeat: its process cannot be started: {error}");
+            })
+            .ok()
     }
 }
 
@@ -164,6 +190,7 @@ impl OpenedSession {
             inspector,
             mut source,
             omits,
+            heartbeat,
             telemetry,
             outputs,
         } = self;
@@ -174,7 +201,7 @@ impl OpenedSession {
         };
         let drops = loaded.config.syscall_event_drops.clone();
         let reloader = Reloader::new(loader, &loaded, rules, omits, shared.clone());
-        let monitor = monitor::start(drops, reloader.format(), shared.clone())?;
+        let monitor = monitor::start(drops, reloader.format(), heartbeat, shared.clone())?;
         let (initial, handover, reloader) = reloader.start()?;
         service::ready("watching");
         let reload = (handover, reloader);

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use driver_api::driver::Capture;
 use driver_api::event::Loss;
-use driver_api::request::{Command, LimitError, Limits, Omit, Request, SyscallSet, Target};
+use driver_api::request::{Command, LimitError, Limits, Omit, Request, Target};
+use driver_api::selection::Selection;
 use driver_api::stats::Stats;
 use driver_api::support::Gap;
 use inspect::{Clock, ContainerSource, Inspector};
@@ -75,7 +76,7 @@ pub trait EventSource {
     /// # Errors
     ///
     /// The source cannot capture.
-    fn open(&self, selection: &SyscallSet, omit: Omit) -> Result<OpenedSource, SourceError>;
+    fn open(&self, selection: &Selection, omit: Omit) -> Result<OpenedSource, SourceError>;
 }
 
 /// A capture that has begun.
@@ -87,6 +88,8 @@ pub struct OpenedSource {
     pub driver: DriverFacts,
     /// What the driver cannot do here.
     pub gaps: Vec<Gap>,
+    /// Whether every process of this host is captured.
+    pub whole_host: bool,
     /// Which processes that were alive when the capture began the state has to look for.
     pub scan: Scan,
     /// What a recording that is replayed says beside its events. None: events are of this host, and of now.
@@ -210,7 +213,7 @@ impl SourceConfig {
         }
     }
 
-    fn open_driver(&self, selection: &SyscallSet, omit: Omit) -> Result<OpenedSource, SourceError> {
+    fn open_driver(&self, selection: &Selection, omit: Omit) -> Result<OpenedSource, SourceError> {
         if !Path::new("/proc/self").exists() {
             return Err(SourceError::NoProc);
         }
@@ -224,7 +227,7 @@ impl SourceConfig {
         }
         let request = Request {
             target: self.target()?,
-            selection: *selection,
+            selection: selection.clone(),
             limits,
             buffer: self.buffer,
         };
@@ -253,6 +256,7 @@ impl SourceConfig {
             },
             capture: opened.capture,
             gaps: opened.gaps,
+            whole_host: matches!(request.target, Target::Host),
             scan: if self.command.is_empty() {
                 Scan::Host
             } else {
@@ -266,7 +270,7 @@ impl SourceConfig {
 }
 
 impl EventSource for SourceConfig {
-    fn open(&self, selection: &SyscallSet, omit: Omit) -> Result<OpenedSource, SourceError> {
+    fn open(&self, selection: &Selection, omit: Omit) -> Result<OpenedSource, SourceError> {
         match &self.replay {
             Some(path) => open_recording(path, selection),
             None => self.open_driver(selection, omit),
@@ -274,9 +278,9 @@ impl EventSource for SourceConfig {
     }
 }
 
-fn open_recording(path: &Path, selection: &SyscallSet) -> Result<OpenedSource, SourceError> {
+fn open_recording(path: &Path, selection: &Selection) -> Result<OpenedSource, SourceError> {
     let (capture, recorded): (Box<dyn Capture>, _) = if scap::is_capture(path) {
-        let capture = ScapReplay::open(path, *selection)?;
+        let capture = ScapReplay::open(path, selection.clone())?;
         let recorded = RecordedHost {
             clock: capture.clock(),
             names: Some(capture.recorded()),
@@ -284,7 +288,7 @@ fn open_recording(path: &Path, selection: &SyscallSet) -> Result<OpenedSource, S
         };
         (Box::new(capture), recorded)
     } else {
-        let capture = Replay::open(path, *selection)?;
+        let capture = Replay::open(path, selection.clone())?;
         let recorded = RecordedHost {
             clock: capture.clock(),
             names: None,
@@ -299,6 +303,7 @@ fn open_recording(path: &Path, selection: &SyscallSet) -> Result<OpenedSource, S
             gaps: Vec::new(),
         },
         gaps: Vec::new(),
+        whole_host: false,
         scan: Scan::Host,
         recorded: Some(recorded),
         duration: None,

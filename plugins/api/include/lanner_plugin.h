@@ -52,7 +52,7 @@
 #define LANNER_ABI_MAJOR 1
 
 /* The minor version of this interface. Host and plugin may differ: a higher one only appends fields. */
-#define LANNER_ABI_MINOR 5
+#define LANNER_ABI_MINOR 6
 
 /* Log level: a failure. */
 #define LANNER_LEVEL_ERROR 1
@@ -105,6 +105,24 @@
 /* `LannerComparison.relation`: whether the value fits a pattern (wildcards, a regular expression). */
 #define LANNER_RELATION_PATTERN 6
 
+/* `LannerTest.relation`: the value equals one of the constants (`=`, `in`). */
+#define LANNER_TEST_EQUAL 1
+
+/* `LannerTest.relation`: there is a value, and it equals none of the constants (`!=`). */
+#define LANNER_TEST_UNEQUAL 2
+
+/* `LannerTest.relation`: the value is less than the constant. */
+#define LANNER_TEST_LESS 3
+
+/* `LannerTest.relation`: the value is less than the constant or equal to it. */
+#define LANNER_TEST_LESS_OR_EQUAL 4
+
+/* `LannerTest.relation`: the value is greater than the constant. */
+#define LANNER_TEST_GREATER 5
+
+/* `LannerTest.relation`: the value is greater than the constant or equal to it. */
+#define LANNER_TEST_GREATER_OR_EQUAL 6
+
 /* `LannerField.flags`: the value is a list. `in` compares all elements, `intersects` any element. */
 #define LANNER_FIELD_LIST 1
 
@@ -115,6 +133,9 @@
 /* `LannerField.flags`: set together with `LANNER_FIELD_ANY` for the two ends of a connection. `!=` holds only if it
  * holds for both ends. */
 #define LANNER_FIELD_EITHER 4
+
+/* `LannerField.flags`: a comparison of the field can keep the driver from capturing an event (`needs`). Since 1.6. */
+#define LANNER_FIELD_SELECTS 8
 
 /* `LannerValue.tag`, `LannerField.kind`: there is no value. Treat an unknown tag as this one. */
 #define LANNER_NONE 0
@@ -488,6 +509,40 @@ typedef struct LannerCaptureSink {
     void (*put)(void *ctx, const struct LannerCapture *capture);
 } LannerCaptureSink;
 
+/* A comparison of a field with constants. Without a value, no comparison holds. Since 1.6. */
+typedef struct LannerTest {
+    /* The field, as the rules have it: `evt.failed`, `evt.rawarg.flags`. */
+    struct LannerStr field;
+    /* The constants, as text: `true`, `-1`. May be NULL if there are none. */
+    const struct LannerStr *constants;
+    /* Number of constants; 1 for those relations that compare with one. */
+    size_t constant_count;
+    /* `LANNER_TEST_EQUAL` and so on. An unknown relation always holds. */
+    uint32_t relation;
+    /* 1: the comparison must not hold. */
+    uint32_t negated;
+} LannerTest;
+
+/* Events that rules may match: those of a type for which all tests hold. Since 1.6. */
+typedef struct LannerNeed {
+    /* Bytes in this struct. */
+    size_t size;
+    /* The event type, as from `event_types`. */
+    struct LannerStr event_type;
+    /* The tests. May be NULL if there are none. */
+    const struct LannerTest *tests;
+    /* Number of tests. */
+    size_t test_count;
+} LannerNeed;
+
+/* Takes needs, one call for each. Since 1.6. */
+typedef struct LannerNeedSink {
+    /* Pass it to `put`. */
+    void *ctx;
+    /* Copies the need. */
+    void (*put)(void *ctx, const struct LannerNeed *need);
+} LannerNeedSink;
+
 /* The capability to decide which events break a rule. All functions up to `close` are required. */
 typedef struct LannerRulePlugin {
     /* Bytes in this struct. */
@@ -545,6 +600,13 @@ typedef struct LannerRulePlugin {
     LannerStatus (*captures)(void *state,
                              const struct LannerCaptureSink *sink,
                              const struct LannerText *error);
+    /* Since 1.6, may be NULL. Reports which events of a type the rules can match: one `put` for each set of tests that
+     * must hold together. Drivers may leave out an event of a type that has needs if none of them holds. A type without
+     * needs has no such limit. More events than needed do no harm, so leave tests out rather than report many. Tests of
+     * fields without `LANNER_FIELD_SELECTS` are ignored. Gives the same answer each time; must not block. */
+    LannerStatus (*needs)(void *state,
+                          const struct LannerNeedSink *sink,
+                          const struct LannerText *error);
 } LannerRulePlugin;
 
 /* A field of an alert. */

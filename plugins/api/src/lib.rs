@@ -79,7 +79,10 @@ pub use host::{Counter, Gauge, Host, Level};
 pub use lines::LineWriter;
 pub use output::{AlertView, Alerts, Delivery, OutputPlugin, Turn};
 pub use priority::{Priority, UnknownPriority};
-pub use report::{Diagnostic, Explanation, FieldComparison, Relation, RuleCapture, Severity};
+pub use report::{
+    Diagnostic, EventNeed, Explanation, FieldComparison, FieldTest, Relation, RuleCapture,
+    Severity, TestRelation,
+};
 pub use request::{FieldKind, ResolvedField, RuleFileView, RuleRequest, UnknownName};
 pub use rule::{Event, EventTypes, Matches, RuleInfo, RulePlugin};
 pub use settings::{InvalidSetting, Permissions, at_least};

@@ -1,4 +1,4 @@
-//! What a rule plugin reports about rules: diagnostics, explanations, comparisons.
+//! What a rule plugin reports about rules: diagnostics, explanations, comparisons, needs.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use std::fmt;
 
 use crate::abi::{
     RELATION_CONTAINS, RELATION_EQUAL, RELATION_ORDER, RELATION_OTHER, RELATION_PATTERN,
-    RELATION_PREFIX, RELATION_SUFFIX, SEVERITY_ERROR, SEVERITY_NOTE, SEVERITY_WARNING,
+    RELATION_PREFIX, RELATION_SUFFIX, SEVERITY_ERROR, SEVERITY_NOTE, SEVERITY_WARNING, TEST_EQUAL,
+    TEST_GREATER, TEST_GREATER_OR_EQUAL, TEST_LESS, TEST_LESS_OR_EQUAL, TEST_UNEQUAL,
 };
 use crate::rule::EventTypes;
 
@@ -111,6 +112,62 @@ pub enum Relation {
     Contains = RELATION_CONTAINS,
     /// The value fits a pattern: wildcards, a regular expression.
     Pattern = RELATION_PATTERN,
+}
+
+/// Events that rules may match: those of a type for which all tests hold.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EventNeed {
+    /// The event type, as in [`EventTypes::Only`].
+    pub event_type: String,
+    /// The tests.
+    pub tests: Vec<FieldTest>,
+}
+
+/// A comparison of a field with constants. Without a value, no comparison holds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FieldTest {
+    /// The field, as the rules have it: `evt.failed`, `evt.rawarg.flags`.
+    pub field: String,
+    /// How it is compared.
+    pub relation: TestRelation,
+    /// The constants, as text. One, unless the relation takes several.
+    pub constants: Vec<String>,
+    /// The comparison must not hold.
+    pub negated: bool,
+}
+
+/// How a [`FieldTest`] compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum TestRelation {
+    /// The value equals one of the constants.
+    Equal = TEST_EQUAL,
+    /// There is a value, and it equals none of the constants.
+    Unequal = TEST_UNEQUAL,
+    /// It is less than the constant.
+    Less = TEST_LESS,
+    /// It is less than the constant or equal to it.
+    LessOrEqual = TEST_LESS_OR_EQUAL,
+    /// It is greater than the constant.
+    Greater = TEST_GREATER,
+    /// It is greater than the constant or equal to it.
+    GreaterOrEqual = TEST_GREATER_OR_EQUAL,
+}
+
+impl TestRelation {
+    /// The relation with this number.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        Some(match number {
+            TEST_EQUAL => Self::Equal,
+            TEST_UNEQUAL => Self::Unequal,
+            TEST_LESS => Self::Less,
+            TEST_LESS_OR_EQUAL => Self::LessOrEqual,
+            TEST_GREATER => Self::Greater,
+            TEST_GREATER_OR_EQUAL => Self::GreaterOrEqual,
+            _ => return None,
+        })
+    }
 }
 
 impl Severity {

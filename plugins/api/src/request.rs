@@ -3,9 +3,9 @@
 use std::fmt;
 
 use crate::abi::{
-    FIELD_ANY, FIELD_EITHER, FIELD_LIST, LannerField, LannerRuleFile, LannerRuleRequest, LannerStr,
-    LannerText, STATUS_OK, TAG_ANY, TAG_BOOL, TAG_BYTES, TAG_F64, TAG_I64, TAG_IPV4, TAG_IPV6,
-    TAG_STRING, TAG_U64,
+    FIELD_ANY, FIELD_EITHER, FIELD_LIST, FIELD_SELECTS, LannerField, LannerRuleFile,
+    LannerRuleRequest, LannerStr, LannerText, STATUS_OK, TAG_ANY, TAG_BOOL, TAG_BYTES, TAG_F64,
+    TAG_I64, TAG_IPV4, TAG_IPV6, TAG_STRING, TAG_U64,
 };
 
 /// The rule files to load, and the look-up of names. Valid while `open` or `check` runs.
@@ -52,6 +52,9 @@ pub struct ResolvedField {
     pub any: bool,
     /// Set together with `any` for the two ends of a connection: `!=` holds only if it holds for both.
     pub either: bool,
+    /// A comparison of the field can keep the driver from capturing an event
+    /// ([`RulePlugin::needs`](crate::RulePlugin::needs)).
+    pub selects: bool,
 }
 
 /// The type of a field's values.
@@ -85,7 +88,15 @@ impl ResolvedField {
             list: false,
             any: false,
             either: false,
+            selects: false,
         }
+    }
+
+    /// Makes it a field by which drivers can leave out events, such as `evt.failed`.
+    #[must_use]
+    pub fn selects(mut self) -> Self {
+        self.selects = true;
+        self
     }
 
     /// Makes it a list field.
@@ -128,7 +139,8 @@ impl ResolvedField {
             },
             flags: flag(self.list, FIELD_LIST)
                 | flag(self.any, FIELD_ANY)
-                | flag(self.either, FIELD_EITHER),
+                | flag(self.either, FIELD_EITHER)
+                | flag(self.selects, FIELD_SELECTS),
             reserved: 0,
         }
     }
@@ -149,6 +161,7 @@ impl ResolvedField {
             list: raw.flags & FIELD_LIST != 0,
             any: raw.flags & FIELD_ANY != 0,
             either: raw.flags & FIELD_EITHER != 0,
+            selects: raw.flags & FIELD_SELECTS != 0,
         }
     }
 }

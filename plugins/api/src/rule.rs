@@ -11,7 +11,7 @@ use crate::border::Error;
 use crate::chain::Chain;
 use crate::host::Host;
 use crate::priority::Priority;
-use crate::report::{Diagnostic, Explanation, FieldComparison, RuleCapture};
+use crate::report::{Diagnostic, EventNeed, Explanation, FieldComparison, RuleCapture};
 use crate::request::RuleRequest;
 use crate::value::{RawValue, Value};
 
@@ -19,7 +19,7 @@ use crate::value::{RawValue, Value};
 ///
 /// 1. The host opens one state for each shard, possibly from several threads. It calls a state from one
 ///    thread at a time, and may move it between threads.
-/// 2. `rules`, `event_types`, `comparisons` and `captures` return the same answer each time.
+/// 2. `rules`, `event_types`, `comparisons`, `captures` and `needs` return the same answer each time.
 /// 3. `on_event` runs for every event: it must not block, and should not allocate.
 /// 4. A panic ends the state: the host reports it, and only drops the state after that.
 pub trait RulePlugin: Sized + Send + 'static {
@@ -78,6 +78,14 @@ pub trait RulePlugin: Sized + Send + 'static {
 
     /// The rules that want the events around a match in a file. By default none does.
     fn captures(&self) -> Vec<RuleCapture> {
+        Vec::new()
+    }
+
+    /// Which events of a type the rules can match. The driver may leave out an event of a type that is named here if the
+    /// tests of none of the type's needs hold. By default no type is limited. More events than needed do no harm, so
+    /// leave tests out rather than report many, and report only tests of fields that
+    /// [select](crate::ResolvedField::selects).
+    fn needs(&self) -> Vec<EventNeed> {
         Vec::new()
     }
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 use crate::abi::{
     LannerCapture, LannerCaptureSink, LannerComparison, LannerComparisonSink, LannerDiagnostic,
     LannerDiagnosticSink, LannerEvent, LannerExplanation, LannerExplanationSink, LannerHost,
-    LannerMatches, LannerRule, LannerRulePlugin, LannerRuleRequest, LannerRuleSink, LannerStatus,
-    LannerStr, LannerText, STATUS_OK,
+    LannerMatches, LannerNeed, LannerNeedSink, LannerRule, LannerRulePlugin, LannerRuleRequest,
+    LannerRuleSink, LannerStatus, LannerStr, LannerTest, LannerText, STATUS_OK,
 };
 use crate::border::{CallError, Error, State, close, guard, say, schema, settings, with_state};
 use crate::host::Host;
-use crate::report::Diagnostic;
+use crate::report::{Diagnostic, FieldTest};
 use crate::request::RuleRequest;
 use crate::rule::{Event, EventTypes, Matches, RulePlugin};
 
@@ -37,6 +37,7 @@ impl<P: RulePlugin> RuleTable<P> {
         schema: Some(schema::<P::Settings>),
         comparisons: Some(comparisons::<P>),
         captures: Some(captures::<P>),
+        needs: Some(needs::<P>),
     };
 }
 
@@ -278,6 +279,44 @@ unsafe extern "C" fn captures<P: RulePlugin>(
                     before_ms: capture.before.map_or(u64::MAX, ms),
                     events: capture.events.unwrap_or(0),
                     bytes: capture.bytes.unwrap_or(0),
+                };
+                put(sink.ctx, &raw const raw);
+            }
+            Ok(STATUS_OK)
+        })
+    }
+}
+
+unsafe extern "C" fn needs<P: RulePlugin>(
+    state: *mut c_void,
+    sink: *const LannerNeedSink,
+    error: *const LannerText,
+) -> LannerStatus {
+    // SAFETY: the pointers are as the header describes them.
+    unsafe {
+        with_state(state, error, |plugin: &mut P| {
+            let Some((sink, put)) = sink.as_ref().and_then(|sink| Some((sink, sink.put?))) else {
+                return Err(missing("needs", "a sink"));
+            };
+            for need in plugin.needs() {
+                let constants: Vec<Vec<LannerStr>> = need
+                    .tests
+                    .iter()
+                    .map(|test| c_texts(&test.constants))
+                    .collect();
+                let test = |(test, constants): (&FieldTest, &Vec<LannerStr>)| LannerTest {
+                    field: LannerStr::new(test.field.as_bytes()),
+                    constants: constants.as_ptr(),
+                    constant_count: constants.len(),
+                    relation: test.relation as u32,
+                    negated: test.negated.into(),
+                };
+                let tests: Vec<LannerTest> = need.tests.iter().zip(&constants).map(test).collect();
+                let raw = LannerNeed {
+                    size: size_of::<LannerNeed>(),
+                    event_type: LannerStr::new(need.event_type.as_bytes()),
+                    tests: tests.as_ptr(),
+                    test_count: tests.len(),
                 };
                 put(sink.ctx, &raw const raw);
             }

@@ -260,9 +260,12 @@ fn c_and_rust_agree_on_every_struct_and_constant() {
         LannerComparisonSink { ctx, put }
         LannerCapture { size, rule, reserved, duration_ms, before_ms, events, bytes }
         LannerCaptureSink { ctx, put }
+        LannerTest { field, constants, constant_count, relation, negated }
+        LannerNeed { size, event_type, tests, test_count }
+        LannerNeedSink { ctx, put }
         LannerRulePlugin {
             size, open, rules, event_types, on_event, close, check, explain, schema, comparisons,
-            captures
+            captures, needs
         }
         LannerAlertField { name, value }
         LannerAlert {
@@ -301,6 +304,12 @@ fn c_and_rust_agree_on_every_struct_and_constant() {
         RELATION_SUFFIX = LANNER_RELATION_SUFFIX
         RELATION_CONTAINS = LANNER_RELATION_CONTAINS
         RELATION_PATTERN = LANNER_RELATION_PATTERN
+        TEST_EQUAL = LANNER_TEST_EQUAL
+        TEST_UNEQUAL = LANNER_TEST_UNEQUAL
+        TEST_LESS = LANNER_TEST_LESS
+        TEST_LESS_OR_EQUAL = LANNER_TEST_LESS_OR_EQUAL
+        TEST_GREATER = LANNER_TEST_GREATER
+        TEST_GREATER_OR_EQUAL = LANNER_TEST_GREATER_OR_EQUAL
         TAG_NONE = LANNER_NONE
         TAG_BOOL = LANNER_BOOL
         TAG_I64 = LANNER_I64
@@ -315,6 +324,7 @@ fn c_and_rust_agree_on_every_struct_and_constant() {
         FIELD_LIST = LANNER_FIELD_LIST
         FIELD_ANY = LANNER_FIELD_ANY
         FIELD_EITHER = LANNER_FIELD_EITHER
+        FIELD_SELECTS = LANNER_FIELD_SELECTS
     }
     let program = format!(
         "#include \"lanner_plugin.h\"\n#include <stdio.h>\nint main(void) {{\n{c}return 0;\n}}\n"
@@ -344,7 +354,7 @@ fn every_struct_of_the_header_is_compared() {
             rest.strip_suffix(" {")
         })
         .collect();
-    assert_eq!(names.len(), 30, "{names:?}");
+    assert_eq!(names.len(), 33, "{names:?}");
     for name in names {
         assert!(
             this.contains(&format!("        {name} {{")),

@@ -4,8 +4,8 @@
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -273,13 +273,7 @@ fn listen_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    let stale = fs::symlink_metadata(path).is_ok_and(|there| there.file_type().is_socket())
-        && UnixStream::connect(path).is_err();
-    if stale {
-        fs::remove_file(path)?;
-    }
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    let listener = files::listen(path, mode)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

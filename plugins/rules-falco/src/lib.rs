@@ -14,7 +14,7 @@
 //! | `graph`, `link` | simplifies, orders and shares conditions, and sorts them by event type |
 //! | `matcher`, `text_matcher`, `texts`, `numbers`, `addresses`, `glob`, `posix` | one comparison |
 //! | `program` | compiled rules, and their evaluation for an event |
-//! | `explain`, `comparisons` | what a rule means, for people and for the host |
+//! | `explain`, `comparisons`, `needs` | what a rule means, for people and for the host |
 //! | `rules` | from rule files to a program: the modules above in order |
 //!
 //! docs/rules.md describes the language.
@@ -35,6 +35,7 @@ mod link;
 mod lists;
 mod matcher;
 mod narrow;
+mod needs;
 mod numbers;
 mod operators;
 mod parse;
@@ -52,8 +53,8 @@ mod versions;
 mod yaml;
 
 use lanner_plugin::{
-    Diagnostic, Error, Event, EventTypes, Explanation, FieldComparison, Host, Level, Matches,
-    RuleCapture, RuleInfo, RulePlugin, RuleRequest, Severity,
+    Diagnostic, Error, Event, EventNeed, EventTypes, Explanation, FieldComparison, Host, Level,
+    Matches, RuleCapture, RuleInfo, RulePlugin, RuleRequest, Severity,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -105,6 +106,8 @@ pub struct FalcoRules {
     rule_types: Vec<EventTypes>,
     /// The fields that rules compare with constants.
     comparisons: Vec<FieldComparison>,
+    /// What events of a type must fulfil so that a rule can match.
+    needs: Vec<EventNeed>,
     program: Program,
     matching: RuleMatching,
     /// The definitions in the files, for `explain`.
@@ -164,6 +167,10 @@ impl RulePlugin for FalcoRules {
 
     fn comparisons(&self) -> Vec<FieldComparison> {
         self.comparisons.clone()
+    }
+
+    fn needs(&self) -> Vec<EventNeed> {
+        self.needs.clone()
     }
 
     fn captures(&self) -> Vec<RuleCapture> {

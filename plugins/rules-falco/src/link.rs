@@ -4,12 +4,13 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use lanner_plugin::{EventTypes, FieldCache, FieldComparison, Term};
+use lanner_plugin::{EventNeed, EventTypes, FieldCache, FieldComparison, Term};
 
 use crate::comparisons::Collector;
 use crate::compile::{KnownMatcher, ResolvedOperand};
 use crate::graph::{self, Comparison, Graph, Id, Node};
 use crate::matcher::Matcher;
+use crate::needs::Needs;
 use crate::program::{Candidates, Code, Fetch, Program, Symbol, Test, ValueSource};
 use crate::text_matcher::{TextMatcher, TextRelation};
 use crate::texts::TextSet;
@@ -38,6 +39,8 @@ pub(crate) struct Linked {
     pub(crate) rule_types: Vec<EventTypes>,
     /// The fields that the rules compare with constants.
     pub(crate) comparisons: Vec<FieldComparison>,
+    /// What events of a type must fulfil so that a rule can match.
+    pub(crate) needs: Vec<EventNeed>,
 }
 
 /// Links the rules into a program.
@@ -103,6 +106,12 @@ pub(crate) fn link(rules: CompiledRules) -> Linked {
     };
     let rule_types = rule_types.iter().map(names_of).collect();
 
+    let mut finder = Needs::new(&graph, &operands, &matchers);
+    let needs = type_names.iter().flat_map(|(number, name)| {
+        let rules = buckets.get(*number as usize).map_or(&[][..], Vec::as_slice);
+        finder.of_type(name, rules.iter().map(|(_, id)| *id))
+    });
+    let needs = needs.collect();
     let mut linker = Linker::new(&graph, &operands, &matchers);
     let roots = buckets.iter().chain([&others]).flatten();
     linker.count(roots.map(|(_, id)| *id));
@@ -121,6 +130,7 @@ pub(crate) fn link(rules: CompiledRules) -> Linked {
         wanted,
         rule_types,
         comparisons,
+        needs,
     }
 }
 

@@ -85,6 +85,7 @@ pub(crate) fn load(files: &[File<'_>], names: &impl Names, settings: Settings) -
             event_types: linked.wanted,
             rule_types: linked.rule_types,
             comparisons: linked.comparisons,
+            needs: linked.needs,
             program: linked.program,
             matching: settings.rule_matching,
             items,
@@ -317,6 +318,10 @@ mod tests;
 #[cfg(test)]
 #[path = "comparisons_tests.rs"]
 mod comparisons_tests;
+
+#[cfg(test)]
+#[path = "needs_tests.rs"]
+mod needs_tests;
 
 #[cfg(test)]
 #[path = "exceptions_tests.rs"]

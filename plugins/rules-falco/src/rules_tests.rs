@@ -51,6 +51,7 @@ impl Names for Table {
             "proc.aname" => field.any(),
             "fd.ip" => field.either(),
             "fd.types" => field.list(),
+            "evt.rawres" | "evt.is_open_read" | "evt.rawarg[x]" => field.selects(),
             _ => field,
         })
     }

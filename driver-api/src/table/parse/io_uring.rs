@@ -40,6 +40,8 @@ fn row(line: usize, text: &str, calls: &[Row]) -> Result<Row, Fault> {
         return Ok(Row {
             acts_as: call.to_owned(),
             sqe,
+            paths: same.paths,
+            behind: same.behind,
             ..Row::new((line, name), numbers, has, same.params.clone())
         });
     }

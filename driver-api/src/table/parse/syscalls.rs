@@ -2,7 +2,7 @@
 
 use super::kind::{Kind, Position};
 use super::{Fault, SYSCALLS, TableError, lines, list, narrow_number, number};
-use crate::words::{Category, Returns, SqeField, Written};
+use crate::words::{Category, LastLink, Returns, SqeField, Written};
 
 /// A line of `syscalls.tbl` or `io_uring.tbl`.
 #[derive(Debug)]
@@ -20,6 +20,10 @@ pub(crate) struct Row {
     pub(crate) unfailing: bool,
     /// The place in the table of the call whose type its events have; none: its own.
     pub(crate) event_type: Option<usize>,
+    /// Source and target of a call with two paths, from a line `!paths`.
+    pub(crate) paths: Option<(u8, u8)>,
+    /// A line `!behind` names it.
+    pub(crate) behind: bool,
     pub(crate) facts: Vec<Fact>,
     pub(crate) params: Vec<Param>,
     /// Where a request of an io_uring holds each parameter.
@@ -43,10 +47,19 @@ impl Row {
             returns,
             unfailing: false,
             event_type: None,
+            paths: None,
+            behind: false,
             facts: Vec::new(),
             params,
             sqe: [SqeField::None; REGISTERS],
         }
+    }
+
+    /// The index of the parameter with this name.
+    fn param(&self, name: &str) -> Result<u8, Fault> {
+        let at = self.params.iter().position(|param| param.name == name);
+        at.and_then(|at| u8::try_from(at).ok())
+            .ok_or_else(|| Fault::no_such("parameter", name, &self.name))
     }
 }
 
@@ -66,6 +79,8 @@ pub(crate) struct Param {
     pub(crate) kind: Kind,
     /// Parameter and mask that give this one a meaning.
     pub(crate) only_if: Option<(u8, u64)>,
+    /// Of a path.
+    pub(crate) last_link: LastLink,
     /// Its register where the kernel is configured with `CLONE_BACKWARDS`.
     pub(crate) backwards: Option<u8>,
 }
@@ -83,41 +98,69 @@ const FACTS: &[(&str, &str)] = &[
 /// Registers that have arguments.
 pub(super) const REGISTERS: usize = 6;
 
-/// Begins a line that names calls of the table that must not be made to fail.
-const UNFAILING: &str = "!unfailing";
-/// A line with this word names a call, and others whose events are of the call's type.
-const AS: &str = "!as";
-
 pub(crate) fn syscalls(text: &str) -> Result<Vec<Row>, TableError> {
-    let mut rows = Vec::new();
-    let (mut unfailing, mut types) = (Vec::new(), Vec::new());
-    for (line, text) in lines(text) {
-        match (text.strip_prefix(UNFAILING), text.strip_prefix(AS)) {
-            (Some(names), _) => unfailing.push((line, names)),
-            (_, Some(names)) => types.push((line, names)),
-            _ => rows.push(row(line, text).map_err(|fault| fault.at(SYSCALLS, line))?),
-        }
-    }
-    for (line, names) in types {
-        let mut found = names.split_whitespace().map(|name| {
-            let at = rows.iter().position(|row: &Row| row.name == name);
-            at.ok_or_else(|| Fault::no_such("call", name, SYSCALLS).at(SYSCALLS, line))
-        });
-        let of = found
-            .next()
-            .unwrap_or(Err(Fault::Ends("a type").at(SYSCALLS, line)))?;
-        for at in found.collect::<Result<Vec<_>, _>>()? {
-            rows[at].event_type = Some(of);
-        }
-    }
-    for (line, names) in unfailing {
-        for name in names.split_whitespace() {
-            let row = rows.iter_mut().find(|row| row.name == name);
-            let row = row.ok_or_else(|| Fault::no_such("call", name, SYSCALLS));
-            row.map_err(|fault| fault.at(SYSCALLS, line))?.unfailing = true;
-        }
+    let (marks, calls): (Vec<_>, Vec<_>) = lines(text).partition(|(_, text)| text.starts_with('!'));
+    let mut rows = calls
+        .into_iter()
+        .map(|(line, text)| row(line, text).map_err(|fault| fault.at(SYSCALLS, line)))
+        .collect::<Result<Vec<_>, _>>()?;
+    for (line, text) in marks {
+        mark(&mut rows, text).map_err(|fault| fault.at(SYSCALLS, line))?;
     }
     Ok(rows)
+}
+
+/// Reads a line that begins with `!`: it says something about calls that it names.
+fn mark(rows: &mut [Row], text: &str) -> Result<(), Fault> {
+    let mut words = text.split_whitespace();
+    let mark = words.next().unwrap_or_default();
+    let words: Vec<&str> = words.collect();
+    match (mark, &words[..]) {
+        ("!unfailing", names) => named(rows, names, |row| {
+            row.unfailing = true;
+            Ok(())
+        }),
+        ("!behind", names) => named(rows, names, |row| {
+            row.behind = true;
+            Ok(())
+        }),
+        ("!as", [of, names @ ..]) => {
+            let of = place(rows, of)?;
+            named(rows, names, |row| {
+                row.event_type = Some(of);
+                Ok(())
+            })
+        }
+        ("!paths", [source, target, names @ ..]) => named(rows, names, |row| {
+            row.paths = Some((row.param(source)?, row.param(target)?));
+            Ok(())
+        }),
+        ("!as" | "!paths", _) => Err(Fault::Ends("names of calls")),
+        (word, _) => Err(Fault::Word {
+            what: "mark",
+            word: word.to_owned(),
+            known: "!unfailing, !behind, !as, !paths".to_owned(),
+        }),
+    }
+}
+
+/// The place of a call in the table.
+fn place(rows: &[Row], name: &str) -> Result<usize, Fault> {
+    rows.iter()
+        .position(|row| row.name == name)
+        .ok_or_else(|| Fault::no_such("call", name, SYSCALLS))
+}
+
+fn named(
+    rows: &mut [Row],
+    names: &[&str],
+    mut set: impl FnMut(&mut Row) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    for name in names {
+        let at = place(rows, name)?;
+        set(&mut rows[at])?;
+    }
+    Ok(())
 }
 
 pub(super) fn call_number(word: &str) -> Result<i32, Fault> {
@@ -211,6 +254,10 @@ pub(super) fn param(word: &str, position: Position<'_>) -> Result<Param, Fault> 
         Some((before, at)) => (before, Some(narrow_number(at, u8::MAX)?)),
         None => (rest, None),
     };
+    let (rest, last_link) = match rest.split_once('~') {
+        Some((before, condition)) => (before, last_link(condition, position)?),
+        None => (rest, LastLink::Kept),
+    };
     let (rest, only_if) = match rest.split_once('?') {
         Some((before, condition)) => {
             let (of, mask) = condition
@@ -227,8 +274,23 @@ pub(super) fn param(word: &str, position: Position<'_>) -> Result<Param, Fault> 
         written,
         kind: Kind::parse(rest, position)?,
         only_if,
+        last_link,
         backwards,
     })
+}
+
+/// What stands behind `~`.
+fn last_link(condition: &str, position: Position<'_>) -> Result<LastLink, Fault> {
+    if condition.is_empty() {
+        return Ok(LastLink::Followed);
+    }
+    if let Some((of, mask)) = condition.split_once('!') {
+        return Ok(LastLink::KeptIf(position(of)?, number(mask)?));
+    }
+    let (of, mask) = condition
+        .split_once('&')
+        .ok_or_else(|| Fault::syntax("`~`, `~PARAM!MASK` or `~PARAM&MASK`", condition))?;
+    Ok(LastLink::FollowedIf(position(of)?, number(mask)?))
 }
 
 /// When the memory is captured, and the kind after it.

@@ -132,3 +132,17 @@ words! {
         Interrupted = "!",
     }
 }
+
+/// Whether the kernel follows a symbolic link that is the last component of a path. The numbers are a parameter's index
+/// and a mask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastLink {
+    /// Never.
+    Kept,
+    /// Always.
+    Followed,
+    /// Unless the parameter has one of these bits.
+    KeptIf(u8, u64),
+    /// Only if the parameter has one of these bits.
+    FollowedIf(u8, u64),
+}

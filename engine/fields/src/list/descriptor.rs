@@ -10,7 +10,7 @@ use lanner_plugin::Value;
 
 use super::super::path::{Which, path, real, real_differs};
 use super::super::row::{ArgRule, FieldDef, Many};
-use super::super::{ask, descriptor as fd};
+use super::super::{ask, descriptor as fd, needs};
 
 use FieldDef as F;
 
@@ -20,7 +20,8 @@ pub(super) const DESCRIPTOR: &[FieldDef] = &[
         I64,
         "Number of the descriptor that the call is about; -1: it is about none, or failed to make one.",
         |v, _| fd::fd(v),
-    ),
+    )
+    .implies(needs::descriptor),
     F::new(
         "fd.name",
         Text,
@@ -338,7 +339,7 @@ pub(super) const DESCRIPTOR: &[FieldDef] = &[
     F::new(
         "fs.realpath.name",
         Text,
-        "`fs.path.name` behind the symbolic links in its directories, as lanner finds it in the kernel's cache of names after the call (Linux 5.12): another process can have changed the links by then. It has no value if that cache does not tell, as for links that were just made.",
+        "`fs.path.name` behind the symbolic links in its directories, as lanner finds it in the kernel's cache of names after the call (Linux 5.12); of an opened file, the path that the kernel opened. Except there, another process can have changed the links by then. It has no value if that cache does not tell, as for links that were just made.",
         |v, _| real(v, Which::Name),
     ),
     F::new(

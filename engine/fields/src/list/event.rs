@@ -6,7 +6,7 @@ use lanner_plugin::Value;
 use super::super::event::Failure;
 use super::super::path::{Which, absolute};
 use super::super::row::{ArgRule, FieldDef, Many};
-use super::super::{argument, event as evt, time};
+use super::super::{argument, event as evt, needs, time};
 
 use FieldDef as F;
 
@@ -84,12 +84,16 @@ pub(super) const EVENT: &[FieldDef] = &[
     )
     .arg(ArgRule::Param),
     F::new("evt.rawarg", Any, "A parameter as it is: a number where it is one.", argument::raw)
-        .arg(ArgRule::Param),
-    F::new("evt.res", Text, "`SUCCESS`, or the name of the error.", |v, _| evt::result(v)),
+        .arg(ArgRule::Param)
+        .implies(needs::argument),
+    F::new("evt.res", Text, "`SUCCESS`, or the name of the error.", |v, _| evt::result(v))
+        .implies(needs::result),
     F::new("evt.rawres", I64, "The return value; negative for errors.", |v, _| {
         evt::raw_result(v)
-    }),
-    F::new("evt.failed", Bool, "Whether the call returned an error.", |v, _| evt::failed(v)),
+    })
+    .implies(needs::raw_result),
+    F::new("evt.failed", Bool, "Whether the call returned an error.", |v, _| evt::failed(v))
+        .implies(needs::failed),
     F::new(
         "evt.truncated",
         Text,
@@ -110,22 +114,26 @@ pub(super) const EVENT: &[FieldDef] = &[
     }),
     F::new("evt.is_open_read", Bool, "A file is opened for reading.", |v, _| {
         evt::is_open_read(v)
-    }),
+    })
+    .implies(needs::opens_to_read),
     F::new("evt.is_open_write", Bool, "A file is opened for writing.", |v, _| {
         evt::is_open_write(v)
-    }),
+    })
+    .implies(needs::opens_to_write),
     F::new(
         "evt.is_open_exec",
         Bool,
         "A file is opened that, if it is created, can be executed.",
         |v, _| evt::is_open_exec(v),
-    ),
+    )
+    .implies(needs::opens_to_execute),
     F::new(
         "evt.is_open_create",
         Bool,
         "A file was opened that did not exist before. Drivers other than ebpf-core do not know whether it existed, unless the call demands that; then O_CREAT counts.",
         |v, _| evt::is_open_create(v),
-    ),
+    )
+    .implies(needs::opens_to_create),
     F::new("evt.reltime", U64, "Nanoseconds since the first event.", |v, _| Value::U64(v.seen.since_start_ns)),
     F::new("evt.reltime.s", U64, "Seconds since the first event.", |v, _| Value::U64(v.seen.since_start_ns / 1_000_000_000)),
     F::new("evt.reltime.ns", U64, "The nanoseconds within the second of `evt.reltime`.", |v, _| Value::U64(v.seen.since_start_ns % 1_000_000_000)),

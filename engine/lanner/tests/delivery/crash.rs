@@ -38,6 +38,35 @@ fn a_plugin_that_crashes_or_exits_is_named() {
     }
 }
 
+#[test]
+fn a_signal_of_a_crash_that_is_sent_ends_lanner() {
+    use nix::sys::signal::Signal;
+    use std::os::unix::process::ExitStatusExt;
+    let signals = [
+        Signal::SIGSEGV,
+        Signal::SIGBUS,
+        Signal::SIGILL,
+        Signal::SIGFPE,
+        Signal::SIGSYS,
+        Signal::SIGABRT,
+    ];
+    for signal in signals {
+        let folder = Folder::new();
+        let rules = folder.rule("A", "");
+        let config = folder.put(
+            "lanner.yaml",
+            &format!("rules_files: [{}]\n", rules.display()),
+        );
+        let lanner = folder.lanner("ptrace", &config, "0.01");
+        wait_until(&format!("alerts come {:?}", lanner.err), || {
+            lanner.alerts("Notice A ") > 0
+        });
+        lanner.signal(signal);
+        let (_, err, status) = lanner.end_with_status();
+        assert_eq!(status.signal(), Some(signal as i32), "{signal}: {err:?}");
+    }
+}
+
 /// Compiles a good plugin and one of each kind that cannot be loaded.
 fn plugins(folder: &Path) {
     compile("gate.c", &folder.join("liboutput_gate.so"), &[]);

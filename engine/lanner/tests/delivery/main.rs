@@ -8,6 +8,7 @@
 mod crash;
 mod disk;
 mod full;
+mod heartbeat;
 mod hostile;
 mod killed;
 mod losses;

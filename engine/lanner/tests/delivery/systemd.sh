@@ -3,7 +3,7 @@
 # nothing but the journal beside the units that a folder has. For root.
 #
 # systemd.sh FOLDER [FROM TO]...: the folder is for what is mounted; `units` in it has units. FROM is seen as TO, a copy
-# if it is small.
+# if it is small. ROOT is the system whose files it has; this machine's without it.
 set -eu
 folder=$1
 if [ "${2-}" != inside ]; then
@@ -22,7 +22,7 @@ mkdir -p "$folder/mnt"
 mount -t tmpfs -o mode=755 tmpfs "$folder/mnt"
 root=$folder/mnt/root
 mkdir "$folder/mnt/upper" "$folder/mnt/work" "$root"
-mount -t overlay -o "lowerdir=/,upperdir=$folder/mnt/upper,workdir=$folder/mnt/work" overlay "$root"
+mount -t overlay -o "lowerdir=${ROOT:-/},upperdir=$folder/mnt/upper,workdir=$folder/mnt/work" overlay "$root"
 # what is the kernel's is not to be changed
 mount -t proc proc "$root/proc"
 mount --bind "$root/proc/sys" "$root/proc/sys"

@@ -213,6 +213,54 @@ fn a_lanner_with_file_capabilities_trusts_root_alone() {
 }
 
 #[test]
+fn a_lanner_with_file_capabilities_sends_no_alert_through_a_proxy_of_the_environment() {
+    use std::net::TcpListener;
+    let Some(ours) = Stage::new() else { return };
+    let (folder, bin) = stage();
+    let plugin = "liboutput_http.so";
+    let built = Path::new(crate::lanner::BIN).with_file_name(plugin);
+    fs::copy(built, folder.path().join(plugin)).expect("a copy");
+    let set = Command::new("setcap")
+        .arg("cap_sys_ptrace+ep")
+        .arg(&bin)
+        .status();
+    if !set.is_ok_and(|set| set.success()) {
+        skipped("file capabilities: setcap cannot give any");
+        return;
+    }
+    let proxy = TcpListener::bind("127.0.0.1:0").expect("a port");
+    proxy.set_nonblocking(true).expect("a socket");
+    let receiver = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = |listener: &TcpListener| listener.local_addr().expect("an address").port();
+    let closed = port(&receiver);
+    drop(receiver);
+    let config = ours.put(
+        "lanner.yaml",
+        &format!(
+            "stdout_output: {{enabled: false}}\noutputs:\n- plugin: output-http\n  name: far\n  \
+             settings: {{url: \"http://localhost:{closed}/\"}}\n"
+        ),
+    );
+    let output = Command::new("setpriv")
+        .args(["--reuid=12345", "--regid=12345", "--clear-groups"])
+        .arg("--inh-caps=-all")
+        .arg(&bin)
+        .args(["outputs", "test", "-c"])
+        .arg(&config)
+        .current_dir("/")
+        .envs(
+            ["http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"]
+                .map(|name| (name, format!("http://127.0.0.1:{}", port(&proxy)))),
+        )
+        .output()
+        .expect("it can be started");
+    let said = stderr(&output);
+    assert!(said.contains("output far: not delivered"), "{said}");
+    let reached = proxy.accept().map(|(_, from)| from);
+    assert!(reached.is_err(), "the proxy was asked: {said}");
+}
+
+#[test]
 fn what_is_no_regular_file_of_a_sensible_size_is_an_error_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name).display().to_string();

@@ -10,6 +10,7 @@
     reason = "a test that cannot set its stage has failed, and says what it skips"
 )]
 
+mod after_losses;
 mod alerts;
 mod capture;
 mod cli;

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 use test_support::{is_root, skipped};
 
-use crate::lanner::{run, stderr, usable};
+use crate::lanner::{modes, run, stderr, usable};
 
 /// Helpers of the programs below.
 const PRELUDE: &str = r#"
@@ -67,7 +67,7 @@ pub(crate) fn values(
     found
 }
 
-/// Runs a program on every driver, and compares the values that are there.
+/// Runs a program in every mode of every driver, and compares the values that are there.
 fn expect(question: (&str, &[&str]), program: &str, expected: &[&[&str]]) {
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path().join("empty").display().to_string();
@@ -75,9 +75,9 @@ fn expect(question: (&str, &[&str]), program: &str, expected: &[&[&str]]) {
         .iter()
         .map(|row| row.iter().map(|text| text.replace("AT", &at)).collect())
         .collect();
-    for driver in usable() {
-        let found = values(&named(driver), folder.path(), question, program);
-        assert_eq!(as_texts(&found), expected, "{driver}");
+    for driver in modes() {
+        let found = values(&driver, folder.path(), question, program);
+        assert_eq!(as_texts(&found), expected, "{driver:?}");
     }
 }
 
@@ -147,7 +147,8 @@ fn paths_begin_where_the_kernel_says() {
 fn links_in_the_directories_of_a_path_can_be_seen_through() {
     expect(
         (
-            "evt.type in (rename, renameat, renameat2, chmod, fchmodat) and fs.realpath.differs = true",
+            "evt.type in (rename, renameat, renameat2, chmod, fchmodat, access, faccessat, faccessat2, linkat, openat)
+    and fs.realpath.differs = true and (fs.path.name contains /empty/ or fs.path.target contains /empty/)",
             &[
                 "fs.path.name",
                 "fs.realpath.name",
@@ -155,13 +156,26 @@ fn links_in_the_directories_of_a_path_can_be_seen_through() {
                 "fs.realpath.target",
             ],
         ),
+        // linkat(2), faccessat2(2): behind a link that is the last component, if a flag says so, or unless it does
         // the kernel notes when a link was followed, and does not answer from its cache while it would have to (relatime)
         "def followed(link):\n    for _ in range(100000):\n        os.stat(link)\n        found = os.lstat(link)\n\
          \u{20}       if found.st_atime_ns > found.st_mtime_ns:\n            return\n\
          os.mkdir(AT + '/real')\nos.symlink('real', AT + '/link')\nopen(AT + '/real/a', 'w').close()\nfollowed(AT + '/link')\n\
          os.rename(AT + '/real/a', AT + '/real/b')\nos.rename(AT + '/real/b', AT + '/link/c')\n\
-         os.symlink('c', AT + '/real/last')\nfollowed(AT + '/real/last')\nos.chmod(AT + '/real/last', 0o600)\n",
-        &[&["AT/link/c", "AT/real/c"], &["AT/real/last", "AT/real/c"]],
+         os.symlink('c', AT + '/real/last')\nfollowed(AT + '/real/last')\nos.chmod(AT + '/real/last', 0o600)\n\
+         os.access(AT + '/real/last', os.F_OK)\n\
+         number = {'x86_64': 439, 'aarch64': 439}[platform.machine()]\n\
+         libc.syscall(number, -100, (AT + '/real/last').encode(), 0, 0x100)\n\
+         os.link(AT + '/real/last', AT + '/real/d', follow_symlinks=True)\n\
+         os.link(AT + '/real/last', AT + '/real/e', follow_symlinks=False)\n\
+         os.close(os.open(AT + '/link/last', os.O_RDONLY))\n",
+        &[
+            &["AT/link/c", "AT/real/c"],
+            &["AT/real/last", "AT/real/c"],
+            &["AT/real/last", "AT/real/c"],
+            &["AT/real/last", "AT/real/c"],
+            &["AT/link/last", "AT/real/c"],
+        ],
     );
 }
 
@@ -296,4 +310,85 @@ fn ids_of_a_call_are_names() {
             &["<NA>"],
         ],
     );
+}
+
+#[test]
+fn a_user_namespace_does_not_hide_who_a_user_is_on_the_host() {
+    if !is_root() {
+        skipped("another user's namespace needs root");
+        return;
+    }
+    expect(
+        (
+            "evt.type in (open, openat) and fd.name endswith -mark",
+            &["fd.name", "user.uid", "group.gid"],
+        ),
+        "ready, go = os.pipe(), os.pipe()\nchild = os.fork()\n\
+         if child == 0:\n    os.setresgid(1000, 1000, 1000)\n    os.setresuid(1000, 1000, 1000)\n\
+         \u{20}   libc.unshare(0x10000000)\n    os.write(ready[1], b'x')\n    os.read(go[0], 1)\n\
+         \u{20}   os.setresgid(0, 0, 0)\n    os.setresuid(0, 0, 0)\n    miss('/root-there-mark')\n    os._exit(0)\n\
+         os.read(ready[0], 1)\n\
+         for name, text in (('setgroups', 'deny'), ('uid_map', '0 1000 1'), ('gid_map', '0 1000 1')):\n\
+         \u{20}   with open('/proc/%d/%s' % (child, name), 'w') as one:\n        one.write(text)\n\
+         os.write(go[1], b'x')\nos.waitpid(child, 0)\nmiss('/root-here-mark')\n",
+        &[
+            &["/root-there-mark", "1000", "1000"],
+            &["/root-here-mark", "0", "0"],
+        ],
+    );
+}
+
+#[test]
+fn effective_ids_are_followed() {
+    if !is_root() {
+        skipped("changing ids needs root");
+        return;
+    }
+    expect(
+        (
+            "evt.type in (open, openat) and fd.name endswith -mark",
+            &["fd.name", "user.uid", "group.gid"],
+        ),
+        "os.setresgid(-1, 9, -1)\nos.setresuid(-1, 5, -1)\nmiss('/five-mark')\n\
+         if os.fork() == 0:\n    miss('/child-mark')\n    os._exit(0)\nos.wait()\n\
+         os.setresuid(-1, 0, -1)\nmiss('/root-mark')\n",
+        &[
+            &["/five-mark", "5", "9"],
+            &["/child-mark", "5", "9"],
+            &["/root-mark", "0", "9"],
+        ],
+    );
+}
+
+#[test]
+fn a_process_group_is_that_of_the_host() {
+    if !is_root() {
+        skipped("a PID namespace needs root");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let question = (
+        "evt.type in (open, openat) and fd.name endswith -mark",
+        &["fd.name", "proc.vpid", "proc.pgid"][..],
+    );
+    // the second process of the namespace begins a group, and the third joins it by the number that it has there
+    let program = "libc.unshare(0x20000000)\n\
+         first = os.fork()\nif first:\n    os.waitpid(first, 0)\n    os._exit(0)\n\
+         stay = os.pipe()\nready = os.pipe()\n\
+         leader = os.fork()\n\
+         if leader == 0:\n    os.setpgid(0, 0)\n    miss('/leader-mark')\n    os.write(ready[1], b'x')\n    os.read(stay[0], 1)\n    os._exit(0)\n\
+         os.read(ready[0], 1)\n\
+         member = os.fork()\n\
+         if member == 0:\n    os.setpgid(0, leader)\n    miss('/member-mark')\n    os._exit(0)\n\
+         os.waitpid(member, 0)\nos.write(stay[1], b'x')\nos.waitpid(leader, 0)\n";
+    for driver in modes() {
+        let found = values(&driver, folder.path(), question, program);
+        let [leader, member] = &found[..] else {
+            panic!("{driver:?}: {found:?}");
+        };
+        assert_eq!(leader[1], 2, "{driver:?}");
+        assert_eq!(member[1], 3, "{driver:?}");
+        assert_eq!(leader[2], member[2], "{driver:?}");
+        assert!(leader[2].as_u64() > Some(3), "{driver:?}: {leader:?}");
+    }
 }

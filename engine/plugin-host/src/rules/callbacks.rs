@@ -6,12 +6,14 @@ use std::ffi::c_void;
 use std::time::Duration;
 
 use lanner_plugin::abi::{
-    LannerCapture, LannerComparison, LannerDiagnostic, LannerExplanation, LannerField, LannerRule,
-    LannerStatus, LannerStr, LannerText, LannerValue, STATUS_ERROR, STATUS_OK,
+    LannerCapture, LannerComparison, LannerDiagnostic, LannerExplanation, LannerField, LannerNeed,
+    LannerRule, LannerStatus, LannerStr, LannerTest, LannerText, LannerValue, STATUS_ERROR,
+    STATUS_OK,
 };
 use lanner_plugin::{
-    Diagnostic, EventTypes, Explanation, FieldComparison, FieldResolver, FieldSource, Priority,
-    RawValue, Relation, ResolvedField, RuleCapture, Severity, UnknownName,
+    Diagnostic, EventNeed, EventTypes, Explanation, FieldComparison, FieldResolver, FieldSource,
+    FieldTest, Priority, RawValue, Relation, ResolvedField, RuleCapture, Severity, TestRelation,
+    UnknownName,
 };
 
 use super::Rule;
@@ -175,6 +177,37 @@ pub(super) unsafe extern "C" fn put_capture(ctx: *mut c_void, capture: *const La
             });
         }
     });
+}
+
+/// Takes which events of a type the rules can match.
+pub(super) unsafe extern "C" fn put_need(ctx: *mut c_void, need: *const LannerNeed) {
+    // SAFETY: `ctx` is the vector that `ask_needs` passed; the plugin passes a valid need, whose tests are pointers,
+    // lengths and numbers.
+    contained(|| unsafe {
+        let Some(all) = place::<Vec<Option<EventNeed>>>(ctx) else {
+            return;
+        };
+        let whole = |raw: &LannerNeed| raw.size >= size_of::<LannerNeed>();
+        let raw = slice(need, 1).pop().filter(whole);
+        all.push(raw.map(|raw| {
+            let tests: Vec<LannerTest> = slice(raw.tests, raw.test_count);
+            EventNeed {
+                event_type: text(raw.event_type),
+                tests: tests.iter().filter_map(field_test).collect(),
+            }
+        }));
+    });
+}
+
+/// A test. None: it is unknown or cannot be read. The need is weaker without it, which does no harm.
+fn field_test(raw: &LannerTest) -> Option<FieldTest> {
+    let constants = texts(raw.constants, raw.constant_count);
+    (constants.len() == raw.constant_count).then_some(FieldTest {
+        field: text(raw.field),
+        relation: TestRelation::from_number(raw.relation)?,
+        constants,
+        negated: raw.negated != 0,
+    })
 }
 
 /// Hands the outcome of a look-up to the plugin.

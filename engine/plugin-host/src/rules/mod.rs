@@ -5,18 +5,18 @@ mod callbacks;
 use std::ffi::c_void;
 
 use callbacks::{
-    get_field, put_capture, put_comparison, put_diagnostic, put_explanation, put_match, put_rule,
-    resolve_event_type, resolve_field,
+    get_field, put_capture, put_comparison, put_diagnostic, put_explanation, put_match, put_need,
+    put_rule, resolve_event_type, resolve_field,
 };
 use lanner_plugin::abi::{
     LannerCaptureSink, LannerComparisonSink, LannerDiagnosticSink, LannerEvent,
-    LannerExplanationSink, LannerMatches, LannerResolver, LannerRuleFile, LannerRulePlugin,
-    LannerRuleRequest, LannerRuleSink, LannerStatus, LannerStr, LannerText, STATUS_ERROR,
-    STATUS_OK, STATUS_PANIC,
+    LannerExplanationSink, LannerMatches, LannerNeedSink, LannerResolver, LannerRuleFile,
+    LannerRulePlugin, LannerRuleRequest, LannerRuleSink, LannerStatus, LannerStr, LannerText,
+    STATUS_ERROR, STATUS_OK, STATUS_PANIC,
 };
 use lanner_plugin::{
-    Diagnostic, EventTypes, Explanation, FieldComparison, FieldResolver, FieldSource, Priority,
-    RuleCapture,
+    Diagnostic, EventNeed, EventTypes, Explanation, FieldComparison, FieldResolver, FieldSource,
+    Priority, RuleCapture,
 };
 
 use crate::border::{all_texts, last_text, reason};
@@ -54,6 +54,7 @@ pub struct RuleHost {
     state: *mut c_void,
     rules: Vec<Rule>,
     event_types: EventTypes,
+    needs: Vec<EventNeed>,
     /// Why it is switched off.
     off: Option<String>,
 }
@@ -92,6 +93,7 @@ impl RuleHost {
             state,
             rules: Vec::new(),
             event_types: EventTypes::All,
+            needs: Vec::new(),
             off: None,
         };
         host.describe()?;
@@ -241,7 +243,26 @@ impl RuleHost {
         if !names.iter().any(|name| name == "all") {
             self.event_types = EventTypes::Only(names);
         }
+        self.needs = self.ask_needs()?;
         Ok(())
+    }
+
+    fn ask_needs(&self) -> Result<Vec<EventNeed>, PluginError> {
+        let Some(needs) = self.table.needs else {
+            return Ok(Vec::new());
+        };
+        let state = self.state;
+        let mut found: Vec<Option<EventNeed>> = Vec::new();
+        let sink = LannerNeedSink {
+            ctx: std::ptr::from_mut(&mut found).cast(),
+            put: Some(put_need),
+        };
+        run(&self.plugin, "report its needs", |error| {
+            // SAFETY: the state is open and ours alone; the sink lives through the call.
+            Some(unsafe { needs(state, &raw const sink, error) })
+        })?;
+        // a need that cannot be read may be one of any type
+        Ok(found.into_iter().collect::<Option<_>>().unwrap_or_default())
     }
 
     /// The plugin.
@@ -260,6 +281,13 @@ impl RuleHost {
     #[must_use]
     pub fn event_types(&self) -> &EventTypes {
         &self.event_types
+    }
+
+    /// Which events of a type the rules can match. A type that is not named has no limit, and so has each type of a plugin
+    /// that was built before ABI 1.6.
+    #[must_use]
+    pub fn needs(&self) -> &[EventNeed] {
+        &self.needs
     }
 
     /// Why the plugin is switched off, if it is.

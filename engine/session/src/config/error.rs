@@ -175,6 +175,9 @@ pub enum KeyError {
     /// `capture`
     #[error("memory: at most 4G")]
     MuchMemory,
+    /// `heartbeat`
+    #[error("interval: at least 100ms")]
+    FastHeartbeat,
     /// `outputs_queue`
     #[error("a queue holds at least one alert: lanner's are never unbounded")]
     EmptyQueue,

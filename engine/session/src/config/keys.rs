@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use super::outputs::{BuiltInOutput, OutputConfig};
 use super::units::Time;
 use delivery::alert::AppendOutput;
 
-/// What a configuration file may say. What the command line says goes before it.
+/// What a configuration file may say. Options of the command line override it.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -85,6 +86,9 @@ pub struct Config {
     pub alert_limits: AlertLimits,
     /// What happens when events are lost.
     pub syscall_event_drops: EventDrops,
+
+    /// A call of lanner's own that must come back as an event.
+    pub heartbeat: HeartbeatConfig,
 
     /// Files with the events around an alert.
     pub capture: CaptureConfig,
@@ -230,6 +234,30 @@ pub enum DropAction {
     Exit,
 }
 
+/// `heartbeat`: on by default, for captures of the whole host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HeartbeatConfig {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// How often, 2s by default; 100ms at least. It is missing when five in a row have not come back.
+    pub interval: Time,
+}
+
+impl HeartbeatConfig {
+    /// The shortest interval.
+    pub(super) const LEAST: Duration = Duration::from_millis(100);
+}
+
+impl Default for HeartbeatConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            interval: Time(Duration::from_secs(2)),
+        }
+    }
+}
+
 /// `webserver`: off by default.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -283,6 +311,7 @@ impl Default for Config {
             outputs: Vec::new(),
             alert_limits: AlertLimits::default(),
             syscall_event_drops: EventDrops::default(),
+            heartbeat: HeartbeatConfig::default(),
             capture: CaptureConfig::default(),
             webserver: Webserver::default(),
             log_level: None,

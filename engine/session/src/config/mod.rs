@@ -33,8 +33,8 @@ pub use capture::{CaptureConfig, CaptureMode, CaptureSelection};
 pub use error::{ConfigError, ExpandError, Fault, KeyError, OptionError};
 pub use from_falco::{Converted, from_falco};
 pub use keys::{
-    AlertLimit, AlertLimits, Config, DEFAULT_RULES_PLUGIN, DropAction, EventDrops, LogLevel,
-    Matching, OutputsQueue, RulePluginConfig, Webserver,
+    AlertLimit, AlertLimits, Config, DEFAULT_RULES_PLUGIN, DropAction, EventDrops, HeartbeatConfig,
+    LogLevel, Matching, OutputsQueue, RulePluginConfig, Webserver,
 };
 pub use outputs::{BuiltInOutput, Fsync, OutputConfig, SpoolConfig};
 pub use units::{Size, Time};
@@ -155,6 +155,9 @@ impl Config {
         }
         drivers::Order::named(&self.driver_order)
             .map_err(|error| ("driver_order", error.into()))?;
+        if self.heartbeat.interval.0 < HeartbeatConfig::LEAST {
+            return Err(("heartbeat", KeyError::FastHeartbeat));
+        }
         if self.capture.memory.0 > capture::MAX_MEMORY {
             return Err(("capture", KeyError::MuchMemory));
         }

@@ -369,3 +369,13 @@ fn a_sum_that_is_none_is_told_with_its_file() {
         "{error}"
     );
 }
+
+#[test]
+fn a_heartbeat_is_on_and_has_a_shortest_interval() {
+    assert!(load("json_output: true\n").unwrap().heartbeat.enabled);
+    let config = load("heartbeat: {enabled: false, interval: 100ms}\n").unwrap();
+    assert!(!config.heartbeat.enabled);
+    let error = load("json_output: true\nheartbeat: {interval: 99ms}\n").unwrap_err();
+    assert!(error.contains("heartbeat"), "{error}");
+    assert!(error.contains("at least 100ms"), "{error}");
+}

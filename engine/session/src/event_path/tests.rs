@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use driver_api::driver::{Capture, CaptureError, Flow, Polled};
 use driver_api::event::Event;
-use driver_api::request::{Omit, SyscallSet};
+use driver_api::predicate::Shown;
+use driver_api::request::Omit;
 use driver_api::scripted::Scripted;
+use driver_api::selection::Selection;
 use driver_api::stats::Stats;
 use driver_api::table;
 use inspect::testing::Ev;
@@ -25,6 +27,9 @@ use crate::{
     Control, DriverFacts, EventSource, LoadConfig, Notice, Observer, OpenedSource, Scan, Session,
     SourceError, Summary,
 };
+
+#[path = "../selection_tests.rs"]
+mod selection;
 
 /// No process has this id: the kernel's limit is 4,194,304 (proc_sys_kernel(5), `pid_max`).
 const PID: u32 = 5_000_000;
@@ -111,7 +116,7 @@ struct Seen {
     /// Events that the session took.
     events: AtomicUsize,
     /// What the session asked to capture last.
-    selection: Mutex<SyscallSet>,
+    selection: Mutex<Selection>,
     /// The capture refuses other selections.
     fixed: AtomicBool,
 }
@@ -142,13 +147,13 @@ impl Capture for Fed {
         Ok(polled)
     }
 
-    fn select(&mut self, selection: &SyscallSet) -> Result<(), CaptureError> {
+    fn select(&mut self, selection: &Selection) -> Result<(), CaptureError> {
         if self.seen.fixed.load(Relaxed) {
             return Err(CaptureError::failed("fed", "select other calls")(
                 "the test forbids it",
             ));
         }
-        *self.seen.selection.lock().unwrap() = *selection;
+        *self.seen.selection.lock().unwrap() = selection.clone();
         Ok(())
     }
 
@@ -161,13 +166,14 @@ impl Capture for Fed {
 struct Source(Mutex<Option<Fed>>);
 
 impl EventSource for Source {
-    fn open(&self, selection: &SyscallSet, _: Omit) -> Result<OpenedSource, SourceError> {
+    fn open(&self, selection: &Selection, _: Omit) -> Result<OpenedSource, SourceError> {
         let capture = self.0.lock().unwrap().take().unwrap();
-        *capture.seen.selection.lock().unwrap() = *selection;
+        *capture.seen.selection.lock().unwrap() = selection.clone();
         Ok(OpenedSource {
             capture: Box::new(capture),
             driver: DriverFacts::default(),
             gaps: Vec::new(),
+            whole_host: false,
             scan: Scan::Children,
             recorded: None,
             duration: None,
@@ -326,6 +332,41 @@ fn a_reload_replaces_the_rules_and_the_selection() {
     let (_, folder) = running.end();
     assert_eq!(delivered(folder.path(), "Made"), 1);
     assert_eq!(delivered(folder.path(), "Removed"), 1);
+}
+
+#[test]
+fn the_predicates_follow_the_rules() {
+    let made = |condition: &str| MADE.replace("evt.type = mkdir", condition);
+    let captured = |running: &Running| {
+        let call = table::by_name("mkdir").unwrap();
+        let selection = running.seen.selection.lock().unwrap();
+        Shown(&selection.predicate(call), call).to_string()
+    };
+    let rules = made("evt.type = mkdir and evt.rawres >= 0");
+    let running = Running::start(&rules, "", |_, _| {});
+    wait_until("a selection", || running.selects("mkdir"));
+    assert_eq!(captured(&running), "no error");
+    for (condition, expected) in [
+        ("evt.type = mkdir and evt.failed = true", "an error"),
+        ("evt.type = mkdir and proc.name = x", "always"),
+        ("evt.type = mkdir and evt.res in (EPERM)", "an error"),
+    ] {
+        running.replace_rules(&made(condition));
+        wait_until(condition, || captured(&running) == expected);
+    }
+    running.end();
+}
+
+#[test]
+fn while_alerts_can_have_files_all_events_are_captured() {
+    let rules = MADE.replace("evt.type = mkdir", "evt.type = mkdir and evt.rawres >= 0");
+    let running = Running::start(&(rules + "  capture: true\n"), "", |_, _| {});
+    wait_until("a selection", || running.selects("mkdir"));
+    assert_eq!(
+        running.seen.selection.lock().unwrap().predicates().count(),
+        0
+    );
+    running.end();
 }
 
 #[test]

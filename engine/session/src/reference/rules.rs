@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+use driver_api::predicate::Shown;
+use driver_api::selection::Selection;
+use driver_api::table::Syscall;
 use plugin_host::{Diagnostic, EventTypes, Explanation, Rule, Severity};
 use serde_json::{Value, json};
 
@@ -145,11 +148,13 @@ fn rule_json(rule: &Rule) -> Value {
     })
 }
 
-/// What a rule amounts to, as text or JSON; a page of documentation is the text.
+/// What a rule amounts to, as text or JSON; a page of documentation is the text. `captured`: the events that are captured for
+/// all rules of its files and for the state.
 #[must_use]
-pub fn rule(rule: &Rule, explanation: &Explanation, form: Form) -> String {
+pub fn rule(rule: &Rule, explanation: &Explanation, captured: &Selection, form: Form) -> String {
+    let captured = limits(explanation, captured);
     if form != Form::Json {
-        return explained(rule, explanation);
+        return explained(rule, explanation, &captured);
     }
     let mut document = rule_json(rule);
     document["condition"] = explanation.condition.as_str().into();
@@ -157,12 +162,33 @@ pub fn rule(rule: &Rule, explanation: &Explanation, form: Form) -> String {
         EventTypes::All => "all".into(),
         EventTypes::Only(names) => names.as_slice().into(),
     };
+    document["captured"] = captured
+        .into_iter()
+        .map(|(name, limit)| (name.to_owned(), Value::from(limit)))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
     document["fields"] = explanation.fields.as_slice().into();
     document["parts"] = explanation.parts.as_slice().into();
     format!("{document:#}\n")
 }
 
-fn explained(rule: &Rule, explanation: &Explanation) -> String {
+/// The calls of a rule of which not all events are captured, each with the events that are.
+fn limits(explanation: &Explanation, captured: &Selection) -> Vec<(&'static str, String)> {
+    let is_of_rule = |call: &Syscall| match &explanation.event_types {
+        EventTypes::All => true,
+        EventTypes::Only(names) => names.iter().any(|name| name == call.event_type().name),
+    };
+    let limited = captured.predicates().filter(|(call, _)| is_of_rule(call));
+    limited
+        .map(|(call, predicate)| (call.name, Shown(predicate, call).to_string()))
+        .collect()
+}
+
+fn explained(
+    rule: &Rule,
+    explanation: &Explanation,
+    captured: &[(&'static str, String)],
+) -> String {
     let mut text = String::new();
     let off = if rule.enabled { "" } else { ", disabled" };
     let _ = writeln!(text, "{} ({}{off})", rule.name, rule.priority.name());
@@ -180,6 +206,12 @@ fn explained(rule: &Rule, explanation: &Explanation) -> String {
     };
     let _ = writeln!(text, "\nevent types");
     wrap(&mut text, &types);
+    if !captured.is_empty() {
+        let _ = writeln!(text, "\ncaptured alone, for all rules and the state");
+        for (name, limit) in captured {
+            wrap(&mut text, &format!("{name}: {limit}"));
+        }
+    }
     let _ = writeln!(text, "\nfields");
     wrap(&mut text, &explanation.fields.join(", "));
     if !explanation.parts.is_empty() {

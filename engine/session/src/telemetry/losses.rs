@@ -9,6 +9,7 @@ use driver_api::event::Loss;
 use super::{Telemetry, now_ns};
 use crate::config::{DropAction, EventDrops};
 use crate::counters::Sight;
+use crate::heartbeat::Sign;
 use delivery::alert::AlertFormat;
 use delivery::{Bucket, Counts, Outputs, Rate};
 use plugin_host::{Alert, OwnedValue, Priority};
@@ -24,6 +25,8 @@ pub(crate) const OUTPUT_DISK: &str = "lanner internal: output spool";
 /// A plugin hangs. Falco logs this only.
 pub(crate) const OUTPUT_HANGS: &str = "lanner internal: output timeout";
 
+/// The heartbeat does not come back, or does again.
+pub(crate) const HEARTBEAT: &str = "lanner internal: heartbeat";
 /// A rule plugin hangs.
 pub(crate) const RULES_HANG: &str = "lanner internal: rule plugin timeout";
 /// A rule plugin is switched off.
@@ -51,6 +54,30 @@ pub(crate) fn empty_rules(format: &AlertFormat, file: &str) -> Alert {
     let message = format!("{RULES_EMPTY}. {file} is empty since the last reload: it has no rules.");
     let fields = vec![text("file", file)];
     format.internal(now_ns(), RULES_EMPTY, Priority::Critical, &message, fields)
+}
+
+/// Raises an alert about the heartbeat.
+pub(crate) fn raise_heartbeat(format: &AlertFormat, outputs: &Outputs, sign: &Sign) {
+    let (priority, reason) = match sign {
+        Sign::Missing(reason) => (Priority::Critical, (*reason).to_owned()),
+        Sign::Killed(signal) => (
+            Priority::Critical,
+            format!("its process was ended by {signal}, and another one has been started"),
+        ),
+        Sign::Back => (Priority::Notice, String::new()),
+    };
+    let (message, fields) = match sign {
+        Sign::Missing(_) | Sign::Killed(_) => (
+            format!("{HEARTBEAT}. Lanner's own call did not come back as an event: {reason}."),
+            vec![text("reason", &reason)],
+        ),
+        Sign::Back => (
+            format!("{HEARTBEAT}. Lanner's own calls come back as events again."),
+            Vec::new(),
+        ),
+    };
+    tracing::error!("{message}");
+    outputs.push(format.internal(now_ns(), HEARTBEAT, priority, &message, fields));
 }
 
 /// The counts at the last look.

@@ -22,6 +22,7 @@ use driver_api::event::Loss;
 use driver_api::stats::Stats;
 
 use crate::counters::{Board, WorkerStatus};
+use crate::heartbeat::Pulse;
 use inspect::InspectorStats;
 
 /// The event path is alive if it reported within this time.
@@ -62,6 +63,7 @@ pub(crate) struct Telemetry {
     pub(crate) exit: AtomicBool,
     /// The event path is in a call of the rule plugin.
     asking: AtomicBool,
+    pub(crate) pulse: Pulse,
     workers: RwLock<Vec<Arc<WorkerStatus>>>,
     reloads: AtomicU64,
     reloads_failed: AtomicU64,
@@ -89,6 +91,7 @@ impl Default for Telemetry {
             rules_off: AtomicBool::new(false),
             exit: AtomicBool::new(false),
             asking: AtomicBool::new(false),
+            pulse: Pulse::default(),
             workers: RwLock::default(),
             reloads: zero(),
             reloads_failed: zero(),
@@ -191,7 +194,7 @@ impl Telemetry {
     }
 
     /// Events captured, and lost by cause.
-    fn events(&self) -> (u64, [u64; Loss::ALL.len()]) {
+    pub(crate) fn events(&self) -> (u64, [u64; Loss::ALL.len()]) {
         let lost = std::array::from_fn(|at| self.lost[at].load(Relaxed));
         (self.captured.load(Relaxed), lost)
     }

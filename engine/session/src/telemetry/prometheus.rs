@@ -170,6 +170,16 @@ fn about(page: &mut Page, telemetry: &Telemetry) {
 }
 
 fn events(page: &mut Page, telemetry: &Telemetry) {
+    if let Some((asked, back)) = telemetry.pulse.beats() {
+        let name = "lanner_heartbeat_number";
+        page.head(
+            name,
+            GAUGE,
+            "The latest call of lanner's heartbeat that was asked for, and the latest that came back as an event.",
+        );
+        page.line(name, &[("at", "asked")], asked);
+        page.line(name, &[("at", "back")], back);
+    }
     let (captured, lost) = telemetry.events();
     page.one(
         "falcosecurity_scap_n_evts_total",

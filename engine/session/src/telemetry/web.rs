@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::net::{ToSocketAddrs, UdpSocket};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -27,6 +27,7 @@ use super::{Telemetry, prometheus};
 use crate::config::Webserver;
 use crate::error::WebError;
 use delivery::Outputs;
+use lanner_plugin::files;
 
 /// Connections at once. One more ends the oldest, so that clients that are slow, or that mean harm, keep no one from asking
 /// for health.
@@ -62,7 +63,8 @@ pub(crate) fn start(
 ) -> Result<(), WebError> {
     let (listener, place) = match &settings.unix_socket {
         Some(path) => (
-            listen_at(path).map(Listener::Unix),
+            // only the owner may connect
+            files::listen(path, 0o600).map(Listener::Unix),
             path.display().to_string(),
         ),
         None => {
@@ -133,17 +135,6 @@ pub(crate) fn check(settings: &Webserver) -> Result<(), WebError> {
         }
     };
     checked.map_err(|source| WebError { place, source })
-}
-
-/// Replaces a socket that was left behind, but not one with a listener. Only the owner may connect.
-fn listen_at(path: &Path) -> io::Result<StdUnixListener> {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
-    if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
-        fs::remove_file(path)?;
-    }
-    let listener = StdUnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
 }
 
 async fn serve(listener: Listener, site: Arc<Site>) -> io::Result<()> {
@@ -247,6 +238,8 @@ impl Site {
             Some("the event path does not answer")
         } else if self.telemetry.rules_off.load(Relaxed) {
             Some("the rule plugin is switched off")
+        } else if self.telemetry.pulse.is_missing() {
+            Some("lanner's own call does not come back as an event")
         } else {
             None
         };

@@ -1,4 +1,4 @@
-//! What a rule plugin reports about rules: diagnostics, explanations, comparisons.
+//! What a rule plugin reports about rules: diagnostics, explanations, comparisons, needs.
 
 use std::ffi::c_void;
 
@@ -25,6 +25,19 @@ pub const RELATION_SUFFIX: u32 = 4;
 pub const RELATION_CONTAINS: u32 = 5;
 /// `LannerComparison.relation`: whether the value fits a pattern (wildcards, a regular expression).
 pub const RELATION_PATTERN: u32 = 6;
+
+/// `LannerTest.relation`: the value equals one of the constants (`=`, `in`).
+pub const TEST_EQUAL: u32 = 1;
+/// `LannerTest.relation`: there is a value, and it equals none of the constants (`!=`).
+pub const TEST_UNEQUAL: u32 = 2;
+/// `LannerTest.relation`: the value is less than the constant.
+pub const TEST_LESS: u32 = 3;
+/// `LannerTest.relation`: the value is less than the constant or equal to it.
+pub const TEST_LESS_OR_EQUAL: u32 = 4;
+/// `LannerTest.relation`: the value is greater than the constant.
+pub const TEST_GREATER: u32 = 5;
+/// `LannerTest.relation`: the value is greater than the constant or equal to it.
+pub const TEST_GREATER_OR_EQUAL: u32 = 6;
 
 /// A message about rule files. Since 1.1.
 #[repr(C)]
@@ -164,4 +177,44 @@ pub struct LannerCaptureSink {
     pub ctx: *mut c_void,
     /// Copies it.
     pub put: Option<unsafe extern "C" fn(ctx: *mut c_void, capture: *const LannerCapture)>,
+}
+
+/// A comparison of a field with constants. Without a value, no comparison holds. Since 1.6.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct LannerTest {
+    /// The field, as the rules have it: `evt.failed`, `evt.rawarg.flags`.
+    pub field: LannerStr,
+    /// The constants, as text: `true`, `-1`. May be NULL if there are none.
+    pub constants: *const LannerStr,
+    /// Number of constants; 1 for those relations that compare with one.
+    pub constant_count: usize,
+    /// `LANNER_TEST_EQUAL` and so on. An unknown relation always holds.
+    pub relation: u32,
+    /// 1: the comparison must not hold.
+    pub negated: u32,
+}
+
+/// Events that rules may match: those of a type for which all tests hold. Since 1.6.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct LannerNeed {
+    /// Bytes in this struct.
+    pub size: usize,
+    /// The event type, as from `event_types`.
+    pub event_type: LannerStr,
+    /// The tests. May be NULL if there are none.
+    pub tests: *const LannerTest,
+    /// Number of tests.
+    pub test_count: usize,
+}
+
+/// Takes needs, one call for each. Since 1.6.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct LannerNeedSink {
+    /// Pass it to `put`.
+    pub ctx: *mut c_void,
+    /// Copies the need.
+    pub put: Option<unsafe extern "C" fn(ctx: *mut c_void, need: *const LannerNeed)>,
 }

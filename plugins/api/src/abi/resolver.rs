@@ -12,6 +12,8 @@ pub const FIELD_ANY: u32 = 2;
 /// `LannerField.flags`: set together with `LANNER_FIELD_ANY` for the two ends of a connection. `!=` holds only if it
 /// holds for both ends.
 pub const FIELD_EITHER: u32 = 4;
+/// `LannerField.flags`: a comparison of the field can keep the driver from capturing an event (`needs`). Since 1.6.
+pub const FIELD_SELECTS: u32 = 8;
 
 /// The result of a field look-up.
 #[repr(C)]

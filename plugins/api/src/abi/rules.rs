@@ -4,7 +4,7 @@ use std::ffi::c_void;
 
 use super::{
     LannerCaptureSink, LannerComparisonSink, LannerDiagnosticSink, LannerExplanationSink,
-    LannerHost, LannerResolver, LannerStatus, LannerStr, LannerText, LannerValue,
+    LannerHost, LannerNeedSink, LannerResolver, LannerStatus, LannerStr, LannerText, LannerValue,
 };
 
 /// A rule file that the host has read.
@@ -187,6 +187,17 @@ pub struct LannerRulePlugin {
             error: *const LannerText,
         ) -> LannerStatus,
     >,
+    /// Since 1.6, may be NULL. Reports which events of a type the rules can match: one `put` for each set of tests that
+    /// must hold together. Drivers may leave out an event of a type that has needs if none of them holds. A type without
+    /// needs has no such limit. More events than needed do no harm, so leave tests out rather than report many. Tests of
+    /// fields without `LANNER_FIELD_SELECTS` are ignored. Gives the same answer each time; must not block.
+    pub needs: Option<
+        unsafe extern "C" fn(
+            state: *mut c_void,
+            sink: *const LannerNeedSink,
+            error: *const LannerText,
+        ) -> LannerStatus,
+    >,
 }
 
 impl LannerRulePlugin {
@@ -210,6 +221,7 @@ impl LannerRulePlugin {
             schema: None,
             comparisons: None,
             captures: None,
+            needs: None,
         }
     }
 }

@@ -14,8 +14,9 @@
 //!
 //! A process without privileges has nothing to give away. There, owners are checked for plugins alone.
 //!
-//! Files that lanner writes have rules of their own: see [`WriteTarget`].
+//! Files that lanner writes have rules of their own: see [`WriteTarget`]. So have Unix sockets: see [`listen`].
 
+mod socket;
 mod walk;
 mod write;
 
@@ -24,6 +25,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+pub use socket::listen;
 use walk::{Folders, Walk};
 pub use write::{WriteTarget, append, check_writable, replace};
 

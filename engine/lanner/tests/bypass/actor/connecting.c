@@ -159,6 +159,20 @@ static void vsock(void)
 	connect(made(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK, 0), (void *)&address, sizeof(address));
 }
 
+/* Asks the kernel for all network interfaces. */
+static void netlink(void)
+{
+	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+	struct {
+		struct nlmsghdr head;
+		struct ifinfomsg body;
+	} ask = {
+	    .head = {.nlmsg_len = sizeof(ask), .nlmsg_type = RTM_GETLINK, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP}};
+
+	must(sendto(made(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE), &ask, sizeof(ask), 0, (void *)&kernel, sizeof(kernel)),
+	     "sendto");
+}
+
 static void packet_socket(void) { made(AF_PACKET, SOCK_RAW, htons(3)); }
 
 /* All but the last of many parts are empty. */
@@ -217,6 +231,7 @@ const struct way CONNECTING[] = {
     {"unix-link", unix_by_link},
     {"unix-proc-fd", unix_by_proc_fd},
     {"vsock", vsock},
+    {"netlink", netlink},
     {"packet", packet_socket},
     {"many-parts", many_parts},
     {"int80-connect", int80_connect},

@@ -248,6 +248,20 @@ static void int80_openat(void)
 	look(int80(295, AT_FDCWD, (long)path, O_RDONLY, 0, 0));
 }
 
+/* Most kernels refuse these numbers. The attempt is what counts. */
+static void x32_openat(void)
+{
+#ifdef __x86_64__
+	long fd = syscall(0x40000000L | SYS_openat, AT_FDCWD, SECRET, O_RDONLY, 0);
+
+	if (fd < 0 && errno == ENOSYS)
+		return;
+	look(fd);
+#else
+	end(CANNOT, "x86");
+#endif
+}
+
 static void int80_openat2(void)
 {
 	char *path = strcpy(low_memory(), SECRET);
@@ -373,6 +387,7 @@ const struct way READING[] = {
     {"int80-open", int80_open},
     {"int80-openat", int80_openat},
     {"int80-openat2", int80_openat2},
+    {"x32-openat", x32_openat},
     {"high-halves", high_halves},
     {NULL, NULL},
 };

@@ -41,6 +41,39 @@ static void of_proc_fd(void) { run(fd_path(must(open(CANARY, O_PATH), "open")), 
 
 static void below_descriptor(void) { run_at(must(open(FOLDER "/bin", O_PATH), "open"), "canary", 0); }
 
+static void after_unlink(void)
+{
+	int fd = must(open(OUT "/gone", O_CREAT | O_WRONLY, 0755), "open"), program;
+
+	copy(CANARY, fd);
+	close(fd);
+	program = must(open(OUT "/gone", O_PATH | O_CLOEXEC), "open");
+	must(unlink(OUT "/gone"), "unlink");
+	run_at(program, "", AT_EMPTY_PATH);
+}
+
+static void without_name(void)
+{
+	int fd = can(open(OUT, O_TMPFILE | O_RDWR, 0755), "O_TMPFILE");
+	int program = must(open(fd_path(fd), O_PATH | O_CLOEXEC), "open");
+
+	copy(CANARY, fd);
+	close(fd);
+	run_at(program, "", AT_EMPTY_PATH);
+}
+
+static void after_vfork(void)
+{
+	pid_t child = vfork();
+
+	if (!child) {
+		execve(CANARY, arguments, environ);
+		_exit(1);
+	}
+	must(child, "vfork");
+	wait(NULL);
+}
+
 static void in_chroot(void)
 {
 	can(chroot(FOLDER), "chroot");
@@ -242,6 +275,9 @@ const struct way RUNNING[] = {
     {"run-descriptor", of_descriptor},
     {"run-proc-fd", of_proc_fd},
     {"run-below-descriptor", below_descriptor},
+    {"run-unlinked", after_unlink},
+    {"run-nameless", without_name},
+    {"run-vfork", after_vfork},
     {"run-chroot", in_chroot},
     {"run-detached-mount", of_detached_mount},
     {"run-script", of_script},

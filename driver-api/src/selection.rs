@@ -1,0 +1,176 @@
+//! Which calls are captured, and which of their events.
+
+use crate::event::{Event, Kind};
+use crate::predicate::{Made, Outcome, Predicate};
+use crate::request::SyscallSet;
+use crate::table::{self, Syscall};
+
+/// A set of calls, each with the [`Predicate`] that its events fulfil.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Selection {
+    calls: SyscallSet,
+    /// The calls whose events are not always wanted, by their indices, in ascending order.
+    predicates: Vec<(usize, Predicate)>,
+}
+
+impl From<SyscallSet> for Selection {
+    /// All events of these calls.
+    fn from(calls: SyscallSet) -> Self {
+        Self {
+            calls,
+            predicates: Vec::new(),
+        }
+    }
+}
+
+impl Selection {
+    /// The calls.
+    #[must_use]
+    pub fn calls(&self) -> &SyscallSet {
+        &self.calls
+    }
+
+    /// Whether a call is selected.
+    #[must_use]
+    pub fn contains(&self, call: &Syscall) -> bool {
+        self.calls.contains(call)
+    }
+
+    /// Adds events of a call to those that are selected.
+    pub fn add(&mut self, call: &'static Syscall, predicate: &Predicate) {
+        let before = self.contains(call).then(|| self.predicate(call));
+        self.calls.insert(call);
+        self.set(
+            call,
+            before.map_or(*predicate, |before| before.or(predicate, call)),
+        );
+    }
+
+    fn set(&mut self, call: &Syscall, predicate: Predicate) {
+        let index = call.index();
+        match self.predicates.binary_search_by_key(&index, |(at, _)| *at) {
+            Ok(at) if predicate.is_always() => drop(self.predicates.remove(at)),
+            Ok(at) => self.predicates[at].1 = predicate,
+            Err(_) if predicate.is_always() => {}
+            Err(at) => self.predicates.insert(at, (index, predicate)),
+        }
+    }
+
+    /// What must hold for an event of a selected call.
+    #[must_use]
+    pub fn predicate(&self, call: &Syscall) -> Predicate {
+        self.predicates
+            .binary_search_by_key(&call.index(), |(at, _)| *at)
+            .map_or(Predicate::ALWAYS, |at| self.predicates[at].1)
+    }
+
+    /// The selected calls whose events are not always wanted.
+    pub fn predicates(&self) -> impl Iterator<Item = (&'static Syscall, &Predicate)> {
+        let found = self.predicates.iter();
+        found.filter_map(|(at, predicate)| Some((table::SYSCALLS.get(*at)?, predicate)))
+    }
+
+    /// The events of both selections.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        let mut all = Self::from(self.calls.union(&other.calls));
+        let limited = self.predicates().chain(other.predicates());
+        for (call, predicate) in limited {
+            let of = |one: &Self| one.contains(call).then(|| one.predicate(call));
+            let both = match (of(self), of(other)) {
+                (Some(one), Some(two)) => one.or(&two, call),
+                (Some(_), None) | (None, Some(_)) | (None, None) => *predicate,
+            };
+            all.set(call, both);
+        }
+        all
+    }
+
+    /// The selection without these calls.
+    #[must_use]
+    pub fn without(&self, calls: &SyscallSet) -> Self {
+        let kept = self.calls.without(calls);
+        let mut all = Self::from(kept);
+        for (call, predicate) in self.predicates().filter(|(call, _)| kept.contains(call)) {
+            all.set(call, *predicate);
+        }
+        all
+    }
+
+    /// The selection, and all events of these calls.
+    #[must_use]
+    pub fn with_all_of(&self, calls: &SyscallSet) -> Self {
+        let mut all = self.without(calls);
+        all.calls = all.calls.union(calls);
+        all
+    }
+
+    /// The selection, and the calls through which programs make selected calls: a driver captures these to see those.
+    /// They have no predicates of their own.
+    #[must_use]
+    pub fn with_multiplexers(&self) -> Self {
+        Self {
+            calls: self.calls.with_multiplexers(),
+            predicates: self.predicates.clone(),
+        }
+    }
+
+    /// Whether a call that was made is selected, as far as it is known: before it has returned, whether it may be.
+    #[must_use]
+    pub fn wants(&self, call: &Syscall, made: &Made<'_>) -> bool {
+        self.contains(call) && self.predicate(call).holds(call, made)
+    }
+
+    /// Whether an event of a selected call fulfils the call's predicate. Other events do.
+    #[must_use]
+    pub fn allows(&self, event: &Event<'_>) -> bool {
+        if self.predicates.is_empty() || event.kind() != Kind::Syscall {
+            return true;
+        }
+        let call = table::of_number(event.abi(), event.header().nr);
+        self.predicate(call).holds_for(call, event)
+    }
+
+    /// Whether some event is wanted only because its call failed.
+    #[must_use]
+    pub fn wants_failures_alone(&self) -> bool {
+        let mut clauses = self
+            .predicates
+            .iter()
+            .flat_map(|(_, predicate)| predicate.clauses());
+        clauses.any(|clause| clause.outcome == Outcome::Failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::predicate::Clause;
+
+    #[test]
+    fn selections_are_united_call_by_call() {
+        let call = |name: &str| table::by_name(name).unwrap();
+        let of = |name: &str, outcome| {
+            let mut selection = Selection::default();
+            let clauses = [Clause::of(outcome)];
+            let predicate = Predicate::of(call(name), &clauses).unwrap();
+            selection.add(call(name), &predicate);
+            selection
+        };
+        let ok = of("openat", Outcome::Ok);
+        let failed = of("openat", Outcome::Failed);
+        let close = of("close", Outcome::Ok);
+        let both = ok.union(&close);
+        assert_eq!(both.predicates().count(), 2);
+        assert_eq!(both, close.union(&ok));
+        assert!(ok.union(&failed).predicate(call("openat")).is_always());
+        assert!(failed.wants_failures_alone() && !both.wants_failures_alone());
+        let all = Selection::from([call("openat")].into_iter().collect::<SyscallSet>());
+        assert_eq!(ok.union(&all), all);
+        assert_eq!(both.with_all_of(all.calls()).predicates().count(), 1);
+        assert_eq!(both.without(all.calls()), close);
+        let mut added = ok.clone();
+        added.add(call("openat"), &Predicate::ALWAYS);
+        assert_eq!(added, all);
+    }
+}
