@@ -157,8 +157,11 @@ pub(super) fn args<'a>(view: &View<'a>) -> Value<'a> {
         Some(String::from_utf8_lossy(path).into_owned())
     };
     Value::String(view.scratch.text(|out| {
-        // what Falco has no type of events for is in lanner's own form
-        if !scap::args(out, view.event, view.seen, view.inspector, &absolute) {
+        // what Falco has no type of events for is in lanner's own form, if a capture has any of it
+        let known = |at| !view.event.lacks(call.register(view.event.abi(), at));
+        if !scap::args(out, view.event, view.seen, view.inspector, &absolute)
+            && (!view.event.has(Flags::NO_RESULT) || (0..call.params.len()).any(known))
+        {
             falco::args(out, view.event, call);
         }
     }))
