@@ -1,6 +1,7 @@
 //! The command line of `lanner`: verbs and arguments, and the requests that they make of the libraries. The texts here are
 //! what `--help` teaches.
 
+mod top;
 mod trace;
 mod values;
 
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use session::config::DEFAULT_RULES_PLUGIN;
 use session::{RecordingFormat, SourceConfig};
 
+pub use self::top::TopArgs;
 pub use trace::TraceArgs;
 use values::{bytes, limit, plugin_name};
 
@@ -38,6 +40,7 @@ const EXAMPLES: &str = "Examples:
   lanner run -p 1234                         a running process and all it starts
   lanner trace -e openat,connect -- curl localhost
   lanner trace --count proc.name,evt.type    the busiest programs and calls
+  lanner top                                 live: busy processes, alerts, calls, files; ? helps
   lanner record -o FILE -- make              events in a file; lanner run --replay FILE
   lanner rules check my_rules.yaml           what is wrong with them
   lanner drivers                             what each driver can do on this host";
@@ -52,6 +55,8 @@ pub enum Verb {
     Config(ConfigVerb),
     /// Print events, one line each.
     Trace(TraceArgs),
+    /// Show live what happens: processes, alerts, calls, files, connections, containers.
+    Top(TopArgs),
     /// Keep events in a file, to be replayed with `lanner run --replay` or `lanner trace --replay`.
     Record(RecordArgs),
     /// Write the events of a recording or a capture in the other format.

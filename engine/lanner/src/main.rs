@@ -12,6 +12,7 @@ mod report;
 mod rules;
 mod run;
 mod signals;
+mod top;
 mod trace;
 mod watch;
 
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         Verb::Run(args) => run::run(&args),
         Verb::Config(verb) => run::config(&verb),
         Verb::Trace(args) => trace::trace(&args),
+        Verb::Top(args) => top::top(&args),
         Verb::Record(args) => record::record(&args),
         Verb::Convert(args) => record::convert(&args),
         Verb::Drivers(args) => drivers::list(&args),

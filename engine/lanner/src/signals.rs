@@ -141,6 +141,11 @@ pub(crate) fn begun(pid: u32) {
     }
 }
 
+/// Asks the command to end.
+pub(crate) fn end_command() {
+    send(libc::SIGTERM, null());
+}
+
 /// Notes that the command has ended: another process may soon have its id.
 pub(crate) fn ended() {
     COMMAND.store(-1, Ordering::SeqCst);

@@ -107,8 +107,21 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "top",
+        &[
+            "decode",
+            "delivery",
+            "driver-api",
+            "fields",
+            "inspect",
+            "look",
+            "plugin-host",
+            "session",
+        ],
+    ),
+    (
         "command-line",
-        &["driver-api", "drivers", "look", "session"],
+        &["driver-api", "drivers", "look", "session", "top"],
     ),
     (
         "lanner",
@@ -122,6 +135,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "plugin-host",
             "session",
             "suggest",
+            "top",
         ],
     ),
     (

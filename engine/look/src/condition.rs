@@ -5,32 +5,35 @@ use fields::{FieldRegistry, View, host_names};
 use plugin_host::{Plugin, PluginError, RuleFile, RuleHost};
 use serde_json::json;
 
-/// The name of the rule, and of the file it is in, for messages.
-const NAME: &str = "--where";
-
 /// A compiled condition.
 #[derive(Debug)]
-pub(crate) struct Condition {
+pub struct Condition {
     rules: RuleHost,
     matches: Vec<u32>,
 }
 
 impl Condition {
-    pub(crate) fn compile(
+    /// Compiles a condition. Messages name its place as `name`.
+    ///
+    /// # Errors
+    ///
+    /// The rule plugin refuses the condition, or fails; the text has its reason.
+    pub fn compile(
+        name: &str,
         text: &str,
         plugin: &Plugin,
         registry: &FieldRegistry,
     ) -> Result<Self, PluginError> {
         // JSON is YAML, too
         let rule = json!([{
-            "rule": NAME,
-            "desc": NAME,
+            "rule": name,
+            "desc": name,
             "condition": text,
             "output": "%evt.num",
             "priority": "INFORMATIONAL",
         }]);
         let file = RuleFile {
-            name: NAME.to_owned(),
+            name: name.to_owned(),
             text: rule.to_string().into_bytes(),
         };
         Ok(Self {
@@ -40,23 +43,29 @@ impl Condition {
     }
 
     /// The calls that can fulfil it.
-    pub(crate) fn calls(&self) -> SyscallSet {
+    #[must_use]
+    pub fn calls(&self) -> SyscallSet {
         session::calls_of(self.rules.event_types())
     }
 
     /// The names of hosts whose addresses it needs.
-    pub(crate) fn host_names(&mut self) -> Result<Vec<String>, PluginError> {
+    ///
+    /// # Errors
+    ///
+    /// The rule plugin failed; the text has its reason.
+    pub fn host_names(&mut self) -> Result<Vec<String>, PluginError> {
         Ok(host_names(&self.rules.comparisons()?))
     }
 
     /// Whether an event fulfils it.
-    pub(crate) fn matches(&mut self, view: &View<'_>) -> bool {
+    pub fn matches(&mut self, view: &View<'_>) -> bool {
         self.rules.on_event(view, &mut self.matches);
         !self.matches.is_empty()
     }
 
     /// Why it cannot match any more: the plugin panicked.
-    pub(crate) fn off(&self) -> Option<&str> {
+    #[must_use]
+    pub fn off(&self) -> Option<&str> {
         self.rules.off()
     }
 }

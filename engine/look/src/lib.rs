@@ -1,4 +1,5 @@
 //! Ways to look at events: as lines, through a template, or in aggregate. `lanner trace` is this library and its arguments.
+//! `lanner top` uses its counters, conditions and sets of events.
 //!
 //! A [`Plan`] is made from what the user asked for. It says which calls to capture. Once the source is open, the plan
 //! becomes a [`Trace`], which consumes the events.
@@ -34,8 +35,10 @@ mod tests;
 mod trace;
 
 pub use class::Class;
+pub use condition::Condition;
 pub use error::{FieldError, LookError, TraceError};
 pub use event_set::EventSet;
 pub use line::{LineOptions, Stamp};
 pub use plan::{Aggregation, Form, Plan, Request};
+pub use tally::{Tallied, Tally};
 pub use trace::{Sink, Trace};

@@ -144,8 +144,8 @@ impl Plan {
                     plugin_directories(request.plugin_dirs.clone(), &request.rules_plugin);
                 let plugin = plugin_host::find(&folders, &request.rules_plugin)
                     .map_err(LookError::Condition)?;
-                let mut condition =
-                    Condition::compile(text, &plugin, &registry).map_err(LookError::Condition)?;
+                let mut condition = Condition::compile("--where", text, &plugin, &registry)
+                    .map_err(LookError::Condition)?;
                 events = events.within(&condition.calls());
                 let hosts = condition.host_names().map_err(LookError::Condition)?;
                 names = HostNames::watch(hosts);

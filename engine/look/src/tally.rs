@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-/// The most keys of a tally.
+/// The most keys of a tally of a report.
 pub(crate) const MAX_KEYS: usize = 65_536;
-/// The most bytes of the keys' texts together, and of the values.
+/// The most bytes of the keys' texts together, and of the values, of a tally of a report.
 const MAX_BYTES: usize = 32 << 20;
 
 /// A value of a tally.
-pub(crate) trait Tallied: Default {
+pub trait Tallied: Default {
     /// Bytes of memory that it takes.
     const BYTES: usize = size_of::<Self>();
 }
@@ -16,19 +16,58 @@ pub(crate) trait Tallied: Default {
 impl Tallied for u64 {}
 
 /// Values by key. Events of further keys go into one value for all others.
-#[derive(Debug, Default)]
-pub(crate) struct Tally<V> {
+#[derive(Debug, Clone)]
+pub struct Tally<V> {
     rows: HashMap<Box<str>, V>,
     bytes: usize,
+    max_keys: usize,
+    max_bytes: usize,
     others: Option<V>,
+}
+
+impl<V> Default for Tally<V> {
+    /// A tally with the bounds of reports.
+    fn default() -> Self {
+        Self::bounded(MAX_KEYS, MAX_BYTES)
+    }
+}
+
+impl<V> Tally<V> {
+    /// A tally with at most `max_keys` keys. Texts of keys and values take at most `max_bytes`.
+    #[must_use]
+    pub fn bounded(max_keys: usize, max_bytes: usize) -> Self {
+        Self {
+            rows: HashMap::new(),
+            bytes: 0,
+            max_keys,
+            max_bytes,
+            others: None,
+        }
+    }
+
+    /// The keys and their values, in any order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &V)> {
+        self.rows.iter().map(|(key, value)| (&**key, value))
+    }
+
+    /// The values of all keys, in any order.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.rows.values_mut()
+    }
+
+    /// Whether more than three quarters of the bounds are used.
+    #[must_use]
+    pub fn is_nearly_full(&self) -> bool {
+        self.rows.len() / 3 >= self.max_keys / 4 || self.bytes / 3 >= self.max_bytes / 4
+    }
 }
 
 impl<V: Tallied> Tally<V> {
     /// The value of a key, or that of all others if there are too many keys.
-    pub(crate) fn value(&mut self, key: &str) -> &mut V {
+    pub fn value(&mut self, key: &str) -> &mut V {
         if !self.rows.contains_key(key) {
             let bytes = self.bytes + key.len() + V::BYTES;
-            if self.rows.len() >= MAX_KEYS || bytes > MAX_BYTES {
+            if self.rows.len() >= self.max_keys || bytes > self.max_bytes {
                 return self.others.get_or_insert_default();
             }
             self.bytes = bytes;
@@ -50,8 +89,17 @@ impl<V: Tallied> Tally<V> {
         rows
     }
 
+    /// Removes the keys for which `keeps` is false. `add` adds their values to that of all others.
+    pub fn retain(&mut self, mut keeps: impl FnMut(&V) -> bool, mut add: impl FnMut(&mut V, V)) {
+        for (key, value) in self.rows.extract_if(|_, value| !keeps(value)) {
+            self.bytes -= key.len() + V::BYTES;
+            add(self.others.get_or_insert_default(), value);
+        }
+    }
+
     /// The value of all keys that had no room.
-    pub(crate) fn others(&self) -> Option<&V> {
+    #[must_use]
+    pub fn others(&self) -> Option<&V> {
         self.others.as_ref()
     }
 
@@ -59,7 +107,8 @@ impl<V: Tallied> Tally<V> {
         self.rows.is_empty() && self.others.is_none()
     }
 
-    pub(crate) fn clear(&mut self) {
+    /// Forgets everything.
+    pub fn clear(&mut self) {
         self.rows.clear();
         self.bytes = 0;
         self.others = None;
@@ -83,6 +132,21 @@ mod tests {
         assert_eq!(rows[0], ("0", &2));
         tally.clear();
         assert!(tally.is_empty());
+    }
+
+    #[test]
+    fn keys_that_are_removed_make_room_and_count_with_the_others() {
+        let mut tally = Tally::<u64>::bounded(4, 1 << 20);
+        for (at, key) in ["a", "b", "c", "d", "e"].iter().enumerate() {
+            *tally.value(key) += at as u64 + 1;
+        }
+        assert!(tally.is_nearly_full());
+        tally.retain(|count| *count > 2, |others, count| *others += count);
+        assert!(!tally.is_nearly_full());
+        assert_eq!(tally.others(), Some(&8));
+        assert_eq!(tally.bytes, 2 * (1 + u64::BYTES));
+        *tally.value("f") += 9;
+        assert_eq!(tally.sorted(|count| *count)[0], ("f", &9));
     }
 
     #[test]

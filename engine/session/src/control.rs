@@ -72,7 +72,9 @@ impl Control {
         self.reopen.store(true, Relaxed);
     }
 
-    pub(crate) fn is_asked_to_end(&self) -> bool {
+    /// Whether the session was asked to end.
+    #[must_use]
+    pub fn is_asked_to_end(&self) -> bool {
         self.end.load(Relaxed)
     }
 

@@ -63,7 +63,7 @@ pub use error::{LoadError, RuleFilesError, RuleOutputError, SessionError, WebErr
 pub use event_recorder::{EventRecorder, RecordError};
 pub use output_test::{OutputTest, test_outputs};
 pub use recording_file::{RecordingFile, RecordingFormat};
-pub use rule_files::{executable, plugin_directories, rule_files};
+pub use rule_files::{executable, plugin_directories, rule_files, trusted_rules};
 pub use rule_loader::{LoadConfig, alert_rules, calls_of, events_for, with_state};
 pub use session::{OpenedSession, Session, Summary, check};
 pub use source::{EventSource, OpenedSource, RecordedHost, Scan, SourceConfig, SourceError};

@@ -79,6 +79,15 @@ fn read_rule_files(
     }])
 }
 
+/// Reads rule files and folders of rule files; without any, the default rules. Other users must not be able to write them.
+///
+/// # Errors
+///
+/// A file cannot be read, or another user can write it; or there is no file.
+pub fn trusted_rules(named: &[PathBuf]) -> Result<Vec<RuleFile>, RuleFilesError> {
+    trusted_rule_files(named).map(|(files, _)| files)
+}
+
 /// Reads rule files and folders of rule files after a check that other users cannot write them. Also returns the paths to
 /// watch.
 pub(crate) fn trusted_rule_files(

@@ -39,6 +39,7 @@ mod sockets;
 mod state;
 mod sysdig;
 mod terminal;
+mod top;
 mod transparent;
 mod unprivileged;
 mod written;
