@@ -97,8 +97,8 @@ fn answer(line: &str) -> Result<()> {
         .map_err(Error::failed("answer the benchmark"))
 }
 
-/// The CPU time of this thread, which polls, in nanoseconds.
-fn cpu_ns() -> Result<u64> {
+/// The CPU time of this thread, in nanoseconds.
+pub(crate) fn cpu_ns() -> Result<u64> {
     let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
         .map_err(Error::failed("read the thread's CPU clock"))?;
     Ok(u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX))

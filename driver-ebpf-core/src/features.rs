@@ -40,12 +40,15 @@ fn refused(attach: Attach) -> bool {
 #[cfg(test)]
 mod tests {
     use libbpf_rs::libbpf_sys as sys;
+    use test_support::{is_root, skipped};
 
     use super::*;
 
-    /// Needs root.
     #[test]
-    fn a_program_is_taken_or_the_reason_is_told() {
+    fn a_program_is_taken_or_the_reason_is_reported() {
+        if !is_root() {
+            return skipped("loading BPF programs needs root");
+        }
         let load = |program: &[Instruction]| {
             load_program(ProgramKind::SocketFilter, Attach::OfKind, program)
         };

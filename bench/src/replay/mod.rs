@@ -160,19 +160,19 @@ fn throughput(
             options.rounds()
         ));
         let mut at = 0;
-        let pass = whole.pass(Through::Nothing);
+        let pass = whole.pass(Through::Nothing)?;
         add(&mut at, "events alone".to_owned(), whole.events, pass);
-        let pass = whole.pass(Through::State);
+        let pass = whole.pass(Through::State)?;
         add(&mut at, "state".to_owned(), whole.events, pass);
         for (name, rules, selected) in &mut rules {
             let count = rules.enabled();
-            let pass = whole.pass(Through::Rules(rules));
+            let pass = whole.pass(Through::Rules(rules))?;
             let what = format!("state, {name} ({count} rules)");
             add(&mut at, what, whole.events, pass);
-            let pass = whole.pass(Through::Recorded(rules));
+            let pass = whole.pass(Through::Recorded(rules))?;
             let what = format!("the same with the flight recorder, {name}");
             add(&mut at, what, whole.events, pass);
-            let pass = selected.pass(Through::Rules(rules));
+            let pass = selected.pass(Through::Rules(rules))?;
             let what = format!("the same, only what {name} needs");
             add(&mut at, what, selected.events, pass);
         }

@@ -1,7 +1,7 @@
 //! A recording in memory, which goes through state and rules.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use driver_api::driver::{Capture, Flow, Polled};
 use driver_api::event::{Event, Flags};
@@ -13,6 +13,7 @@ use plugin_host::{EventTypes, Plugin, RuleFile, RuleHost};
 use recording::{Replay, Ring};
 
 use super::allocations;
+use crate::consume::cpu_ns;
 use crate::{Error, Result};
 
 /// The events of a recording, one after another.
@@ -120,6 +121,7 @@ impl Rules {
 /// The result of one pass.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Pass {
+    /// CPU time.
     pub(crate) ns: f64,
     /// Allocations for an event, in the second half.
     pub(crate) allocations: f64,
@@ -159,8 +161,8 @@ fn judge(
 }
 
 impl Stream {
-    /// Plays all events. The time does not include the events that describe the state at the start.
-    pub(crate) fn pass(&self, through: Through<'_>) -> Pass {
+    /// Plays all events. The time is that of the CPU, and does not include the events that describe the state at the start.
+    pub(crate) fn pass(&self, through: Through<'_>) -> Result<Pass> {
         let mut inspector = Inspector::new(&inspect::Options {
             proc_root: None,
             containers: None,
@@ -196,19 +198,20 @@ impl Stream {
         };
         let middle = self.middle();
         let later = self.count(middle);
-        let begin = Instant::now();
+        // not the wall clock: other programs run on this CPU, too
+        let begin = cpu_ns()?;
         self.play(self.start, middle, &mut each);
         let before = allocations::count();
         self.play(middle, self.bytes.len(), &mut each);
-        let ns = begin.elapsed().as_nanos() as f64;
+        let ns = cpu_ns()?.saturating_sub(begin) as f64;
         let allocated = allocations::count() - before;
         drop(each);
         std::hint::black_box(sum);
-        Pass {
+        Ok(Pass {
             ns,
             allocations: allocated as f64 / later as f64,
             matches,
-        }
+        })
     }
 
     fn count(&self, from: usize) -> u64 {

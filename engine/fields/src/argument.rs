@@ -95,11 +95,13 @@ impl Arg {
 }
 
 fn param(field: &str, arg: &str) -> Result<Arg, UnknownName> {
-    if let Ok(number) = arg.parse::<u8>() {
+    if let Ok(number) = arg.parse::<u32>() {
         let numbered = |call: &Syscall| match number.checked_sub(1) {
             None => Place::Result,
-            Some(at) if usize::from(at) < call.params.len() => Place::Param(at),
-            Some(_) => Place::Nowhere,
+            Some(at) => match u8::try_from(at) {
+                Ok(at) if usize::from(at) < call.params.len() => Place::Param(at),
+                _ => Place::Nowhere,
+            },
         };
         return Ok(Arg::Param(SYSCALLS.iter().map(numbered).collect()));
     }

@@ -35,6 +35,12 @@ pub(super) fn memory<'a>(view: &View<'a>, key: &str) -> Value<'a> {
     status(view, key, false).map_or(Value::None, Value::U64)
 }
 
+/// A line of `/proc/PID/status` in bytes.
+pub(super) fn memory_bytes<'a>(view: &View<'a>, key: &str) -> Value<'a> {
+    let kib = status(view, key, false);
+    kib.map_or(Value::None, |kib| Value::U64(kib.saturating_mul(1024)))
+}
+
 /// The process group's id in the process's own pid namespace.
 pub(super) fn virtual_group(view: &View<'_>) -> Option<u32> {
     let process = view.known()?;

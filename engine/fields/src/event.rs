@@ -157,8 +157,11 @@ pub(super) fn args<'a>(view: &View<'a>) -> Value<'a> {
         Some(String::from_utf8_lossy(path).into_owned())
     };
     Value::String(view.scratch.text(|out| {
-        // what Falco has no type of events for is in lanner's own form
-        if !scap::args(out, view.event, view.seen, view.inspector, &absolute) {
+        // what Falco has no type of events for is in lanner's own form, if a capture has any of it
+        let known = |at| !view.event.lacks(call.register(view.event.abi(), at));
+        if !scap::args(out, view.event, view.seen, view.inspector, &absolute)
+            && (!view.event.has(Flags::NO_RESULT) || (0..call.params.len()).any(known))
+        {
             falco::args(out, view.event, call);
         }
     }))
@@ -268,6 +271,29 @@ fn moves(view: &View<'_>) -> Option<bool> {
         Category::IoWrite => Some(true),
         _ => None,
     }
+}
+
+/// `evt.buflen` of calls that move data, or only of those that read or write, on such descriptors.
+pub(super) fn length_of<'a>(
+    view: &View<'a>,
+    writes: Option<bool>,
+    fits: fn(DescriptorKind) -> bool,
+) -> Value<'a> {
+    let moves = moves(view).filter(|moves| writes.is_none_or(|writes| writes == *moves));
+    let kind = view.descriptor().map(|descriptor| descriptor.kind);
+    if moves.is_some() && kind.is_some_and(fits) {
+        buffer_length(view)
+    } else {
+        Value::None
+    }
+}
+
+pub(super) fn is_file(kind: DescriptorKind) -> bool {
+    kind == DescriptorKind::File
+}
+
+pub(super) fn is_inet(kind: DescriptorKind) -> bool {
+    kind.is_inet()
 }
 
 pub(super) fn is_io<'a>(view: &View<'a>) -> Value<'a> {

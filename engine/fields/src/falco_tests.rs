@@ -90,10 +90,10 @@ fn event_types_have_the_names_of_falco() {
 }
 
 #[test]
-fn fields_that_falco_has_given_up_are_there_and_missing() {
+fn fields_that_falco_has_given_up_are_there() {
     let event = vec![Ev::call(7, "openat", &[-100, 1, 0], 3)];
     for name in [
-        "evt.latency",
+        "evt.infra.docker.name",
         "container.healthcheck",
         "proc.is_container_healthcheck",
         "k8s.rc.name",
@@ -101,9 +101,41 @@ fn fields_that_falco_has_given_up_are_there_and_missing() {
     ] {
         expect(&event, &[(name, NONE)]);
     }
+    // Falco has kept these at 0
+    expect(
+        &event,
+        &[
+            ("evt.latency", u(0)),
+            ("evt.latency.quantized", u(0)),
+            ("evt.latency.human", s("0ns")),
+            ("evt.count.procinfo", u(0)),
+            // no call has so many parameters
+            ("evt.arg[300]", NONE),
+        ],
+    );
     let registry = FieldRegistry::new("host");
     let dotted = registry.field("thread.cgroup.cpuacct", None).unwrap();
     assert_eq!(&*registry.name(dotted), "thread.cgroup[cpuacct]");
     expect(&event, &[("evt.type.is[openat]", u(1))]);
     assert!(registry.field("evt.type.is.pread", None).is_ok());
+}
+
+#[test]
+fn lengths_are_asked_for_by_direction_and_kind() {
+    let open = Ev::call(7, "openat", &[-100, 1, 0], 3)
+        .said(1, b"/a")
+        .fact(Fact::Path, b"/a");
+    let write = Ev::call(7, "write", &[3, 1, 5], 5).said(1, b"hello");
+    expect(
+        &[open, write],
+        &[
+            ("evt.buflen.out", u(5)),
+            ("evt.buflen.file", u(5)),
+            ("evt.buflen.file.out", u(5)),
+            ("evt.buflen.in", NONE),
+            ("evt.buflen.file.in", NONE),
+            ("evt.buflen.net", NONE),
+            ("evt.buflen.net.out", NONE),
+        ],
+    );
 }

@@ -46,7 +46,7 @@ pub mod time;
 mod view;
 
 pub use escape::{escape, without_invalid};
-pub use list::{FIELDS, LEFT_OUT};
+pub use list::FIELDS;
 pub use names::{HostNames, host_names};
 pub use needs::Needs;
 pub use registry::{FieldId, FieldRegistry, Fields, calls_of_type, event_type_name, event_type_of};

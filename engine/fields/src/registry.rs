@@ -10,7 +10,7 @@ use inspect::{Container, Seen};
 use lanner_plugin::{FieldResolver, ResolvedField, UnknownName, Value};
 
 use super::argument::Arg;
-use super::list::{FIELDS, LEFT_OUT};
+use super::list::FIELDS;
 use super::names::HostNames;
 use super::row::{ArgRule, FieldDef, Many};
 use super::scratch::Scratch;
@@ -100,11 +100,6 @@ impl FieldResolver for FieldRegistry {
         let (name, arg) = split_param(name, arg);
         let Some(def) = FIELDS.iter().find(|def| def.name == name) else {
             let known = FIELDS.iter().map(|def| def.name);
-            if let Some((_, why)) = LEFT_OUT.iter().find(|(left, _)| *left == name) {
-                return Err(UnknownName::new(format!(
-                    "there is no field `{name}` here: {why}"
-                )));
-            }
             return Err(UnknownName::new(format!(
                 "there is no field `{name}`{}",
                 did_you_mean(name, known)

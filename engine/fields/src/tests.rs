@@ -572,3 +572,18 @@ fn a_type_is_known_by_the_names_of_all_its_calls() {
 
 #[path = "falco_tests.rs"]
 mod falco;
+
+#[test]
+fn a_call_of_which_a_capture_has_nothing_has_no_parameters() {
+    let mut call = Ev::call(22, "rt_sigaction", &[2, 1, 1, 8], 0);
+    for register in 0..4 {
+        call.header.flags |= driver_api::event::lacks_flag(register);
+    }
+    call.header.flags |= Flags::NO_RESULT;
+    expect(&with(shells(), call), &[("evt.args", s(""))]);
+    let known = Ev::call(22, "close", &[9], -9);
+    expect(
+        &with(shells(), known),
+        &[("evt.args", s("res=-9(EBADF) fd=9"))],
+    );
+}

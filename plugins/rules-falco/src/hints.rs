@@ -6,13 +6,14 @@ use crate::parse::split_argument;
 use crate::source::{Problem, code};
 use crate::text_matcher::Pattern;
 
-/// Fields that Falco has deprecated: there are no entry events, and what needs them has no value.
+/// Fields that Falco has deprecated: there are no entry events, and what needs them says the same of every event.
 const DEPRECATED: &[&str] = &[
     "evt.dir",
     "evt.latency",
     "evt.latency.s",
     "evt.latency.ns",
     "evt.latency.human",
+    "evt.latency.quantized",
     "evt.wait_latency",
 ];
 
@@ -28,6 +29,7 @@ const EMPTY: &[&str] = &[
     "k8s.svc.",
     "k8s.rs.",
     "k8s.deployment.",
+    "evt.infra.docker.",
 ];
 
 /// Fields that Falco does not have, or beginnings of their names.

@@ -1,4 +1,4 @@
-//! Rows of fields that no event has: Falco has given them up, but old rules still name them.
+//! Rows of fields that say the same of every event, or nothing: Falco has given them up, but old rules still name them.
 
 use lanner_plugin::FieldKind::{Bool, String as Text, U64};
 use lanner_plugin::Value;
@@ -13,13 +13,28 @@ fn none<'a>(_: &View<'a>, _: &Arg) -> Value<'a> {
     Value::None
 }
 
+fn zero<'a>(_: &View<'a>, _: &Arg) -> Value<'a> {
+    Value::U64(0)
+}
+
+fn no_time<'a>(_: &View<'a>, _: &Arg) -> Value<'a> {
+    Value::String(b"0ns")
+}
+
 #[rustfmt::skip]
 pub(super) const EMPTY: &[FieldDef] = &[
-    F::new("evt.latency", U64, "Always missing: a call is one event, when it has returned.", none).deprecated(),
-    F::new("evt.latency.s", U64, "Always missing: a call is one event, when it has returned.", none).deprecated(),
-    F::new("evt.latency.ns", U64, "Always missing: a call is one event, when it has returned.", none).deprecated(),
-    F::new("evt.wait_latency", U64, "Always missing: a call is one event, when it has returned.", none).deprecated(),
-    F::new("evt.latency.human", Text, "Always missing: a call is one event, when it has returned.", none).deprecated(),
+    F::new("evt.latency", U64, "Always 0, as in Falco: a call is one event, when it has returned.", zero).deprecated(),
+    F::new("evt.latency.s", U64, "Always 0, as in Falco: a call is one event, when it has returned.", zero).deprecated(),
+    F::new("evt.latency.ns", U64, "Always 0, as in Falco: a call is one event, when it has returned.", zero).deprecated(),
+    F::new("evt.wait_latency", U64, "Always 0, as in Falco: a call is one event, when it has returned.", zero).deprecated(),
+    F::new("evt.latency.human", Text, "Always `0ns`, as in Falco.", no_time).deprecated(),
+    F::new("evt.latency.quantized", U64, "Always 0, as in Falco.", zero).deprecated(),
+    F::new("evt.count.procinfo", U64, "Always 0: no event only tells of a process.", zero).deprecated(),
+    F::new("evt.count.threadinfo", U64, "Always 0: no event only tells of a thread.", zero).deprecated(),
+    F::new("evt.infra.docker.name", Text, "Always missing: containers do not make events.", none).deprecated(),
+    F::new("evt.infra.docker.container.id", Text, "Always missing: containers do not make events.", none).deprecated(),
+    F::new("evt.infra.docker.container.name", Text, "Always missing: containers do not make events.", none).deprecated(),
+    F::new("evt.infra.docker.container.image", Text, "Always missing: containers do not make events.", none).deprecated(),
     F::new("container.healthcheck", Text, "Always missing, as in Falco.", none).deprecated(),
     F::new("container.liveness_probe", Text, "Always missing, as in Falco.", none).deprecated(),
     F::new("container.readiness_probe", Text, "Always missing, as in Falco.", none).deprecated(),

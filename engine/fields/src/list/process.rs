@@ -247,5 +247,7 @@ pub(super) const PROCESS: &[FieldDef] = &[
     F::new("thread.cpu.user", F64, "The same, of its own code.", |v, _| ask::cpu(v, &[14])),
     F::new("thread.cpu.system", F64, "The same, in the kernel.", |v, _| ask::cpu(v, &[15])),
     F::new("thread.vmsize", U64, "The process's virtual memory in KiB.", |v, _| ask::memory(v, "VmSize")),
+    F::new("thread.vmsize.b", U64, "The same in bytes.", |v, _| ask::memory_bytes(v, "VmSize")),
     F::new("thread.vmrss", U64, "The process's memory in use, in KiB.", |v, _| ask::memory(v, "VmRSS")),
+    F::new("thread.vmrss.b", U64, "The same in bytes.", |v, _| ask::memory_bytes(v, "VmRSS")),
 ];

@@ -1,30 +1,37 @@
 //! An alert of a rule with `capture: true` has a file, which begins before the alert.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, ChildStdin, Command, Stdio};
 
 use serde_json::Value;
 use test_support::wait_until;
 
-use crate::lanner::{BIN, run, stderr, usable};
+use crate::lanner::{BIN, modes, run, stderr};
 
 /// How long before the alert the file begins. The stage waits that long, so it is short.
 const BEFORE: &str = "2s";
+const BEFORE_NS: u64 = 2_000_000_000;
 
-const RULE: &str = "- rule: marked file
+/// The second rule says when events have been seen.
+const RULES: &str = "- rule: marked file
   desc: d
   condition: evt.type in (open, openat, openat2) and fd.name endswith /capture-marker
   output: a marker
   priority: NOTICE
   capture: true
   capture_duration: 500
+- rule: a line
+  desc: d
+  condition: evt.type in (open, openat, openat2) and fd.name endswith /before
+  output: a line at %evt.rawtime
+  priority: NOTICE
 ";
 
 /// Opens a file each time a line comes, and the marker at the end.
 const COMMAND: &str =
-    "while read line; do cat before > /dev/null; done; cat capture-marker > /dev/null; sleep 1";
+    "while read line; do cat before > /dev/null; done; cat capture-marker > /dev/null";
 
 struct Stage {
     folder: tempfile::TempDir,
@@ -36,7 +43,7 @@ impl Stage {
         for name in ["before", "capture-marker"] {
             fs::write(folder.path().join(name), "x").expect("written");
         }
-        fs::write(folder.path().join("rules.yaml"), RULE).expect("written");
+        fs::write(folder.path().join("rules.yaml"), RULES).expect("written");
         Self { folder }
     }
 
@@ -44,11 +51,12 @@ impl Stage {
         self.folder.path().join(name)
     }
 
-    fn start(&self, driver: &str, format: &str, more: &[&str]) -> Child {
+    fn start(&self, mode: &[String], format: &str, more: &[&str]) -> Child {
         let mut command = Command::new(BIN);
         command
             .current_dir(self.folder.path())
-            .args(["run", "--json", "-d", driver, "-r", "rules.yaml"])
+            .args(["run", "--json", "-r", "rules.yaml"])
+            .args(mode)
             .args([
                 "-o",
                 &format!(
@@ -58,7 +66,7 @@ impl Stage {
             ])
             .args(["-o", &format!("capture.capture_before={BEFORE}")])
             .args(["-o", &format!("capture.format={format}")])
-            .args(["-o", "capture.memory=4M"]);
+            .args(["-o", "capture.memory=16M"]);
         for option in more {
             command.args(["-o", option]);
         }
@@ -71,22 +79,32 @@ impl Stage {
             .expect("lanner can be started")
     }
 
-    fn alerts(&self) -> Vec<Value> {
+    fn alerts(&self, rule: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.path("alerts.json")).unwrap_or_default();
         text.lines()
             .filter_map(|line| serde_json::from_str(line).ok())
+            .filter(|alert: &Value| alert["rule"] == rule)
             .collect()
     }
-}
 
-/// Gives lines to the command, over more than the time before the alert, and ends.
-fn feed(child: &mut Child) {
-    use std::io::Write;
-    let mut input = child.stdin.take().expect("a pipe");
-    // the time is what is tested: events of more than two seconds
-    for _ in 0..12 {
-        input.write_all(b"line\n").expect("written");
-        std::thread::sleep(Duration::from_millis(300));
+    /// How long events have been seen.
+    fn span_ns(&self) -> u64 {
+        let time = |alert: &Value| {
+            let value = &alert["output_fields"]["evt.rawtime"];
+            let text = value.as_str().and_then(|text| text.parse().ok());
+            text.or(value.as_u64()).expect("a time")
+        };
+        let lines = self.alerts("a line");
+        let ends = lines.first().zip(lines.last());
+        ends.map_or(0, |(first, last)| time(last).saturating_sub(time(first)))
+    }
+
+    /// Gives lines to the command until events have been seen for longer than the time before the alert.
+    fn feed(&self, mut input: ChildStdin) {
+        wait_until("events of more than two seconds", || {
+            input.write_all(b"line\n").expect("written");
+            self.span_ns() > BEFORE_NS
+        });
     }
 }
 
@@ -117,13 +135,14 @@ fn replayed(file: &Path, folder: &Path) -> Vec<[String; 4]> {
         .collect()
 }
 
-fn has_a_file(driver: &str, format: &str) {
+fn has_a_file(mode: &[String], format: &str) {
+    let driver = mode.join(" ");
     let stage = Stage::new();
-    let mut child = stage.start(driver, format, &[]);
-    feed(&mut child);
+    let mut child = stage.start(mode, format, &[]);
+    stage.feed(child.stdin.take().expect("a pipe"));
     let output = child.wait_with_output().expect("lanner ends");
     let log = stderr(&output);
-    let alerts = stage.alerts();
+    let alerts = stage.alerts("marked file");
     let [alert] = alerts.as_slice() else {
         panic!("{driver}: {alerts:?}\n{log}");
     };
@@ -137,7 +156,7 @@ fn has_a_file(driver: &str, format: &str) {
     let marker = marker.unwrap_or_else(|| panic!("{driver}: {events:?}\n{log}"));
     let first = events.first().map_or(marker, time);
     assert!(
-        first + 2_000_000_000 <= marker,
+        first + BEFORE_NS <= marker,
         "{driver}: the file begins {} ms before the alert\n{log}",
         (marker - first) / 1_000_000
     );
@@ -148,9 +167,9 @@ fn has_a_file(driver: &str, format: &str) {
 
 #[test]
 fn a_file_begins_before_the_alert_on_every_driver() {
-    for driver in usable() {
+    for mode in modes() {
         for format in ["scap", "lanner"] {
-            has_a_file(driver, format);
+            has_a_file(&mode, format);
         }
     }
 }
@@ -158,14 +177,12 @@ fn a_file_begins_before_the_alert_on_every_driver() {
 #[test]
 fn no_alert_has_a_file_if_the_configuration_says_so() {
     let stage = Stage::new();
-    let mut child = stage.start("ptrace", "scap", &["capture.enabled=false"]);
+    let mode = ["--driver", "ptrace"].map(str::to_owned);
+    let mut child = stage.start(&mode, "scap", &["capture.enabled=false"]);
     drop(child.stdin.take());
-    wait_until("the alert", || !stage.alerts().is_empty());
     drop(child.wait_with_output());
-    assert!(
-        stage.alerts()[0]["output_fields"]
-            .get("capture.file")
-            .is_none()
-    );
+    let alerts = stage.alerts("marked file");
+    assert_eq!(alerts.len(), 1);
+    assert!(alerts[0]["output_fields"].get("capture.file").is_none());
     assert!(!stage.path("files").exists());
 }

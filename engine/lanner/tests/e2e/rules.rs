@@ -233,30 +233,17 @@ fn the_rules_of_falco_load() {
 }
 
 #[test]
-fn every_field_of_falco_is_there_or_said_to_be_left_out() {
+fn every_field_of_falco_is_there() {
     let Some(path) = reference("fields.tsv") else {
         return;
     };
     let (_, rows) = json(&["fields", "--json"]);
     let rows = rows.as_array().expect("a list");
     let names: Vec<&str> = rows.iter().filter_map(|row| row["name"].as_str()).collect();
-    let page = run(["fields", "--markdown"]).stdout;
-    let page = String::from_utf8_lossy(&page);
     let table = fs::read_to_string(path).expect("readable");
     for line in table.lines().filter(|line| !line.starts_with('#')) {
-        let mut columns = line.split('\t').skip(1);
-        let (name, _, flags) = (columns.next(), columns.next(), columns.next());
-        let (Some(name), Some(flags)) = (name, flags) else {
-            continue;
-        };
-        if !names.contains(&name) {
-            let spared = flags.contains("DEPRECATED") || flags.contains("TABLE_ONLY");
-            assert!(spared, "{name} is lacking");
-            assert!(
-                page.contains(&format!("- `{name}`: ")),
-                "it is not said why {name} is left out"
-            );
-        }
+        let name = line.split('\t').nth(1).unwrap_or_default();
+        assert!(names.contains(&name), "{name} is lacking");
     }
 }
 

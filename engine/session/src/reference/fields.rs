@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use fields::{ArgRule, FIELDS, FieldDef, LEFT_OUT};
+use fields::{ArgRule, FIELDS, FieldDef};
 use serde_json::{Value, json};
 
 use super::Form;
@@ -35,12 +35,6 @@ pub fn fields(form: Form) -> String {
                 field.description
             )
         };
-    }
-    if form == Form::Markdown {
-        text.push_str("\n## Fields of Falco's that are not there\n\n");
-        for (name, why) in LEFT_OUT {
-            let _ = writeln!(text, "- `{name}`: {why}");
-        }
     }
     text
 }
