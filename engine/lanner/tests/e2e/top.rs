@@ -132,7 +132,7 @@ fn stage() -> (tempfile::TempDir, String) {
     fs::write(folder.path().join("rules.yaml"), RULES).expect("rules");
     let done = folder.path().join("done");
     let script = format!(
-        "echo TEAR; while [ ! -e {} ]; do cat /etc/hosts > /dev/null; sleep 0.1; done; exit 7",
+        "echo TE\"\"AR; while [ ! -e {} ]; do cat /etc/hosts > /dev/null; sleep 0.1; done; exit 7",
         done.display()
     );
     (folder, format!("sh -c '{script}'"))
@@ -205,7 +205,7 @@ fn a_whole_host_is_watched() {
             return;
         };
         tmux.is("the screen, or why not", |screen| {
-            screen.contains("whole host") || screen.contains("ended: 2")
+            screen.contains("lanner itself") || screen.contains("ended: 2")
         });
         if tmux.screen().contains("ended: 2") {
             // this driver watches no host
