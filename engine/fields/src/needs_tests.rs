@@ -83,7 +83,11 @@ fn tests_of_the_result_say_how_a_call_ended() {
         (test("proc.name", Equal, &["x"]), "always", "always"),
     ];
     for (test, expected, opposite) in cases {
-        assert_eq!(shown("openat", &[&[test.clone()]]), expected, "{test:?}");
+        assert_eq!(
+            shown("openat", &[std::slice::from_ref(&test)]),
+            expected,
+            "{test:?}"
+        );
         assert_eq!(
             shown("openat", &[&[negated(&test)]]),
             opposite,
@@ -99,8 +103,14 @@ fn tests_of_the_result_say_how_a_call_ended() {
 fn tests_of_the_flags_of_an_open_become_tests_of_bits() {
     let yes = |field| test(field, Equal, &["true"]);
     let (reads, writes) = (yes("evt.is_open_read"), yes("evt.is_open_write"));
-    assert_eq!(shown("openat", &[&[reads.clone()]]), "flags & 0x1 == 0x0");
-    assert_eq!(shown("open", &[&[writes.clone()]]), "flags & 0x3 != 0x0");
+    assert_eq!(
+        shown("openat", &[std::slice::from_ref(&reads)]),
+        "flags & 0x1 == 0x0"
+    );
+    assert_eq!(
+        shown("open", &[std::slice::from_ref(&writes)]),
+        "flags & 0x3 != 0x0"
+    );
     assert_eq!(shown("openat", &[&[negated(&writes)]]), "always");
     let opened = test("fd.num", GreaterOrEqual, &["0"]);
     assert_eq!(

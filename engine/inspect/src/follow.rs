@@ -340,10 +340,10 @@ impl Inspector {
             Effect::Ioctl => self.ioctl(call),
             Effect::Chdir | Effect::Fchdir => self.change_directory(call, effect),
             Effect::SetUid(at) => {
-                self.set_id(call, at, call.event.header().uid, |own| &mut own.euid)
+                self.set_id(call, at, call.event.header().uid, |own| &mut own.euid);
             }
             Effect::SetGid(at) => {
-                self.set_id(call, at, call.event.header().gid, |own| &mut own.egid)
+                self.set_id(call, at, call.event.header().gid, |own| &mut own.egid);
             }
             Effect::Prctl => self.prctl(call),
             Effect::SetSid | Effect::SetPgid => self.set_group(call, effect),

@@ -207,7 +207,7 @@ impl Plan {
                 .spawn_scoped(scope, move || {
                     // however it ends, the capture ends as well
                     let _leaving = Leaving(view);
-                    view.show(screen, app)
+                    view.show(&screen, app)
                 })
                 .map_err(TopError::Terminal)?;
             let ended = watch(&mut watcher, source, omit, reopen, target, control);
@@ -403,7 +403,7 @@ fn clear<B: Backend>(terminal: &mut Terminal<B>) -> Result<(), B::Error> {
 
 impl View<'_> {
     /// Draws and takes keys until the user leaves.
-    fn show(self, screen: Screen, mut app: App) -> Result<(), TopError> {
+    fn show(self, screen: &Screen, mut app: App) -> Result<(), TopError> {
         let mut terminal = screen.terminal().map_err(TopError::Terminal)?;
         let mut keys = Keys::open().map_err(TopError::Terminal)?;
         let mut meter = Meter::new();

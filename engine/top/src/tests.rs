@@ -125,7 +125,6 @@ fn events_are_counted_by_process_call_file_and_connection() {
     let connections = shown('5');
     let name = "127.0.0.1:4000->1.2.3.4:80";
     assert_eq!(words(&connections, name)[..2], ["1.0", "1"]);
-    drop(shown);
     assert!(screen(&mut app, &model, 80, 24)[0].contains("10 in all"));
 }
 

@@ -54,7 +54,7 @@ impl Map {
             // SAFETY: nothing else owns the descriptor.
             unsafe { libc::close(fd as i32) };
         }
-        panic!("process {pid} has no map {words:?}");
+        unreachable!("process {pid} has no map {words:?}")
     }
 
     fn element(&self, command: u32, key: u32, value: &mut [u8]) {

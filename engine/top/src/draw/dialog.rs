@@ -26,12 +26,12 @@ pub(super) fn prompt(
         width: area.width.saturating_sub(label),
         ..area
     };
-    let before = safe_text(prompt.text[..prompt.cursor].as_bytes());
+    let before = safe_text(&prompt.text.as_bytes()[..prompt.cursor]);
     let cursor = before.chars().count();
     let width = usize::from(field.width).max(1);
     // the text moves to the left where the cursor would leave the screen
     let left = (cursor + 1).saturating_sub(width);
-    let text = before + &safe_text(prompt.text[prompt.cursor..].as_bytes());
+    let text = before + &safe_text(&prompt.text.as_bytes()[prompt.cursor..]);
     let shown: String = text.chars().skip(left).collect();
     put(buffer, field, 0, &shown, palette.plain());
 
