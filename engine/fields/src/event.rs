@@ -167,7 +167,7 @@ pub(super) fn args<'a>(view: &View<'a>) -> Value<'a> {
     }))
 }
 
-fn open_flags(view: &View<'_>) -> Option<u64> {
+pub(super) fn open_flags(view: &View<'_>) -> Option<u64> {
     inspect::flags_of_open(view.event, inspect::open_flags(view.seen.call?)?)
 }
 

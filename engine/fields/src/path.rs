@@ -1,11 +1,11 @@
 //! Paths that calls act on: `fs.path.*`, `evt.abspath`, and parameters that are paths.
 
-use driver_api::event::{Fact, Flags, Status};
+use driver_api::event::{Abi, Fact, Flags, Status};
 use driver_api::table::{Category, Kind, LastLink, Param, Syscall};
 
 use lanner_plugin::Value;
 
-use super::event::{has_failed, text_of};
+use super::event::{has_failed, open_flags, text_of};
 use super::process::text;
 use super::view::View;
 
@@ -180,11 +180,27 @@ fn opened<'a>(view: &View<'a>) -> Option<&'a [u8]> {
     Some(text_of(view, &path)).filter(|path| path.starts_with(b"/"))
 }
 
+const O_CREAT: u64 = 0o100;
+const O_EXCL: u64 = 0o200;
+
+/// `O_NOFOLLOW`
+fn no_follow(abi: Abi) -> u64 {
+    match abi {
+        Abi::X86_64 | Abi::I386 | Abi::X32 => 0o400_000,
+        Abi::Aarch64 | Abi::Arm => 0o100_000,
+        Abi::IoUring => no_follow(Abi::NATIVE),
+    }
+}
+
 /// Whether the kernel follows a symbolic link in the last component of the path.
 fn follows_last(view: &View<'_>, at: usize) -> bool {
     let Some(call) = view.seen.call else {
         return false;
     };
+    if let Some(flags) = open_flags(view) {
+        let new_only = flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL;
+        return !new_only && flags & no_follow(view.event.abi()) == 0;
+    }
     let has = |of: u8, mask: u64| {
         let header = view.event.header();
         let register = call.register(view.event.abi(), of.into());

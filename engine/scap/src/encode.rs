@@ -11,7 +11,8 @@ use zerocopy::IntoBytes;
 use super::bytes::{text, unsigned};
 use super::merge::Merged;
 use super::socket::{self, Address};
-use super::table::{Form, Param, Place, Symbols, abi_of, member_of, symbols_of};
+use super::symbols::{Symbols, symbols_of};
+use super::table::{Form, Param, Place, abi_of, member_of};
 use super::value::{dynamic, interval, number};
 
 const TCP: u16 = 6;

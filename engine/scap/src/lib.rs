@@ -7,6 +7,7 @@
 //! | `blocks` | cuts a file, compressed or not, into blocks |
 //! | `lists` | processes, descriptors and users, in every version of their blocks |
 //! | `event` | one event and its parameters |
+//! | `symbols` | names of values, and how Falco's become the kernel's |
 //! | `merge` | one call from the events of its entry and its return |
 //! | `encode` | a call as a lanner event |
 //! | `value` | numbers in their forms |
@@ -37,6 +38,7 @@ mod merge;
 mod process;
 mod socket;
 mod state;
+mod symbols;
 mod table;
 mod value;
 mod write;

@@ -17,7 +17,8 @@ use super::lists::ProgramEntry;
 use super::merge::Merged;
 use super::process::{Process, UNKNOWN, id};
 use super::state::{Facts, StateWriter, argv, cgroup_text, program};
-use super::table::{EventType, Set, Symbols};
+use super::symbols::{Set, Symbols};
+use super::table::EventType;
 
 const CLONE_THREAD: u64 = 0x1_0000;
 const CLONE_NEWPID: u64 = 0x2000_0000;

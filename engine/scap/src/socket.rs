@@ -8,7 +8,7 @@ use driver_api::table::SYMBOL_SETS;
 
 use super::bytes::{Bytes, text};
 use super::lists::address;
-use super::table::{Set, Symbols};
+use super::symbols::{Set, Symbols};
 
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;

@@ -259,17 +259,24 @@ impl Process {
         match unsafe { libc::fork() } {
             -1 => Err(io::Error::last_os_error()),
             0 => beat(asks.as_raw_fd(), secret),
-            pid => Ok(Self {
-                pid: Pid::from_raw(pid),
-                pipe,
-            }),
+            pid => {
+                // SAFETY: fcntl(2) takes numbers here.
+                unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
+                Ok(Self {
+                    pid: Pid::from_raw(pid),
+                    pipe,
+                })
+            }
         }
     }
 
     /// Asks for a beat. An error says that the process has ended.
     fn ask(&mut self, beat: u64) -> io::Result<()> {
-        // the pipe holds thousands of beats, and each is read at once
-        self.pipe.write_all(&beat.to_ne_bytes())
+        match self.pipe.write_all(&beat.to_ne_bytes()) {
+            // thousands of beats wait in the pipe: the process was stopped, and is missing by now
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            asked => asked,
+        }
     }
 
     /// Ends it, and says how it has ended.

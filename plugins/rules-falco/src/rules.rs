@@ -316,6 +316,10 @@ fn refusal(diagnostics: &[Diagnostic]) -> Option<RulesRefused> {
 mod tests;
 
 #[cfg(test)]
+#[path = "capture_tests.rs"]
+mod capture_tests;
+
+#[cfg(test)]
 #[path = "comparisons_tests.rs"]
 mod comparisons_tests;
 

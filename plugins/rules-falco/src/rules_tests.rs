@@ -5,7 +5,7 @@ use std::ffi::c_void;
 
 use lanner_plugin::abi::{LannerEvent, LannerValue};
 use lanner_plugin::{
-    Event, EventTypes, FieldKind, List, Priority, RawValue, ResolvedField, RuleCapture,
+    Event, EventTypes, FieldKind, List, Priority, RawValue, ResolvedField,
     RulePlugin as _, UnknownName, Value,
 };
 
@@ -572,38 +572,4 @@ fn values_need_not_be_utf8() {
         "fd.name endswith x",
         &[("fd.name", Value::String(b"\xff\xfex"))]
     ));
-}
-
-#[test]
-fn rules_ask_for_files_and_later_items_change_that() {
-    use std::time::Duration;
-
-    let keys = "  capture: true\n  capture_duration: 3000\n  capture_before: 2m\n";
-    let text = rule("a", "evt.type=open")
-        + keys
-        + &rule("b", "evt.type=open")
-        + &rule("c", "evt.type=open")
-        + "  capture: yes\n  capture_events: 9\n  capture_filesize: 2\n"
-        + "- rule: a\n  capture_duration: 5000\n  override: {capture_duration: replace}\n";
-    let loaded = load_text(&text, Settings::default());
-    let about_files = |warning: &String| warning.contains("capture");
-    assert_eq!(warnings(&loaded).into_iter().find(about_files), None);
-    let asked = loaded.result.unwrap().captures();
-    let a = RuleCapture {
-        rule: 0,
-        duration: Some(Duration::from_secs(5)),
-        before: Some(Duration::from_secs(120)),
-        ..RuleCapture::default()
-    };
-    let c = RuleCapture {
-        rule: 2,
-        events: Some(9),
-        bytes: Some(2 << 20),
-        ..RuleCapture::default()
-    };
-    assert_eq!(asked, [a, c]);
-
-    let wrong = rule("a", "evt.type=open") + "  capture_before: soon\n";
-    let loaded = load_text(&wrong, Settings::default());
-    assert!(loaded.result.is_err());
 }

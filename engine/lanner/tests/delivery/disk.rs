@@ -178,11 +178,9 @@ fn two_outputs_cannot_share_a_spool() {
         gate.planned(spooled("b", &path)),
     ])
     .expect_err("the second is refused");
-    assert!(error.to_string().contains("output b"), "{error}");
-    assert!(
-        error.to_string().contains("another output, has it open"),
-        "{error}"
-    );
+    let error = driver_api::error::Chain(&error).to_string();
+    assert!(error.contains("output b"), "{error}");
+    assert!(error.contains("another output, has it open"), "{error}");
 }
 
 #[test]

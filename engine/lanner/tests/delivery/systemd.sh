@@ -50,7 +50,7 @@ for unit in systemd-sysctl.service systemd-modules-load.service systemd-remount-
 	proc-sys-fs-binfmt_misc.automount; do
 	ln -s /dev/null "$root/etc/systemd/system/$unit"
 done
-rm -rf "$root/etc/lanner" "$root/usr/lib/lanner" "$root/var/log/journal"
+rm -rf "$root/etc/lanner" "$root/usr/lib/lanner" "$root/var/lib/lanner" "$root/var/log/journal"
 while [ $# -gt 0 ]; do
 	mkdir -p "$(dirname "$root$2")"
 	if [ "$(stat -c %s "$1")" -lt 65536 ]; then

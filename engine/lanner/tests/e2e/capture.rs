@@ -66,7 +66,7 @@ impl Stage {
             ])
             .args(["-o", &format!("capture.capture_before={BEFORE}")])
             .args(["-o", &format!("capture.format={format}")])
-            .args(["-o", "capture.memory=16M"]);
+            .args(["-o", "capture.memory=64M"]);
         for option in more {
             command.args(["-o", option]);
         }

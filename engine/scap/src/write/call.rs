@@ -9,7 +9,8 @@ use driver_api::table::{Category, Returns, Syscall};
 use inspect::{Inspector, Seen};
 
 use super::super::socket::{self, Address};
-use super::super::table::{EventType, Form, Param, Place, Symbols, What, symbols_of};
+use super::super::symbols::{Symbols, symbols_of};
+use super::super::table::{EventType, Form, Param, Place, What};
 use super::process::text;
 
 /// A value of a parameter about which nothing is known. A number has its bytes, because readers take them unasked.
