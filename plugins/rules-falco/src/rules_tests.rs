@@ -5,8 +5,7 @@ use std::ffi::c_void;
 
 use lanner_plugin::abi::{LannerEvent, LannerValue};
 use lanner_plugin::{
-    Event, EventTypes, FieldKind, List, Priority, RawValue, ResolvedField,
-    RulePlugin as _, UnknownName, Value,
+    Event, EventTypes, FieldKind, List, Priority, RawValue, ResolvedField, UnknownName, Value,
 };
 
 use super::*;
