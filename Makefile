@@ -13,7 +13,7 @@ BUILT = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 	bypass-page cross-arm64 test-kernels-arm64
 
 # ARGS are arguments of `lanner run`, or a whole command line that begins with one of lanner's verbs.
-VERB = $(if $(filter run trace record convert drivers syscalls fields rules plugins outputs config help,$(firstword $(ARGS))),,run)
+VERB = $(if $(filter run trace top record convert drivers syscalls fields rules plugins outputs config help,$(firstword $(ARGS))),,run)
 
 run: build
 	@if [ "$$(id -u)" != 0 ] && [ -z '$(ARGS)' ]; then \
