@@ -56,8 +56,7 @@ pub(super) unsafe extern "C" fn put_rule(ctx: *mut c_void, rule: *const LannerRu
             let Some(rules) = place::<Vec<Option<Rule>>>(ctx) else {
                 return;
             };
-            let raw = slice(rule, 1).pop();
-            let Some(raw) = raw.filter(|raw| raw.size >= size_of::<LannerRule>()) else {
+            let Some(raw) = whole(rule, |raw| raw.size) else {
                 rules.push(None);
                 return;
             };
@@ -72,6 +71,17 @@ pub(super) unsafe extern "C" fn put_rule(ctx: *mut c_void, rule: *const LannerRu
             }));
         }
     });
+}
+
+/// Copies a structure from a plugin. None: it cannot be read, or is smaller than lanner's. `size` is what it says of itself.
+///
+/// # Safety
+///
+/// All bit patterns of `T` are valid.
+unsafe fn whole<T: Copy>(from: *const T, size: impl Fn(&T) -> usize) -> Option<T> {
+    // SAFETY: by the function's contract.
+    let copied = unsafe { slice(from, 1) }.pop();
+    copied.filter(|raw| size(raw) >= size_of::<T>())
 }
 
 /// Copies texts from a plugin.
@@ -91,8 +101,7 @@ pub(super) unsafe extern "C" fn put_diagnostic(
         let Some(all) = place::<Vec<Diagnostic>>(ctx) else {
             return;
         };
-        let whole = |raw: &LannerDiagnostic| raw.size >= size_of::<LannerDiagnostic>();
-        if let Some(raw) = slice(diagnostic, 1).pop().filter(whole) {
+        if let Some(raw) = whole(diagnostic, |raw| raw.size) {
             all.push(Diagnostic {
                 severity: Severity::from_number(raw.severity),
                 code: text(raw.code),
@@ -120,8 +129,7 @@ pub(super) unsafe extern "C" fn put_explanation(
         let Some(into) = place::<Option<Explanation>>(ctx) else {
             return;
         };
-        let whole = |raw: &LannerExplanation| raw.size >= size_of::<LannerExplanation>();
-        if let Some(raw) = slice(explanation, 1).pop().filter(whole) {
+        if let Some(raw) = whole(explanation, |raw| raw.size) {
             *into = Some(Explanation {
                 condition: text(raw.condition),
                 event_types: if raw.all_event_types == 0 {
@@ -146,8 +154,7 @@ pub(super) unsafe extern "C" fn put_comparison(
         let Some(all) = place::<Vec<FieldComparison>>(ctx) else {
             return;
         };
-        let whole = |raw: &LannerComparison| raw.size >= size_of::<LannerComparison>();
-        if let Some(raw) = slice(comparison, 1).pop().filter(whole) {
+        if let Some(raw) = whole(comparison, |raw| raw.size) {
             all.push(FieldComparison {
                 field: text(raw.field),
                 relation: Relation::from_number(raw.relation),
@@ -166,8 +173,7 @@ pub(super) unsafe extern "C" fn put_capture(ctx: *mut c_void, capture: *const La
         let Some(all) = place::<Vec<RuleCapture>>(ctx) else {
             return;
         };
-        let whole = |raw: &LannerCapture| raw.size >= size_of::<LannerCapture>();
-        if let Some(raw) = slice(capture, 1).pop().filter(whole) {
+        if let Some(raw) = whole(capture, |raw| raw.size) {
             all.push(RuleCapture {
                 rule: raw.rule,
                 duration: given(raw.duration_ms, 0).map(Duration::from_millis),
@@ -187,8 +193,7 @@ pub(super) unsafe extern "C" fn put_need(ctx: *mut c_void, need: *const LannerNe
         let Some(all) = place::<Vec<Option<EventNeed>>>(ctx) else {
             return;
         };
-        let whole = |raw: &LannerNeed| raw.size >= size_of::<LannerNeed>();
-        let raw = slice(need, 1).pop().filter(whole);
+        let raw = whole(need, |raw| raw.size);
         all.push(raw.map(|raw| {
             let tests: Vec<LannerTest> = slice(raw.tests, raw.test_count);
             EventNeed {
