@@ -11,14 +11,14 @@ use super::registry::{call_of_type, event_type_name};
 use super::time;
 use super::view::View;
 
-const O_ACCMODE: u64 = 3;
+pub(super) const O_ACCMODE: u64 = 3;
 const O_RDONLY: u64 = 0;
 const O_WRONLY: u64 = 1;
 const O_RDWR: u64 = 2;
-const O_CREAT: u64 = 0o100;
+pub(super) const O_CREAT: u64 = 0o100;
 const O_EXCL: u64 = 0o200;
 /// `__O_TMPFILE` alone, as `O_TMPFILE` holds `O_DIRECTORY`, which differs between ABIs.
-const O_TMPFILE: u64 = 0o20_000_000;
+pub(super) const O_TMPFILE: u64 = 0o20_000_000;
 
 /// A path or string, put together where it came in parts.
 pub(super) fn text_of<'a>(view: &View<'a>, from: &Attachment<'a>) -> &'a [u8] {
@@ -167,6 +167,11 @@ pub(super) fn args<'a>(view: &View<'a>) -> Value<'a> {
     }))
 }
 
+/// Whether open(2) with these flags fails if there is something at the path, a symbolic link included.
+pub(super) fn takes_no_existing(flags: u64) -> bool {
+    flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL
+}
+
 pub(super) fn open_flags(view: &View<'_>) -> Option<u64> {
     inspect::flags_of_open(view.event, inspect::open_flags(view.seen.call?)?)
 }
@@ -199,8 +204,7 @@ pub(super) fn is_open_create<'a>(view: &View<'a>) -> Value<'a> {
     if has_failed(event) || event.has(Flags::CREATED) {
         return Value::Bool(!has_failed(event));
     }
-    // O_EXCL with O_CREAT never opens a file that exists
-    let always = flags & O_TMPFILE != 0 || flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL;
+    let always = flags & O_TMPFILE != 0 || takes_no_existing(flags);
     Value::Bool(always || may_create(flags) && !event.has(Flags::EXISTED))
 }
 

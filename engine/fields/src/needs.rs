@@ -11,6 +11,7 @@ use driver_api::table::{Kind, Param, Returns, Syscall};
 use inspect::OpenFlags;
 use lanner_plugin::{EventNeed, FieldTest, TestRelation};
 
+use super::event::{O_ACCMODE, O_CREAT, O_TMPFILE};
 use super::list::FIELDS;
 use super::registry::{calls_of_type, split_param};
 
@@ -18,10 +19,6 @@ use super::registry::{calls_of_type, split_param};
 /// never holds.
 pub(super) type Implies = fn(&'static Syscall, Option<&str>, &FieldTest) -> Option<Vec<Clause>>;
 
-const O_ACCMODE: u64 = 3;
-const O_CREAT: u64 = 0o100;
-/// `__O_TMPFILE` alone.
-const O_TMPFILE: u64 = 0o20_000_000;
 const ANY_EXEC: u64 = 0o111;
 
 /// What rules need of events, by event type.
@@ -197,7 +194,7 @@ pub(super) fn descriptor(
     outcomes(ok, can_hold(test, &[(-1, -1)]))
 }
 
-/// A test of an argument for bits of which one must be set.
+/// A test that one of these bits of an argument is set.
 fn has_one_of(param: u8, mask: u64) -> ArgTest {
     ArgTest {
         param,

@@ -5,7 +5,7 @@ use driver_api::table::{Category, Kind, LastLink, Param, Syscall};
 
 use lanner_plugin::Value;
 
-use super::event::{has_failed, open_flags, text_of};
+use super::event::{has_failed, open_flags, takes_no_existing, text_of};
 use super::process::text;
 use super::view::View;
 
@@ -180,9 +180,6 @@ fn opened<'a>(view: &View<'a>) -> Option<&'a [u8]> {
     Some(text_of(view, &path)).filter(|path| path.starts_with(b"/"))
 }
 
-const O_CREAT: u64 = 0o100;
-const O_EXCL: u64 = 0o200;
-
 /// `O_NOFOLLOW`
 fn no_follow(abi: Abi) -> u64 {
     match abi {
@@ -198,8 +195,7 @@ fn follows_last(view: &View<'_>, at: usize) -> bool {
         return false;
     };
     if let Some(flags) = open_flags(view) {
-        let new_only = flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL;
-        return !new_only && flags & no_follow(view.event.abi()) == 0;
+        return !takes_no_existing(flags) && flags & no_follow(view.event.abi()) == 0;
     }
     let has = |of: u8, mask: u64| {
         let header = view.event.header();

@@ -1,4 +1,4 @@
-//! Tests of what is known of a process after events were lost: that of the right program, or nothing.
+//! After events were lost, what is known of a process is true of its program, or absent.
 
 use std::fs;
 use std::os::unix::fs::symlink;

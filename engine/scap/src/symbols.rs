@@ -59,7 +59,7 @@ pub(crate) struct Symbols {
 struct Pair {
     theirs: u64,
     kernel: u64,
-    /// The bits of which the kernel's value is made.
+    /// The bits that the kernel's value consists of.
     mask: u64,
 }
 

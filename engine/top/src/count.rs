@@ -108,7 +108,7 @@ pub(crate) struct ContainerCount {
 }
 
 impl Tallied for ContainerCount {
-    // its texts have at most so many bytes
+    // each of its two texts has at most LONGEST bytes
     const BYTES: usize = size_of::<Self>() + 2 * crate::text::LONGEST;
 }
 

@@ -172,7 +172,7 @@ pub fn rule(rule: &Rule, explanation: &Explanation, captured: &Selection, form: 
     format!("{document:#}\n")
 }
 
-/// The calls of a rule of which not all events are captured, each with the events that are.
+/// The calls of a rule that are captured in part, each with the events that are captured.
 fn limits(explanation: &Explanation, captured: &Selection) -> Vec<(&'static str, String)> {
     let is_of_rule = |call: &Syscall| match &explanation.event_types {
         EventTypes::All => true,
