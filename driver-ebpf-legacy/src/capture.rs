@@ -54,10 +54,11 @@ impl Source for PerfSource {
         lost
     }
 
-    /// Nothing says what was in a batch that found no room.
+    /// Nothing says what was in a batch that found no room, or what else an event was that the programs could not write.
     fn lost_lives(&self) -> u64 {
-        let full = self.loaded.maps.lost_of(Loss::BufferFull);
-        self.perf.lost().max(full) + self.loaded.missed.lives()
+        let of = |cause| self.loaded.maps.lost_of(cause);
+        let full = self.perf.lost().max(of(Loss::BufferFull));
+        full + of(Loss::Nested) + of(Loss::Fault) + self.loaded.missed.lives()
     }
 
     fn followed(&mut self) -> &mut dyn Followed {

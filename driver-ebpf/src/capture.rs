@@ -126,10 +126,13 @@ impl<S: Source> EbpfCapture<S> {
     /// that comes first: the events that follow may be of other processes or programs than they seem to be.
     fn drain(&mut self, sink: &mut dyn FnMut(Event<'_>) -> Flow) -> usize {
         self.source.look();
-        if self.source.lost_lives() > self.losses.lives() {
-            let lost = self.report_losses(sink);
-            if lost > 0 {
-                return lost;
+        if self.source.lost_lives() > self.losses.lives() || self.losses.owes_report() {
+            // the second report has a loss that happened while the counters of the first were read
+            for _ in 0..2 {
+                let lost = self.report_losses(sink);
+                if lost > 0 {
+                    return lost;
+                }
             }
         }
         let (mut delivered, mut malformed) = (0, 0);

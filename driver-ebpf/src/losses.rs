@@ -40,8 +40,13 @@ impl Losses {
         self.lives
     }
 
-    /// Takes the counters as they are now, `lives` among them (see [`lives`](Self::lives)), and delivers an event for each cause that has grown. Returns how many events it
-    /// has delivered.
+    /// Whether births, execs or ends were lost whose cause was not counted yet at the last report.
+    pub fn owes_report(&self) -> bool {
+        self.some_lives
+    }
+
+    /// Takes the counters as they are now, `lives` among them (see [`lives`](Self::lives)), and delivers an event for
+    /// each cause that has grown. Returns how many events it has delivered.
     pub fn report(
         &mut self,
         counted: [u64; Loss::ALL.len()],

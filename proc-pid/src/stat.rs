@@ -57,6 +57,10 @@ pub enum Field {
     AddressSpace = 23,
     /// Resident memory in pages.
     Resident = 24,
+    /// Where the program's code begins in its memory; 0 while an exec is under way, 1 where the reader may not know.
+    CodeStart = 26,
+    /// Where the stack begins; 0 where the reader may not know.
+    StackStart = 28,
     /// The CPU it last ran on.
     Cpu = 39,
     /// Where the arguments begin in its memory; 0 where the reader may not know.

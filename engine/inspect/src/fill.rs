@@ -79,7 +79,7 @@ impl Inspector {
         }
         let key = self.locate_slowly(header);
         let key = self.resync(header, key);
-        if !self.awaits_readings() {
+        if !self.awaits_readings() && !self.may_have_changed(key) {
             self.last = Some((header.tgid, key));
         }
         key
@@ -218,7 +218,10 @@ impl Inspector {
         process.directory = directory;
         process.cgroups = cgroups;
         process.scanned_ns = now;
-        process.checked = self.stale.lives;
+        process.checked = match &program {
+            Some((_, found)) if !found.settled => self.stale.lives.wrapping_sub(1),
+            _ => self.stale.lives,
+        };
         process.in_other_user_ns = proc_fs.is_in_other_user_ns(pid);
         for thread in process
             .threads
@@ -237,7 +240,7 @@ impl Inspector {
         });
         let key = self.processes.insert(process);
         if let Some((time_ns, found)) = program {
-            self.withhold(key, time_ns, now, found);
+            self.withhold(key, time_ns, found);
         }
         Some(key)
     }

@@ -234,6 +234,10 @@ impl Inspector {
         process.known = true;
         process.probed = true;
         process.checked = checked;
+        // if a later exec may be lost, the next event is compared with /proc
+        if checked != self.stale.lives {
+            self.last = None;
+        }
         process.renamed_by_file = false;
         process.forget_threads(texts);
         process.threads.push(Thread::new(header.tid));

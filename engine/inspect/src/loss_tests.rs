@@ -110,6 +110,42 @@ fn a_loss_of_calls_does_not_bring_the_next_program_forward() {
 }
 
 #[test]
+fn a_program_of_an_event_before_the_loss_is_compared_at_the_next_event() {
+    let proc = Proc::new();
+    let mut inspector = proc.inspector();
+    // the loss is reported before the events that were written before it
+    proc.put(42, 1, "/bin/two", 1);
+    let events = [
+        at(10 * SECOND, lost(0)),
+        program(42, "/bin/one", 5 * SECOND),
+        call(42, 6 * SECOND),
+    ];
+    assert_eq!(name_after(&mut inspector, &events), "");
+}
+
+#[test]
+fn nothing_is_said_of_a_process_that_is_executing_a_program() {
+    let proc = Proc::new();
+    let mut inspector = proc.inspector();
+    proc.put(42, 1, "/bin/one", 1);
+    let start = [program(42, "/bin/one", 5 * SECOND), call(42, 5 * SECOND)];
+    assert_eq!(name_after(&mut inspector, &start), "one");
+    // the kernel has mapped the next program, and its name and arguments are not there yet
+    proc.put(42, 1, "/bin/two", 1);
+    let stat = proc.0.path().join("42/stat");
+    let zeros = " 0".repeat(13);
+    fs::write(
+        &stat,
+        format!("42 (one) S 1 42 42 0 -1{zeros} 100 4096 1 0 0 0 0"),
+    )
+    .unwrap();
+    let events = [lost(0), call(42, LATER)];
+    assert_eq!(name_after(&mut inspector, &events), "");
+    proc.put(42, 1, "/bin/two", 1);
+    assert_eq!(name_after(&mut inspector, &[call(42, LATER)]), "two");
+}
+
+#[test]
 fn a_program_that_proc_does_not_confirm_is_not_known_before_the_reading() {
     for (next, expected) in [
         (None, "two"),

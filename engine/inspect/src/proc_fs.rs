@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use proc_pid::{Field, Ids, Stat, Status};
 
+use super::clock;
 use super::process::Credentials;
 use super::program::{Capabilities, ProgramFile};
 
@@ -26,6 +27,11 @@ pub(super) struct Snapshot {
     pub(super) sid: u32,
     pub(super) tty: u32,
     pub(super) start_ns: u64,
+    /// Monotonic time at which the reading began.
+    pub(super) at_ns: u64,
+    /// The process ran one program from then until the reading ended. False: it was executing one, and fields may be of
+    /// two programs.
+    pub(super) settled: bool,
     pub(super) vpid: Option<u32>,
     pub(super) credentials: Credentials,
     pub(super) loginuid: u32,
@@ -37,6 +43,15 @@ pub(super) struct Snapshot {
     pub(super) threads: Vec<u32>,
     pub(super) cgroups: Vec<u8>,
     pub(super) file: Option<ProgramFile>,
+}
+
+/// What a process has executed. The kernel chooses other addresses at each exec.
+#[derive(Debug, PartialEq, Eq)]
+struct Image {
+    /// Of code and stack; both may be hidden from lanner.
+    starts: [u64; 2],
+    exe: Option<Vec<u8>>,
+    args: Vec<u8>,
 }
 
 /// A mounted procfs, usually `/proc`.
@@ -119,6 +134,47 @@ impl ProcFs {
 
     /// Reads a process. None: there is no process with this id; it may be a thread that does not lead its group.
     pub(super) fn snapshot(&self, pid: u32) -> Option<Snapshot> {
+        const TRIES: usize = 4;
+        let mut found = self.snapshot_once(pid)?;
+        for _ in 1..TRIES {
+            if found.settled {
+                break;
+            }
+            std::thread::yield_now();
+            found = self.snapshot_once(pid)?;
+        }
+        Some(found)
+    }
+
+    fn snapshot_once(&self, pid: u32) -> Option<Snapshot> {
+        let at_ns = clock::monotonic_ns();
+        let before = self.image(pid);
+        let found = self.read_process(pid)?;
+        let settled = before.is_some() && before == self.image(pid);
+        Some(Snapshot {
+            at_ns,
+            settled,
+            ..found
+        })
+    }
+
+    /// What changes if a process executes a program. None: it is executing one, or there is no such process.
+    fn image(&self, pid: u32) -> Option<Image> {
+        let stat = Stat::parse(self.read(pid, "stat")?).ok()?;
+        let number = |field| stat.get::<u64>(field).unwrap_or(0);
+        let starts = [Field::CodeStart, Field::StackStart].map(number);
+        // a thread of the kernel has no memory, and one that has ended neither
+        let is_executing = starts[0] == 0
+            && number(Field::AddressSpace) > 0
+            && stat.get::<u64>(Field::CodeStart).is_some();
+        (!is_executing).then(|| Image {
+            starts,
+            exe: self.link(pid, "exe"),
+            args: self.args(pid),
+        })
+    }
+
+    fn read_process(&self, pid: u32) -> Option<Snapshot> {
         let mut snapshot = from_stat(&self.read(pid, "stat")?)?;
         let status = self.status(pid)?;
         if status.tgid().is_some_and(|tgid| tgid != pid) {

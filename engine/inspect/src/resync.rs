@@ -73,8 +73,8 @@ enum Look {
     OtherProcess(u64),
     /// No process has the id.
     Gone,
-    /// Too many looks in this second.
-    Refused,
+    /// It cannot be found out now: there were too many looks in this second, or it is executing a program.
+    Unknown,
 }
 
 /// Whether a process that started at `start` (monotonic; 0: not known) may be the one that started at `in_proc` (since
@@ -230,7 +230,7 @@ impl Inspector {
     }
 
     /// Whether a birth, an exec or an end may have been lost since the program of a process was known.
-    fn may_have_changed(&self, key: ProcessKey) -> bool {
+    pub(super) fn may_have_changed(&self, key: ProcessKey) -> bool {
         let process = self.processes.get(key);
         process.is_some_and(|process| !process.ended && process.checked != self.stale.lives)
     }
@@ -263,7 +263,7 @@ impl Inspector {
             return Look::Gone;
         };
         if !self.stale.checks.take(time_ns, PROGRAMS_PER_S) {
-            return Look::Refused;
+            return Look::Unknown;
         }
         let Some(start_ns) = proc_fs.start_ns(process.pid) else {
             return Look::Gone;
@@ -275,18 +275,18 @@ impl Inspector {
             return Look::Same;
         }
         match proc_fs.snapshot(process.pid) {
-            Some(found) => Look::OtherProgram(Box::new(found)),
+            Some(found) if found.settled => Look::OtherProgram(Box::new(found)),
+            Some(_) => Look::Unknown,
             None => Look::Gone,
         }
     }
 
     /// Finds out whether the process of an event is the one that the state has, and runs the same program.
     fn verify(&mut self, header: &Header, key: ProcessKey) -> ProcessKey {
-        let at_ns = clock::monotonic_ns();
         match self.look(header.time_ns, key) {
             Look::Same => self.note_checked(key),
-            Look::OtherProgram(found) => self.withhold(key, header.time_ns, at_ns, *found),
-            Look::Refused => self.forget_program(key),
+            Look::OtherProgram(found) => self.withhold(key, header.time_ns, *found),
+            Look::Unknown => self.forget_program(key),
             Look::OtherProcess(start_ns) if !is_later(start_ns, header.time_ns) => {
                 self.end_now(key);
                 if let Some(key) = self.probe(header.tgid, Some(header.time_ns)) {
@@ -317,11 +317,10 @@ impl Inspector {
             .filter(|key| self.may_have_changed(*key))
             .collect();
         for key in chain {
-            let at_ns = clock::monotonic_ns();
             match self.look(time_ns, key) {
                 Look::Same => self.note_checked(key),
-                Look::OtherProgram(found) => self.withhold(key, time_ns, at_ns, *found),
-                Look::Gone | Look::Refused => self.forget_program(key),
+                Look::OtherProgram(found) => self.withhold(key, time_ns, *found),
+                Look::Gone | Look::Unknown => self.forget_program(key),
                 Look::OtherProcess(_) => {
                     self.forget_program(key);
                     self.end_now(key);
@@ -343,9 +342,14 @@ impl Inspector {
         }
     }
 
-    /// Forgets the program of a process. What /proc said at `at_ns` is used for later events; if the event itself is
-    /// later, or its thread stands still, at once.
-    pub(super) fn withhold(&mut self, key: ProcessKey, time_ns: u64, at_ns: u64, found: Snapshot) {
+    /// Forgets the program of a process. What /proc said is used for later events; if the event itself is later, or its
+    /// thread stands still, at once.
+    pub(super) fn withhold(&mut self, key: ProcessKey, time_ns: u64, found: Snapshot) {
+        if !found.settled {
+            // a later event looks again
+            return self.forget_program(key);
+        }
+        let at_ns = found.at_ns;
         let now = self.held || time_ns > at_ns;
         if self.stale.readings.len() >= MAX_READINGS && !now {
             // a later event looks again
@@ -379,7 +383,7 @@ impl Inspector {
         if !may_be_same(process.start_ns, found.start_ns) {
             return;
         }
-        if *process.exe != *found.exe {
+        if !found.settled || *process.exe != *found.exe {
             // of its next program, or of one that is not known yet: it is compared when the events have come so far
             if time_ns <= now && self.stale.readings.len() < MAX_READINGS {
                 let (at_ns, found) = (now, None);
