@@ -33,7 +33,8 @@ mod spool;
 mod store;
 mod worker;
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -46,7 +47,7 @@ pub use limit::{RuleLimit, RuleLimits, Verdict};
 pub use settings::{QueueSettings, Rate, SpoolSettings};
 pub use spool::{Spool, SpoolError};
 
-use mailbox::Mailbox;
+use mailbox::{GoOn, Mailbox};
 use worker::{Remains, Worker};
 
 /// The most alerts in one batch.
@@ -68,9 +69,19 @@ pub struct Planned {
 }
 
 /// The outputs of a session. Any thread may push alerts.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Outputs {
     queues: RwLock<Vec<OutputQueue>>,
+    /// Whether a push that waits for room should go on waiting. Unset: no push waits.
+    go_on: OnceLock<Box<GoOn>>,
+}
+
+impl fmt::Debug for Outputs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outputs")
+            .field("queues", &self.queues)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -135,7 +146,15 @@ impl Outputs {
         }
     }
 
-    /// Queues an alert for every output. Never waits: an alert for which a queue has no room is dropped and counted.
+    /// From now on [`push`](Self::push) waits for room, as long as `go_on` says so: for events that can wait, because they
+    /// are read from a file. It does not wait for an output that takes nothing for ten seconds, until it takes something.
+    pub fn wait_for_room(&self, go_on: impl Fn() -> bool + Send + Sync + 'static) {
+        // the first caller decides
+        let _ = self.go_on.set(Box::new(go_on));
+    }
+
+    /// Queues an alert for every output. An alert for which a queue has no room is dropped and counted. Waits for nothing,
+    /// unless [`wait_for_room`](Self::wait_for_room) asked for it.
     pub fn push(&self, alert: Alert) {
         let alert = Arc::new(alert);
         for queue in self
@@ -144,7 +163,7 @@ impl Outputs {
             .unwrap_or_else(PoisonError::into_inner)
             .iter()
         {
-            queue.push(&alert);
+            queue.push(&alert, self.go_on.get().map(|go_on| &**go_on));
         }
     }
 
@@ -344,7 +363,7 @@ impl OutputQueue {
         }
     }
 
-    fn push(&self, alert: &Arc<Alert>) {
+    fn push(&self, alert: &Arc<Alert>, go_on: Option<&GoOn>) {
         // A smaller number is more severe.
         if alert.priority > self.settings.least {
             return;
@@ -357,7 +376,7 @@ impl OutputQueue {
                 return;
             }
         }
-        if !self.mailbox.push(Arc::clone(alert)) {
+        if !self.mailbox.push(Arc::clone(alert), go_on) {
             Counters::add(&self.counters.overflowed, 1);
         }
     }

@@ -25,13 +25,25 @@ struct Post {
     stop: Option<Instant>,
     /// The thread that calls the plugin has ended.
     closed: bool,
+    /// Nothing was taken from a full queue for [`STALLED`], and nothing since then.
+    stalled: bool,
 }
+
+/// How long a push waits for room in a queue from which nothing is taken.
+const STALLED: Duration = Duration::from_secs(10);
+/// How often a push that waits asks whether it should go on.
+const ASK: Duration = Duration::from_millis(50);
+
+/// Whether a push that waits for room should go on waiting.
+pub(super) type GoOn = dyn Fn() -> bool + Send + Sync;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Mailbox {
     post: Mutex<Post>,
     news: Condvar,
+    /// Alerts were taken from the queue.
+    room: Condvar,
     capacity: usize,
 }
 
@@ -49,6 +61,7 @@ impl Mailbox {
         Self {
             post: Mutex::default(),
             news: Condvar::new(),
+            room: Condvar::new(),
             capacity,
         }
     }
@@ -59,9 +72,12 @@ impl Mailbox {
     }
 
     /// Queues an alert, unless the queue is full or the output ends. Waits for the lock alone, which no thread holds for
-    /// long.
-    pub(super) fn push(&self, alert: Arc<Alert>) -> bool {
+    /// long; with `go_on` also for room, as long as it says so and the output takes alerts.
+    pub(super) fn push(&self, alert: Arc<Alert>, go_on: Option<&GoOn>) -> bool {
         let mut post = self.post();
+        if let Some(go_on) = go_on {
+            post = self.wait_for_room(post, go_on);
+        }
         if post.queue.len() >= self.capacity || post.stop.is_some() {
             return false;
         }
@@ -73,6 +89,26 @@ impl Mailbox {
             self.news.notify_all();
         }
         true
+    }
+
+    fn wait_for_room<'a>(
+        &self,
+        mut post: MutexGuard<'a, Post>,
+        go_on: &GoOn,
+    ) -> MutexGuard<'a, Post> {
+        let until = Instant::now() + STALLED;
+        while post.queue.len() >= self.capacity && post.stop.is_none() && !post.stalled && go_on() {
+            if Instant::now() >= until {
+                post.stalled = true;
+                break;
+            }
+            post = self
+                .room
+                .wait_timeout(post, ASK)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        post
     }
 
     /// Puts the alerts of a predecessor before those that wait.
@@ -126,6 +162,10 @@ impl Mailbox {
                 .0;
         }
         let taken = wanted.min(post.queue.len());
+        if taken > 0 {
+            post.stalled = false;
+            self.room.notify_all();
+        }
         News {
             alerts: post.queue.drain(..taken).collect(),
             outcome: post.outcome.take(),

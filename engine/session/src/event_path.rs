@@ -193,6 +193,9 @@ impl EventPath {
                 }
             }
             for worker in &mut now.workers {
+                if !self.live {
+                    worker.wait_for_room(&self.control);
+                }
                 worker.offer(&view);
             }
         }

@@ -206,6 +206,11 @@ impl OpenedSession {
         service::ready("watching");
         let reload = (handover, reloader);
         let live = source.is_live();
+        if !live {
+            // a recording can wait for slow outputs
+            let control = Arc::clone(control);
+            (shared.outputs).wait_for_room(move || !control.is_asked_to_end());
+        }
         let flight = FlightRecorder::start(&initial.captures, &inspector, live)
             .map_err(SessionError::Capture)?;
         let mut path = EventPath::new(initial, inspector, shared, reload, monitor, flight, live)?;

@@ -1,5 +1,7 @@
 //! Outputs without a spool.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use delivery::{Counts, Outputs, QueueSettings, Rate};
@@ -8,6 +10,36 @@ use test_support::wait_until;
 
 use crate::disk::spooled;
 use crate::stage::{Gate, alert, counts, push, settings};
+
+#[test]
+fn events_that_can_wait_lose_no_alert_to_a_full_queue() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let slow = Gate::new(&folder.path().join("slow"));
+    slow.set("away");
+    let small = QueueSettings {
+        queue: 2,
+        ..settings("slow")
+    };
+    let outputs = Outputs::start(vec![slow.planned(small)]).expect("it starts");
+    let goes_on = Arc::new(AtomicBool::new(true));
+    let asked = Arc::clone(&goes_on);
+    outputs.wait_for_room(move || asked.load(Relaxed));
+    std::thread::scope(|scope| {
+        let pushed = scope.spawn(|| push(&outputs, 0..1000));
+        wait_until("it is tried", || counts(&outputs, "slow").retries > 0);
+        slow.unset("away");
+        pushed.join().expect("all are pushed");
+    });
+    wait_until("it has all", || counts(&outputs, "slow").delivered == 1000);
+    assert!(slow.numbers().into_iter().eq(0..1000));
+    // whoever is asked to end waits for nobody
+    slow.set("away");
+    goes_on.store(false, Relaxed);
+    push(&outputs, 1000..2000);
+    let counts = counts(&outputs, "slow");
+    assert_eq!(counts.offered, 2000);
+    assert!(counts.overflowed > 0, "{counts:?}");
+}
 
 #[test]
 fn a_dead_output_delays_no_other_and_its_losses_are_counted() {

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::control::Control;
 use crate::counters::{Board, WorkerStatus};
 use delivery::alert::{AlertFormat, AlertRule, Kept};
 use delivery::{Outputs, RuleLimits};
@@ -161,6 +162,18 @@ impl RuleWorker {
         self.pending.push(Kept::of(view, &self.ids));
         if self.pending.len() >= BATCH {
             self.hand_over();
+        }
+    }
+
+    /// Waits until there is room, as long as the plugin works and the session goes on.
+    pub(crate) fn wait_for_room(&mut self, control: &Control) {
+        while self.status.waiting() >= self.capacity
+            && !self.status.is_off()
+            && !self.status.is_hanging()
+            && !control.is_asked_to_end()
+        {
+            self.hand_over();
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
