@@ -1,6 +1,6 @@
 //! The layout of an event in memory. `bpf/event.h` says the same in C; it is generated from this file (`make header`).
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, TryFromBytes};
 
 /// Version of the layout; an event of another version is malformed.
 pub const VERSION: u8 = 1;
@@ -57,7 +57,7 @@ pub struct Header {
 }
 
 /// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, TryFromBytes)]
 #[repr(u8)]
 pub enum Kind {
     /// A call returned or, with [`Flags::NORETURN`] or [`Flags::ENTRY`], was entered.
@@ -80,20 +80,12 @@ pub enum Kind {
 impl Kind {
     /// The kind with this number.
     pub fn from_u8(value: u8) -> Option<Self> {
-        Some(match value {
-            1 => Self::Syscall,
-            2 => Self::Exec,
-            3 => Self::Fork,
-            4 => Self::Exit,
-            5 => Self::Signal,
-            6 => Self::Lost,
-            _ => return None,
-        })
+        Self::try_read_from_bytes(&[value]).ok()
     }
 }
 
 /// The application binary interface a call was made through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, TryFromBytes)]
 #[repr(u8)]
 pub enum Abi {
     /// 64-bit x86.
@@ -127,15 +119,7 @@ impl Abi {
 
     /// The ABI with this number.
     pub fn from_u8(value: u8) -> Option<Self> {
-        Some(match value {
-            0 => Self::X86_64,
-            1 => Self::I386,
-            2 => Self::X32,
-            3 => Self::Aarch64,
-            4 => Self::Arm,
-            5 => Self::IoUring,
-            _ => return None,
-        })
+        Self::try_read_from_bytes(&[value]).ok()
     }
 
     /// The name as uname(2) or the kernel's documentation spells it.
@@ -219,7 +203,7 @@ impl Loss {
 }
 
 /// What the kernel did: facts that a program cannot forge or change after the call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, TryFromBytes)]
 #[repr(u8)]
 pub enum Fact {
     /// Resolved path of a descriptor.
@@ -279,24 +263,7 @@ impl Fact {
 
     /// The fact with this attachment number.
     pub fn from_u8(value: u8) -> Option<Self> {
-        Some(match value {
-            16 => Self::Path,
-            17 => Self::Tuple,
-            18 => Self::Exe,
-            19 => Self::Cwd,
-            20 => Self::Argv,
-            21 => Self::Env,
-            22 => Self::Ids,
-            23 => Self::Comm,
-            24 => Self::Local,
-            25 => Self::Peer,
-            26 => Self::Program,
-            27 => Self::Base,
-            28 => Self::Base2,
-            29 => Self::Root,
-            30 => Self::File,
-            _ => return None,
-        })
+        Self::try_read_from_bytes(&[value]).ok()
     }
 }
 
@@ -485,7 +452,7 @@ impl OpenedFile {
 }
 
 /// The layer of an overlay file system that a file is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, TryFromBytes)]
 #[repr(u32)]
 pub enum Layer {
     /// The file is not in an overlay file system.
@@ -503,11 +470,6 @@ impl Layer {
 
     /// The layer with this number. None: not known.
     pub fn from_u32(value: u32) -> Option<Self> {
-        match value {
-            0 => Some(Self::None),
-            1 => Some(Self::Lower),
-            2 => Some(Self::Upper),
-            _ => None,
-        }
+        Self::try_read_from_bytes(&value.to_ne_bytes()).ok()
     }
 }
