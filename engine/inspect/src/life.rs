@@ -6,9 +6,10 @@ use driver_api::table;
 
 use super::descriptor::FilesId;
 use super::directories::DirectoryId;
-use super::process::{Credentials, Thread};
+use super::process::{Credentials, Process, Thread};
 use super::process_table::ProcessKey;
 use super::program::{Capabilities, ProgramFile};
+use super::text::TextPool;
 use super::threads::Shared;
 use super::{Inspector, Seen};
 
@@ -45,6 +46,54 @@ const KCMP_FS: libc::c_int = 3;
 fn is_same(one: u32, other: u32, what: libc::c_int) -> bool {
     // SAFETY: the call takes numbers alone.
     unsafe { libc::syscall(libc::SYS_kcmp, one, other, what, 0, 0) == 0 }
+}
+
+impl Process {
+    /// Takes file, arguments, environment and name from an exec event. What it does not have stays as it was, but for the
+    /// name.
+    fn take_texts(&mut self, event: &Event<'_>, texts: &mut TextPool, scratch: &mut Vec<u8>) {
+        if let Some(exe) = event.fact(Fact::Exe) {
+            scratch.clear();
+            exe.append_text(scratch);
+            texts.set(&mut self.exe, scratch);
+        }
+        if let Some(args) = event.fact(Fact::Argv) {
+            texts.set(&mut self.args, args.bytes);
+        }
+        if let Some(env) = event.fact(Fact::Env) {
+            texts.set(&mut self.env, env.bytes);
+        }
+        if let Some(comm) = event.fact(Fact::Comm) {
+            texts.set(&mut self.name, comm.bytes);
+        } else {
+            // as the kernel does (begin_new_exec): the first 15 bytes of the file's name
+            let name = self.exe.rsplit(|&b| b == b'/').next().unwrap_or_default();
+            texts.set(&mut self.name, &name[..name.len().min(15)]);
+        }
+    }
+
+    /// Takes ids, session and terminal from an exec event.
+    fn take_ids_of_exec(&mut self, event: &Event<'_>) {
+        let header = event.header();
+        self.main_credentials.uid = header.uid;
+        self.main_credentials.gid = header.gid;
+        if let Some(ids) = event.ids() {
+            self.ppid = ids.ppid;
+            self.pgid = ids.pgid;
+            self.sid = ids.sid;
+            self.loginuid = ids.loginuid;
+            self.main_credentials = Credentials {
+                uid: ids.uid,
+                euid: ids.euid,
+                gid: ids.gid,
+                egid: ids.egid,
+                capabilities: None,
+                stale: false,
+            };
+            self.tty = ids.tty;
+            self.memfd = ids.memfd != 0;
+        }
+    }
 }
 
 impl Inspector {
@@ -228,77 +277,25 @@ impl Inspector {
             self.scratch = path;
         }
         let checked = self.checked_by(header.time_ns);
+        // if a later exec may be lost, the next event is compared with /proc
+        if checked != self.stale.lives {
+            self.last = None;
+        }
         let Some((process, texts)) = self.processes.edit(key) else {
             return;
         };
         process.known = true;
         process.probed = true;
         process.checked = checked;
-        // if a later exec may be lost, the next event is compared with /proc
-        if checked != self.stale.lives {
-            self.last = None;
-        }
         process.renamed_by_file = false;
         process.forget_threads(texts);
         process.threads.push(Thread::new(header.tid));
-        self.scratch.clear();
-        if let Some(exe) = event.fact(Fact::Exe) {
-            exe.append_text(&mut self.scratch);
-            texts.set(&mut process.exe, &self.scratch);
-        }
-        if let Some(args) = event.fact(Fact::Argv) {
-            texts.set(&mut process.args, args.bytes);
-        }
-        if let Some(env) = event.fact(Fact::Env) {
-            texts.set(&mut process.env, env.bytes);
-        }
-        if let Some(comm) = event.fact(Fact::Comm) {
-            texts.set(&mut process.name, comm.bytes);
-        } else {
-            // as the kernel does (begin_new_exec): the first 15 bytes of the file's name
-            let name = process
-                .exe
-                .rsplit(|&b| b == b'/')
-                .next()
-                .unwrap_or_default();
-            texts.set(&mut process.name, &name[..name.len().min(15)]);
-        }
-        process.main_credentials.uid = header.uid;
-        process.main_credentials.gid = header.gid;
-        if let Some(ids) = event.ids() {
-            process.ppid = ids.ppid;
-            process.pgid = ids.pgid;
-            process.sid = ids.sid;
-            process.loginuid = ids.loginuid;
-            process.main_credentials = Credentials {
-                uid: ids.uid,
-                euid: ids.euid,
-                gid: ids.gid,
-                egid: ids.egid,
-                capabilities: None,
-                stale: false,
-            };
-            process.tty = ids.tty;
-            process.memfd = ids.memfd != 0;
-        }
-        if let Some(program) = event.program() {
-            process.file = Some(ProgramFile::of_kernel(&program));
-            process.main_credentials.capabilities = Some(Capabilities::from(&program));
-        } else {
-            let proc_fs = self.proc_fs.as_ref().filter(|_| self.programs);
-            process.file =
-                proc_fs.and_then(|proc_fs| ProgramFile::at(&proc_fs.path(header.tgid, "exe")));
-            // a stopped process can be asked later, when a rule wants to know
-            process.main_credentials.capabilities = proc_fs
-                .filter(|_| !self.held)
-                .and_then(|proc_fs| proc_fs.capabilities(header.tgid));
-        }
-        if process.vpid.is_none() {
-            process.vpid = self
-                .proc_fs
-                .as_ref()
-                .and_then(|proc_fs| proc_fs.vpid(header.tgid));
-        }
+        process.take_texts(event, texts, &mut self.scratch);
+        process.take_ids_of_exec(event);
+        self.take_program_of_exec(event, key);
+        let Some(process) = self.processes.get_mut(key) else {
+            return;
+        };
         let (files, ppid, orphan) = (process.files, process.ppid, process.parent.is_none());
         if process.scanned_ns <= header.time_ns {
             process.files = self.files.exec(files);
@@ -310,6 +307,30 @@ impl Inspector {
             if let Some(parent) = parent {
                 self.processes.set_parent(key, parent);
             }
+        }
+    }
+
+    /// Takes the program's file and capabilities from an exec event, or from /proc, and from there the id in the process's
+    /// own PID namespace if that is not known.
+    fn take_program_of_exec(&mut self, event: &Event<'_>, key: ProcessKey) {
+        let Some(process) = self.processes.get_mut(key) else {
+            return;
+        };
+        let tgid = event.header().tgid;
+        let proc_fs = self.proc_fs.as_ref();
+        if let Some(program) = event.program() {
+            process.file = Some(ProgramFile::of_kernel(&program));
+            process.main_credentials.capabilities = Some(Capabilities::from(&program));
+        } else {
+            let proc_fs = proc_fs.filter(|_| self.programs);
+            process.file = proc_fs.and_then(|proc_fs| ProgramFile::at(&proc_fs.path(tgid, "exe")));
+            // a stopped process can be asked later, when a rule wants to know
+            process.main_credentials.capabilities = proc_fs
+                .filter(|_| !self.held)
+                .and_then(|proc_fs| proc_fs.capabilities(tgid));
+        }
+        if process.vpid.is_none() {
+            process.vpid = proc_fs.and_then(|proc_fs| proc_fs.vpid(tgid));
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use driver_api::request::{Omit, SyscallSet};
 use driver_api::selection::Selection;
 
-use crate::config::{CaptureSelection, Config, Loaded, Matching};
+use crate::config::{AlertLimits, CaptureSelection, Config, Loaded, Matching};
 use crate::counters::Board;
 use crate::error::{LoadError, RuleOutputError};
 use crate::flight;
@@ -75,6 +75,18 @@ pub(super) struct RuleSet {
     pub(super) empty: Vec<String>,
 }
 
+/// The files that rules are loaded from.
+struct RuleSources {
+    files: Vec<RuleFile>,
+    /// These files, those of the configuration, and the folders that they are in.
+    watched: Vec<PathBuf>,
+    /// The checksums of both, by file name.
+    rule_sums: Vec<(String, String)>,
+    config_sums: Vec<(String, String)>,
+    /// The names of empty files.
+    empty: Vec<String>,
+}
+
 impl RuleLoader {
     pub(super) fn new(args: LoadConfig) -> Self {
         let hostname = nix::unistd::gethostname()
@@ -137,31 +149,24 @@ impl RuleLoader {
         }
     }
 
-    /// Loads the rules. The counters of rules that are also on the board `before` go on from there.
-    pub(super) fn load(
-        &self,
-        loaded: &Loaded,
-        before: Option<&Board>,
-    ) -> Result<RuleSet, LoadError> {
-        let config = &loaded.config;
+    /// Reads the files of rules.
+    fn read(&self, loaded: &Loaded) -> Result<RuleSources, LoadError> {
         let (from, named) = if self.args.rules.is_empty() {
-            ("rules_files", &config.rules_files)
+            ("rules_files", &loaded.config.rules_files)
         } else {
             ("-r", &self.args.rules)
         };
         let (files, mut watched) =
             trusted_rule_files(named).map_err(|source| LoadError::RuleFiles { from, source })?;
+        watched.extend_from_slice(&loaded.files);
         let rule_sums = files.iter().map(|file| {
             let sum = plugin_host::sum_of_bytes(&file.text);
             (file_name(Path::new(&file.name)), sum)
         });
-        let rule_sums = rule_sums.collect();
         let config_sums = loaded.files.iter().filter_map(|file| {
             // A file that was removed since then has no sum.
             Some((file_name(file), plugin_host::sum(file).ok()?))
         });
-        let config_sums = config_sums.collect();
-        watched.extend_from_slice(&loaded.files);
         let is_empty = |file: &&RuleFile| file.text.trim_ascii().is_empty();
         let empty: Vec<String> = (files.iter().filter(is_empty))
             .map(|file| file.name.clone())
@@ -169,6 +174,29 @@ impl RuleLoader {
         for file in &empty {
             tracing::warn!("{file} is empty: it has no rules");
         }
+        Ok(RuleSources {
+            rule_sums: rule_sums.collect(),
+            config_sums: config_sums.collect(),
+            files,
+            watched,
+            empty,
+        })
+    }
+
+    /// Loads the rules. The counters of rules that are also on the board `before` go on from there.
+    pub(super) fn load(
+        &self,
+        loaded: &Loaded,
+        before: Option<&Board>,
+    ) -> Result<RuleSet, LoadError> {
+        let config = &loaded.config;
+        let RuleSources {
+            files,
+            mut watched,
+            rule_sums,
+            config_sums,
+            empty,
+        } = self.read(loaded)?;
         let registry = FieldRegistry::new(&self.hostname);
         let plugin = self.plugin(config, &config.rules_plugin)?;
         let settings = match config.rule_matching {
@@ -194,26 +222,9 @@ impl RuleLoader {
                 .chain(beside.map(|worker| &worker.host)),
         );
         let captures = flight::Plan::new(&config.capture, templates.len(), &rules.captures()?);
-        let widened = captures.is_on() && config.capture.capture_selection == CaptureSelection::All;
-        let (selection, judged, omit) = if widened {
-            let judged = Some(*selection.calls());
-            (SyscallSet::all().into(), judged, Omit::NOTHING)
-        } else if captures.is_on() {
-            // the files of alerts show what the calls around a match did, failed ones, too
-            (Selection::from(*selection.calls()), None, omit)
-        } else {
-            (selection, None, omit)
-        };
+        let (selection, judged, omit) = captured(config, &captures, selection, omit);
         let limits = &config.alert_limits;
-        let known = |name: &String| all.iter().any(|rule| rule.name == *name);
-        if let Some(unknown) = limits.rules.keys().find(|name| !known(name)) {
-            let names = all.iter().map(|rule| rule.name.as_str());
-            let hint = suggest::did_you_mean(unknown, names);
-            return Err(LoadError::NoSuchRule {
-                rule: unknown.clone(),
-                hint,
-            });
-        }
+        check_names_of_limits(limits, &all)?;
         Ok(RuleSet {
             limits: RuleLimits::new(rules.rules().iter().map(|rule| limits.of(&rule.name))),
             board: Board::new(&all, before.unwrap_or(&Board::default()))
@@ -391,6 +402,39 @@ pub fn with_state(wanted: &SyscallSet) -> (SyscallSet, Omit) {
         Omit::NOTHING
     };
     (wanted.union(&inspect::needed()), omit)
+}
+
+/// What is captured, which calls of it the rules see (`None`: all), and what the driver may omit. Files of alerts need more
+/// than the rules do.
+fn captured(
+    config: &Config,
+    captures: &flight::Plan,
+    selection: Selection,
+    omit: Omit,
+) -> (Selection, Option<SyscallSet>, Omit) {
+    let selects_all = config.capture.capture_selection == CaptureSelection::All;
+    match (captures.is_on(), selects_all) {
+        (false, _) => (selection, None, omit),
+        // they show what the calls around a match did, failed ones, too
+        (true, false) => (Selection::from(*selection.calls()), None, omit),
+        (true, true) => {
+            let judged = Some(*selection.calls());
+            (SyscallSet::all().into(), judged, Omit::NOTHING)
+        }
+    }
+}
+
+/// Checks that each limit is about a rule that exists.
+fn check_names_of_limits(limits: &AlertLimits, rules: &[Rule]) -> Result<(), LoadError> {
+    let is_known = |name: &String| rules.iter().any(|rule| rule.name == *name);
+    let Some(unknown) = limits.rules.keys().find(|name| !is_known(name)) else {
+        return Ok(());
+    };
+    let names = rules.iter().map(|rule| rule.name.as_str());
+    Err(LoadError::NoSuchRule {
+        rule: unknown.clone(),
+        hint: suggest::did_you_mean(unknown, names),
+    })
 }
 
 /// The last part of a path, which metrics show.

@@ -152,8 +152,10 @@ pub(super) fn plain(text: &str) -> Kind {
     }
 }
 
+/// A list or a map whose end has not come yet.
 enum Open {
     List(Vec<Node>),
+    /// Its entries, and a key that waits for its value.
     Map(Vec<(String, Node)>, Option<String>),
 }
 
@@ -172,17 +174,14 @@ pub(super) fn parse_with(
         source: Arc::clone(source),
         line,
     };
-    let mut document = None;
-    let mut stack: Vec<(Open, Place, usize)> = Vec::new();
-    let mut anchors: Vec<(usize, Node)> = Vec::new();
-    let mut size = 0_usize;
+    let mut tree = Tree::default();
     for next in Parser::new_from_str(text) {
         let (event, span) = next.map_err(|error| {
             let here = place(error.marker().line());
             ConfigError::at(here, Fault::Syntax(error.info().to_string()))
         })?;
         let here = place(span.start.line());
-        let (node, anchor) = match event {
+        match event {
             Event::Scalar(text, style, anchor, _) => {
                 let expanded = fill_in(&text).map_err(|error| ConfigError::at(&here, error))?;
                 let kind = match style {
@@ -194,72 +193,104 @@ pub(super) fn parse_with(
                     place: here,
                     secret: expanded.secret,
                 };
-                (node, anchor)
-            }
-            Event::SequenceStart(..) | Event::MappingStart(..) if stack.len() == MAX_DEPTH => {
-                return Err(ConfigError::at(here, Fault::TooDeep(MAX_DEPTH)));
+                tree.add(node, anchor)?;
             }
             Event::SequenceStart(_, anchor, _) => {
-                stack.push((Open::List(Vec::new()), here, anchor));
-                continue;
+                tree.open(Open::List(Vec::new()), here, anchor)?;
             }
             Event::MappingStart(_, anchor, _) => {
-                stack.push((Open::Map(Vec::new(), None), here, anchor));
-                continue;
+                tree.open(Open::Map(Vec::new(), None), here, anchor)?;
             }
-            Event::SequenceEnd | Event::MappingEnd => match stack.pop() {
-                Some((open, place, anchor)) => {
-                    let kind = match open {
-                        Open::List(items) => Kind::List(items),
-                        Open::Map(entries, _) => Kind::Map(entries),
-                    };
-                    let node = Node {
-                        kind,
-                        place,
-                        secret: false,
-                    };
-                    (node, anchor)
-                }
-                None => continue,
-            },
-            Event::Alias(id) => match anchors.iter().find(|(anchor, _)| *anchor == id) {
-                Some((_, node)) if stack.len() + node.depth() > MAX_DEPTH => {
-                    return Err(ConfigError::at(here, Fault::TooDeep(MAX_DEPTH)));
-                }
-                Some((_, node)) => {
-                    size = size.saturating_add(node.size());
-                    if size > MAX_SIZE {
-                        return Err(ConfigError::at(here, Fault::TooLarge));
-                    }
-                    (node.clone(), 0)
-                }
-                None => return Err(ConfigError::at(here, Fault::NoAnchor)),
-            },
-            _ => continue,
-        };
-        if let Kind::Text(text) = &node.kind {
-            size = size.saturating_add(text.len());
+            Event::SequenceEnd | Event::MappingEnd => tree.close()?,
+            Event::Alias(id) => tree.repeat(id, &here)?,
+            _ => {}
         }
-        size = size.saturating_add(NODE);
-        if size > MAX_SIZE {
+    }
+    Ok(tree
+        .document
+        .filter(|node| !matches!(node.kind, Kind::Null)))
+}
+
+/// A tree that grows with the events of a parser.
+#[derive(Default)]
+struct Tree {
+    document: Option<Node>,
+    /// The lists and maps around the next node, with their places and the numbers of their anchors.
+    open: Vec<(Open, Place, usize)>,
+    /// Nodes by the numbers of their anchors.
+    anchors: Vec<(usize, Node)>,
+    /// Bytes, about.
+    size: usize,
+}
+
+impl Tree {
+    fn open(&mut self, what: Open, here: Place, anchor: usize) -> Result<(), ConfigError> {
+        if self.open.len() == MAX_DEPTH {
+            return Err(ConfigError::at(here, Fault::TooDeep(MAX_DEPTH)));
+        }
+        self.open.push((what, here, anchor));
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), ConfigError> {
+        let Some((open, place, anchor)) = self.open.pop() else {
+            return Ok(());
+        };
+        let kind = match open {
+            Open::List(items) => Kind::List(items),
+            Open::Map(entries, _) => Kind::Map(entries),
+        };
+        let node = Node {
+            kind,
+            place,
+            secret: false,
+        };
+        self.add(node, anchor)
+    }
+
+    /// Adds the node of an anchor once more.
+    fn repeat(&mut self, anchor: usize, here: &Place) -> Result<(), ConfigError> {
+        let found = self.anchors.iter().find(|(at, _)| *at == anchor);
+        let Some((_, node)) = found else {
+            return Err(ConfigError::at(here, Fault::NoAnchor));
+        };
+        if self.open.len() + node.depth() > MAX_DEPTH {
+            return Err(ConfigError::at(here, Fault::TooDeep(MAX_DEPTH)));
+        }
+        self.size = self.size.saturating_add(node.size());
+        if self.size > MAX_SIZE {
+            return Err(ConfigError::at(here, Fault::TooLarge));
+        }
+        let node = node.clone();
+        self.add(node, 0)
+    }
+
+    /// Adds a node. `anchor`: 0 if it has none.
+    fn add(&mut self, node: Node, anchor: usize) -> Result<(), ConfigError> {
+        let text = match &node.kind {
+            Kind::Text(text) => text.len(),
+            _ => 0,
+        };
+        self.size = self.size.saturating_add(text + NODE);
+        if self.size > MAX_SIZE {
             return Err(ConfigError::at(node.place, Fault::TooLarge));
         }
         if anchor != 0 {
-            anchors.push((anchor, node.clone()));
+            self.anchors.push((anchor, node.clone()));
         }
-        match stack.last_mut() {
-            None if document.is_some() => {
+        match self.open.last_mut() {
+            None if self.document.is_some() => {
                 return Err(ConfigError::at(node.place, Fault::SecondDocument));
             }
-            None => document = Some(node),
+            None => self.document = Some(node),
             Some((Open::List(items), ..)) => items.push(node),
             Some((Open::Map(entries, key), ..)) => match key.take() {
                 Some(key) => entries.push((key, node)),
                 None => *key = Some(key_of(&node, entries)?),
             },
         }
+        Ok(())
     }
-    Ok(document.filter(|node| !matches!(node.kind, Kind::Null)))
 }
 
 fn key_of(node: &Node, before: &[(String, Node)]) -> Result<String, ConfigError> {
