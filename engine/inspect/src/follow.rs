@@ -256,34 +256,10 @@ impl Inspector {
             Effect::None => {}
             Effect::Open { path, dirfd, flags } => self.open(call, path, dirfd, flags, seen),
             Effect::Anonymous(kind, close_on_exec) => {
-                let close_on_exec = match close_on_exec {
-                    CloseOnExec::Never => false,
-                    CloseOnExec::Always => true,
-                    CloseOnExec::Flag(at) => call.has(Some(at), CLOEXEC),
-                };
-                let mut new = Descriptor::bare(kind);
-                if kind == DescriptorKind::Other
-                    && let Some(path) = call.event.fact(Fact::Path)
-                {
-                    path.append_text(&mut new.name);
-                    new.file = call.event.opened().as_ref().map(FileId::of);
-                }
-                self.install_new(call, new, close_on_exec, seen);
+                self.open_anonymous(call, kind, close_on_exec, seen);
             }
             Effect::Memfd => self.memfd(call, seen),
-            Effect::Close => {
-                if !call.applied
-                    && let Some(files) = self.files_of(call.key, call.tid())
-                {
-                    seen.kept = self
-                        .files
-                        .remove(files, call.fd(0))
-                        .map(|entry| entry.descriptor);
-                    if let Some(closed) = &seen.kept {
-                        self.files.pool.close(closed);
-                    }
-                }
-            }
+            Effect::Close => self.close(call, seen),
             Effect::CloseRange => self.close_range(call),
             Effect::Dup => self.duplicate(call, false, seen),
             Effect::DupTo(flags) => {
@@ -300,20 +276,7 @@ impl Inspector {
                 let unix = Descriptor::bare(DescriptorKind::Unix);
                 self.pair(call, 3, unix, call.has(Some(1), CLOEXEC));
             }
-            Effect::Socket => {
-                let family = u16::try_from(call.int(0)).unwrap_or(0);
-                let kind = sockets::kind_of_family(family);
-                let mut socket = Descriptor::bare(kind);
-                if kind.is_inet() {
-                    let protocol = sockets::protocol_of(call.int(1), call.int(2));
-                    socket.socket = Some(Socket {
-                        protocol,
-                        is_v6: kind == DescriptorKind::Ipv6,
-                        ..Socket::default()
-                    });
-                }
-                self.install_new(call, socket, call.has(Some(1), CLOEXEC), seen);
-            }
+            Effect::Socket => self.open_socket(call, seen),
             Effect::Connect => self.connect(call, seen),
             Effect::Send { to, flags } => {
                 let opens = call.has(Some(flags), MSG_FASTOPEN);
@@ -347,6 +310,58 @@ impl Inspector {
             }
             Effect::Prctl => self.prctl(call),
             Effect::SetSid | Effect::SetPgid => self.set_group(call, effect),
+        }
+    }
+
+    fn open_anonymous(
+        &mut self,
+        call: &Call<'_, '_>,
+        kind: DescriptorKind,
+        close_on_exec: CloseOnExec,
+        seen: &mut Seen,
+    ) {
+        let close_on_exec = match close_on_exec {
+            CloseOnExec::Never => false,
+            CloseOnExec::Always => true,
+            CloseOnExec::Flag(at) => call.has(Some(at), CLOEXEC),
+        };
+        let mut new = Descriptor::bare(kind);
+        if kind == DescriptorKind::Other
+            && let Some(path) = call.event.fact(Fact::Path)
+        {
+            path.append_text(&mut new.name);
+            new.file = call.event.opened().as_ref().map(FileId::of);
+        }
+        self.install_new(call, new, close_on_exec, seen);
+    }
+
+    fn open_socket(&mut self, call: &Call<'_, '_>, seen: &mut Seen) {
+        let family = u16::try_from(call.int(0)).unwrap_or(0);
+        let kind = sockets::kind_of_family(family);
+        let mut socket = Descriptor::bare(kind);
+        if kind.is_inet() {
+            let protocol = sockets::protocol_of(call.int(1), call.int(2));
+            socket.socket = Some(Socket {
+                protocol,
+                is_v6: kind == DescriptorKind::Ipv6,
+                ..Socket::default()
+            });
+        }
+        self.install_new(call, socket, call.has(Some(1), CLOEXEC), seen);
+    }
+
+    /// The event keeps what was closed.
+    fn close(&mut self, call: &Call<'_, '_>, seen: &mut Seen) {
+        if call.applied {
+            return;
+        }
+        let Some(files) = self.files_of(call.key, call.tid()) else {
+            return;
+        };
+        let closed = self.files.remove(files, call.fd(0));
+        seen.kept = closed.map(|entry| entry.descriptor);
+        if let Some(closed) = &seen.kept {
+            self.files.pool.close(closed);
         }
     }
 

@@ -53,31 +53,17 @@ pub(crate) fn link(rules: CompiledRules) -> Linked {
         rule_types,
         type_names,
     } = rules;
-    let live = |at: usize| conditions.get(at).copied().flatten();
     // This includes types that a condition names without being limited to them: the condition differs for them.
     let mentioned: BTreeSet<u32> = type_names.keys().copied().collect();
 
     // A number that no rule mentions represents all other types.
     let unknown = u32::MAX;
-    let mut bucket = |event_type: u32| -> Vec<(u32, Id)> {
-        let mut done = HashMap::new();
-        let mut rules = Vec::new();
-        for (at, types) in rule_types.iter().enumerate() {
-            let Some(condition) = live(at).filter(|_| types.contains(event_type)) else {
-                continue;
-            };
-            let condition = graph.for_type(condition, event_type, &mut done);
-            if *graph.node(condition) != Node::Const(false) {
-                rules.push((u32::try_from(at).unwrap_or(u32::MAX), condition));
-            }
-        }
-        rules
-    };
+    let mut bucket = |event_type| bucket(&mut graph, &conditions, &rule_types, event_type);
     let others = bucket(unknown);
     let end = mentioned
         .last()
         .map_or(0, |last| (*last).min(MAX_TYPES) + 1);
-    let buckets: Vec<Vec<(u32, Id)>> = (0..end)
+    let buckets: Vec<Bucket> = (0..end)
         .map(|event_type| {
             if mentioned.contains(&event_type) {
                 bucket(event_type)
@@ -132,6 +118,31 @@ pub(crate) fn link(rules: CompiledRules) -> Linked {
         comparisons,
         needs,
     }
+}
+
+/// The rules that events of one type can match: their numbers, and what is left of their conditions.
+type Bucket = Vec<(u32, Id)>;
+
+/// The rules that events of this type can match.
+fn bucket(
+    graph: &mut Graph,
+    conditions: &[Option<Id>],
+    rule_types: &[TypeSet],
+    event_type: u32,
+) -> Bucket {
+    let mut done = HashMap::new();
+    let mut rules = Vec::new();
+    for (at, types) in rule_types.iter().enumerate() {
+        let condition = conditions.get(at).copied().flatten();
+        let Some(condition) = condition.filter(|_| types.contains(event_type)) else {
+            continue;
+        };
+        let condition = graph.for_type(condition, event_type, &mut done);
+        if *graph.node(condition) != Node::Const(false) {
+            rules.push((u32::try_from(at).unwrap_or(u32::MAX), condition));
+        }
+    }
+    rules
 }
 
 struct Linker<'a> {
