@@ -35,7 +35,7 @@ fn an_unknown_key_in_an_exception_takes_nothing_else_away() {
            exceptions: [{name: f, fields: [proc.name], values: [[dog]], remark: x}]\n  \
            override: {condition: append, exceptions: append}\n";
     let unknown = codes(&text, Settings::default(), Severity::Warning);
-    assert_eq!(unknown, ["LOAD_UNKNOWN_KEY", "LOAD_UNKNOWN_KEY"]);
+    assert_eq!(unknown, ["LOAD_LEFT_OUT", "LOAD_LEFT_OUT"]);
     let mut rules = rules(&text);
     let mut matched = |name, pid| {
         let values = [("proc.name", s(name)), ("proc.pid", Value::U64(pid))];
@@ -390,6 +390,10 @@ fn an_override_that_is_no_map_says_so_as_in_falco() {
         ("{output: [replace]}", "LOAD_ERR_VALIDATE"),
         ("{output: {}}", "LOAD_ERR_VALIDATE"),
         ("{output: null}", "LOAD_ERR_YAML_VALIDATE"),
+        (
+            "{output: append, output: replace}",
+            "LOAD_ERR_YAML_VALIDATE",
+        ),
     ] {
         let text =
             rule("r", "evt.type = open") + &format!("- rule: r\n  output: y\n  override: {how}\n");

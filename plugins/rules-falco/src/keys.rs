@@ -173,6 +173,12 @@ impl Keys {
             }
             keys.push(key.clone());
         }
+        if let Some(both) = (changes.appended.iter())
+            .find(|one| changes.replaced.iter().any(|other| other.text == one.text))
+        {
+            let message = format!("`override` appends and replaces `{}`", both.text);
+            return Err(Problem::new(&both.place, message).code(code::ITEM));
+        }
         if changes.append && changes.has_override() {
             let place = node.as_deref().map_or(&self.taken[0].1, Node::place);
             let message = "`append` and `override` exclude each other";
