@@ -36,6 +36,10 @@ pub struct Host {
     pub locks_bpf_memory: bool,
     /// The kernel has no BPF ring buffer (Linux 5.8). Also false if lanner may not make maps to find out.
     pub lacks_ring_buffer: bool,
+    /// The CPUs that can come online. 0: unknown.
+    pub cpus: usize,
+    /// The bytes of memory that lanner's cgroups still allow. None: none of them has a limit.
+    pub memory_left: Option<u64>,
     /// `kernel.yama.ptrace_scope`. None: the kernel has no Yama.
     pub ptrace_scope: Option<i64>,
     /// The kernel has seccomp filters.

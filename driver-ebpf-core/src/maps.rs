@@ -22,6 +22,8 @@ use crate::libbpf::LibbpfError;
 pub(crate) const RINGS: &str = "rings";
 /// The name of the map with the bytes of the rings, whose size is set before loading.
 pub(crate) const CHUNKS: &str = "chunks";
+/// The name of the map with the threads that are followed, whose size is set before loading.
+pub(crate) const FOLLOWED: &str = "followed";
 /// The name of the map with the settings, which are set before loading.
 pub(crate) const SETTINGS: &str = ".rodata.settings";
 
@@ -179,7 +181,7 @@ impl Maps {
             sqe_args: TypedMap::open(object, "sqe_args")?,
             multiplexed: TypedMap::open(object, "multiplexed")?,
             variants: TypedMap::open(object, "variants")?,
-            followed: TypedMap::open(object, "followed")?,
+            followed: TypedMap::open(object, FOLLOWED)?,
             losses: TypedMap::open(object, "losses")?,
             tails: TypedMap::open(object, "tails")?,
         })

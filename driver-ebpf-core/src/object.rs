@@ -133,6 +133,10 @@ fn prepare_maps(
             map.set_value_size(narrow(layout.value()))
                 .and_then(|()| map.set_max_entries(narrow(layout.values())))
                 .map_err(failed("size the rings"))?;
+        } else if name == maps::FOLLOWED && settings.tree == 0 {
+            // nothing is looked up in it, and it would take 5 MiB
+            map.set_max_entries(1)
+                .map_err(failed("size the table of followed threads"))?;
         } else if name == maps::SETTINGS {
             map.set_initial_value(settings.as_bytes())
                 .map_err(failed("set its settings"))?;

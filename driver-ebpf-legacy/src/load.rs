@@ -85,6 +85,10 @@ fn begin(
     let cpu = online.first().copied().unwrap_or(0);
     let mut loader = EbpfLoader::new();
     loader.btf(None).map_max_entries("slots", SLOTS * cpus);
+    if matches!(request.target, Target::Host) {
+        // nothing is looked up in it, and it would take 5 MiB
+        loader.map_max_entries("followed", 1);
+    }
     let Discovered {
         offsets,
         tgid,

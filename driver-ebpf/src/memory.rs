@@ -16,7 +16,7 @@ pub fn raise() {
 
 /// What to do if the kernel refuses memory with ENOMEM.
 pub const OUT_OF_MEMORY: &str = "the host or lanner's cgroup has no memory left; lanner needs about 30 MiB, and as much as \
-    --buffer says (8M by default) for each CPU: use a smaller --buffer, or raise the cgroup's limit";
+    --buffer says for each CPU: use a smaller --buffer, or raise the cgroup's limit";
 
 /// What to do if the kernel refuses memory with EPERM. `None`: there is no limit, so it is not the cause.
 pub fn hint() -> Option<String> {

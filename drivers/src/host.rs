@@ -13,6 +13,13 @@ use driver_api::host::{Host, capability};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use proc_pid::Status;
 
+use crate::cgroup;
+
+/// The buffer of each CPU if neither the user nor a limit of memory says otherwise.
+const BUFFER: usize = 8 << 20;
+/// The smallest buffer of a CPU that every driver takes.
+const SMALLEST_BUFFER: usize = 1 << 16;
+
 /// The host as it is now.
 pub fn detect() -> Host {
     let status = Status::of_self().unwrap_or_else(|error| {
@@ -42,6 +49,8 @@ pub fn detect() -> Host {
         btf: fs::File::open("/sys/kernel/btf/vmlinux").is_ok(),
         btf_file: None,
         lacks_ring_buffer: lacks_ring_buffer(),
+        cpus: possible_cpus(),
+        memory_left: cgroup::memory_left(),
         tracefs: tracefs(),
         perf_event_paranoid: number("/proc/sys/kernel/perf_event_paranoid"),
         unprivileged_bpf_disabled: number("/proc/sys/kernel/unprivileged_bpf_disabled"),
@@ -52,6 +61,36 @@ pub fn detect() -> Host {
         no_new_privs: status.no_new_privs() == Some(true),
         ..Host::default()
     }
+}
+
+/// The bytes of buffer for each CPU that fit into the memory which lanner's cgroup allows: a power of two, and half of what
+/// is left beside what lanner needs for the rest.
+pub fn fitting_buffer(host: &Host) -> usize {
+    // measured on Linux 6.18: maps of BPF programs, of which some have a value for each CPU, and lanner's own state
+    const NEEDED: u64 = 16 << 20;
+    const NEEDED_BY_CPU: u64 = 4 << 20;
+    let cpus = host.cpus.max(1) as u64;
+    let mut size = BUFFER;
+    if let Some(left) = host.memory_left {
+        let spare = left.saturating_sub(NEEDED + cpus * NEEDED_BY_CPU) / 2;
+        while size > SMALLEST_BUFFER && cpus.saturating_mul(size as u64) > spare {
+            size /= 2;
+        }
+    }
+    size
+}
+
+/// The buffer that a sentence about a limit of memory speaks of. None: memory is not what limits it.
+pub fn shrunk_buffer(host: &Host) -> Option<String> {
+    let size = fitting_buffer(host);
+    let left = host.memory_left.filter(|_| size < BUFFER)?;
+    Some(format!(
+        "the cgroup of lanner allows {} MiB more memory: buffers have {} KiB for each CPU instead of {} KiB; with more memory \
+         fewer events are lost under load, and --buffer BYTES sets another size",
+        left >> 20,
+        size >> 10,
+        BUFFER >> 10
+    ))
 }
 
 /// The host with what only a try can answer, such as what a container's profile forbids: each driver tries what it
@@ -79,11 +118,14 @@ fn locked_memory(capabilities: u64) -> Option<u64> {
 fn locks_bpf_memory(limit: u64) -> bool {
     let create = |entries: u64| {
         let entries = u32::try_from(entries).unwrap_or(u32::MAX);
-        create_map(MapKind::Array, 4, 1024, entries).is_ok()
+        create_map(MapKind::Array, 4, 1024, entries)
     };
     // the map tried has one and a half times the limit; a limit as large as this is large enough
     const LARGE: u64 = 64 << 20;
-    limit < LARGE && create(1) && !create((limit + limit / 2) / 1024 + 64)
+    // a cgroup without memory answers ENOMEM
+    let refuses =
+        |entries| create(entries).is_err_and(|error| error.raw_os_error() == Some(libc::EPERM));
+    limit < LARGE && create(1).is_ok() && refuses((limit + limit / 2) / 1024 + 64)
 }
 
 /// Whether the kernel lacks BPF ring buffers. Without the privilege to make maps nothing can be found out, and the
@@ -93,6 +135,12 @@ fn lacks_ring_buffer() -> bool {
     let ring = create_map(MapKind::RingBuffer, 0, 0, 1 << 16);
     ring.is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL))
         && create_map(MapKind::Array, 4, 8, 1).is_ok()
+}
+
+/// The CPUs that can come online. 0: unknown.
+fn possible_cpus() -> usize {
+    // SAFETY: sysconf(3) takes a number.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) }).unwrap_or(0)
 }
 
 fn number(path: &str) -> Option<i64> {
@@ -112,4 +160,38 @@ fn lockdown() -> Option<String> {
     let text = fs::read_to_string("/sys/kernel/security/lockdown").ok()?;
     let (_, rest) = text.split_once('[')?;
     rest.split_once(']').map(|(choice, _)| choice.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(cpus: usize, left: Option<u64>) -> Host {
+        Host {
+            cpus,
+            memory_left: left,
+            ..Host::default()
+        }
+    }
+
+    #[test]
+    fn buffers_fit_into_what_the_cgroup_leaves() {
+        const MIB: u64 = 1 << 20;
+        for (cpus, left, kib) in [
+            (2, None, 8192),
+            (2, Some(1024 * MIB), 8192),
+            (2, Some(56 * MIB), 8192),
+            (2, Some(40 * MIB), 4096),
+            (2, Some(22 * MIB), 64),
+            (2, Some(0), 64),
+            (64, Some(500 * MIB), 1024),
+            (0, Some(100 * MIB), 8192),
+        ] {
+            let host = host(cpus, left);
+            assert_eq!(fitting_buffer(&host), kib << 10, "{cpus} {left:?}");
+            assert_eq!(shrunk_buffer(&host).is_some(), kib < 8192);
+        }
+        let said = shrunk_buffer(&host(2, Some(22 * MIB))).expect("it is shrunk");
+        assert!(said.contains("22 MiB") && said.contains("64 KiB"), "{said}");
+    }
 }

@@ -12,6 +12,7 @@
 //! `drivers/tests/syscalls/gaps.rs`. If it needs a compiler or library that may be missing, `tools/features` checks
 //! for that. What is expected of it on other kernels goes into `tools/kernels/rows.py`.
 
+mod cgroup;
 mod choose;
 pub mod host;
 #[cfg(test)]

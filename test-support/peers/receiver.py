@@ -4,7 +4,8 @@ receiver.py NOTES STATUSES PORT [CERT KEY [CA]]
 
 Writes the requests to the file NOTES. Answers with the STATUSES (comma-separated) in turn, then with 200. `503+30` also
 asks to be tried again after 30 seconds. Among the STATUSES may be what holds for all requests: `limit=BYTES` answers a
-longer one with 413, `refuse=WORD` answers one that has the word with 400, `slow=SECONDS` waits before each answer. With
+longer one with 413, `refuse=WORD` answers one that has the word with 400, `slow=SECONDS` waits before each answer,
+`echo=HEADER` puts the value of that header into the answer. With
 CERT and KEY it uses TLS. With a CA, clients must show a certificate that it has signed. Prints its port; with PORT 0 the kernel
 chooses one.
 """
@@ -45,7 +46,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             status = 413
         if "refuse" in always and always["refuse"].encode() in body:
             status = 400
-        answer = b"noted\n"
+        answer = (self.headers.get(always.get("echo", ""), "") + "noted\n").encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(answer)))
         if wait:

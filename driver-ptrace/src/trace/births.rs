@@ -71,7 +71,7 @@ impl PtraceCapture {
         if !self.stops_every_call(tid) && stop.kind() != BirthKind::Vfork {
             self.clone_returns(tid, child, sink);
         }
-        self.resume(stop.into());
+        self.resume_inside(stop.into());
         self.catch_up(child_tid, sink);
         Ok(())
     }

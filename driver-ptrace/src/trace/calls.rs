@@ -18,7 +18,7 @@ use crate::interpret;
 use crate::memory::{self, Memory};
 use crate::proc_dir::PATH_MAX;
 use crate::threads;
-use crate::tracee::{Boundary, Entry, ExitStop, Gone, SeccompStop, SyscallStop};
+use crate::tracee::{Boundary, Entry, ExitStop, Gone, SeccompStop, SyscallStop, interrupt};
 
 /// The call of an entry. None: it is of a foreign architecture.
 fn called(entry: &Entry) -> Option<Called> {
@@ -35,14 +35,16 @@ impl PtraceCapture {
             // the call would fail with ENOSYS (seccomp(2)).
             stop.answer(-i64::from(libc::ENOSYS));
         }
-        // where every call stops, the entry has a stop of its own
-        if !self.stops_every_call(stop.tid()) {
-            self.entered(stop.tid(), &entry, sink);
+        // The stop at the entry of a call comes before that of the filter (ptrace(2), since Linux 4.8). A thread has made
+        // none if it was let go before every call was to stop.
+        let tid = stop.tid();
+        if !self.tracees.get(tid).is_some_and(|thread| thread.entered) {
+            self.entered(tid, &entry, sink);
             if self.hides_memory(&entry) {
                 stop.answer(0);
             }
         }
-        self.resume(stop.into());
+        self.resume_inside(stop.into());
         Ok(())
     }
 
@@ -55,23 +57,27 @@ impl PtraceCapture {
         let expects_entry = !thread.inside && thread.call.is_none();
         let stops_every_call = thread.has_own_filter || self.coverage.stops_every_call();
         match stop.boundary(expects_entry)? {
-            Boundary::Entry(entry) if stops_every_call => {
-                thread.inside = true;
-                self.entered(tid, &entry, sink);
-                if self.hides_memory(&entry) {
-                    stop.answer(0);
+            Boundary::Entry(entry) => {
+                // else the filter stops it if it is wanted
+                if stops_every_call {
+                    thread.entered = true;
+                    self.entered(tid, &entry, sink);
+                    if self.hides_memory(&entry) {
+                        stop.answer(0);
+                    }
                 }
+                self.resume_inside(stop.into());
             }
-            Boundary::Entry(_) => {}
             Boundary::Exit { ret } => {
                 thread.inside = false;
+                thread.entered = false;
                 if let Some(call) = thread.call.take() {
                     self.pinner.end_call(tid);
                     self.exit_of(tid, call, ret, sink);
                 }
+                self.resume(stop.into());
             }
         }
-        self.resume(stop.into());
         Ok(())
     }
 
@@ -208,8 +214,12 @@ impl PtraceCapture {
             && hiding::adds_filter(call.call, &call.args)
             && let Some(thread) = self.tracees.get(tid)
         {
-            // perhaps for all threads of the process
-            self.tracees.note_own_filter(thread.tgid);
+            // perhaps for all threads of the process, which from now on have to stop at every call
+            let running = self.tracees.note_own_filter(thread.tgid);
+            for other in running.into_iter().filter(|other| *other != tid) {
+                // the end of a thread that is gone is reported
+                let _ = interrupt(other);
+            }
         }
         // a successful exec is an event already; a clone may have been followed for its flags alone
         let is_selected = self.coverage.selection.contains(call.call);

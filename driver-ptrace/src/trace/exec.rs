@@ -69,7 +69,7 @@ impl PtraceCapture {
             }
         }
         self.deliver(sink);
-        self.resume(stop.into());
+        self.resume_inside(stop.into());
         Ok(())
     }
 

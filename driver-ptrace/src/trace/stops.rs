@@ -61,7 +61,9 @@ impl PtraceCapture {
                 self.resume(stop.into());
             }
             Stop::Exit(stop) => self.dies(stop, sink)?,
-            Stop::Unexpected(stop) => self.resume(stop.into()),
+            Stop::Unexpected(stop) => {
+                self.resume(stop.into());
+            }
         }
         Ok(())
     }
@@ -86,8 +88,17 @@ impl PtraceCapture {
         !thread.was_stopped && restart::before_signal(stop)
     }
 
-    /// Resumes a thread, to the exit stop of its call if that is needed.
-    pub(super) fn resume(&mut self, resumption: Resumption) {
+    /// Resumes a thread that is in a call.
+    pub(super) fn resume_inside(&mut self, resumption: Resumption) {
+        let tid = resumption.tid();
+        let until = self.resume(resumption);
+        if let Some(thread) = self.tracees.get_mut(tid) {
+            thread.inside = until == RunUntil::CallBoundary;
+        }
+    }
+
+    /// Resumes a thread, to the exit stop of its call if that is needed. Returns how far it runs.
+    pub(super) fn resume(&mut self, resumption: Resumption) -> RunUntil {
         let tid = resumption.tid();
         let thread = self.tracees.get(tid);
         let is_pending = thread.is_some_and(|thread| thread.pending_restart.is_some());
@@ -101,6 +112,7 @@ impl PtraceCapture {
         let resident = self.pinner.resident();
         let near = resident.is_some_and(|resident| self.is_near(tid, resident));
         self.pinner.resume(resumption, until, pinning, near);
+        until
     }
 
     /// Whether a thread stops at every call: because all do, or because it has a filter of its own.

@@ -33,8 +33,10 @@ pub(crate) struct Thread {
     pub(crate) call: Option<Call>,
     /// Whether it is in our PID namespace, so that both use the same ids for other threads. None: not asked yet.
     pub(crate) shares_ids: Option<bool>,
-    /// It is between the entry and the exit of a call that stop with PTRACE_SYSCALL. For kernels that cannot say.
+    /// It is in a call, and stops at its exit. For kernels that cannot say.
     pub(crate) inside: bool,
+    /// It is in a call whose entry has had a stop of its own, and was handled there.
+    pub(crate) entered: bool,
     /// A call that a signal has interrupted.
     pub(crate) pending_restart: Option<PendingRestart>,
     /// It has a filter of its own, whose answer can go before that of lanner's filter: it stops at every call.
@@ -53,6 +55,7 @@ impl Thread {
             call: None,
             shares_ids: None,
             inside: false,
+            entered: false,
             pending_restart: None,
             has_own_filter: false,
             was_stopped: false,
@@ -168,12 +171,19 @@ impl Tracees {
         self.pending_births.clear();
     }
 
-    /// Has all threads of a process stop at every call.
-    pub(crate) fn note_own_filter(&mut self, tgid: u32) {
-        let threads = self.threads.values_mut();
-        threads
-            .filter(|thread| thread.tgid == tgid)
-            .for_each(|thread| thread.has_own_filter = true);
+    /// Notes that all threads of a process have a filter of their own. Returns those that would not stop before the filter
+    /// can answer a call of theirs.
+    pub(crate) fn note_own_filter(&mut self, tgid: u32) -> Vec<pid_t> {
+        let mut running = Vec::new();
+        for (tid, thread) in &mut self.threads {
+            if thread.tgid == tgid && !thread.has_own_filter {
+                thread.has_own_filter = true;
+                if thread.call.is_none() {
+                    running.push(*tid);
+                }
+            }
+        }
+        running
     }
 
     /// Removes all threads; returns their ids.

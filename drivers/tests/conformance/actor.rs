@@ -7,6 +7,9 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
+/// Calls that each thread of `steady` makes.
+pub(crate) const STEADY: usize = 400;
+
 /// Bytes that `write-long` writes.
 pub(crate) const LONG: usize = 200;
 
@@ -32,7 +35,8 @@ pub(crate) fn play(scene: &str, args: &[String]) -> ExitCode {
         "opens" => (0..100).for_each(|at| {
             open_raw(&format!("/nonexistent/{at}"), libc::O_RDONLY);
         }),
-        "threads" => threads(),
+        "threads" => threads(50),
+        "steady" => threads(STEADY),
         "forks" => forks(),
         "memory" => memory(arg(0)),
         "write-long" => write_long(),
@@ -56,11 +60,11 @@ pub(crate) fn play(scene: &str, args: &[String]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn threads() {
+fn threads(calls: usize) {
     let threads: Vec<_> = (0..4)
         .map(|thread| {
             thread::spawn(move || {
-                (0..50).for_each(|at| {
+                (0..calls).for_each(|at| {
                     open_raw(&format!("/nonexistent/{thread}/{at}"), libc::O_RDONLY);
                 });
             })

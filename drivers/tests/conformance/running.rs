@@ -8,12 +8,21 @@ use std::time::{Duration, Instant};
 
 use driver_api::driver::{Flow, Polled};
 use driver_api::error::Chain;
+use driver_api::event::Kind;
+use driver_api::predicate::{Clause, Outcome as Ended, Predicate};
 use driver_api::request::Target;
+use driver_api::selection::Selection;
+use driver_api::table::by_name;
 
 use crate::Case;
+use crate::actor::STEADY;
 use crate::stage::{
-    Outcome, PATIENCE, Stage, actor, calls, check, poll, request, said, same, to_the_end, until,
+    Kept, Outcome, PATIENCE, Stage, actor, calls, check, poll, request, said, same, to_the_end,
+    until,
 };
+
+/// How the paths begin that the scene `steady` opens; the numbers of the thread and of the call follow.
+const STEADY_PATH: &str = "/nonexistent/";
 
 pub(crate) const CASES: &[Case] = &[
     (&[15], "poll keeps to its timeout", poll_timeout),
@@ -24,6 +33,11 @@ pub(crate) const CASES: &[Case] = &[
     ),
     (&[16], "a sink can stop and go on", stop_and_go_on),
     (&[17], "a selection can be replaced", reselect),
+    (
+        &[7, 17],
+        "no call of both selections is lost while one replaces the other",
+        reselect_while_busy,
+    ),
     (
         &[18],
         "the end is reported with the status, at every later poll too",
@@ -200,6 +214,65 @@ fn reselect(stage: &Stage) -> Outcome {
     fs::write(&end, b"").map_err(|e| e.to_string())?;
     let (_, status) = to_the_end(capture.as_mut())?;
     same("status", &status, &Some(0))?;
+    Ok(None)
+}
+
+/// Four threads make calls without a pause, so that some are in the middle of one whenever the selection changes.
+fn reselect_while_busy(stage: &Stage) -> Outcome {
+    const ROUNDS: usize = 6;
+    let open = by_name("openat").ok_or("the table has no openat")?;
+    let failed = Clause {
+        outcome: Ended::Failed,
+        tests: [None; 2],
+    };
+    let failed = Predicate::of(open, &[failed]).map_err(said)?;
+    let mut narrow = Selection::default();
+    narrow.add(open, &failed);
+    let wide = Selection::from(calls(&["openat", "personality"]));
+    for round in 0..ROUNDS {
+        let mut asked = request(Target::Command(actor("steady", &[])), &[]);
+        // the filter of a command cannot be replaced there
+        asked.selection = if stage.entry_only() { &wide } else { &narrow }.clone();
+        let mut capture = stage.must_open(&asked)?;
+        let mut events = Vec::new();
+        let is_ours = |event: &Kept| {
+            event
+                .text(1)
+                .is_some_and(|path| path.starts_with(STEADY_PATH))
+        };
+        until(capture.as_mut(), &mut events, |events| {
+            events.iter().filter(|event| is_ours(event)).count() > 4 * round
+        })?;
+        let mut begin = Instant::now();
+        for selection in [&wide, &narrow].into_iter().cycle() {
+            capture.select(selection).map_err(said)?;
+            let before = events.len();
+            let wait = Duration::from_millis(1);
+            if let Polled::Ended(_) = poll(capture.as_mut(), &mut events, wait)? {
+                break;
+            }
+            if events.len() > before {
+                begin = Instant::now();
+            }
+            check(begin.elapsed() < PATIENCE, || "no end".to_owned())?;
+        }
+        let lost: Vec<_> = events.iter().filter(|e| e.kind() == Kind::Lost).collect();
+        check(lost.is_empty(), || format!("round {round}: {lost:?}"))?;
+        for thread in 0..4 {
+            let prefix = format!("{STEADY_PATH}{thread}/");
+            let found: Vec<usize> = events
+                .iter()
+                .filter_map(|event| event.text(1)?.strip_prefix(&prefix)?.parse().ok())
+                .collect();
+            let odd = (0..STEADY).find(|at| found.get(*at) != Some(at));
+            check(found.len() == STEADY && odd.is_none(), || {
+                format!(
+                    "round {round}, thread {thread}: {} calls of {STEADY}, first odd one {odd:?}",
+                    found.len()
+                )
+            })?;
+        }
+    }
     Ok(None)
 }
 

@@ -98,9 +98,10 @@ pub struct SourceArgs {
     /// Stop after this time, such as 10s or 5m.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub duration: Option<Duration>,
-    /// Bytes of buffer for each CPU, a power of two; K and M are understood.
-    #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = bytes)]
-    pub buffer: usize,
+    /// Bytes of buffer for each CPU, a power of two; K and M are understood. Default: 8M, or less if lanner's cgroup has
+    /// little memory.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub buffer: Option<usize>,
     /// Bytes captured of a buffer that is read, written, sent or received.
     #[arg(long, value_name = "BYTES", default_value_t = 80, value_parser = clap::value_parser!(u32).range(0..=4096))]
     pub snaplen: u32,

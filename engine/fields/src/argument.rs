@@ -67,7 +67,7 @@ impl Arg {
                 "the field `{name}` takes no argument in brackets"
             ))),
             (ArgRule::Index | ArgRule::Name | ArgRule::IndexOrName, None) => Ok(Self::None),
-            (ArgRule::Index, Some(arg)) => arg.parse().map(Self::Index).map_err(|_| {
+            (ArgRule::Index, Some(arg)) => Self::index_of(arg).ok_or_else(|| {
                 UnknownName::new(format!(
                     "`{name}[{arg}]`: the argument is a number, such as 1"
                 ))
@@ -83,6 +83,17 @@ impl Arg {
                 "the field `{name}` needs the name of a parameter, such as `{name}.flags`"
             ))),
             (ArgRule::Param, Some(arg)) => param(name, arg),
+        }
+    }
+
+    /// Falco reads the index with `sscanf("%d")`: behind blanks, and with a sign. -1 is its sign for no argument, and other
+    /// negative numbers are too large for any list.
+    fn index_of(arg: &str) -> Option<Self> {
+        let number: i64 = arg.trim_start().parse().ok()?;
+        match (number, i32::try_from(number)) {
+            (-1, _) => Some(Self::None),
+            (_, Ok(number)) => Some(Self::Index(number.cast_unsigned())),
+            (_, Err(_)) => u32::try_from(number).ok().map(Self::Index),
         }
     }
 

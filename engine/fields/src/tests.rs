@@ -110,6 +110,13 @@ fn a_process_tells_about_itself_and_its_ancestors() {
             ("proc.aname[2]", s("nginx")),
             ("proc.aname[3]", NONE),
             ("proc.aname", OwnedValue::List(vec![s("bash"), s("nginx")])),
+            (
+                "proc.aname[-1]",
+                OwnedValue::List(vec![s("bash"), s("nginx")]),
+            ),
+            ("proc.aname[-2]", NONE),
+            ("proc.aname[ 1]", s("bash")),
+            ("proc.args[-1]", s("a b -n")),
             ("proc.apid", OwnedValue::List(vec![i(21), i(20)])),
             ("proc.cwd", s("/srv/")),
             ("proc.tty", u(34816)),
@@ -413,7 +420,8 @@ fn names_that_do_not_exist_are_refused_with_the_nearest() {
     let cases = [
         ("proc.nmae", None, "did you mean `proc.name`"),
         ("proc.aname", Some("x"), "a number"),
-        ("proc.aname", Some("-1"), "a number"),
+        ("proc.aname", Some("1x"), "a number"),
+        ("proc.aname", Some("-99999999999"), "a number"),
         ("evt.arg", None, "`evt.arg.flags`"),
         ("evt.arg", Some("flgas"), "did you mean `flags`"),
         ("evt.arg.flgas", None, "did you mean `flags`"),

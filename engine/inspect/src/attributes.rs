@@ -13,19 +13,33 @@ use super::{Inspector, path};
 const PR_SET_NAME: u64 = 15;
 const PR_SET_CHILD_SUBREAPER: u64 = 36;
 /// include/uapi/asm-generic/ioctls.h
-const TIOCSCTTY: u64 = 0x540e;
-const TIOCNOTTY: u64 = 0x5422;
-/// The major number of pseudo terminals (Documentation/admin-guide/devices.txt).
-const PTS_MAJOR: u32 = 136;
+pub(super) const TIOCSCTTY: u64 = 0x540e;
+pub(super) const TIOCNOTTY: u64 = 0x5422;
 /// An id that leaves the process's id as it is.
 const UNCHANGED: u32 = u32::MAX;
 
-/// The device number of a pseudo terminal, by its path, in the form of `/proc/PID/stat`.
-fn pseudo_terminal(path: &[u8]) -> Option<u32> {
-    let number = std::str::from_utf8(path.strip_prefix(b"/dev/pts/")?).ok()?;
-    let minor: u32 = number.parse().ok()?;
-    // new_encode_dev() in include/linux/kdev_t.h
-    Some((minor & 0xff) | PTS_MAJOR << 8 | (minor & !0xff) << 12)
+/// How the paths of terminals begin, with the major number and the first minor number of those whose path ends with a
+/// number (Documentation/admin-guide/devices.txt).
+const TERMINALS: [(&[u8], u32, u32); 4] = [
+    (b"/dev/pts/", 136, 0),
+    (b"/dev/ttyS", 4, 64),
+    (b"/dev/tty", 4, 0),
+    (b"/dev/hvc", 229, 0),
+];
+
+/// The device number of a terminal, by its path, in the form of `/proc/PID/stat`. None: it is none, or the path says
+/// nothing about its number, as that of `/dev/console`.
+fn terminal(path: &[u8]) -> Option<u32> {
+    TERMINALS.iter().find_map(|(prefix, major, first)| {
+        let number = path.strip_prefix(*prefix)?;
+        if !number.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        let number: u32 = std::str::from_utf8(number).ok()?.parse().ok()?;
+        let minor = first.checked_add(number).filter(|minor| *minor < 1 << 20)?;
+        // new_encode_dev() in include/linux/kdev_t.h
+        Some((minor & 0xff) | major << 8 | (minor & !0xff) << 12)
+    })
 }
 
 impl Inspector {
@@ -179,7 +193,7 @@ impl Inspector {
     /// The leader of a session opened a file. If that is a terminal, and the session has none, it gets this one
     /// (`O_NOCTTY` in open(2)).
     pub(super) fn open_terminal(&mut self, call: &Call<'_, '_>, path: &[u8]) {
-        let Some(tty) = pseudo_terminal(path).filter(|_| !call.applied) else {
+        let Some(tty) = terminal(path).filter(|_| !call.applied) else {
             return;
         };
         if let Some(process) = self.processes.get_mut(call.key)
@@ -211,13 +225,11 @@ impl Inspector {
         }
     }
 
-    /// Whether the leader of the process's session has a terminal open. It can have become the session's by ioctl(2)
-    /// (`TIOCSCTTY`), which is not captured.
+    /// Whether the leader of the process's session has a terminal open. It can have become the session's by an ioctl(2)
+    /// (`TIOCSCTTY`) that was not captured, or that does not say which terminal it is.
     pub(super) fn session_may_have_terminal(&self, process: &Process) -> bool {
         let is_terminal = |name: &[u8]| {
-            pseudo_terminal(name).is_some()
-                || name.starts_with(b"/dev/tty")
-                || name == b"/dev/console"
+            terminal(name).is_some() || name.starts_with(b"/dev/tty") || name == b"/dev/console"
         };
         let leader = self.processes.key(process.sid);
         let leader = leader.and_then(|key| self.processes.get(key));
@@ -241,7 +253,7 @@ impl Inspector {
         let tty = match call.int(1) {
             TIOCSCTTY => self
                 .descriptor_of(call.key, call.tid(), call.fd(0))
-                .and_then(|terminal| pseudo_terminal(&terminal.name)),
+                .and_then(|open| terminal(&open.name)),
             TIOCNOTTY => Some(0),
             _ => return,
         };

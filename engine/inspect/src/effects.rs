@@ -7,11 +7,12 @@ mod resolve;
 
 use std::sync::LazyLock;
 
-use driver_api::predicate::{Clause, Outcome, Predicate};
+use driver_api::predicate::{ArgTest, Clause, Outcome, Predicate};
 use driver_api::request::SyscallSet;
 use driver_api::selection::Selection;
 use driver_api::table::{self, Buffer, Category, Kind, Number, Returns, SYSCALLS, Syscall};
 
+use super::attributes::{TIOCNOTTY, TIOCSCTTY};
 use super::descriptor::DescriptorKind;
 use resolve::{call, param, resolve};
 
@@ -380,8 +381,20 @@ pub fn needed() -> SyscallSet {
         .collect()
 }
 
+/// ioctl(2), whose effect on a terminal the state needs, and on anything else not.
+fn terminal_call() -> Option<&'static Syscall> {
+    table::by_name("ioctl")
+}
+
+/// The calls of [`needed_events`] that a driver may leave out where it stops a thread while its event is inspected: the
+/// state then looks up in /proc what they change.
+#[must_use]
+pub fn looked_up() -> SyscallSet {
+    terminal_call().into_iter().collect()
+}
+
 /// The events that the state needs of the [`needed`] calls: a call that fails changes nothing, except that a connection
-/// may be begun (`EINPROGRESS`).
+/// may be begun (`EINPROGRESS`). In addition, those of ioctl(2) that change the controlling terminal.
 #[must_use]
 pub fn needed_events() -> Selection {
     let mut events = Selection::default();
@@ -392,6 +405,23 @@ pub fn needed_events() -> Selection {
         };
         let predicate = Predicate::of(call, &[Clause::of(outcome)]);
         events.add(call, &predicate.unwrap_or_default());
+    }
+    let clauses = [TIOCSCTTY, TIOCNOTTY].map(|request| Clause {
+        outcome: Outcome::Ok,
+        tests: [
+            Some(ArgTest {
+                param: 1,
+                mask: u64::from(u32::MAX),
+                value: request,
+                equal: true,
+            }),
+            None,
+        ],
+    });
+    if let Some(call) = terminal_call()
+        && let Ok(predicate) = Predicate::of(call, &clauses)
+    {
+        events.add(call, &predicate);
     }
     events
 }
@@ -412,6 +442,8 @@ pub fn spared() -> SyscallSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use driver_api::event::Abi;
+    use driver_api::predicate::Made;
     use driver_api::table::by_name;
 
     #[test]
@@ -427,6 +459,27 @@ mod tests {
         ] {
             assert!(!needed.contains(by_name(name).unwrap()), "{name}");
         }
+    }
+
+    #[test]
+    fn of_ioctl_the_state_needs_what_sets_the_terminal() {
+        let ioctl = by_name("ioctl").unwrap();
+        let events = needed_events();
+        let wants = |request: u64, result: i64| {
+            let args = [0, request, 0, 0, 0, 0];
+            let made = Made {
+                abi: Abi::NATIVE,
+                nr: ioctl.number(Abi::NATIVE).unwrap(),
+                args: &args,
+                result: Some(result),
+            };
+            events.wants(ioctl, &made)
+        };
+        assert!(wants(TIOCSCTTY, 0) && wants(TIOCNOTTY, 0));
+        // the kernel takes 32 bits of the request
+        assert!(wants(TIOCSCTTY | 1 << 40, 0));
+        assert!(!wants(TIOCSCTTY, -1) && !wants(0x5401, 0));
+        assert!(looked_up().contains(ioctl) && !spared().contains(ioctl));
     }
 
     #[test]

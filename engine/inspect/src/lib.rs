@@ -74,7 +74,7 @@ pub use cgroups::KnownCgroups;
 pub use clock::Clock;
 pub use containers::{Cgroups, Container, ContainerSource, Metadata, Runtime};
 pub use descriptor::{Connection, Descriptor, DescriptorKind, FileId, Role, Socket};
-pub use effects::{OpenFlags, is_chdir, needed, needed_events, open_flags, spared};
+pub use effects::{OpenFlags, is_chdir, looked_up, needed, needed_events, open_flags, spared};
 pub use fd_passing::pidfd_target;
 pub use follow::{AT_FDCWD, fd_in, flags_of_open};
 pub use process::{Credentials, Process};
@@ -414,8 +414,8 @@ impl Inspector {
     }
 
     /// The device number of a process's controlling terminal; 0: none. While the thread waits, /proc has that of the moment.
-    /// Otherwise it follows from exec, setsid(2), opening a terminal, and ioctl(2) if that is captured; /proc is asked if
-    /// the session may have got a terminal by an ioctl(2) that is not captured.
+    /// Otherwise it follows from exec, setsid(2), opening a terminal, and ioctl(2) if that is captured, as it is for rules;
+    /// /proc is asked if the session may have a terminal that these calls do not name.
     #[must_use]
     pub fn tty(&self, process: &Process) -> u32 {
         let waits = self.held || self.reports_entries;

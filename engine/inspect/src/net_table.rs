@@ -8,7 +8,9 @@ use std::sync::Arc;
 use super::descriptor::{Connection, Descriptor, DescriptorKind, Role, Socket};
 use super::hash::IdMap;
 use super::proc_fs::{self, ProcFs};
-use super::sockets::{FIRST_EPHEMERAL, ICMP, ICMP6, MPTCP, RAW, SCTP, TCP, UDP, UDP_LITE, serves};
+use super::sockets::{
+    FIRST_EPHEMERAL, ICMP, ICMP6, MPTCP, RAW, SCTP, TCP, UDP, UDP_LITE, accepted,
+};
 use super::unix_peers;
 
 /// The most bytes that are read of a file in /proc/PID/net.
@@ -132,7 +134,7 @@ fn inet(proc_fs: &ProcFs, pid: u32, wanted: impl Fn(u16) -> bool) -> IdMap<u64, 
         }
     }
     // /proc does not say which side connected. If a socket listens on the local port, it was the other side. If the
-    // listening socket is closed, the ports tell: the kernel has chosen that of the side that connected.
+    // listening socket is closed, the ports tell.
     listening.sort_unstable();
     for inode in connected {
         let Some((kind, mut socket)) = table
@@ -145,7 +147,7 @@ fn inet(proc_fs: &ProcFs, pid: u32, wanted: impl Fn(u16) -> bool) -> IdMap<u64, 
         let ports = socket.local.zip(socket.remote);
         if ports.is_some_and(|(local, remote)| {
             is_listening(local.port())
-                || !is_listening(remote.port()) && serves(local.port(), remote.port())
+                || !is_listening(remote.port()) && accepted(local.port(), remote.port())
         }) {
             socket.role = Role::Server;
             table.insert(inode, Descriptor::socket(kind, socket));

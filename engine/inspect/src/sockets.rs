@@ -149,9 +149,35 @@ pub(super) fn serves(local: u16, remote: u16) -> bool {
     local < FIRST_EPHEMERAL && remote >= FIRST_EPHEMERAL
 }
 
+/// Whether the local end is the server, where nothing but the ports says which end of a TCP connection connected.
+///
+/// If the kernel has chosen both ports, connect(2) prefers those that are as even as the first one of the range, and
+/// bind(2) the others (net/ipv4/inet_hashtables.c and inet_connection_sock.c, since Linux 4.4).
+pub(super) fn accepted(local: u16, remote: u16) -> bool {
+    let both_chosen = local >= FIRST_EPHEMERAL && remote >= FIRST_EPHEMERAL;
+    let is_even = |port: u16| (port ^ FIRST_EPHEMERAL) & 1 == 0;
+    serves(local, remote) || both_chosen && !is_even(local) && is_even(remote)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ports_say_which_end_connected() {
+        for (local, remote, expected) in [
+            (80, 40000, true),
+            (40000, 80, false),
+            (80, 443, false),
+            // listen(2) without bind(2) has chosen 40001, connect(2) 40002
+            (40001, 40002, true),
+            (40002, 40001, false),
+            (40000, 40002, false),
+            (40001, 40003, false),
+        ] {
+            assert_eq!(accepted(local, remote), expected, "{local} {remote}");
+        }
+    }
 
     #[test]
     fn addresses_are_read_from_memory() {

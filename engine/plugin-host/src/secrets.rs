@@ -5,11 +5,11 @@
 //! alerts about lanner itself, metrics.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, BuildError, Match, MatchKind};
 
 /// What stands in the place of a secret.
 pub const HIDDEN: &str = "***";
@@ -18,12 +18,98 @@ pub const HIDDEN: &str = "***";
 const MIN: usize = 4;
 /// Shorter values are hidden only as whole words: `8080`, but not in `180801`.
 const MIN_INSIDE: usize = 8;
+/// A message may be cut off within a value. This many characters of its beginning or end are enough to know it by.
+const EDGE: usize = 16;
 /// Shorter parts of a value are not hidden by themselves: the `https` of an address is no secret.
 const MIN_PART: usize = 8;
 
 /// Every text that is hidden.
 static TEXTS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-static MATCHER: RwLock<Option<Arc<AhoCorasick>>> = RwLock::new(None);
+static MATCHER: RwLock<Option<Arc<Matcher>>> = RwLock::new(None);
+
+/// Finds the texts that are hidden, and what is left of one that is cut off.
+#[derive(Debug)]
+struct Matcher {
+    patterns: AhoCorasick,
+    /// By pattern.
+    found: Vec<Found>,
+}
+
+/// What a pattern is.
+#[derive(Debug)]
+enum Found {
+    /// All of a text.
+    Whole,
+    /// The beginning of these texts.
+    Head(Vec<String>),
+    /// The end of these texts.
+    Tail(Vec<String>),
+}
+
+impl Matcher {
+    fn new(texts: &BTreeSet<String>) -> Result<Self, BuildError> {
+        let mut heads: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        let mut tails: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for text in texts {
+            if let Some((head, tail)) = edges(text) {
+                heads.entry(head).or_default().push(text.clone());
+                tails.entry(tail).or_default().push(text.clone());
+            }
+        }
+        let whole = texts.iter().map(|text| (text.as_str(), Found::Whole));
+        let heads = heads.into_iter().map(|(head, of)| (head, Found::Head(of)));
+        let tails = tails.into_iter().map(|(tail, of)| (tail, Found::Tail(of)));
+        let (patterns, found): (Vec<&str>, Vec<Found>) = whole.chain(heads).chain(tails).unzip();
+        let patterns = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(patterns)?;
+        Ok(Self { patterns, found })
+    }
+
+    /// The bounds of a match, with what else of a text is there.
+    fn bounds(&self, shown: &str, found: &Match) -> (usize, usize) {
+        let (at, behind) = (found.start(), found.end());
+        let len = behind - at;
+        match &self.found[found.pattern().as_usize()] {
+            Found::Whole => (at, behind),
+            Found::Head(texts) => {
+                let rest = |text: &String| {
+                    let begin = text.find("://").map_or(0, |at| at + 3);
+                    common(text[begin + len..].chars(), shown[behind..].chars())
+                };
+                (at, behind + texts.iter().map(rest).max().unwrap_or(0))
+            }
+            Found::Tail(texts) => {
+                let before = |text: &String| {
+                    let before = text[..text.len() - len].chars().rev();
+                    common(before, shown[..at].chars().rev())
+                };
+                (at - texts.iter().map(before).max().unwrap_or(0), behind)
+            }
+        }
+    }
+}
+
+/// How many bytes two texts have in common at their beginning.
+fn common(one: impl Iterator<Item = char>, other: impl Iterator<Item = char>) -> usize {
+    one.zip(other)
+        .take_while(|(a, b)| a.eq_ignore_ascii_case(b))
+        .map(|(_, c)| c.len_utf8())
+        .sum()
+}
+
+/// The beginning and the end of a text by which what is left of it is known. None: it is too short, or it is a path, whose
+/// parts are no secrets.
+fn edges(text: &str) -> Option<(&str, &str)> {
+    let begin = text.find("://").map_or(0, |at| at + 3);
+    if text.starts_with('/') || text.len() - begin < 2 * EDGE {
+        return None;
+    }
+    let head = text.ceil_char_boundary(begin + EDGE);
+    let tail = text.floor_char_boundary(text.len() - EDGE);
+    Some((&text[begin..head], &text[tail..]))
+}
 
 /// Hides a value from now on, for as long as the process runs.
 pub fn keep(value: &str) {
@@ -33,11 +119,7 @@ pub fn keep(value: &str) {
     if texts.len() == before {
         return;
     }
-    let matcher = AhoCorasick::builder()
-        .ascii_case_insensitive(true)
-        .match_kind(MatchKind::LeftmostLongest)
-        .build(texts.iter());
-    match matcher {
+    match Matcher::new(&texts) {
         Ok(matcher) => {
             *MATCHER.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(matcher));
         }
@@ -55,17 +137,20 @@ pub fn hide(text: &str) -> Cow<'_, str> {
     };
     let mut shown = String::new();
     let mut end = 0;
-    for found in matcher.find_iter(text) {
-        let (at, behind) = (found.start(), found.end());
+    let mut hides = false;
+    for found in matcher.patterns.find_iter(text) {
+        let (at, behind) = matcher.bounds(text, &found);
         let whole =
             !is_word(text[..at].chars().next_back()) && !is_word(text[behind..].chars().next());
-        if found.len() >= MIN_INSIDE || whole {
-            shown.push_str(&text[end..at]);
+        // what is left of one text may reach into the next one
+        if behind > end && (behind - at >= MIN_INSIDE || whole) {
+            shown.push_str(&text[end..at.max(end)]);
             shown.push_str(HIDDEN);
             end = behind;
+            hides = true;
         }
     }
-    if end == 0 {
+    if !hides {
         return Cow::Borrowed(text);
     }
     shown.push_str(&text[end..]);
@@ -212,6 +297,9 @@ mod tests {
     fn a_secret_is_hidden_in_every_form() {
         keep("https://me:p%40ss-w0rd@Hooks.Example.com:8443/services/T0KEN-1234?x=y\n");
         keep("a \"quoted\" one\\");
+        keep(
+            "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJsYW5uZXIiLCJuYW1lIjoiw6TDtsO8IiwiaWF0IjoxNTE2MjM5MDIyfQ.c2lnbmF0dXJl",
+        );
         keep("9417");
         keep("xy");
         keep("port/name:4711");
@@ -238,6 +326,17 @@ mod tests {
                 "cannot open ***/x",
             ),
             ("me:p%40ss-w0rd", "***"),
+            (
+                "Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJsYW5uZXIi",
+                "Bearer ***",
+            ),
+            (
+                "Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIX",
+                "Bearer ***X",
+            ),
+            ("... IiwiaWF0IjoxNTE2MjM5MDIyfQ.c2lnbmF0dXJl!", "... ***!"),
+            ("eyJhbGciOiJIUzI1", "***"),
+            ("eyJhbGciOiJIUz", "eyJhbGciOiJIUz"),
         ] {
             assert_eq!(hide(text), expected, "{text}");
         }

@@ -356,7 +356,11 @@ fn selection<'a>(rules: impl Iterator<Item = &'a RuleHost>) -> (Selection, Omit)
     let events = events_for(rules.inspect(|rules| {
         wanted = wanted.union(&calls_of(rules.event_types()));
     }));
-    let (_, omit) = with_state(&wanted);
+    let (_, mut omit) = with_state(&wanted);
+    if omit.if_held != SyscallSet::empty() {
+        let looked_up = inspect::looked_up().without(&wanted);
+        omit.if_held = omit.if_held.union(&looked_up);
+    }
     (events, omit)
 }
 

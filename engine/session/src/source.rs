@@ -36,8 +36,8 @@ pub struct SourceConfig {
     pub pids: Vec<u32>,
     /// Ends the session after this time.
     pub duration: Option<Duration>,
-    /// Bytes of buffer for each CPU, a power of two.
-    pub buffer: usize,
+    /// Bytes of buffer for each CPU, a power of two. None: what fits into the memory that lanner may use.
+    pub buffer: Option<usize>,
     /// Bytes captured of a buffer that is read, written, sent or received.
     pub snaplen: u32,
     /// Other limits of what is captured, by name.
@@ -59,7 +59,7 @@ impl Default for SourceConfig {
             driver_order: Vec::new(),
             pids: Vec::new(),
             duration: None,
-            buffer: 8 << 20,
+            buffer: None,
             snaplen: 80,
             limits: Vec::new(),
             btf: None,
@@ -225,14 +225,14 @@ impl SourceConfig {
         for (name, value) in &self.limits {
             limits.set(name, *value)?;
         }
+        let mut host = drivers::host::detect();
+        host.btf_file = (self.btf.as_deref()).map(files::resolve).transpose()?;
         let request = Request {
             target: self.target()?,
             selection: selection.clone(),
             limits,
-            buffer: self.buffer,
+            buffer: (self.buffer).unwrap_or_else(|| drivers::host::fitting_buffer(&host)),
         };
-        let mut host = drivers::host::detect();
-        host.btf_file = (self.btf.as_deref()).map(files::resolve).transpose()?;
         let order = drivers::Order::named(&self.driver_order)?;
         let chosen = drivers::open_as(&self.driver, &self.mode, &order, &host, &request)?;
         if let Err(error) = drivers::privilege::drop_unneeded(chosen.driver, &host) {
@@ -241,6 +241,12 @@ impl SourceConfig {
         let reason = chosen.reason();
         let gap = |gap: &Gap| format!("{}: {}", gap.what, gap.why);
         let mut opened = chosen.opened;
+        if self.buffer.is_none()
+            && opened.capture.stats().capacity > 0
+            && let Some(shrunk) = drivers::host::shrunk_buffer(&host)
+        {
+            tracing::warn!("{shrunk}");
+        }
         if request.limits.path < SHORT_PATH {
             opened.gaps.push(Gap::new(
                 format!("paths of more than {} bytes", request.limits.path),

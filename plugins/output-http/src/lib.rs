@@ -281,6 +281,11 @@ impl Output {
             .lossy_utf8(true)
             .read_to_string()
             .unwrap_or_default();
+        // lanner does not know what is in the file of the token, and a receiver may repeat it
+        let answer = match &self.authorization {
+            Some(authorization) => token::hide(&answer, authorization),
+            None => answer,
+        };
         if settings.echo {
             self.host
                 .log(Level::Info, &format!("{url} answers {status}: {answer}"));

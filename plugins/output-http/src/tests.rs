@@ -304,6 +304,22 @@ fn requests_show_the_token_of_a_file_which_is_read_again_when_reopened() {
 }
 
 #[test]
+fn a_receiver_that_repeats_the_token_does_not_bring_it_into_messages() {
+    let receiver = Receiver::start("401,401,echo=authorization", &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    for token in ["t0ken".repeat(2), "t0ken".repeat(100)] {
+        std::fs::write(&file, &token).unwrap();
+        let mut output = open(&receiver, "http", &json!({"bearer_token_file": file}));
+        let Delivery::TryAgain { reason, .. } = emit(&mut output, &["one"]) else {
+            panic!("401 is tried again");
+        };
+        assert!(reason.contains("Bearer ***noted"), "{reason}");
+        assert!(!reason.contains("t0ken"), "{reason}");
+    }
+}
+
+#[test]
 fn mistakes_are_known_at_once() {
     let empty = tempfile::NamedTempFile::new().unwrap();
     for (settings, expected) in [

@@ -21,6 +21,14 @@ pub(crate) enum TokenError {
     NoToken { file: PathBuf },
 }
 
+const SCHEME: &str = "Bearer ";
+
+/// A text without the token of an `Authorization` header.
+pub(crate) fn hide(text: &str, authorization: &str) -> String {
+    let token = authorization.strip_prefix(SCHEME);
+    text.replace(token.unwrap_or(authorization), "***")
+}
+
 /// The value of the `Authorization` header, if the settings name a file with a token.
 pub(crate) fn authorization(settings: &Settings) -> Result<Option<String>, TokenError> {
     let Some(file) = settings.bearer_token_file.clone() else {
@@ -35,5 +43,5 @@ pub(crate) fn authorization(settings: &Settings) -> Result<Option<String>, Token
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(TokenError::NoToken { file });
     }
-    Ok(Some(format!("Bearer {token}")))
+    Ok(Some(format!("{SCHEME}{token}")))
 }

@@ -31,8 +31,9 @@ impl Wait {
 /// The time that a header asks for: a number of seconds, or a date.
 pub(crate) fn retry_after(header: &str) -> Option<Duration> {
     let header = header.trim();
-    if let Ok(seconds) = header.parse() {
-        return Some(Duration::from_secs(seconds));
+    if !header.is_empty() && header.bytes().all(|digit| digit.is_ascii_digit()) {
+        // what does not fit is far in the future
+        return Some(Duration::from_secs(header.parse().unwrap_or(u64::MAX)));
     }
     let date = httpdate::parse_http_date(header).ok()?;
     date.duration_since(SystemTime::now()).ok()
@@ -45,6 +46,11 @@ mod tests {
     #[test]
     fn seconds_and_dates_are_understood() {
         assert_eq!(retry_after(" 120 "), Some(Duration::from_secs(120)));
+        let endless = retry_after("99999999999999999999");
+        assert_eq!(endless, Some(Duration::from_secs(u64::MAX)));
+        let mut wait = Wait::default();
+        wait.begin(endless);
+        assert!(wait.left(Instant::now()).is_some());
         let later = SystemTime::now() + Duration::from_secs(100);
         let left = retry_after(&httpdate::fmt_http_date(later)).unwrap();
         assert!(left > Duration::from_secs(90) && left <= Duration::from_secs(100));

@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lanner_plugin::InvalidSetting;
+use lanner_plugin::{InvalidSetting, Turn};
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, Stream, StreamOwned};
 
 use crate::Settings;
+use crate::deadline::Until;
 use crate::message::Framing;
 use crate::tls::{self, TlsError};
 
@@ -23,7 +24,8 @@ const CHUNK: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Receiver {
     transport: Transport,
-    timeout: Duration,
+    /// How long connecting, and writing to a stream, may take.
+    pub(crate) timeout: Duration,
 }
 
 #[derive(Debug)]
@@ -104,11 +106,10 @@ impl Receiver {
                 let connection = ClientConnection::new(Arc::clone(config), name.clone())
                     .map_err(SendError::Tls)?;
                 let mut stream = StreamOwned::new(connection, self.tcp(host)?);
+                let mut socket = Until::new(&mut stream.sock, self.timeout);
                 while stream.conn.is_handshaking() {
-                    stream
-                        .conn
-                        .complete_io(&mut stream.sock)
-                        .map_err(SendError::Handshake)?;
+                    let more = stream.conn.complete_io(&mut socket);
+                    more.map_err(SendError::Handshake)?;
                 }
                 Ok(Connection::Tls(Box::new(stream)))
             }
@@ -124,9 +125,7 @@ impl Receiver {
             }
             // The socket is a stream. glibc's syslog(3) tries that, too.
             Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => {
-                let socket = UnixStream::connect(path)?;
-                socket.set_write_timeout(Some(self.timeout))?;
-                Ok(Connection::UnixStream(socket))
+                Ok(Connection::UnixStream(UnixStream::connect(path)?))
             }
             Err(error) => Err(error),
         }
@@ -148,8 +147,6 @@ impl Receiver {
     fn tcp(&self, host: &str) -> Result<TcpStream, SendError> {
         let connect = |address: SocketAddr| {
             let stream = TcpStream::connect_timeout(&address, self.timeout)?;
-            stream.set_write_timeout(Some(self.timeout))?;
-            stream.set_read_timeout(Some(self.timeout))?;
             stream.set_nodelay(true)?;
             Ok(stream)
         };
@@ -233,16 +230,26 @@ impl Connection {
         }
     }
 
-    /// Sends messages. Returns how many the connection took and, if not all, why.
-    pub(crate) fn send(&mut self, messages: &[Vec<u8>]) -> (usize, Option<SendError>) {
+    /// Sends messages, for about a second and at least one. Writing to a stream may take `timeout`. Returns how many the
+    /// connection took and, if it failed, why.
+    pub(crate) fn send(
+        &mut self,
+        messages: &[Vec<u8>],
+        timeout: Duration,
+    ) -> (usize, Option<SendError>) {
         let (sent, failed) = match self {
             Self::Unix(socket) => send_each(messages, |message| socket.send(message).map(drop)),
             Self::Udp(socket) => send_each(messages, |message| socket.send(message).map(drop)),
             Self::UnixStream(socket) => send_each(messages, |message| {
-                socket.write_all(&[message, &b"\0"[..]].concat())
+                Until::new(socket, timeout).write_all(&[message, &b"\0"[..]].concat())
             }),
-            Self::Tcp(stream) => send_chunks(messages, |chunk| stream.write_all(chunk)),
+            Self::Tcp(stream) => send_chunks(messages, |chunk| {
+                Until::new(stream, timeout).write_all(chunk)
+            }),
             Self::Tls(stream) => send_chunks(messages, |chunk| {
+                let StreamOwned { conn, sock } = &mut **stream;
+                let mut socket = Until::new(sock, timeout);
+                let mut stream = Stream::new(conn, &mut socket);
                 stream.write_all(chunk)?;
                 stream.flush()
             }),
@@ -267,12 +274,16 @@ fn is_end(read: io::Result<usize>) -> bool {
     }
 }
 
-/// Sends one message at a time. Returns how many were sent and, if not all, why.
+/// Sends one message at a time, until the turn is over. Returns how many were sent and, if it failed, why.
 fn send_each(
     messages: &[Vec<u8>],
     mut send: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> (usize, Option<io::Error>) {
+    let turn = Turn::begin();
     for (done, message) in messages.iter().enumerate() {
+        if done > 0 && turn.is_over() {
+            return (done, None);
+        }
         if let Err(error) = send(message) {
             return (done, Some(error));
         }
@@ -280,14 +291,15 @@ fn send_each(
     (messages.len(), None)
 }
 
-/// Sends several messages at a time. Returns how many were sent and, if not all, why. After a failure, none of the
-/// messages of that chunk counts as sent.
+/// Sends several messages at a time, until the turn is over. Returns how many were sent and, if it failed, why. After a
+/// failure, none of the messages of that chunk counts as sent.
 fn send_chunks(
     messages: &[Vec<u8>],
     mut send: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> (usize, Option<io::Error>) {
+    let turn = Turn::begin();
     let mut done = 0;
-    while done < messages.len() {
+    while done < messages.len() && !(done > 0 && turn.is_over()) {
         let mut chunk = messages[done].clone();
         let mut next = done + 1;
         while next < messages.len() && chunk.len() + messages[next].len() <= CHUNK {

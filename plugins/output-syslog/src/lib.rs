@@ -4,6 +4,7 @@
 //! twice. If the receiver has closed the connection in good order, the plugin notices that before it writes anything.
 
 mod connection;
+mod deadline;
 mod message;
 mod tls;
 
@@ -113,6 +114,7 @@ impl OutputPlugin for Output {
             messages.push(message);
         }
         match self.send(&messages) {
+            (delivered, None) if delivered < messages.len() => Delivery::go_on(delivered),
             (_, None) => Delivery::Delivered,
             (delivered, Some(source)) => {
                 self.connection = None;
@@ -134,7 +136,7 @@ fn check(settings: &Settings) -> Result<(), InvalidSetting> {
 }
 
 impl Output {
-    /// Sends messages. Returns how many the connection took and, if not all, why.
+    /// Sends messages. Returns how many the connection took and, if it failed, why.
     fn send(&mut self, messages: &[Vec<u8>]) -> (usize, Option<SendError>) {
         if messages.is_empty() {
             return (0, None);
@@ -149,7 +151,7 @@ impl Output {
                 Err(error) => return (0, Some(error)),
             },
         };
-        connection.send(messages)
+        connection.send(messages, self.receiver.timeout)
     }
 }
 

@@ -138,6 +138,69 @@ fn a_receiver_with_a_foreign_certificate_gets_nothing() {
     assert_eq!(taker.join().unwrap(), b"");
 }
 
+/// A receiver that does one byte of work at a time, for as long as it is connected.
+fn sluggish(mut work: impl FnMut(&mut TcpStream) -> std::io::Result<()> + Send + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        while work(&mut stream).is_ok() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    });
+    port
+}
+
+/// What becomes of messages in the end, within the time that a test waits.
+fn answer_in_time(settings: Value, messages: Vec<String>) -> Delivery {
+    let (done, answer) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut output = open(&settings);
+        let mut messages: Vec<&str> = messages.iter().map(String::as_str).collect();
+        let answer = loop {
+            match emit(&mut output, &messages) {
+                Delivery::GoOn { delivered, .. } => drop(messages.drain(..delivered)),
+                answer => break answer,
+            }
+        };
+        done.send(answer)
+    });
+    answer
+        .recv_timeout(PATIENCE)
+        .expect("the call ends, however slow the receiver is")
+}
+
+#[test]
+fn a_receiver_that_works_byte_by_byte_does_not_hold_a_call() {
+    // a record of the handshake, of 16384 bytes
+    let mut hello = vec![22, 3, 3, 64, 0];
+    let port = sluggish(move |stream| {
+        let next = if hello.is_empty() { 0 } else { hello.remove(0) };
+        std::io::Write::write_all(stream, &[next])
+    });
+    let authority = Authority::new();
+    let settings = json!({
+        "address": format!("tls://localhost:{port}"),
+        "ca_cert": authority.path("ca.pem"),
+        "timeout": 1,
+    });
+    let answer = answer_in_time(settings, vec!["one".to_owned()]);
+    assert!(
+        matches!(&answer, Delivery::TryAgain { delivered: 0, reason } if reason.contains("longer than 1 s")),
+        "{answer:?}"
+    );
+
+    let port = sluggish(|stream| stream.read_exact(&mut [0]));
+    let settings = json!({"address": format!("tcp://localhost:{port}"), "timeout": 1});
+    // more than the buffers of both sockets hold
+    let messages = vec!["long ".repeat(1500); 4000];
+    let answer = answer_in_time(settings, messages);
+    assert!(
+        matches!(&answer, Delivery::TryAgain { reason, .. } if reason.contains("longer than 1 s")),
+        "{answer:?}"
+    );
+}
+
 #[test]
 fn udp_carries_one_message_each() {
     let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -155,7 +155,12 @@ impl Exception {
                 Vec::new()
             }
         };
-        problems.extend(keys.unknown());
+        // Falco says nothing of them
+        problems.extend(
+            keys.unknown()
+                .into_iter()
+                .map(|one| one.code(code::LEFT_OUT)),
+        );
         Ok(Self {
             name,
             fields,

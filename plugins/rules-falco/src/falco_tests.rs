@@ -35,7 +35,7 @@ fn an_unknown_key_in_an_exception_takes_nothing_else_away() {
            exceptions: [{name: f, fields: [proc.name], values: [[dog]], remark: x}]\n  \
            override: {condition: append, exceptions: append}\n";
     let unknown = codes(&text, Settings::default(), Severity::Warning);
-    assert_eq!(unknown, ["LOAD_UNKNOWN_KEY", "LOAD_UNKNOWN_KEY"]);
+    assert_eq!(unknown, ["LOAD_LEFT_OUT", "LOAD_LEFT_OUT"]);
     let mut rules = rules(&text);
     let mut matched = |name, pid| {
         let values = [("proc.name", s(name)), ("proc.pid", Value::U64(pid))];
@@ -348,4 +348,55 @@ fn numbers_that_do_not_fit_wrap_around_with_a_note() {
     let text = rule("r", "evt.type = open and fd.sport = 65616");
     let notes = codes(&text, Settings::default(), Severity::Note);
     assert_eq!(notes, ["LOAD_WRAPPED_NUMBER"]);
+}
+
+/// In yaml-cpp, a tag makes a text of what would be null otherwise; an empty text is one, too.
+#[test]
+fn a_value_with_a_tag_is_a_text() {
+    let with = |tail: &str| rule("r", "evt.type = open") + tail;
+    for (tail, expected) in [
+        ("  tags: [null]\n", Some("LOAD_ERR_YAML_VALIDATE")),
+        ("  tags: [!!str null, !, !foo ~]\n", None),
+        ("  tags: [!!str ]\n", None),
+        ("  source: !!str\n", Some("LOAD_ERR_YAML_VALIDATE")),
+        (
+            "  exceptions: [{name: e, fields: proc.name, values: [!]}]\n",
+            Some("LOAD_ERR_YAML_VALIDATE"),
+        ),
+        (
+            "  exceptions: [{name: e, fields: proc.name, values: [null]}]\n",
+            None,
+        ),
+        (
+            "  exceptions: [{name: e, fields: proc.name, values: [!!null x]}]\n",
+            None,
+        ),
+    ] {
+        assert_eq!(
+            errors(&with(tail)).first().map(String::as_str),
+            expected,
+            "{tail}"
+        );
+    }
+}
+
+#[test]
+fn an_override_that_is_no_map_says_so_as_in_falco() {
+    for (how, expected) in [
+        ("[output]", "LOAD_ERR_VALIDATE"),
+        // nothing is overridden, so the item has to be whole
+        ("[]", "LOAD_ERR_YAML_VALIDATE"),
+        ("replace", "LOAD_ERR_YAML_VALIDATE"),
+        ("{output: [replace]}", "LOAD_ERR_VALIDATE"),
+        ("{output: {}}", "LOAD_ERR_VALIDATE"),
+        ("{output: null}", "LOAD_ERR_YAML_VALIDATE"),
+        (
+            "{output: append, output: replace}",
+            "LOAD_ERR_YAML_VALIDATE",
+        ),
+    ] {
+        let text =
+            rule("r", "evt.type = open") + &format!("- rule: r\n  output: y\n  override: {how}\n");
+        assert_eq!(errors(&text), [expected], "{how}");
+    }
 }

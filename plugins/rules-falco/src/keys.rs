@@ -103,7 +103,7 @@ impl Keys {
         let Some(scalar) = self.text(name)? else {
             return Ok(None);
         };
-        scalar.text.parse().map(Some).map_err(|_| {
+        unsigned(&scalar.text).map(Some).ok_or_else(|| {
             let message = format!("`{name}` must be a number, not `{}`", scalar.text);
             Problem::new(&scalar.place, message).code(code::ITEM)
         })
@@ -137,23 +137,25 @@ impl Keys {
         let node = self.take("override");
         let entries = match node.as_deref() {
             Some(Node::Mapping(_, entries)) => entries.as_slice(),
-            Some(node @ Node::Sequence(..)) => {
+            Some(node @ Node::Sequence(_, items)) if !items.is_empty() => {
                 let message = format!("`override` is a map of keys, not {}", node.kind());
-                return Err(Problem::new(node.place(), message).code(code::ITEM));
+                return Err(Problem::new(node.place(), message).code(code::VALIDATE));
             }
-            Some(Node::Scalar(scalar)) => {
-                if !scalar.is_null() {
-                    let message = "`override` is ignored: it is a map of keys";
-                    let problem = Problem::warning(code::LEFT_OUT, &scalar.place, message);
-                    self.warnings
-                        .push(problem.help("write `override: {condition: append}`"));
-                }
+            Some(Node::Scalar(scalar)) if scalar.is_null() => &[],
+            Some(node @ (Node::Scalar(_) | Node::Sequence(..))) => {
+                let message = "`override` is ignored: it is a map of keys";
+                let problem = Problem::warning(code::LEFT_OUT, node.place(), message);
+                self.warnings
+                    .push(problem.help("write `override: {condition: append}`"));
                 &[]
             }
             None => &[],
         };
         for (key, how) in entries {
-            let how = text("override", how)?;
+            let how = text("override", how).map_err(|problem| match &**how {
+                Node::Scalar(_) => problem,
+                Node::Sequence(..) | Node::Mapping(..) => problem.code(code::VALIDATE),
+            })?;
             let (keys, allowed) = match how.text.as_str() {
                 "append" => (&mut changes.appended, appendable),
                 "replace" => (&mut changes.replaced, replaceable),
@@ -170,6 +172,12 @@ impl Keys {
                     .help(help));
             }
             keys.push(key.clone());
+        }
+        if let Some(both) = (changes.appended.iter())
+            .find(|one| changes.replaced.iter().any(|other| other.text == one.text))
+        {
+            let message = format!("`override` appends and replaces `{}`", both.text);
+            return Err(Problem::new(&both.place, message).code(code::ITEM));
         }
         if changes.append && changes.has_override() {
             let place = node.as_deref().map_or(&self.taken[0].1, Node::place);
@@ -220,6 +228,26 @@ impl Keys {
         });
         unknown.chain(self.warnings).collect()
     }
+}
+
+/// A number of 32 bits without a sign as a C++ stream reads it: behind a `+`, hexadecimal behind `0x`, octal behind `0`, and
+/// with blanks behind it.
+pub(crate) fn unsigned(text: &str) -> Option<u32> {
+    let text = text.trim_end_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b');
+    let digits = text.strip_prefix('+').unwrap_or(text);
+    let hexadecimal = digits
+        .strip_prefix("0x")
+        .or_else(|| digits.strip_prefix("0X"));
+    let (digits, base) = match hexadecimal {
+        Some(digits) => (digits, 16),
+        None if digits.starts_with('0') => (digits, 8),
+        None => (digits, 10),
+    };
+    // a second sign is none of the stream's
+    let is_digit = |c: char| c.is_digit(base);
+    u32::from_str_radix(digits, base)
+        .ok()
+        .filter(|_| digits.starts_with(is_digit))
 }
 
 /// A number with a unit; without one, of milliseconds.
@@ -283,4 +311,35 @@ fn texts(name: &str, node: &Node) -> Result<Vec<Scalar>, Problem> {
         }
     }
     Ok(texts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unsigned;
+
+    #[test]
+    fn numbers_are_read_as_by_a_stream() {
+        let cases = [
+            ("0", Some(0)),
+            ("5 ", Some(5)),
+            ("+5", Some(5)),
+            ("010", Some(8)),
+            ("0x1F", Some(31)),
+            ("+0X1f", Some(31)),
+            ("4294967295", Some(u32::MAX)),
+            ("4294967296", None),
+            ("08", None),
+            ("0x", None),
+            ("0x+1", None),
+            ("++5", None),
+            ("-0", None),
+            (" 5", None),
+            ("5.", None),
+            ("1_000", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(unsigned(text), expected, "{text:?}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use lanner_plugin::Severity;
 
-use crate::keys::{Keys, text};
+use crate::keys::{Keys, text, unsigned};
 use crate::source::{Problem, code};
 use crate::yaml::{Node, Scalar};
 
@@ -83,7 +83,7 @@ fn plugin(item: &Node, keys: &mut Keys) -> Result<Scalar, Problem> {
     let name = keys.take("name").ok_or_else(|| need("name"))?;
     let version = keys.take("version").ok_or_else(|| need("version"))?;
     let version = text("version", &version)?;
-    if parse(&version.text).is_none() {
+    if three_numbers(&version.text).is_none() {
         return Err(not_a_version(&version).code(code::VALIDATE));
     }
     text("name", &name)
@@ -99,22 +99,47 @@ fn not_a_version(found: &Scalar) -> Problem {
     }
 }
 
-/// Parses `0.57.0`, or `57`, the older form. As in Falco, anything may follow the third number.
+/// Parses `0.57.0`, or `57`, the older form.
 fn parse(text: &str) -> Option<(u64, u64, u64)> {
-    let number = |text: &str| text.parse::<u32>().ok().map(u64::from);
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some((0, number(text)?, 0));
+    if let Some(number) = unsigned(text) {
+        return Some((0, u64::from(number), 0));
     }
-    let (first, rest) = text.split_once('.')?;
-    let (second, rest) = rest.split_once('.')?;
-    let end = rest.find(|c: char| !c.is_ascii_digit());
-    let third = &rest[..end.unwrap_or(rest.len())];
-    Some((number(first)?, number(second)?, number(third)?))
+    three_numbers(text)
+}
+
+/// Parses `0.57.0`.
+fn three_numbers(mut rest: &str) -> Option<(u64, u64, u64)> {
+    let first = scanned(&mut rest)?;
+    rest = rest.strip_prefix('.')?;
+    let second = scanned(&mut rest)?;
+    rest = rest.strip_prefix('.')?;
+    Some((first, second, scanned(&mut rest)?))
+}
+
+/// A number of 32 bits as Falco's `sscanf("%u")` reads it from a text: behind blanks and a sign, cut to its width. Anything
+/// may follow.
+fn scanned(text: &mut &str) -> Option<u64> {
+    let blank = |c: char| c.is_ascii_whitespace() || c == '\x0b';
+    let from = text.trim_start_matches(blank);
+    let digits = from.strip_prefix(['+', '-']).unwrap_or(from);
+    let end = digits.find(|c: char| !c.is_ascii_digit());
+    let (digits, rest) = digits.split_at(end.unwrap_or(digits.len()));
+    if digits.is_empty() {
+        return None;
+    }
+    let number: u64 = digits.parse().unwrap_or(u64::MAX);
+    let number = if from.starts_with('-') {
+        number.wrapping_neg()
+    } else {
+        number
+    };
+    *text = rest;
+    Some(number & u64::from(u32::MAX))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{parse, three_numbers};
 
     #[test]
     fn versions_are_read_in_both_forms() {
@@ -122,8 +147,14 @@ mod tests {
         assert_eq!(parse("13"), Some((0, 13, 0)));
         assert_eq!(parse("1.2.3.4"), Some((1, 2, 3)));
         assert_eq!(parse("0.40.0-rc1"), Some((0, 40, 0)));
+        assert_eq!(parse("0x10"), Some((0, 16, 0)));
+        assert_eq!(parse("+5"), Some((0, 5, 0)));
+        assert_eq!(parse(" 0. +15.-0x"), Some((0, 15, 0)));
+        assert_eq!(parse("0.4294967297.1"), Some((0, 1, 1)));
         for bad in [
             "",
+            "08",
+            "0 .1.2",
             "x",
             "1.",
             "1.x",
@@ -134,5 +165,7 @@ mod tests {
         ] {
             assert_eq!(parse(bad), None, "{bad}");
         }
+        // that of a plugin has three numbers
+        assert_eq!(three_numbers("13"), None);
     }
 }

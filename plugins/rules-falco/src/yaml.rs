@@ -30,6 +30,8 @@ pub(crate) struct Scalar {
     pub(crate) place: Place,
     plain: bool,
     block: bool,
+    /// It has a tag, such as `!!str`.
+    tagged: bool,
 }
 
 impl Node {
@@ -59,12 +61,15 @@ impl Scalar {
             place: place.clone(),
             plain: true,
             block: false,
+            tagged: false,
         }
     }
 
-    /// Whether it is empty or YAML's null.
+    /// Whether it is empty or YAML's null. With a tag it is a text, whatever the tag says.
     pub(crate) fn is_null(&self) -> bool {
-        self.plain && matches!(self.text.as_str(), "" | "~" | "null" | "Null" | "NULL")
+        !self.tagged
+            && self.plain
+            && matches!(self.text.as_str(), "" | "~" | "null" | "Null" | "NULL")
     }
 
     /// Another text with the same position.
@@ -208,7 +213,7 @@ fn parse_text(
                 .or_else(|| byte_offset(text, span.start.index())),
         );
         let (node, anchor) = match event {
-            Event::Scalar(text, style, anchor, _) => {
+            Event::Scalar(text, style, anchor, tag) => {
                 let mut text = text.into_owned();
                 if dashes.contains(&here.offset) {
                     text.replace_range(..1, "-");
@@ -218,6 +223,7 @@ fn parse_text(
                     place: here,
                     plain: style == ScalarStyle::Plain,
                     block: matches!(style, ScalarStyle::Literal | ScalarStyle::Folded),
+                    tagged: tag.is_some(),
                 };
                 (Arc::new(Node::Scalar(scalar)), anchor)
             }

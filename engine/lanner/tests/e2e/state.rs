@@ -391,3 +391,46 @@ fn a_process_group_is_that_of_the_host() {
         assert!(leader[2].as_u64() > Some(3), "{driver:?}: {leader:?}");
     }
 }
+
+/// lanner is stopped until the program has ended, so that /proc does not say any more which terminal it had.
+#[test]
+fn the_terminal_of_a_process_that_has_ended_is_the_one_that_it_had() {
+    const PROGRAM: &str = r#"
+import fcntl, pty, signal, termios
+watcher = os.getppid()
+master, terminal = pty.openpty()
+number = os.fstat(terminal).st_rdev
+if not os.fork():
+    os.setsid()
+    # a session that gives up its terminal is hung up
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    if STOPS:
+        os.kill(watcher, signal.SIGSTOP)
+    terminal = os.open(os.ttyname(terminal), os.O_RDWR | os.O_NOCTTY)
+    miss('/nonexistent/terminal-0')
+    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+    miss(f'/nonexistent/terminal-{number}')
+    fcntl.ioctl(terminal, termios.TIOCNOTTY)
+    miss('/nonexistent/terminal-0')
+    os._exit(0)
+os.wait()
+if STOPS:
+    os.kill(watcher, signal.SIGCONT)
+"#;
+    let question = (
+        "evt.type in (open, openat) and evt.arg.name startswith /nonexistent/terminal-",
+        &["evt.arg.name", "proc.tty"][..],
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    for driver in modes() {
+        // a traced program waits for lanner
+        let stops = !driver.iter().any(|option| option.contains("ptrace"));
+        let program = PROGRAM.replace("STOPS", if stops { "True" } else { "False" });
+        let found = as_texts(&values(&driver, folder.path(), question, &program));
+        assert_eq!(found.len(), 3, "{driver:?}: {found:?}");
+        for row in found {
+            let expected = format!("/nonexistent/terminal-{}", row[1]);
+            assert_eq!(row[0], expected, "{driver:?}");
+        }
+    }
+}

@@ -155,6 +155,28 @@ static void own_filter(void)
 		end(1, "the filter");
 }
 
+static volatile int filtered;
+
+/* Makes no call before the filter is in place: nothing has stopped it since. */
+static void *opens_when_filtered(void *unused)
+{
+	while (!filtered)
+		;
+	syscall(SYS_openat, AT_FDCWD, SECRET, O_RDONLY);
+	return unused;
+}
+
+/* A thread puts a filter into all threads. */
+static void filter_of_all(void)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, opens_when_filtered, NULL);
+	can(filter(SYS_openat, SECCOMP_RET_ERRNO | EPERM, SECCOMP_FILTER_FLAG_TSYNC), "seccomp");
+	filtered = 1;
+	pthread_join(thread, NULL);
+}
+
 /* A listener of the program's own lets its calls go on. */
 static void own_listener(void)
 {
@@ -209,8 +231,17 @@ static void not_dumpable(void)
 }
 
 const struct way AROUND[] = {
-    {"injected", injected},	    {"memory-file", memory_file},   {"memory-call", memory_call},
-    {"untraced", untraced},	    {"sibling", sibling},	    {"daemon", daemon_reads},
-    {"namespaces", new_namespaces}, {"own-filter", own_filter},	    {"own-listener", own_listener},
-    {"killed", killed_in_call},	    {"not-dumpable", not_dumpable}, {NULL, NULL},
+    {"injected", injected},
+    {"memory-file", memory_file},
+    {"memory-call", memory_call},
+    {"untraced", untraced},
+    {"sibling", sibling},
+    {"daemon", daemon_reads},
+    {"namespaces", new_namespaces},
+    {"own-filter", own_filter},
+    {"filter-of-all", filter_of_all},
+    {"own-listener", own_listener},
+    {"killed", killed_in_call},
+    {"not-dumpable", not_dumpable},
+    {NULL, NULL},
 };
