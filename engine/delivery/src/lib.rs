@@ -19,11 +19,13 @@
 //! | `spool` | alerts on disk |
 //! | `limit` | rate limits and de-duplication, by rule |
 //! | `counters` | what became of the alerts, by cause |
+//! | `feed` | the latest alerts, for those who look |
 
 pub mod alert;
 mod bucket;
 mod caller;
 mod counters;
+mod feed;
 mod limit;
 mod mailbox;
 mod notes;
@@ -33,7 +35,7 @@ mod spool;
 mod store;
 mod worker;
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -42,6 +44,7 @@ use plugin_host::{Alert, OutputHost};
 pub use alert::{AlertFormat, AlertRule, AppendOutput, ExtraField, Kept, LateAlerts, RuleMatch};
 pub use bucket::Bucket;
 pub use counters::{Counters, Counts};
+pub use feed::{Feed, Latest};
 pub use limit::{RuleLimit, RuleLimits, Verdict};
 pub use settings::{QueueSettings, Rate, SpoolSettings};
 pub use spool::{Spool, SpoolError};
@@ -71,6 +74,7 @@ pub struct Planned {
 #[derive(Debug, Default)]
 pub struct Outputs {
     queues: RwLock<Vec<OutputQueue>>,
+    feed: OnceLock<Arc<Feed>>,
 }
 
 #[derive(Debug)]
@@ -91,6 +95,8 @@ pub struct Account {
     pub output: String,
     /// Counted by cause.
     pub counts: Counts,
+    /// At most this many alerts wait in memory.
+    pub capacity: usize,
 }
 
 /// An output could not be started.
@@ -138,6 +144,9 @@ impl Outputs {
     /// Queues an alert for every output. Never waits: an alert for which a queue has no room is dropped and counted.
     pub fn push(&self, alert: Alert) {
         let alert = Arc::new(alert);
+        if let Some(feed) = self.feed.get() {
+            feed.push(&alert);
+        }
         for queue in self
             .queues
             .read()
@@ -146,6 +155,11 @@ impl Outputs {
         {
             queue.push(&alert);
         }
+    }
+
+    /// Keeps the latest alerts from now on, for those who look. Without a call of this, none is kept.
+    pub fn feed(&self) -> Arc<Feed> {
+        Arc::clone(self.feed.get_or_init(Arc::default))
     }
 
     /// Makes every plugin reopen its files and connections.
@@ -251,11 +265,13 @@ fn finish(queues: Vec<OutputQueue>) -> Vec<Account> {
         .into_iter()
         .map(|queue| {
             let (name, counters) = (queue.settings.name.clone(), Arc::clone(&queue.counters));
+            let capacity = queue.settings.queue;
             let remains = queue.stop(PATIENCE);
             Counters::add(&counters.abandoned, remains.alerts.len());
             Account {
                 output: name,
                 counts: counters.read(),
+                capacity,
             }
         })
         .collect()
@@ -368,6 +384,7 @@ impl OutputQueue {
         Account {
             output: self.settings.name.clone(),
             counts,
+            capacity: self.settings.queue,
         }
     }
 
