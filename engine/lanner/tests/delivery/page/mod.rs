@@ -1,7 +1,11 @@
-//! The web page of a running lanner.
+//! The web page of a running lanner: what the server answers, and what a browser makes of it.
 
+mod browser;
+mod pictures;
 mod server;
+mod webdriver;
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -52,6 +56,11 @@ impl Served {
             address,
             token,
         }
+    }
+
+    /// The page, with its token.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/#token={}", self.address, self.token)
     }
 
     pub(crate) fn end(self) {
@@ -128,4 +137,11 @@ pub(crate) fn facts(served: &Served, path: &str) -> Option<Value> {
         format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n");
     let (status, _, body) = ask(address, &head, "")?;
     (status == 200).then(|| serde_json::from_slice(&body).ok())?
+}
+
+/// Where pictures of the documentation are.
+pub(crate) fn images() -> PathBuf {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/images");
+    fs::create_dir_all(&docs).expect("a folder");
+    docs
 }
