@@ -10,7 +10,7 @@ PLUGINS = rules-falco $(sort $(notdir $(wildcard plugins/output-*)))
 BUILT = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
 .PHONY: run build test test-packages lint fuzz bench bench-quick install packages pages setup clean docs header conformance-report test-kernels \
-	bypass-page cross-arm64 test-kernels-arm64
+	bypass-page pictures cross-arm64 test-kernels-arm64
 
 # ARGS are arguments of `lanner run`, or a whole command line that begins with one of lanner's verbs.
 VERB = $(if $(filter run trace top record convert drivers syscalls fields rules plugins outputs config help,$(firstword $(ARGS))),,run)
@@ -77,6 +77,13 @@ conformance-report:
 bypass-page:
 	LANNER_WRITE_PAGE=1 $(CARGO) test -p lanner --no-default-features --features $$(tools/features) --test bypass \
 		the_page_is_current
+
+# The pictures in docs/images: of the page by a browser, and of `lanner top` in a terminal.
+pictures:
+	@tools/setup test
+	LANNER_WRITE_PICTURES=1 $(CARGO) test -p lanner --no-default-features --features $$(tools/features) --test delivery \
+		the_pictures_are_small_and_there
+	tools/top-picture target/debug/lanner docs/images/top.svg
 
 # The drivers on other kernels, in virtual machines: the matrix of docs/drivers.md, which the default kernels write.
 # ARGS are those of tools/test-kernels (--row WORD).

@@ -144,5 +144,6 @@ fn sample() -> Alert {
             ("proc.cmdline".to_owned(), text("cat /etc/shadow")),
             ("user.uid".to_owned(), OwnedValue::U64(0)),
         ],
+        context: Vec::new(),
     }
 }

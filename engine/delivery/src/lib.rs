@@ -19,11 +19,13 @@
 //! | `spool` | alerts on disk |
 //! | `limit` | rate limits and de-duplication, by rule |
 //! | `counters` | what became of the alerts, by cause |
+//! | `feed` | the latest alerts, for those who look |
 
 pub mod alert;
 mod bucket;
 mod caller;
 mod counters;
+mod feed;
 mod limit;
 mod mailbox;
 mod notes;
@@ -43,6 +45,7 @@ use plugin_host::{Alert, OutputHost};
 pub use alert::{AlertFormat, AlertRule, AppendOutput, ExtraField, Kept, LateAlerts, RuleMatch};
 pub use bucket::Bucket;
 pub use counters::{Counters, Counts};
+pub use feed::{Feed, Latest};
 pub use limit::{RuleLimit, RuleLimits, Verdict};
 pub use settings::{QueueSettings, Rate, SpoolSettings};
 pub use spool::{Spool, SpoolError};
@@ -72,6 +75,7 @@ pub struct Planned {
 #[derive(Default)]
 pub struct Outputs {
     queues: RwLock<Vec<OutputQueue>>,
+    feed: OnceLock<Arc<Feed>>,
     /// Whether a push that waits for room should go on waiting. Unset: no push waits.
     go_on: OnceLock<Box<GoOn>>,
 }
@@ -80,6 +84,7 @@ impl fmt::Debug for Outputs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outputs")
             .field("queues", &self.queues)
+            .field("feed", &self.feed)
             .finish_non_exhaustive()
     }
 }
@@ -102,6 +107,8 @@ pub struct Account {
     pub output: String,
     /// Counted by cause.
     pub counts: Counts,
+    /// At most this many alerts wait in memory.
+    pub capacity: usize,
 }
 
 /// An output could not be started.
@@ -157,6 +164,9 @@ impl Outputs {
     /// unless [`wait_for_room`](Self::wait_for_room) asked for it.
     pub fn push(&self, alert: Alert) {
         let alert = Arc::new(alert);
+        if let Some(feed) = self.feed.get() {
+            feed.push(&alert);
+        }
         for queue in self
             .queues
             .read()
@@ -165,6 +175,11 @@ impl Outputs {
         {
             queue.push(&alert, self.go_on.get().map(|go_on| &**go_on));
         }
+    }
+
+    /// Keeps the latest alerts from now on, for those who look. Without a call of this, none is kept.
+    pub fn feed(&self) -> Arc<Feed> {
+        Arc::clone(self.feed.get_or_init(Arc::default))
     }
 
     /// Makes every plugin reopen its files and connections.
@@ -270,11 +285,13 @@ fn finish(queues: Vec<OutputQueue>) -> Vec<Account> {
         .into_iter()
         .map(|queue| {
             let (name, counters) = (queue.settings.name.clone(), Arc::clone(&queue.counters));
+            let capacity = queue.settings.queue;
             let remains = queue.stop(PATIENCE);
             Counters::add(&counters.abandoned, remains.alerts.len());
             Account {
                 output: name,
                 counts: counters.read(),
+                capacity,
             }
         })
         .collect()
@@ -387,6 +404,7 @@ impl OutputQueue {
         Account {
             output: self.settings.name.clone(),
             counts,
+            capacity: self.settings.queue,
         }
     }
 

@@ -153,6 +153,7 @@ mod tests {
                 ("evt.time".to_owned(), OwnedValue::U64(time_ns)),
                 ("fd.name".to_owned(), OwnedValue::String(file.into())),
             ],
+            context: Vec::new(),
         }
     }
 

@@ -74,6 +74,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     if source.replay.is_none() {
         watch::tell_driver(opened.driver_reason(), opened.gaps());
     }
+    if let Some(page) = opened.page() {
+        say(page);
+    }
     let summary = opened.run(&control)?;
     report::capture(&summary.stats);
     summary

@@ -27,6 +27,8 @@ pub struct Alert {
     pub json: String,
     /// The fields of the rule's template, in its order.
     pub fields: Vec<(String, OwnedValue)>,
+    /// Fields that lanner's own page needs and that outputs do not get. They are lost in a spool.
+    pub context: Vec<(String, OwnedValue)>,
 }
 
 impl AsRef<Alert> for Alert {

@@ -247,6 +247,7 @@ fn alert(priority: Priority) -> Alert {
             ("n".to_owned(), OwnedValue::U64(7)),
             ("l".to_owned(), OwnedValue::List(list.to_vec())),
         ],
+        context: Vec::new(),
     }
 }
 

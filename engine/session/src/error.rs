@@ -131,12 +131,25 @@ pub struct RuleOutputError {
 
 /// The web server cannot start.
 #[derive(Debug, thiserror::Error)]
-#[error("webserver: cannot listen at {place}")]
-pub struct WebError {
-    /// The address, or the path of the socket.
-    pub place: String,
-    /// Why.
-    pub source: io::Error,
+pub enum WebError {
+    /// It cannot listen.
+    #[error("webserver: cannot listen at {place}")]
+    Listen {
+        /// The address, or the path of the socket.
+        place: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The page needs a token, and the kernel gives no random bytes.
+    #[error(
+        "webserver: the page needs a token, and the kernel gives no random bytes; set page.token"
+    )]
+    Random(#[source] io::Error),
+    /// The page needs a token, and there is none.
+    #[error(
+        "webserver: other hosts may reach {0}, so the page needs a token there; set page.token"
+    )]
+    Open(std::net::SocketAddr),
 }
 
 /// Why a reload fails. What ran before goes on, except for [`ReloadError::Outputs`].

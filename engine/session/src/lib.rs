@@ -29,6 +29,7 @@
 //! | `heartbeat` | a call that must come back as an event |
 //! | `monitor` | looks once a second for losses and at the heartbeat; keeps the service manager's watchdog content |
 //! | `counters`, `telemetry` | counts what happens, and shows it |
+//! | `page` | the web page: alerts, rates, drivers, outputs and rules |
 //! | `control` | requests to a running session, and what it reports |
 //! | `reference` | lists of system calls, fields and drivers |
 //! | `rule_tests` | runs rules over events that a test file describes |
@@ -43,6 +44,7 @@ mod flight;
 mod heartbeat;
 mod monitor;
 mod output_test;
+mod page;
 mod recording_file;
 pub mod reference;
 mod reload;

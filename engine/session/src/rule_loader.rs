@@ -12,6 +12,7 @@ use crate::config::{AlertLimits, CaptureSelection, Config, Loaded, Matching};
 use crate::counters::Board;
 use crate::error::{LoadError, RuleOutputError};
 use crate::flight;
+use crate::page;
 use crate::rule_files::{plugin_directories, trusted_rule_files};
 use crate::rule_workers::RuleWorker;
 use crate::source::SourceConfig;
@@ -87,6 +88,15 @@ struct RuleSources {
     empty: Vec<String>,
 }
 
+/// Rules that were opened to ask them something.
+#[derive(Debug)]
+pub(super) struct OpenedRules {
+    /// The plugins with their rules.
+    pub(super) hosts: Vec<RuleHost>,
+    /// The names of the files of `rules_files`, and their SHA-256 sums.
+    pub(super) sums: Vec<(String, String)>,
+}
+
 impl RuleLoader {
     pub(super) fn new(args: LoadConfig) -> Self {
         let hostname = nix::unistd::gethostname()
@@ -151,18 +161,10 @@ impl RuleLoader {
 
     /// Reads the files of rules.
     fn read(&self, loaded: &Loaded) -> Result<RuleSources, LoadError> {
-        let (from, named) = if self.args.rules.is_empty() {
-            ("rules_files", &loaded.config.rules_files)
-        } else {
-            ("-r", &self.args.rules)
-        };
+        let (from, named) = self.named_files(&loaded.config);
         let (files, mut watched) =
             trusted_rule_files(named).map_err(|source| LoadError::RuleFiles { from, source })?;
         watched.extend_from_slice(&loaded.files);
-        let rule_sums = files.iter().map(|file| {
-            let sum = plugin_host::sum_of_bytes(&file.text);
-            (file_name(Path::new(&file.name)), sum)
-        });
         let config_sums = loaded.files.iter().filter_map(|file| {
             // A file that was removed since then has no sum.
             Some((file_name(file), plugin_host::sum(file).ok()?))
@@ -175,7 +177,7 @@ impl RuleLoader {
             tracing::warn!("{file} is empty: it has no rules");
         }
         Ok(RuleSources {
-            rule_sums: rule_sums.collect(),
+            rule_sums: sums(&files),
             config_sums: config_sums.collect(),
             files,
             watched,
@@ -198,13 +200,8 @@ impl RuleLoader {
             empty,
         } = self.read(loaded)?;
         let registry = FieldRegistry::new(&self.hostname);
-        let plugin = self.plugin(config, &config.rules_plugin)?;
-        let settings = match config.rule_matching {
-            Some(Matching::All) => r#"{"rule_matching":"all"}"#,
-            _ => "",
-        };
-        let mut rules = RuleHost::open(&plugin, &registry, &files, settings)?;
-        let templates = alert_rules(&rules, &config.append_output, &registry)?;
+        let mut rules = self.open(config, &registry, &files)?;
+        let templates = alerts_of(&rules, config, &registry)?;
         let mut names = names_to_look_up(&mut rules)?;
         let mut all = rules.rules().to_vec();
         let mut workers = Vec::new();
@@ -243,6 +240,48 @@ impl RuleLoader {
             empty,
             rules,
         })
+    }
+
+    /// Opens these rules.
+    fn open(
+        &self,
+        config: &Config,
+        registry: &FieldRegistry,
+        files: &[RuleFile],
+    ) -> Result<RuleHost, LoadError> {
+        let plugin = self.plugin(config, &config.rules_plugin)?;
+        let settings = match config.rule_matching {
+            Some(Matching::All) => r#"{"rule_matching":"all"}"#,
+            _ => "",
+        };
+        Ok(RuleHost::open(&plugin, registry, files, settings)?)
+    }
+
+    /// Opens the rules of the configuration once more, to ask them something: those of `rules_files`, and then those of each
+    /// of `rule_plugins`.
+    pub(super) fn open_again(&self, config: &Config) -> Result<OpenedRules, LoadError> {
+        let (from, named) = self.named_files(config);
+        let (files, _) =
+            trusted_rule_files(named).map_err(|source| LoadError::RuleFiles { from, source })?;
+        let registry = FieldRegistry::new(&self.hostname);
+        let mut hosts = vec![self.open(config, &registry, &files)?];
+        for wanted in &config.rule_plugins {
+            let (host, _) = worker_loader::open(self, config, wanted, &registry)?;
+            hosts.push(host);
+        }
+        Ok(OpenedRules {
+            hosts,
+            sums: sums(&files),
+        })
+    }
+
+    /// The rule files that are named, and where.
+    fn named_files<'a>(&'a self, config: &'a Config) -> (&'static str, &'a [PathBuf]) {
+        if self.args.rules.is_empty() {
+            ("rules_files", &config.rules_files)
+        } else {
+            ("-r", &self.args.rules)
+        }
     }
 
     /// Does work that calls plugins on a thread of its own, so that a plugin that hangs is reported and left behind.
@@ -344,6 +383,24 @@ pub fn alert_rules(
     rules.rules().iter().map(compile).collect()
 }
 
+/// [`alert_rules`], with what the page shows of each alert.
+pub(super) fn alerts_of(
+    rules: &RuleHost,
+    config: &Config,
+    registry: &FieldRegistry,
+) -> Result<Vec<AlertRule>, RuleOutputError> {
+    let alerts = alert_rules(rules, &config.append_output, registry)?;
+    if !config.webserver.page.enabled {
+        return Ok(alerts);
+    }
+    let with_context = |alert: AlertRule| {
+        let rule = alert.name.clone();
+        let alert = alert.with_context(page::CONTEXT, registry);
+        alert.map_err(|source| RuleOutputError { rule, source })
+    };
+    alerts.into_iter().map(with_context).collect()
+}
+
 /// The host names whose addresses the rules need.
 pub(super) fn names_to_look_up(rules: &mut RuleHost) -> Result<Vec<String>, LoadError> {
     let comparisons = rules.comparisons()?;
@@ -439,6 +496,15 @@ fn check_names_of_limits(limits: &AlertLimits, rules: &[Rule]) -> Result<(), Loa
         rule: unknown.clone(),
         hint: suggest::did_you_mean(unknown, names),
     })
+}
+
+/// The names of rule files, and their SHA-256 sums.
+fn sums(files: &[RuleFile]) -> Vec<(String, String)> {
+    let sum = |file: &RuleFile| {
+        let sum = plugin_host::sum_of_bytes(&file.text);
+        (file_name(Path::new(&file.name)), sum)
+    };
+    files.iter().map(sum).collect()
 }
 
 /// The last part of a path, which metrics show.

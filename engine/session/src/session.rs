@@ -10,7 +10,7 @@ use driver_api::support::Gap;
 use inspect::Inspector;
 use lanner_plugin::files;
 
-use crate::config::{Loaded, LogLevel};
+use crate::config::{Config, Loaded, LogLevel};
 use crate::control::Control;
 use crate::counters::WorkerStatus;
 use crate::error::SessionError;
@@ -18,6 +18,8 @@ use crate::event_path::EventPath;
 use crate::flight::FlightRecorder;
 use crate::heartbeat::{self, Heartbeat};
 use crate::monitor;
+use crate::page;
+use crate::reference::{self, Form};
 use crate::reload::Reloader;
 use crate::rule_loader::{LoadConfig, RuleLoader, RuleSet};
 use crate::source::{EventSource, OpenedSource, SourceConfig, SourceError};
@@ -46,6 +48,7 @@ pub struct OpenedSession {
     heartbeat: Option<Heartbeat>,
     telemetry: Arc<Telemetry>,
     outputs: Arc<Outputs>,
+    page: Option<String>,
 }
 
 /// What the threads of a session share.
@@ -112,6 +115,13 @@ impl Session {
     /// The source cannot capture, or an output or the web server cannot start.
     pub fn open(self, source: &dyn EventSource) -> Result<OpenedSession, SessionError> {
         let omit = self.rules.omit;
+        let webserver = &self.loaded.config.webserver;
+        // before the capture begins, which would see the tries
+        let drivers = if webserver.enabled && webserver.page.enabled {
+            drivers(&self.loaded.config)?
+        } else {
+            String::new()
+        };
         let mut source = source.open(&self.rules.selection, omit)?;
         let telemetry = Arc::new(Telemetry::default());
         let heartbeat = self.heartbeat(&mut source, &telemetry);
@@ -123,10 +133,15 @@ impl Session {
         source.scan(&mut inspector);
         telemetry.set_driver(source.driver.clone());
         let outputs = Arc::new(Outputs::start(self.outputs)?);
-        let webserver = &self.loaded.config.webserver;
+        let mut page = None;
         if webserver.enabled {
-            let (telemetry, outputs) = (Arc::clone(&telemetry), Arc::clone(&outputs));
-            web::start(webserver, telemetry, outputs)?;
+            let sources = page::Sources {
+                telemetry: Arc::clone(&telemetry),
+                outputs: Arc::clone(&outputs),
+                loader: Arc::clone(&self.loader),
+                drivers,
+            };
+            page = web::start(webserver, sources)?;
         }
         Ok(OpenedSession {
             loader: self.loader,
@@ -138,6 +153,7 @@ impl Session {
             heartbeat,
             telemetry,
             outputs,
+            page,
         })
     }
 
@@ -171,6 +187,12 @@ impl OpenedSession {
         &self.source.driver.reason
     }
 
+    /// Where the web page is and how to get in, as a line for the user; it may have a token. None: there is no page.
+    #[must_use]
+    pub fn page(&self) -> Option<&str> {
+        self.page.as_deref()
+    }
+
     /// What the driver cannot do here.
     #[must_use]
     pub fn gaps(&self) -> &[Gap] {
@@ -193,6 +215,7 @@ impl OpenedSession {
             heartbeat,
             telemetry,
             outputs,
+            page: _,
         } = self;
         let shared = Shared {
             telemetry,
@@ -224,6 +247,14 @@ impl OpenedSession {
             outputs: finished.outputs,
         })
     }
+}
+
+/// What each driver can do on this host, as JSON.
+fn drivers(config: &Config) -> Result<String, SourceError> {
+    let mut host = drivers::host::try_out(&drivers::host::detect());
+    host.btf_file.clone_from(&config.btf);
+    let order = drivers::Order::named(&config.driver_order)?;
+    Ok(reference::drivers(&host, &order, Form::Json))
 }
 
 /// Checks a configuration, the rules that it names, and the settings of its outputs: what [`Session::new`] and

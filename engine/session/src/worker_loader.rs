@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::config::{Config, RulePluginConfig};
 use crate::error::LoadError;
 use crate::rule_files::trusted_rule_files;
-use crate::rule_loader::{RuleLoader, alert_rules, names_to_look_up};
+use crate::rule_loader::{RuleLoader, alerts_of, names_to_look_up};
 use crate::rule_workers::{RuleWorker, WorkerRules, WorkerSettings};
 use delivery::RuleLimits;
 use fields::{FieldId, FieldRegistry};
@@ -55,24 +55,11 @@ pub(super) fn load(
     first: usize,
     names: &mut Vec<String>,
 ) -> Result<LoadedWorker, LoadError> {
-    let (files, watched) = match wanted.rules_files.as_slice() {
-        [] => Default::default(),
-        named => trusted_rule_files(named).map_err(|source| LoadError::RuleFiles {
-            from: "rule_plugins: rules_files",
-            source,
-        })?,
-    };
-    let plugin = loader.plugin(config, &wanted.plugin)?;
-    let settings = match &wanted.settings {
-        none if none.is_empty() => String::new(),
-        settings => Value::Object(settings.clone()).to_string(),
-    };
     let noting = Noting {
         registry,
         ids: RefCell::default(),
     };
-    let mut host =
-        RuleHost::open(&plugin, &noting, &files, &settings).map_err(LoadError::Worker)?;
+    let (mut host, watched) = open(loader, config, wanted, &noting)?;
     names.extend(names_to_look_up(&mut host)?);
     let types = match host.event_types() {
         EventTypes::All => None,
@@ -88,7 +75,7 @@ pub(super) fn load(
     let limits = &config.alert_limits;
     let rules = host.rules().to_vec();
     let worker = WorkerRules {
-        alerts: alert_rules(&host, &config.append_output, registry)?,
+        alerts: alerts_of(&host, config, registry)?,
         limits: RuleLimits::new(rules.iter().map(|rule| limits.of(&rule.name))),
         first,
         least: config.priority.priority(),
@@ -104,4 +91,27 @@ pub(super) fn load(
         rules,
         watched,
     })
+}
+
+/// Opens a plugin with its rule files. Also returns the paths to watch.
+pub(super) fn open(
+    loader: &RuleLoader,
+    config: &Config,
+    wanted: &RulePluginConfig,
+    resolver: &dyn FieldResolver,
+) -> Result<(RuleHost, Vec<PathBuf>), LoadError> {
+    let (files, watched) = match wanted.rules_files.as_slice() {
+        [] => Default::default(),
+        named => trusted_rule_files(named).map_err(|source| LoadError::RuleFiles {
+            from: "rule_plugins: rules_files",
+            source,
+        })?,
+    };
+    let plugin = loader.plugin(config, &wanted.plugin)?;
+    let settings = match &wanted.settings {
+        none if none.is_empty() => String::new(),
+        settings => Value::Object(settings.clone()).to_string(),
+    };
+    let host = RuleHost::open(&plugin, resolver, &files, &settings).map_err(LoadError::Worker)?;
+    Ok((host, watched))
 }

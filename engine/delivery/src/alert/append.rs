@@ -73,7 +73,7 @@ impl RuleMatch {
 }
 
 impl Extra {
-    fn of_field(name: &str, fields: &FieldRegistry) -> Result<Self, TemplateError> {
+    pub(super) fn of_field(name: &str, fields: &FieldRegistry) -> Result<Self, TemplateError> {
         let written = name.strip_prefix('%').unwrap_or(name);
         let template = Template::compile(&format!("%{written}"), fields)?;
         if template.fields().count() != 1 {

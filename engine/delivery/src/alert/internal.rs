@@ -84,6 +84,7 @@ impl AlertFormat {
             text,
             json: Json::Object(whole).to_string(),
             fields,
+            context: Vec::new(),
         }
     }
 }

@@ -48,11 +48,13 @@ impl LateAlerts {
         else {
             return false;
         };
-        let mut ids = Vec::new();
-        rule.ids(&mut |id| ids.push(id));
-        if !ids.iter().any(|id| fields.is_late(*id)) || self.waiting.len() >= WAITING {
+        let mut waits = false;
+        rule.output_ids(&mut |id| waits |= fields.is_late(id));
+        if !waits || self.waiting.len() >= WAITING {
             return false;
         }
+        let mut ids = Vec::new();
+        rule.ids(&mut |id| ids.push(id));
         ids.sort_unstable();
         ids.dedup();
         self.waiting.push_back(Waiting {

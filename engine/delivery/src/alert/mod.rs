@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use fields::template::Template;
-use fields::{FieldId, View, time, without_invalid};
+use fields::template::{Template, TemplateError};
+use fields::{FieldId, FieldRegistry, View, time, without_invalid};
 use plugin_host::{Alert, FieldSource, OwnedValue, Priority, Rule, Value};
 
 use append::Extra;
@@ -133,6 +133,9 @@ impl AlertFormat {
             let value = OwnedValue::String(file.as_bytes().to_vec());
             fields.push((CAPTURE_FILE.to_owned(), value));
         }
+        let context = rule.context.iter();
+        let context = context.map(|extra| (extra.name().to_owned(), extra.value(view)));
+        let context = context.collect();
         let json = self.json(rule, time_ns, &message, &text, &fields);
         Alert {
             time_ns,
@@ -144,6 +147,7 @@ impl AlertFormat {
             text,
             json,
             fields,
+            context,
         }
     }
 
@@ -193,6 +197,8 @@ pub struct AlertRule {
     pub template: Template,
     /// Fields beside those of the text.
     extra: Vec<Extra>,
+    /// Fields that outputs do not get ([`Alert::context`]).
+    context: Vec<Extra>,
 }
 
 impl AlertRule {
@@ -206,11 +212,35 @@ impl AlertRule {
             tags: sorted(&rule.tags),
             template,
             extra: Vec::new(),
+            context: Vec::new(),
         }
+    }
+
+    /// The same rule, whose alerts also have these fields as [`Alert::context`].
+    ///
+    /// # Errors
+    ///
+    /// There is no field of a name.
+    pub fn with_context(
+        mut self,
+        names: &[&str],
+        fields: &FieldRegistry,
+    ) -> Result<Self, TemplateError> {
+        let extra = names.iter().map(|name| Extra::of_field(name, fields));
+        self.context = extra.collect::<Result<_, _>>()?;
+        Ok(self)
     }
 
     /// Calls `sink` with every field that an alert is made of.
     pub fn ids(&self, sink: &mut dyn FnMut(FieldId)) {
+        self.output_ids(sink);
+        for extra in &self.context {
+            extra.ids(sink);
+        }
+    }
+
+    /// Calls `sink` with every field that outputs get.
+    pub(crate) fn output_ids(&self, sink: &mut dyn FnMut(FieldId)) {
         self.template.ids(sink);
         for extra in &self.extra {
             extra.ids(sink);
@@ -243,7 +273,8 @@ struct Object<'a> {
 }
 
 /// A field's value in JSON. Bytes that are not UTF-8 come as `\xHH`.
-fn json(value: &OwnedValue) -> Json {
+#[must_use]
+pub fn json(value: &OwnedValue) -> Json {
     if let OwnedValue::List(values) = value {
         return Json::Array(values.iter().map(json).collect());
     }

@@ -11,6 +11,7 @@ fn alert(format: &AlertFormat, output: &str) -> Alert {
         tags: vec!["T1555".to_owned(), "fs".to_owned()],
         template: Template::compile(output, &registry).unwrap(),
         extra: Vec::new(),
+        context: Vec::new(),
     };
     made_of(format, &rule, &registry)
 }
@@ -165,4 +166,31 @@ fn what_cannot_be_appended_is_said() {
         let error = appended(settings).unwrap_err();
         assert!(error.contains(why), "{error}");
     }
+}
+
+#[test]
+fn outputs_do_not_get_the_context_of_an_alert() {
+    let registry = FieldRegistry::new("host");
+    let rule = Rule {
+        name: "r".to_owned(),
+        description: String::new(),
+        priority: Priority::Warning,
+        source: "syscall".to_owned(),
+        tags: Vec::new(),
+        output: "%fd.name".to_owned(),
+        enabled: true,
+    };
+    let rule = AlertRule::compile(&rule, &[], &registry).unwrap();
+    let format = AlertFormat::new("box");
+    let without = made_of(&format, &rule, &registry);
+    let rule = rule.with_context(&["proc.pid"], &registry).unwrap();
+    let with = made_of(&format, &rule, &registry);
+    assert_eq!(with.context, [("proc.pid".to_owned(), OwnedValue::I64(7))]);
+    assert_eq!((with.json, with.fields), (without.json, without.fields));
+    assert_eq!(without.context, []);
+    let mut ids = (0, 0);
+    rule.ids(&mut |_| ids.0 += 1);
+    rule.output_ids(&mut |_| ids.1 += 1);
+    assert_eq!(ids, (2, 1));
+    assert!(rule.with_context(&["proc.none"], &registry).is_err());
 }

@@ -69,6 +69,7 @@ pub(super) fn alert(number: u64, size: usize) -> Arc<Alert> {
         text: "x".repeat(size),
         json: String::new(),
         fields: Vec::new(),
+        context: Vec::new(),
     })
 }
 

@@ -120,6 +120,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Alert> {
             .into_iter()
             .map(|(name, field)| (name.to_owned(), field.into()))
             .collect(),
+        context: Vec::new(),
     })
 }
 
@@ -151,6 +152,7 @@ mod tests {
                     OwnedValue::List(vec![OwnedValue::U64(1), OwnedValue::None]),
                 ),
             ],
+            context: Vec::new(),
         };
         let bytes = encode(&alert, 77);
         assert_eq!(stored_ns(&bytes), Some(77));
@@ -181,6 +183,7 @@ mod tests {
             text: "text".to_owned(),
             json: "{}".to_owned(),
             fields: vec![("f".to_owned(), OwnedValue::String(b"v".to_vec()))],
+            context: Vec::new(),
         }
     }
 }

@@ -14,6 +14,7 @@ mod killed;
 mod losses;
 mod memory;
 mod outputs;
+mod page;
 mod programs;
 mod reload;
 mod secrets;

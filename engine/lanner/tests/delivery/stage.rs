@@ -95,6 +95,7 @@ pub(crate) fn alert(number: u64) -> Alert {
         text: format!("00:00:00.000000000: Notice number {number}"),
         json: format!("{{\"output\":\"{}\"}}", "x".repeat(400)),
         fields: vec![("number".to_owned(), OwnedValue::U64(number))],
+        context: Vec::new(),
     }
 }
 

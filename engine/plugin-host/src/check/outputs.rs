@@ -182,6 +182,7 @@ pub(super) fn alert(number: u64) -> Alert {
             ("evt.num".to_owned(), OwnedValue::U64(number)),
             ("proc.name".to_owned(), OwnedValue::String(b"cat".to_vec())),
         ],
+        context: Vec::new(),
     }
 }
 

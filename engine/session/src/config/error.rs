@@ -214,6 +214,27 @@ pub enum KeyError {
     /// A rate is negative or not a number.
     #[error("{0}: a rate is a number of alerts a second")]
     Rate(String),
+    /// The page is on, and the web server is off.
+    #[error("page: the web server that serves it is off; set `enabled: true` beside it")]
+    PageWithoutServer,
+    /// The path of health is one of the page's.
+    #[error("k8s_healthz_endpoint: {0} is a path of the page")]
+    HealthOnPage(String),
+    /// The token of the page is too short, or has other characters.
+    #[error("page.token: at least {0} characters, which are letters, digits or ASCII punctuation")]
+    PageToken(usize),
+    /// The page is open, and has a token.
+    #[error("page: with a `token` it is not `open`; remove one of the two")]
+    OpenWithToken,
+    /// A name of the page's host is none.
+    #[error("page.hosts: {0:?} is not the name of a host (without scheme and port)")]
+    PageHost(String),
+    /// Other hosts can connect.
+    #[error(
+        "page: other hosts may reach {0}, so the page needs a `token` there (head -c 16 /dev/urandom | base64); or \
+         listen at 127.0.0.1, or at a `unix_socket`"
+    )]
+    PageNeedsToken(String),
     /// `syscall_event_drops`
     #[error("the threshold is a part of all events: 0 to 1")]
     Threshold,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::capture::CaptureConfig;
 use super::outputs::{BuiltInOutput, OutputConfig};
 use super::units::Time;
+use super::webserver::Webserver;
 use delivery::alert::AppendOutput;
 
 /// What a configuration file may say. Options of the command line override it.
@@ -93,7 +94,7 @@ pub struct Config {
     /// Files with the events around an alert.
     pub capture: CaptureConfig,
 
-    /// Metrics, health and versions over HTTP.
+    /// Metrics, health, versions and a page over HTTP.
     pub webserver: Webserver,
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace`. LANNER_LOG and `-v` go before it.
     pub log_level: Option<LogLevel>,
@@ -258,24 +259,6 @@ impl Default for HeartbeatConfig {
     }
 }
 
-/// `webserver`: off by default.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Webserver {
-    /// Whether there is one.
-    pub enabled: bool,
-    /// The address.
-    pub listen_address: String,
-    /// The port.
-    pub listen_port: u16,
-    /// A Unix socket instead.
-    pub unix_socket: Option<PathBuf>,
-    /// Where health is asked for.
-    pub k8s_healthz_endpoint: String,
-    /// Whether there is /metrics.
-    pub prometheus_metrics_enabled: bool,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -332,19 +315,6 @@ impl Default for EventDrops {
             actions: vec![DropAction::Log, DropAction::Alert],
             rate: 0.033_33,
             max_burst: 1,
-        }
-    }
-}
-
-impl Default for Webserver {
-    fn default() -> Self {
-        Self {
-            enabled: false,
-            listen_address: "127.0.0.1".to_owned(),
-            listen_port: 8765,
-            unix_socket: None,
-            k8s_healthz_endpoint: "/healthz".to_owned(),
-            prometheus_metrics_enabled: true,
         }
     }
 }

@@ -7,7 +7,7 @@
 //! | `merge` | included files, `-o key=value` |
 //! | `strict` | unknown keys, and words for yes and no |
 //! | `from_falco` | converts Falco's configuration |
-//! | `keys`, `capture`, `outputs`, `units` | the keys, typed |
+//! | `keys`, `capture`, `outputs`, `webserver`, `units` | the keys, typed |
 //! | `error` | what is wrong, and where |
 
 mod capture;
@@ -20,6 +20,7 @@ mod outputs;
 mod strict;
 mod tree;
 mod units;
+mod webserver;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,10 +35,11 @@ pub use error::{ConfigError, ExpandError, Fault, KeyError, OptionError};
 pub use from_falco::{Converted, from_falco};
 pub use keys::{
     AlertLimit, AlertLimits, Config, DEFAULT_RULES_PLUGIN, DropAction, EventDrops, HeartbeatConfig,
-    LogLevel, Matching, OutputsQueue, RulePluginConfig, Webserver,
+    LogLevel, Matching, OutputsQueue, RulePluginConfig,
 };
 pub use outputs::{BuiltInOutput, Fsync, OutputConfig, SpoolConfig};
 pub use units::{Size, Time};
+pub use webserver::{PageConfig, Webserver};
 
 use merge::Strategy;
 use outputs::MAX_QUEUE;
@@ -164,6 +166,7 @@ impl Config {
         if let Err(problem) = outputs::check(&self.outputs) {
             return Err(("outputs", problem));
         }
+        (self.webserver.check()).map_err(|problem| ("webserver", problem))?;
         if !(0.0..=1.0).contains(&self.syscall_event_drops.threshold) {
             return Err(("syscall_event_drops", KeyError::Threshold));
         }

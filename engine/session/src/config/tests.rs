@@ -379,3 +379,70 @@ fn a_heartbeat_is_on_and_has_a_shortest_interval() {
     assert!(error.contains("heartbeat"), "{error}");
     assert!(error.contains("at least 100ms"), "{error}");
 }
+
+/// A configuration of the page. The first part is about the server, the second about the page.
+fn page_config(server: &str, page: &str) -> String {
+    let parts = |first: &str, rest: &str| match (first, rest) {
+        (first, "") => first.to_owned(),
+        (first, rest) => format!("{first}, {rest}"),
+    };
+    let page = parts("enabled: true", page);
+    let on = if server.contains("enabled:") {
+        ""
+    } else {
+        "enabled: true, "
+    };
+    format!(
+        "webserver: {{{on}{}}}",
+        parts(&format!("page: {{{page}}}"), server)
+    )
+}
+
+#[test]
+fn a_page_that_strangers_could_see_is_refused() {
+    let token = "token: 0123456789abcdef";
+    let other = "listen_address: 192.0.2.1";
+    for (server, page, part) in [
+        ("enabled: false", "", "set `enabled: true` beside it"),
+        (other, "", "the page needs a `token` there"),
+        (other, "open: true", "the page needs a `token` there"),
+        (
+            "listen_address: 0.0.0.0",
+            "",
+            "the page needs a `token` there",
+        ),
+        ("listen_address: '::'", "", "the page needs a `token` there"),
+        (
+            "listen_address: somewhere",
+            "",
+            "the page needs a `token` there",
+        ),
+        ("", "token: short", "at least 16 characters"),
+        ("", "token: ''", "at least 16 characters"),
+        ("", "token: '0123456789 abcdef'", "at least 16 characters"),
+        ("", &format!("{token}, open: true"), "it is not `open`"),
+        ("", "hosts: ['http://x']", "is not the name of a host"),
+        ("", "hosts: ['x:1']", "is not the name of a host"),
+        ("k8s_healthz_endpoint: /", "", "is a path of the page"),
+        ("k8s_healthz_endpoint: /page/x", "", "is a path of the page"),
+    ] {
+        let text = page_config(server, page);
+        let error = load(&text).unwrap_err();
+        assert!(error.contains(part), "{text}: {error}");
+        // what is off is not looked at
+        let text = text.replace("page: {enabled: true", "page: {enabled: false");
+        load(&text).unwrap();
+    }
+    for (server, page) in [
+        ("", ""),
+        ("", "open: true"),
+        ("listen_address: 127.1.2.3", "hosts: [watch.example]"),
+        ("listen_address: localhost", ""),
+        ("listen_address: '::1'", "open: true"),
+        (other, token),
+        ("listen_address: 0.0.0.0, unix_socket: /run/x", ""),
+    ] {
+        let text = page_config(server, page);
+        load(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    }
+}

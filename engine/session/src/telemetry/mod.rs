@@ -11,7 +11,7 @@
 pub(crate) mod losses;
 mod prometheus;
 pub(crate) mod service;
-mod usage;
+pub(crate) mod usage;
 pub(crate) mod web;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -37,6 +37,33 @@ pub struct DriverFacts {
     pub reason: String,
     /// What it cannot do on this host.
     pub gaps: Vec<String>,
+}
+
+/// Counters at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Numbers {
+    /// When lanner was started, in nanoseconds since the epoch.
+    pub(crate) started_ns: u64,
+    /// Seconds since then.
+    pub(crate) seconds: u64,
+    /// Events captured.
+    pub(crate) captured: u64,
+    /// Events lost, by cause.
+    pub(crate) lost: [u64; Loss::ALL.len()],
+    /// Malformed events.
+    pub(crate) malformed: u64,
+    /// Bytes that wait in the driver's buffers.
+    pub(crate) pending: u64,
+    /// Bytes of these buffers.
+    pub(crate) capacity: u64,
+    /// Processes that are followed.
+    pub(crate) living: u64,
+    /// Processes that are known.
+    pub(crate) processes: u64,
+    /// Reloads that succeeded.
+    pub(crate) reloads: u64,
+    /// Reloads that failed.
+    pub(crate) reloads_failed: u64,
 }
 
 /// See the module.
@@ -126,6 +153,22 @@ impl Telemetry {
         self.asking.load(Relaxed) && !self.is_alive()
     }
 
+    /// What is wrong with the session, if anything.
+    #[must_use]
+    pub(crate) fn problem(&self) -> Option<&'static str> {
+        if self.rules_hang() {
+            Some("the rule plugin does not return from a call")
+        } else if !self.is_alive() {
+            Some("the event path does not answer")
+        } else if self.rules_off.load(Relaxed) {
+            Some("the rule plugin is switched off")
+        } else if self.pulse.is_missing() {
+            Some("lanner's own call does not come back as an event")
+        } else {
+            None
+        }
+    }
+
     /// Sets the rule plugins with threads of their own. They continue the counts of their predecessors.
     pub(crate) fn set_workers(&self, workers: Vec<Arc<WorkerStatus>>) {
         let mut now = self.workers.write().unwrap_or_else(PoisonError::into_inner);
@@ -165,7 +208,7 @@ impl Telemetry {
         *self.driver.lock().unwrap_or_else(PoisonError::into_inner) = facts;
     }
 
-    fn driver(&self) -> DriverFacts {
+    pub(crate) fn driver(&self) -> DriverFacts {
         self.driver
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -190,6 +233,25 @@ impl Telemetry {
             self.reloaded_ns.store(now_ns(), Relaxed);
         } else {
             self.reloads_failed.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// All numbers that are not about rules and outputs.
+    pub(crate) fn numbers(&self) -> Numbers {
+        let (captured, lost) = self.events();
+        let read = |counter: &AtomicU64| counter.load(Relaxed);
+        Numbers {
+            started_ns: self.started_ns,
+            seconds: self.started.elapsed().as_secs(),
+            captured,
+            lost,
+            malformed: read(&self.malformed),
+            pending: read(&self.pending),
+            capacity: read(&self.capacity),
+            living: read(&self.living),
+            processes: read(&self.processes),
+            reloads: read(&self.reloads),
+            reloads_failed: read(&self.reloads_failed),
         }
     }
 

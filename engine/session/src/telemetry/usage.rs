@@ -4,27 +4,27 @@ use std::fs;
 
 /// CPU and memory of this process.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Usage {
+pub(crate) struct Usage {
     /// Seconds in user space and in the kernel.
-    pub(super) cpu_seconds: f64,
+    pub(crate) cpu_seconds: f64,
     /// Resident memory in bytes.
-    pub(super) resident: u64,
+    pub(crate) resident: u64,
     /// Bytes of address space.
-    pub(super) address_space: u64,
+    pub(crate) address_space: u64,
     /// Threads.
-    pub(super) threads: u64,
+    pub(crate) threads: u64,
     /// Open descriptors.
-    pub(super) descriptors: u64,
+    pub(crate) descriptors: u64,
 }
 
 /// The release of the running kernel. Empty if /proc cannot be read.
-pub(super) fn kernel_release() -> String {
+pub(crate) fn kernel_release() -> String {
     let text = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     text.trim().to_owned()
 }
 
 /// What this process uses. `None` if /proc cannot be read.
-pub(super) fn read() -> Option<Usage> {
+pub(crate) fn read() -> Option<Usage> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     // the name, in parentheses, may hold anything
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();

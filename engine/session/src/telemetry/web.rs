@@ -1,4 +1,4 @@
-//! HTTP: /metrics, /healthz, /versions. One thread of its own, off by default.
+//! HTTP: /metrics, /healthz, /versions, and the page. One thread of its own, off by default.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -9,7 +9,6 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -22,10 +21,12 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 use super::{Telemetry, prometheus};
 use crate::config::Webserver;
 use crate::error::WebError;
+use crate::page::{self, Page, Place};
 use delivery::Outputs;
 use lanner_plugin::files;
 
@@ -43,6 +44,7 @@ struct Site {
     settings: Webserver,
     telemetry: Arc<Telemetry>,
     outputs: Arc<Outputs>,
+    page: Option<Page>,
 }
 
 #[derive(Debug)]
@@ -51,16 +53,15 @@ enum Listener {
     Unix(StdUnixListener),
 }
 
-/// Starts to listen, and answers from a thread of its own until the process ends.
+/// Starts to listen, and answers from a thread of its own until the process ends. Returns where the page is, if there is one.
 ///
 /// # Errors
 ///
-/// The server cannot listen at its address, or there is no thread for it.
+/// The server cannot listen at its address, or there is no thread for it; or the page cannot be kept from strangers.
 pub(crate) fn start(
     settings: &Webserver,
-    telemetry: Arc<Telemetry>,
-    outputs: Arc<Outputs>,
-) -> Result<(), WebError> {
+    sources: page::Sources,
+) -> Result<Option<String>, WebError> {
     let (listener, place) = match &settings.unix_socket {
         Some(path) => (
             // only the owner may connect
@@ -74,7 +75,7 @@ pub(crate) fn start(
             (listener.map(Listener::Tcp), place)
         }
     };
-    let wrong = |source| WebError {
+    let wrong = |source| WebError::Listen {
         place: place.clone(),
         source,
     };
@@ -84,10 +85,22 @@ pub(crate) fn start(
         .enable_time()
         .build()
         .map_err(wrong)?;
+    let (telemetry, outputs) = (Arc::clone(&sources.telemetry), Arc::clone(&sources.outputs));
+    let page = if settings.page.enabled {
+        let place = match (&listener, &settings.unix_socket) {
+            (Listener::Tcp(listener), _) => Place::Tcp(listener.local_addr().map_err(wrong)?),
+            (Listener::Unix(_), path) => Place::Unix(path.clone().unwrap_or_default()),
+        };
+        Some(Page::new(settings, place, sources)?)
+    } else {
+        None
+    };
+    let invitation = page.as_ref().map(Page::invitation);
     let site = Arc::new(Site {
         settings: settings.clone(),
         telemetry,
         outputs,
+        page,
     });
     std::thread::Builder::new()
         .name("web".to_owned())
@@ -97,7 +110,7 @@ pub(crate) fn start(
             }
         })
         .map_err(wrong)?;
-    Ok(())
+    Ok(invitation)
 }
 
 /// Checks that the server could listen at its address, without a claim to it.
@@ -134,11 +147,14 @@ pub(crate) fn check(settings: &Webserver) -> Result<(), WebError> {
             (found, format!("{address}:{port}"))
         }
     };
-    checked.map_err(|source| WebError { place, source })
+    checked.map_err(|source| WebError::Listen { place, source })
 }
 
 async fn serve(listener: Listener, site: Arc<Site>) -> io::Result<()> {
     let mut open = Connections::default();
+    if site.page.is_some() {
+        tokio::spawn(look(Arc::clone(&site)));
+    }
     match listener {
         Listener::Tcp(listener) => {
             listener.set_nonblocking(true)?;
@@ -163,6 +179,18 @@ async fn serve(listener: Listener, site: Arc<Site>) -> io::Result<()> {
                 // its request is looked at before another connection can end it
                 tokio::task::yield_now().await;
             }
+        }
+    }
+}
+
+/// Has the page note the counters once a second.
+async fn look(site: Arc<Site>) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        second.tick().await;
+        if let Some(page) = &site.page {
+            page.look();
         }
     }
 }
@@ -195,7 +223,7 @@ where
 {
     let answer = service_fn(move |request: Request<Incoming>| {
         let site = Arc::clone(&site);
-        async move { Ok::<_, Infallible>(site.answer(request.method(), request.uri().path())) }
+        async move { Ok::<_, Infallible>(site.answer(&request).await) }
     });
     let talk = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -209,7 +237,8 @@ where
 }
 
 impl Site {
-    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let (method, path) = (request.method(), request.uri().path());
         if method != Method::GET && method != Method::HEAD {
             return plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is understood\n");
         }
@@ -226,24 +255,16 @@ impl Site {
                 )
             }
             "/versions" => self.versions(),
-            _ => plain(StatusCode::NOT_FOUND, "there is no such page\n"),
+            _ => match &self.page {
+                Some(page) if page::has(path) => page.answer(request).await,
+                _ => plain(StatusCode::NOT_FOUND, "there is no such page\n"),
+            },
         }
     }
 
     /// Falco's answer while all is well; what is not, otherwise.
     fn health(&self) -> Response<Full<Bytes>> {
-        let problem = if self.telemetry.rules_hang() {
-            Some("the rule plugin does not return from a call")
-        } else if !self.telemetry.is_alive() {
-            Some("the event path does not answer")
-        } else if self.telemetry.rules_off.load(Relaxed) {
-            Some("the rule plugin is switched off")
-        } else if self.telemetry.pulse.is_missing() {
-            Some("lanner's own call does not come back as an event")
-        } else {
-            None
-        };
-        match problem {
+        match self.telemetry.problem() {
             None => json_page(StatusCode::OK, &json!({"status": "ok"})),
             Some(reason) => json_page(
                 StatusCode::SERVICE_UNAVAILABLE,

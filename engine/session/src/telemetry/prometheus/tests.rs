@@ -37,6 +37,7 @@ fn hard() -> String {
             overflowed: 3,
             ..Default::default()
         },
+        capacity: 8,
     }];
     let mut made = Page(page(&telemetry, &accounts));
     made.one("lanner_test", GAUGE, "One\\\ntwo \"three\".", 1);
