@@ -220,7 +220,8 @@ fn a_lanner_whose_programs_are_detached_says_so() {
             back > 0 && !out.iter().any(|line| line.contains(BACK)),
             "{driver}: {err:?}"
         );
-        let detached = |line: &String| line.contains(MISSING) && line.contains("detached");
+        // whether other events came between the last beat and the detaching is chance
+        let detached = |line: &String| line.contains(MISSING) && line.contains("CAP_BPF");
         assert!(out.iter().any(detached), "{driver}: {out:?}");
     }
 }
