@@ -152,7 +152,7 @@ pub fn always(host: &Host) -> Vec<Gap> {
     gaps.push(Gap::new(
         "the file behind a descriptor that other threads replace at once",
         "it is looked up when the call that opened it returns: until then, a thread or process that shares the descriptors \
-         can put another file in its place; kernel.path_differs then compares with the path that the program passed",
+         can put another file in its place; kernel.path_in_doubt says where that can have happened",
         "",
     ));
     let operations = Gap::new(

@@ -1,6 +1,7 @@
 //! Calls by which a program can hide from lanner: what it is about to do, or its memory.
 
 use driver_api::event::Abi;
+use driver_api::support::Gap;
 use driver_api::table::{self, Multiplexed, Syscall};
 use libc::pid_t;
 
@@ -21,6 +22,10 @@ pub(crate) const NARROWED: [(&str, (u32, u32)); 3] = [
     ("prctl", (0, SET_SECCOMP)),
     ("ioctl", (1, WITHHOLD_PAGES)),
 ];
+
+/// Calls by which a program hides whatever the arguments are. memfd_secret(2) gives it memory that the kernel reads for no
+/// other process.
+pub(crate) const ALWAYS: [&str; 1] = ["memfd_secret"];
 
 /// A call, as the table has it.
 #[derive(Debug, Clone, Copy)]
@@ -69,8 +74,28 @@ impl Called {
     }
 }
 
+/// What a call returns that lanner answers instead of letting it be made, because it would keep lanner from reading the
+/// thread's memory. None: it is made. `reads_everything`: lanner needs no permission of the process.
+pub(crate) fn answer(called: &Called, args: &[u64; 6], reads_everything: bool) -> Option<i32> {
+    if ALWAYS.contains(&called.call.name) {
+        // as on a kernel that has no such call
+        return Some(-libc::ENOSYS);
+    }
+    (!reads_everything && hides(called, args)).then_some(0)
+}
+
+/// What is not captured of a program that uses memory of its own.
+pub(crate) fn gap() -> Gap {
+    Gap::new(
+        "memory of memfd_secret(2)",
+        "the kernel reads it for no other process, so that memfd_secret fails with ENOSYS; what a process that lanner \
+         attaches to had before is a fault",
+        "use an eBPF driver",
+    )
+}
+
 /// Whether the call forbids other processes of the user to read the memory and the descriptors of its process.
-pub(crate) fn hides(called: &Called, args: &[u64; 6]) -> bool {
+fn hides(called: &Called, args: &[u64; 6]) -> bool {
     // the kernel takes all bits of the second argument, as wide as a register
     called.call.name == "prctl" && args[0] as u32 == SET_DUMPABLE && args[1] == 0
 }
@@ -126,6 +151,17 @@ mod tests {
         assert!(hides(&prctl, &[0xffff_ffff_0000_0004, 0, 0, 0, 0, 0]));
         assert!(!hides(&prctl, &[4, 1, 0, 0, 0, 0]) && !hides(&prctl, &[3, 0, 0, 0, 0, 0]));
         assert!(!hides(&called("kill"), &[4, 0, 0, 0, 0, 0]));
+    }
+
+    #[test]
+    fn memory_that_only_its_process_can_read_is_refused() {
+        let refused = Some(-libc::ENOSYS);
+        for reads_everything in [true, false] {
+            let answer = |name| answer(&called(name), &[4, 0, 0, 0, 0, 0], reads_everything);
+            assert_eq!(answer("memfd_secret"), refused);
+            assert_eq!(answer("memfd_create"), None);
+            assert_eq!(answer("prctl"), (!reads_everything).then_some(0));
+        }
     }
 
     #[test]

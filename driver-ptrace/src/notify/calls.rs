@@ -67,18 +67,16 @@ impl NotifyCapture {
         let (id, tid) = (notification.id, notification.tid);
         self.note_waiting(tid);
         let entry = self.entry_of(notification).filter(|_| tid > 0);
-        let hides = |entry: &Entry| hiding::hides(&entry.called, &entry.args);
         if let Some(entry) = &entry
             && hiding::withholds_pages(tid, entry.called.call, &entry.args)
         {
             memory::expect_withheld_pages();
         }
-        // it is answered instead of made, unless lanner may read everything
-        let is_made = self.reads_everything || !entry.as_ref().is_some_and(hides);
         let Some(entry) = entry else {
-            self.answer(id, true);
+            self.answer(id, None);
             return;
         };
+        let answer = hiding::answer(&entry.called, &entry.args, self.reads_everything);
         if !self.processes.threads.contains_key(&tid) && !self.announce(tid, Some(id), sink) {
             return;
         }
@@ -100,7 +98,7 @@ impl NotifyCapture {
         }
         if entry.plan.flags & flag::EXEC != 0 {
             self.begin_exec(tid, tgid, &entry);
-            self.answer(id, true);
+            self.answer(id, None);
             return;
         }
         if entry.selected {
@@ -118,7 +116,7 @@ impl NotifyCapture {
             }
             self.deliver(sink);
         }
-        if !self.answer(id, is_made) {
+        if !self.answer(id, answer) {
             // the thread does not wait any more: it was killed, or a signal has interrupted it and it will ask again
             return;
         }

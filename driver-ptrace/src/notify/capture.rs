@@ -102,17 +102,16 @@ impl NotifyCapture {
         listener.is_some_and(|listener| listener.is_valid(id))
     }
 
-    /// Lets a waiting thread make its call, or has the call return 0 without being made. False: it does not wait any
-    /// more.
-    pub(super) fn answer(&self, id: u64, is_made: bool) -> bool {
+    /// Has the call of a waiting thread return a result without being made. No result: lets the thread make it. False: the
+    /// thread does not wait any more.
+    pub(super) fn answer(&self, id: u64, result: Option<i32>) -> bool {
         let Some(running) = &self.running else {
             return false;
         };
         let listener = &running.listener;
-        let answered = if is_made {
-            listener.answer(id).is_ok()
-        } else {
-            listener.succeed(id).is_ok()
+        let answered = match result {
+            None => listener.answer(id).is_ok(),
+            Some(result) => listener.finish(id, result).is_ok(),
         };
         if let Some(watchdog) = &running.watchdog {
             watchdog.note_waiting(0);

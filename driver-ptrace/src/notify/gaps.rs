@@ -7,6 +7,7 @@ use driver_api::support::Gap;
 use driver_api::table::SYSCALLS;
 
 use crate::guard;
+use crate::hiding;
 
 /// What keeps this mode from working on a host.
 pub(super) fn missing(host: &Host) -> Vec<Gap> {
@@ -64,6 +65,7 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
              the program passed is shown",
             trace,
         ),
+        hiding::gap(),
         Gap::own_roots(),
         Gap::name_by_file(),
         Gap::changed_memory(

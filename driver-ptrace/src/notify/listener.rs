@@ -113,23 +113,23 @@ impl Listener {
     ///
     /// ENOENT: the thread does not wait any more. It was killed, or a signal has interrupted it.
     pub(crate) fn answer(&self, id: u64) -> io::Result<()> {
-        self.respond(id, CONTINUE)
+        self.respond(id, 0, CONTINUE)
     }
 
-    /// Has the thread's call return 0 without being made.
+    /// Has the thread's call return this without being made: 0, or a negative error code.
     ///
     /// # Errors
     ///
     /// Those of [`Listener::answer`].
-    pub(crate) fn succeed(&self, id: u64) -> io::Result<()> {
-        self.respond(id, 0)
+    pub(crate) fn finish(&self, id: u64, result: i32) -> io::Result<()> {
+        self.respond(id, result, 0)
     }
 
-    fn respond(&self, id: u64, flags: u32) -> io::Result<()> {
+    fn respond(&self, id: u64, error: i32, flags: u32) -> io::Result<()> {
         let response = seccomp_notif_resp {
             id,
             val: 0,
-            error: 0,
+            error,
             flags,
         };
         // SAFETY: the kernel reads one response.

@@ -63,7 +63,10 @@ fn unfailing_calls() -> SyscallSet {
 
 /// The calls that the filter has to ask about for a selection.
 fn filtered_calls(selection: &SyscallSet) -> SyscallSet {
-    let own = FAMILY.into_iter().chain([FIRST_NARROW_CALL, BORN_CALL]);
+    let own = FAMILY
+        .into_iter()
+        .chain(hiding::ALWAYS)
+        .chain([FIRST_NARROW_CALL, BORN_CALL]);
     selection
         .with_multiplexers()
         .union(&trace::calls_that_change_user())

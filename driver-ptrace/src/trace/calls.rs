@@ -40,8 +40,8 @@ impl PtraceCapture {
         let tid = stop.tid();
         if !self.tracees.get(tid).is_some_and(|thread| thread.entered) {
             self.entered(tid, &entry, sink);
-            if self.hides_memory(&entry) {
-                stop.answer(0);
+            if let Some(result) = self.answer(&entry) {
+                stop.answer(result);
             }
         }
         self.resume_inside(stop.into());
@@ -62,8 +62,8 @@ impl PtraceCapture {
                 if stops_every_call {
                     thread.entered = true;
                     self.entered(tid, &entry, sink);
-                    if self.hides_memory(&entry) {
-                        stop.answer(0);
+                    if let Some(result) = self.answer(&entry) {
+                        stop.answer(result);
                     }
                 }
                 self.resume_inside(stop.into());
@@ -81,11 +81,9 @@ impl PtraceCapture {
         Ok(())
     }
 
-    /// Whether a call would keep lanner from reading the thread's memory: prctl(PR_SET_DUMPABLE, 0). It is answered
-    /// instead of made, unless lanner may read everything.
-    fn hides_memory(&self, entry: &Entry) -> bool {
-        !self.reads_everything
-            && called(entry).is_some_and(|found| hiding::hides(&found, &entry.args))
+    /// What a call returns that would keep lanner from reading the thread's memory. None: it is made.
+    fn answer(&self, entry: &Entry) -> Option<i64> {
+        hiding::answer(&called(entry)?, &entry.args, self.reads_everything).map(i64::from)
     }
 
     /// A thread is about to make a call. Decides whether its exit is waited for.

@@ -5,6 +5,7 @@ use driver_api::host::{Host, Trial, capability};
 use driver_api::support::{Gap, Support};
 
 use crate::guard;
+use crate::hiding;
 
 /// What this mode could do on a host.
 pub(super) fn support(host: &Host) -> Support {
@@ -71,6 +72,7 @@ fn gaps(host: &Host) -> Vec<Gap> {
             "the kernel reports them to no tracer; below a command their captured calls fail with ENOSYS",
             "use an eBPF driver",
         ),
+        hiding::gap(),
         Gap::operations(
             "they are no system calls, so neither ptrace nor seccomp sees them: only io_uring_setup and \
              io_uring_enter are",

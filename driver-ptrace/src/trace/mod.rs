@@ -178,6 +178,7 @@ fn stopped_calls(selection: &SyscallSet) -> SyscallSet {
         "userfaultfd",
     ]
     .into_iter()
+    .chain(hiding::ALWAYS)
     .chain(affinity::CALLS);
     let always = always.filter_map(by_name).collect();
     let stopped = selection.union(&always).union(&calls_that_change_user());

@@ -7,7 +7,7 @@ use driver_api::table::Kind;
 use decode::sockaddr::SockAddr;
 use lanner_plugin::Value;
 
-use super::event::text_of;
+use super::event::{O_TMPFILE, open_flags, text_of};
 use super::path;
 use super::process::text;
 use super::view::View;
@@ -26,6 +26,32 @@ pub(super) fn path<'a>(view: &View<'a>) -> Value<'a> {
 pub(super) fn path_differs<'a>(view: &View<'a>) -> Value<'a> {
     let said = path::of_open(view).and_then(|param| path::resolved(view, param));
     differ(said, fact(view, Fact::Path))
+}
+
+/// Whether the file behind the descriptor may be another one than the call has opened.
+pub(super) fn path_in_doubt<'a>(view: &View<'a>) -> Value<'a> {
+    let (Some(opened), Some(process)) = (fact(view, Fact::Path), view.process()) else {
+        return Value::None;
+    };
+    let Some(param) = path::of_open(view) else {
+        return Value::None;
+    };
+    if !view.inspector.shares_descriptors(process, view.seen.tid) {
+        return Value::Bool(false);
+    }
+    // the file has a name that nobody gave it
+    if open_flags(view).is_some_and(|flags| flags & O_TMPFILE != 0) {
+        return Value::Bool(false);
+    }
+    let Some(named) = path::resolved(view, param) else {
+        return Value::Bool(true);
+    };
+    let is_named = match opened.strip_prefix(b"...") {
+        // its beginning is missing
+        Some(end) => named.ends_with(end),
+        None => named == opened,
+    };
+    Value::Bool(!is_named && !path::leads_to(view, param, named, opened))
 }
 
 /// The path of the new program.

@@ -98,9 +98,18 @@ pub(super) fn said<'a>(view: &View<'a>, at: usize) -> Option<&'a [u8]> {
 
 /// The directory at which the kernel began to resolve a path of the call, as the driver saw it. `said` is the path.
 fn seen_base<'a>(view: &View<'a>, at: usize, said: &[u8]) -> Option<&'a [u8]> {
-    let params = view.seen.call?.params;
+    let call = view.seen.call?;
+    let params = call.params;
     let is_path = |param: &&Param| matches!(param.kind, Kind::Path(_));
-    is_path(&params.get(at)?).then_some(())?;
+    if !is_path(&params.get(at)?) {
+        // what is mounted need not be a path, but an absolute one begins where all paths of the call begin
+        let is_source = call
+            .paths
+            .is_some_and(|(source, _)| usize::from(source) == at);
+        let begins_at_root = is_source && said.starts_with(b"/");
+        return begins_at_root
+            .then(|| view.event.fact(Fact::Root).map(|fact| text_of(view, &fact)))?;
+    }
     let earlier = params[..at].iter().filter(is_path).count();
     let fact = match (said.first(), earlier) {
         (Some(b'/'), _) => Fact::Root,
@@ -239,6 +248,20 @@ pub(super) fn real<'a>(view: &View<'a>, wanted: Which) -> Value<'a> {
         known.then_some(real)
     };
     text(found())
+}
+
+/// Whether a path that the call opens leads to this file, behind symbolic links, as the file system is now. False: also if
+/// that cannot be found out.
+pub(super) fn leads_to(view: &View<'_>, param: PathParam, named: &[u8], file: &[u8]) -> bool {
+    let Some(process) = view.process() else {
+        return false;
+    };
+    let follows = follows_last(view, param.at);
+    let mut known = false;
+    let real = view.scratch.bytes(|out| {
+        known = (view.inspector).real_path(process, view.seen.tid, named, follows, out);
+    });
+    known && real == file
 }
 
 /// Whether one of the call's paths leads elsewhere than its letters say.

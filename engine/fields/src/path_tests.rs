@@ -288,3 +288,59 @@ fn empty_arguments_keep_their_place() {
         );
     }
 }
+
+#[test]
+fn an_opened_file_is_in_doubt_if_another_thread_could_have_put_it_there() {
+    const THREAD: u64 = 0x1_0000 | 0x800 | 0x400 | 0x200 | 0x100;
+    let open = |said: &[u8], flags: i64, file: &[u8]| {
+        Ev::call(22, "openat", &[-100, 1, flags, 0], 7)
+            .said(1, said)
+            .fact(Fact::Path, file)
+    };
+    let doubt = |calls: &[Ev], expected| {
+        expect(
+            &in_srv(calls),
+            &[("kernel.path_in_doubt", OwnedValue::Bool(expected))],
+        );
+    };
+    let thread = Ev::fork(22, 22, 23, THREAD);
+    let other = open(b"/srv/secret", 0, b"/srv/innocent");
+    // nobody else has the descriptors
+    doubt(&[other.clone()], false);
+    doubt(&[thread.clone(), other.clone()], true);
+    // vfork(2) and the like: a process with the same table
+    doubt(&[Ev::fork(22, 24, 24, 0x400 | 0x11), other], true);
+    doubt(
+        &[thread.clone(), open(b"../secret", 0, b"/srv/secret")],
+        false,
+    );
+    doubt(
+        &[thread.clone(), open(b"/srv", 0o20_200_000, b"/srv/#17")],
+        false,
+    );
+    doubt(
+        &[thread.clone(), open(b"/a/b/secret", 0, b".../b/secret")],
+        false,
+    );
+    let unread = Ev::call(22, "openat", &[-100, 1, 0, 0], 7)
+        .unread(1)
+        .fact(Fact::Path, b"/srv/innocent");
+    doubt(&[thread, unread], true);
+    expect(
+        &in_srv(&[Ev::call(22, "openat", &[-100, 1, 0, 0], -2).said(1, b"/x")]),
+        &[("kernel.path_in_doubt", NONE)],
+    );
+}
+
+#[test]
+fn a_call_acts_on_the_process_that_a_thread_or_a_folder_of_proc_belongs_to() {
+    let target = Ev::exec(30, "/bin/target", &["target"], Ids::default());
+    let folder = Ev::call(22, "openat", &[-100, 1, 0o200_000, 0], 5)
+        .said(1, b"/proc/30")
+        .fact(Fact::Path, b"/proc/30");
+    let signal = Ev::call(22, "pidfd_send_signal", &[5, 9, 0, 0], 0);
+    expect(
+        &in_srv(&[target, folder, signal]),
+        &[("target.pid", i(30)), ("target.name", s("target"))],
+    );
+}

@@ -24,7 +24,9 @@ pub(super) fn process<'a>(
     ask: impl Fn(&View<'a>, &'a Process) -> Value<'a>,
 ) -> Value<'a> {
     pid(view)
-        .and_then(|pid| view.inspector.process_by_pid(pid))
+        .and_then(|id| view.inspector.process_of_thread(id))
+        // another thread of the caller is no other process
+        .filter(|process| view.process().is_none_or(|own| own.pid != process.pid))
         .map_or(Value::None, |process| ask(view, process))
 }
 
@@ -52,8 +54,8 @@ fn of_pidfd(view: &View<'_>) -> Option<u32> {
     let fd = inspect::fd_in(*view.event.header().args.get(register)?);
     let descriptor = view
         .inspector
-        .descriptor_of(view.seen.process?, view.seen.tid, fd)?;
-    inspect::pidfd_target(descriptor)
+        .current_descriptor(view.seen.process?, view.seen.tid, fd)?;
+    inspect::pidfd_target(&descriptor)
 }
 
 /// The process below whose folder in /proc the call's file is.

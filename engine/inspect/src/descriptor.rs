@@ -361,6 +361,12 @@ impl FileTables {
         self.slots.get_mut(id.0 as usize)
     }
 
+    /// Whether a table has more than one user. The threads of a process are one.
+    pub(super) fn is_shared(&self, id: FilesId) -> bool {
+        let slot = self.slots.get(id.0 as usize);
+        slot.is_some_and(|files| files.users > 1)
+    }
+
     /// Adds a user to a table.
     pub(super) fn share(&mut self, id: FilesId) -> FilesId {
         match self.at(id) {

@@ -26,11 +26,22 @@ const MSG_CMSG_CLOEXEC: u64 = 0x4000_0000;
 /// The name of a pidfd begins with this; the process's id follows.
 const PIDFD: &[u8] = b"pid:";
 
-/// The id of the process that a pidfd refers to, in the PID namespace of the process that has opened it.
+/// The id of the process that a pidfd refers to, in the PID namespace of the process that has opened it. Some calls take a
+/// directory of /proc as a pidfd (pidfd_send_signal(2)).
 #[must_use]
 pub fn pidfd_target(descriptor: &Descriptor) -> Option<u32> {
-    let pid = descriptor.name.strip_prefix(PIDFD)?;
+    let name = &*descriptor.name;
+    let pid = name
+        .strip_prefix(PIDFD)
+        .or_else(|| name.strip_prefix(b"/proc/"))?;
     std::str::from_utf8(pid).ok()?.parse().ok()
+}
+
+/// A pidfd of this process.
+pub(super) fn pidfd_of(pid: u32) -> Descriptor {
+    let mut name = PIDFD.to_vec();
+    let _ = write!(name, "{pid}");
+    Descriptor::named(DescriptorKind::Pidfd, &name)
 }
 
 /// The most unknown descriptors that are looked up in /proc in one second of event time.

@@ -13,7 +13,7 @@ use super::proc_fs::{ProcFs, Snapshot};
 use super::process::{Credentials, Process, Thread};
 use super::process_table::ProcessKey;
 use super::resync::is_later;
-use super::{Inspector, clock};
+use super::{Inspector, clock, fd_passing};
 
 pub(super) const O_CLOEXEC: u64 = 0o2_000_000;
 pub(super) const O_DIRECTORY: u64 = if cfg!(target_arch = "aarch64") {
@@ -348,6 +348,11 @@ pub(super) fn from_proc(
     // a directory can be opened without O_DIRECTORY
     if found.kind == DescriptorKind::File && proc_fs.is_directory(pid, fd) {
         found.kind = DescriptorKind::Directory;
+    }
+    if found.kind == DescriptorKind::Pidfd
+        && let Some(target) = proc_fs.pidfd_target(pid, fd)
+    {
+        return fd_passing::pidfd_of(target);
     }
     found
 }

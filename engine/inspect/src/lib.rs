@@ -345,6 +345,15 @@ impl Inspector {
         self.processes.get(self.processes.key(pid)?)
     }
 
+    /// The process that has a thread with this id, the first or another. What the state does not know is looked up in /proc.
+    #[must_use]
+    pub fn process_of_thread(&self, tid: u32) -> Option<&Process> {
+        self.process_by_pid(tid).or_else(|| {
+            let status = self.proc_fs.as_ref()?.status(tid)?;
+            self.process_by_pid(status.tgid()?)
+        })
+    }
+
     /// A process and its ancestors, living and ended. The process itself comes first.
     pub fn lineage(&self, key: ProcessKey) -> impl Iterator<Item = &Process> {
         self.processes.lineage(key)

@@ -309,6 +309,12 @@ impl ProcFs {
         Some(name)
     }
 
+    /// The process that a pidfd refers to. None: it is no pidfd, or that process has ended.
+    pub(super) fn pidfd_target(&self, pid: u32, fd: i32) -> Option<u32> {
+        let info = read(&self.path(pid, &format!("fdinfo/{fd}")), SMALL)?;
+        pidfd_in(&info)
+    }
+
     /// The flags of a descriptor, as in [`descriptors`](Self::descriptors).
     pub(super) fn descriptor_flags(&self, pid: u32, fd: i32) -> u64 {
         let info = read(&self.path(pid, &format!("fdinfo/{fd}")), SMALL).unwrap_or_default();
@@ -392,6 +398,16 @@ fn fdinfo_flags(text: &[u8]) -> u64 {
         .unwrap_or(0)
 }
 
+/// The process that `/proc/PID/fdinfo/N` of a pidfd names (pidfd_open(2)): -1 if it has ended, 0 if it is in another PID
+/// namespace.
+fn pidfd_in(text: &[u8]) -> Option<u32> {
+    let pid = text
+        .split(|&b| b == b'\n')
+        .find_map(|line| line.strip_prefix(b"Pid:"))?;
+    let pid: u32 = std::str::from_utf8(pid).ok()?.trim().parse().ok()?;
+    (pid != 0).then_some(pid)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -407,6 +423,16 @@ mod tests {
         assert_eq!(stat.name, b"a) S 1 (\n");
         assert_eq!((stat.ppid, stat.pgid, stat.sid, stat.tty), (7, 8, 9, 34816));
         assert_eq!(stat.start_ns, 2_500_000_000);
+    }
+
+    #[test]
+    fn a_pidfd_names_a_process_that_lives() {
+        let of = |pid: &str| {
+            pidfd_in(format!("pos:\t0\nflags:\t02\nPid:\t{pid}\nNSpid:\t7\n").as_bytes())
+        };
+        assert_eq!(of("42"), Some(42));
+        assert_eq!((of("-1"), of("0"), of("x")), (None, None, None));
+        assert_eq!(pidfd_in(b"pos:\t0\nflags:\t02\n"), None);
     }
 
     #[test]

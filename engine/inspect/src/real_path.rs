@@ -1,10 +1,12 @@
 //! Where a path leads, symbolic links included, as the file system is at this moment.
 //!
-//! The path is the program's, so nothing may happen because lanner looks at it: nothing is opened, no file system is asked
-//! or mounted, and no link of /proc is followed. The kernel answers from its cache of names (`RESOLVE_CACHED`, Linux 5.12),
+//! The path is the program's, so nothing may happen because lanner looks at it: nothing is opened, and no file system is
+//! asked or mounted. Of the links in /proc, those to the process's own descriptors, working directory and root are known to
+//! the state; no other is followed. The kernel answers from its cache of names (`RESOLVE_CACHED`, Linux 5.12),
 //! where the names are that the call has just looked up. It does not answer while it would have to note that a link was
 //! followed, as it does for the first time after the link was made.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -76,10 +78,67 @@ fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
     (!matches!(name, b"." | b"..")).then_some((&path[..=slash], name))
 }
 
+/// A link of /proc that the kernel follows without its letters (proc_pid_fd(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct MagicLink {
+    /// Of this process; None: of the thread itself.
+    pid: Option<u32>,
+    to: To,
+}
+
+/// What it leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum To {
+    Descriptor(i32),
+    Directory,
+    Root,
+}
+
+/// The link that a path begins with, and the rest, which begins with `/` or is empty.
+fn magic_link(path: &[u8]) -> Option<(MagicLink, Vec<u8>)> {
+    let mut names = path
+        .split(|&b| b == b'/')
+        .filter(|name| !matches!(*name, b"" | b"."));
+    let number = |name: &[u8]| std::str::from_utf8(name).ok()?.parse::<u32>().ok();
+    let mut pid = None;
+    let to = match names.next()? {
+        b"dev" => match names.next()? {
+            b"fd" => To::Descriptor(names.next().and_then(number)?.try_into().ok()?),
+            b"stdin" => To::Descriptor(0),
+            _ => return None,
+        },
+        b"proc" => {
+            let whose = names.next()?;
+            if !matches!(whose, b"self" | b"thread-self") {
+                pid = Some(number(whose)?);
+            }
+            let mut what = names.next()?;
+            if what == b"task" {
+                pid = Some(names.next().and_then(number)?);
+                what = names.next()?;
+            }
+            match what {
+                b"fd" => To::Descriptor(names.next().and_then(number)?.try_into().ok()?),
+                b"cwd" => To::Directory,
+                b"root" => To::Root,
+                _ => return None,
+            }
+        }
+        _ => return None,
+    };
+    let mut rest = Vec::new();
+    for name in names {
+        rest.push(b'/');
+        rest.extend_from_slice(name);
+    }
+    Some((MagicLink { pid, to }, rest))
+}
+
 impl Inspector {
     /// Appends where a path leads, behind all symbolic links in its directories. `path` is absolute in the mount namespace
     /// of the thread `tid` of this process. `follows`: also behind a link that is the last component. False: not known,
-    /// because a name is not in the kernel's cache, a link of /proc is in the path, or the kernel is older than Linux 5.12.
+    /// because a name is not in the kernel's cache, another link of /proc is in the path, or the kernel is older than Linux
+    /// 5.12.
     pub fn real_path(
         &self,
         process: &Process,
@@ -99,7 +158,23 @@ impl Inspector {
         follows: bool,
         out: &mut Vec<u8>,
     ) -> Option<()> {
-        if path.len() >= PATH_MAX || path.starts_with(b"/proc/") {
+        if path.len() >= PATH_MAX {
+            return None;
+        }
+        let behind = match magic_link(path) {
+            Some((link, rest)) if follows || !rest.is_empty() => {
+                let behind = self.behind(process, tid, link, &rest)?;
+                // the directory's path is the kernel's, and a name in it needs no look at the file system
+                if !follows && rest.iter().rposition(|&b| b == b'/') == Some(0) {
+                    out.extend_from_slice(&behind);
+                    return Some(());
+                }
+                Cow::Owned(behind)
+            }
+            _ => Cow::Borrowed(path),
+        };
+        let path = &*behind;
+        if path.starts_with(b"/proc/") {
             return None;
         }
         let (root, below) = self.root_of(process, tid, path)?;
@@ -119,6 +194,52 @@ impl Inspector {
         }
         out.extend_from_slice(name);
         Some(())
+    }
+
+    /// The path behind a link of /proc.
+    fn behind(&self, process: &Process, tid: u32, link: MagicLink, rest: &[u8]) -> Option<Vec<u8>> {
+        let on_host = process.vpid.is_none_or(|vpid| vpid == process.pid);
+        let is_own = |pid| on_host && (pid == process.pid || pid == tid);
+        if !link.pid.is_none_or(is_own) || !self.has_proc(process, tid) {
+            return None;
+        }
+        let proc_fs = self.proc_fs.as_ref()?;
+        let place = match link.to {
+            To::Descriptor(fd) => {
+                let key = self.processes.key(process.pid)?;
+                let known = self.current_descriptor(key, tid, fd);
+                let known = known.map(|descriptor| descriptor.name.to_vec());
+                known.or_else(|| proc_fs.link(tid, &format!("fd/{fd}")))?
+            }
+            To::Directory => self.cwd(process, tid).to_vec(),
+            // the path of a root directory is as the mount namespace has it
+            To::Root => proc_fs.link(tid, "root").unwrap_or_else(|| b"/".to_vec()),
+        };
+        place.starts_with(b"/").then_some(())?;
+        let mut path = place;
+        if path.ends_with(b"/") && !rest.is_empty() {
+            path.pop();
+        }
+        path.extend_from_slice(rest);
+        Some(path)
+    }
+
+    /// Whether /proc is what it should be for a thread: anything can be mounted there in a namespace of its own.
+    fn has_proc(&self, process: &Process, tid: u32) -> bool {
+        /// include/uapi/linux/magic.h
+        const PROC_SUPER_MAGIC: libc::c_long = 0x9fa0;
+        let Some((root, _)) = self.root_of(process, tid, b"/") else {
+            return false;
+        };
+        let Some(place) = cached(&root, b"/proc", true) else {
+            return false;
+        };
+        // SAFETY: the kernel fills the structure, which is valid as zeros.
+        unsafe {
+            let mut found: libc::statfs = std::mem::zeroed();
+            libc::fstatfs(place.as_raw_fd(), &raw mut found) == 0
+                && found.f_type == PROC_SUPER_MAGIC
+        }
     }
 
     /// The root directory of a thread, and the path below it.
@@ -174,6 +295,41 @@ mod tests {
     }
 
     #[test]
+    fn links_of_proc_begin_a_path() {
+        let of = |path: &str| {
+            let (link, rest) = magic_link(path.as_bytes())?;
+            Some((link.pid, link.to, String::from_utf8(rest).unwrap()))
+        };
+        let rest = |text: &str| text.to_owned();
+        assert_eq!(
+            of("/proc/self/fd/7/a//./b"),
+            Some((None, To::Descriptor(7), rest("/a/b")))
+        );
+        assert_eq!(
+            of("//proc/thread-self/cwd"),
+            Some((None, To::Directory, rest("")))
+        );
+        assert_eq!(
+            of("/proc/12/root/x"),
+            Some((Some(12), To::Root, rest("/x")))
+        );
+        assert_eq!(
+            of("/proc/self/task/9/fd/1"),
+            Some((Some(9), To::Descriptor(1), rest("")))
+        );
+        assert_eq!(of("/dev/fd/3"), Some((None, To::Descriptor(3), rest(""))));
+        for other in [
+            "/proc/self/exe",
+            "/proc/self/fd/x",
+            "/proc/../fd/1",
+            "/dev/null",
+            "/",
+        ] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+
+    #[test]
     fn links_in_the_directories_are_followed() {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().canonicalize().unwrap();
@@ -213,6 +369,14 @@ mod tests {
         assert_eq!(find("link/../link/file", false), real("file"));
         assert_eq!(find("absent/file", false), None);
         let mut out = Vec::new();
-        assert!(!inspector.real_path(process, pid, b"/proc/self/fd/3", true, &mut out));
+        assert!(!inspector.real_path(process, pid, b"/proc/self/exe", true, &mut out));
+        // this process's own descriptor
+        let folder = std::fs::File::open(at.join("real")).unwrap();
+        let through = format!("/proc/self/fd/{}/file", folder.as_raw_fd());
+        assert!(inspector.real_path(process, pid, through.as_bytes(), false, &mut out));
+        assert_eq!(String::from_utf8(out).ok(), real("file"));
+        let mut out = Vec::new();
+        let another = format!("/proc/1/fd/{}/file", folder.as_raw_fd());
+        assert!(!inspector.real_path(process, pid, another.as_bytes(), false, &mut out));
     }
 }

@@ -108,6 +108,12 @@ impl Inspector {
             .map(|process| process.files_of(tid))
     }
 
+    /// Whether another thread or process can put other files behind the descriptors of this thread at any moment.
+    #[must_use]
+    pub fn shares_descriptors(&self, process: &Process, tid: u32) -> bool {
+        process.threads.len() > 1 || self.files.is_shared(process.files_of(tid))
+    }
+
     /// The working directory of a thread. Empty: it is not known.
     #[must_use]
     pub fn cwd(&self, process: &Process, tid: u32) -> &[u8] {

@@ -356,6 +356,8 @@ unsafe fn close_others(but: RawFd) {
 #[cfg(test)]
 mod tests {
     use driver_api::event::{EventBuilder, Header};
+    use driver_api::stats::Stats;
+    use inspect::InspectorStats;
     use test_support::wait_until;
 
     use super::*;
@@ -420,6 +422,38 @@ mod tests {
         for beat in 2..1000 {
             assert!(deliver(pulse, [secret, beat, 0, 0, 0, 0], 8));
             assert_eq!(pulse.beats().unwrap().1, beat);
+        }
+    }
+
+    #[test]
+    fn counters_tell_why_a_beat_is_missing() {
+        let full = {
+            let mut stats = Stats::default();
+            stats.lost[Loss::BufferFull as usize] = 1;
+            stats
+        };
+        let others = Stats {
+            captured: 1,
+            ..Stats::default()
+        };
+        let causes = [
+            (full, "the buffers are full"),
+            (others, "other events arrive, but not this call"),
+            (Stats::default(), "no event at all arrives"),
+        ];
+        for (stats, expected) in causes {
+            let telemetry = Arc::new(Telemetry::default());
+            telemetry.beat();
+            let mut heart = heartbeat(&telemetry);
+            wait_until("a beat is asked for", || {
+                heart.look();
+                heart.waits.is_some()
+            });
+            telemetry.publish(&stats, &InspectorStats::default());
+            let Sign::Missing(cause) = sign(&mut heart) else {
+                panic!("it is missing")
+            };
+            assert!(cause.starts_with(expected), "{cause}");
         }
     }
 

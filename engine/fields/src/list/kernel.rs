@@ -21,6 +21,12 @@ pub(super) const KERNEL: &[FieldDef] = &[
         |v, _| kernel::path_differs(v),
     ),
     F::new(
+        "kernel.path_in_doubt",
+        Bool,
+        "The file behind the descriptor may be another one than the call opened: other threads or processes share the descriptors, and the file is neither at the path that the program passed nor where that path leads now. A thread that also changes the path in memory leaves no doubt.",
+        |v, _| kernel::path_in_doubt(v),
+    ),
+    F::new(
         "kernel.exepath",
         Text,
         "Path of the new program, from the kernel; for exec events.",

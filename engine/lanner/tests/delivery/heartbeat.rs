@@ -93,24 +93,29 @@ impl Drop for Map {
     }
 }
 
-fn health(socket: &Path) -> String {
+pub(crate) fn health(socket: &Path) -> String {
     get(socket, "/healthz").map_or_else(String::new, |(head, body)| format!("{head} {body}"))
 }
 
 /// The latest beat that came back.
-fn beats(socket: &Path) -> u64 {
+pub(crate) fn beats(socket: &Path) -> u64 {
     let page = metrics(socket);
     let back = "lanner_heartbeat_number{at=\"back\"} ";
     let number = page.lines().find_map(|line| line.strip_prefix(back));
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-fn metrics(socket: &Path) -> String {
+pub(crate) fn metrics(socket: &Path) -> String {
     get(socket, "/metrics").map_or_else(String::new, |(_, body)| body)
 }
 
 /// A lanner that captures the host, and the socket of its web server.
-fn start(folder: &Folder, driver: &str, heartbeat: &str) -> (Lanner, std::path::PathBuf) {
+pub(crate) fn start(
+    folder: &Folder,
+    driver: &str,
+    heartbeat: &str,
+    options: &[&str],
+) -> (Lanner, std::path::PathBuf) {
     let socket = folder.path("web");
     let config = folder.put(
         "lanner.yaml",
@@ -121,7 +126,7 @@ fn start(folder: &Folder, driver: &str, heartbeat: &str) -> (Lanner, std::path::
         ),
     );
     let config = config.to_str().expect("a text");
-    let lanner = Lanner::start(&["--driver", driver, "-c", config]);
+    let lanner = Lanner::start(&[&["--driver", driver, "-c", config], options].concat());
     wait_until(&format!("it answers {:?}", lanner.err), || {
         health(&socket).contains(" 200 ")
     });
@@ -136,7 +141,7 @@ fn a_lanner_whose_maps_another_process_clears_says_so_until_they_are_restored() 
     }
     for driver in ["ebpf-core", "ebpf-legacy"] {
         let folder = Folder::new();
-        let (lanner, socket) = start(&folder, driver, "{interval: 200ms}");
+        let (lanner, socket) = start(&folder, driver, "{interval: 200ms}", &[]);
         wait_until(&format!("beats come back {:?}", lanner.err), || {
             beats(&socket) > 2
         });
@@ -179,7 +184,7 @@ fn rules_see_no_heartbeat_and_a_reload_does_not_end_it() {
     }
     for driver in ["ebpf-core", "ebpf-legacy"] {
         let folder = Folder::new();
-        let (lanner, socket) = start(&folder, driver, "{interval: 100ms}");
+        let (lanner, socket) = start(&folder, driver, "{interval: 100ms}", &[]);
         wait_until("beats come back", || beats(&socket) > 2);
         // other programs make such calls, too: only a rule that asks for them sees these
         let ask = || {
@@ -217,7 +222,7 @@ fn a_heartbeat_can_be_switched_off() {
         return;
     }
     let folder = Folder::new();
-    let (lanner, socket) = start(&folder, "ebpf-core", "{enabled: false}");
+    let (lanner, socket) = start(&folder, "ebpf-core", "{enabled: false}", &[]);
     let page = metrics(&socket);
     assert!(!page.contains("lanner_heartbeat"), "{page}");
     lanner.signal(Signal::SIGTERM);

@@ -5,6 +5,7 @@
     reason = "a test that cannot set its stage has failed, and says what it skips"
 )]
 
+mod blinded;
 mod crash;
 mod disk;
 mod full;

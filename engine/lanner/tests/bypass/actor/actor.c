@@ -93,6 +93,43 @@ void own_mounts(void)
 	can(mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL), "mount");
 }
 
+void own_file_system(const char *at)
+{
+	own_mounts();
+	can(mount("tmpfs", at, "tmpfs", 0, NULL), at);
+}
+
+void run_and_wait(char **words)
+{
+	pid_t child = must(fork(), "fork");
+
+	if (!child) {
+		dup2(open("/dev/null", O_WRONLY), 1);
+		execv(words[0], words);
+		end(errno == ENOENT ? CANNOT : 1, words[0]);
+	}
+	must(waitpid(child, NULL, 0), "waitpid");
+}
+
+pid_t lanner(void)
+{
+	pid_t pid = getppid();
+
+	while (pid > 1) {
+		char path[64], name[32] = "";
+		snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+		FILE *stat = fopen(path, "r");
+		int parent = 0;
+		if (!stat || fscanf(stat, "%*d (%31[^)]) %*c %d", name, &parent) != 2)
+			end(1, path);
+		fclose(stat);
+		if (!strcmp(name, "lanner"))
+			return pid;
+		pid = parent;
+	}
+	end(CANNOT, "lanner is not an ancestor");
+}
+
 char *low_memory(void)
 {
 	void *memory =
@@ -182,7 +219,8 @@ char *torn(const char *path)
 	return first;
 }
 
-static const struct way *const ALL[] = {READING, CHANGING, RUNNING, CONNECTING, RINGS, AROUND, DEFAULTS};
+static const struct way *const ALL[] = {READING, CHANGING, RUNNING, CONNECTING, RINGS,	 AROUND,  DEFAULTS,
+					HIDDEN,	 MOUNTS,   TWINS,   OTHERS,	SCRIPTS, ATTEMPTS};
 
 static void (*find(const char *name))(void)
 {

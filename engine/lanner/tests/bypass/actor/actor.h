@@ -53,7 +53,8 @@ struct way {
 	void (*go)(void);
 };
 
-extern const struct way READING[], CHANGING[], RUNNING[], CONNECTING[], RINGS[], AROUND[], DEFAULTS[];
+extern const struct way READING[], CHANGING[], RUNNING[], CONNECTING[], RINGS[], AROUND[], DEFAULTS[], HIDDEN[],
+    MOUNTS[], TWINS[], OTHERS[], SCRIPTS[], ATTEMPTS[];
 extern char **environ;
 
 _Noreturn void end(int status, const char *what);
@@ -70,6 +71,15 @@ void send_fd(int socket, int fd);
 int receive_fd(int socket);
 void wait_for(pid_t child);
 void own_mounts(void);
+/* An empty file system of the process's own. */
+void own_file_system(const char *at);
+
+/* Runs a program and waits for its end. */
+void run_and_wait(char **words);
+#define RUN(...) run_and_wait((char *[]){__VA_ARGS__, NULL})
+
+/* The nearest ancestor that is called lanner. */
+pid_t lanner(void);
 
 /* Memory that a 32-bit call can point to, and such a call. */
 char *low_memory(void);

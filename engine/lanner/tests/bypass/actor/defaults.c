@@ -2,26 +2,6 @@
  * file systems of the process's own. */
 #include "actor.h"
 
-static void run(char **words)
-{
-	pid_t child = must(fork(), "fork");
-
-	if (!child) {
-		dup2(open("/dev/null", O_WRONLY), 1);
-		execv(words[0], words);
-		end(errno == ENOENT ? CANNOT : 1, words[0]);
-	}
-	must(waitpid(child, NULL, 0), "waitpid");
-}
-
-#define RUN(...) run((char *[]){__VA_ARGS__, NULL})
-
-static void own_file_system(const char *at)
-{
-	own_mounts();
-	can(mount("tmpfs", at, "tmpfs", 0, NULL), at);
-}
-
 /* Goes on as `way` in a program of this name in a directory of installed programs. */
 static void installed(const char *name, const char *way)
 {
@@ -218,26 +198,6 @@ static void cat_descriptor(void)
 {
 	must(dup2(open(INNOCENT, O_RDONLY), 33), "dup2");
 	RUN("/bin/cat", "/proc/self/fd/33");
-}
-
-/* The nearest ancestor that is called lanner. */
-static pid_t lanner(void)
-{
-	pid_t pid = getppid();
-
-	while (pid > 1) {
-		char path[64], name[32] = "";
-		snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-		FILE *stat = fopen(path, "r");
-		int parent = 0;
-		if (!stat || fscanf(stat, "%*d (%31[^)]) %*c %d", name, &parent) != 2)
-			end(1, path);
-		fclose(stat);
-		if (!strcmp(name, "lanner"))
-			return pid;
-		pid = parent;
-	}
-	end(CANNOT, "lanner is not an ancestor");
 }
 
 static void read_from(pid_t pid)
