@@ -59,6 +59,7 @@ const PLAN: Header<'_> = Header {
         prefixes: &[
             ("", "LANNER_"),
             ("flag", "LANNER_PLAN_"),
+            ("outcome", "LANNER_OUTCOME_"),
             ("code", "LANNER_OP_"),
             ("when", "LANNER_WHEN_"),
             ("len_from", "LANNER_LEN_"),

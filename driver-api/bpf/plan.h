@@ -71,8 +71,20 @@
 /* It has facts about directories of the thread. */
 #define LANNER_PLAN_DIRECTORIES 64
 
-/* An event is wanted only if the call returned no error. */
-#define LANNER_PLAN_OK_ONLY 128
+/* Without an error. */
+#define LANNER_OUTCOME_OK 1
+
+/* ENOENT */
+#define LANNER_OUTCOME_NOT_FOUND 2
+
+/* EPERM, EACCES, EROFS */
+#define LANNER_OUTCOME_REFUSED 4
+
+/* EINPROGRESS */
+#define LANNER_OUTCOME_BEGUN 8
+
+/* Another error. */
+#define LANNER_OUTCOME_OTHER_ERROR 16
 
 /* Nothing. */
 #define LANNER_OP_NONE 0
@@ -196,7 +208,11 @@ struct lanner_plan {
 	/* Index of the one fact about a descriptor, or of the first about a directory; LANNER_PLAN_OPS: none. */
 	__u8 fact;
 	/* The index of what the arguments must fulfil (struct lanner_condition); 0: nothing. */
-	__u32 predicate;
+	__u16 predicate;
+	/* Bits of LANNER_OUTCOME_*: no event is wanted of a call that ended so. */
+	__u8 rejected;
+	/* Nothing. */
+	__u8 unused;
 	/* The operations, in the order of the attachments. */
 	struct lanner_op op[LANNER_PLAN_OPS];
 };
@@ -213,15 +229,13 @@ struct lanner_register_test {
 
 /* Tests that must hold together. Tests that are not used hold. */
 struct lanner_alternative {
-	/* 0: it is not used, and does not hold; 1: it holds for calls without an error only; 2: for all calls. */
+	/* Bits of LANNER_OUTCOME_*: it holds for calls that ended so. 0: it is not used, and does not hold. */
 	__u64 outcome;
 	/* The tests. */
 	struct lanner_register_test test[LANNER_TESTS];
 };
 
-/* What a call's registers must fulfil for its event to be wanted: one of these. For a clause that wants only calls that
- * failed, it does not look at the result: how a call ends that a signal has interrupted is not known yet. The reader of
- * the events does. */
+/* What a call's registers must fulfil for its event to be wanted: one of these. */
 struct lanner_condition {
 	/* The alternatives. */
 	struct lanner_alternative alternative[LANNER_CLAUSES];

@@ -63,7 +63,7 @@
 //!     exec. Everything else stays the same.
 //! 23. An event of a selected call is delivered if and only if the call's [`Predicate`](crate::predicate::Predicate)
 //!     holds for it. What is left out is not lost. Where an event has no result ([`Flags::ENTRY`](crate::event::Flags)),
-//!     every outcome holds. The predicate always holds for a call that was made through another one
+//!     every outcome holds, also none. The predicate always holds for a call that was made through another one
 //!     ([`Multiplexed`](crate::table::Multiplexed)).
 
 use std::fmt;

@@ -18,6 +18,7 @@ pub mod error;
 pub mod event;
 pub mod fix;
 pub mod host;
+pub mod outcome;
 pub mod plan;
 pub mod predicate;
 pub mod replay;

@@ -11,22 +11,11 @@
 use std::fmt;
 
 use crate::event::{Abi, Event, Flags, Kind};
+pub use crate::outcome::Outcome;
 pub use crate::plan::{CLAUSES, TESTS};
 use crate::plan::{Plan, flag};
 use crate::request::Limits;
 use crate::table::{self, Multiplexed, Param, Returns, Syscall};
-
-/// How a call ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum Outcome {
-    /// With or without an error.
-    #[default]
-    Any,
-    /// Without an error.
-    Ok,
-    /// With an error: the result is between -4095 and -1.
-    Failed,
-}
 
 /// A test of an argument: some of its bits have a value, or do not have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,32 +92,6 @@ pub struct Made<'a> {
     pub args: &'a [u64; 6],
     /// What it returned. None: that is not known, so it may be anything.
     pub result: Option<i64>,
-}
-
-impl Outcome {
-    /// What holds if both hold. None: both cannot hold.
-    #[must_use]
-    pub fn and(self, other: Self) -> Option<Self> {
-        match (self, other) {
-            (Self::Any, outcome) | (outcome, Self::Any) => Some(outcome),
-            (Self::Ok, Self::Ok) => Some(Self::Ok),
-            (Self::Failed, Self::Failed) => Some(Self::Failed),
-            (Self::Ok, Self::Failed) | (Self::Failed, Self::Ok) => None,
-        }
-    }
-
-    fn holds(self, result: Option<i64>) -> bool {
-        match (self, result) {
-            (Self::Any, _) | (_, None) => true,
-            (Self::Ok, Some(result)) => !is_error(result),
-            (Self::Failed, Some(result)) => is_error(result),
-        }
-    }
-}
-
-/// Whether a result is an error (`IS_ERR_VALUE` in include/linux/err.h).
-fn is_error(result: i64) -> bool {
-    (-4095..0).contains(&result)
 }
 
 impl ArgTest {
@@ -222,8 +185,7 @@ impl Clause {
     /// Whether it holds for every event for which the other clause holds.
     fn covers(&self, other: &Self) -> bool {
         let mut tests = self.tests.iter().flatten();
-        (self.outcome == Outcome::Any || self.outcome == other.outcome)
-            && tests.all(|test| other.tests.contains(&Some(*test)))
+        self.outcome.covers(other.outcome) && tests.all(|test| other.tests.contains(&Some(*test)))
     }
 
     fn holds(&self, call: &Syscall, made: &Made<'_>) -> bool {
@@ -251,22 +213,19 @@ impl Predicate {
         if !is_testable(call) {
             return Ok(Self::ALWAYS);
         }
-        let allowed = |clause: &Clause| match call.returns {
-            // an error in 32 bits, whose sign the kernel may not have extended
-            Returns::Int => Clause {
-                outcome: Outcome::Any,
+        let clauses: Vec<Clause> = clauses
+            .iter()
+            .map(|clause| Clause {
+                outcome: told_apart(clause.outcome, call.returns),
                 ..*clause
-            },
-            _ => *clause,
-        };
-        let clauses: Vec<Clause> = clauses.iter().map(allowed).collect();
-        let mut kept = without_covered(&clauses);
+            })
+            .collect();
+        let mut kept = united(&clauses);
         if kept.len() > CLAUSES {
             let outcomes: Vec<Clause> = kept.iter().map(|one| Clause::of(one.outcome)).collect();
-            kept = without_covered(&outcomes);
+            kept = united(&outcomes);
         }
-        let both = [Outcome::Ok, Outcome::Failed].map(Clause::of);
-        if kept.contains(&Clause::default()) || both.iter().all(|clause| kept.contains(clause)) {
+        if kept.contains(&Clause::default()) {
             return Ok(Self::ALWAYS);
         }
         let mut predicate = Self::ALWAYS;
@@ -334,18 +293,35 @@ impl Predicate {
     }
 }
 
-/// The clauses without those that another one covers, in a fixed order.
-fn without_covered(clauses: &[Clause]) -> Vec<Clause> {
-    let mut sorted = clauses.to_vec();
-    sorted.sort_unstable();
-    sorted.dedup();
-    let covered = |clause: &Clause| {
-        sorted
-            .iter()
-            .any(|other| other != clause && other.covers(clause))
-    };
-    sorted
-        .iter()
+/// The ways of ending among these that the events of a call tell apart. Whether there is a result does not count: without
+/// one, every outcome holds.
+fn told_apart(outcome: Outcome, returns: Returns) -> Outcome {
+    match outcome.and(Outcome::FINISHED) {
+        None => Outcome::NONE,
+        // an error in 32 bits, whose sign the kernel may not have extended
+        Some(_) if returns == Returns::Int => Outcome::ANY,
+        Some(Outcome::FINISHED) => Outcome::ANY,
+        Some(finished) => finished,
+    }
+}
+
+/// The clauses, those with the same tests as one and without those that another one covers, in a fixed order.
+fn united(clauses: &[Clause]) -> Vec<Clause> {
+    let mut all: Vec<Clause> = Vec::new();
+    for clause in clauses {
+        match all.iter_mut().find(|one| one.tests == clause.tests) {
+            Some(one) => one.outcome = one.outcome.or(clause.outcome),
+            None => all.push(*clause),
+        }
+    }
+    for one in &mut all {
+        if one.outcome.covers(Outcome::FINISHED) {
+            one.outcome = Outcome::ANY;
+        }
+    }
+    all.sort_unstable();
+    let covered = |clause: &Clause| all.iter().any(|one| one != clause && one.covers(clause));
+    all.iter()
         .filter(|clause| !covered(clause))
         .copied()
         .collect()
@@ -379,10 +355,12 @@ impl fmt::Display for Shown<'_> {
             if at > 0 {
                 f.write_str(", or ")?;
             }
-            let mut said = match clause.outcome {
-                Outcome::Any => Vec::new(),
-                Outcome::Ok => vec!["no error".to_owned()],
-                Outcome::Failed => vec!["an error".to_owned()],
+            let outcome = clause.outcome.to_string();
+            let with_tests = outcome.contains(" or ") && clause.tests[0].is_some();
+            let mut said = match (outcome.is_empty(), with_tests) {
+                (true, _) => Vec::new(),
+                (false, true) => vec![format!("({outcome})")],
+                (false, false) => vec![outcome],
             };
             for test in clause.tests.iter().flatten() {
                 let param = call.params.get(usize::from(test.param));
@@ -428,7 +406,7 @@ mod tests {
     #[test]
     fn one_clause_must_hold_with_all_of_its_tests() {
         let writes = Clause {
-            outcome: Outcome::Ok,
+            outcome: Outcome::OK,
             tests: [Some(flags(3, 0, false)), Some(flags(0o100, 0o100, true))],
         };
         let clauses = [writes, Clause::test(flags(0o2000, 0o2000, true))];
@@ -456,30 +434,71 @@ mod tests {
         let of = |clauses: &[Clause]| Predicate::of(call("openat"), clauses).unwrap();
         let many: Vec<Clause> = (0..5)
             .map(|bit| Clause {
-                outcome: Outcome::Ok,
+                outcome: Outcome::OK,
                 tests: [Some(flags(1 << bit, 0, true)), None],
             })
             .collect();
         assert_eq!(of(&many[..4]).clauses().count(), 4);
-        assert_eq!(of(&many), of(&[Clause::of(Outcome::Ok)]));
+        assert_eq!(of(&many), of(&[Clause::of(Outcome::OK)]));
         let mut any = many.clone();
-        any[0].outcome = Outcome::Failed;
+        any[0].outcome = Outcome::FAILED;
         assert!(of(&any).is_always());
-        assert!(of(&[Clause::of(Outcome::Ok), Clause::of(Outcome::Failed)]).is_always());
-        assert!(of(&[Clause::of(Outcome::Ok), Clause::default()]).is_always());
-        assert_eq!(of(&[many[0], Clause::of(Outcome::Ok)]).clauses().count(), 1);
+        assert!(of(&[Clause::of(Outcome::OK), Clause::of(Outcome::FAILED)]).is_always());
+        assert!(of(&[Clause::of(Outcome::OK), Clause::default()]).is_always());
+        assert_eq!(of(&[many[0], Clause::of(Outcome::OK)]).clauses().count(), 1);
         assert!(of(&[]).is_always());
+    }
+
+    #[test]
+    fn clauses_with_the_same_tests_become_one() {
+        let of = |clauses: &[Clause]| Predicate::of(call("openat"), clauses).unwrap();
+        let outcomes = [Outcome::OK, Outcome::REFUSED, Outcome::UNFINISHED].map(Clause::of);
+        let predicate = of(&outcomes);
+        assert_eq!(
+            predicate,
+            of(&[Clause::of(Outcome::OK.or(Outcome::REFUSED))])
+        );
+        for (result, expected) in [
+            (Some(3), true),
+            (Some(-13), true),
+            (Some(-2), false),
+            (Some(-4), false),
+            (None, true),
+        ] {
+            assert_eq!(holds(&predicate, [0; 6], result), expected, "{result:?}");
+        }
+        // events without a result are wanted with a flag alone
+        let unfinished = Clause {
+            outcome: Outcome::UNFINISHED,
+            ..Clause::test(flags(1, 1, true))
+        };
+        let written = Clause {
+            outcome: Outcome::OK,
+            ..Clause::test(flags(2, 2, true))
+        };
+        let predicate = of(&[unfinished, written]);
+        for (flags, result, expected) in [
+            (1, None, true),
+            (1, Some(3), false),
+            (1, Some(-2), false),
+            (2, Some(3), true),
+            (2, Some(-2), false),
+            (4, None, false),
+        ] {
+            let held = holds(&predicate, [0, 0, flags, 0, 0, 0], result);
+            assert_eq!(held, expected, "{flags} {result:?}");
+        }
     }
 
     #[test]
     fn calls_whose_events_do_not_say_enough_are_always_wanted() {
         for name in ["exit", "execve", "clone", "fork", "socketcall", "unknown"] {
-            let predicate = Predicate::of(call(name), &[Clause::of(Outcome::Ok)]).unwrap();
+            let predicate = Predicate::of(call(name), &[Clause::of(Outcome::OK)]).unwrap();
             assert!(predicate.is_always(), "{name}");
         }
-        let int = Predicate::of(call("modify_ldt"), &[Clause::of(Outcome::Ok)]).unwrap();
+        let int = Predicate::of(call("modify_ldt"), &[Clause::of(Outcome::OK)]).unwrap();
         assert!(int.is_always());
-        let openat = Predicate::of(call("openat"), &[Clause::of(Outcome::Ok)]).unwrap();
+        let openat = Predicate::of(call("openat"), &[Clause::of(Outcome::OK)]).unwrap();
         assert!(!openat.is_always() && !holds(&openat, [0; 6], Some(-2)));
         let submitted = Made {
             abi: Abi::IoUring,
@@ -532,10 +551,10 @@ mod tests {
     fn it_can_be_read() {
         let clauses = [
             Clause {
-                outcome: Outcome::Ok,
+                outcome: Outcome::OK,
                 tests: [Some(flags(3, 0, false)), None],
             },
-            Clause::of(Outcome::Failed),
+            Clause::of(Outcome::FAILED),
         ];
         let predicate = Predicate::of(call("openat"), &clauses).unwrap();
         let shown = Shown(&predicate, call("openat")).to_string();

@@ -1,7 +1,8 @@
 //! Which calls are captured, and which of their events.
 
 use crate::event::{Event, Kind};
-use crate::predicate::{Made, Outcome, Predicate};
+use crate::plan::in_the_kernel;
+use crate::predicate::{Made, Predicate};
 use crate::request::SyscallSet;
 use crate::table::{self, Syscall};
 
@@ -131,21 +132,22 @@ impl Selection {
         self.predicate(call).holds_for(call, event)
     }
 
-    /// Whether some event is wanted only because its call failed.
+    /// Whether the plans let through events that no predicate wants, because they may be the end of an interrupted call. The
+    /// reader of the events leaves them out.
     #[must_use]
-    pub fn wants_failures_alone(&self) -> bool {
+    pub fn is_for_the_reader(&self) -> bool {
         let mut clauses = self
             .predicates
             .iter()
             .flat_map(|(_, predicate)| predicate.clauses());
-        clauses.any(|clause| clause.outcome == Outcome::Failed)
+        clauses.any(|clause| !clause.outcome.covers(in_the_kernel(clause.outcome)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::predicate::Clause;
+    use crate::predicate::{Clause, Outcome};
 
     #[test]
     fn selections_are_united_call_by_call() {
@@ -157,14 +159,16 @@ mod tests {
             selection.add(call(name), &predicate);
             selection
         };
-        let ok = of("openat", Outcome::Ok);
-        let failed = of("openat", Outcome::Failed);
-        let close = of("close", Outcome::Ok);
+        let ok = of("openat", Outcome::OK);
+        let failed = of("openat", Outcome::FAILED);
+        let close = of("close", Outcome::OK);
         let both = ok.union(&close);
         assert_eq!(both.predicates().count(), 2);
         assert_eq!(both, close.union(&ok));
         assert!(ok.union(&failed).predicate(call("openat")).is_always());
-        assert!(failed.wants_failures_alone() && !both.wants_failures_alone());
+        assert!(failed.is_for_the_reader() && !both.is_for_the_reader());
+        let refused = of("openat", Outcome::REFUSED);
+        assert!(!ok.union(&refused).is_for_the_reader());
         let all = Selection::from([call("openat")].into_iter().collect::<SyscallSet>());
         assert_eq!(ok.union(&all), all);
         assert_eq!(both.with_all_of(all.calls()).predicates().count(), 1);

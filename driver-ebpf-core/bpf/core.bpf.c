@@ -91,7 +91,7 @@ TRACEPOINT(sys_exit) int sys_exit(__u64 *ctx)
 		open = open_flags(ret);
 		ret = -EINTR;
 	}
-	if (rejects_result(plan->flags, ret))
+	if (rejects_result(plan->rejected, ret))
 		return 0;
 	if (unlikely(plan->predicate)) {
 		READ_ARGS(PLAIN, regs, abi, args);

@@ -166,7 +166,7 @@ static __always_inline void on_return(void *ctx, const struct offsets *off, cons
 		open = open_flags(ret);
 		ret = -EINTR;
 	}
-	if (rejects_result(flags, ret))
+	if (rejects_result(plan->rejected, ret))
 		return;
 	if (flags & LANNER_PLAN_EXEC) {
 		release_exec(find_exec(id));

@@ -68,8 +68,12 @@ static __u64 (*bpf_ringbuf_query)(void *ring, __u64 flags) = (void *)134;
 
 static long (*bpf_task_pt_regs)(void *task) = (void *)175; /* 5.15 */
 
+#define EPERM 1
+#define ENOENT 2
 #define EINTR 4
+#define EACCES 13
 #define EFAULT 14
+#define EROFS 30
 #define ENOSYS 38
 #define EINPROGRESS 115
 #define AF_UNIX 1

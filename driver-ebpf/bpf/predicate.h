@@ -3,13 +3,31 @@
 #ifndef LANNER_PREDICATE_H
 #define LANNER_PREDICATE_H
 
-/* Whether a result is an error (IS_ERR_VALUE in include/linux/err.h). */
-static __always_inline int is_error(__s64 ret) { return (__u64)ret >= (__u64)-4095; }
-
-/* Whether the result rules the event out. */
-static __always_inline int rejects_result(__u8 flags, __s64 ret)
+/*
+ * How a call ended that returned `ret`: one of LANNER_OUTCOME_*. The verifier is to learn nothing about `ret` from it, as
+ * it would follow the rest of the program for each range.
+ */
+static __always_inline __u64 outcome_of(__s64 ret)
 {
-	return flags & LANNER_PLAN_OK_ONLY && is_error(ret);
+	__u64 error = -(__u64)ret;
+
+	asm volatile("" : "+r"(error));
+	/* IS_ERR_VALUE in include/linux/err.h */
+	if (error - 1 >= 4095)
+		return LANNER_OUTCOME_OK;
+	if (error == ENOENT)
+		return LANNER_OUTCOME_NOT_FOUND;
+	if (error == EPERM || error == EACCES || error == EROFS)
+		return LANNER_OUTCOME_REFUSED;
+	if (error == EINPROGRESS)
+		return LANNER_OUTCOME_BEGUN;
+	return LANNER_OUTCOME_OTHER_ERROR;
+}
+
+/* Whether the result rules the event out. `rejected` is that of a plan. */
+static __always_inline int rejects_result(__u8 rejected, __s64 ret)
+{
+	return rejected && rejected & outcome_of(ret);
 }
 
 /*
@@ -29,11 +47,13 @@ static __always_inline int passes(const struct lanner_register_test *test, const
 /* Whether the registers fulfil a condition. */
 static __always_inline int fulfils(const struct lanner_condition *condition, const __u64 *args, __s64 ret)
 {
+	__u64 outcome = outcome_of(ret);
+
 #pragma unroll
 	for (int i = 0; i < LANNER_CLAUSES; i++) {
 		const struct lanner_alternative *one = &condition->alternative[i];
 
-		if (one->outcome > (__u64)is_error(ret) && passes(&one->test[0], args) && passes(&one->test[1], args))
+		if (one->outcome & outcome && passes(&one->test[0], args) && passes(&one->test[1], args))
 			return 1;
 	}
 	return 0;

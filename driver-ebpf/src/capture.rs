@@ -83,8 +83,8 @@ pub struct EbpfCapture<S> {
     malformed: u64,
 }
 
-/// The selection, if events have to be looked at again: the programs cannot leave out a call that has not failed, because
-/// it may end an open one, and they have room for a limited number of conditions.
+/// The selection, if events have to be looked at again: the programs do not leave out a call that may end an open one, and
+/// they have room for a limited number of conditions.
 fn rest_of(selection: &Selection) -> Option<Selection> {
     let conditions = selection
         .predicates()
@@ -92,7 +92,7 @@ fn rest_of(selection: &Selection) -> Option<Selection> {
     let many = conditions.count() > plan::PREDICATES / 8;
     let watched = interrupted::watched(selection);
     let more = watched.predicates().count() < selection.predicates().count();
-    (many || more || selection.wants_failures_alone()).then(|| selection.clone())
+    (many || more || selection.is_for_the_reader()).then(|| selection.clone())
 }
 
 impl<S: Source> EbpfCapture<S> {

@@ -12,6 +12,7 @@ use crate::selection::Selection;
 use crate::table::{self, SqeField, VARIANTS};
 use build::PlanBuilder;
 pub use predicates::PredicateTable;
+pub(crate) use predicates::in_the_kernel;
 
 /// How many operations a plan has room for.
 pub const OPS: usize = 6;
@@ -57,8 +58,20 @@ pub mod flag {
     pub const MULTIPLEXER: u8 = 32;
     /// It has facts about directories of the thread.
     pub const DIRECTORIES: u8 = 64;
-    /// An event is wanted only if the call returned no error.
-    pub const OK_ONLY: u8 = 128;
+}
+
+/// How a call has ended: bits of sets ([`Outcome`](crate::predicate::Outcome)).
+pub mod outcome {
+    /// Without an error.
+    pub const OK: u8 = 1;
+    /// `ENOENT`
+    pub const NOT_FOUND: u8 = 2;
+    /// `EPERM`, `EACCES`, `EROFS`
+    pub const REFUSED: u8 = 4;
+    /// `EINPROGRESS`
+    pub const BEGUN: u8 = 8;
+    /// Another error.
+    pub const OTHER_ERROR: u8 = 16;
 }
 
 /// What an operation fetches.
@@ -170,7 +183,11 @@ pub struct Plan {
     /// Index of the one fact about a descriptor, or of the first about a directory; [`OPS`]: none.
     pub fact: u8,
     /// The index of what the arguments must fulfil ([`Condition`]); 0: nothing.
-    pub predicate: u32,
+    pub predicate: u16,
+    /// Bits of [`outcome`]: no event is wanted of a call that ended so.
+    pub rejected: u8,
+    /// Nothing.
+    pub unused: u8,
     /// The operations, in the order of the attachments.
     pub op: [Op; OPS],
 }
@@ -195,15 +212,13 @@ pub struct RegisterTest {
 )]
 #[repr(C)]
 pub struct Alternative {
-    /// 0: it is not used, and does not hold; 1: it holds for calls without an error only; 2: for all calls.
+    /// Bits of [`outcome`]: it holds for calls that ended so. 0: it is not used, and does not hold.
     pub outcome: u64,
     /// The tests.
     pub test: [RegisterTest; TESTS],
 }
 
-/// What a call's registers must fulfil for its event to be wanted: one of these. For a clause that wants only calls that
-/// failed, it does not look at the result: how a call ends that a signal has interrupted is not known yet. The reader of
-/// the events does.
+/// What a call's registers must fulfil for its event to be wanted: one of these.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]

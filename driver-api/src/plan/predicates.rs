@@ -1,6 +1,6 @@
 //! Predicates for the interpreters in the kernel.
 
-use super::{Alternative, Condition, PREDICATES, Plan, RegisterTest, flag};
+use super::{Alternative, Condition, PREDICATES, Plan, RegisterTest};
 use crate::event::Abi;
 use crate::predicate::{Clause, Outcome, Predicate};
 use crate::table::Syscall;
@@ -47,12 +47,9 @@ impl PredicateTable {
         if predicate.is_always() {
             return;
         }
-        if predicate
-            .clauses()
-            .all(|clause| clause.outcome == Outcome::Ok)
-        {
-            plan.flags |= flag::OK_ONLY;
-        }
+        let taken = |clause: &Clause| in_the_kernel(clause.outcome).bits();
+        let all = predicate.clauses().fold(0, |all, one| all | taken(one));
+        plan.rejected = Outcome::FINISHED.bits() & !all;
         let mut condition = Condition::default();
         let places = condition.alternative.iter_mut();
         for (place, clause) in places.zip(predicate.clauses()) {
@@ -62,14 +59,14 @@ impl PredicateTable {
         let without_test = condition
             .alternative
             .iter()
-            .any(|one| one.outcome == 2 && !tests(one));
+            .any(|one| one.outcome == u64::from(all) && !tests(one));
         if !without_test && condition.alternative.iter().any(tests) {
             plan.predicate = self.index(condition);
         }
     }
 
     /// The index of a condition; 0 if there is no room for another one.
-    fn index(&mut self, condition: Condition) -> u32 {
+    fn index(&mut self, condition: Condition) -> u16 {
         let known = self.conditions.iter().position(|known| *known == condition);
         let at = known.unwrap_or_else(|| {
             // the first half lacks index 0
@@ -83,8 +80,19 @@ impl PredicateTable {
         if at == HALF {
             0
         } else {
-            self.first + at as u32
+            (self.first as usize + at) as u16
         }
+    }
+}
+
+/// For which ways of ending the kernel delivers the events of a clause. If it wants calls that a signal interrupts, these
+/// are all: the programs deliver a call that may be made again as interrupted, and what ends it must follow. The reader of
+/// the events leaves out the others ([`Selection::is_for_the_reader`](crate::selection::Selection::is_for_the_reader)).
+pub(crate) fn in_the_kernel(outcome: Outcome) -> Outcome {
+    if outcome.covers(Outcome::OTHER_ERROR) {
+        Outcome::FINISHED
+    } else {
+        outcome
     }
 }
 
@@ -94,10 +102,7 @@ fn alternative(clause: &Clause, call: &Syscall, abi: Abi, nr: u32) -> Alternativ
         ..RegisterTest::default()
     };
     let mut alternative = Alternative {
-        outcome: match clause.outcome {
-            Outcome::Ok => 1,
-            Outcome::Any | Outcome::Failed => 2,
-        },
+        outcome: in_the_kernel(clause.outcome).bits().into(),
         test: [unused; super::TESTS],
     };
     for (place, test) in alternative
@@ -148,29 +153,41 @@ mod tests {
         let ok = plan(
             &mut table,
             "openat",
-            &[Clause::of(Outcome::Ok)],
+            &[Clause::of(Outcome::OK)],
             Abi::NATIVE,
         );
-        assert_eq!((ok.flags, ok.predicate), (flag::OK_ONLY, 0));
-        // a clause without tests that wants failures: the reader decides
+        let errors = Outcome::FAILED.bits();
+        assert_eq!((ok.rejected, ok.predicate), (errors, 0));
+        let refused = [Clause::of(Outcome::OK.or(Outcome::REFUSED))];
+        let refused = plan(&mut table, "openat", &refused, Abi::NATIVE);
+        assert_eq!(refused.rejected, errors & !Outcome::REFUSED.bits());
+        // no call that has ended
+        let none = plan(
+            &mut table,
+            "openat",
+            &[Clause::of(Outcome::NONE)],
+            Abi::NATIVE,
+        );
+        assert_eq!(none.rejected, Outcome::FINISHED.bits());
+        // an interrupted call may be made again: the reader decides
         let failed = plan(
             &mut table,
             "openat",
-            &[Clause::of(Outcome::Failed)],
+            &[Clause::of(Outcome::FAILED)],
             Abi::NATIVE,
         );
-        assert_eq!((failed.flags, failed.predicate), (0, 0));
-        let one = plan(&mut table, "openat", &[writes(Outcome::Ok, 0)], Abi::NATIVE);
-        let same = plan(&mut table, "openat", &[writes(Outcome::Ok, 0)], Abi::I386);
-        assert_eq!((one.flags, one.predicate), (flag::OK_ONLY, HALF as u32));
+        assert_eq!((failed.rejected, failed.predicate), (0, 0));
+        let one = plan(&mut table, "openat", &[writes(Outcome::OK, 0)], Abi::NATIVE);
+        let same = plan(&mut table, "openat", &[writes(Outcome::OK, 0)], Abi::I386);
+        assert_eq!((one.rejected, one.predicate), (errors, HALF as u16));
         assert_eq!(one, same);
         let other = plan(
             &mut table,
             "openat",
-            &[writes(Outcome::Failed, 0)],
+            &[writes(Outcome::FAILED, 0)],
             Abi::NATIVE,
         );
-        assert_eq!((other.flags, other.predicate), (0, one.predicate + 1));
+        assert_eq!((other.rejected, other.predicate), (0, one.predicate + 1));
         assert_eq!(table.entries().count(), 2);
     }
 
@@ -179,14 +196,14 @@ mod tests {
         for selection in 0..2 {
             let mut table = PredicateTable::new(selection);
             for value in 0..1000 {
-                let mut clause = writes(Outcome::Ok, 0);
+                let mut clause = writes(Outcome::OK, 0);
                 clause.tests[0] = clause.tests[0].map(|test| ArgTest {
                     mask: 0xffff,
                     value,
                     ..test
                 });
                 let plan = plan(&mut table, "openat", &[clause], Abi::NATIVE);
-                assert_eq!(plan.flags, flag::OK_ONLY);
+                assert_eq!(plan.rejected, Outcome::FAILED.bits());
                 assert_eq!(plan.predicate == 0, value as usize >= HALF - 1, "{value}");
             }
             assert!(

@@ -4,6 +4,7 @@
 //! kernel runs such calls, as a 32-bit program would.
 
 use std::fs::File;
+use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 
 use driver_api::event::{Abi, Kind};
@@ -21,13 +22,59 @@ pub(crate) const CASES: &[Case] = &[
         "an event is delivered if and only if the predicate holds",
         delivered,
     ),
+    (
+        &[23],
+        "an event is delivered if and only if its call ended as the predicate says",
+        ended,
+    ),
     (&[17, 23], "a predicate can be replaced", replaced),
 ];
 
 const CALL: &str = "dup3";
+const SCENE: &str = "predicates";
 /// The first of the descriptors that the actor asks for. Each call has one of its own.
 const FIRST: u64 = 200;
 const CLOEXEC: u64 = libc::O_CLOEXEC as u64;
+
+/// A call that can end in every way that predicates tell apart.
+const ENDING: &str = "connect";
+
+/// The scene: connect(2) that succeeds and that fails in each way. Each call has a descriptor of its own.
+pub(crate) fn end() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let port = listener.local_addr().expect("its address").port();
+    // a struct sockaddr_in
+    let inet = |address: [u8; 4], port: u16| {
+        let mut bytes = (libc::AF_INET as u16).to_ne_bytes().to_vec();
+        bytes.extend(port.to_be_bytes());
+        bytes.extend(address);
+        bytes.resize(16, 0);
+        bytes
+    };
+    let mut missing = (libc::AF_UNIX as u16).to_ne_bytes().to_vec();
+    missing.extend(b"/nobody/is/here\0");
+    let udp = (libc::AF_INET, libc::SOCK_DGRAM);
+    let calls = [
+        (udp, inet([127, 0, 0, 1], 9)),
+        ((libc::AF_UNIX, libc::SOCK_STREAM), missing),
+        // a broadcast, which has to be allowed first
+        (udp, inet([127, 255, 255, 255], 9)),
+        (
+            (libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_NONBLOCK),
+            inet([127, 0, 0, 1], port),
+        ),
+        // an address of another family
+        (udp, vec![0xff; 16]),
+    ];
+    for (at, ((family, kind), address)) in (FIRST as i32..).zip(calls) {
+        // SAFETY: the address is as long as it says, and nothing else uses the descriptors.
+        unsafe {
+            let made = libc::socket(family, kind, 0);
+            libc::dup2(made, at);
+            libc::connect(at, address.as_ptr().cast(), address.len() as u32);
+        }
+    }
+}
 
 /// The scene: dup3(2) of a good and of a bad descriptor, without and with a flag.
 pub(crate) fn act(rounds: &str) {
@@ -96,16 +143,17 @@ fn clause(outcome: Ended, tests: [Option<ArgTest>; 2]) -> Clause {
     Clause { outcome, tests }
 }
 
-fn selection(clauses: &[Clause]) -> Result<Selection, String> {
-    let call = by_name(CALL).ok_or("the table has no such call")?;
+fn selection(name: &str, clauses: &[Clause]) -> Result<Selection, String> {
+    let call = by_name(name).ok_or("the table has no such call")?;
     let predicate = Predicate::of(call, clauses).map_err(crate::stage::said)?;
     let mut selection = Selection::default();
     selection.add(call, &predicate);
     Ok(selection)
 }
 
-fn watch(stage: &Stage, selection: Selection) -> Result<Vec<Seen>, String> {
-    let mut request = request(Target::Command(actor("predicates", &["1"])), &[]);
+/// The events of a scene.
+fn watch(stage: &Stage, scene: &str, selection: Selection) -> Result<Vec<Kept>, String> {
+    let mut request = request(Target::Command(actor(scene, &["1"])), &[]);
     request.selection = selection;
     let mut capture = stage.must_open(&request)?;
     let (events, status) = to_the_end(capture.as_mut())?;
@@ -117,7 +165,7 @@ fn watch(stage: &Stage, selection: Selection) -> Result<Vec<Seen>, String> {
         &capture.stats().lost.iter().sum::<u64>(),
         &0,
     )?;
-    Ok(seen(&events))
+    Ok(events)
 }
 
 fn delivered(stage: &Stage) -> Outcome {
@@ -128,43 +176,43 @@ fn delivered(stage: &Stage) -> Outcome {
     let cases: [(&str, Vec<Clause>, Expected); 7] = [
         (
             "no error",
-            vec![clause(Ended::Ok, none)],
+            vec![clause(Ended::OK, none)],
             |(_, failed, _)| !failed,
         ),
         (
             "an error",
-            vec![clause(Ended::Failed, none)],
+            vec![clause(Ended::FAILED, none)],
             |(_, failed, _)| *failed,
         ),
         (
             "bits",
-            vec![clause(Ended::Any, [Some(flag(true)), None])],
+            vec![clause(Ended::ANY, [Some(flag(true)), None])],
             |(_, _, flag)| *flag,
         ),
         (
             "no bits, and no error",
-            vec![clause(Ended::Ok, [Some(flag(false)), None])],
+            vec![clause(Ended::OK, [Some(flag(false)), None])],
             |(_, failed, flag)| !failed && !flag,
         ),
         (
             "two clauses",
             vec![
-                clause(Ended::Ok, [Some(flag(true)), None]),
-                clause(Ended::Failed, [Some(flag(false)), None]),
+                clause(Ended::OK, [Some(flag(true)), None]),
+                clause(Ended::FAILED, [Some(flag(false)), None]),
             ],
             |(_, failed, flag)| failed != flag,
         ),
         (
             "four clauses",
             [0, 3, 9, 10]
-                .map(|at| clause(Ended::Any, [Some(new(at)), None]))
+                .map(|at| clause(Ended::ANY, [Some(new(at)), None]))
                 .to_vec(),
             |(new, ..)| [0, 3, 9, 10].contains(&(new - FIRST)),
         ),
         (
             "two tests",
             vec![clause(
-                Ended::Any,
+                Ended::ANY,
                 [
                     Some(argument(1, 1, 1, true)),
                     Some(argument(1, 2, 2, false)),
@@ -173,14 +221,18 @@ fn delivered(stage: &Stage) -> Outcome {
             |(new, ..)| new & 1 == 1 && new & 2 == 0,
         ),
     ];
-    let all = watch(stage, Selection::from(crate::stage::calls(&[CALL])))?;
+    let all = seen(&watch(
+        stage,
+        SCENE,
+        Selection::from(crate::stage::calls(&[CALL])),
+    )?);
     check(all.len() >= 4, || format!("{} calls", all.len()))?;
     for (name, clauses, expected) in cases {
-        let found = watch(stage, selection(&clauses)?)?;
+        let found = seen(&watch(stage, SCENE, selection(CALL, &clauses)?)?);
         let expected: Vec<Seen> = if stage.entry_only() {
             // an outcome that is not known holds
             let tests = clauses.iter().map(|clause| Clause {
-                outcome: Ended::Any,
+                outcome: Ended::ANY,
                 ..*clause
             });
             let tests: Vec<Clause> = tests.collect();
@@ -208,15 +260,68 @@ fn holds(clauses: &[Clause], (new, _, flag): &Seen) -> bool {
         .any(|clause| clause.tests.iter().flatten().all(test))
 }
 
+/// The descriptors of the calls, and how they ended.
+fn endings(events: &[Kept]) -> Vec<(u64, i64)> {
+    let calls = named(events, ENDING).map(|event| (event.header().args[0], event.header().ret));
+    let ours = |call: &(u64, i64)| (FIRST..FIRST + 16).contains(&call.0);
+    let mut calls: Vec<(u64, i64)> = calls.filter(ours).collect();
+    calls.sort_unstable();
+    calls
+}
+
+fn ended(stage: &Stage) -> Outcome {
+    let scene = "predicates-ends";
+    let everything = Selection::from(crate::stage::calls(&[ENDING]));
+    let all = endings(&watch(stage, scene, everything)?);
+    same("calls", &all.len(), &5)?;
+    let mut ways: Vec<Ended> = all.iter().map(|(_, result)| Ended::of(*result)).collect();
+    ways.sort_unstable();
+    ways.dedup();
+    let even = argument(0, 1, 0, true);
+    for (name, outcome, test) in [
+        ("no error", Ended::OK, None),
+        ("an error", Ended::FAILED, None),
+        ("no such file", Ended::NOT_FOUND, None),
+        ("no error, or refused", Ended::OK.or(Ended::REFUSED), None),
+        (
+            "the same, of some descriptors",
+            Ended::OK.or(Ended::REFUSED),
+            Some(even),
+        ),
+        ("begun", Ended::OK.or(Ended::BEGUN), None),
+        ("another error", Ended::OTHER_ERROR, None),
+        (
+            "another error, or none",
+            Ended::OK.or(Ended::OTHER_ERROR),
+            Some(even),
+        ),
+        ("never ended", Ended::UNFINISHED, None),
+    ] {
+        let clauses = [clause(outcome, [test, None])];
+        let found = endings(&watch(stage, scene, selection(ENDING, &clauses)?)?);
+        let expected: Vec<(u64, i64)> = all
+            .iter()
+            .filter(|(fd, result)| {
+                // an outcome that is not known holds
+                let ends = stage.entry_only() || outcome.holds(Some(*result));
+                ends && test.is_none_or(|test| fd & test.mask == test.value)
+            })
+            .copied()
+            .collect();
+        same(name, &found, &expected)?;
+    }
+    Ok((ways.len() < 5 && !stage.entry_only()).then(|| format!("calls ended as {ways:?} only")))
+}
+
 fn replaced(stage: &Stage) -> Outcome {
     let test = |equal| {
         clause(
-            Ended::Any,
+            Ended::ANY,
             [Some(argument(2, CLOEXEC, CLOEXEC, equal)), None],
         )
     };
-    let mut request = request(Target::Command(actor("predicates", &["50"])), &[]);
-    request.selection = selection(&[test(true)])?;
+    let mut request = request(Target::Command(actor(SCENE, &["50"])), &[]);
+    request.selection = selection(CALL, &[test(true)])?;
     let mut capture = stage.must_open(&request)?;
     let mut events = Vec::new();
     let ended = until(capture.as_mut(), &mut events, |events| {
@@ -232,7 +337,7 @@ fn replaced(stage: &Stage) -> Outcome {
         .select(&Selection::from(crate::stage::calls(&[CALL])))
         .map_err(crate::stage::said)?;
     capture
-        .select(&selection(&[test(true)])?)
+        .select(&selection(CALL, &[test(true)])?)
         .map_err(crate::stage::said)?;
     let (rest, _) = to_the_end(capture.as_mut())?;
     let all = seen(&rest);

@@ -76,16 +76,18 @@ fn clauses(call: &'static Syscall, need: &EventNeed) -> Vec<Clause> {
 
 /// A value that a test is tried with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tried {
+enum Tried<'a> {
     Bool(bool),
     Number(i128),
+    Text(&'a str),
 }
 
 /// Whether a test holds for a value.
-fn holds(test: &FieldTest, value: Tried) -> bool {
+fn holds(test: &FieldTest, value: Tried<'_>) -> bool {
     let compare = |constant: &String| match value {
         Tried::Bool(value) => Some(value.cmp(&constant.parse().ok()?)),
         Tried::Number(value) => Some(value.cmp(&constant.parse().ok()?)),
+        Tried::Text(value) => Some(value.cmp(constant)),
     };
     let mut orders = test.constants.iter().map(compare);
     let held = match test.relation {
@@ -97,6 +99,7 @@ fn holds(test: &FieldTest, value: Tried) -> bool {
         TestRelation::GreaterOrEqual => {
             orders.all(|order| order.is_some_and(|order| order.is_ge()))
         }
+        TestRelation::Exists => true,
     };
     held != test.negated
 }
@@ -107,48 +110,74 @@ fn has_numbers(test: &FieldTest) -> bool {
     constants.all(|constant| constant.parse::<i128>().is_ok())
 }
 
-/// The outcomes for which a test can hold.
-fn outcomes(ok: bool, failed: bool) -> Option<Vec<Clause>> {
-    match (ok, failed) {
-        (true, true) => None,
-        (true, false) => Some(vec![Clause::of(Outcome::Ok)]),
-        (false, true) => Some(vec![Clause::of(Outcome::Failed)]),
-        (false, false) => Some(Vec::new()),
+/// What follows if a test can hold for these ways of ending.
+fn ends(outcome: Outcome) -> Option<Vec<Clause>> {
+    match outcome {
+        Outcome::ANY => None,
+        Outcome::NONE => Some(Vec::new()),
+        some => Some(vec![Clause::of(some)]),
     }
+}
+
+/// The same for a test of a field that has a value if and only if the event says how the call ended.
+fn result_ends(
+    call: &'static Syscall,
+    test: &FieldTest,
+    can_hold: impl Fn(Outcome, &[u16]) -> bool,
+) -> Option<Vec<Clause>> {
+    // there is never a value
+    if call.returns == Returns::None {
+        return None;
+    }
+    // without a value, no comparison holds
+    let without = if test.negated {
+        Outcome::UNFINISHED
+    } else {
+        Outcome::NONE
+    };
+    let ways = Outcome::WAYS.iter();
+    let held = ways.filter(|(way, errors)| can_hold(*way, errors));
+    ends(held.fold(without, |all, (way, _)| all.or(*way)))
 }
 
 /// `evt.failed`
 pub(super) fn failed(
-    _: &'static Syscall,
+    call: &'static Syscall,
     _: Option<&str>,
     test: &FieldTest,
 ) -> Option<Vec<Clause>> {
-    outcomes(
-        holds(test, Tried::Bool(false)),
-        holds(test, Tried::Bool(true)),
-    )
+    result_ends(call, test, |way, _| {
+        holds(test, Tried::Bool(way != Outcome::OK))
+    })
 }
 
 /// `evt.res`: `SUCCESS`, or the name of an error.
 pub(super) fn result(
-    _: &'static Syscall,
+    call: &'static Syscall,
     _: Option<&str>,
     test: &FieldTest,
 ) -> Option<Vec<Clause>> {
-    let success = test.constants.iter().any(|constant| constant == "SUCCESS");
-    let others = test.constants.iter().any(|constant| constant != "SUCCESS");
-    match (test.relation, test.negated) {
-        (TestRelation::Equal, false) | (TestRelation::Unequal, true) => outcomes(success, others),
-        // there are more errors than constants
-        (TestRelation::Equal, true) | (TestRelation::Unequal, false) => outcomes(!success, true),
-        (
-            TestRelation::Less
-            | TestRelation::LessOrEqual
-            | TestRelation::Greater
-            | TestRelation::GreaterOrEqual,
-            _,
-        ) => None,
+    if !matches!(
+        test.relation,
+        TestRelation::Equal | TestRelation::Unequal | TestRelation::Exists
+    ) {
+        return None;
     }
+    let is = |text: &str| holds(test, Tried::Text(text));
+    let named = |errno: &u16| decode::errno::name(u32::from(*errno));
+    let known: Vec<&str> = Outcome::WAYS
+        .iter()
+        .flat_map(|(_, errors)| errors.iter().filter_map(named))
+        .collect();
+    result_ends(call, test, |way, errors| match way {
+        Outcome::OK => is("SUCCESS"),
+        // an error that no constant names, and those that constants name
+        Outcome::OTHER_ERROR => {
+            let mut others = test.constants.iter().map(String::as_str);
+            is("") || others.any(|text| text != "SUCCESS" && !known.contains(&text) && is(text))
+        }
+        _ => errors.iter().any(|errno| named(errno).is_none_or(is)),
+    })
 }
 
 /// Whether a test can hold for a number in one of these ranges. What a test says changes at its constants alone.
@@ -170,17 +199,37 @@ fn can_hold(test: &FieldTest, ranges: &[(i128, i128)]) -> bool {
         .any(|number| within(*number) && holds(test, Tried::Number(*number)))
 }
 
-const ERRORS: (i128, i128) = (-4095, -1);
+/// The results of a call that has ended in this way.
+fn results(way: Outcome, errors: &[u16]) -> Vec<(i128, i128)> {
+    match way {
+        Outcome::OK => vec![(i64::MIN.into(), -4096), (0, i64::MAX.into())],
+        Outcome::OTHER_ERROR => {
+            let ways = Outcome::WAYS.iter();
+            let mut known: Vec<i128> = ways
+                .flat_map(|(_, errors)| errors.iter().map(|errno| -i128::from(*errno)))
+                .collect();
+            known.extend([-4096, 0]);
+            known.sort_unstable();
+            let gaps = known.windows(2).map(|pair| (pair[0] + 1, pair[1] - 1));
+            gaps.filter(|(first, last)| first <= last).collect()
+        }
+        _ => {
+            let single = errors.iter().map(|errno| -i128::from(*errno));
+            single.map(|result| (result, result)).collect()
+        }
+    }
+}
 
 /// `evt.rawres`
 pub(super) fn raw_result(
-    _: &'static Syscall,
+    call: &'static Syscall,
     _: Option<&str>,
     test: &FieldTest,
 ) -> Option<Vec<Clause>> {
-    let others = [(i64::MIN.into(), -4096), (0, i64::MAX.into())];
     has_numbers(test).then_some(())?;
-    outcomes(can_hold(test, &others), can_hold(test, &[ERRORS]))
+    result_ends(call, test, |way, errors| {
+        can_hold(test, &results(way, errors))
+    })
 }
 
 /// `fd.num`: of a call that makes a descriptor, -1 if it failed.
@@ -189,9 +238,16 @@ pub(super) fn descriptor(
     _: Option<&str>,
     test: &FieldTest,
 ) -> Option<Vec<Clause>> {
-    (call.returns == Returns::Fd && has_numbers(test)).then_some(())?;
-    let ok = can_hold(test, &[(-1, i32::MAX.into())]);
-    outcomes(ok, can_hold(test, &[(-1, -1)]))
+    let says = test.relation != TestRelation::Exists && has_numbers(test);
+    (call.returns == Returns::Fd && says).then_some(())?;
+    // before the call ends, the field may have any value or none
+    let outcomes = [
+        (Outcome::OK, can_hold(test, &[(-1, i32::MAX.into())])),
+        (Outcome::FAILED, can_hold(test, &[(-1, -1)])),
+        (Outcome::UNFINISHED, true),
+    ];
+    let held = outcomes.iter().filter(|(_, held)| *held);
+    ends(held.fold(Outcome::NONE, |all, (way, _)| all.or(*way)))
 }
 
 /// A test that one of these bits of an argument is set.
@@ -210,7 +266,7 @@ fn of_open(
     test: &FieldTest,
     when_true: impl FnOnce(u8) -> Option<Clause>,
 ) -> Option<Vec<Clause>> {
-    if holds(test, Tried::Bool(false)) {
+    if test.relation == TestRelation::Exists || holds(test, Tried::Bool(false)) {
         return None;
     }
     match inspect::open_flags(call) {
@@ -254,7 +310,8 @@ pub(super) fn opens_to_create(
 ) -> Option<Vec<Clause>> {
     of_open(call, test, |flags| {
         let creates = Clause::test(has_one_of(flags, O_CREAT | O_TMPFILE));
-        creates.and(&Clause::of(Outcome::Ok))
+        // before the call ends, it says whether the call may create a file
+        creates.and(&Clause::of(Outcome::OK.or(Outcome::UNFINISHED)))
     })
 }
 

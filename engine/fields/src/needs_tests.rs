@@ -28,7 +28,7 @@ fn negated(test: &FieldTest) -> FieldTest {
     }
 }
 
-use TestRelation::{Equal, Greater, GreaterOrEqual, Less, Unequal};
+use TestRelation::{Equal, Exists, Greater, GreaterOrEqual, Less, Unequal};
 
 #[test]
 fn tests_of_the_result_say_how_a_call_ended() {
@@ -46,20 +46,38 @@ fn tests_of_the_result_say_how_a_call_ended() {
         (test("evt.res", Equal, &["SUCCESS"]), "no error", "an error"),
         (
             test("evt.res", Equal, &["ENOENT", "EPERM"]),
-            "an error",
-            "always",
+            "ENOENT or EPERM or EACCES or EROFS",
+            "no error or EPERM or EACCES or EROFS or EINPROGRESS or another error",
         ),
         (
             test("evt.res", Equal, &["ENOENT", "SUCCESS"]),
-            "always",
-            "an error",
+            "no error or ENOENT",
+            "EPERM or EACCES or EROFS or EINPROGRESS or another error",
         ),
+        (
+            test("evt.res", Equal, &["EPERM", "EACCES", "EROFS"]),
+            "EPERM or EACCES or EROFS",
+            "no error or ENOENT or EINPROGRESS or another error",
+        ),
+        (
+            test("evt.res", Equal, &["EBADF"]),
+            "another error",
+            "always",
+        ),
+        (test("evt.res", Exists, &[]), "always", "no result"),
+        (test("evt.failed", Exists, &[]), "always", "no result"),
+        (test("evt.rawres", Exists, &[]), "always", "no result"),
+        (test("fd.num", Exists, &[]), "always", "always"),
         (
             test("evt.res", Unequal, &["SUCCESS"]),
             "an error",
             "no error",
         ),
-        (test("evt.res", Unequal, &["ENOENT"]), "always", "an error"),
+        (
+            test("evt.res", Unequal, &["ENOENT"]),
+            "no error or EPERM or EACCES or EROFS or EINPROGRESS or another error",
+            "ENOENT",
+        ),
         (
             test("evt.rawres", GreaterOrEqual, &["0"]),
             "no error",
@@ -68,10 +86,20 @@ fn tests_of_the_result_say_how_a_call_ended() {
         (test("evt.rawres", Less, &["0"]), "always", "no error"),
         (
             test("evt.rawres", Equal, &["-2", "-13"]),
-            "an error",
-            "always",
+            "ENOENT or EPERM or EACCES or EROFS",
+            "no error or EPERM or EACCES or EROFS or EINPROGRESS or another error",
         ),
-        (test("evt.rawres", Greater, &["-13"]), "always", "always"),
+        (
+            test("evt.rawres", Greater, &["-13"]),
+            "no error or ENOENT or EPERM or EACCES or EROFS or another error",
+            // a result below -4095 is no error
+            "no error or EPERM or EACCES or EROFS or EINPROGRESS or another error",
+        ),
+        (
+            test("evt.rawres", Equal, &["0", "-115"]),
+            "no error or EINPROGRESS",
+            "no error or ENOENT or EPERM or EACCES or EROFS or another error",
+        ),
         (
             test("evt.rawres", GreaterOrEqual, &["0.5"]),
             "always",
@@ -97,6 +125,41 @@ fn tests_of_the_result_say_how_a_call_ended() {
     // -1 of other calls means that they have no descriptor
     let numbered = test("fd.num", GreaterOrEqual, &["0"]);
     assert_eq!(shown("read", &[&[numbered]]), "always");
+}
+
+#[test]
+fn events_without_a_result_count_for_themselves() {
+    let made = test("evt.rawres", GreaterOrEqual, &["0"]);
+    let unfinished = negated(&test("evt.rawres", Exists, &[]));
+    let both = |one: &FieldTest, other: &FieldTest| [one.clone(), other.clone()];
+    let ways = [
+        std::slice::from_ref(&made),
+        std::slice::from_ref(&unfinished),
+    ];
+    assert_eq!(shown("openat", &ways), "no error");
+    // with a flag: an event without a result needs it, too
+    let writes = test("evt.is_open_write", Equal, &["true"]);
+    assert_eq!(
+        shown(
+            "openat",
+            &[&both(&writes, &made), &both(&writes, &unfinished)]
+        ),
+        "no error and flags & 0x3 != 0x0"
+    );
+    let reads = test("evt.is_open_read", Equal, &["true"]);
+    assert_eq!(
+        shown(
+            "openat",
+            &[&both(&writes, &made), &both(&reads, &unfinished)]
+        ),
+        "no result and flags & 0x1 == 0x0, or no error and flags & 0x3 != 0x0"
+    );
+    // both cannot hold, so nothing follows
+    assert_eq!(shown("openat", &[&both(&made, &unfinished)]), "always");
+    let creates = test("evt.is_open_create", Equal, &["true"]);
+    assert!(shown("openat", &[&both(&creates, &unfinished)]).starts_with("no result and"));
+    // a call that does not return has none
+    assert_eq!(shown("exit_group", &[&[unfinished]]), "always");
 }
 
 #[test]

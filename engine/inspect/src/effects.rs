@@ -400,8 +400,8 @@ pub fn needed_events() -> Selection {
     let mut events = Selection::default();
     for call in needed().iter() {
         let outcome = match of(call).effect {
-            Effect::Connect => Outcome::Any,
-            _ => Outcome::Ok,
+            Effect::Connect => Outcome::OK.or(Outcome::BEGUN),
+            _ => Outcome::OK,
         };
         let predicate = Predicate::of(call, &[Clause::of(outcome)]);
         events.add(call, &predicate.unwrap_or_default());

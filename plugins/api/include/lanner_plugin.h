@@ -123,6 +123,9 @@
 /* `LannerTest.relation`: the value is greater than the constant or equal to it. */
 #define LANNER_TEST_GREATER_OR_EQUAL 6
 
+/* `LannerTest.relation`: there is a value (`exists`). There are no constants. */
+#define LANNER_TEST_EXISTS 7
+
 /* `LannerField.flags`: the value is a list. `in` compares all elements, `intersects` any element. */
 #define LANNER_FIELD_LIST 1
 

@@ -7,7 +7,7 @@ use std::fmt;
 use crate::abi::{
     RELATION_CONTAINS, RELATION_EQUAL, RELATION_ORDER, RELATION_OTHER, RELATION_PATTERN,
     RELATION_PREFIX, RELATION_SUFFIX, SEVERITY_ERROR, SEVERITY_NOTE, SEVERITY_WARNING, TEST_EQUAL,
-    TEST_GREATER, TEST_GREATER_OR_EQUAL, TEST_LESS, TEST_LESS_OR_EQUAL, TEST_UNEQUAL,
+    TEST_EXISTS, TEST_GREATER, TEST_GREATER_OR_EQUAL, TEST_LESS, TEST_LESS_OR_EQUAL, TEST_UNEQUAL,
 };
 use crate::rule::EventTypes;
 
@@ -130,7 +130,7 @@ pub struct FieldTest {
     pub field: String,
     /// How it is compared.
     pub relation: TestRelation,
-    /// The constants, as text. One, unless the relation takes several.
+    /// The constants, as text. One, unless the relation takes several or none.
     pub constants: Vec<String>,
     /// The comparison must not hold.
     pub negated: bool,
@@ -152,6 +152,8 @@ pub enum TestRelation {
     Greater = TEST_GREATER,
     /// It is greater than the constant or equal to it.
     GreaterOrEqual = TEST_GREATER_OR_EQUAL,
+    /// There is a value. Without constants.
+    Exists = TEST_EXISTS,
 }
 
 impl TestRelation {
@@ -165,6 +167,7 @@ impl TestRelation {
             TEST_LESS_OR_EQUAL => Self::LessOrEqual,
             TEST_GREATER => Self::Greater,
             TEST_GREATER_OR_EQUAL => Self::GreaterOrEqual,
+            TEST_EXISTS => Self::Exists,
             _ => return None,
         })
     }

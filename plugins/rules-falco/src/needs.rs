@@ -155,8 +155,8 @@ fn relation(matcher: &Matcher) -> Option<TestRelation> {
             Matcher::Number(..) | Matcher::NumberIn(_) => relation(one),
             _ => None,
         })?,
-        Matcher::Exists
-        | Matcher::Text(_)
+        Matcher::Exists => TestRelation::Exists,
+        Matcher::Text(_)
         | Matcher::NotText(_)
         | Matcher::TextOrder(..)
         | Matcher::Ip(_)

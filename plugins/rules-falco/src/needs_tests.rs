@@ -71,7 +71,15 @@ fn what_the_host_can_test_remains_of_a_condition() {
         ),
         ("(proc.name = cat or evt.rawres > 0)", &[]),
         ("proc.name = cat", &[]),
-        ("evt.rawres exists", &[]),
+        ("evt.rawres exists", &["open: evt.rawres Exists "]),
+        (
+            "(evt.rawres >= 0 or not evt.rawres exists)",
+            &[
+                "open: evt.rawres GreaterOrEqual 0",
+                "open: not evt.rawres Exists ",
+            ],
+        ),
+        ("proc.name exists", &[]),
         ("evt.rawres = val(proc.pid)", &[]),
         ("proc.pid > 0", &[]),
     ] {
@@ -144,7 +152,7 @@ impl Noise {
 
     fn condition(&mut self, depth: usize) -> String {
         let number = self.below(4);
-        match self.below(if depth == 0 { 7 } else { 11 }) {
+        match self.below(if depth == 0 { 8 } else { 12 }) {
             0 => format!(
                 "evt.type in ({})",
                 ["open", "openat", "open, close"][self.below(3)]
@@ -158,8 +166,12 @@ impl Noise {
             4 => format!("evt.rawarg.x {} {number}", ["=", "!=", "<"][self.below(3)]),
             5 => format!("evt.rawarg.x in ({number}, 1)"),
             6 => "proc.name = cat".to_owned(),
-            7 => format!("not ({})", self.condition(depth - 1)),
-            8 | 9 => format!(
+            7 => format!(
+                "{} exists",
+                ["evt.rawres", "evt.is_open_read", "evt.rawarg.x"][self.below(3)]
+            ),
+            8 => format!("not ({})", self.condition(depth - 1)),
+            9 | 10 => format!(
                 "({} and {})",
                 self.condition(depth - 1),
                 self.condition(depth - 1)
@@ -189,11 +201,12 @@ fn holds(test: &FieldTest, values: &[(&str, Value<'_>)]) -> bool {
                 TestRelation::LessOrEqual => orders.all(std::cmp::Ordering::is_le),
                 TestRelation::Greater => orders.all(std::cmp::Ordering::is_gt),
                 TestRelation::GreaterOrEqual => orders.all(std::cmp::Ordering::is_ge),
+                TestRelation::Exists => true,
             }
         }
         Value::Bool(value) => {
             let equal = test.constants.iter().any(|text| text.parse() == Ok(*value));
-            equal == (test.relation == TestRelation::Equal)
+            test.relation == TestRelation::Exists || equal == (test.relation == TestRelation::Equal)
         }
         _ => panic!("{name}"),
     });

@@ -38,6 +38,8 @@ pub const TEST_LESS_OR_EQUAL: u32 = 4;
 pub const TEST_GREATER: u32 = 5;
 /// `LannerTest.relation`: the value is greater than the constant or equal to it.
 pub const TEST_GREATER_OR_EQUAL: u32 = 6;
+/// `LannerTest.relation`: there is a value (`exists`). There are no constants.
+pub const TEST_EXISTS: u32 = 7;
 
 /// A message about rule files. Since 1.1.
 #[repr(C)]
