@@ -18,8 +18,9 @@ mod parse;
 mod words;
 
 use parse::{
-    Fault, IO_URING, IOCTLS, Kind, Layout, Len, LenFrom, MULTIPLEXED, Multiplexed, Param, Row,
-    STRUCTS, SYMBOLS, SYSCALLS, Structure, SymbolSet, TableError, VARIANTS, Variant,
+    Attributes, Fault, IO_URING, IOCTLS, Kind, Layout, Len, LenFrom, MULTIPLEXED, Multiplexed,
+    NETLINK, NETLINK_NAMES, Param, Protocol, Row, STRUCTS, SYMBOLS, SYSCALLS, Structure, SymbolSet,
+    TableError, VARIANTS, Value, ValueRow, Variant,
 };
 
 /// The row for all calls whose numbers the table does not have.
@@ -70,6 +71,8 @@ fn generate() -> Result<(), BuildError> {
         STRUCTS,
         VARIANTS,
         MULTIPLEXED,
+        NETLINK,
+        NETLINK_NAMES,
     ] {
         println!("cargo::rerun-if-changed={file}");
     }
@@ -80,14 +83,18 @@ fn generate() -> Result<(), BuildError> {
     let operations = parse::operations(&read(IO_URING)?, &rows)?;
     rows.extend(operations);
     let mut sets = parse::symbols(SYMBOLS, &read(SYMBOLS)?)?;
-    sets.extend(parse::symbols(IOCTLS, &read(IOCTLS)?)?);
+    for file in [IOCTLS, NETLINK_NAMES] {
+        sets.extend(parse::symbols(file, &read(file)?)?);
+    }
     let structs = parse::structs(&read(STRUCTS)?)?;
     let variants = parse::variants(&read(VARIANTS)?, &sets)?;
     let multiplexed = parse::multiplexed(&read(MULTIPLEXED)?, &sets)?;
+    let (protocols, attributes) = parse::netlink(&read(NETLINK)?, &sets)?;
     let names = Names {
         sets: sets.iter().map(|s| s.name.as_str()).collect(),
         structs: structs.iter().map(|s| s.name.as_str()).collect(),
         variants: variants.iter().map(|v| v.name.as_str()).collect(),
+        attributes: attributes.iter().map(|a| a.name.as_str()).collect(),
     };
     let mut out = String::new();
     symbol_statics(&mut out, &sets);
@@ -96,6 +103,7 @@ fn generate() -> Result<(), BuildError> {
     syscall_statics(&mut out, &rows, &names)?;
     number_tables(&mut out, &rows)?;
     multiplexed_static(&mut out, &multiplexed, &rows)?;
+    netlink_statics(&mut out, &protocols, &attributes, &names)?;
     let path = Path::new(&env::var("OUT_DIR")?).join("table.rs");
     fs::write(&path, out).map_err(|source| BuildError::Write { path, source })
 }
@@ -109,6 +117,7 @@ struct Names<'a> {
     sets: BTreeSet<&'a str>,
     structs: BTreeSet<&'a str>,
     variants: BTreeSet<&'a str>,
+    attributes: BTreeSet<&'a str>,
 }
 
 impl Names<'_> {
@@ -155,6 +164,113 @@ impl Names<'_> {
         known(&self.structs, "structure", name, STRUCTS)?;
         Ok(format!("&STRUCT_{}", name.to_uppercase()))
     }
+}
+
+impl Names<'_> {
+    /// A set of symbols as a Rust expression.
+    fn set(&self, name: &str) -> Result<String, Fault> {
+        known(&self.sets, "set of symbols", name, SYMBOLS)?;
+        Ok(format!("&SYMBOLS_{}", name.to_uppercase()))
+    }
+
+    /// The same, where there may be none.
+    fn set_or_none(&self, name: Option<&String>) -> Result<String, Fault> {
+        name.map_or(Ok("None".to_owned()), |name| {
+            Ok(format!("Some({})", self.set(name)?))
+        })
+    }
+
+    fn space(&self, name: &str) -> Result<String, Fault> {
+        known(&self.attributes, "space of attributes", name, NETLINK)?;
+        Ok(format!("&ATTRIBUTES_{}", name.to_uppercase()))
+    }
+
+    /// A value of a netlink message as a Rust expression.
+    fn value(&self, value: &Value) -> Result<String, Fault> {
+        let inside = match value {
+            Value::Str => "Str".to_owned(),
+            Value::HwAddr => "HwAddr".to_owned(),
+            Value::Ip => "Ip".to_owned(),
+            Value::Bytes => "Bytes".to_owned(),
+            Value::Xint => "Xint".to_owned(),
+            Value::Plain(kind) => format!("Plain({})", self.kind(kind)?),
+            Value::Uint(set) => format!("Uint({})", self.set_or_none(set.as_ref())?),
+            Value::Nest(name) => format!("Nest({})", self.space(name)?),
+            Value::List(kind, set) => format!(
+                "List({}, {})",
+                self.kind(kind)?,
+                self.set_or_none(set.as_ref())?
+            ),
+            Value::Then(kind, name) => {
+                format!("Then({}, {})", self.kind(kind)?, self.space(name)?)
+            }
+            Value::Hops(kind, name) => {
+                format!("Hops({}, {})", self.kind(kind)?, self.space(name)?)
+            }
+        };
+        Ok(format!("NetlinkValue::{inside}"))
+    }
+
+    fn value_rows(&self, rows: &[ValueRow]) -> Result<String, Fault> {
+        let rows = rows.iter().map(|row| {
+            let values = row.values.iter().map(|value| self.value(value));
+            let values: Vec<String> = values.collect::<Result<_, Fault>>()?;
+            Ok(format!(
+                "NetlinkRow {{ types: &{:?}, subsystem: {:?}, family: {:?}, request: {:?}, behind: {:?}, values: &[{}] }}",
+                row.types,
+                row.subsystem,
+                row.family,
+                row.request,
+                row.behind,
+                values.join(", ")
+            ))
+        });
+        let rows: Vec<String> = rows.collect::<Result<_, Fault>>()?;
+        Ok(rows.join(", "))
+    }
+}
+
+/// Netlink's protocols and spaces of attributes.
+fn netlink_statics(
+    out: &mut String,
+    protocols: &[Protocol],
+    attributes: &[Attributes],
+    names: &Names<'_>,
+) -> Result<(), TableError> {
+    for space in attributes {
+        let at = |fault: Fault| fault.at(NETLINK, space.line);
+        let _ = writeln!(
+            out,
+            "static ATTRIBUTES_{}: NetlinkAttributes = NetlinkAttributes {{ types: {}, rows: &[{}] }};",
+            space.name.to_uppercase(),
+            names.set_or_none(space.types.as_ref()).map_err(at)?,
+            names.value_rows(&space.rows).map_err(at)?
+        );
+    }
+    out.push_str("/// The attributes of the answer to a message that failed.\npub static NETLINK_ERROR: &NetlinkAttributes = &ATTRIBUTES_ERROR;\n");
+    out.push_str("/// The protocols of netlink whose messages are known.\npub static NETLINK_PROTOCOLS: &[NetlinkProtocol] = &[\n");
+    for protocol in protocols {
+        let at = |fault: Fault| fault.at(NETLINK, protocol.line);
+        let named = protocol
+            .named
+            .iter()
+            .map(|(number, set)| Ok(format!("({number}, {})", names.set(set)?)));
+        let named: Vec<String> = named.collect::<Result<_, Fault>>().map_err(at)?;
+        let _ = writeln!(
+            out,
+            "NetlinkProtocol {{ number: {}, types: {}, asks: {}, subsystems: {}, named: &[{}], rows: &[{}] }},",
+            protocol.number,
+            names.set_or_none(protocol.types.as_ref()).map_err(at)?,
+            protocol.asks,
+            names
+                .set_or_none(protocol.subsystems.as_ref())
+                .map_err(at)?,
+            named.join(", "),
+            names.value_rows(&protocol.rows).map_err(at)?
+        );
+    }
+    out.push_str("];\n");
+    Ok(())
 }
 
 fn known(names: &BTreeSet<&str>, what: &'static str, name: &str, file: &str) -> Result<(), Fault> {

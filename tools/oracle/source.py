@@ -71,7 +71,8 @@ class Source:
         with open(os.path.join(archive, "sources.list"), "w") as file:
             for line in sorted(set(lines.splitlines())):
                 site, release, component, *key = line.split()
-                signed = f"[signed-by={key[0]}] " if key else ""
+                # apt leaves the name of a value that is not set as it is
+                signed = f"[signed-by={key[0]}] " if key and not key[0].startswith("$(") else ""
                 file.write(f"deb-src {signed}{site} {release} {component}\n")
         options = [f"-oDir::Etc::SourceList={archive}/sources.list", "-oDir::Etc::SourceParts=-",
                    f"-oDir::State::Lists={archive}/lists"]

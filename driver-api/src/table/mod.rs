@@ -1,8 +1,9 @@
-//! The table of system calls, made from `syscalls.tbl`, `io_uring.tbl`, `symbols.tbl`, `structs.tbl`, `variants.tbl` and
-//! `multiplexed.tbl` at build time, and look-ups in it by number and by name.
+//! The table of system calls, made from `syscalls.tbl`, `io_uring.tbl`, `symbols.tbl`, `structs.tbl`, `variants.tbl`,
+//! `multiplexed.tbl` and `netlink.tbl` at build time, and look-ups in it by number and by name.
 
 mod kind;
 mod multiplexed;
+mod netlink;
 mod structure;
 mod symbols;
 mod syscall;
@@ -13,6 +14,7 @@ use crate::event::Abi;
 
 pub use kind::{Kind, Len, LenFrom};
 pub use multiplexed::{FIRST_WORD, MULTIPLEXED_BIT, Multiplexed};
+pub use netlink::{NetlinkAttributes, NetlinkProtocol, NetlinkRow, NetlinkValue};
 pub use structure::{AARCH64, ARM, Field, Layout, NARROW, Structure, has_narrow_pointers};
 pub use symbols::SymbolSet;
 pub use syscall::{FactOf, Param, Syscall};
@@ -26,14 +28,16 @@ mod generated {
     #![expect(clippy::unreadable_literal, reason = "made by the build script")]
     use super::{
         Buffer, Category, FactOf, Field, Kind, LastLink, Layout, Len, LenFrom, Meaning,
-        Multiplexed, Number, Param, Returns, SqeField, Structure, SymbolSet, Syscall, Variant,
-        VariantRow, Width, Written,
+        Multiplexed, NetlinkAttributes, NetlinkProtocol, NetlinkRow, NetlinkValue, Number, Param,
+        Returns, SqeField, Structure, SymbolSet, Syscall, Variant, VariantRow, Width, Written,
     };
     use crate::event::Fact;
     include!(concat!(env!("OUT_DIR"), "/table.rs"));
 }
 
-pub use generated::{STRUCTURES, SYMBOL_SETS, SYSCALLS, VARIANTS};
+pub use generated::{
+    NETLINK_ERROR, NETLINK_PROTOCOLS, STRUCTURES, SYMBOL_SETS, SYSCALLS, VARIANTS,
+};
 
 /// The bit that marks an x32 call (`__X32_SYSCALL_BIT` in arch/x86/include/uapi/asm/unistd.h).
 pub const X32_BIT: u32 = 0x4000_0000;

@@ -25,6 +25,14 @@ pub struct Structure {
     pub layouts: [Layout; 4],
 }
 
+impl Structure {
+    /// Whether its last field is all that follows.
+    pub fn has_rest(&self, layout: usize) -> bool {
+        let last = self.layouts[layout].fields.last();
+        last.is_some_and(|field| matches!(field.kind, Kind::Rest))
+    }
+}
+
 /// Where a structure's fields are.
 #[derive(Debug)]
 pub struct Layout {

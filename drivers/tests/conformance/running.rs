@@ -222,7 +222,7 @@ fn reselect_while_busy(stage: &Stage) -> Outcome {
     const ROUNDS: usize = 6;
     let open = by_name("openat").ok_or("the table has no openat")?;
     let failed = Clause {
-        outcome: Ended::Failed,
+        outcome: Ended::FAILED,
         tests: [None; 2],
     };
     let failed = Predicate::of(open, &[failed]).map_err(said)?;

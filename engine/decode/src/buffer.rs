@@ -27,6 +27,10 @@ pub struct SockOption<'a>(pub Attachment<'a>);
 #[derive(Debug, Clone, Copy)]
 pub struct Inline<'a>(pub &'a [u8]);
 
+/// A hardware address.
+#[derive(Debug, Clone, Copy)]
+pub struct HwAddr<'a>(pub &'a [u8]);
+
 /// Whether there is more than the attachment has.
 pub(super) fn is_cut(attached: &Attachment<'_>) -> bool {
     attached.status != Status::Whole
@@ -156,6 +160,18 @@ impl Forms for Inline<'_> {
     fn falco(&self, out: &mut String, _style: Style) -> bool {
         printable(out, self.0);
         true
+    }
+}
+
+impl Forms for HwAddr<'_> {
+    fn text(&self, out: &mut String) {
+        for (at, byte) in self.0.iter().enumerate() {
+            let _ = write!(out, "{}{byte:02x}", if at == 0 { "" } else { ":" });
+        }
+    }
+
+    fn json(&self, out: &mut String) {
+        json::quoted(out, |out| self.text(out));
     }
 }
 

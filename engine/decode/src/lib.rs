@@ -17,6 +17,7 @@ pub mod falco;
 mod forms;
 pub mod json;
 mod message;
+mod netlink;
 mod number;
 mod sets;
 mod shortfall;
@@ -30,7 +31,7 @@ mod variant;
 #[cfg(test)]
 mod tests;
 
-pub use buffer::{Bytes, Inline, SockOption, Str, Strings};
+pub use buffer::{Bytes, HwAddr, Inline, SockOption, Str, Strings};
 pub use message::{Message, Messages};
 pub use number::{Number, Scalar};
 pub use sets::{Bits, Capabilities, Signals};

@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use driver_api::event::{Attachment, Event, Flags, Part};
 use driver_api::table::{Len, LenFrom, Syscall};
 
-use super::buffer::{Bytes, quote};
+use super::buffer::{Bytes, is_cut, quote};
 use super::control;
 use super::forms::{Forms, Style, and_more, list};
 use super::json::{self, Members};
+use super::netlink;
 use super::sockaddr::SockAddr;
 use super::symbols;
 use super::variant;
@@ -24,6 +25,10 @@ pub struct Message<'a> {
     pub control: Option<Attachment<'a>>,
     /// Its control messages have 32-bit lengths.
     pub narrow: bool,
+    /// Its data are messages of this protocol of netlink.
+    netlink: Option<u16>,
+    /// Index of its structures' layouts.
+    layout: usize,
 }
 
 /// The messages of an array of `struct mmsghdr`.
@@ -33,6 +38,8 @@ pub struct Messages<'a> {
     register: usize,
     /// The kernel wrote them.
     received: bool,
+    /// Their data are messages of this protocol of netlink.
+    netlink: Option<u16>,
     /// How many messages were sent or received, or should have been if the call has failed or not returned.
     pub count: u64,
 }
@@ -42,6 +49,12 @@ impl<'a> Message<'a> {
     pub(super) fn of(event: &Event<'a>, register: usize, received: bool) -> Option<Self> {
         event.parts(register).next()?;
         Some(Self::at(event, register, 0, received))
+    }
+
+    /// The same, with data that are messages of a protocol of netlink.
+    pub(super) fn of_netlink(self, protocol: u16) -> Self {
+        let netlink = Some(protocol);
+        Self { netlink, ..self }
     }
 
     /// Message `index` behind a register. It may have no part at all: a datagram without data, to the connected end.
@@ -63,6 +76,8 @@ impl<'a> Message<'a> {
             data,
             control,
             narrow: variant::is_narrow(event),
+            netlink: None,
+            layout: variant::layout(event),
         }
     }
 }
@@ -87,16 +102,27 @@ impl<'a> Messages<'a> {
             event: *event,
             register,
             received,
+            netlink: None,
             count: done.unwrap_or(asked),
         })
+    }
+
+    /// The same, with data that are messages of a protocol of netlink.
+    pub(super) fn of_netlink(self, protocol: u16) -> Self {
+        let netlink = Some(protocol);
+        Self { netlink, ..self }
     }
 
     /// The messages that were captured, in their order.
     pub fn iter(&self) -> impl Iterator<Item = Message<'a>> + use<'a> {
         let (event, register, received) = (self.event, self.register, self.received);
+        let netlink = self.netlink;
         let last = event.parts(register).map(|part| part.index).max();
         let captured = 0..last.map_or(0, |last| last + 1);
-        captured.map(move |index| Message::at(&event, register, index, received))
+        captured.map(move |index| Message {
+            netlink,
+            ..Message::at(&event, register, index, received)
+        })
     }
 
     /// The gathered bytes of the first one.
@@ -114,7 +140,13 @@ impl Forms for Message<'_> {
         }
         if let Some(data) = self.data {
             out.push_str(", msg_iov=");
-            Bytes(data).text(out);
+            match self.netlink {
+                Some(protocol) => {
+                    let cut = is_cut(&data);
+                    netlink::text(out, protocol, self.layout, data.bytes, cut);
+                }
+                None => Bytes(data).text(out),
+            }
         }
         if let Some(control) = &self.control {
             out.push_str(", msg_control=");

@@ -53,7 +53,8 @@ impl Number {
             | Reading::Limit
             | Reading::Ioprio
             | Reading::WaitStatus
-            | Reading::Ip4 => self.bits.cast_signed(),
+            | Reading::Ip4
+            | Reading::Network => self.bits.cast_signed(),
         }
     }
 
@@ -69,7 +70,8 @@ impl Number {
             | Reading::Hex
             | Reading::Address
             | Reading::Device
-            | Reading::Limit => Some(Scalar::Unsigned(self.bits)),
+            | Reading::Limit
+            | Reading::Network => Some(Scalar::Unsigned(self.bits)),
             Reading::Pages => Some(Scalar::Unsigned(self.in_bytes())),
             Reading::ClockId => Some(Scalar::Unsigned(self.low().into())),
             Reading::IpcKey | Reading::Ioprio | Reading::WaitStatus | Reading::Ip4 => None,
@@ -151,13 +153,24 @@ impl Forms for Number {
             Reading::ClockId => clock(out, self.int(), Remark::With),
             Reading::WaitStatus => wait_status(out, self.low()),
             Reading::Ip4 => self.ip().text(out),
+            Reading::Network => {
+                out.push_str(match self.width {
+                    Width::Be16 => "htons(",
+                    Width::Be32 => "htonl(",
+                    _ => "htobe64(",
+                });
+                decimal(out, self.bits);
+                out.push(')');
+            }
         }
     }
 
     fn json(&self, out: &mut String) {
         match self.reading {
             Reading::Signed => decimal(out, self.bits.cast_signed()),
-            Reading::Unsigned | Reading::Hex | Reading::Limit => decimal(out, self.bits),
+            Reading::Unsigned | Reading::Hex | Reading::Limit | Reading::Network => {
+                decimal(out, self.bits);
+            }
             Reading::Pages => decimal(out, self.in_bytes()),
             Reading::Address if self.bits == 0 => out.push_str("null"),
             Reading::Address => {
@@ -199,7 +212,7 @@ impl Forms for Number {
             Reading::ClockId => meaning(out, style, &self.int(), |out| {
                 clock(out, self.int(), Remark::Without);
             }),
-            Reading::Hex | Reading::Device => decimal(out, self.bits),
+            Reading::Hex | Reading::Device | Reading::Network => decimal(out, self.bits),
             Reading::Pages => decimal(out, self.in_bytes()),
             Reading::Address => {
                 let _ = write!(out, "{:x}", self.bits);
@@ -369,7 +382,7 @@ fn clock(out: &mut String, id: i32, remark: Remark) {
 pub(super) fn of_register(raw: u64, width: Width, narrow: bool) -> u64 {
     let number = width.cut(raw, narrow);
     match width {
-        Width::Be16 | Width::Be32 => in_host_order(number, width),
+        Width::Be16 | Width::Be32 | Width::Be64 => in_host_order(number, width),
         _ => number,
     }
 }

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 
 use driver_api::table::{Buffer, Field, Kind, STRUCTURES, Structure, Width, has_narrow_pointers};
 
-use super::buffer::{Inline, quote};
+use super::buffer::{HwAddr, Inline, quote};
 use super::forms::{Forms, Style, and_more, list};
 use super::json::Members;
 use super::number::{self, Number};
@@ -195,7 +195,7 @@ impl<'a> Array<'a> {
 }
 
 /// What the beginning of these bytes is; none: not all of it was captured, or it is in no structure.
-fn in_place<'a>(kind: &Kind, layout: usize, bytes: &'a [u8]) -> Option<Value<'a>> {
+pub(super) fn in_place<'a>(kind: &Kind, layout: usize, bytes: &'a [u8]) -> Option<Value<'a>> {
     let narrow = has_narrow_pointers(layout);
     let size = kind.size(layout);
     let own = size.and_then(|size| bytes.get(..size));
@@ -234,6 +234,7 @@ fn in_place<'a>(kind: &Kind, layout: usize, bytes: &'a [u8]) -> Option<Value<'a>
         Kind::Raw(_) => Value::Inline(Inline(own?)),
         Kind::Buffer(Buffer::Sigset, _) => Value::Signals(Signals::of_memory(own?, false)),
         Kind::Buffer(Buffer::SockAddr, _) => Value::SockAddr(SockAddr::parse(own?)?),
+        Kind::Buffer(Buffer::HwAddr, _) => Value::HwAddr(HwAddr(own?)),
         Kind::Array(of, _) => Value::Array(Array::new(of, layout, own?, false, false)),
         // no field of a structure is of these kinds
         Kind::Buffer(

@@ -7,32 +7,50 @@
 use std::fmt::Write as _;
 
 use driver_api::event::{Attachment, Event, Flags, Kind as EventKind, Loss, Status};
-use driver_api::table::{Kind, Number, Returns, Syscall};
+use driver_api::table::{Category, Kind, Number, Returns, Syscall};
 
-use super::buffer::Strings;
+use super::buffer::{Bytes, Strings, is_cut};
 use super::forms::{Forms, and_more, list};
 use super::number::{mode, pointer, signal};
 use super::symbols::{self, Enum, Remark, hex, write_enum, write_flags};
 use super::value::{self, Value};
-use super::{call, errno, variant};
+use super::{call, errno, netlink, variant};
 
 /// Appends what is known of a descriptor of the event's thread, or of `AT_FDCWD`, after its number.
 pub type Behind<'a> = dyn FnMut(&mut String, i32) + 'a;
 
+/// What the caller knows of descriptors, beyond the event.
+pub struct Around<'a> {
+    /// Appends what is behind a descriptor.
+    pub behind: &'a mut Behind<'a>,
+    /// The protocol of the netlink socket that the call's own descriptor is (`NETLINK_*`).
+    pub netlink: Option<u16>,
+}
+
+impl std::fmt::Debug for Around<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Around")
+            .field("netlink", &self.netlink)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Appends an event, without a newline: a call with its result, or another event.
 pub fn line(out: &mut String, event: &Event<'_>) {
-    line_with(out, event, &mut |_, _| {});
+    let behind = &mut |_: &mut String, _| {};
+    let netlink = None;
+    line_with(out, event, &mut Around { behind, netlink });
 }
 
 /// Appends an event as [`line()`] does, and what is behind the descriptors that are parameters, elements of an array, or
-/// the result.
-pub fn line_with(out: &mut String, event: &Event<'_>, behind: &mut Behind<'_>) {
+/// the result. The data of a netlink socket are shown as messages.
+pub fn line_with(out: &mut String, event: &Event<'_>, around: &mut Around<'_>) {
     let header = event.header();
     match event.kind() {
         EventKind::Syscall | EventKind::Exec => match call(event) {
             Some(call) => {
-                parameters_with(out, event, call, behind);
-                result(out, event, call, behind);
+                parameters_with(out, event, call, around);
+                result(out, event, call, around.behind);
             }
             None => unknown(out, event),
         },
@@ -89,10 +107,17 @@ fn unknown(out: &mut String, event: &Event<'_>) {
 
 /// Appends a call's name and its parameters in parentheses.
 pub fn parameters(out: &mut String, event: &Event<'_>, call: &Syscall) {
-    parameters_with(out, event, call, &mut |_, _| {});
+    let behind = &mut |_: &mut String, _| {};
+    let netlink = None;
+    parameters_with(out, event, call, &mut Around { behind, netlink });
 }
 
-fn parameters_with(out: &mut String, event: &Event<'_>, call: &Syscall, behind: &mut Behind<'_>) {
+fn parameters_with(out: &mut String, event: &Event<'_>, call: &Syscall, around: &mut Around<'_>) {
+    let netlink = around.netlink.filter(|protocol| {
+        matches!(call.category, Category::IoRead | Category::IoWrite)
+            && netlink::has_headers(*protocol)
+    });
+    let behind = &mut *around.behind;
     out.push_str(call.name);
     out.push('(');
     if call.name == "clone" {
@@ -123,7 +148,12 @@ fn parameters_with(out: &mut String, event: &Event<'_>, call: &Syscall, behind: 
                 }
                 continue;
             }
-            parameter(out, event, call, at, &value);
+            match netlink {
+                Some(protocol) => {
+                    of_netlink(out, event, call, at, &value, protocol);
+                }
+                None => parameter(out, event, call, at, &value),
+            }
             if let Value::Number(number) = value
                 && is_descriptor(&kind)
             {
@@ -161,6 +191,26 @@ fn clone(out: &mut String, event: &Event<'_>, call: &Syscall) {
             let _ = write!(out, ", {name}=");
             shown(out, at);
         }
+    }
+}
+
+/// Appends a parameter of a call on a netlink socket.
+fn of_netlink(
+    out: &mut String,
+    event: &Event<'_>,
+    call: &Syscall,
+    at: usize,
+    value: &Value<'_>,
+    protocol: u16,
+) {
+    match *value {
+        Value::Bytes(Bytes(data)) => {
+            let layout = variant::layout(event);
+            netlink::text(out, protocol, layout, data.bytes, is_cut(&data));
+        }
+        Value::Message(message) => message.of_netlink(protocol).text(out),
+        Value::Messages(messages) => messages.of_netlink(protocol).text(out),
+        _ => parameter(out, event, call, at, value),
     }
 }
 

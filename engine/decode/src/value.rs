@@ -3,7 +3,7 @@
 use driver_api::event::{Event, Fact, Kind as EventKind, Status};
 use driver_api::table::{Buffer, Kind, LenFrom, Param, Syscall, Width, Written};
 
-use super::buffer::{Bytes, Inline, SockOption, Str, Strings, is_cut};
+use super::buffer::{Bytes, HwAddr, Inline, SockOption, Str, Strings, is_cut};
 use super::dirents::{Dirents, Form};
 use super::forms::{Forms, Style};
 use super::message::{Message, Messages};
@@ -43,6 +43,8 @@ pub enum Value<'a> {
     Inline(Inline<'a>),
     /// An IP address in a structure.
     Ip(Ip),
+    /// A hardware address.
+    HwAddr(HwAddr<'a>),
     /// A socket address.
     SockAddr(SockAddr<'a>),
     /// A `struct msghdr`.
@@ -81,6 +83,7 @@ impl Value<'_> {
             | Self::SockOption(_)
             | Self::Inline(_)
             | Self::Ip(_)
+            | Self::HwAddr(_)
             | Self::SockAddr(_)
             | Self::Message(_)
             | Self::Messages(_)
@@ -105,6 +108,7 @@ impl Value<'_> {
             Self::SockOption(option) => option,
             Self::Inline(bytes) => bytes,
             Self::Ip(ip) => ip,
+            Self::HwAddr(address) => address,
             Self::SockAddr(address) => address,
             Self::Message(message) => message,
             Self::Messages(messages) => messages,
@@ -231,6 +235,7 @@ fn memory<'a>(
             Buffer::SockAddr => Value::SockAddr(SockAddr::parse(bytes)?),
             Buffer::Sigset => Value::Signals(Signals::of_memory(bytes, cut)),
             Buffer::FdSet | Buffer::CpuSet | Buffer::NodeMask => Value::Bits(Bits { bytes, cut }),
+            Buffer::HwAddr => Value::HwAddr(HwAddr(bytes)),
             Buffer::SockOption => Value::SockOption(SockOption(attached)),
             Buffer::Dirents64 => Value::Dirents(Dirents::new(bytes, Form::Wide, cut)),
             Buffer::Dirents => {

@@ -205,6 +205,8 @@ pub struct Descriptor {
     pub raw: Vec<u8>,
     /// What is known of an internet socket.
     pub socket: Option<Socket>,
+    /// The protocol of a netlink socket (`NETLINK_*`), if it is known.
+    pub netlink: Option<u16>,
     /// The file that it refers to, as the kernel had it when the file was opened.
     pub file: Option<FileId>,
 }
@@ -240,6 +242,7 @@ impl Descriptor {
             name: Vec::new(),
             raw: Vec::new(),
             socket: None,
+            netlink: None,
             file: None,
         }
     }

@@ -400,14 +400,14 @@ pub fn needed_events() -> Selection {
     let mut events = Selection::default();
     for call in needed().iter() {
         let outcome = match of(call).effect {
-            Effect::Connect => Outcome::OK.or(Outcome::BEGUN),
+            Effect::Connect | Effect::Send { .. } => Outcome::OK.or(Outcome::BEGUN),
             _ => Outcome::OK,
         };
         let predicate = Predicate::of(call, &[Clause::of(outcome)]);
         events.add(call, &predicate.unwrap_or_default());
     }
     let clauses = [TIOCSCTTY, TIOCNOTTY].map(|request| Clause {
-        outcome: Outcome::Ok,
+        outcome: Outcome::OK,
         tests: [
             Some(ArgTest {
                 param: 1,

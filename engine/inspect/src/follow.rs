@@ -347,6 +347,10 @@ impl Inspector {
                 ..Socket::default()
             });
         }
+        if kind == DescriptorKind::Netlink {
+            let protocol = u16::try_from(call.int(2)).ok();
+            socket.netlink = protocol.filter(|protocol| *protocol < sockets::MAX_LINKS);
+        }
         self.install_new(call, socket, call.has(Some(1), CLOEXEC), seen);
     }
 

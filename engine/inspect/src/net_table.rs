@@ -41,6 +41,7 @@ const FILES: [(&str, u16); 8] = [
 pub(super) fn all(proc_fs: &ProcFs, pid: u32) -> NetTable {
     let mut table = inet(proc_fs, pid, |_| true);
     table.extend(unix(proc_fs, pid));
+    table.extend(netlink(proc_fs, pid));
     table
         .into_iter()
         .map(|(inode, socket)| (inode, Arc::new(socket)))
@@ -52,6 +53,7 @@ pub(super) fn one(proc_fs: &ProcFs, pid: u32, fd: i32, inode: u64) -> Descriptor
     let unlisted = unlisted(proc_fs, pid, fd);
     let mut table = match (unlisted.kind, unlisted.socket) {
         (DescriptorKind::Unix, _) => unix(proc_fs, pid),
+        (DescriptorKind::Netlink, _) => netlink(proc_fs, pid),
         (_, Some(socket)) => inet(proc_fs, pid, |protocol| protocol == socket.protocol),
         // the kernel has not said what it is
         (DescriptorKind::Other, None) if unlisted.name.is_empty() => {
@@ -190,6 +192,21 @@ fn unix(proc_fs: &ProcFs, pid: u32) -> IdMap<u64, Descriptor> {
         table.insert(*inode, Descriptor::named(DescriptorKind::Unix, name));
     }
     table
+}
+
+/// The netlink sockets.
+fn netlink(proc_fs: &ProcFs, pid: u32) -> IdMap<u64, Descriptor> {
+    let text = proc_fs::read(&proc_fs.path(pid, "net/netlink"), NET_FILE).unwrap_or_default();
+    let lines = text.split(|&b| b == b'\n').skip(1);
+    lines.filter_map(netlink_line).collect()
+}
+
+/// `sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode`; Eth is the protocol.
+fn netlink_line(line: &[u8]) -> Option<(u64, Descriptor)> {
+    let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
+    let mut socket = Descriptor::bare(DescriptorKind::Netlink);
+    socket.netlink = words.nth(1)?.parse().ok();
+    Some((words.nth(7)?.parse().ok()?, socket))
 }
 
 /// `sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout inode ...`

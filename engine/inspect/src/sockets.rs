@@ -12,6 +12,9 @@ pub(super) const AF_INET: u16 = 2;
 pub(super) const AF_INET6: u16 = 10;
 pub(super) const AF_NETLINK: u16 = 16;
 
+/// `MAX_LINKS`: as many protocols can netlink have (include/uapi/linux/netlink.h).
+pub(super) const MAX_LINKS: u16 = 32;
+
 /// The kind of a socket of this address family.
 pub(super) fn kind_of_family(family: u16) -> DescriptorKind {
     match family {

@@ -276,7 +276,10 @@ impl Synthesizer<'_> {
                 }
             }
             DescriptorKind::Netlink => {
-                self.call(who, "socket", &[AF_NETLINK.into(), SOCK_RAW], ret, &[]);
+                // what is not known is no protocol
+                let protocol = what.netlink.unwrap_or(u16::MAX).into();
+                let args = [AF_NETLINK.into(), SOCK_RAW, protocol];
+                self.call(who, "socket", &args, ret, &[]);
             }
             DescriptorKind::Event => self.call(who, "eventfd2", &[], ret, &[]),
             DescriptorKind::Signal => self.call(who, "signalfd4", &[], ret, &[]),

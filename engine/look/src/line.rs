@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use decode::text::Around;
 use driver_api::event::{Event, Kind};
 use fields::{escape, time};
 use inspect::{AT_FDCWD, Descriptor, DescriptorKind, Inspector, Seen};
@@ -95,11 +96,14 @@ impl Lines {
                 let _ = write!(out, "{}.{micros:06} ", ns / 1_000_000_000);
             }
         }
-        if self.options.behind {
-            decode::text::line_with(out, event, &mut |out, fd| behind(out, fd, seen, inspector));
-        } else {
-            decode::text::line(out, event);
-        }
+        let shows_behind = self.options.behind;
+        let behind = &mut |out: &mut String, fd| {
+            if shows_behind {
+                behind(out, fd, seen, inspector);
+            }
+        };
+        let netlink = inspector.descriptor(seen).and_then(|of| of.netlink);
+        decode::text::line_with(out, event, &mut Around { behind, netlink });
         out.push('\n');
     }
 }

@@ -380,7 +380,10 @@ impl StateWriter<'_> {
                 let twice = [fd.to_ne_bytes(), fd.to_ne_bytes()].concat();
                 self.call(who, "pipe2", &[1], 0, &[(0, &twice)]);
             }
-            Opened::Made("socket") => self.call(who, "socket", &[AF_NETLINK, 3], ret, &[]),
+            // a capture does not say the protocol
+            Opened::Made("socket") => {
+                self.call(who, "socket", &[AF_NETLINK, 3, u64::MAX], ret, &[]);
+            }
             Opened::Made(call) => self.call(who, call, &[], ret, &[]),
             Opened::Other => {}
         }

@@ -4,6 +4,7 @@ mod error;
 mod io_uring;
 mod kind;
 mod multiplexed;
+mod netlink;
 mod structs;
 mod symbols;
 mod syscalls;
@@ -13,6 +14,7 @@ pub(crate) use error::{Fault, TableError};
 pub(crate) use io_uring::operations;
 pub(crate) use kind::{Kind, Len, LenFrom};
 pub(crate) use multiplexed::{Multiplexed, multiplexed};
+pub(crate) use netlink::{Attributes, Protocol, Value, ValueRow, netlink};
 pub(crate) use structs::{Layout, Structure, structs};
 pub(crate) use symbols::{SymbolSet, symbols};
 pub(crate) use syscalls::{Param, Row, syscalls};
@@ -26,6 +28,8 @@ pub(crate) const IOCTLS: &str = "ioctls.tbl";
 pub(crate) const STRUCTS: &str = "structs.tbl";
 pub(crate) const VARIANTS: &str = "variants.tbl";
 pub(crate) const MULTIPLEXED: &str = "multiplexed.tbl";
+pub(crate) const NETLINK: &str = "netlink.tbl";
+pub(crate) const NETLINK_NAMES: &str = "netlink-names.tbl";
 
 /// The lines that are not empty, with their numbers from 1 on, without comments.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {

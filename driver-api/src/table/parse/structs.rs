@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::kind::{Kind, Len};
 use super::{Fault, STRUCTS, TableError, lines, narrow_number, number};
+use crate::words::Buffer;
 
 /// A structure and its layouts on 64-bit ABIs, on those with 32-bit pointers, on aarch64, and on arm.
 #[derive(Debug)]
@@ -239,9 +240,10 @@ fn extent(kind: &Kind, abi: usize, done: &Layouts) -> Result<(u32, u32), Fault> 
         Kind::Word("CapSet") => (4, 4),
         Kind::Word("Ip6") => (16, 4),
         Kind::Chars(bytes) | Kind::Raw(bytes) => (*bytes, 1),
-        Kind::Buffer(_, len) => {
+        Kind::Buffer(buffer, len) => {
             let bytes = constant(len)?;
-            (bytes, if bytes % 8 == 0 { long } else { 1 })
+            let words = bytes % 8 == 0 && !matches!(buffer, Buffer::HwAddr);
+            (bytes, if words { long } else { 1 })
         }
         Kind::Struct(name, None) => done
             .get(name)

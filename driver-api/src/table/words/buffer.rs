@@ -25,6 +25,8 @@ words! {
         Pages = "pages",
         /// A `struct msgbuf` of System V: a long, and text.
         MsgBuf = "msgbuf",
+        /// A hardware address.
+        HwAddr = "hwaddr",
         /// A socket option: a number if it is 4 bytes long, else bytes.
         SockOption = "opt",
         /// Directory entries as getdents(2) writes them.
@@ -77,7 +79,7 @@ impl Buffer {
     /// How drivers fetch it.
     pub const fn fetch(self) -> Fetch {
         match self {
-            Self::Bytes | Self::MsgBuf | Self::SockOption => {
+            Self::Bytes | Self::MsgBuf | Self::HwAddr | Self::SockOption => {
                 Fetch::Bytes(Counts::Bytes, Room::Data)
             }
             Self::Dirents | Self::Dirents64 => Fetch::Bytes(Counts::Bytes, Room::Array),
@@ -105,6 +107,7 @@ impl Buffer {
             Self::CpuSet => "cpus",
             Self::NodeMask => "nodes",
             Self::MsgBuf => "message",
+            Self::HwAddr => "hardware address",
             Self::SockOption => "socket option",
             Self::Dirents | Self::Dirents64 => "directory entries",
         }

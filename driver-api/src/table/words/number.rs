@@ -27,6 +27,8 @@ words! {
         Be16 = "be16",
         /// 32 bits in network order.
         Be32 = "be32",
+        /// 64 bits in network order.
+        Be64 = "be64",
         /// 64 bits; two registers where registers have 32 bits.
         Loff = "loff",
         /// 16 bits where pointers have 32, else 32: ids of calls that have a successor with 32-bit ids on those
@@ -42,7 +44,7 @@ impl Width {
             Self::I8 | Self::U8 => 1,
             Self::I16 | Self::U16 | Self::Be16 => 2,
             Self::I32 | Self::U32 | Self::Be32 => 4,
-            Self::I64 | Self::U64 | Self::Loff => 8,
+            Self::I64 | Self::U64 | Self::Loff | Self::Be64 => 8,
             Self::Long | Self::Ulong => {
                 if narrow {
                     4
@@ -71,6 +73,7 @@ impl Width {
             | Self::Ulong
             | Self::Be16
             | Self::Be32
+            | Self::Be64
             | Self::OldId => false,
         }
     }
@@ -156,6 +159,12 @@ words! {
         Be16 = "be16",
         /// A 32-bit number in network order.
         Be32 = "be32",
+        /// A 16-bit number in network order, shown with its order.
+        Net16 = "net16",
+        /// A 32-bit number in network order, shown with its order.
+        Net32 = "net32",
+        /// A 64-bit number in network order, shown with its order.
+        Net64 = "net64",
         /// A key of System V IPC.
         IpcKey = "ipckey",
         /// A resource limit; all ones: none.
@@ -208,6 +217,8 @@ pub enum Reading {
     WaitStatus,
     /// An IPv4 address.
     Ip4,
+    /// A number in network order, shown with its order.
+    Network,
 }
 
 impl Number {
@@ -241,8 +252,9 @@ impl Number {
             Self::Ulong | Self::Size | Self::Ptr | Self::Hex | Self::Limit | Self::PageOff => {
                 Width::Ulong
             }
-            Self::Be16 => Width::Be16,
-            Self::Be32 | Self::Ip4 => Width::Be32,
+            Self::Be16 | Self::Net16 => Width::Be16,
+            Self::Be32 | Self::Net32 | Self::Ip4 => Width::Be32,
+            Self::Net64 => Width::Be64,
         }
     }
 
@@ -284,6 +296,7 @@ impl Number {
             Self::ClockId => Reading::ClockId,
             Self::Wstatus => Reading::WaitStatus,
             Self::Ip4 => Reading::Ip4,
+            Self::Net16 | Self::Net32 | Self::Net64 => Reading::Network,
         }
     }
 }

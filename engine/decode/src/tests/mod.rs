@@ -4,6 +4,7 @@ mod extents;
 mod forms;
 mod hostile;
 mod names;
+mod netlink;
 mod oracle;
 mod widths;
 

@@ -64,7 +64,8 @@ pub(super) fn argument(kind: &Kind, given: &Given) -> Result<Argument, ValueErro
             | Reading::Ioprio
             | Reading::ClockId
             | Reading::WaitStatus
-            | Reading::Ip4 => number(text).map(Argument::Number),
+            | Reading::Ip4
+            | Reading::Network => number(text).map(Argument::Number),
         },
         Kind::Struct(..) | Kind::Array(..) | Kind::Strv => Err(ValueError::Undescribable),
         Kind::Buffer(
@@ -75,6 +76,7 @@ pub(super) fn argument(kind: &Kind, given: &Given) -> Result<Argument, ValueErro
             | Buffer::NodeMask
             | Buffer::Pages
             | Buffer::MsgBuf
+            | Buffer::HwAddr
             | Buffer::SockOption
             | Buffer::Dirents
             | Buffer::Dirents64,

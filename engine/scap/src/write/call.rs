@@ -81,6 +81,7 @@ fn plain(value: &Value<'_>) -> Option<u64> {
         | Value::Message(_)
         | Value::Messages(_)
         | Value::Bits(_)
+        | Value::HwAddr(_)
         | Value::Dirents(_) => None,
     }
 }
