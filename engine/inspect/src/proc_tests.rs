@@ -439,3 +439,30 @@ fn a_directory_that_an_entered_call_names_is_looked_up() {
         folder.path().as_os_str().as_encoded_bytes()
     );
 }
+
+#[test]
+fn without_its_listener_a_server_is_known_by_its_port() {
+    let is_chosen = |port: u16, odd: bool| port >= 32768 && (port % 2 == 1) == odd;
+    // another program may have taken the ports that the kernel prefers
+    let connected = (0..100).find_map(|_| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        let ports = [&server, &client].map(|end| end.local_addr().unwrap().port());
+        let chosen = is_chosen(ports[0], true) && is_chosen(ports[1], false);
+        chosen.then_some((server, client))
+    });
+    let Some((server, client)) = connected else {
+        test_support::skipped("this host gives sockets other ports than Linux does by default");
+        return;
+    };
+    let mut inspector = Inspector::new(&Options::default());
+    inspector.scan_proc();
+    let me = inspector.processes.key(std::process::id()).unwrap();
+    let role = |end: &TcpStream| {
+        let open = inspector.descriptor_of(me, 0, end.as_raw_fd());
+        open.and_then(|open| open.socket).map(|socket| socket.role)
+    };
+    assert_eq!(role(&server), Some(Role::Server));
+    assert_eq!(role(&client), Some(Role::Client));
+}

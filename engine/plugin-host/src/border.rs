@@ -135,6 +135,11 @@ pub(super) unsafe fn slice<T: Copy>(first: *const T, count: usize) -> Vec<T> {
         .collect()
 }
 
+/// Whether all of this memory can be read.
+pub(super) fn is_readable(address: usize, len: usize) -> bool {
+    bytes(address, len).len() == len
+}
+
 /// Copies memory that may not be mapped, up to the first page that cannot be read.
 ///
 /// process_vm_readv(2) does the copy, so a wrong address is an error and no crash. A seccomp filter may forbid this call

@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 use std::fmt;
+use std::mem::offset_of;
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +16,7 @@ use lanner_plugin::files;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use serde_json::Value as Json;
 
-use super::border::{self, last_text, reason};
+use super::border::{self, is_readable, last_text, reason};
 use super::error::PluginError;
 use super::pin::Pins;
 use super::slow::{Call, LOAD};
@@ -114,8 +115,10 @@ unsafe fn read(
         path: path.to_owned(),
         reason: reason.to_owned(),
     };
-    if raw.is_null() || !raw.is_aligned() {
-        return Err(faulty("`lanner_plugin` returned no valid pointer"));
+    let no_pointer = || faulty("`lanner_plugin` returned no valid pointer");
+    let at = raw.addr();
+    if !raw.is_aligned() || !is_readable(at, offset_of!(LannerPlugin, name)) {
+        return Err(no_pointer());
     }
     // SAFETY: the first three fields are there in every version.
     let (major, minor, size) = unsafe {
@@ -133,6 +136,9 @@ unsafe fn read(
         });
     }
     check_size(path, "struct LannerPlugin", size, size_of::<LannerPlugin>())?;
+    if !is_readable(at, size_of::<LannerPlugin>()) {
+        return Err(no_pointer());
+    }
     // SAFETY: all fields are there.
     let raw = unsafe { &*raw };
     let word = |raw: LannerStr, what: &str| {
@@ -206,15 +212,19 @@ macro_rules! capability {
             if raw.is_null() {
                 return Ok(None);
             }
-            if !raw.is_aligned() {
-                return Err(PluginError::Faulty {
-                    path: path.to_owned(),
-                    reason: concat!("its ", $what, " has no valid pointer").to_owned(),
-                });
+            let no_pointer = || PluginError::Faulty {
+                path: path.to_owned(),
+                reason: concat!("its ", $what, " has no valid pointer").to_owned(),
+            };
+            if !raw.is_aligned() || !is_readable(raw.addr(), size_of::<usize>()) {
+                return Err(no_pointer());
             }
             // SAFETY: the size is always there.
             let size = unsafe { ptr::read(&raw const (*raw).size) };
             check_size(path, $what, size, $struct::FIRST_SIZE)?;
+            if !is_readable(raw.addr(), size.min(size_of::<$struct>())) {
+                return Err(no_pointer());
+            }
             let table: &'static $struct = if size < size_of::<$struct>() {
                 let mut whole = $struct::empty();
                 // Half a function is none.

@@ -1,10 +1,9 @@
 //! `lanner plugins check`. The check runs in a process of its own, as a plugin may end the process that it is loaded into.
 
-use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 
 use super::super::{Failure, print};
-use super::myself;
+use super::{child, myself};
 use command_line::PluginCheckArgs;
 use serde_json::Value;
 
@@ -59,22 +58,28 @@ pub(super) fn check(args: &PluginCheckArgs) -> Result<ExitCode, Failure> {
         child.arg("--cost");
     }
     let child = child.arg("--").arg(&args.file).stdout(Stdio::piped());
-    let mut child = child.spawn().map_err(failed)?;
-    let mut last = String::new();
-    if let Some(output) = child.stdout.take() {
-        let mut output = BufReader::new(output);
-        let mut line = Vec::new();
-        // What the plugin itself prints comes here as well.
-        while output
-            .read_until(b'\n', &mut line)
-            .is_ok_and(|read| read > 0)
-        {
-            print(&line)?;
-            last = String::from_utf8_lossy(&line).into_owned();
-            line.clear();
+    let child = child.spawn().map_err(failed)?;
+    let mut printed = Ok(ExitCode::SUCCESS);
+    let mut lines = Vec::new();
+    // What the plugin itself prints comes here as well.
+    let ended = child::until_end(child, None, |some| {
+        if printed.is_ok() {
+            printed = print(some);
         }
-    }
-    let status = child.wait().map_err(failed)?;
+        lines.extend(some);
+        // of what it has printed, the last line is needed
+        let done = lines
+            .trim_ascii_end()
+            .iter()
+            .rposition(|byte| *byte == b'\n');
+        lines.drain(..done.map_or(0, |at| at + 1));
+    });
+    printed?;
+    // without a deadline, it has ended
+    let Some(status) = ended.map_err(failed)? else {
+        return Ok(ExitCode::FAILURE);
+    };
+    let last = String::from_utf8_lossy(&lines);
     match (status.code(), last.trim_end()) {
         (Some(0), GOOD) => Ok(ExitCode::SUCCESS),
         (Some(1), NOT_GOOD) => Ok(ExitCode::FAILURE),

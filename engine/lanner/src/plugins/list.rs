@@ -1,16 +1,14 @@
 //! `lanner plugins list`. Each file is loaded in a process of its own: one that hangs, crashes or ends its process is a line
 //! of the list.
 
-use std::io::Read;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::super::{Failure, print};
-use super::myself;
+use super::{child, myself};
 use command_line::PluginListArgs;
 use plugin_host::{self, PluginError};
 use session::config::DEFAULT_RULES_PLUGIN;
@@ -57,33 +55,18 @@ enum AskError {
 
 /// Loads a file in another process and returns its row.
 fn ask(file: &Path, deadline: Duration) -> Result<Value, AskError> {
-    let mut child = Command::new(myself().map_err(AskError::Start)?)
+    let child = Command::new(myself().map_err(AskError::Start)?)
         .args(["plugins", "list", "--file"])
         .arg(file)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .map_err(AskError::Start)?;
-    let output = child.stdout.take();
-    let (answer, answers) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut text = Vec::new();
-        if let Some(mut output) = output {
-            // What was read until an error is what there is.
-            let _ = output.read_to_end(&mut text);
-        }
-        // The other side may have stopped waiting.
-        let _ = answer.send(text);
-    });
-    let answer = answers.recv_timeout(deadline);
-    let ended = match answer {
-        Ok(_) => child.wait(),
-        Err(_) => child.kill().and_then(|()| child.wait()),
-    };
-    let Ok(text) = answer else {
+    let mut text = Vec::new();
+    let ended = child::until_end(child, Some(deadline), |printed| text.extend(printed));
+    let Some(status) = ended.map_err(AskError::Start)? else {
         return Err(AskError::Hangs(deadline));
     };
-    let status = ended.map_err(AskError::Start)?;
     // A plugin may print lines of its own, before the row.
     let last = text.trim_ascii_end().rsplit(|byte| *byte == b'\n').next();
     let row = last.and_then(|line| serde_json::from_slice(line).ok());

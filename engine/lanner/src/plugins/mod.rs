@@ -1,6 +1,7 @@
 //! `lanner plugins`: lists plugins (`list`), checks that one keeps to the ABI (`check`), and writes a new one (`new`).
 
 mod check;
+mod child;
 mod list;
 mod new;
 

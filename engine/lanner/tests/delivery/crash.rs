@@ -153,6 +153,71 @@ fn a_check_finds_plugins_that_end_the_process_or_hang_while_they_are_loaded() {
     assert!(said.contains(expected), "{said}");
 }
 
+/// A plugin may start a process that goes on, and that has lanner's standard output.
+#[test]
+fn a_process_that_a_plugin_leaves_behind_keeps_neither_list_nor_check_from_their_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let library = folder.path().join("libleaves.so");
+    compile("gate.c", &library, &["-DGATE_LOAD=4"]);
+    let gate = Gate::new(&folder.path().join("gate"));
+    let settings = format!("{{\"folder\":\"{}\"}}", gate.0.display());
+    let text = |path: &Path| path.to_str().expect("a text").to_owned();
+    let check = ["plugins", "check", "--settings", &settings, &text(&library)].map(str::to_owned);
+    let list = ["plugins", "list", "--plugin-dir", &text(folder.path())].map(str::to_owned);
+    let alive = folder.path().join("alive");
+    for args in [check.to_vec(), list.to_vec()] {
+        let said = folder.path().join("said");
+        let to = std::fs::File::create(&said).expect("a file");
+        let mut lanner = Command::new(BIN)
+            .args(&args)
+            .env("GATE_ALIVE", &alive)
+            .stdout(to)
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("lanner runs");
+        wait_until("it ends", || {
+            lanner.try_wait().expect("its status").is_some()
+        });
+        let said = std::fs::read_to_string(&said).expect("what it said");
+        assert!(alive.exists(), "the process that was left behind: {said}");
+        assert!(lanner.wait().expect("its status").success(), "{said}");
+        let good = said.ends_with("it is good\n") || said.contains("output-gate");
+        assert!(good && !said.contains("hangs"), "{said}");
+        std::fs::remove_file(&alive).expect("it is there");
+    }
+}
+
+#[test]
+fn a_plugin_whose_pointers_lead_nowhere_is_faulty() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let library = folder.path().join("libwild.so");
+    let path = library.to_str().expect("a text");
+    for (pointer, address, expected) in [
+        (
+            "GATE_PLUGIN",
+            "0x1230ul",
+            "`lanner_plugin` returned no valid pointer",
+        ),
+        (
+            "GATE_PLUGIN",
+            "0xffff800000000000ul",
+            "`lanner_plugin` returned no valid pointer",
+        ),
+        (
+            "GATE_TABLE",
+            "0x1230ul",
+            "its struct LannerOutputPlugin has no valid pointer",
+        ),
+    ] {
+        // what a pointer does not lead to is not used
+        let define = format!("-D{pointer}=(const void *){address}");
+        compile("gate.c", &library, &[&define, "-Wno-unused-variable"]);
+        let (output, said) = lanner(&["plugins", "check", path]);
+        assert_eq!(output.status.code(), Some(1), "{define}: {said}");
+        assert!(said.contains(expected), "{define}: {said}");
+    }
+}
+
 #[test]
 fn a_check_asks_before_it_sends_alerts_to_another_host() {
     let folder = Path::new(BIN).parent().expect("a folder");

@@ -15,8 +15,9 @@
 /* Files in one folder: `out` is written; while `away` exists it asks to be tried again, while `hangs`
  * exists it does not return, while `gives-up` exists it gives up, while `panics` exists it says that it panicked, while
  * `lies` exists it has delivered more than it got, for a reason that leads nowhere; while `slow` exists it takes 20 ms
- * for each alert; if `crashes`, `aborts`, `exits` or `thread-crashes` exists it does that; while `refuses` exists it refuses alerts whose text ends in 7. `open-hangs` and `flush-hangs` do what
- * they say. Each `reopen` leaves a line in `reopened`. */
+ * for each alert; if `crashes`, `aborts`, `exits` or `thread-crashes` exists it does that; while `refuses` exists it
+ * refuses alerts whose text ends in 7. `open-hangs` and `flush-hangs` do what they say. Each `reopen` leaves a line in
+ * `reopened`. */
 struct gate {
 	int folder;
 };
@@ -57,7 +58,8 @@ static int append(struct gate *gate, const char *name, const char *text, size_t 
 	return whole;
 }
 
-/* GATE_LOAD is what happens when the library is loaded: 1: it hangs, 2: it exits, 3: it crashes. */
+/* GATE_LOAD is what happens when the library is loaded: 1: it hangs, 2: it exits, 3: it crashes, 4: it starts a process
+ * that makes the file GATE_ALIVE and goes on until somebody removes that. */
 #ifdef GATE_LOAD
 __attribute__((constructor)) static void loaded(void)
 {
@@ -65,7 +67,21 @@ __attribute__((constructor)) static void loaded(void)
 		pause();
 	if (GATE_LOAD == 2)
 		exit(0);
-	*(volatile int *)16 = 1;
+	if (GATE_LOAD == 3)
+		*(volatile int *)16 = 1;
+	const char *alive = getenv("GATE_ALIVE");
+	if (!alive)
+		return;
+	pid_t left_behind = fork();
+	if (left_behind == 0)
+		close(open(alive, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+	while (access(alive, F_OK) != 0)
+		usleep(10000);
+	if (left_behind)
+		return;
+	for (int i = 0; i < 12000 && access(alive, F_OK) == 0; i++)
+		usleep(10000);
+	_exit(0);
 }
 #endif
 
@@ -180,8 +196,16 @@ static const LannerOutputPlugin output = {
     .close = gate_close,
 };
 
+/* Pointers for tests that lead nowhere. */
+#ifndef GATE_TABLE
+#define GATE_TABLE &output
+#endif
+#ifndef GATE_PLUGIN
+#define GATE_PLUGIN &plugin
+#endif
+
 static const LannerPlugin plugin = {
-    GATE_MAJOR, LANNER_ABI_MINOR, sizeof plugin, STR("output-gate"), STR("1"), STR("A gate."), NULL, &output,
+    GATE_MAJOR, LANNER_ABI_MINOR, sizeof plugin, STR("output-gate"), STR("1"), STR("A gate."), NULL, GATE_TABLE,
 };
 
-const LannerPlugin *lanner_plugin(void) { return &plugin; }
+const LannerPlugin *lanner_plugin(void) { return GATE_PLUGIN; }

@@ -1,0 +1,78 @@
+//! What another process of lanner prints until it ends. A plugin may leave a process behind, which keeps the output open:
+//! its end is not waited for.
+
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::process::{Child, ChildStdout, ExitStatus};
+use std::time::{Duration, Instant};
+
+/// How often lanner looks whether the process has ended.
+const LOOK: Duration = Duration::from_millis(20);
+/// The most bytes that are read once it has ended: more than a pipe holds by default, and not all that a process which it
+/// left behind may print.
+const REST: usize = 1 << 20;
+
+/// Hands over what a process prints. Returns its status. None: it has not ended after `patience`, and was killed.
+///
+/// # Errors
+///
+/// The process cannot be waited for.
+pub(super) fn until_end(
+    mut child: Child,
+    patience: Option<Duration>,
+    mut sink: impl FnMut(&[u8]),
+) -> io::Result<Option<ExitStatus>> {
+    let begin = Instant::now();
+    let mut output = child.stdout.take();
+    let mut chunk = [0; 8192];
+    let mut rest = REST;
+    loop {
+        // what it has printed before its end can be read after it
+        let status = child.try_wait()?;
+        if status.is_none() && patience.is_some_and(|patience| begin.elapsed() > patience) {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        let pause = if status.is_some() {
+            Duration::ZERO
+        } else {
+            LOOK
+        };
+        let Some(open) = &mut output else {
+            if status.is_some() {
+                return Ok(status);
+            }
+            std::thread::sleep(pause);
+            continue;
+        };
+        if !is_readable(open, pause) {
+            if status.is_some() {
+                return Ok(status);
+            }
+            continue;
+        }
+        match open.read(&mut chunk) {
+            Ok(len) if len > 0 && rest > 0 => {
+                sink(&chunk[..len]);
+                if status.is_some() {
+                    rest = rest.saturating_sub(len);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(_) | Err(_) => output = None,
+        }
+    }
+}
+
+/// Waits until there is something to read, or the end.
+fn is_readable(output: &ChildStdout, pause: Duration) -> bool {
+    let mut descriptor = libc::pollfd {
+        fd: output.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    let pause = i32::try_from(pause.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: one descriptor, which outlives the call.
+    unsafe { libc::poll(&raw mut descriptor, 1, pause) > 0 }
+}
