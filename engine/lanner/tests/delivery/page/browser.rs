@@ -188,7 +188,7 @@ fn alerts_appear_and_hostile_text_does_nothing() {
         "{refused}"
     );
 
-    // lanner goes and comes back: the page says so, and begins anew
+    // lanner goes and comes back: the page says so, and begins again
     for (id, all) in [("f-rule", ""), ("f-process", ""), ("f-priority", "7")] {
         set(&browser, id, all);
     }
