@@ -1,7 +1,7 @@
 //! The latest alerts, for those who look at them as they come. Alerts are kept once, however many look. A reader asks for
-//! what came after the alert that it saw last. One that is too slow misses alerts, and gets their number.
+//! what came after the alert that it saw last. A reader that is too slow misses alerts, and learns how many.
 //!
-//! Adding an alert takes a short lock and wakes nobody, so the event path never waits for a reader.
+//! Adding an alert takes a short lock and wakes no reader, so the event path never waits for a reader.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_reader_is_told_how_many_it_missed() {
+    fn a_slow_reader_learns_how_many_alerts_it_missed() {
         let feed = Feed::default();
         let more = 10;
         for _ in 0..ALERTS + more {

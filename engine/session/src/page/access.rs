@@ -1,12 +1,12 @@
 //! Who may see the page.
 //!
 //! Alerts show what programs of all users do, so another user of the same host is a stranger, too. A Unix socket keeps
-//! strangers out. Elsewhere, who asks for facts shows a token, unless the configuration opens the page to all users of this
+//! strangers out. Elsewhere, a request for facts needs a token, unless the configuration opens the page to all users of this
 //! host.
 //!
-//! A browser also asks for what other sites want. A site may make its own name resolve to this host (DNS rebinding), so that
-//! the browser takes lanner for that site. So the name by which it asks must be an address, `localhost`, or one of the
-//! configuration's. And it says in `Sec-Fetch-Site` if another site wants the facts.
+//! A browser also sends requests of other sites. A site may make its own name resolve to this host (DNS rebinding), so that
+//! the browser takes lanner for that site. So a request must name an address, `localhost`, or a host of the configuration.
+//! The browser also says, in `Sec-Fetch-Site`, that a request is another site's; it gets no facts.
 
 use std::io;
 use std::net::IpAddr;
@@ -40,7 +40,7 @@ impl std::fmt::Debug for Token {
 }
 
 impl Token {
-    /// One that nobody can guess, made by getrandom(2).
+    /// A random token, from getrandom(2).
     fn random() -> io::Result<Self> {
         let mut bytes = [0_u8; RANDOM];
         // SAFETY: the kernel writes at most as many bytes as there are.

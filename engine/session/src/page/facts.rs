@@ -1,4 +1,4 @@
-//! What the page is told, as JSON. The numbers are those of /metrics.
+//! The facts that the page shows, as JSON. The numbers are those of /metrics.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::telemetry::{Telemetry, usage};
 /// How lanner is, its driver, its outputs and its rules.
 #[derive(Debug, Serialize)]
 pub(super) struct State {
-    /// Another one after lanner was started again: numbers begin anew.
+    /// Names this run of lanner. In another run, numbers start at 1 again.
     session: String,
     version: &'static str,
     kernel: String,
@@ -235,7 +235,7 @@ fn output(account: Account) -> Output {
     }
 }
 
-/// What a reader gets.
+/// The answer to a reader of alerts.
 pub(super) fn alerts(telemetry: &Telemetry, latest: &Latest) -> Alerts {
     let rows = latest.alerts.iter();
     Alerts {

@@ -4,14 +4,14 @@
 //! | file | does |
 //! |---|---|
 //! | `access` | who may see it: the name that the browser used, and the token |
-//! | `facts` | what the page is told, as JSON: from the counters that /metrics shows |
+//! | `facts` | the facts that the page shows, as JSON: from the counters of /metrics |
 //! | `history` | the counters of the last minutes, for plots |
 //! | `explain` | what a rule amounts to |
 //! | `answer` | responses, and the headers that bind a browser |
 //! | `site/` | what the browser runs; it is part of the program |
 //!
-//! The page asks again and again, and each answer is short. Where there is no new alert, the answer waits for one, and is
-//! one of few that may. The alerts are kept once for all browsers; a slow one misses some, and is told how many.
+//! The browser asks again and again, and each answer is short. If there is no new alert, the answer waits for one; only a few
+//! answers may wait. The alerts are kept once for all browsers. A slow browser misses some, and the page shows how many.
 
 mod access;
 mod answer;
@@ -44,7 +44,7 @@ pub(crate) const CONTEXT: &[&str] = &["proc.name", "proc.pid", "container.id", "
 
 /// How long an answer waits for an alert.
 const WAIT: Duration = Duration::from_secs(20);
-/// How often such an answer looks. The event path wakes nobody.
+/// How often a waiting answer looks for an alert. The event path wakes no reader.
 const LOOK: Duration = Duration::from_millis(100);
 /// Answers that wait at once. One more is refused, so that pages leave the places of the server to others.
 const WAITING: usize = 16;

@@ -311,7 +311,7 @@ fn the_files_have_no_script_in_the_markup_and_name_no_other_host() {
 }
 
 #[tokio::test]
-async fn an_answer_waits_for_an_alert_and_a_slow_page_is_told_what_it_missed() {
+async fn an_answer_waits_for_an_alert_and_a_slow_page_learns_how_many_it_missed() {
     let page = with_token();
     let first = facts(&page, "/page/alerts").await;
     assert_eq!((&first["last"], &first["missed"]), (&0.into(), &0.into()));

@@ -63,7 +63,7 @@ fn alerts_appear_and_hostile_text_does_nothing() {
     };
     let folder = Folder::new();
     let rules = hostile_rule(&folder);
-    let served = Served::start(folder, &rules, HOSTILE);
+    let served = Served::start("ptrace", folder, &rules, HOSTILE);
     let port = served.address.rsplit(':').next().expect("a port");
 
     browser.open(&format!(
@@ -188,7 +188,16 @@ fn alerts_appear_and_hostile_text_does_nothing() {
         "{refused}"
     );
 
-    // lanner goes: the page says so
+    // lanner goes and comes back: the page says so, and begins again
+    for (id, all) in [("f-rule", ""), ("f-process", ""), ("f-priority", "7")] {
+        set(&browser, id, all);
+    }
+    let rules = served.folder.rule("Another rule", "");
+    let served = served.restart(&rules, &["another-file"]);
+    browser.wait("document.getElementById('alert-rows').textContent.includes('another-file')");
+    let old = "document.getElementById('alert-rows').textContent.includes('<script>')";
+    assert_eq!(browser.value(old), false, "alerts of the run before");
+    browser.wait("document.getElementById('rule-rows').innerText.startsWith('Another rule')");
     served.end();
     browser.wait("document.getElementById('summary').innerText.includes('does not answer')");
 }
@@ -201,6 +210,7 @@ fn the_keyboard_suffices_and_the_page_fits_narrow_windows_in_dark_and_light() {
     let folder = Folder::new();
     let rules = folder.rule("A rule with a name", "");
     let served = Served::start(
+        "ptrace",
         folder,
         &rules,
         &["a-file-with-a-very-long-name".repeat(8).as_str()],

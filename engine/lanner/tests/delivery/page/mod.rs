@@ -41,15 +41,50 @@ pub(crate) struct Served {
 
 impl Served {
     /// With these rules, and a program that makes these files in `watched`.
-    pub(crate) fn start(folder: Folder, rules: &Path, names: &[&str]) -> Self {
-        let config = config(&folder, rules, "");
-        let (watched, stop) = (folder.path("watched"), folder.path("stop"));
-        let texts = [&config, &watched, &stop].map(|path| path.to_str().expect("a text"));
-        let [config, watched, stop] = texts;
-        let command = ["--", "python3", "-c", MAKER, watched, stop];
-        let lanner =
-            Lanner::start(&[&["--driver", "ptrace", "-c", config], &command[..], names].concat());
+    pub(crate) fn start(driver: &str, folder: Folder, rules: &Path, names: &[&str]) -> Self {
+        config(&folder, rules, "");
+        let lanner = maker(driver, &folder, names);
         let (address, token) = invited(&lanner);
+        Self {
+            folder,
+            lanner,
+            address,
+            token,
+        }
+    }
+
+    /// Ends lanner and the program, and starts both again: same address, same token, another run.
+    pub(crate) fn restart(self, rules: &Path, names: &[&str]) -> Self {
+        let Self {
+            folder,
+            lanner,
+            address,
+            token,
+        } = self;
+        folder.stop();
+        lanner.end();
+        fs::remove_file(folder.path("stop")).expect("the file is there");
+        let port = address.rsplit(':').next().expect("a port");
+        folder.put(
+            "lanner.yaml",
+            &format!(
+                "rules_files: [{}]\nwebserver: {{enabled: true, listen_port: {port}, page: {{enabled: true, token: {token}}}}}\n",
+                rules.display()
+            ),
+        );
+        let lanner = wait_for("the port is free", || {
+            let lanner = maker("ptrace", &folder, names);
+            let said = wait_for("lanner says how it went", || {
+                let lines = lanner.err.lock().expect("lines").join("\n");
+                (lines.contains("page: http://") || lines.contains("cannot listen"))
+                    .then_some(lines)
+            });
+            if said.contains("page: http://") {
+                return Some(lanner);
+            }
+            lanner.end();
+            None
+        });
         Self {
             folder,
             lanner,
@@ -67,6 +102,15 @@ impl Served {
         self.folder.stop();
         self.lanner.end();
     }
+}
+
+/// A lanner with the configuration of a folder, and a program that makes these files in `watched`.
+fn maker(driver: &str, folder: &Folder, names: &[&str]) -> Lanner {
+    let paths = ["lanner.yaml", "watched", "stop"].map(|name| folder.path(name));
+    let [config, watched, stop] = paths.each_ref().map(|path| path.to_str().expect("a text"));
+    let options = ["--driver", driver, "-c", config];
+    let command = ["--", "python3", "-c", MAKER, watched, stop];
+    Lanner::start(&[&options, &command[..], names].concat())
 }
 
 /// A configuration with a page at a port that is free.

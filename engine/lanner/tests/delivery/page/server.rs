@@ -3,16 +3,22 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use test_support::{wait_for, wait_until};
+use test_support::{usable_drivers, wait_for, wait_until};
 
 use super::{Served, ask, facts};
-use crate::session::{Folder, get};
+use crate::session::{BIN, Folder, get};
 
 #[test]
 fn the_page_gets_alerts_counts_drivers_and_the_meaning_of_a_rule() {
+    for driver in usable_drivers(BIN, &["ptrace", "ebpf-core", "ebpf-legacy"]) {
+        facts_of(driver);
+    }
+}
+
+fn facts_of(driver: &str) {
     let folder = Folder::new();
     let rules = folder.rule("Made a \"file\"", "");
-    let served = Served::start(folder, &rules, &["one"]);
+    let served = Served::start(driver, folder, &rules, &["one"]);
     let alerts = wait_for("there is an alert", || {
         let alerts = facts(&served, "/page/alerts")?;
         let some = alerts["alerts"].as_array()?.len();
@@ -33,7 +39,7 @@ fn the_page_gets_alerts_counts_drivers_and_the_meaning_of_a_rule() {
         facts(&served, &format!("/page/alerts?after={}", alerts["last"])).expect("an answer");
     assert_eq!(next["missed"], 0);
     let state = facts(&served, "/page/state").expect("a state");
-    assert_eq!(state["driver"]["name"], "ptrace");
+    assert_eq!(state["driver"]["name"], driver);
     assert_eq!(state["problem"], serde_json::Value::Null);
     assert_eq!(state["outputs"][0]["name"], "output-console");
     assert!(state["outputs"][0]["capacity"].as_u64() > Some(0));

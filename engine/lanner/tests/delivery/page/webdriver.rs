@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use test_support::{is_root, skipped, wait_for};
@@ -166,11 +167,15 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let head = format!(
-            "DELETE /session/{} HTTP/1.1\r\nHost: {}\r\n",
-            self.session, self.address
-        );
+        // it ends its browsers, too
+        let head = format!("GET /shutdown HTTP/1.1\r\nHost: {}\r\n", self.address);
         drop(ask(&self.address, &head, ""));
+        for _ in 0..500 {
+            if !matches!(self.driver.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
         drop(self.driver.kill());
         drop(self.driver.wait());
     }

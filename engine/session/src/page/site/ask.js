@@ -76,7 +76,7 @@ export function summary(text, bad) {
   at("summary").className = bad ? "bad" : "";
 }
 
-/** The run of lanner that answers. Another one counts anew. */
+/** The run of lanner that answers. Another run counts from the beginning. */
 export let session = null;
 /** What forgets the facts of an earlier run. */
 export const restarted = [];

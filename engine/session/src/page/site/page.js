@@ -20,7 +20,7 @@ async function followState() {
       const last = lastLook();
       const state = await ask(`/page/state?after=${last}`);
       note(state);
-      // another run of lanner: its looks begin anew
+      // another run of lanner: ask for its first looks
       if (last > 0 && lastLook() === 0) continue;
       if (drivers !== session) {
         await showDrivers();
