@@ -13,7 +13,7 @@ use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use rustls::{ClientConfig, ClientConnection, Stream, StreamOwned};
 
 use crate::Settings;
-use crate::deadline::Until;
+use crate::deadline::{self, Until};
 use crate::message::Framing;
 use crate::tls::{self, TlsError};
 
@@ -124,9 +124,9 @@ impl Receiver {
                 Ok(Connection::Unix(socket))
             }
             // The socket is a stream. glibc's syslog(3) tries that, too.
-            Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => {
-                Ok(Connection::UnixStream(UnixStream::connect(path)?))
-            }
+            Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => Ok(
+                Connection::UnixStream(deadline::connect(path, self.timeout)?),
+            ),
             Err(error) => Err(error),
         }
     }

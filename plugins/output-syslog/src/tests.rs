@@ -202,6 +202,34 @@ fn a_receiver_that_works_byte_by_byte_does_not_hold_a_call() {
 }
 
 #[test]
+fn a_socket_whose_queue_is_full_does_not_hold_a_call() {
+    const SERVER: &str = "import socket, sys, time\n\
+        server = socket.socket(socket.AF_UNIX)\n\
+        server.bind(sys.argv[1])\n\
+        server.listen(0)\n\
+        time.sleep(600)\n";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let mut server = std::process::Command::new("python3")
+        .args(["-c", SERVER])
+        .arg(&path)
+        .spawn()
+        .unwrap();
+    // the queue holds one that was not accepted
+    let _first = wait_for("the server listens", || {
+        std::os::unix::net::UnixStream::connect(&path).ok()
+    });
+    let settings = json!({"address": format!("unix://{}", path.display()), "timeout": 1});
+    let answer = answer_in_time(settings, vec!["one".to_owned()]);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(
+        matches!(&answer, Delivery::TryAgain { delivered: 0, reason } if reason.contains("longer than 1 s")),
+        "{answer:?}"
+    );
+}
+
+#[test]
 fn udp_carries_one_message_each() {
     let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
     receiver.set_read_timeout(Some(PATIENCE)).unwrap();
