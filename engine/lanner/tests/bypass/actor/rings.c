@@ -223,7 +223,7 @@ static void ring_of_other_form(unsigned flags, int size)
 	struct io_uring_params set = {.flags = flags};
 
 	ring.fd = can(syscall(SYS_io_uring_setup, 8, &set), "io_uring_setup");
-	char *submit = map(set.cq_off.cqes + set.cq_entries * 32, IORING_OFF_SQ_RING);
+	char *submit = map(set.cq_off.cqes + set.cq_entries * sizeof(struct io_uring_cqe), IORING_OFF_SQ_RING);
 	struct io_uring_sqe *request = (void *)map(set.sq_entries * size, IORING_OFF_SQES);
 	*request = REQUEST(.opcode = IORING_OP_OPENAT, .fd = AT_FDCWD, .addr = ADDRESS(SECRET));
 	__atomic_store_n((unsigned *)(submit + set.sq_off.tail), 1, __ATOMIC_RELEASE);
