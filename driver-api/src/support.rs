@@ -111,6 +111,15 @@ impl Gap {
         )
     }
 
+    /// Unix sockets whose path says not where it begins.
+    pub fn relative_sockets() -> Self {
+        Self::new(
+            "Unix sockets with a relative path",
+            "the kernel names a socket by the path that was passed to bind(2): if it is relative, so is fd.name at both ends",
+            "let rules compare names of sockets by their end, or look at proc.cwd at bind(2) and connect(2)",
+        )
+    }
+
     /// A name that a process gets through a file: the gap of a driver that does not look at the name at each call.
     pub fn name_by_file() -> Self {
         Self::new(

@@ -139,6 +139,7 @@ pub fn always(host: &Host) -> Vec<Gap> {
         ),
         Gap::named_files(),
         Gap::own_roots(),
+        Gap::relative_sockets(),
         Gap::name_by_file(),
         Gap::new(
             "lanner's own programs and maps",

@@ -67,6 +67,7 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
         ),
         hiding::gap(),
         Gap::own_roots(),
+        Gap::relative_sockets(),
         Gap::name_by_file(),
         Gap::changed_memory(
             "the kernel reads that memory again when it makes the call: it can differ from what was captured \

@@ -132,6 +132,7 @@ fn gaps(host: &Host) -> Vec<Gap> {
         ),
         Gap::named_files(),
         Gap::own_roots(),
+        Gap::relative_sockets(),
         Gap::new(
             "memory of files on a FUSE file system",
             "reading it waits for the file system's server, which can keep lanner waiting",

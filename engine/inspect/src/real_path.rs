@@ -4,7 +4,8 @@
 //! asked or mounted. Of the links in /proc, those to the process's own descriptors, working directory and root are known to
 //! the state; no other is followed. The kernel answers from its cache of names (`RESOLVE_CACHED`, Linux 5.12),
 //! where the names are that the call has just looked up. It does not answer while it would have to note that a link was
-//! followed, as it does for the first time after the link was made.
+//! followed, as it does for the first time after the link was made. Such a link is read, if its file system is one that
+//! answers at once.
 
 use std::borrow::Cow;
 use std::ffi::{CStr, CString};
@@ -18,6 +19,13 @@ use super::process::Process;
 
 /// The most bytes of a path.
 const PATH_MAX: usize = 4096;
+/// The most links of a path that are read.
+const LINKS: usize = 8;
+/// File systems that need no other process or host to read a link.
+const AT_ONCE: [&str; 14] = [
+    "ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "bcachefs", "tmpfs", "ramfs",
+    "devtmpfs", "rootfs", "squashfs", "erofs",
+];
 /// How many ancestors are asked for the root directory of a thread that has ended.
 const ANCESTORS: usize = 3;
 /// include/uapi/linux/openat2.h
@@ -67,6 +75,41 @@ fn link(path: &Path) -> Option<Vec<u8>> {
     let target = std::fs::read_link(path).ok()?;
     let target = target.as_os_str().as_bytes();
     target.starts_with(b"/").then(|| target.to_vec())
+}
+
+/// Whether a place is a symbolic link. The file system is not asked.
+fn is_link(place: &OwnedFd) -> bool {
+    // SAFETY: the kernel fills the structure, which is valid as zeros; the path is a C string.
+    unsafe {
+        let mut found: libc::statx = std::mem::zeroed();
+        let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+        let fd = place.as_raw_fd();
+        libc::statx(fd, c"".as_ptr(), flags, libc::STATX_TYPE, &raw mut found) == 0
+            && u32::from(found.stx_mode) & libc::S_IFMT == libc::S_IFLNK
+    }
+}
+
+/// What a symbolic link says.
+fn read_link(link: &OwnedFd) -> Option<Vec<u8>> {
+    let mut said = vec![0_u8; PATH_MAX];
+    // SAFETY: the kernel writes no more than the buffer has; the path is a C string.
+    let length = unsafe {
+        libc::readlinkat(
+            link.as_raw_fd(),
+            c"".as_ptr(),
+            said.as_mut_ptr().cast(),
+            said.len(),
+        )
+    };
+    said.truncate(usize::try_from(length).ok()?);
+    Some(said).filter(|said| !said.is_empty() && said.len() < PATH_MAX)
+}
+
+/// The type of the file system with this id in `/proc/PID/mountinfo` (proc_pid_mountinfo(5)).
+fn type_of_mount<'t>(mountinfo: &'t str, id: &str) -> Option<&'t str> {
+    let of = |line: &&str| line.split(' ').next() == Some(id);
+    let line = mountinfo.lines().find(of)?;
+    line.split_once(" - ")?.1.split(' ').next()
 }
 
 /// The directory of a path, and its last component. None: it has no component that is a name.
@@ -151,6 +194,91 @@ impl Inspector {
     }
 
     fn find(
+        &self,
+        process: &Process,
+        tid: u32,
+        path: &[u8],
+        follows: bool,
+        out: &mut Vec<u8>,
+    ) -> Option<()> {
+        let mut path = Cow::Borrowed(path);
+        for _ in 0..=LINKS {
+            if let Some(()) = self.find_cached(process, tid, &path, follows, out) {
+                return Some(());
+            }
+            path = Cow::Owned(self.expanded(process, tid, &path, follows)?);
+        }
+        None
+    }
+
+    /// The path with what its first symbolic link says in the place of the link. None: there is none, or it cannot be read
+    /// at once.
+    fn expanded(&self, process: &Process, tid: u32, path: &[u8], follows: bool) -> Option<Vec<u8>> {
+        if path.len() >= PATH_MAX {
+            return None;
+        }
+        let (root, below) = self.root_of(process, tid, path)?;
+        let before = &path[..path.len() - below.len()];
+        let mut names = below
+            .split(|&b| b == b'/')
+            .filter(|name| !matches!(*name, b"" | b"."))
+            .peekable();
+        let mut reached = Vec::new();
+        while let Some(name) = names.next() {
+            let directory = reached.len();
+            reached.push(b'/');
+            reached.extend_from_slice(name);
+            if names.peek().is_none() && !follows {
+                return None;
+            }
+            let place = cached(&root, &reached, false)?;
+            if !is_link(&place) {
+                continue;
+            }
+            if !self.answers_at_once(process, tid, &place) {
+                return None;
+            }
+            let said = read_link(&place)?;
+            let mut expanded = before.to_vec();
+            if !said.starts_with(b"/") {
+                expanded.extend_from_slice(&reached[..directory]);
+                expanded.push(b'/');
+            }
+            expanded.extend_from_slice(&said);
+            for name in names {
+                expanded.push(b'/');
+                expanded.extend_from_slice(name);
+            }
+            return Some(expanded);
+        }
+        None
+    }
+
+    /// Whether the file system of a place needs nothing but this kernel.
+    fn answers_at_once(&self, process: &Process, tid: u32, place: &OwnedFd) -> bool {
+        let Some(proc_fs) = self.proc_fs.as_ref() else {
+            return false;
+        };
+        let own = format!("fdinfo/{}", place.as_raw_fd());
+        let info = proc_fs
+            .read(std::process::id(), &own)
+            .and_then(|info| String::from_utf8(info).ok());
+        let id = info.as_ref().and_then(|info| {
+            let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?;
+            Some(id.trim())
+        });
+        let Some(id) = id else {
+            return false;
+        };
+        // ids of mounts differ between namespaces
+        [tid, process.pid, std::process::id()].iter().any(|pid| {
+            let mounts = proc_fs.read(*pid, "mountinfo").unwrap_or_default();
+            let mounts = String::from_utf8_lossy(&mounts);
+            type_of_mount(&mounts, id).is_some_and(|name| AT_ONCE.contains(&name))
+        })
+    }
+
+    fn find_cached(
         &self,
         process: &Process,
         tid: u32,
@@ -292,6 +420,60 @@ mod tests {
         assert_eq!(split(b"/a"), Some((&b"/"[..], &b"a"[..])));
         assert_eq!(split(b"/a/.."), None);
         assert_eq!(split(b"///"), None);
+    }
+
+    #[test]
+    fn the_type_of_a_mount_is_behind_its_options() {
+        let mounts = "21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/root rw\n\
+                      212 21 0:5 / /x rw - fuse.sshfs x:/ rw\n";
+        assert_eq!(type_of_mount(mounts, "21"), Some("ext4"));
+        assert_eq!(type_of_mount(mounts, "212"), Some("fuse.sshfs"));
+        assert_eq!(type_of_mount(mounts, "2"), None);
+    }
+
+    #[test]
+    fn links_that_were_just_made_are_read() {
+        // a file system that answers at once, wherever this runs
+        let Ok(folder) = tempfile::tempdir_in("/dev/shm") else {
+            println!("skipped: there is no /dev/shm");
+            return;
+        };
+        let at = folder.path();
+        std::fs::create_dir(at.join("real")).unwrap();
+        std::fs::write(at.join("real/file"), b"x").unwrap();
+        let pid = std::process::id();
+        let mut inspector = Inspector::new(&Options {
+            containers: None,
+            clock: Clock::fixed(1),
+            ..Options::default()
+        });
+        feed(
+            &mut inspector,
+            &[Ev::exec(pid, "/bin/x", &["x"], Ids::default())],
+        );
+        let process = inspector.process_by_pid(pid).unwrap();
+        let find = |path: &Path, follows| {
+            let mut out = Vec::new();
+            let path = path.as_os_str().as_bytes();
+            let found = inspector.real_path(process, pid, path, follows, &mut out);
+            found.then(|| String::from_utf8(out).unwrap())
+        };
+        let real = |name: &str| Some(at.join("real").join(name).display().to_string());
+        if find(&at.join("real/file"), false).is_none() {
+            println!("skipped: the kernel does not answer from its cache of names");
+            return;
+        }
+        for number in 0..20 {
+            let (link, last) = (format!("link{number}"), format!("last{number}"));
+            std::os::unix::fs::symlink("./real", at.join(&link)).unwrap();
+            assert_eq!(find(&at.join(&link).join("new"), false), real("new"));
+            std::os::unix::fs::symlink(at.join(&link).join("file"), at.join(&last)).unwrap();
+            assert_eq!(find(&at.join(&last), true), real("file"));
+            let itself = at.join(&last).display().to_string();
+            assert_eq!(find(&at.join(&last), false), Some(itself));
+        }
+        std::os::unix::fs::symlink("round", at.join("round")).unwrap();
+        assert_eq!(find(&at.join("round/file"), false), None);
     }
 
     #[test]

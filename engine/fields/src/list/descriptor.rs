@@ -25,8 +25,8 @@ pub(super) const DESCRIPTOR: &[FieldDef] = &[
     F::new(
         "fd.name",
         Text,
-        "Path of the file, from the kernel if the driver reports it. For a socket `client:port->server:port`; a datagram \
-         has the address that it goes to or comes from. For a failed open, the path that the program passed.",
+        "Path of the file, from the kernel if the driver reports it; of an open, see `kernel.path_in_doubt`. For a socket \
+         `client:port->server:port`; a datagram has the address that it goes to or comes from. For a failed open, the path that the program passed.",
         |v, _| fd::name(v),
     ),
     F::new(
@@ -226,7 +226,7 @@ pub(super) const DESCRIPTOR: &[FieldDef] = &[
     F::new(
         "fd.dev",
         I64,
-        "Device that the file is on, as it was when the file was opened.",
+        "Device that the file is on, as it was when the call that opened it returned.",
         |v, _| ask::file(v, ask::device),
     ),
     F::new("fd.dev.major", I64, "Its major number.", |v, _| {
@@ -238,7 +238,7 @@ pub(super) const DESCRIPTOR: &[FieldDef] = &[
     F::new(
         "fd.ino",
         I64,
-        "Inode of the file, as it was when the file was opened.",
+        "Inode of the file, as it was when the call that opened it returned.",
         |v, _| ask::file(v, ask::inode),
     ),
     F::new(
@@ -339,7 +339,7 @@ pub(super) const DESCRIPTOR: &[FieldDef] = &[
     F::new(
         "fs.realpath.name",
         Text,
-        "`fs.path.name` behind the symbolic links in its directories, as lanner finds it in the kernel's cache of names after the call (Linux 5.12), and behind the links of /proc to the process's descriptors, working directory and root; of an opened file, the path that the kernel opened. Except there, another process can have changed the links by then. It has no value if that cache does not tell, as for links that were just made.",
+        "`fs.path.name` behind the symbolic links in its directories, as lanner finds it in the kernel's cache of names after the call (Linux 5.12), and behind the links of /proc to the process's descriptors, working directory and root; of an opened file, the path that the kernel opened. Except there, another process can have changed the links by then. It has no value if that cache does not tell, as for links that were just made on a file system of another host or process.",
         |v, _| real(v, Which::Name),
     ),
     F::new(

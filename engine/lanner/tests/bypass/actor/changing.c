@@ -170,6 +170,70 @@ static void set_attribute(void)
 	can(setxattr(KEPT "/file", "trusted.x", "1", 1, 0), "setxattr");
 }
 
+static int kept_file(void) { return must(open(KEPT "/file", O_CREAT | O_RDONLY, 0600), "open"); }
+
+static void change_mode_of_descriptor(void) { must(fchmod(kept_file(), 0777), "fchmod"); }
+
+static void change_mode_of_empty_path(void)
+{
+	can(syscall(452 /* fchmodat2 */, kept_file(), "", 0777, AT_EMPTY_PATH), "fchmodat2");
+}
+
+static void change_owner_of_descriptor(void) { must(fchown(kept_file(), 0, 0), "fchown"); }
+
+static void change_owner_of_empty_path(void) { must(fchownat(kept_file(), "", 0, 0, AT_EMPTY_PATH), "fchownat"); }
+
+static void set_attribute_of_descriptor(void) { can(fsetxattr(kept_file(), "trusted.x", "1", 1, 0), "fsetxattr"); }
+
+static void set_attribute_at(void)
+{
+	struct {
+		uint64_t value;
+		uint32_t size, flags;
+	} args = {(uintptr_t) "1", 1, 0};
+
+	can(syscall(463 /* setxattrat */, kept_file(), "", AT_EMPTY_PATH, "trusted.x", &args, sizeof(args)),
+	    "setxattrat");
+}
+
+static void remove_attribute_at(void)
+{
+	int file = kept_file();
+
+	can(fsetxattr(file, "trusted.x", "1", 1, 0), "fsetxattr");
+	can(syscall(466 /* removexattrat */, AT_FDCWD, KEPT "/file", 0, "trusted.x"), "removexattrat");
+}
+
+static void set_file_attributes(void)
+{
+	uint64_t attributes[3] = {0};
+
+	kept_file();
+	/* that the file system may refuse it does not matter */
+	syscall(469 /* file_setattr */, AT_FDCWD, KEPT "/file", attributes, sizeof(attributes), 0);
+	if (errno == ENOSYS)
+		end(CANNOT, "file_setattr");
+}
+
+static void set_times(void)
+{
+	kept_file();
+	must(utimensat(AT_FDCWD, KEPT "/file", NULL, 0), "utimensat");
+}
+
+static void truncate_descriptor(void)
+{
+	must(ftruncate(must(open(KEPT "/file", O_CREAT | O_RDWR, 0600), "open"), 0), "ftruncate");
+}
+
+static void in_folder_descriptor(void)
+{
+	int folder = must(open(KEPT, O_PATH), "open");
+
+	must(mkdirat(folder, "a", 0700), "mkdirat");
+	must(unlinkat(folder, "a", AT_REMOVEDIR), "unlinkat");
+}
+
 static void mount_over(void)
 {
 	make(OUT "/file", "evil\n");
@@ -329,6 +393,17 @@ const struct way CHANGING[] = {
     {"chmod", change_mode},
     {"fchmodat2", change_mode_2},
     {"setxattr", set_attribute},
+    {"chmod-descriptor", change_mode_of_descriptor},
+    {"chmod-empty", change_mode_of_empty_path},
+    {"chown-descriptor", change_owner_of_descriptor},
+    {"chown-empty", change_owner_of_empty_path},
+    {"setxattr-descriptor", set_attribute_of_descriptor},
+    {"setxattrat", set_attribute_at},
+    {"removexattrat", remove_attribute_at},
+    {"file-setattr", set_file_attributes},
+    {"utimensat", set_times},
+    {"truncate-descriptor", truncate_descriptor},
+    {"mkdirat", in_folder_descriptor},
     {"mount-over", mount_over},
     {"move-mount", move_mount_over},
     {"shared-directory", shared_directory},

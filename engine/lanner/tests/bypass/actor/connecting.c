@@ -137,6 +137,76 @@ static void unix_at(const char *path)
 
 static void unix_socket(void) { unix_at(FOLDER "/socket"); }
 
+static void unix_relative(void)
+{
+	must(chdir(FOLDER), "chdir");
+	unix_at("socket");
+}
+
+static void unix_in_chroot(void)
+{
+	can(chroot(FOLDER), "chroot");
+	must(chdir("/"), "chdir");
+	unix_at("/socket");
+}
+
+/* Neither end has the whole path. */
+static void unix_bound_relatively(void)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "socket-2"};
+	int listener = made(AF_UNIX, SOCK_STREAM, 0);
+
+	must(chdir(OUT), "chdir");
+	must(bind(listener, (void *)&address, sizeof(address)), "bind");
+	must(listen(listener, 1), "listen");
+	unix_at("socket-2");
+}
+
+static void unix_datagram(void)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = OUT "/socket-2"};
+	int receiver = made(AF_UNIX, SOCK_DGRAM, 0);
+
+	must(bind(receiver, (void *)&address, sizeof(address)), "bind");
+	must(sendto(made(AF_UNIX, SOCK_DGRAM, 0), "hi\n", 3, 0, (void *)&address, sizeof(address)), "sendto");
+}
+
+static void fast_open_sendmmsg(void)
+{
+	struct sockaddr_in address = at("127.0.0.1");
+	struct iovec data = {"hi\n", 3};
+	struct mmsghdr message = {
+	    .msg_hdr = {.msg_name = &address, .msg_namelen = sizeof(address), .msg_iov = &data, .msg_iovlen = 1}};
+
+	must(sendmmsg(made(AF_INET, SOCK_STREAM, 0), &message, 1, MSG_FASTOPEN), "sendmmsg");
+}
+
+/* A socket that is connected elsewhere first. */
+static void connect_again(void)
+{
+	struct sockaddr_in other = at("127.9.9.9"), none = {.sin_family = AF_UNSPEC};
+	int socket = made(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	connect(socket, (void *)&other, sizeof(other));
+	must(connect(socket, (void *)&none, sizeof(none)), "disconnect");
+	tcp(socket);
+}
+
+/* Asks as `netlink` does, by sendmsg(2). */
+static void netlink_message(void)
+{
+	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+	struct {
+		struct nlmsghdr head;
+		struct ifinfomsg body;
+	} ask = {
+	    .head = {.nlmsg_len = sizeof(ask), .nlmsg_type = RTM_GETLINK, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP}};
+	struct iovec data = {&ask, sizeof(ask)};
+	struct msghdr message = {.msg_name = &kernel, .msg_namelen = sizeof(kernel), .msg_iov = &data, .msg_iovlen = 1};
+
+	must(sendmsg(made(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE), &message, 0), "sendmsg");
+}
+
 static void unix_by_link(void)
 {
 	must(symlink(FOLDER "/socket", OUT "/link"), "symlink");
@@ -228,6 +298,13 @@ const struct way CONNECTING[] = {
     {"sendto-elsewhere", datagram_elsewhere},
     {"torn-sendto", torn_sendto},
     {"unix", unix_socket},
+    {"unix-relative", unix_relative},
+    {"unix-chroot", unix_in_chroot},
+    {"unix-bound-relative", unix_bound_relatively},
+    {"unix-datagram", unix_datagram},
+    {"fast-open-sendmmsg", fast_open_sendmmsg},
+    {"connect-again", connect_again},
+    {"netlink-message", netlink_message},
     {"unix-link", unix_by_link},
     {"unix-proc-fd", unix_by_proc_fd},
     {"vsock", vsock},

@@ -60,6 +60,75 @@ static void secret_write(void)
 	must(write(file, secret_memory("EVIL-DATA"), 9), "write");
 }
 
+/* Puts bytes at the end of a page, behind which there is none. */
+static char *at_edge(const void *bytes, size_t length)
+{
+	char *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	must(munmap(pages + 4096, 4096), "munmap");
+	return memcpy(pages + 4096 - length, bytes, length);
+}
+
+static void edge_open(void) { look(open(at_edge(SECRET, sizeof(SECRET)), O_RDONLY)); }
+
+static void edge_unlink(void)
+{
+	make(KEPT "/file", "good\n");
+	must(unlink(at_edge(KEPT "/file", sizeof(KEPT "/file"))), "unlink");
+}
+
+static void edge_run(void)
+{
+	char *words[] = {at_edge("canary", 7), NULL};
+
+	execve(at_edge(CANARY, sizeof(CANARY)), (char **)at_edge(words, sizeof(words)), environ);
+	end(1, "execve");
+}
+
+static void edge_connect(void)
+{
+	struct sockaddr_in address = {
+	    .sin_family = AF_INET, .sin_port = htons(PORT), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+
+	must(connect(can(socket(AF_INET, SOCK_STREAM, 0), "socket"), (void *)at_edge(&address, sizeof(address)),
+		     sizeof(address)),
+	     "connect");
+}
+
+static void edge_send(void)
+{
+	struct sockaddr_in address = {
+	    .sin_family = AF_INET, .sin_port = htons(PORT), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	struct iovec data = {at_edge("hi", 2), 2};
+	struct msghdr message = {.msg_name = at_edge(&address, sizeof(address)),
+				 .msg_namelen = sizeof(address),
+				 .msg_iov = (void *)at_edge(&data, sizeof(data)),
+				 .msg_iovlen = 1};
+
+	must(sendmsg(can(socket(AF_INET, SOCK_DGRAM, 0), "socket"), (void *)at_edge(&message, sizeof(message)), 0),
+	     "sendmsg");
+}
+
+/* More is asked for than there is: the kernel refuses it, or writes a part. */
+static void edge_write(void)
+{
+	int ends[2];
+
+	must(pipe(ends), "pipe");
+	write(ends[1], at_edge("EVIL-DATA", 9), 4096);
+}
+
+static void edge_path_is_moved(void)
+{
+	char *path = at_edge(SECRET, sizeof(SECRET));
+	char *page = (char *)((uintptr_t)path & ~4095UL);
+	char *other = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (mremap(page, 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED, other) == MAP_FAILED)
+		end(1, "mremap");
+	look(open(other + (path - page), O_RDONLY));
+}
+
 static void forbid(void *page) { mprotect(page, 4096, PROT_NONE); }
 
 /* As `torn`, but the first page cannot be read any more. The kernel reads eight bytes at once, none of them in two
@@ -262,6 +331,13 @@ const struct way HIDDEN[] = {
     {"secret-run", secret_run},
     {"secret-connect", secret_connect},
     {"secret-write", secret_write},
+    {"edge-open", edge_open},
+    {"edge-unlink", edge_unlink},
+    {"edge-run", edge_run},
+    {"edge-connect", edge_connect},
+    {"edge-send", edge_send},
+    {"edge-write", edge_write},
+    {"edge-moved", edge_path_is_moved},
     {"closed-open", closed_open},
     {"closed-unlink", closed_unlink},
     {"closed-run", closed_run},

@@ -217,6 +217,23 @@ static void ring_openat2(void)
 	     "openat2");
 }
 
+/* Requests of 128 bytes, and a ring without an array of indices. */
+static void ring_of_other_form(unsigned flags, int size)
+{
+	struct io_uring_params set = {.flags = flags};
+
+	ring.fd = can(syscall(SYS_io_uring_setup, 8, &set), "io_uring_setup");
+	char *submit = map(set.cq_off.cqes + set.cq_entries * sizeof(struct io_uring_cqe), IORING_OFF_SQ_RING);
+	struct io_uring_sqe *request = (void *)map(set.sq_entries * size, IORING_OFF_SQES);
+	*request = REQUEST(.opcode = IORING_OP_OPENAT, .fd = AT_FDCWD, .addr = ADDRESS(SECRET));
+	__atomic_store_n((unsigned *)(submit + set.sq_off.tail), 1, __ATOMIC_RELEASE);
+	must(syscall(SYS_io_uring_enter, ring.fd, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0), "io_uring_enter");
+}
+
+static void ring_wide(void) { ring_of_other_form(1U << 10 /* SQE128 */, 128); }
+
+static void ring_without_array(void) { ring_of_other_form(1U << 16 /* NO_SQARRAY */, 64); }
+
 static void ring_of_parent(void)
 {
 	make_ring(0);
@@ -383,6 +400,8 @@ const struct way RINGS[] = {
     {"ring-async", ring_async},
     {"ring-drained", ring_drained},
     {"ring-openat2", ring_openat2},
+    {"ring-wide", ring_wide},
+    {"ring-without-array", ring_without_array},
     {"ring-of-parent", ring_of_parent},
     {"ring-relative", ring_relative},
     {"ring-working-directory", ring_working_directory},

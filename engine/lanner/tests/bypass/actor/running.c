@@ -1,5 +1,6 @@
 /* Ways to run FOLDER/bin/canary, or a program or script that is not in any folder. */
 #include "actor.h"
+#include <spawn.h>
 
 static char *arguments[] = {"canary", "one", NULL};
 
@@ -93,6 +94,36 @@ static void of_script(void)
 {
 	make(OUT "/script", "#!" CANARY " I\n");
 	run(OUT "/script", arguments);
+}
+
+static void of_link(void)
+{
+	must(symlink(CANARY, OUT "/link"), "symlink");
+	run(OUT "/link", arguments);
+}
+
+static void of_script_descriptor(void)
+{
+	make(OUT "/script", "#!" CANARY " I\n");
+	run_at(must(open(OUT "/script", O_PATH), "open"), "", AT_EMPTY_PATH);
+}
+
+static void of_descriptor_in_chroot(void)
+{
+	int program = must(open(CANARY, O_PATH | O_CLOEXEC), "open");
+
+	can(chroot(OUT), "chroot");
+	must(chdir("/"), "chdir");
+	run_at(program, "", AT_EMPTY_PATH);
+}
+
+static void spawned(void)
+{
+	pid_t child;
+
+	if (posix_spawn(&child, CANARY, NULL, NULL, arguments, environ))
+		end(1, "posix_spawn");
+	wait_for(child);
 }
 
 static void of_chain(void)
@@ -281,6 +312,10 @@ const struct way RUNNING[] = {
     {"run-chroot", in_chroot},
     {"run-detached-mount", of_detached_mount},
     {"run-script", of_script},
+    {"run-link", of_link},
+    {"run-script-descriptor", of_script_descriptor},
+    {"run-descriptor-chroot", of_descriptor_in_chroot},
+    {"run-spawned", spawned},
     {"run-chain", of_chain},
     {"run-thread", of_thread},
     {"run-no-arguments", without_arguments},
