@@ -152,6 +152,7 @@ fn throughput(
         rows[*at].passes.push(pass);
         *at += 1;
     };
+    let mut ring = stream::recorder();
     for round in 0..options.rounds() {
         say(&format!(
             "replay of {} events, round {} of {}",
@@ -169,7 +170,7 @@ fn throughput(
             let pass = whole.pass(Through::Rules(rules))?;
             let what = format!("state, {name} ({count} rules)");
             add(&mut at, what, whole.events, pass);
-            let pass = whole.pass(Through::Recorded(rules))?;
+            let pass = whole.pass(Through::Recorded(rules, &mut ring))?;
             let what = format!("the same with the flight recorder, {name}");
             add(&mut at, what, whole.events, pass);
             let pass = selected.pass(Through::Rules(rules))?;

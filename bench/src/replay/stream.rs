@@ -134,13 +134,14 @@ pub(crate) enum Through<'a> {
     Nothing,
     State,
     Rules(&'a mut Rules),
-    /// The flight recorder, and rules.
-    Recorded(&'a mut Rules),
+    /// The flight recorder, and rules. The recorder's memory has been used before, as it is after the first seconds.
+    Recorded(&'a mut Rules, &'a mut Ring),
 }
 
-/// The flight recorder's default memory and time.
-const RING: usize = 64 << 20;
-const WINDOW_NS: u64 = 10_000_000_000;
+/// A flight recorder with its default memory and time.
+pub(crate) fn recorder() -> Ring {
+    Ring::new(64 << 20, 10_000_000_000)
+}
 
 /// State and rules take an event.
 fn judge(
@@ -176,15 +177,17 @@ impl Stream {
         let mut found = Vec::new();
         let mut matches = 0;
         let mut sum = 0;
-        let mut ring = Ring::new(RING, WINDOW_NS);
+        let mut begun = false;
         let mut each: Box<dyn FnMut(&Event<'_>)> = match through {
             Through::Nothing => Box::new(|event| sum ^= event.header().ret),
             Through::State => Box::new(|event| {
                 std::hint::black_box(inspector.update(event));
             }),
-            Through::Recorded(rules) => Box::new(|event| {
+            Through::Recorded(rules, ring) => Box::new(|event| {
                 let time_ns = event.header().time_ns;
-                if ring.is_due(time_ns) {
+                // what the pass before has left is of other times
+                if ring.is_due(time_ns) || !begun {
+                    begun = true;
                     ring.begin(time_ns, |sink| inspector.synthesize(sink));
                 }
                 ring.push(event);

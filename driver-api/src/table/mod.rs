@@ -10,6 +10,9 @@ mod syscall;
 mod variant;
 mod words;
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use crate::event::Abi;
 
 pub use kind::{Kind, Len, LenFrom};
@@ -123,5 +126,10 @@ pub fn of_type(name: &str) -> impl Iterator<Item = &'static Syscall> {
 
 /// The call with this name.
 pub fn by_name(name: &str) -> Option<&'static Syscall> {
-    SYSCALLS.iter().find(|call| call.name == name)
+    static NAMES: LazyLock<HashMap<&str, &Syscall>> = LazyLock::new(|| {
+        // of two calls with a name, the first
+        let named = SYSCALLS.iter().rev().map(|call| (call.name, call));
+        named.collect()
+    });
+    NAMES.get(name).copied()
 }

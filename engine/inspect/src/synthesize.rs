@@ -244,7 +244,8 @@ impl Synthesizer<'_> {
     fn descriptor(&mut self, who: &Header, fd: i32, what: &Descriptor, cloexec: bool) {
         let ret = i64::from(fd);
         let number = u64::try_from(fd).unwrap_or(0);
-        let twice = [fd.to_ne_bytes(), fd.to_ne_bytes()].concat();
+        let pair = [fd, fd];
+        let twice = pair.as_bytes();
         match what.kind {
             DescriptorKind::File | DescriptorKind::Directory => {
                 let flags = if what.kind == DescriptorKind::Directory {
@@ -261,7 +262,7 @@ impl Synthesizer<'_> {
                 self.call(who, "memfd_create", &[], ret, &[(0, Encoding::Raw, name)]);
             }
             DescriptorKind::Pipe => {
-                self.call(who, "pipe2", &[], 0, &[(0, Encoding::Raw, &twice)]);
+                self.call(who, "pipe2", &[], 0, &[(0, Encoding::Raw, twice)]);
             }
             DescriptorKind::Ipv4 | DescriptorKind::Ipv6 => self.inet(who, fd, what),
             DescriptorKind::Unix => {

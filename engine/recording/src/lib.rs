@@ -15,6 +15,7 @@
 //!
 //! A recording has no user names: those of the replaying host apply.
 
+mod cache;
 mod replay;
 mod ring;
 pub mod script;

@@ -4,6 +4,9 @@
 //! begins a chunk. The oldest span is dropped whole, as its events mean nothing without its state. Adding an event copies its
 //! bytes and allocates nothing: the ring allocates all its memory at the start, and uses chunks again.
 //!
+//! Spans that are older than a file can ask for go as soon as the next one begins. So a host on which little happens uses a small
+//! part of the ring, again and again, and that part stays in the caches.
+//!
 //! A file of an alert shares the full chunks with the ring, so that nothing but the chunk in use is copied. While a file holds a
 //! chunk that the ring drops, the ring takes new memory in its place.
 
@@ -15,12 +18,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use driver_api::event::Event;
 use driver_api::event::layout::MAX;
 
+use crate::cache;
+
 /// How many chunks a small ring has.
 const CHUNKS: usize = 16;
 /// The fewest bytes of a chunk: it holds at least two events of any size.
 const LEAST: usize = 2 * MAX;
 /// The most bytes of a chunk. An alert copies one chunk at most.
 const MOST: usize = 256 << 10;
+
+/// Events of several CPUs are not quite in the order of their times.
+const SLACK_NS: u64 = 1_000_000_000;
+/// How far ahead memory is asked for. It arrives while other events are looked at.
+const AHEAD: usize = 1024;
 
 /// The memory of a full chunk.
 #[derive(Debug)]
@@ -75,8 +85,10 @@ pub struct Ring {
     chunk: usize,
     /// How many chunks the ring has, that in use included.
     chunks: usize,
-    /// Bytes of the current span, without its state.
-    span: usize,
+    /// Bytes that the current span has room for, without its state.
+    left: usize,
+    /// When the current span ends, whatever room it has. 0: there is none.
+    ends_ns: u64,
     /// How long a span lasts.
     length_ns: u64,
     /// When the current span began. None: there is none.
@@ -140,7 +152,8 @@ impl Ring {
             memory,
             chunk,
             chunks,
-            span: 0,
+            left: 0,
+            ends_ns: 0,
             length_ns: (window_ns / 2).max(1),
             began_ns: None,
         }
@@ -150,19 +163,14 @@ impl Ring {
     #[must_use]
     #[inline]
     pub fn is_due(&self, time_ns: u64) -> bool {
-        match self.began_ns {
-            Some(began) => {
-                time_ns >= began.saturating_add(self.length_ns)
-                    || self.span >= self.chunk * (self.chunks / 4)
-            }
-            None => true,
-        }
+        time_ns >= self.ends_ns || self.left == 0
     }
 
     /// Begins a span. `state` gives its sink the events that make the state that is true now. False: the state is larger than
     /// half the ring, and the file of an alert will not have it.
     pub fn begin(&mut self, time_ns: u64, state: impl FnOnce(&mut dyn FnMut(&Event<'_>))) -> bool {
         self.next_chunk(time_ns, true);
+        self.drop_unneeded(time_ns);
         let mut left = self.chunks / 2;
         let mut fits = true;
         state(&mut |event| {
@@ -177,7 +185,10 @@ impl Ring {
             event.append_to(&mut self.current);
             self.about.state = self.current.len();
         });
-        self.span = 0;
+        self.left = self.chunk * (self.chunks / 4);
+        if self.began_ns.is_some() {
+            self.ends_ns = time_ns.saturating_add(self.length_ns);
+        }
         fits
     }
 
@@ -193,8 +204,10 @@ impl Ring {
                 return;
             }
         }
-        self.span += event.header().len as usize;
+        let length = event.header().len as usize;
+        self.left = self.left.saturating_sub(length);
         event.append_to(&mut self.current);
+        cache::expect_writes(self.current.as_ptr_range().end.wrapping_add(AHEAD), length);
     }
 
     /// Bytes of the ring that hold events.
@@ -298,6 +311,31 @@ impl Ring {
         self.full.push_back((memory, self.about));
     }
 
+    /// Drops the spans that no file can ask for, as a later one is old enough. Chunks that a file still shares stay: new memory would
+    /// have to take their place.
+    fn drop_unneeded(&mut self, time_ns: u64) {
+        let window_ns = self.length_ns.saturating_mul(2).saturating_add(SLACK_NS);
+        let from_ns = time_ns.saturating_sub(window_ns);
+        loop {
+            let chunks = || self.full.iter();
+            let oldest = 1 + chunks().skip(1).take_while(|(_, of)| !of.begins).count();
+            let mut later = chunks().skip(oldest);
+            let mut lent = chunks().take(oldest);
+            if !later.any(|(_, of)| of.begins && of.first_ns <= from_ns)
+                || lent.any(|(memory, _)| Arc::strong_count(memory) > 1)
+            {
+                return;
+            }
+            self.drop_oldest();
+        }
+    }
+
+    /// There is no span any more.
+    fn forget(&mut self) {
+        self.began_ns = None;
+        self.ends_ns = 0;
+    }
+
     /// Drops the oldest span.
     fn drop_oldest(&mut self) {
         while let Some((mut memory, _)) = self.full.pop_front() {
@@ -309,7 +347,7 @@ impl Ring {
                 Some((_, next)) if !next.begins => {}
                 Some(_) => return,
                 // the chunk in use goes on with the span that has just lost its beginning
-                None if !self.about.begins => self.began_ns = None,
+                None if !self.about.begins => self.forget(),
                 None => {}
             }
         }
@@ -374,6 +412,34 @@ mod tests {
         let later = events(&ring.window(31 * SECOND));
         assert!(later[0].1 <= 31 * SECOND);
         assert_eq!(later.last(), Some(&(Kind::Syscall, 41 * SECOND)));
+    }
+
+    #[test]
+    fn spans_that_no_file_can_ask_for_are_dropped() {
+        let mut ring = Ring::new(0, 10 * SECOND);
+        let mut most = 0;
+        for second in 1..=4000 {
+            add(&mut ring, second * SECOND, 7);
+            let taken = events(&ring.window(second.saturating_sub(10) * SECOND));
+            if second > 10 {
+                let begins = taken[0].1;
+                assert!(begins <= (second - 10) * SECOND, "{second}: {begins}");
+            }
+            most = most.max(ring.full.len());
+        }
+        // the window, the span that it begins in, and the chunk in use
+        assert!(most <= 4, "{most} full chunks");
+        assert_eq!(ring.full.len() + ring.free.len() + 1, ring.chunks);
+        // what a file shares is no loss of memory
+        let taken = ring.window(3990 * SECOND);
+        for second in 4001..4050 {
+            add(&mut ring, second * SECOND, 7);
+        }
+        assert_eq!(ring.lent(), 0);
+        assert_eq!(events(&taken).last().unwrap().1, 4000 * SECOND);
+        drop(taken);
+        add(&mut ring, 4060 * SECOND, 7);
+        assert!(ring.full.len() <= 4, "{} full chunks", ring.full.len());
     }
 
     #[test]
