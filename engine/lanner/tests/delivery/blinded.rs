@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 use test_support::{skipped, wait_until};
 
-use crate::heartbeat::{beats, health, metrics, start};
+use crate::heartbeat::{asked, beats, health, metrics, start};
 use crate::session::{Folder, Lanner};
 
 const MISSING: &str = "Critical lanner internal: heartbeat. Lanner's own call did not come back";
@@ -209,17 +209,13 @@ fn a_lanner_whose_programs_are_detached_says_so() {
         let kept = attachments(lanner.child.id());
         assert!(!kept.is_empty(), "{driver} keeps its programs attached");
         Stopped::first_thread(lanner.child.id()).replace(&kept);
-        wait_until(&format!("it is missed {:?}", lanner.out), || {
-            lanner.alerts(MISSING) > 0
+        // beats that were asked for before may still come back
+        wait_until(&format!("no beat comes back {:?}", lanner.out), || {
+            asked(&socket) > beats(&socket) + 10
         });
         wait_until("health is red", || is_red(&socket));
-        let back = beats(&socket);
         lanner.signal(Signal::SIGTERM);
-        let (out, err, _) = lanner.end_with_status();
-        assert!(
-            back > 0 && !out.iter().any(|line| line.contains(BACK)),
-            "{driver}: {err:?}"
-        );
+        let (out, _) = lanner.end();
         // whether other events came between the last beat and the detaching is chance
         let detached = |line: &String| line.contains(MISSING) && line.contains("CAP_BPF");
         assert!(out.iter().any(detached), "{driver}: {out:?}");

@@ -99,9 +99,17 @@ pub(crate) fn health(socket: &Path) -> String {
 
 /// The latest beat that came back.
 pub(crate) fn beats(socket: &Path) -> u64 {
+    number(socket, "lanner_heartbeat_number{at=\"back\"} ")
+}
+
+/// The latest beat that was asked for.
+pub(crate) fn asked(socket: &Path) -> u64 {
+    number(socket, "lanner_heartbeat_number{at=\"asked\"} ")
+}
+
+fn number(socket: &Path, sample: &str) -> u64 {
     let page = metrics(socket);
-    let back = "lanner_heartbeat_number{at=\"back\"} ";
-    let number = page.lines().find_map(|line| line.strip_prefix(back));
+    let number = page.lines().find_map(|line| line.strip_prefix(sample));
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
