@@ -31,7 +31,12 @@ fn netlink(data: &[u8]) {
     let behind = &mut |_: &mut String, _| {};
     let netlink = Some(u16::from(*protocol));
     text::line_with(&mut out, &event, &mut text::Around { behind, netlink });
-    assert!(out.len() <= 400 + 64 * sent.len(), "{} of {}", out.len(), sent.len());
+    assert!(
+        out.len() <= 400 + 64 * sent.len(),
+        "{} of {}",
+        out.len(),
+        sent.len()
+    );
 }
 
 fuzz_target!(|data: &[u8]| {
