@@ -355,11 +355,12 @@ fn struct_statics(
     let layout = |layout: &Layout| -> Result<String, Fault> {
         let fields = layout.fields.iter().map(|field| {
             Ok(format!(
-                "Field {{ name: {:?}, kind: {}, offset: {}, only_if: {:?} }}",
+                "Field {{ name: {:?}, kind: {}, offset: {}, only_if: {:?}, unless: {:?} }}",
                 field.name,
                 names.kind(&field.kind)?,
                 field.offset,
-                field.only_if
+                field.only_if,
+                field.unless
             ))
         });
         let fields: Vec<String> = fields.collect::<Result<_, Fault>>()?;

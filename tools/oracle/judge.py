@@ -20,6 +20,7 @@ def value(theirs, ours):
     if " => " in theirs and not theirs.startswith('"'):
         theirs = re.sub(r"\[([^\[\]]*) => ", "[", theirs)
         theirs = theirs.split(" => ")[-1] if theirs[:1] in "{0123456789" and inside(theirs, "{}") is None else theirs
+    theirs = one_iovec(theirs, ours)
     words = bits(items(theirs) or ["x"])
     if words is not None and words == [int(one) for one in " ".join(items(ours) or []).split() if one.isdigit()]:
         return FORMAT
@@ -41,6 +42,14 @@ def single(text):
     """An array of one element as that element."""
     parts = items(text)
     return parts[0] if parts is not None and len(parts) == 1 and parts[0] != "..." else text
+
+
+def one_iovec(theirs, ours):
+    """What the only iovec has, where lanner shows the gathered bytes as what they mean."""
+    fields = dict((name, text) for name, text in members(single(theirs)) or [])
+    if set(fields) == {"iov_base", "iov_len"} and string(ours) is None and "iov_base" not in ours:
+        return fields["iov_base"]
+    return theirs
 
 
 def is_raw(text):
@@ -76,6 +85,10 @@ def is_elsewhere(name, text, right, known):
         # bits that C has as members
         parts = bits.split("|")
         return (name in parts) == (number(text) != 0) or f"{name}={text}" in parts
+    if bits is not None and name and name.startswith("__reserved") and number(text):
+        # the bits without a name, as C counts them
+        unnamed = [number(part) for part in bits.split("|") if number(part) is not None]
+        return any(number(text) << shift == one for one in unnamed for shift in range(24, 64))
     quoted = re.search(r'"(?:[^"\\]|\\.)*"', text)
     if quoted and (name in (None, "extra_data")):
         # bytes behind the structure, and addresses by inet_pton

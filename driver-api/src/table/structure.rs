@@ -54,4 +54,6 @@ pub struct Field {
     pub offset: u32,
     /// It is shown only when that field has one of these bits.
     pub only_if: Option<(u8, u64)>,
+    /// It is shown only when that field has none of these bits.
+    pub unless: Option<(u8, u64)>,
 }

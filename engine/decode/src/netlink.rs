@@ -335,7 +335,8 @@ impl Reader {
         bytes: &[u8],
         place: Place,
     ) {
-        if place.depth >= DEPTH {
+        let is_opaque = space.types.is_none() && space.rows.is_empty();
+        if is_opaque || place.depth >= DEPTH {
             return quote(out, bytes);
         }
         // the values that later ones depend on; a space has few

@@ -117,7 +117,10 @@ impl<'a> Struct<'a> {
             }
             let counts = field
                 .only_if
-                .is_none_or(|(of, mask)| self.number(of).is_some_and(|n| n & mask != 0));
+                .is_none_or(|(of, mask)| self.number(of).is_some_and(|n| n & mask != 0))
+                && field
+                    .unless
+                    .is_none_or(|(of, mask)| self.number(of).unwrap_or(0) & mask == 0);
             match (field.name, self.value(field)) {
                 ("_", Some(Value::Struct(inner))) => cut |= inner.fields(sink),
                 ("_", _) => {}

@@ -31,6 +31,7 @@ pub(crate) struct Field {
     pub(crate) kind: Kind,
     pub(crate) offset: u32,
     pub(crate) only_if: Option<(u8, u64)>,
+    pub(crate) unless: Option<(u8, u64)>,
 }
 
 /// A structure as the table writes it for one ABI.
@@ -174,10 +175,12 @@ fn lay_out(from: &Written, abi: usize, done: &Layouts) -> Result<Layout, TableEr
         let mut field = field(from, word).map_err(at)?;
         let (bytes, natural) = extent(&field.kind, abi, done).map_err(at)?;
         let natural = if from.packed { 1 } else { natural };
-        if !from.union {
+        if word.starts_with('|') {
+            field.offset = layout.fields.last().map_or(0, |before| before.offset);
+        } else if !from.union {
             field.offset = end.next_multiple_of(natural);
         }
-        end = field.offset + bytes;
+        end = end.max(field.offset + bytes);
         layout.size = layout.size.max(end);
         layout.align = layout.align.max(natural);
         layout.fields.push(field);
@@ -189,7 +192,7 @@ fn lay_out(from: &Written, abi: usize, done: &Layouts) -> Result<Layout, TableEr
     Ok(layout)
 }
 
-/// Reads `NAME:KIND[?FIELD[&MASK]]`.
+/// Reads `[|]NAME:KIND[?FIELD[&MASK]]` or `...?FIELD!MASK`.
 fn field(from: &Written, word: &str) -> Result<Field, Fault> {
     let position = |name: &str| {
         from.fields
@@ -201,21 +204,30 @@ fn field(from: &Written, word: &str) -> Result<Field, Fault> {
     let (name, rest) = word
         .split_once(':')
         .ok_or_else(|| Fault::syntax("`FIELD:KIND`", word))?;
-    let (rest, only_if) = match rest.split_once('?') {
-        Some((rest, condition)) => {
+    let (rest, condition) = match rest.split_once('?') {
+        Some((rest, condition)) => (rest, Some(condition)),
+        None => (rest, None),
+    };
+    let unless = match condition.and_then(|condition| condition.split_once('!')) {
+        Some((of, mask)) => Some((position(of)?, number(mask)?)),
+        None => None,
+    };
+    let only_if = match condition.filter(|_| unless.is_none()) {
+        Some(condition) => {
             let (of, mask) = match condition.split_once('&') {
                 Some((of, mask)) => (of, number(mask)?),
                 None => (condition, u64::MAX),
             };
-            (rest, Some((position(of)?, mask)))
+            Some((position(of)?, mask))
         }
-        None => (rest, None),
+        None => None,
     };
     Ok(Field {
-        name: name.to_owned(),
+        name: name.strip_prefix('|').unwrap_or(name).to_owned(),
         kind: Kind::parse(rest, &position)?,
         offset: 0,
         only_if,
+        unless,
     })
 }
 
