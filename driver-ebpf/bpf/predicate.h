@@ -4,8 +4,8 @@
 #define LANNER_PREDICATE_H
 
 /*
- * How a call ended that returned `ret`: one of LANNER_OUTCOME_*. The verifier is to learn nothing about `ret` from it, as
- * it would follow the rest of the program for each range.
+ * How a call ended that returned `ret`: one of LANNER_OUTCOME_*. The verifier is to learn nothing about `ret` from it,
+ * as it would follow the rest of the program for each range.
  */
 static __always_inline __u64 outcome_of(__s64 ret)
 {
@@ -25,10 +25,7 @@ static __always_inline __u64 outcome_of(__s64 ret)
 }
 
 /* Whether the result rules the event out. `rejected` is that of a plan. */
-static __always_inline int rejects_result(__u8 rejected, __s64 ret)
-{
-	return rejected && rejected & outcome_of(ret);
-}
+static __always_inline int rejects_result(__u8 rejected, __s64 ret) { return rejected && rejected & outcome_of(ret); }
 
 /*
  * Whether a register passes a test. The mask is 0 at all other registers, so that no index has to be read, which old
