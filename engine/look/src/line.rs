@@ -102,7 +102,10 @@ impl Lines {
                 behind(out, fd, seen, inspector);
             }
         };
-        let netlink = inspector.descriptor(seen).and_then(|of| of.netlink);
+        // without it, the plan does not ask for the calls that say what descriptors are
+        let netlink = (inspector.descriptor(seen))
+            .filter(|_| shows_behind)
+            .and_then(|of| of.netlink);
         decode::text::line_with(out, event, &mut Around { behind, netlink });
         out.push('\n');
     }
