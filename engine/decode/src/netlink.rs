@@ -309,7 +309,7 @@ impl Reader {
         out.push_str("{error=");
         let name = u32::try_from(-i64::from(said))
             .ok()
-            .and_then(|errno| errno::name(errno.into()));
+            .and_then(|errno| errno::name(errno));
         match name {
             Some(name) => {
                 let _ = write!(out, "-{name}");

@@ -277,6 +277,7 @@ impl Descriptor {
         socket.append_name(&mut self.name);
         self.raw.clear();
         self.socket = Some(socket);
+        self.netlink = None;
         self.file = None;
     }
 

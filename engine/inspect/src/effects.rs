@@ -372,6 +372,18 @@ pub(super) fn moves_messages(call: &Syscall) -> Option<bool> {
         .then(|| call.category == Category::IoWrite)
 }
 
+/// The calls that send or receive data by a socket alone.
+#[must_use]
+pub fn socket_data() -> SyscallSet {
+    let moves = |call: &&Syscall| {
+        matches!(
+            of(call).effect,
+            Effect::Send { .. } | Effect::ReceiveFrom(_) | Effect::Receive
+        )
+    };
+    SYSCALLS.iter().filter(moves).collect()
+}
+
 /// The calls that the state needs. They are captured in addition to those that rules want.
 #[must_use]
 pub fn needed() -> SyscallSet {

@@ -74,7 +74,9 @@ pub use cgroups::KnownCgroups;
 pub use clock::Clock;
 pub use containers::{Cgroups, Container, ContainerSource, Metadata, Runtime};
 pub use descriptor::{Connection, Descriptor, DescriptorKind, FileId, Role, Socket};
-pub use effects::{OpenFlags, is_chdir, looked_up, needed, needed_events, open_flags, spared};
+pub use effects::{
+    OpenFlags, is_chdir, looked_up, needed, needed_events, open_flags, socket_data, spared,
+};
 pub use fd_passing::pidfd_target;
 pub use follow::{AT_FDCWD, fd_in, flags_of_open};
 pub use process::{Credentials, Process};

@@ -71,12 +71,19 @@ impl Pool {
         said: Option<&[u8]>,
     ) -> Arc<Descriptor> {
         self.named(|descriptor| {
-            descriptor.kind = kind;
-            fill(&mut descriptor.name, name);
+            let Descriptor {
+                kind: own_kind,
+                name: own_name,
+                raw,
+                socket,
+                netlink,
+                file,
+            } = descriptor;
+            *own_kind = kind;
+            fill(own_name, name);
             let said = said.filter(|said| *said != name);
-            fill(&mut descriptor.raw, said.unwrap_or_default());
-            descriptor.socket = None;
-            descriptor.file = None;
+            fill(raw, said.unwrap_or_default());
+            (*socket, *netlink, *file) = (None, None, None);
         })
     }
 
@@ -105,12 +112,13 @@ impl Pool {
     pub(super) fn place(&mut self, what: Descriptor) -> Arc<Descriptor> {
         let free = self.bare.pop().or_else(|| self.named.pop());
         filled(free, |descriptor| {
+            // its buffers are kept for a later name
             if what.name.is_empty() && what.raw.is_empty() {
-                descriptor.kind = what.kind;
-                descriptor.name.clear();
-                descriptor.raw.clear();
-                descriptor.socket = what.socket;
-                descriptor.file = what.file;
+                let mut name = std::mem::take(&mut descriptor.name);
+                let mut raw = std::mem::take(&mut descriptor.raw);
+                name.clear();
+                raw.clear();
+                *descriptor = Descriptor { name, raw, ..what };
             } else {
                 *descriptor = what;
             }
@@ -136,6 +144,45 @@ fn filled(free: Option<Arc<Descriptor>>, fill: impl FnOnce(&mut Descriptor)) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    type Make<'a> = dyn Fn(&mut Pool) -> Arc<Descriptor> + 'a;
+
+    #[test]
+    fn nothing_of_a_closed_descriptor_remains() {
+        let netlink = Descriptor {
+            netlink: Some(16),
+            file: Some(FileId {
+                inode: 7,
+                major: 8,
+                minor: 9,
+            }),
+            ..Descriptor::socket(DescriptorKind::Netlink, Socket::default())
+        };
+        for name in ["", "/a"] {
+            let old = Descriptor {
+                name: name.into(),
+                ..netlink.clone()
+            };
+            let mut pool = Pool::default();
+            let file = Descriptor::named(DescriptorKind::File, b"/b");
+            let pipe = Descriptor::bare(DescriptorKind::Pipe);
+            let inet = Descriptor::socket(DescriptorKind::Ipv4, Socket::default());
+            let makes: [(&Make<'_>, &Descriptor); 5] = [
+                (&|pool| pool.file(DescriptorKind::File, b"/b", None), &file),
+                (&|pool| pool.place(pipe.clone()), &pipe),
+                (&|pool| pool.place(file.clone()), &file),
+                (&|pool| pool.place(netlink.clone()), &netlink),
+                (
+                    &|pool| pool.socket(DescriptorKind::Ipv4, Socket::default()),
+                    &inet,
+                ),
+            ];
+            for (make, expected) in makes {
+                pool.keep(Arc::new(old.clone()));
+                assert_eq!(*make(&mut pool), *expected, "after {name:?}");
+            }
+        }
+    }
 
     #[test]
     fn what_is_closed_and_not_looked_at_is_used_again() {

@@ -38,14 +38,17 @@ pub enum Stamp {
 #[derive(Debug)]
 pub(crate) struct Lines {
     options: LineOptions,
+    /// Whether data of netlink sockets are shown as messages.
+    messages: bool,
     /// When the event of the last line happened, in nanoseconds since the epoch.
     last_ns: Option<u64>,
 }
 
 impl Lines {
-    pub(crate) fn new(options: LineOptions) -> Self {
+    pub(crate) fn new(options: LineOptions, messages: bool) -> Self {
         Self {
             options,
+            messages,
             last_ns: None,
         }
     }
@@ -102,10 +105,8 @@ impl Lines {
                 behind(out, fd, seen, inspector);
             }
         };
-        // without it, the plan does not ask for the calls that say what descriptors are
-        let netlink = (inspector.descriptor(seen))
-            .filter(|_| shows_behind)
-            .and_then(|of| of.netlink);
+        let descriptor = self.messages.then(|| inspector.descriptor(seen)).flatten();
+        let netlink = descriptor.and_then(|of| of.netlink);
         decode::text::line_with(out, event, &mut Around { behind, netlink });
         out.push('\n');
     }

@@ -179,14 +179,27 @@ impl Plan {
         if self.has_fields() || behind {
             return session::with_state(&self.events.calls);
         }
-        // prctl sets the names of threads
-        let named = table::by_name("prctl").into_iter().collect::<SyscallSet>();
+        let more = if self.shows_messages() {
+            inspect::needed()
+        } else {
+            // it sets the names of threads
+            table::by_name("prctl").into_iter().collect()
+        };
         let omit = Omit {
             // only JSON shows them
             facts: !matches!(self.show, Show::Json),
             ..Omit::NOTHING
         };
-        (self.events.calls.union(&named), omit)
+        (self.events.calls.union(&more), omit)
+    }
+
+    /// Whether lines show data of netlink sockets as messages, for which descriptors have to be followed.
+    pub(crate) fn shows_messages(&self) -> bool {
+        let Show::Lines(options) = &self.show else {
+            return false;
+        };
+        let others = self.events.calls.without(&inspect::socket_data());
+        options.behind || others != self.events.calls
     }
 }
 

@@ -89,13 +89,14 @@ impl Plan {
     /// A consumer with this state.
     pub(crate) fn with_state(self, inspector: Inspector, is_live: bool, sink: Sink) -> Trace {
         let is_lines = matches!(self.show, Show::Lines(_) | Show::Json);
+        let messages = self.shows_messages();
         Trace {
             strict: !is_lines || self.condition.is_some(),
             events: self.events,
             condition: self.condition,
             fields: self.registry.fields().with_names(self.names),
             output: match self.show {
-                Show::Lines(options) => Output::Lines(Lines::new(options)),
+                Show::Lines(options) => Output::Lines(Lines::new(options, messages)),
                 Show::Json => Output::Json,
                 Show::Template(template) => Output::Template(template),
                 Show::Aggregate {

@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use serde_json::Value;
 use test_support::wait_until;
 
-use crate::lanner::{BIN, modes, usable};
+use crate::lanner::{BIN, modes, run, usable};
 use crate::state::{as_texts, values};
 
 /// sendmmsg(2) for Python: to each address of a list. None: a message without name and data.
@@ -232,5 +232,42 @@ fn sockets_that_were_made_before_have_names() {
             format!("mark-copy: {} false", ports[2]),
         ]);
         seen_later(driver, at, program.0.id(), &wanted);
+    }
+}
+
+#[test]
+fn every_mode_shows_messages_of_netlink_sockets() {
+    let program = "import socket, struct, time\n\
+        s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)\n\
+        s.bind((0, 0))\n\
+        name = struct.pack('=HH', 7, 3) + b'lo\\0\\0'\n\
+        link = struct.pack('=BxHiII', 0, 0, 1, 0, 0)\n\
+        s.sendto(struct.pack('=IHHII', 40, 18, 1, 7, 0) + link + name, (0, 0))\n\
+        s.sendmsg([struct.pack('=IHHII', 17, 22, 0x301, 8, 0), bytes(4)])\n\
+        time.sleep(1)\n";
+    let sent = [
+        "[{nlmsg_len=40, nlmsg_type=RTM_GETLINK, nlmsg_flags=NLM_F_REQUEST, nlmsg_seq=7, nlmsg_pid=0}, \
+         {ifi_family=AF_UNSPEC, ifi_type=ARPHRD_NETROM, ifi_index=1, ifi_flags=0, ifi_change=0}, \
+         [{nla_len=7, nla_type=IFLA_IFNAME}, \"lo\"]]",
+        "msg_iov=[{nlmsg_len=17, nlmsg_type=RTM_GETADDR, nlmsg_flags=NLM_F_REQUEST|NLM_F_DUMP, nlmsg_seq=8, nlmsg_pid=0}, \
+         {ifa_family=AF_UNSPEC, ...}]",
+    ];
+    for driver in modes() {
+        let mut args: Vec<&str> = vec!["trace"];
+        args.extend(driver.iter().map(String::as_str));
+        args.extend([
+            "-e",
+            "sendto,sendmsg",
+            "-s",
+            "4096",
+            "--",
+            "python3",
+            "-c",
+            program,
+        ]);
+        let text = String::from_utf8_lossy(&run(&args).stdout).into_owned();
+        for sent in sent {
+            assert!(text.contains(sent), "{driver:?}: {sent}\n{text}");
+        }
     }
 }
