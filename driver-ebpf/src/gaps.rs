@@ -138,6 +138,12 @@ pub fn always(host: &Host) -> Vec<Gap> {
             "",
         ),
         Gap::named_files(),
+        Gap::new(
+            "terminals that no call names",
+            "a session can get its terminal from /dev/console, from ioctl(TIOCGPTPEER), or from a descriptor that came over a \
+             socket: /proc is asked when a rule asks, and if the process has ended by then, proc.tty is not known",
+            "",
+        ),
         Gap::own_roots(),
         Gap::relative_sockets(),
         Gap::name_by_file(),

@@ -9,7 +9,7 @@ use super::descriptor::{Connection, Descriptor, DescriptorKind, Role, Socket};
 use super::hash::IdMap;
 use super::proc_fs::{self, ProcFs};
 use super::sockets::{
-    FIRST_EPHEMERAL, ICMP, ICMP6, MPTCP, RAW, SCTP, TCP, UDP, UDP_LITE, accepted,
+    FIRST_EPHEMERAL, ICMP, ICMP6, MPTCP, RAW, SCTP, TCP, UDP, UDP_LITE, accepted, serves,
 };
 use super::unix_peers;
 
@@ -147,9 +147,15 @@ fn inet(proc_fs: &ProcFs, pid: u32, wanted: impl Fn(u16) -> bool) -> IdMap<u64, 
         };
         let is_listening = |port| listening.binary_search(&port).is_ok();
         let ports = socket.local.zip(socket.remote);
+        // the kernel chooses the ports of other sockets without a preference
+        let looks_accepted = if socket.protocol == TCP {
+            accepted
+        } else {
+            serves
+        };
         if ports.is_some_and(|(local, remote)| {
             is_listening(local.port())
-                || !is_listening(remote.port()) && accepted(local.port(), remote.port())
+                || !is_listening(remote.port()) && looks_accepted(local.port(), remote.port())
         }) {
             socket.role = Role::Server;
             table.insert(inode, Descriptor::socket(kind, socket));

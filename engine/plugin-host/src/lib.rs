@@ -22,6 +22,7 @@
 //! since their threads and thread-local data would point into unmapped memory.
 
 mod alert;
+mod answer;
 mod border;
 pub mod check;
 mod crash;

@@ -1,11 +1,11 @@
 //! Calls of plugins, which cannot be interrupted. They run on a thread of their own. The caller waits for it up to a
 //! deadline, and then learns which plugin is slow.
 
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
+use super::answer::{NoAnswer, ask};
 use super::crash::Inside;
 
 /// Calls that have not returned, by the thread that made them.
@@ -86,21 +86,18 @@ pub fn within<T: Send + 'static>(
     patience: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, NoResult> {
-    let (answer, answers) = channel();
+    let (answer, question) = ask();
     let thread = thread::Builder::new()
         .name("open".to_owned())
-        .spawn(move || {
-            // The caller may have stopped waiting.
-            drop(answer.send(work()));
-        });
+        .spawn(move || answer.give(work()));
     let thread = thread.map_err(NoResult::Thread)?;
-    match answers.recv_timeout(patience) {
+    match question.wait(patience) {
         Ok(result) => {
             drop(thread.join());
             Ok(result)
         }
-        Err(RecvTimeoutError::Disconnected) => Err(NoResult::Panic),
-        Err(RecvTimeoutError::Timeout) => {
+        Err(NoAnswer::Gone) => Err(NoResult::Panic),
+        Err(NoAnswer::Late) => {
             let all = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
             let it = thread.thread().id();
             // The innermost call is the one that hangs.
@@ -119,6 +116,7 @@ pub fn within<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::mpsc::channel;
 
     #[test]
     fn what_hangs_is_named_and_left_behind() {

@@ -9,14 +9,17 @@ mod outputs;
 mod rules;
 
 use std::path::PathBuf;
-use std::sync::mpsc;
 use std::time::Duration;
 
+use crate::answer::{NoAnswer, ask};
 use crate::settings::Validator;
 use crate::{FieldResolver, Plugin, PluginError, RuleFile, load};
 
 /// How many alerts the check of an output delivers.
 pub const ALERTS: usize = outputs::ALERTS;
+
+/// A thread that calls the plugin has given no result.
+const PANICKED: &str = "lanner panicked: a fault of lanner";
 
 /// The fields of a host, which rule plugins are checked with.
 pub trait HostFields: FieldResolver {
@@ -72,17 +75,19 @@ struct Run<'a> {
 pub fn check(request: &Request, tell: &mut dyn FnMut(&str, Option<&Verdict>)) -> bool {
     const LOAD: &str = "load it";
     tell(LOAD, None);
-    let (file, loaded) = (request.file.clone(), mpsc::channel());
-    std::thread::spawn(move || drop(loaded.0.send(load(&file))));
-    let Ok(loaded) = loaded.1.recv_timeout(request.deadline) else {
-        let late = format!("it did not return within {:?}", request.deadline);
-        tell(LOAD, Some(&Verdict::Bad(late)));
-        return false;
+    let file = request.file.clone();
+    let (answer, question) = ask();
+    std::thread::spawn(move || answer.give(load(&file)));
+    let loaded = match question.wait(request.deadline) {
+        Ok(Ok(plugin)) => Ok(plugin),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(NoAnswer::Late) => Err(format!("it did not return within {:?}", request.deadline)),
+        Err(NoAnswer::Gone) => Err(PANICKED.to_owned()),
     };
     let plugin = match loaded {
         Ok(plugin) => plugin,
-        Err(error) => {
-            tell(LOAD, Some(&Verdict::Bad(error.to_string())));
+        Err(reason) => {
+            tell(LOAD, Some(&Verdict::Bad(reason)));
             return false;
         }
     };
@@ -128,11 +133,11 @@ impl Run<'_> {
         (self.tell)(name, None);
         let plugin = self.plugin.clone();
         let faults = plugin.faults();
-        let (done, wait) = mpsc::channel();
-        std::thread::spawn(move || drop(done.send(body(&plugin))));
-        let (mut verdict, result) = match wait.recv_timeout(self.request.deadline) {
+        let (answer, question) = ask();
+        std::thread::spawn(move || answer.give(body(&plugin)));
+        let (mut verdict, result) = match question.wait(self.request.deadline) {
             Ok(done) => done,
-            Err(mpsc::RecvTimeoutError::Timeout) => {
+            Err(NoAnswer::Late) => {
                 let verdict = Verdict::Bad(format!(
                     "it did not return within {:?}; the run ends here",
                     self.request.deadline
@@ -140,11 +145,8 @@ impl Run<'_> {
                 self.say(name, &verdict);
                 return Err(End);
             }
-            Err(mpsc::RecvTimeoutError::Disconnected) => {
-                self.say(
-                    name,
-                    &Verdict::Bad("lanner panicked: a fault of lanner".to_owned()),
-                );
+            Err(NoAnswer::Gone) => {
+                self.say(name, &Verdict::Bad(PANICKED.to_owned()));
                 return Err(End);
             }
         };
