@@ -39,7 +39,7 @@ pub(super) fn path_in_doubt<'a>(view: &View<'a>) -> Value<'a> {
     if !view.inspector.shares_descriptors(process, view.seen.tid) {
         return Value::Bool(false);
     }
-    // the file has a name that nobody gave it
+    // the kernel made the name: no program gave it
     if open_flags(view).is_some_and(|flags| flags & O_TMPFILE != 0) {
         return Value::Bool(false);
     }

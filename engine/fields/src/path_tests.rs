@@ -305,7 +305,7 @@ fn an_opened_file_is_in_doubt_if_another_thread_could_have_put_it_there() {
     };
     let thread = Ev::fork(22, 22, 23, THREAD);
     let other = open(b"/srv/secret", 0, b"/srv/innocent");
-    // nobody else has the descriptors
+    // no other process has the descriptors
     doubt(std::slice::from_ref(&other), false);
     doubt(&[thread.clone(), other.clone()], true);
     // vfork(2) and the like: a process with the same table

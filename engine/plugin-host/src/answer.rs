@@ -56,7 +56,7 @@ impl<T> Slot<T> {
 }
 
 impl<T> Answer<T> {
-    /// Answers. Nobody may be waiting any more.
+    /// Answers. The other side may have stopped waiting.
     pub(crate) fn give(self, answer: T) {
         self.0.set(State::Given(answer));
     }
@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(question.wait(LONG), Err(NoAnswer::Gone));
         let (answer, question) = ask::<u8>();
         assert_eq!(question.wait(Duration::ZERO), Err(NoAnswer::Late));
-        // nobody waits
+        // the other side has stopped waiting
         answer.give(7);
     }
 }

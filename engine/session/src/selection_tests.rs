@@ -135,7 +135,7 @@ fn check(path: &Path) -> Selection {
 fn no_default_rule_matches_an_event_that_is_left_out() {
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/../../rules/lanner_rules.yaml");
     let selection = check(Path::new(rules));
-    // files that are looked for and not found are most of what programs open
+    // most files that programs try to open are not there
     let shown = |name: &str| {
         let call = table::by_name(name).unwrap();
         Shown(&selection.predicate(call), call).to_string()

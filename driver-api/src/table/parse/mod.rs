@@ -63,6 +63,29 @@ where
     })
 }
 
+/// A number, or the value of a name in a set of symbols, that fits into a narrower type.
+fn value_of<T: TryFrom<u64>>(sets: &[SymbolSet], set: &str, name: &str, most: T) -> Result<T, Fault>
+where
+    u64: From<T>,
+{
+    if name.starts_with(|c: char| c.is_ascii_digit()) {
+        return narrow_number(name, most);
+    }
+    let found = sets
+        .iter()
+        .find(|of| of.name == set)
+        .ok_or_else(|| Fault::no_such("set of symbols", set, "symbols.tbl"))?;
+    let (value, _) = found
+        .values
+        .iter()
+        .find(|(_, of)| of == name)
+        .ok_or_else(|| Fault::no_such("symbol", name, &format!("the set {set}")))?;
+    T::try_from(*value).map_err(|_| Fault::Large {
+        found: name.to_owned(),
+        most: most.into(),
+    })
+}
+
 /// The words of one of the tables' vocabularies, for a message.
 fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
     words.collect::<Vec<_>>().join(" ")

@@ -1,7 +1,7 @@
 //! Reads `netlink.tbl`.
 
 use super::kind::Kind;
-use super::{Fault, NETLINK, SymbolSet, TableError, lines, narrow_number};
+use super::{Fault, NETLINK, SymbolSet, TableError, lines, narrow_number, value_of};
 
 /// A protocol of netlink.
 #[derive(Debug)]
@@ -201,25 +201,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// A number, or the value of a name in a set.
     fn value_of(&self, set: &str, name: &str) -> Result<u16, Fault> {
-        if name.starts_with(|c: char| c.is_ascii_digit()) {
-            return narrow_number(name, u16::MAX);
-        }
-        let found = self
-            .sets
-            .iter()
-            .find(|of| of.name == set)
-            .ok_or_else(|| Fault::no_such("set of symbols", set, "symbols.tbl"))?;
-        let (value, _) = found
-            .values
-            .iter()
-            .find(|(_, of)| of == name)
-            .ok_or_else(|| Fault::no_such("symbol", name, &format!("the set {set}")))?;
-        u16::try_from(*value).map_err(|_| Fault::Large {
-            found: name.to_owned(),
-            most: u16::MAX.into(),
-        })
+        value_of(self.sets, set, name, u16::MAX)
     }
 }
 

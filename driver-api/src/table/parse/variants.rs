@@ -2,7 +2,7 @@
 
 use super::kind::Kind;
 use super::syscalls::written;
-use super::{Fault, SymbolSet, TableError, VARIANTS, lines, narrow_number, number};
+use super::{Fault, SymbolSet, TableError, VARIANTS, lines, number, value_of};
 use crate::words::{Number, Width, Written};
 
 /// A parameter or field whose meaning other ones decide.
@@ -128,25 +128,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// A number, or the value of a name in a set.
     fn value_of(&self, set: &str, name: &str) -> Result<u32, Fault> {
-        if name.starts_with(|c: char| c.is_ascii_digit()) {
-            return narrow_number(name, u32::MAX);
-        }
-        let found = self
-            .sets
-            .iter()
-            .find(|of| of.name == set)
-            .ok_or_else(|| Fault::no_such("set of symbols", set, "symbols.tbl"))?;
-        let (value, _) = found
-            .values
-            .iter()
-            .find(|(_, of)| of == name)
-            .ok_or_else(|| Fault::no_such("symbol", name, &format!("the set {set}")))?;
-        u32::try_from(*value).map_err(|_| Fault::Large {
-            found: name.to_owned(),
-            most: u32::MAX.into(),
-        })
+        value_of(self.sets, set, name, u32::MAX)
     }
 }
 

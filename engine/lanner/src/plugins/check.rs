@@ -67,7 +67,7 @@ pub(super) fn check(args: &PluginCheckArgs) -> Result<ExitCode, Failure> {
             printed = print(some);
         }
         lines.extend(some);
-        // of what it has printed, the last line is needed
+        // only the last line that it has printed is needed
         let done = lines
             .trim_ascii_end()
             .iter()

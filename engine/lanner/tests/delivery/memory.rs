@@ -32,7 +32,7 @@ fn events_that_can_wait_lose_no_alert_to_a_full_queue() {
     });
     wait_until("it has all", || counts(&outputs, "slow").delivered == 1000);
     assert!(slow.numbers().into_iter().eq(0..1000));
-    // whoever is asked to end waits for nobody
+    // a session that is asked to end does not wait
     slow.set("away");
     goes_on.store(false, Relaxed);
     push(&outputs, 1000..2000);
