@@ -223,7 +223,12 @@ where
 {
     let answer = service_fn(move |request: Request<Incoming>| {
         let site = Arc::clone(&site);
-        async move { Ok::<_, Infallible>(site.answer(&request).await) }
+        async move {
+            let answer = site.answer(&request).await;
+            // connections take turns, also with one that sends many requests at once
+            tokio::task::yield_now().await;
+            Ok::<_, Infallible>(answer)
+        }
     });
     let talk = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -299,3 +304,7 @@ fn with(status: StatusCode, kind: &'static str, body: String) -> Response<Full<B
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
 }
+
+#[cfg(test)]
+#[path = "web_tests.rs"]
+mod tests;
