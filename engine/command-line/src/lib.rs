@@ -173,10 +173,26 @@ pub struct FromFalcoArgs {
 pub struct ConfigArgs {
     /// The file.
     #[arg(value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    config: Option<PathBuf>,
+    /// The file, as `lanner run` takes it.
+    #[arg(
+        short = 'c',
+        long = "config",
+        value_name = "FILE",
+        conflicts_with = "config"
+    )]
+    named: Option<PathBuf>,
     /// Sets a key, as for `lanner run`.
     #[arg(short = 'o', long = "option", value_name = "KEY=VALUE")]
     pub options: Vec<String>,
+}
+
+impl ConfigArgs {
+    /// The file, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.config.as_deref().or(self.named.as_deref())
+    }
 }
 
 /// `lanner outputs`.

@@ -1,5 +1,6 @@
 //! `lanner run` runs rules over events and delivers alerts. `lanner config` checks the configuration.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use driver_api::error::Chain;
@@ -8,7 +9,7 @@ use session::{LoadConfig, Notice, Observer, Session, SessionError};
 
 use super::watch::{self, CommandSignals};
 use super::{Failure, lines, report, say, signals};
-use command_line::{ConfigArgs, ConfigVerb, RunArgs};
+use command_line::{ConfigVerb, RunArgs};
 
 impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {
@@ -109,15 +110,20 @@ pub(crate) fn config(verb: &ConfigVerb) -> Result<ExitCode, Failure> {
             converted.notes.iter().for_each(|note| say(note));
             super::print(converted.yaml.as_bytes())
         }
-        ConfigVerb::Check(ConfigArgs { config, options }) => {
-            session::check(LoadConfig {
-                config: config.clone(),
-                options: options.clone(),
+        ConfigVerb::Check(args) => {
+            let faults = session::check(LoadConfig {
+                config: args.file().map(Path::to_owned),
+                options: args.options.clone(),
                 ..LoadConfig::default()
-            })
-            .map_err(|error| Failure::broken(Chain(&error)))?;
-            say("the configuration and the rules can be used");
-            Ok(ExitCode::SUCCESS)
+            });
+            if faults.is_empty() {
+                say("the configuration and the rules can be used");
+                return Ok(ExitCode::SUCCESS);
+            }
+            for fault in &faults {
+                say(&Chain(fault).to_string());
+            }
+            Ok(ExitCode::FAILURE)
         }
     }
 }

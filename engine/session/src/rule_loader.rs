@@ -304,7 +304,10 @@ impl RuleLoader {
         let mut config = config.clone();
         config.json_output |= self.args.json;
         // All are checked before one is opened: a configuration that is refused leaves no trace.
-        self.check_outputs(&config, running)?;
+        self.faults_of_outputs(&config, running)
+            .into_iter()
+            .next()
+            .map_or(Ok(()), Err)?;
         let open = |output: &crate::config::OutputConfig| {
             let queue = output.queue(&config);
             let settings = output.settings_json();
@@ -328,31 +331,35 @@ impl RuleLoader {
         config.all_outputs().iter().map(open).collect()
     }
 
-    /// Checks the settings of each output that does not run, without opening any.
-    pub(super) fn check_outputs(
+    /// What is wrong with the outputs that do not run, without opening any.
+    pub(super) fn faults_of_outputs(&self, config: &Config, running: &[String]) -> Vec<LoadError> {
+        let outputs = config.all_outputs();
+        let faults = (outputs.iter()).map(|output| self.check_output(config, output, running));
+        faults.filter_map(Result::err).collect()
+    }
+
+    fn check_output(
         &self,
         config: &Config,
+        output: &crate::config::OutputConfig,
         running: &[String],
     ) -> Result<(), LoadError> {
-        for output in config.all_outputs() {
-            let plugin = self.plugin(config, &output.plugin)?;
-            let settings = output.settings_json();
-            let queue = output.queue(config);
-            if running.contains(&identity(&plugin, &settings, &queue)) {
-                continue;
-            }
-            if let Some(spool) = &queue.spool {
-                files::check_store(&spool.path).map_err(|source| LoadError::Spool {
-                    output: output.name().to_owned(),
-                    source,
-                })?;
-            }
-            OutputHost::check(&plugin, &settings).map_err(|source| LoadError::Output {
+        let plugin = self.plugin(config, &output.plugin)?;
+        let settings = output.settings_json();
+        let queue = output.queue(config);
+        if running.contains(&identity(&plugin, &settings, &queue)) {
+            return Ok(());
+        }
+        if let Some(spool) = &queue.spool {
+            files::check_store(&spool.path).map_err(|source| LoadError::Spool {
                 output: output.name().to_owned(),
                 source,
             })?;
         }
-        Ok(())
+        OutputHost::check(&plugin, &settings).map_err(|source| LoadError::Output {
+            output: output.name().to_owned(),
+            source,
+        })
     }
 }
 

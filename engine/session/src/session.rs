@@ -258,26 +258,37 @@ fn drivers(config: &Config) -> Result<String, SourceError> {
 }
 
 /// Checks a configuration, the rules that it names, and the settings of its outputs: what [`Session::new`] and
-/// [`Session::open`] would refuse, as far as that can be known without opening or starting anything.
-///
-/// # Errors
-///
-/// The configuration, a rule file or a plugin cannot be used.
-pub fn check(config: LoadConfig) -> Result<(), SessionError> {
+/// [`Session::open`] would refuse, as far as that can be known without opening or starting anything. Returns what is wrong:
+/// the first fault of the configuration file, or one of the rules and one of each output.
+#[must_use]
+pub fn check(config: LoadConfig) -> Vec<SessionError> {
     let loader = Arc::new(RuleLoader::new(config));
-    let loaded = loader.configuration()?;
+    let loaded = match loader.configuration() {
+        Ok(loaded) => loaded,
+        Err(error) => return vec![error.into()],
+    };
     let wanted = loaded.clone();
     let checked = loader.within(&loaded.config, move |loader| {
-        drop(loader.load(&wanted, None)?);
-        loader.check_outputs(&wanted.config, &[])
+        let rules = loader.load(&wanted, None).map(drop).err();
+        Ok((rules, loader.faults_of_outputs(&wanted.config, &[])))
     });
-    checked?;
+    let (rules, outputs) = match checked {
+        Ok(faults) => faults,
+        // a plugin hangs
+        Err(error) => return vec![error.into()],
+    };
+    let faults = rules.into_iter().chain(outputs);
+    let mut faults: Vec<SessionError> = faults.map(SessionError::from).collect();
     let config = &loaded.config;
-    if let Some(btf) = &config.btf {
-        files::resolve(btf).map_err(SourceError::from)?;
+    if let Some(btf) = &config.btf
+        && let Err(error) = files::resolve(btf)
+    {
+        faults.push(SourceError::from(error).into());
     }
-    if config.webserver.enabled {
-        web::check(&config.webserver)?;
+    if config.webserver.enabled
+        && let Err(error) = web::check(&config.webserver)
+    {
+        faults.push(error.into());
     }
-    Ok(())
+    faults
 }

@@ -278,3 +278,33 @@ fn what_only_the_output_knows_is_found_without_opening_anything() {
         assert!(!alerts.exists(), "{text}: an output was opened");
     }
 }
+
+#[test]
+fn each_output_at_fault_is_named_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("lanner.yaml");
+    let config = file.to_str().expect("a text");
+    let text = "
+rules_files: [/nonexistent/rules.yaml]
+outputs:
+- {plugin: output-http, settings: {url: \"http://a\", timeuot: 3}}
+- {plugin: output-console}
+- {plugin: output-file, settings: {filename: /nonexistent/alerts}}
+webserver: {enabled: true, listen_address: \"not an address\"}
+";
+    fs::write(&file, text).expect("a file");
+    let output = run(["config", "check", "-c", config]);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let expected = [
+        "rules.yaml",
+        "timeuot",
+        "nonexistent/alerts",
+        "not an address",
+    ];
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), expected.len(), "{said}");
+    for (line, expected) in lines.iter().zip(expected) {
+        assert!(line.contains(expected), "{said}");
+    }
+}
