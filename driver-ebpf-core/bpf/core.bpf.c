@@ -22,7 +22,7 @@
 /* The operations that a variant chooses among. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 2048);
+	__uint(max_entries, 4096);
 	__type(key, struct lanner_variant_key);
 	__type(value, struct lanner_op);
 } variants SEC(".maps");

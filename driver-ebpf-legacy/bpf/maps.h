@@ -46,7 +46,7 @@ MAP(sqe_args, ARRAY, 4, sizeof(struct lanner_sqe_args), LANNER_PLAN_OPERATIONS);
 /* The calls that are made through others (multiplexed.h has the keys). */
 MAP(multiplexed, HASH, 4, sizeof(struct lanner_multiplexed), 2 * LANNER_MULTIPLEXED);
 /* The operations of variants, by the parameter and the value that choose them. */
-MAP(variants, HASH, sizeof(struct lanner_variant_key), sizeof(struct lanner_op), 2048);
+MAP(variants, HASH, sizeof(struct lanner_variant_key), sizeof(struct lanner_op), 4096);
 /* Thread id to enum follow. */
 MAP(followed, HASH, 4, 1, 65536);
 /* Lost events, by cause. Those that found the perf buffer full are counted by the buffer, too. */

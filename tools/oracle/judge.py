@@ -8,6 +8,8 @@ EQUAL, FORMAT, RAW_THERE, RAW_HERE, WRONG = range(5)
 NAMES = ("equal", "another format", "raw in strace", "raw here", "wrong")
 # What strace adds to a message: how much room there was.
 ROOM = ("msg_namelen", "msg_iovlen", "msg_controllen", "msg_flags")
+# Members that have another name in newer headers of Linux.
+RENAMED = {"pad": "flags"}
 MACRO = re.compile(r"([A-Za-z_]\w*)\(")
 
 
@@ -16,6 +18,9 @@ def value(theirs, ours):
     if theirs == ours:
         return EQUAL
     theirs, ours = plain(theirs), plain(ours)
+    if ours[-4:] in ("]...", "}..."):
+        # the message goes on behind what was captured
+        ours = ours[:-3]
     # what a call reads and writes: lanner has the value at the return
     if " => " in theirs and not theirs.startswith('"'):
         theirs = re.sub(r"\[([^\[\]]*) => ", "[", theirs)
@@ -47,7 +52,7 @@ def single(text):
 def one_iovec(theirs, ours):
     """What the only iovec has, where lanner shows the gathered bytes as what they mean."""
     fields = dict((name, text) for name, text in members(single(theirs)) or [])
-    if set(fields) == {"iov_base", "iov_len"} and string(ours) is None and "iov_base" not in ours:
+    if set(fields) == {"iov_base", "iov_len"} and not is_raw(fields["iov_base"]) and string(ours) is None and "iov_base" not in ours:
         return fields["iov_base"]
     return theirs
 
@@ -57,17 +62,22 @@ def is_raw(text):
     return number(text) is not None or re.fullmatch(r"\?+", text) is not None
 
 
+def is_address(text):
+    """Whether a text is the address of something that strace could not read."""
+    return text.startswith("0x") and (number(text) or 0) > 0xffffffff
+
+
 def structures(theirs, ours):
     left, right = members(theirs), members(ours)
     if left is None and right is None:
         return None
     if left is None:
-        return RAW_THERE if is_raw(theirs) else None
+        return RAW_THERE if is_raw(theirs) or string(theirs) else None
     if right is None:
         return RAW_HERE if is_raw(ours) or string(ours) else None
     known = {name: text for name, text in right if name}
     # the member of a union that the call uses
-    union = members(left[0][1]) if left and left[0][0] not in known else None
+    union = members(left[0][1]) if left and members(known.get(left[0][0], "")) is None else None
     left = union + left[1:] if union is not None else left
     verdict = FORMAT
     for name, text in left:
@@ -80,6 +90,9 @@ def structures(theirs, ours):
 
 def is_elsewhere(name, text, right, known):
     """Whether a member of strace's structure is in lanner's under another name, or says nothing."""
+    text = plain(text)
+    if name in RENAMED and number(text) is not None and number(text) == number(known.get(RENAMED[name], "")):
+        return True
     bits = known.get("bits")
     if bits is not None and name and number(text) is not None:
         # bits that C has as members
@@ -88,15 +101,23 @@ def is_elsewhere(name, text, right, known):
     if bits is not None and name and name.startswith("__reserved") and number(text):
         # the bits without a name, as C counts them
         unnamed = [number(part) for part in bits.split("|") if number(part) is not None]
-        return any(number(text) << shift == one for one in unnamed for shift in range(24, 64))
+        return any(are_bits_of(number(text) << shift, one) for one in unnamed for shift in range(24, 64))
     quoted = re.search(r'"(?:[^"\\]|\\.)*"', text)
     if quoted and (name in (None, "extra_data")):
         # bytes behind the structure, and addresses by inet_pton
         said = [re.search(r'"(?:[^"\\]|\\.)*"', other) for _, other in right]
         return any(one and same_bytes(one[0], quoted[0]) for one in said)
     if name is None:
-        return text in ("...", "???", "")
+        return text in ("...", "???", "") or is_address(text)
+    if name == "family":
+        # strace has one name for the families of all messages
+        return any(other == text for one, other in right if one and one.endswith("_family"))
     return name in ROOM or number(text) == 0 or text == "[]" or number(text) is None and not text.strip('"')
+
+
+def are_bits_of(all_bits, some):
+    """Whether these are all bits but the few that have a name in newer headers."""
+    return some & ~all_bits == 0 and (all_bits & ~some & (2**64 - 1)).bit_count() <= 2
 
 
 def same_bytes(one, other):
@@ -135,6 +156,9 @@ def arrays(theirs, ours):
         if is_raw(raw) or (left is not None and string(raw)):
             return RAW_THERE if left is None else RAW_HERE
         left, right = [theirs] if left is None else left, [ours] if right is None else right
+    if len(left) == len(right) + 1 and is_address(left[-1]):
+        # strace could not read the last one; lanner leaves it out
+        left = left[:-1]
     cut = "..." in (left[-1:] or [""])[0] or "..." in (right[-1:] or [""])[0]
     if len(left) != len(right) and not cut:
         return WRONG

@@ -47,6 +47,19 @@ class Values(unittest.TestCase):
     def test_raw_in_strace(self):
         self.check("raw in strace", "0x7ffff7fbc000", "{a=1}")
         self.check("raw in strace", "0x40 /* X_??? */", "X_NEW")
+        self.check("raw in strace", r'"\x01\x02"', "{a=1}")
+        self.check("raw in strace", "[{a=1}, [{b=2}, 0x7ffff7fbcfff]]", '[{a=1}, [{b=2}, "x"]]...')
+
+    def test_what_strace_could_not_read(self):
+        self.check("another format", "[{a=1}, 0x7ffff7fbcfff]", "{a=1}...")
+        self.check("another format", "{a=1, 0x7ffff7fbcfff}", "{a=1, b=2}")
+        self.check("wrong", "[{a=1}, 5]", "{a=1}...")
+
+    def test_members_with_other_names(self):
+        self.check("another format", "{pad=0x7a69}", "{flags=0x7a69}")
+        self.check("raw here", "{pad=0x7a69}", "{flags=0x7a60}")
+        self.check("another format", "{family=AF_INET}", "{idiag_family=AF_INET, ...}")
+        self.check("another format", "{a={b=1}}", "{a=0x5, b=1}")
 
     def test_wrong(self):
         self.check("wrong", "5", "6")

@@ -84,11 +84,13 @@ impl<'a> Struct<'a> {
     /// What was captured behind the last field that is known, where it is not 0, and where it begins: a newer
     /// version of the structure has fields there.
     fn unknown(&self) -> Option<(usize, &'a [u8])> {
-        let size = self.of.layouts[self.layout].size as usize;
         let last = self.fields_of().last()?;
         if matches!(last.kind, Kind::Rest) {
             return None;
         }
+        let of_last = self.kind_of(last).and_then(|kind| kind.size(self.layout));
+        let end = last.offset as usize + of_last.unwrap_or(0);
+        let size = end.max(self.of.layouts[self.layout].size as usize);
         let rest = self.bytes.get(size..)?;
         rest.iter().any(|byte| *byte != 0).then_some((size, rest))
     }
@@ -155,18 +157,31 @@ impl<'a> Struct<'a> {
         )
     }
 
+    /// What a field is in this structure; none: the fields that decide were not captured.
+    fn kind_of(&self, field: &Field) -> Option<Kind> {
+        let Kind::By(variant, selectors) = field.kind else {
+            return Some(field.kind);
+        };
+        let value = |at: usize| -> Option<u32> {
+            match selectors.get(at) {
+                Some(of) => Some((self.number(*of)? & 0xffff_ffff) as u32),
+                None => Some(0),
+            }
+        };
+        Some(variant.meaning(value(0)?, value(1)?).kind)
+    }
+
     fn value(&self, field: &Field) -> Option<Value<'a>> {
-        let mut kind = field.kind;
-        if let Kind::By(variant, selectors) = kind {
-            let value = |at: usize| -> Option<u32> {
-                match selectors.get(at) {
-                    Some(of) => Some((self.number(*of)? & 0xffff_ffff) as u32),
-                    None => Some(0),
-                }
-            };
-            kind = variant.meaning(value(0)?, value(1)?).kind;
-        }
-        in_place(&kind, self.layout, self.bytes.get(field.offset as usize..)?)
+        let bytes = self.bytes.get(field.offset as usize..)?;
+        let value = in_place(&self.kind_of(field)?, self.layout, bytes)?;
+        Some(match value {
+            // where the program's structure ends early, what is inside it ends, too
+            Value::Struct(inner) if !self.cut => Value::Struct(Struct {
+                cut: false,
+                ..inner
+            }),
+            value => value,
+        })
     }
 }
 
@@ -231,8 +246,10 @@ pub(super) fn in_place<'a>(kind: &Kind, layout: usize, bytes: &'a [u8]) -> Optio
             Value::Struct(Struct::new(of, layout, own.unwrap_or(bytes), cut))
         }
         Kind::Chars(_) => {
-            let all = own?;
-            Value::Inline(Inline(all.split(|b| *b == 0).next().unwrap_or(all)))
+            // a string that ends in what was captured is whole, even if the room behind it is not
+            let end = |bytes: &[u8]| bytes.iter().position(|b| *b == 0);
+            let all = own.or_else(|| end(bytes).map(|_| bytes))?;
+            Value::Inline(Inline(all.get(..end(all).unwrap_or(all.len()))?))
         }
         Kind::Raw(_) => Value::Inline(Inline(own?)),
         Kind::Buffer(Buffer::Sigset, _) => Value::Signals(Signals::of_memory(own?, false)),

@@ -127,7 +127,12 @@ fn name_in(values: &[(u64, &'static str)], value: u64) -> Option<&'static str> {
 
 /// The name of the set with the types of control messages of a level.
 pub(super) fn control_types(level: u32) -> &'static str {
-    if level == 1 { "scm" } else { "" }
+    match level {
+        0 => "sol_ip",
+        1 => "scm",
+        41 => "sol_ipv6",
+        _ => "",
+    }
 }
 
 /// The major and minor number of a device number as calls take and return it (`new_encode_dev` and

@@ -22,6 +22,42 @@ fn cwd() -> Arg {
     neg(-100)
 }
 
+/// An ioctl with a number.
+fn set(request: u64, number: u64) -> (&'static str, Vec<Arg>) {
+    ("ioctl", vec![neg(-1), N(request), N(number)])
+}
+
+/// An ioctl with memory.
+fn give(request: u64, bytes: Arg) -> (&'static str, Vec<Arg>) {
+    ("ioctl", vec![neg(-1), N(request), bytes])
+}
+
+fn requests() -> Vec<(&'static str, Vec<Arg>)> {
+    let interface = |rest: &[u8]| M([b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0", rest, &[0; 20]].concat());
+    vec![
+        // consoles: KDSETMODE, KDSKBMODE, KDSKBLED, KDKBDREP
+        set(0x4b3a, 1),
+        set(0x4b45, 3),
+        set(0x4b65, 5),
+        give(0x4b52, halves(&[250, 33])),
+        // network block devices: NBD_SET_FLAGS
+        set(0xab0a, 0x102),
+        // SIOCSIFMETRIC, SIOCSIFTXQLEN
+        give(0x891e, interface(&[7, 0, 0, 0])),
+        give(0x8943, interface(&[9, 0, 0, 0])),
+        // SECCOMP_IOCTL_NOTIF_SEND, SECCOMP_IOCTL_NOTIF_ADDFD
+        give(0xc018_2101, words(&[5, 6, 1 << 32])),
+        give(0x4018_2103, halves(&[5, 0, 1, 4, 9, 0x80000])),
+        // UFFDIO_COPY, UFFDIO_ZEROPAGE
+        give(0xc028_aa03, words(&[0x1000, 0x2000, 0x1000, 1, 0])),
+        give(0xc020_aa04, words(&[0x1000, 0x2000, 1, 0])),
+        // PTP_EXTTS_REQUEST
+        give(0x4010_3d02, halves(&[3, 7, 0, 0])),
+        // BLKDISCARD
+        give(0x1277, words(&[512, 4096])),
+    ]
+}
+
 /// A call with a socket address.
 fn bind(bytes: &[u8]) -> (&'static str, Vec<Arg>) {
     (
@@ -306,7 +342,7 @@ fn without_addresses(line: &str) -> String {
 
 #[test]
 fn lines_are_those_of_strace() {
-    let calls: Vec<_> = [files(), processes(), sockets(), clocks()].concat();
+    let calls: Vec<_> = [files(), processes(), sockets(), clocks(), requests()].concat();
     let (mut declarations, mut body) = (String::new(), String::new());
     for (at, (name, args)) in calls.iter().enumerate() {
         let nr = table::by_name(name).and_then(|call| call.number(Abi::X86_64));
