@@ -48,7 +48,7 @@ fuzz:
 	@tools/setup build
 	tools/fuzz $(ARGS)
 
-# What the drivers cost, compared with other tracers; writes docs/performance.md. bench-quick takes under five minutes.
+# What the drivers cost, compared with other tracers; writes docs/performance.md. bench-quick takes a few minutes.
 # ARGS are those of lanner-bench (--help lists them).
 bench: PROFILE = dist
 bench:

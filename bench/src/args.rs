@@ -44,20 +44,20 @@ pub(crate) struct ConsumeArgs {
 /// What to measure, and how thoroughly.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Fewer iterations and five rounds: under five minutes.
+    /// Fewer iterations and five rounds: a few minutes.
     #[arg(long)]
     pub(crate) quick: bool,
     /// Rounds; the default is 11, with --quick 5.
     #[arg(long)]
     rounds: Option<usize>,
-    /// The parts: kernel, storm, ptrace, rules, replay, plugins, alerts.
+    /// The parts: work, kernel, storm, ptrace, replay, plugins, alerts.
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "kernel,storm,ptrace,rules,replay,plugins,alerts"
+        default_value = "work,kernel,storm,ptrace,replay,plugins,alerts"
     )]
     parts: Vec<String>,
-    /// Only these loads: getpid, open, rw, forkexec, build, python.
+    /// Only these loads: getpid, open, rw, forkexec, build, python, sqlite, web.
     #[arg(long, value_delimiter = ',')]
     loads: Vec<String>,
     /// Only these contestants, besides `alone`; names as in the tables, a part of the name is enough.

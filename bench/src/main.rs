@@ -11,7 +11,7 @@
 //! | [`workshop`] | the loads |
 //! | [`tracer`] | the contestants that watch the host |
 //! | [`consume`] | the process that opens one of lanner's drivers and counts its events |
-//! | [`kernel`], [`storm`], [`unprivileged`], [`replay`], [`plugin_calls`], [`alerts`] | the parts of the benchmark |
+//! | [`work`], [`kernel`], [`storm`], [`unprivileged`], [`replay`], [`plugin_calls`], [`alerts`] | the parts of the benchmark |
 //! | [`samples`] | medians and ratios of the measurements |
 //! | [`goals`] | the figures to reach |
 //! | [`report`] | the results as text and as a page |
@@ -31,6 +31,7 @@ mod samples;
 mod storm;
 mod tracer;
 mod unprivileged;
+mod work;
 mod workshop;
 
 use std::io::Write;
@@ -75,6 +76,9 @@ fn measure(options: &Options) -> Result<()> {
     let quiet = Quiet::new();
     let mut report = Report::new();
     let mut goals = Goals::default();
+    if options.has("work") {
+        work::measure(options, &workshop, &mut report, &mut goals)?;
+    }
     if options.has("kernel") {
         kernel::measure(options, &workshop, &mut report, &mut goals)?;
     }
@@ -83,9 +87,6 @@ fn measure(options: &Options) -> Result<()> {
     }
     if options.has("ptrace") {
         unprivileged::measure_stops(options, &workshop, &mut report, &mut goals)?;
-    }
-    if options.has("rules") {
-        unprivileged::measure_rules(options, &workshop, &mut report, &mut goals)?;
     }
     if options.has("replay") {
         replay::measure(options, &workshop, &mut report, &mut goals)?;

@@ -63,6 +63,8 @@ impl Table {
 /// All results, and what was left out.
 #[derive(Debug)]
 pub(crate) struct Report {
+    /// The table that a page leads with.
+    lead: Option<Table>,
     goals: Table,
     tables: Vec<Table>,
     left_out: Vec<(String, String)>,
@@ -73,10 +75,16 @@ const HOW_TO_READ: &str = include_str!("../how-to-read.md");
 impl Report {
     pub(crate) fn new() -> Self {
         Self {
+            lead: None,
             goals: Table::new("figures to reach", &["", "goal", "measured", "met"]),
             tables: Vec::new(),
             left_out: Vec::new(),
         }
+    }
+
+    /// The table that a page leads with: what users want to know first.
+    pub(crate) fn lead(&mut self, table: Table) {
+        self.lead = Some(table);
     }
 
     pub(crate) fn table(&mut self, table: Table) {
@@ -116,7 +124,7 @@ impl Report {
         for (what, value) in machine {
             let _ = writeln!(out, "{what}: {value}");
         }
-        for table in self.tables.iter().chain([&self.goals]) {
+        for table in self.lead.iter().chain(&self.tables).chain([&self.goals]) {
             table.text(&mut out);
         }
         for (what, why) in &self.left_out {
@@ -137,6 +145,11 @@ impl Report {
             out,
             "Written by `{command}`, from one run; no number here was typed by hand.\n"
         );
+        if let Some(table) = &self.lead {
+            out.push_str("## What users notice\n");
+            table.markdown(&mut out);
+            out.push('\n');
+        }
         out.push_str(HOW_TO_READ);
         out.push_str("\n## The machine\n\n| | |\n|---|---|\n");
         for (what, value) in machine {

@@ -1,4 +1,4 @@
-//! The loads: the program of `load.c`, a small C project to build, and a python to start.
+//! The loads: the program of `load.c`, a small C project to build, a python to start, a database, and a web server.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
@@ -27,9 +27,14 @@ pub(crate) enum Load {
     ForkExec,
     Build,
     Python,
+    Database,
+    Web,
 }
 
 impl Load {
+    /// Those that programs do all day. Under rules, they are what is measured.
+    pub(crate) const WORK: [Self; 4] = [Self::Build, Self::Python, Self::Database, Self::Web];
+    /// Those that show what single calls cost.
     pub(crate) const ALL: [Self; 6] = [
         Self::Getpid,
         Self::Open,
@@ -48,6 +53,8 @@ impl Load {
             Self::ForkExec => "forkexec",
             Self::Build => "build",
             Self::Python => "python",
+            Self::Database => "sqlite",
+            Self::Web => "web",
         }
     }
 
@@ -60,6 +67,8 @@ impl Load {
             Self::ForkExec => "fork+exec",
             Self::Build => "build of a small C project",
             Self::Python => "python start-up",
+            Self::Database => "sqlite",
+            Self::Web => "web server",
         }
     }
 
@@ -73,6 +82,7 @@ impl Load {
             Self::ForkExec => (300, 800),
             Self::Build => (1, 1),
             Self::Python => (10, 20),
+            Self::Database | Self::Web => (1, 2),
         };
         if quick { quickly } else { thoroughly }
     }
@@ -85,6 +95,8 @@ pub(crate) struct Ran {
     pub(crate) iterations: u64,
     /// Nanoseconds for all of them.
     pub(crate) ns: u64,
+    /// Nanoseconds of CPU time that the load's parent used meanwhile: a tracer that has started it.
+    pub(crate) parent_ns: u64,
 }
 
 impl Ran {
@@ -109,6 +121,8 @@ pub(crate) struct Workshop {
     load: PathBuf,
     project: Option<Vec<OsString>>,
     python: Option<Vec<OsString>>,
+    database: Option<Vec<OsString>>,
+    web: Option<Vec<OsString>>,
     cpus: Vec<usize>,
 }
 
@@ -131,9 +145,12 @@ impl Workshop {
         let cpus = (0..CpuSet::count())
             .filter(|cpu| cpus.is_set(*cpu).unwrap_or(false))
             .collect();
+        let python = python();
         Ok(Self {
             project: project(folder.path())?,
-            python: python(),
+            database: database(folder.path()),
+            web: web(folder.path(), python.as_deref())?,
+            python,
             folder,
             load,
             cpus,
@@ -155,6 +172,8 @@ impl Workshop {
         match load {
             Load::Build => self.project.is_some(),
             Load::Python => self.python.is_some(),
+            Load::Database => self.database.is_some(),
+            Load::Web => self.web.is_some(),
             Load::Getpid | Load::Open | Load::ReadWrite | Load::ForkExec => true,
         }
     }
@@ -171,7 +190,9 @@ impl Workshop {
         let (kind, command) = match load {
             Load::Build => ("run", self.project.as_ref().unwrap_or(&nothing)),
             Load::Python => ("run", self.python.as_ref().unwrap_or(&nothing)),
-            other => (other.key(), &nothing),
+            Load::Database => ("run", self.database.as_ref().unwrap_or(&nothing)),
+            Load::Web => ("run", self.web.as_ref().unwrap_or(&nothing)),
+            Load::Getpid | Load::Open | Load::ReadWrite | Load::ForkExec => (load.key(), &nothing),
         };
         let result = self.folder.path().join("result");
         let _ = fs::remove_file(&result);
@@ -237,8 +258,12 @@ fn last_line(text: &[u8]) -> String {
 fn read_result(path: &Path) -> Result<Ran> {
     let text = fs::read_to_string(path).map_err(Error::failed("read the result of the load"))?;
     let mut numbers = text.split_whitespace().map_while(|word| word.parse().ok());
-    match (numbers.next(), numbers.next()) {
-        (Some(iterations), Some(ns)) if iterations > 0 => Ok(Ran { iterations, ns }),
+    match (numbers.next(), numbers.next(), numbers.next()) {
+        (Some(iterations), Some(ns), Some(parent_ns)) if iterations > 0 => Ok(Ran {
+            iterations,
+            ns,
+            parent_ns,
+        }),
         _ => Err(Error::unexpected(format!(
             "the load wrote {text:?} as its result"
         ))),
@@ -300,6 +325,65 @@ fn project(folder: &Path) -> Result<Option<Vec<OsString>>> {
         OsStr::new("-s"),
         OsStr::new("-B"),
         OsStr::new("-C"),
+        folder.as_os_str(),
+    ])))
+}
+
+/// The transactions of the database in one iteration.
+const TRANSACTIONS: usize = 300;
+
+/// sqlite's shell, which makes transactions and reads what they have written.
+fn database(folder: &Path) -> Option<Vec<OsString>> {
+    let Some(sqlite) = look_up("sqlite3") else {
+        say("left out: the database (there is no sqlite3)");
+        return None;
+    };
+    let mut script = String::from(
+        "pragma synchronous = off; create table if not exists t (n integer, text text); delete from t;",
+    );
+    for at in 0..TRANSACTIONS {
+        let _ = write!(script, "insert into t values ({at}, hex(randomblob(100)));");
+        let _ = write!(script, "select count(*) from t where n < {at};");
+    }
+    let file = folder.join("database");
+    Some(words(&[
+        sqlite.as_os_str(),
+        file.as_os_str(),
+        OsStr::new(&script),
+    ]))
+}
+
+/// Python's web server answers requests of another process.
+const WEB: &str = r#"
+import http.client, http.server, os, signal, sys
+os.chdir(sys.argv[1])
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
+child = os.fork()
+if child == 0:
+    server.serve_forever()
+for i in range(200):
+    client = http.client.HTTPConnection(*server.server_address)
+    client.request("GET", "/page")
+    assert len(client.getresponse().read()) == 4096
+    client.close()
+os.kill(child, signal.SIGKILL)
+os.waitpid(child, 0)
+"#;
+
+fn web(folder: &Path, python: Option<&[OsString]>) -> Result<Option<Vec<OsString>>> {
+    let Some(python) = python.and_then(|command| command.first()) else {
+        return Ok(None);
+    };
+    let folder = folder.join("served");
+    fs::create_dir(&folder).map_err(Error::failed("make a folder"))?;
+    write(&folder.join("page"), &"x".repeat(4096))?;
+    Ok(Some(words(&[
+        python,
+        OsStr::new("-c"),
+        OsStr::new(WEB),
         folder.as_os_str(),
     ])))
 }

@@ -75,7 +75,7 @@ use crate::host::Host;
 use crate::request::Request;
 use crate::selection::Selection;
 use crate::stats::Stats;
-use crate::support::{Gap, Serves, Support};
+use crate::support::{Gap, Serves, Support, Tested};
 
 /// A way to capture. Static; registered with [`inventory`] by [`register`](crate::register).
 pub trait Driver: Sync + fmt::Debug {
@@ -101,6 +101,9 @@ pub trait Driver: Sync + fmt::Debug {
     fn uses_btf(&self) -> bool {
         false
     }
+
+    /// Where it leaves out the calls that a predicate does not want (clause 23), as far as a kind of call allows it.
+    fn tested(&self) -> Tested;
 
     /// Signals that it sends to lanner's own process while it captures. No other code may handle them.
     fn reserved_signals(&self) -> Vec<i32> {

@@ -38,6 +38,8 @@ pub struct Host {
     pub lacks_ring_buffer: bool,
     /// The CPUs that can come online. 0: unknown.
     pub cpus: usize,
+    /// The bytes of memory of the whole host. None: unknown.
+    pub memory: Option<u64>,
     /// The bytes of memory that lanner's cgroups still allow. None: none of them has a limit.
     pub memory_left: Option<u64>,
     /// `kernel.yama.ptrace_scope`. None: the kernel has no Yama.

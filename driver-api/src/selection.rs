@@ -116,6 +116,23 @@ impl Selection {
         }
     }
 
+    /// What of it can be tested before calls are made ([`Predicate::at_entry`]).
+    #[must_use]
+    pub fn at_entry(&self) -> Self {
+        let mut all = Self::from(self.calls);
+        for (call, predicate) in self.predicates() {
+            all.set(call, predicate.at_entry(call));
+        }
+        all
+    }
+
+    /// Whether all events of the other selection are in this one, as far as it can be seen from the predicates. If not,
+    /// they may be all the same.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        self.union(other) == *self
+    }
+
     /// Whether a call that was made is selected, as far as it is known: before it has returned, whether it may be.
     #[must_use]
     pub fn wants(&self, call: &Syscall, made: &Made<'_>) -> bool {

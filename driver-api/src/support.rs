@@ -1,5 +1,7 @@
 //! What a driver can do on a host, and what it cannot.
 
+use std::fmt;
+
 use crate::fix::Fix;
 use crate::request::Target;
 
@@ -166,5 +168,52 @@ impl Serves {
             Target::Command(_) => self.command,
             Target::Pids(_) => self.pids,
         }
+    }
+}
+
+/// Where a driver tests what a [`Predicate`](crate::predicate::Predicate) says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tested {
+    /// Of the arguments of a call.
+    pub arguments: Place,
+    /// Of its result.
+    pub result: Place,
+}
+
+/// A place where a call can be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the driver's programs in the kernel: the call makes no event.
+    Kernel,
+    /// In the command's seccomp filter: the call does not stop.
+    Filter,
+    /// In lanner, before it reads memory and looks up facts.
+    Lanner,
+    /// Nowhere: events do not have it.
+    Nowhere,
+}
+
+impl Place {
+    /// A word for programs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Filter => "seccomp-filter",
+            Self::Lanner => "lanner",
+            Self::Nowhere => "nowhere",
+        }
+    }
+}
+
+/// As a person reads it: `in the kernel`.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kernel => "in the kernel",
+            Self::Filter => "in the seccomp filter",
+            Self::Lanner => "in lanner",
+            Self::Nowhere => "nowhere",
+        })
     }
 }

@@ -1,7 +1,8 @@
 //! The core driver: CO-RE programs on the kernel's BTF-typed tracepoints, and a ring for each CPU in mapped arrays.
 //!
 //! The programs of `bpf/core.bpf.c` write events, `ring` reads them, and `capture` hands them on. `load` opens a
-//! capture: it tries the `ways` that this kernel may take, and `object` loads and attaches the programs of each.
+//! capture: it tries the `ways` that this kernel may take, and `object` loads and attaches the programs of each. `simulated`
+//! has rings for measurements.
 
 mod capture;
 mod entry;
@@ -14,12 +15,13 @@ mod maps;
 mod object;
 mod optional;
 mod ring;
+pub mod simulated;
 mod ways;
 
 use driver_api::driver::{Driver, OpenError, Opened};
 use driver_api::host::Host;
 use driver_api::request::Request;
-use driver_api::support::{Gap, Serves, Support};
+use driver_api::support::{Gap, Place, Serves, Support, Tested};
 use driver_ebpf::gaps;
 
 /// The driver's name.
@@ -42,6 +44,13 @@ impl Driver for Core {
 
     fn preference(&self) -> u32 {
         10
+    }
+
+    fn tested(&self) -> Tested {
+        Tested {
+            arguments: Place::Kernel,
+            result: Place::Kernel,
+        }
     }
 
     fn serves(&self) -> Serves {

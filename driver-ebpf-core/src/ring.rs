@@ -62,6 +62,14 @@ impl RingLayout {
         self.cpus * self.chunks
     }
 
+    /// Where a position of a CPU's ring is in the array `chunks`, and how many bytes its value has from there.
+    pub(crate) fn place(&self, cpu: usize, at: u64) -> (usize, usize) {
+        let at = usize::try_from(at & (self.size() as u64 - 1)).unwrap_or(0);
+        let (chunk, offset) = (at / self.chunk, at % self.chunk);
+        let value = (cpu * self.chunks + chunk) * self.value();
+        (value + offset, self.value() - offset)
+    }
+
     /// Bytes of a CPU's ring.
     pub(crate) fn size(&self) -> usize {
         self.chunks * self.chunk
@@ -271,17 +279,9 @@ impl Ring {
         }
     }
 
-    /// Where a position is in the mapping, and how many bytes its chunk's value has from there.
-    fn place(&self, at: u64) -> (usize, usize) {
-        let at = usize::try_from(at & (self.layout.size() as u64 - 1)).unwrap_or(0);
-        let (chunk, offset) = (at / self.layout.chunk, at % self.layout.chunk);
-        let value = (self.cpu * self.layout.chunks + chunk) * self.layout.value();
-        (value + offset, self.layout.value() - offset)
-    }
-
     /// The record at `at`. `None` if the bytes there are no record.
     fn record(&self) -> Option<Record> {
-        let (offset, room) = self.place(self.at);
+        let (offset, room) = self.layout.place(self.cpu, self.at);
         // `len` and `version` of the header, or of a gap
         let first = self.bytes.word(offset)?;
         let len = (first & u64::from(u32::MAX)) as usize;
@@ -299,7 +299,7 @@ impl Ring {
 
     /// The bytes of the event at `at`.
     fn event(&self, len: usize) -> &[u8] {
-        let (offset, _) = self.place(self.at);
+        let (offset, _) = self.layout.place(self.cpu, self.at);
         // SAFETY: the record is finished, as it lies before `end`, and no program writes to it before `consumed` has
         // passed it, which `publish` does through `&mut self`, after this borrow.
         unsafe { self.bytes.slice(offset, len) }.unwrap_or_default()

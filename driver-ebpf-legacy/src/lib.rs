@@ -24,7 +24,7 @@ use driver_api::driver::{Driver, OpenError, Opened};
 use driver_api::fix::Fix;
 use driver_api::host::{Host, capability};
 use driver_api::request::Request;
-use driver_api::support::{Gap, Serves, Support};
+use driver_api::support::{Gap, Place, Serves, Support, Tested};
 use driver_ebpf::gaps;
 
 #[doc(hidden)]
@@ -77,6 +77,13 @@ impl Driver for Legacy {
 
     fn preference(&self) -> u32 {
         20
+    }
+
+    fn tested(&self) -> Tested {
+        Tested {
+            arguments: Place::Kernel,
+            result: Place::Kernel,
+        }
     }
 
     fn serves(&self) -> Serves {

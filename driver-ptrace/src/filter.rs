@@ -1,13 +1,18 @@
 //! The seccomp filter of a command: the selected calls stop, all others pass untouched.
 //!
 //! A program checks the architecture and searches the call number in a binary tree, about ten comparisons for the
-//! whole table. It is compiled here, not with the crate `seccompiler`: that one compares a number with each
+//! whole table. What a selection says of arguments is tested behind it ([`arguments`]). It is compiled here, not with the crate `seccompiler`: that one compares a number with each
 //! selected one in turn, makes a filter for one architecture that kills the programs of all others, and has no
 //! answer for user notification (seccomp(2), linux/filter.h).
 
+mod arguments;
+
 use driver_api::event::Abi;
+use driver_api::selection::Selection;
 use driver_api::table::{self, SYSCALLS, Syscall, X32_BIT};
 use libc::sock_filter;
+
+use arguments::Condition;
 
 /// Audit architectures (linux/audit.h).
 pub(crate) mod arch {
@@ -96,39 +101,85 @@ fn skip(over: usize) -> sock_filter {
     )
 }
 
-/// The filter for the calls for which `wanted` holds.
+/// The most instructions that the kernel takes (BPF_MAXINSNS, linux/bpf_common.h).
+const MOST: usize = libc::BPF_MAXINSNS as usize;
+
+/// What a filter does with a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Answer {
+    /// The same, whatever its arguments are.
+    Always(u32),
+    /// It stops if the arguments fulfil a condition.
+    If(Condition),
+}
+
+/// Which arguments a filter tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tested {
+    OfAllCalls,
+    OfNativeCalls,
+    None,
+}
+
+/// The filter for the calls of a selection, behind a `prologue`. A call that the selection wants stops. Where arguments alone
+/// show that it does not, a call passes, unless there are more tests than a filter has room for.
 pub(crate) fn program(
-    wanted: impl Fn(&'static Syscall) -> bool,
+    prologue: Vec<sock_filter>,
+    wanted: &Selection,
     action: Action,
 ) -> Vec<sock_filter> {
+    let of = |tested| {
+        let mut filter = prologue.clone();
+        filter.extend(body(wanted, action, tested));
+        filter
+    };
+    let fits = |filter: &Vec<sock_filter>| filter.len() <= MOST;
+    let mut tries = [Tested::OfAllCalls, Tested::OfNativeCalls]
+        .into_iter()
+        .map(of);
+    tries.find(fits).unwrap_or_else(|| of(Tested::None))
+}
+
+fn body(wanted: &Selection, action: Action, tested: Tested) -> Vec<sock_filter> {
+    let pass = libc::SECCOMP_RET_ALLOW;
     let mut filter = vec![load(ARCH)];
-    for (arch, abi) in &ARCHES {
-        let answer = |wanted: bool| match wanted {
-            true => action.answer(*arch),
-            false => libc::SECCOMP_RET_ALLOW,
+    for (arch, abi) in ARCHES {
+        let stop = action.answer(arch);
+        let answer = |call: &'static Syscall, abi, nr| {
+            let tests = match tested {
+                Tested::OfAllCalls => true,
+                Tested::OfNativeCalls => abi == Abi::NATIVE,
+                Tested::None => false,
+            };
+            if !wanted.contains(call) {
+                return Answer::Always(pass);
+            }
+            let condition = Condition::of(&wanted.predicate(call), call, abi, nr);
+            match condition.filter(|_| tests) {
+                Some(condition) => Answer::If(condition),
+                None => Answer::Always(stop),
+            }
         };
-        let mut answers: Vec<(u32, u32)> = SYSCALLS
-            .iter()
-            .flat_map(|call| {
-                // x32 calls come with the architecture of x86_64
-                let x32 = call.number(Abi::X32).map(|nr| nr | X32_BIT);
-                let numbers = [call.number(*abi), x32.filter(|_| *abi == Abi::X86_64)];
-                let answer = answer(wanted(call));
-                numbers.into_iter().flatten().map(move |nr| (nr, answer))
-            })
-            .collect();
-        answers.sort_unstable();
+        let mut answers: Vec<(u32, Answer)> = Vec::new();
+        for call in SYSCALLS {
+            // x32 calls come with the architecture of x86_64
+            let x32 = call.number(Abi::X32).map(|nr| (Abi::X32, nr | X32_BIT));
+            let own = call.number(abi).map(|nr| (abi, nr));
+            let numbers = [own, x32.filter(|_| abi == Abi::X86_64)];
+            for (abi, nr) in numbers.into_iter().flatten() {
+                answers.push((nr, answer(call, abi, nr)));
+            }
+        }
+        answers.sort_by_key(|(nr, _)| *nr);
+        let unknown = answer(table::unknown(), abi, u32::MAX);
         let mut block = vec![load(NR)];
-        tree(
-            &mut block,
-            &ranges(&answers, answer(wanted(table::unknown()))),
-        );
+        tree(&mut block, &ranges(&answers, &unknown), stop);
         // over the jump that skips this block
-        filter.push(op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, *arch));
+        filter.push(op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, arch));
         filter.push(skip(block.len()));
         filter.extend(block);
     }
-    filter.push(give(libc::SECCOMP_RET_ALLOW));
+    filter.push(give(pass));
     filter
 }
 
@@ -161,29 +212,34 @@ pub(crate) fn is_ours(data: Option<u16>) -> bool {
 
 /// Ranges of numbers with the same answer: first number, answer. `answers` has the answers to the numbers that are known,
 /// in ascending order; `other` is the answer to all others.
-fn ranges(answers: &[(u32, u32)], other: u32) -> Vec<(u32, u32)> {
-    let mut ranges: Vec<(u32, u32)> = vec![(0, other)];
-    for &(number, answer) in answers {
+fn ranges(answers: &[(u32, Answer)], other: &Answer) -> Vec<(u32, Answer)> {
+    let mut ranges: Vec<(u32, Answer)> = vec![(0, other.clone())];
+    for (number, answer) in answers {
         match ranges.last_mut() {
             // directly behind the range before
-            Some(last) if last.0 == number => last.1 = answer,
-            _ => ranges.push((number, answer)),
+            Some(last) if last.0 == *number => last.1 = answer.clone(),
+            _ => ranges.push((*number, answer.clone())),
         }
-        ranges.push((number + 1, other));
+        ranges.push((number + 1, other.clone()));
     }
-    ranges.dedup_by_key(|range| range.1);
+    ranges.dedup_by(|later, one| later.1 == one.1);
     ranges
 }
 
-/// Appends a search for the range of the number.
-fn tree(out: &mut Vec<sock_filter>, ranges: &[(u32, u32)]) {
+/// Appends a search for the range of the number. `stop`: the answer to a call that fulfils a condition.
+fn tree(out: &mut Vec<sock_filter>, ranges: &[(u32, Answer)], stop: u32) {
     if let [(_, answer)] = ranges {
-        out.push(give(*answer));
+        match answer {
+            Answer::Always(answer) => out.push(give(*answer)),
+            Answer::If(condition) => {
+                out.extend(condition.program(stop, libc::SECCOMP_RET_ALLOW));
+            }
+        }
         return;
     }
     let (low, high) = ranges.split_at(ranges.len() / 2);
     let mut left = Vec::new();
-    tree(&mut left, low);
+    tree(&mut left, low, stop);
     let jump = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
     match u8::try_from(left.len()) {
         Ok(over) => out.push(op(jump, over, 0, high[0].0)),
@@ -194,7 +250,7 @@ fn tree(out: &mut Vec<sock_filter>, ranges: &[(u32, u32)]) {
         }
     }
     out.extend(left);
-    tree(out, high);
+    tree(out, high, stop);
 }
 
 /// Lets the calling thread install a filter: without CAP_SYS_ADMIN, the kernel demands no_new_privs (seccomp(2)). For
@@ -241,93 +297,5 @@ pub(crate) fn errno() -> i32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What the kernel's interpreter would return.
-    fn answer(filter: &[sock_filter], arch: u32, nr: u32) -> u32 {
-        let (mut at, mut a) = (0, 0);
-        for _ in 0..filter.len() {
-            let i = filter[at];
-            at += 1;
-            match u32::from(i.code) {
-                c if c == libc::BPF_LD | libc::BPF_W | libc::BPF_ABS => {
-                    a = if i.k == NR { nr } else { arch }
-                }
-                c if c == libc::BPF_RET | libc::BPF_K => return i.k,
-                c if c == libc::BPF_JMP | libc::BPF_JA => at += i.k as usize,
-                c if c == libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K => {
-                    at += usize::from(if a == i.k { i.jt } else { i.jf });
-                }
-                c if c == libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K => {
-                    at += usize::from(if a >= i.k { i.jt } else { i.jf });
-                }
-                other => panic!("instruction {other:#x}"),
-            }
-        }
-        panic!("no answer");
-    }
-
-    #[test]
-    fn exactly_the_wanted_calls_stop() {
-        for step in [1, 2, 3, 7, 1000] {
-            let wanted = |call: &'static Syscall| call.index().is_multiple_of(step);
-            let filter = program(wanted, Action::Trace);
-            let pass = libc::SECCOMP_RET_ALLOW;
-            for (arch, abi) in ARCHES {
-                let stop = Action::Trace.answer(arch);
-                for nr in 0..1100 {
-                    let stops = wanted(table::of_number(abi, nr));
-                    assert_eq!(
-                        answer(&filter, arch, nr),
-                        if stops { stop } else { pass },
-                        "{abi:?} {nr} step {step}"
-                    );
-                }
-            }
-            assert_eq!(answer(&filter, 0x1234, 59), pass, "a foreign ABI passes");
-            let x32 = if Abi::NATIVE == Abi::X86_64 {
-                0..1100
-            } else {
-                0..0
-            };
-            for nr in x32.map(|nr| nr | X32_BIT) {
-                let known = table::by_number(Abi::X32, nr)
-                    .filter(|call| call.number(Abi::X32) == Some(nr & !X32_BIT));
-                let stops = wanted(known.unwrap_or(table::unknown()));
-                let answer = answer(&filter, arch::X86_64, nr);
-                let stop = Action::Trace.answer(arch::X86_64);
-                assert_eq!(answer == stop, stops, "x32 {nr:#x} step {step}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_stops_of_32_bit_calls_say_so() {
-        let answers = ARCHES.map(|(arch, abi)| {
-            let call = table::by_name("openat").unwrap();
-            let filter = program(|other| other.name == call.name, Action::Trace);
-            answer(&filter, arch, call.number(abi).unwrap())
-        });
-        assert_eq!(
-            answers.map(|answer| answer as u16),
-            [OURS, OURS_NARROW],
-            "{answers:x?}"
-        );
-        assert!(answers.iter().all(|answer| is_ours(Some(*answer as u16))));
-        assert!(!is_ours(Some(1)) && !is_ours(None));
-    }
-
-    #[test]
-    fn a_prologue_asks_about_one_call_in_every_abi() {
-        let call = table::by_name("getpid").unwrap();
-        let mut filter = if_call(call, None, Action::Notify);
-        filter.extend(program(|_| false, Action::Notify));
-        for (arch, abi) in ARCHES {
-            for nr in 0..1100 {
-                let asks = answer(&filter, arch, nr) == libc::SECCOMP_RET_USER_NOTIF;
-                assert_eq!(asks, call.number(abi) == Some(nr), "{abi:?} {nr}");
-            }
-        }
-    }
-}
+#[path = "filter/tests.rs"]
+mod tests;

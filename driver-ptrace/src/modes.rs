@@ -4,7 +4,7 @@
 use driver_api::driver::{Driver, Mode, OpenError, Opened};
 use driver_api::host::{Host, Trial, capability};
 use driver_api::request::{Request, Target};
-use driver_api::support::{Gap, Serves, Support};
+use driver_api::support::{Gap, Place, Serves, Support, Tested};
 
 use crate::notify::{self, trial};
 use crate::{NAME, Ptrace};
@@ -58,6 +58,13 @@ impl Driver for Notify {
 
     fn preference(&self) -> u32 {
         40
+    }
+
+    fn tested(&self) -> Tested {
+        Tested {
+            arguments: Place::Lanner,
+            result: Place::Nowhere,
+        }
     }
 
     fn serves(&self) -> Serves {
@@ -123,6 +130,10 @@ impl Driver for AnyMode {
 
     fn preference(&self) -> u32 {
         Ptrace.preference()
+    }
+
+    fn tested(&self) -> Tested {
+        Ptrace.tested()
     }
 
     fn serves(&self) -> Serves {

@@ -75,23 +75,32 @@ impl Link {
     }
 }
 
-/// The folder of descriptors that was used last: it is held open from the second use on.
+/// The folder of descriptors that was used last. It is held open if it is used again after the two questions about a new
+/// descriptor: its file, and its path.
 #[derive(Debug, Default)]
 struct Descriptors {
     tid: u32,
+    uses: u32,
     folder: Option<OwnedFd>,
 }
+
+/// The uses of a folder before it is opened.
+const USES: u32 = 2;
 
 thread_local! {
     static DESCRIPTORS: RefCell<Descriptors> = RefCell::default();
 }
 
-/// The target of a thread's descriptor.
-pub(crate) fn descriptor(tid: u32, fd: i64) -> Option<Link> {
+/// Asks about a thread's descriptor, by a folder and a name in it.
+fn ask_about<T>(tid: u32, fd: i64, ask: impl Fn(i32, &CStr) -> Option<T>) -> Option<T> {
     DESCRIPTORS.with_borrow_mut(|last| {
         if last.tid != tid {
-            *last = Descriptors { tid, folder: None };
-        } else if last.folder.is_none() {
+            *last = Descriptors {
+                tid,
+                ..Descriptors::default()
+            };
+        }
+        if last.folder.is_none() && last.uses >= USES {
             let name = Short::new(format_args!("/proc/{tid}/fd"))?;
             last.folder = open(
                 libc::AT_FDCWD,
@@ -99,17 +108,23 @@ pub(crate) fn descriptor(tid: u32, fd: i64) -> Option<Link> {
                 libc::O_PATH | libc::O_DIRECTORY,
             );
         }
+        last.uses = last.uses.saturating_add(1);
         if let Some(folder) = &last.folder {
             let name = Short::new(format_args!("{fd}"))?;
-            if let Some(link) = Link::read(folder.as_raw_fd(), name.c_str()?) {
-                return Some(link);
+            if let Some(answer) = ask(folder.as_raw_fd(), name.c_str()?) {
+                return Some(answer);
             }
             // its thread is gone, and another thread may have the id by now
             last.folder = None;
         }
         let name = Short::new(format_args!("/proc/{tid}/fd/{fd}"))?;
-        Link::read(libc::AT_FDCWD, name.c_str()?)
+        ask(libc::AT_FDCWD, name.c_str()?)
     })
+}
+
+/// The target of a thread's descriptor.
+pub(crate) fn descriptor(tid: u32, fd: i64) -> Option<Link> {
+    ask_about(tid, fd, Link::read)
 }
 
 /// The target of a link in a thread's folder.
@@ -120,8 +135,7 @@ pub(crate) fn of_thread(tid: u32, name: &str) -> Option<Link> {
 
 /// The status of the file behind a thread's descriptor (stat(2)).
 pub(crate) fn descriptor_status(tid: u32, fd: i64) -> Option<libc::stat> {
-    let name = Short::new(format_args!("/proc/{tid}/fd/{fd}"))?;
-    status(libc::AT_FDCWD, name.c_str()?)
+    ask_about(tid, fd, status)
 }
 
 /// The flags that the file behind a thread's descriptor was opened with, without `O_CLOEXEC`, which is the descriptor's.

@@ -50,6 +50,7 @@ pub fn detect() -> Host {
         btf_file: None,
         lacks_ring_buffer: lacks_ring_buffer(),
         cpus: possible_cpus(),
+        memory: memory(),
         memory_left: cgroup::memory_left(),
         tracefs: tracefs(),
         perf_event_paranoid: number("/proc/sys/kernel/perf_event_paranoid"),
@@ -63,31 +64,51 @@ pub fn detect() -> Host {
     }
 }
 
-/// The bytes of buffer for each CPU that fit into the memory which lanner's cgroup allows: a power of two, and half of what
-/// is left beside what lanner needs for the rest.
+/// Buffers take at most the host's memory divided by this.
+const PART: u64 = 32;
+
+/// The bytes of buffer for each CPU: a power of two. All together take at most 1/32 of the host's memory, and half of what
+/// lanner's cgroup allows beside what lanner needs for the rest.
 pub fn fitting_buffer(host: &Host) -> usize {
     // measured on Linux 6.18: maps of BPF programs, of which some have a value for each CPU, and lanner's own state
     const NEEDED: u64 = 16 << 20;
     const NEEDED_BY_CPU: u64 = 4 << 20;
     let cpus = host.cpus.max(1) as u64;
+    let left = host.memory_left;
+    let spare = left.map(|left| left.saturating_sub(NEEDED + cpus * NEEDED_BY_CPU) / 2);
+    let part = host.memory.map(|memory| memory / PART);
+    let most = spare.into_iter().chain(part).min().unwrap_or(u64::MAX);
     let mut size = BUFFER;
-    if let Some(left) = host.memory_left {
-        let spare = left.saturating_sub(NEEDED + cpus * NEEDED_BY_CPU) / 2;
-        while size > SMALLEST_BUFFER && cpus.saturating_mul(size as u64) > spare {
-            size /= 2;
-        }
+    while size > SMALLEST_BUFFER && cpus.saturating_mul(size as u64) > most {
+        size /= 2;
     }
     size
 }
 
-/// The buffer that a sentence about a limit of memory speaks of. None: memory is not what limits it.
+/// Why buffers are smaller than usual, and what that means, for a person. None: they are not.
 pub fn shrunk_buffer(host: &Host) -> Option<String> {
     let size = fitting_buffer(host);
-    let left = host.memory_left.filter(|_| size < BUFFER)?;
+    if size == BUFFER {
+        return None;
+    }
+    let without_cgroup = fitting_buffer(&Host {
+        memory_left: None,
+        ..host.clone()
+    });
+    let why = match (host.memory_left, host.memory) {
+        (Some(left), _) if size < without_cgroup => {
+            format!("the cgroup of lanner allows {} MiB more memory", left >> 20)
+        }
+        (_, Some(memory)) => format!(
+            "the host has {} MiB of memory for {} possible CPUs",
+            memory >> 20,
+            host.cpus
+        ),
+        (_, None) => return None,
+    };
     Some(format!(
-        "the cgroup of lanner allows {} MiB more memory: buffers have {} KiB for each CPU instead of {} KiB; with more memory \
-         fewer events are lost under load, and --buffer BYTES sets another size",
-        left >> 20,
+        "{why}: buffers have {} KiB for each CPU instead of {} KiB; with more memory fewer events are lost under load, and \
+         --buffer BYTES sets another size",
         size >> 10,
         BUFFER >> 10
     ))
@@ -137,10 +158,36 @@ fn lacks_ring_buffer() -> bool {
         && create_map(MapKind::Array, 4, 8, 1).is_ok()
 }
 
-/// The CPUs that can come online. 0: unknown.
+/// The CPUs that can come online, for each of which there is a buffer. 0: unknown.
 fn possible_cpus() -> usize {
-    // SAFETY: sysconf(3) takes a number.
-    usize::try_from(unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) }).unwrap_or(0)
+    let possible = fs::read_to_string("/sys/devices/system/cpu/possible");
+    possible
+        .ok()
+        .and_then(|text| count_cpus(&text))
+        .unwrap_or_else(|| {
+            // SAFETY: sysconf(3) takes a number.
+            usize::try_from(unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) }).unwrap_or(0)
+        })
+}
+
+/// The number of CPUs of a list such as `0-3,8` (Documentation/admin-guide/cputopology.rst).
+fn count_cpus(list: &str) -> Option<usize> {
+    let ranges = list.trim().split(',');
+    ranges
+        .map(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+            last.checked_sub(first)?.checked_add(1)
+        })
+        .sum()
+}
+
+/// The bytes of the host's memory (sysinfo(2)).
+fn memory() -> Option<u64> {
+    let mut info = std::mem::MaybeUninit::<libc::sysinfo>::zeroed();
+    // SAFETY: the kernel writes one struct, for which zeros are valid.
+    let info = unsafe { (libc::sysinfo(info.as_mut_ptr()) == 0).then(|| info.assume_init())? };
+    Some(info.totalram * u64::from(info.mem_unit))
 }
 
 fn number(path: &str) -> Option<i64> {
@@ -175,6 +222,18 @@ mod tests {
     }
 
     #[test]
+    fn lists_of_cpus_are_counted() {
+        for (list, count) in [
+            ("0\n", Some(1)),
+            ("0-127\n", Some(128)),
+            ("0-3,8,10-11", Some(7)),
+        ] {
+            assert_eq!(count_cpus(list), count, "{list}");
+        }
+        assert_eq!((count_cpus(""), count_cpus("3-1")), (None, None));
+    }
+
+    #[test]
     fn buffers_fit_into_what_the_cgroup_leaves() {
         const MIB: u64 = 1 << 20;
         for (cpus, left, kib) in [
@@ -190,6 +249,23 @@ mod tests {
             let host = host(cpus, left);
             assert_eq!(fitting_buffer(&host), kib << 10, "{cpus} {left:?}");
             assert_eq!(shrunk_buffer(&host).is_some(), kib < 8192);
+        }
+        for (cpus, gib, kib) in [(2, 1, 8192), (64, 256, 8192), (64, 4, 2048), (128, 4, 1024)] {
+            let host = Host {
+                memory: Some(gib << 30),
+                ..host(cpus, None)
+            };
+            assert_eq!(fitting_buffer(&host), kib << 10, "{cpus} {gib}");
+            let said = shrunk_buffer(&host);
+            assert_eq!(said.is_some(), kib < 8192);
+            assert!(said.is_none_or(|said| said.contains("possible CPUs")));
+            // what is scarcer decides
+            let scarce = Host {
+                memory_left: Some(22 * MIB),
+                ..host
+            };
+            let said = shrunk_buffer(&scarce).expect("it is shrunk");
+            assert!(said.contains("22 MiB"), "{said}");
         }
         let said = shrunk_buffer(&host(2, Some(22 * MIB))).expect("it is shrunk");
         assert!(said.contains("22 MiB") && said.contains("64 KiB"), "{said}");

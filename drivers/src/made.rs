@@ -5,7 +5,7 @@ use driver_api::host::{Host, capability};
 use driver_api::request::{Command, Limits, Request, Target};
 use driver_api::scripted::Scripted;
 use driver_api::selection::Selection;
-use driver_api::support::{Gap, Serves, Support};
+use driver_api::support::{Gap, Place, Serves, Support, Tested};
 
 /// A driver that is usable on a host with seccomp, and that opens or fails to load.
 #[derive(Debug)]
@@ -44,6 +44,13 @@ impl Driver for Made {
 
     fn preference(&self) -> u32 {
         0
+    }
+
+    fn tested(&self) -> Tested {
+        Tested {
+            arguments: Place::Lanner,
+            result: Place::Lanner,
+        }
     }
 
     fn serves(&self) -> Serves {

@@ -14,24 +14,59 @@ use std::path::{Path, PathBuf};
 use driver_api::request::SyscallSet;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
+use plugin_host::Plugin;
 
 use crate::args::Options;
 use crate::goals::Goals;
 use crate::report::{Report, Table, number, time};
+use crate::samples::median;
 use crate::tracer::host_drivers;
 use crate::workshop::Workshop;
 use crate::{Error, Result, say};
 
-use stream::{Pass, Rules, Stream, Through};
+pub(crate) use stream::Rules;
+use stream::{Pass, Stream, Through};
 
 /// The least number of events in a recording.
 const EVENTS: u64 = 2_000_000;
 const DEFAULT: &str = include_str!("../../../rules/lanner_rules.yaml");
 
+/// How many CPUs are simulated.
+const CPUS: [usize; 4] = [1, 8, 64, 128];
+/// The beginnings of rows.
+const READ: &str = "that, read from rings of CPUs:";
+const RECORDED: &str = "that, with the flight recorder";
+
 /// A set of rules.
-struct Set {
-    name: &'static str,
-    text: Vec<u8>,
+pub(crate) struct Set {
+    pub(crate) name: &'static str,
+    pub(crate) text: Vec<u8>,
+}
+
+/// The sets of rules that are measured: Falco's, if they are here, and the default rules.
+pub(crate) fn sets(report: &mut Report) -> Vec<Set> {
+    let mut sets = vec![Set {
+        name: "default rules",
+        text: DEFAULT.as_bytes().to_vec(),
+    }];
+    match reference() {
+        Ok(text) => sets.insert(
+            0,
+            Set {
+                name: "falco_rules.yaml",
+                text,
+            },
+        ),
+        Err(why) => report.failed("falco_rules.yaml", &why),
+    }
+    sets
+}
+
+/// The plugin of the rules, beside lanner.
+pub(crate) fn plugin(lanner: &Path) -> Result<Plugin> {
+    let folder = lanner.parent().unwrap_or(Path::new(".")).to_owned();
+    plugin_host::find(&[folder], "rules-falco")
+        .map_err(Error::failed("load the plugin of the rules"))
 }
 
 /// Falco's rules, which the tests use, too. A rule that uses a field that this lanner lacks is left out.
@@ -70,20 +105,7 @@ pub(crate) fn measure(
             return Ok(());
         }
     };
-    let mut sets = vec![Set {
-        name: "default rules",
-        text: DEFAULT.as_bytes().to_vec(),
-    }];
-    match reference() {
-        Ok(text) => sets.insert(
-            0,
-            Set {
-                name: "falco_rules.yaml",
-                text,
-            },
-        ),
-        Err(why) => report.failed("falco_rules.yaml", &why),
-    }
+    let sets = sets(report);
     let folder = tempfile::tempdir().map_err(Error::failed("make a folder"))?;
     let file = match &options.recording {
         Some(file) => file.clone(),
@@ -119,6 +141,15 @@ struct Row {
     events: u64,
 }
 
+impl Row {
+    /// The nanoseconds of one event: the median of the passes.
+    fn each(&self) -> f64 {
+        let passes = self.passes.iter();
+        let each = passes.map(|pass| pass.ns / self.events as f64).collect();
+        median(each).unwrap_or(f64::NAN)
+    }
+}
+
 fn throughput(
     options: &Options,
     cpu: usize,
@@ -128,9 +159,7 @@ fn throughput(
     report: &mut Report,
     goals: &mut Goals,
 ) -> Result<()> {
-    let folder = lanner.parent().unwrap_or(Path::new(".")).to_owned();
-    let plugin = plugin_host::find(&[folder], "rules-falco")
-        .map_err(Error::failed("load the plugin of the rules"))?;
+    let plugin = plugin(lanner)?;
     let whole = Stream::read(file, SyscallSet::all())?;
     let mut rules = Vec::new();
     for set in sets {
@@ -170,11 +199,16 @@ fn throughput(
             let pass = whole.pass(Through::Rules(rules))?;
             let what = format!("state, {name} ({count} rules)");
             add(&mut at, what, whole.events, pass);
-            let pass = whole.pass(Through::Recorded(rules, &mut ring))?;
-            let what = format!("the same with the flight recorder, {name}");
-            add(&mut at, what, whole.events, pass);
             let pass = selected.pass(Through::Rules(rules))?;
             let what = format!("the same, only what {name} needs");
+            add(&mut at, what, selected.events, pass);
+            for cpus in CPUS {
+                let pass = selected.pass(Through::Rings(rules, cpus))?;
+                let what = format!("{READ} {cpus}, {name}");
+                add(&mut at, what, selected.events, pass);
+            }
+            let pass = selected.pass(Through::Recorded(rules, &mut ring))?;
+            let what = format!("{RECORDED}, {name}");
             add(&mut at, what, selected.events, pass);
         }
     }
@@ -197,15 +231,8 @@ fn lay_out(rows: &[Row], report: &mut Report, goals: &mut Goals) {
             "matches",
         ],
     );
-    let mut rules_alone = None;
     for row in rows {
-        let mut each: Vec<f64> = row
-            .passes
-            .iter()
-            .map(|pass| pass.ns / row.events as f64)
-            .collect();
-        each.sort_by(f64::total_cmp);
-        let median = each.get(each.len() / 2).copied().unwrap_or(f64::NAN);
+        let median = row.each();
         let millions = 1e3 / median;
         let last = row.passes.last().copied().unwrap_or_default();
         table.row(vec![
@@ -223,15 +250,7 @@ fn lay_out(rows: &[Row], report: &mut Report, goals: &mut Goals) {
                 Some(millions),
                 "",
             );
-        } else if row.name == "the same with the flight recorder, falco_rules.yaml" {
-            goals.at_most(
-                "replay, the flight recorder's part of state and falco_rules.yaml",
-                1.05,
-                rules_alone.map(|alone: f64| median / alone),
-                " times",
-            );
         } else if row.name.starts_with("state, falco_rules.yaml") {
-            rules_alone = Some(median);
             goals.at_least(
                 "replay, state and falco_rules.yaml, millions of events a second",
                 4.0,
@@ -247,6 +266,26 @@ fn lay_out(rows: &[Row], report: &mut Report, goals: &mut Goals) {
         }
     }
     report.table(table);
+    let of = |name: String| rows.iter().find(|row| row.name == name).map(Row::each);
+    let name = "default rules";
+    let one = of(format!("{READ} 1, {name}"));
+    let recorded =
+        of(format!("{RECORDED}, {name}")).zip(of(format!("the same, only what {name} needs")));
+    goals.at_most(
+        "replay, the flight recorder's part of reading, following and judging an event, default rules",
+        5.0,
+        one.zip(recorded)
+            .map(|(whole, (with, without))| 100.0 * (with - without) / whole),
+        " %",
+    );
+    goals.at_most(
+        "replay, the rings of 64 CPUs instead of one, default rules",
+        1.2,
+        of(format!("{READ} 64, {name}"))
+            .zip(one)
+            .map(|(many, one)| many / one),
+        " times",
+    );
 }
 
 /// The time from the start of `lanner run` to its first event, and its memory then.

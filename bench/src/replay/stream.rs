@@ -7,6 +7,7 @@ use driver_api::driver::{Capture, Flow, Polled};
 use driver_api::event::{Event, Flags};
 use driver_api::request::SyscallSet;
 use driver_api::table;
+use driver_ebpf_core::simulated::SimulatedRings;
 use fields::{FieldRegistry, Fields, Scratch, View};
 use inspect::{self, Clock, Inspector};
 use plugin_host::{EventTypes, Plugin, RuleFile, RuleHost};
@@ -79,6 +80,9 @@ impl Stream {
     }
 }
 
+/// Bytes of all rings together.
+const TOTAL: usize = 64 << 20;
+
 /// Loaded rules.
 pub(crate) struct Rules {
     host: RuleHost,
@@ -134,6 +138,8 @@ pub(crate) enum Through<'a> {
     Nothing,
     State,
     Rules(&'a mut Rules),
+    /// The rings of this many simulated CPUs, and rules.
+    Rings(&'a mut Rules, usize),
     /// The flight recorder, and rules. The recorder's memory has been used before, as it is after the first seconds.
     Recorded(&'a mut Rules, &'a mut Ring),
 }
@@ -178,6 +184,10 @@ impl Stream {
         let mut matches = 0;
         let mut sum = 0;
         let mut begun = false;
+        let cpus = match through {
+            Through::Rings(_, cpus) => Some(cpus),
+            Through::Nothing | Through::State | Through::Rules(_) | Through::Recorded(..) => None,
+        };
         let mut each: Box<dyn FnMut(&Event<'_>)> = match through {
             Through::Nothing => Box::new(|event| sum ^= event.header().ret),
             Through::State => Box::new(|event| {
@@ -194,13 +204,22 @@ impl Stream {
                 judge(rules, &mut inspector, event, &mut scratch, &mut found);
                 matches += found.len() as u64;
             }),
-            Through::Rules(rules) => Box::new(|event| {
+            Through::Rules(rules) | Through::Rings(rules, _) => Box::new(|event| {
                 judge(rules, &mut inspector, event, &mut scratch, &mut found);
                 matches += found.len() as u64;
             }),
         };
         let middle = self.middle();
         let later = self.count(middle);
+        if let Some(cpus) = cpus {
+            let ns = self.through_rings(cpus, &mut each)?;
+            drop(each);
+            return Ok(Pass {
+                ns,
+                allocations: 0.0,
+                matches,
+            });
+        }
         // not the wall clock: other programs run on this CPU, too
         let begin = cpu_ns()?;
         self.play(self.start, middle, &mut each);
@@ -215,6 +234,36 @@ impl Stream {
             allocations: allocated as f64 / later as f64,
             matches,
         })
+    }
+
+    /// Plays all events through the rings of a host with this many CPUs, each of which runs some of the threads. The time is
+    /// that of the reader.
+    fn through_rings(&self, cpus: usize, each: &mut dyn FnMut(&Event<'_>)) -> Result<f64> {
+        let size = (TOTAL / cpus).next_power_of_two();
+        let mut rings = SimulatedRings::new(cpus, size).map_err(Error::failed("make the rings"))?;
+        let mut waiting = &self.bytes[self.start..];
+        let mut ns = 0;
+        while let Ok(first) = Event::parse(waiting) {
+            let mut next = Some(first);
+            while let Some(event) = next {
+                let cpu = event.header().tid as usize % cpus;
+                let (bytes, rest) = waiting.split_at(event.header().len as usize);
+                if !rings.write(cpu, bytes) {
+                    break;
+                }
+                waiting = rest;
+                next = Event::parse(waiting).ok();
+            }
+            let begin = cpu_ns()?;
+            rings.read(&mut |bytes| {
+                if let Ok(event) = Event::parse(bytes) {
+                    each(&event);
+                }
+                Flow::Continue
+            });
+            ns += cpu_ns()?.saturating_sub(begin);
+        }
+        Ok(ns as f64)
     }
 
     fn count(&self, from: usize) -> u64 {

@@ -19,6 +19,7 @@ mod watchdog;
 use driver_api::driver::{OpenError, Opened};
 use driver_api::host::{Host, capability};
 use driver_api::request::{Command, Request, SyscallSet, Target};
+use driver_api::selection::Selection;
 use driver_api::support::{Gap, Support};
 use driver_api::table::{SYSCALLS, by_name};
 use driver_start::Held;
@@ -79,16 +80,12 @@ fn program(wanted: &SyscallSet) -> Vec<sock_filter> {
     let hiding = hiding::NARROWED
         .into_iter()
         .map(|(name, arg)| (name, Some(arg)));
-    let mut program: Vec<sock_filter> = hiding
+    let prologue: Vec<sock_filter> = hiding
         .chain([FIRST_CALL])
         .filter_map(|(name, arg)| Some((by_name(name)?, arg)))
         .flat_map(|(call, arg)| filter::if_call(call, arg, Action::Notify))
         .collect();
-    program.extend(filter::program(
-        |call| wanted.contains(call),
-        Action::Notify,
-    ));
-    program
+    filter::program(prologue, &Selection::from(*wanted), Action::Notify)
 }
 
 /// What keeps this mode from working on a host.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use driver_api::driver::{Capture, CaptureError, CommandState, Flow, Polled};
 use driver_api::error::Cause;
 use driver_api::event::{Event, Header, Kind};
-use driver_api::request::{Limits, SyscallSet};
+use driver_api::request::Limits;
 use driver_api::selection::Selection;
 use driver_api::stats::Stats;
 use driver_start::Held;
@@ -27,18 +27,16 @@ const LINGER: Duration = Duration::from_millis(5);
 /// Which calls stop, and which of them are wanted.
 #[derive(Debug)]
 pub(super) struct Coverage {
-    mode: Mode,
-    /// The calls that the filter was made for.
-    filtered: SyscallSet,
+    pub(super) mode: Mode,
     /// The events that are delivered.
     pub(super) selection: Selection,
 }
 
 /// What makes calls stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// A filter stops the selected ones.
-    Filter,
+    /// A filter stops these.
+    Filter(Selection),
     /// Every call stops, at its entry and at its exit: an attached process has no filter, or the selection has
     /// grown beyond it.
     Every,
@@ -46,11 +44,7 @@ pub(super) enum Mode {
 
 impl Coverage {
     pub(super) fn new(mode: Mode, selection: Selection) -> Self {
-        Self {
-            mode,
-            filtered: *selection.calls(),
-            selection,
-        }
+        Self { mode, selection }
     }
 
     /// Whether every call stops.
@@ -60,9 +54,9 @@ impl Coverage {
 
     /// Whether all calls of the selection stop.
     fn covers_selection(&self) -> bool {
-        match self.mode {
+        match &self.mode {
             Mode::Every => true,
-            Mode::Filter => self.filtered.union(self.selection.calls()) == self.filtered,
+            Mode::Filter(stopped) => stopped.covers(&self.selection.at_entry()),
         }
     }
 }

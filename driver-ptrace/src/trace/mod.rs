@@ -30,8 +30,8 @@ use driver_api::driver::{Driver, OpenError, Opened};
 use driver_api::host::{Host, capability};
 use driver_api::request::{Command, Limits, Request, SyscallSet, Target};
 use driver_api::selection::Selection;
-use driver_api::support::{Serves, Support};
-use driver_api::table::{Category, Param, Returns, SYSCALLS, Written, by_name};
+use driver_api::support::{Place, Serves, Support, Tested};
+use driver_api::table::{Category, Param, Returns, SYSCALLS, Syscall, Written, by_name};
 use driver_start::Held;
 use libc::sock_filter;
 
@@ -57,6 +57,13 @@ impl Driver for Ptrace {
 
     fn preference(&self) -> u32 {
         30
+    }
+
+    fn tested(&self) -> Tested {
+        Tested {
+            arguments: Place::Filter,
+            result: Place::Lanner,
+        }
     }
 
     fn serves(&self) -> Serves {
@@ -124,16 +131,13 @@ fn start(
     limits: Limits,
 ) -> Result<PtraceCapture, OpenError> {
     let privileged = host.has(capability::SYS_ADMIN);
-    let stopped = stopped_calls(wanted.calls());
-    let mut program: Vec<sock_filter> = hiding::NARROWED
+    let stopped = stopped_calls(&wanted);
+    let prologue: Vec<sock_filter> = hiding::NARROWED
         .into_iter()
         .filter_map(|(name, arg)| Some((by_name(name)?, arg)))
         .flat_map(|(call, arg)| filter::if_call(call, Some(arg), Action::Trace))
         .collect();
-    program.extend(filter::program(
-        |call| stopped.contains(call),
-        Action::Trace,
-    ));
+    let program = filter::program(prologue, &stopped, Action::Trace);
     let pre_exec = || {
         filter::allow_filters(privileged)?;
         filter::install(&program, 0).map(|_| ())
@@ -142,11 +146,12 @@ fn start(
     let held = unsafe { Held::with_pre_exec(command, pre_exec) }.map_err(OpenError::target)?;
     seize(held.pid() as libc::pid_t, HELD)
         .map_err(OpenError::failed(NAME, "trace its own child"))?;
-    let coverage = Coverage::new(Mode::Filter, wanted);
+    let all_opens_stop = affinity::opens().all(|call| stops_always(&stopped, call));
+    let coverage = Coverage::new(Mode::Filter(stopped), wanted);
     guard::keep_others_out();
     let reads = host.has(capability::SYS_PTRACE);
     let mut capture = PtraceCapture::new(waiter, coverage, Some(held), limits, reads);
-    if affinity::opens().all(|call| stopped.contains(call)) {
+    if all_opens_stop {
         capture.pinner.pin_between_calls();
     }
     Ok(capture)
@@ -165,9 +170,13 @@ pub(crate) fn calls_that_change_user() -> SyscallSet {
         .collect()
 }
 
+fn stops_always(stopped: &Selection, call: &Syscall) -> bool {
+    stopped.contains(call) && stopped.predicate(call).is_always()
+}
+
 /// The calls that the filter has to stop for a selection: in addition to it, exec, the calls that change a thread's
 /// user, and those that could show how tracees are pinned.
-fn stopped_calls(selection: &SyscallSet) -> SyscallSet {
+fn stopped_calls(selection: &Selection) -> Selection {
     // A call that goes on behind a stop may do so as restart_syscall(2). Programs can hide from lanner by seccomp(2) and
     // userfaultfd(2).
     let always = [
@@ -180,11 +189,17 @@ fn stopped_calls(selection: &SyscallSet) -> SyscallSet {
     .into_iter()
     .chain(hiding::ALWAYS)
     .chain(affinity::CALLS);
-    let always = always.filter_map(by_name).collect();
-    let stopped = selection.union(&always).union(&calls_that_change_user());
-    if affinity::opens().any(|call| selection.contains(call)) {
-        // if some opens stop, the others, which are few, stop as well
-        stopped.union(&affinity::opens().collect())
+    let always: SyscallSet = always.filter_map(by_name).collect();
+    let stopped = selection
+        .at_entry()
+        .with_all_of(&always.union(&calls_that_change_user()));
+    let mut selected = affinity::opens()
+        .filter(|call| stopped.contains(call))
+        .peekable();
+    // If opens stop, the others, which are few, stop as well: then threads can stay pinned between their calls. Fewer stops
+    // are better still.
+    if selected.peek().is_some() && selected.all(|call| stops_always(&stopped, call)) {
+        stopped.with_all_of(&affinity::opens().collect())
     } else {
         stopped
     }
@@ -192,6 +207,8 @@ fn stopped_calls(selection: &SyscallSet) -> SyscallSet {
 
 #[cfg(test)]
 mod tests {
+    use driver_api::predicate::{ArgTest, Clause, Outcome, Predicate};
+
     use super::*;
 
     fn host() -> Host {
@@ -260,6 +277,39 @@ mod tests {
                 "attaching to running processes"
             ]
         );
+    }
+
+    #[test]
+    fn an_open_stops_whatever_its_flags_are_unless_the_selection_wants_some() {
+        let writes = |outcome| {
+            let test = ArgTest {
+                param: 2,
+                mask: 3,
+                value: 0,
+                equal: false,
+            };
+            let clause = Clause {
+                outcome,
+                ..Clause::test(test)
+            };
+            let openat = by_name("openat").unwrap();
+            let mut selection = Selection::default();
+            selection.add(openat, &Predicate::of(openat, &[clause]).unwrap());
+            stopped_calls(&selection)
+        };
+        let is_stopped = |stopped: &Selection, name| stopped.contains(by_name(name).unwrap());
+        let stopped = writes(Outcome::OK);
+        assert_eq!(stopped, writes(Outcome::FAILED));
+        assert!(
+            stopped
+                .predicate(by_name("openat").unwrap())
+                .tests_arguments()
+        );
+        assert!(is_stopped(&stopped, "execve") && !is_stopped(&stopped, "creat"));
+        let openat: SyscallSet = by_name("openat").into_iter().collect();
+        let all = stopped_calls(&openat.into());
+        assert!(affinity::opens().all(|call| stops_always(&all, call)));
+        assert!(is_stopped(&all, "setuid"));
     }
 
     #[test]

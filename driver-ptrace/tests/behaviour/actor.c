@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <netinet/in.h>
 #include <arpa/inet.h>
@@ -245,6 +246,18 @@ static int affinity(int rounds)
 	return 0;
 }
 
+/* Whether calls stop: each stop is a switch to another thread. Twice as many as calls, or few. */
+static int stops(int calls)
+{
+	struct rusage before, after;
+	getrusage(RUSAGE_SELF, &before);
+	for (int i = 0; i < calls; i++)
+		fcntl(1, F_GETFD);
+	getrusage(RUSAGE_SELF, &after);
+	long switches = after.ru_nvcsw - before.ru_nvcsw;
+	return switches >= calls ? 1 : switches < calls / 10 ? 0 : 2;
+}
+
 /* The line of /proc/self/status with the CPUs that this process may use. */
 static void shown_affinity(char *into, size_t size)
 {
@@ -310,6 +323,8 @@ int main(int argc, char **argv)
 		return affinity(atoi(arg));
 	} else if (!strcmp(scene, "status")) {
 		return status(atoi(arg));
+	} else if (!strcmp(scene, "stops")) {
+		return stops(atoi(arg));
 	} else if (!strcmp(scene, "opens"))
 		for (int i = 0; i < atoi(arg); i++)
 			close(open("/dev/null", O_RDONLY));

@@ -9,6 +9,10 @@ use driver_api::error::Chain;
 #[cfg(target_arch = "x86_64")]
 use driver_api::event::Abi;
 use driver_api::event::{Encoding, Fact, Kind, Status};
+use driver_api::predicate::{ArgTest, Clause, Predicate};
+use driver_api::selection::Selection;
+use driver_api::table;
+use driver_ptrace::Ptrace;
 
 use crate::stage::*;
 
@@ -339,6 +343,46 @@ fn a_command_that_was_not_run_ends_with_its_capture() {
             begin.elapsed()
         );
     }
+}
+
+/// The selection of fcntl(2) with one command.
+fn fcntl_with(command: i32) -> Selection {
+    let call = table::by_name("fcntl").expect("a call of the table");
+    let test = ArgTest {
+        param: 1,
+        mask: 0xffff_ffff,
+        value: u64::from(command.unsigned_abs()),
+        equal: true,
+    };
+    let predicate = Predicate::of(call, &[Clause::test(test)]).expect("fcntl has a command");
+    let mut selection = Selection::default();
+    selection.add(call, &predicate);
+    selection
+}
+
+#[test]
+fn a_call_that_no_predicate_wants_does_not_stop() {
+    const CALLS: usize = 1000;
+    let watch = |selection: Selection, then: Option<&Selection>| {
+        let target = actor(&["stops", &CALLS.to_string()]);
+        let mut capture = open_selected(&Ptrace, &host(), target, selection).expect("opens");
+        if let Some(then) = then {
+            capture.select(then).expect("another selection");
+        }
+        let (events, end) = until(capture.as_mut(), |_| false).expect("the capture goes on");
+        let asked = named(&events, "fcntl")
+            .iter()
+            .filter(|event| event.header().args[1] == libc::F_GETFD as u64)
+            .count();
+        (asked, exit_code(end.flatten().expect("a status")))
+    };
+    let (wanted, unwanted) = (fcntl_with(libc::F_GETFD), fcntl_with(libc::F_SETFD));
+    assert_eq!(watch(unwanted.clone(), None), (0, 0));
+    assert_eq!(watch(wanted.clone(), None), (CALLS, 1));
+    // the filter stays: every call has to stop
+    assert_eq!(watch(unwanted.clone(), Some(&wanted)), (CALLS, 1));
+    // what the filter stops for the first selection alone is not delivered
+    assert_eq!(watch(wanted, Some(&unwanted)), (0, 1));
 }
 
 #[test]

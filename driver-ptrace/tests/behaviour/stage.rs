@@ -9,6 +9,7 @@ use driver_api::driver::{Capture, CaptureError, Driver, Flow, OpenError, Polled}
 use driver_api::event::{Event, Header, Kind};
 use driver_api::host::Host;
 use driver_api::request::{Command, Limits, Request, SyscallSet, Target};
+use driver_api::selection::Selection;
 use driver_api::table;
 use driver_ptrace::Ptrace;
 
@@ -169,9 +170,19 @@ pub(crate) fn open_on(
     target: Target,
     names: &[&str],
 ) -> Result<Box<dyn Capture>, OpenError> {
+    open_selected(driver, host, target, calls(names).into())
+}
+
+/// The same with a selection that may have predicates.
+pub(crate) fn open_selected(
+    driver: &dyn Driver,
+    host: &Host,
+    target: Target,
+    selection: Selection,
+) -> Result<Box<dyn Capture>, OpenError> {
     let request = Request {
         target,
-        selection: calls(names).into(),
+        selection,
         limits: Limits::default(),
         buffer: 1 << 20,
     };

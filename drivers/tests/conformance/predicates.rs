@@ -27,6 +27,11 @@ pub(crate) const CASES: &[Case] = &[
         "an event is delivered if and only if its call ended as the predicate says",
         ended,
     ),
+    (
+        &[23],
+        "an argument of 64 bits is tested in both halves",
+        wide,
+    ),
     (&[17, 23], "a predicate can be replaced", replaced),
 ];
 
@@ -87,6 +92,23 @@ pub(crate) fn act(rounds: &str) {
             // SAFETY: the call makes a descriptor that nothing else uses, or none.
             unsafe { libc::syscall(libc::SYS_dup3, old, FIRST as u32 + at, flags) };
             narrow(old, FIRST as u32 + 8 + at, flags);
+        }
+    }
+}
+
+/// A call with an argument of 64 bits.
+const WIDE: &str = "lseek";
+/// What the argument is. /dev/null takes any offset.
+const OFFSETS: [u64; 6] = [1, 2, 1 << 32, 1 << 32 | 1, 1 << 32 | 2, 5 << 40];
+
+/// The scene: lseek(2) to these offsets.
+pub(crate) fn seek() {
+    let file = File::open("/dev/null").expect("/dev/null can be opened");
+    // SAFETY: the calls take numbers, and nothing else uses the descriptor.
+    unsafe {
+        libc::dup2(file.as_raw_fd(), FIRST as i32);
+        for offset in OFFSETS {
+            libc::syscall(libc::SYS_lseek, FIRST, offset, libc::SEEK_SET);
         }
     }
 }
@@ -258,6 +280,35 @@ fn holds(clauses: &[Clause], (new, _, flag): &Seen) -> bool {
     clauses
         .iter()
         .any(|clause| clause.tests.iter().flatten().all(test))
+}
+
+fn wide(stage: &Stage) -> Outcome {
+    let scene = "predicates-wide";
+    let offsets = |selection| {
+        let events = watch(stage, scene, selection)?;
+        let ours = named(&events, WIDE).filter(|event| event.header().args[0] == FIRST);
+        Ok::<Vec<u64>, String>(ours.map(|event| event.header().args[1]).collect())
+    };
+    let everything = offsets(Selection::from(crate::stage::calls(&[WIDE])))?;
+    same("calls", &everything, &OFFSETS.to_vec())?;
+    let whole = 1 << 32 | 1;
+    for (name, mask, value) in [
+        ("both halves", u64::MAX, whole),
+        ("the lower half", 0xffff_ffff, 1),
+        ("the upper half", 0xffff_ffff << 32, 1 << 32),
+        ("bits of both", 1 << 32 | 2, 1 << 32 | 2),
+        ("bits of both that are not set", 1 << 42 | 1, 0),
+    ] {
+        for equal in [true, false] {
+            let test = argument(1, mask, value, equal);
+            let clauses = [clause(Ended::ANY, [Some(test), None])];
+            let found = offsets(selection(WIDE, &clauses)?)?;
+            let holds = |offset: &&u64| (**offset & mask == value) == equal;
+            let expected: Vec<u64> = OFFSETS.iter().filter(holds).copied().collect();
+            same(&format!("{name}, {equal}"), &found, &expected)?;
+        }
+    }
+    Ok(None)
 }
 
 /// The descriptors of the calls, and how they ended.

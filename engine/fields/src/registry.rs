@@ -43,7 +43,7 @@ impl FieldId {
     }
 }
 
-/// The fields that are used. Shared by all shards.
+/// The fields that are used. Its clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Fields {
     used: Arc<[Used]>,

@@ -8,7 +8,7 @@ use bumpalo::collections::Vec as BumpVec;
 
 use lanner_plugin::{List, RawValue, Value};
 
-/// Holds what fields of one event are made of. One for each shard.
+/// Holds what fields of one event are made of. It is used again for the next event.
 #[derive(Default)]
 pub struct Scratch {
     bump: Bump,

@@ -10,8 +10,8 @@ use super::process::{Credentials, Process};
 use super::process_table::ProcessKey;
 use super::{Inspector, path};
 
-const PR_SET_NAME: u64 = 15;
-const PR_SET_CHILD_SUBREAPER: u64 = 36;
+pub(super) const PR_SET_NAME: u64 = 15;
+pub(super) const PR_SET_CHILD_SUBREAPER: u64 = 36;
 /// include/uapi/asm-generic/ioctls.h
 pub(super) const TIOCSCTTY: u64 = 0x540e;
 pub(super) const TIOCNOTTY: u64 = 0x5422;

@@ -12,8 +12,9 @@ use driver_api::request::SyscallSet;
 use driver_api::selection::Selection;
 use driver_api::table::{self, Buffer, Category, Kind, Number, Returns, SYSCALLS, Syscall};
 
-use super::attributes::{TIOCNOTTY, TIOCSCTTY};
+use super::attributes::{PR_SET_CHILD_SUBREAPER, PR_SET_NAME, TIOCNOTTY, TIOCSCTTY};
 use super::descriptor::DescriptorKind;
+use super::follow::{F_DUPFD, F_DUPFD_CLOEXEC, F_SETFD};
 use resolve::{call, param, resolve};
 
 /// The effect of a successful call on the state. `P` is a parameter: its name, or its index.
@@ -405,35 +406,50 @@ pub fn looked_up() -> SyscallSet {
     terminal_call().into_iter().collect()
 }
 
+/// The values of a parameter for which a call has an effect on the state, with the index of the parameter. None: the effect
+/// does not depend on one parameter.
+fn operations(effect: Effect) -> Option<(u8, &'static [u64])> {
+    match effect {
+        Effect::Fcntl => Some((1, &[F_DUPFD, F_SETFD, F_DUPFD_CLOEXEC])),
+        Effect::Prctl => Some((0, &[PR_SET_NAME, PR_SET_CHILD_SUBREAPER])),
+        Effect::Ioctl => Some((1, &[TIOCSCTTY, TIOCNOTTY])),
+        _ => None,
+    }
+}
+
 /// The events that the state needs of the [`needed`] calls: a call that fails changes nothing, except that a connection
-/// may be begun (`EINPROGRESS`). In addition, those of ioctl(2) that change the controlling terminal.
+/// may be begun (`EINPROGRESS`). Of calls with many operations, such as fcntl(2), it needs those that change it. In addition,
+/// the calls of ioctl(2) that change the controlling terminal.
 #[must_use]
 pub fn needed_events() -> Selection {
     let mut events = Selection::default();
-    for call in needed().iter() {
-        let outcome = match of(call).effect {
+    let needed = needed();
+    for call in needed.iter().chain(terminal_call()) {
+        let effect = of(call).effect;
+        let outcome = match effect {
             Effect::Connect | Effect::Send { .. } => Outcome::OK.or(Outcome::BEGUN),
             _ => Outcome::OK,
         };
-        let predicate = Predicate::of(call, &[Clause::of(outcome)]);
+        let clause = |test| Clause {
+            outcome,
+            tests: [test, None],
+        };
+        let clauses = match operations(effect) {
+            Some((param, values)) => values
+                .iter()
+                .map(|value| {
+                    clause(Some(ArgTest {
+                        param,
+                        mask: u64::from(u32::MAX),
+                        value: *value,
+                        equal: true,
+                    }))
+                })
+                .collect(),
+            None => vec![clause(None)],
+        };
+        let predicate = Predicate::of(call, &clauses);
         events.add(call, &predicate.unwrap_or_default());
-    }
-    let clauses = [TIOCSCTTY, TIOCNOTTY].map(|request| Clause {
-        outcome: Outcome::OK,
-        tests: [
-            Some(ArgTest {
-                param: 1,
-                mask: u64::from(u32::MAX),
-                value: request,
-                equal: true,
-            }),
-            None,
-        ],
-    });
-    if let Some(call) = terminal_call()
-        && let Ok(predicate) = Predicate::of(call, &clauses)
-    {
-        events.add(call, &predicate);
     }
     events
 }
@@ -473,25 +489,57 @@ mod tests {
         }
     }
 
+    /// Whether the state needs a call with these first arguments and this result.
+    fn wants(name: &str, abi: Abi, args: [u64; 2], result: i64) -> bool {
+        let call = by_name(name).unwrap();
+        let [first, second] = args;
+        let made = Made {
+            abi,
+            nr: call.number(abi).unwrap(),
+            args: &[first, second, 0, 0, 0, 0],
+            result: Some(result),
+        };
+        needed_events().wants(call, &made)
+    }
+
     #[test]
     fn of_ioctl_the_state_needs_what_sets_the_terminal() {
-        let ioctl = by_name("ioctl").unwrap();
-        let events = needed_events();
-        let wants = |request: u64, result: i64| {
-            let args = [0, request, 0, 0, 0, 0];
-            let made = Made {
-                abi: Abi::NATIVE,
-                nr: ioctl.number(Abi::NATIVE).unwrap(),
-                args: &args,
-                result: Some(result),
-            };
-            events.wants(ioctl, &made)
-        };
+        let wants = |request, result| wants("ioctl", Abi::NATIVE, [0, request], result);
         assert!(wants(TIOCSCTTY, 0) && wants(TIOCNOTTY, 0));
         // the kernel takes 32 bits of the request
         assert!(wants(TIOCSCTTY | 1 << 40, 0));
         assert!(!wants(TIOCSCTTY, -1) && !wants(0x5401, 0));
+        let ioctl = by_name("ioctl").unwrap();
         assert!(looked_up().contains(ioctl) && !spared().contains(ioctl));
+    }
+
+    #[test]
+    fn of_fcntl_and_prctl_the_state_needs_what_changes_descriptors_and_names() {
+        const F_GETFL: u64 = 3;
+        const F_SETLK: u64 = 6;
+        const PR_GET_NAME: u64 = 16;
+        let narrow = if cfg!(target_arch = "aarch64") {
+            Abi::Arm
+        } else {
+            Abi::I386
+        };
+        for (name, abi) in [
+            ("fcntl", Abi::NATIVE),
+            ("fcntl", narrow),
+            ("fcntl64", narrow),
+        ] {
+            for command in [F_DUPFD, F_SETFD, F_DUPFD_CLOEXEC] {
+                assert!(wants(name, abi, [3, command | 1 << 40], 7), "{name}");
+                assert!(!wants(name, abi, [3, command], -9), "{name}");
+            }
+            for command in [F_GETFL, F_SETLK] {
+                assert!(!wants(name, abi, [3, command], 0), "{name} {command}");
+            }
+        }
+        for option in [PR_SET_NAME, PR_SET_CHILD_SUBREAPER] {
+            assert!(wants("prctl", Abi::NATIVE, [option, 1], 0));
+        }
+        assert!(!wants("prctl", Abi::NATIVE, [PR_GET_NAME, 1], 0));
     }
 
     #[test]

@@ -25,9 +25,9 @@ const O_NOCTTY: u64 = 0o400;
 /// `__O_TMPFILE`
 pub(super) const TMPFILE: u64 = 0o20_000_000;
 const MFD_CLOEXEC: u64 = 1;
-const F_DUPFD: u64 = 0;
-const F_SETFD: u64 = 2;
-const F_DUPFD_CLOEXEC: u64 = 1030;
+pub(super) const F_DUPFD: u64 = 0;
+pub(super) const F_SETFD: u64 = 2;
+pub(super) const F_DUPFD_CLOEXEC: u64 = 1030;
 const FD_CLOEXEC: u64 = 1;
 const CLOSE_RANGE_UNSHARE: u64 = 2;
 const CLOSE_RANGE_CLOEXEC: u64 = 4;

@@ -144,6 +144,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "delivery",
             "driver-api",
             "driver-ebpf",
+            "driver-ebpf-core",
             "drivers",
             "fields",
             "inspect",

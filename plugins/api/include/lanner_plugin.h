@@ -550,9 +550,9 @@ typedef struct LannerNeedSink {
 typedef struct LannerRulePlugin {
     /* Bytes in this struct. */
     size_t size;
-    /* Loads rules and stores a state in `*state`, which lanner passes to the other functions. Lanner opens one
-     * state for each shard with the same request, possibly from several threads. It also opens states to try out
-     * rules, and closes them unused. May block. On failure: stores nothing, returns `LANNER_ERROR`, and gives
+    /* Loads rules and stores a state in `*state`, which lanner passes to the other functions. Several states may
+     * be open at once, opened from several threads: at a reload, lanner opens one for the new rules while the one
+     * before is in use. It also opens states to try out rules, and closes them unused. May block. On failure: stores nothing, returns `LANNER_ERROR`, and gives
      * `error` a text for the user: file:line:column, what is wrong, how to fix it. */
     LannerStatus (*open)(const struct LannerHost *host,
                          const struct LannerRuleRequest *request,

@@ -17,8 +17,8 @@ use crate::value::{RawValue, Value};
 
 /// Decides which events break a rule.
 ///
-/// 1. The host opens one state for each shard, possibly from several threads. It calls a state from one
-///    thread at a time, and may move it between threads.
+/// 1. The host may have several states at once, opened from several threads: it opens one for new rules while the one
+///    before is in use. It calls a state from one thread at a time, and may move it between threads.
 /// 2. `rules`, `event_types`, `comparisons`, `captures` and `needs` return the same answer each time.
 /// 3. `on_event` runs for every event: it must not block, and should not allocate.
 /// 4. A panic ends the state: the host reports it, and only drops the state after that.

@@ -180,6 +180,37 @@ fn list_and_explain_say_what_is_there() {
 }
 
 #[test]
+fn explain_says_where_each_driver_tests_which_events_are_captured() {
+    let file = file(&rule("evt.type = unlinkat and evt.failed = false"));
+    let path = file.path().to_str().expect("a text");
+    let (_, rule) = json(&["rules", "explain", "--json", "-r", path, "r"]);
+    assert_eq!(rule["captured"]["unlinkat"], "no error");
+    let tested = rule["tested"].as_array().expect("a list");
+    let of = |driver: &str, mode: Value| {
+        let mut rows = tested.iter();
+        let row = rows.find(|row| row["driver"] == driver && row["mode"] == mode);
+        row.map(|row| (row["arguments"].clone(), row["result"].clone()))
+    };
+    assert_eq!(
+        of("ptrace", "trace".into()),
+        Some(("seccomp-filter".into(), "lanner".into()))
+    );
+    assert_eq!(
+        of("ptrace", "notify".into()),
+        Some(("lanner".into(), "nowhere".into()))
+    );
+    let kernel = Some(("kernel".into(), "kernel".into()));
+    let core = of("ebpf-core", Value::Null);
+    assert!(core.is_none() || core == kernel, "{core:?}");
+    let output = run(["rules", "explain", "-r", path, "r"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        text.contains("ptrace, trace mode: arguments in the seccomp filter, the result in lanner"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_test_that_fails_says_what_was_raised_and_what_not() {
     let rules = file(&rule("evt.type = openat and fd.name = /x"));
     let path = rules.path().to_str().expect("a text");

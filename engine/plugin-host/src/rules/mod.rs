@@ -46,7 +46,7 @@ pub struct Rule {
     pub enabled: bool,
 }
 
-/// Loaded rules. One for each shard; one thread uses it at a time.
+/// Loaded rules. One thread uses it at a time.
 #[derive(Debug)]
 pub struct RuleHost {
     plugin: Plugin,

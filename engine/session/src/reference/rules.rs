@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use driver_api::predicate::Shown;
 use driver_api::selection::Selection;
+use driver_api::support::Tested;
 use driver_api::table::Syscall;
+use drivers::registered;
 use plugin_host::{Diagnostic, EventTypes, Explanation, Rule, Severity};
 use serde_json::{Value, json};
 
@@ -153,8 +155,13 @@ fn rule_json(rule: &Rule) -> Value {
 #[must_use]
 pub fn rule(rule: &Rule, explanation: &Explanation, captured: &Selection, form: Form) -> String {
     let captured = limits(explanation, captured);
+    let tested = if captured.is_empty() {
+        Vec::new()
+    } else {
+        places()
+    };
     if form != Form::Json {
-        return explained(rule, explanation, &captured);
+        return explained(rule, explanation, &captured, &tested);
     }
     let mut document = rule_json(rule);
     document["condition"] = explanation.condition.as_str().into();
@@ -167,6 +174,15 @@ pub fn rule(rule: &Rule, explanation: &Explanation, captured: &Selection, form: 
         .map(|(name, limit)| (name.to_owned(), Value::from(limit)))
         .collect::<serde_json::Map<_, _>>()
         .into();
+    let tested = tested.into_iter().map(|(driver, mode, tested)| {
+        json!({
+            "driver": driver,
+            "mode": mode,
+            "arguments": tested.arguments.name(),
+            "result": tested.result.name(),
+        })
+    });
+    document["tested"] = tested.collect::<Vec<_>>().into();
     document["fields"] = explanation.fields.as_slice().into();
     document["parts"] = explanation.parts.as_slice().into();
     format!("{document:#}\n")
@@ -184,10 +200,28 @@ fn limits(explanation: &Explanation, captured: &Selection) -> Vec<(&'static str,
         .collect()
 }
 
+/// A driver, one of its modes if it has several, and where it tests which events are captured.
+type TestedBy = (&'static str, Option<&'static str>, Tested);
+
+/// Where the drivers of this lanner test which events are captured.
+fn places() -> Vec<TestedBy> {
+    let mut all = Vec::new();
+    for driver in registered() {
+        let modes = driver.modes().iter();
+        let modes = modes.map(|mode| (driver.name(), Some(mode.name), mode.driver.tested()));
+        all.extend(modes);
+        if driver.modes().is_empty() {
+            all.push((driver.name(), None, driver.tested()));
+        }
+    }
+    all
+}
+
 fn explained(
     rule: &Rule,
     explanation: &Explanation,
     captured: &[(&'static str, String)],
+    tested: &[TestedBy],
 ) -> String {
     let mut text = String::new();
     let off = if rule.enabled { "" } else { ", disabled" };
@@ -210,6 +244,13 @@ fn explained(
         let _ = writeln!(text, "\ncaptured alone, for all rules and the state");
         for (name, limit) in captured {
             wrap(&mut text, &format!("{name}: {limit}"));
+        }
+        let _ = writeln!(text, "\nwhere the drivers test that");
+        for (driver, mode, tested) in tested {
+            let mode = mode.map_or_else(String::new, |mode| format!(", {mode} mode"));
+            let Tested { arguments, result } = tested;
+            let line = format!("{driver}{mode}: arguments {arguments}, the result {result}");
+            wrap(&mut text, &line);
         }
     }
     let _ = writeln!(text, "\nfields");

@@ -4,7 +4,7 @@ use lanner_plugin::{
     Error, Event, EventTypes, Host, Matches, Priority, RuleInfo, RulePlugin, RuleRequest, Value,
 };
 
-/// The rules. Lanner keeps one of these for each shard.
+/// The rules. Lanner may have several of these at once.
 pub struct Rules {
     rules: Vec<RuleInfo>,
     execve: u32,
