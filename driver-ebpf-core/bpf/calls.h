@@ -63,8 +63,8 @@ static __always_inline void run_vector(const struct out *o, const struct lanner_
 }
 
 /*
- * Carries out the argument vectors, the first of which is operation `first`. They come last, and at an index that the
- * verifier does not know, so that it follows each of their loops once, not once for each operation of a plan.
+ * Carries out the argument vectors, which begin at operation `first`. They come last, at an index that the verifier
+ * does not know: so it follows each of their loops once, not once for each operation of a plan.
  */
 static __always_inline void run_strings(const struct out *o, const struct lanner_plan *plan, __u64 first)
 {
@@ -139,13 +139,17 @@ static __always_inline void run_plan(const struct out *o, const struct lanner_pl
 
 _Static_assert(LARGE_ROOM <= LANNER_EVENT_MAX, "an event larger than LANNER_EVENT_MAX");
 
+/* The fixed part of a call's event. */
+#define CALL(abi_, flags_, nr_, ret_)                                                                                  \
+	(&(const struct heading){                                                                                      \
+	    .kind = LANNER_KIND_SYSCALL, .abi = (abi_), .flags = (flags_), .nr = (nr_), .ret = (ret_)})
+
 /*
  * Delivers the event of a call. `call`: the call that was made through it, which has a plan of its own, or NULL.
  * `parts` is 0: without attachments.
  */
-static __always_inline void emit_call(const __u64 *args, __s64 ret, __u64 nr, __u8 abi, __u16 flags,
-				      const struct lanner_plan *plan, struct task_struct *task,
-				      const struct lanner_multiplexed *call, int parts)
+static __always_inline void emit_call(const struct heading *heading, const __u64 *args, const struct lanner_plan *plan,
+				      struct task_struct *task, const struct lanner_multiplexed *call, int parts)
 {
 	struct out o = {.last = LARGE_LAST, .chunk = LARGE_CHUNK};
 	__u64 time = bpf_ktime_get_ns();
@@ -154,7 +158,7 @@ static __always_inline void emit_call(const __u64 *args, __s64 ret, __u64 nr, __
 
 	if (!event)
 		return;
-	begin_event(event, &place, time, task, LANNER_KIND_SYSCALL, abi, flags, nr, ret);
+	begin_event(event, &place, time, task, heading);
 	__builtin_memcpy(event->args, args, sizeof(event->args));
 	if (parts) {
 		o.event = event;

@@ -127,9 +127,9 @@ TRACEPOINT(sys_exit) int sys_exit(__u64 *ctx)
 	}
 	READ_ARGS(PLAIN, regs, abi, args);
 	if ((plan->ops || call) && !flags)
-		emit_call(args, ret, nr, abi, open, plan, task, call, GATHERED | FACTS | VARIANTS);
+		emit_call(CALL(abi, open, nr, ret), args, plan, task, call, GATHERED | FACTS | VARIANTS);
 	else
-		emit_call(args, ret, nr, abi, flags | open, plan, task, NULL, 0);
+		emit_call(CALL(abi, flags | open, nr, ret), args, plan, task, NULL, 0);
 	return 0;
 }
 
@@ -145,7 +145,7 @@ TRACEPOINT(sys_exit) int sys_exit_exec(__u64 *ctx)
 	if (!plan)
 		return 0;
 	READ_ARGS(PLAIN, regs, abi, args);
-	emit_call(args, ctx[1], nr, abi, 0, plan, task, NULL, VECTORS);
+	emit_call(CALL(abi, 0, nr, ctx[1]), args, plan, task, NULL, VECTORS);
 	return 0;
 }
 
@@ -169,7 +169,7 @@ TRACEPOINT(sys_exit) int sys_exit_directories(__u64 *ctx)
 		ret = -EINTR;
 	}
 	READ_ARGS(PLAIN, regs, abi, args);
-	emit_call(args, ret, nr, abi, open, plan, task, NULL, DIRECTORIES);
+	emit_call(CALL(abi, open, nr, ret), args, plan, task, NULL, DIRECTORIES);
 	return 0;
 }
 

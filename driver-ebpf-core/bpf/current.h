@@ -40,7 +40,7 @@ static struct task_struct *(*bpf_get_current_task_btf)(void) = (void *)158; /* 5
 
 /* Fills the fixed part of an event of `task` without the arguments. */
 static __always_inline void begin_event(struct lanner_event *event, const struct place *place, __u64 time,
-					struct task_struct *task, __u8 kind, __u8 abi, __u16 flags, __u32 nr, __s64 ret)
+					struct task_struct *task, const struct heading *heading)
 {
 	struct cred *cred = KNOWN(task, cred);
 	struct css_set *cgroups = KNOWN(task, cgroups);
@@ -48,17 +48,17 @@ static __always_inline void begin_event(struct lanner_event *event, const struct
 	struct kernfs_node *node = KNOWN(cgroup, kn);
 
 	event->len = sizeof(*event);
-	*(__u32 *)&event->version = LANNER_EVENT_VERSION | (__u32)kind << 8 | (__u32)abi << 16;
+	*(__u32 *)&event->version = LANNER_EVENT_VERSION | (__u32)heading->kind << 8 | (__u32)heading->abi << 16;
 	event->cpu = place->cpu;
-	event->flags = flags;
-	event->nr = nr;
+	event->flags = heading->flags;
+	event->nr = heading->nr;
 	event->time_ns = time;
 	event->tgid = KNOWN(task, tgid);
 	event->tid = KNOWN(task, pid);
 	event->uid = KNOWN(cred, uid.val);
 	event->gid = KNOWN(cred, gid.val);
 	event->cgroup = KNOWN(node, id);
-	event->ret = ret;
+	event->ret = heading->ret;
 }
 
 #endif

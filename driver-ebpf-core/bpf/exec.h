@@ -60,7 +60,7 @@ static __always_inline void deliver_kept(struct exec_call *call, struct task_str
 	} else {
 		flags = event->flags;
 		attachments = event->attachments;
-		begin_event(event, &place, time, task, LANNER_KIND_SYSCALL, event->abi, flags, event->nr, ret);
+		begin_event(event, &place, time, task, CALL(event->abi, flags, event->nr, ret));
 		event->len = have;
 		event->attachments = attachments;
 	}
@@ -90,7 +90,8 @@ static __always_inline void begin_exec(struct lanner_event *event, const struct 
 		}
 		bpf_map_delete_elem(&execs, &old_tid);
 	}
-	begin_event(event, place, time, task, LANNER_KIND_EXEC, abi, flags, nr, 0);
+	begin_event(event, place, time, task,
+		    &(const struct heading){.kind = LANNER_KIND_EXEC, .abi = abi, .flags = flags, .nr = nr});
 	event->len = len;
 	event->attachments = attachments;
 }

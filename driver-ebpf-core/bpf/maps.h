@@ -52,7 +52,7 @@ struct {
 
 /*
  * An unfinished event: the arguments of an exec, from its entry until it has succeeded or failed; or an array of
- * messages, of which each run captures one.
+ * messages; each run captures one of them.
  */
 struct exec_call {
 	__u32 next; /* index of the message to capture next */

@@ -88,8 +88,8 @@ static __always_inline void *bytes_at(__u32 cpu, __u64 at)
  * Reserves `room` bytes for an event. NULL: there is no room, which is counted as a loss. Read the event's time before:
  * then neither the order of records on a CPU nor the order of times across CPUs swaps events of one process.
  *
- * The last eighth of a ring is for births, execs and ends (`life`): without them, later events would be told of the
- * wrong process.
+ * The last eighth of a ring is for births, execs and ends (`life`): without them, later events would be reported
+ * for the wrong process.
  */
 static __always_inline void *reserve_for(struct place *place, __u64 room, int life)
 {

@@ -131,7 +131,8 @@ static __always_inline void emit_plain(struct task_struct *task, __u8 kind, __u1
 
 	if (!event)
 		return;
-	begin_event(event, &place, time, task, kind, ABI_NATIVE, flags, 0, ret);
+	begin_event(event, &place, time, task,
+		    &(const struct heading){.kind = kind, .abi = ABI_NATIVE, .flags = flags, .ret = ret});
 	__builtin_memset(event->args, 0, sizeof(event->args));
 	event->args[0] = arg0;
 	event->args[1] = arg1;
@@ -161,7 +162,7 @@ static __always_inline void emit_fork(struct task_struct *parent, struct task_st
 	event = reserve_for(&place, sizeof(*event), 1);
 	if (!event)
 		return;
-	begin_event(event, &place, time, parent, LANNER_KIND_FORK, ABI_NATIVE, 0, 0, 0);
+	begin_event(event, &place, time, parent, &(const struct heading){.kind = LANNER_KIND_FORK, .abi = ABI_NATIVE});
 	event->args[0] = READ_FIELD(child, pid);
 	event->args[1] = READ_FIELD(child, tgid);
 	event->args[2] = 0;

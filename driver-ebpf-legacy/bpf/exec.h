@@ -132,7 +132,7 @@ static __always_inline void begin_exec(struct lanner_event *event, const struct 
 		}
 		release_exec(call);
 	}
-	fill_header(event, LANNER_KIND_EXEC, abi, flags, nr, 0, id);
+	fill_header(event, &(const struct heading){.kind = LANNER_KIND_EXEC, .abi = abi, .flags = flags, .nr = nr}, id);
 	event->len = len;
 	event->attachments = attachments;
 }

@@ -76,7 +76,13 @@ static __always_inline void submitted(void *ctx, const struct offsets *off, __u6
 		return;
 	slot->plan = key;
 	/* as if it had failed: nothing that its success writes is there yet; with this flag the result means nothing */
-	fill_header(event_of(slot), LANNER_KIND_SYSCALL, LANNER_ABI_IO_URING, LANNER_FLAG_ENTRY, code, -1, id);
+	fill_header(event_of(slot),
+		    &(const struct heading){.kind = LANNER_KIND_SYSCALL,
+					    .abi = LANNER_ABI_IO_URING,
+					    .flags = LANNER_FLAG_ENTRY,
+					    .nr = code,
+					    .ret = -1},
+		    id);
 	read_request(request, places, event_of(slot));
 	next(ctx, &tails, slot);
 }

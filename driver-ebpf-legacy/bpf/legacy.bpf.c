@@ -66,15 +66,27 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 /* Calls whose entry matters. */
 #define ENTRIES (LANNER_PLAN_NORETURN | LANNER_PLAN_EXEC)
 
+/* A call that is to be captured. */
+struct captured_call {
+	const struct offsets *off;
+	const struct regs *regs;
+	const struct lanner_plan *plan; /* NULL: without attachments */
+	__u64 id;			/* tgid and tid */
+	__s64 ret;
+	__u32 key;  /* of the plan */
+	__u32 then; /* the program that ends the event; 0: it is output */
+	__u16 flags;
+	__u8 abi;
+};
+
 /*
  * Begins the event of a call and follows its plan. The simple operations at the plan's beginning are done here, and so
- * is a resolved path that ends the plan. `then`: the program that ends the event; 0: it is output.
+ * is a resolved path that ends the plan.
  */
-static __always_inline void begin_call(void *ctx, void *chain, const struct offsets *off, const struct regs *regs,
-				       __s64 ret, __u8 abi, __u16 flags, __u32 key, const struct lanner_plan *plan,
-				       __u64 id, __u32 then)
+static __always_inline void begin_call(void *ctx, void *chain, const struct captured_call *call)
 {
-	struct slot *slot = claim_slot(ctx, id);
+	struct slot *slot = claim_slot(ctx, call->id);
+	const struct lanner_plan *plan = call->plan;
 	struct lanner_event *event;
 	__u32 more = 0, path = 0;
 
@@ -83,10 +95,16 @@ static __always_inline void begin_call(void *ctx, void *chain, const struct offs
 	struct out o = OUT(slot);
 
 	event = event_of(slot);
-	slot->plan = key;
-	slot->then = then;
-	fill_header(event, LANNER_KIND_SYSCALL, abi, flags, NR_OF(regs), ret, id);
-	read_args(regs, abi, event);
+	slot->plan = call->key;
+	slot->then = call->then;
+	fill_header(event,
+		    &(const struct heading){.kind = LANNER_KIND_SYSCALL,
+					    .abi = call->abi,
+					    .flags = call->flags,
+					    .nr = NR_OF(call->regs),
+					    .ret = call->ret},
+		    call->id);
+	read_args(call->regs, call->abi, event);
 	if (plan && plan->flags & LANNER_PLAN_MULTIPLEXER)
 		bpf_tail_call(ctx, chain, TAIL_MULTIPLEXED);
 	if (plan && plan->predicate)
@@ -95,7 +113,7 @@ static __always_inline void begin_call(void *ctx, void *chain, const struct offs
 		deliver(ctx, slot);
 		return;
 	}
-	/* The result is read from the event: of `ret` the verifier would follow each range that a test leaves of it. */
+	/* The result is read from the event. Of a variable, the verifier would follow each range that a test leaves. */
 #pragma unroll
 	for (__u32 i = 0; i < SIMPLE_HERE; i++) {
 		const struct lanner_op *op = &plan->op[i];
@@ -108,16 +126,16 @@ static __always_inline void begin_call(void *ctx, void *chain, const struct offs
 			continue;
 		}
 		more = 1;
-		if (!then && op->code == LANNER_OP_FD_PATH && i + 1 == plan->ops) {
+		if (!call->then && op->code == LANNER_OP_FD_PATH && i + 1 == plan->ops) {
 			slot->op = *op;
 			slot->at = i + 1;
 			path = 1;
 		}
 	}
 	if (path) {
-		fd_path(ctx, chain, &o, off, slot);
+		fd_path(ctx, chain, &o, call->off, slot);
 		deliver(ctx, slot);
-	} else if (more || then || plan->ops > SIMPLE_HERE) {
+	} else if (more || call->then || plan->ops > SIMPLE_HERE) {
 		next(ctx, chain, slot);
 	} else {
 		deliver(ctx, slot);
@@ -173,7 +191,17 @@ static __always_inline void on_return(void *ctx, const struct offsets *off, cons
 		if (ret == 0 || !(flags & LANNER_PLAN_SELECTED))
 			return; /* a successful exec has been output as an exec event */
 	}
-	begin_call(ctx, &tails, off, regs, ret, abi, open, key, plan, id, 0);
+	begin_call(ctx, &tails,
+		   &(const struct captured_call){
+		       .off = off,
+		       .regs = regs,
+		       .plan = plan,
+		       .id = id,
+		       .ret = ret,
+		       .key = key,
+		       .flags = open,
+		       .abi = abi,
+		   });
 }
 
 RAW(sys_exit)(__u64 *ctx)
@@ -230,10 +258,27 @@ static __always_inline void on_entry(void *ctx, void *chain, const struct offset
 	if (which & LANNER_PLAN_EXEC && flags & LANNER_PLAN_EXEC) {
 		/* an earlier exec may never have returned, or a tracer may have changed its number */
 		release_exec(find_exec(tid));
-		begin_call(ctx, chain, off, regs, 0, abi, flags & LANNER_PLAN_SELECTED ? 0 : LANNER_FLAG_UNSELECTED,
-			   key, plan, id, TAIL_KEEP);
+		begin_call(ctx, chain,
+			   &(const struct captured_call){
+			       .off = off,
+			       .regs = regs,
+			       .plan = plan,
+			       .id = id,
+			       .key = key,
+			       .then = TAIL_KEEP,
+			       .flags = flags & LANNER_PLAN_SELECTED ? 0 : LANNER_FLAG_UNSELECTED,
+			       .abi = abi,
+			   });
 	} else if (flags & LANNER_PLAN_SELECTED) {
-		begin_call(ctx, chain, off, regs, 0, abi, LANNER_FLAG_NORETURN, key, NULL, id, 0);
+		begin_call(ctx, chain,
+			   &(const struct captured_call){
+			       .off = off,
+			       .regs = regs,
+			       .id = id,
+			       .key = key,
+			       .flags = LANNER_FLAG_NORETURN,
+			       .abi = abi,
+			   });
 	}
 }
 
@@ -292,8 +337,8 @@ struct birth {
 	__u64 flags, own_id, seen;
 };
 
-/* Outputs a fork, an exit, or a signal. `birth`: of a fork, else NULL. */
-static __always_inline void output_lifecycle(void *ctx, __u8 kind, __u16 flags, __s64 ret, __u64 child,
+/* Outputs a fork, an exit, or a signal. `birth`: only for a fork, else NULL. */
+static __always_inline void output_lifecycle(void *ctx, const struct heading *heading, __u64 child,
 					     const struct birth *birth, __u64 id)
 {
 	struct slot *slot = claim_slot(ctx, id);
@@ -302,7 +347,7 @@ static __always_inline void output_lifecycle(void *ctx, __u8 kind, __u16 flags, 
 	if (!slot)
 		return;
 	event = event_of(slot);
-	fill_header(event, kind, ABI_NATIVE, flags, 0, ret, id);
+	fill_header(event, heading, id);
 	__builtin_memset(event->args, 0, sizeof(event->args));
 	event->args[0] = (__u32)child;
 	event->args[1] = child >> 32;
@@ -334,7 +379,7 @@ static __always_inline void process_fork(void *ctx, __u64 child, const struct bi
 		if (copy != FOLLOW_ACTIVE)
 			return;
 	}
-	output_lifecycle(ctx, LANNER_KIND_FORK, 0, 0, child, birth, id);
+	output_lifecycle(ctx, &(const struct heading){.kind = LANNER_KIND_FORK, .abi = ABI_NATIVE}, child, birth, id);
 }
 
 #define CLONE_FS 0x200
@@ -432,7 +477,8 @@ TAIL(process_exit)
 			code = (int)read_u32(bpf_get_current_task(), off->task_exit_code);
 		if (set->late)
 			on_task_end(ctx, chain, off, code);
-		output_lifecycle(ctx, LANNER_KIND_EXIT, 0, code, 0, NULL, id);
+		output_lifecycle(ctx, &(const struct heading){.kind = LANNER_KIND_EXIT, .abi = ABI_NATIVE, .ret = code},
+				 0, NULL, id);
 	}
 	if (set->tree)
 		bpf_map_delete_elem(&followed, &tid);
@@ -445,7 +491,10 @@ static __always_inline void signal_delivered(void *ctx, __u64 signal, __u64 hand
 	const struct settings *set = get_settings();
 
 	if (HAS_HANDLER(handler) && set && is_captured(set, id))
-		output_lifecycle(ctx, LANNER_KIND_SIGNAL, handler_flags(sa_flags), 0, signal, NULL, id);
+		output_lifecycle(ctx,
+				 &(const struct heading){
+				     .kind = LANNER_KIND_SIGNAL, .abi = ABI_NATIVE, .flags = handler_flags(sa_flags)},
+				 signal, NULL, id);
 }
 
 RAW(signal_delivered)(__u64 *ctx)

@@ -45,7 +45,7 @@ ENTRY_TAIL(op_vector)
 	next(ctx, chain, slot);
 }
 
-/* Buffers of a struct msghdr or, without `message`, of an array of struct iovec. `message` is a constant. */
+/* The buffers of a struct msghdr or, without `message`, those of an array of struct iovec. `message` is a constant. */
 static __always_inline void gather(void *ctx, void *chain, int message)
 {
 	struct slot *slot = my_slot();

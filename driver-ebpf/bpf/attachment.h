@@ -17,8 +17,8 @@
 
 /*
  * Where an event is being written. The progress is kept in the event itself (len, attachments, flags). The verifier
- * knows nothing of what memory holds, so all paths through an operation look the same to it afterwards, and it goes on
- * with one of them instead of each.
+ * does not know the contents of memory. So all paths through an operation look the same to it afterwards, and it
+ * follows one of them instead of all.
  */
 struct out {
 	volatile struct lanner_event *event;
@@ -98,27 +98,35 @@ static __always_inline void begin_loop(__u8 *at)
 #define CGROUP_ID() 0
 #endif
 
+/* What the fixed part of an event says beside whose event it is, when and where. */
+struct heading {
+	__u8 kind;
+	__u8 abi;
+	__u16 flags;
+	__u32 nr;
+	__s64 ret;
+};
+
 /* Fills the fixed part of an event of the current task, without the arguments. `id`: its tgid and tid. */
-static __always_inline void fill_header(struct lanner_event *event, __u8 kind, __u8 abi, __u16 flags, __u64 nr,
-					__s64 ret, __u64 id)
+static __always_inline void fill_header(struct lanner_event *event, const struct heading *heading, __u64 id)
 {
 	__u64 owner = bpf_get_current_uid_gid();
 
 	event->len = sizeof(*event);
 	event->version = LANNER_EVENT_VERSION;
-	event->kind = kind;
-	event->abi = abi;
+	event->kind = heading->kind;
+	event->abi = heading->abi;
 	event->attachments = 0;
 	event->cpu = bpf_get_smp_processor_id();
-	event->flags = flags;
-	event->nr = nr;
+	event->flags = heading->flags;
+	event->nr = heading->nr;
 	event->time_ns = bpf_ktime_get_ns();
 	event->tgid = id >> 32;
 	event->tid = id;
 	event->uid = owner;
 	event->gid = owner >> 32;
 	event->cgroup = CGROUP_ID();
-	event->ret = ret;
+	event->ret = heading->ret;
 }
 
 #endif

@@ -12,7 +12,7 @@ use crate::text::{safe, safe_text};
 
 /// The latest alerts of a rule that are kept.
 const KEPT: usize = 50;
-/// The most bytes of the alerts that are kept, of all rules together.
+/// The most bytes that the kept alerts of all rules take together.
 const BYTES: usize = 8 << 20;
 /// The most bytes of a field's value that are kept.
 const VALUE: usize = 4096;

@@ -95,7 +95,7 @@ pub(crate) struct App {
     /// A command still runs, and the user wants to leave.
     pub(crate) asks_to_leave: bool,
     pub(crate) message: Option<String>,
-    /// What is shown while the picture stands still.
+    /// What is shown while the picture is stopped.
     pub(crate) frozen: Option<Box<Model>>,
     pub(crate) is_tree: bool,
     pub(crate) with_ended: bool,

@@ -20,9 +20,9 @@ pub enum TopError {
     /// The terminal cannot be used.
     #[error("cannot use the terminal")]
     Terminal(#[source] std::io::Error),
-    /// A thread cannot be started, or ended with a panic.
-    #[error("the thread that draws the screen: {0}")]
-    Thread(String),
+    /// The thread that draws the screen has panicked.
+    #[error("the thread that draws the screen panicked; this is a fault of lanner")]
+    Panicked,
     /// The events of `-e` cannot be used.
     #[error(transparent)]
     Events(#[from] look::LookError),

@@ -1,5 +1,7 @@
 //! Conditions that the user types: compiling them, and completing the names of fields.
 
+use std::sync::Arc;
+
 use fields::{FIELDS, FieldRegistry, Fields, HostNames};
 use inspect::Inspector;
 use look::Condition;
@@ -19,14 +21,14 @@ pub(crate) struct Filter {
 #[derive(Debug, Clone)]
 pub(crate) struct Compiler {
     /// The rule plugin, or why it was not found.
-    plugin: Result<Plugin, String>,
+    plugin: Result<Plugin, Arc<PluginError>>,
     hostname: String,
 }
 
 impl Compiler {
-    pub(crate) fn new(plugin: Result<Plugin, String>, hostname: &str) -> Self {
+    pub(crate) fn new(plugin: Result<Plugin, PluginError>, hostname: &str) -> Self {
         Self {
-            plugin,
+            plugin: plugin.map_err(Arc::new),
             hostname: hostname.to_owned(),
         }
     }
@@ -35,7 +37,7 @@ impl Compiler {
     pub(crate) fn compile(&self, text: &str) -> Result<Filter, FilterError> {
         match &self.plugin {
             Ok(plugin) => Ok(self.try_compile(plugin, text)?),
-            Err(why) => Err(FilterError::NoPlugin(why.clone())),
+            Err(why) => Err(FilterError::NoPlugin(Arc::clone(why))),
         }
     }
 
@@ -58,8 +60,8 @@ const NAME: &str = "filter";
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
     /// The rule plugin, which compiles conditions, was not found.
-    #[error("{0}")]
-    NoPlugin(String),
+    #[error(transparent)]
+    NoPlugin(Arc<PluginError>),
     /// The rule plugin refuses the condition.
     #[error(transparent)]
     Refused(#[from] PluginError),
@@ -74,8 +76,7 @@ impl FilterError {
                 let first = reason.trim().lines().next().unwrap_or_default();
                 without_place(first).to_owned()
             }
-            Self::Refused(other) => driver_api::error::Chain(other).to_string(),
-            Self::NoPlugin(why) => why.clone(),
+            Self::Refused(_) | Self::NoPlugin(_) => driver_api::error::Chain(self).to_string(),
         }
     }
 }

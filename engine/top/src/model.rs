@@ -31,7 +31,7 @@ const LINE: usize = 4096;
 const OUTPUT_LINES: usize = 5000;
 const OUTPUT_BYTES: usize = 2 << 20;
 
-/// Lines, of which the oldest go first.
+/// A bounded number of lines: the oldest are dropped first.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lines {
     pub(crate) lines: VecDeque<String>,

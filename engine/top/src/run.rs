@@ -130,7 +130,7 @@ impl Plan {
         let asked = Asked::new(&registry)?;
         let fields = registry.fields().with_names(HostNames::watch(names));
         let mut model = Model::new(alerts);
-        let compiler = Compiler::new(plugin.map_err(|error| Chain(&error).to_string()), &hostname);
+        let compiler = Compiler::new(plugin, &hostname);
         let filter = match &request.condition {
             Some(text) => Some(compiler.compile(text).map_err(TopError::Condition)?),
             None => None,
@@ -214,7 +214,7 @@ impl Plan {
             shared.end();
             match drawing.join() {
                 Ok(shown) => shown.map(|()| ended),
-                Err(_) => Err(TopError::Thread("it panicked".to_owned())),
+                Err(_) => Err(TopError::Panicked),
             }
         })
     }
@@ -256,7 +256,7 @@ fn is_utf8() -> bool {
     })
 }
 
-/// Feeds the watcher until nobody looks any more.
+/// Feeds the watcher until the screen is closed.
 fn watch(
     watcher: &mut Watcher,
     mut source: OpenedSource,
@@ -480,7 +480,7 @@ impl View<'_> {
                     Some(process) => model.follow(process),
                     None => model.followed = None,
                 }
-                // a picture that stands still shows what was known then
+                // a stopped picture shows what was known then
                 if let (Some(frozen), Some(process)) = (&mut app.frozen, process) {
                     frozen.follow(process);
                 }

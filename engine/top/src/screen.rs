@@ -92,7 +92,7 @@ pub(crate) fn take_stale() -> bool {
 }
 
 fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: fcntl(2) takes numbers; the new descriptor is nobody else's.
+    // SAFETY: fcntl(2) takes numbers; the new descriptor has no other owner.
     unsafe {
         let new = libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3);
         if new < 0 {

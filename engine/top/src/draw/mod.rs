@@ -123,7 +123,7 @@ fn line(area: &mut Rect) -> Rect {
     line
 }
 
-/// `now` has the losses and costs of this moment, also while the picture stands still.
+/// `now` has the losses and costs of this moment, also while the picture is stopped.
 fn header(
     buffer: &mut Buffer,
     area: &mut Rect,

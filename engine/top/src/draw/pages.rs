@@ -30,7 +30,7 @@ pub(crate) const HELP: &[&str] = &[
     "                            proc.name = sshd and evt.failed = true",
     "                            Tab completes names of fields; an empty line removes",
     "                            the filter; counting begins anew",
-    "  p, Space                  the picture stands still; counting goes on",
+    "  p, Space                  stop the picture; counting goes on",
     "  z                         count anew",
     "",
     "  Ctrl-L                    draw everything again",
