@@ -1,6 +1,7 @@
 //! The `lanner` command: its arguments, its verbs, signals and the log. Everything else is in the library crates;
 //! `session` puts them together.
 
+mod built_in;
 mod drivers;
 mod lines;
 mod lists;
@@ -61,6 +62,7 @@ impl Failure {
 fn main() -> ExitCode {
     forget_untrusted_variables();
     plugin_host::report_crashes();
+    built_in::link();
     let cli = Cli::parse();
     logging::start(cli.verbose);
     signals::survive_file_limit();
