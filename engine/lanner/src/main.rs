@@ -2,6 +2,7 @@
 //! `session` puts them together.
 
 mod built_in;
+mod copy;
 mod drivers;
 mod lines;
 mod lists;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
         Verb::Rules(verb) => rules::rules(verb),
         Verb::Plugins(args) => plugins::plugins(args),
         Verb::Outputs(verb) => outputs::outputs(&verb),
+        Verb::Copy(args) => copy::copy(&args),
     };
     let code = result.unwrap_or_else(|failure| {
         say(&failure.message);
