@@ -170,7 +170,9 @@ fn layer(tid: u32, device: libc::dev_t) -> u32 {
         let error = libc::statfs(name.as_ptr(), found.as_mut_ptr());
         (error, found.assume_init())
     };
-    if error == 0 && found.f_type != libc::OVERLAYFS_SUPER_MAGIC {
+    // the C libraries differ in the types of both
+    let kind = u64::try_from(found.f_type).ok();
+    if error == 0 && kind != u64::try_from(libc::OVERLAYFS_SUPER_MAGIC).ok() {
         Layer::None as u32
     } else {
         Layer::UNKNOWN

@@ -95,7 +95,8 @@ fn message_of(part: &mut libc::iovec, control: &mut Control) -> libc::msghdr {
     message.msg_iov = part;
     message.msg_iovlen = 1;
     message.msg_control = std::ptr::from_mut(control).cast();
-    message.msg_controllen = size_of::<Control>();
+    // the C libraries differ in its type
+    message.msg_controllen = size_of::<Control>() as _;
     message
 }
 
@@ -118,7 +119,7 @@ fn receive(socket: RawFd) -> io::Result<(OwnedFd, pid_t)> {
         let has_descriptor = !head.is_null()
             && (*head).cmsg_level == libc::SOL_SOCKET
             && (*head).cmsg_type == libc::SCM_RIGHTS
-            && (*head).cmsg_len == libc::CMSG_LEN(4) as usize;
+            && (*head).cmsg_len == libc::CMSG_LEN(4) as _;
         if !has_descriptor {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -227,7 +228,7 @@ fn send(socket: RawFd, descriptor: RawFd) {
         let head = libc::CMSG_FIRSTHDR(&raw const message);
         (*head).cmsg_level = libc::SOL_SOCKET;
         (*head).cmsg_type = libc::SCM_RIGHTS;
-        (*head).cmsg_len = libc::CMSG_LEN(4) as usize;
+        (*head).cmsg_len = libc::CMSG_LEN(4) as _;
         libc::CMSG_DATA(head)
             .cast::<c_int>()
             .write_unaligned(descriptor);

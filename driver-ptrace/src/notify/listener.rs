@@ -4,14 +4,14 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use libc::{c_int, c_ulong, pid_t, seccomp_notif, seccomp_notif_resp};
+use libc::{Ioctl, c_int, c_ulong, pid_t, seccomp_notif, seccomp_notif_resp};
 
 /// Requests of linux/seccomp.h, which libc does not have. `ID_VALID` has the direction that kernels before 5.17
 /// expect; later ones take either.
-const RECV: c_ulong = 0xc050_2100;
-const SEND: c_ulong = 0xc018_2101;
-const ID_VALID: c_ulong = 0x8008_2102;
-const SET_FLAGS: c_ulong = 0x4008_2104;
+const RECV: Ioctl = 0xc050_2100_u32 as Ioctl;
+const SEND: Ioctl = 0xc018_2101_u32 as Ioctl;
+const ID_VALID: Ioctl = 0x8008_2102_u32 as Ioctl;
+const SET_FLAGS: Ioctl = 0x4008_2104_u32 as Ioctl;
 /// Linux 6.6: a thread that lanner wakes, and lanner itself, wakes up on the CPU of the thread that wakes it.
 const SYNC_WAKE_UP: c_ulong = 1;
 /// Linux 5.5: the call is made as if there were no listener.

@@ -15,7 +15,7 @@ use crate::threads::Owner;
 /// The time between two looks at processes without a pidfd.
 const LOOK: Duration = Duration::from_millis(20);
 /// `PIDFD_GET_INFO`, `PIDFD_INFO_EXIT` of linux/pidfd.h (6.15), and the size of the first `struct pidfd_info`.
-const GET_INFO: libc::c_ulong = 0xc040_ff0b;
+const GET_INFO: libc::Ioctl = 0xc040_ff0b_u32 as libc::Ioctl;
 const INFO_EXIT: u64 = 8;
 const INFO_WORDS: usize = 8;
 

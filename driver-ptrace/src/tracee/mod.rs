@@ -17,7 +17,7 @@ mod stop;
 use std::ffi::c_int;
 use std::io;
 
-use libc::{c_long, c_uint, c_void, pid_t};
+use libc::{c_long, c_void, pid_t};
 
 pub(crate) use position::{Boundary, Entry};
 pub(crate) use registers::InterruptedCall;
@@ -85,8 +85,14 @@ pub(crate) fn wait(block: bool) -> Result<Option<Wait>, NoTracees> {
     }
 }
 
+/// The type of the numbers of requests, in which the C libraries differ.
+#[cfg(target_env = "musl")]
+pub(crate) type Request = libc::c_int;
+#[cfg(not(target_env = "musl"))]
+pub(crate) type Request = libc::c_uint;
+
 /// A ptrace request whose arguments are numbers.
-fn request(what: c_uint, tid: pid_t, addr: usize, data: usize) -> io::Result<()> {
+fn request(what: Request, tid: pid_t, addr: usize, data: usize) -> io::Result<()> {
     // SAFETY: the callers make only requests to which the kernel passes no memory of ours: `addr` and `data` are
     // numbers, or offsets in the tracee. The kernel checks that `tid` is a tracee.
     let result = unsafe { libc::ptrace(what, tid, addr as *mut c_void, data as *mut c_void) };

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use super::{Gone, stop::Stopped};
 
 /// Not in every libc: linux/ptrace.h.
-const PTRACE_GET_SYSCALL_INFO: libc::c_uint = 0x420e;
+const PTRACE_GET_SYSCALL_INFO: super::Request = 0x420e;
 const SYSCALL_INFO_ENTRY: u8 = 1;
 const SYSCALL_INFO_EXIT: u8 = 2;
 const SYSCALL_INFO_SECCOMP: u8 = 3;

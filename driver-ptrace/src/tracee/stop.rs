@@ -7,7 +7,7 @@ use libc::{c_ulong, pid_t};
 
 use super::position::{self, Boundary, Entry};
 use super::registers::InterruptedCall;
-use super::{Gone, STARTED, request};
+use super::{Gone, Request, STARTED, request};
 use crate::filter;
 
 /// PTRACE_EVENT_STOP (linux/ptrace.h), which libc does not have: a group-stop, an interruption, or the first stop
@@ -411,7 +411,7 @@ impl Resumption {
         self.make(libc::PTRACE_DETACH);
     }
 
-    fn make(self, what: libc::c_uint) {
+    fn make(self, what: Request) {
         // a thread that is gone needs no resuming
         let _ = request(
             what,

@@ -75,6 +75,17 @@ pub enum Verb {
     /// Send an alert through outputs, to see whether it arrives.
     #[command(subcommand)]
     Outputs(OutputVerb),
+    /// Copy this program to another file: for images without a shell. Only a lanner with built-in plugins is complete in one
+    /// file.
+    Copy(CopyArgs),
+}
+
+/// `lanner copy`.
+#[derive(Debug, Args)]
+pub struct CopyArgs {
+    /// The file to write; one that is there is replaced.
+    #[arg(value_name = "FILE")]
+    pub to: PathBuf,
 }
 
 /// Whose events, from which driver, for how long.

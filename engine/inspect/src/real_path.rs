@@ -355,7 +355,7 @@ impl Inspector {
     /// Whether /proc is what it should be for a thread: anything can be mounted there in a namespace of its own.
     fn has_proc(&self, process: &Process, tid: u32) -> bool {
         /// include/uapi/linux/magic.h
-        const PROC_SUPER_MAGIC: libc::c_long = 0x9fa0;
+        const PROC_SUPER_MAGIC: u64 = 0x9fa0;
         let Some((root, _)) = self.root_of(process, tid, b"/") else {
             return false;
         };
@@ -366,7 +366,8 @@ impl Inspector {
         unsafe {
             let mut found: libc::statfs = std::mem::zeroed();
             libc::fstatfs(place.as_raw_fd(), &raw mut found) == 0
-                && found.f_type == PROC_SUPER_MAGIC
+                // the C libraries differ in its type
+                && u64::try_from(found.f_type) == Ok(PROC_SUPER_MAGIC)
         }
     }
 

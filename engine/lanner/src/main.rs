@@ -1,6 +1,8 @@
 //! The `lanner` command: its arguments, its verbs, signals and the log. Everything else is in the library crates;
 //! `session` puts them together.
 
+mod built_in;
+mod copy;
 mod drivers;
 mod lines;
 mod lists;
@@ -61,6 +63,7 @@ impl Failure {
 fn main() -> ExitCode {
     forget_untrusted_variables();
     plugin_host::report_crashes();
+    built_in::link();
     let cli = Cli::parse();
     logging::start(cli.verbose);
     signals::survive_file_limit();
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Verb::Rules(verb) => rules::rules(verb),
         Verb::Plugins(args) => plugins::plugins(args),
         Verb::Outputs(verb) => outputs::outputs(&verb),
+        Verb::Copy(args) => copy::copy(&args),
     };
     let code = result.unwrap_or_else(|failure| {
         say(&failure.message);

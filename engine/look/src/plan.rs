@@ -110,9 +110,7 @@ impl Plan {
     ///
     /// A name, a template, a field or the condition is wrong, or the rule plugin is not there.
     pub fn new(request: &Request) -> Result<Self, LookError> {
-        let hostname = nix::unistd::gethostname()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
+        let hostname = session::host_name();
         let registry = FieldRegistry::new(&hostname);
         let mut events = EventSet::parse(&request.events)?;
         let show = match &request.form {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use lanner_plugin::files::FileError;
 
+use super::load::Plugin;
+
 /// A plugin that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -49,6 +51,15 @@ pub enum PluginError {
         path: PathBuf,
         /// What the linker says.
         reason: String,
+    },
+    /// This program cannot load libraries.
+    #[error(
+        "{path} cannot be loaded: this lanner is linked statically and has only its built-in plugins; take the lanner of the \
+         packages, or build the plugin in"
+    )]
+    Static {
+        /// The file.
+        path: PathBuf,
     },
     /// It does not export `lanner_plugin`.
     #[error("{path} is not a lanner plugin: it does not export the function `lanner_plugin`")]
@@ -179,4 +190,15 @@ pub enum PluginError {
         /// What it says.
         reason: String,
     },
+}
+
+impl PluginError {
+    /// The plugin at `path` has the name of another one, which comes first.
+    pub(super) fn same_name(path: PathBuf, plugin: &Plugin, first: &Plugin) -> Self {
+        Self::SameName {
+            path,
+            name: plugin.name().to_owned(),
+            first: first.path().to_owned(),
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::built_in::{built_in, named};
 use super::error::PluginError;
 use super::load::{Plugin, load_pinned};
 use super::pin::Pins;
@@ -28,7 +29,8 @@ pub fn files(directories: &[PathBuf]) -> Vec<PathBuf> {
     files.collect()
 }
 
-/// Loads the [`files`] of the directories. If two plugins have the same name, the second one is refused.
+/// Loads the [`files`] of the directories. If two plugins have the same name, the second one is refused; built-in plugins come
+/// first.
 #[must_use]
 pub fn list(directories: &[PathBuf]) -> Vec<Found> {
     list_pinned(directories, &Pins::default())
@@ -39,16 +41,9 @@ fn list_pinned(directories: &[PathBuf], pins: &Pins) -> Vec<Found> {
     let mut found: Vec<Found> = Vec::new();
     for path in files(directories) {
         let plugin = load_pinned(&path, pins).and_then(|plugin| {
-            let same = found
-                .iter()
-                .filter_map(|found| found.plugin.as_ref().ok())
-                .find(|other| other.name() == plugin.name());
-            match same {
-                Some(first) => Err(PluginError::SameName {
-                    path: path.clone(),
-                    name: plugin.name().to_owned(),
-                    first: first.path().to_owned(),
-                }),
+            let name = plugin.name();
+            match named(built_in(), name).or_else(|| named(&found, name)) {
+                Some(first) => Err(PluginError::same_name(path.clone(), &plugin, first)),
                 None => Ok(plugin),
             }
         });
@@ -68,8 +63,8 @@ pub fn find(directories: &[PathBuf], name: &str) -> Result<Plugin, PluginError> 
 
 /// As [`find`], but takes only files with the right SHA-256 sums, if there are any sums.
 ///
-/// It looks for the plugin `output-x` in `liboutput_x.so` first. Only if that is another plugin, it loads all files of the
-/// directories and compares their names.
+/// Built-in plugins come first; they have no files, and so no sums. Then it looks for the plugin `output-x` in
+/// `liboutput_x.so`. Only if that is another plugin, it loads all files of the directories and compares their names.
 ///
 /// # Errors
 ///
@@ -79,6 +74,9 @@ pub fn find_pinned(
     name: &str,
     pins: &Pins,
 ) -> Result<Plugin, PluginError> {
+    if let Some(plugin) = named(built_in(), name) {
+        return Ok(plugin.clone());
+    }
     let usual = format!("lib{}.so", name.replace('-', "_"));
     let mut usual = directories.iter().map(|directory| directory.join(&usual));
     if let Some(path) = usual.find(|path| path.exists())
@@ -87,13 +85,15 @@ pub fn find_pinned(
     {
         return Ok(plugin);
     }
+    let found = list_pinned(directories, pins);
+    if let Some(plugin) = named(&found, name) {
+        return Ok(plugin.clone());
+    }
     let mut refused = String::new();
-    for found in list_pinned(directories, pins) {
-        match found.plugin {
-            Ok(plugin) if plugin.name() == name => return Ok(plugin),
-            Ok(_) => {}
+    for Found { plugin, .. } in built_in().iter().chain(&found) {
+        if let Err(error) = plugin {
             // Writing to a string cannot fail.
-            Err(error) => drop(write!(refused, "\n  {error}")),
+            let _ = write!(refused, "\n  {error}");
         }
     }
     let shown: Vec<_> = directories

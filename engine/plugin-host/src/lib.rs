@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `elf` | is it a whole library for this machine? |
 //! | `load` | opens it, and checks version, sizes and functions before anything else is touched |
+//! | `built_in` | plugins that are linked into the program |
 //! | `find` | plugins in directories, and why some are refused |
 //! | `pin` | does the file have the SHA-256 sum of the configuration? |
 //! | `secrets` | values that no message shows |
@@ -24,6 +25,7 @@
 mod alert;
 mod answer;
 mod border;
+mod built_in;
 pub mod check;
 mod crash;
 mod elf;
@@ -41,6 +43,7 @@ mod settings;
 mod slow;
 
 pub use alert::Alert;
+pub use built_in::{Linked, built_in, link};
 pub use crash::report_crashes;
 pub use elf::check as check_library;
 pub use error::PluginError;
@@ -54,6 +57,7 @@ pub use slow::{NoResult, is_loading, within};
 pub use rule_file::RuleFile;
 pub use rules::{Rule, RuleHost};
 
+pub use lanner_plugin::abi::{LannerPlugin, LannerPluginFn};
 pub use lanner_plugin::files;
 pub use lanner_plugin::{
     Delivery, Diagnostic, EventNeed, EventTypes, Explanation, FieldKind, FieldResolver,

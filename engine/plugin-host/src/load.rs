@@ -34,6 +34,7 @@ pub struct Plugin(Arc<Loaded>);
 
 struct Loaded {
     path: PathBuf,
+    built_in: bool,
     name: &'static str,
     version: String,
     description: String,
@@ -66,6 +67,11 @@ pub fn load(path: &Path) -> Result<Plugin, PluginError> {
 ///
 /// As for [`load`].
 pub fn load_pinned(path: &Path, pins: &Pins) -> Result<Plugin, PluginError> {
+    if cfg!(target_feature = "crt-static") {
+        return Err(PluginError::Static {
+            path: path.to_owned(),
+        });
+    }
     // The linker opens the path again. Only root and the user who runs lanner can change where it leads. The name of the
     // descriptor would break libraries that the plugin brings along, which the linker finds by the plugin's folder.
     let (file, real) = files::library(path)?;
@@ -92,7 +98,20 @@ pub fn load_pinned(path: &Path, pins: &Pins) -> Result<Plugin, PluginError> {
     // Its code may run for as long as the process does.
     std::mem::forget(library);
     // SAFETY: a plugin's description stays valid until the process ends.
-    unsafe { read(path, description, code) }
+    unsafe { read(path, description, Some(code)) }
+}
+
+/// Takes a plugin that is linked into the program. `path` names it in messages.
+///
+/// # Safety
+///
+/// The function is a plugin's `lanner_plugin`.
+pub(super) unsafe fn load_linked(
+    path: &Path,
+    entry: LannerPluginFn,
+) -> Result<Plugin, PluginError> {
+    // SAFETY: by this function's contract. A plugin's description stays valid until the process ends.
+    unsafe { read(path, entry(), None) }
 }
 
 fn cause(error: &libloading::Error) -> String {
@@ -105,11 +124,11 @@ fn cause(error: &libloading::Error) -> String {
 /// # Safety
 ///
 /// `raw` is null, or at least its first three fields can be read, and its sizes and pointers are valid until the process
-/// ends. `code` is an address in the plugin's code.
+/// ends. `code` is an address in the plugin's library, if it has one.
 unsafe fn read(
     path: &Path,
     raw: *const LannerPlugin,
-    code: *const c_void,
+    code: Option<*const c_void>,
 ) -> Result<Plugin, PluginError> {
     let faulty = |reason: &str| PluginError::Faulty {
         path: path.to_owned(),
@@ -165,9 +184,12 @@ unsafe fn read(
         });
     }
     let label = crash::forever(&name);
-    crash::note_code(label, code);
+    if let Some(code) = code {
+        crash::note_code(label, code);
+    }
     Ok(Plugin(Arc::new(Loaded {
         path: path.to_owned(),
+        built_in: code.is_none(),
         version: word(raw.version, "version")?,
         description: word(raw.description, "description")?,
         abi: (major, minor),
@@ -291,10 +313,16 @@ impl Plugin {
         self.0.abi
     }
 
-    /// Where it was loaded from.
+    /// Where it was loaded from; for a built-in plugin, its name in messages.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0.path
+    }
+
+    /// Whether it is linked into the program.
+    #[must_use]
+    pub fn is_built_in(&self) -> bool {
+        self.0.built_in
     }
 
     /// What it can do: `rules`, `output`.

@@ -12,6 +12,7 @@ use crate::config::{AlertLimits, CaptureSelection, Config, Loaded, Matching};
 use crate::counters::Board;
 use crate::error::{LoadError, RuleOutputError};
 use crate::flight;
+use crate::host_name::host_name;
 use crate::page;
 use crate::rule_files::{plugin_directories, trusted_rule_files};
 use crate::rule_workers::RuleWorker;
@@ -99,9 +100,7 @@ pub(super) struct OpenedRules {
 
 impl RuleLoader {
     pub(super) fn new(args: LoadConfig) -> Self {
-        let hostname = nix::unistd::gethostname()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
+        let hostname = host_name();
         Self { args, hostname }
     }
 

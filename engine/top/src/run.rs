@@ -102,9 +102,7 @@ impl Plan {
     ///
     /// A name, a rule or the condition is wrong, or the rule plugin is needed and not there.
     pub fn new(request: &Request) -> Result<Self, TopError> {
-        let hostname = nix::unistd::gethostname()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
+        let hostname = session::host_name();
         let events = EventSet::parse(&request.events)?;
         let folders = plugin_directories(request.plugin_dirs.clone(), &request.rules_plugin);
         let plugin = match plugin_host::find(&folders, &request.rules_plugin) {

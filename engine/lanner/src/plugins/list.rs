@@ -20,7 +20,7 @@ pub(super) fn list(args: &PluginListArgs) -> Result<ExitCode, Failure> {
         return print(format!("{}\n", reference::plugin(file)).as_bytes());
     }
     let directories = plugin_directories(args.plugin_dirs.clone(), DEFAULT_RULES_PLUGIN);
-    let mut rows: Vec<Value> = Vec::new();
+    let mut rows = reference::built_in_plugins();
     for file in plugin_host::files(&directories) {
         let mut row = ask(&file, args.deadline)
             .unwrap_or_else(|error| refused(&file, &format!("{}: {error}", file.display())));
@@ -30,7 +30,7 @@ pub(super) fn list(args: &PluginListArgs) -> Result<ExitCode, Failure> {
             let error = PluginError::SameName {
                 path: file.clone(),
                 name: text(&row["name"]),
-                first: text(&first["path"]).into(),
+                first: first["path"].as_str().unwrap_or("a built-in plugin").into(),
             };
             row = refused(&file, &error.to_string());
         }

@@ -13,7 +13,7 @@ use super::Failure;
 use command_line::{PluginArgs, PluginVerb};
 
 /// The program to start for another process of lanner. The link leads to the running program even if its file was replaced.
-fn myself() -> io::Result<PathBuf> {
+pub(crate) fn myself() -> io::Result<PathBuf> {
     let link = PathBuf::from("/proc/self/exe");
     if link.exists() {
         return Ok(link);

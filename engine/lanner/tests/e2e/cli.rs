@@ -1,11 +1,12 @@
 //! What the command line says when it is used well, and when it is not.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::Value;
 use test_support::is_root;
 
-use crate::lanner::{run, stderr, usable};
+use crate::lanner::{BIN, run, stderr, usable};
 
 fn refused(args: &[&str], words: &[&str]) {
     let output = run(args);
@@ -279,4 +280,32 @@ fn events_are_written_as_documented() {
             "{event}"
         );
     }
+}
+
+#[test]
+fn a_copy_that_would_lack_its_plugins_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let to = folder.path().join("lanner");
+    refused(
+        &["copy", to.to_str().expect("a text")],
+        &["built-in plugins"],
+    );
+    assert!(!to.exists(), "the file was written all the same");
+}
+
+#[test]
+fn alerts_have_the_name_of_the_host_that_the_environment_gives() {
+    let rules =
+        "- rule: r\n  desc: d\n  condition: evt.type = execve\n  output: o\n  priority: INFO\n";
+    let file = tempfile::NamedTempFile::with_suffix(".yaml").expect("a file");
+    fs::write(file.path(), rules).expect("written");
+    let mut lanner = Command::new(BIN);
+    lanner.args(["run", "--driver", "ptrace", "--json", "-r"]);
+    lanner.arg(file.path()).args(["--", "true"]);
+    let output = lanner.env("LANNER_HOSTNAME", "node-1").output();
+    let output = output.expect("lanner can be started");
+    let line = String::from_utf8_lossy(&output.stdout);
+    let line = line.lines().next().expect("an alert");
+    let alert: Value = serde_json::from_str(line).expect("JSON");
+    assert_eq!(alert["hostname"], "node-1");
 }

@@ -9,7 +9,7 @@ mod syscalls;
 
 pub use self::drivers::{drivers, fixes};
 pub use self::fields::fields;
-pub use self::plugins::{plugin, plugins};
+pub use self::plugins::{built_in_plugins, plugin, plugins};
 pub use self::rules::{CheckedRules, plural, rule, rules};
 pub use self::syscalls::syscalls;
 

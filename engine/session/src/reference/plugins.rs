@@ -10,19 +10,34 @@ use serde_json::{Value, json};
 /// file is refused.
 #[must_use]
 pub fn plugin(file: &Path) -> Value {
-    let plugin = match plugin_host::load(file) {
-        Ok(plugin) => plugin,
-        Err(error) => {
-            return json!({
-                "path": file,
-                "sha256": plugin_host::sum(file).ok(),
-                "error": error.to_string(),
-            });
-        }
-    };
+    match plugin_host::load(file) {
+        Ok(plugin) => row(&plugin),
+        Err(error) => json!({
+            "path": file,
+            "sha256": plugin_host::sum(file).ok(),
+            "error": error.to_string(),
+        }),
+    }
+}
+
+/// The rows of the plugins that are linked into this program.
+#[must_use]
+pub fn built_in_plugins() -> Vec<Value> {
+    let rows = plugin_host::built_in()
+        .iter()
+        .map(|found| match &found.plugin {
+            Ok(plugin) => row(plugin),
+            Err(error) => json!({"path": null, "built_in": true, "error": error.to_string()}),
+        });
+    rows.collect()
+}
+
+/// What a plugin says about itself.
+fn row(plugin: &Plugin) -> Value {
+    let file = (!plugin.is_built_in()).then(|| plugin.path());
     let mut errors = Vec::new();
     let mut settings = serde_json::Map::new();
-    for (capability, schema) in schemas(&plugin) {
+    for (capability, schema) in schemas(plugin) {
         let schema = schema.map(|schema| schema.cloned().unwrap_or_default());
         let schema = schema.unwrap_or_else(|error| {
             errors.push(error.to_string());
@@ -37,7 +52,8 @@ pub fn plugin(file: &Path) -> Value {
         "capabilities": plugin.capabilities(),
         "description": plugin.description(),
         "path": file,
-        "sha256": plugin_host::sum(file).ok(),
+        "built_in": plugin.is_built_in(),
+        "sha256": file.and_then(|file| plugin_host::sum(file).ok()),
         "settings": settings,
         "schema_errors": errors,
         "error": null,
@@ -81,7 +97,7 @@ pub fn plugins(rows: &[Value], directories: &[PathBuf]) -> String {
             field("abi"),
             list("capabilities").join(", "),
             field("description"),
-            field("path")
+            row["path"].as_str().unwrap_or("built in")
         );
         for capability in list("capabilities") {
             settings(&row["settings"][capability], &mut text);
