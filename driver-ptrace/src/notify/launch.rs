@@ -119,7 +119,7 @@ fn receive(socket: RawFd) -> io::Result<(OwnedFd, pid_t)> {
         let has_descriptor = !head.is_null()
             && (*head).cmsg_level == libc::SOL_SOCKET
             && (*head).cmsg_type == libc::SCM_RIGHTS
-            && (*head).cmsg_len == libc::CMSG_LEN(4) as _;
+            && u64::try_from((*head).cmsg_len) == Ok(libc::CMSG_LEN(4).into());
         if !has_descriptor {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
