@@ -136,6 +136,11 @@ impl Window {
     }
 }
 
+/// The time of a span: two of them are at least the window.
+fn length(window_ns: u64) -> u64 {
+    (window_ns / 2).max(1)
+}
+
 impl Ring {
     /// A ring of this many bytes, but not fewer than 1 MiB, that keeps at least the last `window_ns`, as far as that fits.
     #[must_use]
@@ -154,9 +159,14 @@ impl Ring {
             chunks,
             left: 0,
             ends_ns: 0,
-            length_ns: (window_ns / 2).max(1),
+            length_ns: length(window_ns),
             began_ns: None,
         }
+    }
+
+    /// Keeps at least the last `window_ns` from now on, as far as that fits.
+    pub fn set_window(&mut self, window_ns: u64) {
+        self.length_ns = length(window_ns);
     }
 
     /// Whether the next event, which happened at this time, should begin a span: see [`begin`](Self::begin).

@@ -286,14 +286,20 @@ impl Consumer for EventPath {
             self.handover.answer(Err(ReloadError::Selection(error)));
             return;
         }
-        if next.captures != self.now.captures {
-            // the file that is being written ends here
-            if let Some(old) = self.flight.take() {
-                old.retire();
+        match &mut self.flight {
+            _ if next.captures == self.now.captures => {}
+            Some(flight) if next.captures.goes_on_from(&self.now.captures) => {
+                flight.keep(&next.captures);
             }
-            match FlightRecorder::start(&next.captures, &self.inspector, self.live) {
-                Ok(flight) => self.flight = flight,
-                Err(error) => tracing::warn!("alerts have no files: {error}"),
+            old => {
+                // the file that is being written ends here
+                if let Some(old) = old.take() {
+                    old.retire();
+                }
+                match FlightRecorder::start(&next.captures, self.live) {
+                    Ok(flight) => self.flight = flight,
+                    Err(error) => tracing::warn!("alerts have no files: {error}"),
+                }
             }
         }
         if let Err(error) = start_workers(&mut next, &self.telemetry, &self.outputs) {

@@ -15,7 +15,7 @@ use crate::control::Control;
 use crate::counters::WorkerStatus;
 use crate::error::SessionError;
 use crate::event_path::EventPath;
-use crate::flight::FlightRecorder;
+use crate::flight::{FlightRecorder, Folder};
 use crate::heartbeat::{self, Heartbeat};
 use crate::monitor;
 use crate::page;
@@ -234,8 +234,8 @@ impl OpenedSession {
             let control = Arc::clone(control);
             (shared.outputs).wait_for_room(move || !control.is_asked_to_end());
         }
-        let flight = FlightRecorder::start(&initial.captures, &inspector, live)
-            .map_err(SessionError::Capture)?;
+        let flight =
+            FlightRecorder::start(&initial.captures, live).map_err(SessionError::Capture)?;
         let mut path = EventPath::new(initial, inspector, shared, reload, monitor, flight, live)?;
         let ended = watch(&mut source, &mut path, control);
         let stats = source.stats();
@@ -284,6 +284,11 @@ pub fn check(config: LoadConfig) -> Vec<SessionError> {
         && let Err(error) = files::resolve(btf)
     {
         faults.push(SourceError::from(error).into());
+    }
+    if config.capture.enabled == Some(true)
+        && let Err(error) = Folder::check(&config.capture)
+    {
+        faults.push(SessionError::Capture(error));
     }
     if config.webserver.enabled
         && let Err(error) = web::check(&config.webserver)

@@ -1,6 +1,6 @@
 //! `capture`: files with the events around an alert. Falco's keys, and some of lanner's.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -63,6 +63,20 @@ pub enum CaptureSelection {
     Rules,
     /// Every system call.
     All,
+}
+
+impl CaptureConfig {
+    /// The folder of the files, and how their names begin. None: `path_prefix` does not end with the beginning of a name.
+    pub(crate) fn folder(&self) -> Option<(&Path, &str)> {
+        let prefix = self.path_prefix.file_name()?.to_str()?;
+        // of a path that ends with `/` or `/.`, the last name is the folder's own
+        let is_beginning = self.path_prefix.to_str()?.ends_with(prefix);
+        let folder = match self.path_prefix.parent() {
+            Some(folder) if folder != "" => folder,
+            _ => Path::new("."),
+        };
+        is_beginning.then_some((folder, prefix))
+    }
 }
 
 impl Default for CaptureConfig {

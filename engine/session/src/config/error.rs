@@ -175,6 +175,11 @@ pub enum KeyError {
     /// `capture`
     #[error("memory: at most 4G")]
     MuchMemory,
+    /// `capture`
+    #[error(
+        "path_prefix: it ends with the beginning of a file's name, as in /var/lib/lanner/captures/lanner"
+    )]
+    CapturePrefix,
     /// `heartbeat`
     #[error("interval: at least 100ms")]
     FastHeartbeat,

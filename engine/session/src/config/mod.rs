@@ -163,6 +163,9 @@ impl Config {
         if self.capture.memory.0 > capture::MAX_MEMORY {
             return Err(("capture", KeyError::MuchMemory));
         }
+        if self.capture.folder().is_none() {
+            return Err(("capture", KeyError::CapturePrefix));
+        }
         if let Err(problem) = outputs::check(&self.outputs) {
             return Err(("outputs", problem));
         }

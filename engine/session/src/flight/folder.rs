@@ -6,12 +6,13 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use nix::fcntl::{OFlag, open, openat};
+use lanner_plugin::files;
+use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::Mode;
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat};
 
 use crate::config::CaptureConfig;
 
@@ -41,18 +42,13 @@ struct Kept {
 impl Folder {
     /// Opens the folder of the configuration. One that is not there is made, for its owner alone.
     pub(crate) fn open(config: &CaptureConfig) -> io::Result<Self> {
-        let invalid = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
-        let prefix = config
-            .path_prefix
-            .file_name()
-            .and_then(|name| name.to_str())
-            .ok_or_else(|| {
-                invalid("capture.path_prefix does not end with the beginning of a name")
-            })?;
-        let path = match config.path_prefix.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
+        let (path, prefix) = config.folder().ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "capture.path_prefix does not end with the beginning of a name",
+            )
+        })?;
+        Self::check(config)?;
         let failed =
             |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         fs::DirBuilder::new()
@@ -61,9 +57,16 @@ impl Folder {
             .create(path)
             .map_err(failed)?;
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let descriptor = open(path, flags, Mode::empty())
-            .map_err(|error| failed(error.into()))?
-            .into();
+        let descriptor = open(path, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
+        // the file system may be read-only
+        faccessat(
+            &descriptor,
+            ".",
+            AccessFlags::W_OK | AccessFlags::X_OK,
+            AtFlags::AT_EACCESS,
+        )
+        .map_err(|error| failed(error.into()))?;
+        let descriptor = descriptor.into();
         Ok(Self {
             descriptor,
             prefix: prefix.to_owned(),
@@ -72,6 +75,11 @@ impl Folder {
             max_bytes: config.max_total_size.0,
             max_age: config.max_age.0,
         })
+    }
+
+    /// Checks that no other user can make the folder another one. It need not exist.
+    pub(crate) fn check(config: &CaptureConfig) -> io::Result<()> {
+        files::check_store(&config.path_prefix).map_err(io::Error::other)
     }
 
     /// Creates a file for the event with this time of day and number, which only its owner may read. Gives its name too.

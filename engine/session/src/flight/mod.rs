@@ -24,13 +24,13 @@ use std::time::{Duration, Instant};
 
 use driver_api::event::layout::MAX;
 use driver_api::event::{Event, EventBuilder, Flags, Header, Kind, Loss};
-use inspect::Inspector;
+use inspect::{Clock, Inspector};
 use recording::Ring;
 
 pub(crate) use folder::Folder;
 use known::Known;
 pub(crate) use plan::{Limits, Plan};
-use writer::{Job, Size, Writer};
+use writer::{Begin, Job, Size, Writer};
 
 /// Bytes of later events that go to the writer at once.
 const CHUNK: usize = 256 << 10;
@@ -89,12 +89,8 @@ impl FlightRecorder {
     /// # Errors
     ///
     /// The folder cannot be used, or the thread cannot be started.
-    pub(crate) fn start(
-        plan: &Plan,
-        inspector: &Inspector,
-        live: bool,
-    ) -> std::io::Result<Option<Self>> {
-        let Some((mut recorder, writer)) = Self::with_writer(plan, inspector, live)? else {
+    pub(crate) fn start(plan: &Plan, live: bool) -> std::io::Result<Option<Self>> {
+        let Some((mut recorder, writer)) = Self::with_writer(plan, live)? else {
             return Ok(None);
         };
         let thread = std::thread::Builder::new()
@@ -105,11 +101,7 @@ impl FlightRecorder {
     }
 
     /// A recorder, and what its thread has to run.
-    fn with_writer(
-        plan: &Plan,
-        inspector: &Inspector,
-        live: bool,
-    ) -> std::io::Result<Option<(Self, Writer)>> {
+    fn with_writer(plan: &Plan, live: bool) -> std::io::Result<Option<(Self, Writer)>> {
         if !plan.is_on() {
             return Ok(None);
         }
@@ -133,7 +125,6 @@ impl FlightRecorder {
             folder: Arc::clone(&folder),
             known: Arc::clone(&known),
             format: plan.config().format,
-            clock: inspector.clock(),
             live,
             open: None,
         };
@@ -155,6 +146,11 @@ impl FlightRecorder {
             builder: EventBuilder::new(),
         };
         Ok(Some((recorder, writer)))
+    }
+
+    /// Keeps events as long as reloaded rules need them. What is kept now stays, and so does the file that is being written.
+    pub(crate) fn keep(&mut self, plan: &Plan) {
+        self.ring.set_window(ns(plan.window()));
     }
 
     /// Takes an event that the inspector has not seen yet.
@@ -286,12 +282,15 @@ impl FlightRecorder {
         self.learn(inspector);
         let from_ns = at_ns.saturating_sub(ns(limits.before));
         let size = Arc::new(Size::new(limits.bytes));
-        let job = Job::Begin {
+        let job = Job::Begin(Begin {
+            name: name.clone(),
             file,
             window: self.ring.window(from_ns),
             cgroups: inspector.cgroups(),
             size: Arc::clone(&size),
-        };
+            // the clock of the alert
+            clock: Clock::fixed(inspector.clock().offset_ns()),
+        });
         let sent = self
             .jobs
             .as_ref()

@@ -65,6 +65,11 @@ impl Plan {
         &self.config
     }
 
+    /// Whether a recorder for the other plan can go on for this one.
+    pub(crate) fn goes_on_from(&self, other: &Self) -> bool {
+        self.config == other.config && self.is_on() == other.is_on()
+    }
+
     /// Whether files can come to be.
     pub(crate) fn is_on(&self) -> bool {
         self.rules.iter().any(Option::is_some)

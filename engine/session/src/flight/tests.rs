@@ -44,9 +44,7 @@ impl Stage {
     fn new(config: &CaptureConfig, asked: RuleCapture) -> Self {
         let plan = Plan::new(config, 1, &[asked]);
         let inspector = isolated();
-        let recorder = FlightRecorder::start(&plan, &inspector, false)
-            .unwrap()
-            .unwrap();
+        let recorder = FlightRecorder::start(&plan, false).unwrap().unwrap();
         Self {
             recorder,
             inspector,
@@ -157,12 +155,111 @@ fn limits_end_a_file_and_remove_old_ones() {
 }
 
 #[test]
+fn a_file_has_its_alert_however_small_it_must_be() {
+    for format in [RecordingFormat::Lanner, RecordingFormat::Scap] {
+        let folder = tempfile::tempdir().unwrap();
+        let config = CaptureConfig {
+            format,
+            ..config(folder.path())
+        };
+        let capture = RuleCapture {
+            bytes: Some(10),
+            ..asked(1000)
+        };
+        let mut stage = Stage::new(&config, capture);
+        for number in 0..1000 {
+            stage.event(2, Ev::call(7, "close", &[number], 0));
+        }
+        let name = stage.alert(2).unwrap();
+        for number in 1000..2000 {
+            stage.event(3, Ev::call(7, "close", &[number], 0));
+        }
+        drop(stage);
+        let file = folder.path().join(name);
+        match format {
+            // the alert's event has the number 9
+            RecordingFormat::Lanner => assert_eq!(numbers(&file), (vec![9], 0)),
+            // the state and one event
+            RecordingFormat::Scap => assert!(file.metadata().unwrap().len() < 4096),
+        }
+    }
+}
+
+#[test]
+fn reloaded_rules_keep_what_the_recorder_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    let mut stage = Stage::new(&config, asked(10));
+    for second in 1..=20 {
+        stage.event(second, Ev::call(7, "close", &[3], 0));
+    }
+    let name = stage.alert(21).unwrap();
+    let more = RuleCapture {
+        before: Some(Duration::from_secs(60)),
+        ..asked(10)
+    };
+    let plan = Plan::new(&config, 2, &[more]);
+    assert!(plan.goes_on_from(&stage.plan));
+    stage.recorder.keep(&plan);
+    stage.plan = plan;
+    for second in 22..=80 {
+        stage.event(second, Ev::call(7, "close", &[3], 0));
+    }
+    let next = stage.alert(81).unwrap();
+    drop(stage);
+    // the file that was being written goes on to its end
+    let (times, _) = read(&folder.path().join(name));
+    assert_eq!(times.last(), Some(&30));
+    // the next one has what the new rules ask for
+    let (times, _) = read(&folder.path().join(next));
+    assert!(times[0] <= 21, "{times:?}");
+
+    let elsewhere = CaptureConfig {
+        path_prefix: folder.path().join("other"),
+        ..config
+    };
+    let before = Plan::new(&self::config(folder.path()), 1, &[asked(10)]);
+    assert!(!Plan::new(&elsewhere, 1, &[asked(10)]).goes_on_from(&before));
+    assert!(!Plan::new(before.config(), 1, &[]).goes_on_from(&before));
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_not_left_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan::new(&config(folder.path()), 1, &[asked(1)]);
+    let inspector = isolated();
+    let (recorder, mut writer) = FlightRecorder::with_writer(&plan, false).unwrap().unwrap();
+    let (name, file) = recorder.folder.create(1, 1).unwrap();
+    drop(file);
+    let path = folder.path().join(&name);
+    let begin = Begin {
+        name,
+        // as a full disk does, it refuses to be written
+        file: std::fs::File::open(&path).unwrap(),
+        window: recorder.ring.window(0),
+        cgroups: inspector.cgroups(),
+        size: Arc::new(writer::Size::new(None)),
+        clock: inspector.clock(),
+    };
+    assert!(writer.begin(begin).is_err());
+    assert!(!path.exists());
+}
+
+#[test]
 fn nothing_is_written_through_a_link() {
     let folder = tempfile::tempdir().unwrap();
     let elsewhere = tempfile::tempdir().unwrap();
     let link = folder.path().join("link");
     symlink(elsewhere.path(), &link).unwrap();
     assert!(Folder::open(&config(&link)).is_err());
+    let below = CaptureConfig {
+        path_prefix: folder.path().join("alert/"),
+        ..CaptureConfig::default()
+    };
+    assert!(
+        Folder::open(&below).is_err(),
+        "a folder's name is no prefix"
+    );
 
     let opened = Folder::open(&config(folder.path())).unwrap();
     let (name, _) = opened.create(1, 1).unwrap();
@@ -248,9 +345,7 @@ fn events_go_on_while_a_full_ring_is_saved_and_none_is_lost_in_silence() {
     let plan = Plan::new(&config, 1, &[asked(1000)]);
     let inspector = isolated();
     // the writer does not run: the disk is as slow as can be
-    let (mut recorder, writer) = FlightRecorder::with_writer(&plan, &inspector, false)
-        .unwrap()
-        .unwrap();
+    let (mut recorder, writer) = FlightRecorder::with_writer(&plan, false).unwrap().unwrap();
     feed(&mut recorder, numbered(0, BEFORE, BYTES));
     assert!(recorder.ring.bytes() > MEMORY / 2);
     assert!(recorder.ring.window(0).copied() <= 256 << 10);

@@ -19,16 +19,23 @@ use crate::recording_file::{RecordingFile, RecordingFormat};
 #[derive(Debug)]
 pub(super) enum Job {
     /// Begin a file: a state, and the events that followed it.
-    Begin {
-        file: File,
-        window: Window,
-        cgroups: KnownCgroups,
-        size: Arc<Size>,
-    },
+    Begin(Begin),
     /// Later events.
     Events(Vec<u8>),
     /// End the file, which lacks its last events.
     End { lost: u64, at_ns: u64 },
+}
+
+/// A file that begins.
+#[derive(Debug)]
+pub(super) struct Begin {
+    pub(super) name: String,
+    pub(super) file: File,
+    /// The events up to that of the alert.
+    pub(super) window: Window,
+    pub(super) cgroups: KnownCgroups,
+    pub(super) size: Arc<Size>,
+    pub(super) clock: Clock,
 }
 
 /// How large a file may become, which a later alert may raise, and whether it is.
@@ -61,6 +68,13 @@ impl Size {
     fn most(&self) -> u64 {
         self.most.load(Ordering::Relaxed)
     }
+
+    /// Notes how large the file is.
+    fn note(&self, bytes: u64) {
+        if bytes >= self.most() {
+            self.full.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 /// A file that is being written.
@@ -79,7 +93,6 @@ pub(super) struct Writer {
     pub(super) folder: Arc<Folder>,
     pub(super) known: Arc<Known>,
     pub(super) format: RecordingFormat,
-    pub(super) clock: Clock,
     pub(super) live: bool,
     pub(super) open: Option<Open>,
 }
@@ -88,76 +101,56 @@ impl Writer {
     pub(super) fn run(mut self) {
         while let Ok(job) = self.jobs.recv() {
             let done = match job {
-                Job::Begin {
-                    file,
-                    window,
-                    cgroups,
-                    size,
-                } => self.begin(file, &window, &cgroups, size),
+                Job::Begin(begin) => {
+                    self.end();
+                    self.begin(begin)
+                }
                 Job::Events(events) => self.events(events),
-                Job::End { lost, at_ns } => self.lose(lost, at_ns).and_then(|()| self.end()),
+                Job::End { lost, at_ns } => {
+                    let done = self.lose(lost, at_ns);
+                    self.end();
+                    done
+                }
             };
             if let Err(error) = done {
                 self.open = None;
-                tracing::warn!(
-                    "a capture file is not whole, because it could not be written: {error}"
-                );
+                complain(&error);
+                self.folder.tidy();
             }
         }
-        drop(self.end());
+        self.end();
     }
 
-    fn begin(
-        &mut self,
-        file: File,
-        window: &Window,
-        cgroups: &KnownCgroups,
-        size: Arc<Size>,
-    ) -> io::Result<()> {
-        self.end()?;
-        // the state is that of the events alone, not that of this moment
-        let mut state = Inspector::new(&Options {
-            proc_root: None,
-            clock: self.clock,
-            containers: Some(Arc::clone(&self.known) as Arc<dyn ContainerSource>),
-            ..Options::default()
-        });
-        let machine = if self.live {
-            Machine::host(self.clock)
-        } else {
-            Machine::default()
+    pub(super) fn begin(&mut self, begin: Begin) -> io::Result<()> {
+        let Begin {
+            name,
+            file,
+            window,
+            cgroups,
+            size,
+            clock,
+        } = begin;
+        let beginning = Beginning {
+            window: &window,
+            cgroups: &cgroups,
+            format: self.format,
+            clock,
+            live: self.live,
         };
-        // half of the file is for what happens after the alert: earlier events become part of the state, as many as must
-        let happened = window.chunks().map(happened).sum::<u64>();
-        let mut early = happened.saturating_sub(size.most() / 2);
-        let mut chunks = window.chunks();
-        let mut rest: &[u8] = &[];
-        loop {
-            let Some((event, later)) = first(rest) else {
-                match chunks.next() {
-                    Some(next) => rest = next,
-                    None => break,
-                }
-                continue;
-            };
-            if early == 0 && !event.has(Flags::UNSELECTED) {
-                break;
+        let known = Arc::clone(&self.known) as Arc<dyn ContainerSource>;
+        let early = beginning.surplus(size.most())?;
+        match beginning.write(file, early, Some(known)) {
+            Ok((file, _)) => {
+                size.note(file.bytes());
+                self.open = Some(Open { file, size });
+                Ok(())
             }
-            state.update(&event);
-            if !event.has(Flags::UNSELECTED) {
-                early = early.saturating_sub(event.header().len.into());
+            Err(error) => {
+                // it has no event
+                self.folder.remove(&name);
+                Err(error)
             }
-            rest = later;
         }
-        state.learn_cgroups(cgroups);
-        let file = RecordingFile::new(file, self.format, state, machine)?;
-        let mut open = Open { file, size };
-        open.events(rest)?;
-        for chunk in chunks {
-            open.events(chunk)?;
-        }
-        self.open = Some(open);
-        Ok(())
     }
 
     fn events(&mut self, mut events: Vec<u8>) -> io::Result<()> {
@@ -185,15 +178,122 @@ impl Writer {
         }
     }
 
-    fn end(&mut self) -> io::Result<()> {
+    fn end(&mut self) {
         let Some(mut open) = self.open.take() else {
-            return Ok(());
+            return;
         };
         self.known.answer();
-        let done = open.file.finish();
+        if let Err(error) = open.file.finish() {
+            complain(&error);
+        }
         self.known.forget();
         self.folder.tidy();
-        done
+    }
+}
+
+fn complain(error: &io::Error) {
+    tracing::warn!("a capture file is not whole, because it could not be written: {error}");
+}
+
+/// What a file begins with: the state before some of the window's events, and these events.
+#[derive(Debug)]
+struct Beginning<'a> {
+    window: &'a Window,
+    cgroups: &'a KnownCgroups,
+    format: RecordingFormat,
+    clock: Clock,
+    live: bool,
+}
+
+impl Beginning<'_> {
+    /// How many bytes of events must become part of the state, so that half of a file's bytes after its state is for what
+    /// happens after the alert. The alert's event, the last one, never has to.
+    fn surplus(&self, most: u64) -> io::Result<u64> {
+        if most == u64::MAX {
+            return Ok(0);
+        }
+        // a file that is thrown away shows the sizes
+        let nowhere = File::options().write(true).open("/dev/null")?;
+        let (file, state) = self.write(nowhere, 0, None)?;
+        let events = file.bytes().saturating_sub(state);
+        let room = most.saturating_sub(state) / 2;
+        if events <= room {
+            return Ok(0);
+        }
+        let (happened, last) = self.happened();
+        let fits = u128::from(happened) * u128::from(room) / u128::from(events);
+        let fits = u64::try_from(fits).unwrap_or(happened).max(last);
+        Ok(happened.saturating_sub(fits))
+    }
+
+    /// Writes it, without the first `early` bytes of events, which become part of the state. Gives the bytes of the state and the
+    /// first event, too.
+    fn write(
+        &self,
+        file: File,
+        mut early: u64,
+        containers: Option<Arc<dyn ContainerSource>>,
+    ) -> io::Result<(RecordingFile, u64)> {
+        // the state is that of the events alone, not that of this moment
+        let mut state = Inspector::new(&Options {
+            proc_root: None,
+            clock: self.clock,
+            containers,
+            ..Options::default()
+        });
+        let mut chunks = self.window.chunks();
+        let mut rest: &[u8] = &[];
+        loop {
+            let Some((event, later)) = first(rest) else {
+                match chunks.next() {
+                    Some(next) => rest = next,
+                    None => break,
+                }
+                continue;
+            };
+            if early == 0 && !event.has(Flags::UNSELECTED) {
+                break;
+            }
+            state.update(&event);
+            if !event.has(Flags::UNSELECTED) {
+                early = early.saturating_sub(event.header().len.into());
+            }
+            rest = later;
+        }
+        state.learn_cgroups(self.cgroups);
+        let machine = if self.live {
+            Machine::host(self.clock)
+        } else {
+            Machine::default()
+        };
+        let mut file = RecordingFile::new(file, self.format, state, machine)?;
+        // one format writes the state with the first event
+        let mut state_bytes = None;
+        for mut events in [rest].into_iter().chain(chunks) {
+            while let Some((event, later)) = first(events) {
+                file.event(&event)?;
+                state_bytes.get_or_insert(file.bytes());
+                events = later;
+            }
+        }
+        file.flush()?;
+        let state_bytes = state_bytes.unwrap_or(file.bytes());
+        Ok((file, state_bytes))
+    }
+
+    /// The bytes of events that are not there for the state alone: of all, and of the last one.
+    fn happened(&self) -> (u64, u64) {
+        let (mut sum, mut last) = (0, 0);
+        for mut events in self.window.chunks() {
+            while let Some((event, later)) = first(events) {
+                if !event.has(Flags::UNSELECTED) {
+                    last = u64::from(event.header().len);
+                    sum += last;
+                }
+                events = later;
+            }
+        }
+        (sum, last)
     }
 }
 
@@ -208,18 +308,6 @@ fn first(bytes: &[u8]) -> Option<(Event<'_>, &[u8])> {
     Some((event, later))
 }
 
-/// The bytes of events that are not there for the state alone.
-fn happened(mut events: &[u8]) -> u64 {
-    let mut sum = 0;
-    while let Some((event, later)) = first(events) {
-        if !event.has(Flags::UNSELECTED) {
-            sum += u64::from(event.header().len);
-        }
-        events = later;
-    }
-    sum
-}
-
 impl Open {
     fn events(&mut self, mut events: &[u8]) -> io::Result<()> {
         while let Some((event, later)) = first(events) {
@@ -227,9 +315,7 @@ impl Open {
                 return Ok(());
             }
             self.file.event(&event)?;
-            if self.file.bytes() >= self.size.most() {
-                self.size.full.store(true, Ordering::Relaxed);
-            }
+            self.size.note(self.file.bytes());
             events = later;
         }
         self.file.flush()
