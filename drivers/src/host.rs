@@ -63,10 +63,10 @@ pub fn detect() -> Host {
     }
 }
 
-/// The bytes of buffer for each CPU that fit into the memory which lanner's cgroup allows: a power of two, and half of what
-/// is left beside what lanner needs for the rest.
+/// The bytes of buffer for each CPU that fit into the memory that lanner's cgroup allows: a power of two. The buffers take
+/// at most half of what lanner does not need for other things.
 pub fn fitting_buffer(host: &Host) -> usize {
-    // measured on Linux 6.18: maps of BPF programs, of which some have a value for each CPU, and lanner's own state
+    // measured on Linux 6.18: maps of BPF programs, some of which have a value for each CPU, and lanner's own state
     const NEEDED: u64 = 16 << 20;
     const NEEDED_BY_CPU: u64 = 4 << 20;
     let cpus = host.cpus.max(1) as u64;
