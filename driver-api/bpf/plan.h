@@ -169,7 +169,11 @@
 /* file_index is not 0. */
 #define LANNER_UNLESS_FILE_INDEX 2
 
-/* One thing to fetch. */
+/* One thing to fetch.
+ *
+ * An operation with LANNER_OP_VARIANT fetches nothing itself, and uses four fields in its own way: unit is the id of the
+ * variant; len_arg is the register of the first selector, and limit the bits of it that count; add is the register of
+ * the second selector, or LANNER_ARG_RET. */
 struct lanner_op {
 	/* One of LANNER_OP_*; 0: none. */
 	__u8 code;
@@ -181,16 +185,16 @@ struct lanner_op {
 	__u8 when;
 	/* One of LANNER_LEN_*. */
 	__u8 len_from;
-	/* The register that has the length, or the first selector of a variant. */
+	/* The register that has the length. */
 	__u8 len_arg;
 	/* Bytes of one element, where the length counts elements; or LANNER_UNIT_BITS; or LANNER_UNIT_BITS_AND_ONE; or
-	 * LANNER_UNIT_SHIFT + N; of a variant, its id. */
+	 * LANNER_UNIT_SHIFT + N. */
 	__u16 unit;
-	/* Bytes to capture at most; of a variant, the bits of the first selector that count. */
+	/* Bytes to capture at most. */
 	__u32 limit;
-	/* Bytes to add to the length; of a variant, the register of the second selector or LANNER_ARG_RET. */
+	/* Bytes to add to the length. */
 	__u16 add;
-	/* Entries to look at, at most; of LANNER_OP_FD_PATH, 1: no register has the flags that the file was opened with. */
+	/* Entries to look at, at most. In a LANNER_OP_FD_PATH, 1: no register has the flags that the file was opened with. */
 	__u8 entries;
 	/* How many of the upper bits of the register with the length do not count, and LANNER_LEN_SIGNED. */
 	__u8 len_unused;

@@ -40,7 +40,7 @@ pub enum OpenError {
     Failed {
         /// The driver.
         driver: &'static str,
-        /// What was tried: "failed to" stands before it.
+        /// What was tried: "failed to" precedes it.
         step: String,
         /// What the kernel or the library said, and what to do.
         source: Cause,
@@ -73,7 +73,7 @@ impl OpenError {
 pub struct CaptureError {
     /// The driver.
     pub driver: &'static str,
-    /// What was tried: "failed to" stands before it.
+    /// What was tried: "failed to" precedes it.
     pub step: String,
     /// What the kernel or a library said, and what to do.
     pub source: Cause,

@@ -11,7 +11,8 @@
 //! - [`plan`]: what to fetch for each call, derived from the table, in Rust and (`bpf/plan.h`) in C;
 //! - [`scripted`]: a capture that delivers the events that a test gives it;
 //! - [`replay`]: what a capture from a file has beyond one of a driver;
-//! - [`fix`]: commands that close gaps; [`turn`]: how long a poll may take.
+//! - [`fix`]: commands that close gaps; [`turn`]: how long a poll may take;
+//! - `outcome`: how calls end, for predicates.
 
 pub mod driver;
 pub mod error;

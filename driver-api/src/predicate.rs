@@ -4,9 +4,9 @@
 //! says so to the driver, which then leaves the other events out before it reads a path (clause 23 of the contract in
 //! [`driver`](crate::driver)).
 //!
-//! A predicate is a few [`Clause`]s, of which one must hold. Whoever makes one may always make it weaker, so that it
-//! holds for more events than are needed: then only time is lost. [`Predicate::of`] does that by itself where there is
-//! more than a predicate has room for, and for calls whose events do not say enough.
+//! A predicate is a few [`Clause`]s, and holds if one of them holds. It may always be weaker than the rules, so that it
+//! holds for more events than they need: that costs only time. [`Predicate::of`] makes it weaker where it has no room for
+//! all clauses, and for calls whose events do not say enough.
 
 use std::fmt;
 
@@ -241,7 +241,7 @@ impl Predicate {
         self.clauses[0].is_none()
     }
 
-    /// The clauses, of which one must hold. None if it always holds.
+    /// The clauses: one of them must hold. There are none if it always holds.
     pub fn clauses(&self) -> impl Iterator<Item = &Clause> {
         self.clauses.iter().flatten()
     }
@@ -362,9 +362,12 @@ fn united(clauses: &[Clause]) -> Vec<Clause> {
         .collect()
 }
 
-/// Whether the events of a call can be left out by a predicate. Not those of calls that do not return, of exec and the
-/// clone family, which have events of their own, of calls through which programs make others, and of operations of
-/// io_uring, whose results come later.
+/// Whether a predicate can leave out events of a call. It cannot for
+///
+/// - calls that do not return;
+/// - exec and the clone family, which have events of their own;
+/// - calls through which programs make other calls;
+/// - operations of io_uring, whose results come later.
 #[must_use]
 pub fn is_testable(call: &Syscall) -> bool {
     let special = flag::NORETURN | flag::CHILD | flag::EXEC;

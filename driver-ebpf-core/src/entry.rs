@@ -28,8 +28,8 @@ const KINDS: [(&str, u8); 2] = [
 const SCHEDULER: &str = "exec_prepared";
 const TRACEPOINT: &str = "sys_enter";
 
-/// The prefixes of the functions of a call: a line for each function that a call can have, first that of 64-bit programs.
-/// Of the prefixes in a line, the first with which the kernel has a function counts
+/// The prefixes of the functions of a call: a row for each function that a call can have, first that of 64-bit programs.
+/// In each row, the first prefix counts with which the kernel has a function
 /// (`arch/x86/include/asm/syscall_wrapper.h`, `arch/arm64/include/asm/syscall_wrapper.h`).
 const PREFIXES: &[&[&str]] = if cfg!(target_arch = "aarch64") {
     &[&["__arm64_sys_"], &["__arm64_compat_sys_"]]

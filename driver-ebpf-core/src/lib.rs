@@ -1,8 +1,19 @@
 //! The core driver: CO-RE programs on the kernel's BTF-typed tracepoints, and a ring for each CPU in mapped arrays.
 //!
-//! The programs of `bpf/core.bpf.c` write events, `ring` reads them, and `capture` hands them on. `load` opens a
-//! capture: it tries the `ways` that this kernel may take, and `object` loads and attaches the programs of each. `simulated`
-//! has rings for measurements.
+//! The programs of `bpf/core.bpf.c` write events, `ring` reads them, and `capture` hands them on.
+//!
+//! | file | does |
+//! |---|---|
+//! | `load` | opens a capture: tries one way of loading after the other |
+//! | `ways` | the ways that this kernel may take, the best first |
+//! | `features` | finds out what the kernel accepts, with tiny programs |
+//! | `object` | loads the programs of one way, and attaches them |
+//! | `optional`, `entry` | programs that may be refused; programs that see calls at their entry |
+//! | `capture` | the running capture |
+//! | `ring`, `mapping` | reads the rings; the memory that they are in |
+//! | `maps`, `layout` | the maps and the structs that programs and user space share |
+//! | `simulated` | rings for measurements |
+//! | `libbpf` | what libbpf and the verifier print, as errors |
 
 mod capture;
 mod entry;

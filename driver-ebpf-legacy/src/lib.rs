@@ -1,10 +1,20 @@
 //! The legacy driver: classic eBPF programs chained by tail calls, and perf buffers. It needs neither BTF nor kernel
 //! headers, works from Linux 4.14 on, and loads its programs through aya.
 //!
-//! An event's way begins in `bpf/legacy.bpf.c`, which writes it, and goes on in `perf`, which reads it. `load` opens
-//! the driver: `offsets` finds the fields of kernel structs by searching kernel memory, `programs` and `maps` load
-//! the object, `loaded` and `attach` attach the programs by what this kernel offers. `capture` hands the events to
-//! `driver-ebpf`.
+//! The programs of `bpf/legacy.bpf.c` write events, `perf` reads them, and `capture` hands them to `driver-ebpf`.
+//!
+//! | file | does |
+//! |---|---|
+//! | `load` | opens a capture |
+//! | `kernel` | what this kernel offers |
+//! | `offsets` | finds the fields of kernel structs by searching kernel memory |
+//! | `programs`, `maps` | load the object and its maps |
+//! | `loaded`, `attach` | attach the programs, by what the kernel offers |
+//! | `perf` | reads the perf buffers |
+//! | `sys` | opens perf events, where aya does not |
+//! | `layout` | the structs that programs and user space share |
+//! | `capture` | the running capture |
+//! | `error` | why programs cannot be loaded |
 
 mod attach;
 mod capture;

@@ -50,9 +50,10 @@ pub trait Source: Send + fmt::Debug {
     /// Events lost so far, by cause.
     fn lost(&self) -> [u64; Loss::ALL.len()];
 
-    /// How many of the lost events may be births, execs or ends, so far: all that were lost before an event that the last
-    /// look has seen, but for those that the kernel has skipped, which are of the time of the last [`lost`](Self::lost)
-    /// (reading their counters takes long).
+    /// How many of the events lost so far may be births, execs or ends.
+    ///
+    /// It counts all that were lost before the last event that was read. Of those that the kernel has skipped, it has the
+    /// count of the last call of [`lost`](Self::lost), because reading these counters takes long.
     fn lost_lives(&self) -> u64;
 
     /// The threads that are followed.

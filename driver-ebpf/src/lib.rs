@@ -1,12 +1,20 @@
 //! What the two eBPF drivers share.
 //!
-//! - `bpf/ops.h` is the interpreter of capture plans, in C; `compile` compiles it for a driver's build script.
-//! - [`capture`] is a running capture: events go from a driver's [`Source`](capture::Source) to the sink.
-//! - [`start`] says whom the programs follow, [`follow`] keeps that table right.
-//! - [`interrupted`] decides how calls end that a signal has interrupted.
-//! - [`gaps`] says what both drivers need, and what neither can capture.
+//! | file | does |
+//! |---|---|
+//! | `bpf/ops.h` | the interpreter of capture plans, in C |
+//! | `compile` | compiles C for a driver's build script |
+//! | [`layout`] | the structs that programs and user space share |
+//! | [`capture`] | a running capture: events go from a driver's [`Source`](capture::Source) to the sink |
+//! | [`start`], [`follow`] | whom the programs follow at the start; keeps that table right |
+//! | [`life`] | starts the command at the first poll, and ends the capture with the last thread |
+//! | [`interrupted`] | decides how calls end that a signal has interrupted |
+//! | [`losses`], [`missed`] | reports lost events; counts runs of programs that the kernel has skipped |
+//! | [`memory`], [`quiet`] | raises the limit of locked memory; blocks signals while programs are loaded |
+//! | [`own`] | lanner's own process id, as the programs see it |
+//! | [`gaps`] | what both drivers need, and what neither can capture |
 //!
-//! Commands are started by the crate `driver-start`.
+//! The crate `driver-start` starts commands.
 
 pub mod capture;
 #[cfg(feature = "compile")]

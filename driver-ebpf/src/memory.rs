@@ -31,8 +31,8 @@ pub fn hint() -> Option<String> {
     })
 }
 
-/// What to do if the kernel refuses locked memory, of which at least `bytes` are needed. `None`: there is no limit, so it
-/// is not the cause.
+/// What to do if the kernel refuses locked memory: at least `bytes` are needed. `None`: there is no limit, so the limit is
+/// not the cause.
 pub fn needed(bytes: usize) -> Option<String> {
     let (limit, _) = getrlimit(Resource::RLIMIT_MEMLOCK).ok()?;
     (limit != RLIM_INFINITY).then(|| {

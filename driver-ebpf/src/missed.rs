@@ -70,7 +70,7 @@ fn original(name: &str) -> &str {
     name.split("_copy").next().unwrap_or(name)
 }
 
-/// The sum, over all names, of the least number that a name has.
+/// Takes the least number of each name, and adds these up.
 fn least_of_each<'a>(runs: impl Iterator<Item = (&'a str, u64)>) -> u64 {
     let mut least = BTreeMap::new();
     for (name, runs) in runs {

@@ -36,7 +36,7 @@ pub(crate) struct Called {
 }
 
 impl Called {
-    /// The call with this number. None: of a foreign architecture. `arch` is AUDIT_ARCH_* (linux/audit.h).
+    /// The call with this number. None: the architecture is foreign. `arch` is AUDIT_ARCH_* (linux/audit.h).
     pub(crate) fn of(arch: u32, nr: u32) -> Option<Self> {
         let abi = filter::abi_of(arch, nr)?;
         let call = table::of_number(abi, nr);

@@ -174,7 +174,7 @@ impl Memory {
         }
     }
 
-    /// Reads page by page: of an element of a vector that can be read in part alone, the kernel reads nothing.
+    /// Reads page by page. The kernel reads nothing of an element of a vector if only a part of it can be read.
     fn read_pages(&self, at: u64, into: &mut [u8]) -> usize {
         let first = to_page_end(at);
         if into.len() <= first {
@@ -248,7 +248,7 @@ fn to_page_end(at: u64) -> usize {
 mod tests {
     use super::*;
 
-    /// Two pages, of which only the first can be read.
+    /// Two pages. Only the first can be read.
     fn pages() -> *mut u8 {
         let len = 2 * PAGE as usize;
         // SAFETY: a new mapping; the first page is filled, and the second, which nothing uses, is unmapped.

@@ -156,7 +156,7 @@ fn read<'a>(file: &OwnedFd, into: &'a mut [u8]) -> Option<&'a [u8]> {
     into.get(..usize::try_from(got).ok()?)
 }
 
-/// The status of a file (stat(2)); of the folder itself if the name is empty.
+/// The status of a file (stat(2)), or of the folder itself if the name is empty.
 fn status(folder: i32, name: &CStr) -> Option<libc::stat> {
     let mut status = MaybeUninit::<libc::stat>::zeroed();
     // SAFETY: the name is a C string; the kernel writes one struct stat, for which all bit patterns are valid.
@@ -221,7 +221,7 @@ impl ProcDir {
         Link::read(self.0.as_raw_fd(), name)
     }
 
-    /// The status of a link's target (stat(2)); of the folder itself if the name is empty.
+    /// The status of a link's target (stat(2)), or of the folder itself if the name is empty.
     pub(crate) fn status(&self, name: &CStr) -> Option<libc::stat> {
         status(self.0.as_raw_fd(), name)
     }

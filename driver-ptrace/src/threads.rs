@@ -18,7 +18,8 @@ pub(crate) fn tgid(tid: u32) -> Option<u32> {
     Status::of(tid).ok()?.tgid()
 }
 
-/// The process that made a thread, as long as it lives: of the first thread the parent process, of others their own.
+/// The process that made a thread, as long as that process lives. For the first thread of a process, it is the parent process; for
+/// other threads, it is their own process.
 pub(crate) fn parent(tid: u32) -> Option<u32> {
     let status = Status::of(tid).ok()?;
     match status.tgid()? {

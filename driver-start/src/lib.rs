@@ -1,5 +1,9 @@
-//! What every driver does before it captures: start a command so that it can be captured from its first call
-//! on ([`Held`]), and find the threads of running processes ([`threads`], [`follow_threads`]).
+//! What every driver does before it captures.
+//!
+//! - `held`: starts a command so that it can be captured from its first call on ([`Held`]).
+//! - `threads`: finds the threads of running processes ([`threads()`], [`follow_threads`]).
+//! - `clock`: the clock of events ([`monotonic_ns`]).
+//! - `error`: why a command cannot be started, and why threads cannot be listed.
 
 mod clock;
 mod error;

@@ -70,7 +70,7 @@ const PART: u64 = 32;
 /// The bytes of buffer for each CPU: a power of two. All together take at most 1/32 of the host's memory, and half of what
 /// lanner's cgroup allows beside what lanner needs for the rest.
 pub fn fitting_buffer(host: &Host) -> usize {
-    // measured on Linux 6.18: maps of BPF programs, of which some have a value for each CPU, and lanner's own state
+    // measured on Linux 6.18: maps of BPF programs, some of which have a value for each CPU, and lanner's own state
     const NEEDED: u64 = 16 << 20;
     const NEEDED_BY_CPU: u64 = 4 << 20;
     let cpus = host.cpus.max(1) as u64;

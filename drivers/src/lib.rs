@@ -1,16 +1,14 @@
-//! The drivers in this build: list them, probe them, choose one.
+//! The drivers in this build: lists them, probes them, chooses one.
 //!
 //! No other crate knows a driver by its name: they ask [`registered`], and the [`Driver`](driver_api::driver::Driver)
-//! trait answers. To add a driver:
+//! trait answers. CONTRIBUTING.md says how to add a driver.
 //!
-//! 1. Make a crate `driver-NAME` that implements [`Driver`](driver_api::driver::Driver) and calls
-//!    [`driver_api::register`]. Any folder of the workspace with a name like this is a member.
-//! 2. Add it to `drivers/Cargo.toml`: the dependency, a feature of its name, and the feature in `default`.
-//! 3. Name it below. A crate that is only a dependency is not linked, and so registers nothing with `inventory`.
-//!
-//! The conformance suite and the suite of system calls then run on it. What it is known not to deliver goes into
-//! `drivers/tests/syscalls/gaps.rs`. If it needs a compiler or library that may be missing, `tools/features` checks
-//! for that. What is expected of it on other kernels goes into `tools/kernels/rows.py`.
+//! | file | does |
+//! |---|---|
+//! | [`host`], `cgroup` | gathers what probing needs to know about the host; how much memory lanner may use |
+//! | `order` | the order in which drivers are tried, and which one would be taken |
+//! | `choose` | opens the first driver that works, or the one that the user named |
+//! | [`privilege`] | gives up capabilities once a driver is open |
 
 mod cgroup;
 mod choose;
@@ -20,6 +18,7 @@ mod made;
 mod order;
 pub mod privilege;
 
+// A crate that nothing names is not linked, and so registers nothing.
 #[cfg(feature = "core")]
 use driver_ebpf_core as _;
 #[cfg(feature = "legacy")]

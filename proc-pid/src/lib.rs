@@ -1,7 +1,7 @@
-//! Typed views of `/proc/PID/stat` ([`Stat`], proc_pid_stat(5)) and `/proc/PID/status` ([`Status`],
+//! Typed views of `/proc/PID/stat` (`stat`: [`Stat`], proc_pid_stat(5)) and `/proc/PID/status` (`status`: [`Status`],
 //! proc_pid_status(5)).
 //!
-//! Both are views of bytes: a view of bytes that somebody else has read borrows them ([`Stat::parse`]), and a view
+//! Both are views of bytes: a view of bytes that are already read borrows them ([`Stat::parse`]), and a view
 //! of a running process owns what it has read ([`Stat::of`]). A look-up scans the text, and costs nothing for fields
 //! that no caller asks for.
 //!
@@ -40,7 +40,7 @@ pub enum Error {
 impl Error {
     /// Whether the process does not exist, or has ended while its file was read.
     pub fn is_gone(&self) -> bool {
-        /// Of errno(3): the process ended after its file was opened.
+        /// The errno of a read if the process ended after its file was opened (errno(3)).
         const ESRCH: i32 = 3;
         match self {
             Self::Read { source, .. } => {

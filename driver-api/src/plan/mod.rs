@@ -137,6 +137,10 @@ pub mod len_from {
 }
 
 /// One thing to fetch.
+///
+/// An operation with [`code::VARIANT`] fetches nothing itself, and uses four fields in its own way: `unit` is the id of the
+/// variant; `len_arg` is the register of the first selector, and `limit` the bits of it that count; `add` is the register of
+/// the second selector, or [`ARG_RET`].
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -152,16 +156,16 @@ pub struct Op {
     pub when: u8,
     /// One of [`len_from`].
     pub len_from: u8,
-    /// The register that has the length, or the first selector of a variant.
+    /// The register that has the length.
     pub len_arg: u8,
     /// Bytes of one element, where the length counts elements; or [`UNIT_BITS`]; or [`UNIT_BITS_AND_ONE`]; or
-    /// [`UNIT_SHIFT`] + N; of a variant, its id.
+    /// [`UNIT_SHIFT`] + N.
     pub unit: u16,
-    /// Bytes to capture at most; of a variant, the bits of the first selector that count.
+    /// Bytes to capture at most.
     pub limit: u32,
-    /// Bytes to add to the length; of a variant, the register of the second selector or [`ARG_RET`].
+    /// Bytes to add to the length.
     pub add: u16,
-    /// Entries to look at, at most; of [`code::FD_PATH`], 1: no register has the flags that the file was opened with.
+    /// Entries to look at, at most. In a [`code::FD_PATH`], 1: no register has the flags that the file was opened with.
     pub entries: u8,
     /// How many of the upper bits of the register with the length do not count, and [`LEN_SIGNED`].
     pub len_unused: u8,

@@ -88,13 +88,13 @@ pub fn layout(abi: Abi, nr: u32) -> usize {
 /// The name in the table of a call that the table does not have.
 const UNKNOWN: &str = "unknown";
 
-/// The call with this number; if the table has none, the one that stands for all unknown calls
+/// The call with this number; if the table has none, the row for all unknown calls
 /// ([`Syscall::is_unknown`]). An x32 number may carry its bit.
 pub fn of_number(abi: Abi, nr: u32) -> &'static Syscall {
     by_number(abi, nr).unwrap_or(unknown())
 }
 
-/// What stands for all calls whose numbers the table does not have: it was made before they were.
+/// The row for all calls whose numbers the table does not have, because the kernel got them later.
 pub fn unknown() -> &'static Syscall {
     &SYSCALLS[generated::UNKNOWN_AT]
 }

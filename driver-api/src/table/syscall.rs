@@ -24,7 +24,7 @@ pub struct Syscall {
     pub unfailing: bool,
     /// The index of the call whose type its events have; none: its own.
     pub(super) event_type: Option<u16>,
-    /// The parameters that are Falco's source and target, of a call with two paths.
+    /// Of a call with two paths: the parameters that are Falco's source and target.
     pub paths: Option<(u8, u8)>,
     /// It acts on the file behind its descriptor, and Falco gives it a path.
     pub behind: bool,
@@ -104,7 +104,7 @@ impl Syscall {
         }
     }
 
-    /// Whether it stands for all calls whose numbers the table does not have.
+    /// Whether it is the row for all calls whose numbers the table does not have.
     pub fn is_unknown(&self) -> bool {
         self.name == super::UNKNOWN
     }
@@ -222,7 +222,7 @@ pub struct Param {
     pub written: Written,
     /// It means something only when that parameter has one of these bits.
     pub only_if: Option<(u8, u64)>,
-    /// Of a path.
+    /// Of a path: whether the call follows a symbolic link at its end.
     pub last_link: LastLink,
     /// Its register where the kernel is configured with `CLONE_BACKWARDS`.
     pub backwards: Option<u8>,

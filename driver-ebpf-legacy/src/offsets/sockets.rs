@@ -125,8 +125,8 @@ fn sock_of(
     Some((sk, peek.read(sk, len)?))
 }
 
-/// Finds the two IPv6 addresses in a sock, of which the remote one comes first: by one socket that has only the local
-/// address, and one that has both.
+/// Finds the two IPv6 addresses in a sock, by one socket that has only the local address and one that has both. The remote
+/// address comes first.
 pub(super) fn internet6(peek: &mut Peek, off: &mut Offsets, task: u64) -> Option<()> {
     let ours = Ipv6Addr::LOCALHOST;
     let receiver = UdpSocket::bind((ours, 0)).ok()?;

@@ -289,8 +289,8 @@ pub(super) fn parent(off: &mut Offsets, family: &Family) -> Option<()> {
     Some(())
 }
 
-/// The leaf's ids in the order of `struct cred` (include/linux/cred.h): the user and the group of the real id, of the
-/// saved and of the effective id, and of the id for files.
+/// The leaf's ids in the order of `struct cred` (include/linux/cred.h): user and group, first the real ones, then the saved,
+/// the effective, and those for files.
 fn ids(family: &Family) -> Option<Vec<u32>> {
     if family.has_ids {
         let [(uid, gid), (euid, egid), (suid, sgid)] = [0, 1, 2].map(|n| (UIDS[n], GIDS[n]));
@@ -489,13 +489,13 @@ pub(super) fn terminal(peek: &mut Peek, off: &mut Offsets, family: &Family) -> O
 
 /// Offsets on the way from a signal_struct to the numbers of its terminal.
 struct TerminalOffsets {
-    /// Of the tty_struct's pointer, in the signal_struct.
+    /// The pointer to the tty_struct, in the signal_struct.
     tty: usize,
-    /// Of the index, in the tty_struct.
+    /// The index, in the tty_struct.
     index: usize,
-    /// Of the driver's pointer, in the tty_struct.
+    /// The pointer to the driver, in the tty_struct.
     driver: usize,
-    /// Of the major number, in the tty_driver.
+    /// The major number, in the tty_driver.
     major: usize,
 }
 

@@ -87,7 +87,7 @@ impl CpuSet {
         unsafe { libc::CPU_COUNT(&self.0) }
     }
 
-    /// The affinity of a thread; 0: of the calling one.
+    /// The affinity of a thread; 0: the calling one.
     pub(super) fn of_thread(tid: pid_t) -> Option<Self> {
         let mut set = Self::of(std::iter::empty());
         // SAFETY: the kernel writes at most one set.
@@ -95,7 +95,7 @@ impl CpuSet {
         (error == 0).then_some(set)
     }
 
-    /// Makes this the affinity of a thread; 0: of the calling one. False: the kernel refused.
+    /// Makes this the affinity of a thread; 0: the calling one. False: the kernel refused.
     pub(super) fn apply(&self, tid: pid_t) -> bool {
         // SAFETY: the kernel reads one set.
         unsafe { libc::sched_setaffinity(tid, size_of::<cpu_set_t>(), &raw const self.0) == 0 }

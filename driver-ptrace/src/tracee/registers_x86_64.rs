@@ -124,10 +124,10 @@ impl Stopped {
 
     /// At a handler's first instruction: what the call that the handler has interrupted returns afterwards.
     ///
-    /// In a 64-bit program the frame begins with the return address, and a `ucontext_t` follows. In a 32-bit
-    /// program the return address and the signal's number are followed by the registers, or, for a handler that
-    /// takes three arguments, by pointers to what comes behind them (struct `rt_sigframe`, `sigframe_ia32` and
-    /// `rt_sigframe_ia32` of arch/x86/include/asm/sigframe.h).
+    /// In a 64-bit program the frame begins with the return address, and a `ucontext_t` follows. In a 32-bit program it
+    /// begins with the return address and the signal's number. Then come the registers or, for a handler that takes three
+    /// arguments, pointers to what follows them. See struct `rt_sigframe`, `sigframe_ia32` and `rt_sigframe_ia32` of
+    /// arch/x86/include/asm/sigframe.h.
     pub(super) fn result_behind_handler(&self) -> Option<i64> {
         let frame = self.register(offset_of!(user_regs_struct, rsp))?;
         let memory = Memory::new(self.tid(), false);

@@ -137,7 +137,7 @@ pub(crate) enum BirthKind {
     Fork,
     /// vfork(2), or a clone(2) with CLONE_VFORK.
     Vfork,
-    /// Any other clone(2): of a thread, or of a process that does not send SIGCHLD.
+    /// Any other clone(2): it makes a thread, or a process that does not send SIGCHLD.
     Clone,
 }
 

@@ -1,5 +1,8 @@
 //! The command line of `lanner`: verbs and arguments, and the requests that they make of the libraries. The texts here are
 //! what `--help` teaches.
+//!
+//! The arguments of `lanner trace` and `lanner top` are in `trace` and `top`. `values` parses values that have a form of their
+//! own.
 
 mod top;
 mod trace;

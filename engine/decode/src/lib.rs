@@ -4,7 +4,18 @@
 //! asks for. [`param`] decodes one parameter into a typed [`Value`] that borrows the event's bytes. [`text`]
 //! writes a call as strace does, [`json`] an event as `lanner trace --json` does, [`falco`] a parameter as
 //! Falco's `evt.arg` does; each appends to the caller's buffer. A value writes itself in all three forms
-//! (`Forms`), so one file has all that there is to know about one kind of value.
+//! (`Forms`), so one file has all that there is to know about one kind of value:
+//!
+//! | file | holds |
+//! |---|---|
+//! | `value` | [`Value`], and which kind of parameter gives which |
+//! | `variant` | what a parameter is in this call, if others decide that |
+//! | `number`, `symbols`, `errno` | numbers; flags and enumerations; errors |
+//! | `buffer`, `structs`, `sets`, `dirents` | memory with a length; structures and arrays; sets of bits; directory entries |
+//! | `sockaddr`, `message`, `control`, `netlink` | socket addresses; messages, their control data, netlink |
+//! | `facts` | what the kernel did |
+//! | `forms`, `text`, `json`, `falco` | the three forms |
+//! | `shortfall` | which parameters were not captured in full |
 //!
 //! Events are untrusted: nothing here panics, whatever the bytes.
 

@@ -68,7 +68,7 @@ impl<'a> Struct<'a> {
         new
     }
 
-    /// The same, of the structure with this name in `structs.tbl`.
+    /// The same, for the structure with this name in `structs.tbl`.
     pub(super) fn named(name: &str, layout: usize, bytes: &'a [u8], cut: bool) -> Option<Self> {
         let of = STRUCTURES.iter().find(|of| of.name == name)?;
         Some(Self::new(of, layout, bytes, cut))

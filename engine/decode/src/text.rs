@@ -314,7 +314,7 @@ fn fcntl(out: &mut String, command: u64, ret: i64) {
     out.push(')');
 }
 
-/// Appends ` = ` and the number, or the error that the number stands for.
+/// Appends ` = ` and the number, or the name and message of the error that it means.
 fn outcome(out: &mut String, ret: i64) {
     let Some(errno) = errno::of(ret) else {
         let _ = write!(out, " = {ret}");

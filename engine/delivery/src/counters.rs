@@ -61,7 +61,7 @@ counters! {
     spool_errors,
     /// Alerts that wait, in memory and on disk.
     waiting,
-    /// Of these, on disk.
+    /// Alerts that wait on disk.
     spooled,
     /// Bytes of alerts on disk.
     spool_bytes,

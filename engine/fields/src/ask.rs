@@ -83,7 +83,7 @@ pub(super) fn page_faults<'a>(view: &View<'a>, field: usize) -> Value<'a> {
     thread_stat(view, field).map_or(Value::None, Value::U64)
 }
 
-/// Share of one CPU since the thread's process began, in percent; of these times in `stat`.
+/// The share of one CPU that these times in `stat` take since the thread's process began, in percent.
 pub(super) fn cpu<'a>(view: &View<'a>, fields: &[usize]) -> Value<'a> {
     let ticks = fields
         .iter()

@@ -47,41 +47,41 @@ pub(super) fn kind<'a>(container: &'a Container, _: &Arg, _: &'a Scratch) -> Val
     Value::String(container.runtime.name().as_bytes())
 }
 
-fn told<'a>(container: &'a Container, text: fn(&'a Metadata) -> &'a str) -> Value<'a> {
+fn text_of<'a>(container: &'a Container, text: fn(&'a Metadata) -> &'a str) -> Value<'a> {
     let metadata = container.metadata();
     some_text(metadata.map(|metadata| text(metadata).as_bytes()))
 }
 
 pub(super) fn name<'a>(container: &'a Container, _: &Arg, _: &'a Scratch) -> Value<'a> {
-    told(container, |told| &told.name)
+    text_of(container, |metadata| &metadata.name)
 }
 
 pub(super) fn image<'a>(container: &'a Container, _: &Arg, _: &'a Scratch) -> Value<'a> {
-    told(container, |told| &told.image.name)
+    text_of(container, |metadata| &metadata.image.name)
 }
 
 pub(super) fn image_id<'a>(container: &'a Container, _: &Arg, _: &'a Scratch) -> Value<'a> {
-    told(container, |told| short(&told.image.id))
+    text_of(container, |metadata| short(&metadata.image.id))
 }
 
 pub(super) fn repository<'a>(container: &'a Container, _: &Arg, _: &'a Scratch) -> Value<'a> {
-    told(container, |told| &told.image.repository)
+    text_of(container, |metadata| &metadata.image.repository)
 }
 
 pub(super) fn tag<'a>(container: &'a Container, _: &Arg, _: &'a Scratch) -> Value<'a> {
-    told(container, |told| &told.image.tag)
+    text_of(container, |metadata| &metadata.image.tag)
 }
 
 pub(super) fn digest<'a>(container: &'a Container, _: &Arg, _: &'a Scratch) -> Value<'a> {
-    told(container, |told| &told.image.digest)
+    text_of(container, |metadata| &metadata.image.digest)
 }
 
 pub(super) fn ip<'a>(container: &'a Container, _: &Arg, _: &'a Scratch) -> Value<'a> {
-    told(container, |told| &told.ip)
+    text_of(container, |metadata| &metadata.ip)
 }
 
 pub(super) fn cni<'a>(container: &'a Container, _: &Arg, _: &'a Scratch) -> Value<'a> {
-    told(container, |told| &told.cni)
+    text_of(container, |metadata| &metadata.cni)
 }
 
 fn flag<'a>(container: &'a Container, flag: fn(&Metadata) -> Option<bool>) -> Value<'a> {
@@ -90,19 +90,19 @@ fn flag<'a>(container: &'a Container, flag: fn(&Metadata) -> Option<bool>) -> Va
 }
 
 pub(super) fn privileged<'a>(container: &'a Container, _: &Arg, _: &'a Scratch) -> Value<'a> {
-    flag(container, |told| told.privileged)
+    flag(container, |metadata| metadata.privileged)
 }
 
 pub(super) fn host_pid<'a>(container: &'a Container, _: &Arg, _: &'a Scratch) -> Value<'a> {
-    flag(container, |told| told.host_pid)
+    flag(container, |metadata| metadata.host_pid)
 }
 
 pub(super) fn host_network<'a>(container: &'a Container, _: &Arg, _: &'a Scratch) -> Value<'a> {
-    flag(container, |told| told.host_network)
+    flag(container, |metadata| metadata.host_network)
 }
 
 pub(super) fn host_ipc<'a>(container: &'a Container, _: &Arg, _: &'a Scratch) -> Value<'a> {
-    flag(container, |told| told.host_ipc)
+    flag(container, |metadata| metadata.host_ipc)
 }
 
 /// `source:dest:mode:rdwr:propagation`
@@ -226,11 +226,14 @@ fn all_labels<'a>(labels: Option<&'a Labels>, scratch: &'a Scratch) -> Value<'a>
 }
 
 pub(super) fn label<'a>(container: &'a Container, arg: &Arg, _: &'a Scratch) -> Value<'a> {
-    one_label(container.metadata().map(|told| &told.labels), arg)
+    one_label(container.metadata().map(|metadata| &metadata.labels), arg)
 }
 
 pub(super) fn labels<'a>(container: &'a Container, _: &Arg, scratch: &'a Scratch) -> Value<'a> {
-    all_labels(container.metadata().map(|told| &told.labels), scratch)
+    all_labels(
+        container.metadata().map(|metadata| &metadata.labels),
+        scratch,
+    )
 }
 
 fn pod(container: &Container) -> Option<&Pod> {

@@ -10,7 +10,7 @@ use decode::{self, Value as Decoded};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Member {
     param: u8,
-    /// Of an array; 0 of a single structure.
+    /// The index in an array; 0 for a single structure.
     element: u8,
     /// None: the element itself.
     name: Option<&'static str>,

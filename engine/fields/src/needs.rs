@@ -232,7 +232,7 @@ pub(super) fn raw_result(
     })
 }
 
-/// `fd.num`: of a call that makes a descriptor, -1 if it failed.
+/// `fd.num` of a call that makes a descriptor: -1 if the call failed.
 pub(super) fn descriptor(
     call: &'static Syscall,
     _: Option<&str>,

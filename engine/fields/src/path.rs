@@ -149,8 +149,8 @@ pub(super) fn resolved<'a>(view: &View<'a>, param: PathParam) -> Option<&'a [u8]
     }))
 }
 
-/// The directory at which a path of the call begins; of an absolute path, the root directory. Empty: it is not known, or the
-/// root of the mount namespace. None: the process is not known.
+/// The directory at which a path of the call begins; for an absolute path, the root directory. Empty: the directory is not
+/// known, or is the root of the mount namespace. None: the process is not known.
 fn base_of<'a>(view: &View<'a>, param: PathParam, said: &[u8]) -> Option<&'a [u8]> {
     let key = view.seen.process?;
     if let Some(base) = seen_base(view, param.at, said) {

@@ -36,22 +36,22 @@ pub(super) fn unsigned<'a>(number: Option<u32>) -> Value<'a> {
     number.map_or(Value::None, |number| Value::U64(number.into()))
 }
 
-/// Something about a process that is its own or that of another.
+/// Finds something about a process: the one of the event, or a relative of it.
 pub(super) type About = for<'a> fn(&View<'a>, &'a Process) -> Value<'a>;
 
-/// Of the parent.
+/// About the parent.
 pub(super) fn of_parent<'a>(view: &View<'a>, about: About) -> Value<'a> {
     view.parent()
         .map_or(Value::None, |parent| about(view, parent))
 }
 
-/// Of the process itself.
+/// About the process itself.
 pub(super) fn of_process<'a>(view: &View<'a>, about: About) -> Value<'a> {
     view.known()
         .map_or(Value::None, |process| about(view, process))
 }
 
-/// Of one ancestor, or of all: 0 is the process itself, 1 its parent; all begins with the parent.
+/// About one ancestor, or a list about all of them. 0 is the process itself, 1 its parent; the list begins with the parent.
 pub(super) fn of_ancestors<'a>(view: &View<'a>, arg: &Arg, about: About) -> Value<'a> {
     if let Some(generation) = arg.index() {
         return view
@@ -73,7 +73,7 @@ pub(super) fn of_ancestors<'a>(view: &View<'a>, arg: &Arg, about: About) -> Valu
     )
 }
 
-/// Of the leader of a session or process group; where that has ended, of the oldest ancestor in it.
+/// About the leader of a session or process group; if the leader has ended, about the oldest ancestor in it.
 pub(super) fn of_leader<'a>(view: &View<'a>, id: fn(&Process) -> u32, about: About) -> Value<'a> {
     let Some((key, process)) = view.seen.process.zip(view.known()) else {
         return Value::None;
@@ -472,7 +472,7 @@ pub(super) fn open_count(view: &View<'_>) -> Option<usize> {
     Some(view.inspector.current_descriptors(key, view.seen.tid).len())
 }
 
-/// Of the leader of the process group as its pid namespace has it, which is the same process.
+/// Whether the process is the leader of its process group, by the ids of its PID namespace.
 pub(super) fn is_virtual_group_leader<'a>(view: &View<'a>) -> Value<'a> {
     let own = view.known().and_then(|process| process.vpid);
     match own.zip(super::ask::virtual_group(view)) {

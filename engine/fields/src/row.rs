@@ -36,7 +36,7 @@ pub enum Many {
     One,
     /// A list, unless an argument picks one.
     List,
-    /// Candidates, such as all ancestors, of which one is enough; unless an argument picks one.
+    /// Candidates, such as all ancestors: one that fulfils a comparison is enough. An argument picks one of them.
     Any,
     /// Both ends of a connection.
     Either,

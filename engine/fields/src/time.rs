@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 const NS: u64 = 1_000_000_000;
 
-/// A time in parts: of the day, of the calendar.
+/// A time, split into the parts of date and clock.
 fn parts(seconds: u64, local: bool) -> libc::tm {
     let seconds = libc::time_t::try_from(seconds).unwrap_or(0);
     // SAFETY: all of `tm` may be zero.

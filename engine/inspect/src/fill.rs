@@ -136,7 +136,7 @@ impl Inspector {
         (self.processes.key(pid)).or_else(|| self.probe(pid, Some(time_ns)))
     }
 
-    /// Looks up a process in /proc, and its unknown ancestors. `time_ns`: of the event that the process made.
+    /// Looks up a process and its unknown ancestors in /proc. `time_ns`: when the process made its event.
     #[cold]
     pub(super) fn probe(&mut self, pid: u32, time_ns: Option<u64>) -> Option<ProcessKey> {
         if self.absent.contains(&pid) {

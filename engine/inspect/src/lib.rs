@@ -25,7 +25,9 @@
 //! | `program` | files and capabilities of executables |
 //! | `users` | names of users and groups, also those of containers |
 //! | `recorded` | users and cgroups that a capture file names |
-//! | `clock`, `path`, `hash` | wall clock; paths without file access; a fast hasher |
+//! | `clock`, `hash` | wall clock; a fast hasher |
+//! | `path`, `real_path` | paths without file access; where a path leads, links included |
+//! | `testing` | makes events for tests |
 //!
 //! The event path calls [`Inspector::update`] once for each event, in order, before rules see it. The result ([`Seen`])
 //! is what is specific to this event. Some effects would hide from a rule what the event is about: the name of a
@@ -162,7 +164,7 @@ pub struct Seen {
     pub since_start_ns: u64,
     /// Nanoseconds since the previous event.
     pub since_last_ns: u64,
-    /// The message that the event is about, of a call that sends or receives several.
+    /// The index of the message that the event is about, if the call sends or receives several.
     pub message: u8,
     /// Whether the event changed the descriptor's name.
     pub name_changed: bool,

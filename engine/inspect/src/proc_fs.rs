@@ -48,7 +48,7 @@ pub(super) struct Snapshot {
 /// What a process has executed. The kernel chooses other addresses at each exec.
 #[derive(Debug, PartialEq, Eq)]
 struct Image {
-    /// Of code and stack; both may be hidden from lanner.
+    /// Where code and stack begin. Both may be hidden from lanner.
     starts: [u64; 2],
     exe: Option<Vec<u8>>,
     args: Vec<u8>,

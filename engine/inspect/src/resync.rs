@@ -342,8 +342,8 @@ impl Inspector {
         }
     }
 
-    /// Forgets the program of a process. What /proc said is used for later events; if the event itself is later, or its
-    /// thread stands still, at once.
+    /// Forgets the program of a process. What /proc said is used for later events. It is used at once if the event itself
+    /// is later than the look at /proc, or if its thread is stopped.
     pub(super) fn withhold(&mut self, key: ProcessKey, time_ns: u64, found: Snapshot) {
         if !found.settled {
             // a later event looks again

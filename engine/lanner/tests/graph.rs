@@ -1,5 +1,5 @@
-//! The dependencies between the crates of this workspace, as docs/architecture.md states them. What is not allowed here
-//! does not get in: a new edge is a decision, made in this table.
+//! The dependencies between the crates of this workspace, as docs/architecture.md states them: a new one is a decision,
+//! made in this table. And the map at the head of each crate, which must be complete.
 
 #![expect(
     clippy::expect_used,
@@ -156,11 +156,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("test-support", &[]),
 ];
 
-/// Every plugin that comes with lanner is built as everybody's: on the SDK alone.
+/// Every plugin that comes with lanner is built as anyone's: on the SDK alone.
 const PLUGIN: &[&str] = &["lanner-plugin"];
 
-/// The crates of the workspace with their normal and build dependencies on each other.
-fn graph() -> BTreeMap<String, BTreeSet<String>> {
+/// The crates of the workspace, as cargo describes them.
+fn packages() -> Vec<Value> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--no-deps"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -172,7 +172,12 @@ fn graph() -> BTreeMap<String, BTreeSet<String>> {
         String::from_utf8_lossy(&output.stderr)
     );
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let packages = metadata["packages"].as_array().expect("packages");
+    metadata["packages"].as_array().expect("packages").clone()
+}
+
+/// The crates of the workspace with their normal and build dependencies on each other.
+fn graph() -> BTreeMap<String, BTreeSet<String>> {
+    let packages = packages();
     let name = |package: &Value| package["name"].as_str().expect("a name").to_owned();
     let ours: BTreeSet<String> = packages.iter().map(name).collect();
     let dependencies = |package: &Value| {
@@ -218,4 +223,60 @@ fn crates_depend_on_what_they_may_and_on_nothing_else() {
         wrong.push(format!("{name} is in the table, and is no crate"));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The modules of a library that are not for its tests alone.
+fn modules(source: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut for_tests = false;
+    for line in source.lines() {
+        let declared = line.strip_prefix("pub ").unwrap_or(line);
+        let name = declared
+            .strip_prefix("mod ")
+            .and_then(|rest| rest.strip_suffix(';'));
+        match name {
+            Some(name) if !for_tests => found.push(name),
+            Some(_) | None => {}
+        }
+        // attributes come before the module, on lines of their own
+        let is_attribute =
+            line.starts_with("#[") || line.starts_with(' ') || line.starts_with(")]");
+        for_tests = line == "#[cfg(test)]" || (for_tests && is_attribute);
+    }
+    found
+}
+
+#[test]
+fn the_head_of_each_library_names_its_modules() {
+    let mut missing = Vec::new();
+    let mut seen = 0;
+    for package in packages() {
+        for target in package["targets"].as_array().expect("targets") {
+            let kinds = target["kind"].as_array().expect("kinds");
+            if !kinds
+                .iter()
+                .any(|kind| kind.as_str().is_some_and(|kind| kind.ends_with("lib")))
+            {
+                continue;
+            }
+            let path = target["src_path"].as_str().expect("a path");
+            let source = std::fs::read_to_string(path).expect("the source");
+            let head: String = source
+                .lines()
+                .take_while(|line| line.starts_with("//!"))
+                .collect();
+            for module in modules(&source) {
+                seen += 1;
+                if !head.contains(&format!("`{module}`")) {
+                    missing.push(format!("{path}: `{module}`"));
+                }
+            }
+        }
+    }
+    assert!(seen > 100, "{seen}");
+    assert_eq!(
+        missing,
+        Vec::<String>::new(),
+        "a newcomer starts at the head of lib.rs"
+    );
 }

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-/// The most keys of a tally of a report.
+/// The most keys of one tally.
 pub(crate) const MAX_KEYS: usize = 65_536;
-/// The most bytes of the keys' texts together, and of the values, of a tally of a report.
+/// The most bytes that the texts of all keys of one tally take, and that its values take.
 const MAX_BYTES: usize = 32 << 20;
 
 /// A value of a tally.

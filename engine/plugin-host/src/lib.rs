@@ -14,7 +14,8 @@
 //! | `rule_file` | reads rule files |
 //! | `rules` | [`RuleHost`]: an opened rule plugin |
 //! | `outputs`, `alert` | [`OutputHost`]: an opened output plugin, and the alerts that it delivers |
-//! | `slow` | calls that may hang |
+//! | `slow`, `answer` | calls that may hang; the answer of one |
+//! | `check` | `lanner plugins check`: calls every function of a plugin |
 //! | `crash` | says which plugin crashed or ended the process |
 //! | `border`, `repeats` | the functions that plugins can call; log messages that repeat |
 //! | `error` | the errors, and what to do about them |

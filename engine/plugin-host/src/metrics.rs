@@ -181,7 +181,7 @@ pub(super) unsafe extern "C" fn register(
     handle
 }
 
-/// Warns of a metric that is refused: of the first ones of a plugin, then ever less often. A plugin may try again for each
+/// Warns that a metric is refused: at first each time, then less and less often, because a plugin may try again for each
 /// alert.
 fn warn(plugin: &'static str, refused: &Refused) {
     static REFUSALS: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());

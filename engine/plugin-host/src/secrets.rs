@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use aho_corasick::{AhoCorasick, BuildError, Match, MatchKind};
 
-/// What stands in the place of a secret.
+/// What messages show instead of a secret.
 pub const HIDDEN: &str = "***";
 
 /// Shorter values are not hidden: they would make every message unreadable, and protect nothing.
@@ -198,7 +198,7 @@ fn forms(value: &str) -> BTreeSet<String> {
 
 /// The parts of a text between separators, and every run of neighbouring parts.
 fn runs(text: &str, is_separator: fn(char) -> bool) -> Vec<String> {
-    /// Of more parts, there would be too many runs.
+    /// With more parts, there would be too many runs.
     const MAX: usize = 32;
     let mut bounds = vec![];
     for part in text

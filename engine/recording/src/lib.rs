@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `write` | writes a recording |
 //! | `replay` | replays it |
-//! | `ring` | keeps the latest events in memory |
+//! | `ring`, `cache` | keeps the latest events in memory; asks the processor for that memory in time |
 //! | `script` | makes events from the descriptions in a rule test |
 //!
 //! A file is a header (`Head`) followed by events, in the bytes that the driver delivered (`driver-api/bpf/event.h`).

@@ -63,7 +63,7 @@ struct About {
     begins: bool,
     /// How many of its first bytes are the span's state.
     state: usize,
-    /// The time of its first event; of a chunk that begins a span, when the state was true.
+    /// The time of its first event; if it begins a span, the time of the span's state.
     first_ns: u64,
 }
 

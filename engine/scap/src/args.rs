@@ -14,7 +14,7 @@ use super::table::{Form, Param, Show, Table, What};
 use super::value::number;
 use super::write::{About, Caller};
 
-/// The most bytes of data that are printed: as many as Falco's drivers capture if nobody asks for more.
+/// The most bytes of data that are printed: as many as Falco's drivers capture by default.
 const DATA: usize = 80;
 /// `AT_FDCWD`
 const CWD: i64 = -100;

@@ -306,7 +306,7 @@ impl Draft {
                     let Some(kernel) = kernel else { return };
                     value = kernel;
                 }
-                // a number that stands beside a string is 0 where the string counts
+                // a number beside a string is 0 where the string counts
                 if value == 0 && self.has_memory(at) {
                     return;
                 }
@@ -414,7 +414,8 @@ impl Draft {
         }
     }
 
-    /// The ends of a connection: that of this process is the source of what it connects, and the target of what it accepts.
+    /// The ends of a connection. This process is the source of a connection that it makes, and the target of one that it
+    /// accepts.
     fn tuple(&mut self, value: &[u8]) {
         use driver_api::table::Returns;
         let Some((source, target)) = socket::ends(value) else {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `events.tbl`, `flags.tbl`, `codes.tbl` | Falco's types of events and their parameters, values with names, codes of calls |
 //! | `table` | these tables, resolved against lanner's own |
-//! | `blocks` | cuts a file, compressed or not, into blocks |
+//! | `blocks`, `bytes` | cuts a file, compressed or not, into blocks; numbers and strings from bytes |
 //! | `lists` | processes, descriptors and users, in every version of their blocks |
 //! | `event` | one event and its parameters |
 //! | `symbols` | names of values, and how Falco's become the kernel's |
@@ -19,6 +19,7 @@
 //! | `capture` | reads all of it, in order |
 //! | `write` | writes one |
 //! | `args` | parameters as Falco's library prints them |
+//! | `error` | why a capture cannot be read |
 //!
 //! A capture has an event for the entry and one for the return of a call; lanner has one for both, at the time of the return.
 //! Which parameter belongs where is in the tables alone: no code knows a call, except those that make processes or give

@@ -52,7 +52,7 @@ const SETS_GID: [(&str, &str); 3] = [
     ("setresgid", "egid"),
 ];
 
-/// Notes what a successful call changed of what the next exec keeps.
+/// Notes what a successful call changed and the next exec keeps.
 pub(crate) fn note(replay: &mut ScapReplay, pid: u32, call: &Syscall, header: &Header) {
     let Some(process) = replay.processes.get_mut(pid) else {
         return;
@@ -97,7 +97,7 @@ fn cgroup(replay: &ScapReplay, merged: &Merged<'_>) -> u64 {
     }
 }
 
-/// A thread of which an event says which process it belongs to.
+/// Notes the process of a thread, if the event names it.
 fn meet(replay: &mut ScapReplay, tid: u32, merged: &Merged<'_>) {
     if replay.processes.pid(tid).is_none()
         && let Some(pid) = an_id(merged, "pid").filter(|pid| *pid != 0)

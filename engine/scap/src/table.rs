@@ -89,7 +89,7 @@ pub(crate) enum Show {
     Decimal,
     Hex,
     Octal,
-    /// One of several values with names; of others, the number is their sum.
+    /// One of several values with names. (Without this word, a number is a sum of them.)
     One,
     /// With the name of the error, if it is negative.
     Errno,

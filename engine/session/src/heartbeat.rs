@@ -1,10 +1,10 @@
-//! A heartbeat: a call of lanner's own that must come back as an event through the whole way of every event: the programs in
-//! the kernel, their maps, the buffers, the reader and the event path. If it does not, lanner is blind, whatever the reason
-//! is, and says so: with an alert, and at /healthz.
+//! A heartbeat: a call of lanner's own that must come back as an event. It passes everything that an event passes: the
+//! programs in the kernel, their maps, the buffers, the reader and the event path. If it does not come back, lanner is blind,
+//! for whatever reason, and reports it with an alert and at /healthz.
 //!
 //! The calls of lanner itself are not captured. So a process of its own makes the call: a copy of this one that has
-//! nothing but a pipe, on which it is asked to call. Only captures of the whole host have a heartbeat: nobody can take a
-//! filter of ptrace's driver out of a command, and a command waits for a lanner that stands still.
+//! nothing but a pipe, on which it is asked to call. Only captures of the whole host have a heartbeat: no process can remove
+//! the ptrace driver's filter from a command, and if lanner stops, the command waits for it.
 //!
 //! The call is `sched_get_priority_max`. It changes nothing, every sandbox allows it, and few programs make it. Its arguments
 //! are a number that only this session knows, and the number of the beat.

@@ -33,6 +33,8 @@
 //! | `control` | requests to a running session, and what it reports |
 //! | `reference` | lists of system calls, fields and drivers |
 //! | `rule_tests` | runs rules over events that a test file describes |
+//! | `output_test` | sends one alert through the outputs of the configuration |
+//! | `error` | why a session cannot begin, and why a reload fails |
 
 pub mod config;
 mod control;

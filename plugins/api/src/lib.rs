@@ -38,14 +38,18 @@
 //! | module | holds |
 //! |---|---|
 //! | [`abi`] | the structs that host and plugin exchange, laid out as in C |
-//! | [`Value`], [`OwnedValue`], [`List`] | the values of fields |
-//! | [`FieldResolver`], [`FieldSource`] | how fields are found and read |
-//! | [`RulePlugin`] | takes events, reports matches |
-//! | [`OutputPlugin`] | takes alerts, delivers them |
-//! | [`Transformer`], [`Term`] | functions of field values, for conditions and templates |
+//! | `value` | the values of fields: [`Value`], [`OwnedValue`], [`List`] |
+//! | `rule`, `request`, `report` | [`RulePlugin`]: takes events, reports matches; what it is opened with; what it says about its rules |
+//! | `field`, `cache` | [`FieldResolver`], [`FieldSource`]: how fields are found and read; each at most once for an event |
+//! | `output` | [`OutputPlugin`]: takes alerts, delivers them |
+//! | `host` | [`Host`]: logs messages and publishes numbers for a plugin |
+//! | `priority` | [`Priority`]: how serious an alert is |
+//! | `settings` | settings that several plugins have, such as [`Permissions`] |
+//! | `transform` | [`Transformer`], [`Term`]: functions of field values, for conditions and templates |
 //! | [`files`] | opens files so that no other user can swap or change them |
-//! | [`LineWriter`], [`Permissions`], [`Chain`] | what many outputs need |
-//! | `testing` | a host and alerts for tests (feature `testing`) |
+//! | `lines`, `chain` | alerts as lines ([`LineWriter`]); an error with its sources as one line ([`Chain`]) |
+//! | `export`, `border`, `rule_border`, `output_border` | the C functions that call the traits; a panic becomes a status |
+//! | `testing`, `testing_outputs` | a host and alerts for tests (feature `testing`) |
 
 pub mod abi;
 mod border;

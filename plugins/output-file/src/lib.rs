@@ -2,7 +2,7 @@
 //! another program has rotated it.
 //!
 //! A batch is one write(2) of whole lines in append mode, so that the lines of several writers do not mix. If the file
-//! takes only a part of a batch, the plugin cuts that part off again.
+//! takes only a part of a batch, the plugin cuts that part off again. `rotate` has the names of rotated files.
 
 mod rotate;
 

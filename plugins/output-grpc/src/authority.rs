@@ -2,11 +2,11 @@
 //!
 //! At a Unix socket, clients that are built on gRPC's C core (grpcio since 1.60 and so Falco's Python client, for
 //! example) name the socket's path as the request's `:authority`, percent-encoded: `%2Frun%2Ffalco%2Ffalco.sock`.
-//! RFC 3986 allows that. h2 refuses it and closes the stream. So [`Connection`] stands between the socket and h2, and
+//! RFC 3986 allows that. h2 refuses it and closes the stream. So [`Connection`] is between the socket and h2, and
 //! replaces each `%` in the value of `:authority` by `.`. Nothing reads that value.
 //!
 //! Both characters have six bits in HPACK's Huffman code and differ only in the fifth. So no length changes, neither of
-//! the compressed header nor of its entry in the dynamic table, and the change can be made where the bytes lie.
+//! the compressed header nor of its entry in the dynamic table, and the bytes can be changed in place.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -112,12 +112,12 @@ struct Frames {
 
 #[derive(Debug)]
 enum Place {
-    /// So many bytes are skipped: the preface, or a frame without a header block.
+    /// This number of bytes is skipped: the preface, or a frame without a header block.
     Skip(usize),
-    /// In the nine bytes before a frame, of which `known` have come.
+    /// In the nine bytes before a frame; `known` of them have come.
     Head { known: usize, bytes: [u8; 9] },
-    /// At the length of the padding, before `left` further bytes of the frame, of which the first `skip` are no header
-    /// block.
+    /// At the length of the padding, before `left` further bytes of the frame; the first `skip` of them are no
+    /// header block.
     Padding { left: usize, skip: usize },
     /// In a frame: `skip` bytes, then `block` bytes of a header block, then `rest` bytes.
     Fragment {
@@ -267,7 +267,7 @@ enum Of {
 
 #[derive(Debug, Clone, Copy)]
 enum Text {
-    /// A name, of which `known` bytes have come. They are those of `:authority`, as long as `same` holds.
+    /// A name; `known` bytes of it have come. They are those of `:authority`, as long as `same` holds.
     Name { known: usize, same: bool },
     /// Another header's value.
     Value,
@@ -275,7 +275,7 @@ enum Text {
     Authority(Symbol),
 }
 
-/// A symbol of a Huffman code, of which `length` bits have come.
+/// A symbol of a Huffman code; `length` bits of it have come.
 #[derive(Debug, Clone, Copy, Default)]
 struct Symbol {
     bits: u32,

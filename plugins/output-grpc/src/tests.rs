@@ -119,7 +119,7 @@ fn get_what_is_new(python: &Python) {
     emit(&mut output, &["one", "two"]);
     assert_eq!(rules(&printed(python, &[&target, "get"])), ["one", "two"]);
     assert_eq!(printed(python, &[&target, "get"]), [] as [Value; 0]);
-    // Of five more alerts, three are kept. A notice of the missed ones comes in their place.
+    // Three of five more alerts are kept. A notice replaces the others.
     emit(&mut output, &["3", "4", "5", "6", "7"]);
     let got = printed(python, &[&target, "get"]);
     assert_eq!(

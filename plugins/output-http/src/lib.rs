@@ -5,6 +5,13 @@
 //! alerts. If they are several, the plugin sends fewer, until it finds the one that is refused: the host gives up on that
 //! one, and the plugin counts it (`rejected_total`). Any other status, or no answer: the host offers the alerts again,
 //! after the time that the receiver asks for (`Retry-After`).
+//!
+//! | file | does |
+//! |---|---|
+//! | `agent` | the HTTP client: certificates, deadlines, connections |
+//! | `body`, `share` | the bodies of requests; how many alerts the next one has |
+//! | `token` | the token of `bearer_token_file` |
+//! | `wait` | `Retry-After` |
 
 mod agent;
 mod body;

@@ -2,7 +2,8 @@
 //! come together.
 //!
 //! An alert counts as delivered when the stream has acknowledged it. If the acknowledgement is lost, the alert is sent
-//! again with the same `Nats-Msg-Id`, and the stream drops the duplicate (`duplicate_window`).
+//! again with the same `Nats-Msg-Id`, and the stream drops the duplicate (`duplicate_window`). `connection` is the
+//! connection to the stream.
 
 mod connection;
 

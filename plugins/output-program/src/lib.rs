@@ -4,6 +4,8 @@
 //! A program that is started for a batch has taken the batch when it ends with status 0. Only then does the batch count
 //! as delivered. A program that is kept alive has taken what the pipe has taken. What is in the pipe when it dies is
 //! lost.
+//!
+//! `child` is a program with a pipe to its standard input, and a deadline for everything that is done with it.
 
 mod child;
 

@@ -2,6 +2,9 @@
 //!
 //! Syslog acknowledges nothing. When a connection breaks, messages that it had taken can be lost, and others can arrive
 //! twice. If the receiver has closed the connection in good order, the plugin notices that before it writes anything.
+//!
+//! `connection` is the way to the receiver. `message` writes messages in both formats. `tls` decides about certificates. `deadline` is a stream with one deadline for
+//! all that is read and written.
 
 mod connection;
 mod deadline;

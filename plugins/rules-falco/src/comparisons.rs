@@ -132,7 +132,7 @@ fn with_transformers(
     }
 }
 
-/// The constants that an operand without fields stands for: one, or the elements of a list.
+/// The constants of an operand without fields: one, or the elements of a list.
 fn constants(operand: &ResolvedOperand) -> Vec<String> {
     let mut constants = Vec::new();
     if operand.names.is_empty() {

@@ -1,6 +1,6 @@
 //! Which events of a type the rules can match, for the host, which has drivers leave out the others.
 //!
-//! The condition of each rule for a type becomes a few sets of tests (a disjunctive normal form), of which one must hold.
+//! The condition of each rule for a type becomes a few sets of tests, one of which must hold (a disjunctive normal form).
 //! What the host cannot test counts as true, also where it is negated. So the sets may hold for events that no rule
 //! matches, but never the other way round.
 

@@ -152,7 +152,7 @@ impl Problem {
         };
         if let Some(place) = &self.place {
             let (line, column, text) = place.line_and_column();
-            // Of a long line, show the part around the position.
+            // show only the part of a long line around the position
             let skip = column.saturating_sub(60);
             let shown = text.chars().skip(skip).take(100);
             diagnostic.file.clone_from(&place.source.name);

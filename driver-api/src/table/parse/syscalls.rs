@@ -279,7 +279,7 @@ pub(super) fn param(word: &str, position: Position<'_>) -> Result<Param, Fault> 
     })
 }
 
-/// What stands behind `~`.
+/// What follows `~`.
 fn last_link(condition: &str, position: Position<'_>) -> Result<LastLink, Fault> {
     if condition.is_empty() {
         return Ok(LastLink::Followed);

@@ -3,7 +3,7 @@
 words! {
     /// What a pointer with a length points to.
     Buffer {
-        /// A string of which the kernel looks at no more than that many bytes.
+        /// A string; the kernel looks at no more than that many bytes of it.
         Name = "name",
         /// Bytes that mean nothing to the kernel.
         Bytes = "bytes",

@@ -69,6 +69,25 @@ impl Folder {
         Lanner::of_maker(driver, &options, places, pause)
     }
 
+    /// As [`Folder::lanner`], of a lanner with a web server at a socket, which it returns once the server answers. `more`
+    /// are further settings of the server.
+    pub(crate) fn lanner_with_web(&self, rules: &Path, more: &str) -> (Lanner, PathBuf) {
+        let socket = self.path("web");
+        let config = self.put(
+            "lanner.yaml",
+            &format!(
+                "rules_files: [{}]\nwebserver: {{enabled: true, unix_socket: {}{more}}}\n",
+                rules.display(),
+                socket.display(),
+            ),
+        );
+        let lanner = self.lanner("ptrace", &config, "0.01");
+        wait_until(&format!("it answers {:?}", lanner.err), || {
+            get(&socket, "/healthz").is_some()
+        });
+        (lanner, socket)
+    }
+
     /// Ends the program that makes files.
     pub(crate) fn stop(&self) {
         fs::write(self.path("stop"), "").expect("a file");

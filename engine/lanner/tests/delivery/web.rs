@@ -127,17 +127,7 @@ fn clients_that_are_slow_keep_no_one_from_asking_for_health() {
     use std::time::Duration;
 
     let folder = Folder::new();
-    let socket = folder.path("web");
-    let config = folder.put(
-        "lanner.yaml",
-        &format!(
-            "rules_files: [{}]\nwebserver: {{enabled: true, unix_socket: {}}}\n",
-            folder.rule("A", "").display(),
-            socket.display(),
-        ),
-    );
-    let lanner = folder.lanner("ptrace", &config, "0.01");
-    wait_until("it answers", || get(&socket, "/healthz").is_some());
+    let (lanner, socket) = folder.lanner_with_web(&folder.rule("A", ""), "");
     // half of them do not finish their request, the others do not read their answer
     let slow: Vec<UnixStream> = (0..200)
         .map(|at| {

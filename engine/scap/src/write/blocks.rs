@@ -64,7 +64,7 @@ impl<'a> Block<'a> {
         self.bytes(&value.to_le_bytes())
     }
 
-    /// A string behind its length, without its NUL; of a longer one the first `max` bytes.
+    /// A string after its length, without its NUL: at most its first `max` bytes.
     pub(super) fn string(&mut self, text: &[u8], max: usize) -> &mut Self {
         let text = &text[..text.len().min(max).min(usize::from(u16::MAX))];
         self.u16(u16::try_from(text.len()).unwrap_or(0)).bytes(text)

@@ -55,7 +55,7 @@ pub(crate) struct About<'a> {
     tid: u32,
     inspector: &'a Inspector,
     event: &'a Event<'a>,
-    /// The flags with which it was made; of a birth alone.
+    /// Only for a birth: the flags with which it was made.
     birth: Option<u64>,
     vtid: u32,
 }

@@ -75,8 +75,8 @@ pub(crate) struct FlightRecorder {
     thread: Option<JoinHandle<()>>,
     /// Events happen now.
     live: bool,
-    /// The log has said that the state of this host is too large.
-    told: bool,
+    /// The log has a warning that the state of this host is too large.
+    warned: bool,
     complained: Option<Instant>,
     /// The end of a file, for which the writer has had no room yet.
     owed: Option<Job>,
@@ -140,7 +140,7 @@ impl FlightRecorder {
             returned,
             thread: None,
             live,
-            told: false,
+            warned: false,
             complained: None,
             owed: None,
             builder: EventBuilder::new(),
@@ -178,7 +178,7 @@ impl FlightRecorder {
     #[cold]
     fn begin_span(&mut self, time_ns: u64, inspector: &Inspector) {
         let fits = self.ring.begin(time_ns, |sink| inspector.synthesize(sink));
-        if !fits && !std::mem::replace(&mut self.told, true) {
+        if !fits && !std::mem::replace(&mut self.warned, true) {
             tracing::warn!(
                 "capture.memory is too small for the processes of this host: capture files lack some of them; raise it"
             );

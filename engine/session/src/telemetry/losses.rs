@@ -92,7 +92,7 @@ pub(crate) struct Losses {
     rate: Rate,
     rules_hang: bool,
     /// Alerts about alerts that were raised at the last look.
-    told: u64,
+    reported: u64,
 }
 
 impl Losses {
@@ -111,7 +111,7 @@ impl Losses {
             unseen: HashMap::new(),
             rate,
             rules_hang: false,
-            told: 0,
+            reported: 0,
         }
     }
 
@@ -149,11 +149,11 @@ impl Losses {
                 None => {}
             }
             let rate = self.rate;
-            let (told, bucket) =
+            let (reported, bucket) =
                 (self.unseen.entry(plugin.to_owned())).or_insert_with(|| (0, Bucket::new(rate)));
-            let lost = worker.lost().saturating_sub(*told);
+            let lost = worker.lost().saturating_sub(*reported);
             if lost > 0 && bucket.take(now_ns()) {
-                *told += lost;
+                *reported += lost;
                 let message = format!("Rule plugin {plugin} did not see {lost} events.");
                 let fields = vec![
                     text("plugin", plugin),
@@ -210,7 +210,7 @@ impl Losses {
     }
 
     fn look_at_outputs(&mut self, format: &AlertFormat, outputs: &Outputs) {
-        let mut told = 0;
+        let mut reported = 0;
         for account in outputs.accounts() {
             let now = account.counts;
             let name = account.output;
@@ -226,7 +226,7 @@ impl Losses {
                     vec![label()],
                 );
                 outputs.push(alert);
-                told += 1;
+                reported += 1;
             }
             if now.spool_errors > 0 && before.spool_errors == 0 {
                 let message = format!(
@@ -240,7 +240,7 @@ impl Losses {
                     vec![label()],
                 );
                 outputs.push(alert);
-                told += 1;
+                reported += 1;
             }
             let lost = now.lost().saturating_sub(before.lost());
             if lost == 0 {
@@ -253,12 +253,12 @@ impl Losses {
                 }
             }
             // A dead output loses these alerts as well, which does not need another alert each second.
-            if lost <= self.told {
+            if lost <= self.reported {
                 continue;
             }
             let message = format!("{ALERT_LOSS}. Output {name} lost {lost} alerts in last second.");
             tracing::error!("{message}");
-            told += 1;
+            reported += 1;
             outputs.push(format.internal(
                 now_ns(),
                 ALERT_LOSS,
@@ -267,6 +267,6 @@ impl Losses {
                 fields,
             ));
         }
-        self.told = told;
+        self.reported = reported;
     }
 }

@@ -7,7 +7,7 @@ use sd_notify::NotifyState;
 
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!("the service manager is not told: {error}");
+        tracing::debug!("the service manager cannot be notified: {error}");
     }
 }
 

@@ -224,8 +224,8 @@ pub fn library(path: &Path) -> Result<(File, PathBuf), FileError> {
     Walk::new(path, Trusted::for_code(), Folders::OthersMayNotAdd).open()
 }
 
-/// The path, without links, of a file that decides what lanner does and that a library opens by its name. No other user can
-/// make that path lead to another file.
+/// Resolves the links in the path of a file that decides what lanner does, for a library that opens the file by name. No other
+/// user can make the result lead to another file.
 ///
 /// # Errors
 ///

@@ -181,7 +181,7 @@ impl WriteTarget {
             } => (folder, name, *exists, *shared),
         };
         let how = if exists {
-            // A FIFO that nobody reads would wait.
+            // Opening a FIFO without a reader would wait.
             libc::O_NONBLOCK
         } else {
             libc::O_CREAT | libc::O_EXCL

@@ -67,17 +67,8 @@ fn facts_of(driver: &str) {
 #[test]
 fn pages_that_wait_leave_the_places_of_health_and_metrics() {
     let folder = Folder::new();
-    let socket = folder.path("web");
-    let config = folder.put(
-        "lanner.yaml",
-        &format!(
-            "rules_files: [{}]\nwebserver: {{enabled: true, unix_socket: {}, page: {{enabled: true}}}}\n",
-            folder.put("none.yaml", "[]").display(),
-            socket.display(),
-        ),
-    );
-    let lanner = folder.lanner("ptrace", &config, "0.01");
-    wait_until("it answers", || get(&socket, "/healthz").is_some());
+    let none = folder.put("none.yaml", "[]");
+    let (lanner, socket) = folder.lanner_with_web(&none, ", page: {enabled: true}");
     lanner.wait_for("page: at the socket");
     // Only the owner can connect, so no token is needed; the name counts all the same.
     let ask = |path: &str, host: &str| {
@@ -122,17 +113,7 @@ fn pages_that_wait_leave_the_places_of_health_and_metrics() {
 #[test]
 fn without_the_setting_there_is_no_page() {
     let folder = Folder::new();
-    let socket = folder.path("web");
-    let config = folder.put(
-        "lanner.yaml",
-        &format!(
-            "rules_files: [{}]\nwebserver: {{enabled: true, unix_socket: {}}}\n",
-            folder.rule("A", "").display(),
-            socket.display(),
-        ),
-    );
-    let lanner = folder.lanner("ptrace", &config, "0.01");
-    wait_until("it answers", || get(&socket, "/healthz").is_some());
+    let (lanner, socket) = folder.lanner_with_web(&folder.rule("A", ""), "");
     for path in ["/", "/page/page.js", "/page/state", "/page/alerts"] {
         let (status, _) = get(&socket, path).expect("an answer");
         assert!(status.contains(" 404 "), "{path}: {status}");
