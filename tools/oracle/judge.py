@@ -156,6 +156,9 @@ def arrays(theirs, ours):
         if is_raw(raw) or (left is not None and string(raw)):
             return RAW_THERE if left is None else RAW_HERE
         left, right = [theirs] if left is None else left, [ours] if right is None else right
+    if len(left) == 2 and left[1] == "..." and items(left[0]) is not None and right and items(right[0]) is None:
+        # a message, and behind it what strace could not read
+        left = items(left[0])
     if len(left) == len(right) + 1 and is_address(left[-1]):
         # strace could not read the last one; lanner leaves it out
         left = left[:-1]
