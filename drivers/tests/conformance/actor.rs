@@ -55,7 +55,7 @@ pub(crate) fn play(scene: &str, args: &[String]) -> ExitCode {
         "rings" => crate::rings::act(arg(0)),
         "interrupted" => interrupted(),
         "predicates" => crate::predicates::act(arg(0)),
-        "predicates-wide" => crate::predicates::seek(),
+        "predicates-wide" => crate::predicates::cut(),
         "predicates-ends" => crate::predicates::end(),
         other => panic!("there is no scene {other}"),
     }

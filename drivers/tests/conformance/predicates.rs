@@ -97,18 +97,18 @@ pub(crate) fn act(rounds: &str) {
 }
 
 /// A call with an argument of 64 bits.
-const WIDE: &str = "lseek";
-/// What the argument is. /dev/null takes any offset.
-const OFFSETS: [u64; 6] = [1, 2, 1 << 32, 1 << 32 | 1, 1 << 32 | 2, 5 << 40];
+const WIDE: &str = "ftruncate";
+/// What the argument is. /dev/null has no length, so that each call fails.
+const LENGTHS: [u64; 6] = [1, 2, 1 << 32, 1 << 32 | 1, 1 << 32 | 2, 5 << 40];
 
-/// The scene: lseek(2) to these offsets.
-pub(crate) fn seek() {
+/// The scene: ftruncate(2) to these lengths.
+pub(crate) fn cut() {
     let file = File::open("/dev/null").expect("/dev/null can be opened");
     // SAFETY: the calls take numbers, and nothing else uses the descriptor.
     unsafe {
         libc::dup2(file.as_raw_fd(), FIRST as i32);
-        for offset in OFFSETS {
-            libc::syscall(libc::SYS_lseek, FIRST, offset, libc::SEEK_SET);
+        for length in LENGTHS {
+            libc::syscall(libc::SYS_ftruncate, FIRST, length);
         }
     }
 }
@@ -284,13 +284,13 @@ fn holds(clauses: &[Clause], (new, _, flag): &Seen) -> bool {
 
 fn wide(stage: &Stage) -> Outcome {
     let scene = "predicates-wide";
-    let offsets = |selection| {
+    let lengths = |selection| {
         let events = watch(stage, scene, selection)?;
         let ours = named(&events, WIDE).filter(|event| event.header().args[0] == FIRST);
         Ok::<Vec<u64>, String>(ours.map(|event| event.header().args[1]).collect())
     };
-    let everything = offsets(Selection::from(crate::stage::calls(&[WIDE])))?;
-    same("calls", &everything, &OFFSETS.to_vec())?;
+    let everything = lengths(Selection::from(crate::stage::calls(&[WIDE])))?;
+    same("calls", &everything, &LENGTHS.to_vec())?;
     let whole = 1 << 32 | 1;
     for (name, mask, value) in [
         ("both halves", u64::MAX, whole),
@@ -302,9 +302,9 @@ fn wide(stage: &Stage) -> Outcome {
         for equal in [true, false] {
             let test = argument(1, mask, value, equal);
             let clauses = [clause(Ended::ANY, [Some(test), None])];
-            let found = offsets(selection(WIDE, &clauses)?)?;
-            let holds = |offset: &&u64| (**offset & mask == value) == equal;
-            let expected: Vec<u64> = OFFSETS.iter().filter(holds).copied().collect();
+            let found = lengths(selection(WIDE, &clauses)?)?;
+            let holds = |length: &&u64| (**length & mask == value) == equal;
+            let expected: Vec<u64> = LENGTHS.iter().filter(holds).copied().collect();
             same(&format!("{name}, {equal}"), &found, &expected)?;
         }
     }
