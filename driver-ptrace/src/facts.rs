@@ -1,9 +1,11 @@
 //! Facts: what the kernel did, read from /proc while the thread is stopped. Only other threads of its process can
 //! change it meanwhile.
 
-use std::ffi::CString;
-use std::fs;
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::Read;
 use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use driver_api::event::layout::FLAGS_UNKNOWN;
 use driver_api::event::{
@@ -12,8 +14,10 @@ use driver_api::event::{
 use proc_pid::Field;
 use zerocopy::IntoBytes;
 
+use crate::fuse;
 use crate::memory::Memory;
 use crate::proc_dir::{self, Link, ProcDir};
+use crate::reader;
 use crate::threads::Owner;
 
 /// Attaches bytes as they are.
@@ -114,9 +118,9 @@ pub(crate) fn exec(event: &mut EventBuilder, tid: u32, dir: &ProcDir, owner: Own
     let memory = Memory::new(tid as i32, false);
     let argv = number(Field::ArgumentsStart)..number(Field::ArgumentsEnd);
     let env = number(Field::EnvironmentStart)..number(Field::EnvironmentEnd);
-    for (fact, file, place) in [(Fact::Argv, "cmdline", argv), (Fact::Env, "environ", env)] {
+    for (fact, file, place) in [(Fact::Argv, c"cmdline", argv), (Fact::Env, c"environ", env)] {
         attach_strings(event, fact, limit, &memory, place)
-            .unwrap_or_else(|| attach_file(event, fact, limit, tid, file));
+            .unwrap_or_else(|| attach_file(event, fact, limit, tid, dir, file));
     }
     if let Some(program) = program(tid, dir) {
         attach_raw(event, Fact::Program as u8, program.as_bytes());
@@ -138,7 +142,7 @@ fn program(tid: u32, dir: &ProcDir) -> Option<Program> {
         mode: file.st_mode,
         uid: file.st_uid,
         gid: file.st_gid,
-        layer: layer(tid, file.st_dev),
+        layer: layer(tid, dir, file.st_dev),
     })
 }
 
@@ -156,27 +160,35 @@ fn capabilities(tid: u32) -> Option<[u64; 3]> {
     (error == 0).then(|| [whole(0), whole(1), whole(2)])
 }
 
+/// `OVERLAYFS_SUPER_MAGIC` (linux/magic.h)
+const OVERLAY: u32 = 0x794c_7630;
+
 /// Whether a program's file, on that device, is in an overlay file system. /proc does not show in which layer.
-fn layer(tid: u32, device: libc::dev_t) -> u32 {
+fn layer(tid: u32, dir: &ProcDir, device: libc::dev_t) -> u32 {
     if libc::major(device) != 0 {
         return Layer::None as u32;
     }
-    let Ok(name) = CString::new(format!("/proc/{tid}/exe")) else {
-        return Layer::UNKNOWN;
-    };
+    let found = dir
+        .place(c"exe")
+        .and_then(|exe| file_system(tid, exe.as_fd()));
+    match found {
+        Some(found) if found != OVERLAY => Layer::None as u32,
+        Some(_) | None => Layer::UNKNOWN,
+    }
+}
+
+/// The type of the file system of a thread's file (statfs(2)).
+fn file_system(tid: u32, file: BorrowedFd<'_>) -> Option<u32> {
+    if fuse::is_possible() {
+        return reader::file_system(tid.cast_signed(), file);
+    }
     let mut found = MaybeUninit::<libc::statfs>::zeroed();
-    // SAFETY: the path is a C string; the kernel writes one struct statfs, for which all bit patterns are valid.
+    // SAFETY: the kernel writes one struct statfs, for which all bit patterns are valid.
     let (error, found) = unsafe {
-        let error = libc::statfs(name.as_ptr(), found.as_mut_ptr());
+        let error = libc::fstatfs(file.as_raw_fd(), found.as_mut_ptr());
         (error, found.assume_init())
     };
-    // the C libraries differ in the types of both
-    let kind = u64::try_from(found.f_type).ok();
-    if error == 0 && kind != u64::try_from(libc::OVERLAYFS_SUPER_MAGIC).ok() {
-        Layer::None as u32
-    } else {
-        Layer::UNKNOWN
-    }
+    (error == 0).then_some(reader::type_of(&found))
 }
 
 /// Attaches the name of the thread.
@@ -218,11 +230,30 @@ fn attach_strings(
     Some(())
 }
 
+/// As much of a vector as another process reads.
+const ROOM_OF_STRINGS: usize = 1 << 17;
+
 /// Attaches a vector from its file in /proc.
-fn attach_file(event: &mut EventBuilder, fact: Fact, limit: usize, tid: u32, name: &str) {
-    let Ok(strings) = fs::read(format!("/proc/{tid}/{name}")) else {
+fn attach_file(
+    event: &mut EventBuilder,
+    fact: Fact,
+    limit: usize,
+    tid: u32,
+    dir: &ProcDir,
+    name: &CStr,
+) {
+    let Ok(file) = dir.file(name) else {
         return;
     };
+    let mut strings = Vec::new();
+    if fuse::is_possible() {
+        // the file is read from the program's memory
+        strings.resize(ROOM_OF_STRINGS, 0);
+        let got = reader::file(tid.cast_signed(), file.as_fd(), 0, &mut strings);
+        strings.truncate(got);
+    } else if File::from(file).read_to_end(&mut strings).is_err() {
+        return;
+    }
     let (status, shown) = if strings.len() > limit {
         (Status::Truncated, &strings[..limit])
     } else {

@@ -3,7 +3,8 @@
 //! If a page comes from the program itself (userfaultfd(2)), process_vm_readv(2) waits for the program, perhaps for ever.
 //! /proc/PID/mem says at once that there is no such page. So it is read alone, once a program has asked for such pages
 //! ([`expect_withheld_pages`]). It does not respect the protection of pages: memory that the program could not read
-//! itself is shown then, and no fault.
+//! itself is shown then, and no fault. A page of a file on a FUSE file system comes from a program, too, and every reader
+//! waits for it. While there are such file systems ([`fuse`]), another process reads ([`reader`]).
 //!
 //! Small reads are served from windows that are fetched ahead. A path, the words of a vector and the strings that
 //! they point to mostly lie side by side, and a system call costs more than reading a kilobyte.
@@ -11,12 +12,15 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fs::File;
 use std::io::ErrorKind;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use libc::{c_void, iovec, pid_t};
 
+use crate::fuse;
 use crate::proc_dir::ProcDir;
+use crate::reader;
 
 const PAGE: u64 = 4096;
 /// How many bytes are fetched for a small read. Never beyond the page: the next one may not exist.
@@ -35,6 +39,8 @@ pub(crate) struct Memory {
     file: OnceCell<Option<File>>,
     /// The kernel has forbidden a read.
     was_denied: Cell<bool>,
+    /// A read can wait for a file system. None: not asked yet.
+    can_wait: OnceCell<bool>,
     windows: RefCell<Windows>,
 }
 
@@ -73,6 +79,7 @@ impl Memory {
             narrow,
             file: OnceCell::new(),
             was_denied: Cell::new(false),
+            can_wait: OnceCell::new(),
             windows: RefCell::new(Windows {
                 window: [empty; 2],
                 last: 0,
@@ -124,7 +131,15 @@ impl Memory {
         if WITHHELD_PAGES.load(Ordering::Relaxed) {
             return self.read_file(at, into);
         }
+        if self.can_wait() {
+            let read = reader::memory(self.tid, at, into);
+            return read.unwrap_or_else(|| self.read_file(at, into));
+        }
         self.read_across(at, into)
+    }
+
+    fn can_wait(&self) -> bool {
+        *self.can_wait.get_or_init(fuse::is_possible)
     }
 
     fn read_file(&self, at: u64, into: &mut [u8]) -> usize {
@@ -139,8 +154,13 @@ impl Memory {
                 }
             }
         });
-        let read = file.as_ref().map(|file| file.read_at(into, at));
-        read.and_then(Result::ok).unwrap_or(0)
+        let Some(file) = file else {
+            return 0;
+        };
+        if self.can_wait() {
+            return reader::file(self.tid, file.as_fd(), at, into);
+        }
+        file.read_at(into, at).unwrap_or(0)
     }
 
     /// Whether lanner was not allowed to read what it has tried to.

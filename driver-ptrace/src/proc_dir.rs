@@ -156,19 +156,43 @@ fn read<'a>(file: &OwnedFd, into: &'a mut [u8]) -> Option<&'a [u8]> {
     into.get(..usize::try_from(got).ok()?)
 }
 
-/// The status of a file (stat(2)), or of the folder itself if the name is empty.
+/// The status of a file (stat(2)), or of the folder itself if the name is empty. Its file system is not asked, if the kernel can
+/// do without: it may be one that never answers.
 fn status(folder: i32, name: &CStr) -> Option<libc::stat> {
-    let mut status = MaybeUninit::<libc::stat>::zeroed();
-    // SAFETY: the name is a C string; the kernel writes one struct stat, for which all bit patterns are valid.
-    unsafe {
-        let error = libc::fstatat(
+    let flags = libc::AT_EMPTY_PATH;
+    let mut found = MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: the name is a C string; the kernel writes one struct statx, for which all bit patterns are valid.
+    let found = unsafe {
+        let error = libc::statx(
             folder,
             name.as_ptr(),
-            status.as_mut_ptr(),
-            libc::AT_EMPTY_PATH,
+            flags | libc::AT_STATX_DONT_SYNC,
+            libc::STATX_BASIC_STATS,
+            found.as_mut_ptr(),
         );
-        (error == 0).then(|| status.assume_init())
-    }
+        (error == 0).then(|| found.assume_init())
+    };
+    let mut status = MaybeUninit::<libc::stat>::zeroed();
+    let Some(found) = found else {
+        // a container's profile may forbid the newer call
+        // SAFETY: as above, with one struct stat.
+        return unsafe {
+            let error = libc::fstatat(folder, name.as_ptr(), status.as_mut_ptr(), flags);
+            (error == 0).then(|| status.assume_init())
+        };
+    };
+    // SAFETY: zeros are valid.
+    let mut status = unsafe { status.assume_init() };
+    status.st_dev = libc::makedev(found.stx_dev_major, found.stx_dev_minor);
+    status.st_ino = found.stx_ino;
+    status.st_mode = found.stx_mode.into();
+    status.st_uid = found.stx_uid;
+    status.st_gid = found.stx_gid;
+    status.st_mtime = found.stx_mtime.tv_sec;
+    status.st_mtime_nsec = found.stx_mtime.tv_nsec.into();
+    status.st_ctime = found.stx_ctime.tv_sec;
+    status.st_ctime_nsec = found.stx_ctime.tv_nsec.into();
+    Some(status)
 }
 
 /// Whether one of a process's descriptors is a link to this.
@@ -219,6 +243,11 @@ impl ProcDir {
     /// The target of a link.
     pub(crate) fn link(&self, name: &CStr) -> Option<Link> {
         Link::read(self.0.as_raw_fd(), name)
+    }
+
+    /// A link's target, as a mere place: nothing is asked of its file system.
+    pub(crate) fn place(&self, name: &CStr) -> Option<OwnedFd> {
+        open(self.0.as_raw_fd(), name, libc::O_PATH)
     }
 
     /// The status of a link's target (stat(2)), or of the folder itself if the name is empty.

@@ -8,6 +8,7 @@ use driver_api::table::SYSCALLS;
 
 use crate::guard;
 use crate::hiding;
+use crate::reader;
 
 /// What keeps this mode from working on a host.
 pub(super) fn missing(host: &Host) -> Vec<Gap> {
@@ -66,6 +67,7 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
             trace,
         ),
         hiding::gap(),
+        reader::gap(),
         Gap::own_roots(),
         Gap::relative_sockets(),
         Gap::name_by_file(),

@@ -26,6 +26,7 @@ use driver_start::Held;
 use libc::sock_filter;
 
 use crate::filter::{self, Action};
+use crate::fuse;
 use crate::guard;
 use crate::hiding;
 use crate::memory::Memory;
@@ -150,6 +151,7 @@ pub(crate) fn open(
         ));
     }
     guard::keep_others_out();
+    fuse::prepare();
     let reads_everything = host.has(capability::SYS_PTRACE);
     let capture = NotifyCapture::new(driver, held, channel, request, reads_everything)
         .map_err(OpenError::failed(driver, "follow processes"))?;

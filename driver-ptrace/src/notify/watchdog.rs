@@ -3,19 +3,16 @@
 //! were followed, and then every thread that makes a call which the filter asks about.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
-use libc::{c_uint, pid_t};
+use libc::pid_t;
 
 use super::listener::Listener;
 use super::processes::pidfd;
-use crate::guard;
-
-/// How many descriptors are closed one by one if close_range(2) is missing.
-const FEW: RawFd = 1024;
+use crate::forked;
 
 /// Places for followed processes.
 const PLACES: usize = 16383;
@@ -162,22 +159,16 @@ fn watch(
     command: Option<&OwnedFd>,
     memory: &SharedMemory,
 ) -> ! {
-    let mut kept = [
-        listener.as_fd().as_raw_fd(),
-        life.as_raw_fd(),
-        command.map_or(-1, AsRawFd::as_raw_fd),
-    ];
-    kept.sort_unstable();
-    guard::keep_others_out();
+    forked::settle(
+        c"lanner-watchdog",
+        [
+            listener.as_fd().as_raw_fd(),
+            life.as_raw_fd(),
+            command.map_or(-1, AsRawFd::as_raw_fd),
+        ],
+    );
     // SAFETY: these calls take numbers, and memory of this function that outlives them.
     unsafe {
-        // signals that a terminal or a supervisor sends to lanner's process group are not for the watchdog
-        let mut all: libc::sigset_t = std::mem::zeroed();
-        libc::sigfillset(&raw mut all);
-        libc::sigprocmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut());
-        libc::prctl(libc::PR_SET_NAME, c"lanner-watchdog".as_ptr());
-        // A reader of a pipe that lanner writes to must see its end. lanner's end of this pipe is closed here, too.
-        close_but(&kept);
         let mut byte = 0_u8;
         while libc::read(life.as_raw_fd(), (&raw mut byte).cast(), 1) < 0 {}
         if let Some(command) = command {
@@ -208,32 +199,5 @@ fn watch(
                 libc::kill(call.tid, libc::SIGKILL);
             }
         }
-    }
-}
-
-/// Closes all descriptors but these, which are in ascending order; negative ones are ignored.
-fn close_but(kept: &[RawFd]) {
-    let mut from = 0;
-    for end in kept
-        .iter()
-        .copied()
-        .filter(|fd| *fd >= 0)
-        .map(Some)
-        .chain([None])
-    {
-        let to = end.map_or(c_uint::MAX, |fd| fd.cast_unsigned().wrapping_sub(1));
-        let first: RawFd = from;
-        if end != Some(first) {
-            // SAFETY: the calls take numbers; this process uses none of these descriptors any more.
-            unsafe {
-                if libc::syscall(libc::SYS_close_range, first, to, 0) != 0 {
-                    let last = end.unwrap_or(FEW.max(first));
-                    (first..last).for_each(|fd| {
-                        libc::close(fd);
-                    });
-                }
-            }
-        }
-        from = end.map_or(first, |fd| fd + 1);
     }
 }

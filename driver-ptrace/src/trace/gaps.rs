@@ -6,6 +6,7 @@ use driver_api::support::{Gap, Support};
 
 use crate::guard;
 use crate::hiding;
+use crate::reader;
 
 /// What this mode could do on a host.
 pub(super) fn support(host: &Host) -> Support {
@@ -73,6 +74,7 @@ fn gaps(host: &Host) -> Vec<Gap> {
             "use an eBPF driver",
         ),
         hiding::gap(),
+        reader::gap(),
         Gap::operations(
             "they are no system calls, so neither ptrace nor seccomp sees them: only io_uring_setup and \
              io_uring_enter are",
@@ -133,11 +135,6 @@ fn gaps(host: &Host) -> Vec<Gap> {
         Gap::named_files(),
         Gap::own_roots(),
         Gap::relative_sockets(),
-        Gap::new(
-            "memory of files on a FUSE file system",
-            "reading it waits for the file system's server, which can keep lanner waiting",
-            "use an eBPF driver for programs that may start such servers",
-        ),
         Gap::new(
             "the other end of some Unix sockets before Linux 5.6",
             "lanner cannot duplicate the descriptor there (pidfd_getfd) and asks sock_diag(7), which needs CONFIG_UNIX_DIAG \

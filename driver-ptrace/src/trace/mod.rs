@@ -38,7 +38,7 @@ use libc::sock_filter;
 use crate::NAME;
 use crate::filter::{self, Action};
 use crate::tracee::{HELD, seize};
-use crate::{guard, hiding};
+use crate::{fuse, guard, hiding};
 use capture::{Coverage, Mode, PtraceCapture};
 use waiter::Waiter;
 
@@ -111,6 +111,7 @@ impl Driver for Ptrace {
                 let reads = host.has(capability::SYS_PTRACE);
                 let mut capture = PtraceCapture::new(waiter, coverage, None, request.limits, reads);
                 guard::keep_others_out();
+                fuse::prepare();
                 capture.seize_all(pids).map_err(OpenError::target)?;
                 capture
             }
@@ -149,6 +150,7 @@ fn start(
     let all_opens_stop = affinity::opens().all(|call| stops_always(&stopped, call));
     let coverage = Coverage::new(Mode::Filter(stopped), wanted);
     guard::keep_others_out();
+    fuse::prepare();
     let reads = host.has(capability::SYS_PTRACE);
     let mut capture = PtraceCapture::new(waiter, coverage, Some(held), limits, reads);
     if all_opens_stop {

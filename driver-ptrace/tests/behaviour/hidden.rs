@@ -121,6 +121,47 @@ fn a_page_that_never_comes_is_a_fault_and_holds_nobody_up() {
     }
 }
 
+/// The call `write` of a scene whose memory lanner cannot have. None: this user may not run the scene.
+fn write_of_late_memory(driver: &dyn Driver, name: &str, names: &[&str]) -> Option<Status> {
+    let (events, status) = watch_on(driver, &host(), scene(name), names);
+    if exit_code(status) == 63 {
+        test_support::skipped("this user may not mount a FUSE file system");
+        return None;
+    }
+    assert_eq!(exit_code(status), 0, "{driver:?} {name}");
+    let writes = named(&events, "write");
+    let late = |event: &&&Kept| {
+        let args = event.header().args;
+        (args[0] as i32, args[2]) == (-1, 16)
+    };
+    let write = writes.iter().find(late).expect("the call").event();
+    Some(write.argument(1).expect("its memory").status)
+}
+
+#[test]
+fn a_page_of_a_file_system_that_never_answers_is_a_fault_and_holds_nobody_up() {
+    let modes: [&dyn Driver; 2] = [&Ptrace, &Notify];
+    for driver in modes {
+        for names in [&["write", "execve"][..], &everything()] {
+            let Some(status) = write_of_late_memory(driver, "late-memory", names) else {
+                return;
+            };
+            assert_eq!(status, Status::Fault, "{driver:?}");
+        }
+    }
+}
+
+#[test]
+fn memory_that_its_process_keeps_locked_is_a_fault_and_holds_nobody_up() {
+    let modes: [&dyn Driver; 2] = [&Ptrace, &Notify];
+    for driver in modes {
+        let Some(status) = write_of_late_memory(driver, "locked-memory", &["write"]) else {
+            return;
+        };
+        assert_eq!(status, Status::Fault, "{driver:?}");
+    }
+}
+
 /// A program whose file this user may not read, run by nobody: only CAP_SYS_PTRACE could read its memory.
 #[test]
 fn events_of_a_program_that_may_not_be_read_are_counted_as_lost() {

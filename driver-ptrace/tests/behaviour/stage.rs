@@ -89,7 +89,7 @@ pub(crate) fn actor_path() -> &'static Path {
 }
 
 pub(crate) fn scenes_path() -> &'static Path {
-    const SOURCES: [&str; 9] = [
+    const SOURCES: [&str; 10] = [
         "scenes/main.c",
         "scenes/signals.c",
         "scenes/blocked.c",
@@ -98,6 +98,7 @@ pub(crate) fn scenes_path() -> &'static Path {
         "scenes/threads.c",
         "scenes/filters.c",
         "scenes/hidden.c",
+        "scenes/late.c",
         "scenes/storm.c",
     ];
     static SCENES: OnceLock<PathBuf> = OnceLock::new();

@@ -92,6 +92,8 @@ static const struct scene {
     {"unfailing-calls", unfailing_calls},
     {"storm", storm},
     {"withheld-memory", withheld_memory},
+    {"late-memory", late_memory},
+    {"locked-memory", locked_memory},
 };
 
 int main(int argc, char **argv)

@@ -82,3 +82,5 @@ void stopped_calls(int count);
 void unfailing_calls(int count);
 void storm(int count);
 void withheld_memory(int count);
+void late_memory(int count);
+void locked_memory(int count);
