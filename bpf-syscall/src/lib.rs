@@ -322,16 +322,16 @@ unsafe fn element(
 mod tests {
     use std::os::fd::AsFd;
 
+    use test_support::{is_root, skipped};
+
     use super::*;
 
     /// Whether this process may use bpf(2). If not, the test is skipped, and says so.
     fn may_load() -> bool {
-        let root = nix::unistd::geteuid().is_root();
-        if !root {
-            println!("skipped: bpf(2) needs root");
-            assert!(std::env::var_os("LANNER_NO_SKIP").is_none());
+        if !is_root() {
+            skipped("bpf(2) needs root");
         }
-        root
+        is_root()
     }
 
     #[test]

@@ -244,6 +244,7 @@ pub(crate) fn chain(
 #[cfg(test)]
 mod tests {
     use aya::{EbpfLoader, VerifierLogLevel};
+    use test_support::{is_root, skipped};
 
     use super::*;
     use crate::load::OBJECT;
@@ -251,9 +252,8 @@ mod tests {
     /// Linux 4.14 refuses a program after its verifier has processed 131072 instructions. Half of that is the limit here.
     #[test]
     fn no_program_costs_the_verifier_much() {
-        // SAFETY: geteuid(2) touches no memory.
-        if unsafe { libc::geteuid() } != 0 {
-            println!("skipped: loading BPF programs needs root");
+        if !is_root() {
+            skipped("loading BPF programs needs root");
             return;
         }
         let mut failures = Vec::new();

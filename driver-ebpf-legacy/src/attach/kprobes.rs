@@ -138,6 +138,8 @@ fn left_behind(events: &str, alive: impl Fn(u32) -> bool) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
+    use test_support::{is_root, skipped};
+
     use super::*;
 
     #[test]
@@ -148,8 +150,8 @@ mod tests {
 
     #[test]
     fn a_named_probe_is_removed_with_its_owner_and_one_that_was_left_behind_by_the_next() {
-        if !nix::unistd::geteuid().is_root() {
-            println!("skipped: probes need root");
+        if !is_root() {
+            skipped("probes need root");
             return;
         }
         let listed =

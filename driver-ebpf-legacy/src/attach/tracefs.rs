@@ -245,6 +245,8 @@ fn in_namespace() -> io::Result<Tracefs> {
 
 #[cfg(test)]
 mod tests {
+    use test_support::{is_root, skipped};
+
     use super::*;
 
     const NEWTASK: &str = "name: task_newtask\nID: 139\nformat:\n\
@@ -265,8 +267,8 @@ mod tests {
 
     #[test]
     fn it_can_be_mounted_where_no_other_process_sees_it() {
-        if !nix::unistd::geteuid().is_root() {
-            println!("skipped: mounting needs root");
+        if !is_root() {
+            skipped("mounting needs root");
             return;
         }
         let before = fs::read_to_string("/proc/self/mounts").expect("mounts");

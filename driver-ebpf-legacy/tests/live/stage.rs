@@ -7,6 +7,7 @@ use driver_api::event::{Event, Fact, Status};
 use driver_api::host::Host;
 use driver_api::request::{Command, Limits, Request, SyscallSet, Target};
 use driver_api::table;
+use test_support::{is_root, skipped};
 use driver_ebpf_legacy::Legacy;
 
 /// How long a capture may take to end.
@@ -14,11 +15,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Whether this is root. If not, the test is skipped.
 pub(crate) fn root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        println!("skipped: loading BPF programs needs root");
+    if !is_root() {
+        skipped("loading BPF programs needs root");
     }
-    root
+    is_root()
 }
 
 /// A request for these calls of a target.

@@ -121,10 +121,10 @@ fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
     (!matches!(name, b"." | b"..")).then_some((&path[..=slash], name))
 }
 
-/// A link of /proc that the kernel follows without its letters (proc_pid_fd(5)).
+/// A link of /proc that leads somewhere else than its text says (proc_pid_fd(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct MagicLink {
-    /// Of this process; None: of the thread itself.
+    /// The process whose link it is. None: that of the thread itself.
     pid: Option<u32>,
     to: To,
 }
@@ -311,9 +311,15 @@ impl Inspector {
             out.extend_from_slice(&whole()?);
             return Some(());
         };
-        if follows && let Some(found) = whole() {
-            out.extend_from_slice(&found);
-            return Some(());
+        if follows {
+            if let Some(found) = whole() {
+                out.extend_from_slice(&found);
+                return Some(());
+            }
+            // a link that the kernel does not follow now, or whose target is not there: it is to be read
+            if cached(&root, below, false).is_some_and(|last| is_link(&last)) {
+                return None;
+            }
         }
         let directory = path_of(&cached(&root, directory, true)?)?;
         out.extend_from_slice(&directory);
@@ -409,157 +415,4 @@ impl Inspector {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{Ev, feed};
-    use crate::{Clock, Options};
-    use driver_api::event::Ids;
-
-    #[test]
-    fn a_path_is_split_before_its_last_name() {
-        assert_eq!(split(b"/a/b/"), Some((&b"/a/"[..], &b"b"[..])));
-        assert_eq!(split(b"/a"), Some((&b"/"[..], &b"a"[..])));
-        assert_eq!(split(b"/a/.."), None);
-        assert_eq!(split(b"///"), None);
-    }
-
-    #[test]
-    fn the_type_of_a_mount_is_behind_its_options() {
-        let mounts = "21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/root rw\n\
-                      212 21 0:5 / /x rw - fuse.sshfs x:/ rw\n";
-        assert_eq!(type_of_mount(mounts, "21"), Some("ext4"));
-        assert_eq!(type_of_mount(mounts, "212"), Some("fuse.sshfs"));
-        assert_eq!(type_of_mount(mounts, "2"), None);
-    }
-
-    #[test]
-    fn links_that_were_just_made_are_read() {
-        // a file system that answers at once, wherever this runs
-        let Ok(folder) = tempfile::tempdir_in("/dev/shm") else {
-            println!("skipped: there is no /dev/shm");
-            return;
-        };
-        let at = folder.path();
-        std::fs::create_dir(at.join("real")).unwrap();
-        std::fs::write(at.join("real/file"), b"x").unwrap();
-        let pid = std::process::id();
-        let mut inspector = Inspector::new(&Options {
-            containers: None,
-            clock: Clock::fixed(1),
-            ..Options::default()
-        });
-        feed(
-            &mut inspector,
-            &[Ev::exec(pid, "/bin/x", &["x"], Ids::default())],
-        );
-        let process = inspector.process_by_pid(pid).unwrap();
-        let find = |path: &Path, follows| {
-            let mut out = Vec::new();
-            let path = path.as_os_str().as_bytes();
-            let found = inspector.real_path(process, pid, path, follows, &mut out);
-            found.then(|| String::from_utf8(out).unwrap())
-        };
-        let real = |name: &str| Some(at.join("real").join(name).display().to_string());
-        if find(&at.join("real/file"), false).is_none() {
-            println!("skipped: the kernel does not answer from its cache of names");
-            return;
-        }
-        for number in 0..20 {
-            let (link, last) = (format!("link{number}"), format!("last{number}"));
-            std::os::unix::fs::symlink("./real", at.join(&link)).unwrap();
-            assert_eq!(find(&at.join(&link).join("new"), false), real("new"));
-            std::os::unix::fs::symlink(at.join(&link).join("file"), at.join(&last)).unwrap();
-            assert_eq!(find(&at.join(&last), true), real("file"));
-            let itself = at.join(&last).display().to_string();
-            assert_eq!(find(&at.join(&last), false), Some(itself));
-        }
-        std::os::unix::fs::symlink("round", at.join("round")).unwrap();
-        assert_eq!(find(&at.join("round/file"), false), None);
-    }
-
-    #[test]
-    fn links_of_proc_begin_a_path() {
-        let of = |path: &str| {
-            let (link, rest) = magic_link(path.as_bytes())?;
-            Some((link.pid, link.to, String::from_utf8(rest).unwrap()))
-        };
-        let rest = |text: &str| text.to_owned();
-        assert_eq!(
-            of("/proc/self/fd/7/a//./b"),
-            Some((None, To::Descriptor(7), rest("/a/b")))
-        );
-        assert_eq!(
-            of("//proc/thread-self/cwd"),
-            Some((None, To::Directory, rest("")))
-        );
-        assert_eq!(
-            of("/proc/12/root/x"),
-            Some((Some(12), To::Root, rest("/x")))
-        );
-        assert_eq!(
-            of("/proc/self/task/9/fd/1"),
-            Some((Some(9), To::Descriptor(1), rest("")))
-        );
-        assert_eq!(of("/dev/fd/3"), Some((None, To::Descriptor(3), rest(""))));
-        for other in [
-            "/proc/self/exe",
-            "/proc/self/fd/x",
-            "/proc/../fd/1",
-            "/dev/null",
-            "/",
-        ] {
-            assert_eq!(of(other), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn links_in_the_directories_are_followed() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = folder.path().canonicalize().unwrap();
-        std::fs::create_dir(at.join("real")).unwrap();
-        std::fs::write(at.join("real/file"), b"x").unwrap();
-        std::os::unix::fs::symlink("real", at.join("link")).unwrap();
-        std::os::unix::fs::symlink("file", at.join("real/last")).unwrap();
-        let pid = std::process::id();
-        let mut inspector = Inspector::new(&Options {
-            containers: None,
-            clock: Clock::fixed(1),
-            ..Options::default()
-        });
-        feed(
-            &mut inspector,
-            &[Ev::exec(pid, "/bin/x", &["x"], Ids::default())],
-        );
-        let process = inspector.process_by_pid(pid).unwrap();
-        let find = |path: &str, follows| {
-            // the names are in the cache once somebody has looked them up
-            let path = at.join(path);
-            let _ = std::fs::metadata(&path);
-            let mut out = Vec::new();
-            let found =
-                inspector.real_path(process, pid, path.as_os_str().as_bytes(), follows, &mut out);
-            found.then(|| String::from_utf8(out).unwrap())
-        };
-        let real = |name: &str| Some(at.join("real").join(name).display().to_string());
-        if find("real/file", false).is_none() {
-            println!("skipped: the kernel does not answer from its cache of names");
-            return;
-        }
-        assert_eq!(find("link/file", false), real("file"));
-        assert_eq!(find("link/new", false), real("new"));
-        assert_eq!(find("link/last", false), real("last"));
-        assert_eq!(find("link/last", true), real("file"));
-        assert_eq!(find("link/../link/file", false), real("file"));
-        assert_eq!(find("absent/file", false), None);
-        let mut out = Vec::new();
-        assert!(!inspector.real_path(process, pid, b"/proc/self/exe", true, &mut out));
-        // this process's own descriptor
-        let folder = std::fs::File::open(at.join("real")).unwrap();
-        let through = format!("/proc/self/fd/{}/file", folder.as_raw_fd());
-        assert!(inspector.real_path(process, pid, through.as_bytes(), false, &mut out));
-        assert_eq!(String::from_utf8(out).ok(), real("file"));
-        let mut out = Vec::new();
-        let another = format!("/proc/1/fd/{}/file", folder.as_raw_fd());
-        assert!(!inspector.real_path(process, pid, another.as_bytes(), false, &mut out));
-    }
-}
+mod tests;

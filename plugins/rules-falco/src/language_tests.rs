@@ -84,7 +84,7 @@ fn a_list_of_one_element_may_stand_for_it() {
     assert_eq!(run(&mut found, "open", &[("proc.name", s("cat"))]).0, [0]);
     let error = error(&(list("cat, dog") + &rule("r", "evt.type = open and proc.name = one")));
     assert!(
-        error.contains("a list with several elements stands where one value is needed"),
+        error.contains("a list with several elements is used where one value is needed"),
         "{error}"
     );
     assert!(error.contains("write `in (...)`"), "{error}");

@@ -39,7 +39,7 @@ pub(crate) fn condition(text: &Composed, notes: &mut Vec<Problem>) -> Result<Exp
         None => expr,
         Some(b')') => return Err(parser.problem("there is no `(` for this `)`")),
         Some(b',') if text.is_of_list(parser.at) => {
-            let message = "a list with several elements stands where one value is needed";
+            let message = "a list with several elements is used where one value is needed";
             return Err(parser.problem(message).help(
                 "write `in (...)` or `= anyof (...)`, or put quotes around it if you mean a text",
             ));

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use granit_parser::{Event, Parser, ScalarStyle};
+use granit_parser::{Event, Parser, ScalarStyle, ScanError};
 
 use crate::source::{Place, Problem, SourceFile, code};
 
@@ -186,27 +186,7 @@ fn parse_text(
     let mut stack: Vec<(Open, Place, usize)> = Vec::new();
     let mut anchors: HashMap<usize, Arc<Node>> = HashMap::new();
     for next in Parser::new_from_str(text) {
-        let (event, span) = next.map_err(|error| {
-            let marker = error.marker();
-            let offset = marker
-                .byte_offset()
-                .or_else(|| byte_offset(text, marker.index()));
-            let message = format!("this is not YAML: {}", error.info());
-            let problem = Problem::new(&place(offset), message).code(code::YAML);
-            // The error may be at the dash, or after it.
-            let dash = offset
-                .into_iter()
-                .flat_map(|at| [Some(at), at.checked_sub(1)]);
-            let mut dash = dash
-                .flatten()
-                .filter(|at| text.as_bytes().get(*at) == Some(&b'-'));
-            match dash.next() {
-                Some(at) if error.info().contains("cannot start with '-'") => {
-                    Refused::LoneDash(at, problem.into())
-                }
-                _ => Refused::Other(problem.into()),
-            }
-        })?;
+        let (event, span) = next.map_err(|error| not_yaml(&error, text, &place))?;
         let here = place(
             span.start
                 .byte_offset()
@@ -261,20 +241,53 @@ fn parse_text(
         }
         match stack.last_mut() {
             None => documents.push(node),
-            Some((Open::Sequence(items), ..)) => items.push(node),
-            Some((Open::Mapping(entries, key), ..)) => match key.take() {
+            Some((open, ..)) => open.add(node)?,
+        }
+    }
+    Ok(documents)
+}
+
+/// What the parser has said, and whether the reason is a `-` alone.
+fn not_yaml(error: &ScanError, text: &str, place: impl Fn(Option<usize>) -> Place) -> Refused {
+    let marker = error.marker();
+    let offset = marker
+        .byte_offset()
+        .or_else(|| byte_offset(text, marker.index()));
+    let message = format!("this is not YAML: {}", error.info());
+    let problem = Problem::new(&place(offset), message).code(code::YAML);
+    // the error may be at the dash, or after it
+    let near = offset
+        .into_iter()
+        .flat_map(|at| [Some(at), at.checked_sub(1)]);
+    let mut dash = near
+        .flatten()
+        .filter(|at| text.as_bytes().get(*at) == Some(&b'-'));
+    match dash.next() {
+        Some(at) if error.info().contains("cannot start with '-'") => {
+            Refused::LoneDash(at, problem.into())
+        }
+        _ => Refused::Other(problem.into()),
+    }
+}
+
+impl Open {
+    /// Adds an item to a list, or the next key or value to a map.
+    fn add(&mut self, node: Arc<Node>) -> Result<(), Problem> {
+        match self {
+            Self::Sequence(items) => items.push(node),
+            Self::Mapping(entries, key) => match key.take() {
                 Some(key) => entries.push((key, node)),
                 None => match &*node {
                     Node::Scalar(scalar) => *key = Some(scalar.clone()),
                     other => {
                         let what = format!("a key must be a text, not {}", other.kind());
-                        return Err(Problem::new(other.place(), what).into());
+                        return Err(Problem::new(other.place(), what));
                     }
                 },
             },
         }
+        Ok(())
     }
-    Ok(documents)
 }
 
 fn byte_offset(text: &str, characters: usize) -> Option<usize> {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use test_support::{is_root, wait_until};
+use test_support::{is_root, skipped, wait_until};
 
 use crate::lanner::{BIN, usable};
 
@@ -109,7 +109,7 @@ fn judge(alert: &Value, driver: &str) -> usize {
 #[test]
 fn after_losses_a_process_has_the_fields_of_its_program_or_none() {
     if !is_root() {
-        eprintln!("skipped: drivers that lose events need privilege");
+        skipped("drivers that lose events need privilege");
         return;
     }
     // a driver that holds the command does not lose its events

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use test_support::is_root;
+use test_support::{is_root, skipped};
 
 use crate::lanner::{BIN, usable};
 
@@ -47,7 +47,7 @@ fn furnish(folder: &std::path::Path) {
 #[test]
 fn a_busy_host_is_captured_without_silent_loss() {
     if !is_root() {
-        eprintln!("skipped: capturing the whole host needs privilege");
+        skipped("capturing the whole host needs privilege");
         return;
     }
     for driver in usable().into_iter().filter(|driver| *driver != "ptrace") {

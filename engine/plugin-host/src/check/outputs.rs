@@ -18,8 +18,73 @@ const NO_CHECK: &str = "it has none: `lanner config check` cannot find what only
 /// A step, with the opened plugin.
 type Step = fn(&mut OutputHost) -> Verdict;
 
+/// What happens to an opened output, in order.
+const STEPS: [(&str, Step); 9] = [
+    ("output: emit nothing", |host| emit(host, &[])),
+    ("output: emit one alert", |host| emit(host, &[alert(0)])),
+    ("output: emit 1000 alerts at once", |host| {
+        emit(host, &(0..MANY as u64).map(alert).collect::<Vec<_>>())
+    }),
+    ("output: emit alerts with strange contents", |host| {
+        emit(host, &strange())
+    }),
+    ("output: flush", |host| plain(host.flush())),
+    ("output: flush once more", |host| plain(host.flush())),
+    ("output: reopen", |host| plain(host.reopen())),
+    ("output: emit after that", |host| emit(host, &[alert(1)])),
+    ("output: flush before the end", |host| plain(host.flush())),
+];
+
 pub(super) fn check(run: &mut Run<'_>) -> Result<(), End> {
     run.schema(Plugin::output_schema)?;
+    offer_settings(run)?;
+    let settings = run.request.settings.clone();
+    let open = move |plugin: &Plugin| match OutputHost::open(plugin, &settings) {
+        Ok(host) => (Verdict::Good, Some(host)),
+        Err(error @ PluginError::Panicked { .. }) => (Verdict::Bad(error.to_string()), None),
+        Err(error) => (Verdict::Bad(format!("{error}; {HINT}")), None),
+    };
+    let Some(mut host) = run.step("output: open", open.clone())? else {
+        return Ok(());
+    };
+    let second = open.clone();
+    let second = run.step(
+        "output: open a second one beside it",
+        move |plugin| match second(plugin) {
+            (Verdict::Bad(reason), _) => (Verdict::Note(reason), None),
+            opened => opened,
+        },
+    )?;
+    for (name, step) in STEPS {
+        // each step on a thread of its own: states move between threads
+        let back = run.step(name, move |_| {
+            let verdict = step(&mut host);
+            let off = host.off().is_some();
+            (verdict, Some((host, off)))
+        })?;
+        let Some((back, off)) = back else {
+            return Ok(());
+        };
+        host = back;
+        if off {
+            break;
+        }
+    }
+    run.step("output: close", move |_| {
+        drop((host, second));
+        (Verdict::Good, Some(()))
+    })?;
+    if let Some(again) = run.step("output: open anew", open)? {
+        run.step("output: close that", move |_| {
+            drop(again);
+            (Verdict::Good, Some(()))
+        })?;
+    }
+    Ok(())
+}
+
+/// Offers settings to the plugin: two that it should refuse, and those of the request.
+fn offer_settings(run: &mut Run<'_>) -> Result<(), End> {
     let no_json = "it accepted them: it should refuse what it cannot read";
     let unknown = "it accepted them: a misspelt setting will stay unnoticed";
     for (name, settings, otherwise) in [
@@ -59,63 +124,6 @@ pub(super) fn check(run: &mut Run<'_>) -> Result<(), End> {
         };
         (verdict, Some(()))
     })?;
-    let settings = run.request.settings.clone();
-    let open = move |plugin: &Plugin| match OutputHost::open(plugin, &settings) {
-        Ok(host) => (Verdict::Good, Some(host)),
-        Err(error @ PluginError::Panicked { .. }) => (Verdict::Bad(error.to_string()), None),
-        Err(error) => (Verdict::Bad(format!("{error}; {HINT}")), None),
-    };
-    let Some(mut host) = run.step("output: open", open.clone())? else {
-        return Ok(());
-    };
-    let second = open.clone();
-    let second = run.step(
-        "output: open a second one beside it",
-        move |plugin| match second(plugin) {
-            (Verdict::Bad(reason), _) => (Verdict::Note(reason), None),
-            opened => opened,
-        },
-    )?;
-    let steps: [(&str, Step); 9] = [
-        ("output: emit nothing", |host| emit(host, &[])),
-        ("output: emit one alert", |host| emit(host, &[alert(0)])),
-        ("output: emit 1000 alerts at once", |host| {
-            emit(host, &(0..MANY as u64).map(alert).collect::<Vec<_>>())
-        }),
-        ("output: emit alerts with strange contents", |host| {
-            emit(host, &strange())
-        }),
-        ("output: flush", |host| plain(host.flush())),
-        ("output: flush once more", |host| plain(host.flush())),
-        ("output: reopen", |host| plain(host.reopen())),
-        ("output: emit after that", |host| emit(host, &[alert(1)])),
-        ("output: flush before the end", |host| plain(host.flush())),
-    ];
-    for (name, step) in steps {
-        // each step on a thread of its own: states move between threads
-        let back = run.step(name, move |_| {
-            let verdict = step(&mut host);
-            let off = host.off().is_some();
-            (verdict, Some((host, off)))
-        })?;
-        let Some((back, off)) = back else {
-            return Ok(());
-        };
-        host = back;
-        if off {
-            break;
-        }
-    }
-    run.step("output: close", move |_| {
-        drop((host, second));
-        (Verdict::Good, Some(()))
-    })?;
-    if let Some(again) = run.step("output: open anew", open)? {
-        run.step("output: close that", move |_| {
-            drop(again);
-            (Verdict::Good, Some(()))
-        })?;
-    }
     Ok(())
 }
 

@@ -50,30 +50,41 @@ pub(super) unsafe extern "C" fn put_match(ctx: *mut c_void, rule: u32) {
 
 /// Takes a rule that `describe` describes.
 pub(super) unsafe extern "C" fn put_rule(ctx: *mut c_void, rule: *const LannerRule) {
+    let copy = |raw: LannerRule| Rule {
+        name: text(raw.name),
+        description: text(raw.description),
+        priority: Priority::from_number(raw.priority).unwrap_or(Priority::Debug),
+        source: text(raw.source),
+        tags: texts(raw.tags, raw.tag_count),
+        output: text(raw.output),
+        enabled: raw.enabled != 0,
+    };
+    // SAFETY: `ctx` is the vector that `describe` passed, or null; the plugin passes a valid rule.
+    unsafe { append::<_, Option<Rule>>(ctx, rule, |raw| raw.size, |raw| Some(raw.map(copy))) };
+}
+
+/// Appends what `copy` makes of a plugin's structure to a vector. `size` is the size that the structure gives itself. `copy`
+/// gets none if the structure cannot be read or is too small.
+///
+/// # Safety
+///
+/// `ctx` is a `Vec<T>`, or null. All bit patterns of `Raw` are valid.
+unsafe fn append<Raw: Copy, T>(
+    ctx: *mut c_void,
+    from: *const Raw,
+    size: fn(&Raw) -> usize,
+    copy: impl FnOnce(Option<Raw>) -> Option<T>,
+) {
     contained(|| {
-        // SAFETY: `ctx` is the vector that `describe` passed, or null; the plugin passes a valid rule.
-        unsafe {
-            let Some(rules) = place::<Vec<Option<Rule>>>(ctx) else {
-                return;
-            };
-            let Some(raw) = whole(rule, |raw| raw.size) else {
-                rules.push(None);
-                return;
-            };
-            rules.push(Some(Rule {
-                name: text(raw.name),
-                description: text(raw.description),
-                priority: Priority::from_number(raw.priority).unwrap_or(Priority::Debug),
-                source: text(raw.source),
-                tags: texts(raw.tags, raw.tag_count),
-                output: text(raw.output),
-                enabled: raw.enabled != 0,
-            }));
+        // SAFETY: by the function's contract.
+        if let Some(all) = unsafe { place::<Vec<T>>(ctx) } {
+            // SAFETY: by the function's contract.
+            all.extend(copy(unsafe { whole(from, size) }));
         }
     });
 }
 
-/// Copies a structure from a plugin. None: it cannot be read, or is smaller than lanner's. `size` is what it says of itself.
+/// Copies a structure from a plugin. None: it cannot be read, or is smaller than lanner's. `size` is the size that it gives itself.
 ///
 /// # Safety
 ///
@@ -96,27 +107,21 @@ pub(super) unsafe extern "C" fn put_diagnostic(
     ctx: *mut c_void,
     diagnostic: *const LannerDiagnostic,
 ) {
+    let copy = |raw: LannerDiagnostic| Diagnostic {
+        severity: Severity::from_number(raw.severity),
+        code: text(raw.code),
+        file: text(raw.file),
+        line: raw.line,
+        column: raw.column,
+        message: text(raw.message),
+        help: text(raw.help),
+        snippet: text(raw.snippet),
+        caret: raw.caret,
+        item: text(raw.item),
+        missing: text(raw.missing),
+    };
     // SAFETY: `ctx` is the vector that `check` passed; the plugin passes a valid diagnostic.
-    contained(|| unsafe {
-        let Some(all) = place::<Vec<Diagnostic>>(ctx) else {
-            return;
-        };
-        if let Some(raw) = whole(diagnostic, |raw| raw.size) {
-            all.push(Diagnostic {
-                severity: Severity::from_number(raw.severity),
-                code: text(raw.code),
-                file: text(raw.file),
-                line: raw.line,
-                column: raw.column,
-                message: text(raw.message),
-                help: text(raw.help),
-                snippet: text(raw.snippet),
-                caret: raw.caret,
-                item: text(raw.item),
-                missing: text(raw.missing),
-            });
-        }
-    });
+    unsafe { append::<_, Diagnostic>(ctx, diagnostic, |raw| raw.size, |raw| raw.map(copy)) };
 }
 
 /// Takes the explanation of a rule.
@@ -149,59 +154,42 @@ pub(super) unsafe extern "C" fn put_comparison(
     ctx: *mut c_void,
     comparison: *const LannerComparison,
 ) {
+    let copy = |raw: LannerComparison| FieldComparison {
+        field: text(raw.field),
+        relation: Relation::from_number(raw.relation),
+        transformers: texts(raw.transformers, raw.transformer_count),
+        constants: texts(raw.constants, raw.constant_count),
+    };
     // SAFETY: `ctx` is the vector that `comparisons` passed; the plugin passes a valid comparison.
-    contained(|| unsafe {
-        let Some(all) = place::<Vec<FieldComparison>>(ctx) else {
-            return;
-        };
-        if let Some(raw) = whole(comparison, |raw| raw.size) {
-            all.push(FieldComparison {
-                field: text(raw.field),
-                relation: Relation::from_number(raw.relation),
-                transformers: texts(raw.transformers, raw.transformer_count),
-                constants: texts(raw.constants, raw.constant_count),
-            });
-        }
-    });
+    unsafe { append::<_, FieldComparison>(ctx, comparison, |raw| raw.size, |raw| raw.map(copy)) };
 }
 
 /// Takes a rule that asks for a file of events.
 pub(super) unsafe extern "C" fn put_capture(ctx: *mut c_void, capture: *const LannerCapture) {
     let given = |value: u64, none: u64| (value != none).then_some(value);
+    let copy = |raw: LannerCapture| RuleCapture {
+        rule: raw.rule,
+        duration: given(raw.duration_ms, 0).map(Duration::from_millis),
+        before: given(raw.before_ms, u64::MAX).map(Duration::from_millis),
+        events: given(raw.events, 0),
+        bytes: given(raw.bytes, 0),
+    };
     // SAFETY: `ctx` is the vector that `captures` passed; the plugin passes a valid capture.
-    contained(|| unsafe {
-        let Some(all) = place::<Vec<RuleCapture>>(ctx) else {
-            return;
-        };
-        if let Some(raw) = whole(capture, |raw| raw.size) {
-            all.push(RuleCapture {
-                rule: raw.rule,
-                duration: given(raw.duration_ms, 0).map(Duration::from_millis),
-                before: given(raw.before_ms, u64::MAX).map(Duration::from_millis),
-                events: given(raw.events, 0),
-                bytes: given(raw.bytes, 0),
-            });
-        }
-    });
+    unsafe { append::<_, RuleCapture>(ctx, capture, |raw| raw.size, |raw| raw.map(copy)) };
 }
 
 /// Takes which events of a type the rules can match.
 pub(super) unsafe extern "C" fn put_need(ctx: *mut c_void, need: *const LannerNeed) {
-    // SAFETY: `ctx` is the vector that `ask_needs` passed; the plugin passes a valid need, whose tests are pointers,
-    // lengths and numbers.
-    contained(|| unsafe {
-        let Some(all) = place::<Vec<Option<EventNeed>>>(ctx) else {
-            return;
-        };
-        let raw = whole(need, |raw| raw.size);
-        all.push(raw.map(|raw| {
-            let tests: Vec<LannerTest> = slice(raw.tests, raw.test_count);
-            EventNeed {
-                event_type: text(raw.event_type),
-                tests: tests.iter().filter_map(field_test).collect(),
-            }
-        }));
-    });
+    let copy = |raw: LannerNeed| {
+        // SAFETY: tests are pointers, lengths and numbers; all bit patterns are valid.
+        let tests: Vec<LannerTest> = unsafe { slice(raw.tests, raw.test_count) };
+        EventNeed {
+            event_type: text(raw.event_type),
+            tests: tests.iter().filter_map(field_test).collect(),
+        }
+    };
+    // SAFETY: `ctx` is the vector that `ask_needs` passed; the plugin passes a valid need.
+    unsafe { append::<_, Option<EventNeed>>(ctx, need, |raw| raw.size, |raw| Some(raw.map(copy))) };
 }
 
 /// A test. None: it is unknown or cannot be read. The need is weaker without it, which does no harm.

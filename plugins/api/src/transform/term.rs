@@ -171,39 +171,9 @@ fn call<'e, F>(
             out.extend(text.iter().map(u8::to_ascii_uppercase));
             None
         }),
-        Transformer::Base64 => first.value(buffers, get, &mut |value| {
-            let mut out = buffers.take();
-            let decoded = value
-                .as_bytes()
-                .is_some_and(|text| base64::decode(text, &mut out));
-            then(match value {
-                Value::String(_) if decoded => Value::String(&out),
-                Value::Bytes(_) if decoded => Value::Bytes(&out),
-                _ => Value::None,
-            });
-            buffers.put_back(out);
-        }),
+        Transformer::Base64 => first.value(buffers, get, &mut |value| decode(value, buffers, then)),
         Transformer::Join => first.value(buffers, get, &mut |first| {
-            with_second(&mut |second| {
-                let (list, separator) = match (first, second) {
-                    (separator, Value::List(list)) | (Value::List(list), separator) => {
-                        (list, separator)
-                    }
-                    _ => return then(Value::None),
-                };
-                let Some(separator) = separator.as_bytes() else {
-                    return then(Value::None);
-                };
-                let mut out = buffers.take();
-                for (at, element) in list.iter().enumerate() {
-                    if at > 0 {
-                        out.extend_from_slice(separator);
-                    }
-                    append(&mut out, element);
-                }
-                then(Value::String(&out));
-                buffers.put_back(out);
-            });
+            with_second(&mut |second| join(first, second, buffers, then));
         }),
         Transformer::Concat => {
             let mut out = buffers.take();
@@ -225,6 +195,40 @@ fn call<'e, F>(
             });
         }),
     }
+}
+
+/// Decodes a text in Base64.
+fn decode(value: Value<'_>, buffers: &Buffers, then: &mut dyn FnMut(Value<'_>)) {
+    let mut out = buffers.take();
+    let decoded = value
+        .as_bytes()
+        .is_some_and(|text| base64::decode(text, &mut out));
+    then(match value {
+        Value::String(_) if decoded => Value::String(&out),
+        Value::Bytes(_) if decoded => Value::Bytes(&out),
+        _ => Value::None,
+    });
+    buffers.put_back(out);
+}
+
+/// Joins the elements of a list by a separator. The two come in either order.
+fn join(first: Value<'_>, second: Value<'_>, buffers: &Buffers, then: &mut dyn FnMut(Value<'_>)) {
+    let (list, separator) = match (first, second) {
+        (separator, Value::List(list)) | (Value::List(list), separator) => (list, separator),
+        _ => return then(Value::None),
+    };
+    let Some(separator) = separator.as_bytes() else {
+        return then(Value::None);
+    };
+    let mut out = buffers.take();
+    for (at, element) in list.iter().enumerate() {
+        if at > 0 {
+            out.extend_from_slice(separator);
+        }
+        append(&mut out, element);
+    }
+    then(Value::String(&out));
+    buffers.put_back(out);
 }
 
 /// Applies `change` to a text, or to each element of a list of texts. `change` returns a part of the text, or
