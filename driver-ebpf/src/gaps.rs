@@ -132,6 +132,12 @@ pub fn always(host: &Host) -> Vec<Gap> {
         ),
     ];
     gaps.extend([
+        Gap::new(
+            "descriptors that another process has passed on",
+            "lanner looks in /proc for what came over a socket: if the process has ended by then, that is not known. A file \
+             that a seccomp listener puts in the place of another (SECCOMP_IOCTL_NOTIF_ADDFD) is taken for the other one",
+            "use ptrace",
+        ),
         Gap::changed_memory(
             "memory that a parameter points to is read when the call returns, but for paths of opens and programs, which \
              the kernel knows: another thread can have changed it since the kernel read it",

@@ -128,12 +128,13 @@ impl Memory {
     }
 
     fn read_directly(&self, at: u64, into: &mut [u8]) -> usize {
-        if WITHHELD_PAGES.load(Ordering::Relaxed) {
-            return self.read_file(at, into);
-        }
         if self.can_wait() {
+            // it leaves the memory to its process while it waits, as the file does not
             let read = reader::memory(self.tid, at, into);
             return read.unwrap_or_else(|| self.read_file(at, into));
+        }
+        if WITHHELD_PAGES.load(Ordering::Relaxed) {
+            return self.read_file(at, into);
         }
         self.read_across(at, into)
     }

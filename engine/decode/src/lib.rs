@@ -47,7 +47,7 @@ pub use message::{Message, Messages};
 pub use number::{Number, Scalar};
 pub use sets::{Bits, Capabilities, Signals};
 pub use shortfall::{Short, names as fell_short};
-pub use value::{Value, param};
+pub use value::{Value, kind, param};
 
 use driver_api::event::Event;
 use driver_api::table::{self, Syscall};

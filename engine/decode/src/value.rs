@@ -153,6 +153,12 @@ impl Forms for Value<'_> {
     }
 }
 
+/// What parameter `at` of a call is in this event, where other parameters decide it. None: the call has no such parameter.
+pub fn kind(event: &Event<'_>, call: &Syscall, at: usize) -> Option<Kind> {
+    let param = call.params.get(at)?;
+    Some(variant::meaning(event, call, param).kind)
+}
+
 /// Decodes parameter `at` of a call. None: the call has no such parameter.
 pub fn param<'a>(event: &Event<'a>, call: &Syscall, at: usize) -> Option<Value<'a>> {
     let param = call.params.get(at)?;

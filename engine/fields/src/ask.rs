@@ -1,8 +1,6 @@
 //! Fields that rules rarely use and whose values lanner does not track. They are read from /proc when a rule asks, and have
 //! no value if the process or descriptor is gone by then.
 
-use std::os::unix::fs::MetadataExt;
-
 use inspect::{Capabilities, DescriptorKind, FileId, Process};
 use lanner_plugin::Value;
 
@@ -194,13 +192,7 @@ pub(super) fn file<'a>(view: &View<'a>, about: fn(&FileId) -> i64) -> Value<'a> 
         .fd
         .zip(view.known())
         .and_then(|(fd, process)| view.inspector.ask_file(process, fd));
-    open.map_or(Value::None, |file| {
-        Value::I64(about(&FileId {
-            inode: file.ino(),
-            major: libc::major(file.dev()),
-            minor: libc::minor(file.dev()),
-        }))
-    })
+    open.map_or(Value::None, |file| Value::I64(about(&file)))
 }
 
 pub(super) fn device(file: &FileId) -> i64 {

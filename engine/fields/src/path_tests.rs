@@ -344,3 +344,33 @@ fn a_call_acts_on_the_process_that_a_thread_or_a_folder_of_proc_belongs_to() {
         &[("target.pid", i(30)), ("target.name", s("target"))],
     );
 }
+
+#[test]
+fn a_call_acts_on_who_gets_the_signals_or_another_priority() {
+    let target = Ev::exec(30, "/bin/target", &["target"], Ids::default());
+    let acts_on_30 = |call: Ev| {
+        expect(
+            &in_srv(&[target.clone(), call]),
+            &[("target.pid", i(30)), ("target.name", s("target"))],
+        );
+    };
+    let number = 30_i32.to_ne_bytes();
+    let owner = [2_i32.to_ne_bytes(), number].concat();
+    acts_on_30(Ev::call(22, "fcntl", &[3, 8, 30], 0));
+    // a group
+    acts_on_30(Ev::call(22, "fcntl", &[3, 8, -30], 0));
+    acts_on_30(Ev::call(22, "kill", &[-30, 9], 0));
+    acts_on_30(Ev::call(22, "fcntl", &[3, 15, 1], 0).said(2, &owner));
+    acts_on_30(Ev::call(22, "ioctl", &[3, 0x8901, 1], 0).said(2, &number));
+    acts_on_30(Ev::call(22, "setpriority", &[0, 30, 1], 0));
+    acts_on_30(Ev::call(22, "ioprio_set", &[1, 30, 0], 0));
+    // a user, another command, all processes, the caller itself
+    for call in [
+        Ev::call(22, "setpriority", &[2, 30, 1], 0),
+        Ev::call(22, "fcntl", &[3, 0, 30], 31),
+        Ev::call(22, "kill", &[-1, 9], 0),
+        Ev::call(22, "setpriority", &[0, 0, 1], 0),
+    ] {
+        expect(&in_srv(&[target.clone(), call]), &[("target.pid", NONE)]);
+    }
+}

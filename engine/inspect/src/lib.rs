@@ -19,6 +19,7 @@
 //! | `fd_check` | compares the descriptors of a stopped thread with /proc |
 //! | `fill` | takes state from /proc, at the start and for missed processes |
 //! | `proc_fs` | reads /proc |
+//! | `patient` | ... and what a process can keep from those who ask |
 //! | `synthesize` | writes the state as events, for recordings |
 //! | `containers` | which container a process is in, and what its runtime says about it |
 //! | `cgroups` | when a process's cgroups are read |
@@ -50,6 +51,7 @@ mod hash;
 mod life;
 mod net_table;
 pub mod path;
+mod patient;
 mod pool;
 mod proc_fs;
 mod process;
@@ -440,10 +442,15 @@ impl Inspector {
             .unwrap_or(process.tty)
     }
 
-    /// The current metadata of the file behind a process's descriptor.
-    pub fn ask_file(&self, process: &Process, fd: i32) -> Option<std::fs::Metadata> {
+    /// The file behind a process's descriptor, as it is now. None: not known.
+    pub fn ask_file(&self, process: &Process, fd: i32) -> Option<FileId> {
         let proc_fs = self.proc_fs.as_ref().filter(|_| !process.ended)?;
-        std::fs::metadata(proc_fs.path(process.pid, &format!("fd/{fd}"))).ok()
+        let found = proc_fs::status(&proc_fs.path(process.pid, &format!("fd/{fd}")))?;
+        Some(FileId {
+            inode: found.stx_ino,
+            major: found.stx_dev_major,
+            minor: found.stx_dev_minor,
+        })
     }
 
     /// The size of the state.

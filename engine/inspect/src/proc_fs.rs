@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use proc_pid::{Field, Ids, Stat, Status};
 
 use super::clock;
+use super::patient;
 use super::process::Credentials;
 use super::program::{Capabilities, ProgramFile};
 
@@ -182,10 +183,10 @@ impl ProcFs {
         }
         snapshot.vpid = status.innermost_pid();
         snapshot.credentials = credentials_in(&status);
-        let text = |file| read(&self.path(pid, file), STRINGS).unwrap_or_default();
         snapshot.args = self.args(pid);
-        snapshot.env = terminated(text("environ"));
-        snapshot.loginuid = std::str::from_utf8(&text("loginuid"))
+        snapshot.env = self.strings(pid, "environ");
+        let loginuid = self.read(pid, "loginuid").unwrap_or_default();
+        snapshot.loginuid = std::str::from_utf8(&loginuid)
             .ok()
             .and_then(|id| id.trim().parse().ok())
             .unwrap_or(u32::MAX);
@@ -216,7 +217,14 @@ impl ProcFs {
 
     /// The arguments of a process, each terminated by NUL.
     pub(super) fn args(&self, pid: u32) -> Vec<u8> {
-        terminated(read(&self.path(pid, "cmdline"), STRINGS).unwrap_or_default())
+        self.strings(pid, "cmdline")
+    }
+
+    /// Strings in a process's memory, each terminated by NUL. Empty if the process keeps them from readers.
+    fn strings(&self, pid: u32, file: &str) -> Vec<u8> {
+        let path = self.path(pid, file);
+        let strings = patient::ask(&self.path(pid, ""), move || read(&path, STRINGS));
+        terminated(strings.flatten().unwrap_or_default())
     }
 
     /// A file of a process.
@@ -265,26 +273,10 @@ impl ProcFs {
         })
     }
 
-    /// Whether a descriptor refers to a directory. A file system that answers late is not asked: what the kernel has in its
-    /// cache counts.
+    /// Whether a descriptor refers to a directory.
     pub(super) fn is_directory(&self, pid: u32, fd: i32) -> bool {
-        let path = self.path(pid, &format!("fd/{fd}")).into_os_string();
-        let Ok(path) = CString::new(path.into_vec()) else {
-            return false;
-        };
-        // SAFETY: plain data, for which zeros are valid.
-        let mut found: libc::statx = unsafe { std::mem::zeroed() };
-        // SAFETY: the path ends with NUL, and the kernel writes one struct statx. Both outlive the call.
-        let failed = unsafe {
-            libc::statx(
-                libc::AT_FDCWD,
-                path.as_ptr(),
-                libc::AT_STATX_DONT_SYNC,
-                libc::STATX_TYPE,
-                &raw mut found,
-            )
-        };
-        failed == 0 && u32::from(found.stx_mode) & libc::S_IFMT == libc::S_IFDIR
+        status(&self.path(pid, &format!("fd/{fd}")))
+            .is_some_and(|found| u32::from(found.stx_mode) & libc::S_IFMT == libc::S_IFDIR)
     }
 
     /// What the kernel calls the protocol of the socket behind a descriptor: `name` in its struct proto (net/socket.c gives
@@ -320,6 +312,25 @@ impl ProcFs {
         let info = read(&self.path(pid, &format!("fdinfo/{fd}")), SMALL).unwrap_or_default();
         fdinfo_flags(&info)
     }
+}
+
+/// The status of a file (statx(2)). A file system that answers late, or never, is not asked: what the kernel has in its
+/// cache counts.
+pub(super) fn status(path: &Path) -> Option<libc::statx> {
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    // SAFETY: plain data, for which zeros are valid.
+    let mut found: libc::statx = unsafe { std::mem::zeroed() };
+    // SAFETY: the path ends with NUL, and the kernel writes one struct statx. Both outlive the call.
+    let failed = unsafe {
+        libc::statx(
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            libc::AT_STATX_DONT_SYNC,
+            libc::STATX_BASIC_STATS,
+            &raw mut found,
+        )
+    };
+    (failed == 0).then_some(found)
 }
 
 /// Reads at most `limit` bytes of a file.

@@ -1,12 +1,12 @@
 //! The files and capabilities of running programs. They come from the driver if it reports them, otherwise from /proc.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use driver_api::event::{Layer, Program};
 
 use super::Inspector;
+use super::proc_fs;
 use super::process::Process;
 
 /// The file of an executable.
@@ -54,19 +54,21 @@ impl ProgramFile {
         }
     }
 
-    /// The file behind a path, such as `/proc/PID/exe`.
+    /// The file behind a path, such as `/proc/PID/exe`. Its file system is not asked, which may be a program that never
+    /// answers.
     pub(super) fn at(path: &Path) -> Option<Self> {
-        let file = fs::metadata(path).ok()?;
-        let ns = |s: i64, ns: i64| {
-            u64::try_from(s.saturating_mul(1_000_000_000).saturating_add(ns)).unwrap_or(0)
+        let file = proc_fs::status(path)?;
+        let ns = |time: libc::statx_timestamp| {
+            let ns = time.tv_sec.saturating_mul(1_000_000_000);
+            u64::try_from(ns.saturating_add(time.tv_nsec.into())).unwrap_or(0)
         };
         Some(Self {
-            inode: file.ino(),
-            ctime_ns: ns(file.ctime(), file.ctime_nsec()),
-            mtime_ns: ns(file.mtime(), file.mtime_nsec()),
-            mode: file.mode(),
-            uid: file.uid(),
-            gid: file.gid(),
+            inode: file.stx_ino,
+            ctime_ns: ns(file.stx_ctime),
+            mtime_ns: ns(file.stx_mtime),
+            mode: file.stx_mode.into(),
+            uid: file.stx_uid,
+            gid: file.stx_gid,
             layer: None,
         })
     }

@@ -9,6 +9,8 @@ use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use super::hash::IdMap;
+use super::patient;
+use super::proc_fs;
 use super::process::Process;
 use super::{Inspector, REFRESH_NS};
 
@@ -38,7 +40,7 @@ struct File<T> {
     /// The root directory of a container, below which the path is resolved. Its content is untrusted.
     root: Option<PathBuf>,
     path: PathBuf,
-    stamp: Option<(SystemTime, u64)>,
+    stamp: Stamp,
     /// There is no file: the entries do not change.
     fixed: bool,
     entries: IdMap<u32, T>,
@@ -144,10 +146,9 @@ static ROOT: LazyLock<Users> = LazyLock::new(|| {
 /// Whether a root directory exists and is not lanner's own. A process that prepares a container is in the container's
 /// cgroup before it changes its root.
 fn is_another_root(root: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
     let id = |path: &Path| {
-        let found = fs::metadata(path).ok()?;
-        Some((found.dev(), found.ino()))
+        let found = proc_fs::status(path)?;
+        Some((found.stx_dev_major, found.stx_dev_minor, found.stx_ino))
     };
     id(root).is_some_and(|found| Some(found) != id(Path::new("/")))
 }
@@ -211,6 +212,52 @@ impl Inspector {
     }
 }
 
+/// When a file was changed last, and how long it is. None: there is no such file.
+type Stamp = Option<(SystemTime, u64)>;
+
+/// A file that is another one than before.
+struct Looked {
+    stamp: Stamp,
+    text: Vec<u8>,
+}
+
+impl Looked {
+    /// None: it has the stamp that it had before.
+    fn at(root: Option<&Path>, path: &Path, before: Stamp) -> Option<Self> {
+        let file = open(root, path);
+        let found = file.as_ref().and_then(|file| file.metadata().ok());
+        let stamp = found
+            .filter(fs::Metadata::is_file)
+            .and_then(|found| Some((found.modified().ok()?, found.len())));
+        let mut text = Vec::new();
+        if stamp == before {
+            return None;
+        }
+        if let (Some(file), Some(_)) = (file, stamp)
+            && file.take(MAX_FILE).read_to_end(&mut text).is_err()
+        {
+            text.clear();
+        }
+        Some(Self { stamp, text })
+    }
+}
+
+/// Opens a file. Does not block if it is a pipe, and does not leave the root if there is one.
+fn open(root: Option<&Path>, path: &Path) -> Option<fs::File> {
+    use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let Some(root) = root else {
+        let mut options = fs::File::options();
+        options.read(true).custom_flags(flags.bits());
+        return options.open(path).ok();
+    };
+    let root = fs::File::open(root).ok()?;
+    let how = OpenHow::new()
+        .flags(flags)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    openat2(&root, path, how).ok().map(fs::File::from)
+}
+
 impl<T> File<T> {
     fn new(path: PathBuf, parse: fn(&[&[u8]]) -> Option<T>) -> Self {
         Self {
@@ -223,46 +270,26 @@ impl<T> File<T> {
         }
     }
 
-    /// Opens the file. Does not block if it is a pipe, and does not leave the root if there is one.
-    fn open(&self) -> Option<fs::File> {
-        use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-        let Some(root) = &self.root else {
-            let file = fs::File::options()
-                .read(true)
-                .custom_flags(flags.bits())
-                .open(&self.path);
-            return file.ok();
-        };
-        let root = fs::File::open(root).ok()?;
-        let how = OpenHow::new()
-            .flags(flags)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        openat2(&root, &self.path, how).ok().map(fs::File::from)
+    /// The file as it is now. None: it is the same as before, or does not come.
+    fn look(&self) -> Option<Looked> {
+        let (root, path, before) = (self.root.clone(), self.path.clone(), self.stamp);
+        let look = move || Looked::at(root.as_deref(), &path, before);
+        match self.root.as_deref().and_then(Path::parent) {
+            // a container can keep its files from those who ask
+            Some(process) => patient::ask(process, look).flatten(),
+            None => look(),
+        }
     }
 
     fn reload(&mut self) {
         if self.fixed {
             return;
         }
-        let file = self.open();
-        let stamp = file
-            .as_ref()
-            .and_then(|file| file.metadata().ok())
-            .filter(fs::Metadata::is_file)
-            .and_then(|m| Some((m.modified().ok()?, m.len())));
-        if stamp == self.stamp {
+        let Some(Looked { stamp, text }) = self.look() else {
             return;
-        }
+        };
         self.stamp = stamp;
-        let mut text = Vec::new();
-        let read = file
-            .filter(|_| stamp.is_some())
-            .is_some_and(|file| file.take(MAX_FILE).read_to_end(&mut text).is_ok());
         self.entries.clear();
-        if !read {
-            return;
-        }
         for line in text.split(|&b| b == b'\n') {
             let fields: Vec<&[u8]> = line.split(|&b| b == b':').collect();
             let id = fields

@@ -11,7 +11,7 @@ pub(super) const TARGET: &[FieldDef] = &[
     F::new(
         "target.pid",
         I64,
-        "Id of the process that the call acts on: of a signal, of ptrace, of a pidfd, of a file below /proc/PID.",
+        "Id of the process that the call acts on: of a signal, of ptrace, of a pidfd, of the signals of a descriptor, of a file below /proc/PID. Of a group, its leader.",
         |v, _| process::number(target::pid(v)),
     ),
     F::new(

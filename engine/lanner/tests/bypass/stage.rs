@@ -5,6 +5,7 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -135,6 +136,8 @@ impl Stage {
             let _ = fs::remove_file(self.path(&format!("mark-{way}")));
         }
         let mut lanner = Command::new(BIN);
+        // a group of its own, which ways can send signals to
+        lanner.process_group(0);
         lanner.args(["run", "--driver", mode.driver, "--buffer", "32M", "--json"]);
         if let Some(mode) = mode.mode {
             lanner.args(["--ptrace-mode", mode]);
