@@ -10,10 +10,10 @@ PLUGINS = rules-falco $(sort $(notdir $(wildcard plugins/output-*)))
 BUILT = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
 .PHONY: run build test test-packages lint fuzz bench bench-quick install packages pages setup clean docs header conformance-report test-kernels \
-	bypass-page pictures cross-arm64 test-kernels-arm64
+	bypass-page pictures image cross-arm64 test-kernels-arm64
 
 # ARGS are arguments of `lanner run`, or a whole command line that begins with one of lanner's verbs.
-VERB = $(if $(filter run trace top record convert drivers syscalls fields rules plugins outputs config help,$(firstword $(ARGS))),,run)
+VERB = $(if $(filter run trace top record convert drivers syscalls fields rules plugins outputs config help copy,$(firstword $(ARGS))),,run)
 
 run: build
 	@if [ "$$(id -u)" != 0 ] && [ -z '$(ARGS)' ]; then \
@@ -130,10 +130,23 @@ packages:
 	@tools/setup packages
 	tools/package $(PROFILE) $(ARGS)
 
-# Installs, upgrades, runs and purges the packages in roots of their own. Needs root.
+# The container image, into podman's storage.
+IMAGE ?= localhost/lanner:$(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
+
+image: PROFILE = dist
+image: build
+	@tools/setup image
+	tools/image $(IMAGE) $(BUILT)/lanner $(BUILT)
+
+# Installs, upgrades, runs and purges the packages, runs the image, and validates the manifests. Needs root.
+test-packages: PROFILE = dist
 test-packages:
 	@tools/setup packages
-	tools/test-packages $(ARGS)
+	@tools/setup image
+	tools/test-packages --profile $(PROFILE) $(ARGS)
+	tools/image localhost/lanner-test:latest $(BUILT)/lanner $(BUILT)
+	tools/test-image localhost/lanner-test:latest
+	tools/test-manifests
 
 clean:
 	$(CARGO) clean
