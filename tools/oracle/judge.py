@@ -94,7 +94,7 @@ def is_elsewhere(name, text, right, known):
     if name in RENAMED and number(text) is not None and number(text) == number(known.get(RENAMED[name], "")):
         return True
     bits = known.get("bits")
-    if bits is not None and name and number(text) is not None:
+    if bits is not None and name and not name.startswith("__reserved") and number(text) is not None:
         # bits that C has as members
         parts = bits.split("|")
         return (name in parts) == (number(text) != 0) or f"{name}={text}" in parts

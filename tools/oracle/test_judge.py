@@ -56,6 +56,7 @@ class Values(unittest.TestCase):
         self.check("wrong", "[{a=1}, 5]", "{a=1}...")
 
     def test_members_with_other_names(self):
+        self.check("another format", "{on=1, off=0, __reserved_1=0x3}", "{bits=on|new|0x8000000000}")
         self.check("another format", "{pad=0x7a69}", "{flags=0x7a69}")
         self.check("raw here", "{pad=0x7a69}", "{flags=0x7a60}")
         self.check("another format", "{family=AF_INET}", "{idiag_family=AF_INET, ...}")
