@@ -10,7 +10,7 @@ PLUGINS = rules-falco $(sort $(notdir $(wildcard plugins/output-*)))
 BUILT = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
 .PHONY: run build test test-packages lint fuzz bench bench-quick install packages pages setup clean docs header conformance-report test-kernels \
-	bypass-page pictures image cross-arm64 test-kernels-arm64
+	bypass-page pictures one-file image cross-arm64 test-kernels-arm64
 
 # ARGS are arguments of `lanner run`, or a whole command line that begins with one of lanner's verbs.
 VERB = $(if $(filter run trace top record convert drivers syscalls fields rules plugins outputs config help copy,$(firstword $(ARGS))),,run)
@@ -130,21 +130,32 @@ packages:
 	@tools/setup packages
 	tools/package $(PROFILE) $(ARGS)
 
-# The container image, into podman's storage.
+# lanner with plugins built in, as target/lanner-one-file.
+BUILT_IN ?= rules-falco output-console
+
+one-file: PROFILE = dist
+one-file:
+	@tools/setup build
+	tools/one-file $(PROFILE) $(BUILT_IN)
+
+# The container image, from that file and the other plugins, into podman's storage.
 IMAGE ?= localhost/lanner:$(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
 
 image: PROFILE = dist
 image: build
 	@tools/setup image
-	tools/image $(IMAGE) $(BUILT)/lanner $(BUILT)
+	tools/one-file $(PROFILE) $(BUILT_IN)
+	tools/image $(IMAGE) target/lanner-one-file $(BUILT)
 
-# Installs, upgrades, runs and purges the packages, runs the image, and validates the manifests. Needs root.
+# Installs, upgrades, runs and purges the packages, runs built-in plugins and the image, and validates the manifests. Needs root.
 test-packages: PROFILE = dist
 test-packages:
 	@tools/setup packages
 	@tools/setup image
 	tools/test-packages --profile $(PROFILE) $(ARGS)
-	tools/image localhost/lanner-test:latest $(BUILT)/lanner $(BUILT)
+	tools/one-file $(PROFILE) $(BUILT_IN)
+	tools/test-one-file target/lanner-one-file $(BUILT_IN)
+	tools/image localhost/lanner-test:latest target/lanner-one-file $(BUILT)
 	tools/test-image localhost/lanner-test:latest
 	tools/test-manifests
 
