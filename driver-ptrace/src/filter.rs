@@ -124,12 +124,12 @@ enum Tested {
 /// The filter for the calls of a selection, behind a `prologue`. A call that the selection wants stops. Where arguments alone
 /// show that it does not, a call passes, unless there are more tests than a filter has room for.
 pub(crate) fn program(
-    prologue: Vec<sock_filter>,
+    prologue: &[sock_filter],
     wanted: &Selection,
     action: Action,
 ) -> Vec<sock_filter> {
     let of = |tested| {
-        let mut filter = prologue.clone();
+        let mut filter = prologue.to_vec();
         filter.extend(body(wanted, action, tested));
         filter
     };

@@ -57,7 +57,7 @@ fn only(name: &str) -> Selection {
 fn exactly_the_wanted_calls_stop() {
     for step in [1, 2, 3, 7, 1000] {
         let wanted = every(step);
-        let filter = program(Vec::new(), &wanted, Action::Trace);
+        let filter = program(&[], &wanted, Action::Trace);
         let answer = |arch, nr| answer(&filter, arch, nr, &[0; 6]);
         for (arch, abi) in ARCHES {
             let stop = Action::Trace.answer(arch);
@@ -94,7 +94,7 @@ fn exactly_the_wanted_calls_stop() {
 fn the_stops_of_32_bit_calls_say_so() {
     let answers = ARCHES.map(|(arch, abi)| {
         let call = table::by_name("openat").unwrap();
-        let filter = program(Vec::new(), &only(call.name), Action::Trace);
+        let filter = program(&[], &only(call.name), Action::Trace);
         answer(&filter, arch, call.number(abi).unwrap(), &[0; 6])
     });
     assert_eq!(
@@ -110,7 +110,7 @@ fn the_stops_of_32_bit_calls_say_so() {
 fn a_prologue_asks_about_one_call_in_every_abi() {
     let call = table::by_name("getpid").unwrap();
     let prologue = if_call(call, None, Action::Notify);
-    let filter = program(prologue, &Selection::default(), Action::Notify);
+    let filter = program(&prologue, &Selection::default(), Action::Notify);
     for (arch, abi) in ARCHES {
         for nr in 0..1100 {
             let answer = answer(&filter, arch, nr, &[0; 6]);
@@ -199,7 +199,7 @@ fn a_call_passes_if_and_only_if_no_result_can_make_it_wanted() {
             wanted = wanted.without(&[call].into_iter().collect());
             wanted.add(call, &predicate);
         }
-        let filter = program(Vec::new(), &wanted.at_entry(), Action::Trace);
+        let filter = program(&[], &wanted.at_entry(), Action::Trace);
         for (name, (arch, abi, bit)) in calls
             .iter()
             .flat_map(|name| abis().into_iter().map(move |abi| (name, abi)))
@@ -248,7 +248,7 @@ fn a_filter_that_would_be_too_long_tests_fewer_arguments() {
         if count % 20 != 0 {
             continue;
         }
-        let filter = program(Vec::new(), &wanted.at_entry(), Action::Trace);
+        let filter = program(&[], &wanted.at_entry(), Action::Trace);
         assert!(filter.len() <= MOST, "{count} calls: {}", filter.len());
         lengths.push(filter.len());
         for (arch, abi, bit) in abis() {

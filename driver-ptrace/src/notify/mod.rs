@@ -86,7 +86,7 @@ fn program(wanted: &SyscallSet) -> Vec<sock_filter> {
         .filter_map(|(name, arg)| Some((by_name(name)?, arg)))
         .flat_map(|(call, arg)| filter::if_call(call, arg, Action::Notify))
         .collect();
-    filter::program(prologue, &Selection::from(*wanted), Action::Notify)
+    filter::program(&prologue, &Selection::from(*wanted), Action::Notify)
 }
 
 /// What keeps this mode from working on a host.

@@ -138,7 +138,7 @@ fn start(
         .filter_map(|(name, arg)| Some((by_name(name)?, arg)))
         .flat_map(|(call, arg)| filter::if_call(call, Some(arg), Action::Trace))
         .collect();
-    let program = filter::program(prologue, &stopped, Action::Trace);
+    let program = filter::program(&prologue, &stopped, Action::Trace);
     let pre_exec = || {
         filter::allow_filters(privileged)?;
         filter::install(&program, 0).map(|_| ())
