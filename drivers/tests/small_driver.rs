@@ -1,8 +1,6 @@
 //! A whole driver, as small as one can be: a model for a new one. It sees a command's exec and its end, and leaves all calls
 //! out. A real driver is a crate `driver-NAME` with these parts; CONTRIBUTING.md lists what else knows it.
 
-#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
-
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
