@@ -8,6 +8,7 @@ use driver_api::event::{
 };
 
 use super::json::{self, Members};
+use super::program;
 use super::sockaddr::{INET, INET6};
 use super::symbols;
 
@@ -31,7 +32,7 @@ pub(super) fn object(out: &mut String, event: &Event<'_>) {
             }
             Fact::Program => {
                 if let Some(found) = event.program() {
-                    program(members.key(fact.name()), &found);
+                    program_fact(members.key(fact.name()), &found);
                 }
             }
             // Part of the tuple, if there is one.
@@ -127,25 +128,29 @@ fn file(out: &mut String, file: &OpenedFile) {
     members.end();
 }
 
-fn program(out: &mut String, program: &Program) {
+fn program_fact(out: &mut String, fact: &Program) {
     let mut members = Members::object(out);
-    members.number("inode", program.inode);
-    members.number("ctime_ns", program.ctime_ns);
-    members.number("mtime_ns", program.mtime_ns);
-    members.word("mode", &format!("0{:o}", program.mode));
-    members.number("uid", program.uid);
-    members.number("gid", program.gid);
-    match Layer::from_u32(program.layer) {
+    if program::has_file(fact) {
+        members.number("inode", fact.inode);
+        members.number("ctime_ns", fact.ctime_ns);
+        members.number("mtime_ns", fact.mtime_ns);
+        members.word("mode", &format!("0{:o}", fact.mode));
+        members.number("uid", fact.uid);
+        members.number("gid", fact.gid);
+    }
+    match Layer::from_u32(fact.layer) {
         Some(Layer::None) | None => {}
         Some(Layer::Lower) => members.word("layer", "lower"),
         Some(Layer::Upper) => members.word("layer", "upper"),
     }
-    for (name, set) in [
-        ("cap_inheritable", program.cap_inheritable),
-        ("cap_permitted", program.cap_permitted),
-        ("cap_effective", program.cap_effective),
-    ] {
-        members.word(name, &format!("{set:#x}"));
+    if program::has_capabilities(fact) {
+        for (name, set) in [
+            ("cap_inheritable", fact.cap_inheritable),
+            ("cap_permitted", fact.cap_permitted),
+            ("cap_effective", fact.cap_effective),
+        ] {
+            members.word(name, &format!("{set:#x}"));
+        }
     }
     members.end();
 }

@@ -30,6 +30,7 @@ pub mod json;
 mod message;
 mod netlink;
 mod number;
+pub mod program;
 mod sets;
 mod shortfall;
 pub mod sockaddr;

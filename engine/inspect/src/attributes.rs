@@ -185,7 +185,7 @@ impl Inspector {
                 thread.name.get_or_insert_with(|| old.clone());
             }
             texts.set(&mut process.name, &name);
-        } else if let Some(thread) = process.threads.iter_mut().find(|t| t.tid == header.tid) {
+        } else if let Some(thread) = process.threads.get_mut(header.tid) {
             texts.set(thread.name.get_or_insert_default(), &name);
         }
     }

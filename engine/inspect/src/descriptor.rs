@@ -87,7 +87,8 @@ impl DescriptorKind {
     }
 
     /// The kind of an anonymous inode, by its name in /proc.
-    pub(super) fn of_anonymous(name: &[u8]) -> Self {
+    #[must_use]
+    pub fn of_anonymous(name: &[u8]) -> Self {
         match name {
             b"[eventfd]" => Self::Event,
             b"[signalfd]" => Self::Signal,
@@ -99,6 +100,31 @@ impl DescriptorKind {
             b"[io_uring]" => Self::IoUring,
             b"[pidfd]" => Self::Pidfd,
             _ => Self::Other,
+        }
+    }
+
+    /// The name in /proc of an anonymous inode of this kind. None: it has another name, or several.
+    #[must_use]
+    pub fn anonymous_name(self) -> Option<&'static [u8]> {
+        match self {
+            Self::Event => Some(b"[eventfd]"),
+            Self::Signal => Some(b"[signalfd]"),
+            Self::Epoll => Some(b"[eventpoll]"),
+            Self::Inotify => Some(b"inotify"),
+            Self::Timer => Some(b"[timerfd]"),
+            Self::Userfault => Some(b"[userfaultfd]"),
+            Self::IoUring => Some(b"[io_uring]"),
+            Self::Pidfd => Some(b"[pidfd]"),
+            Self::File
+            | Self::Directory
+            | Self::Ipv4
+            | Self::Ipv6
+            | Self::Unix
+            | Self::Netlink
+            | Self::Pipe
+            | Self::Memfd
+            | Self::Bpf
+            | Self::Other => None,
         }
     }
 

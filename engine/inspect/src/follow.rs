@@ -199,7 +199,9 @@ impl Inspector {
         seen.fd = descriptor_in(header, follow.fd, failed);
         // operations of io_uring may name descriptors that only the ring has
         let entered = at_entry && event.abi() != Abi::IoUring;
-        self.reports_entries |= entered;
+        // an event without its arguments is no driver's: a capture file has calls without a result among others
+        let of_driver = self.recorded.is_none() && (0..6).all(|register| !event.lacks(register));
+        self.reports_entries |= entered && of_driver;
         if entered {
             self.take_entry(header, key);
         }

@@ -17,6 +17,7 @@
 //! | `threads`, `directories` | what the kernel keeps for each thread; working directories |
 //! | `pool`, `text` | reuse of the memory of closed descriptors and of processes' texts |
 //! | `fd_check` | compares the descriptors of a stopped thread with /proc |
+//! | `thread_list` | the threads of a process |
 //! | `fill` | takes state from /proc, at the start and for missed processes |
 //! | `proc_fs` | reads /proc |
 //! | `patient` | ... and what a process can keep from those who ask |
@@ -63,6 +64,7 @@ mod resync;
 mod sockets;
 mod synthesize;
 mod text;
+mod thread_list;
 mod threads;
 mod unix_peers;
 mod users;

@@ -319,8 +319,8 @@ impl Inspector {
         let tgid = event.header().tgid;
         let proc_fs = self.proc_fs.as_ref();
         if let Some(program) = event.program() {
-            process.file = Some(ProgramFile::of_kernel(&program));
-            process.main_credentials.capabilities = Some(Capabilities::from(&program));
+            process.file = ProgramFile::of_fact(&program);
+            process.main_credentials.capabilities = Capabilities::of_fact(&program);
         } else {
             let proc_fs = proc_fs.filter(|_| self.programs);
             process.file = proc_fs.and_then(|proc_fs| ProgramFile::at(&proc_fs.path(tgid, "exe")));

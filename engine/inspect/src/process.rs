@@ -8,6 +8,7 @@ use super::directories::DirectoryId;
 use super::process_table::ProcessKey;
 use super::program::{Capabilities, ProgramFile};
 use super::text::{Text, TextPool};
+use super::thread_list::ThreadList;
 
 /// A thread of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +102,7 @@ pub struct Process {
     pub(super) checked: u32,
     /// Whether /proc has been asked, so that it need not be asked again.
     pub(super) probed: bool,
-    pub(super) threads: Vec<Thread>,
+    pub(super) threads: ThreadList,
     /// Whether a thread has something that it does not share with the first thread.
     pub(super) has_separate_threads: bool,
     /// The first thread's ids and capabilities, working directory and descriptor table.
@@ -156,7 +157,7 @@ impl Process {
             scanned_ns: 0,
             checked: 0,
             probed: false,
-            threads: Vec::new(),
+            threads: ThreadList::new(),
             has_separate_threads: false,
             main_credentials: Credentials::default(),
             directory: DirectoryId::NONE,
@@ -182,7 +183,7 @@ impl Process {
             scanned_ns: 0,
             probed: false,
             ended: false,
-            threads: Vec::new(),
+            threads: ThreadList::new(),
             has_separate_threads: false,
             directory: DirectoryId::NONE,
             files,
@@ -204,8 +205,7 @@ impl Process {
 
     /// A thread has ended.
     pub(super) fn forget_thread(&mut self, tid: u32, texts: &mut TextPool) {
-        let ended = |thread: &mut Thread| thread.tid == tid;
-        for mut thread in self.threads.extract_if(.., ended) {
+        if let Some(mut thread) = self.threads.remove(tid) {
             thread.name.iter_mut().for_each(|name| texts.recycle(name));
         }
     }
@@ -213,7 +213,7 @@ impl Process {
     /// All threads have ended.
     pub(super) fn forget_threads(&mut self, texts: &mut TextPool) {
         self.has_separate_threads = false;
-        for mut thread in self.threads.drain(..) {
+        for mut thread in self.threads.drain() {
             thread.name.iter_mut().for_each(|name| texts.recycle(name));
         }
     }
@@ -245,8 +245,8 @@ impl Process {
         if tid == self.pid {
             return &self.name;
         }
-        let thread = self.threads.iter().find(|thread| thread.tid == tid);
-        thread
+        self.threads
+            .get(tid)
             .and_then(|thread| thread.name.as_deref())
             .unwrap_or(&self.name)
     }

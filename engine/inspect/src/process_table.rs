@@ -30,9 +30,6 @@ struct Slot {
     process: Option<Box<Process>>,
 }
 
-/// A free slot keeps memory for this number of threads.
-const FEW_THREADS: usize = 16;
-
 /// All known processes.
 #[derive(Debug)]
 pub(super) struct ProcessTable {
@@ -162,7 +159,7 @@ impl ProcessTable {
         };
         process.ended = true;
         process.forget_threads(texts);
-        process.threads.shrink_to(FEW_THREADS);
+        process.threads.shrink();
         let has_children = process.children > 0;
         self.living = self.living.saturating_sub(1);
         if has_children {

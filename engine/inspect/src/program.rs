@@ -29,7 +29,8 @@ pub struct ProgramFile {
 }
 
 impl ProgramFile {
-    /// Whether the permission bits let a user write to it. Root always may; access control lists are ignored.
+    /// Whether the permission bits let a user write to it. Root always may; access control lists are ignored. If the owner is
+    /// not known (`u32::MAX`), the bits already say what the process may, whoever it is.
     #[must_use]
     pub fn is_writable_by(&self, uid: u32, gid: u32) -> bool {
         let bit = if uid == self.uid {
@@ -39,11 +40,13 @@ impl ProgramFile {
         } else {
             0o002
         };
-        uid == 0 || self.mode & bit != 0
+        let is_root = uid == 0 && self.uid != u32::MAX;
+        is_root || self.mode & bit != 0
     }
 
-    pub(super) fn of_kernel(program: &Program) -> Self {
-        Self {
+    /// None: the fact does not know it.
+    pub(super) fn of_fact(program: &Program) -> Option<Self> {
+        decode::program::has_file(program).then(|| Self {
             inode: program.inode,
             ctime_ns: program.ctime_ns,
             mtime_ns: program.mtime_ns,
@@ -51,7 +54,7 @@ impl ProgramFile {
             uid: program.uid,
             gid: program.gid,
             layer: Layer::from_u32(program.layer),
-        }
+        })
     }
 
     /// The file behind a path, such as `/proc/PID/exe`. Its file system is not asked, which may be a program that never
@@ -85,14 +88,38 @@ pub struct Capabilities {
     pub effective: u64,
 }
 
-impl From<&Program> for Capabilities {
-    fn from(program: &Program) -> Self {
-        Self {
+impl Capabilities {
+    /// None: the fact does not know them.
+    pub(super) fn of_fact(program: &Program) -> Option<Self> {
+        decode::program::has_capabilities(program).then_some(Self {
             inheritable: program.cap_inheritable,
             permitted: program.cap_permitted,
             effective: program.cap_effective,
-        }
+        })
     }
+}
+
+/// The fact that tells another state what this one knows of a program. None: nothing.
+pub(super) fn fact(process: &Process) -> Option<Program> {
+    let capabilities = process.main_credentials.capabilities;
+    if process.file.is_none() && capabilities.is_none() {
+        return None;
+    }
+    let file = process.file.unwrap_or_default();
+    let unknown = decode::program::UNKNOWN_CAPABILITIES;
+    let set = |of: fn(Capabilities) -> u64| capabilities.map_or(unknown, of);
+    Some(Program {
+        inode: file.inode,
+        ctime_ns: file.ctime_ns,
+        mtime_ns: file.mtime_ns,
+        cap_inheritable: set(|sets| sets.inheritable),
+        cap_permitted: set(|sets| sets.permitted),
+        cap_effective: set(|sets| sets.effective),
+        mode: file.mode,
+        uid: file.uid,
+        gid: file.gid,
+        layer: file.layer.map_or(Layer::UNKNOWN, |layer| layer as u32),
+    })
 }
 
 impl From<proc_pid::Capabilities> for Capabilities {
@@ -183,5 +210,17 @@ mod tests {
         assert!(!file.is_writable_by(10, 20));
         assert!(file.is_writable_by(11, 20));
         assert!(!file.is_writable_by(11, 21));
+        // a capture says what the process may, and not whose the file is
+        for (mode, writable) in [(0o100_555, false), (0o100_777, true)] {
+            let file = ProgramFile {
+                mode,
+                uid: u32::MAX,
+                gid: u32::MAX,
+                ..file
+            };
+            for uid in [0, 10, u32::MAX] {
+                assert_eq!(file.is_writable_by(uid, 20), writable);
+            }
+        }
     }
 }

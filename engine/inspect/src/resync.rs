@@ -101,7 +101,7 @@ impl Process {
         self.memfd = false;
         self.file = None;
         self.main_credentials.capabilities = None;
-        for thread in &mut self.threads {
+        for thread in self.threads.iter_mut() {
             thread.name.iter_mut().for_each(|name| texts.recycle(name));
             thread.name = None;
         }
@@ -414,10 +414,7 @@ impl Inspector {
             .threads
             .iter()
             .map(|&tid| Thread {
-                name: former
-                    .iter()
-                    .find(|thread| thread.tid == tid)
-                    .and_then(|thread| thread.name.clone()),
+                name: former.get(tid).and_then(|thread| thread.name.clone()),
                 ..Thread::new(tid)
             })
             .collect();

@@ -1,7 +1,8 @@
 //! Synthesizes events that produce the current state. A recording begins with them, so that a replay knows the
 //! processes that existed before. The events are marked [`Flags::UNSELECTED`].
 //!
-//! Left out: kinds of descriptors that no single call here makes (BPF programs), and ids in other pid namespaces.
+//! Left out: kinds of descriptors that no single call here makes (BPF programs), and the id of a process in its own pid
+//! namespace if its parent is not known.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -19,7 +20,7 @@ use super::process_table::ProcessKey;
 use super::sockets::{
     AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, ICMP, ICMP6, MPTCP, SCTP, TCP, UDP, UDP_LITE,
 };
-use super::{Inspector, clock};
+use super::{Inspector, clock, program};
 
 const CLONE_FS: u64 = 0x200;
 const CLONE_FILES: u64 = 0x400;
@@ -126,7 +127,9 @@ impl Synthesizer<'_> {
             .parent
             .and_then(|parent| self.inspector.process(parent));
         if let Some(parent) = parent.filter(|parent| parent.known) {
-            let other_namespace = process.vpid != Some(process.pid);
+            // 0: not known
+            let vpid = process.vpid.unwrap_or(0);
+            let other_namespace = vpid != 0 && vpid != process.pid;
             let flags = if other_namespace { CLONE_NEWPID } else { 0 };
             let pid = u64::from(process.pid);
             let birth = Header {
@@ -136,7 +139,7 @@ impl Synthesizer<'_> {
                 uid: parent.main_credentials.uid,
                 gid: parent.main_credentials.gid,
                 time_ns: process.start_ns.min(self.now),
-                args: [pid, pid, flags, 0, 0, 0],
+                args: [pid, pid, flags, vpid.into(), 0, 0],
                 ..Header::default()
             };
             self.emit(&birth, &[]);
@@ -226,7 +229,10 @@ impl Synthesizer<'_> {
             nr: execve.unwrap_or(0),
             ..*who
         };
+        let program = program::fact(process);
+        let about_program = program.as_ref().map_or(&[][..], IntoBytes::as_bytes);
         let facts = [
+            (Fact::Program as u8, Encoding::Raw, about_program),
             (Fact::Ids as u8, Encoding::Raw, ids.as_bytes()),
             (Fact::Comm as u8, Encoding::Raw, &*process.name),
             (Fact::Exe as u8, Encoding::Raw, &*process.exe),
@@ -238,7 +244,8 @@ impl Synthesizer<'_> {
             (Fact::Argv as u8, Encoding::Strings, &*process.args),
             (Fact::Env as u8, Encoding::Strings, &*process.env),
         ];
-        self.emit(&header, &facts);
+        let first = usize::from(program.is_none());
+        self.emit(&header, &facts[first..]);
     }
 
     fn descriptor(&mut self, who: &Header, fd: i32, what: &Descriptor, cloexec: bool) {
@@ -378,6 +385,8 @@ fn sockaddr(address: SocketAddr) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use driver_api::event::Program;
+
     use super::super::testing::{Ev, feed};
     use super::super::{Inspector, Options};
     use super::*;
@@ -397,8 +406,10 @@ mod tests {
             let process = inspector.process(key).unwrap();
             let lineage: Vec<u32> = inspector.lineage(key).map(|one| one.pid).collect();
             lines.push(format!(
-                "{} {lineage:?} {:?} {:?} {:?} {:?} {} {} {} {:?}",
+                "{} {lineage:?} {:?} {:?} {:?} {:?} {:?} {:?} {} {} {} {:?}",
                 process.pid,
+                process.vpid,
+                process.file,
                 process.name.escape_ascii().to_string(),
                 process.exe.escape_ascii().to_string(),
                 process.args.escape_ascii().to_string(),
@@ -411,7 +422,7 @@ mod tests {
                 process.loginuid,
                 process.threads.len(),
             ));
-            for thread in &process.threads {
+            for thread in process.threads.iter() {
                 let files = inspector.files.entries(process.files_of(thread.tid));
                 let mut files: Vec<_> = files.map(|entry| format!("{entry:?}")).collect();
                 files.sort();
@@ -440,6 +451,16 @@ mod tests {
             sid: 7,
             loginuid: 1000,
             ..Ids::default()
+        };
+        let program = Program {
+            inode: 77,
+            mtime_ns: 5,
+            mode: 0o100_755,
+            uid: 3,
+            gid: 4,
+            cap_effective: 1,
+            layer: driver_api::event::Layer::Upper as u32,
+            ..Program::default()
         };
         let address = |port: u16| {
             let mut bytes = AF_INET.to_ne_bytes().to_vec();
@@ -473,8 +494,15 @@ mod tests {
                 Ev::call(8, "connect", &[5], 0).said(1, &address(53)),
                 Ev::call(8, "memfd_create", &[0, 0], 6).said(0, b"secret"),
                 Ev::call(8, "eventfd2", &[0, 0], 7),
+                // in a pid namespace of its own, where its id is known, and a child whose id there is not known
+                Ev::fork(8, 20, 20, CLONE_NEWPID).fork_vpid(3),
+                Ev::exec(20, "/usr/bin/inner", &["inner"], ids)
+                    .fact(Fact::Program, program.as_bytes()),
+                Ev::fork(20, 21, 21, 0),
             ],
         );
+        let vpid = |pid| first.process_by_pid(pid).unwrap().vpid;
+        assert_eq!((vpid(8), vpid(20), vpid(21)), (None, Some(3), None));
         let mut second = empty();
         first.synthesize(&mut |event| {
             assert!(event.has(Flags::UNSELECTED));

@@ -61,6 +61,13 @@ impl Ev {
         event
     }
 
+    /// The id of a new process in its own pid namespace.
+    #[must_use]
+    pub fn fork_vpid(mut self, vpid: u32) -> Self {
+        self.header.args[3] = vpid.into();
+        self
+    }
+
     /// A successful exec.
     pub fn exec(pid: u32, exe: &str, argv: &[&str], ids: Ids) -> Self {
         let mut event = Self::new(Kind::Exec, pid);

@@ -236,3 +236,27 @@ fn a_program_has_what_the_thread_had_that_executed_it() {
     );
     assert_eq!(inspector.stats().file_tables, 1);
 }
+
+#[test]
+fn many_threads_have_their_own_ids_and_end_in_any_order() {
+    let mut inspector = two_threads();
+    let drop = Ev::call(10, "setresuid", &[1, 1, 1], 0).thread(11).uid(1);
+    feed(&mut inspector, &[drop]);
+    // made by the thread that has other ids
+    let births: Vec<Ev> = (100..200)
+        .map(|tid| Ev::fork(10, 10, tid, THREAD).thread(11).uid(1))
+        .collect();
+    feed(&mut inspector, &births);
+    let process = inspector.process_by_pid(10).unwrap();
+    assert_eq!(process.threads(), 102);
+    assert!((100..200).all(|tid| process.credentials(tid).euid == 1));
+    let ends: Vec<Ev> = (100..190)
+        .rev()
+        .map(|tid| Ev::exit(10, tid).uid(1))
+        .collect();
+    feed(&mut inspector, &ends);
+    let process = inspector.process_by_pid(10).unwrap();
+    assert_eq!(process.threads(), 12);
+    assert_eq!(process.credentials(195).euid, 1);
+    assert_eq!(process.credentials(10).euid, 0);
+}

@@ -12,18 +12,13 @@ impl Process {
         if tid == self.pid || !self.has_separate_threads {
             return None;
         }
-        self.threads.iter().find(|thread| thread.tid == tid)
+        self.threads.get(tid)
     }
 
     /// A thread to give a value of its own. Not for the first thread.
     fn separate(&mut self, tid: u32) -> &mut Thread {
         self.has_separate_threads = true;
-        let at = self.threads.iter().position(|thread| thread.tid == tid);
-        let at = at.unwrap_or_else(|| {
-            self.threads.push(Thread::new(tid));
-            self.threads.len() - 1
-        });
-        &mut self.threads[at]
+        self.threads.get_or_add(tid)
     }
 
     /// All threads but the first, before the first gets a value that they do not share.
@@ -59,12 +54,15 @@ impl Process {
             }
             self.main_credentials = credentials;
         } else {
-            self.separate(tid).credentials = Some(credentials);
+            let main = self.main_credentials;
+            // not all threads are looked at: each of many may change its own
+            self.separate(tid).credentials = Some(credentials).filter(|own| *own != main);
+            return;
         }
         // a C library makes the call in every thread, and in the end all have the same again
         let main = self.main_credentials;
         let mut separate = false;
-        for thread in &mut self.threads {
+        for thread in self.threads.iter_mut() {
             thread.credentials = thread.credentials.filter(|own| *own != main);
             separate |= thread.is_separate();
         }
@@ -83,19 +81,6 @@ impl Process {
         self.thread(tid)
             .and_then(|thread| thread.directory)
             .unwrap_or(self.directory)
-    }
-
-    /// Removes what one of the threads does not share.
-    fn take_own(&mut self, tid: Option<u32>) -> Option<(Option<FilesId>, Option<DirectoryId>)> {
-        if !self.has_separate_threads {
-            return None;
-        }
-        let has_own = |thread: &&mut Thread| {
-            tid.is_none_or(|tid| tid == thread.tid)
-                && (thread.files.is_some() || thread.directory.is_some())
-        };
-        let thread = self.threads.iter_mut().find(has_own)?;
-        Some((thread.files.take(), thread.directory.take()))
     }
 }
 
@@ -184,7 +169,7 @@ impl Inspector {
             return;
         };
         let tid = new.tid;
-        if process.threads.iter().any(|thread| thread.tid == tid) {
+        if process.threads.get(tid).is_some() {
             return;
         }
         process.threads.push(new);
@@ -214,15 +199,22 @@ impl Inspector {
     /// Gives up what a thread that ended did not share; without a thread, what all threads of the process did not
     /// share.
     pub(super) fn release_threads(&mut self, key: ProcessKey, tid: Option<u32>) {
-        while let Some((files, directory)) =
-            (self.processes.get_mut(key)).and_then(|process| process.take_own(tid))
-        {
-            files
-                .into_iter()
-                .for_each(|files| self.files.release(files));
-            directory
-                .into_iter()
-                .for_each(|one| self.directories.release(one));
+        let Some(process) = (self.processes.get_mut(key)).filter(|one| one.has_separate_threads)
+        else {
+            return;
+        };
+        let (files, directories) = (&mut self.files, &mut self.directories);
+        let mut release = |thread: &mut Thread| {
+            if let Some(own) = thread.files.take() {
+                files.release(own);
+            }
+            if let Some(own) = thread.directory.take() {
+                directories.release(own);
+            }
+        };
+        match tid {
+            Some(tid) => process.threads.get_mut(tid).map_or((), release),
+            None => process.threads.iter_mut().for_each(&mut release),
         }
     }
 

@@ -141,3 +141,17 @@ fn a_recording_of_the_first_version_is_replayed() {
         ]
     );
 }
+
+#[test]
+fn events_of_the_state_alone_do_not_count() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut writer = Writer::new(file.reopen().unwrap(), Clock::fixed(0)).unwrap();
+    for flags in [Flags::UNSELECTED, 0, Flags::UNSELECTED] {
+        let mut event = Ev::call(7, "close", &[3], 0);
+        event.header.flags = flags;
+        writer
+            .event(&Event::parse(&event.bytes()).unwrap())
+            .unwrap();
+    }
+    assert_eq!(writer.events(), 1);
+}

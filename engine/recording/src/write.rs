@@ -4,7 +4,7 @@ use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 
-use driver_api::event::Event;
+use driver_api::event::{Event, Flags};
 use zerocopy::IntoBytes;
 
 use super::{END, Head};
@@ -53,14 +53,14 @@ impl Writer {
     /// The file cannot be written.
     pub fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         event.append_to(&mut self.buffer);
-        self.events += 1;
+        self.events += u64::from(!event.has(Flags::UNSELECTED));
         if self.buffer.len() >= BUFFER {
             self.flush()?;
         }
         Ok(())
     }
 
-    /// The number of events so far.
+    /// The number of events so far. Those that are there for the state alone do not count.
     #[must_use]
     pub fn events(&self) -> u64 {
         self.events

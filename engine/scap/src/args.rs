@@ -10,7 +10,7 @@ use inspect::{Descriptor, DescriptorKind, Inspector, Seen};
 
 use super::bytes::{Bytes, text};
 use super::socket::{self, Address};
-use super::table::{Form, Param, Show, Table, What};
+use super::table::{Form, Param, Place, Show, Table, What};
 use super::value::number;
 use super::write::{About, Caller};
 
@@ -61,9 +61,10 @@ pub fn args(
             out.push(' ');
         }
         let _ = write!(out, "{}=", param.name);
-        let value = caller
-            .param(kind, param)
-            .or_else(|| about.as_ref()?.param(param.name));
+        let value = match param.place {
+            Place::Nowhere => about.as_ref().and_then(|about| about.param(param.name)),
+            _ => caller.param(kind, param),
+        };
         match value {
             Some(value) if !value.is_empty() => printer.value(out, param, &value),
             _ => out.push_str(nothing(param.form)),

@@ -29,6 +29,14 @@ use super::write::LOST;
 /// The most bytes of all lists together.
 const MAX_LISTS: u64 = 512 << 20;
 
+/// Types of blocks with a packet of a network (pcapng): packet, simple packet, enhanced packet.
+const PACKETS: [u32; 3] = [2, 3, 6];
+
+/// Whether Falco's libraries write blocks of this type. Types with the top bit were used before the first release.
+fn is_falcos(kind: u32) -> bool {
+    matches!(kind, 0x200..=0x2ff | 0x8000_0000..)
+}
+
 /// A capture that is being replayed.
 #[derive(Debug)]
 pub struct ScapReplay {
@@ -64,9 +72,15 @@ impl ScapReplay {
         let mut users = UserList::default();
         let mut bytes = 0_u64;
         let mut waiting = false;
+        // pcapng has the same blocks around packets
+        let (mut known, mut other) = (false, false);
         while blocks.advance()? {
             let (kind, body) = blocks.current();
             bytes += body.len() as u64;
+            (known, other) = (known || is_falcos(kind), true);
+            if PACKETS.contains(&kind) && !known {
+                return Err(blocks.fault(Fault::Packets));
+            }
             let kind = BlockKind::of(kind);
             if let BlockKind::Event { .. } = kind {
                 waiting = true;
@@ -76,6 +90,9 @@ impl ScapReplay {
             if bytes > MAX_LISTS {
                 return Err(blocks.fault(Fault::Lists(MAX_LISTS)));
             }
+        }
+        if other && !known {
+            return Err(blocks.fault(Fault::Packets));
         }
         Ok(Self {
             blocks,

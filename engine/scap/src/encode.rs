@@ -123,7 +123,7 @@ impl Draft {
         for (param, value) in merged.iter() {
             if let Place::Param(at) = param.place
                 && value.is_empty()
-                && param.form != Form::Tuple
+                && is_memory(param.form)
                 && self.lacks(at)
             {
                 self.set(at, 0);
@@ -554,6 +554,20 @@ impl Draft {
             );
         }
         finish(builder, out);
+    }
+}
+
+/// Whether an empty value says that the pointer is NULL. An empty number says nothing.
+fn is_memory(form: Form) -> bool {
+    match form {
+        Form::Text | Form::Bytes | Form::SockAddr | Form::Descriptors => true,
+        Form::Signed
+        | Form::Unsigned
+        | Form::Interval
+        | Form::Symbols(_)
+        | Form::Tuple
+        | Form::Dynamic(_)
+        | Form::Other => false,
     }
 }
 

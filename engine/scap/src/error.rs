@@ -53,6 +53,11 @@ pub enum Fault {
     /// The first block is not a section header.
     #[error("this is no capture of Falco's or sysdig's")]
     Foreign,
+    /// It is a pcapng file, and nothing in it is a capture's.
+    #[error(
+        "this is a capture of a network (pcapng), not one of Falco's or sysdig's, and has no events"
+    )]
+    Packets,
     /// The capture was made on a host with the other byte order.
     #[error("the capture was made on a host with another byte order, which lanner cannot read")]
     ByteOrder,

@@ -13,14 +13,18 @@ use super::bytes::{signed, text, unsigned};
 use super::capture::ScapReplay;
 use super::encode::{Draft, Who, finish};
 use super::event::Raw;
-use super::lists::ProgramEntry;
+use super::lists::{ProgramEntry, known_capabilities};
 use super::merge::Merged;
 use super::process::{Process, UNKNOWN, id};
 use super::state::{Facts, StateWriter, argv, cgroup_text, program};
 use super::symbols::{Set, Symbols};
 use super::table::EventType;
 
-const CLONE_THREAD: u64 = 0x1_0000;
+pub(crate) const CLONE_VM: u64 = 0x100;
+pub(crate) const CLONE_FS: u64 = 0x200;
+pub(crate) const CLONE_FILES: u64 = 0x400;
+pub(crate) const CLONE_SIGHAND: u64 = 0x800;
+pub(crate) const CLONE_THREAD: u64 = 0x1_0000;
 const CLONE_NEWPID: u64 = 0x2000_0000;
 /// In Falco's flags of a program.
 pub(crate) const EXE_WRITABLE: u64 = 1;
@@ -186,23 +190,21 @@ pub(crate) fn exec(
     }
     draft.fact(Fact::Argv, &arguments(merged));
     draft.fact(Fact::Env, merged.get("env").unwrap_or_default());
-    if flags.is_some() || merged.get("cap_effective").is_some() {
-        let value = |name: &str| merged.get(name).and_then(unsigned).unwrap_or(0);
-        let entry = ProgramEntry {
-            writable: has(EXE_WRITABLE),
-            capabilities: [
-                value("cap_inheritable"),
-                value("cap_permitted"),
-                value("cap_effective"),
-            ],
-            upper: has(EXE_UPPER),
-            lower: has(EXE_LOWER),
-            memfd: has(EXE_MEMFD),
-            inode: value("exe_ino"),
-            ctime_ns: value("exe_ino_ctime"),
-            mtime_ns: value("exe_ino_mtime"),
-        };
-        draft.fact(Fact::Program, program(&entry).as_bytes());
+    let value = |name: &str| merged.get(name).and_then(unsigned);
+    let sets = ["cap_inheritable", "cap_permitted", "cap_effective"];
+    let entry = ProgramEntry {
+        writable: has(EXE_WRITABLE),
+        capabilities: known_capabilities(sets.map(value)),
+        upper: has(EXE_UPPER),
+        lower: has(EXE_LOWER),
+        memfd: has(EXE_MEMFD),
+        // the flags are older than the inode; an event with neither says nothing about the file
+        inode: value("exe_ino").or_else(|| flags.is_none().then_some(0)),
+        ctime_ns: value("exe_ino_ctime").unwrap_or(0),
+        mtime_ns: value("exe_ino_mtime").unwrap_or(0),
+    };
+    if let Some(program) = program(&entry) {
+        draft.fact(Fact::Program, program.as_bytes());
     }
     draft.write(&mut replay.builder, &mut replay.ready);
 }

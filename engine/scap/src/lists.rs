@@ -4,7 +4,8 @@
 //! The versions and the order of fields are those of `userspace/libscap/engine/savefile/scap_savefile.c` in
 //! falcosecurity/libs.
 
-use inspect::User;
+use decode::program::UNKNOWN_CAPABILITIES;
+use inspect::{DescriptorKind, User};
 
 use super::bytes::{Bytes, text};
 use super::error::Fault;
@@ -36,18 +37,34 @@ pub(crate) struct ThreadEntry {
     pub(crate) program: Option<ProgramEntry>,
 }
 
-/// What the list says about a program's file and capabilities.
+/// What the list or an event says about a program's file and capabilities.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct ProgramEntry {
     pub(crate) writable: bool,
-    /// Inheritable, permitted, effective.
-    pub(crate) capabilities: [u64; 3],
+    /// Inheritable, permitted, effective. None: not known.
+    pub(crate) capabilities: Option<[u64; 3]>,
     pub(crate) upper: bool,
     pub(crate) lower: bool,
     pub(crate) memfd: bool,
-    pub(crate) inode: u64,
+    /// None: the capture is older than this parameter. 0: the file is not known.
+    pub(crate) inode: Option<u64>,
     pub(crate) ctime_ns: u64,
     pub(crate) mtime_ns: u64,
+}
+
+impl ProgramEntry {
+    /// Whether the file is known. Falco, too, writes zeros about a file that it could not look at.
+    pub(crate) fn has_file(&self) -> bool {
+        self.inode != Some(0) || self.writable || self.upper || self.lower
+    }
+}
+
+/// The sets of capabilities, inheritable first. None: not known.
+pub(crate) fn known_capabilities(sets: [Option<u64>; 3]) -> Option<[u64; 3]> {
+    let [inheritable, permitted, effective] = sets;
+    let sets = [inheritable?, permitted?, effective?];
+    let unknown = |set: &u64| set & UNKNOWN_CAPABILITIES != 0;
+    (!sets.iter().any(unknown)).then_some(sets)
 }
 
 /// A descriptor of the list.
@@ -237,16 +254,9 @@ fn later(from: &mut Bytes<'_>, entry: &mut ThreadEntry) {
         writable: writable != 0,
         ..ProgramEntry::default()
     };
-    let Some(sets) = [(); 3]
-        .map(|()| from.u64())
-        .into_iter()
-        .collect::<Option<Vec<u64>>>()
-    else {
-        return;
-    };
-    program.capabilities.copy_from_slice(&sets);
+    program.capabilities = known_capabilities([(); 3].map(|()| from.u64()));
     program.upper = from.u8().is_some_and(|upper| upper != 0);
-    program.inode = from.u64().unwrap_or(0);
+    program.inode = from.u64();
     program.ctime_ns = from.u64().unwrap_or(0);
     program.mtime_ns = from.u64().unwrap_or(0);
     program.memfd = from.u8().is_some_and(|memfd| memfd != 0);
@@ -273,6 +283,11 @@ pub(crate) fn descriptors(
     })?;
     Ok(tid)
 }
+
+/// The type of a descriptor that the writer has no type for (`scap_fd_type`).
+pub(crate) const UNSUPPORTED: u8 = 10;
+/// How the name of an inode without a path begins in /proc.
+pub(crate) const ANONYMOUS: &[u8] = b"anon_inode:";
 
 /// The rest of a descriptor of this type (`scap_fd_type`).
 fn opened(kind: u8, from: &mut Bytes<'_>) -> Option<Opened> {
@@ -305,6 +320,17 @@ fn opened(kind: u8, from: &mut Bytes<'_>) -> Option<Opened> {
             Opened::File(name(from)?)
         }
         20 => Opened::Memfd(name(from)?),
+        UNSUPPORTED => {
+            let name = name(from)?;
+            let anonymous = name.strip_prefix(ANONYMOUS);
+            match anonymous.map(DescriptorKind::of_anonymous) {
+                _ if name.starts_with(b"/memfd:") => Opened::Memfd(name),
+                Some(DescriptorKind::Userfault) => Opened::Made("userfaultfd"),
+                Some(DescriptorKind::IoUring) => Opened::Made("io_uring_setup"),
+                Some(DescriptorKind::Pidfd) => Opened::Made("pidfd_open"),
+                _ => Opened::Other,
+            }
+        }
         7 | 9..=15 | 17..=19 | 21 => {
             name(from)?;
             match kind {

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use decode::program::UNKNOWN_CAPABILITIES;
 use driver_api::event::{
     Encoding, EventBuilder, Fact, Flags, Header, Ids, Kind, Layer, Part, Program,
 };
@@ -106,26 +107,37 @@ pub(crate) fn cgroup_text(bytes: &[u8]) -> Vec<u8> {
     text
 }
 
-/// The fact about a program's file. Its owner is unknown, so its mode says only whether the process can write to it.
-pub(crate) fn program(entry: &ProgramEntry) -> Program {
-    let [cap_inheritable, cap_permitted, cap_effective] = entry.capabilities;
+/// The fact about a program's file. Its owner is unknown, so its mode says only whether the process can write to it. None:
+/// nothing is known.
+pub(crate) fn program(entry: &ProgramEntry) -> Option<Program> {
+    let has_file = entry.has_file();
+    if !has_file && entry.capabilities.is_none() {
+        return None;
+    }
+    let [cap_inheritable, cap_permitted, cap_effective] =
+        entry.capabilities.unwrap_or([UNKNOWN_CAPABILITIES; 3]);
     let layer = match (entry.upper, entry.lower) {
-        (true, _) => Layer::Upper,
-        (false, true) => Layer::Lower,
-        (false, false) => Layer::None,
+        (true, _) => Layer::Upper as u32,
+        (false, true) => Layer::Lower as u32,
+        (false, false) if has_file => Layer::None as u32,
+        (false, false) => Layer::UNKNOWN,
     };
-    Program {
-        inode: entry.inode,
+    Some(Program {
+        inode: entry.inode.unwrap_or(0),
         ctime_ns: entry.ctime_ns,
         mtime_ns: entry.mtime_ns,
         cap_inheritable,
         cap_permitted,
         cap_effective,
-        mode: if entry.writable { 0o100_777 } else { 0o100_555 },
+        mode: match (has_file, entry.writable) {
+            (false, _) => 0,
+            (true, true) => 0o100_777,
+            (true, false) => 0o100_555,
+        },
         uid: UNKNOWN,
         gid: UNKNOWN,
-        layer: layer as u32,
-    }
+        layer,
+    })
 }
 
 impl StateWriter<'_> {
@@ -232,7 +244,7 @@ impl StateWriter<'_> {
             cwd: &entry.cwd,
             argv: argv(&entry.exe, &entry.args),
             env: &entry.env,
-            program: entry.program.as_ref().map(program),
+            program: entry.program.as_ref().and_then(program),
         };
         self.exec(who, &ids, &facts);
         // closes the descriptors that it inherited

@@ -4,4 +4,5 @@ mod captures;
 mod damage;
 mod maker;
 mod tables;
+mod unknown;
 mod written;

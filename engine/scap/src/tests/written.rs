@@ -54,7 +54,9 @@ fn process(pid: u32) -> Vec<u8> {
     let ids = Ids {
         ppid: 1,
         uid: 1000,
+        euid: 1000,
         gid: 1000,
+        egid: 1000,
         ..Ids::default()
     };
     let mut exec = Ev::exec(pid, "/usr/bin/program", &["program", "one", "two"], ids)

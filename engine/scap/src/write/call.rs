@@ -142,6 +142,14 @@ impl<'a> Caller<'a> {
         }
     }
 
+    /// Whether an event of this type would have a value that this call has.
+    pub(crate) fn knows(&self, kind: &EventType) -> bool {
+        kind.params.iter().any(|param| match param.place {
+            Place::Full => self.full().is_some(),
+            _ => self.param(kind, param).is_some(),
+        })
+    }
+
     /// How many bytes were read or written, or should have been.
     fn full(&self) -> Option<u64> {
         let is_data = |attached: &Attachment<'_>| {

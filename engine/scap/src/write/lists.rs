@@ -10,8 +10,11 @@ use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 
 use super::blocks::{Block, DESCRIPTORS, INTERFACES, MACHINE, PROCESSES, USERS};
-use super::process::{arguments, cgroups, program_flags};
-use crate::life::{EXE_LOWER, EXE_MEMFD, EXE_UPPER, EXE_WRITABLE};
+use super::process::{arguments, capabilities, cgroups, program_flags};
+use crate::life::{
+    CLONE_FILES, CLONE_THREAD, EXE_LOWER, EXE_MEMFD, EXE_UPPER, EXE_WRITABLE, falco_clone_flags,
+};
+use crate::lists::{ANONYMOUS, UNSUPPORTED};
 
 /// Readers refuse longer paths, and longer lists of arguments, variables or cgroups.
 const MAX_PATH: usize = 1023;
@@ -140,9 +143,15 @@ fn write_thread(block: &mut Block<'_>, inspector: &Inspector, process: &Process,
     let long = |value: u32| u64::from(value);
     let flags = program_flags(process, inspector);
     let has = |bit: u64| u8::from(flags & bit != 0);
-    let capabilities = inspector.capabilities(process, tid).unwrap_or_default();
+    let capabilities = capabilities(inspector, process, tid);
     let file = process.file.unwrap_or_default();
     let vpid = process.vpid.unwrap_or(process.pid);
+    // readers look for the descriptors of a thread in its process only if it has these flags
+    let birth = if tid == process.pid {
+        0
+    } else {
+        falco_clone_flags(CLONE_THREAD | CLONE_FILES)
+    };
     block
         .u64(long(tid))
         .u64(long(process.pid))
@@ -154,11 +163,11 @@ fn write_thread(block: &mut Block<'_>, inspector: &Inspector, process: &Process,
         .string(&process.exe, MAX_PATH)
         .string(others, MAX_STRINGS)
         .string(inspector.cwd(process, tid), MAX_PATH)
-        // the limit of descriptors, and flags
+        // the limit of descriptors
         .u64(0)
-        .u32(0)
-        .u32(credentials.uid)
-        .u32(credentials.gid)
+        .u32(u32::try_from(birth).unwrap_or(0))
+        .u32(credentials.euid)
+        .u32(credentials.egid)
         // sizes of memory, and page faults
         .bytes(&[0; 3 * 4 + 2 * 8])
         .string(&process.env, MAX_STRINGS)
@@ -257,14 +266,19 @@ fn write_descriptor(block: &mut Block<'_>, descriptor: &Descriptor) {
         DescriptorKind::Inotify => 13,
         DescriptorKind::Timer => 14,
         DescriptorKind::Netlink => 15,
-        DescriptorKind::Bpf => 17,
-        DescriptorKind::Userfault => 18,
-        DescriptorKind::IoUring => 19,
-        DescriptorKind::Memfd => 20,
-        DescriptorKind::Pidfd => 21,
-        DescriptorKind::Other => 10,
+        // these have types of their own since 2023, which make sysdig 0.29 refuse the file; the name says what they are
+        DescriptorKind::Bpf
+        | DescriptorKind::Userfault
+        | DescriptorKind::IoUring
+        | DescriptorKind::Memfd
+        | DescriptorKind::Pidfd
+        | DescriptorKind::Other => UNSUPPORTED,
     };
-    block.u8(kind).string(&descriptor.name, MAX_PATH);
+    let name = match descriptor.kind.anonymous_name() {
+        Some(name) if kind == UNSUPPORTED => [ANONYMOUS, name].concat(),
+        _ => descriptor.name.clone(),
+    };
+    block.u8(kind).string(&name, MAX_PATH);
 }
 
 fn unspecified(like: IpAddr) -> IpAddr {

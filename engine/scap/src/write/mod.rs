@@ -22,11 +22,13 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Write as _};
 
+use driver_api::event::layout::FORK_SEEN;
 use driver_api::event::{Abi, Event, Flags, Kind};
 use driver_api::table::{Syscall, of_number};
 use inspect::{Inspector, Seen};
 
-use super::table::{EventType, Table, What};
+use super::life::{CLONE_FILES, CLONE_FS, CLONE_SIGHAND, CLONE_THREAD, CLONE_VM, is_exec};
+use super::table::{EventType, Place, Table, What};
 use blocks::{Block, Head};
 pub(crate) use call::Caller;
 pub(crate) use process::About;
@@ -141,7 +143,7 @@ impl ScapWriter {
         }
     }
 
-    /// The number of events so far.
+    /// The number of events so far. Those that are there for the state alone do not count.
     #[must_use]
     pub fn events(&self) -> u64 {
         self.events
@@ -213,21 +215,36 @@ impl ScapWriter {
             return;
         };
         let caller = Caller::new(event, call, seen, &self.inspector);
+        let entry = table.event(kind.number - 1);
+        // readers take empty parameters for values: an event about which nothing is known is a generic one
+        if ![entry, Some(kind)]
+            .into_iter()
+            .flatten()
+            .any(|kind| caller.knows(kind))
+        {
+            self.generic(head, call);
+            return;
+        }
         let about = seen
             .process
             .and_then(|key| self.inspector.process(key))
             .map(|process| About::of(process, header.tid, &self.inspector, event));
-        for kind in [table.event(kind.number - 1), Some(kind)]
-            .into_iter()
-            .flatten()
-        {
+        let knows_user = about.as_ref().is_some_and(About::knows_user);
+        let no_user = is_exec(call) && !knows_user;
+        for kind in [entry, Some(kind)].into_iter().flatten() {
             self.params.clear();
             for param in &kind.params {
-                let value = caller
-                    .param(kind, param)
-                    .or_else(|| about.as_ref()?.param(param.name));
+                // readers take an id unasked; they keep the one that they have if the event ends before it
+                if no_user && param.name == "uid" {
+                    break;
+                }
+                let of_process = || about.as_ref()?.param(param.name);
+                let value = match param.place {
+                    Place::Nowhere => of_process(),
+                    _ => caller.param(kind, param),
+                };
                 self.params
-                    .push(value.unwrap_or_else(|| call::nothing(param)));
+                    .push(value.unwrap_or_else(|| process::nothing(param)));
             }
             Block::event(&mut self.buffer, head, kind, &self.params);
         }
@@ -254,7 +271,16 @@ impl ScapWriter {
 
     /// A birth: the call that makes a child, as it returns in the child.
     fn fork(&mut self, event: &Event<'_>, seen: &Seen) {
-        let [tid, pid, flags, vtid, ..] = event.header().args;
+        let [tid, pid, called, vtid, observed, _] = event.header().args;
+        let mut flags = called | observed & !FORK_SEEN;
+        if tid != pid {
+            // the kernel makes no thread without these
+            flags |= CLONE_THREAD | CLONE_SIGHAND | CLONE_VM;
+            if called == 0 && observed & FORK_SEEN == 0 {
+                // not known; nearly all threads share these, and the state takes them to
+                flags |= CLONE_FILES | CLONE_FS;
+            }
+        }
         let number = |value: u64| u32::try_from(value).unwrap_or(0);
         let clone = driver_api::table::by_name(CLONE).and_then(|call| Table::get().newest(call));
         let child = self.inspector.process_by_pid(number(pid));

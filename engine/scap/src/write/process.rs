@@ -1,9 +1,12 @@
 //! Parameters that are facts about a process: those of the events that give it a program or make a child.
 
+use decode::program::UNKNOWN_CAPABILITIES;
 use driver_api::event::{Event, Fact, Kind, Layer};
-use inspect::{Inspector, Process};
+use inspect::{Capabilities, Inspector, Process};
 
 use super::super::life::{EXE_LOWER, EXE_MEMFD, EXE_UPPER, EXE_WRITABLE, falco_clone_flags};
+use super::super::process::UNKNOWN;
+use super::super::table::{Param, Place};
 
 /// A string with its NUL.
 pub(super) fn text(value: &[u8]) -> Vec<u8> {
@@ -46,6 +49,27 @@ pub(super) fn program_flags(process: &Process, inspector: &Inspector) -> u64 {
     };
     let bit = |set: bool, bit: u64| if set { bit } else { 0 };
     bit(writable, EXE_WRITABLE) | bit(process.memfd, EXE_MEMFD) | layer
+}
+
+/// What stands for a fact about a process that is not known. Readers take numbers unasked, so an empty one would not do.
+/// Capabilities have a bit that is none: tools show nothing for it, and lanner reads it as unknown.
+pub(super) fn nothing(param: &Param) -> Vec<u8> {
+    match (param.name, param.place) {
+        ("cap_inheritable" | "cap_permitted" | "cap_effective", Place::Nowhere) => {
+            UNKNOWN_CAPABILITIES.to_le_bytes().to_vec()
+        }
+        _ => super::call::nothing(param),
+    }
+}
+
+/// The capabilities of a thread for the list of processes.
+pub(super) fn capabilities(inspector: &Inspector, process: &Process, tid: u32) -> Capabilities {
+    let unknown = Capabilities {
+        inheritable: UNKNOWN_CAPABILITIES,
+        permitted: UNKNOWN_CAPABILITIES,
+        effective: UNKNOWN_CAPABILITIES,
+    };
+    inspector.capabilities(process, tid).unwrap_or(unknown)
 }
 
 /// A process, as an event shows it.
@@ -92,6 +116,11 @@ impl<'a> About<'a> {
         }
     }
 
+    /// Whether the user of the process is known. A capture may not say it.
+    pub(super) fn knows_user(&self) -> bool {
+        self.process.credentials(self.tid).euid != UNKNOWN
+    }
+
     /// The arguments of the program: those that the event names before those of the state.
     fn argv(&self) -> &'a [u8] {
         let said = (self.event.kind() == Kind::Exec)
@@ -107,7 +136,8 @@ impl<'a> About<'a> {
         said.map_or(&self.process.env, |said| said.bytes)
     }
 
-    /// The parameter with this name. None: it is no fact about a process, or lanner does not have it.
+    /// The parameter with this name. None: it is no fact about a process, or lanner does not have it. Not for parameters of
+    /// calls, which may have the same names.
     pub(crate) fn param(&self, name: &str) -> Option<Vec<u8>> {
         let process = self.process;
         let long = |value: u32| i64::from(value).to_le_bytes().to_vec();
@@ -128,8 +158,9 @@ impl<'a> About<'a> {
             "tty" => int(self.inspector.tty(process)),
             "vpgid" | "pgid" => long(process.pgid),
             "loginuid" => int(process.loginuid),
-            "uid" => int(credentials.uid),
-            "gid" => int(credentials.gid),
+            // Falco's are the effective ones
+            "uid" => int(credentials.euid),
+            "gid" => int(credentials.egid),
             "vtid" if self.vtid != 0 => long(self.vtid),
             "vtid" if self.tid == process.pid => long(process.vpid.unwrap_or(self.tid)),
             "vtid" => long(self.tid),
