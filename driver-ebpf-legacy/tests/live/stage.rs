@@ -7,8 +7,8 @@ use driver_api::event::{Event, Fact, Status};
 use driver_api::host::Host;
 use driver_api::request::{Command, Limits, Request, SyscallSet, Target};
 use driver_api::table;
-use test_support::{is_root, skipped};
 use driver_ebpf_legacy::Legacy;
+use test_support::{is_root, skipped};
 
 /// How long a capture may take to end.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -186,7 +186,7 @@ fn parse_text(
     let mut stack: Vec<(Open, Place, usize)> = Vec::new();
     let mut anchors: HashMap<usize, Arc<Node>> = HashMap::new();
     for next in Parser::new_from_str(text) {
-        let (event, span) = next.map_err(|error| not_yaml(&error, text, &place))?;
+        let (event, span) = next.map_err(|error| not_yaml(&error, text, place))?;
         let here = place(
             span.start
                 .byte_offset()
