@@ -1,5 +1,7 @@
 //! `lanner record` writes the events of a source to a file, and `lanner convert` those of a file to another one.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -14,6 +16,9 @@ use command_line::{ConvertArgs, FileFormat, RecordArgs};
 
 pub(crate) fn record(args: &RecordArgs) -> Result<ExitCode, Failure> {
     let wanted = EventSet::parse(&args.events).map_err(|error| Failure::usage(Chain(&error)))?;
+    if let Some(source) = &args.source.replay {
+        refuse_source(source, &args.output)?;
+    }
     let calls = EventRecorder::needs(&wanted.calls);
     let format = FileFormat::of(args.format, &args.output);
     watch(
@@ -27,12 +32,7 @@ pub(crate) fn record(args: &RecordArgs) -> Result<ExitCode, Failure> {
 }
 
 pub(crate) fn convert(args: &ConvertArgs) -> Result<ExitCode, Failure> {
-    let same = |one: &Path| std::fs::canonicalize(one).ok();
-    if same(&args.to).is_some_and(|to| Some(to) == same(&args.from)) {
-        return Err(Failure::usage(
-            "the file to write is the one to read; name another one",
-        ));
-    }
+    refuse_source(&args.from, &args.to)?;
     let format = FileFormat::of(args.format, &args.to);
     let source = SourceConfig {
         replay: Some(args.from.clone()),
@@ -46,6 +46,21 @@ pub(crate) fn convert(args: &ConvertArgs) -> Result<ExitCode, Failure> {
         |source| create(&args.to, format, source),
         |recorder| finish(recorder, "written"),
     )
+}
+
+/// Refuses to write into the file that is read, whatever its name is: opening it for writing would empty it.
+fn refuse_source(from: &Path, to: &Path) -> Result<(), Failure> {
+    let file = |path: &Path| {
+        let about = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+        Some((about.dev(), about.ino()))
+    };
+    let source = file(from);
+    if source.is_some() && source == file(to) {
+        return Err(Failure::usage(
+            "the file to write is the one to read; name another one",
+        ));
+    }
+    Ok(())
 }
 
 fn create(
