@@ -266,8 +266,22 @@ fn a_capture_is_converted_and_back() {
         by_lanner(&back, folder.path()),
         by_lanner(&theirs, folder.path())
     );
-    // a file is not written over itself
-    let output = run([Path::new("convert"), &own, &own]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(own.metadata().expect("there").len() > 100);
+    // a file is not written over itself, whatever its name is
+    let before = fs::read(&own).expect("there");
+    let (hard, soft) = (
+        folder.path().join("hard.rec"),
+        folder.path().join("soft.rec"),
+    );
+    fs::hard_link(&own, &hard).expect("a link");
+    std::os::unix::fs::symlink(&own, &soft).expect("a link");
+    for to in [&own, &hard, &soft] {
+        let converted = run([Path::new("convert"), &own, to]);
+        let [record, replay, output] = ["record", "--replay", "-o"].map(Path::new);
+        let recorded = run([record, replay, &own, output, to]);
+        for refused in [converted, recorded] {
+            assert_eq!(refused.status.code(), Some(2), "{}", to.display());
+            assert!(stderr(&refused).contains("the file to write is the one to read"));
+        }
+        assert!(fs::read(&own).expect("there") == before, "{}", to.display());
+    }
 }
