@@ -3,6 +3,7 @@
 use std::io;
 
 use driver_api::driver::CaptureError;
+use delivery::SpoolError;
 pub(crate) use driver_api::error::Cause;
 use fields::template::TemplateError;
 use lanner_plugin::files::FileError;
@@ -101,6 +102,14 @@ pub enum LoadError {
         source: FileError,
     },
     /// Plugins did not open in time, or could not be called.
+    /// The spool of an output would replace a file.
+    #[error("output {output}")]
+    SpoolFile {
+        /// The output.
+        output: String,
+        /// Why.
+        source: SpoolError,
+    },
     #[error(transparent)]
     Opening(#[from] NoResult),
 }

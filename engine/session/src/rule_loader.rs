@@ -362,6 +362,10 @@ impl RuleLoader {
         })
     }
 }
+            delivery::check_spool(&spool.path).map_err(|source| LoadError::SpoolFile {
+                output: output.name().to_owned(),
+                source,
+            })?;
 
 /// What makes an output the same one before and after a reload.
 fn identity(plugin: &Plugin, settings: &str, queue: &QueueSettings) -> String {
