@@ -14,6 +14,7 @@ use scap::Machine;
 use super::Folder;
 use super::known::Known;
 use crate::recording_file::{RecordingFile, RecordingFormat};
+use crate::stoppable::StoppableWriter;
 
 /// What the thread has to do.
 #[derive(Debug)]
@@ -150,7 +151,9 @@ impl Writer {
             rest = later;
         }
         state.learn_cgroups(cgroups);
-        let file = RecordingFile::new(file, self.format, state, machine)?;
+        // it is a regular file, whose writes do not wait
+        let to = StoppableWriter::new(file, || false);
+        let file = RecordingFile::new(to, self.format, state, machine)?;
         let mut open = Open { file, size };
         open.events(rest)?;
         for chunk in chunks {
