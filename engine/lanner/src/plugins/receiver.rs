@@ -61,14 +61,17 @@ fn leaves(word: &str, named: bool) -> bool {
     (named || has_port || place.contains('@')) && !is_here(place)
 }
 
-/// `USER@HOST:PORT` at the start of what follows the scheme of a URL (RFC 3986, section 3.2). Programs differ on the
-/// backslash, so it stays, and no host has one.
+/// `USER@HOST:PORT` at the start of what follows the scheme of a URL (RFC 3986, section 3.2).
 fn authority(text: &str) -> &str {
     text.split(['/', '?', '#']).next().unwrap_or(text)
 }
 
 /// Whether this is a place on this host.
 fn is_here(authority: &str) -> bool {
+    if authority.contains('\\') {
+        // programs differ on where the host ends
+        return false;
+    }
     let place = authority
         .rsplit_once('@')
         .map_or(authority, |(_, place)| place);

@@ -123,13 +123,11 @@ fn a_reader_that_goes_away_ends_a_trace() {
     assert!(said.contains("cannot write to standard output"), "{said}");
 }
 
-/// A pipe that holds one page.
-fn small_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
-    let (reader, writer) = std::io::pipe().expect("a pipe");
+/// Makes a pipe hold one page.
+fn make_small(pipe: &impl AsRawFd) {
     // SAFETY: the descriptor is open, and the call takes numbers.
-    let size = unsafe { libc::fcntl(reader.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) };
+    let size = unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) };
     assert_eq!(size, 4096);
-    (reader, writer)
 }
 
 fn has_bytes(pipe: &impl AsRawFd) -> bool {
@@ -148,14 +146,17 @@ fn a_signal_ends_lanner_although_its_reader_stands_still() {
     // opened for both, it does not wait
     let held = fs::File::options().read(true).write(true).open(fifo);
     let held = held.expect("the FIFO");
+    make_small(&held);
     for args in [
         &["trace"][..],
         &["trace", "--json"],
-        &["trace", "-o", fifo],
         &["record", "-o", "/dev/stdout"],
         &["record", "--format", "scap", "-o", "/dev/stdout"],
+        // what is in the FIFO stays there, so this is the last
+        &["trace", "-o", fifo],
     ] {
-        let (reader, writer) = small_pipe();
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        make_small(&reader);
         let mut child = Command::new(BIN)
             .args(args)
             .args(["--driver", "ptrace", "--", "sh", "-c"])

@@ -76,6 +76,9 @@ impl Place {
         let found = Walk::new(path, trusted, Folders::ForWriting).socket();
         let found = found.map_err(|error| match error {
             FileError::Unreadable { source, .. } | FileError::Unwritable { source, .. } => source,
+            FileError::NotAFile { .. } | FileError::NotWritten { .. } => {
+                io::Error::other("it exists, and is no socket")
+            }
             other => io::Error::new(io::ErrorKind::PermissionDenied, other),
         })?;
         Ok(Self {
