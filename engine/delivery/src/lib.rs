@@ -48,7 +48,7 @@ pub use counters::{Counters, Counts};
 pub use feed::{Feed, Latest};
 pub use limit::{RuleLimit, RuleLimits, Verdict};
 pub use settings::{QueueSettings, Rate, SpoolSettings};
-pub use spool::{Spool, SpoolError};
+pub use spool::{Spool, SpoolError, check_spool};
 
 use mailbox::{GoOn, Mailbox};
 use worker::{Remains, Worker};

@@ -22,11 +22,13 @@ pub(super) enum Store {
     Disk(Box<Disk>),
 }
 
-/// A spool, and the alerts that could not be written to it yet.
+/// A spool, and the alerts that could not be written to it yet. While the spool is broken, the output gets them from memory.
 #[derive(Debug)]
 pub(super) struct Disk {
     spool: Spool,
     unwritten: Vec<Arc<Alert>>,
+    /// How many of `unwritten`, from the start, the output has now.
+    taken: usize,
     /// It is not tried again before this time.
     broken_until: Option<Instant>,
     /// When the age of alerts is checked next.
@@ -41,6 +43,7 @@ impl Store {
                 broken_until: (!spool.is_open()).then(Instant::now),
                 spool,
                 unwritten: Vec::new(),
+                taken: 0,
                 look: Instant::now(),
             })),
         }
@@ -86,16 +89,7 @@ impl Store {
                 *taken = most.min(batch.len());
                 batch[..*taken].to_vec()
             }
-            Self::Disk(disk) => match disk.spool.take(most) {
-                Ok((alerts, unreadable)) => {
-                    Counters::add(&counters.unreadable, unreadable);
-                    alerts
-                }
-                Err(error) => {
-                    disk.failed(name, &error.to_string(), counters);
-                    Vec::new()
-                }
-            },
+            Self::Disk(disk) => disk.take(most, name, counters),
         }
     }
 
@@ -103,6 +97,7 @@ impl Store {
     pub(super) fn batch_len(&self) -> usize {
         match self {
             Self::Memory(_, taken) => *taken,
+            Self::Disk(disk) if disk.taken > 0 => disk.taken,
             Self::Disk(disk) => disk.spool.taken(),
         }
     }
@@ -114,6 +109,10 @@ impl Store {
                 let count = count.min(*taken);
                 drop(batch.drain(..count));
                 *taken -= count;
+            }
+            Self::Disk(disk) if disk.taken > 0 => {
+                drop(disk.unwritten.drain(..count.min(disk.taken)));
+                disk.taken = 0;
             }
             Self::Disk(disk) => disk.spool.delivered(count),
         }
@@ -149,6 +148,10 @@ impl Store {
         match self {
             Self::Disk(disk) if now || disk.due() => {
                 let unwritten = disk.unwritten.len();
+                if now {
+                    // the output may have had them, but has not said so
+                    disk.taken = 0;
+                }
                 disk.write(name, counters);
                 disk.unwritten.len() < unwritten
             }
@@ -177,9 +180,34 @@ impl Disk {
         }
     }
 
+    /// The next batch: from the spool or, if that is broken and gives nothing, from memory. What a spool holds that cannot
+    /// be read now comes later.
+    fn take(&mut self, most: usize, name: &str, counters: &Counters) -> Vec<Arc<Alert>> {
+        self.taken = 0;
+        let was_broken = self.broken_until.is_some();
+        match self.spool.take(most) {
+            Ok((alerts, unreadable)) => {
+                Counters::add(&counters.unreadable, unreadable);
+                if !alerts.is_empty() || !was_broken {
+                    return alerts;
+                }
+            }
+            Err(error) if !was_broken => self.failed(name, &error.to_string(), counters),
+            // it is known, and tried again when it is time
+            Err(_) => {}
+        }
+        self.taken = most.min(self.unwritten.len());
+        self.unwritten[..self.taken].to_vec()
+    }
+
     fn write(&mut self, name: &str, counters: &Counters) {
         let now = Instant::now();
         if self.broken_until.is_some_and(|until| now < until) {
+            return;
+        }
+        if self.taken > 0 {
+            // they would come twice
+            self.broken_until = Some(now + AGAIN);
             return;
         }
         self.look = now + AGAIN;

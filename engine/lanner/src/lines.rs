@@ -2,77 +2,114 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use plugin_host::files;
-use session::WholeLines;
+use session::{StoppableWriter, WholeLines};
 
-use super::Failure;
+use super::{Failure, signals};
 
-/// lanner was started without standard output. The Rust runtime then opens `/dev/null` in its place, before `main`.
-static IS_CLOSED: AtomicBool = AtomicBool::new(false);
+/// Which of the first three descriptors were closed when lanner was started, one bit each. The Rust runtime then opens
+/// `/dev/null` in their place, before `main`.
+static CLOSED: AtomicU8 = AtomicU8::new(0);
 
-extern "C" fn look_at_stdout() {
-    // SAFETY: fcntl(2) with F_GETFD takes a number.
-    let flags = unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_GETFD) };
-    IS_CLOSED.store(flags < 0, Ordering::Relaxed);
+extern "C" fn look_at_descriptors() {
+    let is_closed = |fd: i32| {
+        // SAFETY: fcntl(2) with F_GETFD takes a number.
+        unsafe { libc::fcntl(fd, libc::F_GETFD) < 0 }
+    };
+    let closed = (0..3).filter(|fd| is_closed(*fd));
+    let bits = closed.fold(0, |bits, fd| bits | 1_u8 << fd);
+    CLOSED.store(bits, Ordering::Relaxed);
 }
 
 /// Run by the C library before the Rust runtime begins.
-// SAFETY: the section holds pointers to functions that take no arguments they need. This one makes a system call and
-// stores a flag, which needs nothing of the runtime.
+// SAFETY: the section holds pointers to functions that take no arguments they need. This one makes system calls and
+// stores a number, which needs nothing of the runtime.
 #[used]
 #[unsafe(link_section = ".init_array")]
-static AT_START: extern "C" fn() = look_at_stdout;
+static AT_START: extern "C" fn() = look_at_descriptors;
 
 /// Fails if lanner was started without standard output.
 pub(crate) fn need_stdout() -> Result<(), Failure> {
-    if IS_CLOSED.load(Ordering::Relaxed) {
-        return Err(Failure::broken(
-            "standard output is closed; open it, for example with > /dev/null",
-        ));
+    need(libc::STDOUT_FILENO)
+}
+
+/// Fails if a path leads to a descriptor, such as `/dev/stdout`, that lanner was started without.
+pub(crate) fn need_descriptor(path: &Path) -> Result<(), Failure> {
+    descriptor(path).map_or(Ok(()), need)
+}
+
+fn need(fd: i32) -> Result<(), Failure> {
+    let name = match fd {
+        libc::STDIN_FILENO => "standard input",
+        libc::STDOUT_FILENO => "standard output",
+        libc::STDERR_FILENO => "standard error",
+        _ => return Ok(()),
+    };
+    if CLOSED.load(Ordering::Relaxed) >> fd & 1 == 0 {
+        return Ok(());
     }
-    Ok(())
+    Err(Failure::broken(format!(
+        "{name} is closed; open it, for example with {fd}> /dev/null"
+    )))
+}
+
+/// The descriptor that a path leads to, over links.
+fn descriptor(path: &Path) -> Option<i32> {
+    // path_resolution(7): the kernel follows as many links
+    const MAX_LINKS: usize = 40;
+    let own = format!("/proc/{}/fd", std::process::id());
+    let folders = ["/proc/self/fd", "/proc/thread-self/fd", "/dev/fd", &own];
+    let mut path = std::path::absolute(path).ok()?;
+    for _ in 0..MAX_LINKS {
+        let (folder, name) = (path.parent()?, path.file_name()?);
+        let folder = if folders.iter().any(|known| folder == Path::new(known)) {
+            Path::new(&own).to_owned()
+        } else {
+            folder.canonicalize().ok()?
+        };
+        if folder == Path::new(&own) {
+            return name.to_str()?.parse().ok();
+        }
+        path = folder.join(std::fs::read_link(folder.join(name)).ok()?);
+    }
+    None
 }
 
 /// Standard output or a file, which takes whole lines.
 #[derive(Debug)]
-pub(crate) enum Lines {
-    /// Standard output.
-    Stdout(WholeLines<io::Stdout>),
-    /// A file.
-    File(WholeLines<File>),
-}
+pub(crate) struct Lines(WholeLines<StoppableWriter>);
 
 impl Lines {
     /// Creates or empties this file; none: standard output. Events show data of programs, so a new file is its owner's
     /// alone.
     pub(crate) fn open(path: Option<&Path>) -> Result<Self, Failure> {
         const FOR_OWNER: u32 = 0o600;
-        let Some(path) = path else {
+        let file = if let Some(path) = path {
+            need_descriptor(path)?;
+            let file = files::replace(path, FOR_OWNER);
+            file.map_err(|error| Failure::usage(format!("-o: {error}")))?
+        } else {
             need_stdout()?;
-            return Ok(Self::Stdout(WholeLines(io::stdout())));
+            // a descriptor of our own, because `io::stdout` buffers and tries again after each signal
+            let stdout = io::stdout().as_fd().try_clone_to_owned();
+            let failed = |error| Failure::broken(format!("cannot use standard output: {error}"));
+            File::from(stdout.map_err(failed)?)
         };
-        match files::replace(path, FOR_OWNER) {
-            Ok(file) => Ok(Self::File(WholeLines(file))),
-            Err(error) => Err(Failure::usage(format!("-o: {error}"))),
-        }
+        let to = StoppableWriter::new(file, signals::ask_to_end);
+        Ok(Self(WholeLines(to)))
     }
 }
 
 impl Write for Lines {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Stdout(to) => to.write(text),
-            Self::File(to) => to.write(text),
-        }
+        self.0.write(text)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Stdout(to) => to.flush(),
-            Self::File(to) => to.flush(),
-        }
+        self.0.flush()
     }
 }

@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use session::LoadConfig;
 
-use super::{Failure, say};
+use super::{Failure, lines, say};
 use command_line::OutputVerb;
 
 pub(crate) fn outputs(verb: &OutputVerb) -> Result<ExitCode, Failure> {
     let OutputVerb::Test(args) = verb;
+    lines::need_stdout()?;
     let config = LoadConfig {
         config: args.config.clone(),
         options: args.options.clone(),

@@ -11,7 +11,7 @@ use look::EventSet;
 use session::{EventRecorder, OpenedSource, RecordError, RecordingFormat, SourceConfig};
 
 use super::watch::{watch, watch_source};
-use super::{Failure, say};
+use super::{Failure, lines, say, signals};
 use command_line::{ConvertArgs, FileFormat, RecordArgs};
 
 pub(crate) fn record(args: &RecordArgs) -> Result<ExitCode, Failure> {
@@ -68,7 +68,8 @@ fn create(
     format: RecordingFormat,
     source: &OpenedSource,
 ) -> Result<EventRecorder, Failure> {
-    EventRecorder::create(path, format, source).map_err(|error| match error {
+    lines::need_descriptor(path)?;
+    EventRecorder::create(path, format, source, signals::ask_to_end).map_err(|error| match error {
         RecordError::File(error) => Failure::usage(Chain(&error)),
         RecordError::Write(error) => {
             Failure::broken(format!("cannot write {}: {error}", path.display()))

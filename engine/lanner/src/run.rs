@@ -55,8 +55,9 @@ impl Observer for Terminal {
 }
 
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
-    if args.output.is_none() {
-        lines::need_stdout()?;
+    match &args.output {
+        None => lines::need_stdout()?,
+        Some(file) => lines::need_descriptor(file)?,
     }
     let session = Session::new(LoadConfig {
         config: args.config.clone(),

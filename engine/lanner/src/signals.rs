@@ -174,6 +174,35 @@ fn ask(request: fn(&Control)) {
     }
 }
 
+/// When the last signal came that would end the session if there were no command, in milliseconds of the clock that
+/// `now_ms` reads. 0: none came.
+static LAST_ENDING: AtomicU64 = AtomicU64::new(0);
+/// For how long a writer that waits takes it for a request to end, if the command has not ended. A command that handles the
+/// signal and goes on is not cut off later.
+const COUNTS_MS: u64 = 2_000;
+
+/// Whether signals ask to end: the session, or the command while lanner waits and cannot look after it.
+pub(crate) fn ask_to_end() -> bool {
+    let last = LAST_ENDING.load(Ordering::SeqCst);
+    CONTROL
+        .get()
+        .is_some_and(|control| control.is_asked_to_end())
+        || (last > 0
+            && (COMMAND.load(Ordering::SeqCst) < 0 || now_ms().saturating_sub(last) < COUNTS_MS))
+}
+
+/// Async-signal-safe.
+fn now_ms() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: clock_gettime(2) writes one plain struct.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    let ms = now.tv_sec.saturating_mul(1000) + now.tv_nsec / 1_000_000;
+    u64::try_from(ms).unwrap_or(0).max(1)
+}
+
 extern "C" fn end(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
     ask(Control::end);
 }
@@ -193,6 +222,9 @@ extern "C" fn reopen(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
 }
 
 extern "C" fn pass_on(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    if ENDING.contains(&signal) {
+        LAST_ENDING.store(now_ms(), Ordering::SeqCst);
+    }
     // SAFETY: errno belongs to the interrupted code, and is restored; the kernel's siginfo outlives the handler.
     unsafe {
         let errno = *libc::__errno_location();

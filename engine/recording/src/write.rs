@@ -15,8 +15,8 @@ const BUFFER: usize = 1 << 20;
 
 /// A recording that is being written.
 #[derive(Debug)]
-pub struct Writer {
-    file: File,
+pub struct Writer<W = File> {
+    file: W,
     buffer: Vec<u8>,
     events: u64,
     /// Bytes that are in the file.
@@ -36,14 +36,22 @@ impl Writer {
             // The file may have been there before.
             file.set_permissions(Permissions::from_mode(FOR_OWNER))?;
         }
+        Ok(Self::to(file, clock))
+    }
+}
+
+impl<W: Write> Writer<W> {
+    /// Writes a recording to what may be no file. `clock` turns event times into the time of day.
+    #[must_use]
+    pub fn to(to: W, clock: Clock) -> Self {
         let mut buffer = Vec::with_capacity(2 * BUFFER);
         buffer.extend_from_slice(Head::new(clock.offset_ns()).as_bytes());
-        Ok(Self {
-            file,
+        Self {
+            file: to,
             buffer,
             events: 0,
             written: 0,
-        })
+        }
     }
 
     /// Appends an event.

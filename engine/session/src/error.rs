@@ -1,7 +1,9 @@
 //! Why a session cannot begin, and why a reload fails.
 
 use std::io;
+use std::path::PathBuf;
 
+use delivery::SpoolError;
 use driver_api::driver::CaptureError;
 pub(crate) use driver_api::error::Cause;
 use fields::template::TemplateError;
@@ -100,6 +102,14 @@ pub enum LoadError {
         /// Why.
         source: FileError,
     },
+    /// The spool of an output would replace a file.
+    #[error("output {output}")]
+    SpoolFile {
+        /// The output.
+        output: String,
+        /// Why.
+        source: SpoolError,
+    },
     /// Plugins did not open in time, or could not be called.
     #[error(transparent)]
     Opening(#[from] NoResult),
@@ -158,6 +168,12 @@ pub(crate) enum ReloadError {
     /// The new configuration or the new rules cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// A file of the configuration has lost all its keys: an accident, more often than not.
+    #[error(
+        "{} is empty since the last reload; to run with the defaults, restart lanner",
+        .0.display()
+    )]
+    Emptied(PathBuf),
     /// The new rules need calls that are omitted because the driver holds processes.
     #[error("the new rules need calls that are left out since the start; restart lanner")]
     Omitted,

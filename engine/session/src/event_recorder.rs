@@ -11,6 +11,7 @@ use lanner_plugin::files::{self, FileError};
 
 use crate::recording_file::{RecordingFile, RecordingFormat};
 use crate::source::OpenedSource;
+use crate::stoppable::StoppableWriter;
 use crate::watch::Consumer;
 
 /// How often events go to the file: a lanner that is killed loses as much.
@@ -45,7 +46,8 @@ impl EventRecorder {
         wanted.union(&inspect::needed())
     }
 
-    /// Creates or replaces a file, and writes the state that was there before the first event.
+    /// Creates or replaces a file, and writes the state that was there before the first event. `is_over`: whether the session
+    /// is to end, so that a write no longer waits for a reader that stands still.
     ///
     /// # Errors
     ///
@@ -54,10 +56,12 @@ impl EventRecorder {
         path: &Path,
         format: RecordingFormat,
         source: &OpenedSource,
+        is_over: fn() -> bool,
     ) -> Result<Self, RecordError> {
         let file = files::replace(path, FOR_OWNER)?;
+        let to = StoppableWriter::new(file, is_over);
         Ok(Self {
-            writer: RecordingFile::of_source(file, format, source)?,
+            writer: RecordingFile::of_source(to, format, source)?,
             flushed: Instant::now(),
             failed: None,
         })

@@ -21,7 +21,8 @@
 //! | `recording_file` | writes events to a file, in lanner's format or in Falco's |
 //! | `watch` | the loop: polls the capture, feeds a [`Consumer`] |
 //! | `event_path` | the consumer that matches rules and hands alerts to the outputs |
-//! | `event_recorder`, `whole_lines` | the consumer that keeps events in a file; a writer for lines that others write, too |
+//! | `event_recorder` | the consumer that keeps events in a file |
+//! | `stoppable`, `whole_lines` | writers: one whose reader may stand still, one for lines that others write, too |
 //! | `flight` | keeps the latest events, and writes those around an alert into a file |
 //! | `rule_files`, `rule_loader` | finds and loads rules, and everything that belongs to them |
 //! | `rule_workers`, `worker_loader` | rule plugins beside the event path |
@@ -57,6 +58,7 @@ pub mod rule_tests;
 mod rule_workers;
 mod session;
 mod source;
+mod stoppable;
 mod telemetry;
 mod watch;
 mod whole_lines;
@@ -73,6 +75,7 @@ pub use rule_files::{executable, plugin_directories, rule_files, trusted_rules};
 pub use rule_loader::{LoadConfig, alert_rules, calls_of, events_for, with_state};
 pub use session::{OpenedSession, Session, Summary, check};
 pub use source::{EventSource, OpenedSource, RecordedHost, Scan, SourceConfig, SourceError};
+pub use stoppable::StoppableWriter;
 pub use telemetry::DriverFacts;
 pub use watch::{Consumer, watch};
 pub use whole_lines::WholeLines;

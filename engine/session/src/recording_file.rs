@@ -1,6 +1,6 @@
 //! A file of events, in lanner's format or in Falco's (.scap).
 
-use std::fs::{File, Permissions};
+use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -11,6 +11,7 @@ use recording::Writer;
 use scap::{Machine, ScapWriter};
 
 use crate::source::OpenedSource;
+use crate::stoppable::StoppableWriter;
 
 /// A file of events has arguments, environments and data of programs.
 const FOR_OWNER: u32 = 0o600;
@@ -62,8 +63,8 @@ pub struct RecordingFile(Format);
 
 #[derive(Debug)]
 enum Format {
-    Lanner(Writer),
-    Scap(Box<ScapWriter>),
+    Lanner(Writer<StoppableWriter>),
+    Scap(Box<ScapWriter<StoppableWriter>>),
 }
 
 impl RecordingFile {
@@ -73,22 +74,23 @@ impl RecordingFile {
     ///
     /// The file cannot be written.
     pub fn new(
-        file: File,
+        to: StoppableWriter,
         format: RecordingFormat,
         state: Inspector,
         machine: Machine,
     ) -> io::Result<Self> {
+        let file = to.file();
+        if file.metadata()?.is_file() {
+            // the file may have been there before
+            file.set_permissions(Permissions::from_mode(FOR_OWNER))?;
+        }
         match format {
             RecordingFormat::Scap => {
-                if file.metadata()?.is_file() {
-                    // the file may have been there before
-                    file.set_permissions(Permissions::from_mode(FOR_OWNER))?;
-                }
-                let writer = ScapWriter::new(file, state, machine);
+                let writer = ScapWriter::new(to, state, machine);
                 Ok(Self(Format::Scap(Box::new(writer))))
             }
             RecordingFormat::Lanner => {
-                let mut writer = Writer::new(file, state.clock())?;
+                let mut writer = Writer::to(to, state.clock());
                 let mut failed = None;
                 state.synthesize(&mut |event| {
                     if let Err(error) = writer.event(event) {
@@ -110,7 +112,7 @@ impl RecordingFile {
     ///
     /// The file cannot be written.
     pub fn of_source(
-        file: File,
+        to: StoppableWriter,
         format: RecordingFormat,
         source: &OpenedSource,
     ) -> io::Result<Self> {
@@ -122,7 +124,7 @@ impl RecordingFile {
         };
         let mut inspector = Inspector::new(&options);
         source.scan(&mut inspector);
-        Self::new(file, format, inspector, machine)
+        Self::new(to, format, inspector, machine)
     }
 
     /// Appends an event.

@@ -115,6 +115,8 @@ pub(super) struct Reloader {
     loader: Arc<RuleLoader>,
     loaded: Loaded,
     first: Option<Box<RuleSet>>,
+    /// Rule files without rules, since the last reload.
+    empty: Vec<String>,
     format: AlertFormat,
     /// The driver holds processes and omits some calls. It cannot capture them later in this session.
     omits: bool,
@@ -133,6 +135,7 @@ impl Reloader {
             format: loader.format(&loaded.config),
             loader,
             loaded: loaded.clone(),
+            empty: first.empty.clone(),
             first: Some(Box::new(first)),
             omits,
             shared,
@@ -251,6 +254,11 @@ impl Reloader {
     ) -> Result<(), ReloadError> {
         watched.remember();
         let loaded = self.loader.configuration()?;
+        let had_keys =
+            |file: &&PathBuf| self.loaded.files.contains(file) && !self.loaded.blank.contains(file);
+        if let Some(file) = loaded.blank.iter().find(had_keys) {
+            return Err(ReloadError::Emptied(file.clone()));
+        }
         // new outputs are opened before anything changes, so that a faulty one fails the reload
         let (wanted, board) = (loaded.clone(), self.shared.telemetry.board());
         let running = self.shared.outputs.identities();
@@ -288,9 +296,10 @@ impl Reloader {
         });
         self.format = self.loader.format(&loaded.config);
         self.loaded = loaded;
-        for file in &empty {
+        for file in empty.iter().filter(|file| !self.empty.contains(file)) {
             self.shared.outputs.push(empty_rules(&self.format, file));
         }
+        self.empty = empty;
         if errors.is_empty() {
             Ok(())
         } else {

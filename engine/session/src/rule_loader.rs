@@ -73,7 +73,7 @@ pub(super) struct RuleSet {
     pub(super) omit: Omit,
     /// The files and folders that it was loaded from.
     pub(super) files: Vec<PathBuf>,
-    /// Rule files that are empty: an accident, more often than not.
+    /// Rule files that are empty, or all if there is no rule: an accident, more often than not.
     pub(super) empty: Vec<String>,
 }
 
@@ -168,13 +168,10 @@ impl RuleLoader {
             // A file that was removed since then has no sum.
             Some((file_name(file), plugin_host::sum(file).ok()?))
         });
-        let is_empty = |file: &&RuleFile| file.text.trim_ascii().is_empty();
+        let is_empty = |file: &&RuleFile| has_nothing(&file.text);
         let empty: Vec<String> = (files.iter().filter(is_empty))
             .map(|file| file.name.clone())
             .collect();
-        for file in &empty {
-            tracing::warn!("{file} is empty: it has no rules");
-        }
         Ok(RuleSources {
             rule_sums: sums(&files),
             config_sums: config_sums.collect(),
@@ -196,13 +193,23 @@ impl RuleLoader {
             mut watched,
             rule_sums,
             config_sums,
-            empty,
+            mut empty,
         } = self.read(loaded)?;
         let registry = FieldRegistry::new(&self.hostname);
         let mut rules = self.open(config, &registry, &files)?;
         let templates = alerts_of(&rules, config, &registry)?;
         let mut names = names_to_look_up(&mut rules)?;
         let mut all = rules.rules().to_vec();
+        if all.is_empty() {
+            empty = files.iter().map(|file| file.name.clone()).collect();
+        }
+        let says_nothing = |file: &RuleFile| file.text.trim_ascii().is_empty();
+        for file in files
+            .iter()
+            .filter(|file| all.is_empty() || says_nothing(file))
+        {
+            tracing::warn!("{} is empty: it has no rules", file.name);
+        }
         let mut workers = Vec::new();
         for wanted in &config.rule_plugins {
             let worker =
@@ -354,12 +361,23 @@ impl RuleLoader {
                 output: output.name().to_owned(),
                 source,
             })?;
+            delivery::check_spool(&spool.path).map_err(|source| LoadError::SpoolFile {
+                output: output.name().to_owned(),
+                source,
+            })?;
         }
         OutputHost::check(&plugin, &settings).map_err(|source| LoadError::Output {
             output: output.name().to_owned(),
             source,
         })
     }
+}
+
+/// Whether a rule file has nothing but comments and the empty list.
+fn has_nothing(text: &[u8]) -> bool {
+    let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let mut rest = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
+    rest.all(|line| matches!(line, b"---" | b"..." | b"[]"))
 }
 
 /// What makes an output the same one before and after a reload.

@@ -119,6 +119,16 @@ fn check_socket(path: &Path) -> Result<(), ServerError> {
         let path = path.to_owned();
         return Err(ServerError::NotASocket { path });
     }
+    match files::check_socket(path) {
+        // its folder is missing
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        checked => {
+            return checked.map_err(|source| ServerError::Listen {
+                address: path.display().to_string(),
+                source,
+            });
+        }
+    }
     let folder = path.ancestors().skip(1).find(|folder| folder.exists());
     let unused = format!(".lanner-{}", std::process::id());
     files::check_writable(&folder.unwrap_or(Path::new("/")).join(unused))?;
@@ -270,10 +280,14 @@ impl Listener {
 
 /// Listens at a path. Replaces a socket whose listener is gone.
 fn listen_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let listener = files::listen(path, mode)?;
+    let listener = match (files::listen(path, mode), path.parent()) {
+        // a folder is made only where no other user can change the way to it
+        (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(folder)?;
+            files::listen(path, mode)?
+        }
+        (listener, _) => listener?,
+    };
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

@@ -7,6 +7,7 @@
 mod file;
 #[cfg(test)]
 mod full;
+mod made;
 #[cfg(test)]
 mod power;
 mod record;
@@ -27,6 +28,7 @@ use plugin_host::Alert;
 
 use super::settings::SpoolSettings;
 use file::SpoolFile;
+pub use made::check_spool;
 
 const ALERTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("alerts");
 /// Bytes that the store may keep of its pages in memory.
@@ -55,6 +57,14 @@ pub enum SpoolError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// The file is there, and holds something else.
+    #[error(
+        "the spool {path} is a file that lanner has not made, and it would be replaced; name another path, or move the file"
+    )]
+    NotASpool {
+        /// The file.
+        path: PathBuf,
     },
     /// It cannot be read or written.
     #[error("the spool {path} cannot be used: {source}")]
@@ -92,6 +102,7 @@ impl SpoolError {
                 redb::Error::Io(error) => Some(error),
                 _ => None,
             },
+            Self::NotASpool { .. } => None,
         }
     }
 }
@@ -140,6 +151,7 @@ impl Spool {
             return Err(error);
         }
         spool.store = None;
+        check_spool(&spool.settings.path)?;
         let aside = spool
             .settings
             .path

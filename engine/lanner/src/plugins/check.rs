@@ -1,11 +1,14 @@
-//! `lanner plugins check`. The check runs in a process of its own, as a plugin may end the process that it is loaded into.
+//! `lanner plugins check`. The check runs in a process of its own, as a plugin may end the process that it is loaded into. Its
+//! steps are on standard output, beside what the plugin prints. Whether the plugin is good comes through a pipe of its own.
 
-use std::process::{Command, ExitCode, Stdio};
+use std::ffi::OsStr;
+use std::io::{self, Write as _};
+use std::process::{Command, ExitCode};
 
 use super::super::{Failure, print};
+use super::receiver::other_host;
 use super::{child, myself};
 use command_line::PluginCheckArgs;
-use serde_json::Value;
 
 use fields::FieldRegistry;
 use fields::template::Template;
@@ -32,14 +35,17 @@ impl HostFields for Checked {
     }
 }
 
-const GOOD: &str = "it is good";
-const NOT_GOOD: &str = "it is not good";
+/// What the process of the check answers.
+const GOOD: &[u8] = b"good";
+const NOT_GOOD: &[u8] = b"not good";
+/// It was asked for something that cannot be done.
+const UNCHECKED: &[u8] = b"unchecked";
 
 pub(super) fn check(args: &PluginCheckArgs) -> Result<ExitCode, Failure> {
     if args.in_this_process {
         return run(args);
     }
-    if let Some(address) = address(&args.settings).filter(|_| !args.deliver) {
+    if let Some(address) = other_host(&args.settings).filter(|_| !args.deliver) {
         return Err(Failure::usage(format!(
             "the check of an output delivers {} alerts that it makes up, and the settings have the address {address:?}; \
              add --deliver to send them there",
@@ -47,6 +53,8 @@ pub(super) fn check(args: &PluginCheckArgs) -> Result<ExitCode, Failure> {
         )));
     }
     let failed = |error| Failure::broken(format!("cannot start a process for the check: {error}"));
+    let (mut answer, answers) = io::pipe().map_err(failed)?;
+    let (output, prints) = io::pipe().map_err(failed)?;
     let mut child = Command::new(myself().map_err(failed)?);
     child.args(["plugins", "check", "--in-this-process"]);
     child.arg(format!("--settings={}", args.settings));
@@ -57,63 +65,70 @@ pub(super) fn check(args: &PluginCheckArgs) -> Result<ExitCode, Failure> {
     if args.cost {
         child.arg("--cost");
     }
-    let child = child.arg("--").arg(&args.file).stdout(Stdio::piped());
-    let child = child.spawn().map_err(failed)?;
+    if !args.deliver {
+        // alerts for this host would go through a proxy on another one
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_proxy(name)) {
+            child.env_remove(name);
+        }
+    }
+    child.arg("--").arg(&args.file);
+    child.stdin(answers).stdout(prints);
+    let spawned = child.spawn().map_err(failed)?;
+    // or the pipes would have no end
+    drop(child);
     let mut printed = Ok(ExitCode::SUCCESS);
-    let mut lines = Vec::new();
-    // What the plugin itself prints comes here as well.
-    let ended = child::until_end(child, None, |some| {
+    let ended = child::until_end(spawned, output, None, |some| {
         if printed.is_ok() {
             printed = print(some);
         }
-        lines.extend(some);
-        // only the last line that it has printed is needed
-        let done = lines
-            .trim_ascii_end()
-            .iter()
-            .rposition(|byte| *byte == b'\n');
-        lines.drain(..done.map_or(0, |at| at + 1));
     });
     printed?;
     // without a deadline, it has ended
     let Some(status) = ended.map_err(failed)? else {
         return Ok(ExitCode::FAILURE);
     };
-    let last = String::from_utf8_lossy(&lines);
-    match (status.code(), last.trim_end()) {
+    let answer = child::what_is_there(&mut answer);
+    match (status.code(), answer.as_slice()) {
         (Some(0), GOOD) => Ok(ExitCode::SUCCESS),
         (Some(1), NOT_GOOD) => Ok(ExitCode::FAILURE),
         // Wrong rule files, for example. The child has said what is wrong.
-        (Some(2), "") => Ok(ExitCode::from(2)),
+        (Some(2), UNCHECKED) => Ok(ExitCode::from(2)),
         _ => {
-            let text = format!("BAD: the plugin ended the process ({status})\n{NOT_GOOD}\n");
+            let text = format!("BAD: the plugin ended the process ({status})\nit is not good\n");
             print(text.as_bytes())?;
             Ok(ExitCode::FAILURE)
         }
     }
 }
 
-/// An address of another host in settings.
-fn address(settings: &str) -> Option<String> {
-    fn find(value: &Value) -> Option<String> {
-        match value {
-            Value::String(text) => {
-                let (scheme, rest) = text.split_once("://")?;
-                let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-                let here = ["localhost", "127.", "[::1]"]
-                    .iter()
-                    .any(|name| host.starts_with(name));
-                (scheme != "unix" && !here).then(|| text.clone())
-            }
-            Value::Array(values) => values.iter().find_map(find),
-            Value::Object(values) => values.values().find_map(find),
-            Value::Null | Value::Bool(_) | Value::Number(_) => None,
-        }
-    }
-    find(&serde_json::from_str(settings).ok()?)
+/// Whether an environment variable names a proxy.
+fn is_proxy(name: &OsStr) -> bool {
+    let name = name.to_string_lossy().to_ascii_lowercase();
+    name.ends_with("_proxy") && name != "no_proxy"
 }
 
+/// The process of the check.
 fn run(args: &PluginCheckArgs) -> Result<ExitCode, Failure> {
+    let failed = |error| Failure::broken(format!("cannot answer: {error}"));
+    let mut answer = child::answer().map_err(failed)?;
+    let result = run_steps(args);
+    let word = match &result {
+        Ok(true) => GOOD,
+        Ok(false) => NOT_GOOD,
+        Err(_) => UNCHECKED,
+    };
+    answer.write_all(word).map_err(failed)?;
+    let (text, code) = if result? {
+        ("it is good\n", ExitCode::SUCCESS)
+    } else {
+        ("it is not good\n", ExitCode::FAILURE)
+    };
+    print(text.as_bytes())?;
+    Ok(code)
+}
+
+/// Whether the plugin is good.
+fn run_steps(args: &PluginCheckArgs) -> Result<bool, Failure> {
     let rules = args.rules.iter().map(|path| RuleFile::read(path));
     let request = Request {
         file: args.file.clone(),
@@ -137,17 +152,5 @@ fn run(args: &PluginCheckArgs) -> Result<ExitCode, Failure> {
         }
     });
     written?;
-    print(
-        if good {
-            format!("{GOOD}\n")
-        } else {
-            format!("{NOT_GOOD}\n")
-        }
-        .as_bytes(),
-    )?;
-    Ok(if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(good)
 }

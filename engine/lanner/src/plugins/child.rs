@@ -1,9 +1,12 @@
-//! What another process of lanner prints until it ends. A plugin may leave a process behind, which keeps the output open:
-//! its end is not waited for.
+//! What another process of lanner prints and answers until it ends. A plugin may leave a process behind, which keeps the
+//! output open: its end is not waited for.
+//!
+//! The process has its standard input for the answer: a plugin prints to standard output, and must not answer by accident.
 
-use std::io::{self, Read};
-use std::os::fd::AsRawFd;
-use std::process::{Child, ChildStdout, ExitStatus};
+use std::fs::File;
+use std::io::{self, PipeReader, Read};
+use std::os::fd::{AsFd, AsRawFd};
+use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 /// How often lanner looks whether the process has ended.
@@ -19,11 +22,12 @@ const REST: usize = 1 << 20;
 /// The process cannot be waited for.
 pub(super) fn until_end(
     mut child: Child,
+    output: PipeReader,
     patience: Option<Duration>,
     mut sink: impl FnMut(&[u8]),
 ) -> io::Result<Option<ExitStatus>> {
     let begin = Instant::now();
-    let mut output = child.stdout.take();
+    let mut output = Some(output);
     let mut chunk = [0; 8192];
     let mut rest = REST;
     loop {
@@ -65,8 +69,32 @@ pub(super) fn until_end(
     }
 }
 
+/// What can be read now, up to the longest answer.
+pub(super) fn what_is_there(answer: &mut PipeReader) -> Vec<u8> {
+    const LONGEST: usize = 64;
+    let mut bytes = vec![0; LONGEST];
+    let len = if is_readable(answer, Duration::ZERO) {
+        answer.read(&mut bytes).unwrap_or(0)
+    } else {
+        0
+    };
+    bytes.truncate(len);
+    bytes
+}
+
+/// Where this process writes its answer. From now on, its standard input is empty.
+pub(super) fn answer() -> io::Result<File> {
+    let answer = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let empty = File::open("/dev/null")?;
+    // SAFETY: both descriptors are open.
+    match unsafe { libc::dup2(empty.as_raw_fd(), libc::STDIN_FILENO) } {
+        0 => Ok(answer),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Waits until there is something to read, or the end.
-fn is_readable(output: &ChildStdout, pause: Duration) -> bool {
+fn is_readable(output: &PipeReader, pause: Duration) -> bool {
     let mut descriptor = libc::pollfd {
         fd: output.as_raw_fd(),
         events: libc::POLLIN,

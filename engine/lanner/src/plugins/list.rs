@@ -1,6 +1,7 @@
 //! `lanner plugins list`. Each file is loaded in a process of its own: one that hangs, crashes or ends its process is a line
 //! of the list.
 
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use session::reference;
 
 pub(super) fn list(args: &PluginListArgs) -> Result<ExitCode, Failure> {
     if let Some(file) = &args.file {
-        return print(format!("{}\n", reference::plugin(file)).as_bytes());
+        return answer(file);
     }
     let directories = plugin_directories(args.plugin_dirs.clone(), DEFAULT_RULES_PLUGIN);
     let mut rows = reference::built_in_plugins();
@@ -46,32 +47,39 @@ pub(super) fn list(args: &PluginListArgs) -> Result<ExitCode, Failure> {
 #[derive(Debug, thiserror::Error)]
 enum AskError {
     #[error("cannot start a process to load it in: {0}")]
-    Start(std::io::Error),
+    Start(io::Error),
     #[error("it hangs: it has not been loaded after {0:?} (--deadline)")]
     Hangs(Duration),
     #[error("it ended the process that loaded it ({0})")]
     Ended(std::process::ExitStatus),
 }
 
+/// The other process: answers with the row of a file.
+fn answer(file: &Path) -> Result<ExitCode, Failure> {
+    let failed = |error| Failure::broken(format!("cannot answer: {error}"));
+    let mut answer = child::answer().map_err(failed)?;
+    let row = reference::plugin(file).to_string();
+    answer.write_all(row.as_bytes()).map_err(failed)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Loads a file in another process and returns its row.
 fn ask(file: &Path, deadline: Duration) -> Result<Value, AskError> {
+    let (answer, answers) = io::pipe().map_err(AskError::Start)?;
     let child = Command::new(myself().map_err(AskError::Start)?)
         .args(["plugins", "list", "--file"])
         .arg(file)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
+        .stdin(answers)
+        .stdout(Stdio::null())
         .spawn()
         .map_err(AskError::Start)?;
     let mut text = Vec::new();
-    let ended = child::until_end(child, Some(deadline), |printed| text.extend(printed));
+    let ended = child::until_end(child, answer, Some(deadline), |some| text.extend(some));
     let Some(status) = ended.map_err(AskError::Start)? else {
         return Err(AskError::Hangs(deadline));
     };
-    // A plugin may print lines of its own, before the row.
-    let last = text.trim_ascii_end().rsplit(|byte| *byte == b'\n').next();
-    let row = last.and_then(|line| serde_json::from_slice(line).ok());
-    match row {
-        Some(row @ Value::Object(_)) if status.success() => Ok(row),
+    match serde_json::from_slice(&text) {
+        Ok(row @ Value::Object(_)) if status.success() => Ok(row),
         _ => Err(AskError::Ended(status)),
     }
 }

@@ -4,6 +4,7 @@ mod check;
 mod child;
 mod list;
 mod new;
+mod receiver;
 
 use std::io;
 use std::path::PathBuf;

@@ -223,13 +223,64 @@ fn a_check_asks_before_it_sends_alerts_to_another_host() {
     let folder = Path::new(BIN).parent().expect("a folder");
     let library = folder.join("liboutput_http.so");
     let library = library.to_str().expect("a text");
-    let settings = r#"{"url":"http://192.0.2.1:9/"}"#;
-    let (output, said) = lanner(&["plugins", "check", library, "--settings", settings]);
-    assert_eq!(output.status.code(), Some(2), "{said}");
+    for settings in [
+        r#"{"url":"http://192.0.2.1:9/"}"#,
+        r#"{"url":"http://localhost.example.com:9/"}"#,
+        r#"{"url":"http://siem/x@localhost"}"#,
+        r#"{"servers":["192.0.2.1:4222"]}"#,
+    ] {
+        let (output, said) = lanner(&["plugins", "check", library, "--settings", settings]);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(
+            said.contains("delivers 1013 alerts") && said.contains("add --deliver"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_check_sends_no_alerts_through_a_proxy() {
+    let proxy = test_support::peers::Receiver::start("", &[]);
+    let folder = Path::new(BIN).parent().expect("a folder");
+    let output = Command::new(BIN)
+        .args(["plugins", "check", "--settings"])
+        .arg(r#"{"url":"http://localhost:1/"}"#)
+        .arg("--deadline=60s")
+        .arg(folder.join("liboutput_http.so"))
+        .env("http_proxy", format!("http://127.0.0.1:{}", proxy.port))
+        .env("ALL_PROXY", format!("http://127.0.0.1:{}", proxy.port))
+        .output()
+        .expect("lanner starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    // nothing listens at the port
     assert!(
-        said.contains("delivers 1013 alerts") && said.contains("add --deliver"),
+        said.contains("http://localhost:1/: io: Connection refused"),
         "{said}"
     );
+    assert!(proxy.alerts().is_empty(), "{:?}", proxy.alerts());
+}
+
+#[test]
+fn what_a_library_prints_is_no_answer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let library = folder.path().join("liboutput_forged.so");
+    compile("gate.c", &library, &["-DGATE_LOAD=5"]);
+    let (output, said) = lanner(&["plugins", "check", library.to_str().expect("a text")]);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("BAD: the plugin ended the process"), "{said}");
+    let (output, _) = lanner(&[
+        "plugins",
+        "list",
+        "--plugin-dir",
+        folder.path().to_str().expect("a text"),
+    ]);
+    let listed = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        listed.contains("it ended the process that loaded it"),
+        "{listed}"
+    );
+    assert!(!listed.contains("output-forged"), "{listed}");
 }
 
 #[test]

@@ -8,6 +8,9 @@ use test_support::wait_until;
 
 use crate::stage::{Gate, counts, push, settings};
 
+/// The start of each spool.
+const MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
+
 pub(crate) fn spooled(name: &str, path: &Path) -> QueueSettings {
     QueueSettings {
         spool: Some(SpoolSettings {
@@ -150,7 +153,9 @@ fn a_damaged_spool_is_set_aside_and_counted() {
     let folder = tempfile::tempdir().expect("a folder");
     let gate = Gate::new(&folder.path().join("gate"));
     let path = folder.path().join("g.redb");
-    std::fs::write(&path, vec![0x5a; 1 << 20]).expect("a file");
+    let mut damaged = vec![0x5a; 1 << 20];
+    damaged[..MAGIC.len()].copy_from_slice(MAGIC);
+    std::fs::write(&path, damaged).expect("a file");
     let outputs = Outputs::start(vec![gate.planned(spooled("g", &path))]).expect("it starts");
     push(&outputs, 0..10);
     wait_until("they are delivered", || {
@@ -166,6 +171,28 @@ fn a_damaged_spool_is_set_aside_and_counted() {
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .find(|name| name.starts_with("g.damaged-"));
     assert!(aside.is_some());
+}
+
+#[test]
+fn a_file_that_is_no_spool_stays_where_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gate = Gate::new(&folder.path().join("gate"));
+    for (name, text) in [("short", &b"text"[..]), ("long", &[b'x'; 10_000])] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        let error = Outputs::start(vec![gate.planned(spooled("g", &path))]);
+        let error = driver_api::error::Chain(&error.expect_err("refused")).to_string();
+        assert!(error.contains("that lanner has not made"), "{error}");
+        assert_eq!(std::fs::read(&path).expect("the file"), text);
+    }
+    // lanner was killed while it made this one
+    let path = folder.path().join("unfinished");
+    std::fs::write(&path, vec![0; 100_000]).expect("a file");
+    let outputs = Outputs::start(vec![gate.planned(spooled("g", &path))]).expect("it starts");
+    push(&outputs, 0..10);
+    wait_until("they are delivered", || {
+        counts(&outputs, "g").delivered == 10
+    });
 }
 
 #[test]

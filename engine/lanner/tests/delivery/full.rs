@@ -91,6 +91,51 @@ fn a_full_disk_costs_the_oldest_and_nothing_else() {
     assert!(numbers.is_sorted() && numbers.last() == Some(&(total - 1)));
 }
 
+/// The disk cannot be written when lanner begins: an output that works gets its alerts, once each.
+#[test]
+fn a_broken_disk_at_the_start_does_not_keep_alerts_from_an_output() {
+    for remount in [None, Some("ro")] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mount = folder.path().join("disk");
+        let Some(disk) = Disk::new(&mount) else {
+            skipped("a full disk takes a mount, and so root");
+            return;
+        };
+        let how = |option: &str| {
+            let option = format!("remount,{option}");
+            let mut done = Command::new("mount");
+            let done = done.args(["-o", &option]).arg(&mount);
+            assert!(done.status().is_ok_and(|status| status.success()));
+        };
+        let ballast = disk.fill();
+        remount.iter().for_each(|option| how(option));
+        let gate = Gate::new(&folder.path().join("gate"));
+        let lane = spooled("g", &disk.0.join("g.redb"));
+        let outputs = Outputs::start(vec![gate.planned(lane)]).expect("it starts");
+        for block in 0..4 {
+            push(&outputs, block * 1000..(block + 1) * 1000);
+            wait_until("they are delivered from memory", || {
+                counts(&outputs, "g").delivered == (block + 1) * 1000
+            });
+        }
+        gate.set("away");
+        push(&outputs, 4000..4010);
+        wait_until("they are offered", || counts(&outputs, "g").retries > 0);
+        remount.iter().for_each(|_| how("rw"));
+        std::fs::remove_file(&ballast).expect("it is there");
+        wait_until("what is left goes to the disk", || {
+            counts(&outputs, "g").stored == 10
+        });
+        gate.unset("away");
+        push(&outputs, 4010..5000);
+        wait_until("all are delivered", || {
+            counts(&outputs, "g").delivered == 5000
+        });
+        assert!(gate.numbers().into_iter().eq(0..5000));
+        assert_eq!(outputs.finish()[0].counts.lost(), 0);
+    }
+}
+
 /// The disk is full before lanner begins: alerts wait in memory, and go on when there is room.
 #[test]
 fn a_disk_that_is_full_at_the_start_does_not_stop_the_capture() {

@@ -59,7 +59,8 @@ static int append(struct gate *gate, const char *name, const char *text, size_t 
 }
 
 /* GATE_LOAD is what happens when the library is loaded: 1: it hangs, 2: it exits, 3: it crashes, 4: it starts a process
- * that makes the file GATE_ALIVE and goes on until somebody removes that. */
+ * that makes the file GATE_ALIVE and goes on until somebody removes that, 5: it prints what lanner's own process would
+ * answer, and ends. */
 #ifdef GATE_LOAD
 __attribute__((constructor)) static void loaded(void)
 {
@@ -67,6 +68,11 @@ __attribute__((constructor)) static void loaded(void)
 		pause();
 	if (GATE_LOAD == 2)
 		exit(0);
+	if (GATE_LOAD == 5) {
+		static const char answer[] = "good\n{\"name\":\"output-forged\",\"path\":\"x\"}\nit is good\n";
+		if (write(STDOUT_FILENO, answer, sizeof answer - 1) > 0)
+			_exit(0);
+	}
 	if (GATE_LOAD == 3)
 		*(volatile int *)16 = 1;
 	const char *alive = getenv("GATE_ALIVE");

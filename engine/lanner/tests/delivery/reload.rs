@@ -180,17 +180,44 @@ fn signals_reload_and_reopen() {
 
 #[test]
 fn a_rule_file_that_a_reload_finds_empty_is_an_alert() {
+    let list = "- list: names\n  items: [a]\n";
+    for text in [" \n", "# nothing\n", "[]\n", list] {
+        let folder = Folder::new();
+        let rules = folder.rule("A", "");
+        let (watched, stop) = (folder.path("watched"), folder.path("stop"));
+        let options = ["-r", rules.to_str().expect("a text")];
+        let lanner = Lanner::of_maker("ptrace", &options, (&watched, &stop), "0.01");
+        wait_until("the first alerts come", || lanner.alerts("Notice A") > 0);
+        folder.put("rules.yaml", text);
+        wait_until(&format!("an alert comes: {:?}", lanner.err), || {
+            lanner.alerts("Critical lanner internal: empty rule file. ") > 0
+        });
+        assert!(lanner.said("rules.yaml is empty") > 0);
+        fs::write(&stop, "").expect("a file");
+        lanner.end();
+    }
+}
+
+#[test]
+fn a_configuration_that_a_reload_finds_empty_is_refused() {
     let folder = Folder::new();
     let rules = folder.rule("A", "");
+    let config = folder.put(
+        "lanner.yaml",
+        &format!("rules_files: [{}]\n", rules.display()),
+    );
     let (watched, stop) = (folder.path("watched"), folder.path("stop"));
-    let options = ["-r", rules.to_str().expect("a text")];
+    let options = ["-c", config.to_str().expect("a text")];
     let lanner = Lanner::of_maker("ptrace", &options, (&watched, &stop), "0.01");
     wait_until("the first alerts come", || lanner.alerts("Notice A") > 0);
-    folder.put("rules.yaml", " \n");
-    wait_until(&format!("it is told: {:?}", lanner.err), || {
-        lanner.alerts("Critical lanner internal: empty rule file. ") > 0
-    });
-    assert!(lanner.said("rules.yaml is empty") > 0);
+    for (round, text) in ["", "# nothing\n", "{}\n"].iter().enumerate() {
+        folder.put("lanner.yaml", text);
+        wait_until(&format!("an alert comes: {:?}", lanner.err), || {
+            lanner.alerts("lanner.yaml is empty since the last reload") > round
+        });
+    }
+    let before = lanner.alerts("Notice A");
+    wait_until("the rule works on", || lanner.alerts("Notice A") > before);
     fs::write(&stop, "").expect("a file");
     lanner.end();
 }

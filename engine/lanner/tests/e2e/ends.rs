@@ -1,6 +1,7 @@
 //! How lanner ends when what it writes to fails: with status 1 and a message.
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 use test_support::wait_until;
@@ -29,6 +30,8 @@ fn rule(folder: &tempfile::TempDir) -> String {
 fn a_full_disk_and_a_closed_output_end_with_status_1_and_a_message() {
     let folder = tempfile::tempdir().expect("a folder");
     let rule = rule(&folder);
+    let (link, recording) = (folder.path().join("link"), folder.path().join("recording"));
+    std::os::unix::fs::symlink("/dev/stdout", &link).expect("a link");
     for (script, expected) in [
         (
             "$LANNER trace --driver ptrace -- true > /dev/full".to_owned(),
@@ -44,6 +47,40 @@ fn a_full_disk_and_a_closed_output_end_with_status_1_and_a_message() {
         ),
         (
             "$LANNER run --driver ptrace -- true >&-".to_owned(),
+            "standard output is closed",
+        ),
+        (
+            "$LANNER trace --driver ptrace -o /proc/self/fd/1 -- true >&-".to_owned(),
+            "standard output is closed",
+        ),
+        (
+            "$LANNER trace --driver ptrace -o /dev/stderr -- true 2>&- >&-".to_owned(),
+            "",
+        ),
+        (
+            "$LANNER record --driver ptrace -o /dev/stdout -- true >&-".to_owned(),
+            "standard output is closed",
+        ),
+        (
+            format!(
+                "$LANNER record --driver ptrace -o {} -- true >&-",
+                link.display()
+            ),
+            "standard output is closed",
+        ),
+        (
+            format!(
+                "$LANNER record --driver ptrace -o {0} -- true && $LANNER convert {0} /dev/fd/1 >&-",
+                recording.display()
+            ),
+            "standard output is closed",
+        ),
+        (
+            "$LANNER run --driver ptrace --output /dev/stdout -- true >&-".to_owned(),
+            "standard output is closed",
+        ),
+        (
+            "$LANNER outputs test >&-".to_owned(),
             "standard output is closed",
         ),
         (
@@ -84,6 +121,68 @@ fn a_reader_that_goes_away_ends_a_trace() {
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("cannot write to standard output"), "{said}");
+}
+
+/// Makes a pipe hold one page.
+fn make_small(pipe: &impl AsRawFd) {
+    // SAFETY: the descriptor is open, and the call takes numbers.
+    let size = unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) };
+    assert_eq!(size, 4096);
+}
+
+fn has_bytes(pipe: &impl AsRawFd) -> bool {
+    let mut bytes = 0;
+    // SAFETY: FIONREAD writes one number (ioctl_tty(2)).
+    let done = unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
+    done == 0 && bytes > 0
+}
+
+#[test]
+fn a_signal_ends_lanner_although_its_reader_stands_still() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fifo = folder.path().join("fifo");
+    let fifo = fifo.to_str().expect("a text");
+    nix::unistd::mkfifo(fifo, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    // opened for both, it does not wait
+    let held = fs::File::options().read(true).write(true).open(fifo);
+    let held = held.expect("the FIFO");
+    make_small(&held);
+    for args in [
+        &["trace"][..],
+        &["trace", "--json"],
+        &["record", "-o", "/dev/stdout"],
+        &["record", "--format", "scap", "-o", "/dev/stdout"],
+        // what is in the FIFO stays there, so this is the last
+        &["trace", "-o", fifo],
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        make_small(&reader);
+        let mut child = Command::new(BIN)
+            .args(args)
+            .args(["--driver", "ptrace", "--", "sh", "-c"])
+            .arg("while true; do /bin/true; done")
+            .stdin(Stdio::null())
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("lanner starts");
+        wait_until("the pipe is full", || {
+            has_bytes(&reader) || has_bytes(&held)
+        });
+        // SAFETY: a number, of a child that has not been waited for.
+        let sent = unsafe { libc::kill(child.id().cast_signed(), libc::SIGTERM) };
+        assert_eq!(sent, 0);
+        wait_until("it ends", || {
+            child.try_wait().is_ok_and(|end| end.is_some())
+        });
+        let output = child.wait_with_output().expect("it has ended");
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        assert!(
+            said.contains("its reader does not read"),
+            "{args:?}: {said}"
+        );
+    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ mod process;
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 
 use driver_api::event::layout::FORK_SEEN;
 use driver_api::event::{Abi, Event, Flags, Kind};
@@ -46,8 +46,8 @@ pub(crate) const LOST: &str = "lanner.lost";
 
 /// A capture that is being written.
 #[derive(Debug)]
-pub struct ScapWriter {
-    file: File,
+pub struct ScapWriter<W = File> {
+    file: W,
     buffer: Vec<u8>,
     /// Follows the events: Falco's have facts about processes that lanner's do not repeat.
     inspector: Inspector,
@@ -63,11 +63,11 @@ pub struct ScapWriter {
     last_ns: u64,
 }
 
-impl ScapWriter {
+impl<W: Write> ScapWriter<W> {
     /// Writes a capture into an empty file. `inspector` has the state in front of the first event, or gets it from the first
     /// events, if these are marked as unselected.
     #[must_use]
-    pub fn new(file: File, inspector: Inspector, machine: Machine) -> Self {
+    pub fn new(file: W, inspector: Inspector, machine: Machine) -> Self {
         Self {
             file,
             buffer: Vec::with_capacity(2 * BUFFER),

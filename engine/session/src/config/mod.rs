@@ -55,6 +55,15 @@ pub struct Loaded {
     pub config: Config,
     /// The files and folders. If one changes, the configuration has to be loaded again.
     pub files: Vec<PathBuf>,
+    /// Files of those that have no key.
+    pub blank: Vec<PathBuf>,
+}
+
+/// Files that were read, as in [`Loaded`].
+#[derive(Debug, Default)]
+struct ReadFiles {
+    all: Vec<PathBuf>,
+    blank: Vec<PathBuf>,
 }
 
 /// The schema of the configuration file (JSON Schema).
@@ -70,7 +79,7 @@ impl Config {
     ///
     /// The first fault, with file and line. For unknown keys: all of them, one a line.
     pub fn load(path: Option<&Path>, options: &[String]) -> Result<Loaded, ConfigError> {
-        let mut files = Vec::new();
+        let mut files = ReadFiles::default();
         let mut root = match path {
             Some(path) => read(path, &mut files)?,
             None => Node::map(Place {
@@ -99,7 +108,11 @@ impl Config {
             let place = root.get(key).map_or(&root.place, |node| &node.place);
             ConfigError::at(place, Fault::Key { key, source })
         })?;
-        Ok(Loaded { config, files })
+        Ok(Loaded {
+            config,
+            files: files.all,
+            blank: files.blank,
+        })
     }
 
     /// Checks what the types cannot express. An error has the key and what is wrong.
@@ -177,19 +190,22 @@ impl Config {
     }
 }
 
-fn read(path: &Path, files: &mut Vec<PathBuf>) -> Result<Node, ConfigError> {
-    files.push(path.to_owned());
+fn read(path: &Path, files: &mut ReadFiles) -> Result<Node, ConfigError> {
+    files.all.push(path.to_owned());
     let text = files::read_text(path, MAX_FILE)?;
     let source: Arc<str> = Arc::from(path.display().to_string());
     let place = Place {
         source: Arc::clone(&source),
         line: 1,
     };
-    match tree::parse(&source, &text)? {
-        None => Ok(Node::map(place)),
-        Some(node) if matches!(node.kind, Kind::Map(_)) => Ok(node),
-        Some(node) => Err(ConfigError::at(node.place, Fault::NotAMap)),
+    let node = tree::parse(&source, &text)?.unwrap_or_else(|| Node::map(place));
+    let Kind::Map(keys) = &node.kind else {
+        return Err(ConfigError::at(node.place, Fault::NotAMap));
+    };
+    if keys.is_empty() {
+        files.blank.push(path.to_owned());
     }
+    Ok(node)
 }
 
 /// Adds the files and folders of `config_files`, each a path or `{path:, strategy:}`.
@@ -197,7 +213,7 @@ fn include(
     root: &mut Node,
     includes: &Node,
     main: Option<&Path>,
-    files: &mut Vec<PathBuf>,
+    files: &mut ReadFiles,
 ) -> Result<(), ConfigError> {
     let base = main.and_then(Path::parent).unwrap_or(Path::new(""));
     let Kind::List(items) = &includes.kind else {
@@ -207,7 +223,7 @@ fn include(
         let (path, strategy) = included(item)?;
         let path = base.join(path);
         if path.is_dir() {
-            files.push(path.clone());
+            files.all.push(path.clone());
             for file in files::list(&path, &["yaml", "yml"])? {
                 include_one(root, &file, strategy, files)?;
             }
@@ -222,7 +238,7 @@ fn include_one(
     root: &mut Node,
     path: &Path,
     strategy: Strategy,
-    files: &mut Vec<PathBuf>,
+    files: &mut ReadFiles,
 ) -> Result<(), ConfigError> {
     let node = read(path, files)?;
     if let Some(nested) = node.get("config_files") {

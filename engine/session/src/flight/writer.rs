@@ -14,6 +14,7 @@ use scap::Machine;
 use super::Folder;
 use super::known::Known;
 use crate::recording_file::{RecordingFile, RecordingFormat};
+use crate::stoppable::StoppableWriter;
 
 /// What the thread has to do.
 #[derive(Debug)]
@@ -266,7 +267,9 @@ impl Beginning<'_> {
         } else {
             Machine::default()
         };
-        let mut file = RecordingFile::new(file, self.format, state, machine)?;
+        // its writes do not wait: it is a regular file
+        let to = StoppableWriter::new(file, || false);
+        let mut file = RecordingFile::new(to, self.format, state, machine)?;
         // one format writes the state with the first event
         let mut state_bytes = None;
         for mut events in [rest].into_iter().chain(chunks) {

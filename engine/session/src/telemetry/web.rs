@@ -2,12 +2,9 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::fs;
 use std::io;
 use std::net::{ToSocketAddrs, UdpSocket};
-use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener as StdUnixListener;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -120,21 +117,7 @@ pub(crate) fn start(
 /// There is no such address, or no folder for the socket.
 pub(crate) fn check(settings: &Webserver) -> Result<(), WebError> {
     let (checked, place) = match &settings.unix_socket {
-        Some(path) => {
-            let folder = match path.parent() {
-                Some(folder) if folder != Path::new("") => folder,
-                _ => Path::new("."),
-            };
-            let is_taken = fs::symlink_metadata(path).is_ok_and(|at| !at.file_type().is_socket());
-            let checked = match fs::metadata(folder) {
-                _ if path.as_os_str().is_empty() => Err(io::ErrorKind::NotFound.into()),
-                _ if is_taken => Err(io::Error::other("it exists, and is no socket")),
-                Ok(folder) if folder.is_dir() => Ok(()),
-                Ok(_) => Err(io::ErrorKind::NotADirectory.into()),
-                Err(error) => Err(error),
-            };
-            (checked, path.display().to_string())
-        }
+        Some(path) => (files::check_socket(path), path.display().to_string()),
         None => {
             let (address, port) = (settings.listen_address.as_str(), settings.listen_port);
             let found = (address, port).to_socket_addrs().and_then(|addresses| {

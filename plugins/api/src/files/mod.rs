@@ -25,7 +25,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-pub use socket::listen;
+pub use socket::{check_socket, listen};
 use walk::{Folders, Walk};
 pub use write::{WriteTarget, append, check_writable, replace};
 

@@ -86,6 +86,8 @@ pub(super) struct Walk<'a> {
     path: &'a Path,
     trusted: Trusted,
     folders: Folders,
+    /// The last name may be a socket.
+    sockets: bool,
     /// From the root to the present folder.
     steps: Vec<Step>,
 }
@@ -100,12 +102,23 @@ enum End {
     Missing(OsString),
 }
 
+/// Where a socket is, or can be.
+pub(super) struct SocketPlace {
+    pub(super) folder: File,
+    pub(super) name: OsString,
+    /// The path without links.
+    pub(super) path: PathBuf,
+    /// What has this name.
+    pub(super) there: Option<Metadata>,
+}
+
 impl<'a> Walk<'a> {
     pub(super) fn new(path: &'a Path, trusted: Trusted, folders: Folders) -> Self {
         Self {
             path,
             trusted,
             folders,
+            sockets: false,
             steps: Vec::new(),
         }
     }
@@ -140,6 +153,26 @@ impl<'a> Walk<'a> {
         match self.walk(false)? {
             End::File(..) | End::Missing(_) => Ok(()),
             End::Folder => Err(self.not_a_file("a folder")),
+        }
+    }
+
+    /// The place of a socket. A link in the last place is refused.
+    pub(super) fn socket(mut self) -> Result<SocketPlace, FileError> {
+        self.sockets = true;
+        let (name, there) = match self.walk(false)? {
+            End::File(name, found) => (name, Some(found)),
+            End::Missing(name) => (name, None),
+            End::Folder => return Err(self.not_a_file("a folder")),
+        };
+        let path = self.real().join(&name);
+        match self.steps.pop() {
+            Some(step) => Ok(SocketPlace {
+                folder: step.folder,
+                name,
+                path,
+                there,
+            }),
+            None => Err(self.missing()),
         }
     }
 
@@ -197,7 +230,8 @@ impl<'a> Walk<'a> {
             let metadata = found.metadata().map_err(|error| self.unreadable(error))?;
             let owner = Owner::from(&metadata);
             let kind = metadata.file_type();
-            let is_stream = self.writes() && (kind.is_fifo() || kind.is_char_device());
+            let is_stream = (self.writes() && (kind.is_fifo() || kind.is_char_device()))
+                || (self.sockets && kind.is_socket());
             if owner.kind == Kind::Other
                 && left.is_empty()
                 && !is_stream
@@ -205,7 +239,12 @@ impl<'a> Walk<'a> {
             {
                 return Err(self.not_a_file(what));
             }
-            self.check(&name, owner)?;
+            if self.sockets && kind.is_socket() {
+                // everyone may be allowed to connect
+                self.check_step(Owner { mode: 0, ..owner }, &self.real().join(&name), false)?;
+            } else {
+                self.check(&name, owner)?;
+            }
             match owner.kind {
                 Kind::Folder => self.steps.push(Step {
                     folder: found,
