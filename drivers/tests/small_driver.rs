@@ -187,8 +187,8 @@ fn a_registered_driver_is_found_by_name_and_delivers_the_life_of_a_command() {
     assert_eq!(last.name(), NAME);
     let request = Request {
         target: Target::Command(Command {
-            program: "/bin/sh".into(),
-            args: ["sh", "-c", "exit 7"].map(Into::into).to_vec(),
+            program: "/bin/sleep".into(),
+            args: ["sleep", "600"].map(Into::into).to_vec(),
         }),
         selection: Selection::default(),
         limits: Limits::default(),
@@ -201,6 +201,11 @@ fn a_registered_driver_is_found_by_name_and_delivers_the_life_of_a_command() {
     let status = loop {
         let polled = capture.poll(Duration::from_secs(1), &mut |event| {
             seen.push((event.kind(), event.fact(Fact::Exe).is_some()));
+            if event.kind() == Kind::Exec {
+                let pid = event.header().tgid.cast_signed();
+                // SAFETY: it takes numbers. The command sleeps, so that the id is its own.
+                assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+            }
             Flow::Continue
         });
         if let Polled::Ended(status) = polled.unwrap() {
@@ -208,7 +213,7 @@ fn a_registered_driver_is_found_by_name_and_delivers_the_life_of_a_command() {
         }
     };
     assert_eq!(seen, [(Kind::Exec, true), (Kind::Exit, false)]);
-    assert_eq!(status, Some(7 << 8));
+    assert_eq!(status, Some(libc::SIGTERM), "as wait(2) says it");
     assert_eq!(capture.stats().captured, 2);
     let host = Request {
         target: Target::Host,

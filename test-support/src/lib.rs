@@ -26,7 +26,7 @@ mod wait;
 
 pub use counting::{Counting, allocations};
 pub use documented::assert_documented;
-pub use skip::{absent, is_root, skipped, usable_drivers};
+pub use skip::{absent, is_root, lacking, skipped, usable_drivers};
 pub use wait::{PATIENCE, wait_for, wait_until};
 
 /// `podman run`, as it works here: without a network; with runc, since crun does not work with every layout of cgroups;

@@ -24,6 +24,11 @@ pub fn absent(path: &Path) {
     ));
 }
 
+/// Reports that a part of a test is left out because the kernel of this machine lacks what it is about.
+pub fn lacking(what: &str) {
+    report(&format!("this kernel lacks {what}"));
+}
+
 /// Whether the test runs as root.
 #[must_use]
 pub fn is_root() -> bool {

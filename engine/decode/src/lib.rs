@@ -14,6 +14,7 @@
 //! | `buffer`, `structs`, `sets`, `dirents` | memory with a length; structures and arrays; sets of bits; directory entries |
 //! | `sockaddr`, `message`, `control`, `netlink` | socket addresses; messages, their control data, netlink |
 //! | `facts` | what the kernel did |
+//! | `program` | what is known of the program of an exec |
 //! | `forms`, `text`, `json`, `falco` | the three forms |
 //! | `shortfall` | which parameters were not captured in full |
 //!

@@ -35,6 +35,7 @@
 //! | `reference` | lists of system calls, fields and drivers |
 //! | `rule_tests` | runs rules over events that a test file describes |
 //! | `output_test` | sends one alert through the outputs of the configuration |
+//! | `host_name` | the name of this host, for alerts |
 //! | `error` | why a session cannot begin, and why a reload fails |
 
 pub mod config;

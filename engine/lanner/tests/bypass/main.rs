@@ -17,12 +17,13 @@ mod table;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 use stage::{BIN, CANNOT, Outcome, Outcomes, REFUSED, Stage};
 use table::{MODES, Mode, Row, Table, Verdict};
-use test_support::{is_root, skipped, usable_drivers};
+use test_support::{is_root, lacking, skipped, usable_drivers};
 
 /// What differs between a row and the run. None: nothing.
 fn difference(row: &Row, verdict: Verdict, outcome: &Outcome) -> Option<String> {
@@ -68,13 +69,24 @@ fn go(mode: usize) {
         MODES[mode].name,
         differences.join("\n")
     );
-    let cannot: Vec<&str> = (outcomes.iter())
-        .filter(|(_, outcome)| outcome.status == CANNOT)
+    let cannot = (outcomes.iter()).filter(|(_, outcome)| outcome.status == CANNOT);
+    let (lacks, others): (Vec<&str>, Vec<&str>) = cannot
         .map(|(way, _)| way.as_str())
-        .collect();
-    if !cannot.is_empty() {
-        skipped(&format!("ways that this kernel does not have: {cannot:?}"));
+        .partition(|way| is_known_to_be_lacking(way));
+    if !lacks.is_empty() {
+        lacking(&format!("ways past a monitor: {lacks:?}"));
     }
+    if !others.is_empty() {
+        skipped(&format!("ways that this kernel does not have: {others:?}"));
+    }
+}
+
+/// Whether the kernel of this machine lacks the file that a way needs.
+fn is_known_to_be_lacking(way: &str) -> bool {
+    // only a kernel with modules has it
+    const NEEDS: [(&str, &str); 1] = [("module-loader", "/proc/sys/kernel/modprobe")];
+    let mut needs = NEEDS.iter().filter(|(needy, _)| *needy == way);
+    needs.any(|(_, file)| !Path::new(file).exists())
 }
 
 #[test]

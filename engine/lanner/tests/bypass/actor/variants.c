@@ -261,7 +261,11 @@ static void exec_asked(void) { asked_to_run(CANARY); }
 
 static void exec_asked_as_another(void)
 {
-	copy(CANARY, must(open(OUT "/sshd", O_CREAT | O_WRONLY | O_CLOEXEC, 0755), "open"));
+	int file = must(open(OUT "/sshd", O_CREAT | O_WRONLY | O_CLOEXEC, 0755), "open");
+
+	copy(CANARY, file);
+	/* a file that is open for writing cannot be run */
+	close(file);
 	asked_to_run(OUT "/sshd");
 	look(open(SECRET, O_RDONLY));
 }
