@@ -171,6 +171,13 @@ impl Driver for Legacy {
         if gaps::older_than(&host.release, (4, 19)) {
             gaps.push(offsets::created_gap());
         }
+        // io_uring came with Linux 5.1
+        let has_rings = !gaps::older_than(&host.release, (5, 1));
+        if has_rings && gaps::older_than(&host.release, (5, 5)) {
+            gaps.push(Gap::operations(
+                "the tracepoint for submitted operations came with Linux 5.5",
+            ));
+        }
         // beside the limit, the kernel allows perf_event_mlock_kb for each CPU, 516 KiB by default (perf_mmap())
         if let Some(limit) = host.locked_memory
             && !host.has(capability::IPC_LOCK)
@@ -235,6 +242,30 @@ mod tests {
                 assert!(gap.why.contains(why), "{gap:?}");
                 assert!(gap.remedy.contains("CAP_DAC_READ_SEARCH"), "{gap:?}");
             }
+        }
+    }
+
+    #[test]
+    fn kernels_with_rings_and_without_their_tracepoint_are_named() {
+        let named = |release: &str| {
+            let host = Host {
+                capabilities: u64::MAX,
+                release: release.to_owned(),
+                ..Host::default()
+            };
+            let support = LEGACY.probe(&host);
+            let mut gaps = support.gaps().iter();
+            gaps.any(|gap| gap.what == Gap::OPERATIONS)
+        };
+        for (release, expected) in [
+            ("4.19.79", false),
+            ("5.0.21", false),
+            ("5.1.0", true),
+            ("5.4.286", true),
+            ("5.5.0", false),
+            ("6.18.44", false),
+        ] {
+            assert_eq!(named(release), expected, "{release}");
         }
     }
 
