@@ -139,8 +139,8 @@ impl Writer {
             live: self.live,
         };
         let known = Arc::clone(&self.known) as Arc<dyn ContainerSource>;
-        let early = beginning.surplus(size.most())?;
-        match beginning.write(file, early, Some(known)) {
+        let early = beginning.surplus(size.most());
+        match early.and_then(|early| beginning.write(file, early, Some(known))) {
             Ok((file, _)) => {
                 size.note(file.bytes());
                 self.open = Some(Open { file, size });
