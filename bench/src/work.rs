@@ -32,7 +32,7 @@ struct Contestant {
 }
 
 enum How {
-    /// It starts the load. An empty wrapper: nobody watches.
+    /// It starts the load. If it is empty, the load runs alone.
     Around(Vec<OsString>),
     /// It watches the whole host.
     Beside(Vec<OsString>),
@@ -221,7 +221,7 @@ impl Watcher {
                 return Err(Error::unexpected("lanner has ended early"));
             }
         }
-        // it must not wait for a reader of what it says
+        // it must not stop because nothing reads what it prints
         std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
         Ok(watcher)
     }

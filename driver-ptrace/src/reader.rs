@@ -260,7 +260,7 @@ impl Helper {
                 size_of::<libc::timeval>() as libc::socklen_t,
             );
         }
-        // The helper is a grandchild, so that nobody has to wait for its end.
+        // The helper is a grandchild, so that lanner does not have to wait for its end.
         // SAFETY: the child calls only async-signal-safe functions, does not allocate, and never returns.
         let child = unsafe { libc::fork() };
         if child == 0 {

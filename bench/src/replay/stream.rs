@@ -236,8 +236,8 @@ impl Stream {
         })
     }
 
-    /// Plays all events through the rings of a host with this many CPUs, each of which runs some of the threads. The time is
-    /// that of the reader.
+    /// Plays all events through the rings of a host with this many CPUs. Each CPU runs some of the threads. Returns the
+    /// reader's time.
     fn through_rings(&self, cpus: usize, each: &mut dyn FnMut(&Event<'_>)) -> Result<f64> {
         let size = (TOTAL / cpus).next_power_of_two();
         let mut rings = SimulatedRings::new(cpus, size).map_err(Error::failed("make the rings"))?;

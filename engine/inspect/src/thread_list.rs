@@ -4,7 +4,7 @@
 use super::hash::IdMap;
 use super::process::Thread;
 
-/// So many threads are searched one by one; more have an index.
+/// Up to this many threads are searched one by one. More have an index.
 const FEW: usize = 16;
 
 /// The threads of a process, in any order.
