@@ -6,12 +6,13 @@
 //! | `certificates` | an authority, and what it signs |
 //! | `receiver` | Python's web server (`peers/receiver.py`) |
 //! | `client` | a gRPC client made of grpcio and a codec written from the wire format (`peers/client.py`), and Falco's |
-//! | `rsyslogd`, `nats` | the daemons |
+//! | `rsyslogd`, `journald`, `nats` | the daemons |
 //!
 //! A test whose peer is not installed is [skipped](crate::skipped).
 
 mod certificates;
 mod client;
+mod journald;
 mod nats;
 mod receiver;
 mod rsyslogd;
@@ -23,16 +24,22 @@ use crate::skipped;
 
 pub use certificates::Authority;
 pub use client::{CRI, Client, Python, current_python, python};
+pub use journald::Journald;
 pub use nats::NatsServer;
 pub use receiver::{Receiver, words};
 pub use rsyslogd::Rsyslogd;
 
 /// Finds a daemon of this machine. Reports the test as skipped if there is none.
 fn daemon(name: &str) -> Option<PathBuf> {
-    let found = ["/usr/sbin", "/usr/bin", "/usr/local/bin"]
-        .into_iter()
-        .map(|folder| Path::new(folder).join(name))
-        .find(|path| path.exists());
+    let found = [
+        "/usr/sbin",
+        "/usr/bin",
+        "/usr/local/bin",
+        "/usr/lib/systemd",
+    ]
+    .into_iter()
+    .map(|folder| Path::new(folder).join(name))
+    .find(|path| path.exists());
     if found.is_none() {
         skipped(&format!("there is no {name}"));
     }

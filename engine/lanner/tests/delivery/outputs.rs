@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use test_support::peers::{
-    Authority, Client, NatsServer, Receiver, Rsyslogd, current_python, python,
+    Authority, Client, Journald, NatsServer, Receiver, Rsyslogd, current_python, python,
 };
 use test_support::{skipped, wait_until};
 
@@ -145,11 +145,12 @@ impl Tls {
 
 #[test]
 fn what_a_rule_sees_arrives_at_every_output_whole_and_in_order() {
-    let (Some(python), Some(current), Some(nats), Some(syslog)) = (
+    let (Some(python), Some(current), Some(nats), Some(syslog), Some(journal)) = (
         python(),
         current_python(),
         NatsServer::start(&[]),
         Rsyslogd::start(Rsyslogd::TLS),
+        Journald::start(),
     ) else {
         return;
     };
@@ -169,6 +170,7 @@ outputs:
 - plugin: output-syslog
   settings: {{address: \"tls://localhost:{port}\", facility: local3, ca_cert: {syslog_at}/ca.pem,
     client_cert: {syslog_at}/server.pem, client_key: {syslog_at}/server.key}}
+- {{plugin: output-journald, settings: {{socket: {journal}}}}}
 - plugin: output-http
   settings: {{url: \"https://localhost:{http}/\", mtls: true, {client}}}
 - {{plugin: output-grpc, settings: {{bind_address: \"unix://{socket}\"}}}}
@@ -181,6 +183,7 @@ outputs:
             client = tls.client(),
             socket = socket.display(),
             nats_at = nats.port,
+            journal = journal.socket().display(),
         ),
     );
     let (lanner, mut pipe) = on_demand(&folder, "ptrace", &config);
@@ -207,6 +210,7 @@ outputs:
     has("syslog", &|| of_text(&syslog.received()).len());
     has("http", &|| of_rule(tls.receiver.alerts()).len());
     has("nats", &|| nats.messages().len());
+    has("journal", &|| of_text(&journal.messages()).len());
     has("console", &|| lanner.alerts("Notice A"));
     drop(pipe);
     // the end of the stream is that of the session
@@ -221,6 +225,7 @@ outputs:
     let good = got[0].starts_with(head) && got[0].contains("rule=\"A\"");
     assert!(good, "{}", got[0]);
     whole("syslog", &of_text(&got), made);
+    whole("journal", &of_text(&journal.messages()), made);
     whole("http", &of_json(&of_rule(tls.receiver.alerts())), made);
     let alerts = streamed.iter().map(|message| &message["alert"]);
     let texts = alerts.map(|alert| alert["text"].as_str().expect("a text").to_owned());
