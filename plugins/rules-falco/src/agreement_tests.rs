@@ -29,7 +29,7 @@ enum Plain {
     Or(Vec<Plain>),
 }
 
-const OPS: [&str; 9] = [
+const OPS: [&str; 11] = [
     "=",
     "!=",
     "in",
@@ -37,6 +37,8 @@ const OPS: [&str; 9] = [
     "endswith",
     "contains",
     "icontains",
+    "istartswith",
+    "iendswith",
     "exists",
     "tolower",
 ];
@@ -112,6 +114,8 @@ impl Plain {
                     "endswith" => value.ends_with(word),
                     "contains" => value.contains(word),
                     "icontains" => value.to_lowercase().contains(word),
+                    "istartswith" => value.to_lowercase().starts_with(word),
+                    "iendswith" => value.to_lowercase().ends_with(word),
                     "tolower" => value.to_lowercase() == word,
                     _ => true,
                 }

@@ -42,6 +42,8 @@ fn every_operator_reports_its_relation() {
             "fd.sip.name Contains example",
         ),
         ("fd.sip.name startswith a", "fd.sip.name Prefix a"),
+        ("fd.sip.name istartswith a", "fd.sip.name Prefix a"),
+        ("fd.sip.name iendswith a", "fd.sip.name Suffix a"),
         (
             "fd.sip.name endswith oneof (a, b)",
             "fd.sip.name Suffix a b",

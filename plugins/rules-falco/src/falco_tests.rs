@@ -206,6 +206,7 @@ fn what_falco_refuses_is_a_note_and_an_error_if_asked_for() {
         "evt.type = open and proc.pid = 1.5",
         "evt.type = open and fd.sip = 10.0.0.0/8",
         "evt.type = open and val(proc.name) = x",
+        "evt.type = open and fd.name iendswith .php",
     ] {
         let text = rule("r", condition);
         assert_eq!(errors(&text), Vec::<String>::new(), "{condition}");

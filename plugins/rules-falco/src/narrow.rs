@@ -1,4 +1,4 @@
-//! Values that lanner takes and Falco refuses: they become notes, and errors with the setting `strict_falco`.
+//! Operators and values that lanner takes and Falco refuses: they become notes, and errors with the setting `strict_falco`.
 
 use lanner_plugin::{FieldKind, ResolvedField};
 
@@ -8,7 +8,7 @@ use crate::posix;
 use crate::source::{Problem, code};
 use crate::text_matcher::Pattern;
 
-/// A note for each value that Falco refuses.
+/// A note for the operator and for each value that Falco refuses.
 pub(crate) fn notes(check: &Check, values: &[Word], field: &ResolvedField) -> Vec<Problem> {
     let of = |word: &Word| {
         let message = refused(check, word, field)?;
@@ -19,7 +19,14 @@ pub(crate) fn notes(check: &Check, values: &[Word], field: &ResolvedField) -> Ve
             message,
         ))
     };
-    values.iter().filter_map(of).collect()
+    let operator = (!check.op.is_falcos()).then(|| {
+        let message = format!("Falco has no operator `{}`", check.op.name());
+        Problem::refused_by_falco(code::CONDITION, &check.op_place, message)
+    });
+    operator
+        .into_iter()
+        .chain(values.iter().filter_map(of))
+        .collect()
 }
 
 /// Why Falco refuses a value.

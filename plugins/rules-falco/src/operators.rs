@@ -65,7 +65,9 @@ operators! {
     Bcontains, ["bcontains"], Predicate::Hex(TextRelation::Contains), Value, [Buffer];
     StartsWith, ["startswith"], Predicate::Text(TextRelation::Prefix), Value, [Text, Buffer];
     BstartsWith, ["bstartswith"], Predicate::Hex(TextRelation::Prefix), Value, [Buffer];
+    IstartsWith, ["istartswith"], Predicate::Text(TextRelation::PrefixFolded), Value, [Text];
     EndsWith, ["endswith"], Predicate::Text(TextRelation::Suffix), Value, [Text, Buffer];
+    IendsWith, ["iendswith"], Predicate::Text(TextRelation::SuffixFolded), Value, [Text];
     Glob, ["glob"], Predicate::Pattern(Pattern::Glob), Value, [Text];
     Iglob, ["iglob"], Predicate::Pattern(Pattern::GlobFolded), Value, [Text];
     Regex, ["regex"], Predicate::Pattern(Pattern::Regex), Value, [Text];
@@ -73,6 +75,13 @@ operators! {
     Intersects, ["intersects"], Predicate::Member(Elements::Any), Values, [Number, YesNo, Text, Buffer, Address, List];
     Pmatch, ["pmatch"], Predicate::Pattern(Pattern::PathPrefix), Values, [Text];
     Exists, ["exists"], Predicate::Exists, Nothing, [Number, YesNo, Text, Buffer, Address, List];
+}
+
+impl Op {
+    /// Whether Falco has it, too.
+    pub(crate) fn is_falcos(self) -> bool {
+        !matches!(self, Self::IstartsWith | Self::IendsWith)
+    }
 }
 
 /// What an operator asks about a value.

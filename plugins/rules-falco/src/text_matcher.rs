@@ -26,6 +26,10 @@ pub(crate) enum TextRelation {
     Contains,
     /// Contains, ignoring the case of ASCII letters.
     ContainsFolded,
+    /// Prefix, ignoring the case of ASCII letters.
+    PrefixFolded,
+    /// Suffix, ignoring the case of ASCII letters.
+    SuffixFolded,
 }
 
 /// A kind of pattern.
@@ -47,8 +51,8 @@ pub(crate) enum TextMatcher {
     Affix(Affixes),
     Contains(Box<Finder<'static>>),
     ContainsAny(Box<AhoCorasick>),
-    /// For more texts than an automaton can number.
-    ContainsEach(Box<[Box<[u8]>]>, TextRelation),
+    /// One after the other: more texts than an automaton can number, or a relation that has no faster way.
+    Each(Box<[Box<[u8]>]>, TextRelation),
     Glob {
         pattern: Box<[u8]>,
         fold: bool,
@@ -72,6 +76,13 @@ impl TextRelation {
                         .windows(constant.len())
                         .any(|window| window.eq_ignore_ascii_case(constant))
             }
+            Self::PrefixFolded => text
+                .get(..constant.len())
+                .is_some_and(|beginning| beginning.eq_ignore_ascii_case(constant)),
+            Self::SuffixFolded => text
+                .len()
+                .checked_sub(constant.len())
+                .is_some_and(|at| text[at..].eq_ignore_ascii_case(constant)),
         }
     }
 
@@ -87,6 +98,7 @@ impl TextRelation {
                 _ => self.automaton(texts, false),
             },
             Self::ContainsFolded => self.automaton(texts, true),
+            Self::PrefixFolded | Self::SuffixFolded => TextMatcher::Each(texts.into(), self),
         }
     }
 
@@ -96,7 +108,7 @@ impl TextRelation {
             .build(texts);
         match automaton {
             Ok(automaton) => TextMatcher::ContainsAny(Box::new(automaton)),
-            Err(_) => TextMatcher::ContainsEach(texts.into(), self),
+            Err(_) => TextMatcher::Each(texts.into(), self),
         }
     }
 
@@ -104,7 +116,7 @@ impl TextRelation {
     pub(crate) fn cost(self) -> f32 {
         match self {
             Self::Equal => 3.0,
-            Self::Prefix | Self::Suffix => 4.0,
+            Self::Prefix | Self::Suffix | Self::PrefixFolded | Self::SuffixFolded => 4.0,
             Self::Contains => 20.0,
             Self::ContainsFolded => 40.0,
         }
@@ -114,8 +126,8 @@ impl TextRelation {
     pub(crate) fn reported(self) -> Relation {
         match self {
             Self::Equal => Relation::Equal,
-            Self::Prefix => Relation::Prefix,
-            Self::Suffix => Relation::Suffix,
+            Self::Prefix | Self::PrefixFolded => Relation::Prefix,
+            Self::Suffix | Self::SuffixFolded => Relation::Suffix,
             Self::Contains | Self::ContainsFolded => Relation::Contains,
         }
     }
@@ -160,9 +172,7 @@ impl TextMatcher {
             Self::Affix(affixes) => affixes.fit(text),
             Self::Contains(finder) => finder.find(text).is_some(),
             Self::ContainsAny(automaton) => automaton.is_match(text),
-            Self::ContainsEach(texts, relation) => {
-                texts.iter().any(|wanted| relation.holds(text, wanted))
-            }
+            Self::Each(texts, relation) => texts.iter().any(|wanted| relation.holds(text, wanted)),
             Self::Glob { pattern, fold } => glob::matches(pattern, text, *fold),
             Self::PathPrefix(patterns) => patterns
                 .iter()
@@ -184,7 +194,7 @@ impl TextMatcher {
             | Self::Affix(_)
             | Self::Contains(_)
             | Self::ContainsAny(_)
-            | Self::ContainsEach(..) => (10.0, 0.3),
+            | Self::Each(..) => (10.0, 0.3),
         }
     }
 }
