@@ -26,7 +26,15 @@ pub(super) enum Arg {
     Index(u32),
     Name(Box<str>),
     /// Where the parameter is, for each call of the table.
-    Param(Arc<[Place]>),
+    Param(Arc<[Found]>),
+}
+
+/// What a parameter's name or number means for a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found {
+    /// The index of the parameter that Falco has for this call.
+    falco: Option<u8>,
+    place: Place,
 }
 
 /// Where a parameter of a call is found.
@@ -114,11 +122,27 @@ fn param(field: &str, arg: &str) -> Result<Arg, UnknownName> {
                 _ => Place::Nowhere,
             },
         };
-        return Ok(Arg::Param(SYSCALLS.iter().map(numbered).collect()));
+        let falco = |call| {
+            u8::try_from(number)
+                .ok()
+                .filter(|at| usize::from(*at) < scap::arg_count(call))
+        };
+        let found = |call| Found {
+            falco: falco(call),
+            place: numbered(call),
+        };
+        return Ok(Arg::Param(calls().map(found).collect()));
     }
-    let places: Arc<[Place]> = SYSCALLS.iter().map(|call| place(call, arg)).collect();
-    if places.iter().any(|place| *place != Place::Nowhere) {
-        return Ok(Arg::Param(places));
+    let found = |call| Found {
+        falco: scap::arg_named(call, arg),
+        place: place(call, arg),
+    };
+    let found: Arc<[Found]> = calls().map(found).collect();
+    if found
+        .iter()
+        .any(|found| found.place != Place::Nowhere || found.falco.is_some())
+    {
+        return Ok(Arg::Param(found));
     }
     let params = SYSCALLS.iter().flat_map(|call| call.params);
     let names =
@@ -130,6 +154,11 @@ fn param(field: &str, arg: &str) -> Result<Arg, UnknownName> {
     Err(UnknownName::new(format!(
         "no call has a parameter `{arg}`, as `{field}.{arg}` asks for{help}"
     )))
+}
+
+/// The calls of the table, in its order.
+fn calls() -> impl Iterator<Item = &'static Syscall> {
+    SYSCALLS.iter()
 }
 
 fn place(call: &Syscall, name: &str) -> Place {
@@ -264,17 +293,58 @@ fn descriptor_number(value: &decode::Value<'_>) -> Option<i32> {
     }
 }
 
-fn find(view: &View<'_>, arg: &Arg) -> Option<(&'static Syscall, Place)> {
+fn find(view: &View<'_>, arg: &Arg) -> Option<(&'static Syscall, Found)> {
     let call = view.seen.call?;
     match arg {
-        Arg::Param(places) => Some((call, *places.get(call.index())?)),
-        _ => None,
+        Arg::Param(found) => Some((call, *found.get(call.index())?)),
+        Arg::None | Arg::Index(_) | Arg::Name(_) => None,
     }
 }
 
-/// `evt.arg`: a parameter as text.
+/// `evt.arg`: a parameter as Falco shows it. What Falco does not have is shown as [`decoded`] shows it.
 pub(super) fn arg<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
-    let Some((call, place)) = find(view, arg) else {
+    let Some((call, found)) = find(view, arg) else {
+        return Value::None;
+    };
+    let Some(at) = found
+        .falco
+        .filter(|_| found.place != Place::Fact(Fact::Tuple))
+    else {
+        return decoded(view, arg);
+    };
+    let mut shown = scap::Shown::Nothing;
+    let text = view
+        .scratch
+        .text(|out| shown = scap::arg(out, view.event, view.seen, view.inspector, at));
+    match shown {
+        scap::Shown::Appended => Value::String(text),
+        scap::Shown::Text(name) => match call.param(name) {
+            Some((at, param)) if matches!(param.kind, Kind::Path(_)) => {
+                self::text(path::argument(view, at))
+            }
+            Some((at, _)) => self::text(path::said(view, at)),
+            None => Value::None,
+        },
+        scap::Shown::Descriptor(fd) => match descriptor(view, fd) {
+            Some(descriptor) => described(view, descriptor),
+            None => Value::None,
+        },
+        scap::Shown::Name | scap::Shown::Nothing => decoded(view, arg),
+    }
+}
+
+/// What a descriptor of the thread refers to.
+fn descriptor<'a>(view: &View<'a>, fd: i32) -> Option<&'a Descriptor> {
+    if view.seen.fd == Some(fd) {
+        return view.descriptor();
+    }
+    let process = view.seen.process?;
+    view.inspector.descriptor_of(process, view.seen.tid, fd)
+}
+
+/// `kernel.arg`: a parameter as text, with the kernel's names.
+pub(super) fn decoded<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
+    let Some((call, Found { place, .. })) = find(view, arg) else {
         return Value::None;
     };
     match place {
@@ -308,14 +378,7 @@ pub(super) fn arg<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
                 }
                 Kind::Number(Number::Fd | Number::DirFd, _) if !lacks => {
                     let fd = inspect::fd_in(view.event.header().args[usize::from(at)]);
-                    let descriptor = if view.seen.fd == Some(fd) {
-                        view.descriptor()
-                    } else {
-                        view.seen
-                            .process
-                            .and_then(|key| view.inspector.descriptor_of(key, view.seen.tid, fd))
-                    };
-                    match descriptor {
+                    match descriptor(view, fd) {
                         Some(descriptor) => described(view, descriptor),
                         None => falco_text(view, call, param.name),
                     }
@@ -384,11 +447,12 @@ fn named_state<'a>(view: &View<'a>, call: &Syscall, at: u8) -> Value<'a> {
     }
 }
 
-/// `<f>/etc/hosts`
+/// `<f>/etc/hosts`, `<4t>10.0.0.1:4000->10.0.0.2:80`
 fn described<'a>(view: &View<'a>, descriptor: &Descriptor) -> Value<'a> {
     Value::String(view.scratch.bytes(|out| {
         out.push(b'<');
         out.extend_from_slice(descriptor.kind.letter().as_bytes());
+        out.extend_from_slice(scap::protocol(descriptor).as_bytes());
         out.push(b'>');
         out.extend_from_slice(&descriptor.name);
     }))
@@ -457,7 +521,7 @@ fn fact<'a>(view: &View<'a>, fact: Fact) -> Value<'a> {
 
 /// `evt.rawarg`: a parameter as it is.
 pub(super) fn raw<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
-    let Some((call, place)) = find(view, arg) else {
+    let Some((call, Found { place, .. })) = find(view, arg) else {
         return Value::None;
     };
     let at = match place {

@@ -153,7 +153,9 @@ pub(super) fn args<'a>(view: &View<'a>) -> Value<'a> {
         let is_path = matches!(param.kind, driver_api::table::Kind::Path(_));
         let said = (view.event).argument(call.register(view.event.abi(), at))?;
         let relative = is_path && !said.text().is_empty() && !said.text().starts_with(b"/");
-        let path = super::path::argument(view, at).filter(|_| relative)?;
+        // of some calls, Falco leaves a relative path as it is
+        let path =
+            super::path::argument(view, at).filter(|path| relative && path.starts_with(b"/"))?;
         Some(String::from_utf8_lossy(path).into_owned())
     };
     Value::String(view.scratch.text(|out| {

@@ -27,6 +27,62 @@ fn ids_of_a_call_are_names_as_in_falco() {
         (Ev::call(20, "geteuid", &[], 0), "evt.arg[res]", "root"),
         (Ev::call(20, "kill", &[20, 9], 0), "evt.arg[pid]", "su"),
         (Ev::call(20, "kill", &[77, 9], 0), "evt.arg[pid]", "77"),
+        // numbers where Falco's parameter has no names, and names where it has some, in Falco's order
+        (
+            Ev::call(20, "socket", &[17, 0x8_0003, 768], 3),
+            "evt.arg.type",
+            "524291",
+        ),
+        (
+            Ev::call(20, "socket", &[17, 0x8_0003, 768], 3),
+            "evt.arg[2]",
+            "524291",
+        ),
+        (
+            Ev::call(20, "socket", &[17, 0x8_0003, 768], 3),
+            "evt.arg.domain",
+            "AF_PACKET",
+        ),
+        (
+            Ev::call(20, "socket", &[17, 0x8_0003, 768], 3),
+            "kernel.arg.type",
+            "SOCK_RAW|SOCK_CLOEXEC",
+        ),
+        (
+            Ev::call(20, "ioctl", &[0, 0x5412, 0], 0),
+            "evt.arg.request",
+            "5412",
+        ),
+        (
+            Ev::call(20, "ioctl", &[0, 0x5412, 0], 0),
+            "kernel.arg.request",
+            "TIOCSTI",
+        ),
+        (
+            Ev::call(20, "mkdirat", &[-100, 0, 0o777], 0),
+            "evt.arg.mode",
+            "1FF",
+        ),
+        (
+            Ev::call(20, "openat", &[-100, 0, 0x8_0041, 0o4755], -2),
+            "evt.arg.flags",
+            "O_CREAT|O_WRONLY|O_CLOEXEC",
+        ),
+        (
+            Ev::call(20, "openat", &[-100, 0, 0x8_0041, 0o4755], -2),
+            "evt.arg.mode",
+            "4755",
+        ),
+        (
+            Ev::call(20, "openat", &[-100, 0, 0, 0], -2),
+            "evt.arg.dirfd",
+            "AT_FDCWD",
+        ),
+        (
+            Ev::call(20, "openat", &[-100, 0, 0, 0], -2),
+            "evt.arg.fd",
+            "ENOENT",
+        ),
     ] {
         expect(&of(call), &[(field, s(expected))]);
     }

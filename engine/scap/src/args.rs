@@ -1,4 +1,4 @@
-//! `evt.args` as Falco's library prints it: the parameters of the newest type of events that reports the call, in its
+//! `evt.args` and `evt.arg` as Falco's library prints them: the parameters of the newest type of events that reports the call, in its
 //! order, with its numbers. The tables say which these are.
 
 use std::fmt::Write as _;
@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use decode::{errno, symbols};
 use driver_api::event::{Event, Flags};
+use driver_api::table::Syscall;
 use inspect::{Descriptor, DescriptorKind, Inspector, Seen};
 
 use super::bytes::{Bytes, text};
@@ -62,11 +63,14 @@ pub fn args(
         }
         let _ = write!(out, "{}=", param.name);
         let value = match param.place {
-            Place::Nowhere => about.as_ref().and_then(|about| about.param(param.name)),
+            Place::Nowhere => about
+                .as_ref()
+                .and_then(|about| about.param(param.name))
+                .or_else(|| caller.param(kind, param)),
             _ => caller.param(kind, param),
         };
         match value {
-            Some(value) if !value.is_empty() => printer.value(out, param, &value),
+            Some(value) if !value.is_empty() => printer.value(out, param, &value, DATA),
             _ => out.push_str(nothing(param.form)),
         }
         if param.form == Form::Text
@@ -78,6 +82,113 @@ pub fn args(
         }
     }
     true
+}
+
+/// What Falco shows of one parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// The event does not have its value.
+    Nothing,
+    /// The text was appended.
+    Appended,
+    /// The text behind this parameter of the call. If it is a path, Falco makes it absolute.
+    Text(&'static str),
+    /// What this descriptor refers to.
+    Descriptor(i32),
+    /// The name of the process, user or group whose id it is.
+    Name,
+}
+
+/// The index of a parameter that Falco has for a call, by its name. The result is the first one.
+#[must_use]
+pub fn arg_named(call: &'static Syscall, name: &str) -> Option<u8> {
+    let params = &Table::get().newest(call)?.params;
+    let at = params.iter().position(|param| param.name == name)?;
+    u8::try_from(at).ok()
+}
+
+/// How many parameters Falco has for a call, the result included. 0: it has no type for the call.
+#[must_use]
+pub fn arg_count(call: &'static Syscall) -> usize {
+    Table::get()
+        .newest(call)
+        .map_or(0, |kind| kind.params.len())
+}
+
+/// Appends the parameter with this index: what its number means, if Falco has that, else the number.
+pub fn arg(
+    out: &mut String,
+    event: &Event<'_>,
+    seen: &Seen,
+    inspector: &Inspector,
+    at: u8,
+) -> Shown {
+    let Some(call) = seen.call.filter(|_| !event.has(Flags::NORETURN)) else {
+        return Shown::Nothing;
+    };
+    let kind = Table::get().newest(call);
+    let Some((kind, param)) = kind.and_then(|kind| Some((kind, kind.params.get(usize::from(at))?)))
+    else {
+        return Shown::Nothing;
+    };
+    let caller = Caller::new(event, call, seen, inspector);
+    let printer = Printer { seen, inspector };
+    let start = out.len();
+    if matches!(param.show, Show::User | Show::Group | Show::Process) {
+        return Shown::Name;
+    }
+    if param.form.is_number()
+        && let Some(bits) = caller.number(kind, param)
+    {
+        let descriptor = bits.cast_signed();
+        if param.show == Show::Descriptor
+            && let Ok(fd) = i32::try_from(descriptor)
+            && printer.find(descriptor).is_some()
+        {
+            return Shown::Descriptor(fd);
+        }
+        printer.number(
+            out,
+            param.form,
+            param.show,
+            &bits.to_le_bytes()[..param.width],
+        );
+        keep_meaning(out, start);
+        return Shown::Appended;
+    }
+    if param.form == Form::Text
+        && let What::Call(theirs) = kind.what
+        && let Some(name) = param.call_name(theirs)
+    {
+        return Shown::Text(name);
+    }
+    let value = match param.place {
+        Place::Nowhere => {
+            let process = seen.process.and_then(|key| inspector.process(key));
+            process.and_then(|process| {
+                About::of(process, event.header().tid, inspector, event).param(param.name)
+            })
+        }
+        _ => caller.param(kind, param),
+    };
+    let Some(value) = value.filter(|value| !value.is_empty()) else {
+        return Shown::Nothing;
+    };
+    printer.value(out, param, &value, usize::MAX);
+    if param.form.is_number() {
+        keep_meaning(out, start);
+    }
+    Shown::Appended
+}
+
+/// Makes `NAME` of `5(NAME)`.
+fn keep_meaning(out: &mut String, start: usize) {
+    if let Some(bracket) = out[start..].find('(')
+        && out.ends_with(')')
+    {
+        out.pop();
+        out.drain(start..=start + bracket);
+    }
 }
 
 /// What is printed for a value that an event does not have.
@@ -99,13 +210,14 @@ struct Printer<'a> {
 }
 
 impl Printer<'_> {
-    fn value(&self, out: &mut String, param: &Param, value: &[u8]) {
+    /// `most`: how many bytes of data are printed.
+    fn value(&self, out: &mut String, param: &Param, value: &[u8], most: usize) {
         match param.form {
             Form::Unsigned | Form::Signed | Form::Symbols(_) | Form::Interval => {
                 self.number(out, param.form, param.show, value);
             }
             Form::Text => out.push_str(&String::from_utf8_lossy(text(value))),
-            Form::Bytes | Form::Other => data(out, value),
+            Form::Bytes | Form::Other => data(out, value, most),
             Form::SockAddr => match socket::sockaddr(value) {
                 Some(address) => self::address(out, &address),
                 None => out.push_str("<NA>"),
@@ -124,7 +236,7 @@ impl Printer<'_> {
                     Some((Form::Text, rest)) => {
                         out.push_str(&String::from_utf8_lossy(text(rest)));
                     }
-                    Some((Form::Bytes, rest)) => data(out, rest),
+                    Some((Form::Bytes, rest)) => data(out, rest, most),
                     Some((form, rest)) => self.number(out, form, param.show, rest),
                     None => out.push_str("NULL"),
                 }
@@ -233,8 +345,9 @@ impl Printer<'_> {
     }
 }
 
-/// The letter of a socket's protocol.
-fn protocol(descriptor: &Descriptor) -> &'static str {
+/// The letter of a socket's protocol, as in `<4t>`.
+#[must_use]
+pub fn protocol(descriptor: &Descriptor) -> &'static str {
     if !matches!(descriptor.kind, DescriptorKind::Ipv4 | DescriptorKind::Ipv6) {
         return "";
     }
@@ -262,7 +375,7 @@ fn error(out: &mut String, value: i64) {
 /// Names of values, as the library finds them. `several`: the number is a sum of them.
 fn names(out: &mut String, values: &[(&str, u64)], number: u64, several: bool) {
     let mut left = number;
-    let mut found = Vec::new();
+    let mut before = "(";
     for (name, value) in values {
         let fits = if several {
             (*value == 0 && number == 0) || (*value != 0 && left & value == *value)
@@ -270,21 +383,23 @@ fn names(out: &mut String, values: &[(&str, u64)], number: u64, several: bool) {
             *value == number
         };
         if fits {
-            found.push(*name);
+            out.push_str(before);
+            out.push_str(name);
+            before = "|";
             left &= !value;
             if several && *value == number {
                 break;
             }
         }
     }
-    if !found.is_empty() {
-        let _ = write!(out, "({})", found.join("|"));
+    if before == "|" {
+        out.push(')');
     }
 }
 
 /// Data: what cannot be printed is a dot.
-fn data(out: &mut String, value: &[u8]) {
-    let shown = value.iter().take(DATA).map(|byte| {
+fn data(out: &mut String, value: &[u8], most: usize) {
+    let shown = value.iter().take(most).map(|byte| {
         let printable = byte.is_ascii_graphic() || *byte == b' ';
         if printable { char::from(*byte) } else { '.' }
     });

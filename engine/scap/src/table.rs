@@ -103,6 +103,22 @@ pub(crate) enum Show {
     Mode,
 }
 
+impl Form {
+    /// Whether its bytes are one number.
+    pub(crate) fn is_number(self) -> bool {
+        match self {
+            Self::Unsigned | Self::Signed | Self::Symbols(_) | Self::Interval => true,
+            Self::Text
+            | Self::Bytes
+            | Self::SockAddr
+            | Self::Tuple
+            | Self::Descriptors
+            | Self::Dynamic(_)
+            | Self::Other => false,
+        }
+    }
+}
+
 /// The form of a parameter's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {

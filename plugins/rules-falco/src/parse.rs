@@ -77,9 +77,9 @@ pub(crate) fn operand_at(
     Ok(operand.map(|operand| (operand, parser.at)))
 }
 
-/// Splits `evt.arg.flags` into `evt.arg` and `flags`, which is the same as `evt.arg[flags]`.
+/// Splits `evt.arg.flags` and `kernel.arg.flags` into `evt.arg` and `flags`, which is the same as `evt.arg[flags]`.
 pub(crate) fn split_argument(name: &str) -> (&str, Option<&str>) {
-    for prefix in ["evt.arg", "evt.rawarg"] {
+    for prefix in ["evt.arg", "evt.rawarg", "kernel.arg"] {
         let rest = name
             .strip_prefix(prefix)
             .and_then(|rest| rest.strip_prefix('.'));

@@ -78,8 +78,9 @@ pub(super) const EVENT: &[FieldDef] = &[
     F::new(
         "evt.arg",
         Text,
-        "A parameter as text, by its name (`evt.arg.flags`, `evt.arg[flags]`) or number: 0 is the \
-         result, 1 the first parameter. `res` is the result; names of facts are what the kernel did.",
+        "A parameter as Falco shows it, by its name (`evt.arg.flags`, `evt.arg[flags]`) or number: 0 is \
+         the result, 1 the first parameter. `res` is the result; names of facts are what the kernel did. \
+         What Falco does not have is shown as in `kernel.arg`.",
         argument::arg,
     )
     .arg(ArgRule::Param),

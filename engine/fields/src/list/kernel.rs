@@ -2,12 +2,20 @@
 
 use lanner_plugin::FieldKind::{Bool, Ip, String as Text, U64};
 
-use super::super::kernel;
-use super::super::row::FieldDef;
+use super::super::row::{ArgRule, FieldDef};
+use super::super::{argument, kernel};
 
 use FieldDef as F;
 
 pub(super) const KERNEL: &[FieldDef] = &[
+    F::new(
+        "kernel.arg",
+        Text,
+        "A parameter as `evt.arg`, with the kernel's names where Falco has a number: \
+         `SOCK_RAW|SOCK_CLOEXEC` as `kernel.arg.type` of socket(2).",
+        argument::decoded,
+    )
+    .arg(ArgRule::Param),
     F::new(
         "kernel.path",
         Text,

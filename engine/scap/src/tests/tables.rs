@@ -20,6 +20,7 @@ const NAMELESS: &[&str] = &[
     "MAP_INHERIT",
     "MAP_RENAME",
     "NAME_CHANGED",
+    "O_F_CREATED",
     "O_NONE",
     "PROT_SAO",
     "PTRACE_UNKNOWN",

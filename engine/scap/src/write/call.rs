@@ -13,6 +13,9 @@ use super::super::symbols::{Symbols, symbols_of};
 use super::super::table::{EventType, Form, Param, Place, What};
 use super::process::text;
 
+/// Falco's flag for an open(2) that made the file.
+const F_CREATED: u64 = 0x4000;
+
 /// A value of a parameter about which nothing is known. A number has its bytes, because readers take them unasked.
 pub(super) fn nothing(param: &Param) -> Vec<u8> {
     if param.place == Place::Nowhere {
@@ -110,16 +113,15 @@ impl<'a> Caller<'a> {
         self.call.param(name).map(|(at, _)| at)
     }
 
-    /// The bytes of a parameter. None: lanner does not have it.
-    pub(crate) fn param(&self, kind: &EventType, param: &Param) -> Option<Vec<u8>> {
+    /// A parameter that is a number, as Falco has it. None: it is none, or lanner does not have it.
+    pub(crate) fn number(&self, kind: &EventType, param: &Param) -> Option<u64> {
         match param.place {
-            Place::Nowhere => None,
             Place::Result => {
                 let known = !self.event.has(Flags::NO_RESULT);
-                known.then(|| number(self.event.header().ret.cast_unsigned(), param.width))
+                known.then(|| self.event.header().ret.cast_unsigned())
             }
-            Place::Full => Some(number(self.full().unwrap_or(0), param.width)),
-            Place::Param(at) => self.whole(self.at(kind, at)?, kind, param),
+            Place::Full => Some(self.full().unwrap_or(0)),
+            Place::Param(at) => self.whole_number(self.at(kind, at)?, param),
             Place::Member {
                 param: at,
                 element,
@@ -127,12 +129,43 @@ impl<'a> Caller<'a> {
             } => {
                 let value = decode::param(self.event, self.call, self.at(kind, at)?)?;
                 let value = member_of(value, element, member)?;
-                let theirs = match &param.symbols {
-                    Some(symbols) => symbols.falco(plain(&value)?),
-                    None => plain(&value)?,
-                };
-                Some(number(theirs, param.width))
+                match &param.symbols {
+                    Some(symbols) => Some(self.created(param, symbols.falco(plain(&value)?))),
+                    None => plain(&value),
+                }
             }
+            Place::Nowhere if matches!(param.name, "dev" | "ino") => {
+                let file = self.event.opened()?;
+                let (major, minor) = file.device_numbers();
+                // as the kernel encodes it for stat(2): new_encode_dev
+                let device = minor & 0xff | major << 8 | (minor & !0xff) << 12;
+                Some(match param.name {
+                    "dev" => device.into(),
+                    _ => file.inode,
+                })
+            }
+            Place::Nowhere | Place::Message(..) | Place::Tuple | Place::Path => None,
+        }
+    }
+
+    /// Falco's flags of open(2), which also say whether the call made the file.
+    fn created(&self, param: &Param, flags: u64) -> u64 {
+        let opens = matches!(param.form, Form::Symbols(set) if set.name == "file_flags");
+        if opens && self.event.has(Flags::CREATED) {
+            flags | F_CREATED
+        } else {
+            flags
+        }
+    }
+
+    /// The bytes of a parameter. None: lanner does not have it.
+    pub(crate) fn param(&self, kind: &EventType, param: &Param) -> Option<Vec<u8>> {
+        if param.form.is_number() {
+            return Some(number(self.number(kind, param)?, param.width));
+        }
+        match param.place {
+            Place::Nowhere | Place::Result | Place::Full | Place::Member { .. } => None,
+            Place::Param(at) => self.whole(self.at(kind, at)?, kind, param),
             Place::Message(at, part) => self.message(self.at(kind, at)?, part, param.form),
             Place::Tuple => self.ends(),
             Place::Path => {
@@ -165,29 +198,29 @@ impl<'a> Caller<'a> {
             .or(moved)
     }
 
+    fn whole_number(&self, at: usize, param: &Param) -> Option<u64> {
+        let value = decode::param(self.event, self.call, at)?;
+        let Form::Symbols(theirs) = param.form else {
+            // of two parameters for one of the kernel's, the string counts
+            return match value {
+                Value::Str(_) => Some(0),
+                value => plain(&value),
+            };
+        };
+        let value = plain(&value)?;
+        let kind = self.call.params[at].kind;
+        let falco = match (&param.symbols, symbols_of(&kind)) {
+            (Some(symbols), _) => symbols.falco(value),
+            (None, Some((ours, one))) => Symbols::new(theirs, ours, one, |_| {}).falco(value),
+            (None, None) => value,
+        };
+        Some(self.created(param, falco))
+    }
+
     fn whole(&self, at: usize, kind: &EventType, param: &Param) -> Option<Vec<u8>> {
         let value = decode::param(self.event, self.call, at)?;
         match param.form {
-            Form::Unsigned | Form::Signed | Form::Interval => {
-                // of two parameters for one of the kernel's, the string counts
-                let value = match value {
-                    Value::Str(_) => 0,
-                    value => plain(&value)?,
-                };
-                Some(number(value, param.width))
-            }
-            Form::Symbols(theirs) => {
-                let value = plain(&value)?;
-                let kind = self.call.params[at].kind;
-                let falco = match (&param.symbols, symbols_of(&kind)) {
-                    (Some(symbols), _) => symbols.falco(value),
-                    (None, Some((ours, one))) => {
-                        Symbols::new(theirs, ours, one, |_| {}).falco(value)
-                    }
-                    (None, None) => value,
-                };
-                Some(number(falco, param.width))
-            }
+            Form::Unsigned | Form::Signed | Form::Interval | Form::Symbols(_) | Form::Other => None,
             Form::Text => match value {
                 Value::Str(string) => Some(text(&string.0.text())),
                 _ => None,
@@ -226,7 +259,6 @@ impl<'a> Caller<'a> {
                 _ => None,
             },
             Form::Dynamic(forms) => self.dynamic(at, forms, &value),
-            Form::Other => None,
         }
     }
 
