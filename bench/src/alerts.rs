@@ -10,7 +10,7 @@ use plugin_host::{self, Alert, OutputHost, OwnedValue, Plugin, Priority};
 use crate::args::Options;
 use crate::goals::Goals;
 use crate::report::{Report, Table, number};
-use crate::{Error, Result, say};
+use crate::{Error, Part, Result, say};
 
 const COUNT: &str = include_str!("../count.c");
 const HEADER: &str = include_str!("../../plugins/api/include/lanner_plugin.h");
@@ -20,7 +20,13 @@ const STEP: u64 = 512;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Measures, and adds the results to the report and the goals.
-pub(crate) fn measure(options: &Options, report: &mut Report, goals: &mut Goals) -> Result<()> {
+pub(crate) fn measure(part: Part<'_>) -> Result<()> {
+    let Part {
+        options,
+        report,
+        goals,
+        ..
+    } = part;
     let folder = tempfile::tempdir().map_err(Error::failed("make a folder"))?;
     let plugin = compile(folder.path())?;
     let mut table = Table::new(

@@ -6,7 +6,7 @@ use crate::report::{Report, Table, number, ratio, time};
 use crate::samples::{Sample, Samples, shuffled};
 use crate::tracer::{Tracer, host_drivers};
 use crate::workshop::{Load, Place, Workshop, look_up};
-use crate::{Error, Result, say};
+use crate::{Error, Part, Result, say};
 
 const CORE: &str = "core, everything";
 const UNSELECTED: &str = "core, not selected";
@@ -18,12 +18,13 @@ const BPFTRACE: &str = "bpftrace count()";
 const WARM_UP: u64 = 100_000;
 
 /// Measures, and adds the results to the report and the goals.
-pub(crate) fn measure(
-    options: &Options,
-    workshop: &Workshop,
-    report: &mut Report,
-    goals: &mut Goals,
-) -> Result<()> {
+pub(crate) fn measure(part: Part<'_>) -> Result<()> {
+    let Part {
+        options,
+        workshop,
+        report,
+        goals,
+    } = part;
     if !nix::unistd::geteuid().is_root() {
         report.left_out("tracers in the kernel", "they need root");
         return Ok(());

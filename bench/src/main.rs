@@ -71,31 +71,39 @@ pub(crate) fn say(message: &str) {
     let _ = writeln!(io::stderr(), "bench: {message}");
 }
 
+/// What every part of the benchmark works with. Each adds its results to the report and the goals.
+pub(crate) struct Part<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) workshop: &'a Workshop,
+    pub(crate) report: &'a mut Report,
+    pub(crate) goals: &'a mut Goals,
+}
+
+/// The parts, by the names that `--parts` takes.
+const PARTS: &[(&str, fn(Part<'_>) -> Result<()>)] = &[
+    ("work", work::measure),
+    ("kernel", kernel::measure),
+    ("storm", storm::measure),
+    ("ptrace", unprivileged::measure_stops),
+    ("replay", replay::measure),
+    ("plugins", plugin_calls::measure),
+    ("alerts", alerts::measure),
+];
+
 fn measure(options: &Options) -> Result<()> {
     let workshop = Workshop::new()?;
     let quiet = Quiet::new();
     let mut report = Report::new();
     let mut goals = Goals::default();
-    if options.has("work") {
-        work::measure(options, &workshop, &mut report, &mut goals)?;
-    }
-    if options.has("kernel") {
-        kernel::measure(options, &workshop, &mut report, &mut goals)?;
-    }
-    if options.has("storm") {
-        storm::measure(options, &workshop, &mut report, &mut goals)?;
-    }
-    if options.has("ptrace") {
-        unprivileged::measure_stops(options, &workshop, &mut report, &mut goals)?;
-    }
-    if options.has("replay") {
-        replay::measure(options, &workshop, &mut report, &mut goals)?;
-    }
-    if options.has("plugins") {
-        plugin_calls::measure(options, &mut report, &mut goals)?;
-    }
-    if options.has("alerts") {
-        alerts::measure(options, &mut report, &mut goals)?;
+    for (name, measure) in PARTS {
+        if options.has(name) {
+            measure(Part {
+                options,
+                workshop: &workshop,
+                report: &mut report,
+                goals: &mut goals,
+            })?;
+        }
     }
     report.goals(&goals);
     let mut machine = machine::describe();

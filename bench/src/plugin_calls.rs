@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::args::Options;
 use crate::goals::Goals;
 use crate::report::{Report, Table};
-use crate::{Error, Result, unprivileged};
+use crate::{Error, Part, Result, unprivileged};
 
 const SOURCE: &str = include_str!("../../plugins/examples/nothing-c/nothing.c");
 const HEADER: &str = include_str!("../../plugins/api/include/lanner_plugin.h");
@@ -16,7 +16,13 @@ const HEADER: &str = include_str!("../../plugins/api/include/lanner_plugin.h");
 const GOAL: f64 = 50.0;
 
 /// Measures, and adds the results to the report and the goals.
-pub(crate) fn measure(options: &Options, report: &mut Report, goals: &mut Goals) -> Result<()> {
+pub(crate) fn measure(part: Part<'_>) -> Result<()> {
+    let Part {
+        options,
+        report,
+        goals,
+        ..
+    } = part;
     let text = match unprivileged::lanner(options).and_then(|lanner| run(&lanner)) {
         Ok(text) => text,
         Err(why) => {

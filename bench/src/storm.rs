@@ -7,7 +7,7 @@ use crate::goals::Goals;
 use crate::report::{Report, Table, number, time};
 use crate::tracer::{Consumer, Counters, host_drivers};
 use crate::workshop::Workshop;
-use crate::{Error, Result, say};
+use crate::{Error, Part, Result, say};
 
 /// Calls a second that must not be lost.
 const RATE: u64 = 2_000_000;
@@ -23,12 +23,13 @@ struct Outcome {
 }
 
 /// Measures, and adds the results to the report and the goals.
-pub(crate) fn measure(
-    options: &Options,
-    workshop: &Workshop,
-    report: &mut Report,
-    goals: &mut Goals,
-) -> Result<()> {
+pub(crate) fn measure(part: Part<'_>) -> Result<()> {
+    let Part {
+        options,
+        workshop,
+        report,
+        goals,
+    } = part;
     if !nix::unistd::geteuid().is_root() {
         report.left_out(
             "the storm of calls",

@@ -10,7 +10,7 @@ use crate::goals::Goals;
 use crate::report::{Report, Table, ratio, time};
 use crate::samples::{Sample, Samples, shuffled};
 use crate::workshop::{Load, Place, Workshop, look_up};
-use crate::{Error, Result, say};
+use crate::{Error, Part, Result, say};
 
 const ALONE: &str = "alone";
 const ALONE_PINNED: &str = "alone, on one CPU";
@@ -143,12 +143,13 @@ fn contestants(
 }
 
 /// `lanner trace` beside strace with the same selection.
-pub(crate) fn measure_stops(
-    options: &Options,
-    workshop: &Workshop,
-    report: &mut Report,
-    goals: &mut Goals,
-) -> Result<()> {
+pub(crate) fn measure_stops(part: Part<'_>) -> Result<()> {
+    let Part {
+        options,
+        workshop,
+        report,
+        goals,
+    } = part;
     let lanner = lanner(options)
         .map_err(|why| report.failed("lanner trace", &why))
         .ok();

@@ -19,7 +19,7 @@ use crate::samples::{Sample, Samples, median, shuffled};
 use crate::tracer::host_drivers;
 use crate::unprivileged::{lanner, notify_options, words};
 use crate::workshop::{Load, Place, Workshop, look_up};
-use crate::{Error, Result, say};
+use crate::{Error, Part, Result, say};
 
 const ALONE: &str = "alone";
 const STRACE: &str = "strace --seccomp-bpf";
@@ -42,12 +42,13 @@ enum How {
 type Shares = BTreeMap<(Load, String), Vec<f64>>;
 
 /// Measures, and adds the results to the report and the goals.
-pub(crate) fn measure(
-    options: &Options,
-    workshop: &Workshop,
-    report: &mut Report,
-    goals: &mut Goals,
-) -> Result<()> {
+pub(crate) fn measure(part: Part<'_>) -> Result<()> {
+    let Part {
+        options,
+        workshop,
+        report,
+        goals,
+    } = part;
     let lanner = match lanner(options) {
         Ok(lanner) => lanner,
         Err(why) => {

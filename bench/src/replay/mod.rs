@@ -22,7 +22,7 @@ use crate::report::{Report, Table, number, time};
 use crate::samples::median;
 use crate::tracer::host_drivers;
 use crate::workshop::Workshop;
-use crate::{Error, Result, say};
+use crate::{Error, Part, Result, say};
 
 pub(crate) use stream::Rules;
 use stream::{Pass, Stream, Through};
@@ -92,12 +92,13 @@ fn reference() -> Result<Vec<u8>> {
 }
 
 /// Measures, and adds the results to the report and the goals.
-pub(crate) fn measure(
-    options: &Options,
-    workshop: &Workshop,
-    report: &mut Report,
-    goals: &mut Goals,
-) -> Result<()> {
+pub(crate) fn measure(part: Part<'_>) -> Result<()> {
+    let Part {
+        options,
+        workshop,
+        report,
+        goals,
+    } = part;
     let lanner = match crate::unprivileged::lanner(options) {
         Ok(lanner) => lanner,
         Err(why) => {
