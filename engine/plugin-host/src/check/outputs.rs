@@ -83,32 +83,30 @@ pub(super) fn check(run: &mut Run<'_>) -> Result<(), End> {
     Ok(())
 }
 
-/// Offers settings to the plugin: two that it should refuse, and those of the request.
+/// Settings that a plugin should refuse: what they are, the settings, and what is wrong with a plugin that accepts them.
+const NONSENSE: [(&str, &str, &str); 2] = [
+    (
+        "settings that are no JSON",
+        "[",
+        "it accepted them: it should refuse what it cannot read",
+    ),
+    (
+        "unknown settings",
+        r#"{"no such setting":1}"#,
+        "it accepted them: a misspelt setting will stay unnoticed",
+    ),
+];
+
+/// Offers settings to the plugin: those that it should refuse, and those of the request.
 fn offer_settings(run: &mut Run<'_>) -> Result<(), End> {
-    let no_json = "it accepted them: it should refuse what it cannot read";
-    let unknown = "it accepted them: a misspelt setting will stay unnoticed";
-    for (name, settings, otherwise) in [
-        ("output: open with settings that are no JSON", "[", no_json),
-        (
-            "output: open with unknown settings",
-            r#"{"no such setting":1}"#,
-            unknown,
-        ),
-    ] {
-        run.step(name, move |plugin| {
+    for (what, settings, otherwise) in NONSENSE {
+        run.step(&format!("output: open with {what}"), move |plugin| {
             let answer = OutputHost::open_checked(plugin, settings);
             (refused(answer, otherwise), Some(()))
         })?;
     }
-    for (name, settings, otherwise) in [
-        ("output: check settings that are no JSON", "[", no_json),
-        (
-            "output: check unknown settings",
-            r#"{"no such setting":1}"#,
-            unknown,
-        ),
-    ] {
-        run.step(name, move |plugin| {
+    for (what, settings, otherwise) in NONSENSE {
+        run.step(&format!("output: check {what}"), move |plugin| {
             let verdict = match OutputHost::ask(plugin, settings) {
                 Some(answer) => refused(answer, otherwise),
                 None => Verdict::Note(NO_CHECK.to_owned()),
