@@ -237,6 +237,10 @@ pub enum Fact {
     Root = 29,
     /// [`OpenedFile`]: the file that was opened.
     File = 30,
+    /// What `/proc/PID/cgroup` said about the event's process. No driver delivers it: recordings have events of their own
+    /// for it, marked [`Flags::UNSELECTED`]. The header's `cgroup` is the id of the cgroup v2 among these; a `tgid` of 0
+    /// means that only this is said.
+    Cgroups = 31,
 }
 
 impl Fact {
@@ -258,6 +262,7 @@ impl Fact {
             Self::Base2 => "base2",
             Self::Root => "root",
             Self::File => "file",
+            Self::Cgroups => "cgroups",
         }
     }
 

@@ -179,7 +179,8 @@ impl<'a> PlanBuilder<'a> {
             | Fact::Local
             | Fact::Peer
             | Fact::Program
-            | Fact::File => return Op::default(),
+            | Fact::File
+            | Fact::Cgroups => return Op::default(),
         };
         let params = self.call.map_or(&[][..], |call| call.params);
         let descriptor = match fact.of.and_then(|at| params.get(usize::from(at))) {

@@ -51,7 +51,8 @@ pub(super) fn object(out: &mut String, event: &Event<'_>) {
             | Fact::Peer
             | Fact::Base
             | Fact::Base2
-            | Fact::Root => text(members.key(fact.name()), &attached),
+            | Fact::Root
+            | Fact::Cgroups => text(members.key(fact.name()), &attached),
         }
     }
     members.end();

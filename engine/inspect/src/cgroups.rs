@@ -1,13 +1,20 @@
 //! When a process's cgroups are read: at the start, after exec, after a change of namespaces or root, and when the
 //! cgroup id of its events changes (cgroup v2). Otherwise a process has its parent's.
+//!
+//! A recording says it with events that have the fact [`Fact::Cgroups`]: [`Inspector::synthesize`] makes those of the start,
+//! and [`CgroupReader`] those of later cgroups.
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use driver_api::event::Header;
+use driver_api::event::{
+    Abi, Encoding, Event, EventBuilder, Fact, Flags, Header, Kind, Part, Status,
+};
+use driver_api::table;
 
 use super::Inspector;
 use super::containers::Cgroups;
@@ -106,7 +113,7 @@ impl Inspector {
             }
             return;
         }
-        if self.proc_fs.is_some() && is_id_of(id, &process.cgroups) {
+        if self.proc_fs.is_some() && is_id_of(id, &process.cgroups.text) {
             if self.cgroups_by_id.len() >= MAX_IDS {
                 self.cgroups_by_id
                     .retain(|_, cgroups| Arc::strong_count(cgroups) > 2);
@@ -183,9 +190,146 @@ impl Inspector {
     }
 }
 
+impl Inspector {
+    /// Whether all that is known comes from events.
+    #[inline]
+    pub(super) fn is_replay(&self) -> bool {
+        self.proc_fs.is_none()
+    }
+
+    /// Takes cgroups from an event of a recording that is there for them alone. Returns whether it is one.
+    pub(super) fn take_told_cgroups(&mut self, event: &Event<'_>) -> bool {
+        if !event.has(Flags::UNSELECTED) {
+            return false;
+        }
+        let Some(text) = event.fact(Fact::Cgroups) else {
+            return false;
+        };
+        let header = event.header();
+        let group = self.containers.group(text.bytes, header.tgid);
+        if header.cgroup != 0 && self.cgroups_by_id.len() < MAX_IDS {
+            self.cgroups_by_id.insert(header.cgroup, Arc::clone(&group));
+        }
+        let key = self.processes.key(header.tgid);
+        if let Some(process) = key.and_then(|key| self.processes.get_mut(key)) {
+            process.cgroup_id = header.cgroup;
+            process.cgroups = group;
+        }
+        true
+    }
+}
+
+/// What an event of a recording says about cgroups.
+pub(super) struct Told<'a> {
+    /// The process; 0: what the id means, and nothing about a process.
+    pub(super) pid: u32,
+    /// The id of the cgroup v2; 0: not known.
+    pub(super) id: u64,
+    pub(super) text: &'a [u8],
+    pub(super) time_ns: u64,
+}
+
+impl Told<'_> {
+    /// The event that says so. `None`: the text is too long for an event.
+    pub(super) fn event<'b>(&self, builder: &'b mut EventBuilder) -> Option<Event<'b>> {
+        // a call that changes nothing, for readers that do not know the fact
+        let number = table::by_name("getpid").and_then(|call| call.number(Abi::NATIVE));
+        builder.begin(&Header {
+            kind: Kind::Syscall as u8,
+            abi: Abi::NATIVE as u8,
+            flags: Flags::UNSELECTED,
+            nr: number?,
+            tgid: self.pid,
+            // a thread without a process has no state
+            tid: self.pid.max(1),
+            cgroup: self.id,
+            time_ns: self.time_ns,
+            ..Header::default()
+        });
+        let what = Fact::Cgroups as u8;
+        let full = self.text.len() as u64;
+        builder.attach(
+            what,
+            Part::None,
+            Status::Whole,
+            Encoding::Raw,
+            full,
+            self.text,
+        );
+        builder.finish().ok()
+    }
+}
+
+/// Reads the cgroups of processes whose events are recorded, as the events have only the ids of cgroups.
+#[derive(Debug)]
+pub struct CgroupReader {
+    proc_root: PathBuf,
+    /// How often each id was looked up.
+    known: HashMap<u64, u8>,
+    /// Whether this host has cgroup v2 alone, so that an id says everything.
+    unified: bool,
+    builder: EventBuilder,
+}
+
+impl CgroupReader {
+    /// A process may have left the cgroup, or be gone, when it is asked.
+    const TRIES: u8 = 4;
+
+    /// Reads this procfs.
+    #[must_use]
+    pub fn new(proc_root: impl Into<PathBuf>) -> Self {
+        Self {
+            proc_root: proc_root.into(),
+            known: HashMap::new(),
+            unified: false,
+            builder: EventBuilder::new(),
+        }
+    }
+
+    /// What a recording has to say about cgroups before this event. `None`: nothing that it has not said yet.
+    pub fn before(&mut self, event: &Event<'_>) -> Option<Event<'_>> {
+        let header = event.header();
+        let (id, pid) = (header.cgroup, header.tgid);
+        let is_known = || {
+            self.known
+                .get(&id)
+                .is_some_and(|tries| *tries >= Self::TRIES)
+        };
+        let is_new = match event.kind() {
+            Kind::Syscall => id != 0 && !is_known(),
+            // without an id that says everything: a process enters its cgroups before exec
+            Kind::Exec => !(self.unified && id != 0 && is_known()),
+            Kind::Fork | Kind::Exit | Kind::Signal | Kind::Lost => false,
+        };
+        if !is_new || event.has(Flags::UNSELECTED) {
+            return None;
+        }
+        let text = fs::read(self.proc_root.join(pid.to_string()).join("cgroup")).ok();
+        let text = text.filter(|text| !text.is_empty());
+        let is_its = text.as_ref().is_some_and(|text| is_id_of(id, text));
+        if let Some(text) = &text {
+            self.unified = text.starts_with(b"0::");
+        }
+        if id != 0 {
+            if self.known.len() >= MAX_IDS {
+                self.known.clear();
+            }
+            let tries = self.known.entry(id).or_default();
+            *tries = if is_its { Self::TRIES } else { *tries + 1 };
+        }
+        let told = Told {
+            pid,
+            id: if is_its { id } else { 0 },
+            text: &text?,
+            time_ns: header.time_ns,
+        };
+        told.event(&mut self.builder)
+    }
+}
+
 /// Whether an id belongs to these cgroups' v2 cgroup.
-fn is_id_of(id: u64, cgroups: &Cgroups) -> bool {
-    let mut lines = cgroups.text.split(|&b| b == b'\n');
+fn is_id_of(id: u64, text: &[u8]) -> bool {
+    let mut lines = text.split(|&b| b == b'\n');
     let Some(path) = lines.find_map(|line| line.strip_prefix(b"0::/")) else {
         return false;
     };

@@ -76,7 +76,7 @@ use std::sync::Arc;
 use driver_api::event::{Event, Kind};
 use driver_api::table::{self, Syscall};
 
-pub use cgroups::KnownCgroups;
+pub use cgroups::{CgroupReader, KnownCgroups};
 pub use clock::Clock;
 pub use containers::{Cgroups, Container, ContainerSource, Metadata, Runtime};
 pub use descriptor::{Connection, Descriptor, DescriptorKind, FileId, Role, Socket};
@@ -281,6 +281,9 @@ impl Inspector {
     pub fn update(&mut self, event: &Event<'_>) -> Seen {
         self.finish_last();
         let header = event.header();
+        if self.is_replay() && self.take_told_cgroups(event) {
+            return Seen::default();
+        }
         if header.time_ns >= self.refresh_ns {
             self.refresh(header.time_ns);
         }

@@ -13,6 +13,7 @@ use driver_api::event::{
 use driver_api::table;
 use zerocopy::IntoBytes;
 
+use super::cgroups::Told;
 use super::descriptor::{Descriptor, DescriptorKind, Role, Socket};
 use super::fill::O_DIRECTORY;
 use super::process::{Process, Thread};
@@ -57,6 +58,9 @@ impl Inspector {
                 _ => clock::monotonic_ns(),
             },
         };
+        for (id, group) in &self.cgroups_by_id {
+            synthesizer.cgroups(0, *id, &group.text);
+        }
         let mut done = HashSet::new();
         for key in self.processes.living_keys() {
             // begin with the oldest ancestor that is not done yet
@@ -88,6 +92,20 @@ impl Synthesizer<'_> {
                 .attach(*what, Part::None, Status::Whole, *encoding, full, bytes);
         }
         if let Ok(event) = self.builder.finish() {
+            (self.sink)(&event);
+        }
+    }
+
+    fn cgroups(&mut self, pid: u32, id: u64, text: &[u8]) {
+        let told = Told {
+            pid,
+            id,
+            text,
+            time_ns: self.now,
+        };
+        if !text.is_empty()
+            && let Some(event) = told.event(&mut self.builder)
+        {
             (self.sink)(&event);
         }
     }
@@ -145,6 +163,7 @@ impl Synthesizer<'_> {
             self.emit(&birth, &[]);
         }
         self.program(process, &who);
+        self.cgroups(process.pid, process.cgroup_id, &process.cgroups.text);
         // closes the descriptors that it inherited
         self.call(&who, "close_range", &[0, u64::from(u32::MAX), 0], 0, &[]);
         for thread in process

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use driver_api::event::Event;
-use inspect::Inspector;
+use inspect::{CgroupReader, Inspector};
 use recording::Writer;
 use scap::{Machine, ScapWriter};
 
@@ -57,9 +57,22 @@ impl RecordingFormat {
     }
 }
 
+impl Format {
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        match self {
+            Self::Lanner(writer) => writer.event(event),
+            Self::Scap(writer) => writer.event(event),
+        }
+    }
+}
+
 /// A file of events that is being written.
 #[derive(Debug)]
-pub struct RecordingFile(Format);
+pub struct RecordingFile {
+    format: Format,
+    /// Says which cgroups the ids in events mean.
+    cgroups: Option<CgroupReader>,
+}
 
 #[derive(Debug)]
 enum Format {
@@ -87,7 +100,7 @@ impl RecordingFile {
         match format {
             RecordingFormat::Scap => {
                 let writer = ScapWriter::new(to, state, machine);
-                Ok(Self(Format::Scap(Box::new(writer))))
+                Ok(Self::of(Format::Scap(Box::new(writer))))
             }
             RecordingFormat::Lanner => {
                 let mut writer = Writer::to(to, state.clock());
@@ -100,7 +113,7 @@ impl RecordingFile {
                 // the state is in the file before the first event comes
                 match failed {
                     Some(error) => Err(error),
-                    None => writer.flush().map(|()| Self(Format::Lanner(writer))),
+                    None => writer.flush().map(|()| Self::of(Format::Lanner(writer))),
                 }
             }
         }
@@ -124,7 +137,27 @@ impl RecordingFile {
         };
         let mut inspector = Inspector::new(&options);
         source.scan(&mut inspector);
-        Self::new(to, format, inspector, machine)
+        let mut file = Self::new(to, format, inspector, machine)?;
+        match format {
+            RecordingFormat::Lanner if source.is_live() => file.read_cgroups(),
+            // the state that follows the events reads cgroups itself
+            RecordingFormat::Scap => {}
+            // the source has events about cgroups
+            RecordingFormat::Lanner => {}
+        }
+        Ok(file)
+    }
+
+    fn of(format: Format) -> Self {
+        Self {
+            format,
+            cgroups: None,
+        }
+    }
+
+    /// Reads the cgroups of the processes of this host that later events are about.
+    pub fn read_cgroups(&mut self) {
+        self.cgroups = Some(CgroupReader::new("/proc"));
     }
 
     /// Appends an event.
@@ -133,16 +166,20 @@ impl RecordingFile {
     ///
     /// The file cannot be written.
     pub fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
-        match &mut self.0 {
-            Format::Lanner(writer) => writer.event(event),
-            Format::Scap(writer) => writer.event(event),
+        let told = self
+            .cgroups
+            .as_mut()
+            .and_then(|cgroups| cgroups.before(event));
+        if let Some(told) = told {
+            self.format.event(&told)?;
         }
+        self.format.event(event)
     }
 
     /// The number of events so far.
     #[must_use]
     pub fn events(&self) -> u64 {
-        match &self.0 {
+        match &self.format {
             Format::Lanner(writer) => writer.events(),
             Format::Scap(writer) => writer.events(),
         }
@@ -151,7 +188,7 @@ impl RecordingFile {
     /// Bytes of the file so far, those that are buffered included.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        match &self.0 {
+        match &self.format {
             Format::Lanner(writer) => writer.bytes(),
             Format::Scap(writer) => writer.bytes(),
         }
@@ -163,7 +200,7 @@ impl RecordingFile {
     ///
     /// The file cannot be written.
     pub fn flush(&mut self) -> io::Result<()> {
-        match &mut self.0 {
+        match &mut self.format {
             Format::Lanner(writer) => writer.flush(),
             Format::Scap(writer) => writer.flush(),
         }
@@ -175,7 +212,7 @@ impl RecordingFile {
     ///
     /// The file cannot be written.
     pub fn finish(&mut self) -> io::Result<()> {
-        match &mut self.0 {
+        match &mut self.format {
             Format::Lanner(writer) => writer.finish(),
             Format::Scap(writer) => writer.finish(),
         }

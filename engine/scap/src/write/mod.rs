@@ -23,7 +23,7 @@ use std::fs::File;
 use std::io::{self, Write};
 
 use driver_api::event::layout::FORK_SEEN;
-use driver_api::event::{Abi, Event, Flags, Kind};
+use driver_api::event::{Abi, Event, Fact, Flags, Kind};
 use driver_api::table::{Syscall, of_number};
 use inspect::{Inspector, Seen};
 
@@ -90,6 +90,11 @@ impl<W: Write> ScapWriter<W> {
     pub fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         let unselected = event.has(Flags::UNSELECTED);
         if !self.begun && unselected {
+            self.inspector.update(event);
+            return Ok(());
+        }
+        if unselected && event.fact(Fact::Cgroups).is_some() {
+            // later events have the cgroups among their parameters
             self.inspector.update(event);
             return Ok(());
         }

@@ -141,8 +141,11 @@ impl Writer {
         let known = Arc::clone(&self.known) as Arc<dyn ContainerSource>;
         let early = beginning.surplus(size.most());
         match early.and_then(|early| beginning.write(file, early, Some(known))) {
-            Ok((file, _)) => {
+            Ok((mut file, _)) => {
                 size.note(file.bytes());
+                if self.live {
+                    file.read_cgroups();
+                }
                 self.open = Some(Open { file, size });
                 Ok(())
             }
