@@ -7,9 +7,7 @@ use std::{fs, path::Path};
 use delivery::{Counts, Outputs, Planned, QueueSettings, SpoolSettings};
 use plugin_host::{self, Alert, OutputHost, OwnedValue, Plugin, Priority};
 
-use crate::args::Options;
-use crate::goals::Goals;
-use crate::report::{Report, Table, number};
+use crate::report::{Table, number};
 use crate::{Error, Part, Result, say};
 
 const COUNT: &str = include_str!("../count.c");

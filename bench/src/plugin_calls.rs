@@ -4,9 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::args::Options;
-use crate::goals::Goals;
-use crate::report::{Report, Table};
+use crate::report::Table;
 use crate::{Error, Part, Result, unprivileged};
 
 const SOURCE: &str = include_str!("../../plugins/examples/nothing-c/nothing.c");

@@ -2,9 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::args::Options;
-use crate::goals::Goals;
-use crate::report::{Report, Table, number, time};
+use crate::report::{Table, number, time};
 use crate::tracer::{Consumer, Counters, host_drivers};
 use crate::workshop::Workshop;
 use crate::{Error, Part, Result, say};

@@ -21,7 +21,6 @@ use crate::goals::Goals;
 use crate::report::{Report, Table, number, time};
 use crate::samples::median;
 use crate::tracer::host_drivers;
-use crate::workshop::Workshop;
 use crate::{Error, Part, Result, say};
 
 pub(crate) use stream::Rules;
