@@ -223,7 +223,7 @@ impl OutputPlugin for Output {
             match self.post(&alerts[done..done + count]) {
                 Ok(()) => {
                     done += count;
-                    self.share.accepted();
+                    self.share.accepted(count);
                 }
                 // One of these alerts is at fault, or they are too many.
                 Err(error) if error.is_rejection() && count > 1 => self.share.halve(count),

@@ -156,6 +156,19 @@ fn of_a_batch_that_is_refused_all_alerts_but_the_one_at_fault_arrive() {
 }
 
 #[test]
+fn a_receiver_that_refuses_everything_gets_one_request_for_each_alert_and_few_more() {
+    let names: Vec<String> = (0..300).map(|number| format!("n{number}n")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for batch in ["array", "lines"] {
+        let receiver = Receiver::start("refuse=n", &[]);
+        let (mut output, _) = heard(&receiver, &json!({"batch": batch}));
+        assert_eq!(deliver(&mut output, &names), names, "{batch}");
+        let requests = receiver.notes().len();
+        assert!(requests <= 320, "{batch}: {requests} requests");
+    }
+}
+
+#[test]
 fn requests_keep_to_the_receivers_limit_and_to_our_own() {
     let names: Vec<String> = (0..200).map(|number| format!("n{number}")).collect();
     let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
