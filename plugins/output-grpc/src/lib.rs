@@ -122,6 +122,10 @@ impl OutputPlugin for Output {
         Ok(server::check(settings)?)
     }
 
+    fn warnings(settings: &Settings) -> Vec<String> {
+        server::warnings(settings)
+    }
+
     fn open(host: Host, settings: Settings) -> Result<Self, Error> {
         check(&settings)?;
         let log = Arc::new(Log::new(host, &settings));

@@ -191,6 +191,10 @@ impl OutputPlugin for Output {
         Ok(())
     }
 
+    fn warnings(settings: &Settings) -> Vec<String> {
+        agent::warnings(settings)
+    }
+
     fn open(host: Host, settings: Settings) -> Result<Self, Error> {
         let counter = |name, help| host.counter(name, help, &[]);
         Ok(Self {
