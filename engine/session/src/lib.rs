@@ -75,7 +75,9 @@ pub use recording_file::{RecordingFile, RecordingFormat};
 pub use rule_files::{executable, plugin_directories, rule_files, trusted_rules};
 pub use rule_loader::{LoadConfig, alert_rules, calls_of, events_for, with_state};
 pub use session::{OpenedSession, Session, Summary, check};
-pub use source::{EventSource, OpenedSource, RecordedHost, Scan, SourceConfig, SourceError};
+pub use source::{
+    EventSource, OpenedSource, RecordedHost, Scan, SourceConfig, SourceError, check_btf,
+};
 pub use stoppable::StoppableWriter;
 pub use telemetry::DriverFacts;
 pub use watch::{Consumer, watch};

@@ -14,7 +14,7 @@ use crate::error::{LoadError, RuleOutputError};
 use crate::flight;
 use crate::host_name::host_name;
 use crate::page;
-use crate::rule_files::{plugin_directories, trusted_rule_files};
+use crate::rule_files::{has_nothing, has_rules, plugin_directories, trusted_rule_files};
 use crate::rule_workers::RuleWorker;
 use crate::source::SourceConfig;
 use crate::worker_loader;
@@ -75,6 +75,8 @@ pub(super) struct RuleSet {
     pub(super) files: Vec<PathBuf>,
     /// Rule files that are empty, or all if there is no rule: an accident, more often than not.
     pub(super) empty: Vec<String>,
+    /// The names of all rule files, and whether each has rules.
+    pub(super) has_rules: Vec<(String, bool)>,
 }
 
 /// The files that rules are loaded from.
@@ -244,6 +246,9 @@ impl RuleLoader {
             omit,
             files: watched,
             empty,
+            has_rules: (files.iter())
+                .map(|file| (file.name.clone(), has_rules(&file.text)))
+                .collect(),
             rules,
         })
     }
@@ -371,13 +376,6 @@ impl RuleLoader {
             source,
         })
     }
-}
-
-/// Whether a rule file has nothing but comments and the empty list.
-fn has_nothing(text: &[u8]) -> bool {
-    let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    let mut rest = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
-    rest.all(|line| matches!(line, b"---" | b"..." | b"[]"))
 }
 
 /// What makes an output the same one before and after a reload.

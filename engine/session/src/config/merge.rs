@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::error::{ConfigError, Fault, OptionError};
 use super::expand;
 use super::tree::{self, Kind, Node, Place};
+use plugin_host::escape;
 
 /// How an included file is merged with the configuration before it. The names are Falco's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,7 +63,7 @@ pub(super) fn set(root: &mut Node, option: &str) -> Result<(), ConfigError> {
     // the value may be secret: messages show the key alone
     let key = option.split_once('=').map_or(option, |(key, _)| key);
     let wrong = |source| ConfigError::Option {
-        option: key.to_owned(),
+        option: escape(key, false),
         source,
     };
     let (key, value) = option

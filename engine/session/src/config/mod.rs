@@ -28,7 +28,7 @@ use std::sync::Arc;
 use driver_api::request::Limits;
 
 use lanner_plugin::files;
-use plugin_host::Pins;
+use plugin_host::{Pins, escape};
 
 pub use capture::{CaptureConfig, CaptureMode, CaptureSelection};
 pub use error::{ConfigError, ExpandError, Fault, KeyError, OptionError};
@@ -176,8 +176,18 @@ impl Config {
         if self.capture.memory.0 > capture::MAX_MEMORY {
             return Err(("capture", KeyError::MuchMemory));
         }
+        if self.capture.memory.0 < capture::MIN_MEMORY {
+            return Err(("capture", KeyError::LittleMemory));
+        }
+        if self.capture.max_files == 0 {
+            return Err(("capture", KeyError::NoFiles));
+        }
         if self.capture.folder().is_none() {
             return Err(("capture", KeyError::CapturePrefix));
+        }
+        let actions = &self.syscall_event_drops.actions;
+        if actions.contains(&DropAction::Ignore) && actions.len() > 1 {
+            return Err(("syscall_event_drops", KeyError::IgnoreAndMore));
         }
         if let Err(problem) = outputs::check(&self.outputs) {
             return Err(("outputs", problem));
@@ -297,9 +307,9 @@ fn typed(root: &Node) -> Result<Config, ConfigError> {
             "what came from the environment or a file (it is not shown) does not fit here"
                 .to_owned()
         } else {
-            error.into_inner().to_string()
+            escape(&error.into_inner().to_string(), false)
         };
-        let path = path.to_string();
+        let path = escape(&path.to_string(), false);
         ConfigError::at(&node.place, Fault::Value { path, problem })
     })
 }
