@@ -143,6 +143,9 @@ impl OutputPlugin for Output {
 /// device takes is often lost.
 fn check_kind(settings: &Settings) -> Result<(), Error> {
     let path = &settings.filename;
+    if path.as_os_str().is_empty() {
+        return Err(InvalidSetting::new("filename", "it is empty; name a file").into());
+    }
     let target = WriteTarget::find(path)?;
     let reason = match target.special() {
         None => return Ok(()),

@@ -96,6 +96,14 @@ fn check_headers(settings: &Settings) -> Result<(), InvalidSetting> {
             let reason = format!("{name:?} is no name of a header");
             return Err(InvalidSetting::new("headers", reason));
         }
+        let is_framing = |own: &&str| name.eq_ignore_ascii_case(own);
+        if ["content-length", "transfer-encoding"]
+            .iter()
+            .any(is_framing)
+        {
+            let reason = format!("{name:?} follows from the alerts of a request; remove it");
+            return Err(InvalidSetting::new("headers", reason));
+        }
         if HeaderValue::try_from(value).is_err() {
             // The value may be a secret.
             let reason = format!("the value of {name:?} has characters that a header cannot have");

@@ -260,10 +260,14 @@ impl Output {
         let url = settings.url.clone();
         let body = body::body(alerts, settings.batch, settings.compress_uploads)
             .map_err(PostError::Compress)?;
-        let mut request = self.agent.post(&url).content_type(match settings.batch {
-            Batch::Lines => "application/x-ndjson",
-            Batch::None | Batch::Array => "application/json",
-        });
+        let mut request = self.agent.post(&url);
+        let mut headers = settings.headers.keys();
+        if !headers.any(|name| name.eq_ignore_ascii_case("content-type")) {
+            request = request.content_type(match settings.batch {
+                Batch::Lines => "application/x-ndjson",
+                Batch::None | Batch::Array => "application/json",
+            });
+        }
         if settings.compress_uploads {
             request = request.header("Content-Encoding", "gzip");
         }

@@ -55,6 +55,11 @@ fn each_alert_is_a_post_of_falcos_json_over_one_connection() {
     emit(&mut output, &["four", "five"]);
     let notes = receiver.notes();
     assert_ne!(notes[3]["connection"], notes[4]["connection"]);
+    let kind = json!({"headers": {"content-type": "application/cloudevents+json"}});
+    emit(&mut open(&receiver, "http", &kind), &["six"]);
+    let notes = receiver.notes();
+    let last = &notes[5]["headers"]["content-type"];
+    assert_eq!(last, "application/cloudevents+json", "there is one");
 }
 
 #[test]
@@ -348,6 +353,10 @@ fn mistakes_are_known_at_once() {
             "/nonexistent: No such file",
         ),
         (json!({"url": "https://x/", "mtls": true}), "`client_cert`"),
+        (
+            json!({"url": "http://x/", "headers": {"Content-Length": "3"}}),
+            "follows from the alerts",
+        ),
         (
             json!({"url": "http://x/", "bearer_token_file": "/nonexistent"}),
             "/nonexistent: No such file",

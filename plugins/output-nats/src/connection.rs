@@ -61,6 +61,8 @@ pub(crate) enum SettingsError {
     HalfOfClient,
     #[error("`user` and `password` go together; set both or neither")]
     HalfOfUser,
+    #[error("`user`, `token` and `credentials_file` exclude each other; set one of them")]
+    ManyUsers,
 }
 
 /// Alerts cannot be published now.
@@ -117,6 +119,14 @@ pub(crate) fn check(settings: &Settings) -> Result<(), SettingsError> {
     }
     if settings.user.is_some() != settings.password.is_some() {
         return Err(SettingsError::HalfOfUser);
+    }
+    let ways = [
+        settings.user.is_some(),
+        settings.token.is_some(),
+        settings.credentials_file.is_some(),
+    ];
+    if ways.into_iter().filter(|way| *way).count() > 1 {
+        return Err(SettingsError::ManyUsers);
     }
     Ok(())
 }

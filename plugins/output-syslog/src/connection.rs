@@ -173,9 +173,13 @@ impl Transport {
             InvalidSetting::new("address", reason)
         };
         let (scheme, rest) = address.split_once("://").ok_or_else(wrong)?;
-        let host = rest.rsplit_once(':').filter(|(host, port)| {
-            !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
-        });
+        let is_host = |host: &str| {
+            let is_good = |c: char| c.is_alphanumeric() || "-._:[]%".contains(c);
+            !host.is_empty() && host.chars().all(is_good)
+        };
+        let host = rest
+            .rsplit_once(':')
+            .filter(|(host, port)| is_host(host) && port.parse::<u16>().is_ok_and(|port| port > 0));
         match (scheme, host) {
             ("unix", _) if rest.starts_with('/') => {
                 check_socket(Path::new(rest))?;

@@ -172,7 +172,40 @@ fn what_run_would_refuse_is_told_with_its_output() {
 
 /// A setting of an output that only the output itself can judge: the output's part of the configuration, and what the
 /// message has. `FOLDER` has `garbage`, which is no PEM file, and `socket`, which is a folder.
-const FOUND_BY_PLUGINS: [(&str, &str); 46] = [
+const FOUND_BY_PLUGINS: [(&str, &str); 54] = [
+    (
+        "{plugin: output-file, settings: {filename: \"\"}}",
+        "`filename`: it is empty",
+    ),
+    (
+        "{plugin: output-program, settings: {program: \"/nonexistent/program -x\"}}",
+        "`program`: /nonexistent/program cannot be started: No such file",
+    ),
+    (
+        "{plugin: output-program, settings: {program: FOLDER/garbage}}",
+        "garbage is no program: it is not executable",
+    ),
+    (
+        "{plugin: output-program, settings: {program: \"FOLDER | cat\"}}",
+        "is no program",
+    ),
+    (
+        "{plugin: output-syslog, settings: {address: \"tcp://a/b:514\"}}",
+        "`address`",
+    ),
+    (
+        "{plugin: output-http, settings: {url: \"http://a\", headers: {transfer-encoding: chunked}}}",
+        "`headers`: \"transfer-encoding\" follows from",
+    ),
+    (
+        "{plugin: output-nats, settings: {token: a, user: b, password: c}}",
+        "exclude each other",
+    ),
+    (
+        "{plugin: output-grpc, settings: {bind_address: \"unix://FOLDER/s\"}}\n- {plugin: output-grpc, name: second, \
+         settings: {bind_address: \"unix://FOLDER/socket/.././s\"}}",
+        "output second: `bind_address`: output-grpc has the same",
+    ),
     (
         "{plugin: output-file, settings: {filename: FOLDER/fifo}}",
         "is a FIFO, and alerts are kept in a regular file",
