@@ -73,11 +73,8 @@ pub(crate) enum TypesError {
     #[error("{} holds no BTF{REMEDY}", path.display())]
     Format { path: PathBuf },
     /// Its BTF is damaged, or an ELF file has none.
-    #[error("{} holds no whole BTF: {source}{REMEDY}", path.display())]
-    Damaged {
-        path: PathBuf,
-        source: libbpf_rs::Error,
-    },
+    #[error("{} holds no whole BTF: {reason}{REMEDY}", path.display())]
+    Damaged { path: PathBuf, reason: String },
     /// They are the types of something else.
     #[error("the types in {} are not those of a kernel: there is no task_struct{REMEDY}", path.display())]
     OfOther { path: PathBuf },
@@ -105,7 +102,10 @@ pub(crate) fn check_types(file: &Path) -> Result<(), TypesError> {
     libbpf::listen();
     let types = match Btf::from_path(file) {
         Ok(types) => types,
-        Err(source) => return Err(TypesError::Damaged { path, source }),
+        Err(error) => {
+            let reason = format!("{error:#}");
+            return Err(TypesError::Damaged { path, reason });
+        }
     };
     match types.type_by_name::<Struct<'_>>("task_struct") {
         Some(_) => Ok(()),

@@ -25,6 +25,7 @@
 //! | `stoppable`, `whole_lines` | writers: one whose reader may stand still, one for lines that others write, too |
 //! | `flight` | keeps the latest events, and writes those around an alert into a file |
 //! | `rule_files`, `rule_loader` | finds and loads rules, and everything that belongs to them |
+//! | `claims` | what only one output may have |
 //! | `rule_workers`, `worker_loader` | rule plugins beside the event path |
 //! | `reload` | notices changes, loads rules again, and hands them to the event path |
 //! | `heartbeat` | a call that must come back as an event |
@@ -38,6 +39,7 @@
 //! | `host_name` | the name of this host, for alerts |
 //! | `error` | why a session cannot begin, and why a reload fails |
 
+mod claims;
 pub mod config;
 mod control;
 mod counters;

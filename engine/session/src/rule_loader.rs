@@ -8,6 +8,7 @@ use std::time::Duration;
 use driver_api::request::{Omit, SyscallSet};
 use driver_api::selection::Selection;
 
+use crate::claims::Claims;
 use crate::config::{AlertLimits, CaptureSelection, Config, Loaded, Matching};
 use crate::counters::Board;
 use crate::error::{LoadError, RuleOutputError};
@@ -345,7 +346,13 @@ impl RuleLoader {
     /// What is wrong with the outputs that do not run, without opening any.
     pub(super) fn faults_of_outputs(&self, config: &Config, running: &[String]) -> Vec<LoadError> {
         let outputs = config.all_outputs();
-        let faults = (outputs.iter()).map(|output| self.check_output(config, output, running));
+        let mut claims = Claims::of(&config.webserver);
+        let check = |output: &crate::config::OutputConfig| {
+            let plugin = self.plugin(config, &output.plugin)?;
+            claims.add(output, &plugin)?;
+            self.check_output(config, output, &plugin, running)
+        };
+        let faults = outputs.iter().map(check);
         faults.filter_map(Result::err).collect()
     }
 
@@ -353,12 +360,12 @@ impl RuleLoader {
         &self,
         config: &Config,
         output: &crate::config::OutputConfig,
+        plugin: &Plugin,
         running: &[String],
     ) -> Result<(), LoadError> {
-        let plugin = self.plugin(config, &output.plugin)?;
         let settings = output.settings_json();
         let queue = output.queue(config);
-        if running.contains(&identity(&plugin, &settings, &queue)) {
+        if running.contains(&identity(plugin, &settings, &queue)) {
             return Ok(());
         }
         if let Some(spool) = &queue.spool {
@@ -371,7 +378,7 @@ impl RuleLoader {
                 source,
             })?;
         }
-        OutputHost::check(&plugin, &settings).map_err(|source| LoadError::Output {
+        OutputHost::check(plugin, &settings).map_err(|source| LoadError::Output {
             output: output.name().to_owned(),
             source,
         })

@@ -58,6 +58,29 @@ fn two_outputs_never_have_one_spool_however_its_path_is_written() {
     }
 }
 
+#[test]
+fn an_output_does_not_listen_where_the_web_server_does() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("lanner.yaml");
+    let config = file.to_str().expect("a text");
+    let path = folder.path().display();
+    let text = format!(
+        "webserver: {{enabled: true, unix_socket: {path}/s}}\n\
+         outputs: [{{plugin: output-grpc, settings: {{bind_address: \"unix://{path}/./s\"}}}}]\n"
+    );
+    fs::write(&file, text).expect("a file");
+    for args in [
+        &["config", "check", config][..],
+        &["run", "-c", config, "--driver", "ptrace", "--", "true"],
+    ] {
+        let output = run(args);
+        let said = stderr(&output);
+        assert!(!output.status.success(), "{said}");
+        let expected = "output output-grpc: `bind_address`: webserver has the same";
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
 /// The settings for a certificate and its key, with the output's others.
 const IDENTITIES: [&str; 4] = [
     "{plugin: output-http, settings: {url: \"https://a\", mtls: true, client_cert: CHAIN, client_key: KEY}}",

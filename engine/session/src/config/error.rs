@@ -2,7 +2,7 @@
 
 use driver_api::request::LimitError;
 use lanner_plugin::files::FileError;
-use plugin_host::{InvalidSum, escape};
+use plugin_host::{InvalidSum, escape, secrets};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,12 @@ pub enum ConfigError {
     UnknownKeys(Vec<String>),
 }
 
+/// A text from outside for a message: without secrets, and on one line.
+pub(super) fn shown(text: &str) -> String {
+    // what is escaped could not be recognised as a secret any more
+    escape(&secrets::hide(text), false)
+}
+
 impl ConfigError {
     /// A fault at a place.
     #[expect(
@@ -39,7 +45,7 @@ impl ConfigError {
     )]
     pub(super) fn at(place: impl ToString, source: impl Into<Fault>) -> Self {
         Self::At {
-            place: escape(&place.to_string(), false),
+            place: shown(&place.to_string()),
             source: source.into(),
         }
     }

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::error::{ConfigError, Fault, OptionError};
+use super::error::{ConfigError, Fault, OptionError, shown};
 use super::expand;
 use super::tree::{self, Kind, Node, Place};
-use plugin_host::escape;
 
 /// How an included file is merged with the configuration before it. The names are Falco's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,7 +62,7 @@ pub(super) fn set(root: &mut Node, option: &str) -> Result<(), ConfigError> {
     // the value may be secret: messages show the key alone
     let key = option.split_once('=').map_or(option, |(key, _)| key);
     let wrong = |source| ConfigError::Option {
-        option: escape(key, false),
+        option: shown(key),
         source,
     };
     let (key, value) = option

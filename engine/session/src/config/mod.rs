@@ -28,9 +28,10 @@ use std::sync::Arc;
 use driver_api::request::Limits;
 
 use lanner_plugin::files;
-use plugin_host::{Pins, escape};
+use plugin_host::Pins;
 
 pub use capture::{CaptureConfig, CaptureMode, CaptureSelection};
+use error::shown;
 pub use error::{ConfigError, ExpandError, Fault, KeyError, OptionError};
 pub use from_falco::{Converted, from_falco};
 pub use keys::{
@@ -43,6 +44,7 @@ pub use webserver::{PageConfig, Webserver};
 
 use merge::Strategy;
 use outputs::MAX_QUEUE;
+pub(crate) use outputs::real;
 use tree::{Kind, Node, Place};
 
 /// The largest file that is read, in bytes.
@@ -307,9 +309,9 @@ fn typed(root: &Node) -> Result<Config, ConfigError> {
             "what came from the environment or a file (it is not shown) does not fit here"
                 .to_owned()
         } else {
-            escape(&error.into_inner().to_string(), false)
+            shown(&error.into_inner().to_string())
         };
-        let path = escape(&path.to_string(), false);
+        let path = shown(&path.to_string());
         ConfigError::at(&node.place, Fault::Value { path, problem })
     })
 }

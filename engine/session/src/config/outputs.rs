@@ -199,7 +199,7 @@ impl Spool {
 }
 
 /// A path without links, `.` and `..`. What of it does not exist is taken as it is written.
-fn real(path: &Path) -> PathBuf {
+pub(crate) fn real(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     for there in path.ancestors() {
         let Ok(mut real) = there.canonicalize() else {

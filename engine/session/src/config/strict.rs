@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
+use super::error::shown;
 use super::tree::{Kind, Node};
-use plugin_host::escape;
 use suggest::did_you_mean;
 
 /// Says which keys the schema does not know, with their places and what was probably meant.
@@ -34,7 +34,7 @@ fn walk(node: &Node, schema: &Value, root: &Value, path: &str, problems: &mut Ve
                             child.place,
                             did_you_mean(key, known.map(String::as_str))
                         );
-                        problems.push(escape(&problem, false));
+                        problems.push(shown(&problem));
                     }
                     None => {}
                 }

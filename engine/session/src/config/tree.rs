@@ -6,9 +6,8 @@ use std::sync::Arc;
 use granit_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Number, Value};
 
-use super::error::{ConfigError, ExpandError, Fault};
+use super::error::{ConfigError, ExpandError, Fault, shown};
 use super::expand::{self, Expanded};
-use plugin_host::escape;
 
 /// How deep lists and maps may nest.
 pub(super) const MAX_DEPTH: usize = 50;
@@ -179,7 +178,7 @@ pub(super) fn parse_with(
     for next in Parser::new_from_str(text) {
         let (event, span) = next.map_err(|error| {
             let here = place(error.marker().line());
-            ConfigError::at(here, Fault::Syntax(escape(&error.info(), false)))
+            ConfigError::at(here, Fault::Syntax(shown(&error.info())))
         })?;
         let here = place(span.start.line());
         match event {
@@ -305,7 +304,7 @@ fn key_of(node: &Node, before: &[(String, Node)]) -> Result<String, ConfigError>
         Some((_, first)) => Err(ConfigError::at(
             &node.place,
             Fault::SetTwice {
-                key: escape(&key, false),
+                key: shown(&key),
                 first: first.place.to_string(),
             },
         )),

@@ -12,11 +12,10 @@ use std::sync::Arc;
 
 use lanner_plugin::files;
 
-use super::error::{ConfigError, Fault};
+use super::error::{ConfigError, Fault, shown};
 use super::expand::Expanded;
 use super::tree::{self, Kind, Node};
 use super::{MAX_FILE, schema, strict, typed};
-use plugin_host::escape;
 use reasons::why_not;
 use serde_json::Value;
 
@@ -63,7 +62,7 @@ fn convert(source: &Arc<str>, text: &str) -> Result<Converted, ConfigError> {
     let schema = schema();
     types::as_falco_reads(&mut root, &schema);
     let (server, output) = (root.take("grpc"), root.take("grpc_output"));
-    let grpc = grpc(server, output, &mut notes);
+    let grpc = grpc(server, output.as_ref(), &mut notes);
     let limit = root.take("outputs");
     let outputs = outputs(limit, grpc, &mut notes);
     if let Some(engine) = root.take("engine") {
@@ -92,7 +91,7 @@ struct Notes(Vec<String>);
 impl Notes {
     fn add(&mut self, node: &Node, key: &str, why: &str) {
         let note = format!("{}: {key}: {why}", node.place);
-        self.0.push(escape(&note, false));
+        self.0.push(shown(&note));
     }
 }
 
@@ -332,16 +331,16 @@ fn driver(engine: &Node, yaml: &mut String, notes: &mut Notes) {
 }
 
 /// The settings of `output-grpc`, if Falco's gRPC output is on.
-fn grpc(server: Option<Node>, output: Option<Node>, notes: &mut Notes) -> Option<Node> {
-    let is_on = |node: &Option<Node>| {
-        let enabled = node.as_ref().and_then(|node| node.get("enabled"));
+fn grpc(server: Option<Node>, output: Option<&Node>, notes: &mut Notes) -> Option<Node> {
+    let is_on = |node: Option<&Node>| {
+        let enabled = node.and_then(|node| node.get("enabled"));
         enabled.is_some_and(|node| matches!(&node.kind, Kind::Bool(true)))
     };
-    let mut server = match (is_on(&server), is_on(&output)) {
+    let mut server = match (is_on(server.as_ref()), is_on(output)) {
         (true, true) => server?,
         (false, false) => return None,
         _ => {
-            if let Some(node) = server.as_ref().or(output.as_ref()) {
+            if let Some(node) = server.as_ref().or(output) {
                 let why =
                     "alerts need both `grpc` and `grpc_output`, and only one of them is enabled";
                 notes.add(node, "grpc", why);
