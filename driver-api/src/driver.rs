@@ -67,6 +67,7 @@
 //!     ([`Multiplexed`](crate::table::Multiplexed)).
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 pub use crate::error::{CaptureError, OpenError};
@@ -100,6 +101,15 @@ pub trait Driver: Sync + fmt::Debug {
     /// Whether it reads the kernel's types ([`Host::btf_file`]).
     fn uses_btf(&self) -> bool {
         false
+    }
+
+    /// Checks that a file has a kernel's types, as far as that can be known without opening a capture.
+    ///
+    /// # Errors
+    ///
+    /// [`open`](Driver::open) would refuse the file.
+    fn check_btf(&self, _file: &Path) -> Result<(), OpenError> {
+        Ok(())
     }
 
     /// Where it leaves out the calls that a predicate does not want (clause 23), as far as a kind of call allows it.

@@ -29,6 +29,8 @@ mod ring;
 pub mod simulated;
 mod ways;
 
+use std::path::Path;
+
 use driver_api::driver::{Driver, OpenError, Opened};
 use driver_api::host::Host;
 use driver_api::request::Request;
@@ -74,6 +76,10 @@ impl Driver for Core {
 
     fn uses_btf(&self) -> bool {
         true
+    }
+
+    fn check_btf(&self, file: &Path) -> Result<(), OpenError> {
+        load::check_btf(file)
     }
 
     fn capabilities_to_open(&self, host: &Host) -> u64 {

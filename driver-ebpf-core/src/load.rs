@@ -42,11 +42,7 @@ pub(crate) fn open(
         });
     }
     if let Some(file) = types_file {
-        check_types(file).map_err(|error| OpenError::Unsupported {
-            driver: NAME,
-            what: format!("{} as the kernel's types", file.display()),
-            why: Chain(&error).to_string(),
-        })?;
+        check_btf(file)?;
     }
     let command = start::prepare(NAME, &request.target)?;
     memory::raise();
@@ -56,6 +52,19 @@ pub(crate) fn open(
     let ways = ways(own_types, types_file);
     let started = start_programs(&ways, request, layout, types_file, Refused::default)?;
     capture(started, request, layout, command)
+}
+
+/// Checks that a file has a kernel's types.
+///
+/// # Errors
+///
+/// It has something else, or cannot be read.
+pub(crate) fn check_btf(file: &Path) -> Result<(), OpenError> {
+    check_types(file).map_err(|error| OpenError::Unsupported {
+        driver: NAME,
+        what: format!("{} as the kernel's types", file.display()),
+        why: Chain(&error).to_string(),
+    })
 }
 
 /// Makes the programs that run follow the target.

@@ -4,8 +4,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use libbpf_rs::btf::Btf;
+use libbpf_rs::btf::types::Struct;
+
 use crate::entry::Entry;
 use crate::features::Features;
+use crate::libbpf;
 
 /// An object, and a way to see entries.
 #[derive(Debug, Clone, Copy)]
@@ -66,11 +70,19 @@ pub(crate) enum TypesError {
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
     /// It has another format.
-    #[error("{} holds no BTF", path.display())]
+    #[error("{} holds no BTF{REMEDY}", path.display())]
     Format { path: PathBuf },
+    /// Its BTF is damaged, or an ELF file has none.
+    #[error("{} holds no whole BTF: {reason}{REMEDY}", path.display())]
+    Damaged { path: PathBuf, reason: String },
+    /// They are the types of something else.
+    #[error("the types in {} are not those of a kernel: there is no task_struct{REMEDY}", path.display())]
+    OfOther { path: PathBuf },
 }
 
-/// Checks that a file may have a kernel's types: BTF by itself, or in an ELF file (Documentation/bpf/btf.rst).
+const REMEDY: &str = "; name a file of the running kernel, such as one of https://github.com/aquasecurity/btfhub-archive";
+
+/// Checks that a file has a kernel's types: BTF by itself, or in an ELF file (Documentation/bpf/btf.rst).
 ///
 /// # Errors
 ///
@@ -80,8 +92,23 @@ pub(crate) fn check_types(file: &Path) -> Result<(), TypesError> {
     let mut magic = [0; 4];
     let path = file.to_owned();
     match File::open(file).and_then(|mut file| file.read_exact(&mut magic)) {
-        Ok(()) if magic == *b"\x7fELF" || magic[..2] == BTF_MAGIC.to_ne_bytes() => Ok(()),
-        Ok(()) => Err(TypesError::Format { path }),
-        Err(source) => Err(TypesError::Read { path, source }),
+        Ok(()) if magic == *b"\x7fELF" || magic[..2] == BTF_MAGIC.to_ne_bytes() => {}
+        Ok(()) => return Err(TypesError::Format { path }),
+        Err(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
+            return Err(TypesError::Format { path });
+        }
+        Err(source) => return Err(TypesError::Read { path, source }),
+    }
+    libbpf::listen();
+    let types = match Btf::from_path(file) {
+        Ok(types) => types,
+        Err(error) => {
+            let reason = format!("{error:#}");
+            return Err(TypesError::Damaged { path, reason });
+        }
+    };
+    match types.type_by_name::<Struct<'_>>("task_struct") {
+        Some(_) => Ok(()),
+        None => Err(TypesError::OfOther { path }),
     }
 }

@@ -7,6 +7,7 @@
 //! | `skip` | [`skipped`], [`is_root`], [`usable_drivers`] |
 //! | `counting` | [`Counting`], an allocator that counts |
 //! | `documented` | [`assert_documented`]: a page lists every setting with its default |
+//! | `promtool` | [`accepted_by_prometheus`]: Prometheus' own parser reads a page |
 //! | `peers` (feature `peers`) | certificates, and servers and clients that are not ours |
 //!
 //! Only `dev-dependencies` name this crate. It panics freely: a test that cannot set its stage has failed.
@@ -21,11 +22,13 @@ mod counting;
 mod documented;
 #[cfg(feature = "peers")]
 pub mod peers;
+mod promtool;
 mod skip;
 mod wait;
 
 pub use counting::{Counting, allocations};
 pub use documented::assert_documented;
+pub use promtool::accepted_by_prometheus;
 pub use skip::{absent, is_root, lacking, skipped, usable_drivers};
 pub use wait::{PATIENCE, wait_for, wait_until};
 

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use driver_api::error::Chain;
 use drivers::Order;
 use session::reference::{self, Form};
 
@@ -10,6 +11,9 @@ use command_line::DriversArgs;
 
 pub(crate) fn list(args: &DriversArgs) -> Result<ExitCode, Failure> {
     let mut host = drivers::host::try_out(&drivers::host::detect());
+    if let Some(file) = &args.btf {
+        session::check_btf(file).map_err(|error| Failure::usage(Chain(&error)))?;
+    }
     host.btf_file.clone_from(&args.btf);
     let order = Order::named(&args.driver_order).map_err(Failure::usage)?;
     if args.fix && !args.json {

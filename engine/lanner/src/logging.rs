@@ -53,13 +53,17 @@ fn colours() -> bool {
     std::io::stderr().is_terminal() && !forbidden
 }
 
-/// Writes without secrets. The log writes each line in one piece.
+/// Writes without secrets. The log writes each message in one piece. Its further lines are indented, so that none of them
+/// looks like a message of its own.
 struct Hiding(std::io::Stderr);
 
 impl Write for Hiding {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
         let text = String::from_utf8_lossy(line);
-        self.0.write_all(secrets::hide(&text).as_bytes())?;
+        let text = secrets::hide(&text);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let text = text.replace('\n', "\n  ") + "\n";
+        self.0.write_all(text.as_bytes())?;
         Ok(line.len())
     }
 

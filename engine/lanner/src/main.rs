@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use plugin_host::{files, secrets};
+use plugin_host::{escape, files, secrets};
 
 use command_line::{Cli, Verb};
 use lines::Lines;
@@ -120,10 +120,13 @@ fn forget_untrusted_variables() {
     }
 }
 
-/// Writes one message, without secrets, to standard error. Standard output is for events and alerts alone.
+/// Writes one message, without secrets, to standard error: standard output is for events and alerts alone. Control characters
+/// in names and values are escaped, so that they do nothing to a terminal. Further lines are indented, so that none of them
+/// looks like a message of its own.
 pub(crate) fn say(message: &str) {
     // where standard error cannot be written, there is no place to say so
-    let _ = writeln!(std::io::stderr(), "lanner: {}", secrets::hide(message));
+    let message = escape(&secrets::hide(message), true).replace('\n', "\n  ");
+    let _ = writeln!(std::io::stderr(), "lanner: {message}");
 }
 
 /// Writes to standard output. A reader that has gone is not an error.

@@ -5,12 +5,14 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::crash;
+
 #[derive(Debug)]
 enum State<T> {
     Pending,
     Given(T),
-    /// The answering thread has ended without an answer.
-    Gone,
+    /// The answering thread has ended without an answer; in a call of this plugin, if there is one.
+    Gone(Option<&'static str>),
 }
 
 #[derive(Debug)]
@@ -32,8 +34,10 @@ pub(crate) struct Question<T>(Arc<Slot<T>>);
 pub(crate) enum NoAnswer {
     /// Not within the time.
     Late,
-    /// The answering side was dropped: its thread has panicked.
-    Gone,
+    /// The answering thread has panicked.
+    Panicked,
+    /// A call of this plugin has ended the answering thread (pthread_exit(3)).
+    Ended(&'static str),
 }
 
 /// Both sides.
@@ -64,7 +68,8 @@ impl<T> Answer<T> {
 
 impl<T> Drop for Answer<T> {
     fn drop(&mut self) {
-        self.0.set(State::Gone);
+        // This is the answering thread. A panic would have left the call of a plugin before it comes here.
+        self.0.set(State::Gone(crash::called()));
     }
 }
 
@@ -77,7 +82,8 @@ impl<T> Question<T> {
         loop {
             match std::mem::replace(&mut *state, State::Pending) {
                 State::Given(answer) => return Ok(answer),
-                State::Gone => return Err(NoAnswer::Gone),
+                State::Gone(None) => return Err(NoAnswer::Panicked),
+                State::Gone(Some(plugin)) => return Err(NoAnswer::Ended(plugin)),
                 State::Pending => {}
             }
             let left = until.saturating_duration_since(Instant::now());
@@ -102,7 +108,7 @@ mod tests {
         assert_eq!(question.wait(LONG), Ok(7));
         let (answer, question) = ask::<u8>();
         std::thread::spawn(move || drop(answer));
-        assert_eq!(question.wait(LONG), Err(NoAnswer::Gone));
+        assert_eq!(question.wait(LONG), Err(NoAnswer::Panicked));
         let (answer, question) = ask::<u8>();
         assert_eq!(question.wait(Duration::ZERO), Err(NoAnswer::Late));
         // the other side has stopped waiting

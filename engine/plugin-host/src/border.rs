@@ -81,8 +81,29 @@ pub(super) unsafe fn place<'a, T>(ctx: *mut c_void) -> Option<&'a mut T> {
     unsafe { ctx.cast::<T>().as_mut() }
 }
 
-/// A text of a plugin for logs and terminals: control characters and those that change the direction of text are escaped
-/// (`\u{1b}`), and secrets are hidden. A long text is cut.
+/// A text from outside for logs and terminals: control characters and those that change the direction of text are escaped
+/// (`\u{1b}`). `lines`: line breaks and tabs stay.
+#[must_use]
+pub fn escape(text: &str, lines: bool) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        push_escaped(&mut shown, c, lines);
+    }
+    shown
+}
+
+fn push_escaped(shown: &mut String, c: char, lines: bool) {
+    let direction =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let kept = lines && matches!(c, '\n' | '\t');
+    if (c.is_control() && !kept) || direction {
+        shown.extend(c.escape_default());
+    } else {
+        shown.push(c);
+    }
+}
+
+/// A text of a plugin for logs and terminals, [escaped](escape). Secrets are hidden, and a long text is cut.
 pub(super) fn printable(text: &str, lines: bool) -> String {
     let text = secrets::hide(text);
     let mut shown = String::with_capacity(text.len().min(MAX_MESSAGE));
@@ -91,13 +112,7 @@ pub(super) fn printable(text: &str, lines: bool) -> String {
             shown.push_str(" ... (cut)");
             break;
         }
-        let direction = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        let kept = lines && matches!(c, '\n' | '\t');
-        if (c.is_control() && !kept) || direction {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
+        push_escaped(&mut shown, c, lines);
     }
     shown
 }

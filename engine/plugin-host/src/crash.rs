@@ -26,6 +26,8 @@ const SIGNALS: [(c_int, &str); 6] = [
     (libc::SIGSYS, "SIGSYS"),
     (libc::SIGABRT, "SIGABRT"),
 ];
+/// Where a plugin crashed, if not in its own code.
+const IN_CALL: &str = "in a call of it";
 /// The exit status of a process that a plugin ended.
 const ENDED: c_int = 1;
 
@@ -69,6 +71,11 @@ impl Drop for Inside {
     fn drop(&mut self) {
         CALLED.set(self.0);
     }
+}
+
+/// The plugin that this thread is calling.
+pub(super) fn called() -> Option<&'static str> {
+    CALLED.get()
 }
 
 /// Keeps a name until the process ends, once. Loading a file again does not cost memory again.
@@ -212,7 +219,7 @@ unsafe extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: 
     let (code, (instruction, stack)) = unsafe { ((*info).si_code, registers(context)) };
     let found = match (owner(instruction), CALLED.get()) {
         (Some(name), _) => Some((name, "in its code")),
-        (None, Some(name)) => Some((name, "in a call of it")),
+        (None, Some(name)) => Some((name, IN_CALL)),
         (None, None) => on_stack(stack).map(|name| (name, "on one of its threads")),
     };
     if let (Some((name, place)), Some(at)) = (found, at) {
@@ -223,7 +230,12 @@ unsafe extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: 
             SIGNALS[at].1,
             " ",
             place,
-            "\n",
+            // glibc aborts where pthread_exit(3) would end a thread of lanner
+            if signal == libc::SIGABRT && place == IN_CALL {
+                " (abort or pthread_exit)\n"
+            } else {
+                "\n"
+            },
         ]);
     }
     // A fault happens again when this returns, and what was there before handles it: Rust's own handler, or the kernel's

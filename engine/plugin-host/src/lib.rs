@@ -44,6 +44,7 @@ mod settings;
 mod slow;
 
 pub use alert::Alert;
+pub use border::escape;
 pub use built_in::{Linked, built_in, link};
 pub use crash::report_crashes;
 pub use elf::check as check_library;

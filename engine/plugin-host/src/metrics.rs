@@ -24,6 +24,49 @@ const MAX_VALUE: usize = 1024;
 /// The most labels of a metric.
 const MAX_LABELS: usize = 16;
 
+/// The families that are lanner's own. No plugin can add to them, whatever its name is: a plugin that is called `output` could
+/// count alerts as delivered otherwise.
+pub const OWN_FAMILIES: [&str; 38] = [
+    "lanner_alerts_suppressed_total",
+    "lanner_buffer_size_bytes",
+    "lanner_buffer_used_bytes",
+    "lanner_cpu_seconds_total",
+    "lanner_descriptors",
+    "lanner_driver_gap_info",
+    "lanner_driver_info",
+    "lanner_events_lost_total",
+    "lanner_events_malformed_total",
+    "lanner_file_tables",
+    "lanner_heartbeat_number",
+    "lanner_output_delivered_total",
+    "lanner_output_hanging",
+    "lanner_output_limited_total",
+    "lanner_output_lost_all_total",
+    "lanner_output_lost_total",
+    "lanner_output_offered_total",
+    "lanner_output_retries_total",
+    "lanner_output_timeouts_total",
+    "lanner_output_waiting",
+    "lanner_plugin_faults_total",
+    "lanner_processes_known",
+    "lanner_processes_living",
+    "lanner_processes_probed_total",
+    "lanner_reloads_total",
+    "lanner_rule_plugin_events_lost_total",
+    "lanner_rule_plugin_hanging",
+    "lanner_rule_plugin_off",
+    "lanner_rule_plugin_timeouts_total",
+    "lanner_rule_plugin_waiting",
+    "lanner_rules_loaded",
+    "lanner_rules_off",
+    "lanner_spool_alerts",
+    "lanner_spool_bytes",
+    "lanner_spool_errors_total",
+    "lanner_spool_stored_total",
+    "lanner_threads",
+    "lanner_version_info",
+];
+
 static ENTRIES: [OnceLock<Entry>; CAPACITY] = [const { OnceLock::new() }; CAPACITY];
 /// The number of entries. Locked while one is added.
 static LENGTH: Mutex<usize> = Mutex::new(0);
@@ -79,6 +122,10 @@ enum Refused {
     Labels(String),
     #[error("{0} is registered already, with another kind")]
     OtherKind(String),
+    #[error("{0} is a metric of lanner's own; give it another name")]
+    Own(String),
+    #[error("{name} is a metric of the plugin {plugin}; give it another name")]
+    Others { name: String, plugin: &'static str },
     #[error("there are {CAPACITY} metrics already")]
     Full,
     #[error("it has {OF_ONE} metrics already, the most that a plugin may have")]
@@ -143,6 +190,12 @@ fn add(entry: Entry) -> Result<usize, Refused> {
         of_one += usize::from(old.plugin == entry.plugin);
         if old.name != entry.name {
             continue;
+        }
+        if old.plugin != entry.plugin {
+            return Err(Refused::Others {
+                name: entry.name,
+                plugin: old.plugin,
+            });
         }
         if old.kind != entry.kind {
             return Err(Refused::OtherKind(entry.name));
@@ -230,10 +283,14 @@ unsafe fn read(plugin: &'static str, raw: *const LannerMetric) -> Result<Entry, 
     if labels.iter().any(|(label, _)| label.starts_with("__")) {
         return Err(Refused::ReservedLabel { name });
     }
+    let name = format!("lanner_{}_{name}", plugin.replace('-', "_"));
+    if OWN_FAMILIES.contains(&name.as_str()) {
+        return Err(Refused::Own(name));
+    }
     Ok(Entry {
         plugin,
         labels,
-        name: format!("lanner_{}_{name}", plugin.replace('-', "_")),
+        name,
         help: text(raw.help),
         kind,
         value: AtomicU64::new(0),
@@ -317,6 +374,31 @@ mod tests {
             Some(7.0)
         );
         assert_eq!(value("lanner_output_metrics_test_x_total", "a"), None);
+    }
+
+    #[test]
+    fn no_plugin_adds_to_a_family_of_lanners_own_or_of_another_plugin() {
+        let count = |plugin: &'static str, name: &str| {
+            // SAFETY: the table is whole, and leaked.
+            let host = unsafe { Host::from_abi(host_table(plugin)) }.unwrap();
+            host.counter(name, "Mine.", &[("output", "x")]).add(1);
+        };
+        count("output", "delivered_total");
+        count("output-lost", "total");
+        count("plugin", "faults_total");
+        count("output", "own_total");
+        count("family", "of_two_total");
+        count("family-of", "two_total");
+        let found: Vec<(String, f64)> = snapshot()
+            .into_iter()
+            .filter(|one| one.help == "Mine.")
+            .map(|one| (one.name, one.value))
+            .collect();
+        let expected = [
+            ("lanner_output_own_total".to_owned(), 1.0),
+            ("lanner_family_of_two_total".to_owned(), 1.0),
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]

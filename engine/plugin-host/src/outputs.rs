@@ -19,6 +19,10 @@ use super::slow::Call;
 /// The name of the call that checks settings.
 const CHECK: &str = "check its settings";
 
+/// What is said of an answer that would make the host go round in circles.
+const IDLE: &str = "it answers LANNER_GO_ON without a delivered or refused alert; a plugin that can do nothing now answers \
+                    LANNER_TRY_AGAIN";
+
 /// A configured output. One thread uses it at a time; every call may block.
 #[derive(Debug)]
 pub struct OutputHost {
@@ -157,6 +161,13 @@ impl OutputHost {
                 delivered,
                 refused: refused_now,
                 reason: text,
+            };
+        }
+        if status == STATUS_GO_ON && delivered + refused_now == 0 && !alerts.is_empty() {
+            self.plugin.fault("emit", IDLE);
+            return Delivery::TryAgain {
+                delivered: 0,
+                reason: IDLE.to_owned(),
             };
         }
         match status {

@@ -2,6 +2,7 @@
 //! users of all plugins get the same messages, with the key that is wrong and the nearest known one.
 
 use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use boon::{
     CompileError, Compiler, ErrorKind, SchemaIndex, Schemas, Type, UrlLoader, ValidationError,
@@ -10,6 +11,7 @@ use serde_json::Value as Json;
 
 use suggest::did_you_mean;
 
+use super::border::printable;
 use super::error::PluginError;
 use super::secrets;
 
@@ -26,14 +28,20 @@ pub(crate) struct Validator {
     root: SchemaIndex,
 }
 
-/// A plugin's schema is not a JSON schema. boon shows the cause only in the alternate form.
+/// A plugin's schema is not a JSON schema.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:#}")]
-pub(crate) struct SchemaError(Box<CompileError>);
+pub(crate) enum SchemaError {
+    /// boon shows the cause only in the alternate form.
+    #[error("{0:#}")]
+    Compile(Box<CompileError>),
+    /// boon panics, for example at a pattern that is too large.
+    #[error("the compiler of schemas panicked")]
+    Panicked,
+}
 
 impl From<CompileError> for SchemaError {
     fn from(error: CompileError) -> Self {
-        Self(Box::new(error))
+        Self::Compile(Box::new(error))
     }
 }
 
@@ -53,6 +61,11 @@ impl Validator {
     ///
     /// It is not a JSON schema.
     pub(crate) fn new(schema: &Json) -> Result<Self, SchemaError> {
+        catch_unwind(AssertUnwindSafe(|| Self::compile(schema)))
+            .unwrap_or(Err(SchemaError::Panicked))
+    }
+
+    fn compile(schema: &Json) -> Result<Self, SchemaError> {
         let mut compiler = Compiler::new();
         compiler.use_loader(Box::new(NoLoader));
         compiler.add_resource(ADDRESS, schema.clone())?;
@@ -73,7 +86,7 @@ pub fn check(plugin: &str, schema: &Json, settings: &str) -> Result<(), PluginEr
     }
     let refuse = |reason: String| PluginError::Settings {
         plugin: plugin.to_owned(),
-        reason: secrets::hide(&reason).into_owned(),
+        reason: printable(&reason, false),
     };
     let given: Json =
         serde_json::from_str(settings).map_err(|error| refuse(format!("not JSON: {error}")))?;
@@ -296,6 +309,14 @@ mod tests {
         let error = check("p", &schema, r#"{"batch":"c"}"#).unwrap_err();
         let expected = r#"`batch`: "c" is not one of "none", "array""#;
         assert!(error.to_string().contains(expected), "{error}");
+    }
+
+    #[test]
+    fn a_schema_that_cannot_be_compiled_is_the_plugins_fault() {
+        let pattern = "(((a{100}){100}){100}){100}";
+        let schema = json!({"properties": {"url": {"pattern": pattern}}});
+        let error = check("p", &schema, "{}").unwrap_err().to_string();
+        assert!(error.contains("its schema is none"), "{error}");
     }
 
     #[test]

@@ -71,6 +71,11 @@ pub enum NoResult {
     /// The work takes too long, but no plugin is called at the moment.
     #[error("calling plugins takes longer than {0:?} (plugin_deadline)")]
     Slow(Duration),
+    /// A call of a plugin has ended the thread that called it.
+    #[error(
+        "plugin `{0}` ended the thread that called it (pthread_exit); a plugin ends threads of its own alone"
+    )]
+    Ended(&'static str),
     /// The work panicked.
     #[error("lanner is at fault: a panic while plugins were called")]
     Panic,
@@ -96,7 +101,8 @@ pub fn within<T: Send + 'static>(
             drop(thread.join());
             Ok(result)
         }
-        Err(NoAnswer::Gone) => Err(NoResult::Panic),
+        Err(NoAnswer::Panicked) => Err(NoResult::Panic),
+        Err(NoAnswer::Ended(plugin)) => Err(NoResult::Ended(plugin)),
         Err(NoAnswer::Late) => {
             let all = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
             let it = thread.thread().id();

@@ -185,6 +185,7 @@ static LannerStatus emit(void *state, const LannerBatch *batch, size_t *delivere
     case 2: *delivered = 1000; say(error, "lies"); return LANNER_TRY_AGAIN;
     case 3: say(error, "boom"); return LANNER_PANIC;
     case 5: return 4711;
+    case 6: return LANNER_GO_ON;
     default: return LANNER_OK;
     }
 }
@@ -336,6 +337,12 @@ fn an_output_plugin_in_c_gets_typed_alerts_and_its_answers_are_understood() {
         try_again(0, "it gave no reason (status 4711)")
     );
     assert_eq!(plugin.faults(), 2);
+    let idle = host.emit(&[alert(Priority::Informational)]);
+    assert!(
+        matches!(&idle, Delivery::TryAgain { delivered: 0, reason } if reason.contains("LANNER_GO_ON without")),
+        "{idle:?}"
+    );
+    assert_eq!(plugin.faults(), 3);
     host.flush().unwrap();
     host.reopen().unwrap();
     assert!(matches!(

@@ -94,6 +94,16 @@ pub enum LoadError {
         /// Why.
         source: PluginError,
     },
+    /// Another output, or the web server, has what only one can have.
+    #[error("output {output}: `{setting}`: {other} has the same; give one of them another")]
+    Claimed {
+        /// The output.
+        output: String,
+        /// Its setting.
+        setting: String,
+        /// Who has it.
+        other: String,
+    },
     /// The spool of an output cannot be where the configuration says.
     #[error("output {output}: its spool")]
     Spool {

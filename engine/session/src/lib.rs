@@ -25,6 +25,7 @@
 //! | `stoppable`, `whole_lines` | writers: one whose reader may stand still, one for lines that others write, too |
 //! | `flight` | keeps the latest events, and writes those around an alert into a file |
 //! | `rule_files`, `rule_loader` | finds and loads rules, and everything that belongs to them |
+//! | `claims` | what only one output may have |
 //! | `rule_workers`, `worker_loader` | rule plugins beside the event path |
 //! | `reload` | notices changes, loads rules again, and hands them to the event path |
 //! | `heartbeat` | a call that must come back as an event |
@@ -38,6 +39,7 @@
 //! | `host_name` | the name of this host, for alerts |
 //! | `error` | why a session cannot begin, and why a reload fails |
 
+mod claims;
 pub mod config;
 mod control;
 mod counters;
@@ -75,7 +77,9 @@ pub use recording_file::{RecordingFile, RecordingFormat};
 pub use rule_files::{executable, plugin_directories, rule_files, trusted_rules};
 pub use rule_loader::{LoadConfig, alert_rules, calls_of, events_for, with_state};
 pub use session::{OpenedSession, Session, Summary, check};
-pub use source::{EventSource, OpenedSource, RecordedHost, Scan, SourceConfig, SourceError};
+pub use source::{
+    EventSource, OpenedSource, RecordedHost, Scan, SourceConfig, SourceError, check_btf,
+};
 pub use stoppable::StoppableWriter;
 pub use telemetry::DriverFacts;
 pub use watch::{Consumer, watch};

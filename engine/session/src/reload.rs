@@ -23,7 +23,7 @@ use crate::control::Notice;
 use crate::error::ReloadError;
 use crate::rule_loader::{RuleLoader, RuleSet};
 use crate::session::Shared;
-use crate::telemetry::losses::{RELOAD_FAILED, empty_rules};
+use crate::telemetry::losses::{RELOAD_FAILED, empty_rules, rules_gone};
 use crate::telemetry::{now_ns, service};
 use delivery::PATIENCE;
 use delivery::alert::AlertFormat;
@@ -117,6 +117,8 @@ pub(super) struct Reloader {
     first: Option<Box<RuleSet>>,
     /// Rule files without rules, since the last reload.
     empty: Vec<String>,
+    /// All rule files, and whether each has rules.
+    has_rules: Vec<(String, bool)>,
     format: AlertFormat,
     /// The driver holds processes and omits some calls. It cannot capture them later in this session.
     omits: bool,
@@ -136,6 +138,7 @@ impl Reloader {
             loader,
             loaded: loaded.clone(),
             empty: first.empty.clone(),
+            has_rules: first.has_rules.clone(),
             first: Some(Box::new(first)),
             omits,
             shared,
@@ -270,6 +273,7 @@ impl Reloader {
             return Err(ReloadError::Omitted);
         }
         let (files, empty) = (prepared.files.clone(), prepared.empty.clone());
+        let has_rules = prepared.has_rules.clone();
         handover.give(Box::new(prepared));
         loop {
             match answers.recv_timeout(Duration::from_millis(100)) {
@@ -299,7 +303,15 @@ impl Reloader {
         for file in empty.iter().filter(|file| !self.empty.contains(file)) {
             self.shared.outputs.push(empty_rules(&self.format, file));
         }
+        let had_rules = |file: &String| self.has_rules.contains(&(file.clone(), true));
+        for (file, _) in (has_rules.iter())
+            .filter(|(file, any)| !any && had_rules(file) && !empty.contains(file))
+        {
+            tracing::warn!("{file} has no rules any more, only lists and macros");
+            self.shared.outputs.push(rules_gone(&self.format, file));
+        }
         self.empty = empty;
+        self.has_rules = has_rules;
         if errors.is_empty() {
             Ok(())
         } else {

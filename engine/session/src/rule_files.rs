@@ -115,3 +115,58 @@ pub(crate) fn trusted_rule_files(
     let files = read_rule_files(&paths, RuleFile::read_trusted)?;
     Ok((files, watched))
 }
+
+/// Whether a rule file has nothing but comments and the empty list.
+pub(crate) fn has_nothing(text: &[u8]) -> bool {
+    let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let mut rest = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
+    rest.all(|line| matches!(line, b"---" | b"..." | b"[]"))
+}
+
+/// Whether a rule file has a rule, as far as that shows in its lines. A file without any may have lists and macros.
+pub(crate) fn has_rules(text: &[u8]) -> bool {
+    const QUOTES: &[u8] = b"\"'";
+    let is_rule = |entry: &[u8]| {
+        let entry = entry.trim_ascii_start();
+        let entry = match entry.split_first() {
+            Some((quote, rest)) if QUOTES.contains(quote) => rest,
+            _ => entry,
+        };
+        let Some(rest) = entry.strip_prefix(b"rule") else {
+            return false;
+        };
+        let rest = match rest.split_first() {
+            Some((quote, rest)) if QUOTES.contains(quote) => rest,
+            _ => rest,
+        };
+        rest.trim_ascii_start().starts_with(b":")
+    };
+    text.split(|byte| *byte == b'\n').any(|line| {
+        let mut line = line.trim_ascii_start();
+        while let Some(rest) = line.strip_prefix(b"- ") {
+            line = rest.trim_ascii_start();
+        }
+        // keys of a map in one line
+        !line.starts_with(b"#") && line.split(|byte| b"{,".contains(byte)).any(is_rule)
+    })
+}
+
+#[test]
+fn rules_are_found_in_the_lines_of_a_file() {
+    for text in [
+        "- rule: A\n",
+        "---\n  - desc: x\n    rule : A",
+        "[{macro: a, condition: b}, {\"rule\": A}]",
+        "- - 'rule': A",
+    ] {
+        assert!(has_rules(text.as_bytes()), "{text}");
+    }
+    for text in [
+        "",
+        "- macro: rule\n  condition: rule = a\n",
+        "# - rule: A\n- list: rules\n  items: [rule]\n",
+        "- ruler: A\n",
+    ] {
+        assert!(!has_rules(text.as_bytes()), "{text}");
+    }
+}

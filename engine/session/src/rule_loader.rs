@@ -8,13 +8,14 @@ use std::time::Duration;
 use driver_api::request::{Omit, SyscallSet};
 use driver_api::selection::Selection;
 
+use crate::claims::Claims;
 use crate::config::{AlertLimits, CaptureSelection, Config, Loaded, Matching};
 use crate::counters::Board;
 use crate::error::{LoadError, RuleOutputError};
 use crate::flight;
 use crate::host_name::host_name;
 use crate::page;
-use crate::rule_files::{plugin_directories, trusted_rule_files};
+use crate::rule_files::{has_nothing, has_rules, plugin_directories, trusted_rule_files};
 use crate::rule_workers::RuleWorker;
 use crate::source::SourceConfig;
 use crate::worker_loader;
@@ -75,6 +76,8 @@ pub(super) struct RuleSet {
     pub(super) files: Vec<PathBuf>,
     /// Rule files that are empty, or all if there is no rule: an accident, more often than not.
     pub(super) empty: Vec<String>,
+    /// The names of all rule files, and whether each has rules.
+    pub(super) has_rules: Vec<(String, bool)>,
 }
 
 /// The files that rules are loaded from.
@@ -244,6 +247,9 @@ impl RuleLoader {
             omit,
             files: watched,
             empty,
+            has_rules: (files.iter())
+                .map(|file| (file.name.clone(), has_rules(&file.text)))
+                .collect(),
             rules,
         })
     }
@@ -340,7 +346,13 @@ impl RuleLoader {
     /// What is wrong with the outputs that do not run, without opening any.
     pub(super) fn faults_of_outputs(&self, config: &Config, running: &[String]) -> Vec<LoadError> {
         let outputs = config.all_outputs();
-        let faults = (outputs.iter()).map(|output| self.check_output(config, output, running));
+        let mut claims = Claims::of(&config.webserver);
+        let check = |output: &crate::config::OutputConfig| {
+            let plugin = self.plugin(config, &output.plugin)?;
+            claims.add(output, &plugin)?;
+            self.check_output(config, output, &plugin, running)
+        };
+        let faults = outputs.iter().map(check);
         faults.filter_map(Result::err).collect()
     }
 
@@ -348,12 +360,12 @@ impl RuleLoader {
         &self,
         config: &Config,
         output: &crate::config::OutputConfig,
+        plugin: &Plugin,
         running: &[String],
     ) -> Result<(), LoadError> {
-        let plugin = self.plugin(config, &output.plugin)?;
         let settings = output.settings_json();
         let queue = output.queue(config);
-        if running.contains(&identity(&plugin, &settings, &queue)) {
+        if running.contains(&identity(plugin, &settings, &queue)) {
             return Ok(());
         }
         if let Some(spool) = &queue.spool {
@@ -366,18 +378,11 @@ impl RuleLoader {
                 source,
             })?;
         }
-        OutputHost::check(&plugin, &settings).map_err(|source| LoadError::Output {
+        OutputHost::check(plugin, &settings).map_err(|source| LoadError::Output {
             output: output.name().to_owned(),
             source,
         })
     }
-}
-
-/// Whether a rule file has nothing but comments and the empty list.
-fn has_nothing(text: &[u8]) -> bool {
-    let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    let mut rest = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
-    rest.all(|line| matches!(line, b"---" | b"..." | b"[]"))
 }
 
 /// What makes an output the same one before and after a reload.

@@ -8,7 +8,6 @@ use driver_api::request::Omit;
 use driver_api::stats::Stats;
 use driver_api::support::Gap;
 use inspect::Inspector;
-use lanner_plugin::files;
 
 use crate::config::{Config, Loaded, LogLevel};
 use crate::control::Control;
@@ -22,7 +21,7 @@ use crate::page;
 use crate::reference::{self, Form};
 use crate::reload::Reloader;
 use crate::rule_loader::{LoadConfig, RuleLoader, RuleSet};
-use crate::source::{EventSource, OpenedSource, SourceConfig, SourceError};
+use crate::source::{EventSource, OpenedSource, SourceConfig, SourceError, check_btf};
 use crate::telemetry::{Telemetry, service, web};
 use crate::watch::watch;
 
@@ -269,10 +268,15 @@ pub fn check(config: LoadConfig) -> Vec<SessionError> {
     };
     let wanted = loaded.clone();
     let checked = loader.within(&loaded.config, move |loader| {
-        let rules = loader.load(&wanted, None).map(drop).err();
-        Ok((rules, loader.faults_of_outputs(&wanted.config, &[])))
+        let rules = loader.load(&wanted, None);
+        let has_captures = match &rules {
+            Ok(rules) => rules.captures.is_on(),
+            Err(_) => wanted.config.capture.enabled == Some(true),
+        };
+        let outputs = loader.faults_of_outputs(&wanted.config, &[]);
+        Ok((rules.err(), has_captures, outputs))
     });
-    let (rules, outputs) = match checked {
+    let (rules, has_captures, outputs) = match checked {
         Ok(faults) => faults,
         // a plugin hangs
         Err(error) => return vec![error.into()],
@@ -281,13 +285,11 @@ pub fn check(config: LoadConfig) -> Vec<SessionError> {
     let mut faults: Vec<SessionError> = faults.map(SessionError::from).collect();
     let config = &loaded.config;
     if let Some(btf) = &config.btf
-        && let Err(error) = files::resolve(btf)
+        && let Err(error) = check_btf(btf)
     {
-        faults.push(SourceError::from(error).into());
+        faults.push(error.into());
     }
-    if config.capture.enabled == Some(true)
-        && let Err(error) = Folder::check(&config.capture)
-    {
+    if has_captures && let Err(error) = Folder::check(&config.capture) {
         faults.push(SessionError::Capture(error));
     }
     if config.webserver.enabled

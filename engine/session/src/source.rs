@@ -139,14 +139,31 @@ pub enum SourceError {
     #[error(transparent)]
     Driver(#[from] drivers::Refused),
     /// The file of types cannot be read, or another user can change it.
-    #[error("--btf")]
+    #[error("--btf (`btf` of the configuration)")]
     Btf(#[from] FileError),
+    /// The file has no types of a kernel.
+    #[error("--btf (`btf` of the configuration)")]
+    BtfFile(#[source] drivers::Refused),
     /// The recording cannot be read.
     #[error("--replay")]
     Recording(#[from] ReplayError),
     /// The capture cannot be read.
     #[error("--replay")]
     Scap(#[from] ScapError),
+}
+
+/// Checks that a file (`--btf`) has a kernel's types. Returns its path without links.
+///
+/// # Errors
+///
+/// The file cannot be read, another user can change it, or it has something else.
+pub fn check_btf(file: &Path) -> Result<PathBuf, SourceError> {
+    let file = files::resolve(file)?;
+    for driver in drivers::registered() {
+        let checked = driver.check_btf(&file);
+        checked.map_err(|error| SourceError::BtfFile(error.into()))?;
+    }
+    Ok(file)
 }
 
 impl OpenedSource {
@@ -226,7 +243,7 @@ impl SourceConfig {
             limits.set(name, *value)?;
         }
         let mut host = drivers::host::detect();
-        host.btf_file = (self.btf.as_deref()).map(files::resolve).transpose()?;
+        host.btf_file = (self.btf.as_deref()).map(check_btf).transpose()?;
         let request = Request {
             target: self.target()?,
             selection: selection.clone(),

@@ -34,7 +34,7 @@
  *     state is gone afterwards.
  * 12. Processes. lanner has many threads, so a child may only call functions that are safe after fork() until it calls
  *     exec: use posix_spawn() or vfork(). Open descriptors with O_CLOEXEC. Wait for your own children alone, by pid.
- *     Never call exit() or abort(): they end lanner.
+ *     Never call exit() or abort(), nor pthread_exit() on a thread of lanner's: they end lanner.
  * 13. Crashes. A plugin that crashes ends lanner. lanner prints the plugin's name before that, if the crash is in the
  *     plugin's code or in a call of the plugin.
  *

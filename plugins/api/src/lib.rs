@@ -47,6 +47,7 @@
 //! | `settings` | settings that several plugins have, such as [`Permissions`] |
 //! | `transform` | [`Transformer`], [`Term`]: functions of field values, for conditions and templates |
 //! | [`files`] | opens files so that no other user can swap or change them |
+//! | `tls` | certificates and keys from PEM files (feature `tls`) |
 //! | `lines`, `chain` | alerts as lines ([`LineWriter`]); an error with its sources as one line ([`Chain`]) |
 //! | `export`, `border`, `rule_border`, `output_border` | the C functions that call the traits; a panic becomes a status |
 //! | `testing`, `testing_outputs` | a host and alerts for tests (feature `testing`) |
@@ -72,6 +73,8 @@ mod settings;
 pub mod testing;
 #[cfg(any(test, feature = "testing"))]
 mod testing_outputs;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod transform;
 mod value;
 

@@ -39,6 +39,12 @@ pub trait OutputPlugin: Sized + Send + 'static {
         Ok(())
     }
 
+    /// What is worth knowing about settings that [`check`](Self::check) accepts, such as a certificate that has expired. Lanner
+    /// logs it when it checks the settings. Leaves no trace either.
+    fn warnings(_settings: &Self::Settings) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Prepares for delivery. It must not fail because a receiver is unreachable at the moment.
     ///
     /// # Errors

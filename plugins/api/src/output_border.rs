@@ -10,7 +10,7 @@ use crate::abi::{
 use crate::border::{
     CallError, State, close, guard, say, schema, settings as read_settings, with_state,
 };
-use crate::host::Host;
+use crate::host::{Host, Level};
 use crate::output::{Alerts, Delivery, OutputPlugin};
 
 /// The function table of `P`. Created by [`export_plugin!`](crate::export_plugin).
@@ -32,14 +32,21 @@ impl<P: OutputPlugin> OutputTable<P> {
 }
 
 unsafe extern "C" fn check<P: OutputPlugin>(
-    _host: *const LannerHost,
+    host: *const LannerHost,
     settings: LannerStr,
     error: *const LannerText,
 ) -> LannerStatus {
     // SAFETY: the pointers are as the header describes them.
     unsafe {
         guard(error, || {
-            P::check(&read_settings(settings.as_bytes())?)?;
+            let settings = read_settings(settings.as_bytes())?;
+            P::check(&settings)?;
+            let warnings = P::warnings(&settings);
+            if let Some(host) = Host::from_abi(host) {
+                for warning in warnings {
+                    host.log(Level::Warn, &warning);
+                }
+            }
             Ok(STATUS_OK)
         })
     }

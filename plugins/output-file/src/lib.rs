@@ -42,6 +42,9 @@ pub struct Settings {
     /// Permissions of a new file, as octal digits of chmod(1).
     #[serde(default = "Permissions::private")]
     pub mode: Permissions,
+    /// Also write to a FIFO or a device. A FIFO without a reader is an error; with a slow one, alerts wait.
+    #[serde(default)]
+    pub special: bool,
     /// Write the file's contents to the disk (fdatasync(2)) before a batch counts as delivered.
     #[serde(default)]
     pub sync: bool,
@@ -94,6 +97,7 @@ impl OutputPlugin for Output {
 
     fn check(settings: &Settings) -> Result<(), Error> {
         check(settings)?;
+        check_kind(settings)?;
         Ok(files::check_writable(&settings.filename)?)
     }
 
@@ -133,6 +137,29 @@ impl OutputPlugin for Output {
         }
         Ok(())
     }
+}
+
+/// Checks that the file is a regular one, or one that the user wants nevertheless: a FIFO waits for its reader, and what a
+/// device takes is often lost.
+fn check_kind(settings: &Settings) -> Result<(), Error> {
+    let path = &settings.filename;
+    if path.as_os_str().is_empty() {
+        return Err(InvalidSetting::new("filename", "it is empty; name a file").into());
+    }
+    let target = WriteTarget::find(path)?;
+    let reason = match target.special() {
+        None => return Ok(()),
+        Some(what) if settings.max_size_mb > 0 || settings.max_age_hours > 0 => format!(
+            "{} is {what}, which cannot be rotated; remove `max_size_mb` and `max_age_hours`",
+            path.display()
+        ),
+        Some(what) if target.name().is_some() && !settings.special => format!(
+            "{} is {what}, and alerts are kept in a regular file; name another file, or set `special: true`",
+            path.display()
+        ),
+        Some(_) => return Ok(()),
+    };
+    Err(InvalidSetting::new("filename", reason).into())
 }
 
 /// Checks settings, and returns the permissions of a new file.
@@ -185,13 +212,20 @@ impl Output {
     /// Writes as many lines as fit into one file. Rotates the file first if it is full or old.
     fn write_into_one_file(&mut self, lines: &[&str]) -> Result<usize, FileError> {
         let path = self.settings.filename.clone();
-        let limit = match self.settings.max_size_mb {
-            0 => u64::MAX,
-            mib => mib.saturating_mul(1 << 20),
-        };
         let first = lines.first().map_or(0, |line| line.len() as u64 + 1);
-        let (max_age, keep) = (self.settings.max_age_hours, self.settings.keep);
+        let (max_size, max_age, keep) = (
+            self.settings.max_size_mb,
+            self.settings.max_age_hours,
+            self.settings.keep,
+        );
         let open = self.file()?;
+        // a device that took the file's place since the check is not renamed
+        let is_rotated = open.target.special().is_none();
+        let max_age = if is_rotated { max_age } else { 0 };
+        let limit = match max_size {
+            mib @ 1.. if is_rotated => mib.saturating_mul(1 << 20),
+            _ => u64::MAX,
+        };
         // An empty file takes any line, however long it is.
         let full = open.size > 0 && open.size.saturating_add(first) > limit;
         if full || rotate::is_old(&open.file, open.size, max_age) {

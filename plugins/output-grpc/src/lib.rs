@@ -68,6 +68,7 @@ use server::Server;
 pub struct Settings {
     /// Where to listen: `unix:///run/falco/falco.sock` (default) or `HOST:PORT`. Over TCP, clients must show a
     /// certificate, and `private_key`, `cert_chain` and `root_certs` are required.
+    #[schemars(extend("x-lanner-alone" = true))]
     pub bind_address: String,
     /// How many threads serve clients. 0: one for each CPU, but at most four.
     #[schemars(range(max = 64))]
@@ -120,6 +121,10 @@ impl OutputPlugin for Output {
     fn check(settings: &Settings) -> Result<(), Error> {
         check(settings)?;
         Ok(server::check(settings)?)
+    }
+
+    fn warnings(settings: &Settings) -> Vec<String> {
+        server::warnings(settings)
     }
 
     fn open(host: Host, settings: Settings) -> Result<Self, Error> {

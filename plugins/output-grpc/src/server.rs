@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use lanner_plugin::InvalidSetting;
 use lanner_plugin::files::{self, FileError};
+use lanner_plugin::tls::{self, Identity, TlsError};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tonic::transport::server::Router;
-use tonic::transport::{Certificate, Identity, ServerTlsConfig};
+use tonic::transport::{Certificate, ServerTlsConfig};
 
 use crate::Settings;
 use crate::authority::Connection;
@@ -66,6 +67,8 @@ pub(crate) enum ServerError {
     NoCertificates,
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(transparent)]
+    Certificates(#[from] TlsError),
     #[error("cannot use the certificates")]
     Tls(#[source] tonic::transport::Error),
 }
@@ -89,13 +92,15 @@ pub(crate) fn check(settings: &Settings) -> Result<(), ServerError> {
         return check_socket(&path);
     }
     let address = &settings.bind_address;
-    let is_port = |port: &str| port.parse::<u16>().is_ok();
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
     if !(address.rsplit_once(':')).is_some_and(|(host, port)| !host.is_empty() && is_port(port)) {
-        let reason = format!("{address:?} is neither unix:///PATH nor HOST:PORT");
+        let reason = format!(
+            "{address:?} is neither unix:///PATH nor HOST:PORT with a port from 1 to 65535"
+        );
         return Err(InvalidSetting::new("bind_address", reason).into());
     }
     tonic::transport::Server::builder()
-        .tls_config(tls(settings)?)
+        .tls_config(server_tls(settings)?)
         .map_err(ServerError::Tls)?;
     if let Ok(address) = address.parse::<SocketAddr>() {
         // A UDP socket shows whether the address is one of this host, and keeps no one from the port.
@@ -105,6 +110,24 @@ pub(crate) fn check(settings: &Settings) -> Result<(), ServerError> {
         })?;
     }
     Ok(())
+}
+
+/// What is worth knowing about settings that can be used.
+pub(crate) fn warnings(settings: &Settings) -> Vec<String> {
+    match (
+        unix_path(settings),
+        &settings.cert_chain,
+        &settings.private_key,
+    ) {
+        (Ok(None), Some(chain), Some(key)) => {
+            let identity = Identity::read(chain, key).ok();
+            identity
+                .and_then(|identity| identity.warning())
+                .into_iter()
+                .collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Checks that there can be a socket at a path. Its folder may be missing: it is made.
@@ -218,7 +241,7 @@ impl Server {
             .http2_keepalive_timeout(Some(KEEPALIVE));
         if let Listener::Tcp(_) = self.listener {
             builder = builder
-                .tls_config(tls(&self.settings)?)
+                .tls_config(server_tls(&self.settings)?)
                 .map_err(ServerError::Tls)?;
         }
         let log = || Arc::clone(&self.log);
@@ -266,7 +289,7 @@ impl Listener {
             return Ok(Self::Unix(listener, path));
         }
         // Reports wrong certificates before the port is in use.
-        tls(settings)?;
+        server_tls(settings)?;
         let addresses = address.to_socket_addrs().map_err(|source| {
             let address = address.clone();
             ServerError::Resolve { address, source }
@@ -292,7 +315,7 @@ fn listen_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn tls(settings: &Settings) -> Result<ServerTlsConfig, ServerError> {
+fn server_tls(settings: &Settings) -> Result<ServerTlsConfig, ServerError> {
     let (Some(key), Some(chain), Some(roots)) = (
         &settings.private_key,
         &settings.cert_chain,
@@ -300,9 +323,15 @@ fn tls(settings: &Settings) -> Result<ServerTlsConfig, ServerError> {
     ) else {
         return Err(ServerError::NoCertificates);
     };
+    // tonic's own errors name no file
+    Identity::read(chain, key)?;
+    tls::roots(roots)?;
     let read = |file: &Path| files::read(file, MAX_PEM);
     Ok(ServerTlsConfig::new()
-        .identity(Identity::from_pem(read(chain)?, read(key)?))
+        .identity(tonic::transport::Identity::from_pem(
+            read(chain)?,
+            read(key)?,
+        ))
         .client_ca_root(Certificate::from_pem(read(roots)?))
         .timeout(Duration::from_secs(10)))
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lanner_plugin::files::{self, FileError};
+use lanner_plugin::tls::{Identity, TlsError};
 use lanner_plugin::{InvalidSetting, at_least};
 use ureq::Agent;
 use ureq::http::uri::InvalidUri;
@@ -32,6 +33,15 @@ pub(crate) enum AgentError {
     Pem { file: PathBuf, source: ureq::Error },
     #[error("there is no certificate in {}", file.display())]
     NoCertificate { file: PathBuf },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("`ca_path`: no file in {} can be used as a certificate; the first of them", folder.display())]
+    NoneOfFolder {
+        folder: PathBuf,
+        source: Box<AgentError>,
+    },
+    #[error("`ca_path`: there is no file in {}", folder.display())]
+    EmptyFolder { folder: PathBuf },
     #[error("there is no certificate to check the receiver's by; set `ca_cert`")]
     NoRoots,
     #[error("`mtls` needs `client_cert` and `client_key`")]
@@ -49,10 +59,16 @@ pub(crate) fn new(settings: &Settings) -> Result<Agent, AgentError> {
         return Err(InvalidSetting::new("url", reason).into());
     }
     let authority = uri.authority().map_or("", |authority| authority.as_str());
+    if authority.contains('@') {
+        let reason =
+            "a user and a password have no place in it; set `headers: {Authorization: ...}`";
+        return Err(InvalidSetting::new("url", reason).into());
+    }
     let port = authority.rsplit_once(':').map(|(_, port)| port);
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
     // An IPv6 address without a port ends with a bracket.
-    if port.is_some_and(|port| !port.ends_with(']') && port.parse::<u16>().is_err()) {
-        let reason = format!("the port of {url:?} is no number from 0 to 65535");
+    if port.is_some_and(|port| !port.ends_with(']') && !is_port(port)) {
+        let reason = format!("the port of {url:?} is no number from 1 to 65535");
         return Err(InvalidSetting::new("url", reason).into());
     }
     at_least("timeout", settings.timeout, 1)?;
@@ -80,6 +96,14 @@ fn check_headers(settings: &Settings) -> Result<(), InvalidSetting> {
             let reason = format!("{name:?} is no name of a header");
             return Err(InvalidSetting::new("headers", reason));
         }
+        let is_framing = |own: &&str| name.eq_ignore_ascii_case(own);
+        if ["content-length", "transfer-encoding"]
+            .iter()
+            .any(is_framing)
+        {
+            let reason = format!("{name:?} follows from the alerts of a request; remove it");
+            return Err(InvalidSetting::new("headers", reason));
+        }
         if HeaderValue::try_from(value).is_err() {
             // The value may be a secret.
             let reason = format!("the value of {name:?} has characters that a header cannot have");
@@ -93,11 +117,38 @@ fn check_headers(settings: &Settings) -> Result<(), InvalidSetting> {
     Ok(())
 }
 
+/// What is worth knowing about settings that can be used: a certificate that has expired, and files of `ca_path` that are
+/// refused although they can have certificates.
+pub(crate) fn warnings(settings: &Settings) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if !settings.url.starts_with("https:") {
+        return warnings;
+    }
+    if let (true, Some(chain), Some(key)) =
+        (settings.mtls, &settings.client_cert, &settings.client_key)
+    {
+        let identity = Identity::read(chain, key).ok();
+        warnings.extend(identity.and_then(|identity| identity.warning()));
+    }
+    let folder = settings.ca_path.iter().filter(|_| !settings.insecure);
+    for entry in folder.flat_map(fs::read_dir).flatten().flatten() {
+        if entry.path().is_file()
+            && let Err(AgentError::File(refused @ FileError::NotTrusted { .. })) =
+                certificates(&entry.path())
+        {
+            warnings.push(format!("`ca_path`: {refused}"));
+        }
+    }
+    warnings
+}
+
 fn tls(settings: &Settings, https: bool) -> Result<TlsConfig, AgentError> {
     let mut tls = TlsConfig::builder().disable_verification(settings.insecure);
     match (settings.mtls, &settings.client_cert, &settings.client_key) {
         (false, ..) => {}
         (true, Some(chain), Some(key)) => {
+            // ureq looks at them only when it connects
+            Identity::read(chain, key)?;
             let key = PrivateKey::from_pem(&read(key)?).map_err(pem_error(key))?;
             tls = tls.client_cert(Some(ClientCert::new_with_certs(&certificates(chain)?, key)));
         }
@@ -119,12 +170,26 @@ fn roots(settings: &Settings) -> Result<Vec<Certificate<'static>>, AgentError> {
         roots.extend(certificates(file)?);
     }
     if let Some(folder) = &settings.ca_path {
+        let mut refused = None;
         for entry in fs::read_dir(folder).map_err(list_error(folder))? {
             let file = entry.map_err(list_error(folder))?.path();
             if file.is_file() {
-                // The folder can have other files, too.
-                roots.extend(certificates(&file).unwrap_or_default());
+                match certificates(&file) {
+                    Ok(found) => roots.extend(found),
+                    // The folder can have other files, too.
+                    Err(error) => refused = refused.or(Some(error)),
+                }
             }
+        }
+        if roots.is_empty() {
+            let folder = folder.clone();
+            return Err(match refused {
+                Some(first) => AgentError::NoneOfFolder {
+                    folder,
+                    source: Box::new(first),
+                },
+                None => AgentError::EmptyFolder { folder },
+            });
         }
     }
     let named =

@@ -191,6 +191,10 @@ impl OutputPlugin for Output {
         Ok(())
     }
 
+    fn warnings(settings: &Settings) -> Vec<String> {
+        agent::warnings(settings)
+    }
+
     fn open(host: Host, settings: Settings) -> Result<Self, Error> {
         let counter = |name, help| host.counter(name, help, &[]);
         Ok(Self {
@@ -223,7 +227,7 @@ impl OutputPlugin for Output {
             match self.post(&alerts[done..done + count]) {
                 Ok(()) => {
                     done += count;
-                    self.share.accepted();
+                    self.share.accepted(count);
                 }
                 // One of these alerts is at fault, or they are too many.
                 Err(error) if error.is_rejection() && count > 1 => self.share.halve(count),
@@ -256,10 +260,14 @@ impl Output {
         let url = settings.url.clone();
         let body = body::body(alerts, settings.batch, settings.compress_uploads)
             .map_err(PostError::Compress)?;
-        let mut request = self.agent.post(&url).content_type(match settings.batch {
-            Batch::Lines => "application/x-ndjson",
-            Batch::None | Batch::Array => "application/json",
-        });
+        let mut request = self.agent.post(&url);
+        let mut headers = settings.headers.keys();
+        if !headers.any(|name| name.eq_ignore_ascii_case("content-type")) {
+            request = request.content_type(match settings.batch {
+                Batch::Lines => "application/x-ndjson",
+                Batch::None | Batch::Array => "application/json",
+            });
+        }
         if settings.compress_uploads {
             request = request.header("Content-Encoding", "gzip");
         }

@@ -55,6 +55,11 @@ fn each_alert_is_a_post_of_falcos_json_over_one_connection() {
     emit(&mut output, &["four", "five"]);
     let notes = receiver.notes();
     assert_ne!(notes[3]["connection"], notes[4]["connection"]);
+    let kind = json!({"headers": {"content-type": "application/cloudevents+json"}});
+    emit(&mut open(&receiver, "http", &kind), &["six"]);
+    let notes = receiver.notes();
+    let last = &notes[5]["headers"]["content-type"];
+    assert_eq!(last, "application/cloudevents+json", "there is one");
 }
 
 #[test]
@@ -152,6 +157,19 @@ fn of_a_batch_that_is_refused_all_alerts_but_the_one_at_fault_arrive() {
         let rest = names.iter().filter(|name| !name.starts_with("n7"));
         assert!(taken(&receiver).iter().eq(rest), "{batch}");
         assert_eq!(heard.metric("rejected_total"), Some(11.0), "{batch}");
+    }
+}
+
+#[test]
+fn a_receiver_that_refuses_everything_gets_one_request_for_each_alert_and_few_more() {
+    let names: Vec<String> = (0..300).map(|number| format!("n{number}n")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for batch in ["array", "lines"] {
+        let receiver = Receiver::start("refuse=n", &[]);
+        let (mut output, _) = heard(&receiver, &json!({"batch": batch}));
+        assert_eq!(deliver(&mut output, &names), names, "{batch}");
+        let requests = receiver.notes().len();
+        assert!(requests <= 320, "{batch}: {requests} requests");
     }
 }
 
@@ -335,6 +353,10 @@ fn mistakes_are_known_at_once() {
             "/nonexistent: No such file",
         ),
         (json!({"url": "https://x/", "mtls": true}), "`client_cert`"),
+        (
+            json!({"url": "http://x/", "headers": {"Content-Length": "3"}}),
+            "follows from the alerts",
+        ),
         (
             json!({"url": "http://x/", "bearer_token_file": "/nonexistent"}),
             "/nonexistent: No such file",

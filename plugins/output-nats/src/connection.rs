@@ -2,7 +2,7 @@
 
 use std::future::IntoFuture;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::jetstream::context::{Context, CreateStreamError, PublishError, PublishErrorKind};
@@ -10,8 +10,7 @@ use async_nats::jetstream::stream::Config;
 use async_nats::{ConnectError, ConnectOptions, HeaderMap, ServerAddr};
 use lanner_plugin::InvalidSetting;
 use lanner_plugin::files::{self, FileError};
-use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use lanner_plugin::tls::{self, Identity, TlsError};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
@@ -19,8 +18,6 @@ use crate::Settings;
 
 /// The largest file of credentials that is read, in bytes.
 const MAX_CREDENTIALS: u64 = 1 << 16;
-/// The largest file of certificates or keys that is read, in bytes.
-const MAX_PEM: u64 = 16 << 20;
 
 /// A message to be published.
 #[derive(Debug)]
@@ -56,16 +53,16 @@ pub(crate) enum SettingsError {
     Server { server: String, source: io::Error },
     #[error(transparent)]
     File(#[from] FileError),
-    #[error("cannot read the PEM file {}", file.display())]
-    Pem { file: PathBuf, source: pem::Error },
-    #[error("there is no certificate in {}", file.display())]
-    NoCertificate { file: PathBuf },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("cannot use the credentials in {}", file.display())]
     Credentials { file: PathBuf, source: io::Error },
     #[error("`client_cert` and `client_key` go together; set both or neither")]
     HalfOfClient,
     #[error("`user` and `password` go together; set both or neither")]
     HalfOfUser,
+    #[error("`user`, `token` and `credentials_file` exclude each other; set one of them")]
+    ManyUsers,
 }
 
 /// Alerts cannot be published now.
@@ -112,40 +109,51 @@ pub(crate) fn check(settings: &Settings) -> Result<(), SettingsError> {
     addresses(settings)?;
     options(settings)?;
     // The client library opens these files again, by paths that no other user can change.
-    for file in [&settings.ca_cert, &settings.client_cert]
-        .into_iter()
-        .flatten()
-    {
-        let read = files::read(file, MAX_PEM)?;
-        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read).collect();
-        if found.map_err(pem_error(file))?.is_empty() {
-            let file = file.clone();
-            return Err(SettingsError::NoCertificate { file });
-        }
+    if let Some(file) = &settings.ca_cert {
+        tls::roots(file)?;
     }
-    if let Some(file) = &settings.client_key {
-        PrivateKeyDer::from_pem_slice(&files::read(file, MAX_PEM)?).map_err(pem_error(file))?;
-    }
-    if settings.client_cert.is_some() != settings.client_key.is_some() {
-        return Err(SettingsError::HalfOfClient);
+    match (&settings.client_cert, &settings.client_key) {
+        (None, None) => {}
+        (Some(chain), Some(key)) => drop(Identity::read(chain, key)?),
+        (Some(_), None) | (None, Some(_)) => return Err(SettingsError::HalfOfClient),
     }
     if settings.user.is_some() != settings.password.is_some() {
         return Err(SettingsError::HalfOfUser);
     }
+    let ways = [
+        settings.user.is_some(),
+        settings.token.is_some(),
+        settings.credentials_file.is_some(),
+    ];
+    if ways.into_iter().filter(|way| *way).count() > 1 {
+        return Err(SettingsError::ManyUsers);
+    }
     Ok(())
 }
 
-fn pem_error(file: &Path) -> impl FnOnce(pem::Error) -> SettingsError {
-    let file = file.to_owned();
-    |source| SettingsError::Pem { file, source }
+/// What is worth knowing about settings that can be used.
+pub(crate) fn warnings(settings: &Settings) -> Vec<String> {
+    let (Some(chain), Some(key)) = (&settings.client_cert, &settings.client_key) else {
+        return Vec::new();
+    };
+    let identity = Identity::read(chain, key).ok();
+    identity
+        .and_then(|identity| identity.warning())
+        .into_iter()
+        .collect()
 }
 
 fn addresses(settings: &Settings) -> Result<Vec<ServerAddr>, SettingsError> {
     let parse = |server: &String| {
-        server.parse().map_err(|source| SettingsError::Server {
+        let address: ServerAddr = server.parse().map_err(|source| SettingsError::Server {
             server: server.clone(),
             source,
-        })
+        })?;
+        if address.host().is_empty() || address.port() == 0 {
+            let reason = format!("{server:?} is not nats://HOST:PORT with a port from 1 to 65535");
+            return Err(InvalidSetting::new("servers", reason).into());
+        }
+        Ok(address)
     };
     settings.servers.iter().map(parse).collect()
 }

@@ -37,6 +37,7 @@ pub struct Settings {
     #[schemars(range(min = 1, max = 5))]
     pub replicas: usize,
     /// For how many hours a new stream keeps alerts. 0: forever.
+    #[schemars(range(max = 876_000))]
     pub max_age_hours: u64,
     /// How many MiB of alerts a new stream keeps. 0: no limit.
     pub max_mb: u32,
@@ -189,6 +190,10 @@ impl OutputPlugin for Output {
     fn check(settings: &Settings) -> Result<(), Error> {
         settings.check()?;
         Ok(connection::check(settings)?)
+    }
+
+    fn warnings(settings: &Settings) -> Vec<String> {
+        connection::warnings(settings)
     }
 
     fn open(host: Host, settings: Settings) -> Result<Self, Error> {

@@ -9,6 +9,8 @@
 
 mod child;
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use lanner_plugin::{
@@ -60,7 +62,11 @@ impl OutputPlugin for Output {
     type Settings = Settings;
 
     fn check(settings: &Settings) -> Result<(), Error> {
-        Ok(check(settings)?)
+        check(settings)?;
+        match first_path(&settings.program) {
+            Some(path) => Ok(check_program(path)?),
+            None => Ok(()),
+        }
     }
 
     fn open(host: Host, settings: Settings) -> Result<Self, Error> {
@@ -112,6 +118,29 @@ fn check(settings: &Settings) -> Result<(), InvalidSetting> {
         return Err(InvalidSetting::new("single", reason));
     }
     at_least("timeout", settings.timeout, 1)
+}
+
+/// The program's path, if the command line begins with an absolute one in which the shell replaces nothing.
+fn first_path(command: &str) -> Option<&Path> {
+    let first = command.split_whitespace().next()?;
+    let is_plain = |c: char| c.is_alphanumeric() || "/._+-".contains(c);
+    (first.starts_with('/') && first.chars().all(is_plain)).then(|| Path::new(first))
+}
+
+/// Checks that there is a program.
+fn check_program(path: &Path) -> Result<(), InvalidSetting> {
+    let refused = |why: &str| {
+        let reason = format!("{} {why}", path.display());
+        Err(InvalidSetting::new("program", reason))
+    };
+    match std::fs::metadata(path) {
+        Err(error) => refused(&format!("cannot be started: {error}")),
+        Ok(found) if !found.is_file() => refused("is no program"),
+        Ok(found) if found.permissions().mode() & 0o111 == 0 => {
+            refused("is no program: it is not executable (chmod +x)")
+        }
+        Ok(_) => Ok(()),
+    }
 }
 
 impl Output {

@@ -1,10 +1,12 @@
 //! Connections to the receiver of messages.
 
 use std::fmt;
+use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -171,11 +173,18 @@ impl Transport {
             InvalidSetting::new("address", reason)
         };
         let (scheme, rest) = address.split_once("://").ok_or_else(wrong)?;
-        let host = rest.rsplit_once(':').filter(|(host, port)| {
-            !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
-        });
+        let is_host = |host: &str| {
+            let is_good = |c: char| c.is_alphanumeric() || "-._:[]%".contains(c);
+            !host.is_empty() && host.chars().all(is_good)
+        };
+        let host = rest
+            .rsplit_once(':')
+            .filter(|(host, port)| is_host(host) && port.parse::<u16>().is_ok_and(|port| port > 0));
         match (scheme, host) {
-            ("unix", _) if rest.starts_with('/') => Ok(Self::Unix(rest.into())),
+            ("unix", _) if rest.starts_with('/') => {
+                check_socket(Path::new(rest))?;
+                Ok(Self::Unix(rest.into()))
+            }
             ("udp", Some(_)) => Ok(Self::Udp(rest.to_owned())),
             ("tcp", Some(_)) => Ok(Self::Tcp(rest.to_owned())),
             ("tls", Some((host, _))) => {
@@ -188,6 +197,17 @@ impl Transport {
             }
             _ => Err(wrong().into()),
         }
+    }
+}
+
+/// Checks that what is at a path can be a socket. The receiver may come later, and its socket with it.
+fn check_socket(path: &Path) -> Result<(), InvalidSetting> {
+    match fs::metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            let reason = format!("{} is no socket", path.display());
+            Err(InvalidSetting::new("address", reason))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -96,6 +96,10 @@ impl OutputPlugin for Output {
         Ok(())
     }
 
+    fn warnings(settings: &Settings) -> Vec<String> {
+        tls::warnings(settings)
+    }
+
     fn open(host: Host, settings: Settings) -> Result<Self, Error> {
         check(&settings)?;
         let receiver = Receiver::new(&settings)?;

@@ -15,6 +15,10 @@ fn a_plugin_that_crashes_or_exits_is_named() {
         ("aborts", "crashed lanner: SIGABRT in a call of it"),
         ("thread-crashes", "crashed lanner: SIGSEGV in its code"),
         ("exits", "called exit, which ends lanner"),
+        (
+            "thread-ends",
+            "crashed lanner: SIGABRT in a call of it (abort or pthread_exit)",
+        ),
     ] {
         let folder = Folder::new();
         let gate = Gate::new(&folder.path("gate"));

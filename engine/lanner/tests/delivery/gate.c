@@ -15,7 +15,8 @@
 /* Files in one folder: `out` is written; while `away` exists it asks to be tried again, while `hangs`
  * exists it does not return, while `gives-up` exists it gives up, while `panics` exists it says that it panicked, while
  * `lies` exists it has delivered more than it got, for a reason that leads nowhere; while `slow` exists it takes 20 ms
- * for each alert; if `crashes`, `aborts`, `exits` or `thread-crashes` exists it does that; while `refuses` exists it
+ * for each alert; if `crashes`, `aborts`, `exits`, `thread-crashes` or `thread-ends` exists it does that; while `idles`
+ * exists it says that a part is done, and nothing is; while `refuses` exists it
  * refuses alerts whose text ends in 7. `open-hangs` and `flush-hangs` do what they say. Each `reopen` leaves a line in
  * `reopened`. */
 struct gate {
@@ -106,6 +107,8 @@ static void misbehave(struct gate *gate)
 		abort();
 	if (there(gate, "exits"))
 		exit(0);
+	if (there(gate, "thread-ends"))
+		pthread_exit(NULL);
 	if (there(gate, "thread-crashes") && pthread_create(&thread, NULL, crash, NULL) == 0)
 		pthread_join(thread, NULL);
 }
@@ -128,6 +131,10 @@ static LannerStatus gate_emit(void *state, const LannerBatch *batch, size_t *del
 		return LANNER_TRY_AGAIN;
 	if (there(gate, "gives-up"))
 		return LANNER_GIVE_UP;
+#ifdef LANNER_GO_ON
+	if (there(gate, "idles"))
+		return LANNER_GO_ON;
+#endif
 	size_t count = batch->count;
 #ifdef LANNER_GO_ON
 	size_t first = 0;

@@ -199,6 +199,33 @@ fn a_rule_file_that_a_reload_finds_empty_is_an_alert() {
 }
 
 #[test]
+fn a_rule_file_that_a_reload_finds_without_rules_is_an_alert_though_others_have_some() {
+    let folder = Folder::new();
+    let rules = folder.rule("A", "");
+    let text = fs::read_to_string(&rules).expect("a text");
+    let others = folder.put("others.yaml", &text.replace("rule: A", "rule: B"));
+    let macros = folder.put("macros.yaml", "- list: names\n  items: [a]\n");
+    let (watched, stop) = (folder.path("watched"), folder.path("stop"));
+    let named = [&macros, &rules, &others].map(|file| file.to_str().expect("a text"));
+    let options = ["-r", named[0], "-r", named[1], "-r", named[2]];
+    let lanner = Lanner::of_maker("ptrace", &options, (&watched, &stop), "0.01");
+    wait_until("the first alerts come", || lanner.alerts("Notice A") > 0);
+    folder.put("others.yaml", "- list: others\n  items: [a]\n");
+    wait_until(&format!("an alert comes: {:?}", lanner.err), || {
+        lanner.alerts("others.yaml has no rules since the last reload") > 0
+    });
+    assert!(lanner.said("others.yaml has no rules any more") > 0);
+    assert_eq!(lanner.alerts("macros.yaml has no rules"), 0);
+    assert_eq!(lanner.alerts("/rules.yaml has no rules"), 0);
+    let before = lanner.alerts("Notice A");
+    wait_until("the other rule works on", || {
+        lanner.alerts("Notice A") > before
+    });
+    fs::write(&stop, "").expect("a file");
+    lanner.end();
+}
+
+#[test]
 fn a_configuration_that_a_reload_finds_empty_is_refused() {
     let folder = Folder::new();
     let rules = folder.rule("A", "");

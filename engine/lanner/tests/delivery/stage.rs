@@ -25,13 +25,14 @@ pub(crate) fn compile(source: &str, library: &Path, more: &[&str]) {
     assert!(status.success(), "{source} compiles");
 }
 
-/// Compiles the plugins of `gate.c` and `rules_gate.c` once, into one folder.
+/// Compiles the plugins of `gate.c`, `joiner.c` and `rules_gate.c` once, into one folder.
 pub(crate) fn library() -> &'static Path {
     static LIBRARY: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
     let (_, library) = LIBRARY.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a folder");
         let library = folder.path().join("liboutput_gate.so");
         compile("gate.c", &library, &[]);
+        compile("joiner.c", &folder.path().join("liboutput.so"), &[]);
         compile("rules_gate.c", &folder.path().join("librules_gate.so"), &[]);
         (folder, library)
     });

@@ -94,6 +94,45 @@ fn a_running_lanner_tells_how_it_is() {
 }
 
 #[test]
+fn a_plugin_cannot_add_to_lanners_own_metrics() {
+    let folder = Folder::new();
+    let rules = folder.rule("A", "");
+    let socket = folder.path("web");
+    let config = folder.put(
+        "lanner.yaml",
+        &format!(
+            "rules_files: [{}]\nwebserver: {{enabled: true, unix_socket: {}}}\noutputs: [{{plugin: output, name: joins}}]\n",
+            rules.display(),
+            socket.display(),
+        ),
+    );
+    let lanner = folder.lanner("ptrace", &config, "0.001");
+    let metrics = || {
+        get(&socket, "/metrics")
+            .map(|(_, body)| body)
+            .unwrap_or_default()
+    };
+    wait_until(&format!("its own metric is there {:?}", lanner.err), || {
+        metrics().contains("\nlanner_output_own_total{output=\"forged\"} 7\n")
+    });
+    let page = metrics();
+    assert_eq!(page.matches("forged").count(), 1, "{page}");
+    assert_eq!(
+        page.matches("# TYPE lanner_output_delivered_total ")
+            .count(),
+        1
+    );
+    assert!(
+        page.contains("lanner_output_delivered_total{output=\"joins\"}"),
+        "{page}"
+    );
+    test_support::accepted_by_prometheus(&page);
+    assert!(lanner.said("lanner_output_delivered_total is a metric of lanner's own") > 0);
+    folder.stop();
+    lanner.end();
+}
+
+#[test]
 fn a_lost_alert_is_an_alert() {
     let folder = Folder::new();
     let gate = Gate::new(&folder.path("gate"));

@@ -15,6 +15,7 @@ mod alerts;
 mod capture;
 mod cli;
 mod config_check;
+mod config_places;
 mod containers;
 mod ends;
 mod entry;

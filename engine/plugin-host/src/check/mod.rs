@@ -21,6 +21,9 @@ pub const ALERTS: usize = outputs::ALERTS;
 /// A thread that calls the plugin has given no result.
 const PANICKED: &str = "lanner panicked: a fault of lanner";
 
+/// A call of the plugin has ended the thread.
+const ENDED: &str = "it ended the thread that called it (pthread_exit)";
+
 /// The fields of a host, which rule plugins are checked with.
 pub trait HostFields: FieldResolver {
     /// Checks the fields that a rule's output names.
@@ -82,7 +85,8 @@ pub fn check(request: &Request, tell: &mut dyn FnMut(&str, Option<&Verdict>)) ->
         Ok(Ok(plugin)) => Ok(plugin),
         Ok(Err(error)) => Err(error.to_string()),
         Err(NoAnswer::Late) => Err(format!("it did not return within {:?}", request.deadline)),
-        Err(NoAnswer::Gone) => Err(PANICKED.to_owned()),
+        Err(NoAnswer::Panicked) => Err(PANICKED.to_owned()),
+        Err(NoAnswer::Ended(_)) => Err(ENDED.to_owned()),
     };
     let plugin = match loaded {
         Ok(plugin) => plugin,
@@ -145,8 +149,13 @@ impl Run<'_> {
                 self.say(name, &verdict);
                 return Err(End);
             }
-            Err(NoAnswer::Gone) => {
-                self.say(name, &Verdict::Bad(PANICKED.to_owned()));
+            Err(gone @ (NoAnswer::Panicked | NoAnswer::Ended(_))) => {
+                let why = if gone == NoAnswer::Panicked {
+                    PANICKED
+                } else {
+                    ENDED
+                };
+                self.say(name, &Verdict::Bad(why.to_owned()));
                 return Err(End);
             }
         };

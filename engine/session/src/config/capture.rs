@@ -12,6 +12,9 @@ use crate::recording_file::RecordingFormat;
 /// The most memory that the latest events can have.
 pub(super) const MAX_MEMORY: u64 = 4 << 30;
 
+/// The least: some events fit.
+pub(super) const MIN_MEMORY: u64 = 64 << 10;
+
 /// `capture`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -2,7 +2,7 @@
 
 use driver_api::request::LimitError;
 use lanner_plugin::files::FileError;
-use plugin_host::InvalidSum;
+use plugin_host::{InvalidSum, escape, secrets};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,12 @@ pub enum ConfigError {
     UnknownKeys(Vec<String>),
 }
 
+/// A text from outside for a message: without secrets, and on one line.
+pub(super) fn shown(text: &str) -> String {
+    // what is escaped could not be recognised as a secret any more
+    escape(&secrets::hide(text), false)
+}
+
 impl ConfigError {
     /// A fault at a place.
     #[expect(
@@ -39,7 +45,7 @@ impl ConfigError {
     )]
     pub(super) fn at(place: impl ToString, source: impl Into<Fault>) -> Self {
         Self::At {
-            place: place.to_string(),
+            place: shown(&place.to_string()),
             source: source.into(),
         }
     }
@@ -176,6 +182,12 @@ pub enum KeyError {
     #[error("memory: at most 4G")]
     MuchMemory,
     /// `capture`
+    #[error("memory: at least 64K, so that some events fit")]
+    LittleMemory,
+    /// `capture`
+    #[error("max_files: at least 1; `enabled: false` makes no files")]
+    NoFiles,
+    /// `capture`
     #[error(
         "path_prefix: it ends with the beginning of a file's name, as in /var/lib/lanner/captures/lanner"
     )]
@@ -207,18 +219,44 @@ pub enum KeyError {
     /// A time is zero.
     #[error("{0}: a time must be longer than 0s")]
     NoTime(String),
+    /// The pauses between tries would have to shrink.
+    #[error("{0}: retry_first is longer than retry_max")]
+    ShrinkingPauses(String),
+    /// The path of a spool is empty.
+    #[error("{0}: spool.path: the path is empty")]
+    NoSpoolPath(String),
     /// A spool has no room for alerts.
     #[error("{0}: spool.size: a spool has at least 64K")]
     SmallSpool(String),
     /// Two outputs have one spool.
     #[error("{0}: its spool is also that of {1}; give one of them another `spool.path`")]
     SpoolTwice(String, String),
+    /// The spool of an output lies in the spool of another one.
+    #[error(
+        "{0}: its spool would lie in that of {1}, which is a file; give one of them another `spool.path`"
+    )]
+    SpoolInside(String, String),
     /// A driver does not exist, or is named twice.
     #[error(transparent)]
     Driver(#[from] drivers::Refused),
     /// A rate is negative or not a number.
     #[error("{0}: a rate is a number of alerts a second")]
     Rate(String),
+    /// Nobody could know the port.
+    #[error("listen_port: a port from 1 to 65535; 0 is any free port, and nothing says which")]
+    NoPort,
+    /// The path of the socket is empty.
+    #[error("unix_socket: the path is empty")]
+    NoSocketPath,
+    /// No request could ask for health.
+    #[error(
+        "k8s_healthz_endpoint: {0:?} is not the path of a request, such as /healthz: it begins with `/` and has no blanks, \
+         `?` or `#`"
+    )]
+    HealthPath(String),
+    /// The path of health is one of the web server's own.
+    #[error("k8s_healthz_endpoint: {0} is a path of the web server's own; name another one")]
+    HealthTaken(String),
     /// The page is on, and the web server is off.
     #[error("page: the web server that serves it is off; set `enabled: true` beside it")]
     PageWithoutServer,
@@ -240,6 +278,9 @@ pub enum KeyError {
          listen at 127.0.0.1, or at a `unix_socket`"
     )]
     PageNeedsToken(String),
+    /// `syscall_event_drops`
+    #[error("actions: `ignore` excludes the others; remove one or the other")]
+    IgnoreAndMore,
     /// `syscall_event_drops`
     #[error("the threshold is a part of all events: 0 to 1")]
     Threshold,

@@ -6,7 +6,7 @@ use std::path::Path;
 use lanner_plugin::files;
 use plugin_host::secrets;
 
-use super::error::ExpandError;
+use super::error::{ExpandError, shown};
 
 /// The largest file that `${file:...}` reads, in bytes.
 const MAX_SECRET: u64 = 1 << 20;
@@ -56,12 +56,12 @@ fn look_up(name: &str) -> Result<(String, bool), ExpandError> {
         return files::read_text(Path::new(path), MAX_SECRET)
             .map(|text| (text.trim_end_matches(['\n', '\r']).to_owned(), true))
             .map_err(|source| ExpandError::File {
-                name: name.to_owned(),
+                name: shown(name),
                 source,
             });
     }
     if files::is_secure() {
-        return Err(ExpandError::NotTrusted(name.to_owned()));
+        return Err(ExpandError::NotTrusted(shown(name)));
     }
     let (name, default) = match name.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
@@ -70,9 +70,9 @@ fn look_up(name: &str) -> Result<(String, bool), ExpandError> {
     match (std::env::var(name), default) {
         (Ok(value), _) => Ok((value, true)),
         (Err(_), Some(default)) => Ok((default.to_owned(), false)),
-        (Err(std::env::VarError::NotPresent), None) => Err(ExpandError::NotSet(name.to_owned())),
+        (Err(std::env::VarError::NotPresent), None) => Err(ExpandError::NotSet(shown(name))),
         (Err(source @ std::env::VarError::NotUnicode(_)), None) => Err(ExpandError::Variable {
-            name: name.to_owned(),
+            name: shown(name),
             source,
         }),
     }

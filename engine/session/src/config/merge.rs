@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::error::{ConfigError, Fault, OptionError};
+use super::error::{ConfigError, Fault, OptionError, shown};
 use super::expand;
 use super::tree::{self, Kind, Node, Place};
 
@@ -62,7 +62,7 @@ pub(super) fn set(root: &mut Node, option: &str) -> Result<(), ConfigError> {
     // the value may be secret: messages show the key alone
     let key = option.split_once('=').map_or(option, |(key, _)| key);
     let wrong = |source| ConfigError::Option {
-        option: key.to_owned(),
+        option: shown(key),
         source,
     };
     let (key, value) = option

@@ -31,6 +31,7 @@ use lanner_plugin::files;
 use plugin_host::Pins;
 
 pub use capture::{CaptureConfig, CaptureMode, CaptureSelection};
+use error::shown;
 pub use error::{ConfigError, ExpandError, Fault, KeyError, OptionError};
 pub use from_falco::{Converted, from_falco};
 pub use keys::{
@@ -43,6 +44,7 @@ pub use webserver::{PageConfig, Webserver};
 
 use merge::Strategy;
 use outputs::MAX_QUEUE;
+pub(crate) use outputs::real;
 use tree::{Kind, Node, Place};
 
 /// The largest file that is read, in bytes.
@@ -176,8 +178,18 @@ impl Config {
         if self.capture.memory.0 > capture::MAX_MEMORY {
             return Err(("capture", KeyError::MuchMemory));
         }
+        if self.capture.memory.0 < capture::MIN_MEMORY {
+            return Err(("capture", KeyError::LittleMemory));
+        }
+        if self.capture.max_files == 0 {
+            return Err(("capture", KeyError::NoFiles));
+        }
         if self.capture.folder().is_none() {
             return Err(("capture", KeyError::CapturePrefix));
+        }
+        let actions = &self.syscall_event_drops.actions;
+        if actions.contains(&DropAction::Ignore) && actions.len() > 1 {
+            return Err(("syscall_event_drops", KeyError::IgnoreAndMore));
         }
         if let Err(problem) = outputs::check(&self.outputs) {
             return Err(("outputs", problem));
@@ -297,9 +309,9 @@ fn typed(root: &Node) -> Result<Config, ConfigError> {
             "what came from the environment or a file (it is not shown) does not fit here"
                 .to_owned()
         } else {
-            error.into_inner().to_string()
+            shown(&error.into_inner().to_string())
         };
-        let path = path.to_string();
+        let path = shown(&path.to_string());
         ConfigError::at(&node.place, Fault::Value { path, problem })
     })
 }

@@ -1,7 +1,9 @@
 //! Which outputs a configuration asks for: the list `outputs`, and Falco's own keys for some of them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -100,7 +102,7 @@ pub enum Fsync {
 /// What names and numbers must be.
 pub(super) fn check(outputs: &[OutputConfig]) -> Result<(), KeyError> {
     let mut names = BTreeSet::new();
-    let mut spools = BTreeMap::new();
+    let mut spools: Vec<(Spool, &str)> = Vec::new();
     for output in outputs {
         let name = output.name();
         let ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -130,14 +132,35 @@ pub(super) fn check(outputs: &[OutputConfig]) -> Result<(), KeyError> {
                 return Err(KeyError::NoTime(format!("{name}: {key}")));
             }
         }
+        let pauses = output.queue(&Config::default());
+        if pauses.retry_first > pauses.retry_max {
+            return Err(KeyError::ShrinkingPauses(name.to_owned()));
+        }
         if let Some(spool) = &output.spool {
             let settings = output.spool(spool);
+            if settings.path.as_os_str().is_empty() {
+                return Err(KeyError::NoSpoolPath(name.to_owned()));
+            }
             if settings.size < MIN_SPOOL {
                 return Err(KeyError::SmallSpool(name.to_owned()));
             }
-            if let Some(other) = spools.insert(settings.path, name) {
-                return Err(KeyError::SpoolTwice(name.to_owned(), other.to_owned()));
+            let spool = Spool::at(&settings.path);
+            for (other, of) in &spools {
+                let names = || (name.to_owned(), (*of).to_owned());
+                if spool.is_same(other) {
+                    let (name, of) = names();
+                    return Err(KeyError::SpoolTwice(name, of));
+                }
+                if spool.is_inside(other) {
+                    let (name, of) = names();
+                    return Err(KeyError::SpoolInside(name, of));
+                }
+                if other.is_inside(&spool) {
+                    let (name, of) = names();
+                    return Err(KeyError::SpoolInside(of, name));
+                }
             }
+            spools.push((spool, name));
         }
         if output
             .rate
@@ -147,6 +170,51 @@ pub(super) fn check(outputs: &[OutputConfig]) -> Result<(), KeyError> {
         }
     }
     Ok(())
+}
+
+/// The place of a spool, however its path is written.
+struct Spool {
+    path: PathBuf,
+    /// The file that is there, by device and inode.
+    file: Option<(u64, u64)>,
+}
+
+impl Spool {
+    fn at(path: &Path) -> Self {
+        Self {
+            path: real(path),
+            file: fs::metadata(path)
+                .ok()
+                .map(|found| (found.dev(), found.ino())),
+        }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.path == other.path || (self.file.is_some() && self.file == other.file)
+    }
+
+    fn is_inside(&self, other: &Self) -> bool {
+        self.path.starts_with(&other.path)
+    }
+}
+
+/// A path without links, `.` and `..`. What of it does not exist is taken as it is written.
+pub(crate) fn real(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for there in path.ancestors() {
+        let Ok(mut real) = there.canonicalize() else {
+            continue;
+        };
+        for part in path.strip_prefix(there).unwrap_or(&path).components() {
+            match part {
+                Component::ParentDir => drop(real.pop()),
+                Component::Normal(name) => real.push(name),
+                Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+            }
+        }
+        return real;
+    }
+    path
 }
 
 fn rate(rate: Option<f64>, burst: Option<u32>) -> Option<Rate> {
@@ -223,6 +291,7 @@ impl Config {
         let mut settings = Map::new();
         settings.insert("filename".to_owned(), file.to_string_lossy().into());
         settings.insert("json".to_owned(), json.into());
+        settings.insert("special".to_owned(), true.into());
         self.stdout_output.enabled = false;
         self.outputs.push(OutputConfig {
             name: Some("--output".to_owned()),

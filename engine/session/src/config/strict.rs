@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::tree::{Kind, Node, Place};
+use super::error::shown;
+use super::tree::{Kind, Node};
 use suggest::did_you_mean;
 
 /// Says which keys the schema does not know, with their places and what was probably meant.
@@ -28,11 +29,12 @@ fn walk(node: &Node, schema: &Value, root: &Value, path: &str, problems: &mut Ve
                     None if others.is_object() => walk(child, others, root, &path, problems),
                     None if *others == Value::Bool(false) => {
                         let known = properties.into_iter().flat_map(|map| map.keys());
-                        problems.push(format!(
+                        let problem = format!(
                             "{}: there is no key `{path}`{}",
                             child.place,
                             did_you_mean(key, known.map(String::as_str))
-                        ));
+                        );
+                        problems.push(shown(&problem));
                     }
                     None => {}
                 }
@@ -61,7 +63,7 @@ pub(super) fn read_booleans(node: &mut Node, schema: &Value) {
 fn read_booleans_below(node: &mut Node, schema: &Value, root: &Value) {
     let schema = resolve(schema, root, &node.kind);
     match &mut node.kind {
-        Kind::Text(text) if schema["type"] == "boolean" => {
+        Kind::Text(text) if is_of(schema, "boolean") => {
             if let Some(value) = boolean(text) {
                 node.kind = Kind::Bool(value);
             }
@@ -93,22 +95,61 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// Removes the keys below `key` that the schema does not know, and returns them with their places.
-pub(super) fn drop_unknown(key: &str, node: &mut Node, schema: &Value) -> Vec<(String, Place)> {
+/// Removes the keys below `key`, at any depth, that the schema does not know. Returns them with the keys above them.
+pub(super) fn drop_unknown(key: &str, node: &mut Node, schema: &Value) -> Vec<(String, Node)> {
     let mut dropped = Vec::new();
-    let of_key = resolve(&schema["properties"][key], schema, &node.kind);
-    if of_key["additionalProperties"] == Value::Bool(false)
-        && let Kind::Map(entries) = &mut node.kind
-    {
-        entries.retain(|(name, node)| {
-            let known = of_key["properties"].get(name).is_some();
-            if !known {
-                dropped.push((format!("{key}.{name}"), node.place.clone()));
-            }
-            known
-        });
-    }
+    drop_below(node, &schema["properties"][key], schema, key, &mut dropped);
     dropped
+}
+
+fn drop_below(
+    node: &mut Node,
+    schema: &Value,
+    root: &Value,
+    path: &str,
+    dropped: &mut Vec<(String, Node)>,
+) {
+    let schema = resolve(schema, root, &node.kind);
+    match &mut node.kind {
+        Kind::Map(entries) => {
+            let others = &schema["additionalProperties"];
+            let mut kept = Vec::new();
+            for (key, mut child) in std::mem::take(entries) {
+                let path = format!("{path}.{key}");
+                match schema["properties"].get(&key) {
+                    None if *others == Value::Bool(false) => {
+                        dropped.push((path, child));
+                        continue;
+                    }
+                    Some(schema) => drop_below(&mut child, schema, root, &path, dropped),
+                    None => drop_below(&mut child, others, root, &path, dropped),
+                }
+                kept.push((key, child));
+            }
+            *entries = kept;
+        }
+        Kind::List(items) => {
+            for (at, item) in items.iter_mut().enumerate() {
+                drop_below(
+                    item,
+                    &schema["items"],
+                    root,
+                    &format!("{path}[{at}]"),
+                    dropped,
+                );
+            }
+        }
+        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => {}
+    }
+}
+
+/// Whether values of this type are allowed.
+fn is_of(schema: &Value, wanted: &str) -> bool {
+    let types = &schema["type"];
+    types == wanted
+        || types
+            .as_array()
+            .is_some_and(|types| types.iter().any(|one| one == wanted))
 }
 
 /// Follows references, and takes of several forms the one that a value of this kind has.
@@ -133,12 +174,7 @@ fn resolve<'a>(mut schema: &'a Value, root: &'a Value, kind: &Kind) -> &'a Value
         let form = forms
             .iter()
             .map(|form| resolve(form, root, kind))
-            .find(|form| {
-                form["type"] == wanted
-                    || form["type"]
-                        .as_array()
-                        .is_some_and(|types| types.iter().any(|t| t == wanted))
-            });
+            .find(|form| is_of(form, wanted));
         return form.unwrap_or(&Value::Null);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use granit_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Number, Value};
 
-use super::error::{ConfigError, ExpandError, Fault};
+use super::error::{ConfigError, ExpandError, Fault, shown};
 use super::expand::{self, Expanded};
 
 /// How deep lists and maps may nest.
@@ -178,7 +178,7 @@ pub(super) fn parse_with(
     for next in Parser::new_from_str(text) {
         let (event, span) = next.map_err(|error| {
             let here = place(error.marker().line());
-            ConfigError::at(here, Fault::Syntax(error.info().to_string()))
+            ConfigError::at(here, Fault::Syntax(shown(&error.info())))
         })?;
         let here = place(span.start.line());
         match event {
@@ -304,7 +304,7 @@ fn key_of(node: &Node, before: &[(String, Node)]) -> Result<String, ConfigError>
         Some((_, first)) => Err(ConfigError::at(
             &node.place,
             Fault::SetTwice {
-                key,
+                key: shown(&key),
                 first: first.place.to_string(),
             },
         )),

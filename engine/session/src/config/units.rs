@@ -10,6 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Time(pub Duration);
 
+/// The longest time. A clock that is this far ahead can still be read.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// A number of bytes: `4096`, `64K`, `64M`, `1G` (powers of 1024).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size(pub u64);
@@ -17,9 +20,12 @@ pub struct Size(pub u64);
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text)
-            .map(Self)
-            .map_err(|error| de::Error::custom(format!("{error}; a time is such as 10s or 5m")))
+        let time = humantime::parse_duration(&text)
+            .map_err(|error| de::Error::custom(format!("{error}; a time is such as 10s or 5m")))?;
+        if time > LONGEST {
+            return Err(de::Error::custom("a time has at most 100 years"));
+        }
+        Ok(Self(time))
     }
 }
 
@@ -94,6 +100,19 @@ impl JsonSchema for Size {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_time_is_too_long_for_a_clock() {
+        let time = |text: &str| serde_json::from_value::<Time>(text.into());
+        assert!(time("100000000000years").is_err());
+        assert!(time("36501days").is_err());
+        let longest = time("36500days").unwrap();
+        assert!(
+            std::time::Instant::now()
+                .checked_add(longest.0 * 5)
+                .is_some()
+        );
+    }
 
     #[test]
     fn sizes() {

@@ -66,6 +66,9 @@ impl Webserver {
     /// Checks what the types cannot express.
     pub(super) fn check(&self) -> Result<(), KeyError> {
         let page = &self.page;
+        if self.enabled {
+            self.check_address()?;
+        }
         if !page.enabled {
             return Ok(());
         }
@@ -93,6 +96,30 @@ impl Webserver {
         if page.token.is_none() && self.unix_socket.is_none() && !is_loopback(&self.listen_address)
         {
             return Err(KeyError::PageNeedsToken(self.listen_address.clone()));
+        }
+        Ok(())
+    }
+}
+
+impl Webserver {
+    fn check_address(&self) -> Result<(), KeyError> {
+        if let Some(path) = &self.unix_socket {
+            if path.as_os_str().is_empty() {
+                return Err(KeyError::NoSocketPath);
+            }
+        } else if self.listen_port == 0 && !self.page.enabled {
+            // With a page, lanner prints the address.
+            return Err(KeyError::NoPort);
+        }
+        // what a request's path can have (RFC 3986, 3.3)
+        let is_good =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%".contains(&byte);
+        let path = &self.k8s_healthz_endpoint;
+        if !path.starts_with('/') || !path.bytes().all(is_good) {
+            return Err(KeyError::HealthPath(path.clone()));
+        }
+        if matches!(path.as_str(), "/metrics" | "/versions") {
+            return Err(KeyError::HealthTaken(path.clone()));
         }
         Ok(())
     }

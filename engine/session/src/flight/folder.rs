@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use lanner_plugin::files;
@@ -77,9 +77,16 @@ impl Folder {
         })
     }
 
-    /// Checks that no other user can make the folder another one. It need not exist.
+    /// Checks that no other user can make the folder another one, and that files can be written there. It need not exist.
     pub(crate) fn check(config: &CaptureConfig) -> io::Result<()> {
-        files::check_store(&config.path_prefix).map_err(io::Error::other)
+        files::check_store(&config.path_prefix).map_err(io::Error::other)?;
+        let folders = config.path_prefix.ancestors().skip(1);
+        let there = folders
+            .filter(|folder| *folder != "")
+            .find(|folder| folder.exists());
+        let unused = format!(".lanner-{}", std::process::id());
+        let there = there.unwrap_or(Path::new("."));
+        files::check_writable(&there.join(unused)).map_err(io::Error::other)
     }
 
     /// Creates a file for the event with this time of day and number, which only its owner may read. Gives its name too.

@@ -56,6 +56,14 @@ pub(crate) fn empty_rules(format: &AlertFormat, file: &str) -> Alert {
     format.internal(now_ns(), RULES_EMPTY, Priority::Critical, &message, fields)
 }
 
+/// The alert about a rule file in which a reload found no rules any more.
+pub(crate) fn rules_gone(format: &AlertFormat, file: &str) -> Alert {
+    let message =
+        format!("{RULES_EMPTY}. {file} has no rules since the last reload, only lists and macros.");
+    let fields = vec![text("file", file)];
+    format.internal(now_ns(), RULES_EMPTY, Priority::Critical, &message, fields)
+}
+
 /// Raises an alert about the heartbeat.
 pub(crate) fn raise_heartbeat(format: &AlertFormat, outputs: &Outputs, sign: &Sign) {
     let (priority, reason) = match sign {

@@ -176,15 +176,15 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The folder of a file to write, its owner, the file's name there, and whether it exists.
-    pub(super) fn target(mut self) -> Result<(File, Owner, OsString, bool), FileError> {
-        let (name, exists) = match self.walk(true)? {
-            End::File(name, _) => (name, true),
-            End::Missing(name) => (name, false),
+    /// The folder of a file to write, its owner, the file's name there, and what has that name.
+    pub(super) fn target(mut self) -> Result<(File, Owner, OsString, Option<Metadata>), FileError> {
+        let (name, found) = match self.walk(true)? {
+            End::File(name, found) => (name, Some(found)),
+            End::Missing(name) => (name, None),
             End::Folder => return Err(self.not_a_file("a folder")),
         };
         match self.steps.pop() {
-            Some(step) => Ok((step.folder, step.owner, name, exists)),
+            Some(step) => Ok((step.folder, step.owner, name, found)),
             None => Err(self.missing()),
         }
     }

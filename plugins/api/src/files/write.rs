@@ -20,7 +20,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::walk::{Folders, Walk, open_at};
-use super::{FileError, Trusted, is_descriptor, user};
+use super::{FileError, Trusted, is_descriptor, other_than_file, user};
 
 /// The place of a file to write: its folder, which stays open, and its name there.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ enum Place {
         name: OsString,
         /// Whether there is a file of this name.
         exists: bool,
+        /// What it is, if not a regular file.
+        special: Option<&'static str>,
         /// Whether other users can make names in the folder.
         shared: bool,
     },
@@ -112,12 +114,13 @@ impl WriteTarget {
             Place::Descriptor
         } else {
             let trusted = Trusted::RootAnd(user());
-            let (folder, owner, name, exists) =
+            let (folder, owner, name, found) =
                 Walk::new(path, trusted, Folders::ForWriting).target()?;
             Place::Name {
                 folder,
                 name,
-                exists,
+                exists: found.is_some(),
+                special: found.and_then(|found| other_than_file(found.file_type())),
                 shared: owner.others_may_write(trusted),
             }
         };
@@ -134,6 +137,15 @@ impl WriteTarget {
     /// The file cannot be written, or another user made it after [`WriteTarget::find`].
     pub fn append(&self, mode: u32) -> Result<File, FileError> {
         self.open(OpenOptions::new().append(true), libc::O_APPEND, mode)
+    }
+
+    /// What is there, if it is no regular file and no new one: a FIFO, a device, or a descriptor such as `/dev/stdout`.
+    #[must_use]
+    pub fn special(&self) -> Option<&'static str> {
+        match &self.place {
+            Place::Descriptor => Some("a descriptor"),
+            Place::Name { special, .. } => *special,
+        }
     }
 
     /// The file's name in its folder; links are followed. None: it is a descriptor, such as `/dev/stdout`.
@@ -178,6 +190,7 @@ impl WriteTarget {
                 name,
                 exists,
                 shared,
+                ..
             } => (folder, name, *exists, *shared),
         };
         let how = if exists {
