@@ -30,7 +30,7 @@ def value(theirs, ours):
     if words is not None and words == [int(one) for one in " ".join(items(ours) or []).split() if one.isdigit()]:
         return FORMAT
     listed = items(theirs) is not None, items(ours) is not None
-    theirs, ours = single(theirs), single(ours)
+    theirs, ours = filter_line(single(theirs)), single(ours)
     if theirs == ours:
         return FORMAT
     if listed[0] != listed[1] and is_raw(theirs) and is_raw(ours) and numbers(theirs, ours) == WRONG:
@@ -41,6 +41,15 @@ def value(theirs, ours):
         if verdict is not None:
             return max(FORMAT, verdict)
     return WRONG
+
+
+def filter_line(text):
+    """The structure that BPF_STMT(code, k) or BPF_JUMP(code, k, jt, jf) makes."""
+    found = re.fullmatch(r"BPF_(STMT|JUMP)\((.*)\)", text, re.S)
+    if not found:
+        return text
+    code, k, jt, jf = (split(found[2]) + ["0", "0"])[:4]
+    return f"{{code={code}, jt={jt}, jf={jf}, k={k}}}"
 
 
 def single(text):

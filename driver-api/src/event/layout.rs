@@ -295,7 +295,7 @@ pub enum Encoding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Part {
-    /// The whole argument.
+    /// The whole argument. With an index N above 0: what pointer N-1 in the argument's structure points to.
     None = 0,
     /// `msg_name`.
     Name = 1,
