@@ -170,7 +170,7 @@ static __always_inline void run_pointed(const struct out *o, const struct lanner
 		at = number_at(base + one->at, one->bytes);
 		count = number_at(base + one->count_at, one->count_bytes);
 		take_bytes(o, op->what, PART_OF(i + 1, LANNER_PART_NONE), one->limit, at,
-			   (__u64)(__u32)count * one->unit, 0);
+			   (__u64)(__u32)count * one->unit, 1);
 	}
 }
 

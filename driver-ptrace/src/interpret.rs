@@ -276,7 +276,7 @@ impl Interpreter<'_> {
         self.scratch.resize(take, 0);
         // what is on the first page, if the rest is not mapped; nothing of a part of a message
         let got = self.memory.read(at, self.scratch);
-        let is_part = part != Part::None.of(0);
+        let is_part = !part.is(Part::None);
         self.scratch
             .truncate(if is_part && got < take { 0 } else { got });
         let status = status(got < take, len > take as u64);

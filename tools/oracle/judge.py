@@ -211,6 +211,12 @@ def numbers(theirs, ours):
     return FORMAT if left % 2**64 == right % 2**64 or left in (right - 2**32, right + 2**32) else WRONG
 
 
+def shifted(text):
+    """A number that strace prints as another one that is shifted: 0x2<<12."""
+    found = re.fullmatch(r"(0x[0-9a-f]+|\d+)<<(\d+)", text.strip())
+    return hex(int(found[1], 0) << int(found[2])) if found else text
+
+
 def symbols(theirs, ours):
     """Names of bits and values, and calls of macros: makedev(0x1, 0x2)."""
     left, right = MACRO.match(theirs), MACRO.match(ours)
@@ -228,7 +234,9 @@ def symbols(theirs, ours):
         return FORMAT
     if left and left[1] == "QCMD":
         theirs = "|".join(split(theirs[left.end():].rstrip(")")))
-    left, right = split(theirs, "|"), split(ours, "|")
+    left, right = [shifted(part) for part in split(theirs, "|")], split(ours, "|")
+    if len(left) > 1:
+        left = [part for part in left if number(part) != 0]
     only_left = [part for part in left if part not in right]
     only_right = [part for part in right if part not in left]
     named = lambda parts: [part for part in parts if not is_raw(part)]

@@ -316,6 +316,13 @@ impl Part {
     }
 }
 
+impl PartAt {
+    /// Whether it is this part, of whatever message.
+    pub const fn is(self, part: Part) -> bool {
+        self.0 & 3 == part as u8
+    }
+}
+
 impl From<Part> for PartAt {
     fn from(part: Part) -> Self {
         part.of(0)

@@ -370,7 +370,7 @@ impl Made<'_> {
                 let first = 4096 - at % 4096;
                 let prefix = self.arena.read(at, first as usize);
                 let bytes = prefix
-                    .filter(|_| take > first && (part, index) == (Part::None, 0))
+                    .filter(|_| take > first && part == Part::None)
                     .unwrap_or_default();
                 Want::new(what, part, index, Status::Fault, len, bytes)
             }
