@@ -151,6 +151,9 @@ impl Names<'_> {
                 self.structure(name)?,
                 length(*len)
             ),
+            Kind::To(of, count, width) => {
+                format!("Kind::To(&{}, {count}, Width::{width:?})", self.kind(of)?)
+            }
             Kind::Chars(bytes) => format!("Kind::Chars({bytes})"),
             Kind::Raw(bytes) => format!("Kind::Raw({bytes})"),
             Kind::By(name, selectors) => {

@@ -47,6 +47,8 @@ const PLAN: Header<'_> = Header {
     types: &[
         named("Op", "lanner_op", ""),
         named("Plan", "lanner_plan", ""),
+        named("Pointer", "lanner_pointer", ""),
+        named("Pointers", "lanner_pointers", ""),
         named("RegisterTest", "lanner_register_test", ""),
         named("Alternative", "lanner_alternative", ""),
         named("Condition", "lanner_condition", ""),

@@ -139,7 +139,7 @@ enum lanner_encoding {
 
 /* Which part of a msghdr an attachment holds. */
 enum lanner_part {
-	/* The whole argument. */
+	/* The whole argument. With an index N above 0: what pointer N-1 in the argument's structure points to. */
 	LANNER_PART_NONE = 0,
 	/* msg_name. */
 	LANNER_PART_NAME = 1,

@@ -29,6 +29,12 @@
 /* How many tests of arguments a clause has room for. */
 #define LANNER_TESTS 2
 
+/* How many pointers in a structure are followed. */
+#define LANNER_POINTERS 2
+
+/* How many structures can have pointers that are followed. */
+#define LANNER_POINTING 32
+
 /* How many conditions the programs have room for. */
 #define LANNER_PREDICATES 256
 
@@ -123,6 +129,9 @@
 /* Fact: a directory of the thread, its working directory or its root directory, as what says. */
 #define LANNER_OP_DIRECTORY 11
 
+/* In no plan: what the pointers in the structure of a LANNER_OP_BYTES point to. */
+#define LANNER_OP_POINTED 21
+
 /* Always. */
 #define LANNER_WHEN_ALWAYS 0
 
@@ -194,7 +203,8 @@ struct lanner_op {
 	__u32 limit;
 	/* Bytes to add to the length. */
 	__u16 add;
-	/* Entries to look at, at most. In a LANNER_OP_FD_PATH, 1: no register has the flags that the file was opened with. */
+	/* Entries to look at, at most. In a LANNER_OP_BYTES, one more than the index of the structure whose pointers are
+	 * followed (pointers), or 0. In a LANNER_OP_FD_PATH, 1: no register has the flags that the file was opened with. */
 	__u8 entries;
 	/* How many of the upper bits of the register with the length do not count, and LANNER_LEN_SIGNED. */
 	__u8 len_unused;
@@ -215,10 +225,32 @@ struct lanner_plan {
 	__u16 predicate;
 	/* Bits of LANNER_OUTCOME_*: no event is wanted of a call that ended so. */
 	__u8 rejected;
-	/* Nothing. */
-	__u8 unused;
+	/* Index of the one operation whose structure can have pointers that are followed; LANNER_PLAN_OPS: none. */
+	__u8 pointers;
 	/* The operations, in the order of the attachments. */
 	struct lanner_op op[LANNER_PLAN_OPS];
+};
+
+/* A pointer in a structure, and what it points to. */
+struct lanner_pointer {
+	/* The offset of the pointer. */
+	__u16 at;
+	/* The offset of the number of elements. */
+	__u16 count_at;
+	/* Bytes of the pointer; 0: there is none. */
+	__u8 bytes;
+	/* Bytes of the number of elements. */
+	__u8 count_bytes;
+	/* Bytes of one element. */
+	__u16 unit;
+	/* Bytes to capture at most. */
+	__u32 limit;
+};
+
+/* The pointers of a structure that are followed. */
+struct lanner_pointers {
+	/* They, in the order of the fields. */
+	struct lanner_pointer of[LANNER_POINTERS];
 };
 
 /* A test of one register. */

@@ -8,9 +8,9 @@
 use driver_api::event::{
     Abi, Encoding, Event, EventBuilder, Fact, Flags, Header, Kind, Malformed, Part, Status, layout,
 };
-use driver_api::plan::{Plan, code, flag};
+use driver_api::plan::{self, POINTERS, POINTING, Plan, code, flag};
 use driver_api::request::{Limits, SyscallSet};
-use driver_api::table::{self, SYSCALLS};
+use driver_api::table::{self, NARROW, STRUCTURES, SYSCALLS};
 
 fn built() -> Vec<u8> {
     let mut builder = EventBuilder::new();
@@ -206,6 +206,39 @@ fn every_plan_has_room_for_what_its_call_needs() {
             "{}: the programs in the kernel gather once",
             call.name
         );
+    }
+}
+
+#[test]
+fn the_programs_have_room_for_all_pointers_in_structures() {
+    for of in STRUCTURES {
+        for layout in [0, NARROW] {
+            assert!(of.pointers(layout).count() <= POINTERS, "{}", of.name);
+        }
+    }
+    let all = plan::pointers(&Limits::default());
+    assert!(!all.is_empty() && all.len() <= POINTING);
+    let [wide, narrow] = all[0];
+    assert!(wide.of[0].bytes == 8 && narrow.of[0].bytes <= 8);
+    for call in SYSCALLS {
+        let of_call = |param: &table::Param| {
+            match param.kind {
+            table::Kind::Struct(of, _) => of.pointers(0).next().is_some(),
+            table::Kind::By(variant, _) => variant.rows.iter().any(|row| {
+                matches!(row.meaning.kind, table::Kind::Struct(of, _) if of.pointers(0).next().is_some())
+            }),
+            _ => false,
+        }
+        };
+        let plan = Plan::of(call, Abi::X86_64, 0, &Limits::default());
+        match call.params.iter().filter(|param| of_call(param)).count() {
+            0 => assert!(usize::from(plan.pointers) >= plan.op.len(), "{}", call.name),
+            1 => assert!(plan.pointers < plan.ops, "{}", call.name),
+            _ => panic!(
+                "{}: the programs in the kernel follow the pointers of one structure",
+                call.name
+            ),
+        }
     }
 }
 

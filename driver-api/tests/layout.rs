@@ -9,7 +9,7 @@ use driver_api::event::layout::{self, AttachmentHeader};
 use driver_api::event::{
     Encoding, Fact, Flags, Header, Ids, Kind, Layer, Loss, Part, Program, Status, Tuple,
 };
-use driver_api::plan::{self, Op, Plan, code, flag, len_from, when};
+use driver_api::plan::{self, Op, Plan, Pointer, code, flag, len_from, when};
 
 macro_rules! rows {
     ($rows:ident, $c:literal, $rust:ty, $($field:ident),*) => {
@@ -107,7 +107,28 @@ fn expected() -> Vec<(String, usize)> {
         unit,
         limit
     );
-    rows!(rows, "lanner_plan", Plan, flags, ops, vector, fact, op);
+    rows!(
+        rows,
+        "lanner_plan",
+        Plan,
+        flags,
+        ops,
+        vector,
+        fact,
+        pointers,
+        op
+    );
+    rows!(
+        rows,
+        "lanner_pointer",
+        Pointer,
+        at,
+        count_at,
+        bytes,
+        count_bytes,
+        unit,
+        limit
+    );
     let constants: &[(&str, usize)] = &[
         ("LANNER_EVENT_VERSION", layout::VERSION.into()),
         ("LANNER_EVENT_MAX", layout::MAX),
@@ -154,6 +175,8 @@ fn expected() -> Vec<(String, usize)> {
         ("LANNER_PART_CONTROL", Part::Control as usize),
         ("LANNER_PLAN_OPS", plan::OPS),
         ("LANNER_PLAN_NRS", plan::NUMBERS),
+        ("LANNER_POINTERS", plan::POINTERS),
+        ("LANNER_POINTING", plan::POINTING),
         ("LANNER_PLAN_SELECTED", flag::SELECTED.into()),
         ("LANNER_PLAN_NORETURN", flag::NORETURN.into()),
         ("LANNER_PLAN_CHILD", flag::CHILD.into()),

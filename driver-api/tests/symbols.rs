@@ -61,6 +61,7 @@ const UNITS: &[&[&str]] = &[
         "linux/if_ether.h",
         "linux/if_arp.h",
         "linux/udp.h",
+        "linux/filter.h",
     ],
     &["linux/in.h", "linux/in6.h", "linux/tcp.h"],
     &[

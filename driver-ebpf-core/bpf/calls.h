@@ -93,13 +93,13 @@ static __always_inline void run_directories(const struct out *o, const struct la
 }
 
 /*
- * Carries out a plan: strings and buffers in their order, then the argument vectors, or the one vector of iovecs or the
- * one message that a call may have, then the facts.
+ * Carries out a plan: strings and buffers in their order; what the pointers in a structure point to; the argument
+ * vectors, or the one vector of iovecs or the one message that a call may have; the facts.
  */
 static __always_inline void run_plan(const struct out *o, const struct lanner_plan *plan, struct task_struct *task,
 				     int parts)
 {
-	__u64 vector = plan->vector, fact = plan->fact;
+	__u64 vector = plan->vector, fact = plan->fact, pointing = plan->pointers;
 
 	for (int i = 0; i < LANNER_PLAN_OPS; i++) {
 		struct lanner_op op;
@@ -112,6 +112,15 @@ static __always_inline void run_plan(const struct out *o, const struct lanner_pl
 		if (!due(o->event->ret, op.when))
 			continue;
 		run_simple(o, &op);
+	}
+	OPAQUE(pointing);
+	if (parts & VARIANTS && unlikely(pointing < LANNER_PLAN_OPS)) {
+		struct lanner_op op = plan->op[pointing];
+
+		if (op.code == LANNER_OP_VARIANT)
+			choose(o, &plan->op[pointing], &op);
+		if (op.code == LANNER_OP_BYTES && op.entries && due(o->event->ret, op.when))
+			run_pointed(o, &op);
 	}
 	OPAQUE(vector);
 	if (parts & VECTORS)

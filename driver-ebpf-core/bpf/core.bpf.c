@@ -27,6 +27,14 @@ struct {
 	__type(value, struct lanner_op);
 } variants SEC(".maps");
 
+/* The pointers in structures that are followed: two for each structure, the second one for 32-bit pointers. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2 * LANNER_POINTING);
+	__type(key, __u32);
+	__type(value, struct lanner_pointers);
+} pointers SEC(".maps");
+
 /* The calls that are made through others (multiplexed.h has the keys). */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
 use driver_api::event::{Abi, Loss};
 use driver_api::plan::{
-    self, Condition, Multiplexed, Op, Plan, PredicateTable, SqeArgs, VariantKey, flag,
+    self, Condition, Multiplexed, Op, Plan, Pointers, PredicateTable, SqeArgs, VariantKey, flag,
 };
 use driver_api::request::Limits;
 use driver_api::selection::Selection;
@@ -155,6 +155,8 @@ pub(crate) struct Maps {
     /// Where the requests of an operation hold its arguments, by code.
     sqe_args: TypedMap<u32, SqeArgs>,
     variants: TypedMap<VariantKey, Op>,
+    /// Two for each structure with pointers, the second one for 32-bit pointers.
+    pointers: TypedMap<u32, Pointers>,
     /// A [`Follow`] by thread id.
     followed: TypedMap<u32, u8>,
     /// By cause, for each CPU, and behind the causes how many of all are births, execs and ends.
@@ -181,6 +183,7 @@ impl Maps {
             sqe_args: TypedMap::open(object, "sqe_args")?,
             multiplexed: TypedMap::open(object, "multiplexed")?,
             variants: TypedMap::open(object, "variants")?,
+            pointers: TypedMap::open(object, "pointers")?,
             followed: TypedMap::open(object, FOLLOWED)?,
             losses: TypedMap::open(object, "losses")?,
             tails: TypedMap::open(object, "tails")?,
@@ -232,6 +235,9 @@ impl Maps {
         self.variants
             .set_all(abis.iter().flat_map(|abi| plan::variants(*abi, limits)))
             .map_err(refused("write the operations of variants"))?;
+        self.pointers
+            .set_all((0..).zip(plan::pointers(limits).into_iter().flatten()))
+            .map_err(refused("write the pointers of structures"))?;
         self.gate
             .set(&0, &gate)
             .map_err(refused("open the gate for the selected calls"))

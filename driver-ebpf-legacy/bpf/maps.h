@@ -47,6 +47,8 @@ MAP(sqe_args, ARRAY, 4, sizeof(struct lanner_sqe_args), LANNER_PLAN_OPERATIONS);
 MAP(multiplexed, HASH, 4, sizeof(struct lanner_multiplexed), 2 * LANNER_MULTIPLEXED);
 /* The operations of variants, by the parameter and the value that choose them. */
 MAP(variants, HASH, sizeof(struct lanner_variant_key), sizeof(struct lanner_op), 4096);
+/* The pointers in structures that are followed: two for each structure, the second one for 32-bit pointers. */
+MAP(pointers, ARRAY, 4, sizeof(struct lanner_pointers), 2 * LANNER_POINTING);
 /* Thread id to enum follow. */
 MAP(followed, HASH, 4, 1, 65536);
 /* Lost events, by cause. Those that found the perf buffer full are counted by the buffer, too. */

@@ -3,6 +3,15 @@
 #ifndef LANNER_OPERATIONS_H
 #define LANNER_OPERATIONS_H
 
+/* A string or bytes, and if these are a structure, what its pointers point to. */
+static __always_inline void simple(void *ctx, void *chain, const struct out *o, struct slot *slot)
+{
+	run_simple(o, &slot->op);
+	if (slot->op.code == LANNER_OP_BYTES && slot->op.entries)
+		bpf_tail_call(ctx, chain, LANNER_OP_POINTED);
+	next(ctx, chain, slot);
+}
+
 ENTRY_TAIL(op_simple)
 {
 	struct slot *slot = my_slot();
@@ -11,8 +20,7 @@ ENTRY_TAIL(op_simple)
 		return;
 	struct out o = OUT(slot);
 
-	run_simple(&o, &slot->op);
-	next(ctx, chain, slot);
+	simple(ctx, chain, &o, slot);
 }
 
 ENTRY_TAIL(op_vector)
@@ -158,7 +166,21 @@ TAIL(op_variant)
 	variant = slot->op;
 	choose(&o, &variant, &slot->op);
 	if (due(o.event->ret, slot->op.when))
-		run_simple(&o, &slot->op);
+		simple(ctx, chain, &o, slot);
+	else
+		next(ctx, chain, slot);
+}
+
+/* What the pointers in the structure that was just captured point to. */
+TAIL(op_pointed)
+{
+	struct slot *slot = my_slot();
+
+	if (!slot)
+		return;
+	struct out o = OUT(slot);
+
+	run_pointed(&o, &slot->op);
 	next(ctx, chain, slot);
 }
 

@@ -6,7 +6,7 @@ use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, ProgramArra
 use aya::{Ebpf, Pod};
 use driver_api::event::{Abi, Loss};
 use driver_api::plan::{
-    self, Condition, Multiplexed, Op, Plan, PredicateTable, SqeArgs, VariantKey,
+    self, Condition, Multiplexed, Op, Plan, Pointers, PredicateTable, SqeArgs, VariantKey,
 };
 use driver_api::request::Limits;
 use driver_api::selection::Selection;
@@ -34,6 +34,13 @@ pub(crate) struct OpValue(Op);
 
 // SAFETY: as for PlanValue.
 unsafe impl Pod for OpValue {}
+
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct PointersValue(Pointers);
+
+// SAFETY: as for PlanValue.
+unsafe impl Pod for PointersValue {}
 
 #[derive(Debug, Clone, Copy)]
 #[repr(transparent)]
@@ -71,6 +78,8 @@ pub(crate) struct ControlMaps {
     multiplexed: HashMap<MapData, u32, MultiplexedValue>,
     interest: Array<MapData, u8>,
     variants: HashMap<MapData, VariantKeyValue, OpValue>,
+    /// Two for each structure with pointers, the second one for 32-bit pointers.
+    pointers: Array<MapData, PointersValue>,
     /// Thread id to `enum follow`.
     pub(crate) followed: HashMap<MapData, u32, u8>,
     losses: PerCpuArray<MapData, u64>,
@@ -102,6 +111,7 @@ pub(crate) fn take_all(ebpf: &mut Ebpf) -> Result<(ControlMaps, OutputMaps), Obj
         multiplexed: take(ebpf, "multiplexed")?,
         interest: take(ebpf, "interest")?,
         variants: take(ebpf, "variants")?,
+        pointers: take(ebpf, "pointers")?,
         followed: take(ebpf, "followed")?,
         losses: take(ebpf, "losses")?,
         tails: take(ebpf, "tails")?,
@@ -207,6 +217,11 @@ impl ControlMaps {
             self.interest
                 .set(key, flags, 0)
                 .map_err(unwritten("interest"))?;
+        }
+        for (key, all) in (0..).zip(plan::pointers(limits).into_iter().flatten()) {
+            self.pointers
+                .set(key, PointersValue(all), 0)
+                .map_err(unwritten("pointers"))?;
         }
         for abi in [Abi::NATIVE, Abi::COMPAT] {
             for (key, op) in plan::variants(abi, limits) {

@@ -24,7 +24,7 @@ const fn tail(index: u32, name: &'static str) -> Tail {
 }
 
 /// Programs of the map `tails`. One with two indices is loaded once.
-const TAILS: [Tail; 19] = [
+const TAILS: [Tail; 20] = [
     tail(1, "op_simple"),
     tail(2, "op_simple"),
     tail(3, "op_vector"),
@@ -39,6 +39,7 @@ const TAILS: [Tail; 19] = [
     tail(12, "op_walk"),
     tail(19, "op_multiplexed"),
     tail(20, "op_predicate"),
+    tail(21, "op_pointed"),
     tail(13, "exec_keep"),
     tail(14, "exec_exe"),
     tail(15, "exec_cwd"),

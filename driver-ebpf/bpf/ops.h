@@ -8,9 +8,10 @@
  *   USER(address)                  the pointer for `src`; may be left out
  *   CGROUP_ID()                    of the current task; may be left out: not known
  *
- * and a hash map `variants` from struct lanner_variant_key to struct lanner_op. For old verifiers they also define
- * FIXED_BOUNDS (bounds.h) with three masks: EVENT_MASK bounds where an attachment begins in an event, CHUNK_MASK and
- * HALF_MASK the sizes of a chunk and of half a chunk.
+ * and two maps: a hash `variants` from struct lanner_variant_key to struct lanner_op, and an array `pointers` of struct
+ * lanner_pointers, two for each structure that has some, the second one for 32-bit pointers. For old verifiers they
+ * also define FIXED_BOUNDS (bounds.h) with three masks: EVENT_MASK bounds where an attachment begins in an event,
+ * CHUNK_MASK and HALF_MASK the sizes of a chunk and of half a chunk.
  */
 #ifndef LANNER_OPS_H
 #define LANNER_OPS_H
@@ -131,6 +132,46 @@ static __always_inline void run_simple(const struct out *o, const struct lanner_
 	else if (op->len_from != LANNER_LEN_CONST && unit > 1)
 		len = (len > 0xffffffff ? 0xffffffff : len) * unit;
 	op_bytes(o, op->what, 0, op->limit, ptr, len);
+}
+
+/* A number of 1 to 8 bytes in the program's memory. 0: it cannot be read. */
+static __always_inline __u64 number_at(__u64 at, __u64 bytes)
+{
+	__u64 value = 0;
+
+	if (!WITHIN(bytes, 8) || READ_USER(&value, SIZED(bytes, 7), USER(at)) != 0)
+		return 0;
+	return value;
+}
+
+/*
+ * Captures what the pointers in an operation's structure point to, as far as the program says that the structure
+ * reaches.
+ */
+static __always_inline void run_pointed(const struct out *o, const struct lanner_op *op)
+{
+	const struct lanner_pointers *all;
+	__u64 base = arg_at(o, op->arg), len;
+	__u32 key = 2 * (op->entries - 1) + narrow(o);
+	__s64 most;
+
+	if (!base || !length_of(o, op, &len, &most))
+		return;
+	all = bpf_map_lookup_elem(&pointers, &key);
+	if (!all)
+		return;
+#pragma unroll
+	for (int i = 0; i < LANNER_POINTERS; i++) {
+		const struct lanner_pointer *one = &all->of[i];
+		__u64 at, count;
+
+		if (!one->bytes || one->at + one->bytes > len || one->count_at + one->count_bytes > len)
+			continue;
+		at = number_at(base + one->at, one->bytes);
+		count = number_at(base + one->count_at, one->count_bytes);
+		take_bytes(o, op->what, PART_OF(i + 1, LANNER_PART_NONE), one->limit, at,
+			   (__u64)(__u32)count * one->unit, 1);
+	}
 }
 
 #define AT_FDCWD_BITS 0xffffff9cu

@@ -34,6 +34,7 @@ pub(crate) fn follow(
         memory,
         scratch,
         room,
+        limits,
     };
     for op in &plan.op[..usize::from(plan.ops)] {
         let chosen;
@@ -101,6 +102,7 @@ struct Interpreter<'a> {
     scratch: &'a mut Vec<u8>,
     /// What [`room`] has found at the entry of the call.
     room: Option<u32>,
+    limits: &'a Limits,
 }
 
 impl Interpreter<'_> {
@@ -147,6 +149,9 @@ impl Interpreter<'_> {
                         _ => limit,
                     };
                     self.bytes(op.what, part, limit, at, self.in_bytes(op, len));
+                    if op.entries != 0 {
+                        self.pointers(op, at, len);
+                    }
                 }
             }
             code::STRV => self.strings(op.what, limit, at),
@@ -271,12 +276,36 @@ impl Interpreter<'_> {
         self.scratch.resize(take, 0);
         // what is on the first page, if the rest is not mapped; nothing of a part of a message
         let got = self.memory.read(at, self.scratch);
-        let is_part = part != Part::None.of(0);
+        let is_part = !part.is(Part::None);
         self.scratch
             .truncate(if is_part && got < take { 0 } else { got });
         let status = status(got < take, len > take as u64);
         self.event
             .attach(what, part, status, Encoding::Raw, len, self.scratch);
+    }
+
+    /// What the pointers in a structure of `len` bytes point to.
+    fn pointers(&mut self, op: &Op, at: u64, len: u64) {
+        let all = plan::pointers_at(op, self.memory.narrow, self.limits);
+        for (index, one) in (1..).zip(all.iter().flat_map(|all| &all.of)) {
+            let is_in = |offset: u16, bytes: u8| u64::from(offset) + u64::from(bytes) <= len;
+            if one.bytes == 0 || !is_in(one.at, one.bytes) || !is_in(one.count_at, one.count_bytes)
+            {
+                continue;
+            }
+            let to = self.number(at.wrapping_add(one.at.into()), one.bytes);
+            let count = self.number(at.wrapping_add(one.count_at.into()), one.count_bytes);
+            let bytes = (count & 0xffff_ffff) * u64::from(one.unit);
+            self.bytes(op.what, Part::None.of(index), one.limit as usize, to, bytes);
+        }
+    }
+
+    /// A number of that many bytes. 0: it cannot be read.
+    fn number(&self, at: u64, bytes: u8) -> u64 {
+        let mut number = [0; 8];
+        let room = number.get_mut(..bytes.into()).unwrap_or_default();
+        let whole = self.memory.read(at, room) == usize::from(bytes);
+        if whole { u64::from_ne_bytes(number) } else { 0 }
     }
 
     /// A vector of pointers to strings, which ends with a null pointer.

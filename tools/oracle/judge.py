@@ -30,7 +30,7 @@ def value(theirs, ours):
     if words is not None and words == [int(one) for one in " ".join(items(ours) or []).split() if one.isdigit()]:
         return FORMAT
     listed = items(theirs) is not None, items(ours) is not None
-    theirs, ours = single(theirs), single(ours)
+    theirs, ours = filter_line(single(theirs)), single(ours)
     if theirs == ours:
         return FORMAT
     if listed[0] != listed[1] and is_raw(theirs) and is_raw(ours) and numbers(theirs, ours) == WRONG:
@@ -41,6 +41,15 @@ def value(theirs, ours):
         if verdict is not None:
             return max(FORMAT, verdict)
     return WRONG
+
+
+def filter_line(text):
+    """The structure that BPF_STMT(code, k) or BPF_JUMP(code, k, jt, jf) makes."""
+    found = re.fullmatch(r"BPF_(STMT|JUMP)\((.*)\)", text, re.S)
+    if not found:
+        return text
+    code, k, jt, jf = (split(found[2]) + ["0", "0"])[:4]
+    return f"{{code={code}, jt={jt}, jf={jf}, k={k}}}"
 
 
 def single(text):
@@ -202,6 +211,12 @@ def numbers(theirs, ours):
     return FORMAT if left % 2**64 == right % 2**64 or left in (right - 2**32, right + 2**32) else WRONG
 
 
+def shifted(text):
+    """A number that strace prints as another one that is shifted: 0x2<<12."""
+    found = re.fullmatch(r"(0x[0-9a-f]+|\d+)<<(\d+)", text.strip())
+    return hex(int(found[1], 0) << int(found[2])) if found else text
+
+
 def symbols(theirs, ours):
     """Names of bits and values, and calls of macros: makedev(0x1, 0x2)."""
     left, right = MACRO.match(theirs), MACRO.match(ours)
@@ -219,7 +234,9 @@ def symbols(theirs, ours):
         return FORMAT
     if left and left[1] == "QCMD":
         theirs = "|".join(split(theirs[left.end():].rstrip(")")))
-    left, right = split(theirs, "|"), split(ours, "|")
+    left, right = [shifted(part) for part in split(theirs, "|")], split(ours, "|")
+    if len(left) > 1:
+        left = [part for part in left if number(part) != 0]
     only_left = [part for part in left if part not in right]
     only_right = [part for part in right if part not in left]
     named = lambda parts: [part for part in parts if not is_raw(part)]

@@ -36,6 +36,11 @@ class Values(unittest.TestCase):
         self.check("another format", "[110 => 2]", "[2]")
         self.check("another format", "QCMD(Q_QUOTAON, USRQUOTA)", "Q_QUOTAON|USRQUOTA")
         self.check("another format", "[0000000000000005]", "[0 2]")
+        self.check("another format", "[BPF_STMT(BPF_RET|BPF_K, 0x1)]", "[{code=BPF_RET|BPF_K, jt=0, jf=0, k=0x1}]")
+        self.check("another format", "A<<28|0x2<<12|B|0x1", "A<<28|B|0x2001")
+        self.check("another format", "A|0<<12|0", "A")
+        self.check("another format", "BPF_JUMP(BPF_JMP|BPF_JA, 0x4, 0x1, 0x2)", "{code=BPF_JMP|BPF_JA, jt=1, jf=2, k=0x4}")
+        self.check("wrong", "BPF_JUMP(BPF_JMP|BPF_JA, 0x4, 0x1, 0x2)", "{code=BPF_JMP|BPF_JA, jt=2, jf=1, k=0x4}")
 
     def test_raw_here(self):
         self.check("raw here", "PR_PAC_APIAKEY", "0x1")

@@ -300,7 +300,7 @@ pub enum Encoding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Part {
-    /// The whole argument.
+    /// The whole argument. With an index N above 0: what pointer N-1 in the argument's structure points to.
     None = 0,
     /// `msg_name`.
     Name = 1,
@@ -318,6 +318,13 @@ impl Part {
     /// This part of the message at `index` of an array.
     pub const fn of(self, index: u8) -> PartAt {
         PartAt(index << 2 | self as u8)
+    }
+}
+
+impl PartAt {
+    /// Whether it is this part, of whatever message.
+    pub const fn is(self, part: Part) -> bool {
+        self.0 & 3 == part as u8
     }
 }
 

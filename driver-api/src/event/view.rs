@@ -139,7 +139,14 @@ impl<'a> Event<'a> {
     /// The memory that argument `at` points to.
     pub fn argument(&self, at: usize) -> Option<Attachment<'a>> {
         self.attachments()
-            .find(|a| usize::from(a.what) == at && a.part == Part::None)
+            .find(|a| usize::from(a.what) == at && a.part == Part::None && a.index == 0)
+    }
+
+    /// What pointer `index`, from 0 on, of the structure points to that argument `at` points to.
+    pub fn pointed(&self, at: usize, index: usize) -> Option<Attachment<'a>> {
+        self.attachments().find(|a| {
+            usize::from(a.what) == at && a.part == Part::None && usize::from(a.index) == index + 1
+        })
     }
 
     /// One part of the `msghdr` that argument `at` points to.

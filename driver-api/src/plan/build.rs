@@ -4,7 +4,7 @@ use nix::unistd::{SysconfVar, sysconf};
 
 use super::{
     ARG_RET, LEN_SIGNED, OPS, Op, Plan, UNIT_BITS, UNIT_BITS_AND_ONE, UNIT_SHIFT, code, flag,
-    len_from, when,
+    len_from, pointers, when,
 };
 use crate::event::{Abi, Fact};
 use crate::request::{FACT_MAX, Limits};
@@ -26,6 +26,7 @@ impl Plan {
         let mut plan = Self {
             vector: OPS as u8,
             fact: OPS as u8,
+            pointers: OPS as u8,
             ..Self::default()
         };
         if call.returns == Returns::None {
@@ -49,6 +50,9 @@ impl Plan {
             ..PlanBuilder::for_variants(Some(call), abi, nr, limits)
         };
         for (at, param) in call.params.iter().enumerate() {
+            if pointers::can_be_in(&param.kind) {
+                plan.pointers = plan.ops;
+            }
             plan.push(builder.op_of_param(at, param));
         }
         for fact in call.facts {
@@ -234,7 +238,10 @@ impl<'a> PlanBuilder<'a> {
                     add: Some(0),
                     most: None,
                 });
-                self.bytes(op, len, 1, STRUCT_MAX)
+                Op {
+                    entries: pointers::index(of),
+                    ..self.bytes(op, len, 1, STRUCT_MAX)
+                }
             }
             Kind::Array(of, len) => self.bytes(op, len, self.unit_of(of), self.limits.arrays),
             Kind::Buffer(buffer, len) => self.op_of_fetch(buffer.fetch(), len, output, op),
@@ -271,7 +278,12 @@ impl<'a> PlanBuilder<'a> {
             // the value is in the register
             Kind::Number(..) | Kind::Flags(..) | Kind::Enum(..) => op,
             // only fields of structures are of these kinds
-            Kind::Chars(_) | Kind::Raw(_) | Kind::Rest | Kind::CapSet | Kind::Ip6 => op,
+            Kind::To(..)
+            | Kind::Chars(_)
+            | Kind::Raw(_)
+            | Kind::Rest
+            | Kind::CapSet
+            | Kind::Ip6 => op,
             // a variant that chooses another variant has no memory; `None` has no meaning
             Kind::By(..) | Kind::None => op,
         }

@@ -2,6 +2,7 @@
 //! the kernel and in the ptrace driver follow it. `bpf/plan.h` is generated from this file (`make header`).
 
 mod build;
+mod pointers;
 mod predicates;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -11,6 +12,7 @@ use crate::request::Limits;
 use crate::selection::Selection;
 use crate::table::{self, SqeField, VARIANTS};
 use build::PlanBuilder;
+pub use pointers::{pointers, pointers_at};
 pub use predicates::PredicateTable;
 pub(crate) use predicates::in_the_kernel;
 
@@ -27,6 +29,10 @@ pub const MULTIPLEXED: usize = 64;
 pub const CLAUSES: usize = 4;
 /// How many tests of arguments a clause has room for.
 pub const TESTS: usize = 2;
+/// How many pointers in a structure are followed.
+pub const POINTERS: usize = 2;
+/// How many structures can have pointers that are followed.
+pub const POINTING: usize = 32;
 /// How many conditions the programs have room for.
 pub const PREDICATES: usize = 256;
 /// Value of [`Op::arg`]: the return value.
@@ -101,6 +107,8 @@ pub mod code {
     pub const BASE: u8 = 10;
     /// Fact: a directory of the thread, its working directory or its root directory, as `what` says.
     pub const DIRECTORY: u8 = 11;
+    /// In no plan: what the pointers in the structure of a [`BYTES`] point to.
+    pub const POINTED: u8 = 21;
 }
 
 /// When an operation is carried out.
@@ -165,7 +173,8 @@ pub struct Op {
     pub limit: u32,
     /// Bytes to add to the length.
     pub add: u16,
-    /// Entries to look at, at most. In a [`code::FD_PATH`], 1: no register has the flags that the file was opened with.
+    /// Entries to look at, at most. In a [`code::BYTES`], one more than the index of the structure whose pointers are
+    /// followed ([`pointers`]), or 0. In a [`code::FD_PATH`], 1: no register has the flags that the file was opened with.
     pub entries: u8,
     /// How many of the upper bits of the register with the length do not count, and [`LEN_SIGNED`].
     pub len_unused: u8,
@@ -190,10 +199,40 @@ pub struct Plan {
     pub predicate: u16,
     /// Bits of [`outcome`]: no event is wanted of a call that ended so.
     pub rejected: u8,
-    /// Nothing.
-    pub unused: u8,
+    /// Index of the one operation whose structure can have pointers that are followed; [`OPS`]: none.
+    pub pointers: u8,
     /// The operations, in the order of the attachments.
     pub op: [Op; OPS],
+}
+
+/// A pointer in a structure, and what it points to.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Pointer {
+    /// The offset of the pointer.
+    pub at: u16,
+    /// The offset of the number of elements.
+    pub count_at: u16,
+    /// Bytes of the pointer; 0: there is none.
+    pub bytes: u8,
+    /// Bytes of the number of elements.
+    pub count_bytes: u8,
+    /// Bytes of one element.
+    pub unit: u16,
+    /// Bytes to capture at most.
+    pub limit: u32,
+}
+
+/// The pointers of a structure that are followed.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Pointers {
+    /// They, in the order of the fields.
+    pub of: [Pointer; POINTERS],
 }
 
 /// A test of one register.

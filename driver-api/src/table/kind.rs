@@ -46,6 +46,8 @@ pub enum Kind {
     Array(&'static Self, Len),
     /// A pointer to an array of pointers to structures; the length counts pointers.
     Pointers(&'static Self, Len),
+    /// In a structure: a pointer to an array, and the field that counts the elements.
+    To(&'static Self, u8, Width),
     /// In a structure: that many bytes that hold a string ended by NUL.
     Chars(u32),
     /// In a structure: that many bytes.
@@ -68,7 +70,10 @@ impl Kind {
     /// The width of a number; none: it is no number.
     pub const fn width(&self) -> Option<Width> {
         match self {
-            Self::Number(_, width) | Self::Flags(_, width) | Self::Enum(_, width) => Some(*width),
+            Self::Number(_, width)
+            | Self::Flags(_, width)
+            | Self::Enum(_, width)
+            | Self::To(_, _, width) => Some(*width),
             Self::Str
             | Self::Path(_)
             | Self::Strv
@@ -98,9 +103,10 @@ impl Kind {
     /// Bytes of one in memory, where the table alone says how many.
     pub fn size(&self, layout: usize) -> Option<usize> {
         match self {
-            Self::Number(_, width) | Self::Flags(_, width) | Self::Enum(_, width) => {
-                Some(width.bytes(super::has_narrow_pointers(layout)))
-            }
+            Self::Number(_, width)
+            | Self::Flags(_, width)
+            | Self::Enum(_, width)
+            | Self::To(_, _, width) => Some(width.bytes(super::has_narrow_pointers(layout))),
             Self::Struct(of, None) => Some(of.layouts[layout].size as usize),
             Self::CapSet => Some(4),
             Self::Ip6 => Some(16),
@@ -136,6 +142,7 @@ impl fmt::Display for Kind {
             }
             Self::Array(element, _) => write!(f, "array of {element}"),
             Self::Pointers(element, _) => write!(f, "array of pointers to {element}"),
+            Self::To(element, ..) => write!(f, "pointer to an array of {element}"),
             Self::By(variant, _) => write!(f, "by {}", variant.name),
             Self::Str => f.write_str("str"),
             Self::Path(_) => f.write_str("path"),

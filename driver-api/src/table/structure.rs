@@ -26,6 +26,18 @@ pub struct Structure {
 }
 
 impl Structure {
+    /// Its fields that point to arrays: each with the element, and with the field that counts the elements.
+    pub fn pointers(
+        &self,
+        layout: usize,
+    ) -> impl Iterator<Item = (&'static Field, &'static Kind, &'static Field)> {
+        let fields = self.layouts[layout].fields;
+        fields.iter().filter_map(move |field| match field.kind {
+            Kind::To(of, count, _) => Some((field, of, fields.get(usize::from(count))?)),
+            _ => None,
+        })
+    }
+
     /// Whether its last field is all that follows.
     pub fn has_rest(&self, layout: usize) -> bool {
         let last = self.layouts[layout].fields.last();

@@ -206,6 +206,12 @@ impl Made<'_> {
         Some(u32::from_ne_bytes(bytes.try_into().ok()?))
     }
 
+    fn number(&self, at: u64, bytes: usize) -> Option<u64> {
+        let mut number = [0; 8];
+        number[..bytes].copy_from_slice(&self.arena.read(at, bytes)?);
+        Some(u64::from_ne_bytes(number))
+    }
+
     fn word(&self, at: u64) -> Option<u64> {
         if self.narrow() {
             return self.u32(at).map(u64::from);
@@ -245,8 +251,26 @@ impl Made<'_> {
                     room.map_or(SOCKADDR, |room| SOCKADDR.min(room.into())),
                 );
             }
-            Kind::Struct(of, None) => bytes(Some(of.layouts[layout].size.into()), STRUCT),
-            Kind::Struct(_, Some(len)) => bytes(self.len(len), STRUCT),
+            Kind::Struct(of, len) => {
+                let len = match len {
+                    Some(len) => self.len(len),
+                    None => Some(of.layouts[layout].size.into()),
+                };
+                bytes(len, STRUCT);
+                let all = of.pointers(layout).zip(1..);
+                for ((pointer, element, count), index) in all {
+                    let within = |field: &table::Field| {
+                        let end = u64::from(field.offset) + field.kind.size(layout)? as u64;
+                        let at = at.wrapping_add(field.offset.into());
+                        (end <= len?).then(|| self.number(at, field.kind.size(layout)?))?
+                    };
+                    if let (Some(to @ 1..), Some(count)) = (within(pointer), within(count)) {
+                        let bytes = count * element.size(layout).unwrap_or(1) as u64;
+                        let part = (Part::None, index);
+                        wants.push(self.bytes(what, part, to, bytes, limits.arrays.into()));
+                    }
+                }
+            }
             Kind::Buffer(
                 Buffer::Bytes,
                 Len {

@@ -3,9 +3,13 @@
 use std::fmt::Write as _;
 use std::net::Ipv6Addr;
 
-use driver_api::table::{Buffer, Field, Kind, STRUCTURES, Structure, Width, has_narrow_pointers};
+use driver_api::event::{Event, Status};
+use driver_api::plan::POINTERS;
+use driver_api::table::{
+    Buffer, Field, Kind, Reading, STRUCTURES, Structure, Width, has_narrow_pointers,
+};
 
-use super::buffer::{HwAddr, Inline, quote};
+use super::buffer::{HwAddr, Inline, is_cut, quote};
 use super::forms::{Forms, Style, and_more, list};
 use super::json::Members;
 use super::number::{self, Number};
@@ -21,6 +25,15 @@ pub struct Struct<'a> {
     layout: usize,
     bytes: &'a [u8],
     /// The structure goes on behind what was captured.
+    cut: bool,
+    /// What its pointers point to, in the order of the fields.
+    pointed: [Option<Pointed<'a>>; POINTERS],
+}
+
+/// What a pointer in a structure points to.
+#[derive(Debug, Clone, Copy)]
+struct Pointed<'a> {
+    bytes: &'a [u8],
     cut: bool,
 }
 
@@ -54,6 +67,7 @@ impl<'a> Struct<'a> {
             layout,
             bytes,
             cut,
+            pointed: [None; POINTERS],
         };
         if let Some((field, first)) = of.sized
             && let Some(said) = new.number(field)
@@ -66,6 +80,39 @@ impl<'a> Struct<'a> {
             new.bytes = bytes.get(..end).unwrap_or(bytes);
         }
         new
+    }
+
+    /// The same, for the structure that this register of an event points to.
+    pub(super) fn of_event(mut self, event: &Event<'a>, register: usize) -> Self {
+        let fields = self.of.pointers(self.layout).zip(&mut self.pointed);
+        for (at, (_, to)) in fields.enumerate() {
+            let attached = event.pointed(register, at);
+            let attached = attached.filter(|a| a.status != Status::Fault || !a.bytes.is_empty());
+            *to = attached.map(|attached| Pointed {
+                bytes: attached.bytes,
+                cut: is_cut(&attached),
+            });
+        }
+        self
+    }
+
+    /// What a field points to; none: it is no pointer that is followed, or the event does not have it.
+    fn pointed(&self, field: &Field) -> Option<Value<'a>> {
+        let Kind::To(of, ..) = field.kind else {
+            return None;
+        };
+        let mut pointers = self.of.pointers(self.layout).zip(&self.pointed);
+        let Pointed { bytes, cut } = pointers
+            .find(|((one, ..), _)| one.offset == field.offset)?
+            .1
+            .as_ref()?;
+        Some(Value::Array(Array::new(
+            of,
+            self.layout,
+            bytes,
+            false,
+            *cut,
+        )))
     }
 
     /// The same, for the structure with this name in `structs.tbl`.
@@ -173,6 +220,9 @@ impl<'a> Struct<'a> {
 
     fn value(&self, field: &Field) -> Option<Value<'a>> {
         let bytes = self.bytes.get(field.offset as usize..)?;
+        if let Some(value) = self.pointed(field) {
+            return Some(value);
+        }
         let value = in_place(&self.kind_of(field)?, self.layout, bytes)?;
         Some(match value {
             // where the program's structure ends early, what is inside it ends, too
@@ -238,6 +288,10 @@ pub(super) fn in_place<'a>(kind: &Kind, layout: usize, bytes: &'a [u8]) -> Optio
         Kind::Ip6 => {
             let ip: [u8; 16] = *bytes.first_chunk()?;
             Value::Ip(Ip(Ipv6Addr::from(ip).into()))
+        }
+        Kind::To(_, _, width) => {
+            let bits = number::of_memory(bytes, 0, *width, narrow)?;
+            Value::Number(Number::new(bits, *width, Reading::Address))
         }
         Kind::Rest => Value::Inline(Inline(bytes)),
         // a structure can be captured in part

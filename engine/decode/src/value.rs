@@ -222,7 +222,9 @@ fn memory<'a>(
     Some(match kind {
         Kind::Str | Kind::Path(_) => Value::Str(Str(attached)),
         Kind::Strv => Value::Strings(Strings(attached)),
-        Kind::Struct(of, _) => Value::Struct(Struct::new(of, layout, bytes, cut)),
+        Kind::Struct(of, _) => {
+            Value::Struct(Struct::new(of, layout, bytes, cut).of_event(event, register))
+        }
         Kind::Array(of, len) => {
             let single = matches!(len.from, LenFrom::Const(1));
             Value::Array(Array::new(of, layout, bytes, single, cut))
@@ -254,6 +256,7 @@ fn memory<'a>(
         Kind::Number(..)
         | Kind::Flags(..)
         | Kind::Enum(..)
+        | Kind::To(..)
         | Kind::Chars(_)
         | Kind::Raw(_)
         | Kind::Rest

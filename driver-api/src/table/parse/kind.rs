@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Array(Box<Self>, Len),
     /// An array of pointers to structures; the length counts pointers.
     Pointers(String, Len),
+    /// A pointer to an array, which that field counts.
+    To(Box<Self>, u8, Width),
     /// `chars[N]`.
     Chars(u32),
     /// `raw[N]`.
@@ -73,7 +75,7 @@ const WORDS: &[(&str, &str)] = &[
 
 /// Kinds with something in parentheses or brackets, for a message.
 const FORMS: &str =
-    "path by(...) struct(...) ptrs(...)[...] flags(...) enum(...) chars[...] raw[...]";
+    "path by(...) struct(...) to(...) ptrs(...)[...] flags(...) enum(...) chars[...] raw[...]";
 
 /// Finds the index of the parameter or field with a name.
 pub(super) type Position<'a> = &'a dyn Fn(&str) -> Result<u8, Fault>;
@@ -151,6 +153,7 @@ impl Kind {
                 return Ok(Self::By(name, selectors));
             }
             ("ptrs", Some(name)) => return Ok(Self::Pointers(name.to_owned(), parts.len()?)),
+            ("to", Some(inside)) => return to(inside, position),
             ("chars", None) => return Ok(Self::Chars(parts.constant()?)),
             ("raw", None) => return Ok(Self::Raw(parts.constant()?)),
             ("struct", Some(name)) if !parts.pointer => {
@@ -171,6 +174,23 @@ impl Kind {
             (_, len) => Self::Array(Box::new(kind), len.unwrap_or(Len::ONE)),
         })
     }
+}
+
+/// Reads `KIND,COUNT` or `KIND,COUNT,WIDTH`.
+fn to(inside: &str, position: Position<'_>) -> Result<Kind, Fault> {
+    let words: Vec<&str> = inside.rsplitn(3, ',').collect();
+    let (kind, count, of) = match words.as_slice() {
+        [of, count, kind] if Width::from_word(of).is_some() => (*kind, *count, width(of)?),
+        _ => match inside.rsplit_once(',') {
+            Some((kind, count)) => (kind, count, Width::Ulong),
+            None => return Err(Fault::syntax("`to(KIND,COUNT[,WIDTH])`", inside)),
+        },
+    };
+    Ok(Kind::To(
+        Box::new(Kind::parse(kind, position)?),
+        position(count)?,
+        of,
+    ))
 }
 
 fn symbols(named: Named, inside: &str) -> Result<Kind, Fault> {

@@ -243,7 +243,7 @@ fn extent(kind: &Kind, abi: usize, done: &Layouts) -> Result<(u32, u32), Fault> 
             .ok_or_else(|| Fault::syntax("a constant length in a structure", &format!("{len:?}")))
     };
     Ok(match kind {
-        Kind::Number(_, width) | Kind::Symbols(_, _, width) => {
+        Kind::Number(_, width) | Kind::Symbols(_, _, width) | Kind::To(_, _, width) => {
             let bytes = u32::try_from(width.bytes(is_narrow(abi))).unwrap_or_default();
             // i386 aligns 64-bit numbers to 4 bytes (the System V ABI's supplement)
             (bytes, if abi == NARROW { bytes.min(4) } else { bytes })

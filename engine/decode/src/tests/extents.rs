@@ -191,3 +191,41 @@ fn permissions_of_system_v_objects_are_octal() {
         "msgget(IPC_PRIVATE, IPC_EXCL|000) = 0"
     );
 }
+
+#[test]
+fn what_pointers_in_a_structure_point_to_is_shown_in_their_place() {
+    let program = longs(&[2, 0x7f00_0000_9000]);
+    let shown = |attached: Option<(Status, &[u8], u64)>| {
+        let (mut builder, _) = event("seccomp", &[N(1), N(0), N(0)], -22);
+        let mut builder = altered(&mut builder, |header| header.args[2] = 0x7f00_0000_3000);
+        super::attach(&mut builder, 2, &program);
+        if let Some((status, bytes, full)) = attached {
+            let index = Part::None.of(1);
+            builder.attach(2, index, status, Encoding::Raw, full, bytes);
+        }
+        text_of(&mut builder)
+    };
+    let line = |filter: &str| {
+        format!(
+            "seccomp(SECCOMP_SET_MODE_FILTER, 0, {{len=2, filter={filter}}}) = -1 EINVAL (Invalid argument)"
+        )
+    };
+    let whole = [0x20, 0, 0, 0, 4, 0, 0, 0, 6, 0, 1, 2, 0, 0, 0xff, 0x7f];
+    let first = "{code=BPF_LD|BPF_W|BPF_ABS, jt=0, jf=0, k=0x4}";
+    assert_eq!(
+        shown(Some((Status::Whole, &whole, 16))),
+        line(&format!(
+            "[{first}, {{code=BPF_RET|BPF_K, jt=1, jf=2, k=SECCOMP_RET_ALLOW}}]"
+        ))
+    );
+    assert_eq!(
+        shown(Some((Status::Truncated, &whole[..8], 16))),
+        line(&format!("[{first}, ...]"))
+    );
+    // memory that could not be read, and recordings that do not have it
+    assert_eq!(
+        shown(Some((Status::Fault, &[], 16))),
+        line("0x7f0000009000")
+    );
+    assert_eq!(shown(None), line("0x7f0000009000"));
+}

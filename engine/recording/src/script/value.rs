@@ -85,6 +85,7 @@ pub(super) fn argument(kind: &Kind, given: &Given) -> Result<Argument, ValueErro
         | Kind::Msghdr
         | Kind::SigArg
         | Kind::Pointers(..)
+        | Kind::To(..)
         | Kind::Chars(_)
         | Kind::Raw(_)
         | Kind::Rest
