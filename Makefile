@@ -9,8 +9,8 @@ PROFILE ?= release
 PLUGINS = rules-falco $(sort $(notdir $(wildcard plugins/output-*)))
 BUILT = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
-.PHONY: run build test test-packages lint fuzz bench bench-quick install packages pages setup clean docs header conformance-report test-kernels \
-	bypass-page pictures one-file image cross-arm64 test-kernels-arm64
+.PHONY: run build test test-packages test-packages-quick lint fuzz bench bench-quick install install-built packages pages \
+	setup clean docs header conformance-report test-kernels bypass-page pictures one-file image cross-arm64 test-kernels-arm64
 
 # ARGS are arguments of `lanner run`, or a whole command line that begins with one of lanner's verbs.
 VERB = $(if $(filter run trace top record convert drivers syscalls fields rules plugins outputs config help copy,$(firstword $(ARGS))),,run)
@@ -23,8 +23,8 @@ run: build
 	exec $(BUILT)/lanner $(VERB) $(ARGS)
 
 # One invocation of cargo for the program and its plugins: it settles the features of shared dependencies once, so
-# that each is compiled once.
-COMPILE = $(CARGO) build --profile $(PROFILE) --no-default-features --features $$(tools/features) \
+# that each is compiled once. libbpf is built by a make of its own, which must not see the DESTDIR and PREFIX of this one.
+COMPILE = MAKEFLAGS= $(CARGO) build --profile $(PROFILE) --no-default-features --features $$(tools/features) \
 	-p lanner $(addprefix -p ,$(PLUGINS))
 
 build: setup
@@ -108,8 +108,12 @@ pages: build
 		--example pages -- target/pages
 
 install: build pages
+	@$(MAKE) --no-print-directory install-built
+
+# Installs what was built before, and the pages in target/pages.
+install-built:
 	install -D -m 755 $(BUILT)/lanner $(DESTDIR)$(PREFIX)/bin/lanner
-	install -d -m 755 $(DESTDIR)$(PREFIX)/lib/lanner/plugins $(DESTDIR)/etc/lanner
+	install -d -m 755 $(DESTDIR)$(PREFIX)/lib/lanner/plugins $(DESTDIR)/etc/lanner/rules.d
 	$(foreach plugin,$(PLUGINS),install -m 644 $(BUILT)/lib$(subst -,_,$(plugin)).so $(DESTDIR)$(PREFIX)/lib/lanner/plugins/ &&) true
 	install -D -m 644 plugins/api/include/lanner_plugin.h $(DESTDIR)$(PREFIX)/include/lanner_plugin.h
 	install -m 644 rules/lanner_rules.yaml $(DESTDIR)/etc/lanner/lanner_rules.yaml
@@ -156,6 +160,16 @@ test-packages:
 	tools/one-file $(PROFILE) $(BUILT_IN)
 	tools/test-one-file target/lanner-one-file $(BUILT_IN)
 	tools/image localhost/lanner-test:latest target/lanner-one-file $(BUILT)
+	tools/test-image localhost/lanner-test:latest
+	tools/test-manifests
+
+# The same in a few minutes, with what `make test` has built: without an upgrade, and without built-in plugins, which need a
+# build of their own.
+test-packages-quick:
+	@tools/setup packages
+	@tools/setup image
+	tools/test-packages --quick $(ARGS)
+	tools/image localhost/lanner-test:latest target/debug/lanner target/debug
 	tools/test-image localhost/lanner-test:latest
 	tools/test-manifests
 

@@ -163,13 +163,17 @@ mod tests {
     use driver_api::driver::{Capture, Flow};
     use driver_api::event::Kind;
     use driver_api::request::{Limits, SyscallSet};
+    use driver_ebpf::packed::Packed;
     use test_support::{is_root, skipped};
 
     use super::*;
     use crate::features::Features;
 
     /// The programs, with one that every verifier refuses (`REFUSE_FORK` in `bpf/tasks.h`).
-    static WITHOUT_FORK: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core-refused.o"));
+    const WITHOUT_FORK: Packed = Packed::new(include_bytes!(concat!(
+        env!("OUT_DIR"),
+        "/core-refused.o.z"
+    )));
 
     /// Whether this user may load programs.
     fn may_load() -> bool {

@@ -73,8 +73,10 @@ pub(crate) fn start(
             .btf_custom_path(file)
             .map_err(failed("take the kernel's types from the file"))?;
     }
+    let object = way.object.unpack();
+    let object = object.map_err(OpenError::failed(NAME, "unpack its own BPF object"))?;
     let mut open = builder
-        .open_memory(way.object)
+        .open_memory(&object)
         .map_err(failed("read its own BPF object"))?;
     prepare_maps(&mut open, &request.target, layout, way.entry)?;
     entry::prepare(&mut open, way.entry)

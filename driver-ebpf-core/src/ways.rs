@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use driver_ebpf::packed::Packed;
 use libbpf_rs::btf::Btf;
 use libbpf_rs::btf::types::Struct;
 
@@ -14,25 +15,32 @@ use crate::libbpf;
 /// An object, and a way to see entries.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Way {
-    pub(crate) object: &'static [u8],
+    pub(crate) object: Packed,
     pub(crate) entry: Entry,
 }
 
-const fn way(object: &'static [u8], entry: Entry) -> Way {
+const fn way(object: Packed, entry: Entry) -> Way {
     Way { object, entry }
 }
 
 /// The programs for Linux 6.9 and later (`bpf/steps.h`).
-static MAY_GOTO_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core-goto.o"));
+static MAY_GOTO_OBJECT: Packed =
+    Packed::new(include_bytes!(concat!(env!("OUT_DIR"), "/core-goto.o.z")));
 /// For Linux 5.12 and later.
-static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core.o"));
+static OBJECT: Packed = Packed::new(include_bytes!(concat!(env!("OUT_DIR"), "/core.o.z")));
 /// For earlier kernels. These programs do not bear to be preempted, so they are not attached to functions, where Linux 5.11
 /// may preempt them.
-static OLD_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core-old.o"));
+static OLD_OBJECT: Packed = Packed::new(include_bytes!(concat!(env!("OUT_DIR"), "/core-old.o.z")));
 
 /// The last two for kernels without types of their own: attached by name, and reading by helper calls alone.
-static UNTYPED_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core-untyped.o"));
-static OLD_UNTYPED_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core-untyped-old.o"));
+static UNTYPED_OBJECT: Packed = Packed::new(include_bytes!(concat!(
+    env!("OUT_DIR"),
+    "/core-untyped.o.z"
+)));
+static OLD_UNTYPED_OBJECT: Packed = Packed::new(include_bytes!(concat!(
+    env!("OUT_DIR"),
+    "/core-untyped-old.o.z"
+)));
 
 /// With the kernel's own types. The first [`MAY_GOTO`] are for kernels that have may_goto.
 static TYPED: [Way; 7] = [

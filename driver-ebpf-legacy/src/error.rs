@@ -46,6 +46,8 @@ pub(crate) enum LoadError {
 /// Why a BPF object cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ObjectError {
+    #[error("cannot unpack the programs: this build of lanner is broken")]
+    Unpack(#[source] io::Error),
     #[error("cannot create the maps")]
     CreateMaps(#[source] BpfError),
     #[error("the object has no map {map}: this build of lanner is broken")]

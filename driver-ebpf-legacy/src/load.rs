@@ -11,6 +11,7 @@ use driver_api::request::{Request, Target};
 use driver_api::support::Gap;
 use driver_api::table;
 use driver_ebpf::capture::EbpfCapture;
+use driver_ebpf::packed::Packed;
 use driver_ebpf::{interrupted, memory, quiet, start};
 
 use crate::NAME;
@@ -26,7 +27,8 @@ use crate::perf::{Batches, BufferError, MIN_SIZE, Perf, SLOTS, page_size};
 use crate::programs;
 
 /// The programs, compiled from `bpf/legacy.bpf.c`.
-pub(crate) static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/legacy.o"));
+pub(crate) static OBJECT: Packed =
+    Packed::new(include_bytes!(concat!(env!("OUT_DIR"), "/legacy.o.z")));
 
 /// Whether this kernel refuses programs at raw tracepoints, because it does not know them.
 pub(crate) fn lacks_raw_tracepoints() -> bool {
@@ -94,8 +96,9 @@ fn begin(
         tgid,
         kind,
     } = quiet::undisturbed(|| offsets::find(features, cpu, &mut loader, gaps))?;
+    let object = OBJECT.unpack().map_err(ObjectError::Unpack)?;
     let mut ebpf = loader
-        .load(OBJECT)
+        .load(&object)
         .map_err(|error| ObjectError::CreateMaps(error.into()))?;
     let (mut control, output) = maps::take_all(&mut ebpf)?;
     quiet::undisturbed(|| programs::load_all(&mut ebpf, &mut control.tails, &kind, gaps))?;

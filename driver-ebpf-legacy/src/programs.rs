@@ -257,13 +257,14 @@ mod tests {
             skipped("loading BPF programs needs root");
             return;
         }
+        let object = OBJECT.unpack().expect("the programs of this build");
         let mut failures = Vec::new();
         // an array of programs holds one type, so each type needs maps of its own
         for kind in ["raw_", "tp_", "fn_"] {
             let mut ebpf = EbpfLoader::new()
                 .btf(None)
                 .verifier_log_level(VerifierLogLevel::STATS)
-                .load(OBJECT)
+                .load(&object)
                 .expect("maps");
             for (name, program) in ebpf
                 .programs_mut()

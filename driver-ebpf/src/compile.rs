@@ -1,10 +1,13 @@
 //! Compiles BPF C with clang, for build scripts and for tests of the programs.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::{env, fs, io, process};
 
 use driver_api::error::Chain;
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
 
 /// Why a BPF program cannot be compiled.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,14 @@ pub enum CompileError {
         /// What the system said.
         source: io::Error,
     },
+    /// The object cannot be compressed.
+    #[error("cannot compress {}", object.display())]
+    Pack {
+        /// The object.
+        object: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// clang has printed errors.
     #[error("{clang} cannot compile {} ({status}): its errors are above", input.display())]
     Refused {
@@ -60,7 +71,7 @@ pub fn finish(compiled: Result<(), CompileError>) {
     }
 }
 
-/// Compiles `bpf/SOURCE.bpf.c` of the crate that is being built to `OUT_DIR/SOURCE.o`.
+/// Compiles `bpf/SOURCE.bpf.c` of the crate that is being built to `OUT_DIR/SOURCE.o`, and compresses that to `SOURCE.o.z`.
 ///
 /// # Errors
 ///
@@ -69,11 +80,13 @@ pub fn object(source: &str, flags: &[&str]) -> Result<(), CompileError> {
     variant(source, source, flags)
 }
 
-/// Compiles `bpf/SOURCE.bpf.c` with these flags to `OUT_DIR/NAME.o`, one of several objects of the same source.
+/// Compiles `bpf/SOURCE.bpf.c` with these flags to `OUT_DIR/NAME.o`, one of several objects of the same source, and compresses
+/// that to `NAME.o.z`.
 ///
 /// # Errors
 ///
-/// This is not a build script, the architecture is not supported, or clang cannot be run or prints errors.
+/// This is not a build script, the architecture is not supported, clang cannot be run or prints errors, or the compressed object
+/// cannot be written.
 pub fn variant(source: &str, name: &str, flags: &[&str]) -> Result<(), CompileError> {
     let crate_dir = variable("CARGO_MANIFEST_DIR")?;
     let output = Path::new(&variable("OUT_DIR")?).join(format!("{name}.o"));
@@ -88,7 +101,19 @@ pub fn variant(source: &str, name: &str, flags: &[&str]) -> Result<(), CompileEr
     }
     println!("cargo::rerun-if-env-changed=CLANG");
     let architecture = variable("CARGO_CFG_TARGET_ARCH")?;
-    compile(&crate_dir, source, &output, &architecture, flags)
+    compile(&crate_dir, source, &output, &architecture, flags)?;
+    pack(&output).map_err(|source| CompileError::Pack {
+        object: output,
+        source,
+    })
+}
+
+/// Compresses `NAME.o` to `NAME.o.z`, for [`Packed`](crate::packed::Packed).
+fn pack(object: &Path) -> io::Result<()> {
+    let file = fs::File::create(object.with_extension("o.z"))?;
+    let mut encoder = DeflateEncoder::new(file, Compression::default());
+    encoder.write_all(&fs::read(object)?)?;
+    encoder.finish().map(drop)
 }
 
 /// The folders with headers, for programs of a crate.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `bpf/ops.h` | the interpreter of capture plans, in C |
 //! | `compile` | compiles C for a driver's build script |
+//! | [`packed`] | compressed objects inside the program |
 //! | [`layout`] | the structs that programs and user space share |
 //! | [`capture`] | a running capture: events go from a driver's [`Source`](capture::Source) to the sink |
 //! | [`start`], [`follow`] | whom the programs follow at the start; keeps that table right |
@@ -28,6 +29,7 @@ pub mod losses;
 pub mod memory;
 pub mod missed;
 pub mod own;
+pub mod packed;
 pub mod quiet;
 pub mod start;
 
