@@ -97,6 +97,14 @@ impl Arg {
         }
     }
 
+    /// Whether it names a parameter that no call has.
+    pub(super) fn is_nowhere(&self) -> bool {
+        match self {
+            Self::Param(places) => places.iter().all(|place| *place == Place::Nowhere),
+            Self::None | Self::Index(_) | Self::Name(_) => false,
+        }
+    }
+
     pub(super) fn index(&self) -> Option<u32> {
         match self {
             Self::Index(index) => Some(*index),
@@ -118,6 +126,10 @@ fn param(field: &str, arg: &str) -> Result<Arg, UnknownName> {
     }
     let places: Arc<[Place]> = SYSCALLS.iter().map(|call| place(call, arg)).collect();
     if places.iter().any(|place| *place != Place::Nowhere) {
+        return Ok(Arg::Param(places));
+    }
+    // A rule for Falco may name what only Falco's events have.
+    if scap::has_param(arg) {
         return Ok(Arg::Param(places));
     }
     let params = SYSCALLS.iter().flat_map(|call| call.params);

@@ -44,7 +44,7 @@ mod table;
 mod value;
 mod write;
 
-pub use args::args;
+pub use args::{args, has_param};
 pub use blocks::is_capture;
 pub use capture::ScapReplay;
 pub use error::{Fault, ScapError};
