@@ -105,6 +105,14 @@ impl Arg {
         }
     }
 
+    /// Whether it names a parameter that no call has.
+    pub(super) fn is_nowhere(&self) -> bool {
+        match self {
+            Self::Param(places) => places.iter().all(|place| *place == Place::Nowhere),
+            Self::None | Self::Index(_) | Self::Name(_) => false,
+        }
+    }
+
     pub(super) fn index(&self) -> Option<u32> {
         match self {
             Self::Index(index) => Some(*index),
@@ -143,6 +151,10 @@ fn param(field: &str, arg: &str) -> Result<Arg, UnknownName> {
         .any(|found| found.place != Place::Nowhere || found.falco.is_some())
     {
         return Ok(Arg::Param(found));
+    }
+    // A rule for Falco may name what only Falco's events have.
+    if scap::has_param(arg) {
+        return Ok(Arg::Param(places));
     }
     let params = SYSCALLS.iter().flat_map(|call| call.params);
     let names =

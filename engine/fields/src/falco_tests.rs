@@ -136,13 +136,42 @@ fn event_types_have_the_names_of_falco() {
         assert!(calls_of_type(alias).any(|found| found.name == call));
     }
     // Events that only Falco has: different numbers, and no call.
-    let never = ["container", "pluginevent", "useradded", "procexit"].map(number);
+    let never = [
+        "container",
+        "pluginevent",
+        "useradded",
+        "procexit",
+        "sched_switch",
+        "page_fault_user",
+        "s390_sthyi",
+        "task_file_memfd",
+    ]
+    .map(number);
     let mut once = never.to_vec();
     once.sort_unstable();
     once.dedup();
     assert_eq!(once.len(), never.len());
     assert!(calls_of_type("container").next().is_none());
     assert!(registry.event_type("contaner").is_err());
+}
+
+#[test]
+fn parameters_that_only_falco_has_are_known_and_never_there() {
+    use lanner_plugin::FieldResolver as _;
+    let registry = FieldRegistry::new("host");
+    let resolve = |name: &str| registry.resolve(name, None);
+    for name in ["queuepct", "arg2_str", "dqb_btime", "value_charbuf", "spid"] {
+        for field in ["evt.arg", "evt.rawarg"] {
+            let found = resolve(&format!("{field}.{name}")).unwrap();
+            assert!(found.never, "{field}.{name}");
+        }
+    }
+    assert!(!resolve("evt.arg.flags").unwrap().never);
+    assert!(!resolve("proc.name").unwrap().never);
+    assert!(resolve("k8s.rc.name").unwrap().never);
+    assert!(resolve("evt.arg.nosuch").is_err());
+    let event = vec![Ev::call(22, "openat", &[-100, 1, 0], 3)];
+    expect(&event, &[("evt.arg.queuepct", NONE)]);
 }
 
 #[test]

@@ -139,7 +139,8 @@ pub(super) fn exe_path<'a>(_: &View<'a>, process: &'a Process) -> Value<'a> {
 
 pub(super) fn args<'a>(view: &View<'a>, process: &'a Process, arg: &Arg) -> Value<'a> {
     match arg.index().map(usize::try_from) {
-        Some(Ok(index)) => text(process.args().skip(1).nth(index)),
+        // As in Falco, there is an empty text where there is no such argument.
+        Some(Ok(index)) => Value::String(process.args().skip(1).nth(index).unwrap_or_default()),
         Some(Err(_)) => Value::None,
         None => Value::String(view.scratch.bytes(|out| join(out, process.args().skip(1)))),
     }
@@ -150,7 +151,7 @@ pub(super) fn all_args<'a>(view: &View<'a>, process: &'a Process) -> Value<'a> {
     args(view, process, &Arg::None)
 }
 
-/// `proc.aenv`: the environment of an ancestor, or a variable of the nearest ancestor that has it.
+/// `proc.aenv`: the environment of an ancestor, or a variable of the nearest ancestor that has it; an empty text if none has.
 pub(super) fn ancestor_env<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
     let Arg::Name(_) = arg else {
         return of_ancestors(view, arg, |view, process| env(view, process, &Arg::None));
@@ -158,12 +159,13 @@ pub(super) fn ancestor_env<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
     let Some(key) = view.seen.process else {
         return Value::None;
     };
-    view.inspector
-        .lineage(key)
-        .skip(1)
-        .map(|process| env(view, process, arg))
-        .find(|value| value.is_some())
-        .unwrap_or(Value::None)
+    let ancestors = view.inspector.lineage(key).skip(1);
+    let mut variables = ancestors.map(|process| env(view, process, arg));
+    let found = variables.find(|value| value.as_bytes().is_some_and(|text| !text.is_empty()));
+    match view.known() {
+        Some(_) => found.unwrap_or(Value::String(b"")),
+        None => Value::None,
+    }
 }
 
 /// Name and arguments.
@@ -210,15 +212,31 @@ pub(super) fn arg_length<'a>(view: &View<'a>) -> Value<'a> {
     length.map_or(Value::None, |length| Value::U64(length as u64))
 }
 
+/// The environment, or one variable. As in Falco, a variable that is not there is an empty text, and blanks around a value are
+/// left out.
 pub(super) fn env<'a>(view: &View<'a>, process: &'a Process, arg: &Arg) -> Value<'a> {
     match arg {
         Arg::Name(name) => {
             let of =
                 |variable: &'a [u8]| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=");
-            text(process.env().find_map(of))
+            let value = process.env().find_map(of).unwrap_or_default();
+            Value::String(without_spaces(value))
         }
         _ => Value::String(view.scratch.bytes(|out| join(out, process.env()))),
     }
+}
+
+/// A text without the spaces around it.
+fn without_spaces(text: &[u8]) -> &[u8] {
+    let space = |byte: &u8| *byte == b' ';
+    let Some(first) = text.iter().position(|byte| !space(byte)) else {
+        return b"";
+    };
+    let end = text
+        .iter()
+        .rposition(|byte| !space(byte))
+        .map_or(0, |last| last + 1);
+    &text[first..end]
 }
 
 /// The working directory. It ends with a slash, as in Falco.

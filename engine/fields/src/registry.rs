@@ -106,6 +106,7 @@ impl FieldResolver for FieldRegistry {
             )));
         };
         let parsed = Arg::parse(def, arg)?;
+        let never = def.never || parsed.is_nowhere();
         let mut used = self.used.borrow_mut();
         let same = |used: &Used| std::ptr::eq(used.def, def) && used.written.as_deref() == arg;
         let at = used.iter().position(same).unwrap_or_else(|| {
@@ -121,6 +122,7 @@ impl FieldResolver for FieldRegistry {
             Some(_) => field.selects(),
             None => field,
         };
+        let field = if never { field.never() } else { field };
         Ok(match def.many {
             Many::Either => field.either(),
             Many::Any if arg.is_none() => field.any(),
@@ -174,7 +176,8 @@ const ALIASES: &[(&str, &str)] = &[
     ("llseek", "_llseek"),
 ];
 
-/// Event types of Falco that lanner never sees: its own reports, and those of its plugins. Rules may name them.
+/// Event types of Falco that lanner never sees: its own reports, those of its plugins, its tracepoints, and calls of other
+/// architectures. Rules may name them.
 const NEVER: &[&str] = &[
     "container",
     "switch",
@@ -194,6 +197,38 @@ const NEVER: &[&str] = &[
     "cpu_hotplug",
     "scapevent",
     "NA",
+    "syscall",
+    "sched_process_exit",
+    "sched_switch",
+    "signal_deliver",
+    "page_fault_user",
+    "page_fault_kernel",
+    "task",
+    "task_file_anon_inode",
+    "task_file_directory",
+    "task_file_memfd",
+    "task_file_pipe",
+    "task_file_regular",
+    "task_file_socket_inet",
+    "task_file_socket_inet6",
+    "task_file_socket_netlink",
+    "task_file_socket_unix",
+    "multiplexer",
+    "timerfd",
+    "riscv_flush_icache",
+    "riscv_hwprobe",
+    "s390_guarded_storage",
+    "s390_pci_mmio_read",
+    "s390_pci_mmio_write",
+    "s390_runtime_instr",
+    "s390_sthyi",
+    "rtas",
+    "spu_create",
+    "spu_run",
+    "subpage_prot",
+    "swapcontext",
+    "switch_endian",
+    "sys_debug_setcontext",
 ];
 
 impl Fields {

@@ -55,6 +55,8 @@ pub struct FieldDef {
     pub many: Many,
     /// Whether it is only there for rules that were written for older versions of Falco.
     pub deprecated: bool,
+    /// Whether no event has a value.
+    pub never: bool,
     /// What it means, in one or two sentences.
     pub description: &'static str,
     pub(super) get: Get,
@@ -78,6 +80,7 @@ impl FieldDef {
             arg: ArgRule::None,
             many: Many::One,
             deprecated: false,
+            never: false,
             description,
             get,
             late: None,
@@ -116,6 +119,13 @@ impl FieldDef {
     pub(super) const fn deprecated(self) -> Self {
         Self {
             deprecated: true,
+            ..self
+        }
+    }
+
+    pub(super) const fn never(self) -> Self {
+        Self {
+            never: true,
             ..self
         }
     }

@@ -36,6 +36,13 @@ const MODE: [(&str, u64); 12] = [
     ("S_ISUID", 0o4000),
 ];
 
+/// Whether an event type of Falco has a parameter with this name.
+#[must_use]
+pub fn has_param(name: &str) -> bool {
+    let mut types = Table::get().types().iter();
+    types.any(|kind| kind.params.iter().any(|param| param.name == name))
+}
+
 /// Appends `name=value` of each parameter, separated by spaces. `absolute` gives the absolute path for a relative one: for
 /// the parameter of the call with this name. False: Falco has no type for the call, and nothing was appended.
 pub fn args(

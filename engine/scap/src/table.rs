@@ -224,7 +224,6 @@ impl Table {
     }
 
     /// All types, in the order of their numbers.
-    #[cfg(test)]
     pub(crate) fn types(&self) -> &[EventType] {
         &self.types
     }

@@ -52,7 +52,7 @@
 #define LANNER_ABI_MAJOR 1
 
 /* The minor version of this interface. Host and plugin may differ: a higher one only appends fields. */
-#define LANNER_ABI_MINOR 6
+#define LANNER_ABI_MINOR 7
 
 /* Log level: a failure. */
 #define LANNER_LEVEL_ERROR 1
@@ -139,6 +139,9 @@
 
 /* `LannerField.flags`: a comparison of the field can keep the driver from capturing an event (`needs`). Since 1.6. */
 #define LANNER_FIELD_SELECTS 8
+
+/* `LannerField.flags`: no event has a value. The name is there for rules that were written for another program. Since 1.7. */
+#define LANNER_FIELD_NEVER 16
 
 /* `LannerValue.tag`, `LannerField.kind`: there is no value. Treat an unknown tag as this one. */
 #define LANNER_NONE 0

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::abi::{
-    FIELD_ANY, FIELD_EITHER, FIELD_LIST, FIELD_SELECTS, LannerField, LannerRuleFile,
+    FIELD_ANY, FIELD_EITHER, FIELD_LIST, FIELD_NEVER, FIELD_SELECTS, LannerField, LannerRuleFile,
     LannerRuleRequest, LannerStr, LannerText, STATUS_OK, TAG_ANY, TAG_BOOL, TAG_BYTES, TAG_F64,
     TAG_I64, TAG_IPV4, TAG_IPV6, TAG_STRING, TAG_U64,
 };
@@ -55,6 +55,8 @@ pub struct ResolvedField {
     /// A comparison of the field can keep the driver from capturing an event
     /// ([`RulePlugin::needs`](crate::RulePlugin::needs)).
     pub selects: bool,
+    /// No event has a value. The name is there for rules that were written for another program.
+    pub never: bool,
 }
 
 /// The type of a field's values.
@@ -89,6 +91,7 @@ impl ResolvedField {
             any: false,
             either: false,
             selects: false,
+            never: false,
         }
     }
 
@@ -96,6 +99,13 @@ impl ResolvedField {
     #[must_use]
     pub fn selects(mut self) -> Self {
         self.selects = true;
+        self
+    }
+
+    /// Makes it a field that no event has.
+    #[must_use]
+    pub fn never(mut self) -> Self {
+        self.never = true;
         self
     }
 
@@ -140,7 +150,8 @@ impl ResolvedField {
             flags: flag(self.list, FIELD_LIST)
                 | flag(self.any, FIELD_ANY)
                 | flag(self.either, FIELD_EITHER)
-                | flag(self.selects, FIELD_SELECTS),
+                | flag(self.selects, FIELD_SELECTS)
+                | flag(self.never, FIELD_NEVER),
             reserved: 0,
         }
     }
@@ -162,6 +173,7 @@ impl ResolvedField {
             any: raw.flags & FIELD_ANY != 0,
             either: raw.flags & FIELD_EITHER != 0,
             selects: raw.flags & FIELD_SELECTS != 0,
+            never: raw.flags & FIELD_NEVER != 0,
         }
     }
 }

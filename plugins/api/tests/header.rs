@@ -326,6 +326,7 @@ fn c_and_rust_agree_on_every_struct_and_constant() {
         FIELD_ANY = LANNER_FIELD_ANY
         FIELD_EITHER = LANNER_FIELD_EITHER
         FIELD_SELECTS = LANNER_FIELD_SELECTS
+        FIELD_NEVER = LANNER_FIELD_NEVER
     }
     let program = format!(
         "#include \"lanner_plugin.h\"\n#include <stdio.h>\nint main(void) {{\n{c}return 0;\n}}\n"

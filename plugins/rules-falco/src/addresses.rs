@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::numbers::without_blanks;
+
 /// An address, or a network: all addresses that begin with the same bits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct IpRange {
@@ -19,7 +21,11 @@ impl IpRange {
         let address: IpAddr = address.parse().ok()?;
         let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = match bits {
-            Some(bits) => bits.parse().ok().filter(|bits| *bits <= most)?,
+            // The length is read like a number.
+            Some(bits) => without_blanks(bits)
+                .parse()
+                .ok()
+                .filter(|bits| *bits <= most)?,
             None => most,
         };
         Some(Self { address, bits })
@@ -98,6 +104,8 @@ mod tests {
         };
         assert!(contains("10.0.0.0/8", "10.255.0.1"));
         assert!(!contains("10.0.0.0/8", "11.0.0.1"));
+        let blank = IpRange::parse("10.0.0.0/ 8");
+        assert_eq!(blank, IpRange::parse("10.0.0.0/8"));
         assert!(contains("0.0.0.0/0", "192.0.2.1"));
         assert!(contains("192.0.2.1", "192.0.2.1"));
         assert!(!contains("192.0.2.1", "192.0.2.2"));
@@ -128,7 +136,15 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for text in ["10.0.0.0/33", "10.0.0", "::/129", "x", "", "10.0.0.1/"] {
+        for text in [
+            "10.0.0.0/33",
+            "10.0.0",
+            "::/129",
+            "x",
+            "",
+            "10.0.0.1/",
+            "10.0.0.0/8 ",
+        ] {
             assert!(IpRange::parse(text).is_none(), "{text}");
         }
     }

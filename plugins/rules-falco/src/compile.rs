@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lanner_plugin::{FieldKind, Relation, ResolvedField, RuleRequest, Severity, Term, UnknownName};
 
+use crate::around;
 use crate::ast::{Check, Expr, FieldRef, Operand, Right, Word};
 use crate::checks::{self, Checked};
 use crate::graph::{Comparison, Graph, Id, Test};
@@ -14,6 +15,8 @@ use crate::link;
 use crate::lists::Lists;
 use crate::matcher::Matcher;
 use crate::narrow;
+use crate::numbers::without_blanks;
+use crate::operands;
 use crate::operators::Op;
 use crate::parse::condition;
 use crate::program::Candidates;
@@ -309,6 +312,9 @@ impl<'a, N: Names> Compiler<'a, N> {
             Right::Operand(right) => return self.check_with(check, right),
             Right::Values(values) => values,
         };
+        if let Some(expr) = around::expand(check, values)? {
+            return self.expr(&expr);
+        }
         self.note_missing(check, values);
         self.note_fields(&check.left);
         for word in values {
@@ -375,14 +381,13 @@ impl<'a, N: Names> Compiler<'a, N> {
         let mut replaced = Vec::new();
         for (word, read) in values.iter().zip(read) {
             let text = read.unwrap_or_else(|| word.text.clone());
-            if word.text.starts_with(['-', '+'])
-                || word.text.starts_with(|c: char| c.is_ascii_digit())
-            {
+            let number = without_blanks(&word.text);
+            if number.starts_with(|c: char| c.is_ascii_digit() || "+-".contains(c)) {
                 let message = format!(
                     "`{}` does not fit this field, and becomes {text}",
                     word.text
                 );
-                if text != word.text {
+                if text != number {
                     self.notes
                         .push(Problem::note(code::WRAPS, &word.place, message));
                 }
@@ -402,6 +407,8 @@ impl<'a, N: Names> Compiler<'a, N> {
         let left = self.operand(&check.left)?;
         let value = self.operand(right)?;
         checks::suit_each_other(check, &left.field, &value.field, &right.place)?;
+        self.notes
+            .extend(operands::of_comparison(self.names, check, right));
         let field = left.field;
         let (source, right) = (self.source(left), self.source(value));
         // The operator itself compares whole lists.
@@ -451,10 +458,12 @@ impl<'a, N: Names> Compiler<'a, N> {
 
     /// Notes fields that Falco does not have, or has given up.
     fn note_fields(&mut self, operand: &Operand) {
-        let notes = &mut self.notes;
+        let (names, notes) = (self.names, &mut self.notes);
         operand.term.fields(&mut |field| {
-            notes.extend(hints::of_field(field, code::CONDITION));
+            let known = names.field(&field.name, field.arg.as_deref()).ok();
+            notes.extend(hints::of_field(field, known, code::CONDITION));
         });
+        notes.extend(operands::of_operand(names, operand, code::CONDITION));
     }
 
     fn constant(&mut self, value: bool) -> Compiled {

@@ -132,6 +132,12 @@ impl Exception {
             let problem = Problem::new(&name.place, "this exception needs `fields`");
             return Err(problem.code(code::ITEM));
         }
+        if let Some(Node::Sequence(place, nodes)) = fields.as_deref()
+            && nodes.is_empty()
+        {
+            let message = "Falco needs a field in an exception";
+            problems.push(Problem::refused_by_falco(code::VALIDATE, place, message));
+        }
         let entry = |name: &str, node: Option<Arc<Node>>| -> Result<Option<Entry>, Problem> {
             let entry = node.map(|node| Entry::read(name, &node)).transpose()?;
             Ok(entry.filter(Entry::is_given))

@@ -6,24 +6,24 @@ use super::tests::{load_text, rule, rules, run, s, said, warnings};
 use super::*;
 
 /// Whether a condition holds for values of fields.
-fn holds(condition: &str, values: &[(&str, Value<'_>)]) -> bool {
+pub(super) fn holds(condition: &str, values: &[(&str, Value<'_>)]) -> bool {
     let mut rules = rules(&rule("r", condition));
     !run(&mut rules, "open", values).0.is_empty()
 }
 
-fn name(text: &'static str) -> [(&'static str, Value<'static>); 1] {
+pub(super) fn name(text: &'static str) -> [(&'static str, Value<'static>); 1] {
     [("proc.name", s(text))]
 }
 
 /// The codes of problems of this severity.
-fn codes(text: &str, settings: Settings, severity: Severity) -> Vec<String> {
+pub(super) fn codes(text: &str, settings: Settings, severity: Severity) -> Vec<String> {
     let loaded = load_text(text, settings);
     let some = loaded.diagnostics.iter();
     let some = some.filter(|one| one.severity == severity);
     some.map(|one| one.code.clone()).collect()
 }
 
-fn errors(text: &str) -> Vec<String> {
+pub(super) fn errors(text: &str) -> Vec<String> {
     codes(text, Settings::default(), Severity::Error)
 }
 

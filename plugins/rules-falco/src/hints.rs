@@ -1,5 +1,7 @@
 //! What Falco warns about in conditions that it takes, and what it knows about them without an event.
 
+use lanner_plugin::ResolvedField;
+
 use crate::ast::{Check, FieldRef, Word};
 use crate::operators::{Op, Ordered, Predicate};
 use crate::parse::split_argument;
@@ -17,23 +19,16 @@ const DEPRECATED: &[&str] = &[
     "evt.wait_latency",
 ];
 
-/// Fields that no event has any more, in Falco and here, or beginnings of their names.
-const EMPTY: &[&str] = &[
-    "container.healthcheck",
-    "container.liveness_probe",
-    "container.readiness_probe",
-    "proc.is_container_",
-    "k8s.ns.id",
-    "k8s.ns.label",
-    "k8s.rc.",
-    "k8s.svc.",
-    "k8s.rs.",
-    "k8s.deployment.",
-    "evt.infra.docker.",
-];
-
 /// Fields that Falco does not have, or beginnings of their names.
-const OWN: &[&str] = &["kernel.", "proc.exe_flags"];
+const OWN: &[&str] = &[
+    "kernel.",
+    "target.",
+    "fs.realpath.",
+    "proc.exe_flags",
+    "evt.call",
+    "evt.truncated",
+    "evt.unreadable",
+];
 
 /// The first words of fields.
 const CLASSES: &[&str] = &[
@@ -50,28 +45,36 @@ const CLASSES: &[&str] = &[
     "user",
 ];
 
-/// What is to be said about the use of a field. `code` is Falco's code for a field that it does not have.
-pub(crate) fn of_field(field: &FieldRef, code: &'static str) -> Option<Problem> {
+/// What is to be said about the use of a field that is `known` like this. `code` is Falco's code for a field that it does not
+/// have.
+pub(crate) fn of_field(
+    field: &FieldRef,
+    known: Option<ResolvedField>,
+    code: &'static str,
+) -> Option<Problem> {
+    let full = field;
     let (place, arg) = (&field.place, &field.arg);
     let field = field.name.as_str();
     if let ("thread.cgroup", Some(arg)) = (field, arg) {
         let message = format!("Falco writes `thread.cgroup.{arg}`");
         return Some(Problem::refused_by_falco(code, place, message));
     }
-    let in_list = |names: &[&str]| names.iter().any(|name| field.starts_with(name));
     if DEPRECATED.contains(&field) {
         let message =
             format!("`{field}` is deprecated: events are those of calls that have returned");
         return Some(Problem::warning(code::DEPRECATED, place, message).help("leave it out"));
     }
-    if in_list(EMPTY) {
-        let message = format!("`{field}` is always missing, as in Falco");
+    if known.is_some_and(|known| known.never) {
+        let message = format!("no event has `{full}`");
         return Some(Problem::note(code::EMPTY, place, message));
     }
-    let own = in_list(OWN);
+    let own = OWN.iter().any(|name| field.starts_with(name));
     own.then(|| {
         let message = format!("Falco has no field `{field}`");
-        Problem::refused_by_falco(code, place, message)
+        Problem {
+            unknown_to_falco: true,
+            ..Problem::refused_by_falco(code, place, message)
+        }
     })
 }
 

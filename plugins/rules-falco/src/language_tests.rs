@@ -36,7 +36,7 @@ fn transformers_are_worked_out_on_either_side() {
         ("evt.rawres < val(proc.pid)", true),
         ("proc.pid in (val(proc.ppid))", false),
         ("fd.types intersects val(proc.pname)", false),
-        ("getopt(fd.name, \"x\") exists", false),
+        ("getopt(fd.name, \"x\") exists", true),
         ("tolower(proc.name) exists", true),
     ] {
         if condition.contains("in (val(") {

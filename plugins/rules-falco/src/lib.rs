@@ -10,7 +10,8 @@
 //! | `operators` | the table of operators |
 //! | `template` | the fields of output templates |
 //! | `compile`, `checks`, `types` | looks up names, checks types, finds the event types of a condition |
-//! | `hints`, `narrow` | what Falco warns about in a condition, and what it refuses |
+//! | `around` | a check that means others |
+//! | `hints`, `narrow`, `operands` | what Falco warns about in a condition, and what it refuses |
 //! | `graph`, `link` | simplifies, orders and shares conditions, and sorts them by event type |
 //! | `matcher`, `text_matcher`, `texts`, `numbers`, `addresses`, `glob`, `posix` | one comparison |
 //! | `program` | compiled rules, and their evaluation for an event |
@@ -20,6 +21,7 @@
 //! docs/rules.md describes the language.
 
 mod addresses;
+mod around;
 mod ast;
 mod checks;
 mod comparisons;
@@ -37,6 +39,7 @@ mod matcher;
 mod narrow;
 mod needs;
 mod numbers;
+mod operands;
 mod operators;
 mod parse;
 mod posix;

@@ -101,8 +101,9 @@ impl Matcher {
         match self {
             Self::Exists => match value {
                 Value::None => false,
-                Value::List(list) => !list.is_empty(),
-                Value::Bool(_)
+                // `getopt` that finds nothing makes a list, as in Falco.
+                Value::List(_)
+                | Value::Bool(_)
                 | Value::I64(_)
                 | Value::U64(_)
                 | Value::F64(_)
@@ -206,9 +207,7 @@ pub(crate) fn compare(op: Op, left: Value<'_>, right: Value<'_>) -> bool {
         Predicate::Exists => true,
         Predicate::Ordered(ordered) => compare_ordered(ordered, left, right),
         Predicate::Member(elements) => match (left, elements) {
-            (Value::List(left), Elements::All) => {
-                !left.is_empty() && left.iter().all(|left| is_member(left, right))
-            }
+            (Value::List(left), Elements::All) => left.iter().all(|left| is_member(left, right)),
             (Value::List(left), Elements::Any) => left.iter().any(|left| is_member(left, right)),
             (left, Elements::All | Elements::Any) => is_member(left, right),
         },

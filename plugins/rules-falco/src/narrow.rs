@@ -3,6 +3,7 @@
 use lanner_plugin::{FieldKind, ResolvedField};
 
 use crate::ast::{Check, Word};
+use crate::numbers::without_blanks;
 use crate::operators::Predicate;
 use crate::posix;
 use crate::source::{Problem, code};
@@ -34,7 +35,7 @@ fn refused(check: &Check, word: &Word, field: &ResolvedField) -> Option<String> 
     let text = word.text.as_str();
     match field.kind {
         FieldKind::I64 | FieldKind::U64 | FieldKind::F64 => {
-            let number = text.trim_start_matches(|c: char| c.is_ascii_whitespace());
+            let number = without_blanks(text);
             let digits = number.strip_prefix(['+', '-']).unwrap_or(number);
             let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
             if is_port(check) {
@@ -95,6 +96,7 @@ pub(crate) fn number(check: &Check, text: &str, field: &ResolvedField) -> Option
             }
         }
     }
+    let text = without_blanks(text);
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -129,11 +131,9 @@ pub(crate) fn number(check: &Check, text: &str, field: &ResolvedField) -> Option
 
 /// Whether a check compares ports.
 pub(crate) fn is_port(check: &Check) -> bool {
-    last_word(check).is_some_and(|word| word.ends_with("port"))
-        && check
-            .left
-            .plain()
-            .is_some_and(|field| field.name.starts_with("fd."))
+    let field = check.left.plain();
+    let name = field.and_then(|field| field.name.strip_prefix("fd."));
+    name.is_some_and(|name| name.ends_with("port") || name == "proto")
 }
 
 fn last_word(check: &Check) -> Option<&str> {

@@ -81,8 +81,10 @@ impl Number {
         }
     }
 
-    /// Decimal, `0x` hexadecimal, or with a fraction or an exponent; with or without a sign.
+    /// Decimal, `0x` hexadecimal, or with a fraction or an exponent; with or without a sign. Blanks may come before it, as in
+    /// scanf(3).
     pub(crate) fn parse(text: &str) -> Option<Self> {
+        let text = without_blanks(text);
         let (digits, negative) = match text.strip_prefix('-') {
             Some(rest) => (rest, true),
             None => (text.strip_prefix('+').unwrap_or(text), false),
@@ -101,6 +103,11 @@ impl Number {
     }
 }
 
+/// A text without the blanks that it begins with, as isspace(3) has them.
+pub(crate) fn without_blanks(text: &str) -> &str {
+    text.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,9 +118,12 @@ mod tests {
         assert_eq!(Number::parse("-1"), Some(Number::Whole(-1)));
         assert_eq!(Number::parse("+5"), Some(Number::Whole(5)));
         assert_eq!(Number::parse("0x1F"), Some(Number::Whole(31)));
+        assert_eq!(Number::parse(" \t\x0b5"), Some(Number::Whole(5)));
         assert_eq!(Number::parse("5e9"), Some(Number::Fraction(5e9)));
         assert_eq!(Number::parse("1.5"), Some(Number::Fraction(1.5)));
-        for bad in ["", "-", "x", "0x", "0xg", "1x", "inf", "NaN", "--1", "+-1"] {
+        for bad in [
+            "", "-", "x", "0x", "0xg", "1x", "inf", "NaN", "--1", "+-1", "5 ", "- 5",
+        ] {
             assert_eq!(Number::parse(bad), None, "{bad}");
         }
     }

@@ -4,7 +4,7 @@ use lanner_plugin::{Term, Transformer};
 
 use super::{Parser, split_argument};
 use crate::ast::{FieldRef, Operand};
-use crate::source::Problem;
+use crate::source::{Problem, code};
 
 impl<'a> Parser<'a> {
     /// The field or transformer whose first word is `first`. None if it is neither.
@@ -164,13 +164,30 @@ impl<'a> Parser<'a> {
             name = base.to_owned();
         } else if self.bytes.get(self.at) == Some(&b'[') {
             self.at += 1;
-            arg = Some(self.field_argument()?);
+            let argument = self.field_argument()?;
+            self.note_brackets(&name, &argument, start);
+            arg = Some(argument);
         }
         Ok(Some(FieldRef {
             name,
             arg,
             place: self.text.place(start),
         }))
+    }
+
+    /// A note on brackets for which Falco has a dot only.
+    fn note_brackets(&mut self, name: &str, argument: &str, start: usize) {
+        let dot_only = match name {
+            "evt.rawarg" | "evt.type.is" => true,
+            "evt.arg" => argument.trim_start().parse::<i32>().is_err(),
+            _ => false,
+        };
+        if dot_only {
+            let message = format!("Falco writes `{name}.{argument}`");
+            let place = self.text.place(start);
+            self.notes
+                .push(Problem::refused_by_falco(code::CONDITION, &place, message));
+        }
     }
 
     fn field_argument(&mut self) -> Result<String, Problem> {

@@ -238,7 +238,7 @@ impl Run<'_> {
 fn each(candidates: Candidates, value: Value<'_>, fits: impl Fn(Value<'_>) -> bool) -> bool {
     match (candidates, value) {
         (Candidates::Any, Value::List(list)) => list.iter().any(fits),
-        (Candidates::All, Value::List(list)) => !list.is_empty() && list.iter().all(fits),
+        (Candidates::All, Value::List(list)) => list.iter().all(fits),
         (Candidates::Whole | Candidates::Any | Candidates::All, value) => fits(value),
     }
 }

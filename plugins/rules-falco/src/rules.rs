@@ -13,7 +13,7 @@ use crate::items::{Items, Rule, SYSCALL};
 use crate::parse::lone_operand;
 use crate::source::{Problem, SourceFile, code};
 use crate::yaml::Scalar;
-use crate::{FalcoRules, Settings, UnknownFields, explain, template, yaml};
+use crate::{FalcoRules, Settings, UnknownFields, explain, operands, template, yaml};
 
 /// The number of errors that the error of `open` shows.
 const MAX_ERRORS: usize = 20;
@@ -148,7 +148,14 @@ fn add<N: Names>(
         )));
         return false;
     }
-    match compile(compiler, rule) {
+    let notes_before = compiler.notes.len();
+    let compiled = compile(compiler, rule);
+    if rule.skip_if_unknown {
+        for note in &mut compiler.notes[notes_before..] {
+            note.falco_refuses &= !note.unknown_to_falco;
+        }
+    }
+    match compiled {
         Ok(false) if rule.warn_event_types && rule.enabled => {
             let message = format!(
                 "rule `{}` evaluates events of every type, which is slow",
@@ -168,8 +175,10 @@ fn add<N: Names>(
             if problem.missing.is_some() {
                 found = missing(compiler, items, rule);
             }
-            if found.iter().all(|one| one.missing != problem.missing) {
-                found.push(problem);
+            // The problem itself has the right code.
+            match found.iter_mut().find(|one| one.missing == problem.missing) {
+                Some(same) => *same = problem,
+                None => found.push(problem),
             }
             problems.extend(found.into_iter().map(|problem| {
                 let mut problem = of_rule(problem);
@@ -178,6 +187,11 @@ fn add<N: Names>(
                     problem.message = format!("rule `{}` is left out: {said}", name.text).into();
                     problem.severity = Severity::Warning;
                     problem.code = code::FILTER;
+                    // Falco leaves no rule out for a parameter that it does not know.
+                    let of_call = |name: &str| {
+                        name.starts_with("evt.arg[") || name.starts_with("evt.rawarg[")
+                    };
+                    problem.falco_refuses = problem.missing.as_deref().is_some_and(of_call);
                 }
                 problem
             }));
@@ -194,7 +208,10 @@ fn missing<N: Names>(compiler: &mut Compiler<'_, N>, items: &Items, rule: &Rule)
         missing.extend(output(compiler, part).err());
     }
     // The compiler itself handles `evt.type` and `evt.dir`.
-    let here = |name: &String| matches!(name.as_str(), "evt.type" | "syscall.type" | "evt.dir");
+    let here = |name: &String| {
+        matches!(name.as_str(), "evt.type" | "syscall.type" | "evt.dir")
+            || name.starts_with("evt.around[")
+    };
     let fields = parts.fields.iter().filter(|(name, _)| !here(name));
     missing.extend(fields.filter_map(|(_, field)| compiler.field(field).err()));
     missing.extend(
@@ -217,6 +234,11 @@ fn compile<N: Names>(compiler: &mut Compiler<'_, N>, rule: &Rule) -> Result<bool
     for part in &rule.output {
         output(compiler, part)?;
     }
+    if template::clean(&rule.output).is_empty() {
+        let message = "Falco needs a text in the output";
+        let note = Problem::refused_by_falco(code::OUTPUT, &rule.name.place, message);
+        compiler.notes.push(note);
+    }
     compiler.rule(&condition, rule.enabled)
 }
 
@@ -231,8 +253,10 @@ fn output<N: Names>(compiler: &mut Compiler<'_, N>, part: &Scalar) -> Result<(),
         resolved.map_err(|problem| problem.code(code::OUTPUT))?;
         let notes = &mut compiler.notes;
         operand.term.fields(&mut |field: &FieldRef| {
-            notes.extend(hints::of_field(field, code::OUTPUT));
+            let known = names.field(&field.name, field.arg.as_deref()).ok();
+            notes.extend(hints::of_field(field, known, code::OUTPUT));
         });
+        notes.extend(operands::of_operand(names, &operand, code::OUTPUT));
     }
     Ok(())
 }
@@ -338,6 +362,10 @@ mod language_tests;
 #[cfg(test)]
 #[path = "falco_tests.rs"]
 mod falco_tests;
+
+#[cfg(test)]
+#[path = "operands_tests.rs"]
+mod operands_tests;
 
 #[cfg(test)]
 #[path = "files_tests.rs"]

@@ -34,6 +34,14 @@ pub(super) const FIELDS: &[(&str, FieldKind)] = &[
     ("fd.sip.name", FieldKind::String),
     ("fd.cip.name", FieldKind::String),
     ("proc.cmdline", FieldKind::String),
+    ("proc.exepath", FieldKind::String),
+    ("evt.rawtime", FieldKind::U64),
+    ("evt.type.is[openat]", FieldKind::U64),
+    ("evt.arg[queuepct]", FieldKind::String),
+    ("fd.proto", FieldKind::U64),
+    ("fd.port", FieldKind::U64),
+    ("fd.snet", FieldKind::Ip),
+    ("kernel.path", FieldKind::String),
 ];
 
 pub(super) struct Table;
@@ -48,7 +56,8 @@ impl Names for Table {
         let field = ResolvedField::new(u32::try_from(at).unwrap(), FIELDS[at].1);
         Ok(match full.as_str() {
             "proc.aname" => field.any(),
-            "fd.ip" => field.either(),
+            "fd.ip" | "fd.port" => field.either(),
+            "evt.arg[queuepct]" => field.never(),
             "fd.types" => field.list(),
             "evt.rawres" | "evt.is_open_read" | "evt.rawarg[x]" => field.selects(),
             _ => field,

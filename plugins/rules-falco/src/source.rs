@@ -69,6 +69,8 @@ pub(crate) struct Problem {
     pub(crate) missing: Option<Box<str>>,
     /// For a note: Falco refuses this, with the code.
     pub(crate) falco_refuses: bool,
+    /// For such a note: Falco leaves out a rule with `skip-if-unknown-filter: true` for this.
+    pub(crate) unknown_to_falco: bool,
 }
 
 impl Problem {
@@ -91,6 +93,7 @@ impl Problem {
             item: None,
             missing: None,
             falco_refuses: false,
+            unknown_to_falco: false,
         }
     }
 

@@ -215,7 +215,9 @@ pub(crate) fn hexadecimal(word: &Word) -> Result<Box<[u8]>, Problem> {
     });
     bytes.collect::<Option<_>>().ok_or_else(|| {
         let message = format!("bytes in hexadecimal are needed here, not `{}`", word.text);
-        Problem::new(&word.place, message).help("write `666f6f` for `foo`")
+        Problem::new(&word.place, message)
+            .code(code::CONDITION)
+            .help("write `666f6f` for `foo`")
     })
 }
 

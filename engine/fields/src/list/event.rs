@@ -131,7 +131,7 @@ pub(super) const EVENT: &[FieldDef] = &[
     F::new(
         "evt.is_open_create",
         Bool,
-        "A file was opened that did not exist before. Drivers other than ebpf-core do not know whether it existed, unless the call demands that; then O_CREAT counts.",
+        "A file was opened that did not exist before. ebpf-core and ebpf-legacy ask the kernel. The other drivers do not know whether it existed, unless the call demands that; then O_CREAT counts.",
         |v, _| evt::is_open_create(v),
     )
     .implies(needs::opens_to_create),
@@ -143,9 +143,9 @@ pub(super) const EVENT: &[FieldDef] = &[
     F::new("evt.deltatime.ns", U64, "The nanoseconds within the second of `evt.deltatime`.", |v, _| Value::U64(v.seen.since_last_ns % 1_000_000_000)),
     F::new("evt.outputtime", Text, "The same as `evt.time`.", |v, _| evt::time_text(v, time::clock)),
     F::new("evt.is_async", Bool, "Always false: no event is made by lanner itself.", |_, _| Value::Bool(false)),
-    F::new("evt.asynctype", Text, "Never there: no event is made by lanner itself.", |_, _| Value::None),
-    F::new("evt.pluginname", Text, "Never there: events are those of the kernel.", |_, _| Value::None),
-    F::new("evt.plugininfo", Text, "Never there: events are those of the kernel.", |_, _| Value::None),
+    F::new("evt.asynctype", Text, "Never there: no event is made by lanner itself.", |_, _| Value::None).never(),
+    F::new("evt.pluginname", Text, "Never there: events are those of the kernel.", |_, _| Value::None).never(),
+    F::new("evt.plugininfo", Text, "Never there: events are those of the kernel.", |_, _| Value::None).never(),
     F::new("evt.type.is", U64, "1 if the event has this type, else 0: `evt.type.is[openat]`.", evt::is_of_type)
         .arg(ArgRule::Key),
     F::new("evt.buflen", U64, "Bytes that were read, written, sent or received, also where not all were captured.", |v, _| evt::buffer_length(v)),

@@ -47,7 +47,7 @@ pub(super) const PROCESS: &[FieldDef] = &[
     })
     .arg(ArgRule::Index)
     .many(Many::Any),
-    F::new("proc.args", Text, "Arguments without the first, or one of them: [0] is `argv[1]`.", {
+    F::new("proc.args", Text, "Arguments without the first, or one of them: [0] is `argv[1]`. An empty text if there is no such argument.", {
         |v, arg| v.known().map_or(Value::None, |process| proc::args(v, process, arg))
     })
     .arg(ArgRule::Index),
@@ -69,7 +69,7 @@ pub(super) const PROCESS: &[FieldDef] = &[
     F::new("proc.cmdlenargs", U64, "Bytes of the arguments after the first.", |v, _| {
         proc::arg_length(v)
     }),
-    F::new("proc.env", Text, "Environment, or one variable: `proc.env[HOME]`.", |v, arg| {
+    F::new("proc.env", Text, "Environment, or one variable: `proc.env[HOME]`. An empty text if there is no such variable.", |v, arg| {
         v.known().map_or(Value::None, |process| proc::env(v, process, arg))
     })
     .arg(ArgRule::Name),
@@ -241,7 +241,7 @@ pub(super) const PROCESS: &[FieldDef] = &[
     .arg(ArgRule::Key),
     F::new("thread.pfmajor", U64, "Page faults with reading from disk since the thread began.", |v, _| ask::page_faults(v, 12)),
     F::new("thread.pfminor", U64, "Page faults without since the thread began.", |v, _| ask::page_faults(v, 10)),
-    F::new("thread.exectime", U64, "Never there: switches between threads are not captured.", |_, _| Value::None),
+    F::new("thread.exectime", U64, "Always 0: switches between threads are not captured.", |_, _| Value::U64(0)),
     F::new("thread.totexectime", U64, "Nanoseconds that the thread has run.", |v, _| ask::run_time(v)),
     F::new("thread.cpu", F64, "Share of one CPU that the thread has used since its process began, in percent.", |v, _| ask::cpu(v, &[14, 15])),
     F::new("thread.cpu.user", F64, "The same, of its own code.", |v, _| ask::cpu(v, &[14])),

@@ -43,6 +43,6 @@ pub use value::*;
 /// The major version of this interface. Host and plugin must have the same.
 pub const ABI_MAJOR: u32 = 1;
 /// The minor version of this interface. Host and plugin may differ: a higher one only appends fields.
-pub const ABI_MINOR: u32 = 6;
+pub const ABI_MINOR: u32 = 7;
 /// The name of the one exported function.
 pub const SYMBOL: &str = "lanner_plugin";

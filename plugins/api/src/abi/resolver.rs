@@ -14,6 +14,8 @@ pub const FIELD_ANY: u32 = 2;
 pub const FIELD_EITHER: u32 = 4;
 /// `LannerField.flags`: a comparison of the field can keep the driver from capturing an event (`needs`). Since 1.6.
 pub const FIELD_SELECTS: u32 = 8;
+/// `LannerField.flags`: no event has a value. The name is there for rules that were written for another program. Since 1.7.
+pub const FIELD_NEVER: u32 = 16;
 
 /// The result of a field look-up.
 #[repr(C)]
