@@ -39,6 +39,8 @@ pub enum Field {
     Session = 6,
     /// Device number of the controlling terminal; 0: none.
     Tty = 7,
+    /// Flags of the kernel, `PF_*` in include/linux/sched.h.
+    Flags = 9,
     /// Minor faults, which needed no loading from disk.
     MinorFaults = 10,
     /// Major faults.

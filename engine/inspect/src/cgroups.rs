@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use driver_api::event::{
@@ -18,6 +18,7 @@ use driver_api::table;
 
 use super::Inspector;
 use super::containers::Cgroups;
+use super::proc_fs::ProcFs;
 use super::process_table::ProcessKey;
 
 /// The most cgroup ids that are remembered.
@@ -95,6 +96,12 @@ impl Inspector {
             return;
         }
         let read = !process.cgroups.text.is_empty();
+        let unified = process.cgroups.text.starts_with(b"0::");
+        if let Some(known) = self.cgroups_by_id.get(&header.cgroup).filter(|_| unified) {
+            // the process may have left it again, or be gone
+            process.cgroups = known.clone();
+            return;
+        }
         if !(first && read) {
             self.look_at_cgroups(key);
         }
@@ -161,7 +168,7 @@ impl Inspector {
             .proc_fs
             .as_ref()
             .filter(|_| self.programs)
-            .and_then(|proc_fs| proc_fs.read(pid, "cgroup"))
+            .and_then(|proc_fs| proc_fs.cgroups(pid))
         else {
             return;
         };
@@ -263,7 +270,7 @@ impl Told<'_> {
 /// Reads the cgroups of processes whose events are recorded, as the events have only the ids of cgroups.
 #[derive(Debug)]
 pub struct CgroupReader {
-    proc_root: PathBuf,
+    proc_fs: ProcFs,
     /// How often each id was looked up.
     known: HashMap<u64, u8>,
     /// Whether this host has cgroup v2 alone, so that an id says everything.
@@ -277,9 +284,9 @@ impl CgroupReader {
 
     /// Reads this procfs.
     #[must_use]
-    pub fn new(proc_root: impl Into<PathBuf>) -> Self {
+    pub fn new(proc_root: &Path) -> Self {
         Self {
-            proc_root: proc_root.into(),
+            proc_fs: ProcFs::new(proc_root),
             known: HashMap::new(),
             unified: false,
             builder: EventBuilder::new(),
@@ -304,8 +311,7 @@ impl CgroupReader {
         if !is_new || event.has(Flags::UNSELECTED) {
             return None;
         }
-        let text = fs::read(self.proc_root.join(pid.to_string()).join("cgroup")).ok();
-        let text = text.filter(|text| !text.is_empty());
+        let text = self.proc_fs.cgroups(pid).filter(|text| !text.is_empty());
         let is_its = text.as_ref().is_some_and(|text| is_id_of(id, text));
         if let Some(text) = &text {
             self.unified = text.starts_with(b"0::");

@@ -13,7 +13,7 @@ use super::proc_fs::{ProcFs, Snapshot};
 use super::process::{Credentials, Process, Thread};
 use super::process_table::ProcessKey;
 use super::resync::is_later;
-use super::{Inspector, clock, fd_passing};
+use super::{Inspector, clock, containers, fd_passing};
 
 pub(super) const O_CLOEXEC: u64 = 0o2_000_000;
 pub(super) const O_DIRECTORY: u64 = if cfg!(target_arch = "aarch64") {
@@ -212,7 +212,15 @@ impl Inspector {
         if let Some(nets) = nets {
             self.read_descriptors(proc_fs, pid, files, nets);
         }
-        let cgroups = self.containers.group(&snapshot.cgroups, pid);
+        let cgroups = match &snapshot.cgroups[..] {
+            // it is ending: it was where its parent is, most likely
+            [] => {
+                let parent = parent.or_else(|| self.processes.key(snapshot.ppid));
+                let parent = parent.and_then(|parent| self.processes.get(parent));
+                parent.map_or_else(containers::unknown, |parent| Arc::clone(&parent.cgroups))
+            }
+            text => self.containers.group(text, pid),
+        };
         let directory = self.directories.create(&snapshot.cwd);
         let mut process = from_snapshot(pid, snapshot, files);
         process.directory = directory;

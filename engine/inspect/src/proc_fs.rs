@@ -192,10 +192,28 @@ impl ProcFs {
             .unwrap_or(u32::MAX);
         (snapshot.exe, snapshot.memfd) = self.exe(pid).unwrap_or_default();
         snapshot.cwd = self.link(pid, "cwd").unwrap_or_default();
-        snapshot.cgroups = read(&self.path(pid, "cgroup"), SMALL).unwrap_or_default();
+        snapshot.cgroups = self.cgroups(pid).unwrap_or_default();
         snapshot.file = ProgramFile::at(&self.path(pid, "exe"));
         snapshot.threads = numbers(&self.path(pid, "task"));
         Some(snapshot)
+    }
+
+    /// The content of `/proc/PID/cgroup`. None: there is no such process, or it is ending: then the kernel shows `/` in place
+    /// of its cgroups of version 1 (`proc_cgroup_show` in kernel/cgroup/cgroup.c).
+    pub(super) fn cgroups(&self, pid: u32) -> Option<Vec<u8>> {
+        const PF_EXITING: u64 = 0x4;
+        let text = read(&self.path(pid, "cgroup"), SMALL)?;
+        let mut old = text
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty() && !line.starts_with(b"0::"))
+            .peekable();
+        if old.peek().is_some() && old.all(|line| line.ends_with(b":/")) {
+            let stat = Stat::parse(self.read(pid, "stat")?).ok()?;
+            if stat.get::<u64>(Field::Flags)? & PF_EXITING != 0 {
+                return None;
+            }
+        }
+        Some(text)
     }
 
     /// When a process started, in nanoseconds since boot. None: there is no such process.

@@ -394,7 +394,9 @@ impl Inspector {
         self.release_threads(key, None);
         let files = self.files.create();
         self.read_descriptors(&proc_fs, pid, files, &mut NetTables::new());
-        let cgroups = self.containers.group(&found.cgroups, pid);
+        // a process that is ending does not say them
+        let cgroups =
+            (!found.cgroups.is_empty()).then(|| self.containers.group(&found.cgroups, pid));
         let Some(process) = self.processes.get_mut(key) else {
             return self.files.release(files);
         };
@@ -407,7 +409,9 @@ impl Inspector {
         process.pgid = found.pgid;
         process.sid = found.sid;
         process.tty = found.tty;
-        process.cgroups = cgroups;
+        if let Some(cgroups) = cgroups {
+            process.cgroups = cgroups;
+        }
         process.scanned_ns = now;
         let former = std::mem::take(&mut process.threads);
         process.threads = found

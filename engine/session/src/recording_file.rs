@@ -157,7 +157,7 @@ impl RecordingFile {
 
     /// Reads the cgroups of the processes of this host that later events are about.
     pub fn read_cgroups(&mut self) {
-        self.cgroups = Some(CgroupReader::new("/proc"));
+        self.cgroups = Some(CgroupReader::new(Path::new("/proc")));
     }
 
     /// Appends an event.

@@ -13,6 +13,7 @@
 mod after_losses;
 mod alerts;
 mod capture;
+mod cgroups;
 mod cli;
 mod config_check;
 mod config_places;
