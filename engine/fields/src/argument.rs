@@ -108,7 +108,9 @@ impl Arg {
     /// Whether it names a parameter that no call has.
     pub(super) fn is_nowhere(&self) -> bool {
         match self {
-            Self::Param(places) => places.iter().all(|place| *place == Place::Nowhere),
+            Self::Param(found) => found
+                .iter()
+                .all(|found| found.place == Place::Nowhere && found.falco.is_none()),
             Self::None | Self::Index(_) | Self::Name(_) => false,
         }
     }
@@ -154,7 +156,7 @@ fn param(field: &str, arg: &str) -> Result<Arg, UnknownName> {
     }
     // A rule for Falco may name what only Falco's events have.
     if scap::has_param(arg) {
-        return Ok(Arg::Param(places));
+        return Ok(Arg::Param(found));
     }
     let params = SYSCALLS.iter().flat_map(|call| call.params);
     let names =

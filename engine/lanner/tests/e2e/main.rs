@@ -16,7 +16,6 @@ mod capture;
 mod cgroups;
 mod cli;
 mod config_check;
-mod config_places;
 mod containers;
 mod ends;
 mod entry;
