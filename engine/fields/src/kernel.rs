@@ -97,9 +97,11 @@ fn differ<'a>(said: Option<&[u8]>, did: Option<&[u8]>) -> Value<'a> {
     }
 }
 
-/// Both ends of the socket, from the kernel.
+/// Both ends of the socket, from the kernel. None: it is not connected.
 fn ends(view: &View<'_>) -> Option<(std::net::SocketAddr, std::net::SocketAddr)> {
-    inspect::ends(&view.event.tuple()?)
+    let is_connected =
+        |(_, to): &(_, std::net::SocketAddr)| to.port() != 0 || !to.ip().is_unspecified();
+    inspect::ends(&view.event.tuple()?).filter(is_connected)
 }
 
 pub(super) fn remote_ip<'a>(view: &View<'a>) -> Value<'a> {

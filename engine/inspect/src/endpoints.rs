@@ -337,7 +337,10 @@ impl Inspector {
         };
         let known = self.descriptor_of(call.key, call.tid(), call.fd(0));
         match sockets::address(said.bytes).map(|address| address.on(known)) {
-            Some(Address::Inet(local)) => {
+            Some(Address::Inet(asked)) => {
+                // for port 0, the kernel has chosen one
+                let fact = call.event.tuple().and_then(|tuple| sockets::ends(&tuple));
+                let local = fact.map_or(asked, |(own, _)| own);
                 self.change_socket(call, seen, |socket| {
                     socket.local = Some(local);
                     socket.bound = local.port() != 0;

@@ -18,6 +18,7 @@ use super::{Inspector, Seen, path};
 pub const AT_FDCWD: i32 = -100;
 pub(super) const CLOEXEC: u64 = 0x8_0000;
 pub(super) const O_ACCMODE: u64 = 3;
+const O_WRONLY: u64 = 1;
 /// The flags of open(2) that an open file does not keep (do_dentry_open() in fs/open.c): `O_CREAT`, `O_EXCL`, `O_NOCTTY`
 /// and `O_TRUNC`; and `O_CLOEXEC`, which is the descriptor's.
 const NOT_KEPT: u64 = 0o1700 | CLOEXEC;
@@ -445,7 +446,8 @@ impl Inspector {
         if flags & O_ACCMODE != 0 {
             self.open_comm(call, &name);
         }
-        if flags & O_NOCTTY == 0 {
+        // only who can read a terminal gets it: tty_open_proc_set_tty in drivers/tty/tty_jobctrl.c
+        if flags & O_NOCTTY == 0 && flags & O_ACCMODE != O_WRONLY {
             self.open_terminal(call, &name);
         }
         self.scratch = name;

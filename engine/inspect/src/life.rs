@@ -201,6 +201,7 @@ impl Inspector {
         let sibling_of = creator.ppid;
         let mut child = creator.child(tgid, files);
         child.main_credentials = creator.credentials(caller_tid);
+        let (creator_pid, renamed) = (creator.pid, creator.renamed_by_file);
         let thread_name = creator.thread_name(caller_tid);
         if *thread_name != *child.name {
             child.name = texts.text(thread_name);
@@ -214,11 +215,18 @@ impl Inspector {
         if self.reports_entries {
             // which thread has made it is not known
             child.main_credentials.stale = true;
-            let found = self.proc_fs.as_ref();
-            let found = found.and_then(|proc_fs| proc_fs.thread_name(tgid, tid));
-            if let Some(name) = found.filter(|name| **name != *child.name) {
-                child.name = texts.text(&name);
-            }
+        }
+        // The child has the name of the thread that made it. It may end before its own can be read.
+        let named = match (renamed, self.reports_entries) {
+            (true, false) => Some((creator_pid, caller_tid)),
+            (_, true) => Some((tgid, tid)),
+            (false, false) => None,
+        };
+        if let (Some((pid, tid)), Some(proc_fs)) = (named, &self.proc_fs)
+            && let Some(name) = proc_fs.thread_name(pid, tid)
+            && *name != *child.name
+        {
+            child.name = texts.text(&name);
         }
         child.parent = parent;
         child.ppid = match parent {

@@ -84,6 +84,19 @@ fn a_connected_datagram_socket_can_send_elsewhere() {
 }
 
 #[test]
+fn a_socket_bound_to_any_port_has_the_port_that_the_kernel_chose() {
+    let mut inspector = isolated();
+    let bound = bind(3, &inet(1, 0)).tuple(([127, 0, 0, 1], 43210), ([0; 4], 0));
+    let seen = feed(&mut inspector, &[socket(10, 3, UDP), bound]);
+    let socket = inspector.descriptor(&seen).unwrap().socket.unwrap();
+    assert_eq!(socket.local, Some("127.0.0.1:43210".parse().unwrap()));
+    assert!(socket.bound);
+    let seen = feed(&mut inspector, &[receive(3, &inet(1, 9))]);
+    let socket = inspector.descriptor(&seen).unwrap().socket.unwrap();
+    assert_eq!(socket.server(), Some("127.0.0.1:43210".parse().unwrap()));
+}
+
+#[test]
 fn a_socket_that_is_disconnected_has_no_other_end() {
     let mut inspector = isolated();
     let three = inet(3, 7003);

@@ -456,6 +456,8 @@ fn the_leader_of_a_session_gets_the_terminal_that_it_opens() {
     let setsid = Ev::call(10, "setsid", &[], 10);
     // O_NOCTTY
     assert_eq!(tty(&mut inspector, &[setsid.clone(), pts(0o402)]), 0);
+    // O_WRONLY
+    assert_eq!(tty(&mut inspector, &[pts(1)]), 0);
     let expected = 136 << 8 | (300 & 0xff) | (300 & !0xff) << 12;
     let take = Ev::call(10, "ioctl", &[3, 0x540e, 0], 0);
     assert_eq!(tty(&mut inspector, &[take]), expected);

@@ -434,3 +434,30 @@ if STOPS:
         }
     }
 }
+
+#[test]
+fn a_child_has_the_name_that_its_creator_took_by_a_file() {
+    const PROGRAM: &str = r#"
+import os, time
+with open("/proc/self/comm", "w") as comm:
+    comm.write("renamed")
+time.sleep(0.3)
+for number in range(10):
+    if os.fork() == 0:
+        try: open(f"/nonexistent/child-{number}")
+        except OSError: pass
+        os._exit(0)
+    os.wait()
+time.sleep(1)
+"#;
+    let question = (
+        "evt.type in (open, openat) and evt.arg.name startswith /nonexistent/child-",
+        &["proc.name"][..],
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    for driver in modes() {
+        let found = as_texts(&values(&driver, folder.path(), question, PROGRAM));
+        let names: Vec<&str> = found.iter().flatten().map(String::as_str).collect();
+        assert_eq!(names, ["renamed"; 10], "{driver:?}");
+    }
+}

@@ -245,7 +245,7 @@ impl<W: Write> ScapWriter<W> {
                 }
                 let of_process = || about.as_ref()?.param(param.name);
                 let value = match param.place {
-                    Place::Nowhere => of_process(),
+                    Place::Nowhere => of_process().or_else(|| caller.param(kind, param)),
                     _ => caller.param(kind, param),
                 };
                 self.params
