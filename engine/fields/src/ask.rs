@@ -45,6 +45,9 @@ pub(super) fn virtual_group(view: &View<'_>) -> Option<u32> {
     if process.vpid == Some(process.pid) {
         return Some(process.pgid);
     }
+    if process.pgid == process.pid {
+        return process.vpid;
+    }
     u32::try_from(status(view, "NSpgid", true)?).ok()
 }
 
