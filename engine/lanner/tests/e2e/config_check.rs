@@ -111,6 +111,23 @@ fn what_run_would_refuse_is_told_with_its_output() {
         ),
         ("plugin_deadline: 1000000years\n", "at most 100 years"),
         (
+            "syscall_event_drops: [1]\n",
+            "`syscall_event_drops` has keys below it, and is no list",
+        ),
+        (
+            "webserver: {page: [true]}\n",
+            "`webserver.page` has keys below it",
+        ),
+        (
+            "outputs: [[output-console]]\n",
+            "`outputs[0]` has keys below it",
+        ),
+        (
+            "outputs: [{plugin: output-console, spool: [/tmp/s]}]\n",
+            "`outputs[0].spool` has keys below it",
+        ),
+        ("webserver: true\n", "expected a map of keys"),
+        (
             "outputs: [{plugin: output-nats, settings: {max_age_hours: 18446744073709551615}}]\n",
             "`max_age_hours`: 18446744073709551615 is greater",
         ),

@@ -309,11 +309,19 @@ fn typed(root: &Node) -> Result<Config, ConfigError> {
             "what came from the environment or a file (it is not shown) does not fit here"
                 .to_owned()
         } else {
-            shown(&error.into_inner().to_string())
+            in_words(shown(&error.into_inner().to_string()))
         };
         let path = shown(&path.to_string());
         ConfigError::at(&node.place, Fault::Value { path, problem })
     })
+}
+
+/// What serde says, without names of types.
+fn in_words(problem: String) -> String {
+    match problem.split_once("expected struct ") {
+        Some((before, _)) => format!("{before}expected a map of keys"),
+        None => problem,
+    }
 }
 
 fn holds_secret(node: &Node) -> bool {

@@ -14,6 +14,8 @@ pub(super) fn unknown_keys(node: &Node, schema: &Value) -> Vec<String> {
 }
 
 fn walk(node: &Node, schema: &Value, root: &Value, path: &str, problems: &mut Vec<String>) {
+    let may_be = |wanted: &str| allows(schema, root, wanted);
+    let (map, list) = (may_be("object"), may_be("array"));
     let schema = resolve(schema, root, &node.kind);
     match &node.kind {
         Kind::Map(entries) => {
@@ -39,6 +41,11 @@ fn walk(node: &Node, schema: &Value, root: &Value, path: &str, problems: &mut Ve
                     None => {}
                 }
             }
+        }
+        // serde would take the values of a list for those of the keys, in their order
+        Kind::List(_) if map && !list => {
+            let problem = format!("{}: `{path}` has keys below it, and is no list", node.place);
+            problems.push(shown(&problem));
         }
         Kind::List(items) => {
             for (at, item) in items.iter().enumerate() {
@@ -140,6 +147,18 @@ fn drop_below(
             }
         }
         Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => {}
+    }
+}
+
+/// Whether one of several forms allows values of this type.
+fn allows(schema: &Value, root: &Value, wanted: &str) -> bool {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let name = reference.rsplit('/').next().unwrap_or_default();
+        return allows(&root["$defs"][name], root, wanted);
+    }
+    match schema["anyOf"].as_array().or(schema["oneOf"].as_array()) {
+        Some(forms) => forms.iter().any(|form| allows(form, root, wanted)),
+        None => is_of(schema, wanted),
     }
 }
 

@@ -218,6 +218,9 @@ fn problem(key: &str, node: &Node) -> Option<String> {
     }
     let mut root = Node::map(node.place.clone());
     root.kind = Kind::Map(vec![(key.to_owned(), node.clone())]);
+    if !strict::unknown_keys(&root, &schema()).is_empty() {
+        return Some("it has keys below it, and is no list".to_owned());
+    }
     match typed(&root) {
         Ok(config) => (config.check().err()).map(|(_, problem)| problem.to_string()),
         Err(ConfigError::At {
@@ -336,6 +339,11 @@ fn grpc(server: Option<Node>, output: Option<&Node>, notes: &mut Notes) -> Optio
         let enabled = node.and_then(|node| node.get("enabled"));
         enabled.is_some_and(|node| matches!(&node.kind, Kind::Bool(true)))
     };
+    for (key, node) in [("grpc", server.as_ref()), ("grpc_output", output)] {
+        if let Some(node) = node.filter(|node| !matches!(node.kind, Kind::Map(_) | Kind::Null)) {
+            notes.add(node, key, "it is not a map of keys");
+        }
+    }
     let mut server = match (is_on(server.as_ref()), is_on(output)) {
         (true, true) => server?,
         (false, false) => return None,

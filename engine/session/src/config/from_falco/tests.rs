@@ -272,6 +272,8 @@ http_output: {enabled: true, url: "https://a/", insecure: yes, mtls: "off", echo
 fn what_lanner_would_refuse_is_named_and_left_out() {
     let text = "
 priority: loud
+webserver: [true]
+grpc: [true]
 syscall_event_drops: {threshold: 7}
 http_output: {enabled: false, retries: 3}
 append_output: [{extra_output: x, new_key: 1}]
@@ -288,13 +290,15 @@ log_level:
     assert_eq!(config.append_output.len(), 1);
     for note in [
         ":2: priority: lanner cannot use the value",
-        ":3: syscall_event_drops: lanner cannot use the value: the threshold",
-        ":4: http_output.retries: ",
-        ":5: append_output[0].new_key: ",
-        ":6: rules_file: ",
-        ":8: config_files: these files are Falco's",
-        ":9: engine.new_kind: ",
-        ":10: json_output: lanner cannot use the value",
+        ":3: webserver: lanner cannot use the value: it has keys below it",
+        ":4: grpc: it is not a map of keys",
+        ":5: syscall_event_drops: lanner cannot use the value: the threshold",
+        ":6: http_output.retries: ",
+        ":7: append_output[0].new_key: ",
+        ":8: rules_file: ",
+        ":10: config_files: these files are Falco's",
+        ":11: engine.new_kind: ",
+        ":12: json_output: lanner cannot use the value",
     ] {
         assert!(has_note(&converted, note), "{note}: {:?}", converted.notes);
     }
@@ -330,6 +334,8 @@ fn texts_mean_for_lanner_what_they_mean_for_falco() {
         let config = loaded(&converted(&falco));
         assert_eq!(config.program_output.settings["program"], read);
     }
+    let variable = converted("priority: ${LEVEL}\n").yaml;
+    assert!(variable.ends_with("\npriority: ${LEVEL}\n"), "{variable}");
 }
 
 #[test]

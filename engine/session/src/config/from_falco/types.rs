@@ -211,6 +211,7 @@ fn read(node: &mut Node, schema: &Value, root: &Value) {
 fn scalar(node: &mut Node, types: &[&str], word: bool) {
     let has = |wanted: &str| types.contains(&wanted);
     let read = match &node.kind {
+        Kind::Text(text) if write::has_variable(text) => None,
         Kind::Text(text) if word => Some(Kind::Text(text.to_ascii_lowercase())),
         Kind::Text(_) if has("string") => None,
         Kind::Text(text) if has("boolean") => boolean(text).map(Kind::Bool),
