@@ -8,11 +8,11 @@ import tarfile
 # Variants of a program that make the same calls, and differ in the output that they expect from strace; and programs
 # that want strace to make their calls succeed.
 SAME = re.compile(r"--|-(P|X\w*|y+|v|nv|q+|s|e\w*|success.*|secontext.*|Pidns.*|idx|toolong|legacy|W?cmd.*|f|p\w*)$")
-# Programs that wait for strace to do something to them, that start others for ever, or that make a hundred thousand calls.
+# Programs that wait for strace to do something to them, that look at their tracer, that start others for ever, or that make a hundred thousand calls.
 LEFT_OUT = re.compile(
     r"attach|detach|inject|fault|filter|qual_|count|redirect|sleep|interactive|looping|strace|status|run_|block_reset"
     r"|check_sig|set_ptracer|print_|kill_child|delay|vhangup|unblock|answer|signal_receive|sigkill_rain|zeroargc"
-    r"|threads-execve|clone_parent|ptrace_restart|list_sig|test_|pidns|prlimit-|limit|get_process_reaper|clone_ptrace|maybe|^times$|umovestr|printstrn|^siginfo$|^read-write$")
+    r"|threads-execve|clone_parent|ptrace_restart|list_sig|test_|pidns|prlimit-|limit|get_process_reaper|tracer_|clone_ptrace|maybe|^times$|umovestr|printstrn|^siginfo$|^read-write$")
 
 
 class SourceError(Exception):

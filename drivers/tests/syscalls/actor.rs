@@ -68,6 +68,8 @@ fn prepare() {
         libc::umask(0o22);
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handler as usize;
+        // the calls that wait end with EINTR in spite of it; in notify mode, a call that is not seen yet is made again
+        action.sa_flags = libc::SA_RESTART;
         for signal in [libc::SIGALRM, libc::SIGILL, libc::SIGPIPE, libc::SIGUSR1] {
             libc::sigaction(signal, &raw const action, std::ptr::null_mut());
         }

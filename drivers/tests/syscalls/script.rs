@@ -28,6 +28,8 @@ pub(crate) struct Case {
     pub(crate) pointers: Pointers,
     /// A signal arrives every few milliseconds.
     pub(crate) interrupted: bool,
+    /// The bits of a register that its parameter does not have are not 0.
+    pub(crate) dirty: bool,
     /// Who makes the call.
     pub(crate) play: Play,
 }
@@ -62,6 +64,7 @@ struct Line {
     /// In addition to the call as it is generated.
     more: bool,
     interrupted: bool,
+    dirty: bool,
     words: Vec<String>,
 }
 
@@ -75,6 +78,8 @@ fn lines() -> Vec<Line> {
             name = name.trim_start_matches('+');
             let interrupted = name.starts_with('!');
             name = name.trim_start_matches('!');
+            let dirty = name.starts_with('~');
+            name = name.trim_start_matches('~');
             let (name, abi) = match name.split_once('@') {
                 Some((name, abi)) => (name, Some(abi)),
                 None => (name, None),
@@ -88,6 +93,7 @@ fn lines() -> Vec<Line> {
                 abi,
                 more,
                 interrupted,
+                dirty,
                 words: words.map(str::to_owned).collect(),
             }
         })
@@ -172,6 +178,7 @@ fn plain(call: &'static Syscall, abi: Abi, nr: u32) -> Case {
         words: Vec::new(),
         pointers: Pointers::Good,
         interrupted: false,
+        dirty: false,
         play: play(call),
     }
 }
@@ -191,6 +198,7 @@ fn of_call(cases: &mut Vec<Case>, lines: &[Line], call: &'static Syscall, abi: A
             label: line.words.join(" "),
             words: line.words.clone(),
             interrupted: line.interrupted,
+            dirty: line.dirty,
             ..base.clone()
         });
     }
@@ -211,6 +219,14 @@ fn of_call(cases: &mut Vec<Case>, lines: &[Line], call: &'static Syscall, abi: A
                 ..like
             });
         }
+    }
+    if base.play == Play::Plain && !cases[first].interrupted {
+        let like = cases[first].clone();
+        cases.push(Case {
+            label: format!("{} with bits above its parameters", like.label),
+            dirty: true,
+            ..like
+        });
     }
     if matches!(call.name, "execve" | "execveat") {
         cases.push(Case {

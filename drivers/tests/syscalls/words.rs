@@ -63,8 +63,15 @@ fn narrow(case: &Case) -> bool {
 fn set(args: &mut [u64; 6], case: &Case, at: usize, value: u64) {
     let register = case.call.register(case.abi, at);
     let is_i386 = narrow(case);
-    args[register] = if is_i386 { value & 0xffff_ffff } else { value };
     let param = &case.call.params[at];
+    let width = param.kind.width().map_or(8, |width| width.bytes(is_i386));
+    let value = if case.dirty && width < 8 {
+        let taken = !(u64::MAX << (8 * width));
+        value & taken | 0xdead_beef_dead_beef & !taken
+    } else {
+        value
+    };
+    args[register] = if is_i386 { value & 0xffff_ffff } else { value };
     if param.is_pair(is_i386) {
         args[register + 1] = value >> 32;
         if matches!(param.kind, Kind::Number(Number::HighLow, _)) {
