@@ -10,7 +10,7 @@ PLUGINS = rules-falco $(sort $(notdir $(wildcard plugins/output-*)))
 BUILT = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
 .PHONY: run build test test-packages test-packages-quick lint fuzz bench bench-quick install install-built packages pages \
-	setup clean docs header conformance-report test-kernels bypass-page pictures one-file image cross-arm64 test-kernels-arm64
+	setup clean docs header conformance-report test-kernels bypass-page pictures one-file static image cross-arm64 test-kernels-arm64
 
 # ARGS are arguments of `lanner run`, or a whole command line that begins with one of lanner's verbs.
 VERB = $(if $(filter run trace top record convert drivers syscalls fields rules plugins outputs config help copy,$(firstword $(ARGS))),,run)
@@ -142,7 +142,14 @@ one-file:
 	@tools/setup build
 	tools/one-file $(PROFILE) $(BUILT_IN)
 
-# The container image, from that file and the other plugins, into podman's storage.
+# lanner with all its plugins built in, without any library, as target/lanner-static.
+static: PROFILE = dist
+static: BUILT_IN = $(PLUGINS)
+static:
+	@tools/setup static
+	tools/static/build $(PROFILE) $(BUILT_IN)
+
+# The container image, from the file of `make one-file` and the other plugins, into podman's storage.
 IMAGE ?= localhost/lanner:$(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
 
 image: PROFILE = dist
@@ -155,16 +162,19 @@ image: build
 test-packages: PROFILE = dist
 test-packages:
 	@tools/setup packages
+	@tools/setup static
 	@tools/setup image
 	tools/test-packages --profile $(PROFILE) $(ARGS)
 	tools/one-file $(PROFILE) $(BUILT_IN)
 	tools/test-one-file target/lanner-one-file $(BUILT_IN)
+	tools/static/build $(PROFILE) $(PLUGINS)
+	tools/test-one-file target/lanner-static $(PLUGINS)
 	tools/image localhost/lanner-test:latest target/lanner-one-file $(BUILT)
 	tools/test-image localhost/lanner-test:latest
 	tools/test-manifests
 
-# The same in a few minutes, with what `make test` has built: without an upgrade, and without built-in plugins, which need a
-# build of their own.
+# The same in a few minutes, with what `make test` has built: without an upgrade, built-in plugins and a static program, which need
+# builds of their own.
 test-packages-quick:
 	@tools/setup packages
 	@tools/setup image

@@ -47,6 +47,11 @@ fn link() -> Result<(), LinkError> {
         let _ = writeln!(list, "    Linked {{ name: {name:?}, entry: {function} }},");
         count += 1;
     }
+    if count > 0 && env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|name| name == "musl") {
+        // The linker takes from a static library only what it has missed so far, and these files come after it.
+        println!("cargo::rustc-link-arg-bins=-lunwind");
+        println!("cargo::rustc-link-arg-bins=-lc");
+    }
     if count > 0 {
         functions = format!("unsafe extern \"C\" {{\n{functions}}}\n");
     }

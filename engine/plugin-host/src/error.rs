@@ -61,6 +61,17 @@ pub enum PluginError {
         /// The file.
         path: PathBuf,
     },
+    /// This program cannot load libraries, and has no plugin of this name.
+    #[error(
+        "there is no plugin `{name}`: this lanner is linked statically and has only its built-in plugins ({built_in}); take the \
+         lanner of the packages, or build the plugin in"
+    )]
+    NotBuiltIn {
+        /// The name.
+        name: String,
+        /// The names of those that it has.
+        built_in: String,
+    },
     /// It does not export `lanner_plugin`.
     #[error("{path} is not a lanner plugin: it does not export the function `lanner_plugin`")]
     MissingSymbol {

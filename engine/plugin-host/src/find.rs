@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::built_in::{built_in, named};
 use super::error::PluginError;
-use super::load::{Plugin, load_pinned};
+use super::load::{LOADS_LIBRARIES, Plugin, load_pinned};
 use super::pin::Pins;
 
 /// A file that may be a plugin.
@@ -56,7 +56,8 @@ fn list_pinned(directories: &[PathBuf], pins: &Pins) -> Vec<Found> {
 ///
 /// # Errors
 ///
-/// [`PluginError::NotFound`], which also names the refused plugins with the reasons.
+/// [`PluginError::NotFound`], which also names the refused plugins with the reasons. [`PluginError::NotBuiltIn`] if this
+/// program cannot load libraries.
 pub fn find(directories: &[PathBuf], name: &str) -> Result<Plugin, PluginError> {
     find_pinned(directories, name, &Pins::default())
 }
@@ -76,6 +77,12 @@ pub fn find_pinned(
 ) -> Result<Plugin, PluginError> {
     if let Some(plugin) = named(built_in(), name) {
         return Ok(plugin.clone());
+    }
+    if !LOADS_LIBRARIES {
+        return Err(PluginError::NotBuiltIn {
+            name: name.to_owned(),
+            built_in: names(built_in()),
+        });
     }
     let usual = format!("lib{}.so", name.replace('-', "_"));
     let mut usual = directories.iter().map(|directory| directory.join(&usual));
@@ -109,6 +116,17 @@ pub fn find_pinned(
         },
         refused,
     })
+}
+
+/// The names of the usable plugins, for a message.
+fn names(found: &[Found]) -> String {
+    let usable = found.iter().filter_map(|found| found.plugin.as_ref().ok());
+    let names: Vec<_> = usable.map(Plugin::name).collect();
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
 }
 
 fn libraries(directory: &Path) -> Vec<PathBuf> {

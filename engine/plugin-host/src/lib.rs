@@ -50,7 +50,7 @@ pub use crash::report_crashes;
 pub use elf::check as check_library;
 pub use error::PluginError;
 pub use find::{Found, files, find, find_pinned, list};
-pub use load::{Plugin, load, load_pinned};
+pub use load::{LOADS_LIBRARIES, Plugin, load, load_pinned};
 pub use outputs::OutputHost;
 pub use pin::{InvalidSum, Pins, sum, sum_of_bytes};
 pub use settings::check as check_settings;

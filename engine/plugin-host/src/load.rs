@@ -22,6 +22,9 @@ use super::pin::Pins;
 use super::slow::{Call, LOAD};
 use super::{crash, elf, metrics};
 
+/// Whether this program can load plugins from files. One that is linked statically cannot: it has no dynamic linker.
+pub const LOADS_LIBRARIES: bool = !cfg!(target_feature = "crt-static");
+
 /// The longest name, version or description.
 const MAX_WORD: usize = 4096;
 
@@ -67,7 +70,7 @@ pub fn load(path: &Path) -> Result<Plugin, PluginError> {
 ///
 /// As for [`load`].
 pub fn load_pinned(path: &Path, pins: &Pins) -> Result<Plugin, PluginError> {
-    if cfg!(target_feature = "crt-static") {
+    if !LOADS_LIBRARIES {
         return Err(PluginError::Static {
             path: path.to_owned(),
         });

@@ -113,6 +113,11 @@ pub fn plugins(rows: &[Value], directories: &[PathBuf]) -> String {
             .collect();
         let _ = writeln!(text, "no plugins in {}", shown.join(", "));
     }
+    if !plugin_host::LOADS_LIBRARIES {
+        text.push_str(
+            "this lanner is linked statically: it has these plugins and loads no others\n",
+        );
+    }
     text
 }
 
