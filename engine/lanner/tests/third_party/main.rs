@@ -228,7 +228,7 @@ fn the_rust_example_is_built_outside_the_workspace_and_runs() {
         1
     );
     assert_eq!(row["sha256"].as_str().map(str::len), Some(64));
-    assert_eq!(row["abi"], "1.6");
+    assert_eq!(row["abi"], "1.7");
 
     let output = Command::new(BIN)
         .args(["plugins", "check"])
@@ -257,7 +257,7 @@ fn a_new_plugin_of_either_kind_builds_and_passes_its_test_and_the_check() {
         let library = cargo(&folder.path().join(&name));
         let said = check(&library, &[]);
         assert!(
-            said.contains(&format!("{name} 0.1.0 (ABI 1.6, {kind})")),
+            said.contains(&format!("{name} 0.1.0 (ABI 1.7, {kind})")),
             "{said}"
         );
         assert!(said.ends_with("it is good\n"), "{said}");
