@@ -258,7 +258,7 @@ fn a_rule_plugin_in_c_is_opened_asked_and_survives_its_faults() {
     let plugin = load(&directory.c("sample", TABLES)).unwrap();
     assert_eq!(
         (plugin.name(), plugin.version(), plugin.abi()),
-        ("sample", "1.2.3", (1, 6))
+        ("sample", "1.2.3", (1, 7))
     );
     assert_eq!(plugin.capabilities(), ["rules", "output"]);
 

@@ -32,11 +32,6 @@ const CONSTANTS_ONLY: &[&str] = &[
     "proc.apid",
 ];
 
-/// Fields that Falco does not show in outputs.
-const NOT_SHOWN: &[&str] = &[
-    "fd.ip", "fd.port", "fd.proto", "fd.net", "fd.cnet", "fd.snet", "fd.lnet", "fd.rnet",
-];
-
 /// The type of a value in Falco, where only equal types can be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Type {
@@ -127,12 +122,6 @@ pub(crate) fn of_operand<N: Names>(
     of_term(names, &operand.term, &mut |message| {
         notes.push(Problem::refused_by_falco(code, &operand.place, message));
     });
-    if code == code::OUTPUT
-        && let Some(field) = operand.plain().filter(|field| is_one_of(field, NOT_SHOWN))
-    {
-        let message = format!("Falco does not show `{field}` in outputs");
-        notes.push(Problem::refused_by_falco(code, &field.place, message));
-    }
     notes
 }
 

@@ -75,10 +75,6 @@ fn outputs_and_keys_that_falco_refuses_are_notes() {
             "LOAD_ERR_COMPILE_OUTPUT",
         ),
         (
-            good.replace("%proc.name", "%fd.ip"),
-            "LOAD_ERR_COMPILE_OUTPUT",
-        ),
-        (
             good.clone() + "  exceptions: [{name: x, fields: [], values: []}]\n",
             "LOAD_ERR_VALIDATE",
         ),

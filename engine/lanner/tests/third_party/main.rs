@@ -145,7 +145,7 @@ fn plugins_built_from_every_header_that_ever_was_run_unchanged() {
     fs::create_dir(folder.path().join("watched")).expect("make a folder");
     let settings = format!("{{\"folder\":\"{}\"}}", folder.path().display());
     let old = workspace().join("plugins/api/tests/headers");
-    for version in ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5"] {
+    for version in ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6"] {
         for (source, kind) in [("gate.c", "output"), ("rules_gate.c", "rules")] {
             let library = folder.path().join(format!("lib{kind}-{version}.so"));
             run(Command::new("cc")
@@ -228,7 +228,7 @@ fn the_rust_example_is_built_outside_the_workspace_and_runs() {
         1
     );
     assert_eq!(row["sha256"].as_str().map(str::len), Some(64));
-    assert_eq!(row["abi"], "1.6");
+    assert_eq!(row["abi"], "1.7");
 
     let output = Command::new(BIN)
         .args(["plugins", "check"])
@@ -257,7 +257,7 @@ fn a_new_plugin_of_either_kind_builds_and_passes_its_test_and_the_check() {
         let library = cargo(&folder.path().join(&name));
         let said = check(&library, &[]);
         assert!(
-            said.contains(&format!("{name} 0.1.0 (ABI 1.6, {kind})")),
+            said.contains(&format!("{name} 0.1.0 (ABI 1.7, {kind})")),
             "{said}"
         );
         assert!(said.ends_with("it is good\n"), "{said}");

@@ -42,13 +42,12 @@ pub(super) fn argument(kind: &Kind, given: &Given) -> Result<Argument, ValueErro
             sockaddr(text).map(|bytes| Argument::Memory(Encoding::Raw, bytes))
         }
         Kind::Flags(set, _) | Kind::Enum(set, _) => symbols(set, text).map(Argument::Number),
-        Kind::Number(Number::ClockId, _) => {
-            let clocks = decode::symbols::set("clock");
-            clocks
-                .map_or_else(|| number(text), |set| symbols(set, text))
-                .map(Argument::Number)
-        }
+        Kind::Number(Number::ClockId, _) => named("clock", text).map(Argument::Number),
         Kind::Number(kind, _) => match kind.reading() {
+            Reading::DirFd if text == "AT_FDCWD" => {
+                Ok(Argument::Number(i64::from(libc::AT_FDCWD).cast_unsigned()))
+            }
+            Reading::Signal => named("signal", text).map(Argument::Number),
             Reading::Mode | Reading::FileType => octal(text).map(Argument::Number),
             Reading::Signed
             | Reading::Unsigned
@@ -57,7 +56,6 @@ pub(super) fn argument(kind: &Kind, given: &Given) -> Result<Argument, ValueErro
             | Reading::Address
             | Reading::DirFd
             | Reading::Id
-            | Reading::Signal
             | Reading::Device
             | Reading::IpcKey
             | Reading::Limit
@@ -136,6 +134,14 @@ fn number(text: &str) -> Result<u64, ValueError> {
             .or_else(|| text.parse().ok()),
     };
     parsed.ok_or_else(|| ValueError::Number(text.to_owned()))
+}
+
+/// A number, or a name of this set.
+fn named(set: &str, text: &str) -> Result<u64, ValueError> {
+    match decode::symbols::set(set) {
+        Some(set) => symbols(set, text),
+        None => number(text),
+    }
 }
 
 fn octal(text: &str) -> Result<u64, ValueError> {

@@ -19,6 +19,24 @@ fn script(event: &str) -> Result<usize, String> {
 }
 
 #[test]
+fn values_are_taken_by_the_names_under_which_they_are_shown() {
+    for params in [
+        "{dirfd: AT_FDCWD, path: x}",
+        "{dirfd: -100}",
+        "{flags: O_RDONLY}",
+    ] {
+        let event = format!("{{call: openat, params: {params}}}");
+        assert_eq!(script(&event), Ok(1), "{params}");
+    }
+    for signal in ["SIGKILL", "9"] {
+        let event = format!("{{call: kill, params: {{pid: 7, sig: {signal}}}}}");
+        assert_eq!(script(&event), Ok(1), "{signal}");
+    }
+    assert!(script("{call: kill, params: {sig: SIGNOPE}}").is_err());
+    assert!(script("{call: openat, params: {dirfd: AT_NOPE}}").is_err());
+}
+
+#[test]
 fn a_suite_names_its_rules_relative_to_itself() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.yaml");
