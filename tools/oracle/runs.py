@@ -125,5 +125,5 @@ def named(threads):
     names = {str(tid): f"TID{at}" for at, tid in enumerate(order)}
     if not names:
         return []
-    pattern = re.compile(r"(?<![\w.])(" + "|".join(names) + r")(?![\w.])")
+    pattern = re.compile(r"(?<![\w.*])(" + "|".join(names) + r")(?![\w.])")
     return [[pattern.sub(lambda found: names[found[1]], line) for line in threads[tid][:LINES]] for tid in order]
