@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use flate2::read::DeflateDecoder;
 
-/// An object that [`compile`](crate::compile) has made, compressed.
+/// An object that `compile` has made, compressed.
 #[derive(Debug, Clone, Copy)]
 pub struct Packed(&'static [u8]);
 
