@@ -31,8 +31,6 @@ impl Condition {
             "condition": text,
             "output": "%evt.num",
             "priority": "INFORMATIONAL",
-            // the options of the command choose the types
-            "warn_evttypes": false,
         }]);
         let file = RuleFile {
             name: name.to_owned(),

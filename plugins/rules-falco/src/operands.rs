@@ -180,12 +180,6 @@ fn of_term<N: Names>(names: &N, term: &Term<FieldRef>, refused: &mut impl FnMut(
         of_term(names, arg, refused);
     }
     let name = transformer.name();
-    let types = args.iter().map(|arg| type_of(names, arg));
-    let all_texts = || {
-        types
-            .clone()
-            .all(|of| of == Some(Type::Usual(FieldKind::String)))
-    };
     match transformer {
         Transformer::Val => {
             if args
@@ -214,9 +208,6 @@ fn of_term<N: Names>(names: &N, term: &Term<FieldRef>, refused: &mut impl FnMut(
         Transformer::Concat => {
             if args.len() < 2 {
                 refused("Falco's `concat` takes two values or more".to_owned());
-            }
-            if !all_texts() {
-                refused("Falco's `concat` takes texts only".to_owned());
             }
         }
         Transformer::Getopt => {

@@ -29,7 +29,6 @@ fn operands_that_falco_refuses_are_notes_and_errors_if_asked_for() {
         "fd.name pmatch val(proc.exepath)",
         "fd.name pmatch tolower(proc.pname)",
         "concat(proc.name) = a",
-        "concat(proc.pid, 'a') = a",
         "join((proc.name, proc.pname), ',') = a",
         "getopt(proc.cmdline, 'a')[a] exists",
         "getopt(('-a', 'b'), 'a:')[ab] = b",

@@ -182,16 +182,16 @@ fn add<N: Names>(
             }
             problems.extend(found.into_iter().map(|problem| {
                 let mut problem = of_rule(problem);
-                if problem.missing.is_some() && skip {
+                // Falco leaves no rule out for a parameter that it does not know.
+                let refuses = settings.strict_falco
+                    && problem.missing.as_deref().is_some_and(|name| {
+                        name.starts_with("evt.arg[") || name.starts_with("evt.rawarg[")
+                    });
+                if problem.missing.is_some() && skip && !refuses {
                     let said = &problem.message;
                     problem.message = format!("rule `{}` is left out: {said}", name.text).into();
                     problem.severity = Severity::Warning;
                     problem.code = code::FILTER;
-                    // Falco leaves no rule out for a parameter that it does not know.
-                    let of_call = |name: &str| {
-                        name.starts_with("evt.arg[") || name.starts_with("evt.rawarg[")
-                    };
-                    problem.falco_refuses = problem.missing.as_deref().is_some_and(of_call);
                 }
                 problem
             }));
@@ -234,7 +234,7 @@ fn compile<N: Names>(compiler: &mut Compiler<'_, N>, rule: &Rule) -> Result<bool
     for part in &rule.output {
         output(compiler, part)?;
     }
-    if template::clean(&rule.output).is_empty() {
+    if rule.output.iter().all(|part| part.text.trim().is_empty()) {
         let message = "Falco needs a text in the output";
         let note = Problem::refused_by_falco(code::OUTPUT, &rule.name.place, message);
         compiler.notes.push(note);

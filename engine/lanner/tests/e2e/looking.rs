@@ -58,27 +58,6 @@ fn a_condition_decides_which_events_a_template_shows() {
 }
 
 #[test]
-fn a_condition_needs_no_event_type_beside_the_options() {
-    for driver in usable() {
-        let args = [
-            "-e",
-            "openat",
-            "--where",
-            "fd.num > 2",
-            "--format",
-            "%evt.type",
-        ];
-        let (text, said) = looked(driver, &args, SCRIPT);
-        assert!(
-            text.lines().all(|line| line == "openat"),
-            "{driver}: {text}"
-        );
-        assert!(!text.is_empty(), "{driver}");
-        assert!(!said.contains("every type"), "{driver}: {said}");
-    }
-}
-
-#[test]
 fn events_are_counted_alike_by_every_driver_and_in_a_recording() {
     for driver in usable() {
         let args = ["--where", OPENS, "--count", "fd.name", "--json"];
