@@ -29,6 +29,7 @@ fn operands_that_falco_refuses_are_notes_and_errors_if_asked_for() {
         "fd.name pmatch val(proc.exepath)",
         "fd.name pmatch tolower(proc.pname)",
         "concat(proc.name) = a",
+        "concat(proc.name, proc.pid) = a7",
         "join((proc.name, proc.pname), ',') = a",
         "getopt(proc.cmdline, 'a')[a] exists",
         "getopt(('-a', 'b'), 'a:')[ab] = b",
