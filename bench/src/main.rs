@@ -79,8 +79,11 @@ pub(crate) struct Part<'a> {
     pub(crate) goals: &'a mut Goals,
 }
 
+/// Measures a part.
+type Measure = fn(Part<'_>) -> Result<()>;
+
 /// The parts, by the names that `--parts` takes.
-const PARTS: &[(&str, fn(Part<'_>) -> Result<()>)] = &[
+const PARTS: &[(&str, Measure)] = &[
     ("work", work::measure),
     ("kernel", kernel::measure),
     ("storm", storm::measure),

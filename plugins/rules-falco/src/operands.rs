@@ -210,7 +210,10 @@ fn of_term<N: Names>(names: &N, term: &Term<FieldRef>, refused: &mut impl FnMut(
                 refused("Falco's `concat` takes two values or more".to_owned());
             }
             let text = Type::Usual(FieldKind::String);
-            if args.iter().any(|arg| type_of(names, arg).is_some_and(|found| found != text)) {
+            if args
+                .iter()
+                .any(|arg| type_of(names, arg).is_some_and(|found| found != text))
+            {
                 refused("Falco's `concat` takes texts only".to_owned());
             }
         }

@@ -91,6 +91,15 @@ fn falco_leaves_out_rules_for_unknown_fields_but_not_for_unknown_parameters() {
     let nothing: [&str; 0] = [];
     assert_eq!(refused("evt.type = open and proc.nope = a"), nothing);
     assert_eq!(refused("evt.type = open and kernel.path = a"), nothing);
+    // behind the field, Falco sees nothing
+    assert_eq!(
+        refused("evt.type = open and kernel.path endswith concat('/', proc.pid)"),
+        nothing
+    );
+    assert_eq!(
+        refused("evt.type = open and concat('/', proc.pid) = a and kernel.path = a").len(),
+        2
+    );
     assert_eq!(refused("evt.type = open and evt.arg.nope = a").len(), 1);
     assert_eq!(
         errors(&with("evt.type = open and evt.arg.nope = a")),

@@ -151,8 +151,13 @@ fn add<N: Names>(
     let notes_before = compiler.notes.len();
     let compiled = compile(compiler, rule);
     if rule.skip_if_unknown {
-        for note in &mut compiler.notes[notes_before..] {
-            note.falco_refuses &= !note.unknown_to_falco;
+        // Falco stops at the first thing that it refuses. If that is a field, it leaves the rule out, and sees nothing else.
+        let notes = &mut compiler.notes[notes_before..];
+        let first = notes.iter().find(|note| note.falco_refuses);
+        if first.is_some_and(|first| first.unknown_to_falco) {
+            for note in notes {
+                note.falco_refuses = false;
+            }
         }
     }
     match compiled {
