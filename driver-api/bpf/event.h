@@ -115,6 +115,10 @@ enum lanner_fact {
 	LANNER_FACT_ROOT = 29,
 	/* struct lanner_file: the file that was opened. */
 	LANNER_FACT_FILE = 30,
+	/* What /proc/PID/cgroup said about the event's process. No driver delivers it: recordings have events of their own
+	 * for it, marked LANNER_FLAG_UNSELECTED. The header's cgroup is the id of the cgroup v2 among these; a tgid of 0
+	 * means that only this is said. */
+	LANNER_FACT_CGROUPS = 31,
 };
 
 /* How much of the memory an attachment holds. */

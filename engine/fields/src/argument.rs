@@ -143,9 +143,12 @@ fn param(field: &str, arg: &str) -> Result<Arg, UnknownName> {
         };
         return Ok(Arg::Param(calls().map(found).collect()));
     }
-    let found = |call| Found {
-        falco: scap::arg_named(call, arg),
-        place: place(call, arg),
+    let found = |call| {
+        let place = place(call, arg);
+        // what neither has a place for has no value
+        let falco = scap::arg_named(call, arg)
+            .filter(|at| place != Place::Nowhere || scap::is_in_call(call, *at));
+        Found { falco, place }
     };
     let found: Arc<[Found]> = calls().map(found).collect();
     if found

@@ -114,6 +114,14 @@ pub fn arg_named(call: &'static Syscall, name: &str) -> Option<u8> {
     u8::try_from(at).ok()
 }
 
+/// Whether the values of this parameter are in lanner's events of the call. Facts about processes are not.
+#[must_use]
+pub fn is_in_call(call: &'static Syscall, at: u8) -> bool {
+    let kind = Table::get().newest(call);
+    let param = kind.and_then(|kind| kind.params.get(usize::from(at)));
+    param.is_some_and(|param| param.place != Place::Nowhere)
+}
+
 /// How many parameters Falco has for a call, the result included. 0: it has no type for the call.
 #[must_use]
 pub fn arg_count(call: &'static Syscall) -> usize {

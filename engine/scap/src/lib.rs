@@ -44,7 +44,7 @@ mod table;
 mod value;
 mod write;
 
-pub use args::{Shown, arg, arg_count, arg_named, args, has_param, protocol};
+pub use args::{Shown, arg, arg_count, arg_named, args, has_param, is_in_call, protocol};
 pub use blocks::is_capture;
 pub use capture::ScapReplay;
 pub use error::{Fault, ScapError};

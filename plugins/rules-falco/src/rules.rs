@@ -152,12 +152,13 @@ fn add<N: Names>(
     let compiled = compile(compiler, rule);
     if rule.skip_if_unknown {
         // Falco stops at the first thing that it refuses. If that is a field, it leaves the rule out, and sees nothing else.
-        let notes = &mut compiler.notes[notes_before..];
-        let first = notes.iter().find(|note| note.falco_refuses);
+        let first = compiler.notes[notes_before..]
+            .iter()
+            .find(|note| note.falco_refuses);
         if first.is_some_and(|first| first.unknown_to_falco) {
-            for note in notes {
-                note.falco_refuses = false;
-            }
+            let notes = compiler.notes.split_off(notes_before);
+            let others = notes.into_iter().filter(|note| !note.falco_refuses);
+            compiler.notes.extend(others);
         }
     }
     match compiled {
