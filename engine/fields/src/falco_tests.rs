@@ -160,18 +160,22 @@ fn parameters_that_only_falco_has_are_known_and_never_there() {
     use lanner_plugin::FieldResolver as _;
     let registry = FieldRegistry::new("host");
     let resolve = |name: &str| registry.resolve(name, None);
-    for name in ["queuepct", "arg2_str", "dqb_btime", "value_charbuf", "spid"] {
+    for name in ["queuepct", "dqb_btime", "spid"] {
         for field in ["evt.arg", "evt.rawarg"] {
             let found = resolve(&format!("{field}.{name}")).unwrap();
             assert!(found.never, "{field}.{name}");
         }
     }
-    assert!(!resolve("evt.arg.flags").unwrap().never);
+    for name in ["flags", "arg2_str", "value_charbuf"] {
+        assert!(!resolve(&format!("evt.arg.{name}")).unwrap().never, "{name}");
+    }
     assert!(!resolve("proc.name").unwrap().never);
     assert!(resolve("k8s.rc.name").unwrap().never);
     assert!(resolve("evt.arg.nosuch").is_err());
     let event = vec![Ev::call(22, "openat", &[-100, 1, 0], 3)];
     expect(&event, &[("evt.arg.queuepct", NONE)]);
+    let renamed = vec![Ev::call(22, "prctl", &[15, 1], 0).said(1, b"renamed")];
+    expect(&renamed, &[("evt.arg.arg2_str", s("renamed"))]);
 }
 
 #[test]
