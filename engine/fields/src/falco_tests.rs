@@ -167,7 +167,10 @@ fn parameters_that_only_falco_has_are_known_and_never_there() {
         }
     }
     for name in ["flags", "arg2_str", "value_charbuf"] {
-        assert!(!resolve(&format!("evt.arg.{name}")).unwrap().never, "{name}");
+        assert!(
+            !resolve(&format!("evt.arg.{name}")).unwrap().never,
+            "{name}"
+        );
     }
     assert!(!resolve("proc.name").unwrap().never);
     assert!(resolve("k8s.rc.name").unwrap().never);

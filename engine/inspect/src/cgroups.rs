@@ -205,7 +205,7 @@ impl Inspector {
     }
 
     /// Takes cgroups from an event of a recording that is there for them alone. Returns whether it is one.
-    pub(super) fn take_told_cgroups(&mut self, event: &Event<'_>) -> bool {
+    pub(super) fn take_reported_cgroups(&mut self, event: &Event<'_>) -> bool {
         if !event.has(Flags::UNSELECTED) {
             return false;
         }
@@ -227,7 +227,7 @@ impl Inspector {
 }
 
 /// What an event of a recording says about cgroups.
-pub(super) struct Told<'a> {
+pub(super) struct CgroupReport<'a> {
     /// The process; 0: what the id means, and nothing about a process.
     pub(super) pid: u32,
     /// The id of the cgroup v2; 0: not known.
@@ -236,7 +236,7 @@ pub(super) struct Told<'a> {
     pub(super) time_ns: u64,
 }
 
-impl Told<'_> {
+impl CgroupReport<'_> {
     /// The event that says so. `None`: the text is too long for an event.
     pub(super) fn event<'b>(&self, builder: &'b mut EventBuilder) -> Option<Event<'b>> {
         // a call that changes nothing, for readers that do not know the fact
@@ -321,15 +321,19 @@ impl CgroupReader {
                 self.known.clear();
             }
             let tries = self.known.entry(id).or_default();
-            *tries = if is_its { Self::TRIES } else { *tries + 1 };
+            *tries = if is_its {
+                Self::TRIES
+            } else {
+                tries.saturating_add(1)
+            };
         }
-        let told = Told {
+        let report = CgroupReport {
             pid,
             id: if is_its { id } else { 0 },
             text: &text?,
             time_ns: header.time_ns,
         };
-        told.event(&mut self.builder)
+        report.event(&mut self.builder)
     }
 }
 

@@ -281,7 +281,7 @@ impl Inspector {
     pub fn update(&mut self, event: &Event<'_>) -> Seen {
         self.finish_last();
         let header = event.header();
-        if self.is_replay() && self.take_told_cgroups(event) {
+        if self.is_replay() && self.take_reported_cgroups(event) {
             return Seen::default();
         }
         if header.time_ns >= self.refresh_ns {

@@ -13,7 +13,7 @@ use driver_api::event::{
 use driver_api::table;
 use zerocopy::IntoBytes;
 
-use super::cgroups::Told;
+use super::cgroups::CgroupReport;
 use super::descriptor::{Descriptor, DescriptorKind, Role, Socket};
 use super::fill::O_DIRECTORY;
 use super::process::{Process, Thread};
@@ -97,14 +97,14 @@ impl Synthesizer<'_> {
     }
 
     fn cgroups(&mut self, pid: u32, id: u64, text: &[u8]) {
-        let told = Told {
+        let report = CgroupReport {
             pid,
             id,
             text,
             time_ns: self.now,
         };
         if !text.is_empty()
-            && let Some(event) = told.event(&mut self.builder)
+            && let Some(event) = report.event(&mut self.builder)
         {
             (self.sink)(&event);
         }

@@ -138,12 +138,9 @@ impl RecordingFile {
         let mut inspector = Inspector::new(&options);
         source.scan(&mut inspector);
         let mut file = Self::new(to, format, inspector, machine)?;
-        match format {
-            RecordingFormat::Lanner if source.is_live() => file.read_cgroups(),
-            // the state that follows the events reads cgroups itself
-            RecordingFormat::Scap => {}
-            // the source has events about cgroups
-            RecordingFormat::Lanner => {}
+        // For .scap, the state that follows the events reads cgroups itself. A replay has events about them.
+        if format == RecordingFormat::Lanner && source.is_live() {
+            file.read_cgroups();
         }
         Ok(file)
     }
@@ -166,12 +163,12 @@ impl RecordingFile {
     ///
     /// The file cannot be written.
     pub fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
-        let told = self
+        let report = self
             .cgroups
             .as_mut()
             .and_then(|cgroups| cgroups.before(event));
-        if let Some(told) = told {
-            self.format.event(&told)?;
+        if let Some(report) = report {
+            self.format.event(&report)?;
         }
         self.format.event(event)
     }
