@@ -2,41 +2,53 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use test_support::{is_root, skipped, wait_until};
+use test_support::{PATIENCE, is_root, skipped};
 
 use crate::lanner::{run, stderr, usable};
 
-/// A folder of cgroups that looks like that of a container of Docker's. It is removed in the end.
-struct Cgroup(PathBuf);
+/// A cgroup that looks like that of a container of Docker's. It is removed in the end.
+struct Cgroup {
+    folder: PathBuf,
+    /// The container's id, as fields show it.
+    id: String,
+}
 
 impl Cgroup {
-    const ID: &str = "3ad7b26ded6d8e7b23da7d48fe889434573036c27ae5a74837233de441c3601e";
-
-    /// Makes one in a hierarchy of version 1 or in that of version 2.
-    fn new() -> Self {
+    /// Makes one in a hierarchy of version 1 or in that of version 2. Its id has only this digit, so that tests which run at the
+    /// same time have containers of their own.
+    fn new(digit: &str) -> Self {
         let roots = [
             "/sys/fs/cgroup/freezer",
             "/sys/fs/cgroup/unified",
             "/sys/fs/cgroup",
         ];
-        let root = roots
-            .iter()
-            .map(Path::new)
-            .find(|root| root.join("cgroup.procs").exists());
-        let group = root
-            .expect("a hierarchy of cgroups")
-            .join("docker")
-            .join(Self::ID);
-        fs::create_dir_all(&group).expect("a cgroup");
-        Self(group)
+        let mut roots = roots.iter().map(Path::new);
+        let root = roots.find(|root| root.join("cgroup.procs").exists());
+        let docker = root.expect("a hierarchy of cgroups").join("docker");
+        let folder = docker.join(digit.repeat(64));
+        fs::create_dir_all(&folder).expect("a cgroup");
+        Self {
+            folder,
+            id: digit.repeat(12),
+        }
+    }
+
+    /// The file that takes the processes of the cgroup.
+    fn procs(&self) -> String {
+        self.folder.join("cgroup.procs").display().to_string()
     }
 }
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // the kernel takes a moment to see that it is empty
-        wait_until("the cgroup is empty", || fs::remove_dir(&self.0).is_ok());
+        // The kernel takes a moment to see that it is empty. A failure here must not hide that of the test.
+        let begun = Instant::now();
+        while fs::remove_dir(&self.folder).is_err() && begun.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
@@ -46,16 +58,16 @@ fn a_replay_knows_the_container_of_each_process() {
         skipped("only root can make a cgroup");
         return;
     }
-    let cgroup = Cgroup::new();
-    let procs = cgroup.0.join("cgroup.procs");
-    let procs = procs.to_str().expect("a text");
+    let cgroup = Cgroup::new("a");
+    let procs = cgroup.procs();
     for driver in usable() {
         let folder = tempfile::tempdir().expect("a folder");
         for name in ["file.rec", "file.scap"] {
             let file = folder.path().join(name);
             let file = file.to_str().expect("a text");
+            // what is recorded of a process is read from /proc while it lives
             let script = format!(
-                "cat /etc/hosts; echo $$ > {procs}; exec sh -c 'cat /etc/hostname; exec cat /etc/passwd'"
+                "cat /etc/hosts; echo $$ > {procs}; exec sh -c 'cat /etc/hostname; sleep 2; exec cat /etc/passwd'"
             );
             let command = [
                 "--driver", driver, "-o", file, "--", "/bin/sh", "-c", &script,
@@ -67,7 +79,7 @@ fn a_replay_knows_the_container_of_each_process() {
                 "trace", "--replay", file, "-e", "openat", "--format", format,
             ]);
             let said = String::from_utf8_lossy(&output.stdout).into_owned();
-            let container = format!("{} docker", &Cgroup::ID[..12]);
+            let container = format!("{} docker", cgroup.id);
             let has = |line: String| said.lines().any(|of| of == line);
             assert!(
                 has("/etc/hosts host host".to_owned()),
@@ -91,9 +103,8 @@ fn processes_that_end_at_once_are_in_their_container() {
         skipped("only root can make a cgroup");
         return;
     }
-    let cgroup = Cgroup::new();
-    let procs = cgroup.0.join("cgroup.procs");
-    let procs = procs.to_str().expect("a text");
+    let cgroup = Cgroup::new("b");
+    let procs = cgroup.procs();
     let script = format!(
         "echo $$ > {procs}; exec sh -c 'for i in 1 2 3 4 5 6 7 8 9 10; do /bin/true $i; done; \
          for i in 1 2 3 4 5; do (exec /bin/true $i) & done; wait'"
@@ -107,7 +118,7 @@ fn processes_that_end_at_once_are_in_their_container() {
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let children = said.lines().filter(|line| line.starts_with("true "));
         let (inside, outside): (Vec<_>, Vec<_>) =
-            children.partition(|line| line.ends_with(&Cgroup::ID[..12]));
+            children.partition(|line| line.ends_with(&cgroup.id));
         assert_eq!(
             (inside.len(), outside.len()),
             (15, 0),
