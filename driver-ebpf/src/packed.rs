@@ -1,4 +1,4 @@
-//! BPF objects as the program has them: compressed. There are several of a megabyte each, of which a capture loads one.
+//! BPF objects, which the program contains in compressed form. Each has about a megabyte, and a capture loads one of them.
 
 use std::io::{self, Read};
 

@@ -110,6 +110,13 @@ impl Identity {
         })
     }
 
+    /// The [`warning`](Self::warning) about a chain and its key. `None`: there is none, or they cannot be used, for which
+    /// [`read`](Self::read) has the reason.
+    #[must_use]
+    pub fn warning_of(chain: &Path, key: &Path) -> Option<String> {
+        Self::read(chain, key).ok()?.warning()
+    }
+
     /// That the certificate is not valid at the moment, if it is not. Peers will refuse it then.
     #[must_use]
     pub fn warning(&self) -> Option<String> {

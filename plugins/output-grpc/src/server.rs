@@ -120,11 +120,7 @@ pub(crate) fn warnings(settings: &Settings) -> Vec<String> {
         &settings.private_key,
     ) {
         (Ok(None), Some(chain), Some(key)) => {
-            let identity = Identity::read(chain, key).ok();
-            identity
-                .and_then(|identity| identity.warning())
-                .into_iter()
-                .collect()
+            Identity::warning_of(chain, key).into_iter().collect()
         }
         _ => Vec::new(),
     }

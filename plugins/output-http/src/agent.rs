@@ -127,8 +127,7 @@ pub(crate) fn warnings(settings: &Settings) -> Vec<String> {
     if let (true, Some(chain), Some(key)) =
         (settings.mtls, &settings.client_cert, &settings.client_key)
     {
-        let identity = Identity::read(chain, key).ok();
-        warnings.extend(identity.and_then(|identity| identity.warning()));
+        warnings.extend(Identity::warning_of(chain, key));
     }
     let folder = settings.ca_path.iter().filter(|_| !settings.insecure);
     for entry in folder.flat_map(fs::read_dir).flatten().flatten() {

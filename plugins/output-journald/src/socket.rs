@@ -68,7 +68,7 @@ impl Journal {
     }
 }
 
-/// A file in memory that nobody can change any more. The journal maps it, and takes no other.
+/// A sealed file in memory, which no process can change. The journal accepts only such files.
 fn sealed(entry: &[u8]) -> io::Result<File> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let mut file = File::from(memfd_create("lanner-entry", flags)?);

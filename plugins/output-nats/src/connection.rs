@@ -136,11 +136,7 @@ pub(crate) fn warnings(settings: &Settings) -> Vec<String> {
     let (Some(chain), Some(key)) = (&settings.client_cert, &settings.client_key) else {
         return Vec::new();
     };
-    let identity = Identity::read(chain, key).ok();
-    identity
-        .and_then(|identity| identity.warning())
-        .into_iter()
-        .collect()
+    Identity::warning_of(chain, key).into_iter().collect()
 }
 
 fn addresses(settings: &Settings) -> Result<Vec<ServerAddr>, SettingsError> {

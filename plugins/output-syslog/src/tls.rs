@@ -51,11 +51,7 @@ pub(crate) fn warnings(settings: &Settings) -> Vec<String> {
     ) else {
         return Vec::new();
     };
-    let identity = Identity::read(chain, key).ok();
-    identity
-        .and_then(|identity| identity.warning())
-        .into_iter()
-        .collect()
+    Identity::warning_of(chain, key).into_iter().collect()
 }
 
 /// The certificates of a file, or those that this host trusts.

@@ -242,7 +242,7 @@ pub enum KeyError {
     /// A rate is negative or not a number.
     #[error("{0}: a rate is a number of alerts a second")]
     Rate(String),
-    /// Nobody could know the port.
+    /// The kernel would choose the port, and no client would know it.
     #[error("listen_port: a port from 1 to 65535; 0 is any free port, and nothing says which")]
     NoPort,
     /// The path of the socket is empty.
